@@ -1,0 +1,26 @@
+PYTHON ?= python3
+VENV := .venv
+INSTALLED := $(VENV)/.installed
+
+.PHONY: quickstart test lint clean
+
+# mmcv without its compiled ops installs in seconds; lfi brings the ops that it needs.
+$(INSTALLED): export MMCV_WITH_OPS = 0
+$(INSTALLED): setup.py pyproject.toml $(wildcard requirements/*.txt)
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install -e '.[onedl,tests]'
+	touch $@
+
+quickstart: $(INSTALLED)
+	$(VENV)/bin/python tools/quickstart.py
+
+test: $(INSTALLED)
+	$(VENV)/bin/python -m pytest
+
+lint: $(INSTALLED)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+clean:
+	rm -rf $(VENV) build dist work_dirs .pytest_cache .ruff_cache .hypothesis projects/*.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,27 @@
+"""LFI: learning from interactions, a distillation plugin for OpenMMLab.
+
+Importing it makes `lfi.X` known to every OpenMMLab registry. It imports neither mmdet nor mmpretrain's
+models, reads no weights and asks no network.
+"""
+
+try:
+    import mmcv  # noqa: F401
+    from mmengine.config.utils import MODULE2PACKAGE
+except ImportError as error:
+    raise ImportError(
+        f'LFI needs an OpenMMLab stack, and {error.name!r} is not installed. Install one of the two:\n'
+        "    pip install 'lfi[onedl]'      # the maintained onedl-* packages (recommended)\n"
+        "    pip install 'lfi[openmmlab]'  # upstream mmengine, mmcv, mmpretrain, mmdet\n"
+        "In a clone of LFI: pip install -e '.[onedl]'. Never install both into one environment."
+    ) from error
+
+from . import ops, registry
+from .engine.checkpoint import install_safe_checkpoint_loading
+from .version import __version__
+
+# mmengine resolves `_base_ = 'lfi::...'` only for the packages in this table.
+MODULE2PACKAGE.setdefault('lfi', 'lfi')
+ops.install()
+install_safe_checkpoint_loading()
+
+__all__ = ['__version__', 'registry']

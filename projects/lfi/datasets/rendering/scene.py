@@ -1,0 +1,237 @@
+"""What is in an image of `Shapes`, before any domain paints it."""
+
+import colorsys
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+from .outlines import OUTLINES
+
+CLASS_NAMES = list(OUTLINES)
+# name: (hue, saturation, value)
+COLOURS = {
+    'red': (0.0, 0.85, 0.8),
+    'orange': (0.075, 0.9, 0.95),
+    'yellow': (0.15, 0.85, 0.95),
+    'green': (0.35, 0.75, 0.6),
+    'teal': (0.49, 0.8, 0.65),
+    'blue': (0.61, 0.8, 0.8),
+    'purple': (0.77, 0.6, 0.65),
+    'pink': (0.92, 0.45, 0.97),
+    'brown': (0.06, 0.65, 0.42),
+    'white': (0.1, 0.06, 0.97),
+    'black': (0.6, 0.2, 0.12),
+}
+# texture: its adjective in a caption
+TEXTURES = {
+    'plain': '',
+    'stripes': 'striped',
+    'dots': 'dotted',
+    'checks': 'checkered',
+    'gradient': 'shaded',
+    'speckles': 'speckled',
+}
+COLOUR_NAMES, TEXTURE_NAMES = list(COLOURS), list(TEXTURES)
+# cv2 takes coordinates in units of 1 / 16 pixel.
+SUBPIXEL_BITS = 4
+# A distractor seen less than this is taken out, so that every annotation can be seen.
+MIN_VISIBLE_FRACTION, MIN_VISIBLE_PIXELS = 0.4, 12
+# Largest rotation in radians: an upright square is no diamond.
+MAX_TURN = 0.35
+# How much larger than any distractor the main object's visible area is.
+MAIN_AREA_RATIO = 1.4
+
+
+@dataclass
+class Fill:
+    """A texture in two colours. Colours are BGR in 0..255; `period` is relative to the image side."""
+
+    texture: str
+    colour: tuple[int, int, int]
+    second: tuple[int, int, int]
+    period: float
+    angle: float
+
+
+@dataclass
+class Patch:
+    """A filled outline in image coordinates from 0 to 1; the second contour is a hole."""
+
+    contours: list[np.ndarray]
+    fill: Fill
+
+
+@dataclass
+class ShapeObject(Patch):
+    """An object with its class, its words, and where it lies (centre and diameter from 0 to 1)."""
+
+    label: int
+    colour_name: str
+    centre: np.ndarray
+    diameter: float
+
+    def area(self, img_size: int) -> float:
+        """Its area in square pixels, occluded or not."""
+        outer, *holes = (cv2.contourArea(c.astype(np.float32)) for c in self.contours)
+        return (outer - sum(holes)) * img_size**2
+
+
+@dataclass
+class Scene:
+    """Background and objects; objects are drawn in list order, the last one in front.
+
+    `main` is the position in `objects` of the object that gives the image its class.
+    """
+
+    img_size: int
+    ground: tuple[tuple[int, int, int], tuple[int, int, int]]
+    ground_noise: np.ndarray
+    patches: list[Patch]
+    lines: list[tuple[np.ndarray, tuple[int, int, int], float]]
+    objects: list[ShapeObject]
+    main: int
+    ids: np.ndarray = field(default=None)  # (H, W) uint8: 0 is background, k + 1 is objects[k]
+
+    def pixels(self, contours: list[np.ndarray]) -> list[np.ndarray]:
+        """Contours in cv2's fixed-point pixel coordinates."""
+        scale = self.img_size * (1 << SUBPIXEL_BITS)
+        return [np.rint(points * scale).astype(np.int32) for points in contours]
+
+    def draw_ids(self) -> None:
+        self.ids = np.zeros((self.img_size, self.img_size), np.uint8)
+        for number, shape in enumerate(self.objects, start=1):
+            cv2.fillPoly(self.ids, self.pixels(shape.contours), number, cv2.LINE_8, SUBPIXEL_BITS)
+
+
+def _bgr(hsv) -> tuple[int, int, int]:
+    red, green, blue = colorsys.hsv_to_rgb(hsv[0] % 1.0, min(max(hsv[1], 0), 1), min(max(hsv[2], 0), 1))
+    return round(255 * blue), round(255 * green), round(255 * red)
+
+
+def _muted(rng) -> tuple[int, int, int]:
+    return _bgr((rng.random(), rng.uniform(0.05, 0.5), rng.uniform(0.25, 0.9)))
+
+
+def _distance(a, b) -> int:
+    return sum(abs(x - y) for x, y in zip(a, b))
+
+
+def _named_colour(rng, against) -> tuple[str, tuple[int, int, int]]:
+    """A palette colour that stands out from `against` (at best of four draws)."""
+    for _ in range(4):
+        name = COLOUR_NAMES[int(rng.random() * len(COLOUR_NAMES))]
+        h, s, v = COLOURS[name]
+        colour = _bgr((h + rng.uniform(-0.02, 0.02), s * rng.uniform(0.8, 1.15), v * rng.uniform(0.85, 1.1)))
+        if _distance(colour, against) > 150:
+            break
+    return name, colour
+
+
+def _shifted(rng, colour) -> tuple[int, int, int]:
+    """A second colour of the same hue, clearly lighter or darker."""
+    strength = rng.uniform(0.45, 0.7)
+    target = 255 if sum(colour) < 330 else 0
+    return tuple(round(c + (target - c) * strength) for c in colour)
+
+
+def _fill(rng, colour, period: float) -> Fill:
+    texture = TEXTURE_NAMES[int(rng.random() * len(TEXTURE_NAMES))]
+    return Fill(texture, colour, _shifted(rng, colour), period, rng.uniform(0, np.pi))
+
+
+def _place(contours, centre, diameter, aspect, angle) -> list[np.ndarray]:
+    cos, sin = np.cos(angle), np.sin(angle)
+    stretch = np.array([[aspect, 0.0], [0.0, 1 / aspect]])
+    matrix = 0.5 * diameter * (np.array([[cos, -sin], [sin, cos]]) @ stretch)
+    return [points @ matrix.T + centre for points in contours]
+
+
+def _blob(rng) -> np.ndarray:
+    """An irregular closed curve: rounded, or jagged; of none of the classes."""
+    n = 24 if rng.random() < 0.6 else 7
+    angle = 2 * np.pi * np.arange(n) / n
+    if n == 7:
+        radius = rng.uniform(0.35, 1.3, n)
+        angle = angle + rng.uniform(-0.3, 0.3, n)
+    else:
+        k = np.array([[1], [2], [3], [5]])
+        wave = np.cos(k * angle + rng.uniform(0, 2 * np.pi, (4, 1)))
+        radius = 1 + (rng.uniform(0.05, 0.3, (4, 1)) * wave).sum(0)
+    return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
+
+
+def _object(rng, label: int, diameter: float, against, taken: list[ShapeObject]) -> ShapeObject:
+    margin = 0.42 * diameter
+    for _ in range(6):
+        centre = rng.uniform(margin, 1 - margin, 2)
+        # Partial occlusion is wanted, but not one object upon another.
+        if all(np.hypot(*(centre - o.centre)) > 0.36 * (diameter + o.diameter) for o in taken):
+            break
+    contours = OUTLINES[CLASS_NAMES[label]]
+    aspect = np.exp(rng.uniform(-0.18, 0.18))
+    angle = rng.uniform(-MAX_TURN, MAX_TURN)
+    name, colour = _named_colour(rng, against)
+    return ShapeObject(
+        contours=_place(contours, centre, diameter, aspect, angle),
+        fill=_fill(rng, colour, rng.uniform(0.085, 0.13) * (0.5 + diameter)),
+        label=label,
+        colour_name=name,
+        centre=centre,
+        diameter=diameter,
+    )
+
+
+def _drop_unclear(scene: Scene) -> None:
+    """Take out distractors that are hidden, or that rival the main object; deterministic."""
+    while True:
+        scene.draw_ids()
+        visible = np.bincount(scene.ids.ravel(), minlength=len(scene.objects) + 1)[1:]
+        rivals = []
+        for k, shape in enumerate(scene.objects):
+            hidden = visible[k] < max(MIN_VISIBLE_FRACTION * shape.area(scene.img_size), MIN_VISIBLE_PIXELS)
+            if k != scene.main and (hidden or visible[k] * MAIN_AREA_RATIO > visible[scene.main]):
+                rivals.append(k)
+        if not rivals:
+            return
+        worst = rivals[-1]
+        del scene.objects[worst]
+        scene.main -= worst < scene.main
+
+
+def sample_scene(rng: np.random.Generator, label: int, img_size: int) -> Scene:
+    """Draw a scene whose main object is of class `label`.
+
+    Args:
+        rng: The only source of chance.
+        label: Class of the main object, an index into `CLASS_NAMES`.
+        img_size: Side of the image in pixels.
+
+    Returns:
+        Scene: With `ids` drawn; every object of it is visible.
+    """
+    ground = (_muted(rng), _muted(rng))
+    mean = tuple((a + b) // 2 for a, b in zip(*ground))
+    patches = []
+    for _ in range(int(rng.integers(2, 7))):
+        contour = _place([_blob(rng)], rng.random(2), rng.uniform(0.1, 0.45), 1.0, rng.uniform(0, np.pi))
+        colour = _muted(rng) if rng.random() < 0.8 else _named_colour(rng, mean)[1]
+        patches.append(Patch(contour, _fill(rng, colour, rng.uniform(0.06, 0.16))))
+    lines = []
+    for _ in range(int(rng.integers(1, 5))):
+        steps = rng.normal(0, 0.16, (int(rng.integers(2, 6)), 2))
+        colour = _muted(rng) if rng.random() < 0.6 else _named_colour(rng, mean)[1]
+        lines.append((rng.random(2) + np.cumsum(steps, axis=0), colour, rng.uniform(0.012, 0.035)))
+
+    main = _object(rng, label, rng.uniform(0.42, 0.6), mean, [])
+    objects = [main]
+    for _ in range(int(rng.integers(0, 4))):
+        diameter = main.diameter * rng.uniform(0.4, 0.7)
+        objects.append(_object(rng, int(rng.integers(len(CLASS_NAMES))), diameter, mean, objects))
+    front = int(rng.integers(len(objects)))
+    objects[0], objects[front] = objects[front], objects[0]
+    # Blotches are mostly of brightness, less of hue.
+    noise = rng.uniform(-1, 1, (6, 6, 1)) + 0.45 * rng.uniform(-1, 1, (6, 6, 3))
+    scene = Scene(img_size, ground, noise, patches, lines, objects, front)
+    _drop_unclear(scene)
+    return scene

@@ -1,0 +1,143 @@
+"""Tiny-ImageNet in its official layout, or any subset of its classes."""
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from lfi.registry import DATASETS
+
+from .image_files import ImageFileDataset
+
+SPLITS = ('train', 'val')
+
+
+def _existing(root: Path, name: str, what: str) -> Path:
+    path = root / name
+    if not path.exists():
+        raise FileNotFoundError(
+            f'{path} is missing: data_root={str(root)!r} should hold Tiny-ImageNet in its official layout, and '
+            f'{name} is {what}. Point data_root at the folder that has wnids.txt; for the configs of LFI set '
+            'LFI_DATA_ROOT to the folder that holds tiny-imagenet-200'
+        )
+    return path
+
+
+def _wnids(root: Path) -> list[str]:
+    path = _existing(root, 'wnids.txt', 'the list of its classes')
+    wnids = path.read_text().split()
+    if not wnids:
+        raise ValueError(f'{path} is empty: it should list one WordNet id a line')
+    return wnids
+
+
+def _names(root: Path, wnids: list[str]) -> list[str]:
+    """The first synonym of each class, or the second where two classes share the first."""
+    synonyms = {}
+    path = _existing(root, 'words.txt', 'the names of its classes')
+    for line in path.read_text(encoding='utf-8').splitlines():
+        wnid, _, words = line.partition('\t')
+        synonyms[wnid] = [word.strip() for word in words.split(',')]
+    unnamed = [wnid for wnid in wnids if wnid not in synonyms]
+    if unnamed:
+        raise ValueError(f'{path} has no name for {unnamed[0]} ({len(unnamed)} of {len(wnids)} classes unnamed)')
+    shared = Counter(synonyms[wnid][0] for wnid in wnids)
+    names = []
+    for wnid in wnids:
+        first, *rest = synonyms[wnid]
+        names.append(first if shared[first] == 1 else rest[0] if rest else first)
+    repeated = Counter(names)
+    return [name if repeated[name] == 1 else f'{name} ({wnid})' for name, wnid in zip(names, wnids)]
+
+
+@DATASETS.register_module()
+class TinyImageNet(ImageFileDataset):
+    """Tiny-ImageNet: 64-pixel images with one class and one box each.
+
+    Only the classes that `wnids.txt` lists are used, in its order. A class is called by the first synonym of
+    `words.txt`, by the second where two classes share the first, and by name and WordNet id where that does not
+    tell them apart.
+
+    Each data info holds `img_path`, `gt_label`, and `gt_bboxes`: (1, 4) float32, x1 y1 x2 y2 in pixels, the
+    official numbers.
+
+    Args:
+        data_root: The folder that has `wnids.txt`, `words.txt`, `train/` and `val/`.
+        split: `'train'` or `'val'`; the official test split has no labels. Defaults to `'train'`.
+        images_per_class: Only the first so many images of each class, by name. Defaults to None, all.
+        pipeline: Transforms, of mmpretrain unless they name a scope.
+        **kwargs: Those of `ImageFileDataset` (`skip_bad_images`) and of `mmpretrain.datasets.BaseDataset`.
+
+    Raises:
+        FileNotFoundError: When `data_root` lacks a file or folder; the message names it.
+        ValueError: For an unknown split, `images_per_class` below 1, or a file that does not read as it should.
+    """
+
+    def __init__(
+        self,
+        data_root: str | Path,
+        split: str = 'train',
+        images_per_class: int | None = None,
+        pipeline: Sequence = (),
+        **kwargs,
+    ) -> None:
+        if split not in SPLITS:
+            raise ValueError(f'split={split!r} is unknown; use one of {SPLITS}')
+        if images_per_class is not None and images_per_class < 1:
+            raise ValueError(f'images_per_class={images_per_class!r} leaves no image; use 1 or more, or None')
+        self.split, self.images_per_class = split, images_per_class
+        data_root = Path(data_root).expanduser()
+        kwargs['metainfo'] = {'classes': tuple(self.class_names(data_root)), **(kwargs.get('metainfo') or {})}
+        super().__init__(data_root=data_root, pipeline=pipeline, **kwargs)
+
+    @staticmethod
+    def class_names(data_root: str | Path) -> list[str]:
+        """The names of the classes that `wnids.txt` lists, in its order."""
+        root = Path(data_root).expanduser()
+        return _names(root, _wnids(root))
+
+    def load_data_list(self) -> list[dict]:
+        root = Path(self.data_root)
+        wnids = _wnids(root)
+        rows_of = self._train_rows(root, wnids) if self.split == 'train' else self._val_rows(root, wnids)
+        return [
+            dict(img_path=path, gt_label=label, gt_bboxes=np.array([box], np.float32))
+            for label, wnid in enumerate(wnids)
+            for path, box in rows_of[wnid][: self.images_per_class]
+        ]
+
+    def _train_rows(self, root: Path, wnids: list[str]) -> dict[str, list[tuple]]:
+        """wnid: sorted (path, box) of its images."""
+        rows_of = {}
+        for wnid in wnids:
+            folder = _existing(root, f'train/{wnid}/images', f'the folder of the training images of {wnid}')
+            boxes = _existing(root, f'train/{wnid}/{wnid}_boxes.txt', f'the boxes of {wnid}')
+            box_of = {name: box for name, *box in _table(boxes, 5)}
+            names = sorted(name for name in os.listdir(folder) if name.upper().endswith('.JPEG'))
+            unboxed = [name for name in names if name not in box_of]
+            if unboxed:
+                raise ValueError(f'{boxes} has no box for {unboxed[0]}, which is in {folder}')
+            rows_of[wnid] = [(os.path.join(folder, name), box_of[name]) for name in names]
+        return rows_of
+
+    def _val_rows(self, root: Path, wnids: list[str]) -> dict[str, list[tuple]]:
+        folder = _existing(root, 'val/images', 'the folder of the validation images')
+        rows_of = {wnid: [] for wnid in wnids}
+        table = _existing(root, 'val/val_annotations.txt', 'the labels and boxes of the validation images')
+        for name, wnid, *box in sorted(_table(table, 6)):
+            if wnid in rows_of:
+                rows_of[wnid].append((os.path.join(folder, name), box))
+        return rows_of
+
+    def extra_repr(self) -> list[str]:
+        return [f'Split: \t{self.split}', *super().extra_repr()]
+
+
+def _table(path: Path, columns: int) -> list[list[str]]:
+    rows = [line.split() for line in path.read_text().splitlines() if line.strip()]
+    wrong = [number for number, row in enumerate(rows, start=1) if len(row) != columns]
+    if wrong:
+        raise ValueError(f'{path}, line {wrong[0]}: expected {columns} columns, found {len(rows[wrong[0] - 1])}')
+    return rows

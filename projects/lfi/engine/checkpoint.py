@@ -1,0 +1,250 @@
+"""Checkpoints: read without running code that they hold, written whole, and found again after a crash."""
+
+import io
+import logging
+import os
+import os.path as osp
+import re
+import threading
+import zipfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from pickle import UnpicklingError
+from urllib.parse import urlparse
+
+import mmengine.runner.checkpoint as mmengine_checkpoint
+import numpy as np
+import torch
+from mmengine.fileio import LocalBackend, register_backend
+from mmengine.logging import HistoryBuffer, print_log
+from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
+from mmengine.runner import CheckpointLoader, find_latest_checkpoint
+from mmengine.utils import digit_version
+
+# Before 2.6 `weights_only=True` still runs code from files in the old .tar format (CVE-2025-32434).
+MIN_TORCH = '2.6'
+
+# The functions of classes that a Runner's state holds; pickle names each by `getattr(class, name)`.
+_PICKLED_METHODS = {
+    HistoryBuffer: ('min', 'max', 'mean', 'current'),
+    OneCycleParamScheduler: ('_annealing_cos', '_annealing_linear'),
+}
+
+# torch's allow-list belongs to the whole process: one reader changes it at a time.
+_ALLOW_LIST_LOCK = threading.Lock()
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint file that cannot be used."""
+
+
+class UnsafeCheckpointError(CheckpointError):
+    """A checkpoint that asks for a class or function which is not known to be harmless."""
+
+
+class TornCheckpointError(CheckpointError):
+    """A file that is empty, cut short, or no checkpoint at all."""
+
+
+def install_safe_checkpoint_loading() -> None:
+    """Make mmengine read checkpoints without running code that they hold.
+
+    From then on, in the whole process, ``load_checkpoint``, ``init_cfg``, ``load_from`` and ``resume`` read
+    local files and URLs (``http(s)://``, ``torchvision://``, ``open-mmlab://``, ``mmcls://``) through
+    :func:`load_from_local`. A class that you trust is allowed by
+    ``torch.serialization.add_safe_globals([...])``. Calling it again changes nothing.
+    """
+    CheckpointLoader.register_scheme(prefixes='', loader=load_from_local, force=True)
+    # mmengine's URL schemes all download by this one name.
+    mmengine_checkpoint.load_url = load_url
+    # onedl-mmengine reads everything else by this one, and falls back to running what a file holds.
+    if hasattr(mmengine_checkpoint, '_safe_torch_load'):
+        mmengine_checkpoint._safe_torch_load = _safe_torch_load
+
+
+def load_from_local(filename: str, map_location=None) -> dict:
+    """Read a checkpoint from a local file.
+
+    Args:
+        filename (str): A ``.safetensors`` file, or one that ``torch.save`` wrote.
+        map_location: As in :func:`torch.load`. Defaults to None.
+
+    Returns:
+        dict: What the file holds; of a ``.safetensors`` file its tensors by name.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        UnsafeCheckpointError: It holds more than tensors, plain data and a Runner's state.
+        TornCheckpointError: It is empty, cut short, or no checkpoint.
+    """
+    filename = osp.expanduser(filename)
+    if not osp.isfile(filename):
+        raise FileNotFoundError(f'{filename} can not be found.')
+    if filename.endswith('.safetensors'):
+        return _load_safetensors(filename, map_location)
+    return _load_weights(filename, map_location, name=filename)
+
+
+def load_url(url: str, model_dir: str | None = None, map_location=None, progress: bool = True) -> dict:
+    """Download a checkpoint, once, and read it by :func:`load_from_local`.
+
+    Args:
+        url (str): Its address.
+        model_dir (str, optional): Where the file is kept. Defaults to None: torch hub's folder.
+        map_location: As in :func:`torch.load`. Defaults to None.
+        progress (bool): Whether to show a progress bar. Defaults to True.
+    """
+    model_dir = model_dir or osp.join(torch.hub.get_dir(), 'checkpoints')
+    os.makedirs(model_dir, exist_ok=True)
+    filename = osp.join(model_dir, osp.basename(urlparse(url).path))
+    if not osp.exists(filename):
+        print_log(f'Downloading {url} to {filename}', logger='current')
+        torch.hub.download_url_to_file(url, filename, progress=progress)
+    return load_from_local(filename, map_location)
+
+
+def find_checkpoint_to_resume(work_dir: str) -> str | None:
+    """Find the checkpoint from which training in a folder goes on.
+
+    It is the one that ``last_checkpoint`` names. If that is missing or torn, it is the newest whole
+    ``epoch_*.pth`` or ``iter_*.pth``, and a warning says so.
+
+    Args:
+        work_dir (str): The work dir of the run that was cut off.
+
+    Returns:
+        str | None: Its path, or None if there is none.
+    """
+    named = find_latest_checkpoint(work_dir)
+    if named and zipfile.is_zipfile(named):
+        return named
+    folder = Path(named).parent if named else Path(work_dir)
+    saved = [path for path in folder.glob('*.pth') if re.fullmatch(r'(epoch|iter)_\d+\.pth', path.name)]
+    whole = [path for path in saved if zipfile.is_zipfile(path)]
+    newest = str(max(whole, key=lambda path: path.stat().st_mtime)) if whole else None
+    if named:
+        state = 'torn: its writing was cut short' if osp.exists(named) else 'missing'
+        instead = f'Resuming from {newest} instead.' if newest else 'There is no other to resume from.'
+        print_log(f'The last checkpoint {named} is {state}. {instead}', 'current', logging.WARNING)
+    return newest
+
+
+class AtomicLocalBackend(LocalBackend):
+    """mmengine's local file backend, with a ``put`` that leaves either the whole new file or the old one.
+
+    ``CheckpointHook(backend_args=dict(backend='lfi_atomic'))`` writes checkpoints by it: a run that is killed
+    while it saves leaves no torn file.
+    """
+
+    def put(self, obj: bytes | memoryview, filepath: str | Path) -> None:
+        filepath = Path(filepath)
+        filepath.parent.mkdir(parents=True, exist_ok=True)
+        partial = filepath.with_name(f'.{filepath.name}.partial')
+        with partial.open('wb') as file:
+            file.write(obj)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(filepath)
+
+
+register_backend('lfi_atomic', AtomicLocalBackend, force=True)
+
+
+def _load_safetensors(filename: str, map_location) -> dict:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    device = map_location if isinstance(map_location, str | torch.device) else 'cpu'
+    try:
+        return load_file(filename, device=str(device))
+    except SafetensorError as error:
+        raise TornCheckpointError(_torn_message(filename, error)) from error
+
+
+def _safe_torch_load(file: str | io.BytesIO, map_location=None, weights_only=None) -> dict:
+    return _load_weights(file, map_location, name=file if isinstance(file, str) else 'the checkpoint')
+
+
+def _load_weights(file: str | io.BytesIO, map_location, name: str) -> dict:
+    if digit_version(torch.__version__) < digit_version(MIN_TORCH):
+        raise CheckpointError(
+            f'{name}: reading it safely needs torch >= {MIN_TORCH}, got {torch.__version__}'
+        )
+    try:
+        with _ALLOW_LIST_LOCK, torch.serialization.safe_globals(_missing_globals()):
+            return torch.load(file, map_location=map_location, weights_only=True)
+    except Exception as error:
+        raise _explain(error, name) from error
+
+
+def _explain(error: Exception, name: str) -> Exception:
+    """What torch's error about the file ``name`` means; the error itself if it says enough."""
+    text = str(error)
+    refused = re.search(r'GLOBAL (\S+)', text)
+    if refused is not None:
+        return UnsafeCheckpointError(_refused_message(name, refused.group(1), 'blocked' in text))
+    if 'Trying to call reduce' in text or 'Can only' in text or 'Cannot use ``weights_only=True``' in text:
+        return UnsafeCheckpointError(f'{name} was refused, and no code of it was run: {_first_line(error)}')
+    # torch says "invalid argument" of a zip archive without an end.
+    torn = 'PytorchStreamReader' in text or 'unexpected EOF' in text or 'Invalid argument' in text
+    if torn or not isinstance(error, RuntimeError | OSError | MemoryError):
+        return TornCheckpointError(_torn_message(name, error))
+    return error
+
+
+def _refused_message(name: str, refused: str, blocked: bool) -> str:
+    message = (
+        f'{name} was refused, and no code of it was run: it holds `{refused}`, which is neither a tensor, '
+        'nor plain data, nor part of a training state.'
+    )
+    if blocked:
+        return f'{message} Such a file can do anything to your machine: do not use it.'
+    return (
+        f'{message} If you trust the file and that name, allow it before loading, for example in a module '
+        f'named by your config in `custom_imports`:\n    torch.serialization.add_safe_globals([{refused}])'
+    )
+
+
+def _torn_message(name: str, error: Exception) -> str:
+    return (
+        f'{name} is torn (empty or cut short), or no checkpoint at all: {_first_line(error)}. Use an older '
+        'checkpoint, or fetch the file again.'
+    )
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    detail = next((line for line in lines if 'Unsupported operand' in line or 'reduce' in line), None)
+    return (detail or (lines[0] if lines else type(error).__name__)).strip().rstrip('.')
+
+
+def _missing_globals() -> list:
+    """What is to be allowed while one file is read: leaving `safe_globals` takes all of it away again."""
+    allowed = torch.serialization.get_safe_globals()
+    return [item for item in _runner_state_globals() if item not in allowed]
+
+
+@cache
+def _runner_state_globals() -> tuple:
+    """All that the checkpoints of a Runner hold beyond tensors and plain data."""
+    multiarray = (np._core if hasattr(np, '_core') else np.core).multiarray
+    numbers = [np.dtype(char) for char in np.typecodes['AllInteger'] + np.typecodes['Float'] + '?']
+    return (
+        HistoryBuffer,
+        OneCycleParamScheduler,
+        (_pickled_method, 'builtins.getattr'),
+        np.ndarray,
+        np.dtype,
+        *{type(number) for number in numbers},
+        # numpy 1 and numpy 2 write different names.
+        *((multiarray._reconstruct, f'numpy.{core}.multiarray._reconstruct') for core in ('core', '_core')),
+        *((multiarray.scalar, f'numpy.{core}.multiarray.scalar') for core in ('core', '_core')),
+    )
+
+
+def _pickled_method(owner: type, name: str) -> Callable:
+    """What a checkpoint gets for `getattr`, which itself would reach anything from anywhere."""
+    if isinstance(owner, type) and name in _PICKLED_METHODS.get(owner, ()):
+        return getattr(owner, name)
+    raise UnpicklingError('GLOBAL builtins.getattr is blocked')

@@ -1,0 +1,281 @@
+"""What `tools/train.py` and `tools/test.py` share: from a command line to a Runner."""
+
+import argparse
+import os
+import os.path as osp
+import subprocess
+import sys
+from collections.abc import Callable
+
+import torch
+import torch.distributed
+from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.device import get_device
+from mmengine.logging import print_log
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+from .checkpoint import CheckpointError, find_checkpoint_to_resume
+
+DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+
+
+class UsageError(ValueError):
+    """A command line, or a config, that asks for what cannot be done."""
+
+
+class CfgOptions(DictAction):
+    """``--cfg-options KEY=VALUE ...``; a pair without ``=`` is an error of one line."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        try:
+            super().__call__(parser, namespace, values, option_string)
+        except (ValueError, AssertionError):
+            parser.error(f'{option_string} takes KEY=VALUE pairs, got {" ".join(values)}')
+
+
+def add_config_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add ``CONFIG`` and ``--cfg-options``."""
+    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=CfgOptions,
+        metavar='KEY=VALUE',
+        help='change settings of the config, e.g. train_cfg.max_epochs=3 model.backbone.out_indices="[3,7]"',
+    )
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what training and testing have in common."""
+    add_config_arguments(parser)
+    parser.add_argument('--work-dir', help='folder for logs and results (default: work_dirs/<config name>)')
+    parser.add_argument('--amp', action='store_true', help='automatic mixed precision')
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='what started the processes; dist_*.sh and slurm_*.sh set it (default: none)',
+    )
+    # Older launchers give the rank as an argument; torchrun gives it in the environment.
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a tool's ``main``; what the user can mend ends it with one line instead of a traceback."""
+    try:
+        main()
+    except (UsageError, CheckpointError) as error:
+        sys.exit(f'error: {error}')
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+def load_config(path: str, options: dict | None = None) -> Config:
+    """Read a config and change it by ``--cfg-options``.
+
+    Args:
+        path (str): The config file.
+        options (dict, optional): Dotted keys and their new values. Defaults to None.
+
+    Raises:
+        UsageError: There is no such file, or an option does not fit the config.
+    """
+    try:
+        cfg = Config.fromfile(path)
+    except FileNotFoundError as error:
+        raise UsageError(f'config {path}: {error}') from error
+    try:
+        cfg.merge_from_dict(options or {})
+    except (AssertionError, AttributeError, IndexError, KeyError, TypeError) as error:
+        raise UsageError(f'--cfg-options {options} does not fit {path}: {error}') from error
+    return cfg
+
+
+def load_run_config(args: argparse.Namespace) -> Config:
+    """:func:`load_config`, with work dir, launcher and data loaders set for the run."""
+    cfg = load_config(args.config, args.cfg_options)
+    default_work_dir = osp.join('work_dirs', osp.splitext(osp.basename(args.config))[0])
+    cfg.work_dir = args.work_dir or cfg.get('work_dir') or default_work_dir
+    set_dataloader_defaults(cfg)
+    start_processes(cfg, args.launcher, args.local_rank)
+    return cfg
+
+
+def set_dataloader_defaults(cfg: Config) -> None:
+    """Give the data loaders the defaults of OpenMMLab's tools, as far as the machine and the task allow.
+
+    Memory is pinned where there is a GPU, workers persist where there are any, and mmpretrain's samples are
+    collated into batches in the workers. What the config sets stays, except for workers that cannot persist.
+    """
+    for name in DATALOADERS:
+        loader = cfg.get(name)
+        if loader is None:
+            continue
+        loader.setdefault('pin_memory', torch.cuda.is_available())
+        loader.setdefault('persistent_workers', True)
+        if loader.get('num_workers', 0) == 0:
+            loader.persistent_workers = False
+        # Detection needs mmengine's own default: images of one batch differ in size.
+        if cfg.get('default_scope') == 'mmpretrain':
+            loader.setdefault('collate_fn', {'type': 'default_collate'})
+
+
+def start_processes(cfg: Config, launcher: str, local_rank: int = 0) -> None:
+    """Prepare a run of several processes.
+
+    With a GPU, the Runner itself joins the processes, by the backend in ``env_cfg.dist_cfg`` (nccl). Without
+    one it cannot, so they are joined here by gloo, and the model is wrapped without device ids.
+
+    Args:
+        cfg (Config): The config of the run, changed in place.
+        launcher (str): What started the processes: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
+        local_rank (int): The rank in the node, if the environment does not say. Defaults to 0.
+
+    Raises:
+        UsageError: The launcher's variables are not in the environment.
+    """
+    cfg.launcher = launcher
+    if launcher == 'none':
+        return
+    try:
+        _set_rank_variables(launcher, local_rank)
+    except KeyError as error:
+        raise UsageError(
+            f'--launcher {launcher}: {error} is not set; start by tools/dist_*.sh or tools/slurm_*.sh'
+        ) from error
+    if get_device() != 'cpu':
+        return
+    torch.distributed.init_process_group('gloo')
+    find_unused = cfg.get('find_unused_parameters', False)
+    wrapper = cfg.get('model_wrapper_cfg') or ConfigDict(
+        type='MMDistributedDataParallel', broadcast_buffers=False, find_unused_parameters=find_unused
+    )
+    wrapper.device_ids = None
+    cfg.model_wrapper_cfg = wrapper
+
+
+def enable_amp(cfg: Config) -> None:
+    """Train in mixed precision: float16 with a dynamic loss scale on a GPU, bfloat16 on the CPU.
+
+    Raises:
+        UsageError: The config has an ``optim_wrapper`` of another kind.
+    """
+    wrapper = cfg.optim_wrapper
+    kind = wrapper.get('type', 'OptimWrapper')
+    kind = kind if isinstance(kind, str) else kind.__name__
+    if kind not in ('OptimWrapper', 'AmpOptimWrapper', 'CPUAmpOptimWrapper'):
+        raise UsageError(f'--amp cannot change an optim_wrapper of type {kind}')
+    if get_device() == 'cpu':
+        wrapper.type = 'CPUAmpOptimWrapper'
+        wrapper.pop('loss_scale', None)
+        wrapper.pop('dtype', None)
+    else:
+        wrapper.type = 'AmpOptimWrapper'
+        wrapper.setdefault('loss_scale', 'dynamic')
+
+
+def enable_auto_scale_lr(cfg: Config) -> None:
+    """Scale the learning rate by the batch size of the run over ``auto_scale_lr.base_batch_size``.
+
+    Raises:
+        UsageError: The config does not say for which batch size its learning rate was chosen.
+    """
+    if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
+        raise UsageError('--auto-scale-lr needs auto_scale_lr = dict(base_batch_size=...) in the config')
+    cfg.auto_scale_lr.enable = True
+
+
+def write_checkpoints_whole(cfg: Config) -> None:
+    """Write checkpoints by ``AtomicLocalBackend``, unless the config says how, or writes elsewhere."""
+    hooks = cfg.setdefault('default_hooks', ConfigDict())
+    hook = hooks.setdefault('checkpoint', ConfigDict(type='CheckpointHook', interval=1))
+    if hook is not None and not hook.get('file_client_args') and '://' not in (hook.get('out_dir') or ''):
+        hook.setdefault('backend_args', {'backend': 'lfi_atomic'})
+
+
+def set_resume(cfg: Config, resume: str | None) -> None:
+    """Say from which checkpoint training goes on.
+
+    Args:
+        cfg (Config): The config of the run, changed in place.
+        resume (str | None): A checkpoint; ``'auto'`` for the last whole one in the work dir, if there is one;
+            None to do what the config says.
+
+    Raises:
+        UsageError: The named checkpoint does not exist.
+    """
+    if resume == 'auto' or (resume is None and cfg.get('resume') and not cfg.get('load_from')):
+        found = find_checkpoint_to_resume(cfg.work_dir)
+        cfg.resume = found is not None
+        cfg.load_from = found or cfg.get('load_from')
+        print_log(f'Resuming from {found}.' if found else f'Nothing to resume in {cfg.work_dir}.', 'current')
+    elif resume is not None:
+        require_checkpoint(resume)
+        cfg.resume = True
+        cfg.load_from = resume
+
+
+def require_checkpoint(path: str) -> None:
+    """Raise a ``UsageError`` if a local checkpoint does not exist."""
+    if '://' not in path and not osp.isfile(osp.expanduser(path)):
+        raise UsageError(f'checkpoint {path} does not exist')
+
+
+def draw_predictions(cfg: Config, folder: str) -> None:
+    """Let the config's visualization hook write images with the predictions to a folder.
+
+    Raises:
+        UsageError: The config has no such hook.
+    """
+    hook = (cfg.get('default_hooks') or {}).get('visualization')
+    if hook is None:
+        raise UsageError('--show-dir needs default_hooks.visualization in the config')
+    # mmdet and mmpretrain name the same settings differently.
+    if hook.type.endswith('DetVisualizationHook'):
+        hook.update(draw=True, test_out_dir=osp.abspath(folder))
+    else:
+        hook.update(enable=True, out_dir=osp.abspath(folder), interval=1)
+
+
+def enable_tta(cfg: Config) -> None:
+    """Wrap the model, and change the test pipeline, for test-time augmentation.
+
+    Raises:
+        UsageError: The config has no ``tta_model`` or no ``tta_pipeline``.
+    """
+    if 'tta_model' not in cfg or 'tta_pipeline' not in cfg:
+        raise UsageError('--tta needs tta_model and tta_pipeline in the config')
+    cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
+    dataset = cfg.test_dataloader.dataset
+    while 'dataset' in dataset:
+        dataset = dataset.dataset
+    dataset.pipeline = cfg.tta_pipeline
+
+
+def build_runner(cfg: Config) -> Runner:
+    """Build the config's Runner, of the type that ``runner_type`` names if it names one."""
+    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+
+
+def _set_rank_variables(launcher: str, local_rank: int) -> None:
+    """Set torch's variables from the launcher's, so that all launchers look alike."""
+    env = os.environ
+    if launcher == 'slurm':
+        env.update(RANK=env['SLURM_PROCID'], WORLD_SIZE=env['SLURM_NTASKS'], LOCAL_RANK=env['SLURM_LOCALID'])
+        if 'MASTER_ADDR' not in env:
+            env['MASTER_ADDR'] = _first_slurm_host(env['SLURM_NODELIST'])
+    elif launcher == 'mpi':
+        env.update({name: env[f'OMPI_COMM_WORLD_{name}'] for name in ('RANK', 'LOCAL_RANK')})
+        env['WORLD_SIZE'] = env['OMPI_COMM_WORLD_SIZE']
+    env.setdefault('LOCAL_RANK', str(local_rank))
+    env.setdefault('MASTER_PORT', '29500')
+    for name in ('RANK', 'WORLD_SIZE', 'MASTER_ADDR'):
+        env[name]  # noqa: B018  a missing one is a KeyError
+
+
+def _first_slurm_host(nodes: str) -> str:
+    hosts = subprocess.run(
+        ['scontrol', 'show', 'hostnames', nodes], capture_output=True, text=True, check=True
+    )
+    return hosts.stdout.split()[0]

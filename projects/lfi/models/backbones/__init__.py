@@ -1,0 +1,3 @@
+from .interaction_query_vit import InteractionQueryViT, InteractionStates
+
+__all__ = ['InteractionQueryViT', 'InteractionStates']

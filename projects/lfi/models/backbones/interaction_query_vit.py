@@ -1,0 +1,232 @@
+"""The student: mmpretrain's ViT with interaction queries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from mmengine.model.weight_init import trunc_normal_
+from mmpretrain.models.backbones import VisionTransformer
+from mmpretrain.models.utils import resize_pos_embed
+from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from lfi.registry import MODELS
+
+from .interaction_encoder_layer import JointEncoderLayer, ReadingEncoderLayer
+
+WRITE_BACKS = ('none', 'gated', 'joint')
+FUSES = ('none', 'sum', 'concat')
+
+
+@dataclass(frozen=True)
+class InteractionStates:
+    """What one forward pass of the student leaves for the read-out.
+
+    Args:
+        queries: (B, K, C), the queries after the last block.
+        attention: for each supervised layer (B, K, N), the queries' attention over the N patches.
+        patches: for each supervised layer (B, N, C), the patch tokens.
+        layers: the supervised layers' indices.
+        grid: (H, W) with H * W = N.
+    """
+
+    queries: Tensor
+    attention: tuple[Tensor, ...]
+    patches: tuple[Tensor, ...]
+    layers: tuple[int, ...]
+    grid: tuple[int, int]
+
+
+class InteractionRecord:
+    """Holds the `InteractionStates` of the latest forward pass inside `record_interactions()`."""
+
+    def __init__(self) -> None:
+        self._states: InteractionStates | None = None
+
+    def write(self, states: InteractionStates) -> None:
+        self._states = states
+
+    @property
+    def states(self) -> InteractionStates:
+        """The recorded states.
+
+        Raises:
+            RuntimeError: if the backbone has not run since recording began.
+        """
+        if self._states is None:
+            raise RuntimeError('no interactions recorded: the backbone did not run inside the context')
+        return self._states
+
+
+@MMPRETRAIN_MODELS.register_module()
+@MODELS.register_module()
+class InteractionQueryViT(VisionTransformer):
+    """Vision Transformer with interaction queries (Learning from Interactions, Gao et al., ICCV 2025).
+
+    K learned queries enter after the position embedding, read the patches in every block through the
+    block's own projections, and persist from block to block. All arguments, outputs, parameter names and
+    checkpoints of mmpretrain's `VisionTransformer` keep working; the outputs hold no query tokens.
+
+    Args:
+        num_queries: K. Defaults to 8.
+        write_back: how patches read the queries: 'none'; 'gated', where they add tanh(a_l) * their
+            attention to the queries, a_l zero at the start; or 'joint', with the queries in the
+            patches' softmax. With 'none', and with 'gated' at the start, the outputs equal those of
+            the plain ViT bit for bit. Defaults to 'gated'.
+        persistent: whether queries carry over from block to block; otherwise each block starts from
+            the learned queries anew. Defaults to True.
+        fuse: how the task head sees the queries: 'none'; 'sum', their mean is added to the output
+            vector; or 'concat', it is appended, giving 2C channels. 'sum' and 'concat' need
+            `out_type` 'cls_token' or 'avg_featmap' and act on the last output. Defaults to 'none'.
+        interaction_layers: the blocks whose interactions are supervised. Defaults to the last half.
+        with_cp: whether to recompute activations in the backward pass to save memory.
+            Defaults to False.
+        **kwargs: arguments of mmpretrain's `VisionTransformer`.
+
+    Raises:
+        ValueError: if an argument is out of its range; the message names it and its value.
+    """
+
+    def __init__(
+        self,
+        arch: str | dict = 'base',
+        *args,
+        num_queries: int = 8,
+        write_back: str = 'gated',
+        persistent: bool = True,
+        fuse: str = 'none',
+        interaction_layers: Sequence[int] | None = None,
+        with_cp: bool = False,
+        out_indices: int | Sequence[int] = -1,
+        **kwargs,
+    ) -> None:
+        if isinstance(arch, str) and arch.lower() not in self.arch_zoo:
+            raise ValueError(
+                f'arch={arch!r} is unknown; choose from {sorted(self.arch_zoo)}, or give a dict with '
+                'embed_dims, num_layers, num_heads and feedforward_channels'
+            )
+        _choose('write_back', write_back, WRITE_BACKS)
+        _choose('fuse', fuse, FUSES)
+        if num_queries < 1:
+            raise ValueError(f'num_queries={num_queries} must be at least 1')
+        # VisionTransformer writes into the list it is given.
+        out_indices = out_indices if isinstance(out_indices, int) else list(out_indices)
+        super().__init__(arch, *args, out_indices=out_indices, **kwargs)
+        if fuse != 'none' and self.out_type not in ('cls_token', 'avg_featmap'):
+            raise ValueError(
+                f"fuse={fuse!r} needs out_type 'cls_token' or 'avg_featmap', got {self.out_type!r}"
+            )
+
+        self.num_queries = num_queries
+        self.write_back = write_back
+        self.persistent = persistent
+        self.fuse = fuse
+        self.with_cp = with_cp
+        self.interaction_layers = self._check_layers(interaction_layers)
+        self.interaction_queries = nn.Parameter(torch.zeros(1, num_queries, self.embed_dims))
+        trunc_normal_(self.interaction_queries, std=0.02)
+        for layer in self.layers:
+            # The base class builds its layers itself; ours add behaviour to them, and no weights.
+            layer.__class__ = JointEncoderLayer if write_back == 'joint' else ReadingEncoderLayer
+            gate = nn.Parameter(torch.zeros(1)) if write_back == 'gated' else None
+            layer.register_parameter('query_gate', gate)
+        self._record: InteractionRecord | None = None
+
+    def train(self, mode: bool = True) -> InteractionQueryViT:
+        super().train(mode)
+        if mode and self.frozen_stages > 0:
+            # The base class's train() would bring DropPath back into the frozen stages.
+            self._freeze_stages()
+        return self
+
+    @contextmanager
+    def record_interactions(self) -> Iterator[InteractionRecord]:
+        """Keep the interactions of the forward passes made inside the context.
+
+        Example:
+            >>> with backbone.record_interactions() as record:
+            ...     features = backbone(images)
+            >>> states = record.states
+        """
+        record = InteractionRecord()
+        self._record = record
+        try:
+            yield record
+        finally:
+            self._record = None
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Extract features; same outputs as `VisionTransformer.forward`.
+
+        Args:
+            x: (B, 3, H, W), a normalised image batch.
+        """
+        b = x.shape[0]
+        x, grid = self.patch_embed(x)
+        if self.cls_token is not None:
+            x = torch.cat((self.cls_token.expand(b, -1, -1), x), dim=1)
+        x = x + resize_pos_embed(
+            self.pos_embed, self.patch_resolution, grid, self.interpolate_mode, self.num_extra_tokens
+        )
+        x = self.pre_norm(self.drop_after_pos(x))
+
+        first_queries = queries = self.interaction_queries.expand(b, -1, -1)
+        outs, attention, patches = [], [], []
+        for i, layer in enumerate(self.layers):
+            record = self._record is not None and i in self.interaction_layers
+            x, queries, layer_attention = self._run(
+                layer, x, queries if self.persistent else first_queries, record
+            )
+            if record:
+                attention.append(layer_attention)
+                patches.append(x[:, self.num_extra_tokens :])
+            if i == self.num_layers - 1 and self.final_norm:
+                x = self.ln1(x)
+            if i in self.out_indices:
+                outs.append(self._format_output(x, grid))
+
+        if self._record is not None:
+            self._record.write(
+                InteractionStates(queries, tuple(attention), tuple(patches), self.interaction_layers, grid)
+            )
+        if self.fuse != 'none':
+            outs[-1] = self._fuse(outs[-1], queries)
+        return tuple(outs)
+
+    def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
+        """Layer-wise depth of a parameter; the queries are as deep as the position embedding."""
+        if param_name == prefix + 'interaction_queries':
+            return 0, self.num_layers + 2
+        return super().get_layer_depth(param_name, prefix)
+
+    def _run(
+        self, layer: nn.Module, x: Tensor, queries: Tensor, record: bool
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        if self.with_cp and self.training:
+            return checkpoint(layer, x, queries, self.num_extra_tokens, record, use_reentrant=False)
+        return layer(x, queries, self.num_extra_tokens, record)
+
+    def _fuse(self, out: Tensor, queries: Tensor) -> Tensor:
+        pooled = (self.ln1(queries) if self.final_norm else queries).mean(1)  # [B, C]
+        return out + pooled if self.fuse == 'sum' else torch.cat((out, pooled), 1)
+
+    def _check_layers(self, layers: Sequence[int] | None) -> tuple[int, ...]:
+        if layers is None:
+            return tuple(range(self.num_layers // 2, self.num_layers))
+        positive = tuple(i + self.num_layers if i < 0 else i for i in layers)
+        if not positive or not all(0 <= i < self.num_layers for i in positive):
+            raise ValueError(
+                f'interaction_layers={list(layers)} must name one or more of the {self.num_layers} blocks'
+            )
+        if list(positive) != sorted(set(positive)):
+            raise ValueError(f'interaction_layers={list(layers)} must rise and hold no block twice')
+        return positive
+
+
+def _choose(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f'{name}={value!r} is unknown; choose from {choices}')

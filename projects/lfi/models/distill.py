@@ -1,0 +1,153 @@
+"""Interaction distillation as a mixin, and the task models it makes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from mmpretrain.models.classifiers import ImageClassifier
+from torch import Tensor
+
+from lfi.registry import MODELS
+from lfi.structures import InteractionMaps
+
+from .readout import InteractionReadout
+from .teachers import PixelFormat, VLMAttentionTeacher
+
+
+class InteractionDistillMixin:
+    """Adds interaction-based supervision to any OpenMMLab model; put it before the model among the bases.
+
+    The model's backbone must be an `InteractionQueryViT`. Its own `loss()` runs untouched; the
+    interaction terms join its losses. The teacher is built when training begins, and never for testing.
+
+    Args:
+        *args: the task model's own.
+        teacher: config of the teacher.
+        readout: config of the `InteractionReadout`, without `embed_dims`.
+        interaction_loss: config of the `InteractionDistillLoss`.
+        text_class_loss: config of the `TextSpaceClassLoss`. Defaults to None, without it.
+        **kwargs: the task model's own.
+
+    Raises:
+        TypeError: if the backbone records no interactions.
+    """
+
+    def __init__(
+        self,
+        *args,
+        teacher: dict,
+        readout: dict,
+        interaction_loss: dict,
+        text_class_loss: dict | None = None,
+        **kwargs,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        if not hasattr(self.backbone, 'record_interactions'):
+            raise TypeError(
+                f'{type(self).__name__} needs an lfi.InteractionQueryViT as backbone, '
+                f'got {type(self.backbone).__name__}'
+            )
+        self._teacher_cfg = teacher
+        self._teacher: VLMAttentionTeacher | None = None
+        self.interaction_loss = MODELS.build(interaction_loss)
+        self.text_class_loss = None if text_class_loss is None else MODELS.build(text_class_loss)
+        self.readout: InteractionReadout = MODELS.build({**readout, 'embed_dims': self.backbone.embed_dims})
+        # DDP wants a gradient for every trainable parameter, each step.
+        self.readout.patch_head.requires_grad_(self.interaction_loss.concepts_weight > 0)
+        self.readout.query_head.requires_grad_(
+            self.text_class_loss is not None or self.readout.assign == 'soft'
+        )
+
+    @property
+    def teacher(self) -> VLMAttentionTeacher:
+        """The teacher; building it loads its weights and embeds the concepts."""
+        if self._teacher is None:
+            teacher = MODELS.build(self._teacher_cfg)
+            self.readout.check_bank(*teacher.texts.shape, self.backbone.num_queries)
+            self._teacher = teacher
+        return self._teacher
+
+    def init_weights(self) -> None:
+        super().init_weights()
+        # The Runner calls this before training only: a missing teacher is known before the first step.
+        _ = self.teacher
+
+    def image_labels(self, data_samples: Sequence, num_concepts: int) -> Tensor:
+        """The images' labels among the concepts, (B, C) in [0, 1]; the task model says how it keeps them."""
+        raise NotImplementedError
+
+    def loss(self, inputs: Tensor, data_samples: Sequence, **kwargs) -> dict[str, Tensor]:
+        """The task's losses, joined by the interaction terms."""
+        with self.backbone.record_interactions() as record:
+            losses = super().loss(inputs, data_samples, **kwargs)
+        states = record.states
+        labels = self.image_labels(data_samples, len(self.teacher.bank))
+        sizes = _valid_sizes(inputs, data_samples)
+        maps = self.teacher(inputs, pixel_format(self.data_preprocessor), labels, sizes)
+        maps = _to_student_grid(maps, states.grid, tuple(inputs.shape[-2:]), sizes)
+        if self._first_step:
+            maps.check()
+            self._first_step = False
+
+        texts = self.teacher.texts
+        queries = self.readout.query_embeddings(states)
+        losses.update(self.interaction_loss(self.readout.over_positions(states, queries, texts, maps), maps))
+        if self.interaction_loss.concepts_weight:
+            losses.update(self.interaction_loss(self.readout.over_concepts(states, texts, maps), maps))
+        if self.text_class_loss is not None:
+            scores = self.readout.class_scores(queries, texts)
+            losses['loss_text_class'] = self.text_class_loss(scores, labels)
+        return losses
+
+    # Values are checked once: a check waits for the device.
+    _first_step = True
+
+
+@MODELS.register_module()
+class LFIImageClassifier(InteractionDistillMixin, ImageClassifier):
+    """mmpretrain's `ImageClassifier` that learns from interactions.
+
+    The concepts' first entries are the classes, in the data set's order.
+    """
+
+    def image_labels(self, data_samples: Sequence, num_concepts: int) -> Tensor:
+        if 'gt_score' in data_samples[0]:
+            labels = torch.stack([sample.gt_score for sample in data_samples]).float()
+            return torch.nn.functional.pad(labels, (0, num_concepts - labels.shape[1]))
+        labels = torch.zeros(len(data_samples), num_concepts, device=data_samples[0].gt_label.device)
+        for row, sample in zip(labels, data_samples):
+            row[sample.gt_label] = 1
+        return labels
+
+
+def pixel_format(data_preprocessor: torch.nn.Module) -> PixelFormat:
+    """How an OpenMMLab data preprocessor makes its pixels; images are loaded as BGR."""
+    rgb = bool(
+        getattr(data_preprocessor, 'to_rgb', False)
+        or getattr(data_preprocessor, '_channel_conversion', False)
+    )
+    if not data_preprocessor._enable_normalize:
+        return PixelFormat((0.0,) * 3, (1.0,) * 3, rgb)
+    mean, std = (getattr(data_preprocessor, name).flatten().tolist() for name in ('mean', 'std'))
+    return PixelFormat(tuple(mean), tuple(std), rgb)
+
+
+def _valid_sizes(inputs: Tensor, data_samples: Sequence) -> list[tuple[int, int]]:
+    full = inputs.shape[-2:]
+    shapes = [sample.metainfo.get('img_shape', full)[:2] for sample in data_samples]
+    return [(min(h, full[0]), min(w, full[1])) for h, w in shapes]
+
+
+def _to_student_grid(
+    maps: InteractionMaps, grid: tuple[int, int], canvas: tuple[int, int], sizes: list[tuple[int, int]]
+) -> InteractionMaps:
+    """Bring maps over the valid areas to the student's grid over the padded canvas."""
+    if all(size == canvas for size in sizes):
+        return maps.resize(grid)
+    # In coordinates from -1 to 1: source = (canvas / size) * view + (canvas / size - 1).
+    ratio = torch.tensor([[canvas[1] / w, canvas[0] / h] for h, w in sizes], device=maps.logits.device)
+    view = torch.zeros(len(sizes), 2, 3, device=maps.logits.device)
+    view[:, 0, 0], view[:, 1, 1] = ratio[:, 0], ratio[:, 1]
+    view[:, :, 2] = ratio - 1
+    return maps.warp(view, grid)

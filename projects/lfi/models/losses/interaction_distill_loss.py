@@ -1,0 +1,147 @@
+"""The interaction-based supervision: student's against teacher's maps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from lfi.registry import MODELS
+from lfi.structures import InteractionMaps
+
+from .divergences import DIVERGENCES
+
+
+@MODELS.register_module()
+class InteractionDistillLoss(nn.Module):
+    """Compares two `InteractionMaps` in each direction that both can be read in.
+
+    Over positions each concept's divergence is weighted by its presence in the teacher's maps; over
+    concepts the divergence is averaged over the valid positions of an image, then over images. Both are
+    averaged over layers. A direction of weight 0 is not computed. Where nothing is present or valid a
+    term is exactly zero. All in float32.
+
+    Args:
+        loss_type: 'kl' (teacher to student), 'js', 'mse' or 'cosine'. Defaults to 'kl'.
+        positions_weight: of the reading over positions. Defaults to 2.
+        concepts_weight: of the reading over concepts. Defaults to 4.
+        relation_weight: of the relation term: how the concepts' maps overlap with one another
+            (Bhattacharyya coefficients), teacher against student, squared error. Defaults to 0.
+        positions_temperature: divides the teacher's logits over positions, in units of their mean
+            standard deviation over an image's valid positions, so that it fits any teacher.
+            Defaults to 0.67.
+        concepts_temperature: divides the teacher's logits over concepts. Defaults to 1.
+        layer_map: for each of the student's layers, the place of the teacher's layer it learns from.
+            Defaults to one-to-one for equal counts, else to evenly spaced ones.
+
+    Raises:
+        ValueError: if an argument is out of its range; the message names it and its value.
+    """
+
+    def __init__(
+        self,
+        loss_type: str = 'kl',
+        positions_weight: float = 2.0,
+        concepts_weight: float = 4.0,
+        relation_weight: float = 0.0,
+        positions_temperature: float = 0.67,
+        concepts_temperature: float = 1.0,
+        layer_map: Sequence[int] | None = None,
+    ) -> None:
+        super().__init__()
+        if loss_type not in DIVERGENCES:
+            raise ValueError(f'loss_type={loss_type!r} is unknown; choose from {sorted(DIVERGENCES)}')
+        for name in ('positions_temperature', 'concepts_temperature'):
+            if not locals()[name] > 0:
+                raise ValueError(f'{name}={locals()[name]} must be above 0')
+        self.divergence = DIVERGENCES[loss_type]
+        self.positions_weight = positions_weight
+        self.concepts_weight = concepts_weight
+        self.relation_weight = relation_weight
+        self.positions_temperature = positions_temperature
+        self.concepts_temperature = concepts_temperature
+        self.layer_map = None if layer_map is None else tuple(layer_map)
+
+    def forward(self, student: InteractionMaps, teacher: InteractionMaps) -> dict[str, Tensor]:
+        """Compare maps of the same concepts on the same grid.
+
+        Returns:
+            The weighted terms, of 'loss_positions', 'loss_relation' and 'loss_concepts', scalars.
+
+        Raises:
+            ValueError: if the maps differ in batch, concepts or grid, or the layer map does not fit.
+        """
+        if student.presence.shape != teacher.presence.shape or student.valid.shape != teacher.valid.shape:
+            raise ValueError(
+                f"student's maps {tuple(student.logits.shape)} and teacher's {tuple(teacher.logits.shape)}, "
+                '(B, L, M, H, W), must agree in B, M, H and W'
+            )
+        valid = student.valid & teacher.valid
+        teacher = self._align_layers(teacher, len(student.layers))
+        student, teacher = replace(student, valid=valid), replace(teacher, valid=valid)
+
+        terms = {}
+        directions = set(student.directions) & set(teacher.directions)
+        if 'positions' in directions and (self.positions_weight or self.relation_weight):
+            log_s = student.over_positions()
+            log_t = teacher.over_positions(self.positions_temperature * _spread(teacher))
+            weight = teacher.presence * valid.flatten(1).any(1, keepdim=True)
+            if self.positions_weight:
+                terms['loss_positions'] = self.positions_weight * self._over_positions(log_s, log_t, weight)
+            if self.relation_weight:
+                terms['loss_relation'] = self.relation_weight * _relation(log_s, log_t, weight)
+        if 'concepts' in directions and self.concepts_weight:
+            divergence = self.divergence(
+                student.over_concepts(), teacher.over_concepts(self.concepts_temperature), 2
+            )  # [B, L, H, W]
+            terms['loss_concepts'] = self.concepts_weight * _mean_over_valid(divergence, valid)
+        return terms
+
+    def _over_positions(self, log_s: Tensor, log_t: Tensor, weight: Tensor) -> Tensor:
+        divergence = self.divergence(log_s.flatten(-2), log_t.flatten(-2), -1).mean(1)  # [B, M]
+        return (divergence * weight).sum() / weight.sum().clamp_min(1e-6)
+
+    def _align_layers(self, teacher: InteractionMaps, n_student: int) -> InteractionMaps:
+        n_teacher = len(teacher.layers)
+        if self.layer_map is not None:
+            if len(self.layer_map) != n_student or not all(0 <= i < n_teacher for i in self.layer_map):
+                raise ValueError(
+                    f"layer_map={self.layer_map} must give one of the teacher's {n_teacher} layers for each "
+                    f"of the student's {n_student}"
+                )
+            return teacher.select_layers(self.layer_map)
+        if n_teacher in (1, n_student):
+            # A single layer broadcasts.
+            return teacher
+        return teacher.select_layers([(2 * i + 1) * n_teacher // (2 * n_student) for i in range(n_student)])
+
+
+def _spread(maps: InteractionMaps) -> Tensor:
+    """Mean over layers and concepts of the logits' standard deviation over valid positions, (B, 1, 1, 1, 1)."""
+    valid = maps.valid[:, None, None].float()
+    count = valid.sum((-2, -1), keepdim=True).clamp_min(1)
+    mean = (maps.logits * valid).sum((-2, -1), keepdim=True) / count
+    variance = ((maps.logits - mean).square() * valid).sum((-2, -1), keepdim=True) / count
+    return variance.sqrt().mean((1, 2), keepdim=True).clamp_min(1e-6)
+
+
+def _mean_over_valid(x: Tensor, valid: Tensor) -> Tensor:
+    """Mean over layers, an image's valid positions, and the images that have any; x is (B, L, H, W)."""
+    count = valid.sum((-2, -1))  # [B]
+    per_image = (x.mean(1) * valid).sum((-2, -1)) / count.clamp_min(1)
+    return per_image.sum() / (count > 0).sum().clamp_min(1)
+
+
+def _relation(log_s: Tensor, log_t: Tensor, weight: Tensor) -> Tensor:
+    """Squared difference of the maps' overlaps, weighted by the presence of both concepts."""
+    overlap_s, overlap_t = _overlap(log_s), _overlap(log_t)  # [B, L, M, M]
+    pair = weight[:, :, None] * weight[:, None]
+    return ((overlap_s - overlap_t).square().mean(1) * pair).sum() / pair.sum().clamp_min(1e-6)
+
+
+def _overlap(log_p: Tensor) -> Tensor:
+    root = torch.exp(log_p.flatten(-2) / 2)
+    with torch.autocast(root.device.type, enabled=False):
+        return root @ root.mT

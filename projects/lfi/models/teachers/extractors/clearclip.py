@@ -1,0 +1,23 @@
+"""ClearCLIP: query-query attention, no residual, no feed-forward in the last block."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from lfi.registry import EXTRACTORS
+
+from .vit import LastBlockExtractor
+
+
+@EXTRACTORS.register_module(name='clearclip')
+class ClearCLIPExtractor(LastBlockExtractor):
+    """A patch becomes out_proj(softmax(q q^T / sqrt(d)) v), and nothing else.
+
+    (Lan et al., "ClearCLIP: Decomposing CLIP Representations for Dense Vision-Language Inference", ECCV
+    2024, section 3.) The class token takes part in the attention and is dropped from the map. Maps are
+    cosines. It costs less than one plain forward pass, whatever the number of concepts.
+    """
+
+    def patch_tokens(self, x: Tensor, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        return self.merge_heads(F.scaled_dot_product_attention(q[:, :, 1:], q, v))

@@ -1,0 +1,53 @@
+"""Dense features of a CNN trunk, times the texts."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from open_clip.timm_model import TimmModel
+from torch import Tensor, nn
+
+from lfi.registry import EXTRACTORS
+
+from .base import DenseExtractor
+
+
+@EXTRACTORS.register_module(name='dense')
+class DenseTrunkExtractor(DenseExtractor):
+    """The trunk's last feature map, each place through the image head: z(place) . t / ||mean z||.
+
+    For average pooling and a linear head the mean of a map over the places is exactly the image's cosine
+    with the text, as in class activation maps (Zhou et al., CVPR 2016). It costs one plain forward pass,
+    whatever the number of concepts.
+
+    Raises:
+        ValueError: if the tower is no timm CNN with average pooling and a linear head.
+    """
+
+    visual: TimmModel
+
+    def __init__(self, visual: nn.Module) -> None:
+        super().__init__(visual)
+        trunk = getattr(visual, 'trunk', None)
+        # A trunk with tokens in place of a feature map has no `global_pool` module of this kind.
+        pool = getattr(getattr(trunk, 'global_pool', None), 'pool_type', None)
+        if (
+            not isinstance(visual, TimmModel)
+            or pool != 'avg'
+            or set(dict(visual.head.named_children()))
+            - {
+                'drop',
+                'proj',
+            }
+        ):
+            raise ValueError(
+                "extractor 'dense' reads open_clip models with a timm CNN trunk, average pooling and a linear "
+                f"head, not this model's {type(visual).__name__} with the trunk {type(trunk).__name__}; for "
+                "open_clip's own ViT use 'maskclip' or 'clearclip'"
+            )
+
+    def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.visual.trunk.forward_features(images)  # [B, C, h, w]
+        places = self.visual.head(features.flatten(2).mT)  # [B, h*w, E]
+        pooled = places.mean(1)
+        places = places / pooled.norm(dim=-1)[:, None, None].clamp_min(1e-6)
+        return places.mT.unflatten(-1, features.shape[-2:])[:, None], pooled

@@ -1,0 +1,22 @@
+"""MaskCLIP: the last block's attention becomes the identity."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from lfi.registry import EXTRACTORS
+
+from .vit import LastBlockExtractor
+
+
+@EXTRACTORS.register_module(name='maskclip')
+class MaskCLIPExtractor(LastBlockExtractor):
+    """Each patch keeps its own value in the last block; residual and feed-forward stay.
+
+    With v = out_proj(value(ln_1(x))), a patch becomes x + v + ffn(x + v) (Zhou et al., "Extract Free Dense
+    Labels from CLIP", ECCV 2022, section 3.2). Maps are cosines. It costs one plain forward pass, whatever
+    the number of concepts.
+    """
+
+    def patch_tokens(self, x: Tensor, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        return self.feed_forward(x[:, 1:] + self.block.ls_1(self.merge_heads(v[:, :, 1:])))

@@ -1,0 +1,103 @@
+"""Finding and loading an open_clip model, with errors that say what is wrong."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import open_clip
+from torch import nn
+
+EMBEDDED = Path(__file__).parent / 'embedded'
+"""open_clip folders that ship with the package, by name."""
+
+
+def load_vlm(
+    model: str, pretrained: str | None, allow_random: bool
+) -> tuple[nn.Module, open_clip.SimpleTokenizer]:
+    """Load an open_clip model and its tokenizer.
+
+    Args:
+        model: an open_clip model name ('ViT-B-16'), a folder with `open_clip_config.json` and weights, or
+            the name of a teacher that ships with the package ('shapes-tiny').
+        pretrained: for a model name, a local weights file or one of open_clip's tags ('openai'). Must be
+            None for a folder, which holds its weights.
+        allow_random: with a model name and `pretrained=None`, accept random weights.
+
+    Raises:
+        FileNotFoundError: if a folder, its config or a weights file is missing.
+        ValueError: if the model is unknown, no weights are named, or weights do not fit the model.
+        RuntimeError: if the weights of a tag cannot be fetched.
+    """
+    folder = _folder(model)
+    if folder is not None:
+        if pretrained is not None:
+            raise ValueError(f'pretrained={pretrained!r} must be None: the folder {model} holds its weights')
+        name = f'local-dir:{folder}'
+    else:
+        _check_name(model, pretrained, allow_random)
+        name = model
+    if pretrained is not None and _looks_like_file(pretrained) and not Path(pretrained).is_file():
+        raise FileNotFoundError(f'teacher weights not found: {pretrained}')
+    try:
+        vlm = _quietly(open_clip.create_model, name, pretrained=pretrained, load_weights=True)
+    except (RuntimeError, OSError, KeyError) as error:
+        raise _explain(error, model, pretrained, folder) from error
+    return vlm.eval().requires_grad_(False), open_clip.get_tokenizer(name)
+
+
+def _folder(model: str) -> Path | None:
+    embedded = EMBEDDED / model
+    if embedded.is_dir():
+        return embedded
+    path = Path(model.removeprefix('local-dir:'))
+    if not model.startswith('local-dir:') and len(path.parts) < 2 and not path.is_dir():
+        return None
+    if not path.is_dir():
+        raise FileNotFoundError(
+            f'teacher folder not found: {path}. In our configs LFI_TEACHER_ROOT says where teachers lie'
+        )
+    if not (path / 'open_clip_config.json').is_file():
+        raise FileNotFoundError(f'teacher folder {path} has no open_clip_config.json')
+    if not any(path.glob(pattern) for pattern in ('*.safetensors', '*.bin', '*.pth')):
+        raise FileNotFoundError(f'teacher folder {path} has no weights (*.safetensors, *.bin or *.pth)')
+    return path
+
+
+def _check_name(model: str, pretrained: str | None, allow_random: bool) -> None:
+    if model not in open_clip.list_models():
+        raise ValueError(f'model={model!r} is neither a folder nor a model of open_clip.list_models()')
+    if pretrained is None and not allow_random:
+        raise ValueError(
+            f'pretrained=None: the teacher {model} would have random weights. Name a weights file or one of '
+            f'{open_clip.list_pretrained_tags_by_model(model)}; random weights need allow_random=True'
+        )
+    tags = open_clip.list_pretrained_tags_by_model(model)
+    if pretrained is not None and not _looks_like_file(pretrained) and pretrained not in tags:
+        raise ValueError(
+            f'pretrained={pretrained!r} is neither a file nor a tag of {model}; its tags: {tags}'
+        )
+
+
+def _looks_like_file(pretrained: str) -> bool:
+    return Path(pretrained).suffix != '' or '/' in pretrained
+
+
+def _explain(error: Exception, model: str, pretrained: str | None, folder: Path | None) -> Exception:
+    source = folder or pretrained
+    if folder is None and pretrained is not None and not _looks_like_file(pretrained):
+        return RuntimeError(
+            f'the weights {pretrained!r} of {model} could not be fetched: {error}. On a machine without network, '
+            'fetch them elsewhere and give the file as pretrained'
+        )
+    return ValueError(f'the weights in {source} do not fit the model {model}, or are torn: {error}')
+
+
+def _quietly(function, *args, **kwargs):
+    # open_clip reports each step of the creation through the root logger.
+    level = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        return function(*args, **kwargs)
+    finally:
+        logging.disable(level)

@@ -1,0 +1,31 @@
+"""What a compiled op that has no stand-in does when it is called."""
+
+from collections.abc import Callable
+
+_MESSAGE = """mmcv's compiled op {name!r} is not available: mmcv was installed without compiled ops, and \
+LFI's stand-in by torchvision does not have it. Build mmcv with its ops (this takes a C++ compiler, and nvcc \
+for GPUs) in an environment that already has torch:
+    pip install --force-reinstall --no-deps --no-cache-dir --no-build-isolation onedl-mmcv
+or, with the upstream packages:
+    pip uninstall mmcv-lite
+    pip install 'setuptools<81' wheel
+    pip install --no-cache-dir --no-build-isolation 'mmcv>=2.0.0,<2.2.0'"""
+
+
+def missing_op_error(name: str) -> NotImplementedError:
+    """The error that names the op and says how to get a compiled mmcv."""
+    return NotImplementedError(_MESSAGE.format(name=name))
+
+
+def missing_op(name: str) -> Callable:
+    """A function in the place of the op `name`.
+
+    Raises:
+        NotImplementedError: when the function is called, with whatever arguments.
+    """
+
+    def op(*args, **kwargs):
+        raise missing_op_error(name)
+
+    op.__name__ = op.__qualname__ = name
+    return op

@@ -1,0 +1,16 @@
+"""LFI's child registries: `lfi.X` resolves from every OpenMMLab scope."""
+
+from mmengine.registry import DATASETS as MMENGINE_DATASETS
+from mmengine.registry import HOOKS as MMENGINE_HOOKS
+from mmengine.registry import METRICS as MMENGINE_METRICS
+from mmengine.registry import MODELS as MMENGINE_MODELS
+from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
+from mmengine.registry import Registry
+
+MODELS = Registry('model', parent=MMENGINE_MODELS, scope='lfi', locations=['lfi.models'])
+# Ways to take interaction maps out of a VLM, by short name: `maskclip`, `clearclip`, ...
+EXTRACTORS = Registry('extractor', scope='lfi', locations=['lfi.models.teachers.extractors'])
+DATASETS = Registry('dataset', parent=MMENGINE_DATASETS, scope='lfi', locations=['lfi.datasets'])
+TRANSFORMS = Registry('transform', parent=MMENGINE_TRANSFORMS, scope='lfi', locations=['lfi.datasets'])
+HOOKS = Registry('hook', parent=MMENGINE_HOOKS, scope='lfi', locations=['lfi.engine'])
+METRICS = Registry('metric', parent=MMENGINE_METRICS, scope='lfi', locations=['lfi.evaluation'])

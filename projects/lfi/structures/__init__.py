@@ -1,0 +1,3 @@
+from .interaction_maps import DIRECTIONS, MASKED, REST, InteractionMaps
+
+__all__ = ['DIRECTIONS', 'MASKED', 'REST', 'InteractionMaps']

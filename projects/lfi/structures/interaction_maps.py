@@ -1,0 +1,192 @@
+"""The one structure that teacher, cache, student, loss, metric and picture exchange."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+DIRECTIONS = ('positions', 'concepts')
+# In `InteractionMaps.concepts`: the map of all of the bank's other concepts together.
+REST = -1
+# Score of an invalid position: its probability is exactly 0, and gradients stay finite.
+MASKED = -1e9
+
+
+@dataclass(frozen=True)
+class InteractionMaps:
+    """Scores of every (concept, patch position) pair of a batch of images, at one or more layers.
+
+    They are read in two directions: text->image, over positions (where is this concept?), and
+    image->text, over concepts (which concept does this place speak of?).
+
+    Args:
+        logits: (B, L, M, H, W), raw scores, float32.
+        presence: (B, M) in [0, 1], how much concept m matters for image b. A concept of presence 0
+            takes no part in the reading over positions.
+        valid: (B, H, W) bool, the positions that show the image and not padding.
+        concepts: (B, M) indices into the concept bank, `REST` for the map of all other concepts;
+            None where map m is concept m of the bank.
+        layers: the L layers' indices in the model the maps come from.
+        directions: the meaningful readings, of `DIRECTIONS`. A source whose scores are already
+            normalised over positions has `('positions',)` only.
+
+    Raises:
+        ValueError: if a shape, a dtype or a direction is wrong; the message names the field.
+    """
+
+    logits: Tensor
+    presence: Tensor
+    valid: Tensor
+    concepts: Tensor | None = None
+    layers: tuple[int, ...] = (-1,)
+    directions: tuple[str, ...] = DIRECTIONS
+
+    def __post_init__(self) -> None:
+        if self.logits.ndim != 5:
+            raise ValueError(f'logits must be (B, L, M, H, W), got shape {tuple(self.logits.shape)}')
+        if self.logits.dtype != torch.float32:
+            raise ValueError(f'logits must be float32, got {self.logits.dtype}')
+        b, n_layers, m, h, w = self.logits.shape
+        if self.presence.shape != (b, m):
+            raise ValueError(f'presence must be (B, M) = {(b, m)}, got shape {tuple(self.presence.shape)}')
+        if self.valid.shape != (b, h, w):
+            raise ValueError(f'valid must be (B, H, W) = {(b, h, w)}, got shape {tuple(self.valid.shape)}')
+        if self.valid.dtype != torch.bool:
+            raise ValueError(f'valid must be bool, got {self.valid.dtype}')
+        if self.concepts is not None and self.concepts.shape != (b, m):
+            raise ValueError(f'concepts must be (B, M) = {(b, m)}, got shape {tuple(self.concepts.shape)}')
+        if len(self.layers) != n_layers:
+            raise ValueError(f'layers must name the L = {n_layers} layers of logits, got {self.layers}')
+        if not self.directions or not set(self.directions) <= set(DIRECTIONS):
+            raise ValueError(f'directions must be a non-empty part of {DIRECTIONS}, got {self.directions}')
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """(H, W)."""
+        return self.logits.shape[-2], self.logits.shape[-1]
+
+    def check(self) -> InteractionMaps:
+        """Check the values too, and return self. It waits for the device: not for every step.
+
+        Raises:
+            ValueError: if logits or presence hold a non-finite value, presence leaves [0, 1], an image
+                has no valid position, or a concept index is below `REST`; the message names the field.
+        """
+        if not self.logits.isfinite().all():
+            raise ValueError('logits hold a non-finite value')
+        if not ((self.presence >= 0) & (self.presence <= 1)).all():
+            raise ValueError('presence must lie in [0, 1] and be finite')
+        empty = (~self.valid.flatten(1).any(1)).nonzero().flatten().tolist()
+        if empty:
+            raise ValueError(f'valid is empty for the images {empty} of the batch')
+        if self.concepts is not None and (self.concepts < REST).any():
+            raise ValueError(f'concepts must be indices into the bank or {REST}')
+        return self
+
+    def over_positions(self, temperature: float | Tensor = 1.0) -> Tensor:
+        """Log-probabilities over the valid positions, (B, L, M, H, W); `MASKED` or less elsewhere.
+
+        Args:
+            temperature: divides the logits; a tensor must broadcast against (B, L, M, H, W).
+
+        Raises:
+            ValueError: if 'positions' is not among the directions.
+        """
+        self._need('positions')
+        scores = self.logits / temperature
+        scores = scores.masked_fill(~self.valid[:, None, None], MASKED)
+        return scores.flatten(-2).log_softmax(-1).view_as(scores)
+
+    def over_concepts(self, temperature: float | Tensor = 1.0) -> Tensor:
+        """Log-probabilities over the M concepts at each position, (B, L, M, H, W).
+
+        Args:
+            temperature: divides the logits; a tensor must broadcast against (B, L, M, H, W).
+
+        Raises:
+            ValueError: if 'concepts' is not among the directions.
+        """
+        self._need('concepts')
+        return (self.logits / temperature).log_softmax(2)
+
+    def resize(self, grid: tuple[int, int]) -> InteractionMaps:
+        """Bring the maps to another (H, W): bilinear, with antialiasing where it shrinks.
+
+        Positions outside the valid area take no part; a new position is valid when at least half of
+        what it covers is.
+        """
+        if grid == self.grid:
+            return self
+        valid = self.valid[:, None].float()
+        weight = _interpolate(valid, grid)  # [B, 1, h, w]
+        logits = _interpolate((self.logits * valid[:, None]).flatten(1, 2), grid)  # [B, L*M, h, w]
+        logits = logits / weight.clamp_min(1e-6)
+        return replace(
+            self, logits=logits.unflatten(1, self.logits.shape[1:3]), valid=weight[:, 0] >= 0.5 - 1e-6
+        )
+
+    def warp(self, view: Tensor, grid: tuple[int, int]) -> InteractionMaps:
+        """Sample the maps into a view of their images.
+
+        Args:
+            view: (B, 2, 3) affine maps from the view's coordinates to the source's, both running from
+                -1 to 1 over the whole picture (as `torch.nn.functional.affine_grid` has it).
+            grid: (H, W) of the view.
+
+        Returns:
+            Maps on the view's grid. Positions that look outside the source's valid area are invalid.
+        """
+        b = self.logits.shape[0]
+        sample = F.affine_grid(view.to(self.logits), (b, 1, *grid), align_corners=False)
+        valid = F.grid_sample(self.valid[:, None].float(), sample, padding_mode='zeros', align_corners=False)
+        inside = (sample.abs() <= 1).all(-1)  # [B, h, w]
+        logits = F.grid_sample(
+            self.logits.flatten(1, 2), sample, padding_mode='border', align_corners=False
+        )  # [B, L*M, h, w]
+        return replace(
+            self,
+            logits=logits.unflatten(1, self.logits.shape[1:3]),
+            valid=inside & (valid[:, 0] >= 0.5 - 1e-6),
+        )
+
+    def gather(self, index: Tensor) -> InteractionMaps:
+        """Keep the maps `index`, (B, m) with values in [0, M)."""
+        b, n_layers, _, h, w = self.logits.shape
+        concepts = index if self.concepts is None else self.concepts.gather(1, index)
+        wide = index[:, None, :, None, None].expand(b, n_layers, -1, h, w)
+        return replace(
+            self,
+            logits=self.logits.gather(2, wide),
+            presence=self.presence.gather(1, index),
+            concepts=concepts,
+        )
+
+    def select_layers(self, layers: Sequence[int]) -> InteractionMaps:
+        """Keep the maps of the layers at these places of `self.layers`."""
+        index = list(layers)
+        return replace(self, logits=self.logits[:, index], layers=tuple(self.layers[i] for i in index))
+
+    def to(self, device: torch.device | str) -> InteractionMaps:
+        """Move all tensors to a device, without waiting for it."""
+        concepts = None if self.concepts is None else self.concepts.to(device, non_blocking=True)
+        return replace(
+            self,
+            logits=self.logits.to(device, non_blocking=True),
+            presence=self.presence.to(device, non_blocking=True),
+            valid=self.valid.to(device, non_blocking=True),
+            concepts=concepts,
+        )
+
+    def _need(self, direction: str) -> None:
+        if direction not in self.directions:
+            raise ValueError(
+                f'these maps have no reading over {direction}: their directions are {self.directions}'
+            )
+
+
+def _interpolate(x: Tensor, grid: tuple[int, int]) -> Tensor:
+    return F.interpolate(x, grid, mode='bilinear', align_corners=False, antialias=True)

@@ -1,0 +1,22 @@
+"""Shared fixtures."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope='session')
+def data_root():
+    """The folder of the real data sets, by name: `data_root('tiny-imagenet-200')`; skips where it is absent."""
+    root = Path(os.environ.get('LFI_DATA_ROOT', ROOT / '../shared/data'))
+
+    def find(name: str) -> Path:
+        path = (root / name).resolve()
+        if not path.is_dir():
+            pytest.skip(f'{name} is not in {root} (LFI_DATA_ROOT sets it)')
+        return path
+
+    return find

@@ -1,0 +1,249 @@
+import os
+import pickle
+from pathlib import Path
+
+import lfi  # noqa: F401  installs the safe reader
+import pytest
+import torch
+from lfi.engine import (
+    AtomicLocalBackend,
+    TornCheckpointError,
+    UnsafeCheckpointError,
+    find_checkpoint_to_resume,
+    install_safe_checkpoint_loading,
+)
+from mmengine.logging import HistoryBuffer
+from mmengine.model import BaseModel
+from mmengine.runner import CheckpointLoader, Runner, load_checkpoint
+from mmengine.runner.checkpoint import _load_checkpoint
+from safetensors.torch import save_file
+
+
+class ToyModel(BaseModel):
+    def __init__(self):
+        super().__init__()
+        self.linear = torch.nn.Linear(4, 2)
+
+    def forward(self, inputs, labels, mode='loss'):
+        logits = self.linear(torch.stack(inputs))
+        return {'loss': torch.nn.functional.cross_entropy(logits, torch.stack(labels))}
+
+
+class ToyDataset(torch.utils.data.Dataset):
+    def __len__(self):
+        return 12
+
+    def __getitem__(self, index):
+        return {'inputs': torch.arange(4.0) * (index % 3), 'labels': torch.tensor(index % 2)}
+
+
+def toy_runner(work_dir: Path, max_epochs: int, **kwargs) -> Runner:
+    torch.manual_seed(0)
+    hook = {'type': 'CheckpointHook', 'interval': 1, 'backend_args': {'backend': 'lfi_atomic'}}
+    return Runner(
+        ToyModel(),
+        str(work_dir),
+        train_dataloader={
+            'dataset': ToyDataset(),
+            'batch_size': 4,
+            'sampler': {'type': 'DefaultSampler', 'shuffle': True},
+            'num_workers': 0,
+        },
+        train_cfg={'by_epoch': True, 'max_epochs': max_epochs},
+        optim_wrapper={'optimizer': {'type': 'AdamW', 'lr': 0.1}},
+        param_scheduler=[
+            {'type': 'OneCycleLR', 'eta_max': 0.1, 'total_steps': 12, 'by_epoch': False},
+            {'type': 'CosineAnnealingLR', 'T_max': 4},
+        ],
+        default_hooks={'checkpoint': hook},
+        randomness={'seed': 0},
+        log_level='WARNING',
+        experiment_name=work_dir.name,
+        **kwargs,
+    )
+
+
+@pytest.fixture
+def checkpoint(tmp_path) -> Path:
+    """What a Runner saves after two epochs."""
+    toy_runner(tmp_path / 'work', max_epochs=2).train()
+    return tmp_path / 'work' / 'epoch_2.pth'
+
+
+class Evil:
+    """Calls a function when it is unpickled."""
+
+    def __init__(self, function, *args):
+        self.call = function, args
+
+    def __reduce__(self):
+        return self.call
+
+
+def evil_file(path: Path, evil: Evil, zipped: bool = True) -> Path:
+    content = {'state_dict': {'linear.bias': torch.zeros(2)}, 'meta': evil}
+    torch.save(content, path, _use_new_zipfile_serialization=zipped)
+    return path
+
+
+def test_resume_equals_training_without_a_break(tmp_path):
+    whole = toy_runner(tmp_path / 'whole', max_epochs=3)
+    whole.train()
+    checkpoint = str(tmp_path / 'whole' / 'epoch_2.pth')
+    resumed = toy_runner(tmp_path / 'resumed', max_epochs=3, load_from=checkpoint, resume=True)
+    resumed.train()
+    assert (resumed.epoch, resumed.iter) == (3, 9)
+    for name, value in whole.model.state_dict().items():
+        torch.testing.assert_close(resumed.model.state_dict()[name], value, rtol=0, atol=0)
+    assert resumed.optim_wrapper.get_lr() == whole.optim_wrapper.get_lr()
+    losses = [runner.message_hub.get_scalar('train/loss').data[0] for runner in (resumed, whole)]
+    assert losses[0].tolist() == losses[1].tolist()
+
+
+@pytest.mark.parametrize(
+    ('function', 'args', 'refused'),
+    [
+        (os.mkdir, lambda path: (str(path),), r'posix\.mkdir|nt\.mkdir'),
+        (eval, lambda path: (f'open({str(path)!r}, "w")',), 'eval'),
+        (Path.touch, lambda path: (path,), 'pathlib'),
+        (getattr, lambda path: (HistoryBuffer, '__init__'), 'getattr'),
+        (getattr, lambda path: ([], 'append'), 'getattr'),
+    ],
+    ids=['module', 'eval', 'method', 'getattr', 'getattr-of-a-list'],
+)
+@pytest.mark.parametrize('zipped', [True, False])
+def test_code_in_a_file_is_not_run(tmp_path, function, args, refused, zipped):
+    mark = tmp_path / 'mark'
+    file = evil_file(tmp_path / 'evil.pth', Evil(function, *args(mark)), zipped)
+    for load in (_load_checkpoint, lambda name: load_checkpoint(ToyModel(), name)):
+        with pytest.raises(UnsafeCheckpointError, match=refused) as caught:
+            load(str(file))
+        assert str(file) in str(caught.value)
+        assert 'no code of it was run' in str(caught.value)
+    assert not mark.exists()
+
+
+def test_runner_does_not_run_code_in_a_file(tmp_path):
+    mark = tmp_path / 'mark'
+    file = evil_file(tmp_path / 'evil.pth', Evil(os.mkdir, str(mark)))
+    for resume in (True, False):
+        runner = toy_runner(tmp_path / f'work{resume}', max_epochs=1, load_from=str(file), resume=resume)
+        with pytest.raises(UnsafeCheckpointError, match=r'evil\.pth was refused'):
+            runner.train()
+    assert not mark.exists()
+
+
+def test_code_in_a_downloaded_file_is_not_run(tmp_path, monkeypatch):
+    mark = tmp_path / 'mark'
+    monkeypatch.setattr(torch.hub, '_hub_dir', str(tmp_path))
+    (tmp_path / 'checkpoints').mkdir()
+    evil_file(tmp_path / 'checkpoints' / 'evil.pth', Evil(os.mkdir, str(mark)))
+    with pytest.raises(UnsafeCheckpointError, match=r'evil\.pth was refused'):
+        _load_checkpoint('https://localhost/evil.pth')
+    assert not mark.exists()
+
+
+@pytest.mark.filterwarnings('ignore:Detected pickle protocol')
+def test_plain_pickle_is_not_run(tmp_path):
+    mark = tmp_path / 'mark'
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        file = tmp_path / f'{protocol}.pth'
+        file.write_bytes(pickle.dumps(Evil(os.mkdir, str(mark)), protocol=protocol))
+        with pytest.raises((UnsafeCheckpointError, TornCheckpointError), match=file.name):
+            _load_checkpoint(str(file))
+    assert not mark.exists()
+
+
+class Trusted:
+    pass
+
+
+def test_a_trusted_class_can_be_allowed(tmp_path):
+    file = evil_file(tmp_path / 'trusted.pth', Trusted())
+    with pytest.raises(UnsafeCheckpointError, match=r'add_safe_globals\(\[.*Trusted\]\)'):
+        _load_checkpoint(str(file))
+    with torch.serialization.safe_globals([Trusted]):
+        assert isinstance(_load_checkpoint(str(file))['meta'], Trusted)
+
+
+def test_the_users_allow_list_is_left_as_it_was(checkpoint):
+    with torch.serialization.safe_globals([HistoryBuffer]):
+        before = set(torch.serialization.get_safe_globals())
+        _load_checkpoint(str(checkpoint))
+        assert set(torch.serialization.get_safe_globals()) == before
+
+
+def test_install_twice_changes_nothing():
+    install_safe_checkpoint_loading()
+    before = dict(CheckpointLoader._schemes)
+    install_safe_checkpoint_loading()
+    assert dict(CheckpointLoader._schemes) == before
+
+
+def test_safetensors(tmp_path):
+    weights = {name: torch.ones_like(value) for name, value in ToyModel().state_dict().items()}
+    save_file(weights, tmp_path / 'ones.safetensors')
+    model = ToyModel()
+    load_checkpoint(model, str(tmp_path / 'ones.safetensors'), map_location='cpu', strict=True)
+    assert model.linear.weight.eq(1).all()
+
+
+@pytest.mark.parametrize('name', ['torn.pth', 'torn.safetensors'])
+@pytest.mark.parametrize('kept', [0.0, 0.1, 0.6, 0.99])
+def test_torn_file(tmp_path, name, kept):
+    whole, torn = tmp_path / 'whole', tmp_path / name
+    weights = {'weight': torch.ones(100, 100)}
+    torch.save(weights, whole) if name.endswith('pth') else save_file(weights, whole)
+    torn.write_bytes(whole.read_bytes()[: int(kept * whole.stat().st_size)])
+    with pytest.raises(TornCheckpointError, match=rf'{name} is torn'):
+        _load_checkpoint(str(torn))
+
+
+def test_no_checkpoint_at_all(tmp_path):
+    pointer = tmp_path / 'pointer.pth'
+    pointer.write_text('version https://git-lfs.github.com/spec/v1\n')
+    with pytest.raises(TornCheckpointError, match=r'pointer\.pth is torn .* or no checkpoint at all'):
+        _load_checkpoint(str(pointer))
+    with pytest.raises(FileNotFoundError, match=r'missing\.pth'):
+        _load_checkpoint(str(tmp_path / 'missing.pth'))
+
+
+def test_find_checkpoint_to_resume(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr('lfi.engine.checkpoint.print_log', lambda message, *args: said.append(message))
+
+    assert find_checkpoint_to_resume(str(tmp_path)) is None
+    names = ['epoch_9.pth', 'epoch_10.pth', 'epoch_11.pth', 'best_top1_epoch_11.pth']
+    for age, name in enumerate(names):
+        torch.save({'name': name}, tmp_path / name)
+        os.utime(tmp_path / name, (age, age))
+    epochs = [str(tmp_path / name) for name in names[:3]]
+    assert find_checkpoint_to_resume(str(tmp_path)) == epochs[2]
+
+    (tmp_path / 'last_checkpoint').write_text(epochs[1])
+    assert find_checkpoint_to_resume(str(tmp_path)) == epochs[1]
+
+    (tmp_path / 'last_checkpoint').write_text(epochs[2])
+    Path(epochs[2]).write_bytes(Path(epochs[2]).read_bytes()[:-100])
+    assert find_checkpoint_to_resume(str(tmp_path)) == epochs[1]
+    assert f'{epochs[2]} is torn' in said[-1]
+    assert f'Resuming from {epochs[1]} instead' in said[-1]
+
+    Path(epochs[2]).unlink()
+    assert find_checkpoint_to_resume(str(tmp_path)) == epochs[1]
+    assert f'{epochs[2]} is missing' in said[-1]
+    (tmp_path / 'last_checkpoint').write_text('')
+    assert find_checkpoint_to_resume(str(tmp_path)) == epochs[1]
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
+    file = tmp_path / 'folder' / 'file'
+    AtomicLocalBackend().put(b'old', file)
+
+    def fail(descriptor):
+        raise OSError('disk full')
+
+    monkeypatch.setattr(os, 'fsync', fail)
+    with pytest.raises(OSError, match='disk full'):
+        AtomicLocalBackend().put(b'new', file)
+    assert file.read_bytes() == b'old'

@@ -1,0 +1,176 @@
+import argparse
+
+import lfi  # noqa: F401
+import pytest
+import torch
+from lfi.engine import launch
+from mmengine.config import Config, ConfigDict
+from mmengine.optim import build_optim_wrapper
+
+
+@pytest.fixture(autouse=True)
+def no_gpu(monkeypatch):
+    monkeypatch.setattr(launch, 'get_device', lambda: 'cpu')
+
+
+def test_cfg_options_that_do_not_fit(tmp_path):
+    config = tmp_path / 'config.py'
+    config.write_text('steps = [1, 2]\n')
+    assert launch.load_config(str(config), {'steps': [3], 'other.key': 1}).other.key == 1
+    for options in ({'steps.9': 1}, {'steps.0.a': 1}):
+        with pytest.raises(launch.UsageError, match='--cfg-options .* does not fit'):
+            launch.load_config(str(config), options)
+
+
+@pytest.mark.parametrize('scope', ['mmpretrain', 'mmdet'])
+def test_dataloader_defaults(scope):
+    cfg = Config(
+        {
+            'default_scope': scope,
+            'train_dataloader': {'num_workers': 2},
+            'val_dataloader': {'num_workers': 0, 'persistent_workers': True, 'pin_memory': True},
+            'test_dataloader': None,
+        }
+    )
+    launch.set_dataloader_defaults(cfg)
+    assert cfg.train_dataloader.persistent_workers is True
+    assert cfg.train_dataloader.pin_memory is torch.cuda.is_available()
+    assert ('collate_fn' in cfg.train_dataloader) == (scope == 'mmpretrain')
+    assert cfg.val_dataloader.persistent_workers is False
+    assert cfg.val_dataloader.pin_memory is True
+    assert cfg.test_dataloader is None
+
+
+def test_amp_by_device(monkeypatch):
+    cfg = Config({'optim_wrapper': {'type': 'OptimWrapper', 'optimizer': {'type': 'SGD', 'lr': 0.1}}})
+    monkeypatch.setattr(launch, 'get_device', lambda: 'cuda')
+    launch.enable_amp(cfg)
+    assert (cfg.optim_wrapper.type, cfg.optim_wrapper.loss_scale) == ('AmpOptimWrapper', 'dynamic')
+
+    monkeypatch.setattr(launch, 'get_device', lambda: 'cpu')
+    launch.enable_amp(cfg)
+    model = torch.nn.Linear(2, 2)
+    wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+    with wrapper.optim_context(model):
+        output = model(torch.ones(1, 2))
+        assert output.dtype == torch.bfloat16
+    wrapper.update_params(output.float().sum())
+    assert model.weight.dtype == torch.float32
+
+    cfg.optim_wrapper.type = 'ApexOptimWrapper'
+    with pytest.raises(launch.UsageError, match='ApexOptimWrapper'):
+        launch.enable_amp(cfg)
+
+
+def test_auto_scale_lr():
+    cfg = Config({'auto_scale_lr': {'base_batch_size': 8, 'enable': False}})
+    launch.enable_auto_scale_lr(cfg)
+    assert cfg.auto_scale_lr.enable is True
+    with pytest.raises(launch.UsageError, match='base_batch_size'):
+        launch.enable_auto_scale_lr(Config({'auto_scale_lr': None}))
+
+
+def test_checkpoints_are_written_whole_unless_the_config_says_how():
+    cfg = Config({})
+    launch.write_checkpoints_whole(cfg)
+    hook = {'type': 'CheckpointHook', 'interval': 1, 'backend_args': {'backend': 'lfi_atomic'}}
+    assert cfg.default_hooks.checkpoint == hook
+    for settings in (
+        {'out_dir': 's3://bucket'},
+        {'backend_args': None},
+        {'file_client_args': {'backend': 'disk'}},
+    ):
+        cfg = Config({'default_hooks': {'checkpoint': {'type': 'CheckpointHook', **settings}}})
+        launch.write_checkpoints_whole(cfg)
+        assert cfg.default_hooks.checkpoint.get('backend_args') is None
+
+
+def test_resume(tmp_path):
+    cfg = Config({'work_dir': str(tmp_path), 'load_from': 'pretrained.pth'})
+    launch.set_resume(cfg, None)
+    assert 'resume' not in cfg
+    launch.set_resume(cfg, 'auto')
+    assert (cfg.resume, cfg.load_from) == (False, 'pretrained.pth')
+    torch.save({}, tmp_path / 'epoch_1.pth')
+    launch.set_resume(cfg, 'auto')
+    assert (cfg.resume, cfg.load_from) == (True, str(tmp_path / 'epoch_1.pth'))
+    with pytest.raises(launch.UsageError, match=r'no_such\.pth does not exist'):
+        launch.set_resume(cfg, 'no_such.pth')
+
+
+def test_resume_by_the_config(tmp_path):
+    torch.save({}, tmp_path / 'epoch_1.pth')
+    cfg = Config({'work_dir': str(tmp_path), 'resume': True})
+    launch.set_resume(cfg, None)
+    assert cfg.load_from == str(tmp_path / 'epoch_1.pth')
+
+
+def test_draw_predictions(tmp_path):
+    for hook, setting in (('VisualizationHook', 'out_dir'), ('mmdet.DetVisualizationHook', 'test_out_dir')):
+        cfg = Config({'default_hooks': {'visualization': {'type': hook}}})
+        launch.draw_predictions(cfg, str(tmp_path))
+        assert cfg.default_hooks.visualization[setting] == str(tmp_path)
+    with pytest.raises(launch.UsageError, match='default_hooks.visualization'):
+        launch.draw_predictions(Config({}), str(tmp_path))
+
+
+def test_tta():
+    cfg = Config({'model': {'type': 'Model'}, 'test_dataloader': {'dataset': {'dataset': {'pipeline': [1]}}}})
+    with pytest.raises(launch.UsageError, match='tta_model and tta_pipeline'):
+        launch.enable_tta(cfg)
+    cfg.tta_model, cfg.tta_pipeline = ConfigDict(type='TTA'), [2]
+    launch.enable_tta(cfg)
+    assert cfg.model == {'type': 'TTA', 'module': {'type': 'Model'}}
+    assert cfg.test_dataloader.dataset.dataset.pipeline == [2]
+
+
+@pytest.mark.parametrize(
+    ('launcher', 'variables'),
+    [
+        ('slurm', {'SLURM_PROCID': '3', 'SLURM_NTASKS': '4', 'SLURM_LOCALID': '1'}),
+        (
+            'mpi',
+            {'OMPI_COMM_WORLD_RANK': '3', 'OMPI_COMM_WORLD_SIZE': '4', 'OMPI_COMM_WORLD_LOCAL_RANK': '1'},
+        ),
+        ('pytorch', {'RANK': '3', 'WORLD_SIZE': '4', 'LOCAL_RANK': '1'}),
+    ],
+)
+def test_launchers_look_alike(monkeypatch, launcher, variables):
+    env = {**dict(zip(variables, ('3', '4', '1'))), 'MASTER_ADDR': 'host'}
+    joined = []
+    monkeypatch.setattr(launch.os, 'environ', env)
+    monkeypatch.setattr(torch.distributed, 'init_process_group', joined.append)
+    cfg = Config({'find_unused_parameters': True})
+    launch.start_processes(cfg, launcher)
+    assert (env['RANK'], env['WORLD_SIZE'], env['LOCAL_RANK'], env['MASTER_PORT']) == ('3', '4', '1', '29500')
+    assert joined == ['gloo']
+    assert cfg.model_wrapper_cfg.device_ids is None
+    assert cfg.model_wrapper_cfg.find_unused_parameters is True
+
+
+def test_launcher_without_its_variables(monkeypatch):
+    monkeypatch.setattr(launch.os, 'environ', {})
+    with pytest.raises(launch.UsageError, match='SLURM_PROCID'):
+        launch.start_processes(Config({}), 'slurm')
+
+
+def test_one_line_for_a_mistake():
+    def main():
+        raise launch.UsageError('what is wrong')
+
+    with pytest.raises(SystemExit, match='error: what is wrong'):
+        launch.run(main)
+
+
+def test_pairs_without_a_value(capsys):
+    parser = argparse.ArgumentParser()
+    launch.add_config_arguments(parser)
+    with pytest.raises(SystemExit):
+        parser.parse_args(['config.py', '--cfg-options', 'train_cfg.max_epochs'])
+    assert '--cfg-options takes KEY=VALUE pairs, got train_cfg.max_epochs' in capsys.readouterr().err
+
+
+def test_local_rank_of_older_launchers():
+    parser = argparse.ArgumentParser()
+    launch.add_run_arguments(parser)
+    assert parser.parse_args(['config.py', '--local-rank', '1']).local_rank == 1

@@ -1,0 +1,125 @@
+"""A toy task on disk, and the tools run as a user runs them."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[2]
+
+TOY_CONFIG = """
+default_scope = 'mmpretrain'
+model = dict(
+    type='ImageClassifier',
+    backbone=dict(
+        type='VisionTransformer',
+        arch=dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=32),
+        img_size=16,
+        patch_size=8,
+    ),
+    head=dict(type='LinearClsHead', num_classes=2, in_channels=16, topk=(1,)),
+    data_preprocessor=dict(mean=[127.5] * 3, std=[127.5] * 3, num_classes=2),
+)
+pipeline = [dict(type='LoadImageFromFile'), dict(type='PackInputs')]
+train_dataloader = dict(
+    batch_size=4,
+    num_workers=0,
+    dataset=dict(type='CustomDataset', data_root={data}, data_prefix='train', pipeline=pipeline),
+    sampler=dict(type='DefaultSampler', shuffle=True),
+)
+val_dataloader = dict(
+    batch_size=8,
+    num_workers=0,
+    dataset=dict(type='CustomDataset', data_root={data}, data_prefix='val', pipeline=pipeline),
+    sampler=dict(type='DefaultSampler', shuffle=False),
+)
+test_dataloader = val_dataloader
+val_evaluator = dict(type='Accuracy', topk=(1,))
+test_evaluator = val_evaluator
+train_cfg = dict(by_epoch=True, max_epochs=2)
+val_cfg = dict()
+test_cfg = dict()
+optim_wrapper = dict(optimizer=dict(type='AdamW', lr=0.01))
+param_scheduler = dict(type='CosineAnnealingLR', T_max=4, by_epoch=True)
+auto_scale_lr = dict(base_batch_size=8)
+default_hooks = dict(
+    checkpoint=dict(type='CheckpointHook', interval=1),
+    logger=dict(type='LoggerHook', interval=1),
+    visualization=dict(type='VisualizationHook'),
+)
+visualizer = dict(type='UniversalVisualizer', vis_backends=[dict(type='LocalVisBackend')])
+randomness = dict(seed=0)
+work_dir = {work_dir}
+"""
+
+
+@pytest.fixture(scope='session')
+def toy_data(tmp_path_factory) -> Path:
+    """Dark and light noise, two classes, as image folders."""
+    root = tmp_path_factory.mktemp('toy_data')
+    rng = np.random.default_rng(0)
+    for split, count in (('train', 8), ('val', 4)):
+        for name, low in (('dark', 0), ('light', 56)):
+            folder = root / split / name
+            folder.mkdir(parents=True)
+            for index in range(count):
+                pixels = rng.integers(low, low + 200, (16, 16, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / f'{name}_{index}.png')
+    return root
+
+
+@pytest.fixture
+def toy_config(tmp_path, toy_data) -> Path:
+    """A classifier that trains two epochs of four steps in well under a second; its work dir is `work`."""
+    config = tmp_path / 'toy.py'
+    text = TOY_CONFIG.replace('{data}', repr(str(toy_data)))
+    config.write_text(text.replace('{work_dir}', repr(str(tmp_path / 'work'))))
+    return config
+
+
+@pytest.fixture(scope='session')
+def tool_env() -> dict:
+    """The environment of a tool: this Python's, with `lfi` in reach whether or not it is installed."""
+    path = os.pathsep.join(filter(None, [str(ROOT / 'projects'), os.environ.get('PYTHONPATH')]))
+    settings = {
+        'PYTHONPATH': path,
+        'PYTHON': sys.executable,
+        'OMP_NUM_THREADS': '1',
+        'CUDA_VISIBLE_DEVICES': '',
+    }
+    return {**os.environ, **settings}
+
+
+@pytest.fixture(scope='session')
+def tool_command() -> Callable[..., list[str]]:
+    """`tool_command('train.py', *args)` is the command line of a tool."""
+
+    def command(tool: str, *args) -> list[str]:
+        interpreter = 'bash' if tool.endswith('.sh') else sys.executable
+        return [interpreter, str(ROOT / 'tools' / tool), *map(str, args)]
+
+    return command
+
+
+@pytest.fixture(scope='session')
+def run_tool(tool_env, tool_command) -> Callable[..., str]:
+    """`run_tool('train.py', *args, code=0, **variables)` runs a tool and gives all that it printed."""
+
+    def run(tool: str, *args, code: int = 0, **variables: str) -> str:
+        process = subprocess.run(
+            tool_command(tool, *args),
+            env={**tool_env, **variables},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=120,
+        )
+        assert process.returncode == code, process.stdout
+        return process.stdout
+
+    return run

@@ -1,0 +1,119 @@
+import json
+import socket
+import subprocess
+
+import pytest
+import torch
+
+SCRIPTS = ['dist_train.sh', 'dist_test.sh', 'slurm_train.sh', 'slurm_test.sh']
+
+# Saves the weights of every process, not only of the first.
+HOOK = """
+import torch
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+
+
+@HOOKS.register_module()
+class SaveRank(Hook):
+    def after_train(self, runner):
+        torch.save(runner.model.module.state_dict(), f'{runner.work_dir}/rank{runner.rank}.pth')
+"""
+
+RECORDER = """#!/usr/bin/env bash
+printf '%s\\n' "$@" > "$RECORD"
+"""
+
+
+def free_port() -> str:
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return str(probe.getsockname()[1])
+
+
+def test_two_processes_train_resume_and_test(run_tool, tool_env, toy_config):
+    folder, work = toy_config.parent, toy_config.parent / 'work dir'
+    (folder / 'save_rank.py').write_text(HOOK)
+    with toy_config.open('a') as config:
+        config.write("custom_imports = dict(imports=['save_rank'])\ncustom_hooks = [dict(type='SaveRank')]\n")
+    path = f'{folder}:{tool_env["PYTHONPATH"]}'
+    arguments = ('dist_train.sh', toy_config, 2, '--work-dir', work, '--cfg-options')
+    run_tool(*arguments, 'train_cfg.max_epochs=1', PYTHONPATH=path, PORT=free_port())
+    first = torch.load(work / 'rank0.pth')
+    assert len(list(work.glob('*/*.log'))) == 1
+
+    command = list(arguments)
+    command.insert(-1, '--resume')
+    output = run_tool(*command, 'train_cfg.max_epochs=2', PYTHONPATH=path, PORT=free_port())
+    assert 'resumed epoch: 1, iter: 2' in output
+    ranks = [torch.load(work / f'rank{rank}.pth') for rank in range(2)]
+    saved = torch.load(work / 'epoch_2.pth', weights_only=False)['state_dict']
+    for name, value in saved.items():
+        assert ranks[0][name].equal(value)
+        assert ranks[1][name].equal(value)
+    assert not all(first[name].equal(saved[name]) for name in saved)
+
+    metrics = folder / 'metrics.json'
+    options = ('--out', metrics, '--out-item', 'metrics')
+    run_tool('dist_test.sh', toy_config, work / 'epoch_2.pth', 2, *options, PYTHONPATH=path, PORT=free_port())
+    assert 0 <= json.loads(metrics.read_text())['accuracy/top1'] <= 100
+
+
+@pytest.fixture
+def recorder(tmp_path):
+    """A program that writes down its arguments, in the place of `srun` and of Python."""
+    for name in ('srun', 'python'):
+        program = tmp_path / 'bin' / name
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(RECORDER)
+        program.chmod(0o755)
+    return tmp_path / 'bin'
+
+
+@pytest.fixture
+def record(run_tool, tool_env, recorder, tmp_path):
+    """`record(script, *args, **variables)` gives the arguments with which the script starts its program."""
+
+    def run(script: str, *args, **variables: str) -> list[str]:
+        programs = {
+            'PATH': f'{recorder}:{tool_env["PATH"]}',
+            'PYTHON': 'python',
+            'RECORD': str(tmp_path / 'record'),
+        }
+        run_tool(script, *args, **programs, **variables)
+        return (tmp_path / 'record').read_text().splitlines()
+
+    return run
+
+
+def test_dist_scripts_pass_arguments_on(record):
+    variables = {'NNODES': '2', 'NODE_RANK': '1', 'PORT': '1234', 'MASTER_ADDR': 'host'}
+    options = ['--cfg-options', 'a=x y', 'b="[1,2]"']
+    argv = record('dist_train.sh', 'my config.py', 4, *options, **variables)
+    start = ['--nnodes=2', '--node_rank=1', '--master_addr=host', '--master_port=1234', '--nproc_per_node=4']
+    assert argv[:7] == ['-m', 'torch.distributed.run', *start]
+    assert argv[7].endswith('/tools/train.py')
+    assert argv[8:] == ['my config.py', '--launcher', 'pytorch', *options]
+    argv = record('dist_test.sh', 'my config.py', 'my model.pth', 4, *options)
+    assert argv[8:] == ['my config.py', 'my model.pth', '--launcher', 'pytorch', *options]
+
+
+def test_slurm_scripts_pass_arguments_on(record):
+    options = ['--cfg-options', 'a=x y']
+    variables = {'GPUS': '4', 'CPUS_PER_TASK': '3', 'SRUN_ARGS': '--qos=high --time=1:00'}
+    argv = record('slurm_train.sh', 'part', 'my job', 'my config.py', 'my dir', *options, **variables)
+    assert argv[:5] == ['-p', 'part', '--job-name=my job', '--gres=gpu:4', '--ntasks=4']
+    assert argv[5:8] == ['--ntasks-per-node=4', '--cpus-per-task=3', '--kill-on-bad-exit=1']
+    assert argv[8:12] == ['--qos=high', '--time=1:00', 'python', '-u']
+    assert argv[12].endswith('/tools/train.py')
+    assert argv[13:] == ['my config.py', '--work-dir=my dir', '--launcher=slurm', *options]
+    argv = record('slurm_test.sh', 'part', 'my job', 'my config.py', 'my model.pth', *options)
+    assert argv[3:6] == ['--gres=gpu:8', '--ntasks=8', '--ntasks-per-node=8']
+    assert argv[-5:] == ['my config.py', 'my model.pth', '--launcher=slurm', *options]
+
+
+@pytest.mark.parametrize('script', SCRIPTS)
+def test_scripts_say_how_they_are_used(run_tool, tool_command, script):
+    interpreter, path = tool_command(script)
+    subprocess.run([interpreter, '-n', path], check=True)
+    assert 'Usage: ' in run_tool(script, code=2)

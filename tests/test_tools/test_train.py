@@ -1,0 +1,90 @@
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+
+def last_accuracy(output: str) -> float:
+    return float(re.findall(r'accuracy/top1: ([\d.]+)', output)[-1])
+
+
+def epoch_of(checkpoint: Path) -> int:
+    return int(re.search(r'\d+', checkpoint.name).group())
+
+
+@pytest.mark.parametrize('tool', ['train.py', 'test.py', 'misc/print_config.py'])
+def test_help(run_tool, tool):
+    output = run_tool(tool, '--help')
+    assert 'config' in output
+    assert '--cfg-options' in output
+
+
+def test_train_then_test_then_resume(run_tool, toy_config):
+    work, folder = toy_config.parent / 'work', toy_config.parent
+    trained = run_tool('train.py', toy_config, '--cfg-options', 'optim_wrapper.optimizer.lr=0.002')
+    assert (work / 'last_checkpoint').read_text() == str(work / 'epoch_2.pth')
+
+    metrics, shown = folder / 'metrics.json', folder / 'shown'
+    options = ('--out', metrics, '--out-item', 'metrics', '--show-dir', shown)
+    tested = run_tool('test.py', toy_config, work / 'epoch_2.pth', *options)
+    assert last_accuracy(tested) == pytest.approx(last_accuracy(trained))
+    written = json.loads(metrics.read_text())['accuracy/top1']
+    assert written == pytest.approx(last_accuracy(trained), abs=1e-3)
+    assert len(list(shown.rglob('*.png'))) == 8
+
+    # In mixed precision, without validation, and from an older checkpoint than the last.
+    options = ('--amp', '--no-validate', '--auto-scale-lr')
+    resumed = run_tool('train.py', toy_config, '--resume', work / 'epoch_1.pth', *options)
+    assert 'resumed epoch: 1, iter: 4' in resumed
+    assert 'CPUAmpOptimWrapper' in resumed
+    assert 'Scaling the original LR by 0.5' in resumed
+    assert 'Epoch(val)' not in resumed
+
+
+def test_training_goes_on_after_a_kill(run_tool, tool_command, tool_env, toy_config):
+    work = toy_config.parent / 'work'
+    command = tool_command('train.py', toy_config, '--cfg-options', 'train_cfg.max_epochs=10000')
+    process = subprocess.Popen(command, env=tool_env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not (work / 'epoch_3.pth').exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    last = max(work.glob('epoch_*.pth'), key=epoch_of)
+    epoch = epoch_of(last)
+
+    # What a kill during a write leaves where writes are not atomic.
+    torn = work / f'epoch_{epoch + 1}.pth'
+    torn.write_bytes(last.read_bytes()[:1000])
+    (work / 'last_checkpoint').write_text(str(torn))
+    output = run_tool(
+        'train.py', toy_config, '--resume', '--cfg-options', f'train_cfg.max_epochs={epoch + 1}'
+    )
+    assert f'{torn} is torn' in output
+    assert f'Resuming from {last}' in output
+    assert f'resumed epoch: {epoch}, iter: {4 * epoch}' in output
+    assert torch.load(torn, map_location='cpu', weights_only=False)['meta']['epoch'] == epoch + 1
+
+
+def test_mistakes_end_with_one_line(run_tool, toy_config):
+    output = run_tool('train.py', 'no_such_config.py', code=1)
+    assert re.search('^error: config no_such_config.py', output, re.MULTILINE)
+    torn = toy_config.parent / 'torn.pth'
+    torn.touch()
+    output = run_tool('train.py', toy_config, '--resume', torn, code=1)
+    assert re.search(f'^error: {torn} is torn', output, re.MULTILINE)
+    assert 'Traceback' not in output
+
+
+def test_print_config(run_tool, toy_config):
+    saved = toy_config.parent / 'saved.py'
+    arguments = ('--cfg-options', 'train_cfg.max_epochs=7', '--save-path', saved)
+    output = run_tool('misc/print_config.py', toy_config, *arguments)
+    assert 'train_cfg = dict(by_epoch=True, max_epochs=7)' in output
+    assert saved.read_text() in output

@@ -1,0 +1,55 @@
+"""Evaluate a model: `python tools/test.py CONFIG CHECKPOINT`."""
+
+import argparse
+
+import lfi  # noqa: F401
+import mmengine
+from lfi.engine import launch
+from mmengine.registry import METRICS
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Evaluate a model')
+    launch.add_run_arguments(parser)
+    parser.add_argument('checkpoint', help='checkpoint file or URL')
+    parser.add_argument('--out', metavar='FILE', help='write the results to a file')
+    parser.add_argument(
+        '--out-item',
+        choices=['metrics', 'pred'],
+        default='pred',
+        help='what to write: metrics (.json, .yml or .pkl), or predictions (.pkl) (default: pred)',
+    )
+    parser.add_argument('--show-dir', metavar='DIR', help='folder for images with the predictions drawn in')
+    parser.add_argument(
+        '--tta', action='store_true', help="test-time augmentation by the config's tta_model and tta_pipeline"
+    )
+    args = parser.parse_args()
+    if args.out and args.out_item == 'pred' and not args.out.endswith(('.pkl', '.pickle')):
+        parser.error(f'predictions are written to a .pkl file, got --out {args.out}')
+    return args
+
+
+def main() -> None:
+    args = parse_args()
+    launch.require_checkpoint(args.checkpoint)
+    cfg = launch.load_run_config(args)
+    cfg.load_from = args.checkpoint
+    cfg.resume = False
+    if args.amp:
+        cfg.test_cfg.fp16 = True
+    if args.show_dir:
+        launch.draw_predictions(cfg, args.show_dir)
+    if args.tta:
+        launch.enable_tta(cfg)
+    runner = launch.build_runner(cfg)
+    if args.out and args.out_item == 'pred':
+        # Only mmdet's own knows how to store masks small.
+        dump = 'mmdet.DumpDetResults' if cfg.get('default_scope') == 'mmdet' else 'DumpResults'
+        runner.test_evaluator.metrics.append(METRICS.build({'type': dump, 'out_file_path': args.out}))
+    metrics = runner.test()
+    if args.out and args.out_item == 'metrics':
+        mmengine.dump(metrics, args.out)
+
+
+if __name__ == '__main__':
+    launch.run(main)

@@ -1,0 +1,43 @@
+"""Train a model: `python tools/train.py CONFIG`."""
+
+import argparse
+
+import lfi  # noqa: F401
+from lfi.engine import launch
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Train a model')
+    launch.add_run_arguments(parser)
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='CHECKPOINT',
+        help='go on from a checkpoint; without a name, from the last whole one in the work dir',
+    )
+    parser.add_argument('--no-validate', action='store_true', help='do not evaluate during training')
+    parser.add_argument(
+        '--auto-scale-lr',
+        action='store_true',
+        help='scale the learning rate by the batch size over auto_scale_lr.base_batch_size',
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    cfg = launch.load_run_config(args)
+    launch.write_checkpoints_whole(cfg)
+    launch.set_resume(cfg, args.resume)
+    if args.amp:
+        launch.enable_amp(cfg)
+    if args.auto_scale_lr:
+        launch.enable_auto_scale_lr(cfg)
+    if args.no_validate:
+        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    launch.build_runner(cfg).train()
+
+
+if __name__ == '__main__':
+    launch.run(main)
