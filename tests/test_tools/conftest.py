@@ -106,13 +106,14 @@ def tool_command() -> Callable[..., list[str]]:
     return command
 
 
-@pytest.fixture(scope='session')
-def run_tool(tool_env, tool_command) -> Callable[..., str]:
+@pytest.fixture
+def run_tool(tool_env, tool_command, tmp_path) -> Callable[..., str]:
     """`run_tool('train.py', *args, code=0, **variables)` runs a tool and gives all that it printed."""
 
     def run(tool: str, *args, code: int = 0, **variables: str) -> str:
         process = subprocess.run(
             tool_command(tool, *args),
+            cwd=tmp_path,
             env={**tool_env, **variables},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -98,6 +98,12 @@ class TinyImageNet(ImageFileDataset):
         root = Path(data_root).expanduser()
         return _names(root, _wnids(root))
 
+    @staticmethod
+    def count_classes(data_root: str | Path) -> int:
+        """How many classes `wnids.txt` lists; 200, the official number, while there is no such file."""
+        path = Path(data_root).expanduser() / 'wnids.txt'
+        return len(path.read_text().split()) if path.is_file() else 200
+
     def load_data_list(self) -> list[dict]:
         root = Path(self.data_root)
         wnids = _wnids(root)

@@ -175,11 +175,14 @@ def _load_weights(file: str | io.BytesIO, map_location, name: str) -> dict:
         with _ALLOW_LIST_LOCK, torch.serialization.safe_globals(_missing_globals()):
             return torch.load(file, map_location=map_location, weights_only=True)
     except Exception as error:
-        raise _explain(error, name) from error
+        explained = _explain(error, name)
+        if explained is None:
+            raise
+        raise explained from error
 
 
-def _explain(error: Exception, name: str) -> Exception:
-    """What torch's error about the file ``name`` means; the error itself if it says enough."""
+def _explain(error: Exception, name: str) -> CheckpointError | None:
+    """What torch's error says about the file ``name``; None if it is not about the file."""
     text = str(error)
     refused = re.search(r'GLOBAL (\S+)', text)
     if refused is not None:
@@ -190,7 +193,7 @@ def _explain(error: Exception, name: str) -> Exception:
     torn = 'PytorchStreamReader' in text or 'unexpected EOF' in text or 'Invalid argument' in text
     if torn or not isinstance(error, RuntimeError | OSError | MemoryError):
         return TornCheckpointError(_torn_message(name, error))
-    return error
+    return None
 
 
 def _refused_message(name: str, refused: str, blocked: bool) -> str:

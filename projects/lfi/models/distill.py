@@ -24,9 +24,10 @@ class InteractionDistillMixin:
     Args:
         *args: the task model's own.
         teacher: config of the teacher.
-        readout: config of the `InteractionReadout`, without `embed_dims`.
-        interaction_loss: config of the `InteractionDistillLoss`.
-        text_class_loss: config of the `TextSpaceClassLoss`. Defaults to None, without it.
+        readout: arguments of the `InteractionReadout`; `text_dims` must be given.
+        interaction_loss: arguments of the `InteractionDistillLoss`. Defaults to its own.
+        text_class_loss: arguments of the `TextSpaceClassLoss`; None leaves it out.
+            Defaults to its own.
         **kwargs: the task model's own.
 
     Raises:
@@ -38,8 +39,8 @@ class InteractionDistillMixin:
         *args,
         teacher: dict,
         readout: dict,
-        interaction_loss: dict,
-        text_class_loss: dict | None = None,
+        interaction_loss: dict = dict(),
+        text_class_loss: dict | None = dict(),
         **kwargs,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -50,11 +51,16 @@ class InteractionDistillMixin:
             )
         self._teacher_cfg = teacher
         self._teacher: VLMAttentionTeacher | None = None
-        self.interaction_loss = MODELS.build(interaction_loss)
-        self.text_class_loss = None if text_class_loss is None else MODELS.build(text_class_loss)
-        self.readout: InteractionReadout = MODELS.build({**readout, 'embed_dims': self.backbone.embed_dims})
+        self.interaction_loss = _build('lfi.InteractionDistillLoss', interaction_loss)
+        self.text_class_loss = (
+            None if text_class_loss is None else _build('lfi.TextSpaceClassLoss', text_class_loss)
+        )
+        self.readout: InteractionReadout = _build(
+            'lfi.InteractionReadout', {'embed_dims': self.backbone.embed_dims, **readout}
+        )
         # DDP wants a gradient for every trainable parameter, each step.
-        self.readout.patch_head.requires_grad_(self.interaction_loss.concepts_weight > 0)
+        for module in (self.readout.patch_norm, self.readout.patch_head):
+            module.requires_grad_(self.interaction_loss.concepts_weight > 0)
         self.readout.query_head.requires_grad_(
             self.text_class_loss is not None or self.readout.assign == 'soft'
         )
@@ -119,6 +125,10 @@ class LFIImageClassifier(InteractionDistillMixin, ImageClassifier):
         for row, sample in zip(labels, data_samples):
             row[sample.gt_label] = 1
         return labels
+
+
+def _build(default_type: str, arguments: dict) -> torch.nn.Module:
+    return MODELS.build({'type': default_type, **arguments})
 
 
 def pixel_format(data_preprocessor: torch.nn.Module) -> PixelFormat:

@@ -20,8 +20,10 @@ class InteractionReadout(BaseModule):
     """Reads the student's interaction maps for given concepts, in both directions.
 
     Over positions, concept m is a mixture of the queries' attention: sum_k a_mk softmax_patches(q_k .
-    k_patch). Over concepts, each patch token of a supervised layer is projected into the text space and
-    compared with the concepts. For training and open-vocabulary use only.
+    k_patch). Over concepts, each patch token of a supervised layer is compared with the concepts by one
+    bilinear head: concept_scale / sqrt(C) * LN(patch) . w_c, w_c = W t_c at unit length. W acts on the texts
+    and not on the patches, so that nothing of the text space's width is computed at each place. For
+    training and open-vocabulary use only.
 
     Args:
         embed_dims: C, the student's width.
@@ -31,7 +33,7 @@ class InteractionReadout(BaseModule):
             concept m of the bank; 'hungarian', the best one-to-one matching by cos(e_k, t_m), and a
             concept left without a query takes the nearest. Defaults to 'soft'.
         assign_temperature: of the soft assignment and of `class_scores`. Defaults to 0.1.
-        concept_scale: multiplies the cosine between patch and concept. Defaults to 15.
+        concept_scale: of the patches' scores. Defaults to 15.
 
     Raises:
         ValueError: if `assign` is unknown.
@@ -54,7 +56,8 @@ class InteractionReadout(BaseModule):
         self.assign_temperature = assign_temperature
         self.concept_scale = concept_scale
         self.query_head = nn.Linear(embed_dims, text_dims)
-        self.patch_head = nn.Sequential(nn.LayerNorm(embed_dims), nn.Linear(embed_dims, text_dims))
+        self.patch_norm = nn.LayerNorm(embed_dims)
+        self.patch_head = nn.Linear(text_dims, embed_dims, bias=False)
 
     def check_bank(self, num_concepts: int, text_dims: int, num_queries: int) -> None:
         """Check that a concept bank fits.
@@ -104,9 +107,11 @@ class InteractionReadout(BaseModule):
         self, states: InteractionStates, texts: Tensor, like: InteractionMaps
     ) -> InteractionMaps:
         """The image->text reading: maps with `directions=('concepts',)`. Arguments as `over_positions`."""
-        patches = torch.stack([self.patch_head(p) for p in states.patches], 1)  # [B, L, N, E]
-        with _float32(patches):
-            scores = self.concept_scale * F.normalize(patches.float(), dim=-1) @ texts.T  # [B, L, N, C]
+        scale = self.concept_scale * self.patch_norm.normalized_shape[0] ** -0.5
+        with _float32(texts):
+            weights = scale * F.normalize(self.patch_head(texts), dim=-1)  # [C, D]
+            patches = torch.stack([self.patch_norm(p.float()) for p in states.patches], 1)
+            scores = patches @ weights.T  # [B, L, N, C]
         return InteractionMaps(
             logits=_pick(scores, like.concepts).mT.unflatten(-1, states.grid),
             presence=like.presence,

@@ -11,17 +11,15 @@ from .outlines import OUTLINES
 CLASS_NAMES = list(OUTLINES)
 # name: (hue, saturation, value)
 COLOURS = {
-    'red': (0.0, 0.85, 0.8),
-    'orange': (0.075, 0.9, 0.95),
-    'yellow': (0.15, 0.85, 0.95),
-    'green': (0.35, 0.75, 0.6),
-    'teal': (0.49, 0.8, 0.65),
-    'blue': (0.61, 0.8, 0.8),
-    'purple': (0.77, 0.6, 0.65),
-    'pink': (0.92, 0.45, 0.97),
-    'brown': (0.06, 0.65, 0.42),
-    'white': (0.1, 0.06, 0.97),
-    'black': (0.6, 0.2, 0.12),
+    'red': (0.0, 0.8, 0.92),
+    'orange': (0.075, 0.85, 0.97),
+    'yellow': (0.15, 0.8, 0.97),
+    'green': (0.34, 0.7, 0.78),
+    'teal': (0.49, 0.7, 0.8),
+    'blue': (0.59, 0.65, 0.95),
+    'purple': (0.77, 0.5, 0.88),
+    'pink': (0.92, 0.4, 0.98),
+    'white': (0.1, 0.06, 0.98),
 }
 # texture: its adjective in a caption
 TEXTURES = {
@@ -38,7 +36,7 @@ SUBPIXEL_BITS = 4
 # A distractor seen less than this is taken out, so that every annotation can be seen.
 MIN_VISIBLE_FRACTION, MIN_VISIBLE_PIXELS = 0.4, 12
 # Largest rotation in radians: an upright square is no diamond.
-MAX_TURN = 0.35
+MAX_TURN = 0.3
 # How much larger than any distractor the main object's visible area is.
 MAIN_AREA_RATIO = 1.4
 
@@ -110,7 +108,7 @@ def _bgr(hsv) -> tuple[int, int, int]:
 
 
 def _muted(rng) -> tuple[int, int, int]:
-    return _bgr((rng.random(), rng.uniform(0.05, 0.5), rng.uniform(0.25, 0.9)))
+    return _bgr((rng.random(), rng.uniform(0.1, 0.5), rng.uniform(0.15, 0.5)))
 
 
 def _distance(a, b) -> int:
@@ -129,14 +127,14 @@ def _named_colour(rng, against) -> tuple[str, tuple[int, int, int]]:
 
 
 def _shifted(rng, colour) -> tuple[int, int, int]:
-    """A second colour of the same hue, clearly lighter or darker."""
-    strength = rng.uniform(0.45, 0.7)
-    target = 255 if sum(colour) < 330 else 0
-    return tuple(round(c + (target - c) * strength) for c in colour)
+    """A second colour of the same hue, clearly darker."""
+    strength = rng.uniform(0.5, 0.75)
+    return tuple(round(c * strength) for c in colour)
 
 
 def _fill(rng, colour, period: float) -> Fill:
-    texture = TEXTURE_NAMES[int(rng.random() * len(TEXTURE_NAMES))]
+    plain = rng.random() < 0.25
+    texture = 'plain' if plain else TEXTURE_NAMES[int(rng.random() * len(TEXTURE_NAMES))]
     return Fill(texture, colour, _shifted(rng, colour), period, rng.uniform(0, np.pi))
 
 
@@ -162,7 +160,7 @@ def _blob(rng) -> np.ndarray:
 
 
 def _object(rng, label: int, diameter: float, against, taken: list[ShapeObject]) -> ShapeObject:
-    margin = 0.42 * diameter
+    margin = 0.5 * diameter
     for _ in range(6):
         centre = rng.uniform(margin, 1 - margin, 2)
         # Partial occlusion is wanted, but not one object upon another.
@@ -213,20 +211,20 @@ def sample_scene(rng: np.random.Generator, label: int, img_size: int) -> Scene:
     ground = (_muted(rng), _muted(rng))
     mean = tuple((a + b) // 2 for a, b in zip(*ground))
     patches = []
-    for _ in range(int(rng.integers(2, 7))):
+    for _ in range(int(rng.integers(1, 6))):
         contour = _place([_blob(rng)], rng.random(2), rng.uniform(0.1, 0.45), 1.0, rng.uniform(0, np.pi))
         colour = _muted(rng) if rng.random() < 0.8 else _named_colour(rng, mean)[1]
         patches.append(Patch(contour, _fill(rng, colour, rng.uniform(0.06, 0.16))))
     lines = []
-    for _ in range(int(rng.integers(1, 5))):
+    for _ in range(int(rng.integers(0, 4))):
         steps = rng.normal(0, 0.16, (int(rng.integers(2, 6)), 2))
         colour = _muted(rng) if rng.random() < 0.6 else _named_colour(rng, mean)[1]
         lines.append((rng.random(2) + np.cumsum(steps, axis=0), colour, rng.uniform(0.012, 0.035)))
 
-    main = _object(rng, label, rng.uniform(0.42, 0.6), mean, [])
+    main = _object(rng, label, rng.uniform(0.48, 0.68), mean, [])
     objects = [main]
     for _ in range(int(rng.integers(0, 4))):
-        diameter = main.diameter * rng.uniform(0.4, 0.7)
+        diameter = main.diameter * rng.uniform(0.35, 0.6)
         objects.append(_object(rng, int(rng.integers(len(CLASS_NAMES))), diameter, mean, objects))
     front = int(rng.integers(len(objects)))
     objects[0], objects[front] = objects[front], objects[0]

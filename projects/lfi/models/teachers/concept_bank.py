@@ -38,17 +38,13 @@ class ConceptBank:
             encode_texts: from n texts to their embeddings (n, E).
 
         Raises:
-            ValueError: if there is no concept, a concept is empty or comes twice, or a template lacks
-                its `{}`.
+            ValueError: if there is no concept, a concept is empty, or a template lacks its `{}`.
         """
         names, templates = tuple(names), tuple(templates)
         if not names:
             raise ValueError('concepts is empty: the teacher needs at least one text to look for')
         if not all(isinstance(name, str) and name.strip() for name in names):
             raise ValueError(f'concepts must be non-empty strings, got {list(names)}')
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f'concepts must differ from one another; these come more than once: {twice}')
         if not templates or not all('{}' in template for template in templates):
             raise ValueError(f'templates must be strings with {{}} for the concept, got {list(templates)}')
         per_template = [

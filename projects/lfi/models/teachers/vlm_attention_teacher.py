@@ -83,7 +83,7 @@ class VLMAttentionTeacher:
         vlm, tokenizer = load_vlm(model, pretrained, allow_random)
         with torch.no_grad():
             self.bank = ConceptBank.encode(names, templates, lambda texts: vlm.encode_text(tokenizer(texts)))
-        self.visual = vlm.visual
+        self.visual = vlm.visual.to(memory_format=torch.channels_last)
         self.logit_scale = vlm.logit_scale.exp().item()
         self.extractor = extractor_type(self.visual, **{k: v for k, v in extractor.items() if k != 'type'})
         preprocess = self.visual.preprocess_cfg

@@ -1,0 +1,32 @@
+# Shapes: procedural, nothing on disk.
+num_classes = 20
+data_preprocessor = dict(
+    type='ClsDataPreprocessor',
+    num_classes=num_classes,
+    mean=[127.5, 127.5, 127.5],
+    std=[64.0, 64.0, 64.0],
+    to_rgb=True,
+)
+train_pipeline = [
+    dict(type='RandomResizedCrop', scale=64, crop_ratio_range=(0.6, 1.0), interpolation='bilinear'),
+    dict(type='RandomFlip', prob=0.5, direction='horizontal'),
+    dict(type='PackInputs'),
+]
+train_dataloader = dict(
+    batch_size=64,
+    num_workers=1,
+    persistent_workers=True,
+    drop_last=True,
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    dataset=dict(type='lfi.Shapes', split='train', num_images=3200, pipeline=train_pipeline),
+)
+val_dataloader = dict(
+    batch_size=200,
+    num_workers=1,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(type='lfi.Shapes', split='val', num_images=1000, pipeline=[dict(type='PackInputs')]),
+)
+val_evaluator = dict(type='Accuracy', topk=(1,))
+test_dataloader = val_dataloader
+test_evaluator = val_evaluator

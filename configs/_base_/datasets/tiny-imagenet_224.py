@@ -1,0 +1,17 @@
+# Tiny-ImageNet brought to 224 pixels, for pretrained students.
+_base_ = './tiny-imagenet_64.py'
+
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='RandomResizedCrop', scale=224, crop_ratio_range=(0.35, 1.0), interpolation='bicubic'),
+    dict(type='RandomFlip', prob=0.5, direction='horizontal'),
+    dict(type='PackInputs'),
+]
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=(224, 224), interpolation='bicubic'),
+    dict(type='PackInputs'),
+]
+train_dataloader = dict(batch_size=64, num_workers=4, dataset=dict(pipeline=train_pipeline))
+val_dataloader = dict(batch_size=64, num_workers=4, dataset=dict(pipeline=test_pipeline))
+test_dataloader = val_dataloader

@@ -1,0 +1,17 @@
+# DeiT-Small/16 on ImageNet-1k, 300 epochs, learning from CLIP ViT-B/16's interactions.
+#   LFI_DATA_ROOT=data tools/dist_train.sh configs/classification/lfi_deit-small-p16_clip-b16_imagenet.py 4
+_base_ = '../controls/task-loss_deit-small-p16_imagenet.py'
+
+model = dict(
+    type='lfi.LFIImageClassifier',
+    backbone=dict(type='lfi.InteractionQueryViT'),
+    teacher=dict(
+        type='lfi.VLMAttentionTeacher',
+        model='ViT-B-16-quickgelu',
+        pretrained='openai',
+        extractor=dict(type='clearclip'),
+        concepts=__import__('open_clip').IMAGENET_CLASSNAMES,
+        max_concepts=16,
+    ),
+    readout=dict(text_dims=512),
+)

@@ -1,0 +1,17 @@
+# ViT-Base/16 on Tiny-ImageNet, 224 px, from MAE's weights, learning from CLIP ViT-B/16's interactions.
+#   LFI_DATA_ROOT=data tools/dist_train.sh configs/classification/lfi_vit-base-p16_clip-b16_tiny-imagenet.py 2
+_base_ = '../controls/task-loss_vit-base-p16_tiny-imagenet.py'
+
+model = dict(
+    type='lfi.LFIImageClassifier',
+    backbone=dict(type='lfi.InteractionQueryViT'),
+    teacher=dict(
+        type='lfi.VLMAttentionTeacher',
+        model='ViT-B-16-quickgelu',
+        pretrained='openai',
+        extractor=dict(type='clearclip'),
+        concepts=dict(type='lfi.TinyImageNet', data_root={{_base_.data_root}}),
+        max_concepts=16,
+    ),
+    readout=dict(text_dims=512),
+)

@@ -1,0 +1,19 @@
+# ViT-Tiny/8 on Tiny-ImageNet, 64 px, from scratch, learning from CLIP ViT-B/16's interactions.
+#   LFI_DATA_ROOT=data python tools/train.py configs/classification/lfi_vit-tiny-p8_clip-b16_tiny-imagenet.py
+#   LFI_DATA_ROOT=data tools/dist_train.sh configs/classification/lfi_vit-tiny-p8_clip-b16_tiny-imagenet.py 8
+# open_clip fetches the teacher's weights (600 MB) at the first run; `model.teacher.pretrained` also takes a file.
+_base_ = '../controls/task-loss_vit-tiny-p8_tiny-imagenet.py'
+
+model = dict(
+    type='lfi.LFIImageClassifier',
+    backbone=dict(type='lfi.InteractionQueryViT'),
+    teacher=dict(
+        type='lfi.VLMAttentionTeacher',
+        model='ViT-B-16-quickgelu',
+        pretrained='openai',
+        extractor=dict(type='clearclip'),
+        concepts=dict(type='lfi.TinyImageNet', data_root={{_base_.data_root}}),
+        max_concepts=16,
+    ),
+    readout=dict(text_dims=512),
+)

@@ -1,0 +1,10 @@
+# DeiT-Small/16 on ImageNet-1k by mmpretrain's own recipe, task loss alone: the control of
+# lfi_deit-small-p16_clip-b16_imagenet.py.
+#   LFI_DATA_ROOT=data tools/dist_train.sh configs/controls/task-loss_deit-small-p16_imagenet.py 4
+_base_ = 'mmpretrain::deit/deit-small_4xb256_in1k.py'
+
+custom_imports = dict(imports=['lfi'], allow_failed_imports=False)
+data_root = '{{$LFI_DATA_ROOT:data}}/imagenet'
+train_dataloader = dict(dataset=dict(data_root=data_root))
+val_dataloader = dict(dataset=dict(data_root=data_root))
+test_dataloader = dict(dataset=dict(data_root=data_root))
