@@ -94,7 +94,9 @@ class ImageFileDataset(BaseDataset):
             ) from error
         if first_time:
             print_log(
-                f'{reason}; skipped, {self.num_bad_images} bad so far', logger='current', level=logging.WARNING
+                f'{reason}; skipped, {self.num_bad_images} bad so far',
+                logger='current',
+                level=logging.WARNING,
             )
 
     def extra_repr(self) -> list[str]:

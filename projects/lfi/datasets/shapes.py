@@ -75,7 +75,9 @@ class Shapes(BaseDataset):
         if num_images < 1:
             raise ValueError(f'num_images={num_images!r} leaves no image; use 1 or more')
         if img_size < MIN_IMG_SIZE:
-            raise ValueError(f'img_size={img_size!r} is too small to show a shape; use {MIN_IMG_SIZE} or more')
+            raise ValueError(
+                f'img_size={img_size!r} is too small to show a shape; use {MIN_IMG_SIZE} or more'
+            )
         if seed < 0:
             raise ValueError(f'seed={seed!r} is negative; use 0 or more')
         domains = (domains,) if isinstance(domains, str) else tuple(domains)

@@ -42,7 +42,9 @@ def _names(root: Path, wnids: list[str]) -> list[str]:
         synonyms[wnid] = [word.strip() for word in words.split(',')]
     unnamed = [wnid for wnid in wnids if wnid not in synonyms]
     if unnamed:
-        raise ValueError(f'{path} has no name for {unnamed[0]} ({len(unnamed)} of {len(wnids)} classes unnamed)')
+        raise ValueError(
+            f'{path} has no name for {unnamed[0]} ({len(unnamed)} of {len(wnids)} classes unnamed)'
+        )
     shared = Counter(synonyms[wnid][0] for wnid in wnids)
     names = []
     for wnid in wnids:
@@ -145,5 +147,7 @@ def _table(path: Path, columns: int) -> list[list[str]]:
     rows = [line.split() for line in path.read_text().splitlines() if line.strip()]
     wrong = [number for number, row in enumerate(rows, start=1) if len(row) != columns]
     if wrong:
-        raise ValueError(f'{path}, line {wrong[0]}: expected {columns} columns, found {len(rows[wrong[0] - 1])}')
+        raise ValueError(
+            f'{path}, line {wrong[0]}: expected {columns} columns, found {len(rows[wrong[0] - 1])}'
+        )
     return rows

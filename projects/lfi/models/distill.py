@@ -88,10 +88,7 @@ class InteractionDistillMixin:
         with self.backbone.record_interactions() as record:
             losses = super().loss(inputs, data_samples, **kwargs)
         states = record.states
-        labels = self.image_labels(data_samples, len(self.teacher.bank))
-        sizes = _valid_sizes(inputs, data_samples)
-        maps = self.teacher(inputs, pixel_format(self.data_preprocessor), labels, sizes)
-        maps = _to_student_grid(maps, states.grid, tuple(inputs.shape[-2:]), sizes)
+        maps, labels = self._ask_teacher(inputs, data_samples, states.grid)
         if self._first_step:
             maps.check()
             self._first_step = False
@@ -105,6 +102,27 @@ class InteractionDistillMixin:
             scores = self.readout.class_scores(queries, texts)
             losses['loss_text_class'] = self.text_class_loss(scores, labels)
         return losses
+
+    @torch.no_grad()
+    def predict_interactions(
+        self, inputs: Tensor, data_samples: Sequence
+    ) -> tuple[InteractionMaps, InteractionMaps]:
+        """Teacher's and student's maps of a batch, over positions, of the same concepts on the same grid."""
+        with self.backbone.record_interactions() as record:
+            self.backbone(inputs)
+        states = record.states
+        maps, _ = self._ask_teacher(inputs, data_samples, states.grid)
+        queries = self.readout.query_embeddings(states)
+        return maps, self.readout.over_positions(states, queries, self.teacher.texts, maps)
+
+    def _ask_teacher(
+        self, inputs: Tensor, data_samples: Sequence, grid: tuple[int, int]
+    ) -> tuple[InteractionMaps, Tensor]:
+        """The teacher's maps on the student's grid, and the images' labels (B, C)."""
+        labels = self.image_labels(data_samples, len(self.teacher.bank))
+        sizes = _valid_sizes(inputs, data_samples)
+        maps = self.teacher(inputs, pixel_format(self.data_preprocessor), labels, sizes)
+        return _to_student_grid(maps, grid, tuple(inputs.shape[-2:]), sizes), labels
 
     # Values are checked once: a check waits for the device.
     _first_step = True

@@ -69,7 +69,9 @@ def _draw_patch(canvas: np.ndarray, scene: Scene, patch: Patch, rng) -> None:
         ramp = x * np.float32(np.cos(patch.fill.angle)) + y * np.float32(np.sin(patch.fill.angle))
         ramp = (ramp - ramp.min()) / max(float(np.ptp(ramp)), 1e-3)
         first, second = (np.array(c, np.float32) for c in (patch.fill.colour, patch.fill.second))
-        np.copyto(view, (first + (second - first) * ramp[..., None]).astype(np.uint8), where=inside[..., None])
+        np.copyto(
+            view, (first + (second - first) * ramp[..., None]).astype(np.uint8), where=inside[..., None]
+        )
         return
     inside &= _pattern(scene, patch, window, rng)
     view[inside] = patch.fill.second
@@ -111,7 +113,9 @@ def paint_photo(scene: Scene, rng: np.random.Generator) -> np.ndarray:
     shadow = np.zeros((size, size), np.uint8)
     for shape in scene.objects:
         offset = -0.055 * light * (0.6 + shape.diameter)
-        cv2.fillPoly(shadow, scene.pixels([c + offset for c in shape.contours]), 120, cv2.LINE_8, SUBPIXEL_BITS)
+        cv2.fillPoly(
+            shadow, scene.pixels([c + offset for c in shape.contours]), 120, cv2.LINE_8, SUBPIXEL_BITS
+        )
     sigma = 0.018 * size
     shadow = cv2.GaussianBlur(shadow, (0, 0), sigma)
     canvas = cv2.GaussianBlur(canvas, (0, 0), sigma * rng.uniform(0.3, 0.8))
@@ -218,7 +222,9 @@ def paint_sketch(scene: Scene, rng: np.random.Generator) -> np.ndarray:
             window = _window(scene, shape.contours)
             inside = _inside(scene, scene.pixels(shape.contours), window)
             y, x = (axis[window] for axis in _grid(size))
-            ramp = (x - shape.centre[0]) * np.cos(shape.fill.angle) + (y - shape.centre[1]) * np.sin(shape.fill.angle)
+            ramp = (x - shape.centre[0]) * np.cos(shape.fill.angle) + (y - shape.centre[1]) * np.sin(
+                shape.fill.angle
+            )
             tone = np.clip(paper - 50 + 140 * ramp / shape.diameter, 0, 255).astype(np.uint8)
             canvas[window][inside] = tone[inside]
         strokes(shape.contours, int(rng.uniform(25, 70)), thick)

@@ -119,7 +119,7 @@ class InteractionDistillLoss(nn.Module):
 
 
 def _spread(maps: InteractionMaps) -> Tensor:
-    """Mean over layers and concepts of the logits' standard deviation over valid positions, (B, 1, 1, 1, 1)."""
+    """Standard deviation over valid positions, mean over layers and concepts: (B, 1, 1, 1, 1)."""
     valid = maps.valid[:, None, None].float()
     count = valid.sum((-2, -1), keepdim=True).clamp_min(1)
     mean = (maps.logits * valid).sum((-2, -1), keepdim=True) / count

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from pathlib import Path
 
 import open_clip
@@ -40,7 +41,15 @@ def load_vlm(
     if pretrained is not None and _looks_like_file(pretrained) and not Path(pretrained).is_file():
         raise FileNotFoundError(f'teacher weights not found: {pretrained}')
     try:
-        vlm = _quietly(open_clip.create_model, name, pretrained=pretrained, load_weights=True)
+        with warnings.catch_warnings():
+            # The same weights under another activation give another model.
+            warnings.filterwarnings('error', message='QuickGELU mismatch')
+            vlm = _quietly(open_clip.create_model, name, pretrained=pretrained, load_weights=True)
+    except UserWarning as error:
+        raise ValueError(
+            f'the weights {pretrained!r} do not fit the model {model}: {error} '
+            "Models with QuickGELU have names that end in '-quickgelu'"
+        ) from error
     except (RuntimeError, OSError, KeyError) as error:
         raise _explain(error, model, pretrained, folder) from error
     return vlm.eval().requires_grad_(False), open_clip.get_tokenizer(name)
@@ -87,8 +96,8 @@ def _explain(error: Exception, model: str, pretrained: str | None, folder: Path 
     source = folder or pretrained
     if folder is None and pretrained is not None and not _looks_like_file(pretrained):
         return RuntimeError(
-            f'the weights {pretrained!r} of {model} could not be fetched: {error}. On a machine without network, '
-            'fetch them elsewhere and give the file as pretrained'
+            f'the weights {pretrained!r} of {model} could not be fetched: {error}. On a machine without '
+            'network, fetch them elsewhere and give the file as pretrained'
         )
     return ValueError(f'the weights in {source} do not fit the model {model}, or are torn: {error}')
 

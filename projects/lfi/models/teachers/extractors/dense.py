@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from open_clip.timm_model import TimmModel
 from torch import Tensor, nn
 
@@ -40,8 +39,8 @@ class DenseTrunkExtractor(DenseExtractor):
             }
         ):
             raise ValueError(
-                "extractor 'dense' reads open_clip models with a timm CNN trunk, average pooling and a linear "
-                f"head, not this model's {type(visual).__name__} with the trunk {type(trunk).__name__}; for "
+                "extractor 'dense' reads open_clip models with a timm CNN trunk, average pooling and a "
+                f"linear head, not this model's {type(visual).__name__} with the trunk {type(trunk).__name__}; for "
                 "open_clip's own ViT use 'maskclip' or 'clearclip'"
             )
 

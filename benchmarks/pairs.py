@@ -1,0 +1,61 @@
+"""Paired timing: two functions in turn, so that a drift of the machine's speed hits both."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Seconds of both functions in each round."""
+
+    ours: tuple[float, ...]
+    peer: tuple[float, ...]
+
+    @property
+    def ratio(self) -> float:
+        """Median over the rounds of ours / peer."""
+        return statistics.median(a / b for a, b in zip(self.ours, self.peer))
+
+    def row(self, name: str) -> str:
+        """A table row: both medians in milliseconds, the median ratio and its quartiles."""
+        ratios = [a / b for a, b in zip(self.ours, self.peer)]
+        low, _, high = statistics.quantiles(ratios, n=4)
+        ours, peer = (1e3 * statistics.median(x) for x in (self.ours, self.peer))
+        return f'| {name} | {ours:.1f} | {peer:.1f} | {self.ratio:.3f} | {low:.3f} to {high:.3f} |'
+
+
+HEADER = (
+    '| what | ours, ms | peer, ms | ratio, median of pairs | quartiles |\n| --- | --- | --- | --- | --- |'
+)
+
+
+def time_pairs(ours: Callable[[], object], peer: Callable[[], object], rounds: int) -> Paired:
+    """Time both in turn, after one warm-up of each; the order swaps every round."""
+    seconds: dict[Callable, list[float]] = {ours: [], peer: []}
+    ours(), peer()
+    for i in range(rounds):
+        for function in (ours, peer) if i % 2 else (peer, ours):
+            _synchronize()
+            start = time.perf_counter()
+            function()
+            _synchronize()
+            seconds[function].append(time.perf_counter() - start)
+    return Paired(tuple(seconds[ours]), tuple(seconds[peer]))
+
+
+def machine() -> str:
+    """The device, its threads and torch's version, for the table's caption."""
+    if torch.cuda.is_available():
+        return f'{torch.cuda.get_device_name()}, torch {torch.__version__}'
+    return f'CPU ({torch.backends.cpu.get_cpu_capability()}), {torch.get_num_threads()} threads, torch {torch.__version__}'
+
+
+def _synchronize() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()

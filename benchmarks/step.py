@@ -1,0 +1,120 @@
+"""What LFI costs: one training step against the task-only step plus one plain forward of the teacher.
+
+    python benchmarks/step.py                                       # ViT-B/16 and CLIP ViT-B/16, random weights
+    python benchmarks/step.py --teacher lit-effnet-lite0-folder --extractor dense --arch deit-tiny --img-size 64 \
+        --patch-size 8
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import lfi  # noqa: F401
+import torch
+from lfi.models import InteractionQueryViT
+from lfi.registry import MODELS
+from mmengine.registry import init_default_scope
+from mmpretrain.structures import DataSample
+from pairs import HEADER, machine, time_pairs
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Time a training step of LFI')
+    parser.add_argument('--arch', default='base', help="the student's (%(default)s)")
+    parser.add_argument('--img-size', type=int, default=224, help='(%(default)s)')
+    parser.add_argument('--patch-size', type=int, default=16, help='(%(default)s)')
+    parser.add_argument(
+        '--teacher',
+        default='ViT-B-16',
+        help="an open_clip model, random weights, or a teacher's folder (%(default)s)",
+    )
+    parser.add_argument('--teacher-size', type=int, help="pixels; default: the teacher's own")
+    parser.add_argument('--extractor', default='clearclip', help='(%(default)s)')
+    parser.add_argument('--num-classes', type=int, default=200, help='concepts of the bank (%(default)s)')
+    parser.add_argument('--max-concepts', type=int, default=16, help='(%(default)s)')
+    parser.add_argument('--batch-size', type=int, default=8, help='(%(default)s)')
+    parser.add_argument('--rounds', type=int, default=9, help='pairs to time (%(default)s)')
+    parser.add_argument('--amp', action='store_true', help='bf16 autocast')
+    return parser.parse_args()
+
+
+def build(args: argparse.Namespace, lfi_model: bool, backbone: str) -> torch.nn.Module:
+    width = InteractionQueryViT.arch_zoo[args.arch]['embed_dims']
+    cfg = dict(
+        type='lfi.LFIImageClassifier' if lfi_model else 'mmpretrain.ImageClassifier',
+        backbone=dict(type=backbone, arch=args.arch, img_size=args.img_size, patch_size=args.patch_size),
+        head=dict(type='VisionTransformerClsHead', num_classes=args.num_classes, in_channels=width),
+        data_preprocessor=dict(mean=[127.5] * 3, std=[64.0] * 3, to_rgb=True),
+    )
+    if lfi_model:
+        cfg |= dict(
+            teacher=dict(
+                type='lfi.VLMAttentionTeacher',
+                model=args.teacher,
+                extractor=dict(type=args.extractor),
+                concepts=[f'thing {i}' for i in range(args.num_classes)],
+                max_concepts=args.max_concepts,
+                input_size=args.teacher_size,
+                allow_random=True,
+            ),
+            readout=dict(text_dims=512),
+        )
+    return MODELS.build(cfg).train()
+
+
+def main() -> None:
+    args = parse_args()
+    init_default_scope('mmpretrain')
+    device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+    torch.manual_seed(0)
+    ours = build(args, True, 'lfi.InteractionQueryViT').to(device)
+    same_student = build(args, False, 'lfi.InteractionQueryViT').to(device)
+    plain_student = build(args, False, 'VisionTransformer').to(device)
+    shape = (args.img_size, args.img_size)
+    samples = [
+        DataSample(metainfo=dict(img_shape=shape)).set_gt_label(i % args.num_classes)
+        for i in range(args.batch_size)
+    ]
+    raw = dict(
+        inputs=torch.randint(0, 256, (args.batch_size, 3, *shape), dtype=torch.uint8), data_samples=samples
+    )
+    data = ours.data_preprocessor(raw, training=True)
+    visual = ours.teacher.to(device).visual
+    teacher_images = torch.randn(args.batch_size, 3, *ours.teacher.input_size, device=device).contiguous(
+        memory_format=torch.channels_last
+    )
+    autocast = torch.autocast(device.type, torch.bfloat16, enabled=args.amp)
+
+    def step(model):
+        with autocast:
+            losses = model(**data, mode='loss')
+        sum(value for name, value in losses.items() if 'loss' in name).backward()
+        model.zero_grad(set_to_none=True)
+
+    @torch.no_grad()
+    def teacher_forward():
+        with autocast:
+            visual(teacher_images)
+
+    def step_and_teacher(model):
+        step(model)
+        teacher_forward()
+
+    print(
+        f'{args.arch}/{args.patch_size} at {args.img_size} px with {args.teacher} at {ours.teacher.input_size} px by '
+        f'{args.extractor}, batch {args.batch_size}, {args.num_classes} concepts, {machine()}\n'
+    )
+    print(HEADER)
+    peers = {
+        'LFI step / (same student, task loss alone + teacher forward)': lambda: step_and_teacher(
+            same_student
+        ),
+        'LFI step / (plain ViT, task loss alone + teacher forward)': lambda: step_and_teacher(plain_student),
+        'LFI step / (plain ViT, task loss alone)': lambda: step(plain_student),
+    }
+    for name, peer in peers.items():
+        print(time_pairs(lambda: step(ours), peer, args.rounds).row(name), flush=True)
+
+
+if __name__ == '__main__':
+    main()

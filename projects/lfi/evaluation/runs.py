@@ -1,0 +1,116 @@
+"""What MMEngine's logs say of a training run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run.
+
+    Args:
+        name: as the tables call it.
+        accuracy: the metric after each epoch, from the first on.
+        seconds: training time, validation left out.
+        losses: mean of each logged loss term in each epoch.
+    """
+
+    name: str
+    accuracy: tuple[float, ...]
+    seconds: float
+    losses: dict[str, tuple[float, ...]]
+
+    @property
+    def best(self) -> float:
+        """The highest accuracy of any epoch."""
+        return max(self.accuracy)
+
+    def epochs_to_hold(self, target: float) -> int | None:
+        """The epoch at which the run reaches the target and stays there to the end, or None."""
+        below = [epoch for epoch, value in enumerate(self.accuracy, 1) if value < target]
+        first = below[-1] + 1 if below else 1
+        return first if first <= len(self.accuracy) else None
+
+
+def read_run(work_dir: str | Path, name: str | None = None, metric: str = 'accuracy/top1') -> Run:
+    """Read a run from the scalars that MMEngine wrote in its work dir, resumed parts included.
+
+    Args:
+        work_dir: the run's folder.
+        name: Defaults to the folder's name.
+        metric: the validation metric.
+
+    Raises:
+        FileNotFoundError: if the folder has no scalars.
+        ValueError: if they hold no value of the metric.
+    """
+    work_dir = Path(work_dir)
+    files = sorted(work_dir.glob('*/vis_data/scalars.json'))
+    if not files:
+        raise FileNotFoundError(f'{work_dir} holds no run: there is no */vis_data/scalars.json in it')
+    # A resumed run logs into a new folder and may repeat steps: the later word counts.
+    train, accuracy = {}, {}
+    for file in files:
+        for line in file.read_text().splitlines():
+            row = json.loads(line)
+            if metric in row:
+                accuracy[row['step']] = row[metric]
+            elif 'loss' in row:
+                train[row['step']] = row
+    if not accuracy:
+        raise ValueError(f'the scalars of {work_dir} hold no {metric}')
+    epochs = sorted({row['epoch'] for row in train.values()})
+    terms = sorted({key for row in train.values() for key in row if 'loss' in key})
+    losses = {
+        term: tuple(
+            _mean([row[term] for row in train.values() if row['epoch'] == epoch and term in row])
+            for epoch in epochs
+        )
+        for term in terms
+    }
+    return Run(
+        name or work_dir.name, tuple(accuracy[step] for step in sorted(accuracy)), _seconds(train), losses
+    )
+
+
+def markdown_table(runs: Sequence[Run]) -> str:
+    """Compare runs with the first, the baseline: accuracy, epochs to the baseline's best, seconds."""
+    baseline = runs[0]
+    lines = [
+        f'| run | top-1, last epoch | top-1, best | epochs to hold {baseline.best:.1f} | training seconds |',
+        '| --- | --- | --- | --- | --- |',
+    ]
+    for run in runs:
+        epochs = run.epochs_to_hold(baseline.best)
+        reached = f'{epochs} of {len(run.accuracy)}' if epochs else 'not held'
+        lines.append(
+            f'| {run.name} | {run.accuracy[-1]:.1f} | {run.best:.1f} | {reached} | {run.seconds:.0f} |'
+        )
+    return '\n'.join(lines)
+
+
+def epoch_table(run: Run) -> str:
+    """One row an epoch: the mean of each loss term, and the accuracy after it."""
+    terms = list(run.losses)
+    lines = [
+        '| epoch | ' + ' | '.join(terms) + ' | top-1 |',
+        '| --- ' * (len(terms) + 2) + '|',
+    ]
+    for i, accuracy in enumerate(run.accuracy):
+        values = ' | '.join(f'{run.losses[term][i]:.3f}' for term in terms)
+        lines.append(f'| {i + 1} | {values} | {accuracy:.2f} |')
+    return '\n'.join(lines)
+
+
+def _seconds(train: dict[int, dict]) -> float:
+    # Each row gives the mean time of an iteration since the row before it.
+    steps = sorted(train)
+    return sum((step - before) * train[step]['time'] for before, step in zip([0, *steps], steps))
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)
