@@ -1,8 +1,8 @@
 """What LFI costs: one training step against the task-only step plus one plain forward of the teacher.
 
-    python benchmarks/step.py                                       # ViT-B/16 and CLIP ViT-B/16, random weights
-    python benchmarks/step.py --teacher lit-effnet-lite0-folder --extractor dense --arch deit-tiny --img-size 64 \
-        --patch-size 8
+    python benchmarks/step.py                    # ViT-B/16 and CLIP ViT-B/16, random weights
+    python benchmarks/step.py --teacher FOLDER --extractor dense --teacher-size 160 \
+        --arch deit-tiny --img-size 64 --patch-size 8 --batch-size 64
 """
 
 from __future__ import annotations
@@ -101,8 +101,8 @@ def main() -> None:
         teacher_forward()
 
     print(
-        f'{args.arch}/{args.patch_size} at {args.img_size} px with {args.teacher} at {ours.teacher.input_size} px by '
-        f'{args.extractor}, batch {args.batch_size}, {args.num_classes} concepts, {machine()}\n'
+        f'{args.arch}/{args.patch_size} at {args.img_size} px, {args.teacher} at {ours.teacher.input_size} '
+        f'px by {args.extractor}, batch {args.batch_size}, {args.num_classes} concepts, {machine()}\n'
     )
     print(HEADER)
     peers = {

@@ -41,18 +41,7 @@ model = dict(
 optim_wrapper = dict(
     optimizer=dict(lr=5e-4),
     constructor='LearningRateDecayOptimWrapperConstructor',
-    paramwise_cfg=dict(
-        _delete_=True,
-        layer_decay_rate=0.65,
-        custom_keys={
-            '.ln': dict(decay_mult=0.0),
-            '.bias': dict(decay_mult=0.0),
-            '.cls_token': dict(decay_mult=0.0),
-            '.pos_embed': dict(decay_mult=0.0),
-            '.interaction_queries': dict(decay_mult=0.0),
-            '.query_gate': dict(decay_mult=0.0),
-        },
-    ),
+    paramwise_cfg=dict(layer_decay_rate=0.65),
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-2, by_epoch=True, end=2, convert_to_iter_based=True),

@@ -8,12 +8,14 @@ from .checkpoint import (
     find_checkpoint_to_resume,
     install_safe_checkpoint_loading,
 )
+from .loss_weight_hook import LossWeightHook
 from .optim import CPUAmpOptimWrapper
 
 __all__ = [
     'AtomicLocalBackend',
     'CPUAmpOptimWrapper',
     'CheckpointError',
+    'LossWeightHook',
     'TornCheckpointError',
     'UnsafeCheckpointError',
     'find_checkpoint_to_resume',

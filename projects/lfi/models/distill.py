@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import MappingProxyType
 
 import torch
 from mmpretrain.models.classifiers import ImageClassifier
@@ -39,8 +40,8 @@ class InteractionDistillMixin:
         *args,
         teacher: dict,
         readout: dict,
-        interaction_loss: dict = dict(),
-        text_class_loss: dict | None = dict(),
+        interaction_loss: dict = MappingProxyType({}),
+        text_class_loss: dict | None = MappingProxyType({}),
         **kwargs,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -62,7 +63,11 @@ class InteractionDistillMixin:
         for module in (self.readout.patch_norm, self.readout.patch_head):
             module.requires_grad_(self.interaction_loss.concepts_weight > 0)
         self.readout.query_head.requires_grad_(
-            self.text_class_loss is not None or self.readout.assign == 'soft'
+            self.text_class_loss is not None
+            or (
+                self.readout.assign == 'soft'
+                and self.interaction_loss.positions_weight + self.interaction_loss.relation_weight > 0
+            )
         )
 
     @property

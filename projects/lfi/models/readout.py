@@ -139,7 +139,9 @@ class InteractionReadout(BaseModule):
         cosine = texts[concepts.clamp_min(0)] @ queries.mT  # [B, M, K]
         if self.assign == 'soft':
             return (cosine / self.assign_temperature).softmax(-1)
-        return F.one_hot(_match(cosine.detach()), k).float()
+        # The rest takes no query away from a concept.
+        cosine = cosine.detach().masked_fill((concepts == REST)[..., None], MASKED)
+        return F.one_hot(_match(cosine), k).float()
 
 
 def _float32(x: Tensor) -> torch.autocast:

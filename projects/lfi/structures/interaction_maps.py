@@ -142,15 +142,17 @@ class InteractionMaps:
         """
         b = self.logits.shape[0]
         sample = F.affine_grid(view.to(self.logits), (b, 1, *grid), align_corners=False)
-        valid = F.grid_sample(self.valid[:, None].float(), sample, padding_mode='zeros', align_corners=False)
         inside = (sample.abs() <= 1).all(-1)  # [B, h, w]
+        valid = self.valid[:, None].float()
+        weight = F.grid_sample(valid, sample, padding_mode='border', align_corners=False)  # [B, 1, h, w]
         logits = F.grid_sample(
-            self.logits.flatten(1, 2), sample, padding_mode='border', align_corners=False
+            (self.logits * valid[:, None]).flatten(1, 2), sample, padding_mode='border', align_corners=False
         )  # [B, L*M, h, w]
+        logits = logits / weight.clamp_min(1e-6)
         return replace(
             self,
             logits=logits.unflatten(1, self.logits.shape[1:3]),
-            valid=inside & (valid[:, 0] >= 0.5 - 1e-6),
+            valid=inside & (weight[:, 0] >= 0.5 - 1e-6),
         )
 
     def gather(self, index: Tensor) -> InteractionMaps:

@@ -105,7 +105,7 @@ def _draw_background(canvas: np.ndarray, scene: Scene, rng) -> None:
 def paint_photo(scene: Scene, rng: np.random.Generator) -> np.ndarray:
     """Soft light from one side, cast shadows, blur, sensor noise. Returns (S, S, 3) uint8 BGR."""
     size = scene.img_size
-    canvas = _ground(scene, 40)
+    canvas = _ground(scene, 30)
     _draw_background(canvas, scene, rng)
     light_angle = rng.uniform(0, 2 * np.pi)
     light = np.array([np.cos(light_angle), np.sin(light_angle)], np.float32)
@@ -124,7 +124,7 @@ def paint_photo(scene: Scene, rng: np.random.Generator) -> np.ndarray:
 
     y, x = _grid(size)
     shade = 0.5 + 0.5 * (light[0] * (2 * x - 1) + light[1] * (2 * y - 1))
-    shade = rng.uniform(0.5, 0.75) + np.float32(rng.uniform(0.3, 0.5)) * shade
+    shade = rng.uniform(0.75, 0.95) + np.float32(rng.uniform(0.2, 0.4)) * shade
     for number, shape in enumerate(scene.objects, start=1):
         # Each object is a little rounded: lighter towards the light, darker away from it.
         window = _window(scene, shape.contours)

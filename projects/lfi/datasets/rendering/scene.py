@@ -108,7 +108,7 @@ def _bgr(hsv) -> tuple[int, int, int]:
 
 
 def _muted(rng) -> tuple[int, int, int]:
-    return _bgr((rng.random(), rng.uniform(0.1, 0.5), rng.uniform(0.15, 0.5)))
+    return _bgr((rng.random(), rng.uniform(0.1, 0.5), rng.uniform(0.25, 0.5)))
 
 
 def _distance(a, b) -> int:
@@ -160,7 +160,8 @@ def _blob(rng) -> np.ndarray:
 
 
 def _object(rng, label: int, diameter: float, against, taken: list[ShapeObject]) -> ShapeObject:
-    margin = 0.5 * diameter
+    # The first object, the main one, keeps to the middle, as photographers do.
+    margin = 0.5 * diameter if taken else 0.38
     for _ in range(6):
         centre = rng.uniform(margin, 1 - margin, 2)
         # Partial occlusion is wanted, but not one object upon another.
@@ -213,12 +214,12 @@ def sample_scene(rng: np.random.Generator, label: int, img_size: int) -> Scene:
     patches = []
     for _ in range(int(rng.integers(1, 6))):
         contour = _place([_blob(rng)], rng.random(2), rng.uniform(0.1, 0.45), 1.0, rng.uniform(0, np.pi))
-        colour = _muted(rng) if rng.random() < 0.8 else _named_colour(rng, mean)[1]
+        colour = _muted(rng) if rng.random() < 0.85 else _named_colour(rng, mean)[1]
         patches.append(Patch(contour, _fill(rng, colour, rng.uniform(0.06, 0.16))))
     lines = []
     for _ in range(int(rng.integers(0, 4))):
         steps = rng.normal(0, 0.16, (int(rng.integers(2, 6)), 2))
-        colour = _muted(rng) if rng.random() < 0.6 else _named_colour(rng, mean)[1]
+        colour = _muted(rng) if rng.random() < 0.75 else _named_colour(rng, mean)[1]
         lines.append((rng.random(2) + np.cumsum(steps, axis=0), colour, rng.uniform(0.012, 0.035)))
 
     main = _object(rng, label, rng.uniform(0.48, 0.68), mean, [])

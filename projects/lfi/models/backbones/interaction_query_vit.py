@@ -135,6 +135,9 @@ class InteractionQueryViT(VisionTransformer):
             gate = nn.Parameter(torch.zeros(1)) if write_back == 'gated' else None
             layer.register_parameter('query_gate', gate)
         self._record: InteractionRecord | None = None
+        if self.frozen_stages > 0:
+            # The base class froze its stages before they had gates.
+            self._freeze_stages()
 
     def train(self, mode: bool = True) -> InteractionQueryViT:
         super().train(mode)

@@ -66,8 +66,10 @@ def concept_names(concepts: Sequence[str] | dict) -> list[str]:
             whose classes they are: `class_names` of that type is called with the other keys.
 
     Raises:
-        ValueError: if the type is unknown or cannot name its classes.
+        ValueError: if it is a single string, or the type is unknown or cannot name its classes.
     """
+    if isinstance(concepts, str):
+        raise ValueError(f'concepts={concepts!r} must be a list of names, or a data set that names them')
     if not isinstance(concepts, dict):
         return list(concepts)
     arguments = dict(concepts)

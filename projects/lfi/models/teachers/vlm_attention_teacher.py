@@ -172,7 +172,8 @@ class VLMAttentionTeacher:
 
 def _keep(maps: InteractionMaps, scores: Tensor, labels: Tensor | None, m: int) -> InteractionMaps:
     """The m concepts of each image that its labels name, then that score highest, and the rest as one."""
-    rank = scores if labels is None else scores + 2 * labels.to(scores)
+    # A label comes first, however little of a mixed image it stands for.
+    rank = scores if labels is None else scores + (labels > 0)
     index = rank.topk(m, dim=1).indices  # [B, m]
     kept = maps.gather(index)
     taken = torch.zeros_like(maps.presence, dtype=torch.bool).scatter_(1, index, True)

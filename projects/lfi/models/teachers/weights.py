@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import pickle
 import warnings
 from pathlib import Path
 
 import open_clip
+from safetensors import SafetensorError
 from torch import nn
 
 EMBEDDED = Path(__file__).parent / 'embedded'
@@ -50,7 +52,7 @@ def load_vlm(
             f'the weights {pretrained!r} do not fit the model {model}: {error} '
             "Models with QuickGELU have names that end in '-quickgelu'"
         ) from error
-    except (RuntimeError, OSError, KeyError) as error:
+    except (RuntimeError, OSError, KeyError, EOFError, pickle.UnpicklingError, SafetensorError) as error:
         raise _explain(error, model, pretrained, folder) from error
     return vlm.eval().requires_grad_(False), open_clip.get_tokenizer(name)
 

@@ -29,19 +29,17 @@ class DenseTrunkExtractor(DenseExtractor):
         trunk = getattr(visual, 'trunk', None)
         # A trunk with tokens in place of a feature map has no `global_pool` module of this kind.
         pool = getattr(getattr(trunk, 'global_pool', None), 'pool_type', None)
-        if (
-            not isinstance(visual, TimmModel)
-            or pool != 'avg'
-            or set(dict(visual.head.named_children()))
-            - {
-                'drop',
-                'proj',
-            }
-        ):
+        linear = isinstance(visual, TimmModel) and dict(visual.head.named_children()).keys() <= {
+            'drop',
+            'proj',
+        }
+        # A trunk such as MobileNetV3 has layers of its own after the pooling.
+        direct = getattr(trunk, 'num_features', None) == getattr(trunk, 'head_hidden_size', None)
+        if pool != 'avg' or not linear or not direct:
             raise ValueError(
                 "extractor 'dense' reads open_clip models with a timm CNN trunk, average pooling and a "
-                f"linear head, not this model's {type(visual).__name__} with the trunk {type(trunk).__name__}; for "
-                "open_clip's own ViT use 'maskclip' or 'clearclip'"
+                f"linear head, not this model's {type(visual).__name__} with trunk {type(trunk).__name__}; "
+                "for open_clip's own ViT use 'maskclip' or 'clearclip'"
             )
 
     def features(self, images: Tensor) -> tuple[Tensor, Tensor]:

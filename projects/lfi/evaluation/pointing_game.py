@@ -1,0 +1,47 @@
+"""The pointing game (Zhang et al., ECCV 2016): does the strongest place of a map lie on the object?"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def pointing_game(maps: Tensor, masks: Tensor) -> Tensor:
+    """Resize each map to its mask, bilinearly, and look whether the maximum lies in the mask.
+
+    Args:
+        maps: (N, H, W) float, one map an object; higher is stronger.
+        masks: (N, h, w) bool, where the object can be seen; of any size.
+
+    Returns:
+        Tensor: (N,) bool, True for a hit.
+
+    Raises:
+        ValueError: For another number of dimensions, for another N, or for a map that is not finite.
+    """
+    _check_masks(masks)
+    if maps.ndim != 3 or len(maps) != len(masks):
+        raise ValueError(f'maps is {tuple(maps.shape)}: expected (N, H, W) with the N of masks, {len(masks)}')
+    if not maps.isfinite().all():
+        raise ValueError('maps has values that are not finite')
+    if not len(maps):
+        return masks.new_zeros(0)
+    resized = F.interpolate(maps[:, None].float(), masks.shape[1:], mode='bilinear')[:, 0]  # [N, h, w]
+    place = resized.flatten(1).argmax(1, keepdim=True)
+    return masks.flatten(1).gather(1, place)[:, 0]
+
+
+def chance_level(masks: Tensor) -> float:
+    """The share of hits of a place drawn at random: the mean share of the image that a mask (N, h, w) covers.
+
+    Raises:
+        ValueError: If `masks` is not (N, h, w) bool, or N is 0.
+    """
+    _check_masks(masks)
+    if not len(masks):
+        raise ValueError('masks is empty: there is no chance level without objects')
+    return masks.float().mean().item()
+
+
+def _check_masks(masks: Tensor) -> None:
+    if masks.ndim != 3 or masks.dtype != torch.bool:
+        raise ValueError(f'masks is {tuple(masks.shape)} {masks.dtype}: expected (N, h, w) torch.bool')

@@ -1,0 +1,60 @@
+import json
+
+import pytest
+from lfi.evaluation import Run, epoch_table, markdown_table, read_run
+
+
+def write_scalars(folder, rows):
+    path = folder / 'vis_data' / 'scalars.json'
+    path.parent.mkdir(parents=True)
+    path.write_text('\n'.join(json.dumps(row) for row in rows))
+
+
+def train_row(epoch, step, loss, time=0.5):
+    return dict(epoch=epoch, step=step, iter=step, loss=loss, time=time, lr=0.1)
+
+
+def test_a_run_is_read_with_its_resumed_part(tmp_path):
+    write_scalars(
+        tmp_path / '20260101_000000',
+        [
+            train_row(1, 10, 4.0),
+            train_row(1, 20, 3.0),
+            {'accuracy/top1': 10.0, 'step': 1},
+            train_row(2, 30, 9.0),
+        ],
+    )
+    write_scalars(
+        tmp_path / '20260101_010000',
+        [train_row(2, 30, 2.0, time=1.0), {'accuracy/top1': 20.0, 'step': 2}],
+    )
+    run = read_run(tmp_path, 'resumed')
+    assert run.accuracy == (10.0, 20.0)
+    assert run.losses == {'loss': (3.5, 2.0)}
+    assert run.seconds == pytest.approx(10 * 0.5 + 10 * 0.5 + 10 * 1.0)
+
+
+@pytest.mark.parametrize(
+    ('accuracy', 'target', 'epoch'),
+    [((10, 20, 30), 20, 2), ((10, 25, 15, 30), 20, 4), ((10, 20, 15), 20, None), ((30, 40), 20, 1)],
+)
+def test_a_target_is_held_only_from_where_the_run_stays_above_it(accuracy, target, epoch):
+    assert Run('a', accuracy, 1.0, {}).epochs_to_hold(target) == epoch
+
+
+def test_tables_compare_with_the_first_run():
+    base = Run('base', (10.0, 30.0), 100.0, {'loss': (2.0, 1.0)})
+    ours = Run('ours', (30.0, 35.0), 150.0, {'loss': (3.0, 2.0)})
+    table = markdown_table([base, ours]).splitlines()
+    assert '| epochs to hold 30.0 |' in table[0]
+    assert table[2] == '| base | 30.0 | 30.0 | 2 of 2 | 100 |'
+    assert table[3] == '| ours | 35.0 | 35.0 | 1 of 2 | 150 |'
+    assert epoch_table(ours).splitlines()[2] == '| 1 | 3.000 | 30.00 |'
+
+
+def test_a_folder_without_a_run_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=str(tmp_path)):
+        read_run(tmp_path)
+    write_scalars(tmp_path / 'x', [train_row(1, 1, 1.0)])
+    with pytest.raises(ValueError, match='accuracy/top1'):
+        read_run(tmp_path)

@@ -1,0 +1,36 @@
+import matplotlib
+
+matplotlib.use('Agg')
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from lfi.evaluation import Run
+from lfi.structures import InteractionMaps
+from lfi.visualization import draw_curves, draw_interactions
+
+
+def maps_with_peak(row: int, col: int) -> InteractionMaps:
+    logits = torch.zeros(2, 1, 3, 4, 4)
+    logits[:, :, 1, row, col] = 10
+    return InteractionMaps(logits, torch.ones(2, 3), torch.ones(2, 4, 4, dtype=torch.bool))
+
+
+def test_curves_show_each_run_and_the_baselines_best():
+    _, axes = plt.subplots()
+    draw_curves(axes, [Run('base', (1.0, 3.0, 2.0), 1.0, {}), Run('ours', (2.0, 4.0), 1.0, {})])
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ['base', 'ours']
+    assert [line.get_ydata()[0] for line in axes.lines] == [1.0, 2.0, 3.0]
+
+
+def test_maps_lie_over_their_image_with_the_peak_in_place():
+    _, axes = plt.subplots(2, 3)
+    images = np.zeros((2, 32, 32, 3), np.uint8)
+    draw_interactions(
+        axes, images, maps_with_peak(0, 3), maps_with_peak(2, 1), ['a', 'b', 'c'], concepts=[1, 1]
+    )
+    for row in axes:
+        assert [cell.get_title() for cell in row] == ['b', 'teacher', 'student']
+        for cell, (y, x) in zip(row[1:], ((3, 28), (19, 11))):
+            heat = cell.images[-1].get_array()
+            peak = np.unravel_index(heat.argmax(), heat.shape)
+            assert abs(peak[0] - y) <= 4 and abs(peak[1] - x) <= 4
