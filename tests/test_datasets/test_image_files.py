@@ -1,4 +1,5 @@
 import copy
+import logging
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -21,7 +22,7 @@ def truncate(path, fraction=0.6):
 def warnings(monkeypatch):
     seen = []
     logger = MMLogger.get_current_instance()
-    monkeypatch.setattr(logger, 'log', lambda level, text, *args: seen.append(text))
+    monkeypatch.setattr(logger, 'log', lambda level, text: level == logging.WARNING and seen.append(text))
     return seen
 
 

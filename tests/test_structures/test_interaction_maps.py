@@ -182,11 +182,7 @@ def test_what_a_view_shows_from_outside_the_picture_is_invalid():
     # Twice as wide as the picture, and half a picture to the left.
     view = torch.tensor([[[2.0, 0.0, -1.0], [0.0, 1.0, 0.0]]])
     warped = make_maps(b=1, h=4, w=4).warp(view, (4, 8))
-    assert warped.valid[0].tolist() == [[False] * 4 + [True] * 4] * 4 or warped.valid[0].tolist() == [
-        [False] * 2 + [True] * 4 + [False] * 2
-    ] * 4
-    x = (torch.arange(8) + 0.5) / 4 - 1
-    assert torch.equal(warped.valid[0, 0], (2 * x - 1).abs() <= 1)
+    assert warped.valid[0].tolist() == [[False] * 4 + [True] * 4] * 4
     assert warped.logits.isfinite().all()
 
 

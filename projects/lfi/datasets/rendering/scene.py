@@ -128,12 +128,12 @@ def _named_colour(rng, against) -> tuple[str, tuple[int, int, int]]:
 
 def _shifted(rng, colour) -> tuple[int, int, int]:
     """A second colour of the same hue, clearly darker."""
-    strength = rng.uniform(0.5, 0.75)
+    strength = rng.uniform(0.6, 0.82)
     return tuple(round(c * strength) for c in colour)
 
 
 def _fill(rng, colour, period: float) -> Fill:
-    plain = rng.random() < 0.25
+    plain = rng.random() < 0.4
     texture = 'plain' if plain else TEXTURE_NAMES[int(rng.random() * len(TEXTURE_NAMES))]
     return Fill(texture, colour, _shifted(rng, colour), period, rng.uniform(0, np.pi))
 
@@ -161,14 +161,14 @@ def _blob(rng) -> np.ndarray:
 
 def _object(rng, label: int, diameter: float, against, taken: list[ShapeObject]) -> ShapeObject:
     # The first object, the main one, keeps to the middle, as photographers do.
-    margin = 0.5 * diameter if taken else 0.38
+    margin = 0.5 * diameter if taken else 0.4
     for _ in range(6):
         centre = rng.uniform(margin, 1 - margin, 2)
         # Partial occlusion is wanted, but not one object upon another.
         if all(np.hypot(*(centre - o.centre)) > 0.36 * (diameter + o.diameter) for o in taken):
             break
     contours = OUTLINES[CLASS_NAMES[label]]
-    aspect = np.exp(rng.uniform(-0.18, 0.18))
+    aspect = np.exp(rng.uniform(-0.12, 0.12))
     angle = rng.uniform(-MAX_TURN, MAX_TURN)
     name, colour = _named_colour(rng, against)
     return ShapeObject(
@@ -212,20 +212,20 @@ def sample_scene(rng: np.random.Generator, label: int, img_size: int) -> Scene:
     ground = (_muted(rng), _muted(rng))
     mean = tuple((a + b) // 2 for a, b in zip(*ground))
     patches = []
-    for _ in range(int(rng.integers(1, 6))):
+    for _ in range(int(rng.integers(1, 5))):
         contour = _place([_blob(rng)], rng.random(2), rng.uniform(0.1, 0.45), 1.0, rng.uniform(0, np.pi))
         colour = _muted(rng) if rng.random() < 0.85 else _named_colour(rng, mean)[1]
         patches.append(Patch(contour, _fill(rng, colour, rng.uniform(0.06, 0.16))))
     lines = []
-    for _ in range(int(rng.integers(0, 4))):
+    for _ in range(int(rng.integers(0, 3))):
         steps = rng.normal(0, 0.16, (int(rng.integers(2, 6)), 2))
         colour = _muted(rng) if rng.random() < 0.75 else _named_colour(rng, mean)[1]
         lines.append((rng.random(2) + np.cumsum(steps, axis=0), colour, rng.uniform(0.012, 0.035)))
 
-    main = _object(rng, label, rng.uniform(0.48, 0.68), mean, [])
+    main = _object(rng, label, rng.uniform(0.52, 0.72), mean, [])
     objects = [main]
-    for _ in range(int(rng.integers(0, 4))):
-        diameter = main.diameter * rng.uniform(0.35, 0.6)
+    for _ in range(int(4 * rng.random() ** 1.5)):
+        diameter = main.diameter * rng.uniform(0.35, 0.55)
         objects.append(_object(rng, int(rng.integers(len(CLASS_NAMES))), diameter, mean, objects))
     front = int(rng.integers(len(objects)))
     objects[0], objects[front] = objects[front], objects[0]

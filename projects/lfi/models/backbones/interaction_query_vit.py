@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
+from mmcv.cnn.bricks import DropPath
 from mmengine.model.weight_init import trunc_normal_
 from mmpretrain.models.backbones import VisionTransformer
 from mmpretrain.models.utils import resize_pos_embed
@@ -134,6 +135,10 @@ class InteractionQueryViT(VisionTransformer):
             layer.__class__ = JointEncoderLayer if write_back == 'joint' else ReadingEncoderLayer
             gate = nn.Parameter(torch.zeros(1)) if write_back == 'gated' else None
             layer.register_parameter('query_gate', gate)
+        for module in self.layers.modules():
+            if isinstance(module, DropPath):
+                # The base class gives numpy's floats, at which torch.compile breaks the graph.
+                module.drop_prob = float(module.drop_prob)
         self._record: InteractionRecord | None = None
         if self.frozen_stages > 0:
             # The base class froze its stages before they had gates.

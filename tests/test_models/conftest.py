@@ -1,0 +1,117 @@
+"""Small students, maps and teachers with random weights."""
+
+import json
+import os
+from pathlib import Path
+
+import open_clip
+import pytest
+import torch
+from lfi.models import InteractionQueryViT
+from lfi.structures import InteractionMaps
+from safetensors.torch import save_file
+
+STUDENT = dict(
+    arch=dict(embed_dims=16, num_layers=4, num_heads=2, feedforward_channels=32), img_size=32, patch_size=8
+)
+TEXT = dict(context_length=16, vocab_size=49408, width=16, heads=2, layers=1)
+TEACHERS = {
+    'vit': dict(
+        embed_dim=24,
+        vision_cfg=dict(image_size=32, layers=3, width=32, head_width=8, patch_size=8),
+        text_cfg=TEXT,
+    ),
+    'vit_layer_scale': dict(
+        embed_dim=24,
+        vision_cfg=dict(image_size=32, layers=2, width=32, head_width=8, patch_size=8, ls_init_value=0.3),
+        text_cfg=TEXT,
+        quick_gelu=True,
+    ),
+    **{
+        f'cnn_{name}': dict(
+            embed_dim=24,
+            vision_cfg=dict(
+                timm_model_name=name,
+                timm_model_pretrained=False,
+                timm_pool='avg',
+                timm_proj='linear',
+                image_size=64,
+            ),
+            text_cfg=TEXT,
+            custom_text=True,
+        )
+        for name in ('test_efficientnet', 'test_resnet', 'test_vit', 'lcnet_035')
+    },
+}
+PREPROCESS = dict(mean=[0.5, 0.4, 0.3], std=[0.2, 0.25, 0.3])
+
+
+@pytest.fixture
+def make_student():
+    """A seeded `InteractionQueryViT` of 4 blocks on a 4 x 4 grid, away from its initial values."""
+
+    def make(seed=0, **kwargs):
+        torch.manual_seed(seed)
+        student = InteractionQueryViT(**{**STUDENT, **kwargs})
+        for parameter in student.parameters():
+            if parameter.ndim > 1:
+                torch.nn.init.normal_(parameter, std=0.3)
+        return student
+
+    return make
+
+
+@pytest.fixture
+def make_maps():
+    """Seeded `InteractionMaps` of B=2, L=2, M=3 on a 4 x 4 grid, any field replaced by hand."""
+
+    def make(seed=0, shape=(2, 2, 3, 4, 4), **fields):
+        generator = torch.Generator().manual_seed(seed)
+        b, n_layers, m, h, w = shape
+        maps = dict(
+            logits=3 * torch.randn(*shape, generator=generator),
+            presence=torch.rand(b, m, generator=generator),
+            valid=torch.ones(b, h, w, dtype=torch.bool),
+            layers=tuple(range(n_layers)),
+        )
+        return InteractionMaps(**{**maps, **fields})
+
+    return make
+
+
+@pytest.fixture(scope='session')
+def teacher_folder(tmp_path_factory):
+    """The folder of a seeded random teacher of `TEACHERS`, by name. Do not write into it."""
+    folders = {}
+
+    def find(name):
+        if name not in folders:
+            folders[name] = write_teacher(tmp_path_factory.mktemp('teacher') / name, TEACHERS[name])
+        return str(folders[name])
+
+    return find
+
+
+@pytest.fixture
+def lite0_folder():
+    """The folder of a trained teacher with a CNN trunk; skips where it is absent."""
+    root = Path(os.environ.get('LFI_TEACHER_ROOT', Path(__file__).parents[2] / '../shared/teachers'))
+    folder = (root / 'lit-effnet-lite0').resolve()
+    if not folder.is_dir():
+        pytest.skip(f'lit-effnet-lite0 is not in {root} (LFI_TEACHER_ROOT sets it)')
+    return str(folder)
+
+
+def write_teacher(folder, config, seed=0):
+    folder.mkdir(parents=True)
+    text = json.dumps(dict(model_cfg=config, preprocess_cfg=PREPROCESS))
+    (folder / 'open_clip_config.json').write_text(text)
+    torch.manual_seed(seed)
+    config = json.loads(text)['model_cfg']
+    model = (open_clip.CustomTextCLIP if config.pop('custom_text', False) else open_clip.CLIP)(**config)
+    for parameter in model.parameters():
+        # Biases and norms start at 0 and 1, which would hide a forgotten one.
+        if parameter.ndim == 1:
+            parameter.data.add_(torch.randn_like(parameter), alpha=0.1)
+    save_file({k: v.contiguous() for k, v in model.state_dict().items()}, folder / 'model.safetensors')
+    return folder

@@ -1,0 +1,163 @@
+"""What `import lfi` does and does not do, and what a built package holds."""
+
+import importlib.util
+import shutil
+import subprocess
+import sys
+import zipfile
+from email.parser import Parser
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / 'projects/lfi'
+TEACHERS = 'lfi/models/teachers/embedded'
+# What a process that only wants `lfi.X` to resolve must not pay for.
+HEAVY = [
+    'lfi.datasets',
+    'lfi.models',
+    'matplotlib',
+    'mmcv.ops',
+    'mmdet',
+    'mmpretrain',
+    'open_clip',
+    'scipy',
+    'timm',
+    'torchvision',
+    'transformers',
+]
+NO_NETWORK = """
+import socket
+def connect(self, address):
+    raise AssertionError(f'a connection to {address} was asked for')
+socket.socket.connect = socket.socket.connect_ex = connect
+"""
+HIDE = """
+import sys
+class Hide:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition('.')[0] in {hidden}:
+            raise ModuleNotFoundError(f'No module named {{name!r}}', name=name)
+sys.meta_path.insert(0, Hide())
+"""
+
+
+def run_python(code: str, folder: Path, check: bool = True) -> subprocess.CompletedProcess:
+    """Run code in a process of its own, with this tree's `lfi`."""
+    start = f'import sys; sys.path.insert(0, {str(ROOT / "projects")!r})\n'
+    command = [sys.executable, '-c', start + code]
+    process = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+    assert process.returncode == 0 or not check, process.stderr
+    return process
+
+
+def requirements(name: str) -> list[str]:
+    lines = (ROOT / 'requirements' / f'{name}.txt').read_text().splitlines()
+    return [line.strip() for line in lines if line.strip() and not line.startswith('#')]
+
+
+def test_import_is_light(tmp_path):
+    code = f"""
+import lfi
+print(*sorted(set({HEAVY}) & set(sys.modules)))
+print(lfi.__version__)
+"""
+    assert run_python(NO_NETWORK + code, tmp_path).stdout.splitlines() == ['', version()]
+
+
+def version() -> str:
+    namespace = {}
+    exec((PACKAGE / 'version.py').read_text(), namespace)
+    return namespace['__version__']
+
+
+@pytest.mark.parametrize('missing', ['mmengine', 'mmcv'])
+def test_without_a_stack_the_import_says_what_to_install(missing, tmp_path):
+    hide = HIDE.format(hidden={missing})
+    process = run_python(hide + 'import lfi', tmp_path, check=False)
+    assert process.returncode == 1
+    last = process.stderr[process.stderr.rindex('ImportError: ') :]
+    assert f'{missing!r} is not installed' in last
+    assert "pip install 'lfi[onedl]'" in last
+    assert "pip install 'lfi[openmmlab]'" in last
+
+
+def test_types_resolve_from_every_scope(tmp_path):
+    code = """
+import lfi, mmengine.registry, mmdet.registry, mmpretrain.registry
+found = set()
+for package in (mmengine, mmpretrain, mmdet):
+    for scope in ('lfi', 'mmengine', 'mmpretrain', 'mmdet'):
+        with mmengine.registry.DefaultScope.overwrite_default_scope(scope):
+            found.add(package.registry.MODELS.get('lfi.InteractionQueryViT'))
+            found.add(package.registry.DATASETS.get('lfi.Shapes'))
+print()
+print(*sorted(type.__module__ + '.' + type.__name__ for type in found))
+"""
+    assert run_python(NO_NETWORK + code, tmp_path).stdout.splitlines()[-1].split() == [
+        'lfi.datasets.shapes.Shapes',
+        'lfi.models.backbones.interaction_query_vit.InteractionQueryViT',
+    ]
+
+
+@pytest.fixture(scope='module')
+def wheel(tmp_path_factory) -> zipfile.ZipFile:
+    """A wheel built as an installer builds it from a source archive, without network."""
+    if importlib.util.find_spec('setuptools') is None:
+        pytest.skip('setuptools is not installed, and an isolated build would fetch it')
+    folder = tmp_path_factory.mktemp('build')
+    tree, archives, unpacked = folder / 'tree', folder / 'archives', folder / 'unpacked'
+    tree.mkdir()
+    for name in ('setup.py', 'pyproject.toml', 'MANIFEST.in', 'README.md'):
+        shutil.copy(ROOT / name, tree)
+    shutil.copytree(ROOT / 'requirements', tree / 'requirements')
+    ignored = shutil.ignore_patterns('__pycache__', '*.egg-info', '.mim')
+    shutil.copytree(ROOT / 'projects', tree / 'projects', ignore=ignored)
+    backend = 'from setuptools.build_meta import build_{0}; build_{0}({1!r})'
+
+    def build(kind: str, cwd: Path) -> Path:
+        code = backend.format(kind, str(archives))
+        process = subprocess.run([sys.executable, '-c', code], cwd=cwd, capture_output=True, text=True)
+        assert process.returncode == 0, process.stderr
+        return next(archives.glob({'sdist': '*.tar.gz', 'wheel': '*.whl'}[kind]))
+
+    archives.mkdir()
+    shutil.unpack_archive(build('sdist', tree), unpacked, filter='data')
+    return zipfile.ZipFile(build('wheel', next(unpacked.iterdir())))
+
+
+def test_wheel_holds_every_module_and_the_embedded_teachers(wheel):
+    held = {name for name in wheel.namelist() if name.startswith('lfi/')}
+    modules = {path.relative_to(PACKAGE.parent).as_posix() for path in PACKAGE.rglob('*.py')}
+    teachers = [path for path in (PACKAGE.parent / TEACHERS).rglob('*') if path.is_file()]
+    data = {path.relative_to(PACKAGE.parent).as_posix() for path in teachers}
+    assert held == modules | data
+    top = {name.partition('/')[0] for name in wheel.namelist()}
+    assert top == {'lfi', f'lfi-{version()}.dist-info'}
+
+
+def test_wheel_requires_what_the_files_say(wheel):
+    text = wheel.read(f'lfi-{version()}.dist-info/METADATA').decode()
+    metadata = Parser().parsestr(text)
+    by_extra = {}
+    for line in metadata.get_all('Requires-Dist'):
+        requirement, _, marker = line.partition(';')
+        extra = marker.partition('==')[2].strip(' "\'')
+        by_extra.setdefault(extra, set()).add(normal(requirement))
+    files = {name: {normal(line) for line in requirements(name)} for name in ('onedl', 'openmmlab', 'tests')}
+    assert by_extra == {
+        '': {normal(line) for line in requirements('runtime')},
+        **files,
+        'all': files['onedl'] | files['tests'],
+    }
+    # Either stack's files would overwrite the other's: the package itself names none.
+    assert not [name for name in by_extra[''] if 'mm' in name]
+    assert metadata['Requires-Python'] == '>=3.10'
+
+
+def normal(requirement: str) -> tuple[str, frozenset[str]]:
+    """A requirement without the order of its bounds."""
+    requirement = requirement.replace(' ', '')
+    name = requirement[: min((requirement.find(c) for c in '<>=' if c in requirement), default=None)]
+    return name, frozenset(requirement[len(name) :].split(','))

@@ -1,0 +1,131 @@
+"""Configs of this repository, run by its tools as a user runs them."""
+
+import os
+import re
+import socket
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+SHAPES = ROOT / 'configs/classification/lfi_vit-tiny_shapes.py'
+LIT_LITE0 = ROOT / 'configs/classification/lfi_vit-tiny-p8_lit-lite0_tiny-imagenet.py'
+LOSSES = ('loss_positions', 'loss_concepts', 'loss_text_class')
+# Four steps an epoch.
+FEW_IMAGES = (
+    'train_dataloader.dataset.num_images=64',
+    'train_dataloader.batch_size=16',
+    'train_dataloader.num_workers=0',
+    'val_dataloader.dataset.num_images=40',
+    'val_dataloader.num_workers=0',
+    'test_dataloader.dataset.num_images=40',
+    'test_dataloader.num_workers=0',
+    'default_hooks.logger.interval=1',
+)
+
+# Saves the weights of every process, not only of the first.
+SAVE_RANK = """
+import torch
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+
+
+@HOOKS.register_module()
+class SaveRank(Hook):
+    def after_train(self, runner):
+        assert runner.model.find_unused_parameters is False
+        torch.save(runner.model.module.state_dict(), f'{runner.work_dir}/rank{runner.rank}.pth')
+"""
+TWO_PROCESSES = """
+_base_ = {base!r}
+custom_imports = dict(imports=['lfi', 'save_rank'])
+custom_hooks = [dict(type='SaveRank')]
+"""
+
+
+def accuracy(output: str, stage: str) -> str:
+    """The last accuracy of a stage, as it is printed."""
+    return re.findall(rf'Epoch\({stage}\).*accuracy/top1: ([\d.]+)', output)[-1]
+
+
+def losses(output: str) -> list[dict[str, float]]:
+    """What each training step logged, by name."""
+    steps = [line for line in output.splitlines() if 'Epoch(train)' in line]
+    pairs = [re.findall(r'(loss\w*): ([-\d.enaif]+)', line) for line in steps]
+    return [{name: float(value) for name, value in step} for step in pairs]
+
+
+def check_losses(output: str, steps: int) -> None:
+    logged = losses(output)
+    assert len(logged) == steps
+    for step in logged:
+        assert set(LOSSES) < set(step)
+        assert torch.tensor(list(step.values())).isfinite().all()
+
+
+def test_shapes_trains_and_tests_alike(run_tool, tmp_path):
+    work = tmp_path / 'work'
+    options = ('--work-dir', work, '--cfg-options', 'train_cfg.max_epochs=1', *FEW_IMAGES)
+    trained = run_tool('train.py', SHAPES, *options)
+    check_losses(trained, steps=4)
+    # The teacher's weights are in no checkpoint, and testing does without it.
+    saved = torch.load(work / 'epoch_1.pth', weights_only=False)['state_dict']
+    assert {name.partition('.')[0] for name in saved} == {'backbone', 'head', 'readout'}
+    options = (*options, 'model.teacher.model=no/such/teacher')
+    tested = run_tool('test.py', SHAPES, work / 'epoch_1.pth', *options)
+    assert accuracy(tested, 'test') == accuracy(trained, 'val')
+
+
+def test_shapes_in_mixed_precision(run_tool, tmp_path):
+    options = ('--work-dir', tmp_path / 'work', '--cfg-options', 'train_cfg.max_epochs=1', *FEW_IMAGES)
+    output = run_tool('train.py', SHAPES, '--amp', '--no-validate', *options)
+    assert 'CPUAmpOptimWrapper' in output
+    check_losses(output, steps=4)
+
+
+def test_shapes_in_two_processes(run_tool, tool_env, tmp_path):
+    (tmp_path / 'save_rank.py').write_text(SAVE_RANK)
+    config = tmp_path / 'two_processes.py'
+    config.write_text(TWO_PROCESSES.format(base=str(SHAPES)))
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        port = str(probe.getsockname()[1])
+    work = tmp_path / 'work'
+    path = f'{tmp_path}:{tool_env["PYTHONPATH"]}'
+    options = ('--work-dir', work, '--cfg-options', 'train_cfg.max_epochs=1', *FEW_IMAGES)
+    output = run_tool('dist_train.sh', config, 2, '--no-validate', *options, PYTHONPATH=path, PORT=port)
+    check_losses(output, steps=2)
+    first, second = (torch.load(work / f'rank{rank}.pth') for rank in range(2))
+    saved = torch.load(work / 'epoch_1.pth', weights_only=False)['state_dict']
+    assert first.keys() == second.keys() == saved.keys()
+    for name, value in saved.items():
+        assert value.equal(first[name]), name
+        assert value.equal(second[name]), name
+
+
+def test_lit_lite0_on_tiny_imagenet(run_tool, data_root, tmp_path):
+    data = data_root('tiny-imagenet-200')
+    teachers = Path(os.environ.get('LFI_TEACHER_ROOT', ROOT / '../shared/teachers')).resolve()
+    if not (teachers / 'lit-effnet-lite0').is_dir():
+        pytest.skip(f'lit-effnet-lite0 is not in {teachers} (LFI_TEACHER_ROOT sets it)')
+    classes = len((data / 'wnids.txt').read_text().split())
+    steps = classes // 16
+    options = (
+        'train_cfg.max_epochs=1',
+        'train_dataloader.dataset.images_per_class=1',
+        'train_dataloader.batch_size=16',
+        'train_dataloader.num_workers=0',
+        'val_dataloader.dataset.images_per_class=1',
+        'val_dataloader.num_workers=0',
+        'default_hooks.logger.interval=1',
+    )
+    output = run_tool(
+        'train.py',
+        LIT_LITE0,
+        *('--work-dir', tmp_path / 'work', '--cfg-options', *options),
+        LFI_DATA_ROOT=str(data.parent),
+        LFI_TEACHER_ROOT=str(teachers),
+    )
+    check_losses(output, steps=steps)
+    assert 0 <= float(accuracy(output, 'val')) <= 100

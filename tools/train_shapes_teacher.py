@@ -1,0 +1,193 @@
+"""Train the embedded teacher: a tiny open_clip model that knows the shapes, colours and textures of Shapes.
+
+The model that ships with the package was made by
+
+    python tools/train_shapes_teacher.py --out projects/lfi/models/teachers/embedded/shapes-tiny
+
+It learns from images and captions alone, never from boxes or masks: by open_clip's contrastive loss over
+captions, and by a softmax over the prompts of the 20 classes, which the classes named in a caption share.
+"""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+import open_clip
+import torch
+from open_clip.loss import ClipLoss
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from lfi.datasets import Shapes
+from lfi.evaluation import chance_level, pointing_game
+from lfi.models.teachers import shapes_trunk  # noqa: F401
+
+PROMPTS = ('a photo of a {}.', 'a painting of a {}.', 'a cartoon of a {}.', 'a sketch of a {}.', 'a {}.')
+PROMPT = PROMPTS[0]
+# Students use small seeds: an image that one of them sees, in training or later, is never the teacher's.
+SEED_OFFSET = 1_000_000
+MODEL_CFG = dict(
+    embed_dim=96,
+    vision_cfg=dict(
+        timm_model_name='lfi_shapes_trunk',
+        timm_model_pretrained=False,
+        timm_pool='avg',
+        timm_proj='linear',
+        image_size=64,
+    ),
+    text_cfg=dict(context_length=48, vocab_size=49408, width=24, heads=2, layers=2),
+)
+PREPROCESS_CFG = dict(mean=[0.45, 0.45, 0.45], std=[0.25, 0.25, 0.25], interpolation='bilinear', resize_mode='squash')
+
+
+def create(folder: Path) -> nn.Module:
+    """A model with random weights, of the config that is written to `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = dict(model_cfg=MODEL_CFG, preprocess_cfg=PREPROCESS_CFG)
+    (folder / 'open_clip_config.json').write_text(json.dumps(config, indent=2) + '\n')
+    return open_clip.create_model(f'local-dir:{folder}', load_weights=False)
+
+
+def to_input(images: Tensor) -> Tensor:
+    """(B, H, W, 3) uint8 BGR to (B, 3, H, W) float, normalised."""
+    mean, std = (torch.tensor(PREPROCESS_CFG[name]).view(3, 1, 1) for name in ('mean', 'std'))
+    return (images.flip(-1).permute(0, 3, 1, 2).float() / 255 - mean) / std
+
+
+class CaptionedShapes(Dataset):
+    """Image, tokens of its caption, and which classes it shows: the main one has half of the weight."""
+
+    def __init__(self, shapes: Shapes, tokenizer) -> None:
+        self.shapes, self.tokenizer = shapes, tokenizer
+
+    def __len__(self) -> int:
+        return len(self.shapes)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
+        info = self.shapes.get_data_info(index)
+        shares = torch.zeros(len(Shapes.class_names()))
+        labels = torch.from_numpy(info['gt_bboxes_labels'])
+        shares[labels.unique()] = 1.0
+        shares = shares / shares.sum()
+        shares[info['gt_label']] += 1.0
+        return torch.from_numpy(info['img']), self.tokenizer(info['caption'])[0], shares / shares.sum()
+
+
+def class_texts(tokenizer, prompt: str) -> Tensor:
+    return tokenizer([prompt.format(name) for name in Shapes.class_names()])
+
+
+def train(model: nn.Module, tokenizer, args: argparse.Namespace) -> Tensor:
+    """Train in place; returns a bool for each token, whether training ever saw it."""
+    shapes = Shapes('train', args.images, domains=Shapes.DOMAINS, seed=SEED_OFFSET + args.seed)
+    loader = DataLoader(
+        CaptionedShapes(shapes, tokenizer),
+        batch_size=args.batch_size,
+        shuffle=True,
+        drop_last=True,
+        num_workers=args.workers,
+        persistent_workers=args.workers > 0,
+    )
+    prompts = torch.stack([class_texts(tokenizer, prompt) for prompt in PROMPTS])  # [P, C, T]
+    seen = torch.zeros(MODEL_CFG['text_cfg']['vocab_size'], dtype=torch.bool)
+    seen[prompts] = True
+    decayed = [p for p in model.parameters() if p.ndim > 1]
+    others = [p for p in model.parameters() if p.ndim <= 1]
+    optimizer = torch.optim.AdamW(
+        [dict(params=decayed, weight_decay=0.02), dict(params=others, weight_decay=0.0)], lr=args.lr
+    )
+    steps = args.epochs * len(loader)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, args.lr, total_steps=steps, pct_start=0.1)
+    contrast = ClipLoss()
+    model.train()
+    with tqdm(total=steps, unit='step', mininterval=2, file=sys.stdout) as progress:
+        for _ in range(args.epochs):
+            for images, tokens, shares in loader:
+                seen[tokens] = True
+                with torch.autocast('cpu', torch.bfloat16):
+                    image = model.encode_image(to_input(images).contiguous(memory_format=torch.channels_last))
+                    caption = model.encode_text(tokens)
+                    concept = model.encode_text(prompts[torch.randint(len(PROMPTS), ())])
+                image, caption, concept = (F.normalize(x.float(), dim=-1) for x in (image, caption, concept))
+                scale = model.logit_scale.exp()
+                by_caption = contrast(image, caption, scale)
+                by_concept = F.cross_entropy(scale * image @ concept.mT, shares)
+                optimizer.zero_grad()
+                (by_caption + by_concept).backward()
+                optimizer.step()
+                schedule.step()
+                with torch.no_grad():
+                    model.logit_scale.clamp_(0, 4.6)
+                progress.update()
+                progress.set_postfix(caption=f'{by_caption:.2f}', concept=f'{by_concept:.2f}', refresh=False)
+    return seen
+
+
+def save(model: nn.Module, seen: Tensor, folder: Path) -> None:
+    """Write float16 weights; the token rows that training never saw are set to zero."""
+    state = {name: value.detach().half().contiguous() for name, value in model.state_dict().items()}
+    embedding = next(name for name in state if name.endswith('token_embedding.weight'))
+    state[embedding] = state[embedding] * seen[:, None]
+    save_file(state, folder / 'model.safetensors')
+
+
+@torch.no_grad()
+def evaluate(folder: Path, num_images: int) -> list[str]:
+    """Zero-shot accuracy and pointing game of a saved model on the val split, by domain, as a table's rows."""
+    model = open_clip.create_model(f'local-dir:{folder}').eval()
+    tokenizer = open_clip.get_tokenizer(f'local-dir:{folder}')
+    texts = F.normalize(model.encode_text(class_texts(tokenizer, PROMPT)), dim=-1)  # [C, E]
+    rows = ['| domain | zero-shot top-1 | pointing game | chance | ratio |', '|---|---|---|---|---|']
+    for domain in Shapes.DOMAINS:
+        shapes = Shapes('val', num_images, domains=domain)
+        infos = [shapes.get_data_info(i) for i in range(num_images)]
+        images = to_input(torch.stack([torch.from_numpy(info['img']) for info in infos]))
+        dense = model.visual.head(model.visual.trunk.forward_features(images).permute(0, 2, 3, 1))  # [B, H, W, E]
+        top = (dense.mean((1, 2)) @ texts.mT).argmax(1)
+        accuracy = (top == torch.tensor([info['gt_label'] for info in infos])).float().mean().item()
+        maps = torch.cat([
+            torch.einsum('me,hwe->mhw', texts[info['gt_bboxes_labels']], places)
+            for info, places in zip(infos, dense)
+        ])
+        masks = torch.cat([torch.from_numpy(info['gt_masks']) for info in infos])
+        hits, chance = pointing_game(maps, masks).float().mean().item(), chance_level(masks)
+        rows.append(f'| {domain} | {accuracy:.1%} | {hits:.1%} | {chance:.1%} | {hits / chance:.1f} |')
+    return rows
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--out', type=Path, required=True, help='folder for the config and the weights')
+    parser.add_argument('--images', type=int, default=16000, help='number of training images')
+    parser.add_argument('--epochs', type=int, default=6)
+    parser.add_argument('--batch-size', type=int, default=128)
+    parser.add_argument('--lr', type=float, default=3e-3, help='highest learning rate')
+    parser.add_argument('--seed', type=int, default=0, help='of the images and of the weights')
+    parser.add_argument('--workers', type=int, default=1, help='processes that draw images')
+    parser.add_argument('--threads', type=int, default=os.cpu_count(), help="PyTorch's threads")
+    parser.add_argument('--eval-images', type=int, default=500, help='val images of each domain')
+    args = parser.parse_args()
+    if args.images < args.batch_size:
+        parser.error(f'--images {args.images} does not fill one batch of {args.batch_size}')
+    return args
+
+
+def main() -> None:
+    args = parse_args()
+    torch.manual_seed(args.seed)
+    torch.set_num_threads(args.threads)
+    model = create(args.out).to(memory_format=torch.channels_last)
+    tokenizer = open_clip.get_tokenizer(f'local-dir:{args.out}')
+    save(model, train(model, tokenizer, args), args.out)
+    size = (args.out / 'model.safetensors').stat().st_size / 2**20
+    print(f'{args.out / "model.safetensors"}: {size:.1f} MiB')
+    print('\n'.join(evaluate(args.out, args.eval_images)))
+
+
+if __name__ == '__main__':
+    main()
