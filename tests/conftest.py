@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(scope='session')
 def data_root():
-    """The folder of the real data sets, by name: `data_root('tiny-imagenet-200')`; skips where it is absent."""
+    """A real data set's folder by its name, `data_root('tiny-imagenet-200')`; skips where it is absent."""
     root = Path(os.environ.get('LFI_DATA_ROOT', ROOT / '../shared/data'))
 
     def find(name: str) -> Path:

@@ -16,16 +16,15 @@ from pathlib import Path
 
 import open_clip
 import torch
+from lfi.datasets import Shapes
+from lfi.evaluation import chance_level, pointing_game
+from lfi.models.teachers import shapes_trunk  # noqa: F401
 from open_clip.loss import ClipLoss
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
-
-from lfi.datasets import Shapes
-from lfi.evaluation import chance_level, pointing_game
-from lfi.models.teachers import shapes_trunk  # noqa: F401
 
 PROMPTS = ('a photo of a {}.', 'a painting of a {}.', 'a cartoon of a {}.', 'a sketch of a {}.', 'a {}.')
 PROMPT = PROMPTS[0]
@@ -42,7 +41,9 @@ MODEL_CFG = dict(
     ),
     text_cfg=dict(context_length=48, vocab_size=49408, width=24, heads=2, layers=2),
 )
-PREPROCESS_CFG = dict(mean=[0.45, 0.45, 0.45], std=[0.25, 0.25, 0.25], interpolation='bilinear', resize_mode='squash')
+PREPROCESS_CFG = dict(
+    mean=[0.45, 0.45, 0.45], std=[0.25, 0.25, 0.25], interpolation='bilinear', resize_mode='squash'
+)
 
 
 def create(folder: Path) -> nn.Module:
@@ -138,7 +139,7 @@ def save(model: nn.Module, seen: Tensor, folder: Path) -> None:
 
 @torch.no_grad()
 def evaluate(folder: Path, num_images: int) -> list[str]:
-    """Zero-shot accuracy and pointing game of a saved model on the val split, by domain, as a table's rows."""
+    """Rows of a table: zero-shot accuracy and pointing game of a saved model on the val split, by domain."""
     model = open_clip.create_model(f'local-dir:{folder}').eval()
     tokenizer = open_clip.get_tokenizer(f'local-dir:{folder}')
     texts = F.normalize(model.encode_text(class_texts(tokenizer, PROMPT)), dim=-1)  # [C, E]
@@ -147,13 +148,17 @@ def evaluate(folder: Path, num_images: int) -> list[str]:
         shapes = Shapes('val', num_images, domains=domain)
         infos = [shapes.get_data_info(i) for i in range(num_images)]
         images = to_input(torch.stack([torch.from_numpy(info['img']) for info in infos]))
-        dense = model.visual.head(model.visual.trunk.forward_features(images).permute(0, 2, 3, 1))  # [B, H, W, E]
+        dense = model.visual.head(
+            model.visual.trunk.forward_features(images).permute(0, 2, 3, 1)
+        )  # [B, H, W, E]
         top = (dense.mean((1, 2)) @ texts.mT).argmax(1)
         accuracy = (top == torch.tensor([info['gt_label'] for info in infos])).float().mean().item()
-        maps = torch.cat([
-            torch.einsum('me,hwe->mhw', texts[info['gt_bboxes_labels']], places)
-            for info, places in zip(infos, dense)
-        ])
+        maps = torch.cat(
+            [
+                torch.einsum('me,hwe->mhw', texts[info['gt_bboxes_labels']], places)
+                for info, places in zip(infos, dense)
+            ]
+        )
         masks = torch.cat([torch.from_numpy(info['gt_masks']) for info in infos])
         hits, chance = pointing_game(maps, masks).float().mean().item(), chance_level(masks)
         rows.append(f'| {domain} | {accuracy:.1%} | {hits:.1%} | {chance:.1%} | {hits / chance:.1f} |')
@@ -161,7 +166,9 @@ def evaluate(folder: Path, num_images: int) -> list[str]:
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('--out', type=Path, required=True, help='folder for the config and the weights')
     parser.add_argument('--images', type=int, default=16000, help='number of training images')
     parser.add_argument('--epochs', type=int, default=6)

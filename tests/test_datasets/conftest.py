@@ -19,7 +19,7 @@ def write_jpeg(path, seed):
 
 @pytest.fixture
 def fake_tiny_imagenet(tmp_path):
-    """Three listed classes of three training and one validation image each, and one class that is not listed."""
+    """Three listed classes of three training images and one validation image, and an unlisted class."""
     root = tmp_path / 'tiny-imagenet-200'
     annotations = []
     for number, wnid in enumerate(WORDS):

@@ -4,10 +4,9 @@ import logging
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from lfi.datasets import TinyImageNet
 from mmengine.logging import MMLogger
 from torch.utils.data import DataLoader
-
-from lfi.datasets import TinyImageNet
 
 PIPELINE = [dict(type='LoadImageFromFile'), dict(type='PackInputs')]
 BAD = 'train/n03/images/n03_1.JPEG'

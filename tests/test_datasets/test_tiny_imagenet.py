@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
+from lfi.datasets import TinyImageNet
 from mmengine.registry import DATASETS
 from torch.utils.data import DataLoader
-
-from lfi.datasets import TinyImageNet
 
 LOAD = dict(type='LoadImageFromFile')
 
@@ -71,7 +70,8 @@ def test_builds_from_a_config_with_a_pipeline_and_workers(fake_tiny_imagenet):
 
 
 @pytest.mark.parametrize(
-    'missing', ['wnids.txt', 'words.txt', 'train/n01/images', 'train/n01/n01_boxes.txt', 'val/val_annotations.txt']
+    'missing',
+    ['wnids.txt', 'words.txt', 'train/n01/images', 'train/n01/n01_boxes.txt', 'val/val_annotations.txt'],
 )
 def test_what_is_missing_is_named(fake_tiny_imagenet, missing):
     (fake_tiny_imagenet / missing).rename(fake_tiny_imagenet / 'elsewhere')
@@ -95,7 +95,9 @@ def test_an_image_without_a_box_is_named(fake_tiny_imagenet):
         TinyImageNet(fake_tiny_imagenet)
 
 
-@pytest.mark.parametrize('kwargs, words', [(dict(split='test'), "split='test'"), (dict(images_per_class=0), '=0')])
+@pytest.mark.parametrize(
+    'kwargs, words', [(dict(split='test'), "split='test'"), (dict(images_per_class=0), '=0')]
+)
 def test_bad_arguments_are_named(fake_tiny_imagenet, kwargs, words):
     with pytest.raises(ValueError, match=words):
         TinyImageNet(fake_tiny_imagenet, **kwargs)

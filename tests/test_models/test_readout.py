@@ -57,7 +57,7 @@ def like(make_maps):
 
 
 def best_matching(cosine):
-    """The query of each row of (M, K) cosines: all one-to-one matchings tried; who is left takes the nearest."""
+    """The query of each row of (M, K) cosines, by trying all matchings; who is left takes the nearest."""
     m, k = cosine.shape
     best, result = -math.inf, None
     if m <= k:
@@ -136,7 +136,9 @@ def test_maps_over_concepts_compare_every_place_and_the_rest_is_the_others_logsu
         torch.testing.assert_close(got.logits[b, layer, :, n // 4, n % 4], expected, rtol=1e-4, atol=1e-4)
 
 
-def test_readings_over_concepts_of_kept_and_rest_sum_up_the_whole_bank(make_readout, make_maps, states, texts):
+def test_readings_over_concepts_of_kept_and_rest_sum_up_the_whole_bank(
+    make_readout, make_maps, states, texts
+):
     readout = make_readout(concept_scale=1.0)
     whole = readout.over_concepts(states, texts, make_maps(shape=(B, 1, BANK, *GRID)))
     for concepts in ([[4, 0, REST]] * 2, [[REST, 1, 3]] * 2):

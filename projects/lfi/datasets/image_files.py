@@ -19,14 +19,14 @@ UNKNOWN, GOOD, BAD = 0, 1, 2
 class ImageFileDataset(BaseDataset):
     """An mmpretrain data set that decodes each file once, in full, before the pipeline first sees it.
 
-    OpenCV returns a truncated JPEG as an image with a grey remainder; this is an error here. The check is made
-    at a file's first use only, and what it found is shared with forked workers.
+    OpenCV returns a truncated JPEG as an image with a grey remainder; this is an error here. The check is
+    made at a file's first use only, and what it found is shared with forked workers.
 
     Args:
         data_root: Folder of the data set.
-        skip_bad_images: In training, take another random image for one that cannot be read, warn once for each
-            file, and count it in `num_bad_images`. With `test_mode=True` a bad image is always an error, because
-            leaving it out would change the metric. Defaults to False: always an error.
+        skip_bad_images: In training, take another random image for one that cannot be read, warn once for
+            each file, and count it in `num_bad_images`. With `test_mode=True` a bad image is always an error,
+            because leaving it out would change the metric. Defaults to False: always an error.
         pipeline: Transforms, of mmpretrain unless they name a scope.
         **kwargs: Those of `mmpretrain.datasets.BaseDataset`: `indices`, `test_mode`, `lazy_init`, ...
 
@@ -65,7 +65,7 @@ class ImageFileDataset(BaseDataset):
         return subset
 
     def prepare_data(self, idx: int) -> dict | None:
-        """Run the pipeline on item `idx`; None, for a bad image to be skipped, makes mmengine draw another."""
+        """Run the pipeline on item `idx`; None, for a bad image to skip, makes mmengine draw another."""
         self.full_init()
         if self._checked.array[idx] != GOOD:
             path = self.get_data_info(idx)['img_path']

@@ -41,8 +41,8 @@ class Shapes(BaseDataset):
         split: `'train'`, `'val'` or `'test'`; no image is in two of them.
         num_images: Number of images. The first images stay the same when it grows.
         img_size: Side of the image in pixels, at least 32. Defaults to 64.
-        domains: One or more of `'photo'`, `'painting'`, `'cartoon'`, `'sketch'`; each index draws one of them.
-            Defaults to `('photo',)`.
+        domains: One or more of `'photo'`, `'painting'`, `'cartoon'`, `'sketch'`; each index draws one of
+            them. Defaults to `('photo',)`.
         seed: Another seed is another data set, with no image in common. Defaults to 0.
         cache: Keep each image once it is drawn, in memory that forked workers share; at most
             `num_images * img_size ** 2 * 4` bytes. Defaults to True.

@@ -18,8 +18,8 @@ def _existing(root: Path, name: str, what: str) -> Path:
     path = root / name
     if not path.exists():
         raise FileNotFoundError(
-            f'{path} is missing: data_root={str(root)!r} should hold Tiny-ImageNet in its official layout, and '
-            f'{name} is {what}. Point data_root at the folder that has wnids.txt; for the configs of LFI set '
+            f'{path} is missing: data_root={str(root)!r} should hold Tiny-ImageNet in its official layout, '
+            f'and {name} is {what}. Point data_root at the folder that has wnids.txt; for the configs of LFI set '
             'LFI_DATA_ROOT to the folder that holds tiny-imagenet-200'
         )
     return path
@@ -59,8 +59,8 @@ class TinyImageNet(ImageFileDataset):
     """Tiny-ImageNet: 64-pixel images with one class and one box each.
 
     Only the classes that `wnids.txt` lists are used, in its order. A class is called by the first synonym of
-    `words.txt`, by the second where two classes share the first, and by name and WordNet id where that does not
-    tell them apart.
+    `words.txt`, by the second where two classes share the first, and by name and WordNet id where that does
+    not tell them apart.
 
     Each data info holds `img_path`, `gt_label`, and `gt_bboxes`: (1, 4) float32, x1 y1 x2 y2 in pixels, the
     official numbers.
@@ -74,7 +74,7 @@ class TinyImageNet(ImageFileDataset):
 
     Raises:
         FileNotFoundError: When `data_root` lacks a file or folder; the message names it.
-        ValueError: For an unknown split, `images_per_class` below 1, or a file that does not read as it should.
+        ValueError: For an unknown split, `images_per_class` below 1, or a file that is not as it should be.
     """
 
     def __init__(

@@ -141,6 +141,12 @@ class LFIImageClassifier(InteractionDistillMixin, ImageClassifier):
     """
 
     def image_labels(self, data_samples: Sequence, num_concepts: int) -> Tensor:
+        num_classes = getattr(self.head, 'num_classes', None) or 0
+        if num_classes > num_concepts:
+            raise ValueError(
+                f'head.num_classes={num_classes}, but the teacher has {num_concepts} concepts: '
+                'teacher.concepts must begin with every class'
+            )
         if 'gt_score' in data_samples[0]:
             labels = torch.stack([sample.gt_score for sample in data_samples]).float()
             return torch.nn.functional.pad(labels, (0, num_concepts - labels.shape[1]))

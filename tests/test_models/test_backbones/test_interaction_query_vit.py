@@ -1,4 +1,4 @@
-"""`InteractionQueryViT` against mmpretrain's `VisionTransformer` (bit for bit) and against written-out blocks."""
+"""`InteractionQueryViT` against mmpretrain's plain ViT, bit for bit, and against written-out blocks."""
 
 import copy
 
@@ -299,7 +299,12 @@ def test_frozen_stages_stay_frozen_with_their_gates_through_train(make_student):
     student.eval()
     student.train()
     assert frozen() == [True, True, False, False]
-    assert [any(m.training for m in layer.modules()) for layer in student.layers] == [False, False, True, True]
+    assert [any(m.training for m in layer.modules()) for layer in student.layers] == [
+        False,
+        False,
+        True,
+        True,
+    ]
     assert not student.drop_after_pos.training
     assert student.layers[2].query_gate.requires_grad
 

@@ -190,7 +190,8 @@ def test_a_fully_invalid_image_adds_exactly_nothing(make_maps, loss_type):
     terms = loss(student, teacher)
     sum(terms.values()).backward()
     alone = [
-        replace(m, logits=m.logits[:1], presence=m.presence[:1], valid=m.valid[:1]) for m in (student, teacher)
+        replace(m, logits=m.logits[:1], presence=m.presence[:1], valid=m.valid[:1])
+        for m in (student, teacher)
     ]
     for name, term in loss(*alone).items():
         torch.testing.assert_close(terms[name], term)
@@ -218,7 +219,10 @@ def test_the_gradient_equals_that_of_the_loop_in_float64(make_pair, loss_type):
     student = replace(student, logits=student.logits.requires_grad_())
     got, expected = (
         torch.autograd.grad(sum(terms.values()), student.logits)[0]
-        for terms in (unweighted(loss_type=loss_type)(student, teacher), slow_loss(student, teacher, loss_type))
+        for terms in (
+            unweighted(loss_type=loss_type)(student, teacher),
+            slow_loss(student, teacher, loss_type),
+        )
     )
     assert expected.abs().max() > 1e-3
     torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-5)

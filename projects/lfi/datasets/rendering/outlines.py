@@ -6,24 +6,12 @@ import numpy as np
 OUTLINES: dict[str, list[np.ndarray]] = {}
 
 
-def _area(points: np.ndarray) -> float:
-    x, y = points.T
-    return 0.5 * float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))
-
-
 def _register(name: str, *contours) -> None:
-    """Normalise and keep an outline; a second contour is a hole.
-
-    Sizes are equalised between area and extent, so that classes cannot be told apart by size alone.
-    """
+    """Keep an outline, scaled to reach one unit from its centre; a second contour is a hole."""
     contours = [np.asarray(points, dtype=np.float64) for points in contours]
-    outer = contours[0]
-    centre = (outer.min(0) + outer.max(0)) / 2
-    contours = [points - centre for points in contours]
-    area = abs(_area(outer)) - sum(abs(_area(hole)) for hole in contours[1:])
-    radius = np.linalg.norm(contours[0], axis=1).max()
-    size = np.sqrt(np.sqrt(area / np.pi) * radius)
-    OUTLINES[name] = [points / size for points in contours]
+    centre = (contours[0].min(0) + contours[0].max(0)) / 2
+    radius = np.linalg.norm(contours[0] - centre, axis=1).max()
+    OUTLINES[name] = [(points - centre) / radius for points in contours]
 
 
 def _polar(radius, angle) -> np.ndarray:

@@ -222,7 +222,7 @@ def sample_scene(rng: np.random.Generator, label: int, img_size: int) -> Scene:
         colour = _muted(rng) if rng.random() < 0.75 else _named_colour(rng, mean)[1]
         lines.append((rng.random(2) + np.cumsum(steps, axis=0), colour, rng.uniform(0.012, 0.035)))
 
-    main = _object(rng, label, rng.uniform(0.52, 0.72), mean, [])
+    main = _object(rng, label, rng.uniform(0.58, 0.8), mean, [])
     objects = [main]
     for _ in range(int(4 * rng.random() ** 1.5)):
         diameter = main.diameter * rng.uniform(0.35, 0.55)

@@ -48,7 +48,7 @@ class ConceptBank:
         if not templates or not all('{}' in template for template in templates):
             raise ValueError(f'templates must be strings with {{}} for the concept, got {list(templates)}')
         per_template = [
-            F.normalize(encode_texts([template.format(name) for name in names]).float(), dim=-1)
+            F.normalize(encode_texts([template.replace('{}', name) for name in names]).float(), dim=-1)
             for template in templates
         ]
         embeddings = F.normalize(torch.stack(per_template).mean(0), dim=-1)

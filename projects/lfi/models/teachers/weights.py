@@ -58,11 +58,10 @@ def load_vlm(
 
 
 def _folder(model: str) -> Path | None:
-    embedded = EMBEDDED / model
-    if embedded.is_dir():
-        return embedded
     path = Path(model.removeprefix('local-dir:'))
-    if not model.startswith('local-dir:') and len(path.parts) < 2 and not path.is_dir():
+    if len(Path(model).parts) == 1 and (EMBEDDED / model).is_dir():
+        path = EMBEDDED / model
+    elif not model.startswith('local-dir:') and len(path.parts) < 2 and not path.is_dir():
         return None
     if not path.is_dir():
         raise FileNotFoundError(
@@ -70,7 +69,7 @@ def _folder(model: str) -> Path | None:
         )
     if not (path / 'open_clip_config.json').is_file():
         raise FileNotFoundError(f'teacher folder {path} has no open_clip_config.json')
-    if not any(path.glob(pattern) for pattern in ('*.safetensors', '*.bin', '*.pth')):
+    if not any(file.suffix in ('.safetensors', '.bin', '.pth') for file in path.iterdir()):
         raise FileNotFoundError(f'teacher folder {path} has no weights (*.safetensors, *.bin or *.pth)')
     return path
 

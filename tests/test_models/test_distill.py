@@ -1,0 +1,341 @@
+"""`LFIImageClassifier`: the teacher stays outside, the task's own loss stays as it is, padding has no say."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from lfi.models import LFIImageClassifier, VLMAttentionTeacher
+from lfi.models.distill import pixel_format
+from mmdet.models.data_preprocessors import DetDataPreprocessor
+from mmpretrain.models import ClsDataPreprocessor, ImageClassifier
+from mmpretrain.structures import DataSample
+
+NAMES = ['circle', 'square', 'star', 'ring', 'heart', 'leaf']
+CLASSES = 4
+NORMALISE = dict(mean=[100.0, 120.0, 140.0], std=[50.0, 60.0, 70.0])
+ARCH = dict(embed_dims=16, num_layers=4, num_heads=2, feedforward_channels=32)
+BACKBONE = dict(arch=ARCH, img_size=32, patch_size=8)
+HEAD = dict(type='mmpretrain.LinearClsHead', num_classes=CLASSES, in_channels=16)
+
+
+@pytest.fixture
+def make_model(teacher_folder):
+    """A classifier of four classes whose teacher knows six concepts; `backbone`, `teacher` are merged in."""
+
+    def make(backbone=None, teacher=None, readout=None, **kwargs):
+        torch.manual_seed(0)
+        model = LFIImageClassifier(
+            backbone={'type': 'lfi.InteractionQueryViT', **BACKBONE, **(backbone or {})},
+            head=dict(HEAD),
+            data_preprocessor=dict(type='mmpretrain.ClsDataPreprocessor', to_rgb=True, **NORMALISE),
+            teacher={
+                'type': 'lfi.VLMAttentionTeacher',
+                'model': teacher_folder('vit'),
+                'extractor': dict(type='maskclip'),
+                'concepts': NAMES,
+                **(teacher or {}),
+            },
+            readout={'text_dims': 24, **(readout or {})},
+            **kwargs,
+        )
+        model.init_weights()
+        return model.train()
+
+    return make
+
+
+@pytest.fixture
+def teacher_calls(monkeypatch):
+    """Whether gradients were tracked, and the batch size, at each call of any teacher's tower."""
+    calls = []
+    call = VLMAttentionTeacher.__call__
+
+    def spy(self, inputs, *args, **kwargs):
+        extractor = self.extractor
+
+        def watched(images, texts):
+            calls.append((torch.is_grad_enabled(), len(images)))
+            return extractor(images, texts)
+
+        watched.directions = extractor.directions
+        with monkeypatch.context() as patch:
+            patch.setattr(self, 'extractor', watched)
+            return call(self, inputs, *args, **kwargs)
+
+    monkeypatch.setattr(VLMAttentionTeacher, '__call__', spy)
+    return calls
+
+
+def batch(size=(32, 32), shapes=(None, None, None), labels=(0, 3, 1)):
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(len(shapes), 3, *size, generator=generator)
+    samples = [
+        DataSample(metainfo=dict(img_shape=shape or size, num_classes=CLASSES)).set_gt_label(label)
+        for shape, label in zip(shapes, labels)
+    ]
+    return inputs, samples
+
+
+# ---- the teacher stays outside ----------------------------------------------------------------------
+
+
+def test_the_teacher_is_no_part_of_the_model(make_model):
+    model = make_model()
+    model.loss(*batch())
+    own = ('backbone.', 'head.', 'readout.')
+    assert all(name.startswith(own) for name in model.state_dict())
+    assert all(name.startswith(own) for name, _ in model.named_parameters())
+    inside = set(model.teacher.visual.modules())
+    assert inside.isdisjoint(model.modules())
+    copied = copy.deepcopy(model)
+    assert copied.teacher is model.teacher
+    assert copied.readout.query_head is not model.readout.query_head
+
+
+def test_the_teacher_is_built_for_training_only(make_model, tmp_path):
+    missing = dict(model=str(tmp_path / 'gone'))
+    with pytest.raises(FileNotFoundError, match='teacher folder not found'):
+        make_model(teacher=missing)
+    model = LFIImageClassifier(
+        backbone=dict(type='lfi.InteractionQueryViT', **BACKBONE),
+        head=dict(HEAD),
+        teacher=dict(type='lfi.VLMAttentionTeacher', extractor=dict(type='dense'), concepts=NAMES, **missing),
+        readout=dict(text_dims=24),
+    )
+    inputs, samples = batch()
+    predictions = model.eval().predict(inputs, samples)
+    assert [p.pred_score.shape for p in predictions] == [(CLASSES,)] * 3
+
+
+@pytest.mark.parametrize(
+    ('readout', 'message'),
+    [
+        (dict(text_dims=512), 'readout.text_dims=512, but the teacher embeds its texts in 24 dims'),
+        (dict(assign='index'), "assign='index' needs a query for each concept: num_queries=2"),
+    ],
+)
+def test_a_readout_that_does_not_fit_the_teacher_is_refused_before_training(make_model, readout, message):
+    with pytest.raises(ValueError, match=message):
+        make_model(backbone=dict(num_queries=2), readout=readout)
+
+
+def test_one_step_asks_the_teacher_once_without_gradients_and_predicting_never_does(
+    make_model, teacher_calls
+):
+    model = make_model()
+    inputs, samples = batch()
+    for _ in range(2):
+        sum(model.loss(inputs, samples).values()).backward()
+    assert teacher_calls == [(False, 3)] * 2
+    model.eval().predict(inputs, samples)
+    assert len(teacher_calls) == 2
+
+
+# ---- losses -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'terms'),
+    [
+        (dict(), {'loss_positions', 'loss_concepts', 'loss_text_class'}),
+        (dict(text_class_loss=None), {'loss_positions', 'loss_concepts'}),
+        (dict(interaction_loss=dict(concepts_weight=0)), {'loss_positions', 'loss_text_class'}),
+        (
+            dict(interaction_loss=dict(positions_weight=0, relation_weight=1)),
+            {'loss_relation', 'loss_concepts', 'loss_text_class'},
+        ),
+        (
+            dict(interaction_loss=dict(positions_weight=0, concepts_weight=0), text_class_loss=None),
+            set(),
+        ),
+    ],
+    ids=['default', 'no text class', 'no concepts', 'relation for positions', 'nothing'],
+)
+def test_the_losses_are_the_tasks_and_the_terms_that_are_switched_on(make_model, arguments, terms):
+    losses = make_model(**arguments).loss(*batch())
+    assert losses.keys() == {'loss'} | terms
+    for name, value in losses.items():
+        assert value.ndim == 0
+        assert value > 0, name
+
+
+@pytest.mark.parametrize('write_back', ['none', 'gated'])
+def test_the_task_loss_is_that_of_the_plain_classifier(make_model, write_back):
+    model = make_model(backbone=dict(write_back=write_back))
+    plain = ImageClassifier(backbone=dict(type='mmpretrain.VisionTransformer', **BACKBONE), head=dict(HEAD))
+    missing = plain.load_state_dict(model.state_dict(), strict=False).missing_keys
+    assert not missing
+    assert torch.equal(model.loss(*batch())['loss'], plain.train().loss(*batch())['loss'])
+
+
+@pytest.mark.parametrize(
+    ('interaction_loss', 'text_class_loss'),
+    [
+        (dict(), dict()),
+        (dict(), None),
+        (dict(relation_weight=1), None),
+        (dict(concepts_weight=0), dict()),
+        (dict(positions_weight=0, relation_weight=1), None),
+        (dict(positions_weight=0), None),
+    ],
+    ids=['default', 'no text class', 'relation', 'no concepts', 'relation for positions', 'concepts alone'],
+)
+@pytest.mark.parametrize('assign', ['soft', 'index', 'hungarian'])
+@pytest.mark.parametrize('write_back', ['none', 'gated', 'joint'])
+def test_every_trainable_parameter_gets_a_gradient(
+    make_model, write_back, assign, interaction_loss, text_class_loss
+):
+    model = make_model(
+        backbone=dict(write_back=write_back),
+        readout=dict(assign=assign),
+        interaction_loss=interaction_loss,
+        text_class_loss=text_class_loss,
+        teacher=dict(max_concepts=3),
+    )
+    sum(model.loss(*batch()).values()).backward()
+    trainable = {name: p.grad for name, p in model.named_parameters() if p.requires_grad}
+    without = [name for name, grad in trainable.items() if grad is None]
+    # Where neither patches nor losses read the queries, nothing can reach them.
+    unread = write_back == 'none' and interaction_loss == dict(positions_weight=0)
+    assert without == (['backbone.interaction_queries'] if unread else [])
+    assert all(grad.isfinite().all() for grad in trainable.values() if grad is not None)
+    frozen = {name.split('.')[1] for name, p in model.named_parameters() if not p.requires_grad}
+    assert frozen <= {'query_head', 'patch_norm', 'patch_head'}
+
+
+def test_bf16_autocast_gives_close_float32_losses_and_finite_gradients(make_model):
+    model = make_model()
+    expected = model.loss(*batch())
+    with torch.autocast('cpu', torch.bfloat16):
+        losses = model.loss(*batch())
+    sum(losses.values()).backward()
+    for name, value in losses.items():
+        assert value.dtype == torch.float32
+        assert value.item() == pytest.approx(expected[name].item(), rel=0.1)
+    assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
+
+
+# ---- labels -----------------------------------------------------------------------------------------
+
+
+def test_labels_single_several_or_mixed_stand_for_the_first_concepts(make_model):
+    model = make_model()
+    _, samples = batch(labels=(2, [0, 3], 1))
+    expected = torch.zeros(3, 6)
+    expected[0, 2] = expected[1, [0, 3]] = expected[2, 1] = 1
+    assert torch.equal(model.image_labels(samples, 6), expected)
+    scores = torch.tensor([[0.3, 0.0, 0.7, 0.0], [0.0, 1.0, 0.0, 0.0], [0.5, 0.0, 0.0, 0.5]])
+    for sample, score in zip(samples, scores):
+        sample.set_gt_score(score)
+    assert torch.equal(model.image_labels(samples, 6), F.pad(scores, (0, 2)))
+
+
+def test_mixed_images_train_with_their_mixed_labels(make_model, monkeypatch):
+    model = make_model(teacher=dict(max_concepts=2))
+    mixup = dict(augments=dict(type='Mixup', alpha=1.0))
+    model.data_preprocessor = ClsDataPreprocessor(
+        **NORMALISE, to_rgb=True, num_classes=CLASSES, batch_augments=mixup
+    )
+    monkeypatch.setattr(np.random, 'beta', lambda *args: 0.9)
+    torch.manual_seed(0)
+    inputs, samples = batch()
+    pixels = [(100 * image).clamp(0, 255).byte() for image in inputs]
+    data = model.data_preprocessor(dict(inputs=pixels, data_samples=samples), training=True)
+    labels = model.image_labels(data['data_samples'], 6)
+    torch.testing.assert_close(labels.sum(1), torch.ones(3))
+    assert ((labels > 0) & (labels < 1)).any()
+    maps, _ = model.predict_interactions(**data)
+    for b in range(3):
+        presence = dict(zip(maps.concepts[b].tolist(), maps.presence[b].tolist()))
+        for concept in labels[b].nonzero().flatten().tolist():
+            assert presence[concept] >= labels[b, concept] - 1e-6
+    losses = model.loss(**data)
+    assert all(value.isfinite() and value > 0 for value in losses.values())
+
+
+def test_more_classes_than_concepts_are_refused(make_model):
+    model = make_model(teacher=dict(concepts=NAMES[:3]))
+    with pytest.raises(ValueError, match='head.num_classes=4, but the teacher has 3 concepts'):
+        model.loss(*batch())
+
+
+# ---- padding ----------------------------------------------------------------------------------------
+
+
+def test_only_the_valid_area_is_compared(make_model):
+    model = make_model().eval()
+    inputs, samples = batch((40, 32), shapes=[(24, 16), (40, 32), (36, 13)])
+    maps, student = model.predict_interactions(inputs, samples)
+    assert maps.grid == student.grid == (5, 4)
+    for valid, (rows, columns) in zip(maps.valid, [(3, 2), (5, 4), (4, 2)]):
+        # A patch is valid where its centre shows the image: 36 and 13 pixels reach past 4 and 1.5 patches.
+        expected = torch.zeros(5, 4, dtype=torch.bool)
+        expected[:rows, :columns] = True
+        assert torch.equal(valid, expected)
+    assert torch.equal(student.valid, maps.valid)
+    assert not student.over_positions().exp()[0][..., ~maps.valid[0]].any()
+
+    # The first image's six patches tile its area: the teacher's 4 x 4 maps, sampled at 3 x 2 places.
+    alone = model.teacher(
+        inputs[:1, :, :24, :16], pixel_format(model.data_preprocessor), model.image_labels(samples[:1], 6)
+    )
+    expected = F.interpolate(alone.logits[:, 0], (3, 2), mode='bilinear', align_corners=False)
+    torch.testing.assert_close(maps.logits[:1, 0, :, :3, :2], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_the_teachers_maps_and_labels_do_not_depend_on_padded_pixels(make_model):
+    model = make_model().eval()
+    inputs, samples = batch((40, 32), shapes=[(24, 16), (40, 32), (40, 24)])
+    other = inputs.clone()
+    other[0, :, 24:] = 9
+    other[0, :, :, 16:] = 9
+    other[2, :, :, 24:] = -9
+    first, second = (model.predict_interactions(x, samples)[0] for x in (inputs, other))
+    assert torch.equal(first.logits, second.logits)
+    assert torch.equal(first.presence, second.presence)
+    losses = model.train().loss(other, samples)
+    assert all(value.isfinite() for value in losses.values())
+
+
+# ---- pixels -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    'make',
+    [
+        lambda: ClsDataPreprocessor(**NORMALISE, to_rgb=True),
+        lambda: ClsDataPreprocessor(**NORMALISE),
+        lambda: ClsDataPreprocessor(to_rgb=True),
+        lambda: ClsDataPreprocessor(),
+        lambda: DetDataPreprocessor(**NORMALISE, bgr_to_rgb=True, pad_size_divisor=1),
+        lambda: DetDataPreprocessor(**NORMALISE, bgr_to_rgb=False),
+        lambda: DetDataPreprocessor(bgr_to_rgb=True),
+    ],
+    ids=['cls rgb', 'cls bgr', 'cls rgb raw', 'cls bgr raw', 'det rgb', 'det bgr', 'det rgb raw'],
+)
+def test_pixel_format_undoes_what_a_preprocessor_does_to_a_bgr_image(make):
+    rgb = torch.randint(0, 256, (3, 4, 5), generator=torch.Generator().manual_seed(0))
+    preprocessor = make()
+    data = preprocessor(dict(inputs=[rgb.flip(0).byte()], data_samples=None))
+    pixels = pixel_format(preprocessor)
+    values = data['inputs'][0] * torch.tensor(pixels.std).view(3, 1, 1) + torch.tensor(pixels.mean).view(
+        3, 1, 1
+    )
+    torch.testing.assert_close(values if pixels.rgb else values.flip(0), rgb.float(), rtol=0, atol=1e-3)
+
+
+# ---- configuration ----------------------------------------------------------------------------------
+
+
+def test_a_backbone_that_records_nothing_is_refused():
+    with pytest.raises(
+        TypeError, match='LFIImageClassifier needs an lfi.InteractionQueryViT .*got VisionTran'
+    ):
+        LFIImageClassifier(
+            backbone=dict(type='mmpretrain.VisionTransformer', **BACKBONE),
+            head=dict(HEAD),
+            teacher=dict(type='lfi.VLMAttentionTeacher'),
+            readout=dict(text_dims=24),
+        )

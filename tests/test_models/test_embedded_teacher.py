@@ -1,0 +1,77 @@
+"""The tiny open_clip model that ships with the package, and the tool that makes it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import open_clip
+import pytest
+import torch
+from lfi.datasets import Shapes
+from lfi.evaluation import chance_level, pointing_game
+from lfi.models.teachers import shapes_trunk  # noqa: F401
+from torch.nn import functional as F
+
+ROOT = Path(__file__).parents[2]
+FOLDER = Path(shapes_trunk.__file__).parent / 'embedded/shapes-tiny'
+MEAN, STD = 0.45, 0.25
+
+
+@pytest.fixture(scope='module')
+def teacher():
+    """Model, class texts (C, E), and 100 val images with their pixels as the model takes them."""
+    model, preprocess = open_clip.create_model_from_pretrained(f'local-dir:{FOLDER}')
+    model.eval()
+    assert preprocess.transforms[-1].mean == [MEAN] * 3 and preprocess.transforms[-1].std == [STD] * 3
+    tokenizer = open_clip.get_tokenizer(f'local-dir:{FOLDER}')
+    shapes = Shapes('val', 100, domains=Shapes.DOMAINS)
+    infos = [shapes.get_data_info(i) for i in range(len(shapes))]
+    pixels = torch.stack([torch.from_numpy(info['img']) for info in infos])
+    pixels = (pixels.flip(-1).permute(0, 3, 1, 2).float() / 255 - MEAN) / STD
+    with torch.no_grad():
+        texts = model.encode_text(tokenizer([f'a photo of a {name}.' for name in Shapes.class_names()]))
+    return model, F.normalize(texts, dim=-1), infos, pixels
+
+
+def test_it_is_small():
+    assert sum(path.stat().st_size for path in FOLDER.iterdir()) <= 8 * 2**20
+
+
+@torch.no_grad()
+def test_zero_shot_is_clearly_above_chance(teacher):
+    model, texts, infos, pixels = teacher
+    predicted = (model.encode_image(pixels) @ texts.mT).argmax(1)
+    accuracy = (predicted == torch.tensor([info['gt_label'] for info in infos])).float().mean()
+    assert accuracy > 8 / len(texts)
+
+
+@torch.no_grad()
+def test_dense_maps_find_the_objects(teacher):
+    model, texts, infos, pixels = teacher
+    places = model.visual.head(
+        model.visual.trunk.forward_features(pixels).permute(0, 2, 3, 1)
+    )  # [B, H, W, E]
+    assert places.shape[1:3] == (8, 8)
+    maps = torch.cat(
+        [torch.einsum('me,hwe->mhw', texts[info['gt_bboxes_labels']], p) for info, p in zip(infos, places)]
+    )
+    masks = torch.cat([torch.from_numpy(info['gt_masks']) for info in infos])
+    assert pointing_game(maps, masks).float().mean() >= 3 * chance_level(masks)
+
+
+def test_the_tool_trains_and_reports(tmp_path):
+    options = dict(images=32, epochs=1, batch_size=16, workers=0, threads=1, eval_images=10)
+    command = [
+        sys.executable,
+        str(ROOT / 'tools/train_shapes_teacher.py'),
+        '--out',
+        str(tmp_path / 'teacher'),
+    ]
+    for name, value in options.items():
+        command += [f'--{name.replace("_", "-")}', str(value)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for words in ('model.safetensors', 'zero-shot top-1', 'pointing game', 'chance', *Shapes.DOMAINS):
+        assert words in done.stdout
+    # What it wrote loads by itself.
+    open_clip.create_model(f'local-dir:{tmp_path / "teacher"}')

@@ -1,0 +1,251 @@
+"""`VLMAttentionTeacher`: what its tower sees, which concepts it answers for, and that it stays frozen."""
+
+import copy
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from lfi.models import VLMAttentionTeacher
+from lfi.models.teachers import PixelFormat
+from lfi.models.teachers.weights import load_vlm
+from lfi.structures import REST
+from PIL import Image
+
+NAMES = ['circle', 'square', 'star', 'ring', 'heart', 'leaf']
+# Means and deviations that differ by channel, so that a wrong order shows.
+PIXELS = dict(mean=(100.0, 120.0, 140.0), std=(50.0, 60.0, 70.0))
+RGB = PixelFormat(**PIXELS, rgb=True)
+BGR = PixelFormat(**PIXELS, rgb=False)
+MEAN, STD = np.array([0.5, 0.4, 0.3]), np.array([0.2, 0.25, 0.3])
+
+
+@pytest.fixture
+def make_teacher(teacher_folder):
+    def make(model='vit', **kwargs):
+        extractor = dict(type='dense' if model.startswith('cnn') else 'maskclip')
+        return VLMAttentionTeacher(
+            teacher_folder(model), **{**dict(extractor=extractor, concepts=NAMES), **kwargs}
+        )
+
+    return make
+
+
+@pytest.fixture
+def seen(monkeypatch):
+    """Puts a spy in front of a teacher's extractor; gives the images that reach it."""
+
+    def watch(teacher):
+        images, extractor = [], teacher.extractor
+
+        def spy(x, texts):
+            images.append(x)
+            return extractor(x, texts)
+
+        spy.directions = extractor.directions
+        monkeypatch.setattr(teacher, 'extractor', spy)
+        return images
+
+    return watch
+
+
+def batch(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def smooth_picture(height, width):
+    """RGB in [0, 255] without sharp edges, each channel another."""
+    y, x = np.mgrid[:height, :width] / max(height, width)
+    channels = [np.sin(5 * x + y), np.cos(4 * y), np.sin(3 * (x + y) + 1)]
+    return np.round(127.5 + 120 * np.stack(channels, -1)).astype(np.uint8)
+
+
+def as_student_input(picture, pixels):
+    channels = picture if pixels.rgb else picture[..., ::-1]
+    normalised = (channels.astype(np.float64) - pixels.mean) / pixels.std
+    return torch.from_numpy(normalised.astype(np.float32)).permute(2, 0, 1)
+
+
+@pytest.mark.parametrize('pixels', [RGB, BGR, PixelFormat((0.0,) * 3, (1.0,) * 3, False)])
+def test_the_tower_sees_the_picture_as_its_own_preprocessing_makes_it(make_teacher, seen, pixels):
+    teacher = make_teacher()
+    images = seen(teacher)
+    picture = smooth_picture(32, 32)
+    teacher(as_student_input(picture, pixels)[None], pixels)
+    expected = ((picture / 255 - MEAN) / STD).transpose(2, 0, 1)
+    torch.testing.assert_close(images[0][0].numpy(), expected.astype(np.float32), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize('pixels', [RGB, BGR])
+@pytest.mark.parametrize('valid', [None, (48, 40)])
+def test_the_valid_area_is_resized_as_pil_does(make_teacher, seen, pixels, valid):
+    teacher = make_teacher()
+    images = seen(teacher)
+    picture = smooth_picture(*(valid or (56, 64)))
+    inputs = torch.full((1, 3, 56, 64), 1e3)
+    inputs[0, :, : picture.shape[0], : picture.shape[1]] = as_student_input(picture, pixels)
+    teacher(inputs, pixels, valid_sizes=valid and [valid])
+    resized = np.asarray(Image.fromarray(picture).resize((32, 32), Image.Resampling.BICUBIC))
+    expected = ((resized / 255 - MEAN) / STD).transpose(2, 0, 1)
+    # PIL rounds to whole values twice; one of them is 1 / 255 / 0.2 = 0.02 here.
+    torch.testing.assert_close(images[0][0].numpy(), expected.astype(np.float32), rtol=0, atol=0.03)
+
+
+def test_padding_changes_nothing(make_teacher):
+    teacher = make_teacher()
+    sizes = [(40, 48), (64, 32), (64, 48)]
+    first = batch(3, 3, 64, 48)
+    second = first.clone()
+    for image, (h, w) in zip(second, sizes):
+        image[:, h:] = 50
+        image[:, :, w:] = -50
+    got = [teacher(x, RGB, valid_sizes=sizes) for x in (first, second)]
+    assert torch.equal(got[0].logits, got[1].logits)
+    assert torch.equal(got[0].presence, got[1].presence)
+    for i, (h, w) in enumerate(sizes):
+        alone = teacher(first[i : i + 1, :, :h, :w], RGB)
+        torch.testing.assert_close(got[0].logits[i : i + 1], alone.logits, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize('model', ['vit', 'cnn_test_resnet'])
+def test_presence_and_logits_are_the_models_own_image_text_logits(make_teacher, teacher_folder, model):
+    templates = ('a {}.', 'many {}s')
+    teacher = make_teacher(model, templates=templates)
+    size = teacher.input_size
+    inputs = batch(2, 3, *size)
+    maps = teacher(inputs, RGB).check()
+    vlm, tokenizer = load_vlm(teacher_folder(model), None, False)
+    with torch.no_grad():
+        prompts = [[t.replace('{}', name) for name in NAMES] for t in templates]
+        texts = sum(vlm.encode_text(tokenizer(p), normalize=True) for p in prompts)
+        texts = texts / texts.norm(dim=-1, keepdim=True)
+        values = inputs * torch.tensor(PIXELS['std']).view(3, 1, 1) + torch.tensor(PIXELS['mean']).view(
+            3, 1, 1
+        )
+        mean, std = (torch.tensor(v, dtype=torch.float32).view(3, 1, 1) for v in (MEAN, STD))
+        image = vlm.encode_image((values / 255 - mean) / std, normalize=True)
+        logits = vlm.logit_scale.exp() * image @ texts.T
+    assert maps.logits.shape == (2, 1, len(NAMES), *maps.grid)
+    assert (maps.concepts, maps.layers, maps.directions) == (None, (-1,), ('positions', 'concepts'))
+    assert maps.valid.all()
+    torch.testing.assert_close(maps.presence, logits.softmax(-1), rtol=1e-3, atol=1e-5)
+    if model.startswith('cnn'):
+        torch.testing.assert_close(maps.logits.mean((1, 3, 4)), logits, rtol=1e-3, atol=1e-3)
+
+
+def test_labels_raise_presence_and_change_no_map(make_teacher):
+    teacher, inputs = make_teacher(), batch(2, 3, 32, 32)
+    labels = torch.tensor([[0, 0, 1, 0, 0, 0], [0.7, 0, 0, 0.3, 0, 0]])
+    without, got = teacher(inputs, RGB), teacher(inputs, RGB, labels)
+    assert torch.equal(got.logits, without.logits)
+    assert torch.equal(got.presence, torch.maximum(without.presence, labels))
+
+
+@pytest.mark.parametrize('m', [1, 2, 4])
+def test_max_concepts_keeps_labels_then_the_top_ones_and_sums_up_the_rest(make_teacher, m):
+    inputs = batch(3, 3, 32, 32)
+    # A mixed image's lesser label counts little, and yet stays.
+    labels = torch.zeros(3, 6)
+    whole = make_teacher()(inputs, RGB)
+    weakest = whole.presence.argmin(1)
+    labels[0, weakest[0]] = 1.0
+    labels[1, weakest[1]] = 0.01
+    whole = make_teacher()(inputs, RGB, labels)
+    kept = make_teacher(max_concepts=m)(inputs, RGB, labels).check()
+    assert kept.logits.shape == (3, 1, m + 1, 4, 4)
+    assert (kept.concepts[:, -1] == REST).all()
+    assert not kept.presence[:, -1].any()
+    for b in range(3):
+        chosen = kept.concepts[b, :-1].tolist()
+        named = labels[b].nonzero().flatten().tolist()
+        others = [c for c in whole.presence[b].argsort(descending=True).tolist() if c not in named]
+        assert set(chosen) == set((named + others)[:m])
+        torch.testing.assert_close(kept.logits[b, :, :-1], whole.logits[b][:, chosen])
+        torch.testing.assert_close(kept.presence[b, :-1], whole.presence[b, chosen])
+        left = [c for c in range(6) if c not in chosen]
+        rest = whole.logits[b][:, left].double().exp().sum(1).log().float()
+        torch.testing.assert_close(kept.logits[b, :, -1], rest, rtol=1e-4, atol=1e-4)
+
+
+def test_the_reading_over_concepts_is_the_same_with_the_rest_summed_up(make_teacher):
+    inputs = batch(2, 3, 32, 32)
+    whole = make_teacher()(inputs, RGB).over_concepts()
+    kept = make_teacher(max_concepts=3)(inputs, RGB)
+    for b in range(2):
+        expected = whole[b][:, kept.concepts[b, :-1]]
+        torch.testing.assert_close(kept.over_concepts()[b, :, :-1], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_as_many_max_concepts_as_the_bank_holds_is_the_whole_bank(make_teacher):
+    inputs = batch(1, 3, 32, 32)
+    for m in (6, 9):
+        maps = make_teacher(max_concepts=m)(inputs, RGB)
+        assert maps.concepts is None
+        assert torch.equal(maps.logits, make_teacher()(inputs, RGB).logits)
+
+
+@pytest.mark.parametrize(('size', 'grid'), [(None, (4, 4)), (96, (3, 3)), ([64, 128], (2, 4))])
+def test_input_size_sets_what_the_tower_sees(make_teacher, seen, size, grid):
+    teacher = make_teacher('vit' if size is None else 'cnn_test_resnet', input_size=size)
+    images = seen(teacher)
+    maps = teacher(batch(1, 3, 50, 70), RGB)
+    assert tuple(images[0].shape[-2:]) == teacher.input_size
+    assert maps.grid == grid
+
+
+def test_it_is_frozen_tracks_no_gradient_and_copies_share_it(make_teacher):
+    teacher = make_teacher()
+    maps = teacher(batch(1, 3, 32, 32).requires_grad_(), RGB)
+    assert not maps.logits.requires_grad
+    assert not maps.presence.requires_grad
+    assert not isinstance(teacher, torch.nn.Module)
+    assert not any(p.requires_grad for p in teacher.visual.parameters())
+    assert not any(m.training for m in teacher.visual.modules())
+    assert copy.deepcopy(teacher) is teacher
+    assert copy.deepcopy(dict(a=[teacher]))['a'][0] is teacher
+
+
+def test_autocast_keeps_maps_in_float32_and_close(make_teacher):
+    teacher, inputs = make_teacher(), batch(1, 3, 32, 32)
+    expected = teacher(inputs, RGB)
+    with torch.autocast('cpu', torch.bfloat16):
+        got = teacher(inputs, RGB)
+    assert got.logits.dtype == got.presence.dtype == torch.float32
+    assert (got.logits - expected.logits).abs().max() < 0.05 * expected.logits.abs().max()
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (dict(concepts=[]), 'concepts is empty'),
+        (dict(concepts='circle'), "concepts='circle' must be a list"),
+        (dict(templates=['no place']), 'templates must be strings with {}'),
+        (dict(max_concepts=0), 'max_concepts=0 must be at least 1, or None for the whole bank'),
+        (
+            dict(extractor=dict(type='gradcam')),
+            r"extractor.type='gradcam' is unknown; choose from \[.*'clearclip', 'dense',.*'maskclip'.*\]",
+        ),
+        (dict(extractor=dict()), 'extractor.type=None is unknown; choose from'),
+        (
+            dict(extractor=dict(type='dense')),
+            "extractor 'dense' reads open_clip models with a timm CNN trunk",
+        ),
+        (dict(model='cnn_test_resnet', extractor=dict(type='maskclip')), "reads open_clip's plain ViT"),
+    ],
+)
+def test_an_argument_that_does_not_fit_is_named(make_teacher, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        make_teacher(**arguments)
+
+
+def test_the_text_tower_is_used_once_and_freed(make_teacher, monkeypatch):
+    calls = []
+    encode_text = open_clip.CLIP.encode_text
+    monkeypatch.setattr(
+        open_clip.CLIP, 'encode_text', lambda self, *a, **k: calls.append(1) or encode_text(self, *a, **k)
+    )
+    teacher = make_teacher(templates=['{}'])
+    teacher(batch(1, 3, 32, 32), RGB)
+    assert len(calls) == 1
+    assert not any(isinstance(value, open_clip.CLIP) for value in vars(teacher).values())
+    assert torch.equal(teacher.texts, teacher.bank.embeddings)
