@@ -60,6 +60,11 @@ def to_input(images: Tensor) -> Tensor:
     return (images.flip(-1).permute(0, 3, 1, 2).float() / 255 - mean) / std
 
 
+def dense_features(model: nn.Module, inputs: Tensor) -> Tensor:
+    """Each place of the feature map in the joint space, (B, H, W, E); their mean is the image's embedding."""
+    return model.visual.head(model.visual.trunk.forward_features(inputs).permute(0, 2, 3, 1))
+
+
 class CaptionedShapes(Dataset):
     """Image, tokens of its caption, and which classes it shows: the main one has half of the weight."""
 
@@ -111,21 +116,27 @@ def train(model: nn.Module, tokenizer, args: argparse.Namespace) -> Tensor:
             for images, tokens, shares in loader:
                 seen[tokens] = True
                 with torch.autocast('cpu', torch.bfloat16):
-                    image = model.encode_image(to_input(images).contiguous(memory_format=torch.channels_last))
+                    inputs = to_input(images).contiguous(memory_format=torch.channels_last)
+                    places = dense_features(model, inputs).flatten(1, 2)  # [B, H * W, E]
                     caption = model.encode_text(tokens)
                     concept = model.encode_text(prompts[torch.randint(len(PROMPTS), ())])
-                image, caption, concept = (F.normalize(x.float(), dim=-1) for x in (image, caption, concept))
+                caption, concept = (F.normalize(x.float(), dim=-1) for x in (caption, concept))
+                places = places.float() / places.float().mean(1).norm(dim=-1)[:, None, None]
+                image = places.mean(1)  # [B, E], unit length
                 scale = model.logit_scale.exp()
                 by_caption = contrast(image, caption, scale)
                 by_concept = F.cross_entropy(scale * image @ concept.mT, shares)
+                # The place that speaks loudest of a class speaks for the image: this makes the map local.
+                by_place = F.cross_entropy((scale * places @ concept.mT).logsumexp(1), shares)
                 optimizer.zero_grad()
-                (by_caption + by_concept).backward()
+                (by_caption + by_concept + by_place).backward()
                 optimizer.step()
                 schedule.step()
                 with torch.no_grad():
                     model.logit_scale.clamp_(0, 4.6)
                 progress.update()
-                progress.set_postfix(caption=f'{by_caption:.2f}', concept=f'{by_concept:.2f}', refresh=False)
+                terms = dict(caption=by_caption, concept=by_concept, place=by_place)
+                progress.set_postfix({name: f'{term:.2f}' for name, term in terms.items()}, refresh=False)
     return seen
 
 
@@ -148,9 +159,7 @@ def evaluate(folder: Path, num_images: int) -> list[str]:
         shapes = Shapes('val', num_images, domains=domain)
         infos = [shapes.get_data_info(i) for i in range(num_images)]
         images = to_input(torch.stack([torch.from_numpy(info['img']) for info in infos]))
-        dense = model.visual.head(
-            model.visual.trunk.forward_features(images).permute(0, 2, 3, 1)
-        )  # [B, H, W, E]
+        dense = dense_features(model, images)
         top = (dense.mean((1, 2)) @ texts.mT).argmax(1)
         accuracy = (top == torch.tensor([info['gt_label'] for info in infos])).float().mean().item()
         maps = torch.cat(

@@ -312,8 +312,18 @@ def test_the_teachers_maps_and_labels_do_not_depend_on_padded_pixels(make_model)
         lambda: DetDataPreprocessor(**NORMALISE, bgr_to_rgb=True, pad_size_divisor=1),
         lambda: DetDataPreprocessor(**NORMALISE, bgr_to_rgb=False),
         lambda: DetDataPreprocessor(bgr_to_rgb=True),
+        lambda: DetDataPreprocessor(mean=[120.0], std=[60.0], bgr_to_rgb=True),
     ],
-    ids=['cls rgb', 'cls bgr', 'cls rgb raw', 'cls bgr raw', 'det rgb', 'det bgr', 'det rgb raw'],
+    ids=[
+        'cls rgb',
+        'cls bgr',
+        'cls rgb raw',
+        'cls bgr raw',
+        'det rgb',
+        'det bgr',
+        'det rgb raw',
+        'one value',
+    ],
 )
 def test_pixel_format_undoes_what_a_preprocessor_does_to_a_bgr_image(make):
     rgb = torch.randint(0, 256, (3, 4, 5), generator=torch.Generator().manual_seed(0))

@@ -203,6 +203,9 @@ def test_a_view_never_looks_at_invalid_positions(source, target, seed, scale, sh
     assert torch.equal(first.valid, second.valid)
     inside = first.valid[:, None, None].expand_as(first.logits)
     assert torch.equal(first.logits[inside], second.logits[inside])
+    flat = replace(maps, logits=torch.where(valid, 5.0, 1e3)[:, None, None].expand_as(maps.logits))
+    level = flat.warp(view, target).logits[inside]
+    torch.testing.assert_close(level, torch.full_like(level, 5.0), rtol=1e-4, atol=1e-3)
 
 
 def test_gather_picks_maps_presence_and_concepts_together():

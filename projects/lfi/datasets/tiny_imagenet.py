@@ -19,8 +19,8 @@ def _existing(root: Path, name: str, what: str) -> Path:
     if not path.exists():
         raise FileNotFoundError(
             f'{path} is missing: data_root={str(root)!r} should hold Tiny-ImageNet in its official layout, '
-            f'and {name} is {what}. Point data_root at the folder that has wnids.txt; for the configs of LFI set '
-            'LFI_DATA_ROOT to the folder that holds tiny-imagenet-200'
+            f'and {name} is {what}. Point data_root at the folder that has wnids.txt; for the configs of LFI '
+            'set LFI_DATA_ROOT to the folder that holds tiny-imagenet-200'
         )
     return path
 

@@ -188,3 +188,8 @@ def test_dense_maps_of_a_trained_teacher_average_to_the_models_own_cosine(lite0_
 def test_a_tower_the_extractor_cannot_read_is_refused(load_tower, extractor, tower, message):
     with pytest.raises(ValueError, match=message):
         extractor(load_tower(tower))
+
+
+def test_an_input_of_another_size_than_the_position_embeddings_is_refused(load_tower):
+    with pytest.raises(ValueError, match=r'input_size=\(64, 48\) does not fit the position embeddings'):
+        MaskCLIPExtractor(load_tower('vit'))(torch.zeros(1, 3, 64, 48), torch.eye(3))

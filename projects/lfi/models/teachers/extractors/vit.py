@@ -36,6 +36,11 @@ class LastBlockExtractor(DenseExtractor):
         self.block = visual.transformer.resblocks[-1]
 
     def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        if images.shape[-2:] != self.visual.image_size:
+            raise ValueError(
+                f'input_size={tuple(images.shape[-2:])} does not fit the position embeddings of the teacher; '
+                f'it takes {self.visual.image_size}'
+            )
         x = self.visual._embeds(images)
         for block in self.visual.transformer.resblocks[:-1]:
             x = block(x)
