@@ -4,8 +4,10 @@ The model that ships with the package was made by
 
     python tools/train_shapes_teacher.py --out projects/lfi/models/teachers/embedded/shapes-tiny
 
-It learns from images and captions alone, never from boxes or masks: by open_clip's contrastive loss over
-captions, and by a softmax over the prompts of the 20 classes, which the classes named in a caption share.
+It learns by open_clip's contrastive loss over captions, by a softmax over the prompts of the 20 classes, which
+the classes of an image share, and by the same softmax at each place of the feature map, where the parts of the
+instance masks that lie there, and the background, share it: its phrases are grounded. Without the last term a
+trunk that tells 9 of 10 photos right by their text points below chance, by what surrounds the object.
 """
 
 import argparse
@@ -28,6 +30,9 @@ from tqdm import tqdm
 
 PROMPTS = ('a photo of a {}.', 'a painting of a {}.', 'a cartoon of a {}.', 'a sketch of a {}.', 'a {}.')
 PROMPT = PROMPTS[0]
+BACKGROUND = 'background'
+# Places of the trunk's feature map in height and width.
+GRID = 8
 # Students use small seeds: an image that one of them sees, in training or later, is never the teacher's.
 SEED_OFFSET = 1_000_000
 MODEL_CFG = dict(
@@ -66,7 +71,11 @@ def dense_features(model: nn.Module, inputs: Tensor) -> Tensor:
 
 
 class CaptionedShapes(Dataset):
-    """Image, tokens of its caption, and which classes it shows: the main one has half of the weight."""
+    """Image, tokens of its caption, the classes it shows, and which class each place of the grid shows.
+
+    In the image's shares the main class has half of the weight. In a place's, (GRID * GRID, C + 1), each class
+    has the part of the place that it covers, and the background, the last one, has the rest.
+    """
 
     def __init__(self, shapes: Shapes, tokenizer) -> None:
         self.shapes, self.tokenizer = shapes, tokenizer
@@ -74,18 +83,28 @@ class CaptionedShapes(Dataset):
     def __len__(self) -> int:
         return len(self.shapes)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         info = self.shapes.get_data_info(index)
-        shares = torch.zeros(len(Shapes.class_names()))
+        num_classes = len(Shapes.class_names())
         labels = torch.from_numpy(info['gt_bboxes_labels'])
+        shares = torch.zeros(num_classes)
         shares[labels.unique()] = 1.0
         shares = shares / shares.sum()
         shares[info['gt_label']] += 1.0
-        return torch.from_numpy(info['img']), self.tokenizer(info['caption'])[0], shares / shares.sum()
+        masks = torch.from_numpy(info['gt_masks'])[:, None].float()
+        covered = F.adaptive_avg_pool2d(masks, GRID).flatten(1)  # [N, GRID * GRID]
+        places = torch.zeros(GRID * GRID, num_classes + 1).index_add_(1, labels, covered.T)
+        places[:, -1] = 1 - places.sum(1)
+        return (
+            torch.from_numpy(info['img']),
+            self.tokenizer(info['caption'])[0],
+            shares / shares.sum(),
+            places,
+        )
 
 
 def class_texts(tokenizer, prompt: str) -> Tensor:
-    return tokenizer([prompt.format(name) for name in Shapes.class_names()])
+    return tokenizer([prompt.format(name) for name in [*Shapes.class_names(), BACKGROUND]])
 
 
 def train(model: nn.Module, tokenizer, args: argparse.Namespace) -> Tensor:
@@ -113,7 +132,7 @@ def train(model: nn.Module, tokenizer, args: argparse.Namespace) -> Tensor:
     model.train()
     with tqdm(total=steps, unit='step', mininterval=2, file=sys.stdout) as progress:
         for _ in range(args.epochs):
-            for images, tokens, shares in loader:
+            for images, tokens, shares, covers in loader:
                 seen[tokens] = True
                 with torch.autocast('cpu', torch.bfloat16):
                     inputs = to_input(images).contiguous(memory_format=torch.channels_last)
@@ -125,9 +144,8 @@ def train(model: nn.Module, tokenizer, args: argparse.Namespace) -> Tensor:
                 image = places.mean(1)  # [B, E], unit length
                 scale = model.logit_scale.exp()
                 by_caption = contrast(image, caption, scale)
-                by_concept = F.cross_entropy(scale * image @ concept.mT, shares)
-                # The place that speaks loudest of a class speaks for the image: this makes the map local.
-                by_place = F.cross_entropy((scale * places @ concept.mT).logsumexp(1), shares)
+                by_concept = F.cross_entropy(scale * image @ concept[:-1].mT, shares)
+                by_place = F.cross_entropy((scale * places @ concept.mT).flatten(0, 1), covers.flatten(0, 1))
                 optimizer.zero_grad()
                 (by_caption + by_concept + by_place).backward()
                 optimizer.step()
@@ -153,7 +171,7 @@ def evaluate(folder: Path, num_images: int) -> list[str]:
     """Rows of a table: zero-shot accuracy and pointing game of a saved model on the val split, by domain."""
     model = open_clip.create_model(f'local-dir:{folder}').eval()
     tokenizer = open_clip.get_tokenizer(f'local-dir:{folder}')
-    texts = F.normalize(model.encode_text(class_texts(tokenizer, PROMPT)), dim=-1)  # [C, E]
+    texts = F.normalize(model.encode_text(class_texts(tokenizer, PROMPT))[:-1], dim=-1)  # [C, E]
     rows = ['| domain | zero-shot top-1 | pointing game | chance | ratio |', '|---|---|---|---|---|']
     for domain in Shapes.DOMAINS:
         shapes = Shapes('val', num_images, domains=domain)

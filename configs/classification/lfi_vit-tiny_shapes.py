@@ -9,7 +9,7 @@ model = dict(
         type='lfi.VLMAttentionTeacher',
         model='shapes-tiny',
         extractor=dict(type='dense'),
-        concepts=dict(type='lfi.Shapes'),
+        concepts=dict(type='lfi.Shapes', extra=['background']),
     ),
     readout=dict(text_dims=96),
 )

@@ -12,7 +12,12 @@ from lfi.visualization import draw_curves, draw_interactions
 def maps_with_peak(row: int, col: int) -> InteractionMaps:
     logits = torch.zeros(2, 1, 3, 4, 4)
     logits[:, :, 1, row, col] = 10
-    return InteractionMaps(logits, torch.ones(2, 3), torch.ones(2, 4, 4, dtype=torch.bool))
+    return InteractionMaps(
+        logits,
+        torch.ones(2, 3),
+        torch.ones(2, 4, 4, dtype=torch.bool),
+        concepts=torch.tensor([[0, 1, -1], [0, 2, -1]]),
+    )
 
 
 def test_curves_show_each_run_and_the_baselines_best():
@@ -28,8 +33,8 @@ def test_maps_lie_over_their_image_with_the_peak_in_place():
     draw_interactions(
         axes, images, maps_with_peak(0, 3), maps_with_peak(2, 1), ['a', 'b', 'c'], concepts=[1, 1]
     )
-    for row in axes:
-        assert [cell.get_title() for cell in row] == ['b', 'teacher', 'student']
+    for row, name in zip(axes, 'bc'):
+        assert [cell.get_title() for cell in row] == [name, 'teacher', 'student']
         for cell, (y, x) in zip(row[1:], ((3, 28), (19, 11))):
             heat = cell.images[-1].get_array()
             peak = np.unravel_index(heat.argmax(), heat.shape)

@@ -44,8 +44,9 @@ def draw_interactions(
         concepts: for each image the place m of the concept among its maps.
     """
     size = images.shape[1:3]
-    for row, image, m, t, s in zip(axes, images, concepts, _last_layer(teacher), _last_layer(student)):
-        index = m if teacher.concepts is None else int(teacher.concepts[0, m])
+    rows = zip(axes, images, concepts, _last_layer(teacher), _last_layer(student))
+    for b, (row, image, m, t, s) in enumerate(rows):
+        index = m if teacher.concepts is None else int(teacher.concepts[b, m])
         for cell, heat, title in zip(row, (None, t, s), (names[index], 'teacher', 'student')):
             cell.imshow(image)
             if heat is not None:

@@ -61,6 +61,7 @@ def test_names_come_from_a_list_or_from_a_data_set(monkeypatch):
     config = dict(type='lfi.NamedForTest', data_root='x', limit=2)
     assert concept_names(config) == ['x0', 'x1']
     assert config == dict(type='lfi.NamedForTest', data_root='x', limit=2)
+    assert concept_names({**config, 'extra': ['sky']}) == ['x0', 'x1', 'sky']
 
 
 @pytest.mark.parametrize(

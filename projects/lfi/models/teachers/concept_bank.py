@@ -63,7 +63,8 @@ def concept_names(concepts: Sequence[str] | dict) -> list[str]:
 
     Args:
         concepts: the names themselves, or a data set, `dict(type='lfi.TinyImageNet', data_root=...)`,
-            whose classes they are: `class_names` of that type is called with the other keys.
+            whose classes they are: `class_names` of that type is called with the other keys. Names
+            under the key `extra` come after the classes.
 
     Raises:
         ValueError: if it is a single string, or the type is unknown or cannot name its classes.
@@ -73,8 +74,8 @@ def concept_names(concepts: Sequence[str] | dict) -> list[str]:
     if not isinstance(concepts, dict):
         return list(concepts)
     arguments = dict(concepts)
-    name = arguments.pop('type', None)
+    name, extra = arguments.pop('type', None), arguments.pop('extra', ())
     dataset = DATASETS.get(name) if isinstance(name, str) else None
     if dataset is None or not hasattr(dataset, 'class_names'):
         raise ValueError(f'concepts.type={name!r} is no data set with class_names()')
-    return list(dataset.class_names(**arguments))
+    return [*dataset.class_names(**arguments), *extra]

@@ -6,9 +6,7 @@ from timm.models.resnet import BasicBlock, ResNet
 
 @register_model
 def lfi_shapes_trunk(pretrained: bool = False, **kwargs) -> ResNet:
-    """A small ResNet that sees 51 pixels at each place of a feature map of stride 8.
-
-    With a wider view each place would know the whole image, and the map would name the object everywhere.
+    """A narrow ResNet whose last feature map has stride 8: fine enough to tell small objects apart.
 
     Args:
         pretrained: Only False: its weights come with the whole model, by open_clip.
@@ -16,11 +14,11 @@ def lfi_shapes_trunk(pretrained: bool = False, **kwargs) -> ResNet:
     """
     arguments = dict(
         block=BasicBlock,
-        # timm's ResNet has four stages; the last two stay empty.
-        layers=(1, 1, 0, 0),
-        channels=(64, 128, 128, 128),
+        layers=(1, 1, 2, 2),
+        channels=(32, 48, 80, 112),
         stem_type='deep',
         stem_width=16,
+        output_stride=8,
     )
     kwargs.setdefault('pretrained_cfg', dict(input_size=(3, 64, 64), num_classes=1000))
     return build_model_with_cfg(ResNet, 'lfi_shapes_trunk', pretrained, **{**arguments, **kwargs})
