@@ -4,10 +4,10 @@ The model that ships with the package was made by
 
     python tools/train_shapes_teacher.py --out projects/lfi/models/teachers/embedded/shapes-tiny
 
-It learns by open_clip's contrastive loss over captions, by a softmax over the prompts of the 20 classes, which
-the classes of an image share, and by the same softmax at each place of the feature map, where the parts of the
-instance masks that lie there, and the background, share it: its phrases are grounded. Without the last term a
-trunk that tells 9 of 10 photos right by their text points below chance, by what surrounds the object.
+It learns by open_clip's contrastive loss over captions, by a softmax over the prompts of the 20 classes,
+which the classes of an image share, and by the same softmax at each place of the feature map, where the parts
+of the instance masks that lie there, and the background, share it: its phrases are grounded. Without the last
+term a trunk that tells 9 of 10 photos right by their text points below chance, by what surrounds the object.
 """
 
 import argparse
@@ -73,8 +73,8 @@ def dense_features(model: nn.Module, inputs: Tensor) -> Tensor:
 class CaptionedShapes(Dataset):
     """Image, tokens of its caption, the classes it shows, and which class each place of the grid shows.
 
-    In the image's shares the main class has half of the weight. In a place's, (GRID * GRID, C + 1), each class
-    has the part of the place that it covers, and the background, the last one, has the rest.
+    In the image's shares the main class has half of the weight. In a place's, (GRID * GRID, C + 1), each
+    class has the part of the place that it covers, and the background, the last one, has the rest.
     """
 
     def __init__(self, shapes: Shapes, tokenizer) -> None:
