@@ -13,7 +13,6 @@ term a trunk that tells 9 of 10 photos right by their text points below chance, 
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -198,13 +197,13 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('--out', type=Path, required=True, help='folder for the config and the weights')
-    parser.add_argument('--images', type=int, default=16000, help='number of training images')
-    parser.add_argument('--epochs', type=int, default=6)
+    parser.add_argument('--images', type=int, default=20000, help='number of training images')
+    parser.add_argument('--epochs', type=int, default=7)
     parser.add_argument('--batch-size', type=int, default=128)
     parser.add_argument('--lr', type=float, default=3e-3, help='highest learning rate')
     parser.add_argument('--seed', type=int, default=0, help='of the images and of the weights')
     parser.add_argument('--workers', type=int, default=1, help='processes that draw images')
-    parser.add_argument('--threads', type=int, default=os.cpu_count(), help="PyTorch's threads")
+    parser.add_argument('--threads', type=int, default=1, help="PyTorch's threads")
     parser.add_argument('--eval-images', type=int, default=500, help='val images of each domain')
     args = parser.parse_args()
     if args.images < args.batch_size:

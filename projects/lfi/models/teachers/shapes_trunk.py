@@ -1,7 +1,12 @@
 """The image trunk of the embedded teacher, known to timm as `lfi_shapes_trunk`."""
 
-from timm.models import build_model_with_cfg, register_model
+from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from timm.models.resnet import BasicBlock, ResNet
+
+# timm looks for this name in the module of a registered model.
+default_cfgs = generate_default_cfgs(
+    {'lfi_shapes_trunk.untrained': dict(input_size=(3, 64, 64), pool_size=(8, 8), classifier='fc')}
+)
 
 
 @register_model
@@ -20,5 +25,4 @@ def lfi_shapes_trunk(pretrained: bool = False, **kwargs) -> ResNet:
         stem_width=16,
         output_stride=8,
     )
-    kwargs.setdefault('pretrained_cfg', dict(input_size=(3, 64, 64), num_classes=1000))
     return build_model_with_cfg(ResNet, 'lfi_shapes_trunk', pretrained, **{**arguments, **kwargs})
