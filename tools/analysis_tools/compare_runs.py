@@ -51,8 +51,8 @@ def load_student(work_dir: Path) -> tuple[torch.nn.Module, torch.utils.data.Data
 
 
 def draw_maps(axes: np.ndarray, model: torch.nn.Module, dataset: torch.utils.data.Dataset) -> None:
-    # Spread over the set, whose images may be sorted by class.
-    places = np.linspace(0, len(dataset) - 1, len(axes)).astype(int)
+    # The set may be sorted by class, or go through the classes in turn.
+    places = np.random.default_rng(0).choice(len(dataset), len(axes), replace=len(dataset) < len(axes))
     data = pseudo_collate([dataset[int(i)] for i in places])
     images = torch.stack(data['inputs']).flip(1).permute(0, 2, 3, 1).numpy()
     batch = model.data_preprocessor(data, training=False)
