@@ -13,7 +13,7 @@ def test_quickstart_trains_both_arms_and_writes_table_and_picture(run_tool, tmp_
         'val_dataloader.persistent_workers=False',
         'default_hooks.logger.interval=1',
     ]
-    out = run_tool('tools/quickstart.py', '--work-dir', str(tmp_path), '--cfg-options', *options).stdout
+    out = run_tool('quickstart.py', '--work-dir', tmp_path, '--cfg-options', *options)
     assert re.search(r'^\| task-loss \| [\d.]+ \|', out, re.M)
     assert re.search(r'^\| lfi \| [\d.]+ \|', out, re.M)
     assert (tmp_path / 'report.png').read_bytes().startswith(b'\x89PNG')
