@@ -2,8 +2,7 @@
 
 The model that ships with the package was made by
 
-    python tools/train_shapes_teacher.py --out projects/lfi/models/teachers/embedded/shapes-tiny \
-        --images 20000 --epochs 7
+    python tools/train_shapes_teacher.py --out projects/lfi/models/teachers/embedded/shapes-tiny
 
 It learns by open_clip's contrastive loss over captions, by a softmax over the prompts of the 20 classes,
 which the classes of an image share, and by the same softmax at each place of the feature map, where the parts
