@@ -62,15 +62,16 @@ class ReadingEncoderLayer(InteractionEncoderLayer):
     def forward(self, x, queries, num_extra_tokens, record):
         q, k, v = self._project(x)
         q_query, k_query, v_query = self._project(queries)
+        # First the queries, while the keys and values are in the cache.
+        read = self._attend(q_query, torch.cat((k, k_query), 2), torch.cat((v, v_query), 2))
+        attention = self._attention_over_patches(q_query, k[:, :, num_extra_tokens:]) if record else None
+        queries = self._merge(queries, read)
+
         attended = self._attend(q, k, v)
         if self.query_gate is not None:
             attended = attended + self._attend(q, k_query, self.query_gate.tanh() * v_query)
         x = self._merge(x, attended)
         x = self.ffn(self.ln2(x), identity=x)
-
-        read = self._attend(q_query, torch.cat((k, k_query), 2), torch.cat((v, v_query), 2))
-        queries = self._merge(queries, read)
-        attention = self._attention_over_patches(q_query, k[:, :, num_extra_tokens:]) if record else None
         return x, queries, attention
 
 
