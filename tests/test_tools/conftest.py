@@ -1,10 +1,12 @@
 """A toy task on disk, and the tools run as a user runs them."""
 
+import importlib.util
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -104,6 +106,26 @@ def tool_command() -> Callable[..., list[str]]:
         return [interpreter, str(ROOT / 'tools' / tool), *map(str, args)]
 
     return command
+
+
+@pytest.fixture(scope='session')
+def config_path() -> Callable[[str], Path]:
+    """`config_path('classification/x.py')` is a config of the repository."""
+    return lambda name: ROOT / 'configs' / name
+
+
+@pytest.fixture
+def import_tool() -> Callable[[str], ModuleType]:
+    """`import_tool('analysis_tools/x.py')` is a tool as a module, for what a picture does not show."""
+
+    def load(tool: str) -> ModuleType:
+        path = ROOT / 'tools' / tool
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
 
 
 @pytest.fixture

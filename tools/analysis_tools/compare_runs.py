@@ -42,6 +42,8 @@ def load_student(work_dir: Path) -> tuple[torch.nn.Module, torch.utils.data.Data
     """The run's model with its last weights, and its validation set; None if it is no LFI run."""
     cfg = Config.fromfile(next(iter(sorted(work_dir.glob('*.py')))))
     init_default_scope(cfg.get('default_scope', 'mmengine'))
+    # As the Runner does.
+    cfg.model.setdefault('data_preprocessor', cfg.get('data_preprocessor'))
     model = MODELS.build(cfg.model)
     if not hasattr(model, 'predict_interactions'):
         return None
