@@ -1,0 +1,104 @@
+"""Transforms that leave a note of what of the image they show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from mmcv.transforms import BaseTransform, Compose, RandomApply, RandomChoice
+from mmpretrain.datasets.transforms import RandAugment
+
+from lfi.registry import TRANSFORMS
+
+from .view_matrix import has_rule, no_rule, view_matrix
+
+
+@TRANSFORMS.register_module()
+class RecordView(BaseTransform):
+    """Runs transforms and records what part of the image their output shows.
+
+    The record lets maps of the whole image, kept in a cache, be warped into the view. Put all transforms
+    that move pixels into it, and let `PackInputs(algorithm_keys=('view',))` pass the record on.
+
+    It sets `view`, (2, 3) float32: the affine map from the view's coordinates to the image's, both running
+    from -1 to 1 over the whole picture, as `InteractionMaps.warp` takes it.
+
+    Args:
+        transforms: configs or transforms; `Compose`, `RandomChoice`, `AutoAugment`, `RandomApply` and
+            `RandAugment` may hold others.
+
+    Raises:
+        ValueError: if a transform is of a kind without a rule in `view_matrix`; the message names it.
+    """
+
+    def __init__(self, transforms: Sequence) -> None:
+        self.transforms = Compose(transforms)
+        unknown = next((t for t in _leaves(self.transforms) if not has_rule(t)), None)
+        if unknown is not None:
+            raise ValueError(f'RecordView cannot follow {no_rule(unknown)}')
+
+    def transform(self, results: dict) -> dict | None:
+        size = results['img'].shape if 'img' in results else None
+        matrix = np.eye(3)
+        for transform in _chosen(self.transforms):
+            before = results['img'].shape if 'img' in results else None
+            with _keep_draws(transform):
+                results = transform(results)
+                if results is None:
+                    return None
+                matrix = matrix @ view_matrix(transform, before and before[:2], results)
+            # Loading may be among the transforms.
+            size = size or results['img'].shape
+        view = np.linalg.inv(_to_pixels(size)) @ matrix @ _to_pixels(results['img'].shape)
+        results['view'] = torch.from_numpy(view[:2].astype(np.float32))
+        return results
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}({self.transforms})'
+
+
+def _leaves(transform: BaseTransform) -> Iterator[BaseTransform]:
+    if isinstance(transform, Compose | RandomChoice | RandomApply | RandAugment):
+        for child in transform:
+            yield from _leaves(child)
+    else:
+        yield transform
+
+
+def _chosen(transform: BaseTransform) -> Iterator[BaseTransform]:
+    """The transforms that run this time."""
+    if isinstance(transform, Compose):
+        children = transform.transforms
+    elif isinstance(transform, RandomChoice):
+        children = [transform.transforms[transform.random_pipeline_index()]]
+    elif isinstance(transform, RandomApply):
+        children = transform.transforms if transform.random_apply() else []
+    elif isinstance(transform, RandAugment):
+        children = [transform.transforms[i] for i in transform.random_policy_indices()]
+    else:
+        yield transform
+        return
+    for child in children:
+        yield from _chosen(child)
+
+
+@contextmanager
+def _keep_draws(transform: BaseTransform) -> Iterator[None]:
+    """A rule asks for the transform's draws once more.
+
+    mmcv's own `cache_random_params` refuses RandomResizedCrop, whose subclass names the same draw again.
+    """
+    transform._cache_enabled = True
+    try:
+        yield
+    finally:
+        del transform._cache_enabled
+        vars(transform).pop('_cache', None)
+
+
+def _to_pixels(shape: tuple[int, ...]) -> np.ndarray:
+    """From coordinates between -1 and 1 to pixels."""
+    height, width = shape[:2]
+    return np.array([[width / 2, 0, width / 2], [0, height / 2, height / 2], [0, 0, 1]])

@@ -1,0 +1,176 @@
+"""Where a transform's output shows its input: one rule for each kind of transform.
+
+Matrices are (3, 3) float64 and lead from the output's pixels to the input's, (x, y, 1), where pixel i of a
+row covers i to i + 1.
+"""
+
+from __future__ import annotations
+
+from functools import singledispatch
+
+import numpy as np
+from mmcv import transforms as mmcv_transforms
+from mmcv.transforms import BaseTransform
+from mmpretrain.datasets import transforms as mmpretrain_transforms
+from mmpretrain.datasets.transforms import auto_augment
+
+# OpenCV counts from the middle of the first pixel.
+FROM_CENTRES = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
+TO_CENTRES = np.array([[1, 0, -0.5], [0, 1, -0.5], [0, 0, 1]])
+
+
+@singledispatch
+def view_matrix(transform: BaseTransform, before: tuple[int, int], results: dict) -> np.ndarray:
+    """Where the output of a transform shows its input.
+
+    Add a rule for a transform of your own with `@view_matrix.register`. In a rule, the random draws that
+    mmcv's `cache_randomness` decorates give what they gave in the transform.
+
+    Args:
+        transform: it has just run.
+        before: height and width of its input.
+        results: its output.
+
+    Raises:
+        TypeError: if there is no rule for this kind of transform.
+    """
+    raise TypeError(no_rule(transform))
+
+
+def has_rule(transform: BaseTransform) -> bool:
+    """Whether `view_matrix` knows this kind of transform."""
+    return view_matrix.dispatch(type(transform)) is not view_matrix.dispatch(object)
+
+
+def no_rule(transform: BaseTransform) -> str:
+    """What to say of a transform without a rule."""
+    return (
+        f'{type(transform).__name__}: it is not known where its output shows its input. Leave it out, put it '
+        'before the images are cached, or add a rule: @lfi.datasets.transforms.view_matrix.register'
+    )
+
+
+# What changes colours only; loading is as harmless.
+for _type in (
+    mmcv_transforms.LoadImageFromFile,
+    mmcv_transforms.Normalize,
+    mmcv_transforms.RandomGrayscale,
+    mmpretrain_transforms.ColorJitter,
+    mmpretrain_transforms.Lighting,
+    mmpretrain_transforms.RandomErasing,
+    auto_augment.AutoContrast,
+    auto_augment.Brightness,
+    auto_augment.ColorTransform,
+    auto_augment.Contrast,
+    auto_augment.Cutout,
+    auto_augment.Equalize,
+    auto_augment.GaussianBlur,
+    auto_augment.Invert,
+    auto_augment.Posterize,
+    auto_augment.Sharpness,
+    auto_augment.Solarize,
+    auto_augment.SolarizeAdd,
+):
+    view_matrix.register(_type, lambda transform, before, results: np.eye(3))
+
+
+@view_matrix.register(mmcv_transforms.Resize)
+@view_matrix.register(mmcv_transforms.RandomResize)
+@view_matrix.register(mmcv_transforms.RandomChoiceResize)
+@view_matrix.register(mmpretrain_transforms.ResizeEdge)
+def _resize(transform, before, results):
+    return _scale(before, results['img'].shape)
+
+
+@view_matrix.register
+def _flip(transform: mmcv_transforms.RandomFlip, before, results):
+    matrix = np.eye(3)
+    direction = results['flip_direction'] if results['flip'] else None
+    if direction in ('horizontal', 'diagonal'):
+        matrix[0] = -1, 0, before[1]
+    if direction in ('vertical', 'diagonal'):
+        matrix[1] = 0, -1, before[0]
+    return matrix
+
+
+@view_matrix.register
+def _random_resized_crop(transform: mmpretrain_transforms.RandomResizedCrop, before, results):
+    top, left, height, width = transform.rand_crop_params(None)
+    return _offset(left, top) @ _scale((height, width), results['img'].shape)
+
+
+@view_matrix.register
+def _random_crop(transform: mmpretrain_transforms.RandomCrop, before, results):
+    left_pad, top_pad = _padding(transform, before)
+    top, left, _, _ = transform.rand_crop_params(None)
+    return _offset(left - left_pad, top - top_pad)
+
+
+@view_matrix.register
+def _centre_crop(transform: mmcv_transforms.CenterCrop, before, results):
+    height, width = results['img'].shape[:2]
+    # Where it pads, it pads on the right and below, and crops the padded image.
+    padded = max(before[0], height), max(before[1], width)
+    return _offset(round((padded[1] - width) / 2), round((padded[0] - height) / 2))
+
+
+@view_matrix.register
+def _shear(transform: auto_augment.Shear, before, results):
+    if transform.random_disable():
+        return np.eye(3)
+    forward = np.eye(3)
+    row, column = (0, 1) if transform.direction == 'horizontal' else (1, 0)
+    forward[row, column] = _magnitude(transform, transform.magnitude)
+    return FROM_CENTRES @ np.linalg.inv(forward) @ TO_CENTRES
+
+
+@view_matrix.register
+def _translate(transform: auto_augment.Translate, before, results):
+    if transform.random_disable():
+        return np.eye(3)
+    magnitude = _magnitude(transform, transform.magnitude)
+    if transform.direction == 'horizontal':
+        return _offset(-magnitude * before[1], 0)
+    return _offset(0, -magnitude * before[0])
+
+
+@view_matrix.register
+def _rotate(transform: auto_augment.Rotate, before, results):
+    if transform.random_disable():
+        return np.eye(3)
+    # Positive is clockwise on the screen, where y points down.
+    angle = np.deg2rad(_magnitude(transform, transform.angle))
+    cos, sin = np.cos(angle) * transform.scale, np.sin(angle) * transform.scale
+    x, y = transform.center or ((before[1] - 1) / 2, (before[0] - 1) / 2)
+    turn = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
+    forward = _offset(x, y) @ turn @ _offset(-x, -y)
+    return FROM_CENTRES @ np.linalg.inv(forward) @ TO_CENTRES
+
+
+def _magnitude(transform: auto_augment.BaseAugTransform, fixed: float | None) -> float:
+    # The draw is kept, so its argument does not matter.
+    return transform.random_negative(fixed)
+
+
+def _padding(transform: mmpretrain_transforms.RandomCrop, before: tuple[int, int]) -> tuple[int, int]:
+    """Pixels that RandomCrop adds on the left and above, as it does it."""
+    padding = transform.padding or 0
+    if isinstance(padding, int):
+        padding = (padding, padding)
+    left, top = padding[:2]
+    right, bottom = padding[2:] or padding
+    if transform.pad_if_needed:
+        height, width = before[0] + top + bottom, before[1] + left + right
+        top += max(0, -(-(transform.crop_size[0] - height) // 2))
+        left += max(0, -(-(transform.crop_size[1] - width) // 2))
+    return left, top
+
+
+def _scale(size: tuple[int, ...], to: tuple[int, ...]) -> np.ndarray:
+    return np.diag([size[1] / to[1], size[0] / to[0], 1.0])
+
+
+def _offset(x: float, y: float) -> np.ndarray:
+    matrix = np.eye(3)
+    matrix[:2, 2] = x, y
+    return matrix

@@ -1,0 +1,155 @@
+"""A picture of its own coordinates shows what a view is."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lfi.datasets import RecordView
+from lfi.datasets.transforms import view_matrix
+from mmcv.transforms import BaseTransform
+from mmengine.registry import init_default_scope
+from mmengine.runner import set_random_seed
+from mmpretrain.datasets.transforms import RandomCrop
+from mmpretrain.registry import TRANSFORMS
+from PIL import Image
+
+AUG = dict(magnitude_level=7, total_level=10, prob=0.8)
+GEOMETRIC = {
+    'none': [],
+    'random_resized_crop': [dict(type='RandomResizedCrop', scale=(24, 32))],
+    'efficientnet_random_crop': [dict(type='EfficientNetRandomCrop', scale=32)],
+    'flip': [dict(type='RandomFlip', prob=[0.3, 0.3, 0.3], direction=['horizontal', 'vertical', 'diagonal'])],
+    'resize': [dict(type='Resize', scale=(40, 30))],
+    'resize_keep_ratio': [dict(type='Resize', scale=(64, 30), keep_ratio=True)],
+    'random_resize': [dict(type='RandomResize', scale=(50, 40), ratio_range=(0.5, 1.5), keep_ratio=True)],
+    'resize_edge_center_crop': [dict(type='ResizeEdge', scale=40), dict(type='CenterCrop', crop_size=32)],
+    'center_crop_larger': [dict(type='CenterCrop', crop_size=(90, 30))],
+    'center_crop_padded': [dict(type='CenterCrop', crop_size=(90, 30), auto_pad=True)],
+    'random_crop': [dict(type='RandomCrop', crop_size=20)],
+    'random_crop_padding': [dict(type='RandomCrop', crop_size=40, padding=(1, 2, 3, 4))],
+    'random_crop_pad_if_needed': [dict(type='RandomCrop', crop_size=75, padding=2, pad_if_needed=True)],
+    'shear_x': [dict(type='Shear', magnitude_range=(0, 0.3), direction='horizontal', **AUG)],
+    'shear_y': [dict(type='Shear', magnitude=0.2, direction='vertical')],
+    'translate_x': [dict(type='Translate', magnitude_range=(0, 0.4), direction='horizontal', **AUG)],
+    'translate_y': [dict(type='Translate', magnitude=0.3, direction='vertical')],
+    'rotate': [dict(type='Rotate', magnitude_range=(0, 30), **AUG)],
+    'rotate_scale': [dict(type='Rotate', angle=20.0, center=(10.0, 5.0), scale=0.8)],
+}
+GEOMETRIC['all'] = [
+    t for name in ('random_resized_crop', 'flip', 'rotate', 'shear_x') for t in GEOMETRIC[name]
+]
+RANDAUGMENT = dict(
+    type='RandAugment',
+    policies=GEOMETRIC['shear_x'] + GEOMETRIC['translate_x'] + GEOMETRIC['rotate'],
+    num_policies=2,
+    total_level=10,
+    magnitude_level=9,
+    magnitude_std=0.5,
+)
+GEOMETRIC['randaugment'] = [RANDAUGMENT, *GEOMETRIC['random_resized_crop']]
+GEOMETRIC['choice'] = [
+    dict(type='RandomChoice', transforms=[GEOMETRIC['all'], GEOMETRIC['resize'], GEOMETRIC['random_crop']]),
+    dict(type='RandomApply', transforms=GEOMETRIC['rotate'], prob=0.5),
+]
+
+
+@pytest.fixture(autouse=True)
+def mmpretrain_scope():
+    init_default_scope('mmpretrain')
+
+
+def smooth(transforms):
+    """The same transforms with linear interpolation, which keeps a picture of coordinates exact."""
+    if isinstance(transforms, list):
+        return [smooth(t) for t in transforms]
+    transforms = {k: smooth(v) if k in ('transforms', 'policies') else v for k, v in transforms.items()}
+    if transforms['type'] in ('Shear', 'Translate', 'Rotate'):
+        transforms.update(interpolation='bilinear', pad_val=(0, 0, 0))
+    return transforms
+
+
+def picture_of_coordinates(height, width):
+    """(H, W, 3) float32: x and y from -1 to 1 at each pixel's middle, and one where the picture is."""
+    y, x = np.mgrid[:height, :width]
+    return np.stack([(2 * x + 1) / width - 1, (2 * y + 1) / height - 1, np.ones_like(x)], -1).astype(
+        np.float32
+    )
+
+
+@pytest.mark.parametrize('name', GEOMETRIC)
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 2**31 - 1), height=st.integers(28, 60), width=st.integers(28, 70))
+def test_the_view_says_where_each_pixel_comes_from(name, seed, height, width):
+    set_random_seed(seed)
+    results = RecordView(smooth(GEOMETRIC[name]))({'img': picture_of_coordinates(height, width)})
+    shown, view = results['img'], results['view']
+    assert view.shape == (2, 3) and view.dtype == torch.float32
+    expected = picture_of_coordinates(*shown.shape[:2]) @ view.T.numpy()
+    inside = shown[..., 2] > 0.999
+    # Interpolation at the picture's own border is no longer linear.
+    inside &= (np.abs(expected) < 1 - 2 / min(height, width) - 2 / min(shown.shape[:2])).all(-1)
+    np.testing.assert_allclose(shown[inside][:, :2], expected[inside], atol=0.02)
+
+
+def test_the_order_of_transforms_and_draws_is_that_of_the_bare_pipeline():
+    transforms = GEOMETRIC['choice'] + GEOMETRIC['randaugment'] + [dict(type='ColorJitter', brightness=0.4)]
+    image = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    for seed in range(10):
+        set_random_seed(seed)
+        bare = {'img': image.copy()}
+        for transform in transforms:
+            bare = TRANSFORMS.build(transform)(bare)
+        set_random_seed(seed)
+        recorded = RecordView(transforms)({'img': image.copy()})
+        np.testing.assert_array_equal(recorded['img'], bare['img'])
+
+
+def test_the_whole_of_a_published_recipe_is_followed():
+    policies = dict(type='RandAugment', policies='timm_increasing', num_policies=2)
+    policies.update(total_level=10, magnitude_level=9, magnitude_std=0.5)
+    recipe = [*GEOMETRIC['random_resized_crop'], *GEOMETRIC['flip'], policies, dict(type='RandomErasing')]
+    image = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    for seed in range(20):
+        set_random_seed(seed)
+        assert RecordView(recipe)({'img': image})['view'].isfinite().all()
+    assert (
+        RecordView([dict(type='AutoAugment', policies='imagenet')])({'img': image})['img'].shape
+        == image.shape
+    )
+
+
+def test_loading_may_be_among_the_transforms(tmp_path):
+    Image.new('RGB', (24, 16)).save(tmp_path / 'image.jpg')
+    load = dict(type='LoadImageFromFile')
+    results = RecordView([load, dict(type='RandomFlip', prob=1.0)])({'img_path': str(tmp_path / 'image.jpg')})
+    torch.testing.assert_close(results['view'], torch.tensor([[-1.0, 0, 0], [0, 1, 0]]))
+
+
+@pytest.mark.parametrize('wrap', [lambda t: t, lambda t: dict(type='RandomApply', transforms=[t])])
+def test_a_transform_without_a_rule_is_named(wrap):
+    unknown = dict(type='EfficientNetCenterCrop', crop_size=24)
+    with pytest.raises(ValueError, match='RecordView cannot follow EfficientNetCenterCrop: it is not known'):
+        RecordView([dict(type='RandomFlip', prob=0.5), wrap(unknown)])
+
+
+def test_a_rule_can_be_added():
+    class Shift(BaseTransform):
+        def transform(self, results):
+            results['img'] = np.roll(results['img'], 8, 1)
+            return results
+
+    @view_matrix.register
+    def _(transform: Shift, before, results):
+        return np.array([[1, 0, -8], [0, 1, 0], [0, 0, 1.0]])
+
+    view = RecordView([Shift()])({'img': picture_of_coordinates(32, 32)})['view']
+    torch.testing.assert_close(view, torch.tensor([[1.0, 0, -0.5], [0, 1, 0]]))
+
+
+def test_a_transform_that_drops_the_image_ends_the_run():
+    class Drop(RandomCrop):
+        def transform(self, results):
+            return None
+
+    assert RecordView([Drop(crop_size=4)])({'img': picture_of_coordinates(8, 8)}) is None
