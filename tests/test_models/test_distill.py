@@ -8,6 +8,9 @@ import torch
 import torch.nn.functional as F
 from lfi.models import LFIImageClassifier, VLMAttentionTeacher
 from lfi.models.distill import pixel_format
+from lfi.models.teachers import CacheManifest, CacheWriter, teacher_identity
+from lfi.models.teachers.interaction_cache import keys_of
+from lfi.structures import pack
 from mmdet.models.data_preprocessors import DetDataPreprocessor
 from mmpretrain.models import ClsDataPreprocessor, ImageClassifier
 from mmpretrain.structures import DataSample
@@ -24,12 +27,17 @@ HEAD = dict(type='mmpretrain.LinearClsHead', num_classes=CLASSES, in_channels=16
 def make_model(teacher_folder):
     """A classifier of four classes whose teacher knows six concepts; `backbone`, `teacher` are merged in."""
 
-    def make(backbone=None, teacher=None, readout=None, **kwargs):
+    def make(backbone=None, teacher=None, readout=None, preprocessor=None, **kwargs):
         torch.manual_seed(0)
         model = LFIImageClassifier(
             backbone={'type': 'lfi.InteractionQueryViT', **BACKBONE, **(backbone or {})},
             head=dict(HEAD),
-            data_preprocessor=dict(type='mmpretrain.ClsDataPreprocessor', to_rgb=True, **NORMALISE),
+            data_preprocessor={
+                'type': 'mmpretrain.ClsDataPreprocessor',
+                'to_rgb': True,
+                **NORMALISE,
+                **(preprocessor or {}),
+            },
             teacher={
                 'type': 'lfi.VLMAttentionTeacher',
                 'model': teacher_folder('vit'),
@@ -349,3 +357,72 @@ def test_a_backbone_that_records_nothing_is_refused():
             teacher=dict(type='lfi.VLMAttentionTeacher'),
             readout=dict(text_dims=24),
         )
+
+
+# ---- maps from a cache -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cached_model(make_model, tmp_path):
+    """A model whose teacher's maps of two images are in a cache, the images, and their samples."""
+    model = make_model()
+    generator = torch.Generator().manual_seed(3)
+    images = torch.randn(2, 3, 32, 32, generator=generator)
+    samples = [
+        DataSample(metainfo=dict(img_path=f'/data/{i}.jpg', img_shape=(32, 32))).set_gt_label(i)
+        for i in range(2)
+    ]
+    maps = model.teacher(
+        images, pixel_format(model.data_preprocessor), model.image_labels(samples, len(NAMES))
+    )
+    records = pack(maps)
+    manifest = CacheManifest(
+        teacher=teacher_identity(model._teacher_cfg),
+        data='',
+        num_images=2,
+        shard_size=2,
+        name_parts=2,
+        layers=maps.layers,
+        directions=maps.directions,
+        record=tuple(records.dtype.descr),
+    )
+    keys = keys_of([sample.img_path for sample in samples], 2)
+    CacheWriter(tmp_path, manifest, keys, model.teacher.texts.numpy()).write(0, records)
+    return make_model(teacher_cache=str(tmp_path)), images, samples
+
+
+def test_maps_from_a_cache_are_warped_into_each_view(cached_model, make_model):
+    model, images, samples = cached_model
+    for sample, flip in zip(samples, (1.0, -1.0)):
+        sample.set_field(torch.tensor([[flip, 0, 0], [0, 1, 0]]), 'view', dtype=torch.Tensor)
+    cached, _ = model.predict_interactions(images, samples)
+    online, _ = make_model().predict_interactions(images, samples)
+    extent = (online.logits.amax() - online.logits.amin()).item()
+    torch.testing.assert_close(cached.logits[0], online.logits[0], atol=extent / 255, rtol=0)
+    torch.testing.assert_close(cached.logits[1], online.logits[1].flip(-1), atol=extent / 255, rtol=0)
+    assert cached.valid.all()
+
+
+def test_padding_and_view_of_a_cached_image_add_up(cached_model):
+    model, images, samples = cached_model
+    # The view is the image's left half, stretched, and 16 of its 32 rows are padding.
+    for sample in samples:
+        sample.set_field(torch.tensor([[0.5, 0, -0.5], [0, 1, 0]]), 'view', dtype=torch.Tensor)
+        sample.set_metainfo(dict(img_shape=(16, 32)))
+    whole = model.teacher([sample.img_path for sample in samples], images.device)
+    maps, _ = model.predict_interactions(images, samples)
+    assert maps.valid.equal(torch.tensor([True, True, False, False])[None, :, None].expand(2, 4, 4))
+    expected = whole.warp(torch.tensor([[[0.5, 0, -0.5], [0, 1.0, 0]]]).expand(2, 2, 3), (2, 4))
+    torch.testing.assert_close(maps.logits[..., :2, :], expected.logits)
+
+
+def test_a_view_that_was_not_recorded_is_asked_for(cached_model):
+    model, images, samples = cached_model
+    with pytest.raises(ValueError, match="needs each image's view: .*lfi.RecordView.*algorithm_keys="):
+        model.loss(images, samples)
+
+
+def test_mixed_images_have_no_cached_maps(make_model):
+    mixing = dict(num_classes=CLASSES, batch_augments=dict(augments=dict(type='Mixup', alpha=0.8)))
+    with pytest.raises(ValueError, match="teacher_cache='cache' .*batch_augments mixes them"):
+        make_model(teacher_cache='cache', preprocessor=mixing)

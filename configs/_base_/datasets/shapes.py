@@ -8,9 +8,15 @@ data_preprocessor = dict(
     to_rgb=True,
 )
 train_pipeline = [
-    dict(type='RandomResizedCrop', scale=64, crop_ratio_range=(0.6, 1.0), interpolation='bilinear'),
-    dict(type='RandomFlip', prob=0.5, direction='horizontal'),
-    dict(type='PackInputs'),
+    # What a view shows is recorded for CachedTeacher.
+    dict(
+        type='lfi.RecordView',
+        transforms=[
+            dict(type='RandomResizedCrop', scale=64, crop_ratio_range=(0.6, 1.0), interpolation='bilinear'),
+            dict(type='RandomFlip', prob=0.5, direction='horizontal'),
+        ],
+    ),
+    dict(type='PackInputs', algorithm_keys=('view',)),
 ]
 train_dataloader = dict(
     batch_size=64,

@@ -3,9 +3,15 @@ _base_ = './tiny-imagenet_64.py'
 
 train_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='RandomResizedCrop', scale=224, crop_ratio_range=(0.35, 1.0), interpolation='bicubic'),
-    dict(type='RandomFlip', prob=0.5, direction='horizontal'),
-    dict(type='PackInputs'),
+    # What a view shows is recorded for CachedTeacher.
+    dict(
+        type='lfi.RecordView',
+        transforms=[
+            dict(type='RandomResizedCrop', scale=224, crop_ratio_range=(0.35, 1.0), interpolation='bicubic'),
+            dict(type='RandomFlip', prob=0.5, direction='horizontal'),
+        ],
+    ),
+    dict(type='PackInputs', algorithm_keys=('view',)),
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile'),

@@ -12,9 +12,15 @@ data_preprocessor = dict(
 )
 train_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='RandomResizedCrop', scale=64, crop_ratio_range=(0.35, 1.0), interpolation='bicubic'),
-    dict(type='RandomFlip', prob=0.5, direction='horizontal'),
-    dict(type='PackInputs'),
+    # What a view shows is recorded for CachedTeacher.
+    dict(
+        type='lfi.RecordView',
+        transforms=[
+            dict(type='RandomResizedCrop', scale=64, crop_ratio_range=(0.35, 1.0), interpolation='bicubic'),
+            dict(type='RandomFlip', prob=0.5, direction='horizontal'),
+        ],
+    ),
+    dict(type='PackInputs', algorithm_keys=('view',)),
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile'),

@@ -34,6 +34,7 @@ class Shapes(BaseDataset):
       edge are exclusive.
     - `gt_bboxes_labels`: (N,) int64; the main object comes first.
     - `gt_masks`: (N, img_size, img_size) bool, what is visible; no two of them overlap.
+    - `img_path`: a name of the image, by which a cache knows it; there is no such file.
     - `caption`: such as `a striped red star left of a small blue ring, painting`.
     - `domain`: str, and `sample_idx`: int.
 
@@ -105,7 +106,11 @@ class Shapes(BaseDataset):
         return list(CLASS_NAMES)
 
     def load_data_list(self) -> list[dict]:
-        return [dict(index=i, gt_label=i % len(CLASS_NAMES)) for i in range(self.num_images)]
+        name = f'{self.split}-seed{self.seed}-{"-".join(self.domains)}-{self.img_size}px'
+        return [
+            dict(index=i, gt_label=i % len(CLASS_NAMES), img_path=f'shapes/{name}/{i}')
+            for i in range(self.num_images)
+        ]
 
     def get_gt_labels(self) -> np.ndarray:
         return np.array([super(Shapes, self).get_data_info(i)['gt_label'] for i in range(len(self))])

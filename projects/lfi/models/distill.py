@@ -10,10 +10,10 @@ from mmpretrain.models.classifiers import ImageClassifier
 from torch import Tensor
 
 from lfi.registry import MODELS
-from lfi.structures import InteractionMaps
+from lfi.structures import InteractionMaps, compose_views, view_of_top_left
 
 from .readout import InteractionReadout
-from .teachers import PixelFormat, VLMAttentionTeacher
+from .teachers import CachedTeacher, PixelFormat, VLMAttentionTeacher
 
 
 class InteractionDistillMixin:
@@ -25,6 +25,9 @@ class InteractionDistillMixin:
     Args:
         *args: the task model's own.
         teacher: config of the teacher.
+        teacher_cache: folder of the teacher's maps that `tools/cache_teacher.py` wrote, to be read in place
+            of asking the teacher; the training pipeline must record views (`lfi.RecordView`).
+            Defaults to None.
         readout: arguments of the `InteractionReadout`; `text_dims` must be given.
         interaction_loss: arguments of the `InteractionDistillLoss`. Defaults to its own.
         text_class_loss: arguments of the `TextSpaceClassLoss`; None leaves it out.
@@ -33,6 +36,7 @@ class InteractionDistillMixin:
 
     Raises:
         TypeError: if the backbone records no interactions.
+        ValueError: if images are mixed (Mixup, CutMix) while their maps come from a cache.
     """
 
     def __init__(
@@ -40,6 +44,7 @@ class InteractionDistillMixin:
         *args,
         teacher: dict,
         readout: dict,
+        teacher_cache: str | None = None,
         interaction_loss: dict = MappingProxyType({}),
         text_class_loss: dict | None = MappingProxyType({}),
         **kwargs,
@@ -50,8 +55,14 @@ class InteractionDistillMixin:
                 f'{type(self).__name__} needs an lfi.InteractionQueryViT as backbone, '
                 f'got {type(self.backbone).__name__}'
             )
+        if teacher_cache is not None and getattr(self.data_preprocessor, 'batch_augments', None) is not None:
+            raise ValueError(
+                f'teacher_cache={teacher_cache!r} holds the maps of single images, but '
+                'data_preprocessor.batch_augments mixes them: remove one of the two'
+            )
         self._teacher_cfg = teacher
-        self._teacher: VLMAttentionTeacher | None = None
+        self._teacher_cache = teacher_cache
+        self._teacher: VLMAttentionTeacher | CachedTeacher | None = None
         self.interaction_loss = _build('lfi.InteractionDistillLoss', interaction_loss)
         self.text_class_loss = (
             None if text_class_loss is None else _build('lfi.TextSpaceClassLoss', text_class_loss)
@@ -71,10 +82,13 @@ class InteractionDistillMixin:
         )
 
     @property
-    def teacher(self) -> VLMAttentionTeacher:
-        """The teacher; building it loads its weights and embeds the concepts."""
+    def teacher(self) -> VLMAttentionTeacher | CachedTeacher:
+        """The teacher; building it loads its weights and embeds the concepts, or opens the cache."""
         if self._teacher is None:
-            teacher = MODELS.build(self._teacher_cfg)
+            if self._teacher_cache is None:
+                teacher = MODELS.build(self._teacher_cfg)
+            else:
+                teacher = CachedTeacher(self._teacher_cache, self._teacher_cfg)
             self.readout.check_bank(*teacher.texts.shape, self.backbone.num_queries)
             self._teacher = teacher
         return self._teacher
@@ -125,9 +139,15 @@ class InteractionDistillMixin:
     ) -> tuple[InteractionMaps, Tensor]:
         """The teacher's maps on the student's grid, and the images' labels (B, C)."""
         labels = self.image_labels(data_samples, len(self.teacher.bank))
-        sizes = _valid_sizes(inputs, data_samples)
+        canvas, sizes = tuple(inputs.shape[-2:]), _valid_sizes(inputs, data_samples)
+        padded = any(size != canvas for size in sizes)
+        area = view_of_top_left(canvas, sizes, inputs.device) if padded else None
+        if isinstance(self.teacher, CachedTeacher):
+            maps = self.teacher([sample.img_path for sample in data_samples], inputs.device)
+            views = _recorded_views(data_samples)
+            return maps.warp(compose_views(views, area) if padded else views, grid), labels
         maps = self.teacher(inputs, pixel_format(self.data_preprocessor), labels, sizes)
-        return _to_student_grid(maps, grid, tuple(inputs.shape[-2:]), sizes), labels
+        return maps.warp(area, grid) if padded else maps.resize(grid), labels
 
     # Values are checked once: a check waits for the device.
     _first_step = True
@@ -179,15 +199,11 @@ def _valid_sizes(inputs: Tensor, data_samples: Sequence) -> list[tuple[int, int]
     return [(min(h, full[0]), min(w, full[1])) for h, w in shapes]
 
 
-def _to_student_grid(
-    maps: InteractionMaps, grid: tuple[int, int], canvas: tuple[int, int], sizes: list[tuple[int, int]]
-) -> InteractionMaps:
-    """Bring maps over the valid areas to the student's grid over the padded canvas."""
-    if all(size == canvas for size in sizes):
-        return maps.resize(grid)
-    # In coordinates from -1 to 1: source = (canvas / size) * view + (canvas / size - 1).
-    ratio = torch.tensor([[canvas[1] / w, canvas[0] / h] for h, w in sizes], device=maps.logits.device)
-    view = torch.zeros(len(sizes), 2, 3, device=maps.logits.device)
-    view[:, 0, 0], view[:, 1, 1] = ratio[:, 0], ratio[:, 1]
-    view[:, :, 2] = ratio - 1
-    return maps.warp(view, grid)
+def _recorded_views(data_samples: Sequence) -> Tensor:
+    """(B, 2, 3) of `lfi.RecordView`."""
+    if 'view' not in data_samples[0]:
+        raise ValueError(
+            "teacher_cache needs each image's view: put the transforms of train_pipeline that move pixels "
+            "into dict(type='lfi.RecordView', transforms=[...]), and pack with algorithm_keys=('view',)"
+        )
+    return torch.stack([sample.view for sample in data_samples])

@@ -1,6 +1,19 @@
 # Makes the embedded teacher's trunk known to timm.
 from . import shapes_trunk  # noqa: F401
+from .cached_teacher import CachedTeacher
 from .concept_bank import ConceptBank
+from .interaction_cache import CacheError, CacheManifest, CacheWriter, InteractionCache
+from .teacher_identity import teacher_identity
 from .vlm_attention_teacher import PixelFormat, VLMAttentionTeacher
 
-__all__ = ['ConceptBank', 'PixelFormat', 'VLMAttentionTeacher']
+__all__ = [
+    'CacheError',
+    'CacheManifest',
+    'CacheWriter',
+    'CachedTeacher',
+    'ConceptBank',
+    'InteractionCache',
+    'PixelFormat',
+    'VLMAttentionTeacher',
+    'teacher_identity',
+]

@@ -1,0 +1,71 @@
+"""The teacher that has looked already."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from mmengine.logging import print_log
+from torch import Tensor
+
+from lfi.registry import MODELS
+from lfi.structures import InteractionMaps, unpack
+
+from .concept_bank import ConceptBank
+from .interaction_cache import CacheError, InteractionCache, difference
+from .teacher_identity import teacher_identity
+
+
+@MODELS.register_module()
+class CachedTeacher:
+    """Interaction maps of the unaugmented images, written once by `tools/cache_teacher.py`.
+
+    Training with it needs neither the teacher's weights nor its time.
+
+    Args:
+        cache: the folder of the cache.
+        teacher: config of the teacher that the maps must be of.
+
+    Raises:
+        CacheError: if there is no whole cache, or its maps are of another teacher; the message says which
+            field differs.
+    """
+
+    def __init__(self, cache: str, teacher: dict) -> None:
+        self.cache = InteractionCache(cache)
+        manifest = self.cache.manifest
+        wanted, cached = teacher_identity(teacher), dict(manifest.teacher)
+        if wanted['weights'] is None and cached['weights'] is not None:
+            print_log(f"{cache}: the teacher's weights are not at hand; taken on trust", 'current')
+            wanted['weights'] = cached['weights']
+        found = difference('teacher', cached, wanted)
+        if found:
+            raise CacheError(
+                f'{cache} does not fit the config: {found}. Write another by tools/cache_teacher.py'
+            )
+        names, templates = tuple(cached['concepts']), tuple(cached['templates'])
+        self.bank = ConceptBank(names, templates, torch.from_numpy(self.cache.texts))
+        self._texts = self.bank.embeddings
+
+    def __deepcopy__(self, memo: dict) -> CachedTeacher:
+        # Averaged copies of a student (EMA) share its teacher.
+        return self
+
+    @property
+    def texts(self) -> Tensor:
+        """The concepts' embeddings (C, E), on the device of the latest maps."""
+        return self._texts
+
+    def __call__(self, paths: Sequence[str], device: torch.device) -> InteractionMaps:
+        """The maps of whole images, on the teacher's own grid.
+
+        Args:
+            paths: the images' paths.
+            device: where the maps are wanted.
+
+        Raises:
+            CacheError: if an image is not in the cache, or the cache is torn.
+        """
+        self._texts = self._texts.to(device)
+        manifest = self.cache.manifest
+        return unpack(self.cache.read(paths), manifest.layers, manifest.directions, device)

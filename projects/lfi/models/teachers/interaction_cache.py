@@ -1,0 +1,294 @@
+"""Interaction maps on disk: written once, in shards, and read by memory mapping.
+
+A cache is a folder:
+
+- `manifest.json`: what made the maps, and what they are;
+- `keys.npy`: (N,) uint64, the digests of the images' names, in the order of the records;
+- `texts.npy`: (C, E) float32, the concepts' unit embeddings;
+- `shard-*.npy`: records of `lfi.structures.pack`, and beside each its checksum, written last.
+
+Nothing in it is pickled.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
+from hashlib import blake2b
+from math import ceil
+from pathlib import Path, PurePath
+
+import numpy as np
+
+from lfi.engine import AtomicLocalBackend
+from lfi.engine.launch import UsageError
+
+VERSION = 1
+MAX_SHARDS = 256
+MIN_SHARD_SIZE = 256
+
+
+class CacheError(UsageError):
+    """A cache that is missing, unfinished, torn, or of other maps than those asked for."""
+
+
+@dataclass(frozen=True)
+class CacheManifest:
+    """What made the maps of a cache, and what they are.
+
+    Args:
+        teacher: the identity of the teacher, as `teacher_identity` gives it.
+        data: a digest of the images' names.
+        num_images: N.
+        shard_size: records in each shard but the last.
+        name_parts: how many of a path's last parts name an image: as few as tell all images apart.
+        layers: the layers of the maps.
+        directions: the readings that are meaningful.
+        record: the record's fields, as `numpy.dtype.descr` gives them.
+        version: of the format.
+    """
+
+    teacher: dict
+    data: str
+    num_images: int
+    shard_size: int
+    name_parts: int
+    layers: tuple[int, ...]
+    directions: tuple[str, ...]
+    record: tuple
+    version: int = VERSION
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The record's dtype."""
+        return np.dtype([(name, kind, tuple(shape)) for name, kind, shape in self.record])
+
+    @property
+    def num_shards(self) -> int:
+        """How many shards hold the N records."""
+        return ceil(self.num_images / self.shard_size)
+
+    def rows(self, shard: int) -> range:
+        """The records of a shard."""
+        return range(shard * self.shard_size, min((shard + 1) * self.shard_size, self.num_images))
+
+    def difference(self, other: CacheManifest) -> str | None:
+        """The first field that differs, with both values; None if all are the same."""
+        mine, its = _plain(asdict(self)), _plain(asdict(other))
+        return next(
+            (found for f in fields(self) if (found := difference(f.name, mine[f.name], its[f.name]))), None
+        )
+
+    @classmethod
+    def read(cls, folder: Path) -> CacheManifest:
+        """Read the manifest in a folder.
+
+        Raises:
+            CacheError: if there is none, or it cannot be understood.
+        """
+        path = folder / 'manifest.json'
+        if not path.is_file():
+            raise CacheError(f'{folder} is no cache of interaction maps: it has no manifest.json')
+        try:
+            content = json.loads(path.read_text(encoding='utf-8'))
+            version = content['version']
+            if version == VERSION:
+                for name in ('layers', 'directions', 'record'):
+                    content[name] = tuple(content[name])
+                manifest = cls(**content)
+                _ = manifest.dtype
+        except (ValueError, TypeError, KeyError) as error:
+            raise CacheError(f'{path} is torn, or no manifest of a cache: {error}') from error
+        if version != VERSION:
+            raise CacheError(
+                f'{path} has the format {version}, this version of lfi reads {VERSION}: write it anew'
+            )
+        return manifest
+
+
+def difference(name: str, cached: object, wanted: object) -> str | None:
+    """Where two plain values first differ, with both values; None if they do not."""
+    if isinstance(cached, dict) and isinstance(wanted, dict):
+        keys = sorted({*cached, *wanted})
+        parts = (difference(f'{name}.{key}', cached.get(key), wanted.get(key)) for key in keys)
+    elif isinstance(cached, list) and isinstance(wanted, list) and len(cached) == len(wanted):
+        parts = (difference(f'{name}[{i}]', a, b) for i, (a, b) in enumerate(zip(cached, wanted)))
+    elif isinstance(cached, list) and isinstance(wanted, list):
+        return f'{name} has {len(cached)} entries in the cache, {len(wanted)} here'
+    else:
+        return None if cached == wanted else f'{name} is {cached!r} in the cache, {wanted!r} here'
+    return next(filter(None, parts), None)
+
+
+def name_parts(paths: Sequence[str]) -> int:
+    """How many of a path's last parts tell all images apart; at least two, folder and file.
+
+    Raises:
+        CacheError: if a path comes twice.
+    """
+    all_parts = [PurePath(path).parts for path in paths]
+    for count in range(2, max([2, *map(len, all_parts)]) + 1):
+        if len({parts[-count:] for parts in all_parts}) == len(paths):
+            return count
+    raise CacheError('an image comes twice: a cache keeps each image once')
+
+
+def keys_of(paths: Sequence[str], parts: int) -> np.ndarray:
+    """The images' keys (n,) uint64: wherever the data lie, the last parts of their paths name them."""
+    names = ('/'.join(PurePath(path).parts[-parts:]).encode() for path in paths)
+    return np.array(
+        [int.from_bytes(blake2b(name, digest_size=8).digest(), 'little') for name in names], np.uint64
+    )
+
+
+def shard_size(num_images: int) -> int:
+    """Few enough shards to hold all open at once, small enough that a kill loses little."""
+    return max(MIN_SHARD_SIZE, ceil(num_images / MAX_SHARDS))
+
+
+class CacheWriter:
+    """Writes a cache; what a killed writer left is kept, and at most one shard of it is done again.
+
+    Several processes may write at once, each its own shards; one of them must have opened the folder first.
+
+    Args:
+        folder: where the cache is, or will be.
+        manifest: what it holds.
+        keys: (N,) uint64 of `keys_of`.
+        texts: (C, E) float32.
+
+    Raises:
+        CacheError: if the folder holds a cache of anything else; the message says what differs.
+    """
+
+    def __init__(self, folder: Path, manifest: CacheManifest, keys: np.ndarray, texts: np.ndarray) -> None:
+        self.folder, self.manifest = folder, manifest
+        self._files = AtomicLocalBackend()
+        if (folder / 'manifest.json').exists():
+            found = CacheManifest.read(folder).difference(manifest)
+            if found:
+                raise CacheError(f'{folder} holds other maps: {found}. Choose another folder, or remove it')
+            return
+        for name, array in (('keys.npy', keys), ('texts.npy', texts)):
+            self._files.put(_npy(array), folder / name)
+        text = json.dumps(_plain(asdict(manifest)), indent=1, ensure_ascii=False)
+        self._files.put(text.encode(), folder / 'manifest.json')
+
+    def is_done(self, shard: int) -> bool:
+        """Whether a shard is written."""
+        return _checksum_file(self.folder, shard).is_file()
+
+    def write(self, shard: int, records: np.ndarray) -> None:
+        """Write a shard's records."""
+        content = _npy(records)
+        self._files.put(content, _shard_file(self.folder, shard))
+        self._files.put(checksum(content).encode(), _checksum_file(self.folder, shard))
+
+
+class InteractionCache:
+    """Reads a finished cache. Each shard's checksum is verified when it is first read.
+
+    Args:
+        folder: where the cache is.
+
+    Raises:
+        CacheError: if there is none, or it is unfinished or torn.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self.manifest = CacheManifest.read(self.folder)
+        missing = [i for i in range(self.manifest.num_shards) if not _checksum_file(self.folder, i).is_file()]
+        if missing:
+            raise CacheError(
+                f'{folder} is unfinished: {len(missing)} of {self.manifest.num_shards} shards are missing, '
+                f'the first is {missing[0]}. tools/cache_teacher.py with the same arguments goes on with it'
+            )
+        self.texts = self._load('texts.npy')
+        self._keys = self._load('keys.npy')
+        if len(self._keys) != self.manifest.num_images:
+            raise CacheError(
+                f'{folder}/keys.npy is torn: {len(self._keys)} of {self.manifest.num_images} keys'
+            )
+        self._order = np.argsort(self._keys)
+        self._sorted = self._keys[self._order]
+        self._shards: dict[int, np.ndarray] = {}
+
+    def read(self, paths: Sequence[str]) -> np.ndarray:
+        """The records (n,) of images, by their paths.
+
+        Raises:
+            CacheError: if an image is not in the cache, or a shard is torn.
+        """
+        keys = keys_of(paths, self.manifest.name_parts)
+        places = np.searchsorted(self._sorted, keys).clip(max=len(self._sorted) - 1)
+        unknown = self._sorted[places] != keys
+        if unknown.any():
+            raise CacheError(
+                f'{self.folder} has no maps of {paths[int(unknown.argmax())]}: it was written for other data '
+                f'({self.manifest.num_images} images). Write one for these by tools/cache_teacher.py'
+            )
+        records = np.empty(len(paths), self.manifest.dtype)
+        for i, row in enumerate(self._order[places]):
+            shard, place = divmod(int(row), self.manifest.shard_size)
+            records[i] = self.shard(shard)[place]
+        return records
+
+    def shard(self, shard: int) -> np.ndarray:
+        """The records of a shard, memory-mapped.
+
+        Raises:
+            CacheError: if its file does not match its checksum.
+        """
+        if shard not in self._shards:
+            path = _shard_file(self.folder, shard)
+            expected = _checksum_file(self.folder, shard).read_text()
+            if not path.is_file() or checksum(path.read_bytes()) != expected:
+                raise CacheError(
+                    f'{path} is torn or was changed: it does not match its checksum. Remove '
+                    f'{_checksum_file(self.folder, shard).name} and run tools/cache_teacher.py again: it '
+                    'writes this shard anew'
+                )
+            records = np.load(path, mmap_mode='r', allow_pickle=False)
+            if records.dtype != self.manifest.dtype or len(records) != len(self.manifest.rows(shard)):
+                raise CacheError(f'{path} does not hold the records that the manifest names')
+            self._shards[shard] = records
+        return self._shards[shard]
+
+    @cached_property
+    def num_bytes(self) -> int:
+        """Size of all files."""
+        return sum(path.stat().st_size for path in self.folder.iterdir())
+
+    def _load(self, name: str) -> np.ndarray:
+        try:
+            return np.load(self.folder / name, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise CacheError(f'{self.folder / name} is missing or torn: {error}') from error
+
+
+def checksum(content: bytes) -> str:
+    """Of a file's content."""
+    return blake2b(content, digest_size=16).hexdigest()
+
+
+def _shard_file(folder: Path, shard: int) -> Path:
+    return folder / f'shard-{shard:05}.npy'
+
+
+def _checksum_file(folder: Path, shard: int) -> Path:
+    return folder / f'shard-{shard:05}.blake2b'
+
+
+def _npy(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array, allow_pickle=False)
+    return file.getvalue()
+
+
+def _plain(content: dict) -> dict:
+    """As it is after a round through JSON."""
+    return json.loads(json.dumps(content))

@@ -1,0 +1,58 @@
+"""What makes a teacher's maps what they are, without building it."""
+
+from __future__ import annotations
+
+import inspect
+from hashlib import blake2b
+from pathlib import Path
+
+from .concept_bank import concept_names
+from .vlm_attention_teacher import VLMAttentionTeacher
+from .weights import _folder as find_folder
+from .weights import _looks_like_file as looks_like_file
+
+
+def teacher_identity(config: dict) -> dict:
+    """The identity of the teacher that a config describes; two teachers of the same give the same maps.
+
+    Args:
+        config: of a `VLMAttentionTeacher`.
+
+    Returns:
+        Plain data: `model`, `pretrained`, `weights` (a digest of the weights' file, with its model's config;
+        None where no such file is at hand), `extractor`, `concepts`, `templates`, `max_concepts` and
+        `input_size`. Folders and files are named by what is in them, not by where they lie.
+    """
+    arguments = {key: value for key, value in config.items() if key != 'type'}
+    bound = inspect.signature(VLMAttentionTeacher).bind(**arguments)
+    bound.apply_defaults()
+    identity = dict(bound.arguments)
+    del identity['allow_random']
+    identity |= _source(identity['model'], identity['pretrained'])
+    identity['concepts'] = concept_names(identity['concepts'])
+    identity['templates'] = list(identity['templates'])
+    return identity
+
+
+def _source(model: str, pretrained: str | None) -> dict:
+    try:
+        folder = find_folder(model)
+    except FileNotFoundError:
+        return dict(model=Path(model).name, pretrained=None, weights=None)
+    if folder is not None:
+        kinds = ('.safetensors', '.bin', '.pth', '.json')
+        files = sorted(path for path in folder.iterdir() if path.suffix in kinds)
+        return dict(model=folder.name, pretrained=None, weights=_digest(files))
+    if pretrained is not None and looks_like_file(pretrained):
+        file = Path(pretrained)
+        return dict(model=model, pretrained=None, weights=_digest([file]) if file.is_file() else None)
+    return dict(model=model, pretrained=pretrained, weights=None)
+
+
+def _digest(files: list[Path]) -> str:
+    digest = blake2b(digest_size=16)
+    for path in files:
+        with path.open('rb') as file:
+            while chunk := file.read(1 << 22):
+                digest.update(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,120 @@
+"""`CachedTeacher`, and what makes a teacher's maps what they are."""
+
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from lfi.models.teachers import (
+    CachedTeacher,
+    CacheError,
+    CacheManifest,
+    CacheWriter,
+    PixelFormat,
+    VLMAttentionTeacher,
+    teacher_identity,
+)
+from lfi.models.teachers.interaction_cache import keys_of
+from lfi.structures import pack
+
+PATHS = [f'/data/{i}.jpg' for i in range(4)]
+
+
+@pytest.fixture
+def config(teacher_folder):
+    return dict(
+        type='lfi.VLMAttentionTeacher',
+        model=teacher_folder('vit'),
+        extractor=dict(type='maskclip'),
+        concepts=['cat', 'dog', 'tree', 'car', 'sky'],
+        max_concepts=2,
+    )
+
+
+def build(config):
+    return VLMAttentionTeacher(**{k: v for k, v in config.items() if k != 'type'})
+
+
+@pytest.fixture
+def maps(config):
+    images = torch.randn(len(PATHS), 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    return build(config)(images, PixelFormat((0.0,) * 3, (1.0,) * 3, True), torch.eye(4, 5))
+
+
+@pytest.fixture
+def cache(config, maps, tmp_path):
+    records = pack(maps)
+    manifest = CacheManifest(
+        teacher=teacher_identity(config),
+        data='',
+        num_images=len(PATHS),
+        shard_size=3,
+        name_parts=2,
+        layers=maps.layers,
+        directions=maps.directions,
+        record=tuple(records.dtype.descr),
+    )
+    writer = CacheWriter(tmp_path / 'cache', manifest, keys_of(PATHS, 2), build(config).texts.numpy())
+    writer.write(0, records[:3])
+    writer.write(1, records[3:])
+    return str(tmp_path / 'cache')
+
+
+def test_its_maps_and_texts_are_the_teachers(cache, config, maps):
+    teacher = CachedTeacher(cache, config)
+    cached = teacher(PATHS[::-1], torch.device('cpu'))
+    assert cached.concepts.equal(maps.concepts.flip(0))
+    torch.testing.assert_close(cached.presence, maps.presence.flip(0), atol=1e-3, rtol=1e-3)
+    extent = (maps.logits.amax((-2, -1)) - maps.logits.amin((-2, -1))).max()
+    torch.testing.assert_close(cached.logits, maps.logits.flip(0), atol=extent.item() / 500, rtol=0)
+    assert (cached.layers, cached.directions) == (maps.layers, maps.directions)
+    torch.testing.assert_close(teacher.texts, build(config).texts)
+    assert teacher.bank.names == tuple(config['concepts'])
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (dict(max_concepts=3), 'teacher.max_concepts is 2 in the cache, 3 here'),
+        (dict(extractor=dict(type='clearclip')), "teacher.extractor.type is 'maskclip' in the cache"),
+        (dict(concepts=['cat', 'dog']), 'teacher.concepts has 5 entries in the cache, 2 here'),
+        (dict(templates=['{}']), r"teacher.templates\[0\] is 'a photo of a {}.' in the cache, '{}' here"),
+        (dict(input_size=64), 'teacher.input_size is None in the cache, 64 here'),
+    ],
+)
+def test_another_teacher_is_refused_by_the_field_that_differs(cache, config, change, message):
+    with pytest.raises(CacheError, match=f'does not fit the config: {message}'):
+        CachedTeacher(cache, {**config, **change})
+
+
+def test_swapped_weights_are_refused(cache, config, tmp_path):
+    folder = tmp_path / 'other' / 'vit'
+    shutil.copytree(config['model'], folder)
+    CachedTeacher(cache, {**config, 'model': str(folder)})
+    content = bytearray((folder / 'model.safetensors').read_bytes())
+    content[-1] ^= 1
+    (folder / 'model.safetensors').write_bytes(content)
+    with pytest.raises(CacheError, match='does not fit the config: teacher.weights is'):
+        CachedTeacher(cache, {**config, 'model': str(folder)})
+
+
+def test_the_teachers_weights_need_not_be_at_hand(cache, config):
+    CachedTeacher(cache, {**config, 'model': '/nowhere/vit'})
+    with pytest.raises(CacheError, match="teacher.model is 'vit' in the cache, 'other' here"):
+        CachedTeacher(cache, {**config, 'model': '/nowhere/other'})
+
+
+def test_the_identity_of_a_tag_needs_no_network():
+    config = dict(model='ViT-B-16', pretrained='openai', extractor=dict(type='maskclip'), concepts=['cat'])
+    identity = teacher_identity(config)
+    assert (identity['model'], identity['pretrained'], identity['weights']) == ('ViT-B-16', 'openai', None)
+    assert identity['templates'] == ['a photo of a {}.']
+
+
+def test_a_weights_file_is_known_by_what_is_in_it(tmp_path):
+    config = dict(model='ViT-B-16', extractor=dict(type='maskclip'), concepts=['cat'])
+    for name in 'ab':
+        np.save(tmp_path / f'{name}.npy', np.arange(3))
+    first, second = (teacher_identity({**config, 'pretrained': str(tmp_path / f'{n}.npy')}) for n in 'ab')
+    assert first == second
+    assert first['weights'] is not None

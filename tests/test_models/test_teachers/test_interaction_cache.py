@@ -1,0 +1,237 @@
+import json
+import multiprocessing
+import os
+import pickle
+import signal
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from lfi.models.teachers import CacheError, CacheManifest, CacheWriter, InteractionCache
+from lfi.models.teachers.interaction_cache import keys_of, name_parts, shard_size
+from lfi.structures import pack
+
+PATHS = [f'/data/set/{split}/{i}.jpg' for split in 'ab' for i in range(5)]
+
+
+@pytest.fixture
+def records(make_maps):
+    return pack(make_maps(shape=(len(PATHS), 2, 3, 4, 4)))
+
+
+@pytest.fixture
+def manifest(records):
+    return CacheManifest(
+        teacher=dict(model='vit', concepts=['cat', 'dog'], weights='abc'),
+        data='123',
+        num_images=len(PATHS),
+        shard_size=4,
+        name_parts=2,
+        layers=(3, 5),
+        directions=('positions', 'concepts'),
+        record=tuple(records.dtype.descr),
+    )
+
+
+def open_writer(folder, manifest):
+    return CacheWriter(folder, manifest, keys_of(PATHS, 2), np.eye(2, dtype=np.float32))
+
+
+@pytest.fixture
+def folder(tmp_path, manifest, records):
+    writer = open_writer(tmp_path / 'cache', manifest)
+    for shard in range(manifest.num_shards):
+        writer.write(shard, records[manifest.rows(shard).start : manifest.rows(shard).stop])
+    return tmp_path / 'cache'
+
+
+def test_records_come_back_by_name_wherever_the_data_lie(folder, records, manifest):
+    cache = InteractionCache(folder)
+    assert cache.manifest.difference(manifest) is None
+    np.testing.assert_array_equal(cache.texts, np.eye(2))
+    order = [7, 0, 9, 9, 3]
+    moved = [PATHS[i].replace('/data/set', 'elsewhere') for i in order]
+    assert cache.read(moved).tobytes() == records[order].tobytes()
+
+
+def test_an_unknown_image_is_named(folder):
+    with pytest.raises(CacheError, match=r'has no maps of c/0.jpg: it was written for other data'):
+        InteractionCache(folder).read([PATHS[0], 'c/0.jpg'])
+
+
+def test_records_are_memory_mapped(folder):
+    cache = InteractionCache(folder)
+    assert isinstance(cache.shard(0), np.memmap)
+    assert not cache.shard(0).flags.writeable
+
+
+# ---- writing --------------------------------------------------------------------------------------------
+
+
+def test_what_is_written_is_kept(folder, manifest):
+    (folder / 'shard-00001.blake2b').unlink()
+    writer = open_writer(folder, manifest)
+    assert [writer.is_done(shard) for shard in range(3)] == [True, False, True]
+    with pytest.raises(CacheError, match='is unfinished: 1 of 3 shards are missing, the first is 1'):
+        InteractionCache(folder)
+
+
+@pytest.mark.parametrize(
+    ('field', 'value', 'message'),
+    [
+        ('data', '456', "data is '123' in the cache, '456' here"),
+        ('layers', (3,), 'layers has 2 entries in the cache, 1 here'),
+        (
+            'teacher',
+            dict(model='vit', concepts=['cat', 'cow'], weights='abc'),
+            r"teacher.concepts\[1\] is 'dog'",
+        ),
+        (
+            'teacher',
+            dict(model='vit', concepts=['cat', 'dog']),
+            "teacher.weights is 'abc' in the cache, None",
+        ),
+    ],
+)
+def test_a_folder_of_other_maps_is_left_alone(folder, manifest, field, value, message):
+    other = CacheManifest(**{**vars(manifest), field: value})
+    with pytest.raises(CacheError, match=f'holds other maps: {message}'):
+        open_writer(folder, other)
+    InteractionCache(folder)
+
+
+# ---- what is torn, foreign or hostile -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize('damage', ['cut', 'flip a bit', 'empty', 'remove'])
+def test_a_damaged_shard_is_named_when_it_is_read_and_can_be_written_anew(folder, manifest, records, damage):
+    path = folder / 'shard-00001.npy'
+    content = bytearray(path.read_bytes())
+    if damage == 'flip a bit':
+        content[-5] ^= 1
+    path.write_bytes(content[:-7] if damage == 'cut' else b'' if damage == 'empty' else content)
+    if damage == 'remove':
+        path.unlink()
+    cache = InteractionCache(folder)
+    cache.read(PATHS[:4])
+    with pytest.raises(
+        CacheError, match=r'shard-00001.npy is torn or was changed.*Remove shard-00001.blake2b'
+    ):
+        cache.read(PATHS[4:5])
+    (folder / 'shard-00001.blake2b').unlink()
+    open_writer(folder, manifest).write(1, records[4:8])
+    assert InteractionCache(folder).read(PATHS).tobytes() == records.tobytes()
+
+
+@pytest.mark.parametrize('name', ['keys.npy', 'texts.npy'])
+def test_a_damaged_array_is_named(folder, name):
+    (folder / name).write_bytes((folder / name).read_bytes()[:-3])
+    with pytest.raises(CacheError, match=f'{name} is missing or torn'):
+        InteractionCache(folder)
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('', 'is torn, or no manifest'),
+        ('{"version": 1}', 'is torn, or no manifest'),
+        ('[1, 2]', 'is torn, or no manifest'),
+        ('{"version": 9}', 'has the format 9, this version of lfi reads 1'),
+    ],
+)
+def test_a_damaged_manifest_is_named(folder, text, message):
+    (folder / 'manifest.json').write_text(text)
+    with pytest.raises(CacheError, match=message):
+        InteractionCache(folder)
+
+
+def test_a_folder_without_a_manifest_is_no_cache(tmp_path):
+    with pytest.raises(CacheError, match='is no cache of interaction maps: it has no manifest.json'):
+        InteractionCache(tmp_path)
+
+
+class Bomb:
+    def __reduce__(self):
+        return print, ('executed',)
+
+
+def test_a_pickle_is_not_executed(folder, capsys):
+    np.save(folder / 'texts.npy', np.array([Bomb()], dtype=object), allow_pickle=True)
+    for content in ((folder / 'texts.npy').read_bytes(), pickle.dumps(Bomb())):
+        (folder / 'texts.npy').write_bytes(content)
+        with pytest.raises(CacheError, match='texts.npy is missing or torn'):
+            InteractionCache(folder)
+    assert 'executed' not in capsys.readouterr().out
+
+
+def test_records_of_another_kind_are_refused(folder):
+    content = json.loads((folder / 'manifest.json').read_text())
+    content['record'] = content['record'][:-1]
+    (folder / 'manifest.json').write_text(json.dumps(content))
+    with pytest.raises(CacheError, match='does not hold the records that the manifest names'):
+        InteractionCache(folder).read(PATHS)
+
+
+# ---- names ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ('paths', 'parts'),
+    [
+        (['/r/a/1.jpg', '/r/a/2.jpg'], 2),
+        (['/r/a/1.jpg', '/r/b/1.jpg'], 2),
+        (['/r/x/a/1.jpg', '/r/y/a/1.jpg'], 3),
+        (['1.jpg', '2.jpg'], 2),
+    ],
+)
+def test_as_few_parts_of_a_path_as_tell_the_images_apart(paths, parts):
+    assert name_parts(paths) == parts
+    assert len(set(keys_of(paths, parts).tolist())) == len(paths)
+
+
+def test_an_image_that_comes_twice_is_refused():
+    with pytest.raises(CacheError, match='an image comes twice'):
+        name_parts(['a/1.jpg', 'a/1.jpg'])
+
+
+@given(st.integers(1, 10**7))
+def test_there_are_few_shards_and_small_ones(num_images):
+    size = shard_size(num_images)
+    assert -(-num_images // size) <= 256
+    assert size <= max(256, num_images // 256 + 1)
+
+
+# ---- killed at any moment ------------------------------------------------------------------------------
+
+
+def write_all(folder, manifest, records):
+    writer = open_writer(folder, manifest)
+    for shard in range(manifest.num_shards):
+        if not writer.is_done(shard):
+            writer.write(shard, records[manifest.rows(shard).start : manifest.rows(shard).stop])
+
+
+def test_what_a_killed_writer_left_is_whole_or_written_anew(tmp_path, manifest, records):
+    manifest = replace(manifest, shard_size=1)
+    rng = np.random.default_rng(0)
+    started = time.monotonic()
+    write_all(tmp_path / 'undisturbed', manifest, records)
+    whole = time.monotonic() - started
+    fork = multiprocessing.get_context('fork')
+    partly = 0
+    for trial in range(20):
+        folder = tmp_path / str(trial)
+        writer = fork.Process(target=write_all, args=(folder, manifest, records))
+        writer.start()
+        time.sleep(rng.uniform(0, 1.5 * whole))
+        os.kill(writer.pid, signal.SIGKILL)
+        writer.join()
+        done = {path.name: path.stat().st_mtime_ns for path in folder.glob('*.blake2b')}
+        partly += 0 < len(done) < manifest.num_shards
+        write_all(folder, manifest, records)
+        assert InteractionCache(folder).read(PATHS).tobytes() == records.tobytes()
+        assert all((folder / name).stat().st_mtime_ns == written for name, written in done.items())
+    assert partly > 2

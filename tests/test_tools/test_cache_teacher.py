@@ -1,0 +1,107 @@
+"""`tools/cache_teacher.py` on embedded data, and training from what it wrote."""
+
+import json
+import re
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+
+CONFIG = 'classification/lfi_vit-tiny_shapes.py'
+SMALL = [
+    'train_cfg.max_epochs=1',
+    'train_dataloader.dataset.num_images=600',
+    'train_dataloader.num_workers=0',
+    'train_dataloader.persistent_workers=False',
+    'val_dataloader.dataset.num_images=40',
+    'val_dataloader.num_workers=0',
+    'val_dataloader.persistent_workers=False',
+    'default_hooks.logger.interval=1',
+    'model.teacher.max_concepts=4',
+]
+
+
+@pytest.fixture(scope='module')
+def arguments(config_path):
+    return [config_path(CONFIG), '--out', 'cache', '--num-workers', '0', '--cfg-options', *SMALL]
+
+
+@pytest.fixture(scope='module')
+def written(tool_command, tool_env, arguments, tmp_path_factory):
+    """An undisturbed cache, and what the tool printed. Do not write into it."""
+    folder = tmp_path_factory.mktemp('undisturbed')
+    command = tool_command('cache_teacher.py', *arguments)
+    process = subprocess.run(command, cwd=folder, env=tool_env, capture_output=True, text=True, check=True)
+    return folder / 'cache', process.stderr + process.stdout
+
+
+@pytest.fixture
+def cache(written, tmp_path):
+    """A copy of it, as `cache` in the folder where tools run."""
+    return shutil.copytree(written[0], tmp_path / 'cache')
+
+
+def content(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_it_says_how_far_it_is_and_what_it_wrote(written):
+    folder, out = written
+    assert '600/600' in out and 'images/s' in out
+    assert re.search(r'cache: maps of 600 images, [\d.]+ MB', out)
+    manifest = json.loads((folder / 'manifest.json').read_text())
+    assert manifest['teacher']['model'] == 'shapes-tiny' and manifest['teacher']['weights']
+    assert (manifest['num_images'], manifest['shard_size']) == (600, 256)
+
+
+def test_a_whole_cache_passes_the_verification_and_a_changed_one_does_not(run_tool, arguments, cache):
+    out = run_tool('cache_teacher.py', *arguments, '--verify', '64')
+    assert re.search(r'3 shards match their checksums; of 64 images .* 0\.\d+ quantisation steps: fine', out)
+    shard = cache / 'shard-00001.npy'
+    shard.write_bytes(shard.read_bytes()[:-1] + b'x')
+    out = run_tool('cache_teacher.py', *arguments, '--verify', code=1)
+    assert 'shard-00001.npy is torn or was changed' in out
+
+
+def test_training_from_the_cache(run_tool, config_path, cache, tmp_path):
+    options = [*SMALL, 'model.teacher_cache=cache']
+    out = run_tool('train.py', config_path(CONFIG), '--work-dir', 'run', '--cfg-options', *options)
+    assert re.search(r'loss_positions: [\d.]+', out) and (tmp_path / 'run/epoch_1.pth').is_file()
+
+
+def test_another_teachers_cache_is_left_alone(run_tool, arguments, config_path, cache):
+    other = 'model.teacher.max_concepts=5'
+    options = [*SMALL, 'model.teacher_cache=cache', other]
+    out = run_tool('train.py', config_path(CONFIG), '--cfg-options', *options, code=1)
+    assert 'cache does not fit the config: teacher.max_concepts is 4 in the cache, 5 here' in out
+    out = run_tool('cache_teacher.py', *arguments, other, code=1)
+    assert 'error: cache holds other maps: teacher.max_concepts is 4 in the cache, 5 here' in out
+
+
+def test_a_killed_run_goes_on_and_gives_the_same_cache(
+    run_tool, tool_command, tool_env, arguments, written, tmp_path
+):
+    command = tool_command('cache_teacher.py', *arguments)
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=tool_env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        while not (tmp_path / 'cache/shard-00000.blake2b').exists():
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+    assert len(list((tmp_path / 'cache').glob('*.blake2b'))) < 3
+    run_tool('cache_teacher.py', *arguments)
+    assert content(tmp_path / 'cache') == content(written[0])
+
+
+def test_two_processes_share_the_work(run_tool, arguments, written, tmp_path):
+    run_tool('dist_cache_teacher.sh', arguments[0], '2', *arguments[1:])
+    assert content(tmp_path / 'cache') == content(written[0])
+
+
+def test_a_config_without_a_teacher_is_an_error_of_one_line(run_tool, config_path):
+    control = config_path('controls/task-loss_vit-tiny_shapes.py')
+    out = run_tool('cache_teacher.py', control, '--out', 'cache', code=1)
+    assert out.splitlines()[-1] == 'error: the config has no model.teacher to ask'
