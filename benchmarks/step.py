@@ -1,4 +1,4 @@
-"""What LFI costs: one training step against the task-only step plus one plain forward of the teacher.
+"""What LFI costs: one training step, the teacher online or cached, against the task-only step.
 
     python benchmarks/step.py                    # ViT-B/16 and CLIP ViT-B/16, random weights
     python benchmarks/step.py --teacher FOLDER --extractor dense --teacher-size 160 \
@@ -8,11 +8,17 @@
 from __future__ import annotations
 
 import argparse
+import tempfile
+from pathlib import Path
 
 import lfi  # noqa: F401
 import torch
 from lfi.models import InteractionQueryViT
+from lfi.models.distill import pixel_format
+from lfi.models.teachers import CacheManifest, CacheWriter, teacher_identity
+from lfi.models.teachers.interaction_cache import keys_of
 from lfi.registry import MODELS
+from lfi.structures import pack
 from mmengine.registry import init_default_scope
 from mmpretrain.structures import DataSample
 from pairs import HEADER, machine, time_pairs
@@ -38,7 +44,7 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def build(args: argparse.Namespace, lfi_model: bool, backbone: str) -> torch.nn.Module:
+def build(args: argparse.Namespace, lfi_model: bool, backbone: str, **lfi_arguments) -> torch.nn.Module:
     width = InteractionQueryViT.arch_zoo[args.arch]['embed_dims']
     cfg = dict(
         type='lfi.LFIImageClassifier' if lfi_model else 'mmpretrain.ImageClassifier',
@@ -58,8 +64,29 @@ def build(args: argparse.Namespace, lfi_model: bool, backbone: str) -> torch.nn.
                 allow_random=True,
             ),
             readout=dict(text_dims=512),
+            **lfi_arguments,
         )
     return MODELS.build(cfg).train()
+
+
+def write_cache(folder: str, model: torch.nn.Module, data: dict) -> None:
+    """Keep the teacher's maps of a batch, as tools/cache_teacher.py does."""
+    samples = data['data_samples']
+    labels = model.image_labels(samples, len(model.teacher.bank))
+    maps = model.teacher(data['inputs'], pixel_format(model.data_preprocessor), labels)
+    records = pack(maps)
+    manifest = CacheManifest(
+        teacher=teacher_identity(model._teacher_cfg),
+        data='',
+        num_images=len(samples),
+        shard_size=len(samples),
+        name_parts=2,
+        layers=maps.layers,
+        directions=maps.directions,
+        record=tuple(records.dtype.descr),
+    )
+    keys = keys_of([sample.img_path for sample in samples], manifest.name_parts)
+    CacheWriter(Path(folder), manifest, keys, model.teacher.texts.cpu().numpy()).write(0, records)
 
 
 def main() -> None:
@@ -72,13 +99,20 @@ def main() -> None:
     plain_student = build(args, False, 'VisionTransformer').to(device)
     shape = (args.img_size, args.img_size)
     samples = [
-        DataSample(metainfo=dict(img_shape=shape)).set_gt_label(i % args.num_classes)
+        DataSample(metainfo=dict(img_shape=shape, img_path=f'batch/{i}.jpg')).set_gt_label(
+            i % args.num_classes
+        )
         for i in range(args.batch_size)
     ]
+    for sample in samples:
+        sample.set_field(torch.eye(2, 3), 'view')
     raw = dict(
         inputs=torch.randint(0, 256, (args.batch_size, 3, *shape), dtype=torch.uint8), data_samples=samples
     )
     data = ours.data_preprocessor(raw, training=True)
+    folder = tempfile.TemporaryDirectory()
+    write_cache(folder.name, ours, data)
+    cached = build(args, True, 'lfi.InteractionQueryViT', teacher_cache=folder.name).to(device)
     visual = ours.teacher.to(device).visual
     teacher_images = torch.randn(args.batch_size, 3, *ours.teacher.input_size, device=device).contiguous(
         memory_format=torch.channels_last
@@ -105,15 +139,16 @@ def main() -> None:
         f'px by {args.extractor}, batch {args.batch_size}, {args.num_classes} concepts, {machine()}\n'
     )
     print(HEADER)
-    peers = {
-        'LFI step / (same student, task loss alone + teacher forward)': lambda: step_and_teacher(
-            same_student
-        ),
-        'LFI step / (plain ViT, task loss alone + teacher forward)': lambda: step_and_teacher(plain_student),
-        'LFI step / (plain ViT, task loss alone)': lambda: step(plain_student),
+    task_only, task_only_plain = 'same student, task loss alone', 'plain ViT, task loss alone'
+    pairs = {
+        f'LFI step / ({task_only} + teacher forward)': (ours, lambda: step_and_teacher(same_student)),
+        f'LFI step / ({task_only_plain} + teacher forward)': (ours, lambda: step_and_teacher(plain_student)),
+        f'LFI step / ({task_only_plain})': (ours, lambda: step(plain_student)),
+        f'LFI step, cached teacher / ({task_only})': (cached, lambda: step(same_student)),
+        f'LFI step, cached teacher / ({task_only_plain})': (cached, lambda: step(plain_student)),
     }
-    for name, peer in peers.items():
-        print(time_pairs(lambda: step(ours), peer, args.rounds).row(name), flush=True)
+    for name, (model, peer) in pairs.items():
+        print(time_pairs(lambda model=model: step(model), peer, args.rounds).row(name), flush=True)
 
 
 if __name__ == '__main__':
