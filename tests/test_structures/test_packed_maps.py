@@ -77,3 +77,9 @@ def test_records_of_several_batches_can_be_joined():
     first, second = maps_of(1, 0, seed=1), maps_of(1, 0, seed=2)
     joined = np.concatenate([pack(first), pack(second)])
     assert unpack(joined, (4, 7), ('positions',), 'cpu').logits[3:].equal(kept(second).logits)
+
+
+def test_a_single_image_of_an_odd_size_comes_back():
+    maps = maps_of(1, 0, shape=(1, 2, 3, 2, 5))
+    assert pack(maps).dtype.itemsize % 4
+    assert kept(maps).logits.shape == (1, 2, 3, 2, 5)

@@ -57,7 +57,7 @@ def unpack(
     """Maps of the records (B,), on a device; they travel there as uint8."""
 
     def to_device(name: str) -> torch.Tensor:
-        return torch.from_numpy(np.ascontiguousarray(records[name])).to(device, non_blocking=True)
+        return torch.from_numpy(records[name].copy()).to(device, non_blocking=True)
 
     low, step = to_device('low')[..., None, None], to_device('step')[..., None, None]
     logits = torch.addcmul(low, step, to_device('logits').float())  # [B, L, M, H, W]
