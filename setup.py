@@ -32,7 +32,8 @@ setup(
     extras_require={
         'onedl': requirements('onedl'),
         'openmmlab': requirements('openmmlab'),
+        'multimodal': requirements('multimodal'),
         'tests': requirements('tests'),
-        'all': requirements('onedl') + requirements('tests'),
+        'all': requirements('onedl') + requirements('multimodal') + requirements('tests'),
     },
 )

@@ -27,6 +27,23 @@ TEACHERS = {
         text_cfg=TEXT,
         quick_gelu=True,
     ),
+    'coca': dict(
+        embed_dim=24,
+        vision_cfg=dict(
+            image_size=32,
+            layers=2,
+            width=32,
+            head_width=8,
+            patch_size=8,
+            attentional_pool=True,
+            attn_pooler_queries=6,
+            attn_pooler_heads=2,
+            output_tokens=True,
+        ),
+        text_cfg=dict(TEXT, width=24, embed_cls=True, output_tokens=True),
+        multimodal_cfg=dict(context_length=16, width=24, heads=2, layers=3),
+        custom_text=True,
+    ),
     **{
         f'cnn_{name}': dict(
             embed_dim=24,
@@ -108,7 +125,12 @@ def write_teacher(folder, config, seed=0):
     (folder / 'open_clip_config.json').write_text(text)
     torch.manual_seed(seed)
     config = json.loads(text)['model_cfg']
-    model = (open_clip.CustomTextCLIP if config.pop('custom_text', False) else open_clip.CLIP)(**config)
+    custom_text = config.pop('custom_text', False)
+    kind = open_clip.CustomTextCLIP if custom_text else open_clip.CLIP
+    model = (open_clip.CoCa if 'multimodal_cfg' in config else kind)(**config)
+    if hasattr(model, 'text_decoder'):
+        # open_clip leaves it uninitialised.
+        torch.nn.init.normal_(model.text_decoder.text_projection)
     for parameter in model.parameters():
         # Biases and norms start at 0 and 1, which would hide a forgotten one.
         if parameter.ndim == 1:

@@ -184,9 +184,17 @@ def test_as_many_max_concepts_as_the_bank_holds_is_the_whole_bank(make_teacher):
         assert torch.equal(maps.logits, make_teacher()(inputs, RGB).logits)
 
 
-@pytest.mark.parametrize(('size', 'grid'), [(None, (4, 4)), (96, (3, 3)), ([64, 128], (2, 4))])
-def test_input_size_sets_what_the_tower_sees(make_teacher, seen, size, grid):
-    teacher = make_teacher('vit' if size is None else 'cnn_test_resnet', input_size=size)
+@pytest.mark.parametrize(
+    ('model', 'size', 'grid'),
+    [
+        ('vit', None, (4, 4)),
+        ('vit', [64, 48], (8, 6)),
+        ('cnn_test_resnet', 96, (3, 3)),
+        ('cnn_test_resnet', [64, 128], (2, 4)),
+    ],
+)
+def test_input_size_sets_what_the_tower_sees(make_teacher, seen, model, size, grid):
+    teacher = make_teacher(model, input_size=size)
     images = seen(teacher)
     maps = teacher(batch(1, 3, 50, 70), RGB)
     assert tuple(images[0].shape[-2:]) == teacher.input_size
@@ -223,7 +231,7 @@ def test_autocast_keeps_maps_in_float32_and_close(make_teacher):
         (dict(max_concepts=0), 'max_concepts=0 must be at least 1, or None for the whole bank'),
         (
             dict(extractor=dict(type='gradcam')),
-            r"extractor.type='gradcam' is unknown; choose from \[.*'clearclip', 'dense',.*'maskclip'.*\]",
+            r"extractor.type='gradcam' is unknown; choose from \[.*'clearclip', 'coca', 'dense',.*\]",
         ),
         (dict(extractor=dict()), 'extractor.type=None is unknown; choose from'),
         (

@@ -33,14 +33,16 @@ class PixelFormat:
 
 @MODELS.register_module()
 class VLMAttentionTeacher:
-    """Interaction maps of a frozen open_clip model.
+    """Interaction maps of a frozen open_clip model, or of mmpretrain's BLIP.
 
     It is no `nn.Module`: it is in no state dict, optimizer or DDP bucket, stays in eval mode, and follows
-    the device of its input. The text tower is used once, for the concepts, and freed.
+    the device of its input. The text tower is used once, for the concepts, and freed; of the rest only what
+    the extractor reads is kept.
 
     Args:
-        model: an open_clip model name ('ViT-B-16'), a folder with `open_clip_config.json` and weights, or
-            a teacher that ships with the package ('shapes-tiny').
+        model: an open_clip model name ('ViT-B-16'), a folder with `open_clip_config.json` and weights, a
+            teacher that ships with the package ('shapes-tiny'), or BLIP
+            ('mmpretrain:blip-base_3rdparty_retrieval').
         pretrained: for a model name, a local weights file or one of open_clip's tags ('openai').
         extractor: config of a registered extractor, such as `dict(type='maskclip')`.
         concepts: the texts to look for, the task's classes first and in its order; or a data set that
@@ -54,8 +56,8 @@ class VLMAttentionTeacher:
         allow_random: accept random weights, for tests. Defaults to False.
 
     Raises:
-        FileNotFoundError, ValueError, RuntimeError: as `load_vlm` and `ConceptBank.encode` say; and
-            ValueError for an unknown extractor, or one that does not fit the model.
+        FileNotFoundError, ValueError, RuntimeError, ImportError: as `load_vlm` and `ConceptBank.encode` say;
+            and ValueError for an unknown extractor, or one that does not fit the model.
     """
 
     def __init__(
@@ -85,7 +87,9 @@ class VLMAttentionTeacher:
             self.bank = ConceptBank.encode(names, templates, lambda texts: vlm.encode_text(tokenizer(texts)))
         self.visual = vlm.visual.to(memory_format=torch.channels_last)
         self.logit_scale = vlm.logit_scale.exp().item()
-        self.extractor = extractor_type(self.visual, **{k: v for k, v in extractor.items() if k != 'type'})
+        del extractor['type']
+        self.extractor = extractor_type.from_vlm(vlm, tokenizer, self.bank, **extractor)
+        self.map_scale = self.logit_scale if self.extractor.cosines else 1.0
         preprocess = self.visual.preprocess_cfg
         self.mean, self.std = preprocess['mean'], preprocess['std']
         self.input_size = _pair(input_size or preprocess['size'])
@@ -99,7 +103,7 @@ class VLMAttentionTeacher:
     def to(self, device: torch.device) -> VLMAttentionTeacher:
         """Move to a device, where it is not there yet."""
         if self._texts.device != device:
-            self.visual.to(device)
+            self.extractor.to(device)
             self._texts = self._texts.to(device)
         return self
 
@@ -126,14 +130,14 @@ class VLMAttentionTeacher:
                 Defaults to all of it.
 
         Returns:
-            Maps of M concepts, or of M + 1 with `max_concepts`, of which the last is `REST`. Their logits
-            are scaled as the model's own image-text logits. Presence is the larger of the label and the
+            Maps of M concepts, or of M + 1 with `max_concepts`, of which the last is `REST`. Cosines are
+            scaled as the model's own image-text logits. Presence is the larger of the label and the
             teacher's own probability of the concept.
         """
         self.to(inputs.device)
         images = self._prepare(inputs, pixels, valid_sizes)
         maps, pooled = self.extractor(images, self._texts)
-        maps = self.logit_scale * maps.float()  # [B, L, C, h, w]
+        maps = self.map_scale * maps.float()  # [B, L, C, h, w]
         with torch.autocast(inputs.device.type, enabled=False):
             scores = self.logit_scale * pooled.float() @ self._texts.T  # [B, C]
         presence = scores.softmax(-1)

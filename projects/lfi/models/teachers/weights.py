@@ -1,15 +1,20 @@
-"""Finding and loading an open_clip model, with errors that say what is wrong."""
+"""Finding and loading a VLM, with errors that say what is wrong."""
 
 from __future__ import annotations
 
 import logging
 import pickle
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import open_clip
+import torch
 from safetensors import SafetensorError
-from torch import nn
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from .blip import BlipTokenizer, BlipVLM
 
 EMBEDDED = Path(__file__).parent / 'embedded'
 """open_clip folders that ship with the package, by name."""
@@ -17,21 +22,25 @@ EMBEDDED = Path(__file__).parent / 'embedded'
 
 def load_vlm(
     model: str, pretrained: str | None, allow_random: bool
-) -> tuple[nn.Module, open_clip.SimpleTokenizer]:
-    """Load an open_clip model and its tokenizer.
+) -> tuple[nn.Module, Callable[[list[str]], Tensor]]:
+    """Load a VLM and its tokenizer.
 
     Args:
-        model: an open_clip model name ('ViT-B-16'), a folder with `open_clip_config.json` and weights, or
-            the name of a teacher that ships with the package ('shapes-tiny').
+        model: an open_clip model name ('ViT-B-16'), a folder with `open_clip_config.json` and weights, the
+            name of a teacher that ships with the package ('shapes-tiny'), or 'mmpretrain:' with the name or
+            the config file of a BLIP for retrieval ('mmpretrain:blip-base_3rdparty_retrieval').
         pretrained: for a model name, a local weights file or one of open_clip's tags ('openai'). Must be
-            None for a folder, which holds its weights.
+            None for a folder, which holds its weights, and a file for BLIP.
         allow_random: with a model name and `pretrained=None`, accept random weights.
 
     Raises:
         FileNotFoundError: if a folder, its config or a weights file is missing.
         ValueError: if the model is unknown, no weights are named, or weights do not fit the model.
-        RuntimeError: if the weights of a tag cannot be fetched.
+        RuntimeError: if the weights of a tag, or BLIP's vocabulary, cannot be fetched.
+        ImportError: if mmpretrain lacks what BLIP needs.
     """
+    if model.startswith('mmpretrain:'):
+        return _load_blip(model, pretrained, allow_random)
     folder = _folder(model)
     if folder is not None:
         if pretrained is not None:
@@ -55,6 +64,56 @@ def load_vlm(
     except (RuntimeError, OSError, KeyError, EOFError, pickle.UnpicklingError, SafetensorError) as error:
         raise _explain(error, model, pretrained, folder) from error
     return vlm.eval().requires_grad_(False), open_clip.get_tokenizer(name)
+
+
+def _load_blip(model: str, pretrained: str | None, allow_random: bool) -> tuple[BlipVLM, BlipTokenizer]:
+    from mmpretrain.utils import dependency
+
+    if not dependency.WITH_MULTIMODAL:
+        raise ImportError(f"model={model!r} needs what `pip install 'lfi[multimodal]'` brings")
+    from mmpretrain import get_model
+    from mmpretrain.models.multimodal import BlipRetrieval
+
+    if pretrained is None and not allow_random:
+        raise ValueError(
+            f'pretrained=None: the teacher {model} would have random weights. Name a weights file; random '
+            'weights need allow_random=True'
+        )
+    name = model.removeprefix('mmpretrain:')
+    for kind, file in (('weights', pretrained), ('config', name if name.endswith('.py') else None)):
+        if file is not None and not Path(file).is_file():
+            raise FileNotFoundError(f'teacher {kind} not found: {file}')
+    try:
+        blip = get_model(name)
+    except (OSError, ImportError, TypeError) as error:
+        # A vocabulary that is not at hand ends in any of these.
+        raise RuntimeError(
+            f'{model} could not be built: {error}. Where its vocabulary cannot be fetched, give a config '
+            "file whose tokenizer's name_or_path is a folder with vocab.txt"
+        ) from error
+    if not isinstance(blip, BlipRetrieval):
+        raise ValueError(f'model={model!r} is a {type(blip).__name__}, not a BLIP for retrieval')
+    if pretrained is not None:
+        _load_blip_weights(blip, model, pretrained)
+    return BlipVLM(blip).eval().requires_grad_(False), BlipTokenizer(blip)
+
+
+def _load_blip_weights(blip: nn.Module, model: str, pretrained: str) -> None:
+    read = ('vision_backbone', 'vision_neck', 'text_backbone', 'text_neck', 'temp')
+    try:
+        if pretrained.endswith('.safetensors'):
+            state = load_file(pretrained)
+        else:
+            state = torch.load(pretrained, map_location='cpu', weights_only=True)
+        state = state.get('state_dict', state)
+        state = {name: value for name, value in state.items() if name.split('.')[0] in read}
+        missing = blip.load_state_dict(state, strict=False).missing_keys
+    except (RuntimeError, OSError, EOFError, pickle.UnpicklingError, SafetensorError) as error:
+        raise _explain(error, model, None, Path(pretrained)) from error
+    # Positions are counted, not learnt.
+    missing = [name for name in missing if name.split('.')[0] in read and 'position_ids' not in name]
+    if missing:
+        raise _explain(ValueError(f'they lack {missing}'), model, None, Path(pretrained))
 
 
 def _folder(model: str) -> Path | None:

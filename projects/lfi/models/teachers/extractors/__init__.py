@@ -1,6 +1,24 @@
 from .base import DenseExtractor, Extractor
+from .blip import BlipExtractor
 from .clearclip import ClearCLIPExtractor
+from .coca import CoCaExtractor
 from .dense import DenseTrunkExtractor
+from .gem import GEMExtractor
+from .legrad import LeGradExtractor
 from .maskclip import MaskCLIPExtractor
+from .naclip import NACLIPExtractor
+from .words import WordAttentionExtractor
 
-__all__ = ['ClearCLIPExtractor', 'DenseExtractor', 'DenseTrunkExtractor', 'Extractor', 'MaskCLIPExtractor']
+__all__ = [
+    'BlipExtractor',
+    'ClearCLIPExtractor',
+    'CoCaExtractor',
+    'DenseExtractor',
+    'DenseTrunkExtractor',
+    'Extractor',
+    'GEMExtractor',
+    'LeGradExtractor',
+    'MaskCLIPExtractor',
+    'NACLIPExtractor',
+    'WordAttentionExtractor',
+]

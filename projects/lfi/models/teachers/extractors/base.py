@@ -3,25 +3,54 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..concept_bank import ConceptBank
+
 
 class Extractor(ABC):
-    """A way to take interaction maps out of a VLM's image tower.
+    """A way to take interaction maps out of a VLM.
+
+    Most read the image tower alone. One that needs more of the model overrides `from_vlm` and keeps what
+    it needs; the rest of the model is freed.
 
     Args:
-        visual: open_clip's image tower, in eval mode.
+        visual: the image tower, in eval mode.
 
     Raises:
-        ValueError: if the tower is of a kind the extractor cannot read; the message says which can.
+        ValueError: if the model is of a kind the extractor cannot read; the message says which can.
     """
 
     directions: tuple[str, ...] = ('positions', 'concepts')
+    cosines = True
+    """Whether the maps are cosines, which become logits by the model's own scale, or are logits already."""
 
     def __init__(self, visual: nn.Module) -> None:
         self.visual = visual
+
+    @classmethod
+    def from_vlm(
+        cls, vlm: nn.Module, tokenizer: Callable[[list[str]], Tensor], bank: ConceptBank, **options: object
+    ) -> Extractor:
+        """The extractor of a whole model and the concepts it will be asked about.
+
+        Args:
+            vlm: the model, in eval mode, on the CPU.
+            tokenizer: from n texts to their token ids (n, length).
+            bank: the concepts; `texts` of a call are their embeddings.
+            **options: the rest of the extractor's config.
+        """
+        return cls(vlm.visual, **options)
+
+    def to(self, device: torch.device) -> None:
+        """Move all that the maps are read from."""
+        for name, value in list(vars(self).items()):
+            if isinstance(value, (Tensor, nn.Module)):
+                setattr(self, name, value.to(device))
 
     @abstractmethod
     def __call__(self, images: Tensor, texts: Tensor) -> tuple[Tensor, Tensor]:

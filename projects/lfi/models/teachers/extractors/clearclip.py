@@ -7,7 +7,7 @@ from torch import Tensor
 
 from lfi.registry import EXTRACTORS
 
-from .vit import LastBlockExtractor
+from .vit import LastBlockExtractor, merge_heads
 
 
 @EXTRACTORS.register_module(name='clearclip')
@@ -19,5 +19,5 @@ class ClearCLIPExtractor(LastBlockExtractor):
     cosines. It costs less than one plain forward pass, whatever the number of concepts.
     """
 
-    def patch_tokens(self, x: Tensor, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        return self.merge_heads(F.scaled_dot_product_attention(q[:, :, 1:], q, v))
+    def patch_tokens(self, x: Tensor, q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int]) -> Tensor:
+        return merge_heads(self.block, F.scaled_dot_product_attention(q[:, :, 1:], q, v))

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from lfi.registry import EXTRACTORS
 
-from .vit import LastBlockExtractor
+from .vit import LastBlockExtractor, feed_forward, merge_heads
 
 
 @EXTRACTORS.register_module(name='maskclip')
@@ -18,5 +18,6 @@ class MaskCLIPExtractor(LastBlockExtractor):
     the number of concepts.
     """
 
-    def patch_tokens(self, x: Tensor, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        return self.feed_forward(x[:, 1:] + self.block.ls_1(self.merge_heads(v[:, :, 1:])))
+    def patch_tokens(self, x: Tensor, q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int]) -> Tensor:
+        values = merge_heads(self.block, v[:, :, 1:])
+        return feed_forward(self.block, x[:, 1:] + self.block.ls_1(values))

@@ -1,0 +1,61 @@
+"""BLIP: the image-grounded text encoder's cross-attention."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from lfi.registry import EXTRACTORS
+
+from ..blip import BlipVLM
+from ..concept_bank import ConceptBank
+from .vit import patch_grid
+from .words import WordAttentionExtractor
+
+
+@EXTRACTORS.register_module(name='blip')
+class BlipExtractor(WordAttentionExtractor):
+    """A_l is the cross-attention to the patches in layer l of BLIP's image-grounded text encoder.
+
+    It reads the prompt as for image-text matching, its first token being [ENC] (Li et al., "BLIP:
+    Bootstrapping Language-Image Pre-training for Unified Vision-Language Understanding and Generation",
+    ICML 2022, section 3.1).
+
+    What a word looks for depends on the image from the second layer on, so the text encoder runs once for
+    each prompt and image. Its layers and the prompts' token embeddings are kept.
+
+    Raises:
+        ValueError: if the model is not mmpretrain's BLIP, or as the base says.
+    """
+
+    def __init__(self, vlm: nn.Module, tokenizer: Callable[[list[str]], Tensor], bank: ConceptBank) -> None:
+        if not isinstance(vlm, BlipVLM):
+            raise ValueError(
+                "extractor 'blip' reads mmpretrain's BLIP (model='mmpretrain:blip-base_3rdparty_retrieval'), "
+                f"not this model's {type(vlm).__name__}"
+            )
+        super().__init__(vlm, tokenizer, bank)
+        self.layers = vlm.text.encoder.layer
+        self.mask = -1e4 * (self.ids == 0).float()[:, None, None]  # [P, 1, 1, n]
+        grounded = torch.cat((torch.full_like(self.ids[:, :1], vlm.grounded_id), self.ids[:, 1:]), 1)
+        with torch.no_grad():
+            self.tokens = vlm.text.embeddings(grounded)  # [P, n, width]
+
+    def see(self, images: Tensor) -> tuple[tuple[Tensor], tuple[int, int], Tensor]:
+        grid = patch_grid(images, self.visual.patch_size)
+        tokens = self.visual.tokens(images)  # [B, 1 + N, width]
+        return (tokens,), grid, self.visual.pool(tokens)
+
+    def read(self, tokens: Tensor) -> Iterator[Tensor]:
+        x = self.tokens
+        for layer in self.layers:
+            x = layer.attention(x, self.mask)[0]
+            cross = layer.crossattention
+            # Queries do not see one another, so those of all prompts can share the keys.
+            attended, weights, _ = cross.self(
+                x.flatten(0, 1)[None], encoder_hidden_states=tokens[None], output_attentions=True
+            )  # [1, P * n, width], [1, heads, P * n, 1 + N]
+            yield self.of_words(weights[0].mean(0))[:, 1:]
+            x = layer.feed_forward_chunk(cross.output(attended[0].unflatten(0, x.shape[:2]), x))
