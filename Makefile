@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/.installed
 $(INSTALLED): export MMCV_WITH_OPS = 0
 $(INSTALLED): setup.py pyproject.toml $(wildcard requirements/*.txt)
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install -e '.[onedl,multimodal,tests]'
+	$(VENV)/bin/python -m pip install -e '.[all]'
 	touch $@
 
 quickstart: $(INSTALLED)

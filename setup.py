@@ -33,7 +33,8 @@ setup(
         'onedl': requirements('onedl'),
         'openmmlab': requirements('openmmlab'),
         'multimodal': requirements('multimodal'),
+        'captions': requirements('captions'),
         'tests': requirements('tests'),
-        'all': requirements('onedl') + requirements('multimodal') + requirements('tests'),
+        'all': [line for name in ('onedl', 'multimodal', 'captions', 'tests') for line in requirements(name)],
     },
 )

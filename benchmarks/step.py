@@ -72,7 +72,7 @@ def build(args: argparse.Namespace, lfi_model: bool, backbone: str, **lfi_argume
 def write_cache(folder: str, model: torch.nn.Module, data: dict) -> None:
     """Keep the teacher's maps of a batch, as tools/cache_teacher.py does."""
     samples = data['data_samples']
-    labels = model.image_labels(samples, len(model.teacher.bank))
+    labels = model.concept_labels(samples)
     maps = model.teacher(data['inputs'], pixel_format(model.data_preprocessor), labels)
     records = pack(maps)
     manifest = CacheManifest(

@@ -99,7 +99,7 @@ class TeacherJob:
         sizes = [tuple(image.shape[-2:]) for image in batch['inputs']]
         inputs = stack_batch(batch['inputs']).to(self.device, non_blocking=True).float()
         samples = [sample.to(self.device) for sample in batch['data_samples']]
-        labels = self.model.image_labels(samples, len(self.model.teacher.bank))
+        labels = self.model.concept_labels(samples)
         # Images are loaded as BGR, from 0 to 255.
         return self.model.teacher(inputs, PixelFormat((0.0,) * 3, (1.0,) * 3, rgb=False), labels, sizes)
 
@@ -128,10 +128,11 @@ def unaugmented(dataset: ConfigDict) -> ConfigDict:
 
     def kept(pipeline: list[dict]) -> list[dict]:
         steps = (step for t in pipeline for step in (t, *t.get('transforms', ())) if 'type' in step)
+        steps = [step for step in steps if step['type'].split('.')[-1].startswith(('Load', 'Pack'))]
         return [
-            {k: v for k, v in step.items() if k != 'algorithm_keys'}
+            # No view is recorded.
+            {k: [key for key in v if key != 'view'] if k == 'algorithm_keys' else v for k, v in step.items()}
             for step in steps
-            if step['type'].split('.')[-1].startswith(('Load', 'Pack'))
         ]
 
     return ConfigDict(plain(dataset.to_dict()))

@@ -9,7 +9,8 @@ model = dict(
         type='lfi.VLMAttentionTeacher',
         model='shapes-tiny',
         extractor=dict(type='dense'),
-        concepts=dict(type='lfi.Shapes', extra=['background']),
+        concepts=dict(type='lfi.Shapes'),
+        background=['background'],
     ),
     readout=dict(text_dims=96),
 )

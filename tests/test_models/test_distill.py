@@ -240,6 +240,18 @@ def test_labels_single_several_or_mixed_stand_for_the_first_concepts(make_model)
     assert torch.equal(model.image_labels(samples, 6), F.pad(scores, (0, 2)))
 
 
+def test_what_captions_speak_of_joins_the_labels(make_model):
+    model = make_model()
+    inputs, samples = batch()
+    expected = model.image_labels(samples, 6)
+    for sample, concepts in zip(samples, ([4, 5], [], [0])):
+        sample.set_field(torch.tensor(concepts, dtype=torch.int64), 'gt_concepts')
+    expected[0, [4, 5]] = expected[2, 0] = 1
+    assert torch.equal(model.concept_labels(samples), expected)
+    maps, _ = model.predict_interactions(inputs, samples)
+    assert (maps.presence[0, [4, 5]] == 1).all()
+
+
 def test_mixed_images_train_with_their_mixed_labels(make_model, monkeypatch):
     model = make_model(teacher=dict(max_concepts=2))
     mixup = dict(augments=dict(type='Mixup', alpha=1.0))

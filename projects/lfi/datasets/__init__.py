@@ -1,8 +1,18 @@
 """Data sets; they know no model."""
 
+from .caption_phrases import CaptionPhrases
+from .concept_names import concept_names
 from .image_files import ImageFileDataset
 from .shapes import Shapes
 from .tiny_imagenet import TinyImageNet
-from .transforms import RecordView
+from .transforms import LoadCaptionConcepts, RecordView
 
-__all__ = ['ImageFileDataset', 'RecordView', 'Shapes', 'TinyImageNet']
+__all__ = [
+    'CaptionPhrases',
+    'ImageFileDataset',
+    'LoadCaptionConcepts',
+    'RecordView',
+    'Shapes',
+    'TinyImageNet',
+    'concept_names',
+]

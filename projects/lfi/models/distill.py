@@ -102,6 +102,13 @@ class InteractionDistillMixin:
         """The images' labels among the concepts, (B, C) in [0, 1]; the task model says how it keeps them."""
         raise NotImplementedError
 
+    def concept_labels(self, data_samples: Sequence) -> Tensor:
+        """The images' labels, and what their captions speak of (`lfi.LoadCaptionConcepts`), (B, C)."""
+        labels = self.image_labels(data_samples, len(self.teacher.bank))
+        if 'gt_concepts' in data_samples[0]:
+            labels = mark(labels, [sample.gt_concepts for sample in data_samples])
+        return labels
+
     def loss(self, inputs: Tensor, data_samples: Sequence, **kwargs) -> dict[str, Tensor]:
         """The task's losses, joined by the interaction terms."""
         with self.backbone.record_interactions() as record:
@@ -138,7 +145,7 @@ class InteractionDistillMixin:
         self, inputs: Tensor, data_samples: Sequence, grid: tuple[int, int]
     ) -> tuple[InteractionMaps, Tensor]:
         """The teacher's maps on the student's grid, and the images' labels (B, C)."""
-        labels = self.image_labels(data_samples, len(self.teacher.bank))
+        labels = self.concept_labels(data_samples)
         canvas, sizes = tuple(inputs.shape[-2:]), _valid_sizes(inputs, data_samples)
         padded = any(size != canvas for size in sizes)
         area = view_of_top_left(canvas, sizes, inputs.device) if padded else None
@@ -171,9 +178,14 @@ class LFIImageClassifier(InteractionDistillMixin, ImageClassifier):
             labels = torch.stack([sample.gt_score for sample in data_samples]).float()
             return torch.nn.functional.pad(labels, (0, num_concepts - labels.shape[1]))
         labels = torch.zeros(len(data_samples), num_concepts, device=data_samples[0].gt_label.device)
-        for row, sample in zip(labels, data_samples):
-            row[sample.gt_label] = 1
-        return labels
+        return mark(labels, [sample.gt_label for sample in data_samples])
+
+
+def mark(labels: Tensor, concepts: Sequence[Tensor]) -> Tensor:
+    """Set the entries of labels (B, C) that each image's concepts (n,) name to 1, in place."""
+    rows = torch.arange(len(labels)).repeat_interleave(torch.tensor([len(c) for c in concepts]))
+    labels[rows.to(labels.device, non_blocking=True), torch.cat(list(concepts))] = 1
+    return labels
 
 
 def _build(default_type: str, arguments: dict) -> torch.nn.Module:

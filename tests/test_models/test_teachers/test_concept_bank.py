@@ -1,11 +1,9 @@
-"""`ConceptBank` and `concept_names`."""
+"""`ConceptBank`."""
 
 import pytest
 import torch
 import torch.nn.functional as F
 from lfi.models import ConceptBank
-from lfi.models.teachers.concept_bank import concept_names
-from lfi.registry import DATASETS
 
 
 def encode_texts(texts):
@@ -37,9 +35,9 @@ def test_half_precision_texts_give_a_float32_bank():
     ('names', 'templates', 'message'),
     [
         ([], ['{}'], 'concepts is empty'),
-        (['cat', ''], ['{}'], r"concepts must be non-empty strings, got \['cat', ''\]"),
-        (['cat', '  '], ['{}'], 'concepts must be non-empty strings'),
-        (['cat', 3], ['{}'], 'concepts must be non-empty strings'),
+        (['cat', ''], ['{}'], r"concepts and background must be non-empty strings, got \['cat', ''\]"),
+        (['cat', '  '], ['{}'], 'concepts and background must be non-empty'),
+        (['cat', 3], ['{}'], 'concepts and background must be non-empty'),
         (['cat'], [], 'templates must be strings with {} for the concept'),
         (['cat'], ['a {}', 'a photo'], r"templates must be strings with {} .* \['a {}', 'a photo'\]"),
         (['cat'], 'a photo of a {}.', 'templates must be strings with {}'),
@@ -50,29 +48,11 @@ def test_what_cannot_be_embedded_is_refused(names, templates, message):
         ConceptBank.encode(names, templates, encode_texts)
 
 
-def test_names_come_from_a_list_or_from_a_data_set(monkeypatch):
-    class Named:
-        @staticmethod
-        def class_names(data_root, limit=3):
-            return tuple(f'{data_root}{i}' for i in range(limit))
-
-    monkeypatch.setitem(DATASETS.module_dict, 'NamedForTest', Named)
-    assert concept_names(('cat', 'dog')) == ['cat', 'dog']
-    config = dict(type='lfi.NamedForTest', data_root='x', limit=2)
-    assert concept_names(config) == ['x0', 'x1']
-    assert config == dict(type='lfi.NamedForTest', data_root='x', limit=2)
-    assert concept_names({**config, 'extra': ['sky']}) == ['x0', 'x1', 'sky']
-
-
-@pytest.mark.parametrize(
-    ('concepts', 'message'),
-    [
-        (dict(type='lfi.NoSuchData'), r"concepts.type='lfi.NoSuchData' is no data set with class_names\(\)"),
-        (dict(data_root='x'), 'concepts.type=None is no data set'),
-        (dict(type='mmpretrain.CIFAR10'), "concepts.type='mmpretrain.CIFAR10' is no data set"),
-        ('cat', "concepts='cat' must be a list of names"),
-    ],
-)
-def test_a_source_without_names_is_refused(concepts, message):
-    with pytest.raises(ValueError, match=message):
-        concept_names(concepts)
+def test_the_background_comes_last():
+    bank = ConceptBank.encode(['cat', 'dog'], ['a {}'], encode_texts, background=['sky'])
+    assert (bank.names, bank.num_concepts, len(bank)) == (('cat', 'dog', 'sky'), 2, 3)
+    torch.testing.assert_close(bank.embeddings[2], F.normalize(encode_texts(['a sky'])[0], dim=0))
+    with pytest.raises(ValueError, match='concepts and background must be non-empty strings'):
+        ConceptBank.encode(['cat'], ['a {}'], encode_texts, background=[''])
+    with pytest.raises(ValueError, match='concepts is empty'):
+        ConceptBank.encode([], ['a {}'], encode_texts, background=['sky'])

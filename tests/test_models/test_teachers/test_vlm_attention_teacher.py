@@ -42,7 +42,7 @@ def seen(monkeypatch):
             images.append(x)
             return extractor(x, texts)
 
-        spy.directions = extractor.directions
+        spy.directions, spy.cosines = extractor.directions, extractor.cosines
         monkeypatch.setattr(teacher, 'extractor', spy)
         return images
 
@@ -184,6 +184,53 @@ def test_as_many_max_concepts_as_the_bank_holds_is_the_whole_bank(make_teacher):
         assert torch.equal(maps.logits, make_teacher()(inputs, RGB).logits)
 
 
+def test_the_background_competes_and_is_looked_for_with_the_rest_only(make_teacher):
+    inputs, labels = batch(2, 3, 32, 32), torch.eye(2, 6)
+    whole = make_teacher()(inputs, RGB)
+    maps = make_teacher(concepts=NAMES[:4], background=NAMES[4:])(inputs, RGB, labels).check()
+    assert [sorted(row) for row in maps.concepts.tolist()] == [[REST, 0, 1, 2, 3]] * 2
+    assert (maps.concepts[:, -1] == REST).all() and not maps.presence[:, -1].any()
+    order = maps.concepts[:, :-1]
+    torch.testing.assert_close(
+        maps.presence[:, :-1], torch.maximum(whole.presence, labels).gather(1, order), rtol=1e-4, atol=1e-6
+    )
+    rest = whole.logits[:, :, 4:].logsumexp(2)
+    torch.testing.assert_close(maps.logits[:, :, -1], rest, rtol=1e-4, atol=1e-4)
+    few = make_teacher(concepts=NAMES[:4], background=NAMES[4:], max_concepts=2)(inputs, RGB)
+    assert few.concepts.max() < 4 and few.logits.shape[2] == 3
+
+
+def test_a_window_slides_over_an_input_larger_than_the_models_own(make_teacher, seen):
+    teacher = make_teacher(input_size=64, window=dict(size=32, stride=16))
+    images = seen(teacher)
+    inputs = batch(2, 3, 64, 64)
+    maps = teacher(inputs, RGB).check()
+    assert maps.grid == (8, 8)
+    assert [tuple(image.shape) for image in images] == [(2, 3, 32, 32)] * 9
+    corner = make_teacher()(inputs[..., :32, :32], RGB)
+    # Only the first window sees the first two rows and columns of its patches.
+    torch.testing.assert_close(maps.logits[..., :2, :2], corner.logits[..., :2, :2], rtol=1e-4, atol=1e-4)
+    assert (maps.presence >= corner.presence - 1e-5).all()
+
+
+def test_flipping_makes_maps_that_flip_with_the_image(make_teacher):
+    teacher, inputs = make_teacher(flip=True), batch(2, 3, 32, 32)
+    maps, mirror = teacher(inputs, RGB), teacher(inputs.flip(-1), RGB)
+    torch.testing.assert_close(maps.logits, mirror.logits.flip(-1), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(maps.presence, mirror.presence, rtol=1e-4, atol=1e-5)
+
+
+def test_several_scales_are_averaged(make_teacher, seen):
+    teacher = make_teacher(scales=[1, 1.5])
+    images = seen(teacher)
+    inputs = batch(1, 3, 96, 96)
+    maps = teacher(inputs, RGB)
+    assert [tuple(image.shape[-2:]) for image in images] == [(32, 32), (48, 48)]
+    assert maps.grid == (6, 6)
+    single = [make_teacher(input_size=size)(inputs, RGB) for size in (32, 48)]
+    torch.testing.assert_close(maps.presence, (single[0].presence + single[1].presence) / 2)
+
+
 @pytest.mark.parametrize(
     ('model', 'size', 'grid'),
     [
@@ -228,12 +275,20 @@ def test_autocast_keeps_maps_in_float32_and_close(make_teacher):
         (dict(concepts=[]), 'concepts is empty'),
         (dict(concepts='circle'), "concepts='circle' must be a list"),
         (dict(templates=['no place']), 'templates must be strings with {}'),
-        (dict(max_concepts=0), 'max_concepts=0 must be at least 1, or None for the whole bank'),
+        (dict(max_concepts=0), 'max_concepts=0 must be at least 1, or None for all of them'),
         (
             dict(extractor=dict(type='gradcam')),
             r"extractor.type='gradcam' is unknown; choose from \[.*'clearclip', 'coca', 'dense',.*\]",
         ),
         (dict(extractor=dict()), 'extractor.type=None is unknown; choose from'),
+        (dict(scales=[]), r'scales=\[\] must be one or more numbers above 0'),
+        (dict(scales=[1, 0]), r'scales=\[1, 0\] must be one or more numbers above 0'),
+        (dict(window=dict(size=32)), r"window=\{'size': 32\} must have the keys size and stride"),
+        (
+            dict(window=dict(size=32, stride=16), extractor=dict(type='legrad')),
+            'window=.* needs maps that can be compared between windows; those of LeGradExtractor',
+        ),
+        (dict(templates='imagenet'), "templates='imagenet' is unknown"),
         (
             dict(extractor=dict(type='dense')),
             "extractor 'dense' reads open_clip models with a timm CNN trunk",

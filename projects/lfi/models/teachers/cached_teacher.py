@@ -43,8 +43,13 @@ class CachedTeacher:
             raise CacheError(
                 f'{cache} does not fit the config: {found}. Write another by tools/cache_teacher.py'
             )
-        names, templates = tuple(cached['concepts']), tuple(cached['templates'])
-        self.bank = ConceptBank(names, templates, torch.from_numpy(self.cache.texts))
+        background = cached['background']
+        self.bank = ConceptBank(
+            (*cached['concepts'], *background),
+            tuple(cached['templates']),
+            torch.from_numpy(self.cache.texts),
+            len(background),
+        )
         self._texts = self.bank.embeddings
 
     def __deepcopy__(self, memo: dict) -> CachedTeacher:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import json
 from hashlib import blake2b
 from pathlib import Path
 
-from .concept_bank import concept_names
+from lfi.datasets.concept_names import concept_names
+
+from .prompts import prompt_templates
 from .vlm_attention_teacher import VLMAttentionTeacher
 from .weights import _folder as find_folder
 from .weights import _looks_like_file as looks_like_file
@@ -19,9 +22,9 @@ def teacher_identity(config: dict) -> dict:
         config: of a `VLMAttentionTeacher`.
 
     Returns:
-        Plain data: `model`, `pretrained`, `weights` (a digest of the weights' file, with its model's config;
-        None where no such file is at hand), `extractor`, `concepts`, `templates`, `max_concepts` and
-        `input_size`. Folders and files are named by what is in them, not by where they lie.
+        Plain data: the teacher's arguments but `allow_random`, and `weights`: a digest of the weights' file,
+        with its model's config, or None where no such file is at hand. Folders and files are named by what is
+        in them, not by where they lie.
     """
     arguments = {key: value for key, value in config.items() if key != 'type'}
     bound = inspect.signature(VLMAttentionTeacher).bind(**arguments)
@@ -30,8 +33,9 @@ def teacher_identity(config: dict) -> dict:
     del identity['allow_random']
     identity |= _source(identity['model'], identity['pretrained'])
     identity['concepts'] = concept_names(identity['concepts'])
-    identity['templates'] = list(identity['templates'])
-    return identity
+    identity['templates'] = prompt_templates(identity['templates'])
+    # As it is after a round through JSON.
+    return json.loads(json.dumps(identity))
 
 
 def _source(model: str, pretrained: str | None) -> dict:

@@ -9,10 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lfi.datasets.concept_names import concept_names
 from lfi.registry import EXTRACTORS, MODELS
 from lfi.structures import REST, InteractionMaps
 
-from .concept_bank import ConceptBank, concept_names
+from .concept_bank import ConceptBank
+from .looks import Look, in_windows, merge_sizes, mirrored
+from .prompts import prompt_templates
 from .weights import load_vlm
 
 
@@ -46,18 +49,27 @@ class VLMAttentionTeacher:
         pretrained: for a model name, a local weights file or one of open_clip's tags ('openai').
         extractor: config of a registered extractor, such as `dict(type='maskclip')`.
         concepts: the texts to look for, the task's classes first and in its order; or a data set that
-            names them, `dict(type='lfi.TinyImageNet', data_root=...)`.
-        templates: prompts with `{}` for the concept; their embeddings are averaged.
-            Defaults to ('a photo of a {}.',).
+            names them, `dict(type='lfi.TinyImageNet', data_root=...)`, as `concept_names` says.
+        background: texts for what is none of the concepts, such as 'sky' or 'wall'. They compete with the
+            concepts, and are looked for together with those that are not asked about, never alone.
+            Defaults to ().
+        templates: prompts with `{}` for the concept, whose embeddings are averaged; or the name of an
+            ensemble, 'openai' (80 prompts) or 'simple' (7). Defaults to ('a photo of a {}.',).
         max_concepts: M, how many concepts an image is asked about: its labels, then the teacher's own top
-            ones. With fewer than the bank, one more map stands for all others together.
-            None asks about the whole bank. Defaults to None.
-        input_size: the height and width images are brought to. Defaults to the model's own.
+            ones. None asks about all of them. Defaults to None.
+        input_size: the height and width images are brought to; a ViT's position embeddings are interpolated
+            to it. Defaults to the model's own.
+        scales: of the input size; the maps of several are averaged on the finest grid. It costs a pass for
+            each. Defaults to (1.0,).
+        window: `dict(size=..., stride=...)`, each a number of pixels or (height, width): look at the input
+            in windows of this size, for inputs far larger than the model's own. Defaults to None.
+        flip: also look at the mirror images, and take the mean: twice the cost. Defaults to False.
         allow_random: accept random weights, for tests. Defaults to False.
 
     Raises:
         FileNotFoundError, ValueError, RuntimeError, ImportError: as `load_vlm` and `ConceptBank.encode` say;
-            and ValueError for an unknown extractor, or one that does not fit the model.
+            and ValueError for an argument out of its range, an unknown extractor, or one that does not fit
+            the model.
     """
 
     def __init__(
@@ -67,14 +79,20 @@ class VLMAttentionTeacher:
         *,
         extractor: dict,
         concepts: Sequence[str] | dict,
-        templates: Sequence[str] = ('a photo of a {}.',),
+        background: Sequence[str] = (),
+        templates: Sequence[str] | str = ('a photo of a {}.',),
         max_concepts: int | None = None,
         input_size: int | Sequence[int] | None = None,
+        scales: Sequence[float] = (1.0,),
+        window: dict | None = None,
+        flip: bool = False,
         allow_random: bool = False,
     ) -> None:
-        names = concept_names(concepts)
+        names, templates = concept_names(concepts), prompt_templates(templates)
         if max_concepts is not None and max_concepts < 1:
-            raise ValueError(f'max_concepts={max_concepts} must be at least 1, or None for the whole bank')
+            raise ValueError(f'max_concepts={max_concepts} must be at least 1, or None for all of them')
+        if not scales or not all(scale > 0 for scale in scales):
+            raise ValueError(f'scales={scales} must be one or more numbers above 0')
         extractor = dict(extractor)
         extractor_type = EXTRACTORS.get(str(extractor.get('type')))
         if extractor_type is None:
@@ -84,7 +102,9 @@ class VLMAttentionTeacher:
             )
         vlm, tokenizer = load_vlm(model, pretrained, allow_random)
         with torch.no_grad():
-            self.bank = ConceptBank.encode(names, templates, lambda texts: vlm.encode_text(tokenizer(texts)))
+            self.bank = ConceptBank.encode(
+                names, templates, lambda texts: vlm.encode_text(tokenizer(texts)), background
+            )
         self.visual = vlm.visual.to(memory_format=torch.channels_last)
         self.logit_scale = vlm.logit_scale.exp().item()
         del extractor['type']
@@ -93,7 +113,10 @@ class VLMAttentionTeacher:
         preprocess = self.visual.preprocess_cfg
         self.mean, self.std = preprocess['mean'], preprocess['std']
         self.input_size = _pair(input_size or preprocess['size'])
-        self.max_concepts = None if max_concepts is None or max_concepts >= len(names) else max_concepts
+        self.input_sizes = [tuple(round(scale * side) for side in self.input_size) for scale in scales]
+        self.look = self._make_look(window, flip)
+        asked = len(names) if max_concepts is None else min(max_concepts, len(names))
+        self.max_concepts = asked if asked < len(self.bank) else None
         self._texts = self.bank.embeddings
 
     def __deepcopy__(self, memo: dict) -> VLMAttentionTeacher:
@@ -130,17 +153,13 @@ class VLMAttentionTeacher:
                 Defaults to all of it.
 
         Returns:
-            Maps of M concepts, or of M + 1 with `max_concepts`, of which the last is `REST`. Cosines are
-            scaled as the model's own image-text logits. Presence is the larger of the label and the
-            teacher's own probability of the concept.
+            Maps of M concepts, and where these are not the whole bank, `REST` as the last: the log-sum-exp
+            of all others. Cosines are scaled as the model's own image-text logits. Presence is the larger of
+            the label and the teacher's own probability of the concept, by a softmax over the bank.
         """
         self.to(inputs.device)
-        images = self._prepare(inputs, pixels, valid_sizes)
-        maps, pooled = self.extractor(images, self._texts)
-        maps = self.map_scale * maps.float()  # [B, L, C, h, w]
-        with torch.autocast(inputs.device.type, enabled=False):
-            scores = self.logit_scale * pooled.float() @ self._texts.T  # [B, C]
-        presence = scores.softmax(-1)
+        looks = [self.look(self._prepare(inputs, pixels, valid_sizes, size)) for size in self.input_sizes]
+        maps, presence = merge_sizes(looks)
         if labels is not None:
             presence = torch.maximum(presence, labels.to(presence))
         b, n_layers, _, h, w = maps.shape
@@ -151,10 +170,38 @@ class VLMAttentionTeacher:
             layers=tuple(range(-n_layers, 0)),
             directions=self.extractor.directions,
         )
-        return whole if self.max_concepts is None else _keep(whole, presence, labels, self.max_concepts)
+        if self.max_concepts is None:
+            return whole
+        # A label comes first, however little of a mixed image it stands for.
+        rank = presence if labels is None else presence + (labels > 0)
+        return _keep(whole, rank[:, : self.bank.num_concepts], self.max_concepts)
+
+    def _make_look(self, window: dict | None, flip: bool) -> Look:
+        look = self._look_once
+        if window is not None:
+            if not self.extractor.cosines:
+                raise ValueError(
+                    f'window={window} needs maps that can be compared between windows; those of '
+                    f'{type(self.extractor).__name__} are normalised over their own positions'
+                )
+            if set(window) != {'size', 'stride'}:
+                raise ValueError(f'window={window} must have the keys size and stride')
+            look = in_windows(look, _pair(window['size']), _pair(window['stride']))
+        return mirrored(look) if flip else look
+
+    def _look_once(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (B, L, C, h, w), and the concepts' probabilities (B, C)."""
+        maps, pooled = self.extractor(images, self._texts)
+        with torch.autocast(images.device.type, enabled=False):
+            scores = self.logit_scale * pooled.float() @ self._texts.T
+        return self.map_scale * maps.float(), scores.softmax(-1)
 
     def _prepare(
-        self, inputs: Tensor, pixels: PixelFormat, valid_sizes: Sequence[tuple[int, int]] | None
+        self,
+        inputs: Tensor,
+        pixels: PixelFormat,
+        valid_sizes: Sequence[tuple[int, int]] | None,
+        input_size: tuple[int, int],
     ) -> Tensor:
         if not pixels.rgb:
             inputs = inputs.flip(1)
@@ -167,17 +214,13 @@ class VLMAttentionTeacher:
         )
         full = tuple(images.shape[-2:])
         if valid_sizes is None or all(size == full for size in valid_sizes):
-            return _resize(images, self.input_size)
-        crops = [
-            _resize(image[None, :, :h, :w], self.input_size) for image, (h, w) in zip(images, valid_sizes)
-        ]
+            return _resize(images, input_size)
+        crops = [_resize(image[None, :, :h, :w], input_size) for image, (h, w) in zip(images, valid_sizes)]
         return torch.cat(crops)
 
 
-def _keep(maps: InteractionMaps, scores: Tensor, labels: Tensor | None, m: int) -> InteractionMaps:
-    """The m concepts of each image that its labels name, then that score highest, and the rest as one."""
-    # A label comes first, however little of a mixed image it stands for.
-    rank = scores if labels is None else scores + (labels > 0)
+def _keep(maps: InteractionMaps, rank: Tensor, m: int) -> InteractionMaps:
+    """The m concepts of each image that come first by rank (B, n), and the rest of the bank as one map."""
     index = rank.topk(m, dim=1).indices  # [B, m]
     kept = maps.gather(index)
     taken = torch.zeros_like(maps.presence, dtype=torch.bool).scatter_(1, index, True)

@@ -1,0 +1,31 @@
+"""From a config's `concepts` to their names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lfi.registry import DATASETS
+
+
+def concept_names(concepts: Sequence[str] | dict) -> list[str]:
+    """The names of a config's `concepts`.
+
+    Args:
+        concepts: the names themselves, or what gives them, `dict(type='lfi.TinyImageNet', data_root=...)`:
+            `class_names` of that type is called with the other keys. What stands under the key `extra`,
+            names or again what gives them, comes after the classes, without those already there.
+
+    Raises:
+        ValueError: if it is a single string, or the type is unknown or cannot name its classes.
+    """
+    if isinstance(concepts, str):
+        raise ValueError(f'concepts={concepts!r} must be a list of names, or a data set that names them')
+    if not isinstance(concepts, dict):
+        return list(concepts)
+    arguments = dict(concepts)
+    name, extra = arguments.pop('type', None), arguments.pop('extra', ())
+    dataset = DATASETS.get(name) if isinstance(name, str) else None
+    if dataset is None or not hasattr(dataset, 'class_names'):
+        raise ValueError(f'concepts.type={name!r} is no data set with class_names()')
+    names = list(dataset.class_names(**arguments))
+    return names + [name for name in concept_names(extra) if name not in set(names)]

@@ -1,0 +1,56 @@
+"""Which concepts the captions of an image speak of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path, PurePath
+
+import torch
+from mmcv.transforms import BaseTransform
+
+from lfi.datasets.caption_phrases import read_captions, splitter_of
+from lfi.datasets.concept_names import concept_names
+from lfi.registry import TRANSFORMS
+
+
+@TRANSFORMS.register_module()
+class LoadCaptionConcepts(BaseTransform):
+    """Finds the phrases of an image's captions among the teacher's concepts.
+
+    LFI then asks the teacher about them as it asks about the image's labels. It sets `gt_concepts`, (n,)
+    int64, places in the bank, n may be 0; let `PackInputs(algorithm_keys=('gt_concepts',))` pass it on.
+
+    Args:
+        concepts: the same as the teacher's.
+        ann_file: where the captions are, as `read_captions` takes it; an image is known by its file's name.
+            Defaults to None: the data set gives `caption`, a string or several.
+        splitter: 'noun_phrases' or 'caption'. Defaults to 'noun_phrases'.
+
+    Raises:
+        ValueError: if the splitter is unknown, or `concepts` or `ann_file` is not as it should be.
+    """
+
+    def __init__(
+        self,
+        concepts: Sequence[str] | dict,
+        ann_file: str | Path | None = None,
+        splitter: str = 'noun_phrases',
+    ) -> None:
+        self.place_of = {name: place for place, name in enumerate(concept_names(concepts))}
+        self.split = splitter_of(splitter)
+        self.ann_file = ann_file
+        self.captions = None if ann_file is None else read_captions(ann_file)
+
+    def transform(self, results: dict) -> dict:
+        if self.captions is None:
+            captions = results['caption']
+            captions = [captions] if isinstance(captions, str) else captions
+        else:
+            captions = self.captions.get(PurePath(results['img_path']).name, [])
+        phrases = [phrase for caption in captions for phrase in self.split(caption)]
+        places = sorted({self.place_of[phrase] for phrase in phrases if phrase in self.place_of})
+        results['gt_concepts'] = torch.tensor(places, dtype=torch.int64)
+        return results
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(ann_file={self.ann_file!r}, {len(self.place_of)} concepts)'

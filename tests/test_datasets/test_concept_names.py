@@ -1,0 +1,32 @@
+import pytest
+from lfi.datasets import concept_names
+from lfi.registry import DATASETS
+
+
+def test_names_come_from_a_list_or_from_a_data_set(monkeypatch):
+    class Named:
+        @staticmethod
+        def class_names(data_root, limit=3):
+            return tuple(f'{data_root}{i}' for i in range(limit))
+
+    monkeypatch.setitem(DATASETS.module_dict, 'NamedForTest', Named)
+    assert concept_names(('cat', 'dog')) == ['cat', 'dog']
+    config = dict(type='lfi.NamedForTest', data_root='x', limit=2)
+    assert concept_names(config) == ['x0', 'x1']
+    assert config == dict(type='lfi.NamedForTest', data_root='x', limit=2)
+    assert concept_names({**config, 'extra': ['sky', 'x1']}) == ['x0', 'x1', 'sky']
+    assert concept_names({**config, 'extra': {**config, 'limit': 4}}) == ['x0', 'x1', 'x2', 'x3']
+
+
+@pytest.mark.parametrize(
+    ('concepts', 'message'),
+    [
+        (dict(type='lfi.NoSuchData'), r"concepts.type='lfi.NoSuchData' is no data set with class_names\(\)"),
+        (dict(data_root='x'), 'concepts.type=None is no data set'),
+        (dict(type='mmpretrain.CIFAR10'), "concepts.type='mmpretrain.CIFAR10' is no data set"),
+        ('cat', "concepts='cat' must be a list of names"),
+    ],
+)
+def test_a_source_without_names_is_refused(concepts, message):
+    with pytest.raises(ValueError, match=message):
+        concept_names(concepts)
