@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 import torch
 from mmpretrain.models.classifiers import ImageClassifier
+from mmpretrain.models.utils.batch_augments import RandomBatchAugment
 from torch import Tensor
 
 from lfi.registry import MODELS
@@ -55,7 +56,9 @@ class InteractionDistillMixin:
                 f'{type(self).__name__} needs an lfi.InteractionQueryViT as backbone, '
                 f'got {type(self.backbone).__name__}'
             )
-        if teacher_cache is not None and getattr(self.data_preprocessor, 'batch_augments', None) is not None:
+        if teacher_cache is not None and isinstance(
+            getattr(self.data_preprocessor, 'batch_augments', None), RandomBatchAugment
+        ):
             raise ValueError(
                 f'teacher_cache={teacher_cache!r} holds the maps of single images, but '
                 'data_preprocessor.batch_augments mixes them: remove one of the two'
@@ -151,7 +154,7 @@ class InteractionDistillMixin:
         area = view_of_top_left(canvas, sizes, inputs.device) if padded else None
         if isinstance(self.teacher, CachedTeacher):
             maps = self.teacher([sample.img_path for sample in data_samples], inputs.device)
-            views = _recorded_views(data_samples)
+            views = _recorded_views(data_samples).to(inputs.device, non_blocking=True)
             return maps.warp(compose_views(views, area) if padded else views, grid), labels
         maps = self.teacher(inputs, pixel_format(self.data_preprocessor), labels, sizes)
         return maps.warp(area, grid) if padded else maps.resize(grid), labels

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from lfi.datasets import RecordView
 from lfi.datasets.transforms import view_matrix
 from mmcv.transforms import BaseTransform
+from mmdet.structures.bbox import HorizontalBoxes
 from mmengine.registry import init_default_scope
 from mmengine.runner import set_random_seed
 from mmpretrain.datasets.transforms import RandomCrop
@@ -54,6 +55,51 @@ GEOMETRIC['choice'] = [
 ]
 
 
+MMDET = {
+    'resize': [dict(type='mmdet.Resize', scale=(50, 40), keep_ratio=True)],
+    'resize_shortest_edge': [
+        dict(
+            type='RandomChoiceResize',
+            scales=[(50, 30), (50, 40)],
+            keep_ratio=True,
+            resize_type='mmdet.Resize',
+        )
+    ],
+    'fix_shape_resize': [dict(type='mmdet.FixShapeResize', width=48, height=40, keep_ratio=True)],
+    'flip': [
+        dict(type='mmdet.RandomFlip', prob=[0.3, 0.3, 0.3], direction=['horizontal', 'vertical', 'diagonal'])
+    ],
+    'crop': [dict(type='mmdet.RandomCrop', crop_size=(24, 26), allow_negative_crop=True)],
+    'pad': [dict(type='mmdet.Pad', size_divisor=32)],
+    'expand': [dict(type='mmdet.Expand', ratio_range=(1, 2))],
+    'random_affine': [dict(type='mmdet.RandomAffine', max_translate_ratio=0.1)],
+    'rotate': [dict(type='mmdet.Rotate', prob=0.8, level=6, img_border_value=0)],
+    'shear': [dict(type='mmdet.ShearX', prob=0.8, img_border_value=0), dict(type='mmdet.ShearY', prob=1.0)],
+    'translate': [dict(type='mmdet.TranslateX', prob=0.8, img_border_value=0)],
+    'randaugment': [
+        dict(
+            type='mmdet.RandAugment',
+            aug_space=[
+                [dict(type=f'mmdet.{t}', img_border_value=0)] for t in ('Rotate', 'ShearY', 'TranslateY')
+            ],
+        )
+    ],
+}
+MMDET['lsj'] = [
+    dict(
+        type='RandomResize',
+        scale=(64, 64),
+        ratio_range=(0.8, 1.6),
+        resize_type='mmdet.Resize',
+        keep_ratio=True,
+    ),
+    *MMDET['crop'],
+    *MMDET['flip'],
+    *MMDET['pad'],
+]
+GEOMETRIC.update({f'mmdet_{name}': transforms for name, transforms in MMDET.items()})
+
+
 @pytest.fixture(autouse=True)
 def mmpretrain_scope():
     init_default_scope('mmpretrain')
@@ -77,12 +123,29 @@ def picture_of_coordinates(height, width):
     )
 
 
+def results_of(picture):
+    """What loading gives, for detection too."""
+    boxes = HorizontalBoxes(torch.tensor([[1.0, 1.0, 20.0, 20.0]]))
+    flags, labels = np.zeros(1, bool), np.zeros(1, np.int64)
+    shape = picture.shape[:2]
+    return dict(
+        img=picture,
+        img_shape=shape,
+        ori_shape=shape,
+        gt_bboxes=boxes,
+        gt_ignore_flags=flags,
+        gt_bboxes_labels=labels,
+    )
+
+
 @pytest.mark.parametrize('name', GEOMETRIC)
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 2**31 - 1), height=st.integers(28, 60), width=st.integers(28, 70))
 def test_the_view_says_where_each_pixel_comes_from(name, seed, height, width):
     set_random_seed(seed)
-    results = RecordView(smooth(GEOMETRIC[name]))({'img': picture_of_coordinates(height, width)})
+    picture = picture_of_coordinates(height, width)
+    results = results_of(picture) if name.startswith('mmdet') else {'img': picture}
+    results = RecordView(smooth(GEOMETRIC[name]))(results)
     shown, view = results['img'], results['view']
     assert view.shape == (2, 3) and view.dtype == torch.float32
     expected = picture_of_coordinates(*shown.shape[:2]) @ view.T.numpy()
@@ -126,6 +189,32 @@ def test_loading_may_be_among_the_transforms(tmp_path):
     load = dict(type='LoadImageFromFile')
     results = RecordView([load, dict(type='RandomFlip', prob=1.0)])({'img_path': str(tmp_path / 'image.jpg')})
     torch.testing.assert_close(results['view'], torch.tensor([[-1.0, 0, 0], [0, 1, 0]]))
+
+
+@pytest.mark.parametrize('name', ['resize', 'flip', 'crop', 'rotate', 'lsj'])
+def test_mmdets_own_record_stays_right_and_is_honoured(name):
+    transforms = [*MMDET['lsj'], *MMDET[name]]
+    for seed in range(5):
+        set_random_seed(seed)
+        bare = results_of(picture_of_coordinates(40, 50))
+        for transform in transforms:
+            bare = TRANSFORMS.build(transform)(bare)
+        set_random_seed(seed)
+        inside = RecordView(transforms)(results_of(picture_of_coordinates(40, 50)))
+        np.testing.assert_allclose(inside['homography_matrix'], bare['homography_matrix'], rtol=1e-5)
+        set_random_seed(seed)
+        behind = results_of(picture_of_coordinates(40, 50))
+        for transform in MMDET['lsj']:
+            behind = TRANSFORMS.build(transform)(behind)
+        behind = RecordView(MMDET[name])(behind)
+        torch.testing.assert_close(behind['view'], inside['view'], atol=1e-3, rtol=1e-3)
+        np.testing.assert_allclose(behind['homography_matrix'], bare['homography_matrix'], rtol=1e-5)
+
+
+@pytest.mark.parametrize('mixing', ['Mosaic', 'MixUp', 'CopyPaste', 'MinIoURandomCrop'])
+def test_mmdets_transforms_that_show_several_images_are_refused(mixing):
+    with pytest.raises(ValueError, match=f'RecordView cannot follow {mixing}: it is not known where'):
+        RecordView([dict(type=f'mmdet.{mixing}')])
 
 
 @pytest.mark.parametrize('wrap', [lambda t: t, lambda t: dict(type='RandomApply', transforms=[t])])

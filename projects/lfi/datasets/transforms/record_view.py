@@ -20,17 +20,20 @@ class RecordView(BaseTransform):
     """Runs transforms and records what part of the image their output shows.
 
     The record lets maps of the whole image, kept in a cache, be warped into the view. Put all transforms
-    that move pixels into it, and let `PackInputs(algorithm_keys=('view',))` pass the record on.
+    that move pixels into it, of mmcv, mmpretrain or mmdet, and pass the record on by
+    `PackInputs(algorithm_keys=('view',))`, in detection by `PackDetInputs(meta_keys=(..., 'view'))`.
 
     It sets `view`, (2, 3) float32: the affine map from the view's coordinates to the image's, both running
-    from -1 to 1 over the whole picture, as `InteractionMaps.warp` takes it.
+    from -1 to 1 over the whole picture, as `InteractionMaps.warp` takes it. The `homography_matrix` that
+    mmdet's transforms keep stays right, and what they did before this one counts too.
 
     Args:
         transforms: configs or transforms; `Compose`, `RandomChoice`, `AutoAugment`, `RandomApply` and
             `RandAugment` may hold others.
 
     Raises:
-        ValueError: if a transform is of a kind without a rule in `view_matrix`; the message names it.
+        ValueError: if a transform is of a kind without a rule in `view_matrix` (Mosaic and MixUp, which show
+            several images, among them); the message names it.
     """
 
     def __init__(self, transforms: Sequence) -> None:
@@ -41,16 +44,24 @@ class RecordView(BaseTransform):
 
     def transform(self, results: dict) -> dict | None:
         size = results['img'].shape if 'img' in results else None
-        matrix = np.eye(3)
+        matrix, homography = np.eye(3), results.get('homography_matrix')
+        if homography is not None:
+            matrix, size = np.linalg.inv(homography.astype(np.float64)), results['ori_shape']
         for transform in _chosen(self.transforms):
             before = results['img'].shape if 'img' in results else None
+            # A rule may want the transform's own matrix, not the product of all.
+            results.pop('homography_matrix', None)
             with _keep_draws(transform):
                 results = transform(results)
                 if results is None:
                     return None
                 matrix = matrix @ view_matrix(transform, before and before[:2], results)
+            if (own := results.get('homography_matrix')) is not None:
+                homography = own if homography is None else own @ homography
             # Loading may be among the transforms.
             size = size or results['img'].shape
+        if homography is not None:
+            results['homography_matrix'] = homography
         view = np.linalg.inv(_to_pixels(size)) @ matrix @ _to_pixels(results['img'].shape)
         results['view'] = torch.from_numpy(view[:2].astype(np.float32))
         return results
@@ -72,7 +83,8 @@ def _chosen(transform: BaseTransform) -> Iterator[BaseTransform]:
     if isinstance(transform, Compose):
         children = transform.transforms
     elif isinstance(transform, RandomChoice):
-        children = [transform.transforms[transform.random_pipeline_index()]]
+        # mmdet's RandAugment draws several.
+        children = [transform.transforms[i] for i in np.atleast_1d(transform.random_pipeline_index())]
     elif isinstance(transform, RandomApply):
         children = transform.transforms if transform.random_apply() else []
     elif isinstance(transform, RandAugment):

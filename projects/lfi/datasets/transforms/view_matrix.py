@@ -39,6 +39,9 @@ def view_matrix(transform: BaseTransform, before: tuple[int, int], results: dict
 
 def has_rule(transform: BaseTransform) -> bool:
     """Whether `view_matrix` knows this kind of transform."""
+    if type(transform).__module__.startswith('mmdet.'):
+        # Where there are none of its transforms, mmdet is not imported.
+        from . import mmdet_view_matrix  # noqa: F401
     return view_matrix.dispatch(type(transform)) is not view_matrix.dispatch(object)
 
 
@@ -50,10 +53,17 @@ def no_rule(transform: BaseTransform) -> str:
     )
 
 
-# What changes colours only; loading is as harmless.
+def identity(transform: BaseTransform, before: tuple[int, int], results: dict) -> np.ndarray:
+    """The rule of a transform that moves no pixel."""
+    return np.eye(3)
+
+
+# What changes colours only, or adds below and on the right; loading is as harmless.
 for _type in (
+    mmcv_transforms.LoadAnnotations,
     mmcv_transforms.LoadImageFromFile,
     mmcv_transforms.Normalize,
+    mmcv_transforms.Pad,
     mmcv_transforms.RandomGrayscale,
     mmpretrain_transforms.ColorJitter,
     mmpretrain_transforms.Lighting,
@@ -71,7 +81,7 @@ for _type in (
     auto_augment.Solarize,
     auto_augment.SolarizeAdd,
 ):
-    view_matrix.register(_type, lambda transform, before, results: np.eye(3))
+    view_matrix.register(_type, identity)
 
 
 @view_matrix.register(mmcv_transforms.Resize)
@@ -79,7 +89,7 @@ for _type in (
 @view_matrix.register(mmcv_transforms.RandomChoiceResize)
 @view_matrix.register(mmpretrain_transforms.ResizeEdge)
 def _resize(transform, before, results):
-    return _scale(before, results['img'].shape)
+    return scale(before, results['img'].shape)
 
 
 @view_matrix.register
@@ -96,14 +106,14 @@ def _flip(transform: mmcv_transforms.RandomFlip, before, results):
 @view_matrix.register
 def _random_resized_crop(transform: mmpretrain_transforms.RandomResizedCrop, before, results):
     top, left, height, width = transform.rand_crop_params(None)
-    return _offset(left, top) @ _scale((height, width), results['img'].shape)
+    return offset(left, top) @ scale((height, width), results['img'].shape)
 
 
 @view_matrix.register
 def _random_crop(transform: mmpretrain_transforms.RandomCrop, before, results):
     left_pad, top_pad = _padding(transform, before)
     top, left, _, _ = transform.rand_crop_params(None)
-    return _offset(left - left_pad, top - top_pad)
+    return offset(left - left_pad, top - top_pad)
 
 
 @view_matrix.register
@@ -111,7 +121,7 @@ def _centre_crop(transform: mmcv_transforms.CenterCrop, before, results):
     height, width = results['img'].shape[:2]
     # Where it pads, it pads on the right and below, and crops the padded image.
     padded = max(before[0], height), max(before[1], width)
-    return _offset(round((padded[1] - width) / 2), round((padded[0] - height) / 2))
+    return offset(round((padded[1] - width) / 2), round((padded[0] - height) / 2))
 
 
 @view_matrix.register
@@ -130,8 +140,8 @@ def _translate(transform: auto_augment.Translate, before, results):
         return np.eye(3)
     magnitude = _magnitude(transform, transform.magnitude)
     if transform.direction == 'horizontal':
-        return _offset(-magnitude * before[1], 0)
-    return _offset(0, -magnitude * before[0])
+        return offset(-magnitude * before[1], 0)
+    return offset(0, -magnitude * before[0])
 
 
 @view_matrix.register
@@ -143,7 +153,7 @@ def _rotate(transform: auto_augment.Rotate, before, results):
     cos, sin = np.cos(angle) * transform.scale, np.sin(angle) * transform.scale
     x, y = transform.center or ((before[1] - 1) / 2, (before[0] - 1) / 2)
     turn = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
-    forward = _offset(x, y) @ turn @ _offset(-x, -y)
+    forward = offset(x, y) @ turn @ offset(-x, -y)
     return FROM_CENTRES @ np.linalg.inv(forward) @ TO_CENTRES
 
 
@@ -166,11 +176,13 @@ def _padding(transform: mmpretrain_transforms.RandomCrop, before: tuple[int, int
     return left, top
 
 
-def _scale(size: tuple[int, ...], to: tuple[int, ...]) -> np.ndarray:
+def scale(size: tuple[int, ...], to: tuple[int, ...]) -> np.ndarray:
+    """Output of one (height, width) that shows the whole of an input of another."""
     return np.diag([size[1] / to[1], size[0] / to[0], 1.0])
 
 
-def _offset(x: float, y: float) -> np.ndarray:
+def offset(x: float, y: float) -> np.ndarray:
+    """Output that shows its input from the place (x, y) on."""
     matrix = np.eye(3)
     matrix[:2, 2] = x, y
     return matrix

@@ -1,0 +1,55 @@
+"""Rules for mmdet's transforms. Most keep a homography matrix themselves; it is taken from there."""
+
+from __future__ import annotations
+
+import mmcv
+import numpy as np
+from mmdet.datasets import transforms as mmdet_transforms
+from mmdet.datasets.transforms import colorspace, geometric
+
+from .view_matrix import FROM_CENTRES, TO_CENTRES, identity, offset, scale, view_matrix
+
+for _type in (
+    mmdet_transforms.CutOut,
+    mmdet_transforms.FilterAnnotations,
+    mmdet_transforms.PhotoMetricDistortion,
+    mmdet_transforms.RandomErasing,
+    mmdet_transforms.YOLOXHSVRandomAug,
+    colorspace.ColorTransform,
+    colorspace.AutoContrast,
+    colorspace.Equalize,
+    colorspace.Invert,
+):
+    view_matrix.register(_type, identity)
+
+
+@view_matrix.register
+def _fix_shape_resize(transform: mmdet_transforms.FixShapeResize, before, results):
+    # The image is padded, and the homography matrix forgets that sides are rounded.
+    size = transform.scale
+    if transform.keep_ratio:
+        size = mmcv.rescale_size(before[::-1], results['scale'])
+    return scale(before, size[::-1])
+
+
+@view_matrix.register(mmdet_transforms.RandomCrop)
+@view_matrix.register(geometric.GeomTransform)
+def _recorded(transform, before, results):
+    # RecordView takes the matrix of earlier transforms away: this is the transform's own.
+    forward = results.get('homography_matrix', np.eye(3)).astype(np.float64)
+    return FROM_CENTRES @ np.linalg.inv(forward) @ TO_CENTRES
+
+
+@view_matrix.register
+def _random_affine(transform: mmdet_transforms.RandomAffine, before, results):
+    # The draw is kept, so its arguments do not matter.
+    forward = transform._get_random_homography_matrix(0, 0).astype(np.float64)
+    return FROM_CENTRES @ np.linalg.inv(forward) @ TO_CENTRES
+
+
+@view_matrix.register
+def _expand(transform: mmdet_transforms.Expand, before, results):
+    if transform._random_prob() > transform.prob:
+        return np.eye(3)
+    left, top = transform._random_left_top(0, 0, 0)
+    return offset(-left, -top)
