@@ -74,19 +74,10 @@ def write_cache(folder: str, model: torch.nn.Module, data: dict) -> None:
     samples = data['data_samples']
     labels = model.concept_labels(samples)
     maps = model.teacher(data['inputs'], pixel_format(model.data_preprocessor), labels)
-    records = pack(maps)
-    manifest = CacheManifest(
-        teacher=teacher_identity(model._teacher_cfg),
-        data='',
-        num_images=len(samples),
-        shard_size=len(samples),
-        name_parts=2,
-        layers=maps.layers,
-        directions=maps.directions,
-        record=tuple(records.dtype.descr),
-    )
-    keys = keys_of([sample.img_path for sample in samples], manifest.name_parts)
-    CacheWriter(Path(folder), manifest, keys, model.teacher.texts.cpu().numpy()).write(0, records)
+    keys = keys_of([sample.img_path for sample in samples], 2)
+    texts = model.teacher.texts.cpu().numpy()
+    manifest = CacheManifest.of(teacher_identity(model._teacher_cfg), keys, 2, texts, maps)
+    CacheWriter(Path(folder), manifest, keys, texts).write(0, pack(maps))
 
 
 def main() -> None:

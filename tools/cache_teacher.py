@@ -15,7 +15,6 @@ import argparse
 import math
 import sys
 from collections.abc import Iterator
-from hashlib import blake2b
 from pathlib import Path
 
 import lfi  # noqa: F401
@@ -29,7 +28,7 @@ from lfi.models.teachers import (
     PixelFormat,
     teacher_identity,
 )
-from lfi.models.teachers.interaction_cache import keys_of, name_parts, shard_size
+from lfi.models.teachers.interaction_cache import keys_of, name_parts
 from lfi.structures import InteractionMaps, pack, unpack
 from mmengine import dist
 from mmengine.config import Config, ConfigDict
@@ -103,20 +102,6 @@ class TeacherJob:
         # Images are loaded as BGR, from 0 to 255.
         return self.model.teacher(inputs, PixelFormat((0.0,) * 3, (1.0,) * 3, rgb=False), labels, sizes)
 
-    def manifest(self, keys: np.ndarray, parts: int) -> CacheManifest:
-        """What the cache will hold; the shape of the maps is seen on the first image."""
-        maps = self.ask(next(self.batches([[0]], 0)))
-        return CacheManifest(
-            teacher=self.identity,
-            data=blake2b(keys.tobytes(), digest_size=16).hexdigest(),
-            num_images=len(self.paths),
-            shard_size=shard_size(len(self.paths)),
-            name_parts=parts,
-            layers=maps.layers,
-            directions=maps.directions,
-            record=tuple(pack(maps).dtype.descr),
-        )
-
 
 def unaugmented(dataset: ConfigDict) -> ConfigDict:
     """A data set's config whose pipelines only load and pack."""
@@ -146,8 +131,10 @@ def write(job: TeacherJob, folder: Path, batch_size: int, num_workers: int) -> N
     """Write this process's share of the shards that are still missing."""
     parts = name_parts(job.paths)
     keys = keys_of(job.paths, parts)
-    manifest = job.manifest(keys, parts)
+    # The shape of the maps is seen on the first image.
+    maps = job.ask(next(job.batches([[0]], 0)))
     texts = job.model.teacher.texts.cpu().numpy()
+    manifest = CacheManifest.of(job.identity, keys, parts, texts, maps)
     if dist.get_rank() == 0:
         writer = CacheWriter(folder, manifest, keys, texts)
     dist.barrier()

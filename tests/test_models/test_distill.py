@@ -387,19 +387,9 @@ def cached_model(make_model, tmp_path):
     maps = model.teacher(
         images, pixel_format(model.data_preprocessor), model.image_labels(samples, len(NAMES))
     )
-    records = pack(maps)
-    manifest = CacheManifest(
-        teacher=teacher_identity(model._teacher_cfg),
-        data='',
-        num_images=2,
-        shard_size=2,
-        name_parts=2,
-        layers=maps.layers,
-        directions=maps.directions,
-        record=tuple(records.dtype.descr),
-    )
-    keys = keys_of([sample.img_path for sample in samples], 2)
-    CacheWriter(tmp_path, manifest, keys, model.teacher.texts.numpy()).write(0, records)
+    keys, texts = keys_of([sample.img_path for sample in samples], 2), model.teacher.texts.numpy()
+    manifest = CacheManifest.of(teacher_identity(model._teacher_cfg), keys, 2, texts, maps)
+    CacheWriter(tmp_path, manifest, keys, texts).write(0, pack(maps))
     return make_model(teacher_cache=str(tmp_path)), images, samples
 
 

@@ -1,6 +1,7 @@
 """`CachedTeacher`, and what makes a teacher's maps what they are."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -43,18 +44,9 @@ def maps(config):
 
 @pytest.fixture
 def cache(config, maps, tmp_path):
-    records = pack(maps)
-    manifest = CacheManifest(
-        teacher=teacher_identity(config),
-        data='',
-        num_images=len(PATHS),
-        shard_size=3,
-        name_parts=2,
-        layers=maps.layers,
-        directions=maps.directions,
-        record=tuple(records.dtype.descr),
-    )
-    writer = CacheWriter(tmp_path / 'cache', manifest, keys_of(PATHS, 2), build(config).texts.numpy())
+    records, keys, texts = pack(maps), keys_of(PATHS, 2), build(config).texts.numpy()
+    manifest = replace(CacheManifest.of(teacher_identity(config), keys, 2, texts, maps), shard_size=3)
+    writer = CacheWriter(tmp_path / 'cache', manifest, keys, texts)
     writer.write(0, records[:3])
     writer.write(1, records[3:])
     return str(tmp_path / 'cache')

@@ -17,27 +17,27 @@ from lfi.structures import pack
 PATHS = [f'/data/set/{split}/{i}.jpg' for split in 'ab' for i in range(5)]
 
 
-@pytest.fixture
-def records(make_maps):
-    return pack(make_maps(shape=(len(PATHS), 2, 3, 4, 4)))
+TEXTS = np.eye(2, dtype=np.float32)
 
 
 @pytest.fixture
-def manifest(records):
-    return CacheManifest(
-        teacher=dict(model='vit', concepts=['cat', 'dog'], weights='abc'),
-        data='123',
-        num_images=len(PATHS),
-        shard_size=4,
-        name_parts=2,
-        layers=(3, 5),
-        directions=('positions', 'concepts'),
-        record=tuple(records.dtype.descr),
-    )
+def maps(make_maps):
+    return make_maps(shape=(len(PATHS), 2, 3, 4, 4))
+
+
+@pytest.fixture
+def records(maps):
+    return pack(maps)
+
+
+@pytest.fixture
+def manifest(maps):
+    teacher = dict(model='vit', concepts=['cat', 'dog'], weights='abc')
+    return replace(CacheManifest.of(teacher, keys_of(PATHS, 2), 2, TEXTS, maps), shard_size=4)
 
 
 def open_writer(folder, manifest):
-    return CacheWriter(folder, manifest, keys_of(PATHS, 2), np.eye(2, dtype=np.float32))
+    return CacheWriter(folder, manifest, keys_of(PATHS, 2), TEXTS)
 
 
 @pytest.fixture
@@ -82,7 +82,8 @@ def test_what_is_written_is_kept(folder, manifest):
 @pytest.mark.parametrize(
     ('field', 'value', 'message'),
     [
-        ('data', '456', "data is '123' in the cache, '456' here"),
+        ('data', '456', "data is '[0-9a-f]+' in the cache, '456' here"),
+        ('texts', '456', "texts is '[0-9a-f]+' in the cache, '456' here"),
         ('layers', (3,), 'layers has 2 entries in the cache, 1 here'),
         (
             'teacher',
@@ -97,7 +98,7 @@ def test_what_is_written_is_kept(folder, manifest):
     ],
 )
 def test_a_folder_of_other_maps_is_left_alone(folder, manifest, field, value, message):
-    other = CacheManifest(**{**vars(manifest), field: value})
+    other = replace(manifest, **{field: value})
     with pytest.raises(CacheError, match=f'holds other maps: {message}'):
         open_writer(folder, other)
     InteractionCache(folder)
@@ -128,8 +129,12 @@ def test_a_damaged_shard_is_named_when_it_is_read_and_can_be_written_anew(folder
 
 @pytest.mark.parametrize('name', ['keys.npy', 'texts.npy'])
 def test_a_damaged_array_is_named(folder, name):
-    (folder / name).write_bytes((folder / name).read_bytes()[:-3])
+    content = (folder / name).read_bytes()
+    (folder / name).write_bytes(content[:-3])
     with pytest.raises(CacheError, match=f'{name} is missing or torn'):
+        InteractionCache(folder)
+    (folder / name).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(CacheError, match=f'{name} was changed: it does not match the manifest'):
         InteractionCache(folder)
 
 

@@ -25,6 +25,7 @@ import numpy as np
 
 from lfi.engine import AtomicLocalBackend
 from lfi.engine.launch import UsageError
+from lfi.structures import InteractionMaps, packed_dtype
 
 VERSION = 1
 MAX_SHARDS = 256
@@ -41,7 +42,8 @@ class CacheManifest:
 
     Args:
         teacher: the identity of the teacher, as `teacher_identity` gives it.
-        data: a digest of the images' names.
+        data: a digest of the images' keys.
+        texts: a digest of the concepts' embeddings.
         num_images: N.
         shard_size: records in each shard but the last.
         name_parts: how many of a path's last parts name an image: as few as tell all images apart.
@@ -53,6 +55,7 @@ class CacheManifest:
 
     teacher: dict
     data: str
+    texts: str
     num_images: int
     shard_size: int
     name_parts: int
@@ -60,6 +63,31 @@ class CacheManifest:
     directions: tuple[str, ...]
     record: tuple
     version: int = VERSION
+
+    @classmethod
+    def of(
+        cls, teacher: dict, keys: np.ndarray, name_parts: int, texts: np.ndarray, maps: InteractionMaps
+    ) -> CacheManifest:
+        """Of a cache to be written.
+
+        Args:
+            teacher: the teacher's identity.
+            keys: (N,) uint64 of `keys_of`.
+            name_parts: as `keys_of` was given them.
+            texts: (C, E) float32.
+            maps: of any image.
+        """
+        return cls(
+            teacher=teacher,
+            data=checksum(keys.tobytes()),
+            texts=checksum(texts.tobytes()),
+            num_images=len(keys),
+            shard_size=shard_size(len(keys)),
+            name_parts=name_parts,
+            layers=maps.layers,
+            directions=maps.directions,
+            record=tuple(packed_dtype(maps).descr),
+        )
 
     @property
     def dtype(self) -> np.dtype:
@@ -207,12 +235,8 @@ class InteractionCache:
                 f'{folder} is unfinished: {len(missing)} of {self.manifest.num_shards} shards are missing, '
                 f'the first is {missing[0]}. tools/cache_teacher.py with the same arguments goes on with it'
             )
-        self.texts = self._load('texts.npy')
-        self._keys = self._load('keys.npy')
-        if len(self._keys) != self.manifest.num_images:
-            raise CacheError(
-                f'{folder}/keys.npy is torn: {len(self._keys)} of {self.manifest.num_images} keys'
-            )
+        self.texts = self._load('texts.npy', self.manifest.texts)
+        self._keys = self._load('keys.npy', self.manifest.data)
         self._order = np.argsort(self._keys)
         self._sorted = self._keys[self._order]
         self._shards: dict[int, np.ndarray] = {}
@@ -263,11 +287,15 @@ class InteractionCache:
         """Size of all files."""
         return sum(path.stat().st_size for path in self.folder.iterdir())
 
-    def _load(self, name: str) -> np.ndarray:
+    def _load(self, name: str, expected: str) -> np.ndarray:
+        path = self.folder / name
         try:
-            return np.load(self.folder / name, allow_pickle=False)
+            array = np.load(path, allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
-            raise CacheError(f'{self.folder / name} is missing or torn: {error}') from error
+            raise CacheError(f'{path} is missing or torn: {error}') from error
+        if checksum(array.tobytes()) != expected:
+            raise CacheError(f'{path} was changed: it does not match the manifest. Write the cache anew')
+        return array
 
 
 def checksum(content: bytes) -> str:
