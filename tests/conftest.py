@@ -30,3 +30,12 @@ def data_root():
         return path
 
     return find
+
+
+@pytest.fixture(scope='session')
+def teacher_root():
+    """The folder that holds lit-effnet-lite0, a trained teacher; skips where it is absent."""
+    root = Path(os.environ.get('LFI_TEACHER_ROOT', ROOT / '../shared/teachers')).resolve()
+    if not (root / 'lit-effnet-lite0').is_dir():
+        pytest.skip(f'lit-effnet-lite0 is not in {root} (LFI_TEACHER_ROOT sets it)')
+    return root

@@ -12,7 +12,10 @@ import numpy as np
 import open_clip
 import pytest
 import torch
+from lfi.datasets import concept_names
+from lfi.registry import EXTRACTORS
 from mmengine.config import Config
+from mmengine.registry import DATASETS
 from mmengine.runner import Runner
 from PIL import Image
 
@@ -22,6 +25,9 @@ CONFIGS = sorted(
     for path in (ROOT / 'configs').rglob('*.py')
     if not any(part.startswith('_') for part in path.relative_to(ROOT).parts)
 )
+# What tools/eval_teacher.py reads: a teacher and images, and no student.
+TEACHERS = [config for config in CONFIGS if config.startswith('configs/teachers/')]
+CONFIGS = [config for config in CONFIGS if config not in TEACHERS]
 LFI_CONFIGS = [config for config in CONFIGS if Path(config).name.startswith('lfi_')]
 CLASSIFICATION = [config for config in LFI_CONFIGS if config.startswith('configs/classification/')]
 CONTROLS = [config for config in CONFIGS if config.startswith('configs/controls/')]
@@ -167,6 +173,20 @@ def test_configs_are_found():
     assert CLASSIFICATION
     assert CONTROLS
     assert TINY_IMAGENET
+    assert TEACHERS
+
+
+@pytest.mark.parametrize('config', TEACHERS)
+def test_a_teachers_config_names_its_command_its_concepts_and_its_images(config, empty_root, monkeypatch):
+    assert re.search(rf'tools/eval_teacher\.py {re.escape(config)}', header(config))
+    monkeypatch.setenv('LFI_TEACHER_ROOT', '/teachers')
+    cfg = read(config)
+    assert cfg.model.teacher.model.startswith('/teachers/')
+    assert EXTRACTORS.get(cfg.model.teacher.extractor.type)
+    data = cfg.val_dataloader.dataset
+    assert data.data_root.startswith(str(empty_root))
+    coco = DATASETS.get(f'{cfg.default_scope}.{data.type}')
+    assert concept_names(cfg.model.teacher.concepts) == list(coco.METAINFO['classes'])
 
 
 @pytest.mark.parametrize('config', CONFIGS)

@@ -20,6 +20,7 @@ from pathlib import Path
 import lfi  # noqa: F401
 import numpy as np
 import torch
+from lfi.datasets import unaugmented
 from lfi.engine import launch
 from lfi.models.teachers import (
     CacheManifest,
@@ -31,7 +32,7 @@ from lfi.models.teachers import (
 from lfi.models.teachers.interaction_cache import keys_of, name_parts
 from lfi.structures import InteractionMaps, pack, unpack
 from mmengine import dist
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.device import get_device
 from mmengine.model.utils import stack_batch
@@ -101,26 +102,6 @@ class TeacherJob:
         labels = self.model.concept_labels(samples)
         # Images are loaded as BGR, from 0 to 255.
         return self.model.teacher(inputs, PixelFormat((0.0,) * 3, (1.0,) * 3, rgb=False), labels, sizes)
-
-
-def unaugmented(dataset: ConfigDict) -> ConfigDict:
-    """A data set's config whose pipelines only load and pack."""
-
-    def plain(value):
-        if isinstance(value, dict):
-            return {k: kept(v) if k == 'pipeline' else plain(v) for k, v in value.items()}
-        return [plain(v) for v in value] if isinstance(value, list | tuple) else value
-
-    def kept(pipeline: list[dict]) -> list[dict]:
-        steps = (step for t in pipeline for step in (t, *t.get('transforms', ())) if 'type' in step)
-        steps = [step for step in steps if step['type'].split('.')[-1].startswith(('Load', 'Pack'))]
-        return [
-            # No view is recorded.
-            {k: [key for key in v if key != 'view'] if k == 'algorithm_keys' else v for k, v in step.items()}
-            for step in steps
-        ]
-
-    return ConfigDict(plain(dataset.to_dict()))
 
 
 def split(rows: range, size: int) -> list[list[int]]:

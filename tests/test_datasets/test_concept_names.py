@@ -19,11 +19,20 @@ def test_names_come_from_a_list_or_from_a_data_set(monkeypatch):
 
 
 @pytest.mark.parametrize(
+    ('data_set', 'first', 'count'),
+    [('mmdet.CocoDataset', 'person', 80), ('mmpretrain.CIFAR10', 'airplane', 10)],
+)
+def test_other_projects_data_sets_name_their_classes(data_set, first, count):
+    names = concept_names(dict(type=data_set))
+    assert (names[0], len(names)) == (first, count)
+
+
+@pytest.mark.parametrize(
     ('concepts', 'message'),
     [
         (dict(type='lfi.NoSuchData'), r"concepts.type='lfi.NoSuchData' is no data set with class_names\(\)"),
         (dict(data_root='x'), 'concepts.type=None is no data set'),
-        (dict(type='mmpretrain.CIFAR10'), "concepts.type='mmpretrain.CIFAR10' is no data set"),
+        (dict(type='mmpretrain.CustomDataset'), "concepts.type='mmpretrain.CustomDataset' is no data set"),
         ('cat', "concepts='cat' must be a list of names"),
     ],
 )

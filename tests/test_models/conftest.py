@@ -1,8 +1,6 @@
 """Small students, maps and teachers with random weights."""
 
 import json
-import os
-from pathlib import Path
 
 import open_clip
 import pytest
@@ -110,13 +108,9 @@ def teacher_folder(tmp_path_factory):
 
 
 @pytest.fixture
-def lite0_folder():
+def lite0_folder(teacher_root):
     """The folder of a trained teacher with a CNN trunk; skips where it is absent."""
-    root = Path(os.environ.get('LFI_TEACHER_ROOT', Path(__file__).parents[2] / '../shared/teachers'))
-    folder = (root / 'lit-effnet-lite0').resolve()
-    if not folder.is_dir():
-        pytest.skip(f'lit-effnet-lite0 is not in {root} (LFI_TEACHER_ROOT sets it)')
-    return str(folder)
+    return str(teacher_root / 'lit-effnet-lite0')
 
 
 def write_teacher(folder, config, seed=0):

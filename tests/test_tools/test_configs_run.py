@@ -1,11 +1,9 @@
 """Configs of this repository, run by its tools as a user runs them."""
 
-import os
 import re
 import socket
 from pathlib import Path
 
-import pytest
 import torch
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -104,11 +102,8 @@ def test_shapes_in_two_processes(run_tool, tool_env, tmp_path):
         assert value.equal(second[name]), name
 
 
-def test_lit_lite0_on_tiny_imagenet(run_tool, data_root, tmp_path):
+def test_lit_lite0_on_tiny_imagenet(run_tool, data_root, teacher_root, tmp_path):
     data = data_root('tiny-imagenet-200')
-    teachers = Path(os.environ.get('LFI_TEACHER_ROOT', ROOT / '../shared/teachers')).resolve()
-    if not (teachers / 'lit-effnet-lite0').is_dir():
-        pytest.skip(f'lit-effnet-lite0 is not in {teachers} (LFI_TEACHER_ROOT sets it)')
     classes = len((data / 'wnids.txt').read_text().split())
     steps = classes // 16
     options = (
@@ -125,7 +120,7 @@ def test_lit_lite0_on_tiny_imagenet(run_tool, data_root, tmp_path):
         LIT_LITE0,
         *('--work-dir', tmp_path / 'work', '--cfg-options', *options),
         LFI_DATA_ROOT=str(data.parent),
-        LFI_TEACHER_ROOT=str(teachers),
+        LFI_TEACHER_ROOT=str(teacher_root),
     )
     check_losses(output, steps=steps)
     assert 0 <= float(accuracy(output, 'val')) <= 100

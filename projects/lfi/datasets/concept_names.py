@@ -11,8 +11,9 @@ def concept_names(concepts: Sequence[str] | dict) -> list[str]:
     """The names of a config's `concepts`.
 
     Args:
-        concepts: the names themselves, or what gives them, `dict(type='lfi.TinyImageNet', data_root=...)`:
-            `class_names` of that type is called with the other keys. What stands under the key `extra`,
+        concepts: the names themselves, or a type that gives them: `class_names` of it is called with the
+            other keys, `dict(type='lfi.TinyImageNet', data_root=...)`; where it has none, its
+            `METAINFO['classes']` serve, `dict(type='mmdet.CocoDataset')`. What stands under the key `extra`,
             names or again what gives them, comes after the classes, without those already there.
 
     Raises:
@@ -25,7 +26,11 @@ def concept_names(concepts: Sequence[str] | dict) -> list[str]:
     arguments = dict(concepts)
     name, extra = arguments.pop('type', None), arguments.pop('extra', ())
     dataset = DATASETS.get(name) if isinstance(name, str) else None
-    if dataset is None or not hasattr(dataset, 'class_names'):
+    classes = getattr(dataset, 'METAINFO', {}).get('classes', ())
+    if hasattr(dataset, 'class_names'):
+        names = list(dataset.class_names(**arguments))
+    elif classes and not arguments:
+        names = list(classes)
+    else:
         raise ValueError(f'concepts.type={name!r} is no data set with class_names()')
-    names = list(dataset.class_names(**arguments))
     return names + [name for name in concept_names(extra) if name not in set(names)]

@@ -18,7 +18,7 @@ def pointing_game(maps: Tensor, masks: Tensor) -> Tensor:
     Raises:
         ValueError: For another number of dimensions, for another N, or for a map that is not finite.
     """
-    _check_masks(masks)
+    check_masks(masks)
     if maps.ndim != 3 or len(maps) != len(masks):
         raise ValueError(f'maps is {tuple(maps.shape)}: expected (N, H, W) with the N of masks, {len(masks)}')
     if not maps.isfinite().all():
@@ -36,12 +36,13 @@ def chance_level(masks: Tensor) -> float:
     Raises:
         ValueError: If `masks` is not (N, h, w) bool, or N is 0.
     """
-    _check_masks(masks)
+    check_masks(masks)
     if not len(masks):
         raise ValueError('masks is empty: there is no chance level without objects')
     return masks.float().mean().item()
 
 
-def _check_masks(masks: Tensor) -> None:
+def check_masks(masks: Tensor) -> None:
+    """Raise a ValueError if masks is not (N, h, w) bool."""
     if masks.ndim != 3 or masks.dtype != torch.bool:
         raise ValueError(f'masks is {tuple(masks.shape)} {masks.dtype}: expected (N, h, w) torch.bool')

@@ -1,3 +1,3 @@
-from .figures import draw_curves, draw_interactions
+from .figures import draw_curves, draw_interactions, draw_teachers
 
-__all__ = ['draw_curves', 'draw_interactions']
+__all__ = ['draw_curves', 'draw_interactions', 'draw_teachers']

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
 import torch.nn.functional as F
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from lfi.evaluation import Run
@@ -62,3 +64,26 @@ def _last_layer(maps: InteractionMaps) -> Tensor:
 def _upsample(heat: Tensor, size: tuple[int, int]) -> np.ndarray:
     with torch.no_grad():
         return F.interpolate(heat[None, None], size, mode='bilinear', align_corners=False)[0, 0].numpy()
+
+
+def draw_teachers(rows: Sequence[tuple[np.ndarray, np.ndarray, str, dict[str, Tensor]]]) -> Figure:
+    """A grid: each image with a region of it, and where each of several teachers sees what the region shows.
+
+    Args:
+        rows: for each image: (H, W, 3) uint8 RGB; the region, (H, W) bool; its name; and by the teacher's
+            name its map (h, w), of any scale.
+    """
+    columns = 1 + len(rows[0][3])
+    figure, axes = plt.subplots(
+        len(rows), columns, figsize=(2.2 * columns, 2.2 * len(rows)), layout='constrained', squeeze=False
+    )
+    for cells, (image, region, title, heats) in zip(axes, rows):
+        for cell, name, heat in zip(cells, (title, *heats), (None, *heats.values())):
+            cell.imshow(image)
+            if heat is not None:
+                cell.imshow(_upsample(heat, image.shape[:2]), cmap='jet', alpha=0.5)
+            if region.any() and not region.all():
+                cell.contour(region, levels=[0.5], colors='white', linewidths=1)
+            cell.set_title(name, fontsize=8)
+            cell.axis('off')
+    return figure

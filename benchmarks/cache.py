@@ -1,0 +1,78 @@
+"""How fast maps are kept: the loop of tools/cache_teacher.py against the bare teacher's forward.
+
+python benchmarks/cache.py                    # CLIP ViT-B/16, random weights, ClearCLIP
+python benchmarks/cache.py --teacher FOLDER --extractor dense --teacher-size 160 --img-size 64 --batch-size 64
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import lfi  # noqa: F401
+import numpy as np
+import torch
+from lfi.models.teachers import CacheManifest, CacheWriter, PixelFormat, VLMAttentionTeacher
+from lfi.models.teachers.interaction_cache import keys_of
+from lfi.structures import pack
+from pairs import HEADER, machine, time_pairs
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Time the caching of maps against the bare teacher')
+    parser.add_argument('--teacher', default='ViT-B-16', help='open_clip name or folder (%(default)s)')
+    parser.add_argument('--extractor', default='clearclip', help='(%(default)s)')
+    parser.add_argument('--teacher-size', type=int, help="the teacher's input size; default: its own")
+    parser.add_argument('--img-size', type=int, default=224, help='of the images (%(default)s)')
+    parser.add_argument('--num-concepts', type=int, default=200, help='in the bank (%(default)s)')
+    parser.add_argument('--max-concepts', type=int, default=8, help='kept for each image (%(default)s)')
+    parser.add_argument('--batch-size', type=int, default=8, help='(%(default)s)')
+    parser.add_argument('--rounds', type=int, default=11, help='pairs to time (%(default)s)')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+    teacher = VLMAttentionTeacher(
+        args.teacher,
+        extractor=dict(type=args.extractor),
+        concepts=[f'thing {i}' for i in range(args.num_concepts)],
+        max_concepts=args.max_concepts,
+        input_size=args.teacher_size,
+        allow_random=True,
+    ).to(device)
+    shape = (args.batch_size, 3, args.img_size, args.img_size)
+    images = torch.randint(0, 256, shape, dtype=torch.uint8)
+    labels = torch.eye(args.num_concepts)[torch.arange(args.batch_size) % args.num_concepts].to(device)
+    sizes = [(args.img_size, args.img_size)] * args.batch_size
+    pixels = PixelFormat((0.0,) * 3, (1.0,) * 3, rgb=False)
+    prepared = torch.randn(args.batch_size, 3, *teacher.input_size, device=device)
+    prepared = prepared.contiguous(memory_format=torch.channels_last)
+
+    def ask():
+        return teacher(images.to(device).float(), pixels, labels, sizes)
+
+    @torch.no_grad()
+    def bare():
+        teacher.visual(prepared)
+        if device.type == 'cuda':
+            torch.cuda.synchronize()
+
+    maps, texts = ask(), teacher.texts.cpu().numpy()
+    keys = keys_of([f'batch/{i}' for i in range(args.batch_size)], 2)
+    with tempfile.TemporaryDirectory() as folder:
+        writer = CacheWriter(Path(folder), CacheManifest.of({}, keys, 2, texts, maps), keys, texts)
+        print(
+            f'{args.teacher} at {teacher.input_size} px by {args.extractor}, images of {args.img_size} px, '
+            f'{args.max_concepts} of {args.num_concepts} concepts, batch {args.batch_size}, {machine()}\n'
+        )
+        print(HEADER)
+        timed = time_pairs(lambda: writer.write(0, np.concatenate([pack(ask())])), bare, args.rounds)
+    print(timed.row('a batch asked about and written / bare teacher forward'))
+    print(f'\nRate: {1 / timed.ratio:.1%} of the bare forward')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,52 @@
+"""Where an image shows each of its concepts, whatever the data set keeps of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def regions_of(results: Mapping) -> dict[int, Tensor]:
+    """The regions of the classes of an image, each (H, W) bool.
+
+    Args:
+        results: what a data set's pipeline gives before it packs: `img`; `gt_masks`, (N, H, W) or mmdet's
+            mask structures, or else `gt_bboxes`, (N, 4) or mmdet's boxes, x1 y1 x2 y2 in pixels; and their
+            classes `gt_bboxes_labels`, or one `gt_label` for all. What `gt_ignore_flags` marks, such as
+            crowds, is left out.
+
+    Returns:
+        For each class, where any of its objects is; empty where nothing is annotated.
+
+    Raises:
+        ValueError: if there are neither masks nor boxes.
+    """
+    height, width = results['img'].shape[:2]
+    if 'gt_masks' in results:
+        masks = results['gt_masks']
+        masks = masks.to_ndarray() if hasattr(masks, 'to_ndarray') else masks
+    elif 'gt_bboxes' in results:
+        boxes = results['gt_bboxes']
+        masks = _filled(np.asarray(getattr(boxes, 'tensor', boxes)), height, width)
+    else:
+        raise ValueError('the data set gives no gt_masks and no gt_bboxes: there is nothing to point at')
+    masks = np.asarray(masks).reshape(-1, height, width).astype(bool)
+    labels = results.get('gt_bboxes_labels')
+    labels = np.full(len(masks), results['gt_label']) if labels is None else np.asarray(labels)
+    ignored = np.asarray(results.get('gt_ignore_flags', np.zeros(len(masks))), bool)
+    return {
+        int(label): torch.from_numpy(region)
+        for label in np.unique(labels[~ignored])
+        if (region := masks[(labels == label) & ~ignored].any(0)).any()
+    }
+
+
+def _filled(boxes: np.ndarray, height: int, width: int) -> np.ndarray:
+    y, x = np.arange(height), np.arange(width)
+    left, top, right, bottom = boxes.reshape(-1, 4, 1).transpose(1, 0, 2)  # each [N, 1]
+    # A pixel belongs to a box that covers its middle.
+    rows, columns = (top <= y + 0.5) & (y + 0.5 <= bottom), (left <= x + 0.5) & (x + 0.5 <= right)
+    return rows[:, :, None] & columns[:, None]

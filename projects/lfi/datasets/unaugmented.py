@@ -1,0 +1,30 @@
+"""Data sets as they are on disk."""
+
+from __future__ import annotations
+
+from mmengine.config import ConfigDict
+
+
+def unaugmented(dataset: ConfigDict, steps: tuple[str, ...] = ('Load', 'Pack')) -> ConfigDict:
+    """A data set's config whose pipelines, also those of data sets inside it, only load and pack.
+
+    Args:
+        dataset: the config.
+        steps: how the types of the transforms begin that stay. Defaults to ('Load', 'Pack').
+    """
+
+    def plain(value):
+        if isinstance(value, dict):
+            return {k: kept(v) if k == 'pipeline' else plain(v) for k, v in value.items()}
+        return [plain(v) for v in value] if isinstance(value, list | tuple) else value
+
+    def kept(pipeline: list[dict]) -> list[dict]:
+        transforms = (step for t in pipeline for step in (t, *t.get('transforms', ())) if 'type' in step)
+        return [
+            # No view is recorded.
+            {k: [key for key in v if key != 'view'] if k.endswith('_keys') else v for k, v in step.items()}
+            for step in transforms
+            if step['type'].split('.')[-1].startswith(steps)
+        ]
+
+    return ConfigDict(plain(dataset.to_dict()))

@@ -1,0 +1,56 @@
+"""How well maps lie on what they name: measures of one map against one region."""
+
+from __future__ import annotations
+
+import torch
+from mmpretrain.evaluation import AveragePrecision
+from torch import Tensor
+from torch.nn import functional as F
+
+from .pointing_game import check_masks, pointing_game
+
+MEASURES = ('pointing', 'energy', 'average_precision')
+
+
+def localization(maps: Tensor, masks: Tensor) -> dict[str, Tensor]:
+    """All of `MEASURES`, each (N,) float32 in [0, 1].
+
+    Args:
+        maps: (N, H, W) float, higher is stronger; brought to the masks' size, bilinearly.
+        masks: (N, h, w) bool, where the concept can be seen.
+    """
+    return {
+        'pointing': pointing_game(maps, masks).float(),
+        'energy': energy_pointing_game(maps, masks),
+        'average_precision': map_average_precision(maps, masks),
+    }
+
+
+def energy_pointing_game(maps: Tensor, masks: Tensor) -> Tensor:
+    """The share of a map's energy inside its mask, (N,), with each map brought to [0, 1].
+
+    (Wang et al., "Score-CAM", CVPR Workshops 2020, section 4.3.) A flat map gives the mask's share of the
+    image.
+    """
+    values = _on_pixels(maps, masks)  # [N, h * w]
+    low, high = values.amin(1, keepdim=True), values.amax(1, keepdim=True)
+    flat = high == low
+    values = torch.where(flat, 1.0, (values - low) / (high - low).where(~flat, 1.0))
+    return (values * masks.flatten(1)).sum(1) / values.sum(1)
+
+
+def map_average_precision(maps: Tensor, masks: Tensor) -> Tensor:
+    """Average precision of the map as a detector of its mask's pixels, (N,); by chance the mask's share."""
+    values = _on_pixels(maps, masks).T  # [h * w, N]
+    return AveragePrecision.calculate(values, masks.flatten(1).T.long(), average=None).float() / 100
+
+
+def centre_map(size: tuple[int, int]) -> Tensor:
+    """The map of one who always looks at the middle, (H, W): a Gaussian, a quarter of each side wide."""
+    y, x = (torch.linspace(-1, 1, 2 * side + 1)[1::2] / 0.5 for side in size)
+    return (-(y[:, None].square() + x.square()) / 2).exp()
+
+
+def _on_pixels(maps: Tensor, masks: Tensor) -> Tensor:
+    check_masks(masks)
+    return F.interpolate(maps[:, None].float(), masks.shape[1:], mode='bilinear')[:, 0].flatten(1)
