@@ -286,11 +286,11 @@ def test_more_classes_than_concepts_are_refused(make_model):
 
 def test_only_the_valid_area_is_compared(make_model):
     model = make_model().eval()
-    inputs, samples = batch((40, 32), shapes=[(24, 16), (40, 32), (36, 13)])
+    inputs, samples = batch((40, 32), shapes=[(24, 16), (40, 32), (35, 13)])
     maps, student = model.predict_interactions(inputs, samples)
     assert maps.grid == student.grid == (5, 4)
     for valid, (rows, columns) in zip(maps.valid, [(3, 2), (5, 4), (4, 2)]):
-        # A patch is valid where its centre shows the image: 36 and 13 pixels reach past 4 and 1.5 patches.
+        # A patch is valid where half of it shows the image: 35 and 13 pixels are 4.4 and 1.6 patches.
         expected = torch.zeros(5, 4, dtype=torch.bool)
         expected[:rows, :columns] = True
         assert torch.equal(valid, expected)
@@ -405,16 +405,17 @@ def test_maps_from_a_cache_are_warped_into_each_view(cached_model, make_model):
     assert cached.valid.all()
 
 
-def test_padding_and_view_of_a_cached_image_add_up(cached_model):
+@pytest.mark.parametrize('view', [[[0.5, 0, -0.5], [0, 1.0, 0]], [[1.0, 0, 0], [0, 0.5, -0.5]]])
+def test_padding_and_view_of_a_cached_image_add_up(cached_model, view):
     model, images, samples = cached_model
-    # The view is the image's left half, stretched, and 16 of its 32 rows are padding.
+    # The view is the image's left or upper half, stretched, and 16 of its 32 rows are padding.
     for sample in samples:
-        sample.set_field(torch.tensor([[0.5, 0, -0.5], [0, 1, 0]]), 'view', dtype=torch.Tensor)
+        sample.set_field(torch.tensor(view), 'view', dtype=torch.Tensor)
         sample.set_metainfo(dict(img_shape=(16, 32)))
     whole = model.teacher([sample.img_path for sample in samples], images.device)
     maps, _ = model.predict_interactions(images, samples)
     assert maps.valid.equal(torch.tensor([True, True, False, False])[None, :, None].expand(2, 4, 4))
-    expected = whole.warp(torch.tensor([[[0.5, 0, -0.5], [0, 1.0, 0]]]).expand(2, 2, 3), (2, 4))
+    expected = whole.warp(torch.tensor([view]).expand(2, 2, 3), (2, 4))
     torch.testing.assert_close(maps.logits[..., :2, :], expected.logits)
 
 

@@ -208,6 +208,42 @@ def test_a_view_never_looks_at_invalid_positions(source, target, seed, scale, sh
     torch.testing.assert_close(level, torch.full_like(level, 5.0), rtol=1e-4, atol=1e-3)
 
 
+@few_examples
+@given(
+    source=grids,
+    target=grids,
+    seed=st.integers(0, 99),
+    size=st.tuples(st.floats(0.1, 1), st.floats(0.1, 1)),
+    corner=st.tuples(st.floats(0, 1), st.floats(0, 1)),
+    flip=st.booleans(),
+)
+def test_a_crop_never_looks_at_cells_outside_it(source, target, seed, size, corner, flip):
+    height, width = source
+    left, top = (2 * c * (1 - s) - 1 for c, s in zip(corner, size))
+    view = torch.tensor([[[size[0], 0, left + size[0]], [0, size[1], top + size[1]]]])
+    view[:, 0, 0] *= -1 if flip else 1
+    # Cells that the crop does not touch.
+    x, y = (torch.linspace(-1, 1, side + 1) for side in (width, height))
+    columns = (x[1:] <= left) | (x[:-1] >= left + 2 * size[0])
+    rows = (y[1:] <= top) | (y[:-1] >= top + 2 * size[1])
+    outside = rows[:, None] | columns
+    maps = make_maps(b=1, h=height, w=width, seed=seed)
+    other = replace(maps, logits=torch.where(outside, 1e3, maps.logits))
+    first, second = maps.warp(view, target), other.warp(view, target)
+    assert first.valid.all()
+    torch.testing.assert_close(first.logits, second.logits, rtol=0, atol=1e-3)
+
+
+def test_what_a_canvas_shows_beside_the_view_is_invalid():
+    maps = make_maps(b=1, h=4, w=4)
+    # The view is the upper half, and fills the left half of the canvas.
+    view = torch.tensor([[[1.0, 0.0, 0.0], [0.0, 0.5, -0.5]]])
+    area = torch.tensor([[[2.0, 0.0, 1.0], [0.0, 1.0, 0.0]]])
+    warped = maps.warp(view, (2, 8), area)
+    assert warped.valid[0].tolist() == [[True] * 4 + [False] * 4] * 2
+    torch.testing.assert_close(warped.logits[..., :4], maps.warp(view, (2, 4)).logits, rtol=1e-4, atol=1e-5)
+
+
 def test_gather_picks_maps_presence_and_concepts_together():
     maps = make_maps(concepts=torch.tensor([[7, 8, 9], [4, 5, REST]]))
     index = torch.tensor([[2, 0], [1, 2]])

@@ -11,7 +11,7 @@ from mmpretrain.models.utils.batch_augments import RandomBatchAugment
 from torch import Tensor
 
 from lfi.registry import MODELS
-from lfi.structures import InteractionMaps, compose_views, view_of_top_left
+from lfi.structures import InteractionMaps, view_of_top_left
 
 from .readout import InteractionReadout
 from .teachers import CachedTeacher, PixelFormat, VLMAttentionTeacher
@@ -155,7 +155,7 @@ class InteractionDistillMixin:
         if isinstance(self.teacher, CachedTeacher):
             maps = self.teacher([sample.img_path for sample in data_samples], inputs.device)
             views = _recorded_views(data_samples).to(inputs.device, non_blocking=True)
-            return maps.warp(compose_views(views, area) if padded else views, grid), labels
+            return maps.warp(views, grid, area), labels
         maps = self.teacher(inputs, pixel_format(self.data_preprocessor), labels, sizes)
         return maps.warp(area, grid) if padded else maps.resize(grid), labels
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import ceil
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from .views import compose_views
 
 DIRECTIONS = ('positions', 'concepts')
 # In `InteractionMaps.concepts`: the map of all of the bank's other concepts together.
@@ -129,31 +132,51 @@ class InteractionMaps:
             self, logits=logits.unflatten(1, self.logits.shape[1:3]), valid=weight[:, 0] >= 0.5 - 1e-6
         )
 
-    def warp(self, view: Tensor, grid: tuple[int, int]) -> InteractionMaps:
+    def warp(self, view: Tensor, grid: tuple[int, int], area: Tensor | None = None) -> InteractionMaps:
         """Sample the maps into a view of their images.
+
+        No cell that lies outside the view is looked at.
 
         Args:
             view: (B, 2, 3) affine maps from the view's coordinates to the source's, both running from
                 -1 to 1 over the whole picture (as `torch.nn.functional.affine_grid` has it).
-            grid: (H, W) of the view.
+            grid: (H, W) of the result.
+            area: (B, 2, 3) from the result's coordinates to the view's, where the result is a padded
+                canvas. Defaults to None: the result shows the view and nothing else.
 
         Returns:
-            Maps on the view's grid. Positions that look outside the source's valid area are invalid.
+            Maps on the grid. Positions beyond the view, or outside the source's valid area, are invalid.
         """
-        b = self.logits.shape[0]
-        sample = F.affine_grid(view.to(self.logits), (b, 1, *grid), align_corners=False)
-        inside = (sample.abs() <= 1).all(-1)  # [B, h, w]
+        view = view.to(self.logits)
+        canvas = view if area is None else compose_views(view, area.to(view))
+        # Several samples a position where the source's cells are finer, so that none is passed over.
+        samples = [ceil(cells / side) for cells, side in zip(self.grid, grid)]
+        x, y = _spots(canvas, self.grid, grid, samples)
+        place = _seen_from(canvas, x, y)  # [B, h, w, 2]
+        inside = _within(place) if area is None else _within(place) & _within(_seen_from(area.to(view), x, y))
+        low, high = self._centres_within(view)
+        place = place.clamp(low[:, None, None], high[:, None, None])
+
         valid = self.valid[:, None].float()
-        weight = F.grid_sample(valid, sample, padding_mode='border', align_corners=False)  # [B, 1, h, w]
-        logits = F.grid_sample(
-            (self.logits * valid[:, None]).flatten(1, 2), sample, padding_mode='border', align_corners=False
-        )  # [B, L*M, h, w]
-        logits = logits / weight.clamp_min(1e-6)
+        both = torch.cat(((self.logits * valid[:, None]).flatten(1, 2), valid), 1)
+        both = F.grid_sample(both, place, padding_mode='border', align_corners=False)  # [B, L*M + 1, h, w]
+        both = F.avg_pool2d(both * inside[:, None], samples)
+        logits, weight = both[:, :-1], both[:, -1:]
         return replace(
             self,
-            logits=logits.unflatten(1, self.logits.shape[1:3]),
-            valid=inside & (weight[:, 0] >= 0.5 - 1e-6),
+            logits=(logits / weight.clamp_min(1e-6)).unflatten(1, self.logits.shape[1:3]),
+            valid=weight[:, 0] >= 0.5 - 1e-6,
         )
+
+    def _centres_within(self, view: Tensor) -> tuple[Tensor, Tensor]:
+        """First and last centre, (B, 2) x before y, of the cells that a view's bounding box touches."""
+        size = view.new_tensor([self.grid[1], self.grid[0]])
+        reach = view[..., :2].abs().sum(-1)  # [B, 2]
+        low, high = ((view[..., 2] + side * reach + 1) / 2 * size for side in (-1, 1))
+        # In cells; what is touched by less than a thousandth of one is rounding.
+        low = torch.minimum((low + 1e-3).floor().clamp_min(0), size - 1)
+        high = torch.maximum(torch.minimum((high - 1e-3).ceil() - 1, size - 1), low)
+        return (2 * low + 1) / size - 1, (2 * high + 1) / size - 1
 
     def gather(self, index: Tensor) -> InteractionMaps:
         """Keep the maps `index`, (B, m) with values in [0, M)."""
@@ -188,6 +211,39 @@ class InteractionMaps:
             raise ValueError(
                 f'these maps have no reading over {direction}: their directions are {self.directions}'
             )
+
+
+def _spots(
+    view: Tensor, cells: tuple[int, int], grid: tuple[int, int], samples: Sequence[int]
+) -> tuple[Tensor, Tensor]:
+    """Where to sample each position of a view, x (B, w) and y (B, h) from -1 to 1.
+
+    A position that shows f > 1 cells of the source is sampled over f - 1 of them, to which bilinear
+    interpolation adds one; where it shows one cell or less, all its samples lie in its middle.
+    """
+    spots = []
+    for axis, (side, n) in enumerate(zip(grid[::-1], samples[::-1])):
+        shown = view[..., axis] * view.new_tensor(cells[::-1]) / side  # [B, 2], in cells
+        spread = (1 - 1 / shown.norm(dim=-1, keepdim=True).clamp_min(1)) * 2 / side  # [B, 1]
+        middle = torch.arange(1, 2 * side, 2, device=view.device) / side - 1
+        offset = torch.arange(1, 2 * n, 2, device=view.device) / (2 * n) - 0.5
+        spots.append((middle[:, None] + spread[..., None] * offset).flatten(1))
+    return spots[0], spots[1]
+
+
+def _seen_from(view: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """Where a view shows each of its places x (B, w) and y (B, h): (B, h, w, 2)."""
+    linear = view[:, None, None, :, :2]  # [B, 1, 1, 2, 2]
+    return (
+        linear[..., 0] * x[:, None, :, None]
+        + linear[..., 1] * y[:, :, None, None]
+        + view[:, None, None, :, 2]
+    )
+
+
+def _within(place: Tensor) -> Tensor:
+    """Whether places (..., 2) lie on the picture."""
+    return (place.abs() <= 1).all(-1)
 
 
 def _interpolate(x: Tensor, grid: tuple[int, int]) -> Tensor:

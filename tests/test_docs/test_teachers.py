@@ -1,0 +1,54 @@
+"""The extractor that docs/teachers.md shows works as it stands there."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from lfi.models import VLMAttentionTeacher
+from lfi.models.teachers import PixelFormat
+from lfi.registry import EXTRACTORS
+
+DOCS = Path(__file__).parents[2] / 'docs/teachers.md'
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """The code of the page's example, run."""
+    monkeypatch.setattr(EXTRACTORS, '_module_dict', dict(EXTRACTORS.module_dict))
+    (code,) = re.findall(r'```python\n(.*?)```', DOCS.read_text(), re.S)
+    assert len(code.splitlines()) <= 30
+    namespace = {}
+    exec(compile(code, str(DOCS), 'exec'), namespace)
+    return namespace
+
+
+@torch.no_grad()
+def test_the_extractor_of_thirty_lines_is_sclip(shown):
+    EXTRACTORS.get('sclip')
+    teacher = VLMAttentionTeacher(
+        'ViT-B-32', extractor=dict(type='sclip'), concepts=['cat', 'dog'], allow_random=True
+    )
+    images = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    maps = teacher(images, PixelFormat((0.0,) * 3, (1.0,) * 3, rgb=True)).check()
+    assert maps.logits.shape == (1, 1, 2, 7, 7)
+
+    # By its formula, head by head, from the tokens that enter the last block.
+    visual, seen = (
+        teacher.visual,
+        teacher._prepare(images, PixelFormat((0.0,) * 3, (1.0,) * 3, True), None, (224, 224)),
+    )
+    tokens = []
+    block = visual.transformer.resblocks[-1]
+    hook = block.register_forward_pre_hook(lambda module, args: tokens.append(args[0]))
+    visual(seen)
+    hook.remove()
+    normed = block.ln_1(tokens[0])
+    weight, bias = block.attn.in_proj_weight.chunk(3), block.attn.in_proj_bias.chunk(3)
+    q, k, v = ((normed @ w.T + b).chunk(block.attn.num_heads, -1) for w, b in zip(weight, bias))
+    heads = [((a @ a.mT / 8).softmax(-1) + (b @ b.mT / 8).softmax(-1)) @ c for a, b, c in zip(q, k, v)]
+    x = tokens[0] + block.attn.out_proj(torch.cat(heads, -1))
+    x = (x + block.mlp(block.ln_2(x)))[:, 1:]
+    places = torch.nn.functional.normalize(visual.ln_post(x) @ visual.proj, dim=-1)
+    expected = teacher.logit_scale * (places @ teacher.texts.T).mT.view(1, 1, 2, 7, 7)
+    torch.testing.assert_close(maps.logits, expected, rtol=1e-3, atol=1e-3)
