@@ -13,7 +13,10 @@ from lfi.models.teachers import PixelFormat, VLMAttentionTeacher
 from pairs import HEADER, machine, time_pairs
 
 # Extractor and an open_clip model that it reads; random weights cost the same.
-READERS = {'maskclip': 'ViT-B-16', 'clearclip': 'ViT-B-16', 'dense': 'shapes-tiny'}
+READERS = {
+    **dict.fromkeys(('maskclip', 'clearclip', 'naclip', 'gem'), 'ViT-B-16'),
+    'dense': 'shapes-tiny',
+}
 
 
 def parse_args() -> argparse.Namespace:

@@ -8,6 +8,13 @@ It learns by open_clip's contrastive loss over captions, by a softmax over the p
 which the classes of an image share, and by the same softmax at each place of the feature map, where the parts
 of the instance masks that lie there, and the background, share it: its phrases are grounded. Without the last
 term a trunk that tells 9 of 10 photos right by their text points below chance, by what surrounds the object.
+
+With `--tower vit` it trains a small ViT on captions and class prompts alone, as CLIP is, for a look at the
+extractors that read ViTs:
+
+    python tools/train_shapes_teacher.py --tower vit --out work_dirs/shapes-vit
+    python tools/eval_teacher.py configs/classification/lfi_vit-tiny_shapes.py --extractors all \\
+        --cfg-options model.teacher.model=work_dirs/shapes-vit
 """
 
 import argparse
@@ -34,26 +41,27 @@ BACKGROUND = 'background'
 GRID = 8
 # Students use small seeds: an image that one of them sees, in training or later, is never the teacher's.
 SEED_OFFSET = 1_000_000
-MODEL_CFG = dict(
-    embed_dim=96,
-    vision_cfg=dict(
+TOWERS = dict(
+    cnn=dict(
         timm_model_name='lfi_shapes_trunk',
         timm_model_pretrained=False,
         timm_pool='avg',
         timm_proj='linear',
         image_size=64,
     ),
-    text_cfg=dict(context_length=48, vocab_size=49408, width=24, heads=2, layers=2),
+    vit=dict(image_size=64, layers=6, width=128, head_width=32, patch_size=8, mlp_ratio=2.0),
 )
+TEXT_CFG = dict(context_length=48, vocab_size=49408, width=24, heads=2, layers=2)
 PREPROCESS_CFG = dict(
     mean=[0.45, 0.45, 0.45], std=[0.25, 0.25, 0.25], interpolation='bilinear', resize_mode='squash'
 )
 
 
-def create(folder: Path) -> nn.Module:
+def create(folder: Path, tower: str) -> nn.Module:
     """A model with random weights, of the config that is written to `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    config = dict(model_cfg=MODEL_CFG, preprocess_cfg=PREPROCESS_CFG)
+    model_cfg = dict(embed_dim=96, vision_cfg=TOWERS[tower], text_cfg=TEXT_CFG)
+    config = dict(model_cfg=model_cfg, preprocess_cfg=PREPROCESS_CFG)
     (folder / 'open_clip_config.json').write_text(json.dumps(config, indent=2) + '\n')
     return open_clip.create_model(f'local-dir:{folder}', load_weights=False)
 
@@ -65,8 +73,13 @@ def to_input(images: Tensor) -> Tensor:
 
 
 def dense_features(model: nn.Module, inputs: Tensor) -> Tensor:
-    """Each place of the feature map in the joint space, (B, H, W, E); their mean is the image's embedding."""
-    return model.visual.head(model.visual.trunk.forward_features(inputs).permute(0, 2, 3, 1))
+    """Each place of a CNN's feature map in the joint space, (B, H * W, E); the mean embeds the image."""
+    return model.visual.head(model.visual.trunk.forward_features(inputs).flatten(2).mT)
+
+
+def whole_image(model: nn.Module, inputs: Tensor) -> Tensor:
+    """The image's embedding as its only place, (B, 1, E)."""
+    return model.encode_image(inputs)[:, None]
 
 
 class CaptionedShapes(Dataset):
@@ -118,7 +131,7 @@ def train(model: nn.Module, tokenizer, args: argparse.Namespace) -> Tensor:
         persistent_workers=args.workers > 0,
     )
     prompts = torch.stack([class_texts(tokenizer, prompt) for prompt in PROMPTS])  # [P, C, T]
-    seen = torch.zeros(MODEL_CFG['text_cfg']['vocab_size'], dtype=torch.bool)
+    seen = torch.zeros(TEXT_CFG['vocab_size'], dtype=torch.bool)
     seen[prompts] = True
     decayed = [p for p in model.parameters() if p.ndim > 1]
     others = [p for p in model.parameters() if p.ndim <= 1]
@@ -128,31 +141,35 @@ def train(model: nn.Module, tokenizer, args: argparse.Namespace) -> Tensor:
     steps = args.epochs * len(loader)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, args.lr, total_steps=steps, pct_start=0.1)
     contrast = ClipLoss()
+    read = dense_features if args.tower == 'cnn' else whole_image
     model.train()
     with tqdm(total=steps, unit='step', mininterval=2, file=sys.stdout) as progress:
         for _ in range(args.epochs):
             for images, tokens, shares, covers in loader:
                 seen[tokens] = True
+                inputs = to_input(images).contiguous(memory_format=torch.channels_last)
                 with torch.autocast('cpu', torch.bfloat16):
-                    inputs = to_input(images).contiguous(memory_format=torch.channels_last)
-                    places = dense_features(model, inputs).flatten(1, 2)  # [B, H * W, E]
+                    features = read(model, inputs)  # [B, places, E]
                     caption = model.encode_text(tokens)
                     concept = model.encode_text(prompts[torch.randint(len(PROMPTS), ())])
                 caption, concept = (F.normalize(x.float(), dim=-1) for x in (caption, concept))
-                places = places.float() / places.float().mean(1).norm(dim=-1)[:, None, None]
-                image = places.mean(1)  # [B, E], unit length
+                features = features.float() / features.float().mean(1).norm(dim=-1)[:, None, None]
+                image = features.mean(1)  # [B, E], unit length
                 scale = model.logit_scale.exp()
-                by_caption = contrast(image, caption, scale)
-                by_concept = F.cross_entropy(scale * image @ concept[:-1].mT, shares)
-                by_place = F.cross_entropy((scale * places @ concept.mT).flatten(0, 1), covers.flatten(0, 1))
+                terms = dict(
+                    caption=contrast(image, caption, scale),
+                    concept=F.cross_entropy(scale * image @ concept[:-1].mT, shares),
+                )
+                if args.tower == 'cnn':
+                    scores = scale * features @ concept.mT
+                    terms['place'] = F.cross_entropy(scores.flatten(0, 1), covers.flatten(0, 1))
                 optimizer.zero_grad()
-                (by_caption + by_concept + by_place).backward()
+                sum(terms.values()).backward()
                 optimizer.step()
                 schedule.step()
                 with torch.no_grad():
                     model.logit_scale.clamp_(0, 4.6)
                 progress.update()
-                terms = dict(caption=by_caption, concept=by_concept, place=by_place)
                 progress.set_postfix({name: f'{term:.2f}' for name, term in terms.items()}, refresh=False)
     return seen
 
@@ -176,7 +193,7 @@ def evaluate(folder: Path, num_images: int) -> list[str]:
         shapes = Shapes('val', num_images, domains=domain)
         infos = [shapes.get_data_info(i) for i in range(num_images)]
         images = to_input(torch.stack([torch.from_numpy(info['img']) for info in infos]))
-        dense = dense_features(model, images)
+        dense = dense_features(model, images).unflatten(1, (GRID, GRID))  # [N, H, W, E]
         top = (dense.mean((1, 2)) @ texts.mT).argmax(1)
         accuracy = (top == torch.tensor([info['gt_label'] for info in infos])).float().mean().item()
         maps = torch.cat(
@@ -196,6 +213,7 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('--out', type=Path, required=True, help='folder for the config and the weights')
+    parser.add_argument('--tower', choices=TOWERS, default='cnn', help='of the images (%(default)s)')
     parser.add_argument('--images', type=int, default=20000, help='number of training images')
     parser.add_argument('--epochs', type=int, default=7)
     parser.add_argument('--batch-size', type=int, default=128)
@@ -214,12 +232,13 @@ def main() -> None:
     args = parse_args()
     torch.manual_seed(args.seed)
     torch.set_num_threads(args.threads)
-    model = create(args.out).to(memory_format=torch.channels_last)
+    model = create(args.out, args.tower).to(memory_format=torch.channels_last)
     tokenizer = open_clip.get_tokenizer(f'local-dir:{args.out}')
     save(model, train(model, tokenizer, args), args.out)
     size = (args.out / 'model.safetensors').stat().st_size / 2**20
     print(f'{args.out / "model.safetensors"}: {size:.1f} MiB')
-    print('\n'.join(evaluate(args.out, args.eval_images)))
+    if args.tower == 'cnn':
+        print('\n'.join(evaluate(args.out, args.eval_images)))
 
 
 if __name__ == '__main__':

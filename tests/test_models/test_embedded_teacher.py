@@ -9,7 +9,11 @@ import pytest
 import torch
 from lfi.datasets import Shapes
 from lfi.evaluation import chance_level, pointing_game
-from lfi.models.teachers import shapes_trunk  # noqa: F401
+from lfi.models import VLMAttentionTeacher
+from lfi.models.teachers import (
+    PixelFormat,
+    shapes_trunk,  # noqa: F401
+)
 from torch.nn import functional as F
 
 ROOT = Path(__file__).parents[2]
@@ -59,19 +63,41 @@ def test_dense_maps_find_the_objects(teacher):
     assert pointing_game(maps, masks).float().mean() >= 3 * chance_level(masks)
 
 
-def test_the_tool_trains_and_reports(tmp_path):
-    options = dict(images=32, epochs=1, batch_size=16, workers=0, threads=1, eval_images=10)
-    command = [
-        sys.executable,
-        str(ROOT / 'tools/train_shapes_teacher.py'),
-        '--out',
-        str(tmp_path / 'teacher'),
-    ]
-    for name, value in options.items():
-        command += [f'--{name.replace("_", "-")}', str(value)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+@pytest.fixture
+def train_teacher(tmp_path):
+    """Runs the training tool on a few images; gives what it printed and the folder that it wrote."""
+
+    def train(*arguments):
+        options = dict(images=32, epochs=1, batch_size=16, workers=0, threads=1, eval_images=10)
+        folder = tmp_path / 'teacher'
+        command = [
+            sys.executable,
+            str(ROOT / 'tools/train_shapes_teacher.py'),
+            '--out',
+            str(folder),
+            *arguments,
+        ]
+        for name, value in options.items():
+            command += [f'--{name.replace("_", "-")}', str(value)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout, folder
+
+    return train
+
+
+def test_the_tool_trains_and_reports(train_teacher):
+    printed, folder = train_teacher()
     for words in ('model.safetensors', 'zero-shot top-1', 'pointing game', 'chance', *Shapes.DOMAINS):
-        assert words in done.stdout
+        assert words in printed
     # What it wrote loads by itself.
-    open_clip.create_model(f'local-dir:{tmp_path / "teacher"}')
+    open_clip.create_model(f'local-dir:{folder}')
+
+
+def test_its_vit_can_be_read_by_an_extractor(train_teacher):
+    _, folder = train_teacher('--tower', 'vit')
+    teacher = VLMAttentionTeacher(
+        str(folder), extractor=dict(type='gem'), concepts=dict(type='lfi.Shapes'), background=['background']
+    )
+    maps = teacher(torch.zeros(1, 3, 64, 64), PixelFormat((0.0,) * 3, (1.0,) * 3, rgb=False)).check()
+    assert maps.logits.shape == (1, 6, 21, 8, 8)
