@@ -8,6 +8,8 @@ import subprocess
 import time
 
 import pytest
+from lfi.datasets import Shapes
+from lfi.models.teachers import InteractionCache
 
 CONFIG = 'classification/lfi_vit-tiny_shapes.py'
 SMALL = [
@@ -105,3 +107,29 @@ def test_a_config_without_a_teacher_is_an_error_of_one_line(run_tool, config_pat
     control = config_path('controls/task-loss_vit-tiny_shapes.py')
     out = run_tool('cache_teacher.py', control, '--out', 'cache', code=1)
     assert out.splitlines()[-1] == 'error: the config has no model.teacher to ask'
+
+
+CAPTIONS = """
+_base_ = {base!r}
+concepts = dict(type='lfi.Shapes', extra=['large white circle', 'green bolt'])
+load = dict(type='lfi.LoadCaptionConcepts', concepts=concepts)
+pack = dict(type='PackInputs', algorithm_keys=('view', 'gt_concepts'))
+view = dict(type='lfi.RecordView', transforms=[dict(type='RandomFlip', prob=0.5)])
+train_dataloader = dict(dataset=dict(pipeline=[load, view, pack]))
+model = dict(teacher=dict(concepts=concepts))
+"""
+
+
+def test_what_captions_speak_of_is_cached_and_trained_on(run_tool, config_path, tmp_path):
+    config = tmp_path / 'captions.py'
+    config.write_text(CAPTIONS.format(base=str(config_path(CONFIG))))
+    small = [option.replace('=600', '=128') for option in SMALL]
+    run_tool('cache_teacher.py', config, '--out', 'cache', '--num-workers', '0', '--cfg-options', *small)
+    cache = InteractionCache(tmp_path / 'cache')
+    first = Shapes('train', 128)[0]
+    assert first['caption'].startswith('a large white circle below a green bolt')
+    (record,) = cache.read([first['img_path']])
+    presence = dict(zip(record['concepts'].tolist(), record['presence'].tolist()))
+    assert presence[first['gt_label']] == presence[20] == presence[21] == 1
+    out = run_tool('train.py', config, '--cfg-options', *small, 'model.teacher_cache=cache')
+    assert re.search(r'loss_positions: [\d.]+', out)
