@@ -36,6 +36,7 @@ from lfi.structures import InteractionMaps
 from lfi.visualization import draw_teachers
 from mmengine.config import Config
 from mmengine.device import get_device
+from mmengine.model.utils import stack_batch
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -120,12 +121,9 @@ class Tally:
 
 def ask(teacher: VLMAttentionTeacher, images: list[Tensor], device: torch.device) -> InteractionMaps:
     sizes = [tuple(image.shape[-2:]) for image in images]
-    height, width = (max(side) for side in zip(*sizes))
-    inputs = torch.zeros(len(images), 3, height, width)
-    for canvas, image, (h, w) in zip(inputs, images, sizes):
-        canvas[:, :h, :w] = image
+    inputs = stack_batch(images).float().to(device)
     # Images are loaded as BGR, from 0 to 255.
-    maps = teacher(inputs.to(device), PixelFormat((0.0,) * 3, (1.0,) * 3, rgb=False), valid_sizes=sizes)
+    maps = teacher(inputs, PixelFormat((0.0,) * 3, (1.0,) * 3, rgb=False), valid_sizes=sizes)
     return maps.to('cpu')
 
 

@@ -38,7 +38,11 @@ class RecordView(BaseTransform):
 
     def __init__(self, transforms: Sequence) -> None:
         self.transforms = Compose(transforms)
-        unknown = next((t for t in _leaves(self.transforms) if not has_rule(t)), None)
+        leaves = list(_leaves(self.transforms))
+        if any(type(transform).__module__.startswith('mmdet.') for transform in leaves):
+            # mmdet is imported only where its transforms are.
+            from . import mmdet_view_matrix  # noqa: F401
+        unknown = next((t for t in leaves if not has_rule(t)), None)
         if unknown is not None:
             raise ValueError(f'RecordView cannot follow {no_rule(unknown)}')
 

@@ -39,9 +39,6 @@ def view_matrix(transform: BaseTransform, before: tuple[int, int], results: dict
 
 def has_rule(transform: BaseTransform) -> bool:
     """Whether `view_matrix` knows this kind of transform."""
-    if type(transform).__module__.startswith('mmdet.'):
-        # Where there are none of its transforms, mmdet is not imported.
-        from . import mmdet_view_matrix  # noqa: F401
     return view_matrix.dispatch(type(transform)) is not view_matrix.dispatch(object)
 
 
