@@ -114,7 +114,8 @@ class InteractionDistillMixin:
 
     def loss(self, inputs: Tensor, data_samples: Sequence, **kwargs) -> dict[str, Tensor]:
         """The task's losses, joined by the interaction terms."""
-        with self.backbone.record_interactions() as record:
+        valid_sizes = _valid_sizes(inputs, data_samples)
+        with self.backbone.padded(valid_sizes), self.backbone.record_interactions() as record:
             losses = super().loss(inputs, data_samples, **kwargs)
         states = record.states
         maps, labels = self._ask_teacher(inputs, data_samples, states.grid)
@@ -132,12 +133,20 @@ class InteractionDistillMixin:
             losses['loss_text_class'] = self.text_class_loss(scores, labels)
         return losses
 
+    def predict(self, inputs: Tensor, data_samples: Sequence | None = None, **kwargs) -> Sequence:
+        """The task's predictions; queries read no padding, as in training."""
+        if data_samples is None:
+            return super().predict(inputs, data_samples, **kwargs)
+        with self.backbone.padded(_valid_sizes(inputs, data_samples)):
+            return super().predict(inputs, data_samples, **kwargs)
+
     @torch.no_grad()
     def predict_interactions(
         self, inputs: Tensor, data_samples: Sequence
     ) -> tuple[InteractionMaps, InteractionMaps]:
         """Teacher's and student's maps of a batch, over positions, of the same concepts on the same grid."""
-        with self.backbone.record_interactions() as record:
+        valid_sizes = _valid_sizes(inputs, data_samples)
+        with self.backbone.padded(valid_sizes), self.backbone.record_interactions() as record:
             self.backbone(inputs)
         states = record.states
         maps, _ = self._ask_teacher(inputs, data_samples, states.grid)

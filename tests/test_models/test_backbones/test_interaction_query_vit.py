@@ -339,7 +339,7 @@ def test_the_added_parameters_of_a_vit_b_are_below_one_and_a_half_percent():
         (dict(fuse='concat', out_type='raw'), "fuse='concat' needs out_type .* got 'raw'"),
         (dict(num_queries=0), 'num_queries=0 must be at least 1'),
         (dict(interaction_layers=[]), r'interaction_layers=\[\] must name one or more of the 4 blocks'),
-        (dict(interaction_layers=[4]), r'interaction_layers=\[4\] must name'),
+        (dict(interaction_layers=[4]), r'interaction_layers=\[4\] must name some of the 4 blocks'),
         (dict(interaction_layers=[-5]), r'interaction_layers=\[-5\] must name'),
         (dict(interaction_layers=[2, 1]), r'interaction_layers=\[2, 1\] must rise'),
         (dict(interaction_layers=[3, -1]), r'interaction_layers=\[3, -1\] must rise and hold no block twice'),

@@ -9,25 +9,31 @@ import torch.nn.functional as F
 from mmpretrain.models.backbones.vision_transformer import TransformerEncoderLayer
 from torch import Tensor
 
+from .window_attention import attend_in_windows
+
 
 class InteractionEncoderLayer(TransformerEncoderLayer):
     """mmpretrain's ViT block plus K interaction queries. It adds no attention weights."""
 
+    window_size: int | None = None
+    """Side of the windows in which patches attend to one another; None: all to all."""
+
     @abstractmethod
     def forward(
-        self, x: Tensor, queries: Tensor, num_extra_tokens: int, record: bool
+        self, x: Tensor, queries: Tensor, grid: tuple[int, int], valid: Tensor | None, record: bool
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Run the block.
 
         Args:
             x: (B, N, C), the extra tokens (class token) first.
             queries: (B, K, C).
-            num_extra_tokens: how many of the N tokens are no patches.
+            grid: (H, W) of the H * W patches among the N tokens.
+            valid: (B, H * W) bool, the patches that queries may read; None: all.
             record: whether to return the queries' attention.
 
         Returns:
             x (B, N, C), queries (B, K, C), and with `record` the attention of the queries over the
-            patches alone, softmax in float32, mean over heads: (B, K, N - num_extra_tokens); else None.
+            patches alone, softmax in float32, mean over heads: (B, K, H * W); else None.
         """
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -35,9 +41,9 @@ class InteractionEncoderLayer(TransformerEncoderLayer):
         qkv = self.attn.qkv(self.ln1(x)).reshape(b, n, 3, self.attn.num_heads, self.attn.head_dims)
         return qkv.permute(2, 0, 3, 1, 4).unbind(0)  # 3 x [B, H, N, D]
 
-    def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
         dropout = self.attn.attn_drop if self.training else 0.0
-        return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
+        return F.scaled_dot_product_attention(q, k, v, mask, dropout_p=dropout)
 
     def _merge(self, x: Tensor, attended: Tensor) -> Tensor:
         # attended: [B, H, N, D] -> [B, N, C]
@@ -45,29 +51,38 @@ class InteractionEncoderLayer(TransformerEncoderLayer):
         merged = self.attn.proj(attended.transpose(1, 2).reshape(b, n, self.attn.embed_dims))
         return x + self.attn.out_drop(self.attn.gamma1(self.attn.proj_drop(merged)))
 
-    def _attention_over_patches(self, q_query: Tensor, k_patch: Tensor) -> Tensor:
+    def _attention_over_patches(self, q_query: Tensor, k_patch: Tensor, valid: Tensor | None) -> Tensor:
         # q_query: [B, H, K, D], k_patch: [B, H, N, D] -> [B, K, N]
         scores = (q_query * self.attn.head_dims**-0.5) @ k_patch.mT
+        if valid is not None:
+            scores = scores.masked_fill(~valid[:, None, None], float('-inf'))
         return scores.softmax(-1, dtype=torch.float32).mean(1)
 
 
 class ReadingEncoderLayer(InteractionEncoderLayer):
-    """Queries attend to the tokens and to each other; tokens never attend to queries in their softmax.
+    """Queries attend to all tokens and to each other; tokens never attend to queries in their softmax.
 
     Where the block has a `query_gate` (1,), each token adds tanh(query_gate) * its attention to the
     queries. Without it, and with a gate of zero, the tokens go exactly as in mmpretrain's block. The
     feed-forward network, two thirds of a block's cost, is for the tokens alone.
     """
 
-    def forward(self, x, queries, num_extra_tokens, record):
+    def forward(self, x, queries, grid, valid, record):
+        extra = x.shape[1] - grid[0] * grid[1]
         q, k, v = self._project(x)
         q_query, k_query, v_query = self._project(queries)
         # First the queries, while the keys and values are in the cache.
-        read = self._attend(q_query, torch.cat((k, k_query), 2), torch.cat((v, v_query), 2))
-        attention = self._attention_over_patches(q_query, k[:, :, num_extra_tokens:]) if record else None
+        mask = None
+        if valid is not None:
+            mask = F.pad(valid, (extra, queries.shape[1]), value=True)[:, None, None]  # [B, 1, 1, N + K]
+        read = self._attend(q_query, torch.cat((k, k_query), 2), torch.cat((v, v_query), 2), mask)
+        attention = self._attention_over_patches(q_query, k[:, :, extra:], valid) if record else None
         queries = self._merge(queries, read)
 
-        attended = self._attend(q, k, v)
+        if self.window_size is None:
+            attended = self._attend(q, k, v)
+        else:
+            attended = attend_in_windows(self._attend, q, k, v, grid, self.window_size)
         if self.query_gate is not None:
             attended = attended + self._attend(q, k_query, self.query_gate.tanh() * v_query)
         x = self._merge(x, attended)
@@ -78,14 +93,20 @@ class ReadingEncoderLayer(InteractionEncoderLayer):
 class JointEncoderLayer(InteractionEncoderLayer):
     """Tokens and queries share one softmax, as registers do."""
 
-    def forward(self, x, queries, num_extra_tokens, record):
+    def forward(self, x, queries, grid, valid, record):
         n, n_queries = x.shape[1], queries.shape[1]
+        extra = n - grid[0] * grid[1]
         joint = torch.cat((x, queries), 1)  # [B, N + K, C]
         q, k, v = self._project(joint)
         attention = None
         if record:
-            attention = self._attention_over_patches(q[:, :, n:], k[:, :, num_extra_tokens:n])
-        joint = self._merge(joint, self._attend(q, k, v))
+            attention = self._attention_over_patches(q[:, :, n:], k[:, :, extra:n], valid)
+        mask = None
+        if valid is not None:
+            mask = F.pad(valid, (extra, n_queries), value=True)[:, None, None].repeat(1, 1, n + n_queries, 1)
+            # Tokens see the padding, as in the plain ViT.
+            mask[:, :, :n] = True
+        joint = self._merge(joint, self._attend(q, k, v, mask))
         joint = self.ffn(self.ln2(joint), identity=joint)
         x, queries = joint.split((n, n_queries), 1)
         return x, queries, attention

@@ -84,6 +84,10 @@ class InteractionQueryViT(VisionTransformer):
             vector; or 'concat', it is appended, giving 2C channels. 'sum' and 'concat' need
             `out_type` 'cls_token' or 'avg_featmap' and act on the last output. Defaults to 'none'.
         interaction_layers: the blocks whose interactions are supervised. Defaults to the last half.
+        window_size: side, in patches, of the windows in which patches attend to one another, as ViTDet has
+            it, for large inputs; queries still read all patches. It needs `with_cls_token=False` and no
+            'joint' write-back. Defaults to None: all patches attend to all.
+        global_attn_layers: the blocks without windows. Defaults to ().
         with_cp: whether to recompute activations in the backward pass to save memory.
             Defaults to False.
         **kwargs: arguments of mmpretrain's `VisionTransformer`.
@@ -101,6 +105,8 @@ class InteractionQueryViT(VisionTransformer):
         persistent: bool = True,
         fuse: str = 'none',
         interaction_layers: Sequence[int] | None = None,
+        window_size: int | None = None,
+        global_attn_layers: Sequence[int] = (),
         with_cp: bool = False,
         out_indices: int | Sequence[int] = -1,
         **kwargs,
@@ -127,7 +133,11 @@ class InteractionQueryViT(VisionTransformer):
         self.persistent = persistent
         self.fuse = fuse
         self.with_cp = with_cp
-        self.interaction_layers = self._check_layers(interaction_layers)
+        if interaction_layers is None:
+            interaction_layers = range(self.num_layers // 2, self.num_layers)
+        self.interaction_layers = self._check_layers('interaction_layers', interaction_layers)
+        if not self.interaction_layers:
+            raise ValueError(f'interaction_layers=[] must name one or more of the {self.num_layers} blocks')
         self.interaction_queries = nn.Parameter(torch.zeros(1, num_queries, self.embed_dims))
         trunc_normal_(self.interaction_queries, std=0.02)
         for layer in self.layers:
@@ -139,7 +149,13 @@ class InteractionQueryViT(VisionTransformer):
             if isinstance(module, DropPath):
                 # The base class gives numpy's floats, at which torch.compile breaks the graph.
                 module.drop_prob = float(module.drop_prob)
+        if window_size is not None:
+            self._check_window(window_size)
+        global_attn_layers = self._check_layers('global_attn_layers', global_attn_layers)
+        for i, layer in enumerate(self.layers):
+            layer.window_size = None if i in global_attn_layers else window_size
         self._record: InteractionRecord | None = None
+        self._valid_sizes: Sequence[tuple[int, int]] | None = None
         if self.frozen_stages > 0:
             # The base class froze its stages before they had gates.
             self._freeze_stages()
@@ -167,6 +183,19 @@ class InteractionQueryViT(VisionTransformer):
         finally:
             self._record = None
 
+    @contextmanager
+    def padded(self, valid_sizes: Sequence[tuple[int, int]]) -> Iterator[None]:
+        """Keep the queries from reading padding in the forward passes made inside the context.
+
+        Args:
+            valid_sizes: height and width in pixels of each image's area at the top left of the batch.
+        """
+        self._valid_sizes = valid_sizes
+        try:
+            yield
+        finally:
+            self._valid_sizes = None
+
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Extract features; same outputs as `VisionTransformer.forward`.
 
@@ -175,6 +204,7 @@ class InteractionQueryViT(VisionTransformer):
         """
         b = x.shape[0]
         x, grid = self.patch_embed(x)
+        valid = self._valid_patches(grid, x.device)
         if self.cls_token is not None:
             x = torch.cat((self.cls_token.expand(b, -1, -1), x), dim=1)
         x = x + resize_pos_embed(
@@ -187,7 +217,7 @@ class InteractionQueryViT(VisionTransformer):
         for i, layer in enumerate(self.layers):
             record = self._record is not None and i in self.interaction_layers
             x, queries, layer_attention = self._run(
-                layer, x, queries if self.persistent else first_queries, record
+                layer, x, queries if self.persistent else first_queries, grid, valid, record
             )
             if record:
                 attention.append(layer_attention)
@@ -211,27 +241,42 @@ class InteractionQueryViT(VisionTransformer):
             return 0, self.num_layers + 2
         return super().get_layer_depth(param_name, prefix)
 
-    def _run(
-        self, layer: nn.Module, x: Tensor, queries: Tensor, record: bool
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
+    def _run(self, layer: nn.Module, *args) -> tuple[Tensor, Tensor, Tensor | None]:
         if self.with_cp and self.training:
-            return checkpoint(layer, x, queries, self.num_extra_tokens, record, use_reentrant=False)
-        return layer(x, queries, self.num_extra_tokens, record)
+            return checkpoint(layer, *args, use_reentrant=False)
+        return layer(*args)
+
+    def _valid_patches(self, grid: tuple[int, int], device: torch.device) -> Tensor | None:
+        """(B, H * W) bool, the patches that show any of their image; None where no image is padded."""
+        if self._valid_sizes is None:
+            return None
+        height, width = self.patch_embed.projection.stride
+        sides = [(-(-h // height), -(-w // width)) for h, w in self._valid_sizes]
+        if all(h >= grid[0] and w >= grid[1] for h, w in sides):
+            return None
+        rows, columns = torch.arange(grid[0]), torch.arange(grid[1])
+        h, w = torch.tensor(sides).T[..., None]  # each [B, 1]
+        valid = (rows < h)[:, :, None] & (columns < w)[:, None]  # [B, H, W]
+        return valid.flatten(1).to(device, non_blocking=True)
 
     def _fuse(self, out: Tensor, queries: Tensor) -> Tensor:
         pooled = (self.ln1(queries) if self.final_norm else queries).mean(1)  # [B, C]
         return out + pooled if self.fuse == 'sum' else torch.cat((out, pooled), 1)
 
-    def _check_layers(self, layers: Sequence[int] | None) -> tuple[int, ...]:
-        if layers is None:
-            return tuple(range(self.num_layers // 2, self.num_layers))
+    def _check_window(self, window_size: int) -> None:
+        if window_size < 1:
+            raise ValueError(f'window_size={window_size} must be at least 1')
+        if self.cls_token is not None:
+            raise ValueError(f'window_size={window_size} needs with_cls_token=False: it belongs to no window')
+        if self.write_back == 'joint':
+            raise ValueError(f"window_size={window_size} cannot go with write_back='joint'")
+
+    def _check_layers(self, name: str, layers: Sequence[int]) -> tuple[int, ...]:
         positive = tuple(i + self.num_layers if i < 0 else i for i in layers)
-        if not positive or not all(0 <= i < self.num_layers for i in positive):
-            raise ValueError(
-                f'interaction_layers={list(layers)} must name one or more of the {self.num_layers} blocks'
-            )
+        if not all(0 <= i < self.num_layers for i in positive):
+            raise ValueError(f'{name}={list(layers)} must name some of the {self.num_layers} blocks')
         if list(positive) != sorted(set(positive)):
-            raise ValueError(f'interaction_layers={list(layers)} must rise and hold no block twice')
+            raise ValueError(f'{name}={list(layers)} must rise and hold no block twice')
         return positive
 
 
