@@ -1,5 +1,7 @@
 """LFI's child registries: `lfi.X` resolves from every OpenMMLab scope."""
 
+from importlib import import_module
+
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
 from mmengine.registry import METRICS as MMENGINE_METRICS
@@ -7,7 +9,22 @@ from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from mmengine.registry import Registry
 
-MODELS = Registry('model', parent=MMENGINE_MODELS, scope='lfi', locations=['lfi.models'])
+# Models of projects that need not be installed, and where they are: imported when they are asked for.
+TASK_MODELS = {'LFIMaskRCNN': 'lfi.models.detectors'}
+
+
+class ModelRegistry(Registry):
+    """A registry that imports a task's models when one of them is asked for by name."""
+
+    def get(self, key: str) -> type | None:
+        """As `Registry.get`."""
+        module = TASK_MODELS.get(key.split('.')[-1])
+        if module is not None:
+            import_module(module)
+        return super().get(key)
+
+
+MODELS = ModelRegistry('model', parent=MMENGINE_MODELS, scope='lfi', locations=['lfi.models'])
 # Ways to take interaction maps out of a VLM, by short name: `maskclip`, `clearclip`, ...
 EXTRACTORS = Registry('extractor', scope='lfi', locations=['lfi.models.teachers.extractors'])
 DATASETS = Registry('dataset', parent=MMENGINE_DATASETS, scope='lfi', locations=['lfi.datasets'])

@@ -238,10 +238,17 @@ def test_what_a_canvas_shows_beside_the_view_is_invalid():
     maps = make_maps(b=1, h=4, w=4)
     # The view is the upper half, and fills the left half of the canvas.
     view = torch.tensor([[[1.0, 0.0, 0.0], [0.0, 0.5, -0.5]]])
-    area = torch.tensor([[[2.0, 0.0, 1.0], [0.0, 1.0, 0.0]]])
-    warped = maps.warp(view, (2, 8), area)
+    warped = maps.warp(view, (2, 8), torch.tensor([[0.5, 1.0]]))
     assert warped.valid[0].tolist() == [[True] * 4 + [False] * 4] * 2
     torch.testing.assert_close(warped.logits[..., :4], maps.warp(view, (2, 4)).logits, rtol=1e-4, atol=1e-5)
+
+
+def test_a_strip_that_fills_no_position_by_half_keeps_the_fullest():
+    maps = make_maps(b=1, h=4, w=4)
+    warped = maps.warp(IDENTITY, (4, 4), torch.tensor([[1 / 16, 1.0]]))
+    assert warped.valid[0].tolist() == [[True, False, False, False]] * 4
+    # One sample, in the middle of the picture.
+    torch.testing.assert_close(warped.logits[..., 0], maps.logits[..., 1:3].mean(-1), rtol=1e-4, atol=1e-4)
 
 
 def test_gather_picks_maps_presence_and_concepts_together():

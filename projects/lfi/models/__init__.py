@@ -1,6 +1,7 @@
 from .backbones import InteractionQueryViT, InteractionStates
 from .distill import InteractionDistillMixin, LFIImageClassifier
 from .losses import InteractionDistillLoss, TextSpaceClassLoss
+from .necks import SimpleFPN
 from .readout import InteractionReadout
 from .teachers import ConceptBank, VLMAttentionTeacher
 
@@ -12,6 +13,7 @@ __all__ = [
     'InteractionReadout',
     'InteractionStates',
     'LFIImageClassifier',
+    'SimpleFPN',
     'TextSpaceClassLoss',
     'VLMAttentionTeacher',
 ]

@@ -11,7 +11,7 @@ from mmpretrain.models.utils.batch_augments import RandomBatchAugment
 from torch import Tensor
 
 from lfi.registry import MODELS
-from lfi.structures import InteractionMaps, view_of_top_left
+from lfi.structures import InteractionMaps, filled_share
 
 from .readout import InteractionReadout
 from .teachers import CachedTeacher, PixelFormat, VLMAttentionTeacher
@@ -160,13 +160,16 @@ class InteractionDistillMixin:
         labels = self.concept_labels(data_samples)
         canvas, sizes = tuple(inputs.shape[-2:]), _valid_sizes(inputs, data_samples)
         padded = any(size != canvas for size in sizes)
-        area = view_of_top_left(canvas, sizes, inputs.device) if padded else None
+        filled = filled_share(canvas, sizes, inputs.device) if padded else None
         if isinstance(self.teacher, CachedTeacher):
             maps = self.teacher([sample.img_path for sample in data_samples], inputs.device)
             views = _recorded_views(data_samples).to(inputs.device, non_blocking=True)
-            return maps.warp(views, grid, area), labels
+            return maps.warp(views, grid, filled), labels
         maps = self.teacher(inputs, pixel_format(self.data_preprocessor), labels, sizes)
-        return maps.warp(area, grid) if padded else maps.resize(grid), labels
+        if not padded:
+            return maps.resize(grid), labels
+        whole = torch.eye(2, 3, device=inputs.device).expand(len(inputs), 2, 3)
+        return maps.warp(whole, grid, filled), labels
 
     # Values are checked once: a check waits for the device.
     _first_step = True

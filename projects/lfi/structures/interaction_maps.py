@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .views import compose_views
+from .views import sample_spots, seen_from
 
 DIRECTIONS = ('positions', 'concepts')
 # In `InteractionMaps.concepts`: the map of all of the bank's other concepts together.
@@ -120,7 +120,7 @@ class InteractionMaps:
         """Bring the maps to another (H, W): bilinear, with antialiasing where it shrinks.
 
         Positions outside the valid area take no part; a new position is valid when at least half of
-        what it covers is.
+        what it covers is, or, in a picture where none reaches that, when it is the fullest.
         """
         if grid == self.grid:
             return self
@@ -128,11 +128,9 @@ class InteractionMaps:
         weight = _interpolate(valid, grid)  # [B, 1, h, w]
         logits = _interpolate((self.logits * valid[:, None]).flatten(1, 2), grid)  # [B, L*M, h, w]
         logits = logits / weight.clamp_min(1e-6)
-        return replace(
-            self, logits=logits.unflatten(1, self.logits.shape[1:3]), valid=weight[:, 0] >= 0.5 - 1e-6
-        )
+        return replace(self, logits=logits.unflatten(1, self.logits.shape[1:3]), valid=_enough(weight[:, 0]))
 
-    def warp(self, view: Tensor, grid: tuple[int, int], area: Tensor | None = None) -> InteractionMaps:
+    def warp(self, view: Tensor, grid: tuple[int, int], filled: Tensor | None = None) -> InteractionMaps:
         """Sample the maps into a view of their images.
 
         No cell that lies outside the view is looked at.
@@ -141,19 +139,20 @@ class InteractionMaps:
             view: (B, 2, 3) affine maps from the view's coordinates to the source's, both running from
                 -1 to 1 over the whole picture (as `torch.nn.functional.affine_grid` has it).
             grid: (H, W) of the result.
-            area: (B, 2, 3) from the result's coordinates to the view's, where the result is a padded
-                canvas. Defaults to None: the result shows the view and nothing else.
+            filled: (B, 2) of `filled_share`, where the result is a canvas with the view at its top left.
+                Defaults to None: the view fills it.
 
         Returns:
-            Maps on the grid. Positions beyond the view, or outside the source's valid area, are invalid.
+            Maps on the grid. Positions beyond the view, or outside the source's valid area, are invalid,
+            as `resize` has it.
         """
         view = view.to(self.logits)
-        canvas = view if area is None else compose_views(view, area.to(view))
+        filled = view.new_ones(len(view), 2) if filled is None else filled.to(view)
         # Several samples a position where the source's cells are finer, so that none is passed over.
         samples = [ceil(cells / side) for cells, side in zip(self.grid, grid)]
-        x, y = _spots(canvas, self.grid, grid, samples)
-        place = _seen_from(canvas, x, y)  # [B, h, w, 2]
-        inside = _within(place) if area is None else _within(place) & _within(_seen_from(area.to(view), x, y))
+        x, y, share = sample_spots(view, self.grid, grid, samples, filled)
+        place = seen_from(view, x, y)  # [B, h, w, 2]
+        inside = (place.abs() <= 1).all(-1)
         low, high = self._centres_within(view)
         place = place.clamp(low[:, None, None], high[:, None, None])
 
@@ -165,7 +164,7 @@ class InteractionMaps:
         return replace(
             self,
             logits=(logits / weight.clamp_min(1e-6)).unflatten(1, self.logits.shape[1:3]),
-            valid=weight[:, 0] >= 0.5 - 1e-6,
+            valid=_enough((weight * share)[:, 0]),
         )
 
     def _centres_within(self, view: Tensor) -> tuple[Tensor, Tensor]:
@@ -213,37 +212,10 @@ class InteractionMaps:
             )
 
 
-def _spots(
-    view: Tensor, cells: tuple[int, int], grid: tuple[int, int], samples: Sequence[int]
-) -> tuple[Tensor, Tensor]:
-    """Where to sample each position of a view, x (B, w) and y (B, h) from -1 to 1.
-
-    A position that shows f > 1 cells of the source is sampled over f - 1 of them, to which bilinear
-    interpolation adds one; where it shows one cell or less, all its samples lie in its middle.
-    """
-    spots = []
-    for axis, (side, n) in enumerate(zip(grid[::-1], samples[::-1])):
-        shown = view[..., axis] * view.new_tensor(cells[::-1]) / side  # [B, 2], in cells
-        spread = (1 - 1 / shown.norm(dim=-1, keepdim=True).clamp_min(1)) * 2 / side  # [B, 1]
-        middle = torch.arange(1, 2 * side, 2, device=view.device) / side - 1
-        offset = torch.arange(1, 2 * n, 2, device=view.device) / (2 * n) - 0.5
-        spots.append((middle[:, None] + spread[..., None] * offset).flatten(1))
-    return spots[0], spots[1]
-
-
-def _seen_from(view: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """Where a view shows each of its places x (B, w) and y (B, h): (B, h, w, 2)."""
-    linear = view[:, None, None, :, :2]  # [B, 1, 1, 2, 2]
-    return (
-        linear[..., 0] * x[:, None, :, None]
-        + linear[..., 1] * y[:, :, None, None]
-        + view[:, None, None, :, 2]
-    )
-
-
-def _within(place: Tensor) -> Tensor:
-    """Whether places (..., 2) lie on the picture."""
-    return (place.abs() <= 1).all(-1)
+def _enough(weight: Tensor) -> Tensor:
+    """Which positions show enough, by the valid share (B, H, W) of each: half, or the most there is."""
+    most = weight.amax((-2, -1), keepdim=True)
+    return (weight > 0) & (weight >= torch.minimum(most, most.new_tensor(0.5)) - 1e-6)
 
 
 def _interpolate(x: Tensor, grid: tuple[int, int]) -> Tensor:

@@ -1,0 +1,37 @@
+"""Detectors that learn from interactions. Needs mmdet; `lfi.models` does not import it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from mmdet.models.detectors import MaskRCNN
+from torch import Tensor
+
+from lfi.registry import MODELS
+
+from .distill import InteractionDistillMixin, mark
+
+
+class DetectorDistillMixin(InteractionDistillMixin):
+    """`InteractionDistillMixin` for mmdet's detectors; put it before the detector among the bases.
+
+    The concepts' first entries are the categories, in the data set's order.
+
+    Example:
+        >>> @MODELS.register_module()
+        ... class LFIRetinaNet(DetectorDistillMixin, RetinaNet):
+        ...     pass
+    """
+
+    def image_labels(self, data_samples: Sequence, num_concepts: int) -> Tensor:
+        """The categories of an image's objects; those beyond the bank are not looked for."""
+        labels = [sample.gt_instances.labels for sample in data_samples]
+        found = torch.zeros(len(labels), num_concepts + 1, device=labels[0].device)
+        # What the bank does not hold falls into an extra last column.
+        return mark(found, [label.clamp_max(num_concepts) for label in labels])[:, :-1]
+
+
+@MODELS.register_module()
+class LFIMaskRCNN(DetectorDistillMixin, MaskRCNN):
+    """mmdet's `MaskRCNN` that learns from interactions."""

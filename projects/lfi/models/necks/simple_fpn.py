@@ -1,0 +1,78 @@
+"""A feature pyramid from the last feature map of a plain ViT."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from mmpretrain.models.utils.norm import LayerNorm2d
+from torch import Tensor, nn
+
+from lfi.registry import MODELS
+
+
+@MODELS.register_module()
+class SimpleFPN(BaseModule):
+    """Pyramid of strides 4, 8, 16 and 32 from one map of stride 16, and coarser ones by pooling.
+
+    (Li et al., "Exploring Plain Vision Transformer Backbones for Object Detection", ECCV 2022, section 3.)
+
+    Args:
+        in_channels: C of the backbone's map; must be a multiple of 4.
+        out_channels: of each level. Defaults to 256.
+        num_outs: how many levels, at least 4. Defaults to 5.
+
+    Raises:
+        ValueError: if an argument is out of its range.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int = 256, num_outs: int = 5, init_cfg: dict | None = None
+    ) -> None:
+        super().__init__(init_cfg)
+        if in_channels % 4:
+            raise ValueError(f'in_channels={in_channels} must be a multiple of 4')
+        if num_outs < 4:
+            raise ValueError(f'num_outs={num_outs} must be at least 4')
+        self.num_outs = num_outs
+        half, quarter = in_channels // 2, in_channels // 4
+        self.scale_convs = nn.ModuleList(
+            [
+                nn.Sequential(
+                    nn.ConvTranspose2d(in_channels, half, 2, 2),
+                    LayerNorm2d(half, eps=1e-6),
+                    nn.GELU(),
+                    nn.ConvTranspose2d(half, quarter, 2, 2),
+                ),
+                nn.ConvTranspose2d(in_channels, half, 2, 2),
+                nn.Identity(),
+                nn.MaxPool2d(2, 2),
+            ]
+        )
+        widths = (quarter, half, in_channels, in_channels)
+        self.fpn_convs = nn.ModuleList(
+            [
+                nn.Sequential(
+                    nn.Conv2d(width, out_channels, 1, bias=False),
+                    LayerNorm2d(out_channels, eps=1e-6),
+                    nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False),
+                    LayerNorm2d(out_channels, eps=1e-6),
+                )
+                for width in widths
+            ]
+        )
+
+    def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Make the pyramid.
+
+        Args:
+            inputs: the backbone's maps (B, C, H, W), of which the last is read.
+
+        Returns:
+            `num_outs` maps (B, out_channels, h, w), the finest, of four times the side, first.
+        """
+        levels = [fpn(scale(inputs[-1])) for scale, fpn in zip(self.scale_convs, self.fpn_convs)]
+        while len(levels) < self.num_outs:
+            levels.append(F.max_pool2d(levels[-1], 1, stride=2))
+        return tuple(levels)

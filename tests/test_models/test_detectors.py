@@ -1,0 +1,171 @@
+"""Detectors of mmdet learn from interactions by the mixin alone."""
+
+import pytest
+import torch
+from lfi.models.detectors import DetectorDistillMixin, LFIMaskRCNN
+from lfi.registry import MODELS
+from mmdet.models.detectors import DETR, CascadeRCNN, FasterRCNN, RetinaNet
+from mmdet.structures import DetDataSample
+from mmdet.structures.mask import BitmapMasks
+from mmengine.hub import get_config
+from mmengine.registry import init_default_scope
+from mmengine.structures import InstanceData
+
+NAMES = ['cat', 'dog', 'tree', 'car']
+BACKBONE = dict(
+    type='lfi.InteractionQueryViT',
+    arch=dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=32),
+    img_size=64,
+    patch_size=16,
+    with_cls_token=False,
+    out_type='featmap',
+    window_size=2,
+)
+SIMPLE_FPN = dict(type='lfi.SimpleFPN', in_channels=16)
+CASES = {
+    'mask_rcnn': (LFIMaskRCNN, 'mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py', SIMPLE_FPN),
+    'faster_rcnn': (FasterRCNN, 'faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py', SIMPLE_FPN),
+    'cascade_mask_rcnn': (CascadeRCNN, 'cascade_rcnn/cascade-mask-rcnn_r50_fpn_1x_coco.py', SIMPLE_FPN),
+    'retinanet': (RetinaNet, 'retinanet/retinanet_r50_fpn_1x_coco.py', SIMPLE_FPN),
+    'detr': (DETR, 'detr/detr_r50_8xb2-150e_coco.py', dict(in_channels=[16])),
+}
+
+
+@pytest.fixture(autouse=True)
+def mmdet_scope():
+    init_default_scope('mmdet')
+
+
+@pytest.fixture
+def make_detector(teacher_folder):
+    """An LFI detector of mmdet's own config, with a small backbone in place of its own."""
+
+    def make(name, **arguments):
+        kind, config, neck = CASES[name]
+        cfg = get_config(f'mmdet::{config}').model
+        cfg.backbone = BACKBONE
+        cfg.neck = neck if 'type' in neck else dict(cfg.neck, **neck)
+        if name == 'retinanet':
+            cfg.bbox_head.anchor_generator.strides = [4, 8, 16, 32, 64]
+        if not issubclass(kind, DetectorDistillMixin):
+            kind = type(f'LFI{kind.__name__}', (DetectorDistillMixin, kind), {})
+        del cfg['type']
+        teacher = dict(
+            type='lfi.VLMAttentionTeacher',
+            model=teacher_folder('vit'),
+            extractor=dict(type='maskclip'),
+            concepts=NAMES,
+            background=['sky'],
+            max_concepts=3,
+        )
+        torch.manual_seed(0)
+        return kind(**cfg, teacher=teacher, readout=dict(text_dims=24), **arguments)
+
+    return make
+
+
+def sample(shape, boxes=(), labels=(), ignored=()):
+    """A sample whose boxes are whole masks too."""
+    masks = torch.zeros(len(boxes), *shape, dtype=torch.uint8)
+    for mask, (x1, y1, x2, y2) in zip(masks, boxes):
+        mask[int(y1) : int(y2), int(x1) : int(x2)] = 1
+    found = DetDataSample(
+        metainfo=dict(img_shape=shape, ori_shape=shape, scale_factor=(1.0, 1.0), batch_input_shape=(64, 64))
+    )
+    found.gt_instances = InstanceData(
+        bboxes=torch.tensor(boxes, dtype=torch.float32).view(-1, 4),
+        labels=torch.tensor(labels, dtype=torch.long),
+        masks=BitmapMasks(masks.numpy(), *shape),
+    )
+    found.ignored_instances = InstanceData(bboxes=torch.tensor(ignored, dtype=torch.float32).view(-1, 4))
+    return found
+
+
+def batch(*samples):
+    images = [torch.randint(0, 256, (3, *s.img_shape), dtype=torch.uint8) for s in samples]
+    return dict(inputs=images, data_samples=list(samples))
+
+
+def ordinary():
+    return batch(
+        sample((64, 48), [[4, 4, 40, 40], [10, 20, 30, 60]], [1, 3]), sample((64, 64), [[0, 0, 64, 64]], [0])
+    )
+
+
+@pytest.mark.parametrize('name', CASES)
+def test_a_detector_trains_and_predicts(make_detector, name):
+    detector = make_detector(name)
+    data = detector.data_preprocessor(ordinary(), training=True)
+    losses = detector.train()(**data, mode='loss')
+    interactions = {'loss_positions', 'loss_concepts', 'loss_text_class'}
+    assert interactions < set(losses)
+    total, log = detector.parse_losses(losses)
+    assert all(value.isfinite().all() for value in log.values())
+    total.backward()
+    for part in (detector.backbone.interaction_queries, detector.readout.query_head.weight):
+        assert part.grad.abs().sum() > 0
+    with torch.no_grad():
+        results = detector.eval()(**data, mode='predict')
+    assert [result.pred_instances.bboxes.shape[1] for result in results] == [4, 4]
+    assert not any('teacher' in key or 'visual' in key for key in detector.state_dict())
+
+
+@pytest.mark.parametrize('name', ['mask_rcnn', 'retinanet'])
+def test_the_detectors_own_losses_are_untouched(make_detector, name):
+    detector = make_detector(name)
+    plain = next(c for c in type(detector).__mro__ if c.__module__.startswith('mmdet.'))
+    data = detector.data_preprocessor(ordinary(), training=True)
+    outcomes = []
+    for loss in (type(detector).loss, plain.loss):
+        torch.manual_seed(1)
+        with detector.backbone.padded([(64, 48), (64, 64)]):
+            outcomes.append(loss(detector, data['inputs'], data['data_samples']))
+    for key, value in outcomes[1].items():
+        torch.testing.assert_close(outcomes[0][key], value)
+
+
+@pytest.mark.parametrize(
+    'samples',
+    [
+        [sample((64, 64)), sample((64, 64))],
+        [sample((64, 64), ignored=[[5, 5, 50, 50]]), sample((64, 64), [[3, 3, 20, 20]], [2])],
+        [sample((64, 64), [[7, 7, 8, 8]], [1])],
+        [sample((64, 64), [[3, 3, 20, 20], [5, 5, 50, 50]], [2, 70])],
+        [sample((64, 4), [[0, 3, 4, 40]], [1]), sample((3, 64), [[3, 0, 40, 3]], [0])],
+    ],
+    ids=['no annotation', 'only a crowd', 'one pixel', 'category beyond the bank', 'extreme ratio'],
+)
+def test_odd_images_train_without_nan(make_detector, samples):
+    detector = make_detector('mask_rcnn')
+    data = detector.data_preprocessor(batch(*samples), training=True)
+    total, log = detector.parse_losses(detector.train()(**data, mode='loss'))
+    assert all(value.isfinite().all() for value in log.values())
+    total.backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in detector.parameters())
+
+
+def test_categories_of_an_image_are_its_labels(make_detector):
+    detector = make_detector('mask_rcnn')
+    samples = [
+        sample((64, 64), [[0, 0, 9, 9]] * 3, [3, 3, 1]),
+        sample((64, 64)),
+        sample((64, 64), [[0, 0, 9, 9]], [70]),
+    ]
+    labels = detector.concept_labels(samples)
+    assert labels.tolist() == [[0, 1, 0, 1, 0], [0] * 5, [0] * 5]
+
+
+def test_maps_lie_on_the_valid_area(make_detector):
+    detector = make_detector('mask_rcnn').eval()
+    data = detector.data_preprocessor(batch(sample((64, 32)), sample((32, 64))), training=False)
+    maps, student = detector.predict_interactions(data['inputs'], data['data_samples'])
+    expected = torch.ones(2, 4, 4, dtype=torch.bool)
+    expected[0, :, 2:] = expected[1, 2:] = False
+    assert torch.equal(maps.valid, expected)
+    # Padding gets no attention.
+    shown = student.over_positions().exp().sum((1, 2))  # [B, H, W]
+    assert not shown[~expected].any() and (shown[expected] > 0).all()
+
+
+def test_it_is_found_by_name_and_needs_no_mmdet_before():
+    assert MODELS.get('lfi.LFIMaskRCNN') is LFIMaskRCNN
