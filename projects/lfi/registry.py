@@ -29,5 +29,5 @@ MODELS = ModelRegistry('model', parent=MMENGINE_MODELS, scope='lfi', locations=[
 EXTRACTORS = Registry('extractor', scope='lfi', locations=['lfi.models.teachers.extractors'])
 DATASETS = Registry('dataset', parent=MMENGINE_DATASETS, scope='lfi', locations=['lfi.datasets'])
 TRANSFORMS = Registry('transform', parent=MMENGINE_TRANSFORMS, scope='lfi', locations=['lfi.datasets'])
-HOOKS = Registry('hook', parent=MMENGINE_HOOKS, scope='lfi', locations=['lfi.engine'])
+HOOKS = Registry('hook', parent=MMENGINE_HOOKS, scope='lfi', locations=['lfi.engine', 'lfi.visualization'])
 METRICS = Registry('metric', parent=MMENGINE_METRICS, scope='lfi', locations=['lfi.evaluation'])

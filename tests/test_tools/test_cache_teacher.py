@@ -117,6 +117,7 @@ pack = dict(type='PackInputs', algorithm_keys=('view', 'gt_concepts'))
 view = dict(type='lfi.RecordView', transforms=[dict(type='RandomFlip', prob=0.5)])
 train_dataloader = dict(dataset=dict(pipeline=[load, view, pack]))
 model = dict(teacher=dict(concepts=concepts))
+custom_hooks = [dict(type='lfi.InteractionVisualizationHook', interval=2, num_images=2)]
 """
 
 
@@ -131,5 +132,7 @@ def test_what_captions_speak_of_is_cached_and_trained_on(run_tool, config_path, 
     (record,) = cache.read([first['img_path']])
     presence = dict(zip(record['concepts'].tolist(), record['presence'].tolist()))
     assert presence[first['gt_label']] == presence[20] == presence[21] == 1
-    out = run_tool('train.py', config, '--cfg-options', *small, 'model.teacher_cache=cache')
+    options = ('--work-dir', 'work', '--cfg-options', *small, 'model.teacher_cache=cache')
+    out = run_tool('train.py', config, *options)
     assert re.search(r'loss_positions: [\d.]+', out)
+    assert [path.name for path in tmp_path.glob('work/*/vis_data/vis_image/*')] == ['interactions_0.png']

@@ -1,3 +1,4 @@
 from .figures import draw_curves, draw_interactions, draw_teachers
+from .interaction_visualization_hook import InteractionVisualizationHook
 
-__all__ = ['draw_curves', 'draw_interactions', 'draw_teachers']
+__all__ = ['InteractionVisualizationHook', 'draw_curves', 'draw_interactions', 'draw_teachers']

@@ -1,0 +1,88 @@
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from lfi.registry import HOOKS
+from lfi.structures import InteractionMaps
+from lfi.visualization import InteractionVisualizationHook
+from mmengine.visualization import Visualizer
+
+
+class Model(torch.nn.Module):
+    """Teacher's maps grow to the right, the student's downwards."""
+
+    def __init__(self):
+        super().__init__()
+        self.teacher = SimpleNamespace(bank=SimpleNamespace(names=('cat', 'dog')))
+        self.modes = []
+
+    def data_preprocessor(self, data, training):
+        assert not training
+        inputs = data['inputs']
+        inputs = inputs if isinstance(inputs, torch.Tensor) else torch.zeros(len(inputs), 3, 32, 48)
+        return dict(inputs=inputs, data_samples=data['data_samples'])
+
+    def predict_interactions(self, inputs, data_samples):
+        self.modes.append(self.training)
+        n = len(inputs)
+        ramp = torch.arange(4.0).expand(n, 1, 2, 4, 4)
+        fields = dict(
+            presence=torch.tensor([[0.2, 1.0]]).expand(n, 2), valid=torch.ones(n, 4, 4, dtype=torch.bool)
+        )
+        return InteractionMaps(ramp, **fields), InteractionMaps(ramp.mT, **fields)
+
+
+@pytest.fixture
+def runner(tmp_path):
+    visualizer = Visualizer(vis_backends=[dict(type='LocalVisBackend')], save_dir=str(tmp_path))
+    return SimpleNamespace(model=Model(), visualizer=visualizer, iter=0)
+
+
+def batch(images):
+    return dict(inputs=images, data_samples=[None] * len(images))
+
+
+@pytest.mark.parametrize(
+    'images',
+    [
+        torch.zeros(6, 3, 32, 32, dtype=torch.uint8),
+        [torch.zeros(3, 20 + i, 40, dtype=torch.uint8) for i in range(6)],
+    ],
+    ids=['one size', 'sizes that differ'],
+)
+def test_a_picture_comes_at_the_start_and_at_each_interval(runner, tmp_path, images):
+    hook = HOOKS.build(dict(type='lfi.InteractionVisualizationHook', interval=2, num_images=3))
+    hook.before_train(runner)
+    for runner.iter in range(4):
+        hook.after_train_iter(runner, runner.iter, batch(images))
+    written = sorted(path.name for path in tmp_path.rglob('*.png'))
+    assert written == ['interactions_0.png', 'interactions_2.png']
+    assert runner.model.modes == [False, False] and runner.model.training
+
+
+def test_the_picture_shows_the_concept_that_counts_most(runner):
+    hook = InteractionVisualizationHook(num_images=2)
+    picture = hook._draw(runner, batch(torch.zeros(5, 3, 32, 32, dtype=torch.uint8)))
+    assert picture.dtype == np.uint8 and picture.shape[2] == 3
+    height, width = picture.shape[:2]
+    assert height / width == pytest.approx(4 / 6, rel=0.05)
+    # Blue on the left and red on the right for the teacher, in the middle; the student's lies on its side.
+    rows = slice(height // 4 - 10, height // 4 + 10)
+    redness = (picture[rows, :, 0].astype(int) - picture[rows, :, 2]).mean(0)
+
+    def step(left, right):
+        """By how much redder a column is at its right end."""
+        ends = redness[int(left * width) :][:20], redness[: int(right * width)][-20:]
+        return ends[1].mean() - ends[0].mean()
+
+    assert step(0.36, 0.63) > 100
+    assert abs(step(0.7, 0.97)) < 30
+
+
+def test_what_cannot_be_drawn_says_why(runner):
+    with pytest.raises(ValueError, match='interval=0 must be at least 1'):
+        InteractionVisualizationHook(interval=0)
+    runner.model = torch.nn.Identity()
+    with pytest.raises(TypeError, match='needs a model that learns from interactions.*got Identity'):
+        InteractionVisualizationHook().before_train(runner)
