@@ -4,7 +4,9 @@ It runs, with the same seed and schedule, what these commands run, and goes on w
 
     D=work_dirs/quickstart
     python tools/train.py configs/controls/task-loss_vit-tiny_shapes.py --work-dir $D/task-loss
-    python tools/train.py configs/classification/lfi_vit-tiny_shapes.py --work-dir $D/lfi
+    python tools/cache_teacher.py configs/classification/lfi_vit-tiny_shapes.py --out $D/cache
+    python tools/train.py configs/classification/lfi_vit-tiny_shapes.py --work-dir $D/lfi \\
+        --cfg-options model.teacher_cache=$D/cache
     python tools/analysis_tools/compare_runs.py $D/task-loss $D/lfi --out $D/report.png
 """
 
@@ -18,10 +20,8 @@ from collections import deque
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-RUNS = {
-    'task-loss': 'configs/controls/task-loss_vit-tiny_shapes.py',
-    'lfi': 'configs/classification/lfi_vit-tiny_shapes.py',
-}
+CONTROL = 'configs/controls/task-loss_vit-tiny_shapes.py'
+LFI = 'configs/classification/lfi_vit-tiny_shapes.py'
 
 
 def parse_args() -> argparse.Namespace:
@@ -42,9 +42,9 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def train(name: str, config: str, work_dir: Path, options: list[str]) -> None:
+def train(name: str, config: str, work_dir: str, options: list[str]) -> None:
     """Train one arm, showing its progress; the whole log is in the work dir."""
-    command = [sys.executable, 'tools/train.py', config, '--work-dir', str(work_dir), '--resume']
+    command = [sys.executable, 'tools/train.py', config, '--work-dir', work_dir, '--resume']
     command += ['--cfg-options', *options]
     print(f'[{name}] {" ".join(command)}', flush=True)
     tail: deque[str] = deque(maxlen=30)
@@ -59,19 +59,25 @@ def train(name: str, config: str, work_dir: Path, options: list[str]) -> None:
         sys.exit(f'{"".join(tail)}\nerror: training {name} failed with exit code {process.returncode}')
 
 
+def run(tool: str, *args: str) -> None:
+    """Run a tool that shows its own progress."""
+    process = subprocess.run([sys.executable, tool, *args], cwd=ROOT)
+    if process.returncode:
+        sys.exit(f'error: {tool} failed with exit code {process.returncode}')
+
+
 def main() -> None:
     args = parse_args()
     work_dir = Path(args.work_dir).resolve()
     start = time.monotonic()
-    for name, config in RUNS.items():
-        train(name, config, work_dir / name, [f'randomness.seed={args.seed}', *args.cfg_options])
+    options = [f'randomness.seed={args.seed}', *args.cfg_options]
+    control, lfi, cache = (str(work_dir / name) for name in ('task-loss', 'lfi', 'cache'))
+    train('task-loss', CONTROL, control, options)
+    print('[lfi] the teacher looks at each training image once', flush=True)
+    run('tools/cache_teacher.py', LFI, '--out', cache, '--cfg-options', *options)
+    train('lfi', LFI, lfi, [*options, f'model.teacher_cache={cache}'])
     print(f'\nBoth runs took {(time.monotonic() - start) / 60:.1f} minutes.\n', flush=True)
-    compare = [
-        sys.executable,
-        'tools/analysis_tools/compare_runs.py',
-        *(str(work_dir / name) for name in RUNS),
-    ]
-    subprocess.run([*compare, '--out', str(work_dir / 'report.png')], cwd=ROOT, check=True)
+    run('tools/analysis_tools/compare_runs.py', control, lfi, '--out', str(work_dir / 'report.png'))
 
 
 if __name__ == '__main__':

@@ -44,6 +44,8 @@ def load_student(work_dir: Path) -> tuple[torch.nn.Module, torch.utils.data.Data
     init_default_scope(cfg.get('default_scope', 'mmengine'))
     # As the Runner does.
     cfg.model.setdefault('data_preprocessor', cfg.get('data_preprocessor'))
+    # A cache holds the training images' maps; these are validation images.
+    cfg.model.pop('teacher_cache', None)
     model = MODELS.build(cfg.model)
     if not hasattr(model, 'predict_interactions'):
         return None
