@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from lfi.engine.memory import keep_freed_memory
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,9 @@ HEADER = (
 
 def time_pairs(ours: Callable[[], object], peer: Callable[[], object], rounds: int) -> Paired:
     """Time both in turn, after one warm-up of each; the order swaps every round."""
+    if not torch.cuda.is_available():
+        # As the tools run.
+        keep_freed_memory()
     seconds: dict[Callable, list[float]] = {ours: [], peer: []}
     ours(), peer()
     for i in range(rounds):

@@ -16,6 +16,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from .checkpoint import CheckpointError, find_checkpoint_to_resume
+from .memory import keep_freed_memory
 
 DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
@@ -63,6 +64,8 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(main: Callable[[], None]) -> None:
     """Run a tool's ``main``; what the user can mend ends it with one line instead of a traceback."""
+    if get_device() == 'cpu':
+        keep_freed_memory()
     try:
         main()
     except (UsageError, CheckpointError) as error:
