@@ -13,6 +13,7 @@ from lfi.datasets.concept_names import concept_names
 from lfi.registry import EXTRACTORS, MODELS
 from lfi.structures import REST, InteractionMaps
 
+from .batch_norms import fold_batch_norms
 from .concept_bank import ConceptBank
 from .looks import Look, in_windows, merge_sizes, mirrored
 from .prompts import prompt_templates
@@ -105,6 +106,7 @@ class VLMAttentionTeacher:
             self.bank = ConceptBank.encode(
                 names, templates, lambda texts: vlm.encode_text(tokenizer(texts)), background
             )
+        fold_batch_norms(vlm.visual)
         self.visual = vlm.visual.to(memory_format=torch.channels_last)
         self.logit_scale = vlm.logit_scale.exp().item()
         del extractor['type']
