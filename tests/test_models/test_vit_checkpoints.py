@@ -1,0 +1,121 @@
+"""Foreign checkpoints give the foreign model's outputs, and go back unchanged."""
+
+import open_clip
+import pytest
+import torch
+from lfi.models import InteractionQueryViT
+from lfi.models.vit_checkpoints import from_lfi, recognise, to_lfi
+from timm.models.vision_transformer import VisionTransformer as TimmViT
+
+ARCH = dict(embed_dims=16, num_layers=3, num_heads=2, feedforward_channels=32)
+
+
+def student(state, **arguments):
+    model = InteractionQueryViT(ARCH, img_size=32, patch_size=8, **arguments).eval()
+    keys = model.load_state_dict(state, strict=False)
+    assert not keys.unexpected_keys
+    assert all('quer' in name for name in keys.missing_keys)
+    return model
+
+
+def images():
+    return torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+def randomised(model):
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(std=0.2)
+    return model.eval()
+
+
+@pytest.fixture(scope='module')
+def timm_vit():
+    return randomised(
+        TimmViT(img_size=32, patch_size=8, embed_dim=16, depth=3, num_heads=2, mlp_ratio=2, num_classes=5)
+    )
+
+
+@pytest.fixture(scope='module')
+def clip_vit():
+    vision = dict(image_size=32, layers=3, width=16, head_width=8, mlp_ratio=2.0, patch_size=8)
+    text = dict(context_length=8, vocab_size=49408, width=8, heads=1, layers=1)
+    return randomised(open_clip.CLIP(embed_dim=8, vision_cfg=vision, text_cfg=text))
+
+
+def vitdet_state():
+    """A state dict as detectron2's ViTDet writes it: timm's names, and those of relative positions."""
+    vit = TimmViT(img_size=32, patch_size=8, embed_dim=16, depth=3, num_heads=2, mlp_ratio=2, num_classes=0)
+    state = {
+        f'backbone.net.{name}': value
+        for name, value in randomised(vit).state_dict().items()
+        if name.split('.')[0] not in ('cls_token', 'norm')
+    }
+    for i in range(3):
+        for axis in 'hw':
+            state[f'backbone.net.blocks.{i}.attn.rel_pos_{axis}'] = torch.randn(3 if i < 2 else 7, 8)
+    return {**state, 'backbone.simfp_2.0.weight': torch.randn(2)}
+
+
+def test_timms_vit(timm_vit):
+    state, left = to_lfi(timm_vit.state_dict(), recognise(timm_vit.state_dict()))
+    assert left == ['head.weight', 'head.bias']
+    with torch.no_grad():
+        torch.testing.assert_close(student(state)(images())[0], timm_vit.forward_features(images())[:, 0])
+
+
+def test_clips_vit(clip_vit):
+    state, left = to_lfi(clip_vit.state_dict(), recognise(clip_vit.state_dict()))
+    assert 'visual.proj' in left and all('resblocks' not in name for name in left if 'visual' in name)
+    model = student(state, pre_norm=True, patch_cfg=dict(bias=False), norm_cfg=dict(type='LN', eps=1e-5))
+    with torch.no_grad():
+        expected = clip_vit.encode_image(images())
+        torch.testing.assert_close(model(images())[0] @ clip_vit.visual.proj, expected)
+
+
+def test_vitdets_vit():
+    foreign = vitdet_state()
+    assert recognise(foreign) == 'vitdet'
+    state, left = to_lfi(foreign, 'vitdet')
+    assert left == ['backbone.simfp_2.0.weight']
+    dense = dict(
+        with_cls_token=False, out_type='featmap', window_size=2, global_attn_layers=[2], use_rel_pos=True
+    )
+    model = student(state, final_norm=False, **dense)
+    assert torch.equal(model.pos_embed, foreign['backbone.net.pos_embed'][:, 1:])
+    rel_pos = model.layers[1].relative_position.rel_pos_w
+    assert torch.equal(rel_pos, foreign['backbone.net.blocks.1.attn.rel_pos_w'])
+
+
+@pytest.mark.parametrize('form', ['timm', 'clip', 'vitdet'])
+def test_round_trip(form, timm_vit, clip_vit):
+    foreign = {'timm': timm_vit.state_dict(), 'clip': clip_vit.state_dict(), 'vitdet': vitdet_state()}[form]
+    ours, left = to_lfi(foreign, form)
+    back, _ = from_lfi({**ours, 'interaction_queries': torch.zeros(1)}, form)
+    expected = {name: value for name, value in foreign.items() if name not in left}
+    assert back.keys() == expected.keys()
+    for name, value in expected.items():
+        if name == 'backbone.net.pos_embed':
+            # The class token's place, which no one reads, is lost.
+            value, back[name] = value[:, 1:], back[name][:, 1:]
+        assert torch.equal(back[name], value), name
+    again, _ = to_lfi(back, form)
+    assert all(torch.equal(again[name], value) for name, value in ours.items() if name != 'pos_embed')
+
+
+def test_anything_else_is_not_recognised():
+    assert recognise({'layer1.0.conv1.weight': torch.zeros(1)}) is None
+
+
+@pytest.mark.parametrize('grid', [2, 4])
+def test_pretrained_weights_with_a_class_token_serve_dense_tasks(grid):
+    classifier = InteractionQueryViT(ARCH, img_size=16, patch_size=8)
+    dense = InteractionQueryViT(
+        ARCH, img_size=grid * 8, patch_size=8, with_cls_token=False, out_type='featmap'
+    )
+    keys = dense.load_state_dict(classifier.state_dict(), strict=False)
+    assert keys.unexpected_keys == ['cls_token']
+    assert dense.pos_embed.shape == (1, grid**2, 16)
+    if grid == 2:
+        assert torch.equal(dense.pos_embed, classifier.pos_embed[:, 1:])
