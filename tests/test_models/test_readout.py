@@ -23,7 +23,7 @@ def states():
     return InteractionStates(
         queries=random(B, K, C, seed=1),
         attention=tuple((2 * random(B, K, N, seed=2 + i)).softmax(-1) for i in range(2)),
-        patches=tuple(3 * random(B, N, C, seed=4 + i) for i in range(2)),
+        tokens=tuple(3 * random(B, N + 1, C, seed=4 + i) for i in range(2)),
         layers=LAYERS,
         grid=GRID,
     )
@@ -124,7 +124,7 @@ def test_maps_over_concepts_compare_every_place_and_the_rest_is_the_others_logsu
     assert (got.directions, got.layers) == (('concepts',), LAYERS)
     for b, layer, n in itertools.product(range(B), range(2), range(N)):
         patch = F.layer_norm(
-            states.patches[layer][b, n], (C,), readout.patch_norm.weight, readout.patch_norm.bias
+            states.tokens[layer][b, n + 1], (C,), readout.patch_norm.weight, readout.patch_norm.bias
         )
         scores = []
         for text in texts:

@@ -37,7 +37,8 @@ class InteractionDistillMixin:
 
     Raises:
         TypeError: if the backbone records no interactions.
-        ValueError: if images are mixed (Mixup, CutMix) while their maps come from a cache.
+        ValueError: if the backbone has no queries, or images are mixed (Mixup, CutMix) while their maps
+            come from a cache.
     """
 
     def __init__(
@@ -56,6 +57,8 @@ class InteractionDistillMixin:
                 f'{type(self).__name__} needs an lfi.InteractionQueryViT as backbone, '
                 f'got {type(self.backbone).__name__}'
             )
+        if not self.backbone.num_queries:
+            raise ValueError(f'{type(self).__name__} needs backbone.num_queries of at least 1, got 0')
         if teacher_cache is not None and isinstance(
             getattr(self.data_preprocessor, 'batch_augments', None), RandomBatchAugment
         ):

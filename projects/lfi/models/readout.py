@@ -110,8 +110,10 @@ class InteractionReadout(BaseModule):
         scale = self.concept_scale * self.patch_norm.normalized_shape[0] ** -0.5
         with _float32(texts):
             weights = scale * F.normalize(self.patch_head(texts), dim=-1)  # [C, D]
-            patches = torch.stack([self.patch_norm(p.float()) for p in states.patches], 1)
-            scores = patches @ weights.T  # [B, L, N, C]
+            # The class token goes along and is cut off at the end, where there is less to copy.
+            scores = [self.patch_norm(tokens.float()) @ weights.T for tokens in states.tokens]
+            n = states.grid[0] * states.grid[1]
+            scores = torch.stack([s[:, -n:] for s in scores], 1)  # [B, L, N, C]
         return InteractionMaps(
             logits=_pick(scores, like.concepts).mT.unflatten(-1, states.grid),
             presence=like.presence,

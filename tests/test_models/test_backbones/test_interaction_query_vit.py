@@ -201,7 +201,7 @@ def test_blocks_and_records_equal_a_written_out_reference(make_student, write_ba
         if i in states.layers:
             place = states.layers.index(i)
             torch.testing.assert_close(states.attention[place], attention, rtol=1e-4, atol=1e-5)
-            torch.testing.assert_close(states.patches[place], tokens[:, 1:], rtol=1e-4, atol=1e-4)
+            torch.testing.assert_close(states.tokens[place], tokens, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(states.queries, queries, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(out, student.ln1(tokens)[:, 0], rtol=1e-4, atol=1e-4)
 
@@ -284,7 +284,7 @@ def test_one_compiled_graph_equals_eager_with_and_without_recording(make_student
         states.append(record.states)
     assert states[2] is not states[1]
     for other in states[1:]:
-        for field in ('queries', 'attention', 'patches'):
+        for field in ('queries', 'attention', 'tokens'):
             torch.testing.assert_close(getattr(other, field), getattr(states[0], field))
         assert (other.layers, other.grid) == ((1,), (4, 4))
 
@@ -337,7 +337,8 @@ def test_the_added_parameters_of_a_vit_b_are_below_one_and_a_half_percent():
         (dict(fuse='mean'), r"fuse='mean' is unknown; choose from \('none', 'sum', 'concat'\)"),
         (dict(fuse='sum', out_type='featmap'), "fuse='sum' needs out_type .* got 'featmap'"),
         (dict(fuse='concat', out_type='raw'), "fuse='concat' needs out_type .* got 'raw'"),
-        (dict(num_queries=0), 'num_queries=0 must be at least 1'),
+        (dict(num_queries=-1), 'num_queries=-1 must not be negative'),
+        (dict(num_queries=0, fuse='sum'), "num_queries=0 leaves nothing for fuse='sum'"),
         (dict(interaction_layers=[]), r'interaction_layers=\[\] must name one or more of the 4 blocks'),
         (dict(interaction_layers=[4]), r'interaction_layers=\[4\] must name some of the 4 blocks'),
         (dict(interaction_layers=[-5]), r'interaction_layers=\[-5\] must name'),
@@ -371,3 +372,18 @@ def test_it_is_built_by_name_from_every_scope(registry, name):
     student = registry.build(dict(type=name, arch=arch, img_size=16, patch_size=8, num_queries=2))
     assert type(student) is InteractionQueryViT
     assert student.interaction_queries.shape == (1, 2, 8)
+
+
+def test_without_queries_it_is_the_plain_vit():
+    arch = dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=32)
+    torch.manual_seed(0)
+    plain = VisionTransformer(arch, img_size=16, patch_size=8)
+    student = InteractionQueryViT(arch, img_size=16, patch_size=8, num_queries=0)
+    student.load_state_dict(plain.state_dict(), strict=True)
+    batch = torch.randn(2, 3, 16, 24)
+    assert torch.equal(student(batch)[0], plain(batch)[0])
+    with (
+        pytest.raises(ValueError, match='num_queries=0: there are no interactions'),
+        student.record_interactions(),
+    ):
+        pass

@@ -18,6 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from lfi.registry import MODELS
 
 from .interaction_encoder_layer import JointEncoderLayer, ReadingEncoderLayer
+from .relative_position import DecomposedRelativePosition
 
 WRITE_BACKS = ('none', 'gated', 'joint')
 FUSES = ('none', 'sum', 'concat')
@@ -30,14 +31,15 @@ class InteractionStates:
     Args:
         queries: (B, K, C), the queries after the last block.
         attention: for each supervised layer (B, K, N), the queries' attention over the N patches.
-        patches: for each supervised layer (B, N, C), the patch tokens.
+        tokens: for each supervised layer (B, n, C), the patch tokens and before them, if there is one, the
+            class token: n is N or N + 1.
         layers: the supervised layers' indices.
         grid: (H, W) with H * W = N.
     """
 
     queries: Tensor
     attention: tuple[Tensor, ...]
-    patches: tuple[Tensor, ...]
+    tokens: tuple[Tensor, ...]
     layers: tuple[int, ...]
     grid: tuple[int, int]
 
@@ -73,7 +75,8 @@ class InteractionQueryViT(VisionTransformer):
     checkpoints of mmpretrain's `VisionTransformer` keep working; the outputs hold no query tokens.
 
     Args:
-        num_queries: K. Defaults to 8.
+        num_queries: K; 0 leaves a plain ViT, which has no interactions, with what else is added here.
+            Defaults to 8.
         write_back: how patches read the queries: 'none'; 'gated', where they add tanh(a_l) * their
             attention to the queries, a_l zero at the start; or 'joint', with the queries in the
             patches' softmax. With 'none', and with 'gated' at the start, the outputs equal those of
@@ -88,6 +91,8 @@ class InteractionQueryViT(VisionTransformer):
             it, for large inputs; queries still read all patches. It needs `with_cls_token=False` and no
             'joint' write-back. Defaults to None: all patches attend to all.
         global_attn_layers: the blocks without windows. Defaults to ().
+        use_rel_pos: whether the patches' attention has decomposed relative positions, as ViTDet's has; it
+            needs what `window_size` needs. Defaults to False.
         with_cp: whether to recompute activations in the backward pass to save memory.
             Defaults to False.
         **kwargs: arguments of mmpretrain's `VisionTransformer`.
@@ -107,6 +112,7 @@ class InteractionQueryViT(VisionTransformer):
         interaction_layers: Sequence[int] | None = None,
         window_size: int | None = None,
         global_attn_layers: Sequence[int] = (),
+        use_rel_pos: bool = False,
         with_cp: bool = False,
         out_indices: int | Sequence[int] = -1,
         **kwargs,
@@ -118,8 +124,13 @@ class InteractionQueryViT(VisionTransformer):
             )
         _choose('write_back', write_back, WRITE_BACKS)
         _choose('fuse', fuse, FUSES)
-        if num_queries < 1:
-            raise ValueError(f'num_queries={num_queries} must be at least 1')
+        if num_queries < 0:
+            raise ValueError(f'num_queries={num_queries} must not be negative')
+        if num_queries == 0 and (fuse != 'none' or write_back == 'joint'):
+            raise ValueError(
+                f'num_queries=0 leaves nothing for fuse={fuse!r}, write_back={write_back!r}: '
+                "use fuse='none', write_back='none'"
+            )
         # VisionTransformer writes into the list it is given.
         out_indices = out_indices if isinstance(out_indices, int) else list(out_indices)
         super().__init__(arch, *args, out_indices=out_indices, **kwargs)
@@ -138,22 +149,32 @@ class InteractionQueryViT(VisionTransformer):
         self.interaction_layers = self._check_layers('interaction_layers', interaction_layers)
         if not self.interaction_layers:
             raise ValueError(f'interaction_layers=[] must name one or more of the {self.num_layers} blocks')
-        self.interaction_queries = nn.Parameter(torch.zeros(1, num_queries, self.embed_dims))
-        trunc_normal_(self.interaction_queries, std=0.02)
+        self.interaction_queries = None
+        if num_queries:
+            self.interaction_queries = nn.Parameter(torch.zeros(1, num_queries, self.embed_dims))
+            trunc_normal_(self.interaction_queries, std=0.02)
         for layer in self.layers:
             # The base class builds its layers itself; ours add behaviour to them, and no weights.
             layer.__class__ = JointEncoderLayer if write_back == 'joint' else ReadingEncoderLayer
-            gate = nn.Parameter(torch.zeros(1)) if write_back == 'gated' else None
+            gate = nn.Parameter(torch.zeros(1)) if write_back == 'gated' and num_queries else None
             layer.register_parameter('query_gate', gate)
         for module in self.layers.modules():
             if isinstance(module, DropPath):
                 # The base class gives numpy's floats, at which torch.compile breaks the graph.
                 module.drop_prob = float(module.drop_prob)
+        if window_size is not None and window_size < 1:
+            raise ValueError(f'window_size={window_size} must be at least 1')
         if window_size is not None:
-            self._check_window(window_size)
+            self._patches_alone('window_size', window_size)
+        if use_rel_pos:
+            self._patches_alone('use_rel_pos', use_rel_pos)
         global_attn_layers = self._check_layers('global_attn_layers', global_attn_layers)
         for i, layer in enumerate(self.layers):
             layer.window_size = None if i in global_attn_layers else window_size
+            layer.relative_position = None
+            if use_rel_pos:
+                grid = (layer.window_size,) * 2 if layer.window_size else self.patch_resolution
+                layer.relative_position = DecomposedRelativePosition(layer.attn.head_dims, tuple(grid))
         self._record: InteractionRecord | None = None
         self._valid_sizes: Sequence[tuple[int, int]] | None = None
         if self.frozen_stages > 0:
@@ -175,7 +196,12 @@ class InteractionQueryViT(VisionTransformer):
             >>> with backbone.record_interactions() as record:
             ...     features = backbone(images)
             >>> states = record.states
+
+        Raises:
+            ValueError: if the backbone has no queries.
         """
+        if not self.num_queries:
+            raise ValueError('num_queries=0: there are no interactions to record')
         record = InteractionRecord()
         self._record = record
         try:
@@ -212,8 +238,11 @@ class InteractionQueryViT(VisionTransformer):
         )
         x = self.pre_norm(self.drop_after_pos(x))
 
-        first_queries = queries = self.interaction_queries.expand(b, -1, -1)
-        outs, attention, patches = [], [], []
+        first_queries = None
+        if self.num_queries:
+            first_queries = self.interaction_queries.expand(b, -1, -1)
+        queries = first_queries
+        outs, attention, tokens = [], [], []
         for i, layer in enumerate(self.layers):
             record = self._record is not None and i in self.interaction_layers
             x, queries, layer_attention = self._run(
@@ -221,7 +250,7 @@ class InteractionQueryViT(VisionTransformer):
             )
             if record:
                 attention.append(layer_attention)
-                patches.append(x[:, self.num_extra_tokens :])
+                tokens.append(x)
             if i == self.num_layers - 1 and self.final_norm:
                 x = self.ln1(x)
             if i in self.out_indices:
@@ -229,7 +258,7 @@ class InteractionQueryViT(VisionTransformer):
 
         if self._record is not None:
             self._record.write(
-                InteractionStates(queries, tuple(attention), tuple(patches), self.interaction_layers, grid)
+                InteractionStates(queries, tuple(attention), tuple(tokens), self.interaction_layers, grid)
             )
         if self.fuse != 'none':
             outs[-1] = self._fuse(outs[-1], queries)
@@ -240,6 +269,13 @@ class InteractionQueryViT(VisionTransformer):
         if param_name == prefix + 'interaction_queries':
             return 0, self.num_layers + 2
         return super().get_layer_depth(param_name, prefix)
+
+    def _prepare_pos_embed(self, state_dict: dict, prefix: str, *args, **kwargs) -> None:
+        name = f'{prefix}pos_embed'
+        if not self.with_cls_token and f'{prefix}cls_token' in state_dict and name in state_dict:
+            # The base class drops the class token's place only where the grid is the same.
+            state_dict[name] = state_dict[name][:, 1:]
+        super()._prepare_pos_embed(state_dict, prefix, *args, **kwargs)
 
     def _run(self, layer: nn.Module, *args) -> tuple[Tensor, Tensor, Tensor | None]:
         if self.with_cp and self.training:
@@ -263,13 +299,11 @@ class InteractionQueryViT(VisionTransformer):
         pooled = (self.ln1(queries) if self.final_norm else queries).mean(1)  # [B, C]
         return out + pooled if self.fuse == 'sum' else torch.cat((out, pooled), 1)
 
-    def _check_window(self, window_size: int) -> None:
-        if window_size < 1:
-            raise ValueError(f'window_size={window_size} must be at least 1')
+    def _patches_alone(self, name: str, value: int) -> None:
         if self.cls_token is not None:
-            raise ValueError(f'window_size={window_size} needs with_cls_token=False: it belongs to no window')
+            raise ValueError(f'{name}={value} needs with_cls_token=False: it has no place among the patches')
         if self.write_back == 'joint':
-            raise ValueError(f"window_size={window_size} cannot go with write_back='joint'")
+            raise ValueError(f"{name}={value} cannot go with write_back='joint'")
 
     def _check_layers(self, name: str, layers: Sequence[int]) -> tuple[int, ...]:
         positive = tuple(i + self.num_layers if i < 0 else i for i in layers)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-Attend = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
+Attend = Callable[[Tensor, Tensor, Tensor, tuple[int, int], Tensor | None], Tensor]
 
 
 def attend_in_windows(
@@ -20,7 +20,7 @@ def attend_in_windows(
     Windows that reach beyond the grid are filled up with places that no patch attends to.
 
     Args:
-        attend: from q, k, v and an attention mask or None to the result, as
+        attend: from the q, k and v of windows, their grid and an attention mask or None to the result, as
             `torch.nn.functional.scaled_dot_product_attention`.
         q: (B, heads, H * W, D).
         k: likewise.
@@ -38,7 +38,7 @@ def attend_in_windows(
         there = torch.ones(1, 1, grid[0] * grid[1], 1, dtype=torch.bool, device=q.device)
         mask = _split(there, grid, sides, missing).mT  # [windows, 1, 1, h * w]
         mask = mask.repeat(len(q), 1, 1, 1)
-    attended = attend(*(_split(x, grid, sides, missing) for x in (q, k, v)), mask)
+    attended = attend(*(_split(x, grid, sides, missing) for x in (q, k, v)), sides, mask)
     return _join(attended, len(q), grid, sides, missing)
 
 

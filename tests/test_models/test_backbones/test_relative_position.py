@@ -1,0 +1,93 @@
+"""Decomposed relative positions against the published formula, computed pair by pair."""
+
+import pytest
+import torch
+from lfi.models.backbones import InteractionQueryViT
+from lfi.models.backbones.relative_position import DecomposedRelativePosition
+from torch.nn.functional import interpolate, scaled_dot_product_attention
+
+ARCH = dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=32)
+
+
+def seeded(*shape):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(sum(shape)))
+
+
+def bias_pair_by_pair(q, rel_h, rel_w, grid):
+    """q (B, heads, N, D) -> (B, heads, N, N), MViTv2's equation (4) as loops."""
+    places = [(y, x) for y in range(grid[0]) for x in range(grid[1])]
+    bias = torch.zeros(*q.shape[:3], len(places))
+    for i, (y_i, x_i) in enumerate(places):
+        for j, (y_j, x_j) in enumerate(places):
+            offset = rel_h[y_i - y_j + len(rel_h) // 2] + rel_w[x_i - x_j + len(rel_w) // 2]
+            bias[..., i, j] = q[..., i, :] @ offset
+    return bias
+
+
+@pytest.mark.parametrize('grid', [(3, 4), (2, 2), (1, 4)])
+def test_it_equals_the_formula(grid):
+    position = DecomposedRelativePosition(8, (3, 4))
+    torch.nn.init.normal_(position.rel_pos_h)
+    torch.nn.init.normal_(position.rel_pos_w)
+    q, k, v = seeded(3, 2, 2, grid[0] * grid[1], 8)
+    scores = q @ k.mT / 8**0.5 + bias_pair_by_pair(q, position.rel_pos_h, position.rel_pos_w, grid)
+    found = scaled_dot_product_attention(*position.extend(q, k, grid), v)
+    torch.testing.assert_close(found, scores.softmax(-1) @ v)
+
+
+def test_tables_are_interpolated_for_a_larger_grid():
+    position = DecomposedRelativePosition(4, (2, 2))
+    torch.nn.init.normal_(position.rel_pos_h)
+    torch.nn.init.normal_(position.rel_pos_w)
+    tables = [
+        interpolate(table.T[None], size=5, mode='linear')[0].T
+        for table in (position.rel_pos_h, position.rel_pos_w)
+    ]
+    q, k = seeded(2, 1, 1, 9, 4)
+    long_q, long_k = position.extend(q, k, (3, 3))
+    scores = long_q @ long_k.mT / long_q.shape[-1] ** 0.5
+    torch.testing.assert_close(scores, q @ k.mT / 2 + bias_pair_by_pair(q, *tables, (3, 3)))
+
+
+@pytest.mark.parametrize('window', [None, 2, 3])
+def test_the_backbone_starts_as_without_them_and_learns_them(window):
+    arguments = dict(
+        img_size=64,
+        patch_size=16,
+        with_cls_token=False,
+        out_type='featmap',
+        window_size=window,
+        num_queries=2,
+    )
+    torch.manual_seed(0)
+    plain = InteractionQueryViT(ARCH, **arguments)
+    ours = InteractionQueryViT(ARCH, use_rel_pos=True, global_attn_layers=[1], **arguments)
+    missing = ours.load_state_dict(plain.state_dict(), strict=False).missing_keys
+    side = 2 * (window or 4) - 1
+    assert {key: tuple(ours.state_dict()[key].shape) for key in missing} == {
+        'layers.0.relative_position.rel_pos_h': (side, 8),
+        'layers.0.relative_position.rel_pos_w': (side, 8),
+        'layers.1.relative_position.rel_pos_h': (7, 8),
+        'layers.1.relative_position.rel_pos_w': (7, 8),
+    }
+    images = seeded(2, 3, 48, 80)
+    plain.layers[1].window_size = None
+    torch.testing.assert_close(ours(images)[-1], plain(images)[-1])
+
+    ours(images)[-1].square().sum().backward()
+    assert all(ours.get_parameter(key).grad.abs().sum() > 0 for key in missing)
+
+
+@pytest.mark.parametrize(
+    'arguments, message',
+    [
+        (dict(), 'use_rel_pos=True needs with_cls_token=False'),
+        (
+            dict(with_cls_token=False, out_type='featmap', write_back='joint'),
+            "use_rel_pos=True cannot go with write_back='joint'",
+        ),
+    ],
+)
+def test_what_has_no_place_is_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        InteractionQueryViT(ARCH, img_size=64, use_rel_pos=True, **arguments)
