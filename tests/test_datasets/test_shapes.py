@@ -5,10 +5,12 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lfi.datasets import Shapes
 from lfi.datasets.rendering.scene import MAIN_AREA_RATIO
+from mmdet.datasets.transforms import LoadAnnotations
 from mmengine.registry import DATASETS
 from torch.utils.data import DataLoader
 
@@ -41,6 +43,12 @@ def test_annotations_agree_with_one_another(split, domain, img_size, seed, index
         rows, columns = mask.any(1).nonzero()[0], mask.any(0).nonzero()[0]
         assert (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1) == (x0, y0, x1, y1)
     assert masks.sum(0).max() == 1
+
+    detection = dict(info)
+    LoadAnnotations(with_bbox=True, with_mask=True)(detection)
+    assert torch.equal(detection['gt_bboxes'].tensor, torch.from_numpy(boxes))
+    assert detection['gt_bboxes_labels'].tolist() == labels.tolist()
+    assert (detection['gt_masks'].masks == masks).all()
 
     areas = masks.sum((1, 2))
     assert labels[0] == info['gt_label']

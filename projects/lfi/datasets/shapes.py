@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 from mmpretrain.datasets import BaseDataset
+from pycocotools import mask as rle
 
 from lfi.registry import DATASETS
 
@@ -34,6 +35,8 @@ class Shapes(BaseDataset):
       edge are exclusive.
     - `gt_bboxes_labels`: (N,) int64; the main object comes first.
     - `gt_masks`: (N, img_size, img_size) bool, what is visible; no two of them overlap.
+    - `instances`: the same boxes, labels and masks (run-length encoded) as mmdet's data sets give them, for
+      its `LoadAnnotations` and `CocoMetric`; and `img_id`.
     - `img_path`: a name of the image, by which a cache knows it; there is no such file.
     - `caption`: such as `a striped red star left of a small blue ring, painting`.
     - `domain`: str, and `sample_idx`: int.
@@ -134,6 +137,8 @@ class Shapes(BaseDataset):
             gt_bboxes=boxes,
             gt_bboxes_labels=labels,
             gt_masks=masks,
+            instances=_instances(boxes, labels, masks),
+            img_id=idx,
             caption=text,
             domain=domain,
         )
@@ -163,3 +168,16 @@ class Shapes(BaseDataset):
 
     def extra_repr(self) -> list[str]:
         return [f'Split: \t{self.split}', f'Domains: \t{", ".join(self.domains)}', f'Seed: \t{self.seed}']
+
+
+def _instances(boxes: np.ndarray, labels: np.ndarray, masks: np.ndarray) -> list[dict]:
+    encoded = rle.encode(np.asfortranarray(masks.transpose(1, 2, 0), np.uint8))
+    return [
+        dict(
+            bbox=box,
+            bbox_label=label,
+            mask=dict(size=code['size'], counts=code['counts'].decode()),
+            ignore_flag=0,
+        )
+        for box, label, code in zip(boxes.tolist(), labels.tolist(), encoded)
+    ]
