@@ -6,6 +6,7 @@ from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
 from mmengine.registry import METRICS as MMENGINE_METRICS
 from mmengine.registry import MODELS as MMENGINE_MODELS
+from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS
 from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from mmengine.registry import Registry
 
@@ -30,4 +31,11 @@ EXTRACTORS = Registry('extractor', scope='lfi', locations=['lfi.models.teachers.
 DATASETS = Registry('dataset', parent=MMENGINE_DATASETS, scope='lfi', locations=['lfi.datasets'])
 TRANSFORMS = Registry('transform', parent=MMENGINE_TRANSFORMS, scope='lfi', locations=['lfi.datasets'])
 HOOKS = Registry('hook', parent=MMENGINE_HOOKS, scope='lfi', locations=['lfi.engine', 'lfi.visualization'])
+OPTIM_WRAPPER_CONSTRUCTORS = Registry(
+    'optimizer wrapper constructor',
+    parent=MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS,
+    scope='lfi',
+    # Not the whole of lfi.engine: it must not import mmpretrain when `lfi` is imported.
+    locations=['lfi.engine.layer_decay'],
+)
 METRICS = Registry('metric', parent=MMENGINE_METRICS, scope='lfi', locations=['lfi.evaluation'])
