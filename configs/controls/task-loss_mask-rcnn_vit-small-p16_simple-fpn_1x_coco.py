@@ -1,0 +1,10 @@
+# Mask R-CNN on COCO, ViT-Small/16 from DeiT's weights, 12 epochs:
+# task loss alone, the control of lfi_mask-rcnn_vit-small-p16_simple-fpn_1x_coco.py.
+#   LFI_DATA_ROOT=data tools/dist_train.sh \
+#       configs/controls/task-loss_mask-rcnn_vit-small-p16_simple-fpn_1x_coco.py 8
+_base_ = [
+    '../_base_/models/mask-rcnn_vit-small-p16_simple-fpn.py',
+    '../_base_/datasets/coco-instance.py',
+    '../_base_/schedules/adamw_1x.py',
+    '../_base_/detection_runtime.py',
+]

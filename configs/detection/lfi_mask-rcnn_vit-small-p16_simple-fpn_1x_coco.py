@@ -1,0 +1,20 @@
+# Mask R-CNN on COCO, ViT-Small/16 from DeiT's weights, 12 epochs,
+# learning from CLIP ViT-B/16's interactions.
+#   LFI_DATA_ROOT=data tools/dist_train.sh \
+#       configs/detection/lfi_mask-rcnn_vit-small-p16_simple-fpn_1x_coco.py 8
+_base_ = '../controls/task-loss_mask-rcnn_vit-small-p16_simple-fpn_1x_coco.py'
+
+model = dict(
+    type='lfi.LFIMaskRCNN',
+    backbone=dict(num_queries=8),
+    teacher=dict(
+        type='lfi.VLMAttentionTeacher',
+        model='ViT-B-16-quickgelu',
+        pretrained='openai',
+        extractor=dict(type='clearclip'),
+        concepts=dict(type='mmdet.CocoDataset'),
+        input_size=448,
+        max_concepts=16,
+    ),
+    readout=dict(text_dims=512),
+)

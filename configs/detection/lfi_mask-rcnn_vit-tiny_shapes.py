@@ -1,0 +1,16 @@
+# A small Mask R-CNN on the embedded Shapes data, learning from the embedded teacher's interactions.
+#   python tools/train.py configs/detection/lfi_mask-rcnn_vit-tiny_shapes.py
+_base_ = '../controls/task-loss_mask-rcnn_vit-tiny_shapes.py'
+
+model = dict(
+    type='lfi.LFIMaskRCNN',
+    backbone=dict(num_queries=8),
+    teacher=dict(
+        type='lfi.VLMAttentionTeacher',
+        model='shapes-tiny',
+        extractor=dict(type='dense'),
+        concepts=dict(type='lfi.Shapes'),
+        background=['background'],
+    ),
+    readout=dict(text_dims=96),
+)

@@ -1,0 +1,79 @@
+"""Data as small as can be, and no network."""
+
+import json
+import socket
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from PIL import Image
+
+CLASSES = {'n01': 'crane', 'n02': 'goldfish', 'n03': 'sock', 'n04': 'teapot', 'n05': 'bus'}
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch):
+    def connect(self, address):
+        raise AssertionError(f'a connection to {address} was asked for')
+
+    monkeypatch.setattr(socket.socket, 'connect', connect)
+
+
+@pytest.fixture
+def empty_root(tmp_path, monkeypatch):
+    """An `LFI_DATA_ROOT` without any data set."""
+    root = tmp_path / 'no data'
+    root.mkdir()
+    monkeypatch.setenv('LFI_DATA_ROOT', str(root))
+    return root
+
+
+@pytest.fixture(scope='session')
+def small_root(tmp_path_factory):
+    """Tiny-ImageNet with five classes and ImageNet with five images, under one root."""
+    root = tmp_path_factory.mktemp('data')
+
+    def draw(path, seed):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(seed).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(path, format='JPEG')
+
+    wnids, tiny, imagenet = list(CLASSES), root / 'tiny-imagenet-200', root / 'imagenet'
+    for label, wnid in enumerate(wnids):
+        draw(tiny / f'train/{wnid}/images/{wnid}_0.JPEG', label)
+        (tiny / f'train/{wnid}/{wnid}_boxes.txt').write_text(f'{wnid}_0.JPEG\t0\t0\t9\t9\n')
+        draw(tiny / f'val/images/val_{label}.JPEG', 10 + label)
+        for split in ('train', 'val'):
+            draw(imagenet / f'{split}/{label}.JPEG', 20 + label)
+    rows = [f'val_{label}.JPEG\t{wnid}\t0\t0\t9\t9\n' for label, wnid in enumerate(wnids)]
+    (tiny / 'val/val_annotations.txt').write_text(''.join(rows))
+    (tiny / 'wnids.txt').write_text('\n'.join(wnids))
+    (tiny / 'words.txt').write_text(''.join(f'{wnid}\t{name}\n' for wnid, name in CLASSES.items()))
+    (imagenet / 'meta').mkdir()
+    for split in ('train', 'val'):
+        (imagenet / f'meta/{split}.txt').write_text(''.join(f'{i}.JPEG {i}\n' for i in range(5)))
+    return root
+
+
+@pytest.fixture
+def small_data(small_root, monkeypatch):
+    monkeypatch.setenv('LFI_DATA_ROOT', str(small_root))
+    return small_root
+
+
+@pytest.fixture(scope='session')
+def small_clip(tmp_path_factory):
+    """A CLIP folder as narrow as can be, random, with the embedding width of ViT-B-16."""
+    folder = tmp_path_factory.mktemp('teachers') / 'small-clip'
+    folder.mkdir()
+    towers = dict(
+        embed_dim=512,
+        vision_cfg=dict(image_size=224, layers=1, width=64, patch_size=16),
+        text_cfg=dict(context_length=77, vocab_size=49408, width=16, heads=2, layers=1),
+    )
+    config = dict(model_cfg=towers, preprocess_cfg=dict(mean=[0.5] * 3, std=[0.5] * 3))
+    (folder / 'open_clip_config.json').write_text(json.dumps(config))
+    torch.manual_seed(0)
+    torch.save(open_clip.CLIP(**towers).state_dict(), folder / 'open_clip_pytorch_model.bin')
+    return folder

@@ -1,0 +1,80 @@
+"""The configs of the repository, and what tests ask about them."""
+
+import ast
+from pathlib import Path
+
+import lfi  # noqa: F401
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIGS = sorted(
+    path.relative_to(ROOT).as_posix()
+    for path in (ROOT / 'configs').rglob('*.py')
+    if not any(part.startswith('_') for part in path.relative_to(ROOT).parts)
+)
+# What tools/eval_teacher.py reads: a teacher and images, and no student.
+TEACHERS = [config for config in CONFIGS if config.startswith('configs/teachers/')]
+CONFIGS = [config for config in CONFIGS if config not in TEACHERS]
+DETECTION = [config for config in CONFIGS if 'rcnn' in config]
+CLASSIFICATION = [config for config in CONFIGS if config not in DETECTION]
+CONTROLS = [config for config in CONFIGS if config.startswith('configs/controls/')]
+
+# What learning from interactions changes of a model; all else belongs to its control too.
+LFI_KEYS = {'type', 'teacher', 'readout', 'interaction_loss', 'text_class_loss'}
+
+
+def read(config: str) -> Config:
+    return Config.fromfile(str(ROOT / config))
+
+
+def start(cfg: Config, work_dir: Path) -> Runner:
+    """The config's Runner with a batch of two and no workers."""
+    cfg.work_dir = str(work_dir)
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        loader.update(batch_size=2, num_workers=0, persistent_workers=False)
+    return Runner.from_cfg(cfg)
+
+
+def header(config: str) -> str:
+    """The comment lines before the code, without their marks; continued lines are joined."""
+    lines = []
+    for line in (ROOT / config).read_text().splitlines():
+        if not line.startswith('#'):
+            break
+        lines.append(line.removeprefix('#').strip())
+    return '\n'.join(lines).replace('\\\n', '')
+
+
+def bases(config: str) -> list[str]:
+    """The configs of the repository from which a config inherits, its own base first."""
+    tree = ast.parse((ROOT / config).read_text())
+    assigned = [node.value for node in tree.body if isinstance(node, ast.Assign) and _name(node) == '_base_']
+    direct = [ast.literal_eval(value) for value in assigned]
+    direct = direct[0] if direct and isinstance(direct[0], list) else direct
+    found = []
+    for base in direct:
+        if '::' not in base:
+            path = (ROOT / config).parent.joinpath(base).resolve().relative_to(ROOT).as_posix()
+            found += [path, *bases(path)]
+    return found
+
+
+def _name(node: ast.Assign) -> str:
+    return getattr(node.targets[0], 'id', '')
+
+
+def control_of(config: str) -> str:
+    controls = [base for base in bases(config) if base in CONTROLS]
+    assert controls, f'{config} inherits from no control'
+    return controls[0]
+
+
+def model_differences(config: str) -> tuple[dict, dict]:
+    """The model of an LFI config and of its control, without what is the same by rule and checked here."""
+    control = control_of(config)
+    ours, theirs = read(config).to_dict(), read(control).to_dict()
+    model, plain = ours.pop('model'), theirs.pop('model')
+    assert ours == theirs
+    assert {'type', *(model.keys() - plain.keys())} <= LFI_KEYS
+    return tuple({key: value for key, value in m.items() if key not in LFI_KEYS} for m in (model, plain))

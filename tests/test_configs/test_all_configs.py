@@ -1,0 +1,68 @@
+"""Every config says how it is run, and has its control."""
+
+import re
+from pathlib import Path
+
+import pytest
+from lfi.datasets import concept_names
+from lfi.registry import EXTRACTORS
+from mmengine.registry import DATASETS
+from repository_configs import (
+    CLASSIFICATION,
+    CONFIGS,
+    CONTROLS,
+    DETECTION,
+    TEACHERS,
+    bases,
+    control_of,
+    header,
+    read,
+)
+
+COMMAND = re.compile(r'tools/(train\.py|dist_train\.sh) +(\S+\.py)(?: (\d+))?(.*)')
+
+
+def test_configs_are_found():
+    assert CLASSIFICATION
+    assert DETECTION
+    assert TEACHERS
+    assert all(config in CONFIGS for config in CONTROLS)
+    assert 'configs/lfi_mask-rcnn_coco.py' in DETECTION
+
+
+@pytest.mark.parametrize('config', TEACHERS)
+def test_a_teachers_config_names_its_command_its_concepts_and_its_images(config, empty_root, monkeypatch):
+    assert re.search(rf'tools/eval_teacher\.py {re.escape(config)}', header(config))
+    monkeypatch.setenv('LFI_TEACHER_ROOT', '/teachers')
+    cfg = read(config)
+    assert cfg.model.teacher.model.startswith('/teachers/')
+    assert EXTRACTORS.get(cfg.model.teacher.extractor.type)
+    data = cfg.val_dataloader.dataset
+    assert data.data_root.startswith(str(empty_root))
+    coco = DATASETS.get(f'{cfg.default_scope}.{data.type}')
+    assert concept_names(cfg.model.teacher.concepts) == list(coco.METAINFO['classes'])
+
+
+@pytest.mark.parametrize('config', CONFIGS)
+def test_header_holds_the_command_that_runs_it(config, empty_root):
+    cfg = read(config)
+    commands = COMMAND.findall(header(config))
+    assert commands, f'{config}: no command in the header'
+    for tool, path, processes, options in commands:
+        assert path == config
+        assert bool(processes) == (tool == 'dist_train.sh')
+        if '--auto-scale-lr' in options:
+            continue
+        # Otherwise the command trains at the batch size for which the learning rate was chosen.
+        given = re.search(r'train_dataloader\.batch_size=(\d+)', options)
+        batch_size = int(given.group(1)) if given else cfg.train_dataloader.batch_size
+        assert batch_size * int(processes or 1) == cfg.auto_scale_lr.base_batch_size
+
+
+def test_every_control_has_its_lfi_config():
+    methods = [config for config in CONFIGS if config not in CONTROLS]
+    assert {control_of(config) for config in methods} == set(CONTROLS)
+    for config in methods:
+        # An entry point may only point to another config.
+        if control_of(config) in bases(config)[:1]:
+            assert Path(config).name in header(control_of(config))
