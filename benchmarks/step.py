@@ -9,16 +9,12 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from pathlib import Path
 
 import lfi  # noqa: F401
 import torch
+from cached_batch import write_cache
 from lfi.models import InteractionQueryViT
-from lfi.models.distill import pixel_format
-from lfi.models.teachers import CacheManifest, CacheWriter, teacher_identity
-from lfi.models.teachers.interaction_cache import keys_of
 from lfi.registry import MODELS
-from lfi.structures import pack
 from mmengine.registry import init_default_scope
 from mmpretrain.structures import DataSample
 from pairs import HEADER, machine, time_pairs
@@ -67,17 +63,6 @@ def build(args: argparse.Namespace, lfi_model: bool, backbone: str, **lfi_argume
             **lfi_arguments,
         )
     return MODELS.build(cfg).train()
-
-
-def write_cache(folder: str, model: torch.nn.Module, data: dict) -> None:
-    """Keep the teacher's maps of a batch, as tools/cache_teacher.py does."""
-    samples = data['data_samples']
-    labels = model.concept_labels(samples)
-    maps = model.teacher(data['inputs'], pixel_format(model.data_preprocessor), labels)
-    keys = keys_of([sample.img_path for sample in samples], 2)
-    texts = model.teacher.texts.cpu().numpy()
-    manifest = CacheManifest.of(teacher_identity(model._teacher_cfg), keys, 2, texts, maps)
-    CacheWriter(Path(folder), manifest, keys, texts).write(0, pack(maps))
 
 
 def main() -> None:

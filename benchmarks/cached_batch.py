@@ -1,0 +1,22 @@
+"""A cache of the teacher's maps for one batch, as tools/cache_teacher.py writes it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from lfi.models.distill import pixel_format
+from lfi.models.teachers import CacheManifest, CacheWriter, teacher_identity
+from lfi.models.teachers.interaction_cache import keys_of
+from lfi.structures import pack
+
+
+def write_cache(folder: str, model: torch.nn.Module, data: dict) -> None:
+    """Keep the maps of a preprocessed batch; `img_path` of the samples names the images."""
+    samples = data['data_samples']
+    labels = model.concept_labels(samples)
+    maps = model.teacher(data['inputs'], pixel_format(model.data_preprocessor), labels)
+    keys = keys_of([sample.img_path for sample in samples], 2)
+    texts = model.teacher.texts.cpu().numpy()
+    manifest = CacheManifest.of(teacher_identity(model._teacher_cfg), keys, 2, texts, maps)
+    CacheWriter(Path(folder), manifest, keys, texts).write(0, pack(maps))
