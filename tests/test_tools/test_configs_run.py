@@ -62,6 +62,12 @@ def check_losses(output: str, steps: int) -> None:
         assert torch.tensor(list(step.values())).isfinite().all()
 
 
+def free_port() -> str:
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return str(probe.getsockname()[1])
+
+
 def test_shapes_trains_and_tests_alike(run_tool, tmp_path):
     work = tmp_path / 'work'
     options = ('--work-dir', work, '--cfg-options', 'train_cfg.max_epochs=1', *FEW_IMAGES)
@@ -86,13 +92,12 @@ def test_shapes_in_two_processes(run_tool, tool_env, tmp_path):
     (tmp_path / 'save_rank.py').write_text(SAVE_RANK)
     config = tmp_path / 'two_processes.py'
     config.write_text(TWO_PROCESSES.format(base=str(SHAPES)))
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        port = str(probe.getsockname()[1])
     work = tmp_path / 'work'
     path = f'{tmp_path}:{tool_env["PYTHONPATH"]}'
     options = ('--work-dir', work, '--cfg-options', 'train_cfg.max_epochs=1', *FEW_IMAGES)
-    output = run_tool('dist_train.sh', config, 2, '--no-validate', *options, PYTHONPATH=path, PORT=port)
+    output = run_tool(
+        'dist_train.sh', config, 2, '--no-validate', *options, PYTHONPATH=path, PORT=free_port()
+    )
     check_losses(output, steps=2)
     first, second = (torch.load(work / f'rank{rank}.pth') for rank in range(2))
     saved = torch.load(work / 'epoch_1.pth', weights_only=False)['state_dict']
@@ -124,3 +129,21 @@ def test_lit_lite0_on_tiny_imagenet(run_tool, data_root, teacher_root, tmp_path)
     )
     check_losses(output, steps=steps)
     assert 0 <= float(accuracy(output, 'val')) <= 100
+
+
+def test_shapes_fully_sharded_resumes(run_tool, tmp_path):
+    base = [str(SHAPES), str(ROOT / 'configs/_base_/strategies/fsdp.py')]
+    config = tmp_path / 'fsdp.py'
+    config.write_text(f'_base_ = {base}\n')
+    work = tmp_path / 'work'
+    for epochs in (1, 2):
+        changes = (f'train_cfg.max_epochs={epochs}', *FEW_IMAGES)
+        options = ('--work-dir', work, '--resume', '--cfg-options', *changes)
+        output = run_tool('dist_train.sh', config, 2, *options, PORT=free_port())
+    assert 'resumed epoch: 1, iter: 2' in output
+    check_losses(output, steps=2)
+    # Whole tensors under the student's own names: another tool reads them without shards.
+    saved = torch.load(work / 'epoch_2.pth', weights_only=False)['state_dict']
+    assert saved['backbone.pos_embed'].shape == (1, 65, 128)
+    tested = run_tool('test.py', SHAPES, work / 'epoch_2.pth', '--cfg-options', *FEW_IMAGES)
+    assert accuracy(tested, 'test') == accuracy(output, 'val')

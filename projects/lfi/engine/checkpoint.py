@@ -117,17 +117,23 @@ def find_checkpoint_to_resume(work_dir: str) -> str | None:
         str | None: Its path, or None if there is none.
     """
     named = find_latest_checkpoint(work_dir)
-    if named and zipfile.is_zipfile(named):
+    if named and _is_whole(Path(named)):
         return named
     folder = Path(named).parent if named else Path(work_dir)
     saved = [path for path in folder.glob('*.pth') if re.fullmatch(r'(epoch|iter)_\d+\.pth', path.name)]
-    whole = [path for path in saved if zipfile.is_zipfile(path)]
+    whole = [path for path in saved if _is_whole(path)]
     newest = str(max(whole, key=lambda path: path.stat().st_mtime)) if whole else None
     if named:
         state = 'torn: its writing was cut short' if osp.exists(named) else 'missing'
         instead = f'Resuming from {newest} instead.' if newest else 'There is no other to resume from.'
         print_log(f'The last checkpoint {named} is {state}. {instead}', 'current', logging.WARNING)
     return newest
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a checkpoint, or each process's share of one in a folder, is written to its end."""
+    files = list(path.glob('rank*.pth')) if path.is_dir() else [path]
+    return bool(files) and all(zipfile.is_zipfile(file) for file in files)
 
 
 class AtomicLocalBackend(LocalBackend):

@@ -221,12 +221,14 @@ def set_resume(cfg: Config, resume: str | None) -> None:
 
 def require_checkpoint(path: str) -> None:
     """Raise a ``UsageError`` if a local checkpoint does not exist."""
-    if '://' not in path and not osp.isfile(osp.expanduser(path)):
+    if '://' not in path and not osp.exists(osp.expanduser(path)):
         raise UsageError(f'checkpoint {path} does not exist')
 
 
 def draw_predictions(cfg: Config, folder: str) -> None:
     """Let the config's visualization hook write images with the predictions to a folder.
+
+    A model that learns from interactions adds pictures of them, in `interactions`.
 
     Raises:
         UsageError: The config has no such hook.
@@ -239,6 +241,12 @@ def draw_predictions(cfg: Config, folder: str) -> None:
         hook.update(draw=True, test_out_dir=osp.abspath(folder))
     else:
         hook.update(enable=True, out_dir=osp.abspath(folder), interval=1)
+    if 'teacher' in cfg.model:
+        interactions = osp.join(osp.abspath(folder), 'interactions')
+        hook = ConfigDict(type='lfi.InteractionVisualizationHook', test_out_dir=interactions)
+        cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
+        # A cache holds the training images.
+        cfg.model.teacher_cache = None
 
 
 def enable_tta(cfg: Config) -> None:
@@ -258,7 +266,16 @@ def enable_tta(cfg: Config) -> None:
 
 def build_runner(cfg: Config) -> Runner:
     """Build the config's Runner, of the type that ``runner_type`` names if it names one."""
-    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    if 'runner_type' not in cfg:
+        return Runner.from_cfg(cfg)
+    hook = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
+    if cfg.runner_type.endswith('FlexibleRunner') and hook.get('save_best'):
+        # mmengine (0.10) writes the last checkpoint again with the best one, and then a wrong epoch into it.
+        print_log(
+            f'save_best={hook.save_best!r} is left out: FlexibleRunner cannot resume with it', 'current'
+        )
+        hook.save_best = None
+    return RUNNERS.build(cfg)
 
 
 def _set_rank_variables(launcher: str, local_rank: int) -> None:
