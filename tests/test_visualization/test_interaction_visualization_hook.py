@@ -6,6 +6,7 @@ import torch
 from lfi.registry import HOOKS
 from lfi.structures import InteractionMaps
 from lfi.visualization import InteractionVisualizationHook
+from lfi.visualization.interaction_visualization_hook import draw_batch
 from mmengine.visualization import Visualizer
 
 
@@ -62,8 +63,7 @@ def test_a_picture_comes_at_the_start_and_at_each_interval(runner, tmp_path, ima
 
 
 def test_the_picture_shows_the_concept_that_counts_most(runner):
-    hook = InteractionVisualizationHook(num_images=2)
-    picture = hook._draw(runner, batch(torch.zeros(5, 3, 32, 32, dtype=torch.uint8)))
+    picture = draw_batch(runner.model, batch(torch.zeros(2, 3, 32, 32, dtype=torch.uint8)))
     assert picture.dtype == np.uint8 and picture.shape[2] == 3
     height, width = picture.shape[:2]
     assert height / width == pytest.approx(4 / 6, rel=0.05)
@@ -86,3 +86,29 @@ def test_what_cannot_be_drawn_says_why(runner):
     runner.model = torch.nn.Identity()
     with pytest.raises(TypeError, match='needs a model that learns from interactions.*got Identity'):
         InteractionVisualizationHook().before_train(runner)
+
+
+def test_each_test_image_gets_a_picture_where_the_teacher_can_be_had(runner, tmp_path):
+    samples = [SimpleNamespace(metainfo=dict(img_path=f'photos/{name}.jpg')) for name in 'ab']
+    data = dict(inputs=torch.zeros(2, 3, 32, 32, dtype=torch.uint8), data_samples=samples)
+    hook = InteractionVisualizationHook(test_out_dir=str(tmp_path / 'pictures'))
+    hook.before_test(runner)
+    hook.after_test_iter(runner, 0, data, samples)
+    assert sorted(path.name for path in (tmp_path / 'pictures').iterdir()) == ['a.png', 'b.png']
+
+    class Missing(Model):
+        @property
+        def teacher(self):
+            raise FileNotFoundError('teacher folder not found: x')
+
+        @teacher.setter
+        def teacher(self, value):
+            pass
+
+    warnings = []
+    runner.model, runner.logger = Missing(), SimpleNamespace(warning=warnings.append)
+    hook = InteractionVisualizationHook(test_out_dir=str(tmp_path / 'none'))
+    hook.before_test(runner)
+    hook.after_test_iter(runner, 0, data, samples)
+    assert warnings == ['No pictures of interactions: teacher folder not found: x']
+    assert not (tmp_path / 'none').exists()

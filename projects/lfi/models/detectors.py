@@ -26,7 +26,9 @@ class DetectorDistillMixin(InteractionDistillMixin):
 
     def image_labels(self, data_samples: Sequence, num_concepts: int) -> Tensor:
         """The categories of an image's objects; those beyond the bank are not looked for."""
-        labels = [sample.gt_instances.labels for sample in data_samples]
+        # Test images may have none.
+        none = torch.zeros(0, dtype=torch.long)
+        labels = [getattr(sample.get('gt_instances'), 'labels', none) for sample in data_samples]
         found = torch.zeros(len(labels), num_concepts + 1, device=labels[0].device)
         # What the bank does not hold falls into an extra last column.
         return mark(found, [label.clamp_max(num_concepts) for label in labels])[:, :-1]

@@ -1,7 +1,10 @@
-"""Pictures of what teacher and student look at, during training."""
+"""Pictures of what teacher and student look at, during training and in tests."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import mmcv
 import numpy as np
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -28,17 +31,20 @@ class InteractionVisualizationHook(Hook):
         interval: how many iterations lie between two pictures; the first comes at the start.
             Defaults to 500.
         num_images: in a picture. Defaults to 4.
+        test_out_dir: folder for a picture of each test image; `tools/test.py --show-dir` sets it. Where the
+            teacher cannot be had, a warning says so, and there are none. Defaults to None.
 
     Raises:
         ValueError: if an argument is below 1.
         TypeError: before training, if the model does not learn from interactions.
     """
 
-    def __init__(self, interval: int = 500, num_images: int = 4) -> None:
+    def __init__(self, interval: int = 500, num_images: int = 4, test_out_dir: str | None = None) -> None:
         for name, value in (('interval', interval), ('num_images', num_images)):
             if value < 1:
                 raise ValueError(f'{name}={value} must be at least 1')
         self.interval, self.num_images = interval, num_images
+        self.test_out_dir = test_out_dir
 
     def before_train(self, runner: Runner) -> None:
         if not hasattr(_model(runner), 'predict_interactions'):
@@ -52,33 +58,56 @@ class InteractionVisualizationHook(Hook):
         self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
     ) -> None:
         if runner.iter % self.interval == 0:
-            runner.visualizer.add_image('interactions', self._draw(runner, data_batch), step=runner.iter)
+            shown = {name: value[: self.num_images] for name, value in data_batch.items()}
+            runner.visualizer.add_image('interactions', draw_batch(_model(runner), shown), step=runner.iter)
 
-    def _draw(self, runner: Runner, data_batch: dict) -> np.ndarray:
-        model = _model(runner)
-        shown = {name: value[: self.num_images] for name, value in data_batch.items()}
-        images = shown['inputs']
-        images = stack_batch(list(images)) if not isinstance(images, torch.Tensor) else images
-        training = model.training
-        model.eval()
-        # Without training's batch augmentations: these are the images that were loaded.
-        data = model.data_preprocessor(shown, False)
-        teacher, student = (
-            maps.to('cpu') for maps in model.predict_interactions(data['inputs'], data['data_samples'])
-        )
-        model.train(training)
+    def before_test(self, runner: Runner) -> None:
+        if self.test_out_dir is None:
+            return
+        try:
+            _ = _model(runner).teacher
+        except (AttributeError, ImportError, OSError, RuntimeError, ValueError) as error:
+            runner.logger.warning(f'No pictures of interactions: {error}')
+            self.test_out_dir = None
 
-        height, width = data['inputs'].shape[-2:]
-        canvas = np.zeros((len(images), height, width, 3), np.uint8)
-        # Images are loaded as BGR.
-        canvas[:, : images.shape[-2], : images.shape[-1]] = images.flip(1).permute(0, 2, 3, 1).cpu().numpy()
-        figure = Figure(figsize=(6, 2 * len(images)), layout='constrained')
-        painter = FigureCanvasAgg(figure)
-        cells = figure.subplots(len(images), 3, squeeze=False)
-        concepts = teacher.presence.argmax(1).tolist()
-        draw_interactions(cells, canvas, teacher, student, model.teacher.bank.names, concepts)
-        painter.draw()
-        return np.asarray(painter.buffer_rgba())[..., :3].copy()
+    def after_test_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: list | None = None
+    ) -> None:
+        if self.test_out_dir is None:
+            return
+        for i, sample in enumerate(data_batch['data_samples']):
+            picture = draw_batch(
+                _model(runner), {name: value[i : i + 1] for name, value in data_batch.items()}
+            )
+            name = sample.metainfo.get('img_path', f'{batch_idx}_{i}')
+            path = Path(self.test_out_dir) / f'{Path(name).stem}.png'
+            mmcv.imwrite(picture[..., ::-1], str(path))
+
+
+def draw_batch(model: torch.nn.Module, batch: dict) -> np.ndarray:
+    """A batch of images with the teacher's and the student's maps, as (H, W, 3) uint8 RGB."""
+    images = batch['inputs']
+    images = stack_batch(list(images)) if not isinstance(images, torch.Tensor) else images
+    training = model.training
+    model.eval()
+    # Without training's batch augmentations: these are the images that were loaded.
+    data = model.data_preprocessor(batch, False)
+    teacher, student = (
+        maps.to('cpu') for maps in model.predict_interactions(data['inputs'], data['data_samples'])
+    )
+    model.train(training)
+
+    height, width = data['inputs'].shape[-2:]
+    canvas = np.zeros((len(images), height, width, 3), np.uint8)
+    # Images are loaded as BGR.
+    canvas[:, : images.shape[-2], : images.shape[-1]] = images.flip(1).permute(0, 2, 3, 1).cpu().numpy()
+    figure = Figure(figsize=(6, 2 * len(images)), layout='constrained')
+    painter = FigureCanvasAgg(figure)
+    cells = figure.subplots(len(images), 3, squeeze=False)
+    concepts = teacher.presence.argmax(1).tolist()
+    draw_interactions(cells, canvas, teacher, student, model.teacher.bank.names, concepts)
+    painter.draw()
+    return np.asarray(painter.buffer_rgba())[..., :3].copy()
 
 
 def _model(runner: Runner) -> torch.nn.Module:
