@@ -8,7 +8,7 @@ _base_ = [
 ]
 
 strides = [2, 4, 8, 16, 32]
-roi_extractor = dict(out_channels=64, featmap_strides=strides[:4], finest_scale=14)
+roi_extractor = dict(out_channels=48, featmap_strides=strides[:4], finest_scale=14)
 model = dict(
     data_preprocessor=dict(mean=[127.5] * 3, std=[64.0] * 3),
     backbone=dict(
@@ -22,13 +22,13 @@ model = dict(
         with_cls_token=False,
         out_type='featmap',
     ),
-    neck=dict(_delete_=True, type='lfi.SimpleFPN', in_channels=128, out_channels=64),
-    rpn_head=dict(in_channels=64, feat_channels=64, anchor_generator=dict(strides=strides)),
+    neck=dict(_delete_=True, type='lfi.SimpleFPN', in_channels=128, out_channels=48),
+    rpn_head=dict(in_channels=48, feat_channels=48, anchor_generator=dict(strides=strides)),
     roi_head=dict(
         bbox_roi_extractor=roi_extractor,
-        bbox_head=dict(in_channels=64, fc_out_channels=256, num_classes=20),
+        bbox_head=dict(in_channels=48, fc_out_channels=256, num_classes=20),
         mask_roi_extractor=roi_extractor,
-        mask_head=dict(in_channels=64, conv_out_channels=64, num_classes=20),
+        mask_head=dict(num_convs=2, in_channels=48, conv_out_channels=32, num_classes=20),
     ),
     # Few objects in small images.
     train_cfg=dict(

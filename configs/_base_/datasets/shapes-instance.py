@@ -20,7 +20,7 @@ train_dataloader = dict(
     persistent_workers=True,
     drop_last=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(type='lfi.Shapes', split='train', num_images=1600, img_size=96, pipeline=train_pipeline),
+    dataset=dict(type='lfi.Shapes', split='train', num_images=1200, img_size=96, pipeline=train_pipeline),
 )
 val_dataloader = dict(
     batch_size=16,
