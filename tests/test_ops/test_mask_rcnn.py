@@ -1,16 +1,22 @@
 """A small Mask R-CNN of mmdet learns and predicts with the ops that this environment has."""
 
 import copy
+import sys
 
 import mmdet.models  # noqa: F401
+import numpy as np
 import pytest
 import torch
+from mmdet.evaluation import CocoMetric
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmdet.structures.mask import BitmapMasks
 from mmengine.config import ConfigDict
 from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
+from pycocotools import mask as rle
+from test_nms import loop_nms
+from test_roi import loop_roi_align
 
 SIZE = 64
 CLASSES = 2
@@ -145,21 +151,30 @@ def batch():
     )
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (2, 3, SIZE, SIZE), dtype=torch.uint8, generator=generator)
-    return {'inputs': list(images), 'data_samples': [sample, copy.deepcopy(sample)]}
+    samples = [sample, copy.deepcopy(sample)]
+    for img_id, each in enumerate(samples):
+        each.set_metainfo({'img_id': img_id})
+    return {'inputs': list(images), 'data_samples': samples}
 
 
-def test_mask_rcnn_learns(detector):
-    """Every parameter gets a gradient, and a few steps on one batch lower the loss."""
-    model = detector({'type': 'nms', 'iou_threshold': 0.5})
+def train(model, steps):
+    """The loss of each step on one batch."""
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     losses = []
-    for _ in range(6):
+    for _ in range(steps):
         data = model.data_preprocessor(batch(), training=True)
         loss, _ = model.parse_losses(model(**data, mode='loss'))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
+    return losses
+
+
+def test_mask_rcnn_learns(detector):
+    """Every parameter gets a gradient, and a few steps on one batch lower the loss."""
+    model = detector({'type': 'nms', 'iou_threshold': 0.5})
+    losses = train(model, steps=6)
     unused = [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
     assert not unused
     assert losses[-1] < 0.8 * losses[0]
@@ -176,3 +191,56 @@ def test_mask_rcnn_predicts(detector, nms):
         assert instances.masks.shape == (len(instances), SIZE, SIZE)
         assert instances.bboxes.isfinite().all()
         assert (instances.scores[:-1] >= instances.scores[1:]).all()
+
+
+def average_precision(model):
+    """COCO's box and mask AP on the batch."""
+    metric = CocoMetric(metric=['bbox', 'segm'])
+    metric.dataset_meta = {'classes': [str(i) for i in range(CLASSES)]}
+    for result in model.test_step(batch()):
+        truth = result.gt_instances
+        boxes, labels = truth.bboxes.tolist(), truth.labels.tolist()
+        masks = rle.encode(np.asfortranarray(truth.masks.masks.transpose(1, 2, 0)))
+        result.set_metainfo(
+            {
+                'instances': [
+                    {'bbox': box, 'bbox_label': label, 'mask': mask, 'ignore_flag': 0}
+                    for box, label, mask in zip(boxes, labels, masks)
+                ]
+            }
+        )
+        metric.process({}, [result.to_dict()])
+    metrics = metric.evaluate(2)
+    return metrics['coco/bbox_mAP'], metrics['coco/segm_mAP']
+
+
+def plain_nms(boxes, scores, iou_threshold, offset):
+    return torch.tensor(loop_nms(boxes.numpy(), scores.numpy(), iou_threshold, offset), dtype=torch.long)
+
+
+def plain_roi_align(input, rois, output, argmax_y, argmax_x, **options):
+    """By keywords as mmcv calls it."""
+    height, width = options['aligned_height'], options['aligned_width']
+    scale, ratio, aligned = (options[name] for name in ('spatial_scale', 'sampling_ratio', 'aligned'))
+    if len(rois):
+        output.copy_(loop_roi_align(input, rois, height, width, scale, ratio, aligned))
+
+
+@torch.no_grad()
+def test_plain_ops_give_the_same_average_precision(detector, monkeypatch):
+    model = detector({'type': 'nms', 'iou_threshold': 0.5})
+    with torch.enable_grad():
+        train(model, steps=60)
+    model.eval()
+    found = average_precision(model)
+    assert min(found) > 0.1
+    calls = []
+    for name, plain in (('nms', plain_nms), ('roi_align_forward', plain_roi_align)):
+
+        def counted(*args, plain=plain, **options):
+            calls.append(plain)
+            return plain(*args, **options)
+
+        monkeypatch.setattr(sys.modules['mmcv._ext'], name, counted)
+    assert average_precision(model) == pytest.approx(found, abs=1e-4)
+    assert {plain_nms, plain_roi_align} == set(calls)
