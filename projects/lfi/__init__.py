@@ -7,6 +7,7 @@ models, reads no weights and asks no network.
 try:
     import mmcv  # noqa: F401
     from mmengine.config.utils import MODULE2PACKAGE
+    from mmengine.utils import is_installed
 except ImportError as error:
     raise ImportError(
         f'LFI needs an OpenMMLab stack, and {error.name!r} is not installed. Install one of the two:\n'
@@ -21,6 +22,9 @@ from .version import __version__
 
 # mmengine resolves `_base_ = 'lfi::...'` only for the packages in this table.
 MODULE2PACKAGE.setdefault('lfi', 'lfi')
+if not is_installed('mmsegmentation'):
+    # onedl-mmsegmentation is found by its module.
+    MODULE2PACKAGE['mmseg'] = 'mmseg'
 ops.install()
 install_safe_checkpoint_loading()
 

@@ -12,7 +12,7 @@ from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from mmengine.registry import Registry
 
 # Models of projects that need not be installed, and where they are: imported when they are asked for.
-TASK_MODELS = {'LFIMaskRCNN': 'lfi.models.detectors'}
+TASK_MODELS = {'LFIMaskRCNN': 'lfi.models.detectors', 'LFIEncoderDecoder': 'lfi.models.segmentors'}
 
 
 class ModelRegistry(Registry):

@@ -1,0 +1,19 @@
+# Mask R-CNN on COCO at 320 px, ViT-Tiny/16 from scratch, for a trial on a CPU, learning from the interactions of
+# a small local teacher.
+#   LFI_DATA_ROOT=data LFI_TEACHER_ROOT=checkpoints tools/dist_train.sh \
+#       configs/detection/lfi_mask-rcnn_vit-tiny-p16_lit-lite0_320px_coco.py 2
+_base_ = '../controls/task-loss_mask-rcnn_vit-tiny-p16_320px_coco.py'
+
+model = dict(
+    type='lfi.LFIMaskRCNN',
+    backbone=dict(num_queries=8),
+    teacher=dict(
+        type='lfi.VLMAttentionTeacher',
+        model='{{$LFI_TEACHER_ROOT:checkpoints}}/lit-effnet-lite0',
+        extractor=dict(type='dense'),
+        concepts=dict(type='mmdet.CocoDataset'),
+        input_size=320,
+        max_concepts=16,
+    ),
+    readout=dict(text_dims=512),
+)

@@ -1,0 +1,87 @@
+"""Configs of mmseg that inherit from ours train."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from mmengine.runner import Runner
+from PIL import Image
+from repository_configs import SEGMENTATION, header, model_differences, read
+
+pytest.importorskip('mmseg', reason='mmsegmentation is not installed')
+
+METHODS = [config for config in SEGMENTATION if 'controls' not in config]
+
+
+@pytest.fixture
+def ade20k(tmp_path, monkeypatch):
+    """ADE20K with two images a split, each of two classes."""
+    root = tmp_path / 'data'
+    for split in ('training', 'validation'):
+        for kind in ('images', 'annotations'):
+            (root / 'ade/ADEChallengeData2016' / kind / split).mkdir(parents=True)
+        for i in range(2):
+            pixels = np.random.default_rng(i).integers(0, 256, (64, 80, 3), dtype=np.uint8)
+            classes = np.full((64, 80), 3, np.uint8)
+            classes[:, 40:] = 5
+            folder = root / 'ade/ADEChallengeData2016'
+            Image.fromarray(pixels).save(folder / f'images/{split}/{i}.jpg')
+            Image.fromarray(classes).save(folder / f'annotations/{split}/{i}.png')
+    monkeypatch.setenv('LFI_DATA_ROOT', str(root))
+    return root
+
+
+def start(config, tmp_path):
+    cfg = read(config)
+    cfg.work_dir = str(tmp_path / 'work')
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        loader.update(batch_size=2, num_workers=0, persistent_workers=False)
+    return cfg
+
+
+@pytest.mark.parametrize('config', SEGMENTATION)
+def test_header_and_control(config, ade20k):
+    cfg = read(config)
+    (path, processes) = re.findall(r'tools/dist_train\.sh (\S+\.py) (\d+)', header(config))[0]
+    assert path == config
+    assert cfg.train_dataloader.batch_size * int(processes) == cfg.auto_scale_lr.base_batch_size
+    if config in METHODS:
+        model, plain = model_differences(config)
+        assert (model['backbone'].pop('num_queries'), plain['backbone'].pop('num_queries')) == (8, 0)
+        assert model == plain
+
+
+@pytest.mark.parametrize('config', SEGMENTATION)
+def test_it_trains_and_predicts(config, ade20k, small_clip, tmp_path):
+    cfg = start(config, tmp_path)
+    cfg.model.data_preprocessor.size = (64, 64)
+    cfg.train_dataloader.dataset.pipeline[2].scale = (128, 64)
+    cfg.train_dataloader.dataset.pipeline[3].crop_size = (64, 64)
+    cfg.val_dataloader.dataset.pipeline[1].scale = (128, 64)
+    if config in METHODS:
+        cfg.model.teacher.update(model=str(small_clip), pretrained=None)
+    runner = Runner.from_cfg(cfg)
+    model = runner.model.train()
+    batch = next(iter(Runner.build_dataloader(cfg.train_dataloader)))
+    losses = model(**model.data_preprocessor(batch, training=True), mode='loss')
+    interactions = {'loss_positions', 'loss_concepts', 'loss_text_class'}
+    assert (interactions < set(losses)) == (config in METHODS)
+    total, log = model.parse_losses(losses)
+    total.backward()
+    assert all(torch.as_tensor(value).isfinite().all() for value in log.values())
+    assert not [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
+
+    results = model.eval().val_step(next(iter(Runner.build_dataloader(cfg.val_dataloader))))
+    assert all(result.pred_sem_seg.data.max() < 150 for result in results)
+
+
+@pytest.mark.parametrize('config', METHODS)
+def test_an_images_concepts_are_its_classes(config, ade20k, small_clip, tmp_path):
+    cfg = start(config, tmp_path)
+    cfg.model.teacher.update(model=str(small_clip), pretrained=None)
+    model = Runner.from_cfg(cfg).model
+    sample = next(iter(Runner.build_dataloader(cfg.val_dataloader)))['data_samples'][0]
+    labels = model.concept_labels([sample])
+    # Label 0 of the files is 'other', and is ignored.
+    assert labels.nonzero()[:, 1].tolist() == [2, 4]
