@@ -7,6 +7,7 @@ from .localization import (
     localization,
     map_average_precision,
 )
+from .paired import paired_table
 from .pointing_game import chance_level, pointing_game
 from .runs import Run, epoch_table, markdown_table, read_run
 
@@ -20,6 +21,7 @@ __all__ = [
     'localization',
     'map_average_precision',
     'markdown_table',
+    'paired_table',
     'pointing_game',
     'read_run',
 ]

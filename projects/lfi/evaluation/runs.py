@@ -7,6 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+# Validation metrics as the tables call them, and what makes them per cent.
+METRICS = {
+    'accuracy/top1': ('top-1', 1),
+    'coco/bbox_mAP': ('box AP', 100),
+    'coco/segm_mAP': ('mask AP', 100),
+    'mIoU': ('mIoU', 1),
+}
+
 
 @dataclass(frozen=True)
 class Run:
@@ -14,15 +22,17 @@ class Run:
 
     Args:
         name: as the tables call it.
-        accuracy: the metric after each epoch, from the first on.
+        accuracy: the metric after each epoch, from the first on, in per cent.
         seconds: training time, validation left out.
         losses: mean of each logged loss term in each epoch.
+        metric: as the tables call it.
     """
 
     name: str
     accuracy: tuple[float, ...]
     seconds: float
     losses: dict[str, tuple[float, ...]]
+    metric: str = 'top-1'
 
     @property
     def best(self) -> float:
@@ -42,7 +52,7 @@ def read_run(work_dir: str | Path, name: str | None = None, metric: str = 'accur
     Args:
         work_dir: the run's folder.
         name: Defaults to the folder's name.
-        metric: the validation metric.
+        metric: the validation metric, by its name in the log.
 
     Raises:
         FileNotFoundError: if the folder has no scalars.
@@ -72,16 +82,17 @@ def read_run(work_dir: str | Path, name: str | None = None, metric: str = 'accur
         )
         for term in terms
     }
-    return Run(
-        name or work_dir.name, tuple(accuracy[step] for step in sorted(accuracy)), _seconds(train), losses
-    )
+    label, scale = METRICS.get(metric, (metric, 1))
+    values = tuple(accuracy[step] * scale for step in sorted(accuracy))
+    return Run(name or work_dir.name, values, _seconds(train), losses, label)
 
 
 def markdown_table(runs: Sequence[Run]) -> str:
     """Compare runs with the first, the baseline: accuracy, epochs to the baseline's best, seconds."""
     baseline = runs[0]
     lines = [
-        f'| run | top-1, last epoch | top-1, best | epochs to hold {baseline.best:.1f} | training seconds |',
+        f'| run | {baseline.metric}, last epoch | {baseline.metric}, best '
+        f'| epochs to hold {baseline.best:.1f} | training seconds |',
         '| --- | --- | --- | --- | --- |',
     ]
     for run in runs:
@@ -97,7 +108,7 @@ def epoch_table(run: Run) -> str:
     """One row an epoch: the mean of each loss term, and the accuracy after it."""
     terms = list(run.losses)
     lines = [
-        '| epoch | ' + ' | '.join(terms) + ' | top-1 |',
+        '| epoch | ' + ' | '.join(terms) + f' | {run.metric} |',
         '| --- ' * (len(terms) + 2) + '|',
     ]
     for i, accuracy in enumerate(run.accuracy):

@@ -22,7 +22,7 @@ def draw_curves(axes: Axes, runs: Sequence[Run]) -> None:
         axes.plot(range(1, len(run.accuracy) + 1), run.accuracy, marker='o', markersize=3, label=run.name)
     axes.axhline(runs[0].best, color='grey', linestyle=':', linewidth=1)
     axes.set_xlabel('epoch')
-    axes.set_ylabel('top-1 on the validation images, %')
+    axes.set_ylabel(f'{runs[0].metric} on the validation images, %')
     axes.legend()
     axes.grid(alpha=0.3)
 
