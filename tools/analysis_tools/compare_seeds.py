@@ -1,6 +1,6 @@
 """Compare a method with its control over several seeds: means, spreads, and the paired difference.
 
-python tools/analysis_tools/compare_seeds.py --control DIR0 DIR1 DIR2 --method DIR0 DIR1 DIR2 --metrics coco/segm_mAP
+python tools/analysis_tools/compare_seeds.py --control DIR0 DIR1 --method DIR0 DIR1 --metrics coco/segm_mAP
 """
 
 from __future__ import annotations
