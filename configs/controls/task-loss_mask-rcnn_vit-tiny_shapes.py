@@ -45,3 +45,12 @@ param_scheduler = [
     dict(type='CosineAnnealingLR', eta_min=1e-5, by_epoch=True, begin=1, end=8, convert_to_iter_based=True),
 ]
 train_cfg = dict(max_epochs=8)
+# mmdet's hook reads image files, and Shapes has none; --show-dir draws the interactions, with the boxes found.
+default_hooks = dict(
+    _delete_=True,
+    timer=dict(type='IterTimerHook'),
+    logger=dict(type='LoggerHook', interval=50),
+    param_scheduler=dict(type='ParamSchedulerHook'),
+    checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=3, save_best='coco/segm_mAP'),
+    sampler_seed=dict(type='DistSamplerSeedHook'),
+)

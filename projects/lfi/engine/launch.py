@@ -234,17 +234,20 @@ def draw_predictions(cfg: Config, folder: str) -> None:
         UsageError: The config has no such hook.
     """
     hook = (cfg.get('default_hooks') or {}).get('visualization')
-    if hook is None:
+    interactions = 'teacher' in (cfg.get('model') or {})
+    if hook is None and not interactions:
         raise UsageError('--show-dir needs default_hooks.visualization in the config')
+    folder = osp.abspath(folder)
     # mmdet and mmpretrain name the same settings differently.
-    if hook.type.endswith('DetVisualizationHook'):
-        hook.update(draw=True, test_out_dir=osp.abspath(folder))
-    else:
-        hook.update(enable=True, out_dir=osp.abspath(folder), interval=1)
-    if 'teacher' in cfg.model:
-        interactions = osp.join(osp.abspath(folder), 'interactions')
-        hook = ConfigDict(type='lfi.InteractionVisualizationHook', test_out_dir=interactions)
-        cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
+    if hook is not None and hook.type.endswith('DetVisualizationHook'):
+        hook.update(draw=True, test_out_dir=folder)
+    elif hook is not None:
+        hook.update(enable=True, out_dir=folder, interval=1)
+    if interactions:
+        pictures = dict(
+            type='lfi.InteractionVisualizationHook', test_out_dir=osp.join(folder, 'interactions')
+        )
+        cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), pictures]
         # A cache holds the training images.
         cfg.model.teacher_cache = None
 

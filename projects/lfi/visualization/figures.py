@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from lfi.evaluation import Run
@@ -55,6 +56,13 @@ def draw_interactions(
                 cell.imshow(_upsample(heat[m], size), cmap='jet', alpha=0.5)
             cell.set_title(title, fontsize=8)
             cell.axis('off')
+
+
+def draw_boxes(axes: Axes, boxes: np.ndarray, titles: Sequence[str]) -> None:
+    """Draw boxes, (N, 4) x1 y1 x2 y2 in pixels, with a title each, into a picture."""
+    for (x1, y1, x2, y2), title in zip(boxes, titles):
+        axes.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, color='white', linewidth=1))
+        axes.text(x1, y1, title, fontsize=5, color='white', backgroundcolor='black', va='bottom')
 
 
 def _last_layer(maps: InteractionMaps) -> Tensor:

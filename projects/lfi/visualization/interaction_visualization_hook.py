@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import mmcv
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from mmengine.dist import master_only
@@ -17,7 +20,13 @@ from mmengine.runner import Runner
 
 from lfi.registry import HOOKS
 
-from .figures import draw_interactions
+from .figures import draw_boxes, draw_interactions
+
+if TYPE_CHECKING:
+    from mmdet.structures import DetDataSample
+
+# Of detections that are drawn, as mmdet's own hook has it.
+MIN_SCORE = 0.3
 
 
 @HOOKS.register_module()
@@ -76,16 +85,21 @@ class InteractionVisualizationHook(Hook):
         if self.test_out_dir is None:
             return
         for i, sample in enumerate(data_batch['data_samples']):
-            picture = draw_batch(
-                _model(runner), {name: value[i : i + 1] for name, value in data_batch.items()}
-            )
+            one = {name: value[i : i + 1] for name, value in data_batch.items()}
+            picture = draw_batch(_model(runner), one, outputs[i : i + 1])
             name = sample.metainfo.get('img_path', f'{batch_idx}_{i}')
             path = Path(self.test_out_dir) / f'{Path(name).stem}.png'
             mmcv.imwrite(picture[..., ::-1], str(path))
 
 
-def draw_batch(model: torch.nn.Module, batch: dict) -> np.ndarray:
-    """A batch of images with the teacher's and the student's maps, as (H, W, 3) uint8 RGB."""
+def draw_batch(model: torch.nn.Module, batch: dict, outputs: Sequence = ()) -> np.ndarray:
+    """A batch of images with the teacher's and the student's maps, as (H, W, 3) uint8 RGB.
+
+    Args:
+        model: of `InteractionDistillMixin`.
+        batch: as the data loader gives it.
+        outputs: the predictions for the images; a detector's boxes are drawn.
+    """
     images = batch['inputs']
     images = stack_batch(list(images)) if not isinstance(images, torch.Tensor) else images
     training = model.training
@@ -106,8 +120,20 @@ def draw_batch(model: torch.nn.Module, batch: dict) -> np.ndarray:
     cells = figure.subplots(len(images), 3, squeeze=False)
     concepts = teacher.presence.argmax(1).tolist()
     draw_interactions(cells, canvas, teacher, student, model.teacher.bank.names, concepts)
+    for row, output in zip(cells, outputs):
+        if hasattr(output, 'pred_instances'):
+            _draw_detections(row[0], output, model.teacher.bank.names)
     painter.draw()
     return np.asarray(painter.buffer_rgba())[..., :3].copy()
+
+
+def _draw_detections(axes: Axes, output: DetDataSample, names: Sequence[str]) -> None:
+    found = output.pred_instances
+    found = found[found.scores >= MIN_SCORE].cpu()
+    # Predictions are of the image as it was loaded, the picture of the model's input.
+    boxes = found.bboxes * found.bboxes.new_tensor(output.metainfo.get('scale_factor', (1, 1))).repeat(2)
+    titles = [f'{names[label]} {score:.2f}' for label, score in zip(found.labels, found.scores)]
+    draw_boxes(axes, boxes.numpy(), titles)
 
 
 def _model(runner: Runner) -> torch.nn.Module:
