@@ -16,5 +16,8 @@ model = dict(
         input_size=448,
         max_concepts=16,
     ),
+    # Beside a detector's own losses, which are small.
+    interaction_loss=dict(positions_weight=0.5, concepts_weight=1.0),
+    text_class_loss=dict(loss_weight=0.125),
     readout=dict(text_dims=512),
 )

@@ -12,5 +12,8 @@ model = dict(
         concepts=dict(type='lfi.Shapes'),
         background=['background'],
     ),
+    # Beside a detector's own losses, which are small.
+    interaction_loss=dict(positions_weight=0.5, concepts_weight=1.0),
+    text_class_loss=dict(loss_weight=0.125),
     readout=dict(text_dims=96),
 )
