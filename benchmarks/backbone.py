@@ -10,9 +10,10 @@ import argparse
 
 import lfi  # noqa: F401
 import torch
+from lfi.engine.machine import machine
 from lfi.models import InteractionQueryViT, InteractionReadout
 from mmpretrain.models.backbones import VisionTransformer
-from pairs import HEADER, machine, time_pairs
+from pairs import HEADER, time_pairs
 
 
 def parse_args() -> argparse.Namespace:

@@ -13,10 +13,11 @@ from pathlib import Path
 import lfi  # noqa: F401
 import numpy as np
 import torch
+from lfi.engine.machine import machine
 from lfi.models.teachers import CacheManifest, CacheWriter, PixelFormat, VLMAttentionTeacher
 from lfi.models.teachers.interaction_cache import keys_of
 from lfi.structures import pack
-from pairs import HEADER, machine, time_pairs
+from pairs import HEADER, time_pairs
 
 
 def parse_args() -> argparse.Namespace:

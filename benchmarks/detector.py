@@ -8,25 +8,25 @@ python benchmarks/detector.py --config configs/detection/lfi_mask-rcnn_vit-base-
 from __future__ import annotations
 
 import argparse
-import resource
-import subprocess
-import sys
 import tempfile
+from collections.abc import Callable
+from itertools import accumulate
 from pathlib import Path
 
 import lfi  # noqa: F401
+import open_clip
 import torch
 from cached_batch import write_cache
+from lfi.engine.machine import machine
 from lfi.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmdet.structures.mask import BitmapMasks
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
-from pairs import HEADER, machine, time_pairs
+from pairs import HEADER, time_pairs
 
 ROOT = Path(__file__).resolve().parents[1]
-WAYS = ('control', 'cached', 'online')
 
 
 def parse_args() -> argparse.Namespace:
@@ -43,13 +43,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--objects', type=int, default=7, help='in an image; COCO has 7 (%(default)s)')
     parser.add_argument('--rounds', type=int, default=9, help='pairs to time (%(default)s)')
     parser.add_argument('--amp', action='store_true', help='autocast: float16 on a GPU, bfloat16 on the CPU')
-    # Peak memory is a process's own.
-    parser.add_argument('--peak-of', choices=WAYS, help=argparse.SUPPRESS)
-    parser.add_argument('--cache', help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
-def build(args: argparse.Namespace, way: str, device: torch.device) -> torch.nn.Module:
+def build(
+    args: argparse.Namespace, way: str, device: torch.device, cache: str | None = None
+) -> torch.nn.Module:
     cfg = Config.fromfile(args.config).model
     cfg.backbone.init_cfg = None
     cfg.data_preprocessor.batch_augments = None
@@ -60,7 +59,7 @@ def build(args: argparse.Namespace, way: str, device: torch.device) -> torch.nn.
         cfg.backbone.num_queries = 0
     else:
         cfg.teacher.update(pretrained=None, allow_random=True)
-        cfg.teacher_cache = args.cache if way == 'cached' else None
+        cfg.teacher_cache = cache
     torch.manual_seed(0)
     return MODELS.build(dict(cfg, _scope_='mmdet')).to(device).train()
 
@@ -111,44 +110,40 @@ def make_step(args: argparse.Namespace, model: torch.nn.Module, device: torch.de
     return step
 
 
-def print_peak(args: argparse.Namespace, device: torch.device) -> None:
-    """The most memory that model and three steps took, in MiB; on the CPU, beyond that of the libraries."""
-    libraries = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    model = build(args, args.peak_of, device)
-    step = make_step(args, model, device)
+def peak_memory(model: torch.nn.Module, step: Callable[[], None], device: torch.device) -> float:
+    """The most memory, in MiB, that the tensors of a step and the model's own hold at a time."""
+    own = sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers()))
     if device.type == 'cuda':
+        before = torch.cuda.memory_allocated()
         torch.cuda.reset_peak_memory_stats()
-    for _ in range(3):
         step()
-    if device.type == 'cuda':
-        print(torch.cuda.max_memory_allocated() / 2**20)
-    else:
-        print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - libraries) / 2**10)
-
-
-def peak(args: argparse.Namespace, way: str, cache: str) -> float:
-    """`print_peak` in a process of its own."""
-    command = [sys.executable, __file__, *sys.argv[1:], '--peak-of', way, '--cache', cache]
-    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    return float(output.split()[-1])
+        return (own + torch.cuda.max_memory_allocated() - before) / 2**20
+    with torch.profiler.profile(
+        activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
+    ) as profile:
+        step()
+    events = [e for e in profile.profiler.kineto_results.events() if e.name() == '[memory]']
+    events.sort(key=lambda event: event.start_ns())
+    return (own + max(accumulate(event.nbytes() for event in events))) / 2**20
 
 
 def main() -> None:
     args = parse_args()
     init_default_scope('mmdet')
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
-    if args.peak_of:
-        print_peak(args, device)
-        return
     with tempfile.TemporaryDirectory() as folder:
         online = build(args, 'online', device)
         data = online.data_preprocessor(make_batch(args), training=True)
         with torch.no_grad():
             write_cache(folder, online, data)
-        args.cache = folder
-        cached, control = (build(args, way, device) for way in ('cached', 'control'))
-        visual = online.teacher.to(device).visual
-        teacher_images = torch.randn(args.batch_size, 3, *online.teacher.input_size, device=device)
+        cached, control = build(args, 'cached', device, folder), build(args, 'control', device)
+        input_size = online.teacher.input_size
+        # open_clip's own pass, which takes one size only.
+        plain = open_clip.create_model(
+            Config.fromfile(args.config).model.teacher.model, force_image_size=input_size
+        )
+        visual = plain.visual.to(device, memory_format=torch.channels_last).eval()
+        teacher_images = torch.randn(args.batch_size, 3, *input_size, device=device)
         teacher_images = teacher_images.contiguous(memory_format=torch.channels_last)
         steps = [make_step(args, model, device) for model in (control, cached, online)]
 
@@ -166,7 +161,9 @@ def main() -> None:
         }
         for name, (ours, peer) in pairs.items():
             print(time_pairs(ours, peer, args.rounds).row(name), flush=True)
-        ours, peer = (peak(args, way, folder) for way in ('cached', 'control'))
+        ours, peer = (
+            peak_memory(model, step, device) for model, step in ((cached, steps[1]), (control, steps[0]))
+        )
         print(f'\nPeak memory, cached teacher / control: {ours:.0f} / {peer:.0f} MiB = {ours / peer:.3f}')
 
 

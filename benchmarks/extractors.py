@@ -9,8 +9,9 @@ import argparse
 
 import lfi  # noqa: F401
 import torch
+from lfi.engine.machine import machine
 from lfi.models.teachers import PixelFormat, VLMAttentionTeacher
-from pairs import HEADER, machine, time_pairs
+from pairs import HEADER, time_pairs
 
 # Extractor and an open_clip model that it reads; random weights cost the same.
 READERS = {

@@ -53,14 +53,6 @@ def time_pairs(ours: Callable[[], object], peer: Callable[[], object], rounds: i
     return Paired(tuple(seconds[ours]), tuple(seconds[peer]))
 
 
-def machine() -> str:
-    """The device, its threads and torch's version, for the table's caption."""
-    if torch.cuda.is_available():
-        return f'{torch.cuda.get_device_name()}, torch {torch.__version__}'
-    capability = torch.backends.cpu.get_cpu_capability()
-    return f'CPU ({capability}), {torch.get_num_threads()} threads, torch {torch.__version__}'
-
-
 def _synchronize() -> None:
     if torch.cuda.is_available():
         torch.cuda.synchronize()

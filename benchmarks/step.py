@@ -13,11 +13,12 @@ import tempfile
 import lfi  # noqa: F401
 import torch
 from cached_batch import write_cache
+from lfi.engine.machine import machine
 from lfi.models import InteractionQueryViT
 from lfi.registry import MODELS
 from mmengine.registry import init_default_scope
 from mmpretrain.structures import DataSample
-from pairs import HEADER, machine, time_pairs
+from pairs import HEADER, time_pairs
 
 
 def parse_args() -> argparse.Namespace:
