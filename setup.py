@@ -27,7 +27,7 @@ setup(
     python_requires='>=3.10',
     package_dir={'': 'projects'},
     packages=find_packages('projects'),
-    package_data={'lfi': ['models/teachers/embedded/*/*']},
+    package_data={'lfi': ['models/teachers/embedded/*/*', 'visualization/human_study/page.html']},
     install_requires=requirements('runtime'),
     extras_require={
         'onedl': requirements('onedl'),

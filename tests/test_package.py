@@ -130,11 +130,12 @@ def wheel(tmp_path_factory) -> zipfile.ZipFile:
     return zipfile.ZipFile(build('wheel', next(unpacked.iterdir())))
 
 
-def test_wheel_holds_every_module_and_the_embedded_teachers(wheel):
+def test_wheel_holds_every_module_and_its_data(wheel):
     held = {name for name in wheel.namelist() if name.startswith('lfi/')}
     modules = {path.relative_to(PACKAGE.parent).as_posix() for path in PACKAGE.rglob('*.py')}
     teachers = [path for path in (PACKAGE.parent / TEACHERS).rglob('*') if path.is_file()]
     data = {path.relative_to(PACKAGE.parent).as_posix() for path in teachers}
+    data.add('lfi/visualization/human_study/page.html')
     assert held == modules | data
     top = {name.partition('/')[0] for name in wheel.namelist()}
     assert top == {'lfi', f'lfi-{version()}.dist-info'}

@@ -1,0 +1,17 @@
+"""A blinded study in which people say which of two interaction maps lies better on a concept."""
+
+from .answers import Rater, StudyError, judgements, read_key, read_raters
+from .report import analyse
+from .study import Pair, build_study, catch_pairs
+
+__all__ = [
+    'Pair',
+    'Rater',
+    'StudyError',
+    'analyse',
+    'build_study',
+    'catch_pairs',
+    'judgements',
+    'read_key',
+    'read_raters',
+]
