@@ -1,0 +1,18 @@
+# ViT-Tiny/8 on all domains of PACS but one, 64 px, from scratch, learning from a small teacher that a CPU can afford.
+#   LFI_DATA_ROOT=data LFI_TEACHER_ROOT=checkpoints LFI_TARGET_DOMAIN=sketch python tools/train.py \
+#       configs/domain_generalization/lfi_vit-tiny-p8_lit-lite0_pacs.py
+_base_ = '../controls/task-loss_vit-tiny-p8_pacs.py'
+
+model = dict(
+    type='lfi.LFIImageClassifier',
+    backbone=dict(type='lfi.InteractionQueryViT'),
+    teacher=dict(
+        type='lfi.VLMAttentionTeacher',
+        model='{{$LFI_TEACHER_ROOT:checkpoints}}/lit-effnet-lite0',
+        extractor=dict(type='dense'),
+        concepts=dict(type='lfi.PACS'),
+        templates=['a photo of a {}.'],
+        input_size=224,
+    ),
+    readout=dict(text_dims=512),
+)

@@ -1,0 +1,18 @@
+# A small ViT on all domains of the embedded Shapes data but one, learning from the embedded teacher, which has seen
+# images of all four domains.
+#   LFI_TARGET_DOMAIN=sketch python tools/train.py configs/domain_generalization/lfi_vit-tiny_shapes-domains.py
+_base_ = '../controls/task-loss_vit-tiny_shapes-domains.py'
+
+model = dict(
+    type='lfi.LFIImageClassifier',
+    backbone=dict(type='lfi.InteractionQueryViT'),
+    teacher=dict(
+        type='lfi.VLMAttentionTeacher',
+        model='shapes-tiny',
+        extractor=dict(type='dense'),
+        concepts=dict(type='lfi.Shapes'),
+        background=['background'],
+        templates=['a photo of a {}.'],
+    ),
+    readout=dict(text_dims=96),
+)
