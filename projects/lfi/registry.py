@@ -31,7 +31,12 @@ MODELS = ModelRegistry('model', parent=MMENGINE_MODELS, scope='lfi', locations=[
 EXTRACTORS = Registry('extractor', scope='lfi', locations=['lfi.models.teachers.extractors'])
 DATASETS = Registry('dataset', parent=MMENGINE_DATASETS, scope='lfi', locations=['lfi.datasets'])
 TRANSFORMS = Registry('transform', parent=MMENGINE_TRANSFORMS, scope='lfi', locations=['lfi.datasets'])
-HOOKS = Registry('hook', parent=MMENGINE_HOOKS, scope='lfi', locations=['lfi.engine', 'lfi.visualization'])
+HOOKS = Registry(
+    'hook',
+    parent=MMENGINE_HOOKS,
+    scope='lfi',
+    locations=['lfi.engine', 'lfi.evaluation', 'lfi.visualization'],
+)
 OPTIM_WRAPPER_CONSTRUCTORS = Registry(
     'optimizer wrapper constructor',
     parent=MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS,

@@ -1,5 +1,7 @@
 from .load_caption_concepts import LoadCaptionConcepts
+from .load_heat_map import LoadHeatMap
+from .load_regions import LoadRegions
 from .record_view import RecordView
 from .view_matrix import view_matrix
 
-__all__ = ['LoadCaptionConcepts', 'RecordView', 'view_matrix']
+__all__ = ['LoadCaptionConcepts', 'LoadHeatMap', 'LoadRegions', 'RecordView', 'view_matrix']

@@ -1,0 +1,45 @@
+"""Where people looked."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePath
+
+import mmcv
+import numpy as np
+from mmcv.transforms import BaseTransform
+
+from lfi.registry import TRANSFORMS
+
+
+@TRANSFORMS.register_module()
+class LoadHeatMap(BaseTransform):
+    """Reads where people looked for an image's class, for `lfi.SemanticConsistencyMetric`.
+
+    A heat map is a grey picture of the whole image, of any size, brighter where they looked more; its file is
+    called as the image is. Put this before `lfi.LoadRegions`. It sets `heat_maps`: for `gt_label` a (H, W)
+    float32 array in [0, 1]; empty for an image without a file, or with a map that is black.
+
+    Args:
+        data_root: the folder of the heat maps.
+        suffix: of their files. Defaults to '.png'.
+
+    Raises:
+        FileNotFoundError: if there is no such folder.
+    """
+
+    def __init__(self, data_root: str | Path, suffix: str = '.png') -> None:
+        self.data_root, self.suffix = Path(data_root), suffix
+        if not self.data_root.is_dir():
+            raise FileNotFoundError(f'data_root={str(data_root)!r} is no folder of heat maps')
+
+    def transform(self, results: dict) -> dict:
+        path = self.data_root / f'{PurePath(results["img_path"]).stem}{self.suffix}'
+        results['heat_maps'] = {}
+        if path.is_file():
+            heat = mmcv.imread(path, flag='grayscale').astype(np.float32) / 255
+            if heat.any():
+                results['heat_maps'] = {int(results['gt_label']): heat}
+        return results
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(data_root={str(self.data_root)!r}, suffix={self.suffix!r})'

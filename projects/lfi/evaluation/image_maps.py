@@ -1,0 +1,46 @@
+"""Where student and teacher look for the concepts of one image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class ImageMaps:
+    """Maps over positions of some concepts of one image, on the CPU; `lfi.InteractionMapsHook` makes them.
+
+    The positions cover a canvas of pixels, at whose top left the image lies.
+
+    Args:
+        concepts: the n concepts' places in the bank.
+        student: (L, n, H, W), the probabilities over positions at each of the student's supervised layers.
+        mirrored: (n, H, W), the last layer's for the mirrored image, mirrored back.
+        teacher: (n, H, W), the teacher's last layer's, as the loss over positions reads it.
+        valid: (H, W) bool, the positions that show the image.
+        size: height and width of the image in pixels.
+        canvas: height and width of the canvas in pixels.
+    """
+
+    concepts: list[int]
+    student: Tensor
+    mirrored: Tensor
+    teacher: Tensor
+    valid: Tensor
+    size: tuple[int, int]
+    canvas: tuple[int, int]
+
+    def on_pixels(self) -> Tensor:
+        """The student's last map laid over the image, bilinearly, (n, h, w)."""
+        h, w = self.size
+        return F.interpolate(self.student[-1:], self.canvas, mode='bilinear')[0, :, :h, :w]
+
+    def on_positions(self, pixels: Tensor) -> Tensor:
+        """Values of the image's pixels, (h, w) float, averaged over each position, (H, W)."""
+        padding = (0, self.canvas[1] - self.size[1], 0, self.canvas[0] - self.size[0])
+        both = F.pad(torch.stack((pixels, torch.ones_like(pixels))), padding)
+        total, filled = F.adaptive_avg_pool2d(both, self.valid.shape)
+        return total / filled.clamp_min(1e-6)

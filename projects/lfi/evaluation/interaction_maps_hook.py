@@ -1,0 +1,124 @@
+"""Gives a metric what it cannot ask for itself: the model's interaction maps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from mmengine.structures import BaseDataElement
+from torch import Tensor
+
+from lfi.registry import HOOKS
+from lfi.structures import InteractionMaps
+
+from .image_maps import ImageMaps
+
+
+@HOOKS.register_module()
+class InteractionMapsHook(Hook):
+    """Adds to images that are validated or tested where student and teacher look, for a metric to read.
+
+    It acts on samples with `regions` (`lfi.LoadRegions`) or `heat_maps` (`lfi.LoadHeatMap`), before they are
+    predicted, and sets their `interactions`, an `ImageMaps` of the concepts that these name. A concept is
+    left out where it is beyond the teacher's bank or not among its `max_concepts`. The image and its mirror
+    image pass once more through the backbone and the teacher, in float32.
+
+    Raises:
+        TypeError: if the model does not learn from interactions.
+    """
+
+    def before_val_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        add_interactions(model, data_batch)
+
+    before_test_iter = before_val_iter
+
+
+@torch.no_grad()
+def add_interactions(model: torch.nn.Module, batch: dict) -> None:
+    """Set `interactions` of a batch's samples, if any of them names concepts by `regions` or `heat_maps`.
+
+    Args:
+        model: of `InteractionDistillMixin`, in eval mode.
+        batch: as the data loader gives it.
+    """
+    samples = batch['data_samples']
+    named = [sorted({*sample.get('regions', ()), *sample.get('heat_maps', ())}) for sample in samples]
+    if not any(named):
+        return
+    if not hasattr(model, 'predict_interactions'):
+        raise TypeError(
+            'InteractionMapsHook needs a model that learns from interactions, such as '
+            f'lfi.LFIImageClassifier, got {type(model).__name__}'
+        )
+    known = len(model.teacher.bank)
+    named = [[concept for concept in concepts if concept < known] for concepts in named]
+    asking = [_asking(sample, concepts) for sample, concepts in zip(samples, named)]
+    data = model.data_preprocessor(dict(inputs=batch['inputs'], data_samples=asking), False)
+    inputs, asking = data['inputs'], data['data_samples']
+    canvas = tuple(inputs.shape[-2:])
+    sizes = [tuple(map(min, sample.metainfo.get('img_shape', canvas)[:2], canvas)) for sample in asking]
+
+    teacher, student = (maps.to('cpu') for maps in model.predict_interactions(inputs, asking))
+    mirrored = model.predict_interactions(mirror_images(inputs, sizes), asking)[1].to('cpu')
+    temperature = model.interaction_loss.positions_temperature * _spread(teacher)
+    heat = teacher.over_positions(temperature)[:, -1].exp()  # [B, M, H, W]
+    attention = student.over_positions().exp()  # [B, L, M, H, W]
+    reflection = mirrored.over_positions()[:, -1].exp()  # [B, M, H, W]
+    for b, (sample, concepts, size) in enumerate(zip(samples, named, sizes)):
+        # With an image and its mirror image the teacher may bring other concepts of its own.
+        places, mirrored_places = _places(student, b), _places(mirrored, b)
+        kept = [concept for concept in concepts if concept in places and concept in mirrored_places]
+        at = [places[concept] for concept in kept]
+        mirrored_at = [mirrored_places[concept] for concept in kept]
+        sample.interactions = ImageMaps(
+            concepts=kept,
+            student=attention[b][:, at],
+            mirrored=mirror_maps(reflection[b][mirrored_at], size[1] / canvas[1]),
+            teacher=heat[b][at],
+            valid=student.valid[b],
+            size=size,
+            canvas=canvas,
+        )
+
+
+def mirror_images(inputs: Tensor, sizes: Sequence[tuple[int, int]]) -> Tensor:
+    """Mirror each image of a batch (B, 3, H, W) left to right, within its size at the top left."""
+    mirrored = inputs.clone()
+    for image, source, (h, w) in zip(mirrored, inputs, sizes):
+        image[:, :h, :w] = source[:, :h, :w].flip(-1)
+    return mirrored
+
+
+def mirror_maps(maps: Tensor, share: float) -> Tensor:
+    """Mirror maps (n, H, W) left to right, within the left share of their width that shows the image."""
+    # At x of its width w an image shows what its mirror image shows at w - x.
+    view = maps.new_tensor([[[-1, 0, 2 * share - 2], [0, 1, 0]]])
+    places = F.affine_grid(view, (1, 1, *maps.shape[1:]), align_corners=False)
+    return F.grid_sample(maps[None], places, padding_mode='border', align_corners=False)[0]
+
+
+def _asking(sample: BaseDataElement, concepts: list[int]) -> BaseDataElement:
+    """A copy of a sample by which the model looks for these concepts."""
+    sample = sample.new()
+    sample.pop('gt_concepts', None)
+    sample.gt_concepts = torch.tensor(concepts, dtype=torch.int64)
+    return sample
+
+
+def _places(maps: InteractionMaps, b: int) -> dict[int, int]:
+    """The place of each concept among the maps of image b."""
+    concepts = range(maps.logits.shape[2]) if maps.concepts is None else maps.concepts[b].tolist()
+    return {concept: place for place, concept in enumerate(concepts)}
+
+
+def _spread(maps: InteractionMaps) -> Tensor:
+    """The unit of the loss's temperature over positions, (B, 1, 1, 1, 1)."""
+    spreads = [
+        logits[..., valid].std(-1, correction=0).mean() for logits, valid in zip(maps.logits, maps.valid)
+    ]
+    return torch.stack(spreads).clamp_min(1e-6).view(-1, 1, 1, 1, 1)

@@ -1,0 +1,197 @@
+"""Does the student look at what it names, and does it keep looking there?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import MMLogger
+from torch import Tensor
+
+from lfi.registry import METRICS
+
+from .image_maps import ImageMaps
+from .localization import centre_map, localization
+from .region_iou import region_iou
+from .saliency import kl_divergence, normalized_scanpath_saliency, rank_correlations
+
+# What a measure is compared with, by the end of its entry's name, as `SemanticConsistencyMetric` says.
+COLUMNS = {
+    '': 'student',
+    '_uniform': 'uniform map',
+    '_centre': 'centre map',
+    '_other_image': 'other image',
+    '_teacher': 'teacher',
+}
+
+
+@METRICS.register_module()
+class SemanticConsistencyMetric(BaseMetric):
+    """How well a student's interaction maps fit what they name, with the levels that chance reaches.
+
+    The test pipeline needs `lfi.LoadRegions`, and the hooks `lfi.InteractionMapsHook`. Each entry is a mean
+    over the concepts of all images. The student's map is that of its last supervised layer:
+
+    - against the concept's region (mask or box), in pixels, in [0, 1]: `pointing`, `energy`,
+      `average_precision` (`localization`) and `iou` (`region_iou`);
+    - `teacher_spearman`, `teacher_nss` and `teacher_kl`: against the teacher's map; `human_...` against a
+      given heat map (`lfi.LoadHeatMap`), averaged over each position of the student's grid;
+    - `flip`: Spearman's correlation with the map of the mirrored image, mirrored back;
+    - `layers`: the mean of Spearman's correlations between all pairs of supervised layers;
+    - `between_concepts`: Spearman's correlation with the maps of the image's other concepts. It is 1 for a
+      student that looks at the same place whatever it is asked for.
+
+    Entries that end in `_uniform` and `_centre` are the same measures of a flat map and of `centre_map`; in
+    `_other_image`, of the map of the image before, in place of one of the two that are compared; and in
+    `_teacher`, of the teacher's maps. `concepts` is how many were measured. A table of all is logged.
+
+    Args:
+        **kwargs: of `mmengine.evaluator.BaseMetric`. `prefix` defaults to 'semantic'.
+
+    Raises:
+        ValueError: if a sample has no regions or no maps, or these do not fit the image; the message says
+            what the config lacks.
+    """
+
+    default_prefix = 'semantic'
+
+    def __init__(self, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self._other: Tensor | None = None
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Measure each sample's maps; what is kept of a sample is a list of numbers by name."""
+        for sample in data_samples:
+            named = {**sample.get('regions', {}), **sample.get('heat_maps', {})}
+            if 'regions' not in sample and 'heat_maps' not in sample:
+                raise ValueError(
+                    "SemanticConsistencyMetric finds no regions: put dict(type='lfi.LoadRegions') into the "
+                    "pipeline of test_dataloader, and let its last transform pass 'regions' on"
+                )
+            if named and 'interactions' not in sample:
+                raise ValueError(
+                    'SemanticConsistencyMetric finds no interactions: add '
+                    "dict(type='lfi.InteractionMapsHook') to the hooks"
+                )
+            maps = sample['interactions'] if named else None
+            for concept, picture in named.items():
+                if picture.shape != maps.size:
+                    raise ValueError(
+                        f'the region or heat map of concept {concept} is {picture.shape}, and the image '
+                        f'{maps.size}: put all transforms that move pixels into lfi.LoadRegions'
+                    )
+            self.results.append(self._rows(maps, sample) if named and maps.concepts else [])
+
+    def evaluate(self, size: int) -> dict:
+        """As `BaseMetric.evaluate`."""
+        self._other = None
+        return super().evaluate(size)
+
+    def compute_metrics(self, results: list[list[dict[str, float]]]) -> dict[str, float]:
+        """Means over the concepts of all images."""
+        rows = [row for image in results for row in image]
+        names = dict.fromkeys(name for row in rows for name in row)
+        means = {name: float(np.mean([row[name] for row in rows if name in row])) for name in names}
+        if rows:
+            title = f'Semantic consistency of {len(rows)} concepts in {len(results)} images'
+            MMLogger.get_current_instance().info(f'{title}\n{consistency_table(means)}')
+        return {**means, 'concepts': len(rows)}
+
+    def _rows(self, maps: ImageMaps, sample: Mapping) -> list[dict[str, float]]:
+        other = self._other
+        if other is not None:
+            other = F.interpolate(other[None], maps.valid.shape, mode='bilinear')[0][:, maps.valid].numpy()
+        self._other = maps.student[:, -1]
+        on_regions = against_regions(maps, sample.get('regions', {}))
+        heat_maps = sample.get('heat_maps', {})
+        centre = maps.on_positions(centre_map(maps.size))[maps.valid].numpy()
+        last = maps.student[-1][:, maps.valid].numpy()  # [n, P]
+        teacher = maps.teacher[:, maps.valid].numpy()
+        rows = between_concepts(last, teacher)
+        for i, concept in enumerate(maps.concepts):
+            layers = maps.student[:, i][:, maps.valid].numpy()  # [L, P]
+            rows[i].update(on_regions.get(concept, {}))
+            rows[i].update(agreement('teacher', last[i], teacher[i], centre))
+            if concept in heat_maps:
+                heat = maps.on_positions(torch.from_numpy(heat_maps[concept]))[maps.valid].numpy()
+                rows[i].update(agreement('human', last[i], heat, centre))
+            rows[i].update(steadiness(layers, maps.mirrored[i][maps.valid].numpy(), other))
+        return rows
+
+
+def against_regions(maps: ImageMaps, regions: Mapping[int, np.ndarray]) -> dict[int, dict[str, float]]:
+    """How well the student's map lies on each concept's region, (h, w) bool; none for a concept without."""
+    places = {concept: i for i, concept in enumerate(maps.concepts) if concept in regions}
+    if not places:
+        return {}
+    masks = torch.stack([torch.from_numpy(regions[concept]) for concept in places])
+    centre = centre_map(maps.size).expand(masks.shape)
+    student, by_centre = (
+        {**localization(pixels, masks), 'iou': region_iou(pixels, masks)}
+        for pixels in (maps.on_pixels()[list(places.values())], centre)
+    )
+    share = masks.float().mean((1, 2))
+    entries = {
+        f'{measure}{column}': values
+        for measure in student
+        for column, values in (('', student[measure]), ('_uniform', share), ('_centre', by_centre[measure]))
+    }
+    return {
+        concept: {name: float(values[n]) for name, values in entries.items()}
+        for n, concept in enumerate(places)
+    }
+
+
+def agreement(source: str, saliency: np.ndarray, heat: np.ndarray, centre: np.ndarray) -> dict[str, float]:
+    """How well a map agrees with a heat map; all are (P,) over the same positions."""
+    found = {}
+    for column, each in (('', saliency), ('_uniform', np.ones_like(heat)), ('_centre', centre)):
+        found[f'{source}_spearman{column}'] = float(rank_correlations(np.stack((each, heat)))[0, 1])
+        found[f'{source}_nss{column}'] = normalized_scanpath_saliency(each, heat)
+        found[f'{source}_kl{column}'] = kl_divergence(each, heat)
+    return found
+
+
+def between_concepts(student: np.ndarray, teacher: np.ndarray) -> list[dict[str, float]]:
+    """How alike each concept's map is to the others of its image, maps being (n, P); nothing for n = 1."""
+    count, found = len(student), {}
+    if count == 1:
+        return [{}]
+    for name, maps in (('between_concepts', student), ('between_concepts_teacher', teacher)):
+        table = rank_correlations(maps)
+        found[name] = (table.sum(1) - table.diagonal()) / (count - 1)
+    return [{name: float(values[i]) for name, values in found.items()} for i in range(count)]
+
+
+def steadiness(layers: np.ndarray, mirrored: np.ndarray, other: np.ndarray | None) -> dict[str, float]:
+    """How alike the maps of one concept are across layers (L, P), and to that of the mirrored image (P,).
+
+    `other` are another image's layers (L, P); None where there is none.
+    """
+    count = len(layers)
+    maps = [layers, mirrored[None]] if other is None else [layers, mirrored[None], other]
+    table = rank_correlations(np.concatenate(maps))
+    pairs = np.triu_indices(count, 1)
+    found = {'flip': float(table[count - 1, count])}
+    if other is not None:
+        found['flip_other_image'] = float(table[-1, count])
+    if count > 1:
+        found['layers'] = float(table[:count, :count][pairs].mean())
+    if count > 1 and other is not None:
+        found['layers_other_image'] = float(table[:count, count + 1 :][pairs].mean())
+    return found
+
+
+def consistency_table(means: Mapping[str, float]) -> str:
+    """One row a measure, in Markdown: the student's value and those of chance beside it."""
+    compared = tuple(ending for ending in COLUMNS if ending)
+    lines = [f'| measure | {" | ".join(COLUMNS.values())} |', '| --- ' * (len(COLUMNS) + 1) + '|']
+    for measure in (name for name in means if not name.endswith(compared)):
+        cells = [means.get(f'{measure}{ending}') for ending in COLUMNS]
+        shown = ['' if cell is None else f'{cell:.3f}' for cell in cells]
+        lines.append(f'| {measure} | {" | ".join(shown)} |')
+    return '\n'.join(lines)

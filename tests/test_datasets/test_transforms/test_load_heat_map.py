@@ -1,0 +1,23 @@
+import numpy as np
+import pytest
+from lfi.datasets.transforms.load_heat_map import LoadHeatMap
+from PIL import Image
+
+
+def test_it_finds_the_picture_by_the_images_name(tmp_path):
+    heat = np.arange(12, dtype=np.uint8).reshape(3, 4) * 20
+    Image.fromarray(heat).save(tmp_path / 'cat_1.png')
+    Image.fromarray(np.zeros((3, 4), np.uint8)).save(tmp_path / 'cat_2.png')
+    load = LoadHeatMap(tmp_path)
+    (label, found), *others = load(dict(img_path='photos/cat_1.jpg', gt_label=2))['heat_maps'].items()
+    assert (label, others) == (2, [])
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, heat / 255, rtol=1e-6)
+    # A black picture says nothing, and a missing one likewise.
+    assert load(dict(img_path='photos/cat_2.jpg', gt_label=2))['heat_maps'] == {}
+    assert load(dict(img_path='photos/cat_3.jpg', gt_label=2))['heat_maps'] == {}
+
+
+def test_the_folder_must_be_there(tmp_path):
+    with pytest.raises(FileNotFoundError, match='data_root=.*none.* is no folder of heat maps'):
+        LoadHeatMap(tmp_path / 'none')

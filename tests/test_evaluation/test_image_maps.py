@@ -1,0 +1,37 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from lfi.evaluation import ImageMaps
+
+
+def image_maps(student, size, canvas):
+    return ImageMaps(
+        concepts=list(range(student.shape[1])),
+        student=student,
+        mirrored=student[-1],
+        teacher=student[-1],
+        valid=torch.ones(student.shape[2:], dtype=torch.bool),
+        size=size,
+        canvas=canvas,
+    )
+
+
+def test_the_last_layer_is_laid_over_the_canvas_and_the_image_cut_out():
+    student = torch.rand(3, 2, 4, 6, generator=torch.Generator().manual_seed(0))
+    found = image_maps(student, (30, 40), (32, 48)).on_pixels()
+    assert found.shape == (2, 30, 40)
+    expected = F.interpolate(student[2][:, None], (32, 48), mode='bilinear')[:, 0, :30, :40]
+    torch.testing.assert_close(found, expected)
+
+
+def test_a_positions_value_is_the_mean_of_its_pixels():
+    pixels = torch.arange(48.0).view(6, 8)
+    found = image_maps(torch.zeros(1, 1, 3, 4), (6, 8), (6, 8)).on_positions(pixels)
+    assert found.shape == (3, 4)
+    assert found[1, 2].item() == pytest.approx((20 + 21 + 28 + 29) / 4)
+
+
+def test_padding_takes_no_part_in_the_mean():
+    # Positions of 4 pixels; the image ends within the second one of each axis.
+    found = image_maps(torch.zeros(1, 1, 3, 2), (6, 5), (12, 8)).on_positions(torch.full((6, 5), 2.0))
+    torch.testing.assert_close(found, torch.tensor([[2.0, 2.0], [2.0, 2.0], [0.0, 0.0]]))

@@ -1,0 +1,161 @@
+from types import SimpleNamespace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from lfi.evaluation.interaction_maps_hook import add_interactions, mirror_images, mirror_maps
+from lfi.models.losses import InteractionDistillLoss
+from lfi.registry import HOOKS
+from lfi.structures import REST, InteractionMaps
+from mmdet.structures import DetDataSample
+from mmpretrain.structures import DataSample
+
+
+class Model(torch.nn.Module):
+    """Looks where the image is bright, concept c the more sharply the larger c is; it knows five concepts."""
+
+    def __init__(self, concepts=None):
+        super().__init__()
+        self.teacher = SimpleNamespace(bank=range(5))
+        self.interaction_loss = InteractionDistillLoss(positions_weight=1)
+        self.concepts = concepts
+        self.asked = []
+
+    def data_preprocessor(self, data, training):
+        assert not training
+        inputs = [image.float() for image in data['inputs']]
+        height, width = (max(image.shape[i] for image in inputs) for i in (1, 2))
+        padded = [F.pad(x, (0, width - x.shape[2], 0, height - x.shape[1])) for x in inputs]
+        return dict(inputs=torch.stack(padded), data_samples=data['data_samples'])
+
+    def predict_interactions(self, inputs, data_samples):
+        self.asked.append([sample.gt_concepts.tolist() for sample in data_samples])
+        light = F.avg_pool2d(inputs.mean(1, keepdim=True), 8)  # [B, 1, H, W]
+        named = torch.arange(5).expand(len(inputs), 5)
+        if self.concepts is not None:
+            named = torch.tensor(self.concepts[len(self.asked) - 1]).expand(len(inputs), -1)
+        logits = light * (named[..., None, None] + 1)  # [B, M, H, W]
+        teacher = InteractionMaps(
+            logits[:, None],
+            presence=torch.ones(named.shape),
+            valid=light[:, 0] > 0,
+            concepts=None if self.concepts is None else named,
+        )
+        student = InteractionMaps(
+            torch.stack((logits, 2 * logits), 1),
+            presence=teacher.presence,
+            valid=teacher.valid,
+            concepts=teacher.concepts,
+            layers=(3, 5),
+        )
+        return teacher, student
+
+
+def images(*sizes):
+    generator = torch.Generator().manual_seed(0)
+    return [torch.rand(3, *size, generator=generator) + 0.1 for size in sizes]
+
+
+def sample_of(kind, size, **fields):
+    sample = kind(metainfo=dict(img_shape=size))
+    for name, value in fields.items():
+        sample.set_field(value, name, field_type='metainfo' if kind is DetDataSample else 'data')
+    return sample
+
+
+@pytest.mark.parametrize('kind', [DataSample, DetDataSample])
+def test_samples_get_the_maps_of_what_they_name(kind):
+    model, inputs = Model(), images((32, 48), (32, 48))
+    samples = [
+        sample_of(
+            kind, (32, 48), regions={4: None, 1: None}, heat_maps={2: None}, gt_concepts=torch.tensor([0])
+        ),
+        sample_of(kind, (32, 48), regions={}),
+    ]
+    add_interactions(model, dict(inputs=inputs, data_samples=samples))
+    assert model.asked == [[[1, 2, 4], []]] * 2
+    assert samples[0].gt_concepts.tolist() == [0]
+    first, second = (sample.interactions for sample in samples)
+    assert (first.concepts, second.concepts) == ([1, 2, 4], [])
+    assert first.student.shape == (2, 3, 4, 6) and second.student.shape == (2, 0, 4, 6)
+    assert first.size == first.canvas == (32, 48) and first.valid.all()
+    light = F.avg_pool2d(inputs[0].mean(0)[None], 8)[0]
+    for i, concept in enumerate(first.concepts):
+        expected = (2 * (concept + 1) * light).flatten().softmax(0).view(4, 6)
+        torch.testing.assert_close(first.student[1, i], expected)
+        # What moves with the picture comes back to where it was.
+        torch.testing.assert_close(first.mirrored[i], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_an_image_and_its_mirror_image_may_come_with_concepts_in_another_order():
+    model = Model(concepts=[[2, 0, 4, REST], [4, 1, 2, REST]])
+    sample = sample_of(DataSample, (32, 32), regions={0: None, 2: None, 4: None, 77: None})
+    add_interactions(model, dict(inputs=images((32, 32)), data_samples=[sample]))
+    # The bank has no 77, and the second look did not bring 0.
+    assert model.asked == [[[0, 2, 4]]] * 2
+    assert sample.interactions.concepts == [2, 4]
+    torch.testing.assert_close(
+        sample.interactions.mirrored, sample.interactions.student[1], rtol=1e-4, atol=1e-6
+    )
+
+
+def test_a_padded_image_is_mirrored_within_itself():
+    model, inputs = Model(), images((32, 32), (24, 16))
+    samples = [sample_of(DetDataSample, tuple(x.shape[1:]), regions={3: None}) for x in inputs]
+    add_interactions(model, dict(inputs=inputs, data_samples=samples))
+    maps = samples[1].interactions
+    assert (maps.size, maps.canvas) == ((24, 16), (32, 32))
+    assert maps.valid.nonzero().amax(0).tolist() == [2, 1]
+    torch.testing.assert_close(
+        maps.mirrored[:, maps.valid], maps.student[1][:, maps.valid], rtol=1e-4, atol=1e-6
+    )
+
+
+def test_the_teachers_map_is_the_one_that_the_loss_compares_with():
+    model, inputs = Model(), images((32, 48), (24, 16))
+    samples = [sample_of(DetDataSample, tuple(x.shape[1:]), regions=dict.fromkeys(range(5))) for x in inputs]
+    batch = dict(inputs=inputs, data_samples=samples)
+    add_interactions(model, batch)
+    divergences = [
+        (maps.teacher * (maps.teacher / layer).log()).nan_to_num(0).sum((-2, -1))
+        for maps in (sample.interactions for sample in samples)
+        for layer in maps.student
+    ]
+    teacher, student = model.predict_interactions(model.data_preprocessor(batch, False)['inputs'], [])
+    loss = model.interaction_loss(student, teacher)['loss_positions']
+    assert torch.cat(divergences).mean().item() == pytest.approx(loss.item(), rel=1e-4)
+
+
+def test_mirror_images_stays_within_each_image():
+    inputs = torch.arange(24.0).view(2, 1, 3, 4)
+    found = mirror_images(inputs, [(3, 4), (2, 3)])
+    torch.testing.assert_close(found[0], inputs[0].flip(-1))
+    torch.testing.assert_close(found[1, :, :2, :3], inputs[1, :, :2, :3].flip(-1))
+    torch.testing.assert_close(found[1, :, 2], inputs[1, :, 2])
+    torch.testing.assert_close(found[1, :, :, 3], inputs[1, :, :, 3])
+
+
+def test_mirror_maps_meets_the_middles_of_the_positions():
+    maps = torch.rand(2, 3, 8, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(mirror_maps(maps, 1.0), maps.flip(-1))
+    torch.testing.assert_close(mirror_maps(maps, 5 / 8)[..., :5], maps[..., :5].flip(-1))
+    # Half a position further: the mean of two.
+    found = mirror_maps(maps, 4.5 / 8)[..., 1]
+    torch.testing.assert_close(found, (maps[..., 2] + maps[..., 3]) / 2)
+
+
+def test_samples_that_name_nothing_cost_nothing():
+    sample = sample_of(DataSample, (32, 32))
+    add_interactions(torch.nn.Identity(), dict(inputs=images((32, 32)), data_samples=[sample]))
+    assert 'interactions' not in sample
+
+
+@pytest.mark.parametrize('stage', ['before_val_iter', 'before_test_iter'])
+def test_the_hook_acts_before_images_are_predicted(stage):
+    hook = HOOKS.build(dict(type='lfi.InteractionMapsHook'))
+    sample = sample_of(DataSample, (32, 32), regions={1: None})
+    batch = dict(inputs=images((32, 32)), data_samples=[sample])
+    getattr(hook, stage)(SimpleNamespace(model=Model()), 0, batch)
+    assert sample.interactions.concepts == [1]
+    with pytest.raises(TypeError, match='needs a model that learns from interactions.*got Identity'):
+        getattr(hook, stage)(SimpleNamespace(model=torch.nn.Identity()), 0, batch)

@@ -1,0 +1,218 @@
+import pickle
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lfi.evaluation import ImageMaps, centre_map
+from lfi.evaluation.semantic_consistency import consistency_table
+from lfi.registry import METRICS
+from scipy.stats import entropy, spearmanr
+
+SEEDS = st.integers(0, 2**31 - 1)
+LOCATED = ('pointing', 'energy', 'average_precision', 'iou')
+
+
+def draw(seed, concepts=(4, 7), layers=3, side=5):
+    """Random maps of an image that shows a pixel a position, and random regions."""
+    rng = torch.Generator().manual_seed(seed)
+
+    def maps(*shape):
+        return (
+            torch.rand(*shape, side, side, generator=rng).flatten(-2).softmax(-1).unflatten(-1, (side, side))
+        )
+
+    n = len(concepts)
+    found = ImageMaps(
+        concepts=list(concepts),
+        student=maps(layers, n),
+        mirrored=maps(n),
+        teacher=maps(n),
+        valid=torch.ones(side, side, dtype=torch.bool),
+        size=(side, side),
+        canvas=(side, side),
+    )
+    regions = {concept: torch.rand(side, side, generator=rng).numpy() < 0.4 for concept in concepts}
+    for region in regions.values():
+        region[0, 0] = True
+    return dict(interactions=found, regions=regions)
+
+
+def measure(*samples):
+    metric = METRICS.build(dict(type='lfi.SemanticConsistencyMetric'))
+    metric.process(None, samples)
+    # Processes hand these on to one another.
+    assert pickle.loads(pickle.dumps(metric.results)) == metric.results
+    found = metric.evaluate(len(samples))
+    assert all(name.startswith('semantic/') for name in found)
+    return {name.removeprefix('semantic/'): value for name, value in found.items()}
+
+
+def as_numpy(sample):
+    maps = sample['interactions']
+    return {name: getattr(maps, name).double().numpy() for name in ('student', 'mirrored', 'teacher')}
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=SEEDS)
+def test_entries_equal_their_definitions(seed):
+    sample, before = draw(seed), draw(seed + 1)
+    maps, other = as_numpy(sample), as_numpy(before)['student'][:, -1]
+    metric = METRICS.build(dict(type='lfi.SemanticConsistencyMetric'))
+    metric.process(None, [before])
+    metric.process(None, [sample])
+    rows = metric.results[1]
+    assert len(rows) == 2
+    for i, (region, row) in enumerate(zip(sample['regions'].values(), rows)):
+        layers = maps['student'][:, i].reshape(3, -1)
+        last, heat, inside = layers[-1], maps['teacher'][i].ravel(), region.ravel()
+        scaled = (last - last.min()) / (last.max() - last.min())
+        order = np.argsort(-last)
+        hits = inside[order].cumsum() / np.arange(1, 26)
+        common = inside[order[: inside.sum()]].sum()
+        standard = (last - last.mean()) / last.std()
+
+        def rho(a, b):
+            return spearmanr(a.ravel(), b.ravel()).statistic
+
+        expected = {
+            'pointing': inside[last.argmax()],
+            'energy': scaled[inside].sum() / scaled.sum(),
+            'average_precision': hits[inside[order]].mean(),
+            'iou': common / (2 * inside.sum() - common),
+            'teacher_spearman': rho(last, heat),
+            'teacher_nss': (standard * heat).sum() / heat.sum(),
+            'teacher_kl': entropy(heat, last),
+            'teacher_kl_uniform': entropy(heat, np.ones(25)),
+            'teacher_spearman_centre': rho(centre_map((5, 5)).numpy(), heat),
+            'flip': rho(last, maps['mirrored'][i]),
+            'flip_other_image': rho(maps['mirrored'][i], other[-1]),
+            'between_concepts': rho(last, maps['student'][-1, 1 - i]),
+            'between_concepts_teacher': rho(heat, maps['teacher'][1 - i]),
+            'layers': np.mean([rho(layers[a], layers[b]) for a, b in ((0, 1), (0, 2), (1, 2))]),
+            'layers_other_image': np.mean([rho(layers[a], other[b]) for a, b in ((0, 1), (0, 2), (1, 2))]),
+        }
+        for name, value in expected.items():
+            assert row[name] == pytest.approx(
+                float(value), abs=2e-3 if name == 'average_precision' else 1e-4
+            ), name
+        for name in LOCATED:
+            assert row[f'{name}_uniform'] == pytest.approx(inside.mean())
+        assert (row['teacher_spearman_uniform'], row['teacher_nss_uniform']) == (0, 0)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=SEEDS)
+def test_a_map_that_is_right_everywhere_is_perfect(seed):
+    sample = draw(seed)
+    exact = torch.stack([torch.from_numpy(region) for region in sample['regions'].values()]).float()
+    exact = exact / exact.sum((1, 2), keepdim=True)
+    maps = replace(sample['interactions'], student=exact.expand(3, -1, -1, -1), mirrored=exact, teacher=exact)
+    found = measure(dict(sample, interactions=maps))
+    for name in (*LOCATED, 'teacher_spearman', 'flip', 'layers'):
+        assert found[name] == pytest.approx(1)
+    assert found['teacher_kl'] == pytest.approx(0, abs=1e-6)
+    assert found['teacher_nss'] > 0
+    assert found['concepts'] == 2
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=SEEDS)
+def test_measures_of_order_do_not_change_with_the_sharpness(seed):
+    sample = draw(seed)
+    maps = sample['interactions']
+    sharp = measure(
+        dict(sample, interactions=replace(maps, student=maps.student**3, mirrored=maps.mirrored**2))
+    )
+    plain = measure(sample)
+    for name in ('pointing', 'average_precision', 'iou', 'teacher_spearman', 'flip', 'layers'):
+        assert sharp[name] == pytest.approx(plain[name], abs=1e-6)
+
+
+def test_a_student_that_looks_to_the_middle_is_as_good_as_the_centre_map():
+    sample = draw(0, side=8)
+    maps = sample['interactions']
+    middle = centre_map((8, 8)).expand_as(maps.teacher)
+    found = measure(dict(sample, interactions=replace(maps, student=middle[None].expand(2, -1, -1, -1))))
+    for name, value in found.items():
+        if name.endswith('_centre'):
+            assert found[name.removesuffix('_centre')] == pytest.approx(value, abs=1e-5)
+
+
+def test_maps_of_positions_and_a_padded_canvas():
+    side, size, canvas = 4, (24, 20), (32, 32)
+    valid = torch.zeros(side, side, dtype=torch.bool)
+    valid[:3, :3] = True
+    # All look at the lower right position that shows the image.
+    spot = torch.zeros(side, side)
+    spot[2, 2] = 1
+    region = np.zeros(size, bool)
+    region[16:, 16:] = True
+    maps = ImageMaps([5], spot.expand(2, 1, -1, -1), spot[None], spot[None], valid, size, canvas)
+    heat = {5: region.astype(np.float32)}
+    found = measure(dict(interactions=maps, regions={5: region}, heat_maps=heat))
+    assert found['pointing'] == 1
+    # The map's hill is round.
+    assert 0.8 < found['iou'] < 1
+    assert found['human_spearman'] == pytest.approx(1)
+    assert found['human_kl'] == pytest.approx(0, abs=1e-6)
+    assert found['human_nss'] == pytest.approx(found['teacher_nss'])
+    assert found['pointing_uniform'] == pytest.approx(32 / 480)
+
+
+def test_each_entry_is_a_mean_over_the_concepts_that_have_it():
+    both, alone = draw(0), draw(1, concepts=(2,))
+    heat = {4: np.random.default_rng(0).random((5, 5), np.float32)}
+    found = measure(dict(both, heat_maps=heat), dict(regions={}), alone)
+    apart = [measure(sample) for sample in (both, alone)]
+    assert found['concepts'] == 3
+    assert found['energy'] == pytest.approx((2 * apart[0]['energy'] + apart[1]['energy']) / 3)
+    assert found['human_kl'] == measure(dict(both, heat_maps=heat))['human_kl']
+    assert 'human_kl' not in apart[0]
+
+
+def test_a_student_that_does_not_hear_what_it_is_asked_for_is_found_out():
+    sample = draw(0, concepts=(1, 4, 7))
+    maps = sample['interactions']
+    deaf = replace(maps, student=maps.student[:, :1].expand(-1, 3, -1, -1))
+    assert measure(dict(sample, interactions=deaf))['between_concepts'] == pytest.approx(1)
+    assert measure(sample)['between_concepts'] < 0.9
+
+
+def test_one_alone_has_no_others_to_agree_with():
+    found = measure(draw(0, concepts=(3,), layers=1))
+    assert 'flip' in found and not {'layers', 'between_concepts'} & found.keys()
+    assert not any(name.endswith('other_image') for name in found)
+    assert measure(dict(regions={})) == {'concepts': 0}
+
+
+def test_a_second_evaluation_begins_anew():
+    metric = METRICS.build(dict(type='lfi.SemanticConsistencyMetric'))
+    found = []
+    for _ in range(2):
+        metric.process(None, [draw(0), draw(1)])
+        found.append(metric.evaluate(2))
+    assert found[0] == found[1]
+
+
+def test_the_table_has_chance_beside_the_student():
+    lines = consistency_table({'iou': 0.5, 'iou_uniform': 0.25, 'layers': 0.75, 'layers_other_image': 0.125})
+    assert lines.splitlines() == [
+        '| measure | student | uniform map | centre map | other image | teacher |',
+        '| --- | --- | --- | --- | --- | --- |',
+        '| iou | 0.500 | 0.250 |  |  |  |',
+        '| layers | 0.750 |  |  | 0.125 |  |',
+    ]
+
+
+def test_what_the_config_lacks_is_named():
+    sample = draw(0)
+    with pytest.raises(ValueError, match=r"put dict\(type='lfi.LoadRegions'\) into the pipeline"):
+        measure(dict(interactions=sample['interactions']))
+    with pytest.raises(ValueError, match='add .*lfi.InteractionMapsHook.* to the hooks'):
+        measure(dict(regions=sample['regions']))
+    moved = {4: np.ones((5, 6), bool)}
+    with pytest.raises(ValueError, match=r'concept 4 is \(5, 6\), and the image \(5, 5\)'):
+        measure(dict(sample, regions=moved))

@@ -1,0 +1,83 @@
+"""`tools/test.py` with the configs that measure where a student looks."""
+
+import json
+import re
+import socket
+
+import pytest
+import torch
+from lfi.registry import MODELS
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+CLASSIFIER = 'evaluation/lfi_vit-tiny_shapes_semantic-consistency.py'
+DETECTOR = 'evaluation/lfi_mask-rcnn_vit-tiny_shapes_semantic-consistency.py'
+COMPARED = {
+    **dict.fromkeys(('pointing', 'energy', 'average_precision', 'iou'), ('uniform', 'centre')),
+    **dict.fromkeys(('teacher_spearman', 'teacher_nss', 'teacher_kl'), ('uniform', 'centre')),
+    **dict.fromkeys(('layers', 'flip'), ('other_image',)),
+    'between_concepts': ('teacher',),
+}
+
+
+@pytest.fixture
+def checkpoint(config_path, tmp_path):
+    """A file of a config's student as it is before training."""
+
+    def save(config):
+        cfg = Config.fromfile(config_path(config))
+        init_default_scope(cfg.default_scope)
+        torch.manual_seed(0)
+        path = tmp_path / 'student.pth'
+        torch.save(dict(state_dict=MODELS.build(cfg.model).state_dict()), path)
+        return path
+
+    return save
+
+
+def options(num_images):
+    return (
+        *('--out', 'metrics.json', '--out-item', 'metrics', '--cfg-options'),
+        f'test_dataloader.dataset.num_images={num_images}',
+        'test_dataloader.batch_size=8',
+        'test_dataloader.num_workers=0',
+    )
+
+
+def check(output, metrics):
+    found = {name.removeprefix('semantic/'): value for name, value in metrics.items() if 'semantic/' in name}
+    names = {
+        name for measure, ends in COMPARED.items() for name in (measure, *(f'{measure}_{e}' for e in ends))
+    }
+    assert found.keys() == names | {'concepts'}
+    # The table has a row for each measure, with chance beside it.
+    rows = dict(re.findall(r'^\| (\w+) (\|.*)$', output, re.MULTILINE))
+    assert rows.keys() == COMPARED.keys() | {'measure'}
+    for measure, ends in COMPARED.items():
+        cells = [cell.strip() for cell in rows[measure].split('|') if cell.strip()]
+        assert cells == [f'{found[name]:.3f}' for name in (measure, *(f'{measure}_{e}' for e in ends))]
+
+
+def test_a_classifier_in_one_process_and_in_two(run_tool, config_path, checkpoint, tmp_path):
+    config, weights = config_path(CLASSIFIER), checkpoint(CLASSIFIER)
+    output = run_tool('test.py', config, weights, *options(24))
+    alone = json.loads((tmp_path / 'metrics.json').read_text())
+    check(output, alone)
+    assert 'accuracy/top1' in alone
+    assert alone['semantic/concepts'] > 24
+
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        port = str(probe.getsockname()[1])
+    run_tool('dist_test.sh', config, weights, 2, *options(24), PORT=port)
+    shared = json.loads((tmp_path / 'metrics.json').read_text())
+    # Each process has its own image before.
+    same = [name for name in alone if not name.endswith('other_image')]
+    assert [shared[name] for name in same] == pytest.approx([alone[name] for name in same], abs=1e-5)
+
+
+def test_a_detector(run_tool, config_path, checkpoint, tmp_path):
+    output = run_tool('test.py', config_path(DETECTOR), checkpoint(DETECTOR), *options(4))
+    metrics = json.loads((tmp_path / 'metrics.json').read_text())
+    check(output, metrics)
+    assert 'coco/segm_mAP' in metrics
