@@ -15,7 +15,7 @@ quickstart: $(INSTALLED)
 	$(VENV)/bin/python tools/quickstart.py
 
 test: $(INSTALLED)
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest -n auto --dist loadfile
 
 lint: $(INSTALLED)
 	$(VENV)/bin/ruff check .

@@ -4,9 +4,13 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 from mmengine.registry import DefaultScope
 
 ROOT = Path(__file__).parents[1]
+
+# Several tests run at a time, and small models gain nothing by threads.
+torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)

@@ -2,11 +2,13 @@
 
 import json
 import socket
+from itertools import product
 
 import numpy as np
 import open_clip
 import pytest
 import torch
+from lfi.datasets import PACS, VLCS
 from PIL import Image
 
 CLASSES = {'n01': 'crane', 'n02': 'goldfish', 'n03': 'sock', 'n04': 'teapot', 'n05': 'bus'}
@@ -31,7 +33,7 @@ def empty_root(tmp_path, monkeypatch):
 
 @pytest.fixture(scope='session')
 def small_root(tmp_path_factory):
-    """Tiny-ImageNet with five classes and ImageNet with five images, under one root."""
+    """Tiny-ImageNet with five classes, ImageNet with five images, PACS and VLCS, under one root."""
     root = tmp_path_factory.mktemp('data')
 
     def draw(path, seed):
@@ -53,6 +55,10 @@ def small_root(tmp_path_factory):
     (imagenet / 'meta').mkdir()
     for split in ('train', 'val'):
         (imagenet / f'meta/{split}.txt').write_text(''.join(f'{i}.JPEG {i}\n' for i in range(5)))
+    for kind in (PACS, VLCS):
+        # Of the images of a domain, one for each class, a fifth are for validation.
+        for label, (domain, name) in enumerate(product(kind.DOMAINS, kind.METAINFO['classes'])):
+            draw(root / kind.__name__ / domain / name / '0.jpg', 30 + label)
     return root
 
 

@@ -15,12 +15,20 @@ CONFIGS = sorted(
 )
 # What tools/eval_teacher.py reads: a teacher and images, and no student.
 TEACHERS = [config for config in CONFIGS if config.startswith('configs/teachers/')]
+# What tools/test.py reads: an LFI config with more to measure.
+EVALUATION = [config for config in CONFIGS if config.startswith('configs/evaluation/')]
+# What tools/test.py reads: a student whose classes are named when it is tested.
+ZERO_SHOT = [config for config in CONFIGS if '/zero-shot_' in config]
 # What needs mmseg, which need not be installed.
 SEGMENTATION = [config for config in CONFIGS if 'ade20k' in config]
-CONFIGS = [config for config in CONFIGS if config not in TEACHERS + SEGMENTATION]
+CONFIGS = [config for config in CONFIGS if config not in TEACHERS + EVALUATION + ZERO_SHOT + SEGMENTATION]
 DETECTION = [config for config in CONFIGS if 'rcnn' in config]
 CLASSIFICATION = [config for config in CONFIGS if config not in DETECTION]
-CONTROLS = [config for config in CONFIGS if config.startswith('configs/controls/')]
+CONTROLS = [config for config in CONFIGS if config.startswith('configs/controls/task-loss_')]
+# What takes a part of LFI away, or puts another way to distil in its place.
+OTHER_CONTROLS = [
+    config for config in CONFIGS if config.startswith('configs/controls/') and config not in CONTROLS
+]
 
 # What learning from interactions changes of a model; all else belongs to its control too.
 LFI_KEYS = {'type', 'teacher', 'readout', 'interaction_loss', 'text_class_loss'}
@@ -67,7 +75,7 @@ def _name(node: ast.Assign) -> str:
 
 
 def control_of(config: str) -> str:
-    controls = [base for base in bases(config) if base.startswith('configs/controls/')]
+    controls = [base for base in bases(config) if base in CONTROLS]
     assert controls, f'{config} inherits from no control'
     return controls[0]
 

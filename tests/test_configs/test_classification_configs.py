@@ -8,9 +8,9 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
-from repository_configs import CLASSIFICATION, CONTROLS, ROOT, model_differences, read, start
+from repository_configs import CLASSIFICATION, CONTROLS, OTHER_CONTROLS, ROOT, model_differences, read, start
 
-METHODS = [config for config in CLASSIFICATION if config not in CONTROLS]
+METHODS = [config for config in CLASSIFICATION if config not in CONTROLS + OTHER_CONTROLS]
 TINY_IMAGENET = [config for config in CLASSIFICATION if 'tiny-imagenet' in config]
 
 

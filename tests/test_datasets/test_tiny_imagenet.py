@@ -46,6 +46,22 @@ def test_images_per_class_takes_the_first(fake_tiny_imagenet):
     assert data.get_data_info(1)['img_path'].endswith('n03_1.JPEG')
 
 
+def test_images_per_class_takes_a_range(fake_tiny_imagenet):
+    data = TinyImageNet(fake_tiny_imagenet, images_per_class=(1, 3))
+    names = [data.get_data_info(i)['img_path'].rsplit('/')[-1] for i in range(2)]
+    assert names == ['n03_1.JPEG', 'n03_2.JPEG']
+    assert data.get_gt_labels().tolist() == [0, 0, 1, 1, 2, 2]
+
+
+@pytest.mark.parametrize('split', ['train', 'val'])
+def test_max_classes_takes_the_first(fake_tiny_imagenet, split):
+    data = TinyImageNet(fake_tiny_imagenet, split, max_classes=2)
+    assert data.metainfo['classes'] == ('goldfish', 'crane')
+    assert set(data.get_gt_labels()) == {0, 1}
+    assert TinyImageNet.count_classes(fake_tiny_imagenet, 2) == 2
+    assert TinyImageNet.count_classes(fake_tiny_imagenet, 9) == 3
+
+
 def test_lazy_init_reads_no_annotation(fake_tiny_imagenet):
     data = TinyImageNet(fake_tiny_imagenet, lazy_init=True)
     assert data.metainfo['classes'][0] == 'goldfish'
@@ -96,7 +112,13 @@ def test_an_image_without_a_box_is_named(fake_tiny_imagenet):
 
 
 @pytest.mark.parametrize(
-    'kwargs, words', [(dict(split='test'), "split='test'"), (dict(images_per_class=0), '=0')]
+    'kwargs, words',
+    [
+        (dict(split='test'), "split='test'"),
+        (dict(images_per_class=0), 'images_per_class=0'),
+        (dict(images_per_class=(2, 2)), r'images_per_class=\(2, 2\)'),
+        (dict(max_classes=0), 'max_classes=0'),
+    ],
 )
 def test_bad_arguments_are_named(fake_tiny_imagenet, kwargs, words):
     with pytest.raises(ValueError, match=words):

@@ -115,13 +115,16 @@ def config_path() -> Callable[[str], Path]:
 
 
 @pytest.fixture
-def import_tool() -> Callable[[str], ModuleType]:
+def import_tool(monkeypatch) -> Callable[[str], ModuleType]:
     """`import_tool('analysis_tools/x.py')` is a tool as a module, for what a picture does not show."""
 
     def load(tool: str) -> ModuleType:
         path = ROOT / 'tools' / tool
         spec = importlib.util.spec_from_file_location(path.stem, path)
         module = importlib.util.module_from_spec(spec)
+        # Where dataclasses look for it; and a tool may import what lies beside it.
+        monkeypatch.setitem(sys.modules, spec.name, module)
+        monkeypatch.syspath_prepend(str(path.parent))
         spec.loader.exec_module(module)
         return module
 
@@ -140,7 +143,7 @@ def run_tool(tool_env, tool_command, tmp_path) -> Callable[..., str]:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=120,
+            timeout=300,
         )
         assert process.returncode == code, process.stdout
         return process.stdout

@@ -2,21 +2,27 @@
 
 from .caption_phrases import CaptionPhrases
 from .concept_names import concept_names
+from .domain_folders import PACS, VLCS, leave_out
 from .image_files import ImageFileDataset
 from .regions import regions_of
 from .shapes import Shapes
 from .tiny_imagenet import TinyImageNet
-from .transforms import LoadCaptionConcepts, RecordView
+from .transforms import LoadCaptionConcepts, LoadHeatMap, LoadRegions, RecordView
 from .unaugmented import unaugmented
 
 __all__ = [
     'CaptionPhrases',
     'ImageFileDataset',
     'LoadCaptionConcepts',
+    'LoadHeatMap',
+    'LoadRegions',
+    'PACS',
     'RecordView',
     'Shapes',
     'TinyImageNet',
+    'VLCS',
     'concept_names',
+    'leave_out',
     'regions_of',
     'unaugmented',
 ]

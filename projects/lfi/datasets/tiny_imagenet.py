@@ -68,52 +68,65 @@ class TinyImageNet(ImageFileDataset):
     Args:
         data_root: The folder that has `wnids.txt`, `words.txt`, `train/` and `val/`.
         split: `'train'` or `'val'`; the official test split has no labels. Defaults to `'train'`.
-        images_per_class: Only the first so many images of each class, by name. Defaults to None, all.
+        images_per_class: Only the first so many images of each class, by name, or those from a first to
+            before a last, `(100, 150)`. Defaults to None, all.
+        max_classes: Only the first so many classes. Defaults to None, all.
         pipeline: Transforms, of mmpretrain unless they name a scope.
         **kwargs: Those of `ImageFileDataset` (`skip_bad_images`) and of `mmpretrain.datasets.BaseDataset`.
 
     Raises:
         FileNotFoundError: When `data_root` lacks a file or folder; the message names it.
-        ValueError: For an unknown split, `images_per_class` below 1, or a file that is not as it should be.
+        ValueError: For an unknown split, `images_per_class` or `max_classes` that leave nothing, or a file
+            that is not as it should be.
     """
 
     def __init__(
         self,
         data_root: str | Path,
         split: str = 'train',
-        images_per_class: int | None = None,
+        images_per_class: int | Sequence[int] | None = None,
+        max_classes: int | None = None,
         pipeline: Sequence = (),
         **kwargs,
     ) -> None:
         if split not in SPLITS:
             raise ValueError(f'split={split!r} is unknown; use one of {SPLITS}')
-        if images_per_class is not None and images_per_class < 1:
+        first, last = (
+            (0, images_per_class) if not isinstance(images_per_class, Sequence) else images_per_class
+        )
+        if last is not None and not 0 <= first < last:
             raise ValueError(f'images_per_class={images_per_class!r} leaves no image; use 1 or more, or None')
-        self.split, self.images_per_class = split, images_per_class
+        if max_classes is not None and max_classes < 1:
+            raise ValueError(f'max_classes={max_classes!r} leaves no class; use 1 or more, or None')
+        self.split, self.images_per_class, self.max_classes = split, slice(first, last), max_classes
         data_root = Path(data_root).expanduser()
-        kwargs['metainfo'] = {'classes': tuple(self.class_names(data_root)), **(kwargs.get('metainfo') or {})}
+        kwargs['metainfo'] = {
+            'classes': tuple(self.class_names(data_root, max_classes)),
+            **(kwargs.get('metainfo') or {}),
+        }
         super().__init__(data_root=data_root, pipeline=pipeline, **kwargs)
 
     @staticmethod
-    def class_names(data_root: str | Path) -> list[str]:
-        """The names of the classes that `wnids.txt` lists, in its order."""
+    def class_names(data_root: str | Path, max_classes: int | None = None) -> list[str]:
+        """The names of the classes that `wnids.txt` lists, in its order, or of the first so many."""
         root = Path(data_root).expanduser()
-        return _names(root, _wnids(root))
+        return _names(root, _wnids(root))[:max_classes]
 
     @staticmethod
-    def count_classes(data_root: str | Path) -> int:
-        """How many classes `wnids.txt` lists; 200, the official number, while there is no such file."""
+    def count_classes(data_root: str | Path, max_classes: int | None = None) -> int:
+        """How many classes there are; of 200, the official number, while there is no `wnids.txt`."""
         path = Path(data_root).expanduser() / 'wnids.txt'
-        return len(path.read_text().split()) if path.is_file() else 200
+        listed = len(path.read_text().split()) if path.is_file() else 200
+        return listed if max_classes is None else min(listed, max_classes)
 
     def load_data_list(self) -> list[dict]:
         root = Path(self.data_root)
-        wnids = _wnids(root)
+        wnids = _wnids(root)[: self.max_classes]
         rows_of = self._train_rows(root, wnids) if self.split == 'train' else self._val_rows(root, wnids)
         return [
             dict(img_path=path, gt_label=label, gt_bboxes=np.array([box], np.float32))
             for label, wnid in enumerate(wnids)
-            for path, box in rows_of[wnid][: self.images_per_class]
+            for path, box in rows_of[wnid][self.images_per_class]
         ]
 
     def _train_rows(self, root: Path, wnids: list[str]) -> dict[str, list[tuple]]:

@@ -3,11 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
 
 from .runs import Run
+
+
+class Difference(NamedTuple):
+    """A mean difference of pairs, and its 95 % interval by Student's t."""
+
+    mean: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f'{self.mean:+.1f} ({self.low:+.1f} to {self.high:+.1f})'
+
+
+def paired_difference(before: Sequence[float], after: Sequence[float]) -> Difference:
+    """after - before, pair by pair.
+
+    Raises:
+        ValueError: if the numbers of values differ, or are below two.
+    """
+    if len(before) != len(after) or len(before) < 2:
+        raise ValueError(
+            f'{len(before)} runs of the control and {len(after)} of the method: there must be as many '
+            'of both, with the same seeds, and two or more'
+        )
+    difference = np.subtract(after, before)
+    mean = difference.mean()
+    reach = stats.sem(difference) * stats.t.ppf(0.975, len(difference) - 1)
+    return Difference(mean, mean - reach, mean + reach)
+
+
+def mean_and_spread(values: Sequence[float]) -> str:
+    """Mean and standard deviation; of one value, itself."""
+    return f'{values[0]:.1f}' if len(values) == 1 else f'{np.mean(values):.1f} ± {np.std(values, ddof=1):.1f}'
 
 
 def paired_table(pairs: Sequence[tuple[Sequence[Run], Sequence[Run]]]) -> str:
@@ -21,28 +55,17 @@ def paired_table(pairs: Sequence[tuple[Sequence[Run], Sequence[Run]]]) -> str:
         Markdown; the difference is that of the pairs, with its 95 % interval by Student's t.
 
     Raises:
-        ValueError: if the numbers of runs differ, or are below two.
+        ValueError: as `paired_difference` says.
     """
     lines = [
         '| metric, last epoch | seeds | control | method | difference, 95 % interval |',
         '| --- | --- | --- | --- | --- |',
     ]
     for control, method in pairs:
-        if len(control) != len(method) or len(control) < 2:
-            raise ValueError(
-                f'{len(control)} runs of the control and {len(method)} of the method: there must be as many '
-                'of both, with the same seeds, and two or more'
-            )
-        before, after = (np.array([run.accuracy[-1] for run in runs]) for runs in (control, method))
-        difference = after - before
-        mean = difference.mean()
-        reach = stats.sem(difference) * stats.t.ppf(0.975, len(difference) - 1)
+        before, after = ([run.accuracy[-1] for run in runs] for runs in (control, method))
+        difference = paired_difference(before, after)
         lines.append(
-            f'| {control[0].metric} | {len(control)} | {_spread(before)} | {_spread(after)} '
-            f'| {mean:+.1f} ({mean - reach:+.1f} to {mean + reach:+.1f}) |'
+            f'| {control[0].metric} | {len(control)} | {mean_and_spread(before)} | {mean_and_spread(after)} '
+            f'| {difference} |'
         )
     return '\n'.join(lines)
-
-
-def _spread(values: np.ndarray) -> str:
-    return f'{values.mean():.1f} ± {values.std(ddof=1):.1f}'

@@ -82,9 +82,18 @@ def read_run(work_dir: str | Path, name: str | None = None, metric: str = 'accur
         )
         for term in terms
     }
-    label, scale = METRICS.get(metric, (metric, 1))
-    values = tuple(accuracy[step] * scale for step in sorted(accuracy))
-    return Run(name or work_dir.name, values, _seconds(train), losses, label)
+    values = tuple(in_per_cent(metric, accuracy[step]) for step in sorted(accuracy))
+    return Run(name or work_dir.name, values, _seconds(train), losses, metric_name(metric))
+
+
+def metric_name(metric: str) -> str:
+    """How the tables call a metric of the log."""
+    return METRICS.get(metric, (metric, 1))[0]
+
+
+def in_per_cent(metric: str, value: float) -> float:
+    """A metric's value in per cent, by its name in the log; unknown ones are left as they are."""
+    return value * METRICS.get(metric, (metric, 1))[1]
 
 
 def markdown_table(runs: Sequence[Run]) -> str:

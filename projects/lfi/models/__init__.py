@@ -1,18 +1,33 @@
 from .backbones import InteractionQueryViT, InteractionStates
+from .controls import FeatureDistillClassifier, ShuffledImagesClassifier, ShuffledPlacesClassifier
 from .distill import InteractionDistillMixin, LFIImageClassifier
-from .losses import InteractionDistillLoss, TextSpaceClassLoss
+from .losses import (
+    AttentionTransferLoss,
+    FeatureMSELoss,
+    InteractionDistillLoss,
+    LogitKDLoss,
+    TextSpaceClassLoss,
+)
 from .necks import SimpleFPN
 from .readout import InteractionReadout
 from .teachers import ConceptBank, VLMAttentionTeacher
+from .zero_shot import LFIZeroShotClassifier
 
 __all__ = [
+    'AttentionTransferLoss',
     'ConceptBank',
+    'FeatureDistillClassifier',
+    'FeatureMSELoss',
     'InteractionDistillLoss',
     'InteractionDistillMixin',
     'InteractionQueryViT',
     'InteractionReadout',
     'InteractionStates',
     'LFIImageClassifier',
+    'LFIZeroShotClassifier',
+    'LogitKDLoss',
+    'ShuffledImagesClassifier',
+    'ShuffledPlacesClassifier',
     'SimpleFPN',
     'TextSpaceClassLoss',
     'VLMAttentionTeacher',

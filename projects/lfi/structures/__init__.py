@@ -1,3 +1,4 @@
+from .image_features import ImageFeatures
 from .interaction_maps import DIRECTIONS, MASKED, REST, InteractionMaps
 from .packed_maps import pack, packed_dtype, unpack
 from .views import filled_share
@@ -6,6 +7,7 @@ __all__ = [
     'DIRECTIONS',
     'MASKED',
     'REST',
+    'ImageFeatures',
     'InteractionMaps',
     'filled_share',
     'pack',

@@ -11,10 +11,11 @@ from torch import Tensor
 
 from lfi.datasets.concept_names import concept_names
 from lfi.registry import EXTRACTORS, MODELS
-from lfi.structures import REST, InteractionMaps
+from lfi.structures import REST, ImageFeatures, InteractionMaps
 
 from .batch_norms import fold_batch_norms
 from .concept_bank import ConceptBank
+from .extractors.base import DenseExtractor
 from .looks import Look, in_windows, merge_sizes, mirrored
 from .prompts import prompt_templates
 from .weights import load_vlm
@@ -177,6 +178,33 @@ class VLMAttentionTeacher:
         # A label comes first, however little of a mixed image it stands for.
         rank = presence if labels is None else presence + (labels > 0)
         return _keep(whole, rank[:, : self.bank.num_concepts], self.max_concepts)
+
+    @torch.no_grad()
+    def features(self, inputs: Tensor, pixels: PixelFormat) -> ImageFeatures:
+        """What the image tower makes of a batch in one pass at the input size; no concept is looked for.
+
+        Args:
+            inputs: (B, 3, H, W), as the student gets it, without padding.
+            pixels: how its pixels were made.
+
+        Returns:
+            The images' embeddings of unit length, their zero-shot logits of the bank's concepts, and the
+            features of each place in the joint space, all float32.
+
+        Raises:
+            ValueError: if the extractor reads no features of places.
+        """
+        if not isinstance(self.extractor, DenseExtractor):
+            raise ValueError(
+                f'{type(self.extractor).__name__} has no features of places to copy: use teacher.extractor '
+                "'dense' for CNN trunks, 'maskclip' or 'clearclip' for ViTs"
+            )
+        self.to(inputs.device)
+        places, pooled = self.extractor.features(self._prepare(inputs, pixels, None, self.input_size))
+        with torch.autocast(inputs.device.type, enabled=False):
+            pooled = F.normalize(pooled.float(), dim=-1)
+            scores = self.logit_scale * pooled @ self._texts.T
+        return ImageFeatures(pooled, scores, places[:, -1].float())
 
     def _make_look(self, window: dict | None, flip: bool) -> Look:
         look = self._look_once

@@ -1,0 +1,19 @@
+# A ViT 128 wide and 6 blocks deep on 20 classes of Tiny-ImageNet, 64 px, from scratch, learning from a small teacher.
+#   LFI_DATA_ROOT=data LFI_TEACHER_ROOT=checkpoints python tools/train.py \
+#       configs/classification/lfi_vit-128x6-p8_lit-lite0_tiny-imagenet-20.py
+_base_ = '../controls/task-loss_vit-128x6-p8_lit-lite0_tiny-imagenet-20.py'
+
+model = dict(
+    type='lfi.LFIImageClassifier',
+    backbone=dict(type='lfi.InteractionQueryViT'),
+    teacher=dict(
+        type='lfi.VLMAttentionTeacher',
+        model='{{$LFI_TEACHER_ROOT:checkpoints}}/lit-effnet-lite0',
+        extractor=dict(type='dense'),
+        concepts=dict(
+            type='lfi.TinyImageNet', data_root={{_base_.data_root}}, max_classes={{_base_.max_classes}}
+        ),
+        input_size=320,
+    ),
+    readout=dict(text_dims=512),
+)

@@ -1,0 +1,163 @@
+"""A study: several arms over the same seeds, and what they say of the method."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from .paired import Difference, mean_and_spread, paired_difference
+from .runs import Run
+
+COLUMNS = ('arm', 'seed', 'epoch', 'validation', 'test', 'training_seconds', 'machine', 'identity')
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One arm with one seed.
+
+    Args:
+        seed: of the run.
+        run: what its log says, on the validation images.
+        test: the metric of the last checkpoint on the test images, in per cent.
+        machine: on which it ran.
+        identity: of the settings it was run with.
+    """
+
+    seed: int
+    run: Run
+    test: float
+    machine: str
+    identity: str = ''
+
+
+@dataclass(frozen=True)
+class Study:
+    """The cells of all arms.
+
+    Args:
+        cells: by the arm's name, the baseline's first; arms are compared by the seeds that they share.
+        method: the arm that is to be judged.
+        shuffled: the arms that are the method with the teacher's knowledge destroyed.
+        published: the paper's own gain of the method, for a column of its own.
+    """
+
+    cells: Mapping[str, Sequence[Cell]]
+    method: str
+    shuffled: Sequence[str] = ()
+    published: str | None = None
+
+    @property
+    def baseline(self) -> str:
+        """The first arm."""
+        return next(iter(self.cells))
+
+    def test(self, arm: str) -> list[float]:
+        """The arm's test metric, seed by seed."""
+        return [cell.test for cell in self.cells[arm]]
+
+    def verdict(self) -> str:
+        """What the shuffled controls say of the method, in a sentence each; '' where there are none."""
+        sentences = []
+        for arm in self.shuffled:
+            gain = self.difference(arm, self.method)
+            if gain is None:
+                continue
+            if gain.low > 0:
+                sentences.append(f'**{self.method} beats {arm}**, by {gain} points.')
+            else:
+                sentences.append(
+                    f'**{arm} cannot be told from {self.method}**: the difference is {gain} points, so these '
+                    "runs do not show that the teacher's knowledge of the image is what helps."
+                )
+        return ' '.join(sentences)
+
+    def table(self, arms: Sequence[str] | None = None) -> str:
+        """A row for each arm: means and standard deviations over the seeds, and paired differences.
+
+        Args:
+            arms: which. Defaults to all.
+        """
+        metric = self.cells[self.baseline][0].run.metric
+        target = {cell.seed: cell.run.best for cell in self.cells[self.baseline]}
+        titles = [
+            'arm',
+            'seeds',
+            f'{metric}, test',
+            f'minus {self.baseline}',
+            f'{self.method} minus it',
+            f'{metric}, validation',
+            f"epochs to hold {self.baseline}'s best",
+            'training seconds',
+        ]
+        rows = [self._row(arm, target) for arm in arms or self.cells if arm in self.cells]
+        if self.published is not None:
+            titles.append("the paper's gain, its own data and models")
+            rows = [[*row, self.published if row[0] == self.method else ''] for row in rows]
+        rule = ['---'] * len(titles)
+        return '\n'.join(f'| {" | ".join(cells)} |' for cells in (titles, rule, *rows))
+
+    def _row(self, arm: str, target: Mapping[int, float]) -> list[str]:
+        cells = self.cells[arm]
+        targets = [target.get(cell.seed, float('inf')) for cell in cells]
+        epochs = [cell.run.epochs_to_hold(best) for cell, best in zip(cells, targets)]
+        held = [epoch for epoch in epochs if epoch]
+        return [
+            arm,
+            str(len(cells)),
+            mean_and_spread(self.test(arm)),
+            str(self.difference(self.baseline, arm) or '–'),
+            str(self.difference(arm, self.method) or '–'),
+            mean_and_spread([cell.run.accuracy[-1] for cell in cells]),
+            f'{np.mean(held):.1f}' if len(held) == len(cells) else f'{len(held)} of {len(cells)} hold it',
+            f'{np.mean([cell.run.seconds for cell in cells]):.0f}',
+        ]
+
+    def machines(self) -> list[str]:
+        """Each machine that ran a cell."""
+        return sorted({cell.machine for cells in self.cells.values() for cell in cells})
+
+    def write_csv(self, path: str | Path) -> None:
+        """Write one line for each arm, seed and epoch; the test metric belongs to the last epoch."""
+        with open(path, 'w', newline='') as file:
+            writer = csv.writer(file, lineterminator='\n')
+            writer.writerow(COLUMNS)
+            for arm, cells in self.cells.items():
+                for cell in cells:
+                    last = len(cell.run.accuracy)
+                    for epoch, value in enumerate(cell.run.accuracy, 1):
+                        end = [f'{cell.test:.3f}', f'{cell.run.seconds:.1f}', cell.machine, cell.identity]
+                        row = [arm, cell.seed, epoch, f'{value:.3f}']
+                        writer.writerow([*row, *(end if epoch == last else [''] * len(end))])
+
+    def difference(self, before: str, after: str) -> Difference | None:
+        """after - before on the test images, by the seeds of both; None for fewer than two, or one arm."""
+        first, second = (
+            {cell.seed: cell.test for cell in self.cells.get(arm, ())} for arm in (before, after)
+        )
+        seeds = sorted(first.keys() & second.keys())
+        if before == after or len(seeds) < 2:
+            return None
+        return paired_difference([first[seed] for seed in seeds], [second[seed] for seed in seeds])
+
+
+def read_cells(path: str | Path, metric: str) -> dict[tuple[str, int], Cell]:
+    """The cells that `Study.write_csv` wrote, by arm and seed.
+
+    Args:
+        path: of the file.
+        metric: as the tables call it.
+    """
+    curves: dict[tuple[str, int], list[float]] = {}
+    cells = {}
+    with open(path, newline='') as file:
+        for row in csv.DictReader(file):
+            key = (row['arm'], int(row['seed']))
+            curves.setdefault(key, []).append(float(row['validation']))
+            if row['test']:
+                run = Run(row['arm'], tuple(curves[key]), float(row['training_seconds']), {}, metric)
+                cells[key] = Cell(key[1], run, float(row['test']), row['machine'], row['identity'])
+    return cells

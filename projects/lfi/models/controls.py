@@ -1,0 +1,108 @@
+"""Models that LFI must beat: the same student and teacher, without what LFI claims to help."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from mmpretrain.models.classifiers import ImageClassifier
+from torch import Tensor
+
+from lfi.registry import MODELS
+from lfi.structures import ImageFeatures, InteractionMaps
+
+from .distill import LFIImageClassifier, pixel_format
+from .teachers import VLMAttentionTeacher
+
+
+@MODELS.register_module()
+class FeatureDistillClassifier(ImageClassifier):
+    """mmpretrain's `ImageClassifier` that learns from a VLM's features or logits, not from its interactions.
+
+    As for LFI the backbone is an `InteractionQueryViT`, and the teacher sees each view as the student does.
+
+    Args:
+        *args: of `ImageClassifier`.
+        teacher: config of the `VLMAttentionTeacher`; its concepts begin with the classes.
+        distill_loss: config of a loss of two `ImageFeatures`.
+        **kwargs: of `ImageClassifier`.
+    """
+
+    def __init__(self, *args, teacher: dict, distill_loss: dict, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self._teacher_cfg = teacher
+        self._teacher: VLMAttentionTeacher | None = None
+        self.distill_loss = MODELS.build(distill_loss)
+
+    @property
+    def teacher(self) -> VLMAttentionTeacher:
+        """The teacher; building it loads its weights and embeds the concepts."""
+        if self._teacher is None:
+            self._teacher = MODELS.build(self._teacher_cfg)
+        return self._teacher
+
+    def init_weights(self) -> None:
+        super().init_weights()
+        # The Runner calls this before training only: a missing teacher is known before the first step.
+        _ = self.teacher
+
+    def loss(self, inputs: Tensor, data_samples: Sequence) -> dict[str, Tensor]:
+        """The task's losses, joined by the distillation's."""
+        with self.backbone.record_interactions() as record:
+            features = self.extract_feat(inputs)
+        losses = self.head.loss(features, data_samples)
+        scores = self.head(features)
+        states = record.states
+        n = states.grid[0] * states.grid[1]
+        places = states.tokens[-1][:, -n:].mT.unflatten(-1, states.grid)  # [B, C, H, W]
+        student = ImageFeatures(features[-1], scores, places)
+        teacher = self.teacher.features(inputs, pixel_format(self.data_preprocessor))
+        teacher = replace(teacher, scores=teacher.scores[:, : scores.shape[1]])
+        losses.update(self.distill_loss(student, teacher))
+        return losses
+
+
+class _ChangedMapsClassifier(LFIImageClassifier):
+    def _ask_teacher(self, *args) -> tuple[InteractionMaps, Tensor]:
+        maps, labels = super()._ask_teacher(*args)
+        return self.change(maps), labels
+
+
+@MODELS.register_module()
+class ShuffledImagesClassifier(_ChangedMapsClassifier):
+    """`LFIImageClassifier` whose images get the teacher's maps of another image of the batch.
+
+    What helps here is no knowledge of the image. Labels stay with their images.
+    """
+
+    @staticmethod
+    def change(maps: InteractionMaps) -> InteractionMaps:
+        """Each image takes the maps, concepts and presence of the one before it."""
+        return replace(
+            maps,
+            logits=maps.logits.roll(1, 0),
+            presence=maps.presence.roll(1, 0),
+            valid=maps.valid.roll(1, 0),
+            concepts=None if maps.concepts is None else maps.concepts.roll(1, 0),
+        )
+
+
+@MODELS.register_module()
+class ShuffledPlacesClassifier(_ChangedMapsClassifier):
+    """`LFIImageClassifier` whose maps tell what an image shows, and not where.
+
+    The places of each image's maps are shuffled, all concepts and layers alike, anew in every step.
+    """
+
+    @staticmethod
+    def change(maps: InteractionMaps) -> InteractionMaps:
+        """Each image's places in an order of their own."""
+        b, n_layers, m, h, w = maps.logits.shape
+        order = torch.rand(b, h * w, device=maps.logits.device).argsort(1)
+        wide = order[:, None, None].expand(b, n_layers, m, -1)
+        return replace(
+            maps,
+            logits=maps.logits.flatten(-2).gather(-1, wide).view_as(maps.logits),
+            valid=maps.valid.flatten(1).gather(1, order).view_as(maps.valid),
+        )

@@ -1,0 +1,38 @@
+"""Control: copy the teacher's opinion of the classes."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from lfi.registry import MODELS
+from lfi.structures import ImageFeatures
+
+from .divergences import kl
+
+
+@MODELS.register_module()
+class LogitKDLoss(nn.Module):
+    """KL divergence from the teacher's to the student's class probabilities at a temperature.
+
+    (Hinton et al., "Distilling the Knowledge in a Neural Network", 2015, section 2.) The teacher's scores are
+    its zero-shot logits. The loss is multiplied by the squared temperature, as there.
+
+    Args:
+        temperature: T, divides both models' logits. Defaults to 2.
+        loss_weight: Defaults to 1.
+    """
+
+    def __init__(self, temperature: float = 2.0, loss_weight: float = 1.0) -> None:
+        super().__init__()
+        if temperature <= 0:
+            raise ValueError(f'temperature={temperature} must be above 0')
+        self.temperature = temperature
+        self.loss_weight = loss_weight
+
+    def forward(self, student: ImageFeatures, teacher: ImageFeatures) -> dict[str, Tensor]:
+        """`loss_logits`, the weighted mean over the batch."""
+        ours, theirs = (
+            (features.scores.float() / self.temperature).log_softmax(-1) for features in (student, teacher)
+        )
+        divergence = kl(ours, theirs, dim=-1).mean()
+        return {'loss_logits': self.loss_weight * self.temperature**2 * divergence}

@@ -1,0 +1,44 @@
+"""A study's learning curves and differences, as a matplotlib figure."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+
+from lfi.evaluation import Study
+
+
+def draw_study(study: Study) -> Figure:
+    """Curves with a band of one standard deviation; and each arm's gain over the baseline on the test images.
+
+    Gains have their 95 % interval where there are two seeds or more.
+    """
+    colours = dict(zip(study.cells, plt.get_cmap('tab20').colors * (len(study.cells) // 20 + 1)))
+    figure, (curves, gains) = plt.subplots(1, 2, figsize=(13, 5), layout='constrained')
+    for arm, cells in study.cells.items():
+        values = np.array([cell.run.accuracy for cell in cells])  # [seeds, epochs]
+        epochs, mean, spread = range(1, values.shape[1] + 1), values.mean(0), values.std(0)
+        wide = 2.5 if arm in (study.method, study.baseline) else 1
+        curves.plot(epochs, mean, label=arm, color=colours[arm], linewidth=wide)
+        curves.fill_between(epochs, mean - spread, mean + spread, color=colours[arm], alpha=0.12)
+    metric = next(iter(study.cells.values()))[0].run.metric
+    curves.set_xlabel('epoch')
+    curves.set_ylabel(f'{metric} on the validation images, %')
+    curves.legend(fontsize=7)
+    curves.grid(alpha=0.3)
+
+    arms = [arm for arm in study.cells if arm != study.baseline]
+    baseline = {cell.seed: cell.test for cell in study.cells[study.baseline]}
+    for row, arm in enumerate(reversed(arms)):
+        values = [cell.test - baseline[cell.seed] for cell in study.cells[arm] if cell.seed in baseline]
+        gains.scatter(values, [row] * len(values), color=colours[arm], s=12, alpha=0.5)
+        gain = study.difference(study.baseline, arm)
+        if gain is not None:
+            reach = [[gain.mean - gain.low], [gain.high - gain.mean]]
+            gains.errorbar(gain.mean, row, xerr=reach, fmt='o', color=colours[arm], capsize=3)
+    gains.axvline(0, color='grey', linestyle=':', linewidth=1)
+    gains.set_yticks(range(len(arms)), reversed(arms))
+    gains.set_xlabel(f'{metric} on the test images minus {study.baseline}, points')
+    gains.grid(alpha=0.3, axis='x')
+    return figure

@@ -1,0 +1,109 @@
+"""The controls are LFI's student and teacher, with what LFI claims to help taken away."""
+
+import pytest
+import torch
+from lfi.models.controls import ShuffledImagesClassifier, ShuffledPlacesClassifier
+from lfi.models.distill import pixel_format
+from lfi.registry import MODELS
+from mmpretrain.structures import DataSample
+
+ARCH = dict(embed_dims=16, num_layers=4, num_heads=2, feedforward_channels=32)
+LOSSES = {
+    'loss_feature': dict(type='lfi.FeatureMSELoss', student_dims=16, teacher_dims=24),
+    'loss_logits': dict(type='lfi.LogitKDLoss'),
+    'loss_attention': dict(type='lfi.AttentionTransferLoss'),
+}
+
+
+@pytest.fixture
+def make_model(teacher_folder):
+    def make(distill_loss, extractor='maskclip', teacher='vit'):
+        torch.manual_seed(0)
+        model = MODELS.build(
+            dict(
+                type='lfi.FeatureDistillClassifier',
+                backbone=dict(type='lfi.InteractionQueryViT', arch=ARCH, img_size=32, patch_size=8),
+                head=dict(type='mmpretrain.LinearClsHead', num_classes=4, in_channels=16),
+                data_preprocessor=dict(
+                    type='mmpretrain.ClsDataPreprocessor', mean=[120.0] * 3, std=[60.0] * 3, to_rgb=True
+                ),
+                teacher=dict(
+                    type='lfi.VLMAttentionTeacher',
+                    model=teacher_folder(teacher),
+                    extractor=dict(type=extractor),
+                    concepts=['circle', 'square', 'star', 'ring', 'heart'],
+                ),
+                distill_loss=distill_loss,
+            )
+        )
+        model.init_weights()
+        return model.train()
+
+    return make
+
+
+def batch():
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8, generator=generator)
+    samples = [DataSample(metainfo=dict(img_shape=(32, 32))).set_gt_label(label) for label in (0, 3, 1)]
+    return dict(inputs=list(inputs), data_samples=samples)
+
+
+@pytest.mark.parametrize('name', LOSSES)
+def test_a_control_adds_its_term_to_the_tasks_own(make_model, name):
+    model = make_model(LOSSES[name])
+    data = model.data_preprocessor(batch(), training=True)
+    losses = model(**data, mode='loss')
+    features = model.extract_feat(data['inputs'])
+    task = model.head.loss(features, data['data_samples'])
+    assert losses.keys() == {*task, name}
+    assert torch.equal(losses['loss'], task['loss'])
+    losses[name].backward()
+    assert model.backbone.layers[0].attn.qkv.weight.grad.abs().sum() > 0
+
+
+def test_the_teacher_is_no_part_of_the_model(make_model):
+    model = make_model(LOSSES['loss_logits'])
+    model(**model.data_preprocessor(batch(), training=True), mode='loss')
+    assert not [name for name in model.state_dict() if 'teacher' in name or 'visual' in name]
+
+
+def test_the_teachers_features_are_those_behind_its_maps(make_model):
+    model = make_model(LOSSES['loss_logits'])
+    teacher = model.teacher
+    inputs = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    pixels = pixel_format(model.data_preprocessor)
+    features, maps = teacher.features(inputs, pixels), teacher(inputs, pixels)
+    assert torch.allclose(features.scores.softmax(-1), maps.presence, atol=1e-6)
+    cosines = torch.einsum('ce,behw->bchw', teacher.texts, features.places)
+    assert torch.allclose(teacher.map_scale * cosines, maps.logits[:, 0], atol=1e-4)
+
+
+def test_a_teacher_without_features_of_places_is_refused(make_model):
+    model = make_model(LOSSES['loss_logits'], extractor='coca', teacher='coca')
+    with pytest.raises(ValueError, match='has no features of places to copy'):
+        model(**model.data_preprocessor(batch(), training=True), mode='loss')
+
+
+def test_shuffled_images_take_anothers_maps_whole(make_maps):
+    maps = make_maps(shape=(3, 2, 4, 4, 4), concepts=torch.arange(12).view(3, 4))
+    changed = ShuffledImagesClassifier.change(maps)
+    for name in ('logits', 'presence', 'valid', 'concepts'):
+        before, after = getattr(maps, name), getattr(changed, name)
+        assert all(torch.equal(after[b], before[b - 1]) for b in range(3))
+
+
+def test_shuffled_places_keep_what_each_place_says(make_maps):
+    maps = make_maps(shape=(3, 2, 4, 4, 4))
+    changed = ShuffledPlacesClassifier.change(maps)
+    assert not torch.equal(changed.logits, maps.logits)
+    for b in range(3):
+        before, after = (x.logits[b].flatten(-2).flatten(0, 1).T.tolist() for x in (maps, changed))
+        assert sorted(before) == sorted(after)
+    assert torch.equal(changed.presence, maps.presence)
+    orders = [[row.index(place) for place in after] for row, after in zip(_places(maps), _places(changed))]
+    assert orders[0] != orders[1]
+
+
+def _places(maps):
+    return [image.flatten(-2).flatten(0, 1).T.tolist() for image in maps.logits]

@@ -1,0 +1,92 @@
+import json
+import re
+
+import pytest
+
+SMALL = [
+    'train_cfg.max_epochs=1',
+    'train_dataloader.dataset.num_images=64',
+    'train_dataloader.batch_size=32',
+    'train_dataloader.num_workers=0',
+    'train_dataloader.persistent_workers=False',
+    'val_dataloader.dataset.num_images=40',
+    'val_dataloader.num_workers=0',
+    'val_dataloader.persistent_workers=False',
+    'test_dataloader.num_workers=0',
+    'test_dataloader.persistent_workers=False',
+    'default_hooks.logger.interval=1',
+]
+
+
+@pytest.fixture
+def reproduce(run_tool, tmp_path):
+    def run(*args, **kwargs):
+        return run_tool(
+            'reproduce.py', 'shapes', '--out', tmp_path / 'out', *args, '--cfg-options', *SMALL, **kwargs
+        )
+
+    return run
+
+
+def test_a_study_goes_on_where_it_was_stopped_and_publishes(reproduce, tmp_path):
+    docs = tmp_path / 'docs/results'
+    docs.mkdir(parents=True)
+    marks = 'before\n<!-- reproduce: shapes -->\nstale\n<!-- end of shapes -->\nafter\n'
+    (docs.parent / 'results.md').write_text(marks)
+    (tmp_path / 'README.md').write_text(marks)
+    arms = ['--arms', 'task-loss', 'lfi', '--seeds', '0']
+    out = reproduce(*arms, '--jobs', '2', '--publish', docs.parent)
+    assert '0 of 2 cells are finished' in out
+    assert re.search(r'^\| lfi \| 1 \| [\d.]+ \|', out, re.M)
+    first = (tmp_path / 'out/lfi/seed-0/finished.json').stat().st_mtime_ns
+    for path in (docs.parent / 'results.md', tmp_path / 'README.md'):
+        text = path.read_text()
+        assert text.startswith('before\n')
+        assert text.endswith('after\n')
+        assert '| task-loss | 1 |' in text
+        assert 'stale' not in text
+    assert (tmp_path / 'out/results.png').read_bytes().startswith(b'\x89PNG')
+    assert (tmp_path / 'out/results.csv').read_text().count('\n') == 1 + 2
+
+    (tmp_path / 'out/task-loss/seed-0/finished.json').unlink()
+    out = reproduce(*arms)
+    assert '1 of 2 cells are finished' in out
+    assert (tmp_path / 'out/lfi/seed-0/finished.json').stat().st_mtime_ns == first
+
+
+def test_a_cell_of_another_config_is_refused(reproduce, tmp_path):
+    folder = tmp_path / 'out/task-loss/seed-0'
+    folder.mkdir(parents=True)
+    (folder / 'finished.json').write_text(json.dumps(dict(identity='other', test=1.0, machine='')))
+    out = reproduce('--arms', 'task-loss', '--seeds', '0', code=1)
+    assert f'{folder} was run with another config' in out
+
+
+def test_arms_and_studies_are_checked_at_once(run_tool):
+    out = run_tool('reproduce.py', 'shapes', '--arms', 'magic', code=2)
+    assert '--arms magic: shapes has task-loss, queries' in out
+    assert 'name a study' in run_tool('reproduce.py', code=2)
+    assert re.search(r'^shapes: Embedded Shapes', run_tool('reproduce.py', '--list'), re.M)
+
+
+def test_launchers(import_tool, tmp_path):
+    tool = import_tool('reproduce.py')
+    folder = tmp_path / 'arm/seed-0'
+    plain = tool.Launcher(None, None).command('train', 'a.py', folder)
+    assert plain[1:] == ['tools/train.py', 'a.py', '--work-dir', str(folder)]
+    torchrun = tool.Launcher(8, None).command('test', 'a.py', folder, tmp_path / 'x.pth')
+    assert torchrun == [
+        *('bash', 'tools/dist_test.sh', 'a.py', str(tmp_path / 'x.pth'), '8', '--work-dir', str(folder))
+    ]
+    slurm = tool.Launcher(8, 'gpu').command('train', 'a.py', folder)
+    assert slurm == ['bash', 'tools/slurm_train.sh', 'gpu', 'lfi-arm', 'a.py', str(folder)]
+    slurm = tool.Launcher(8, 'gpu').command('test', 'a.py', folder, tmp_path / 'x.pth')
+    assert slurm[:6] == ['bash', 'tools/slurm_test.sh', 'gpu', 'lfi-arm', 'a.py', str(tmp_path / 'x.pth')]
+
+
+def test_every_preset_names_configs_that_exist(import_tool, config_path):
+    for name, preset in import_tool('presets.py').PRESETS.items():
+        assert preset.arms, name
+        assert len({arm.name for arm in preset.arms}) == len(preset.arms)
+        for arm in preset.arms:
+            assert config_path(arm.config.removeprefix('configs/')).exists(), arm.config

@@ -1,0 +1,169 @@
+"""The studies that tools/reproduce.py runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to train the student.
+
+    Args:
+        name: as the tables call it.
+        config: of the repository.
+        options: `--cfg-options` of it.
+        cached: whether it learns from the cache of the teacher's maps.
+    """
+
+    name: str
+    config: str
+    options: tuple[str, ...] = ()
+    cached: bool = False
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A study.
+
+    Args:
+        about: data, schedule, what stands behind the numbers.
+        arms: the baseline first.
+        method: the arm to be judged.
+        shuffled: the arms that are the method with the teacher's knowledge destroyed.
+        headline: the arms that the README shows.
+        metrics: of validation and test, by their names in the log; a table for each.
+        options: `--cfg-options` of all arms, such as a validation split that is not the test's.
+        test_options: `--cfg-options` of testing, such as another split.
+        published: the paper's own gains over its baseline, by metric, for a column of their own.
+        seeds: Defaults to (0, 1, 2).
+    """
+
+    about: str
+    arms: tuple[Arm, ...]
+    method: str = 'lfi'
+    shuffled: tuple[str, ...] = ('shuffled-images', 'shuffled-places')
+    headline: tuple[str, ...] = (
+        'task-loss',
+        'queries',
+        'shuffled-images',
+        'shuffled-places',
+        'feature-mse',
+        'logit-kd',
+        'attention-transfer',
+        'lfi',
+    )
+    metrics: tuple[str, ...] = ('accuracy/top1',)
+    options: tuple[str, ...] = ()
+    test_options: tuple[str, ...] = ()
+    published: Mapping[str, str] = field(default_factory=dict)
+    seeds: tuple[int, ...] = (0, 1, 2)
+
+
+CACHED = (
+    'shuffled-images',
+    'shuffled-places',
+    'lfi-positions',
+    'lfi-concepts',
+    'lfi-no-text-class',
+    'lfi-no-write-back',
+    'lfi-not-persistent',
+    'lfi-index',
+    'lfi-hungarian',
+)
+CONTROLS = ('queries', 'feature-mse', 'logit-kd', 'attention-transfer', *CACHED)
+
+
+def classification_arms(student: str, plain: str | None = None) -> tuple[Arm, ...]:
+    """All controls of a student, and LFI.
+
+    Args:
+        student: how the names of its configs end.
+        plain: how that of the task loss alone ends, where it serves several teachers. Defaults to the same.
+    """
+    baseline = Arm('task-loss', f'configs/controls/task-loss_{plain or student}.py')
+    controls = [
+        Arm(name, f'configs/controls/{name}_{student}.py', cached=name in CACHED) for name in CONTROLS
+    ]
+    method = Arm('lfi', f'configs/classification/lfi_{student}.py', cached=True)
+    return (baseline, *controls[:6], method, *controls[6:])
+
+
+def tuned(arms: tuple[Arm, ...], settings: dict[str, list[dict[str, str]]]) -> tuple[Arm, ...]:
+    """The first arm, and each named arm in its own setting and in some others.
+
+    Args:
+        arms: of the study.
+        settings: for each arm's name the options that are tried.
+    """
+    found = [arms[0]]
+    for arm in arms:
+        for options in settings.get(arm.name, []):
+            label = ', '.join(f'{key.rsplit(".", 1)[1]} {value}' for key, value in options.items())
+            changed = tuple(f'{key}={value}' for key, value in options.items())
+            found.append(replace(arm, name=f'{arm.name} {label}', options=changed))
+    return tuple(found)
+
+
+SHAPES = Preset(
+    about='Embedded Shapes, 3,200 training images of 64 px, 13 epochs from scratch, 2,000 test images, '
+    'chance 5 %; the embedded teacher, which has seen instance masks.',
+    arms=classification_arms('vit-tiny_shapes'),
+    test_options=('test_dataloader.dataset.split=test', 'test_dataloader.dataset.num_images=2000'),
+)
+TINY_SMALL = Preset(
+    about='20 classes of Tiny-ImageNet with 100 training images each, 64 px, 25 epochs from scratch; '
+    'validation on 50 further training images of each class, test on the 50 official validation images of '
+    'each, chance 5 %; '
+    'EfficientNet-Lite0 in the LiT manner as teacher.',
+    arms=classification_arms('vit-128x6-p8_lit-lite0_tiny-imagenet-20'),
+    options=('val_dataloader.dataset.split=train', 'val_dataloader.dataset.images_per_class=(100,150)'),
+)
+TINY_FULL = Preset(
+    about='Tiny-ImageNet, ViT-Tiny/8 at 64 px, 100 epochs from scratch, chance 0.5 %; the validation images '
+    'serve as test images too; CLIP ViT-B/16 by ClearCLIP as teacher.',
+    arms=classification_arms('vit-tiny-p8_clip-b16_tiny-imagenet', plain='vit-tiny-p8_tiny-imagenet'),
+    published={'accuracy/top1': '+3.3'},
+)
+COCO_FULL = Preset(
+    about='COCO, Mask R-CNN on ViT-Base/16 with SimpleFPN, 12 epochs; the validation images serve as test '
+    'images too; CLIP ViT-B/16 at 448 px by ClearCLIP as teacher.',
+    arms=(
+        Arm('task-loss', 'configs/controls/task-loss_mask-rcnn_vit-base-p16_simple-fpn_1x_coco.py'),
+        Arm('lfi', 'configs/detection/lfi_mask-rcnn_vit-base-p16_simple-fpn_1x_coco.py', cached=True),
+    ),
+    headline=('task-loss', 'lfi'),
+    metrics=('coco/bbox_mAP', 'coco/segm_mAP'),
+    published={'coco/bbox_mAP': '+1.6', 'coco/segm_mAP': '+2.4'},
+)
+WEIGHT = 'model.distill_loss.loss_weight'
+# As many for each way to distil.
+SETTINGS = {
+    'feature-mse': [{WEIGHT: '0.5'}, {WEIGHT: '2'}, {WEIGHT: '8'}],
+    'logit-kd': [{WEIGHT: '0.25'}, {WEIGHT: '1'}, {WEIGHT: '4'}],
+    'attention-transfer': [{WEIGHT: '0.5'}, {WEIGHT: '2'}, {WEIGHT: '8'}],
+    'lfi': [
+        {
+            'model.interaction_loss.positions_weight': positions,
+            'model.interaction_loss.concepts_weight': concepts,
+        }
+        for positions, concepts in (('1', '2'), ('2', '4'), ('4', '8'))
+    ],
+}
+
+
+def tuning(preset: Preset) -> Preset:
+    """The settings on one seed that the study itself does not use."""
+    about = 'Three settings for LFI and for each way to distil, to be chosen by the validation images.'
+    return replace(preset, about=f'{about} {preset.about}', arms=tuned(preset.arms, SETTINGS), seeds=(100,))
+
+
+PRESETS = {
+    'shapes': SHAPES,
+    'shapes-tuning': tuning(SHAPES),
+    'tiny-small': TINY_SMALL,
+    'tiny-small-tuning': tuning(TINY_SMALL),
+    'tiny-full': TINY_FULL,
+    'coco-full': COCO_FULL,
+}

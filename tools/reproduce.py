@@ -1,0 +1,329 @@
+"""Run a whole study, every arm with every seed, and write its tables, its CSV and its plot.
+
+    python tools/reproduce.py shapes                      # on this machine
+    python tools/reproduce.py tiny-full --gpus 8          # each cell by tools/dist_train.sh
+    python tools/reproduce.py tiny-full --slurm PARTITION --gpus 8 --jobs 4
+    python tools/reproduce.py --list
+
+It goes on where it was stopped: what is finished is not run again, and what was interrupted is resumed. With
+--publish, what the published CSV holds counts as finished too, where it was run with the same settings.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+import lfi  # noqa: F401
+import matplotlib
+
+matplotlib.use('Agg')
+from lfi.engine import launch
+from lfi.engine.machine import machine
+from lfi.engine.tool_output import finished_epoch, tool_output
+from lfi.evaluation import Cell, Study, in_per_cent, metric_name, read_cells, read_run
+from lfi.visualization import draw_study
+from mmengine.config import Config
+from presets import PRESETS, Arm, Preset
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('preset', nargs='?', choices=PRESETS, help='which study')
+    parser.add_argument('--list', action='store_true', help='say what the studies are')
+    parser.add_argument('--out', metavar='DIR', help='default: work_dirs/reproduce/PRESET')
+    parser.add_argument('--seeds', type=int, nargs='+', help="default: the study's own")
+    parser.add_argument('--arms', nargs='+', metavar='ARM', help='only these, the baseline among them')
+    parser.add_argument('--jobs', type=int, default=1, help='cells at a time (%(default)s)')
+    parser.add_argument('--gpus', type=int, help='processes of a cell; default: one, without a launcher')
+    parser.add_argument('--slurm', metavar='PARTITION', help='run each cell as a Slurm job')
+    parser.add_argument(
+        '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='change all configs alike'
+    )
+    parser.add_argument(
+        '--publish', metavar='DIR', help='write the tables into DIR/results.md and DIR/../README.md too'
+    )
+    args = parser.parse_args()
+    if args.preset is None and not args.list:
+        parser.error(f'name a study: {", ".join(PRESETS)}')
+    if args.slurm and not args.gpus:
+        parser.error('--slurm needs --gpus')
+    if args.preset and args.arms:
+        unknown = set(args.arms) - {arm.name for arm in PRESETS[args.preset].arms}
+        if unknown:
+            names = ', '.join(arm.name for arm in PRESETS[args.preset].arms)
+            parser.error(f'--arms {" ".join(sorted(unknown))}: {args.preset} has {names}')
+    return args
+
+
+@dataclass(frozen=True)
+class Launcher:
+    """How a tool is run for a config: plainly, by torchrun, or by Slurm."""
+
+    gpus: int | None
+    slurm: str | None
+
+    def command(self, tool: str, config: str, work_dir: Path, checkpoint: Path | None = None) -> list[str]:
+        """`tools/train.py`, or with a checkpoint `tools/test.py`; further arguments may follow."""
+        subject = [config] if checkpoint is None else [config, str(checkpoint)]
+        if self.slurm:
+            head = ['bash', f'tools/slurm_{tool}.sh', self.slurm, f'lfi-{work_dir.parent.name}', *subject]
+            return [*head, str(work_dir)] if checkpoint is None else [*head, '--work-dir', str(work_dir)]
+        if self.gpus:
+            head = ['bash', f'tools/dist_{tool}.sh', *subject, str(self.gpus)]
+        else:
+            head = [sys.executable, f'tools/{tool}.py', *subject]
+        return [*head, '--work-dir', str(work_dir)]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One cell to run."""
+
+    arm: Arm
+    seed: int
+    folder: Path
+    options: tuple[str, ...]
+    test_options: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return f'{self.arm.name}, seed {self.seed}'
+
+    @property
+    def mark(self) -> Path:
+        """What a finished cell leaves: its test metric, its machine, and what it was run with."""
+        return self.folder / 'finished.json'
+
+    def config(self) -> Config:
+        parser = argparse.ArgumentParser()
+        launch.add_config_arguments(parser)
+        args = parser.parse_args([str(ROOT / self.arm.config), '--cfg-options', *self.options])
+        cfg = Config.fromfile(args.config)
+        cfg.merge_from_dict(args.cfg_options)
+        return cfg
+
+    def identity(self) -> str:
+        """A digest of the config and of what is tested; where a cache lies does not matter."""
+        cfg = self.config()
+        cfg.model.pop('teacher_cache', None)
+        return hashlib.blake2b(repr((cfg.to_dict(), self.test_options)).encode(), digest_size=8).hexdigest()
+
+    def finished(self) -> bool:
+        """Whether it has been run in its folder.
+
+        Raises:
+            UsageError: if that was with another config.
+        """
+        if not self.mark.exists():
+            return False
+        if json.loads(self.mark.read_text())['identity'] != self.identity():
+            raise launch.UsageError(
+                f'{self.folder} was run with another config: remove the folder, or choose another --out'
+            )
+        return True
+
+
+class Grid:
+    """Runs jobs, several at a time, and shows how far they are."""
+
+    def __init__(self, launcher: Launcher, jobs: int) -> None:
+        self.launcher = launcher
+        self.jobs = jobs
+        # A pipe has no width, and must not cut lines.
+        self.console = Console(width=None if sys.stdout.isatty() else 200)
+
+    def run(self, todo: list[Job]) -> None:
+        """Run the jobs.
+
+        Raises:
+            UsageError: when one of them has failed; the others that run are finished first.
+        """
+        columns = TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+        with Progress(*columns, console=self.console) as self.progress, ThreadPoolExecutor(self.jobs) as pool:
+            whole = self.progress.add_task('cells', total=len(todo))
+            running = {pool.submit(self._run, slot, job): job for slot, job in enumerate(todo)}
+            for future in as_completed(running):
+                if future.exception():
+                    pool.shutdown(cancel_futures=True)
+                    raise future.exception()
+                self.progress.advance(whole)
+                metrics = json.loads(running[future].mark.read_text())['test']
+                values = ', '.join(f'{key} {value:.4g}' for key, value in metrics.items())
+                self.progress.console.print(f'{running[future].name}, test images: {values}')
+
+    def _run(self, slot: int, job: Job) -> None:
+        epochs = job.config().train_cfg.max_epochs
+        task = self.progress.add_task(job.name, total=epochs)
+        # Several jobs on a machine need a port each, and share its cores.
+        env = {'PORT': str(29500 + slot % 1000), 'PYTHON': sys.executable, **os.environ}
+        if self.launcher.gpus:
+            env['GPUS'] = str(self.launcher.gpus)
+        env.setdefault('OMP_NUM_THREADS', str(max(1, (os.cpu_count() or 1) // self.jobs)))
+        options = ['--cfg-options', *job.options]
+        train = self.launcher.command('train', job.arm.config, job.folder)
+        for line in tool_output([*train, '--resume', *options], job.name, env, ROOT):
+            epoch = finished_epoch(line)
+            if epoch:
+                self.progress.update(task, completed=epoch)
+        checkpoint = Path((job.folder / 'last_checkpoint').read_text())
+        metrics = job.folder / 'test.json'
+        test = self.launcher.command('test', job.arm.config, job.folder / 'test', checkpoint)
+        test += ['--out', str(metrics), '--out-item', 'metrics', *options, *job.test_options]
+        for _ in tool_output(test, job.name, env, ROOT):
+            pass
+        mark = dict(identity=job.identity(), test=json.loads(metrics.read_text()), machine=machine())
+        job.mark.write_text(json.dumps(mark))
+        self.progress.remove_task(task)
+
+
+def write_cache(config: str, out: Path, options: list[str]) -> Path:
+    """One look of the teacher at each training image, for all arms that share it."""
+    print(f'The teacher of {config} looks at each training image once', flush=True)
+    command = [sys.executable, 'tools/cache_teacher.py', config, '--out', str(out)]
+    process = subprocess.run([*command, *(['--cfg-options', *options] if options else [])], cwd=ROOT)
+    if process.returncode:
+        raise launch.UsageError(f'tools/cache_teacher.py failed with exit code {process.returncode}')
+    return out
+
+
+def plan(preset: Preset, args: argparse.Namespace, out: Path) -> list[Job]:
+    """All cells, seed by seed, so that a comparison is possible early."""
+    cache = (f'model.teacher_cache={out / "cache"}',)
+    return [
+        Job(
+            arm,
+            seed,
+            out / arm.name / f'seed-{seed}',
+            (
+                f'randomness.seed={seed}',
+                *preset.options,
+                *arm.options,
+                *args.cfg_options,
+                *(cache if arm.cached else ()),
+            ),
+            preset.test_options,
+        )
+        for seed in args.seeds or preset.seeds
+        for arm in preset.arms
+    ]
+
+
+def collect(preset: Preset, jobs: list[Job], metric: str, published: dict[tuple[str, int], Cell]) -> Study:
+    """The study of all jobs that have a result."""
+    cells: dict[str, list[Cell]] = {}
+    for job in jobs:
+        if not job.mark.exists():
+            known = published.get((job.arm.name, job.seed))
+            if known and known.identity == job.identity():
+                cells.setdefault(job.arm.name, []).append(known)
+            continue
+        mark = json.loads(job.mark.read_text())
+        run = read_run(job.folder, job.arm.name, metric)
+        test = in_per_cent(metric, mark['test'][metric])
+        cells.setdefault(job.arm.name, []).append(
+            Cell(job.seed, run, test, mark['machine'], mark['identity'])
+        )
+    return Study(cells, preset.method, preset.shuffled, preset.published.get(metric))
+
+
+def report(preset: Preset, study: Study, arms: tuple[str, ...] | None = None) -> str:
+    """The verdict of the shuffled controls, the table, and what it was measured on."""
+    seeds = ', '.join(str(cell.seed) for cell in study.cells[study.baseline])
+    parts = [
+        study.verdict(),
+        f'{preset.about} Seeds {seeds}; mean ± standard deviation; differences are those of the pairs with '
+        f"the same seed, with their 95 % interval by Student's t. Ran on {'; '.join(study.machines())}.",
+        study.table(arms),
+    ]
+    return '\n\n'.join(part for part in parts if part)
+
+
+def name_of(preset: Preset, prefix: str, metric: str) -> str:
+    """How the files of a metric are called; the only one needs no name."""
+    return prefix if len(preset.metrics) == 1 else f'{prefix}-{metric.rsplit("/", 1)[-1]}'
+
+
+def csv_file(preset: Preset, args: argparse.Namespace, metric: str) -> Path | None:
+    """Where the cells are published, if they are."""
+    return args.publish and Path(args.publish, 'results', f'{name_of(preset, args.preset, metric)}.csv')
+
+
+def is_published(job: Job, published: list[dict[tuple[str, int], Cell]]) -> bool:
+    """Whether each metric's file holds the job's cell, run with the same settings."""
+    known = [cells.get((job.arm.name, job.seed)) for cells in published]
+    return all(cell is not None and cell.identity == job.identity() for cell in known)
+
+
+def write_files(preset: Preset, studies: dict[str, Study], folder: Path, prefix: str) -> None:
+    """CSV and plot of each metric."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for metric, study in studies.items():
+        name = name_of(preset, prefix, metric)
+        study.write_csv(folder / f'{name}.csv')
+        draw_study(study).savefig(folder / f'{name}.png', dpi=100)
+
+
+def put_section(path: Path, name: str, text: str) -> None:
+    """Replace what stands between a file's marks of this name; a file without them is left alone."""
+    begin, end = f'<!-- reproduce: {name} -->\n', f'<!-- end of {name} -->'
+    whole = path.read_text() if path.exists() else ''
+    if begin in whole and end in whole:
+        before, rest = whole.split(begin, 1)
+        path.write_text(f'{before}{begin}\n{text}\n\n{end}{rest.split(end, 1)[1]}')
+
+
+def main() -> None:
+    args = parse_args()
+    if args.list:
+        for name, preset in PRESETS.items():
+            print(f'{name}: {preset.about}\n    arms: {", ".join(arm.name for arm in preset.arms)}')
+        return
+    preset = PRESETS[args.preset]
+    out = Path(args.out or ROOT / 'work_dirs/reproduce' / args.preset).resolve()
+    jobs = plan(preset, args, out)
+    files = [csv_file(preset, args, metric) for metric in preset.metrics]
+    published = [
+        read_cells(file, metric_name(metric)) if file and file.exists() else {}
+        for file, metric in zip(files, preset.metrics)
+    ]
+    wanted = [job for job in jobs if not args.arms or job.arm.name in args.arms]
+    todo = [job for job in wanted if not (job.finished() or is_published(job, published))]
+    cached = next((job.arm for job in todo if job.arm.cached), None)
+    if cached:
+        write_cache(cached.config, out / 'cache', [*preset.options, *args.cfg_options])
+    print(f'{len(wanted) - len(todo)} of {len(wanted)} cells are finished', flush=True)
+    if todo:
+        Grid(Launcher(args.gpus, args.slurm), args.jobs).run(todo)
+
+    studies = {
+        metric: collect(preset, jobs, metric, known) for metric, known in zip(preset.metrics, published)
+    }
+    text = '\n\n'.join(report(preset, study) for study in studies.values())
+    print(f'\n{text}')
+    write_files(preset, studies, out, 'results')
+    (out / 'results.md').write_text(f'{text}\n')
+    print(f'\nTable, CSV and plot: {out}/results*')
+    if args.publish:
+        docs = Path(args.publish)
+        write_files(preset, studies, docs / 'results', args.preset)
+        put_section(docs / 'results.md', args.preset, text)
+        short = '\n\n'.join(report(preset, study, preset.headline) for study in studies.values())
+        put_section(docs.parent / 'README.md', args.preset, short)
+
+
+if __name__ == '__main__':
+    launch.run(main)
