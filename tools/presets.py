@@ -167,3 +167,11 @@ PRESETS = {
     'tiny-full': TINY_FULL,
     'coco-full': COCO_FULL,
 }
+# What tools/benchmark_dg.py compares, by data set: the control and LFI.
+DOMAIN_STUDIES = {
+    name: (
+        f'configs/controls/task-loss_vit-128x6-p8_{name}.py',
+        f'configs/domain_generalization/lfi_vit-128x6-p8_lit-lite0_{name}.py',
+    )
+    for name in ('pacs', 'vlcs')
+}

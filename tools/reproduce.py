@@ -3,6 +3,7 @@
     python tools/reproduce.py shapes                      # on this machine
     python tools/reproduce.py tiny-full --gpus 8          # each cell by tools/dist_train.sh
     python tools/reproduce.py tiny-full --slurm PARTITION --gpus 8 --jobs 4
+    python tools/reproduce.py dg                          # PACS and VLCS, by tools/benchmark_dg.py
     python tools/reproduce.py --list
 
 It goes on where it was stopped: what is finished is not run again, and what was interrupted is resumed. With
@@ -15,6 +16,7 @@ import argparse
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -31,7 +33,7 @@ from lfi.engine.tool_output import finished_epoch, tool_output
 from lfi.evaluation import Cell, Study, in_per_cent, metric_name, read_cells, read_run
 from lfi.visualization import draw_study
 from mmengine.config import Config
-from presets import PRESETS, Arm, Preset
+from presets import DOMAIN_STUDIES, PRESETS, Arm, Preset
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -42,7 +44,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('preset', nargs='?', choices=PRESETS, help='which study')
+    parser.add_argument('preset', nargs='?', choices=[*PRESETS, 'dg'], help='which study')
     parser.add_argument('--list', action='store_true', help='say what the studies are')
     parser.add_argument('--out', metavar='DIR', help='default: work_dirs/reproduce/PRESET')
     parser.add_argument('--seeds', type=int, nargs='+', help="default: the study's own")
@@ -58,10 +60,16 @@ def parse_args() -> argparse.Namespace:
     )
     args = parser.parse_args()
     if args.preset is None and not args.list:
-        parser.error(f'name a study: {", ".join(PRESETS)}')
+        parser.error(f'name a study: {", ".join(PRESETS)}, dg')
     if args.slurm and not args.gpus:
         parser.error('--slurm needs --gpus')
-    if args.preset and args.arms:
+    if args.preset == 'dg':
+        given = [f'--{name}' for name in ('arms', 'gpus', 'slurm') if getattr(args, name)]
+        if given:
+            parser.error(
+                f'{" ".join(given)}: the study dg runs in one process, as tools/benchmark_dg.py does'
+            )
+    elif args.preset and args.arms:
         unknown = set(args.arms) - {arm.name for arm in PRESETS[args.preset].arms}
         if unknown:
             names = ', '.join(arm.name for arm in PRESETS[args.preset].arms)
@@ -286,14 +294,37 @@ def put_section(path: Path, name: str, text: str) -> None:
         path.write_text(f'{before}{begin}\n{text}\n\n{end}{rest.split(end, 1)[1]}')
 
 
+def reproduce_domains(args: argparse.Namespace, out: Path) -> None:
+    """Leave each domain of each data set out in turn."""
+    for name, configs in DOMAIN_STUDIES.items():
+        command = [sys.executable, 'tools/benchmark_dg.py', *configs, '--cache-teacher']
+        command += ['--work-dir', str(out / name)]
+        if args.seeds:
+            command += ['--seeds', *map(str, args.seeds)]
+        if args.cfg_options:
+            command += ['--cfg-options', *args.cfg_options]
+        process = subprocess.run(command, cwd=ROOT)
+        if process.returncode:
+            raise launch.UsageError(f'tools/benchmark_dg.py failed with exit code {process.returncode}')
+        if args.publish:
+            docs = Path(args.publish)
+            (docs / 'results').mkdir(parents=True, exist_ok=True)
+            shutil.copy(out / name / 'results.json', docs / 'results' / f'dg-{name}.json')
+            put_section(docs / 'results.md', f'dg-{name}', (out / name / 'results.md').read_text().strip())
+
+
 def main() -> None:
     args = parse_args()
     if args.list:
         for name, preset in PRESETS.items():
             print(f'{name}: {preset.about}\n    arms: {", ".join(arm.name for arm in preset.arms)}')
+        print(f'dg: each domain of {" and ".join(DOMAIN_STUDIES)} left out in turn, by tools/benchmark_dg.py')
+        return
+    out = Path(args.out or ROOT / 'work_dirs/reproduce' / args.preset).resolve()
+    if args.preset == 'dg':
+        reproduce_domains(args, out)
         return
     preset = PRESETS[args.preset]
-    out = Path(args.out or ROOT / 'work_dirs/reproduce' / args.preset).resolve()
     jobs = plan(preset, args, out)
     files = [csv_file(preset, args, metric) for metric in preset.metrics]
     published = [

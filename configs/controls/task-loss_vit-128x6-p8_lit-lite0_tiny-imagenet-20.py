@@ -2,18 +2,13 @@
 # lfi_vit-128x6-p8_lit-lite0_tiny-imagenet-20.py.
 #   LFI_DATA_ROOT=data python tools/train.py configs/controls/task-loss_vit-128x6-p8_lit-lite0_tiny-imagenet-20.py
 _base_ = [
-    '../_base_/models/vit-tiny-p8_64.py',
+    '../_base_/models/vit-128x6-p8_64.py',
     '../_base_/datasets/tiny-imagenet-20_64.py',
     '../_base_/schedules/adamw_100e.py',
     '../_base_/default_runtime.py',
 ]
 model = dict(
-    backbone=dict(
-        arch=dict(_delete_=True, embed_dims=128, num_layers=6, num_heads=4, feedforward_channels=256),
-        drop_path_rate=0.0,
-    ),
     head=dict(
-        in_channels=128,
         num_classes={{_base_.num_classes}},
         loss=dict(num_classes={{_base_.num_classes}}),
     ),

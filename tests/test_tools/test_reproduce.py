@@ -1,5 +1,6 @@
 import json
 import re
+import sys
 
 import pytest
 
@@ -62,11 +63,26 @@ def test_a_cell_of_another_config_is_refused(reproduce, tmp_path):
     assert f'{folder} was run with another config' in out
 
 
-def test_arms_and_studies_are_checked_at_once(run_tool):
-    out = run_tool('reproduce.py', 'shapes', '--arms', 'magic', code=2)
-    assert '--arms magic: shapes has task-loss, queries' in out
-    assert 'name a study' in run_tool('reproduce.py', code=2)
-    assert re.search(r'^shapes: Embedded Shapes', run_tool('reproduce.py', '--list'), re.M)
+@pytest.mark.parametrize(
+    ('arguments', 'words'),
+    [
+        ((), 'name a study: shapes, '),
+        (('shapes', '--arms', 'magic'), '--arms magic: shapes has task-loss, queries'),
+        (('shapes', '--slurm', 'gpu'), '--slurm needs --gpus'),
+        (('dg', '--arms', 'lfi'), '--arms: the study dg runs in one process'),
+    ],
+)
+def test_arguments_are_checked_at_once(import_tool, monkeypatch, capsys, arguments, words):
+    monkeypatch.setattr(sys, 'argv', ['reproduce.py', *arguments])
+    with pytest.raises(SystemExit, match='2'):
+        import_tool('reproduce.py').parse_args()
+    assert words in capsys.readouterr().err
+
+
+def test_the_studies_are_listed(run_tool):
+    out = run_tool('reproduce.py', '--list')
+    assert re.search(r'^shapes: Embedded Shapes', out, re.M)
+    assert re.search(r'^dg: ', out, re.M)
 
 
 def test_launchers(import_tool, tmp_path):
@@ -85,6 +101,9 @@ def test_launchers(import_tool, tmp_path):
 
 
 def test_every_preset_names_configs_that_exist(import_tool, config_path):
+    for configs in import_tool('presets.py').DOMAIN_STUDIES.values():
+        for config in configs:
+            assert config_path(config.removeprefix('configs/')).exists(), config
     for name, preset in import_tool('presets.py').PRESETS.items():
         assert preset.arms, name
         assert len({arm.name for arm in preset.arms}) == len(preset.arms)

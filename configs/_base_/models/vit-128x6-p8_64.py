@@ -1,0 +1,17 @@
+# A ViT 128 wide and 6 blocks deep with patches of 8 on 64 pixels, for studies on a CPU.
+model = dict(
+    type='ImageClassifier',
+    backbone=dict(
+        type='VisionTransformer',
+        arch=dict(embed_dims=128, num_layers=6, num_heads=4, feedforward_channels=256),
+        img_size=64,
+        patch_size=8,
+    ),
+    head=dict(
+        type='VisionTransformerClsHead',
+        num_classes=200,
+        in_channels=128,
+        loss=dict(type='LabelSmoothLoss', label_smooth_val=0.1, mode='original'),
+        init_cfg=dict(type='TruncNormal', layer='Linear', std=0.02),
+    ),
+)
