@@ -140,22 +140,22 @@ COCO_FULL = Preset(
 WEIGHT = 'model.distill_loss.loss_weight'
 # As many for each way to distil.
 SETTINGS = {
-    'feature-mse': [{WEIGHT: '0.5'}, {WEIGHT: '2'}, {WEIGHT: '8'}],
-    'logit-kd': [{WEIGHT: '0.25'}, {WEIGHT: '1'}, {WEIGHT: '4'}],
-    'attention-transfer': [{WEIGHT: '0.5'}, {WEIGHT: '2'}, {WEIGHT: '8'}],
+    'feature-mse': [{WEIGHT: value} for value in ('0.5', '2', '8', '32')],
+    'logit-kd': [{WEIGHT: value} for value in ('0.25', '1', '4', '16')],
+    'attention-transfer': [{WEIGHT: value} for value in ('0.5', '2', '8', '32')],
     'lfi': [
         {
             'model.interaction_loss.positions_weight': positions,
             'model.interaction_loss.concepts_weight': concepts,
         }
-        for positions, concepts in (('1', '2'), ('2', '4'), ('4', '8'))
+        for positions, concepts in (('1', '2'), ('2', '4'), ('4', '8'), ('8', '16'))
     ],
 }
 
 
 def tuning(preset: Preset) -> Preset:
     """The settings on one seed that the study itself does not use."""
-    about = 'Three settings for LFI and for each way to distil, to be chosen by the validation images.'
+    about = 'Four settings for LFI and for each way to distil, to be chosen by the validation images.'
     return replace(preset, about=f'{about} {preset.about}', arms=tuned(preset.arms, SETTINGS), seeds=(100,))
 
 
