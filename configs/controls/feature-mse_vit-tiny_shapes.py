@@ -11,5 +11,5 @@ model = dict(
         concepts=dict(type='lfi.Shapes'),
         background=['background'],
     ),
-    distill_loss=dict(type='lfi.FeatureMSELoss', student_dims=128, teacher_dims=96),
+    distill_loss=dict(type='lfi.FeatureMSELoss', student_dims=128, teacher_dims=96, loss_weight=32.0),
 )

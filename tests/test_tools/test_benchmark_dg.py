@@ -133,7 +133,7 @@ def test_mistakes_are_named_at_once(main, configs, config_path, tmp_path, capsys
 
 
 def test_a_tool_that_fails_says_why(tool, tmp_path):
-    with pytest.raises(UsageError, match=r'(?s)config no_such\.py.*test\.py .* failed with 1'):
+    with pytest.raises(UsageError, match=r'(?s)config no_such\.py.*test\.py failed with exit code 1'):
         tool.test('no_such.py', __file__, tmp_path, [])
 
 
