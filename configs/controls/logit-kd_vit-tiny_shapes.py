@@ -11,5 +11,5 @@ model = dict(
         concepts=dict(type='lfi.Shapes'),
         background=['background'],
     ),
-    distill_loss=dict(type='lfi.LogitKDLoss'),
+    distill_loss=dict(type='lfi.LogitKDLoss', loss_weight=16.0),
 )
