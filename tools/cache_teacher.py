@@ -3,7 +3,8 @@
 python tools/cache_teacher.py CONFIG --out DIR
 python tools/train.py CONFIG --cfg-options model.teacher_cache=DIR
 
-The maps are those of the unaugmented images; training warps them into each view. A run that was stopped, or
+The maps are those of the unaugmented images; training warps them into each view. Of a control that copies the
+teacher's features, these are kept. A run that was stopped, or
 killed, goes on where it was. Several processes, on one machine or many, share the work:
 
 tools/dist_cache_teacher.sh CONFIG 8 --out DIR
@@ -27,7 +28,6 @@ from lfi.models.teachers import (
     CacheWriter,
     InteractionCache,
     PixelFormat,
-    teacher_identity,
 )
 from lfi.models.teachers.interaction_cache import keys_of, name_parts
 from lfi.structures import InteractionMaps, pack, unpack
@@ -76,7 +76,7 @@ class TeacherJob:
         self.model = MODELS.build(
             {**cfg.model, 'data_preprocessor': cfg.get('data_preprocessor'), 'teacher_cache': None}
         )
-        self.identity = teacher_identity(cfg.model.teacher)
+        self.identity = self.model.cache_identity()
         self.dataset: Dataset = DATASETS.build(unaugmented(cfg.train_dataloader.dataset))
         places: dict[str, int] = {}
         for i in range(len(self.dataset)):
@@ -99,9 +99,9 @@ class TeacherJob:
         sizes = [tuple(image.shape[-2:]) for image in batch['inputs']]
         inputs = stack_batch(batch['inputs']).to(self.device, non_blocking=True).float()
         samples = [sample.to(self.device) for sample in batch['data_samples']]
-        labels = self.model.concept_labels(samples)
         # Images are loaded as BGR, from 0 to 255.
-        return self.model.teacher(inputs, PixelFormat((0.0,) * 3, (1.0,) * 3, rgb=False), labels, sizes)
+        pixels = PixelFormat((0.0,) * 3, (1.0,) * 3, rgb=False)
+        return self.model.maps_to_cache(inputs, pixels, samples, sizes)
 
 
 def split(rows: range, size: int) -> list[list[int]]:

@@ -14,13 +14,13 @@ class Arm:
         name: as the tables call it.
         config: of the repository.
         options: `--cfg-options` of it.
-        cached: whether it learns from the cache of the teacher's maps.
+        cache: of the teacher, from which it learns; arms of the same name share it. Defaults to none.
     """
 
     name: str
     config: str
     options: tuple[str, ...] = ()
-    cached: bool = False
+    cache: str | None = None
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,9 @@ class Preset:
     seeds: tuple[int, ...] = (0, 1, 2)
 
 
-CACHED = (
-    'shuffled-images',
-    'shuffled-places',
+DISTILLED = ('feature-mse', 'logit-kd', 'attention-transfer')
+SHUFFLED = ('shuffled-images', 'shuffled-places')
+PARTS = (
     'lfi-positions',
     'lfi-concepts',
     'lfi-no-text-class',
@@ -72,22 +72,31 @@ CACHED = (
     'lfi-index',
     'lfi-hungarian',
 )
-CONTROLS = ('queries', 'feature-mse', 'logit-kd', 'attention-transfer', *CACHED)
+MAPS = dict.fromkeys((*SHUFFLED, 'lfi', *PARTS), 'maps')
+# Of a CNN teacher: the maps' own source, so that all arms learn from the same look at each image.
+MAPS_AND_FEATURES = {**MAPS, **dict.fromkeys(DISTILLED, 'features')}
 
 
-def classification_arms(student: str, plain: str | None = None) -> tuple[Arm, ...]:
+def classification_arms(
+    student: str, plain: str | None = None, caches: Mapping[str, str] = MAPS
+) -> tuple[Arm, ...]:
     """All controls of a student, and LFI.
 
     Args:
         student: how the names of its configs end.
         plain: how that of the task loss alone ends, where it serves several teachers. Defaults to the same.
+        caches: by arm. Defaults to the maps' alone: other arms ask the teacher about each view.
     """
     baseline = Arm('task-loss', f'configs/controls/task-loss_{plain or student}.py')
-    controls = [
-        Arm(name, f'configs/controls/{name}_{student}.py', cached=name in CACHED) for name in CONTROLS
+    arms = [
+        Arm(
+            name,
+            f'configs/{"classification" if name == "lfi" else "controls"}/{name}_{student}.py',
+            cache=caches.get(name),
+        )
+        for name in ('queries', *DISTILLED, *SHUFFLED, 'lfi', *PARTS)
     ]
-    method = Arm('lfi', f'configs/classification/lfi_{student}.py', cached=True)
-    return (baseline, *controls[:6], method, *controls[6:])
+    return baseline, *arms
 
 
 def tuned(arms: tuple[Arm, ...], settings: dict[str, list[dict[str, str]]]) -> tuple[Arm, ...]:
@@ -117,7 +126,7 @@ TINY_SMALL = Preset(
     'validation on 50 further training images of each class, test on the 50 official validation images of '
     'each, chance 5 %; '
     'EfficientNet-Lite0 in the LiT manner as teacher.',
-    arms=classification_arms('vit-128x6-p8_lit-lite0_tiny-imagenet-20'),
+    arms=classification_arms('vit-128x6-p8_lit-lite0_tiny-imagenet-20', caches=MAPS_AND_FEATURES),
     options=('val_dataloader.dataset.split=train', 'val_dataloader.dataset.images_per_class=(100,150)'),
 )
 TINY_FULL = Preset(
@@ -131,7 +140,7 @@ COCO_FULL = Preset(
     'images too; CLIP ViT-B/16 at 448 px by ClearCLIP as teacher.',
     arms=(
         Arm('task-loss', 'configs/controls/task-loss_mask-rcnn_vit-base-p16_simple-fpn_1x_coco.py'),
-        Arm('lfi', 'configs/detection/lfi_mask-rcnn_vit-base-p16_simple-fpn_1x_coco.py', cached=True),
+        Arm('lfi', 'configs/detection/lfi_mask-rcnn_vit-base-p16_simple-fpn_1x_coco.py', cache='maps'),
     ),
     headline=('task-loss', 'lfi'),
     metrics=('coco/bbox_mAP', 'coco/segm_mAP'),

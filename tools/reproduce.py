@@ -210,7 +210,6 @@ def write_cache(config: str, out: Path, options: list[str]) -> Path:
 
 def plan(preset: Preset, args: argparse.Namespace, out: Path) -> list[Job]:
     """All cells, seed by seed, so that a comparison is possible early."""
-    cache = (f'model.teacher_cache={out / "cache"}',)
     return [
         Job(
             arm,
@@ -221,7 +220,7 @@ def plan(preset: Preset, args: argparse.Namespace, out: Path) -> list[Job]:
                 *preset.options,
                 *arm.options,
                 *args.cfg_options,
-                *(cache if arm.cached else ()),
+                *((f'model.teacher_cache={out / arm.cache}',) if arm.cache else ()),
             ),
             preset.test_options,
         )
@@ -333,9 +332,9 @@ def main() -> None:
     ]
     wanted = [job for job in jobs if not args.arms or job.arm.name in args.arms]
     todo = [job for job in wanted if not (job.finished() or is_published(job, published))]
-    cached = next((job.arm for job in todo if job.arm.cached), None)
-    if cached:
-        write_cache(cached.config, out / 'cache', [*preset.options, *args.cfg_options])
+    for cache in sorted({job.arm.cache for job in todo if job.arm.cache}):
+        arm = next(job.arm for job in todo if job.arm.cache == cache)
+        write_cache(arm.config, out / cache, [*preset.options, *args.cfg_options])
     print(f'{len(wanted) - len(todo)} of {len(wanted)} cells are finished', flush=True)
     if todo:
         Grid(Launcher(args.gpus, args.slurm), args.jobs).run(todo)

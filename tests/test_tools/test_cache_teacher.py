@@ -73,6 +73,17 @@ def test_training_from_the_cache(run_tool, config_path, cache, tmp_path):
     assert re.search(r'loss_positions: [\d.]+', out) and (tmp_path / 'run/epoch_1.pth').is_file()
 
 
+def test_a_control_trains_on_cached_features(run_tool, config_path, tmp_path):
+    config = config_path('controls/logit-kd_vit-tiny_shapes.py')
+    options = [option for option in SMALL if 'max_concepts' not in option]
+    write = ['cache_teacher.py', config, '--out', 'features', '--num-workers', '0']
+    run_tool(*write, '--cfg-options', *options)
+    assert 'fine' in run_tool(*write, '--verify', '--cfg-options', *options)
+    options.append('model.teacher_cache=features')
+    out = run_tool('train.py', config, '--work-dir', 'run', '--cfg-options', *options)
+    assert re.search(r'loss_logits: [\d.]+', out) and (tmp_path / 'run/epoch_1.pth').is_file()
+
+
 def test_another_teachers_cache_is_left_alone(run_tool, arguments, config_path, cache):
     other = 'model.teacher.max_concepts=5'
     options = [*SMALL, 'model.teacher_cache=cache', other]

@@ -109,3 +109,5 @@ def test_every_preset_names_configs_that_exist(import_tool, config_path):
         assert len({arm.name for arm in preset.arms}) == len(preset.arms)
         for arm in preset.arms:
             assert config_path(arm.config.removeprefix('configs/')).exists(), arm.config
+            assert arm.cache != 'maps' or arm.name.startswith(('lfi', 'shuffled')), arm.name
+            assert arm.cache != 'features' or arm.name.startswith(('feature', 'logit', 'attention')), arm.name

@@ -12,8 +12,8 @@ from torch import Tensor
 from lfi.registry import MODELS
 from lfi.structures import ImageFeatures, InteractionMaps
 
-from .distill import LFIImageClassifier, pixel_format
-from .teachers import VLMAttentionTeacher
+from .distill import LFIImageClassifier, pixel_format, recorded_views, refuse_mixed_images
+from .teachers import CachedFeatures, PixelFormat, VLMAttentionTeacher, feature_identity
 
 
 @MODELS.register_module()
@@ -26,21 +26,49 @@ class FeatureDistillClassifier(ImageClassifier):
         *args: of `ImageClassifier`.
         teacher: config of the `VLMAttentionTeacher`; its concepts begin with the classes.
         distill_loss: config of a loss of two `ImageFeatures`.
+        teacher_cache: folder of the features that `tools/cache_teacher.py` wrote for this config, to be read
+            in place of asking the teacher, as `CachedFeatures` says. Defaults to None.
         **kwargs: of `ImageClassifier`.
+
+    Raises:
+        ValueError: if images are mixed (Mixup, CutMix) while their features come from a cache.
     """
 
-    def __init__(self, *args, teacher: dict, distill_loss: dict, **kwargs) -> None:
+    def __init__(
+        self, *args, teacher: dict, distill_loss: dict, teacher_cache: str | None = None, **kwargs
+    ) -> None:
         super().__init__(*args, **kwargs)
+        if teacher_cache is not None:
+            refuse_mixed_images(self.data_preprocessor, teacher_cache)
         self._teacher_cfg = teacher
-        self._teacher: VLMAttentionTeacher | None = None
+        self._teacher_cache = teacher_cache
+        self._teacher: VLMAttentionTeacher | CachedFeatures | None = None
         self.distill_loss = MODELS.build(distill_loss)
 
     @property
-    def teacher(self) -> VLMAttentionTeacher:
-        """The teacher; building it loads its weights and embeds the concepts."""
+    def teacher(self) -> VLMAttentionTeacher | CachedFeatures:
+        """The teacher; building it loads its weights and embeds the concepts, or opens the cache."""
         if self._teacher is None:
-            self._teacher = MODELS.build(self._teacher_cfg)
+            self._teacher = (
+                MODELS.build(self._teacher_cfg)
+                if self._teacher_cache is None
+                else CachedFeatures(self._teacher_cache, self._teacher_cfg)
+            )
         return self._teacher
+
+    def cache_identity(self) -> dict:
+        """Whose features a cache must hold."""
+        return feature_identity(self._teacher_cfg)
+
+    def maps_to_cache(
+        self,
+        inputs: Tensor,
+        pixels: PixelFormat,
+        data_samples: Sequence,
+        valid_sizes: Sequence[tuple[int, int]],
+    ) -> InteractionMaps:
+        """What a cache keeps of a batch of unaugmented images; arguments as of the teacher."""
+        return self.teacher.features(inputs, pixels, valid_sizes).as_maps(self.teacher.logit_scale)
 
     def init_weights(self) -> None:
         super().init_weights()
@@ -57,10 +85,18 @@ class FeatureDistillClassifier(ImageClassifier):
         n = states.grid[0] * states.grid[1]
         places = states.tokens[-1][:, -n:].mT.unflatten(-1, states.grid)  # [B, C, H, W]
         student = ImageFeatures(features[-1], scores, places)
-        teacher = self.teacher.features(inputs, pixel_format(self.data_preprocessor))
+        teacher = self._teacher_features(inputs, data_samples, states.grid)
         teacher = replace(teacher, scores=teacher.scores[:, : scores.shape[1]])
         losses.update(self.distill_loss(student, teacher))
         return losses
+
+    def _teacher_features(
+        self, inputs: Tensor, data_samples: Sequence, grid: tuple[int, int]
+    ) -> ImageFeatures:
+        if isinstance(self.teacher, CachedFeatures):
+            views = recorded_views(data_samples).to(inputs.device, non_blocking=True)
+            return self.teacher([sample.img_path for sample in data_samples], views, grid)
+        return self.teacher.features(inputs, pixel_format(self.data_preprocessor))
 
 
 class _ChangedMapsClassifier(LFIImageClassifier):

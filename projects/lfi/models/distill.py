@@ -14,7 +14,7 @@ from lfi.registry import MODELS
 from lfi.structures import InteractionMaps, filled_share
 
 from .readout import InteractionReadout
-from .teachers import CachedTeacher, PixelFormat, VLMAttentionTeacher
+from .teachers import CachedTeacher, PixelFormat, VLMAttentionTeacher, teacher_identity
 
 
 class InteractionDistillMixin:
@@ -59,13 +59,8 @@ class InteractionDistillMixin:
             )
         if not self.backbone.num_queries:
             raise ValueError(f'{type(self).__name__} needs backbone.num_queries of at least 1, got 0')
-        if teacher_cache is not None and isinstance(
-            getattr(self.data_preprocessor, 'batch_augments', None), RandomBatchAugment
-        ):
-            raise ValueError(
-                f'teacher_cache={teacher_cache!r} holds the maps of single images, but '
-                'data_preprocessor.batch_augments mixes them: remove one of the two'
-            )
+        if teacher_cache is not None:
+            refuse_mixed_images(self.data_preprocessor, teacher_cache)
         self._teacher_cfg = teacher
         self._teacher_cache = teacher_cache
         self._teacher: VLMAttentionTeacher | CachedTeacher | None = None
@@ -103,6 +98,20 @@ class InteractionDistillMixin:
         super().init_weights()
         # The Runner calls this before training only: a missing teacher is known before the first step.
         _ = self.teacher
+
+    def cache_identity(self) -> dict:
+        """Whose maps a cache must hold."""
+        return teacher_identity(self._teacher_cfg)
+
+    def maps_to_cache(
+        self,
+        inputs: Tensor,
+        pixels: PixelFormat,
+        data_samples: Sequence,
+        valid_sizes: Sequence[tuple[int, int]],
+    ) -> InteractionMaps:
+        """What a cache keeps of a batch of unaugmented images; arguments as of the teacher."""
+        return self.teacher(inputs, pixels, self.concept_labels(data_samples), valid_sizes)
 
     def image_labels(self, data_samples: Sequence, num_concepts: int) -> Tensor:
         """The images' labels among the concepts, (B, C) in [0, 1]; the task model says how it keeps them."""
@@ -166,7 +175,7 @@ class InteractionDistillMixin:
         filled = filled_share(canvas, sizes, inputs.device) if padded else None
         if isinstance(self.teacher, CachedTeacher):
             maps = self.teacher([sample.img_path for sample in data_samples], inputs.device)
-            views = _recorded_views(data_samples).to(inputs.device, non_blocking=True)
+            views = recorded_views(data_samples).to(inputs.device, non_blocking=True)
             return maps.warp(views, grid, filled), labels
         maps = self.teacher(inputs, pixel_format(self.data_preprocessor), labels, sizes)
         if not padded:
@@ -229,7 +238,20 @@ def _valid_sizes(inputs: Tensor, data_samples: Sequence) -> list[tuple[int, int]
     return [(min(h, full[0]), min(w, full[1])) for h, w in shapes]
 
 
-def _recorded_views(data_samples: Sequence) -> Tensor:
+def refuse_mixed_images(data_preprocessor: torch.nn.Module, teacher_cache: str) -> None:
+    """Check that images come one by one, as a cache knows them.
+
+    Raises:
+        ValueError: if the data preprocessor mixes them (Mixup, CutMix).
+    """
+    if isinstance(getattr(data_preprocessor, 'batch_augments', None), RandomBatchAugment):
+        raise ValueError(
+            f'teacher_cache={teacher_cache!r} holds the maps of single images, but '
+            'data_preprocessor.batch_augments mixes them: remove one of the two'
+        )
+
+
+def recorded_views(data_samples: Sequence) -> Tensor:
     """(B, 2, 3) of `lfi.RecordView`."""
     if 'view' not in data_samples[0]:
         raise ValueError(

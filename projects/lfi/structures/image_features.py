@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+from .interaction_maps import InteractionMaps
 
 
 @dataclass(frozen=True)
@@ -20,3 +24,43 @@ class ImageFeatures:
     pooled: Tensor
     scores: Tensor
     places: Tensor
+
+    def as_maps(self, scale: float) -> InteractionMaps:
+        """The places as maps to be kept and warped: an axis of the feature space for each concept.
+
+        Args:
+            scale: of the scores; it becomes the length of the maps' mean vector, so that it is kept too.
+
+        Raises:
+            ValueError: if the mean of the places is not the pooled vector, and so no view's is.
+        """
+        mean = self.places.mean((-2, -1))  # [B, C]
+        cosine = F.cosine_similarity(mean, self.pooled, dim=1).min().item()
+        if cosine < 0.999:
+            raise ValueError(
+                "the features cannot be cached: the mean of an image's places is not its embedding (cosine "
+                f"{cosine:.3f}), as it is for teacher.extractor 'dense'. Train without teacher_cache"
+            )
+        b, c, h, w = self.places.shape
+        length = mean.norm(dim=1).clamp_min(1e-12)[:, None, None, None]
+        return InteractionMaps(
+            logits=(scale / length * self.places)[:, None],
+            presence=mean.new_ones(b, c),
+            valid=torch.ones(b, h, w, dtype=torch.bool, device=mean.device),
+            directions=('positions',),
+        )
+
+    @classmethod
+    def of_view(cls, maps: InteractionMaps, scale: Tensor, texts: Tensor) -> ImageFeatures:
+        """Features of a view, from the maps of `as_maps` that were warped into it.
+
+        Args:
+            maps: of the view.
+            scale: (B,), of the scores.
+            texts: (K, C), the classes' unit embeddings.
+        """
+        places = maps.logits[:, 0]  # [B, C, H, W]
+        valid = maps.valid[:, None].to(places)
+        mean = (places * valid).sum((-2, -1)) / valid.sum((-2, -1)).clamp_min(1)
+        pooled = F.normalize(mean, dim=1)
+        return cls(pooled, scale[:, None] * pooled @ texts.T, places)

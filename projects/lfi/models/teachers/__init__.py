@@ -1,5 +1,6 @@
 # Makes the embedded teacher's trunk known to timm.
 from . import shapes_trunk  # noqa: F401
+from .cached_features import CachedFeatures, feature_identity
 from .cached_teacher import CachedTeacher
 from .concept_bank import ConceptBank
 from .interaction_cache import CacheError, CacheManifest, CacheWriter, InteractionCache
@@ -10,10 +11,12 @@ __all__ = [
     'CacheError',
     'CacheManifest',
     'CacheWriter',
+    'CachedFeatures',
     'CachedTeacher',
     'ConceptBank',
     'InteractionCache',
     'PixelFormat',
     'VLMAttentionTeacher',
+    'feature_identity',
     'teacher_identity',
 ]

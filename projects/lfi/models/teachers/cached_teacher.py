@@ -32,24 +32,8 @@ class CachedTeacher:
     """
 
     def __init__(self, cache: str, teacher: dict) -> None:
-        self.cache = InteractionCache(cache)
-        manifest = self.cache.manifest
-        wanted, cached = teacher_identity(teacher), dict(manifest.teacher)
-        if wanted['weights'] is None and cached['weights'] is not None:
-            print_log(f"{cache}: the teacher's weights are not at hand; taken on trust", 'current')
-            wanted['weights'] = cached['weights']
-        found = difference('teacher', cached, wanted)
-        if found:
-            raise CacheError(
-                f'{cache} does not fit the config: {found}. Write another by tools/cache_teacher.py'
-            )
-        background = cached['background']
-        self.bank = ConceptBank(
-            (*cached['concepts'], *background),
-            tuple(cached['templates']),
-            torch.from_numpy(self.cache.texts),
-            len(background),
-        )
+        self.cache = open_cache(cache, teacher_identity(teacher))
+        self.bank = bank_of(self.cache)
         self._texts = self.bank.embeddings
 
     def __deepcopy__(self, memo: dict) -> CachedTeacher:
@@ -74,3 +58,34 @@ class CachedTeacher:
         self._texts = self._texts.to(device)
         manifest = self.cache.manifest
         return unpack(self.cache.read(paths), manifest.layers, manifest.directions, device)
+
+
+def open_cache(folder: str, wanted: dict) -> InteractionCache:
+    """A cache of a teacher of this identity.
+
+    Raises:
+        CacheError: if there is none, or of another teacher.
+    """
+    cache = InteractionCache(folder)
+    cached = dict(cache.manifest.teacher)
+    if wanted['weights'] is None and cached['weights'] is not None:
+        print_log(f"{folder}: the teacher's weights are not at hand; taken on trust", 'current')
+        wanted = {**wanted, 'weights': cached['weights']}
+    found = difference('teacher', cached, wanted)
+    if found:
+        raise CacheError(
+            f'{folder} does not fit the config: {found}. Write another by tools/cache_teacher.py'
+        )
+    return cache
+
+
+def bank_of(cache: InteractionCache) -> ConceptBank:
+    """The concepts that a cache's teacher knew."""
+    cached = cache.manifest.teacher
+    background = cached['background']
+    return ConceptBank(
+        (*cached['concepts'], *background),
+        tuple(cached['templates']),
+        torch.from_numpy(cache.texts),
+        len(background),
+    )

@@ -180,12 +180,18 @@ class VLMAttentionTeacher:
         return _keep(whole, rank[:, : self.bank.num_concepts], self.max_concepts)
 
     @torch.no_grad()
-    def features(self, inputs: Tensor, pixels: PixelFormat) -> ImageFeatures:
+    def features(
+        self,
+        inputs: Tensor,
+        pixels: PixelFormat,
+        valid_sizes: Sequence[tuple[int, int]] | None = None,
+    ) -> ImageFeatures:
         """What the image tower makes of a batch in one pass at the input size; no concept is looked for.
 
         Args:
-            inputs: (B, 3, H, W), as the student gets it, without padding.
+            inputs: (B, 3, H, W), as the student gets it.
             pixels: how its pixels were made.
+            valid_sizes: as of a call. Defaults to all of each image.
 
         Returns:
             The images' embeddings of unit length, their zero-shot logits of the bank's concepts, and the
@@ -200,7 +206,7 @@ class VLMAttentionTeacher:
                 "'dense' for CNN trunks, 'maskclip' or 'clearclip' for ViTs"
             )
         self.to(inputs.device)
-        places, pooled = self.extractor.features(self._prepare(inputs, pixels, None, self.input_size))
+        places, pooled = self.extractor.features(self._prepare(inputs, pixels, valid_sizes, self.input_size))
         with torch.autocast(inputs.device.type, enabled=False):
             pooled = F.normalize(pooled.float(), dim=-1)
             scores = self.logit_scale * pooled @ self._texts.T

@@ -1,0 +1,90 @@
+"""`CachedFeatures`: a CNN teacher's features of whole images, seen in each view."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from lfi.models.teachers import (
+    CachedFeatures,
+    CachedTeacher,
+    CacheError,
+    CacheManifest,
+    CacheWriter,
+    PixelFormat,
+    VLMAttentionTeacher,
+    feature_identity,
+)
+from lfi.models.teachers.interaction_cache import keys_of
+from lfi.structures import pack
+
+PATHS = [f'/data/{i}.jpg' for i in range(3)]
+WHOLE = torch.eye(2, 3).expand(3, 2, 3)
+PIXELS = PixelFormat((0.0,) * 3, (1.0,) * 3, True)
+
+
+@pytest.fixture
+def config(teacher_folder):
+    return dict(
+        type='lfi.VLMAttentionTeacher',
+        model=teacher_folder('cnn_test_resnet'),
+        extractor=dict(type='dense'),
+        concepts=['cat', 'dog', 'tree', 'car', 'sky'],
+        input_size=128,
+    )
+
+
+@pytest.fixture
+def teacher(config):
+    return VLMAttentionTeacher(**{k: v for k, v in config.items() if k != 'type'})
+
+
+@pytest.fixture
+def images():
+    return torch.randn(3, 3, 128, 128, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def cache(config, teacher, images, tmp_path):
+    maps = teacher.features(images, PIXELS).as_maps(teacher.logit_scale)
+    keys, texts = keys_of(PATHS, 2), teacher.texts.numpy()
+    manifest = CacheManifest.of(feature_identity(config), keys, 2, texts, maps)
+    CacheWriter(tmp_path / 'cache', manifest, keys, texts).write(0, pack(maps))
+    return str(tmp_path / 'cache')
+
+
+def test_whole_images_have_the_teachers_features(cache, config, teacher, images):
+    features, cached = teacher.features(images, PIXELS), CachedFeatures(cache, config)
+    seen = cached(PATHS, WHOLE, tuple(features.places.shape[-2:]))
+    assert F.cosine_similarity(seen.pooled, features.pooled).min() > 0.9999
+    # Half a step of 1/255 of a channel's range, of scores that go up to the scale.
+    torch.testing.assert_close(seen.scores, features.scores, atol=0.01 * teacher.logit_scale, rtol=0)
+    unit, wanted = (F.normalize(x.places, dim=1) for x in (seen, features))
+    assert (unit * wanted).sum(1).min() > 0.999
+
+
+def test_a_view_is_the_mean_of_the_places_that_it_shows(cache, config, teacher, images):
+    places = teacher.features(images, PIXELS).places
+    h, w = places.shape[-2:]
+    assert (h, w) == (4, 4)
+    left_half = torch.tensor([[0.5, 0, -0.5], [0, 1, 0]]).expand(3, 2, 3)
+    seen = CachedFeatures(cache, config)(PATHS, left_half, (4, 2))
+    wanted = F.normalize(places[..., :2].mean((-2, -1)), dim=1)
+    assert F.cosine_similarity(seen.pooled, wanted).min() > 0.999
+    torch.testing.assert_close(
+        seen.scores, teacher.logit_scale * wanted @ teacher.texts.T, atol=0.01 * teacher.logit_scale, rtol=0
+    )
+
+
+def test_maps_are_no_features(cache, config, teacher, images, tmp_path):
+    with pytest.raises(CacheError, match=r"teacher\.kept is 'features' in the cache, None here"):
+        CachedTeacher(cache, config)
+    np.testing.assert_array_equal(CachedFeatures(cache, config).texts, teacher.texts)
+    with pytest.raises(CacheError, match=r'teacher\.input_size is 128 in the cache, 64 here'):
+        CachedFeatures(cache, {**config, 'input_size': 64})
+
+
+def test_features_whose_mean_is_not_the_embedding_are_refused(config, teacher_folder, images):
+    vit = {**config, 'model': teacher_folder('vit'), 'extractor': dict(type='maskclip'), 'input_size': 32}
+    teacher = VLMAttentionTeacher(**{k: v for k, v in vit.items() if k != 'type'})
+    with pytest.raises(ValueError, match=r'the features cannot be cached: the mean .*extractor .dense'):
+        teacher.features(images, PIXELS).as_maps(teacher.logit_scale)
