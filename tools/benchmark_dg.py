@@ -29,9 +29,9 @@ import lfi  # noqa: F401
 import numpy as np
 from lfi.engine import launch
 from lfi.engine.machine import machine
+from lfi.engine.schedule import fitted_schedule
 from lfi.engine.tool_output import finished_epoch, tool_output
 from lfi.evaluation import mean_and_spread, paired_difference, read_run
-from mmengine.config import Config
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -196,19 +196,6 @@ def best_checkpoint(folder: Path) -> Path:
             f'{folder} has no best checkpoint: the config needs default_hooks.checkpoint.save_best'
         )
     return found[-1]
-
-
-def fitted_schedule(cfg: Config, epochs: int) -> list[str]:
-    """Options that fit the schedule to so many epochs; each of its parts keeps at least one."""
-    factor = epochs / cfg.train_cfg.max_epochs
-    options = [f'train_cfg.max_epochs={epochs}']
-    for i, part in enumerate(cfg.param_scheduler):
-        for key in ('begin', 'end'):
-            if part.get(key):
-                inner = min(max(1, round(part[key] * factor)), epochs - 1)
-                value = epochs if part[key] == cfg.train_cfg.max_epochs else inner
-                options.append(f'param_scheduler.{i}.{key}={value}')
-    return options
 
 
 def read_arm(path: str, args: argparse.Namespace) -> tuple[Arm, list[str]]:

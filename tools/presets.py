@@ -15,12 +15,14 @@ class Arm:
         config: of the repository.
         options: `--cfg-options` of it.
         cache: of the teacher, from which it learns; arms of the same name share it. Defaults to none.
+        epochs: of a complete schedule other than the config's own. Defaults to that.
     """
 
     name: str
     config: str
     options: tuple[str, ...] = ()
     cache: str | None = None
+    epochs: int | None = None
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Preset:
         test_options: `--cfg-options` of testing, such as another split.
         published: the paper's own gains over its baseline, by metric, for a column of their own.
         seeds: Defaults to (0, 1, 2).
+        short: epochs of the method's complete shorter schedules, for the equal finish. Defaults to none.
     """
 
     about: str
@@ -59,6 +62,13 @@ class Preset:
     test_options: tuple[str, ...] = ()
     published: Mapping[str, str] = field(default_factory=dict)
     seeds: tuple[int, ...] = (0, 1, 2)
+    short: tuple[int, ...] = ()
+
+    @property
+    def short_arms(self) -> tuple[Arm, ...]:
+        """The method in its shorter schedules."""
+        method = next((arm for arm in self.arms if arm.name == self.method), None)
+        return tuple(replace(method, name=f'{self.method} in {n} epochs', epochs=n) for n in self.short)
 
 
 DISTILLED = ('feature-mse', 'logit-kd', 'attention-transfer')
@@ -78,7 +88,10 @@ MAPS_AND_FEATURES = {**MAPS, **dict.fromkeys(DISTILLED, 'features')}
 
 
 def classification_arms(
-    student: str, plain: str | None = None, caches: Mapping[str, str] = MAPS
+    student: str,
+    plain: str | None = None,
+    caches: Mapping[str, str] = MAPS,
+    parts: tuple[str, ...] = PARTS,
 ) -> tuple[Arm, ...]:
     """All controls of a student, and LFI.
 
@@ -86,6 +99,7 @@ def classification_arms(
         student: how the names of its configs end.
         plain: how that of the task loss alone ends, where it serves several teachers. Defaults to the same.
         caches: by arm. Defaults to the maps' alone: other arms ask the teacher about each view.
+        parts: LFI with one part taken away or changed. Defaults to all of them.
     """
     baseline = Arm('task-loss', f'configs/controls/task-loss_{plain or student}.py')
     arms = [
@@ -94,7 +108,7 @@ def classification_arms(
             f'configs/{"classification" if name == "lfi" else "controls"}/{name}_{student}.py',
             cache=caches.get(name),
         )
-        for name in ('queries', *DISTILLED, *SHUFFLED, 'lfi', *PARTS)
+        for name in ('queries', *DISTILLED, *SHUFFLED, 'lfi', *parts)
     ]
     return baseline, *arms
 
@@ -120,14 +134,17 @@ SHAPES = Preset(
     'chance 5 %; the embedded teacher, which has seen instance masks.',
     arms=classification_arms('vit-tiny_shapes'),
     test_options=('test_dataloader.dataset.split=test', 'test_dataloader.dataset.num_images=2000'),
+    short=(5, 8),
 )
 TINY_SMALL = Preset(
     about='20 classes of Tiny-ImageNet with 100 training images each, 64 px, 25 epochs from scratch; '
     'validation on 50 further training images of each class, test on the 50 official validation images of '
     'each, chance 5 %; '
     'EfficientNet-Lite0 in the LiT manner as teacher.',
-    arms=classification_arms('vit-128x6-p8_lit-lite0_tiny-imagenet-20', caches=MAPS_AND_FEATURES),
+    # LFI's parts are compared on Shapes, where a cell takes a third of the time.
+    arms=classification_arms('vit-128x6-p8_lit-lite0_tiny-imagenet-20', caches=MAPS_AND_FEATURES, parts=()),
     options=('val_dataloader.dataset.split=train', 'val_dataloader.dataset.images_per_class=(100,150)'),
+    short=(10, 15),
 )
 TINY_FULL = Preset(
     about='Tiny-ImageNet, ViT-Tiny/8 at 64 px, 100 epochs from scratch, chance 0.5 %; the validation images '
@@ -162,17 +179,29 @@ SETTINGS = {
 }
 
 
-def tuning(preset: Preset) -> Preset:
-    """The settings on one seed that the study itself does not use."""
-    about = 'Four settings for LFI and for each way to distil, to be chosen by the validation images.'
-    return replace(preset, about=f'{about} {preset.about}', arms=tuned(preset.arms, SETTINGS), seeds=(100,))
+def tuning(preset: Preset, epochs: int | None = None) -> Preset:
+    """The settings on one seed that the study itself does not use.
+
+    Args:
+        preset: the study.
+        epochs: of complete schedules. Defaults to the study's own.
+    """
+    about = 'Four settings for LFI and for each way to distil, to be chosen by the validation images'
+    about += f', in complete schedules of {epochs} epochs.' if epochs else '.'
+    return replace(
+        preset,
+        about=f'{about} {preset.about}',
+        arms=tuple(replace(arm, epochs=epochs) for arm in tuned(preset.arms, SETTINGS)),
+        seeds=(100,),
+        short=(),
+    )
 
 
 PRESETS = {
     'shapes': SHAPES,
     'shapes-tuning': tuning(SHAPES),
     'tiny-small': TINY_SMALL,
-    'tiny-small-tuning': tuning(TINY_SMALL),
+    'tiny-small-tuning': tuning(TINY_SMALL, epochs=12),
     'tiny-full': TINY_FULL,
     'coco-full': COCO_FULL,
 }

@@ -19,6 +19,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ import matplotlib
 matplotlib.use('Agg')
 from lfi.engine import launch
 from lfi.engine.machine import machine
+from lfi.engine.schedule import fitted_schedule
 from lfi.engine.tool_output import finished_epoch, tool_output
 from lfi.evaluation import Cell, Study, in_per_cent, metric_name, read_cells, read_run
 from lfi.visualization import draw_study
@@ -70,9 +72,11 @@ def parse_args() -> argparse.Namespace:
                 f'{" ".join(given)}: the study dg runs in one process, as tools/benchmark_dg.py does'
             )
     elif args.preset and args.arms:
-        unknown = set(args.arms) - {arm.name for arm in PRESETS[args.preset].arms}
+        preset = PRESETS[args.preset]
+        known = [arm.name for arm in (*preset.arms, *preset.short_arms)]
+        unknown = set(args.arms) - set(known)
         if unknown:
-            names = ', '.join(arm.name for arm in PRESETS[args.preset].arms)
+            names = ', '.join(known)
             parser.error(f'--arms {" ".join(sorted(unknown))}: {args.preset} has {names}')
     return args
 
@@ -106,6 +110,7 @@ class Job:
     folder: Path
     options: tuple[str, ...]
     test_options: tuple[str, ...]
+    cache: Path | None
 
     @property
     def name(self) -> str:
@@ -129,6 +134,13 @@ class Job:
         cfg = self.config()
         cfg.model.pop('teacher_cache', None)
         return hashlib.blake2b(repr((cfg.to_dict(), self.test_options)).encode(), digest_size=8).hexdigest()
+
+    def teacher_seconds(self) -> float | None:
+        """What writing its cache took."""
+        if self.cache is None:
+            return 0.0
+        clock = clock_of(self.cache)
+        return json.loads(clock.read_text())['seconds'] if clock.exists() else None
 
     def finished(self) -> bool:
         """Whether it has been run in its folder.
@@ -193,19 +205,33 @@ class Grid:
         test += ['--out', str(metrics), '--out-item', 'metrics', *options, *job.test_options]
         for _ in tool_output(test, job.name, env, ROOT):
             pass
-        mark = dict(identity=job.identity(), test=json.loads(metrics.read_text()), machine=machine())
+        mark = dict(
+            identity=job.identity(),
+            test=json.loads(metrics.read_text()),
+            machine=machine(),
+            teacher_seconds=job.teacher_seconds(),
+        )
         job.mark.write_text(json.dumps(mark))
         self.progress.remove_task(task)
 
 
-def write_cache(config: str, out: Path, options: list[str]) -> Path:
+def write_cache(config: str, out: Path, options: list[str]) -> None:
     """One look of the teacher at each training image, for all arms that share it."""
     print(f'The teacher of {config} looks at each training image once', flush=True)
     command = [sys.executable, 'tools/cache_teacher.py', config, '--out', str(out)]
+    start = time.perf_counter()
     process = subprocess.run([*command, *(['--cfg-options', *options] if options else [])], cwd=ROOT)
     if process.returncode:
         raise launch.UsageError(f'tools/cache_teacher.py failed with exit code {process.returncode}')
-    return out
+    # What was there already is looked through only: the first time counts.
+    clock = clock_of(out)
+    if not clock.exists():
+        clock.write_text(json.dumps(dict(seconds=time.perf_counter() - start)))
+
+
+def clock_of(cache: Path) -> Path:
+    """Where the seconds are kept that a cache took."""
+    return cache.with_name(f'{cache.name}_seconds.json')
 
 
 def plan(preset: Preset, args: argparse.Namespace, out: Path) -> list[Job]:
@@ -220,13 +246,20 @@ def plan(preset: Preset, args: argparse.Namespace, out: Path) -> list[Job]:
                 *preset.options,
                 *arm.options,
                 *args.cfg_options,
+                *schedule(arm),
                 *((f'model.teacher_cache={out / arm.cache}',) if arm.cache else ()),
             ),
             preset.test_options,
+            out / arm.cache if arm.cache else None,
         )
         for seed in args.seeds or preset.seeds
-        for arm in preset.arms
+        for arm in (*preset.arms, *preset.short_arms)
     ]
+
+
+def schedule(arm: Arm) -> list[str]:
+    """Options that fit the config's schedule to the arm's epochs."""
+    return [] if arm.epochs is None else fitted_schedule(Config.fromfile(ROOT / arm.config), arm.epochs)
 
 
 def collect(preset: Preset, jobs: list[Job], metric: str, published: dict[tuple[str, int], Cell]) -> Study:
@@ -242,9 +275,10 @@ def collect(preset: Preset, jobs: list[Job], metric: str, published: dict[tuple[
         run = read_run(job.folder, job.arm.name, metric)
         test = in_per_cent(metric, mark['test'][metric])
         cells.setdefault(job.arm.name, []).append(
-            Cell(job.seed, run, test, mark['machine'], mark['identity'])
+            Cell(job.seed, run, test, mark['machine'], mark['identity'], mark.get('teacher_seconds'))
         )
-    return Study(cells, preset.method, preset.shuffled, preset.published.get(metric))
+    short = {arm.name: cells.pop(arm.name) for arm in preset.short_arms if arm.name in cells}
+    return Study(cells, preset.method, preset.shuffled, preset.published.get(metric), short)
 
 
 def report(preset: Preset, study: Study, arms: tuple[str, ...] | None = None) -> str:
@@ -342,7 +376,9 @@ def main() -> None:
     studies = {
         metric: collect(preset, jobs, metric, known) for metric, known in zip(preset.metrics, published)
     }
-    text = '\n\n'.join(report(preset, study) for study in studies.values())
+    text = '\n\n'.join(
+        part for study in studies.values() for part in (report(preset, study), study.convergence()) if part
+    )
     print(f'\n{text}')
     write_files(preset, studies, out, 'results')
     (out / 'results.md').write_text(f'{text}\n')

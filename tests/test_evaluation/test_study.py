@@ -52,6 +52,7 @@ def test_the_csv_has_each_epoch(study, tmp_path):
         'validation': '20.000',
         'test': '20.000',
         'training_seconds': '30.0',
+        'teacher_seconds': '0.0',
         'machine': '',
         'identity': '',
     }

@@ -6,7 +6,6 @@ from importlib import import_module
 
 import pytest
 from lfi.engine.launch import UsageError
-from mmengine.config import ConfigDict
 
 CONTROL = 'task-loss_vit-tiny_shapes-domains'
 METHOD = 'lfi_vit-tiny_shapes-domains'
@@ -158,18 +157,6 @@ def test_the_table_pairs_the_seeds(tool):
         '| mean | 51.7 ± 17.6 | 52.7 ± 17.8 | +1.0 (-0.2 to +2.2) |',
         # Of each seed the worst domain.
         '| worst | 36.7 ± 20.8 | 37.3 ± 21.9 | +0.7 (-2.2 to +3.5) |',
-    ]
-
-
-@pytest.mark.parametrize(('epochs', 'warm_up'), [(100, 5), (200, 10), (30, 2), (4, 1), (2, 1)])
-def test_the_schedule_keeps_its_parts(tool, epochs, warm_up):
-    schedulers = [dict(type='LinearLR', end=5), dict(type='CosineAnnealingLR', begin=5, end=100)]
-    cfg = ConfigDict(train_cfg=dict(max_epochs=100), param_scheduler=schedulers)
-    assert tool.fitted_schedule(cfg, epochs) == [
-        f'train_cfg.max_epochs={epochs}',
-        f'param_scheduler.0.end={warm_up}',
-        f'param_scheduler.1.begin={warm_up}',
-        f'param_scheduler.1.end={epochs}',
     ]
 
 

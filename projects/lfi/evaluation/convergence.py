@@ -22,7 +22,7 @@ THRESHOLDS = (90, 95, 99, 100)
 def same_schedule_table(
     control: Sequence[Run],
     method: Sequence[Run],
-    teacher_seconds: float = 0.0,
+    teacher_seconds: float | None = 0.0,
     thresholds: Sequence[float] = THRESHOLDS,
 ) -> str:
     """For each threshold, when both reach and hold it, and by how much the method is sooner.
@@ -30,7 +30,8 @@ def same_schedule_table(
     Args:
         control: runs, seed by seed.
         method: runs with the same seeds in the same order, and as many epochs.
-        teacher_seconds: what was spent on the teacher before training, such as writing its cache.
+        teacher_seconds: what was spent on the teacher before training, such as writing its cache; None where
+            it is not known.
         thresholds: in per cent of the best of the control's run with the same seed.
 
     Returns:
@@ -59,7 +60,9 @@ def same_schedule_table(
             cells += [
                 _ratio([e / n for e, n in zip(theirs, ours)]),
                 _ratio([before / after for before, after in spent]),
-                _ratio([before / (after + teacher_seconds) for before, after in spent]),
+                '–'
+                if teacher_seconds is None
+                else _ratio([before / (after + teacher_seconds) for before, after in spent]),
             ]
         lines.append(f'| {threshold:g} | {" | ".join(cells)} |')
     return '\n'.join(lines)

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from .convergence import equal_finish_table, same_schedule_table
 from .paired import Difference, mean_and_spread, paired_difference
 from .runs import Run
 
-COLUMNS = ('arm', 'seed', 'epoch', 'validation', 'test', 'training_seconds', 'machine', 'identity')
+COLUMNS = (
+    'arm',
+    'seed',
+    'epoch',
+    'validation',
+    'test',
+    'training_seconds',
+    'teacher_seconds',
+    'machine',
+    'identity',
+)
 
 
 @dataclass(frozen=True)
@@ -25,6 +36,7 @@ class Cell:
         test: the metric of the last checkpoint on the test images, in per cent.
         machine: on which it ran.
         identity: of the settings it was run with.
+        teacher_seconds: what was spent on the teacher before training; None where it is not known.
     """
 
     seed: int
@@ -32,6 +44,7 @@ class Cell:
     test: float
     machine: str
     identity: str = ''
+    teacher_seconds: float | None = 0.0
 
 
 @dataclass(frozen=True)
@@ -43,12 +56,14 @@ class Study:
         method: the arm that is to be judged.
         shuffled: the arms that are the method with the teacher's knowledge destroyed.
         published: the paper's own gain of the method, for a column of its own.
+        short: cells of the method's complete schedules of fewer epochs, by name.
     """
 
     cells: Mapping[str, Sequence[Cell]]
     method: str
     shuffled: Sequence[str] = ()
     published: str | None = None
+    short: Mapping[str, Sequence[Cell]] = field(default_factory=dict)
 
     @property
     def baseline(self) -> str:
@@ -116,6 +131,35 @@ class Study:
             f'{np.mean([cell.run.seconds for cell in cells]):.0f}',
         ]
 
+    def convergence(self) -> str:
+        """How much sooner the method gets where the baseline ends, by both protocols; '' if none was run."""
+        seeds = self._shared_seeds(self.cells[self.baseline], self.cells.get(self.method, ()))
+        if not seeds:
+            return ''
+        control, method = (_by_seed(self.cells[arm], seeds) for arm in (self.baseline, self.method))
+        teacher = [cell.teacher_seconds for cell in method]
+        spent = None if None in teacher else float(np.mean(teacher))
+        note = '' if spent is None else f' The teacher took {spent:.0f} seconds before training.'
+        parts = [
+            f"How much sooner {self.method} holds a share of {self.baseline}'s best, with the same "
+            f'schedule; validation images, {len(seeds)} seeds.{note}',
+            same_schedule_table([c.run for c in control], [c.run for c in method], spent),
+        ]
+        if self.short:
+            seeds = self._shared_seeds(control, *self.short.values())
+        if self.short and seeds:
+            full = [cell.run for cell in _by_seed(control, seeds)]
+            short = [cell.run for cells in self.short.values() for cell in _by_seed(cells, seeds)]
+            parts += [
+                f'Equal finish: complete schedules of {self.method} in fewer epochs.',
+                equal_finish_table(full, short),
+            ]
+        return '\n\n'.join(parts)
+
+    @staticmethod
+    def _shared_seeds(*arms: Sequence[Cell]) -> list[int]:
+        return sorted(set.intersection(*({cell.seed for cell in cells} for cells in arms)))
+
     def machines(self) -> list[str]:
         """Each machine that ran a cell."""
         return sorted({cell.machine for cells in self.cells.values() for cell in cells})
@@ -125,11 +169,13 @@ class Study:
         with open(path, 'w', newline='') as file:
             writer = csv.writer(file, lineterminator='\n')
             writer.writerow(COLUMNS)
-            for arm, cells in self.cells.items():
+            for arm, cells in {**self.cells, **self.short}.items():
                 for cell in cells:
                     last = len(cell.run.accuracy)
                     for epoch, value in enumerate(cell.run.accuracy, 1):
-                        end = [f'{cell.test:.3f}', f'{cell.run.seconds:.1f}', cell.machine, cell.identity]
+                        teacher = '' if cell.teacher_seconds is None else f'{cell.teacher_seconds:.1f}'
+                        end = [f'{cell.test:.3f}', f'{cell.run.seconds:.1f}', teacher]
+                        end += [cell.machine, cell.identity]
                         row = [arm, cell.seed, epoch, f'{value:.3f}']
                         writer.writerow([*row, *(end if epoch == last else [''] * len(end))])
 
@@ -159,5 +205,11 @@ def read_cells(path: str | Path, metric: str) -> dict[tuple[str, int], Cell]:
             curves.setdefault(key, []).append(float(row['validation']))
             if row['test']:
                 run = Run(row['arm'], tuple(curves[key]), float(row['training_seconds']), {}, metric)
-                cells[key] = Cell(key[1], run, float(row['test']), row['machine'], row['identity'])
+                teacher = float(row['teacher_seconds']) if row.get('teacher_seconds') else None
+                cells[key] = Cell(key[1], run, float(row['test']), row['machine'], row['identity'], teacher)
     return cells
+
+
+def _by_seed(cells: Sequence[Cell], seeds: Sequence[int]) -> list[Cell]:
+    known = {cell.seed: cell for cell in cells}
+    return [known[seed] for seed in seeds]

@@ -1,0 +1,15 @@
+import pytest
+from lfi.engine.schedule import fitted_schedule
+from mmengine.config import ConfigDict
+
+
+@pytest.mark.parametrize(('epochs', 'warm_up'), [(100, 5), (200, 10), (30, 2), (4, 1), (2, 1)])
+def test_the_schedule_keeps_its_parts(epochs, warm_up):
+    schedulers = [dict(type='LinearLR', end=5), dict(type='CosineAnnealingLR', begin=5, end=100)]
+    cfg = ConfigDict(train_cfg=dict(max_epochs=100), param_scheduler=schedulers)
+    assert fitted_schedule(cfg, epochs) == [
+        f'train_cfg.max_epochs={epochs}',
+        f'param_scheduler.0.end={warm_up}',
+        f'param_scheduler.1.begin={warm_up}',
+        f'param_scheduler.1.end={epochs}',
+    ]
