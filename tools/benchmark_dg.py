@@ -20,6 +20,7 @@ import argparse
 import json
 import os
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -31,7 +32,7 @@ from lfi.engine import launch
 from lfi.engine.machine import machine
 from lfi.engine.schedule import fitted_schedule
 from lfi.engine.tool_output import finished_epoch, tool_output
-from lfi.evaluation import mean_and_spread, paired_difference, read_run
+from lfi.evaluation import Run, mean_and_spread, paired_difference, read_run, same_schedule_table
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -142,11 +143,13 @@ class Cell:
             *self.arm.options,
         ]
         task = progress.add_task(self.name, total=self.arm.epochs)
+        start = time.perf_counter()
         if self.arm.cached:
             cache = self.folder / 'cache'
             for _ in output('cache_teacher.py', self.arm.config, '--out', cache, *options, env=env):
                 pass
             options.append(f'model.teacher_cache={cache}')
+        teacher_seconds = time.perf_counter() - start
         train = (self.arm.config, '--work-dir', self.folder, '--resume', *options)
         for line in output('train.py', *train, env=env):
             epoch = finished_epoch(line)
@@ -154,11 +157,15 @@ class Cell:
                 progress.update(task, completed=epoch)
         checkpoint = best_checkpoint(self.folder)
         metrics = test(self.arm.config, checkpoint, self.folder / 'test', options, env=env)
+        run = read_run(self.folder, metric='domain/mean')
         about.update(
             accuracy=metrics[f'domain/{self.domain}'],
-            validation=read_run(self.folder, metric='domain/mean').best,
+            validation=run.best,
+            curve=run.accuracy,
+            training_seconds=run.seconds,
             epoch=epoch_of(checkpoint),
             machine=machine(),
+            teacher_seconds=teacher_seconds,
         )
         whole = self.mark.with_suffix('.partial')
         whole.write_text(json.dumps(about))
@@ -287,6 +294,28 @@ def leave_one_out_table(rows: list[dict]) -> str:
     return '\n'.join(f'| {line} |' for line in lines)
 
 
+def convergence(results: list[dict]) -> list[str]:
+    """For each method, how much sooner it gets where the control ends, over all domains and seeds."""
+    by_arm: dict[str, list[dict]] = {}
+    for result in results:
+        by_arm.setdefault(result['arm'], []).append(result)
+    runs = {
+        arm: [Run(arm, tuple(r['curve']), r['training_seconds'], {}, 'domain/mean') for r in its]
+        for arm, its in by_arm.items()
+    }
+    control, *methods = runs
+    parts = []
+    for method in methods:
+        spent = sum(result['teacher_seconds'] for result in by_arm[method]) / len(by_arm[method])
+        parts += [
+            f"How much sooner {method} holds a share of {control}'s best, on the held-out images of the "
+            f'training domains, over {len(runs[method])} pairs of a domain and a seed. The teacher took '
+            f'{spent:.0f} seconds of each.',
+            same_schedule_table(runs[control], runs[method], spent),
+        ]
+    return parts
+
+
 def zero_shot_table(results: list[dict]) -> str:
     """Results of zero-shot tests as Markdown, one row a checkpoint."""
     ends = ['domain/mean', 'domain/worst']
@@ -319,6 +348,7 @@ def main() -> None:
             f'images of the training domains. Seeds {", ".join(map(str, args.seeds))}: mean ± standard '
             'deviation; differences from the first are those of the pairs with the same seed, with their '
             f"95 % interval by Student's t. {cells[0].arm.epochs} epochs. Ran on {'; '.join(machines)}.",
+            *convergence(content['cells']),
         ]
     if args.zero_shot:
         content['zero_shot'] = []

@@ -3,7 +3,7 @@
     python tools/reproduce.py shapes                      # on this machine
     python tools/reproduce.py tiny-full --gpus 8          # each cell by tools/dist_train.sh
     python tools/reproduce.py tiny-full --slurm PARTITION --gpus 8 --jobs 4
-    python tools/reproduce.py dg                          # PACS and VLCS, by tools/benchmark_dg.py
+    python tools/reproduce.py dg                          # PACS and VLCS, left out and zero-shot
     python tools/reproduce.py --list
 
 It goes on where it was stopped: what is finished is not run again, and what was interrupted is resumed. With
@@ -20,6 +20,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,6 +112,7 @@ class Job:
     options: tuple[str, ...]
     test_options: tuple[str, ...]
     cache: Path | None
+    tests: Mapping[str, str]
 
     @property
     def name(self) -> str:
@@ -133,7 +135,9 @@ class Job:
         """A digest of the config and of what is tested; where a cache lies does not matter."""
         cfg = self.config()
         cfg.model.pop('teacher_cache', None)
-        return hashlib.blake2b(repr((cfg.to_dict(), self.test_options)).encode(), digest_size=8).hexdigest()
+        settings = [cfg.to_dict(), self.test_options]
+        settings += [Config.fromfile(ROOT / test).to_dict() for test in self.tests.values()]
+        return hashlib.blake2b(repr(tuple(settings)).encode(), digest_size=8).hexdigest()
 
     def teacher_seconds(self) -> float | None:
         """What writing its cache took."""
@@ -200,14 +204,18 @@ class Grid:
             if epoch:
                 self.progress.update(task, completed=epoch)
         checkpoint = Path((job.folder / 'last_checkpoint').read_text())
-        metrics = job.folder / 'test.json'
-        test = self.launcher.command('test', job.arm.config, job.folder / 'test', checkpoint)
-        test += ['--out', str(metrics), '--out-item', 'metrics', *options, *job.test_options]
-        for _ in tool_output(test, job.name, env, ROOT):
-            pass
+        tests = {f'{name}/': config for name, config in job.tests.items()} or {'': job.arm.config}
+        found = {}
+        for name, config in tests.items():
+            metrics = job.folder / 'test' / name / 'metrics.json'
+            test = self.launcher.command('test', config, metrics.parent, checkpoint)
+            test += ['--out', str(metrics), '--out-item', 'metrics', *options, *job.test_options]
+            for _ in tool_output(test, job.name, env, ROOT):
+                pass
+            found |= {name + key: value for key, value in json.loads(metrics.read_text()).items()}
         mark = dict(
             identity=job.identity(),
-            test=json.loads(metrics.read_text()),
+            test=found,
             machine=machine(),
             teacher_seconds=job.teacher_seconds(),
         )
@@ -251,6 +259,7 @@ def plan(preset: Preset, args: argparse.Namespace, out: Path) -> list[Job]:
             ),
             preset.test_options,
             out / arm.cache if arm.cache else None,
+            preset.tests,
         )
         for seed in args.seeds or preset.seeds
         for arm in (*preset.arms, *preset.short_arms)
@@ -272,13 +281,15 @@ def collect(preset: Preset, jobs: list[Job], metric: str, published: dict[tuple[
                 cells.setdefault(job.arm.name, []).append(known)
             continue
         mark = json.loads(job.mark.read_text())
-        run = read_run(job.folder, job.arm.name, metric)
+        run = read_run(job.folder, job.arm.name, preset.validation or metric)
         test = in_per_cent(metric, mark['test'][metric])
         cells.setdefault(job.arm.name, []).append(
             Cell(job.seed, run, test, mark['machine'], mark['identity'], mark.get('teacher_seconds'))
         )
     short = {arm.name: cells.pop(arm.name) for arm in preset.short_arms if arm.name in cells}
-    return Study(cells, preset.method, preset.shuffled, preset.published.get(metric), short)
+    return Study(
+        cells, preset.method, preset.shuffled, preset.published.get(metric), short, metric_name(metric)
+    )
 
 
 def report(preset: Preset, study: Study, arms: tuple[str, ...] | None = None) -> str:
@@ -295,7 +306,7 @@ def report(preset: Preset, study: Study, arms: tuple[str, ...] | None = None) ->
 
 def name_of(preset: Preset, prefix: str, metric: str) -> str:
     """How the files of a metric are called; the only one needs no name."""
-    return prefix if len(preset.metrics) == 1 else f'{prefix}-{metric.rsplit("/", 1)[-1]}'
+    return prefix if len(preset.metrics) == 1 else f'{prefix}-{metric.replace("/", "-")}'
 
 
 def csv_file(preset: Preset, args: argparse.Namespace, metric: str) -> Path | None:
@@ -351,17 +362,19 @@ def main() -> None:
     if args.list:
         for name, preset in PRESETS.items():
             print(f'{name}: {preset.about}\n    arms: {", ".join(arm.name for arm in preset.arms)}')
-        print(f'dg: each domain of {" and ".join(DOMAIN_STUDIES)} left out in turn, by tools/benchmark_dg.py')
+        domains = ' and '.join(DOMAIN_STUDIES)
+        print(f'dg: each domain of {domains} left out in turn, by tools/benchmark_dg.py; then zero-shot')
         return
     out = Path(args.out or ROOT / 'work_dirs/reproduce' / args.preset).resolve()
     if args.preset == 'dg':
         reproduce_domains(args, out)
-        return
+        # The other protocol of domain generalisation.
+        args.preset, out = 'zero-shot', out / 'zero-shot'
     preset = PRESETS[args.preset]
     jobs = plan(preset, args, out)
     files = [csv_file(preset, args, metric) for metric in preset.metrics]
     published = [
-        read_cells(file, metric_name(metric)) if file and file.exists() else {}
+        read_cells(file, metric_name(preset.validation or metric)) if file and file.exists() else {}
         for file, metric in zip(files, preset.metrics)
     ]
     wanted = [job for job in jobs if not args.arms or job.arm.name in args.arms]

@@ -1,4 +1,6 @@
 import csv
+import re
+from dataclasses import replace
 
 import pytest
 from lfi.evaluation import Cell, Run, Study, read_cells
@@ -77,3 +79,29 @@ def test_arms_are_compared_by_the_seeds_they_share(study):
     assert str(study.difference('base', 'late')) == '+10.0 (+10.0 to +10.0)'
     assert study.difference('late', 'late') is None
     assert study.difference('base', 'nothing') is None
+
+
+def test_convergence_has_both_protocols(study):
+    fast = [
+        replace(cell, run=replace(cell.run, accuracy=(15.0, 30.0, 40.0))) for cell in cells(40.0, 40.0, 40.0)
+    ]
+    short = {
+        'ours in 2 epochs': [replace(cell, run=replace(cell.run, accuracy=(9.0, 23.0))) for cell in fast]
+    }
+    study = replace(study, cells={**study.cells, 'ours': fast}, short=short)
+    text = study.convergence()
+    assert 'The teacher took 0 seconds' in text
+    # The control ends with 20, 22 and 24, and ours is past that after two of three epochs.
+    assert '| 100 | 2.7 ± 0.6 | 2.0 ± 0.0 | 1.33 (' in text
+    assert '| method, 2 | 3 | 23.0 ± 0.0 | +1.0 (' in text
+
+
+def test_unknown_costs_of_the_teacher_are_not_guessed(study):
+    unknown = [replace(cell, teacher_seconds=None) for cell in study.cells['ours']]
+    text = replace(study, cells={**study.cells, 'ours': unknown}).convergence()
+    assert 'The teacher took' not in text
+    assert all(line.endswith('| – |') for line in text.splitlines() if re.match(r'\| \d', line))
+
+
+def test_without_the_method_there_is_no_convergence(study):
+    assert replace(study, cells={'base': study.cells['base']}).convergence() == ''

@@ -82,6 +82,8 @@ def test_a_domain_is_left_out_and_what_is_finished_stays(run_tool, main, tool, c
     assert (folder / 'cache/manifest.json').exists()
 
     # Other cells, as if they had been run.
+    cell['curve'] = [5.0, 10.0]
+    (folder / 'cell.json').write_text(json.dumps(cell))
     settings = Namespace(epochs=2, cfg_options=SMALL, cache_teacher=True)
     control = {**cell, 'arm': CONTROL, 'identity': tool.read_arm(str(configs[0]), settings)[0].identity}
     method = cell['accuracy']
@@ -93,6 +95,9 @@ def test_a_domain_is_left_out_and_what_is_finished_stays(run_tool, main, tool, c
     assert '4 of 4 cells are finished' in out
     row = f'| cartoon | 5.5 ± 0.7 | {method + 1:.1f} ± 1.4 | {method - 4.5:+.1f} ('
     assert row in out
+    # All cells are copies of one, so each arm is as soon as the other.
+    assert f"How much sooner {METHOD} holds a share of {CONTROL}'s best" in out
+    assert '| 100 | 2.0 ± 0.0 | 2.0 ± 0.0 | 1.00 (1.00 to 1.00) |' in out
     content = json.loads((tmp_path / 'results.json').read_text())
     assert [row['domain'] for row in content['leave_one_out']] == ['cartoon', 'mean', 'worst']
     assert content['leave_one_out'][0]['difference'][METHOD][0] == pytest.approx(method - 4.5)

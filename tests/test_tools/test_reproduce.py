@@ -1,6 +1,7 @@
 import json
 import re
 import sys
+from argparse import Namespace
 
 import pytest
 
@@ -53,6 +54,33 @@ def test_a_study_goes_on_where_it_was_stopped_and_publishes(reproduce, tmp_path)
     out = reproduce(*arms)
     assert '1 of 2 cells are finished' in out
     assert (tmp_path / 'out/lfi/seed-0/finished.json').stat().st_mtime_ns == first
+
+
+def test_a_student_is_tested_on_other_data(import_tool, tmp_path):
+    tool, presets = import_tool('reproduce.py'), import_tool('presets.py')
+    args = Namespace(seeds=[0], cfg_options=[])
+    text_class, lfi = tool.plan(presets.PRESETS['zero-shot'], args, tmp_path)
+    assert (text_class.cache, lfi.cache) == (tmp_path / 'maps', tmp_path / 'maps')
+    lfi.folder.mkdir(parents=True)
+    test = {'pacs/domain/mean': 20.0, 'vlcs/domain/mean': 30.0}
+    about = dict(identity=lfi.identity(), test=test, machine='a CPU', teacher_seconds=7.0)
+    lfi.mark.write_text(json.dumps(about))
+    log = lfi.folder / '1/vis_data/scalars.json'
+    log.parent.mkdir(parents=True)
+    log.write_text('{"loss": 1.0, "epoch": 1, "step": 5, "time": 0.1}\n{"accuracy/top1": 8.0, "step": 1}\n')
+    study = tool.collect(presets.PRESETS['zero-shot'], [text_class, lfi], 'vlcs/domain/mean', {})
+    (cell,) = study.cells['lfi']
+    assert (cell.test, cell.run.accuracy, cell.teacher_seconds) == (30.0, (8.0,), 7.0)
+    assert study.table().startswith('| arm | seeds | vlcs/domain/mean, test |')
+
+
+def test_a_short_schedule_is_a_cell_of_its_own(import_tool, tmp_path):
+    tool, presets = import_tool('reproduce.py'), import_tool('presets.py')
+    jobs = tool.plan(presets.PRESETS['shapes'], Namespace(seeds=[0], cfg_options=[]), tmp_path)
+    short = {job.arm.name: job for job in jobs if job.arm.epochs}
+    assert list(short) == ['lfi in 5 epochs', 'lfi in 8 epochs']
+    cfg = short['lfi in 5 epochs'].config()
+    assert cfg.train_cfg.max_epochs == cfg.param_scheduler[-1].end == 5
 
 
 def test_a_cell_of_another_config_is_refused(reproduce, tmp_path):
@@ -109,5 +137,5 @@ def test_every_preset_names_configs_that_exist(import_tool, config_path):
         assert len({arm.name for arm in preset.arms}) == len(preset.arms)
         for arm in preset.arms:
             assert config_path(arm.config.removeprefix('configs/')).exists(), arm.config
-            assert arm.cache != 'maps' or arm.name.startswith(('lfi', 'shuffled')), arm.name
+            assert arm.cache != 'maps' or arm.name.startswith(('lfi', 'shuffled', 'text-class')), arm.name
             assert arm.cache != 'features' or arm.name.startswith(('feature', 'logit', 'attention')), arm.name

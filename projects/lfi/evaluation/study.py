@@ -57,6 +57,7 @@ class Study:
         shuffled: the arms that are the method with the teacher's knowledge destroyed.
         published: the paper's own gain of the method, for a column of its own.
         short: cells of the method's complete schedules of fewer epochs, by name.
+        metric: of the test, as the tables call it. Defaults to that of the validation.
     """
 
     cells: Mapping[str, Sequence[Cell]]
@@ -64,6 +65,7 @@ class Study:
     shuffled: Sequence[str] = ()
     published: str | None = None
     short: Mapping[str, Sequence[Cell]] = field(default_factory=dict)
+    metric: str | None = None
 
     @property
     def baseline(self) -> str:
@@ -101,7 +103,7 @@ class Study:
         titles = [
             'arm',
             'seeds',
-            f'{metric}, test',
+            f'{self.metric or metric}, test',
             f'minus {self.baseline}',
             f'{self.method} minus it',
             f'{metric}, validation',

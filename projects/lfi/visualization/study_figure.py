@@ -39,6 +39,6 @@ def draw_study(study: Study) -> Figure:
             gains.errorbar(gain.mean, row, xerr=reach, fmt='o', color=colours[arm], capsize=3)
     gains.axvline(0, color='grey', linestyle=':', linewidth=1)
     gains.set_yticks(range(len(arms)), reversed(arms))
-    gains.set_xlabel(f'{metric} on the test images minus {study.baseline}, points')
+    gains.set_xlabel(f'{study.metric or metric} on the test images minus {study.baseline}, points')
     gains.grid(alpha=0.3, axis='x')
     return figure

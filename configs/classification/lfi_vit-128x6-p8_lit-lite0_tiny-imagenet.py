@@ -1,0 +1,19 @@
+# A ViT 128 wide and 6 blocks deep on Tiny-ImageNet, 64 px, from scratch, learning from a small teacher: the student that
+# configs/domain_generalization/zero-shot_* test on PACS and VLCS.
+#   LFI_DATA_ROOT=data LFI_TEACHER_ROOT=checkpoints python tools/train.py \
+#       configs/classification/lfi_vit-128x6-p8_lit-lite0_tiny-imagenet.py
+_base_ = '../controls/task-loss_vit-128x6-p8_tiny-imagenet.py'
+
+model = dict(
+    type='lfi.LFIImageClassifier',
+    backbone=dict(type='lfi.InteractionQueryViT'),
+    teacher=dict(
+        type='lfi.VLMAttentionTeacher',
+        model='{{$LFI_TEACHER_ROOT:checkpoints}}/lit-effnet-lite0',
+        extractor=dict(type='dense'),
+        concepts=dict(type='lfi.TinyImageNet', data_root={{_base_.data_root}}),
+        max_concepts=16,
+        input_size=160,
+    ),
+    readout=dict(text_dims=512),
+)

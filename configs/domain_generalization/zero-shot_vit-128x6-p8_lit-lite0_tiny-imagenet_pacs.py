@@ -1,0 +1,24 @@
+# PACS by the text head of a small student that learned on Tiny-ImageNet: its classes are named at test time.
+# CHECKPOINT is one of configs/classification/lfi_vit-128x6-p8_lit-lite0_tiny-imagenet.py.
+#   LFI_DATA_ROOT=data LFI_TEACHER_ROOT=checkpoints python tools/test.py \
+#       configs/domain_generalization/zero-shot_vit-128x6-p8_lit-lite0_tiny-imagenet_pacs.py CHECKPOINT
+_base_ = '../classification/lfi_vit-128x6-p8_lit-lite0_tiny-imagenet.py'
+
+model = dict(
+    type='lfi.LFIZeroShotClassifier',
+    zero_shot=dict(concepts=dict(type='lfi.PACS'), templates=['a photo of a {}.']),
+)
+data_preprocessor = dict(num_classes=7)
+test_dataloader = dict(
+    dataset=dict(
+        _delete_=True,
+        type='lfi.PACS',
+        data_root='{{$LFI_DATA_ROOT:data}}/PACS',
+        pipeline=[
+            dict(type='LoadImageFromFile'),
+            dict(type='Resize', scale=(64, 64), backend='pillow', interpolation='bicubic'),
+            dict(type='PackInputs', meta_keys=('sample_idx', 'img_path', 'ori_shape', 'img_shape', 'domain')),
+        ],
+    )
+)
+test_evaluator = dict(_delete_=True, type='lfi.DomainGeneralizationMetric')
