@@ -1,6 +1,10 @@
 """Shared fixtures."""
 
+import importlib.util
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -43,3 +47,29 @@ def teacher_root():
     if not (root / 'lit-effnet-lite0').is_dir():
         pytest.skip(f'lit-effnet-lite0 is not in {root} (LFI_TEACHER_ROOT sets it)')
     return root
+
+
+@pytest.fixture(scope='session')
+def wheel_file(tmp_path_factory) -> Path:
+    """A wheel built as an installer builds it from a source archive, without network."""
+    if importlib.util.find_spec('setuptools') is None:
+        pytest.skip('setuptools is not installed, and an isolated build would fetch it')
+    folder = tmp_path_factory.mktemp('build')
+    tree, archives, unpacked = folder / 'tree', folder / 'archives', folder / 'unpacked'
+    tree.mkdir()
+    for name in ('setup.py', 'pyproject.toml', 'MANIFEST.in', 'README.md', 'model-index.yml'):
+        shutil.copy(ROOT / name, tree)
+    ignored = shutil.ignore_patterns('__pycache__', '*.egg-info', '.mim')
+    for name in ('requirements', 'projects', 'configs', 'tools'):
+        shutil.copytree(ROOT / name, tree / name, ignore=ignored)
+    shutil.rmtree(tree / 'projects/lfi/configs', ignore_errors=True)
+
+    def build(kind: str, cwd: Path) -> Path:
+        code = f'from setuptools.build_meta import build_{kind}; build_{kind}({str(archives)!r})'
+        process = subprocess.run([sys.executable, '-c', code], cwd=cwd, capture_output=True, text=True)
+        assert process.returncode == 0, process.stderr
+        return next(archives.glob({'sdist': '*.tar.gz', 'wheel': '*.whl'}[kind]))
+
+    archives.mkdir()
+    shutil.unpack_archive(build('sdist', tree), unpacked, filter='data')
+    return build('wheel', next(unpacked.iterdir()))

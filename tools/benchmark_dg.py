@@ -23,7 +23,6 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from hashlib import blake2b
 from pathlib import Path
 
 import lfi  # noqa: F401
@@ -31,6 +30,7 @@ import numpy as np
 from lfi.engine import launch
 from lfi.engine.machine import machine
 from lfi.engine.schedule import fitted_schedule
+from lfi.engine.settings_digest import settings_digest
 from lfi.engine.tool_output import finished_epoch, tool_output
 from lfi.evaluation import Run, mean_and_spread, paired_difference, read_run, same_schedule_table
 from rich.console import Console
@@ -221,8 +221,7 @@ def read_arm(path: str, args: argparse.Namespace) -> tuple[Arm, list[str]]:
     options = (*schedule, *args.cfg_options)
     # What learns from interactions; other ways to distil ask the teacher about each view.
     cached = args.cache_teacher and 'readout' in cfg.model
-    settings = repr((cfg.to_dict(), options, cached))
-    identity = blake2b(settings.encode(), digest_size=8).hexdigest()
+    identity = settings_digest(cfg.to_dict(), options, cached)
     epochs = args.epochs or cfg.train_cfg.max_epochs
     domains = sorted([*cfg.source_domains, cfg.target_domain])
     return Arm(Path(path).stem, path, options, epochs, cached, identity), domains

@@ -13,7 +13,6 @@ It goes on where it was stopped: what is finished is not run again, and what was
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import shutil
@@ -32,6 +31,7 @@ matplotlib.use('Agg')
 from lfi.engine import launch
 from lfi.engine.machine import machine
 from lfi.engine.schedule import fitted_schedule
+from lfi.engine.settings_digest import settings_digest
 from lfi.engine.tool_output import finished_epoch, tool_output
 from lfi.evaluation import Cell, Study, in_per_cent, metric_name, read_cells, read_run
 from lfi.visualization import draw_study
@@ -135,9 +135,8 @@ class Job:
         """A digest of the config and of what is tested; where a cache lies does not matter."""
         cfg = self.config()
         cfg.model.pop('teacher_cache', None)
-        settings = [cfg.to_dict(), self.test_options]
-        settings += [Config.fromfile(ROOT / test).to_dict() for test in self.tests.values()]
-        return hashlib.blake2b(repr(tuple(settings)).encode(), digest_size=8).hexdigest()
+        tests = [Config.fromfile(ROOT / test).to_dict() for test in self.tests.values()]
+        return settings_digest(cfg.to_dict(), self.test_options, *tests)
 
     def teacher_seconds(self) -> float | None:
         """What writing its cache took."""

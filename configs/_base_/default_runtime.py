@@ -8,10 +8,10 @@ default_hooks = dict(
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=3, save_best='accuracy/top1'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
-    visualization=dict(type='VisualizationHook', enable=False),
+    visualization=dict(_scope_='mmpretrain', type='VisualizationHook', enable=False),
 )
 # A head whose class count differs from the data set's is an error before the first step.
-custom_hooks = [dict(type='ClassNumCheckHook')]
+custom_hooks = [dict(_scope_='mmpretrain', type='ClassNumCheckHook')]
 
 env_cfg = dict(
     cudnn_benchmark=False,
@@ -19,7 +19,7 @@ env_cfg = dict(
     dist_cfg=dict(backend='nccl'),
 )
 vis_backends = [dict(type='LocalVisBackend')]
-visualizer = dict(type='UniversalVisualizer', vis_backends=vis_backends)
+visualizer = dict(_scope_='mmpretrain', type='UniversalVisualizer', vis_backends=vis_backends)
 log_level = 'INFO'
 load_from = None
 resume = False

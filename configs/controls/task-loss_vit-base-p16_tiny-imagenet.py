@@ -8,6 +8,7 @@ _base_ = [
 ]
 
 model = dict(
+    _scope_='mmpretrain',
     type='ImageClassifier',
     backbone=dict(
         type='VisionTransformer',

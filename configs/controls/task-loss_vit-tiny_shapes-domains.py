@@ -11,19 +11,23 @@ meta_keys = ('sample_idx', 'img_path', 'ori_shape', 'img_shape', 'domain')
 train_pipeline = [
     # What a view shows is recorded for CachedTeacher.
     dict(
+        _scope_='mmpretrain',
         type='lfi.RecordView',
         transforms=[
             dict(type='RandomResizedCrop', scale=64, crop_ratio_range=(0.6, 1.0), interpolation='bilinear'),
             dict(type='RandomFlip', prob=0.5, direction='horizontal'),
         ],
     ),
-    dict(type='PackInputs', algorithm_keys=('view',), meta_keys=meta_keys),
+    dict(_scope_='mmpretrain', type='PackInputs', algorithm_keys=('view',), meta_keys=meta_keys),
 ]
-test_pipeline = [dict(type='PackInputs', meta_keys=meta_keys)]
+test_pipeline = [dict(_scope_='mmpretrain', type='PackInputs', meta_keys=meta_keys)]
 train_dataloader = dict(dataset=dict(domains=source_domains, seed=0, pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(domains=source_domains, seed=0, pipeline=test_pipeline))
 test_dataloader = dict(dataset=dict(split='test', domains=[target_domain], pipeline=test_pipeline))
-val_evaluator = [dict(type='Accuracy', topk=(1,)), dict(type='lfi.DomainGeneralizationMetric')]
+val_evaluator = [
+    dict(_scope_='mmpretrain', type='Accuracy', topk=(1,)),
+    dict(type='lfi.DomainGeneralizationMetric'),
+]
 test_evaluator = val_evaluator
 # DomainBed's training-domain validation: the target domain has no say.
 default_hooks = dict(checkpoint=dict(save_best='domain/mean', rule='greater'))

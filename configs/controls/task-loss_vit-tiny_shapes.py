@@ -7,6 +7,7 @@ _base_ = [
 ]
 
 model = dict(
+    _scope_='mmpretrain',
     type='ImageClassifier',
     backbone=dict(
         type='VisionTransformer',

@@ -12,12 +12,17 @@ data_preprocessor = dict(num_classes=7)
 test_dataloader = dict(
     dataset=dict(
         _delete_=True,
+        _scope_='mmpretrain',
         type='lfi.PACS',
         data_root='{{$LFI_DATA_ROOT:data}}/PACS',
         pipeline=[
             dict(type='LoadImageFromFile'),
             dict(type='Resize', scale=(64, 64), backend='pillow', interpolation='bicubic'),
-            dict(type='PackInputs', meta_keys=('sample_idx', 'img_path', 'ori_shape', 'img_shape', 'domain')),
+            dict(
+                _scope_='mmpretrain',
+                type='PackInputs',
+                meta_keys=('sample_idx', 'img_path', 'ori_shape', 'img_shape', 'domain'),
+            ),
         ],
     )
 )

@@ -5,11 +5,12 @@ _base_ = '../detection/lfi_mask-rcnn_vit-tiny-p16_lit-lite0_320px_coco.py'
 
 test_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
+    dict(_scope_='mmdet', type='LoadAnnotations', with_bbox=True, with_mask=True),
     dict(
         type='lfi.LoadRegions', transforms=[dict(type='Resize', scale={{_base_.image_size}}, keep_ratio=True)]
     ),
     dict(
+        _scope_='mmdet',
         type='PackDetInputs',
         meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'regions'),
     ),

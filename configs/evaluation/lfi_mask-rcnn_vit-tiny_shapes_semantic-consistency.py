@@ -3,9 +3,10 @@
 _base_ = '../detection/lfi_mask-rcnn_vit-tiny_shapes.py'
 
 test_pipeline = [
-    dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
+    dict(_scope_='mmdet', type='LoadAnnotations', with_bbox=True, with_mask=True),
     dict(type='lfi.LoadRegions', transforms=[dict(type='Resize', scale_factor=1.0, keep_ratio=True)]),
     dict(
+        _scope_='mmdet',
         type='PackDetInputs',
         meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'instances', 'regions'),
     ),

@@ -6,7 +6,7 @@ _base_ = '../classification/lfi_vit-tiny-p8_lit-lite0_tiny-imagenet.py'
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='lfi.LoadRegions'),
-    dict(type='PackInputs', algorithm_keys=('regions',)),
+    dict(_scope_='mmpretrain', type='PackInputs', algorithm_keys=('regions',)),
 ]
 test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_evaluator = [{{_base_.test_evaluator}}, dict(type='lfi.SemanticConsistencyMetric')]

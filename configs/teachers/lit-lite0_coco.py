@@ -14,6 +14,7 @@ model = dict(
 )
 val_dataloader = dict(
     dataset=dict(
+        _scope_='mmdet',
         type='CocoDataset',
         data_root='{{$LFI_DATA_ROOT:data}}/coco',
         ann_file='annotations/instances_val2017.json',

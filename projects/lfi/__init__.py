@@ -17,15 +17,17 @@ except ImportError as error:
     ) from error
 
 from . import ops, registry
+from .config_files import config_dict, config_path
 from .engine.checkpoint import install_safe_checkpoint_loading
 from .version import __version__
 
-# mmengine resolves `_base_ = 'lfi::...'` only for the packages in this table.
-MODULE2PACKAGE.setdefault('lfi', 'lfi')
+# mmengine resolves `_base_ = 'lfi::...'` only for packages in this table. Upstream's cannot find an editable
+# install by its name, so it is found by one of its modules.
+MODULE2PACKAGE['lfi'] = 'lfi.version'
 if not is_installed('mmsegmentation'):
     # onedl-mmsegmentation is found by its module.
     MODULE2PACKAGE['mmseg'] = 'mmseg'
 ops.install()
 install_safe_checkpoint_loading()
 
-__all__ = ['__version__', 'registry']
+__all__ = ['__version__', 'config_dict', 'config_path', 'registry']

@@ -3,6 +3,7 @@ _base_ = 'mmdet::_base_/datasets/coco_instance.py'
 
 data_root = '{{$LFI_DATA_ROOT:data}}/coco/'
 pack_train_inputs = dict(
+    _scope_='mmdet',
     type='PackDetInputs',
     meta_keys=(
         'img_id',
@@ -17,8 +18,9 @@ pack_train_inputs = dict(
 )
 train_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
+    dict(_scope_='mmdet', type='LoadAnnotations', with_bbox=True, with_mask=True),
     dict(
+        _scope_='mmdet',
         type='lfi.RecordView',
         transforms=[
             dict(type='Resize', scale=(1333, 800), keep_ratio=True),

@@ -4,8 +4,9 @@ _base_ = './coco-instance.py'
 image_size = (1024, 1024)
 train_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
+    dict(_scope_='mmdet', type='LoadAnnotations', with_bbox=True, with_mask=True),
     dict(
+        _scope_='mmdet',
         type='lfi.RecordView',
         transforms=[
             dict(type='RandomResize', scale=image_size, ratio_range=(0.1, 2.0), keep_ratio=True),
@@ -24,15 +25,20 @@ train_pipeline = [
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=image_size, keep_ratio=True),
-    dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
-    dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
+    dict(_scope_='mmdet', type='Resize', scale=image_size, keep_ratio=True),
+    dict(_scope_='mmdet', type='LoadAnnotations', with_bbox=True, with_mask=True),
+    dict(
+        _scope_='mmdet',
+        type='PackDetInputs',
+        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'),
+    ),
 ]
 train_dataloader = dict(
     batch_size=8,
     batch_sampler=None,
     dataset=dict(
         _delete_=True,
+        _scope_='mmdet',
         type='RepeatDataset',
         times=4,
         dataset=dict(

@@ -6,6 +6,7 @@ source_domains = __import__('lfi.datasets', fromlist=['PACS']).PACS.source_domai
 num_classes = 7
 
 data_preprocessor = dict(
+    _scope_='mmpretrain',
     type='ClsDataPreprocessor',
     num_classes=num_classes,
     mean=[123.675, 116.28, 103.53],
@@ -17,6 +18,7 @@ train_pipeline = [
     dict(type='LoadImageFromFile'),
     # What a view shows is recorded for CachedTeacher.
     dict(
+        _scope_='mmpretrain',
         type='lfi.RecordView',
         transforms=[
             dict(
@@ -30,12 +32,12 @@ train_pipeline = [
             dict(type='RandomFlip', prob=0.5, direction='horizontal'),
         ],
     ),
-    dict(type='PackInputs', algorithm_keys=('view',), meta_keys=meta_keys),
+    dict(_scope_='mmpretrain', type='PackInputs', algorithm_keys=('view',), meta_keys=meta_keys),
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=(64, 64), backend='pillow', interpolation='bicubic'),
-    dict(type='PackInputs', meta_keys=meta_keys),
+    dict(_scope_='mmpretrain', type='PackInputs', meta_keys=meta_keys),
 ]
 train_dataloader = dict(
     batch_size=32,
@@ -44,6 +46,7 @@ train_dataloader = dict(
     drop_last=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
+        _scope_='mmpretrain',
         type='lfi.PACS',
         data_root=data_root,
         domains=source_domains,
@@ -58,6 +61,7 @@ val_dataloader = dict(
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
+        _scope_='mmpretrain',
         type='lfi.PACS',
         data_root=data_root,
         domains=source_domains,
@@ -72,8 +76,16 @@ test_dataloader = dict(
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
-        type='lfi.PACS', data_root=data_root, domains=[target_domain], split='all', pipeline=test_pipeline
+        _scope_='mmpretrain',
+        type='lfi.PACS',
+        data_root=data_root,
+        domains=[target_domain],
+        split='all',
+        pipeline=test_pipeline,
     ),
 )
-val_evaluator = [dict(type='Accuracy', topk=(1,)), dict(type='lfi.DomainGeneralizationMetric')]
+val_evaluator = [
+    dict(_scope_='mmpretrain', type='Accuracy', topk=(1,)),
+    dict(type='lfi.DomainGeneralizationMetric'),
+]
 test_evaluator = val_evaluator

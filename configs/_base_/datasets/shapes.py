@@ -1,6 +1,7 @@
 # Shapes: procedural, nothing on disk.
 num_classes = 20
 data_preprocessor = dict(
+    _scope_='mmpretrain',
     type='ClsDataPreprocessor',
     num_classes=num_classes,
     mean=[127.5, 127.5, 127.5],
@@ -10,13 +11,14 @@ data_preprocessor = dict(
 train_pipeline = [
     # What a view shows is recorded for CachedTeacher.
     dict(
+        _scope_='mmpretrain',
         type='lfi.RecordView',
         transforms=[
             dict(type='RandomResizedCrop', scale=64, crop_ratio_range=(0.6, 1.0), interpolation='bilinear'),
             dict(type='RandomFlip', prob=0.5, direction='horizontal'),
         ],
     ),
-    dict(type='PackInputs', algorithm_keys=('view',)),
+    dict(_scope_='mmpretrain', type='PackInputs', algorithm_keys=('view',)),
 ]
 train_dataloader = dict(
     batch_size=64,
@@ -24,15 +26,23 @@ train_dataloader = dict(
     persistent_workers=True,
     drop_last=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(type='lfi.Shapes', split='train', num_images=3200, pipeline=train_pipeline),
+    dataset=dict(
+        _scope_='mmpretrain', type='lfi.Shapes', split='train', num_images=3200, pipeline=train_pipeline
+    ),
 )
 val_dataloader = dict(
     batch_size=200,
     num_workers=1,
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(type='lfi.Shapes', split='val', num_images=1000, pipeline=[dict(type='PackInputs')]),
+    dataset=dict(
+        _scope_='mmpretrain',
+        type='lfi.Shapes',
+        split='val',
+        num_images=1000,
+        pipeline=[dict(_scope_='mmpretrain', type='PackInputs')],
+    ),
 )
-val_evaluator = dict(type='Accuracy', topk=(1,))
+val_evaluator = dict(_scope_='mmpretrain', type='Accuracy', topk=(1,))
 test_dataloader = val_dataloader
 test_evaluator = val_evaluator

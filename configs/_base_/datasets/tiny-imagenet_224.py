@@ -5,18 +5,19 @@ train_pipeline = [
     dict(type='LoadImageFromFile'),
     # What a view shows is recorded for CachedTeacher.
     dict(
+        _scope_='mmpretrain',
         type='lfi.RecordView',
         transforms=[
             dict(type='RandomResizedCrop', scale=224, crop_ratio_range=(0.35, 1.0), interpolation='bicubic'),
             dict(type='RandomFlip', prob=0.5, direction='horizontal'),
         ],
     ),
-    dict(type='PackInputs', algorithm_keys=('view',)),
+    dict(_scope_='mmpretrain', type='PackInputs', algorithm_keys=('view',)),
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=(224, 224), interpolation='bicubic'),
-    dict(type='PackInputs'),
+    dict(_scope_='mmpretrain', type='PackInputs'),
 ]
 train_dataloader = dict(batch_size=64, num_workers=4, dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(batch_size=64, num_workers=4, dataset=dict(pipeline=test_pipeline))

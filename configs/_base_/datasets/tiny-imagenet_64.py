@@ -4,6 +4,7 @@ data_root = '{{$LFI_DATA_ROOT:data}}/tiny-imagenet-200'
 num_classes = __import__('lfi.datasets', fromlist=['TinyImageNet']).TinyImageNet.count_classes(data_root)
 
 data_preprocessor = dict(
+    _scope_='mmpretrain',
     type='ClsDataPreprocessor',
     num_classes=num_classes,
     mean=[122.5, 114.3, 101.4],
@@ -14,17 +15,18 @@ train_pipeline = [
     dict(type='LoadImageFromFile'),
     # What a view shows is recorded for CachedTeacher.
     dict(
+        _scope_='mmpretrain',
         type='lfi.RecordView',
         transforms=[
             dict(type='RandomResizedCrop', scale=64, crop_ratio_range=(0.35, 1.0), interpolation='bicubic'),
             dict(type='RandomFlip', prob=0.5, direction='horizontal'),
         ],
     ),
-    dict(type='PackInputs', algorithm_keys=('view',)),
+    dict(_scope_='mmpretrain', type='PackInputs', algorithm_keys=('view',)),
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='PackInputs'),
+    dict(_scope_='mmpretrain', type='PackInputs'),
 ]
 train_dataloader = dict(
     batch_size=128,
@@ -32,15 +34,27 @@ train_dataloader = dict(
     persistent_workers=True,
     drop_last=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(type='lfi.TinyImageNet', data_root=data_root, split='train', pipeline=train_pipeline),
+    dataset=dict(
+        _scope_='mmpretrain',
+        type='lfi.TinyImageNet',
+        data_root=data_root,
+        split='train',
+        pipeline=train_pipeline,
+    ),
 )
 val_dataloader = dict(
     batch_size=256,
     num_workers=2,
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(type='lfi.TinyImageNet', data_root=data_root, split='val', pipeline=test_pipeline),
+    dataset=dict(
+        _scope_='mmpretrain',
+        type='lfi.TinyImageNet',
+        data_root=data_root,
+        split='val',
+        pipeline=test_pipeline,
+    ),
 )
-val_evaluator = dict(type='Accuracy', topk=(1, 5))
+val_evaluator = dict(_scope_='mmpretrain', type='Accuracy', topk=(1, 5))
 test_dataloader = val_dataloader
 test_evaluator = val_evaluator

@@ -1,5 +1,6 @@
 # A ViT 128 wide and 6 blocks deep with patches of 8 on 64 pixels, for studies on a CPU.
 model = dict(
+    _scope_='mmpretrain',
     type='ImageClassifier',
     backbone=dict(
         type='VisionTransformer',

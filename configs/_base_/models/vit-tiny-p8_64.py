@@ -1,5 +1,6 @@
 # DeiT-Tiny's width and depth with patches of 8 on 64 pixels.
 model = dict(
+    _scope_='mmpretrain',
     type='ImageClassifier',
     backbone=dict(type='VisionTransformer', arch='deit-tiny', img_size=64, patch_size=8, drop_path_rate=0.1),
     head=dict(

@@ -1,0 +1,52 @@
+"""model-index.yml and the metafiles, which MIM and mmengine.hub read, are those of write_metafiles.py."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope='module')
+def models():
+    index = yaml.safe_load((ROOT / 'model-index.yml').read_text())
+    metafiles = [yaml.safe_load((ROOT / path).read_text()) for path in index['Import']]
+    assert [c['Name'] for metafile in metafiles for c in metafile.get('Collections', [])] == ['LFI']
+    return [model for metafile in metafiles for model in metafile['Models']]
+
+
+@pytest.fixture
+def tool(import_tool):
+    return import_tool('dev/write_metafiles.py')
+
+
+def test_every_config_that_trains_is_there_once(models, tool):
+    assert Counter(model['Config'] for model in models) == Counter(tool.configs())
+    assert {model['In Collection'] for model in models} == {'LFI'}
+
+
+def test_accuracies_are_the_studies_own(models, tool):
+    published = tool.read_results()
+    assert published, 'docs/results holds no study'
+    for model in models:
+        found = {result['Dataset']: result['Metrics'] for result in model['Results'] if result['Metrics']}
+        assert found == published.get(model['Config'], {}), 'run tools/dev/write_metafiles.py again'
+
+
+def test_the_zoo_has_a_row_for_each(models):
+    page = (ROOT / 'docs/model_zoo.md').read_text()
+    for model in models:
+        assert page.count(f'](../{model["Config"]}) |') == 1
+
+
+def test_what_is_counted(tool):
+    entry = tool.read_entry('configs/controls/feature-mse_vit-tiny_shapes.py', {})
+    control = tool.read_entry('configs/controls/queries_vit-tiny_shapes.py', {})
+    # The projection into the teacher's space is for training alone.
+    assert entry.parameters == control.parameters
+    assert (entry.data, entry.epochs, entry.size) == ('embedded Shapes', 13, (64, 64))
+    # 64 patches and the class token in 6 blocks; the FFN is twice as wide as the rest.
+    blocks = 2 * 6 * 65 * (4 * 128**2 + 2 * 128 * 256)
+    assert blocks < entry.flops < 1.4 * blocks

@@ -1,0 +1,215 @@
+"""Write model-index.yml, the metafiles of all configs, and the model zoo's tables in docs/model_zoo.md.
+
+    python tools/dev/write_metafiles.py
+
+Parameters and FLOPs are counted on the models themselves. Accuracies are those of docs/results/*.csv, which
+tools/reproduce.py writes; a config that no study has run has none.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import lfi  # noqa: F401
+import torch
+import yaml
+from lfi.engine import launch
+from lfi.evaluation import mean_and_spread, metric_name, read_cells
+from lfi.models.backbones import InteractionQueryViT
+from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
+from torch.utils.flop_counter import FlopCounterMode
+from tqdm import tqdm
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / 'tools'))
+from presets import PRESETS, Preset  # noqa: E402
+
+TASKS = {
+    'classification': 'Image Classification',
+    'controls': 'Image Classification',
+    'detection': 'Instance Segmentation',
+    'domain_generalization': 'Domain Generalization',
+    'segmentation': 'Semantic Segmentation',
+}
+PAPER = dict(Title='Knowledge Transfer from Interaction Learning', Year='ICCV 2025')
+DATA = {
+    'tiny-imagenet-20': 'Tiny-ImageNet, 20 classes',
+    'tiny-imagenet': 'Tiny-ImageNet',
+    'imagenet': 'ImageNet-1k',
+    'coco': 'COCO',
+    'ade20k': 'ADE20K',
+    'pacs': 'PACS',
+    'vlcs': 'VLCS',
+    'shapes': 'embedded Shapes',
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A config in the zoo.
+
+    Args:
+        config: its path.
+        data: what it trains on.
+        epochs: of its schedule; None where it counts iterations.
+        size: height and width of its images; None, as what follows, where its project is not installed.
+        parameters: of the model that predicts, read-out and teacher left out.
+        flops: of its backbone for one image, multiplications and additions apart.
+        results: mean and spread of each metric, by data.
+    """
+
+    config: str
+    data: str
+    epochs: int | None
+    size: tuple[int, int] | None
+    parameters: int | None
+    flops: int | None
+    results: dict[str, dict[str, str]]
+
+    @property
+    def folder(self) -> str:
+        """Of its metafile."""
+        return Path(self.config).parts[1]
+
+    def metafile(self) -> dict:
+        """As OpenMMLab's metafiles have it."""
+        task = 'Instance Segmentation' if 'rcnn' in self.config else TASKS[self.folder]
+        metadata = {
+            'Training Data': self.data,
+            'Parameters': self.parameters,
+            'Backbone FLOPs': self.flops,
+            'Epochs': self.epochs,
+        }
+        metadata = {key: value for key, value in metadata.items() if value is not None}
+        results = [dict(Task=task, Dataset=data, Metrics=metrics) for data, metrics in self.results.items()]
+        return {
+            'Name': Path(self.config).stem,
+            'In Collection': 'LFI',
+            'Config': self.config,
+            'Metadata': metadata,
+            # A data set without metrics says that no study has run the config.
+            'Results': results or [dict(Task=task, Dataset=self.data, Metrics={})],
+        }
+
+    def row(self) -> str:
+        """Of the zoo's table."""
+        found = '; '.join(f'{value} ({key})' for m in self.results.values() for key, value in m.items())
+        name = f'[{Path(self.config).stem}](../{self.config})'
+        counts = ['–'] * 3
+        if self.size:
+            size = 'x'.join(map(str, self.size))
+            counts = [size, f'{self.parameters / 1e6:.2f}', f'{self.flops / 1e9:.2f}']
+        cells = [name, self.data, *counts]
+        return f'| {" | ".join([*cells, str(self.epochs or "–"), found or "not run"])} |'
+
+
+def configs() -> Iterator[str]:
+    """All that train a model, the entry config left out: it is a line that inherits another."""
+    for path in sorted((ROOT / 'configs').rglob('*.py')):
+        name = path.relative_to(ROOT)
+        trains = not name.name.startswith('zero-shot_') and name.parts[1] in TASKS
+        if trains:
+            yield name.as_posix()
+
+
+def read_entry(config: str, results: dict[str, dict[str, dict[str, str]]]) -> Entry:
+    """Build the config's student and count."""
+    stem = Path(config).stem
+    data = next(label for key, label in DATA.items() if re.search(rf'(^|[_-]){key}(_|-|$)', stem))
+    if 'ade20k' in config and find_spec('mmseg') is None:
+        return Entry(config, data, None, None, None, None, {})
+    cfg = Config.fromfile(ROOT / config)
+    init_default_scope(cfg.get('default_scope', 'mmpretrain'))
+    model = MODELS.build({**cfg.model, 'data_preprocessor': None}).eval()
+    # What is for training alone.
+    unused = [module for name, module in model.named_children() if name in ('readout', 'distill_loss')]
+    counted = sum(p.numel() for p in model.parameters()) - sum(
+        p.numel() for module in unused for p in module.parameters()
+    )
+    size = tuple(model.backbone.img_size)
+    # Nothing is computed there.
+    backbone = model.backbone.to('meta')
+    with FlopCounterMode(display=False) as counter:
+        backbone(torch.zeros(1, 3, *size, device='meta'))
+    epochs = cfg.train_cfg.get('max_epochs')
+    return Entry(config, data, epochs, size, counted, counter.get_total_flops(), results.get(config, {}))
+
+
+def published(preset_name: str, preset: Preset) -> Iterator[tuple[str, str, str]]:
+    """Config, metric, and mean with spread over the seeds, of each arm that a study has run."""
+    for metric in preset.metrics:
+        suffix = '' if len(preset.metrics) == 1 else f'-{metric.replace("/", "-")}'
+        file = ROOT / f'docs/results/{preset_name}{suffix}.csv'
+        if not file.exists():
+            continue
+        cells = read_cells(file, metric_name(metric))
+        for arm in preset.arms:
+            tests = [cell.test for (name, _), cell in sorted(cells.items()) if name == arm.name]
+            if tests:
+                yield arm.config, metric_name(metric), f'{mean_and_spread(tests)}, n={len(tests)}'
+
+
+def read_results() -> dict[str, dict[str, dict[str, str]]]:
+    """What the studies say of each config."""
+    results: dict[str, dict[str, dict[str, str]]] = {}
+    for name, preset in PRESETS.items():
+        if name.endswith('-tuning'):
+            continue
+        for config, metric, value in published(name, preset):
+            results.setdefault(config, {}).setdefault(f'study {name}, test images', {})[metric] = value
+    return results
+
+
+def zoo(entries: list[Entry]) -> str:
+    """The page with a table for each folder of configs."""
+    lines = [
+        '# Model zoo',
+        '',
+        'Written by `tools/dev/write_metafiles.py`. Parameters are those of what predicts: teacher, '
+        "read-out and distillation heads are for training alone. FLOPs are the backbone's, for one image of "
+        'the size given. Accuracies are mean ± standard deviation over n seeds, from the studies in '
+        '[results.md](results.md); where it says "not run", we have not run the config to its end, and make '
+        'no claim. We publish no weights.',
+    ]
+    for folder in dict.fromkeys(entry.folder for entry in entries):
+        lines += ['', f'## {folder}', '']
+        titles = 'config', 'data', 'pixels', 'parameters, M', 'backbone, GFLOPs', 'epochs', 'accuracy'
+        lines += [f'| {" | ".join(titles)} |', '| --- ' * len(titles) + '|']
+        lines += [entry.row() for entry in entries if entry.folder == folder]
+    return '\n'.join(lines) + '\n'
+
+
+def main() -> None:
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
+    results = read_results()
+    # Without data, configs count the classes of the whole data sets.
+    with TemporaryDirectory() as empty:
+        os.environ['LFI_DATA_ROOT'] = empty
+        entries = [read_entry(config, results) for config in tqdm(list(configs()))]
+    folders = list(dict.fromkeys(entry.folder for entry in entries))
+    architecture = dict(Architecture=[InteractionQueryViT.__name__])
+    collection = dict(Name='LFI', Paper=PAPER, README='README.md', Metadata=architecture)
+    for i, folder in enumerate(folders):
+        content = dict(Collections=[collection]) if i == 0 else {}
+        content['Models'] = [entry.metafile() for entry in entries if entry.folder == folder]
+        text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=110)
+        (ROOT / 'configs' / folder / 'metafile.yml').write_text(text)
+    index = dict(Import=[f'configs/{folder}/metafile.yml' for folder in folders])
+    (ROOT / 'model-index.yml').write_text(yaml.safe_dump(index))
+    (ROOT / 'docs/model_zoo.md').write_text(zoo(entries))
+    print(f'{len(entries)} configs in {len(folders)} metafiles, and docs/model_zoo.md')
+
+
+if __name__ == '__main__':
+    launch.run(main)
