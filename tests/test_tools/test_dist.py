@@ -1,4 +1,7 @@
 import json
+import os
+import re
+import signal
 import socket
 import subprocess
 
@@ -59,6 +62,69 @@ def test_two_processes_train_resume_and_test(run_tool, tool_env, toy_config):
     assert 0 <= json.loads(metrics.read_text())['accuracy/top1'] <= 100
 
 
+# Slow enough to be killed in the middle of an epoch; and each process says who it is.
+SLOW = """
+import os, time
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+
+
+@HOOKS.register_module()
+class Slow(Hook):
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        print(f'rank {runner.rank} pid {os.getpid()} epoch {runner.epoch} step {batch_idx}', flush=True)
+        time.sleep(0.3)
+"""
+
+
+def test_a_killed_worker_starts_anew_and_goes_on(tool_command, tool_env, toy_config):
+    folder, work = toy_config.parent, toy_config.parent / 'work'
+    (folder / 'slow.py').write_text(SLOW)
+    with toy_config.open('a') as config:
+        config.write("custom_imports = dict(imports=['slow'])\ncustom_hooks = [dict(type='Slow')]\n")
+    env = {**tool_env, 'PYTHONPATH': f'{folder}:{tool_env["PYTHONPATH"]}'}
+    env |= {'PORT': free_port(), 'MAX_RESTARTS': '1'}
+    command = tool_command('dist_train.sh', toy_config, 2, '--cfg-options', 'train_cfg.max_epochs=3')
+    lines, killed = [], False
+    with subprocess.Popen(
+        command, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        for line in process.stdout:
+            lines.append(line)
+            found = re.search(r'rank 1 pid (\d+) epoch 1 step 1', line)
+            if found and not killed:
+                killed = True
+                os.kill(int(found[1]), signal.SIGKILL)
+    output = ''.join(lines)
+    assert killed and process.returncode == 0, output
+    assert 'resumed epoch: 1, iter: 2' in output
+    # The epoch that was cut off is done again, and no other.
+    epochs = re.findall(r'rank 0 pid \d+ epoch (\d) step 0', output)
+    assert epochs == ['0', '1', '1', '2']
+    assert (work / 'last_checkpoint').read_text().endswith('epoch_3.pth')
+
+
+def test_two_nodes_train_together(tool_command, tool_env, toy_config):
+    shared = {**tool_env, 'PORT': free_port(), 'NNODES': '2', 'MASTER_ADDR': '127.0.0.1'}
+    command = tool_command('dist_train.sh', toy_config, 1, '--cfg-options', 'train_cfg.max_epochs=1')
+    nodes = [
+        subprocess.Popen(
+            command,
+            cwd=toy_config.parent,
+            env={**shared, 'NODE_RANK': str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    outputs = [node.communicate(timeout=300)[0] for node in nodes]
+    assert [node.returncode for node in nodes] == [0, 0], outputs
+    # Four steps of four images, shared by two.
+    assert 'Epoch(train) [1][2/2]' in re.sub(' +', ' ', outputs[0])
+    assert (toy_config.parent / 'work/epoch_1.pth').exists()
+
+
 @pytest.fixture
 def recorder(tmp_path):
     """A program that writes down its arguments, in the place of `srun` and of Python."""
@@ -91,9 +157,16 @@ def test_dist_scripts_pass_arguments_on(record):
     options = ['--cfg-options', 'a=x y', 'b="[1,2]"']
     argv = record('dist_train.sh', 'my config.py', 4, *options, **variables)
     start = ['--nnodes=2', '--node_rank=1', '--master_addr=host', '--master_port=1234', '--nproc_per_node=4']
-    assert argv[:7] == ['-m', 'torch.distributed.run', *start]
-    assert argv[7].endswith('/tools/train.py')
-    assert argv[8:] == ['my config.py', '--launcher', 'pytorch', *options]
+    assert argv[:8] == ['-m', 'torch.distributed.run', *start, '--max_restarts=0']
+    assert argv[8].endswith('/tools/train.py')
+    assert argv[9:] == ['my config.py', '--launcher', 'pytorch', *options]
+    assert record('dist_train.sh', 'c.py', 4)[-3:] == ['c.py', '--launcher', 'pytorch']
+    # Who starts anew goes on from the last checkpoint.
+    argv = record('dist_train.sh', 'c.py', 4, *options, MAX_RESTARTS='3')
+    assert '--max_restarts=3' in argv
+    assert argv[-5:] == ['pytorch', '--resume', *options]
+    argv = record('dist_train.sh', 'c.py', 4, '--resume', 'x.pth', MAX_RESTARTS='3')
+    assert argv[-3:] == ['pytorch', '--resume', 'x.pth']
     argv = record('dist_test.sh', 'my config.py', 'my model.pth', 4, *options)
     assert argv[8:] == ['my config.py', 'my model.pth', '--launcher', 'pytorch', *options]
 

@@ -1,0 +1,85 @@
+"""The pages in docs/: their code runs as it stands there, their commands and links lead somewhere."""
+
+import re
+import shlex
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md'))]
+# Their code is run by a test of their own, or is a config.
+ELSEWHERE = ('teachers.md', 'semantic_consistency.md', 'configs.md', 'README.md')
+
+
+def blocks(page: Path, *languages: str) -> list[str]:
+    found = re.findall(r'^```(\w+)\n(.*?)^```', page.read_text(), re.S | re.M)
+    return [code for language, code in found if language in languages]
+
+
+@pytest.mark.parametrize(
+    'page', [p for p in PAGES if blocks(p, 'python') and p.name not in ELSEWHERE], ids=lambda p: p.name
+)
+def test_python_runs(page, tmp_path):
+    script = tmp_path / 'page.py'
+    script.write_text('\n'.join(blocks(page, 'python')))
+    process = subprocess.run(
+        [sys.executable, script], cwd=tmp_path, capture_output=True, text=True, timeout=300
+    )
+    assert process.returncode == 0, process.stderr
+
+
+@pytest.mark.parametrize('code', blocks(ROOT / 'docs/configs.md', 'python'))
+def test_configs_are_parsed(code, tmp_path):
+    (tmp_path / 'config.py').write_text(code)
+    cfg = Config.fromfile(tmp_path / 'config.py')
+    assert cfg.model.backbone.type == 'lfi.InteractionQueryViT'
+    assert cfg.model.teacher.type == 'lfi.VLMAttentionTeacher'
+
+
+@cache
+def source(tool: Path) -> str:
+    """A tool with the arguments that tools share."""
+    text = tool.read_text()
+    if tool.suffix == '.sh':
+        # It passes on what it does not know.
+        kind = re.search(r'(train|test|cache_teacher)\.sh', tool.name)[1]
+        return text + source(ROOT / f'tools/{kind}.py')
+    return text + (ROOT / 'projects/lfi/engine/launch.py').read_text()
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda p: p.name)
+def test_commands_name_tools_options_and_configs_that_exist(page):
+    code = blocks(page, 'bash', 'console') + re.findall(
+        r'(?<!`)`((?:[A-Z_]+=\S+ )*(?:python |tools/)[^`\n]*)`', page.read_text()
+    )
+    for line in '\n'.join(code).replace('\\\n', ' ').splitlines():
+        words = shlex.split(line, comments=True)
+        tool = next((w for w in words if re.fullmatch(r'(tools|benchmarks)/\S+\.(py|sh)', w)), None)
+        if tool is None:
+            continue
+        assert (ROOT / tool).is_file(), line
+        for word in words[words.index(tool) + 1 :]:
+            if word.startswith('--'):
+                option = word.partition('=')[0]
+                assert re.search(rf"'{option}'|{re.escape('--{name}')}", source(ROOT / tool)), (
+                    f'{option}: {line}'
+                )
+            if word.startswith('configs/') and '*' not in word and '{' not in word:
+                assert (ROOT / word).exists(), line
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda p: p.name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r'\]\(([^)\s]+)\)', page.read_text()):
+        if not target.startswith('http'):
+            path, _, anchor = target.partition('#')
+            linked = page.parent / path if path else page
+            assert linked.exists(), target
+            if anchor:
+                titles = re.findall(r'^#+ (.*)$', linked.read_text(), re.M)
+                assert anchor in [re.sub(r'[^\w -]', '', t.lower()).replace(' ', '-') for t in titles], target
