@@ -110,6 +110,15 @@ for name in ('classification/lfi_vit-tiny_shapes.py', 'detection/lfi_mask-rcnn_v
     assert run('-c', code).splitlines()[-2:] == ['LFIImageClassifier', 'LFIMaskRCNN']
 
 
+def test_mim_trains_and_tests(run):
+    pytest.importorskip('mim')
+    name = 'classification/lfi_vit-tiny_shapes.py'
+    run('-m', 'mim', 'train', 'lfi', name, '--gpus', 0, '--work-dir', 'run', '--cfg-options', *FEW_STEPS)
+    options = ['--cfg-options', 'test_dataloader.dataset.num_images=4']
+    out = run('-m', 'mim', 'test', 'lfi', name, '--checkpoint', 'run/epoch_1.pth', '--gpus', 0, *options)
+    assert 'accuracy/top1' in out
+
+
 def test_a_config_that_does_not_exist_is_named_with_its_neighbours(run):
     out = run('-c', "import lfi; lfi.config_path('classification/lfi_vit-tiny_shape.py')", code=1)
     message = "lfi has no config 'classification/lfi_vit-tiny_shape.py'; near it are "
