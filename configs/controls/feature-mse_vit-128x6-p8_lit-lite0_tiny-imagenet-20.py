@@ -15,5 +15,5 @@ model = dict(
         ),
         input_size=320,
     ),
-    distill_loss=dict(type='lfi.FeatureMSELoss', student_dims=128, teacher_dims=512),
+    distill_loss=dict(type='lfi.FeatureMSELoss', student_dims=128, teacher_dims=512, loss_weight=0.5),
 )

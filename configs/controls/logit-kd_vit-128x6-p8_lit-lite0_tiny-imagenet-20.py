@@ -15,5 +15,5 @@ model = dict(
         ),
         input_size=320,
     ),
-    distill_loss=dict(type='lfi.LogitKDLoss'),
+    distill_loss=dict(type='lfi.LogitKDLoss', loss_weight=0.25),
 )

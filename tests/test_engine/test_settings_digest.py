@@ -1,12 +1,15 @@
 from lfi.engine.settings_digest import settings_digest
 
 
-def test_scopes_do_not_count_and_values_do():
+def test_scopes_and_watchers_do_not_count_and_values_do():
     settings = dict(model=dict(type='A', heads=[dict(type='B', n=1)]), options=('x=1',))
     scoped = dict(
         model=dict(_scope_='mmdet', type='A', heads=[dict(_scope_='lfi', type='B', n=1)]), options=('x=1',)
     )
     assert settings_digest(settings, 3) == settings_digest(scoped, 3)
+    assert settings_digest(dict(hooks=dict(a=1))) == settings_digest(
+        dict(hooks=dict(a=1, non_finite=dict(type='B')))
+    )
     assert settings_digest(settings, 3) != settings_digest(settings, 4)
     changed = dict(model=dict(type='A', heads=[dict(type='B', n=2)]), options=('x=1',))
     assert settings_digest(settings) != settings_digest(changed)
