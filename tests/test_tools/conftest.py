@@ -10,6 +10,10 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+import torch
+from lfi.registry import MODELS
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -149,3 +153,32 @@ def run_tool(tool_env, tool_command, tmp_path) -> Callable[..., str]:
         return process.stdout
 
     return run
+
+
+@pytest.fixture
+def small_training(tmp_path, config_path) -> Callable[..., tuple[Path, Path]]:
+    """`small_training(config, **backbone)` writes a config and a checkpoint as a training of it leaves them.
+
+    `config` is one of the repository's classifiers on Shapes. The student is 16 wide with 2 blocks, and its
+    weights are random.
+    """
+
+    def write(name: str, **backbone) -> tuple[Path, Path]:
+        cfg = Config.fromfile(config_path(name))
+        arch = dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=32)
+        cfg.merge_from_dict(dict(model=dict(backbone=dict(arch=arch, **backbone), head=dict(in_channels=16))))
+        cfg.dump(tmp_path / 'training.py')
+        init_default_scope(cfg.default_scope)
+        torch.manual_seed(0)
+        student = MODELS.build({'data_preprocessor': cfg.data_preprocessor, **cfg.model})
+        for parameter in student.parameters():
+            torch.nn.init.normal_(parameter, std=0.2)
+        checkpoint = dict(
+            meta=dict(epoch=1, dataset_meta=dict(classes=tuple('abcdefghijklmnopqrst'))),
+            state_dict=student.state_dict(),
+            optimizer=dict(state={}),
+        )
+        torch.save(checkpoint, tmp_path / 'training.pth')
+        return tmp_path / 'training.py', tmp_path / 'training.pth'
+
+    return write

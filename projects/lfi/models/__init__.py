@@ -1,6 +1,7 @@
 from .backbones import InteractionQueryViT, InteractionStates
 from .controls import FeatureDistillClassifier, ShuffledImagesClassifier, ShuffledPlacesClassifier
 from .distill import InteractionDistillMixin, LFIImageClassifier
+from .export import export_student, query_student
 from .losses import (
     AttentionTransferLoss,
     FeatureMSELoss,
@@ -31,4 +32,6 @@ __all__ = [
     'SimpleFPN',
     'TextSpaceClassLoss',
     'VLMAttentionTeacher',
+    'export_student',
+    'query_student',
 ]

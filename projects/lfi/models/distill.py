@@ -126,7 +126,7 @@ class InteractionDistillMixin:
 
     def loss(self, inputs: Tensor, data_samples: Sequence, **kwargs) -> dict[str, Tensor]:
         """The task's losses, joined by the interaction terms."""
-        valid_sizes = _valid_sizes(inputs, data_samples)
+        valid_sizes = valid_sizes_of(inputs, data_samples)
         with self.backbone.padded(valid_sizes), self.backbone.record_interactions() as record:
             losses = super().loss(inputs, data_samples, **kwargs)
         states = record.states
@@ -149,7 +149,7 @@ class InteractionDistillMixin:
         """The task's predictions; queries read no padding, as in training."""
         if data_samples is None:
             return super().predict(inputs, data_samples, **kwargs)
-        with self.backbone.padded(_valid_sizes(inputs, data_samples)):
+        with self.backbone.padded(valid_sizes_of(inputs, data_samples)):
             return super().predict(inputs, data_samples, **kwargs)
 
     @torch.no_grad()
@@ -157,7 +157,7 @@ class InteractionDistillMixin:
         self, inputs: Tensor, data_samples: Sequence
     ) -> tuple[InteractionMaps, InteractionMaps]:
         """Teacher's and student's maps of a batch, over positions, of the same concepts on the same grid."""
-        valid_sizes = _valid_sizes(inputs, data_samples)
+        valid_sizes = valid_sizes_of(inputs, data_samples)
         with self.backbone.padded(valid_sizes), self.backbone.record_interactions() as record:
             self.backbone(inputs)
         states = record.states
@@ -170,7 +170,7 @@ class InteractionDistillMixin:
     ) -> tuple[InteractionMaps, Tensor]:
         """The teacher's maps on the student's grid, and the images' labels (B, C)."""
         labels = self.concept_labels(data_samples)
-        canvas, sizes = tuple(inputs.shape[-2:]), _valid_sizes(inputs, data_samples)
+        canvas, sizes = tuple(inputs.shape[-2:]), valid_sizes_of(inputs, data_samples)
         padded = any(size != canvas for size in sizes)
         filled = filled_share(canvas, sizes, inputs.device) if padded else None
         if isinstance(self.teacher, CachedTeacher):
@@ -232,7 +232,8 @@ def pixel_format(data_preprocessor: torch.nn.Module) -> PixelFormat:
     return PixelFormat(tuple(mean), tuple(std), rgb)
 
 
-def _valid_sizes(inputs: Tensor, data_samples: Sequence) -> list[tuple[int, int]]:
+def valid_sizes_of(inputs: Tensor, data_samples: Sequence) -> list[tuple[int, int]]:
+    """Height and width in pixels of each image's area in its padded batch, at the top left."""
     full = inputs.shape[-2:]
     shapes = [sample.metainfo.get('img_shape', full)[:2] for sample in data_samples]
     return [(min(h, full[0]), min(w, full[1])) for h, w in shapes]

@@ -190,7 +190,7 @@ class InteractionQueryViT(VisionTransformer):
 
     @contextmanager
     def record_interactions(self) -> Iterator[InteractionRecord]:
-        """Keep the interactions of the forward passes made inside the context.
+        """Keep the interactions of the forward passes made inside the context; a context within shares them.
 
         Example:
             >>> with backbone.record_interactions() as record:
@@ -202,12 +202,12 @@ class InteractionQueryViT(VisionTransformer):
         """
         if not self.num_queries:
             raise ValueError('num_queries=0: there are no interactions to record')
-        record = InteractionRecord()
-        self._record = record
+        outer = self._record
+        self._record = outer or InteractionRecord()
         try:
-            yield record
+            yield self._record
         finally:
-            self._record = None
+            self._record = outer
 
     @contextmanager
     def padded(self, valid_sizes: Sequence[tuple[int, int]]) -> Iterator[None]:

@@ -37,9 +37,10 @@ def attend_in_windows(
     if any(missing):
         there = torch.ones(1, 1, grid[0] * grid[1], 1, dtype=torch.bool, device=q.device)
         mask = _split(there, grid, sides, missing).mT  # [windows, 1, 1, h * w]
-        mask = mask.repeat(len(q), 1, 1, 1)
+        mask = mask.repeat(q.shape[0], 1, 1, 1)
     attended = attend(*(_split(x, grid, sides, missing) for x in (q, k, v)), sides, mask)
-    return _join(attended, len(q), grid, sides, missing)
+    # Not len(): it would fix the batch size of an exported graph.
+    return _join(attended, q.shape[0], grid, sides, missing)
 
 
 def _split(x: Tensor, grid: tuple[int, int], sides: tuple[int, int], missing: tuple[int, int]) -> Tensor:

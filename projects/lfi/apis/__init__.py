@@ -1,0 +1,9 @@
+"""Using a trained model: predictions, and where it sees what a text names."""
+
+from .drawing import draw_result
+from .interaction_inferencer import InteractionInferencer
+from .interaction_result import InteractionResult
+from .records import result_record
+from .sources import list_sources
+
+__all__ = ['InteractionInferencer', 'InteractionResult', 'draw_result', 'list_sources', 'result_record']

@@ -1,0 +1,82 @@
+"""Pictures of results."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from mmcv import imrescale
+
+from lfi.visualization.figures import draw_boxes
+
+from .interaction_result import InteractionResult
+from .records import class_name
+
+# Of detections that are drawn, as mmdet's own hook has it.
+MIN_SCORE = 0.3
+# Pixels of an image's longer side; columns and inches of the picture.
+SIDE, COLUMNS, CELL = 480, 5, 2.4
+
+
+def strongest(result: InteractionResult, count: int = 5) -> list[int]:
+    """The places of the texts with the highest scores, the highest first."""
+    return result.text_scores.topk(min(count, len(result.texts))).indices.tolist()
+
+
+def draw_result(result: InteractionResult, classes: Sequence[str], shown: Sequence[int]) -> np.ndarray:
+    """An image with its prediction, and beside it the maps of some texts, each scaled to its own range.
+
+    Args:
+        result: of the image.
+        classes: names of the labels.
+        shown: the places of the texts.
+
+    Returns:
+        The picture, (H, W, 3) uint8 RGB.
+    """
+    height, width = result.image.shape[:2]
+    small = np.clip(imrescale(result.image, (SIDE, SIDE)), 0, 255).astype(np.uint8)[..., ::-1]
+    columns = min(1 + len(shown), COLUMNS)
+    rows = -(-(1 + len(shown)) // columns)
+    cell_height = CELL * min(max(height / width, 0.5), 2) + 0.4
+    figure = Figure(figsize=(CELL * columns, cell_height * rows), layout='constrained')
+    painter = FigureCanvasAgg(figure)
+    cells = list(figure.subplots(rows, columns, squeeze=False).flat)
+    # Boxes are in the loaded image's pixels.
+    place = dict(extent=(0, width, height, 0))
+    for cell in cells:
+        cell.axis('off')
+    for cell in cells[: 1 + len(shown)]:
+        cell.imshow(small, **place)
+    _draw_prediction(cells[0], result, classes)
+    heats = result.maps_on_image(small.shape[:2]).numpy()
+    for cell, index in zip(cells[1:], shown):
+        cell.imshow(np.ma.masked_invalid(heats[index]), cmap='jet', alpha=0.5, **place)
+        _title(cell, f'{result.texts[index]}  {result.text_scores[index]:.2f}')
+    painter.draw()
+    return np.asarray(painter.buffer_rgba())[..., :3].copy()
+
+
+def _draw_prediction(cell: Axes, result: InteractionResult, classes: Sequence[str]) -> None:
+    prediction = result.prediction
+    if 'pred_instances' in prediction:
+        found = prediction.pred_instances
+        found = found[found.scores >= MIN_SCORE]
+        titles = [
+            f'{class_name(classes, label)} {score:.2f}'
+            for label, score in zip(found.labels.tolist(), found.scores.tolist())
+        ]
+        draw_boxes(cell, found.bboxes.numpy(), titles)
+        _title(cell, f'{len(found)} objects from {MIN_SCORE:g} up')
+    elif 'pred_score' in prediction:
+        label = int(prediction.pred_score.argmax())
+        _title(cell, f'{class_name(classes, label)}  {prediction.pred_score[label]:.0%}')
+
+
+def _title(cell: Axes, text: str) -> None:
+    # A dollar sign is one, and no formula begins.
+    cell.set_title(textwrap.fill(text, 32), fontsize=8, parse_math=False)

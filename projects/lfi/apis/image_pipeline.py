@@ -1,0 +1,60 @@
+"""From an image to a model's input, by the config's test pipeline."""
+
+from __future__ import annotations
+
+from mmengine.config import Config
+from mmengine.registry import TRANSFORMS
+from torch import Tensor
+
+from lfi.datasets.transforms import RecordView
+
+
+class ImagePipeline:
+    """The test pipeline of a config, for images without annotations.
+
+    Where it gives images no size of their own, as for embedded data, they are brought to the size that the
+    backbone was made for: classifiers see them whole and stretched, others with their sides' ratio kept.
+
+    Args:
+        cfg: the config.
+        img_size: height and width that the backbone was made for, or None.
+
+    Raises:
+        ValueError: if there is no step that packs, or `RecordView` cannot follow a step.
+    """
+
+    def __init__(self, cfg: Config, img_size: tuple[int, int] | None) -> None:
+        dataset = cfg.test_dataloader.dataset
+        while 'dataset' in dataset:
+            dataset = dataset.dataset
+        steps = [dict(step) for step in dataset.pipeline]
+        images = [step for step in steps if _name(step).startswith('LoadImage')]
+        packs = [step for step in steps if _name(step).startswith('Pack')]
+        if len(packs) != 1:
+            raise ValueError(
+                f'test_dataloader.dataset.pipeline must have one step that packs, got {len(packs)}: '
+                f'{[_name(step) for step in steps]}'
+            )
+        moves = [step for step in steps if not _name(step).startswith(('Load', 'Pack'))]
+        if img_size is not None and not any(map(_sets_size, moves)):
+            keep_ratio = _name(packs[0]) != 'PackInputs'
+            moves = [step for step in moves if 'Resize' not in _name(step)]
+            moves.insert(0, dict(type='Resize', scale=tuple(img_size[::-1]), keep_ratio=keep_ratio))
+        self.load = TRANSFORMS.build(images[0] if images else dict(type='LoadImageFromFile'))
+        self.moves = RecordView(moves)
+        self.pack = TRANSFORMS.build(packs[0])
+
+    def __call__(self, results: dict) -> tuple[dict, Tensor]:
+        """A loaded image's packed input, and what of the image it shows, as `RecordView` says."""
+        results = self.moves(results)
+        return self.pack(results), results['view']
+
+
+def _name(step: dict) -> str:
+    kind = step['type']
+    return kind.split('.')[-1] if isinstance(kind, str) else kind.__name__
+
+
+def _sets_size(step: dict) -> bool:
+    resizes = 'Resize' in _name(step) and 'scale_factor' not in step
+    return resizes or 'Crop' in _name(step)

@@ -1,0 +1,333 @@
+"""Predictions and interaction maps of images, folders and videos."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.config import Config, ConfigDict
+from mmengine.dataset import pseudo_collate
+from mmengine.infer import BaseInferencer
+from mmengine.logging import print_log
+from mmengine.registry import DefaultScope
+from torch import Tensor, nn
+
+from lfi.datasets.concept_names import concept_names
+from lfi.models.distill import valid_sizes_of
+
+from .drawing import draw_result, strongest
+from .image_pipeline import ImagePipeline
+from .interaction_result import InteractionResult
+from .sources import Source, list_sources
+from .text_answers import answer_texts, cut_out
+from .text_embedder import TextEmbedder
+
+
+@dataclass(frozen=True)
+class Item:
+    """An image on its way to the model."""
+
+    name: str
+    frame: int | None
+    image: np.ndarray
+    packed: dict
+    view: Tensor
+
+
+class InteractionInferencer(BaseInferencer):
+    """Runs a trained model: its predictions, and its answers to texts.
+
+    A model that learnt from interactions tells for any text how much of it an image shows, and where. Texts
+    are embedded by the teacher's text tower, each once; its image tower does not run. Other models, the
+    controls among them, give their predictions.
+
+    Args:
+        model: the config of the training, or its file.
+        weights: checkpoint file or URL. Defaults to None: random weights, with a warning.
+        device: where it runs. Defaults to None: CUDA where there is one, else the CPU.
+        templates: prompts for the texts, as the teacher's argument of this name. Defaults to None: the
+            teacher's own.
+
+    Raises:
+        FileNotFoundError: if a file is missing.
+        ValueError: if the weights are not of this model, or the test pipeline cannot be followed.
+
+    Example:
+        >>> inferencer = InteractionInferencer('lfi_vit-tiny_shapes.py', 'epoch_13.pth')
+        >>> results = inferencer('photos', texts=['red circle', 'blue square'])
+        >>> results['predictions'][0].maps.shape
+        torch.Size([2, 8, 8])
+    """
+
+    def __init__(
+        self,
+        model: str | Path | Config,
+        weights: str | Path | None = None,
+        device: str | None = None,
+        templates: Sequence[str] | str | None = None,
+    ) -> None:
+        cfg = copy.deepcopy(model) if isinstance(model, Config) else Config.fromfile(model)
+        if 'data_preprocessor' in cfg:
+            cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
+        self.skipped: list[str] = []
+        self._weights = None if weights is None else str(weights)
+        self._trained_classes: Sequence[str] | None = None
+        self._no_texts: str | None = None
+        with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmengine')):
+            super().__init__(cfg, self._weights, device, show_progress=False)
+        # A zero-shot model's has the classes and prompts of its test.
+        self._teacher: Mapping | None = getattr(self.model, '_teacher_cfg', cfg.model.get('teacher'))
+        self._embed: Callable[[Sequence[str]], Tensor] | None = None
+        if self._no_texts is None:
+            self._embed = TextEmbedder(self._teacher, templates, self.device)
+
+    def __call__(
+        self,
+        inputs: str | Path | np.ndarray | Sequence,
+        texts: Sequence[str] | None = None,
+        batch_size: int = 8,
+        frame_stride: int = 1,
+        return_vis: bool = False,
+    ) -> dict:
+        """Run the model on images. One that cannot be read is skipped, with a warning that names it.
+
+        Args:
+            inputs: the path of an image, a folder or a video; an image, (H, W, 3) uint8 BGR; or a list of
+                these, as `list_sources` says.
+            texts: what to look for. Defaults to None: the classes among the concepts of the training; where
+                the teacher is not at hand, no texts, with a warning.
+            batch_size: images at once. Neighbours of different sizes never share a batch: no result depends
+                on another image. Defaults to 8.
+            frame_stride: of a video, one frame of so many is looked at. Defaults to 1.
+            return_vis: whether to draw pictures too, as `visualize` does. Defaults to False.
+
+        Returns:
+            `predictions`, an `InteractionResult` for each image; `visualization`, as many pictures, or none;
+            `skipped`, the names of what could not be read.
+
+        Raises:
+            FileNotFoundError, RuntimeError, ImportError: if texts are given, and the teacher is not at hand.
+            ValueError: likewise; if texts are given that the model cannot answer; or if an argument is out
+                of its range.
+            TypeError: if the inputs are of another kind.
+        """
+        results = list(self.stream(inputs, texts, batch_size, frame_stride))
+        pictures = self.visualize(inputs, results, texts) if return_vis else []
+        return self.postprocess(results, pictures)
+
+    def stream(
+        self,
+        inputs: str | Path | np.ndarray | Sequence,
+        texts: Sequence[str] | None = None,
+        batch_size: int = 8,
+        frame_stride: int = 1,
+    ) -> Iterator[InteractionResult]:
+        """The results one by one, for more images than memory holds; `skipped` fills on the way.
+
+        Arguments and errors as of a call.
+        """
+        for name, value in (('batch_size', batch_size), ('frame_stride', frame_stride)):
+            if value < 1:
+                raise ValueError(f'{name}={value} must be at least 1')
+        sources = list_sources(inputs)
+        texts = self.default_texts if texts is None else self._check_texts(texts)
+        self.skipped = []
+        batches = self.preprocess(sources, batch_size, frame_stride)
+        return (result for batch in batches for result in self.forward(batch, texts))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.model.parameters()).device
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the labels that the task predicts; empty where neither checkpoint nor config says."""
+        if self._trained_classes is not None:
+            return tuple(self._trained_classes)
+        try:
+            return class_names(self._teacher)
+        except (OSError, TypeError, ValueError):
+            return ()
+
+    @cached_property
+    def default_texts(self) -> tuple[str, ...]:
+        """The classes among the concepts of the training; none where the model cannot be asked."""
+        if self._no_texts is not None:
+            return ()
+        try:
+            texts = class_names(self._teacher)
+            self._embeddings(texts)
+        except (ImportError, OSError, RuntimeError, ValueError) as error:
+            print_log(f'Predictions only, without texts: {error}', 'current', logging.WARNING)
+            return ()
+        return texts
+
+    def preprocess(
+        self, inputs: Sequence[Source], batch_size: int = 8, frame_stride: int = 1
+    ) -> Iterator[list[Item]]:
+        """Batches of images that have one size for the model; arguments as of a call."""
+        batch: list[Item] = []
+        for item in self._items(inputs, frame_stride):
+            if batch and (len(batch) == batch_size or _input_size(item) != _input_size(batch[0])):
+                yield batch
+                batch = []
+            batch.append(item)
+        if batch:
+            yield batch
+
+    @torch.inference_mode()
+    def forward(self, inputs: Sequence[Item], texts: Sequence[str] = ()) -> list[InteractionResult]:
+        """The results of a batch of `preprocess`."""
+        data = self.collate_fn([item.packed for item in inputs])
+        data = self.model.data_preprocessor(data, False)
+        if not texts:
+            predictions = self.model(**data, mode='predict')
+            nothing = torch.zeros(0), torch.zeros(0, 1, 1)
+            return [
+                _result(item, prediction, (), *nothing, item.view)
+                for item, prediction in zip(inputs, predictions)
+            ]
+
+        embeddings, concepts = self._embeddings(texts), self._bound_concepts(texts)
+        canvas = tuple(data['inputs'].shape[-2:])
+        sizes = valid_sizes_of(data['inputs'], data['data_samples'])
+        with self.model.backbone.record_interactions() as record:
+            predictions = self.model(**data, mode='predict')
+        scores, maps = answer_texts(self.model.readout, record.states, embeddings, concepts, canvas, sizes)
+        scores, maps = scores.cpu(), maps.to('cpu')
+        return [
+            _result(item, prediction, texts, scores[i], *cut_out(maps, i, canvas, sizes[i], item.view))
+            for i, (item, prediction) in enumerate(zip(inputs, predictions))
+        ]
+
+    def visualize(
+        self, inputs: Sequence, preds: Sequence[InteractionResult], texts: Sequence[str] | None = None
+    ) -> list[np.ndarray]:
+        """Pictures, (H, W, 3) uint8 RGB: each image with its maps of the texts, or else of the 5 best."""
+        return [
+            draw_result(result, self.classes, range(len(result.texts)) if texts else strongest(result))
+            for result in preds
+        ]
+
+    def postprocess(self, preds: list[InteractionResult], visualization: list[np.ndarray]) -> dict:
+        """What a call returns."""
+        return dict(predictions=preds, visualization=visualization, skipped=list(self.skipped))
+
+    def _items(self, sources: Sequence[Source], frame_stride: int) -> Iterator[Item]:
+        for source in sources:
+            try:
+                for frame, results in source.read(self.pipeline.load, frame_stride):
+                    image = results['img'].astype(np.uint8, copy=False)
+                    yield Item(source.name, frame, image, *self.pipeline(results))
+            except OSError as error:
+                self.skipped.append(source.name)
+                print_log(f'{error}; skipped, {len(self.skipped)} so far', 'current', logging.WARNING)
+
+    def _check_texts(self, texts: Sequence[str]) -> tuple[str, ...]:
+        if isinstance(texts, str) or not texts:
+            raise ValueError(f'texts={texts!r} must be a list of one or more texts')
+        if self._no_texts is not None:
+            raise ValueError(f'texts={list(texts)} cannot be answered: {self._no_texts}')
+        self._embeddings(texts)
+        self._bound_concepts(texts)
+        return tuple(texts)
+
+    def _embeddings(self, texts: Sequence[str]) -> Tensor:
+        embeddings = self._embed(texts)
+        self.model.readout.check_bank(*embeddings.shape, self.model.backbone.num_queries)
+        return embeddings
+
+    def _bound_concepts(self, texts: Sequence[str]) -> Tensor | None:
+        """(T,), the texts' places in the bank of the training, where each query stands for one of these."""
+        if self.model.readout.assign != 'index':
+            return None
+        bank = [*concept_names(self._teacher['concepts']), *self._teacher.get('background', ())]
+        unknown = [text for text in texts if text not in bank]
+        if unknown:
+            raise ValueError(
+                f"texts={unknown} are no concepts of the training, and readout.assign='index' binds each "
+                f'query to one of these: {bank}'
+            )
+        return torch.tensor([bank.index(text) for text in texts], device=self.device)
+
+    def _load_weights_to_model(
+        self, model: nn.Module, checkpoint: dict | None, cfg: ConfigDict | None
+    ) -> None:
+        if not hasattr(model, 'readout'):
+            self._no_texts = (
+                f'{type(model).__name__} has no read-out; lfi.LFIImageClassifier and other models that learn '
+                'from interactions have one'
+            )
+        if checkpoint is None:
+            super()._load_weights_to_model(model, checkpoint, cfg)
+            return
+        trained_on = checkpoint.get('meta', {}).get('dataset_meta') or {}
+        self._trained_classes = trained_on.get('classes')
+        state = checkpoint.get('state_dict', checkpoint)
+        state = {name.removeprefix('module.'): value for name, value in state.items()}
+        try:
+            missing = model.load_state_dict(state, strict=False).missing_keys
+        except RuntimeError as error:
+            raise ValueError(f'the weights in {self._weights} do not fit the model: {error}') from error
+        needed = [name for name in missing if not _only_for_texts(name, model.backbone)]
+        if needed:
+            raise ValueError(
+                f'the weights in {self._weights} lack {len(needed)} parameters of the model, such as '
+                f'{needed[:3]}: give the config that they were trained with'
+            )
+        if missing and self._no_texts is None:
+            self._no_texts = (
+                f'{self._weights} has no read-out, it lacks {missing[0]}: it is of a control, or an exported '
+                'student. Give the checkpoint of a model that learnt from interactions'
+            )
+
+    def _init_pipeline(self, cfg: ConfigDict) -> ImagePipeline:
+        return ImagePipeline(cfg, getattr(self.model.backbone, 'img_size', None))
+
+    def _init_collate(self, cfg: ConfigDict) -> Callable:
+        return pseudo_collate
+
+    def _init_visualizer(self, cfg: ConfigDict) -> None:
+        return None
+
+
+def class_names(teacher: Mapping) -> tuple[str, ...]:
+    """The classes among the concepts of a teacher's config, without what captions add to them.
+
+    Raises:
+        ValueError, OSError: if the config's data set cannot name them.
+    """
+    concepts = teacher['concepts']
+    if isinstance(concepts, Mapping):
+        concepts = {key: value for key, value in concepts.items() if key != 'extra'}
+    return tuple(concept_names(concepts))
+
+
+def _only_for_texts(name: str, backbone: nn.Module) -> bool:
+    """Whether predictions do without a parameter that a checkpoint lacks.
+
+    A gate of no training is 0: the patches then read no queries.
+    """
+    if name.startswith('readout.'):
+        return True
+    of_queries = name.endswith(('.interaction_queries', '.query_gate'))
+    return of_queries and backbone.fuse == 'none' and backbone.write_back != 'joint'
+
+
+def _input_size(item: Item) -> tuple[int, ...]:
+    return tuple(item.packed['inputs'].shape)
+
+
+def _result(
+    item: Item, prediction, texts: Sequence[str], scores: Tensor, maps: Tensor, view: Tensor
+) -> InteractionResult:
+    return InteractionResult(
+        item.name, item.frame, item.image, prediction.cpu(), tuple(texts), scores, maps, view
+    )

@@ -1,0 +1,66 @@
+"""Results as plain data, for JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mmengine.structures import BaseDataElement
+
+from .interaction_result import InteractionResult
+
+# Classes of a classifier's record.
+TOP = 5
+
+
+def class_name(classes: Sequence[str], label: int) -> str:
+    """A label's name, or its number where it has none."""
+    return classes[label] if label < len(classes) else str(label)
+
+
+def result_record(result: InteractionResult, classes: Sequence[str]) -> dict:
+    """A result without its image and maps.
+
+    Args:
+        result: of an image.
+        classes: names of the labels.
+
+    Returns:
+        `image`, its name, and for a video `frame`; `size`, height and width in pixels; for a classifier
+        `classes`, the 5 best with their probabilities, for a detector `objects` with their boxes
+        [x1, y1, x2, y2] in pixels; and `texts`, each text's score, where texts were asked. Scores have 4
+        digits behind the point, pixels one.
+    """
+    record: dict = {'image': result.name}
+    if result.frame is not None:
+        record['frame'] = result.frame
+    record['size'] = list(result.image.shape[:2])
+    record |= _prediction(result.prediction, classes)
+    if result.texts:
+        scores = result.text_scores.tolist()
+        record['texts'] = {text: round(score, 4) for text, score in zip(result.texts, scores)}
+    return record
+
+
+def _prediction(prediction: BaseDataElement, classes: Sequence[str]) -> dict:
+    if 'pred_instances' in prediction:
+        found = prediction.pred_instances
+        columns = (found.labels.tolist(), found.scores.tolist(), found.bboxes.tolist())
+        return {
+            'objects': [
+                {
+                    'class': class_name(classes, label),
+                    'score': round(score, 4),
+                    'box': [round(side, 1) for side in box],
+                }
+                for label, score, box in zip(*columns)
+            ]
+        }
+    if 'pred_score' in prediction:
+        best = prediction.pred_score.topk(min(TOP, len(prediction.pred_score)))
+        return {
+            'classes': [
+                {'class': class_name(classes, label), 'score': round(score, 4)}
+                for label, score in zip(best.indices.tolist(), best.values.tolist())
+            ]
+        }
+    return {}

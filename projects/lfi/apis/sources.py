@@ -1,0 +1,159 @@
+"""What an inferencer is given: files, folders, videos and arrays, as sources of images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import cv2
+import numpy as np
+from mmengine.fileio import get
+from PIL import Image
+
+IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.ppm', '.tif', '.tiff', '.webp')
+VIDEO_SUFFIXES = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm')
+
+Load = Callable[[dict], dict]
+"""A transform that loads the image at `img_path`."""
+
+
+@dataclass(frozen=True)
+class ArraySource:
+    """An image at hand, (H, W, 3) uint8 BGR."""
+
+    name: str
+    image: np.ndarray
+
+    def count(self, frame_stride: int) -> int:
+        """How many images it gives."""
+        return 1
+
+    def read(self, load: Load, frame_stride: int) -> Iterator[tuple[int | None, dict]]:
+        """Its one image, as a pipeline takes it."""
+        yield None, as_loaded(self.name, self.image)
+
+
+@dataclass(frozen=True)
+class FileSource:
+    """An image file."""
+
+    name: str
+
+    def count(self, frame_stride: int) -> int:
+        """How many images it gives."""
+        return 1
+
+    def read(self, load: Load, frame_stride: int) -> Iterator[tuple[int | None, dict]]:
+        """Its one image, as a pipeline takes it.
+
+        Raises:
+            OSError: if it cannot be read in full; the message names the file.
+        """
+        try:
+            # OpenCV gives a truncated JPEG as an image with a grey remainder.
+            with Image.open(BytesIO(get(self.name))) as image:
+                image.load()
+            results = load({'img_path': self.name})
+        # Pillow and OpenCV raise what they like, by format and by the kind of damage.
+        except Exception as error:
+            raise OSError(
+                f'{self.name}: this image cannot be read ({type(error).__name__}: {error})'
+            ) from error
+        yield None, results
+
+
+@dataclass(frozen=True)
+class VideoSource:
+    """A video file, read frame by frame."""
+
+    name: str
+
+    @property
+    def fps(self) -> float:
+        """Frames a second; 0 where the file does not say."""
+        return self._property(cv2.CAP_PROP_FPS)
+
+    def count(self, frame_stride: int) -> int:
+        """How many images it gives, by what the file says of its length."""
+        return -(-max(int(self._property(cv2.CAP_PROP_FRAME_COUNT)), 0) // frame_stride)
+
+    def read(self, load: Load, frame_stride: int) -> Iterator[tuple[int | None, dict]]:
+        """Every `frame_stride`-th frame with its number from 0, as a pipeline takes it.
+
+        Raises:
+            OSError: if it holds no frame that can be read; the message names the file.
+        """
+        capture = cv2.VideoCapture(self.name)
+        frame = 0
+        try:
+            while capture.grab():
+                if frame % frame_stride == 0:
+                    good, image = capture.retrieve()
+                    if not good:
+                        break
+                    yield frame, as_loaded(self.name, image)
+                frame += 1
+        finally:
+            capture.release()
+        if frame == 0:
+            raise OSError(f'{self.name}: this video cannot be read')
+
+    def _property(self, key: int) -> float:
+        capture = cv2.VideoCapture(self.name)
+        try:
+            return capture.get(key)
+        finally:
+            capture.release()
+
+
+Source = ArraySource | FileSource | VideoSource
+
+
+def list_sources(inputs: str | Path | np.ndarray | Sequence) -> list[Source]:
+    """The images' sources, in the order of the inputs; nothing is read yet.
+
+    Args:
+        inputs: the path of an image, a video, or a folder, whose images are taken by name, those in folders
+            within it too; an image, (H, W, 3) uint8 BGR as OpenCV loads it; or a list of any of these.
+
+    Raises:
+        ValueError: if an array has another shape or type, or a folder holds no images.
+        TypeError: if an input is something else.
+    """
+    return list(_sources(inputs, 'inputs'))
+
+
+def _sources(inputs: str | Path | np.ndarray | Sequence, name: str) -> Iterator[Source]:
+    if isinstance(inputs, np.ndarray):
+        if inputs.ndim != 3 or inputs.shape[2] != 3 or inputs.dtype != np.uint8:
+            raise ValueError(
+                f'{name} must be (H, W, 3) uint8 in BGR order, got shape {inputs.shape} of {inputs.dtype}'
+            )
+        yield ArraySource(name, inputs)
+    elif isinstance(inputs, str | Path):
+        yield from _files(Path(inputs))
+    elif isinstance(inputs, Sequence):
+        for i, each in enumerate(inputs):
+            yield from _sources(each, f'{name}[{i}]')
+    else:
+        raise TypeError(f'{name} must be a path, an array or a list of these, got {type(inputs).__name__}')
+
+
+def _files(path: Path) -> Iterator[Source]:
+    if path.is_dir():
+        files = [file for file in sorted(path.rglob('*')) if file.suffix.lower() in IMAGE_SUFFIXES]
+        if not files:
+            raise ValueError(f'the folder {path} holds no images ({", ".join(IMAGE_SUFFIXES)})')
+        yield from (FileSource(str(file)) for file in files)
+    elif path.suffix.lower() in VIDEO_SUFFIXES:
+        yield VideoSource(str(path))
+    else:
+        yield FileSource(str(path))
+
+
+def as_loaded(name: str, image: np.ndarray) -> dict:
+    """An image as `LoadImageFromFile` leaves it."""
+    size = image.shape[:2]
+    return dict(img_path=name, img=image, img_shape=size, ori_shape=size)

@@ -1,0 +1,116 @@
+"""Exported students as graphs of tensors, and how far a graph is from its model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from mmpretrain.models.classifiers import ImageClassifier
+from torch import Tensor, nn
+
+BATCH = torch.export.Dim('batch')
+OUTPUTS = {
+    'cls_token': 'class_token',
+    'avg_featmap': 'mean_token',
+    'featmap': 'feature_map',
+    'raw': 'tokens',
+}
+
+
+class BackboneFeatures(nn.Module):
+    """A model's backbone alone.
+
+    Args:
+        backbone: gives a tuple of tensors.
+    """
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """From normalised images (B, 3, H, W) to the backbone's outputs."""
+        return self.backbone(images)
+
+
+class ClassifierLogits(nn.Module):
+    """A classifier up to its logits.
+
+    Args:
+        classifier: mmpretrain's.
+    """
+
+    def __init__(self, classifier: ImageClassifier) -> None:
+        super().__init__()
+        self.classifier = classifier
+
+    def forward(self, images: Tensor) -> tuple[Tensor]:
+        """From normalised images (B, 3, H, W) to logits (B, classes)."""
+        return (self.classifier(images, mode='tensor'),)
+
+
+def inference_graph(student: nn.Module, part: str) -> tuple[nn.Module, list[str]]:
+    """What is to be exported of a student, and the names of its outputs.
+
+    Args:
+        student: what `ExportedStudent.build` gives.
+        part: 'classifier', logits; or 'backbone', its feature maps or tokens, one for each of `out_indices`.
+
+    Raises:
+        ValueError: if the student has no such part.
+    """
+    if part == 'classifier':
+        if not (isinstance(student, ImageClassifier) and student.with_head):
+            raise ValueError(
+                f"part='classifier' needs an ImageClassifier with a head, got a {type(student).__name__}; "
+                "use part='backbone'"
+            )
+        return ClassifierLogits(student).eval(), ['logits']
+    if part != 'backbone':
+        raise ValueError(f"part={part!r} is unknown; choose from ('classifier', 'backbone')")
+    backbone = student.backbone
+    name, indices = OUTPUTS[backbone.out_type], backbone.out_indices
+    names = [name] if len(indices) == 1 else [f'{name}_{index}' for index in indices]
+    return BackboneFeatures(backbone).eval(), names
+
+
+def to_onnx(
+    graph: nn.Module, names: Sequence[str], shape: tuple[int, int], opset: int | None = None
+) -> torch.onnx.ONNXProgram:
+    """A graph as ONNX, for any batch size. Needs onnx and onnxscript.
+
+    Args:
+        graph: of `inference_graph`.
+        names: of its outputs; the input is `images`.
+        shape: (H, W) of the images in pixels.
+        opset: of ONNX. Defaults to None: the one that torch prefers.
+    """
+    return torch.onnx.export(
+        graph,
+        (torch.zeros(2, 3, *shape),),
+        input_names=['images'],
+        output_names=list(names),
+        opset_version=opset,
+        dynamic_shapes={'images': {0: BATCH}},
+        dynamo=True,
+        verbose=False,
+    )
+
+
+def to_torch_export(graph: nn.Module, shape: tuple[int, int]) -> torch.export.ExportedProgram:
+    """A graph as `torch.export.save` writes it, for any batch size; arguments as of `to_onnx`."""
+    return torch.export.export(graph, (torch.zeros(2, 3, *shape),), dynamic_shapes={'images': {0: BATCH}})
+
+
+def relative_difference(found: Tensor, expected: Tensor) -> float:
+    """The largest difference of two tensors over the largest absolute value expected.
+
+    Raises:
+        ValueError: if their shapes differ, or values are not finite.
+    """
+    if found.shape != expected.shape:
+        raise ValueError(f'the shapes differ: {tuple(found.shape)} in place of {tuple(expected.shape)}')
+    difference = ((found - expected).abs().max() / expected.abs().max()).item()
+    if difference != difference:
+        raise ValueError('the outputs hold values that are not finite')
+    return difference

@@ -1,0 +1,40 @@
+"""An exported student whose queries still work, as a model of its task."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mmengine.model import BaseModel
+from torch import Tensor
+
+from lfi.models.distill import valid_sizes_of
+from lfi.registry import MODELS
+
+
+class PaddedPredictMixin:
+    """Keeps the queries from reading padding at test time, as `InteractionDistillMixin` does."""
+
+    def predict(self, inputs: Tensor, data_samples: Sequence | None = None, **kwargs) -> Sequence:
+        """The task's predictions."""
+        if data_samples is None:
+            return super().predict(inputs, data_samples, **kwargs)
+        with self.backbone.padded(valid_sizes_of(inputs, data_samples)):
+            return super().predict(inputs, data_samples, **kwargs)
+
+
+@MODELS.register_module(name='QueryStudent')
+def query_student(task: str, **arguments) -> BaseModel:
+    """Build `dict(type='lfi.QueryStudent', task='mmdet.MaskRCNN', backbone=..., ...)`.
+
+    Args:
+        task: the type of the task's model. Its backbone must be an `InteractionQueryViT`.
+        **arguments: the task model's own.
+
+    Returns:
+        the task's model, of the same parameter names, whose queries read no padding.
+    """
+    kind = MODELS.get(task)
+    if kind is None:
+        raise ValueError(f'task={task!r} is no registered model; give its scope too, as in mmdet.MaskRCNN')
+    query_kind = type(f'Query{kind.__name__}', (PaddedPredictMixin, kind), {'__module__': __name__})
+    return query_kind(**arguments)

@@ -1,0 +1,175 @@
+"""A trained student without what inference does not need."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+
+from mmengine.config import ConfigDict
+from mmengine.model import BaseModel
+from torch import Tensor, nn
+
+from lfi.models.backbones import InteractionQueryViT
+from lfi.models.controls import FeatureDistillClassifier
+from lfi.models.distill import InteractionDistillMixin
+from lfi.models.zero_shot import LFIZeroShotClassifier
+from lfi.registry import MODELS
+
+# Arguments of models that learn from a teacher, beyond those of their task.
+LEARNING = (
+    'teacher',
+    'teacher_cache',
+    'readout',
+    'interaction_loss',
+    'text_class_loss',
+    'distill_loss',
+)
+# Arguments of `InteractionQueryViT`, beyond those of mmpretrain's `VisionTransformer`.
+INTERACTION = ('num_queries', 'write_back', 'persistent', 'fuse', 'interaction_layers')
+DENSE = ('window_size', 'global_attn_layers', 'use_rel_pos', 'with_cp')
+# Whose weights may be left behind.
+LEARNING_PARTS = ('readout.', 'interaction_loss.', 'text_class_loss.', 'distill_loss.')
+
+
+@dataclass(frozen=True)
+class ExportedStudent:
+    """What `export_student` gives.
+
+    Args:
+        model: the slim config of the model.
+        state: its weights by name; they load strictly.
+        removed: the weights that were left behind.
+    """
+
+    model: ConfigDict
+    state: dict[str, Tensor]
+    removed: dict[str, Tensor]
+
+    def build(self) -> nn.Module:
+        """The slim model with its weights, in eval mode; unscoped types are of the default scope."""
+        model = MODELS.build(deepcopy(self.model))
+        model.load_state_dict(self.state)
+        return model.eval()
+
+
+def export_student(student: nn.Module | Mapping[str, Tensor], cfg: Mapping) -> ExportedStudent:
+    """Remove what inference does not need; what is left gives the same predictions, bit for bit.
+
+    The read-out and the losses' parameters go, and where `slim_model` can do without them the queries too:
+    then the backbone is mmpretrain's `VisionTransformer`.
+
+    Args:
+        student: a trained model, or its state dict.
+        cfg: config of the model.
+
+    Raises:
+        ValueError: as `slim_model` says, or if the weights are not those of the config.
+    """
+    state = student.state_dict() if isinstance(student, nn.Module) else student
+    model = slim_model(cfg)
+    needed = MODELS.build(deepcopy(model)).state_dict().keys()
+    missing = [name for name in needed if name not in state]
+    removed = {name: value for name, value in state.items() if name not in needed}
+    removable = LEARNING_PARTS
+    if _num_queries(cfg['backbone']):
+        removable += ('backbone.interaction_queries',)
+    unknown = [name for name in removed if not name.startswith(removable)]
+    if missing or unknown:
+        raise ValueError(
+            f'the weights do not fit the config: it needs {missing[:3] or "nothing more"}, and does not know '
+            f'{unknown[:3] or "any that it should not"}. Give the config that the student was trained with'
+        )
+    return ExportedStudent(model, {name: state[name] for name in needed}, removed)
+
+
+def slim_model(cfg: Mapping) -> ConfigDict:
+    """The config of a model without teacher, read-out and distillation losses.
+
+    | backbone | becomes |
+    | --- | --- |
+    | patches read no queries (`write_back='none'`, `fuse='none'`) | `mmpretrain.VisionTransformer` |
+    | the same, with windows or relative positions | `lfi.InteractionQueryViT` without queries |
+    | patches or the head read queries | itself; a model with the mixin becomes an `lfi.QueryStudent` |
+
+    Args:
+        cfg: config of any OpenMMLab model with a `backbone`; unscoped types are of the default scope.
+
+    Raises:
+        ValueError: if the model is an `LFIZeroShotClassifier`, or a type is unknown.
+    """
+    # Some of mmdet's models want attributes in place of keys.
+    slim = ConfigDict({name: deepcopy(value) for name, value in cfg.items() if name not in LEARNING})
+    kind = _registered(cfg['type'])
+    queries_stay = _queries_are_read(cfg['backbone'])
+    if _registered(cfg['backbone']['type']) is InteractionQueryViT:
+        slim.backbone = _slim_backbone(slim.backbone)
+    if not isinstance(kind, type):
+        # An lfi.QueryStudent is slim already.
+        return slim
+    if issubclass(kind, LFIZeroShotClassifier):
+        raise ValueError(
+            f'type={cfg["type"]!r} scores classes by its read-out, which an export leaves out: export the '
+            'lfi.LFIImageClassifier that it was trained as'
+        )
+    task = _task_type(kind)
+    if queries_stay and issubclass(kind, InteractionDistillMixin):
+        slim.update(type='lfi.QueryStudent', task=task)
+    elif task is not None:
+        slim.type = task
+    return slim
+
+
+def _slim_backbone(cfg: dict) -> dict:
+    # The student's weights take the place of those it began with.
+    pretrained = isinstance(cfg.get('init_cfg'), Mapping) and cfg['init_cfg'].get('type') == 'Pretrained'
+    dropped = ('init_cfg',) if pretrained else ()
+    if _queries_are_read(cfg):
+        return _without(cfg, *dropped)
+    if cfg.get('window_size') is not None or cfg.get('use_rel_pos'):
+        return {**_without(cfg, *dropped, *INTERACTION), 'num_queries': 0, 'write_back': 'none'}
+    plain = {**_without(cfg, *dropped, *INTERACTION, *DENSE), 'type': 'mmpretrain.VisionTransformer'}
+    if not isinstance(plain.get('out_indices', -1), int):
+        # mmpretrain's writes into it.
+        plain['out_indices'] = list(plain['out_indices'])
+    return plain
+
+
+def _queries_are_read(backbone: Mapping) -> bool:
+    """Whether the outputs depend on the queries."""
+    read = backbone.get('write_back', 'gated') != 'none' or backbone.get('fuse', 'none') != 'none'
+    return read and _num_queries(backbone) > 0
+
+
+def _num_queries(backbone: Mapping) -> int:
+    return backbone.get('num_queries', 8) if _registered(backbone['type']) is InteractionQueryViT else 0
+
+
+def _without(cfg: dict, *names: str) -> dict:
+    return {name: value for name, value in cfg.items() if name not in names}
+
+
+def _registered(name: str | type) -> object:
+    if not isinstance(name, str):
+        return name
+    with MODELS.switch_scope_and_registry(None) as registry:
+        kind = registry.get(name) or MODELS.get(name)
+    if kind is None:
+        raise ValueError(f'type={name!r} is no registered model')
+    return kind
+
+
+def _task_type(kind: type) -> str | None:
+    """The name of the task's model under the distillation; None if `kind` is that model itself."""
+    distilling = (InteractionDistillMixin, FeatureDistillClassifier)
+    if not issubclass(kind, distilling):
+        return None
+    task = next(
+        base for base in kind.__mro__ if issubclass(base, BaseModel) and not issubclass(base, distilling)
+    )
+    name = f'{task.__module__.partition(".")[0]}.{task.__name__}'
+    if MODELS.get(name) is not task:
+        raise ValueError(
+            f'{kind.__name__} does the task of {task.__name__}, which is not registered as {name}'
+        )
+    return name

@@ -1,0 +1,321 @@
+"""`InteractionInferencer`: its predictions and answers, against the model's own."""
+
+import logging
+from copy import deepcopy
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from lfi.apis import InteractionInferencer, text_embedder
+from lfi.apis.interaction_inferencer import class_names
+from lfi.datasets.rendering import CLASS_NAMES
+from lfi.models.teachers.weights import load_vlm
+from mmengine.logging import MMLogger
+
+TEXTS = ['star', 'red circle', 'ring']
+
+
+@pytest.fixture
+def warnings(monkeypatch):
+    seen = []
+    logger = MMLogger.get_current_instance()
+    monkeypatch.setattr(logger, 'log', lambda level, text: level == logging.WARNING and seen.append(text))
+    return seen
+
+
+@pytest.fixture(scope='module')
+def classify(classifier):
+    return InteractionInferencer(*classifier, device='cpu')
+
+
+@pytest.fixture(scope='module')
+def detect(detector):
+    return InteractionInferencer(*detector, device='cpu')
+
+
+def noise(*size, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
+
+
+def assert_same(found, expected):
+    assert found.name == expected.name and found.frame == expected.frame
+    torch.testing.assert_close(found.text_scores, expected.text_scores)
+    torch.testing.assert_close(found.maps, expected.maps)
+    torch.testing.assert_close(found.view, expected.view)
+
+
+def batch_of(inferencer, images):
+    """What the model gets of the images, by the inferencer's own pipeline."""
+    packed = [
+        inferencer.pipeline(dict(img=image, img_shape=image.shape[:2], ori_shape=image.shape[:2]))[0]
+        for image in images
+    ]
+    data = dict(inputs=[p['inputs'] for p in packed], data_samples=[p['data_samples'] for p in packed])
+    return inferencer.model.data_preprocessor(data, False)
+
+
+@torch.no_grad()
+def test_maps_are_the_students_own_of_the_same_concepts(classify, photos):
+    results = classify(str(photos))['predictions']
+    images = [cv2.imread(str(file)) for file in sorted(photos.iterdir())]
+    data = batch_of(classify, images)
+    for sample in data['data_samples']:
+        sample.set_gt_label(0)
+    _, student = classify.model.predict_interactions(data['inputs'], data['data_samples'])
+    assert [result.name for result in results] == [str(file) for file in sorted(photos.iterdir())]
+    expected = student.over_positions().exp()[:, -1]
+    for result, image, maps in zip(results, images, expected, strict=True):
+        np.testing.assert_array_equal(result.image, image)
+        assert list(result.texts) == list(CLASS_NAMES)
+        assert result.maps.dtype == torch.float32 and result.maps.shape == (20, 8, 8)
+        # The bank ends with the background.
+        torch.testing.assert_close(result.maps, maps[:20])
+        torch.testing.assert_close(result.maps.sum((1, 2)), torch.ones(20))
+        torch.testing.assert_close(result.view, torch.eye(2, 3))
+
+
+@torch.no_grad()
+def test_predictions_and_text_scores_are_the_models(classify, photos):
+    results = classify(photos, texts=TEXTS)['predictions']
+    data = batch_of(classify, [cv2.imread(str(file)) for file in sorted(photos.iterdir())])
+    expected = classify.model(**data, mode='predict')
+    with classify.model.backbone.record_interactions() as record:
+        classify.model.backbone(data['inputs'])
+    queries = classify.model.readout.query_embeddings(record.states)
+    vlm, tokenizer = load_vlm('shapes-tiny', None, False)
+    texts = vlm.encode_text(tokenizer([f'a photo of a {text}.' for text in TEXTS]))
+    scores = classify.model.readout.class_scores(queries, torch.nn.functional.normalize(texts, dim=-1))
+    for result, sample, score in zip(results, expected, scores, strict=True):
+        torch.testing.assert_close(result.prediction.pred_score, sample.pred_score)
+        torch.testing.assert_close(result.text_scores, score)
+        assert result.texts == tuple(TEXTS)
+
+
+def test_a_text_alone_and_among_others_is_the_same(classify):
+    image = noise(64, 64)
+    (alone,) = classify(image, texts=['ring'])['predictions']
+    (among,) = classify(image, texts=TEXTS)['predictions']
+    torch.testing.assert_close(alone.maps[0], among.maps[2])
+    torch.testing.assert_close(alone.text_scores[0], among.text_scores[2])
+
+
+@pytest.mark.parametrize('task', ['classify', 'detect'])
+def test_no_result_depends_on_the_batch(task, request):
+    inferencer = request.getfixturevalue(task)
+    sizes = [(64, 64), (64, 64), (50, 90), (64, 64), (90, 50), (90, 50), (30, 20)]
+    images = [noise(*size, seed=i) for i, size in enumerate(sizes)]
+    together = inferencer(images, texts=TEXTS, batch_size=4)['predictions']
+    one_by_one = inferencer(images, texts=TEXTS, batch_size=1)['predictions']
+    for found, expected in zip(together, one_by_one, strict=True):
+        assert_same(found, expected)
+        if task == 'classify':
+            torch.testing.assert_close(found.prediction.pred_score, expected.prediction.pred_score)
+        else:
+            scores = (each.prediction.pred_instances.scores for each in (found, expected))
+            torch.testing.assert_close(*scores)
+
+
+@torch.no_grad()
+def test_maps_of_a_padded_image_show_what_is_image(detect):
+    image = noise(116, 192)
+    (result,) = detect(image)['predictions']
+    # 58 of 64 rows of pixels; the last row of patches shows the image by a quarter.
+    assert result.maps.shape == (20, 7, 12)
+    torch.testing.assert_close(result.maps.sum((1, 2)), torch.ones(20))
+    data = batch_of(detect, [image])
+    _, student = detect.model.predict_interactions(data['inputs'], data['data_samples'])
+    expected = student.over_positions().exp()[0, -1, :20]
+    torch.testing.assert_close(result.maps, expected[:, :7])
+    assert not expected[:, 7:].any()
+    # 7 rows of 8 pixels are 56 of the image's 58.
+    torch.testing.assert_close(result.view, torch.tensor([[1, 0, 0], [0, 56 / 58, 56 / 58 - 1]]))
+    boxes = result.prediction.pred_instances.bboxes
+    assert boxes[:, 0::2].max() <= 192 and boxes[:, 1::2].max() <= 116 and boxes.max() > 96
+
+
+def test_maps_of_a_cropped_image_lie_where_the_crop_was(classifier):
+    cfg, checkpoint = classifier
+    cfg = deepcopy(cfg)
+    cfg.test_dataloader.dataset.pipeline = [
+        dict(type='LoadImageFromFile'),
+        dict(type='ResizeEdge', scale=80, edge='short'),
+        dict(type='CenterCrop', crop_size=64),
+        dict(type='PackInputs'),
+    ]
+    image = noise(160, 320)
+    (result,) = InteractionInferencer(cfg, checkpoint, device='cpu')(image, texts=TEXTS)['predictions']
+    # 64 of 80 rows and of 160 columns, from the middle.
+    torch.testing.assert_close(result.view, torch.tensor([[0.4, 0, 0], [0, 0.8, 0]]))
+    seen = ~result.maps_on_image()[0].isnan()
+    assert seen[16:144, 96:224].all() and seen.sum() == 128 * 128
+
+
+def test_texts_are_embedded_once_and_no_image_is(classifier, monkeypatch):
+    loaded, embedded = [], []
+
+    def load_watched(*args):
+        vlm, tokenizer = load_vlm(*args)
+        loaded.append(vlm)
+        monkeypatch.setattr(type(vlm.visual), 'forward', lambda *args: pytest.fail('an image was embedded'))
+        return vlm, lambda texts: embedded.extend(texts) or tokenizer(texts)
+
+    monkeypatch.setattr(text_embedder, 'load_vlm', load_watched)
+    inferencer = InteractionInferencer(*classifier, device='cpu', templates=['{}', 'my {}'])
+    for texts in (TEXTS, TEXTS[:2], ['ring', 'star', 'kite']):
+        inferencer(noise(64, 64), texts=texts)
+    assert len(loaded) == 1
+    assert embedded == [*TEXTS, *(f'my {text}' for text in TEXTS), 'kite', 'my kite']
+
+
+def test_without_its_teacher_a_model_predicts(classifier, warnings):
+    cfg, checkpoint = classifier
+    cfg = deepcopy(cfg)
+    cfg.merge_from_dict(dict(model=dict(teacher=dict(model='/nowhere/teacher'))))
+    inferencer = InteractionInferencer(cfg, checkpoint, device='cpu')
+    for _ in range(2):
+        (result,) = inferencer(noise(64, 64))['predictions']
+    assert result.texts == () and result.text_scores.shape == (0,) and len(result.maps) == 0
+    assert result.prediction.pred_score.sum() == pytest.approx(1)
+    (warning,) = warnings
+    assert warning.startswith('Predictions only, without texts: teacher folder not found: /nowhere/teacher')
+    with pytest.raises(FileNotFoundError, match='/nowhere/teacher'):
+        inferencer(noise(64, 64), texts=TEXTS)
+
+
+def test_a_control_predicts_and_says_that_it_answers_no_texts(make_student, classifier):
+    control = make_student('controls/task-loss_vit-tiny_shapes.py')
+    inferencer = InteractionInferencer(*control, device='cpu')
+    (own,) = inferencer(noise(64, 64))['predictions']
+    assert own.texts == () and own.prediction.pred_score.shape == (20,)
+    with pytest.raises(ValueError, match='cannot be answered: ImageClassifier has no read-out'):
+        inferencer(noise(64, 64), texts=TEXTS)
+
+    # The control's weights in the config of the method, whose gates are closed.
+    inferencer = InteractionInferencer(classifier[0], control[1], device='cpu')
+    (result,) = inferencer(noise(64, 64))['predictions']
+    torch.testing.assert_close(result.prediction.pred_score, own.prediction.pred_score)
+    with pytest.raises(ValueError, match=r'student\.pth has no read-out, it lacks .*: it is of a control'):
+        inferencer(noise(64, 64), texts=TEXTS)
+
+
+def test_weights_of_another_model_are_refused(make_student, classifier):
+    cfg, checkpoint = make_student('controls/task-loss_vit-tiny_shapes.py', head=dict(num_classes=7))
+    with pytest.raises(ValueError, match=r'student\.pth do not fit the model: (?s:.*)size mismatch for head'):
+        InteractionInferencer(classifier[0], checkpoint, device='cpu')
+    state = torch.load(checkpoint)['state_dict']
+    torch.save({name: value for name, value in state.items() if 'layers.2' not in name}, checkpoint)
+    with pytest.raises(ValueError, match=r'lack 12 parameters of the model, such as .*layers\.2'):
+        InteractionInferencer(cfg, checkpoint, device='cpu')
+
+
+def test_queries_bound_to_concepts_answer_these_alone(make_student):
+    student = make_student(
+        'classification/lfi_vit-tiny_shapes.py', readout=dict(assign='index'), backbone=dict(num_queries=21)
+    )
+    inferencer = InteractionInferencer(*student, device='cpu')
+    (all_of_them,) = inferencer(noise(64, 64))['predictions']
+    names = [CLASS_NAMES[7], CLASS_NAMES[2]]
+    (two,) = inferencer(noise(64, 64), texts=names)['predictions']
+    torch.testing.assert_close(two.maps, all_of_them.maps[[7, 2]])
+    with pytest.raises(ValueError, match=r"texts=\['dog'\] are no concepts .*assign='index'"):
+        inferencer(noise(64, 64), texts=['dog', CLASS_NAMES[0]])
+
+
+def test_a_zero_shot_model_answers_the_classes_of_its_test(classifier):
+    cfg, checkpoint = classifier
+    cfg = deepcopy(cfg)
+    cfg.model.update(type='lfi.LFIZeroShotClassifier', zero_shot=dict(concepts=TEXTS, templates=['{}']))
+    (result,) = InteractionInferencer(cfg, checkpoint, device='cpu')(noise(64, 64))['predictions']
+    assert result.texts == tuple(TEXTS) and result.maps.shape == (3, 8, 8)
+    torch.testing.assert_close(result.prediction.pred_score, result.text_scores.softmax(0))
+
+
+def test_what_cannot_be_read_is_skipped_named_and_counted(classify, photos, tmp_path, warnings):
+    good, torn, text = sorted(photos.iterdir())[0], tmp_path / 'torn.png', tmp_path / 'text.jpg'
+    torn.write_bytes(good.read_bytes()[:2000])
+    text.write_text('not an image')
+    inputs = [torn, good, text, tmp_path / 'missing.png', tmp_path / 'missing.mp4', good]
+    found = classify(inputs, texts=TEXTS)
+    assert [result.name for result in found['predictions']] == [str(good)] * 2
+    assert found['skipped'] == [str(inputs[i]) for i in (0, 2, 3, 4)]
+    assert [warning.rsplit('; ')[-1] for warning in warnings] == [
+        f'skipped, {i} so far' for i in (1, 2, 3, 4)
+    ]
+    for name, warning in zip(found['skipped'], warnings):
+        assert warning.startswith(f'{name}: this ') and 'cannot be read' in warning
+    assert classify(good, texts=TEXTS)['skipped'] == []
+
+
+@pytest.fixture
+def clip(tmp_path):
+    """A video of 7 frames that grow brighter; skips where OpenCV writes none."""
+    path = tmp_path / 'clip.avi'
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'MJPG'), 10, (64, 48))
+    if not writer.isOpened():
+        pytest.skip('OpenCV cannot write a video here')
+    for i in range(7):
+        writer.write(np.full((48, 64, 3), 30 * i, np.uint8))
+    writer.release()
+    return path
+
+
+def test_a_video_is_taken_frame_by_frame(classify, clip):
+    results = classify(clip, texts=TEXTS, frame_stride=3, batch_size=2)['predictions']
+    assert [(result.name, result.frame) for result in results] == [(str(clip), i) for i in (0, 3, 6)]
+    assert [round(result.image.mean() / 30) for result in results] == [0, 3, 6]
+    streamed = classify.stream(clip, TEXTS, frame_stride=3)
+    assert_same(next(streamed), results[0])
+
+
+def test_arrays_and_files_of_the_same_image_are_the_same(classify, photos):
+    file = sorted(photos.iterdir())[1]
+    of_file, of_array = classify([file, cv2.imread(str(file))], texts=TEXTS)['predictions']
+    assert of_array.name == 'inputs[1]'
+    torch.testing.assert_close(of_file.maps, of_array.maps)
+    torch.testing.assert_close(of_file.prediction.pred_score, of_array.prediction.pred_score)
+
+
+def test_pictures_are_drawn_on_request(classify, detect):
+    assert classify(noise(64, 64), texts=TEXTS)['visualization'] == []
+    for inferencer in (classify, detect):
+        images = [noise(60, 120), noise(60, 120, seed=1)]
+        pictures = inferencer(images, texts=TEXTS, return_vis=True)['visualization']
+        assert len(pictures) == 2
+        assert pictures[0].dtype == np.uint8 and pictures[0].shape == pictures[1].shape
+
+
+def test_arguments_out_of_range_say_so(classify):
+    with pytest.raises(ValueError, match='batch_size=0 must be at least 1'):
+        classify(noise(64, 64), batch_size=0)
+    with pytest.raises(ValueError, match='frame_stride=0 must be at least 1'):
+        classify.stream('clip.mp4', frame_stride=0)
+    for texts in ('star', []):
+        with pytest.raises(ValueError, match='must be a list of one or more texts'):
+            classify(noise(64, 64), texts=texts)
+    with pytest.raises(ValueError, match='concepts and background must be non-empty strings'):
+        classify(noise(64, 64), texts=['star', ' '])
+
+
+def test_a_config_file_and_random_weights_will_do(classifier, tmp_path):
+    cfg, _ = classifier
+    cfg.dump(tmp_path / 'config.py')
+    with pytest.warns(UserWarning, match='Checkpoint is not loaded'):
+        inferencer = InteractionInferencer(tmp_path / 'config.py', device='cpu')
+    assert inferencer.classes == tuple(CLASS_NAMES)
+    with pytest.raises(FileNotFoundError):
+        InteractionInferencer(tmp_path / 'missing.py')
+
+
+def test_what_captions_add_to_the_classes_is_no_class():
+    concepts = dict(type='lfi.Shapes', extra=['a red star'])
+    assert class_names(dict(concepts=concepts)) == tuple(CLASS_NAMES)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
+def test_a_gpu_finds_what_the_cpu_finds(classifier, classify, photos):
+    on_gpu = InteractionInferencer(*classifier, device='cuda')(photos, texts=TEXTS)['predictions']
+    for found, expected in zip(on_gpu, classify(photos, texts=TEXTS)['predictions'], strict=True):
+        assert found.maps.device.type == found.prediction.pred_score.device.type == 'cpu'
+        torch.testing.assert_close(found.maps, expected.maps, rtol=1e-2, atol=1e-4)
+        torch.testing.assert_close(found.text_scores, expected.text_scores, rtol=1e-2, atol=1e-2)

@@ -1,0 +1,349 @@
+"""An exported student predicts what the trained one did, in OpenMMLab's models and in timm's."""
+
+import json
+
+import pytest
+import timm
+import torch
+from lfi.models import InteractionQueryViT
+from lfi.models.detectors import DetectorDistillMixin
+from lfi.models.export import (
+    build_timm,
+    export_student,
+    inference_graph,
+    slim_config,
+    slim_model,
+    timm_difference,
+    to_timm,
+    to_torch_export,
+)
+from lfi.registry import MODELS
+from mmdet.models.detectors import MaskRCNN, RetinaNet
+from mmdet.structures import DetDataSample
+from mmengine.config import Config, ConfigDict
+from mmengine.hub import get_config
+from mmengine.registry import init_default_scope
+from mmpretrain.models.backbones import VisionTransformer
+from mmpretrain.models.classifiers import ImageClassifier
+from safetensors.torch import save_file
+
+ARCH = dict(embed_dims=16, num_layers=3, num_heads=2, feedforward_channels=32)
+PLAIN = dict(write_back='none')
+TEACHER = dict(
+    type='lfi.VLMAttentionTeacher', model='shapes-tiny', extractor=dict(type='dense'), concepts=['a']
+)
+# Students that mmpretrain's own ViT can stand for, by their backbone's arguments.
+PLAIN_STUDENTS = {
+    'class_token': dict(),
+    'pooled': dict(out_type='avg_featmap', final_norm=False),
+    'clip': dict(
+        pre_norm=True,
+        norm_cfg=dict(type='LN', eps=1e-5),
+        layer_cfgs=dict(act_cfg=dict(type='mmpretrain.QuickGELU')),
+    ),
+    'layer_scale': dict(layer_scale_init_value=0.1, qkv_bias=False),
+}
+
+
+@pytest.fixture(autouse=True)
+def mmpretrain_scope():
+    init_default_scope('mmpretrain')
+
+
+def classifier_config(in_channels=16, to_rgb=True, **backbone):
+    return dict(
+        type='lfi.LFIImageClassifier',
+        backbone=dict(type='lfi.InteractionQueryViT', arch=ARCH, img_size=32, patch_size=8, **backbone),
+        head=dict(type='LinearClsHead', num_classes=4, in_channels=in_channels),
+        data_preprocessor=dict(mean=[120.0, 110, 100], std=[60.0, 50, 40], to_rgb=to_rgb),
+        teacher=TEACHER,
+        readout=dict(text_dims=96),
+    )
+
+
+def detector_config(**backbone):
+    cfg = get_config('mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py').model
+    # Random weights find little.
+    cfg.test_cfg.rcnn.update(score_thr=0.0, max_per_img=5)
+    dense = dict(img_size=64, patch_size=16, with_cls_token=False, out_type='featmap')
+    return ConfigDict(
+        cfg,
+        type='lfi.LFIMaskRCNN',
+        backbone=dict(type='lfi.InteractionQueryViT', arch=ARCH, **dense, **backbone),
+        neck=dict(type='lfi.SimpleFPN', in_channels=16, out_channels=256),
+        teacher=TEACHER,
+        readout=dict(text_dims=96),
+    )
+
+
+def trained(cfg):
+    """A model away from its initial values."""
+    torch.manual_seed(0)
+    model = MODELS.build(cfg)
+    for name, parameter in model.named_parameters():
+        if name.startswith('backbone.') or parameter.ndim == 1:
+            torch.nn.init.normal_(parameter, std=0.2)
+    return model.eval()
+
+
+def images(size=32, batch=2):
+    return torch.randn(batch, 3, size, size, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize('kind', PLAIN_STUDENTS)
+@torch.no_grad()
+def test_without_queries_a_student_is_mmpretrains_own_model(kind):
+    cfg = classifier_config(**PLAIN, **PLAIN_STUDENTS[kind])
+    student = trained(cfg)
+    exported = export_student(student, cfg)
+    assert {name.split('.')[0] for name in exported.removed} == {'backbone', 'readout'}
+    plain = exported.build()
+    assert type(plain) is ImageClassifier and type(plain.backbone) is VisionTransformer
+    for size in (32, 48):
+        assert torch.equal(plain(images(size)), student(images(size)))
+
+
+@pytest.mark.parametrize(
+    ('backbone', 'in_channels'),
+    [
+        (dict(), 16),
+        (dict(write_back='joint'), 16),
+        (dict(write_back='none', fuse='concat'), 32),
+        (dict(fuse='sum', persistent=False), 16),
+    ],
+)
+@torch.no_grad()
+def test_queries_that_are_read_stay(backbone, in_channels):
+    cfg = classifier_config(in_channels, **backbone)
+    student = trained(cfg)
+    exported = export_student(student.state_dict(), cfg)
+    assert {name.split('.')[0] for name in exported.removed} == {'readout'}
+    assert exported.model['type'] == 'lfi.QueryStudent'
+    slim = exported.build()
+    assert isinstance(slim, ImageClassifier) and type(slim.backbone) is InteractionQueryViT
+    assert torch.equal(slim(images()), student(images()))
+    again = export_student(slim, exported.model)
+    assert again.model == exported.model and not again.removed
+
+
+@torch.no_grad()
+def test_a_control_leaves_its_losses_projection():
+    cfg = classifier_config(**PLAIN)
+    del cfg['readout']
+    cfg['type'] = 'lfi.FeatureDistillClassifier'
+    cfg['distill_loss'] = dict(type='lfi.FeatureMSELoss', student_dims=16, teacher_dims=96)
+    student = trained(cfg)
+    exported = export_student(student, cfg)
+    assert 'distill_loss.projection.weight' in exported.removed
+    assert torch.equal(exported.build()(images()), student(images()))
+
+
+@pytest.mark.parametrize(
+    ('backbone', 'types'),
+    [
+        (PLAIN, ('mmdet.MaskRCNN', 'mmpretrain.VisionTransformer')),
+        (
+            dict(write_back='none', window_size=2, use_rel_pos=True),
+            ('mmdet.MaskRCNN', 'lfi.InteractionQueryViT'),
+        ),
+        (dict(), ('lfi.QueryStudent', 'lfi.InteractionQueryViT')),
+    ],
+)
+@torch.no_grad()
+def test_a_detector_predicts_the_same_in_a_padded_batch(backbone, types):
+    init_default_scope('mmdet')
+    cfg = detector_config(**backbone)
+    detector = trained(cfg)
+    exported = export_student(detector, cfg)
+    assert (exported.model['type'], exported.model['backbone']['type']) == types
+    slim = exported.build()
+    assert isinstance(slim, MaskRCNN)
+    for expected, found in zip(predictions(detector), predictions(slim)):
+        assert len(expected.scores) == 5
+        assert torch.equal(found.bboxes, expected.bboxes) and torch.equal(found.scores, expected.scores)
+
+
+@torch.no_grad()
+def test_a_query_student_reads_no_padding():
+    init_default_scope('mmdet')
+    cfg = detector_config()
+    exported = export_student(trained(cfg), cfg)
+    careless = dict(exported.model, type=exported.model.task)
+    del careless['task']
+    careless = MODELS.build(careless).eval()
+    careless.load_state_dict(exported.state)
+    scores, others = (predictions(model)[0].scores for model in (exported.build(), careless))
+    assert not torch.equal(scores, others)
+
+
+def predictions(detector):
+    """Of a batch of two images that are padded to 64 pixels."""
+    samples = []
+    for shape in ((64, 48), (48, 64)):
+        known = dict(img_shape=shape, ori_shape=shape, scale_factor=(1.0, 1.0), batch_input_shape=(64, 64))
+        samples.append(DetDataSample(metainfo=known))
+    return [sample.pred_instances for sample in detector.predict(images(64), samples)]
+
+
+def test_ones_own_detector_becomes_mmdets():
+    init_default_scope('mmdet')
+    kind = type('LFIRetinaNet', (DetectorDistillMixin, RetinaNet), {})
+    backbone = dict(type='lfi.InteractionQueryViT', **PLAIN)
+    assert slim_model(dict(type=kind, backbone=backbone))['type'] == 'mmdet.RetinaNet'
+
+
+def test_what_the_student_began_with_is_forgotten():
+    cfg = classifier_config(
+        out_indices=(0, -1), init_cfg=dict(type='Pretrained', checkpoint='x.pth'), **PLAIN
+    )
+    backbone = slim_model(cfg)['backbone']
+    assert 'init_cfg' not in backbone
+    assert MODELS.build(backbone).out_indices == [0, 2]
+
+
+def test_weights_of_another_config_are_refused():
+    cfg = classifier_config()
+    state = trained(cfg).state_dict()
+    del state['head.fc.weight']
+    with pytest.raises(ValueError, match=r"do not fit the config: it needs \['head.fc.weight'\]"):
+        export_student(state, cfg)
+    with pytest.raises(ValueError, match=r"does not know \['neck.weight'\]"):
+        export_student({**trained(cfg).state_dict(), 'neck.weight': torch.zeros(1)}, cfg)
+    # A plain student's weights hold no gates, and no other student may lose them.
+    with pytest.raises(ValueError, match="does not know .'backbone.layers.0.query_gate'"):
+        export_student(trained(cfg), classifier_config(**PLAIN))
+    with pytest.raises(ValueError, match="does not know .'backbone.interaction_queries'"):
+        export_student(trained(classifier_config(**PLAIN)), dict(slim_model(classifier_config(**PLAIN))))
+
+
+def test_a_zero_shot_classifier_needs_its_read_out():
+    with pytest.raises(ValueError, match='scores classes by its read-out'):
+        slim_model(dict(classifier_config(), type='lfi.LFIZeroShotClassifier'))
+
+
+def test_the_config_of_a_run_keeps_its_test_alone():
+    cfg = Config(
+        dict(
+            custom_imports=dict(imports=['lfi']),
+            default_scope='mmpretrain',
+            data_preprocessor=dict(mean=[1.0], std=[2.0]),
+            model=dict(type='lfi.LFIImageClassifier', backbone=dict(type='lfi.InteractionQueryViT', **PLAIN)),
+            train_dataloader=dict(dataset=dict(type='lfi.Shapes')),
+            train_pipeline=[dict(type='lfi.RecordView')],
+            train_cfg=dict(by_epoch=True),
+            optim_wrapper=dict(),
+            custom_hooks=[dict(type='lfi.LossWeightHook')],
+            default_hooks=dict(timer=dict(type='IterTimerHook'), maps=dict(type='lfi.InteractionMapsHook')),
+            val_dataloader=dict(),
+            val_evaluator=dict(type='Accuracy'),
+            test_dataloader=dict(),
+            test_cfg=dict(),
+            test_evaluator=[dict(type='Accuracy'), dict(type='lfi.SemanticConsistencyMetric')],
+        )
+    )
+    assert slim_config(cfg).to_dict() == dict(
+        default_scope='mmpretrain',
+        data_preprocessor=dict(mean=[1.0], std=[2.0]),
+        model=dict(
+            type='mmpretrain.ImageClassifier',
+            data_preprocessor=dict(mean=[1.0], std=[2.0]),
+            backbone=dict(type='mmpretrain.VisionTransformer'),
+        ),
+        default_hooks=dict(timer=dict(type='IterTimerHook')),
+        val_dataloader=dict(),
+        val_evaluator=dict(type='Accuracy'),
+        test_dataloader=dict(),
+        test_cfg=dict(),
+        test_evaluator=[dict(type='Accuracy')],
+    )
+    assert 'train_dataloader' in cfg
+
+
+@pytest.mark.parametrize('kind', PLAIN_STUDENTS)
+@torch.no_grad()
+def test_timm_computes_the_same(kind, tmp_path):
+    cfg = classifier_config(**PLAIN, **PLAIN_STUDENTS[kind])
+    student = trained(cfg)
+    state, config = to_timm(export_student(student, cfg).build())
+    save_file({k: v.contiguous() for k, v in state.items()}, tmp_path / 'model.safetensors')
+    (tmp_path / 'config.json').write_text(json.dumps(config))
+    vit = timm.create_model(f'local-dir:{tmp_path}', pretrained=True).eval()
+    torch.testing.assert_close(vit(images()), student(images()), atol=1e-5, rtol=1e-5)
+
+    pixels = timm.data.resolve_model_data_config(vit)
+    student.data_preprocessor.to('cpu')
+    raw = torch.randint(0, 256, (1, 3, 32, 32), dtype=torch.uint8)
+    # Loaded as BGR by OpenMMLab.
+    expected = student.data_preprocessor(dict(inputs=raw.flip(1)))['inputs']
+    mean, std = (torch.tensor(pixels[name]).view(3, 1, 1) for name in ('mean', 'std'))
+    torch.testing.assert_close((raw / 255 - mean) / std, expected, atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_timm_reads_rgb_where_the_student_read_bgr():
+    cfg = classifier_config(to_rgb=False, **PLAIN)
+    student = export_student(trained(cfg), cfg).build()
+    state, config = to_timm(student)
+    vit = build_timm(state, config)
+    torch.testing.assert_close(vit(images()), student(images().flip(1)), atol=1e-5, rtol=1e-5)
+    assert config['pretrained_cfg']['mean'] == pytest.approx([100 / 255, 110 / 255, 120 / 255])
+    assert timm_difference(student, vit) < 1e-5
+
+
+@torch.no_grad()
+def test_timm_takes_a_detectors_backbone():
+    init_default_scope('mmdet')
+    cfg = detector_config(**PLAIN)
+    student = export_student(trained(cfg), cfg).build()
+    vit = build_timm(*to_timm(student))
+    tokens = vit.forward_features(images(64)).mT.unflatten(2, (4, 4))
+    torch.testing.assert_close(tokens, student.backbone(images(64))[0], atol=1e-5, rtol=1e-5)
+    assert timm_difference(student, vit) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ('backbone', 'message'),
+    [
+        (dict(), r"write_back='gated', backbone.fuse='none': .* with backbone.write_back='none'"),
+        (dict(**PLAIN, out_type='avg_featmap'), r'norms before and after pooling \(use final_norm=False\)'),
+        (dict(**PLAIN, norm_cfg=dict(type='LN', eps=1e-3)), 'an epsilon of 0.001'),
+        (
+            dict(**PLAIN, with_cls_token=False, out_type='featmap', window_size=2),
+            'window_size or use_rel_pos has no place',
+        ),
+    ],
+)
+def test_what_timm_cannot_compute_is_refused(backbone, message):
+    cfg = classifier_config(**backbone)
+    with pytest.raises(ValueError, match=message):
+        to_timm(export_student(trained(cfg), cfg).build())
+
+
+@pytest.mark.parametrize(
+    'backbone',
+    [
+        dict(),
+        dict(write_back='joint', fuse='sum'),
+        dict(with_cls_token=False, out_type='featmap', window_size=3, use_rel_pos=True),
+    ],
+)
+@torch.no_grad()
+def test_an_exported_graph_takes_any_batch(backbone, tmp_path):
+    cfg = classifier_config(**backbone)
+    student = export_student(trained(cfg), cfg).build()
+    graph, names = inference_graph(student, 'backbone')
+    torch.export.save(to_torch_export(graph, (32, 32)), tmp_path / 'student.pt2')
+    loaded = torch.export.load(tmp_path / 'student.pt2').module()
+    for batch in (1, 5):
+        (found,) = loaded(images(batch=batch))
+        torch.testing.assert_close(found, student.backbone(images(batch=batch))[0])
+    assert names == ['feature_map' if 'window_size' in backbone else 'class_token']
+
+
+def test_a_graph_of_what_is_not_there_is_refused():
+    init_default_scope('mmdet')
+    detector = MODELS.build(slim_model(detector_config()))
+    with pytest.raises(
+        ValueError, match="part='classifier' needs an ImageClassifier with a head, got a Query"
+    ):
+        inference_graph(detector, 'classifier')

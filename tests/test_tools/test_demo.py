@@ -1,0 +1,145 @@
+"""`tools/demo.py`: the page in a real browser."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+
+import cv2
+import pytest
+from lfi.datasets import Shapes
+from lfi.engine.launch import UsageError
+
+SHAPES = 'classification/lfi_vit-tiny_shapes.py'
+BROWSERS = ('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable')
+# Chromium alone with the page: no sandbox for root, no GPU, no talk with its maker's servers.
+FLAGS = """
+    --headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
+    --disable-component-update --disable-sync
+"""
+# Python runs it at its start: what the server connects to beyond this machine is written down.
+WATCH = """
+import os, socket
+def watched(name):
+    plain = getattr(socket.socket, name)
+    def connect(self, address):
+        if isinstance(address, tuple) and address[0] not in ('127.0.0.1', 'localhost', '::1'):
+            with open(os.environ['WATCHED'], 'a') as file:
+                print(address, file=file)
+        return plain(self, address)
+    return connect
+for name in ('connect', 'connect_ex'):
+    setattr(socket.socket, name, watched(name))
+"""
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+def watched(tmp_path, tool_env):
+    """An environment in which connections to elsewhere are written to a file, and the file."""
+    (tmp_path / 'watch').mkdir()
+    (tmp_path / 'watch/sitecustomize.py').write_text(WATCH)
+    file = tmp_path / 'connections.txt'
+    path = os.pathsep.join((str(tmp_path / 'watch'), tool_env['PYTHONPATH']))
+    env = {**tool_env, 'PYTHONPATH': path, 'WATCHED': str(file), 'GRADIO_TEMP_DIR': str(tmp_path / 'gradio')}
+    return env, file
+
+
+@pytest.fixture
+def server(watched, tool_command, small_training, tmp_path):
+    """The page's address, while the tool serves it."""
+    pytest.importorskip('gradio', reason="gradio is not installed: pip install 'lfi[demo]'")
+    port = free_port()
+    command = tool_command('demo.py', *small_training(SHAPES), '--port', port)
+    with subprocess.Popen(
+        command,
+        env=watched[0],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        seen = []
+        for line in process.stdout:
+            seen.append(line)
+            if 'The page is at' in line:
+                break
+        try:
+            assert seen and seen[-1] == f'The page is at http://127.0.0.1:{port}/\n', ''.join(seen)
+            yield f'http://127.0.0.1:{port}/'
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=60)
+
+
+@pytest.fixture(scope='module')
+def browser():
+    """A real headless Chromium."""
+    playwright = pytest.importorskip('playwright.sync_api', reason='playwright is not installed')
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        pytest.skip(f'none of {", ".join(BROWSERS)} is on the PATH')
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=found, args=FLAGS.split())
+        yield browser
+        browser.close()
+
+
+def test_a_visitor_asks_where_a_text_is(browser, server, watched, tmp_path):
+    image = tmp_path / 'image.png'
+    cv2.imwrite(str(image), Shapes(split='val', num_images=1).get_data_info(0)['img'])
+    page = browser.new_page()
+    requests, errors = [], []
+    page.on('request', lambda request: requests.append(request.url))
+    page.on('pageerror', lambda error: errors.append(str(error)))
+    page.goto(server)
+    ask = page.get_by_role('button', name='Ask')
+
+    ask.click()
+    page.get_by_text('Give an image first.').wait_for()
+
+    page.set_input_files('input[type=file]', image)
+    page.get_by_role('button', name='Remove Image').wait_for()
+    page.get_by_label('Texts, one a line').fill('red star\n\n  <b>ring</b>\n')
+    ask.click()
+    picture = page.locator('img[src*="/gradio_api/file="]').last
+    page.locator('.json-node').get_by_text('<b>ring</b>').first.wait_for()
+    # The image and two maps in a row.
+    width, height = picture.evaluate(
+        'async img => (await img.decode(), [img.naturalWidth, img.naturalHeight])'
+    )
+    assert 2 * height < width < 3 * height
+    shown = page.locator('body').inner_text()
+    assert 'red star' in shown and '"classes"' in shown
+    fonts = page.evaluate('getComputedStyle(document.querySelector("button")).fontFamily')
+    assert fonts == 'system-ui, sans-serif'
+    # Nothing on the page sends the picture away.
+    assert page.get_by_role('button', name='Share').count() == 0
+
+    blocked = page.evaluate(
+        """() => new Promise(resolve => {
+            document.addEventListener('securitypolicyviolation', event => resolve(event.blockedURI));
+            new Image().src = 'http://192.0.2.1/tracker.png';
+        })"""
+    )
+    assert blocked == 'http://192.0.2.1/tracker.png'
+    elsewhere = [url for url in requests if not url.startswith((server, 'data:', 'blob:'))]
+    assert set(elsewhere) <= {blocked}
+    assert not errors
+    assert not watched[1].exists(), watched[1].read_text()
+    page.close()
+
+
+def test_without_gradio_it_says_what_to_install(import_tool, monkeypatch):
+    tool = import_tool('demo.py')
+    monkeypatch.setitem(sys.modules, 'gradio', None)
+    monkeypatch.setattr('sys.argv', ['demo.py', 'config.py', 'checkpoint.pth'])
+    with pytest.raises(UsageError, match=r"the page needs gradio: pip install 'lfi\[demo\]'"):
+        tool.main()

@@ -1,0 +1,124 @@
+"""`tools/infer.py`: pictures and predictions of a student's files."""
+
+import json
+from pathlib import Path
+
+import cv2
+import mmcv
+import numpy as np
+import pytest
+import torch
+from lfi.datasets import Shapes
+from lfi.engine.launch import UsageError
+from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
+
+SHAPES = 'classification/lfi_vit-tiny_shapes.py'
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Three pictures of Shapes, and one that is torn."""
+    folder = tmp_path / 'photos'
+    folder.mkdir()
+    data = Shapes(split='val', num_images=3)
+    for i in range(3):
+        cv2.imwrite(str(folder / f'photo{i}.png'), data.get_data_info(i)['img'])
+    (folder / 'torn.png').write_bytes((folder / 'photo0.png').read_bytes()[:1500])
+    return folder
+
+
+@pytest.fixture
+def run_main(import_tool, monkeypatch, tmp_path):
+    """The tool in this process, in the test's folder: starting another one takes seconds."""
+    tool = import_tool('infer.py')
+
+    def run(*args):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr('sys.argv', ['infer.py', *map(str, args)])
+        tool.main()
+
+    return run
+
+
+def records_in(folder: Path) -> list[dict]:
+    return json.loads((folder / 'predictions.json').read_text())
+
+
+def test_a_folder_gives_a_picture_and_a_record_for_each_image(run_tool, small_training, photos, tmp_path):
+    texts = ['red star', 'Größe "ß"']
+    out = run_tool('infer.py', *small_training(SHAPES), photos, '--out-dir', 'seen', '--texts', *texts)
+    assert f'3 pictures and predictions.json in seen; skipped: {photos / "torn.png"}' in out
+    assert f'{photos / "torn.png"}: this image cannot be read' in out
+    records = records_in(tmp_path / 'seen')
+    assert [record['image'] for record in records] == [str(photos / f'photo{i}.png') for i in range(3)]
+    names = [f'0000{i}_photo{i}.png' for i in range(3)]
+    assert [record['picture'] for record in records] == names
+    assert sorted(file.name for file in (tmp_path / 'seen').iterdir()) == [*names, 'predictions.json']
+    for record in records:
+        assert record['size'] == [64, 64] and list(record['texts']) == texts
+        assert len(record['classes']) == 5 and record['classes'][0]['class'] in 'abcdefghijklmnopqrst'
+        assert record['classes'][0]['score'] == round(record['classes'][0]['score'], 4)
+        # The image and two maps in a row.
+        height, width, _ = mmcv.imread(tmp_path / 'seen' / record['picture']).shape
+        assert 2 * height < width < 3 * height
+
+
+def test_without_texts_it_looks_for_the_classes(run_main, small_training, photos, tmp_path):
+    run_main(*small_training(SHAPES), photos / 'photo1.png', '--out-dir', 'seen', '--batch-size', '2')
+    (record,) = records_in(tmp_path / 'seen')
+    assert len(record['texts']) == 20 and 'star' in record['texts']
+
+
+def test_a_video_gives_its_frames_and_a_video(run_main, small_training, photos, tmp_path):
+    clip = tmp_path / 'clip.avi'
+    writer = cv2.VideoWriter(str(clip), cv2.VideoWriter_fourcc(*'MJPG'), 10, (64, 64))
+    if not writer.isOpened():
+        pytest.skip('OpenCV cannot write a video here')
+    for i in range(5):
+        writer.write(np.full((64, 64, 3), 40 * i, np.uint8))
+    writer.release()
+    inputs = (photos / 'photo0.png', clip)
+    run_main(
+        *small_training(SHAPES),
+        *inputs,
+        '--out-dir',
+        'seen',
+        '--frame-stride',
+        '2',
+        '--texts',
+        'star',
+        'ring',
+    )
+    records = records_in(tmp_path / 'seen')
+    assert [record.get('frame') for record in records] == [None, 0, 2, 4]
+    assert records[2]['picture'] == '00002_clip_000002.png'
+    joined = mmcv.VideoReader(str(tmp_path / 'seen/00001_clip_000000.mp4'))
+    assert len(joined) == 3 and joined.fps == 5
+    height, width, _ = mmcv.imread(tmp_path / 'seen/00001_clip_000000.png').shape
+    assert joined.resolution == (width // 2 * 2, height // 2 * 2)
+
+
+def test_a_detector_names_its_objects(run_main, config_path, photos, tmp_path):
+    config, checkpoint = config_path('detection/lfi_mask-rcnn_vit-tiny_shapes.py'), tmp_path / 'detector.pth'
+    cfg = Config.fromfile(config)
+    init_default_scope('mmdet')
+    torch.save(dict(state_dict=MODELS.build(cfg.model).state_dict()), checkpoint)
+    run_main(config, checkpoint, photos / 'photo0.png', '--out-dir', 'seen', '--texts', 'star')
+    (record,) = records_in(tmp_path / 'seen')
+    assert 0 < len(record['objects']) <= 20
+    assert set(record['objects'][0]) == {'class', 'score', 'box'} and list(record['texts']) == ['star']
+
+
+def test_what_cannot_be_done_says_why(run_main, small_training, photos):
+    config, checkpoint = small_training(SHAPES)
+    out = ('--out-dir', 'seen')
+    with pytest.raises(UsageError, match='checkpoint missing.pth does not exist'):
+        run_main(config, 'missing.pth', photos, *out)
+    with pytest.raises(UsageError, match='nothing could be read of .*torn.png'):
+        run_main(config, checkpoint, photos / 'torn.png', *out)
+    with pytest.raises(UsageError, match='templates must be strings with {}'):
+        run_main(config, checkpoint, photos, *out, '--texts', 'star', '--templates', 'a photo')
+    control, weights = small_training('controls/task-loss_vit-tiny_shapes.py')
+    with pytest.raises(UsageError, match='ImageClassifier has no read-out'):
+        run_main(control, weights, photos, *out, '--texts', 'star')
