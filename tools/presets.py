@@ -130,7 +130,7 @@ def tuned(arms: tuple[Arm, ...], settings: dict[str, list[dict[str, str]]]) -> t
         for options in settings.get(arm.name, []):
             label = ', '.join(f'{key.rsplit(".", 1)[1]} {value}' for key, value in options.items())
             changed = tuple(f'{key}={value}' for key, value in options.items())
-            found.append(replace(arm, name=f'{arm.name} {label}', options=changed))
+            found.append(replace(arm, name=f'{arm.name} {label}', options=(*arm.options, *changed)))
     return tuple(found)
 
 
@@ -221,11 +221,44 @@ def tuning(preset: Preset, epochs: int | None = None) -> Preset:
     )
 
 
+MORE_CONCEPTS = 'model.teacher.concepts.extra.type'
+# What else might make LFI better: softer targets over concepts, a larger vocabulary, all blocks supervised.
+VARIANTS = [
+    {'model.interaction_loss.concepts_temperature': '3'},
+    {'model.backbone.interaction_layers': '(0,1,2,3,4,5)'},
+    {'model.interaction_loss.relation_weight': '10'},
+]
+WIDE_VARIANTS = [
+    {MORE_CONCEPTS: 'mmdet.CocoDataset'},
+    {MORE_CONCEPTS: 'mmdet.CocoDataset', 'model.interaction_loss.concepts_temperature': '3'},
+]
+
+
+def variants(preset: Preset, epochs: int) -> Preset:
+    """Other settings of LFI, on the seed and by the schedule of `tuning`."""
+    method = next(arm for arm in preset.arms if arm.name == preset.method)
+    wide = replace(method, cache='maps-and-coco')
+    arms = (
+        preset.arms[0],
+        *tuned((method,), {})[:1],
+        *tuned((method,), {method.name: VARIANTS})[1:],
+        *tuned((wide,), {method.name: WIDE_VARIANTS})[1:],
+    )
+    return replace(
+        preset,
+        about=f'Other settings of LFI, in complete schedules of {epochs} epochs. {preset.about}',
+        arms=tuple(replace(arm, epochs=epochs) for arm in arms),
+        seeds=(100,),
+        short=(),
+    )
+
+
 PRESETS = {
     'shapes': SHAPES,
     'shapes-tuning': tuning(SHAPES),
     'tiny-small': TINY_SMALL,
     'tiny-small-tuning': tuning(TINY_SMALL, epochs=12),
+    'tiny-small-variants': variants(TINY_SMALL, epochs=12),
     'tiny-full': TINY_FULL,
     'coco-full': COCO_FULL,
     'zero-shot': ZERO_SHOT,

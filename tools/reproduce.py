@@ -380,7 +380,7 @@ def main() -> None:
     todo = [job for job in wanted if not (job.finished() or is_published(job, published))]
     for cache in sorted({job.arm.cache for job in todo if job.arm.cache}):
         arm = next(job.arm for job in todo if job.arm.cache == cache)
-        write_cache(arm.config, out / cache, [*preset.options, *args.cfg_options])
+        write_cache(arm.config, out / cache, [*preset.options, *arm.options, *args.cfg_options])
     print(f'{len(wanted) - len(todo)} of {len(wanted)} cells are finished', flush=True)
     if todo:
         Grid(Launcher(args.gpus, args.slurm), args.jobs).run(todo)

@@ -83,6 +83,18 @@ def test_a_short_schedule_is_a_cell_of_its_own(import_tool, tmp_path):
     assert cfg.train_cfg.max_epochs == cfg.param_scheduler[-1].end == 5
 
 
+def test_a_cache_is_of_its_arms_own_teacher(import_tool, tmp_path):
+    tool, presets = import_tool('reproduce.py'), import_tool('presets.py')
+    preset = presets.PRESETS['tiny-small-variants']
+    jobs = tool.plan(preset, Namespace(seeds=None, cfg_options=[]), tmp_path)
+    assert {job.seed for job in jobs} == {100}
+    extra = {
+        job.arm.cache: {'extra' in option for option in job.arm.options} for job in jobs if job.arm.options
+    }
+    assert extra['maps'] == {False}
+    assert True in extra['maps-and-coco']
+
+
 def test_a_cell_of_another_config_is_refused(reproduce, tmp_path):
     folder = tmp_path / 'out/task-loss/seed-0'
     folder.mkdir(parents=True)
