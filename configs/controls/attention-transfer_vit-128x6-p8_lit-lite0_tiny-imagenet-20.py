@@ -15,5 +15,5 @@ model = dict(
         ),
         input_size=320,
     ),
-    distill_loss=dict(type='lfi.AttentionTransferLoss'),
+    distill_loss=dict(type='lfi.AttentionTransferLoss', loss_weight=2.0),
 )
