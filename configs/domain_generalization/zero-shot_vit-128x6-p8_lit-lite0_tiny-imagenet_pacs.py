@@ -2,28 +2,6 @@
 # CHECKPOINT is one of configs/classification/lfi_vit-128x6-p8_lit-lite0_tiny-imagenet.py.
 #   LFI_DATA_ROOT=data LFI_TEACHER_ROOT=checkpoints python tools/test.py \
 #       configs/domain_generalization/zero-shot_vit-128x6-p8_lit-lite0_tiny-imagenet_pacs.py CHECKPOINT
-_base_ = '../classification/lfi_vit-128x6-p8_lit-lite0_tiny-imagenet.py'
+_base_ = './zero-shot_vit-tiny-p8_lit-lite0_tiny-imagenet_pacs.py'
 
-model = dict(
-    type='lfi.LFIZeroShotClassifier',
-    zero_shot=dict(concepts=dict(type='lfi.PACS'), templates=['a photo of a {}.']),
-)
-data_preprocessor = dict(num_classes=7)
-test_dataloader = dict(
-    dataset=dict(
-        _delete_=True,
-        _scope_='mmpretrain',
-        type='lfi.PACS',
-        data_root='{{$LFI_DATA_ROOT:data}}/PACS',
-        pipeline=[
-            dict(type='LoadImageFromFile'),
-            dict(type='Resize', scale=(64, 64), backend='pillow', interpolation='bicubic'),
-            dict(
-                _scope_='mmpretrain',
-                type='PackInputs',
-                meta_keys=('sample_idx', 'img_path', 'ori_shape', 'img_shape', 'domain'),
-            ),
-        ],
-    )
-)
-test_evaluator = dict(_delete_=True, type='lfi.DomainGeneralizationMetric')
+model = dict(backbone=dict(arch=dict(embed_dims=128, num_layers=6, num_heads=4, feedforward_channels=256)))
