@@ -4,4 +4,8 @@
 #       configs/domain_generalization/zero-shot_vit-128x6-p8_lit-lite0_tiny-imagenet_vlcs.py CHECKPOINT
 _base_ = './zero-shot_vit-tiny-p8_lit-lite0_tiny-imagenet_vlcs.py'
 
-model = dict(backbone=dict(arch=dict(embed_dims=128, num_layers=6, num_heads=4, feedforward_channels=256)))
+model = dict(
+    backbone=dict(
+        arch=dict(_delete_=True, embed_dims=128, num_layers=6, num_heads=4, feedforward_channels=256)
+    )
+)
