@@ -1,5 +1,8 @@
 _base_ = 'mmdet::_base_/default_runtime.py'
 
 custom_imports = dict(imports=['lfi'], allow_failed_imports=False)
-default_hooks = dict(checkpoint=dict(max_keep_ckpts=3, save_best='coco/segm_mAP'))
+default_hooks = dict(
+    checkpoint=dict(max_keep_ckpts=3, save_best='coco/segm_mAP'),
+    non_finite=dict(type='lfi.NonFiniteHook'),
+)
 randomness = dict(seed=0, deterministic=False)

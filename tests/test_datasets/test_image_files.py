@@ -56,6 +56,14 @@ def test_skipping_takes_another_warns_once_and_counts(fake_tiny_imagenet, warnin
     assert len(warnings) == 1 and BAD in warnings[0]
 
 
+def test_nothing_but_bad_images_is_an_error(fake_tiny_imagenet, warnings):
+    for path in fake_tiny_imagenet.glob('train/*/images/*.JPEG'):
+        path.write_bytes(b'')
+    data = TinyImageNet(fake_tiny_imagenet, skip_bad_images=True, pipeline=PIPELINE)
+    with pytest.raises(OSError, match=r'tiny-imagenet-200: none of the 9 images can be read'):
+        data[1]
+
+
 def test_a_file_that_vanished_is_skipped_too(fake_tiny_imagenet, warnings):
     data = TinyImageNet(fake_tiny_imagenet, skip_bad_images=True, pipeline=PIPELINE)
     (fake_tiny_imagenet / BAD).unlink()

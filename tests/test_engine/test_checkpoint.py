@@ -1,3 +1,4 @@
+import errno
 import os
 import pickle
 from pathlib import Path
@@ -7,6 +8,7 @@ import pytest
 import torch
 from lfi.engine import (
     AtomicLocalBackend,
+    CheckpointWriteError,
     TornCheckpointError,
     UnsafeCheckpointError,
     find_checkpoint_to_resume,
@@ -37,9 +39,14 @@ class ToyDataset(torch.utils.data.Dataset):
         return {'inputs': torch.arange(4.0) * (index % 3), 'labels': torch.tensor(index % 2)}
 
 
-def toy_runner(work_dir: Path, max_epochs: int, **kwargs) -> Runner:
+def toy_runner(work_dir: Path, max_epochs: int, max_keep_ckpts: int = -1, **kwargs) -> Runner:
     torch.manual_seed(0)
-    hook = {'type': 'CheckpointHook', 'interval': 1, 'backend_args': {'backend': 'lfi_atomic'}}
+    hook = {
+        'type': 'CheckpointHook',
+        'interval': 1,
+        'max_keep_ckpts': max_keep_ckpts,
+        'backend_args': {'backend': 'lfi_atomic'},
+    }
     return Runner(
         ToyModel(),
         str(work_dir),
@@ -199,6 +206,31 @@ def test_torn_file(tmp_path, name, kept):
         _load_checkpoint(str(torn))
 
 
+@pytest.mark.parametrize('place', [0.0, 0.2, 0.5, 0.8, 0.995])
+def test_changed_bytes_are_found(tmp_path, place):
+    file = tmp_path / 'changed.pth'
+    torch.save({'weight': torch.ones(100, 100), 'name': 'x' * 1000}, file)
+    content = bytearray(file.read_bytes())
+    content[int(place * len(content))] ^= 0xFF
+    file.write_bytes(content)
+    with pytest.raises(TornCheckpointError, match=r'changed\.pth is torn'):
+        _load_checkpoint(str(file))
+    assert find_checkpoint_to_resume(str(tmp_path)) is None
+
+
+def test_a_file_saved_without_checksums_is_read_on_request(tmp_path):
+    file = tmp_path / 'unchecked.pth'
+    checked = torch.serialization.get_crc32_options()
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save({'weight': torch.ones(2)}, file)
+        assert _load_checkpoint(str(file))['weight'].eq(1).all()
+    finally:
+        torch.serialization.set_crc32_options(checked)
+    with pytest.raises(TornCheckpointError, match=r'set_crc32_options\(False\)'):
+        _load_checkpoint(str(file))
+
+
 def test_no_checkpoint_at_all(tmp_path):
     pointer = tmp_path / 'pointer.pth'
     pointer.write_text('version https://git-lfs.github.com/spec/v1\n')
@@ -236,14 +268,33 @@ def test_find_checkpoint_to_resume(tmp_path, monkeypatch):
     assert find_checkpoint_to_resume(str(tmp_path)) == epochs[1]
 
 
-def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
+@pytest.fixture
+def fail_to_write(monkeypatch):
+    def fail(descriptor):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    return lambda: monkeypatch.setattr(os, 'fsync', fail)
+
+
+def test_a_write_that_fails_leaves_the_old_file_alone(tmp_path, fail_to_write):
     file = tmp_path / 'folder' / 'file'
     AtomicLocalBackend().put(b'old', file)
-
-    def fail(descriptor):
-        raise OSError('disk full')
-
-    monkeypatch.setattr(os, 'fsync', fail)
-    with pytest.raises(OSError, match='disk full'):
+    fail_to_write()
+    with pytest.raises(CheckpointWriteError, match=r'file \(0\.0 MB\) cannot be written: No space left'):
         AtomicLocalBackend().put(b'new', file)
-    assert file.read_bytes() == b'old'
+    assert [path.read_bytes() for path in file.parent.iterdir()] == [b'old']
+
+
+def test_a_checkpoint_goes_when_the_next_one_is_whole(tmp_path, fail_to_write):
+    def files() -> list[str]:
+        return sorted(path.name for path in (tmp_path / 'work').glob('*.pth'))
+
+    work = tmp_path / 'work'
+    toy_runner(work, max_epochs=2, max_keep_ckpts=1).train()
+    assert files() == ['epoch_2.pth']
+    last = str(work / 'epoch_2.pth')
+    runner = toy_runner(work, max_epochs=3, max_keep_ckpts=1, load_from=last, resume=True)
+    fail_to_write()
+    with pytest.raises(CheckpointWriteError, match=r'epoch_3\.pth'):
+        runner.train()
+    assert files() == ['epoch_2.pth']

@@ -31,7 +31,8 @@ class ImageFileDataset(BaseDataset):
         **kwargs: Those of `mmpretrain.datasets.BaseDataset`: `indices`, `test_mode`, `lazy_init`, ...
 
     Raises:
-        OSError: When an item is taken whose file cannot be read; the message names the file.
+        OSError: When an item is taken whose file cannot be read; the message names the file. With
+            `skip_bad_images`, when no file can be read.
     """
 
     def __init__(
@@ -87,6 +88,11 @@ class ImageFileDataset(BaseDataset):
             raise OSError(
                 f'{reason}. Replace the file: images are never skipped in test mode, because that would '
                 'silently change the metric'
+            ) from error
+        if self.num_bad_images == len(self):
+            raise OSError(
+                f'{self.data_root}: none of the {len(self)} images can be read. Replace the files, or '
+                f'correct data_root; the last was {reason}'
             ) from error
         if not self.skip_bad_images:
             raise OSError(

@@ -3,19 +3,24 @@
 from .checkpoint import (
     AtomicLocalBackend,
     CheckpointError,
+    CheckpointWriteError,
     TornCheckpointError,
     UnsafeCheckpointError,
     find_checkpoint_to_resume,
     install_safe_checkpoint_loading,
 )
 from .loss_weight_hook import LossWeightHook
+from .non_finite_hook import NonFiniteError, NonFiniteHook
 from .optim import CPUAmpOptimWrapper
 
 __all__ = [
     'AtomicLocalBackend',
     'CPUAmpOptimWrapper',
     'CheckpointError',
+    'CheckpointWriteError',
     'LossWeightHook',
+    'NonFiniteError',
+    'NonFiniteHook',
     'TornCheckpointError',
     'UnsafeCheckpointError',
     'find_checkpoint_to_resume',

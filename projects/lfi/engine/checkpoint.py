@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import ClassVar
 from urllib.parse import urlparse
 
 import mmengine.runner.checkpoint as mmengine_checkpoint
@@ -44,7 +45,11 @@ class UnsafeCheckpointError(CheckpointError):
 
 
 class TornCheckpointError(CheckpointError):
-    """A file that is empty, cut short, or no checkpoint at all."""
+    """A file that is empty, cut short, changed, or no checkpoint at all."""
+
+
+class CheckpointWriteError(CheckpointError, OSError):
+    """A checkpoint that cannot be written: the disk is full, or the folder is read-only."""
 
 
 def install_safe_checkpoint_loading() -> None:
@@ -76,13 +81,17 @@ def load_from_local(filename: str, map_location=None) -> dict:
     Raises:
         FileNotFoundError: There is no such file.
         UnsafeCheckpointError: It holds more than tensors, plain data and a Runner's state.
-        TornCheckpointError: It is empty, cut short, or no checkpoint.
+        TornCheckpointError: It is empty, cut short, or no checkpoint; or does not match its checksums.
     """
     filename = osp.expanduser(filename)
     if not osp.isfile(filename):
         raise FileNotFoundError(f'{filename} can not be found.')
     if filename.endswith('.safetensors'):
         return _load_safetensors(filename, map_location)
+    # Files of torch before 1.6 are no archives, and have no checksums.
+    damage = _damage(filename) if zipfile.is_zipfile(filename) else None
+    if damage is not None:
+        raise TornCheckpointError(_changed_message(filename, damage))
     return _load_weights(filename, map_location, name=filename)
 
 
@@ -124,34 +133,74 @@ def find_checkpoint_to_resume(work_dir: str) -> str | None:
     whole = [path for path in saved if _is_whole(path)]
     newest = str(max(whole, key=lambda path: path.stat().st_mtime)) if whole else None
     if named:
-        state = 'torn: its writing was cut short' if osp.exists(named) else 'missing'
+        state = 'torn: it was cut short, or changed' if osp.exists(named) else 'missing'
         instead = f'Resuming from {newest} instead.' if newest else 'There is no other to resume from.'
         print_log(f'The last checkpoint {named} is {state}. {instead}', 'current', logging.WARNING)
     return newest
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether a checkpoint, or each process's share of one in a folder, is written to its end."""
+    """Whether a checkpoint, or each process's share of one in a folder, is as it was written."""
     files = list(path.glob('rank*.pth')) if path.is_dir() else [path]
-    return bool(files) and all(zipfile.is_zipfile(file) for file in files)
+    return bool(files) and all(zipfile.is_zipfile(file) and _damage(file) is None for file in files)
+
+
+def _damage(archive: str | Path) -> str | None:
+    """What is wrong with the bytes of a zip archive; torch (2.13) does not compare its checksums."""
+    if not torch.serialization.get_crc32_options():
+        return None
+    try:
+        with zipfile.ZipFile(archive) as content:
+            record = content.testzip()
+    # A changed byte can be anywhere, and so have any consequence.
+    except Exception as error:
+        return _first_line(error)
+    return None if record is None else f'the checksum of {record} does not match'
 
 
 class AtomicLocalBackend(LocalBackend):
     """mmengine's local file backend, with a ``put`` that leaves either the whole new file or the old one.
 
     ``CheckpointHook(backend_args=dict(backend='lfi_atomic'))`` writes checkpoints by it: a run that is killed
-    while it saves leaves no torn file.
+    while it saves leaves no torn file, and one that finds the disk full leaves no part of one.
+
+    ``remove`` waits until the next file of the folder is whole. mmengine's hook removes the oldest
+    checkpoint, and the best one, before it writes what takes their place: a kill in between would leave none.
     """
 
+    # CheckpointHook removes by one backend, and the Runner writes by another.
+    _to_remove: ClassVar[set[Path]] = set()
+
     def put(self, obj: bytes | memoryview, filepath: str | Path) -> None:
+        """Write a file, or leave the old one.
+
+        Raises:
+            CheckpointWriteError: If it cannot be written.
+        """
         filepath = Path(filepath)
-        filepath.parent.mkdir(parents=True, exist_ok=True)
         partial = filepath.with_name(f'.{filepath.name}.partial')
-        with partial.open('wb') as file:
-            file.write(obj)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(filepath)
+        filepath.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with partial.open('wb') as file:
+                file.write(obj)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(filepath)
+        except OSError as error:
+            raise CheckpointWriteError(
+                f'{filepath} ({memoryview(obj).nbytes / 1e6:.1f} MB) cannot be written: '
+                f'{error.strerror or error}. What was written before is whole; make room, then go on from it'
+            ) from error
+        finally:
+            partial.unlink(missing_ok=True)
+        self._to_remove.discard(filepath)
+        for outdated in [path for path in self._to_remove if path.parent == filepath.parent]:
+            outdated.unlink(missing_ok=True)
+            self._to_remove.discard(outdated)
+
+    def remove(self, filepath: str | Path) -> None:
+        """Remove a file, once the next ``put`` into its folder is done."""
+        self._to_remove.add(Path(filepath))
 
 
 register_backend('lfi_atomic', AtomicLocalBackend, force=True)
@@ -219,6 +268,14 @@ def _torn_message(name: str, error: Exception) -> str:
     return (
         f'{name} is torn (empty or cut short), or no checkpoint at all: {_first_line(error)}. Use an older '
         'checkpoint, or fetch the file again.'
+    )
+
+
+def _changed_message(name: str, damage: str) -> str:
+    return (
+        f'{name} is torn, or was changed after it was written: {damage}. Use an older checkpoint, or fetch '
+        'the file again. A file that was saved without checksums is read after '
+        'torch.serialization.set_crc32_options(False)'
     )
 
 

@@ -17,6 +17,7 @@ from mmengine.runner import Runner
 
 from .checkpoint import CheckpointError, find_checkpoint_to_resume
 from .memory import keep_freed_memory
+from .non_finite_hook import NonFiniteError
 
 DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
@@ -68,7 +69,7 @@ def run(main: Callable[[], None]) -> None:
         keep_freed_memory()
     try:
         main()
-    except (UsageError, CheckpointError) as error:
+    except (UsageError, CheckpointError, NonFiniteError) as error:
         sys.exit(f'error: {error}')
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()

@@ -1,0 +1,154 @@
+"""Losses and gradients that are NaN or infinite: found at once, named, and kept away from the parameters."""
+
+from __future__ import annotations
+
+import logging
+import math
+
+import torch
+from mmengine import dist
+from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapper
+from mmengine.runner import Runner
+
+from lfi.registry import HOOKS
+
+
+class NonFiniteError(FloatingPointError):
+    """A loss or a gradient is NaN or infinite, once, or too often in a row."""
+
+
+@HOOKS.register_module()
+class NonFiniteHook(Hook):
+    """Ends training, or leaves an update out, when a loss or the gradient is NaN or infinite.
+
+    The message names the loss terms, the epoch, the iteration, and the images of the batch. Parameters and
+    the optimizer's state stay finite; where an update is left out, running statistics stay as they were.
+
+    mmdet's `CheckInvalidLossHook` looks at every 50th loss, after the optimizer's step. Here the gradient is
+    looked at before the step, by its norm. A config that clips it (`optim_wrapper.clip_grad`) has its norm on
+    the CPU already; else it is computed, which takes one pass over the gradients and waits for the GPU. With
+    a loss scaler, which itself leaves steps with such gradients out, only the losses are looked at. So they
+    are with several optimizers, or one that is not torch's, and then `max_skips` must be 0.
+
+    Args:
+        max_skips: how many updates in a row may be left out before training ends. Defaults to 0: it ends at
+            the first.
+
+    Raises:
+        ValueError: if `max_skips` is negative.
+        TypeError: when training begins, if the optimizer does not allow `max_skips`.
+        NonFiniteError: when training is ended.
+    """
+
+    # After RuntimeInfoHook, which has waited for the losses; before hooks that read the model.
+    priority = 'HIGH'
+
+    def __init__(self, max_skips: int = 0) -> None:
+        if max_skips < 0:
+            raise ValueError(f'max_skips={max_skips} is negative; use 0 to stop at the first, or more')
+        self.max_skips = max_skips
+        self._gradient = 0.0
+        self._stepped = False
+        self._spoiled = False
+        self._skips_in_a_row = 0
+        self._statistics: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def before_train(self, runner: Runner) -> None:
+        wrapper = runner.optim_wrapper
+        watched = isinstance(getattr(wrapper, 'optimizer', None), torch.optim.Optimizer)
+        if watched:
+            wrapper.optimizer.register_step_pre_hook(lambda *_: self._before_step(wrapper))
+        elif self.max_skips:
+            raise TypeError(
+                f'max_skips={self.max_skips} needs one torch optimizer, got optim_wrapper of type '
+                f'{type(wrapper).__name__}; set default_hooks.non_finite.max_skips=0'
+            )
+        if self.max_skips:
+            self._statistics = [(buffer, buffer.clone()) for buffer in runner.model.buffers()]
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
+        self._gradient, self._stepped = 0.0, False
+        if not self._spoiled:
+            for buffer, kept in self._statistics:
+                kept.copy_(buffer)
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict | None, outputs: dict
+    ) -> None:
+        losses = {name: torch.as_tensor(value).item() for name, value in outputs.items() if 'loss' in name}
+        bad = [name for name, value in losses.items() if not math.isfinite(value)]
+        if bad or not math.isfinite(self._gradient):
+            self._spoiled = True
+            for buffer, kept in self._statistics:
+                buffer.copy_(kept)
+            found = ', '.join(f'{name} is {losses[name]}' for name in bad) or (
+                f'the gradient has the norm {self._gradient}, while every loss of this process is finite,'
+            )
+            message = (
+                f'{found} at epoch {runner.epoch + 1}, iteration {batch_idx + 1}. '
+                f'Images of the batch: {", ".join(image_paths(data_batch)) or "unknown"}.'
+            )
+            if self._skips_in_a_row == self.max_skips:
+                raise NonFiniteError(f'{message} {self._advice()}')
+            fate = 'kept: its gradient is finite' if self._stepped else 'left out'
+            # Of processes other than the first only errors are shown, and theirs may be the images.
+            level = logging.ERROR if bad else logging.WARNING
+            runner.logger.log(level, f'{message} Its update is {fate}.')
+        if self.max_skips and runner.optim_wrapper.should_update():
+            self._end_update(runner)
+
+    def after_train(self, runner: Runner) -> None:
+        skips = runner.message_hub.get_info('skipped_updates', 0)
+        if skips:
+            runner.logger.warning(f'{skips} updates were left out because of NaN or infinite values.')
+
+    def _before_step(self, wrapper: OptimWrapper) -> None:
+        """Take the gradients away if they are not finite: torch's optimizers pass over what has none."""
+        scaler = getattr(wrapper, 'loss_scaler', None)
+        if scaler is None or not scaler.is_enabled():
+            self._gradient = gradient_norm(wrapper)
+        self._stepped = math.isfinite(self._gradient)
+        if not self._stepped:
+            wrapper.zero_grad(set_to_none=True)
+
+    def _end_update(self, runner: Runner) -> None:
+        skipped = self._spoiled and not self._stepped
+        if skipped:
+            before = runner.message_hub.get_info('skipped_updates', 0)
+            runner.message_hub.update_info('skipped_updates', before + 1)
+        self._skips_in_a_row = self._skips_in_a_row + 1 if self._spoiled else 0
+        self._spoiled = False
+
+    def _advice(self) -> str:
+        if self.max_skips:
+            return f'It is one more in a row than max_skips={self.max_skips}.'
+        return (
+            'Look at these images, then at the learning rate; to leave out up to N such updates in a row, '
+            'set default_hooks.non_finite.max_skips=N.'
+        )
+
+
+def gradient_norm(wrapper: OptimWrapper) -> float:
+    """The norm of all gradients, as clipping has found it or, where none is clipped, computed.
+
+    Processes that hold parts of the gradient agree: it is NaN for all if it is not finite for one.
+    """
+    if wrapper.clip_grad_kwargs and wrapper.clip_func is torch.nn.utils.clip_grad_norm_:
+        norm = wrapper.message_hub.get_scalar(f'train/{wrapper.grad_name}').current()
+    else:
+        groups = wrapper.optimizer.param_groups
+        gradients = [p.grad for group in groups for p in group['params'] if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)
+    norm = float(norm)
+    if dist.get_world_size() > 1:
+        bad = torch.tensor(float(not math.isfinite(norm)))
+        dist.all_reduce(bad, 'max')
+        norm = math.nan if bad else norm
+    return norm
+
+
+def image_paths(data_batch: dict | None) -> list[str]:
+    """The `img_path` of each sample of a batch; of none where the batch has no `data_samples`."""
+    samples = data_batch.get('data_samples') if isinstance(data_batch, dict) else None
+    return [str(getattr(sample, 'img_path', 'unknown')) for sample in samples or []]
