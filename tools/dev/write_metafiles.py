@@ -162,7 +162,8 @@ def read_results() -> dict[str, dict[str, dict[str, str]]]:
     """What the studies say of each config."""
     results: dict[str, dict[str, dict[str, str]]] = {}
     for name, preset in PRESETS.items():
-        if name.endswith('-tuning'):
+        # Those choose settings, on a seed and a schedule of their own.
+        if name.endswith(('-tuning', '-variants')):
             continue
         for config, metric, value in published(name, preset):
             results.setdefault(config, {}).setdefault(f'study {name}, test images', {})[metric] = value
