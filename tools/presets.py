@@ -240,7 +240,7 @@ def variants(preset: Preset, epochs: int) -> Preset:
     wide = replace(method, cache='maps-and-coco')
     arms = (
         preset.arms[0],
-        *tuned((method,), {})[:1],
+        method,
         *tuned((method,), {method.name: VARIANTS})[1:],
         *tuned((wide,), {method.name: WIDE_VARIANTS})[1:],
     )

@@ -32,6 +32,7 @@ from tqdm import tqdm
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / 'tools'))
 from presets import PRESETS, Preset  # noqa: E402
+from reproduce import name_of  # noqa: E402
 
 TASKS = {
     'classification': 'Image Classification',
@@ -147,8 +148,7 @@ def read_entry(config: str, results: dict[str, dict[str, dict[str, str]]]) -> En
 def published(preset_name: str, preset: Preset) -> Iterator[tuple[str, str, str]]:
     """Config, metric, and mean with spread over the seeds, of each arm that a study has run."""
     for metric in preset.metrics:
-        suffix = '' if len(preset.metrics) == 1 else f'-{metric.replace("/", "-")}'
-        file = ROOT / f'docs/results/{preset_name}{suffix}.csv'
+        file = ROOT / f'docs/results/{name_of(preset, preset_name, metric)}.csv'
         if not file.exists():
             continue
         cells = read_cells(file, metric_name(metric))

@@ -130,8 +130,8 @@ def find_checkpoint_to_resume(work_dir: str) -> str | None:
         return named
     folder = Path(named).parent if named else Path(work_dir)
     saved = [path for path in folder.glob('*.pth') if re.fullmatch(r'(epoch|iter)_\d+\.pth', path.name)]
-    whole = [path for path in saved if _is_whole(path)]
-    newest = str(max(whole, key=lambda path: path.stat().st_mtime)) if whole else None
+    newest_first = sorted(saved, key=lambda path: path.stat().st_mtime, reverse=True)
+    newest = next((str(path) for path in newest_first if _is_whole(path)), None)
     if named:
         state = 'torn: it was cut short, or changed' if osp.exists(named) else 'missing'
         instead = f'Resuming from {newest} instead.' if newest else 'There is no other to resume from.'

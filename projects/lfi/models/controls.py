@@ -12,12 +12,12 @@ from torch import Tensor
 from lfi.registry import MODELS
 from lfi.structures import ImageFeatures, InteractionMaps
 
-from .distill import LFIImageClassifier, pixel_format, recorded_views, refuse_mixed_images
-from .teachers import CachedFeatures, PixelFormat, VLMAttentionTeacher, feature_identity
+from .distill import LFIImageClassifier, TeacherMixin, pixel_format, recorded_views, refuse_mixed_images
+from .teachers import CachedFeatures, PixelFormat
 
 
 @MODELS.register_module()
-class FeatureDistillClassifier(ImageClassifier):
+class FeatureDistillClassifier(TeacherMixin, ImageClassifier):
     """mmpretrain's `ImageClassifier` that learns from a VLM's features or logits, not from its interactions.
 
     As for LFI the backbone is an `InteractionQueryViT`, and the teacher sees each view as the student does.
@@ -34,6 +34,8 @@ class FeatureDistillClassifier(ImageClassifier):
         ValueError: if images are mixed (Mixup, CutMix) while their features come from a cache.
     """
 
+    cached_kind = CachedFeatures
+
     def __init__(
         self, *args, teacher: dict, distill_loss: dict, teacher_cache: str | None = None, **kwargs
     ) -> None:
@@ -42,23 +44,7 @@ class FeatureDistillClassifier(ImageClassifier):
             refuse_mixed_images(self.data_preprocessor, teacher_cache)
         self._teacher_cfg = teacher
         self._teacher_cache = teacher_cache
-        self._teacher: VLMAttentionTeacher | CachedFeatures | None = None
         self.distill_loss = MODELS.build(distill_loss)
-
-    @property
-    def teacher(self) -> VLMAttentionTeacher | CachedFeatures:
-        """The teacher; building it loads its weights and embeds the concepts, or opens the cache."""
-        if self._teacher is None:
-            self._teacher = (
-                MODELS.build(self._teacher_cfg)
-                if self._teacher_cache is None
-                else CachedFeatures(self._teacher_cache, self._teacher_cfg)
-            )
-        return self._teacher
-
-    def cache_identity(self) -> dict:
-        """Whose features a cache must hold."""
-        return feature_identity(self._teacher_cfg)
 
     def maps_to_cache(
         self,
@@ -69,11 +55,6 @@ class FeatureDistillClassifier(ImageClassifier):
     ) -> InteractionMaps:
         """What a cache keeps of a batch of unaugmented images; arguments as of the teacher."""
         return self.teacher.features(inputs, pixels, valid_sizes).as_maps(self.teacher.logit_scale)
-
-    def init_weights(self) -> None:
-        super().init_weights()
-        # The Runner calls this before training only: a missing teacher is known before the first step.
-        _ = self.teacher
 
     def loss(self, inputs: Tensor, data_samples: Sequence) -> dict[str, Tensor]:
         """The task's losses, joined by the distillation's."""

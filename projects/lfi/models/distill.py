@@ -14,10 +14,46 @@ from lfi.registry import MODELS
 from lfi.structures import InteractionMaps, filled_share
 
 from .readout import InteractionReadout
-from .teachers import CachedTeacher, PixelFormat, VLMAttentionTeacher, teacher_identity
+from .teachers import CachedLooks, CachedTeacher, PixelFormat, VLMAttentionTeacher
 
 
-class InteractionDistillMixin:
+class TeacherMixin:
+    """What every model does that learns from a teacher: build it when training begins, or open its cache.
+
+    The model sets `_teacher_cfg`, and `_teacher_cache`, a folder or None.
+    """
+
+    cached_kind: type[CachedLooks] = CachedTeacher
+    """What stands in for the teacher where there is a cache."""
+
+    _teacher: VLMAttentionTeacher | CachedLooks | None = None
+
+    @property
+    def teacher(self) -> VLMAttentionTeacher | CachedLooks:
+        """The teacher; building it loads its weights and embeds the concepts, or opens the cache."""
+        if self._teacher is None:
+            if self._teacher_cache is None:
+                teacher = MODELS.build(self._teacher_cfg)
+            else:
+                teacher = self.cached_kind(self._teacher_cache, self._teacher_cfg)
+            self.check_teacher(teacher)
+            self._teacher = teacher
+        return self._teacher
+
+    def check_teacher(self, teacher: VLMAttentionTeacher | CachedLooks) -> None:
+        """Check that the teacher fits the model."""
+
+    def cache_identity(self) -> dict:
+        """What a cache for this model must be of."""
+        return self.cached_kind.identity(self._teacher_cfg)
+
+    def init_weights(self) -> None:
+        super().init_weights()
+        # The Runner calls this before training only: a missing teacher is known before the first step.
+        _ = self.teacher
+
+
+class InteractionDistillMixin(TeacherMixin):
     """Adds interaction-based supervision to any OpenMMLab model; put it before the model among the bases.
 
     The model's backbone must be an `InteractionQueryViT`. Its own `loss()` runs untouched; the
@@ -63,7 +99,6 @@ class InteractionDistillMixin:
             refuse_mixed_images(self.data_preprocessor, teacher_cache)
         self._teacher_cfg = teacher
         self._teacher_cache = teacher_cache
-        self._teacher: VLMAttentionTeacher | CachedTeacher | None = None
         self.interaction_loss = _build('lfi.InteractionDistillLoss', interaction_loss)
         self.text_class_loss = (
             None if text_class_loss is None else _build('lfi.TextSpaceClassLoss', text_class_loss)
@@ -82,26 +117,9 @@ class InteractionDistillMixin:
             )
         )
 
-    @property
-    def teacher(self) -> VLMAttentionTeacher | CachedTeacher:
-        """The teacher; building it loads its weights and embeds the concepts, or opens the cache."""
-        if self._teacher is None:
-            if self._teacher_cache is None:
-                teacher = MODELS.build(self._teacher_cfg)
-            else:
-                teacher = CachedTeacher(self._teacher_cache, self._teacher_cfg)
-            self.readout.check_bank(*teacher.texts.shape, self.backbone.num_queries)
-            self._teacher = teacher
-        return self._teacher
-
-    def init_weights(self) -> None:
-        super().init_weights()
-        # The Runner calls this before training only: a missing teacher is known before the first step.
-        _ = self.teacher
-
-    def cache_identity(self) -> dict:
-        """Whose maps a cache must hold."""
-        return teacher_identity(self._teacher_cfg)
+    def check_teacher(self, teacher: VLMAttentionTeacher | CachedLooks) -> None:
+        """Check that its text space and bank fit the read-out."""
+        self.readout.check_bank(*teacher.texts.shape, self.backbone.num_queries)
 
     def maps_to_cache(
         self,

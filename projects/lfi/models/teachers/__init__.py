@@ -1,7 +1,7 @@
 # Makes the embedded teacher's trunk known to timm.
 from . import shapes_trunk  # noqa: F401
 from .cached_features import CachedFeatures, feature_identity
-from .cached_teacher import CachedTeacher
+from .cached_teacher import CachedLooks, CachedTeacher
 from .concept_bank import ConceptBank
 from .interaction_cache import CacheError, CacheManifest, CacheWriter, InteractionCache
 from .teacher_identity import teacher_identity
@@ -12,6 +12,7 @@ __all__ = [
     'CacheManifest',
     'CacheWriter',
     'CachedFeatures',
+    'CachedLooks',
     'CachedTeacher',
     'ConceptBank',
     'InteractionCache',

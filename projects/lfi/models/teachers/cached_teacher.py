@@ -16,41 +16,43 @@ from .interaction_cache import CacheError, InteractionCache, difference
 from .teacher_identity import teacher_identity
 
 
-@MODELS.register_module()
-class CachedTeacher:
-    """Interaction maps of the unaugmented images, written once by `tools/cache_teacher.py`.
+class CachedLooks:
+    """What a teacher made of the unaugmented images, written once by `tools/cache_teacher.py`.
 
     Training with it needs neither the teacher's weights nor its time.
 
     Args:
         cache: the folder of the cache.
-        teacher: config of the teacher that the maps must be of.
+        teacher: config of the teacher that it must be of.
 
     Raises:
-        CacheError: if there is no whole cache, or its maps are of another teacher; the message says which
-            field differs.
+        CacheError: if there is no whole cache, or it is of another teacher; the message says which field
+            differs.
     """
 
+    identity = staticmethod(teacher_identity)
+    """From a teacher's config to what a cache of it is known by."""
+
     def __init__(self, cache: str, teacher: dict) -> None:
-        self.cache = open_cache(cache, teacher_identity(teacher))
+        self.cache = open_cache(cache, self.identity(teacher))
         self.bank = bank_of(self.cache)
         self._texts = self.bank.embeddings
 
-    def __deepcopy__(self, memo: dict) -> CachedTeacher:
+    def __deepcopy__(self, memo: dict) -> CachedLooks:
         # Averaged copies of a student (EMA) share its teacher.
         return self
 
     @property
     def texts(self) -> Tensor:
-        """The concepts' embeddings (C, E), on the device of the latest maps."""
+        """The concepts' embeddings (C, E), on the device of the latest call."""
         return self._texts
 
-    def __call__(self, paths: Sequence[str], device: torch.device) -> InteractionMaps:
-        """The maps of whole images, on the teacher's own grid.
+    def read(self, paths: Sequence[str], device: torch.device) -> InteractionMaps:
+        """What is kept of whole images.
 
         Args:
             paths: the images' paths.
-            device: where the maps are wanted.
+            device: where it is wanted.
 
         Raises:
             CacheError: if an image is not in the cache, or the cache is torn.
@@ -58,6 +60,15 @@ class CachedTeacher:
         self._texts = self._texts.to(device)
         manifest = self.cache.manifest
         return unpack(self.cache.read(paths), manifest.layers, manifest.directions, device)
+
+
+@MODELS.register_module()
+class CachedTeacher(CachedLooks):
+    """Interaction maps of the unaugmented images. Arguments and errors as `CachedLooks`."""
+
+    def __call__(self, paths: Sequence[str], device: torch.device) -> InteractionMaps:
+        """The maps of whole images, on the teacher's own grid. Arguments and errors as `read`."""
+        return self.read(paths, device)
 
 
 def open_cache(folder: str, wanted: dict) -> InteractionCache:
