@@ -142,14 +142,14 @@ SHAPES = Preset(
     short=(5, 8),
 )
 TINY_SMALL = Preset(
-    about='20 classes of Tiny-ImageNet with 100 training images each, 64 px, 25 epochs from scratch; '
+    about='20 classes of Tiny-ImageNet with 100 training images each, 64 px, 15 epochs from scratch; '
     'validation on 50 further training images of each class, test on the 50 official validation images of '
     'each, chance 5 %; '
     'EfficientNet-Lite0 in the LiT manner as teacher.',
     # LFI's parts are compared on Shapes, where a cell takes a third of the time.
     arms=classification_arms('vit-128x6-p8_lit-lite0_tiny-imagenet-20', caches=MAPS_AND_FEATURES, parts=()),
     options=('val_dataloader.dataset.split=train', 'val_dataloader.dataset.images_per_class=(100,150)'),
-    short=(10, 15),
+    short=(6, 9),
 )
 TINY_FULL = Preset(
     about='Tiny-ImageNet, ViT-Tiny/8 at 64 px, 100 epochs from scratch, chance 0.5 %; the validation images '

@@ -15,8 +15,8 @@ model = dict(
 )
 # Minutes on two cores.
 param_scheduler = [
-    dict(type='LinearLR', start_factor=1e-2, by_epoch=True, end=2, convert_to_iter_based=True),
-    dict(type='CosineAnnealingLR', eta_min=1e-5, by_epoch=True, begin=2, end=25, convert_to_iter_based=True),
+    dict(type='LinearLR', start_factor=1e-2, by_epoch=True, end=1, convert_to_iter_based=True),
+    dict(type='CosineAnnealingLR', eta_min=1e-5, by_epoch=True, begin=1, end=15, convert_to_iter_based=True),
 ]
-train_cfg = dict(max_epochs=25)
+train_cfg = dict(max_epochs=15)
 auto_scale_lr = dict(base_batch_size=64)
