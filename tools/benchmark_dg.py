@@ -23,18 +23,19 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import lfi  # noqa: F401
 import numpy as np
 from lfi.engine import launch
+from lfi.engine.job_pool import run_jobs, threads_for
 from lfi.engine.machine import machine
 from lfi.engine.schedule import fitted_schedule
 from lfi.engine.settings_digest import settings_digest
 from lfi.engine.tool_output import finished_epoch, tool_output
 from lfi.evaluation import Run, mean_and_spread, paired_difference, read_run, same_schedule_table
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import Progress
 
 ROOT = Path(__file__).resolve().parent.parent
 DOMAIN_VARIABLE = 'LFI_TARGET_DOMAIN'
@@ -59,6 +60,7 @@ def parse_args() -> argparse.Namespace:
         metavar=('CONFIG', 'CHECKPOINT'),
         help='test a checkpoint by a config of an lfi.LFIZeroShotClassifier; may be given several times',
     )
+    parser.add_argument('--jobs', type=int, default=1, help='cells at a time (default: %(default)s)')
     parser.add_argument('--work-dir', default='work_dirs/benchmark_dg', help='(default: %(default)s)')
     parser.add_argument(
         '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='change all CONFIGs alike'
@@ -68,6 +70,8 @@ def parse_args() -> argparse.Namespace:
         parser.error('name a control and a method, or use --zero-shot')
     if len({Path(config).stem for config in args.configs}) < len(args.configs):
         parser.error('the CONFIGs must differ in their names')
+    if args.jobs < 1:
+        parser.error(f'--jobs {args.jobs}: give 1 or more')
     if args.epochs is not None and args.epochs < 2:
         parser.error(f'--epochs {args.epochs}: the schedule has a warm-up, give 2 or more')
     return args
@@ -127,12 +131,12 @@ class Cell:
             )
         return content if 'accuracy' in content else None
 
-    def run(self, progress: Progress) -> None:
-        """Train, choose the epoch, test."""
+    def run(self, threads: str, progress: Progress) -> str:
+        """Train, choose the epoch, test; what it found, in words."""
         self.folder.mkdir(parents=True, exist_ok=True)
         about = dict(identity=self.arm.identity, arm=self.arm.name, domain=self.domain, seed=self.seed)
         self.mark.write_text(json.dumps(about))
-        env = {**os.environ, DOMAIN_VARIABLE: self.domain}
+        env = {'OMP_NUM_THREADS': threads, **os.environ, DOMAIN_VARIABLE: self.domain}
         options = [
             '--cfg-options',
             f'randomness.seed={self.seed}',
@@ -171,7 +175,7 @@ class Cell:
         whole.write_text(json.dumps(about))
         whole.replace(self.mark)
         progress.remove_task(task)
-        progress.console.print(f'{self.name}: {about["accuracy"]:.1f} by epoch {about["epoch"]}')
+        return f'{self.name}: {about["accuracy"]:.1f} by epoch {about["epoch"]}'
 
 
 def output(tool: str, *args: object, env: dict[str, str] | None = None) -> Iterator[str]:
@@ -241,16 +245,11 @@ def plan(args: argparse.Namespace, work_dir: Path) -> list[Cell]:
     ]
 
 
-def run(cells: list[Cell]) -> None:
+def run(cells: list[Cell], workers: int) -> None:
     """Run what is not finished, and show how far it is."""
-    columns = TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    # A pipe has no width, and must not cut lines.
-    console = Console(width=None if sys.stdout.isatty() else 200)
     todo = [cell for cell in cells if cell.result() is None]
-    console.print(f'{len(cells) - len(todo)} of {len(cells)} cells are finished')
-    with Progress(*columns, console=console) as progress:
-        for cell in progress.track(todo, description='cells'):
-            cell.run(progress)
+    print(f'{len(cells) - len(todo)} of {len(cells)} cells are finished', flush=True)
+    run_jobs([partial(cell.run, threads_for(workers)) for cell in todo], workers)
 
 
 def summarise(results: list[dict]) -> list[dict]:
@@ -337,7 +336,7 @@ def main() -> None:
     report, content = [], {}
     if args.configs:
         cells = plan(args, work_dir)
-        run(cells)
+        run(cells, args.jobs)
         content['cells'] = [cell.result() for cell in cells]
         content['leave_one_out'] = summarise(content['cells'])
         machines = sorted({result['machine'] for result in content['cells']})

@@ -20,8 +20,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import lfi  # noqa: F401
@@ -29,6 +29,7 @@ import matplotlib
 
 matplotlib.use('Agg')
 from lfi.engine import launch
+from lfi.engine.job_pool import run_jobs, threads_for
 from lfi.engine.machine import machine
 from lfi.engine.schedule import fitted_schedule
 from lfi.engine.settings_digest import settings_digest
@@ -37,8 +38,7 @@ from lfi.evaluation import Cell, Study, in_per_cent, metric_name, read_cells, re
 from lfi.visualization import draw_study
 from mmengine.config import Config
 from presets import DOMAIN_STUDIES, PRESETS, Arm, Preset
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import Progress
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -64,14 +64,14 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     if args.preset is None and not args.list:
         parser.error(f'name a study: {", ".join(PRESETS)}, dg')
+    if args.jobs < 1:
+        parser.error(f'--jobs {args.jobs}: give 1 or more')
     if args.slurm and not args.gpus:
         parser.error('--slurm needs --gpus')
     if args.preset == 'dg':
         given = [f'--{name}' for name in ('arms', 'gpus', 'slurm') if getattr(args, name)]
         if given:
-            parser.error(
-                f'{" ".join(given)}: the study dg runs in one process, as tools/benchmark_dg.py does'
-            )
+            parser.error(f'{" ".join(given)}: the study dg runs here, and both of its arms')
     elif args.preset and args.arms:
         preset = PRESETS[args.preset]
         known = [arm.name for arm in (*preset.arms, *preset.short_arms)]
@@ -161,47 +161,33 @@ class Job:
 
 
 class Grid:
-    """Runs jobs, several at a time, and shows how far they are."""
+    """Trains and tests cells."""
 
-    def __init__(self, launcher: Launcher, jobs: int) -> None:
+    def __init__(self, launcher: Launcher, workers: int) -> None:
         self.launcher = launcher
-        self.jobs = jobs
-        # A pipe has no width, and must not cut lines.
-        self.console = Console(width=None if sys.stdout.isatty() else 200)
+        self.workers = workers
 
     def run(self, todo: list[Job]) -> None:
-        """Run the jobs.
+        """Run the cells.
 
         Raises:
             UsageError: when one of them has failed; the others that run are finished first.
         """
-        columns = TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-        with Progress(*columns, console=self.console) as self.progress, ThreadPoolExecutor(self.jobs) as pool:
-            whole = self.progress.add_task('cells', total=len(todo))
-            running = {pool.submit(self._run, slot, job): job for slot, job in enumerate(todo)}
-            for future in as_completed(running):
-                if future.exception():
-                    pool.shutdown(cancel_futures=True)
-                    raise future.exception()
-                self.progress.advance(whole)
-                metrics = json.loads(running[future].mark.read_text())['test']
-                values = ', '.join(f'{key} {value:.4g}' for key, value in metrics.items())
-                self.progress.console.print(f'{running[future].name}, test images: {values}')
+        run_jobs([partial(self._run, slot, job) for slot, job in enumerate(todo)], self.workers)
 
-    def _run(self, slot: int, job: Job) -> None:
-        epochs = job.config().train_cfg.max_epochs
-        task = self.progress.add_task(job.name, total=epochs)
+    def _run(self, slot: int, job: Job, progress: Progress) -> str:
+        task = progress.add_task(job.name, total=job.config().train_cfg.max_epochs)
         # Several jobs on a machine need a port each, and share its cores.
         env = {'PORT': str(29500 + slot % 1000), 'PYTHON': sys.executable, **os.environ}
         if self.launcher.gpus:
             env['GPUS'] = str(self.launcher.gpus)
-        env.setdefault('OMP_NUM_THREADS', str(max(1, (os.cpu_count() or 1) // self.jobs)))
+        env.setdefault('OMP_NUM_THREADS', threads_for(self.workers))
         options = ['--cfg-options', *job.options]
         train = self.launcher.command('train', job.arm.config, job.folder)
         for line in tool_output([*train, '--resume', *options], job.name, env, ROOT):
             epoch = finished_epoch(line)
             if epoch:
-                self.progress.update(task, completed=epoch)
+                progress.update(task, completed=epoch)
         checkpoint = Path((job.folder / 'last_checkpoint').read_text())
         tests = {f'{name}/': config for name, config in job.tests.items()} or {'': job.arm.config}
         found = {}
@@ -219,7 +205,9 @@ class Grid:
             teacher_seconds=job.teacher_seconds(),
         )
         job.mark.write_text(json.dumps(mark))
-        self.progress.remove_task(task)
+        progress.remove_task(task)
+        values = ', '.join(f'{key} {value:.4g}' for key, value in found.items())
+        return f'{job.name}, test images: {values}'
 
 
 def write_cache(config: str, out: Path, options: list[str]) -> None:
@@ -341,7 +329,7 @@ def reproduce_domains(args: argparse.Namespace, out: Path) -> None:
     """Leave each domain of each data set out in turn."""
     for name, configs in DOMAIN_STUDIES.items():
         command = [sys.executable, 'tools/benchmark_dg.py', *configs, '--cache-teacher']
-        command += ['--work-dir', str(out / name)]
+        command += ['--work-dir', str(out / name), '--jobs', str(args.jobs)]
         if args.seeds:
             command += ['--seeds', *map(str, args.seeds)]
         if args.cfg_options:

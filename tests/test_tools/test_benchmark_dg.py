@@ -65,7 +65,7 @@ def arguments(work_dir):
 
 
 def test_a_domain_is_left_out_and_what_is_finished_stays(run_tool, main, tool, configs, tmp_path):
-    options = (*arguments(tmp_path), '--seeds', '0', '--cfg-options', *SMALL)
+    options = (*arguments(tmp_path), '--jobs', '2', '--seeds', '0', '--cfg-options', *SMALL)
     out = run_tool('benchmark_dg.py', configs[1], *options)
     assert '0 of 1 cells are finished' in out
     assert re.search(rf'^{METHOD}, cartoon left out, seed 0: [\d.]+ by epoch [12]$', out, re.M)
@@ -130,6 +130,7 @@ def test_mistakes_are_named_at_once(main, configs, config_path, tmp_path, capsys
         ([], 'name a control and a method, or use --zero-shot'),
         ([configs[0]] * 2, 'the CONFIGs must differ in their names'),
         ([*configs, '--epochs', '1'], '--epochs 1: the schedule has a warm-up'),
+        ([*configs, '--jobs', '0'], '--jobs 0: give 1 or more'),
     ):
         with pytest.raises(SystemExit):
             main(*args)

@@ -109,7 +109,8 @@ def test_a_cell_of_another_config_is_refused(reproduce, tmp_path):
         ((), 'name a study: shapes, '),
         (('shapes', '--arms', 'magic'), '--arms magic: shapes has task-loss, queries'),
         (('shapes', '--slurm', 'gpu'), '--slurm needs --gpus'),
-        (('dg', '--arms', 'lfi'), '--arms: the study dg runs in one process'),
+        (('shapes', '--jobs', '0'), '--jobs 0: give 1 or more'),
+        (('dg', '--arms', 'lfi'), '--arms: the study dg runs here'),
     ],
 )
 def test_arguments_are_checked_at_once(import_tool, monkeypatch, capsys, arguments, words):
