@@ -187,6 +187,7 @@ ZERO_SHOT = Preset(
     },
     published={'pacs/domain/mean': '+2.4', 'vlcs/domain/mean': '+9.3'},
 )
+IN_EPOCHS = "in complete schedules of {} epochs in place of the study's own"
 WEIGHT = 'model.distill_loss.loss_weight'
 # As many for each way to distil.
 SETTINGS = {
@@ -211,7 +212,7 @@ def tuning(preset: Preset, epochs: int | None = None) -> Preset:
         epochs: of complete schedules. Defaults to the study's own.
     """
     about = 'Four settings for LFI and for each way to distil, to be chosen by the validation images'
-    about += f', in complete schedules of {epochs} epochs.' if epochs else '.'
+    about += f', {IN_EPOCHS.format(epochs)}.' if epochs else '.'
     return replace(
         preset,
         about=f'{about} {preset.about}',
@@ -222,31 +223,31 @@ def tuning(preset: Preset, epochs: int | None = None) -> Preset:
 
 
 MORE_CONCEPTS = 'model.teacher.concepts.extra.type'
-# What else might make LFI better: softer targets over concepts, a larger vocabulary, all blocks supervised.
-VARIANTS = [
-    {'model.interaction_loss.concepts_temperature': '3'},
-    {'model.backbone.interaction_layers': '(0,1,2,3,4,5)'},
-    {'model.interaction_loss.relation_weight': '10'},
-]
-WIDE_VARIANTS = [
-    {MORE_CONCEPTS: 'mmdet.CocoDataset'},
-    {MORE_CONCEPTS: 'mmdet.CocoDataset', 'model.interaction_loss.concepts_temperature': '3'},
-]
+# What else might make LFI better, by the cache that it needs: softer targets over concepts, other blocks
+# supervised, the relation term, one direction alone, a larger vocabulary.
+VARIANTS = {
+    'maps': [
+        {'model.interaction_loss.concepts_temperature': '3'},
+        {'model.backbone.interaction_layers': '(0,1,2,3,4,5)'},
+        {'model.backbone.interaction_layers': '(5,)'},
+        {'model.interaction_loss.relation_weight': '10'},
+        {'model.interaction_loss.positions_weight': '0'},
+        {'model.interaction_loss.concepts_weight': '0'},
+    ],
+    'maps-and-coco': [{MORE_CONCEPTS: 'mmdet.CocoDataset'}],
+    'maps-and-imagenet': [{MORE_CONCEPTS: 'lfi.ImageNetNames'}],
+}
 
 
 def variants(preset: Preset, epochs: int) -> Preset:
     """Other settings of LFI, on the seed and by the schedule of `tuning`."""
     method = next(arm for arm in preset.arms if arm.name == preset.method)
-    wide = replace(method, cache='maps-and-coco')
-    arms = (
-        preset.arms[0],
-        method,
-        *tuned((method,), {method.name: VARIANTS})[1:],
-        *tuned((wide,), {method.name: WIDE_VARIANTS})[1:],
-    )
+    arms = [preset.arms[0], method]
+    for cache, settings in VARIANTS.items():
+        arms += tuned((replace(method, cache=cache),), {method.name: settings})[1:]
     return replace(
         preset,
-        about=f'Other settings of LFI, in complete schedules of {epochs} epochs. {preset.about}',
+        about=f'Other settings of LFI, {IN_EPOCHS.format(epochs)}. {preset.about}',
         arms=tuple(replace(arm, epochs=epochs) for arm in arms),
         seeds=(100,),
         short=(),

@@ -4,6 +4,7 @@ from .caption_phrases import CaptionPhrases
 from .concept_names import concept_names
 from .domain_folders import PACS, VLCS, leave_out
 from .image_files import ImageFileDataset
+from .imagenet_names import ImageNetNames
 from .regions import regions_of
 from .shapes import Shapes
 from .tiny_imagenet import TinyImageNet
@@ -13,6 +14,7 @@ from .unaugmented import unaugmented
 __all__ = [
     'CaptionPhrases',
     'ImageFileDataset',
+    'ImageNetNames',
     'LoadCaptionConcepts',
     'LoadHeatMap',
     'LoadRegions',

@@ -1,0 +1,19 @@
+"""The names of ImageNet's classes, as a vocabulary."""
+
+from open_clip import IMAGENET_CLASSNAMES
+
+from lfi.registry import DATASETS
+
+
+@DATASETS.register_module()
+class ImageNetNames:
+    """The 1,000 classes of ImageNet in the words of open_clip's zero-shot evaluation; it holds no images.
+
+    For `concepts=dict(type=..., extra=dict(type='lfi.ImageNetNames'))`: a wide vocabulary around a task's
+    few classes, so that what a place shows is told apart from much else.
+    """
+
+    @staticmethod
+    def class_names() -> list[str]:
+        """The names, in ImageNet's order."""
+        return list(IMAGENET_CLASSNAMES)
