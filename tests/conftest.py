@@ -12,6 +12,12 @@ import torch
 from mmengine.registry import DefaultScope
 
 ROOT = Path(__file__).parents[1]
+BROWSERS = ('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable')
+# Chromium alone with the page: no sandbox for root, no GPU, no talk with its maker's servers.
+BROWSER_FLAGS = """
+    --headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
+    --disable-component-update --disable-sync
+"""
 
 # Several tests run at a time, and small models gain nothing by threads.
 torch.set_num_threads(1)
@@ -73,3 +79,16 @@ def wheel_file(tmp_path_factory) -> Path:
     archives.mkdir()
     shutil.unpack_archive(build('sdist', tree), unpacked, filter='data')
     return build('wheel', next(unpacked.iterdir()))
+
+
+@pytest.fixture(scope='module')
+def browser():
+    """A real headless Chromium; skips where there is none."""
+    playwright = pytest.importorskip('playwright.sync_api', reason='playwright is not installed')
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        pytest.skip(f'none of {", ".join(BROWSERS)} is on the PATH')
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=found, args=BROWSER_FLAGS.split())
+        yield browser
+        browser.close()

@@ -16,8 +16,11 @@ import argparse
 import subprocess
 import sys
 import time
-from collections import deque
 from pathlib import Path
+
+import lfi  # noqa: F401
+from lfi.engine import launch
+from lfi.engine.tool_output import tool_output
 
 ROOT = Path(__file__).resolve().parent.parent
 CONTROL = 'configs/controls/task-loss_vit-tiny_shapes.py'
@@ -47,23 +50,16 @@ def train(name: str, config: str, work_dir: str, options: list[str]) -> None:
     command = [sys.executable, 'tools/train.py', config, '--work-dir', work_dir, '--resume']
     command += ['--cfg-options', *options]
     print(f'[{name}] {" ".join(command)}', flush=True)
-    tail: deque[str] = deque(maxlen=30)
-    with subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as process:
-        for line in process.stdout:
-            tail.append(line)
-            if 'Epoch(' in line:
-                print(f'[{name}] Epoch({line.split("Epoch(", 1)[1].rstrip()}', flush=True)
-    if process.returncode:
-        sys.exit(f'{"".join(tail)}\nerror: training {name} failed with exit code {process.returncode}')
+    for line in tool_output(command, f'training {name}', cwd=ROOT):
+        if 'Epoch(' in line:
+            print(f'[{name}] Epoch({line.split("Epoch(", 1)[1].rstrip()}', flush=True)
 
 
 def run(tool: str, *args: str) -> None:
     """Run a tool that shows its own progress."""
     process = subprocess.run([sys.executable, tool, *args], cwd=ROOT)
     if process.returncode:
-        sys.exit(f'error: {tool} failed with exit code {process.returncode}')
+        raise launch.UsageError(f'{tool} failed with exit code {process.returncode}')
 
 
 def main() -> None:
@@ -71,14 +67,14 @@ def main() -> None:
     work_dir = Path(args.work_dir).resolve()
     start = time.monotonic()
     options = [f'randomness.seed={args.seed}', *args.cfg_options]
-    control, lfi, cache = (str(work_dir / name) for name in ('task-loss', 'lfi', 'cache'))
+    control, method, cache = (str(work_dir / name) for name in ('task-loss', 'lfi', 'cache'))
     train('task-loss', CONTROL, control, options)
     print('[lfi] the teacher looks at each training image once', flush=True)
     run('tools/cache_teacher.py', LFI, '--out', cache, '--cfg-options', *options)
-    train('lfi', LFI, lfi, [*options, f'model.teacher_cache={cache}'])
+    train('lfi', LFI, method, [*options, f'model.teacher_cache={cache}'])
     print(f'\nBoth runs took {(time.monotonic() - start) / 60:.1f} minutes.\n', flush=True)
-    run('tools/analysis_tools/compare_runs.py', control, lfi, '--out', str(work_dir / 'report.png'))
+    run('tools/analysis_tools/compare_runs.py', control, method, '--out', str(work_dir / 'report.png'))
 
 
 if __name__ == '__main__':
-    main()
+    launch.run(main)

@@ -275,6 +275,16 @@ def test_mixed_images_train_with_their_mixed_labels(make_model, monkeypatch):
     assert all(value.isfinite() and value > 0 for value in losses.values())
 
 
+def test_the_images_of_a_broken_first_batch_are_named(make_model):
+    inputs, samples = batch()
+    inputs[1] = float('nan')
+    for i, sample in enumerate(samples):
+        sample.set_metainfo(dict(img_path=f'{i}.png'))
+    message = r"teacher's maps: logits hold .* images \[1\] of the batch.* in this order: 0.png, 1.png, 2.png"
+    with pytest.raises(ValueError, match=message):
+        make_model().loss(inputs, samples)
+
+
 def test_more_classes_than_concepts_are_refused(make_model):
     model = make_model(teacher=dict(concepts=NAMES[:3]))
     with pytest.raises(ValueError, match='head.num_classes=4, but the teacher has 3 concepts'):

@@ -1,7 +1,6 @@
 """`tools/demo.py`: the page in a real browser."""
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -13,12 +12,6 @@ from lfi.datasets import Shapes
 from lfi.engine.launch import UsageError
 
 SHAPES = 'classification/lfi_vit-tiny_shapes.py'
-BROWSERS = ('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable')
-# Chromium alone with the page: no sandbox for root, no GPU, no talk with its maker's servers.
-FLAGS = """
-    --headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
-    --disable-component-update --disable-sync
-"""
 # Python runs it at its start: what the server connects to beyond this machine is written down.
 WATCH = """
 import os, socket
@@ -77,19 +70,6 @@ def server(watched, tool_command, small_training, tmp_path):
         finally:
             process.send_signal(signal.SIGINT)
             process.communicate(timeout=60)
-
-
-@pytest.fixture(scope='module')
-def browser():
-    """A real headless Chromium."""
-    playwright = pytest.importorskip('playwright.sync_api', reason='playwright is not installed')
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
-        pytest.skip(f'none of {", ".join(BROWSERS)} is on the PATH')
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=found, args=FLAGS.split())
-        yield browser
-        browser.close()
 
 
 def test_a_visitor_asks_where_a_text_is(browser, server, watched, tmp_path):

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 
 import numpy as np
 import pytest
@@ -19,12 +18,6 @@ from lfi.visualization.human_study import (
 from lfi.visualization.human_study.study import overlay
 
 SOURCES = dict(A='one.py, one.pth', B='two.py, two.pth')
-BROWSERS = ('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable')
-# Chromium alone with the page: no sandbox for root, no GPU, no talk with its maker's servers.
-FLAGS = """
-    --headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
-    --disable-component-update --disable-sync
-"""
 
 
 def peak(row, col, grid=8):
@@ -232,19 +225,6 @@ def test_files_that_cannot_be_used_say_why(tmp_path, key):
 
 
 # The page
-
-
-@pytest.fixture(scope='module')
-def browser():
-    """A real headless Chromium."""
-    playwright = pytest.importorskip('playwright.sync_api', reason='playwright is not installed')
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
-        pytest.skip(f'none of {", ".join(BROWSERS)} is on the PATH')
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=found, args=FLAGS.split())
-        yield browser
-        browser.close()
 
 
 class Study:

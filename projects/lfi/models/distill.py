@@ -150,7 +150,7 @@ class InteractionDistillMixin(TeacherMixin):
         states = record.states
         maps, labels = self._ask_teacher(inputs, data_samples, states.grid)
         if self._first_step:
-            maps.check()
+            _check(maps, data_samples)
             self._first_step = False
 
         texts = self.teacher.texts
@@ -235,6 +235,15 @@ def mark(labels: Tensor, concepts: Sequence[Tensor]) -> Tensor:
 
 def _build(default_type: str, arguments: dict) -> torch.nn.Module:
     return MODELS.build({'type': default_type, **arguments})
+
+
+def _check(maps: InteractionMaps, data_samples: Sequence) -> None:
+    """Check the teacher's maps of a batch; an error names its images."""
+    try:
+        maps.check()
+    except ValueError as error:
+        names = ', '.join(str(getattr(sample, 'img_path', 'unknown')) for sample in data_samples)
+        raise ValueError(f"the teacher's maps: {error}. Its images, in this order: {names}") from error
 
 
 def pixel_format(data_preprocessor: torch.nn.Module) -> PixelFormat:

@@ -77,15 +77,18 @@ class InteractionMaps:
 
         Raises:
             ValueError: if logits or presence hold a non-finite value, presence leaves [0, 1], an image
-                has no valid position, or a concept index is below `REST`; the message names the field.
+                has no valid position, or a concept index is below `REST`; the message names the field, and
+                the images' places in the batch.
         """
-        if not self.logits.isfinite().all():
-            raise ValueError('logits hold a non-finite value')
-        if not ((self.presence >= 0) & (self.presence <= 1)).all():
-            raise ValueError('presence must lie in [0, 1] and be finite')
-        empty = (~self.valid.flatten(1).any(1)).nonzero().flatten().tolist()
-        if empty:
-            raise ValueError(f'valid is empty for the images {empty} of the batch')
+        bounded = (self.presence >= 0) & (self.presence <= 1)
+        for fault, sound in (
+            ('logits hold a non-finite value', self.logits.isfinite().flatten(1).all(1)),
+            ('presence must lie in [0, 1] and be finite, and does not', bounded.all(1)),
+            ('valid is empty', self.valid.flatten(1).any(1)),
+        ):
+            if not sound.all():
+                where = (~sound).nonzero().flatten().tolist()
+                raise ValueError(f'{fault} for the images {where} of the batch')
         if self.concepts is not None and (self.concepts < REST).any():
             raise ValueError(f'concepts must be indices into the bank or {REST}')
         return self
