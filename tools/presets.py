@@ -58,6 +58,7 @@ class Preset:
         'feature-mse',
         'logit-kd',
         'attention-transfer',
+        'shuffled-attention',
         'lfi',
     )
     metrics: tuple[str, ...] = ('accuracy/top1',)
@@ -76,7 +77,7 @@ class Preset:
         return tuple(replace(method, name=f'{self.method} in {n} epochs', epochs=n) for n in self.short)
 
 
-DISTILLED = ('feature-mse', 'logit-kd', 'attention-transfer')
+DISTILLED = ('feature-mse', 'logit-kd', 'attention-transfer', 'shuffled-attention')
 SHUFFLED = ('shuffled-images', 'shuffled-places')
 PARTS = (
     'lfi-positions',

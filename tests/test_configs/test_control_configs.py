@@ -14,6 +14,7 @@ TERMS = {
     'feature-mse': {'loss_feature'},
     'logit-kd': {'loss_logits'},
     'attention-transfer': {'loss_attention'},
+    'shuffled-attention': {'loss_attention'},
     'shuffled-images': INTERACTIONS,
     'shuffled-places': INTERACTIONS,
     'lfi-positions': INTERACTIONS - {'loss_concepts'},

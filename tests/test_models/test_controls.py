@@ -2,7 +2,11 @@
 
 import pytest
 import torch
-from lfi.models.controls import ShuffledImagesClassifier, ShuffledPlacesClassifier
+from lfi.models.controls import (
+    ShuffledFeaturesClassifier,
+    ShuffledImagesClassifier,
+    ShuffledPlacesClassifier,
+)
 from lfi.models.distill import pixel_format
 from lfi.registry import MODELS
 from mmpretrain.structures import DataSample
@@ -17,11 +21,11 @@ LOSSES = {
 
 @pytest.fixture
 def make_model(teacher_folder):
-    def make(distill_loss, extractor='maskclip', teacher='vit'):
+    def make(distill_loss, extractor='maskclip', teacher='vit', type='lfi.FeatureDistillClassifier'):
         torch.manual_seed(0)
         model = MODELS.build(
             dict(
-                type='lfi.FeatureDistillClassifier',
+                type=type,
                 backbone=dict(type='lfi.InteractionQueryViT', arch=ARCH, img_size=32, patch_size=8),
                 head=dict(type='mmpretrain.LinearClsHead', num_classes=4, in_channels=16),
                 data_preprocessor=dict(
@@ -98,6 +102,21 @@ def test_a_teacher_without_features_of_places_is_refused(make_model):
     model = make_model(LOSSES['loss_logits'], extractor='coca', teacher='coca')
     with pytest.raises(ValueError, match='has no features of places to copy'):
         model(**model.data_preprocessor(batch(), training=True), mode='loss')
+
+
+def test_shuffled_features_are_another_images(make_model):
+    loss = LOSSES['loss_attention']
+    model = make_model(loss)
+    data = model.data_preprocessor(batch(), training=True)
+    theirs = model.teacher.features(data['inputs'], pixel_format(model.data_preprocessor))
+    changed = ShuffledFeaturesClassifier.change(theirs)
+    for name in ('pooled', 'scores', 'places'):
+        before, after = getattr(theirs, name), getattr(changed, name)
+        assert all(torch.equal(after[b], before[b - 1]) for b in range(3))
+    shuffled = make_model(loss, type='lfi.ShuffledFeaturesClassifier')
+    losses = [m(**data, mode='loss') for m in (model, shuffled)]
+    assert torch.equal(losses[0]['loss'], losses[1]['loss'])
+    assert losses[0]['loss_attention'] != losses[1]['loss_attention']
 
 
 def test_shuffled_images_take_anothers_maps_whole(make_maps):

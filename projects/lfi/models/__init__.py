@@ -1,5 +1,10 @@
 from .backbones import InteractionQueryViT, InteractionStates
-from .controls import FeatureDistillClassifier, ShuffledImagesClassifier, ShuffledPlacesClassifier
+from .controls import (
+    FeatureDistillClassifier,
+    ShuffledFeaturesClassifier,
+    ShuffledImagesClassifier,
+    ShuffledPlacesClassifier,
+)
 from .distill import InteractionDistillMixin, LFIImageClassifier
 from .export import export_student, query_student
 from .losses import (
@@ -27,6 +32,7 @@ __all__ = [
     'LFIImageClassifier',
     'LFIZeroShotClassifier',
     'LogitKDLoss',
+    'ShuffledFeaturesClassifier',
     'ShuffledImagesClassifier',
     'ShuffledPlacesClassifier',
     'SimpleFPN',

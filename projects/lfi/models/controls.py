@@ -80,6 +80,25 @@ class FeatureDistillClassifier(TeacherMixin, ImageClassifier):
         return self.teacher.features(inputs, pixel_format(self.data_preprocessor))
 
 
+@MODELS.register_module()
+class ShuffledFeaturesClassifier(FeatureDistillClassifier):
+    """`FeatureDistillClassifier` whose images get the teacher's features of another image of the batch.
+
+    What helps here is a habit that all features share, such as that neighbouring places are alike, and no
+    knowledge of the image.
+    """
+
+    @staticmethod
+    def change(features: ImageFeatures) -> ImageFeatures:
+        """Each image takes all features of the one before it."""
+        return ImageFeatures(
+            features.pooled.roll(1, 0), features.scores.roll(1, 0), features.places.roll(1, 0)
+        )
+
+    def _teacher_features(self, *args) -> ImageFeatures:
+        return self.change(super()._teacher_features(*args))
+
+
 class _ChangedMapsClassifier(LFIImageClassifier):
     def _ask_teacher(self, *args) -> tuple[InteractionMaps, Tensor]:
         maps, labels = super()._ask_teacher(*args)
