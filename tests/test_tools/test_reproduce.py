@@ -141,6 +141,10 @@ def test_launchers(import_tool, tmp_path):
     assert slurm[:6] == ['bash', 'tools/slurm_test.sh', 'gpu', 'lfi-arm', 'a.py', str(tmp_path / 'x.pth')]
 
 
+MAPS = ('lfi', 'shuffled-images', 'shuffled-places', 'text-class')
+FEATURES = ('feature', 'logit', 'attention', 'shuffled-attention')
+
+
 def test_every_preset_names_configs_that_exist(import_tool, config_path):
     for configs in import_tool('presets.py').DOMAIN_STUDIES.values():
         for config in configs:
@@ -150,5 +154,5 @@ def test_every_preset_names_configs_that_exist(import_tool, config_path):
         assert len({arm.name for arm in preset.arms}) == len(preset.arms)
         for arm in preset.arms:
             assert config_path(arm.config.removeprefix('configs/')).exists(), arm.config
-            assert arm.cache != 'maps' or arm.name.startswith(('lfi', 'shuffled', 'text-class')), arm.name
-            assert arm.cache != 'features' or arm.name.startswith(('feature', 'logit', 'attention')), arm.name
+            assert arm.cache != 'maps' or arm.name.startswith(MAPS), arm.name
+            assert arm.cache != 'features' or arm.name.startswith(FEATURES), arm.name

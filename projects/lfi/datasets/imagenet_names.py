@@ -1,7 +1,5 @@
 """The names of ImageNet's classes, as a vocabulary."""
 
-from open_clip import IMAGENET_CLASSNAMES
-
 from lfi.registry import DATASETS
 
 
@@ -16,4 +14,7 @@ class ImageNetNames:
     @staticmethod
     def class_names() -> list[str]:
         """The names, in ImageNet's order."""
+        # Data sets import no model.
+        from open_clip import IMAGENET_CLASSNAMES
+
         return list(IMAGENET_CLASSNAMES)
