@@ -18,7 +18,6 @@ import sys
 import time
 from pathlib import Path
 
-import lfi  # noqa: F401
 from lfi.engine import launch
 from lfi.engine.tool_output import tool_output
 

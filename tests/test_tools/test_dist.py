@@ -107,18 +107,26 @@ def test_a_killed_worker_starts_anew_and_goes_on(tool_command, tool_env, toy_con
 def test_two_nodes_train_together(tool_command, tool_env, toy_config):
     shared = {**tool_env, 'PORT': free_port(), 'NNODES': '2', 'MASTER_ADDR': '127.0.0.1'}
     command = tool_command('dist_train.sh', toy_config, 1, '--cfg-options', 'train_cfg.max_epochs=1')
-    nodes = [
-        subprocess.Popen(
-            command,
-            cwd=toy_config.parent,
-            env={**shared, 'NODE_RANK': str(rank)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    outputs = [node.communicate(timeout=300)[0] for node in nodes]
+    # A pipe that is not read would stop its node, and the other would wait for it.
+    logs = [toy_config.parent / f'node-{rank}.log' for rank in range(2)]
+    nodes = []
+    for rank, log in enumerate(logs):
+        env = {**shared, 'NODE_RANK': str(rank)}
+        with log.open('w') as out:
+            nodes.append(
+                subprocess.Popen(
+                    command, cwd=toy_config.parent, env=env, stdout=out, stderr=subprocess.STDOUT
+                )
+            )
+    try:
+        for node in nodes:
+            node.wait(timeout=300)
+    except subprocess.TimeoutExpired:
+        pytest.fail('\n'.join(log.read_text() for log in logs))
+    finally:
+        for node in nodes:
+            node.kill()
+    outputs = [log.read_text() for log in logs]
     assert [node.returncode for node in nodes] == [0, 0], outputs
     # Four steps of four images, shared by two.
     assert 'Epoch(train) [1][2/2]' in re.sub(' +', ' ', outputs[0])
