@@ -10,17 +10,24 @@ CONFIG=$1
 GPUS=$2
 ROOT=$(cd "$(dirname "$0")/.." >/dev/null && pwd)
 ARGUMENTS=("${@:3}")
-# When a process dies, all start anew, and go on from the last checkpoint.
+NNODES=${NNODES:-1}
+MASTER_ADDR=${MASTER_ADDR:-127.0.0.1}
+PORT=${PORT:-29500}
 MAX_RESTARTS=${MAX_RESTARTS:-0}
-if [ "$MAX_RESTARTS" -gt 0 ] && [[ " ${ARGUMENTS[*]-} " != *" --resume"* ]]; then
-    ARGUMENTS=(--resume "${ARGUMENTS[@]}")
+if [ "$MAX_RESTARTS" -gt 0 ]; then
+    # When a process dies, all start anew, and go on from the last checkpoint.
+    [[ " ${ARGUMENTS[*]-} " == *" --resume"* ]] || ARGUMENTS=(--resume "${ARGUMENTS[@]}")
+    # They need a new store: in the old one stand the addresses of the dead, which static rendezvous keeps.
+    export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
+    RENDEZVOUS=(--rdzv_backend=c10d --rdzv_endpoint="$MASTER_ADDR:$PORT" --rdzv_id="$PORT")
+    if [ "$NNODES" = 1 ]; then RENDEZVOUS+=(--local_addr="$MASTER_ADDR"); fi
+else
+    RENDEZVOUS=(--node_rank="${NODE_RANK:-0}" --master_addr="$MASTER_ADDR" --master_port="$PORT")
 fi
 
 PYTHONPATH="$ROOT/projects${PYTHONPATH:+:$PYTHONPATH}" exec "${PYTHON:-python}" -m torch.distributed.run \
-    --nnodes="${NNODES:-1}" \
-    --node_rank="${NODE_RANK:-0}" \
-    --master_addr="${MASTER_ADDR:-127.0.0.1}" \
-    --master_port="${PORT:-29500}" \
+    --nnodes="$NNODES" \
+    "${RENDEZVOUS[@]}" \
     --nproc_per_node="$GPUS" \
     --max_restarts="$MAX_RESTARTS" \
     "$ROOT/tools/train.py" "$CONFIG" --launcher pytorch "${ARGUMENTS[@]}"

@@ -170,11 +170,17 @@ def test_dist_scripts_pass_arguments_on(record):
     assert argv[9:] == ['my config.py', '--launcher', 'pytorch', *options]
     assert record('dist_train.sh', 'c.py', 4)[-3:] == ['c.py', '--launcher', 'pytorch']
     # Who starts anew goes on from the last checkpoint.
-    argv = record('dist_train.sh', 'c.py', 4, *options, MAX_RESTARTS='3')
+    # And does not read in the store of the dead where they were: each round has its own.
+    argv = record('dist_train.sh', 'c.py', 4, *options, MAX_RESTARTS='3', PORT='1234')
     assert '--max_restarts=3' in argv
+    rendezvous = ['--rdzv_backend=c10d', '--rdzv_endpoint=127.0.0.1:1234', '--rdzv_id=1234']
+    assert argv[2:7] == ['--nnodes=1', *rendezvous, '--local_addr=127.0.0.1']
     assert argv[-5:] == ['pytorch', '--resume', *options]
     argv = record('dist_train.sh', 'c.py', 4, '--resume', 'x.pth', MAX_RESTARTS='3')
     assert argv[-3:] == ['pytorch', '--resume', 'x.pth']
+    argv = record('dist_train.sh', 'c.py', 4, MAX_RESTARTS='3', **variables)
+    assert argv[2:5] == ['--nnodes=2', '--rdzv_backend=c10d', '--rdzv_endpoint=host:1234']
+    assert not any(argument.startswith('--local_addr') for argument in argv)
     argv = record('dist_test.sh', 'my config.py', 'my model.pth', 4, *options)
     assert argv[8:] == ['my config.py', 'my model.pth', '--launcher', 'pytorch', *options]
 
