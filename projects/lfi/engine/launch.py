@@ -1,6 +1,7 @@
 """What `tools/train.py` and `tools/test.py` share: from a command line to a Runner."""
 
 import argparse
+import gc
 import os
 import os.path as osp
 import subprocess
@@ -72,6 +73,8 @@ def run(main: Callable[[], None]) -> None:
     except (UsageError, CheckpointError, NonFiniteError) as error:
         sys.exit(f'error: {error}')
     if torch.distributed.is_initialized():
+        # The Runner is a cycle, whose DDP holds the group; a group that outlives the interpreter aborts it.
+        gc.collect()
         torch.distributed.destroy_process_group()
 
 
