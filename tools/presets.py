@@ -33,7 +33,7 @@ class Preset:
         about: data, schedule, what stands behind the numbers.
         arms: the baseline first.
         method: the arm to be judged.
-        shuffled: the arms that are the method with the teacher's knowledge destroyed.
+        shuffled: arms with the teacher's knowledge destroyed, each with the arm that it is the control of.
         headline: the arms that the README shows.
         metrics: of the test, by their names in the log; a table for each.
         validation: metric of the validation. Defaults to that of the test.
@@ -49,7 +49,13 @@ class Preset:
     about: str
     arms: tuple[Arm, ...]
     method: str = 'lfi'
-    shuffled: tuple[str, ...] = ('shuffled-images', 'shuffled-places')
+    shuffled: Mapping[str, str] = field(
+        default_factory=lambda: {
+            'shuffled-images': 'lfi',
+            'shuffled-places': 'lfi',
+            'shuffled-attention': 'attention-transfer',
+        }
+    )
     headline: tuple[str, ...] = (
         'task-loss',
         'queries',

@@ -19,7 +19,7 @@ def study():
         'noise': cells(29.0, 33.0, 33.0),
         'ours': cells(30.0, 32.0, 34.0),
     }
-    return Study(arms, 'ours', ('noise',))
+    return Study(arms, 'ours', {'noise': 'ours'})
 
 
 def test_a_row_compares_an_arm_with_the_baseline_and_with_the_method(study):
@@ -32,12 +32,12 @@ def test_a_row_compares_an_arm_with_the_baseline_and_with_the_method(study):
 
 def test_the_verdict_says_when_shuffled_maps_help_as_much(study):
     assert 'noise cannot be told from ours' in study.verdict()
-    worse = Study({**study.cells, 'noise': cells(20.0, 23.0, 24.0)}, 'ours', ('noise',))
+    worse = Study({**study.cells, 'noise': cells(20.0, 23.0, 24.0)}, 'ours', {'noise': 'ours'})
     assert worse.verdict().startswith('**ours beats noise**')
 
 
 def test_one_seed_gives_no_verdict_and_no_interval():
-    study = Study({'base': cells(20.0), 'noise': cells(25.0), 'ours': cells(30.0)}, 'ours', ('noise',))
+    study = Study({'base': cells(20.0), 'noise': cells(25.0), 'ours': cells(30.0)}, 'ours', {'noise': 'ours'})
     assert study.verdict() == ''
     assert study.table().splitlines()[4].startswith('| ours | 1 | 30.0 | – | – | 30.0 |')
 

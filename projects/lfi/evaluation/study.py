@@ -54,7 +54,7 @@ class Study:
     Args:
         cells: by the arm's name, the baseline's first; arms are compared by the seeds that they share.
         method: the arm that is to be judged.
-        shuffled: the arms that are the method with the teacher's knowledge destroyed.
+        shuffled: arms with the teacher's knowledge destroyed, each with the arm that it is the control of.
         published: the paper's own gain of the method, for a column of its own.
         short: cells of the method's complete schedules of fewer epochs, by name.
         metric: of the test, as the tables call it. Defaults to that of the validation.
@@ -62,7 +62,7 @@ class Study:
 
     cells: Mapping[str, Sequence[Cell]]
     method: str
-    shuffled: Sequence[str] = ()
+    shuffled: Mapping[str, str] = field(default_factory=dict)
     published: str | None = None
     short: Mapping[str, Sequence[Cell]] = field(default_factory=dict)
     metric: str | None = None
@@ -77,17 +77,17 @@ class Study:
         return [cell.test for cell in self.cells[arm]]
 
     def verdict(self) -> str:
-        """What the shuffled controls say of the method, in a sentence each; '' where there are none."""
+        """What the shuffled controls say of their arms, in a sentence each; '' where there are none."""
         sentences = []
-        for arm in self.shuffled:
-            gain = self.difference(arm, self.method)
+        for control, arm in self.shuffled.items():
+            gain = self.difference(control, arm)
             if gain is None:
                 continue
             if gain.low > 0:
-                sentences.append(f'**{self.method} beats {arm}**, by {gain} points.')
+                sentences.append(f'**{arm} beats {control}**, by {gain} points.')
             else:
                 sentences.append(
-                    f'**{arm} cannot be told from {self.method}**: the difference is {gain} points, so these '
+                    f'**{control} cannot be told from {arm}**: the difference is {gain} points, so these '
                     "runs do not show that the teacher's knowledge of the image is what helps."
                 )
         return ' '.join(sentences)
