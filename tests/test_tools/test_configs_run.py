@@ -1,10 +1,10 @@
 """Configs of this repository, run by its tools as a user runs them."""
 
 import re
-import socket
 from pathlib import Path
 
 import torch
+from torch.distributed.elastic.utils.distributed import get_free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 SHAPES = ROOT / 'configs/classification/lfi_vit-tiny_shapes.py'
@@ -62,12 +62,6 @@ def check_losses(output: str, steps: int) -> None:
         assert torch.tensor(list(step.values())).isfinite().all()
 
 
-def free_port() -> str:
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        return str(probe.getsockname()[1])
-
-
 def test_shapes_trains_and_tests_alike(run_tool, tmp_path):
     work = tmp_path / 'work'
     options = ('--work-dir', work, '--cfg-options', 'train_cfg.max_epochs=1', *FEW_IMAGES)
@@ -96,7 +90,7 @@ def test_shapes_in_two_processes(run_tool, tool_env, tmp_path):
     path = f'{tmp_path}:{tool_env["PYTHONPATH"]}'
     options = ('--work-dir', work, '--cfg-options', 'train_cfg.max_epochs=1', *FEW_IMAGES)
     output = run_tool(
-        'dist_train.sh', config, 2, '--no-validate', *options, PYTHONPATH=path, PORT=free_port()
+        'dist_train.sh', config, 2, '--no-validate', *options, PYTHONPATH=path, PORT=str(get_free_port())
     )
     check_losses(output, steps=2)
     first, second = (torch.load(work / f'rank{rank}.pth') for rank in range(2))
@@ -139,7 +133,7 @@ def test_shapes_fully_sharded_resumes(run_tool, tmp_path):
     for epochs in (1, 2):
         changes = (f'train_cfg.max_epochs={epochs}', *FEW_IMAGES)
         options = ('--work-dir', work, '--resume', '--cfg-options', *changes)
-        output = run_tool('dist_train.sh', config, 2, *options, PORT=free_port())
+        output = run_tool('dist_train.sh', config, 2, *options, PORT=str(get_free_port()))
     assert 'resumed epoch: 1, iter: 2' in output
     check_losses(output, steps=2)
     # Whole tensors under the student's own names: another tool reads them without shards.

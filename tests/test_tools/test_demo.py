@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 
@@ -10,6 +9,7 @@ import cv2
 import pytest
 from lfi.datasets import Shapes
 from lfi.engine.launch import UsageError
+from torch.distributed.elastic.utils.distributed import get_free_port
 
 SHAPES = 'classification/lfi_vit-tiny_shapes.py'
 # Python runs it at its start: what the server connects to beyond this machine is written down.
@@ -28,12 +28,6 @@ for name in ('connect', 'connect_ex'):
 """
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        return probe.getsockname()[1]
-
-
 @pytest.fixture
 def watched(tmp_path, tool_env):
     """An environment in which connections to elsewhere are written to a file, and the file."""
@@ -49,7 +43,7 @@ def watched(tmp_path, tool_env):
 def server(watched, tool_command, small_training, tmp_path):
     """The page's address, while the tool serves it."""
     pytest.importorskip('gradio', reason="gradio is not installed: pip install 'lfi[demo]'")
-    port = free_port()
+    port = get_free_port()
     command = tool_command('demo.py', *small_training(SHAPES), '--port', port)
     with subprocess.Popen(
         command,

@@ -2,11 +2,11 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 
 import pytest
 import torch
+from torch.distributed.elastic.utils.distributed import get_free_port
 
 SCRIPTS = ['dist_train.sh', 'dist_test.sh', 'slurm_train.sh', 'slurm_test.sh']
 
@@ -28,12 +28,6 @@ printf '%s\\n' "$@" > "$RECORD"
 """
 
 
-def free_port() -> str:
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        return str(probe.getsockname()[1])
-
-
 def test_two_processes_train_resume_and_test(run_tool, tool_env, toy_config):
     folder, work = toy_config.parent, toy_config.parent / 'work dir'
     (folder / 'save_rank.py').write_text(HOOK)
@@ -41,13 +35,13 @@ def test_two_processes_train_resume_and_test(run_tool, tool_env, toy_config):
         config.write("custom_imports = dict(imports=['save_rank'])\ncustom_hooks = [dict(type='SaveRank')]\n")
     path = f'{folder}:{tool_env["PYTHONPATH"]}'
     arguments = ('dist_train.sh', toy_config, 2, '--work-dir', work, '--cfg-options')
-    run_tool(*arguments, 'train_cfg.max_epochs=1', PYTHONPATH=path, PORT=free_port())
+    run_tool(*arguments, 'train_cfg.max_epochs=1', PYTHONPATH=path, PORT=str(get_free_port()))
     first = torch.load(work / 'rank0.pth')
     assert len(list(work.glob('*/*.log'))) == 1
 
     command = list(arguments)
     command.insert(-1, '--resume')
-    output = run_tool(*command, 'train_cfg.max_epochs=2', PYTHONPATH=path, PORT=free_port())
+    output = run_tool(*command, 'train_cfg.max_epochs=2', PYTHONPATH=path, PORT=str(get_free_port()))
     assert 'resumed epoch: 1, iter: 2' in output
     ranks = [torch.load(work / f'rank{rank}.pth') for rank in range(2)]
     saved = torch.load(work / 'epoch_2.pth', weights_only=False)['state_dict']
@@ -58,7 +52,8 @@ def test_two_processes_train_resume_and_test(run_tool, tool_env, toy_config):
 
     metrics = folder / 'metrics.json'
     options = ('--out', metrics, '--out-item', 'metrics')
-    run_tool('dist_test.sh', toy_config, work / 'epoch_2.pth', 2, *options, PYTHONPATH=path, PORT=free_port())
+    port = str(get_free_port())
+    run_tool('dist_test.sh', toy_config, work / 'epoch_2.pth', 2, *options, PYTHONPATH=path, PORT=port)
     assert 0 <= json.loads(metrics.read_text())['accuracy/top1'] <= 100
 
 
@@ -83,7 +78,7 @@ def test_a_killed_worker_starts_anew_and_goes_on(tool_command, tool_env, toy_con
     with toy_config.open('a') as config:
         config.write("custom_imports = dict(imports=['slow'])\ncustom_hooks = [dict(type='Slow')]\n")
     env = {**tool_env, 'PYTHONPATH': f'{folder}:{tool_env["PYTHONPATH"]}'}
-    env |= {'PORT': free_port(), 'MAX_RESTARTS': '1'}
+    env |= {'PORT': str(get_free_port()), 'MAX_RESTARTS': '1'}
     command = tool_command('dist_train.sh', toy_config, 2, '--cfg-options', 'train_cfg.max_epochs=3')
     lines, killed = [], False
     with subprocess.Popen(
@@ -105,7 +100,7 @@ def test_a_killed_worker_starts_anew_and_goes_on(tool_command, tool_env, toy_con
 
 
 def test_two_nodes_train_together(tool_command, tool_env, toy_config):
-    shared = {**tool_env, 'PORT': free_port(), 'NNODES': '2', 'MASTER_ADDR': '127.0.0.1'}
+    shared = {**tool_env, 'PORT': str(get_free_port()), 'NNODES': '2', 'MASTER_ADDR': '127.0.0.1'}
     command = tool_command('dist_train.sh', toy_config, 1, '--cfg-options', 'train_cfg.max_epochs=1')
     # A pipe that is not read would stop its node, and the other would wait for it.
     logs = [toy_config.parent / f'node-{rank}.log' for rank in range(2)]

@@ -2,13 +2,13 @@
 
 import json
 import re
-import socket
 
 import pytest
 import torch
 from lfi.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from torch.distributed.elastic.utils.distributed import get_free_port
 
 CLASSIFIER = 'evaluation/lfi_vit-tiny_shapes_semantic-consistency.py'
 DETECTOR = 'evaluation/lfi_mask-rcnn_vit-tiny_shapes_semantic-consistency.py'
@@ -66,10 +66,7 @@ def test_a_classifier_in_one_process_and_in_two(run_tool, config_path, checkpoin
     assert 'accuracy/top1' in alone
     assert alone['semantic/concepts'] > 24
 
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        port = str(probe.getsockname()[1])
-    run_tool('dist_test.sh', config, weights, 2, *options(24), PORT=port)
+    run_tool('dist_test.sh', config, weights, 2, *options(24), PORT=str(get_free_port()))
     shared = json.loads((tmp_path / 'metrics.json').read_text())
     # Each process has its own image before.
     same = [name for name in alone if not name.endswith('other_image')]
