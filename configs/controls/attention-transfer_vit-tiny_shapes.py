@@ -11,5 +11,5 @@ model = dict(
         concepts=dict(type='lfi.Shapes'),
         background=['background'],
     ),
-    distill_loss=dict(type='lfi.AttentionTransferLoss'),
+    distill_loss=dict(type='lfi.AttentionTransferLoss', loss_weight=2.0),
 )
