@@ -9,6 +9,7 @@ from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS
 from mmengine.registry import STRATEGIES as MMENGINE_STRATEGIES
 from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
+from mmengine.registry import WEIGHT_INITIALIZERS as MMENGINE_WEIGHT_INITIALIZERS
 from mmengine.registry import Registry
 
 # Models of projects that need not be installed, and where they are: imported when they are asked for.
@@ -48,3 +49,9 @@ STRATEGIES = Registry(
     'strategy', parent=MMENGINE_STRATEGIES, scope='lfi', locations=['lfi.engine.fsdp_strategy']
 )
 METRICS = Registry('metric', parent=MMENGINE_METRICS, scope='lfi', locations=['lfi.evaluation'])
+WEIGHT_INITIALIZERS = Registry(
+    'weight initializer',
+    parent=MMENGINE_WEIGHT_INITIALIZERS,
+    scope='lfi',
+    locations=['lfi.models.backbones'],
+)
