@@ -164,8 +164,7 @@ def test_dist_scripts_pass_arguments_on(record):
     assert argv[8].endswith('/tools/train.py')
     assert argv[9:] == ['my config.py', '--launcher', 'pytorch', *options]
     assert record('dist_train.sh', 'c.py', 4)[-3:] == ['c.py', '--launcher', 'pytorch']
-    # Who starts anew goes on from the last checkpoint.
-    # And does not read in the store of the dead where they were: each round has its own.
+    # Who starts anew goes on from the last checkpoint, with a store that holds no addresses of the dead.
     argv = record('dist_train.sh', 'c.py', 4, *options, MAX_RESTARTS='3', PORT='1234')
     assert '--max_restarts=3' in argv
     rendezvous = ['--rdzv_backend=c10d', '--rdzv_endpoint=127.0.0.1:1234', '--rdzv_id=1234']

@@ -37,10 +37,11 @@ def test_the_products_of_the_projections_are_near_the_identity(vit, init_cfg):
         assert rest.std() == pytest.approx(0.05, rel=0.1)
 
 
+@pytest.mark.parametrize('kind', ['lfi.MimeticInit', MimeticInit])
 @pytest.mark.parametrize('with_cls_token', [True, False])
-def test_positions_are_sines_and_cosines_that_are_learned(vit, with_cls_token):
+def test_positions_are_sines_and_cosines_that_are_learned(vit, with_cls_token, kind):
     out_type = 'cls_token' if with_cls_token else 'avg_featmap'
-    model = vit({'type': 'lfi.MimeticInit'}, with_cls_token=with_cls_token, out_type=out_type)
+    model = vit({'type': kind}, with_cls_token=with_cls_token, out_type=out_type)
     expected = build_2d_sincos_position_embedding((4, 4), 64, cls_token=with_cls_token)
     torch.testing.assert_close(model.pos_embed.data, expected)
     assert model.pos_embed.requires_grad

@@ -187,7 +187,7 @@ class InteractionQueryViT(VisionTransformer):
         super().init_weights()
         cfgs = self.init_cfg if isinstance(self.init_cfg, list) else [self.init_cfg or {}]
         kinds = [cfg.get('type') for cfg in cfgs]
-        if any(WEIGHT_INITIALIZERS.get(kind) is MimeticInit for kind in kinds if isinstance(kind, str)):
+        if any((WEIGHT_INITIALIZERS.get(k) if isinstance(k, str) else k) is MimeticInit for k in kinds):
             # The base class has drawn the position embedding anew.
             MimeticInit.set_positions(self)
 
