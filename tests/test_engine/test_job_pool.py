@@ -1,3 +1,7 @@
+import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -45,6 +49,35 @@ def test_a_failure_ends_what_runs_and_begins_no_more(error):
         run_jobs([slow, failing, *[never] * 20], 2)
     assert 'slow' in finished
     assert finished.count('never') < 20
+
+
+SLEEPERS = """
+import sys
+from lfi.engine.job_pool import run_jobs
+from lfi.engine.tool_output import tool_output
+
+def job(progress):
+    code = 'import os, time; print(os.getpid(), flush=True); time.sleep(60)'
+    for line in tool_output([sys.executable, '-c', code], 'a sleeper'):
+        print(line, end='', file=sys.stderr, flush=True)
+
+run_jobs([job] * 3, 2)
+"""
+
+
+@pytest.mark.parametrize('stop', [signal.SIGTERM, signal.SIGINT])
+def test_a_stopped_pool_leaves_no_tool_behind(stop):
+    pool = subprocess.Popen(
+        [sys.executable, '-c', SLEEPERS], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    sleepers = [int(pool.stderr.readline()) for _ in range(2)]
+    pool.send_signal(stop)
+    _, rest = pool.communicate(timeout=30)
+    assert pool.returncode != 0
+    assert not any(line.isdigit() for line in rest.split())  # The third was not begun.
+    for pid in sleepers:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
 
 
 def test_threads_are_shared(monkeypatch):

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from .tool_output import stop_tools
+
 
 def run_jobs(jobs: Sequence[Callable[[Progress], str]], workers: int) -> None:
     """Run jobs in threads; each starts programs, and may add a line of its own to the progress view.
+
+    Ctrl-C and SIGTERM stop what `tool_output` runs, too.
 
     Args:
         jobs: what is called, with the progress view; it returns what to print of its result.
@@ -24,16 +30,32 @@ def run_jobs(jobs: Sequence[Callable[[Progress], str]], workers: int) -> None:
     columns = TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     # A pipe has no width, and must not cut lines.
     console = Console(width=None if sys.stdout.isatty() else 200)
-    with Progress(*columns, console=console) as progress, ThreadPoolExecutor(workers) as pool:
+    with (
+        _exit_by_sigterm(),
+        Progress(*columns, console=console) as progress,
+        ThreadPoolExecutor(workers) as pool,
+    ):
         whole = progress.add_task('cells', total=len(jobs))
         try:
             for future in as_completed([pool.submit(job, progress) for job in jobs]):
                 progress.console.print(future.result())
                 progress.advance(whole)
-        except BaseException:
+        except BaseException as error:
             # After Ctrl-C too, what waits is not begun.
             pool.shutdown(wait=False, cancel_futures=True)
+            if not isinstance(error, Exception):
+                stop_tools()
             raise
+
+
+@contextmanager
+def _exit_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM raise SystemExit, as Ctrl-C raises KeyboardInterrupt."""
+    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def threads_for(workers: int) -> str:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from .launch import UsageError
 
+_running: set[subprocess.Popen] = set()
+
 
 def tool_output(
     command: Sequence[str], name: str, env: Mapping[str, str] | None = None, cwd: str | Path | None = None
@@ -28,13 +30,23 @@ def tool_output(
     with subprocess.Popen(
         command, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
-        for line in process.stdout:
-            tail.append(line)
-            yield line
+        _running.add(process)
+        try:
+            for line in process.stdout:
+                tail.append(line)
+                yield line
+        finally:
+            _running.discard(process)
     if process.returncode:
         raise UsageError(
             f'{"".join(tail)}\n{name} failed with exit code {process.returncode}: {" ".join(command)}'
         )
+
+
+def stop_tools() -> None:
+    """Terminate all that `tool_output` follows, in whatever thread."""
+    for process in tuple(_running):
+        process.terminate()
 
 
 def finished_epoch(line: str) -> int | None:
