@@ -1,91 +1,13 @@
 # PACS at 64 pixels, for small students. LFI_DATA_ROOT says where PACS lies, LFI_TARGET_DOMAIN which domain is left
-# out of training. Validation images are the held-out fifth of the training domains, by DomainBed's rule.
+# out of training.
+_base_ = './domains_64.py'
+
 data_root = '{{$LFI_DATA_ROOT:data}}/PACS'
 target_domain = '{{$LFI_TARGET_DOMAIN:sketch}}'
 source_domains = __import__('lfi.datasets', fromlist=['PACS']).PACS.source_domains(data_root, target_domain)
 num_classes = 7
 
-data_preprocessor = dict(
-    _scope_='mmpretrain',
-    type='ClsDataPreprocessor',
-    num_classes=num_classes,
-    mean=[123.675, 116.28, 103.53],
-    std=[58.395, 57.12, 57.375],
-    to_rgb=True,
-)
-meta_keys = ('sample_idx', 'img_path', 'ori_shape', 'img_shape', 'domain')
-train_pipeline = [
-    dict(type='LoadImageFromFile'),
-    # What a view shows is recorded for CachedTeacher.
-    dict(
-        _scope_='mmpretrain',
-        type='lfi.RecordView',
-        transforms=[
-            dict(
-                type='RandomResizedCrop',
-                scale=64,
-                crop_ratio_range=(0.35, 1.0),
-                # Pillow smooths what it shrinks.
-                backend='pillow',
-                interpolation='bicubic',
-            ),
-            dict(type='RandomFlip', prob=0.5, direction='horizontal'),
-        ],
-    ),
-    dict(_scope_='mmpretrain', type='PackInputs', algorithm_keys=('view',), meta_keys=meta_keys),
-]
-test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=(64, 64), backend='pillow', interpolation='bicubic'),
-    dict(_scope_='mmpretrain', type='PackInputs', meta_keys=meta_keys),
-]
-train_dataloader = dict(
-    batch_size=32,
-    num_workers=2,
-    persistent_workers=True,
-    drop_last=True,
-    sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(
-        _scope_='mmpretrain',
-        type='lfi.PACS',
-        data_root=data_root,
-        domains=source_domains,
-        split='train',
-        seed=0,
-        pipeline=train_pipeline,
-    ),
-)
-val_dataloader = dict(
-    batch_size=128,
-    num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        _scope_='mmpretrain',
-        type='lfi.PACS',
-        data_root=data_root,
-        domains=source_domains,
-        split='val',
-        seed=0,
-        pipeline=test_pipeline,
-    ),
-)
-test_dataloader = dict(
-    batch_size=128,
-    num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        _scope_='mmpretrain',
-        type='lfi.PACS',
-        data_root=data_root,
-        domains=[target_domain],
-        split='all',
-        pipeline=test_pipeline,
-    ),
-)
-val_evaluator = [
-    dict(_scope_='mmpretrain', type='Accuracy', topk=(1,)),
-    dict(type='lfi.DomainGeneralizationMetric'),
-]
-test_evaluator = val_evaluator
+data_preprocessor = dict(num_classes=num_classes)
+train_dataloader = dict(dataset=dict(type='lfi.PACS', data_root=data_root, domains=source_domains))
+val_dataloader = dict(dataset=dict(type='lfi.PACS', data_root=data_root, domains=source_domains))
+test_dataloader = dict(dataset=dict(type='lfi.PACS', data_root=data_root, domains=[target_domain]))
