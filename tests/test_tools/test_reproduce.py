@@ -95,6 +95,19 @@ def test_a_cache_is_of_its_arms_own_teacher(import_tool, tmp_path):
     assert True in extra['maps-and-coco']
 
 
+@pytest.mark.parametrize('study', ['shapes-local', 'tiny-small-local'])
+def test_all_students_of_a_study_begin_alike(import_tool, tmp_path, study):
+    tool, presets = import_tool('reproduce.py'), import_tool('presets.py')
+    jobs = tool.plan(presets.PRESETS[study], Namespace(seeds=[0], cfg_options=[]), tmp_path)
+    assert [job.arm.name for job in jobs if job.config().model.backbone.get('num_queries') == 0] == [
+        'task-loss'
+    ]
+    for job in jobs:
+        backbone = job.config().model.backbone
+        assert backbone.type == 'lfi.InteractionQueryViT'
+        assert backbone.init_cfg.type == 'lfi.MimeticInit'
+
+
 def test_a_cell_of_another_config_is_refused(reproduce, tmp_path):
     folder = tmp_path / 'out/task-loss/seed-0'
     folder.mkdir(parents=True)
