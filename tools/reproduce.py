@@ -376,9 +376,11 @@ def main() -> None:
     studies = {
         metric: collect(preset, jobs, metric, known) for metric, known in zip(preset.metrics, published)
     }
-    text = '\n\n'.join(
+    # Metrics of the test share the validation's curves.
+    parts = dict.fromkeys(
         part for study in studies.values() for part in (report(preset, study), study.convergence()) if part
     )
+    text = '\n\n'.join(parts)
     print(f'\n{text}')
     write_files(preset, studies, out, 'results')
     (out / 'results.md').write_text(f'{text}\n')

@@ -2,13 +2,14 @@
 
     python tools/dev/write_metafiles.py
 
-Parameters and FLOPs are counted on the models themselves. Accuracies are those of docs/results/*.csv, which
-tools/reproduce.py writes; a config that no study has run has none.
+Parameters and FLOPs are counted on the models themselves. Accuracies are those of docs/results/*.csv and
+dg-*.json, which tools/reproduce.py writes; a config that no study has run has none.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import sys
@@ -31,7 +32,7 @@ from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / 'tools'))
-from presets import PRESETS, Preset  # noqa: E402
+from presets import DOMAIN_STUDIES, PRESETS, Preset  # noqa: E402
 from reproduce import name_of  # noqa: E402
 
 TASKS = {
@@ -162,11 +163,19 @@ def read_results() -> dict[str, dict[str, dict[str, str]]]:
     """What the studies say of each config."""
     results: dict[str, dict[str, dict[str, str]]] = {}
     for name, preset in PRESETS.items():
-        # Those choose settings, on a seed and a schedule of their own.
-        if name.endswith(('-tuning', '-variants')):
+        # Those train with other settings than the configs' own.
+        if name.endswith(('-tuning', '-variants', '-local')):
             continue
         for config, metric, value in published(name, preset):
             results.setdefault(config, {}).setdefault(f'study {name}, test images', {})[metric] = value
+    for name, both in DOMAIN_STUDIES.items():
+        file = ROOT / f'docs/results/dg-{name}.json'
+        rows = json.loads(file.read_text())['leave_one_out'] if file.exists() else []
+        for row in (row for row in rows if row['domain'] == 'mean'):
+            for config in both:
+                values = row['accuracy'][Path(config).stem]
+                found = {'domain/mean': f'{mean_and_spread(values)}, n={len(values)}'}
+                results.setdefault(config, {})['study dg, each domain left out'] = found
     return results
 
 
