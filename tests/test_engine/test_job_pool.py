@@ -52,6 +52,7 @@ def test_a_failure_ends_what_runs_and_begins_no_more(error):
 
 
 SLEEPERS = """
+import signal
 import sys
 from lfi.engine.job_pool import run_jobs
 from lfi.engine.tool_output import tool_output
@@ -61,6 +62,8 @@ def job(progress):
     for line in tool_output([sys.executable, '-c', code], 'a sleeper'):
         print(line, end='', file=sys.stderr, flush=True)
 
+# What a shell starts in the background ignores Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 run_jobs([job] * 3, 2)
 """
 
