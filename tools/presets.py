@@ -266,21 +266,20 @@ LOCAL = 'model.backbone.init_cfg.type=lfi.MimeticInit'
 OUR_VIT = ('model.backbone.type=lfi.InteractionQueryViT', 'model.backbone.num_queries=0')
 
 
-def local(preset: Preset, student: str) -> Preset:
-    """Students whose attention is local from the start: what each way teaches beyond locality.
-
-    Args:
-        preset: the study.
-        student: how the names of its configs end.
-    """
-    baseline, *others = classification_arms(student, caches=MAPS_AND_FEATURES, parts=())
+def local(preset: Preset) -> Preset:
+    """Students whose attention is local from the start: what each way teaches beyond locality."""
+    baseline, *others = preset.arms
     names = ('attention-transfer', 'shuffled-attention', 'shuffled-images', 'lfi')
     return replace(
         preset,
         about=f'Students by mimetic initialisation, whose attention is local from the start. {preset.about}',
         arms=(
-            replace(baseline, options=(*OUR_VIT, LOCAL)),
-            *(replace(arm, options=(LOCAL,)) for arm in others if arm.name in names),
+            replace(baseline, options=(*baseline.options, *OUR_VIT, LOCAL)),
+            *(
+                replace(arm, options=(*arm.options, LOCAL), cache=MAPS_AND_FEATURES[arm.name])
+                for arm in others
+                if arm.name in names
+            ),
         ),
         short=(),
     )
@@ -289,11 +288,11 @@ def local(preset: Preset, student: str) -> Preset:
 PRESETS = {
     'shapes': SHAPES,
     'shapes-tuning': tuning(SHAPES),
-    'shapes-local': local(SHAPES, 'vit-tiny_shapes'),
+    'shapes-local': local(SHAPES),
     'tiny-small': TINY_SMALL,
     'tiny-small-tuning': tuning(TINY_SMALL, epochs=12),
     'tiny-small-variants': variants(TINY_SMALL, epochs=12),
-    'tiny-small-local': local(TINY_SMALL, 'vit-128x6-p8_lit-lite0_tiny-imagenet-20'),
+    'tiny-small-local': local(TINY_SMALL),
     'tiny-full': TINY_FULL,
     'coco-full': COCO_FULL,
     'zero-shot': ZERO_SHOT,
