@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -23,6 +24,11 @@ class Arm:
     options: tuple[str, ...] = ()
     cache: str | None = None
     epochs: int | None = None
+
+    @property
+    def folder(self) -> str:
+        """Its name without what a shell would want quoted."""
+        return re.sub(r'[^\w.+-]+', '-', self.name).strip('-')
 
 
 @dataclass(frozen=True)

@@ -235,7 +235,7 @@ def plan(preset: Preset, args: argparse.Namespace, out: Path) -> list[Job]:
         Job(
             arm,
             seed,
-            out / arm.name / f'seed-{seed}',
+            out / arm.folder / f'seed-{seed}',
             (
                 f'randomness.seed={seed}',
                 *preset.options,

@@ -1,5 +1,6 @@
 import json
 import re
+import shlex
 import sys
 from argparse import Namespace
 
@@ -164,7 +165,9 @@ def test_every_preset_names_configs_that_exist(import_tool, config_path):
             assert config_path(config.removeprefix('configs/')).exists(), config
     for name, preset in import_tool('presets.py').PRESETS.items():
         assert preset.arms, name
-        assert len({arm.name for arm in preset.arms}) == len(preset.arms)
+        arms = [*preset.arms, *preset.short_arms]
+        assert len({arm.name for arm in arms}) == len({arm.folder for arm in arms}) == len(arms)
+        assert all(shlex.quote(arm.folder) == arm.folder for arm in arms), name
         for arm in preset.arms:
             assert config_path(arm.config.removeprefix('configs/')).exists(), arm.config
             assert arm.cache != 'maps' or arm.name.startswith(MAPS), arm.name
