@@ -13,3 +13,15 @@ def test_scopes_and_watchers_do_not_count_and_values_do():
     assert settings_digest(settings, 3) != settings_digest(settings, 4)
     changed = dict(model=dict(type='A', heads=[dict(type='B', n=2)]), options=('x=1',))
     assert settings_digest(settings) != settings_digest(changed)
+
+
+def test_where_data_and_teachers_lie_does_not_count(monkeypatch):
+    def digest(data, teachers, name='PACS'):
+        monkeypatch.setenv('LFI_DATA_ROOT', data)
+        monkeypatch.setenv('LFI_TEACHER_ROOT', teachers)
+        return settings_digest(dict(data_root=f'{data}/{name}', teacher=[f'{teachers}/lite0']))
+
+    assert digest('data', 'checkpoints') == digest('/mnt/data', '../teachers') != digest('data', 'x', 'VLCS')
+    monkeypatch.delenv('LFI_DATA_ROOT')
+    monkeypatch.delenv('LFI_TEACHER_ROOT')
+    assert settings_digest(dict(data_root='data/PACS', teacher=['checkpoints/lite0'])) == digest('/a', '/b')

@@ -35,6 +35,20 @@ def test_the_verdict_says_when_shuffled_maps_help_as_much(study):
     worse = Study({**study.cells, 'noise': cells(20.0, 23.0, 24.0)}, 'ours', {'noise': 'ours'})
     assert worse.verdict().startswith('**ours beats noise**')
 
+    better = Study({**study.cells, 'noise': cells(40.0, 43.0, 44.0)}, 'ours', {'noise': 'ours'})
+    assert better.verdict().startswith('**noise beats ours**, by +10.3 (+8.9 to +11.8) points')
+
+
+def test_the_shuffled_control_of_another_arm_is_compared_with_the_method_too(study):
+    arms = {**study.cells, 'noise': cells(20.0, 23.0, 24.0), 'peer': cells(50.0, 51.0, 52.0)}
+    arms['peer-noise'] = cells(51.0, 50.0, 52.0)
+    said = Study(arms, 'ours', {'noise': 'ours', 'peer-noise': 'peer'}).verdict()
+    assert re.findall(r'\*\*(.+?)\*\*', said) == [
+        'peer-noise cannot be told from peer',
+        'peer-noise beats ours',
+        'ours beats noise',
+    ]
+
 
 def test_one_seed_gives_no_verdict_and_no_interval():
     study = Study({'base': cells(20.0), 'noise': cells(25.0), 'ours': cells(30.0)}, 'ours', {'noise': 'ours'})

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from hashlib import blake2b
 
 # `_scope_` says where names are looked up, and the hook `non_finite` looks on: neither changes a run.
 WITHOUT_EFFECT = ('_scope_', 'non_finite')
+# Where data sets and teachers lie, and the configs' defaults.
+ROOTS = {'LFI_DATA_ROOT': 'data', 'LFI_TEACHER_ROOT': 'checkpoints'}
 
 
 def settings_digest(*settings: object) -> str:
-    """A digest of plain data, such as a config as a dict and further options, without what has no effect."""
+    """A digest of plain data, such as a config as a dict and further options, without what has no effect.
+
+    Paths below `LFI_DATA_ROOT` and `LFI_TEACHER_ROOT` count from there, so that it is the same on any machine.
+    """
     return blake2b(repr(_effective(settings)).encode(), digest_size=8).hexdigest()
 
 
@@ -18,4 +24,12 @@ def _effective(value: object) -> object:
         return {key: _effective(item) for key, item in value.items() if key not in WITHOUT_EFFECT}
     if isinstance(value, (list, tuple)):
         return type(value)(map(_effective, value))
-    return value
+    return _from_root(value) if isinstance(value, str) else value
+
+
+def _from_root(path: str) -> str:
+    for variable, default in ROOTS.items():
+        root = os.environ.get(variable, default)
+        if path.startswith(f'{root}/'):
+            return f'${variable}{path.removeprefix(root)}'
+    return path

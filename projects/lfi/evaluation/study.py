@@ -77,20 +77,27 @@ class Study:
         return [cell.test for cell in self.cells[arm]]
 
     def verdict(self) -> str:
-        """What the shuffled controls say of their arms, in a sentence each; '' where there are none."""
-        sentences = []
-        for control, arm in self.shuffled.items():
-            gain = self.difference(control, arm)
-            if gain is None:
-                continue
-            if gain.low > 0:
-                sentences.append(f'**{arm} beats {control}**, by {gain} points.')
-            else:
-                sentences.append(
-                    f'**{control} cannot be told from {arm}**: the difference is {gain} points, so these '
-                    "runs do not show that the teacher's knowledge of the image is what helps."
-                )
-        return ' '.join(sentences)
+        """Each shuffled control against its own arm and against the method, bad news first.
+
+        '' where none was run with two seeds.
+        """
+        pairs = [
+            (control, arm)
+            for control, own in self.shuffled.items()
+            for arm in dict.fromkeys((own, self.method))
+            if self.difference(control, arm)
+        ]
+        pairs.sort(key=lambda pair: self.difference(*pair).low > 0)
+        return ' '.join(self._sentence(*pair) for pair in pairs)
+
+    def _sentence(self, control: str, arm: str) -> str:
+        gain, loss = self.difference(control, arm), self.difference(arm, control)
+        but = "though the teacher's knowledge of the image is destroyed in it."
+        if gain.low > 0:
+            return f'**{arm} beats {control}**, by {gain} points.'
+        if loss.low > 0:
+            return f'**{control} beats {arm}**, by {loss} points, {but}'
+        return f'**{control} cannot be told from {arm}**: the difference is {gain} points, {but}'
 
     def table(self, arms: Sequence[str] | None = None) -> str:
         """A row for each arm: means and standard deviations over the seeds, and paired differences.
