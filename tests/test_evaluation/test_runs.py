@@ -34,6 +34,17 @@ def test_a_run_is_read_with_its_resumed_part(tmp_path):
     assert run.seconds == pytest.approx(10 * 0.5 + 10 * 0.5 + 10 * 1.0)
 
 
+def test_what_a_kill_left_out_is_told(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr('lfi.evaluation.runs.print_log', lambda message, *args: said.append(message))
+    accuracies = [{'accuracy/top1': 10.0 * epoch, 'step': epoch} for epoch in (1, 3, 4)]
+    write_scalars(tmp_path / '20260101_000000', [train_row(1, 10, 4.0), *accuracies])
+    (tmp_path / '20260101_010000/vis_data').mkdir(parents=True)
+    (tmp_path / '20260101_010000/vis_data/scalars.json').write_text('{"accuracy/top1": 50.0, "st')
+    assert read_run(tmp_path).accuracy == (10.0, 30.0, 40.0)
+    assert 'holds no accuracy/top1 of step 2' in said[0]
+
+
 @pytest.mark.parametrize(
     ('accuracy', 'target', 'epoch'),
     [((10, 20, 30), 20, 2), ((10, 25, 15, 30), 20, 4), ((10, 20, 15), 20, None), ((30, 40), 20, 1)],

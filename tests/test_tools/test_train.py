@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from lfi.engine.scalars import read_scalars
 
 
 def last_accuracy(output: str) -> float:
@@ -69,6 +70,9 @@ def test_training_goes_on_after_a_kill(run_tool, tool_command, tool_env, toy_con
     assert f'{torn} is torn' in output
     assert f'Resuming from {last}' in output
     assert f'resumed epoch: {epoch}, iter: {4 * epoch}' in output
+    # Whether the kill came before or after the validation of the checkpoint: it is done, and once.
+    validated = [row['step'] for row in read_scalars(work) if 'loss' not in row]
+    assert validated == list(range(1, epoch + 2))
     assert torch.load(torn, map_location='cpu', weights_only=False)['meta']['epoch'] == epoch + 1
 
 

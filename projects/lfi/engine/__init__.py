@@ -10,6 +10,7 @@ from .checkpoint import (
     install_safe_checkpoint_loading,
 )
 from .loss_weight_hook import LossWeightHook
+from .missed_validation_hook import MissedValidationHook
 from .non_finite_hook import NonFiniteError, NonFiniteHook
 from .optim import CPUAmpOptimWrapper
 
@@ -19,6 +20,7 @@ __all__ = [
     'CheckpointError',
     'CheckpointWriteError',
     'LossWeightHook',
+    'MissedValidationHook',
     'NonFiniteError',
     'NonFiniteHook',
     'TornCheckpointError',

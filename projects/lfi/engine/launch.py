@@ -221,6 +221,9 @@ def set_resume(cfg: Config, resume: str | None) -> None:
         require_checkpoint(resume)
         cfg.resume = True
         cfg.load_from = resume
+    if cfg.get('resume'):
+        hook = dict(type='lfi.MissedValidationHook')
+        cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
 
 
 def require_checkpoint(path: str) -> None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+
+from mmengine.logging import print_log
+
+from lfi.engine.scalars import read_scalars
 
 # Validation metrics as the tables call them, and what makes them per cent.
 METRICS = {
@@ -59,18 +64,15 @@ def read_run(work_dir: str | Path, name: str | None = None, metric: str = 'accur
         ValueError: if they hold no value of the metric.
     """
     work_dir = Path(work_dir)
-    files = sorted(work_dir.glob('*/vis_data/scalars.json'))
-    if not files:
+    if not any(work_dir.glob('*/vis_data/scalars.json')):
         raise FileNotFoundError(f'{work_dir} holds no run: there is no */vis_data/scalars.json in it')
     # A resumed run logs into a new folder and may repeat steps: the later word counts.
     train, accuracy = {}, {}
-    for file in files:
-        for line in file.read_text().splitlines():
-            row = json.loads(line)
-            if metric in row:
-                accuracy[row['step']] = row[metric]
-            elif 'loss' in row:
-                train[row['step']] = row
+    for row in read_scalars(work_dir):
+        if metric in row:
+            accuracy[row['step']] = row[metric]
+        elif 'loss' in row:
+            train[row['step']] = row
     if not accuracy:
         raise ValueError(f'the scalars of {work_dir} hold no {metric}')
     epochs = sorted({row['epoch'] for row in train.values()})
@@ -82,7 +84,16 @@ def read_run(work_dir: str | Path, name: str | None = None, metric: str = 'accur
         )
         for term in terms
     }
-    values = tuple(in_per_cent(metric, accuracy[step]) for step in sorted(accuracy))
+    steps = sorted(accuracy)
+    interval = min((after - before for before, after in pairwise(steps)), default=steps[0])
+    missing = sorted(set(range(interval, steps[-1], interval)) - set(steps))
+    if missing:
+        print_log(
+            f'{work_dir} holds no {metric} of step {", ".join(map(str, missing))}: later ones count too low',
+            'current',
+            logging.WARNING,
+        )
+    values = tuple(in_per_cent(metric, accuracy[step]) for step in steps)
     return Run(name or work_dir.name, values, _seconds(train), losses, metric_name(metric))
 
 

@@ -1,0 +1,20 @@
+"""What a run has logged."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def read_scalars(work_dir: str | Path) -> Iterator[dict]:
+    """The rows of a run's `*/vis_data/scalars.json`, oldest first; a resumed run has several such files.
+
+    A row that a kill has cut short is left out.
+    """
+    for file in sorted(Path(work_dir).glob('*/vis_data/scalars.json')):
+        for line in file.read_text().splitlines():
+            try:
+                yield json.loads(line)
+            except json.JSONDecodeError:
+                continue

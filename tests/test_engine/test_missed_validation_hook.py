@@ -1,0 +1,84 @@
+from uuid import uuid4
+
+import pytest
+import torch
+from lfi.engine.scalars import read_scalars
+from mmengine.evaluator import BaseMetric
+from mmengine.model import BaseModel
+from mmengine.runner import Runner
+
+
+class Model(BaseModel):
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+
+    def forward(self, inputs, mode='loss'):
+        return dict(loss=self.weight.sum()) if mode == 'loss' else [self.weight.item()]
+
+
+class Weight(BaseMetric):
+    """The model's weight; a kill comes while it is this one."""
+
+    def __init__(self, killed_at):
+        super().__init__()
+        self.killed_at = killed_at
+
+    def process(self, data_batch, data_samples):
+        if data_samples[0] == self.killed_at:
+            raise KeyboardInterrupt
+        self.results.append(data_samples[0])
+
+    def compute_metrics(self, results):
+        return dict(weight=results[0])
+
+
+def train(work_dir, epochs, killed_at=None, resume=None, val_interval=1):
+    loader = dict(dataset=[torch.ones(1)], batch_size=1, num_workers=0)
+    loader['sampler'] = dict(type='DefaultSampler', shuffle=False)
+    runner = Runner(
+        Model(),
+        str(work_dir),
+        train_dataloader=loader,
+        val_dataloader=loader,
+        train_cfg=dict(by_epoch=True, max_epochs=epochs, val_interval=val_interval),
+        val_cfg=dict(),
+        val_evaluator=[Weight(killed_at)],
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=1.0)),
+        default_hooks=dict(
+            checkpoint=dict(type='CheckpointHook', interval=1, save_best='weight', rule='less')
+        ),
+        custom_hooks=[dict(type='lfi.MissedValidationHook')] if resume else [],
+        visualizer=dict(
+            type='Visualizer', name=f'run_{uuid4()}', vis_backends=[dict(type='LocalVisBackend')]
+        ),
+        experiment_name=f'run_{uuid4()}',
+        load_from=str(work_dir / resume) if resume else None,
+        resume=bool(resume),
+        log_level='WARNING',
+    )
+    runner.train()
+
+
+def validations(work_dir):
+    return [(row['step'], row['weight']) for row in read_scalars(work_dir) if 'weight' in row]
+
+
+@pytest.mark.parametrize('epochs', [2, 3])
+def test_the_validation_that_a_kill_cut_off_is_done_before_training_resumes(tmp_path, epochs):
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, epochs, killed_at=-2)
+    assert validations(tmp_path) == [(1, -1)]
+    train(tmp_path, epochs, resume='epoch_2.pth')
+    assert validations(tmp_path) == [(epoch, -epoch) for epoch in range(1, epochs + 1)]
+    assert [path.name for path in tmp_path.glob('best_*.pth')] == [f'best_weight_epoch_{epochs}.pth']
+
+
+def test_nothing_is_validated_twice_nor_out_of_turn(tmp_path):
+    train(tmp_path, 2)
+    train(tmp_path, 2, resume='epoch_2.pth')
+    assert validations(tmp_path) == [(1, -1), (2, -2)]
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / 'sparse', 4, killed_at=-2, val_interval=2)
+    train(tmp_path / 'sparse', 4, resume='epoch_1.pth', val_interval=2)
+    assert validations(tmp_path / 'sparse') == [(2, -2), (4, -4)]
