@@ -20,7 +20,6 @@ import argparse
 import json
 import os
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -30,10 +29,11 @@ import lfi  # noqa: F401
 import numpy as np
 from lfi.engine import launch
 from lfi.engine.job_pool import run_jobs, threads_for
-from lfi.engine.machine import machine
+from lfi.engine.run_mark import RunMark
 from lfi.engine.schedule import fitted_schedule
 from lfi.engine.settings_digest import settings_digest
-from lfi.engine.tool_output import finished_epoch, tool_output
+from lfi.engine.stopwatch import seconds_of, stopwatch
+from lfi.engine.tool_output import finished_epoch, machine_of, tool_output
 from lfi.evaluation import Run, mean_and_spread, paired_difference, read_run, same_schedule_table
 from rich.progress import Progress
 
@@ -112,9 +112,9 @@ class Cell:
         return f'{self.arm.name}, {self.domain} left out, seed {self.seed}'
 
     @property
-    def mark(self) -> Path:
-        """What the cell leaves: what it was started with, and at last its result."""
-        return self.folder / 'cell.json'
+    def mark(self) -> RunMark:
+        """What the cell leaves."""
+        return RunMark(self.folder / 'cell.json', self.arm.identity)
 
     def result(self) -> dict | None:
         """Its result, or None while it is not finished.
@@ -122,20 +122,13 @@ class Cell:
         Raises:
             UsageError: if it was started with another config.
         """
-        if not self.mark.exists():
-            return None
-        content = json.loads(self.mark.read_text())
-        if content['identity'] != self.arm.identity:
-            raise launch.UsageError(
-                f'{self.folder} was started with other settings: remove it, or choose another --work-dir'
-            )
+        content = self.mark.read()
         return content if 'accuracy' in content else None
 
     def run(self, threads: str, progress: Progress) -> str:
         """Train, choose the epoch, test; what it found, in words."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        about = dict(identity=self.arm.identity, arm=self.arm.name, domain=self.domain, seed=self.seed)
-        self.mark.write_text(json.dumps(about))
+        about = dict(arm=self.arm.name, domain=self.domain, seed=self.seed)
+        self.mark.write(**about)
         env = {'OMP_NUM_THREADS': threads, **os.environ, DOMAIN_VARIABLE: self.domain}
         options = [
             '--cfg-options',
@@ -147,15 +140,17 @@ class Cell:
             *self.arm.options,
         ]
         task = progress.add_task(self.name, total=self.arm.epochs)
-        start = time.perf_counter()
+        clock = self.folder / 'cache_seconds.json'
         if self.arm.cached:
             cache = self.folder / 'cache'
-            for _ in output('cache_teacher.py', self.arm.config, '--out', cache, *options, env=env):
-                pass
+            with stopwatch(clock):
+                for _ in output('cache_teacher.py', self.arm.config, '--out', cache, *options, env=env):
+                    pass
             options.append(f'model.teacher_cache={cache}')
-        teacher_seconds = time.perf_counter() - start
         train = (self.arm.config, '--work-dir', self.folder, '--resume', *options)
+        trained_on = None
         for line in output('train.py', *train, env=env):
+            trained_on = trained_on or machine_of(line)
             epoch = finished_epoch(line)
             if epoch:
                 progress.update(task, completed=epoch)
@@ -168,12 +163,10 @@ class Cell:
             curve=run.accuracy,
             training_seconds=run.seconds,
             epoch=epoch_of(checkpoint),
-            machine=machine(),
-            teacher_seconds=teacher_seconds,
+            machine=trained_on,
+            teacher_seconds=seconds_of(clock) or 0.0,
         )
-        whole = self.mark.with_suffix('.partial')
-        whole.write_text(json.dumps(about))
-        whole.replace(self.mark)
+        self.mark.write(**about)
         progress.remove_task(task)
         return f'{self.name}: {about["accuracy"]:.1f} by epoch {about["epoch"]}'
 
@@ -234,6 +227,9 @@ def read_arm(path: str, args: argparse.Namespace) -> tuple[Arm, list[str]]:
 def plan(args: argparse.Namespace, work_dir: Path) -> list[Cell]:
     """All cells, seed by seed, so that a comparison is possible early."""
     arms, there = zip(*(read_arm(path, args) for path in args.configs))
+    if len({arm.epochs for arm in arms}) > 1:
+        lengths = ', '.join(f'{arm.name} {arm.epochs}' for arm in arms)
+        raise launch.UsageError(f'the CONFIGs differ in their epochs ({lengths}): give them --epochs')
     unknown = set(args.domains or []) - set(there[0])
     if unknown:
         raise launch.UsageError(f'--domains {" ".join(sorted(unknown))}: there are {", ".join(there[0])}')
@@ -309,7 +305,9 @@ def convergence(results: list[dict]) -> list[str]:
             f"How much sooner {method} holds a share of {control}'s best, on the held-out images of the "
             f'training domains, over {len(runs[method])} pairs of a domain and a seed. The teacher took '
             f'{spent:.0f} seconds of each.',
-            same_schedule_table(runs[control], runs[method], spent),
+            same_schedule_table(
+                runs[control], runs[method], spent, seeds=[result['seed'] for result in by_arm[method]]
+            ),
         ]
     return parts
 

@@ -18,10 +18,9 @@ import os
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import lfi  # noqa: F401
@@ -30,10 +29,11 @@ import matplotlib
 matplotlib.use('Agg')
 from lfi.engine import launch
 from lfi.engine.job_pool import run_jobs, threads_for
-from lfi.engine.machine import machine
+from lfi.engine.run_mark import RunMark
 from lfi.engine.schedule import fitted_schedule
 from lfi.engine.settings_digest import settings_digest
-from lfi.engine.tool_output import finished_epoch, tool_output
+from lfi.engine.stopwatch import seconds_of, stopwatch
+from lfi.engine.tool_output import finished_epoch, machine_of, tool_output
 from lfi.evaluation import Cell, Study, in_per_cent, metric_name, read_cells, read_run
 from lfi.visualization import draw_study
 from mmengine.config import Config
@@ -53,7 +53,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--seeds', type=int, nargs='+', help="default: the study's own")
     parser.add_argument('--arms', nargs='+', metavar='ARM', help='only these, the baseline among them')
     parser.add_argument('--jobs', type=int, default=1, help='cells at a time (%(default)s)')
-    parser.add_argument('--gpus', type=int, help='processes of a cell; default: one, without a launcher')
+    parser.add_argument(
+        '--gpus', type=int, help='processes that share the batch of a cell; default: one, without a launcher'
+    )
     parser.add_argument('--slurm', metavar='PARTITION', help='run each cell as a Slurm job')
     parser.add_argument(
         '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='change all configs alike'
@@ -118,10 +120,10 @@ class Job:
     def name(self) -> str:
         return f'{self.arm.name}, seed {self.seed}'
 
-    @property
-    def mark(self) -> Path:
-        """What a finished cell leaves: its test metric, its machine, and what it was run with."""
-        return self.folder / 'finished.json'
+    @cached_property
+    def mark(self) -> RunMark:
+        """What the cell leaves; once it is finished, its test metrics and its machine are there."""
+        return RunMark(self.folder / 'cell.json', self.identity)
 
     def config(self) -> Config:
         parser = argparse.ArgumentParser()
@@ -131,6 +133,7 @@ class Job:
         cfg.merge_from_dict(args.cfg_options)
         return cfg
 
+    @cached_property
     def identity(self) -> str:
         """A digest of the config and of what is tested; where a cache lies does not matter."""
         cfg = self.config()
@@ -142,22 +145,16 @@ class Job:
         """What writing its cache took."""
         if self.cache is None:
             return 0.0
-        clock = clock_of(self.cache)
-        return json.loads(clock.read_text())['seconds'] if clock.exists() else None
+        return seconds_of(clock_of(self.cache))
 
-    def finished(self) -> bool:
-        """Whether it has been run in its folder.
+    def result(self) -> dict | None:
+        """What it left when it was finished in its folder, or None.
 
         Raises:
-            UsageError: if that was with another config.
+            UsageError: if it was started there with other settings.
         """
-        if not self.mark.exists():
-            return False
-        if json.loads(self.mark.read_text())['identity'] != self.identity():
-            raise launch.UsageError(
-                f'{self.folder} was run with another config: remove the folder, or choose another --out'
-            )
-        return True
+        content = self.mark.read()
+        return content if 'test' in content else None
 
 
 class Grid:
@@ -176,15 +173,21 @@ class Grid:
         run_jobs([partial(self._run, slot, job) for slot, job in enumerate(todo)], self.workers)
 
     def _run(self, slot: int, job: Job, progress: Progress) -> str:
-        task = progress.add_task(job.name, total=job.config().train_cfg.max_epochs)
+        cfg = job.config()
+        task = progress.add_task(job.name, total=cfg.train_cfg.max_epochs)
         # Several jobs on a machine need a port each, and share its cores.
-        env = {'PORT': str(29500 + slot % 1000), 'PYTHON': sys.executable, **os.environ}
+        port = int(os.environ.get('PORT', 29500)) + slot % 1000
+        env = {'OMP_NUM_THREADS': threads_for(self.workers), 'PYTHON': sys.executable, **os.environ}
+        env['PORT'] = str(port)
         if self.launcher.gpus:
             env['GPUS'] = str(self.launcher.gpus)
-        env.setdefault('OMP_NUM_THREADS', threads_for(self.workers))
         options = ['--cfg-options', *job.options]
         train = self.launcher.command('train', job.arm.config, job.folder)
-        for line in tool_output([*train, '--resume', *options], job.name, env, ROOT):
+        train += ['--resume', *options, *self._batch(job, cfg)]
+        job.mark.write()
+        trained_on = None
+        for line in tool_output(train, job.name, env, ROOT):
+            trained_on = trained_on or machine_of(line)
             epoch = finished_epoch(line)
             if epoch:
                 progress.update(task, completed=epoch)
@@ -198,30 +201,32 @@ class Grid:
             for _ in tool_output(test, job.name, env, ROOT):
                 pass
             found |= {name + key: value for key, value in json.loads(metrics.read_text()).items()}
-        mark = dict(
-            identity=job.identity(),
-            test=found,
-            machine=machine(),
-            teacher_seconds=job.teacher_seconds(),
-        )
-        job.mark.write_text(json.dumps(mark))
+        job.mark.write(test=found, machine=trained_on, teacher_seconds=job.teacher_seconds())
         progress.remove_task(task)
         values = ', '.join(f'{key} {value:.4g}' for key, value in found.items())
         return f'{job.name}, test images: {values}'
+
+    def _batch(self, job: Job, cfg: Config) -> list[str]:
+        """The batch of each process, so that the whole batch is the one that the learning rate is for."""
+        name, processes = 'train_dataloader.batch_size', self.launcher.gpus or 1
+        whole = (cfg.get('auto_scale_lr') or {}).get('base_batch_size')
+        if whole is None or any(option.startswith(f'{name}=') for option in job.options):
+            return []
+        if whole % processes:
+            raise launch.UsageError(
+                f'--gpus {processes} does not divide the batch of {whole} that {job.arm.config} was made for'
+            )
+        return [f'{name}={whole // processes}']
 
 
 def write_cache(config: str, out: Path, options: list[str]) -> None:
     """One look of the teacher at each training image, for all arms that share it."""
     print(f'The teacher of {config} looks at each training image once', flush=True)
     command = [sys.executable, 'tools/cache_teacher.py', config, '--out', str(out)]
-    start = time.perf_counter()
-    process = subprocess.run([*command, *(['--cfg-options', *options] if options else [])], cwd=ROOT)
-    if process.returncode:
-        raise launch.UsageError(f'tools/cache_teacher.py failed with exit code {process.returncode}')
-    # What was there already is looked through only: the first time counts.
-    clock = clock_of(out)
-    if not clock.exists():
-        clock.write_text(json.dumps(dict(seconds=time.perf_counter() - start)))
+    with stopwatch(clock_of(out)):
+        process = subprocess.run([*command, *(['--cfg-options', *options] if options else [])], cwd=ROOT)
+        if process.returncode:
+            raise launch.UsageError(f'tools/cache_teacher.py failed with exit code {process.returncode}')
 
 
 def clock_of(cache: Path) -> Path:
@@ -229,7 +234,7 @@ def clock_of(cache: Path) -> Path:
     return cache.with_name(f'{cache.name}_seconds.json')
 
 
-def plan(preset: Preset, args: argparse.Namespace, out: Path) -> list[Job]:
+def plan(preset: Preset, seeds: Iterable[int], cfg_options: Sequence[str], out: Path) -> list[Job]:
     """All cells, seed by seed, so that a comparison is possible early."""
     return [
         Job(
@@ -240,7 +245,7 @@ def plan(preset: Preset, args: argparse.Namespace, out: Path) -> list[Job]:
                 f'randomness.seed={seed}',
                 *preset.options,
                 *arm.options,
-                *args.cfg_options,
+                *cfg_options,
                 *schedule(arm),
                 *((f'model.teacher_cache={out / arm.cache}',) if arm.cache else ()),
             ),
@@ -248,7 +253,7 @@ def plan(preset: Preset, args: argparse.Namespace, out: Path) -> list[Job]:
             out / arm.cache if arm.cache else None,
             preset.tests,
         )
-        for seed in args.seeds or preset.seeds
+        for seed in seeds
         for arm in (*preset.arms, *preset.short_arms)
     ]
 
@@ -259,24 +264,34 @@ def schedule(arm: Arm) -> list[str]:
 
 
 def collect(preset: Preset, jobs: list[Job], metric: str, published: dict[tuple[str, int], Cell]) -> Study:
-    """The study of all jobs that have a result."""
-    cells: dict[str, list[Cell]] = {}
+    """The study of all jobs that have a result, whose settings are today's."""
+    cells: dict[str, list[Cell]] = {arm.name: [] for arm in (*preset.arms, *preset.short_arms)}
     for job in jobs:
-        if not job.mark.exists():
-            known = published.get((job.arm.name, job.seed))
-            if known and known.identity == job.identity():
-                cells.setdefault(job.arm.name, []).append(known)
-            continue
-        mark = json.loads(job.mark.read_text())
-        run = read_run(job.folder, job.arm.name, preset.validation or metric)
-        test = in_per_cent(metric, mark['test'][metric])
-        cells.setdefault(job.arm.name, []).append(
-            Cell(job.seed, run, test, mark['machine'], mark['identity'], mark.get('teacher_seconds'))
-        )
+        found = cell_of(job, preset.validation or metric, metric)
+        known = published.get((job.arm.name, job.seed))
+        if found is None and known and known.identity == job.identity:
+            found = known
+        if found is not None:
+            cells[job.arm.name].append(found)
+    cells = {name: found for name, found in cells.items() if found}
     short = {arm.name: cells.pop(arm.name) for arm in preset.short_arms if arm.name in cells}
     return Study(
         cells, preset.method, preset.shuffled, preset.published.get(metric), short, metric_name(metric)
     )
+
+
+def cell_of(job: Job, validation: str, metric: str) -> Cell | None:
+    """What the job found in its folder; None if it is not finished, or was run with other settings."""
+    try:
+        result = job.result()
+    except launch.UsageError as error:
+        print(f'{job.name} is left out: {error}')
+        return None
+    if result is None:
+        return None
+    run = read_run(job.folder, job.arm.name, validation)
+    test = in_per_cent(metric, result['test'][metric])
+    return Cell(job.seed, run, test, result['machine'], job.identity, result['teacher_seconds'])
 
 
 def report(preset: Preset, study: Study, arms: tuple[str, ...] | None = None) -> str:
@@ -304,7 +319,24 @@ def csv_file(preset: Preset, args: argparse.Namespace, metric: str) -> Path | No
 def is_published(job: Job, published: list[dict[tuple[str, int], Cell]]) -> bool:
     """Whether each metric's file holds the job's cell, run with the same settings."""
     known = [cells.get((job.arm.name, job.seed)) for cells in published]
-    return all(cell is not None and cell.identity == job.identity() for cell in known)
+    return bool(known) and all(cell is not None and cell.identity == job.identity for cell in known)
+
+
+def tell_what_is_dropped(jobs: list[Job], published: list[dict[tuple[str, int], Cell]]) -> None:
+    """Name the published cells that were run with other settings than today's."""
+    today = {(job.arm.name, job.seed): job.identity for job in jobs}
+    for key, cell in {key: cell for cells in published for key, cell in cells.items()}.items():
+        if today.get(key) != cell.identity:
+            print(f'{key[0]}, seed {key[1]}: what is published was run with other settings, and is left out')
+
+
+def require_baseline(
+    jobs: list[Job], wanted: list[Job], published: list[dict[tuple[str, int], Cell]]
+) -> None:
+    """Raise a UsageError if the baseline has no result, and gets none."""
+    baseline = [job for job in jobs if job.arm == jobs[0].arm]
+    if not any(job in wanted or is_published(job, published) or job.result() for job in baseline):
+        raise launch.UsageError(f'the baseline {jobs[0].arm.name} has no result: name it among --arms')
 
 
 def write_files(preset: Preset, studies: dict[str, Study], folder: Path, prefix: str) -> None:
@@ -358,14 +390,19 @@ def main() -> None:
         # The other protocol of domain generalisation.
         args.preset, out = 'zero-shot', out / 'zero-shot'
     preset = PRESETS[args.preset]
-    jobs = plan(preset, args, out)
     files = [csv_file(preset, args, metric) for metric in preset.metrics]
     published = [
         read_cells(file, metric_name(preset.validation or metric)) if file and file.exists() else {}
         for file, metric in zip(files, preset.metrics)
     ]
-    wanted = [job for job in jobs if not args.arms or job.arm.name in args.arms]
-    todo = [job for job in wanted if not (job.finished() or is_published(job, published))]
+    seeds = args.seeds or preset.seeds
+    # What is published of other seeds stays.
+    more = {seed for cells in published for _, seed in cells} - set(seeds)
+    jobs = plan(preset, sorted({*seeds, *more}), args.cfg_options, out)
+    tell_what_is_dropped(jobs, published)
+    wanted = [job for job in jobs if job.seed in seeds and (not args.arms or job.arm.name in args.arms)]
+    todo = [job for job in wanted if not (job.result() or is_published(job, published))]
+    require_baseline(jobs, wanted, published)
     for cache in sorted({job.arm.cache for job in todo if job.arm.cache}):
         arm = next(job.arm for job in todo if job.arm.cache == cache)
         write_cache(arm.config, out / cache, [*preset.options, *arm.options, *args.cfg_options])

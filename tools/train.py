@@ -4,6 +4,7 @@ import argparse
 
 import lfi  # noqa: F401
 from lfi.engine import launch
+from lfi.engine.machine import MACHINE, machine
 
 
 def parse_args() -> argparse.Namespace:
@@ -36,7 +37,9 @@ def main() -> None:
         launch.enable_auto_scale_lr(cfg)
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
-    launch.build_runner(cfg).train()
+    runner = launch.build_runner(cfg)
+    runner.logger.info(f'{MACHINE}{machine()}')
+    runner.train()
 
 
 if __name__ == '__main__':

@@ -19,7 +19,15 @@ def test_several_seeds_give_an_interval_and_each_seed_its_own_target():
     control = [run(10, 20, 30, 40), run(1, 2, 3, 4)]
     method = [run(40, 40, 40, 40), run(1, 4, 4, 4)]
     row = same_schedule_table(control, method, thresholds=[100]).splitlines()[2]
-    assert row.startswith('| 100 | 4.0 ± 0.0 | 1.5 ± 0.7 | 3.00 (')
+    # The geometric mean of 4 and 2, and the interval of their logarithms: 12.7 times their standard error.
+    assert row.startswith('| 100 | 4.0 ± 0.0 | 1.5 ± 0.7 | 2.83 (0.03 to 231.22) |')
+    row = same_schedule_table(control, method, thresholds=[100], seeds=[0, 0]).splitlines()[2]
+    assert row.startswith('| 100 | 4.0 ± 0.0 | 1.5 ± 0.7 | 2.83 | ')
+
+
+def test_a_speed_up_and_its_reverse_are_as_far_from_one():
+    first, second = [run(10, 20, 30, 30), run(30, 30, 30, 30)], [run(30, 30, 30, 30), run(10, 20, 30, 30)]
+    assert '| 1.00 (' in same_schedule_table(first, second, thresholds=[100])
 
 
 def test_a_target_that_is_not_held_gives_no_speed_up():

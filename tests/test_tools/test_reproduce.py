@@ -2,9 +2,11 @@ import json
 import re
 import shlex
 import sys
-from argparse import Namespace
 
+import lfi.evaluation
 import pytest
+from lfi.engine.launch import UsageError
+from lfi.evaluation import Cell, Run, read_cells
 
 SMALL = [
     'train_cfg.max_epochs=1',
@@ -41,7 +43,7 @@ def test_a_study_goes_on_where_it_was_stopped_and_publishes(reproduce, tmp_path)
     out = reproduce(*arms, '--jobs', '2', '--publish', docs.parent)
     assert '0 of 2 cells are finished' in out
     assert re.search(r'^\| lfi \| 1 \| [\d.]+ \|', out, re.M)
-    first = (tmp_path / 'out/lfi/seed-0/finished.json').stat().st_mtime_ns
+    first = (tmp_path / 'out/lfi/seed-0/cell.json').stat().st_mtime_ns
     for path in (docs.parent / 'results.md', tmp_path / 'README.md'):
         text = path.read_text()
         assert text.startswith('before\n')
@@ -51,21 +53,19 @@ def test_a_study_goes_on_where_it_was_stopped_and_publishes(reproduce, tmp_path)
     assert (tmp_path / 'out/results.png').read_bytes().startswith(b'\x89PNG')
     assert (tmp_path / 'out/results.csv').read_text().count('\n') == 1 + 2
 
-    (tmp_path / 'out/task-loss/seed-0/finished.json').unlink()
+    (tmp_path / 'out/task-loss/seed-0/cell.json').unlink()
     out = reproduce(*arms)
     assert '1 of 2 cells are finished' in out
-    assert (tmp_path / 'out/lfi/seed-0/finished.json').stat().st_mtime_ns == first
+    assert (tmp_path / 'out/lfi/seed-0/cell.json').stat().st_mtime_ns == first
 
 
 def test_a_student_is_tested_on_other_data(import_tool, tmp_path):
     tool, presets = import_tool('reproduce.py'), import_tool('presets.py')
-    args = Namespace(seeds=[0], cfg_options=[])
-    text_class, lfi = tool.plan(presets.PRESETS['zero-shot'], args, tmp_path)
+    text_class, lfi = tool.plan(presets.PRESETS['zero-shot'], [0], [], tmp_path)
     assert (text_class.cache, lfi.cache) == (tmp_path / 'maps', tmp_path / 'maps')
     lfi.folder.mkdir(parents=True)
     test = {'pacs/domain/mean': 20.0, 'vlcs/domain/mean': 30.0}
-    about = dict(identity=lfi.identity(), test=test, machine='a CPU', teacher_seconds=7.0)
-    lfi.mark.write_text(json.dumps(about))
+    lfi.mark.write(test=test, machine='a CPU', teacher_seconds=7.0)
     log = lfi.folder / '1/vis_data/scalars.json'
     log.parent.mkdir(parents=True)
     log.write_text('{"loss": 1.0, "epoch": 1, "step": 5, "time": 0.1}\n{"accuracy/top1": 8.0, "step": 1}\n')
@@ -77,7 +77,7 @@ def test_a_student_is_tested_on_other_data(import_tool, tmp_path):
 
 def test_a_short_schedule_is_a_cell_of_its_own(import_tool, tmp_path):
     tool, presets = import_tool('reproduce.py'), import_tool('presets.py')
-    jobs = tool.plan(presets.PRESETS['shapes'], Namespace(seeds=[0], cfg_options=[]), tmp_path)
+    jobs = tool.plan(presets.PRESETS['shapes'], [0], [], tmp_path)
     short = {job.arm.name: job for job in jobs if job.arm.epochs}
     assert list(short) == ['lfi in 5 epochs', 'lfi in 8 epochs']
     cfg = short['lfi in 5 epochs'].config()
@@ -87,7 +87,7 @@ def test_a_short_schedule_is_a_cell_of_its_own(import_tool, tmp_path):
 def test_a_cache_is_of_its_arms_own_teacher(import_tool, tmp_path):
     tool, presets = import_tool('reproduce.py'), import_tool('presets.py')
     preset = presets.PRESETS['tiny-small-variants']
-    jobs = tool.plan(preset, Namespace(seeds=None, cfg_options=[]), tmp_path)
+    jobs = tool.plan(preset, preset.seeds, [], tmp_path)
     assert {job.seed for job in jobs} == {100}
     extra = {
         job.arm.cache: {'extra' in option for option in job.arm.options} for job in jobs if job.arm.options
@@ -99,7 +99,7 @@ def test_a_cache_is_of_its_arms_own_teacher(import_tool, tmp_path):
 @pytest.mark.parametrize('study', ['shapes-local', 'tiny-small-local'])
 def test_all_students_of_a_study_begin_alike(import_tool, tmp_path, study):
     tool, presets = import_tool('reproduce.py'), import_tool('presets.py')
-    jobs = tool.plan(presets.PRESETS[study], Namespace(seeds=[0], cfg_options=[]), tmp_path)
+    jobs = tool.plan(presets.PRESETS[study], [0], [], tmp_path)
     assert [job.arm.name for job in jobs if job.config().model.backbone.get('num_queries') == 0] == [
         'task-loss'
     ]
@@ -112,9 +112,90 @@ def test_all_students_of_a_study_begin_alike(import_tool, tmp_path, study):
 def test_a_cell_of_another_config_is_refused(reproduce, tmp_path):
     folder = tmp_path / 'out/task-loss/seed-0'
     folder.mkdir(parents=True)
-    (folder / 'finished.json').write_text(json.dumps(dict(identity='other', test=1.0, machine='')))
+    # It was stopped before it was finished.
+    (folder / 'cell.json').write_text(json.dumps(dict(identity='other')))
     out = reproduce('--arms', 'task-loss', '--seeds', '0', code=1)
-    assert f'{folder} was run with another config' in out
+    assert f'{folder} was started with other settings' in out
+
+
+@pytest.fixture
+def study(import_tool, monkeypatch, tmp_path, capsys):
+    """The study shapes without trainings: cells as if they had been run, published or in their folders."""
+    tool, presets = import_tool('reproduce.py'), import_tool('presets.py')
+    preset, docs = presets.PRESETS['shapes'], tmp_path / 'docs'
+    (docs / 'results').mkdir(parents=True)
+
+    class Study:
+        file = docs / 'results/shapes.csv'
+
+        def publish(self, **seeds):
+            jobs = tool.plan(preset, range(4), [], tmp_path / 'out')
+            cells = {
+                arm: [
+                    Cell(j.seed, Run(arm, (9.0, 5.0 + j.seed), 1.0, {}), 5.0 + j.seed, 'a CPU', j.identity)
+                    for j in jobs
+                    if (j.arm.name, j.seed) in {(arm, seed) for seed in wanted}
+                ]
+                for arm, wanted in seeds.items()
+            }
+            lfi.evaluation.Study(cells, 'lfi').write_csv(self.file)
+
+        def run(self, *args):
+            arguments = ['reproduce.py', 'shapes', '--publish', str(docs), '--out', str(tmp_path / 'out')]
+            monkeypatch.setattr(sys, 'argv', [*arguments, *args])
+            tool.main()
+            return capsys.readouterr().out
+
+        def cells(self):
+            return set(read_cells(self.file, 'top-1'))
+
+    return Study()
+
+
+def test_published_cells_of_other_seeds_stay(study):
+    study.publish(**{'task-loss': [0, 3], 'lfi': [0, 3]})
+    out = study.run('--seeds', '3', '3', '--arms', 'task-loss', 'lfi')
+    assert '2 of 2 cells are finished' in out
+    assert study.cells() == {(arm, seed) for arm in ('task-loss', 'lfi') for seed in (0, 3)}
+
+
+def test_published_cells_of_other_settings_are_named(study):
+    study.publish(**{'task-loss': [0], 'lfi': [0], 'queries': [0]})
+    whole = study.file.read_text().splitlines()
+    study.file.write_text('\n'.join([*whole[:-1], f'{whole[-1]}x']) + '\n')
+    out = study.run('--seeds', '0', '--arms', 'task-loss', 'lfi')
+    assert 'queries, seed 0: what is published was run with other settings, and is left out' in out
+    assert study.cells() == {('task-loss', 0), ('lfi', 0)}
+
+
+def test_cells_of_other_settings_are_left_out_of_the_study(study, tmp_path):
+    study.publish(**{'task-loss': [0], 'lfi': [0]})
+    mark = tmp_path / 'out/queries/seed-0/cell.json'
+    mark.parent.mkdir(parents=True)
+    mark.write_text(json.dumps(dict(identity='other', test={'accuracy/top1': 99.0}, machine='a CPU')))
+    out = study.run('--seeds', '0', '--arms', 'task-loss', 'lfi')
+    assert 'queries, seed 0 is left out: ' in out
+    assert '| queries |' not in out
+
+
+def test_the_baseline_must_have_a_result(study):
+    study.publish(**{'lfi': [0]})
+    with pytest.raises(UsageError, match='the baseline task-loss has no result: name it among --arms'):
+        study.run('--seeds', '0', '--arms', 'lfi')
+
+
+@pytest.mark.parametrize(('gpus', 'batch'), [(None, 64), (8, 8), (3, None)])
+def test_the_whole_batch_is_the_one_that_the_learning_rate_is_for(import_tool, tmp_path, gpus, batch):
+    tool, presets = import_tool('reproduce.py'), import_tool('presets.py')
+    job = tool.plan(presets.PRESETS['shapes'], [0], [], tmp_path)[0]
+    grid = tool.Grid(tool.Launcher(gpus, None), 1)
+    if batch is None:
+        with pytest.raises(UsageError, match='--gpus 3 does not divide the batch of 64'):
+            grid._batch(job, job.config())
+    else:
+        assert grid._batch(job, job.config()) == [f'train_dataloader.batch_size={batch}']
+    job = tool.plan(presets.PRESETS['shapes'], [0], ['train_dataloader.batch_size=5'], tmp_path)[0]
+    assert grid._batch(job, job.config()) == []
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,21 @@ from mmengine.config import Config
 
 
 def fitted_schedule(cfg: Config, epochs: int) -> list[str]:
-    """Options that fit the schedule to so many epochs; each of its parts keeps at least one."""
-    factor = epochs / cfg.train_cfg.max_epochs
+    """Options that fit the schedule to so many epochs; each of its parts keeps at least one.
+
+    What a part counts in iterations stays.
+    """
+    whole = cfg.train_cfg.max_epochs
+
+    def fit(epoch: int) -> int:
+        return epochs if epoch == whole else min(max(1, round(epoch * epochs / whole)), epochs - 1)
+
     options = [f'train_cfg.max_epochs={epochs}']
     for i, part in enumerate(cfg.param_scheduler):
-        for key in ('begin', 'end'):
-            if part.get(key):
-                inner = min(max(1, round(part[key] * factor)), epochs - 1)
-                value = epochs if part[key] == cfg.train_cfg.max_epochs else inner
-                options.append(f'param_scheduler.{i}.{key}={value}')
+        if not part.get('by_epoch', True):
+            continue
+        fitted = {key: fit(part[key]) for key in ('begin', 'end', 'T_max') if part.get(key)}
+        if 'milestones' in part:
+            fitted['milestones'] = str([*map(fit, part['milestones'])]).replace(' ', '')
+        options += [f'param_scheduler.{i}.{key}={value}' for key, value in fitted.items()]
     return options

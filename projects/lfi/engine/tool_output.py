@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from .launch import UsageError
+from .machine import MACHINE
 
 _running: set[subprocess.Popen] = set()
 
@@ -52,3 +53,8 @@ def stop_tools() -> None:
 def finished_epoch(line: str) -> int | None:
     """The epoch that a line of the log validates; None if it is another line."""
     return int(line.split('Epoch(val) [')[1].split(']')[0]) if 'Epoch(val) [' in line else None
+
+
+def machine_of(line: str) -> str | None:
+    """The machine that `tools/train.py` says it runs on; None if it is another line."""
+    return line.split(MACHINE, 1)[1].strip() if MACHINE in line else None

@@ -24,6 +24,7 @@ def same_schedule_table(
     method: Sequence[Run],
     teacher_seconds: float | None = 0.0,
     thresholds: Sequence[float] = THRESHOLDS,
+    seeds: Sequence[int] | None = None,
 ) -> str:
     """For each threshold, when both reach and hold it, and by how much the method is sooner.
 
@@ -33,15 +34,19 @@ def same_schedule_table(
         teacher_seconds: what was spent on the teacher before training, such as writing its cache; None where
             it is not known.
         thresholds: in per cent of the best of the control's run with the same seed.
+        seeds: of the pairs, where several pairs have one: the interval is then over the seeds. Defaults to a
+            seed for each.
 
     Returns:
-        Markdown. A speed-up is the ratio of the pair, control over method, with its 95 % interval by
-        Student's t where there are two pairs or more; seconds are those of training, validation left out.
+        Markdown. A speed-up is the geometric mean of the pairs' ratios, control over method, with its 95 %
+        interval by Student's t on their logarithms where there are two seeds or more; seconds are those of
+        training, validation left out.
 
     Raises:
         ValueError: if the runs are not pairs of one length.
     """
     _check_pairs(control, method)
+    seeds = range(len(control)) if seeds is None else seeds
     lines = [
         "| per cent of the control's best | control, epochs | method, epochs | speed-up in epochs "
         '| in seconds, teacher left out | in seconds, with the teacher |',
@@ -58,11 +63,11 @@ def same_schedule_table(
         else:
             spent = [(_seconds(c, e), _seconds(m, n)) for c, e, m, n in zip(control, theirs, method, ours)]
             cells += [
-                _ratio([e / n for e, n in zip(theirs, ours)]),
-                _ratio([before / after for before, after in spent]),
+                _ratio([e / n for e, n in zip(theirs, ours)], seeds),
+                _ratio([before / after for before, after in spent], seeds),
                 '–'
                 if teacher_seconds is None
-                else _ratio([before / (after + teacher_seconds) for before, after in spent]),
+                else _ratio([before / (after + teacher_seconds) for before, after in spent], seeds),
             ]
         lines.append(f'| {threshold:g} | {" | ".join(cells)} |')
     return '\n'.join(lines)
@@ -119,8 +124,12 @@ def _seconds(run: Run, epochs: int) -> float:
     return run.seconds * epochs / len(run.accuracy)
 
 
-def _ratio(values: Sequence[float]) -> str:
-    if len(values) == 1:
-        return f'{values[0]:.2f}'
-    ratio = paired_difference(np.zeros(len(values)), values)
-    return f'{ratio.mean:.2f} ({ratio.low:.2f} to {ratio.high:.2f})'
+def _ratio(values: Sequence[float], seeds: Sequence[int]) -> str:
+    by_seed: dict[int, list[float]] = {}
+    for seed, value in zip(seeds, np.log(values)):
+        by_seed.setdefault(seed, []).append(value)
+    means = [np.mean(logs) for logs in by_seed.values()]
+    if len(means) == 1:
+        return f'{np.exp(means[0]):.2f}'
+    mean, low, high = np.exp(paired_difference(np.zeros(len(means)), means))
+    return f'{mean:.2f} ({low:.2f} to {high:.2f})'

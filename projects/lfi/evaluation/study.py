@@ -160,7 +160,7 @@ class Study:
             full = [cell.run for cell in _by_seed(control, seeds)]
             short = [cell.run for cells in self.short.values() for cell in _by_seed(cells, seeds)]
             parts += [
-                f'Equal finish: complete schedules of {self.method} in fewer epochs.',
+                f'Equal finish: complete schedules of {self.method} in fewer epochs; validation images.',
                 equal_finish_table(full, short),
             ]
         return '\n\n'.join(parts)
