@@ -21,7 +21,11 @@ LOSSES = {
 
 @pytest.fixture
 def make_model(teacher_folder):
-    def make(distill_loss, extractor='maskclip', teacher='vit', type='lfi.FeatureDistillClassifier'):
+    def make(
+        distill_loss=None, extractor='maskclip', teacher='vit', type='lfi.FeatureDistillClassifier', **kwargs
+    ):
+        if distill_loss is not None:
+            kwargs['distill_loss'] = distill_loss
         torch.manual_seed(0)
         model = MODELS.build(
             dict(
@@ -37,7 +41,7 @@ def make_model(teacher_folder):
                     extractor=dict(type=extractor),
                     concepts=['circle', 'square', 'star', 'ring', 'heart'],
                 ),
-                distill_loss=distill_loss,
+                **kwargs,
             )
         )
         model.init_weights()
@@ -137,6 +141,17 @@ def test_shuffled_places_keep_what_each_place_says(make_maps):
     assert torch.equal(changed.presence, maps.presence)
     orders = [[row.index(place) for place in after] for row, after in zip(_places(maps), _places(changed))]
     assert orders[0] != orders[1]
+
+
+@pytest.mark.parametrize('kind', ['lfi.ShuffledImagesClassifier', 'lfi.ShuffledPlacesClassifier'])
+def test_they_are_measured_by_the_teachers_own_maps(make_model, kind):
+    types = ('lfi.LFIImageClassifier', kind)
+    plain, shuffled = (make_model(type=type, readout=dict(text_dims=24)) for type in types)
+    data = plain.data_preprocessor(batch(), training=False)
+    teacher, changed = (m.eval().predict_interactions(**data)[0] for m in (plain, shuffled))
+    assert torch.equal(teacher.logits, changed.logits)
+    teacher, changed = (m.train().predict_interactions(**data)[0] for m in (plain, shuffled))
+    assert not torch.equal(teacher.logits, changed.logits)
 
 
 def _places(maps):

@@ -100,9 +100,11 @@ class ShuffledFeaturesClassifier(FeatureDistillClassifier):
 
 
 class _ChangedMapsClassifier(LFIImageClassifier):
+    """Changes what the student learns from; what it is measured by afterwards are the teacher's own maps."""
+
     def _ask_teacher(self, *args) -> tuple[InteractionMaps, Tensor]:
         maps, labels = super()._ask_teacher(*args)
-        return self.change(maps), labels
+        return (self.change(maps) if self.training else maps), labels
 
 
 @MODELS.register_module()
