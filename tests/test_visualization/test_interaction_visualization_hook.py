@@ -37,7 +37,10 @@ class Model(torch.nn.Module):
 @pytest.fixture
 def runner(tmp_path):
     visualizer = Visualizer(vis_backends=[dict(type='LocalVisBackend')], save_dir=str(tmp_path))
-    return SimpleNamespace(model=Model(), visualizer=visualizer, iter=0)
+    dataset = SimpleNamespace(dataset=SimpleNamespace(data_root='photos'))
+    return SimpleNamespace(
+        model=Model(), visualizer=visualizer, iter=0, test_dataloader=SimpleNamespace(dataset=dataset)
+    )
 
 
 def batch(images):
@@ -89,12 +92,14 @@ def test_what_cannot_be_drawn_says_why(runner):
 
 
 def test_each_test_image_gets_a_picture_where_the_teacher_can_be_had(runner, tmp_path):
-    samples = [SimpleNamespace(metainfo=dict(img_path=f'photos/{name}.jpg')) for name in 'ab']
-    data = dict(inputs=torch.zeros(2, 3, 32, 32, dtype=torch.uint8), data_samples=samples)
+    paths = ('photos/cats/a.jpg', 'photos/dogs/a.jpg', 'elsewhere/b.jpg')
+    samples = [SimpleNamespace(metainfo=dict(img_path=path)) for path in paths]
+    data = dict(inputs=torch.zeros(3, 3, 32, 32, dtype=torch.uint8), data_samples=samples)
     hook = InteractionVisualizationHook(test_out_dir=str(tmp_path / 'pictures'))
     hook.before_test(runner)
     hook.after_test_iter(runner, 0, data, samples)
-    assert sorted(path.name for path in (tmp_path / 'pictures').iterdir()) == ['a.png', 'b.png']
+    pictures = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob('*.png'))
+    assert pictures == ['pictures/b.png', 'pictures/cats/a.png', 'pictures/dogs/a.png']
 
     class Missing(Model):
         @property
@@ -112,3 +117,9 @@ def test_each_test_image_gets_a_picture_where_the_teacher_can_be_had(runner, tmp
     hook.after_test_iter(runner, 0, data, samples)
     assert warnings == ['No pictures of interactions: teacher folder not found: x']
     assert not (tmp_path / 'none').exists()
+
+    runner.model = torch.nn.Identity()
+    hook = InteractionVisualizationHook(test_out_dir=str(tmp_path / 'none'))
+    hook.before_test(runner)
+    hook.after_test_iter(runner, 0, data, samples)
+    assert warnings[1] == 'No pictures of interactions: Identity learns from none'

@@ -17,6 +17,7 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.model.utils import stack_batch
 from mmengine.runner import Runner
+from torch.utils.data import Dataset
 
 from lfi.registry import HOOKS
 
@@ -40,8 +41,9 @@ class InteractionVisualizationHook(Hook):
         interval: how many iterations lie between two pictures; the first comes at the start.
             Defaults to 500.
         num_images: in a picture. Defaults to 4.
-        test_out_dir: folder for a picture of each test image; `tools/test.py --show-dir` sets it. Where the
-            teacher cannot be had, a warning says so, and there are none. Defaults to None.
+        test_out_dir: folder for a picture of each test image, called as the image is below its data set's
+            `data_root`; `tools/test.py --show-dir` sets it. Where the model or its teacher has no maps, a
+            warning says so, and there are none. Defaults to None.
 
     Raises:
         ValueError: if an argument is below 1.
@@ -73,6 +75,12 @@ class InteractionVisualizationHook(Hook):
     def before_test(self, runner: Runner) -> None:
         if self.test_out_dir is None:
             return
+        if not hasattr(_model(runner), 'predict_interactions'):
+            runner.logger.warning(
+                f'No pictures of interactions: {type(_model(runner)).__name__} learns from none'
+            )
+            self.test_out_dir = None
+            return
         try:
             _ = _model(runner).teacher
         except (AttributeError, ImportError, OSError, RuntimeError, ValueError) as error:
@@ -88,8 +96,18 @@ class InteractionVisualizationHook(Hook):
             one = {name: value[i : i + 1] for name, value in data_batch.items()}
             picture = draw_batch(_model(runner), one, outputs[i : i + 1])
             name = sample.metainfo.get('img_path', f'{batch_idx}_{i}')
-            path = Path(self.test_out_dir) / f'{Path(name).stem}.png'
+            path = Path(self.test_out_dir, _below_root(name, runner.test_dataloader.dataset))
+            path = path.with_name(f'{path.stem}.png')
             mmcv.imwrite(picture[..., ::-1], str(path))
+
+
+def _below_root(path: str, dataset: Dataset) -> Path:
+    """An image's path from its data set's root, whose folders may hold the same name; else its name alone."""
+    while hasattr(dataset, 'dataset'):
+        dataset = dataset.dataset
+    root = getattr(dataset, 'data_root', None)
+    below = root and Path(path).is_relative_to(root)
+    return Path(path).relative_to(root) if below else Path(Path(path).name)
 
 
 def draw_batch(model: torch.nn.Module, batch: dict, outputs: Sequence = ()) -> np.ndarray:

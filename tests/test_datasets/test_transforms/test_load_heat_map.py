@@ -18,6 +18,21 @@ def test_it_finds_the_picture_by_the_images_name(tmp_path):
     assert load(dict(img_path='photos/cat_3.jpg', gt_label=2))['heat_maps'] == {}
 
 
+def test_images_of_one_name_have_heat_maps_of_their_own(tmp_path):
+    for folder, value in (('.', 50), ('dog', 100), ('photo/dog', 200)):
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((2, 2), value, np.uint8)).save(tmp_path / folder / '1.png')
+    load = LoadHeatMap(tmp_path)
+    for path, value in (
+        ('/data/photo/dog/1.jpg', 200),
+        ('/data/sketch/dog/1.jpg', 100),
+        ('/data/sketch/cat/1.jpg', 50),
+        ('1.jpg', 50),
+    ):
+        heat = load(dict(img_path=path, gt_label=0))['heat_maps'][0]
+        np.testing.assert_allclose(heat, value / 255, rtol=1e-6)
+
+
 def test_the_folder_must_be_there(tmp_path):
     with pytest.raises(FileNotFoundError, match='data_root=.*none.* is no folder of heat maps'):
         LoadHeatMap(tmp_path / 'none')
