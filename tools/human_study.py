@@ -112,6 +112,10 @@ class Student:
         cfg.model.teacher_cache = None
         self.config = config
         self.model = get_model(cfg, checkpoint, device=get_device()).eval()
+        if not hasattr(self.model, 'predict_interactions'):
+            raise launch.UsageError(
+                f'{config} is of a {type(self.model).__name__}, which learns from no maps'
+            )
         self.dataset = DATASETS.build(cfg.val_dataloader.dataset)
 
     def look(self, place: int) -> tuple[str, Tensor, dict[str, tuple[Tensor, Tensor]]]:
