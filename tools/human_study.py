@@ -157,6 +157,12 @@ def look_at(places: Sequence[int], a: Student, b: Student | None) -> Iterator[Pa
 
 
 def make_study(args: argparse.Namespace) -> None:
+    out = Path(args.out)
+    key_file = out.with_suffix('.key.json')
+    if key_file.exists():
+        raise launch.UsageError(
+            f'{key_file} is there already, and answers to its page need it: choose another --out'
+        )
     a = Student(*args.a, args.cfg_options)
     b = None if args.b == [TEACHER] else Student(*args.b, args.cfg_options)
     wanted = args.images + args.catch
@@ -172,8 +178,6 @@ def make_study(args: argparse.Namespace) -> None:
 
     sources = {name: ', '.join(given) for name, given in (('A', args.a), ('B', args.b))}
     page, key = build_study([*pairs, *catches], sources, args.seed)
-    out = Path(args.out)
-    key_file = out.with_suffix('.key.json')
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(page, encoding='utf-8')
     key_file.write_text(json.dumps(key, indent=1) + '\n', encoding='utf-8')

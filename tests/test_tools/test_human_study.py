@@ -92,6 +92,14 @@ def test_what_cannot_be_made_says_why(run_main, config_path, students, capsys):
         run_main('make', *sources, '--out', 'x.html', *FEW[4:])
 
 
+def test_a_key_is_never_replaced(run_main, config_path, students, tmp_path):
+    (tmp_path / 'study.key.json').write_text('{}')
+    sources = ('--a', config_path(SHAPES), students[0], '--b', 'teacher')
+    with pytest.raises(UsageError, match=r'study\.key\.json is there already'):
+        run_main('make', *sources, '--out', 'study.html', *FEW)
+    assert (tmp_path / 'study.key.json').read_text() == '{}'
+
+
 def test_sources_that_see_other_images_are_refused(run_main, config_path, students, tmp_path):
     other = tmp_path / 'other.py'
     other.write_text(f'_base_ = {str(config_path(SHAPES))!r}\nval_dataloader = dict(dataset=dict(seed=1))\n')

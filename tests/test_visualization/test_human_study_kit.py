@@ -351,6 +351,24 @@ def test_half_of_a_study_can_be_saved(study, tmp_path):
     assert len(rater.chosen) == 1
 
 
+def test_two_tabs_lose_no_answers(study, tmp_path):
+    study.enter('carl')
+    first, second = study.page, study.page.context.new_page()
+    second.goto(first.url)
+    names = []
+    for _ in range(2):
+        names.append(study.shown()[0])
+        first.keyboard.press('1')
+    # The second tab still shows the first pair.
+    study.page = second
+    assert study.place().startswith('1 of')
+    second.keyboard.press('2')
+    content = json.loads(study.save(tmp_path, 'Save answers so far').read_text())
+    assert {name: given['choice'] for name, given in content['answers'].items()} == dict(
+        zip(names, ('tie', 'left'))
+    )
+
+
 def test_slips_answer_nothing(study):
     page = study.page
     study.page.get_by_label('Your name').fill('  ')
