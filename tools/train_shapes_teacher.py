@@ -203,7 +203,7 @@ def evaluate(folder: Path, num_images: int) -> list[str]:
             ]
         )
         masks = torch.cat([torch.from_numpy(info['gt_masks']) for info in infos])
-        hits, chance = pointing_game(maps, masks).float().mean().item(), chance_level(masks)
+        hits, chance = pointing_game(maps, masks).mean().item(), chance_level(masks)
         rows.append(f'| {domain} | {accuracy:.1%} | {hits:.1%} | {chance:.1%} | {hits / chance:.1f} |')
     return rows
 

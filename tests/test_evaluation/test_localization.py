@@ -48,10 +48,30 @@ def test_measures_equal_their_definition(seed, n, height, width):
         )
 
 
-def test_a_flat_map_has_its_energy_where_the_image_has_its_area():
-    masks = torch.zeros(1, 4, 4, dtype=torch.bool)
-    masks[0, 0] = True
-    assert energy_pointing_game(torch.full((1, 2, 2), -3.0), masks).item() == pytest.approx(0.25)
+def test_a_flat_map_is_as_good_as_chance():
+    masks = torch.zeros(2, 4, 4, dtype=torch.bool)
+    masks[0, 0] = masks[1, 3] = True
+    for measure, values in localization(torch.full((2, 2, 2), -3.0), masks).items():
+        assert values.tolist() == pytest.approx([0.25, 0.25]), measure
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**31 - 1), levels=st.integers(1, 4))
+def test_equal_values_count_together(seed, levels):
+    generator = torch.Generator().manual_seed(seed)
+    maps = torch.randint(levels, (2, 5, 5), generator=generator).float()
+    masks = torch.rand(2, 5, 5, generator=generator) < 0.4
+    masks[:, 0, 0] = True
+    found = map_average_precision(maps, masks)
+    for i in range(2):
+        # The sum over thresholds of the recall that each adds, times its precision.
+        expected, before = 0.0, 0
+        for threshold in range(levels, -1, -1):
+            taken = maps[i] >= threshold
+            hits = (taken & masks[i]).sum().item()
+            expected += (hits - before) / masks[i].sum().item() * hits / max(1, taken.sum().item())
+            before = hits
+        assert found[i].item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_perfect_map_is_perfect():

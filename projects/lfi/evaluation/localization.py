@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from mmpretrain.evaluation import AveragePrecision
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -20,7 +19,7 @@ def localization(maps: Tensor, masks: Tensor) -> dict[str, Tensor]:
         masks: (N, h, w) bool, where the concept can be seen.
     """
     return {
-        'pointing': pointing_game(maps, masks).float(),
+        'pointing': pointing_game(maps, masks),
         'energy': energy_pointing_game(maps, masks),
         'average_precision': map_average_precision(maps, masks),
     }
@@ -40,9 +39,17 @@ def energy_pointing_game(maps: Tensor, masks: Tensor) -> Tensor:
 
 
 def map_average_precision(maps: Tensor, masks: Tensor) -> Tensor:
-    """Average precision of the map as a detector of its mask's pixels, (N,); by chance the mask's share."""
-    values = _on_pixels(maps, masks).T  # [h * w, N]
-    return AveragePrecision.calculate(values, masks.flatten(1).T.long(), average=None).float() / 100
+    """Average precision of the map as a detector of its mask's pixels, (N,); by chance the mask's share.
+
+    Equal values are found together, so that their order does not count: a flat map gives the mask's share.
+    """
+    values, order = _on_pixels(maps, masks).sort(1, descending=True)  # [N, h * w]
+    hits = masks.flatten(1).gather(1, order)
+    ranks = torch.arange(1, values.shape[1] + 1, device=values.device)
+    precision = hits.cumsum(1) / ranks
+    # The precision of a pixel is that of the last one with its value.
+    ends = torch.searchsorted(-values, -values, right=True) - 1
+    return (precision.gather(1, ends) * hits).sum(1) / hits.sum(1)
 
 
 def centre_map(size: tuple[int, int]) -> Tensor:

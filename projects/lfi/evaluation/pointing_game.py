@@ -13,7 +13,8 @@ def pointing_game(maps: Tensor, masks: Tensor) -> Tensor:
         masks: (N, h, w) bool, where the object can be seen; of any size.
 
     Returns:
-        Tensor: (N,) bool, True for a hit.
+        Tensor: (N,) float32, 1 for a hit; where several places are the maximum, as in a flat map, the share
+        of them in the mask.
 
     Raises:
         ValueError: For another number of dimensions, for another N, or for a map that is not finite.
@@ -24,10 +25,10 @@ def pointing_game(maps: Tensor, masks: Tensor) -> Tensor:
     if not maps.isfinite().all():
         raise ValueError('maps has values that are not finite')
     if not len(maps):
-        return masks.new_zeros(0)
+        return maps.new_zeros(0)
     resized = F.interpolate(maps[:, None].float(), masks.shape[1:], mode='bilinear')[:, 0]  # [N, h, w]
-    place = resized.flatten(1).argmax(1, keepdim=True)
-    return masks.flatten(1).gather(1, place)[:, 0]
+    strongest = resized == resized.amax((1, 2), keepdim=True)
+    return (strongest & masks).sum((1, 2)) / strongest.sum((1, 2))
 
 
 def chance_level(masks: Tensor) -> float:
