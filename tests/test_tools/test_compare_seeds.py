@@ -18,3 +18,7 @@ def test_a_table_of_seeds(run_tool, tmp_path):
     assert 'Training seconds of the method: 3, 3' in output
     output = run_tool('analysis_tools/compare_seeds.py', *options, '--method', method[0], code=2)
     assert '2 runs of the control and 1 of the method' in output
+    output = run_tool(
+        'analysis_tools/compare_seeds.py', '--control', *control, '--method', method[0], tmp_path, code=1
+    )
+    assert output.splitlines()[-1].startswith(f'error: the scalars of {control[0]} hold no accuracy/top1')

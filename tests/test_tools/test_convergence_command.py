@@ -39,4 +39,5 @@ def test_both_protocols_and_a_picture(run_tool, tmp_path):
 def test_unlike_schedules_are_an_error_of_one_line(run_tool, tmp_path):
     control, method = write_run(tmp_path / 'a', [1, 2]), write_run(tmp_path / 'b', [1])
     output = run_tool('analysis_tools/convergence.py', '--control', control, '--method', method, code=1)
+    assert output.splitlines()[-1].startswith('error: 1 runs of the control')
     assert 'the same number of epochs' in output.splitlines()[-1]

@@ -59,4 +59,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    launch.run(main)
+    # Of folders that hold no run, and of runs that are no pairs.
+    launch.run(main, FileNotFoundError, ValueError)

@@ -111,7 +111,7 @@ class Entry:
             size = 'x'.join(map(str, self.size))
             counts = [size, f'{self.parameters / 1e6:.2f}', f'{self.flops / 1e9:.2f}']
         cells = [name, self.data, *counts]
-        return f'| {" | ".join([*cells, str(self.epochs or "–"), found or "not run"])} |'
+        return f'| {" | ".join([*cells, str(self.epochs or "–"), found or "–"])} |'
 
 
 def configs() -> Iterator[str]:
@@ -187,8 +187,10 @@ def zoo(entries: list[Entry]) -> str:
         'Written by `tools/dev/write_metafiles.py`. Parameters are those of what predicts: teacher, '
         "read-out and distillation heads are for training alone. FLOPs are the backbone's, for one image of "
         'the size given. Accuracies are mean ± standard deviation over n seeds, from the studies in '
-        '[results.md](results.md); where it says "not run", we have not run the config to its end, and make '
-        'no claim. We publish no weights.',
+        '[results.md](results.md), which says what they compare with; PACS and VLCS are parts of these data '
+        'sets, with one domain left out (`domain/mean`) or zero-shot (`pacs/`, `vlcs/`). Where it says "–", '
+        'no study has run the config; single comparisons and trial runs are in the [README](../README.md) '
+        'and in results.md. We publish no weights.',
     ]
     for folder in dict.fromkeys(entry.folder for entry in entries):
         lines += ['', f'## {folder}', '']

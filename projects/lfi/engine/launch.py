@@ -64,13 +64,18 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
 
 
-def run(main: Callable[[], None]) -> None:
-    """Run a tool's ``main``; what the user can mend ends it with one line instead of a traceback."""
+def run(main: Callable[[], None], *mistakes: type[Exception]) -> None:
+    """Run a tool's ``main``; what the user can mend ends it with one line instead of a traceback.
+
+    Args:
+        main (Callable): The tool.
+        *mistakes (type[Exception]): What else, in this tool, the user can mend.
+    """
     if get_device() == 'cpu':
         keep_freed_memory()
     try:
         main()
-    except (UsageError, CheckpointError, NonFiniteError) as error:
+    except (UsageError, CheckpointError, NonFiniteError, *mistakes) as error:
         sys.exit(f'error: {error}')
     if torch.distributed.is_initialized():
         # The Runner is a cycle, whose DDP holds the group; a group that outlives the interpreter aborts it.

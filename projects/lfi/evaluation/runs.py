@@ -28,7 +28,7 @@ class Run:
     Args:
         name: as the tables call it.
         accuracy: the metric after each epoch, from the first on, in per cent.
-        seconds: training time, validation left out.
+        seconds: training time, validation left out, from the log's samples of an iteration's time.
         losses: mean of each logged loss term in each epoch.
         metric: as the tables call it.
     """
@@ -138,7 +138,7 @@ def epoch_table(run: Run) -> str:
 
 
 def _seconds(train: dict[int, dict]) -> float:
-    # Each row gives the mean time of an iteration since the row before it.
+    # A row's time of an iteration is the mean of the last ten, and stands for all since the row before it.
     steps = sorted(train)
     return sum((step - before) * train[step]['time'] for before, step in zip([0, *steps], steps))
 
