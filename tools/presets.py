@@ -159,7 +159,7 @@ TINY_SMALL = Preset(
     'validation on 50 further training images of each class, test on the 50 official validation images of '
     'each, chance 5 %; '
     'EfficientNet-Lite0 in the LiT manner as teacher.',
-    # LFI's parts are compared on Shapes, where a cell takes a third of the time.
+    # LFI's parts are compared on Shapes, which needs no data.
     arms=classification_arms('vit-128x6-p8_lit-lite0_tiny-imagenet-20', caches=MAPS_AND_FEATURES, parts=()),
     options=('val_dataloader.dataset.split=train', 'val_dataloader.dataset.images_per_class=(100,150)'),
     short=(6, 9),
@@ -182,10 +182,10 @@ COCO_FULL = Preset(
     published={'coco/bbox_mAP': '+1.6', 'coco/segm_mAP': '+2.4'},
 )
 ZERO_SHOT = Preset(
-    about='Trained on Tiny-ImageNet, tested by the text head on all domains of PACS (chance 14 %) and VLCS '
-    '(20 %), whose classes are named at test time; top-1, mean of the domains. A ViT 128 wide and 6 blocks '
-    'deep, 64 px, 8 epochs from scratch; validation on Tiny-ImageNet; EfficientNet-Lite0 in the LiT manner '
-    'as teacher.',
+    about='Trained on what is there of Tiny-ImageNet, tested by the text head on all domains that are there '
+    'of PACS (chance 14 %) and VLCS (20 %), whose classes are named at test time; top-1, mean of the '
+    'domains. A ViT 128 wide and 6 blocks deep, 64 px, 8 epochs from scratch; validation on Tiny-ImageNet; '
+    'EfficientNet-Lite0 in the LiT manner as teacher.',
     arms=(
         Arm(
             'text-class', 'configs/controls/text-class_vit-128x6-p8_lit-lite0_tiny-imagenet.py', cache='maps'
