@@ -13,14 +13,9 @@ It goes on where it was stopped: what is finished is not run again, and what was
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property, partial
 from pathlib import Path
 
 import lfi  # noqa: F401
@@ -28,17 +23,10 @@ import matplotlib
 
 matplotlib.use('Agg')
 from lfi.engine import launch
-from lfi.engine.job_pool import run_jobs, threads_for
-from lfi.engine.run_mark import RunMark
-from lfi.engine.schedule import fitted_schedule
-from lfi.engine.settings_digest import settings_digest
-from lfi.engine.stopwatch import seconds_of, stopwatch
-from lfi.engine.tool_output import finished_epoch, machine_of, tool_output
 from lfi.evaluation import Cell, Study, in_per_cent, metric_name, read_cells, read_run
 from lfi.visualization import draw_study
-from mmengine.config import Config
-from presets import DOMAIN_STUDIES, PRESETS, Arm, Preset
-from rich.progress import Progress
+from presets import DOMAIN_STUDIES, PRESETS, Preset
+from study_jobs import Grid, Job, Launcher, plan, write_cache
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -51,7 +39,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--list', action='store_true', help='say what the studies are')
     parser.add_argument('--out', metavar='DIR', help='default: work_dirs/reproduce/PRESET')
     parser.add_argument('--seeds', type=int, nargs='+', help="default: the study's own")
-    parser.add_argument('--arms', nargs='+', metavar='ARM', help='only these, the baseline among them')
+    parser.add_argument(
+        '--arms', nargs='+', metavar='ARM', help='only these; the baseline among them, if it has no result'
+    )
     parser.add_argument('--jobs', type=int, default=1, help='cells at a time (%(default)s)')
     parser.add_argument(
         '--gpus', type=int, help='processes that share the batch of a cell; default: one, without a launcher'
@@ -82,185 +72,6 @@ def parse_args() -> argparse.Namespace:
             names = ', '.join(known)
             parser.error(f'--arms {" ".join(sorted(unknown))}: {args.preset} has {names}')
     return args
-
-
-@dataclass(frozen=True)
-class Launcher:
-    """How a tool is run for a config: plainly, by torchrun, or by Slurm."""
-
-    gpus: int | None
-    slurm: str | None
-
-    def command(self, tool: str, config: str, work_dir: Path, checkpoint: Path | None = None) -> list[str]:
-        """`tools/train.py`, or with a checkpoint `tools/test.py`; further arguments may follow."""
-        subject = [config] if checkpoint is None else [config, str(checkpoint)]
-        if self.slurm:
-            head = ['bash', f'tools/slurm_{tool}.sh', self.slurm, f'lfi-{work_dir.parent.name}', *subject]
-            return [*head, str(work_dir)] if checkpoint is None else [*head, '--work-dir', str(work_dir)]
-        if self.gpus:
-            head = ['bash', f'tools/dist_{tool}.sh', *subject, str(self.gpus)]
-        else:
-            head = [sys.executable, f'tools/{tool}.py', *subject]
-        return [*head, '--work-dir', str(work_dir)]
-
-
-@dataclass(frozen=True)
-class Job:
-    """One cell to run."""
-
-    arm: Arm
-    seed: int
-    folder: Path
-    options: tuple[str, ...]
-    test_options: tuple[str, ...]
-    cache: Path | None
-    tests: Mapping[str, str]
-
-    @property
-    def name(self) -> str:
-        return f'{self.arm.name}, seed {self.seed}'
-
-    @cached_property
-    def mark(self) -> RunMark:
-        """What the cell leaves; once it is finished, its test metrics and its machine are there."""
-        return RunMark(self.folder / 'cell.json', self.identity)
-
-    def config(self) -> Config:
-        parser = argparse.ArgumentParser()
-        launch.add_config_arguments(parser)
-        args = parser.parse_args([str(ROOT / self.arm.config), '--cfg-options', *self.options])
-        cfg = Config.fromfile(args.config)
-        cfg.merge_from_dict(args.cfg_options)
-        return cfg
-
-    @cached_property
-    def identity(self) -> str:
-        """A digest of the config and of what is tested; where a cache lies does not matter."""
-        cfg = self.config()
-        cfg.model.pop('teacher_cache', None)
-        tests = [Config.fromfile(ROOT / test).to_dict() for test in self.tests.values()]
-        return settings_digest(cfg.to_dict(), self.test_options, *tests)
-
-    def teacher_seconds(self) -> float | None:
-        """What writing its cache took."""
-        if self.cache is None:
-            return 0.0
-        return seconds_of(clock_of(self.cache))
-
-    def result(self) -> dict | None:
-        """What it left when it was finished in its folder, or None.
-
-        Raises:
-            UsageError: if it was started there with other settings.
-        """
-        content = self.mark.read()
-        return content if 'test' in content else None
-
-
-class Grid:
-    """Trains and tests cells."""
-
-    def __init__(self, launcher: Launcher, workers: int) -> None:
-        self.launcher = launcher
-        self.workers = workers
-
-    def run(self, todo: list[Job]) -> None:
-        """Run the cells.
-
-        Raises:
-            UsageError: when one of them has failed; the others that run are finished first.
-        """
-        run_jobs([partial(self._run, slot, job) for slot, job in enumerate(todo)], self.workers)
-
-    def _run(self, slot: int, job: Job, progress: Progress) -> str:
-        cfg = job.config()
-        task = progress.add_task(job.name, total=cfg.train_cfg.max_epochs)
-        # Several jobs on a machine need a port each, and share its cores.
-        port = int(os.environ.get('PORT', 29500)) + slot % 1000
-        env = {'OMP_NUM_THREADS': threads_for(self.workers), 'PYTHON': sys.executable, **os.environ}
-        env['PORT'] = str(port)
-        if self.launcher.gpus:
-            env['GPUS'] = str(self.launcher.gpus)
-        options = ['--cfg-options', *job.options]
-        train = self.launcher.command('train', job.arm.config, job.folder)
-        train += ['--resume', *options, *self._batch(job, cfg)]
-        job.mark.write()
-        trained_on = None
-        for line in tool_output(train, job.name, env, ROOT):
-            trained_on = trained_on or machine_of(line)
-            epoch = finished_epoch(line)
-            if epoch:
-                progress.update(task, completed=epoch)
-        checkpoint = Path((job.folder / 'last_checkpoint').read_text())
-        tests = {f'{name}/': config for name, config in job.tests.items()} or {'': job.arm.config}
-        found = {}
-        for name, config in tests.items():
-            metrics = job.folder / 'test' / name / 'metrics.json'
-            test = self.launcher.command('test', config, metrics.parent, checkpoint)
-            test += ['--out', str(metrics), '--out-item', 'metrics', *options, *job.test_options]
-            for _ in tool_output(test, job.name, env, ROOT):
-                pass
-            found |= {name + key: value for key, value in json.loads(metrics.read_text()).items()}
-        job.mark.write(test=found, machine=trained_on, teacher_seconds=job.teacher_seconds())
-        progress.remove_task(task)
-        values = ', '.join(f'{key} {value:.4g}' for key, value in found.items())
-        return f'{job.name}, test images: {values}'
-
-    def _batch(self, job: Job, cfg: Config) -> list[str]:
-        """The batch of each process, so that the whole batch is the one that the learning rate is for."""
-        name, processes = 'train_dataloader.batch_size', self.launcher.gpus or 1
-        whole = (cfg.get('auto_scale_lr') or {}).get('base_batch_size')
-        if whole is None or any(option.startswith(f'{name}=') for option in job.options):
-            return []
-        if whole % processes:
-            raise launch.UsageError(
-                f'--gpus {processes} does not divide the batch of {whole} that {job.arm.config} was made for'
-            )
-        return [f'{name}={whole // processes}']
-
-
-def write_cache(config: str, out: Path, options: list[str]) -> None:
-    """One look of the teacher at each training image, for all arms that share it."""
-    print(f'The teacher of {config} looks at each training image once', flush=True)
-    command = [sys.executable, 'tools/cache_teacher.py', config, '--out', str(out)]
-    with stopwatch(clock_of(out)):
-        process = subprocess.run([*command, *(['--cfg-options', *options] if options else [])], cwd=ROOT)
-        if process.returncode:
-            raise launch.UsageError(f'tools/cache_teacher.py failed with exit code {process.returncode}')
-
-
-def clock_of(cache: Path) -> Path:
-    """Where the seconds are kept that a cache took."""
-    return cache.with_name(f'{cache.name}_seconds.json')
-
-
-def plan(preset: Preset, seeds: Iterable[int], cfg_options: Sequence[str], out: Path) -> list[Job]:
-    """All cells, seed by seed, so that a comparison is possible early."""
-    return [
-        Job(
-            arm,
-            seed,
-            out / arm.folder / f'seed-{seed}',
-            (
-                f'randomness.seed={seed}',
-                *preset.options,
-                *arm.options,
-                *cfg_options,
-                *schedule(arm),
-                *((f'model.teacher_cache={out / arm.cache}',) if arm.cache else ()),
-            ),
-            preset.test_options,
-            out / arm.cache if arm.cache else None,
-            preset.tests,
-        )
-        for seed in seeds
-        for arm in (*preset.arms, *preset.short_arms)
-    ]
-
-
-def schedule(arm: Arm) -> list[str]:
-    """Options that fit the config's schedule to the arm's epochs."""
-    return [] if arm.epochs is None else fitted_schedule(Config.fromfile(ROOT / arm.config), arm.epochs)
 
 
 def collect(preset: Preset, jobs: list[Job], metric: str, published: dict[tuple[str, int], Cell]) -> Study:
