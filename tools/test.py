@@ -35,6 +35,7 @@ def main() -> None:
     cfg = launch.load_run_config(args)
     cfg.load_from = args.checkpoint
     cfg.resume = False
+    cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type='lfi.FittingWeightsHook')]
     if args.amp:
         cfg.test_cfg.fp16 = True
     if args.show_dir:

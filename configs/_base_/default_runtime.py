@@ -9,6 +9,7 @@ default_hooks = dict(
     checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=3, save_best='accuracy/top1'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     non_finite=dict(type='lfi.NonFiniteHook'),
+    concept_check=dict(type='lfi.ConceptCheckHook'),
     visualization=dict(_scope_='mmpretrain', type='VisualizationHook', enable=False),
 )
 # A head whose class count differs from the data set's is an error before the first step.

@@ -4,5 +4,8 @@ custom_imports = dict(imports=['lfi'], allow_failed_imports=False)
 default_hooks = dict(
     checkpoint=dict(max_keep_ckpts=3, save_best='coco/segm_mAP'),
     non_finite=dict(type='lfi.NonFiniteHook'),
+    concept_check=dict(type='lfi.ConceptCheckHook'),
 )
+# As in classification: a head whose class count differs from the data set's is an error at once.
+custom_hooks = [dict(type='NumClassCheckHook')]
 randomness = dict(seed=0, deterministic=False)

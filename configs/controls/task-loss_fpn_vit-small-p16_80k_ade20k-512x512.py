@@ -65,3 +65,6 @@ param_scheduler = [
 ]
 auto_scale_lr = dict(base_batch_size=16)
 randomness = dict(seed=0)
+default_hooks = dict(
+    non_finite=dict(type='lfi.NonFiniteHook'), concept_check=dict(type='lfi.ConceptCheckHook')
+)

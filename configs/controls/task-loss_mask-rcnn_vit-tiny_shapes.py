@@ -53,4 +53,6 @@ default_hooks = dict(
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=3, save_best='coco/segm_mAP'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
+    non_finite=dict(type='lfi.NonFiniteHook'),
+    concept_check=dict(type='lfi.ConceptCheckHook'),
 )

@@ -22,7 +22,13 @@ LOSSES = {
 @pytest.fixture
 def make_model(teacher_folder):
     def make(
-        distill_loss=None, extractor='maskclip', teacher='vit', type='lfi.FeatureDistillClassifier', **kwargs
+        distill_loss=None,
+        extractor='maskclip',
+        teacher='vit',
+        type='lfi.FeatureDistillClassifier',
+        backbone='lfi.InteractionQueryViT',
+        concepts=('circle', 'square', 'star', 'ring', 'heart'),
+        **kwargs,
     ):
         if distill_loss is not None:
             kwargs['distill_loss'] = distill_loss
@@ -30,7 +36,7 @@ def make_model(teacher_folder):
         model = MODELS.build(
             dict(
                 type=type,
-                backbone=dict(type='lfi.InteractionQueryViT', arch=ARCH, img_size=32, patch_size=8),
+                backbone=dict(type=backbone, arch=ARCH, img_size=32, patch_size=8),
                 head=dict(type='mmpretrain.LinearClsHead', num_classes=4, in_channels=16),
                 data_preprocessor=dict(
                     type='mmpretrain.ClsDataPreprocessor', mean=[120.0] * 3, std=[60.0] * 3, to_rgb=True
@@ -39,7 +45,7 @@ def make_model(teacher_folder):
                     type='lfi.VLMAttentionTeacher',
                     model=teacher_folder(teacher),
                     extractor=dict(type=extractor),
-                    concepts=['circle', 'square', 'star', 'ring', 'heart'],
+                    concepts=concepts,
                 ),
                 **kwargs,
             )
@@ -68,6 +74,13 @@ def test_a_control_adds_its_term_to_the_tasks_own(make_model, name):
     assert torch.equal(losses['loss'], task['loss'])
     losses[name].backward()
     assert model.backbone.layers[0].attn.qkv.weight.grad.abs().sum() > 0
+
+
+def test_what_cannot_be_copied_says_why(make_model):
+    with pytest.raises(ValueError, match='head.num_classes=4, but the teacher has 3 concepts'):
+        make_model(LOSSES['loss_logits'], concepts=['circle', 'square', 'star'])
+    with pytest.raises(TypeError, match='needs an lfi.InteractionQueryViT .*, got VisionTransformer'):
+        make_model(LOSSES['loss_logits'], backbone='mmpretrain.VisionTransformer')
 
 
 def test_the_teacher_is_no_part_of_the_model(make_model):

@@ -286,9 +286,12 @@ def test_the_images_of_a_broken_first_batch_are_named(make_model):
 
 
 def test_more_classes_than_concepts_are_refused(make_model):
-    model = make_model(teacher=dict(concepts=NAMES[:3]))
-    with pytest.raises(ValueError, match='head.num_classes=4, but the teacher has 3 concepts'):
-        model.loss(*batch())
+    message = 'head.num_classes=4, but the teacher has 3 concepts'
+    with pytest.raises(ValueError, match=message):
+        make_model(teacher=dict(concepts=NAMES[:3]))
+    # The background is no class.
+    with pytest.raises(ValueError, match=message):
+        make_model(teacher=dict(concepts=NAMES[:3], background=['sky']))
 
 
 # ---- padding ----------------------------------------------------------------------------------------

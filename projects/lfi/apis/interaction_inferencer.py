@@ -19,6 +19,7 @@ from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from lfi.datasets.concept_names import concept_names
+from lfi.engine.fitting_weights_hook import needed_to_predict
 from lfi.models.distill import valid_sizes_of
 
 from .drawing import draw_result, strongest
@@ -276,7 +277,7 @@ class InteractionInferencer(BaseInferencer):
             missing = model.load_state_dict(state, strict=False).missing_keys
         except RuntimeError as error:
             raise ValueError(f'the weights in {self._weights} do not fit the model: {error}') from error
-        needed = [name for name in missing if not _only_for_texts(name, model.backbone)]
+        needed = [name for name in missing if needed_to_predict(name, model.backbone)]
         if needed:
             raise ValueError(
                 f'the weights in {self._weights} lack {len(needed)} parameters of the model, such as '
@@ -308,17 +309,6 @@ def class_names(teacher: Mapping) -> tuple[str, ...]:
     if isinstance(concepts, Mapping):
         concepts = {key: value for key, value in concepts.items() if key != 'extra'}
     return tuple(concept_names(concepts))
-
-
-def _only_for_texts(name: str, backbone: nn.Module) -> bool:
-    """Whether predictions do without a parameter that a checkpoint lacks.
-
-    A gate of no training is 0: the patches then read no queries.
-    """
-    if name.startswith('readout.'):
-        return True
-    of_queries = name.endswith(('.interaction_queries', '.query_gate'))
-    return of_queries and backbone.fuse == 'none' and backbone.write_back != 'joint'
 
 
 def _input_size(item: Item) -> tuple[int, ...]:

@@ -9,6 +9,8 @@ from .checkpoint import (
     find_checkpoint_to_resume,
     install_safe_checkpoint_loading,
 )
+from .concept_check_hook import ConceptCheckHook
+from .fitting_weights_hook import FittingWeightsHook
 from .loss_weight_hook import LossWeightHook
 from .missed_validation_hook import MissedValidationHook
 from .non_finite_hook import NonFiniteError, NonFiniteHook
@@ -19,6 +21,8 @@ __all__ = [
     'CPUAmpOptimWrapper',
     'CheckpointError',
     'CheckpointWriteError',
+    'ConceptCheckHook',
+    'FittingWeightsHook',
     'LossWeightHook',
     'MissedValidationHook',
     'NonFiniteError',

@@ -12,8 +12,16 @@ from torch import Tensor
 from lfi.registry import MODELS
 from lfi.structures import ImageFeatures, InteractionMaps
 
-from .distill import LFIImageClassifier, TeacherMixin, pixel_format, recorded_views, refuse_mixed_images
-from .teachers import CachedFeatures, PixelFormat
+from .distill import (
+    LFIImageClassifier,
+    TeacherMixin,
+    check_classes,
+    pixel_format,
+    recorded_views,
+    refuse_mixed_images,
+    require_interactions,
+)
+from .teachers import CachedFeatures, PixelFormat, VLMAttentionTeacher
 
 
 @MODELS.register_module()
@@ -31,7 +39,9 @@ class FeatureDistillClassifier(TeacherMixin, ImageClassifier):
         **kwargs: of `ImageClassifier`.
 
     Raises:
-        ValueError: if images are mixed (Mixup, CutMix) while their features come from a cache.
+        TypeError: if the backbone records no interactions.
+        ValueError: if images are mixed (Mixup, CutMix) while their features come from a cache; or, when
+            training begins, if the teacher has fewer concepts than the head classes.
     """
 
     cached_kind = CachedFeatures
@@ -40,11 +50,16 @@ class FeatureDistillClassifier(TeacherMixin, ImageClassifier):
         self, *args, teacher: dict, distill_loss: dict, teacher_cache: str | None = None, **kwargs
     ) -> None:
         super().__init__(*args, **kwargs)
+        require_interactions(self)
         if teacher_cache is not None:
             refuse_mixed_images(self.data_preprocessor, teacher_cache)
         self._teacher_cfg = teacher
         self._teacher_cache = teacher_cache
         self.distill_loss = MODELS.build(distill_loss)
+
+    def check_teacher(self, teacher: VLMAttentionTeacher | CachedFeatures) -> None:
+        """Check that it knows every class."""
+        check_classes(self.head.num_classes, teacher)
 
     def maps_to_cache(
         self,

@@ -88,11 +88,7 @@ class InteractionDistillMixin(TeacherMixin):
         **kwargs,
     ) -> None:
         super().__init__(*args, **kwargs)
-        if not hasattr(self.backbone, 'record_interactions'):
-            raise TypeError(
-                f'{type(self).__name__} needs an lfi.InteractionQueryViT as backbone, '
-                f'got {type(self.backbone).__name__}'
-            )
+        require_interactions(self)
         if not self.backbone.num_queries:
             raise ValueError(f'{type(self).__name__} needs backbone.num_queries of at least 1, got 0')
         if teacher_cache is not None:
@@ -212,18 +208,40 @@ class LFIImageClassifier(InteractionDistillMixin, ImageClassifier):
     The concepts' first entries are the classes, in the data set's order.
     """
 
+    def check_teacher(self, teacher: VLMAttentionTeacher | CachedLooks) -> None:
+        """Check that it fits the read-out, and knows every class."""
+        super().check_teacher(teacher)
+        check_classes(getattr(self.head, 'num_classes', None), teacher)
+
     def image_labels(self, data_samples: Sequence, num_concepts: int) -> Tensor:
-        num_classes = getattr(self.head, 'num_classes', None) or 0
-        if num_classes > num_concepts:
-            raise ValueError(
-                f'head.num_classes={num_classes}, but the teacher has {num_concepts} concepts: '
-                'teacher.concepts must begin with every class'
-            )
         if 'gt_score' in data_samples[0]:
             labels = torch.stack([sample.gt_score for sample in data_samples]).float()
             return torch.nn.functional.pad(labels, (0, num_concepts - labels.shape[1]))
         labels = torch.zeros(len(data_samples), num_concepts, device=data_samples[0].gt_label.device)
         return mark(labels, [sample.gt_label for sample in data_samples])
+
+
+def check_classes(num_classes: int | None, teacher: VLMAttentionTeacher | CachedLooks) -> None:
+    """Check that the head's classes are among the teacher's concepts.
+
+    Raises:
+        ValueError: if there are more classes than concepts.
+    """
+    num_concepts = teacher.bank.num_concepts
+    if num_classes and num_classes > num_concepts:
+        raise ValueError(
+            f'head.num_classes={num_classes}, but the teacher has {num_concepts} concepts: '
+            'teacher.concepts must begin with every class'
+        )
+
+
+def require_interactions(model: torch.nn.Module) -> None:
+    """Raise a TypeError if a model's backbone records no interactions."""
+    if not hasattr(model.backbone, 'record_interactions'):
+        raise TypeError(
+            f'{type(model).__name__} needs an lfi.InteractionQueryViT as backbone, '
+            f'got {type(model.backbone).__name__}'
+        )
 
 
 def mark(labels: Tensor, concepts: Sequence[Tensor]) -> Tensor:

@@ -1,0 +1,58 @@
+"""A checkpoint against the model that it is loaded into."""
+
+from __future__ import annotations
+
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from torch import nn
+
+from lfi.registry import HOOKS
+
+from .launch import UsageError
+
+
+@HOOKS.register_module()
+class FittingWeightsHook(Hook):
+    """Refuses a checkpoint that lacks parameters of the model, or has them in another shape.
+
+    MMEngine warns, and leaves them at random. `tools/test.py` adds this hook. Sharded models (FSDP) pass.
+
+    Raises:
+        UsageError: when it is loaded, if it does not fit.
+    """
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        if hasattr(runner, 'strategy'):
+            return
+        model = runner.model
+        while hasattr(model, 'module'):
+            model = model.module
+        state = checkpoint.get('state_dict', checkpoint)
+        shapes = {name.removeprefix('module.'): tuple(value.shape) for name, value in state.items()}
+        missing, other = [], []
+        for name, value in model.state_dict().items():
+            if name not in shapes and needed_to_predict(name, model.backbone):
+                missing.append(name)
+            elif shapes.get(name, value.shape) != tuple(value.shape):
+                other.append(f'{name} {shapes[name]}, which must be {tuple(value.shape)}')
+        problems = [
+            f'{len(found)} {what}, such as {found[0]}'
+            for found, what in ((missing, 'parameters are missing'), (other, 'have another shape'))
+            if found
+        ]
+        if problems:
+            raise UsageError(
+                f'the checkpoint does not fit the config: {"; ".join(problems)}. Give the config that it was '
+                'trained with'
+            )
+
+
+def needed_to_predict(name: str, backbone: nn.Module) -> bool:
+    """Whether predictions need a parameter that a checkpoint lacks.
+
+    A gate of no training is 0: the patches then read no queries.
+    """
+    if name.startswith('readout.'):
+        return False
+    of_queries = name.endswith(('.interaction_queries', '.query_gate'))
+    return not (of_queries and backbone.fuse == 'none' and backbone.write_back != 'joint')

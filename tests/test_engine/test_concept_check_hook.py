@@ -1,0 +1,48 @@
+from types import SimpleNamespace
+
+import pytest
+from lfi.engine import ConceptCheckHook
+from lfi.models.teachers import ConceptBank
+
+
+def check(names, classes, background=()):
+    bank = ConceptBank((*names, *background), ('{}',), None, len(background))
+    dataset = SimpleNamespace(metainfo=dict(classes=classes) if classes else {})
+    model = SimpleNamespace(teacher=SimpleNamespace(bank=bank))
+    runner = SimpleNamespace(model=model, train_dataloader=SimpleNamespace(dataset=dataset))
+    ConceptCheckHook().before_train(runner)
+
+
+@pytest.mark.parametrize(
+    ('names', 'classes'),
+    [
+        (['cat', 'traffic light', 'a dog'], ['Cat', 'traffic_light', 'dog']),
+        (['cat', 'dog', 'sofa'], ['cat', 'dog']),
+        # A class may be named twice.
+        (['crane', 'maillot', 'crane', 'maillot'], ['crane', 'maillot', 'crane', 'maillot']),
+        (['cat'], None),
+    ],
+)
+def test_concepts_that_begin_with_the_classes_pass(names, classes):
+    check(names, classes)
+
+
+def test_a_model_without_a_teacher_passes():
+    dataset = SimpleNamespace(metainfo=dict(classes=['cat']))
+    ConceptCheckHook().before_train(
+        SimpleNamespace(model=SimpleNamespace(), train_dataloader=SimpleNamespace(dataset=dataset))
+    )
+
+
+@pytest.mark.parametrize(
+    ('names', 'classes', 'words'),
+    [
+        (['person', 'bicycle', 'cat'], ['cat', 'dog'], "class 0 .* is 'cat', and concept 0 .* is 'person'"),
+        (['dog', 'cat'], ['cat', 'dog'], "'cat' is its concept 1"),
+        (['sky', 'cat', 'dog'], ['cat', 'dog'], "must begin with the data set's classes"),
+        (['cat', 'dog'], ['cat', 'dog', 'cow'], 'the data set has 3 classes, the teacher 2 concepts'),
+    ],
+)
+def test_others_are_refused(names, classes, words):
+    with pytest.raises(ValueError, match=words):
+        check(names, classes, background=['street'])

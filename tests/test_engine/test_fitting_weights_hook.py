@@ -1,0 +1,38 @@
+from types import SimpleNamespace
+
+import pytest
+import torch
+from lfi.engine import FittingWeightsHook
+from lfi.engine.launch import UsageError
+from torch import nn
+
+
+class Student(nn.Module):
+    def __init__(self, width=4):
+        super().__init__()
+        self.backbone = nn.Linear(3, width)
+        self.backbone.fuse, self.backbone.write_back = 'none', 'gated'
+        self.backbone.query_gate = nn.Parameter(torch.zeros(()))
+        self.readout = nn.Linear(width, 2)
+
+
+def load(checkpoint, model=None):
+    FittingWeightsHook().after_load_checkpoint(SimpleNamespace(model=model or Student()), checkpoint)
+
+
+def test_what_fits_is_loaded():
+    state = Student().state_dict()
+    load(dict(state_dict={f'module.{name}': value for name, value in state.items()}))
+    load({name: value for name, value in state.items() if not name.startswith('readout')})
+    # A gate that was not trained is 0.
+    load({name: value for name, value in state.items() if name != 'backbone.query_gate'})
+    wrapped = nn.DataParallel(Student())
+    load(dict(state_dict=state, meta={}), wrapped)
+
+
+def test_what_does_not_fit_is_refused():
+    state = Student().state_dict()
+    with pytest.raises(UsageError, match=r'1 parameters are missing, such as backbone\.bias'):
+        load({name: value for name, value in state.items() if name != 'backbone.bias'})
+    with pytest.raises(UsageError, match=r'2 have another shape, such as backbone\.weight \(8, 3\)'):
+        load({k: v for k, v in Student(8).state_dict().items() if not k.startswith('readout')})
