@@ -12,6 +12,7 @@ from lfi.registry import MODELS
 from lfi.structures import InteractionMaps
 
 from .divergences import DIVERGENCES
+from .shared_mean import shared_mean
 
 
 @MODELS.register_module()
@@ -101,7 +102,7 @@ class InteractionDistillLoss(nn.Module):
 
     def _over_positions(self, log_s: Tensor, log_t: Tensor, weight: Tensor) -> Tensor:
         divergence = self.divergence(log_s.flatten(-2), log_t.flatten(-2), -1).mean(1)  # [B, M]
-        return (divergence * weight).sum() / weight.sum().clamp_min(1e-6)
+        return shared_mean(divergence, weight)
 
     def _align_layers(self, teacher: InteractionMaps, n_student: int) -> InteractionMaps:
         n_teacher = len(teacher.layers)
@@ -131,14 +132,14 @@ def _mean_over_valid(x: Tensor, valid: Tensor) -> Tensor:
     """Mean over layers, an image's valid positions, and the images that have any; x is (B, L, H, W)."""
     count = valid.sum((-2, -1))  # [B]
     per_image = (x.mean(1) * valid).sum((-2, -1)) / count.clamp_min(1)
-    return per_image.sum() / (count > 0).sum().clamp_min(1)
+    return shared_mean(per_image, count > 0)
 
 
 def _relation(log_s: Tensor, log_t: Tensor, weight: Tensor) -> Tensor:
     """Squared difference of the maps' overlaps, weighted by the presence of both concepts."""
     overlap_s, overlap_t = _overlap(log_s), _overlap(log_t)  # [B, L, M, M]
     pair = weight[:, :, None] * weight[:, None]
-    return ((overlap_s - overlap_t).square().mean(1) * pair).sum() / pair.sum().clamp_min(1e-6)
+    return shared_mean((overlap_s - overlap_t).square().mean(1), pair)
 
 
 def _overlap(log_p: Tensor) -> Tensor:

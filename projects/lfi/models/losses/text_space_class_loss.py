@@ -6,6 +6,8 @@ from torch import Tensor, nn
 
 from lfi.registry import MODELS
 
+from .shared_mean import shared_mean
+
 
 @MODELS.register_module()
 class TextSpaceClassLoss(nn.Module):
@@ -33,4 +35,4 @@ class TextSpaceClassLoss(nn.Module):
         total = labels.sum(1, keepdim=True)
         target = labels / total.clamp_min(1e-6)
         per_image = -(target * scores.float().log_softmax(1)).sum(1)
-        return self.loss_weight * per_image.sum() / (total > 0).sum().clamp_min(1)
+        return self.loss_weight * shared_mean(per_image, total[:, 0] > 0)
