@@ -3,7 +3,9 @@
 import re
 from pathlib import Path
 
+import pytest
 import torch
+from lfi.engine.scalars import read_scalars
 from torch.distributed.elastic.utils.distributed import get_free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -141,3 +143,9 @@ def test_shapes_fully_sharded_resumes(run_tool, tmp_path):
     assert saved['backbone.pos_embed'].shape == (1, 65, 128)
     tested = run_tool('test.py', SHAPES, work / 'epoch_2.pth', '--cfg-options', *FEW_IMAGES)
     assert accuracy(tested, 'test') == accuracy(output, 'val')
+    # The gradient is clipped by the norm that it has as a whole.
+    plain = tmp_path / 'plain'
+    options = ('--work-dir', plain, '--cfg-options', 'train_cfg.max_epochs=1', *FEW_IMAGES)
+    run_tool('dist_train.sh', SHAPES, 2, *options, PORT=str(get_free_port()))
+    first = [next(read_scalars(folder))['grad_norm'] for folder in (work, plain)]
+    assert first[0] == pytest.approx(first[1], rel=1e-3)

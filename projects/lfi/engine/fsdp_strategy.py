@@ -23,14 +23,20 @@ class FSDPStrategy(MMEngineFSDPStrategy):
     Args:
         model_wrapper: config of `MMFullyShardedDataParallel`. Defaults to one that keeps the parameters' own
             names and settings.
-        state_dict_cfg: 'full', a checkpoint of whole tensors as every other tool reads it; or 'local', one
-            file a process. Defaults to 'full'.
+        state_dict_cfg: 'full', a checkpoint of whole tensors as every other tool reads it, or mmengine's
+            settings of one. Defaults to 'full'.
         **kwargs: those of mmengine's strategy.
+
+    Raises:
+        ValueError: if `state_dict_cfg` is 'local': a process's share of each tensor is pickled by classes
+            that safe reading refuses, and could not be resumed from.
     """
 
     def __init__(
         self, *, model_wrapper: dict | None = None, state_dict_cfg: str | dict = 'full', **kwargs
     ) -> None:
+        if state_dict_cfg == 'local':
+            raise ValueError("state_dict_cfg='local' writes what cannot be resumed from: use 'full'")
         model_wrapper = {
             'type': 'MMFullyShardedDataParallel',
             'use_orig_params': True,
@@ -40,6 +46,14 @@ class FSDPStrategy(MMEngineFSDPStrategy):
             model_wrapper['device_id'] = 'cpu'
             state_dict_cfg = FULL_ON_CPU if state_dict_cfg == 'full' else state_dict_cfg
         super().__init__(model_wrapper=model_wrapper, state_dict_cfg=state_dict_cfg, **kwargs)
+
+    def prepare(self, *args, **kwargs) -> tuple:
+        """As mmengine's; the gradient is clipped by its whole norm, not by that of each process's share."""
+        prepared = super().prepare(*args, **kwargs)
+        wrapper = getattr(self, 'optim_wrapper', None)
+        if getattr(wrapper, 'clip_grad_kwargs', None) and wrapper.grad_name == 'grad_norm':
+            wrapper.clip_func = lambda parameters, **settings: self.model.clip_grad_norm_(**settings)
+        return prepared
 
     def load_optim_state_dict(self, state_dict: dict) -> None:
         """As mmengine's, which gives torch's function its arguments in an order that torch has changed."""

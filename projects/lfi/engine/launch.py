@@ -185,6 +185,9 @@ def enable_amp(cfg: Config) -> None:
     else:
         wrapper.type = 'AmpOptimWrapper'
         wrapper.setdefault('loss_scale', 'dynamic')
+        if cfg.get('strategy', {}).get('type', '').endswith('FSDPStrategy'):
+            # All processes must leave out the same steps.
+            wrapper.use_fsdp = True
 
 
 def enable_auto_scale_lr(cfg: Config) -> None:
@@ -199,7 +202,12 @@ def enable_auto_scale_lr(cfg: Config) -> None:
 
 
 def write_checkpoints_whole(cfg: Config) -> None:
-    """Write checkpoints by ``AtomicLocalBackend``, unless the config says how, or writes elsewhere."""
+    """Write checkpoints by ``AtomicLocalBackend``, unless the config says how, or writes elsewhere.
+
+    A FlexibleRunner writes in its own way, and would leave the backend to remove files alone.
+    """
+    if 'runner_type' in cfg:
+        return
     hooks = cfg.setdefault('default_hooks', ConfigDict())
     hook = hooks.setdefault('checkpoint', ConfigDict(type='CheckpointHook', interval=1))
     if hook is not None and not hook.get('file_client_args') and '://' not in (hook.get('out_dir') or ''):

@@ -134,7 +134,7 @@ def gradient_norm(wrapper: OptimWrapper) -> float:
 
     Processes that hold parts of the gradient agree: it is NaN for all if it is not finite for one.
     """
-    if wrapper.clip_grad_kwargs and wrapper.clip_func is torch.nn.utils.clip_grad_norm_:
+    if wrapper.clip_grad_kwargs and wrapper.grad_name == 'grad_norm':
         norm = wrapper.message_hub.get_scalar(f'train/{wrapper.grad_name}').current()
     else:
         groups = wrapper.optimizer.param_groups

@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 from mmengine.structures import BaseDataElement
 from torch import Tensor
 
+from lfi.engine.shards import refuse_shards
 from lfi.registry import HOOKS
 from lfi.structures import InteractionMaps
 
@@ -28,10 +29,11 @@ class InteractionMapsHook(Hook):
     image pass once more through the backbone and the teacher, in float32.
 
     Raises:
-        TypeError: if the model does not learn from interactions.
+        TypeError: if the model does not learn from interactions, or is sharded (FSDP).
     """
 
     def before_val_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
+        refuse_shards(runner.model)
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         add_interactions(model, data_batch)
 

@@ -19,6 +19,7 @@ from mmengine.model.utils import stack_batch
 from mmengine.runner import Runner
 from torch.utils.data import Dataset
 
+from lfi.engine.shards import refuse_shards
 from lfi.registry import HOOKS
 
 from .figures import draw_boxes, draw_interactions
@@ -47,7 +48,7 @@ class InteractionVisualizationHook(Hook):
 
     Raises:
         ValueError: if an argument is below 1.
-        TypeError: before training, if the model does not learn from interactions.
+        TypeError: before training, if the model does not learn from interactions, or is sharded (FSDP).
     """
 
     def __init__(self, interval: int = 500, num_images: int = 4, test_out_dir: str | None = None) -> None:
@@ -58,6 +59,7 @@ class InteractionVisualizationHook(Hook):
         self.test_out_dir = test_out_dir
 
     def before_train(self, runner: Runner) -> None:
+        refuse_shards(runner.model)
         if not hasattr(_model(runner), 'predict_interactions'):
             raise TypeError(
                 f'InteractionVisualizationHook needs a model that learns from interactions, such as '
