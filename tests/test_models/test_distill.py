@@ -294,6 +294,14 @@ def test_more_classes_than_concepts_are_refused(make_model):
         make_model(teacher=dict(concepts=NAMES[:3], background=['sky']))
 
 
+def test_a_teacher_without_a_reading_over_concepts_needs_a_loss_without_one(make_model):
+    teacher = dict(extractor=dict(type='legrad'))
+    with pytest.raises(ValueError, match=r'no reading over concepts: set interaction_loss.concepts_weight=0'):
+        make_model(teacher=teacher)
+    model = make_model(teacher=teacher, interaction_loss=dict(concepts_weight=0))
+    assert 'loss_concepts' not in model.loss(*batch())
+
+
 # ---- padding ----------------------------------------------------------------------------------------
 
 
@@ -333,6 +341,19 @@ def test_the_teachers_maps_and_labels_do_not_depend_on_padded_pixels(make_model)
 
 
 # ---- pixels -----------------------------------------------------------------------------------------
+
+
+def test_patches_that_reach_beyond_the_image_show_padding(make_model):
+    model = make_model().eval()
+    inputs, samples = batch((28, 20))
+    maps = model.predict_interactions(inputs, samples)[0]
+    padded = F.pad(inputs, (0, 4, 0, 4))
+    for sample in samples:
+        sample.set_metainfo(dict(img_shape=(28, 20)))
+    expected = model.predict_interactions(padded, samples)[0]
+    assert maps.grid == (4, 3)
+    torch.testing.assert_close(maps.logits, expected.logits)
+    assert torch.equal(maps.valid, expected.valid)
 
 
 @pytest.mark.parametrize(

@@ -114,8 +114,18 @@ class InteractionDistillMixin(TeacherMixin):
         )
 
     def check_teacher(self, teacher: VLMAttentionTeacher | CachedLooks) -> None:
-        """Check that its text space and bank fit the read-out."""
+        """Check that its text space and bank fit the read-out, and its readings the loss.
+
+        Raises:
+            ValueError: if they do not.
+        """
         self.readout.check_bank(*teacher.texts.shape, self.backbone.num_queries)
+        # The read-out of what the teacher does not say would get no gradient.
+        if self.interaction_loss.concepts_weight and 'concepts' not in teacher.directions:
+            raise ValueError(
+                'the maps of this teacher have no reading over concepts: set '
+                'interaction_loss.concepts_weight=0'
+            )
 
     def maps_to_cache(
         self,
@@ -184,7 +194,10 @@ class InteractionDistillMixin(TeacherMixin):
     ) -> tuple[InteractionMaps, Tensor]:
         """The teacher's maps on the student's grid, and the images' labels (B, C)."""
         labels = self.concept_labels(data_samples)
-        canvas, sizes = tuple(inputs.shape[-2:]), valid_sizes_of(inputs, data_samples)
+        # Where the patches reach beyond the image, they are padded at the right and below.
+        stride = self.backbone.patch_embed.projection.stride
+        canvas = tuple(max(side, n * step) for side, n, step in zip(inputs.shape[-2:], grid, stride))
+        sizes = valid_sizes_of(inputs, data_samples)
         padded = any(size != canvas for size in sizes)
         filled = filled_share(canvas, sizes, inputs.device) if padded else None
         if isinstance(self.teacher, CachedTeacher):
@@ -269,6 +282,8 @@ def pixel_format(data_preprocessor: torch.nn.Module) -> PixelFormat:
     rgb = bool(
         getattr(data_preprocessor, 'to_rgb', False)
         or getattr(data_preprocessor, '_channel_conversion', False)
+        # mmseg 1.2 has its own.
+        or getattr(data_preprocessor, 'channel_conversion', False)
     )
     if not data_preprocessor._enable_normalize:
         return PixelFormat((0.0,) * 3, (1.0,) * 3, rgb)

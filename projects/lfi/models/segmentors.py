@@ -22,11 +22,14 @@ class SegmentorDistillMixin(InteractionDistillMixin):
     def image_labels(self, data_samples: Sequence, num_concepts: int) -> Tensor:
         """The classes of an image's pixels; those beyond the bank, and what is ignored, count for nothing."""
         found = []
+        limit = min(getattr(self, 'num_classes', num_concepts), num_concepts)
         for sample in data_samples:
             classes = sample.gt_sem_seg.data if 'gt_sem_seg' in sample else torch.zeros(0, dtype=torch.long)
-            # What the bank does not hold falls into an extra last column.
-            counts = torch.bincount(classes.flatten().clamp(max=num_concepts), minlength=num_concepts + 1)
-            found.append((counts[:-1] > 0).float())
+            classes = classes.flatten()
+            # What is ignored, or beyond the bank, falls into an extra place; counting would wait for a GPU.
+            places = classes.where((classes >= 0) & (classes < limit), num_concepts)
+            seen = torch.zeros(num_concepts + 1, device=classes.device)
+            found.append(seen.index_fill(0, places, 1)[:-1])
         return torch.stack(found)
 
 

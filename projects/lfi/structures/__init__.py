@@ -1,7 +1,7 @@
 from .image_features import ImageFeatures
 from .interaction_maps import DIRECTIONS, MASKED, REST, InteractionMaps
 from .packed_maps import pack, packed_dtype, unpack
-from .views import filled_share
+from .views import filled_share, numbers_like
 
 __all__ = [
     'DIRECTIONS',
@@ -10,6 +10,7 @@ __all__ = [
     'ImageFeatures',
     'InteractionMaps',
     'filled_share',
+    'numbers_like',
     'pack',
     'packed_dtype',
     'unpack',

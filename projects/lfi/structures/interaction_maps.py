@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from math import ceil
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .views import sample_spots, seen_from
+from .views import numbers_like, sample_spots, seen_from
 
 DIRECTIONS = ('positions', 'concepts')
 # In `InteractionMaps.concepts`: the map of all of the bank's other concepts together.
@@ -172,7 +173,7 @@ class InteractionMaps:
 
     def _centres_within(self, view: Tensor) -> tuple[Tensor, Tensor]:
         """First and last centre, (B, 2) x before y, of the cells that a view's bounding box touches."""
-        size = view.new_tensor([self.grid[1], self.grid[0]])
+        size = numbers_like(self.grid[::-1], view)
         reach = view[..., :2].abs().sum(-1)  # [B, 2]
         low, high = ((view[..., 2] + side * reach + 1) / 2 * size for side in (-1, 1))
         # In cells; what is touched by less than a thousandth of one is rounding.
@@ -198,14 +199,14 @@ class InteractionMaps:
         return replace(self, logits=self.logits[:, index], layers=tuple(self.layers[i] for i in index))
 
     def to(self, device: torch.device | str) -> InteractionMaps:
-        """Move all tensors to a device, without waiting for it."""
-        concepts = None if self.concepts is None else self.concepts.to(device, non_blocking=True)
+        """Move all tensors to a device, without waiting for a GPU; a CPU would read them too early."""
+        there = partial(Tensor.to, device=device, non_blocking=torch.device(device).type != 'cpu')
         return replace(
             self,
-            logits=self.logits.to(device, non_blocking=True),
-            presence=self.presence.to(device, non_blocking=True),
-            valid=self.valid.to(device, non_blocking=True),
-            concepts=concepts,
+            logits=there(self.logits),
+            presence=there(self.presence),
+            valid=there(self.valid),
+            concepts=None if self.concepts is None else there(self.concepts),
         )
 
     def _need(self, direction: str) -> None:
@@ -218,7 +219,7 @@ class InteractionMaps:
 def _enough(weight: Tensor) -> Tensor:
     """Which positions show enough, by the valid share (B, H, W) of each: half, or the most there is."""
     most = weight.amax((-2, -1), keepdim=True)
-    return (weight > 0) & (weight >= torch.minimum(most, most.new_tensor(0.5)) - 1e-6)
+    return (weight > 0) & (weight >= most.clamp_max(0.5) - 1e-6)
 
 
 def _interpolate(x: Tensor, grid: tuple[int, int]) -> Tensor:

@@ -11,6 +11,11 @@ import torch
 from torch import Tensor
 
 
+def numbers_like(values: Sequence, like: Tensor) -> Tensor:
+    """Numbers as a tensor of another's type and device; `Tensor.new_tensor` would wait for a GPU."""
+    return torch.tensor(values, dtype=like.dtype).to(like.device, non_blocking=True)
+
+
 def filled_share(canvas: tuple[int, int], sizes: Sequence[tuple[int, int]], device: torch.device) -> Tensor:
     """How much of a padded canvas the pictures at its top left fill, (B, 2), width before height.
 
@@ -48,7 +53,7 @@ def sample_spots(
         edges = (torch.arange(side + 1, device=view.device) / side / share).clamp_max(1)  # [B, side + 1]
         start, end = edges[:, :-1], edges[:, 1:]
         shares.append((end - start) * share * side)
-        shown = (view[..., axis] * view.new_tensor(cells[::-1])).norm(dim=-1, keepdim=True) * (end - start)
+        shown = (view[..., axis] * numbers_like(cells[::-1], view)).norm(dim=-1, keepdim=True) * (end - start)
         spread = (1 - 1 / shown.clamp_min(1)) * 2 * (end - start)
         offset = torch.arange(1, 2 * n, 2, device=view.device) / (2 * n) - 0.5
         spots.append(((start + end - 1)[..., None] + spread[..., None] * offset).flatten(1))

@@ -1,5 +1,10 @@
 """A picture of its own coordinates shows what a view is."""
 
+import os
+import pickle
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -15,6 +20,13 @@ from mmpretrain.datasets.transforms import RandomCrop
 from mmpretrain.registry import TRANSFORMS
 from PIL import Image
 
+# What a worker does that is spawned.
+UNPICKLE = """
+import pickle, sys
+transform = pickle.load(open(sys.argv[1], 'rb'))
+from lfi.datasets.transforms.view_matrix import has_rule
+assert all(has_rule(leaf) for leaf in transform.transforms)
+"""
 AUG = dict(magnitude_level=7, total_level=10, prob=0.8)
 GEOMETRIC = {
     'none': [],
@@ -244,3 +256,10 @@ def test_a_transform_that_drops_the_image_ends_the_run():
             return None
 
     assert RecordView([Drop(crop_size=4)])({'img': picture_of_coordinates(8, 8)}) is None
+
+
+def test_a_spawned_worker_knows_mmdets_rules(tmp_path):
+    crop = dict(type='mmdet.RandomCrop', crop_size=(20, 20))
+    (tmp_path / 'transform.pkl').write_bytes(pickle.dumps(RecordView([crop])))
+    command = [sys.executable, '-c', UNPICKLE, tmp_path / 'transform.pkl']
+    subprocess.run(command, check=True, env={**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)})

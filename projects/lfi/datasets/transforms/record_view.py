@@ -38,13 +38,15 @@ class RecordView(BaseTransform):
 
     def __init__(self, transforms: Sequence) -> None:
         self.transforms = Compose(transforms)
-        leaves = list(_leaves(self.transforms))
-        if any(type(transform).__module__.startswith('mmdet.') for transform in leaves):
-            # mmdet is imported only where its transforms are.
-            from . import mmdet_view_matrix  # noqa: F401
+        leaves = _learn_rules(self.transforms)
         unknown = next((t for t in leaves if not has_rule(t)), None)
         if unknown is not None:
             raise ValueError(f'RecordView cannot follow {no_rule(unknown)}')
+
+    def __setstate__(self, state: dict) -> None:
+        # A worker that is spawned has imported nothing yet.
+        self.__dict__.update(state)
+        _learn_rules(self.transforms)
 
     def transform(self, results: dict) -> dict | None:
         size = results['img'].shape if 'img' in results else None
@@ -72,6 +74,15 @@ class RecordView(BaseTransform):
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}({self.transforms})'
+
+
+def _learn_rules(transforms: Compose) -> list[BaseTransform]:
+    """The single transforms, once the rules for their kinds are there."""
+    leaves = list(_leaves(transforms))
+    if any(type(transform).__module__.startswith('mmdet.') for transform in leaves):
+        # mmdet is imported only where its transforms are.
+        from . import mmdet_view_matrix  # noqa: F401
+    return leaves
 
 
 def _leaves(transform: BaseTransform) -> Iterator[BaseTransform]:

@@ -43,6 +43,11 @@ class CachedLooks:
         return self
 
     @property
+    def directions(self) -> tuple[str, ...]:
+        """The readings that its maps have."""
+        return self.cache.manifest.directions
+
+    @property
     def texts(self) -> Tensor:
         """The concepts' embeddings (C, E), on the device of the latest call."""
         return self._texts

@@ -11,6 +11,7 @@ from lfi.datasets.concept_names import concept_names
 
 from .prompts import prompt_templates
 from .vlm_attention_teacher import VLMAttentionTeacher
+from .weights import BLIP
 from .weights import _folder as find_folder
 from .weights import _looks_like_file as looks_like_file
 
@@ -32,6 +33,9 @@ def teacher_identity(config: dict) -> dict:
     identity = dict(bound.arguments)
     del identity['allow_random']
     identity |= _source(identity['model'], identity['pretrained'])
+    kind = str(config.get('type', '')).rpartition('.')[2]
+    if kind not in ('', VLMAttentionTeacher.__name__):
+        identity['type'] = kind
     identity['concepts'] = concept_names(identity['concepts'])
     identity['templates'] = prompt_templates(identity['templates'])
     # As it is after a round through JSON.
@@ -39,6 +43,12 @@ def teacher_identity(config: dict) -> dict:
 
 
 def _source(model: str, pretrained: str | None) -> dict:
+    if model.startswith(BLIP):
+        name = model.removeprefix(BLIP)
+        at_hand = pretrained is not None and Path(pretrained).is_file()
+        files = [Path(file) for file in (name, pretrained) if at_hand and Path(file).is_file()]
+        weights = _digest(files) if at_hand else None
+        return dict(model=f'{BLIP}{Path(name).name}', pretrained=None, weights=weights)
     try:
         folder = find_folder(model)
     except FileNotFoundError:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lfi.datasets.concept_names import concept_names
 from lfi.registry import EXTRACTORS, MODELS
-from lfi.structures import REST, ImageFeatures, InteractionMaps
+from lfi.structures import REST, ImageFeatures, InteractionMaps, numbers_like
 
 from .batch_norms import fold_batch_norms
 from .concept_bank import ConceptBank
@@ -134,6 +134,11 @@ class VLMAttentionTeacher:
         return self
 
     @property
+    def directions(self) -> tuple[str, ...]:
+        """The readings that its maps have."""
+        return self.extractor.directions
+
+    @property
     def texts(self) -> Tensor:
         """The concepts' embeddings (C, E), on the device of the latest input."""
         return self._texts
@@ -245,9 +250,9 @@ class VLMAttentionTeacher:
         order = slice(None) if pixels.rgb else slice(None, None, -1)
         scale = [s / 255 / t for s, t in zip(pixels.std[order], self.std)]
         shift = [(m / 255 - t) / s for m, t, s in zip(pixels.mean[order], self.mean, self.std)]
-        images = inputs.float() * inputs.new_tensor(scale).view(3, 1, 1) + inputs.new_tensor(shift).view(
-            3, 1, 1
-        )
+        inputs = inputs.float()
+        scale, shift = (numbers_like(values, inputs).view(3, 1, 1) for values in (scale, shift))
+        images = inputs * scale + shift
         full = tuple(images.shape[-2:])
         if valid_sizes is None or all(size == full for size in valid_sizes):
             return _resize(images, input_size)

@@ -18,6 +18,8 @@ from .blip import BlipTokenizer, BlipVLM
 
 EMBEDDED = Path(__file__).parent / 'embedded'
 """open_clip folders that ship with the package, by name."""
+BLIP = 'mmpretrain:'
+"""How the names of mmpretrain's models begin."""
 
 
 def load_vlm(
@@ -39,7 +41,7 @@ def load_vlm(
         RuntimeError: if the weights of a tag, or BLIP's vocabulary, cannot be fetched.
         ImportError: if mmpretrain lacks what BLIP needs.
     """
-    if model.startswith('mmpretrain:'):
+    if model.startswith(BLIP):
         return _load_blip(model, pretrained, allow_random)
     folder = _folder(model)
     if folder is not None:
@@ -79,7 +81,7 @@ def _load_blip(model: str, pretrained: str | None, allow_random: bool) -> tuple[
             f'pretrained=None: the teacher {model} would have random weights. Name a weights file; random '
             'weights need allow_random=True'
         )
-    name = model.removeprefix('mmpretrain:')
+    name = model.removeprefix(BLIP)
     for kind, file in (('weights', pretrained), ('config', name if name.endswith('.py') else None)):
         if file is not None and not Path(file).is_file():
             raise FileNotFoundError(f'teacher {kind} not found: {file}')

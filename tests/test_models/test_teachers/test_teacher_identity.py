@@ -1,0 +1,37 @@
+from lfi.models.teachers import teacher_identity
+
+
+def identity(**changes):
+    return teacher_identity(
+        dict(model='shapes-tiny', extractor=dict(type='dense'), concepts=['a'], **changes)
+    )
+
+
+def test_another_kind_of_teacher_is_another():
+    plain = identity(type='lfi.VLMAttentionTeacher')
+    assert plain == identity(type='VLMAttentionTeacher') == identity()
+    assert identity(type='mine.SharperTeacher') == {**plain, 'type': 'SharperTeacher'}
+
+
+def test_blip_is_known_by_its_weights_and_its_config(tmp_path):
+    def of(weights, config):
+        for name, content in (('blip.pth', weights), ('blip.py', config)):
+            (tmp_path / name).write_text(content)
+        return teacher_identity(
+            dict(
+                model=f'mmpretrain:{tmp_path}/blip.py',
+                pretrained=str(tmp_path / 'blip.pth'),
+                extractor=dict(type='blip'),
+                concepts=['a'],
+            )
+        )
+
+    first = of('weights', 'config')
+    assert (first['model'], first['pretrained']) == ('mmpretrain:blip.py', None)
+    assert (
+        len({of(*both)['weights'] for both in (('weights', 'config'), ('w', 'config'), ('weights', 'c'))})
+        == 3
+    )
+    (tmp_path / 'blip.pth').unlink()
+    arguments = dict(extractor=dict(type='blip'), concepts=['a'], pretrained=str(tmp_path / 'blip.pth'))
+    assert teacher_identity(dict(model=f'mmpretrain:{tmp_path}/blip.py', **arguments))['weights'] is None
