@@ -84,6 +84,7 @@ setup(
         'captions': requirements('captions'),
         'export': requirements('export'),
         'demo': requirements('demo'),
+        'segmentation': requirements('segmentation'),
         'tests': [*requirements('tests'), *requirements('export')],
         'all': [
             line

@@ -144,14 +144,16 @@ def test_wheel_requires_what_the_files_say(wheel):
         requirement, _, marker = line.partition(';')
         extra = marker.partition('==')[2].strip(' "\'')
         by_extra.setdefault(extra, set()).add(normal(requirement))
-    extras = ('onedl', 'openmmlab', 'multimodal', 'captions', 'export', 'tests', 'demo')
+    extras = ('onedl', 'openmmlab', 'multimodal', 'captions', 'export', 'tests', 'demo', 'segmentation')
     files = {name: {normal(line) for line in requirements(name)} for name in extras}
     # Exports are tested too.
     files['tests'] |= files['export']
     assert by_extra == {
         '': {normal(line) for line in requirements('runtime')},
         **files,
-        'all': set.union(*(files[name] for name in extras if name not in ('openmmlab', 'demo'))),
+        'all': set.union(
+            *(files[name] for name in extras if name not in ('openmmlab', 'demo', 'segmentation'))
+        ),
     }
     # Either stack's files would overwrite the other's: the package itself names none.
     assert not [name for name in by_extra[''] if 'mm' in name]

@@ -194,9 +194,7 @@ class InteractionDistillMixin(TeacherMixin):
     ) -> tuple[InteractionMaps, Tensor]:
         """The teacher's maps on the student's grid, and the images' labels (B, C)."""
         labels = self.concept_labels(data_samples)
-        # Where the patches reach beyond the image, they are padded at the right and below.
-        stride = self.backbone.patch_embed.projection.stride
-        canvas = tuple(max(side, n * step) for side, n, step in zip(inputs.shape[-2:], grid, stride))
+        canvas = seen_canvas(self.backbone, tuple(inputs.shape[-2:]), grid)
         sizes = valid_sizes_of(inputs, data_samples)
         padded = any(size != canvas for size in sizes)
         filled = filled_share(canvas, sizes, inputs.device) if padded else None
@@ -292,6 +290,14 @@ def pixel_format(data_preprocessor: torch.nn.Module) -> PixelFormat:
     return PixelFormat(tuple(mean), tuple(std), rgb)
 
 
+def seen_canvas(backbone: torch.nn.Module, size: tuple[int, int], grid: tuple[int, int]) -> tuple[int, int]:
+    """Height and width in pixels of what a ViT's patches cover: they pad an image at its right and below."""
+    if not hasattr(backbone, 'patch_embed'):
+        return size
+    stride = backbone.patch_embed.projection.stride
+    return tuple(max(side, n * step) for side, n, step in zip(size, grid, stride))
+
+
 def valid_sizes_of(inputs: Tensor, data_samples: Sequence) -> list[tuple[int, int]]:
     """Height and width in pixels of each image's area in its padded batch, at the top left."""
     full = inputs.shape[-2:]
@@ -317,6 +323,7 @@ def recorded_views(data_samples: Sequence) -> Tensor:
     if 'view' not in data_samples[0]:
         raise ValueError(
             "teacher_cache needs each image's view: put the transforms of train_pipeline that move pixels "
-            "into dict(type='lfi.RecordView', transforms=[...]), and pack with algorithm_keys=('view',)"
+            "into dict(type='lfi.RecordView', transforms=[...]), and pack it: PackInputs has "
+            "algorithm_keys=('view',), PackDetInputs meta_keys=(..., 'view')"
         )
     return torch.stack([sample.view for sample in data_samples])
