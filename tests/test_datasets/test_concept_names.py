@@ -30,9 +30,10 @@ def test_other_projects_data_sets_name_their_classes(data_set, first, count):
 @pytest.mark.parametrize(
     ('concepts', 'message'),
     [
-        (dict(type='lfi.NoSuchData'), r"concepts.type='lfi.NoSuchData' is no data set with class_names\(\)"),
+        (dict(type='lfi.NoSuchData'), r"concepts.type='lfi.NoSuchData' is no data set that is registered"),
         (dict(data_root='x'), 'concepts.type=None is no data set'),
-        (dict(type='mmpretrain.CustomDataset'), "concepts.type='mmpretrain.CustomDataset' is no data set"),
+        (dict(type='mmpretrain.CustomDataset'), "concepts.type='mmpretrain.CustomDataset' has neither"),
+        (dict(type='mmpretrain.CIFAR10', data_root='x'), 'names its classes itself: leave out data_root'),
         ('cat', "concepts='cat' must be a list of names"),
     ],
 )

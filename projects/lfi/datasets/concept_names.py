@@ -27,10 +27,14 @@ def concept_names(concepts: Sequence[str] | dict) -> list[str]:
     name, extra = arguments.pop('type', None), arguments.pop('extra', ())
     dataset = DATASETS.get(name) if isinstance(name, str) else None
     classes = getattr(dataset, 'METAINFO', {}).get('classes', ())
+    if dataset is None:
+        raise ValueError(f'concepts.type={name!r} is no data set that is registered')
     if hasattr(dataset, 'class_names'):
         names = list(dataset.class_names(**arguments))
-    elif classes and not arguments:
-        names = list(classes)
+    elif not classes:
+        raise ValueError(f'concepts.type={name!r} has neither class_names() nor classes in its METAINFO')
+    elif arguments:
+        raise ValueError(f'concepts.type={name!r} names its classes itself: leave out {", ".join(arguments)}')
     else:
-        raise ValueError(f'concepts.type={name!r} is no data set with class_names()')
+        names = list(classes)
     return names + [name for name in concept_names(extra) if name not in set(names)]

@@ -1,16 +1,21 @@
+import pytest
 from lfi.models.teachers import teacher_identity
 
 
 def identity(**changes):
-    return teacher_identity(
-        dict(model='shapes-tiny', extractor=dict(type='dense'), concepts=['a'], **changes)
-    )
+    config = dict(model='shapes-tiny', extractor=dict(type='dense'), concepts=['a'])
+    return teacher_identity(config | changes)
 
 
 def test_another_kind_of_teacher_is_another():
     plain = identity(type='lfi.VLMAttentionTeacher')
     assert plain == identity(type='VLMAttentionTeacher') == identity()
     assert identity(type='mine.SharperTeacher') == {**plain, 'type': 'SharperTeacher'}
+
+
+def test_an_extractor_that_is_unknown_is_no_other_cache():
+    with pytest.raises(ValueError, match=r"extractor\.type='gradcam' is unknown; choose from"):
+        identity(extractor=dict(type='gradcam'))
 
 
 def test_blip_is_known_by_its_weights_and_its_config(tmp_path):

@@ -280,6 +280,7 @@ def test_autocast_keeps_maps_in_float32_and_close(make_teacher):
             dict(extractor=dict(type='gradcam')),
             r"extractor.type='gradcam' is unknown; choose from \[.*'clearclip', 'coca', 'dense',.*\]",
         ),
+        (dict(extractor='naclip'), r"extractor='naclip' must be a config, dict\(type=\.\.\.\); choose from"),
         (dict(extractor=dict()), 'extractor.type=None is unknown; choose from'),
         (dict(scales=[]), r'scales=\[\] must be one or more numbers above 0'),
         (dict(scales=[1, 0]), r'scales=\[1, 0\] must be one or more numbers above 0'),

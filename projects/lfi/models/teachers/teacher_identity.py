@@ -10,7 +10,7 @@ from pathlib import Path
 from lfi.datasets.concept_names import concept_names
 
 from .prompts import prompt_templates
-from .vlm_attention_teacher import VLMAttentionTeacher
+from .vlm_attention_teacher import VLMAttentionTeacher, find_extractor
 from .weights import BLIP
 from .weights import _folder as find_folder
 from .weights import _looks_like_file as looks_like_file
@@ -26,12 +26,16 @@ def teacher_identity(config: dict) -> dict:
         Plain data: the teacher's arguments but `allow_random`, and `weights`: a digest of the weights' file,
         with its model's config, or None where no such file is at hand. Folders and files are named by what is
         in them, not by where they lie.
+
+    Raises:
+        ValueError: if the extractor is unknown, or the concepts cannot be named.
     """
     arguments = {key: value for key, value in config.items() if key != 'type'}
     bound = inspect.signature(VLMAttentionTeacher).bind(**arguments)
     bound.apply_defaults()
     identity = dict(bound.arguments)
     del identity['allow_random']
+    find_extractor(identity['extractor'])
     identity |= _source(identity['model'], identity['pretrained'])
     kind = str(config.get('type', '')).rpartition('.')[2]
     if kind not in ('', VLMAttentionTeacher.__name__):

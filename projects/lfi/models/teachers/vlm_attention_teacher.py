@@ -95,13 +95,8 @@ class VLMAttentionTeacher:
             raise ValueError(f'max_concepts={max_concepts} must be at least 1, or None for all of them')
         if not scales or not all(scale > 0 for scale in scales):
             raise ValueError(f'scales={scales} must be one or more numbers above 0')
+        extractor_type = find_extractor(extractor)
         extractor = dict(extractor)
-        extractor_type = EXTRACTORS.get(str(extractor.get('type')))
-        if extractor_type is None:
-            raise ValueError(
-                f'extractor.type={extractor.get("type")!r} is unknown; choose from '
-                f'{sorted(EXTRACTORS.module_dict)}'
-            )
         vlm, tokenizer = load_vlm(model, pretrained, allow_random)
         with torch.no_grad():
             self.bank = ConceptBank.encode(
@@ -258,6 +253,21 @@ class VLMAttentionTeacher:
             return _resize(images, input_size)
         crops = [_resize(image[None, :, :h, :w], input_size) for image, (h, w) in zip(images, valid_sizes)]
         return torch.cat(crops)
+
+
+def find_extractor(config: dict) -> type:
+    """The class that an extractor's config names.
+
+    Raises:
+        ValueError: if it is no config, or names none.
+    """
+    known = f'choose from {sorted(EXTRACTORS.module_dict)}'
+    if not isinstance(config, dict):
+        raise ValueError(f'extractor={config!r} must be a config, dict(type=...); {known}')
+    extractor = EXTRACTORS.get(str(config.get('type')))
+    if extractor is None:
+        raise ValueError(f'extractor.type={config.get("type")!r} is unknown; {known}')
+    return extractor
 
 
 def _keep(maps: InteractionMaps, rank: Tensor, m: int) -> InteractionMaps:

@@ -6,6 +6,7 @@ import logging
 import pickle
 import warnings
 from collections.abc import Callable
+from difflib import get_close_matches
 from pathlib import Path
 
 import open_clip
@@ -137,7 +138,12 @@ def _folder(model: str) -> Path | None:
 
 def _check_name(model: str, pretrained: str | None, allow_random: bool) -> None:
     if model not in open_clip.list_models():
-        raise ValueError(f'model={model!r} is neither a folder nor a model of open_clip.list_models()')
+        embedded = sorted(path.parent.name for path in EMBEDDED.glob('*/open_clip_config.json'))
+        near = get_close_matches(model, [*open_clip.list_models(), *embedded], n=3, cutoff=0.4)
+        raise ValueError(
+            f'model={model!r} is neither a folder nor a model of open_clip.list_models(); near it are '
+            f'{", ".join(near) or "none"}, and with LFI come {", ".join(embedded)}'
+        )
     if pretrained is None and not allow_random:
         raise ValueError(
             f'pretrained=None: the teacher {model} would have random weights. Name a weights file or one of '
