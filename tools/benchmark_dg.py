@@ -33,7 +33,7 @@ from lfi.engine.run_mark import RunMark
 from lfi.engine.schedule import fitted_schedule
 from lfi.engine.settings_digest import settings_digest
 from lfi.engine.stopwatch import seconds_of, stopwatch
-from lfi.engine.tool_output import finished_epoch, machine_of, tool_output
+from lfi.engine.tool_output import follow_training, tool_output
 from lfi.evaluation import Run, mean_and_spread, paired_difference, read_run, same_schedule_table
 from rich.progress import Progress
 
@@ -148,12 +148,8 @@ class Cell:
                     pass
             options.append(f'model.teacher_cache={cache}')
         train = (self.arm.config, '--work-dir', self.folder, '--resume', *options)
-        trained_on = None
-        for line in output('train.py', *train, env=env):
-            trained_on = trained_on or machine_of(line)
-            epoch = finished_epoch(line)
-            if epoch:
-                progress.update(task, completed=epoch)
+        lines = output('train.py', *train, env=env)
+        trained_on = follow_training(lines, lambda epoch: progress.update(task, completed=epoch))
         checkpoint = best_checkpoint(self.folder)
         metrics = test(self.arm.config, checkpoint, self.folder / 'test', options, env=env)
         run = read_run(self.folder, metric='domain/mean')

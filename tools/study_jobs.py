@@ -18,7 +18,7 @@ from lfi.engine.run_mark import RunMark
 from lfi.engine.schedule import fitted_schedule
 from lfi.engine.settings_digest import settings_digest
 from lfi.engine.stopwatch import seconds_of, stopwatch
-from lfi.engine.tool_output import finished_epoch, machine_of, tool_output
+from lfi.engine.tool_output import follow_training, tool_output
 from mmengine.config import Config
 from presets import Arm, Preset
 from rich.progress import Progress
@@ -127,12 +127,8 @@ class Grid:
         train = self.launcher.command('train', job.arm.config, job.folder)
         train += ['--resume', *options, *self._batch(job, cfg)]
         job.mark.write()
-        trained_on = None
-        for line in tool_output(train, job.name, env, ROOT):
-            trained_on = trained_on or machine_of(line)
-            epoch = finished_epoch(line)
-            if epoch:
-                progress.update(task, completed=epoch)
+        lines = tool_output(train, job.name, env, ROOT)
+        trained_on = follow_training(lines, lambda epoch: progress.update(task, completed=epoch))
         checkpoint = Path((job.folder / 'last_checkpoint').read_text())
         tests = {f'{name}/': config for name, config in job.tests.items()} or {'': job.arm.config}
         found = {}

@@ -2,7 +2,7 @@ import sys
 
 import pytest
 from lfi.engine.launch import UsageError
-from lfi.engine.tool_output import finished_epoch, tool_output
+from lfi.engine.tool_output import follow_training, tool_output
 
 
 def test_lines_of_both_streams():
@@ -17,7 +17,13 @@ def test_a_failure_is_named_with_its_last_lines():
     assert '\n68\n' not in str(error.value)
 
 
-def test_what_the_log_says_of_an_epoch():
-    line = '11/25 15:46:40 - mmengine - INFO - Epoch(val) [12][5/5]    accuracy/top1: 12.0'
-    assert finished_epoch(line) == 12
-    assert finished_epoch(line.replace('val', 'train')) is None
+def test_what_a_training_says():
+    lines = [
+        '11/25 15:45:01 - mmengine - INFO - Machine: A CPU, 1 of 2 threads\n',
+        '11/25 15:46:30 - mmengine - INFO - Epoch(train) [12][50/50]  loss: 1.0\n',
+        '11/25 15:46:40 - mmengine - INFO - Epoch(val) [12][5/5]    accuracy/top1: 12.0\n',
+    ]
+    epochs = []
+    assert follow_training(lines, epochs.append) == 'A CPU, 1 of 2 threads'
+    assert epochs == [12]
+    assert follow_training([], epochs.append) is None

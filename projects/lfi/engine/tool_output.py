@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from .launch import UsageError
@@ -50,11 +50,20 @@ def stop_tools() -> None:
         process.terminate()
 
 
-def finished_epoch(line: str) -> int | None:
-    """The epoch that a line of the log validates; None if it is another line."""
-    return int(line.split('Epoch(val) [')[1].split(']')[0]) if 'Epoch(val) [' in line else None
+def follow_training(lines: Iterable[str], at_epoch: Callable[[int], None]) -> str | None:
+    """Read what `tools/train.py` prints.
 
+    Args:
+        lines: of it.
+        at_epoch: called with the number of each epoch that is validated.
 
-def machine_of(line: str) -> str | None:
-    """The machine that `tools/train.py` says it runs on; None if it is another line."""
-    return line.split(MACHINE, 1)[1].strip() if MACHINE in line else None
+    Returns:
+        The machine that it says it runs on, or None.
+    """
+    machine = None
+    for line in lines:
+        if MACHINE in line:
+            machine = line.split(MACHINE, 1)[1].strip()
+        elif 'Epoch(val) [' in line:
+            at_epoch(int(line.split('Epoch(val) [')[1].split(']')[0]))
+    return machine

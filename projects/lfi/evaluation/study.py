@@ -151,7 +151,7 @@ class Study:
         note = '' if spent is None else f' The teacher took {spent:.0f} seconds before training.'
         parts = [
             f"How much sooner {self.method} holds a share of {self.baseline}'s best, with the same "
-            f'schedule; validation images, {len(seeds)} seeds.{note}',
+            f'schedule; validation images, {len(seeds)} seed{"s" * (len(seeds) > 1)}.{note}',
             same_schedule_table([c.run for c in control], [c.run for c in method], spent),
         ]
         if self.short:
