@@ -227,7 +227,10 @@ def test_what_a_killed_writer_left_is_whole_or_written_anew(tmp_path, manifest, 
     whole = time.monotonic() - started
     fork = multiprocessing.get_context('fork')
     partly = 0
-    for trial in range(20):
+    for trial in range(200):
+        # Where the machine does other work, few kills come between the first shard and the last.
+        if trial >= 20 and partly > 2:
+            break
         folder = tmp_path / str(trial)
         writer = fork.Process(target=write_all, args=(folder, manifest, records))
         writer.start()
