@@ -13,6 +13,7 @@ It goes on where it was stopped: what is finished is not run again, and what was
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
@@ -23,6 +24,7 @@ import matplotlib
 
 matplotlib.use('Agg')
 from lfi.engine import launch
+from lfi.engine.settings_digest import ROOTS
 from lfi.evaluation import Cell, Study, in_per_cent, metric_name, read_cells, read_run
 from lfi.visualization import draw_study
 from presets import DOMAIN_STUDIES, PRESETS, Preset
@@ -195,7 +197,10 @@ def main() -> None:
         domains = ' and '.join(DOMAIN_STUDIES)
         print(f'dg: each domain of {domains} left out in turn, by tools/benchmark_dg.py; then zero-shot')
         return
-    out = Path(args.out or ROOT / 'work_dirs/reproduce' / args.preset).resolve()
+    out = Path(args.out or f'work_dirs/reproduce/{args.preset}').resolve()
+    # Cells run in the repository's root, or where a wheel has put the tools.
+    for name, default in ROOTS.items():
+        os.environ[name] = os.path.abspath(os.environ.get(name, default))
     if args.preset == 'dg':
         reproduce_domains(args, out)
         # The other protocol of domain generalisation.

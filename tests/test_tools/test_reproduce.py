@@ -1,4 +1,5 @@
 import json
+import os
 import re
 import shlex
 import sys
@@ -6,6 +7,7 @@ import sys
 import lfi.evaluation
 import pytest
 from lfi.engine.launch import UsageError
+from lfi.engine.settings_digest import ROOTS
 from lfi.evaluation import Cell, Run, read_cells
 
 SMALL = [
@@ -123,6 +125,9 @@ def study(import_tool, monkeypatch, tmp_path, capsys):
     """The study shapes without trainings: cells as if they had been run, published or in their folders."""
     tool, presets = import_tool('reproduce.py'), import_tool('presets.py')
     preset, docs = presets.PRESETS['shapes'], tmp_path / 'docs'
+    # The tool makes them absolute; afterwards they are as they were.
+    for name in ROOTS:
+        monkeypatch.setenv(name, os.environ.get(name, 'data'))
     (docs / 'results').mkdir(parents=True)
 
     class Study:
