@@ -9,6 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 STUDIES = ['shapes', 'shapes-tuning', 'tiny-small', 'tiny-small-tuning', 'tiny-small-variants']
+STUDIES += ['shapes-local', 'tiny-small-local']
 
 
 def identities(rows):
