@@ -185,7 +185,8 @@ def enable_amp(cfg: Config) -> None:
     else:
         wrapper.type = 'AmpOptimWrapper'
         wrapper.setdefault('loss_scale', 'dynamic')
-        if cfg.get('strategy', {}).get('type', '').endswith('FSDPStrategy'):
+        # A lazy config names the class itself.
+        if 'FSDPStrategy' in str(cfg.get('strategy', {}).get('type')):
             # All processes must leave out the same steps.
             wrapper.use_fsdp = True
 
