@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from lfi.models.distill import pixel_format
+from lfi.models.batches import pixel_format
 from lfi.models.teachers import CacheManifest, CacheWriter, teacher_identity
 from lfi.models.teachers.interaction_cache import keys_of
 from lfi.structures import pack

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from lfi.models import LFIImageClassifier, VLMAttentionTeacher
-from lfi.models.distill import pixel_format
+from lfi.models.batches import pixel_format
 from lfi.models.teachers import CacheManifest, CacheWriter, teacher_identity
 from lfi.models.teachers.interaction_cache import keys_of
 from lfi.structures import pack

@@ -13,7 +13,7 @@ import lfi  # noqa: F401
 import torch
 from export_student import load_student, read_checkpoint
 from lfi.engine import launch
-from lfi.models.distill import pixel_format
+from lfi.models.batches import pixel_format
 from lfi.models.export import inference_graph, relative_difference, to_onnx, to_torch_export
 from mmpretrain.models.classifiers import ImageClassifier
 from torch import Tensor, nn

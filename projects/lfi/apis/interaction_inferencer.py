@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from lfi.datasets.concept_names import concept_names
 from lfi.engine.fitting_weights_hook import needed_to_predict
-from lfi.models.distill import valid_sizes_of
+from lfi.models.batches import valid_sizes_of
 
 from .drawing import draw_result, strongest
 from .image_pipeline import ImagePipeline

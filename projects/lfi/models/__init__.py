@@ -1,11 +1,13 @@
 from .backbones import InteractionQueryViT, InteractionStates
-from .controls import (
+from .classifiers import (
     FeatureDistillClassifier,
+    LFIImageClassifier,
+    LFIZeroShotClassifier,
     ShuffledFeaturesClassifier,
     ShuffledImagesClassifier,
     ShuffledPlacesClassifier,
 )
-from .distill import InteractionDistillMixin, LFIImageClassifier
+from .distill import InteractionDistillMixin
 from .export import export_student, query_student
 from .losses import (
     AttentionTransferLoss,
@@ -17,7 +19,6 @@ from .losses import (
 from .necks import SimpleFPN
 from .readout import InteractionReadout
 from .teachers import ConceptBank, VLMAttentionTeacher
-from .zero_shot import LFIZeroShotClassifier
 
 __all__ = [
     'AttentionTransferLoss',

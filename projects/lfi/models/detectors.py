@@ -10,7 +10,8 @@ from torch import Tensor
 
 from lfi.registry import MODELS
 
-from .distill import InteractionDistillMixin, mark
+from .batches import mark
+from .distill import InteractionDistillMixin
 
 
 class DetectorDistillMixin(InteractionDistillMixin):

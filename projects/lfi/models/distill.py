@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from types import MappingProxyType
 
 import torch
-from mmpretrain.models.classifiers import ImageClassifier
-from mmpretrain.models.utils.batch_augments import RandomBatchAugment
 from torch import Tensor
 
 from lfi.registry import MODELS
 from lfi.structures import InteractionMaps, filled_share
 
+from .batches import mark, pixel_format, recorded_views, refuse_mixed_images, seen_canvas, valid_sizes_of
 from .readout import InteractionReadout
 from .teachers import CachedLooks, CachedTeacher, PixelFormat, VLMAttentionTeacher
 
@@ -212,40 +211,6 @@ class InteractionDistillMixin(TeacherMixin):
     _first_step = True
 
 
-@MODELS.register_module()
-class LFIImageClassifier(InteractionDistillMixin, ImageClassifier):
-    """mmpretrain's `ImageClassifier` that learns from interactions.
-
-    The concepts' first entries are the classes, in the data set's order.
-    """
-
-    def check_teacher(self, teacher: VLMAttentionTeacher | CachedLooks) -> None:
-        """Check that it fits the read-out, and knows every class."""
-        super().check_teacher(teacher)
-        check_classes(getattr(self.head, 'num_classes', None), teacher)
-
-    def image_labels(self, data_samples: Sequence, num_concepts: int) -> Tensor:
-        if 'gt_score' in data_samples[0]:
-            labels = torch.stack([sample.gt_score for sample in data_samples]).float()
-            return torch.nn.functional.pad(labels, (0, num_concepts - labels.shape[1]))
-        labels = torch.zeros(len(data_samples), num_concepts, device=data_samples[0].gt_label.device)
-        return mark(labels, [sample.gt_label for sample in data_samples])
-
-
-def check_classes(num_classes: int | None, teacher: VLMAttentionTeacher | CachedLooks) -> None:
-    """Check that the head's classes are among the teacher's concepts.
-
-    Raises:
-        ValueError: if there are more classes than concepts.
-    """
-    num_concepts = teacher.bank.num_concepts
-    if num_classes and num_classes > num_concepts:
-        raise ValueError(
-            f'head.num_classes={num_classes}, but the teacher has {num_concepts} concepts: '
-            'teacher.concepts must begin with every class'
-        )
-
-
 def require_interactions(model: torch.nn.Module) -> None:
     """Raise a TypeError if a model's backbone records no interactions."""
     if not hasattr(model.backbone, 'record_interactions'):
@@ -253,13 +218,6 @@ def require_interactions(model: torch.nn.Module) -> None:
             f'{type(model).__name__} needs an lfi.InteractionQueryViT as backbone, '
             f'got {type(model.backbone).__name__}'
         )
-
-
-def mark(labels: Tensor, concepts: Sequence[Tensor]) -> Tensor:
-    """Set the entries of labels (B, C) that each image's concepts (n,) name to 1, in place."""
-    rows = torch.arange(len(labels)).repeat_interleave(torch.tensor([len(c) for c in concepts]))
-    labels[rows.to(labels.device, non_blocking=True), torch.cat(list(concepts))] = 1
-    return labels
 
 
 def _build(default_type: str, arguments: dict) -> torch.nn.Module:
@@ -273,57 +231,3 @@ def _check(maps: InteractionMaps, data_samples: Sequence) -> None:
     except ValueError as error:
         names = ', '.join(str(getattr(sample, 'img_path', 'unknown')) for sample in data_samples)
         raise ValueError(f"the teacher's maps: {error}. Its images, in this order: {names}") from error
-
-
-def pixel_format(data_preprocessor: torch.nn.Module) -> PixelFormat:
-    """How an OpenMMLab data preprocessor makes its pixels; images are loaded as BGR."""
-    rgb = bool(
-        getattr(data_preprocessor, 'to_rgb', False)
-        or getattr(data_preprocessor, '_channel_conversion', False)
-        # mmseg 1.2 has its own.
-        or getattr(data_preprocessor, 'channel_conversion', False)
-    )
-    if not data_preprocessor._enable_normalize:
-        return PixelFormat((0.0,) * 3, (1.0,) * 3, rgb)
-    # One value stands for all channels.
-    mean, std = (getattr(data_preprocessor, name).flatten().expand(3).tolist() for name in ('mean', 'std'))
-    return PixelFormat(tuple(mean), tuple(std), rgb)
-
-
-def seen_canvas(backbone: torch.nn.Module, size: tuple[int, int], grid: tuple[int, int]) -> tuple[int, int]:
-    """Height and width in pixels of what a ViT's patches cover: they pad an image at its right and below."""
-    if not hasattr(backbone, 'patch_embed'):
-        return size
-    stride = backbone.patch_embed.projection.stride
-    return tuple(max(side, n * step) for side, n, step in zip(size, grid, stride))
-
-
-def valid_sizes_of(inputs: Tensor, data_samples: Sequence) -> list[tuple[int, int]]:
-    """Height and width in pixels of each image's area in its padded batch, at the top left."""
-    full = inputs.shape[-2:]
-    shapes = [sample.metainfo.get('img_shape', full)[:2] for sample in data_samples]
-    return [(min(h, full[0]), min(w, full[1])) for h, w in shapes]
-
-
-def refuse_mixed_images(data_preprocessor: torch.nn.Module, teacher_cache: str) -> None:
-    """Check that images come one by one, as a cache knows them.
-
-    Raises:
-        ValueError: if the data preprocessor mixes them (Mixup, CutMix).
-    """
-    if isinstance(getattr(data_preprocessor, 'batch_augments', None), RandomBatchAugment):
-        raise ValueError(
-            f'teacher_cache={teacher_cache!r} holds the maps of single images, but '
-            'data_preprocessor.batch_augments mixes them: remove one of the two'
-        )
-
-
-def recorded_views(data_samples: Sequence) -> Tensor:
-    """(B, 2, 3) of `lfi.RecordView`."""
-    if 'view' not in data_samples[0]:
-        raise ValueError(
-            "teacher_cache needs each image's view: put the transforms of train_pipeline that move pixels "
-            "into dict(type='lfi.RecordView', transforms=[...]), and pack it: PackInputs has "
-            "algorithm_keys=('view',), PackDetInputs meta_keys=(..., 'view')"
-        )
-    return torch.stack([sample.view for sample in data_samples])

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from mmengine.model import BaseModel
 from torch import Tensor
 
-from lfi.models.distill import valid_sizes_of
+from lfi.models.batches import valid_sizes_of
 from lfi.registry import MODELS
 
 

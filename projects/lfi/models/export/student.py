@@ -11,9 +11,8 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from lfi.models.backbones import InteractionQueryViT
-from lfi.models.controls import FeatureDistillClassifier
+from lfi.models.classifiers import FeatureDistillClassifier, LFIZeroShotClassifier
 from lfi.models.distill import InteractionDistillMixin
-from lfi.models.zero_shot import LFIZeroShotClassifier
 from lfi.registry import MODELS
 
 # Arguments of models that learn from a teacher, beyond those of their task.

@@ -11,7 +11,7 @@ from mmpretrain.models.classifiers import ImageClassifier
 from mmpretrain.models.heads import LinearClsHead, VisionTransformerClsHead
 from torch import Tensor, nn
 
-from lfi.models.distill import pixel_format
+from lfi.models.batches import pixel_format
 from lfi.models.vit_checkpoints import from_lfi
 
 from .graphs import inference_graph, relative_difference

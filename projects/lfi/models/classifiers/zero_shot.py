@@ -9,12 +9,12 @@ from mmengine.logging import print_log
 from torch import Tensor
 
 from lfi.datasets.concept_names import concept_names
+from lfi.models.teachers import ConceptBank
+from lfi.models.teachers.prompts import prompt_templates
+from lfi.models.teachers.weights import load_vlm
 from lfi.registry import MODELS
 
-from .distill import LFIImageClassifier
-from .teachers import ConceptBank
-from .teachers.prompts import prompt_templates
-from .teachers.weights import load_vlm
+from .lfi_image_classifier import LFIImageClassifier
 
 
 @MODELS.register_module()

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from lfi.models.controls import (
+from lfi.models import (
     ShuffledFeaturesClassifier,
     ShuffledImagesClassifier,
     ShuffledPlacesClassifier,
 )
-from lfi.models.distill import pixel_format
+from lfi.models.batches import pixel_format
 from lfi.registry import MODELS
 from mmpretrain.structures import DataSample
 

@@ -1,0 +1,72 @@
+"""What a batch of an OpenMMLab data loader says about its images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from mmpretrain.models.utils.batch_augments import RandomBatchAugment
+from torch import Tensor
+
+from .teachers import PixelFormat
+
+
+def mark(labels: Tensor, concepts: Sequence[Tensor]) -> Tensor:
+    """Set the entries of labels (B, C) that each image's concepts (n,) name to 1, in place."""
+    rows = torch.arange(len(labels)).repeat_interleave(torch.tensor([len(c) for c in concepts]))
+    labels[rows.to(labels.device, non_blocking=True), torch.cat(list(concepts))] = 1
+    return labels
+
+
+def pixel_format(data_preprocessor: torch.nn.Module) -> PixelFormat:
+    """How an OpenMMLab data preprocessor makes its pixels; images are loaded as BGR."""
+    rgb = bool(
+        getattr(data_preprocessor, 'to_rgb', False)
+        or getattr(data_preprocessor, '_channel_conversion', False)
+        # mmseg 1.2 has its own.
+        or getattr(data_preprocessor, 'channel_conversion', False)
+    )
+    if not data_preprocessor._enable_normalize:
+        return PixelFormat((0.0,) * 3, (1.0,) * 3, rgb)
+    # One value stands for all channels.
+    mean, std = (getattr(data_preprocessor, name).flatten().expand(3).tolist() for name in ('mean', 'std'))
+    return PixelFormat(tuple(mean), tuple(std), rgb)
+
+
+def seen_canvas(backbone: torch.nn.Module, size: tuple[int, int], grid: tuple[int, int]) -> tuple[int, int]:
+    """Height and width in pixels of what a ViT's patches cover: they pad an image at its right and below."""
+    if not hasattr(backbone, 'patch_embed'):
+        return size
+    stride = backbone.patch_embed.projection.stride
+    return tuple(max(side, n * step) for side, n, step in zip(size, grid, stride))
+
+
+def valid_sizes_of(inputs: Tensor, data_samples: Sequence) -> list[tuple[int, int]]:
+    """Height and width in pixels of each image's area in its padded batch, at the top left."""
+    full = inputs.shape[-2:]
+    shapes = [sample.metainfo.get('img_shape', full)[:2] for sample in data_samples]
+    return [(min(h, full[0]), min(w, full[1])) for h, w in shapes]
+
+
+def refuse_mixed_images(data_preprocessor: torch.nn.Module, teacher_cache: str) -> None:
+    """Check that images come one by one, as a cache knows them.
+
+    Raises:
+        ValueError: if the data preprocessor mixes them (Mixup, CutMix).
+    """
+    if isinstance(getattr(data_preprocessor, 'batch_augments', None), RandomBatchAugment):
+        raise ValueError(
+            f'teacher_cache={teacher_cache!r} holds the maps of single images, but '
+            'data_preprocessor.batch_augments mixes them: remove one of the two'
+        )
+
+
+def recorded_views(data_samples: Sequence) -> Tensor:
+    """(B, 2, 3) of `lfi.RecordView`."""
+    if 'view' not in data_samples[0]:
+        raise ValueError(
+            "teacher_cache needs each image's view: put the transforms of train_pipeline that move pixels "
+            "into dict(type='lfi.RecordView', transforms=[...]), and pack it: PackInputs has "
+            "algorithm_keys=('view',), PackDetInputs meta_keys=(..., 'view')"
+        )
+    return torch.stack([sample.view for sample in data_samples])

@@ -1,0 +1,17 @@
+from .feature_distill_classifier import FeatureDistillClassifier
+from .lfi_image_classifier import LFIImageClassifier
+from .negative_controls import (
+    ShuffledFeaturesClassifier,
+    ShuffledImagesClassifier,
+    ShuffledPlacesClassifier,
+)
+from .zero_shot import LFIZeroShotClassifier
+
+__all__ = [
+    'FeatureDistillClassifier',
+    'LFIImageClassifier',
+    'LFIZeroShotClassifier',
+    'ShuffledFeaturesClassifier',
+    'ShuffledImagesClassifier',
+    'ShuffledPlacesClassifier',
+]

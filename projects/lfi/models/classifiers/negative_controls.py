@@ -1,0 +1,80 @@
+"""Negative controls: the same training, with the teacher's knowledge of the image destroyed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from lfi.registry import MODELS
+from lfi.structures import ImageFeatures, InteractionMaps
+
+from .feature_distill_classifier import FeatureDistillClassifier
+from .lfi_image_classifier import LFIImageClassifier
+
+
+@MODELS.register_module()
+class ShuffledFeaturesClassifier(FeatureDistillClassifier):
+    """`FeatureDistillClassifier` whose images get the teacher's features of another image of the batch.
+
+    What helps here is a habit that all features share, such as that neighbouring places are alike, and no
+    knowledge of the image.
+    """
+
+    @staticmethod
+    def change(features: ImageFeatures) -> ImageFeatures:
+        """Each image takes all features of the one before it."""
+        return ImageFeatures(
+            features.pooled.roll(1, 0), features.scores.roll(1, 0), features.places.roll(1, 0)
+        )
+
+    def _teacher_features(self, *args) -> ImageFeatures:
+        return self.change(super()._teacher_features(*args))
+
+
+class _ChangedMapsClassifier(LFIImageClassifier):
+    """Changes what the student learns from; what it is measured by afterwards are the teacher's own maps."""
+
+    def _ask_teacher(self, *args) -> tuple[InteractionMaps, Tensor]:
+        maps, labels = super()._ask_teacher(*args)
+        return (self.change(maps) if self.training else maps), labels
+
+
+@MODELS.register_module()
+class ShuffledImagesClassifier(_ChangedMapsClassifier):
+    """`LFIImageClassifier` whose images get the teacher's maps of another image of the batch.
+
+    What helps here is no knowledge of the image. Labels stay with their images.
+    """
+
+    @staticmethod
+    def change(maps: InteractionMaps) -> InteractionMaps:
+        """Each image takes the maps, concepts and presence of the one before it."""
+        return replace(
+            maps,
+            logits=maps.logits.roll(1, 0),
+            presence=maps.presence.roll(1, 0),
+            valid=maps.valid.roll(1, 0),
+            concepts=None if maps.concepts is None else maps.concepts.roll(1, 0),
+        )
+
+
+@MODELS.register_module()
+class ShuffledPlacesClassifier(_ChangedMapsClassifier):
+    """`LFIImageClassifier` whose maps tell what an image shows, and not where.
+
+    The places of each image's maps are shuffled, all concepts and layers alike, anew in every step.
+    """
+
+    @staticmethod
+    def change(maps: InteractionMaps) -> InteractionMaps:
+        """Each image's places in an order of their own."""
+        b, n_layers, m, h, w = maps.logits.shape
+        order = torch.rand(b, h * w, device=maps.logits.device).argsort(1)
+        wide = order[:, None, None].expand(b, n_layers, m, -1)
+        return replace(
+            maps,
+            logits=maps.logits.flatten(-2).gather(-1, wide).view_as(maps.logits),
+            valid=maps.valid.flatten(1).gather(1, order).view_as(maps.valid),
+        )
