@@ -109,6 +109,15 @@ def test_checkpointing_and_compilation_change_nothing(make_student, window_size)
         torch.testing.assert_close(compiled(batch)[0], plain(batch)[0])
 
 
+def test_a_context_of_padding_within_another_ends_with_the_outer_one(make_student):
+    student = make_student()
+    with student.padded([(16, 16)]):
+        with student.padded([(8, 8)]):
+            assert student._valid_sizes == [(8, 8)]
+        assert student._valid_sizes == [(16, 16)]
+    assert student._valid_sizes is None
+
+
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [

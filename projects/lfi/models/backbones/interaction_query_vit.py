@@ -226,11 +226,11 @@ class InteractionQueryViT(VisionTransformer):
         Args:
             valid_sizes: height and width in pixels of each image's area at the top left of the batch.
         """
-        self._valid_sizes = valid_sizes
+        outer, self._valid_sizes = self._valid_sizes, valid_sizes
         try:
             yield
         finally:
-            self._valid_sizes = None
+            self._valid_sizes = outer
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Extract features; same outputs as `VisionTransformer.forward`.
