@@ -89,3 +89,12 @@ def test_what_is_copied_costs_nothing(name, teacher):
 def test_a_temperature_of_zero_is_refused(name):
     with pytest.raises(ValueError, match='temperature=0 must be above 0'):
         MODELS.build(dict(type=f'lfi.{name}', temperature=0))
+
+
+def test_attention_transfer_is_shielded_from_autocast(student, teacher):
+    loss = MODELS.build(dict(type='lfi.AttentionTransferLoss', temperature=0.02))
+    expected = loss(student, teacher)['loss_attention']
+    with torch.autocast('cpu', torch.bfloat16):
+        got = loss(student, teacher)['loss_attention']
+    assert got.dtype == torch.float32
+    assert torch.equal(got, expected)

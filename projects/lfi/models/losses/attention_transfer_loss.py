@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -41,4 +42,6 @@ class AttentionTransferLoss(nn.Module):
     def _attention(self, places: Tensor) -> Tensor:
         """Log-probabilities (B, N, N)."""
         unit = F.normalize(places.flatten(2), dim=1)
-        return (unit.mT @ unit / self.temperature).log_softmax(-1)
+        # Autocast would take the product in half precision, whose cosines are too coarse for the temperature.
+        with torch.autocast(unit.device.type, enabled=False):
+            return (unit.mT @ unit / self.temperature).log_softmax(-1)
