@@ -24,7 +24,12 @@ class ShuffledFeaturesClassifier(FeatureDistillClassifier):
 
     @staticmethod
     def change(features: ImageFeatures) -> ImageFeatures:
-        """Each image takes all features of the one before it."""
+        """Each image takes all features of the one before it.
+
+        Raises:
+            ValueError: if there is one image alone.
+        """
+        _require_others(len(features.pooled))
         return ImageFeatures(
             features.pooled.roll(1, 0), features.scores.roll(1, 0), features.places.roll(1, 0)
         )
@@ -50,7 +55,12 @@ class ShuffledImagesClassifier(_ChangedMapsClassifier):
 
     @staticmethod
     def change(maps: InteractionMaps) -> InteractionMaps:
-        """Each image takes the maps, concepts and presence of the one before it."""
+        """Each image takes the maps, concepts and presence of the one before it.
+
+        Raises:
+            ValueError: if there is one image alone.
+        """
+        _require_others(len(maps.logits))
         return replace(
             maps,
             logits=maps.logits.roll(1, 0),
@@ -77,4 +87,13 @@ class ShuffledPlacesClassifier(_ChangedMapsClassifier):
             maps,
             logits=maps.logits.flatten(-2).gather(-1, wide).view_as(maps.logits),
             valid=maps.valid.flatten(1).gather(1, order).view_as(maps.valid),
+        )
+
+
+def _require_others(batch_size: int) -> None:
+    """Raise a ValueError if a batch has no other image to take from: the control would be the method."""
+    if batch_size < 2:
+        raise ValueError(
+            'a batch of one image has no other image to take from: set train_dataloader.batch_size to 2 or '
+            'more, and train_dataloader.drop_last=True, since the last batch of an epoch may be smaller'
         )
