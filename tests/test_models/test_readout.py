@@ -88,7 +88,7 @@ def test_maps_over_positions_are_the_queries_attention_mixed_by_the_assignment(
     like = replace(like, concepts=like.concepts.clamp_max(4))
     queries = readout.query_embeddings(states)
     torch.testing.assert_close(queries.norm(dim=-1), torch.ones(B, K))
-    got = readout.over_positions(states, queries, texts, like)
+    got = readout.text_to_image(states, queries, texts, like)
     assert (got.directions, got.layers) == (('positions',), LAYERS)
     assert torch.equal(got.presence, like.presence)
     assert torch.equal(got.concepts, like.concepts)
@@ -110,7 +110,7 @@ def test_hungarian_matches_best_with_fewer_as_many_and_more_concepts_than_querie
     # Without its own place in the matching, `REST` must not take a query from a concept.
     concepts = torch.cat((torch.arange(n_concepts), torch.tensor([REST]))).expand(B, -1)
     like = make_maps(shape=(B, 1, n_concepts + 1, *GRID), concepts=concepts)
-    got = readout.over_positions(states, queries, texts, like).logits[:, 0, :-1].flatten(-2).exp()
+    got = readout.text_to_image(states, queries, texts, like).logits[:, 0, :-1].flatten(-2).exp()
     for b in range(B):
         chosen = best_matching(texts @ queries[b].T)
         torch.testing.assert_close(got[b], states.attention[0][b][chosen])
@@ -120,7 +120,7 @@ def test_maps_over_concepts_compare_every_place_and_the_rest_is_the_others_logsu
     make_readout, states, texts, like
 ):
     readout = make_readout(concept_scale=7.0)
-    got = readout.over_concepts(states, texts, like)
+    got = readout.image_to_text(states, texts, like)
     assert (got.directions, got.layers) == (('concepts',), LAYERS)
     for b, layer, n in itertools.product(range(B), range(2), range(N)):
         patch = F.layer_norm(
@@ -140,11 +140,11 @@ def test_readings_over_concepts_of_kept_and_rest_sum_up_the_whole_bank(
     make_readout, make_maps, states, texts
 ):
     readout = make_readout(concept_scale=1.0)
-    whole = readout.over_concepts(states, texts, make_maps(shape=(B, 1, BANK, *GRID)))
+    whole = readout.image_to_text(states, texts, make_maps(shape=(B, 1, BANK, *GRID)))
     for concepts in ([[4, 0, REST]] * 2, [[REST, 1, 3]] * 2):
         like = make_maps(shape=(B, 1, 3, *GRID), concepts=torch.tensor(concepts))
         kept = [c for c in concepts[0] if c != REST]
-        got = readout.over_concepts(states, texts, like).over_concepts()
+        got = readout.image_to_text(states, texts, like).over_concepts()
         place = [i for i, c in enumerate(concepts[0]) if c != REST]
         torch.testing.assert_close(got[:, :, place], whole.over_concepts()[:, :, kept], rtol=1e-4, atol=1e-4)
 
@@ -156,8 +156,8 @@ def test_no_concepts_means_the_whole_bank_in_order(make_readout, make_maps, stat
     explicit = replace(implicit, concepts=torch.arange(BANK).expand(B, -1))
     queries = readout.query_embeddings(states)
     for read in (
-        lambda like: readout.over_positions(states, queries, texts, like),
-        lambda like: readout.over_concepts(states, texts, like),
+        lambda like: readout.text_to_image(states, queries, texts, like),
+        lambda like: readout.image_to_text(states, texts, like),
     ):
         assert torch.equal(read(implicit).logits, read(explicit).logits)
         assert read(implicit).concepts is None
@@ -176,12 +176,12 @@ def test_readings_stay_in_float32_under_autocast(make_readout, states, texts, li
     readout = make_readout()
     with torch.autocast('cpu', torch.bfloat16):
         queries = readout.query_embeddings(states)
-        positions = readout.over_positions(states, queries, texts, like)
-        concepts = readout.over_concepts(states, texts, like)
+        positions = readout.text_to_image(states, queries, texts, like)
+        concepts = readout.image_to_text(states, texts, like)
         scores = readout.class_scores(queries, texts)
     assert queries.dtype == positions.logits.dtype == concepts.logits.dtype == scores.dtype == torch.float32
-    assert torch.equal(concepts.logits, readout.over_concepts(states, texts, like).logits)
-    assert torch.equal(positions.logits, readout.over_positions(states, queries, texts, like).logits)
+    assert torch.equal(concepts.logits, readout.image_to_text(states, texts, like).logits)
+    assert torch.equal(positions.logits, readout.text_to_image(states, queries, texts, like).logits)
 
 
 def test_attention_that_is_zero_somewhere_gives_finite_maps_and_gradients(make_readout, states, texts, like):
@@ -190,7 +190,7 @@ def test_attention_that_is_zero_somewhere_gives_finite_maps_and_gradients(make_r
     attention.requires_grad_()
     states = replace(states, attention=(attention, attention))
     readout = make_readout()
-    got = readout.over_positions(states, readout.query_embeddings(states), texts, like)
+    got = readout.text_to_image(states, readout.query_embeddings(states), texts, like)
     got.over_positions().sum().backward()
     assert got.check().logits.isfinite().all()
     assert attention.grad.isfinite().all()

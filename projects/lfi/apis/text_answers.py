@@ -40,7 +40,7 @@ def answer_texts(
         concepts=None if concepts is None else concepts.expand(b, t),
     ).warp(whole, states.grid, filled_share(canvas, sizes, device))
     queries = readout.query_embeddings(states)
-    return readout.class_scores(queries, texts), readout.over_positions(states, queries, texts, like)
+    return readout.class_scores(queries, texts), readout.text_to_image(states, queries, texts, like)
 
 
 def cut_out(

@@ -11,6 +11,7 @@ from torch import Tensor
 from lfi.registry import MODELS
 from lfi.structures import InteractionMaps, filled_share
 
+from .backbones import InteractionQueryViT
 from .batches import mark, pixel_format, recorded_views, refuse_mixed_images, seen_canvas, valid_sizes_of
 from .readout import InteractionReadout
 from .teachers import CachedLooks, CachedTeacher, PixelFormat, VLMAttentionTeacher
@@ -106,11 +107,10 @@ class InteractionDistillMixin(TeacherMixin):
             module.requires_grad_(self.interaction_loss.concepts_weight > 0)
         self.readout.query_head.requires_grad_(
             self.text_class_loss is not None
-            or (
-                self.readout.assign == 'soft'
-                and self.interaction_loss.positions_weight + self.interaction_loss.relation_weight > 0
-            )
+            or (self.readout.assign == 'soft' and self.interaction_loss.reads_positions)
         )
+        if self.text_class_loss is None and not self.interaction_loss.reads_positions:
+            freeze_unread_queries(self.backbone)
 
     def check_teacher(self, teacher: VLMAttentionTeacher | CachedLooks) -> None:
         """Check that its text space and bank fit the read-out, and its readings the loss.
@@ -160,9 +160,12 @@ class InteractionDistillMixin(TeacherMixin):
 
         texts = self.teacher.texts
         queries = self.readout.query_embeddings(states)
-        losses.update(self.interaction_loss(self.readout.over_positions(states, queries, texts, maps), maps))
+        if self.interaction_loss.reads_positions:
+            student = self.readout.text_to_image(states, queries, texts, maps)
+            losses.update(self.interaction_loss(student, maps))
         if self.interaction_loss.concepts_weight:
-            losses.update(self.interaction_loss(self.readout.over_concepts(states, texts, maps), maps))
+            student = self.readout.image_to_text(states, texts, maps)
+            losses.update(self.interaction_loss(student, maps))
         if self.text_class_loss is not None:
             scores = self.readout.class_scores(queries, texts)
             losses['loss_text_class'] = self.text_class_loss(scores, labels)
@@ -186,7 +189,7 @@ class InteractionDistillMixin(TeacherMixin):
         states = record.states
         maps, _ = self._ask_teacher(inputs, data_samples, states.grid)
         queries = self.readout.query_embeddings(states)
-        return maps, self.readout.over_positions(states, queries, self.teacher.texts, maps)
+        return maps, self.readout.text_to_image(states, queries, self.teacher.texts, maps)
 
     def _ask_teacher(
         self, inputs: Tensor, data_samples: Sequence, grid: tuple[int, int]
@@ -218,6 +221,15 @@ def require_interactions(model: torch.nn.Module) -> None:
             f'{type(model).__name__} needs an lfi.InteractionQueryViT as backbone, '
             f'got {type(model.backbone).__name__}'
         )
+
+
+def freeze_unread_queries(backbone: InteractionQueryViT) -> None:
+    """Freeze the queries where neither patches nor features read them; for models whose losses do not either.
+
+    They would get no gradient, at which DDP stops.
+    """
+    if backbone.write_back == 'none' and backbone.fuse == 'none':
+        backbone.interaction_queries.requires_grad_(False)
 
 
 def _build(default_type: str, arguments: dict) -> torch.nn.Module:

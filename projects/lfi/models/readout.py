@@ -79,7 +79,7 @@ class InteractionReadout(BaseModule):
         """e_k: the queries' final states in the text space, unit length, float32 (B, K, E)."""
         return F.normalize(self.query_head(states.queries).float(), dim=-1)
 
-    def over_positions(
+    def text_to_image(
         self, states: InteractionStates, queries: Tensor, texts: Tensor, like: InteractionMaps
     ) -> InteractionMaps:
         """The text->image reading: maps with `directions=('positions',)`.
@@ -103,10 +103,10 @@ class InteractionReadout(BaseModule):
             directions=('positions',),
         )
 
-    def over_concepts(
+    def image_to_text(
         self, states: InteractionStates, texts: Tensor, like: InteractionMaps
     ) -> InteractionMaps:
-        """The image->text reading: maps with `directions=('concepts',)`. Arguments as `over_positions`."""
+        """The image->text reading: maps with `directions=('concepts',)`. Arguments as `text_to_image`."""
         scale = self.concept_scale * self.patch_norm.normalized_shape[0] ** -0.5
         with _float32(texts):
             weights = scale * F.normalize(self.patch_head(texts), dim=-1)  # [C, D]

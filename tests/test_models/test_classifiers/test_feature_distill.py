@@ -167,5 +167,41 @@ def test_they_are_measured_by_the_teachers_own_maps(make_model, kind):
     assert not torch.equal(teacher.logits, changed.logits)
 
 
+@pytest.mark.parametrize(
+    ('kind', 'options'),
+    [
+        ('lfi.ShuffledFeaturesClassifier', dict(distill_loss=LOSSES['loss_attention'])),
+        ('lfi.ShuffledImagesClassifier', dict(readout=dict(text_dims=24))),
+    ],
+)
+def test_a_batch_of_one_image_has_no_other_to_take_from(make_model, kind, options):
+    model = make_model(type=kind, **options)
+    data = batch()
+    one = model.data_preprocessor({name: value[:1] for name, value in data.items()}, training=True)
+    with pytest.raises(
+        ValueError, match='a batch of one image has no other .*train_dataloader.drop_last=True'
+    ):
+        model(**one, mode='loss')
+    # It is measured by the teacher's own maps, image by image.
+    if kind == 'lfi.ShuffledImagesClassifier':
+        model.eval().predict_interactions(**one)
+
+
+def test_unread_queries_of_a_baseline_are_frozen(teacher_folder, make_model):
+    backbone = dict(type='lfi.InteractionQueryViT', arch=ARCH, img_size=32, patch_size=8, write_back='none')
+    model = make_model(LOSSES['loss_logits'])
+    assert model.backbone.interaction_queries.requires_grad
+    model = MODELS.build(
+        dict(
+            type='lfi.FeatureDistillClassifier',
+            backbone=backbone,
+            head=dict(type='mmpretrain.LinearClsHead', num_classes=4, in_channels=16),
+            teacher=model._teacher_cfg,
+            distill_loss=LOSSES['loss_logits'],
+        )
+    )
+    assert not model.backbone.interaction_queries.requires_grad
+
+
 def _places(maps):
     return [image.flatten(-2).flatten(0, 1).T.tolist() for image in maps.logits]

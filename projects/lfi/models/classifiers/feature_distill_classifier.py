@@ -9,7 +9,7 @@ from mmpretrain.models.classifiers import ImageClassifier
 from torch import Tensor
 
 from lfi.models.batches import pixel_format, recorded_views, refuse_mixed_images
-from lfi.models.distill import TeacherMixin, require_interactions
+from lfi.models.distill import TeacherMixin, freeze_unread_queries, require_interactions
 from lfi.models.teachers import CachedFeatures, PixelFormat, VLMAttentionTeacher
 from lfi.registry import MODELS
 from lfi.structures import ImageFeatures, InteractionMaps
@@ -44,6 +44,7 @@ class FeatureDistillClassifier(TeacherMixin, ImageClassifier):
     ) -> None:
         super().__init__(*args, **kwargs)
         require_interactions(self)
+        freeze_unread_queries(self.backbone)
         if teacher_cache is not None:
             refuse_mixed_images(self.data_preprocessor, teacher_cache)
         self._teacher_cfg = teacher

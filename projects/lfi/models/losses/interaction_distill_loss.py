@@ -65,6 +65,11 @@ class InteractionDistillLoss(nn.Module):
         self.concepts_temperature = concepts_temperature
         self.layer_map = None if layer_map is None else tuple(layer_map)
 
+    @property
+    def reads_positions(self) -> bool:
+        """Whether a term of the reading over positions has a weight."""
+        return self.positions_weight + self.relation_weight > 0
+
     def forward(self, student: InteractionMaps, teacher: InteractionMaps) -> dict[str, Tensor]:
         """Compare maps of the same concepts on the same grid.
 
@@ -85,7 +90,7 @@ class InteractionDistillLoss(nn.Module):
 
         terms = {}
         directions = set(student.directions) & set(teacher.directions)
-        if 'positions' in directions and (self.positions_weight or self.relation_weight):
+        if 'positions' in directions and self.reads_positions:
             log_s = student.over_positions()
             log_t = teacher.over_positions(self.positions_temperature * _spread(teacher))
             weight = teacher.presence * valid.flatten(1).any(1, keepdim=True)
