@@ -57,6 +57,19 @@ TEACHERS = {
         )
         for name in ('test_efficientnet', 'test_resnet', 'test_vit', 'lcnet_035')
     },
+    # The trunk's own classifier projects; it is as wide as the trunk, so that no shape tells them apart.
+    'cnn_own_head': dict(
+        embed_dim=96,
+        vision_cfg=dict(
+            timm_model_name='test_resnet',
+            timm_model_pretrained=False,
+            timm_pool='avg',
+            timm_proj=None,
+            image_size=64,
+        ),
+        text_cfg=TEXT,
+        custom_text=True,
+    ),
 }
 PREPROCESS = dict(mean=[0.5, 0.4, 0.3], std=[0.2, 0.25, 0.3])
 

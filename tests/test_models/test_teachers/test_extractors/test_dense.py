@@ -28,6 +28,18 @@ def test_dense_maps_put_each_place_through_the_head_and_average_to_the_towers_co
                 torch.testing.assert_close(maps[b, 0, :, y, x], expected, rtol=1e-3, atol=1e-4)
 
 
+@torch.no_grad()
+def test_a_trunk_that_projects_by_its_own_head_is_read_through_it(load_tower):
+    visual = load_tower('cnn_own_head')
+    images = random(2, 3, 96, 64)
+    locations, pooled = DenseTrunkExtractor(visual).features(images)
+    features = visual.trunk.forward_features(images)
+    own = visual(images)
+    torch.testing.assert_close(pooled, own, rtol=1e-4, atol=1e-5)
+    expected = visual.trunk.fc(features[0, :, 1, 0]) / own[0].norm()
+    torch.testing.assert_close(locations[0, 0, :, 1, 0], expected, rtol=1e-3, atol=1e-5)
+
+
 def test_dense_maps_move_with_an_object_that_moves_by_the_stride(load_tower):
     extractor = DenseTrunkExtractor(load_tower('cnn_test_resnet'))
     background = torch.zeros(1, 3, 384, 384)

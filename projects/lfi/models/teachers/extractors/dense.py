@@ -12,11 +12,12 @@ from .base import DenseExtractor
 
 @EXTRACTORS.register_module(name='dense')
 class DenseTrunkExtractor(DenseExtractor):
-    """The trunk's last feature map, each place through the image head: z(place) . t / ||mean z||.
+    """The trunk's last feature map, each location through the head: z(location) . t / ||mean z||.
 
-    For average pooling and a linear head the mean of a map over the places is exactly the image's cosine
-    with the text, as in class activation maps (Zhou et al., CVPR 2016). It costs one plain forward pass,
-    whatever the number of concepts.
+    The head is open_clip's projection, or, where the model has none (`timm_proj: null`), the trunk's own
+    classifier. For average pooling and a linear head the mean of a map over the locations is exactly the
+    image's cosine with the text, as in class activation maps (Zhou et al., CVPR 2016). It costs one plain
+    forward pass, whatever the number of concepts.
 
     Raises:
         ValueError: if the tower is no timm CNN with average pooling and a linear head.
@@ -44,7 +45,8 @@ class DenseTrunkExtractor(DenseExtractor):
 
     def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
         features = self.visual.trunk.forward_features(images)  # [B, C, h, w]
-        places = self.visual.head(features.flatten(2).mT)  # [B, h*w, E]
+        # One of the two projects, the other is the identity.
+        places = self.visual.head(self.visual.trunk.get_classifier()(features.flatten(2).mT))  # [B, h*w, E]
         pooled = places.mean(1)
         places = places / pooled.norm(dim=-1)[:, None, None].clamp_min(1e-6)
         return places.mT.unflatten(-1, features.shape[-2:])[:, None], pooled
