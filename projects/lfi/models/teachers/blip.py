@@ -48,8 +48,13 @@ class BlipVLM(nn.Module):
         super().__init__()
         self.visual = BlipVisual(model)
         self.text, self.text_neck = model.text_backbone, model.text_neck
+        self._extract_feat = model.extract_feat
         self.register_buffer('logit_scale', -model.temp.detach().log())
         self.grounded_id = model.tokenizer.additional_special_tokens_ids[0]
+
+    def encode_image(self, images: Tensor) -> Tensor:
+        """From images (B, 3, H, W) to embeddings (B, E) of unit length, by mmpretrain's own code."""
+        return self._extract_feat(images)['image_feat']
 
     def encode_text(self, ids: Tensor) -> Tensor:
         """From token ids (n, length), padded by 0, to embeddings (n, E)."""

@@ -15,6 +15,7 @@ from lfi.structures import REST, ImageFeatures, InteractionMaps, numbers_like
 
 from .batch_norms import fold_batch_norms
 from .concept_bank import ConceptBank
+from .embedding_check import EmbeddingCheck
 from .extractors.base import DenseExtractor
 from .looks import Look, in_windows, merge_sizes, mirrored
 from .prompts import prompt_templates
@@ -71,7 +72,7 @@ class VLMAttentionTeacher:
     Raises:
         FileNotFoundError, ValueError, RuntimeError, ImportError: as `load_vlm` and `ConceptBank.encode` say;
             and ValueError for an argument out of its range, an unknown extractor, or one that does not fit
-            the model.
+            the model or, as `EmbeddingCheck` finds, misreads it.
     """
 
     def __init__(
@@ -102,11 +103,13 @@ class VLMAttentionTeacher:
             self.bank = ConceptBank.encode(
                 names, templates, lambda texts: vlm.encode_text(tokenizer(texts)), background
             )
+        check = EmbeddingCheck(vlm)
         fold_batch_norms(vlm.visual)
         self.visual = vlm.visual.to(memory_format=torch.channels_last)
         self.logit_scale = vlm.logit_scale.exp().item()
         del extractor['type']
         self.extractor = extractor_type.from_vlm(vlm, tokenizer, self.bank, **extractor)
+        check(self.extractor, self.bank.embeddings, model)
         self.map_scale = self.logit_scale if self.extractor.cosines else 1.0
         preprocess = self.visual.preprocess_cfg
         self.mean, self.std = preprocess['mean'], preprocess['std']

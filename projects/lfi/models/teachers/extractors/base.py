@@ -64,6 +64,18 @@ class Extractor(ABC):
             The maps (B, L, C, h, w) and the images' embeddings (B, E) of unit length.
         """
 
+    def pooled(self, images: Tensor, texts: Tensor) -> Tensor:
+        """The images' embeddings alone. Override it where maps cost much more.
+
+        Args:
+            images: (B, 3, H, W), normalised as the tower expects.
+            texts: (C, E), unit embeddings.
+
+        Returns:
+            (B, E) of unit length, the same as those of a call.
+        """
+        return self(images, texts[:1])[1]
+
 
 class DenseExtractor(Extractor):
     """Features of each place in the joint space, times the texts: one pass, whatever the concepts."""

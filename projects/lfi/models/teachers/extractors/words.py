@@ -56,6 +56,10 @@ class WordAttentionExtractor(Extractor):
         maps = attention.clamp_min(torch.finfo(attention.dtype).tiny).log()
         return maps.unflatten(-1, grid), F.normalize(pooled, dim=-1)
 
+    def pooled(self, images: Tensor, texts: Tensor) -> Tensor:
+        """The images' embeddings (B, E) of unit length; the text model does not run."""
+        return F.normalize(self.see(images)[2], dim=-1)
+
     def of_words(self, attention: Tensor) -> Tensor:
         """From all prompts' tokens' attention (P * n, K) to that of the concepts' words (P, K)."""
         return (self.words[:, :, None] * attention.unflatten(0, self.words.shape)).sum(1)
