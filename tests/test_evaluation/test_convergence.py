@@ -55,3 +55,14 @@ def test_runs_that_are_no_pairs_of_one_schedule_are_refused(method):
 def test_short_runs_must_be_as_many():
     with pytest.raises(ValueError, match='1 short runs of 1 epochs and 2 of the control'):
         equal_finish_table([run(1, 2), run(1, 2)], [run(1)])
+
+
+def test_epochs_between_validations_count():
+    def every_fifth(*accuracy):
+        return Run('run', accuracy, 100.0, {}, epochs=tuple(range(5, 5 * len(accuracy) + 1, 5)))
+
+    rows = same_schedule_table([every_fifth(10, 20, 30)], [every_fifth(30, 30, 30)]).splitlines()
+    assert rows[-1] == '| 100 | 15.0 | 5.0 | 3.00 | 3.00 | 3.00 |'
+    rows = equal_finish_table([every_fifth(10, 20)], [every_fifth(15)]).splitlines()
+    assert "minus the control's 10 epochs" in rows[0]
+    assert rows[-1] == '| method, 5 | 1 | 15.0 | -5.0 |'

@@ -30,7 +30,7 @@ def test_a_run_is_read_with_its_resumed_part(tmp_path):
     )
     run = read_run(tmp_path, 'resumed')
     assert run.accuracy == (10.0, 20.0)
-    assert run.losses == {'loss': (3.5, 2.0)}
+    assert run.losses == {'loss': {1: 3.5, 2: 2.0}}
     assert run.seconds == pytest.approx(10 * 0.5 + 10 * 0.5 + 10 * 1.0)
 
 
@@ -45,6 +45,34 @@ def test_what_a_kill_left_out_is_told(tmp_path, monkeypatch):
     assert 'holds no accuracy/top1 of step 2' in said[0]
 
 
+def test_a_validation_has_the_number_of_its_epoch(tmp_path):
+    rows = [train_row(epoch, 10 * epoch, float(epoch)) for epoch in range(1, 11)]
+    values = [{'coco/bbox_mAP': 0.1, 'step': 5}, {'coco/bbox_mAP': 0.3, 'step': 10}]
+    write_scalars(tmp_path / '20260101_000000', [*rows[:5], values[0], *rows[5:], values[1]])
+    run = read_run(tmp_path, metric='coco/bbox_mAP')
+    assert (run.epochs, run.length) == ((5, 10), 10)
+    assert run.epochs_to_hold(20.0) == 10
+    assert run.seconds_until(5) == pytest.approx(run.seconds / 2)
+    assert '| 10 of 10 |' in markdown_table([run])
+    lines = epoch_table(run).splitlines()[2:]
+    assert len(lines) == 10
+    assert lines[3:5] == ['| 4 | 4.000 | – |', '| 5 | 5.000 | 10.00 |']
+
+
+def test_a_schedule_that_counts_iterations_is_read(tmp_path):
+    rows = [dict(step=step, iter=step, loss=float(step), time=0.1) for step in (50, 100, 150, 200)]
+    values = [{'mIoU': 20.0, 'step': 100}, {'mIoU': 30.0, 'step': 200}]
+    write_scalars(tmp_path / '20260101_000000', [*rows, *values])
+    run = read_run(tmp_path, metric='mIoU')
+    assert run.epochs == (100, 200)
+    assert run.losses == {'loss': {100: 75.0, 200: 175.0}}
+
+
+def test_validations_and_their_epochs_are_as_many():
+    with pytest.raises(ValueError, match='base: 2 validations at 1 epochs'):
+        Run('base', (1.0, 2.0), 1.0, {}, epochs=(5,))
+
+
 @pytest.mark.parametrize(
     ('accuracy', 'target', 'epoch'),
     [((10, 20, 30), 20, 2), ((10, 25, 15, 30), 20, 4), ((10, 20, 15), 20, None), ((30, 40), 20, 1)],
@@ -54,8 +82,8 @@ def test_a_target_is_held_only_from_where_the_run_stays_above_it(accuracy, targe
 
 
 def test_tables_compare_with_the_first_run():
-    base = Run('base', (10.0, 30.0), 100.0, {'loss': (2.0, 1.0)})
-    ours = Run('ours', (30.0, 35.0), 150.0, {'loss': (3.0, 2.0)})
+    base = Run('base', (10.0, 30.0), 100.0, {'loss': {1: 2.0, 2: 1.0}})
+    ours = Run('ours', (30.0, 35.0), 150.0, {'loss': {1: 3.0, 2: 2.0}})
     table = markdown_table([base, ours]).splitlines()
     assert '| epochs to hold 30.0 |' in table[0]
     assert table[2] == '| base | 30.0 | 30.0 | 2 of 2 | 100 |'

@@ -87,6 +87,12 @@ def test_cells_are_read_as_they_were_written(study, tmp_path):
         )
 
 
+def test_the_csv_keeps_the_epochs_of_the_validations(tmp_path):
+    run = Run('base', (1.0, 2.0), 1.0, {}, epochs=(5, 10))
+    Study({'base': [Cell(0, run, 2.0, 'a CPU')]}, 'ours').write_csv(tmp_path / 'a.csv')
+    assert read_cells(tmp_path / 'a.csv', 'top-1')['base', 0].run == run
+
+
 def test_arms_are_compared_by_the_seeds_they_share(study):
     arms = {**study.cells, 'late': [study.cells['ours'][2], study.cells['ours'][1]]}
     study = Study(arms, 'ours')
@@ -100,7 +106,9 @@ def test_convergence_has_both_protocols(study):
         replace(cell, run=replace(cell.run, accuracy=(15.0, 30.0, 40.0))) for cell in cells(40.0, 40.0, 40.0)
     ]
     short = {
-        'ours in 2 epochs': [replace(cell, run=replace(cell.run, accuracy=(9.0, 23.0))) for cell in fast]
+        'ours in 2 epochs': [
+            replace(cell, run=replace(cell.run, accuracy=(9.0, 23.0), epochs=(1, 2))) for cell in fast
+        ]
     }
     study = replace(study, cells={**study.cells, 'ours': fast}, short=short)
     text = study.convergence()

@@ -36,3 +36,13 @@ def test_the_teachers_time_comes_before_the_methods_curve():
     starts = {line.get_label(): line.get_xdata()[0] for line in seconds.lines}
     assert starts['method'] - starts['control'] == pytest.approx(7)
     assert {line.get_label(): line.get_xdata()[0] for line in epochs.lines}['method'] == 1
+
+
+def test_points_stand_at_the_epochs_of_the_validations():
+    run = Run('run', (1.0, 2.0), 10.0, {}, epochs=(5, 10))
+    for figure in (
+        draw_study(Study({'base': [Cell(0, run, 2.0, 'cpu')]}, 'ours')),
+        draw_convergence([run], [run]),
+    ):
+        assert figure.axes[0].lines[0].get_xdata().tolist() == [5, 10]
+    assert draw_convergence([run], [run]).axes[1].lines[0].get_xdata().tolist() == [5, 10]

@@ -61,7 +61,10 @@ def same_schedule_table(
         if None in ours or None in theirs:
             cells += ['–'] * 3
         else:
-            spent = [(_seconds(c, e), _seconds(m, n)) for c, e, m, n in zip(control, theirs, method, ours)]
+            spent = [
+                (before.seconds_until(reached), after.seconds_until(sooner))
+                for before, reached, after, sooner in zip(control, theirs, method, ours)
+            ]
             cells += [
                 _ratio([e / n for e, n in zip(theirs, ours)], seeds),
                 _ratio([before / after for before, after in spent], seeds),
@@ -89,12 +92,12 @@ def equal_finish_table(control: Sequence[Run], short: Sequence[Run]) -> str:
     full = [run.accuracy[-1] for run in control]
     lines = [
         f"| complete schedule, epochs | seeds | {control[0].metric}, last epoch | minus the control's "
-        f'{len(control[0].accuracy)} epochs |',
+        f'{control[0].length} epochs |',
         '| --- ' * 4 + '|',
-        f'| control, {len(control[0].accuracy)} | {len(full)} | {mean_and_spread(full)} | – |',
+        f'| control, {control[0].length} | {len(full)} | {mean_and_spread(full)} | – |',
     ]
-    by_length = sorted(short, key=lambda run: len(run.accuracy))
-    for length, group in groupby(by_length, key=lambda run: len(run.accuracy)):
+    by_length = sorted(short, key=lambda run: run.length)
+    for length, group in groupby(by_length, key=lambda run: run.length):
         finish = [run.accuracy[-1] for run in group]
         if len(finish) != len(full):
             raise ValueError(
@@ -107,8 +110,8 @@ def equal_finish_table(control: Sequence[Run], short: Sequence[Run]) -> str:
 
 
 def _check_pairs(control: Sequence[Run], method: Sequence[Run]) -> None:
-    lengths = [len(run.accuracy) for run in (*control, *method)]
-    if len(control) != len(method) or len(set(lengths)) != 1:
+    lengths = [run.length for run in (*control, *method)]
+    if len(control) != len(method) or len({run.epochs for run in (*control, *method)}) != 1:
         raise ValueError(
             f'{len(control)} runs of the control and {len(method)} of the method, of {lengths} epochs: '
             'the same schedule needs as many of both, seed by seed, and the same number of epochs'
@@ -118,10 +121,6 @@ def _check_pairs(control: Sequence[Run], method: Sequence[Run]) -> None:
 def _epochs(epochs: Sequence[int | None]) -> str:
     held = [epoch for epoch in epochs if epoch is not None]
     return mean_and_spread(held) if len(held) == len(epochs) else f'{len(held)} of {len(epochs)} hold it'
-
-
-def _seconds(run: Run, epochs: int) -> float:
-    return run.seconds * epochs / len(run.accuracy)
 
 
 def _ratio(values: Sequence[float], seeds: Sequence[int]) -> str:

@@ -27,28 +27,52 @@ class Run:
 
     Args:
         name: as the tables call it.
-        accuracy: the metric after each epoch, from the first on, in per cent.
+        accuracy: the metric of each validation, in per cent.
         seconds: training time, validation left out, from the log's samples of an iteration's time.
-        losses: mean of each logged loss term in each epoch.
+        losses: mean of each logged loss term in each epoch, by the epoch's number.
         metric: as the tables call it.
+        epochs: the epoch after which each validation took place; the iteration, where a schedule counts
+            iterations. Defaults to one validation after every epoch.
+
+    Raises:
+        ValueError: if there are not as many epochs as validations.
     """
 
     name: str
     accuracy: tuple[float, ...]
     seconds: float
-    losses: dict[str, tuple[float, ...]]
+    losses: dict[str, dict[int, float]]
     metric: str = 'top-1'
+    epochs: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.epochs:
+            object.__setattr__(self, 'epochs', tuple(range(1, len(self.accuracy) + 1)))
+        if len(self.epochs) != len(self.accuracy):
+            raise ValueError(f'{self.name}: {len(self.accuracy)} validations at {len(self.epochs)} epochs')
 
     @property
     def best(self) -> float:
-        """The highest accuracy of any epoch."""
+        """The highest accuracy of any validation."""
         return max(self.accuracy)
+
+    @property
+    def length(self) -> int:
+        """The epoch of the last validation."""
+        return self.epochs[-1]
 
     def epochs_to_hold(self, target: float) -> int | None:
         """The epoch at which the run reaches the target and stays there to the end, or None."""
-        below = [epoch for epoch, value in enumerate(self.accuracy, 1) if value < target]
-        first = below[-1] + 1 if below else 1
-        return first if first <= len(self.accuracy) else None
+        held = None
+        for epoch, value in zip(reversed(self.epochs), reversed(self.accuracy)):
+            if value < target:
+                break
+            held = epoch
+        return held
+
+    def seconds_until(self, epoch: int) -> float:
+        """Training time up to the end of an epoch."""
+        return self.seconds * epoch / self.length
 
 
 def read_run(work_dir: str | Path, name: str | None = None, metric: str = 'accuracy/top1') -> Run:
@@ -75,26 +99,19 @@ def read_run(work_dir: str | Path, name: str | None = None, metric: str = 'accur
             train[row['step']] = row
     if not accuracy:
         raise ValueError(f'the scalars of {work_dir} hold no {metric}')
-    epochs = sorted({row['epoch'] for row in train.values()})
-    terms = sorted({key for row in train.values() for key in row if 'loss' in key})
-    losses = {
-        term: tuple(
-            _mean([row[term] for row in train.values() if row['epoch'] == epoch and term in row])
-            for epoch in epochs
-        )
-        for term in terms
-    }
     steps = sorted(accuracy)
     interval = min((after - before for before, after in pairwise(steps)), default=steps[0])
     missing = sorted(set(range(interval, steps[-1], interval)) - set(steps))
     if missing:
         print_log(
-            f'{work_dir} holds no {metric} of step {", ".join(map(str, missing))}: later ones count too low',
+            f'{work_dir} holds no {metric} of step {", ".join(map(str, missing))}: the validation is missing '
+            'in curves and tables',
             'current',
             logging.WARNING,
         )
     values = tuple(in_per_cent(metric, accuracy[step]) for step in steps)
-    return Run(name or work_dir.name, values, _seconds(train), losses, metric_name(metric))
+    name = name or work_dir.name
+    return Run(name, values, _seconds(train), _losses(train, steps), metric_name(metric), tuple(steps))
 
 
 def metric_name(metric: str) -> str:
@@ -117,7 +134,7 @@ def markdown_table(runs: Sequence[Run]) -> str:
     ]
     for run in runs:
         epochs = run.epochs_to_hold(baseline.best)
-        reached = f'{epochs} of {len(run.accuracy)}' if epochs else 'not held'
+        reached = f'{epochs} of {run.length}' if epochs else 'not held'
         lines.append(
             f'| {run.name} | {run.accuracy[-1]:.1f} | {run.best:.1f} | {reached} | {run.seconds:.0f} |'
         )
@@ -125,16 +142,33 @@ def markdown_table(runs: Sequence[Run]) -> str:
 
 
 def epoch_table(run: Run) -> str:
-    """One row an epoch: the mean of each loss term, and the accuracy after it."""
+    """One row for each epoch: the mean of each loss term, and the accuracy where it was validated."""
     terms = list(run.losses)
+    accuracy = dict(zip(run.epochs, run.accuracy))
+    epochs = sorted(accuracy.keys() | {epoch for by_epoch in run.losses.values() for epoch in by_epoch})
     lines = [
         '| epoch | ' + ' | '.join(terms) + f' | {run.metric} |',
         '| --- ' * (len(terms) + 2) + '|',
     ]
-    for i, accuracy in enumerate(run.accuracy):
-        values = ' | '.join(f'{run.losses[term][i]:.3f}' for term in terms)
-        lines.append(f'| {i + 1} | {values} | {accuracy:.2f} |')
+    for epoch in epochs:
+        values = [f'{run.losses[term][epoch]:.3f}' if epoch in run.losses[term] else '–' for term in terms]
+        values.append(f'{accuracy[epoch]:.2f}' if epoch in accuracy else '–')
+        lines.append(f'| {epoch} | {" | ".join(values)} |')
     return '\n'.join(lines)
+
+
+def _losses(train: dict[int, dict], validations: Sequence[int]) -> dict[str, dict[int, float]]:
+    """Mean of each loss term by epoch; up to each validation, where a schedule counts iterations."""
+    found: dict[str, dict[int, list[float]]] = {}
+    for step, row in sorted(train.items()):
+        following = (at for at in validations if at >= step)
+        epoch = row['epoch'] if 'epoch' in row else next(following, step)
+        for term in (key for key in row if 'loss' in key):
+            found.setdefault(term, {}).setdefault(epoch, []).append(row[term])
+    return {
+        term: {epoch: _mean(values) for epoch, values in by_epoch.items()}
+        for term, by_epoch in sorted(found.items())
+    }
 
 
 def _seconds(train: dict[int, dict]) -> float:

@@ -180,13 +180,12 @@ class Study:
             writer.writerow(COLUMNS)
             for arm, cells in {**self.cells, **self.short}.items():
                 for cell in cells:
-                    last = len(cell.run.accuracy)
-                    for epoch, value in enumerate(cell.run.accuracy, 1):
+                    for epoch, value in zip(cell.run.epochs, cell.run.accuracy):
                         teacher = '' if cell.teacher_seconds is None else f'{cell.teacher_seconds:.1f}'
                         end = [f'{cell.test:.3f}', f'{cell.run.seconds:.1f}', teacher]
                         end += [cell.machine, cell.identity]
                         row = [arm, cell.seed, epoch, f'{value:.3f}']
-                        writer.writerow([*row, *(end if epoch == last else [''] * len(end))])
+                        writer.writerow([*row, *(end if epoch == cell.run.length else [''] * len(end))])
 
     def difference(self, before: str, after: str) -> Difference | None:
         """after - before on the test images, by the seeds of both; None for fewer than two, or one arm."""
@@ -206,14 +205,16 @@ def read_cells(path: str | Path, metric: str) -> dict[tuple[str, int], Cell]:
         path: of the file.
         metric: as the tables call it.
     """
-    curves: dict[tuple[str, int], list[float]] = {}
+    curves: dict[tuple[str, int], dict[int, float]] = {}
     cells = {}
     with open(path, newline='') as file:
         for row in csv.DictReader(file):
             key = (row['arm'], int(row['seed']))
-            curves.setdefault(key, []).append(float(row['validation']))
+            curve = curves.setdefault(key, {})
+            curve[int(row['epoch'])] = float(row['validation'])
             if row['test']:
-                run = Run(row['arm'], tuple(curves[key]), float(row['training_seconds']), {}, metric)
+                seconds = float(row['training_seconds'])
+                run = Run(row['arm'], tuple(curve.values()), seconds, {}, metric, tuple(curve))
                 teacher = float(row['teacher_seconds']) if row.get('teacher_seconds') else None
                 cells[key] = Cell(key[1], run, float(row['test']), row['machine'], row['identity'], teacher)
     return cells

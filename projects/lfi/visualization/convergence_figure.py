@@ -25,10 +25,10 @@ def draw_convergence(control: Sequence[Run], method: Sequence[Run], teacher_seco
         ('control', control, 'tab:grey', 0.0),
         ('method', method, 'tab:red', teacher_seconds),
     ):
-        _draw(epochs, [(np.arange(1, len(run.accuracy) + 1), run) for run in runs], name, colour)
+        _draw(epochs, [(np.array(run.epochs), run) for run in runs], name, colour)
         _draw(
             seconds,
-            [(start + run.seconds * np.linspace(0, 1, len(run.accuracy) + 1)[1:], run) for run in runs],
+            [(np.array([start + run.seconds_until(epoch) for epoch in run.epochs]), run) for run in runs],
             name,
             colour,
         )

@@ -20,7 +20,7 @@ from lfi.structures import InteractionMaps
 def draw_curves(axes: Axes, runs: Sequence[Run]) -> None:
     """Accuracy by epoch; a dotted line marks the best of the first run, the baseline."""
     for run in runs:
-        axes.plot(range(1, len(run.accuracy) + 1), run.accuracy, marker='o', markersize=3, label=run.name)
+        axes.plot(run.epochs, run.accuracy, marker='o', markersize=3, label=run.name)
     axes.axhline(runs[0].best, color='grey', linestyle=':', linewidth=1)
     axes.set_xlabel('epoch')
     axes.set_ylabel(f'{runs[0].metric} on the validation images, %')
