@@ -17,3 +17,6 @@ optim_wrapper = dict(
         },
     ),
 )
+default_hooks = dict(
+    non_finite=dict(type='lfi.NonFiniteHook'), concept_check=dict(type='lfi.ConceptCheckHook')
+)

@@ -60,6 +60,12 @@ def test_header_holds_the_command_that_runs_it(config, empty_root):
         assert batch_size * int(processes or 1) == cfg.auto_scale_lr.base_batch_size
 
 
+@pytest.mark.parametrize('config', CONFIGS)
+def test_training_stops_at_what_is_not_finite_and_at_other_concepts(config, empty_root):
+    hooks = read(config).default_hooks
+    assert (hooks.non_finite.type, hooks.concept_check.type) == ('lfi.NonFiniteHook', 'lfi.ConceptCheckHook')
+
+
 def test_every_control_has_its_lfi_config():
     methods = [config for config in CONFIGS if config not in CONTROLS + OTHER_CONTROLS]
     assert {control_of(config) for config in methods} == set(CONTROLS)

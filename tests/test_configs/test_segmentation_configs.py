@@ -46,6 +46,8 @@ def test_header_and_control(config, ade20k):
     (path, processes) = re.findall(r'tools/dist_train\.sh (\S+\.py) (\d+)', header(config))[0]
     assert path == config
     assert cfg.train_dataloader.batch_size * int(processes) == cfg.auto_scale_lr.base_batch_size
+    assert cfg.default_hooks.non_finite.type == 'lfi.NonFiniteHook'
+    assert cfg.default_hooks.concept_check.type == 'lfi.ConceptCheckHook'
     if config in METHODS:
         model, plain = model_differences(config)
         assert (model['backbone'].pop('num_queries'), plain['backbone'].pop('num_queries')) == (8, 0)
