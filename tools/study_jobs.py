@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -118,9 +119,8 @@ class Grid:
         cfg = job.config()
         task = progress.add_task(job.name, total=cfg.train_cfg.max_epochs)
         # Several jobs on a machine need a port each, and share its cores.
-        port = int(os.environ.get('PORT', 29500)) + slot % 1000
         env = {'OMP_NUM_THREADS': threads_for(self.workers), 'PYTHON': sys.executable, **os.environ}
-        env['PORT'] = str(port)
+        env['PORT'] = str(port_for(slot))
         if self.launcher.gpus:
             env['GPUS'] = str(self.launcher.gpus)
         options = ['--cfg-options', *job.options]
@@ -155,6 +155,23 @@ class Grid:
                 f'--gpus {processes} does not divide the batch of {whole} that {job.arm.config} was made for'
             )
         return [f'{name}={whole // processes}']
+
+
+def port_for(slot: int) -> int:
+    """A port for the processes of one cell to meet at.
+
+    Args:
+        slot: number of the cell among those of the study.
+
+    Returns:
+        `PORT`, where it is set, plus the slot; otherwise a port that is free on this machine. Slurm runs the
+        cell on another machine, where it is as good as any.
+    """
+    if 'PORT' in os.environ:
+        return int(os.environ['PORT']) + slot % 1000
+    with socket.socket() as probe:
+        probe.bind(('', 0))
+        return probe.getsockname()[1]
 
 
 def write_cache(config: str, out: Path, options: list[str]) -> None:

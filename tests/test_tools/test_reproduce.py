@@ -2,6 +2,7 @@ import json
 import os
 import re
 import shlex
+import socket
 import sys
 
 import lfi.evaluation
@@ -239,6 +240,20 @@ def test_launchers(import_tool, tmp_path):
     assert slurm == ['bash', 'tools/slurm_train.sh', 'gpu', 'lfi-arm', 'a.py', str(folder)]
     slurm = tool.Launcher(8, 'gpu').command('test', 'a.py', folder, tmp_path / 'x.pth')
     assert slurm[:6] == ['bash', 'tools/slurm_test.sh', 'gpu', 'lfi-arm', 'a.py', str(tmp_path / 'x.pth')]
+
+
+def test_cells_meet_at_ports_that_are_free(import_tool, monkeypatch):
+    tool = import_tool('study_jobs.py')
+    monkeypatch.delenv('PORT', raising=False)
+    with socket.socket() as taken:
+        # Another study on this machine.
+        taken.bind(('', 0))
+        taken.listen()
+        ports = {tool.port_for(slot) for slot in range(20)}
+        assert taken.getsockname()[1] not in ports
+    assert len(ports) > 1
+    monkeypatch.setenv('PORT', '31000')
+    assert [tool.port_for(slot) for slot in (0, 1, 1000)] == [31000, 31001, 31000]
 
 
 MAPS = ('lfi', 'shuffled-images', 'shuffled-places', 'text-class')
