@@ -191,7 +191,7 @@ def test_the_task_loss_is_that_of_the_plain_classifier(make_model, write_back):
     ids=['default', 'no text class', 'relation', 'no concepts', 'relation for positions', 'concepts alone'],
 )
 @pytest.mark.parametrize('assign', ['soft', 'index', 'hungarian'])
-@pytest.mark.parametrize('write_back', ['none', 'gated', 'joint'])
+@pytest.mark.parametrize('write_back', ['none', 'gated'])
 def test_every_trainable_parameter_gets_a_gradient(
     make_model, write_back, assign, interaction_loss, text_class_loss
 ):

@@ -107,7 +107,7 @@ def test_without_queries_a_student_is_mmpretrains_own_model(kind):
     ('backbone', 'in_channels'),
     [
         (dict(), 16),
-        (dict(write_back='joint'), 16),
+        (dict(write_back='gated', fuse='sum'), 16),
         (dict(write_back='none', fuse='concat'), 32),
         (dict(fuse='sum', persistent=False), 16),
     ],
@@ -232,7 +232,7 @@ def test_the_config_of_a_run_keeps_its_test_alone():
             train_pipeline=[dict(type='lfi.RecordView')],
             train_cfg=dict(by_epoch=True),
             optim_wrapper=dict(),
-            custom_hooks=[dict(type='lfi.LossWeightHook')],
+            custom_hooks=[dict(type='lfi.InteractionVisualizationHook')],
             default_hooks=dict(timer=dict(type='IterTimerHook'), maps=dict(type='lfi.InteractionMapsHook')),
             val_dataloader=dict(),
             val_evaluator=dict(type='Accuracy'),
@@ -323,7 +323,7 @@ def test_what_timm_cannot_compute_is_refused(backbone, message):
     'backbone',
     [
         dict(),
-        dict(write_back='joint', fuse='sum'),
+        dict(fuse='sum'),
         dict(with_cls_token=False, out_type='featmap', window_size=3, use_rel_pos=True),
     ],
 )

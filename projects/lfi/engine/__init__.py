@@ -11,7 +11,6 @@ from .checkpoint import (
 )
 from .concept_check_hook import ConceptCheckHook
 from .fitting_weights_hook import FittingWeightsHook
-from .loss_weight_hook import LossWeightHook
 from .missed_validation_hook import MissedValidationHook
 from .non_finite_hook import NonFiniteError, NonFiniteHook
 from .optim import CPUAmpOptimWrapper
@@ -23,7 +22,6 @@ __all__ = [
     'CheckpointWriteError',
     'ConceptCheckHook',
     'FittingWeightsHook',
-    'LossWeightHook',
     'MissedValidationHook',
     'NonFiniteError',
     'NonFiniteHook',

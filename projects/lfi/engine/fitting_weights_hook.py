@@ -55,4 +55,4 @@ def needed_to_predict(name: str, backbone: nn.Module) -> bool:
     if name.startswith('readout.'):
         return False
     of_queries = name.endswith(('.interaction_queries', '.query_gate'))
-    return not (of_queries and backbone.fuse == 'none' and backbone.write_back != 'joint')
+    return not (of_queries and backbone.fuse == 'none')

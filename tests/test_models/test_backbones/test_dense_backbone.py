@@ -55,16 +55,15 @@ def test_queries_read_all_patches_in_windowed_blocks_too(make_student):
     assert (attention > 0).all()
 
 
-@pytest.mark.parametrize('write_back', ['none', 'gated', 'joint'])
+@pytest.mark.parametrize('write_back', ['none', 'gated'])
 def test_what_lies_in_the_padding_changes_no_query(make_student, write_back):
     student = make_student(**DENSE, write_back=write_back)
     if write_back == 'gated':
         for layer in student.layers:
             torch.nn.init.constant_(layer.query_gate, 0.5)
     # Windows keep the patches of the first image from seeing its padding.
-    if write_back != 'joint':
-        for layer in student.layers:
-            layer.window_size = 2
+    for layer in student.layers:
+        layer.window_size = 2
     batch = images(2, 3, 32, 32)
     other = batch.clone()
     other[0, :, 16:] = 5
@@ -79,9 +78,8 @@ def test_what_lies_in_the_padding_changes_no_query(make_student, write_back):
     assert not attention[0, ..., 2:, :].any() and not attention[0, ..., 2:].any()
     torch.testing.assert_close(attention.sum((-2, -1)), torch.ones_like(attention[..., 0, 0]))
     assert (attention[1] > 0).all()
-    if write_back != 'joint':
-        assert torch.equal(first.queries, second.queries)
-        assert torch.equal(features[0, :, :2, :2], others[0, :, :2, :2])
+    assert torch.equal(first.queries, second.queries)
+    assert torch.equal(features[0, :, :2, :2], others[0, :, :2, :2])
 
 
 def test_images_without_padding_need_no_mask(make_student):
@@ -123,7 +121,6 @@ def test_a_context_of_padding_within_another_ends_with_the_outer_one(make_studen
     [
         (dict(window_size=0, **DENSE), 'window_size=0 must be at least 1'),
         (dict(window_size=4), 'window_size=4 needs with_cls_token=False'),
-        (dict(window_size=4, write_back='joint', **DENSE), "window_size=4 cannot go with write_back='joint'"),
         (dict(global_attn_layers=[4], **DENSE), r'global_attn_layers=\[4\] must name some of the 4 blocks'),
     ],
 )

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from lfi.models import InteractionQueryViT, InteractionReadout
 from mmpretrain.models.backbones import VisionTransformer
 
-WRITE_BACKS = ('none', 'gated', 'joint')
+WRITE_BACKS = ('none', 'gated')
 
 
 @pytest.fixture
@@ -138,7 +138,6 @@ def test_patches_read_queries_only_where_write_back_says_so(make_student):
         changes[write_back] = (student(x)[0] - before).abs().max().item()
     assert changes['none'] == 0
     assert changes['gated'] > 1e-3
-    assert changes['joint'] > 1e-3
 
 
 def heads(layer, of, over):
@@ -165,10 +164,6 @@ def slow_block(layer, x, queries, write_back):
 
     tokens, read = layer.ln1(x), layer.ln1(queries)
     over_patches = heads(layer, read, tokens[:, 1:])[1]
-    if write_back == 'joint':
-        joint = torch.cat((x, queries), 1)
-        joint = feed_forward(joint + project(heads(layer, layer.ln1(joint), layer.ln1(joint))[0]))
-        return joint[:, : x.shape[1]], joint[:, x.shape[1] :], over_patches
     attended = heads(layer, tokens, tokens)[0]
     if write_back == 'gated':
         attended = attended + layer.query_gate.tanh() * heads(layer, tokens, read)[0]
@@ -333,7 +328,7 @@ def test_the_added_parameters_of_a_vit_b_are_below_one_and_a_half_percent():
     ('arguments', 'message'),
     [
         (dict(arch='tiny'), "arch='tiny' is unknown; choose from .*deit-tiny"),
-        (dict(write_back='gate'), r"write_back='gate' is unknown; choose from \('none', 'gated', 'joint'\)"),
+        (dict(write_back='gate'), r"write_back='gate' is unknown; choose from \('none', 'gated'\)"),
         (dict(fuse='mean'), r"fuse='mean' is unknown; choose from \('none', 'sum', 'concat'\)"),
         (dict(fuse='sum', out_type='featmap'), "fuse='sum' needs out_type .* got 'featmap'"),
         (dict(fuse='concat', out_type='raw'), "fuse='concat' needs out_type .* got 'raw'"),

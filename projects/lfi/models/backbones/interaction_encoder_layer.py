@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
-
 import torch
 import torch.nn.functional as F
 from mmpretrain.models.backbones.vision_transformer import TransformerEncoderLayer
-from torch import Tensor
+from torch import Tensor, nn
 
 from .relative_position import DecomposedRelativePosition
 from .window_attention import attend_in_windows
 
 
 class InteractionEncoderLayer(TransformerEncoderLayer):
-    """mmpretrain's ViT block plus K interaction queries. It adds no attention weights."""
+    """mmpretrain's ViT block plus K interaction queries. It adds no attention weights.
+
+    Queries attend to all tokens and to each other; tokens never attend to queries in their softmax. Where
+    the block has a `query_gate` (1,), each token adds tanh(query_gate) * its attention to the queries.
+    Without it, and with a gate of zero, the tokens go exactly as in mmpretrain's block. The feed-forward
+    network, two thirds of a block's cost, is for the tokens alone.
+    """
 
     window_size: int | None = None
     """Side of the windows in which patches attend to one another; None: all to all."""
     relative_position: DecomposedRelativePosition | None
     """What the patches' attention to one another knows of their distance."""
 
-    @abstractmethod
+    query_gate: nn.Parameter | None
+    """How much of the queries the tokens take in, before tanh; None: nothing."""
+
     def forward(
         self, x: Tensor, queries: Tensor | None, grid: tuple[int, int], valid: Tensor | None, record: bool
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
@@ -38,6 +44,30 @@ class InteractionEncoderLayer(TransformerEncoderLayer):
             x (B, N, C), queries (B, K, C) or None, and with `record` the attention of the queries over the
             patches alone, softmax in float32, mean over heads: (B, K, H * W); else None.
         """
+        q, k, v = self._project(x)
+        if queries is None:
+            x = self._merge(x, self._attend_to_patches(q, k, v, grid))
+            return self.ffn(self.ln2(x), identity=x), None, None
+        n = x.shape[1]
+        extra = n - grid[0] * grid[1]
+        q_query, k_query, v_query = self._project(queries)
+        # First the queries, while the keys and values are in the cache.
+        mask = None
+        if valid is not None:
+            mask = F.pad(valid, (extra, queries.shape[1]), value=True)[:, None, None]  # [B, 1, 1, N + K]
+        keys = torch.cat((k, k_query), 2)
+        read = self._attend(q_query, keys, torch.cat((v, v_query), 2), mask)
+        attention = None
+        if record:
+            attention = self._attention_over_patches(q_query, keys, slice(extra, n), valid)
+        queries = self._merge(queries, read)
+
+        attended = self._attend_to_patches(q, k, v, grid)
+        if self.query_gate is not None:
+            attended = attended + self._attend(q, k_query, self.query_gate.tanh() * v_query)
+        x = self._merge(x, attended)
+        x = self.ffn(self.ln2(x), identity=x)
+        return x, queries, attention
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         b, n, _ = x.shape
@@ -64,41 +94,6 @@ class InteractionEncoderLayer(TransformerEncoderLayer):
             scores = scores.masked_fill(~valid[:, None, None], float('-inf'))
         return scores.softmax(-1, dtype=torch.float32).mean(1)
 
-
-class ReadingEncoderLayer(InteractionEncoderLayer):
-    """Queries attend to all tokens and to each other; tokens never attend to queries in their softmax.
-
-    Where the block has a `query_gate` (1,), each token adds tanh(query_gate) * its attention to the
-    queries. Without it, and with a gate of zero, the tokens go exactly as in mmpretrain's block. The
-    feed-forward network, two thirds of a block's cost, is for the tokens alone.
-    """
-
-    def forward(self, x, queries, grid, valid, record):
-        q, k, v = self._project(x)
-        if queries is None:
-            x = self._merge(x, self._attend_to_patches(q, k, v, grid))
-            return self.ffn(self.ln2(x), identity=x), None, None
-        n = x.shape[1]
-        extra = n - grid[0] * grid[1]
-        q_query, k_query, v_query = self._project(queries)
-        # First the queries, while the keys and values are in the cache.
-        mask = None
-        if valid is not None:
-            mask = F.pad(valid, (extra, queries.shape[1]), value=True)[:, None, None]  # [B, 1, 1, N + K]
-        keys = torch.cat((k, k_query), 2)
-        read = self._attend(q_query, keys, torch.cat((v, v_query), 2), mask)
-        attention = None
-        if record:
-            attention = self._attention_over_patches(q_query, keys, slice(extra, n), valid)
-        queries = self._merge(queries, read)
-
-        attended = self._attend_to_patches(q, k, v, grid)
-        if self.query_gate is not None:
-            attended = attended + self._attend(q, k_query, self.query_gate.tanh() * v_query)
-        x = self._merge(x, attended)
-        x = self.ffn(self.ln2(x), identity=x)
-        return x, queries, attention
-
     def _attend_to_patches(self, q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int]) -> Tensor:
         if self.window_size is None:
             return self._attend_near(q, k, v, grid)
@@ -113,25 +108,3 @@ class ReadingEncoderLayer(InteractionEncoderLayer):
         # Fused kernels want heads of one width.
         dims, wider = v.shape[-1], q.shape[-1] - v.shape[-1]
         return self._attend(q, k, F.pad(v, (0, wider)), mask)[..., :dims]
-
-
-class JointEncoderLayer(InteractionEncoderLayer):
-    """Tokens and queries share one softmax, as registers do."""
-
-    def forward(self, x, queries, grid, valid, record):
-        n, n_queries = x.shape[1], queries.shape[1]
-        extra = n - grid[0] * grid[1]
-        joint = torch.cat((x, queries), 1)  # [B, N + K, C]
-        q, k, v = self._project(joint)
-        attention = None
-        if record:
-            attention = self._attention_over_patches(q[:, :, n:], k, slice(extra, n), valid)
-        mask = None
-        if valid is not None:
-            mask = F.pad(valid, (extra, n_queries), value=True)[:, None, None].repeat(1, 1, n + n_queries, 1)
-            # Tokens see the padding, as in the plain ViT.
-            mask[:, :, :n] = True
-        joint = self._merge(joint, self._attend(q, k, v, mask))
-        joint = self.ffn(self.ln2(joint), identity=joint)
-        x, queries = joint.split((n, n_queries), 1)
-        return x, queries, attention

@@ -17,11 +17,11 @@ from torch.utils.checkpoint import checkpoint
 
 from lfi.registry import MODELS, WEIGHT_INITIALIZERS
 
-from .interaction_encoder_layer import JointEncoderLayer, ReadingEncoderLayer
+from .interaction_encoder_layer import InteractionEncoderLayer
 from .mimetic_init import MimeticInit
 from .relative_position import DecomposedRelativePosition
 
-WRITE_BACKS = ('none', 'gated', 'joint')
+WRITE_BACKS = ('none', 'gated')
 FUSES = ('none', 'sum', 'concat')
 
 
@@ -78,10 +78,9 @@ class InteractionQueryViT(VisionTransformer):
     Args:
         num_queries: K; 0 leaves a plain ViT, which has no interactions, with what else is added here.
             Defaults to 8.
-        write_back: how patches read the queries: 'none'; 'gated', where they add tanh(a_l) * their
-            attention to the queries, a_l zero at the start; or 'joint', with the queries in the
-            patches' softmax. With 'none', and with 'gated' at the start, the outputs equal those of
-            the plain ViT bit for bit. Defaults to 'gated'.
+        write_back: how patches read the queries: 'none'; or 'gated', where they add tanh(a_l) * their
+            attention to the queries, a_l zero at the start. With 'none', and with 'gated' at the start,
+            the outputs equal those of the plain ViT bit for bit. Defaults to 'gated'.
         persistent: whether queries carry over from block to block; otherwise each block starts from
             the learned queries anew. Defaults to True.
         fuse: how the task head sees the queries: 'none'; 'sum', their mean is added to the output
@@ -89,8 +88,8 @@ class InteractionQueryViT(VisionTransformer):
             `out_type` 'cls_token' or 'avg_featmap' and act on the last output. Defaults to 'none'.
         interaction_layers: the blocks whose interactions are supervised. Defaults to the last half.
         window_size: side, in patches, of the windows in which patches attend to one another, as ViTDet has
-            it, for large inputs; queries still read all patches. It needs `with_cls_token=False` and no
-            'joint' write-back. Defaults to None: all patches attend to all.
+            it, for large inputs; queries still read all patches. It needs `with_cls_token=False`. Defaults
+            to None: all patches attend to all.
         global_attn_layers: the blocks without windows. Defaults to ().
         use_rel_pos: whether the patches' attention has decomposed relative positions, as ViTDet's has; it
             needs what `window_size` needs. Defaults to False.
@@ -127,11 +126,8 @@ class InteractionQueryViT(VisionTransformer):
         _choose('fuse', fuse, FUSES)
         if num_queries < 0:
             raise ValueError(f'num_queries={num_queries} must not be negative')
-        if num_queries == 0 and (fuse != 'none' or write_back == 'joint'):
-            raise ValueError(
-                f'num_queries=0 leaves nothing for fuse={fuse!r}, write_back={write_back!r}: '
-                "use fuse='none', write_back='none'"
-            )
+        if num_queries == 0 and fuse != 'none':
+            raise ValueError(f"num_queries=0 leaves nothing for fuse={fuse!r}: use fuse='none'")
         # VisionTransformer writes into the list it is given.
         out_indices = out_indices if isinstance(out_indices, int) else list(out_indices)
         super().__init__(arch, *args, out_indices=out_indices, **kwargs)
@@ -156,7 +152,7 @@ class InteractionQueryViT(VisionTransformer):
             trunc_normal_(self.interaction_queries, std=0.02)
         for layer in self.layers:
             # The base class builds its layers itself; ours add behaviour to them, and no weights.
-            layer.__class__ = JointEncoderLayer if write_back == 'joint' else ReadingEncoderLayer
+            layer.__class__ = InteractionEncoderLayer
             gate = nn.Parameter(torch.zeros(1)) if write_back == 'gated' and num_queries else None
             layer.register_parameter('query_gate', gate)
         for module in self.layers.modules():
@@ -312,8 +308,6 @@ class InteractionQueryViT(VisionTransformer):
     def _patches_alone(self, name: str, value: int) -> None:
         if self.cls_token is not None:
             raise ValueError(f'{name}={value} needs with_cls_token=False: it has no place among the patches')
-        if self.write_back == 'joint':
-            raise ValueError(f"{name}={value} cannot go with write_back='joint'")
 
     def _check_layers(self, name: str, layers: Sequence[int]) -> tuple[int, ...]:
         positive = tuple(i + self.num_layers if i < 0 else i for i in layers)

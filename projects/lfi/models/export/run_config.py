@@ -23,7 +23,6 @@ TRAINING = (
 ASKS_THE_TEACHER = (
     'InteractionMapsHook',
     'InteractionVisualizationHook',
-    'LossWeightHook',
     'SemanticConsistencyMetric',
 )
 

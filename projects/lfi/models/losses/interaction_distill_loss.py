@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 from lfi.registry import MODELS
 from lfi.structures import InteractionMaps
 
-from .divergences import DIVERGENCES
+from .divergences import kl
 from .shared_mean import shared_mean
 
 
@@ -21,11 +20,11 @@ class InteractionDistillLoss(nn.Module):
 
     Over positions each concept's divergence is weighted by its presence in the teacher's maps; over
     concepts the divergence is averaged over the valid positions of an image, then over images. Both are
-    averaged over layers. A direction of weight 0 is not computed. Where nothing is present or valid a
+    averaged over layers: each of the student's learns from the teacher's layer of the same relative depth. A
+    direction of weight 0 is not computed. Where nothing is present or valid a
     term is exactly zero. All in float32.
 
     Args:
-        loss_type: 'kl' (teacher to student), 'js', 'mse' or 'cosine'. Defaults to 'kl'.
         positions_weight: of the reading over positions. Defaults to 2.
         concepts_weight: of the reading over concepts. Defaults to 4.
         relation_weight: of the relation term: how the concepts' maps overlap with one another
@@ -34,8 +33,6 @@ class InteractionDistillLoss(nn.Module):
             standard deviation over an image's valid positions, so that it fits any teacher.
             Defaults to 0.67.
         concepts_temperature: divides the teacher's logits over concepts. Defaults to 1.
-        layer_map: for each of the student's layers, the place of the teacher's layer it learns from.
-            Defaults to one-to-one for equal counts, else to evenly spaced ones.
 
     Raises:
         ValueError: if an argument is out of its range; the message names it and its value.
@@ -43,27 +40,21 @@ class InteractionDistillLoss(nn.Module):
 
     def __init__(
         self,
-        loss_type: str = 'kl',
         positions_weight: float = 2.0,
         concepts_weight: float = 4.0,
         relation_weight: float = 0.0,
         positions_temperature: float = 0.67,
         concepts_temperature: float = 1.0,
-        layer_map: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
-        if loss_type not in DIVERGENCES:
-            raise ValueError(f'loss_type={loss_type!r} is unknown; choose from {sorted(DIVERGENCES)}')
         for name in ('positions_temperature', 'concepts_temperature'):
             if not locals()[name] > 0:
                 raise ValueError(f'{name}={locals()[name]} must be above 0')
-        self.divergence = DIVERGENCES[loss_type]
         self.positions_weight = positions_weight
         self.concepts_weight = concepts_weight
         self.relation_weight = relation_weight
         self.positions_temperature = positions_temperature
         self.concepts_temperature = concepts_temperature
-        self.layer_map = None if layer_map is None else tuple(layer_map)
 
     @property
     def reads_positions(self) -> bool:
@@ -77,7 +68,7 @@ class InteractionDistillLoss(nn.Module):
             The weighted terms, of 'loss_positions', 'loss_relation' and 'loss_concepts', scalars.
 
         Raises:
-            ValueError: if the maps differ in batch, concepts or grid, or the layer map does not fit.
+            ValueError: if the maps differ in batch, concepts or grid.
         """
         if student.presence.shape != teacher.presence.shape or student.valid.shape != teacher.valid.shape:
             raise ValueError(
@@ -85,7 +76,7 @@ class InteractionDistillLoss(nn.Module):
                 '(B, L, M, H, W), must agree in B, M, H and W'
             )
         valid = student.valid & teacher.valid
-        teacher = self._align_layers(teacher, len(student.layers))
+        teacher = _align_layers(teacher, len(student.layers))
         student, teacher = replace(student, valid=valid), replace(teacher, valid=valid)
 
         terms = {}
@@ -95,33 +86,28 @@ class InteractionDistillLoss(nn.Module):
             log_t = teacher.over_positions(self.positions_temperature * _spread(teacher))
             weight = teacher.presence * valid.flatten(1).any(1, keepdim=True)
             if self.positions_weight:
-                terms['loss_positions'] = self.positions_weight * self._over_positions(log_s, log_t, weight)
+                terms['loss_positions'] = self.positions_weight * _over_positions(log_s, log_t, weight)
             if self.relation_weight:
                 terms['loss_relation'] = self.relation_weight * _relation(log_s, log_t, weight)
         if 'concepts' in directions and self.concepts_weight:
-            divergence = self.divergence(
-                student.over_concepts(), teacher.over_concepts(self.concepts_temperature), 2
-            )  # [B, L, H, W]
+            divergence = kl(student.over_concepts(), teacher.over_concepts(self.concepts_temperature), 2)
             terms['loss_concepts'] = self.concepts_weight * _mean_over_valid(divergence, valid)
         return terms
 
-    def _over_positions(self, log_s: Tensor, log_t: Tensor, weight: Tensor) -> Tensor:
-        divergence = self.divergence(log_s.flatten(-2), log_t.flatten(-2), -1).mean(1)  # [B, M]
-        return shared_mean(divergence, weight)
 
-    def _align_layers(self, teacher: InteractionMaps, n_student: int) -> InteractionMaps:
-        n_teacher = len(teacher.layers)
-        if self.layer_map is not None:
-            if len(self.layer_map) != n_student or not all(0 <= i < n_teacher for i in self.layer_map):
-                raise ValueError(
-                    f"layer_map={self.layer_map} must give one of the teacher's {n_teacher} layers for each "
-                    f"of the student's {n_student}"
-                )
-            return teacher.select_layers(self.layer_map)
-        if n_teacher in (1, n_student):
-            # A single layer broadcasts.
-            return teacher
-        return teacher.select_layers([(2 * i + 1) * n_teacher // (2 * n_student) for i in range(n_student)])
+def _align_layers(teacher: InteractionMaps, n_student: int) -> InteractionMaps:
+    """A layer of the teacher for each of the student: one to one for equal counts, else evenly spaced."""
+    n_teacher = len(teacher.layers)
+    if n_teacher in (1, n_student):
+        # A single layer broadcasts.
+        return teacher
+    return teacher.select_layers([(2 * i + 1) * n_teacher // (2 * n_student) for i in range(n_student)])
+
+
+def _over_positions(log_s: Tensor, log_t: Tensor, weight: Tensor) -> Tensor:
+    """Divergence of the maps (B, L, M, H, W), mean over layers, then over concepts by their weight (B, M)."""
+    divergence = kl(log_s.flatten(-2), log_t.flatten(-2), -1).mean(1)  # [B, M]
+    return shared_mean(divergence, weight)
 
 
 def _spread(maps: InteractionMaps) -> Tensor:
