@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from lfi.engine.machine import machine
 from lfi.models.teachers import CacheManifest, CacheWriter, PixelFormat, VLMAttentionTeacher
-from lfi.models.teachers.interaction_cache import keys_of
 from lfi.structures import pack
+from lfi.structures.interaction_cache import keys_of
 from pairs import HEADER, time_pairs
 
 

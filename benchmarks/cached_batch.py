@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from lfi.models.batches import pixel_format
 from lfi.models.teachers import CacheManifest, CacheWriter, teacher_identity
-from lfi.models.teachers.interaction_cache import keys_of
 from lfi.structures import pack
+from lfi.structures.interaction_cache import keys_of
 
 
 def write_cache(folder: str, model: torch.nn.Module, data: dict) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from lfi.structures import InteractionMaps
 from mmengine.registry import DefaultScope
 
 ROOT = Path(__file__).parents[1]
@@ -92,3 +93,21 @@ def browser():
         browser = driver.chromium.launch(executable_path=found, args=BROWSER_FLAGS.split())
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def make_maps():
+    """Seeded `InteractionMaps` of B=2, L=2, M=3 on a 4 x 4 grid, any field replaced by hand."""
+
+    def make(seed=0, shape=(2, 2, 3, 4, 4), **fields):
+        generator = torch.Generator().manual_seed(seed)
+        b, n_layers, m, h, w = shape
+        maps = dict(
+            logits=3 * torch.randn(*shape, generator=generator),
+            presence=torch.rand(b, m, generator=generator),
+            valid=torch.ones(b, h, w, dtype=torch.bool),
+            layers=tuple(range(n_layers)),
+        )
+        return InteractionMaps(**{**maps, **fields})
+
+    return make

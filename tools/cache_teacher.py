@@ -29,8 +29,8 @@ from lfi.models.teachers import (
     InteractionCache,
     PixelFormat,
 )
-from lfi.models.teachers.interaction_cache import keys_of, name_parts
 from lfi.structures import InteractionMaps, pack, unpack
+from lfi.structures.interaction_cache import keys_of, name_parts
 from mmengine import dist
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate

@@ -1,4 +1,4 @@
-"""Small students, maps and teachers with random weights."""
+"""Small students and teachers with random weights."""
 
 import json
 
@@ -6,7 +6,6 @@ import open_clip
 import pytest
 import torch
 from lfi.models import InteractionQueryViT
-from lfi.structures import InteractionMaps
 from safetensors.torch import save_file
 
 STUDENT = dict(
@@ -85,24 +84,6 @@ def make_student():
             if parameter.ndim > 1:
                 torch.nn.init.normal_(parameter, std=0.3)
         return student
-
-    return make
-
-
-@pytest.fixture
-def make_maps():
-    """Seeded `InteractionMaps` of B=2, L=2, M=3 on a 4 x 4 grid, any field replaced by hand."""
-
-    def make(seed=0, shape=(2, 2, 3, 4, 4), **fields):
-        generator = torch.Generator().manual_seed(seed)
-        b, n_layers, m, h, w = shape
-        maps = dict(
-            logits=3 * torch.randn(*shape, generator=generator),
-            presence=torch.rand(b, m, generator=generator),
-            valid=torch.ones(b, h, w, dtype=torch.bool),
-            layers=tuple(range(n_layers)),
-        )
-        return InteractionMaps(**{**maps, **fields})
 
     return make
 

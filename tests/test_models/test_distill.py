@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from lfi.models import LFIImageClassifier, VLMAttentionTeacher
 from lfi.models.batches import pixel_format
 from lfi.models.teachers import CacheManifest, CacheWriter, teacher_identity
-from lfi.models.teachers.interaction_cache import keys_of
 from lfi.structures import pack
+from lfi.structures.interaction_cache import keys_of
 from mmdet.models.data_preprocessors import DetDataPreprocessor
 from mmpretrain.models import ClsDataPreprocessor, ImageClassifier
 from mmpretrain.structures import DataSample

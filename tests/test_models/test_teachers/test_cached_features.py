@@ -14,8 +14,8 @@ from lfi.models.teachers import (
     VLMAttentionTeacher,
     feature_identity,
 )
-from lfi.models.teachers.interaction_cache import keys_of
 from lfi.structures import pack
+from lfi.structures.interaction_cache import keys_of
 
 PATHS = [f'/data/{i}.jpg' for i in range(3)]
 WHOLE = torch.eye(2, 3).expand(3, 2, 3)

@@ -15,8 +15,8 @@ from lfi.models.teachers import (
     VLMAttentionTeacher,
     teacher_identity,
 )
-from lfi.models.teachers.interaction_cache import keys_of
 from lfi.structures import pack
+from lfi.structures.interaction_cache import keys_of
 
 PATHS = [f'/data/{i}.jpg' for i in range(4)]
 

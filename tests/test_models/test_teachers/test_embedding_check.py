@@ -62,7 +62,7 @@ class Broken(MaskCLIPExtractor):
 )
 def test_a_teacher_whose_extractor_misreads_its_model_is_refused(teacher_folder, monkeypatch, kind, model):
     monkeypatch.setitem(EXTRACTORS.module_dict, 'misread', kind)
-    message = rf"{kind.__name__} misreads .*{model}: .* is (nan|[\d.e-]+) away from .* at most 0\.0001"
+    message = rf'{kind.__name__} misreads .*{model}: .* is (nan|[\d.e-]+) away from .* at most 0\.0001'
     with pytest.raises(ValueError, match=message):
         VLMAttentionTeacher(teacher_folder(model), extractor=dict(type='misread'), concepts=['cat'])
 

@@ -1,9 +1,10 @@
 # Makes the embedded teacher's trunk known to timm.
+from lfi.structures.interaction_cache import CacheError, CacheManifest, CacheWriter, InteractionCache
+
 from . import shapes_trunk  # noqa: F401
 from .cached_features import CachedFeatures, feature_identity
 from .cached_teacher import CachedLooks, CachedTeacher
 from .concept_bank import ConceptBank
-from .interaction_cache import CacheError, CacheManifest, CacheWriter, InteractionCache
 from .teacher_identity import teacher_identity
 from .vlm_attention_teacher import PixelFormat, VLMAttentionTeacher
 

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from lfi.registry import MODELS
 from lfi.structures import InteractionMaps, unpack
+from lfi.structures.interaction_cache import CacheError, InteractionCache, difference
 
 from .concept_bank import ConceptBank
-from .interaction_cache import CacheError, InteractionCache, difference
 from .teacher_identity import teacher_identity
 
 

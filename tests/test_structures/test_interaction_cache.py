@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from lfi.models.teachers import CacheError, CacheManifest, CacheWriter, InteractionCache
-from lfi.models.teachers.interaction_cache import keys_of, name_parts, shard_size
 from lfi.structures import pack
+from lfi.structures.interaction_cache import keys_of, name_parts, shard_size
 
 PATHS = [f'/data/set/{split}/{i}.jpg' for split in 'ab' for i in range(5)]
 

@@ -25,7 +25,9 @@ import numpy as np
 
 from lfi.engine import AtomicLocalBackend
 from lfi.engine.launch import UsageError
-from lfi.structures import InteractionMaps, packed_dtype
+
+from .interaction_maps import InteractionMaps
+from .packed_maps import packed_dtype
 
 VERSION = 1
 MAX_SHARDS = 256
