@@ -28,13 +28,13 @@ from pathlib import Path
 import lfi  # noqa: F401
 import numpy as np
 from lfi.engine import launch
-from lfi.engine.job_pool import run_jobs, threads_for
-from lfi.engine.run_mark import RunMark
-from lfi.engine.schedule import fitted_schedule
-from lfi.engine.settings_digest import settings_digest
-from lfi.engine.stopwatch import seconds_of, stopwatch
-from lfi.engine.tool_output import follow_training, tool_output
-from lfi.evaluation import Run, mean_and_spread, paired_difference, read_run, same_schedule_table
+from lfi.studies import Run, mean_and_spread, paired_difference, read_run, same_schedule_table
+from lfi.studies.job_pool import run_jobs, threads_for
+from lfi.studies.run_mark import RunMark
+from lfi.studies.schedule import fitted_schedule
+from lfi.studies.settings_digest import settings_digest
+from lfi.studies.stopwatch import seconds_of, stopwatch
+from lfi.studies.tool_output import follow_training, tool_output
 from rich.progress import Progress
 
 ROOT = Path(__file__).resolve().parent.parent

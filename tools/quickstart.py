@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 
 from lfi.engine import launch
-from lfi.engine.tool_output import tool_output
+from lfi.studies.tool_output import tool_output
 
 ROOT = Path(__file__).resolve().parent.parent
 CONTROL = 'configs/controls/task-loss_vit-tiny_shapes.py'

@@ -24,11 +24,11 @@ import matplotlib
 
 matplotlib.use('Agg')
 from lfi.engine import launch
-from lfi.engine.settings_digest import ROOTS
-from lfi.evaluation import Cell, Study, in_per_cent, metric_name, read_cells, read_run
-from lfi.visualization import draw_study
-from presets import DOMAIN_STUDIES, PRESETS, Preset
-from study_jobs import Grid, Job, Launcher, plan, write_cache
+from lfi.studies import Cell, Study, in_per_cent, metric_name, read_cells, read_run
+from lfi.studies.grid import Grid, Job, Launcher, plan, write_cache
+from lfi.studies.presets import DOMAIN_STUDIES, PRESETS, Preset
+from lfi.studies.settings_digest import ROOTS
+from lfi.studies.study_figure import draw_study
 
 ROOT = Path(__file__).resolve().parents[1]
 

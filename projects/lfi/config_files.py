@@ -10,6 +10,27 @@ PACKAGE = Path(__file__).parent
 FOLDERS = (PACKAGE / '.mim/configs', PACKAGE.parents[1] / 'configs')
 
 
+def configs_folder() -> Path:
+    """Where the configs lie.
+
+    Raises:
+        FileNotFoundError: if the installation has none.
+    """
+    folder = next((folder for folder in FOLDERS if folder.is_dir()), None)
+    if folder is None:
+        raise FileNotFoundError(f'this installation of lfi has no configs in {FOLDERS[0]}: install it again')
+    return folder
+
+
+def tools_root() -> Path:
+    """The folder of `configs/` and `tools/`: a clone's own, or where a wheel has put them.
+
+    Raises:
+        FileNotFoundError: as `configs_folder`.
+    """
+    return configs_folder().resolve().parent
+
+
 def config_path(name: str) -> str:
     """Where a config of LFI lies, for a `_base_` that needs nothing imported before:
     `_base_ = [__import__('lfi').config_path('classification/lfi_vit-tiny_shapes.py')]`.
@@ -20,9 +41,7 @@ def config_path(name: str) -> str:
     Raises:
         FileNotFoundError: if there is none; the message names the nearest ones.
     """
-    folder = next((folder for folder in FOLDERS if folder.is_dir()), None)
-    if folder is None:
-        raise FileNotFoundError(f'this installation of lfi has no configs in {FOLDERS[0]}: install it again')
+    folder = configs_folder()
     path = folder / name
     if not path.is_file():
         known = [config.relative_to(folder).as_posix() for config in folder.rglob('*.py')]

@@ -3,6 +3,7 @@
 import csv
 import json
 from argparse import Namespace
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ def identities(rows):
 
 @pytest.mark.parametrize('study', STUDIES)
 def test_studies(import_tool, tmp_path, study):
-    tool, preset = import_tool('reproduce.py'), import_tool('presets.py').PRESETS[study]
+    tool, preset = import_tool('reproduce.py'), import_module('lfi.studies.presets').PRESETS[study]
     with open(ROOT / f'docs/results/{study}.csv', newline='') as file:
         published = identities(csv.DictReader(file))
     jobs = tool.plan(preset, preset.seeds, [], tmp_path)
@@ -28,7 +29,10 @@ def test_studies(import_tool, tmp_path, study):
 
 # The domains of VLCS and the classes of zero-shot are those of the data that is there.
 def test_domain_generalisation(import_tool, monkeypatch):
-    tool, configs = import_tool('benchmark_dg.py'), import_tool('presets.py').DOMAIN_STUDIES['pacs']
+    tool, configs = (
+        import_tool('benchmark_dg.py'),
+        import_module('lfi.studies.presets').DOMAIN_STUDIES['pacs'],
+    )
     monkeypatch.chdir(ROOT)
     settings = Namespace(epochs=None, cfg_options=[], cache_teacher=True)
     arms = [tool.read_arm(config, settings)[0] for config in configs]

@@ -4,12 +4,13 @@ import re
 import shlex
 import socket
 import sys
+from importlib import import_module
 
-import lfi.evaluation
+import lfi.studies
 import pytest
 from lfi.engine.launch import UsageError
-from lfi.engine.settings_digest import ROOTS
-from lfi.evaluation import Cell, Run, read_cells
+from lfi.studies import Cell, Run, read_cells
+from lfi.studies.settings_digest import ROOTS
 
 SMALL = [
     'train_cfg.max_epochs=1',
@@ -63,7 +64,7 @@ def test_a_study_goes_on_where_it_was_stopped_and_publishes(reproduce, tmp_path)
 
 
 def test_a_student_is_tested_on_other_data(import_tool, tmp_path):
-    tool, presets = import_tool('reproduce.py'), import_tool('presets.py')
+    tool, presets = import_tool('reproduce.py'), import_module('lfi.studies.presets')
     text_class, lfi = tool.plan(presets.PRESETS['zero-shot'], [0], [], tmp_path)
     assert (text_class.cache, lfi.cache) == (tmp_path / 'maps', tmp_path / 'maps')
     lfi.folder.mkdir(parents=True)
@@ -79,7 +80,7 @@ def test_a_student_is_tested_on_other_data(import_tool, tmp_path):
 
 
 def test_a_short_schedule_is_a_cell_of_its_own(import_tool, tmp_path):
-    tool, presets = import_tool('reproduce.py'), import_tool('presets.py')
+    tool, presets = import_tool('reproduce.py'), import_module('lfi.studies.presets')
     jobs = tool.plan(presets.PRESETS['shapes'], [0], [], tmp_path)
     short = {job.arm.name: job for job in jobs if job.arm.epochs}
     assert list(short) == ['lfi in 5 epochs', 'lfi in 8 epochs']
@@ -88,7 +89,7 @@ def test_a_short_schedule_is_a_cell_of_its_own(import_tool, tmp_path):
 
 
 def test_a_cache_is_of_its_arms_own_teacher(import_tool, tmp_path):
-    tool, presets = import_tool('reproduce.py'), import_tool('presets.py')
+    tool, presets = import_tool('reproduce.py'), import_module('lfi.studies.presets')
     preset = presets.PRESETS['tiny-small-variants']
     jobs = tool.plan(preset, preset.seeds, [], tmp_path)
     assert {job.seed for job in jobs} == {100}
@@ -101,7 +102,7 @@ def test_a_cache_is_of_its_arms_own_teacher(import_tool, tmp_path):
 
 @pytest.mark.parametrize('study', ['shapes-local', 'tiny-small-local'])
 def test_all_students_of_a_study_begin_alike(import_tool, tmp_path, study):
-    tool, presets = import_tool('reproduce.py'), import_tool('presets.py')
+    tool, presets = import_tool('reproduce.py'), import_module('lfi.studies.presets')
     jobs = tool.plan(presets.PRESETS[study], [0], [], tmp_path)
     assert [job.arm.name for job in jobs if job.config().model.backbone.get('num_queries') == 0] == [
         'task-loss'
@@ -124,7 +125,7 @@ def test_a_cell_of_another_config_is_refused(reproduce, tmp_path):
 @pytest.fixture
 def study(import_tool, monkeypatch, tmp_path, capsys):
     """The study shapes without trainings: cells as if they had been run, published or in their folders."""
-    tool, presets = import_tool('reproduce.py'), import_tool('presets.py')
+    tool, presets = import_tool('reproduce.py'), import_module('lfi.studies.presets')
     preset, docs = presets.PRESETS['shapes'], tmp_path / 'docs'
     # The tool makes them absolute; afterwards they are as they were.
     for name in ROOTS:
@@ -144,7 +145,7 @@ def study(import_tool, monkeypatch, tmp_path, capsys):
                 ]
                 for arm, wanted in seeds.items()
             }
-            lfi.evaluation.Study(cells, 'lfi').write_csv(self.file)
+            lfi.studies.Study(cells, 'lfi').write_csv(self.file)
 
         def run(self, *args):
             arguments = ['reproduce.py', 'shapes', '--publish', str(docs), '--out', str(tmp_path / 'out')]
@@ -192,7 +193,7 @@ def test_the_baseline_must_have_a_result(study):
 
 @pytest.mark.parametrize(('gpus', 'batch'), [(None, 64), (8, 8), (3, None)])
 def test_the_whole_batch_is_the_one_that_the_learning_rate_is_for(import_tool, tmp_path, gpus, batch):
-    tool, presets = import_tool('reproduce.py'), import_tool('presets.py')
+    tool, presets = import_tool('reproduce.py'), import_module('lfi.studies.presets')
     job = tool.plan(presets.PRESETS['shapes'], [0], [], tmp_path)[0]
     grid = tool.Grid(tool.Launcher(gpus, None), 1)
     if batch is None:
@@ -243,7 +244,7 @@ def test_launchers(import_tool, tmp_path):
 
 
 def test_cells_meet_at_ports_that_are_free(import_tool, monkeypatch):
-    tool = import_tool('study_jobs.py')
+    tool = import_module('lfi.studies.grid')
     monkeypatch.delenv('PORT', raising=False)
     with socket.socket() as taken:
         # Another study on this machine.
@@ -261,10 +262,10 @@ FEATURES = ('feature', 'logit', 'attention', 'shuffled-attention')
 
 
 def test_every_preset_names_configs_that_exist(import_tool, config_path):
-    for configs in import_tool('presets.py').DOMAIN_STUDIES.values():
+    for configs in import_module('lfi.studies.presets').DOMAIN_STUDIES.values():
         for config in configs:
             assert config_path(config.removeprefix('configs/')).exists(), config
-    for name, preset in import_tool('presets.py').PRESETS.items():
+    for name, preset in import_module('lfi.studies.presets').PRESETS.items():
         assert preset.arms, name
         arms = [*preset.arms, *preset.short_arms]
         assert len({arm.name for arm in arms}) == len({arm.folder for arm in arms}) == len(arms)

@@ -4,9 +4,8 @@ matplotlib.use('Agg')
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from lfi.evaluation import Run
 from lfi.structures import InteractionMaps
-from lfi.visualization import draw_curves, draw_interactions
+from lfi.visualization import draw_interactions
 
 
 def maps_with_peak(row: int, col: int) -> InteractionMaps:
@@ -18,14 +17,6 @@ def maps_with_peak(row: int, col: int) -> InteractionMaps:
         torch.ones(2, 4, 4, dtype=torch.bool),
         concepts=torch.tensor([[0, 1, -1], [0, 2, -1]]),
     )
-
-
-def test_curves_show_each_run_and_the_baselines_best():
-    _, axes = plt.subplots()
-    draw_curves(axes, [Run('base', (1.0, 3.0, 2.0), 1.0, {}), Run('ours', (2.0, 4.0), 1.0, {})])
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ['base', 'ours']
-    assert [line.get_ydata()[0] for line in axes.lines] == [1.0, 2.0, 3.0]
-    assert list(axes.lines[0].get_xdata()) == [1, 2, 3]
 
 
 def test_maps_lie_over_their_image_with_the_peak_in_place():

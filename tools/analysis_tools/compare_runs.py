@@ -16,8 +16,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from lfi.engine import find_checkpoint_to_resume, launch
-from lfi.evaluation import epoch_table, markdown_table, read_run
-from lfi.visualization import draw_curves, draw_interactions
+from lfi.studies import epoch_table, markdown_table, read_run
+from lfi.studies.curves_figure import draw_curves
+from lfi.visualization import draw_interactions
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, MODELS, init_default_scope

@@ -9,7 +9,7 @@ import argparse
 
 import lfi  # noqa: F401
 from lfi.engine import launch
-from lfi.evaluation import paired_table, read_run
+from lfi.studies import paired_table, read_run
 
 
 def parse_args() -> argparse.Namespace:

@@ -13,8 +13,8 @@ import matplotlib
 
 matplotlib.use('Agg')
 from lfi.engine import launch
-from lfi.evaluation import Run, equal_finish_table, read_run, same_schedule_table
-from lfi.visualization import draw_convergence
+from lfi.studies import Run, equal_finish_table, read_run, same_schedule_table
+from lfi.studies.convergence_figure import draw_convergence
 
 
 def parse_args() -> argparse.Namespace:

@@ -23,8 +23,8 @@ import lfi  # noqa: F401
 import torch
 import yaml
 from lfi.engine import launch
-from lfi.evaluation import mean_and_spread, metric_name, read_cells
 from lfi.models.backbones import InteractionQueryViT
+from lfi.studies import mean_and_spread, metric_name, read_cells
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from torch.utils.flop_counter import FlopCounterMode
@@ -32,7 +32,7 @@ from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / 'tools'))
-from presets import DOMAIN_STUDIES, PRESETS, Preset  # noqa: E402
+from lfi.studies.presets import DOMAIN_STUDIES, PRESETS, Preset  # noqa: E402
 from reproduce import name_of  # noqa: E402
 
 TASKS = {

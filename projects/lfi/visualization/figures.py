@@ -1,4 +1,4 @@
-"""Learning curves and interaction maps, as matplotlib figures."""
+"""Interaction maps, as matplotlib figures."""
 
 from __future__ import annotations
 
@@ -13,19 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
-from lfi.evaluation import Run
 from lfi.structures import InteractionMaps
-
-
-def draw_curves(axes: Axes, runs: Sequence[Run]) -> None:
-    """Accuracy by epoch; a dotted line marks the best of the first run, the baseline."""
-    for run in runs:
-        axes.plot(run.epochs, run.accuracy, marker='o', markersize=3, label=run.name)
-    axes.axhline(runs[0].best, color='grey', linestyle=':', linewidth=1)
-    axes.set_xlabel('epoch')
-    axes.set_ylabel(f'{runs[0].metric} on the validation images, %')
-    axes.legend()
-    axes.grid(alpha=0.3)
 
 
 def draw_interactions(

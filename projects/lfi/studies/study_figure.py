@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from lfi.evaluation import Study
+from .study import Study
 
 
 def draw_study(study: Study) -> Figure:

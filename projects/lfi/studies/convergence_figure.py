@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lfi.evaluation import Run
+from .runs import Run
 
 
 def draw_convergence(control: Sequence[Run], method: Sequence[Run], teacher_seconds: float = 0.0) -> Figure:

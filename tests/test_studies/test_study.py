@@ -3,7 +3,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from lfi.evaluation import Cell, Run, Study, read_cells
+from lfi.studies import Cell, Run, Study, read_cells
 
 
 def cells(*tests, curve=(10.0, 20.0)):

@@ -1,4 +1,4 @@
-from lfi.engine.settings_digest import settings_digest
+from lfi.studies.settings_digest import settings_digest
 
 
 def test_scopes_and_watchers_do_not_count_and_values_do():

@@ -1,5 +1,5 @@
 import pytest
-from lfi.evaluation import Run, paired_table
+from lfi.studies import Run, paired_table
 
 
 def runs(*values):

@@ -13,18 +13,21 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 
-from lfi.engine import launch
-from lfi.engine.job_pool import run_jobs, threads_for
-from lfi.engine.run_mark import RunMark
-from lfi.engine.schedule import fitted_schedule
-from lfi.engine.settings_digest import settings_digest
-from lfi.engine.stopwatch import seconds_of, stopwatch
-from lfi.engine.tool_output import follow_training, tool_output
 from mmengine.config import Config
-from presets import Arm, Preset
 from rich.progress import Progress
 
-ROOT = Path(__file__).resolve().parents[1]
+from lfi.config_files import tools_root
+from lfi.engine import launch
+
+from .job_pool import run_jobs, threads_for
+from .presets import Arm, Preset
+from .run_mark import RunMark
+from .schedule import fitted_schedule
+from .settings_digest import settings_digest
+from .stopwatch import seconds_of, stopwatch
+from .tool_output import follow_training, tool_output
+
+ROOT = tools_root()
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,13 @@
 import json
 
 import pytest
-from lfi.engine.stopwatch import seconds_of, stopwatch
+from lfi.studies.stopwatch import seconds_of, stopwatch
 
 
 @pytest.fixture
 def clock(monkeypatch):
     now = [100.0]
-    monkeypatch.setattr('lfi.engine.stopwatch.time.perf_counter', lambda: now[0])
+    monkeypatch.setattr('lfi.studies.stopwatch.time.perf_counter', lambda: now[0])
     return now
 
 

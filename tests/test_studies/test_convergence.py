@@ -1,5 +1,5 @@
 import pytest
-from lfi.evaluation import Run, equal_finish_table, same_schedule_table
+from lfi.studies import Run, equal_finish_table, same_schedule_table
 
 
 def run(*accuracy, seconds=100.0):

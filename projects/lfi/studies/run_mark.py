@@ -6,8 +6,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from .checkpoint import AtomicLocalBackend
-from .launch import UsageError
+from lfi.engine.checkpoint import AtomicLocalBackend
+from lfi.engine.launch import UsageError
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,5 @@
 import pytest
-from lfi.engine.schedule import fitted_schedule
+from lfi.studies.schedule import fitted_schedule
 from mmengine.config import ConfigDict
 
 

@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from .launch import UsageError
-from .machine import MACHINE
+from lfi.engine.launch import UsageError
+from lfi.engine.machine import MACHINE
 
 _running: set[subprocess.Popen] = set()
 

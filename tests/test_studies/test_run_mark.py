@@ -1,6 +1,6 @@
 import pytest
 from lfi.engine.launch import UsageError
-from lfi.engine.run_mark import RunMark
+from lfi.studies.run_mark import RunMark
 
 
 def test_what_a_run_leaves_is_read_by_a_run_of_the_same_settings(tmp_path):

@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from lfi.evaluation import Run, epoch_table, markdown_table, read_run
+from lfi.studies import Run, epoch_table, markdown_table, read_run
 
 
 def write_scalars(folder, rows):
@@ -36,7 +36,7 @@ def test_a_run_is_read_with_its_resumed_part(tmp_path):
 
 def test_what_a_kill_left_out_is_told(tmp_path, monkeypatch):
     said = []
-    monkeypatch.setattr('lfi.evaluation.runs.print_log', lambda message, *args: said.append(message))
+    monkeypatch.setattr('lfi.studies.runs.print_log', lambda message, *args: said.append(message))
     accuracies = [{'accuracy/top1': 10.0 * epoch, 'step': epoch} for epoch in (1, 3, 4)]
     write_scalars(tmp_path / '20260101_000000', [train_row(1, 10, 4.0), *accuracies])
     (tmp_path / '20260101_010000/vis_data').mkdir(parents=True)

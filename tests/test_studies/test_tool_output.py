@@ -2,7 +2,7 @@ import sys
 
 import pytest
 from lfi.engine.launch import UsageError
-from lfi.engine.tool_output import follow_training, tool_output
+from lfi.studies.tool_output import follow_training, tool_output
 
 
 def test_lines_of_both_streams():

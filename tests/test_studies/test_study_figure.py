@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from lfi.evaluation import Cell, Run, Study
-from lfi.visualization import draw_convergence, draw_study
+from lfi.studies import Cell, Run, Study
+from lfi.studies.convergence_figure import draw_convergence
+from lfi.studies.study_figure import draw_study
 from matplotlib import pyplot as plt
 
 

@@ -6,7 +6,7 @@ import threading
 import time
 
 import pytest
-from lfi.engine.job_pool import run_jobs, threads_for
+from lfi.studies.job_pool import run_jobs, threads_for
 
 
 def test_jobs_run_side_by_side_and_say_what_they_found(capsys):
@@ -54,8 +54,8 @@ def test_a_failure_ends_what_runs_and_begins_no_more(error):
 SLEEPERS = """
 import signal
 import sys
-from lfi.engine.job_pool import run_jobs
-from lfi.engine.tool_output import tool_output
+from lfi.studies.job_pool import run_jobs
+from lfi.studies.tool_output import tool_output
 
 def job(progress):
     code = 'import os, time; print(os.getpid(), flush=True); time.sleep(60)'
