@@ -55,7 +55,10 @@ class TextEmbedder:
     def _load(self) -> Callable[[list[str]], Tensor]:
         teacher = self.teacher
         vlm, tokenizer = load_vlm(
-            teacher['model'], teacher.get('pretrained'), teacher.get('allow_random', False)
+            teacher['model'],
+            teacher.get('pretrained'),
+            teacher.get('allow_random', False),
+            teacher.get('weights_file'),
         )
         vlm.visual = None
         vlm.to(self.device)

@@ -40,3 +40,22 @@ def test_blip_is_known_by_its_weights_and_its_config(tmp_path):
     (tmp_path / 'blip.pth').unlink()
     arguments = dict(extractor=dict(type='blip'), concepts=['a'], pretrained=str(tmp_path / 'blip.pth'))
     assert teacher_identity(dict(model=f'mmpretrain:{tmp_path}/blip.py', **arguments))['weights'] is None
+
+
+def test_a_named_models_weights_file_is_known_by_its_bytes_and_its_training(tmp_path):
+    file = tmp_path / 'weights.pt'
+    file.write_text('weights')
+
+    def of(**source):
+        return identity(model='ViT-B-16', **source)
+
+    alone = of(pretrained=str(file))
+    assert alone == of(weights_file=str(file)) == of(weights_file=dict(path=str(file)))
+    assert 'weights_file' not in alone and alone['weights'] is not None
+    tagged = of(pretrained='openai', weights_file=str(file))
+    assert (tagged['pretrained'], tagged['weights']) == ('openai', alone['weights'])
+    stated = dict(mean=[0.5] * 3, std=[0.5] * 3, quick_gelu=False)
+    assert of(weights_file=dict(path=str(file), **stated)) == {**alone, 'weights_file': stated}
+    (tmp_path / 'open_clip_config.json').write_text('{}')
+    assert of(weights_file=str(file))['weights'] != alone['weights']
+    assert of(pretrained='openai', weights_file=str(file)) == tagged

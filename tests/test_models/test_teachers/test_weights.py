@@ -27,9 +27,21 @@ def named_model(teacher_folder, tmp_path, monkeypatch):
     source = teacher_folder('vit')
     with open(f'{source}/open_clip_config.json') as file:
         config = json.load(file)['model_cfg']
-    (tmp_path / 'lfi-test-vit.json').write_text(json.dumps(config))
-    open_clip.add_model_config(tmp_path / 'lfi-test-vit.json')
-    return 'lfi-test-vit', f'{source}/model.safetensors'
+    (tmp_path / 'configs').mkdir()
+    (tmp_path / 'configs/lfi-test-vit.json').write_text(json.dumps(config))
+    open_clip.add_model_config(tmp_path / 'configs')
+    shutil.copy(f'{source}/model.safetensors', tmp_path)
+    return 'lfi-test-vit', f'{tmp_path}/model.safetensors'
+
+
+@pytest.fixture
+def tags(monkeypatch, named_model):
+    """Gives the named model tags of open_clip, whose weights cannot be fetched."""
+
+    def add(**configs):
+        monkeypatch.setitem(open_clip.pretrained._PRETRAINED, named_model[0], configs)
+
+    return add
 
 
 def assert_loaded(vlm, weights):
@@ -46,10 +58,98 @@ def test_a_folder_is_loaded_frozen_with_its_tokenizer(folder, prefix):
     assert tokenizer(['a cat', 'two']).shape == (2, 16)
 
 
-def test_a_named_model_is_loaded_from_a_file(named_model):
+MEAN, STD = (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)
+
+
+def pixels_of(vlm):
+    return tuple(vlm.visual.preprocess_cfg['mean']), tuple(vlm.visual.preprocess_cfg['std'])
+
+
+def test_a_file_that_states_its_training_is_loaded(named_model):
     name, weights = named_model
-    vlm, _ = load_vlm(name, weights, allow_random=False)
+    stated = dict(path=weights, mean=MEAN, std=STD, quick_gelu=False)
+    vlm, _ = load_vlm(name, None, allow_random=False, weights_file=stated)
     assert_loaded(vlm, weights)
+    assert pixels_of(vlm) == (MEAN, STD)
+
+
+@pytest.mark.parametrize('argument', ['pretrained', 'weights_file'])
+def test_a_file_with_its_config_beside_it_is_loaded(named_model, tmp_path, argument):
+    name, weights = named_model
+    config = dict(model_cfg={}, preprocess_cfg=dict(mean=MEAN, std=STD))
+    (tmp_path / 'open_clip_config.json').write_text(json.dumps(config))
+    vlm, _ = load_vlm(name, **{**dict(pretrained=None, allow_random=False), argument: weights})
+    assert_loaded(vlm, weights)
+    assert pixels_of(vlm) == (MEAN, STD)
+
+
+def test_a_file_of_a_tag_is_read_as_the_tag(named_model, tags):
+    name, weights = named_model
+    tags(ours=dict(mean=MEAN, std=STD), others=dict(mean=STD, std=MEAN))
+    vlm, _ = load_vlm(name, 'ours', allow_random=False, weights_file=weights)
+    assert_loaded(vlm, weights)
+    assert pixels_of(vlm) == (MEAN, STD)
+
+
+def test_a_file_alone_is_read_as_the_tags_where_all_agree(named_model, tags):
+    name, weights = named_model
+    tags(first=dict(mean=MEAN, std=STD), second=dict(mean=MEAN, std=STD))
+    vlm, _ = load_vlm(name, weights, allow_random=False)
+    assert pixels_of(vlm) == (MEAN, STD)
+
+
+@pytest.mark.parametrize(
+    ('configs', 'message'),
+    [
+        ({}, r'open_clip has no weights of lfi-test-vit\. Give weights_file=dict\(path='),
+        (
+            dict(a=dict(mean=MEAN, std=STD), b=dict(mean=MEAN, std=STD, quick_gelu=True)),
+            r"open_clip's weights of lfi-test-vit differ in it\. Give pretrained='a', .* with weights_file",
+        ),
+    ],
+)
+def test_a_file_whose_training_is_not_known_is_refused(named_model, tags, configs, message):
+    name, weights = named_model
+    tags(**configs)
+    with pytest.raises(ValueError, match=rf'does not say its mean, std and activation, and {message}'):
+        load_vlm(name, weights, allow_random=True)
+
+
+@pytest.mark.parametrize('source', ['tag', 'stated', 'config'])
+def test_a_file_trained_with_another_activation_is_refused(named_model, tags, tmp_path, source):
+    name, weights = named_model
+    tags(ours=dict(quick_gelu=True))
+    (tmp_path / 'open_clip_config.json').write_text(json.dumps(dict(model_cfg=dict(quick_gelu=True))))
+    stated = dict(path=weights, mean=MEAN, std=STD, quick_gelu=True)
+    tag, file = dict(tag=('ours', weights), stated=(None, stated), config=(None, weights))[source]
+    with pytest.raises(
+        ValueError, match='QuickGELU mismatch between the model .False. and its weights .True.'
+    ):
+        load_vlm(name, tag, allow_random=False, weights_file=file)
+
+
+@pytest.mark.parametrize(
+    ('pretrained', 'weights_file', 'message'),
+    [
+        ('a.pt', 'b.pt', "pretrained='a.pt' and weights_file='b.pt' both name a file"),
+        (None, dict(path='a.pt', mean=MEAN), 'must be a path, or have the keys path, mean, std, quick_gelu'),
+        (None, dict(mean=MEAN, std=STD, quick_gelu=True), 'must be a path, or have the keys path'),
+        (
+            'ours',
+            dict(path='a.pt', mean=MEAN, std=STD, quick_gelu=True),
+            "says how it was trained, and so does the tag pretrained='ours'",
+        ),
+    ],
+)
+def test_a_file_that_is_named_twice_or_by_half_is_refused(named_model, pretrained, weights_file, message):
+    with pytest.raises(ValueError, match=message):
+        load_vlm(named_model[0], pretrained, allow_random=True, weights_file=weights_file)
+
+
+def test_a_config_beside_a_file_that_cannot_be_read_is_named(named_model, tmp_path):
+    (tmp_path / 'open_clip_config.json').write_text('[]')
+    with pytest.raises(ValueError, match=r'open_clip_config\.json is no config of an open_clip model'):
+        load_vlm(*named_model, allow_random=False)
 
 
 def test_random_weights_need_to_be_asked_for(named_model):
@@ -111,14 +211,14 @@ def test_weights_that_do_not_fit_name_their_place(folder, spoil, suffix, save):
 
 @pytest.mark.parametrize('part', [0.5, 0])
 @pytest.mark.parametrize(('suffix', 'save'), [('safetensors', save_file), ('pth', torch.save)])
-def test_torn_weights_name_their_place(folder, part, suffix, save):
+def test_truncated_weights_name_their_file(folder, part, suffix, save):
     path = folder / f'model.{suffix}'
     weights = load_file(folder / 'model.safetensors')
     (folder / 'model.safetensors').unlink()
     save(weights, path)
     content = path.read_bytes()
     path.write_bytes(content[: int(part * len(content))])
-    with pytest.raises(ValueError, match=f'the weights in .*{folder.name} do not fit .* or are torn'):
+    with pytest.raises(ValueError, match=f'the weights in .*{folder.name} do not fit .* or are corrupted'):
         load_vlm(str(folder), None, allow_random=True)
 
 
@@ -128,8 +228,9 @@ def test_a_pickle_of_foreign_objects_is_not_executed(named_model, tmp_path):
             return (tmp_path / 'sprung').touch, ()
 
     torch.save({'visual.proj': Trap()}, tmp_path / 'trap.pt')
+    stated = dict(path=str(tmp_path / 'trap.pt'), mean=MEAN, std=STD, quick_gelu=False)
     with pytest.raises(ValueError, match=r'the weights in .*trap\.pt do not fit'):
-        load_vlm(named_model[0], str(tmp_path / 'trap.pt'), allow_random=True)
+        load_vlm(named_model[0], None, allow_random=True, weights_file=stated)
     assert not (tmp_path / 'sprung').exists()
 
 

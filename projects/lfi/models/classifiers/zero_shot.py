@@ -71,7 +71,12 @@ class LFIZeroShotClassifier(LFIImageClassifier):
 @torch.no_grad()
 def _embed(teacher: dict) -> ConceptBank:
     """The concepts of a teacher's config, without what else competes in its bank."""
-    vlm, tokenizer = load_vlm(teacher['model'], teacher.get('pretrained'), teacher.get('allow_random', False))
+    vlm, tokenizer = load_vlm(
+        teacher['model'],
+        teacher.get('pretrained'),
+        teacher.get('allow_random', False),
+        teacher.get('weights_file'),
+    )
     return ConceptBank.encode(
         concept_names(teacher['concepts']),
         prompt_templates(teacher.get('templates', ('a photo of a {}.',))),

@@ -11,9 +11,8 @@ from lfi.datasets.concept_names import concept_names
 
 from .prompts import prompt_templates
 from .vlm_attention_teacher import VLMAttentionTeacher, find_extractor
-from .weights import BLIP
-from .weights import _folder as find_folder
-from .weights import _looks_like_file as looks_like_file
+from .weights import BLIP, find_folder
+from .weights_source import WeightsSource
 
 
 def teacher_identity(config: dict) -> dict:
@@ -36,7 +35,8 @@ def teacher_identity(config: dict) -> dict:
     identity = dict(bound.arguments)
     del identity['allow_random']
     find_extractor(identity['extractor'])
-    identity |= _source(identity['model'], identity['pretrained'])
+    source = WeightsSource.of(identity['pretrained'], identity.pop('weights_file'))
+    identity |= _source(identity['model'], source)
     kind = str(config.get('type', '')).rpartition('.')[2]
     if kind not in ('', VLMAttentionTeacher.__name__):
         identity['type'] = kind
@@ -46,13 +46,12 @@ def teacher_identity(config: dict) -> dict:
     return json.loads(json.dumps(identity))
 
 
-def _source(model: str, pretrained: str | None) -> dict:
+def _source(model: str, source: WeightsSource) -> dict[str, object]:
+    at_hand = source.path is not None and source.path.is_file()
     if model.startswith(BLIP):
-        name = model.removeprefix(BLIP)
-        at_hand = pretrained is not None and Path(pretrained).is_file()
-        files = [Path(file) for file in (name, pretrained) if at_hand and Path(file).is_file()]
-        weights = _digest(files) if at_hand else None
-        return dict(model=f'{BLIP}{Path(name).name}', pretrained=None, weights=weights)
+        name = Path(model.removeprefix(BLIP))
+        files = [file for file in (name, source.path) if file is not None and file.is_file()]
+        return dict(model=f'{BLIP}{name.name}', pretrained=None, weights=_digest(files) if at_hand else None)
     try:
         folder = find_folder(model)
     except FileNotFoundError:
@@ -61,10 +60,12 @@ def _source(model: str, pretrained: str | None) -> dict:
         kinds = ('.safetensors', '.bin', '.pth', '.json')
         files = sorted(path for path in folder.iterdir() if path.suffix in kinds)
         return dict(model=folder.name, pretrained=None, weights=_digest(files))
-    if pretrained is not None and looks_like_file(pretrained):
-        file = Path(pretrained)
-        return dict(model=model, pretrained=None, weights=_digest([file]) if file.is_file() else None)
-    return dict(model=model, pretrained=pretrained, weights=None)
+    files = [source.path] if at_hand else []
+    if at_hand and source.tag is None and not source.stated and source.config_file is not None:
+        files.append(source.config_file)
+    identity = dict(model=model, pretrained=source.tag, weights=_digest(files) if files else None)
+    # How the weights were trained changes the maps; most configs need not state it.
+    return {**identity, 'weights_file': dict(source.stated)} if source.stated else identity
 
 
 def _digest(files: list[Path]) -> str:

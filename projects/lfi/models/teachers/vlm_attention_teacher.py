@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -49,7 +50,11 @@ class VLMAttentionTeacher:
         model: an open_clip model name ('ViT-B-16'), a folder with `open_clip_config.json` and weights, a
             teacher that ships with the package ('shapes-tiny'), or BLIP
             ('mmpretrain:blip-base_3rdparty_retrieval').
-        pretrained: for a model name, a local weights file or one of open_clip's tags ('openai').
+        pretrained: for a model name, one of open_clip's tags ('openai'), or a file as `weights_file`.
+            Defaults to None.
+        weights_file: a local file of weights: the tag's, which then need not be fetched; or, without a tag,
+            of weights whose mean, std and activation open_clip knows, or that states them,
+            `dict(path=..., mean=[...], std=[...], quick_gelu=False)`. Defaults to None.
         extractor: config of a registered extractor, such as `dict(type='maskclip')`.
         concepts: the texts to look for, the task's classes first and in its order; or a data set that
             names them, `dict(type='lfi.TinyImageNet', data_root=...)`, as `concept_names` says.
@@ -80,6 +85,7 @@ class VLMAttentionTeacher:
         model: str,
         pretrained: str | None = None,
         *,
+        weights_file: str | Path | dict | None = None,
         extractor: dict,
         concepts: Sequence[str] | dict,
         background: Sequence[str] = (),
@@ -98,7 +104,7 @@ class VLMAttentionTeacher:
             raise ValueError(f'scales={scales} must be one or more numbers above 0')
         extractor_type = find_extractor(extractor)
         extractor = dict(extractor)
-        vlm, tokenizer = load_vlm(model, pretrained, allow_random)
+        vlm, tokenizer = load_vlm(model, pretrained, allow_random, weights_file)
         with torch.no_grad():
             self.bank = ConceptBank.encode(
                 names, templates, lambda texts: vlm.encode_text(tokenizer(texts)), background

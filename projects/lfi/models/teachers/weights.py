@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import pickle
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 import open_clip
 import torch
@@ -16,15 +17,22 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from .blip import BlipTokenizer, BlipVLM
+from .weights_source import WeightsSource
 
 EMBEDDED = Path(__file__).parent / 'embedded'
 """open_clip folders that ship with the package, by name."""
 BLIP = 'mmpretrain:'
 """How the names of mmpretrain's models begin."""
+QUICK_GELU = "Models with QuickGELU have names that end in '-quickgelu'"
+LOAD_ERRORS = (RuntimeError, OSError, KeyError, EOFError, pickle.UnpicklingError, SafetensorError)
+"""What weights that do not fit, or cannot be read, end in."""
 
 
 def load_vlm(
-    model: str, pretrained: str | None, allow_random: bool
+    model: str,
+    pretrained: str | None,
+    allow_random: bool,
+    weights_file: str | Path | Mapping[str, Any] | None = None,
 ) -> tuple[nn.Module, Callable[[list[str]], Tensor]]:
     """Load a VLM and its tokenizer.
 
@@ -32,44 +40,72 @@ def load_vlm(
         model: an open_clip model name ('ViT-B-16'), a folder with `open_clip_config.json` and weights, the
             name of a teacher that ships with the package ('shapes-tiny'), or 'mmpretrain:' with the name or
             the config file of a BLIP for retrieval ('mmpretrain:blip-base_3rdparty_retrieval').
-        pretrained: for a model name, a local weights file or one of open_clip's tags ('openai'). Must be
-            None for a folder, which holds its weights, and a file for BLIP.
-        allow_random: with a model name and `pretrained=None`, accept random weights.
+        pretrained: for a model name, one of open_clip's tags ('openai'), or a file as `weights_file`. Must
+            be None for a folder, which holds its weights.
+        allow_random: with a model name and no weights, accept random ones.
+        weights_file: a local file of weights: the tag's, which then need not be fetched; or, without a tag,
+            of weights whose training is known (`WeightsSource.training`) or stated,
+            `dict(path=..., mean=..., std=..., quick_gelu=...)`. Must be None for a folder. Defaults to None.
+
+    Returns:
+        The model in eval mode, and what makes token ids (n, length) of n texts.
 
     Raises:
         FileNotFoundError: if a folder, its config or a weights file is missing.
-        ValueError: if the model is unknown, no weights are named, or weights do not fit the model.
+        ValueError: if the model is unknown, no weights are named, weights do not fit the model, or it is not
+            known how they were trained.
         RuntimeError: if the weights of a tag, or BLIP's vocabulary, cannot be fetched.
         ImportError: if mmpretrain lacks what BLIP needs.
     """
+    source = WeightsSource.of(pretrained, weights_file)
     if model.startswith(BLIP):
-        return _load_blip(model, pretrained, allow_random)
-    folder = _folder(model)
-    if folder is not None:
-        if pretrained is not None:
-            raise ValueError(f'pretrained={pretrained!r} must be None: the folder {model} holds its weights')
-        name = f'local-dir:{folder}'
-    else:
-        _check_name(model, pretrained, allow_random)
-        name = model
-    if pretrained is not None and _looks_like_file(pretrained) and not Path(pretrained).is_file():
-        raise FileNotFoundError(f'teacher weights not found: {pretrained}')
+        return _load_blip(model, source, allow_random)
+    folder = find_folder(model)
+    if folder is None:
+        return _load_named(model, source, allow_random)
+    if source != WeightsSource():
+        given = f'pretrained={pretrained!r}' if weights_file is None else f'weights_file={weights_file!r}'
+        raise ValueError(f'{given} must be None: the folder {model} holds its weights')
+    return _create(f'local-dir:{folder}', model, folder)
+
+
+def _load_named(
+    model: str, source: WeightsSource, allow_random: bool
+) -> tuple[nn.Module, Callable[[list[str]], Tensor]]:
+    _check_name(model, source, allow_random)
+    if source.path is None:
+        return _create(model, model, source.tag, pretrained=source.tag)
+    if not source.path.is_file():
+        raise FileNotFoundError(f'teacher weights not found: {source.path}')
+    training = source.training(model)
+    own = bool(open_clip.get_model_config(model).get('quick_gelu', False))
+    if training.quick_gelu != own:
+        raise ValueError(
+            f'the weights in {source.path} do not fit the model {model}: QuickGELU mismatch between the '
+            f'model ({own}) and its weights ({training.quick_gelu}). {QUICK_GELU}'
+        )
+    pixels = dict(mean=training.mean, std=training.std)
+    return _create(model, model, source.path, pretrained=str(source.path), force_preprocess_cfg=pixels)
+
+
+def _create(
+    name: str, model: str, weights: Path | str | None, **options: Any
+) -> tuple[nn.Module, Callable[[list[str]], Tensor]]:
     try:
         with warnings.catch_warnings():
             # The same weights under another activation give another model.
             warnings.filterwarnings('error', message='QuickGELU mismatch')
-            vlm = _quietly(open_clip.create_model, name, pretrained=pretrained, load_weights=True)
+            vlm = _quietly(open_clip.create_model, name, load_weights=True, **options)
     except UserWarning as error:
         raise ValueError(
-            f'the weights {pretrained!r} do not fit the model {model}: {error} '
-            "Models with QuickGELU have names that end in '-quickgelu'"
+            f'the weights {weights!r} do not fit the model {model}: {error} {QUICK_GELU}'
         ) from error
-    except (RuntimeError, OSError, KeyError, EOFError, pickle.UnpicklingError, SafetensorError) as error:
-        raise _explain(error, model, pretrained, folder) from error
+    except LOAD_ERRORS as error:
+        raise _explain(error, model, weights) from error
     return vlm.eval().requires_grad_(False), open_clip.get_tokenizer(name)
 
 
-def _load_blip(model: str, pretrained: str | None, allow_random: bool) -> tuple[BlipVLM, BlipTokenizer]:
+def _load_blip(model: str, source: WeightsSource, allow_random: bool) -> tuple[BlipVLM, BlipTokenizer]:
     from mmpretrain.utils import dependency
 
     if not dependency.WITH_MULTIMODAL:
@@ -77,13 +113,18 @@ def _load_blip(model: str, pretrained: str | None, allow_random: bool) -> tuple[
     from mmpretrain import get_model
     from mmpretrain.models.multimodal import BlipRetrieval
 
-    if pretrained is None and not allow_random:
+    if source.tag is not None or source.stated:
         raise ValueError(
-            f'pretrained=None: the teacher {model} would have random weights. Name a weights file; random '
+            f"pretrained must be None for {model}, and weights_file a path: open_clip's tags are not for it, "
+            'and its config says its mean and std'
+        )
+    if source.path is None and not allow_random:
+        raise ValueError(
+            f'pretrained=None: the teacher {model} would have random weights. Name a weights_file; random '
             'weights need allow_random=True'
         )
     name = model.removeprefix(BLIP)
-    for kind, file in (('weights', pretrained), ('config', name if name.endswith('.py') else None)):
+    for kind, file in (('weights', source.path), ('config', name if name.endswith('.py') else None)):
         if file is not None and not Path(file).is_file():
             raise FileNotFoundError(f'teacher {kind} not found: {file}')
     try:
@@ -96,30 +137,35 @@ def _load_blip(model: str, pretrained: str | None, allow_random: bool) -> tuple[
         ) from error
     if not isinstance(blip, BlipRetrieval):
         raise ValueError(f'model={model!r} is a {type(blip).__name__}, not a BLIP for retrieval')
-    if pretrained is not None:
-        _load_blip_weights(blip, model, pretrained)
+    if source.path is not None:
+        _load_blip_weights(blip, model, source.path)
     return BlipVLM(blip).eval().requires_grad_(False), BlipTokenizer(blip)
 
 
-def _load_blip_weights(blip: nn.Module, model: str, pretrained: str) -> None:
+def _load_blip_weights(blip: nn.Module, model: str, path: Path) -> None:
     read = ('vision_backbone', 'vision_neck', 'text_backbone', 'text_neck', 'temp')
     try:
-        if pretrained.endswith('.safetensors'):
-            state = load_file(pretrained)
+        if path.suffix == '.safetensors':
+            state = load_file(path)
         else:
-            state = torch.load(pretrained, map_location='cpu', weights_only=True)
+            state = torch.load(path, map_location='cpu', weights_only=True)
         state = state.get('state_dict', state)
         state = {name: value for name, value in state.items() if name.split('.')[0] in read}
         missing = blip.load_state_dict(state, strict=False).missing_keys
-    except (RuntimeError, OSError, EOFError, pickle.UnpicklingError, SafetensorError) as error:
-        raise _explain(error, model, None, Path(pretrained)) from error
-    # Positions are counted, not learnt.
+    except LOAD_ERRORS as error:
+        raise _explain(error, model, path) from error
+    # Position ids are counted, not learnt.
     missing = [name for name in missing if name.split('.')[0] in read and 'position_ids' not in name]
     if missing:
-        raise _explain(ValueError(f'they lack {missing}'), model, None, Path(pretrained))
+        raise _explain(ValueError(f'they lack {missing}'), model, path)
 
 
-def _folder(model: str) -> Path | None:
+def find_folder(model: str) -> Path | None:
+    """The folder that a model's name stands for; None for the name of a model.
+
+    Raises:
+        FileNotFoundError: if there is no such folder, or it lacks its config or weights.
+    """
     path = Path(model.removeprefix('local-dir:'))
     if len(Path(model).parts) == 1 and (EMBEDDED / model).is_dir():
         path = EMBEDDED / model
@@ -136,7 +182,7 @@ def _folder(model: str) -> Path | None:
     return path
 
 
-def _check_name(model: str, pretrained: str | None, allow_random: bool) -> None:
+def _check_name(model: str, source: WeightsSource, allow_random: bool) -> None:
     if model not in open_clip.list_models():
         embedded = sorted(path.parent.name for path in EMBEDDED.glob('*/open_clip_config.json'))
         near = get_close_matches(model, [*open_clip.list_models(), *embedded], n=3, cutoff=0.4)
@@ -144,33 +190,28 @@ def _check_name(model: str, pretrained: str | None, allow_random: bool) -> None:
             f'model={model!r} is neither a folder nor a model of open_clip.list_models(); near it are '
             f'{", ".join(near) or "none"}, and with LFI come {", ".join(embedded)}'
         )
-    if pretrained is None and not allow_random:
-        raise ValueError(
-            f'pretrained=None: the teacher {model} would have random weights. Name a weights file or one of '
-            f'{open_clip.list_pretrained_tags_by_model(model)}; random weights need allow_random=True'
-        )
     tags = open_clip.list_pretrained_tags_by_model(model)
-    if pretrained is not None and not _looks_like_file(pretrained) and pretrained not in tags:
+    if source == WeightsSource() and not allow_random:
         raise ValueError(
-            f'pretrained={pretrained!r} is neither a file nor a tag of {model}; its tags: {tags}'
+            f'pretrained=None: the teacher {model} would have random weights. Name a weights_file or one of '
+            f'{tags}; random weights need allow_random=True'
+        )
+    if source.tag is not None and source.tag not in tags:
+        raise ValueError(
+            f'pretrained={source.tag!r} is neither a file nor a tag of {model}; its tags: {tags}'
         )
 
 
-def _looks_like_file(pretrained: str) -> bool:
-    return Path(pretrained).suffix != '' or '/' in pretrained
-
-
-def _explain(error: Exception, model: str, pretrained: str | None, folder: Path | None) -> Exception:
-    source = folder or pretrained
-    if folder is None and pretrained is not None and not _looks_like_file(pretrained):
+def _explain(error: Exception, model: str, weights: Path | str | None) -> Exception:
+    if isinstance(weights, str):
         return RuntimeError(
-            f'the weights {pretrained!r} of {model} could not be fetched: {error}. On a machine without '
-            'network, fetch them elsewhere and give the file as pretrained'
+            f'the weights {weights!r} of {model} could not be fetched: {error}. On a machine without '
+            'network, fetch them elsewhere and give the file as weights_file, beside pretrained'
         )
-    return ValueError(f'the weights in {source} do not fit the model {model}, or are torn: {error}')
+    return ValueError(f'the weights in {weights} do not fit the model {model}, or are corrupted: {error}')
 
 
-def _quietly(function, *args, **kwargs):
+def _quietly(function: Callable[..., nn.Module], *args: Any, **kwargs: Any) -> nn.Module:
     # open_clip reports each step of the creation through the root logger.
     level = logging.root.manager.disable
     logging.disable(logging.ERROR)

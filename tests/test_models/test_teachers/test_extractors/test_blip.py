@@ -202,7 +202,7 @@ def test_weights_that_do_not_fit_say_why(config, blip, tmp_path):
         ):
             load_vlm(model, str(path), allow_random=False)
     path.write_bytes(b'')
-    with pytest.raises(ValueError, match=r'the weights in .*spoilt\.pth do not fit .* or are torn'):
+    with pytest.raises(ValueError, match=r'the weights in .*spoilt\.pth do not fit .* or are corrupted'):
         load_vlm(model, str(path), allow_random=False)
 
 

@@ -1,0 +1,138 @@
+"""Where the weights of a named model come from, and how they were trained."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import open_clip
+from open_clip.transform import PreprocessCfg
+
+STATED = ('mean', 'std', 'quick_gelu')
+"""What a config states of a file of weights, beside its path."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a model must be told of its weights, since no file of tensors says it.
+
+    Args:
+        mean: of the RGB pixels in [0, 1], three numbers.
+        std: likewise.
+        quick_gelu: whether the activation was QuickGELU.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    quick_gelu: bool
+
+    @classmethod
+    def of(cls, preprocess: Mapping[str, Any], quick_gelu: bool) -> Training:
+        """From open_clip's preprocessing config, whose defaults stand for what it leaves out."""
+        mean, std = (preprocess.get(key) or getattr(PreprocessCfg, key) for key in ('mean', 'std'))
+        return cls(tuple(map(float, mean)), tuple(map(float, std)), bool(quick_gelu))
+
+
+@dataclass(frozen=True)
+class WeightsSource:
+    """What a teacher's `pretrained` and `weights_file` name.
+
+    Args:
+        tag: one of open_clip's tags, or None.
+        path: a local file, or None. With a tag it holds that tag's weights.
+        stated: how the file's weights were trained, the keys `STATED`; or nothing.
+    """
+
+    tag: str | None = None
+    path: Path | None = None
+    stated: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, pretrained: str | None, weights_file: str | Path | Mapping[str, Any] | None) -> WeightsSource:
+        """Read the two arguments of a teacher.
+
+        Args:
+            pretrained: a tag, or a file by its name alone.
+            weights_file: a file, or `dict(path=..., mean=..., std=..., quick_gelu=...)`.
+
+        Raises:
+            ValueError: if both name a file, or the dict lacks a key or has others.
+        """
+        if pretrained is not None and is_file_name(pretrained):
+            if weights_file is not None:
+                raise ValueError(
+                    f'pretrained={pretrained!r} and weights_file={weights_file!r} both name a file: '
+                    'pretrained must be a tag of open_clip, or left out'
+                )
+            pretrained, weights_file = None, pretrained
+        if not isinstance(weights_file, Mapping):
+            return cls(pretrained, None if weights_file is None else Path(weights_file))
+        stated = dict(weights_file)
+        path = stated.pop('path', None)
+        if path is None or set(stated) not in (set(), set(STATED)):
+            raise ValueError(
+                f'weights_file={dict(weights_file)} must be a path, or have the keys path, '
+                f'{", ".join(STATED)}'
+            )
+        if pretrained is not None and stated:
+            raise ValueError(
+                f'weights_file={dict(weights_file)} says how it was trained, and so does the tag '
+                f'pretrained={pretrained!r}: leave one of the two out'
+            )
+        return cls(pretrained, Path(path), stated)
+
+    @property
+    def config_file(self) -> Path | None:
+        """open_clip's config beside the file, where there is one."""
+        config = None if self.path is None else self.path.parent / 'open_clip_config.json'
+        return config if config is not None and config.is_file() else None
+
+    def training(self, model: str) -> Training:
+        """How the file's weights were trained: by its tag, by its config, or as all tags of the model were.
+
+        Args:
+            model: the name of a model that open_clip knows.
+
+        Raises:
+            ValueError: if it is not known; the message says how to say it.
+        """
+        if self.stated:
+            return Training.of(self.stated, self.stated['quick_gelu'])
+        if self.tag is not None:
+            return _training_of_tag(model, self.tag)
+        if self.config_file is not None:
+            return _training_of_config(self.config_file)
+        tags = open_clip.list_pretrained_tags_by_model(model)
+        known = {_training_of_tag(model, tag) for tag in tags}
+        if len(known) == 1:
+            return known.pop()
+        why = f'open_clip has no weights of {model}'
+        mend = f'weights_file=dict(path={str(self.path)!r}, mean=[...], std=[...], quick_gelu=...)'
+        if known:
+            why = f"open_clip's weights of {model} differ in it"
+            mend = f"pretrained={tags[0]!r}, or another of {model}'s tags, with weights_file, or {mend}"
+        raise ValueError(
+            f'{self.path} does not say its mean, std and activation, and {why}. Give {mend}; or put the '
+            "weights' open_clip_config.json beside them"
+        )
+
+
+def is_file_name(pretrained: str) -> bool:
+    """Whether `pretrained` names a file, and no tag."""
+    return Path(pretrained).suffix != '' or '/' in pretrained
+
+
+def _training_of_tag(model: str, tag: str) -> Training:
+    config = open_clip.get_pretrained_cfg(model, tag)
+    return Training.of(config, config.get('quick_gelu', False))
+
+
+def _training_of_config(path: Path) -> Training:
+    try:
+        config = json.loads(path.read_text(encoding='utf-8'))
+        return Training.of(config.get('preprocess_cfg', {}), config['model_cfg'].get('quick_gelu', False))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f'{path} is no config of an open_clip model: {error!r}') from error
