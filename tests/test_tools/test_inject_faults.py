@@ -5,7 +5,7 @@ import sys
 import pytest
 from lfi.engine.launch import UsageError
 
-QUICK = ['kills', 'disk-full', 'changed-checkpoint', 'killed-worker', 'nan-images']
+QUICK = ['kills', 'disk-full', 'changed-checkpoint', 'killed-worker', 'hostile-checkpoint', 'nan-images']
 
 
 def test_quick_faults_are_survived_and_reported(run_tool, tmp_path):
@@ -22,6 +22,7 @@ def test_quick_faults_are_survived_and_reported(run_tool, tmp_path):
         'bytes of the newest checkpoint change',
         'no room for a checkpoint',
         'a worker of the data loader dies',
+        '| an array of objects over raw bytes, `--resume FILE` |',
         'all weights stay finite',
     ):
         assert sum(said in row for row in rows) == 1

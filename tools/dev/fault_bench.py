@@ -234,6 +234,19 @@ class Bench:
         require(errors and 'Traceback' not in output, f'no error of one line: {output[-600:]}')
         return errors[-1]
 
+    def exit_code_of(self, function: Callable, *args: object, **kwargs: object) -> int:
+        """Call a function in a process of its own, in silence; the exit code."""
+
+        def call() -> None:
+            silence = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(silence, 2)
+            function(*args, **kwargs)
+
+        process = self._processes.Process(target=call)
+        process.start()
+        process.join()
+        return process.exitcode
+
     def clear(self) -> None:
         """Empty the work dir."""
         shutil.rmtree(self.work, ignore_errors=True)

@@ -36,6 +36,7 @@ from fault_bench import (
     checkpoint,
     require,
 )
+from hostile_files import CRASHING, write_hostile
 from lfi.datasets import Shapes
 from lfi.engine import CheckpointError, launch
 from lfi.engine.checkpoint import load_from_local
@@ -353,6 +354,23 @@ def malicious_checkpoint(bench: Bench) -> Iterator[Row]:
         )
 
 
+def hostile_checkpoint(bench: Bench) -> Iterator[Row]:
+    file = bench.folder / 'hostile.pth'
+    content = load_from_local(str(checkpoint(bench.reference, PREPARED)))
+    for name in CRASHING:
+        write_hostile(file, name, content)
+        require(bench.exit_code_of(torch.load, file, weights_only=False), 'the file is harmless')
+        bench.clear()
+        error = bench.refuse('--work-dir', 'work', '--resume', file)
+        require('was refused, and no code of it was run' in error, f'the error is unclear: {error}')
+        yield Row(
+            'a checkpoint that crashes its reader without any code',
+            f'{name}, `--resume FILE`',
+            1,
+            'refused by one line that names the file and what it asks for; no foreign memory was read',
+        )
+
+
 # --- Images.
 
 
@@ -550,6 +568,7 @@ FAULTS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     'truncated-checkpoint': truncated_checkpoint,
     'changed-checkpoint': changed_checkpoint,
     'malicious-checkpoint': malicious_checkpoint,
+    'hostile-checkpoint': hostile_checkpoint,
     'unreadable-images': unreadable_images,
     'nan-images': nan_images,
     'teacher-cache': teacher_cache,

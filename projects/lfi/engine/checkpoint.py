@@ -5,35 +5,22 @@ import logging
 import os
 import os.path as osp
 import re
-import threading
 import zipfile
-from collections.abc import Callable
-from functools import cache
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import ClassVar
 from urllib.parse import urlparse
 
 import mmengine.runner.checkpoint as mmengine_checkpoint
-import numpy as np
 import torch
 from mmengine.fileio import LocalBackend, register_backend
-from mmengine.logging import HistoryBuffer, print_log
-from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
+from mmengine.logging import print_log
 from mmengine.runner import CheckpointLoader, find_latest_checkpoint
 from mmengine.utils import digit_version
 
+from .checkpoint_globals import ForbiddenStateError, finished, runner_state_allowed
+
 # Before 2.6 `weights_only=True` still runs code from files in the old .tar format (CVE-2025-32434).
 MIN_TORCH = '2.6'
-
-# The functions of classes that a Runner's state holds; pickle names each by `getattr(class, name)`.
-_PICKLED_METHODS = {
-    HistoryBuffer: ('min', 'max', 'mean', 'current'),
-    OneCycleParamScheduler: ('_annealing_cos', '_annealing_linear'),
-}
-
-# torch's allow-list belongs to the whole process: one reader changes it at a time.
-_ALLOW_LIST_LOCK = threading.Lock()
 
 
 class CheckpointError(RuntimeError):
@@ -227,8 +214,9 @@ def _load_weights(file: str | io.BytesIO, map_location, name: str) -> dict:
             f'{name}: reading it safely needs torch >= {MIN_TORCH}, got {torch.__version__}'
         )
     try:
-        with _ALLOW_LIST_LOCK, torch.serialization.safe_globals(_missing_globals()):
-            return torch.load(file, map_location=map_location, weights_only=True)
+        with runner_state_allowed():
+            content = torch.load(file, map_location=map_location, weights_only=True)
+        return finished(content)
     except Exception as error:
         explained = _explain(error, name)
         if explained is None:
@@ -239,6 +227,11 @@ def _load_weights(file: str | io.BytesIO, map_location, name: str) -> dict:
 def _explain(error: Exception, name: str) -> CheckpointError | None:
     """What torch's error says about the file ``name``; None if it is not about the file."""
     text = str(error)
+    if isinstance(error, ForbiddenStateError):
+        return UnsafeCheckpointError(
+            f"{name} was refused, and no code of it was run: {text}. Of numpy's and mmengine's objects only "
+            'plain numbers and the state of a Runner are read'
+        )
     refused = re.search(r'GLOBAL (\S+)', text)
     if refused is not None:
         return UnsafeCheckpointError(_refused_message(name, refused.group(1), 'blocked' in text))
@@ -283,34 +276,3 @@ def _first_line(error: Exception) -> str:
     lines = [line for line in str(error).splitlines() if line.strip()]
     detail = next((line for line in lines if 'Unsupported operand' in line or 'reduce' in line), None)
     return (detail or (lines[0] if lines else type(error).__name__)).strip().rstrip('.')
-
-
-def _missing_globals() -> list:
-    """What is to be allowed while one file is read: leaving `safe_globals` takes all of it away again."""
-    allowed = torch.serialization.get_safe_globals()
-    return [item for item in _runner_state_globals() if item not in allowed]
-
-
-@cache
-def _runner_state_globals() -> tuple:
-    """All that the checkpoints of a Runner hold beyond tensors and plain data."""
-    multiarray = (np._core if hasattr(np, '_core') else np.core).multiarray
-    numbers = [np.dtype(char) for char in np.typecodes['AllInteger'] + np.typecodes['Float'] + '?']
-    return (
-        HistoryBuffer,
-        OneCycleParamScheduler,
-        (_pickled_method, 'builtins.getattr'),
-        np.ndarray,
-        np.dtype,
-        *{type(number) for number in numbers},
-        # numpy 1 and numpy 2 write different names.
-        *((multiarray._reconstruct, f'numpy.{core}.multiarray._reconstruct') for core in ('core', '_core')),
-        *((multiarray.scalar, f'numpy.{core}.multiarray.scalar') for core in ('core', '_core')),
-    )
-
-
-def _pickled_method(owner: type, name: str) -> Callable:
-    """What a checkpoint gets for `getattr`, which itself would reach anything from anywhere."""
-    if isinstance(owner, type) and name in _PICKLED_METHODS.get(owner, ()):
-        return getattr(owner, name)
-    raise UnpicklingError('GLOBAL builtins.getattr is blocked')

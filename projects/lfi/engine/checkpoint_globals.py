@@ -1,0 +1,244 @@
+"""What a checkpoint may name beyond tensors and plain data, and what it gets for each name.
+
+torch's restricted unpickler calls each allowed name with arguments of the file's choice, and hands states of
+the file's choice to the result. numpy's own classes are not safe against that: `ndarray((1,), 'O', raw)`
+takes raw bytes for pointers. So each name stands here for a guard that takes only what a Runner writes.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from math import prod
+from typing import Any, NoReturn
+
+import numpy as np
+import torch
+from mmengine.logging import HistoryBuffer
+from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
+
+# numpy's names of the types of plain numbers, such as 'f8' and 'b1'.
+_NUMBERS = frozenset(
+    np.dtype(code).str[1:] for code in np.typecodes['AllInteger'] + np.typecodes['AllFloat'] + '?'
+)
+# torch's allow-list belongs to the whole process: one reader changes it at a time.
+_LOCK = threading.RLock()
+
+
+class ForbiddenStateError(Exception):
+    """A file gives an allowed name what no Runner gives it."""
+
+
+@contextmanager
+def runner_state_allowed() -> Iterator[None]:
+    """Let `torch.load(weights_only=True)` read a Runner's state and numbers of numpy inside the block.
+
+    Other names that the user has allowed stay allowed. Afterwards torch's allow-list is as it was.
+    """
+    guarded = [(value, name) for name, value in _GUARDED.items()]
+    with _LOCK:
+        users = torch.serialization.get_safe_globals()
+        hidden = [item for item in users if _is_guarded(item)]
+        _set_safe_globals([item for item in users if item not in hidden] + guarded)
+        try:
+            yield
+        finally:
+            now = torch.serialization.get_safe_globals()
+            _set_safe_globals([item for item in now if item not in guarded] + hidden)
+
+
+def finished(content: Any) -> Any:
+    """Replace the guards of numpy's arrays and dtypes by what they guard.
+
+    Args:
+        content: What `torch.load` returned. Its dicts and lists are changed in place.
+
+    Returns:
+        The content, in which no dict, list or tuple holds a guard.
+    """
+    plain: dict[int, tuple[Any, Any]] = {}
+    seen: set[int] = set()
+    todo: list[dict | list] = []
+
+    def finish(value: Any) -> Any:
+        if isinstance(value, _Array | _Dtype):
+            # The guard is kept too: another one must not get its id.
+            return plain.setdefault(id(value), (value, value.plain()))[1]
+        if type(value) is tuple:
+            parts = tuple(map(finish, value))
+            return value if all(new is old for new, old in zip(parts, value)) else parts
+        if isinstance(value, dict | list) and id(value) not in seen:
+            seen.add(id(value))
+            todo.append(value)
+        return value
+
+    content = finish(content)
+    while todo:
+        container = todo.pop()
+        items = list(container.items() if isinstance(container, dict) else enumerate(container))
+        for key, value in items:
+            new = finish(value)
+            if new is not value:
+                container[key] = new
+    return content
+
+
+class _Array(np.ndarray):
+    """A numpy array while it is read: a file gives it plain numbers, once.
+
+    A file cannot make one by itself, only by :func:`_reconstruct`.
+    """
+
+    def __new__(cls, *args: object, **kwargs: object) -> NoReturn:
+        raise ForbiddenStateError('numpy.ndarray is called')
+
+    def __setstate__(self, state: object) -> None:
+        match state:
+            case (int(), tuple(shape), _Dtype() as kind, int(fortran), bytes(raw)):
+                pass
+            case _:
+                raise ForbiddenStateError('an array of numpy has another state than shape, dtype and bytes')
+        if self.size:
+            # Another object may look at its memory by now, which numpy would free.
+            raise ForbiddenStateError('an array of numpy is filled twice')
+        if not all(type(side) is int and side >= 0 for side in shape):
+            raise ForbiddenStateError(f'an array of numpy has the shape {shape}')
+        kind.require(raw, prod(shape))
+        super().__setstate__((1, shape, kind.plain(), bool(fortran), raw))
+
+    def __reduce__(self) -> tuple:
+        return self.plain().__reduce__()
+
+    def plain(self) -> np.ndarray:
+        return np.array(self, subok=False)
+
+
+class _Dtype:
+    """A dtype of numpy while it is read: of plain numbers, in either byte order."""
+
+    __slots__ = ('_name', '_order')
+
+    def __init__(self, name: str, align: bool = False, copy: bool = True) -> None:
+        if type(name) is not str or name not in _NUMBERS:
+            raise ForbiddenStateError('numpy.dtype is called for other values than plain numbers')
+        self._name, self._order = name, '='
+
+    def __setstate__(self, state: object) -> None:
+        # Version, byte order; subarray, names and fields; size, alignment and flags.
+        match state:
+            case (3, '<' | '>' | '|' | '=' as order, None, None, None, -1, -1, 0):
+                self._order = order
+            case _:
+                raise ForbiddenStateError('a dtype of numpy has another state than a byte order')
+
+    def require(self, raw: bytes, count: int) -> None:
+        """Check that bytes are so many numbers.
+
+        Raises:
+            ForbiddenStateError: If they are more or fewer, or truth values other than 0 and 1.
+        """
+        kind = self.plain()
+        if len(raw) != count * kind.itemsize:
+            raise ForbiddenStateError(f'{count} numbers of numpy are given by {len(raw)} bytes')
+        # numpy counts the true ones by adding them up.
+        if kind.kind == 'b' and np.frombuffer(raw, np.uint8).max(initial=0) > 1:
+            raise ForbiddenStateError('a truth value of numpy is neither 0 nor 1')
+
+    def plain(self) -> np.dtype:
+        try:
+            return np.dtype(self._name).newbyteorder(self._order)
+        except AttributeError as error:
+            raise ForbiddenStateError('numpy.dtype has no name') from error
+
+
+class _HistoryBuffer(HistoryBuffer):
+    """A scalar's history while it is read; once its state is there it is a plain `HistoryBuffer`."""
+
+    def __new__(cls, *args: object) -> _HistoryBuffer:
+        return super().__new__(cls)
+
+    def __init__(self, *args: object) -> None:
+        # numpy would ask what it is given for an address in memory.
+        raise ForbiddenStateError('HistoryBuffer is called')
+
+    def __setstate__(self, state: object) -> None:
+        match state:
+            case {
+                '_log_history': _Array() as log,
+                '_count_history': _Array() as count,
+                'max_length': int(most),
+            }:
+                pass
+            case _:
+                raise ForbiddenStateError('a HistoryBuffer has another state than two arrays and a length')
+        if log.ndim != 1 or log.shape != count.shape:
+            raise ForbiddenStateError(f'a HistoryBuffer has arrays of shapes {log.shape} and {count.shape}')
+        # The statistics in the file are left out: mmengine would make them those of all buffers.
+        self._set_default_statistics()
+        self._log_history, self._count_history, self.max_length = log.plain(), count.plain(), most
+        self.__class__ = HistoryBuffer
+
+
+class _OneCycleParamScheduler:
+    """A class that a file can name as the owner of two functions, and cannot make."""
+
+    def __new__(cls, *args: object) -> NoReturn:
+        raise ForbiddenStateError('OneCycleParamScheduler is called')
+
+
+def _reconstruct(kind: object, *_: object) -> _Array:
+    if kind is not _Array:
+        raise ForbiddenStateError('numpy._reconstruct is called for another class than ndarray')
+    return np.ndarray.__new__(_Array, (0,), np.int8)
+
+
+def _scalar(kind: object, raw: object) -> np.generic:
+    if not isinstance(kind, _Dtype) or not isinstance(raw, bytes):
+        raise ForbiddenStateError('numpy.scalar is called with another thing than a dtype and bytes')
+    kind.require(raw, 1)
+    return np.frombuffer(raw, kind.plain())[0]
+
+
+def _bytes(*args: object) -> bytes:
+    """How pickle's protocol 2 writes the bytes of an empty array."""
+    if args:
+        raise ForbiddenStateError('builtins.bytes is called with arguments')
+    return b''
+
+
+def _getattr(owner: object, name: object) -> Callable:
+    """What a checkpoint gets for `getattr`, which itself would reach anything from anywhere."""
+    for known, kind, names in _METHODS:
+        if owner is known and isinstance(name, str) and name in names:
+            return getattr(kind, name)
+    raise ForbiddenStateError("builtins.getattr is called for more than the functions of a Runner's state")
+
+
+# The functions of classes that a Runner's state holds; pickle names each by `getattr(class, name)`.
+_METHODS = (
+    (_HistoryBuffer, HistoryBuffer, ('min', 'max', 'mean', 'current')),
+    (_OneCycleParamScheduler, OneCycleParamScheduler, ('_annealing_cos', '_annealing_linear')),
+)
+_GUARDED: dict[str, Any] = {
+    'numpy.ndarray': _Array,
+    'numpy.dtype': _Dtype,
+    # numpy 1 and numpy 2 write different names.
+    **{f'numpy.{core}.multiarray._reconstruct': _reconstruct for core in ('core', '_core')},
+    **{f'numpy.{core}.multiarray.scalar': _scalar for core in ('core', '_core')},
+    'builtins.bytes': _bytes,
+    'builtins.getattr': _getattr,
+    **{f'{kind.__module__}.{kind.__qualname__}': guard for guard, kind, _ in _METHODS},
+}
+
+
+def _is_guarded(item: Any) -> bool:
+    """Whether an item of torch's allow-list is, or has the name of, what this module guards."""
+    value, name = item if isinstance(item, tuple) else (item, f'{item.__module__}.{item.__qualname__}')
+    is_dtype = isinstance(value, type) and issubclass(value, np.dtype)
+    return is_dtype or name in _GUARDED or value is np.ndarray or value is HistoryBuffer
+
+
+def _set_safe_globals(items: list) -> None:
+    torch.serialization.clear_safe_globals()
+    torch.serialization.add_safe_globals(items)

@@ -1,0 +1,125 @@
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from lfi.engine import UnsafeCheckpointError
+from lfi.engine.checkpoint import load_from_local
+from mmengine.logging import HistoryBuffer
+
+HOSTILE_FILES = Path(__file__).parents[2] / 'tools/dev/hostile_files.py'
+
+
+def hostile_files():
+    spec = importlib.util.spec_from_file_location('hostile_files', HOSTILE_FILES)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+hostile = hostile_files()
+STATISTICS = "functions of the file as mmengine's statistics"
+REFUSED = {
+    'an array of objects over raw bytes': 'numpy.ndarray is called',
+    'the same, made by `__new__`': 'numpy.ndarray is called',
+    'an address in memory for numpy to read': 'HistoryBuffer is called',
+    'an array of 2^46 bytes': 'numpy.ndarray is called',
+    'a dtype of numbers with the flags of objects': 'a dtype of numpy has another state',
+    'a number of a dtype of objects': 'numpy.dtype is called for other values than plain numbers',
+    'a dtype with a field of objects': 'numpy.dtype is called for other values than plain numbers',
+    'a dtype that holds arrays of objects': 'numpy.dtype is called for other values than plain numbers',
+    'an array larger than its bytes': '2 numbers of numpy are given by 8 bytes',
+    'an array that is filled twice': 'an array of numpy is filled twice',
+    'a truth value that is neither 0 nor 1': 'a truth value of numpy is neither 0 nor 1',
+    'a history that is no array': 'a HistoryBuffer has another state',
+}
+
+
+def test_all_hostile_files_are_tried():
+    assert set(REFUSED) | {STATISTICS} == set(hostile.HOSTILE)
+
+
+@pytest.mark.parametrize('name', REFUSED)
+def test_hostile_file_is_refused(tmp_path, name):
+    file = tmp_path / 'hostile.pth'
+    hostile.write_hostile(file, name)
+    before = set(torch.serialization.get_safe_globals())
+    with pytest.raises(UnsafeCheckpointError, match='no code of it was run') as caught:
+        load_from_local(str(file))
+    assert f'{file} was refused' in str(caught.value) and REFUSED[name] in str(caught.value)
+    assert set(torch.serialization.get_safe_globals()) == before
+
+
+def test_hostile_file_does_not_crash_a_process(tmp_path):
+    file = tmp_path / 'hostile.pth'
+    code = f'from lfi.engine.checkpoint import load_from_local; load_from_local({str(file)!r})'
+    hostile.write_hostile(file, hostile.CRASHING[0])
+    process = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    # Not -11, SIGSEGV.
+    assert process.returncode == 1 and 'UnsafeCheckpointError' in process.stderr
+
+
+def test_what_the_user_allowed_of_numpy_is_guarded_too(tmp_path):
+    file = tmp_path / 'hostile.pth'
+    hostile.write_hostile(file, 'an array of objects over raw bytes')
+    # mmengine's own list, under which the file crashes the process.
+    allowed = [np.ndarray, np.dtype, type(np.dtype('f8')), HistoryBuffer, hostile.MULTIARRAY._reconstruct]
+    with torch.serialization.safe_globals(allowed):
+        with pytest.raises(UnsafeCheckpointError, match='numpy.ndarray is called'):
+            load_from_local(str(file))
+        assert set(allowed) <= set(torch.serialization.get_safe_globals())
+
+
+def test_a_file_does_not_change_the_statistics_of_mmengine(tmp_path):
+    file = tmp_path / 'hostile.pth'
+    hostile.write_hostile(file, STATISTICS)
+    history = load_from_local(str(file))['payload']
+    assert type(history) is HistoryBuffer
+    assert history.statistics('mean') == history.mean()
+    assert HistoryBuffer._statistics_methods['mean'] is HistoryBuffer.mean
+
+
+def numbers() -> dict:
+    codes = np.typecodes['AllInteger'] + np.typecodes['AllFloat'] + '?'
+    # Two types of one size have one name in a pickle.
+    kinds = [np.dtype(np.dtype(code).str) for code in codes]
+    return {
+        'arrays': [np.arange(6).reshape(2, 3).astype(kind) for kind in kinds],
+        'swapped': np.arange(3, dtype='>i4'),
+        'columns': np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+        'shapes': (np.array(1.5), np.zeros((0, 3))),
+        'scalars': [kind.type(1) for kind in kinds],
+        'dtype': np.dtype('>f4'),
+        'large': np.arange(1000.0),
+    }
+
+
+@pytest.mark.parametrize('core', ['core', '_core'])
+def test_numbers_come_back_as_they_were(tmp_path, core):
+    file = tmp_path / 'numbers.pth'
+    saved = numbers()
+    saved['again'] = saved['large']
+    # Not zipped, the names can be exchanged for those of numpy 1 and of numpy 2.
+    torch.save(saved, file, _use_new_zipfile_serialization=False)
+    names = file.read_bytes().replace(b'numpy._core.', b'numpy.core.')
+    file.write_bytes(names.replace(b'numpy.core.', f'numpy.{core}.'.encode()))
+    loaded = load_from_local(str(file))
+    assert loaded['again'] is loaded['large'] and loaded['large'].flags.writeable
+    assert loaded['columns'].flags.f_contiguous
+    assert loaded['dtype'] == saved['dtype']
+    # numpy reads numbers in the other byte order into its own.
+    assert_same(loaded['swapped'], saved['swapped'].astype('i4'))
+    for name in ('columns', 'large'):
+        assert_same(loaded[name], saved[name])
+    for name in ('arrays', 'scalars', 'shapes'):
+        assert type(loaded[name]) is type(saved[name])
+        for found, expected in zip(loaded[name], saved[name], strict=True):
+            assert_same(found, expected)
+
+
+def assert_same(found, expected) -> None:
+    assert type(found) is type(expected)
+    np.testing.assert_array_equal(found, expected, strict=True)
