@@ -1,9 +1,9 @@
 """Running: checkpoints, mixed precision on CPU, and what the tools share."""
 
+from lfi.errors import CheckpointError, CheckpointWriteError
+from lfi.fileio import AtomicLocalBackend
+
 from .checkpoint import (
-    AtomicLocalBackend,
-    CheckpointError,
-    CheckpointWriteError,
     TornCheckpointError,
     UnsafeCheckpointError,
     find_checkpoint_to_resume,

@@ -7,24 +7,20 @@ import os.path as osp
 import re
 import zipfile
 from pathlib import Path
-from typing import ClassVar
 from urllib.parse import urlparse
 
 import mmengine.runner.checkpoint as mmengine_checkpoint
 import torch
-from mmengine.fileio import LocalBackend, register_backend
 from mmengine.logging import print_log
 from mmengine.runner import CheckpointLoader, find_latest_checkpoint
 from mmengine.utils import digit_version
+
+from lfi.errors import CheckpointError
 
 from .checkpoint_globals import ForbiddenStateError, finished, runner_state_allowed
 
 # Before 2.6 `weights_only=True` still runs code from files in the old .tar format (CVE-2025-32434).
 MIN_TORCH = '2.6'
-
-
-class CheckpointError(RuntimeError):
-    """A checkpoint file that cannot be used."""
 
 
 class UnsafeCheckpointError(CheckpointError):
@@ -33,10 +29,6 @@ class UnsafeCheckpointError(CheckpointError):
 
 class TornCheckpointError(CheckpointError):
     """A file that is empty, cut short, changed, or no checkpoint at all."""
-
-
-class CheckpointWriteError(CheckpointError, OSError):
-    """A checkpoint that cannot be written: the disk is full, or the folder is read-only."""
 
 
 def install_safe_checkpoint_loading() -> None:
@@ -143,54 +135,6 @@ def _damage(archive: str | Path) -> str | None:
     except Exception as error:
         return _first_line(error)
     return None if record is None else f'the checksum of {record} does not match'
-
-
-class AtomicLocalBackend(LocalBackend):
-    """mmengine's local file backend, with a ``put`` that leaves either the whole new file or the old one.
-
-    ``CheckpointHook(backend_args=dict(backend='lfi_atomic'))`` writes checkpoints by it: a run that is killed
-    while it saves leaves no torn file, and one that finds the disk full leaves no part of one.
-
-    ``remove`` waits until the next file of the folder is whole. mmengine's hook removes the oldest
-    checkpoint, and the best one, before it writes what takes their place: a kill in between would leave none.
-    """
-
-    # CheckpointHook removes by one backend, and the Runner writes by another.
-    _to_remove: ClassVar[set[Path]] = set()
-
-    def put(self, obj: bytes | memoryview, filepath: str | Path) -> None:
-        """Write a file, or leave the old one.
-
-        Raises:
-            CheckpointWriteError: If it cannot be written.
-        """
-        filepath = Path(filepath)
-        partial = filepath.with_name(f'.{filepath.name}.partial')
-        filepath.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with partial.open('wb') as file:
-                file.write(obj)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(filepath)
-        except OSError as error:
-            raise CheckpointWriteError(
-                f'{filepath} ({memoryview(obj).nbytes / 1e6:.1f} MB) cannot be written: '
-                f'{error.strerror or error}. What was written before is whole; make room, then go on from it'
-            ) from error
-        finally:
-            partial.unlink(missing_ok=True)
-        self._to_remove.discard(filepath)
-        for outdated in [path for path in self._to_remove if path.parent == filepath.parent]:
-            outdated.unlink(missing_ok=True)
-            self._to_remove.discard(outdated)
-
-    def remove(self, filepath: str | Path) -> None:
-        """Remove a file, once the next ``put`` into its folder is done."""
-        self._to_remove.add(Path(filepath))
-
-
-register_backend('lfi_atomic', AtomicLocalBackend, force=True)
 
 
 def _load_safetensors(filename: str, map_location) -> dict:

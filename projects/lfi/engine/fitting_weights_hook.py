@@ -6,9 +6,8 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import nn
 
+from lfi.errors import UsageError
 from lfi.registry import HOOKS
-
-from .launch import UsageError
 
 
 @HOOKS.register_module()

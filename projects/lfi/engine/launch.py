@@ -16,15 +16,13 @@ from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from .checkpoint import CheckpointError, find_checkpoint_to_resume
+from lfi.errors import CheckpointError, UsageError
+
+from .checkpoint import find_checkpoint_to_resume
 from .memory import keep_freed_memory
 from .non_finite_hook import NonFiniteError
 
 DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
-
-
-class UsageError(ValueError):
-    """A command line, or a config, that asks for what cannot be done."""
 
 
 class CfgOptions(DictAction):

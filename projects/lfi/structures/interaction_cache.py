@@ -23,8 +23,8 @@ from pathlib import Path, PurePath
 
 import numpy as np
 
-from lfi.engine import AtomicLocalBackend
-from lfi.engine.launch import UsageError
+from lfi.errors import UsageError
+from lfi.fileio import AtomicLocalBackend
 
 from .interaction_maps import InteractionMaps
 from .packed_maps import packed_dtype

@@ -6,8 +6,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from lfi.engine.checkpoint import AtomicLocalBackend
-from lfi.engine.launch import UsageError
+from lfi.errors import UsageError
+from lfi.fileio import AtomicLocalBackend
 
 
 @dataclass(frozen=True)

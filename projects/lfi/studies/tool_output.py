@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from lfi.engine.launch import UsageError
 from lfi.engine.machine import MACHINE
+from lfi.errors import UsageError
 
 _running: set[subprocess.Popen] = set()
 

@@ -1,0 +1,57 @@
+"""Files that are written completely or not at all."""
+
+import os
+from pathlib import Path
+from typing import ClassVar
+
+from mmengine.fileio import LocalBackend, register_backend
+
+from lfi.errors import CheckpointWriteError
+
+
+class AtomicLocalBackend(LocalBackend):
+    """mmengine's local file backend, with a ``put`` that leaves either the whole new file or the old one.
+
+    ``CheckpointHook(backend_args=dict(backend='lfi_atomic'))`` writes checkpoints by it: a run that is killed
+    while it saves leaves no torn file, and one that finds the disk full leaves no part of one.
+
+    ``remove`` waits until the next file of the folder is whole. mmengine's hook removes the oldest
+    checkpoint, and the best one, before it writes what takes their place: a kill in between would leave none.
+    """
+
+    # CheckpointHook removes by one backend, and the Runner writes by another.
+    _to_remove: ClassVar[set[Path]] = set()
+
+    def put(self, obj: bytes | memoryview, filepath: str | Path) -> None:
+        """Write a file, or leave the old one.
+
+        Raises:
+            CheckpointWriteError: If it cannot be written.
+        """
+        filepath = Path(filepath)
+        partial = filepath.with_name(f'.{filepath.name}.partial')
+        filepath.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with partial.open('wb') as file:
+                file.write(obj)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(filepath)
+        except OSError as error:
+            raise CheckpointWriteError(
+                f'{filepath} ({memoryview(obj).nbytes / 1e6:.1f} MB) cannot be written: '
+                f'{error.strerror or error}. What was written before is whole; make room, then go on from it'
+            ) from error
+        finally:
+            partial.unlink(missing_ok=True)
+        self._to_remove.discard(filepath)
+        for outdated in [path for path in self._to_remove if path.parent == filepath.parent]:
+            outdated.unlink(missing_ok=True)
+            self._to_remove.discard(outdated)
+
+    def remove(self, filepath: str | Path) -> None:
+        """Remove a file, once the next ``put`` into its folder is done."""
+        self._to_remove.add(Path(filepath))
+
+
+register_backend('lfi_atomic', AtomicLocalBackend, force=True)
