@@ -6,13 +6,13 @@ from pathlib import Path
 
 import torch
 from lfi.models.batches import pixel_format
-from lfi.models.teachers import CacheManifest, CacheWriter, teacher_identity
+from lfi.models.teachers import CacheManifest, CacheWriter, InteractionCache, teacher_identity
 from lfi.structures import pack
 from lfi.structures.interaction_cache import keys_of
 
 
 def write_cache(folder: str, model: torch.nn.Module, data: dict) -> None:
-    """Keep the maps of a preprocessed batch; `img_path` of the samples names the images."""
+    """Keep the maps of a preprocessed batch, and give its samples what workers would read."""
     samples = data['data_samples']
     labels = model.concept_labels(samples)
     maps = model.teacher(data['inputs'], pixel_format(model.data_preprocessor), labels)
@@ -20,3 +20,6 @@ def write_cache(folder: str, model: torch.nn.Module, data: dict) -> None:
     texts = model.teacher.texts.cpu().numpy()
     manifest = CacheManifest.of(teacher_identity(model._teacher_cfg), keys, 2, texts, maps)
     CacheWriter(Path(folder), manifest, keys, texts).write(0, pack(maps))
+    cache = InteractionCache(folder)
+    for sample in samples:
+        sample.set_field(cache.stored(sample.img_path), 'interaction_maps')

@@ -31,6 +31,7 @@ def main() -> None:
     cfg = launch.load_run_config(args)
     launch.write_checkpoints_whole(cfg)
     launch.set_resume(cfg, args.resume)
+    launch.set_teacher_cache(cfg)
     if args.amp:
         launch.enable_amp(cfg)
     if args.auto_scale_lr:

@@ -18,7 +18,13 @@ train_pipeline = [
             dict(type='RandomFlip', prob=0.5, direction='horizontal'),
         ],
     ),
-    dict(_scope_='mmpretrain', type='PackInputs', algorithm_keys=('view',), meta_keys=meta_keys),
+    dict(type='lfi.LoadInteractionMaps'),
+    dict(
+        _scope_='mmpretrain',
+        type='PackInputs',
+        algorithm_keys=('view', 'interaction_maps'),
+        meta_keys=meta_keys,
+    ),
 ]
 test_pipeline = [dict(_scope_='mmpretrain', type='PackInputs', meta_keys=meta_keys)]
 train_dataloader = dict(dataset=dict(domains=source_domains, seed=0, pipeline=train_pipeline))

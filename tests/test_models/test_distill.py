@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from lfi.datasets import LoadInteractionMaps
 from lfi.models import LFIImageClassifier, VLMAttentionTeacher
 from lfi.models.batches import pixel_format
 from lfi.models.teachers import CacheManifest, CacheWriter, teacher_identity
@@ -435,6 +436,9 @@ def cached_model(make_model, tmp_path):
     keys, texts = keys_of([sample.img_path for sample in samples], 2), model.teacher.texts.numpy()
     manifest = CacheManifest.of(teacher_identity(model._teacher_cfg), keys, 2, texts, maps)
     CacheWriter(tmp_path, manifest, keys, texts).write(0, pack(maps))
+    read = LoadInteractionMaps(str(tmp_path))
+    for sample in samples:
+        sample.set_field(read(dict(img_path=sample.img_path))['interaction_maps'], 'interaction_maps')
     return make_model(teacher_cache=str(tmp_path)), images, samples
 
 
@@ -457,11 +461,22 @@ def test_padding_and_view_of_a_cached_image_add_up(cached_model, view):
     for sample in samples:
         sample.set_field(torch.tensor(view), 'view', dtype=torch.Tensor)
         sample.set_metainfo(dict(img_shape=(16, 32)))
-    whole = model.teacher([sample.img_path for sample in samples], images.device)
+    whole = model.teacher.maps_of([sample.interaction_maps for sample in samples], images.device)
     maps, _ = model.predict_interactions(images, samples)
     assert maps.valid.equal(torch.tensor([True, True, False, False])[None, :, None].expand(2, 4, 4))
     expected = whole.warp(torch.tensor([view]).expand(2, 2, 3), (2, 4))
     torch.testing.assert_close(maps.logits[..., :2, :], expected.logits)
+
+
+def test_maps_that_were_not_read_are_asked_for(cached_model):
+    model, images, samples = cached_model
+    for sample in samples:
+        sample.set_field(torch.eye(2, 3), 'view', dtype=torch.Tensor)
+        del sample.interaction_maps
+    with pytest.raises(
+        ValueError, match="needs each image's maps: .*lfi.LoadInteractionMaps.*algorithm_keys="
+    ):
+        model.loss(images, samples)
 
 
 def test_a_view_that_was_not_recorded_is_asked_for(cached_model):

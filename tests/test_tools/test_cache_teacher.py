@@ -124,9 +124,10 @@ CAPTIONS = """
 _base_ = {base!r}
 concepts = dict(type='lfi.Shapes', extra=['large white circle', 'green bolt'])
 load = dict(type='lfi.LoadCaptionConcepts', concepts=concepts)
-pack = dict(type='PackInputs', algorithm_keys=('view', 'gt_concepts'))
+read = dict(type='lfi.LoadInteractionMaps')
+pack = dict(type='PackInputs', algorithm_keys=('view', 'gt_concepts', 'interaction_maps'))
 view = dict(type='lfi.RecordView', transforms=[dict(type='RandomFlip', prob=0.5)])
-train_dataloader = dict(dataset=dict(pipeline=[load, view, pack]))
+train_dataloader = dict(dataset=dict(pipeline=[load, view, read, pack]))
 model = dict(teacher=dict(concepts=concepts))
 custom_hooks = [dict(type='lfi.InteractionVisualizationHook', interval=2, num_images=2)]
 """

@@ -14,6 +14,7 @@ pack_train_inputs = dict(
         'flip',
         'flip_direction',
         'view',
+        'interaction_maps',
     ),
 )
 train_pipeline = [
@@ -27,6 +28,7 @@ train_pipeline = [
             dict(type='RandomFlip', prob=0.5),
         ],
     ),
+    dict(type='lfi.LoadInteractionMaps'),
     pack_train_inputs,
 ]
 train_dataloader = dict(dataset=dict(data_root=data_root, pipeline=train_pipeline))

@@ -21,6 +21,7 @@ train_pipeline = [
             dict(type='RandomFlip', prob=0.5),
         ],
     ),
+    dict(type='lfi.LoadInteractionMaps'),
     {{_base_.pack_train_inputs}},
 ]
 test_pipeline = [

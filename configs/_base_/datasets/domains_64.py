@@ -26,7 +26,13 @@ train_pipeline = [
             dict(type='RandomFlip', prob=0.5, direction='horizontal'),
         ],
     ),
-    dict(_scope_='mmpretrain', type='PackInputs', algorithm_keys=('view',), meta_keys=meta_keys),
+    dict(type='lfi.LoadInteractionMaps'),
+    dict(
+        _scope_='mmpretrain',
+        type='PackInputs',
+        algorithm_keys=('view', 'interaction_maps'),
+        meta_keys=meta_keys,
+    ),
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile'),

@@ -3,10 +3,11 @@ train_pipeline = [
     dict(_scope_='mmdet', type='LoadAnnotations', with_bbox=True, with_mask=True),
     # What a view shows is recorded for CachedTeacher.
     dict(_scope_='mmdet', type='lfi.RecordView', transforms=[dict(type='RandomFlip', prob=0.5)]),
+    dict(type='lfi.LoadInteractionMaps'),
     dict(
         _scope_='mmdet',
         type='PackDetInputs',
-        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'view'),
+        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'view', 'interaction_maps'),
     ),
 ]
 test_pipeline = [

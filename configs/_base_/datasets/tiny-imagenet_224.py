@@ -12,7 +12,8 @@ train_pipeline = [
             dict(type='RandomFlip', prob=0.5, direction='horizontal'),
         ],
     ),
-    dict(_scope_='mmpretrain', type='PackInputs', algorithm_keys=('view',)),
+    dict(type='lfi.LoadInteractionMaps'),
+    dict(_scope_='mmpretrain', type='PackInputs', algorithm_keys=('view', 'interaction_maps')),
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile'),

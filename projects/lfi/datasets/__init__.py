@@ -8,7 +8,7 @@ from .imagenet_names import ImageNetNames
 from .regions import regions_of
 from .shapes import Shapes
 from .tiny_imagenet import TinyImageNet
-from .transforms import LoadCaptionConcepts, LoadHeatMap, LoadRegions, RecordView
+from .transforms import LoadCaptionConcepts, LoadHeatMap, LoadInteractionMaps, LoadRegions, RecordView
 from .unaugmented import unaugmented
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     'ImageNetNames',
     'LoadCaptionConcepts',
     'LoadHeatMap',
+    'LoadInteractionMaps',
     'LoadRegions',
     'PACS',
     'RecordView',

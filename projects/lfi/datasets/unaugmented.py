@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from mmengine.config import ConfigDict
 
+# What a pipeline packs for maps that are warped into views: here no view is recorded, and no map is read.
+OF_VIEWS = ('view', 'interaction_maps')
+
 
 def unaugmented(dataset: ConfigDict, steps: tuple[str, ...] = ('Load', 'Pack')) -> ConfigDict:
     """A data set's config whose pipelines, also those of data sets inside it, only load and pack.
@@ -21,10 +24,12 @@ def unaugmented(dataset: ConfigDict, steps: tuple[str, ...] = ('Load', 'Pack')) 
     def kept(pipeline: list[dict]) -> list[dict]:
         transforms = (step for t in pipeline for step in (t, *t.get('transforms', ())) if 'type' in step)
         return [
-            # No view is recorded.
-            {k: [key for key in v if key != 'view'] if k.endswith('_keys') else v for k, v in step.items()}
+            {
+                k: [key for key in v if key not in OF_VIEWS] if k.endswith('_keys') else v
+                for k, v in step.items()
+            }
             for step in transforms
-            if step['type'].split('.')[-1].startswith(steps)
+            if (name := step['type'].split('.')[-1]).startswith(steps) and name != 'LoadInteractionMaps'
         ]
 
     return ConfigDict(plain(dataset.to_dict()))

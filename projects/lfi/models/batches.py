@@ -8,6 +8,8 @@ import torch
 from mmpretrain.models.utils.batch_augments import RandomBatchAugment
 from torch import Tensor
 
+from lfi.structures.interaction_cache import StoredMaps
+
 from .teachers import PixelFormat
 
 
@@ -61,12 +63,15 @@ def refuse_mixed_images(data_preprocessor: torch.nn.Module, teacher_cache: str) 
         )
 
 
-def recorded_views(data_samples: Sequence) -> Tensor:
-    """(B, 2, 3) of `lfi.RecordView`."""
+def recorded_views(data_samples: Sequence, device: torch.device) -> Tensor | None:
+    """(B, 2, 3) of `lfi.RecordView` on a device, or None where the pipeline has none."""
     if 'view' not in data_samples[0]:
-        raise ValueError(
-            "teacher_cache needs each image's view: put the transforms of train_pipeline that move pixels "
-            "into dict(type='lfi.RecordView', transforms=[...]), and pack it: PackInputs has "
-            "algorithm_keys=('view',), PackDetInputs meta_keys=(..., 'view')"
-        )
-    return torch.stack([sample.view for sample in data_samples])
+        return None
+    return torch.stack([sample.view for sample in data_samples]).to(device, non_blocking=True)
+
+
+def stored_maps(data_samples: Sequence) -> list[StoredMaps] | None:
+    """What `lfi.LoadInteractionMaps` has read of each image, or None where it has not."""
+    if 'interaction_maps' not in data_samples[0]:
+        return None
+    return [sample.interaction_maps for sample in data_samples]

@@ -12,9 +12,17 @@ from lfi.registry import MODELS
 from lfi.structures import InteractionMaps, filled_share
 
 from .backbones import InteractionQueryViT
-from .batches import mark, pixel_format, recorded_views, refuse_mixed_images, seen_canvas, valid_sizes_of
+from .batches import (
+    mark,
+    pixel_format,
+    recorded_views,
+    refuse_mixed_images,
+    seen_canvas,
+    stored_maps,
+    valid_sizes_of,
+)
 from .readout import InteractionReadout
-from .teachers import CachedLooks, CachedTeacher, PixelFormat, VLMAttentionTeacher
+from .teachers import CachedOutputs, CachedTeacher, PixelFormat, TeacherBatch, VLMAttentionTeacher
 
 
 class TeacherMixin:
@@ -23,13 +31,13 @@ class TeacherMixin:
     The model sets `_teacher_cfg`, and `_teacher_cache`, a folder or None.
     """
 
-    cached_kind: type[CachedLooks] = CachedTeacher
+    cached_kind: type[CachedOutputs] = CachedTeacher
     """What stands in for the teacher where there is a cache."""
 
-    _teacher: VLMAttentionTeacher | CachedLooks | None = None
+    _teacher: VLMAttentionTeacher | CachedOutputs | None = None
 
     @property
-    def teacher(self) -> VLMAttentionTeacher | CachedLooks:
+    def teacher(self) -> VLMAttentionTeacher | CachedOutputs:
         """The teacher; building it loads its weights and embeds the concepts, or opens the cache."""
         if self._teacher is None:
             if self._teacher_cache is None:
@@ -40,8 +48,27 @@ class TeacherMixin:
             self._teacher = teacher
         return self._teacher
 
-    def check_teacher(self, teacher: VLMAttentionTeacher | CachedLooks) -> None:
+    def check_teacher(self, teacher: VLMAttentionTeacher | CachedOutputs) -> None:
         """Check that the teacher fits the model."""
+
+    def teacher_batch(
+        self, inputs: Tensor, data_samples: Sequence, labels: Tensor | None = None
+    ) -> TeacherBatch:
+        """A batch as the teacher is shown it.
+
+        Args:
+            inputs: (B, 3, H, W), preprocessed.
+            data_samples: of the images.
+            labels: (B, C), among the concepts. Defaults to None: none is asked about.
+        """
+        return TeacherBatch(
+            inputs,
+            pixel_format(self.data_preprocessor),
+            valid_sizes_of(inputs, data_samples),
+            labels,
+            stored_maps(data_samples),
+            recorded_views(data_samples, inputs.device),
+        )
 
     def cache_identity(self) -> dict:
         """What a cache for this model must be of."""
@@ -63,8 +90,8 @@ class InteractionDistillMixin(TeacherMixin):
         *args: the task model's own.
         teacher: config of the teacher.
         teacher_cache: folder of the teacher's maps that `tools/cache_teacher.py` wrote, to be read in place
-            of asking the teacher; the training pipeline must record views (`lfi.RecordView`).
-            Defaults to None.
+            of asking the teacher; the training pipeline must record views (`lfi.RecordView`) and read the
+            maps (`lfi.LoadInteractionMaps`). Defaults to None.
         readout: arguments of the `InteractionReadout`; `text_dims` must be given.
         interaction_loss: arguments of the `InteractionDistillLoss`. Defaults to its own.
         text_class_loss: arguments of the `TextSpaceClassLoss`; None leaves it out.
@@ -112,7 +139,7 @@ class InteractionDistillMixin(TeacherMixin):
         if self.text_class_loss is None and not self.interaction_loss.reads_positions:
             freeze_unread_queries(self.backbone)
 
-    def check_teacher(self, teacher: VLMAttentionTeacher | CachedLooks) -> None:
+    def check_teacher(self, teacher: VLMAttentionTeacher | CachedOutputs) -> None:
         """Check that its text space and bank fit the read-out, and its readings the loss.
 
         Raises:
@@ -196,19 +223,16 @@ class InteractionDistillMixin(TeacherMixin):
     ) -> tuple[InteractionMaps, Tensor]:
         """The teacher's maps on the student's grid, and the images' labels (B, C)."""
         labels = self.concept_labels(data_samples)
+        batch = self.teacher_batch(inputs, data_samples, labels)
+        maps, views = self.teacher.ask(batch)
         canvas = seen_canvas(self.backbone, tuple(inputs.shape[-2:]), grid)
-        sizes = valid_sizes_of(inputs, data_samples)
-        padded = any(size != canvas for size in sizes)
-        filled = filled_share(canvas, sizes, inputs.device) if padded else None
-        if isinstance(self.teacher, CachedTeacher):
-            maps = self.teacher([sample.img_path for sample in data_samples], inputs.device)
-            views = recorded_views(data_samples).to(inputs.device, non_blocking=True)
-            return maps.warp(views, grid, filled), labels
-        maps = self.teacher(inputs, pixel_format(self.data_preprocessor), labels, sizes)
-        if not padded:
+        padded = any(size != canvas for size in batch.valid_sizes)
+        if views is None and not padded:
             return maps.resize(grid), labels
-        whole = torch.eye(2, 3, device=inputs.device).expand(len(inputs), 2, 3)
-        return maps.warp(whole, grid, filled), labels
+        if views is None:
+            views = torch.eye(2, 3, device=inputs.device).expand(len(inputs), 2, 3)
+        filled = filled_share(canvas, batch.valid_sizes, inputs.device) if padded else None
+        return maps.warp(views, grid, filled), labels
 
     # Values are checked once: a check waits for the device.
     _first_step = True

@@ -20,6 +20,7 @@ from functools import cached_property
 from hashlib import blake2b
 from math import ceil
 from pathlib import Path, PurePath
+from typing import NamedTuple
 
 import numpy as np
 
@@ -218,6 +219,18 @@ class CacheWriter:
         self._files.put(checksum(content).encode(), _checksum_file(self.folder, shard))
 
 
+class StoredMaps(NamedTuple):
+    """What a cache holds of one image, on its way from a worker to the model.
+
+    Args:
+        record: (1,) of the cache's dtype, as `unpack` takes it.
+        cache: digest of the cache's manifest.
+    """
+
+    record: np.ndarray
+    cache: str
+
+
 class InteractionCache:
     """Reads a finished cache. Each shard's checksum is verified when it is first read.
 
@@ -242,6 +255,15 @@ class InteractionCache:
         self._order = np.argsort(self._keys)
         self._sorted = self._keys[self._order]
         self._shards: dict[int, np.ndarray] = {}
+
+    @cached_property
+    def digest(self) -> str:
+        """Of the manifest: caches of other images, or of another teacher, have another."""
+        return checksum(json.dumps(_plain(asdict(self.manifest)), sort_keys=True).encode())
+
+    def stored(self, path: str) -> StoredMaps:
+        """What is held of one image. Errors as `read`."""
+        return StoredMaps(self.read([path]), self.digest)
 
     def read(self, paths: Sequence[str]) -> np.ndarray:
         """The records (n,) of images, by their paths.

@@ -10,7 +10,9 @@ from lfi.models.teachers import (
     CacheError,
     CacheManifest,
     CacheWriter,
+    InteractionCache,
     PixelFormat,
+    TeacherBatch,
     VLMAttentionTeacher,
     feature_identity,
 )
@@ -52,9 +54,15 @@ def cache(config, teacher, images, tmp_path):
     return str(tmp_path / 'cache')
 
 
+def ask(cache, config, views, grid):
+    stored = [InteractionCache(cache).stored(path) for path in PATHS]
+    batch = TeacherBatch(torch.zeros(3, 3, 8, 8), PIXELS, [(8, 8)] * 3, None, stored, views)
+    return CachedFeatures(cache, config).ask_features(batch, grid)
+
+
 def test_whole_images_have_the_teachers_features(cache, config, teacher, images):
-    features, cached = teacher.features(images, PIXELS), CachedFeatures(cache, config)
-    seen = cached(PATHS, WHOLE, tuple(features.places.shape[-2:]))
+    features = teacher.features(images, PIXELS)
+    seen = ask(cache, config, WHOLE, tuple(features.places.shape[-2:]))
     assert F.cosine_similarity(seen.pooled, features.pooled).min() > 0.9999
     # Half a step of 1/255 of a channel's range, of scores that go up to the scale.
     torch.testing.assert_close(seen.scores, features.scores, atol=0.01 * teacher.logit_scale, rtol=0)
@@ -67,7 +75,7 @@ def test_a_view_is_the_mean_of_the_places_that_it_shows(cache, config, teacher, 
     h, w = places.shape[-2:]
     assert (h, w) == (4, 4)
     left_half = torch.tensor([[0.5, 0, -0.5], [0, 1, 0]]).expand(3, 2, 3)
-    seen = CachedFeatures(cache, config)(PATHS, left_half, (4, 2))
+    seen = ask(cache, config, left_half, (4, 2))
     wanted = F.normalize(places[..., :2].mean((-2, -1)), dim=1)
     assert F.cosine_similarity(seen.pooled, wanted).min() > 0.999
     torch.testing.assert_close(

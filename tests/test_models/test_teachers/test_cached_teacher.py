@@ -11,7 +11,9 @@ from lfi.models.teachers import (
     CacheError,
     CacheManifest,
     CacheWriter,
+    InteractionCache,
     PixelFormat,
+    TeacherBatch,
     VLMAttentionTeacher,
     teacher_identity,
 )
@@ -54,7 +56,8 @@ def cache(config, maps, tmp_path):
 
 def test_its_maps_and_texts_are_the_teachers(cache, config, maps):
     teacher = CachedTeacher(cache, config)
-    cached = teacher(PATHS[::-1], torch.device('cpu'))
+    stored = [InteractionCache(cache).stored(path) for path in PATHS[::-1]]
+    cached = teacher.maps_of(stored, torch.device('cpu'))
     assert cached.concepts.equal(maps.concepts.flip(0))
     torch.testing.assert_close(cached.presence, maps.presence.flip(0), atol=1e-3, rtol=1e-3)
     extent = (maps.logits.amax((-2, -1)) - maps.logits.amin((-2, -1))).max()
@@ -62,6 +65,30 @@ def test_its_maps_and_texts_are_the_teachers(cache, config, maps):
     assert (cached.layers, cached.directions) == (maps.layers, maps.directions)
     torch.testing.assert_close(teacher.texts, build(config).texts)
     assert teacher.bank.names == tuple(config['concepts'])
+
+
+def test_a_label_that_the_view_has_lost_is_not_looked_for(cache, config, maps):
+    stored = [InteractionCache(cache).stored(path) for path in PATHS]
+    views = torch.eye(2, 3).expand(4, 2, 3)
+    own = CachedTeacher(cache, config).maps_of(stored, torch.device('cpu'))
+    kept = own.concepts[0, 0].item()
+    labels = torch.zeros(4, 5)
+    labels[0, kept] = 1
+    pixels = PixelFormat((0.0,) * 3, (1.0,) * 3, True)
+    batch = TeacherBatch(torch.zeros(4, 3, 8, 8), pixels, [(8, 8)] * 4, labels, stored, views)
+    asked, seen = CachedTeacher(cache, config).ask(batch)
+    assert seen is views
+    assert asked.presence[0, 0] == 1
+    # The label raises the presence of its own concept alone, and never that of all others together.
+    raised = asked.presence != own.presence
+    assert raised.sum() <= 1
+    assert not raised[:, -1].any()
+
+
+def test_records_of_another_cache_are_refused(cache, config):
+    stored = [InteractionCache(cache).stored(path)._replace(cache='other') for path in PATHS]
+    with pytest.raises(CacheError, match='the pipeline reads another cache: give lfi.LoadInteractionMaps'):
+        CachedTeacher(cache, config).maps_of(stored, torch.device('cpu'))
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,15 @@
 from .load_caption_concepts import LoadCaptionConcepts
 from .load_heat_map import LoadHeatMap
+from .load_interaction_maps import LoadInteractionMaps
 from .load_regions import LoadRegions
 from .record_view import RecordView
 from .view_matrix import view_matrix
 
-__all__ = ['LoadCaptionConcepts', 'LoadHeatMap', 'LoadRegions', 'RecordView', 'view_matrix']
+__all__ = [
+    'LoadCaptionConcepts',
+    'LoadHeatMap',
+    'LoadInteractionMaps',
+    'LoadRegions',
+    'RecordView',
+    'view_matrix',
+]

@@ -8,7 +8,7 @@ from dataclasses import replace
 from mmpretrain.models.classifiers import ImageClassifier
 from torch import Tensor
 
-from lfi.models.batches import pixel_format, recorded_views, refuse_mixed_images
+from lfi.models.batches import refuse_mixed_images
 from lfi.models.distill import TeacherMixin, freeze_unread_queries, require_interactions
 from lfi.models.teachers import CachedFeatures, PixelFormat, VLMAttentionTeacher
 from lfi.registry import MODELS
@@ -75,15 +75,11 @@ class FeatureDistillClassifier(TeacherMixin, ImageClassifier):
         n = states.grid[0] * states.grid[1]
         places = states.tokens[-1][:, -n:].mT.unflatten(-1, states.grid)  # [B, C, H, W]
         student = ImageFeatures(features[-1], scores, places)
-        teacher = self._teacher_features(inputs, data_samples, states.grid)
+        teacher = self._ask_teacher(inputs, data_samples, states.grid)
         teacher = replace(teacher, scores=teacher.scores[:, : scores.shape[1]])
         losses.update(self.distill_loss(student, teacher))
         return losses
 
-    def _teacher_features(
-        self, inputs: Tensor, data_samples: Sequence, grid: tuple[int, int]
-    ) -> ImageFeatures:
-        if isinstance(self.teacher, CachedFeatures):
-            views = recorded_views(data_samples).to(inputs.device, non_blocking=True)
-            return self.teacher([sample.img_path for sample in data_samples], views, grid)
-        return self.teacher.features(inputs, pixel_format(self.data_preprocessor))
+    def _ask_teacher(self, inputs: Tensor, data_samples: Sequence, grid: tuple[int, int]) -> ImageFeatures:
+        """The teacher's features of each view."""
+        return self.teacher.ask_features(self.teacher_batch(inputs, data_samples), grid)

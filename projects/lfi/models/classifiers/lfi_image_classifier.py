@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lfi.models.batches import mark
 from lfi.models.distill import InteractionDistillMixin
-from lfi.models.teachers import CachedLooks, VLMAttentionTeacher
+from lfi.models.teachers import CachedOutputs, VLMAttentionTeacher
 from lfi.registry import MODELS
 
 
@@ -21,7 +21,7 @@ class LFIImageClassifier(InteractionDistillMixin, ImageClassifier):
     The concepts' first entries are the classes, in the data set's order.
     """
 
-    def check_teacher(self, teacher: VLMAttentionTeacher | CachedLooks) -> None:
+    def check_teacher(self, teacher: VLMAttentionTeacher | CachedOutputs) -> None:
         """Check that it fits the read-out, and knows every class."""
         super().check_teacher(teacher)
         check_classes(getattr(self.head, 'num_classes', None), teacher)
@@ -34,7 +34,7 @@ class LFIImageClassifier(InteractionDistillMixin, ImageClassifier):
         return mark(labels, [sample.gt_label for sample in data_samples])
 
 
-def check_classes(num_classes: int | None, teacher: VLMAttentionTeacher | CachedLooks) -> None:
+def check_classes(num_classes: int | None, teacher: VLMAttentionTeacher | CachedOutputs) -> None:
     """Check that the head's classes are among the teacher's concepts.
 
     Raises:

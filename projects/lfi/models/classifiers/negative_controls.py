@@ -34,8 +34,8 @@ class ShuffledFeaturesClassifier(FeatureDistillClassifier):
             features.pooled.roll(1, 0), features.scores.roll(1, 0), features.places.roll(1, 0)
         )
 
-    def _teacher_features(self, *args) -> ImageFeatures:
-        return self.change(super()._teacher_features(*args))
+    def _ask_teacher(self, *args) -> ImageFeatures:
+        return self.change(super()._ask_teacher(*args))
 
 
 class _ChangedMapsClassifier(LFIImageClassifier):

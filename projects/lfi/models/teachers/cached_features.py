@@ -1,14 +1,11 @@
-"""The features of the teacher that has looked already, for the controls that copy them."""
+"""The cached features of a teacher, for the baselines that copy them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from torch import Tensor
-
 from lfi.structures import ImageFeatures
 
-from .cached_teacher import CachedLooks
+from .cached_teacher import CachedOutputs
+from .teacher_batch import TeacherBatch
 from .teacher_identity import teacher_identity
 
 
@@ -17,28 +14,28 @@ def feature_identity(config: dict) -> dict:
     return {**teacher_identity(config), 'kept': 'features'}
 
 
-class CachedFeatures(CachedLooks):
+class CachedFeatures(CachedOutputs):
     """A CNN teacher's features of the unaugmented images, seen in each view.
 
-    Arguments and errors as `CachedLooks`.
+    Arguments and errors as `CachedOutputs`.
 
-    A view's embedding is the mean of the places that it shows, as the whole image's is of all of them. It is
-    what the maps of a `CachedTeacher` are made of: one look at each image, whatever is learnt from it.
+    A view's embedding is the mean of the locations that it shows, as the unaugmented image's is of all of
+    them. The maps of a `CachedTeacher` are made of the same locations: one pass over the images, whatever is
+    learnt from it.
     """
 
     identity = staticmethod(feature_identity)
 
-    def __call__(self, paths: Sequence[str], views: Tensor, grid: tuple[int, int]) -> ImageFeatures:
-        """The features of views.
+    def ask_features(self, batch: TeacherBatch, grid: tuple[int, int]) -> ImageFeatures:
+        """The features of a batch's views.
 
         Args:
-            paths: the images' paths.
-            views: (B, 2, 3), as `InteractionMaps.warp` has them, on the device where the features are wanted.
-            grid: of the features' places.
+            batch: of the views.
+            grid: (H, W) of the features' locations.
 
         Raises:
-            CacheError: if an image is not in the cache, or the cache is torn.
+            CacheError: as `seen`.
         """
-        maps = self.read(paths, views.device)
+        maps, views = self.seen(batch)
         scale = maps.logits[:, 0].mean((-2, -1)).norm(dim=1)  # [B]
         return ImageFeatures.of_view(maps.warp(views, grid), scale, self.texts)

@@ -1,32 +1,36 @@
-"""The teacher that has looked already."""
+"""A teacher whose outputs are in a cache."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+import numpy as np
 import torch
 from mmengine.logging import print_log
 from torch import Tensor
 
 from lfi.registry import MODELS
-from lfi.structures import InteractionMaps, unpack
-from lfi.structures.interaction_cache import CacheError, InteractionCache, difference
+from lfi.structures import REST, InteractionMaps, unpack
+from lfi.structures.interaction_cache import CacheError, InteractionCache, StoredMaps, difference
 
 from .concept_bank import ConceptBank
+from .teacher_batch import TeacherBatch
 from .teacher_identity import teacher_identity
 
 
-class CachedLooks:
-    """What a teacher made of the unaugmented images, written once by `tools/cache_teacher.py`.
+class CachedOutputs:
+    """What a teacher said of the unaugmented images, written once by `tools/cache_teacher.py`.
 
-    Training with it needs neither the teacher's weights nor its time.
+    Training with it needs neither the teacher's weights nor its time. The data loader's workers read the
+    records (`lfi.LoadInteractionMaps`); here is what the manifest knows, and how records become maps.
 
     Args:
         cache: the folder of the cache.
         teacher: config of the teacher that it must be of.
 
     Raises:
-        CacheError: if there is no whole cache, or it is of another teacher; the message says which field
+        CacheError: if there is no complete cache, or it is of another teacher; the message says which field
             differs.
     """
 
@@ -38,7 +42,7 @@ class CachedLooks:
         self.bank = bank_of(self.cache)
         self._texts = self.bank.embeddings
 
-    def __deepcopy__(self, memo: dict) -> CachedLooks:
+    def __deepcopy__(self, memo: dict) -> CachedOutputs:
         # Averaged copies of a student (EMA) share its teacher.
         return self
 
@@ -52,28 +56,68 @@ class CachedLooks:
         """The concepts' embeddings (C, E), on the device of the latest call."""
         return self._texts
 
-    def read(self, paths: Sequence[str], device: torch.device) -> InteractionMaps:
-        """What is kept of whole images.
+    def maps_of(self, stored: Sequence[StoredMaps], device: torch.device) -> InteractionMaps:
+        """The maps of unaugmented images, on the teacher's own grid.
 
         Args:
-            paths: the images' paths.
-            device: where it is wanted.
+            stored: what the cache holds of each image.
+            device: where the maps are wanted.
 
         Raises:
-            CacheError: if an image is not in the cache, or the cache is torn.
+            CacheError: if a record is of another cache.
         """
+        if any(one.cache != self.cache.digest for one in stored):
+            raise CacheError(
+                f'model.teacher_cache={str(self.cache.folder)!r}, but the pipeline reads another cache: give '
+                'lfi.LoadInteractionMaps the same folder'
+            )
         self._texts = self._texts.to(device)
         manifest = self.cache.manifest
-        return unpack(self.cache.read(paths), manifest.layers, manifest.directions, device)
+        records = np.concatenate([one.record for one in stored])
+        return unpack(records, manifest.layers, manifest.directions, device)
+
+    def seen(self, batch: TeacherBatch) -> tuple[InteractionMaps, Tensor]:
+        """The maps of a batch's unaugmented images, and the views (B, 2, 3) to warp them into.
+
+        Raises:
+            CacheError: as `maps_of`; and if the pipeline has read no maps, or recorded no views.
+        """
+        if batch.stored is None:
+            raise CacheError(
+                f"model.teacher_cache={str(self.cache.folder)!r} needs each image's maps: put "
+                "dict(type='lfi.LoadInteractionMaps', cache=...) with this folder into train_pipeline, and "
+                "pack what it reads: PackInputs has algorithm_keys=('view', 'interaction_maps'), "
+                "PackDetInputs meta_keys=(..., 'view', 'interaction_maps')"
+            )
+        if batch.views is None:
+            raise CacheError(
+                "model.teacher_cache needs each image's view: put the transforms of train_pipeline that move "
+                "pixels into dict(type='lfi.RecordView', transforms=[...]), and pack it: PackInputs has "
+                "algorithm_keys=('view', ...), PackDetInputs meta_keys=(..., 'view')"
+            )
+        return self.maps_of(batch.stored, batch.inputs.device), batch.views
 
 
 @MODELS.register_module()
-class CachedTeacher(CachedLooks):
-    """Interaction maps of the unaugmented images. Arguments and errors as `CachedLooks`."""
+class CachedTeacher(CachedOutputs):
+    """Interaction maps of the unaugmented images. Arguments and errors as `CachedOutputs`."""
 
-    def __call__(self, paths: Sequence[str], device: torch.device) -> InteractionMaps:
-        """The maps of whole images, on the teacher's own grid. Arguments and errors as `read`."""
-        return self.read(paths, device)
+    def ask(self, batch: TeacherBatch) -> tuple[InteractionMaps, Tensor]:
+        """The maps of a batch's unaugmented images, on their own grid, and the views to warp them into.
+
+        Presence is the larger of the teacher's own and the label of the *view*: what a crop has left out is
+        not looked for.
+
+        Raises:
+            CacheError: as `seen`.
+        """
+        maps, views = self.seen(batch)
+        labels = batch.labels
+        if labels is None:
+            return maps, views
+        if maps.concepts is not None:
+            labels = labels.gather(1, maps.concepts.clamp_min(0)).masked_fill(maps.concepts == REST, 0)
+        return replace(maps, presence=torch.maximum(maps.presence, labels.to(maps.presence))), views
 
 
 def open_cache(folder: str, wanted: dict) -> InteractionCache:

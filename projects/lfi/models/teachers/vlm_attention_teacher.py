@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -20,22 +19,8 @@ from .embedding_check import EmbeddingCheck
 from .extractors.base import DenseExtractor
 from .looks import Look, in_windows, merge_sizes, mirrored
 from .prompts import prompt_templates
+from .teacher_batch import PixelFormat, TeacherBatch
 from .weights import load_vlm
-
-
-@dataclass(frozen=True)
-class PixelFormat:
-    """How a batch's pixels were made from RGB values in [0, 255]: (value - mean) / std.
-
-    Args:
-        mean: three numbers, in the batch's channel order.
-        std: three numbers, likewise.
-        rgb: whether the batch's channels are RGB; else BGR.
-    """
-
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    rgb: bool
 
 
 @MODELS.register_module()
@@ -187,6 +172,14 @@ class VLMAttentionTeacher:
         # A label comes first, however little of a mixed image it stands for.
         rank = presence if labels is None else presence + (labels > 0)
         return _keep(whole, rank[:, : self.bank.num_concepts], self.max_concepts)
+
+    def ask(self, batch: TeacherBatch) -> tuple[InteractionMaps, None]:
+        """The maps of a batch's views, as a call gives them; they need no warping."""
+        return self(batch.inputs, batch.pixels, batch.labels, batch.valid_sizes), None
+
+    def ask_features(self, batch: TeacherBatch, grid: tuple[int, int]) -> ImageFeatures:
+        """The features of a batch's views, on the teacher's own grid whatever `grid` is."""
+        return self.features(batch.inputs, batch.pixels)
 
     @torch.no_grad()
     def features(

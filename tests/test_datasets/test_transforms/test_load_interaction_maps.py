@@ -1,0 +1,45 @@
+"""`LoadInteractionMaps`: what a cache holds, read where the images are read."""
+
+import pickle
+
+import numpy as np
+import pytest
+from lfi.datasets import LoadInteractionMaps
+from lfi.structures import pack
+from lfi.structures.interaction_cache import CacheError, CacheManifest, CacheWriter, InteractionCache, keys_of
+
+PATHS = ['/data/a/0.jpg', '/data/a/1.jpg']
+
+
+@pytest.fixture
+def folder(make_maps, tmp_path):
+    maps, keys = make_maps(), keys_of(PATHS, 2)
+    texts = np.eye(3, dtype=np.float32)
+    CacheWriter(tmp_path, CacheManifest.of({}, keys, 2, texts, maps), keys, texts).write(0, pack(maps))
+    return str(tmp_path)
+
+
+def test_it_reads_the_record_of_the_image(folder, make_maps):
+    stored = LoadInteractionMaps(folder)(dict(img_path='/elsewhere/a/1.jpg'))['interaction_maps']
+    np.testing.assert_array_equal(stored.record, pack(make_maps())[1:])
+    assert stored.cache == InteractionCache(folder).digest
+
+
+def test_it_travels_to_a_worker_without_what_it_has_opened(folder):
+    read = LoadInteractionMaps(folder)
+    read(dict(img_path=PATHS[0]))
+    content = pickle.dumps(read)
+    assert len(content) < 1000
+    again = pickle.loads(content)(dict(img_path=PATHS[0]))['interaction_maps']
+    np.testing.assert_array_equal(again.record, read(dict(img_path=PATHS[0]))['interaction_maps'].record)
+
+
+def test_without_a_cache_it_reads_nothing():
+    assert LoadInteractionMaps()(dict(img_path='a.jpg')) == dict(img_path='a.jpg')
+
+
+def test_what_is_not_there_is_named(folder, tmp_path):
+    with pytest.raises(CacheError, match='has no maps of /data/a/2.jpg'):
+        LoadInteractionMaps(folder)(dict(img_path='/data/a/2.jpg'))
+    with pytest.raises(CacheError, match='is no cache of interaction maps'):
+        LoadInteractionMaps(tmp_path / 'gone')(dict(img_path=PATHS[0]))
