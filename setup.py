@@ -25,6 +25,10 @@ def version() -> str:
     return re.search(r"__version__ = '(.+)'", text).group(1)
 
 
+# Not in wheels: bytecode, and what only developers of the package run.
+UNSHIPPED = ('__pycache__', 'dev')
+
+
 class BuildWithConfigs(build_py):
     """Puts configs, tools and the model index where MMEngine and MIM look for them."""
 
@@ -49,7 +53,7 @@ def link(source: Path, target: Path) -> None:
 
 def copy(source: Path, target: Path) -> None:
     if source.is_dir():
-        shutil.copytree(source, target, ignore=shutil.ignore_patterns('__pycache__'))
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns(*UNSHIPPED))
     else:
         shutil.copy(source, target)
 

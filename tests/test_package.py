@@ -50,7 +50,8 @@ SHIPPED = [
     *(
         path.relative_to(ROOT).as_posix()
         for path in (ROOT / 'tools').rglob('*')
-        if path.is_file() and path.suffix != '.pyc'
+        # Developers' tools are for a clone.
+        if path.is_file() and path.suffix != '.pyc' and 'dev' not in path.parts
     ),
 ]
 
@@ -98,6 +99,41 @@ def test_without_a_stack_the_import_says_what_to_install(missing, tmp_path):
     assert "pip install 'lfi[openmmlab]'" in last
 
 
+DEFINITIONS = """
+import mmcv.transforms, mmengine.hub, mmengine.runner, torch
+from mmengine.runner import CheckpointLoader
+def definitions():
+    found = {('module', name): module for name, module in sys.modules.items()}
+    found |= {('loader', prefix): loader for prefix, loader in CheckpointLoader._schemes.items()}
+    for name, module in list(sys.modules.items()):
+        if name.partition('.')[0] not in ('mmcv', 'mmengine', 'numpy', 'torch'):
+            continue
+        for key, value in list(vars(module).items()):
+            found[name, key] = value
+            if isinstance(value, type) or (isinstance(value, dict) and key.isupper()):
+                inner = vars(value) if isinstance(value, type) else value
+                found |= {(name, key, word): part for word, part in list(inner.items())}
+    return found
+"""
+
+
+def test_import_changes_nothing_that_others_define(tmp_path):
+    code = """
+allowed = torch.serialization.get_safe_globals()
+before = definitions()
+import lfi
+after = definitions()
+changed = [key for key, value in before.items() if after.get(key) is not value]
+# Python makes these when it is asked for them.
+print([key for key in changed if key[-1] not in ('__annotations__', '__dict__', '__weakref__')])
+assert torch.serialization.get_safe_globals() == allowed
+import lfi.safe_loading
+print(CheckpointLoader._schemes[''].__module__)
+"""
+    printed = run_python(DEFINITIONS + code, tmp_path).stdout.splitlines()
+    assert printed == ['[]', 'lfi.engine.checkpoint']
+
+
 def test_types_resolve_from_every_scope(tmp_path):
     code = """
 import lfi, mmengine.registry, mmdet.registry, mmpretrain.registry
@@ -132,6 +168,7 @@ def test_wheel_holds_every_module_and_its_data(wheel):
     data |= {f'lfi/.mim/{path}' for path in SHIPPED}
     lazy = {f'lfi/{path}'.replace('-', '_') for path in CONFIGS if not path.startswith('configs/_base_/')}
     assert held == modules | data | lazy
+    assert not [name for name in held if '/tools/dev/' in name]
     top = {name.partition('/')[0] for name in wheel.namelist()}
     assert top == {'lfi', f'lfi-{version()}.dist-info'}
 

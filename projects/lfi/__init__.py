@@ -1,8 +1,10 @@
 """LFI: learning from interactions, a distillation plugin for OpenMMLab.
 
-Importing it makes `lfi.X` known to every OpenMMLab registry. It imports neither mmdet nor mmpretrain's
-models, reads no weights and asks no network.
+Importing it makes `lfi.X` known to every OpenMMLab registry, and changes nothing that other packages define.
+It imports neither mmdet nor mmpretrain's models, reads no weights and asks no network.
 """
+
+from importlib.util import find_spec
 
 try:
     import mmcv  # noqa: F401
@@ -24,10 +26,10 @@ from .version import __version__
 # mmengine resolves `_base_ = 'lfi::...'` only for packages in this table. Upstream's cannot find an editable
 # install by its name, so it is found by one of its modules.
 MODULE2PACKAGE['lfi'] = 'lfi.version'
-if not is_installed('mmsegmentation'):
-    # onedl-mmsegmentation is found by its module.
+if find_spec('mmseg') is not None and not is_installed('mmsegmentation'):
+    # mmengine looks for a package that is not there; onedl-mmsegmentation is found by its module.
     MODULE2PACKAGE['mmseg'] = 'mmseg'
+# Where mmcv has no compiled ops, mmdet's models cannot be imported without these.
 ops.install()
-install_safe_checkpoint_loading()
 
-__all__ = ['__version__', 'config_dict', 'config_path', 'registry']
+__all__ = ['__version__', 'config_dict', 'config_path', 'install_safe_checkpoint_loading', 'registry']

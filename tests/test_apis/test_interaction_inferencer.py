@@ -1,6 +1,7 @@
 """`InteractionInferencer`: its predictions and answers, against the model's own."""
 
 import logging
+import os
 from copy import deepcopy
 
 import cv2
@@ -10,8 +11,10 @@ import torch
 from lfi.apis import InteractionInferencer, text_embedder
 from lfi.apis.interaction_inferencer import class_names
 from lfi.datasets.rendering import CLASS_NAMES
+from lfi.engine import UnsafeCheckpointError
 from lfi.models.teachers.weights import load_vlm
 from mmengine.logging import MMLogger
+from mmengine.runner import CheckpointLoader
 
 TEXTS = ['star', 'red circle', 'ring']
 
@@ -207,6 +210,26 @@ def test_weights_of_another_model_are_refused(make_student, classifier):
     torch.save({name: value for name, value in state.items() if 'layers.2' not in name}, checkpoint)
     with pytest.raises(ValueError, match=r'lack 12 parameters of the model, such as .*layers\.2'):
         InteractionInferencer(cfg, checkpoint, device='cpu')
+
+
+def test_code_in_a_checkpoint_is_not_run_and_mmengine_stays_as_it_was(classifier, tmp_path):
+    loaders = dict(CheckpointLoader._schemes)
+    mark, file = tmp_path / 'mark', tmp_path / 'malicious.pth'
+    torch.save(dict(state_dict={}, payload=MakeFolder(mark)), file)
+    with pytest.raises(UnsafeCheckpointError, match=r'malicious\.pth was refused'):
+        InteractionInferencer(classifier[0], file, 'cpu')
+    assert not mark.exists()
+    assert dict(CheckpointLoader._schemes) == loaders
+
+
+class MakeFolder:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return os.mkdir, (self.path,)
 
 
 def test_queries_bound_to_concepts_answer_these_alone(make_student):

@@ -3,7 +3,7 @@ import os
 import pickle
 from pathlib import Path
 
-import lfi  # noqa: F401  installs the safe reader
+import mmengine.runner.checkpoint
 import pytest
 import torch
 from lfi.engine import (
@@ -13,12 +13,19 @@ from lfi.engine import (
     UnsafeCheckpointError,
     find_checkpoint_to_resume,
     install_safe_checkpoint_loading,
+    safe_checkpoint_loading,
 )
 from mmengine.logging import HistoryBuffer
 from mmengine.model import BaseModel
 from mmengine.runner import CheckpointLoader, Runner, load_checkpoint
 from mmengine.runner.checkpoint import _load_checkpoint
 from safetensors.torch import save_file
+
+
+@pytest.fixture(autouse=True)
+def read_safely():
+    with safe_checkpoint_loading():
+        yield
 
 
 class ToyModel(BaseModel):
@@ -178,6 +185,18 @@ def test_the_users_allow_list_is_left_as_it_was(checkpoint):
         before = set(torch.serialization.get_safe_globals())
         _load_checkpoint(str(checkpoint))
         assert set(torch.serialization.get_safe_globals()) == before
+
+
+def test_a_block_of_safe_loading_leaves_mmengine_as_it_was():
+    def readers() -> dict:
+        names = ('load_url', '_safe_torch_load')
+        functions = {name: getattr(mmengine.runner.checkpoint, name, None) for name in names}
+        return {**functions, **CheckpointLoader._schemes}
+
+    before = readers()
+    with pytest.raises(KeyboardInterrupt), safe_checkpoint_loading():
+        raise KeyboardInterrupt
+    assert readers() == before
 
 
 def test_install_twice_changes_nothing():

@@ -3,14 +3,25 @@ import argparse
 import lfi  # noqa: F401
 import pytest
 import torch
-from lfi.engine import launch
+from lfi.engine import launch, safe_checkpoint_loading
+from lfi.engine.checkpoint import load_from_local
 from mmengine.config import Config, ConfigDict
 from mmengine.optim import build_optim_wrapper
+from mmengine.runner import CheckpointLoader
 
 
 @pytest.fixture(autouse=True)
 def no_gpu(monkeypatch):
     monkeypatch.setattr(launch, 'get_device', lambda: 'cpu')
+
+
+def test_tools_read_checkpoints_safely():
+    used = []
+    # The block ends what the tool installs.
+    with safe_checkpoint_loading():
+        CheckpointLoader.register_scheme('', print, force=True)
+        launch.run(lambda: used.append(CheckpointLoader._get_checkpoint_loader('epoch_1.pth')))
+    assert used == [load_from_local]
 
 
 def test_cfg_options_that_do_not_fit(tmp_path):

@@ -19,6 +19,7 @@ from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from lfi.datasets.concept_names import concept_names
+from lfi.engine.checkpoint import safe_checkpoint_loading
 from lfi.engine.fitting_weights_hook import needed_to_predict
 from lfi.models.batches import valid_sizes_of
 
@@ -80,7 +81,8 @@ class InteractionInferencer(BaseInferencer):
         self._weights = None if weights is None else str(weights)
         self._trained_classes: Sequence[str] | None = None
         self._no_texts: str | None = None
-        with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmengine')):
+        scope = DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmengine'))
+        with scope, safe_checkpoint_loading():
             super().__init__(cfg, self._weights, device, show_progress=False)
         # A zero-shot model's has the classes and prompts of its test.
         self._teacher: Mapping | None = getattr(self.model, '_teacher_cfg', cfg.model.get('teacher'))

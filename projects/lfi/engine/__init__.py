@@ -8,6 +8,7 @@ from .checkpoint import (
     UnsafeCheckpointError,
     find_checkpoint_to_resume,
     install_safe_checkpoint_loading,
+    safe_checkpoint_loading,
 )
 from .concept_check_hook import ConceptCheckHook
 from .fitting_weights_hook import FittingWeightsHook
@@ -29,4 +30,5 @@ __all__ = [
     'UnsafeCheckpointError',
     'find_checkpoint_to_resume',
     'install_safe_checkpoint_loading',
+    'safe_checkpoint_loading',
 ]

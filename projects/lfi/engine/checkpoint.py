@@ -6,6 +6,8 @@ import os
 import os.path as osp
 import re
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -38,6 +40,9 @@ def install_safe_checkpoint_loading() -> None:
     local files and URLs (``http(s)://``, ``torchvision://``, ``open-mmlab://``, ``mmcls://``) through
     :func:`load_from_local`. A class that you trust is allowed by
     ``torch.serialization.add_safe_globals([...])``. Calling it again changes nothing.
+
+    LFI's tools call it. The import of ``lfi`` does not: that is for other projects' tools to ask for, by this
+    call or by ``custom_imports = dict(imports=['lfi.safe_loading'])``.
     """
     CheckpointLoader.register_scheme(prefixes='', loader=load_from_local, force=True)
     # mmengine's URL schemes all download by this one name.
@@ -45,6 +50,25 @@ def install_safe_checkpoint_loading() -> None:
     # onedl-mmengine reads everything else by this one, and falls back to running what a file holds.
     if hasattr(mmengine_checkpoint, '_safe_torch_load'):
         mmengine_checkpoint._safe_torch_load = _safe_torch_load
+
+
+@contextmanager
+def safe_checkpoint_loading() -> Iterator[None]:
+    """:func:`install_safe_checkpoint_loading` for a block alone; afterwards mmengine reads as before.
+
+    It is for one thread: what another one loads meanwhile is read in this way too.
+    """
+    schemes = CheckpointLoader._schemes
+    functions = {name: getattr(mmengine_checkpoint, name, None) for name in ('load_url', '_safe_torch_load')}
+    CheckpointLoader._schemes = dict(schemes)
+    try:
+        install_safe_checkpoint_loading()
+        yield
+    finally:
+        CheckpointLoader._schemes = schemes
+        for name, function in functions.items():
+            if function is not None:
+                setattr(mmengine_checkpoint, name, function)
 
 
 def load_from_local(filename: str, map_location=None) -> dict:

@@ -18,7 +18,7 @@ from mmengine.runner import Runner
 
 from lfi.errors import CheckpointError, UsageError
 
-from .checkpoint import find_checkpoint_to_resume
+from .checkpoint import find_checkpoint_to_resume, install_safe_checkpoint_loading
 from .memory import keep_freed_memory
 from .non_finite_hook import NonFiniteError
 
@@ -65,10 +65,13 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
 def run(main: Callable[[], None], *mistakes: type[Exception]) -> None:
     """Run a tool's ``main``; what the user can mend ends it with one line instead of a traceback.
 
+    Checkpoints are read safely in its process.
+
     Args:
         main (Callable): The tool.
         *mistakes (type[Exception]): What else, in this tool, the user can mend.
     """
+    install_safe_checkpoint_loading()
     if get_device() == 'cpu':
         keep_freed_memory()
     try:
