@@ -1,7 +1,7 @@
 """The module that stands in for `mmcv._ext`.
 
 The functions keep the argument names of mmcv's own bindings and write to their output arguments, so the
-wrappers in `mmcv.ops` cannot tell the difference. Any other op exists too, because `mmcv.ops` asks for all
+wrappers in `mmcv.ops` work with either. Any other op exists too, because `mmcv.ops` asks for all
 of them by name when it is imported, and raises when it is called.
 """
 
@@ -14,9 +14,11 @@ from .deform import (
 )
 from .missing import missing_op
 from .nms import nms, softnms
+from .overlaps import bbox_overlaps
 from .roi import roi_align_backward, roi_align_forward, roi_pool_backward, roi_pool_forward
 
 __all__ = [
+    'bbox_overlaps',
     'deform_conv_backward_input',
     'deform_conv_backward_parameters',
     'deform_conv_forward',

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from .backend import torchvision_ops, widen
+from .overlaps import areas, intersections
 
 
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Tensor:
@@ -52,7 +53,7 @@ def softnms(
         Tensor: indices of the kept boxes in the order in which they were chosen, int64, shape [K].
     """
     boxes, scores = widen(boxes), widen(scores).clone()
-    areas = (boxes[:, 2:] - boxes[:, :2] + offset).prod(dim=1)
+    sizes = areas(boxes, offset)
     rest = torch.arange(len(boxes), device=boxes.device)
     chosen = []
     while rest.numel():
@@ -60,7 +61,7 @@ def softnms(
         chosen.append(int(rest[best]))
         rest[best] = rest[0].clone()
         rest = rest[1:]
-        overlaps = _ious(boxes[chosen[-1]], areas[chosen[-1]], boxes[rest], areas[rest], offset)
+        overlaps = _ious(boxes[chosen[-1]], sizes[chosen[-1]], boxes[rest], sizes[rest], offset)
         scores[rest] *= _decay(overlaps, _as_float32(iou_threshold), sigma, method)
         rest = _drop(rest, scores[rest] < _as_float32(min_score))
     indices = torch.tensor(chosen, dtype=torch.long, device=boxes.device)
@@ -75,10 +76,8 @@ def _as_float32(value: float) -> float:
 
 def _ious(box: Tensor, area: Tensor, others: Tensor, other_areas: Tensor, offset: int) -> Tensor:
     """IoU of one box, shape [4], with others, shape [M, 4]; shape [M]."""
-    top_left = torch.maximum(box[:2], others[:, :2])
-    bottom_right = torch.minimum(box[2:], others[:, 2:])
-    intersections = (bottom_right - top_left + offset).clamp(min=0).prod(dim=1)
-    return intersections / (area + other_areas - intersections)
+    shared = intersections(box, others, offset)
+    return shared / (area + other_areas - shared)
 
 
 def _decay(overlaps: Tensor, iou_threshold: float, sigma: float, method: int) -> Tensor:
