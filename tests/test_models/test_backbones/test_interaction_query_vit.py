@@ -327,7 +327,6 @@ def test_the_added_parameters_of_a_vit_b_are_below_one_and_a_half_percent():
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        (dict(arch='tiny'), "arch='tiny' is unknown; choose from .*deit-tiny"),
         (dict(write_back='gate'), r"write_back='gate' is unknown; choose from \('none', 'gated'\)"),
         (dict(fuse='mean'), r"fuse='mean' is unknown; choose from \('none', 'sum', 'concat'\)"),
         (dict(fuse='sum', out_type='featmap'), "fuse='sum' needs out_type .* got 'featmap'"),
@@ -343,6 +342,19 @@ def test_the_added_parameters_of_a_vit_b_are_below_one_and_a_half_percent():
 )
 def test_an_argument_out_of_range_is_named_with_its_value(make_student, arguments, message):
     with pytest.raises(ValueError, match=message):
+        make_student(**arguments)
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (dict(arch='tiny'), 'Arch tiny is not in default archs .*deit-tiny'),
+        (dict(out_indices={1: 1}), "get <class 'dict'>"),
+        (dict(out_indices=[0, 13]), 'Invalid out_indices 13'),
+    ],
+)
+def test_what_the_plain_vit_refuses_is_refused_alike(make_student, arguments, message):
+    with pytest.raises(AssertionError, match=message):
         make_student(**arguments)
 
 

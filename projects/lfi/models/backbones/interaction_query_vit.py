@@ -98,7 +98,8 @@ class InteractionQueryViT(VisionTransformer):
         **kwargs: arguments of mmpretrain's `VisionTransformer`.
 
     Raises:
-        ValueError: if an argument is out of its range; the message names it and its value.
+        AssertionError: if `VisionTransformer` refuses `arch` or `out_indices`.
+        ValueError: if another argument is out of its range; the message names it and its value.
     """
 
     def __init__(
@@ -117,11 +118,6 @@ class InteractionQueryViT(VisionTransformer):
         out_indices: int | Sequence[int] = -1,
         **kwargs,
     ) -> None:
-        if isinstance(arch, str) and arch.lower() not in self.arch_zoo:
-            raise ValueError(
-                f'arch={arch!r} is unknown; choose from {sorted(self.arch_zoo)}, or give a dict with '
-                'embed_dims, num_layers, num_heads and feedforward_channels'
-            )
         _choose('write_back', write_back, WRITE_BACKS)
         _choose('fuse', fuse, FUSES)
         if num_queries < 0:
@@ -129,7 +125,7 @@ class InteractionQueryViT(VisionTransformer):
         if num_queries == 0 and fuse != 'none':
             raise ValueError(f"num_queries=0 leaves nothing for fuse={fuse!r}: use fuse='none'")
         # VisionTransformer writes into the list it is given.
-        out_indices = out_indices if isinstance(out_indices, int) else list(out_indices)
+        out_indices = list(out_indices) if isinstance(out_indices, Sequence) else out_indices
         super().__init__(arch, *args, out_indices=out_indices, **kwargs)
         if fuse != 'none' and self.out_type not in ('cls_token', 'avg_featmap'):
             raise ValueError(
