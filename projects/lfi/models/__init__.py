@@ -1,3 +1,5 @@
+"""Students, teachers, losses and the task models that learn from interactions."""
+
 from .backbones import InteractionQueryViT, InteractionStates
 from .classifiers import (
     FeatureDistillClassifier,

@@ -1,4 +1,4 @@
-"""Interaction distillation as a mixin, and the task models it makes."""
+"""Interaction distillation as a mixin for any task model."""
 
 from __future__ import annotations
 
@@ -75,6 +75,7 @@ class TeacherMixin:
         return self.cached_kind.identity(self._teacher_cfg)
 
     def init_weights(self) -> None:
+        """As the model's own; builds the teacher, or opens its cache."""
         super().init_weights()
         # The Runner calls this before training only: a missing teacher is known before the first step.
         _ = self.teacher

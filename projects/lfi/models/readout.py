@@ -22,7 +22,7 @@ class InteractionReadout(BaseModule):
     Over positions, concept m is a mixture of the queries' attention: sum_k a_mk softmax_patches(q_k .
     k_patch). Over concepts, each patch token of a supervised layer is compared with the concepts by one
     bilinear head: concept_scale / sqrt(C) * LN(patch) . w_c, w_c = W t_c at unit length. W acts on the texts
-    and not on the patches, so that nothing of the text space's width is computed at each place. For
+    and not on the patches, so that nothing as wide as the text space is computed for each patch. For
     training and open-vocabulary use only.
 
     Args:
@@ -88,7 +88,7 @@ class InteractionReadout(BaseModule):
             states: what the backbone recorded.
             queries: (B, K, E) of `query_embeddings`.
             texts: (C, E), the concepts' unit embeddings.
-            like: maps that name the concepts, and give presence and valid positions on the same grid.
+            like: maps that name the concepts, and give presence and valid locations on the same grid.
         """
         attention = torch.stack(states.attention, 1)  # [B, L, K, N]
         with _float32(queries):

@@ -26,10 +26,10 @@ class SegmentorDistillMixin(InteractionDistillMixin):
         for sample in data_samples:
             classes = sample.gt_sem_seg.data if 'gt_sem_seg' in sample else torch.zeros(0, dtype=torch.long)
             classes = classes.flatten()
-            # What is ignored, or beyond the bank, falls into an extra place; counting would wait for a GPU.
-            places = classes.where((classes >= 0) & (classes < limit), num_concepts)
+            # What is ignored, or beyond the bank, falls into an extra column; counting would wait for a GPU.
+            columns = classes.where((classes >= 0) & (classes < limit), num_concepts)
             seen = torch.zeros(num_concepts + 1, device=classes.device)
-            found.append(seen.index_fill(0, places, 1)[:-1])
+            found.append(seen.index_fill(0, columns, 1)[:-1])
         return torch.stack(found)
 
 

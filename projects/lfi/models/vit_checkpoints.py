@@ -64,7 +64,7 @@ def to_lfi(state: Mapping[str, Tensor], form: str) -> tuple[dict[str, Tensor], l
         form: its format, one of `FORMATS`.
 
     Returns:
-        what `InteractionQueryViT` takes, and the names that have no place in it, such as heads.
+        what `InteractionQueryViT` takes, and the names that it does not have, such as heads.
         CLIP's weights want `pre_norm=True` and `patch_cfg=dict(bias=False)`, OpenAI's QuickGELU too;
         ViTDet's `with_cls_token=False` and `use_rel_pos=True`.
     """
@@ -83,7 +83,7 @@ def to_lfi(state: Mapping[str, Tensor], form: str) -> tuple[dict[str, Tensor], l
         found['cls_token'] = found['cls_token'].reshape(1, 1, -1)
         found['pos_embed'] = found['pos_embed'][None]
     if form == 'vitdet' and isqrt(found['pos_embed'].shape[1]) ** 2 != found['pos_embed'].shape[1]:
-        # It keeps the place of the class token of its pretraining, and never reads it.
+        # It keeps the class token's embedding from its pretraining, and never reads it.
         found['pos_embed'] = found['pos_embed'][:, 1:]
     return found, left
 
@@ -92,7 +92,7 @@ def from_lfi(state: Mapping[str, Tensor], form: str) -> tuple[dict[str, Tensor],
     """The reverse of `to_lfi`: our state dict in the names of another project.
 
     Returns:
-        what the other project takes, and the names that have no place there: the queries, gates and heads.
+        what the other project takes, and the names that it does not have: the queries, gates and heads.
     """
     rename = _renamer([(ours, theirs) for theirs, ours in FORMATS[form]])
     prefix = PREFIXES[form][0]
@@ -107,8 +107,8 @@ def from_lfi(state: Mapping[str, Tensor], form: str) -> tuple[dict[str, Tensor],
         found[f'{prefix}class_embedding'] = found[f'{prefix}class_embedding'].flatten()
         found[f'{prefix}positional_embedding'] = found[f'{prefix}positional_embedding'][0]
     if form == 'vitdet':
-        places = found[f'{prefix}pos_embed']
-        found[f'{prefix}pos_embed'] = torch.cat((torch.zeros_like(places[:, :1]), places), 1)
+        patches = found[f'{prefix}pos_embed']
+        found[f'{prefix}pos_embed'] = torch.cat((torch.zeros_like(patches[:, :1]), patches), 1)
     return found, left
 
 

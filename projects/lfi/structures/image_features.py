@@ -18,33 +18,33 @@ class ImageFeatures:
     Args:
         pooled: (B, C), one vector an image.
         scores: (B, K), the logits of the classes.
-        places: (B, C, H, W), the last feature map.
+        locations: (B, C, H, W), the last feature map.
     """
 
     pooled: Tensor
     scores: Tensor
-    places: Tensor
+    locations: Tensor
 
     def as_maps(self, scale: float) -> InteractionMaps:
-        """The places as maps to be kept and warped: an axis of the feature space for each concept.
+        """The locations as maps to be kept and warped: an axis of the feature space for each concept.
 
         Args:
             scale: of the scores; it becomes the length of the maps' mean vector, so that it is kept too.
 
         Raises:
-            ValueError: if the mean of the places is not the pooled vector, and so no view's is.
+            ValueError: if the mean of the locations is not the pooled vector, and so no view's is.
         """
-        mean = self.places.mean((-2, -1))  # [B, C]
+        mean = self.locations.mean((-2, -1))  # [B, C]
         cosine = F.cosine_similarity(mean, self.pooled, dim=1).min().item()
         if cosine < 0.999:
             raise ValueError(
-                "the features cannot be cached: the mean of an image's places is not its embedding (cosine "
-                f"{cosine:.3f}), as it is for teacher.extractor 'dense'. Train without teacher_cache"
+                "the features cannot be cached: the mean of an image's locations is not its embedding "
+                f"(cosine {cosine:.3f}), as it is for teacher.extractor 'dense'. Train without teacher_cache"
             )
-        b, c, h, w = self.places.shape
+        b, c, h, w = self.locations.shape
         length = mean.norm(dim=1).clamp_min(1e-12)[:, None, None, None]
         return InteractionMaps(
-            logits=(scale / length * self.places)[:, None],
+            logits=(scale / length * self.locations)[:, None],
             presence=mean.new_ones(b, c),
             valid=torch.ones(b, h, w, dtype=torch.bool, device=mean.device),
             directions=('positions',),
@@ -59,8 +59,8 @@ class ImageFeatures:
             scale: (B,), of the scores.
             texts: (K, C), the classes' unit embeddings.
         """
-        places = maps.logits[:, 0]  # [B, C, H, W]
-        valid = maps.valid[:, None].to(places)
-        mean = (places * valid).sum((-2, -1)) / valid.sum((-2, -1)).clamp_min(1)
+        locations = maps.logits[:, 0]  # [B, C, H, W]
+        valid = maps.valid[:, None].to(locations)
+        mean = (locations * valid).sum((-2, -1)) / valid.sum((-2, -1)).clamp_min(1)
         pooled = F.normalize(mean, dim=1)
-        return cls(pooled, scale[:, None] * pooled @ texts.T, places)
+        return cls(pooled, scale[:, None] * pooled @ texts.T, locations)

@@ -96,7 +96,7 @@ def test_the_teachers_features_are_those_behind_its_maps(make_model):
     pixels = pixel_format(model.data_preprocessor)
     features, maps = teacher.features(inputs, pixels), teacher(inputs, pixels)
     assert torch.allclose(features.scores.softmax(-1), maps.presence, atol=1e-6)
-    cosines = torch.einsum('ce,behw->bchw', teacher.texts, features.places)
+    cosines = torch.einsum('ce,behw->bchw', teacher.texts, features.locations)
     assert torch.allclose(teacher.map_scale * cosines, maps.logits[:, 0], atol=1e-4)
 
 
@@ -127,7 +127,7 @@ def test_shuffled_features_are_another_images(make_model):
     data = model.data_preprocessor(batch(), training=True)
     theirs = model.teacher.features(data['inputs'], pixel_format(model.data_preprocessor))
     changed = ShuffledFeaturesClassifier.change(theirs)
-    for name in ('pooled', 'scores', 'places'):
+    for name in ('pooled', 'scores', 'locations'):
         before, after = getattr(theirs, name), getattr(changed, name)
         assert all(torch.equal(after[b], before[b - 1]) for b in range(3))
     shuffled = make_model(loss, type='lfi.ShuffledFeaturesClassifier')

@@ -15,7 +15,7 @@ def features(dims, grid, seed):
     return ImageFeatures(
         pooled=torch.randn(B, dims, generator=generator),
         scores=3 * torch.randn(B, CLASSES, generator=generator),
-        places=torch.randn(B, dims, *grid, generator=generator),
+        locations=torch.randn(B, dims, *grid, generator=generator),
     )
 
 
@@ -62,7 +62,7 @@ def test_attention_transfer_compares_who_attends_to_whom(student, teacher):
     total = 0.0
     for b in range(B):
         for i in range(16):
-            p, q = attention(teacher.places[b], i), attention(student.places[b], i)
+            p, q = attention(teacher.locations[b], i), attention(student.locations[b], i)
             total += sum(x * math.log(x / y) for x, y in zip(p, q))
     assert loss(student, teacher)['loss_attention'].item() == pytest.approx(2 * total / (B * 16), rel=1e-4)
 
@@ -72,7 +72,7 @@ def test_attention_of_another_grid_is_brought_to_ours(student):
     coarse = ImageFeatures(
         fine.pooled,
         fine.scores,
-        torch.nn.functional.interpolate(fine.places, (4, 4), mode='bilinear', antialias=True),
+        torch.nn.functional.interpolate(fine.locations, (4, 4), mode='bilinear', antialias=True),
     )
     loss = MODELS.build(dict(type='lfi.AttentionTransferLoss'))
     assert torch.equal(loss(student, fine)['loss_attention'], loss(student, coarse)['loss_attention'])

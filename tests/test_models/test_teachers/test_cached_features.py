@@ -62,16 +62,16 @@ def ask(cache, config, views, grid):
 
 def test_whole_images_have_the_teachers_features(cache, config, teacher, images):
     features = teacher.features(images, PIXELS)
-    seen = ask(cache, config, WHOLE, tuple(features.places.shape[-2:]))
+    seen = ask(cache, config, WHOLE, tuple(features.locations.shape[-2:]))
     assert F.cosine_similarity(seen.pooled, features.pooled).min() > 0.9999
     # Half a step of 1/255 of a channel's range, of scores that go up to the scale.
     torch.testing.assert_close(seen.scores, features.scores, atol=0.01 * teacher.logit_scale, rtol=0)
-    unit, wanted = (F.normalize(x.places, dim=1) for x in (seen, features))
+    unit, wanted = (F.normalize(x.locations, dim=1) for x in (seen, features))
     assert (unit * wanted).sum(1).min() > 0.999
 
 
 def test_a_view_is_the_mean_of_the_places_that_it_shows(cache, config, teacher, images):
-    places = teacher.features(images, PIXELS).places
+    places = teacher.features(images, PIXELS).locations
     h, w = places.shape[-2:]
     assert (h, w) == (4, 4)
     left_half = torch.tensor([[0.5, 0, -0.5], [0, 1, 0]]).expand(3, 2, 3)

@@ -1,3 +1,5 @@
+"""Student backbones."""
+
 from .interaction_query_vit import InteractionQueryViT, InteractionStates
 from .mimetic_init import MimeticInit
 

@@ -52,6 +52,7 @@ class InteractionRecord:
         self._states: InteractionStates | None = None
 
     def write(self, states: InteractionStates) -> None:
+        """Keep the states of a forward pass, in place of earlier ones."""
         self._states = states
 
     @property
@@ -184,6 +185,7 @@ class InteractionQueryViT(VisionTransformer):
             MimeticInit.set_positions(self)
 
     def train(self, mode: bool = True) -> InteractionQueryViT:
+        """As `VisionTransformer.train`; frozen stages stay in evaluation mode altogether."""
         super().train(mode)
         if mode and self.frozen_stages > 0:
             # The base class's train() would bring DropPath back into the frozen stages.
@@ -275,7 +277,7 @@ class InteractionQueryViT(VisionTransformer):
     def _prepare_pos_embed(self, state_dict: dict, prefix: str, *args, **kwargs) -> None:
         name = f'{prefix}pos_embed'
         if not self.with_cls_token and f'{prefix}cls_token' in state_dict and name in state_dict:
-            # The base class drops the class token's place only where the grid is the same.
+            # The base class drops the class token's embedding only where the grid is the same.
             state_dict[name] = state_dict[name][:, 1:]
         super()._prepare_pos_embed(state_dict, prefix, *args, **kwargs)
 
@@ -303,7 +305,9 @@ class InteractionQueryViT(VisionTransformer):
 
     def _patches_alone(self, name: str, value: int) -> None:
         if self.cls_token is not None:
-            raise ValueError(f'{name}={value} needs with_cls_token=False: it has no place among the patches')
+            raise ValueError(
+                f'{name}={value} needs with_cls_token=False: a class token is no part of the grid'
+            )
 
     def _check_layers(self, name: str, layers: Sequence[int]) -> tuple[int, ...]:
         positive = tuple(i + self.num_layers if i < 0 else i for i in layers)

@@ -1,4 +1,4 @@
-"""An initialisation by which a ViT looks at neighbouring places from the start."""
+"""An initialisation by which a ViT looks at neighbouring patches from the start."""
 
 from __future__ import annotations
 

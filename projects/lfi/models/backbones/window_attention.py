@@ -17,7 +17,7 @@ def attend_in_windows(
     """Attention of patches to the patches of their own window.
 
     (Li et al., "Exploring Plain Vision Transformer Backbones for Object Detection", ECCV 2022, section 3.)
-    Windows that reach beyond the grid are filled up with places that no patch attends to.
+    Windows that reach beyond the grid are filled up with cells that no patch attends to.
 
     Args:
         attend: from the q, k and v of windows, their grid and an attention mask or None to the result, as

@@ -1,3 +1,5 @@
+"""Classifiers that learn from a teacher, their baselines and negative controls."""
+
 from .feature_distill_classifier import FeatureDistillClassifier
 from .lfi_image_classifier import LFIImageClassifier
 from .negative_controls import (

@@ -27,6 +27,7 @@ class LFIImageClassifier(InteractionDistillMixin, ImageClassifier):
         check_classes(getattr(self.head, 'num_classes', None), teacher)
 
     def image_labels(self, data_samples: Sequence, num_concepts: int) -> Tensor:
+        """The images' labels (B, C), those of mixed images included."""
         if 'gt_score' in data_samples[0]:
             labels = torch.stack([sample.gt_score for sample in data_samples]).float()
             return torch.nn.functional.pad(labels, (0, num_concepts - labels.shape[1]))

@@ -18,8 +18,8 @@ from .lfi_image_classifier import LFIImageClassifier
 class ShuffledFeaturesClassifier(FeatureDistillClassifier):
     """`FeatureDistillClassifier` whose images get the teacher's features of another image of the batch.
 
-    What helps here is a habit that all features share, such as that neighbouring places are alike, and no
-    knowledge of the image.
+    What helps here is what all features share, such as that neighbouring locations are alike: it is not
+    image-specific.
     """
 
     @staticmethod
@@ -31,7 +31,7 @@ class ShuffledFeaturesClassifier(FeatureDistillClassifier):
         """
         _require_others(len(features.pooled))
         return ImageFeatures(
-            features.pooled.roll(1, 0), features.scores.roll(1, 0), features.places.roll(1, 0)
+            features.pooled.roll(1, 0), features.scores.roll(1, 0), features.locations.roll(1, 0)
         )
 
     def _ask_teacher(self, *args) -> ImageFeatures:
@@ -50,7 +50,7 @@ class _ChangedMapsClassifier(LFIImageClassifier):
 class ShuffledImagesClassifier(_ChangedMapsClassifier):
     """`LFIImageClassifier` whose images get the teacher's maps of another image of the batch.
 
-    What helps here is no knowledge of the image. Labels stay with their images.
+    What helps here is not image-specific. Labels stay with their images.
     """
 
     @staticmethod
@@ -74,12 +74,12 @@ class ShuffledImagesClassifier(_ChangedMapsClassifier):
 class ShuffledPlacesClassifier(_ChangedMapsClassifier):
     """`LFIImageClassifier` whose maps tell what an image shows, and not where.
 
-    The places of each image's maps are shuffled, all concepts and layers alike, anew in every step.
+    The locations of each image's maps are shuffled, all concepts and layers alike, anew in every step.
     """
 
     @staticmethod
     def change(maps: InteractionMaps) -> InteractionMaps:
-        """Each image's places in an order of their own."""
+        """Each image's locations in an order of their own."""
         b, n_layers, m, h, w = maps.logits.shape
         order = torch.rand(b, h * w, device=maps.logits.device).argsort(1)
         wide = order[:, None, None].expand(b, n_layers, m, -1)

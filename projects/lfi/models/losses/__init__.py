@@ -1,3 +1,5 @@
+"""Distillation losses."""
+
 from .attention_transfer_loss import AttentionTransferLoss
 from .feature_mse_loss import FeatureMSELoss
 from .interaction_distill_loss import InteractionDistillLoss

@@ -1,4 +1,4 @@
-"""Control: copy the teacher's image embedding."""
+"""Baseline: copy the teacher's image embedding."""
 
 from __future__ import annotations
 

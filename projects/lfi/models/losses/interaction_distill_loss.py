@@ -19,7 +19,7 @@ class InteractionDistillLoss(nn.Module):
     """Compares two `InteractionMaps` in each direction that both can be read in.
 
     Over positions each concept's divergence is weighted by its presence in the teacher's maps; over
-    concepts the divergence is averaged over the valid positions of an image, then over images. Both are
+    concepts the divergence is averaged over the valid locations of an image, then over images. Both are
     averaged over layers: each of the student's learns from the teacher's layer of the same relative depth. A
     direction of weight 0 is not computed. Where nothing is present or valid a
     term is exactly zero. All in float32.
@@ -30,7 +30,7 @@ class InteractionDistillLoss(nn.Module):
         relation_weight: of the relation term: how the concepts' maps overlap with one another
             (Bhattacharyya coefficients), teacher against student, squared error. Defaults to 0.
         positions_temperature: divides the teacher's logits over positions, in units of their mean
-            standard deviation over an image's valid positions, so that it fits any teacher.
+            standard deviation over an image's valid locations, so that it fits any teacher.
             Defaults to 0.67.
         concepts_temperature: divides the teacher's logits over concepts. Defaults to 1.
 
@@ -111,7 +111,7 @@ def _over_positions(log_s: Tensor, log_t: Tensor, weight: Tensor) -> Tensor:
 
 
 def _spread(maps: InteractionMaps) -> Tensor:
-    """Standard deviation over valid positions, mean over layers and concepts: (B, 1, 1, 1, 1)."""
+    """Standard deviation over valid locations, mean over layers and concepts: (B, 1, 1, 1, 1)."""
     valid = maps.valid[:, None, None].float()
     count = valid.sum((-2, -1), keepdim=True).clamp_min(1)
     mean = (maps.logits * valid).sum((-2, -1), keepdim=True) / count
@@ -120,7 +120,7 @@ def _spread(maps: InteractionMaps) -> Tensor:
 
 
 def _mean_over_valid(x: Tensor, valid: Tensor) -> Tensor:
-    """Mean over layers, an image's valid positions, and the images that have any; x is (B, L, H, W)."""
+    """Mean over layers, an image's valid locations, and the images that have any; x is (B, L, H, W)."""
     count = valid.sum((-2, -1))  # [B]
     per_image = (x.mean(1) * valid).sum((-2, -1)) / count.clamp_min(1)
     return shared_mean(per_image, count > 0)

@@ -1,4 +1,4 @@
-"""Control: copy the teacher's opinion of the classes."""
+"""Baseline: copy the teacher's class probabilities."""
 
 from __future__ import annotations
 

@@ -1,3 +1,5 @@
+"""Necks of detectors."""
+
 from .simple_fpn import SimpleFPN
 
 __all__ = ['SimpleFPN']
