@@ -17,8 +17,8 @@ class AttentionTransferLoss(nn.Module):
     """KL divergence from the teacher's to the student's patch-to-patch attention.
 
     Location i attends to location j by softmax_j(cos(f_i, f_j) / temperature), f the last feature map (the
-    pixel relations within an image of CIRKD, Yang et al., CVPR 2022, section 3.2). No text takes part, and a CNN
-    serves as a teacher too.
+    pixel relations within an image of CIRKD, Yang et al., CVPR 2022, section 3.2). No text takes part. A CNN
+    can be the teacher too.
 
     Args:
         temperature: Defaults to 0.1.
