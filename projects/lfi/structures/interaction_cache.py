@@ -30,7 +30,7 @@ from lfi.fileio import AtomicLocalBackend
 from .interaction_maps import InteractionMaps
 from .packed_maps import packed_dtype
 
-VERSION = 1
+VERSION = 2
 MAX_SHARDS = 256
 MIN_SHARD_SIZE = 256
 

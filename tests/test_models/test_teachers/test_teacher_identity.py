@@ -18,6 +18,15 @@ def test_an_extractor_that_is_unknown_is_no_other_cache():
         identity(extractor=dict(type='gradcam'))
 
 
+def test_an_argument_that_no_teacher_has_is_refused():
+    with pytest.raises(
+        ValueError, match='flip=True is no argument of a teacher any more: use a larger'
+    ):
+        identity(flip=True)
+    with pytest.raises(TypeError, match="VLMAttentionTeacher has no argument 'extractors'"):
+        identity(extractors=[])
+
+
 def test_blip_is_known_by_its_weights_and_its_config(tmp_path):
     def of(weights, config):
         for name, content in (('blip.pth', weights), ('blip.py', config)):

@@ -200,37 +200,6 @@ def test_the_background_competes_and_is_looked_for_with_the_rest_only(make_teach
     assert few.concepts.max() < 4 and few.logits.shape[2] == 3
 
 
-def test_a_window_slides_over_an_input_larger_than_the_models_own(make_teacher, seen):
-    teacher = make_teacher(input_size=64, window=dict(size=32, stride=16))
-    images = seen(teacher)
-    inputs = batch(2, 3, 64, 64)
-    maps = teacher(inputs, RGB).check()
-    assert maps.grid == (8, 8)
-    assert [tuple(image.shape) for image in images] == [(2, 3, 32, 32)] * 9
-    corner = make_teacher()(inputs[..., :32, :32], RGB)
-    # Only the first window sees the first two rows and columns of its patches.
-    torch.testing.assert_close(maps.logits[..., :2, :2], corner.logits[..., :2, :2], rtol=1e-4, atol=1e-4)
-    assert (maps.presence >= corner.presence - 1e-5).all()
-
-
-def test_flipping_makes_maps_that_flip_with_the_image(make_teacher):
-    teacher, inputs = make_teacher(flip=True), batch(2, 3, 32, 32)
-    maps, mirror = teacher(inputs, RGB), teacher(inputs.flip(-1), RGB)
-    torch.testing.assert_close(maps.logits, mirror.logits.flip(-1), rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(maps.presence, mirror.presence, rtol=1e-4, atol=1e-5)
-
-
-def test_several_scales_are_averaged(make_teacher, seen):
-    teacher = make_teacher(scales=[1, 1.5])
-    images = seen(teacher)
-    inputs = batch(1, 3, 96, 96)
-    maps = teacher(inputs, RGB)
-    assert [tuple(image.shape[-2:]) for image in images] == [(32, 32), (48, 48)]
-    assert maps.grid == (6, 6)
-    single = [make_teacher(input_size=size)(inputs, RGB) for size in (32, 48)]
-    torch.testing.assert_close(maps.presence, (single[0].presence + single[1].presence) / 2)
-
-
 @pytest.mark.parametrize(
     ('model', 'size', 'grid'),
     [
@@ -282,13 +251,9 @@ def test_autocast_keeps_maps_in_float32_and_close(make_teacher):
         ),
         (dict(extractor='naclip'), r"extractor='naclip' must be a config, dict\(type=\.\.\.\); choose from"),
         (dict(extractor=dict()), 'extractor.type=None is unknown; choose from'),
-        (dict(scales=[]), r'scales=\[\] must be one or more numbers above 0'),
-        (dict(scales=[1, 0]), r'scales=\[1, 0\] must be one or more numbers above 0'),
-        (dict(window=dict(size=32)), r"window=\{'size': 32\} must have the keys size and stride"),
-        (
-            dict(window=dict(size=32, stride=16), extractor=dict(type='legrad')),
-            'window=.* needs maps that can be compared between windows; those of LeGradExtractor',
-        ),
+        (dict(scales=[1, 1.5]), r'scales=\[1, 1.5\] is no argument .* any more: use a larger input_size'),
+        (dict(window=dict(size=32, stride=64)), r"window=\{'size': 32, 'stride': 64\} is no argument"),
+        (dict(flip=True), 'flip=True is no argument of a teacher any more: use a larger input_size'),
         (dict(templates='imagenet'), "templates='imagenet' is unknown"),
         (
             dict(extractor=dict(type='dense')),

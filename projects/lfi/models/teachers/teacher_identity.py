@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 from hashlib import blake2b
 from pathlib import Path
 
 from lfi.datasets.concept_names import concept_names
 
+from .arguments import bind_arguments
 from .prompts import prompt_templates
 from .vlm_attention_teacher import VLMAttentionTeacher, find_extractor
 from .weights import BLIP, find_folder
@@ -30,9 +30,7 @@ def teacher_identity(config: dict) -> dict:
         ValueError: if the extractor is unknown, or the concepts cannot be named.
     """
     arguments = {key: value for key, value in config.items() if key != 'type'}
-    bound = inspect.signature(VLMAttentionTeacher).bind(**arguments)
-    bound.apply_defaults()
-    identity = dict(bound.arguments)
+    identity = bind_arguments(VLMAttentionTeacher, arguments)
     del identity['allow_random']
     find_extractor(identity['extractor'])
     source = WeightsSource.of(identity['pretrained'], identity.pop('weights_file'))

@@ -13,11 +13,11 @@ from lfi.datasets.concept_names import concept_names
 from lfi.registry import EXTRACTORS, MODELS
 from lfi.structures import REST, ImageFeatures, InteractionMaps, numbers_like
 
+from .arguments import refuse_unknown
 from .batch_norms import fold_batch_norms
 from .concept_bank import ConceptBank
 from .embedding_check import EmbeddingCheck
 from .extractors.base import DenseExtractor
-from .looks import Look, in_windows, merge_sizes, mirrored
 from .prompts import prompt_templates
 from .teacher_batch import PixelFormat, TeacherBatch
 from .weights import load_vlm
@@ -52,11 +52,6 @@ class VLMAttentionTeacher:
             ones. None asks about all of them. Defaults to None.
         input_size: the height and width images are brought to; a ViT's position embeddings are interpolated
             to it. Defaults to the model's own.
-        scales: of the input size; the maps of several are averaged on the finest grid. It costs a pass for
-            each. Defaults to (1.0,).
-        window: `dict(size=..., stride=...)`, each a number of pixels or (height, width): look at the input
-            in windows of this size, for inputs far larger than the model's own. Defaults to None.
-        flip: also look at the mirror images, and take the mean: twice the cost. Defaults to False.
         allow_random: accept random weights, for tests. Defaults to False.
 
     Raises:
@@ -77,16 +72,13 @@ class VLMAttentionTeacher:
         templates: Sequence[str] | str = ('a photo of a {}.',),
         max_concepts: int | None = None,
         input_size: int | Sequence[int] | None = None,
-        scales: Sequence[float] = (1.0,),
-        window: dict | None = None,
-        flip: bool = False,
         allow_random: bool = False,
+        **unknown: object,
     ) -> None:
+        refuse_unknown(VLMAttentionTeacher, unknown)
         names, templates = concept_names(concepts), prompt_templates(templates)
         if max_concepts is not None and max_concepts < 1:
             raise ValueError(f'max_concepts={max_concepts} must be at least 1, or None for all of them')
-        if not scales or not all(scale > 0 for scale in scales):
-            raise ValueError(f'scales={scales} must be one or more numbers above 0')
         extractor_type = find_extractor(extractor)
         extractor = dict(extractor)
         vlm, tokenizer = load_vlm(model, pretrained, allow_random, weights_file)
@@ -105,8 +97,6 @@ class VLMAttentionTeacher:
         preprocess = self.visual.preprocess_cfg
         self.mean, self.std = preprocess['mean'], preprocess['std']
         self.input_size = _pair(input_size or preprocess['size'])
-        self.input_sizes = [tuple(round(scale * side) for side in self.input_size) for scale in scales]
-        self.look = self._make_look(window, flip)
         asked = len(names) if max_concepts is None else min(max_concepts, len(names))
         self.max_concepts = asked if asked < len(self.bank) else None
         self._texts = self.bank.embeddings
@@ -155,8 +145,10 @@ class VLMAttentionTeacher:
             the label and the teacher's own probability of the concept, by a softmax over the bank.
         """
         self.to(inputs.device)
-        looks = [self.look(self._prepare(inputs, pixels, valid_sizes, size)) for size in self.input_sizes]
-        maps, presence = merge_sizes(looks)
+        maps, pooled = self.extractor(self._prepare(inputs, pixels, valid_sizes), self._texts)
+        with torch.autocast(inputs.device.type, enabled=False):
+            maps = self.map_scale * maps.float()  # [B, L, C, h, w]
+            presence = (self.logit_scale * pooled.float() @ self._texts.T).softmax(-1)  # [B, C]
         if labels is not None:
             presence = torch.maximum(presence, labels.to(presence))
         b, n_layers, _, h, w = maps.shape
@@ -208,38 +200,17 @@ class VLMAttentionTeacher:
                 "'dense' for CNN trunks, 'maskclip' or 'clearclip' for ViTs"
             )
         self.to(inputs.device)
-        places, pooled = self.extractor.features(self._prepare(inputs, pixels, valid_sizes, self.input_size))
+        places, pooled = self.extractor.features(self._prepare(inputs, pixels, valid_sizes))
         with torch.autocast(inputs.device.type, enabled=False):
             pooled = F.normalize(pooled.float(), dim=-1)
             scores = self.logit_scale * pooled @ self._texts.T
         return ImageFeatures(pooled, scores, places[:, -1].float())
-
-    def _make_look(self, window: dict | None, flip: bool) -> Look:
-        look = self._look_once
-        if window is not None:
-            if not self.extractor.cosines:
-                raise ValueError(
-                    f'window={window} needs maps that can be compared between windows; those of '
-                    f'{type(self.extractor).__name__} are normalised over their own positions'
-                )
-            if set(window) != {'size', 'stride'}:
-                raise ValueError(f'window={window} must have the keys size and stride')
-            look = in_windows(look, _pair(window['size']), _pair(window['stride']))
-        return mirrored(look) if flip else look
-
-    def _look_once(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits (B, L, C, h, w), and the concepts' probabilities (B, C)."""
-        maps, pooled = self.extractor(images, self._texts)
-        with torch.autocast(images.device.type, enabled=False):
-            scores = self.logit_scale * pooled.float() @ self._texts.T
-        return self.map_scale * maps.float(), scores.softmax(-1)
 
     def _prepare(
         self,
         inputs: Tensor,
         pixels: PixelFormat,
         valid_sizes: Sequence[tuple[int, int]] | None,
-        input_size: tuple[int, int],
     ) -> Tensor:
         if not pixels.rgb:
             inputs = inputs.flip(1)
@@ -252,9 +223,9 @@ class VLMAttentionTeacher:
         images = inputs * scale + shift
         full = tuple(images.shape[-2:])
         if valid_sizes is None or all(size == full for size in valid_sizes):
-            return _resize(images, input_size)
-        crops = [_resize(image[None, :, :h, :w], input_size) for image, (h, w) in zip(images, valid_sizes)]
-        return torch.cat(crops)
+            return _resize(images, self.input_size)
+        crops = [image[None, :, :h, :w] for image, (h, w) in zip(images, valid_sizes)]
+        return torch.cat([_resize(crop, self.input_size) for crop in crops])
 
 
 def find_extractor(config: dict) -> type:
