@@ -53,9 +53,9 @@ def test_a_covariant_teacher_is_replayed_up_to_interpolation(name):
         online = covariant_teacher(results['img'], (8, 8))
         replayed = kept(covariant_teacher(picture, (24, 24))).warp(results['view'][None], (8, 8))
         assert replayed.valid.all()
-        # Colours run from -1 to 1; kept cells are a little blurred.
+        # Colours run from -1 to 1; cells are blurred a little by keeping, and by shifts of less than one.
         torch.testing.assert_close(replayed.logits, online.logits, rtol=0, atol=0.1)
-        assert correlation(replayed.logits, online.logits) > 0.9999
+        assert correlation(replayed.logits, online.logits) > 0.999
 
 
 def correlation(first, second):

@@ -2,8 +2,10 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lfi.structures import REST, InteractionMaps
@@ -131,15 +133,15 @@ def test_resize_keeps_constant_maps_whatever_lies_in_the_invalid_area(source, ta
     torch.testing.assert_close(inside, torch.full_like(inside, level), rtol=1e-4, atol=1e-3)
 
 
-def test_resize_halves_by_averaging_the_valid_positions():
+def test_resize_halves_by_averaging_the_valid_locations():
     logits = torch.arange(16.0).view(1, 1, 1, 4, 4)
     valid = torch.ones(1, 4, 4, dtype=torch.bool)
     valid[:, :, 2:] = False
+    valid[:, 3, 1] = False
     resized = make_maps(1, 1, 1, 4, 4, logits=logits, valid=valid).resize((2, 2))
     assert resized.valid.tolist() == [[[True, False], [True, False]]]
-    # Weights 3, 3, 1 (, 0) of the antialiasing triangle in each direction; columns 2 and 3 are invalid.
-    rows = torch.tensor([(0 * 3 + 4 * 3 + 8 * 1) / 7, (4 * 1 + 8 * 3 + 12 * 3) / 7])
-    torch.testing.assert_close(resized.logits[0, 0, 0, :, 0], rows + 0.5)
+    expected = torch.tensor([(0 + 1 + 4 + 5) / 4, (8 + 9 + 12) / 3])
+    torch.testing.assert_close(resized.logits[0, 0, 0, :, 0], expected)
 
 
 def test_an_identity_view_shows_the_same_maps():
@@ -243,12 +245,151 @@ def test_what_a_canvas_shows_beside_the_view_is_invalid():
     torch.testing.assert_close(warped.logits[..., :4], maps.warp(view, (2, 4)).logits, rtol=1e-4, atol=1e-5)
 
 
-def test_a_strip_that_fills_no_position_by_half_keeps_the_fullest():
+def test_a_strip_that_fills_no_location_by_half_keeps_the_fullest():
     maps = make_maps(b=1, h=4, w=4)
     warped = maps.warp(IDENTITY, (4, 4), torch.tensor([[1 / 16, 1.0]]))
     assert warped.valid[0].tolist() == [[True, False, False, False]] * 4
-    # One sample, in the middle of the picture.
-    torch.testing.assert_close(warped.logits[..., 0], maps.logits[..., 1:3].mean(-1), rtol=1e-4, atol=1e-4)
+    # It shows the picture's complete width.
+    torch.testing.assert_close(warped.logits[..., 0], maps.logits.mean(-1), rtol=1e-4, atol=1e-4)
+
+
+def dense_mean(cells, extents, grid, bilinear=False):
+    """The mean of cells (H, W) over each location, by 400 samples along each axis, and the share inside.
+
+    Args:
+        cells: (H, W).
+        extents: for rows and columns the (start, end) in cells of each location of the grid.
+        grid: (h, w).
+        bilinear: sample the bilinear surface through the cells' middles; else the cells themselves.
+    """
+    read, shares = [], []
+    for side, spans, n in zip(cells.shape, extents, grid):
+        rows, inside = np.zeros((n, side)), np.zeros(n)
+        for i, (start, end) in enumerate(spans):
+            points = start + (end - start) * (np.arange(400) + 0.5) / 400
+            within = (points > 0) & (points < side)
+            inside[i] = within.mean()
+            points = points[within]
+            if bilinear:
+                points = (points - 0.5).clip(0, side - 1)
+                left = points.astype(int).clip(max=max(side - 2, 0))
+                np.add.at(rows[i], left, 1 - (points - left))
+                np.add.at(rows[i], (left + 1).clip(max=side - 1), points - left)
+            else:
+                np.add.at(rows[i], points.astype(int), 1)
+        read.append(rows / np.maximum(rows.sum(1, keepdims=True), 1))
+        shares.append(inside)
+    return read[0] @ cells.double().numpy() @ read[1].T, np.outer(*shares)
+
+
+def read_spans(spans):
+    """Spans (2, n) of at least a cell around their middles, in the cells that all of them touch."""
+    middles, lengths = (spans[0] + spans[1]) / 2, np.maximum(spans[1] - spans[0], 1)
+    first, last = np.floor(spans.min() + 1e-3), np.ceil(spans.max() - 1e-3)
+    return np.stack((middles - lengths / 2, middles + lengths / 2), -1).clip(first, last)
+
+
+# A picture at the top left of a padded canvas; where it is larger, a crop of it fills the canvas.
+jitters = dict(
+    source=st.tuples(st.integers(2, 24), st.integers(2, 24)),
+    target=st.tuples(st.integers(1, 16), st.integers(1, 16)),
+    scale=st.tuples(st.floats(0.1, 2), st.floats(0.1, 2)),
+    corner=st.tuples(st.floats(0, 1), st.floats(0, 1)),
+    flip=st.booleans(),
+)
+
+
+def jittered(source, target, scale, corner, flip):
+    """A jitter's view and filled share, and in cells the spans (h, 2) and (w, 2) of the locations."""
+    rows, spans, filled = [], [], []
+    for axis in (0, 1):
+        shown = min(1 / scale[axis], 1)
+        start = corner[axis] * (1 - shown)
+        filled.append(min(scale[axis], 1))
+        edges = np.clip(np.arange(target[axis] + 1) / target[axis] / filled[axis], None, 1)
+        edges = start + shown * edges
+        middle = 2 * start + shown - 1
+        sign = -1 if flip and axis == 1 else 1
+        if sign == -1:
+            edges = 2 * start + shown - edges
+        edges = edges * source[axis]
+        spans.append(np.sort(np.stack((edges[:-1], edges[1:])), 0))
+        rows.append([0, sign * shown, middle] if axis == 0 else [sign * shown, 0, middle])
+    return torch.tensor([rows[::-1]]), torch.tensor([filled[::-1]]), spans
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(**jitters, seed=st.integers(0, 99))
+def test_a_location_reads_the_mean_of_what_it_shows_at_every_scale(seed, source, target, **jitter):
+    view, filled, spans = jittered(source, target, **jitter)
+    maps = make_maps(1, 1, 1, *source, seed=seed)
+    warped = maps.warp(view, target, filled)
+    read = [read_spans(span) for span in spans]
+    expected, _ = dense_mean(maps.logits[0, 0, 0], read, target)
+    valid = warped.valid[0].numpy()
+    assert valid.any()
+    # Of 400 samples along an axis, one at each edge may fall on the wrong side.
+    np.testing.assert_allclose(warped.logits[0, 0, 0].numpy()[valid], expected[valid], atol=0.06)
+
+
+@few_examples
+@given(**jitters, waves=st.tuples(st.floats(-1, 1), st.floats(-1, 1)))
+def test_a_smooth_map_is_read_as_the_mean_of_its_surface_at_every_scale(source, target, waves, **jitter):
+    view, filled, spans = jittered(source, target, **jitter)
+    y, x = (torch.arange(side).div(side).mul(wave) for side, wave in zip(source, waves))
+    cells = torch.sin(3 * (y[:, None] + x))
+    maps = make_maps(1, 1, 1, *source, logits=cells[None, None, None])
+    warped = maps.warp(view, target, filled)
+    expected, _ = dense_mean(cells, [span.T for span in spans], target, bilinear=True)
+    valid = warped.valid[0].numpy()
+    step = max(3 / side for side in source)
+    np.testing.assert_allclose(warped.logits[0, 0, 0].numpy()[valid], expected[valid], atol=step / 2)
+
+
+@pytest.mark.parametrize('scale', [0.1, 0.2, 0.5, 1.0, 1.5, 2.0])
+def test_noise_on_a_jittered_canvas_correlates_with_its_exact_mean(scale):
+    # A picture of 3:4 at this scale of a canvas of 64 x 64 locations, as for detection at 1024 pixels.
+    view, filled, spans = jittered((14, 14), (64, 64), (0.75 * scale, scale), (0.3, 0.6), False)
+    maps = make_maps(1, 1, 1, 14, 14)
+    warped = maps.warp(view, (64, 64), filled)
+    read = [read_spans(span) for span in spans]
+    expected, _ = dense_mean(maps.logits[0, 0, 0], read, (64, 64))
+    valid = warped.valid[0].numpy()
+    assert np.corrcoef(warped.logits[0, 0, 0].numpy()[valid], expected[valid])[0, 1] > 0.999
+
+
+@few_examples
+@given(source=st.tuples(st.integers(1, 30), st.integers(1, 30)), target=grids, seed=st.integers(0, 99))
+def test_all_of_an_image_is_read_alike_online_and_cached(source, target, seed):
+    maps = make_maps(1, 1, 1, *source, seed=seed)
+    resized = maps.resize(target)
+    torch.testing.assert_close(resized.logits, maps.warp(IDENTITY, target).logits, rtol=1e-4, atol=1e-5)
+    edges = [np.arange(n + 1) / n * side for n, side in zip(target, source)]
+    read = [read_spans(np.stack((e[:-1], e[1:]))) for e in edges]
+    expected, _ = dense_mean(maps.logits[0, 0, 0], read, target)
+    np.testing.assert_allclose(resized.logits[0, 0, 0].numpy(), expected, atol=0.06)
+
+
+@pytest.mark.parametrize('degrees', [0, 30, 45, 90])
+def test_a_rotated_view_at_a_tenth_reads_the_mean_of_what_it_shows(degrees):
+    maps = make_maps(1, 1, 1, 40, 40)
+    angle = np.deg2rad(degrees)
+    turn = 0.5 * torch.tensor([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]).float()
+    view = torch.cat((turn, torch.zeros(2, 1)), 1)[None]
+    warped = maps.warp(view, (4, 4)).logits[0, 0, 0]
+    # 50 x 50 samples a location.
+    points = F.affine_grid(view, (1, 1, 200, 200), align_corners=False)
+    dense = F.grid_sample(maps.logits[0], points, mode='nearest', align_corners=False)
+    expected = F.avg_pool2d(dense, 50)[0, 0]
+    assert np.corrcoef(warped.flatten(), expected.flatten())[0, 1] > 0.9
+
+
+def test_the_loss_reads_maps_in_full_precision_under_autocast():
+    maps = make_maps(h=20, w=20)
+    view = crop_view(3.3, 2.2, 11, 13, 20, 20).expand(2, 2, 3)
+    with torch.autocast('cpu', torch.bfloat16):
+        warped = maps.warp(view, (8, 8))
+    assert torch.equal(warped.logits, maps.warp(view, (8, 8)).logits)
 
 
 def test_gather_picks_maps_presence_and_concepts_together():

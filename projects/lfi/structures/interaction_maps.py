@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from math import ceil
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from .views import numbers_like, sample_spots, seen_from
+from .views import read_view
 
 DIRECTIONS = ('positions', 'concepts')
 # In `InteractionMaps.concepts`: the map of all of the bank's other concepts together.
@@ -121,65 +119,40 @@ class InteractionMaps:
         return (self.logits / temperature).log_softmax(2)
 
     def resize(self, grid: tuple[int, int]) -> InteractionMaps:
-        """Bring the maps to another (H, W): bilinear, with antialiasing where it shrinks.
-
-        Positions outside the valid area take no part; a new position is valid when at least half of
-        what it covers is, or, in a picture where none reaches that, when it is the fullest.
-        """
+        """Bring the maps to another (H, W): `warp` into a view that shows all of the image."""
         if grid == self.grid:
             return self
-        valid = self.valid[:, None].float()
-        weight = _interpolate(valid, grid)  # [B, 1, h, w]
-        logits = _interpolate((self.logits * valid[:, None]).flatten(1, 2), grid)  # [B, L*M, h, w]
-        logits = logits / weight.clamp_min(1e-6)
-        return replace(self, logits=logits.unflatten(1, self.logits.shape[1:3]), valid=_enough(weight[:, 0]))
+        return self.warp(torch.eye(2, 3)[None], grid)
 
     def warp(self, view: Tensor, grid: tuple[int, int], filled: Tensor | None = None) -> InteractionMaps:
-        """Sample the maps into a view of their images.
-
-        No cell that lies outside the view is looked at.
+        """Read the maps in a view of their images, at any scale, as `read_view` has it.
 
         Args:
             view: (B, 2, 3) affine maps from the view's coordinates to the source's, both running from
-                -1 to 1 over the whole picture (as `torch.nn.functional.affine_grid` has it).
+                -1 to 1 over the whole picture (as `torch.nn.functional.affine_grid` has it); or (1, 2, 3)
+                for all images.
             grid: (H, W) of the result.
             filled: (B, 2) of `filled_share`, where the result is a canvas with the view at its top left.
                 Defaults to None: the view fills it.
 
         Returns:
-            Maps on the grid. Positions beyond the view, or outside the source's valid area, are invalid,
-            as `resize` has it.
+            Maps on the grid. A location is valid where at least half of it shows the source's valid area, or,
+            in a picture where none reaches that, where it shows the most.
         """
-        view = view.to(self.logits)
-        filled = view.new_ones(len(view), 2) if filled is None else filled.to(view)
-        # Several samples a position where the source's cells are finer, so that none is passed over.
-        samples = [ceil(cells / side) for cells, side in zip(self.grid, grid)]
-        x, y, share = sample_spots(view, self.grid, grid, samples, filled)
-        place = seen_from(view, x, y)  # [B, h, w, 2]
-        inside = (place.abs() <= 1).all(-1)
-        low, high = self._centres_within(view)
-        place = place.clamp(low[:, None, None], high[:, None, None])
-
-        valid = self.valid[:, None].float()
-        both = torch.cat(((self.logits * valid[:, None]).flatten(1, 2), valid), 1)
-        both = F.grid_sample(both, place, padding_mode='border', align_corners=False)  # [B, L*M + 1, h, w]
-        both = F.avg_pool2d(both * inside[:, None], samples)
-        logits, weight = both[:, :-1], both[:, -1:]
+        with torch.autocast(self.logits.device.type, enabled=False):
+            view = view.to(self.logits, non_blocking=True)
+            filled = view.new_ones(1, 2) if filled is None else filled.to(view)
+            weights, share = read_view(view, self.grid, grid, filled)
+            valid = self.valid[:, None].float()
+            both = torch.cat(((self.logits * valid[:, None]).flatten(1, 2), valid), 1)  # [B, L*M + 1, H, W]
+            both = both.flatten(2) @ weights.flatten(3).flatten(1, 2).mT
+            logits, seen = both[:, :-1], both[:, -1:]  # [B, L*M, h*w], [B, 1, h*w]
+            logits = logits / seen.clamp_min(1e-6)
         return replace(
             self,
-            logits=(logits / weight.clamp_min(1e-6)).unflatten(1, self.logits.shape[1:3]),
-            valid=_enough((weight * share)[:, 0]),
+            logits=logits.unflatten(-1, grid).unflatten(1, self.logits.shape[1:3]),
+            valid=_enough(seen[:, 0].unflatten(-1, grid) * share),
         )
-
-    def _centres_within(self, view: Tensor) -> tuple[Tensor, Tensor]:
-        """First and last centre, (B, 2) x before y, of the cells that a view's bounding box touches."""
-        size = numbers_like(self.grid[::-1], view)
-        reach = view[..., :2].abs().sum(-1)  # [B, 2]
-        low, high = ((view[..., 2] + side * reach + 1) / 2 * size for side in (-1, 1))
-        # In cells; what is touched by less than a thousandth of one is rounding.
-        low = torch.minimum((low + 1e-3).floor().clamp_min(0), size - 1)
-        high = torch.maximum(torch.minimum((high - 1e-3).ceil() - 1, size - 1), low)
-        return (2 * low + 1) / size - 1, (2 * high + 1) / size - 1
 
     def gather(self, index: Tensor) -> InteractionMaps:
         """Keep the maps `index`, (B, m) with values in [0, M)."""
@@ -216,11 +189,7 @@ class InteractionMaps:
             )
 
 
-def _enough(weight: Tensor) -> Tensor:
-    """Which positions show enough, by the valid share (B, H, W) of each: half, or the most there is."""
-    most = weight.amax((-2, -1), keepdim=True)
-    return (weight > 0) & (weight >= most.clamp_max(0.5) - 1e-6)
-
-
-def _interpolate(x: Tensor, grid: tuple[int, int]) -> Tensor:
-    return F.interpolate(x, grid, mode='bilinear', align_corners=False, antialias=True)
+def _enough(share: Tensor) -> Tensor:
+    """Which locations show enough, by the valid share (B, H, W) of each: half, or the most there is."""
+    most = share.amax((-2, -1), keepdim=True)
+    return (share > 0) & (share >= most.clamp_max(0.5) - 1e-4)

@@ -28,39 +28,74 @@ def filled_share(canvas: tuple[int, int], sizes: Sequence[tuple[int, int]], devi
     return share.to(device, non_blocking=True)
 
 
-def sample_spots(
-    view: Tensor, cells: tuple[int, int], grid: tuple[int, int], samples: Sequence[int], filled: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Where in a view to sample each position of a grid, and how much of the position the view fills.
+def read_view(
+    view: Tensor, cells: tuple[int, int], grid: tuple[int, int], filled: Tensor
+) -> tuple[Tensor, Tensor]:
+    """By which weights each location of a grid over a view reads the cells of the picture.
 
-    A position that shows f > 1 cells of the picture is sampled over f - 1 of them, to which bilinear
-    interpolation adds one; where it shows one cell or less, all its samples lie in its middle. Of a position
-    that the view fills in part, that part counts.
+    A location shows a rectangle of the picture and reads the mean of the cells there, each by its overlap.
+    Where the rectangle is shorter than a cell, it is widened to one, which makes bilinear interpolation of
+    the mean. A rectangle that the view rotates or shears is read upright, with the same centre and spread.
+    Cells that the view does not touch are never read.
 
     Args:
         view: (B, 2, 3).
         cells: (H, W) of the picture's maps.
-        grid: (h, w).
-        samples: (m, n) for each position, down and across.
-        filled: (B, 2) of the grid, as `filled_share` gives it.
+        grid: (h, w) of the canvas at whose top left the view lies.
+        filled: (B, 2), how much of the canvas the view fills, as `filled_share` gives it.
 
     Returns:
-        x (B, w * n) and y (B, h * m) in the view's coordinates, and the shares (B, 1, h, w).
+        The weights (B, h, w, H, W), whose sum over the cells is 1, or 0 for a location beyond the picture;
+        and the share of each location that shows the picture, (B, h, w) in [0, 1].
     """
-    spots, shares = [], []
-    for axis, (side, n) in enumerate(zip(grid[::-1], samples[::-1])):
-        share = filled[:, axis, None]  # [B, 1]
-        edges = (torch.arange(side + 1, device=view.device) / side / share).clamp_max(1)  # [B, side + 1]
-        start, end = edges[:, :-1], edges[:, 1:]
-        shares.append((end - start) * share * side)
-        shown = (view[..., axis] * numbers_like(cells[::-1], view)).norm(dim=-1, keepdim=True) * (end - start)
-        spread = (1 - 1 / shown.clamp_min(1)) * 2 * (end - start)
-        offset = torch.arange(1, 2 * n, 2, device=view.device) / (2 * n) - 0.5
-        spots.append(((start + end - 1)[..., None] + spread[..., None] * offset).flatten(1))
-    return spots[0], spots[1], (shares[1][:, :, None] * shares[0][:, None])[:, None]
+    middle, length, shown = _locations(grid, filled)
+    turn, origin = view[:, None, None, :, :2], view[:, None, None, :, 2]
+    size = numbers_like(cells[::-1], view)
+    # In cells, [B, h, w, 2] each.
+    middle = ((turn * middle[..., None, :]).sum(-1) + origin + 1) / 2 * size
+    length = (turn * length[..., None, :]).norm(dim=-1) / 2 * size
+
+    inside = (middle + length / 2).minimum(size) - (middle - length / 2).clamp_min(0)
+    share = shown * (inside / length.clamp_min(1e-6)).clamp(0, 1).prod(-1)
+
+    first, last = _touched(turn.abs().sum(-1), origin, size)
+    length = length.clamp_min(1)
+    low, high = torch.maximum(middle - length / 2, first), torch.minimum(middle + length / 2, last)
+    across, down = (_overlap(low[..., axis], high[..., axis], n) for axis, n in enumerate(cells[::-1]))
+    return down[..., :, None] * across[..., None, :], share
 
 
-def seen_from(view: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """Where a view shows each of its places x (B, w) and y (B, h): (B, h, w, 2)."""
-    along_x, along_y, origin = view[:, None, None].unbind(-1)  # each [B, 1, 1, 2]
-    return along_x * x[:, None, :, None] + along_y * y[:, :, None, None] + origin
+def _locations(grid: tuple[int, int], filled: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """What the locations of a canvas show of the view that fills a part of it.
+
+    Returns:
+        Middles and lengths in the view's coordinates, (B, h, w, 2) each, and the share of each location that
+        the view fills, (B, h, w).
+    """
+    middles, lengths, shares = [], [], []
+    for axis, n in enumerate(grid[::-1]):
+        part = filled[:, axis, None]  # [B, 1]
+        edges = (2 * torch.arange(n + 1, device=filled.device) / n / part - 1).clamp_max(1)  # [B, n + 1]
+        middles.append((edges[:, :-1] + edges[:, 1:]) / 2)
+        lengths.append(edges.diff())
+        shares.append(lengths[-1] * part * n / 2)
+    middle, length, share = (
+        torch.stack(torch.broadcast_tensors(x[:, None], y[:, :, None]), -1)
+        for x, y in (middles, lengths, shares)
+    )
+    return middle, length, share.prod(-1)
+
+
+def _touched(reach: Tensor, origin: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
+    """The edges of the first and the last cell that a view's bounding box touches."""
+    first, last = (origin - reach + 1) / 2 * size, (origin + reach + 1) / 2 * size
+    # What is touched by less than a thousandth of a cell is rounding.
+    first = torch.minimum((first + 1e-3).floor().clamp_min(0), size - 1)
+    return first, torch.maximum(torch.minimum((last - 1e-3).ceil(), size), first + 1)
+
+
+def _overlap(low: Tensor, high: Tensor, n: int) -> Tensor:
+    """Which part of each interval (...) lies in each of n cells, (..., n); all are 0 where it is empty."""
+    start = torch.arange(n, device=low.device)
+    held = (torch.minimum(high[..., None], start + 1) - torch.maximum(low[..., None], start)).clamp_min(0)
+    return held / held.sum(-1, keepdim=True).clamp_min(1e-6)
