@@ -20,7 +20,8 @@ test: $(INSTALLED)
 lint: $(INSTALLED)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/python -m mypy
 
 clean:
-	rm -rf $(VENV) build dist work_dirs .pytest_cache .ruff_cache .hypothesis projects/*.egg-info
+	rm -rf $(VENV) build dist work_dirs .pytest_cache .ruff_cache .mypy_cache .hypothesis projects/*.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

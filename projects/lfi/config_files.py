@@ -32,7 +32,9 @@ def tools_root() -> Path:
 
 
 def config_path(name: str) -> str:
-    """Where a config of LFI lies, for a `_base_` that needs nothing imported before:
+    """Where a config of LFI lies.
+
+    A `_base_` that calls it needs nothing imported before:
     `_base_ = [__import__('lfi').config_path('classification/lfi_vit-tiny_shapes.py')]`.
 
     Args:

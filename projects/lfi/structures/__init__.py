@@ -1,3 +1,5 @@
+"""What teachers, caches, students, losses and metrics exchange."""
+
 from .image_features import ImageFeatures
 from .interaction_maps import DIRECTIONS, MASKED, REST, InteractionMaps
 from .packed_maps import pack, packed_dtype, unpack

@@ -1,3 +1,5 @@
+"""Figures of interaction maps."""
+
 from .figures import draw_interactions, draw_teachers
 from .interaction_visualization_hook import InteractionVisualizationHook
 

@@ -1,3 +1,5 @@
+"""Transforms of a data pipeline: they record the view and load what an image's records hold."""
+
 from .load_caption_concepts import LoadCaptionConcepts
 from .load_heat_map import LoadHeatMap
 from .load_interaction_maps import LoadInteractionMaps

@@ -1,3 +1,5 @@
+"""Teachers: vision-language models that are asked about concepts, and the cache of their answers."""
+
 # Makes the embedded teacher's trunk known to timm.
 from lfi.structures.interaction_cache import CacheError, CacheManifest, CacheWriter, InteractionCache
 

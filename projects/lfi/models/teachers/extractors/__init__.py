@@ -1,3 +1,5 @@
+"""Extractors: ways to read dense features or interaction maps out of a vision-language model."""
+
 from .base import DenseExtractor, Extractor
 from .blip import BlipExtractor
 from .clearclip import ClearCLIPExtractor

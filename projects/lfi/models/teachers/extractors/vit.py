@@ -115,7 +115,9 @@ class LastBlockExtractor(ViTExtractor, DenseExtractor):
 
         Args:
             x: (B, 1 + N, width), the tokens that enter the block.
-            q, k, v: (B, heads, 1 + N, head width), their projections.
+            q: (B, heads, 1 + N, head width), their queries.
+            k: their keys, shaped alike.
+            v: their values, shaped alike.
             grid: (h, w) of the N patches.
         """
         raise NotImplementedError
