@@ -15,6 +15,10 @@ def test_scopes_and_watchers_do_not_count_and_values_do():
     assert settings_digest(settings) != settings_digest(changed)
 
 
+def test_the_order_of_keys_does_not_count():
+    assert settings_digest(dict(a=1, b=dict(c=2, d=3))) == settings_digest(dict(b=dict(d=3, c=2), a=1))
+
+
 def test_where_data_and_teachers_lie_does_not_count(monkeypatch):
     def digest(data, teachers, name='PACS'):
         monkeypatch.setenv('LFI_DATA_ROOT', data)

@@ -14,14 +14,15 @@ ROOTS = {'LFI_DATA_ROOT': 'data', 'LFI_TEACHER_ROOT': 'checkpoints'}
 def settings_digest(*settings: object) -> str:
     """A digest of plain data, such as a config as a dict and further options, without what has no effect.
 
-    Paths below `LFI_DATA_ROOT` and `LFI_TEACHER_ROOT` count from there: it is the same on any machine.
+    The order of a dict's keys has none. Paths below `LFI_DATA_ROOT` and `LFI_TEACHER_ROOT` count from there: it is the same on any machine.
     """
     return blake2b(repr(_effective(settings)).encode(), digest_size=8).hexdigest()
 
 
 def _effective(value: object) -> object:
     if isinstance(value, dict):
-        return {key: _effective(item) for key, item in value.items() if key not in WITHOUT_EFFECT}
+        kept = ((key, _effective(item)) for key, item in value.items() if key not in WITHOUT_EFFECT)
+        return dict(sorted(kept, key=lambda item: str(item[0])))
     if isinstance(value, (list, tuple)):
         return type(value)(map(_effective, value))
     return _from_root(value) if isinstance(value, str) else value
