@@ -1,6 +1,6 @@
 """Domain generalisation: leave out each domain in turn, and compare methods with a control over seeds.
 
-python tools/benchmark_dg.py configs/controls/task-loss_vit-128x6-p8_pacs.py \\
+python tools/benchmark_dg.py configs/baselines/task-loss_vit-128x6-p8_pacs.py \\
     configs/domain_generalization/lfi_vit-128x6-p8_lit-lite0_pacs.py --cache-teacher
 
 For each config, domain and seed it trains by tools/train.py on all domains but one, takes the epoch with the

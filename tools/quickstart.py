@@ -3,7 +3,7 @@
 It runs, with the same seed and schedule, what these commands run, and goes on where it was stopped:
 
     D=work_dirs/quickstart
-    python tools/train.py configs/controls/task-loss_vit-tiny_shapes.py --work-dir $D/task-loss
+    python tools/train.py configs/baselines/task-loss_vit-tiny_shapes.py --work-dir $D/task-loss
     python tools/cache_teacher.py configs/classification/lfi_vit-tiny_shapes.py --out $D/cache
     python tools/train.py configs/classification/lfi_vit-tiny_shapes.py --work-dir $D/lfi \\
         --cfg-options model.teacher_cache=$D/cache
@@ -22,7 +22,7 @@ from lfi.engine import launch
 from lfi.studies.tool_output import tool_output
 
 ROOT = Path(__file__).resolve().parent.parent
-CONTROL = 'configs/controls/task-loss_vit-tiny_shapes.py'
+CONTROL = 'configs/baselines/task-loss_vit-tiny_shapes.py'
 LFI = 'configs/classification/lfi_vit-tiny_shapes.py'
 
 

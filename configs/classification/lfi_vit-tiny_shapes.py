@@ -1,6 +1,6 @@
 # A small ViT on the embedded Shapes data, learning from the embedded teacher's interactions.
 #   python tools/train.py configs/classification/lfi_vit-tiny_shapes.py
-_base_ = '../controls/task-loss_vit-tiny_shapes.py'
+_base_ = '../_base_/recipes/vit-tiny_shapes.py'
 
 model = dict(
     type='lfi.LFIImageClassifier',

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from difflib import get_close_matches
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent
 # Of an installed package; and of a clone that is on PYTHONPATH and was never installed.
 FOLDERS = (PACKAGE / '.mim/configs', PACKAGE.parents[1] / 'configs')
+
+# Ablations and negative controls that were configs, and whose options they are now.
+OLD_CONTROLS = {
+    'shuffled-attention': 'baselines/attention-transfer',
+    **dict.fromkeys(
+        (
+            *('shuffled-images', 'shuffled-places', 'text-class', 'lfi-positions', 'lfi-concepts'),
+            *('lfi-no-text-class', 'lfi-no-write-back', 'lfi-not-persistent', 'lfi-index', 'lfi-hungarian'),
+        ),
+        'classification/lfi',
+    ),
+}
 
 
 def configs_folder() -> Path:
@@ -41,15 +54,40 @@ def config_path(name: str) -> str:
         name: its path below `configs/`.
 
     Raises:
-        FileNotFoundError: if there is none; the message names the nearest ones.
+        FileNotFoundError: if there is none; the message says what became of an old name, or names the
+            nearest ones.
     """
     folder = configs_folder()
     path = folder / name
     if not path.is_file():
+        became = what_became_of(name)
+        if became:
+            raise FileNotFoundError(f'lfi has no config {name!r} any more: {became}')
         known = [config.relative_to(folder).as_posix() for config in folder.rglob('*.py')]
         near = get_close_matches(name, known, n=3, cutoff=0.4)
         raise FileNotFoundError(f'lfi has no config {name!r}; near it are {", ".join(near) or "none"}')
     return str(path)
+
+
+def what_became_of(name: str) -> str | None:
+    """Where an old config of `controls/` is now, in words; None for any other name.
+
+    Args:
+        name: a path that ends in that of a config below `configs/`.
+    """
+    found = re.search(r'controls/(?P<arm>[\w-]+?)_(?P<student>[\w.-]+)\.py\b', name)
+    if found is None:
+        return None
+    arm, student = found['arm'], found['student']
+    config = f'{OLD_CONTROLS.get(arm, f"baselines/{arm}")}_{student}.py'
+    if not (configs_folder() / config).is_file():
+        return None
+    if arm not in OLD_CONTROLS:
+        return f'it is {config!r} now'
+    return (
+        f'it is {config!r} now with the options of the arm {arm!r} in lfi/studies/arms.py, which '
+        '`python tools/reproduce.py --print-commands STUDY` prints'
+    )
 
 
 def config_dict(name: str) -> dict:

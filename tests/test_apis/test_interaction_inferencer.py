@@ -187,7 +187,7 @@ def test_without_its_teacher_a_model_predicts(classifier, warnings):
 
 
 def test_a_control_predicts_and_says_that_it_answers_no_texts(make_student, classifier):
-    control = make_student('controls/task-loss_vit-tiny_shapes.py')
+    control = make_student('baselines/task-loss_vit-tiny_shapes.py')
     inferencer = InteractionInferencer(*control, device='cpu')
     (own,) = inferencer(noise(64, 64))['predictions']
     assert own.texts == () and own.prediction.pred_score.shape == (20,)
@@ -203,7 +203,7 @@ def test_a_control_predicts_and_says_that_it_answers_no_texts(make_student, clas
 
 
 def test_weights_of_another_model_are_refused(make_student, classifier):
-    cfg, checkpoint = make_student('controls/task-loss_vit-tiny_shapes.py', head=dict(num_classes=7))
+    cfg, checkpoint = make_student('baselines/task-loss_vit-tiny_shapes.py', head=dict(num_classes=7))
     with pytest.raises(ValueError, match=r'student\.pth do not fit the model: (?s:.*)size mismatch for head'):
         InteractionInferencer(classifier[0], checkpoint, device='cpu')
     state = torch.load(checkpoint)['state_dict']

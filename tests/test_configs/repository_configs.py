@@ -24,13 +24,12 @@ SEGMENTATION = [config for config in CONFIGS if 'ade20k' in config]
 CONFIGS = [config for config in CONFIGS if config not in TEACHERS + EVALUATION + ZERO_SHOT + SEGMENTATION]
 DETECTION = [config for config in CONFIGS if 'rcnn' in config]
 CLASSIFICATION = [config for config in CONFIGS if config not in DETECTION]
-CONTROLS = [config for config in CONFIGS if config.startswith('configs/controls/task-loss_')]
-# What takes a part of LFI away, or puts another way to distil in its place.
-OTHER_CONTROLS = [
-    config for config in CONFIGS if config.startswith('configs/controls/') and config not in CONTROLS
-]
+BASELINES = [config for config in CONFIGS if config.startswith('configs/baselines/')]
+METHODS = [config for config in CONFIGS if config not in BASELINES]
+# The task loss alone, of each recipe.
+TASK_LOSS = [config for config in BASELINES + SEGMENTATION if '/task-loss_' in config]
 
-# What learning from interactions changes of a model; all else belongs to its control too.
+# What learning from interactions changes of a model; all else belongs to its baseline too.
 LFI_KEYS = {'type', 'teacher', 'readout', 'interaction_loss', 'text_class_loss'}
 
 
@@ -74,16 +73,22 @@ def _name(node: ast.Assign) -> str:
     return getattr(node.targets[0], 'id', '')
 
 
-def control_of(config: str) -> str:
-    controls = [base for base in bases(config) if base in CONTROLS]
-    assert controls, f'{config} inherits from no control'
-    return controls[0]
+def recipe_of(config: str) -> str:
+    """The student, data and schedule from which a config inherits."""
+    recipes = [base for base in bases(config) if base.startswith('configs/_base_/recipes/')]
+    assert recipes, f'{config} inherits from no recipe'
+    return recipes[0]
+
+
+def baseline_of(config: str) -> str:
+    """The config of the task loss alone by the same recipe."""
+    (baseline,) = (other for other in TASK_LOSS if recipe_of(other) == recipe_of(config))
+    return baseline
 
 
 def model_differences(config: str) -> tuple[dict, dict]:
-    """The model of an LFI config and of its control, without what is the same by rule and checked here."""
-    control = control_of(config)
-    ours, theirs = read(config).to_dict(), read(control).to_dict()
+    """The model of an LFI config and of its baseline, without what is the same by rule and checked here."""
+    ours, theirs = read(config).to_dict(), read(baseline_of(config)).to_dict()
     model, plain = ours.pop('model'), theirs.pop('model')
     assert ours == theirs
     assert {'type', *(model.keys() - plain.keys())} <= LFI_KEYS

@@ -1,4 +1,4 @@
-"""Every config says how it is run, and has its control."""
+"""Every config says how it is run, and has its baseline."""
 
 import re
 from pathlib import Path
@@ -10,14 +10,16 @@ from mmengine.registry import DATASETS
 from repository_configs import (
     CLASSIFICATION,
     CONFIGS,
-    CONTROLS,
     DETECTION,
-    OTHER_CONTROLS,
+    METHODS,
+    SEGMENTATION,
+    TASK_LOSS,
     TEACHERS,
+    baseline_of,
     bases,
-    control_of,
     header,
     read,
+    recipe_of,
 )
 
 COMMAND = re.compile(r'tools/(train\.py|dist_train\.sh) +(\S+\.py)(?: (\d+))?(.*)')
@@ -27,7 +29,7 @@ def test_configs_are_found():
     assert CLASSIFICATION
     assert DETECTION
     assert TEACHERS
-    assert all(config in CONFIGS for config in CONTROLS)
+    assert TASK_LOSS
     assert 'configs/lfi_mask-rcnn_coco.py' in DETECTION
 
 
@@ -66,10 +68,15 @@ def test_training_stops_at_what_is_not_finite_and_at_other_concepts(config, empt
     assert (hooks.non_finite.type, hooks.concept_check.type) == ('lfi.NonFiniteHook', 'lfi.ConceptCheckHook')
 
 
-def test_every_control_has_its_lfi_config():
-    methods = [config for config in CONFIGS if config not in CONTROLS + OTHER_CONTROLS]
-    assert {control_of(config) for config in methods} == set(CONTROLS)
+def test_every_recipe_has_its_baseline_and_its_method():
+    methods = [*METHODS, *(config for config in SEGMENTATION if config not in TASK_LOSS)]
+    assert {baseline_of(config) for config in methods} == set(TASK_LOSS)
     for config in methods:
-        # An entry point may only point to another config.
-        if control_of(config) in bases(config)[:1]:
-            assert Path(config).name in header(control_of(config))
+        # Others inherit from a method's config.
+        if recipe_of(config) in bases(config)[:1]:
+            assert Path(config).name in header(baseline_of(config))
+
+
+@pytest.mark.parametrize('config', [*METHODS, *SEGMENTATION])
+def test_a_method_inherits_from_no_baseline(config):
+    assert not [base for base in bases(config) if base.startswith('configs/baselines/')]

@@ -8,9 +8,9 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
-from repository_configs import CLASSIFICATION, CONTROLS, OTHER_CONTROLS, ROOT, model_differences, read, start
+from repository_configs import BASELINES, CLASSIFICATION, ROOT, model_differences, read, start
 
-METHODS = [config for config in CLASSIFICATION if config not in CONTROLS + OTHER_CONTROLS]
+METHODS = [config for config in CLASSIFICATION if config not in BASELINES]
 TINY_IMAGENET = [config for config in CLASSIFICATION if 'tiny-imagenet' in config]
 
 
@@ -31,7 +31,7 @@ def class_counts(cfg: Config) -> list[int]:
 
 
 @pytest.mark.parametrize('config', METHODS)
-def test_differs_from_its_control_by_the_interactions_alone(config, empty_root):
+def test_differs_from_its_baseline_by_the_interactions_alone(config, empty_root):
     model, plain = model_differences(config)
     assert model['backbone'].pop('type') == 'lfi.InteractionQueryViT'
     assert plain['backbone'].pop('type') == 'VisionTransformer'

@@ -11,9 +11,9 @@ from mmdet.datasets import CocoDataset
 from mmdet.models.detectors import MaskRCNN
 from mmengine.runner import Runner
 from PIL import Image
-from repository_configs import CONTROLS, DETECTION, model_differences, read, start
+from repository_configs import BASELINES, DETECTION, model_differences, read, start
 
-METHODS = [config for config in DETECTION if config not in CONTROLS]
+METHODS = [config for config in DETECTION if config not in BASELINES]
 SHAPES = [config for config in DETECTION if 'shapes' in config]
 COCO = [config for config in DETECTION if config not in SHAPES]
 
@@ -55,7 +55,7 @@ def coco(coco_root, monkeypatch):
 
 
 @pytest.mark.parametrize('config', METHODS)
-def test_differs_from_its_control_by_the_interactions_alone(config, empty_root):
+def test_differs_from_its_baseline_by_the_interactions_alone(config, empty_root):
     model, plain = model_differences(config)
     assert model['backbone'].pop('num_queries') == 8
     assert plain['backbone'].pop('num_queries') == 0

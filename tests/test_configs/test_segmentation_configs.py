@@ -11,7 +11,7 @@ from repository_configs import SEGMENTATION, header, model_differences, read
 
 pytest.importorskip('mmseg', reason='mmsegmentation is not installed')
 
-METHODS = [config for config in SEGMENTATION if 'controls' not in config]
+METHODS = [config for config in SEGMENTATION if 'baselines' not in config]
 
 
 @pytest.fixture

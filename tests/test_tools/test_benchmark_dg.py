@@ -36,7 +36,7 @@ test_dataloader = dict(
 
 @pytest.fixture
 def configs(config_path):
-    return [config_path(f'controls/{CONTROL}.py'), config_path(f'domain_generalization/{METHOD}.py')]
+    return [config_path(f'baselines/{CONTROL}.py'), config_path(f'domain_generalization/{METHOD}.py')]
 
 
 @pytest.fixture
@@ -125,7 +125,7 @@ def test_mistakes_are_named_at_once(main, configs, config_path, tmp_path, capsys
     with pytest.raises(UsageError, match='--domains woodcut: there are cartoon, painting, photo, sketch'):
         main(*configs, '--domains', 'woodcut', *options)
     with pytest.raises(UsageError, match='has no target_domain: it must read LFI_TARGET_DOMAIN'):
-        main(config_path('controls/task-loss_vit-tiny_shapes.py'), *options)
+        main(config_path('baselines/task-loss_vit-tiny_shapes.py'), *options)
     for args, message in (
         ([], 'name a control and a method, or use --zero-shot'),
         ([configs[0]] * 2, 'the CONFIGs must differ in their names'),

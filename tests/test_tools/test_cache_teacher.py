@@ -74,7 +74,7 @@ def test_training_from_the_cache(run_tool, config_path, cache, tmp_path):
 
 
 def test_a_control_trains_on_cached_features(run_tool, config_path, tmp_path):
-    config = config_path('controls/logit-kd_vit-tiny_shapes.py')
+    config = config_path('baselines/logit-kd_vit-tiny_shapes.py')
     options = [option for option in SMALL if 'max_concepts' not in option]
     write = ['cache_teacher.py', config, '--out', 'features', '--num-workers', '0']
     run_tool(*write, '--cfg-options', *options)
@@ -115,7 +115,7 @@ def test_two_processes_share_the_work(run_tool, arguments, written, tmp_path):
 
 
 def test_a_config_without_a_teacher_is_an_error_of_one_line(run_tool, config_path):
-    control = config_path('controls/task-loss_vit-tiny_shapes.py')
+    control = config_path('baselines/task-loss_vit-tiny_shapes.py')
     out = run_tool('cache_teacher.py', control, '--out', 'cache', code=1)
     assert out.splitlines()[-1] == 'error: the config has no model.teacher to ask'
 

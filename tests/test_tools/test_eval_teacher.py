@@ -51,7 +51,7 @@ def test_what_cannot_be_evaluated_says_why(run_tool, config_path):
     assert out.splitlines()[-1].startswith("error: GEMExtractor reads open_clip's plain ViT")
     out = run_tool('eval_teacher.py', config, '--images', '4', '--area', '0.99', '1', code=1)
     assert out.splitlines()[-1] == 'error: only 0 regions cover 0.99 to 1 of their image'
-    control = config_path('controls/task-loss_vit-tiny_shapes.py')
+    control = config_path('baselines/task-loss_vit-tiny_shapes.py')
     out = run_tool('eval_teacher.py', control, code=1)
     assert out.splitlines()[-1] == 'error: the config has no model.teacher to ask'
 

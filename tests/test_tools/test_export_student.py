@@ -11,7 +11,6 @@ from mmpretrain.models.backbones import VisionTransformer
 from safetensors.torch import load_file, save_file
 
 TOOL = 'model_converters/export_student.py'
-PLAIN = 'controls/lfi-no-write-back_vit-tiny_shapes.py'
 GATED = 'classification/lfi_vit-tiny_shapes.py'
 
 
@@ -28,7 +27,7 @@ def images():
 
 
 def test_a_plain_student_is_a_checkpoint_of_mmpretrain(run_tool, small_training, tmp_path):
-    config, checkpoint = small_training(PLAIN)
+    config, checkpoint = small_training(GATED, write_back='none')
     out = tmp_path / 'export/student.pth'
     output = run_tool(TOOL, config, checkpoint, out)
     assert 'Removed readout: 5 tensors' in output
@@ -45,7 +44,7 @@ def test_a_plain_student_is_a_checkpoint_of_mmpretrain(run_tool, small_training,
 
 
 def test_timm_builds_a_plain_student_from_its_folder(run_tool, small_training, tmp_path):
-    config, checkpoint = small_training(PLAIN)
+    config, checkpoint = small_training(GATED, write_back='none')
     save_file(torch.load(checkpoint)['state_dict'], tmp_path / 'training.safetensors')
     out = tmp_path / 'export/model.safetensors'
     output = run_tool(TOOL, config, tmp_path / 'training.safetensors', out, '--format', 'timm')
@@ -71,7 +70,7 @@ def test_a_gated_student_keeps_its_queries_and_is_none_of_timms(run_tool, small_
 
 
 def test_what_it_reads_is_not_overwritten(run_tool, small_training):
-    config, checkpoint = small_training(PLAIN)
+    config, checkpoint = small_training(GATED, write_back='none')
     before = config.read_text()
     assert 'would overwrite' in run_tool(TOOL, config, checkpoint, config.with_suffix('.safetensors'), code=1)
     assert config.read_text() == before

@@ -81,7 +81,7 @@ def test_a_student_against_its_teacher(run_main, config_path, students, tmp_path
 
 
 def test_what_cannot_be_made_says_why(run_main, config_path, students, capsys):
-    config, control = config_path(SHAPES), config_path('controls/task-loss_vit-tiny_shapes.py')
+    config, control = config_path(SHAPES), config_path('baselines/task-loss_vit-tiny_shapes.py')
     with pytest.raises(SystemExit):
         run_main('make', '--a', config, students[0], '--b', control, '--out', 'x.html')
     assert f'--b takes CONFIG CHECKPOINT or teacher, got {control}' in capsys.readouterr().err

@@ -119,6 +119,6 @@ def test_what_cannot_be_done_says_why(run_main, small_training, photos):
         run_main(config, checkpoint, photos / 'torn.png', *out)
     with pytest.raises(UsageError, match='templates must be strings with {}'):
         run_main(config, checkpoint, photos, *out, '--texts', 'star', '--templates', 'a photo')
-    control, weights = small_training('controls/task-loss_vit-tiny_shapes.py')
+    control, weights = small_training('baselines/task-loss_vit-tiny_shapes.py')
     with pytest.raises(UsageError, match='ImageClassifier has no read-out'):
         run_main(control, weights, photos, *out, '--texts', 'star')

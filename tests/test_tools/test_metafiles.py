@@ -42,8 +42,8 @@ def test_the_zoo_has_a_row_for_each(models):
 
 
 def test_what_is_counted(tool):
-    entry = tool.read_entry('configs/controls/feature-mse_vit-tiny_shapes.py', {})
-    control = tool.read_entry('configs/controls/queries_vit-tiny_shapes.py', {})
+    entry = tool.read_entry('configs/baselines/feature-mse_vit-tiny_shapes.py', {})
+    control = tool.read_entry('configs/baselines/queries_vit-tiny_shapes.py', {})
     # The projection into the teacher's space is for training alone.
     assert entry.parameters == control.parameters
     assert (entry.data, entry.epochs, entry.size) == ('embedded Shapes', 13, (64, 64))

@@ -37,7 +37,7 @@ from reproduce import name_of  # noqa: E402
 
 TASKS = {
     'classification': 'Image Classification',
-    'controls': 'Image Classification',
+    'baselines': 'Image Classification',
     'detection': 'Instance Segmentation',
     'domain_generalization': 'Domain Generalization',
     'segmentation': 'Semantic Segmentation',
@@ -153,7 +153,8 @@ def published(preset_name: str, preset: Preset) -> Iterator[tuple[str, str, str]
         if not file.exists():
             continue
         cells = read_cells(file, metric_name(metric))
-        for arm in preset.arms:
+        # An arm with options is no config of its own.
+        for arm in (arm for arm in preset.arms if not arm.options):
             tests = [cell.test for (name, _), cell in sorted(cells.items()) if name == arm.name]
             if tests:
                 yield arm.config, metric_name(metric), f'{mean_and_spread(tests)}, n={len(tests)}'

@@ -16,6 +16,7 @@ from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from lfi.config_files import what_became_of
 from lfi.errors import CheckpointError, UsageError
 
 from .checkpoint import find_checkpoint_to_resume, install_safe_checkpoint_loading
@@ -97,7 +98,8 @@ def load_config(path: str, options: dict | None = None) -> Config:
     try:
         cfg = Config.fromfile(path)
     except FileNotFoundError as error:
-        raise UsageError(f'config {path}: {error}') from error
+        became = what_became_of(str(error)) or what_became_of(str(path))
+        raise UsageError('; '.join(filter(None, (f'config {path}: {error}', became)))) from error
     try:
         cfg.merge_from_dict(options or {})
     except (AssertionError, AttributeError, IndexError, KeyError, TypeError) as error:

@@ -19,8 +19,9 @@ from rich.progress import Progress
 from lfi.config_files import tools_root
 from lfi.engine import launch
 
+from .arms import Arm, filled
 from .job_pool import run_jobs, threads_for
-from .presets import Arm, Preset
+from .presets import Preset
 from .run_mark import RunMark
 from .schedule import fitted_schedule
 from .settings_digest import settings_digest
@@ -72,12 +73,8 @@ class Job:
         return RunMark(self.folder / 'cell.json', self.identity)
 
     def config(self) -> Config:
-        parser = argparse.ArgumentParser()
-        launch.add_config_arguments(parser)
-        args = parser.parse_args([str(ROOT / self.arm.config), '--cfg-options', *self.options])
-        cfg = Config.fromfile(args.config)
-        cfg.merge_from_dict(args.cfg_options)
-        return cfg
+        """The config of the run, with all options."""
+        return read_config(self.arm.config, self.options)
 
     @cached_property
     def identity(self) -> str:
@@ -101,6 +98,20 @@ class Job:
         """
         content = self.mark.read()
         return content if 'test' in content else None
+
+
+def read_config(config: str, options: Sequence[str] = ()) -> Config:
+    """A config of the repository, changed as the tools change it.
+
+    Args:
+        config: its path in the repository.
+        options: `--cfg-options`, as a command line has them.
+    """
+    parser = argparse.ArgumentParser()
+    launch.add_config_arguments(parser)
+    arguments = [str(ROOT / config), *(['--cfg-options', *options] if options else [])]
+    args = parser.parse_args(arguments)
+    return launch.load_config(args.config, args.cfg_options)
 
 
 class Grid:
@@ -202,9 +213,8 @@ def plan(preset: Preset, seeds: Iterable[int], cfg_options: Sequence[str], out: 
             (
                 f'randomness.seed={seed}',
                 *preset.options,
-                *arm.options,
                 *cfg_options,
-                *schedule(arm),
+                *arm_options(arm),
                 *((f'model.teacher_cache={out / arm.cache}',) if arm.cache else ()),
             ),
             preset.test_options,
@@ -216,6 +226,10 @@ def plan(preset: Preset, seeds: Iterable[int], cfg_options: Sequence[str], out: 
     ]
 
 
-def schedule(arm: Arm) -> list[str]:
-    """Options that fit the config's schedule to the arm's epochs."""
-    return [] if arm.epochs is None else fitted_schedule(Config.fromfile(ROOT / arm.config), arm.epochs)
+def arm_options(arm: Arm) -> tuple[str, ...]:
+    """The arm's options, with those that fit its schedule to its epochs."""
+    if arm.epochs is None and not arm.options:
+        return ()
+    cfg = read_config(arm.config)
+    schedule = [] if arm.epochs is None else fitted_schedule(cfg, arm.epochs)
+    return (*filled(arm.options, cfg), *schedule)

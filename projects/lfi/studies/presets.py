@@ -2,33 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-
-@dataclass(frozen=True)
-class Arm:
-    """One way to train the student.
-
-    Args:
-        name: as the tables call it.
-        config: of the repository.
-        options: `--cfg-options` of it.
-        cache: of the teacher, from which it learns; arms of the same name share it. Defaults to none.
-        epochs: of a complete schedule other than the config's own. Defaults to that.
-    """
-
-    name: str
-    config: str
-    options: tuple[str, ...] = ()
-    cache: str | None = None
-    epochs: int | None = None
-
-    @property
-    def folder(self) -> str:
-        """Its name without what a shell would want quoted."""
-        return re.sub(r'[^\w.+-]+', '-', self.name).strip('-')
+from .arms import ARMS, METHOD, Arm, arm_of, negative_controls, of_kind
 
 
 @dataclass(frozen=True)
@@ -39,8 +16,7 @@ class Preset:
         about: data, schedule, what stands behind the numbers.
         arms: the baseline first.
         method: the arm to be judged.
-        shuffled: arms with the teacher's knowledge destroyed, each with the arm that it is the control of.
-        headline: the arms that the README shows.
+        headline: the arms that the README shows. Defaults to all but the ablations.
         metrics: of the test, by their names in the log; a table for each.
         validation: metric of the validation. Defaults to that of the test.
         tests: configs of the tests, by the names that begin their metrics (`pacs/domain/mean`).
@@ -55,24 +31,7 @@ class Preset:
     about: str
     arms: tuple[Arm, ...]
     method: str = 'lfi'
-    shuffled: Mapping[str, str] = field(
-        default_factory=lambda: {
-            'shuffled-images': 'lfi',
-            'shuffled-places': 'lfi',
-            'shuffled-attention': 'attention-transfer',
-        }
-    )
-    headline: tuple[str, ...] = (
-        'task-loss',
-        'queries',
-        'shuffled-images',
-        'shuffled-places',
-        'feature-mse',
-        'logit-kd',
-        'attention-transfer',
-        'shuffled-attention',
-        'lfi',
-    )
+    headline: tuple[str, ...] = of_kind('baseline', 'negative control', 'method')
     metrics: tuple[str, ...] = ('accuracy/top1',)
     validation: str | None = None
     tests: Mapping[str, str] = field(default_factory=dict)
@@ -83,52 +42,40 @@ class Preset:
     short: tuple[int, ...] = ()
 
     @property
+    def shuffled(self) -> Mapping[str, str]:
+        """The negative controls, each with the arm whose knowledge of the image it destroys."""
+        return negative_controls(tuple(arm.name for arm in self.arms))
+
+    @property
     def short_arms(self) -> tuple[Arm, ...]:
         """The method in its shorter schedules."""
         method = next((arm for arm in self.arms if arm.name == self.method), None)
         return tuple(replace(method, name=f'{self.method} in {n} epochs', epochs=n) for n in self.short)
 
 
-DISTILLED = ('feature-mse', 'logit-kd', 'attention-transfer', 'shuffled-attention')
-SHUFFLED = ('shuffled-images', 'shuffled-places')
-PARTS = (
-    'lfi-positions',
-    'lfi-concepts',
-    'lfi-no-text-class',
-    'lfi-no-write-back',
-    'lfi-not-persistent',
-    'lfi-index',
-    'lfi-hungarian',
-)
-MAPS = dict.fromkeys((*SHUFFLED, 'lfi', *PARTS), 'maps')
-# Of a CNN teacher: the maps' own source, so that all arms learn from the same look at each image.
-MAPS_AND_FEATURES = {**MAPS, **dict.fromkeys(DISTILLED, 'features')}
+# What `text-class` leaves of LFI is a baseline of zero-shot tests only.
+PARTS = tuple(name for name in of_kind('ablation') if name.startswith(f'{METHOD}-'))
 
 
 def classification_arms(
-    student: str,
-    plain: str | None = None,
-    caches: Mapping[str, str] = MAPS,
-    parts: tuple[str, ...] = PARTS,
+    student: str, plain: str | None = None, features: bool = False, parts: tuple[str, ...] = PARTS
 ) -> tuple[Arm, ...]:
-    """All controls of a student, and LFI.
+    """All arms of a student.
 
     Args:
         student: how the names of its configs end.
         plain: how that of the task loss alone ends, where it serves several teachers. Defaults to the same.
-        caches: by arm. Defaults to the maps' alone: other arms ask the teacher about each view.
-        parts: LFI with one part taken away or changed. Defaults to all of them.
+        features: whether arms that read features learn from a cache too, which a CNN teacher allows: the
+            maps' own source, so that all arms learn from the same look at each image. Defaults to asking the
+            teacher about each view.
+        parts: the ablations. Defaults to all of them.
     """
-    baseline = Arm('task-loss', f'configs/controls/task-loss_{plain or student}.py')
-    arms = [
-        Arm(
-            name,
-            f'configs/{"classification" if name == "lfi" else "controls"}/{name}_{student}.py',
-            cache=caches.get(name),
-        )
-        for name in ('queries', *DISTILLED, *SHUFFLED, 'lfi', *parts)
-    ]
-    return baseline, *arms
+    names = (*of_kind('baseline', 'negative control', 'method'), *parts)
+    cached = ('maps', 'features') if features else ('maps',)
+    return tuple(
+        arm_of(name, student, plain=plain, cache=ARMS[name].reads if ARMS[name].reads in cached else None)
+        for name in names
+    )
 
 
 def tuned(arms: tuple[Arm, ...], settings: dict[str, list[dict[str, str]]]) -> tuple[Arm, ...]:
@@ -158,9 +105,9 @@ TINY_SMALL = Preset(
     about='20 classes of Tiny-ImageNet with 100 training images each, 64 px, 15 epochs from scratch; '
     'validation on 50 further training images of each class, test on the 50 official validation images of '
     'each, chance 5 %; '
-    'EfficientNet-Lite0 in the LiT manner as teacher.',
+    'LiT-style EfficientNet-Lite0 as teacher.',
     # LFI's parts are compared on Shapes, which needs no data.
-    arms=classification_arms('vit-128x6-p8_lit-lite0_tiny-imagenet-20', caches=MAPS_AND_FEATURES, parts=()),
+    arms=classification_arms('vit-128x6-p8_lit-lite0_tiny-imagenet-20', features=True, parts=()),
     options=('val_dataloader.dataset.split=train', 'val_dataloader.dataset.images_per_class=(100,150)'),
     short=(6, 9),
 )
@@ -174,8 +121,8 @@ COCO_FULL = Preset(
     about='COCO, Mask R-CNN on ViT-Base/16 with SimpleFPN, 12 epochs; the validation images serve as test '
     'images too; CLIP ViT-B/16 at 448 px by ClearCLIP as teacher.',
     arms=(
-        Arm('task-loss', 'configs/controls/task-loss_mask-rcnn_vit-base-p16_simple-fpn_1x_coco.py'),
-        Arm('lfi', 'configs/detection/lfi_mask-rcnn_vit-base-p16_simple-fpn_1x_coco.py', cache='maps'),
+        arm_of('task-loss', 'mask-rcnn_vit-base-p16_simple-fpn_1x_coco'),
+        arm_of('lfi', 'mask-rcnn_vit-base-p16_simple-fpn_1x_coco', folder='detection', cache='maps'),
     ),
     headline=('task-loss', 'lfi'),
     metrics=('coco/bbox_mAP', 'coco/segm_mAP'),
@@ -185,12 +132,9 @@ ZERO_SHOT = Preset(
     about='Trained on what is there of Tiny-ImageNet, tested by the text head on all domains that are there '
     'of PACS (chance 14 %) and VLCS (20 %), whose classes are named at test time; top-1, mean of the '
     'domains. A ViT 128 wide and 6 blocks deep, 64 px, 8 epochs from scratch; validation on Tiny-ImageNet; '
-    'EfficientNet-Lite0 in the LiT manner as teacher.',
-    arms=(
-        Arm(
-            'text-class', 'configs/controls/text-class_vit-128x6-p8_lit-lite0_tiny-imagenet.py', cache='maps'
-        ),
-        Arm('lfi', 'configs/classification/lfi_vit-128x6-p8_lit-lite0_tiny-imagenet.py', cache='maps'),
+    'LiT-style EfficientNet-Lite0 as teacher.',
+    arms=tuple(
+        arm_of(name, 'vit-128x6-p8_lit-lite0_tiny-imagenet', cache='maps') for name in ('text-class', 'lfi')
     ),
     metrics=('pacs/domain/mean', 'vlcs/domain/mean'),
     validation='accuracy/top1',
@@ -282,7 +226,7 @@ def local(preset: Preset) -> Preset:
         arms=(
             replace(baseline, options=(*baseline.options, *OUR_VIT, LOCAL)),
             *(
-                replace(arm, options=(*arm.options, LOCAL), cache=MAPS_AND_FEATURES[arm.name])
+                replace(arm, options=(*arm.options, LOCAL), cache=ARMS[arm.name].reads)
                 for arm in others
                 if arm.name in names
             ),
@@ -303,10 +247,10 @@ PRESETS = {
     'coco-full': COCO_FULL,
     'zero-shot': ZERO_SHOT,
 }
-# What tools/benchmark_dg.py compares, by data set: the control and LFI.
+# What tools/benchmark_dg.py compares, by data set: the baseline and LFI.
 DOMAIN_STUDIES = {
     name: (
-        f'configs/controls/task-loss_vit-128x6-p8_{name}.py',
+        f'configs/baselines/task-loss_vit-128x6-p8_{name}.py',
         f'configs/domain_generalization/lfi_vit-128x6-p8_lit-lite0_{name}.py',
     )
     for name in ('pacs', 'vlcs')

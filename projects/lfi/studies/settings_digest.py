@@ -14,7 +14,8 @@ ROOTS = {'LFI_DATA_ROOT': 'data', 'LFI_TEACHER_ROOT': 'checkpoints'}
 def settings_digest(*settings: object) -> str:
     """A digest of plain data, such as a config as a dict and further options, without what has no effect.
 
-    The order of a dict's keys has none. Paths below `LFI_DATA_ROOT` and `LFI_TEACHER_ROOT` count from there: it is the same on any machine.
+    The order of a dict's keys has none. Paths below `LFI_DATA_ROOT` and `LFI_TEACHER_ROOT` count from there,
+    so that the digest is the same on any machine.
     """
     return blake2b(repr(_effective(settings)).encode(), digest_size=8).hexdigest()
 

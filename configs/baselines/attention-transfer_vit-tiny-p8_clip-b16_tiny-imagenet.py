@@ -1,0 +1,15 @@
+# The student of lfi_vit-tiny-p8_clip-b16_tiny-imagenet.py copies which places attend to which.
+#   LFI_DATA_ROOT=data python tools/train.py configs/baselines/attention-transfer_vit-tiny-p8_clip-b16_tiny-imagenet.py
+_base_ = './queries_vit-tiny-p8_clip-b16_tiny-imagenet.py'
+
+model = dict(
+    type='lfi.FeatureDistillClassifier',
+    teacher=dict(
+        type='lfi.VLMAttentionTeacher',
+        model='ViT-B-16-quickgelu',
+        pretrained='openai',
+        extractor=dict(type='clearclip'),
+        concepts=dict(type='lfi.TinyImageNet', data_root={{_base_.data_root}}),
+    ),
+    distill_loss=dict(type='lfi.AttentionTransferLoss'),
+)

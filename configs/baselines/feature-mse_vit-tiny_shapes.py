@@ -1,0 +1,15 @@
+# The student of lfi_vit-tiny_shapes.py copies the teacher's image embedding.
+#   python tools/train.py configs/baselines/feature-mse_vit-tiny_shapes.py
+_base_ = './queries_vit-tiny_shapes.py'
+
+model = dict(
+    type='lfi.FeatureDistillClassifier',
+    teacher=dict(
+        type='lfi.VLMAttentionTeacher',
+        model='shapes-tiny',
+        extractor=dict(type='dense'),
+        concepts=dict(type='lfi.Shapes'),
+        background=['background'],
+    ),
+    distill_loss=dict(type='lfi.FeatureMSELoss', student_dims=128, teacher_dims=96, loss_weight=32.0),
+)

@@ -1,0 +1,15 @@
+# The student of lfi_vit-tiny_shapes.py copies the teacher's zero-shot class probabilities.
+#   python tools/train.py configs/baselines/logit-kd_vit-tiny_shapes.py
+_base_ = './queries_vit-tiny_shapes.py'
+
+model = dict(
+    type='lfi.FeatureDistillClassifier',
+    teacher=dict(
+        type='lfi.VLMAttentionTeacher',
+        model='shapes-tiny',
+        extractor=dict(type='dense'),
+        concepts=dict(type='lfi.Shapes'),
+        background=['background'],
+    ),
+    distill_loss=dict(type='lfi.LogitKDLoss', loss_weight=16.0),
+)

@@ -1,5 +1,0 @@
-# The student of lfi_vit-tiny-p8_clip-b16_tiny-imagenet.py with its queries, task loss alone.
-#   LFI_DATA_ROOT=data python tools/train.py configs/controls/queries_vit-tiny-p8_clip-b16_tiny-imagenet.py
-_base_ = './task-loss_vit-tiny-p8_tiny-imagenet.py'
-
-model = dict(backbone=dict(type='lfi.InteractionQueryViT'))

@@ -1,5 +1,0 @@
-# The student of lfi_vit-tiny_shapes.py with its queries, task loss alone.
-#   python tools/train.py configs/controls/queries_vit-tiny_shapes.py
-_base_ = './task-loss_vit-tiny_shapes.py'
-
-model = dict(backbone=dict(type='lfi.InteractionQueryViT'))

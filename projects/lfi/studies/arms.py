@@ -1,0 +1,200 @@
+"""The arms of the studies: ways to train a student, each a config and options.
+
+Three kinds stand beside the method, `lfi`:
+
+- a *baseline* trains the same student in another way,
+- an *ablation* is LFI with one part taken away or changed,
+- a *negative control* is another arm with the teacher's knowledge destroyed.
+
+What differs by more than options between students is a config, `configs/baselines/{arm}_{student}.py`. All
+else is an entry of `ARMS`: an arm of the table and the options that change it. A new arm is one more entry.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from mmengine.config import Config
+
+Kind = Literal['baseline', 'method', 'ablation', 'negative control']
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to train a student.
+
+    Args:
+        name: as the tables call it.
+        config: its path in the repository.
+        options: `--cfg-options` of it. `{concepts}` stands for the number of the teacher's concepts.
+        cache: of the teacher, from which it learns; arms of the same name share it. Defaults to none.
+        epochs: of a complete schedule other than the config's own. Defaults to that.
+    """
+
+    name: str
+    config: str
+    options: tuple[str, ...] = ()
+    cache: str | None = None
+    epochs: int | None = None
+
+    @property
+    def folder(self) -> str:
+        """Its name without what a shell would want quoted."""
+        return re.sub(r'[^\w.+-]+', '-', self.name).strip('-')
+
+
+@dataclass(frozen=True)
+class Variety:
+    """What an arm is, whatever its student.
+
+    Args:
+        kind: what it is to the method.
+        about: what it does, for tables and pages.
+        of: the arm whose config it changes. Defaults to a config of its own.
+        options: `--cfg-options` that change it, as `Arm` has them.
+        reads: what it takes from the teacher: interaction 'maps', 'features' of the image, or nothing.
+    """
+
+    kind: Kind
+    about: str
+    of: str | None = None
+    options: tuple[str, ...] = ()
+    reads: Literal['maps', 'features'] | None = None
+
+
+METHOD = 'lfi'
+ARMS: dict[str, Variety] = {
+    'task-loss': Variety('baseline', 'the task loss alone'),
+    'queries': Variety('baseline', 'interaction queries and no further loss'),
+    'feature-mse': Variety('baseline', "copies the teacher's image embedding", reads='features'),
+    'logit-kd': Variety('baseline', "copies the teacher's zero-shot class probabilities", reads='features'),
+    'attention-transfer': Variety(
+        'baseline', "copies which locations of the teacher's features attend to which", reads='features'
+    ),
+    'shuffled-attention': Variety(
+        'negative control',
+        'attention transfer from the features of another image',
+        of='attention-transfer',
+        options=('model.type=lfi.ShuffledFeaturesClassifier',),
+        reads='features',
+    ),
+    'shuffled-images': Variety(
+        'negative control',
+        "LFI with the teacher's maps of another image",
+        of=METHOD,
+        options=('model.type=lfi.ShuffledImagesClassifier',),
+        reads='maps',
+    ),
+    'shuffled-places': Variety(
+        'negative control',
+        "LFI with each image's own maps, whose locations are shuffled",
+        of=METHOD,
+        options=('model.type=lfi.ShuffledPlacesClassifier',),
+        reads='maps',
+    ),
+    METHOD: Variety('method', 'learning from interactions', reads='maps'),
+    'lfi-positions': Variety(
+        'ablation',
+        'text-to-image interaction alone',
+        of=METHOD,
+        options=('model.interaction_loss.concepts_weight=0',),
+        reads='maps',
+    ),
+    'lfi-concepts': Variety(
+        'ablation',
+        'image-to-text interaction alone',
+        of=METHOD,
+        options=('model.interaction_loss.positions_weight=0',),
+        reads='maps',
+    ),
+    'lfi-no-text-class': Variety(
+        'ablation',
+        'no class loss in the text space',
+        of=METHOD,
+        options=('model.text_class_loss=None',),
+        reads='maps',
+    ),
+    'lfi-no-write-back': Variety(
+        'ablation',
+        'patches that never read the queries',
+        of=METHOD,
+        options=('model.backbone.write_back=none',),
+        reads='maps',
+    ),
+    'lfi-not-persistent': Variety(
+        'ablation',
+        'queries that start anew in each block',
+        of=METHOD,
+        options=('model.backbone.persistent=False',),
+        reads='maps',
+    ),
+    'lfi-index': Variety(
+        'ablation',
+        'a query for each concept',
+        of=METHOD,
+        options=('model.backbone.num_queries={concepts}', 'model.readout.assign=index'),
+        reads='maps',
+    ),
+    'lfi-hungarian': Variety(
+        'ablation',
+        'queries matched to concepts one to one',
+        of=METHOD,
+        options=('model.readout.assign=hungarian',),
+        reads='maps',
+    ),
+    'text-class': Variety(
+        'ablation',
+        "LFI's class loss in the text space alone, without interactions",
+        of=METHOD,
+        options=('model.interaction_loss.positions_weight=0.0', 'model.interaction_loss.concepts_weight=0.0'),
+        reads='maps',
+    ),
+}
+
+
+def of_kind(*kinds: Kind) -> tuple[str, ...]:
+    """The names of the arms of these kinds, in the table's order."""
+    return tuple(name for name, variety in ARMS.items() if variety.kind in kinds)
+
+
+def arm_of(
+    name: str,
+    student: str,
+    *,
+    folder: str = 'classification',
+    plain: str | None = None,
+    cache: str | None = None,
+) -> Arm:
+    """An arm of the table for one student.
+
+    Args:
+        name: in `ARMS`.
+        student: how the names of the student's configs end.
+        folder: of the method's config.
+        plain: how the task loss's config ends, where it serves several teachers. Defaults to the student.
+        cache: of the teacher. Defaults to none: the arm asks the teacher about each view.
+    """
+    options: tuple[str, ...] = ()
+    base = name
+    while (variety := ARMS[base]).of is not None:
+        options = (*variety.options, *options)
+        base = variety.of
+    end = plain or student if base == 'task-loss' else student
+    config = f'configs/{folder if base == METHOD else "baselines"}/{base}_{end}.py'
+    return Arm(name, config, options, cache)
+
+
+def filled(options: tuple[str, ...], cfg: Config) -> tuple[str, ...]:
+    """Options with what only the arm's config knows put in."""
+    if not any('{concepts}' in option for option in options):
+        return options
+    concepts = cfg.model.head.num_classes + len(cfg.model.teacher.get('background') or ())
+    return tuple(option.replace('{concepts}', str(concepts)) for option in options)
+
+
+def negative_controls(names: tuple[str, ...]) -> Mapping[str, str]:
+    """The negative controls among the names, each with the arm whose knowledge it destroys."""
+    return {name: ARMS[name].of or '' for name in names if ARMS[name].kind == 'negative control'}

@@ -1,0 +1,45 @@
+"""Where configs are, and what became of those that moved."""
+
+import lfi
+import pytest
+from lfi.config_files import configs_folder, tools_root
+from lfi.engine import launch
+
+
+def test_configs_and_tools_lie_side_by_side():
+    assert (tools_root() / 'tools/train.py').is_file()
+    assert configs_folder().resolve() == tools_root() / 'configs'
+
+
+@pytest.mark.parametrize(
+    ('old', 'new'),
+    [
+        ('task-loss_vit-tiny_shapes', r"it is 'baselines/task-loss_vit-tiny_shapes.py' now"),
+        (
+            'attention-transfer_vit-tiny_shapes',
+            r"it is 'baselines/attention-transfer_vit-tiny_shapes.py' now",
+        ),
+        (
+            'lfi-index_vit-tiny_shapes',
+            r"it is 'classification/lfi_vit-tiny_shapes.py' now .* arm 'lfi-index'",
+        ),
+        ('shuffled-attention_vit-tiny_shapes', r"'baselines/attention-transfer_vit-tiny_shapes.py' now with"),
+        (
+            'text-class_vit-128x6-p8_lit-lite0_tiny-imagenet',
+            r"lfi_vit-128x6-p8_lit-lite0_tiny-imagenet.py' now",
+        ),
+    ],
+)
+def test_an_old_name_says_what_became_of_it(old, new, tmp_path):
+    with pytest.raises(FileNotFoundError, match=new):
+        lfi.config_path(f'controls/{old}.py')
+    child = tmp_path / 'mine.py'
+    child.write_text(f"_base_ = 'lfi::controls/{old}.py'\n")
+    for config in (child, f'configs/controls/{old}.py'):
+        with pytest.raises(launch.UsageError, match=new):
+            launch.load_config(str(config))
+
+
+def test_a_name_that_never_was_gets_its_neighbours():
+    with pytest.raises(FileNotFoundError, match=r"no config 'controls/magic_vit.py'; near it are"):
+        lfi.config_path('controls/magic_vit.py')

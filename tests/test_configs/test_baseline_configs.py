@@ -1,0 +1,57 @@
+"""Each baseline that distils in another way changes the model only, and learns."""
+
+import os
+
+import pytest
+import torch
+from lfi.studies.arms import ARMS, METHOD
+from mmengine.runner import Runner
+from repository_configs import BASELINES, ROOT, TASK_LOSS, baseline_of, read, start
+
+OTHERS = [config for config in BASELINES if config not in TASK_LOSS]
+
+
+def kind_of(config: str) -> str:
+    return config.rsplit('/', 1)[1].split('_')[0]
+
+
+def test_each_student_has_every_baseline_that_is_a_config():
+    students = {config.rsplit('/', 1)[1].split('_', 1)[1] for config in OTHERS}
+    assert students
+    wanted = {name for name, arm in ARMS.items() if arm.of is None} - {'task-loss', METHOD}
+    for student in students:
+        kinds = {kind_of(config) for config in OTHERS if config.endswith(f'/{kind_of(config)}_{student}')}
+        assert kinds == wanted
+
+
+@pytest.mark.parametrize('config', OTHERS)
+def test_changes_the_model_and_nothing_else(config):
+    ours, theirs = read(config).to_dict(), read(baseline_of(config)).to_dict()
+    ours.pop('model')
+    theirs.pop('model')
+    assert ours == theirs
+
+
+@pytest.mark.parametrize('config', OTHERS)
+def test_learns(config, small_data, small_clip, tmp_path, monkeypatch):
+    if 'LFI_TEACHER_ROOT' not in os.environ:
+        monkeypatch.setenv('LFI_TEACHER_ROOT', str((ROOT / '../shared/teachers').resolve()))
+    cfg = read(config)
+    teacher = cfg.model.get('teacher', {})
+    if teacher.get('pretrained'):
+        # CLIP's own weights are not at hand; what is compared is as wide.
+        teacher.update(model=str(small_clip), pretrained=None)
+    elif '/' in teacher.get('model', '') and not os.path.isdir(teacher['model']):
+        pytest.skip(f'there is no teacher in {teacher["model"]} (LFI_TEACHER_ROOT sets the folder)')
+    model = start(cfg, tmp_path).model.train()
+    # Away from the start, where the gates let nothing through.
+    for name, parameter in model.named_parameters():
+        if name.endswith('query_gate'):
+            torch.nn.init.constant_(parameter, 0.1)
+    batch = next(iter(Runner.build_dataloader(cfg.train_dataloader)))
+    losses = model(**model.data_preprocessor(batch, training=True), mode='loss')
+    assert len(losses) == (1 if ARMS[kind_of(config)].reads is None else 2)
+    sum(losses.values()).backward()
+    assert torch.stack([*losses.values()]).isfinite().all()
+    # DDP runs without a search for unused parameters.
+    assert not [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]

@@ -1,0 +1,81 @@
+"""Each arm of the table is the method's student, or a baseline's, with one thing changed; and learns."""
+
+import pytest
+import torch
+from lfi.config_files import tools_root
+from lfi.studies.arms import ARMS, METHOD, arm_of, filled, negative_controls, of_kind
+from lfi.studies.grid import read_config
+from mmengine.registry import MODELS, init_default_scope
+from mmengine.runner import Runner
+
+STUDENT = 'vit-tiny_shapes'
+CHANGED = [name for name, variety in ARMS.items() if variety.of is not None]
+INTERACTIONS = {'loss_positions', 'loss_concepts', 'loss_text_class'}
+# What is missing in the log of the arms that leave a term out.
+WITHOUT = {
+    'lfi-positions': {'loss_concepts'},
+    'lfi-concepts': {'loss_positions'},
+    'lfi-no-text-class': {'loss_text_class'},
+    'text-class': {'loss_positions', 'loss_concepts'},
+}
+
+
+def config_of(name):
+    arm = arm_of(name, STUDENT)
+    cfg = read_config(arm.config)
+    return read_config(arm.config, filled(arm.options, cfg))
+
+
+@pytest.mark.parametrize('name', ARMS)
+def test_its_config_exists_and_is_of_its_kind(name):
+    arm = arm_of(name, STUDENT)
+    assert (tools_root() / arm.config).is_file()
+    kind = ARMS[name].kind
+    assert (kind == 'method') == (name == METHOD)
+    if kind in ('ablation', 'negative control'):
+        assert ARMS[name].of in ARMS
+    if kind == 'ablation':
+        assert ARMS[name].of == METHOD
+
+
+@pytest.mark.parametrize('name', CHANGED)
+def test_it_changes_the_model_and_nothing_else(name):
+    ours, theirs = config_of(name).to_dict(), config_of(ARMS[name].of).to_dict()
+    assert ours.pop('model') != theirs.pop('model')
+    assert ours == theirs
+
+
+@pytest.mark.parametrize('name', CHANGED)
+def test_it_learns(name):
+    cfg = config_of(name)
+    init_default_scope('mmpretrain')
+    cfg.train_dataloader.update(batch_size=2, num_workers=0, persistent_workers=False)
+    cfg.train_dataloader.dataset.num_images = 4
+    model = MODELS.build({**cfg.model, 'data_preprocessor': cfg.data_preprocessor}).train()
+    model.init_weights()
+    # Away from the start, where the gates let nothing through.
+    for key, parameter in model.named_parameters():
+        if key.endswith('query_gate'):
+            torch.nn.init.constant_(parameter, 0.1)
+    batch = next(iter(Runner.build_dataloader(cfg.train_dataloader)))
+    losses = model(**model.data_preprocessor(batch, training=True), mode='loss')
+    if ARMS[name].reads == 'maps':
+        assert set(losses) == {'loss', *INTERACTIONS} - WITHOUT.get(name, set())
+    sum(losses.values()).backward()
+    assert torch.stack([*losses.values()]).isfinite().all()
+    # DDP runs without a search for unused parameters.
+    assert not [key for key, p in model.named_parameters() if p.requires_grad and p.grad is None]
+
+
+def test_a_query_for_each_concept_counts_the_background():
+    model = config_of('lfi-index').model
+    assert (model.backbone.num_queries, model.readout.assign) == (21, 'index')
+
+
+def test_negative_controls_know_what_they_are_compared_with():
+    assert negative_controls(tuple(ARMS)) == {
+        'shuffled-attention': 'attention-transfer',
+        'shuffled-images': 'lfi',
+        'shuffled-places': 'lfi',
+    }
+    assert {'task-loss', 'queries', 'feature-mse', 'logit-kd'} <= set(of_kind('baseline'))
