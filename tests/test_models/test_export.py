@@ -5,6 +5,7 @@ import json
 import pytest
 import timm
 import torch
+from lfi.engine import NonFiniteHook
 from lfi.models import InteractionQueryViT
 from lfi.models.detectors import DetectorDistillMixin
 from lfi.models.export import (
@@ -257,6 +258,17 @@ def test_the_config_of_a_run_keeps_its_test_alone():
         test_evaluator=[dict(type='Accuracy')],
     )
     assert 'train_dataloader' in cfg
+
+
+@pytest.mark.parametrize('lazy', [False, True])
+def test_the_config_of_a_plain_student_needs_no_lfi(lazy):
+    cfg = get_config('lfi::classification/lfi_deit-small-p16_clip-b16_imagenet.py')
+    cfg.model.backbone.write_back = 'none'
+    if lazy:
+        cfg.default_hooks.non_finite.type = NonFiniteHook
+    slim = slim_config(cfg)
+    assert 'lfi' not in slim.pretty_text
+    assert {'timer', 'checkpoint'} <= set(slim.default_hooks)
 
 
 @pytest.mark.parametrize('kind', PLAIN_STUDENTS)

@@ -19,10 +19,14 @@ TRAINING = (
     'strategy',
     'runner_type',
 )
-# What asks the teacher or the read-out.
-ASKS_THE_TEACHER = (
+# Hooks and metrics of LFI: they ask the teacher or the read-out, or watch over the training.
+OF_THE_TRAINING = (
+    'ConceptCheckHook',
+    'FittingWeightsHook',
     'InteractionMapsHook',
     'InteractionVisualizationHook',
+    'MissedValidationHook',
+    'NonFiniteHook',
     'SemanticConsistencyMetric',
 )
 
@@ -37,8 +41,9 @@ def model_config(cfg: Config) -> dict:
 def slim_config(cfg: Config) -> Config:
     """A config that tests the student which `export_student` gives.
 
-    The model becomes `slim_model`'s. The training's settings, custom hooks, and the hooks and metrics that
-    compare the student with its teacher are removed; and the import of `lfi`, where nothing needs it.
+    The model becomes `slim_model`'s. The settings and custom hooks of the training are removed, and LFI's own
+    hooks and metrics, which watch over the training or ask the teacher. The import of `lfi` is removed where
+    nothing needs it any more.
 
     Args:
         cfg: config of the student's training; it is left as it is.
@@ -49,13 +54,13 @@ def slim_config(cfg: Config) -> Config:
     slim = ConfigDict({k: v for k, v in cfg.items() if k not in TRAINING and not k.startswith('train_')})
     slim.model = slim_model(model_config(cfg))
     if slim.get('default_hooks'):
-        slim.default_hooks = {k: v for k, v in slim.default_hooks.items() if not _asks_the_teacher(v)}
+        slim.default_hooks = {k: v for k, v in slim.default_hooks.items() if not _of_the_training(v)}
     for split in ('val', 'test'):
         name = f'{split}_evaluator'
         metrics = slim.get(name)
         if not isinstance(metrics, list):
             continue
-        slim[name] = [metric for metric in metrics if not _asks_the_teacher(metric)]
+        slim[name] = [metric for metric in metrics if not _of_the_training(metric)]
         if not slim[name]:
             for part in (name, f'{split}_dataloader', f'{split}_cfg'):
                 slim.pop(part, None)
@@ -68,5 +73,9 @@ def slim_config(cfg: Config) -> Config:
     return slim
 
 
-def _asks_the_teacher(cfg: dict | None) -> bool:
-    return cfg is not None and str(cfg['type']).split('.')[-1] in ASKS_THE_TEACHER
+def _of_the_training(cfg: dict | None) -> bool:
+    if cfg is None:
+        return False
+    # Lazy configs hold the class itself.
+    name = cfg['type'] if isinstance(cfg['type'], str) else cfg['type'].__name__
+    return name.split('.')[-1] in OF_THE_TRAINING
