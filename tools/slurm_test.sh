@@ -2,7 +2,7 @@
 # Evaluate on a Slurm cluster.
 set -euo pipefail
 if [ $# -lt 4 ]; then
-    echo "Usage: [GPUS=8 GPUS_PER_NODE=8 CPUS_PER_TASK=5 SRUN_ARGS=''] $0 PARTITION JOB_NAME CONFIG CHECKPOINT [test.py arguments]" >&2
+    echo "Usage: [GPUS=8 GPUS_PER_NODE=8 CPUS_PER_TASK=5 SRUN_ARGS='' PORT=''] $0 PARTITION JOB_NAME CONFIG CHECKPOINT [test.py arguments]" >&2
     exit 2
 fi
 
@@ -13,6 +13,8 @@ CHECKPOINT=$4
 GPUS=${GPUS:-8}
 GPUS_PER_NODE=${GPUS_PER_NODE:-$((GPUS < 8 ? GPUS : 8))}
 ROOT=$(cd "$(dirname "$0")/.." >/dev/null && pwd)
+# Jobs that share a node need a port each: without PORT it comes from the job's number.
+if [ -n "${PORT:-}" ]; then export MASTER_PORT=$PORT; fi
 
 # SRUN_ARGS holds several arguments: it is split on purpose.
 PYTHONPATH="$ROOT/projects${PYTHONPATH:+:$PYTHONPATH}" exec srun -p "$PARTITION" \

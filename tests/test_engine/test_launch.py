@@ -178,10 +178,28 @@ def test_launchers_look_alike(monkeypatch, launcher, variables):
     monkeypatch.setattr(torch.distributed, 'init_process_group', joined.append)
     cfg = Config({'find_unused_parameters': True})
     launch.start_processes(cfg, launcher)
-    assert (env['RANK'], env['WORLD_SIZE'], env['LOCAL_RANK'], env['MASTER_PORT']) == ('3', '4', '1', '29500')
+    assert (env['RANK'], env['WORLD_SIZE'], env['LOCAL_RANK']) == ('3', '4', '1')
+    assert env['MASTER_PORT'] == ('20000' if launcher == 'slurm' else '29500')
     assert joined == ['gloo']
     assert cfg.model_wrapper_cfg.device_ids is None
     assert cfg.model_wrapper_cfg.find_unused_parameters is True
+
+
+@pytest.mark.parametrize(
+    ('variables', 'port'),
+    [
+        (dict(SLURM_JOB_ID='12345'), '20345'),
+        (dict(SLURM_JOB_ID='12345', SLURM_STEP_ID='2'), '20347'),
+        (dict(SLURM_JOB_ID='12345', MASTER_PORT='29503'), '29503'),
+    ],
+)
+def test_slurm_jobs_have_ports_of_their_own(monkeypatch, variables, port):
+    env = dict(SLURM_PROCID='0', SLURM_NTASKS='1', SLURM_LOCALID='0', MASTER_ADDR='host', **variables)
+    monkeypatch.setattr(launch.os, 'environ', env)
+    # On a GPU the Runner joins the processes, by this variable.
+    monkeypatch.setattr(launch, 'get_device', lambda: 'cuda')
+    launch.start_processes(Config({}), 'slurm')
+    assert env['MASTER_PORT'] == port
 
 
 def test_launcher_without_its_variables(monkeypatch):

@@ -25,6 +25,7 @@ class SaveRank(Hook):
 
 RECORDER = """#!/usr/bin/env bash
 printf '%s\\n' "$@" > "$RECORD"
+echo "${MASTER_PORT:-}" > "$RECORD.port"
 """
 
 
@@ -191,6 +192,14 @@ def test_slurm_scripts_pass_arguments_on(record):
     argv = record('slurm_test.sh', 'part', 'my job', 'my config.py', 'my model.pth', *options)
     assert argv[3:6] == ['--gres=gpu:8', '--ntasks=8', '--ntasks-per-node=8']
     assert argv[-5:] == ['my config.py', 'my model.pth', '--launcher=slurm', *options]
+
+
+@pytest.mark.parametrize('script', ['slurm_train.sh', 'slurm_test.sh'])
+def test_slurm_scripts_take_the_port(record, tmp_path, script):
+    record(script, 'part', 'my job', 'c.py', 'dir', PORT='29503')
+    assert (tmp_path / 'record.port').read_text() == '29503\n'
+    record(script, 'part', 'my job', 'c.py', 'dir')
+    assert (tmp_path / 'record.port').read_text() == '\n'
 
 
 @pytest.mark.parametrize('script', SCRIPTS)

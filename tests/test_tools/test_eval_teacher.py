@@ -2,8 +2,10 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 SHAPES = 'classification/lfi_vit-tiny_shapes.py'
@@ -43,6 +45,22 @@ def test_a_table_json_and_pictures(run_tool, config_path, tmp_path):
     assert f'{100 * kept:.1f}' == pointing.split(' ± ')[0]
     assert rows((tmp_path / 'found/table.md').read_text()) == table
     assert Image.open(tmp_path / 'found/maps.png').width > 300
+
+
+def test_where_proc_cannot_be_written_memory_is_not_counted(import_tool, monkeypatch):
+    tool = import_tool('eval_teacher.py')
+    written = Path.write_text
+
+    def write(path, text, *args, **kwargs):
+        if path.parts[1] == 'proc':
+            raise PermissionError(f'Permission denied: {path}')
+        return written(path, text, *args, **kwargs)
+
+    monkeypatch.setattr(Path, 'write_text', write)
+    memory = tool.PeakMemory(torch.device('cpu'))
+    assert memory.peak() is None
+    row = tool.row('dense', {}, dict(top1=1.0, confidence=1.0, images_per_second=1.0, megabytes=None))
+    assert row.endswith('| 1.0 |  |')
 
 
 def test_what_cannot_be_evaluated_says_why(run_tool, config_path):

@@ -6,7 +6,7 @@ import os
 import os.path as osp
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 import torch.distributed
@@ -23,6 +23,8 @@ from .checkpoint import find_checkpoint_to_resume, install_safe_checkpoint_loadi
 from .memory import keep_freed_memory
 from .non_finite_hook import NonFiniteError
 
+# Below those that Linux gives to outgoing connections.
+SLURM_PORTS = range(20000, 32000)
 DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
@@ -354,6 +356,7 @@ def _set_rank_variables(launcher: str, local_rank: int) -> None:
         env.update(RANK=env['SLURM_PROCID'], WORLD_SIZE=env['SLURM_NTASKS'], LOCAL_RANK=env['SLURM_LOCALID'])
         if 'MASTER_ADDR' not in env:
             env['MASTER_ADDR'] = _first_slurm_host(env['SLURM_NODELIST'])
+        env.setdefault('MASTER_PORT', str(_slurm_port(env)))
     elif launcher == 'mpi':
         env.update({name: env[f'OMPI_COMM_WORLD_{name}'] for name in ('RANK', 'LOCAL_RANK')})
         env['WORLD_SIZE'] = env['OMPI_COMM_WORLD_SIZE']
@@ -361,6 +364,12 @@ def _set_rank_variables(launcher: str, local_rank: int) -> None:
     env.setdefault('MASTER_PORT', '29500')
     for name in ('RANK', 'WORLD_SIZE', 'MASTER_ADDR'):
         env[name]  # noqa: B018  a missing one is a KeyError
+
+
+def _slurm_port(env: Mapping[str, str]) -> int:
+    """A port that all processes of a job step agree on, and other jobs on their nodes hardly have."""
+    step = int(env.get('SLURM_JOB_ID', 0)) + int(env.get('SLURM_STEP_ID', 0))
+    return SLURM_PORTS.start + step % len(SLURM_PORTS)
 
 
 def _first_slurm_host(nodes: str) -> str:

@@ -5,27 +5,49 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Event, Thread
+
+from lfi.fileio import AtomicLocalBackend
 
 
 @contextmanager
-def stopwatch(file: Path) -> Iterator[None]:
+def stopwatch(file: Path, interval: float = 5.0) -> Iterator[None]:
     """Add the seconds of the block to those in the file, until it ends without an error for the first time.
 
     What comes later, such as looking through what is there already, does not count.
+
+    Args:
+        file: JSON, written while the block runs, each time completely or not at all.
+        interval: Seconds between two writes: as many are lost at most when the process is killed.
     """
     kept = json.loads(file.read_text()) if file.exists() else dict(seconds=0.0, whole=False)
-    start, whole = time.perf_counter(), False
+    # Files of older versions say nothing of it, and were written at the end.
+    if kept.get('whole', True):
+        yield
+        return
+    start, ended = time.perf_counter(), Event()
+
+    def write(whole: bool) -> None:
+        seconds = kept['seconds'] + time.perf_counter() - start
+        AtomicLocalBackend().put(json.dumps(dict(seconds=seconds, whole=whole)).encode(), file)
+
+    def write_now_and_then() -> None:
+        while not ended.wait(interval):
+            # A disk that is full now may have room later.
+            with suppress(OSError):
+                write(whole=False)
+
+    thread, whole = Thread(target=write_now_and_then, daemon=True), False
+    thread.start()
     try:
         yield
         whole = True
     finally:
-        # Files of older versions say nothing of it, and were written at the end.
-        if not kept.get('whole', True):
-            file.parent.mkdir(parents=True, exist_ok=True)
-            seconds = kept['seconds'] + time.perf_counter() - start
-            file.write_text(json.dumps(dict(seconds=seconds, whole=whole)))
+        ended.set()
+        thread.join()
+        write(whole)
 
 
 def seconds_of(file: Path) -> float | None:
