@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import warnings
 from typing import TYPE_CHECKING, Any
 
 # Gradio reads it when it is imported.
@@ -17,10 +18,16 @@ import lfi  # noqa: F401
 import numpy as np
 from lfi.apis import InteractionInferencer, result_record
 from lfi.engine import launch
+from PIL import Image
 
 if TYPE_CHECKING:
     import gradio as gr
 
+# What a visitor can make the server hold and compute.
+MAX_UPLOAD = '20mb'
+MAX_PIXELS = 32 * 2**20
+MAX_TEXTS = 50
+MAX_TEXT_LENGTH = 200
 # The browser asks no other server, whatever a page of Gradio's wants.
 POLICY = (
     "default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
@@ -53,6 +60,21 @@ class LocalOnly:
         await self.app(scope, receive, send_with_policy)
 
 
+def texts_of(lines: str) -> list[str] | None:
+    """The texts that a visitor typed, one a line; None where there is none.
+
+    Raises:
+        ValueError: If they are too many, or one is too long.
+    """
+    texts = [line.strip() for line in lines.splitlines() if line.strip()]
+    if len(texts) > MAX_TEXTS:
+        raise ValueError(f'{len(texts)} texts are too many: give at most {MAX_TEXTS}')
+    longest = max(map(len, texts), default=0)
+    if longest > MAX_TEXT_LENGTH:
+        raise ValueError(f'a text of {longest} characters is too long: give at most {MAX_TEXT_LENGTH}')
+    return texts or None
+
+
 def build_page(inferencer: InteractionInferencer) -> gr.Blocks:
     """The page; it asks the model when its button is pressed."""
     import gradio as gr
@@ -60,10 +82,9 @@ def build_page(inferencer: InteractionInferencer) -> gr.Blocks:
     def ask(image: np.ndarray | None, lines: str) -> tuple[np.ndarray, dict]:
         if image is None:
             raise gr.Error('Give an image first.')
-        texts = [line.strip() for line in lines.splitlines() if line.strip()]
         try:
             # The page has RGB, the model is given BGR.
-            found = inferencer(image[..., ::-1], texts or None, return_vis=True)
+            found = inferencer(image[..., ::-1], texts_of(lines), return_vis=True)
         except (ImportError, OSError, RuntimeError, ValueError) as error:
             raise gr.Error(str(error)) from error
         record = result_record(found['predictions'][0], inferencer.classes)
@@ -79,6 +100,7 @@ def build_page(inferencer: InteractionInferencer) -> gr.Blocks:
                     label='Texts, one a line',
                     info='Without texts: the classes of the training, the 5 strongest.',
                     lines=5,
+                    max_length=MAX_TEXTS * (MAX_TEXT_LENGTH + 1),
                 )
                 button = gr.Button('Ask', variant='primary')
         # Not with all buttons: one shares the picture.
@@ -95,10 +117,15 @@ def serve(page: gr.Blocks, port: int | None) -> None:
     import gradio as gr
     from starlette.middleware import Middleware
 
+    # A small file can hold a huge image.
+    Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+    warnings.simplefilter('error', Image.DecompressionBombWarning)
+
     _, url, _ = page.launch(
         server_name='127.0.0.1',
         server_port=port,
         share=False,
+        max_file_size=MAX_UPLOAD,
         footer_links=[],
         ssr_mode=False,
         # Gradio's own themes name fonts that are loaded.

@@ -1,14 +1,20 @@
 """`tools/demo.py`: the page in a real browser."""
 
+import io
 import os
 import signal
 import subprocess
 import sys
+import warnings
+from types import SimpleNamespace
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import cv2
 import pytest
 from lfi.datasets import Shapes
 from lfi.engine.launch import UsageError
+from PIL import Image
 from torch.distributed.elastic.utils.distributed import get_free_port
 
 SHAPES = 'classification/lfi_vit-tiny_shapes.py'
@@ -109,6 +115,58 @@ def test_a_visitor_asks_where_a_text_is(browser, server, watched, tmp_path):
     assert not errors
     assert not watched[1].exists(), watched[1].read_text()
     page.close()
+
+
+def test_a_large_upload_is_refused(server):
+    def upload(size: int) -> int:
+        head = b'--part\r\nContent-Disposition: form-data; name="files"; filename="image.png"\r\n\r\n'
+        form = {'Content-Type': 'multipart/form-data; boundary=part'}
+        body = head + bytes(size) + b'\r\n--part--\r\n'
+        try:
+            with urlopen(Request(f'{server}gradio_api/upload', body, form)) as answer:
+                return answer.status
+        except HTTPError as error:
+            return error.code
+
+    assert upload(1000) == 200
+    assert upload(21 * 10**6) == 413
+
+
+def test_texts_are_limited(import_tool):
+    tool = import_tool('demo.py')
+    assert tool.texts_of(' red star\n\nring\n') == ['red star', 'ring']
+    assert tool.texts_of('\n') is None
+    with pytest.raises(ValueError, match='51 texts are too many: give at most 50'):
+        tool.texts_of('ring\n' * 51)
+    with pytest.raises(ValueError, match='a text of 201 characters is too long: give at most 200'):
+        tool.texts_of('ring\n' + 'x' * 201)
+
+
+def test_a_page_limits_what_it_is_given(import_tool, monkeypatch):
+    tool = import_tool('demo.py')
+    launched = {}
+
+    class Page:
+        def launch(self, **settings):
+            launched.update(settings)
+            return None, 'http://127.0.0.1:7860/', None
+
+        def block_thread(self):
+            image = Image.new('1', (8192, 4097))
+            buffer = io.BytesIO()
+            image.save(buffer, 'PNG')
+            assert buffer.tell() < 10**5
+            with pytest.raises(Image.DecompressionBombWarning):
+                Image.open(buffer)
+
+    themes = SimpleNamespace(Base=lambda **fonts: None)
+    monkeypatch.setitem(sys.modules, 'gradio', SimpleNamespace(themes=themes))
+    monkeypatch.setitem(sys.modules, 'starlette.middleware', SimpleNamespace(Middleware=lambda app: app))
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', Image.MAX_IMAGE_PIXELS)
+    with warnings.catch_warnings():
+        tool.serve(Page(), None)
+    assert launched['max_file_size'] == '20mb'
+    assert launched['server_name'] == '127.0.0.1' and launched['share'] is False
 
 
 def test_without_gradio_it_says_what_to_install(import_tool, monkeypatch):
