@@ -79,7 +79,7 @@ setup(
     cmdclass={'build_py': BuildWithConfigs},
     package_dir={'': 'projects'},
     packages=find_packages('projects'),
-    package_data={'lfi': ['py.typed', 'models/teachers/embedded/*/*', 'visualization/human_study/page.html']},
+    package_data={'lfi': ['py.typed', 'models/teachers/embedded/*/*', 'human_study/page.html']},
     install_requires=requirements('runtime'),
     extras_require={
         'onedl': requirements('onedl'),

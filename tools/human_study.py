@@ -19,7 +19,7 @@ import lfi  # noqa: F401
 import numpy as np
 import torch
 from lfi.engine import launch
-from lfi.visualization.human_study import (
+from lfi.human_study import (
     Pair,
     StudyError,
     analyse,

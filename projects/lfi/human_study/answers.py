@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lfi.evaluation.preferences import Preferences
+from .preferences import Preferences
 
 CATCH = {'right', 'wrong'}
 CHOICES = ('left', 'right', 'tie')

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lfi.evaluation.preferences import (
+from lfi.human_study.preferences import (
     Preferences,
     bootstrap_interval,
     bradley_terry,

@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 import torch
-from lfi.visualization.human_study import (
+from lfi.human_study import (
     Pair,
     StudyError,
     analyse,
@@ -15,7 +15,7 @@ from lfi.visualization.human_study import (
     read_key,
     read_raters,
 )
-from lfi.visualization.human_study.study import overlay
+from lfi.human_study.study import overlay
 
 SOURCES = dict(A='one.py, one.pth', B='two.py, two.pth')
 

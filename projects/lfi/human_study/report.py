@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from lfi.evaluation.preferences import preference_table, summarize
-
 from .answers import CATCH, Rater, StudyError, judgements
+from .preferences import preference_table, summarize
 
 
 def analyse(raters: Sequence[Rater], key: Mapping, least_catch: float) -> tuple[str, dict]:
@@ -17,7 +16,7 @@ def analyse(raters: Sequence[Rater], key: Mapping, least_catch: float) -> tuple[
 
     Returns:
         A text with tables in Markdown; and `study`, `sources`, `least_catch`, for each of the `raters` the
-        counts, and in `results` what `lfi.evaluation.preferences.summarize` gives.
+        counts, and in `results` what `lfi.human_study.preferences.summarize` gives.
 
     Raises:
         StudyError: if no rater can be used, or none of them answered a pair.
