@@ -22,6 +22,7 @@ from lfi.errors import CheckpointError, UsageError
 from .checkpoint import find_checkpoint_to_resume, install_safe_checkpoint_loading
 from .memory import keep_freed_memory
 from .non_finite_hook import NonFiniteError
+from .pipeline_check import check_pipelines
 
 # Below those that Linux gives to outgoing connections.
 SLURM_PORTS = range(20000, 32000)
@@ -114,6 +115,7 @@ def load_run_config(args: argparse.Namespace) -> Config:
     cfg = load_config(args.config, args.cfg_options)
     default_work_dir = osp.join('work_dirs', osp.splitext(osp.basename(args.config))[0])
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or default_work_dir
+    check_pipelines(cfg)
     set_dataloader_defaults(cfg)
     start_processes(cfg, args.launcher, args.local_rank)
     return cfg

@@ -16,11 +16,11 @@ from .batches import (
     mark,
     pixel_format,
     recorded_views,
-    refuse_mixed_images,
     seen_canvas,
     stored_maps,
     valid_sizes_of,
 )
+from .raw_images import check_images
 from .readout import InteractionReadout
 from .teachers import CachedOutputs, CachedTeacher, PixelFormat, TeacherBatch, VLMAttentionTeacher
 
@@ -119,8 +119,7 @@ class InteractionDistillMixin(TeacherMixin):
         require_interactions(self)
         if not self.backbone.num_queries:
             raise ValueError(f'{type(self).__name__} needs backbone.num_queries of at least 1, got 0')
-        if teacher_cache is not None:
-            refuse_mixed_images(self.data_preprocessor, teacher_cache)
+        check_images(self.data_preprocessor, teacher_cache)
         self._teacher_cfg = teacher
         self._teacher_cache = teacher_cache
         self.interaction_loss = _build('lfi.InteractionDistillLoss', interaction_loss)

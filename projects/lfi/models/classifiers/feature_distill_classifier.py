@@ -8,8 +8,8 @@ from dataclasses import replace
 from mmpretrain.models.classifiers import ImageClassifier
 from torch import Tensor
 
-from lfi.models.batches import refuse_mixed_images
 from lfi.models.distill import TeacherMixin, freeze_unread_queries, require_interactions
+from lfi.models.raw_images import check_images
 from lfi.models.teachers import CachedFeatures, PixelFormat, VLMAttentionTeacher
 from lfi.registry import MODELS
 from lfi.structures import ImageFeatures, InteractionMaps
@@ -45,8 +45,7 @@ class FeatureDistillClassifier(TeacherMixin, ImageClassifier):
         super().__init__(*args, **kwargs)
         require_interactions(self)
         freeze_unread_queries(self.backbone)
-        if teacher_cache is not None:
-            refuse_mixed_images(self.data_preprocessor, teacher_cache)
+        check_images(self.data_preprocessor, teacher_cache)
         self._teacher_cfg = teacher
         self._teacher_cache = teacher_cache
         self.distill_loss = MODELS.build(distill_loss)

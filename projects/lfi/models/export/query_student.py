@@ -8,6 +8,7 @@ from mmengine.model import BaseModel
 from torch import Tensor
 
 from lfi.models.batches import valid_sizes_of
+from lfi.models.raw_images import correct_image_sizes
 from lfi.registry import MODELS
 
 
@@ -37,4 +38,6 @@ def query_student(task: str, **arguments) -> BaseModel:
     if kind is None:
         raise ValueError(f'task={task!r} is no registered model; give its scope too, as in mmdet.MaskRCNN')
     query_kind = type(f'Query{kind.__name__}', (PaddedPredictMixin, kind), {'__module__': __name__})
-    return query_kind(**arguments)
+    student = query_kind(**arguments)
+    correct_image_sizes(student.data_preprocessor)
+    return student

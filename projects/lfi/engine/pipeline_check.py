@@ -1,0 +1,61 @@
+"""Steps of a pipeline that a model with a teacher cannot see through."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mmengine.config import Config
+
+from lfi.errors import UsageError
+
+LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+
+
+def check_pipelines(cfg: Config) -> None:
+    """Refuse the steps of a config's pipelines from which nobody can tell what of a batch is image.
+
+    Padding in a pipeline counts as image for the student's queries and the teacher; a data preprocessor says
+    what it pads. Pixels that a pipeline normalises are near-black to an online teacher. A config whose model
+    has no teacher passes.
+
+    Args:
+        cfg: of the run.
+
+    Raises:
+        UsageError: if there is such a step; the message names it, its data loader and the mend.
+    """
+    if 'teacher' not in (cfg.get('model') or {}):
+        return
+    online = cfg.model.get('teacher_cache') is None
+    for loader in LOADERS:
+        for step in _steps((cfg.get(loader) or {}).get('dataset')):
+            name = _name(step)
+            if name == 'Pad' or (name == 'FixShapeResize' and step.get('keep_ratio')):
+                raise UsageError(
+                    f'{loader}: its pipeline pads by {name}, and padding would count as image. Leave it '
+                    'to data_preprocessor: by pad_size_divisor, or in detection by '
+                    "batch_augments=[dict(type='BatchFixedSizePad', size=...)]"
+                )
+            if name == 'Normalize' and online:
+                raise UsageError(
+                    f'{loader}: its pipeline has the step Normalize, and the teacher would see near-black '
+                    'images. Remove it, and give its mean and std to data_preprocessor'
+                )
+
+
+def _steps(value: object) -> Iterator[dict]:
+    """All configs with a type, at any depth."""
+    if isinstance(value, dict):
+        if 'type' in value:
+            yield value
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from _steps(item)
+
+
+def _name(step: dict) -> str:
+    kind = step['type']
+    # A lazy config names the class itself; torchvision's transforms are called torchvision/Pad.
+    kind = kind if isinstance(kind, str) else kind.__name__
+    return kind.replace('/', '.').split('.')[-1]

@@ -1,0 +1,47 @@
+"""Steps that a model with a teacher cannot see through."""
+
+import pytest
+from lfi.engine.pipeline_check import check_pipelines
+from lfi.errors import UsageError
+from mmcv.transforms import Pad
+from mmengine.config import Config
+
+LOAD, PACK = dict(type='LoadImageFromFile'), dict(type='PackInputs')
+
+
+def config(*steps, loader='train_dataloader', model=None):
+    pipeline = [LOAD, dict(type='lfi.RecordView', transforms=list(steps)), PACK]
+    wrapped = dict(type='RepeatDataset', dataset=dict(type='CustomDataset', pipeline=pipeline))
+    return Config({'model': dict(teacher={}) if model is None else model, loader: dict(dataset=wrapped)})
+
+
+@pytest.mark.parametrize(
+    'step',
+    [
+        dict(type='Pad', size_divisor=32),
+        dict(type='mmdet.Pad', size=(64, 64)),
+        dict(type=Pad, size=(64, 64)),
+        dict(type='torchvision/Pad', padding=4),
+        dict(type='mmdet.FixShapeResize', width=64, height=64, keep_ratio=True),
+    ],
+)
+@pytest.mark.parametrize('loader', ['train_dataloader', 'val_dataloader', 'test_dataloader'])
+def test_padding_in_a_pipeline_is_refused_by_name(step, loader):
+    name = step['type'] if isinstance(step['type'], str) else 'Pad'
+    name = name.replace('/', '.').split('.')[-1]
+    with pytest.raises(UsageError, match=f'^{loader}: its pipeline pads by {name}, .*pad_size_divisor'):
+        check_pipelines(config(step, loader=loader))
+
+
+def test_normalising_before_an_online_teacher_is_refused_by_name():
+    normalise = dict(type='mmcv.Normalize', mean=[0], std=[1])
+    with pytest.raises(UsageError, match='Normalize, .*near-black .*data_preprocessor'):
+        check_pipelines(config(normalise))
+    check_pipelines(config(normalise, model=dict(teacher={}, teacher_cache='maps')))
+
+
+def test_what_only_moves_pixels_passes_and_so_do_models_without_a_teacher():
+    steps = [dict(type='RandomFlip', prob=0.5), dict(type='mmdet.FixShapeResize', width=64, height=64)]
+    check_pipelines(config(*steps))
+    check_pipelines(config(dict(type='Pad', size=(64, 64)), model={}))
+    check_pipelines(Config(dict(model=dict(teacher={}), val_dataloader=None)))
