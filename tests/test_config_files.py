@@ -40,6 +40,20 @@ def test_an_old_name_says_what_became_of_it(old, new, tmp_path):
             launch.load_config(str(config))
 
 
+def test_a_teacher_is_asked_about_what_the_config_says():
+    teacher = lfi.teacher_config('clip-b16', concepts=['cat'], max_concepts=1)
+    assert teacher == dict(
+        type='lfi.VLMAttentionTeacher',
+        model='ViT-B-16-quickgelu',
+        pretrained='openai',
+        extractor=dict(type='clearclip'),
+        concepts=['cat'],
+        max_concepts=1,
+    )
+    with pytest.raises(FileNotFoundError, match='near it are _base_/teachers/clip-b16.py'):
+        lfi.teacher_config('clip-b17')
+
+
 def test_a_name_that_never_was_gets_its_neighbours():
     with pytest.raises(FileNotFoundError, match=r"no config 'controls/magic_vit.py'; near it are"):
         lfi.config_path('controls/magic_vit.py')

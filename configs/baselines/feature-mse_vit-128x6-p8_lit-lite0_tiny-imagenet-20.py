@@ -6,10 +6,8 @@ _base_ = './queries_vit-128x6-p8_lit-lite0_tiny-imagenet-20.py'
 
 model = dict(
     type='lfi.FeatureDistillClassifier',
-    teacher=dict(
-        type='lfi.VLMAttentionTeacher',
-        model='{{$LFI_TEACHER_ROOT:checkpoints}}/lit-effnet-lite0',
-        extractor=dict(type='dense'),
+    teacher=__import__('lfi').teacher_config(
+        'lit-lite0',
         concepts=dict(
             type='lfi.TinyImageNet', data_root={{_base_.data_root}}, max_classes={{_base_.max_classes}}
         ),

@@ -4,11 +4,8 @@ _base_ = './queries_vit-tiny-p8_clip-b16_tiny-imagenet.py'
 
 model = dict(
     type='lfi.FeatureDistillClassifier',
-    teacher=dict(
-        type='lfi.VLMAttentionTeacher',
-        model='ViT-B-16-quickgelu',
-        pretrained='openai',
-        extractor=dict(type='clearclip'),
+    teacher=__import__('lfi').teacher_config(
+        'clip-b16',
         concepts=dict(type='lfi.TinyImageNet', data_root={{_base_.data_root}}),
     ),
     distill_loss=dict(type='lfi.LogitKDLoss'),

@@ -4,12 +4,6 @@ _base_ = './queries_vit-tiny_shapes.py'
 
 model = dict(
     type='lfi.FeatureDistillClassifier',
-    teacher=dict(
-        type='lfi.VLMAttentionTeacher',
-        model='shapes-tiny',
-        extractor=dict(type='dense'),
-        concepts=dict(type='lfi.Shapes'),
-        background=['background'],
-    ),
+    teacher=__import__('lfi').teacher_config('shapes-tiny'),
     distill_loss=dict(type='lfi.LogitKDLoss', loss_weight=16.0),
 )

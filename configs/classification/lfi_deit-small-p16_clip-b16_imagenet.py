@@ -5,11 +5,8 @@ _base_ = '../_base_/recipes/deit-small-p16_imagenet.py'
 model = dict(
     type='lfi.LFIImageClassifier',
     backbone=dict(type='lfi.InteractionQueryViT'),
-    teacher=dict(
-        type='lfi.VLMAttentionTeacher',
-        model='ViT-B-16-quickgelu',
-        pretrained='openai',
-        extractor=dict(type='clearclip'),
+    teacher=__import__('lfi').teacher_config(
+        'clip-b16',
         concepts=__import__('open_clip').IMAGENET_CLASSNAMES,
         max_concepts=16,
     ),

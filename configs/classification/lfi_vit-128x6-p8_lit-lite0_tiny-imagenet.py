@@ -7,10 +7,8 @@ _base_ = '../_base_/recipes/vit-128x6-p8_tiny-imagenet.py'
 model = dict(
     type='lfi.LFIImageClassifier',
     backbone=dict(type='lfi.InteractionQueryViT'),
-    teacher=dict(
-        type='lfi.VLMAttentionTeacher',
-        model='{{$LFI_TEACHER_ROOT:checkpoints}}/lit-effnet-lite0',
-        extractor=dict(type='dense'),
+    teacher=__import__('lfi').teacher_config(
+        'lit-lite0',
         concepts=dict(type='lfi.TinyImageNet', data_root={{_base_.data_root}}),
         max_concepts=16,
         input_size=160,

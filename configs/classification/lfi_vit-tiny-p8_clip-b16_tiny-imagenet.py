@@ -8,11 +8,8 @@ _base_ = '../_base_/recipes/vit-tiny-p8_tiny-imagenet.py'
 model = dict(
     type='lfi.LFIImageClassifier',
     backbone=dict(type='lfi.InteractionQueryViT'),
-    teacher=dict(
-        type='lfi.VLMAttentionTeacher',
-        model='ViT-B-16-quickgelu',
-        pretrained='openai',
-        extractor=dict(type='clearclip'),
+    teacher=__import__('lfi').teacher_config(
+        'clip-b16',
         concepts=dict(type='lfi.TinyImageNet', data_root={{_base_.data_root}}),
         max_concepts=16,
     ),

@@ -1,13 +1,16 @@
 # ViT-Tiny/8 on Tiny-ImageNet, 64 px, from scratch, learning from a small teacher that a CPU can afford.
 #   LFI_DATA_ROOT=data LFI_TEACHER_ROOT=checkpoints python tools/train.py \
 #       configs/classification/lfi_vit-tiny-p8_lit-lite0_tiny-imagenet.py
-_base_ = './lfi_vit-tiny-p8_clip-b16_tiny-imagenet.py'
+_base_ = '../_base_/recipes/vit-tiny-p8_tiny-imagenet.py'
 
 model = dict(
-    teacher=dict(
-        model='{{$LFI_TEACHER_ROOT:checkpoints}}/lit-effnet-lite0',
-        pretrained=None,
-        extractor=dict(type='dense'),
+    type='lfi.LFIImageClassifier',
+    backbone=dict(type='lfi.InteractionQueryViT'),
+    teacher=__import__('lfi').teacher_config(
+        'lit-lite0',
+        concepts=dict(type='lfi.TinyImageNet', data_root={{_base_.data_root}}),
+        max_concepts=16,
         input_size=160,
     ),
+    readout=dict(text_dims=512),
 )

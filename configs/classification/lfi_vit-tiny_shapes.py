@@ -5,12 +5,6 @@ _base_ = '../_base_/recipes/vit-tiny_shapes.py'
 model = dict(
     type='lfi.LFIImageClassifier',
     backbone=dict(type='lfi.InteractionQueryViT'),
-    teacher=dict(
-        type='lfi.VLMAttentionTeacher',
-        model='shapes-tiny',
-        extractor=dict(type='dense'),
-        concepts=dict(type='lfi.Shapes'),
-        background=['background'],
-    ),
+    teacher=__import__('lfi').teacher_config('shapes-tiny'),
     readout=dict(text_dims=96),
 )

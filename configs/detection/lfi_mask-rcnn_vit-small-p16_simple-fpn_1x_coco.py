@@ -7,11 +7,8 @@ _base_ = '../_base_/recipes/mask-rcnn_vit-small-p16_simple-fpn_1x_coco.py'
 model = dict(
     type='lfi.LFIMaskRCNN',
     backbone=dict(num_queries=8),
-    teacher=dict(
-        type='lfi.VLMAttentionTeacher',
-        model='ViT-B-16-quickgelu',
-        pretrained='openai',
-        extractor=dict(type='clearclip'),
+    teacher=__import__('lfi').teacher_config(
+        'clip-b16',
         concepts=dict(type='mmdet.CocoDataset'),
         input_size=448,
         max_concepts=16,

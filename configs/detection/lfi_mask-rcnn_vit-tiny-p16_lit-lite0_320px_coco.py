@@ -7,10 +7,8 @@ _base_ = '../_base_/recipes/mask-rcnn_vit-tiny-p16_320px_coco.py'
 model = dict(
     type='lfi.LFIMaskRCNN',
     backbone=dict(num_queries=8),
-    teacher=dict(
-        type='lfi.VLMAttentionTeacher',
-        model='{{$LFI_TEACHER_ROOT:checkpoints}}/lit-effnet-lite0',
-        extractor=dict(type='dense'),
+    teacher=__import__('lfi').teacher_config(
+        'lit-lite0',
         concepts=dict(type='mmdet.CocoDataset'),
         input_size=320,
         max_concepts=16,

@@ -5,13 +5,7 @@ _base_ = '../_base_/recipes/mask-rcnn_vit-tiny_shapes.py'
 model = dict(
     type='lfi.LFIMaskRCNN',
     backbone=dict(num_queries=8),
-    teacher=dict(
-        type='lfi.VLMAttentionTeacher',
-        model='shapes-tiny',
-        extractor=dict(type='dense'),
-        concepts=dict(type='lfi.Shapes'),
-        background=['background'],
-    ),
+    teacher=__import__('lfi').teacher_config('shapes-tiny'),
     # Beside a detector's own losses, which are small.
     interaction_loss=dict(positions_weight=0.5, concepts_weight=1.0),
     text_class_loss=dict(loss_weight=0.125),

@@ -6,11 +6,8 @@ _base_ = '../_base_/recipes/fpn_vit-small-p16_80k_ade20k-512x512.py'
 model = dict(
     type='lfi.LFIEncoderDecoder',
     backbone=dict(num_queries=8),
-    teacher=dict(
-        type='lfi.VLMAttentionTeacher',
-        model='ViT-B-16-quickgelu',
-        pretrained='openai',
-        extractor=dict(type='clearclip'),
+    teacher=__import__('lfi').teacher_config(
+        'clip-b16',
         concepts=dict(type='mmseg.ADE20KDataset'),
         input_size=448,
         max_concepts=16,

@@ -4,10 +4,8 @@ default_scope = 'mmdet'
 custom_imports = dict(imports=['lfi'], allow_failed_imports=False)
 
 model = dict(
-    teacher=dict(
-        type='lfi.VLMAttentionTeacher',
-        model='{{$LFI_TEACHER_ROOT:checkpoints}}/lit-effnet-lite0',
-        extractor=dict(type='dense'),
+    teacher=__import__('lfi').teacher_config(
+        'lit-lite0',
         concepts=dict(type='mmdet.CocoDataset'),
         input_size=448,
     ),

@@ -19,7 +19,7 @@ except ImportError as error:
     ) from error
 
 from . import ops, registry
-from .config_files import config_dict, config_path
+from .config_files import config_dict, config_path, teacher_config
 from .engine.checkpoint import install_safe_checkpoint_loading
 from .version import __version__
 
@@ -32,4 +32,11 @@ if find_spec('mmseg') is not None and not is_installed('mmsegmentation'):
 # Where mmcv has no compiled ops, mmdet's models cannot be imported without these.
 ops.install()
 
-__all__ = ['__version__', 'config_dict', 'config_path', 'install_safe_checkpoint_loading', 'registry']
+__all__ = [
+    '__version__',
+    'config_dict',
+    'config_path',
+    'install_safe_checkpoint_loading',
+    'registry',
+    'teacher_config',
+]

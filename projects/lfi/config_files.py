@@ -95,3 +95,18 @@ def config_dict(name: str) -> dict:
     from mmengine.config import Config
 
     return Config.fromfile(config_path(name)).to_dict()
+
+
+def teacher_config(name: str, **changes: object) -> dict:
+    """A teacher of `configs/_base_/teachers/`, for a config that says what it is asked about.
+
+    `teacher=__import__('lfi').teacher_config('clip-b16', concepts=['cat', 'dog'])`
+
+    Args:
+        name: of its file, without `.py`.
+        changes: further arguments of the teacher, and other values of its own.
+
+    Raises:
+        FileNotFoundError: as `config_path`.
+    """
+    return {**config_dict(f'_base_/teachers/{name}.py')['teacher'], **changes}

@@ -12,6 +12,7 @@ from repository_configs import (
     CONFIGS,
     DETECTION,
     METHODS,
+    ROOT,
     SEGMENTATION,
     TASK_LOSS,
     TEACHERS,
@@ -44,6 +45,11 @@ def test_a_teachers_config_names_its_command_its_concepts_and_its_images(config,
     assert data.data_root.startswith(str(empty_root))
     coco = DATASETS.get(f'{cfg.default_scope}.{data.type}')
     assert concept_names(cfg.model.teacher.concepts) == list(coco.METAINFO['classes'])
+
+
+def test_each_teacher_is_written_once():
+    spelled = [path for path in (ROOT / 'configs').rglob('*.py') if 'VLMAttentionTeacher' in path.read_text()]
+    assert {path.parent.relative_to(ROOT).as_posix() for path in spelled} == {'configs/_base_/teachers'}
 
 
 @pytest.mark.parametrize('config', CONFIGS)
