@@ -30,13 +30,15 @@ class ModelRegistry(Registry):
 MODELS = ModelRegistry('model', parent=MMENGINE_MODELS, scope='lfi', locations=['lfi.models'])
 # Ways to take interaction maps out of a VLM, by short name: `maskclip`, `clearclip`, ...
 EXTRACTORS = Registry('extractor', scope='lfi', locations=['lfi.models.teachers.extractors'])
-DATASETS = Registry('dataset', parent=MMENGINE_DATASETS, scope='lfi', locations=['lfi.datasets'])
+DATASETS = Registry(
+    'dataset', parent=MMENGINE_DATASETS, scope='lfi', locations=['lfi.datasets', 'lfi.concepts']
+)
 TRANSFORMS = Registry('transform', parent=MMENGINE_TRANSFORMS, scope='lfi', locations=['lfi.datasets'])
 HOOKS = Registry(
     'hook',
     parent=MMENGINE_HOOKS,
     scope='lfi',
-    locations=['lfi.engine', 'lfi.evaluation', 'lfi.visualization'],
+    locations=['lfi.concepts', 'lfi.engine', 'lfi.evaluation', 'lfi.visualization'],
 )
 OPTIM_WRAPPER_CONSTRUCTORS = Registry(
     'optimizer wrapper constructor',

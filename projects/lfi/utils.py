@@ -5,5 +5,5 @@ from importlib import import_module
 
 def register_all_modules() -> None:
     """Import all that registers itself; registries otherwise do so when they are asked."""
-    for part in ('datasets', 'engine', 'evaluation', 'models', 'visualization'):
+    for part in ('concepts', 'datasets', 'engine', 'evaluation', 'models', 'visualization'):
         import_module(f'lfi.{part}')

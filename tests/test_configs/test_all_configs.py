@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from lfi.datasets import concept_names
+from lfi.concepts import concept_names
 from lfi.registry import EXTRACTORS
 from mmengine.registry import DATASETS
 from repository_configs import (

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lfi.datasets import PACS, VLCS, concept_names, leave_out
+from lfi.concepts import concept_names
+from lfi.datasets import PACS, VLCS, leave_out
 from lfi.datasets.domain_folders import holdout
 from mmengine.registry import DATASETS
 from PIL import Image

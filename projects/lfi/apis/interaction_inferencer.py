@@ -18,7 +18,7 @@ from mmengine.logging import print_log
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
-from lfi.datasets.concept_names import concept_names
+from lfi.concepts import concept_names
 from lfi.engine.checkpoint import safe_checkpoint_loading
 from lfi.engine.fitting_weights_hook import needed_to_predict
 from lfi.models.batches import valid_sizes_of

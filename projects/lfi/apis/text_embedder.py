@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from lfi.models.teachers import ConceptBank
-from lfi.models.teachers.prompts import prompt_templates
+from lfi.concepts import ConceptBank, prompt_templates
 from lfi.models.teachers.weights import load_vlm
 
 

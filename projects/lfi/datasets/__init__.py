@@ -1,10 +1,7 @@
 """Data sets; they know no model."""
 
-from .caption_phrases import CaptionPhrases
-from .concept_names import concept_names
 from .domain_folders import PACS, VLCS, leave_out
 from .image_files import ImageFileDataset
-from .imagenet_names import ImageNetNames
 from .regions import regions_of
 from .shapes import Shapes
 from .tiny_imagenet import TinyImageNet
@@ -12,9 +9,7 @@ from .transforms import LoadCaptionConcepts, LoadHeatMap, LoadInteractionMaps, L
 from .unaugmented import unaugmented
 
 __all__ = [
-    'CaptionPhrases',
     'ImageFileDataset',
-    'ImageNetNames',
     'LoadCaptionConcepts',
     'LoadHeatMap',
     'LoadInteractionMaps',
@@ -24,7 +19,6 @@ __all__ = [
     'Shapes',
     'TinyImageNet',
     'VLCS',
-    'concept_names',
     'leave_out',
     'regions_of',
     'unaugmented',

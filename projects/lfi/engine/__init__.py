@@ -10,7 +10,6 @@ from .checkpoint import (
     install_safe_checkpoint_loading,
     safe_checkpoint_loading,
 )
-from .concept_check_hook import ConceptCheckHook
 from .fitting_weights_hook import FittingWeightsHook
 from .missed_validation_hook import MissedValidationHook
 from .non_finite_hook import NonFiniteError, NonFiniteHook
@@ -21,7 +20,6 @@ __all__ = [
     'CPUAmpOptimWrapper',
     'CheckpointError',
     'CheckpointWriteError',
-    'ConceptCheckHook',
     'FittingWeightsHook',
     'MissedValidationHook',
     'NonFiniteError',

@@ -20,11 +20,10 @@ from .losses import (
 )
 from .necks import SimpleFPN
 from .readout import InteractionReadout
-from .teachers import ConceptBank, VLMAttentionTeacher
+from .teachers import VLMAttentionTeacher
 
 __all__ = [
     'AttentionTransferLoss',
-    'ConceptBank',
     'FeatureDistillClassifier',
     'FeatureMSELoss',
     'InteractionDistillLoss',

@@ -3,7 +3,8 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from lfi.models import ConceptBank, LFIImageClassifier, LFIZeroShotClassifier
+from lfi.concepts import ConceptBank
+from lfi.models import LFIImageClassifier, LFIZeroShotClassifier
 from lfi.models.teachers.weights import load_vlm
 from lfi.registry import MODELS
 from mmengine.logging import MMLogger

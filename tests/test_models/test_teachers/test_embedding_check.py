@@ -2,8 +2,8 @@
 
 import pytest
 import torch
+from lfi.concepts import ConceptBank
 from lfi.models import VLMAttentionTeacher
-from lfi.models.teachers import ConceptBank
 from lfi.models.teachers.embedding_check import EmbeddingCheck
 from lfi.models.teachers.extractors import DenseTrunkExtractor, MaskCLIPExtractor
 from lfi.models.teachers.weights import load_vlm

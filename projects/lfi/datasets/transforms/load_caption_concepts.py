@@ -8,8 +8,8 @@ from pathlib import Path, PurePath
 import torch
 from mmcv.transforms import BaseTransform
 
-from lfi.datasets.caption_phrases import read_captions, splitter_of
-from lfi.datasets.concept_names import concept_names
+from lfi.concepts.caption_phrases import read_captions, splitter_of
+from lfi.concepts.names import concept_names
 from lfi.registry import TRANSFORMS
 
 

@@ -8,9 +8,7 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor
 
-from lfi.datasets.concept_names import concept_names
-from lfi.models.teachers import ConceptBank
-from lfi.models.teachers.prompts import prompt_templates
+from lfi.concepts import ConceptBank, concept_names, prompt_templates
 from lfi.models.teachers.weights import load_vlm
 from lfi.registry import MODELS
 

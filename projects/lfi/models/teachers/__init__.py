@@ -6,7 +6,6 @@ from lfi.structures.interaction_cache import CacheError, CacheManifest, CacheWri
 from . import shapes_trunk  # noqa: F401
 from .cached_features import CachedFeatures, feature_identity
 from .cached_teacher import CachedOutputs, CachedTeacher
-from .concept_bank import ConceptBank
 from .teacher_batch import PixelFormat, TeacherBatch
 from .teacher_identity import teacher_identity
 from .vlm_attention_teacher import VLMAttentionTeacher
@@ -18,7 +17,6 @@ __all__ = [
     'CachedFeatures',
     'CachedOutputs',
     'CachedTeacher',
-    'ConceptBank',
     'InteractionCache',
     'PixelFormat',
     'TeacherBatch',

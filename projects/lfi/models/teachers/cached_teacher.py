@@ -10,11 +10,11 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor
 
+from lfi.concepts import ConceptBank
 from lfi.registry import MODELS
 from lfi.structures import REST, InteractionMaps, unpack
 from lfi.structures.interaction_cache import CacheError, InteractionCache, StoredMaps, difference
 
-from .concept_bank import ConceptBank
 from .teacher_batch import TeacherBatch
 from .teacher_identity import teacher_identity
 

@@ -6,10 +6,9 @@ import json
 from hashlib import blake2b
 from pathlib import Path
 
-from lfi.datasets.concept_names import concept_names
+from lfi.concepts import concept_names, prompt_templates
 
 from .arguments import bind_arguments
-from .prompts import prompt_templates
 from .vlm_attention_teacher import VLMAttentionTeacher, find_extractor
 from .weights import BLIP, find_folder
 from .weights_source import WeightsSource

@@ -9,16 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lfi.datasets.concept_names import concept_names
+from lfi.concepts import ConceptBank, concept_names, prompt_templates
 from lfi.registry import EXTRACTORS, MODELS
 from lfi.structures import REST, ImageFeatures, InteractionMaps, numbers_like
 
 from .arguments import refuse_unknown
 from .batch_norms import fold_batch_norms
-from .concept_bank import ConceptBank
 from .embedding_check import EmbeddingCheck
 from .extractors.base import DenseExtractor
-from .prompts import prompt_templates
 from .teacher_batch import PixelFormat, TeacherBatch
 from .weights import load_vlm
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from lfi.models.teachers import ConceptBank
+from lfi.concepts import ConceptBank
 from lfi.models.teachers.extractors import (
     ClearCLIPExtractor,
     CoCaExtractor,

@@ -2,8 +2,9 @@
 
 import pytest
 import torch
+from lfi.concepts import ConceptBank
 from lfi.models import VLMAttentionTeacher
-from lfi.models.teachers import ConceptBank, PixelFormat
+from lfi.models.teachers import PixelFormat
 from lfi.models.teachers.extractors import BlipExtractor
 from lfi.models.teachers.weights import load_vlm
 from mmpretrain.utils import dependency

@@ -1,7 +1,7 @@
 """Towers that an extractor cannot read, and what it says of them."""
 
 import pytest
-from lfi.models.teachers import ConceptBank
+from lfi.concepts import ConceptBank
 from lfi.models.teachers.extractors import (
     BlipExtractor,
     ClearCLIPExtractor,

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..concept_bank import ConceptBank
+from lfi.concepts import ConceptBank
 
 
 class Extractor(ABC):

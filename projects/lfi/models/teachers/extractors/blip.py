@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
+from lfi.concepts import ConceptBank
 from lfi.registry import EXTRACTORS
 
 from ..blip import BlipVLM
-from ..concept_bank import ConceptBank
 from .vit import patch_grid
 from .words import WordAttentionExtractor
 

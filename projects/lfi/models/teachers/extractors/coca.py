@@ -9,9 +9,9 @@ from open_clip import CoCa, SimpleTokenizer
 from open_clip.transformer import TextTransformer, VisionTransformer
 from torch import Tensor, nn
 
+from lfi.concepts import ConceptBank
 from lfi.registry import EXTRACTORS
 
-from ..concept_bank import ConceptBank
 from .vit import TokenEmbedding, feed_forward
 from .words import WordAttentionExtractor
 

@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..concept_bank import ConceptBank
+from lfi.concepts import ConceptBank
+
 from .base import Extractor
 
 

@@ -1,5 +1,5 @@
 import pytest
-from lfi.models.teachers.prompts import prompt_templates
+from lfi.concepts import prompt_templates
 
 
 @pytest.mark.parametrize(('name', 'count'), [('openai', 80), ('simple', 7)])

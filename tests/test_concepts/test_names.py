@@ -1,5 +1,5 @@
 import pytest
-from lfi.datasets import concept_names
+from lfi.concepts import concept_names
 from lfi.registry import DATASETS
 
 

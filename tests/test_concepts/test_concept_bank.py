@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from lfi.models import ConceptBank
+from lfi.concepts import ConceptBank
 
 
 def encode_texts(texts):

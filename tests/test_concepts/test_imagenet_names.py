@@ -1,4 +1,4 @@
-from lfi.datasets import concept_names
+from lfi.concepts import concept_names
 
 
 def test_a_wide_vocabulary_around_a_tasks_own_classes():

@@ -1,8 +1,7 @@
 from types import SimpleNamespace
 
 import pytest
-from lfi.engine import ConceptCheckHook
-from lfi.models.teachers import ConceptBank
+from lfi.concepts import ConceptBank, ConceptCheckHook
 
 
 def check(names, classes, background=()):

@@ -4,8 +4,9 @@ import builtins
 import json
 
 import pytest
-from lfi.datasets import CaptionPhrases, LoadCaptionConcepts, concept_names
-from lfi.datasets.caption_phrases import noun_phrases, read_captions
+from lfi.concepts import CaptionPhrases, concept_names
+from lfi.concepts.caption_phrases import noun_phrases, read_captions
+from lfi.datasets import LoadCaptionConcepts
 
 FLICKR = """a.jpg#0\tA man riding a wave on top of a surfboard.
 a.jpg#1\tThe man surfs on a big wave

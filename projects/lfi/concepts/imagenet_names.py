@@ -15,7 +15,7 @@ class ImageNetNames:
     @staticmethod
     def class_names() -> list[str]:
         """The names, in ImageNet's order."""
-        # Data sets import no model.
+        # Data sets import this module, and no model.
         from open_clip import IMAGENET_CLASSNAMES
 
         return list(IMAGENET_CLASSNAMES)
