@@ -15,7 +15,7 @@ from .teachers import PixelFormat
 
 def mark(labels: Tensor, concepts: Sequence[Tensor]) -> Tensor:
     """Set the entries of labels (B, C) that each image's concepts (n,) name to 1, in place."""
-    rows = torch.arange(len(labels)).repeat_interleave(torch.tensor([len(c) for c in concepts]))
+    rows = torch.tensor([row for row, its in enumerate(concepts) for _ in range(len(its))], dtype=torch.long)
     labels[rows.to(labels.device, non_blocking=True), torch.cat(list(concepts))] = 1
     return labels
 

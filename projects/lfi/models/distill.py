@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from types import MappingProxyType
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lfi.registry import MODELS
 from lfi.structures import InteractionMaps, filled_share
@@ -35,6 +35,7 @@ class TeacherMixin:
     """What stands in for the teacher where there is a cache."""
 
     _teacher: VLMAttentionTeacher | CachedOutputs | None = None
+    _pixels: tuple[nn.Module, PixelFormat] | None = None
 
     @property
     def teacher(self) -> VLMAttentionTeacher | CachedOutputs:
@@ -51,6 +52,14 @@ class TeacherMixin:
     def check_teacher(self, teacher: VLMAttentionTeacher | CachedOutputs) -> None:
         """Check that the teacher fits the model."""
 
+    @property
+    def pixels(self) -> PixelFormat:
+        """How the data preprocessor makes its pixels; read once, for that waits for the device."""
+        if self._pixels is None or self._pixels[0] is not self.data_preprocessor:
+            # In a tuple, lest the preprocessor be registered twice.
+            self._pixels = self.data_preprocessor, pixel_format(self.data_preprocessor)
+        return self._pixels[1]
+
     def teacher_batch(
         self, inputs: Tensor, data_samples: Sequence, labels: Tensor | None = None
     ) -> TeacherBatch:
@@ -63,7 +72,7 @@ class TeacherMixin:
         """
         return TeacherBatch(
             inputs,
-            pixel_format(self.data_preprocessor),
+            self.pixels,
             valid_sizes_of(inputs, data_samples),
             labels,
             stored_maps(data_samples),
@@ -78,7 +87,7 @@ class TeacherMixin:
         """As the model's own; builds the teacher, or opens its cache."""
         super().init_weights()
         # The Runner calls this before training only: a missing teacher is known before the first step.
-        _ = self.teacher
+        _ = self.teacher, self.pixels
 
 
 class InteractionDistillMixin(TeacherMixin):

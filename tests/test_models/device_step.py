@@ -1,0 +1,228 @@
+"""Training steps on a device that only pretends: they find tensors of the CPU, and waits of the host.
+
+    python tests/test_models/device_step.py
+
+It prints what came of each step, as JSON. It is a process of its own, since it registers a device with torch.
+Every tensor is fake: shapes, types and devices are computed, and no value is. So whatever needs a value on
+the host (`.item()`, `.tolist()`, a boolean index, `if tensor:`) is an error here; on a GPU it would wait
+until all work before it is done.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from lfi.engine import launch
+from lfi.registry import MODELS
+from mmengine.dataset import pseudo_collate
+from mmengine.model.base_module import BaseModule
+from mmengine.registry import DATASETS, init_default_scope
+from torch import Tensor, nn
+from torch._subclasses import fake_tensor
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.utils import backend_registration
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / 'benchmarks'))
+from cached_batch import write_cache  # noqa: E402
+
+DEVICE = 'fakegpu'
+CLASSIFIER = 'classification/lfi_vit-tiny_shapes.py'
+BASELINE = 'baselines/attention-transfer_vit-tiny_shapes.py'
+DETECTOR = 'detection/lfi_mask-rcnn_vit-tiny_shapes.py'
+# What waits for the device, or runs on the host, and why. Nothing else may.
+EXEMPT = {
+    'the check of the first batch': 'maps with a NaN in them are named before the second step',
+    'the format of the pixels': "mean and std are read from the preprocessor's buffers, once",
+    "OpenMMLab's data preprocessors": 'they compute the padding of a batch from its shapes, on the host',
+    "mmpretrain's LabelSmoothLoss": 'it asserts on the host that labels are in range; not run here',
+    "mmdet's heads": 'they choose boxes by boolean index; here run the backbone and the neck',
+}
+
+
+class Watch(TorchDispatchMode):
+    """Makes every tensor fake, and refuses copies from the device to the host, which wait for it."""
+
+    def __init__(self, fake: FakeTensorMode) -> None:
+        super().__init__()
+        self.fake = fake
+
+    def faked(self, tensor: Tensor) -> FakeTensor:
+        return tensor if isinstance(tensor, FakeTensor) else self.fake.from_tensor(tensor)
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        args, kwargs = tree_map_only(Tensor, self.faked, (args, kwargs or {}))
+        out = function(*args, **kwargs)
+        if function in (torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default):
+            source = args[-1] if function is torch.ops.aten.copy_.default else args[0]
+            if isinstance(source, Tensor) and source.device.type == DEVICE and out.device.type == 'cpu':
+                raise RuntimeError(f'a copy of {tuple(source.shape)} from the device to the host')
+        return out
+
+
+@contextmanager
+def pretended_device() -> Iterator[None]:
+    """Everything inside is fake."""
+    # Fake tensors of one element would keep their value, and compute with it where no device is.
+    fake_tensor.CONSTANT_NUMEL_LIMIT = -1
+    fake = FakeTensorMode(allow_non_fake_inputs=True)
+    with fake, Watch(fake):
+        yield
+
+
+def load(config: str, **options: object) -> tuple[nn.Module, dict]:
+    """The model of a config with some options changed, and a preprocessed batch of four images."""
+    options = {
+        'model.backbone.arch.num_layers': 2,
+        **{f'model.{name}': value for name, value in options.items()},
+    }
+    cfg = launch.load_config(str(ROOT / 'configs' / config), options)
+    init_default_scope(cfg.default_scope)
+    launch.set_teacher_cache(cfg)
+    cfg.train_dataloader.dataset.num_images = 64
+    if 'head' in cfg.model:
+        cfg.model.head.loss = dict(type='CrossEntropyLoss')
+    torch.manual_seed(0)
+    preprocessor = cfg.get('data_preprocessor')
+    built = MODELS.build({'data_preprocessor': preprocessor, **cfg.model} if preprocessor else cfg.model)
+    # The teacher is built, and the pixels' format read; the student keeps its first weights.
+    BaseModule.init_weights = lambda self: None
+    built.init_weights()
+    dataset = DATASETS.build(cfg.train_dataloader.dataset)
+    batch = pseudo_collate([dataset[i] for i in range(4)])
+    return built.train(), built.data_preprocessor(batch, training=True)
+
+
+def step(model: nn.Module, data: dict) -> list[str]:
+    """Forward and backward on the device; the names of the losses."""
+    torch.__future__.set_overwrite_module_params_on_conversion(True)
+    model._first_step = False
+    with pretended_device():
+        model.to(DEVICE)
+        data['inputs'] = data['inputs'].to(DEVICE)
+        for sample in data['data_samples']:
+            # `sample.to()` would copy the metadata too, which fake tensors cannot.
+            for field, value in sample.items():
+                setattr(sample, field, value.to(DEVICE) if hasattr(value, 'to') else value)
+        losses = model(**data, mode='loss')
+        total, _ = model.parse_losses(losses)
+        assert total.device.type == DEVICE
+        total.backward()
+    heads = ('rpn_head.', 'roi_head.')
+    trained = [(n, p) for n, p in model.named_parameters() if p.requires_grad and not n.startswith(heads)]
+    assert all(p.grad is not None and p.grad.device.type == DEVICE for _, p in trained)
+    return sorted(losses)
+
+
+def classifier() -> list[str]:
+    return step(*load(CLASSIFIER))
+
+
+def few_concepts() -> list[str]:
+    """Each image is asked about its own concepts, and the rest of the bank as one map."""
+    return step(*load(CLASSIFIER, **{'teacher.max_concepts': 4}))
+
+
+def cached() -> list[str]:
+    with TemporaryDirectory() as folder:
+        write_cache(folder, *load(CLASSIFIER))
+        return step(*load(CLASSIFIER, teacher_cache=folder))
+
+
+def detector() -> list[str]:
+    leave_heads_out()
+    return step(*load(DETECTOR))
+
+
+def padded_detector() -> list[str]:
+    """Images of several sizes in one batch."""
+    leave_heads_out()
+    model, data = load(DETECTOR)
+    for i, sample in enumerate(data['data_samples']):
+        sample.set_metainfo(dict(img_shape=(96 - 10 * i, 96)))
+    return step(model, data)
+
+
+def cached_detector() -> list[str]:
+    leave_heads_out()
+    with TemporaryDirectory() as folder:
+        write_cache(folder, *load(DETECTOR))
+        return step(*load(DETECTOR, teacher_cache=folder))
+
+
+def attention_transfer() -> list[str]:
+    """The baseline that asks the teacher for features."""
+    return step(*load(BASELINE))
+
+
+def cached_features() -> list[str]:
+    with TemporaryDirectory() as folder:
+        write_cache(folder, *load(BASELINE))
+        return step(*load(BASELINE, teacher_cache=folder))
+
+
+def leave_heads_out() -> None:
+    """See `EXEMPT`."""
+    from mmdet.models.detectors import MaskRCNN
+
+    def backbone_and_neck(self, inputs, data_samples):
+        return {'loss': sum(level.float().mean() for level in self.extract_feat(inputs))}
+
+    MaskRCNN.loss = backbone_and_neck
+
+
+def spoiled(change: Callable[[Tensor], Tensor]) -> list[str]:
+    """A step with something in it that must be found."""
+    model, data = load(CLASSIFIER)
+    labels = model.image_labels
+    model.image_labels = lambda *args: change(labels(*args))
+    return step(model, data)
+
+
+def waits_for_a_value() -> list[str]:
+    return spoiled(lambda labels: labels if labels.sum().item() else labels)
+
+
+def indexes_by_a_mask() -> list[str]:
+    return spoiled(lambda labels: labels + labels[labels > 0].sum())
+
+
+def adds_a_tensor_of_the_cpu() -> list[str]:
+    return spoiled(lambda labels: labels + torch.zeros(4, 1))
+
+
+def copies_to_the_host() -> list[str]:
+    return spoiled(lambda labels: labels.cpu().to(labels.device))
+
+
+STEPS = (classifier, few_concepts, cached, detector, padded_detector, cached_detector)
+STEPS += (attention_transfer, cached_features)
+FAULTS = (waits_for_a_value, indexes_by_a_mask, adds_a_tensor_of_the_cpu, copies_to_the_host)
+
+
+def register_device() -> None:
+    """Let torch know the device, with autocast."""
+    module = backend_registration._DummyBackendModule()
+    module.get_amp_supported_dtype = lambda: [torch.float16, torch.bfloat16]
+    backend_registration._setup_privateuseone_for_python_backend(DEVICE, backend_module=module)
+
+
+def main() -> None:
+    register_device()
+    found = {}
+    for run in STEPS + FAULTS:
+        try:
+            found[run.__name__] = run()
+        except Exception as error:
+            found[run.__name__] = f'{type(error).__name__}: {error}'.splitlines()[0]
+    print(json.dumps(found))
+
+
+if __name__ == '__main__':
+    main()

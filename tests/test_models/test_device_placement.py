@@ -1,0 +1,51 @@
+"""A training step keeps to its device: no tensor of the CPU in it, and no wait of the host."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from torch.utils import backend_registration
+
+SCRIPT = Path(__file__).with_name('device_step.py')
+INTERACTIONS = ['loss', 'loss_concepts', 'loss_positions', 'loss_text_class']
+
+pytestmark = pytest.mark.skipif(
+    not hasattr(backend_registration, '_setup_privateuseone_for_python_backend'),
+    reason='this torch cannot register a device in Python (2.10 can)',
+)
+
+
+@pytest.fixture(scope='module')
+def found():
+    """What came of each step: its losses, or what was found."""
+    process = subprocess.run([sys.executable, SCRIPT], capture_output=True, text=True, timeout=600)
+    assert process.returncode == 0, process.stderr
+    return json.loads(process.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize(
+    'name', ['classifier', 'few_concepts', 'cached', 'detector', 'padded_detector', 'cached_detector']
+)
+def test_learning_from_interactions_keeps_to_the_device(found, name):
+    assert found[name] == INTERACTIONS
+
+
+@pytest.mark.parametrize('name', ['attention_transfer', 'cached_features'])
+def test_copying_features_keeps_to_the_device(found, name):
+    assert found[name] == ['loss', 'loss_attention']
+
+
+@pytest.mark.parametrize(
+    ('name', 'message'),
+    [
+        ('waits_for_a_value', 'DataDependentOutput.*_local_scalar_dense'),
+        ('indexes_by_a_mask', 'DynamicOutputShape.*nonzero'),
+        ('adds_a_tensor_of_the_cpu', 'same device, but found .* cpu'),
+        ('copies_to_the_host', 'a copy of .* from the device to the host'),
+    ],
+)
+def test_what_does_not_keep_to_it_is_found(found, name, message):
+    with pytest.raises(RuntimeError, match=message):
+        raise RuntimeError(found[name])
