@@ -1,10 +1,10 @@
-"""Let people say whose interaction maps lie better: make the page of a study, and analyse the answers.
+"""Ask people whose interaction maps are better: make the page of a study, and analyse the answers.
 
 python tools/human_study.py make --a CONFIG CHECKPOINT --b CONFIG CHECKPOINT --out study.html
 python tools/human_study.py make --a CONFIG CHECKPOINT --b teacher --out study.html
 python tools/human_study.py analyse answers*.json --key study.key.json
 
-The page is one file, to be opened in a browser. What it shows where is in study.key.json, which no rater
+The page is one file, to be opened in a browser. The sources of its maps are in study.key.json, which no rater
 should see. docs/human_study.md says more.
 """
 
@@ -35,9 +35,9 @@ from mmpretrain import get_model
 from torch import Tensor
 from tqdm import tqdm
 
-# The teacher's own maps in place of a second student.
+# The teacher's own maps instead of a second student's.
 TEACHER = 'teacher'
-# Catch trials are the best of so many candidates each.
+# Candidates for each catch trial; the best become trials.
 CANDIDATES = 4
 
 
@@ -75,7 +75,7 @@ def parse_args() -> argparse.Namespace:
         help='change settings of both configs',
     )
 
-    analysis = commands.add_parser('analyse', help='print what the answers say')
+    analysis = commands.add_parser('analyse', help='print the result of the answers')
     analysis.set_defaults(run=analyse_answers)
     analysis.add_argument('answers', nargs='+', metavar='ANSWERS', help='the files that the raters saved')
     analysis.add_argument('--key', required=True, help='the key that was written with the page')
@@ -105,7 +105,7 @@ class Student:
     def __init__(self, config: str, checkpoint: str, options: dict | None) -> None:
         cfg = launch.load_config(config, options)
         if 'teacher' not in cfg.get('model', {}):
-            raise launch.UsageError(f'{config} has no model.teacher: it is no model with interaction maps')
+            raise launch.UsageError(f'{config} has no model.teacher: its model has no interaction maps')
         launch.require_checkpoint(checkpoint)
         init_default_scope(cfg.get('default_scope', 'mmengine'))
         # A cache holds the training images' maps; these are validation images.
@@ -114,16 +114,16 @@ class Student:
         self.model = get_model(cfg, checkpoint, device=get_device()).eval()
         if not hasattr(self.model, 'predict_interactions'):
             raise launch.UsageError(
-                f'{config} is of a {type(self.model).__name__}, which learns from no maps'
+                f'{config} is of a {type(self.model).__name__}, which has no interaction maps'
             )
         self.dataset = DATASETS.build(cfg.val_dataloader.dataset)
 
-    def look(self, place: int) -> tuple[str, Tensor, dict[str, tuple[Tensor, Tensor]]]:
-        """Of an image of the validation set the name, the pixels (3, H, W), and by label both maps.
+    def look(self, index: int) -> tuple[str, Tensor, dict[str, tuple[Tensor, Tensor]]]:
+        """The name of an image of the validation set, its pixels (3, H, W), and for each label two maps.
 
-        They are the last layer's, (h, w) over positions, the student's own and the teacher's.
+        They are the last layer's, (h, w) over locations: the student's own and the teacher's.
         """
-        data = pseudo_collate([self.dataset[place]])
+        data = pseudo_collate([self.dataset[index]])
         batch = self.model.data_preprocessor(data, training=False)
         sample = batch['data_samples'][0]
         teacher, student = self.model.predict_interactions(batch['inputs'], batch['data_samples'])
@@ -132,20 +132,20 @@ class Student:
         own, others = (maps.over_positions()[0, -1].cpu() for maps in (student, teacher))
         names = self.model.teacher.bank.names
         maps = {names[c]: (own[m], others[m]) for m, c in enumerate(asked) if c in labels}
-        return sample.metainfo.get('img_path') or str(place), data['inputs'][0], maps
+        return sample.metainfo.get('img_path') or str(index), data['inputs'][0], maps
 
 
-def look_at(places: Sequence[int], a: Student, b: Student | None) -> Iterator[Pair]:
+def look_at(indices: Sequence[int], a: Student, b: Student | None) -> Iterator[Pair]:
     """A pair for each image and each of its labels; without B against A's teacher."""
-    for place in tqdm(places, unit=' images'):
-        name, pixels, maps = a.look(place)
+    for index in tqdm(indices, unit=' images'):
+        name, pixels, maps = a.look(index)
         if b is None:
             pairs = maps
         else:
-            other_name, other_pixels, other_maps = b.look(place)
+            other_name, other_pixels, other_maps = b.look(index)
             if not torch.equal(pixels, other_pixels) or maps.keys() != other_maps.keys():
                 raise launch.UsageError(
-                    f'image {place} of the validation set is {name} with {sorted(maps)} for A, but '
+                    f'image {index} of the validation set is {name} with {sorted(maps)} for A, but '
                     f'{other_name} with {sorted(other_maps)} for B, or its pixels differ: both configs must '
                     'have the same val_dataloader.dataset and concepts'
                 )
@@ -188,7 +188,7 @@ def make_study(args: argparse.Namespace) -> None:
     if catches:
         print(
             f'In the catch trials A and B agree by a Spearman correlation of {agreement:.2f} or more. '
-            'Where it is low, nobody knows the right side.'
+            'Where it is low, the right side is uncertain.'
         )
 
 

@@ -85,7 +85,7 @@ def test_what_cannot_be_made_says_why(run_main, config_path, students, capsys):
     with pytest.raises(SystemExit):
         run_main('make', '--a', config, students[0], '--b', control, '--out', 'x.html')
     assert f'--b takes CONFIG CHECKPOINT or teacher, got {control}' in capsys.readouterr().err
-    with pytest.raises(UsageError, match='has no model.teacher: it is no model with interaction maps'):
+    with pytest.raises(UsageError, match='has no model.teacher: its model has no interaction maps'):
         run_main('make', '--a', control, students[0], '--b', 'teacher', '--out', 'x.html')
     sources = ('--a', config, students[0], '--b', 'teacher')
     with pytest.raises(UsageError, match='--images 40 and --catch 8 need 48 .* A has 12, B 12'):

@@ -1,4 +1,4 @@
-"""What the raters answered, read by the key of the study."""
+"""The answers of the raters, read by the key of the study."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from .preferences import Preferences
 
@@ -23,9 +25,9 @@ class Rater:
     """One rater's answers.
 
     Args:
-        name: as the rater gave it.
-        chosen: by trial, what was chosen: 'A', 'B', 'right', 'wrong' or 'tie'.
-        left: by trial, what was shown on the left.
+        name: The name as the rater gave it.
+        chosen: For each trial the choice: 'A', 'B', 'right', 'wrong' or 'tie'.
+        left: For each trial the source shown on the left.
     """
 
     name: str
@@ -34,16 +36,16 @@ class Rater:
 
     @property
     def catches(self) -> list[bool]:
-        """Whether each answered catch trial was answered right; a tie is not."""
+        """For each answered catch trial whether the answer was right; a tie is not."""
         return [choice == 'right' for trial, choice in self.chosen.items() if self.left[trial] in CATCH]
 
     @property
     def pairs(self) -> dict[str, str]:
-        """What was chosen in the answered pairs of A and B."""
+        """The choices in the answered pairs of A and B."""
         return {trial: choice for trial, choice in self.chosen.items() if self.left[trial] not in CATCH}
 
     def attentive(self, least: float) -> bool:
-        """Whether there is an answered catch trial, and at least this share of them was answered right."""
+        """Whether at least one catch trial was answered, and at least this share of them right."""
         return bool(self.catches) and sum(self.catches) >= least * len(self.catches)
 
 
@@ -51,7 +53,7 @@ def read_key(path: str | Path) -> dict:
     """Read the key that `build_study` made.
 
     Raises:
-        StudyError: if there is no such file, or it is no key.
+        StudyError: If there is no such file, or it is no key.
     """
     key = _read(path)
     if not {'study', 'sources', 'trials'} <= set(key):
@@ -60,13 +62,18 @@ def read_key(path: str | Path) -> dict:
 
 
 def read_raters(paths: Sequence[str | Path], key: Mapping) -> list[Rater]:
-    """Read the files that the page saved, one a rater.
+    """Read the files that the page saved, one for each rater.
+
+    Args:
+        paths: The files.
+        key: The key of the study.
 
     Raises:
-        StudyError: if a file is missing, holds no answers or those of another study, or two files are of one
-            rater (capital letters and outer spaces aside).
+        StudyError: If a file is missing, holds no answers or those of another study, or two files are of one
+            rater. Capital letters and outer spaces make no difference to a name.
     """
-    raters, files = [], {}
+    raters: list[Rater] = []
+    files: dict[str, str | Path] = {}
     for path in paths:
         rater = _read_rater(path, key)
         name = rater.name.strip().casefold()
@@ -83,7 +90,7 @@ def judgements(raters: Sequence[Rater], key: Mapping) -> Preferences:
     """The raters' answers to the pairs of A and B.
 
     Raises:
-        StudyError: if there are none.
+        StudyError: If there are none.
     """
     rows = [
         (SCORES[choice], rater.left[trial] == 'A', rater.name, key['trials'][trial]['image'], trial)
@@ -92,7 +99,7 @@ def judgements(raters: Sequence[Rater], key: Mapping) -> Preferences:
     ]
     if not rows:
         raise StudyError('no pair of A and B was answered by a rater who can be used')
-    return Preferences(*zip(*rows))
+    return Preferences(*map(np.asarray, zip(*rows)))
 
 
 def _read_rater(path: str | Path, key: Mapping) -> Rater:

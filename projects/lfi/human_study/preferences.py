@@ -1,9 +1,10 @@
-"""Which of two sources people prefer, by how much, and how far that can be trusted."""
+"""Which of two sources people prefer, by how much, and with which uncertainty."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.stats import norm
@@ -18,12 +19,12 @@ class Preferences:
     Args:
         scores: (N,) 1 where A was preferred, 0.5 for a tie, 0 for B.
         a_on_left: (N,) bool, whether A was shown on the left.
-        raters: (N,) names of who answered.
+        raters: (N,) names of the raters.
         images: (N,) names of the images that were shown.
         pairs: (N,) names of the pairs; several may show one image.
 
     Raises:
-        ValueError: if the lengths differ or are 0, or a score is none of the three.
+        ValueError: If the lengths differ or are 0, or a score is none of the three.
     """
 
     scores: np.ndarray
@@ -37,7 +38,7 @@ class Preferences:
             object.__setattr__(self, name, np.asarray(getattr(self, name)))
             length = len(getattr(self, name))
             if not length or length != len(self.scores):
-                raise ValueError(f'{name} has {length} values: there must be as many of each, and 1 or more')
+                raise ValueError(f'{name} has {length} values: all must have the same number, at least 1')
         if not np.isin(self.scores, (0, 0.5, 1)).all():
             raise ValueError(f'scores must be 0, 0.5 or 1, got {sorted(set(self.scores.tolist()))}')
 
@@ -50,7 +51,7 @@ def win_rate(scores: np.ndarray, weights: np.ndarray | None = None) -> float:
 def wilson_interval(rate: float, n: int) -> tuple[float, float]:
     """The 95 % score interval of a proportion (Wilson, 1927), as if the n answers were independent.
 
-    Half wins vary less than the formula takes for granted, so with ties it is a little wide.
+    Ties, which count half, vary less than the formula assumes, so that with them it is a little wide.
     """
     z = norm.ppf((1 + LEVEL) / 2)
     centre = (rate + z**2 / (2 * n)) / (1 + z**2 / n)
@@ -61,7 +62,7 @@ def wilson_interval(rate: float, n: int) -> tuple[float, float]:
 def bradley_terry(
     scores: np.ndarray, a_on_left: np.ndarray, weights: np.ndarray | None = None
 ) -> tuple[float, float]:
-    """Odds that A is preferred to B, and the left side to the right, where one is preferred at all.
+    """Odds that A is preferred to B, and the left side to the right, among answers that prefer one.
 
     The model of Bradley and Terry (1952) with ties (Davidson, 1970) and an order effect (Davidson and Beaver,
     1977), given that there is a preference: A is preferred with odds `a * left` when it is on the left, and
@@ -72,7 +73,7 @@ def bradley_terry(
     Args:
         scores: (N,) 1 where A was preferred, 0.5 for a tie, 0 for B.
         a_on_left: (N,) bool.
-        weights: (N,) how often each answer counts. Defaults to once.
+        weights: (N,) weight of each answer. Defaults to None: 1 each.
 
     Returns:
         `a` and `left`; 1 is no preference.
@@ -94,21 +95,21 @@ def bootstrap_interval(
     draws: int = 2000,
     seed: int = 0,
 ) -> np.ndarray:
-    """The 95 % percentile interval of a statistic when raters and images are drawn anew.
+    """The 95 % percentile interval of a statistic when raters and images are resampled.
 
-    Answers of one rater, and answers about one image, hang together. So both are resampled, each with
-    replacement, and an answer counts as often as its rater times its image (the pigeonhole bootstrap; Owen,
-    Annals of Applied Statistics 2007, which shows it to be on the safe side).
+    Answers of one rater, and answers about one image, are correlated. So both are resampled, each with
+    replacement, and the weight of an answer is that of its rater times that of its image (the pigeonhole
+    bootstrap; Owen, Annals of Applied Statistics 2007, which shows it to be conservative).
 
     Args:
-        statistic: of weights (N,): one number or S.
+        statistic: A function of weights (N,) that returns one number or S.
         raters: (N,) who answered; of a single rater only the images are resampled.
-        images: (N,) about what.
-        draws: how many samples. Defaults to 2000.
-        seed: of the draws. Defaults to 0.
+        images: (N,) names of the images.
+        draws: How many samples. Defaults to 2000.
+        seed: Seed of the draws. Defaults to 0.
 
     Returns:
-        (2,) or (2, S): the low and the high ends. Samples in which nothing is answered are passed over.
+        (2,) or (2, S): the lower and the upper ends. Samples without any answer are left out.
     """
     rng = np.random.default_rng(seed)
     samples = zip(_resampled(raters, draws, rng), _resampled(images, draws, rng))
@@ -120,15 +121,15 @@ def krippendorff_alpha(values: np.ndarray, units: np.ndarray) -> float | None:
     """Agreement of the raters beyond chance: 1 is perfect, 0 is chance.
 
     Krippendorff's alpha for interval data ("Computing Krippendorff's Alpha-Reliability", 2011): 1 minus the
-    ratio of the variance within a unit to that of all values. A tie differs from either preference half as
-    much as the two differ from one another. Units of one value are left out, so not all need to rate all.
+    ratio of the variance within units to that of all values. A tie differs from either preference by half of
+    their difference. Units of one value are left out, so not every rater needs to rate every unit.
 
     Args:
         values: (N,) numbers.
-        units: (N,) what each value is about, once a rater.
+        units: (N,) the unit of each value; a rater rates a unit once.
 
     Returns:
-        None where it is not defined: no unit has two values, or all values are the same.
+        Alpha, or None where it is not defined: no unit has two values, or all values are the same.
     """
     which = np.unique(units, return_inverse=True)[1]
     paired = np.bincount(which)[which] > 1
@@ -144,6 +145,9 @@ def krippendorff_alpha(values: np.ndarray, units: np.ndarray) -> float | None:
 def summarize(found: Preferences) -> dict:
     """All of this module's measures of a study.
 
+    Args:
+        found: The answers.
+
     Returns:
         Counts of `answers`, `raters` and `images`; `win_rate`, `odds` of A and `left_odds`, each with its
         `value` and `bootstrap` interval, and for the win rate `wilson`'s; the share of `ties`; and
@@ -155,7 +159,7 @@ def summarize(found: Preferences) -> dict:
 
     n = len(found.scores)
     low, high = bootstrap_interval(statistic, found.raters, found.images)
-    summary = {
+    summary: dict[str, Any] = {
         name: dict(value=value, bootstrap=[float(low[i]), float(high[i])])
         for i, (name, value) in enumerate(zip(('win_rate', 'odds', 'left_odds'), statistic(np.ones(n))))
     }
@@ -171,7 +175,7 @@ def summarize(found: Preferences) -> dict:
 
 
 def preference_table(summary: dict) -> str:
-    """What `summarize` gives as a Markdown table."""
+    """The return value of `summarize` as a Markdown table."""
     rate, odds, left = (summary[name] for name in ('win_rate', 'odds', 'left_odds'))
     alpha = summary['agreement']
     rows = [

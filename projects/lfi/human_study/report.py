@@ -1,4 +1,4 @@
-"""What the answers to a study say, for people and as plain data."""
+"""The result of a study, as a text and as plain data."""
 
 from __future__ import annotations
 
@@ -9,17 +9,22 @@ from .preferences import preference_table, summarize
 
 
 def analyse(raters: Sequence[Rater], key: Mapping, least_catch: float) -> tuple[str, dict]:
-    """Analyse the answers of those raters who can be used.
+    """Analyse the answers of the raters who passed the catch trials.
 
-    Where a study has catch trials, a rater is used who answered at least one of them, and of those answered
-    a share of `least_catch` or more right. Unanswered pairs are missing, and nothing else.
+    Where a study has catch trials, a rater passes who answered at least one of them, and a share of
+    `least_catch` or more of the answered ones right. Unanswered pairs count as missing, and as nothing else.
+
+    Args:
+        raters: All raters.
+        key: The key of the study.
+        least_catch: The share of catch trials to be answered right, from 0 to 1.
 
     Returns:
-        A text with tables in Markdown; and `study`, `sources`, `least_catch`, for each of the `raters` the
-        counts, and in `results` what `lfi.human_study.preferences.summarize` gives.
+        A text with tables in Markdown; and `study`, `sources`, `least_catch`, the counts of each of the
+        `raters`, and in `results` the return value of `lfi.human_study.preferences.summarize`.
 
     Raises:
-        StudyError: if no rater can be used, or none of them answered a pair.
+        StudyError: If no rater passed, or none of them answered a pair.
     """
     n_catches = sum(trial['first'] in CATCH for trial in key['trials'].values())
     n_pairs = len(key['trials']) - n_catches

@@ -1,4 +1,4 @@
-"""From pairs of maps to a page for the raters, and the key that says what each side was."""
+"""From pairs of maps to a page for the raters, and the key that says which source each side is."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from torch import Tensor
 
 # Dark to bright in even steps, also for the colour-blind.
 COLOURS = matplotlib.colormaps['inferno']
-# How much of the image the lowest and the highest place of a map hide.
+# The opacity of a map where it is lowest, and where it is highest.
 HIDDEN = (0.55, 0.65)
-# Of a picture's longer side, in pixels.
+# The longer side of a picture, in pixels.
 SIDE = 320
 
 
@@ -31,11 +31,11 @@ class Pair:
     """Two maps of one concept in one image.
 
     Args:
-        image: a name of the image.
-        concept: what both maps look for.
+        image: A name of the image.
+        concept: The concept of both maps.
         picture: (H, W, 3) uint8, RGB.
-        maps: what the two sides show, by what they are: 'A' and 'B', or 'right' and 'wrong' for a catch
-            trial; each (h, w), of any scale and grid, higher is stronger.
+        maps: The two maps by their sources, 'A' and 'B', or 'right' and 'wrong' for a catch trial; each
+            (h, w), of any scale and grid. Higher is stronger.
     """
 
     image: str
@@ -45,24 +45,24 @@ class Pair:
 
 
 def catch_pairs(pairs: Sequence[Pair], count: int) -> tuple[list[Pair], float]:
-    """Catch trials, whose right answer is known: from the pairs in whose maps A and B agree most.
+    """Make catch trials, whose right answer is known, of the pairs on whose maps A and B agree most.
 
-    The right side is the mean of their maps, by ranks; the wrong side is the same upside down, strongest
-    where both see least. Neither source gains by it.
+    The right side is the mean of the ranks of both maps. The wrong side is its negative, which is strongest
+    where both maps are weakest. A catch trial favours neither source.
 
     Args:
-        pairs: candidates, with maps 'A' and 'B'; best of images that the study does not show otherwise.
-        count: how many are wanted, at most as many as there are candidates.
+        pairs: Candidates, with maps 'A' and 'B'; best of images that the study does not show otherwise.
+        count: How many are wanted, at most as many as there are candidates.
 
     Returns:
-        The catch trials, and the least Spearman correlation of A and B among them, 0 without any: the right
-        side is the more certain the higher it is.
+        The catch trials, and the least Spearman correlation of A and B among them, 0 without any. The higher
+        it is, the more certain the right side.
     """
 
     def agreement(pair: Pair) -> float:
         a, b = (_ranks(heat, pair.picture.shape[:2]).ravel() - 0.5 for heat in pair.maps.values())
         norm = np.sqrt((a @ a) * (b @ b))
-        # A flat map agrees with none.
+        # A flat map agrees with no other.
         return float(a @ b / norm) if norm else 0.0
 
     def catch(pair: Pair) -> Pair:
@@ -74,25 +74,25 @@ def catch_pairs(pairs: Sequence[Pair], count: int) -> tuple[list[Pair], float]:
 
 
 def build_study(pairs: Sequence[Pair], sources: Mapping[str, str], seed: int) -> tuple[str, dict]:
-    """A page that shows the pairs without telling what is what, and the key to it.
+    """Make a page that shows the pairs without their sources, and its key.
 
     Args:
-        pairs: the study's pairs and its catch trials. Their order, and which map of a pair comes first, is
-            drawn by the seed; the page draws an order and the sides again for each rater.
-        sources: what 'A' and 'B' are, for the key.
-        seed: of the order.
+        pairs: The study's pairs and its catch trials. The seed decides their order, and which map of a pair
+            comes first; the page draws order and sides again for each rater.
+        sources: Descriptions of 'A' and 'B', for the key.
+        seed: Seed of the order.
 
     Returns:
-        The page, HTML that asks no server for anything; and the key: `study`, the identity of what the page
-        shows; `sources`; and by the trial's name its `image`, its `concept`, and what is shown `first` and
+        The page, HTML that loads nothing; and the key. The key holds `study`, the identity of the page's
+        content; `sources`; and for each trial its `image`, its `concept`, and the sources shown `first` and
         `second`.
     """
     rng = np.random.default_rng(seed)
     # Half of the pairs have each source first.
     turned = rng.permutation(np.arange(len(pairs)) % 2 == 1)
     shown, trials = [], {}
-    for number, (place, turn) in enumerate(zip(rng.permutation(len(pairs)), turned), 1):
-        pair, name = pairs[place], f'{number:03d}'
+    for number, (index, turn) in enumerate(zip(rng.permutation(len(pairs)), turned), 1):
+        pair, name = pairs[index], f'{number:03d}'
         first, second = reversed(pair.maps) if turn else pair.maps
         trials[name] = dict(image=pair.image, concept=pair.concept, first=first, second=second)
         shown.append(
@@ -110,10 +110,17 @@ def build_study(pairs: Sequence[Pair], sources: Mapping[str, str], seed: int) ->
 
 
 def overlay(picture: np.ndarray, heat: Tensor) -> np.ndarray:
-    """Lay a map (h, w) over a picture (H, W, 3) uint8, by the ranks of its places; (H, W, 3) uint8.
+    """Lay a map over a picture, by the ranks of its values.
 
-    So any two maps show as much of each colour: neither sharpness nor contrast tells whose map it is, and a
-    temperature changes nothing.
+    Any two maps thus show each colour equally often: neither sharpness nor contrast gives the source away,
+    and a temperature changes nothing.
+
+    Args:
+        picture: (H, W, 3) uint8, RGB.
+        heat: (h, w), of any grid; higher is stronger.
+
+    Returns:
+        (H, W, 3) uint8.
     """
     # Squared: half of the picture stays in the lowest quarter of the colours.
     strength = _ranks(heat, picture.shape[:2])[..., None] ** 2
@@ -124,7 +131,7 @@ def overlay(picture: np.ndarray, heat: Tensor) -> np.ndarray:
 
 
 def _ranks(heat: Tensor, size: tuple[int, int]) -> np.ndarray:
-    """A map's ranks brought to a size, bilinearly, and each pixel to the share of pixels that are weaker."""
+    """For each pixel of a map resized bilinearly, the share of pixels that are weaker."""
     cells = torch.from_numpy(rankdata(heat).reshape(heat.shape))
     pixels = F.interpolate(cells[None, None], size, mode='bilinear', align_corners=False).numpy()
     return ((rankdata(pixels) - 0.5) / pixels.size).reshape(size)
