@@ -15,7 +15,7 @@ def parse_args() -> argparse.Namespace:
         nargs='?',
         const='auto',
         metavar='CHECKPOINT',
-        help='go on from a checkpoint; without a name, from the last whole one in the work dir',
+        help='resume from a checkpoint; without a name, from the last complete one in the work dir',
     )
     parser.add_argument('--no-validate', action='store_true', help='do not evaluate during training')
     parser.add_argument(
@@ -29,7 +29,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     cfg = launch.load_run_config(args)
-    launch.write_checkpoints_whole(cfg)
+    launch.write_checkpoints_atomically(cfg)
     launch.set_resume(cfg, args.resume)
     launch.set_teacher_cache(cfg)
     if args.amp:

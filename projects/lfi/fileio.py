@@ -10,13 +10,13 @@ from lfi.errors import CheckpointWriteError
 
 
 class AtomicLocalBackend(LocalBackend):
-    """mmengine's local file backend, with a ``put`` that leaves either the whole new file or the old one.
+    """mmengine's local file backend, with a ``put`` that leaves either the complete new file or the old one.
 
-    ``CheckpointHook(backend_args=dict(backend='lfi_atomic'))`` writes checkpoints by it: a run that is killed
-    while it saves leaves no torn file, and one that finds the disk full leaves no part of one.
+    ``CheckpointHook(backend_args=dict(backend='lfi_atomic'))`` writes checkpoints by it. A run that is killed
+    while it saves leaves no truncated file, and neither does one that finds the disk full.
 
-    ``remove`` waits until the next file of the folder is whole. mmengine's hook removes the oldest
-    checkpoint, and the best one, before it writes what takes their place: a kill in between would leave none.
+    ``remove`` waits until the next file of the folder is complete. mmengine's hook removes the oldest
+    checkpoint, and the best one, before it writes the next: a kill in between would leave none.
     """
 
     # CheckpointHook removes by one backend, and the Runner writes by another.
@@ -24,6 +24,10 @@ class AtomicLocalBackend(LocalBackend):
 
     def put(self, obj: bytes | memoryview, filepath: str | Path) -> None:
         """Write a file, or leave the old one.
+
+        Args:
+            obj: The bytes of the file.
+            filepath: Its path. Folders that are missing are made.
 
         Raises:
             CheckpointWriteError: If it cannot be written.
@@ -40,7 +44,7 @@ class AtomicLocalBackend(LocalBackend):
         except OSError as error:
             raise CheckpointWriteError(
                 f'{filepath} ({memoryview(obj).nbytes / 1e6:.1f} MB) cannot be written: '
-                f'{error.strerror or error}. What was written before is whole; make room, then go on from it'
+                f'{error.strerror or error}. Older files are unharmed: make room, then resume'
             ) from error
         finally:
             partial.unlink(missing_ok=True)

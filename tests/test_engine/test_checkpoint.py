@@ -9,7 +9,7 @@ import torch
 from lfi.engine import (
     AtomicLocalBackend,
     CheckpointWriteError,
-    TornCheckpointError,
+    CorruptedCheckpointError,
     UnsafeCheckpointError,
     find_checkpoint_to_resume,
     install_safe_checkpoint_loading,
@@ -101,16 +101,16 @@ def evil_file(path: Path, evil: Evil, zipped: bool = True) -> Path:
 
 
 def test_resume_equals_training_without_a_break(tmp_path):
-    whole = toy_runner(tmp_path / 'whole', max_epochs=3)
-    whole.train()
-    checkpoint = str(tmp_path / 'whole' / 'epoch_2.pth')
+    unbroken = toy_runner(tmp_path / 'unbroken', max_epochs=3)
+    unbroken.train()
+    checkpoint = str(tmp_path / 'unbroken' / 'epoch_2.pth')
     resumed = toy_runner(tmp_path / 'resumed', max_epochs=3, load_from=checkpoint, resume=True)
     resumed.train()
     assert (resumed.epoch, resumed.iter) == (3, 9)
-    for name, value in whole.model.state_dict().items():
+    for name, value in unbroken.model.state_dict().items():
         torch.testing.assert_close(resumed.model.state_dict()[name], value, rtol=0, atol=0)
-    assert resumed.optim_wrapper.get_lr() == whole.optim_wrapper.get_lr()
-    losses = [runner.message_hub.get_scalar('train/loss').data[0] for runner in (resumed, whole)]
+    assert resumed.optim_wrapper.get_lr() == unbroken.optim_wrapper.get_lr()
+    losses = [runner.message_hub.get_scalar('train/loss').data[0] for runner in (resumed, unbroken)]
     assert losses[0].tolist() == losses[1].tolist()
 
 
@@ -163,7 +163,7 @@ def test_plain_pickle_is_not_run(tmp_path):
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
         file = tmp_path / f'{protocol}.pth'
         file.write_bytes(pickle.dumps(Evil(os.mkdir, str(mark)), protocol=protocol))
-        with pytest.raises((UnsafeCheckpointError, TornCheckpointError), match=file.name):
+        with pytest.raises((UnsafeCheckpointError, CorruptedCheckpointError), match=file.name):
             _load_checkpoint(str(file))
     assert not mark.exists()
 
@@ -214,25 +214,25 @@ def test_safetensors(tmp_path):
     assert model.linear.weight.eq(1).all()
 
 
-@pytest.mark.parametrize('name', ['torn.pth', 'torn.safetensors'])
+@pytest.mark.parametrize('name', ['truncated.pth', 'truncated.safetensors'])
 @pytest.mark.parametrize('kept', [0.0, 0.1, 0.6, 0.99])
-def test_torn_file(tmp_path, name, kept):
-    whole, torn = tmp_path / 'whole', tmp_path / name
+def test_truncated_file(tmp_path, name, kept):
+    complete, truncated = tmp_path / 'complete', tmp_path / name
     weights = {'weight': torch.ones(100, 100)}
-    torch.save(weights, whole) if name.endswith('pth') else save_file(weights, whole)
-    torn.write_bytes(whole.read_bytes()[: int(kept * whole.stat().st_size)])
-    with pytest.raises(TornCheckpointError, match=rf'{name} is torn'):
-        _load_checkpoint(str(torn))
+    torch.save(weights, complete) if name.endswith('pth') else save_file(weights, complete)
+    truncated.write_bytes(complete.read_bytes()[: int(kept * complete.stat().st_size)])
+    with pytest.raises(CorruptedCheckpointError, match=rf'{name} is truncated or corrupted'):
+        _load_checkpoint(str(truncated))
 
 
-@pytest.mark.parametrize('place', [0.0, 0.2, 0.5, 0.8, 0.995])
-def test_changed_bytes_are_found(tmp_path, place):
+@pytest.mark.parametrize('where', [0.0, 0.2, 0.5, 0.8, 0.995])
+def test_changed_bytes_are_found(tmp_path, where):
     file = tmp_path / 'changed.pth'
     torch.save({'weight': torch.ones(100, 100), 'name': 'x' * 1000}, file)
     content = bytearray(file.read_bytes())
-    content[int(place * len(content))] ^= 0xFF
+    content[int(where * len(content))] ^= 0xFF
     file.write_bytes(content)
-    with pytest.raises(TornCheckpointError, match=r'changed\.pth is torn'):
+    with pytest.raises(CorruptedCheckpointError, match=r'changed\.pth is .*corrupted'):
         _load_checkpoint(str(file))
     assert find_checkpoint_to_resume(str(tmp_path)) is None
 
@@ -246,14 +246,16 @@ def test_a_file_saved_without_checksums_is_read_on_request(tmp_path):
         assert _load_checkpoint(str(file))['weight'].eq(1).all()
     finally:
         torch.serialization.set_crc32_options(checked)
-    with pytest.raises(TornCheckpointError, match=r'set_crc32_options\(False\)'):
+    with pytest.raises(CorruptedCheckpointError, match=r'set_crc32_options\(False\)'):
         _load_checkpoint(str(file))
 
 
 def test_no_checkpoint_at_all(tmp_path):
     pointer = tmp_path / 'pointer.pth'
     pointer.write_text('version https://git-lfs.github.com/spec/v1\n')
-    with pytest.raises(TornCheckpointError, match=r'pointer\.pth is torn .* or no checkpoint at all'):
+    with pytest.raises(
+        CorruptedCheckpointError, match=r'pointer\.pth is truncated or corrupted, or no checkpoint at all'
+    ):
         _load_checkpoint(str(pointer))
     with pytest.raises(FileNotFoundError, match=r'missing\.pth'):
         _load_checkpoint(str(tmp_path / 'missing.pth'))
@@ -277,7 +279,7 @@ def test_find_checkpoint_to_resume(tmp_path, monkeypatch):
     (tmp_path / 'last_checkpoint').write_text(epochs[2])
     Path(epochs[2]).write_bytes(Path(epochs[2]).read_bytes()[:-100])
     assert find_checkpoint_to_resume(str(tmp_path)) == epochs[1]
-    assert f'{epochs[2]} is torn' in said[-1]
+    assert f'{epochs[2]} is corrupted' in said[-1]
     assert f'Resuming from {epochs[1]} instead' in said[-1]
 
     Path(epochs[2]).unlink()
@@ -304,7 +306,7 @@ def test_a_write_that_fails_leaves_the_old_file_alone(tmp_path, fail_to_write):
     assert [path.read_bytes() for path in file.parent.iterdir()] == [b'old']
 
 
-def test_a_checkpoint_goes_when_the_next_one_is_whole(tmp_path, fail_to_write):
+def test_a_checkpoint_is_removed_when_the_next_one_is_complete(tmp_path, fail_to_write):
     def files() -> list[str]:
         return sorted(path.name for path in (tmp_path / 'work').glob('*.pth'))
 

@@ -81,9 +81,9 @@ def test_auto_scale_lr():
         launch.enable_auto_scale_lr(Config({'auto_scale_lr': None}))
 
 
-def test_checkpoints_are_written_whole_unless_the_config_says_how():
+def test_checkpoints_are_written_atomically_unless_the_config_says_how():
     cfg = Config({})
-    launch.write_checkpoints_whole(cfg)
+    launch.write_checkpoints_atomically(cfg)
     hook = {'type': 'CheckpointHook', 'interval': 1, 'backend_args': {'backend': 'lfi_atomic'}}
     assert cfg.default_hooks.checkpoint == hook
     for settings in (
@@ -92,7 +92,7 @@ def test_checkpoints_are_written_whole_unless_the_config_says_how():
         {'file_client_args': {'backend': 'disk'}},
     ):
         cfg = Config({'default_hooks': {'checkpoint': {'type': 'CheckpointHook', **settings}}})
-        launch.write_checkpoints_whole(cfg)
+        launch.write_checkpoints_atomically(cfg)
         assert cfg.default_hooks.checkpoint.get('backend_args') is None
 
 

@@ -140,9 +140,9 @@ def test_a_skipped_batch_is_as_if_it_were_not_there(tmp_path, clip_grad, images,
         'epoch 1, iteration 3',
         'epoch 2, iteration 3',
     ]
-    assert all('Its update is left out' in text for text in said)
+    assert all('Its update is skipped' in text for text in said)
     assert skipping.message_hub.get_info('skipped_updates') == 2
-    assert '2 updates were left out because of NaN or infinite values.' in warnings
+    assert '2 updates were skipped because of NaN or infinite values.' in warnings
 
 
 def test_too_many_in_a_row_end_training(tmp_path, warnings):
@@ -150,7 +150,7 @@ def test_too_many_in_a_row_end_training(tmp_path, warnings):
     with pytest.raises(NonFiniteError, match=r'iteration 4\..*one more in a row than max_skips=2'):
         runner.train()
     assert_finite(runner)
-    assert len([text for text in warnings if 'left out' in text]) == 2
+    assert len([text for text in warnings if 'skipped' in text]) == 2
 
 
 def test_with_accumulated_gradients_the_whole_update_is_skipped_and_counts_once(tmp_path, warnings):

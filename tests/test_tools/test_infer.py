@@ -18,13 +18,13 @@ SHAPES = 'classification/lfi_vit-tiny_shapes.py'
 
 @pytest.fixture
 def photos(tmp_path):
-    """Three pictures of Shapes, and one that is torn."""
+    """Three pictures of Shapes, and one that is truncated."""
     folder = tmp_path / 'photos'
     folder.mkdir()
     data = Shapes(split='val', num_images=3)
     for i in range(3):
         cv2.imwrite(str(folder / f'photo{i}.png'), data.get_data_info(i)['img'])
-    (folder / 'torn.png').write_bytes((folder / 'photo0.png').read_bytes()[:1500])
+    (folder / 'truncated.png').write_bytes((folder / 'photo0.png').read_bytes()[:1500])
     return folder
 
 
@@ -48,8 +48,8 @@ def records_in(folder: Path) -> list[dict]:
 def test_a_folder_gives_a_picture_and_a_record_for_each_image(run_tool, small_training, photos, tmp_path):
     texts = ['red star', 'Größe "ß"']
     out = run_tool('infer.py', *small_training(SHAPES), photos, '--out-dir', 'seen', '--texts', *texts)
-    assert f'3 pictures and predictions.json in seen; skipped: {photos / "torn.png"}' in out
-    assert f'{photos / "torn.png"}: this image cannot be read' in out
+    assert f'3 pictures and predictions.json in seen; skipped: {photos / "truncated.png"}' in out
+    assert f'{photos / "truncated.png"}: this image cannot be read' in out
     records = records_in(tmp_path / 'seen')
     assert [record['image'] for record in records] == [str(photos / f'photo{i}.png') for i in range(3)]
     names = [f'0000{i}_photo{i}.png' for i in range(3)]
@@ -115,8 +115,8 @@ def test_what_cannot_be_done_says_why(run_main, small_training, photos):
     out = ('--out-dir', 'seen')
     with pytest.raises(UsageError, match='checkpoint missing.pth does not exist'):
         run_main(config, 'missing.pth', photos, *out)
-    with pytest.raises(UsageError, match='nothing could be read of .*torn.png'):
-        run_main(config, checkpoint, photos / 'torn.png', *out)
+    with pytest.raises(UsageError, match='nothing could be read of .*truncated.png'):
+        run_main(config, checkpoint, photos / 'truncated.png', *out)
     with pytest.raises(UsageError, match='templates must be strings with {}'):
         run_main(config, checkpoint, photos, *out, '--texts', 'star', '--templates', 'a photo')
     control, weights = small_training('baselines/task-loss_vit-tiny_shapes.py')

@@ -61,28 +61,28 @@ def test_training_goes_on_after_a_kill(run_tool, tool_command, tool_env, toy_con
     epoch = epoch_of(last)
 
     # What a kill during a write leaves where writes are not atomic.
-    torn = work / f'epoch_{epoch + 1}.pth'
-    torn.write_bytes(last.read_bytes()[:1000])
-    (work / 'last_checkpoint').write_text(str(torn))
+    truncated = work / f'epoch_{epoch + 1}.pth'
+    truncated.write_bytes(last.read_bytes()[:1000])
+    (work / 'last_checkpoint').write_text(str(truncated))
     output = run_tool(
         'train.py', toy_config, '--resume', '--cfg-options', f'train_cfg.max_epochs={epoch + 1}'
     )
-    assert f'{torn} is torn' in output
+    assert f'{truncated} is corrupted' in output
     assert f'Resuming from {last}' in output
     assert f'resumed epoch: {epoch}, iter: {4 * epoch}' in output
     # Whether the kill came before or after the validation of the checkpoint: it is done, and once.
     validated = [row['step'] for row in read_scalars(work) if 'loss' not in row]
     assert validated == list(range(1, epoch + 2))
-    assert torch.load(torn, map_location='cpu', weights_only=False)['meta']['epoch'] == epoch + 1
+    assert torch.load(truncated, map_location='cpu', weights_only=False)['meta']['epoch'] == epoch + 1
 
 
 def test_mistakes_end_with_one_line(run_tool, toy_config):
     output = run_tool('train.py', 'no_such_config.py', code=1)
     assert re.search('^error: config no_such_config.py', output, re.MULTILINE)
-    torn = toy_config.parent / 'torn.pth'
-    torn.touch()
-    output = run_tool('train.py', toy_config, '--resume', torn, code=1)
-    assert re.search(f'^error: {torn} is torn', output, re.MULTILINE)
+    truncated = toy_config.parent / 'truncated.pth'
+    truncated.touch()
+    output = run_tool('train.py', toy_config, '--resume', truncated, code=1)
+    assert re.search(f'^error: {truncated} is truncated or corrupted', output, re.MULTILINE)
     assert 'Traceback' not in output
 
 

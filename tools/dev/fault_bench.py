@@ -1,4 +1,4 @@
-"""A tiny training on embedded data that is there to be disturbed: run, cut off, resumed, and compared."""
+"""A tiny training on embedded data that is there to be disturbed: run, killed, resumed, and compared."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ class Bench:
     Args:
         folder: an empty one.
         kills: how often a run is to be killed.
-        tries: how often faults are to be tried whose place is drawn at random.
+        tries: how often faults are tried whose byte or time is drawn at random.
         seed: of what is drawn.
 
     Attributes:

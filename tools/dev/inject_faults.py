@@ -1,4 +1,4 @@
-"""Disturb a real, tiny training in the ways that long runs meet, and write what happened.
+"""Disturb a real, tiny training by the faults that long runs meet, and write what happened.
 
     python tools/dev/inject_faults.py
     python tools/dev/inject_faults.py --only disk-full changed-checkpoint --tries 1
@@ -87,7 +87,7 @@ class Kill:
 
     def __init__(self, made: str, wait: Callable[[Bench, Run], bool]) -> None:
         self.made, self._wait = made, wait
-        self.times = self.torn = self.repeated = 0
+        self.times = self.truncated = self.repeated = 0
 
     def strike(self, bench: Bench, run: Run) -> bool:
         """Kill a run; False if it ended before."""
@@ -100,7 +100,7 @@ class Kill:
         if run.process.exitcode == 0:
             return False
         self.times += 1
-        self.torn += not partial_files(bench).items() <= before.items()
+        self.truncated += not partial_files(bench).items() <= before.items()
         return True
 
     def row(self) -> Row:
@@ -108,8 +108,8 @@ class Kill:
             '`kill -9`',
             self.made,
             self.times,
-            f'`--resume` goes on; {self.torn} files were cut off in their writing, and `last_checkpoint` '
-            'named none of them',
+            f'`--resume` goes on; {self.truncated} files were being written; `last_checkpoint` named none of '
+            'them',
             f'at most {self.repeated} iterations, done again ({STEPS} an epoch)',
         )
 
@@ -169,7 +169,7 @@ def kills(bench: Bench) -> Iterator[Row]:
             require(repeated <= STEPS, f'{repeated} iterations were lost ({last.made})')
             last.repeated = max(last.repeated, repeated)
         if struck:
-            require_named_is_whole(bench.work)
+            require_named_is_complete(bench.work)
             done, killed_at, missed, last = done + 1, run.iterations, 0, moment
         else:
             bench.require_reference(EPOCHS)
@@ -179,14 +179,14 @@ def kills(bench: Bench) -> Iterator[Row]:
     yield from (moment.row() for moment in moments if moment.times)
 
 
-def require_named_is_whole(work: Path) -> None:
+def require_named_is_complete(work: Path) -> None:
     pointer = work / 'last_checkpoint'
     named = pointer.read_text() if pointer.exists() else ''
     if named and Path(named).exists():
         try:
             load_from_local(named)
         except CheckpointError as error:
-            raise NotSurvivedError(f'last_checkpoint names a torn file: {error}') from error
+            raise NotSurvivedError(f'last_checkpoint names a corrupted file: {error}') from error
 
 
 def killed_worker(bench: Bench) -> Iterator[Row]:
@@ -282,20 +282,20 @@ def truncated_checkpoint(bench: Bench) -> Iterator[Row]:
         os.truncate(path, int(bench.random.random() * path.stat().st_size))
 
     fall_back(bench, damage)
-    yield fall_back_row('the newest checkpoint is cut short', 'at a random place', bench.tries)
+    yield fall_back_row('the newest checkpoint is truncated', 'at a random byte', bench.tries)
 
 
 def changed_checkpoint(bench: Bench) -> Iterator[Row]:
     def damage(path: Path) -> None:
         content = bytearray(path.read_bytes())
         # More than the padding between two records, which holds nothing.
-        place = bench.random.randrange(len(content) - 100)
-        content[place : place + 100] = (byte ^ 0xFF for byte in content[place : place + 100])
+        start = bench.random.randrange(len(content) - 100)
+        content[start : start + 100] = (byte ^ 0xFF for byte in content[start : start + 100])
         path.write_bytes(content)
 
     fall_back(bench, damage)
     yield fall_back_row(
-        'bytes of the newest checkpoint change', '100 bytes inverted at a random place', bench.tries
+        'bytes of the newest checkpoint change', '100 bytes inverted from a random one on', bench.tries
     )
 
 
@@ -304,7 +304,7 @@ def fall_back(bench: Bench, damage: Callable[[Path], None]) -> None:
     for _ in range(bench.tries):
         damage(bench.prepare())
         output = bench.go_on()
-        for said in ('work/epoch_3.pth is torn', 'Resuming from work/epoch_2.pth instead'):
+        for said in ('work/epoch_3.pth is corrupted', 'Resuming from work/epoch_2.pth instead'):
             require(said in output, f'the log does not say {said!r}')
 
 
@@ -403,7 +403,7 @@ def unreadable_images(bench: Bench) -> Iterator[Row]:
     os.truncate(short, short.stat().st_size // 2)
     empty.write_bytes(b'')
     text.write_text('not an image')
-    made = 'one file cut short, one empty, one of text'
+    made = 'one file truncated, one empty, one of text'
     new, one_epoch = ('--work-dir', 'work'), 'train_cfg.max_epochs=1'
     skip = 'train_dataloader.dataset.skip_bad_images=True'
 
@@ -470,14 +470,14 @@ def nan_images(bench: Bench) -> Iterator[Row]:
     skip = 'default_hooks.non_finite.max_skips=1'
     bench.clear()
     output = bench.run(*new, options=(skip, 'train_cfg.max_epochs=3'), POISONED=str(second))
-    require('3 updates were left out because of NaN' in output, 'the updates are not counted')
+    require('3 updates were skipped because of NaN' in output, 'the updates are not counted')
     state = load_from_local(str(checkpoint(bench.work, 3)))
     require(all(value.isfinite().all() for value in state['state_dict'].values()), 'a weight is NaN')
     yield Row(
         'NaN in a batch, `non_finite.max_skips=1`',
         f'{made}, three epochs',
         1,
-        'each such update is left out, named and counted; all weights stay finite',
+        'each such update is skipped, named and counted; all weights stay finite',
         'these updates',
     )
 
@@ -526,7 +526,7 @@ def teacher_cache(bench: Bench) -> Iterator[Row]:
     bench.run(*write, tool='cache_teacher.py', options=(ours,))
     bench.clear()
     bench.run('--work-dir', 'work', options=(*cached, 'train_cfg.max_epochs=1'))
-    whole = shutil.copytree(cache, bench.folder / 'whole cache', dirs_exist_ok=True)
+    complete = shutil.copytree(cache, bench.folder / 'complete cache', dirs_exist_ok=True)
 
     weights = teacher / 'model.safetensors'
     kept = weights.read_bytes()
@@ -542,23 +542,24 @@ def teacher_cache(bench: Bench) -> Iterator[Row]:
     yield refuse('a cache of other images', 'another seed of Shapes', 'cache has no maps of', other_data)
 
     def restore() -> None:
-        shutil.copytree(whole, cache, dirs_exist_ok=True)
+        shutil.copytree(complete, cache, dirs_exist_ok=True)
 
+    damaged = 'shard-00000.npy is (torn|truncated|corrupted)'
     shard = cache / 'shard-00000.npy'
     os.truncate(shard, int(bench.random.random() * shard.stat().st_size))
-    yield refuse('a torn cache', 'a shard is cut short', 'shard-00000.npy is torn or was changed')
+    yield refuse('a truncated cache', 'a shard is truncated', damaged)
     restore()
     content = bytearray(shard.read_bytes())
     content[bench.random.randrange(len(content))] ^= 0xFF
     shard.write_bytes(content)
-    yield refuse('a changed cache', 'one byte of a shard', 'shard-00000.npy is torn or was changed')
+    yield refuse('a corrupted cache', 'one byte of a shard', damaged)
     restore()
     shard.with_suffix('.blake2b').unlink()
     yield refuse('an unfinished cache', 'a shard without its checksum', 'cache is unfinished')
     restore()
     manifest = cache / 'manifest.json'
     os.truncate(manifest, manifest.stat().st_size // 2)
-    yield refuse('a torn manifest', 'cut in half', 'manifest.json is torn')
+    yield refuse('a truncated manifest', 'half of it', 'manifest.json is (torn|truncated|corrupted)')
 
 
 FAULTS: dict[str, Callable[[Bench], Iterator[Row]]] = {
@@ -581,7 +582,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--kills', type=int, default=30, help='how often a run is killed (%(default)s)')
     parser.add_argument(
-        '--tries', type=int, default=3, help='of a fault whose place is drawn at random (%(default)s)'
+        '--tries', type=int, default=3, help='of a fault whose byte or time is drawn at random (%(default)s)'
     )
     parser.add_argument('--seed', type=int, default=0, help='of what is drawn (%(default)s)')
     parser.add_argument('--only', nargs='+', choices=FAULTS, help='not all of the faults')

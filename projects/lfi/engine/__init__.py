@@ -1,9 +1,10 @@
-"""Running: checkpoints, mixed precision on CPU, and what the tools share."""
+"""Running: hooks, checkpoints, mixed precision on the CPU, and what the tools share."""
 
 from lfi.errors import CheckpointError, CheckpointWriteError
 from lfi.fileio import AtomicLocalBackend
 
 from .checkpoint import (
+    CorruptedCheckpointError,
     TornCheckpointError,
     UnsafeCheckpointError,
     find_checkpoint_to_resume,
@@ -24,6 +25,7 @@ __all__ = [
     'MissedValidationHook',
     'NonFiniteError',
     'NonFiniteHook',
+    'CorruptedCheckpointError',
     'TornCheckpointError',
     'UnsafeCheckpointError',
     'find_checkpoint_to_resume',

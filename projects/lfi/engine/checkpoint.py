@@ -1,4 +1,6 @@
-"""Checkpoints: read without running code that they hold, written whole, and found again after a crash."""
+"""Checkpoints: read without running code that they hold, and found again after a crash."""
+
+from __future__ import annotations
 
 import io
 import logging
@@ -6,9 +8,10 @@ import os
 import os.path as osp
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeAlias
 from urllib.parse import urlparse
 
 import mmengine.runner.checkpoint as mmengine_checkpoint
@@ -23,14 +26,20 @@ from .checkpoint_globals import ForbiddenStateError, finished, runner_state_allo
 
 # Before 2.6 `weights_only=True` still runs code from files in the old .tar format (CVE-2025-32434).
 MIN_TORCH = '2.6'
+# What `torch.load` takes as its `map_location`.
+MapLocation: TypeAlias = str | torch.device | dict[str, str] | Callable | None
 
 
 class UnsafeCheckpointError(CheckpointError):
     """A checkpoint that asks for a class or function which is not known to be harmless."""
 
 
-class TornCheckpointError(CheckpointError):
-    """A file that is empty, cut short, changed, or no checkpoint at all."""
+class CorruptedCheckpointError(CheckpointError):
+    """A file that is empty, truncated, changed after it was written, or no checkpoint at all."""
+
+
+# The name of earlier versions.
+TornCheckpointError = CorruptedCheckpointError
 
 
 def install_safe_checkpoint_loading() -> None:
@@ -71,20 +80,20 @@ def safe_checkpoint_loading() -> Iterator[None]:
                 setattr(mmengine_checkpoint, name, function)
 
 
-def load_from_local(filename: str, map_location=None) -> dict:
+def load_from_local(filename: str, map_location: MapLocation = None) -> dict:
     """Read a checkpoint from a local file.
 
     Args:
-        filename (str): A ``.safetensors`` file, or one that ``torch.save`` wrote.
+        filename: A ``.safetensors`` file, or one that ``torch.save`` wrote.
         map_location: As in :func:`torch.load`. Defaults to None.
 
     Returns:
-        dict: What the file holds; of a ``.safetensors`` file its tensors by name.
+        What the file holds; of a ``.safetensors`` file its tensors by name.
 
     Raises:
         FileNotFoundError: There is no such file.
         UnsafeCheckpointError: It holds more than tensors, plain data and a Runner's state.
-        TornCheckpointError: It is empty, cut short, or no checkpoint; or does not match its checksums.
+        CorruptedCheckpointError: It is empty, truncated, or no checkpoint; or does not match its checksums.
     """
     filename = osp.expanduser(filename)
     if not osp.isfile(filename):
@@ -94,18 +103,23 @@ def load_from_local(filename: str, map_location=None) -> dict:
     # Files of torch before 1.6 are no archives, and have no checksums.
     damage = _damage(filename) if zipfile.is_zipfile(filename) else None
     if damage is not None:
-        raise TornCheckpointError(_changed_message(filename, damage))
+        raise CorruptedCheckpointError(_changed_message(filename, damage))
     return _load_weights(filename, map_location, name=filename)
 
 
-def load_url(url: str, model_dir: str | None = None, map_location=None, progress: bool = True) -> dict:
+def load_url(
+    url: str, model_dir: str | None = None, map_location: MapLocation = None, progress: bool = True
+) -> dict:
     """Download a checkpoint, once, and read it by :func:`load_from_local`.
 
     Args:
-        url (str): Its address.
-        model_dir (str, optional): Where the file is kept. Defaults to None: torch hub's folder.
+        url: Its address.
+        model_dir: Where the file is kept. Defaults to None: torch hub's folder.
         map_location: As in :func:`torch.load`. Defaults to None.
-        progress (bool): Whether to show a progress bar. Defaults to True.
+        progress: Whether to show a progress bar. Defaults to True.
+
+    Returns:
+        What the file holds.
     """
     model_dir = model_dir or osp.join(torch.hub.get_dir(), 'checkpoints')
     os.makedirs(model_dir, exist_ok=True)
@@ -119,31 +133,31 @@ def load_url(url: str, model_dir: str | None = None, map_location=None, progress
 def find_checkpoint_to_resume(work_dir: str) -> str | None:
     """Find the checkpoint from which training in a folder goes on.
 
-    It is the one that ``last_checkpoint`` names. If that is missing or torn, it is the newest whole
+    It is the one that ``last_checkpoint`` names. If that is missing or corrupted, it is the newest complete
     ``epoch_*.pth`` or ``iter_*.pth``, and a warning says so.
 
     Args:
-        work_dir (str): The work dir of the run that was cut off.
+        work_dir: The work dir of the run that was interrupted.
 
     Returns:
-        str | None: Its path, or None if there is none.
+        Its path, or None if there is none.
     """
     named = find_latest_checkpoint(work_dir)
-    if named and _is_whole(Path(named)):
+    if named and _is_complete(Path(named)):
         return named
     folder = Path(named).parent if named else Path(work_dir)
     saved = [path for path in folder.glob('*.pth') if re.fullmatch(r'(epoch|iter)_\d+\.pth', path.name)]
     newest_first = sorted(saved, key=lambda path: path.stat().st_mtime, reverse=True)
-    newest = next((str(path) for path in newest_first if _is_whole(path)), None)
+    newest = next((str(path) for path in newest_first if _is_complete(path)), None)
     if named:
-        state = 'torn: it was cut short, or changed' if osp.exists(named) else 'missing'
+        state = 'corrupted' if osp.exists(named) else 'missing'
         instead = f'Resuming from {newest} instead.' if newest else 'There is no other to resume from.'
         print_log(f'The last checkpoint {named} is {state}. {instead}', 'current', logging.WARNING)
     return newest
 
 
-def _is_whole(path: Path) -> bool:
-    """Whether a checkpoint, or each process's share of one in a folder, is as it was written."""
+def _is_complete(path: Path) -> bool:
+    """Whether a checkpoint, or each process's shard of one in a folder, is as it was written."""
     files = list(path.glob('rank*.pth')) if path.is_dir() else [path]
     return bool(files) and all(zipfile.is_zipfile(file) and _damage(file) is None for file in files)
 
@@ -161,7 +175,7 @@ def _damage(archive: str | Path) -> str | None:
     return None if record is None else f'the checksum of {record} does not match'
 
 
-def _load_safetensors(filename: str, map_location) -> dict:
+def _load_safetensors(filename: str, map_location: MapLocation) -> dict:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -169,14 +183,17 @@ def _load_safetensors(filename: str, map_location) -> dict:
     try:
         return load_file(filename, device=str(device))
     except SafetensorError as error:
-        raise TornCheckpointError(_torn_message(filename, error)) from error
+        raise CorruptedCheckpointError(_unreadable_message(filename, error)) from error
 
 
-def _safe_torch_load(file: str | io.BytesIO, map_location=None, weights_only=None) -> dict:
+def _safe_torch_load(
+    file: str | io.BytesIO, map_location: MapLocation = None, weights_only: bool | None = None
+) -> dict:
+    """In the place of onedl-mmengine's function of this name; `weights_only=False` is not obeyed."""
     return _load_weights(file, map_location, name=file if isinstance(file, str) else 'the checkpoint')
 
 
-def _load_weights(file: str | io.BytesIO, map_location, name: str) -> dict:
+def _load_weights(file: str | io.BytesIO, map_location: MapLocation, name: str) -> dict:
     if digit_version(torch.__version__) < digit_version(MIN_TORCH):
         raise CheckpointError(
             f'{name}: reading it safely needs torch >= {MIN_TORCH}, got {torch.__version__}'
@@ -206,9 +223,9 @@ def _explain(error: Exception, name: str) -> CheckpointError | None:
     if 'Trying to call reduce' in text or 'Can only' in text or 'Cannot use ``weights_only=True``' in text:
         return UnsafeCheckpointError(f'{name} was refused, and no code of it was run: {_first_line(error)}')
     # torch says "invalid argument" of a zip archive without an end.
-    torn = 'PytorchStreamReader' in text or 'unexpected EOF' in text or 'Invalid argument' in text
-    if torn or not isinstance(error, RuntimeError | OSError | MemoryError):
-        return TornCheckpointError(_torn_message(name, error))
+    unreadable = 'PytorchStreamReader' in text or 'unexpected EOF' in text or 'Invalid argument' in text
+    if unreadable or not isinstance(error, RuntimeError | OSError | MemoryError):
+        return CorruptedCheckpointError(_unreadable_message(name, error))
     return None
 
 
@@ -225,18 +242,17 @@ def _refused_message(name: str, refused: str, blocked: bool) -> str:
     )
 
 
-def _torn_message(name: str, error: Exception) -> str:
+def _unreadable_message(name: str, error: Exception) -> str:
     return (
-        f'{name} is torn (empty or cut short), or no checkpoint at all: {_first_line(error)}. Use an older '
+        f'{name} is truncated or corrupted, or no checkpoint at all: {_first_line(error)}. Use an older '
         'checkpoint, or fetch the file again.'
     )
 
 
 def _changed_message(name: str, damage: str) -> str:
     return (
-        f'{name} is torn, or was changed after it was written: {damage}. Use an older checkpoint, or fetch '
-        'the file again. A file that was saved without checksums is read after '
-        'torch.serialization.set_crc32_options(False)'
+        f'{name} is corrupted: {damage}. Use an older checkpoint, or fetch the file again. A file that was '
+        'saved without checksums is read after torch.serialization.set_crc32_options(False)'
     )
 
 

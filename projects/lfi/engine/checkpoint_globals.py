@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import prod
-from typing import Any, NoReturn
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -27,7 +27,7 @@ _LOCK = threading.RLock()
 
 
 class ForbiddenStateError(Exception):
-    """A file gives an allowed name what no Runner gives it."""
+    """A file calls an allowed name with arguments, or gives it a state, that no Runner writes."""
 
 
 @contextmanager
@@ -90,7 +90,7 @@ class _Array(np.ndarray):
     A file cannot make one by itself, only by :func:`_reconstruct`.
     """
 
-    def __new__(cls, *args: object, **kwargs: object) -> NoReturn:
+    def __new__(cls, *args: object, **kwargs: object) -> _Array:
         raise ForbiddenStateError('numpy.ndarray is called')
 
     def __setstate__(self, state: object) -> None:
@@ -105,9 +105,9 @@ class _Array(np.ndarray):
         if not all(type(side) is int and side >= 0 for side in shape):
             raise ForbiddenStateError(f'an array of numpy has the shape {shape}')
         kind.require(raw, prod(shape))
-        super().__setstate__((1, shape, kind.plain(), bool(fortran), raw))
+        super().__setstate__((1, shape, kind.plain(), np.bool_(fortran), raw))
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> str | tuple:
         return self.plain().__reduce__()
 
     def plain(self) -> np.ndarray:
@@ -122,7 +122,8 @@ class _Dtype:
     def __init__(self, name: str, align: bool = False, copy: bool = True) -> None:
         if type(name) is not str or name not in _NUMBERS:
             raise ForbiddenStateError('numpy.dtype is called for other values than plain numbers')
-        self._name, self._order = name, '='
+        self._name = name
+        self._order: Literal['<', '>', '|', '='] = '='
 
     def __setstate__(self, state: object) -> None:
         # Version, byte order; subarray, names and fields; size, alignment and flags.
@@ -183,7 +184,7 @@ class _HistoryBuffer(HistoryBuffer):
 class _OneCycleParamScheduler:
     """A class that a file can name as the owner of two functions, and cannot make."""
 
-    def __new__(cls, *args: object) -> NoReturn:
+    def __new__(cls, *args: object) -> _OneCycleParamScheduler:
         raise ForbiddenStateError('OneCycleParamScheduler is called')
 
 

@@ -14,13 +14,15 @@ from lfi.registry import HOOKS
 class FittingWeightsHook(Hook):
     """Refuses a checkpoint that lacks parameters of the model, or has them in another shape.
 
-    MMEngine warns, and leaves them at random. `tools/test.py` adds this hook. Sharded models (FSDP) pass.
+    MMEngine warns, and leaves these parameters random. `tools/test.py` adds this hook. Sharded models (FSDP)
+    are not checked.
 
     Raises:
-        UsageError: when it is loaded, if it does not fit.
+        UsageError: When the checkpoint is loaded, if it does not fit.
     """
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Compare the checkpoint's names and shapes with the model's."""
         if hasattr(runner, 'strategy'):
             return
         model = runner.model
@@ -49,7 +51,11 @@ class FittingWeightsHook(Hook):
 def needed_to_predict(name: str, backbone: nn.Module) -> bool:
     """Whether predictions need a parameter that a checkpoint lacks.
 
-    A gate of no training is 0: the patches then read no queries.
+    An untrained gate is 0, so that the patches read no queries.
+
+    Args:
+        name: The parameter's name in the model.
+        backbone: The model's backbone.
     """
     if name.startswith('readout.'):
         return False

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from mmengine._strategy import FSDPStrategy as MMEngineFSDPStrategy
 from mmengine.device import get_device
 from torch.distributed.fsdp import FullyShardedDataParallel
 
 from lfi.registry import STRATEGIES
 
-# mmengine's 'full' without the offload to the CPU, at which torch 2.13 crashes where the tensors are there.
+# mmengine's 'full' without the offload to the CPU: torch 2.13 crashes if the tensors are there already.
 FULL_ON_CPU = dict(
     state_dict_type='FULL_STATE_DICT',
     state_dict_config=dict(type='FullStateDictConfig', rank0_only=True),
@@ -21,22 +23,24 @@ class FSDPStrategy(MMEngineFSDPStrategy):
     """mmengine's `FSDPStrategy`, which resumes on torch of today, and runs on the CPU by gloo.
 
     Args:
-        model_wrapper: config of `MMFullyShardedDataParallel`. Defaults to one that keeps the parameters' own
+        model_wrapper: Config of `MMFullyShardedDataParallel`. Defaults to one that keeps the parameters' own
             names and settings.
-        state_dict_cfg: 'full', a checkpoint of whole tensors as every other tool reads it, or mmengine's
+        state_dict_cfg: 'full', a checkpoint of complete tensors, which every other tool reads; or mmengine's
             settings of one. Defaults to 'full'.
-        **kwargs: those of mmengine's strategy.
+        **kwargs: Those of mmengine's strategy.
 
     Raises:
-        ValueError: if `state_dict_cfg` is 'local': a process's share of each tensor is pickled by classes
-            that safe reading refuses, and could not be resumed from.
+        ValueError: If `state_dict_cfg` is 'local': its shards of tensors are pickled by classes that safe
+            reading refuses, so that training could not be resumed.
     """
 
     def __init__(
-        self, *, model_wrapper: dict | None = None, state_dict_cfg: str | dict = 'full', **kwargs
+        self, *, model_wrapper: dict | None = None, state_dict_cfg: str | dict = 'full', **kwargs: Any
     ) -> None:
         if state_dict_cfg == 'local':
-            raise ValueError("state_dict_cfg='local' writes what cannot be resumed from: use 'full'")
+            raise ValueError(
+                "state_dict_cfg='local' writes checkpoints that cannot be resumed from: use 'full'"
+            )
         model_wrapper = {
             'type': 'MMFullyShardedDataParallel',
             'use_orig_params': True,
@@ -47,16 +51,16 @@ class FSDPStrategy(MMEngineFSDPStrategy):
             state_dict_cfg = FULL_ON_CPU if state_dict_cfg == 'full' else state_dict_cfg
         super().__init__(model_wrapper=model_wrapper, state_dict_cfg=state_dict_cfg, **kwargs)
 
-    def prepare(self, *args, **kwargs) -> tuple:
-        """As mmengine's; the gradient is clipped by its whole norm, not by that of each process's share."""
+    def prepare(self, *args: Any, **kwargs: Any) -> tuple:
+        """As mmengine's; the gradient is clipped by its norm over all processes, not by that of a shard."""
         prepared = super().prepare(*args, **kwargs)
         wrapper = getattr(self, 'optim_wrapper', None)
-        if getattr(wrapper, 'clip_grad_kwargs', None) and wrapper.grad_name == 'grad_norm':
+        if wrapper is not None and wrapper.clip_grad_kwargs and wrapper.grad_name == 'grad_norm':
             wrapper.clip_func = lambda parameters, **settings: self.model.clip_grad_norm_(**settings)
         return prepared
 
     def load_optim_state_dict(self, state_dict: dict) -> None:
-        """As mmengine's, which gives torch's function its arguments in an order that torch has changed."""
+        """As mmengine's, with the arguments of torch's function by name: torch has changed their order."""
         state_dict = FullyShardedDataParallel.optim_state_dict_to_load(
             model=self.model, optim=self.optim_wrapper.optimizer, optim_state_dict=state_dict
         )

@@ -1,4 +1,6 @@
-"""What `tools/train.py` and `tools/test.py` share: from a command line to a Runner."""
+"""What the tools share: from a command line to a Runner."""
+
+from __future__ import annotations
 
 import argparse
 import gc
@@ -6,7 +8,8 @@ import os
 import os.path as osp
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.distributed
@@ -32,11 +35,18 @@ DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 class CfgOptions(DictAction):
     """``--cfg-options KEY=VALUE ...``; a pair without ``=`` is an error of one line."""
 
-    def __call__(self, parser, namespace, values, option_string=None):
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        """Add the pairs to the namespace."""
         try:
             super().__call__(parser, namespace, values, option_string)
         except (ValueError, AssertionError):
-            parser.error(f'{option_string} takes KEY=VALUE pairs, got {" ".join(values)}')
+            parser.error(f'{option_string} takes KEY=VALUE pairs, got {" ".join(values or ())}')
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,20 +77,21 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(main: Callable[[], None], *mistakes: type[Exception]) -> None:
-    """Run a tool's ``main``; what the user can mend ends it with one line instead of a traceback.
+    """Run a tool's ``main``; errors that the user can mend end it with one line instead of a traceback.
 
     Checkpoints are read safely in its process.
 
     Args:
-        main (Callable): The tool.
-        *mistakes (type[Exception]): What else, in this tool, the user can mend.
+        main: The tool.
+        *mistakes: Further errors that the user of this tool can mend.
     """
     install_safe_checkpoint_loading()
     if get_device() == 'cpu':
         keep_freed_memory()
+    expected: tuple[type[Exception], ...] = (UsageError, CheckpointError, NonFiniteError, *mistakes)
     try:
         main()
-    except (UsageError, CheckpointError, NonFiniteError, *mistakes) as error:
+    except expected as error:
         sys.exit(f'error: {error}')
     if torch.distributed.is_initialized():
         # The Runner is a cycle, whose DDP holds the group; a group that outlives the interpreter aborts it.
@@ -92,8 +103,8 @@ def load_config(path: str, options: dict | None = None) -> Config:
     """Read a config and change it by ``--cfg-options``.
 
     Args:
-        path (str): The config file.
-        options (dict, optional): Dotted keys and their new values. Defaults to None.
+        path: The config file.
+        options: Dotted keys and their new values. Defaults to None.
 
     Raises:
         UsageError: There is no such file, or an option does not fit the config.
@@ -125,7 +136,7 @@ def set_dataloader_defaults(cfg: Config) -> None:
     """Give the data loaders the defaults of OpenMMLab's tools, as far as the machine and the task allow.
 
     Memory is pinned where there is a GPU, workers persist where there are any, and mmpretrain's samples are
-    collated into batches in the workers. What the config sets stays, except for workers that cannot persist.
+    collated into batches in the workers. Settings of the config stay, except for workers that cannot persist.
     """
     for name in DATALOADERS:
         loader = cfg.get(name)
@@ -147,9 +158,9 @@ def start_processes(cfg: Config, launcher: str, local_rank: int = 0) -> None:
     one it cannot, so they are joined here by gloo, and the model is wrapped without device ids.
 
     Args:
-        cfg (Config): The config of the run, changed in place.
-        launcher (str): What started the processes: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
-        local_rank (int): The rank in the node, if the environment does not say. Defaults to 0.
+        cfg: The config of the run, changed in place.
+        launcher: What started the processes: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
+        local_rank: The rank in the node, if the environment does not say. Defaults to 0.
 
     Raises:
         UsageError: The launcher's variables are not in the environment.
@@ -209,10 +220,10 @@ def enable_auto_scale_lr(cfg: Config) -> None:
     cfg.auto_scale_lr.enable = True
 
 
-def write_checkpoints_whole(cfg: Config) -> None:
-    """Write checkpoints by ``AtomicLocalBackend``, unless the config says how, or writes elsewhere.
+def write_checkpoints_atomically(cfg: Config) -> None:
+    """Write checkpoints by ``AtomicLocalBackend``, unless the config says how, or writes to a remote folder.
 
-    A FlexibleRunner writes in its own way, and would leave the backend to remove files alone.
+    A FlexibleRunner writes in a way of its own, and would use the backend for removing files alone.
     """
     if 'runner_type' in cfg:
         return
@@ -226,7 +237,7 @@ def set_teacher_cache(cfg: Config) -> None:
     """Let the training pipeline read the maps from the folder that ``model.teacher_cache`` names.
 
     Args:
-        cfg (Config): The config of the run, changed in place. A ``lfi.LoadInteractionMaps`` that names a
+        cfg: The config of the run, changed in place. A ``lfi.LoadInteractionMaps`` that names a
             folder itself keeps it.
 
     Raises:
@@ -268,9 +279,9 @@ def set_resume(cfg: Config, resume: str | None) -> None:
     """Say from which checkpoint training goes on.
 
     Args:
-        cfg (Config): The config of the run, changed in place.
-        resume (str | None): A checkpoint; ``'auto'`` for the last whole one in the work dir, if there is one;
-            None to do what the config says.
+        cfg: The config of the run, changed in place.
+        resume: A checkpoint; ``'auto'`` for the last complete one in the work dir, if there is one; None to
+            do what the config says.
 
     Raises:
         UsageError: The named checkpoint does not exist.
@@ -341,7 +352,7 @@ def build_runner(cfg: Config) -> Runner:
     """Build the config's Runner, of the type that ``runner_type`` names if it names one."""
     if 'runner_type' not in cfg:
         return Runner.from_cfg(cfg)
-    hook = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
+    hook: ConfigDict = (cfg.get('default_hooks') or {}).get('checkpoint') or ConfigDict()
     if cfg.runner_type.endswith('FlexibleRunner') and hook.get('save_best'):
         # mmengine (0.10) writes the last checkpoint again with the best one, and then a wrong epoch into it.
         print_log(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 from mmpretrain.engine.optimizers import LearningRateDecayOptimWrapperConstructor
 from torch import nn
@@ -14,20 +15,21 @@ from lfi.registry import OPTIM_WRAPPER_CONSTRUCTORS
 class LayerDecayOptimWrapperConstructor(LearningRateDecayOptimWrapperConstructor):
     """mmpretrain's `LearningRateDecayOptimWrapperConstructor`, for detectors and segmentors too.
 
-    A parameter of the backbone's layer l gets lr * layer_decay_rate ** (L + 1 - l), the embeddings and the
-    interaction queries being layer 0 and the blocks 1 to L; all outside the backbone gets lr (Li et al.,
+    A parameter of the backbone's layer l gets lr * layer_decay_rate ** (L + 1 - l). The embeddings and the
+    interaction queries are layer 0, the blocks 1 to L; parameters outside the backbone get lr (Li et al.,
     "Exploring Plain Vision Transformer Backbones for Object Detection", ECCV 2022, appendix A.3).
     `paramwise_cfg` takes what mmpretrain's constructor takes: `layer_decay_rate`, `norm_decay_mult`,
     `bias_decay_mult`, `flat_decay_mult` and `custom_keys`.
 
     Raises:
-        TypeError: if neither the model nor its backbone knows how deep its parameters lie.
+        TypeError: If neither the model nor its backbone has a `get_layer_depth`.
     """
 
-    def add_params(self, params: list[dict], module: nn.Module, prefix: str = '', **kwargs) -> None:
+    def add_params(self, params: list[dict], module: nn.Module, prefix: str = '', **kwargs: Any) -> None:
+        """As mmpretrain's, with the depths of the backbone's layers."""
         if prefix == '' and not hasattr(module, 'get_layer_depth'):
             backbone = getattr(module, 'backbone', None)
-            if not hasattr(backbone, 'get_layer_depth'):
+            if backbone is None or not hasattr(backbone, 'get_layer_depth'):
                 raise TypeError(
                     f'{type(self).__name__} needs a backbone with get_layer_depth(), such as '
                     f'lfi.InteractionQueryViT; {type(module).__name__} has {type(backbone).__name__}'

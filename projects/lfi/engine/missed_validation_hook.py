@@ -1,4 +1,4 @@
-"""The validation that a kill cut off."""
+"""The validation that a kill interrupted."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from .scalars import read_scalars
 
 @HOOKS.register_module()
 class MissedValidationHook(Hook):
-    """Before training resumes, validates the checkpoint it resumes from, where the log does not hold that.
+    """Validates the checkpoint from which training resumes, where the log holds no validation of it.
 
     MMEngine (0.10) writes a checkpoint before it validates it. A run that is killed in between resumes with
-    the next epoch, and this one would be missing among the results and from the choice of the best.
-    `tools/train.py --resume` adds this hook.
+    the next epoch. Without this hook the results would lack that validation, and so would the choice of the
+    best checkpoint. `tools/train.py --resume` adds it.
     """
 
     # The hooks that keep the best checkpoint and the log must be ready.
     priority = 'LOWEST'
 
     def before_train(self, runner: Runner) -> None:
+        """Run the validation loop once, if it is due."""
         loop = runner.train_loop
         by_epoch = isinstance(loop, EpochBasedTrainLoop)
         step, last = (runner.epoch, loop.max_epochs) if by_epoch else (runner.iter, loop.max_iters)
@@ -34,6 +35,6 @@ class MissedValidationHook(Hook):
         missed = [all(row['step'] != step for row in read_scalars(runner.work_dir) if 'loss' not in row)]
         dist.broadcast_object_list(missed)
         if missed[0]:
-            runner.logger.info(f'The validation of step {step} was cut off, and is done now.')
+            runner.logger.info(f'The validation of step {step} was interrupted, and is done now.')
             runner.val_loop.run()
             runner.model.train()

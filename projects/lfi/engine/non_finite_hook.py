@@ -1,4 +1,4 @@
-"""Losses and gradients that are NaN or infinite: found at once, named, and kept away from the parameters."""
+"""Losses and gradients that are NaN or infinite: found at once, named, and kept from the parameters."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ class NonFiniteError(FloatingPointError):
 
 @HOOKS.register_module()
 class NonFiniteHook(Hook):
-    """Ends training, or leaves an update out, when a loss or the gradient is NaN or infinite.
+    """Ends training, or skips an update, when a loss or the gradient is NaN or infinite.
 
     The message names the loss terms, the epoch, the iteration, and the images of the batch. Parameters and
-    the optimizer's state stay finite; where an update is left out, running statistics stay as they were.
+    the optimizer's state stay finite; where an update is skipped, running statistics stay as they were.
 
-    mmdet's `CheckInvalidLossHook` looks at every 50th loss, after the optimizer's step. Here the gradient is
-    looked at before the step, by its norm. A config that clips it (`optim_wrapper.clip_grad`) has its norm on
-    the CPU already; else it is computed, which takes one pass over the gradients and waits for the GPU. With
-    a loss scaler, which itself leaves steps with such gradients out, only the losses are looked at. So they
-    are with several optimizers, or one that is not torch's, and then `max_skips` must be 0.
+    mmdet's `CheckInvalidLossHook` checks every 50th loss, after the optimizer's step. This hook checks the
+    norm of the gradient before each step. A config that clips it (`optim_wrapper.clip_grad`) has its norm on
+    the CPU already; else it is computed, which takes one pass over the gradients and waits for the GPU. A
+    loss scaler skips steps with such gradients itself, so that with one only the losses are checked. The
+    same holds with several optimizers, or one that is not torch's; `max_skips` must then be 0.
 
     Args:
-        max_skips: how many updates in a row may be left out before training ends. Defaults to 0: it ends at
+        max_skips: How many updates in a row may be skipped before training ends. Defaults to 0: it ends at
             the first.
 
     Raises:
-        ValueError: if `max_skips` is negative.
-        TypeError: when training begins, if the optimizer does not allow `max_skips`.
-        NonFiniteError: when training is ended.
+        ValueError: If `max_skips` is negative.
+        TypeError: When training begins, if the optimizer does not allow `max_skips`.
+        NonFiniteError: When training is ended.
     """
 
     # After RuntimeInfoHook, which has waited for the losses; before hooks that read the model.
@@ -55,6 +55,7 @@ class NonFiniteHook(Hook):
         self._statistics: list[tuple[torch.Tensor, torch.Tensor]] = []
 
     def before_train(self, runner: Runner) -> None:
+        """Watch the optimizer's steps."""
         wrapper = runner.optim_wrapper
         watched = isinstance(getattr(wrapper, 'optimizer', None), torch.optim.Optimizer)
         if watched:
@@ -68,6 +69,7 @@ class NonFiniteHook(Hook):
             self._statistics = [(buffer, buffer.clone()) for buffer in runner.model.buffers()]
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
+        """Keep the running statistics as they are."""
         self._gradient, self._stepped = 0.0, False
         if not self._spoiled:
             for buffer, kept in self._statistics:
@@ -76,6 +78,7 @@ class NonFiniteHook(Hook):
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict | None, outputs: dict
     ) -> None:
+        """Check the losses, and what the step has found of the gradient."""
         losses = {name: torch.as_tensor(value).item() for name, value in outputs.items() if 'loss' in name}
         bad = [name for name, value in losses.items() if not math.isfinite(value)]
         if bad or not math.isfinite(self._gradient):
@@ -91,7 +94,7 @@ class NonFiniteHook(Hook):
             )
             if self._skips_in_a_row == self.max_skips:
                 raise NonFiniteError(f'{message} {self._advice()}')
-            fate = 'kept: its gradient is finite' if self._stepped else 'left out'
+            fate = 'kept: its gradient is finite' if self._stepped else 'skipped'
             # Of processes other than the first only errors are shown, and theirs may be the images.
             level = logging.ERROR if bad else logging.WARNING
             runner.logger.log(level, f'{message} Its update is {fate}.')
@@ -99,12 +102,13 @@ class NonFiniteHook(Hook):
             self._end_update(runner)
 
     def after_train(self, runner: Runner) -> None:
+        """Say how many updates were skipped."""
         skips = runner.message_hub.get_info('skipped_updates', 0)
         if skips:
-            runner.logger.warning(f'{skips} updates were left out because of NaN or infinite values.')
+            runner.logger.warning(f'{skips} updates were skipped because of NaN or infinite values.')
 
     def _before_step(self, wrapper: OptimWrapper) -> None:
-        """Take the gradients away if they are not finite: torch's optimizers pass over what has none."""
+        """Remove the gradients if they are not finite: torch's optimizers ignore parameters without one."""
         scaler = getattr(wrapper, 'loss_scaler', None)
         if scaler is None or not scaler.is_enabled():
             self._gradient = gradient_norm(wrapper)
@@ -124,7 +128,7 @@ class NonFiniteHook(Hook):
         if self.max_skips:
             return f'It is one more in a row than max_skips={self.max_skips}.'
         return (
-            'Look at these images, then at the learning rate; to leave out up to N such updates in a row, '
+            'Look at these images, then at the learning rate; to skip up to N such updates in a row, '
             'set default_hooks.non_finite.max_skips=N.'
         )
 

@@ -1,5 +1,6 @@
 """Mixed precision where there is no GPU."""
 
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
@@ -12,11 +13,12 @@ from torch import nn
 class CPUAmpOptimWrapper(OptimWrapper):
     """``OptimWrapper`` whose forward pass runs in bfloat16 on the CPU.
 
-    mmengine's ``AmpOptimWrapper`` wants a GPU. bfloat16 has the range of float32, so no loss is scaled. Takes
-    the arguments of ``OptimWrapper``.
+    mmengine's ``AmpOptimWrapper`` needs a GPU. bfloat16 has the range of float32, so the loss is not scaled.
+    It takes the arguments of ``OptimWrapper``.
     """
 
     @contextmanager
-    def optim_context(self, model: nn.Module):
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        """The context of a forward pass."""
         with super().optim_context(model), torch.autocast('cpu', dtype=torch.bfloat16):
             yield
