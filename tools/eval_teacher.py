@@ -30,13 +30,13 @@ from lfi.models.teachers import (
     VLMAttentionTeacher,
     extractors,  # noqa: F401
 )
-from lfi.registry import EXTRACTORS
+from lfi.registry import EXTRACTORS, TEACHERS
 from lfi.structures import InteractionMaps
 from lfi.visualization import draw_teachers
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.model.utils import stack_batch
-from mmengine.registry import DATASETS, MODELS, init_default_scope
+from mmengine.registry import DATASETS, init_default_scope
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
@@ -255,7 +255,7 @@ def teachers_of(cfg: Config, names: list[str]) -> Iterator[tuple[str, VLMAttenti
         # All concepts' maps are wanted, not the most probable ones alone.
         teacher = dict(cfg.model.teacher, extractor=extractor, max_concepts=None)
         try:
-            yield name, MODELS.build(teacher)
+            yield name, TEACHERS.build(teacher)
         except ValueError as error:
             if names != ['all']:
                 raise launch.UsageError(str(error)) from error

@@ -12,27 +12,81 @@ from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from mmengine.registry import WEIGHT_INITIALIZERS as MMENGINE_WEIGHT_INITIALIZERS
 from mmengine.registry import Registry
 
-# Models of projects that need not be installed, and where they are: imported when they are asked for.
 TASK_MODELS = {'LFIMaskRCNN': 'lfi.models.detectors', 'LFIEncoderDecoder': 'lfi.models.segmentors'}
+"""Models of projects that need not be installed, and where they are: imported when they are asked for."""
+MOVED = {
+    'VLMAttentionTeacher': 'TEACHERS',
+    'CaptionPhrases': 'VOCABULARIES',
+    'ImageNetNames': 'VOCABULARIES',
+}
+"""What once was among the models or data sets, and the registry of its own kind."""
 
 
-class ModelRegistry(Registry):
+class KindRegistry(Registry):
+    """A registry that says where to find what is of another kind."""
+
+    def get(self, key: str) -> type | None:
+        """Find a type as `Registry.get` does.
+
+        Raises:
+            KeyError: if it is of another kind; the message names the registry to use.
+        """
+        kind = MOVED.get(key.rpartition('.')[2])
+        if kind is not None:
+            raise KeyError(f'{key} is no {self.name}: use lfi.registry.{kind} in place of this registry')
+        return super().get(key)
+
+
+class ModelRegistry(KindRegistry):
     """A registry that imports a task's models when one of them is asked for by name."""
 
     def get(self, key: str) -> type | None:
-        """As `Registry.get`."""
-        module = TASK_MODELS.get(key.split('.')[-1])
+        """Find a type as `KindRegistry.get` does."""
+        module = TASK_MODELS.get(key.rpartition('.')[2])
         if module is not None:
             import_module(module)
         return super().get(key)
 
 
+def type_of(config: object, registry: Registry, argument: str) -> type:
+    """The type that a config names.
+
+    Args:
+        config: `dict(type=..., ...)`.
+        registry: where the type is registered.
+        argument: the config's name in messages.
+
+    Raises:
+        ValueError: if it is no config, or names no type of the registry.
+    """
+    registry.import_from_location()
+    known = f'choose from {sorted(registry.module_dict)}'
+    if not isinstance(config, dict):
+        raise ValueError(f'{argument}={config!r} must be a config, dict(type=...); {known}')
+    name = config.get('type')
+    # A lazy config holds the type itself.
+    found = name if isinstance(name, type) else registry.get(str(name))
+    if found is None:
+        raise ValueError(f'{argument}.type={name!r} is unknown; {known}')
+    return found
+
+
+def build_own(config: dict, registry: Registry) -> object:
+    """Build what a config names. The default scope, that of a task's package, plays no part in it."""
+    arguments = dict(config)
+    kind = type_of(arguments, registry, registry.name)
+    del arguments['type']
+    return kind(**arguments)
+
+
 MODELS = ModelRegistry('model', parent=MMENGINE_MODELS, scope='lfi', locations=['lfi.models'])
+# What a student learns from.
+TEACHERS = Registry('teacher', build_func=build_own, scope='lfi', locations=['lfi.models.teachers'])
 # Ways to take interaction maps out of a VLM, by short name: `maskclip`, `clearclip`, ...
 EXTRACTORS = Registry('extractor', scope='lfi', locations=['lfi.models.teachers.extractors'])
-DATASETS = Registry(
-    'dataset', parent=MMENGINE_DATASETS, scope='lfi', locations=['lfi.datasets', 'lfi.concepts']
-)
+# What names concepts and holds no images; a data set with `class_names` can name them too.
+VOCABULARIES = Registry('vocabulary', scope='lfi', locations=['lfi.concepts'])
+DATASETS = KindRegistry('dataset', parent=MMENGINE_DATASETS, scope='lfi', locations=['lfi.datasets'])
 TRANSFORMS = Registry('transform', parent=MMENGINE_TRANSFORMS, scope='lfi', locations=['lfi.datasets'])
 HOOKS = Registry(
     'hook',

@@ -30,8 +30,11 @@ def test_other_projects_data_sets_name_their_classes(data_set, first, count):
 @pytest.mark.parametrize(
     ('concepts', 'message'),
     [
-        (dict(type='lfi.NoSuchData'), r"concepts.type='lfi.NoSuchData' is no data set that is registered"),
-        (dict(data_root='x'), 'concepts.type=None is no data set'),
+        (
+            dict(type='lfi.NoSuchData'),
+            r"concepts.type='lfi.NoSuchData' is neither a vocabulary nor a data set",
+        ),
+        (dict(data_root='x'), 'concepts.type=None is neither a vocabulary'),
         (dict(type='mmpretrain.CustomDataset'), "concepts.type='mmpretrain.CustomDataset' has neither"),
         (dict(type='mmpretrain.CIFAR10', data_root='x'), 'names its classes itself: leave out data_root'),
         ('cat', "concepts='cat' must be a list of names"),

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path, PurePath
 
-from lfi.registry import DATASETS
+from lfi.registry import VOCABULARIES
 
 # Articles, numbers and possessives: what a phrase is about does not begin with them.
 LEADING = ('DT', 'CD', 'PRP$', 'PDT', 'WDT')
@@ -87,7 +87,7 @@ def read_captions(ann_file: str | Path) -> dict[str, list[str]]:
     return captions
 
 
-@DATASETS.register_module()
+@VOCABULARIES.register_module()
 class CaptionPhrases:
     """Names concepts by what captions speak of: `concepts=dict(type='lfi.CaptionPhrases', ann_file=...)`."""
 

@@ -1,9 +1,9 @@
 """The names of ImageNet's classes, as a vocabulary."""
 
-from lfi.registry import DATASETS
+from lfi.registry import VOCABULARIES
 
 
-@DATASETS.register_module()
+@VOCABULARIES.register_module()
 class ImageNetNames:
     """The 1,000 classes of ImageNet in the words of open_clip's zero-shot evaluation; it holds no images.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lfi.registry import DATASETS
+from lfi.registry import DATASETS, VOCABULARIES
 
 
 def concept_names(concepts: Sequence[str] | dict) -> list[str]:
@@ -25,12 +25,12 @@ def concept_names(concepts: Sequence[str] | dict) -> list[str]:
         return list(concepts)
     arguments = dict(concepts)
     name, extra = arguments.pop('type', None), arguments.pop('extra', ())
-    dataset = DATASETS.get(name) if isinstance(name, str) else None
-    classes = getattr(dataset, 'METAINFO', {}).get('classes', ())
-    if dataset is None:
-        raise ValueError(f'concepts.type={name!r} is no data set that is registered')
-    if hasattr(dataset, 'class_names'):
-        names = list(dataset.class_names(**arguments))
+    source = (VOCABULARIES.get(name) or DATASETS.get(name)) if isinstance(name, str) else None
+    classes = getattr(source, 'METAINFO', {}).get('classes', ())
+    if source is None:
+        raise ValueError(f'concepts.type={name!r} is neither a vocabulary nor a data set that is registered')
+    if hasattr(source, 'class_names'):
+        names = list(source.class_names(**arguments))
     elif not classes:
         raise ValueError(f'concepts.type={name!r} has neither class_names() nor classes in its METAINFO')
     elif arguments:

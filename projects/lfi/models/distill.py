@@ -8,7 +8,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor, nn
 
-from lfi.registry import MODELS
+from lfi.registry import MODELS, TEACHERS
 from lfi.structures import InteractionMaps, filled_share
 
 from .backbones import InteractionQueryViT
@@ -42,7 +42,7 @@ class TeacherMixin:
         """The teacher; building it loads its weights and embeds the concepts, or opens the cache."""
         if self._teacher is None:
             if self._teacher_cache is None:
-                teacher = MODELS.build(self._teacher_cfg)
+                teacher = TEACHERS.build(self._teacher_cfg)
             else:
                 teacher = self.cached_kind(self._teacher_cache, self._teacher_cfg)
             self.check_teacher(teacher)

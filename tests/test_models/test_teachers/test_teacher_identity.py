@@ -1,5 +1,6 @@
 import pytest
-from lfi.models.teachers import teacher_identity
+from lfi.models.teachers import VLMAttentionTeacher, teacher_identity
+from lfi.registry import TEACHERS
 
 
 def identity(**changes):
@@ -7,10 +8,41 @@ def identity(**changes):
     return teacher_identity(config | changes)
 
 
-def test_another_kind_of_teacher_is_another():
+@TEACHERS.register_module(force=True)
+class SharperTeacher(VLMAttentionTeacher):
+    def __init__(self, *args, sharpness=2.0, **kwargs):
+        super().__init__(*args, **kwargs)
+
+
+@TEACHERS.register_module(force=True)
+class FixedTeacher:
+    def __init__(self, folder, depth=3):
+        pass
+
+
+def test_another_kind_of_teacher_is_another_with_arguments_of_its_own():
     plain = identity(type='lfi.VLMAttentionTeacher')
-    assert plain == identity(type='VLMAttentionTeacher') == identity()
-    assert identity(type='mine.SharperTeacher') == {**plain, 'type': 'SharperTeacher'}
+    assert plain == identity(type='VLMAttentionTeacher') == identity() == identity(type=VLMAttentionTeacher)
+    sharper = identity(type='lfi.SharperTeacher')
+    assert sharper == {**plain, 'type': 'SharperTeacher', 'sharpness': 2.0}
+    assert identity(type='lfi.SharperTeacher', sharpness=3)['sharpness'] == 3
+    assert teacher_identity(dict(type='lfi.FixedTeacher', folder='a')) == dict(
+        type='FixedTeacher', folder='a', depth=3, weights=None
+    )
+
+
+def test_an_argument_that_is_missing_or_of_another_teacher_is_refused():
+    with pytest.raises(TypeError, match="missing a required argument: 'folder'"):
+        teacher_identity(dict(type='lfi.FixedTeacher'))
+    with pytest.raises(TypeError, match="unexpected keyword argument 'sharpness'"):
+        teacher_identity(dict(type='lfi.FixedTeacher', folder='a', sharpness=1))
+    with pytest.raises(TypeError, match="no argument 'sharpness'"):
+        identity(sharpness=1)
+
+
+def test_a_teacher_that_is_unknown_is_refused():
+    with pytest.raises(ValueError, match=r"teacher\.type='mine.Teacher' is unknown; choose from \[.*VLMAtt"):
+        identity(type='mine.Teacher')
 
 
 def test_an_extractor_that_is_unknown_is_no_other_cache():

@@ -11,7 +11,6 @@ from mmengine.logging import print_log
 from torch import Tensor
 
 from lfi.concepts import ConceptBank
-from lfi.registry import MODELS
 from lfi.structures import REST, InteractionMaps, unpack
 from lfi.structures.interaction_cache import CacheError, InteractionCache, StoredMaps, difference
 
@@ -98,7 +97,6 @@ class CachedOutputs:
         return self.maps_of(batch.stored, batch.inputs.device), batch.views
 
 
-@MODELS.register_module()
 class CachedTeacher(CachedOutputs):
     """Interaction maps of the unaugmented images. Arguments and errors as `CachedOutputs`."""
 

@@ -5,42 +5,51 @@ from __future__ import annotations
 import json
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 from lfi.concepts import concept_names, prompt_templates
+from lfi.registry import EXTRACTORS, TEACHERS, type_of
 
 from .arguments import bind_arguments
-from .vlm_attention_teacher import VLMAttentionTeacher, find_extractor
+from .vlm_attention_teacher import VLMAttentionTeacher
 from .weights import BLIP, find_folder
 from .weights_source import WeightsSource
 
 
-def teacher_identity(config: dict) -> dict:
+def teacher_identity(config: dict[str, Any]) -> dict[str, Any]:
     """The identity of the teacher that a config describes; two teachers of the same give the same maps.
 
     Args:
-        config: of a `VLMAttentionTeacher`.
+        config: of a teacher that `TEACHERS` knows; without `type`, of a `VLMAttentionTeacher`.
 
     Returns:
-        Plain data: the teacher's arguments but `allow_random`, and `weights`: a digest of the weights' file,
-        with its model's config, or None where no such file is at hand. Folders and files are named by what is
-        in them, not by where they lie.
+        Plain data: all arguments of the teacher's class but `allow_random`, and `weights`: a digest of the
+        weights' file, with its model's config, or None where no such file is at hand. Folders and files are
+        named by what is in them, not by where they lie. A class other than `VLMAttentionTeacher` is named as
+        `type`.
 
     Raises:
-        ValueError: if the extractor is unknown, or the concepts cannot be named.
+        TypeError: if the class has no such argument, or needs another.
+        ValueError: if the teacher or the extractor is unknown, or the concepts cannot be named.
     """
-    arguments = {key: value for key, value in config.items() if key != 'type'}
-    identity = bind_arguments(VLMAttentionTeacher, arguments)
-    del identity['allow_random']
-    find_extractor(identity['extractor'])
-    source = WeightsSource.of(identity['pretrained'], identity.pop('weights_file'))
-    identity |= _source(identity['model'], source)
-    kind = str(config.get('type', '')).rpartition('.')[2]
-    if kind not in ('', VLMAttentionTeacher.__name__):
-        identity['type'] = kind
-    identity['concepts'] = concept_names(identity['concepts'])
-    identity['templates'] = prompt_templates(identity['templates'])
+    arguments = dict(config)
+    kind = type_of({'type': arguments.pop('type', VLMAttentionTeacher)}, TEACHERS, 'teacher')
+    identity = bind_arguments(kind, arguments)
+    identity.pop('allow_random', None)
+    if 'extractor' in identity:
+        type_of(identity['extractor'], EXTRACTORS, 'extractor')
+    if 'model' in identity:
+        source = WeightsSource.of(identity.get('pretrained'), identity.pop('weights_file', None))
+        identity |= _source(identity['model'], source)
+    if kind is not VLMAttentionTeacher:
+        identity['type'] = kind.__name__
+    # A teacher of another kind may fix what it is asked about.
+    if 'concepts' in identity:
+        identity['concepts'] = concept_names(identity['concepts'])
+    if 'templates' in identity:
+        identity['templates'] = prompt_templates(identity['templates'])
     # As it is after a round through JSON.
-    return json.loads(json.dumps(identity))
+    return json.loads(json.dumps({'weights': None, **identity}))
 
 
 def _source(model: str, source: WeightsSource) -> dict[str, object]:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lfi.concepts import ConceptBank, concept_names, prompt_templates
-from lfi.registry import EXTRACTORS, MODELS
+from lfi.registry import EXTRACTORS, TEACHERS, type_of
 from lfi.structures import REST, ImageFeatures, InteractionMaps, numbers_like
 
 from .arguments import refuse_unknown
@@ -21,7 +21,7 @@ from .teacher_batch import PixelFormat, TeacherBatch
 from .weights import load_vlm
 
 
-@MODELS.register_module()
+@TEACHERS.register_module()
 class VLMAttentionTeacher:
     """Interaction maps of a frozen open_clip model, or of mmpretrain's BLIP.
 
@@ -77,8 +77,7 @@ class VLMAttentionTeacher:
         names, templates = concept_names(concepts), prompt_templates(templates)
         if max_concepts is not None and max_concepts < 1:
             raise ValueError(f'max_concepts={max_concepts} must be at least 1, or None for all of them')
-        extractor_type = find_extractor(extractor)
-        extractor = dict(extractor)
+        extractor_type = type_of(extractor, EXTRACTORS, 'extractor')
         vlm, tokenizer = load_vlm(model, pretrained, allow_random, weights_file)
         with torch.no_grad():
             self.bank = ConceptBank.encode(
@@ -88,8 +87,8 @@ class VLMAttentionTeacher:
         fold_batch_norms(vlm.visual)
         self.visual = vlm.visual.to(memory_format=torch.channels_last)
         self.logit_scale = vlm.logit_scale.exp().item()
-        del extractor['type']
-        self.extractor = extractor_type.from_vlm(vlm, tokenizer, self.bank, **extractor)
+        options = {key: value for key, value in extractor.items() if key != 'type'}
+        self.extractor = extractor_type.from_vlm(vlm, tokenizer, self.bank, **options)
         check(self.extractor, self.bank.embeddings, model)
         self.map_scale = self.logit_scale if self.extractor.cosines else 1.0
         preprocess = self.visual.preprocess_cfg
@@ -224,21 +223,6 @@ class VLMAttentionTeacher:
             return _resize(images, self.input_size)
         crops = [image[None, :, :h, :w] for image, (h, w) in zip(images, valid_sizes)]
         return torch.cat([_resize(crop, self.input_size) for crop in crops])
-
-
-def find_extractor(config: dict) -> type:
-    """The class that an extractor's config names.
-
-    Raises:
-        ValueError: if it is no config, or names none.
-    """
-    known = f'choose from {sorted(EXTRACTORS.module_dict)}'
-    if not isinstance(config, dict):
-        raise ValueError(f'extractor={config!r} must be a config, dict(type=...); {known}')
-    extractor = EXTRACTORS.get(str(config.get('type')))
-    if extractor is None:
-        raise ValueError(f'extractor.type={config.get("type")!r} is unknown; {known}')
-    return extractor
 
 
 def _keep(maps: InteractionMaps, rank: Tensor, m: int) -> InteractionMaps:
