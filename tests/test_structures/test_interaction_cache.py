@@ -10,9 +10,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lfi.models.teachers import CacheError, CacheManifest, CacheWriter, InteractionCache
 from lfi.structures import pack
-from lfi.structures.interaction_cache import keys_of, name_parts, shard_size
+from lfi.structures.interaction_cache import (
+    CacheError,
+    CacheManifest,
+    CacheWriter,
+    InteractionCache,
+    checksum,
+    keys_of,
+    name_parts,
+    shard_size,
+)
 
 PATHS = [f'/data/set/{split}/{i}.jpg' for split in 'ab' for i in range(5)]
 
@@ -83,7 +91,6 @@ def test_what_is_written_is_kept(folder, manifest):
     ('field', 'value', 'message'),
     [
         ('data', '456', "data is '[0-9a-f]+' in the cache, '456' here"),
-        ('texts', '456', "texts is '[0-9a-f]+' in the cache, '456' here"),
         ('layers', (3,), 'layers has 2 entries in the cache, 1 here'),
         (
             'teacher',
@@ -102,6 +109,30 @@ def test_a_folder_of_other_maps_is_left_alone(folder, manifest, field, value, me
     with pytest.raises(CacheError, match=f'holds other maps: {message}'):
         open_writer(folder, other)
     InteractionCache(folder)
+
+
+def other_texts(manifest, texts):
+    return replace(manifest, texts=checksum(texts.tobytes())), texts
+
+
+def test_texts_that_another_cpu_rounds_otherwise_are_the_same(folder, manifest):
+    rounded, texts = other_texts(manifest, TEXTS + np.float32(3e-6))
+    writer = CacheWriter(folder, rounded, keys_of(PATHS, 2), texts)
+    assert all(writer.is_done(shard) for shard in range(3))
+    np.testing.assert_array_equal(InteractionCache(folder).texts, TEXTS)
+
+
+@pytest.mark.parametrize(
+    ('texts', 'message'),
+    [
+        (TEXTS + np.float32([[0, 0], [0, 1e-2]]), "concept 'dog' in the cache is 0.01 away from .* 0.0001"),
+        (np.eye(3, dtype=np.float32), r'texts have the shape \(2, 2\) in the cache, \(3, 3\) here'),
+    ],
+)
+def test_other_texts_are_other_maps(folder, manifest, texts, message):
+    other, texts = other_texts(manifest, texts)
+    with pytest.raises(CacheError, match=f'holds other maps: .*{message}'):
+        CacheWriter(folder, other, keys_of(PATHS, 2), texts)
 
 
 # ---- what is torn, foreign or hostile -----------------------------------------------------------------

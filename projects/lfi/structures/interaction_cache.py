@@ -33,6 +33,8 @@ from .packed_maps import packed_dtype
 VERSION = 2
 MAX_SHARDS = 256
 MIN_SHARD_SIZE = 256
+TEXT_TOLERANCE = 1e-4
+"""Largest distance of two unit embeddings of one text by the same weights on different hardware."""
 
 
 class CacheError(UsageError):
@@ -93,6 +95,11 @@ class CacheManifest:
         )
 
     @property
+    def concepts(self) -> list[str]:
+        """The teacher's concepts and background, in the order of its texts."""
+        return [*self.teacher.get('concepts', ()), *self.teacher.get('background', ())]
+
+    @property
     def dtype(self) -> np.dtype:
         """The record's dtype."""
         return np.dtype([(name, kind, tuple(shape)) for name, kind, shape in self.record])
@@ -107,11 +114,13 @@ class CacheManifest:
         return range(shard * self.shard_size, min((shard + 1) * self.shard_size, self.num_images))
 
     def difference(self, other: CacheManifest) -> str | None:
-        """The first field that differs, with both values; None if all are the same."""
+        """The first field that differs, with both values; None if all are the same.
+
+        `texts` is left out: another CPU rounds embeddings otherwise (`texts_difference`).
+        """
         mine, its = _plain(asdict(self)), _plain(asdict(other))
-        return next(
-            (found for f in fields(self) if (found := difference(f.name, mine[f.name], its[f.name]))), None
-        )
+        names = (field.name for field in fields(self) if field.name != 'texts')
+        return next((found for name in names if (found := difference(name, mine[name], its[name]))), None)
 
     @classmethod
     def read(cls, folder: Path) -> CacheManifest:
@@ -152,6 +161,27 @@ def difference(name: str, cached: object, wanted: object) -> str | None:
     else:
         return None if cached == wanted else f'{name} is {cached!r} in the cache, {wanted!r} here'
     return next(filter(None, parts), None)
+
+
+def texts_difference(cached: np.ndarray, wanted: np.ndarray, concepts: Sequence[str]) -> str | None:
+    """The concept whose embeddings differ most, and by how much; None if rounding explains it.
+
+    Args:
+        cached: (C, E) float32, unit embeddings.
+        wanted: likewise, of the same concepts.
+        concepts: their C names.
+    """
+    if cached.shape != wanted.shape:
+        return f'texts have the shape {cached.shape} in the cache, {wanted.shape} here'
+    distance = np.linalg.norm(cached - wanted, axis=1)
+    worst = int(distance.argmax())
+    if distance[worst] <= TEXT_TOLERANCE:
+        return None
+    name = repr(concepts[worst]) if worst < len(concepts) else f'number {worst}'
+    return (
+        f'the embedding of concept {name} in the cache is {distance[worst]:.3g} away from the one here, '
+        f'where at most {TEXT_TOLERANCE:g} is rounding'
+    )
 
 
 def name_parts(paths: Sequence[str]) -> int:
@@ -199,7 +229,10 @@ class CacheWriter:
         self.folder, self.manifest = folder, manifest
         self._files = AtomicLocalBackend()
         if (folder / 'manifest.json').exists():
-            found = CacheManifest.read(folder).difference(manifest)
+            existing = CacheManifest.read(folder)
+            found = existing.difference(manifest) or texts_difference(
+                _load_array(folder, 'texts.npy', existing.texts), texts, existing.concepts
+            )
             if found:
                 raise CacheError(f'{folder} holds other maps: {found}. Choose another folder, or remove it')
             return
@@ -250,8 +283,8 @@ class InteractionCache:
                 f'{folder} is unfinished: {len(missing)} of {self.manifest.num_shards} shards are missing, '
                 f'the first is {missing[0]}. tools/cache_teacher.py with the same arguments goes on with it'
             )
-        self.texts = self._load('texts.npy', self.manifest.texts)
-        self._keys = self._load('keys.npy', self.manifest.data)
+        self.texts = _load_array(self.folder, 'texts.npy', self.manifest.texts)
+        self._keys = _load_array(self.folder, 'keys.npy', self.manifest.data)
         self._order = np.argsort(self._keys)
         self._sorted = self._keys[self._order]
         self._shards: dict[int, np.ndarray] = {}
@@ -311,15 +344,16 @@ class InteractionCache:
         """Size of all files."""
         return sum(path.stat().st_size for path in self.folder.iterdir())
 
-    def _load(self, name: str, expected: str) -> np.ndarray:
-        path = self.folder / name
-        try:
-            array = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise CacheError(f'{path} is missing or torn: {error}') from error
-        if checksum(array.tobytes()) != expected:
-            raise CacheError(f'{path} was changed: it does not match the manifest. Write the cache anew')
-        return array
+
+def _load_array(folder: Path, name: str, expected: str) -> np.ndarray:
+    path = folder / name
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise CacheError(f'{path} is missing or torn: {error}') from error
+    if checksum(array.tobytes()) != expected:
+        raise CacheError(f'{path} was changed: it does not match the manifest. Write the cache anew')
+    return array
 
 
 def checksum(content: bytes) -> str:
