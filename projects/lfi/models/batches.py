@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmpretrain.models.utils.batch_augments import RandomBatchAugment
@@ -37,10 +38,11 @@ def pixel_format(data_preprocessor: torch.nn.Module) -> PixelFormat:
 
 def seen_canvas(backbone: torch.nn.Module, size: tuple[int, int], grid: tuple[int, int]) -> tuple[int, int]:
     """Height and width in pixels of what a ViT's patches cover: they pad an image at its right and below."""
-    if not hasattr(backbone, 'patch_embed'):
+    patch_embed: Any = getattr(backbone, 'patch_embed', None)
+    if patch_embed is None:
         return size
-    stride = backbone.patch_embed.projection.stride
-    return tuple(max(side, n * step) for side, n, step in zip(size, grid, stride))
+    height, width = patch_embed.projection.stride
+    return max(size[0], grid[0] * height), max(size[1], grid[1] * width)
 
 
 def valid_sizes_of(inputs: Tensor, data_samples: Sequence) -> list[tuple[int, int]]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -20,12 +21,19 @@ from .batches import (
     stored_maps,
     valid_sizes_of,
 )
+from .losses import InteractionDistillLoss, TextSpaceClassLoss
 from .raw_images import check_images
 from .readout import InteractionReadout
 from .teachers import CachedOutputs, CachedTeacher, PixelFormat, TeacherBatch, VLMAttentionTeacher
 
+if TYPE_CHECKING:
+    # Of what a mixin stands before; it has a data preprocessor, a backbone, `loss` and `predict`.
+    from mmengine.model import BaseModel as TaskModel
+else:
+    TaskModel = object
 
-class TeacherMixin:
+
+class TeacherMixin(TaskModel):
     """What every model does that learns from a teacher: build it when training begins, or open its cache.
 
     The model sets `_teacher_cfg`, and `_teacher_cache`, a folder or None.
@@ -34,6 +42,8 @@ class TeacherMixin:
     cached_kind: type[CachedOutputs] = CachedTeacher
     """What stands in for the teacher where there is a cache."""
 
+    _teacher_cfg: dict
+    _teacher_cache: str | None
     _teacher: VLMAttentionTeacher | CachedOutputs | None = None
     _pixels: tuple[nn.Module, PixelFormat] | None = None
 
@@ -48,6 +58,19 @@ class TeacherMixin:
             self.check_teacher(teacher)
             self._teacher = teacher
         return self._teacher
+
+    @property
+    def online_teacher(self) -> VLMAttentionTeacher:
+        """The teacher itself.
+
+        Raises:
+            TypeError: if the model reads a cache.
+        """
+        if not isinstance(self.teacher, VLMAttentionTeacher):
+            raise TypeError(
+                f'teacher_cache={self._teacher_cache!r} stands in for the teacher: set it to None'
+            )
+        return self.teacher
 
     def check_teacher(self, teacher: VLMAttentionTeacher | CachedOutputs) -> None:
         """Check that the teacher fits the model."""
@@ -116,13 +139,13 @@ class InteractionDistillMixin(TeacherMixin):
 
     def __init__(
         self,
-        *args,
+        *args: Any,
         teacher: dict,
         readout: dict,
         teacher_cache: str | None = None,
-        interaction_loss: dict = MappingProxyType({}),
-        text_class_loss: dict | None = MappingProxyType({}),
-        **kwargs,
+        interaction_loss: Mapping = MappingProxyType({}),
+        text_class_loss: Mapping | None = MappingProxyType({}),
+        **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         require_interactions(self)
@@ -131,8 +154,8 @@ class InteractionDistillMixin(TeacherMixin):
         check_images(self.data_preprocessor, teacher_cache)
         self._teacher_cfg = teacher
         self._teacher_cache = teacher_cache
-        self.interaction_loss = _build('lfi.InteractionDistillLoss', interaction_loss)
-        self.text_class_loss = (
+        self.interaction_loss: InteractionDistillLoss = _build('lfi.InteractionDistillLoss', interaction_loss)
+        self.text_class_loss: TextSpaceClassLoss | None = (
             None if text_class_loss is None else _build('lfi.TextSpaceClassLoss', text_class_loss)
         )
         self.readout: InteractionReadout = _build(
@@ -154,13 +177,20 @@ class InteractionDistillMixin(TeacherMixin):
         Raises:
             ValueError: if they do not.
         """
-        self.readout.check_bank(*teacher.texts.shape, self.backbone.num_queries)
+        num_concepts, text_dims = teacher.texts.shape
+        self.readout.check_bank(num_concepts, text_dims, self.backbone.num_queries)
         # The read-out of what the teacher does not say would get no gradient.
         if self.interaction_loss.concepts_weight and 'concepts' not in teacher.directions:
             raise ValueError(
                 'the maps of this teacher have no reading over concepts: set '
                 'interaction_loss.concepts_weight=0'
             )
+
+    if TYPE_CHECKING:
+
+        @property
+        def teacher(self) -> VLMAttentionTeacher | CachedTeacher:
+            """As `TeacherMixin.teacher`."""
 
     def maps_to_cache(
         self,
@@ -170,7 +200,7 @@ class InteractionDistillMixin(TeacherMixin):
         valid_sizes: Sequence[tuple[int, int]],
     ) -> InteractionMaps:
         """What a cache keeps of a batch of unaugmented images; arguments as of the teacher."""
-        return self.teacher(inputs, pixels, self.concept_labels(data_samples), valid_sizes)
+        return self.online_teacher(inputs, pixels, self.concept_labels(data_samples), valid_sizes)
 
     def image_labels(self, data_samples: Sequence, num_concepts: int) -> Tensor:
         """The images' labels among the concepts, (B, C) in [0, 1]; the task model says how it keeps them."""
@@ -183,7 +213,7 @@ class InteractionDistillMixin(TeacherMixin):
             labels = mark(labels, [sample.gt_concepts for sample in data_samples])
         return labels
 
-    def loss(self, inputs: Tensor, data_samples: Sequence, **kwargs) -> dict[str, Tensor]:
+    def loss(self, inputs: Tensor, data_samples: Sequence, **kwargs: Any) -> dict[str, Tensor]:
         """The task's losses, joined by the interaction terms."""
         valid_sizes = valid_sizes_of(inputs, data_samples)
         with self.backbone.padded(valid_sizes), self.backbone.record_interactions() as record:
@@ -207,7 +237,7 @@ class InteractionDistillMixin(TeacherMixin):
             losses['loss_text_class'] = self.text_class_loss(scores, labels)
         return losses
 
-    def predict(self, inputs: Tensor, data_samples: Sequence | None = None, **kwargs) -> Sequence:
+    def predict(self, inputs: Tensor, data_samples: Sequence | None = None, **kwargs: Any) -> Sequence:
         """The task's predictions; queries read no padding, as in training."""
         if data_samples is None:
             return super().predict(inputs, data_samples, **kwargs)
@@ -234,7 +264,8 @@ class InteractionDistillMixin(TeacherMixin):
         labels = self.concept_labels(data_samples)
         batch = self.teacher_batch(inputs, data_samples, labels)
         maps, views = self.teacher.ask(batch)
-        canvas = seen_canvas(self.backbone, tuple(inputs.shape[-2:]), grid)
+        height, width = inputs.shape[-2:]
+        canvas = seen_canvas(self.backbone, (height, width), grid)
         padded = any(size != canvas for size in batch.valid_sizes)
         if views is None and not padded:
             return maps.resize(grid), labels
@@ -262,10 +293,11 @@ def freeze_unread_queries(backbone: InteractionQueryViT) -> None:
     They would get no gradient, at which DDP stops.
     """
     if backbone.write_back == 'none' and backbone.fuse == 'none':
+        assert backbone.interaction_queries is not None
         backbone.interaction_queries.requires_grad_(False)
 
 
-def _build(default_type: str, arguments: dict) -> torch.nn.Module:
+def _build(default_type: str, arguments: Mapping) -> Any:
     return MODELS.build({'type': default_type, **arguments})
 
 

@@ -111,9 +111,9 @@ class InteractionReadout(BaseModule):
         with _float32(texts):
             weights = scale * F.normalize(self.patch_head(texts), dim=-1)  # [C, D]
             # The class token goes along and is cut off at the end, where there is less to copy.
-            scores = [self.patch_norm(tokens.float()) @ weights.T for tokens in states.tokens]
+            by_layer = [self.patch_norm(tokens.float()) @ weights.T for tokens in states.tokens]
             n = states.grid[0] * states.grid[1]
-            scores = torch.stack([s[:, -n:] for s in scores], 1)  # [B, L, N, C]
+            scores = torch.stack([of_layer[:, -n:] for of_layer in by_layer], 1)  # [B, L, N, C]
         return InteractionMaps(
             logits=_pick(scores, like.concepts).mT.unflatten(-1, states.grid),
             presence=like.presence,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from mmcv.cnn.bricks import DropPath
@@ -106,7 +107,7 @@ class InteractionQueryViT(VisionTransformer):
     def __init__(
         self,
         arch: str | dict = 'base',
-        *args,
+        *args: Any,
         num_queries: int = 8,
         write_back: str = 'gated',
         persistent: bool = True,
@@ -117,7 +118,7 @@ class InteractionQueryViT(VisionTransformer):
         use_rel_pos: bool = False,
         with_cp: bool = False,
         out_indices: int | Sequence[int] = -1,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         _choose('write_back', write_back, WRITE_BACKS)
         _choose('fuse', fuse, FUSES)
@@ -243,16 +244,18 @@ class InteractionQueryViT(VisionTransformer):
         x = self.pre_norm(self.drop_after_pos(x))
 
         first_queries = None
-        if self.num_queries:
+        if self.interaction_queries is not None:
             first_queries = self.interaction_queries.expand(b, -1, -1)
         queries = first_queries
-        outs, attention, tokens = [], [], []
+        outs: list[Tensor] = []
+        attention: list[Tensor] = []
+        tokens: list[Tensor] = []
         for i, layer in enumerate(self.layers):
             record = self._record is not None and i in self.interaction_layers
             x, queries, layer_attention = self._run(
                 layer, x, queries if self.persistent else first_queries, grid, valid, record
             )
-            if record:
+            if layer_attention is not None:
                 attention.append(layer_attention)
                 tokens.append(x)
             if i == self.num_layers - 1 and self.final_norm:
@@ -260,11 +263,11 @@ class InteractionQueryViT(VisionTransformer):
             if i in self.out_indices:
                 outs.append(self._format_output(x, grid))
 
-        if self._record is not None:
+        if self._record is not None and queries is not None:
             self._record.write(
                 InteractionStates(queries, tuple(attention), tuple(tokens), self.interaction_layers, grid)
             )
-        if self.fuse != 'none':
+        if self.fuse != 'none' and queries is not None:
             outs[-1] = self._fuse(outs[-1], queries)
         return tuple(outs)
 
@@ -274,14 +277,14 @@ class InteractionQueryViT(VisionTransformer):
             return 0, self.num_layers + 2
         return super().get_layer_depth(param_name, prefix)
 
-    def _prepare_pos_embed(self, state_dict: dict, prefix: str, *args, **kwargs) -> None:
+    def _prepare_pos_embed(self, state_dict: dict, prefix: str, *args: Any, **kwargs: Any) -> None:
         name = f'{prefix}pos_embed'
         if not self.with_cls_token and f'{prefix}cls_token' in state_dict and name in state_dict:
             # The base class drops the class token's embedding only where the grid is the same.
             state_dict[name] = state_dict[name][:, 1:]
         super()._prepare_pos_embed(state_dict, prefix, *args, **kwargs)
 
-    def _run(self, layer: nn.Module, *args) -> tuple[Tensor, Tensor, Tensor | None]:
+    def _run(self, layer: nn.Module, *args: Any) -> tuple[Tensor, Tensor | None, Tensor | None]:
         if self.with_cp and self.training:
             return checkpoint(layer, *args, use_reentrant=False)
         return layer(*args)

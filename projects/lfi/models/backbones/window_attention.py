@@ -31,16 +31,18 @@ def attend_in_windows(
     Returns:
         (B, heads, H * W, D).
     """
-    sides = tuple(min(window, side) for side in grid)
-    missing = tuple(-side % extent for side, extent in zip(grid, sides))
+    sides = min(window, grid[0]), min(window, grid[1])
+    missing = -grid[0] % sides[0], -grid[1] % sides[1]
     mask = None
     if any(missing):
         there = torch.ones(1, 1, grid[0] * grid[1], 1, dtype=torch.bool, device=q.device)
         mask = _split(there, grid, sides, missing).mT  # [windows, 1, 1, h * w]
         mask = mask.repeat(q.shape[0], 1, 1, 1)
-    attended = attend(*(_split(x, grid, sides, missing) for x in (q, k, v)), sides, mask)
     # Not len(): it would fix the batch size of an exported graph.
-    return _join(attended, q.shape[0], grid, sides, missing)
+    batch = q.shape[0]
+    q, k, v = (_split(x, grid, sides, missing) for x in (q, k, v))
+    attended = attend(q, k, v, sides, mask)
+    return _join(attended, batch, grid, sides, missing)
 
 
 def _split(x: Tensor, grid: tuple[int, int], sides: tuple[int, int], missing: tuple[int, int]) -> Tensor:

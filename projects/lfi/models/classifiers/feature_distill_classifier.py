@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from mmpretrain.models.classifiers import ImageClassifier
 from torch import Tensor
 
 from lfi.models.distill import TeacherMixin, freeze_unread_queries, require_interactions
 from lfi.models.raw_images import check_images
-from lfi.models.teachers import CachedFeatures, PixelFormat, VLMAttentionTeacher
+from lfi.models.teachers import CachedFeatures, CachedOutputs, PixelFormat, VLMAttentionTeacher
 from lfi.registry import MODELS
 from lfi.structures import ImageFeatures, InteractionMaps
 
@@ -40,7 +41,12 @@ class FeatureDistillClassifier(TeacherMixin, ImageClassifier):
     cached_kind = CachedFeatures
 
     def __init__(
-        self, *args, teacher: dict, distill_loss: dict, teacher_cache: str | None = None, **kwargs
+        self,
+        *args: Any,
+        teacher: dict,
+        distill_loss: dict,
+        teacher_cache: str | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         require_interactions(self)
@@ -50,9 +56,15 @@ class FeatureDistillClassifier(TeacherMixin, ImageClassifier):
         self._teacher_cache = teacher_cache
         self.distill_loss = MODELS.build(distill_loss)
 
-    def check_teacher(self, teacher: VLMAttentionTeacher | CachedFeatures) -> None:
+    def check_teacher(self, teacher: VLMAttentionTeacher | CachedOutputs) -> None:
         """Check that it knows every class."""
         check_classes(self.head.num_classes, teacher)
+
+    if TYPE_CHECKING:
+
+        @property
+        def teacher(self) -> VLMAttentionTeacher | CachedFeatures:
+            """As `TeacherMixin.teacher`."""
 
     def maps_to_cache(
         self,
@@ -62,7 +74,8 @@ class FeatureDistillClassifier(TeacherMixin, ImageClassifier):
         valid_sizes: Sequence[tuple[int, int]],
     ) -> InteractionMaps:
         """What a cache keeps of a batch of unaugmented images; arguments as of the teacher."""
-        return self.teacher.features(inputs, pixels, valid_sizes).as_maps(self.teacher.logit_scale)
+        teacher = self.online_teacher
+        return teacher.features(inputs, pixels, valid_sizes).as_maps(teacher.logit_scale)
 
     def loss(self, inputs: Tensor, data_samples: Sequence) -> dict[str, Tensor]:
         """The task's losses, joined by the distillation's."""

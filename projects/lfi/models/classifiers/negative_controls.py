@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -34,15 +36,22 @@ class ShuffledFeaturesClassifier(FeatureDistillClassifier):
             features.pooled.roll(1, 0), features.scores.roll(1, 0), features.locations.roll(1, 0)
         )
 
-    def _ask_teacher(self, *args) -> ImageFeatures:
-        return self.change(super()._ask_teacher(*args))
+    def _ask_teacher(self, inputs: Tensor, data_samples: Sequence, grid: tuple[int, int]) -> ImageFeatures:
+        return self.change(super()._ask_teacher(inputs, data_samples, grid))
 
 
 class _ChangedMapsClassifier(LFIImageClassifier):
     """Changes what the student learns from; what it is measured by afterwards are the teacher's own maps."""
 
-    def _ask_teacher(self, *args) -> tuple[InteractionMaps, Tensor]:
-        maps, labels = super()._ask_teacher(*args)
+    @staticmethod
+    @abstractmethod
+    def change(maps: InteractionMaps) -> InteractionMaps:
+        """What the student learns from in place of the teacher's maps."""
+
+    def _ask_teacher(
+        self, inputs: Tensor, data_samples: Sequence, grid: tuple[int, int]
+    ) -> tuple[InteractionMaps, Tensor]:
+        maps, labels = super()._ask_teacher(inputs, data_samples, grid)
         return (self.change(maps) if self.training else maps), labels
 
 

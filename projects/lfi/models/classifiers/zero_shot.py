@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmengine.logging import print_log
@@ -38,14 +39,15 @@ class LFIZeroShotClassifier(LFIImageClassifier):
             `readout.text_dims`.
     """
 
-    def __init__(self, *, zero_shot: dict, teacher: dict, head: dict | None = None, **kwargs) -> None:
+    def __init__(self, *, zero_shot: dict, teacher: dict, head: dict | None = None, **kwargs: Any) -> None:
         if not {'concepts'} <= set(zero_shot) <= {'concepts', 'templates'}:
             raise ValueError(f'zero_shot={zero_shot} must have the key concepts, and may have templates')
         # Pictures of its interactions show the same concepts.
         teacher = {**teacher, **zero_shot}
         super().__init__(teacher=teacher, head=dict(type='mmpretrain.ClsHead'), **kwargs)
         bank = _embed(teacher)
-        self.readout.check_bank(*bank.embeddings.shape, self.backbone.num_queries)
+        num_classes, text_dims = bank.embeddings.shape
+        self.readout.check_bank(num_classes, text_dims, self.backbone.num_queries)
         self.register_buffer('texts', bank.embeddings, persistent=False)
         print_log(
             f'Zero-shot prompts: {", ".join(bank.templates)}; classes: {", ".join(bank.names)}', 'current'
@@ -57,7 +59,7 @@ class LFIZeroShotClassifier(LFIImageClassifier):
             self.backbone(inputs)
         return (self.readout.class_scores(self.readout.query_embeddings(record.states), self.texts),)
 
-    def loss(self, inputs: Tensor, data_samples: Sequence, **kwargs) -> dict[str, Tensor]:
+    def loss(self, inputs: Tensor, data_samples: Sequence, **kwargs: Any) -> dict[str, Tensor]:
         """It has none.
 
         Raises:
