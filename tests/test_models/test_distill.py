@@ -454,6 +454,19 @@ def test_maps_from_a_cache_are_warped_into_each_view(cached_model, make_model):
     assert cached.valid.all()
 
 
+def test_a_class_that_a_crop_has_left_out_keeps_the_presence_that_the_teacher_gives_it(make_model):
+    model = make_model(teacher=dict(max_concepts=2))
+    images, samples = batch(shapes=(None, None), labels=(2, 0))
+    kept = model.maps_to_cache(images, pixel_format(model.data_preprocessor), samples, [(32, 32)] * 2)
+    probabilities = make_model().teacher(images, pixel_format(model.data_preprocessor)).presence
+    assert kept.concepts[:, 0].tolist() == [2, 0]
+    torch.testing.assert_close(kept.presence[:, 0], probabilities[[0, 1], [2, 0]])
+    # The first view shows its class still, the second does not.
+    seen = kept.with_labels(torch.eye(6)[[2, 5]])
+    assert seen.presence[0, 0] == 1
+    assert seen.presence[1].equal(kept.presence[1])
+
+
 @pytest.mark.parametrize('view', [[[0.5, 0, -0.5], [0, 1.0, 0]], [[1.0, 0, 0], [0, 0.5, -0.5]]])
 def test_padding_and_view_of_a_cached_image_add_up(cached_model, view):
     model, images, samples = cached_model

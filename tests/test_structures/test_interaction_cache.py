@@ -173,9 +173,9 @@ def test_a_damaged_array_is_named(folder, name):
     ('text', 'message'),
     [
         ('', 'is torn, or no manifest'),
-        ('{"version": 2}', 'is torn, or no manifest'),
+        ('{"version": 3}', 'is torn, or no manifest'),
         ('[1, 2]', 'is torn, or no manifest'),
-        ('{"version": 9}', 'has the format 9, this version of lfi reads 2'),
+        ('{"version": 2}', 'has the format 2, this version of lfi reads 3: .*cache_teacher.py'),
     ],
 )
 def test_a_damaged_manifest_is_named(folder, text, message):

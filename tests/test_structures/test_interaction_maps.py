@@ -392,6 +392,17 @@ def test_the_loss_reads_maps_in_full_precision_under_autocast():
     assert torch.equal(warped.logits, maps.warp(view, (8, 8)).logits)
 
 
+def test_labels_raise_the_presence_of_their_own_concepts_and_never_of_the_rest():
+    labels = torch.zeros(2, 10)
+    labels[0, 8], labels[1, 0] = 1, 1
+    maps = make_maps(concepts=torch.tensor([[7, 8, REST], [4, 5, REST]]))
+    raised = maps.with_labels(labels)
+    assert raised.presence[0].tolist() == [maps.presence[0, 0], 1, maps.presence[0, 2]]
+    assert torch.equal(raised.presence[1], maps.presence[1])
+    assert torch.equal(raised.logits, maps.logits)
+    assert make_maps().with_labels(torch.ones(2, 3)).presence.eq(1).all()
+
+
 def test_gather_picks_maps_presence_and_concepts_together():
     maps = make_maps(concepts=torch.tensor([[7, 8, 9], [4, 5, REST]]))
     index = torch.tensor([[2, 0], [1, 2]])

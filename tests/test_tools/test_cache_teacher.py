@@ -143,7 +143,9 @@ def test_what_captions_speak_of_is_cached_and_trained_on(run_tool, config_path, 
     assert first['caption'].startswith('a large white circle below a green bolt')
     (record,) = cache.read([first['img_path']])
     presence = dict(zip(record['concepts'].tolist(), record['presence'].tolist()))
-    assert presence[first['gt_label']] == presence[20] == presence[21] == 1
+    assert {first['gt_label'], 20, 21} <= presence.keys()
+    # The teacher's own: a probability over the bank.
+    assert sum(presence.values()) <= 1 + 1e-3
     options = ('--work-dir', 'work', '--cfg-options', *small, 'model.teacher_cache=cache')
     out = run_tool('train.py', config, *options)
     assert re.search(r'loss_positions: [\d.]+', out)

@@ -199,8 +199,11 @@ class InteractionDistillMixin(TeacherMixin):
         data_samples: Sequence,
         valid_sizes: Sequence[tuple[int, int]],
     ) -> InteractionMaps:
-        """What a cache keeps of a batch of unaugmented images; arguments as of the teacher."""
-        return self.online_teacher(inputs, pixels, self.concept_labels(data_samples), valid_sizes)
+        """What a cache keeps of a batch of unaugmented images; arguments as of the teacher.
+
+        Presence is the teacher's own: that of the labels is the view's.
+        """
+        return self.online_teacher.own_maps(inputs, pixels, self.concept_labels(data_samples), valid_sizes)
 
     def image_labels(self, data_samples: Sequence, num_concepts: int) -> Tensor:
         """The images' labels among the concepts, (B, C) in [0, 1]; the task model says how it keeps them."""

@@ -5,7 +5,8 @@ A cache is a folder:
 - `manifest.json`: what made the maps, and what they are;
 - `keys.npy`: (N,) uint64, the digests of the images' names, in the order of the records;
 - `texts.npy`: (C, E) float32, the concepts' unit embeddings;
-- `shard-*.npy`: records of `lfi.structures.pack`, and beside each its checksum, written last.
+- `shard-*.npy`: records of `lfi.structures.pack`, and beside each its checksum, written last. Presence in
+  them is the teacher's own; that of labels is the view's, and joins it in training.
 
 Nothing in it is pickled.
 """
@@ -30,7 +31,7 @@ from lfi.fileio import AtomicLocalBackend
 from .interaction_maps import InteractionMaps
 from .packed_maps import packed_dtype
 
-VERSION = 2
+VERSION = 3
 MAX_SHARDS = 256
 MIN_SHARD_SIZE = 256
 TEXT_TOLERANCE = 1e-4
@@ -144,7 +145,8 @@ class CacheManifest:
             raise CacheError(f'{path} is torn, or no manifest of a cache: {error}') from error
         if version != VERSION:
             raise CacheError(
-                f'{path} has the format {version}, this version of lfi reads {VERSION}: write it anew'
+                f'{path} has the format {version}, this version of lfi reads {VERSION}: write it anew by '
+                'tools/cache_teacher.py'
             )
         return manifest
 

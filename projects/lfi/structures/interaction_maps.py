@@ -154,6 +154,12 @@ class InteractionMaps:
             valid=_enough(seen[:, 0].unflatten(-1, grid) * share),
         )
 
+    def with_labels(self, labels: Tensor) -> InteractionMaps:
+        """Raise the presence of each concept to its label, (B, C) in [0, 1] over the bank's concepts."""
+        if self.concepts is not None:
+            labels = labels.gather(1, self.concepts.clamp_min(0)).masked_fill(self.concepts == REST, 0)
+        return replace(self, presence=torch.maximum(self.presence, labels.to(self.presence)))
+
     def gather(self, index: Tensor) -> InteractionMaps:
         """Keep the maps `index`, (B, m) with values in [0, M)."""
         b, n_layers, _, h, w = self.logits.shape

@@ -141,6 +141,16 @@ def test_labels_raise_presence_and_change_no_map(make_teacher):
     assert torch.equal(got.presence, torch.maximum(without.presence, labels))
 
 
+def test_own_maps_are_of_the_labels_concepts_with_the_teachers_presence(make_teacher):
+    inputs, labels = batch(2, 3, 32, 32), torch.zeros(2, 6)
+    whole = make_teacher()(inputs, RGB)
+    weakest = whole.presence.argmin(1, keepdim=True)
+    labels.scatter_(1, weakest, 1)
+    own = make_teacher(max_concepts=2).own_maps(inputs, RGB, labels)
+    assert own.concepts[:, :1].equal(weakest)
+    torch.testing.assert_close(own.presence[:, :2], whole.presence.gather(1, own.concepts[:, :2]))
+
+
 @pytest.mark.parametrize('m', [1, 2, 4])
 def test_max_concepts_keeps_labels_then_the_top_ones_and_sums_up_the_rest(make_teacher, m):
     inputs = batch(3, 3, 32, 32)

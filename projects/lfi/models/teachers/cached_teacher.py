@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -11,7 +10,7 @@ from mmengine.logging import print_log
 from torch import Tensor
 
 from lfi.concepts import ConceptBank
-from lfi.structures import REST, InteractionMaps, unpack
+from lfi.structures import InteractionMaps, unpack
 from lfi.structures.interaction_cache import CacheError, InteractionCache, StoredMaps, difference
 
 from .teacher_batch import TeacherBatch
@@ -110,12 +109,7 @@ class CachedTeacher(CachedOutputs):
             CacheError: as `seen`.
         """
         maps, views = self.seen(batch)
-        labels = batch.labels
-        if labels is None:
-            return maps, views
-        if maps.concepts is not None:
-            labels = labels.gather(1, maps.concepts.clamp_min(0)).masked_fill(maps.concepts == REST, 0)
-        return replace(maps, presence=torch.maximum(maps.presence, labels.to(maps.presence))), views
+        return maps if batch.labels is None else maps.with_labels(batch.labels), views
 
 
 def open_cache(folder: str, wanted: dict) -> InteractionCache:

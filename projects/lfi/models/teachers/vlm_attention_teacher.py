@@ -139,15 +139,28 @@ class VLMAttentionTeacher:
         Returns:
             Maps of M concepts, and where these are not the whole bank, `REST` as the last: the log-sum-exp
             of all others. Cosines are scaled as the model's own image-text logits. Presence is the larger of
-            the label and the teacher's own probability of the concept, by a softmax over the bank.
+            the label and the teacher's own, as `own_maps` has it.
+        """
+        maps = self.own_maps(inputs, pixels, labels, valid_sizes)
+        return maps if labels is None else maps.with_labels(labels)
+
+    @torch.no_grad()
+    def own_maps(
+        self,
+        inputs: Tensor,
+        pixels: PixelFormat,
+        labels: Tensor | None = None,
+        valid_sizes: Sequence[tuple[int, int]] | None = None,
+    ) -> InteractionMaps:
+        """As a call, but the labels only decide which concepts an image is asked about.
+
+        Presence is the teacher's own: its probability of the concept, by a softmax over the bank.
         """
         self.to(inputs.device)
         maps, pooled = self.extractor(self._prepare(inputs, pixels, valid_sizes), self._texts)
         with torch.autocast(inputs.device.type, enabled=False):
             maps = self.map_scale * maps.float()  # [B, L, C, h, w]
             presence = (self.logit_scale * pooled.float() @ self._texts.T).softmax(-1)  # [B, C]
-        if labels is not None:
-            presence = torch.maximum(presence, labels.to(presence))
         b, n_layers, _, h, w = maps.shape
         whole = InteractionMaps(
             logits=maps,
@@ -159,7 +172,7 @@ class VLMAttentionTeacher:
         if self.max_concepts is None:
             return whole
         # A label comes first, however little of a mixed image it stands for.
-        rank = presence if labels is None else presence + (labels > 0)
+        rank = presence if labels is None else torch.maximum(presence, labels.to(presence)) + (labels > 0)
         return _keep(whole, rank[:, : self.bank.num_concepts], self.max_concepts)
 
     def ask(self, batch: TeacherBatch) -> tuple[InteractionMaps, None]:
