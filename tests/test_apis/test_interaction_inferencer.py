@@ -186,7 +186,7 @@ def test_without_its_teacher_a_model_predicts(classifier, warnings):
         inferencer(noise(64, 64), texts=TEXTS)
 
 
-def test_a_control_predicts_and_says_that_it_answers_no_texts(make_student, classifier):
+def test_a_baseline_predicts_and_says_that_it_answers_no_texts(make_student, classifier):
     control = make_student('baselines/task-loss_vit-tiny_shapes.py')
     inferencer = InteractionInferencer(*control, device='cpu')
     (own,) = inferencer(noise(64, 64))['predictions']
@@ -198,7 +198,7 @@ def test_a_control_predicts_and_says_that_it_answers_no_texts(make_student, clas
     inferencer = InteractionInferencer(classifier[0], control[1], device='cpu')
     (result,) = inferencer(noise(64, 64))['predictions']
     torch.testing.assert_close(result.prediction.pred_score, own.prediction.pred_score)
-    with pytest.raises(ValueError, match=r'student\.pth has no read-out, it lacks .*: it is of a control'):
+    with pytest.raises(ValueError, match=r'student\.pth has no read-out, it lacks .*: it is of a baseline'):
         inferencer(noise(64, 64), texts=TEXTS)
 
 

@@ -321,7 +321,7 @@ def test_timm_takes_a_detectors_backbone():
         (dict(**PLAIN, norm_cfg=dict(type='LN', eps=1e-3)), 'an epsilon of 0.001'),
         (
             dict(**PLAIN, with_cls_token=False, out_type='featmap', window_size=2),
-            'window_size or use_rel_pos has no place',
+            'no window_size and no use_rel_pos',
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""Using a trained model: predictions, and where it sees what a text names."""
+"""Using a trained model: its predictions, and its interaction maps of any text."""
 
 from .drawing import draw_result
 from .interaction_inferencer import InteractionInferencer

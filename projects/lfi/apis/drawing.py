@@ -16,24 +16,24 @@ from lfi.visualization.figures import draw_boxes
 from .interaction_result import InteractionResult
 from .records import class_name
 
-# Of detections that are drawn, as mmdet's own hook has it.
+# The least score of a detection that is drawn, as in mmdet's own hook.
 MIN_SCORE = 0.3
-# Pixels of an image's longer side; columns and inches of the picture.
+# The longer side of an image in pixels; the columns of a picture, and the inches of each.
 SIDE, COLUMNS, CELL = 480, 5, 2.4
 
 
 def strongest(result: InteractionResult, count: int = 5) -> list[int]:
-    """The places of the texts with the highest scores, the highest first."""
+    """The indices of the texts with the highest scores, the highest first."""
     return result.text_scores.topk(min(count, len(result.texts))).indices.tolist()
 
 
 def draw_result(result: InteractionResult, classes: Sequence[str], shown: Sequence[int]) -> np.ndarray:
-    """An image with its prediction, and beside it the maps of some texts, each scaled to its own range.
+    """Draw an image with its prediction, and beside it the maps of some texts, each scaled to its own range.
 
     Args:
-        result: of the image.
-        classes: names of the labels.
-        shown: the places of the texts.
+        result: The result of the image.
+        classes: Names of the labels.
+        shown: Indices of the texts.
 
     Returns:
         The picture, (H, W, 3) uint8 RGB.
@@ -47,15 +47,15 @@ def draw_result(result: InteractionResult, classes: Sequence[str], shown: Sequen
     painter = FigureCanvasAgg(figure)
     cells = list(figure.subplots(rows, columns, squeeze=False).flat)
     # Boxes are in the loaded image's pixels.
-    place = dict(extent=(0, width, height, 0))
+    frame = dict(extent=(0, width, height, 0))
     for cell in cells:
         cell.axis('off')
     for cell in cells[: 1 + len(shown)]:
-        cell.imshow(small, **place)
+        cell.imshow(small, **frame)
     _draw_prediction(cells[0], result, classes)
     heats = result.maps_on_image(small.shape[:2]).numpy()
     for cell, index in zip(cells[1:], shown):
-        cell.imshow(np.ma.masked_invalid(heats[index]), cmap='jet', alpha=0.5, **place)
+        cell.imshow(np.ma.masked_invalid(heats[index]), cmap='jet', alpha=0.5, **frame)
         _title(cell, f'{result.texts[index]}  {result.text_scores[index]:.2f}')
     painter.draw()
     return np.asarray(painter.buffer_rgba())[..., :3].copy()
@@ -78,5 +78,5 @@ def _draw_prediction(cell: Axes, result: InteractionResult, classes: Sequence[st
 
 
 def _title(cell: Axes, text: str) -> None:
-    # A dollar sign is one, and no formula begins.
+    # A dollar sign in a text begins no formula.
     cell.set_title(textwrap.fill(text, 32), fontsize=8, parse_math=False)

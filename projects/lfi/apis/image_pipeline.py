@@ -12,15 +12,15 @@ from lfi.datasets.transforms import RecordView
 class ImagePipeline:
     """The test pipeline of a config, for images without annotations.
 
-    Where it gives images no size of their own, as for embedded data, they are brought to the size that the
-    backbone was made for: classifiers see them whole and stretched, others with their sides' ratio kept.
+    A pipeline that sets no size, as that of embedded data, gets a step that resizes images to the input size
+    of the backbone: for classifiers without regard to the aspect ratio, for other models with the ratio kept.
 
     Args:
-        cfg: the config.
-        img_size: height and width that the backbone was made for, or None.
+        cfg: The config.
+        img_size: Input size of the backbone, height and width in pixels, or None.
 
     Raises:
-        ValueError: if there is no step that packs, or `RecordView` cannot follow a step.
+        ValueError: If not exactly one step packs, or `RecordView` cannot follow a step.
     """
 
     def __init__(self, cfg: Config, img_size: tuple[int, int] | None) -> None:
@@ -45,7 +45,14 @@ class ImagePipeline:
         self.pack = TRANSFORMS.build(packs[0])
 
     def __call__(self, results: dict) -> tuple[dict, Tensor]:
-        """A loaded image's packed input, and what of the image it shows, as `RecordView` says."""
+        """Prepare a loaded image.
+
+        Args:
+            results: The image as `LoadImageFromFile` leaves it.
+
+        Returns:
+            The packed input; and its view of the image, (2, 3), as `RecordView` records it.
+        """
         results = self.moves(results)
         return self.pack(results), results['view']
 

@@ -16,6 +16,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.infer import BaseInferencer
 from mmengine.logging import print_log
 from mmengine.registry import DefaultScope
+from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
 from lfi.concepts import concept_names
@@ -45,20 +46,21 @@ class Item:
 class InteractionInferencer(BaseInferencer):
     """Runs a trained model: its predictions, and its answers to texts.
 
-    A model that learnt from interactions tells for any text how much of it an image shows, and where. Texts
-    are embedded by the teacher's text tower, each once; its image tower does not run. Other models, the
-    controls among them, give their predictions.
+    A model that learnt from interactions answers any text: how well an image fits it, and where. The
+    teacher's text tower embeds each text once; its image tower does not run. Other models, such as the
+    baselines, give predictions alone. No code that a checkpoint holds is run.
 
     Args:
-        model: the config of the training, or its file.
-        weights: checkpoint file or URL. Defaults to None: random weights, with a warning.
-        device: where it runs. Defaults to None: CUDA where there is one, else the CPU.
-        templates: prompts for the texts, as the teacher's argument of this name. Defaults to None: the
+        model: The config of the training, or its file.
+        weights: Checkpoint file or URL. Defaults to None: random weights, with a warning.
+        device: Device of the model. Defaults to None: CUDA where there is one, else the CPU.
+        templates: Prompts for the texts, as the teacher's argument of this name. Defaults to None: the
             teacher's own.
 
     Raises:
-        FileNotFoundError: if a file is missing.
-        ValueError: if the weights are not of this model, or the test pipeline cannot be followed.
+        FileNotFoundError: If a file is missing.
+        UnsafeCheckpointError: If the checkpoint asks for more than tensors, plain data and a Runner's state.
+        ValueError: If the weights are not of this model, or the test pipeline cannot be followed.
 
     Example:
         >>> inferencer = InteractionInferencer('lfi_vit-tiny_shapes.py', 'epoch_13.pth')
@@ -86,8 +88,10 @@ class InteractionInferencer(BaseInferencer):
             super().__init__(cfg, self._weights, device, show_progress=False)
         # A zero-shot model's has the classes and prompts of its test.
         self._teacher: Mapping | None = getattr(self.model, '_teacher_cfg', cfg.model.get('teacher'))
+        if self._teacher is None and self._no_texts is None:
+            self._no_texts = 'the config has no model.teacher, whose text tower embeds texts'
         self._embed: Callable[[Sequence[str]], Tensor] | None = None
-        if self._no_texts is None:
+        if self._teacher is not None and self._no_texts is None:
             self._embed = TextEmbedder(self._teacher, templates, self.device)
 
     def __call__(
@@ -98,27 +102,27 @@ class InteractionInferencer(BaseInferencer):
         frame_stride: int = 1,
         return_vis: bool = False,
     ) -> dict:
-        """Run the model on images. One that cannot be read is skipped, with a warning that names it.
+        """Run the model on images. An image that cannot be read is skipped, with a warning that names it.
 
         Args:
-            inputs: the path of an image, a folder or a video; an image, (H, W, 3) uint8 BGR; or a list of
-                these, as `list_sources` says.
-            texts: what to look for. Defaults to None: the classes among the concepts of the training; where
-                the teacher is not at hand, no texts, with a warning.
-            batch_size: images at once. Neighbours of different sizes never share a batch: no result depends
-                on another image. Defaults to 8.
-            frame_stride: of a video, one frame of so many is looked at. Defaults to 1.
-            return_vis: whether to draw pictures too, as `visualize` does. Defaults to False.
+            inputs: The path of an image, a folder or a video; an image, (H, W, 3) uint8 BGR; or a list of
+                these, as for `list_sources`.
+            texts: The texts to ask for. Defaults to None: the classes among the concepts of the training; or
+                no texts, with a warning, where the teacher is not available.
+            batch_size: Images at once. Neighbours of different sizes never share a batch, so that no result
+                depends on another image. Defaults to 8.
+            frame_stride: Of a video every `frame_stride`-th frame is used. Defaults to 1.
+            return_vis: Whether to draw pictures too, as `visualize` does. Defaults to False.
 
         Returns:
             `predictions`, an `InteractionResult` for each image; `visualization`, as many pictures, or none;
-            `skipped`, the names of what could not be read.
+            `skipped`, the names of the images that could not be read.
 
         Raises:
-            FileNotFoundError, RuntimeError, ImportError: if texts are given, and the teacher is not at hand.
-            ValueError: likewise; if texts are given that the model cannot answer; or if an argument is out
-                of its range.
-            TypeError: if the inputs are of another kind.
+            FileNotFoundError, RuntimeError, ImportError: If texts are given, and the teacher is not
+                available.
+            ValueError: Likewise; if the model cannot answer the texts; or if an argument is out of range.
+            TypeError: If the inputs are of another kind.
         """
         results = list(self.stream(inputs, texts, batch_size, frame_stride))
         pictures = self.visualize(inputs, results, texts) if return_vis else []
@@ -131,9 +135,9 @@ class InteractionInferencer(BaseInferencer):
         batch_size: int = 8,
         frame_stride: int = 1,
     ) -> Iterator[InteractionResult]:
-        """The results one by one, for more images than memory holds; `skipped` fills on the way.
+        """Yield the results one by one, for more images than memory holds; `skipped` fills meanwhile.
 
-        Arguments and errors as of a call.
+        Arguments and errors are those of a call.
         """
         for name, value in (('batch_size', batch_size), ('frame_stride', frame_stride)):
             if value < 1:
@@ -146,12 +150,12 @@ class InteractionInferencer(BaseInferencer):
 
     @property
     def device(self) -> torch.device:
-        """Where the model is."""
+        """The device of the model."""
         return next(self.model.parameters()).device
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
-        """Names of the labels that the task predicts; empty where neither checkpoint nor config says."""
+        """Names of the labels that the task predicts; empty where neither checkpoint nor config has them."""
         if self._trained_classes is not None:
             return tuple(self._trained_classes)
         try:
@@ -161,7 +165,7 @@ class InteractionInferencer(BaseInferencer):
 
     @cached_property
     def default_texts(self) -> tuple[str, ...]:
-        """The classes among the concepts of the training; none where the model cannot be asked."""
+        """The classes among the concepts of the training; none where the model cannot answer texts."""
         if self._no_texts is not None:
             return ()
         try:
@@ -175,7 +179,7 @@ class InteractionInferencer(BaseInferencer):
     def preprocess(
         self, inputs: Sequence[Source], batch_size: int = 8, frame_stride: int = 1
     ) -> Iterator[list[Item]]:
-        """Batches of images that have one size for the model; arguments as of a call."""
+        """Batches of images that have one size at the model's input; arguments as of a call."""
         batch: list[Item] = []
         for item in self._items(inputs, frame_stride):
             if batch and (len(batch) == batch_size or _input_size(item) != _input_size(batch[0])):
@@ -211,7 +215,10 @@ class InteractionInferencer(BaseInferencer):
         ]
 
     def visualize(
-        self, inputs: Sequence, preds: Sequence[InteractionResult], texts: Sequence[str] | None = None
+        self,
+        inputs: str | Path | np.ndarray | Sequence,
+        preds: Sequence[InteractionResult],
+        texts: Sequence[str] | None = None,
     ) -> list[np.ndarray]:
         """Pictures, (H, W, 3) uint8 RGB: each image with its maps of the texts, or else of the 5 best."""
         return [
@@ -220,7 +227,7 @@ class InteractionInferencer(BaseInferencer):
         ]
 
     def postprocess(self, preds: list[InteractionResult], visualization: list[np.ndarray]) -> dict:
-        """What a call returns."""
+        """The return value of a call."""
         return dict(predictions=preds, visualization=visualization, skipped=list(self.skipped))
 
     def _items(self, sources: Sequence[Source], frame_stride: int) -> Iterator[Item]:
@@ -236,20 +243,20 @@ class InteractionInferencer(BaseInferencer):
     def _check_texts(self, texts: Sequence[str]) -> tuple[str, ...]:
         if isinstance(texts, str) or not texts:
             raise ValueError(f'texts={texts!r} must be a list of one or more texts')
-        if self._no_texts is not None:
-            raise ValueError(f'texts={list(texts)} cannot be answered: {self._no_texts}')
         self._embeddings(texts)
         self._bound_concepts(texts)
         return tuple(texts)
 
     def _embeddings(self, texts: Sequence[str]) -> Tensor:
+        if self._embed is None:
+            raise ValueError(f'texts={list(texts)} cannot be answered: {self._no_texts}')
         embeddings = self._embed(texts)
         self.model.readout.check_bank(*embeddings.shape, self.model.backbone.num_queries)
         return embeddings
 
     def _bound_concepts(self, texts: Sequence[str]) -> Tensor | None:
-        """(T,), the texts' places in the bank of the training, where each query stands for one of these."""
-        if self.model.readout.assign != 'index':
+        """(T,), the texts' indices in the bank of the training, where each query stands for one concept."""
+        if self._teacher is None or self.model.readout.assign != 'index':
             return None
         bank = [*concept_names(self._teacher['concepts']), *self._teacher.get('background', ())]
         unknown = [text for text in texts if text not in bank]
@@ -279,7 +286,7 @@ class InteractionInferencer(BaseInferencer):
             missing = model.load_state_dict(state, strict=False).missing_keys
         except RuntimeError as error:
             raise ValueError(f'the weights in {self._weights} do not fit the model: {error}') from error
-        needed = [name for name in missing if needed_to_predict(name, model.backbone)]
+        needed = [name for name in missing if needed_to_predict(name, model.get_submodule('backbone'))]
         if needed:
             raise ValueError(
                 f'the weights in {self._weights} lack {len(needed)} parameters of the model, such as '
@@ -287,8 +294,8 @@ class InteractionInferencer(BaseInferencer):
             )
         if missing and self._no_texts is None:
             self._no_texts = (
-                f'{self._weights} has no read-out, it lacks {missing[0]}: it is of a control, or an exported '
-                'student. Give the checkpoint of a model that learnt from interactions'
+                f'{self._weights} has no read-out, it lacks {missing[0]}: it is of a baseline, or an '
+                'exported student. Give the checkpoint of a model that learnt from interactions'
             )
 
     def _init_pipeline(self, cfg: ConfigDict) -> ImagePipeline:
@@ -301,12 +308,14 @@ class InteractionInferencer(BaseInferencer):
         return None
 
 
-def class_names(teacher: Mapping) -> tuple[str, ...]:
-    """The classes among the concepts of a teacher's config, without what captions add to them.
+def class_names(teacher: Mapping | None) -> tuple[str, ...]:
+    """The classes among the concepts of a teacher's config, without those that captions add.
 
     Raises:
-        ValueError, OSError: if the config's data set cannot name them.
+        ValueError, OSError: If there is no teacher, or the config's data set cannot name the classes.
     """
+    if teacher is None:
+        raise ValueError('the config has no model.teacher, whose concepts name the classes')
     concepts = teacher['concepts']
     if isinstance(concepts, Mapping):
         concepts = {key: value for key, value in concepts.items() if key != 'extra'}
@@ -318,7 +327,7 @@ def _input_size(item: Item) -> tuple[int, ...]:
 
 
 def _result(
-    item: Item, prediction, texts: Sequence[str], scores: Tensor, maps: Tensor, view: Tensor
+    item: Item, prediction: BaseDataElement, texts: Sequence[str], scores: Tensor, maps: Tensor, view: Tensor
 ) -> InteractionResult:
     return InteractionResult(
         item.name, item.frame, item.image, prediction.cpu(), tuple(texts), scores, maps, view

@@ -1,4 +1,4 @@
-"""What is found in one image."""
+"""The result of one image."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class InteractionResult:
-    """One image's prediction, and how it answers T texts. All tensors are on the CPU.
+    """The prediction for one image, and its answers to T texts. All tensors are on the CPU.
 
     Args:
-        name: the file's path, or `inputs[i]` for an array.
-        frame: the number of a video's frame from 0; None for an image.
+        name: The file's path, or `inputs[i]` for an array.
+        frame: The number of a video's frame from 0; None for an image.
         image: (H, W, 3) uint8, BGR, as it was loaded.
-        prediction: the task's own: a `DataSample` with `pred_score` for a classifier, a `DetDataSample`
+        prediction: The task's own: a `DataSample` with `pred_score` for a classifier, a `DetDataSample`
             with `pred_instances` in the loaded image's pixels for a detector.
-        texts: the T texts; empty where none were asked.
+        texts: The T texts; empty where none were asked.
         text_scores: (T,) float32, `InteractionReadout.class_scores`; their softmax compares the texts.
-        maps: (T, h, w) float32, where in the image the student sees what each text names: probabilities
-            over the positions that show the image, of the last supervised block; each map sums to 1.
-        view: (2, 3) float32, the affine map from the maps' coordinates to the image's, both running from -1
-            to 1 over the whole: what of the image the model saw.
+        maps: (T, h, w) float32, the maps of the last supervised block: for each text probabilities over the
+            locations that show the image, which sum to 1.
+        view: (2, 3) float32, the affine map from the maps' coordinates to the image's, both from -1 to 1 over
+            their full extent: the part of the image that the model saw.
     """
 
     name: str
@@ -39,13 +39,16 @@ class InteractionResult:
     view: Tensor
 
     def maps_on_image(self, size: tuple[int, int] | None = None) -> Tensor:
-        """The maps laid over the image, (T, H, W), bilinear; NaN where the model did not look.
+        """The maps resized bilinearly to the image.
 
         Args:
-            size: height and width wanted. Defaults to the image's own.
+            size: Height and width of the result. Defaults to the image's own.
+
+        Returns:
+            (T, H, W); NaN where the model did not see the image.
         """
-        size = size or self.image.shape[:2]
+        height, width = size or self.image.shape[:2]
         square = torch.cat((self.view, self.view.new_tensor([[0, 0, 1]])))
-        seen_at = F.affine_grid(square.inverse()[None, :2], (1, 1, *size), align_corners=False)
+        seen_at = F.affine_grid(square.inverse()[None, :2], [1, 1, height, width], align_corners=False)
         heat = F.grid_sample(self.maps[None], seen_at, padding_mode='border', align_corners=False)[0]
         return heat.masked_fill((seen_at[0].abs() > 1).any(-1), float('nan'))

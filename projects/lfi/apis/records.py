@@ -8,7 +8,7 @@ from mmengine.structures import BaseDataElement
 
 from .interaction_result import InteractionResult
 
-# Classes of a classifier's record.
+# How many classes a classifier's record holds.
 TOP = 5
 
 
@@ -21,14 +21,14 @@ def result_record(result: InteractionResult, classes: Sequence[str]) -> dict:
     """A result without its image and maps.
 
     Args:
-        result: of an image.
-        classes: names of the labels.
+        result: The result of an image.
+        classes: Names of the labels.
 
     Returns:
         `image`, its name, and for a video `frame`; `size`, height and width in pixels; for a classifier
         `classes`, the 5 best with their probabilities, for a detector `objects` with their boxes
-        [x1, y1, x2, y2] in pixels; and `texts`, each text's score, where texts were asked. Scores have 4
-        digits behind the point, pixels one.
+        [x1, y1, x2, y2] in pixels; and `texts`, the score of each text, where texts were asked. Scores have 4
+        decimals, pixels one.
     """
     record: dict = {'image': result.name}
     if result.frame is not None:

@@ -1,4 +1,4 @@
-"""What an inferencer is given: files, folders, videos and arrays, as sources of images."""
+"""The inputs of an inferencer, files, folders, videos and arrays, as sources of images."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ Load = Callable[[dict], dict]
 
 @dataclass(frozen=True)
 class ArraySource:
-    """An image at hand, (H, W, 3) uint8 BGR."""
+    """An image in memory, (H, W, 3) uint8 BGR."""
 
     name: str
     image: np.ndarray
 
     def count(self, frame_stride: int) -> int:
-        """How many images it gives."""
+        """How many images the source holds."""
         return 1
 
     def read(self, load: Load, frame_stride: int) -> Iterator[tuple[int | None, dict]]:
-        """Its one image, as a pipeline takes it."""
+        """The image, as a pipeline takes it."""
         yield None, as_loaded(self.name, self.image)
 
 
@@ -42,21 +42,21 @@ class FileSource:
     name: str
 
     def count(self, frame_stride: int) -> int:
-        """How many images it gives."""
+        """How many images the source holds."""
         return 1
 
     def read(self, load: Load, frame_stride: int) -> Iterator[tuple[int | None, dict]]:
-        """Its one image, as a pipeline takes it.
+        """The image, as a pipeline takes it.
 
         Raises:
-            OSError: if it cannot be read in full; the message names the file.
+            OSError: If it cannot be read in full; the message names the file.
         """
         try:
-            # OpenCV gives a truncated JPEG as an image with a grey remainder.
+            # OpenCV reads a truncated JPEG as an image with a grey remainder.
             with Image.open(BytesIO(get(self.name))) as image:
                 image.load()
             results = load({'img_path': self.name})
-        # Pillow and OpenCV raise what they like, by format and by the kind of damage.
+        # Pillow and OpenCV raise errors of many types, by format and by damage.
         except Exception as error:
             raise OSError(
                 f'{self.name}: this image cannot be read ({type(error).__name__}: {error})'
@@ -72,18 +72,18 @@ class VideoSource:
 
     @property
     def fps(self) -> float:
-        """Frames a second; 0 where the file does not say."""
+        """Frames per second; 0 where the file does not state it."""
         return self._property(cv2.CAP_PROP_FPS)
 
     def count(self, frame_stride: int) -> int:
-        """How many images it gives, by what the file says of its length."""
+        """How many images it holds by the length that the file states."""
         return -(-max(int(self._property(cv2.CAP_PROP_FRAME_COUNT)), 0) // frame_stride)
 
     def read(self, load: Load, frame_stride: int) -> Iterator[tuple[int | None, dict]]:
         """Every `frame_stride`-th frame with its number from 0, as a pipeline takes it.
 
         Raises:
-            OSError: if it holds no frame that can be read; the message names the file.
+            OSError: If no frame can be read; the message names the file.
         """
         capture = cv2.VideoCapture(self.name)
         frame = 0
@@ -112,15 +112,16 @@ Source = ArraySource | FileSource | VideoSource
 
 
 def list_sources(inputs: str | Path | np.ndarray | Sequence) -> list[Source]:
-    """The images' sources, in the order of the inputs; nothing is read yet.
+    """The sources of the images, in the order of the inputs; nothing is read yet.
 
     Args:
-        inputs: the path of an image, a video, or a folder, whose images are taken by name, those in folders
-            within it too; an image, (H, W, 3) uint8 BGR as OpenCV loads it; or a list of any of these.
+        inputs: The path of an image, of a video, or of a folder, whose images are taken in the order of their
+            paths, with those of its subfolders; an image, (H, W, 3) uint8 BGR as OpenCV loads it; or a list
+            of any of these.
 
     Raises:
-        ValueError: if an array has another shape or type, or a folder holds no images.
-        TypeError: if an input is something else.
+        ValueError: If an array has another shape or type, or a folder holds no images.
+        TypeError: If an input is something else.
     """
     return list(_sources(inputs, 'inputs'))
 

@@ -1,4 +1,4 @@
-"""How a student's recorded states answer texts."""
+"""A student's answers to texts, from its recorded states."""
 
 from __future__ import annotations
 
@@ -20,25 +20,28 @@ def answer_texts(
     canvas: tuple[int, int],
     sizes: Sequence[tuple[int, int]],
 ) -> tuple[Tensor, InteractionMaps]:
-    """Class scores (B, T) and maps over positions, of T texts in a batch of B images.
+    """Answer T texts for a batch of B images.
 
     Args:
-        readout: the model's.
-        states: what its backbone recorded.
-        texts: (T, E), unit length.
-        concepts: (T,), the texts' places in the bank of the training, where queries are bound to these; else
-            None.
-        canvas: height and width of the batch in pixels.
-        sizes: height and width of each image at the batch's top left.
+        readout: The model's read-out.
+        states: The states that its backbone recorded.
+        texts: (T, E), embeddings of unit length.
+        concepts: (T,), the texts' indices in the bank of the training, where queries are bound to concepts;
+            else None.
+        canvas: Height and width of the batch in pixels.
+        sizes: Height and width of each image at the batch's top left.
+
+    Returns:
+        Class scores (B, T); and the text-to-image maps.
     """
     b, t, device = len(sizes), len(texts), texts.device
-    whole = torch.eye(2, 3, device=device).expand(b, 2, 3)
+    full_view = torch.eye(2, 3, device=device).expand(b, 2, 3)
     like = InteractionMaps(
         logits=torch.zeros(b, 1, t, *states.grid, device=device),
         presence=torch.ones(b, t, device=device),
         valid=torch.ones(b, *states.grid, dtype=torch.bool, device=device),
         concepts=None if concepts is None else concepts.expand(b, t),
-    ).warp(whole, states.grid, filled_share(canvas, sizes, device))
+    ).warp(full_view, states.grid, filled_share(canvas, sizes, device))
     queries = readout.query_embeddings(states)
     return readout.class_scores(queries, texts), readout.text_to_image(states, queries, texts, like)
 
@@ -46,17 +49,17 @@ def answer_texts(
 def cut_out(
     maps: InteractionMaps, index: int, canvas: tuple[int, int], size: tuple[int, int], view: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The part of an image's last maps that shows the image, and where it lies.
+    """Cut the locations that show an image out of its last maps.
 
     Args:
-        maps: of the batch.
-        index: of the image in the batch.
-        canvas: height and width of the batch in pixels.
-        size: height and width of the image at the batch's top left.
+        maps: Maps of the batch.
+        index: Index of the image in the batch.
+        canvas: Height and width of the batch in pixels.
+        size: Height and width of the image at the batch's top left.
         view: (2, 3), from the coordinates of the image in the batch to those of the image in its file.
 
     Returns:
-        Probabilities (T, h, w), and the view of their own coordinates.
+        Probabilities (T, h, w); and the view, from their own coordinates to those of the image in its file.
     """
     valid = maps.valid[index]
     h, w = int(valid.any(1).sum()), int(valid.any(0).sum())

@@ -1,8 +1,9 @@
-"""Texts in the space in which a student answers."""
+"""Embeddings of texts, in the space in which a student answers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,12 +15,12 @@ from lfi.models.teachers.weights import load_vlm
 class TextEmbedder:
     """Embeds texts by the text tower of a teacher, each text once.
 
-    The tower is loaded at the first text and kept; the teacher's image tower is dropped.
+    The tower is loaded for the first text, without the teacher's image tower, and kept.
 
     Args:
-        teacher: config of the teacher.
-        templates: prompts, as the teacher's argument of this name; None takes the teacher's own.
-        device: where the tower runs.
+        teacher: Config of the teacher.
+        templates: Prompts, as the teacher's argument of this name; None for the teacher's own.
+        device: Device of the tower.
     """
 
     def __init__(
@@ -34,11 +35,14 @@ class TextEmbedder:
 
     @torch.no_grad()
     def __call__(self, texts: Sequence[str]) -> Tensor:
-        """Embeddings of unit length (T, E), float32.
+        """Embed T texts.
+
+        Returns:
+            (T, E) float32, of unit length.
 
         Raises:
-            FileNotFoundError, ValueError, RuntimeError, ImportError: as `load_vlm` and `ConceptBank.encode`
-                say.
+            FileNotFoundError, ValueError, RuntimeError, ImportError: As for `load_vlm` and
+                `ConceptBank.encode`.
         """
         new = [text for text in dict.fromkeys(texts) if text not in self._known]
         if new:
@@ -53,6 +57,7 @@ class TextEmbedder:
 
     def _load(self) -> Callable[[list[str]], Tensor]:
         teacher = self.teacher
+        vlm: Any
         vlm, tokenizer = load_vlm(
             teacher['model'],
             teacher.get('pretrained'),

@@ -1,4 +1,4 @@
-"""What a trained student needs at inference, and the formats in which others take it."""
+"""Trained students without what inference does not need, in the formats that other programs read."""
 
 from .graphs import inference_graph, relative_difference, to_onnx, to_torch_export
 from .query_student import query_student

@@ -1,8 +1,9 @@
-"""Exported students as graphs of tensors, and how far a graph is from its model."""
+"""Exported students as graphs of tensors, and the difference between a graph and its model."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmpretrain.models.classifiers import ImageClassifier
@@ -21,7 +22,7 @@ class BackboneFeatures(nn.Module):
     """A model's backbone alone.
 
     Args:
-        backbone: gives a tuple of tensors.
+        backbone: A module that returns a tuple of tensors.
     """
 
     def __init__(self, backbone: nn.Module) -> None:
@@ -37,7 +38,7 @@ class ClassifierLogits(nn.Module):
     """A classifier up to its logits.
 
     Args:
-        classifier: mmpretrain's.
+        classifier: A classifier of mmpretrain.
     """
 
     def __init__(self, classifier: ImageClassifier) -> None:
@@ -50,15 +51,16 @@ class ClassifierLogits(nn.Module):
 
 
 def inference_graph(student: nn.Module, part: str) -> tuple[nn.Module, list[str]]:
-    """What is to be exported of a student, and the names of its outputs.
+    """The part of a student that is to be exported, and the names of its outputs.
 
     Args:
-        student: what `ExportedStudent.build` gives.
-        part: 'classifier', logits; or 'backbone', its feature maps or tokens, one for each of `out_indices`.
+        student: The return value of `ExportedStudent.build`.
+        part: 'classifier' for logits; 'backbone' for feature maps or tokens, one for each of `out_indices`.
 
     Raises:
-        ValueError: if the student has no such part.
+        ValueError: If the student has no such part.
     """
+    backbone: Any
     if part == 'classifier':
         if not (isinstance(student, ImageClassifier) and student.with_head):
             raise ValueError(
@@ -77,15 +79,15 @@ def inference_graph(student: nn.Module, part: str) -> tuple[nn.Module, list[str]
 def to_onnx(
     graph: nn.Module, names: Sequence[str], shape: tuple[int, int], opset: int | None = None
 ) -> torch.onnx.ONNXProgram:
-    """A graph as ONNX, for any batch size. Needs onnx and onnxscript.
+    """Export a graph as ONNX, for any batch size. Needs onnx and onnxscript.
 
     Args:
-        graph: of `inference_graph`.
-        names: of its outputs; the input is `images`.
+        graph: A graph of `inference_graph`.
+        names: Names of its outputs; the input is named `images`.
         shape: (H, W) of the images in pixels.
-        opset: of ONNX. Defaults to None: the one that torch prefers.
+        opset: The opset of ONNX. Defaults to None: torch's default.
     """
-    return torch.onnx.export(
+    program = torch.onnx.export(
         graph,
         (torch.zeros(2, 3, *shape),),
         input_names=['images'],
@@ -95,10 +97,13 @@ def to_onnx(
         dynamo=True,
         verbose=False,
     )
+    # The old exporter alone returns None.
+    assert program is not None
+    return program
 
 
 def to_torch_export(graph: nn.Module, shape: tuple[int, int]) -> torch.export.ExportedProgram:
-    """A graph as `torch.export.save` writes it, for any batch size; arguments as of `to_onnx`."""
+    """Export a graph for `torch.export.save`, for any batch size; arguments as of `to_onnx`."""
     return torch.export.export(graph, (torch.zeros(2, 3, *shape),), dynamic_shapes={'images': {0: BATCH}})
 
 
@@ -106,10 +111,10 @@ def relative_difference(found: Tensor, expected: Tensor) -> float:
     """The largest difference of two tensors over the largest absolute value expected.
 
     Raises:
-        ValueError: if their shapes differ, or values are not finite.
+        ValueError: If their shapes differ, or values are not finite.
     """
     if found.shape != expected.shape:
-        raise ValueError(f'the shapes differ: {tuple(found.shape)} in place of {tuple(expected.shape)}')
+        raise ValueError(f'the shapes differ: {tuple(found.shape)} instead of {tuple(expected.shape)}')
     difference = ((found - expected).abs().max() / expected.abs().max()).item()
     if difference != difference:
         raise ValueError('the outputs hold values that are not finite')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from mmengine.model import BaseModel
 from torch import Tensor
@@ -11,11 +12,26 @@ from lfi.models.batches import valid_sizes_of
 from lfi.models.raw_images import correct_image_sizes
 from lfi.registry import MODELS
 
+if TYPE_CHECKING:
 
-class PaddedPredictMixin:
-    """Keeps the queries from reading padding at test time, as `InteractionDistillMixin` does."""
+    class _TaskModel(BaseModel):
+        """What the model of a task has."""
 
-    def predict(self, inputs: Tensor, data_samples: Sequence | None = None, **kwargs) -> Sequence:
+        backbone: Any
+
+        def predict(self, inputs: Tensor, data_samples: Sequence | None, **kwargs: Any) -> Sequence: ...
+
+else:
+    _TaskModel = object
+
+
+class PaddedPredictMixin(_TaskModel):
+    """Keeps the queries from reading padding at test time, as `InteractionDistillMixin` does.
+
+    It comes before the model of the task among the bases of a class.
+    """
+
+    def predict(self, inputs: Tensor, data_samples: Sequence | None = None, **kwargs: Any) -> Sequence:
         """The task's predictions."""
         if data_samples is None:
             return super().predict(inputs, data_samples, **kwargs)
@@ -24,15 +40,18 @@ class PaddedPredictMixin:
 
 
 @MODELS.register_module(name='QueryStudent')
-def query_student(task: str, **arguments) -> BaseModel:
+def query_student(task: str, **arguments: Any) -> BaseModel:
     """Build `dict(type='lfi.QueryStudent', task='mmdet.MaskRCNN', backbone=..., ...)`.
 
     Args:
-        task: the type of the task's model. Its backbone must be an `InteractionQueryViT`.
-        **arguments: the task model's own.
+        task: The type of the task's model. Its backbone must be an `InteractionQueryViT`.
+        **arguments: Arguments of the task's model.
 
     Returns:
-        the task's model, of the same parameter names, whose queries read no padding.
+        The task's model, with the same parameter names, whose queries read no padding.
+
+    Raises:
+        ValueError: If the type is not registered.
     """
     kind = MODELS.get(task)
     if kind is None:

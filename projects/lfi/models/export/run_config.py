@@ -6,7 +6,7 @@ from mmengine.config import Config, ConfigDict
 
 from .student import slim_model
 
-# What belongs to the training alone, beside what begins with `train_`.
+# Settings of the training alone, beside those that begin with `train_`.
 TRAINING = (
     'optim_wrapper',
     'param_scheduler',
@@ -39,17 +39,17 @@ def model_config(cfg: Config) -> dict:
 
 
 def slim_config(cfg: Config) -> Config:
-    """A config that tests the student which `export_student` gives.
+    """Make a config that tests the student which `export_student` returns.
 
     The model becomes `slim_model`'s. The settings and custom hooks of the training are removed, and LFI's own
     hooks and metrics, which watch over the training or ask the teacher. The import of `lfi` is removed where
     nothing needs it any more.
 
     Args:
-        cfg: config of the student's training; it is left as it is.
+        cfg: Config of the student's training; it is not changed.
 
     Raises:
-        ValueError: as `slim_model` says.
+        ValueError: As for `slim_model`.
     """
     slim = ConfigDict({k: v for k, v in cfg.items() if k not in TRAINING and not k.startswith('train_')})
     slim.model = slim_model(model_config(cfg))

@@ -1,4 +1,4 @@
-"""A trained student without what inference does not need."""
+"""A trained student, reduced to what inference needs."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ LEARNING = (
 # Arguments of `InteractionQueryViT`, beyond those of mmpretrain's `VisionTransformer`.
 INTERACTION = ('num_queries', 'write_back', 'persistent', 'fuse', 'interaction_layers')
 DENSE = ('window_size', 'global_attn_layers', 'use_rel_pos', 'with_cp')
-# Whose weights may be left behind.
+# Parts whose weights may be removed.
 LEARNING_PARTS = ('readout.', 'interaction_loss.', 'text_class_loss.', 'distill_loss.')
 
 
 @dataclass(frozen=True)
 class ExportedStudent:
-    """What `export_student` gives.
+    """The return value of `export_student`.
 
     Args:
-        model: the slim config of the model.
-        state: its weights by name; they load strictly.
-        removed: the weights that were left behind.
+        model: The slim config of the model.
+        state: Its weights by name; they load strictly.
+        removed: The weights that were removed.
     """
 
     model: ConfigDict
@@ -46,31 +46,31 @@ class ExportedStudent:
     removed: dict[str, Tensor]
 
     def build(self) -> nn.Module:
-        """The slim model with its weights, in eval mode; unscoped types are of the default scope."""
+        """Build the slim model with its weights, in eval mode; unscoped types are of the default scope."""
         model = MODELS.build(deepcopy(self.model))
         model.load_state_dict(self.state)
         return model.eval()
 
 
 def export_student(student: nn.Module | Mapping[str, Tensor], cfg: Mapping) -> ExportedStudent:
-    """Remove what inference does not need; what is left gives the same predictions, bit for bit.
+    """Remove what inference does not need; the predictions stay the same, bit for bit.
 
-    The read-out and the losses' parameters go, and where `slim_model` can do without them the queries too:
-    then the backbone is mmpretrain's `VisionTransformer`.
+    The read-out and the losses' parameters are removed. So are the queries where `slim_model` can do without
+    them; the backbone is then mmpretrain's `VisionTransformer`.
 
     Args:
-        student: a trained model, or its state dict.
-        cfg: config of the model.
+        student: A trained model, or its state dict.
+        cfg: Config of the model.
 
     Raises:
-        ValueError: as `slim_model` says, or if the weights are not those of the config.
+        ValueError: As for `slim_model`, or if the weights are not those of the config.
     """
     state = student.state_dict() if isinstance(student, nn.Module) else student
     model = slim_model(cfg)
     needed = MODELS.build(deepcopy(model)).state_dict().keys()
     missing = [name for name in needed if name not in state]
     removed = {name: value for name, value in state.items() if name not in needed}
-    removable = LEARNING_PARTS
+    removable: tuple[str, ...] = LEARNING_PARTS
     if _num_queries(cfg['backbone']):
         removable += ('backbone.interaction_queries',)
     unknown = [name for name in removed if not name.startswith(removable)]
@@ -83,7 +83,7 @@ def export_student(student: nn.Module | Mapping[str, Tensor], cfg: Mapping) -> E
 
 
 def slim_model(cfg: Mapping) -> ConfigDict:
-    """The config of a model without teacher, read-out and distillation losses.
+    """Make the config of a model without teacher, read-out and distillation losses.
 
     | backbone | becomes |
     | --- | --- |
@@ -92,12 +92,12 @@ def slim_model(cfg: Mapping) -> ConfigDict:
     | patches or the head read queries | itself; a model with the mixin becomes an `lfi.QueryStudent` |
 
     Args:
-        cfg: config of any OpenMMLab model with a `backbone`; unscoped types are of the default scope.
+        cfg: Config of any OpenMMLab model with a `backbone`; unscoped types are of the default scope.
 
     Raises:
-        ValueError: if the model is an `LFIZeroShotClassifier`, or a type is unknown.
+        ValueError: If the model is an `LFIZeroShotClassifier`, or a type is unknown.
     """
-    # Some of mmdet's models want attributes in place of keys.
+    # Some of mmdet's models read attributes, not keys.
     slim = ConfigDict({name: deepcopy(value) for name, value in cfg.items() if name not in LEARNING})
     kind = _registered(cfg['type'])
     queries_stay = _queries_are_read(cfg['backbone'])
@@ -120,7 +120,7 @@ def slim_model(cfg: Mapping) -> ConfigDict:
 
 
 def _slim_backbone(cfg: dict) -> dict:
-    # The student's weights take the place of those it began with.
+    # The student's weights replace those it began with.
     pretrained = isinstance(cfg.get('init_cfg'), Mapping) and cfg['init_cfg'].get('type') == 'Pretrained'
     dropped = ('init_cfg',) if pretrained else ()
     if _queries_are_read(cfg):
@@ -129,7 +129,7 @@ def _slim_backbone(cfg: dict) -> dict:
         return {**_without(cfg, *dropped, *INTERACTION), 'num_queries': 0, 'write_back': 'none'}
     plain = {**_without(cfg, *dropped, *INTERACTION, *DENSE), 'type': 'mmpretrain.VisionTransformer'}
     if not isinstance(plain.get('out_indices', -1), int):
-        # mmpretrain's writes into it.
+        # mmpretrain's backbone changes the list.
         plain['out_indices'] = list(plain['out_indices'])
     return plain
 

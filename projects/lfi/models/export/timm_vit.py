@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import timm
 import torch
@@ -16,26 +17,29 @@ from lfi.models.vit_checkpoints import from_lfi
 
 from .graphs import inference_graph, relative_difference
 
-# timm fixes the epsilon of its norms by the architecture's name; all else is given by arguments.
+# The architecture's name fixes the epsilon of timm's norms; arguments set everything else.
 ARCHITECTURES = {1e-6: 'vit_base_patch16_224', 1e-5: 'vit_base_patch16_clip_224'}
 POOLS = {'cls_token': 'token', 'avg_featmap': 'avg', 'featmap': '', 'raw': ''}
 ACTIVATIONS = {'GELU': 'gelu', 'QuickGELU': 'quick_gelu'}
 
 
 def to_timm(student: nn.Module) -> tuple[dict[str, Tensor], dict]:
-    """The weights of a plain student in timm's names, and the `config.json` that timm builds it from.
+    """Convert a plain student to timm.
 
-    Of a classifier the head goes along; of any other model the backbone alone, whose tokens timm gives after
-    the last norm. timm's model reads RGB images: for a student that reads BGR the first layer is turned
-    round.
+    A classifier keeps its head; of any other model the backbone alone is converted, whose tokens timm returns
+    after the last norm. timm's model reads RGB images: the channels of the first layer are reversed for a
+    student that reads BGR.
 
     Args:
-        student: what `ExportedStudent.build` gives, with mmpretrain's own `VisionTransformer`.
+        student: The return value of `ExportedStudent.build`, with mmpretrain's own `VisionTransformer`.
+
+    Returns:
+        The weights by timm's names; and the `config.json` from which timm builds the model.
 
     Raises:
-        ValueError: if timm's model can not compute the same; the message says why.
+        ValueError: If timm's model cannot compute the same; the message says why.
     """
-    vit = student.backbone
+    vit: Any = student.backbone
     if type(vit) is not VisionTransformer:
         raise ValueError(_why_not_plain(vit))
     block = vit.layers[0]
@@ -53,7 +57,7 @@ def to_timm(student: nn.Module) -> tuple[dict[str, Tensor], dict]:
     head = _linear_head(student)
     if head is not None:
         state.update({f'head.{name}': value for name, value in head.state_dict().items()})
-    pixels = pixel_format(student.data_preprocessor)
+    pixels = pixel_format(student.get_submodule('data_preprocessor'))
     channels = slice(None) if pixels.rgb else slice(None, None, -1)
     if not pixels.rgb:
         state['patch_embed.proj.weight'] = state['patch_embed.proj.weight'].flip(1)
@@ -82,7 +86,7 @@ def to_timm(student: nn.Module) -> tuple[dict[str, Tensor], dict]:
         global_pool=arguments['global_pool'],
         model_args=arguments,
         pretrained_cfg=dict(
-            # The student's own: no published weights stand behind the architecture's name.
+            # The weights are the student's own, not published ones of the architecture's name.
             tag='lfi',
             input_size=[vit.patch_embed.projection.in_channels, *vit.img_size],
             fixed_input_size=True,
@@ -97,7 +101,7 @@ def to_timm(student: nn.Module) -> tuple[dict[str, Tensor], dict]:
 
 
 def build_timm(state: Mapping[str, Tensor], config: dict) -> nn.Module:
-    """timm's model of `to_timm`, in eval mode, as `timm.create_model('local-dir:FOLDER')` builds it."""
+    """Build the model of `to_timm` in eval mode, as `timm.create_model('local-dir:FOLDER')` does."""
     model = timm.create_model(config['architecture'], **config['model_args'])
     model.load_state_dict(state)
     return model.eval()
@@ -105,18 +109,19 @@ def build_timm(state: Mapping[str, Tensor], config: dict) -> nn.Module:
 
 @torch.no_grad()
 def timm_difference(student: nn.Module, vit: nn.Module) -> float:
-    """How far timm's model is from the student on two random images, over the largest value.
+    """The largest difference of timm's model from the student on two random images, over the largest value.
 
     Args:
-        student: as `to_timm` takes it.
-        vit: of `build_timm`.
+        student: As for `to_timm`.
+        vit: The return value of `build_timm`.
     """
-    shape = student.backbone.patch_embed.projection.in_channels, *student.backbone.img_size
+    backbone: Any = student.backbone
+    shape = backbone.patch_embed.projection.in_channels, *backbone.img_size
     images = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
-    rgb = pixel_format(student.data_preprocessor).rgb
+    rgb = pixel_format(student.get_submodule('data_preprocessor')).rgb
     graph, _ = inference_graph(student, 'classifier' if vit.num_classes else 'backbone')
     expected, found = graph(images if rgb else images.flip(1))[-1], vit(images)
-    if student.backbone.out_type == 'featmap':
+    if backbone.out_type == 'featmap':
         expected, found = expected.flatten(2).mT, found[:, vit.num_prefix_tokens :]
     return relative_difference(found, expected)
 
@@ -135,19 +140,19 @@ def _linear_head(student: nn.Module) -> nn.Linear | None:
 
 def _require(held: bool, what: str) -> None:
     if not held:
-        raise ValueError(f"timm's Vision Transformer has no place for {what}: export as mmpretrain")
+        raise ValueError(f"timm's Vision Transformer cannot hold {what}: export as mmpretrain")
 
 
 def _why_not_plain(vit: nn.Module) -> str:
     if getattr(vit, 'num_queries', 0):
         return (
-            f'backbone.write_back={vit.write_back!r}, backbone.fuse={vit.fuse!r}: what comes out depends on '
+            f'backbone.write_back={vit.write_back!r}, backbone.fuse={vit.fuse!r}: the outputs depend on '
             "the queries, which timm's Vision Transformer lacks. Export as mmpretrain, or train a student "
             "with backbone.write_back='none' and backbone.fuse='none'"
         )
     if hasattr(vit, 'num_queries'):
         return (
-            "the backbone's window_size or use_rel_pos has no place in timm's Vision Transformer: export as "
-            'mmpretrain, or train the student without them'
+            "timm's Vision Transformer has no window_size and no use_rel_pos: export as mmpretrain, or train "
+            'the student without them'
         )
     return f'the backbone is a {type(vit).__name__}, not a VisionTransformer: export as mmpretrain'
