@@ -137,6 +137,21 @@ def test_maps_of_a_padded_image_show_what_is_image(detect):
     assert boxes[:, 0::2].max() <= 192 and boxes[:, 1::2].max() <= 116 and boxes.max() > 96
 
 
+def test_patches_that_reach_beyond_the_image_lie_where_they_are(classifier):
+    cfg, checkpoint = classifier
+    cfg = deepcopy(cfg)
+    cfg.test_dataloader.dataset.pipeline = [
+        dict(type='LoadImageFromFile'),
+        dict(type='Resize', scale=(59, 59)),
+        dict(type='PackInputs'),
+    ]
+    (result,) = InteractionInferencer(cfg, checkpoint, device='cpu')(noise(59, 59))['predictions']
+    # The eighth patch of 8 pixels shows 3 of the image's 59, less than half, and is left out.
+    assert result.maps.shape == (20, 7, 7)
+    reach = 56 / 59
+    torch.testing.assert_close(result.view, torch.tensor([[reach, 0, reach - 1], [0, reach, reach - 1]]))
+
+
 def test_maps_of_a_cropped_image_lie_where_the_crop_was(classifier):
     cfg, checkpoint = classifier
     cfg = deepcopy(cfg)

@@ -1,3 +1,4 @@
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -16,6 +17,8 @@ class Model(torch.nn.Module):
 
     def __init__(self, concepts=None):
         super().__init__()
+        self.backbone = torch.nn.Identity()
+        self.pool = partial(F.avg_pool2d, kernel_size=8)
         self.teacher = SimpleNamespace(bank=range(5))
         self.interaction_loss = InteractionDistillLoss(positions_weight=1)
         self.concepts = concepts
@@ -30,7 +33,7 @@ class Model(torch.nn.Module):
 
     def predict_interactions(self, inputs, data_samples):
         self.asked.append([sample.gt_concepts.tolist() for sample in data_samples])
-        light = F.avg_pool2d(inputs.mean(1, keepdim=True), 8)  # [B, 1, H, W]
+        light = self.pool(inputs.mean(1, keepdim=True))  # [B, 1, H, W]
         named = torch.arange(5).expand(len(inputs), 5)
         if self.concepts is not None:
             named = torch.tensor(self.concepts[len(self.asked) - 1]).expand(len(inputs), -1)
@@ -109,6 +112,23 @@ def test_a_padded_image_is_mirrored_within_itself():
     torch.testing.assert_close(
         maps.mirrored[:, maps.valid], maps.student[1][:, maps.valid], rtol=1e-4, atol=1e-6
     )
+
+
+def test_patches_that_reach_beyond_the_image_lie_where_they_are():
+    model, image = Model(), torch.full((3, 72, 72), 0.1)
+    # Five patches of 16 pixels; the fourth is centred at 56.
+    image[:, 48:64, 48:64] = 9
+    model.backbone.patch_embed = SimpleNamespace(projection=SimpleNamespace(stride=(16, 16)))
+    model.pool = partial(F.avg_pool2d, kernel_size=16, ceil_mode=True)
+    sample = sample_of(DataSample, (72, 72), regions={1: None})
+    add_interactions(model, dict(inputs=[image], data_samples=[sample]))
+    maps = sample.interactions
+    assert (maps.size, maps.canvas) == ((72, 72), (80, 80))
+    heat = maps.on_pixels()[0]
+    middle = (heat.sum(0) * (torch.arange(72) + 0.5)).sum() / heat.sum()
+    assert middle.item() == pytest.approx(56, abs=0.5)
+    # The image of 72 pixels mirrored: this patch then lies from 8 to 24, on the first two.
+    torch.testing.assert_close(maps.mirrored[0, 3, 3], maps.mirrored[0].max())
 
 
 def test_the_teachers_map_is_the_one_that_the_loss_compares_with():

@@ -6,6 +6,7 @@ import torch
 from lfi.registry import HOOKS
 from lfi.structures import InteractionMaps
 from lfi.visualization import InteractionVisualizationHook
+from lfi.visualization import interaction_visualization_hook as hook_module
 from lfi.visualization.interaction_visualization_hook import draw_batch
 from mmengine.visualization import Visualizer
 
@@ -15,6 +16,7 @@ class Model(torch.nn.Module):
 
     def __init__(self):
         super().__init__()
+        self.backbone = torch.nn.Identity()
         self.teacher = SimpleNamespace(bank=SimpleNamespace(names=('cat', 'dog')))
         self.modes = []
 
@@ -63,6 +65,17 @@ def test_a_picture_comes_at_the_start_and_at_each_interval(runner, tmp_path, ima
     written = sorted(path.name for path in tmp_path.rglob('*.png'))
     assert written == ['interactions_0.png', 'interactions_2.png']
     assert runner.model.modes == [False, False] and runner.model.training
+
+
+def test_maps_lie_over_what_the_patches_cover(runner, monkeypatch):
+    # Four patches of 16 pixels show an image of 50.
+    runner.model.backbone.patch_embed = SimpleNamespace(projection=SimpleNamespace(stride=(16, 16)))
+    drawn = []
+    monkeypatch.setattr(hook_module, 'draw_interactions', lambda cells, images, *_: drawn.append(images))
+    draw_batch(runner.model, batch(torch.full((1, 3, 50, 50), 7, dtype=torch.uint8)))
+    (canvas,) = drawn
+    assert canvas.shape == (1, 64, 64, 3)
+    assert (canvas[:, :50, :50] == 7).all() and not canvas[:, 50:].any()
 
 
 def test_the_picture_shows_the_concept_that_counts_most(runner):

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from lfi.concepts import concept_names
 from lfi.engine.checkpoint import safe_checkpoint_loading
 from lfi.engine.fitting_weights_hook import needed_to_predict
-from lfi.models.batches import valid_sizes_of
+from lfi.models.batches import seen_canvas, valid_sizes_of
 
 from .drawing import draw_result, strongest
 from .image_pipeline import ImagePipeline
@@ -203,10 +203,10 @@ class InteractionInferencer(BaseInferencer):
             ]
 
         embeddings, concepts = self._embeddings(texts), self._bound_concepts(texts)
-        canvas = tuple(data['inputs'].shape[-2:])
         sizes = valid_sizes_of(data['inputs'], data['data_samples'])
         with self.model.backbone.record_interactions() as record:
             predictions = self.model(**data, mode='predict')
+        canvas = seen_canvas(self.model.backbone, tuple(data['inputs'].shape[-2:]), record.states.grid)
         scores, maps = answer_texts(self.model.readout, record.states, embeddings, concepts, canvas, sizes)
         scores, maps = scores.cpu(), maps.to('cpu')
         return [

@@ -28,7 +28,7 @@ def answer_texts(
         texts: (T, E), embeddings of unit length.
         concepts: (T,), the texts' indices in the bank of the training, where queries are bound to concepts;
             else None.
-        canvas: Height and width of the batch in pixels.
+        canvas: Height and width in pixels of what the patches cover, as `seen_canvas` gives it.
         sizes: Height and width of each image at the batch's top left.
 
     Returns:
@@ -54,7 +54,7 @@ def cut_out(
     Args:
         maps: Maps of the batch.
         index: Index of the image in the batch.
-        canvas: Height and width of the batch in pixels.
+        canvas: Height and width in pixels of what the patches cover, as `seen_canvas` gives it.
         size: Height and width of the image at the batch's top left.
         view: (2, 3), from the coordinates of the image in the batch to those of the image in its file.
 

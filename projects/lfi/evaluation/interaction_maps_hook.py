@@ -13,6 +13,7 @@ from mmengine.structures import BaseDataElement
 from torch import Tensor
 
 from lfi.engine.shards import refuse_shards
+from lfi.models.batches import seen_canvas, valid_sizes_of
 from lfi.registry import HOOKS
 from lfi.structures import InteractionMaps
 
@@ -62,10 +63,10 @@ def add_interactions(model: torch.nn.Module, batch: dict) -> None:
     asking = [_asking(sample, concepts) for sample, concepts in zip(samples, named)]
     data = model.data_preprocessor(dict(inputs=batch['inputs'], data_samples=asking), False)
     inputs, asking = data['inputs'], data['data_samples']
-    canvas = tuple(inputs.shape[-2:])
-    sizes = [tuple(map(min, sample.metainfo.get('img_shape', canvas)[:2], canvas)) for sample in asking]
+    sizes = valid_sizes_of(inputs, asking)
 
     teacher, student = (maps.to('cpu') for maps in model.predict_interactions(inputs, asking))
+    canvas = seen_canvas(model.backbone, tuple(inputs.shape[-2:]), student.grid)
     mirrored = model.predict_interactions(mirror_images(inputs, sizes), asking)[1].to('cpu')
     temperature = model.interaction_loss.positions_temperature * _spread(teacher)
     heat = teacher.over_positions(temperature)[:, -1].exp()  # [B, M, H, W]

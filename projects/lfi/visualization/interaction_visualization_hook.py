@@ -20,6 +20,7 @@ from mmengine.runner import Runner
 from torch.utils.data import Dataset
 
 from lfi.engine.shards import refuse_shards
+from lfi.models.batches import seen_canvas
 from lfi.registry import HOOKS
 
 from .figures import draw_boxes, draw_interactions
@@ -131,8 +132,9 @@ def draw_batch(model: torch.nn.Module, batch: dict, outputs: Sequence = ()) -> n
     )
     model.train(training)
 
-    height, width = data['inputs'].shape[-2:]
-    canvas = np.zeros((len(images), height, width, 3), np.uint8)
+    # Patches at the lower and right edge may reach beyond the images.
+    size = seen_canvas(model.backbone, tuple(data['inputs'].shape[-2:]), student.grid)
+    canvas = np.zeros((len(images), *size, 3), np.uint8)
     # Images are loaded as BGR.
     canvas[:, : images.shape[-2], : images.shape[-1]] = images.flip(1).permute(0, 2, 3, 1).cpu().numpy()
     figure = Figure(figsize=(6, 2 * len(images)), layout='constrained')
