@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from lfi.apis import InteractionInferencer, text_embedder
-from lfi.apis.interaction_inferencer import class_names
+from lfi.apis import InteractionInferencer
 from lfi.datasets.rendering import CLASS_NAMES
 from lfi.engine import UnsafeCheckpointError
+from lfi.models.teachers import text_tower
 from lfi.models.teachers.weights import load_vlm
 from mmengine.logging import MMLogger
 from mmengine.runner import CheckpointLoader
@@ -178,7 +178,7 @@ def test_texts_are_embedded_once_and_no_image_is(classifier, monkeypatch):
         monkeypatch.setattr(type(vlm.visual), 'forward', lambda *args: pytest.fail('an image was embedded'))
         return vlm, lambda texts: embedded.extend(texts) or tokenizer(texts)
 
-    monkeypatch.setattr(text_embedder, 'load_vlm', load_watched)
+    monkeypatch.setattr(text_tower, 'load_vlm', load_watched)
     inferencer = InteractionInferencer(*classifier, device='cpu', templates=['{}', 'my {}'])
     for texts in (TEXTS, TEXTS[:2], ['ring', 'star', 'kite']):
         inferencer(noise(64, 64), texts=texts)
@@ -343,11 +343,6 @@ def test_a_config_file_and_random_weights_will_do(classifier, tmp_path):
     assert inferencer.classes == tuple(CLASS_NAMES)
     with pytest.raises(FileNotFoundError):
         InteractionInferencer(tmp_path / 'missing.py')
-
-
-def test_what_captions_add_to_the_classes_is_no_class():
-    concepts = dict(type='lfi.Shapes', extra=['a red star'])
-    assert class_names(dict(concepts=concepts)) == tuple(CLASS_NAMES)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,17 +19,16 @@ from mmengine.registry import DefaultScope
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
-from lfi.concepts import concept_names
 from lfi.engine.checkpoint import safe_checkpoint_loading
 from lfi.engine.fitting_weights_hook import needed_to_predict
 from lfi.models.batches import seen_canvas, valid_sizes_of
+from lfi.models.teachers.text_tower import TextTower
 
 from .drawing import draw_result, strongest
 from .image_pipeline import ImagePipeline
 from .interaction_result import InteractionResult
 from .sources import Source, list_sources
 from .text_answers import answer_texts, cut_out
-from .text_embedder import TextEmbedder
 
 
 @dataclass(frozen=True)
@@ -87,12 +86,10 @@ class InteractionInferencer(BaseInferencer):
         with scope, safe_checkpoint_loading():
             super().__init__(cfg, self._weights, device, show_progress=False)
         # A zero-shot model's has the classes and prompts of its test.
-        self._teacher: Mapping | None = getattr(self.model, '_teacher_cfg', cfg.model.get('teacher'))
-        if self._teacher is None and self._no_texts is None:
+        teacher = getattr(self.model, '_teacher_cfg', cfg.model.get('teacher'))
+        self._texts = None if teacher is None else TextTower(teacher, templates, self.device)
+        if self._texts is None and self._no_texts is None:
             self._no_texts = 'the config has no model.teacher, whose text tower embeds texts'
-        self._embed: Callable[[Sequence[str]], Tensor] | None = None
-        if self._teacher is not None and self._no_texts is None:
-            self._embed = TextEmbedder(self._teacher, templates, self.device)
 
     def __call__(
         self,
@@ -159,17 +156,17 @@ class InteractionInferencer(BaseInferencer):
         if self._trained_classes is not None:
             return tuple(self._trained_classes)
         try:
-            return class_names(self._teacher)
+            return () if self._texts is None else self._texts.classes
         except (OSError, TypeError, ValueError):
             return ()
 
     @cached_property
     def default_texts(self) -> tuple[str, ...]:
         """The classes among the concepts of the training; none where the model cannot answer texts."""
-        if self._no_texts is not None:
+        if self._texts is None or self._no_texts is not None:
             return ()
         try:
-            texts = class_names(self._teacher)
+            texts = self._texts.classes
             self._embeddings(texts)
         except (ImportError, OSError, RuntimeError, ValueError) as error:
             print_log(f'Predictions only, without texts: {error}', 'current', logging.WARNING)
@@ -248,17 +245,17 @@ class InteractionInferencer(BaseInferencer):
         return tuple(texts)
 
     def _embeddings(self, texts: Sequence[str]) -> Tensor:
-        if self._embed is None:
+        if self._texts is None or self._no_texts is not None:
             raise ValueError(f'texts={list(texts)} cannot be answered: {self._no_texts}')
-        embeddings = self._embed(texts)
+        embeddings = self._texts.embed(texts)
         self.model.readout.check_bank(*embeddings.shape, self.model.backbone.num_queries)
         return embeddings
 
     def _bound_concepts(self, texts: Sequence[str]) -> Tensor | None:
         """(T,), the texts' indices in the bank of the training, where each query stands for one concept."""
-        if self._teacher is None or self.model.readout.assign != 'index':
+        if self._texts is None or self.model.readout.assign != 'index':
             return None
-        bank = [*concept_names(self._teacher['concepts']), *self._teacher.get('background', ())]
+        bank = [*self._texts.concepts, *self._texts.background]
         unknown = [text for text in texts if text not in bank]
         if unknown:
             raise ValueError(
@@ -306,20 +303,6 @@ class InteractionInferencer(BaseInferencer):
 
     def _init_visualizer(self, cfg: ConfigDict) -> None:
         return None
-
-
-def class_names(teacher: Mapping | None) -> tuple[str, ...]:
-    """The classes among the concepts of a teacher's config, without those that captions add.
-
-    Raises:
-        ValueError, OSError: If there is no teacher, or the config's data set cannot name the classes.
-    """
-    if teacher is None:
-        raise ValueError('the config has no model.teacher, whose concepts name the classes')
-    concepts = teacher['concepts']
-    if isinstance(concepts, Mapping):
-        concepts = {key: value for key, value in concepts.items() if key != 'extra'}
-    return tuple(concept_names(concepts))
 
 
 def _input_size(item: Item) -> tuple[int, ...]:

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from mmengine.logging import print_log
 from torch import Tensor
 
-from lfi.concepts import ConceptBank, concept_names, prompt_templates
-from lfi.models.teachers.weights import load_vlm
+from lfi.models.teachers.text_tower import TextTower
 from lfi.registry import MODELS
 
 from .lfi_image_classifier import LFIImageClassifier
@@ -45,7 +43,7 @@ class LFIZeroShotClassifier(LFIImageClassifier):
         # Pictures of its interactions show the same concepts.
         teacher = {**teacher, **zero_shot}
         super().__init__(teacher=teacher, head=dict(type='mmpretrain.ClsHead'), **kwargs)
-        bank = _embed(teacher)
+        bank = TextTower(teacher).bank()
         num_classes, text_dims = bank.embeddings.shape
         self.readout.check_bank(num_classes, text_dims, self.backbone.num_queries)
         self.register_buffer('texts', bank.embeddings, persistent=False)
@@ -66,19 +64,3 @@ class LFIZeroShotClassifier(LFIImageClassifier):
             TypeError: always.
         """
         raise TypeError(f'{type(self).__name__} is for testing only: train an lfi.LFIImageClassifier')
-
-
-@torch.no_grad()
-def _embed(teacher: dict) -> ConceptBank:
-    """The concepts of a teacher's config, without what else competes in its bank."""
-    vlm, tokenizer = load_vlm(
-        teacher['model'],
-        teacher.get('pretrained'),
-        teacher.get('allow_random', False),
-        teacher.get('weights_file'),
-    )
-    return ConceptBank.encode(
-        concept_names(teacher['concepts']),
-        prompt_templates(teacher.get('templates', ('a photo of a {}.',))),
-        lambda texts: vlm.encode_text(tokenizer(texts)),
-    )
