@@ -1,0 +1,104 @@
+"""Which parts of the package may import which: arrows run from a higher floor to a lower one."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import lfi
+import pytest
+
+PACKAGE = Path(lfi.__file__).parent
+FLOORS = (
+    {'config_files', 'errors', 'ops', 'registry', 'version'},
+    {'fileio'},
+    {'concepts', 'structures'},
+    {'datasets', 'engine'},
+    {'models.backbones', 'models.losses', 'models.necks', 'models.teachers', 'models.vit_checkpoints'},
+    {'models.batches', 'models.readout'},
+    {'models.raw_images'},
+    {'models.distill'},
+    {'models.classifiers', 'models.detectors', 'models.segmentors'},
+    {'models.export'},
+    {'models'},
+    {'evaluation', 'visualization'},
+    {'apis', 'human_study', 'safe_loading', 'studies', 'utils'},
+    {'lfi'},
+)
+"""The parts of the package, from the ground up. A part imports nothing from its own floor or above."""
+APART = [('models', 'datasets'), ('models', 'engine')]
+"""Parts that know nothing of another, though it lies below."""
+
+
+def part_of(names: list[str]) -> str:
+    """The part that a module belongs to, by its names below `lfi`."""
+    return '.'.join(names[: 2 if names[:1] == ['models'] else 1]) or 'lfi'
+
+
+def imported_parts(path: Path, package: Path = PACKAGE) -> Iterator[str]:
+    """The parts of the package that a file imports, wherever in the file."""
+    folder = list(path.relative_to(package).parts[:-1])
+    for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+        if isinstance(node, ast.Import):
+            modules = [alias.name.split('.') for alias in node.names]
+            yield from (part_of(names[1:]) for names in modules if names[0] == 'lfi')
+        if isinstance(node, ast.ImportFrom):
+            names = node.module.split('.') if node.module else []
+            if node.level:
+                names = [*folder[: len(folder) - node.level + 1], *names]
+            elif names[0] == 'lfi':
+                names = names[1:]
+            else:
+                continue
+            for alias in node.names:
+                inner = package.joinpath(*names, alias.name)
+                is_module = inner.is_dir() or inner.with_suffix('.py').is_file()
+                yield part_of([*names, alias.name] if is_module else names)
+
+
+def sources() -> Iterator[tuple[Path, str]]:
+    """The files of the package that are written by hand, each with its part."""
+    for path in sorted(PACKAGE.rglob('*.py')):
+        names = list(path.relative_to(PACKAGE).with_suffix('').parts)
+        # What an installation has put there is not the package's own.
+        if names[0] not in ('configs', '.mim'):
+            yield path, part_of(names[:-1] if names[-1] == '__init__' else names)
+
+
+def test_imports_run_from_a_higher_floor_to_a_lower_one():
+    floor_of = {part: floor for floor, parts in enumerate(FLOORS) for part in parts}
+    for path, part in sources():
+        assert part in floor_of, f'{path}: give {part!r} a floor in {Path(__file__).name}'
+        for other in imported_parts(path):
+            upwards = part != other and floor_of[part] <= floor_of[other]
+            assert not upwards, f'{path} imports {other!r}, which is on no lower floor than {part!r}'
+
+
+@pytest.mark.parametrize(('part', 'other'), APART)
+def test_parts_that_know_nothing_of_another(part, other):
+    for path, own in sources():
+        if own.split('.')[0] == part:
+            found = {name.split('.')[0] for name in imported_parts(path)}
+            assert other not in found, f'{path} imports {other!r}'
+
+
+@pytest.mark.parametrize(
+    ('statement', 'parts'),
+    [
+        ('import lfi.engine.launch', ['engine']),
+        ('import torch, lfi', ['lfi']),
+        ('from lfi import registry', ['registry']),
+        ('from lfi.structures.views import numbers_like', ['structures']),
+        ('from . import batches, distill', ['models.batches', 'models.distill']),
+        ('from .readout import InteractionReadout', ['models.readout']),
+        ('from ..engine import launch', ['engine']),
+        ('def f():\n    from lfi.datasets import Shapes', ['datasets']),
+        ('from torch import nn', []),
+    ],
+)
+def test_every_way_to_import_is_seen(statement, parts, tmp_path):
+    for name in ('models/batches.py', 'models/distill.py', 'registry.py'):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    file = tmp_path / 'models/own.py'
+    file.write_text(statement)
+    assert list(imported_parts(file, tmp_path)) == parts
