@@ -1,4 +1,4 @@
-"""What interaction queries cost: InteractionQueryViT against mmpretrain's VisionTransformer, same process.
+"""What interaction queries cost: InteractionQueryViT against mmpretrain's VisionTransformer in one process.
 
 python benchmarks/backbone.py
 python benchmarks/backbone.py --batch-size 64 --amp      # on a GPU

@@ -1,4 +1,4 @@
-"""How fast maps are kept: the loop of tools/cache_teacher.py against the bare teacher's forward.
+"""How fast maps are cached: the loop of tools/cache_teacher.py against the bare forward pass of the teacher.
 
 python benchmarks/cache.py                    # CLIP ViT-B/16, random weights, ClearCLIP
 python benchmarks/cache.py --teacher FOLDER --extractor dense --teacher-size 160 --img-size 64 --batch-size 64
@@ -21,7 +21,9 @@ from pairs import HEADER, time_pairs
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Time the caching of maps against the bare teacher')
+    parser = argparse.ArgumentParser(
+        description='Time the caching of maps against the bare forward pass of the teacher'
+    )
     parser.add_argument('--teacher', default='ViT-B-16', help='open_clip name or folder (%(default)s)')
     parser.add_argument('--extractor', default='clearclip', help='(%(default)s)')
     parser.add_argument('--teacher-size', type=int, help="the teacher's input size; default: its own")
@@ -71,8 +73,8 @@ def main() -> None:
         )
         print(HEADER)
         timed = time_pairs(lambda: writer.write(0, np.concatenate([pack(ask())])), bare, args.rounds)
-    print(timed.row('a batch asked about and written / bare teacher forward'))
-    print(f'\nRate: {1 / timed.ratio:.1%} of the bare forward')
+    print(timed.row('teacher asked about a batch, maps written / bare teacher forward'))
+    print(f'\nRate: {1 / timed.ratio:.1%} of the bare forward pass')
 
 
 if __name__ == '__main__':

@@ -12,12 +12,13 @@ from lfi.structures.interaction_cache import keys_of
 
 
 def write_cache(folder: str, model: torch.nn.Module, data: dict) -> None:
-    """Keep what a teacher says of a preprocessed batch, and give its samples what workers would read.
+    """Write what a model's teacher says of a batch, and give the samples what workers would read.
 
     Args:
         folder: of the cache.
-        model: of `TeacherMixin`.
-        data: inputs and data samples; `img_path` of a sample names its image.
+        model: a `TeacherMixin` with an online teacher.
+        data: a preprocessed batch, `inputs` (B, 3, H, W) and `data_samples`; `img_path` of a sample names its
+            image, and `interaction_maps` is set.
     """
     inputs, samples = data['inputs'], data['data_samples']
     sizes = [tuple(inputs.shape[-2:])] * len(inputs)

@@ -52,7 +52,7 @@ def build(
     cfg = Config.fromfile(args.config).model
     cfg.backbone.init_cfg = None
     cfg.data_preprocessor.batch_augments = None
-    if way == 'control':
+    if way == 'baseline':
         for key in ('teacher', 'readout', 'interaction_loss', 'text_class_loss'):
             cfg.pop(key, None)
         cfg.type = 'MaskRCNN'
@@ -65,7 +65,7 @@ def build(
 
 
 def make_batch(args: argparse.Namespace) -> dict:
-    """Noise with boxes of all sizes."""
+    """A batch of noise, with boxes of all sizes and their masks."""
     height, width = args.size
     generator = torch.Generator().manual_seed(0)
     samples = []
@@ -111,7 +111,7 @@ def make_step(args: argparse.Namespace, model: torch.nn.Module, device: torch.de
 
 
 def peak_memory(model: torch.nn.Module, step: Callable[[], None], device: torch.device) -> float:
-    """The most memory, in MiB, that the tensors of a step and the model's own hold at a time."""
+    """The most memory, in MiB, that the tensors of the model and of a step hold at a time."""
     own = sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers()))
     if device.type == 'cuda':
         before = torch.cuda.memory_allocated()
@@ -136,18 +136,18 @@ def main() -> None:
         data = online.data_preprocessor(make_batch(args), training=True)
         with torch.no_grad():
             write_cache(folder, online, data)
-        cached, control = build(args, 'cached', device, folder), build(args, 'control', device)
+        cached, baseline = build(args, 'cached', device, folder), build(args, 'baseline', device)
         input_size = online.teacher.input_size
-        # open_clip's own pass, which takes one size only.
+        # open_clip's own forward pass takes one input size only.
         plain = open_clip.create_model(
             Config.fromfile(args.config).model.teacher.model, force_image_size=input_size
         )
         visual = plain.visual.to(device, memory_format=torch.channels_last).eval()
         teacher_images = torch.randn(args.batch_size, 3, *input_size, device=device)
         teacher_images = teacher_images.contiguous(memory_format=torch.channels_last)
-        steps = [make_step(args, model, device) for model in (control, cached, online)]
+        steps = [make_step(args, model, device) for model in (baseline, cached, online)]
 
-        def control_and_teacher() -> None:
+        def baseline_and_teacher() -> None:
             steps[0]()
             with torch.no_grad(), torch.autocast(device.type, enabled=args.amp):
                 visual(teacher_images)
@@ -156,15 +156,15 @@ def main() -> None:
         print(f'{Path(args.config).name}, {size} px, batch {args.batch_size}, {machine()}\n')
         print(HEADER)
         pairs = {
-            'LFI step, cached teacher / control': (steps[1], steps[0]),
-            'LFI step / (control + teacher forward)': (steps[2], control_and_teacher),
+            'LFI step, cached teacher / baseline': (steps[1], steps[0]),
+            'LFI step / (baseline + teacher forward)': (steps[2], baseline_and_teacher),
         }
         for name, (ours, peer) in pairs.items():
             print(time_pairs(ours, peer, args.rounds).row(name), flush=True)
         ours, peer = (
-            peak_memory(model, step, device) for model, step in ((cached, steps[1]), (control, steps[0]))
+            peak_memory(model, step, device) for model, step in ((cached, steps[1]), (baseline, steps[0]))
         )
-        print(f'\nPeak memory, cached teacher / control: {ours:.0f} / {peer:.0f} MiB = {ours / peer:.3f}')
+        print(f'\nPeak memory, cached teacher / baseline: {ours:.0f} / {peer:.0f} MiB = {ours / peer:.3f}')
 
 
 if __name__ == '__main__':

@@ -13,7 +13,7 @@ from lfi.engine.machine import machine
 from lfi.models.teachers import PixelFormat, VLMAttentionTeacher
 from pairs import HEADER, time_pairs
 
-# Extractor and an open_clip model that it reads; random weights cost the same.
+# Each extractor, and an open_clip model that it reads; random weights cost the same.
 READERS = {
     **dict.fromkeys(('maskclip', 'clearclip', 'naclip', 'gem'), 'ViT-B-16'),
     'dense': 'shapes-tiny',
@@ -21,7 +21,7 @@ READERS = {
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Time the extractors' dependence on the concepts")
+    parser = argparse.ArgumentParser(description='Time each extractor with many concepts and with one')
     parser.add_argument('--batch-size', type=int, default=4, help='(%(default)s)')
     parser.add_argument('--rounds', type=int, default=9, help='pairs to time (%(default)s)')
     return parser.parse_args()

@@ -13,7 +13,7 @@ from lfi.engine.memory import keep_freed_memory
 
 @dataclass(frozen=True)
 class Paired:
-    """Seconds of both functions in each round."""
+    """Seconds that each function took, round by round."""
 
     ours: tuple[float, ...]
     peer: tuple[float, ...]
@@ -39,7 +39,7 @@ HEADER = (
 def time_pairs(ours: Callable[[], object], peer: Callable[[], object], rounds: int) -> Paired:
     """Time both in turn, after one warm-up of each; the order swaps every round."""
     if not torch.cuda.is_available():
-        # As the tools run.
+        # As the tools do.
         keep_freed_memory()
     seconds: dict[Callable, list[float]] = {ours: [], peer: []}
     ours(), peer()

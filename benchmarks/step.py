@@ -1,4 +1,4 @@
-"""What LFI costs: one training step, the teacher online or cached, against the task-only step.
+"""What LFI costs: a training step, the teacher online or cached, against a step with the task loss alone.
 
     python benchmarks/step.py                    # ViT-B/16 and CLIP ViT-B/16, random weights
     python benchmarks/step.py --teacher FOLDER --extractor dense --teacher-size 160 \
