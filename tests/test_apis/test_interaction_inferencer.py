@@ -270,10 +270,10 @@ def test_a_zero_shot_model_answers_the_classes_of_its_test(classifier):
 
 
 def test_what_cannot_be_read_is_skipped_named_and_counted(classify, photos, tmp_path, warnings):
-    good, torn, text = sorted(photos.iterdir())[0], tmp_path / 'torn.png', tmp_path / 'text.jpg'
-    torn.write_bytes(good.read_bytes()[:2000])
+    good, truncated, text = sorted(photos.iterdir())[0], tmp_path / 'truncated.png', tmp_path / 'text.jpg'
+    truncated.write_bytes(good.read_bytes()[:2000])
     text.write_text('not an image')
-    inputs = [torn, good, text, tmp_path / 'missing.png', tmp_path / 'missing.mp4', good]
+    inputs = [truncated, good, text, tmp_path / 'missing.png', tmp_path / 'missing.mp4', good]
     found = classify(inputs, texts=TEXTS)
     assert [result.name for result in found['predictions']] == [str(good)] * 2
     assert found['skipped'] == [str(inputs[i]) for i in (0, 2, 3, 4)]

@@ -24,14 +24,14 @@ def test_the_last_layer_is_laid_over_the_canvas_and_the_image_cut_out():
     torch.testing.assert_close(found, expected)
 
 
-def test_a_positions_value_is_the_mean_of_its_pixels():
+def test_a_locations_value_is_the_mean_of_its_pixels():
     pixels = torch.arange(48.0).view(6, 8)
-    found = image_maps(torch.zeros(1, 1, 3, 4), (6, 8), (6, 8)).on_positions(pixels)
+    found = image_maps(torch.zeros(1, 1, 3, 4), (6, 8), (6, 8)).on_locations(pixels)
     assert found.shape == (3, 4)
     assert found[1, 2].item() == pytest.approx((20 + 21 + 28 + 29) / 4)
 
 
 def test_padding_takes_no_part_in_the_mean():
-    # Positions of 4 pixels; the image ends within the second one of each axis.
-    found = image_maps(torch.zeros(1, 1, 3, 2), (6, 5), (12, 8)).on_positions(torch.full((6, 5), 2.0))
+    # Locations of 4 pixels; the image ends within the second one of each axis.
+    found = image_maps(torch.zeros(1, 1, 3, 2), (6, 5), (12, 8)).on_locations(torch.full((6, 5), 2.0))
     torch.testing.assert_close(found, torch.tensor([[2.0, 2.0], [2.0, 2.0], [0.0, 0.0]]))

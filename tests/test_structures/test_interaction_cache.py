@@ -135,7 +135,7 @@ def test_other_texts_are_other_maps(folder, manifest, texts, message):
         CacheWriter(folder, other, keys_of(PATHS, 2), texts)
 
 
-# ---- what is torn, foreign or hostile -----------------------------------------------------------------
+# ---- what is corrupted, foreign or hostile -----------------------------------------------------------------
 
 
 @pytest.mark.parametrize('damage', ['cut', 'flip a bit', 'empty', 'remove'])
@@ -150,7 +150,7 @@ def test_a_damaged_shard_is_named_when_it_is_read_and_can_be_written_anew(folder
     cache = InteractionCache(folder)
     cache.read(PATHS[:4])
     with pytest.raises(
-        CacheError, match=r'shard-00001.npy is torn or was changed.*Remove shard-00001.blake2b'
+        CacheError, match=r'shard-00001.npy is corrupted or was changed.*Remove shard-00001.blake2b'
     ):
         cache.read(PATHS[4:5])
     (folder / 'shard-00001.blake2b').unlink()
@@ -162,7 +162,7 @@ def test_a_damaged_shard_is_named_when_it_is_read_and_can_be_written_anew(folder
 def test_a_damaged_array_is_named(folder, name):
     content = (folder / name).read_bytes()
     (folder / name).write_bytes(content[:-3])
-    with pytest.raises(CacheError, match=f'{name} is missing or torn'):
+    with pytest.raises(CacheError, match=f'{name} is missing or corrupted'):
         InteractionCache(folder)
     (folder / name).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     with pytest.raises(CacheError, match=f'{name} was changed: it does not match the manifest'):
@@ -172,9 +172,9 @@ def test_a_damaged_array_is_named(folder, name):
 @pytest.mark.parametrize(
     ('text', 'message'),
     [
-        ('', 'is torn, or no manifest'),
-        ('{"version": 3}', 'is torn, or no manifest'),
-        ('[1, 2]', 'is torn, or no manifest'),
+        ('', 'is corrupted, or no manifest'),
+        ('{"version": 3}', 'is corrupted, or no manifest'),
+        ('[1, 2]', 'is corrupted, or no manifest'),
         ('{"version": 2}', 'has the format 2, this version of lfi reads 3: .*cache_teacher.py'),
     ],
 )
@@ -198,7 +198,7 @@ def test_a_pickle_is_not_executed(folder, capsys):
     np.save(folder / 'texts.npy', np.array([Bomb()], dtype=object), allow_pickle=True)
     for content in ((folder / 'texts.npy').read_bytes(), pickle.dumps(Bomb())):
         (folder / 'texts.npy').write_bytes(content)
-        with pytest.raises(CacheError, match='texts.npy is missing or torn'):
+        with pytest.raises(CacheError, match='texts.npy is missing or corrupted'):
             InteractionCache(folder)
     assert 'executed' not in capsys.readouterr().out
 

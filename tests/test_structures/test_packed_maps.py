@@ -69,7 +69,7 @@ def test_100k_images_with_8_concepts_and_the_rest_on_a_14_grid_fit_into_200_mb()
 def test_padding_is_refused():
     maps = maps_of(1, 0)
     maps.valid[1, 0, 0] = False
-    with pytest.raises(ValueError, match='valid: only maps of whole images'):
+    with pytest.raises(ValueError, match='valid: only maps of complete images'):
         pack(maps)
 
 

@@ -64,7 +64,7 @@ def test_a_whole_cache_passes_the_verification_and_a_changed_one_does_not(run_to
     shard = cache / 'shard-00001.npy'
     shard.write_bytes(shard.read_bytes()[:-1] + b'x')
     out = run_tool('cache_teacher.py', *arguments, '--verify', code=1)
-    assert 'shard-00001.npy is torn or was changed' in out
+    assert 'shard-00001.npy is corrupted or was changed' in out
 
 
 def test_training_from_the_cache(run_tool, config_path, cache, tmp_path):

@@ -11,18 +11,18 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class ImageMaps:
-    """Maps over positions of some concepts of one image, on the CPU; `lfi.InteractionMapsHook` makes them.
+    """Text->image maps of some concepts of one image, on the CPU; `lfi.InteractionMapsHook` makes them.
 
-    The positions cover a canvas of pixels, at whose top left the image lies.
+    The locations cover a canvas of pixels, at whose top left the image lies.
 
     Args:
-        concepts: the n concepts' places in the bank.
-        student: (L, n, H, W), the probabilities over positions at each of the student's supervised layers.
+        concepts: the n concepts' indices in the bank.
+        student: (L, n, H, W), the probabilities over locations at each of the student's supervised layers.
         mirrored: (n, H, W), the last layer's for the mirrored image, mirrored back.
-        teacher: (n, H, W), the teacher's last layer's, as the loss over positions reads it.
-        valid: (H, W) bool, the positions that show the image.
+        teacher: (n, H, W), the teacher's last layer's, as the loss over locations reads it.
+        valid: (H, W) bool, the locations that show the image.
         size: height and width of the image in pixels.
-        canvas: height and width of the canvas in pixels.
+        canvas: height and width of the canvas in pixels, as `seen_canvas` gives it.
     """
 
     concepts: list[int]
@@ -38,9 +38,10 @@ class ImageMaps:
         h, w = self.size
         return F.interpolate(self.student[-1:], self.canvas, mode='bilinear')[0, :, :h, :w]
 
-    def on_positions(self, pixels: Tensor) -> Tensor:
-        """Values of the image's pixels, (h, w) float, averaged over each position, (H, W)."""
+    def on_locations(self, pixels: Tensor) -> Tensor:
+        """Values of the image's pixels, (h, w) float, averaged over each location, (H, W)."""
         padding = (0, self.canvas[1] - self.size[1], 0, self.canvas[0] - self.size[0])
         both = F.pad(torch.stack((pixels, torch.ones_like(pixels))), padding)
-        total, filled = F.adaptive_avg_pool2d(both, self.valid.shape)
+        height, width = self.valid.shape
+        total, filled = F.adaptive_avg_pool2d(both, (height, width))
         return total / filled.clamp_min(1e-6)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -33,7 +34,8 @@ class InteractionMapsHook(Hook):
         TypeError: if the model does not learn from interactions, or is sharded (FSDP).
     """
 
-    def before_val_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
+    def before_val_iter(self, runner: Runner, batch_idx: int, data_batch: dict) -> None:
+        """Set the samples' maps."""
         refuse_shards(runner.model)
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         add_interactions(model, data_batch)
@@ -42,12 +44,15 @@ class InteractionMapsHook(Hook):
 
 
 @torch.no_grad()
-def add_interactions(model: torch.nn.Module, batch: dict) -> None:
+def add_interactions(model: Any, batch: dict) -> None:
     """Set `interactions` of a batch's samples, if any of them names concepts by `regions` or `heat_maps`.
 
     Args:
         model: of `InteractionDistillMixin`, in eval mode.
         batch: as the data loader gives it.
+
+    Raises:
+        TypeError: if they do, and the model does not learn from interactions.
     """
     samples = batch['data_samples']
     named = [sorted({*sample.get('regions', ()), *sample.get('heat_maps', ())}) for sample in samples]
@@ -74,10 +79,10 @@ def add_interactions(model: torch.nn.Module, batch: dict) -> None:
     reflection = mirrored.over_positions()[:, -1].exp()  # [B, M, H, W]
     for b, (sample, concepts, size) in enumerate(zip(samples, named, sizes)):
         # With an image and its mirror image the teacher may bring other concepts of its own.
-        places, mirrored_places = _places(student, b), _places(mirrored, b)
-        kept = [concept for concept in concepts if concept in places and concept in mirrored_places]
-        at = [places[concept] for concept in kept]
-        mirrored_at = [mirrored_places[concept] for concept in kept]
+        indices, mirrored_indices = _indices(student, b), _indices(mirrored, b)
+        kept = [concept for concept in concepts if concept in indices and concept in mirrored_indices]
+        at = [indices[concept] for concept in kept]
+        mirrored_at = [mirrored_indices[concept] for concept in kept]
         sample.interactions = ImageMaps(
             concepts=kept,
             student=attention[b][:, at],
@@ -90,7 +95,7 @@ def add_interactions(model: torch.nn.Module, batch: dict) -> None:
 
 
 def mirror_images(inputs: Tensor, sizes: Sequence[tuple[int, int]]) -> Tensor:
-    """Mirror each image of a batch (B, 3, H, W) left to right, within its size at the top left."""
+    """Mirror each image of a batch (B, 3, H, W) left to right, within its (height, width) at the top left."""
     mirrored = inputs.clone()
     for image, source, (h, w) in zip(mirrored, inputs, sizes):
         image[:, :h, :w] = source[:, :h, :w].flip(-1)
@@ -101,8 +106,8 @@ def mirror_maps(maps: Tensor, share: float) -> Tensor:
     """Mirror maps (n, H, W) left to right, within the left share of their width that shows the image."""
     # At x of its width w an image shows what its mirror image shows at w - x.
     view = maps.new_tensor([[[-1, 0, 2 * share - 2], [0, 1, 0]]])
-    places = F.affine_grid(view, (1, 1, *maps.shape[1:]), align_corners=False)
-    return F.grid_sample(maps[None], places, padding_mode='border', align_corners=False)[0]
+    points = F.affine_grid(view, [1, 1, *maps.shape[1:]], align_corners=False)
+    return F.grid_sample(maps[None], points, padding_mode='border', align_corners=False)[0]
 
 
 def _asking(sample: BaseDataElement, concepts: list[int]) -> BaseDataElement:
@@ -113,14 +118,14 @@ def _asking(sample: BaseDataElement, concepts: list[int]) -> BaseDataElement:
     return sample
 
 
-def _places(maps: InteractionMaps, b: int) -> dict[int, int]:
-    """The place of each concept among the maps of image b."""
+def _indices(maps: InteractionMaps, b: int) -> dict[int, int]:
+    """The index of each concept among the maps of image b."""
     concepts = range(maps.logits.shape[2]) if maps.concepts is None else maps.concepts[b].tolist()
-    return {concept: place for place, concept in enumerate(concepts)}
+    return {concept: index for index, concept in enumerate(concepts)}
 
 
 def _spread(maps: InteractionMaps) -> Tensor:
-    """The unit of the loss's temperature over positions, (B, 1, 1, 1, 1)."""
+    """The unit of the loss's temperature over locations, (B, 1, 1, 1, 1)."""
     spreads = [
         logits[..., valid].std(-1, correction=0).mean() for logits, valid in zip(maps.logits, maps.valid)
     ]

@@ -1,4 +1,4 @@
-"""The pointing game (Zhang et al., ECCV 2016): does the strongest place of a map lie on the object?"""
+"""The pointing game (Zhang et al., ECCV 2016): does the maximum of a map lie on the object?"""
 
 import torch
 from torch import Tensor
@@ -13,8 +13,8 @@ def pointing_game(maps: Tensor, masks: Tensor) -> Tensor:
         masks: (N, h, w) bool, where the object can be seen; of any size.
 
     Returns:
-        Tensor: (N,) float32, 1 for a hit; where several places are the maximum, as in a flat map, the share
-        of them in the mask.
+        Tensor: (N,) float32, 1 for a hit; where several pixels are the maximum, as in a flat map, the
+        share of them in the mask.
 
     Raises:
         ValueError: For another number of dimensions, for another N, or for a map that is not finite.
@@ -32,7 +32,7 @@ def pointing_game(maps: Tensor, masks: Tensor) -> Tensor:
 
 
 def chance_level(masks: Tensor) -> float:
-    """The share of hits of a place drawn at random: the mean share of the image that a mask (N, h, w) covers.
+    """The share of hits of a pixel drawn at random: the mean share of the image that a mask (N, h, w) covers.
 
     Raises:
         ValueError: If `masks` is not (N, h, w) bool, or N is 0.

@@ -17,7 +17,7 @@ def rank_correlations(maps: np.ndarray) -> np.ndarray:
     """Spearman's correlations of all pairs of maps, (V, V) in [-1, 1]; 0 with a map that is flat.
 
     Args:
-        maps: (V, P), V >= 2 maps over the same P positions.
+        maps: (V, P), V >= 2 maps over the same P locations.
     """
     with np.errstate(divide='ignore', invalid='ignore'):
         return np.nan_to_num(np.corrcoef(rankdata(maps, axis=1)))
@@ -28,7 +28,7 @@ def normalized_scanpath_saliency(saliency: np.ndarray, fixations: np.ndarray) ->
 
     Args:
         saliency: (P,), the map.
-        fixations: (P,), at least 0, the number of fixations at each position. A heat map stands for the
+        fixations: (P,), at least 0, the number of fixations at each location. A heat map stands for the
             fixations that would be drawn from it: their expected NSS.
     """
     if np.ptp(saliency) == 0:

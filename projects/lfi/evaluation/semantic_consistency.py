@@ -39,11 +39,11 @@ class SemanticConsistencyMetric(BaseMetric):
     - against the concept's region (mask or box), in pixels, in [0, 1]: `pointing`, `energy`,
       `average_precision` (`localization`) and `iou` (`region_iou`);
     - `teacher_spearman`, `teacher_nss` and `teacher_kl`: against the teacher's map; `human_...` against a
-      given heat map (`lfi.LoadHeatMap`), averaged over each position of the student's grid;
+      given heat map (`lfi.LoadHeatMap`), averaged over each location of the student's grid;
     - `flip`: Spearman's correlation with the map of the mirrored image, mirrored back;
     - `layers`: the mean of Spearman's correlations between all pairs of supervised layers;
     - `between_concepts`: Spearman's correlation with the maps of the image's other concepts. It is 1 for a
-      student that looks at the same place whatever it is asked for.
+      student that looks at the same location whatever it is asked for.
 
     Entries that end in `_uniform` and `_centre` are the same measures of a flat map and of `centre_map`; in
     `_other_image`, of the map of the image before, in place of one of the two that are compared; and in
@@ -59,8 +59,9 @@ class SemanticConsistencyMetric(BaseMetric):
 
     default_prefix = 'semantic'
 
-    def __init__(self, **kwargs) -> None:
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        # The maps of the image before.
         self._other: Tensor | None = None
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
@@ -77,14 +78,17 @@ class SemanticConsistencyMetric(BaseMetric):
                     'SemanticConsistencyMetric finds no interactions: add '
                     "dict(type='lfi.InteractionMapsHook') to the hooks"
                 )
-            maps = sample['interactions'] if named else None
+            if not named:
+                self.results.append([])
+                continue
+            maps: ImageMaps = sample['interactions']
             for concept, picture in named.items():
                 if picture.shape != maps.size:
                     raise ValueError(
                         f'the region or heat map of concept {concept} is {picture.shape}, and the image '
                         f'{maps.size}: put all transforms that move pixels into lfi.LoadRegions'
                     )
-            self.results.append(self._rows(maps, sample) if named and maps.concepts else [])
+            self.results.append(self._rows(maps, sample) if maps.concepts else [])
 
     def evaluate(self, size: int) -> dict:
         """As `BaseMetric.evaluate`."""
@@ -102,13 +106,14 @@ class SemanticConsistencyMetric(BaseMetric):
         return {**means, 'concepts': len(rows)}
 
     def _rows(self, maps: ImageMaps, sample: Mapping) -> list[dict[str, float]]:
-        other = self._other
-        if other is not None:
-            other = F.interpolate(other[None], maps.valid.shape, mode='bilinear')[0][:, maps.valid].numpy()
+        other = None
+        if self._other is not None:
+            resized = F.interpolate(self._other[None], maps.valid.shape, mode='bilinear')[0]
+            other = resized[:, maps.valid].numpy()  # [L, P]
         self._other = maps.student[:, -1]
         on_regions = against_regions(maps, sample.get('regions', {}))
         heat_maps = sample.get('heat_maps', {})
-        centre = maps.on_positions(centre_map(maps.size))[maps.valid].numpy()
+        centre = maps.on_locations(centre_map(maps.size))[maps.valid].numpy()
         last = maps.student[-1][:, maps.valid].numpy()  # [n, P]
         teacher = maps.teacher[:, maps.valid].numpy()
         rows = between_concepts(last, teacher)
@@ -117,7 +122,7 @@ class SemanticConsistencyMetric(BaseMetric):
             rows[i].update(on_regions.get(concept, {}))
             rows[i].update(agreement('teacher', last[i], teacher[i], centre))
             if concept in heat_maps:
-                heat = maps.on_positions(torch.from_numpy(heat_maps[concept]))[maps.valid].numpy()
+                heat = maps.on_locations(torch.from_numpy(heat_maps[concept]))[maps.valid].numpy()
                 rows[i].update(agreement('human', last[i], heat, centre))
             rows[i].update(steadiness(layers, maps.mirrored[i][maps.valid].numpy(), other))
         return rows
@@ -125,14 +130,14 @@ class SemanticConsistencyMetric(BaseMetric):
 
 def against_regions(maps: ImageMaps, regions: Mapping[int, np.ndarray]) -> dict[int, dict[str, float]]:
     """How well the student's map lies on each concept's region, (h, w) bool; none for a concept without."""
-    places = {concept: i for i, concept in enumerate(maps.concepts) if concept in regions}
-    if not places:
+    indices = {concept: i for i, concept in enumerate(maps.concepts) if concept in regions}
+    if not indices:
         return {}
-    masks = torch.stack([torch.from_numpy(regions[concept]) for concept in places])
+    masks = torch.stack([torch.from_numpy(regions[concept]) for concept in indices])
     centre = centre_map(maps.size).expand(masks.shape)
     student, by_centre = (
         {**localization(pixels, masks), 'iou': region_iou(pixels, masks)}
-        for pixels in (maps.on_pixels()[list(places.values())], centre)
+        for pixels in (maps.on_pixels()[list(indices.values())], centre)
     )
     share = masks.float().mean((1, 2))
     entries = {
@@ -142,12 +147,12 @@ def against_regions(maps: ImageMaps, regions: Mapping[int, np.ndarray]) -> dict[
     }
     return {
         concept: {name: float(values[n]) for name, values in entries.items()}
-        for n, concept in enumerate(places)
+        for n, concept in enumerate(indices)
     }
 
 
 def agreement(source: str, saliency: np.ndarray, heat: np.ndarray, centre: np.ndarray) -> dict[str, float]:
-    """How well a map agrees with a heat map; all are (P,) over the same positions."""
+    """How well a map agrees with a heat map; all are (P,) over the same locations."""
     found = {}
     for column, each in (('', saliency), ('_uniform', np.ones_like(heat)), ('_centre', centre)):
         found[f'{source}_spearman{column}'] = float(rank_correlations(np.stack((each, heat)))[0, 1])

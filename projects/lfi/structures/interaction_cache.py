@@ -39,7 +39,7 @@ TEXT_TOLERANCE = 1e-4
 
 
 class CacheError(UsageError):
-    """A cache that is missing, unfinished, torn, or of other maps than those asked for."""
+    """A cache that is missing, unfinished, corrupted, or of other maps than those asked for."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ class CacheManifest:
                 manifest = cls(**content)
                 _ = manifest.dtype
         except (ValueError, TypeError, KeyError) as error:
-            raise CacheError(f'{path} is torn, or no manifest of a cache: {error}') from error
+            raise CacheError(f'{path} is corrupted, or no manifest of a cache: {error}') from error
         if version != VERSION:
             raise CacheError(
                 f'{path} has the format {version}, this version of lfi reads {VERSION}: write it anew by '
@@ -273,7 +273,7 @@ class InteractionCache:
         folder: where the cache is.
 
     Raises:
-        CacheError: if there is none, or it is unfinished or torn.
+        CacheError: if there is none, or it is unfinished or corrupted.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -304,20 +304,20 @@ class InteractionCache:
         """The records (n,) of images, by their paths.
 
         Raises:
-            CacheError: if an image is not in the cache, or a shard is torn.
+            CacheError: if an image is not in the cache, or a shard is corrupted.
         """
         keys = keys_of(paths, self.manifest.name_parts)
-        places = np.searchsorted(self._sorted, keys).clip(max=len(self._sorted) - 1)
-        unknown = self._sorted[places] != keys
+        found = np.searchsorted(self._sorted, keys).clip(max=len(self._sorted) - 1)
+        unknown = self._sorted[found] != keys
         if unknown.any():
             raise CacheError(
                 f'{self.folder} has no maps of {paths[int(unknown.argmax())]}: it was written for other data '
                 f'({self.manifest.num_images} images). Write one for these by tools/cache_teacher.py'
             )
         records = np.empty(len(paths), self.manifest.dtype)
-        for i, row in enumerate(self._order[places]):
-            shard, place = divmod(int(row), self.manifest.shard_size)
-            records[i] = self.shard(shard)[place]
+        for i, row in enumerate(self._order[found]):
+            shard, index = divmod(int(row), self.manifest.shard_size)
+            records[i] = self.shard(shard)[index]
         return records
 
     def shard(self, shard: int) -> np.ndarray:
@@ -331,7 +331,7 @@ class InteractionCache:
             expected = _checksum_file(self.folder, shard).read_text()
             if not path.is_file() or checksum(path.read_bytes()) != expected:
                 raise CacheError(
-                    f'{path} is torn or was changed: it does not match its checksum. Remove '
+                    f'{path} is corrupted or was changed: it does not match its checksum. Remove '
                     f'{_checksum_file(self.folder, shard).name} and run tools/cache_teacher.py again: it '
                     'writes this shard anew'
                 )
@@ -352,7 +352,7 @@ def _load_array(folder: Path, name: str, expected: str) -> np.ndarray:
     try:
         array = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise CacheError(f'{path} is missing or torn: {error}') from error
+        raise CacheError(f'{path} is missing or corrupted: {error}') from error
     if checksum(array.tobytes()) != expected:
         raise CacheError(f'{path} was changed: it does not match the manifest. Write the cache anew')
     return array

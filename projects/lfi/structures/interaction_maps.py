@@ -14,27 +14,28 @@ from .views import read_view
 DIRECTIONS = ('positions', 'concepts')
 # In `InteractionMaps.concepts`: the map of all of the bank's other concepts together.
 REST = -1
-# Score of an invalid position: its probability is exactly 0, and gradients stay finite.
+# Score of an invalid location: its probability is exactly 0, and gradients stay finite.
 MASKED = -1e9
 
 
 @dataclass(frozen=True)
 class InteractionMaps:
-    """Scores of every (concept, patch position) pair of a batch of images, at one or more layers.
+    """Scores of every (concept, location) pair of a batch of images, at one or more layers.
 
-    They are read in two directions: text->image, over positions (where is this concept?), and
-    image->text, over concepts (which concept does this place speak of?).
+    They are read in two directions: text->image, over locations (where is this concept?), and
+    image->text, over concepts (which concept is at this location?). The directions are called
+    'positions' and 'concepts', as in configs and logs.
 
     Args:
         logits: (B, L, M, H, W), raw scores, float32.
         presence: (B, M) in [0, 1], how much concept m matters for image b. A concept of presence 0
-            takes no part in the reading over positions.
-        valid: (B, H, W) bool, the positions that show the image and not padding.
+            takes no part in the reading over locations.
+        valid: (B, H, W) bool, the locations that show the image and not padding.
         concepts: (B, M) indices into the concept bank, `REST` for the map of all other concepts;
             None where map m is concept m of the bank.
         layers: the L layers' indices in the model the maps come from.
         directions: the meaningful readings, of `DIRECTIONS`. A source whose scores are already
-            normalised over positions has `('positions',)` only.
+            normalised over locations has `('positions',)` only.
 
     Raises:
         ValueError: if a shape, a dtype or a direction is wrong; the message names the field.
@@ -76,8 +77,8 @@ class InteractionMaps:
 
         Raises:
             ValueError: if logits or presence hold a non-finite value, presence leaves [0, 1], an image
-                has no valid position, or a concept index is below `REST`; the message names the field, and
-                the images' places in the batch.
+                has no valid location, or a concept index is below `REST`; the message names the field, and
+                the images' indices in the batch.
         """
         bounded = (self.presence >= 0) & (self.presence <= 1)
         for fault, sound in (
@@ -93,7 +94,7 @@ class InteractionMaps:
         return self
 
     def over_positions(self, temperature: float | Tensor = 1.0) -> Tensor:
-        """Log-probabilities over the valid positions, (B, L, M, H, W); `MASKED` or less elsewhere.
+        """Log-probabilities over the valid locations, (B, L, M, H, W); `MASKED` or less elsewhere.
 
         Args:
             temperature: divides the logits; a tensor must broadcast against (B, L, M, H, W).
@@ -107,7 +108,7 @@ class InteractionMaps:
         return scores.flatten(-2).log_softmax(-1).view_as(scores)
 
     def over_concepts(self, temperature: float | Tensor = 1.0) -> Tensor:
-        """Log-probabilities over the M concepts at each position, (B, L, M, H, W).
+        """Log-probabilities over the M concepts at each location, (B, L, M, H, W).
 
         Args:
             temperature: divides the logits; a tensor must broadcast against (B, L, M, H, W).
@@ -122,14 +123,14 @@ class InteractionMaps:
         """Bring the maps to another (H, W): `warp` into a view that shows all of the image."""
         if grid == self.grid:
             return self
-        return self.warp(torch.eye(2, 3)[None], grid)
+        return self.warp(torch.eye(2, 3, device=self.logits.device)[None], grid)
 
     def warp(self, view: Tensor, grid: tuple[int, int], filled: Tensor | None = None) -> InteractionMaps:
         """Read the maps in a view of their images, at any scale, as `read_view` has it.
 
         Args:
             view: (B, 2, 3) affine maps from the view's coordinates to the source's, both running from
-                -1 to 1 over the whole picture (as `torch.nn.functional.affine_grid` has it); or (1, 2, 3)
+                -1 to 1 over the complete picture (as `torch.nn.functional.affine_grid` has it); or (1, 2, 3)
                 for all images.
             grid: (H, W) of the result.
             filled: (B, 2) of `filled_share`, where the result is a canvas with the view at its top left.
@@ -173,7 +174,7 @@ class InteractionMaps:
         )
 
     def select_layers(self, layers: Sequence[int]) -> InteractionMaps:
-        """Keep the maps of the layers at these places of `self.layers`."""
+        """Keep the maps of some layers, by their indices in `self.layers`."""
         index = list(layers)
         return replace(self, logits=self.logits[:, index], layers=tuple(self.layers[i] for i in index))
 

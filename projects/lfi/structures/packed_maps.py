@@ -3,7 +3,7 @@
 A map's logits are stored as uint8 with their lowest value and a step of 1/255 of their range. A stored
 logit is off by at most half a step, so with r the largest range among an image's maps, and temperature T:
 
-- over positions, and over concepts, a log-probability is off by at most r / (255 T), and no probability
+- over locations, and over concepts, a log-probability is off by at most r / (255 T), and no probability
   changes by more than a factor of exp(r / (255 T)): 4 % for r / T = 10.
 
 Presence is stored in float16, relative error at most 2^-11.
@@ -32,13 +32,13 @@ def packed_dtype(maps: InteractionMaps) -> np.dtype:
 
 
 def pack(maps: InteractionMaps) -> np.ndarray:
-    """Records of `packed_dtype`, (B,), of a batch of maps of whole images.
+    """Records of `packed_dtype`, (B,), of a batch of maps of complete images.
 
     Raises:
-        ValueError: if a position is not valid: padding is not kept.
+        ValueError: if a location is not valid: padding is not kept.
     """
     if not maps.valid.all():
-        raise ValueError('valid: only maps of whole images can be packed, these have invalid positions')
+        raise ValueError('valid: only maps of complete images can be packed, these have invalid locations')
     low, high = maps.logits.amin((-2, -1)), maps.logits.amax((-2, -1))  # [B, L, M]
     step = (high - low) / LEVELS
     levels = (maps.logits - low[..., None, None]) / step.clamp_min(1e-30)[..., None, None]
@@ -54,7 +54,14 @@ def pack(maps: InteractionMaps) -> np.ndarray:
 def unpack(
     records: np.ndarray, layers: tuple[int, ...], directions: tuple[str, ...], device: torch.device | str
 ) -> InteractionMaps:
-    """Maps of the records (B,), on a device; they travel there as uint8."""
+    """Maps of records, on a device; they travel there as uint8.
+
+    Args:
+        records: (B,) of `packed_dtype`.
+        layers: of the maps, as `InteractionMaps` has them.
+        directions: likewise.
+        device: where the maps are wanted.
+    """
 
     def to_device(name: str) -> torch.Tensor:
         return torch.from_numpy(records[name].copy()).to(device, non_blocking=True)

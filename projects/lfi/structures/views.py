@@ -1,6 +1,6 @@
 """Views: affine maps (B, 2, 3) from what augmentation shows to the picture it was taken from.
 
-Coordinates run from -1 to 1 over a whole picture, x before y, as `torch.nn.functional.affine_grid` has it.
+Coordinates run from -1 to 1 over a complete picture, x before y, as `torch.nn.functional.affine_grid` has it.
 """
 
 from __future__ import annotations

@@ -29,10 +29,10 @@ def draw_interactions(
     Args:
         axes: (B, 3) matplotlib axes.
         images: (B, H, W, 3) uint8, RGB.
-        teacher: maps of the B images, over positions; the last layer is drawn.
+        teacher: text->image maps of the B images; the last layer is drawn.
         student: likewise.
         names: the bank's concepts.
-        concepts: for each image the place m of the concept among its maps.
+        concepts: for each image the index m of the concept among its maps.
     """
     size = images.shape[1:3]
     rows = zip(axes, images, concepts, _last_layer(teacher), _last_layer(student))

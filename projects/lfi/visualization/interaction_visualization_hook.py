@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import mmcv
 import numpy as np
@@ -36,7 +36,7 @@ MIN_SCORE = 0.3
 class InteractionVisualizationHook(Hook):
     """Gives the visualizer's backends a picture: training images, with the teacher's map and the student's.
 
-    For each image the concept is shown that counts most in the loss over positions. It works for every model
+    For each image the concept is shown that counts most in the loss over locations. It works for every model
     of `InteractionDistillMixin`, and with a cached teacher.
 
     Args:
@@ -60,6 +60,7 @@ class InteractionVisualizationHook(Hook):
         self.test_out_dir = test_out_dir
 
     def before_train(self, runner: Runner) -> None:
+        """Check that the model has maps to show."""
         refuse_shards(runner.model)
         if not hasattr(_model(runner), 'predict_interactions'):
             raise TypeError(
@@ -69,13 +70,15 @@ class InteractionVisualizationHook(Hook):
 
     @master_only
     def after_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
+        self, runner: Runner, batch_idx: int, data_batch: dict, outputs: dict | None = None
     ) -> None:
+        """Draw the first images of the batch, each `interval` iterations."""
         if runner.iter % self.interval == 0:
             shown = {name: value[: self.num_images] for name, value in data_batch.items()}
             runner.visualizer.add_image('interactions', draw_batch(_model(runner), shown), step=runner.iter)
 
     def before_test(self, runner: Runner) -> None:
+        """Leave the pictures out where the model or its teacher has no maps."""
         if self.test_out_dir is None:
             return
         if not hasattr(_model(runner), 'predict_interactions'):
@@ -91,8 +94,9 @@ class InteractionVisualizationHook(Hook):
             self.test_out_dir = None
 
     def after_test_iter(
-        self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: list | None = None
+        self, runner: Runner, batch_idx: int, data_batch: dict, outputs: Sequence = ()
     ) -> None:
+        """Write a picture of each image, where a folder is given."""
         if self.test_out_dir is None:
             return
         for i, sample in enumerate(data_batch['data_samples']):
@@ -109,11 +113,12 @@ def _below_root(path: str, dataset: Dataset) -> Path:
     while hasattr(dataset, 'dataset'):
         dataset = dataset.dataset
     root = getattr(dataset, 'data_root', None)
-    below = root and Path(path).is_relative_to(root)
-    return Path(path).relative_to(root) if below else Path(Path(path).name)
+    if root and Path(path).is_relative_to(root):
+        return Path(path).relative_to(root)
+    return Path(Path(path).name)
 
 
-def draw_batch(model: torch.nn.Module, batch: dict, outputs: Sequence = ()) -> np.ndarray:
+def draw_batch(model: Any, batch: dict, outputs: Sequence = ()) -> np.ndarray:
     """A batch of images with the teacher's and the student's maps, as (H, W, 3) uint8 RGB.
 
     Args:
@@ -158,5 +163,5 @@ def _draw_detections(axes: Axes, output: DetDataSample, names: Sequence[str]) ->
     draw_boxes(axes, boxes.numpy(), titles)
 
 
-def _model(runner: Runner) -> torch.nn.Module:
+def _model(runner: Runner) -> Any:
     return runner.model.module if is_model_wrapper(runner.model) else runner.model
