@@ -1,16 +1,19 @@
 """Shared fixtures."""
 
+import gc
 import importlib.util
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from lfi.structures import InteractionMaps
 from mmengine.registry import DefaultScope
+from warm_python import WarmPython, unformatted_configs
 
 ROOT = Path(__file__).parents[1]
 BROWSERS = ('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable')
@@ -22,6 +25,13 @@ BROWSER_FLAGS = """
 
 # Several tests run at a time, and small models gain nothing by threads.
 torch.set_num_threads(1)
+unformatted_configs()
+
+
+def pytest_collection_finish():
+    """Spare the many collections that data sets ask for a look at all that was imported."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
@@ -54,6 +64,27 @@ def teacher_root():
     if not (root / 'lit-effnet-lite0').is_dir():
         pytest.skip(f'lit-effnet-lite0 is not in {root} (LFI_TEACHER_ROOT sets it)')
     return root
+
+
+@pytest.fixture(scope='session')
+def tool_env() -> dict:
+    """The environment of a tool: this Python's, with `lfi` in reach whether or not it is installed."""
+    path = os.pathsep.join(filter(None, [str(ROOT / 'projects'), os.environ.get('PYTHONPATH')]))
+    settings = {
+        'PYTHONPATH': path,
+        'PYTHON': sys.executable,
+        'OMP_NUM_THREADS': '1',
+        'CUDA_VISIBLE_DEVICES': '',
+    }
+    return {**os.environ, **settings}
+
+
+@pytest.fixture(scope='session')
+def warm_python(tool_env) -> Iterator[WarmPython]:
+    """A Python in the environment of tools, with the OpenMMLab stack imported."""
+    python = WarmPython(tool_env)
+    yield python
+    python.close()
 
 
 @pytest.fixture(scope='session')

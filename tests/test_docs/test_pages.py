@@ -2,8 +2,6 @@
 
 import re
 import shlex
-import subprocess
-import sys
 from functools import cache
 from pathlib import Path
 
@@ -24,13 +22,11 @@ def blocks(page: Path, *languages: str) -> list[str]:
 @pytest.mark.parametrize(
     'page', [p for p in PAGES if blocks(p, 'python') and p.name not in ELSEWHERE], ids=lambda p: p.name
 )
-def test_python_runs(page, tmp_path):
+def test_python_runs(page, warm_python, tmp_path):
     script = tmp_path / 'page.py'
     script.write_text('\n'.join(blocks(page, 'python')))
-    process = subprocess.run(
-        [sys.executable, script], cwd=tmp_path, capture_output=True, text=True, timeout=300
-    )
-    assert process.returncode == 0, process.stderr
+    process = warm_python.run([script], tmp_path)
+    assert process.returncode == 0, process.stdout
 
 
 # The page shows a call, and a part of a config, beside configs.

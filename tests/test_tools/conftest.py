@@ -1,10 +1,10 @@
 """A toy task on disk, and the tools run as a user runs them."""
 
 import importlib.util
-import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -89,19 +89,6 @@ def toy_config(tmp_path, toy_data) -> Path:
 
 
 @pytest.fixture(scope='session')
-def tool_env() -> dict:
-    """The environment of a tool: this Python's, with `lfi` in reach whether or not it is installed."""
-    path = os.pathsep.join(filter(None, [str(ROOT / 'projects'), os.environ.get('PYTHONPATH')]))
-    settings = {
-        'PYTHONPATH': path,
-        'PYTHON': sys.executable,
-        'OMP_NUM_THREADS': '1',
-        'CUDA_VISIBLE_DEVICES': '',
-    }
-    return {**os.environ, **settings}
-
-
-@pytest.fixture(scope='session')
 def tool_command() -> Callable[..., list[str]]:
     """`tool_command('train.py', *args)` is the command line of a tool."""
 
@@ -135,24 +122,45 @@ def import_tool(monkeypatch) -> Callable[[str], ModuleType]:
     return load
 
 
-@pytest.fixture
-def run_tool(tool_env, tool_command, tmp_path) -> Callable[..., str]:
-    """`run_tool('train.py', *args, code=0, **variables)` runs a tool and gives all that it printed."""
+@pytest.fixture(scope='session')
+def tools_run() -> set[str]:
+    """The tools that have run in a process of their own."""
+    return set()
 
-    def run(tool: str, *args, code: int = 0, **variables: str) -> str:
-        process = subprocess.run(
-            tool_command(tool, *args),
-            cwd=tmp_path,
-            env={**tool_env, **variables},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=300,
-        )
+
+@pytest.fixture(scope='session')
+def run_tool_in(tool_env, tool_command, warm_python, tools_run) -> Callable[..., str]:
+    """`run_tool_in(folder, 'train.py', *args, code=0, **variables)` runs a tool and gives what it printed.
+
+    The first run of a tool, and any with environment variables of its own, starts a process as a user does.
+    The others fork a warm Python, which saves the seconds of its imports.
+    """
+
+    def run(folder: Path, tool: str, *args, code: int = 0, **variables: str) -> str:
+        command = tool_command(tool, *args)
+        if tool in tools_run and tool.endswith('.py') and not variables:
+            process = warm_python.run(command[1:], folder)
+        else:
+            process = subprocess.run(
+                command,
+                cwd=folder,
+                env={**tool_env, **variables},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                timeout=300,
+            )
+            tools_run.add(tool)
         assert process.returncode == code, process.stdout
         return process.stdout
 
     return run
+
+
+@pytest.fixture
+def run_tool(run_tool_in, tmp_path) -> Callable[..., str]:
+    """`run_tool('train.py', *args, code=0, **variables)` runs a tool in `tmp_path`; see `run_tool_in`."""
+    return partial(run_tool_in, tmp_path)
 
 
 @pytest.fixture

@@ -31,12 +31,10 @@ def arguments(config_path):
 
 
 @pytest.fixture(scope='module')
-def written(tool_command, tool_env, arguments, tmp_path_factory):
+def written(run_tool_in, arguments, tmp_path_factory):
     """An undisturbed cache, and what the tool printed. Do not write into it."""
     folder = tmp_path_factory.mktemp('undisturbed')
-    command = tool_command('cache_teacher.py', *arguments)
-    process = subprocess.run(command, cwd=folder, env=tool_env, capture_output=True, text=True, check=True)
-    return folder / 'cache', process.stderr + process.stdout
+    return folder / 'cache', run_tool_in(folder, 'cache_teacher.py', *arguments)
 
 
 @pytest.fixture
