@@ -34,10 +34,8 @@ def test_the_extractor_of_thirty_lines_is_sclip(shown):
     assert maps.logits.shape == (1, 1, 2, 7, 7)
 
     # By its formula, head by head, from the tokens that enter the last block.
-    visual, seen = (
-        teacher.visual,
-        teacher._prepare(images, PixelFormat((0.0,) * 3, (1.0,) * 3, True), None, (224, 224)),
-    )
+    visual = teacher.visual
+    seen = teacher._prepare(images, PixelFormat((0.0,) * 3, (1.0,) * 3, rgb=True), None)
     tokens = []
     block = visual.transformer.resblocks[-1]
     hook = block.register_forward_pre_hook(lambda module, args: tokens.append(args[0]))
@@ -49,6 +47,6 @@ def test_the_extractor_of_thirty_lines_is_sclip(shown):
     heads = [((a @ a.mT / 8).softmax(-1) + (b @ b.mT / 8).softmax(-1)) @ c for a, b, c in zip(q, k, v)]
     x = tokens[0] + block.attn.out_proj(torch.cat(heads, -1))
     x = (x + block.mlp(block.ln_2(x)))[:, 1:]
-    places = torch.nn.functional.normalize(visual.ln_post(x) @ visual.proj, dim=-1)
-    expected = teacher.logit_scale * (places @ teacher.texts.T).mT.view(1, 1, 2, 7, 7)
+    locations = torch.nn.functional.normalize(visual.ln_post(x) @ visual.proj, dim=-1)
+    expected = teacher.logit_scale * (locations @ teacher.texts.T).mT.view(1, 1, 2, 7, 7)
     torch.testing.assert_close(maps.logits, expected, rtol=1e-3, atol=1e-3)
