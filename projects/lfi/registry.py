@@ -1,6 +1,7 @@
 """LFI's child registries: `lfi.X` resolves from every OpenMMLab scope."""
 
 from importlib import import_module
+from typing import Any
 
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
@@ -48,8 +49,8 @@ class ModelRegistry(KindRegistry):
         return super().get(key)
 
 
-def type_of(config: object, registry: Registry, argument: str) -> type:
-    """The type that a config names.
+def type_of(config: object, registry: Registry, argument: str) -> type[Any]:
+    """Find the type that a config names.
 
     Args:
         config: `dict(type=..., ...)`.
@@ -71,8 +72,16 @@ def type_of(config: object, registry: Registry, argument: str) -> type:
     return found
 
 
-def build_own(config: dict, registry: Registry) -> object:
-    """Build what a config names. The default scope, that of a task's package, plays no part in it."""
+def build_own(config: dict[str, Any], registry: Registry) -> Any:
+    """Build what a config names, whatever the default scope is: a task's package has no such registry.
+
+    Args:
+        config: `dict(type=..., ...)`, with the arguments of the type.
+        registry: where the type is registered.
+
+    Raises:
+        ValueError: as `type_of` says; and as the type does.
+    """
     arguments = dict(config)
     kind = type_of(arguments, registry, registry.name)
     del arguments['type']
@@ -82,7 +91,7 @@ def build_own(config: dict, registry: Registry) -> object:
 MODELS = ModelRegistry('model', parent=MMENGINE_MODELS, scope='lfi', locations=['lfi.models'])
 # What a student learns from.
 TEACHERS = Registry('teacher', build_func=build_own, scope='lfi', locations=['lfi.models.teachers'])
-# Ways to take interaction maps out of a VLM, by short name: `maskclip`, `clearclip`, ...
+# Ways to read interaction maps from a VLM, by short name: `maskclip`, `clearclip`, ...
 EXTRACTORS = Registry('extractor', scope='lfi', locations=['lfi.models.teachers.extractors'])
 # What names concepts and holds no images; a data set with `class_names` can name them too.
 VOCABULARIES = Registry('vocabulary', scope='lfi', locations=['lfi.concepts'])
@@ -98,7 +107,7 @@ OPTIM_WRAPPER_CONSTRUCTORS = Registry(
     'optimizer wrapper constructor',
     parent=MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS,
     scope='lfi',
-    # Not the whole of lfi.engine: it must not import mmpretrain when `lfi` is imported.
+    # Not all of lfi.engine: it must not import mmpretrain when `lfi` is imported.
     locations=['lfi.engine.layer_decay'],
 )
 STRATEGIES = Registry(

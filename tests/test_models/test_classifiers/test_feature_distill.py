@@ -117,7 +117,7 @@ def test_mixed_images_are_refused_with_a_cache(make_model):
 
 def test_a_teacher_without_features_of_places_is_refused(make_model):
     model = make_model(LOSSES['loss_logits'], extractor='coca', teacher='coca')
-    with pytest.raises(ValueError, match='has no features of places to copy'):
+    with pytest.raises(ValueError, match='has no features of locations to copy'):
         model(**model.data_preprocessor(batch(), training=True), mode='loss')
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from mmengine.logging import print_log
@@ -18,7 +19,7 @@ NORMS = (nn.BatchNorm2d, BatchNormAct2d)
 
 @torch.no_grad()
 def fold_batch_norms(tower: nn.Module) -> int:
-    """Let convolutions do the work of the batch norms that follow them; the outputs stay the same.
+    """Fold batch norms into the convolutions before them; the outputs stay the same.
 
     EfficientNet-Lite0 spends a fifth of its forward pass on a CPU in batch norms.
 
@@ -26,24 +27,25 @@ def fold_batch_norms(tower: nn.Module) -> int:
         tower: in eval mode, changed in place.
 
     Returns:
-        how many were folded.
+        How many were folded.
     """
     if not any(isinstance(module, nn.BatchNorm2d) for module in tower.modules()):
         return 0
     try:
         graph = _Tracer().trace(tower)
-    except Exception as error:  # Anything may go wrong in a foreign forward pass; the tower is whole without.
+    except Exception as error:  # Any error may come from a foreign forward pass; the tower works as it is.
         print_log(
             f'batch norms stay as they are: {type(tower).__name__} cannot be traced ({error})', 'current'
         )
         return 0
     pairs = list(_conv_and_norm(graph, tower))
     for conv_name, norm_name in pairs:
-        conv, norm = tower.get_submodule(conv_name), tower.get_submodule(norm_name)
+        conv: Any = tower.get_submodule(conv_name)
+        norm: Any = tower.get_submodule(norm_name)
         conv.weight, conv.bias = fuse_conv_bn_weights(
             conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
         )
-        rest = nn.Identity()
+        rest: nn.Module = nn.Identity()
         if isinstance(norm, BatchNormAct2d):
             rest = nn.Sequential(norm.drop, norm.act)
         parent, _, name = norm_name.rpartition('.')

@@ -17,6 +17,8 @@ class BlipVisual(nn.Module):
         model: mmpretrain's BLIP for retrieval.
     """
 
+    patch_size: tuple[int, int]
+
     def __init__(self, model: BlipRetrieval) -> None:
         super().__init__()
         self.backbone, self.neck = model.vision_backbone, model.vision_neck
@@ -29,11 +31,11 @@ class BlipVisual(nn.Module):
         )
 
     def tokens(self, images: Tensor) -> Tensor:
-        """(B, 1 + N, width), the class token first."""
+        """The tokens (B, 1 + N, width) of images (B, 3, H, W), the class token first."""
         return self.backbone(images)[0]
 
     def pool(self, tokens: Tensor) -> Tensor:
-        """The images' embeddings (B, E)."""
+        """The images' embeddings (B, E), from their tokens."""
         return self.neck(tokens[:, 0])
 
 
@@ -44,6 +46,9 @@ class BlipVLM(nn.Module):
         model: mmpretrain's BLIP for retrieval; its momentum encoders and heads are dropped.
     """
 
+    visual: BlipVisual
+    logit_scale: Tensor
+
     def __init__(self, model: BlipRetrieval) -> None:
         super().__init__()
         self.visual = BlipVisual(model)
@@ -53,11 +58,11 @@ class BlipVLM(nn.Module):
         self.grounded_id = model.tokenizer.additional_special_tokens_ids[0]
 
     def encode_image(self, images: Tensor) -> Tensor:
-        """From images (B, 3, H, W) to embeddings (B, E) of unit length, by mmpretrain's own code."""
+        """Embed images (B, 3, H, W) by mmpretrain's own code, (B, E) of unit length."""
         return self._extract_feat(images)['image_feat']
 
     def encode_text(self, ids: Tensor) -> Tensor:
-        """From token ids (n, length), padded by 0, to embeddings (n, E)."""
+        """Embed texts by their token ids (n, length), padded by 0: (n, E)."""
         x = self.text(ids, attention_mask=(ids != 0).long(), return_dict=True, mode='text')
         return self.text_neck(x.last_hidden_state[:, 0])
 

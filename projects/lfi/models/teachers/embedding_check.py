@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from timm.layers import to_2tuple
-from torch import Tensor, nn
+from torch import Tensor
 
 from .extractors.base import Extractor
+from .vlm import VLM
 
 
 class EmbeddingCheck:
@@ -28,7 +29,7 @@ class EmbeddingCheck:
     """
 
     @torch.no_grad()
-    def __init__(self, vlm: nn.Module) -> None:
+    def __init__(self, vlm: VLM) -> None:
         parameter = next(vlm.parameters())
         size = to_2tuple(vlm.visual.preprocess_cfg['size'])
         image = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0))

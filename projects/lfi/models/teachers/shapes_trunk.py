@@ -1,5 +1,7 @@
 """The image trunk of the embedded teacher, known to timm as `lfi_shapes_trunk`."""
 
+from typing import Any
+
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from timm.models.resnet import BasicBlock, ResNet
 
@@ -10,12 +12,12 @@ default_cfgs = generate_default_cfgs(
 
 
 @register_model
-def lfi_shapes_trunk(pretrained: bool = False, **kwargs) -> ResNet:
+def lfi_shapes_trunk(pretrained: bool = False, **kwargs: Any) -> ResNet:
     """A narrow ResNet whose last feature map has stride 8: fine enough to tell small objects apart.
 
     Args:
-        pretrained: Only False: its weights come with the whole model, by open_clip.
-        **kwargs: Those of `timm.models.resnet.ResNet`.
+        pretrained: must be False: its weights come with those of the model, by open_clip.
+        **kwargs: those of `timm.models.resnet.ResNet`.
     """
     arguments = dict(
         block=BasicBlock,

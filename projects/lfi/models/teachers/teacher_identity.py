@@ -53,11 +53,11 @@ def teacher_identity(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _source(model: str, source: WeightsSource) -> dict[str, object]:
-    at_hand = source.path is not None and source.path.is_file()
+    weights = [source.path] if source.path is not None and source.path.is_file() else []
     if model.startswith(BLIP):
         name = Path(model.removeprefix(BLIP))
-        files = [file for file in (name, source.path) if file is not None and file.is_file()]
-        return dict(model=f'{BLIP}{name.name}', pretrained=None, weights=_digest(files) if at_hand else None)
+        files = [name, *weights] if name.is_file() else weights
+        return dict(model=f'{BLIP}{name.name}', pretrained=None, weights=_digest(files) if weights else None)
     try:
         folder = find_folder(model)
     except FileNotFoundError:
@@ -66,10 +66,11 @@ def _source(model: str, source: WeightsSource) -> dict[str, object]:
         kinds = ('.safetensors', '.bin', '.pth', '.json')
         files = sorted(path for path in folder.iterdir() if path.suffix in kinds)
         return dict(model=folder.name, pretrained=None, weights=_digest(files))
-    files = [source.path] if at_hand else []
-    if at_hand and source.tag is None and not source.stated and source.config_file is not None:
-        files.append(source.config_file)
-    identity = dict(model=model, pretrained=source.tag, weights=_digest(files) if files else None)
+    if weights and source.tag is None and not source.stated and source.config_file is not None:
+        weights.append(source.config_file)
+    identity: dict[str, object] = dict(
+        model=model, pretrained=source.tag, weights=_digest(weights) if weights else None
+    )
     # How the weights were trained changes the maps; most configs need not state it.
     return {**identity, 'weights_file': dict(source.stated)} if source.stated else identity
 

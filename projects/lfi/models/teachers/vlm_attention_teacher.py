@@ -1,4 +1,4 @@
-"""The frozen VLM that is asked where it looks."""
+"""A frozen VLM that is asked where concepts are."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from .weights import load_vlm
 class VLMAttentionTeacher:
     """Interaction maps of a frozen open_clip model, or of mmpretrain's BLIP.
 
-    It is no `nn.Module`: it is in no state dict, optimizer or DDP bucket, stays in eval mode, and follows
-    the device of its input. The text tower is used once, for the concepts, and freed; of the rest only what
-    the extractor reads is kept.
+    It is no `nn.Module`: it is in no state dict, optimizer or DDP bucket. It stays in eval mode and follows
+    the device of its input. The text tower embeds the concepts once and is freed; of the rest only what the
+    extractor reads is kept.
 
     Args:
         model: an open_clip model name ('ViT-B-16'), a folder with `open_clip_config.json` and weights, a
@@ -39,22 +39,23 @@ class VLMAttentionTeacher:
             of weights whose mean, std and activation open_clip knows, or that states them,
             `dict(path=..., mean=[...], std=[...], quick_gelu=False)`. Defaults to None.
         extractor: config of a registered extractor, such as `dict(type='maskclip')`.
-        concepts: the texts to look for, the task's classes first and in its order; or a data set that
-            names them, `dict(type='lfi.TinyImageNet', data_root=...)`, as `concept_names` says.
+        concepts: the texts to ask about, the task's classes first and in its order; or what names them,
+            `dict(type='lfi.TinyImageNet', data_root=...)`, as `concept_names` says.
         background: texts for what is none of the concepts, such as 'sky' or 'wall'. They compete with the
-            concepts, and are looked for together with those that are not asked about, never alone.
+            concepts, and are never asked about alone: they join the concepts that are not asked about.
             Defaults to ().
         templates: prompts with `{}` for the concept, whose embeddings are averaged; or the name of an
             ensemble, 'openai' (80 prompts) or 'simple' (7). Defaults to ('a photo of a {}.',).
         max_concepts: M, how many concepts an image is asked about: its labels, then the teacher's own top
             ones. None asks about all of them. Defaults to None.
-        input_size: the height and width images are brought to; a ViT's position embeddings are interpolated
-            to it. Defaults to the model's own.
+        input_size: height and width in pixels that images are resized to, or one number for both; a ViT's
+            position embeddings are interpolated to it. Defaults to None, the model's own.
         allow_random: accept random weights, for tests. Defaults to False.
+        **unknown: must be empty.
 
     Raises:
         FileNotFoundError, ValueError, RuntimeError, ImportError: as `load_vlm` and `ConceptBank.encode` say;
-            and ValueError for an argument out of its range, an unknown extractor, or one that does not fit
+            ValueError for an argument out of its range, an unknown extractor, or one that does not fit
             the model or, as `EmbeddingCheck` finds, misreads it.
     """
 
@@ -103,7 +104,7 @@ class VLMAttentionTeacher:
         return self
 
     def to(self, device: torch.device) -> VLMAttentionTeacher:
-        """Move to a device, where it is not there yet."""
+        """Move to a device, unless it is there already."""
         if self._texts.device != device:
             self.extractor.to(device)
             self._texts = self._texts.to(device)
@@ -130,14 +131,14 @@ class VLMAttentionTeacher:
         """Read the maps of a batch, on the teacher's own grid over each image's valid area.
 
         Args:
-            inputs: (B, 3, H, W), as the student gets it.
-            pixels: how its pixels were made.
+            inputs: (B, 3, H, W), as the student gets them.
+            pixels: how their pixels were made.
             labels: (B, C) in [0, 1], the images' labels among the concepts.
-            valid_sizes: height and width of each image's area at the top left that is no padding.
-                Defaults to all of it.
+            valid_sizes: height and width in pixels of each image's area at the top left that is no padding.
+                Defaults to None, all of it.
 
         Returns:
-            Maps of M concepts, and where these are not the whole bank, `REST` as the last: the log-sum-exp
+            Maps of M concepts. Where these are not all of the bank, the last map is `REST`, the log-sum-exp
             of all others. Cosines are scaled as the model's own image-text logits. Presence is the larger of
             the label and the teacher's own, as `own_maps` has it.
         """
@@ -162,7 +163,7 @@ class VLMAttentionTeacher:
             maps = self.map_scale * maps.float()  # [B, L, C, h, w]
             presence = (self.logit_scale * pooled.float() @ self._texts.T).softmax(-1)  # [B, C]
         b, n_layers, _, h, w = maps.shape
-        whole = InteractionMaps(
+        maps_of_all = InteractionMaps(
             logits=maps,
             presence=presence,
             valid=torch.ones(b, h, w, dtype=torch.bool, device=maps.device),
@@ -170,10 +171,10 @@ class VLMAttentionTeacher:
             directions=self.extractor.directions,
         )
         if self.max_concepts is None:
-            return whole
+            return maps_of_all
         # A label comes first, however little of a mixed image it stands for.
         rank = presence if labels is None else torch.maximum(presence, labels.to(presence)) + (labels > 0)
-        return _keep(whole, rank[:, : self.bank.num_concepts], self.max_concepts)
+        return _keep(maps_of_all, rank[:, : self.bank.num_concepts], self.max_concepts)
 
     def ask(self, batch: TeacherBatch) -> tuple[InteractionMaps, None]:
         """The maps of a batch's views, as a call gives them; they need no warping."""
@@ -190,31 +191,31 @@ class VLMAttentionTeacher:
         pixels: PixelFormat,
         valid_sizes: Sequence[tuple[int, int]] | None = None,
     ) -> ImageFeatures:
-        """What the image tower makes of a batch in one pass at the input size; no concept is looked for.
+        """Read the image tower's features of a batch, in one pass at the input size.
 
         Args:
-            inputs: (B, 3, H, W), as the student gets it.
-            pixels: how its pixels were made.
-            valid_sizes: as of a call. Defaults to all of each image.
+            inputs: (B, 3, H, W), as the student gets them.
+            pixels: how their pixels were made.
+            valid_sizes: as of a call. Defaults to None, all of each image.
 
         Returns:
             The images' embeddings of unit length, their zero-shot logits of the bank's concepts, and the
-            features of each place in the joint space, all float32.
+            features of each location in the joint space, all float32.
 
         Raises:
-            ValueError: if the extractor reads no features of places.
+            ValueError: if the extractor reads no features of locations.
         """
         if not isinstance(self.extractor, DenseExtractor):
             raise ValueError(
-                f'{type(self.extractor).__name__} has no features of places to copy: use teacher.extractor '
-                "'dense' for CNN trunks, 'maskclip' or 'clearclip' for ViTs"
+                f'{type(self.extractor).__name__} has no features of locations to copy: use '
+                "teacher.extractor 'dense' for CNN trunks, 'maskclip' or 'clearclip' for ViTs"
             )
         self.to(inputs.device)
-        places, pooled = self.extractor.features(self._prepare(inputs, pixels, valid_sizes))
+        locations, pooled = self.extractor.features(self._prepare(inputs, pixels, valid_sizes))
         with torch.autocast(inputs.device.type, enabled=False):
             pooled = F.normalize(pooled.float(), dim=-1)
             scores = self.logit_scale * pooled @ self._texts.T
-        return ImageFeatures(pooled, scores, places[:, -1].float())
+        return ImageFeatures(pooled, scores, locations[:, -1].float())
 
     def _prepare(
         self,
@@ -226,10 +227,10 @@ class VLMAttentionTeacher:
             inputs = inputs.flip(1)
         # Undoing the student's normalisation and applying the teacher's is one affine step a channel.
         order = slice(None) if pixels.rgb else slice(None, None, -1)
-        scale = [s / 255 / t for s, t in zip(pixels.std[order], self.std)]
-        shift = [(m / 255 - t) / s for m, t, s in zip(pixels.mean[order], self.mean, self.std)]
+        scales = [s / 255 / t for s, t in zip(pixels.std[order], self.std)]
+        shifts = [(m / 255 - t) / s for m, t, s in zip(pixels.mean[order], self.mean, self.std)]
         inputs = inputs.float()
-        scale, shift = (numbers_like(values, inputs).view(3, 1, 1) for values in (scale, shift))
+        scale, shift = (numbers_like(values, inputs).view(3, 1, 1) for values in (scales, shifts))
         images = inputs * scale + shift
         full = tuple(images.shape[-2:])
         if valid_sizes is None or all(size == full for size in valid_sizes):
@@ -249,7 +250,7 @@ def _keep(maps: InteractionMaps, rank: Tensor, m: int) -> InteractionMaps:
         logits=torch.cat((kept.logits, rest), 2),
         presence=F.pad(kept.presence, (0, 1)),
         valid=maps.valid,
-        concepts=F.pad(kept.concepts, (0, 1), value=REST),
+        concepts=F.pad(index, (0, 1), value=REST),
         layers=maps.layers,
         directions=maps.directions,
     )
@@ -262,4 +263,5 @@ def _resize(images: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _pair(size: int | Sequence[int]) -> tuple[int, int]:
-    return (size, size) if isinstance(size, int) else tuple(size)
+    height, width = (size, size) if isinstance(size, int) else size
+    return height, width

@@ -14,9 +14,10 @@ import open_clip
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import nn
 
 from .blip import BlipTokenizer, BlipVLM
+from .vlm import VLM, Tokenizer
 from .weights_source import WeightsSource
 
 EMBEDDED = Path(__file__).parent / 'embedded'
@@ -33,7 +34,7 @@ def load_vlm(
     pretrained: str | None,
     allow_random: bool,
     weights_file: str | Path | Mapping[str, Any] | None = None,
-) -> tuple[nn.Module, Callable[[list[str]], Tensor]]:
+) -> tuple[VLM, Tokenizer]:
     """Load a VLM and its tokenizer.
 
     Args:
@@ -69,9 +70,7 @@ def load_vlm(
     return _create(f'local-dir:{folder}', model, folder)
 
 
-def _load_named(
-    model: str, source: WeightsSource, allow_random: bool
-) -> tuple[nn.Module, Callable[[list[str]], Tensor]]:
+def _load_named(model: str, source: WeightsSource, allow_random: bool) -> tuple[VLM, Tokenizer]:
     _check_name(model, source, allow_random)
     if source.path is None:
         return _create(model, model, source.tag, pretrained=source.tag)
@@ -88,9 +87,7 @@ def _load_named(
     return _create(model, model, source.path, pretrained=str(source.path), force_preprocess_cfg=pixels)
 
 
-def _create(
-    name: str, model: str, weights: Path | str | None, **options: Any
-) -> tuple[nn.Module, Callable[[list[str]], Tensor]]:
+def _create(name: str, model: str, weights: Path | str | None, **options: Any) -> tuple[VLM, Tokenizer]:
     try:
         with warnings.catch_warnings():
             # The same weights under another activation give another model.
@@ -146,7 +143,7 @@ def _load_blip_weights(blip: nn.Module, model: str, path: Path) -> None:
     read = ('vision_backbone', 'vision_neck', 'text_backbone', 'text_neck', 'temp')
     try:
         if path.suffix == '.safetensors':
-            state = load_file(path)
+            state: dict[str, Any] = load_file(path)
         else:
             state = torch.load(path, map_location='cpu', weights_only=True)
         state = state.get('state_dict', state)
@@ -211,7 +208,7 @@ def _explain(error: Exception, model: str, weights: Path | str | None) -> Except
     return ValueError(f'the weights in {weights} do not fit the model {model}, or are corrupted: {error}')
 
 
-def _quietly(function: Callable[..., nn.Module], *args: Any, **kwargs: Any) -> nn.Module:
+def _quietly(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     # open_clip reports each step of the creation through the root logger.
     level = logging.root.manager.disable
     logging.disable(logging.ERROR)

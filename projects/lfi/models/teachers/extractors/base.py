@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -11,12 +11,14 @@ from torch import Tensor, nn
 
 from lfi.concepts import ConceptBank
 
+from ..vlm import VLM, Tokenizer
+
 
 class Extractor(ABC):
-    """A way to take interaction maps out of a VLM.
+    """A way to read interaction maps from a VLM.
 
-    Most read the image tower alone. One that needs more of the model overrides `from_vlm` and keeps what
-    it needs; the rest of the model is freed.
+    Most extractors read the image tower alone. One that needs more of the model overrides `from_vlm` and
+    keeps what it needs; the rest of the model is freed.
 
     Args:
         visual: the image tower, in eval mode.
@@ -26,6 +28,7 @@ class Extractor(ABC):
     """
 
     directions: tuple[str, ...] = ('positions', 'concepts')
+    """The readings that are meaningful: 'positions', over locations, and 'concepts', over concepts."""
     cosines = True
     """Whether the maps are cosines, which become logits by the model's own scale, or are logits already."""
 
@@ -33,21 +36,22 @@ class Extractor(ABC):
         self.visual = visual
 
     @classmethod
-    def from_vlm(
-        cls, vlm: nn.Module, tokenizer: Callable[[list[str]], Tensor], bank: ConceptBank, **options: object
-    ) -> Extractor:
-        """The extractor of a whole model and the concepts it will be asked about.
+    def from_vlm(cls, vlm: VLM, tokenizer: Tokenizer, bank: ConceptBank, **options: Any) -> Extractor:
+        """Build the extractor of a model, for the concepts that it will be asked about.
 
         Args:
             vlm: the model, in eval mode, on the CPU.
-            tokenizer: from n texts to their token ids (n, length).
+            tokenizer: the model's.
             bank: the concepts; `texts` of a call are their embeddings.
             **options: the rest of the extractor's config.
+
+        Raises:
+            ValueError: as the class says.
         """
         return cls(vlm.visual, **options)
 
     def to(self, device: torch.device) -> None:
-        """Move all that the maps are read from."""
+        """Move all that the maps are read from to a device."""
         for name, value in list(vars(self).items()):
             if isinstance(value, (Tensor, nn.Module)):
                 setattr(self, name, value.to(device))
@@ -61,7 +65,8 @@ class Extractor(ABC):
             texts: (C, E), unit embeddings.
 
         Returns:
-            The maps (B, L, C, h, w) and the images' embeddings (B, E) of unit length.
+            The maps (B, L, C, h, w) of L layers on the extractor's grid, and the images' embeddings (B, E)
+            of unit length.
         """
 
     def pooled(self, images: Tensor, texts: Tensor) -> Tensor:
@@ -78,13 +83,22 @@ class Extractor(ABC):
 
 
 class DenseExtractor(Extractor):
-    """Features of each place in the joint space, times the texts: one pass, whatever the concepts."""
+    """Features of each location in the joint space, times the texts: one pass, whatever the concepts."""
 
     def __call__(self, images: Tensor, texts: Tensor) -> tuple[Tensor, Tensor]:
-        places, pooled = self.features(images)
-        maps = (texts.to(places) @ places.flatten(-2)).unflatten(-1, places.shape[-2:])
+        """Read the maps of all concepts; arguments and result as of `Extractor`."""
+        locations, pooled = self.features(images)
+        maps = (texts.to(locations) @ locations.flatten(-2)).unflatten(-1, locations.shape[-2:])
         return maps, F.normalize(pooled, dim=-1)
 
     @abstractmethod
     def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Places in the joint space (B, L, E, h, w), scaled as cosines need, and pooled (B, E)."""
+        """Read the features of images.
+
+        Args:
+            images: (B, 3, H, W), normalised as the tower expects.
+
+        Returns:
+            The locations in the joint space (B, L, E, h, w), scaled so that their products with unit texts
+            are the maps, and the images' embeddings (B, E), of any length.
+        """

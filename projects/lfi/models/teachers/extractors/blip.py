@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lfi.concepts import ConceptBank
 from lfi.registry import EXTRACTORS
 
-from ..blip import BlipVLM
+from ..blip import BlipVisual, BlipVLM
+from ..vlm import VLM, Tokenizer
 from .vit import patch_grid
 from .words import WordAttentionExtractor
 
@@ -26,11 +27,18 @@ class BlipExtractor(WordAttentionExtractor):
     What a word looks for depends on the image from the second layer on, so the text encoder runs once for
     each prompt and image. Its layers and the prompts' token embeddings are kept.
 
+    Args:
+        vlm: the model, in eval mode.
+        tokenizer: the model's.
+        bank: the concepts.
+
     Raises:
         ValueError: if the model is not mmpretrain's BLIP, or as the base says.
     """
 
-    def __init__(self, vlm: nn.Module, tokenizer: Callable[[list[str]], Tensor], bank: ConceptBank) -> None:
+    visual: BlipVisual
+
+    def __init__(self, vlm: VLM, tokenizer: Tokenizer, bank: ConceptBank) -> None:
         if not isinstance(vlm, BlipVLM):
             raise ValueError(
                 "extractor 'blip' reads mmpretrain's BLIP (model='mmpretrain:blip-base_3rdparty_retrieval'), "
@@ -44,11 +52,14 @@ class BlipExtractor(WordAttentionExtractor):
             self.tokens = vlm.text.embeddings(grounded)  # [P, n, width]
 
     def see(self, images: Tensor) -> tuple[tuple[Tensor], tuple[int, int], Tensor]:
+        """Pass images through the image tower; `WordAttentionExtractor` says how."""
         grid = patch_grid(images, self.visual.patch_size)
         tokens = self.visual.tokens(images)  # [B, 1 + N, width]
         return (tokens,), grid, self.visual.pool(tokens)
 
-    def read(self, tokens: Tensor) -> Iterator[Tensor]:
+    def read(self, *image: Tensor) -> Iterator[Tensor]:
+        """Read the cross-attention of the concepts' words, by layer."""
+        (tokens,) = image
         x = self.tokens
         for layer in self.layers:
             x = layer.attention(x, self.mask)[0]

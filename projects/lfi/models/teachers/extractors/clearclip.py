@@ -20,4 +20,5 @@ class ClearCLIPExtractor(LastBlockExtractor):
     """
 
     def patch_tokens(self, x: Tensor, q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Change the last block; arguments and result as of `LastBlockExtractor`."""
         return merge_heads(self.block, F.scaled_dot_product_attention(q[:, :, 1:], q, v))

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
-from open_clip import CoCa, SimpleTokenizer
+from open_clip import CoCa
 from open_clip.transformer import TextTransformer, VisionTransformer
-from torch import Tensor, nn
+from torch import Tensor
 
 from lfi.concepts import ConceptBank
 from lfi.registry import EXTRACTORS
 
+from ..vlm import VLM, Tokenizer
 from .vit import TokenEmbedding, feed_forward
 from .words import WordAttentionExtractor
 
@@ -27,13 +29,19 @@ class CoCaExtractor(WordAttentionExtractor):
     What a word looks for depends on the image from the decoder's second layer on, so the decoder runs once
     for each prompt and image. Of the text side its blocks and the prompts' token embeddings are kept.
 
+    Args:
+        vlm: the model, in eval mode.
+        tokenizer: the model's.
+        bank: the concepts.
+
     Raises:
         ValueError: if the model is not open_clip's CoCa with its own towers, or as the base says.
     """
 
     visual: VisionTransformer
 
-    def __init__(self, vlm: nn.Module, tokenizer: SimpleTokenizer, bank: ConceptBank) -> None:
+    def __init__(self, vlm: VLM, tokenizer: Tokenizer, bank: ConceptBank) -> None:
+        model: Any = vlm
         readable = (
             isinstance(vlm, CoCa)
             and isinstance(vlm.text, TextTransformer)
@@ -48,15 +56,16 @@ class CoCaExtractor(WordAttentionExtractor):
             )
         super().__init__(vlm, tokenizer, bank)
         self.embed = TokenEmbedding(vlm.visual)
-        self.blocks, self.cross_blocks = vlm.text_decoder.resblocks, vlm.text_decoder.cross_attn
+        self.blocks, self.cross_blocks = model.text_decoder.resblocks, model.text_decoder.cross_attn
         # Attention is causal: what follows the concepts' words does not reach them.
         n = 1 + int(self.words.any(0).nonzero().max())
         self.words = self.words[:, :n]
-        self.causal_mask = vlm.text_decoder.attn_mask[:n, :n]
+        self.causal_mask = model.text_decoder.attn_mask[:n, :n]
         with torch.no_grad():
-            self.tokens = vlm._encode_text(self.ids)[1][:, :n].clone()  # [P, n, E]
+            self.tokens = model._encode_text(self.ids)[1][:, :n].clone()  # [P, n, E]
 
     def see(self, images: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[int, int], Tensor]:
+        """Pass images through the image tower and its pooler; `WordAttentionExtractor` says how."""
         x, grid = self.embed(images)
         x = self.visual.transformer(x)
         pooler = self.visual.attn_pool
@@ -66,7 +75,9 @@ class CoCaExtractor(WordAttentionExtractor):
         # The first pooled token is the image's embedding; the decoder sees the others.
         return (tokens[:, 1:], to_patches[:, 1:, 1:]), grid, tokens[:, 0] @ self.visual.proj
 
-    def read(self, tokens: Tensor, to_patches: Tensor) -> Iterator[Tensor]:
+    def read(self, *image: Tensor) -> Iterator[Tensor]:
+        """Read the attention of the concepts' words, composed with the pooler's, by layer."""
+        tokens, to_patches = image
         x = self.tokens
         for block, cross in zip(self.blocks, self.cross_blocks):
             x = block(x, attn_mask=self.causal_mask)

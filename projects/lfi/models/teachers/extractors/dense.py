@@ -19,6 +19,9 @@ class DenseTrunkExtractor(DenseExtractor):
     image's cosine with the text, as in class activation maps (Zhou et al., CVPR 2016). It costs one plain
     forward pass, whatever the number of concepts.
 
+    Args:
+        visual: the image tower, in eval mode.
+
     Raises:
         ValueError: if the tower is no timm CNN with average pooling and a linear head.
     """
@@ -28,7 +31,7 @@ class DenseTrunkExtractor(DenseExtractor):
     def __init__(self, visual: nn.Module) -> None:
         super().__init__(visual)
         trunk = getattr(visual, 'trunk', None)
-        # A trunk with tokens in place of a feature map has no `global_pool` module of this kind.
+        # A trunk that gives tokens, and no feature map, has no `global_pool` module of this kind.
         pool = getattr(getattr(trunk, 'global_pool', None), 'pool_type', None)
         linear = isinstance(visual, TimmModel) and dict(visual.head.named_children()).keys() <= {
             'drop',
@@ -44,9 +47,10 @@ class DenseTrunkExtractor(DenseExtractor):
             )
 
     def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Read the features of images; arguments and result as of `DenseExtractor`."""
         features = self.visual.trunk.forward_features(images)  # [B, C, h, w]
         # One of the two projects, the other is the identity.
-        places = self.visual.head(self.visual.trunk.get_classifier()(features.flatten(2).mT))  # [B, h*w, E]
-        pooled = places.mean(1)
-        places = places / pooled.norm(dim=-1)[:, None, None].clamp_min(1e-6)
-        return places.mT.unflatten(-1, features.shape[-2:])[:, None], pooled
+        locations = self.visual.head(self.visual.trunk.get_classifier()(features.flatten(2).mT))
+        pooled = locations.mean(1)  # of [B, h*w, E]
+        locations = locations / pooled.norm(dim=-1)[:, None, None].clamp_min(1e-6)
+        return locations.mT.unflatten(-1, features.shape[-2:])[:, None], pooled

@@ -35,20 +35,22 @@ class GEMExtractor(ViTExtractor, DenseExtractor):
         self.before, self.last = self.split_blocks(depth)
 
     def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Read the features of images; arguments and result as of `DenseExtractor`."""
         x, grid = self.embed(images)
         for block in self.before:
             x = block(x)
-        path, places = x, []
+        path, locations = x, []
         for block in self.last:
             normed = block.ln_1(x)
             q, k, v = projections(block, normed)
             inverse_temperature = normed.norm(dim=-1).mean(-1)[:, None, None, None] / q.shape[-1] ** 0.5
-            attended = sum(_self_self_attention(p, v, inverse_temperature) for p in (q, k, v)) / 3
+            by_q, by_k, by_v = (_self_self_attention(p, v, inverse_temperature) for p in (q, k, v))
+            attended = (by_q + by_k + by_v) / 3
             path = path + block.ls_1(merge_heads(block, attended))
-            places.append(self.places(path[:, 1:]))
+            locations.append(self.project(path[:, 1:]))
             ordinary = F.scaled_dot_product_attention(q, k, v)
             x = feed_forward(block, x + block.ls_1(merge_heads(block, ordinary)))
-        return torch.stack(places, 1).mT.unflatten(-1, grid), self.pool(x)
+        return torch.stack(locations, 1).mT.unflatten(-1, grid), self.pool(x)
 
 
 def _self_self_attention(p: Tensor, v: Tensor, inverse_temperature: Tensor) -> Tensor:

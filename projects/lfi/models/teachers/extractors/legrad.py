@@ -1,4 +1,4 @@
-"""LeGrad: how much more attention to a place would raise the score."""
+"""LeGrad: how much more attention to a location would raise the score."""
 
 from __future__ import annotations
 
@@ -39,14 +39,15 @@ class LeGradExtractor(ViTExtractor):
         self.before, self.last = self.split_blocks(depth)
 
     def __call__(self, images: Tensor, texts: Tensor) -> tuple[Tensor, Tensor]:
+        """Read the maps of all concepts; arguments and result as of `Extractor`."""
         x, grid = self.embed(images)
         for block in self.before:
             x = block(x)
-        maps = []
+        by_block = []
         for block in self.last:
             x, relevance = self._read(block, x, texts)
-            maps.append(relevance)
-        maps = torch.stack(maps, 1).float()  # [B, L, C, N]
+            by_block.append(relevance)
+        maps = torch.stack(by_block, 1).float()  # [B, L, C, N]
         merged = maps.mean(1, keepdim=True)
         low, high = merged.amin(-1, keepdim=True), merged.amax(-1, keepdim=True)
         maps = (maps - low) / (high - low).clamp_min(torch.finfo(maps.dtype).tiny)
@@ -60,7 +61,7 @@ class LeGradExtractor(ViTExtractor):
         with torch.enable_grad():
             attended.requires_grad_()
             x = feed_forward(block, x + block.ls_1(merge_heads(block, attended)))
-            scores = self.places(x.mean(1)) @ texts.T  # [B, C]
+            scores = self.project(x.mean(1)) @ texts.T  # [B, C]
             for score in scores.sum(0):
                 (gradient,) = torch.autograd.grad(score, attended, retain_graph=True)
                 # attended = A v, so that d score / d A = (d score / d attended) v^T.

@@ -19,5 +19,6 @@ class MaskCLIPExtractor(LastBlockExtractor):
     """
 
     def patch_tokens(self, x: Tensor, q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Change the last block; arguments and result as of `LastBlockExtractor`."""
         values = merge_heads(self.block, v[:, :, 1:])
         return feed_forward(self.block, x[:, 1:] + self.block.ls_1(values))

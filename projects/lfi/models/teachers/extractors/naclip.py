@@ -34,11 +34,12 @@ class NACLIPExtractor(LastBlockExtractor):
         self.std = std
 
     def patch_tokens(self, x: Tensor, q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Change the last block; arguments and result as of `LastBlockExtractor`."""
         along_y, along_x = (self._gaussian(side, k) for side in grid)
         neighbourhood = F.pad(torch.kron(along_y, along_x), (1, 0))  # [N, 1 + N]
         attended = F.scaled_dot_product_attention(k[:, :, 1:], k, v, attn_mask=neighbourhood)
         return merge_heads(self.block, attended)
 
     def _gaussian(self, side: int, like: Tensor) -> Tensor:
-        places = torch.arange(side, device=like.device)
-        return (-(places[:, None] - places).square() / (2 * self.std**2)).exp().to(like.dtype)
+        at = torch.arange(side, device=like.device)
+        return (-(at[:, None] - at).square() / (2 * self.std**2)).exp().to(like.dtype)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
@@ -12,9 +14,12 @@ from .base import DenseExtractor, Extractor
 
 
 class TokenEmbedding:
-    """The tokens that enter a ViT's first block, for images of any size that whole patches fill.
+    """The tokens that enter a ViT's first block, for images of any size that complete patches fill.
 
-    Another grid than the tower's own gets position embeddings by bicubic interpolation, once a grid.
+    For another grid than the tower's own the position embeddings are interpolated (bicubic), once a grid.
+
+    Args:
+        visual: the tower.
     """
 
     def __init__(self, visual: VisionTransformer) -> None:
@@ -22,7 +27,13 @@ class TokenEmbedding:
         self._resampled: dict[tuple, Tensor] = {}
 
     def __call__(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
-        """Tokens (B, 1 + N, width), the class token first, and the grid (h, w).
+        """Embed images.
+
+        Args:
+            images: (B, 3, H, W), normalised as the tower expects.
+
+        Returns:
+            The tokens (B, 1 + N, width), the class token first, and the grid (h, w) of the N patches.
 
         Raises:
             ValueError: as `patch_grid` says.
@@ -47,6 +58,9 @@ class TokenEmbedding:
 class ViTExtractor(Extractor):
     """Base of the extractors that go through open_clip's plain ViT block by block.
 
+    Args:
+        visual: the image tower, in eval mode.
+
     Raises:
         ValueError: if the tower is not open_clip's plain ViT.
     """
@@ -67,20 +81,20 @@ class ViTExtractor(Extractor):
                 f"model's {type(visual).__name__}; the extractor 'dense' reads CNN trunks, 'coca' CoCa models"
             )
         self.embed = TokenEmbedding(visual)
-        self.blocks = visual.transformer.resblocks
+        self.blocks: Any = self.visual.transformer.resblocks
 
-    def split_blocks(self, depth: int) -> tuple[nn.ModuleList, nn.ModuleList]:
-        """The blocks before the last `depth` ones, and these.
+    def split_blocks(self, depth: int) -> tuple[Any, Any]:
+        """The blocks before the last `depth` ones, and these, each as a `ModuleList`.
 
         Raises:
-            ValueError: if there are not as many.
+            ValueError: if there are fewer.
         """
         if not 1 <= depth <= len(self.blocks):
             raise ValueError(f"depth={depth} must be from 1 to the teacher's {len(self.blocks)} blocks")
         return self.blocks[:-depth], self.blocks[-depth:]
 
-    def places(self, tokens: Tensor) -> Tensor:
-        """Tokens (..., width) in the joint space, of unit length."""
+    def project(self, tokens: Tensor) -> Tensor:
+        """Bring tokens (..., width) to the joint space (..., E), of unit length."""
         return F.normalize(self.visual.ln_post(tokens) @ self.visual.proj, dim=-1)
 
     def pool(self, tokens: Tensor) -> Tensor:
@@ -89,16 +103,20 @@ class ViTExtractor(Extractor):
 
 
 class LastBlockExtractor(ViTExtractor, DenseExtractor):
-    """Base of the extractors that run all blocks but the last as they are, and change the last for patches.
+    """Base of the extractors that change the last block for patches, and run all others as they are.
 
-    The class token goes the ordinary way, so that the pooled embedding is the tower's own.
+    The class token passes the last block unchanged, so that the pooled embedding is the tower's own.
+
+    Args:
+        visual: the image tower, in eval mode.
     """
 
     def __init__(self, visual: nn.Module) -> None:
         super().__init__(visual)
-        self.block = self.blocks[-1]
+        self.block: Any = self.blocks[-1]
 
     def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Read the features of images; arguments and result as of `DenseExtractor`."""
         x, grid = self.embed(images)
         for block in self.blocks[:-1]:
             x = block(x)
@@ -108,7 +126,7 @@ class LastBlockExtractor(ViTExtractor, DenseExtractor):
         pooled = self.pool(feed_forward(self.block, x[:, :1] + self.block.ls_1(attended)))
 
         patches = self.patch_tokens(x, q, k, v, grid)  # [B, N, width]
-        return self.places(patches).mT.unflatten(-1, grid)[:, None], pooled
+        return self.project(patches).mT.unflatten(-1, grid)[:, None], pooled
 
     def patch_tokens(self, x: Tensor, q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int]) -> Tensor:
         """The patches' tokens (B, N, width) after the changed block.
@@ -126,8 +144,12 @@ class LastBlockExtractor(ViTExtractor, DenseExtractor):
 def patch_grid(images: Tensor, patch_size: tuple[int, int]) -> tuple[int, int]:
     """The grid (h, w) of an image tower's patches.
 
+    Args:
+        images: (B, 3, H, W).
+        patch_size: height and width in pixels.
+
     Raises:
-        ValueError: if a patch would be cut.
+        ValueError: if patches do not fill the images.
     """
     size = tuple(images.shape[-2:])
     if any(side % step for side, step in zip(size, patch_size)):
@@ -148,5 +170,5 @@ def merge_heads(block: ResidualAttentionBlock, x: Tensor) -> Tensor:
 
 
 def feed_forward(block: ResidualAttentionBlock, x: Tensor) -> Tensor:
-    """The block's second half."""
+    """Apply the block's feed-forward network to tokens (B, n, width), with its residual."""
     return x + block.ls_2(block.mlp(block.ln_2(x)))

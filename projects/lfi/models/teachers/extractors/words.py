@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from lfi.concepts import ConceptBank
 
+from ..vlm import VLM, Tokenizer
 from .base import Extractor
 
 
 class WordAttentionExtractor(Extractor):
-    """log A_l: in layer l of a text model that sees the image, from a concept's words to the places.
+    """Base of maps log A_l: attention of a concept's words to locations, in layer l of a text model.
 
-    A_l is the mean over heads, over the tokens of the concept's own words in a prompt, and over the
-    templates. Each layer gives a map, whose softmax over the positions is that attention, without what
-    went to the class token. It is normalised over positions already, so concepts cannot be compared.
+    The text model sees the image. A_l is the mean over heads, over the tokens of the concept's own words in
+    a prompt, and over the templates. Each layer gives a map, whose softmax over locations is that attention,
+    without what went to the class token. It is normalised over locations already, so that concepts cannot be
+    compared.
 
     Args:
-        vlm: the model.
-        tokenizer: from n texts to their token ids (n, length), padded by 0.
+        vlm: the model, in eval mode.
+        tokenizer: the model's, which pads by 0.
         bank: the concepts.
 
     Raises:
@@ -33,24 +36,26 @@ class WordAttentionExtractor(Extractor):
     directions = ('positions',)
     cosines = False
 
-    def __init__(self, vlm: nn.Module, tokenizer: Callable[[list[str]], Tensor], bank: ConceptBank) -> None:
+    def __init__(self, vlm: VLM, tokenizer: Tokenizer, bank: ConceptBank) -> None:
         super().__init__(vlm.visual)
         self.n_templates = len(bank.templates)
         prompts = [(name, template) for name in bank.names for template in bank.templates]
         ids = tokenizer([template.replace('{}', name) for name, template in prompts])
         spans = [concept_span(row, template, tokenizer) for row, (_, template) in zip(ids, prompts)]
         self.ids = ids[:, : 1 + int(ids.any(0).nonzero().max())]  # [P, n]
-        place = torch.arange(self.ids.shape[1])
-        words = torch.stack([(start <= place) & (place < end) for start, end in spans]).float()
+        index = torch.arange(self.ids.shape[1])
+        words = torch.stack([(start <= index) & (index < end) for start, end in spans]).float()
         self.words = words / words.sum(1, keepdim=True)  # [P, n]
 
     @classmethod
     def from_vlm(
-        cls, vlm: nn.Module, tokenizer: Callable[[list[str]], Tensor], bank: ConceptBank, **options: object
+        cls, vlm: VLM, tokenizer: Tokenizer, bank: ConceptBank, **options: Any
     ) -> WordAttentionExtractor:
+        """Build the extractor of a model; arguments as of `Extractor`."""
         return cls(vlm, tokenizer, bank, **options)
 
     def __call__(self, images: Tensor, texts: Tensor) -> tuple[Tensor, Tensor]:
+        """Read the maps of all concepts; arguments and result as of `Extractor`."""
         seen, grid, pooled = self.see(images)
         attention = torch.stack([torch.stack(list(self.read(*image))) for image in zip(*seen)])
         attention = attention.float().unflatten(2, (-1, self.n_templates)).mean(3)  # [B, L, C, N]
@@ -62,23 +67,43 @@ class WordAttentionExtractor(Extractor):
         return F.normalize(self.see(images)[2], dim=-1)
 
     def of_words(self, attention: Tensor) -> Tensor:
-        """From all prompts' tokens' attention (P * n, K) to that of the concepts' words (P, K)."""
+        """Bring the attention of all prompts' tokens (P * n, K) to that of the concepts' words (P, K)."""
         return (self.words[:, :, None] * attention.unflatten(0, self.words.shape)).sum(1)
 
     @abstractmethod
     def see(self, images: Tensor) -> tuple[tuple[Tensor, ...], tuple[int, int], Tensor]:
-        """What `read` takes, a batch of each, the grid (h, w), and the images' embeddings (B, E)."""
+        """Pass images through the image tower.
+
+        Args:
+            images: (B, 3, H, W), normalised as the tower expects.
+
+        Returns:
+            What `read` takes of an image, each for the batch; the grid (h, w); and the images' embeddings
+            (B, E), of any length.
+        """
 
     @abstractmethod
     def read(self, *image: Tensor) -> Iterator[Tensor]:
-        """Layer by layer, the attention (P, N) of the concepts' words to the places of one image."""
+        """Read the attention (P, N) of the concepts' words to the N locations of one image, by layer.
+
+        Args:
+            *image: what `see` gives of it.
+        """
 
 
-def concept_span(ids: Tensor, template: str, tokenizer: Callable[[list[str]], Tensor]) -> tuple[int, int]:
-    """Where the concept's own tokens start and end in a prompt: between what the template alone gives.
+def concept_span(ids: Tensor, template: str, tokenizer: Tokenizer) -> tuple[int, int]:
+    """Find where the concept's own tokens start and end in a prompt: between what the template alone gives.
+
+    Args:
+        ids: (length,), the prompt's token ids.
+        template: of the prompt.
+        tokenizer: the model's.
+
+    Returns:
+        The first index of the concept's tokens, and the one after the last.
 
     Raises:
-        ValueError: if nothing is between.
+        ValueError: if the template's tokens leave none.
     """
     rows = (ids, *tokenizer([template.split('{}')[0], template.split('{}')[-1]]))
     prompt, before, after = (row[: 1 + int(row.nonzero().max())].tolist() for row in rows)
