@@ -5,6 +5,7 @@ import argparse
 import lfi  # noqa: F401
 from lfi.engine import launch
 from lfi.engine.machine import MACHINE, machine
+from lfi.engine.pipelines import set_teacher_cache
 
 
 def parse_args() -> argparse.Namespace:
@@ -31,7 +32,7 @@ def main() -> None:
     cfg = launch.load_run_config(args)
     launch.write_checkpoints_atomically(cfg)
     launch.set_resume(cfg, args.resume)
-    launch.set_teacher_cache(cfg)
+    set_teacher_cache(cfg)
     if args.amp:
         launch.enable_amp(cfg)
     if args.auto_scale_lr:

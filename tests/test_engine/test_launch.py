@@ -96,31 +96,6 @@ def test_checkpoints_are_written_atomically_unless_the_config_says_how():
         assert cfg.default_hooks.checkpoint.get('backend_args') is None
 
 
-def cached(*pipeline, **wrapper):
-    inner = dict(type='lfi.Shapes', pipeline=list(pipeline))
-    dataset = dict(wrapper, dataset=inner) if wrapper else inner
-    return Config(dict(model=dict(teacher_cache='maps'), train_dataloader=dict(dataset=dataset)))
-
-
-@pytest.mark.parametrize('wrapper', [dict(), dict(type='RepeatDataset', times=2)])
-def test_the_pipeline_reads_the_models_cache(wrapper):
-    cfg = cached(dict(type='lfi.LoadInteractionMaps'), dict(type='PackInputs'), **wrapper)
-    launch.set_teacher_cache(cfg)
-    dataset = cfg.train_dataloader.dataset
-    assert dataset.get('dataset', dataset).pipeline[0].cache == 'maps'
-
-
-def test_a_pipeline_that_names_its_cache_keeps_it_and_one_that_reads_none_is_refused():
-    cfg = cached(dict(type='lfi.LoadInteractionMaps', cache='others'))
-    launch.set_teacher_cache(cfg)
-    assert cfg.train_dataloader.dataset.pipeline[0].cache == 'others'
-    with pytest.raises(launch.UsageError, match='a training pipeline that reads it.*LoadInteractionMaps'):
-        launch.set_teacher_cache(cached(dict(type='PackInputs')))
-    cfg = cached(dict(type='PackInputs'))
-    cfg.model.teacher_cache = None
-    launch.set_teacher_cache(cfg)
-
-
 def test_resume(tmp_path):
     cfg = Config({'work_dir': str(tmp_path), 'load_from': 'pretrained.pth'})
     launch.set_resume(cfg, None)

@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 
 import torch
 from lfi.engine import launch
+from lfi.engine.pipelines import set_teacher_cache
 from lfi.registry import MODELS
 from mmengine.dataset import pseudo_collate
 from mmengine.model.base_module import BaseModule
@@ -84,7 +85,7 @@ def load(config: str, **options: object) -> tuple[nn.Module, dict]:
     }
     cfg = launch.load_config(str(ROOT / 'configs' / config), options)
     init_default_scope(cfg.default_scope)
-    launch.set_teacher_cache(cfg)
+    set_teacher_cache(cfg)
     cfg.train_dataloader.dataset.num_images = 64
     if 'head' in cfg.model:
         cfg.model.head.loss = dict(type='CrossEntropyLoss')

@@ -8,7 +8,7 @@ import os
 import os.path as osp
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -25,7 +25,7 @@ from lfi.errors import CheckpointError, UsageError
 from .checkpoint import find_checkpoint_to_resume, install_safe_checkpoint_loading
 from .memory import keep_freed_memory
 from .non_finite_hook import NonFiniteError
-from .pipeline_check import check_pipelines
+from .pipelines import check_pipelines
 
 # Below those that Linux gives to outgoing connections.
 SLURM_PORTS = range(20000, 32000)
@@ -231,48 +231,6 @@ def write_checkpoints_atomically(cfg: Config) -> None:
     hook = hooks.setdefault('checkpoint', ConfigDict(type='CheckpointHook', interval=1))
     if hook is not None and not hook.get('file_client_args') and '://' not in (hook.get('out_dir') or ''):
         hook.setdefault('backend_args', {'backend': 'lfi_atomic'})
-
-
-def set_teacher_cache(cfg: Config) -> None:
-    """Let the training pipeline read the maps from the folder that ``model.teacher_cache`` names.
-
-    Args:
-        cfg: The config of the run, changed in place. A ``lfi.LoadInteractionMaps`` that names a
-            folder itself keeps it.
-
-    Raises:
-        UsageError: The pipeline has no ``lfi.LoadInteractionMaps``.
-    """
-    cache = cfg.model.get('teacher_cache')
-    if cache is None:
-        return
-    steps = [step for step in _steps_of(cfg.train_dataloader.dataset) if _is_cache_reader(step)]
-    if not steps:
-        raise UsageError(
-            f'model.teacher_cache={cache!r} needs a training pipeline that reads it: put '
-            "dict(type='lfi.LoadInteractionMaps') before its last step, and pack `view` and "
-            '`interaction_maps`, as configs/_base_/datasets/ do'
-        )
-    for step in steps:
-        if step.get('cache') is None:
-            step.cache = cache
-
-
-def _steps_of(value: object) -> Iterator[ConfigDict]:
-    """All configs in the pipelines of a data set and of those inside it."""
-    if isinstance(value, dict):
-        if 'type' in value:
-            yield value
-        value = list(value.values())
-    if isinstance(value, list | tuple):
-        for item in value:
-            yield from _steps_of(item)
-
-
-def _is_cache_reader(step: ConfigDict) -> bool:
-    # A lazy config names the class itself.
-    kind = step['type'] if isinstance(step['type'], str) else step['type'].__name__
-    return kind.split('.')[-1] == 'LoadInteractionMaps'
 
 
 def set_resume(cfg: Config, resume: str | None) -> None:

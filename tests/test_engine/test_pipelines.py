@@ -1,7 +1,7 @@
-"""Steps that a model with a teacher cannot see through."""
+"""Steps that a model with a teacher cannot see through, and its cache."""
 
 import pytest
-from lfi.engine.pipeline_check import check_pipelines
+from lfi.engine.pipelines import check_pipelines, set_teacher_cache
 from lfi.errors import UsageError
 from mmcv.transforms import Pad
 from mmengine.config import Config
@@ -45,3 +45,28 @@ def test_what_only_moves_pixels_passes_and_so_do_models_without_a_teacher():
     check_pipelines(config(*steps))
     check_pipelines(config(dict(type='Pad', size=(64, 64)), model={}))
     check_pipelines(Config(dict(model=dict(teacher={}), val_dataloader=None)))
+
+
+def cached(*pipeline, **wrapper):
+    inner = dict(type='lfi.Shapes', pipeline=list(pipeline))
+    dataset = dict(wrapper, dataset=inner) if wrapper else inner
+    return Config(dict(model=dict(teacher_cache='maps'), train_dataloader=dict(dataset=dataset)))
+
+
+@pytest.mark.parametrize('wrapper', [dict(), dict(type='RepeatDataset', times=2)])
+def test_the_pipeline_reads_the_models_cache(wrapper):
+    cfg = cached(dict(type='lfi.LoadInteractionMaps'), dict(type='PackInputs'), **wrapper)
+    set_teacher_cache(cfg)
+    dataset = cfg.train_dataloader.dataset
+    assert dataset.get('dataset', dataset).pipeline[0].cache == 'maps'
+
+
+def test_a_pipeline_that_names_its_cache_keeps_it_and_one_that_reads_none_is_refused():
+    cfg = cached(dict(type='lfi.LoadInteractionMaps', cache='others'))
+    set_teacher_cache(cfg)
+    assert cfg.train_dataloader.dataset.pipeline[0].cache == 'others'
+    with pytest.raises(UsageError, match='a training pipeline that reads it.*LoadInteractionMaps'):
+        set_teacher_cache(cached(dict(type='PackInputs')))
+    cfg = cached(dict(type='PackInputs'))
+    cfg.model.teacher_cache = None
+    set_teacher_cache(cfg)

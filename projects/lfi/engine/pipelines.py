@@ -1,4 +1,4 @@
-"""Steps of a pipeline that a model with a teacher cannot see through."""
+"""What a model with a teacher asks of the pipelines of its data."""
 
 from __future__ import annotations
 
@@ -41,6 +41,30 @@ def check_pipelines(cfg: Config) -> None:
                     f'{loader}: its pipeline has the step Normalize, and the teacher would see near-black '
                     'images. Remove it, and give its mean and std to data_preprocessor'
                 )
+
+
+def set_teacher_cache(cfg: Config) -> None:
+    """Let the training pipeline read the maps from the folder that `model.teacher_cache` names.
+
+    Args:
+        cfg: of the run, changed in place. A `lfi.LoadInteractionMaps` that names a folder itself keeps it.
+
+    Raises:
+        UsageError: if the pipeline has no `lfi.LoadInteractionMaps`.
+    """
+    cache = cfg.model.get('teacher_cache')
+    if cache is None:
+        return
+    steps = [step for step in _steps(cfg.train_dataloader.dataset) if _name(step) == 'LoadInteractionMaps']
+    if not steps:
+        raise UsageError(
+            f'model.teacher_cache={cache!r} needs a training pipeline that reads it: put '
+            "dict(type='lfi.LoadInteractionMaps') before its last step, and pack `view` and "
+            '`interaction_maps`, as configs/_base_/datasets/ do'
+        )
+    for step in steps:
+        if step.get('cache') is None:
+            step['cache'] = cache
 
 
 def _steps(value: object) -> Iterator[dict]:
