@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from hashlib import md5
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
@@ -29,7 +30,7 @@ def holdout(n: int, seed: int, index: int) -> tuple[list[int], list[int]]:
         index: of the domain among those of the data set, which permutes each in its own way.
 
     Returns:
-        The places of the training and of the validation images, each in ascending order.
+        The indices of the training and of the validation images, each in ascending order.
     """
     domain_seed = int(md5(str((seed, index)).encode()).hexdigest(), 16) % 2**31
     # DomainBed's generator: a newer one would give another split.
@@ -82,7 +83,7 @@ class DomainFolders(ImageFileDataset):
         split: str = 'all',
         seed: int = 0,
         pipeline: Sequence = (),
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         if split not in SPLITS:
             raise ValueError(f'split={split!r} is unknown; use one of {SPLITS}')
@@ -111,21 +112,22 @@ class DomainFolders(ImageFileDataset):
         return leave_out(cls.existing_domains(data_root) or cls.DOMAINS, target)
 
     def load_data_list(self) -> list[dict]:
+        """One data info an image, domain by domain."""
         labels = {name: label for label, name in enumerate(self.class_names())}
         rows = []
         for domain in self.domains:
             # DomainBed's order: by class, then by name.
             files = make_dataset(Path(self.data_root, domain), labels, IMG_EXTENSIONS, allow_empty=True)
-            places = self._places(len(files), self.DOMAINS.index(domain))
-            if not places:
+            indices = self._of_split(len(files), self.DOMAINS.index(domain))
+            if not indices:
                 raise ValueError(
                     f'{Path(self.data_root, domain)} has {len(files)} images in the folders '
                     f'{", ".join(labels)}: that leaves none for split={self.split!r}'
                 )
-            rows += [dict(img_path=files[i][0], gt_label=files[i][1], domain=domain) for i in places]
+            rows += [dict(img_path=files[i][0], gt_label=files[i][1], domain=domain) for i in indices]
         return rows
 
-    def _places(self, n: int, index: int) -> Sequence[int]:
+    def _of_split(self, n: int, index: int) -> Sequence[int]:
         if self.split == 'all':
             return range(n)
         train, val = holdout(n, self.seed, index)
@@ -145,6 +147,7 @@ class DomainFolders(ImageFileDataset):
         return domains
 
     def extra_repr(self) -> list[str]:
+        """Lines of the data set's description."""
         return [*super().extra_repr(), f'Domains: \t{", ".join(self.domains)}', f'Split: \t{self.split}']
 
 

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mmengine.fileio import get
@@ -36,10 +37,10 @@ class ImageFileDataset(BaseDataset):
     """
 
     def __init__(
-        self, data_root: str | Path, skip_bad_images: bool = False, pipeline: Sequence = (), **kwargs
+        self, data_root: str | Path, skip_bad_images: bool = False, pipeline: Sequence = (), **kwargs: Any
     ) -> None:
         self.skip_bad_images = skip_bad_images
-        self._checked: SharedArray | None = None
+        self._checked = SharedArray(0, np.uint8)
         super().__init__(ann_file='', data_root=str(data_root), pipeline=pipeline, **kwargs)
 
     @property
@@ -48,19 +49,22 @@ class ImageFileDataset(BaseDataset):
 
         Workers that are spawned count their own, and their counts end with them.
         """
-        return 0 if self._checked is None else int((self._checked.array == BAD).sum())
+        return int((self._checked.array == BAD).sum())
 
     def full_init(self) -> None:
+        """Read the annotations; make the memory in which workers note bad files."""
         super().full_init()
         # Made before any worker is forked, so that all of them share it.
-        if self._checked is None or self._checked.length != len(self):
+        if self._checked.length != len(self):
             self._checked = SharedArray(len(self), np.uint8)
 
-    def get_subset_(self, indices) -> None:
+    def get_subset_(self, indices: Sequence[int] | int) -> None:
+        """Keep these images alone, or the first so many."""
         super().get_subset_(indices)
         self._checked = SharedArray(len(self), np.uint8)
 
-    def get_subset(self, indices) -> 'ImageFileDataset':
+    def get_subset(self, indices: Sequence[int] | int) -> 'ImageFileDataset':
+        """Copy the data set with these images alone, or the first so many."""
         subset = super().get_subset(indices)
         subset._checked = SharedArray(len(subset), np.uint8)
         return subset
@@ -106,4 +110,5 @@ class ImageFileDataset(BaseDataset):
             )
 
     def extra_repr(self) -> list[str]:
+        """Lines of the data set's description."""
         return [f'Root: \t{self.data_root}', f'Bad images so far: \t{self.num_bad_images}']

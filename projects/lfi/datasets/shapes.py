@@ -1,6 +1,7 @@
 """`Shapes`: an embedded data set of textured shapes, drawn on the fly; nothing is read from disk."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -72,7 +73,7 @@ class Shapes(BaseDataset):
         seed: int = 0,
         cache: bool = True,
         pipeline: Sequence = (),
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         if split not in SPLITS:
             raise ValueError(f'split={split!r} is unknown; use one of {SPLITS}')
@@ -109,6 +110,7 @@ class Shapes(BaseDataset):
         return list(CLASS_NAMES)
 
     def load_data_list(self) -> list[dict]:
+        """Each image's index, label and name; nothing is drawn yet."""
         name = f'{self.split}-seed{self.seed}-{"-".join(self.domains)}-{self.img_size}px'
         return [
             dict(index=i, gt_label=i % len(CLASS_NAMES), img_path=f'shapes/{name}/{i}')
@@ -116,9 +118,11 @@ class Shapes(BaseDataset):
         ]
 
     def get_gt_labels(self) -> np.ndarray:
+        """All labels, (N,); nothing is drawn."""
         return np.array([super(Shapes, self).get_data_info(i)['gt_label'] for i in range(len(self))])
 
     def get_cat_ids(self, idx: int) -> list[int]:
+        """The label of an image; nothing is drawn."""
         return [super().get_data_info(idx)['gt_label']]
 
     def get_data_info(self, idx: int) -> dict:
@@ -167,6 +171,7 @@ class Shapes(BaseDataset):
         return domain, record['img'].copy(), record['ids'], labels, record['caption'].decode()
 
     def extra_repr(self) -> list[str]:
+        """Lines of the data set's description."""
         return [f'Split: \t{self.split}', f'Domains: \t{", ".join(self.domains)}', f'Seed: \t{self.seed}']
 
 

@@ -3,6 +3,7 @@
 import mmap
 
 import numpy as np
+import numpy.typing as npt
 
 
 class SharedArray:
@@ -19,10 +20,10 @@ class SharedArray:
         array (np.ndarray): Shape (length,).
     """
 
-    def __init__(self, length: int, dtype) -> None:
+    def __init__(self, length: int, dtype: npt.DTypeLike) -> None:
         self.length, self.dtype = length, np.dtype(dtype)
         memory = mmap.mmap(-1, max(1, length * self.dtype.itemsize))
         self.array = np.frombuffer(memory, dtype=self.dtype, count=length)
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple:
         return type(self), (self.length, self.dtype)

@@ -4,6 +4,7 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -87,7 +88,7 @@ class TinyImageNet(ImageFileDataset):
         images_per_class: int | Sequence[int] | None = None,
         max_classes: int | None = None,
         pipeline: Sequence = (),
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         if split not in SPLITS:
             raise ValueError(f'split={split!r} is unknown; use one of {SPLITS}')
@@ -120,6 +121,7 @@ class TinyImageNet(ImageFileDataset):
         return listed if max_classes is None else min(listed, max_classes)
 
     def load_data_list(self) -> list[dict]:
+        """One data info an image, class by class."""
         root = Path(self.data_root)
         wnids = _wnids(root)[: self.max_classes]
         rows_of = self._train_rows(root, wnids) if self.split == 'train' else self._val_rows(root, wnids)
@@ -145,7 +147,7 @@ class TinyImageNet(ImageFileDataset):
 
     def _val_rows(self, root: Path, wnids: list[str]) -> dict[str, list[tuple]]:
         folder = _existing(root, 'val/images', 'the folder of the validation images')
-        rows_of = {wnid: [] for wnid in wnids}
+        rows_of: dict[str, list[tuple]] = {wnid: [] for wnid in wnids}
         table = _existing(root, 'val/val_annotations.txt', 'the labels and boxes of the validation images')
         for name, wnid, *box in sorted(_table(table, 6)):
             if wnid in rows_of:
@@ -153,6 +155,7 @@ class TinyImageNet(ImageFileDataset):
         return rows_of
 
     def extra_repr(self) -> list[str]:
+        """Lines of the data set's description."""
         return [f'Split: \t{self.split}', *super().extra_repr()]
 
 

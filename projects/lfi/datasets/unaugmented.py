@@ -16,7 +16,7 @@ def unaugmented(dataset: ConfigDict, steps: tuple[str, ...] = ('Load', 'Pack')) 
         steps: how the types of the transforms begin that stay. Defaults to ('Load', 'Pack').
     """
 
-    def plain(value):
+    def plain(value: object) -> object:
         if isinstance(value, dict):
             return {k: kept(v) if k == 'pipeline' else plain(v) for k, v in value.items()}
         return [plain(v) for v in value] if isinstance(value, list | tuple) else value

@@ -1,20 +1,23 @@
 """Outlines of the shape classes: unit-size polygons centred on the origin, y downwards."""
 
+from collections.abc import Sequence
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 # The order of the classes is the order of this mapping.
 OUTLINES: dict[str, list[np.ndarray]] = {}
 
 
-def _register(name: str, *contours) -> None:
+def _register(name: str, *contours: np.ndarray | Sequence[Sequence[float]]) -> None:
     """Keep an outline, scaled to reach one unit from its centre; a second contour is a hole."""
-    contours = [np.asarray(points, dtype=np.float64) for points in contours]
-    centre = (contours[0].min(0) + contours[0].max(0)) / 2
-    radius = np.linalg.norm(contours[0] - centre, axis=1).max()
-    OUTLINES[name] = [(points - centre) / radius for points in contours]
+    outer, *holes = (np.asarray(points, dtype=np.float64) for points in contours)
+    centre = (outer.min(0) + outer.max(0)) / 2
+    radius = np.linalg.norm(outer - centre, axis=1).max()
+    OUTLINES[name] = [(points - centre) / radius for points in (outer, *holes)]
 
 
-def _polar(radius, angle) -> np.ndarray:
+def _polar(radius: ArrayLike, angle: ArrayLike) -> np.ndarray:
     radius, angle = np.broadcast_arrays(radius, angle)
     return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
 

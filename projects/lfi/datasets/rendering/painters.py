@@ -1,28 +1,31 @@
 """The four domains: each paints one scene its own way, and moves no outline by more than a pixel or so."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import cv2
 import numpy as np
 
-from .scene import SUBPIXEL_BITS, Patch, Scene
+from .scene import SUBPIXEL_BITS, Colour, Patch, Scene
 
 INK = (38, 30, 28)
+# Rows and columns of a part of an image.
+Window = tuple[slice, slice]
 
 
 @lru_cache(maxsize=8)
 def _grid(size: int) -> tuple[np.ndarray, np.ndarray]:
     """(y, x) pixel centres from 0 to 1, each (size, size) float32."""
     ticks = (np.arange(size, dtype=np.float32) + 0.5) / size
-    return np.meshgrid(ticks, ticks, indexing='ij')
+    y, x = np.meshgrid(ticks, ticks, indexing='ij')
+    return y, x
 
 
-def _bytes(rng, size: int, channels: int) -> np.ndarray:
+def _bytes(rng: np.random.Generator, size: int, channels: int) -> np.ndarray:
     return np.frombuffer(rng.bytes(size * size * channels), np.uint8).reshape(size, size, channels)
 
 
-def _window(scene: Scene, contours: list[np.ndarray]) -> tuple[slice, slice]:
+def _window(scene: Scene, contours: list[np.ndarray]) -> Window:
     """The part of the image that an outline touches."""
     size = scene.img_size
     x0, y0 = (contours[0].min(0) * size).tolist()
@@ -31,7 +34,7 @@ def _window(scene: Scene, contours: list[np.ndarray]) -> tuple[slice, slice]:
     return slice(y0, y1), slice(x0, x1)
 
 
-def _pattern(scene: Scene, patch: Patch, window, rng) -> np.ndarray:
+def _pattern(scene: Scene, patch: Patch, window: Window, rng: np.random.Generator) -> np.ndarray:
     """(h, w) bool: where the second colour of a two-tone texture goes."""
     fill = patch.fill
     y, x = (axis[window] for axis in _grid(scene.img_size))
@@ -41,21 +44,21 @@ def _pattern(scene: Scene, patch: Patch, window, rng) -> np.ndarray:
         return u % 1 < 0.45
     if fill.texture == 'speckles':
         cells = max(2, int(1.5 / fill.period))
-        spots = (rng.random((cells, cells)) < 0.4).astype(np.uint8)
-        return cv2.resize(spots, y.shape[::-1], interpolation=cv2.INTER_NEAREST).astype(bool)
+        speckles = (rng.random((cells, cells)) < 0.4).astype(np.uint8)
+        return cv2.resize(speckles, y.shape[::-1], interpolation=cv2.INTER_NEAREST).astype(bool)
     v = y * cos - x * sin
     if fill.texture == 'dots':
         return (u % 1 - 0.5) ** 2 + (v % 1 - 0.5) ** 2 < 0.1
     return (u % 1 < 0.5) ^ (v % 1 < 0.5)
 
 
-def _inside(scene: Scene, points: list[np.ndarray], window) -> np.ndarray:
+def _inside(scene: Scene, points: list[np.ndarray], window: Window) -> np.ndarray:
     mask = np.zeros((scene.img_size, scene.img_size), np.uint8)
     cv2.fillPoly(mask, points, 255, cv2.LINE_8, SUBPIXEL_BITS)
     return mask[window].astype(bool)
 
 
-def _draw_patch(canvas: np.ndarray, scene: Scene, patch: Patch, rng) -> None:
+def _draw_patch(canvas: np.ndarray, scene: Scene, patch: Patch, rng: np.random.Generator) -> None:
     """Fill an outline with its texture, in place."""
     points = scene.pixels(patch.contours)
     cv2.fillPoly(canvas, points, patch.fill.colour, cv2.LINE_AA, SUBPIXEL_BITS)
@@ -77,7 +80,7 @@ def _draw_patch(canvas: np.ndarray, scene: Scene, patch: Patch, rng) -> None:
     view[inside] = patch.fill.second
 
 
-def _outline(canvas, points: list[np.ndarray], colour, thickness: int) -> None:
+def _outline(canvas: np.ndarray, points: list[np.ndarray], colour: Colour, thickness: int) -> None:
     cv2.polylines(canvas, points, True, colour, thickness, cv2.LINE_AA, SUBPIXEL_BITS)
 
 
@@ -94,7 +97,7 @@ def _ground(scene: Scene, noise: float) -> np.ndarray:
     return cv2.resize(coarse, (scene.img_size, scene.img_size), interpolation=cv2.INTER_LINEAR)
 
 
-def _draw_background(canvas: np.ndarray, scene: Scene, rng) -> None:
+def _draw_background(canvas: np.ndarray, scene: Scene, rng: np.random.Generator) -> None:
     for patch in scene.patches:
         _draw_patch(canvas, scene, patch, rng)
     for points, colour, width in scene.lines:
@@ -110,7 +113,7 @@ def paint_photo(scene: Scene, rng: np.random.Generator) -> np.ndarray:
     light_angle = rng.uniform(0, 2 * np.pi)
     light = np.array([np.cos(light_angle), np.sin(light_angle)], np.float32)
 
-    shadow = np.zeros((size, size), np.uint8)
+    shadow: np.ndarray = np.zeros((size, size), np.uint8)
     for shape in scene.objects:
         offset = -0.055 * light * (0.6 + shape.diameter)
         cv2.fillPoly(
@@ -171,7 +174,7 @@ def paint_painting(scene: Scene, rng: np.random.Generator) -> np.ndarray:
 def paint_cartoon(scene: Scene, rng: np.random.Generator) -> np.ndarray:
     """Flat colours inside dark outlines. Returns (S, S, 3) uint8 BGR."""
     size = scene.img_size
-    canvas = np.empty((size, size, 3), np.uint8)
+    canvas: np.ndarray = np.empty((size, size, 3), np.uint8)
     canvas[:] = scene.ground[0]
     horizon = int(size * rng.uniform(0.3, 0.8))
     canvas[horizon:] = scene.ground[1]
@@ -197,7 +200,7 @@ def paint_sketch(scene: Scene, rng: np.random.Generator) -> np.ndarray:
     hand = 0.006
     thin, thick = _thickness(scene, 0.012), _thickness(scene, 0.018)
 
-    def strokes(contours, grey: int, thickness: int, closed: bool = True) -> None:
+    def strokes(contours: Sequence[np.ndarray], grey: int, thickness: int, closed: bool = True) -> None:
         for _ in range(2):
             moved = scene.pixels([c + rng.normal(0, hand, c.shape) for c in contours])
             cv2.polylines(canvas, moved, closed, grey, thickness, cv2.LINE_AA, SUBPIXEL_BITS)

@@ -1,12 +1,16 @@
 """What is in an image of `Shapes`, before any domain paints it."""
 
 import colorsys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
 
 from .outlines import OUTLINES
+
+# BGR, from 0 to 255.
+Colour = tuple[int, int, int]
 
 CLASS_NAMES = list(OUTLINES)
 # name: (hue, saturation, value)
@@ -46,8 +50,8 @@ class Fill:
     """A texture in two colours. Colours are BGR in 0..255; `period` is relative to the image side."""
 
     texture: str
-    colour: tuple[int, int, int]
-    second: tuple[int, int, int]
+    colour: Colour
+    second: Colour
     period: float
     angle: float
 
@@ -79,17 +83,18 @@ class ShapeObject(Patch):
 class Scene:
     """Background and objects; objects are drawn in list order, the last one in front.
 
-    `main` is the position in `objects` of the object that gives the image its class.
+    `main` is the index in `objects` of the object that gives the image its class.
     """
 
     img_size: int
-    ground: tuple[tuple[int, int, int], tuple[int, int, int]]
+    ground: tuple[Colour, Colour]
     ground_noise: np.ndarray
     patches: list[Patch]
-    lines: list[tuple[np.ndarray, tuple[int, int, int], float]]
+    lines: list[tuple[np.ndarray, Colour, float]]
     objects: list[ShapeObject]
     main: int
-    ids: np.ndarray = field(default=None)  # (H, W) uint8: 0 is background, k + 1 is objects[k]
+    # (H, W) uint8: 0 is background, k + 1 is objects[k]
+    ids: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.uint8))
 
     def pixels(self, contours: list[np.ndarray]) -> list[np.ndarray]:
         """Contours in cv2's fixed-point pixel coordinates."""
@@ -97,25 +102,26 @@ class Scene:
         return [np.rint(points * scale).astype(np.int32) for points in contours]
 
     def draw_ids(self) -> None:
+        """Draw `ids` anew, after `objects` has changed."""
         self.ids = np.zeros((self.img_size, self.img_size), np.uint8)
         for number, shape in enumerate(self.objects, start=1):
             cv2.fillPoly(self.ids, self.pixels(shape.contours), number, cv2.LINE_8, SUBPIXEL_BITS)
 
 
-def _bgr(hsv) -> tuple[int, int, int]:
+def _bgr(hsv: tuple[float, float, float]) -> Colour:
     red, green, blue = colorsys.hsv_to_rgb(hsv[0] % 1.0, min(max(hsv[1], 0), 1), min(max(hsv[2], 0), 1))
     return round(255 * blue), round(255 * green), round(255 * red)
 
 
-def _muted(rng) -> tuple[int, int, int]:
+def _muted(rng: np.random.Generator) -> Colour:
     return _bgr((rng.random(), rng.uniform(0.1, 0.5), rng.uniform(0.25, 0.5)))
 
 
-def _distance(a, b) -> int:
+def _distance(a: Colour, b: Colour) -> int:
     return sum(abs(x - y) for x, y in zip(a, b))
 
 
-def _named_colour(rng, against) -> tuple[str, tuple[int, int, int]]:
+def _named_colour(rng: np.random.Generator, against: Colour) -> tuple[str, Colour]:
     """A palette colour that stands out from `against` (at best of four draws)."""
     for _ in range(4):
         name = COLOUR_NAMES[int(rng.random() * len(COLOUR_NAMES))]
@@ -126,26 +132,29 @@ def _named_colour(rng, against) -> tuple[str, tuple[int, int, int]]:
     return name, colour
 
 
-def _shifted(rng, colour) -> tuple[int, int, int]:
+def _shifted(rng: np.random.Generator, colour: Colour) -> Colour:
     """A second colour of the same hue, clearly darker."""
     strength = rng.uniform(0.6, 0.82)
-    return tuple(round(c * strength) for c in colour)
+    blue, green, red = (round(c * strength) for c in colour)
+    return blue, green, red
 
 
-def _fill(rng, colour, period: float) -> Fill:
+def _fill(rng: np.random.Generator, colour: Colour, period: float) -> Fill:
     plain = rng.random() < 0.4
     texture = 'plain' if plain else TEXTURE_NAMES[int(rng.random() * len(TEXTURE_NAMES))]
     return Fill(texture, colour, _shifted(rng, colour), period, rng.uniform(0, np.pi))
 
 
-def _place(contours, centre, diameter, aspect, angle) -> list[np.ndarray]:
+def _place(
+    contours: Sequence[np.ndarray], centre: np.ndarray, diameter: float, aspect: float, angle: float
+) -> list[np.ndarray]:
     cos, sin = np.cos(angle), np.sin(angle)
     stretch = np.array([[aspect, 0.0], [0.0, 1 / aspect]])
     matrix = 0.5 * diameter * (np.array([[cos, -sin], [sin, cos]]) @ stretch)
     return [points @ matrix.T + centre for points in contours]
 
 
-def _blob(rng) -> np.ndarray:
+def _blob(rng: np.random.Generator) -> np.ndarray:
     """An irregular closed curve: rounded, or jagged; of none of the classes."""
     n = 24 if rng.random() < 0.6 else 7
     angle = 2 * np.pi * np.arange(n) / n
@@ -159,7 +168,9 @@ def _blob(rng) -> np.ndarray:
     return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
 
 
-def _object(rng, label: int, diameter: float, against, taken: list[ShapeObject]) -> ShapeObject:
+def _object(
+    rng: np.random.Generator, label: int, diameter: float, against: Colour, taken: list[ShapeObject]
+) -> ShapeObject:
     # The first object, the main one, keeps to the middle, as photographers do.
     margin = 0.5 * diameter if taken else 0.4
     for _ in range(6):
@@ -210,7 +221,8 @@ def sample_scene(rng: np.random.Generator, label: int, img_size: int) -> Scene:
         Scene: With `ids` drawn; every object of it is visible.
     """
     ground = (_muted(rng), _muted(rng))
-    mean = tuple((a + b) // 2 for a, b in zip(*ground))
+    blue, green, red = ((a + b) // 2 for a, b in zip(*ground))
+    mean = blue, green, red
     patches = []
     for _ in range(int(rng.integers(1, 5))):
         contour = _place([_blob(rng)], rng.random(2), rng.uniform(0.1, 0.45), 1.0, rng.uniform(0, np.pi))

@@ -18,7 +18,7 @@ class LoadCaptionConcepts(BaseTransform):
     """Finds the phrases of an image's captions among the teacher's concepts.
 
     LFI then asks the teacher about them as it asks about the image's labels. It sets `gt_concepts`, (n,)
-    int64, places in the bank, n may be 0; let `PackInputs(algorithm_keys=('gt_concepts',))` pass it on.
+    int64, indices in the bank, n may be 0; let `PackInputs(algorithm_keys=('gt_concepts',))` pass it on.
 
     Args:
         concepts: the same as the teacher's.
@@ -36,21 +36,22 @@ class LoadCaptionConcepts(BaseTransform):
         ann_file: str | Path | None = None,
         splitter: str = 'noun_phrases',
     ) -> None:
-        self.place_of = {name: place for place, name in enumerate(concept_names(concepts))}
+        self.index_of = {name: index for index, name in enumerate(concept_names(concepts))}
         self.split = splitter_of(splitter)
         self.ann_file = ann_file
         self.captions = None if ann_file is None else read_captions(ann_file)
 
     def transform(self, results: dict) -> dict:
+        """Set `gt_concepts`."""
         if self.captions is None:
             captions = results['caption']
             captions = [captions] if isinstance(captions, str) else captions
         else:
             captions = self.captions.get(PurePath(results['img_path']).name, [])
         phrases = [phrase for caption in captions for phrase in self.split(caption)]
-        places = sorted({self.place_of[phrase] for phrase in phrases if phrase in self.place_of})
-        results['gt_concepts'] = torch.tensor(places, dtype=torch.int64)
+        indices = sorted({self.index_of[phrase] for phrase in phrases if phrase in self.index_of})
+        results['gt_concepts'] = torch.tensor(indices, dtype=torch.int64)
         return results
 
     def __repr__(self) -> str:
-        return f'{type(self).__name__}(ann_file={self.ann_file!r}, {len(self.place_of)} concepts)'
+        return f'{type(self).__name__}(ann_file={self.ann_file!r}, {len(self.index_of)} concepts)'

@@ -15,10 +15,10 @@ from lfi.registry import TRANSFORMS
 class LoadHeatMap(BaseTransform):
     """Reads where people looked for an image's class, for `lfi.SemanticConsistencyMetric`.
 
-    A heat map is a grey picture of the whole image, of any size, brighter where they looked more; its file is
-    called as the image is, in folders like the image's own or in none. Put this before `lfi.LoadRegions`. It
-    sets `heat_maps`: for `gt_label` a (H, W) float32 array in [0, 1]; empty for an image without a file, or
-    with a map that is black.
+    A heat map is a grey picture of the complete image, of any size, brighter where they looked more. Its file
+    is called as the image is, in folders like the image's own or in none. Put this before `lfi.LoadRegions`.
+    It sets `heat_maps`: for `gt_label` a (H, W) float32 array in [0, 1]; empty for an image without a file,
+    or with a map that is black.
 
     Args:
         data_root: the folder of the heat maps.
@@ -34,6 +34,7 @@ class LoadHeatMap(BaseTransform):
             raise FileNotFoundError(f'data_root={str(data_root)!r} is no folder of heat maps')
 
     def transform(self, results: dict) -> dict:
+        """Set `heat_maps`."""
         parts = PurePath(results['img_path'].lstrip('/')).with_suffix(self.suffix).parts
         # Folders of one data set may hold the same names: as many of them as there are must fit.
         paths = (self.data_root.joinpath(*parts[i:]) for i in range(len(parts)))

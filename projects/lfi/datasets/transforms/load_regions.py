@@ -39,6 +39,7 @@ class LoadRegions(BaseTransform):
         self.record_view = RecordView(transforms)
 
     def transform(self, results: dict) -> dict | None:
+        """Set `regions`, and run the transforms."""
         size, loaded = results['img'].shape[:2], results.get('ori_shape')
         if (loaded is not None and tuple(loaded[:2]) != size) or results.get('flip'):
             raise ValueError(
@@ -48,9 +49,10 @@ class LoadRegions(BaseTransform):
             )
         annotated = 'gt_masks' in results or 'gt_bboxes' in results
         regions = regions_of(results) if annotated or 'heat_maps' not in results else {}
-        results = self.record_view(results)
-        if results is None:
+        seen: dict | None = self.record_view(results)
+        if seen is None:
             return None
+        results = seen
         view, size = results['view'], results['img'].shape[:2]
         results['regions'] = {
             concept: shown.astype(bool)
@@ -71,7 +73,7 @@ class LoadRegions(BaseTransform):
 
 def _in_view(picture: Tensor, view: Tensor, size: tuple[int, int], mode: str) -> np.ndarray:
     """What a view (2, 3) of size (h, w) shows of a picture (H, W) float; 0 beyond it."""
-    places = F.affine_grid(view[None], (1, 1, *size), align_corners=False)
-    shown = F.grid_sample(picture[None, None], places, mode, padding_mode='border', align_corners=False)[0, 0]
+    points = F.affine_grid(view[None], [1, 1, *size], align_corners=False)
+    shown = F.grid_sample(picture[None, None], points, mode, padding_mode='border', align_corners=False)[0, 0]
     # An array: workers hand tensors over by files, of which a process may not open many.
-    return (shown * (places[0].abs() <= 1).all(-1)).numpy()
+    return (shown * (points[0].abs() <= 1).all(-1)).numpy()

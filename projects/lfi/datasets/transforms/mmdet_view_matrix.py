@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import mmcv
 import numpy as np
 from mmdet.datasets import transforms as mmdet_transforms
 from mmdet.datasets.transforms import colorspace, geometric
 
-from .view_matrix import FROM_CENTRES, TO_CENTRES, identity, offset, scale, view_matrix
+from .view_matrix import FROM_CENTRES, TO_CENTRES, Size, identity, offset, scale, view_matrix
 
 for _type in (
     mmdet_transforms.CutOut,
@@ -24,7 +26,7 @@ for _type in (
 
 
 @view_matrix.register
-def _fix_shape_resize(transform: mmdet_transforms.FixShapeResize, before, results):
+def _fix_shape_resize(transform: mmdet_transforms.FixShapeResize, before: Size, results: dict) -> np.ndarray:
     # The image is padded, and the homography matrix forgets that sides are rounded.
     size = transform.scale
     if transform.keep_ratio:
@@ -34,21 +36,21 @@ def _fix_shape_resize(transform: mmdet_transforms.FixShapeResize, before, result
 
 @view_matrix.register(mmdet_transforms.RandomCrop)
 @view_matrix.register(geometric.GeomTransform)
-def _recorded(transform, before, results):
+def _recorded(transform: Any, before: Size, results: dict) -> np.ndarray:
     # RecordView takes the matrix of earlier transforms away: this is the transform's own.
     forward = results.get('homography_matrix', np.eye(3)).astype(np.float64)
     return FROM_CENTRES @ np.linalg.inv(forward) @ TO_CENTRES
 
 
 @view_matrix.register
-def _random_affine(transform: mmdet_transforms.RandomAffine, before, results):
+def _random_affine(transform: mmdet_transforms.RandomAffine, before: Size, results: dict) -> np.ndarray:
     # The draw is kept, so its arguments do not matter.
     forward = transform._get_random_homography_matrix(0, 0).astype(np.float64)
     return FROM_CENTRES @ np.linalg.inv(forward) @ TO_CENTRES
 
 
 @view_matrix.register
-def _expand(transform: mmdet_transforms.Expand, before, results):
+def _expand(transform: mmdet_transforms.Expand, before: Size, results: dict) -> np.ndarray:
     if transform._random_prob() > transform.prob:
         return np.eye(3)
     left, top = transform._random_left_top(0, 0, 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,12 +20,12 @@ from .view_matrix import has_rule, no_rule, view_matrix
 class RecordView(BaseTransform):
     """Runs transforms and records what part of the image their output shows.
 
-    The record lets maps of the whole image, kept in a cache, be warped into the view. Put all transforms
-    that move pixels into it, of mmcv, mmpretrain or mmdet, and pass the record on by
+    The record lets maps of the unaugmented image, kept in a cache, be warped into the view. Put all
+    transforms that move pixels into it, of mmcv, mmpretrain or mmdet, and pass the record on by
     `PackInputs(algorithm_keys=('view',))`, in detection by `PackDetInputs(meta_keys=(..., 'view'))`.
 
     It sets `view`, (2, 3) float32: the affine map from the view's coordinates to the image's, both running
-    from -1 to 1 over the whole picture, as `InteractionMaps.warp` takes it. The `homography_matrix` that
+    from -1 to 1 over the complete picture, as `InteractionMaps.warp` takes it. The `homography_matrix` that
     mmdet's transforms keep stays right, and what they did before this one counts too.
 
     Args:
@@ -49,19 +50,22 @@ class RecordView(BaseTransform):
         _learn_rules(self.transforms)
 
     def transform(self, results: dict) -> dict | None:
-        size = results['img'].shape if 'img' in results else None
+        """Run the transforms and set `view`."""
+        size: Any = results['img'].shape if 'img' in results else None
         matrix, homography = np.eye(3), results.get('homography_matrix')
         if homography is not None:
             matrix, size = np.linalg.inv(homography.astype(np.float64)), results['ori_shape']
         for transform in _chosen(self.transforms):
-            before = results['img'].shape if 'img' in results else None
+            # Of what loads, nothing comes before.
+            before = results['img'].shape[:2] if 'img' in results else (0, 0)
             # A rule may want the transform's own matrix, not the product of all.
             results.pop('homography_matrix', None)
             with _keep_draws(transform):
-                results = transform(results)
-                if results is None:
+                output: dict | None = transform(results)
+                if output is None:
                     return None
-                matrix = matrix @ view_matrix(transform, before and before[:2], results)
+                results = output
+                matrix = matrix @ view_matrix(transform, before, results)
             if (own := results.get('homography_matrix')) is not None:
                 homography = own if homography is None else own @ homography
             # Loading may be among the transforms.

@@ -7,6 +7,7 @@ row covers i to i + 1.
 from __future__ import annotations
 
 from functools import singledispatch
+from typing import Any
 
 import numpy as np
 from mmcv import transforms as mmcv_transforms
@@ -14,13 +15,16 @@ from mmcv.transforms import BaseTransform
 from mmpretrain.datasets import transforms as mmpretrain_transforms
 from mmpretrain.datasets.transforms import auto_augment
 
+# Height and width.
+Size = tuple[int, int]
+
 # OpenCV counts from the middle of the first pixel.
 FROM_CENTRES = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
 TO_CENTRES = np.array([[1, 0, -0.5], [0, 1, -0.5], [0, 0, 1]])
 
 
 @singledispatch
-def view_matrix(transform: BaseTransform, before: tuple[int, int], results: dict) -> np.ndarray:
+def view_matrix(transform: BaseTransform, before: Size, results: dict) -> np.ndarray:
     """Where the output of a transform shows its input.
 
     Add a rule for a transform of your own with `@view_matrix.register`. In a rule, the random draws that
@@ -50,7 +54,7 @@ def no_rule(transform: BaseTransform) -> str:
     )
 
 
-def identity(transform: BaseTransform, before: tuple[int, int], results: dict) -> np.ndarray:
+def identity(transform: BaseTransform, before: Size, results: dict) -> np.ndarray:
     """The rule of a transform that moves no pixel."""
     return np.eye(3)
 
@@ -85,12 +89,12 @@ for _type in (
 @view_matrix.register(mmcv_transforms.RandomResize)
 @view_matrix.register(mmcv_transforms.RandomChoiceResize)
 @view_matrix.register(mmpretrain_transforms.ResizeEdge)
-def _resize(transform, before, results):
+def _resize(transform: Any, before: Size, results: dict) -> np.ndarray:
     return scale(before, results['img'].shape)
 
 
 @view_matrix.register
-def _flip(transform: mmcv_transforms.RandomFlip, before, results):
+def _flip(transform: mmcv_transforms.RandomFlip, before: Size, results: dict) -> np.ndarray:
     matrix = np.eye(3)
     direction = results['flip_direction'] if results['flip'] else None
     if direction in ('horizontal', 'diagonal'):
@@ -101,20 +105,22 @@ def _flip(transform: mmcv_transforms.RandomFlip, before, results):
 
 
 @view_matrix.register
-def _random_resized_crop(transform: mmpretrain_transforms.RandomResizedCrop, before, results):
+def _random_resized_crop(
+    transform: mmpretrain_transforms.RandomResizedCrop, before: Size, results: dict
+) -> np.ndarray:
     top, left, height, width = transform.rand_crop_params(None)
     return offset(left, top) @ scale((height, width), results['img'].shape)
 
 
 @view_matrix.register
-def _random_crop(transform: mmpretrain_transforms.RandomCrop, before, results):
+def _random_crop(transform: mmpretrain_transforms.RandomCrop, before: Size, results: dict) -> np.ndarray:
     left_pad, top_pad = _padding(transform, before)
     top, left, _, _ = transform.rand_crop_params(None)
     return offset(left - left_pad, top - top_pad)
 
 
 @view_matrix.register
-def _centre_crop(transform: mmcv_transforms.CenterCrop, before, results):
+def _centre_crop(transform: mmcv_transforms.CenterCrop, before: Size, results: dict) -> np.ndarray:
     height, width = results['img'].shape[:2]
     # Where it pads, it pads on the right and below, and crops the padded image.
     padded = max(before[0], height), max(before[1], width)
@@ -122,7 +128,7 @@ def _centre_crop(transform: mmcv_transforms.CenterCrop, before, results):
 
 
 @view_matrix.register
-def _shear(transform: auto_augment.Shear, before, results):
+def _shear(transform: auto_augment.Shear, before: Size, results: dict) -> np.ndarray:
     if transform.random_disable():
         return np.eye(3)
     forward = np.eye(3)
@@ -132,7 +138,7 @@ def _shear(transform: auto_augment.Shear, before, results):
 
 
 @view_matrix.register
-def _translate(transform: auto_augment.Translate, before, results):
+def _translate(transform: auto_augment.Translate, before: Size, results: dict) -> np.ndarray:
     if transform.random_disable():
         return np.eye(3)
     magnitude = _magnitude(transform, transform.magnitude)
@@ -142,7 +148,7 @@ def _translate(transform: auto_augment.Translate, before, results):
 
 
 @view_matrix.register
-def _rotate(transform: auto_augment.Rotate, before, results):
+def _rotate(transform: auto_augment.Rotate, before: Size, results: dict) -> np.ndarray:
     if transform.random_disable():
         return np.eye(3)
     # Positive is clockwise on the screen, where y points down.
@@ -174,12 +180,12 @@ def _padding(transform: mmpretrain_transforms.RandomCrop, before: tuple[int, int
 
 
 def scale(size: tuple[int, ...], to: tuple[int, ...]) -> np.ndarray:
-    """Output of one (height, width) that shows the whole of an input of another."""
+    """Where an output of one (height, width) shows all of an input of another."""
     return np.diag([size[1] / to[1], size[0] / to[0], 1.0])
 
 
 def offset(x: float, y: float) -> np.ndarray:
-    """Output that shows its input from the place (x, y) on."""
+    """Where an output shows its input from the pixel (x, y) on."""
     matrix = np.eye(3)
     matrix[:2, 2] = x, y
     return matrix
