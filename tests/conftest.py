@@ -13,7 +13,7 @@ import pytest
 import torch
 from lfi.structures import InteractionMaps
 from mmengine.registry import DefaultScope
-from warm_python import WarmPython, unformatted_configs
+from warm_python import WarmPython, cheap_configs
 
 ROOT = Path(__file__).parents[1]
 BROWSERS = ('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable')
@@ -25,7 +25,7 @@ BROWSER_FLAGS = """
 
 # Several tests run at a time, and small models gain nothing by threads.
 torch.set_num_threads(1)
-unformatted_configs()
+cheap_configs()
 
 
 def pytest_collection_finish():

@@ -20,6 +20,8 @@ import sys
 import tempfile
 import threading
 import traceback
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 MODULES = (
@@ -33,10 +35,19 @@ MODULES = (
     'mmpretrain.models',
     'scipy.stats',
 )
+# Seconds that a script may take.
+TIMEOUT = 300
 
 
-def unformatted_configs() -> None:
-    """Let configs be logged and written unformatted: yapf takes three quarters of a Runner's start."""
+def cheap_configs() -> None:
+    """Make configs cheap to read and to log, in this process.
+
+    Those of mmdet parse all of its 200 model indices for each `mmdet::` of a base; here they are parsed once.
+    And yapf lays out a config whenever it is logged or saved, which takes three quarters of a Runner's start;
+    here configs stay as they are.
+    """
+    utils = importlib.import_module('mmengine.config.utils')
+    utils.load = cache(utils.load)
     for name in ('yapf.yapflib.yapf_api', 'mmengine.config.config'):
         # Upstream's mmengine looks it up in the second of these.
         importlib.import_module(name).FormatCode = lambda text, **options: (text, True)
@@ -53,24 +64,34 @@ class WarmPython:
         self.env = env
         self.process: subprocess.Popen | None = None
 
-    def run(self, args: list, cwd: Path, timeout: float = 300) -> subprocess.CompletedProcess:
-        """Run `python *args`; `args` begin with a script. Its `stdout` is all that it printed.
+    def run(
+        self, args: list, cwd: Path, variables: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess:
+        """Run `python *args`; `args` begin with a script. The result's `stdout` is all that it printed.
+
+        Args:
+            args: the command line.
+            cwd: the folder to run it in.
+            variables: of its environment, in addition. What is read at imports must not be among them.
 
         Raises:
-            subprocess.TimeoutExpired: if it takes longer than `timeout` seconds; it is killed.
+            subprocess.TimeoutExpired: if it takes longer than `TIMEOUT`; it is killed.
         """
         if self.process is None:
-            command = [sys.executable, __file__, str(timeout)]
             self.process = subprocess.Popen(
-                command, env=self.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+                [sys.executable, __file__],
+                env=self.env,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
             )
         with tempfile.NamedTemporaryFile('r') as output:
             args = [str(arg) for arg in args]
-            request = dict(args=args, cwd=str(cwd), output=output.name)
+            request = dict(args=args, cwd=str(cwd), output=output.name, variables=dict(variables or {}))
             print(json.dumps(request), file=self.process.stdin, flush=True)
             code = int(self.process.stdout.readline())
             if code == -signal.SIGALRM:
-                raise subprocess.TimeoutExpired(args, timeout, output.read())
+                raise subprocess.TimeoutExpired(args, TIMEOUT, output.read())
             return subprocess.CompletedProcess(args, code, output.read())
 
     def close(self) -> None:
@@ -79,7 +100,7 @@ class WarmPython:
                 self.process.stdin.close()
 
 
-def serve(timeout: float) -> list[str]:
+def serve() -> list[str]:
     """Fork for each request on stdin, and print its exit status. Only forks return, with a command line."""
     answers = os.fdopen(os.dup(1), 'w')
     for line in sys.stdin:
@@ -87,7 +108,7 @@ def serve(timeout: float) -> list[str]:
         process = os.fork()
         if not process:
             answers.close()
-            enter(**request, timeout=timeout)
+            enter(**request)
             return request['args']
         _, status = os.waitpid(process, 0)
         print(os.waitstatus_to_exitcode(status), file=answers, flush=True)
@@ -95,9 +116,9 @@ def serve(timeout: float) -> list[str]:
     os._exit(0)
 
 
-def enter(args: list[str], cwd: str, output: str, timeout: float) -> None:
-    """Give this fork what a new process has: streams, folder, command line, random numbers, and a limit."""
-    signal.setitimer(signal.ITIMER_REAL, timeout)
+def enter(args: list[str], cwd: str, output: str, variables: dict[str, str]) -> None:
+    """Give this fork what a new process has: streams, folder, command line, variables, random numbers."""
+    signal.setitimer(signal.ITIMER_REAL, TIMEOUT)
     for path, flags, numbers in ((os.devnull, os.O_RDONLY, [0]), (output, os.O_WRONLY | os.O_APPEND, [1, 2])):
         opened = os.open(path, flags)
         for number in numbers:
@@ -105,6 +126,7 @@ def enter(args: list[str], cwd: str, output: str, timeout: float) -> None:
         os.close(opened)
     sys.stdin = open(0)  # noqa: SIM115
     os.chdir(cwd)
+    os.environ.update(variables)
     sys.argv = args
     sys.path[0] = str(Path(args[0]).resolve().parent)
     random.seed()
@@ -132,11 +154,11 @@ if __name__ == '__main__':
     with contextlib.redirect_stdout(sys.stderr):
         for name in MODULES:
             importlib.import_module(name)
-    unformatted_configs()
+    cheap_configs()
     # What is here now stays: a collection need not look at it, nor a fork copy it.
     gc.collect()
     gc.freeze()
-    script = serve(float(sys.argv[1]))[0]
+    script = serve()[0]
     try:
         runpy.run_path(script, run_name='__main__')
     except SystemExit as end:

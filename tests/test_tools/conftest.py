@@ -132,14 +132,14 @@ def tools_run() -> set[str]:
 def run_tool_in(tool_env, tool_command, warm_python, tools_run) -> Callable[..., str]:
     """`run_tool_in(folder, 'train.py', *args, code=0, **variables)` runs a tool and gives what it printed.
 
-    The first run of a tool, and any with environment variables of its own, starts a process as a user does.
-    The others fork a warm Python, which saves the seconds of its imports.
+    The first run of a tool starts a process as a user does. The others fork a warm Python, which saves the
+    seconds of its imports.
     """
 
     def run(folder: Path, tool: str, *args, code: int = 0, **variables: str) -> str:
         command = tool_command(tool, *args)
-        if tool in tools_run and tool.endswith('.py') and not variables:
-            process = warm_python.run(command[1:], folder)
+        if tool in tools_run and tool.endswith('.py') and 'PYTHONPATH' not in variables:
+            process = warm_python.run(command[1:], folder, variables)
         else:
             process = subprocess.run(
                 command,
