@@ -3,9 +3,9 @@
 python tools/cache_teacher.py CONFIG --out DIR
 python tools/train.py CONFIG --cfg-options model.teacher_cache=DIR
 
-The maps are those of the unaugmented images; training warps them into each view. Of a control that copies the
-teacher's features, these are kept. A run that was stopped, or
-killed, goes on where it was. Several processes, on one machine or many, share the work:
+The maps are those of the unaugmented images; training warps them into each view. Of a baseline that copies
+the teacher's features, these are kept. A run that was stopped or killed goes on where it was. Several
+processes, on one machine or many, share the work:
 
 tools/dist_cache_teacher.sh CONFIG 8 --out DIR
 """
@@ -78,13 +78,13 @@ class TeacherJob:
         )
         self.identity = self.model.cache_identity()
         self.dataset: Dataset = DATASETS.build(unaugmented(cfg.train_dataloader.dataset))
-        places: dict[str, int] = {}
+        index_of: dict[str, int] = {}
         for i in range(len(self.dataset)):
             info = self.dataset.get_data_info(i)
             if 'img_path' not in info:
                 raise launch.UsageError('the data set gives no img_path: its images cannot be told apart')
-            places.setdefault(info['img_path'], i)
-        self.paths, self.indices = list(places), list(places.values())
+            index_of.setdefault(info['img_path'], i)
+        self.paths, self.indices = list(index_of), list(index_of.values())
         self.device = torch.device(get_device())
 
     def batches(self, rows: list[list[int]], num_workers: int) -> Iterator[dict]:
@@ -157,9 +157,9 @@ def verify(job: TeacherJob, folder: Path, batch_size: int, num_workers: int, n: 
     rows = np.random.default_rng(0).permutation(len(job.paths))[:n]
     worst = 0.0
     batches = [rows[i : i + batch_size].tolist() for i in range(0, len(rows), batch_size)]
-    for places, batch in zip(tqdm(batches, unit=' batches'), job.batches(batches, num_workers)):
+    for rows_of_batch, batch in zip(tqdm(batches, unit=' batches'), job.batches(batches, num_workers)):
         maps = job.ask(batch)
-        records = cache.read([job.paths[row] for row in places])
+        records = cache.read([job.paths[row] for row in rows_of_batch])
         kept = unpack(records, maps.layers, maps.directions, job.device)
         step = torch.from_numpy(records['step'].copy()).to(job.device)[..., None, None]
         # In steps of the kept map; half a step is the rounding's own.

@@ -1,4 +1,4 @@
-"""See how well a teacher points, before training with it: a table, JSON and pictures, for each extractor.
+"""Measure how well a teacher points, before training with it: a table, JSON and pictures, for each extractor.
 
 python tools/eval_teacher.py configs/classification/lfi_vit-tiny_shapes.py --out work_dirs/teacher
 python tools/eval_teacher.py configs/teachers/lit-lite0_coco.py --extractors all --images 100
@@ -87,13 +87,13 @@ class Images(Dataset):
     def __init__(self, cfg: Config, count: int | None) -> None:
         self.data: Dataset = DATASETS.build(unaugmented(cfg.val_dataloader.dataset, steps=('Load',)))
         n = len(self.data)
-        self.places = np.linspace(0, n - 1, min(count or n, n)).round().astype(int)
+        self.indices = np.linspace(0, n - 1, min(count or n, n)).round().astype(int)
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.indices)
 
     def __getitem__(self, index: int) -> tuple[Tensor, dict[int, Tensor]]:
-        results = self.data[int(self.places[index])]
+        results = self.data[int(self.indices[index])]
         return torch.from_numpy(np.ascontiguousarray(results['img'])).permute(2, 0, 1), regions_of(results)
 
     def batches(self, size: int, num_workers: int) -> Iterator[list]:
@@ -128,7 +128,7 @@ def ask(teacher: VLMAttentionTeacher, images: list[Tensor], device: torch.device
 
 def readings(maps: InteractionMaps) -> dict[str, InteractionMaps]:
     """All concepts' maps in the order of the bank, as each direction of LFI sees them."""
-    found = {'over positions': maps}
+    found = {'over locations': maps}
     if 'concepts' in maps.directions:
         found['over concepts'] = replace(maps, logits=maps.over_concepts().exp())
     if maps.concepts is not None:
@@ -153,7 +153,7 @@ def evaluate(
             # The first batch warms up.
             seconds, timed = seconds + time.perf_counter() - start, timed + len(batch)
         by_reading = readings(maps)
-        best = by_reading['over positions'].presence.max(1)
+        best = by_reading['over locations'].presence.max(1)
         confidences += best.values.tolist()
         for b, (_, regions) in enumerate(batch):
             if regions:
@@ -163,9 +163,9 @@ def evaluate(
                 continue
             masks = torch.stack(list(kept.values()))
             for reading, each in by_reading.items():
-                for place, layer in enumerate(each.layers):
+                for index, layer in enumerate(each.layers):
                     name = reading if len(each.layers) == 1 else f'layer {layer}, {reading}'
-                    tallies.setdefault(name, Tally()).add(each.logits[b, place, list(kept)], masks)
+                    tallies.setdefault(name, Tally()).add(each.logits[b, index, list(kept)], masks)
     if not tallies:
         raise launch.UsageError(
             f'no region of the images covers {args.area[0]:g} to {args.area[1]:g} of its image'
@@ -180,7 +180,7 @@ def evaluate(
 
 
 def chance(images: Images, args: argparse.Namespace) -> tuple[dict, int]:
-    """The measures of a flat map and of one that always shows the middle, and how many regions there are."""
+    """The measures of a flat map and of the centre-bias baseline, and how many regions there are."""
     centre, areas = Tally(), []
     for batch in images.batches(args.batch_size, args.num_workers):
         for _, regions in batch:
@@ -227,15 +227,15 @@ class PeakMemory:
         return next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith('VmHWM'))
 
 
-def row(name: str, scores: dict, whole: dict | None = None) -> str:
+def row(name: str, scores: dict, found: dict | None = None) -> str:
     measures = ' | '.join(f'{100 * mean:.1f} ± {100 * error:.1f}' for mean, error in scores.values())
-    if whole is None:
+    if found is None:
         return f'| {name} | | | {measures} | | |'
     speed, memory = (
-        '' if whole[key] is None else f'{whole[key]:{form}}'
+        '' if found[key] is None else f'{found[key]:{form}}'
         for key, form in (('images_per_second', '.1f'), ('megabytes', '.0f'))
     )
-    return f'| {name} | {whole["top1"]:.1%} | {whole["confidence"]:.1%} | {measures} | {speed} | {memory} |'
+    return f'| {name} | {found["top1"]:.1%} | {found["confidence"]:.1%} | {measures} | {speed} | {memory} |'
 
 
 def table(results: dict) -> str:
@@ -270,7 +270,7 @@ def write_picture(path: Path, images: Images, teachers: dict[str, InteractionMap
         concept = max(regions, key=lambda c: int(regions[c].sum())) if regions else 0
         mask = regions.get(concept, torch.zeros(image.shape[1:], dtype=torch.bool))
         heats = {
-            name: readings(maps)['over positions'].logits[b, -1, concept] for name, maps in teachers.items()
+            name: readings(maps)['over locations'].logits[b, -1, concept] for name, maps in teachers.items()
         }
         rows.append((image.flip(0).permute(1, 2, 0).numpy(), mask.numpy(), names[concept], heats))
     draw_teachers(rows).savefig(path, dpi=110)

@@ -5,11 +5,12 @@ The model that ships with the package was made by
     python tools/train_shapes_teacher.py --out projects/lfi/models/teachers/embedded/shapes-tiny
 
 It learns by open_clip's contrastive loss over captions, by a softmax over the prompts of the 20 classes,
-which the classes of an image share, and by the same softmax at each place of the feature map, where the parts
-of the instance masks that lie there, and the background, share it: its phrases are grounded. Without the last
-term a trunk that tells 9 of 10 photos right by their text points below chance, by what surrounds the object.
+which the classes of an image share, and by the same softmax at each location of the feature map, where the
+parts of the instance masks that lie there, and the background, share it: its phrases are grounded. Without
+the last term a trunk that tells 9 of 10 photos right by their text points below chance, by what surrounds the
+object.
 
-With `--tower vit` it trains a small ViT on captions and class prompts alone, as CLIP is, for a look at the
+With `--tower vit` it trains a small ViT on captions and class prompts alone, as CLIP is, to compare the
 extractors that read ViTs:
 
     python tools/train_shapes_teacher.py --tower vit --out work_dirs/shapes-vit
@@ -37,7 +38,7 @@ from tqdm import tqdm
 PROMPTS = ('a photo of a {}.', 'a painting of a {}.', 'a cartoon of a {}.', 'a sketch of a {}.', 'a {}.')
 PROMPT = PROMPTS[0]
 BACKGROUND = 'background'
-# Places of the trunk's feature map in height and width.
+# Locations of the trunk's feature map in height and width.
 GRID = 8
 # Students use small seeds: an image that one of them sees, in training or later, is never the teacher's.
 SEED_OFFSET = 1_000_000
@@ -73,20 +74,20 @@ def to_input(images: Tensor) -> Tensor:
 
 
 def dense_features(model: nn.Module, inputs: Tensor) -> Tensor:
-    """Each place of a CNN's feature map in the joint space, (B, H * W, E); the mean embeds the image."""
+    """Each location of a CNN's feature map in the joint space, (B, H * W, E); the mean embeds the image."""
     return model.visual.head(model.visual.trunk.forward_features(inputs).flatten(2).mT)
 
 
-def whole_image(model: nn.Module, inputs: Tensor) -> Tensor:
-    """The image's embedding as its only place, (B, 1, E)."""
+def one_location(model: nn.Module, inputs: Tensor) -> Tensor:
+    """The image's embedding as its only location, (B, 1, E)."""
     return model.encode_image(inputs)[:, None]
 
 
 class CaptionedShapes(Dataset):
-    """Image, tokens of its caption, the classes it shows, and which class each place of the grid shows.
+    """Image, tokens of its caption, the classes it shows, and which class each location of the grid shows.
 
-    In the image's shares the main class has half of the weight. In a place's, (GRID * GRID, C + 1), each
-    class has the part of the place that it covers, and the background, the last one, has the rest.
+    In the image's shares the main class has half of the weight. In a location's, (GRID * GRID, C + 1), each
+    class has the part of the location that it covers, and the background, the last one, has the rest.
     """
 
     def __init__(self, shapes: Shapes, tokenizer) -> None:
@@ -105,13 +106,13 @@ class CaptionedShapes(Dataset):
         shares[info['gt_label']] += 1.0
         masks = torch.from_numpy(info['gt_masks'])[:, None].float()
         covered = F.adaptive_avg_pool2d(masks, GRID).flatten(1)  # [N, GRID * GRID]
-        places = torch.zeros(GRID * GRID, num_classes + 1).index_add_(1, labels, covered.T)
-        places[:, -1] = 1 - places.sum(1)
+        locations = torch.zeros(GRID * GRID, num_classes + 1).index_add_(1, labels, covered.T)
+        locations[:, -1] = 1 - locations.sum(1)
         return (
             torch.from_numpy(info['img']),
             self.tokenizer(info['caption'])[0],
             shares / shares.sum(),
-            places,
+            locations,
         )
 
 
@@ -141,7 +142,7 @@ def train(model: nn.Module, tokenizer, args: argparse.Namespace) -> Tensor:
     steps = args.epochs * len(loader)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, args.lr, total_steps=steps, pct_start=0.1)
     contrast = ClipLoss()
-    read = dense_features if args.tower == 'cnn' else whole_image
+    read = dense_features if args.tower == 'cnn' else one_location
     model.train()
     with tqdm(total=steps, unit='step', mininterval=2, file=sys.stdout) as progress:
         for _ in range(args.epochs):
@@ -149,7 +150,7 @@ def train(model: nn.Module, tokenizer, args: argparse.Namespace) -> Tensor:
                 seen[tokens] = True
                 inputs = to_input(images).contiguous(memory_format=torch.channels_last)
                 with torch.autocast('cpu', torch.bfloat16):
-                    features = read(model, inputs)  # [B, places, E]
+                    features = read(model, inputs)  # [B, locations, E]
                     caption = model.encode_text(tokens)
                     concept = model.encode_text(prompts[torch.randint(len(PROMPTS), ())])
                 caption, concept = (F.normalize(x.float(), dim=-1) for x in (caption, concept))
@@ -162,7 +163,7 @@ def train(model: nn.Module, tokenizer, args: argparse.Namespace) -> Tensor:
                 )
                 if args.tower == 'cnn':
                     scores = scale * features @ concept.mT
-                    terms['place'] = F.cross_entropy(scores.flatten(0, 1), covers.flatten(0, 1))
+                    terms['location'] = F.cross_entropy(scores.flatten(0, 1), covers.flatten(0, 1))
                 optimizer.zero_grad()
                 sum(terms.values()).backward()
                 optimizer.step()
@@ -198,8 +199,8 @@ def evaluate(folder: Path, num_images: int) -> list[str]:
         accuracy = (top == torch.tensor([info['gt_label'] for info in infos])).float().mean().item()
         maps = torch.cat(
             [
-                torch.einsum('me,hwe->mhw', texts[info['gt_bboxes_labels']], places)
-                for info, places in zip(infos, dense)
+                torch.einsum('me,hwe->mhw', texts[info['gt_bboxes_labels']], locations)
+                for info, locations in zip(infos, dense)
             ]
         )
         masks = torch.cat([torch.from_numpy(info['gt_masks']) for info in infos])

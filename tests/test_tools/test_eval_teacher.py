@@ -28,7 +28,7 @@ def test_a_table_json_and_pictures(run_tool, config_path, tmp_path):
     assert re.search(r'gem is left out: .* reads open_clip.s plain ViT', out)
     table = rows(out)
     assert list(table) == [
-        'dense, over positions',
+        'dense, over locations',
         'dense, over concepts',
         'chance: uniform',
         'chance: centre',
@@ -85,5 +85,5 @@ def test_real_data_and_a_real_teacher(run_tool, config_path, data_root, teacher_
     roots = dict(LFI_DATA_ROOT=str(data_root(data).parent), LFI_TEACHER_ROOT=str(teacher_root))
     out = run_tool('eval_teacher.py', config_path(config), '--images', '32', '--area', *area, **roots)
     table = rows(out)
-    assert float(table['dense, over positions'][0].rstrip('%')) > 40
-    assert mean(table['dense, over positions'][4]) > mean(table['chance: uniform'][4]) + 5
+    assert float(table['dense, over locations'][0].rstrip('%')) > 40
+    assert mean(table['dense, over locations'][4]) > mean(table['chance: uniform'][4]) + 5

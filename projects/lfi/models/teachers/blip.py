@@ -78,5 +78,6 @@ class BlipTokenizer:
         self.tokenizer, self.length = model.tokenizer, model.max_txt_len
 
     def __call__(self, texts: list[str]) -> Tensor:
+        """Make token ids of texts."""
         options = dict(padding='max_length', truncation=True, max_length=self.length, return_tensors='pt')
         return self.tokenizer(list(texts), **options).input_ids
