@@ -25,4 +25,5 @@ def install() -> None:
     from . import ext
 
     sys.modules[name] = ext
-    sys.modules['mmcv']._ext = ext
+    # As the import of a submodule does.
+    vars(sys.modules['mmcv'])['_ext'] = ext

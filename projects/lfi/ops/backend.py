@@ -1,10 +1,12 @@
 """What all ops share: torchvision's kernels and the precision they run in."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 
-def torchvision_ops():
+def torchvision_ops() -> Any:
     """torchvision's op namespace; torchvision is imported on the first call."""
     import torchvision  # noqa: F401
 

@@ -9,6 +9,7 @@ Shapes, throughout, with G deformable groups:
 `columns` and `ones` are mmcv's scratch buffers and `im2col_step` bounds their size: all three are unused.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -227,13 +228,13 @@ def _operands(
     return input, widen(weight), widen(offset), mask, bias
 
 
-def _sample_positions(offset: Tensor, kernel_size: tuple[int, int], geometry: _Geometry) -> Tensor:
+def _sample_positions(offset: Tensor, kernel_size: Sequence[int], geometry: _Geometry) -> Tensor:
     """Coordinates in the input that `offset` stands for, shape of `offset`."""
     (kernel_h, kernel_w), (out_h, out_w) = kernel_size, offset.shape[2:]
 
-    def along(kernel, size, stride, padding, dilation):
-        kernel, size = (torch.arange(n, device=offset.device) for n in (kernel, size))
-        return kernel[:, None] * dilation + size * stride - padding
+    def along(kernel: int, size: int, stride: int, padding: int, dilation: int) -> Tensor:
+        taps, samples = (torch.arange(n, device=offset.device) for n in (kernel, size))
+        return taps[:, None] * dilation + samples * stride - padding
 
     y = along(kernel_h, out_h, geometry.stride_h, geometry.pad_h, geometry.dilation_h)  # [kH, oH]
     x = along(kernel_w, out_w, geometry.stride_w, geometry.pad_w, geometry.dilation_w)  # [kW, oW]

@@ -5,6 +5,8 @@ wrappers in `mmcv.ops` work with either. Any other op exists too, because `mmcv.
 of them by name when it is imported, and raises when it is called.
 """
 
+from collections.abc import Callable
+
 from .deform import (
     deform_conv_backward_input,
     deform_conv_backward_parameters,
@@ -45,7 +47,7 @@ def get_compiling_cuda_version() -> str:
     return 'n/a'
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Callable:
     if name.startswith('_'):
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
     return missing_op(name)

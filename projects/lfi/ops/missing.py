@@ -1,6 +1,7 @@
 """What a compiled op that has no stand-in does when it is called."""
 
 from collections.abc import Callable
+from typing import Any, NoReturn
 
 _MESSAGE = """mmcv's compiled op {name!r} is not available: mmcv was installed without compiled ops, and \
 LFI's stand-in by torchvision does not have it. Build mmcv with its ops (this takes a C++ compiler, and nvcc \
@@ -24,7 +25,7 @@ def missing_op(name: str) -> Callable:
         NotImplementedError: when the function is called, with whatever arguments.
     """
 
-    def op(*args, **kwargs):
+    def op(*args: Any, **kwargs: Any) -> NoReturn:
         raise missing_op_error(name)
 
     op.__name__ = op.__qualname__ = name

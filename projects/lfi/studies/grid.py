@@ -65,6 +65,7 @@ class Job:
 
     @property
     def name(self) -> str:
+        """What messages call the cell."""
         return f'{self.arm.name}, seed {self.seed}'
 
     @cached_property
