@@ -15,7 +15,7 @@ quickstart: $(INSTALLED)
 	$(VENV)/bin/python tools/quickstart.py
 
 test: $(INSTALLED)
-	$(VENV)/bin/python -m pytest -n auto --dist loadfile
+	$(VENV)/bin/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 lint: $(INSTALLED)
 	$(VENV)/bin/ruff check .

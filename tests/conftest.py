@@ -28,6 +28,11 @@ torch.set_num_threads(1)
 cheap_configs()
 
 
+def pytest_collection_modifyitems(items):
+    """Begin with the files that take long, so that all workers end together."""
+    items.sort(key=lambda item: item.path.parent.name != 'test_tools')
+
+
 def pytest_collection_finish():
     """Spare the many collections that data sets ask for a look at all that was imported."""
     gc.collect()
