@@ -1,7 +1,7 @@
 """A page on this machine on which to ask a trained model: `python tools/demo.py CONFIG CHECKPOINT`.
 
-Upload an image, type texts, and see the prediction and where the model sees each text. The page is for this
-machine's browser alone: it loads nothing from the network, sends nothing there, and is not shared.
+Upload an image, type texts, and see the prediction and the map of each text. The page is for this machine's
+browser alone: it loads nothing from the network, sends nothing there, and is not shared.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from PIL import Image
 if TYPE_CHECKING:
     import gradio as gr
 
-# What a visitor can make the server hold and compute.
+# Limits of what a visitor can give.
 MAX_UPLOAD = '20mb'
 MAX_PIXELS = 32 * 2**20
 MAX_TEXTS = 50
 MAX_TEXT_LENGTH = 200
-# The browser asks no other server, whatever a page of Gradio's wants.
+# The browser must ask no other server, whatever Gradio's page asks for.
 POLICY = (
     "default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
     "style-src 'self' 'unsafe-inline'; frame-ancestors 'self'"
@@ -40,12 +40,12 @@ def parse_args() -> argparse.Namespace:
     launch.add_config_arguments(parser)
     parser.add_argument('checkpoint', help='checkpoint file or URL')
     parser.add_argument('--port', type=int, help='of the page (default: the first free one from 7860 on)')
-    parser.add_argument('--device', help='where the model runs (default: a GPU if there is one)')
+    parser.add_argument('--device', help='device of the model (default: a GPU if there is one)')
     return parser.parse_args()
 
 
 class LocalOnly:
-    """Tells the browser, in each answer of a server, to load nothing from elsewhere."""
+    """Middleware whose every answer tells the browser to load nothing from elsewhere."""
 
     def __init__(self, app: Any) -> None:
         self.app = app
@@ -61,7 +61,7 @@ class LocalOnly:
 
 
 def texts_of(lines: str) -> list[str] | None:
-    """The texts that a visitor typed, one a line; None where there is none.
+    """The texts that a visitor typed, one in each line; None where there is none.
 
     Raises:
         ValueError: If they are too many, or one is too long.
@@ -76,7 +76,7 @@ def texts_of(lines: str) -> list[str] | None:
 
 
 def build_page(inferencer: InteractionInferencer) -> gr.Blocks:
-    """The page; it asks the model when its button is pressed."""
+    """Build the page; its button asks the model."""
     import gradio as gr
 
     def ask(image: np.ndarray | None, lines: str) -> tuple[np.ndarray, dict]:
@@ -97,7 +97,7 @@ def build_page(inferencer: InteractionInferencer) -> gr.Blocks:
             image = gr.Image(label='Image', sources=['upload', 'clipboard'], buttons=['fullscreen'])
             with gr.Column():
                 lines = gr.Textbox(
-                    label='Texts, one a line',
+                    label='Texts, one in each line',
                     info='Without texts: the classes of the training, the 5 strongest.',
                     lines=5,
                     max_length=MAX_TEXTS * (MAX_TEXT_LENGTH + 1),

@@ -3,8 +3,8 @@
 python tools/infer.py CONFIG CHECKPOINT photos/ cat.jpg --texts 'red circle' star --out-dir work_dirs/seen
 python tools/infer.py CONFIG CHECKPOINT clip.mp4 --frame-stride 5 --texts dog --out-dir work_dirs/seen
 
-For each image, or frame of a video, there are a picture and a record in predictions.json; a video's pictures
-are also joined to a video.
+Each image, or frame of a video, gets a picture and a record in predictions.json. The pictures of a video are
+also joined to a video.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from lfi.apis import InteractionInferencer, InteractionResult, list_sources, res
 from lfi.engine import launch
 from tqdm import tqdm
 
-# Of a video that does not say how fast it is.
+# Frames per second of a video that does not state them.
 FPS = 25.0
 
 
@@ -38,7 +38,7 @@ def parse_args() -> argparse.Namespace:
         '--texts',
         nargs='+',
         metavar='TEXT',
-        help='what to look for (default: the classes of the training; pictures show the 5 strongest)',
+        help='texts to ask for (default: the classes of the training; pictures show the 5 strongest)',
     )
     parser.add_argument(
         '--templates',
@@ -46,24 +46,24 @@ def parse_args() -> argparse.Namespace:
         metavar='PROMPT',
         help="prompts for the texts, with {} for the text (default: the teacher's own)",
     )
-    parser.add_argument('--out-dir', required=True, metavar='DIR', help='folder for what is written')
+    parser.add_argument('--out-dir', required=True, metavar='DIR', help='folder for pictures and predictions')
     parser.add_argument('--batch-size', type=int, default=8, help='images at once (%(default)s)')
     parser.add_argument(
         '--frame-stride', type=int, default=1, metavar='N', help='of a video, every N-th frame (%(default)s)'
     )
     parser.add_argument(
-        '--device', help='where it runs, such as cpu or cuda:1 (default: a GPU if there is one)'
+        '--device', help='device of the model, such as cpu or cuda:1 (default: a GPU if there is one)'
     )
     return parser.parse_args()
 
 
 def join_pictures(files: list[Path], video: Path, fps: float) -> None:
     """Write pictures of one size as an MP4 video, if OpenCV can write one here."""
-    # Codecs want even sides.
+    # Codecs need even sides.
     height, width = (side // 2 * 2 for side in mmcv.imread(files[0]).shape[:2])
     writer = cv2.VideoWriter(str(video), cv2.VideoWriter_fourcc(*'mp4v'), fps, (width, height))
     if not writer.isOpened():
-        print(f'OpenCV cannot write {video} here; its frames are there as pictures')
+        print(f'OpenCV cannot write {video} here; its frames are written as pictures alone')
         return
     for file in files:
         writer.write(np.ascontiguousarray(mmcv.imread(file)[:height, :width]))
@@ -87,7 +87,7 @@ def write_results(
             frames[result.name].append(file)
     skipped = ', '.join(inferencer.skipped)
     if not records:
-        raise launch.UsageError(f'nothing could be read of {skipped}')
+        raise launch.UsageError(f'no input could be read: {skipped}')
     for source in sources:
         if source.name in frames:
             files = frames.pop(source.name)

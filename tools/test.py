@@ -19,7 +19,9 @@ def parse_args() -> argparse.Namespace:
         default='pred',
         help='what to write: metrics (.json, .yml or .pkl), or predictions (.pkl) (default: pred)',
     )
-    parser.add_argument('--show-dir', metavar='DIR', help='folder for images with the predictions drawn in')
+    parser.add_argument(
+        '--show-dir', metavar='DIR', help='folder for images with the predictions drawn over them'
+    )
     parser.add_argument(
         '--tta', action='store_true', help="test-time augmentation by the config's tta_model and tta_pipeline"
     )
@@ -44,7 +46,7 @@ def main() -> None:
         launch.enable_tta(cfg)
     runner = launch.build_runner(cfg)
     if args.out and args.out_item == 'pred':
-        # Only mmdet's own knows how to store masks small.
+        # mmdet's own stores masks compressed.
         dump = 'mmdet.DumpDetResults' if cfg.get('default_scope') == 'mmdet' else 'DumpResults'
         runner.test_evaluator.metrics.append(METRICS.build({'type': dump, 'out_file_path': args.out}))
     metrics = runner.test()

@@ -87,7 +87,7 @@ def test_a_visitor_asks_where_a_text_is(browser, server, watched, tmp_path):
 
     page.set_input_files('input[type=file]', image)
     page.get_by_role('button', name='Remove Image').wait_for()
-    page.get_by_label('Texts, one a line').fill('red star\n\n  <b>ring</b>\n')
+    page.get_by_label('Texts, one in each line').fill('red star\n\n  <b>ring</b>\n')
     ask.click()
     picture = page.locator('img[src*="/gradio_api/file="]').last
     page.locator('.json-node').get_by_text('<b>ring</b>').first.wait_for()

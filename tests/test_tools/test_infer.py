@@ -115,7 +115,7 @@ def test_what_cannot_be_done_says_why(run_main, small_training, photos):
     out = ('--out-dir', 'seen')
     with pytest.raises(UsageError, match='checkpoint missing.pth does not exist'):
         run_main(config, 'missing.pth', photos, *out)
-    with pytest.raises(UsageError, match='nothing could be read of .*truncated.png'):
+    with pytest.raises(UsageError, match='no input could be read: .*truncated.png'):
         run_main(config, checkpoint, photos / 'truncated.png', *out)
     with pytest.raises(UsageError, match='templates must be strings with {}'):
         run_main(config, checkpoint, photos, *out, '--texts', 'star', '--templates', 'a photo')

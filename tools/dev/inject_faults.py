@@ -48,15 +48,20 @@ from safetensors.torch import load_file, save_file
 REPORT = ROOT / 'docs' / 'reliability.md'
 INTRODUCTION = """# Reliability
 
-What LFI does when a run is killed, the disk is full, or a file is not what it should be.
+What LFI does when a run is killed, the disk is full, or a file is truncated, corrupted or hostile.
 `python tools/dev/inject_faults.py` writes this page: it disturbs a training of {epochs} epochs of {steps}
 steps on embedded Shapes (`tools/train.py`, two blocks, the embedded teacher, a checkpoint each epoch).
-Where a run goes on by `--resume`, its weights in the end equalled those of an undisturbed run bit for bit.
-A killed run is killed again when it goes on, until it is done; `max_keep_ckpts` is 1 and 3 in turn.
+Where a run goes on by `--resume`, its final weights equalled those of an undisturbed run bit for bit.
+A killed run is killed again after it resumes, until it is done; `max_keep_ckpts` is 1 and 3 in turn.
+
+Checkpoints are read by torch's restricted unpickler. The names of numpy and mmengine that a Runner's state
+needs stand for guards, which take only what a Runner writes: see `lfi.engine.checkpoint_globals`. A hostile
+file can still waste memory and time. The import of `lfi` alone changes nothing in how other tools read
+checkpoints: [configs.md](configs.md#checkpoints-in-other-projects-tools) says how they ask for it.
 
 {machine}; {kills} kills, seed {seed}, {minutes:.0f} minutes.
 """
-HEADER = '| fault | how it was made | times tried | what happened | lost |\n| --- | --- | --- | --- | --- |'
+HEADER = '| fault | how it was made | times tried | effect | lost |\n| --- | --- | --- | --- | --- |'
 RESUMED = ('--work-dir', 'work', '--resume')
 
 

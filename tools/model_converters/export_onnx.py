@@ -96,7 +96,7 @@ def write_onnx(
 
 
 def onnx_runner(path: Path) -> Callable[[Tensor], list[Tensor]]:
-    """The function that onnxruntime makes of a file, on the CPU."""
+    """A function that runs a file by onnxruntime on the CPU."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=['CPUExecutionProvider'])
@@ -111,10 +111,10 @@ def compare(
     exported: Callable[[Tensor], Sequence[Tensor]],
     path: Path,
 ) -> None:
-    """Print how far an export is from its model on random images.
+    """Print the difference of an export from its model on random images.
 
     Raises:
-        UsageError: if that is more than `TOLERANCE` of the largest value.
+        UsageError: If it exceeds `TOLERANCE` of the largest value; the file is then removed.
     """
     for batch in BATCHES:
         images = torch.randn(batch, 3, *shape, generator=torch.Generator().manual_seed(batch))
@@ -126,7 +126,9 @@ def compare(
             )
             if not difference <= TOLERANCE:
                 path.unlink()
-                raise launch.UsageError(f'{path} was removed: its {name} is more than {TOLERANCE} away')
+                raise launch.UsageError(
+                    f'{path} was removed: its {name} differs by more than {TOLERANCE} of the largest value'
+                )
 
 
 def rounded(values: Sequence[float]) -> str:

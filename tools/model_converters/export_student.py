@@ -1,4 +1,4 @@
-"""Write what a trained student needs at inference, and the slim config beside it:
+"""Write the weights that a student needs at inference, and the slim config beside them:
 `python tools/model_converters/export_student.py CONFIG CHECKPOINT OUT`."""
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ TOLERANCE = 1e-4
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description='Write what a trained student needs at inference, and the slim config beside it'
+        description='Write the weights that a student needs at inference, and the slim config beside them'
     )
     launch.add_config_arguments(parser)
     parser.add_argument('checkpoint', help='.pth or .safetensors file of the training; a path or URL')
@@ -74,10 +74,10 @@ def main() -> None:
 
 
 def read_checkpoint(path: str) -> dict:
-    """What a checkpoint file holds; no code of it is run.
+    """Read a checkpoint file; no code that it holds is run.
 
     Raises:
-        UsageError: if there is no such file.
+        UsageError: If there is no such file.
     """
     launch.require_checkpoint(path)
     loaded = CheckpointLoader.load_checkpoint(path, map_location='cpu', logger=None)
@@ -85,10 +85,10 @@ def read_checkpoint(path: str) -> dict:
 
 
 def load_student(cfg: Config, checkpoint: dict) -> ExportedStudent:
-    """The slim student of a run's config and checkpoint; the config's default scope is set.
+    """Make the slim student of a run's config and checkpoint, and set the config's default scope.
 
     Raises:
-        UsageError: if the student cannot be exported, or the two do not fit.
+        UsageError: If the student cannot be exported, or the two do not fit.
     """
     init_default_scope(cfg.get('default_scope') or 'mmengine')
     if 'backbone' not in (cfg.get('model') or {}):
@@ -100,7 +100,7 @@ def load_student(cfg: Config, checkpoint: dict) -> ExportedStudent:
 
 
 def dataset_meta(checkpoint: dict) -> dict:
-    """What OpenMMLab's inferencers read of the classes."""
+    """The names of the classes, where OpenMMLab's inferencers look for them."""
     meta = checkpoint.get('meta') or {}
     return {'dataset_meta': meta['dataset_meta']} if meta.get('dataset_meta') else {}
 
@@ -117,10 +117,10 @@ def write_timm(exported: ExportedStudent, path: Path, config_path: Path) -> dict
     """Write the student as timm reads it, if timm's model computes the same.
 
     Returns:
-        what was written.
+        The weights that were written.
 
     Raises:
-        UsageError: if it does not.
+        UsageError: If it does not.
     """
     student = exported.build()
     try:
@@ -144,9 +144,7 @@ def report(exported: ExportedStudent, written: Mapping[str, Tensor]) -> None:
     print_group('Removed', exported.removed)
     if len(written) < len(exported.state):
         kept = ('backbone.', 'head.')
-        print_group(
-            'No place in timm for', {k: v for k, v in exported.state.items() if not k.startswith(kept)}
-        )
+        print_group('timm has no', {k: v for k, v in exported.state.items() if not k.startswith(kept)})
     print(f'Before: {size([*exported.state.values(), *exported.removed.values()])}.')
     print(f'After: {size(written.values())}.')
 

@@ -26,12 +26,12 @@ def parse_args() -> argparse.Namespace:
         'out',
         type=Path,
         help='.pth or .safetensors file: x.pth is written as x-<first 8 digits of its sha256>.pth. '
-        'safetensors holds the weights alone, .pth what the training noted of itself too',
+        'safetensors holds the weights alone, .pth the meta data of the training too',
     )
     parser.add_argument(
         '--no-ema',
         action='store_true',
-        help="publish the trained weights in place of EMAHook's averaged ones",
+        help="publish the trained weights, not EMAHook's averages",
     )
     args = parser.parse_args()
     if args.out.suffix not in ('.pth', '.safetensors'):
@@ -59,22 +59,22 @@ def main() -> None:
 
 
 def restore_trained_weights(checkpoint: dict, path: str) -> None:
-    """Undo what EMAHook does as it saves: the averages are in `state_dict`, the weights in `ema_state_dict`.
+    """Undo the exchange of EMAHook, which saves averages in `state_dict`, and weights in `ema_state_dict`.
 
     Raises:
-        UsageError: if the checkpoint has no averages.
+        UsageError: If the checkpoint has no averages.
     """
     if 'ema_state_dict' not in checkpoint:
         raise launch.UsageError(f'--no-ema: {path} has no ema_state_dict, which EMAHook writes')
     prefix = 'module.'
     for name, value in checkpoint['ema_state_dict'].items():
-        # Beside the weights there is a count of steps.
+        # It holds a count of steps too.
         if name.startswith(prefix):
             checkpoint['state_dict'][name.removeprefix(prefix)] = value
 
 
 def serialise(checkpoint: dict, suffix: str) -> bytes:
-    """The bytes of a file, which depend on nothing but the checkpoint: its name is not in it."""
+    """The bytes of a file, which depend on the checkpoint alone and not on the name of the file."""
     if suffix == '.safetensors':
         tensors = {name: value.contiguous() for name, value in checkpoint['state_dict'].items()}
         return save(tensors, metadata={'format': 'pt'})

@@ -15,9 +15,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description='Convert a ViT checkpoint of timm, DeiT, MAE, CLIP or ViTDet to our names, or back'
     )
-    parser.add_argument(
-        'src', help='checkpoint: a .safetensors file, or what torch.save wrote; a path or URL'
-    )
+    parser.add_argument('src', help='checkpoint: a .safetensors file, or one of torch.save; a path or URL')
     parser.add_argument(
         'dst', help='file to write, .safetensors or .pth; use it as init_cfg=dict(type="Pretrained", ...)'
     )
@@ -47,7 +45,7 @@ def main() -> None:
 
 
 def read(path: str) -> dict[str, torch.Tensor]:
-    """The tensors of a checkpoint, out of its `state_dict` or `model` if it has one."""
+    """The tensors of a checkpoint, of its `state_dict` or `model` if it has one."""
     if path.endswith('.safetensors'):
         return load_file(path)
     if '://' not in path:
