@@ -52,6 +52,8 @@ def test_an_export_that_differs_is_removed(import_tool, tmp_path):
     tool = import_tool(TOOL)
     path = tmp_path / 'student.onnx'
     path.touch()
-    with pytest.raises(launch.UsageError, match=r'student.onnx was removed: its logits is more than 0.0001'):
+    with pytest.raises(
+        launch.UsageError, match=r'student.onnx was removed: its logits differs by more than 0.0001'
+    ):
         tool.compare(lambda x: (x,), ['logits'], (4, 4), lambda x: (x * 1.001,), path)
     assert not path.exists()
