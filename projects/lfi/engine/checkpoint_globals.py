@@ -105,7 +105,9 @@ class _Array(np.ndarray):
         if not all(type(side) is int and side >= 0 for side in shape):
             raise ForbiddenStateError(f'an array of numpy has the shape {shape}')
         kind.require(raw, prod(shape))
-        super().__setstate__((1, shape, kind.plain(), np.bool_(fortran), raw))
+        # numpy 2.4 takes no `np.bool` there, which its stubs ask for.
+        state = (1, shape, kind.plain(), bool(fortran), raw)
+        super().__setstate__(state)  # type: ignore[arg-type]
 
     def __reduce__(self) -> str | tuple:
         return self.plain().__reduce__()
