@@ -118,7 +118,7 @@ class Student:
             )
         self.dataset = DATASETS.build(cfg.val_dataloader.dataset)
 
-    def look(self, index: int) -> tuple[str, Tensor, dict[str, tuple[Tensor, Tensor]]]:
+    def maps_of(self, index: int) -> tuple[str, Tensor, dict[str, tuple[Tensor, Tensor]]]:
         """The name of an image of the validation set, its pixels (3, H, W), and for each label two maps.
 
         They are the last layer's, (h, w) over locations: the student's own and the teacher's.
@@ -135,14 +135,14 @@ class Student:
         return sample.metainfo.get('img_path') or str(index), data['inputs'][0], maps
 
 
-def look_at(indices: Sequence[int], a: Student, b: Student | None) -> Iterator[Pair]:
+def pairs_of(indices: Sequence[int], a: Student, b: Student | None) -> Iterator[Pair]:
     """A pair for each image and each of its labels; without B against A's teacher."""
     for index in tqdm(indices, unit=' images'):
-        name, pixels, maps = a.look(index)
+        name, pixels, maps = a.maps_of(index)
         if b is None:
             pairs = maps
         else:
-            other_name, other_pixels, other_maps = b.look(index)
+            other_name, other_pixels, other_maps = b.maps_of(index)
             if not torch.equal(pixels, other_pixels) or maps.keys() != other_maps.keys():
                 raise launch.UsageError(
                     f'image {index} of the validation set is {name} with {sorted(maps)} for A, but '
@@ -173,8 +173,8 @@ def make_study(args: argparse.Namespace) -> None:
         )
     drawn = np.random.default_rng(args.seed).permutation(len(a.dataset)).tolist()
     candidates = drawn[args.images :][: CANDIDATES * args.catch]
-    pairs = list(look_at(drawn[: args.images], a, b))
-    catches, agreement = catch_pairs(list(look_at(candidates, a, b)), args.catch)
+    pairs = list(pairs_of(drawn[: args.images], a, b))
+    catches, agreement = catch_pairs(list(pairs_of(candidates, a, b)), args.catch)
 
     sources = {name: ', '.join(given) for name, given in (('A', args.a), ('B', args.b))}
     page, key = build_study([*pairs, *catches], sources, args.seed)

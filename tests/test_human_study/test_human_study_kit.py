@@ -205,9 +205,9 @@ def test_files_that_cannot_be_used_say_why(tmp_path, key):
         read_raters([tmp_path / 'missing.json'], key)
     with pytest.raises(StudyError, match='anna.json is no key of a study'):
         read_key(first)
-    (tmp_path / 'torn.json').write_text('{"study": ')
-    with pytest.raises(StudyError, match='torn.json is no JSON file'):
-        read_raters([tmp_path / 'torn.json'], key)
+    (tmp_path / 'truncated.json').write_text('{"study": ')
+    with pytest.raises(StudyError, match='truncated.json is no JSON file'):
+        read_raters([tmp_path / 'truncated.json'], key)
     (tmp_path / 'list.json').write_text('[]')
     with pytest.raises(StudyError, match='list.json holds a list'):
         read_raters([tmp_path / 'list.json'], key)

@@ -1,6 +1,7 @@
 """Checkpoints that abuse the classes which a Runner's checkpoint needs: no code, only calls and states.
 
-A reader that gives a file numpy's and mmengine's own classes dies on some of them, and is changed by others.
+A reader that lets a file use numpy's and mmengine's own classes crashes on some of them; others change the
+process.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ HOSTILE: dict[str, Callable[[], Call]] = {
     ),
 }
 
-# Those on which a reader dies that gives them what they ask for.
+# Those that crash a reader which trusts them.
 CRASHING = (
     'an array of objects over raw bytes',
     'the same, made by `__new__`',

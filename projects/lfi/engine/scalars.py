@@ -1,4 +1,4 @@
-"""What a run has logged."""
+"""The scalars that a run has logged."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 def read_scalars(work_dir: str | Path) -> Iterator[dict]:
     """The rows of a run's `*/vis_data/scalars.json`, oldest first; a resumed run has several such files.
 
-    A row that a kill has cut short is left out.
+    A truncated row, which a kill leaves, is skipped.
     """
     for file in sorted(Path(work_dir).glob('*/vis_data/scalars.json')):
         for line in file.read_text().splitlines():
