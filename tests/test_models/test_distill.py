@@ -338,6 +338,17 @@ def test_only_the_valid_area_is_compared(make_model):
     torch.testing.assert_close(maps.logits[:1, 0, :, :3, :2], expected, rtol=1e-4, atol=1e-4)
 
 
+def test_the_model_goes_by_the_sizes_and_pixels_that_its_images_have(make_model):
+    model = make_model().eval()
+    inputs, samples = batch((32, 32), shapes=[(8, 8)] * 3)
+    raw = dict(inputs=(20 * inputs + 120).byte(), data_samples=samples)
+    data = model.data_preprocessor(raw, False)
+    maps, _ = model.predict_interactions(data['inputs'], data['data_samples'])
+    assert maps.valid.all()
+    with pytest.raises(ValueError, match='an online teacher needs'):
+        make_model().data_preprocessor({**raw, 'inputs': inputs}, False)
+
+
 def test_the_teachers_maps_and_labels_do_not_depend_on_padded_pixels(make_model):
     model = make_model().eval()
     inputs, samples = batch((40, 32), shapes=[(24, 16), (40, 32), (40, 24)])
