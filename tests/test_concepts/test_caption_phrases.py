@@ -73,10 +73,10 @@ def test_a_file_without_captions_is_named(tmp_path, name, text):
 def test_phrases_name_the_concepts_most_frequent_first(flickr):
     assert CaptionPhrases.class_names(flickr) == ['wave']
     assert CaptionPhrases.class_names(flickr, min_count=1, max_phrases=3) == ['wave', 'man', 'surfboard']
-    whole = concept_names(
+    complete = concept_names(
         dict(type='lfi.CaptionPhrases', ann_file=str(flickr), splitter='caption', min_count=1)
     )
-    assert whole[1] == 'The man surfs on a big wave'
+    assert complete[1] == 'The man surfs on a big wave'
     with pytest.raises(ValueError, match=r'min_count=9 leaves none of the \d+ phrases of'):
         CaptionPhrases.class_names(flickr, min_count=9)
     with pytest.raises(ValueError, match="splitter='words' is unknown; choose from"):
@@ -107,4 +107,4 @@ def test_a_data_sets_own_captions_serve(caption):
     load = LoadCaptionConcepts(dict(type='lfi.Shapes', extra=['star', 'ring']))
     names = concept_names(dict(type='lfi.Shapes', extra=['star', 'ring']))
     found = load({'caption': caption})['gt_concepts'].tolist()
-    assert {names[place] for place in found} == {'star', 'ring'}
+    assert {names[index] for index in found} == {'star', 'ring'}

@@ -1,4 +1,4 @@
-"""`CachedFeatures`: a CNN teacher's features of whole images, seen in each view."""
+"""`CachedFeatures`: a CNN teacher's features of unaugmented images, seen in each view."""
 
 import numpy as np
 import pytest
@@ -70,13 +70,13 @@ def test_whole_images_have_the_teachers_features(cache, config, teacher, images)
     assert (unit * wanted).sum(1).min() > 0.999
 
 
-def test_a_view_is_the_mean_of_the_places_that_it_shows(cache, config, teacher, images):
-    places = teacher.features(images, PIXELS).locations
-    h, w = places.shape[-2:]
+def test_a_view_is_the_mean_of_the_locations_that_it_shows(cache, config, teacher, images):
+    locations = teacher.features(images, PIXELS).locations
+    h, w = locations.shape[-2:]
     assert (h, w) == (4, 4)
     left_half = torch.tensor([[0.5, 0, -0.5], [0, 1, 0]]).expand(3, 2, 3)
     seen = ask(cache, config, left_half, (4, 2))
-    wanted = F.normalize(places[..., :2].mean((-2, -1)), dim=1)
+    wanted = F.normalize(locations[..., :2].mean((-2, -1)), dim=1)
     assert F.cosine_similarity(seen.pooled, wanted).min() > 0.999
     torch.testing.assert_close(
         seen.scores, teacher.logit_scale * wanted @ teacher.texts.T, atol=0.01 * teacher.logit_scale, rtol=0

@@ -143,12 +143,12 @@ def test_labels_raise_presence_and_change_no_map(make_teacher):
 
 def test_own_maps_are_of_the_labels_concepts_with_the_teachers_presence(make_teacher):
     inputs, labels = batch(2, 3, 32, 32), torch.zeros(2, 6)
-    whole = make_teacher()(inputs, RGB)
-    weakest = whole.presence.argmin(1, keepdim=True)
+    full = make_teacher()(inputs, RGB)
+    weakest = full.presence.argmin(1, keepdim=True)
     labels.scatter_(1, weakest, 1)
     own = make_teacher(max_concepts=2).own_maps(inputs, RGB, labels)
     assert own.concepts[:, :1].equal(weakest)
-    torch.testing.assert_close(own.presence[:, :2], whole.presence.gather(1, own.concepts[:, :2]))
+    torch.testing.assert_close(own.presence[:, :2], full.presence.gather(1, own.concepts[:, :2]))
 
 
 @pytest.mark.parametrize('m', [1, 2, 4])
@@ -156,11 +156,11 @@ def test_max_concepts_keeps_labels_then_the_top_ones_and_sums_up_the_rest(make_t
     inputs = batch(3, 3, 32, 32)
     # A mixed image's lesser label counts little, and yet stays.
     labels = torch.zeros(3, 6)
-    whole = make_teacher()(inputs, RGB)
-    weakest = whole.presence.argmin(1)
+    full = make_teacher()(inputs, RGB)
+    weakest = full.presence.argmin(1)
     labels[0, weakest[0]] = 1.0
     labels[1, weakest[1]] = 0.01
-    whole = make_teacher()(inputs, RGB, labels)
+    full = make_teacher()(inputs, RGB, labels)
     kept = make_teacher(max_concepts=m)(inputs, RGB, labels).check()
     assert kept.logits.shape == (3, 1, m + 1, 4, 4)
     assert (kept.concepts[:, -1] == REST).all()
@@ -168,21 +168,21 @@ def test_max_concepts_keeps_labels_then_the_top_ones_and_sums_up_the_rest(make_t
     for b in range(3):
         chosen = kept.concepts[b, :-1].tolist()
         named = labels[b].nonzero().flatten().tolist()
-        others = [c for c in whole.presence[b].argsort(descending=True).tolist() if c not in named]
+        others = [c for c in full.presence[b].argsort(descending=True).tolist() if c not in named]
         assert set(chosen) == set((named + others)[:m])
-        torch.testing.assert_close(kept.logits[b, :, :-1], whole.logits[b][:, chosen])
-        torch.testing.assert_close(kept.presence[b, :-1], whole.presence[b, chosen])
+        torch.testing.assert_close(kept.logits[b, :, :-1], full.logits[b][:, chosen])
+        torch.testing.assert_close(kept.presence[b, :-1], full.presence[b, chosen])
         left = [c for c in range(6) if c not in chosen]
-        rest = whole.logits[b][:, left].double().exp().sum(1).log().float()
+        rest = full.logits[b][:, left].double().exp().sum(1).log().float()
         torch.testing.assert_close(kept.logits[b, :, -1], rest, rtol=1e-4, atol=1e-4)
 
 
 def test_the_reading_over_concepts_is_the_same_with_the_rest_summed_up(make_teacher):
     inputs = batch(2, 3, 32, 32)
-    whole = make_teacher()(inputs, RGB).over_concepts()
+    full = make_teacher()(inputs, RGB).over_concepts()
     kept = make_teacher(max_concepts=3)(inputs, RGB)
     for b in range(2):
-        expected = whole[b][:, kept.concepts[b, :-1]]
+        expected = full[b][:, kept.concepts[b, :-1]]
         torch.testing.assert_close(kept.over_concepts()[b, :, :-1], expected, rtol=1e-4, atol=1e-4)
 
 
@@ -196,15 +196,15 @@ def test_as_many_max_concepts_as_the_bank_holds_is_the_whole_bank(make_teacher):
 
 def test_the_background_competes_and_is_looked_for_with_the_rest_only(make_teacher):
     inputs, labels = batch(2, 3, 32, 32), torch.eye(2, 6)
-    whole = make_teacher()(inputs, RGB)
+    full = make_teacher()(inputs, RGB)
     maps = make_teacher(concepts=NAMES[:4], background=NAMES[4:])(inputs, RGB, labels).check()
     assert [sorted(row) for row in maps.concepts.tolist()] == [[REST, 0, 1, 2, 3]] * 2
     assert (maps.concepts[:, -1] == REST).all() and not maps.presence[:, -1].any()
     order = maps.concepts[:, :-1]
     torch.testing.assert_close(
-        maps.presence[:, :-1], torch.maximum(whole.presence, labels).gather(1, order), rtol=1e-4, atol=1e-6
+        maps.presence[:, :-1], torch.maximum(full.presence, labels).gather(1, order), rtol=1e-4, atol=1e-6
     )
-    rest = whole.logits[:, :, 4:].logsumexp(2)
+    rest = full.logits[:, :, 4:].logsumexp(2)
     torch.testing.assert_close(maps.logits[:, :, -1], rest, rtol=1e-4, atol=1e-4)
     few = make_teacher(concepts=NAMES[:4], background=NAMES[4:], max_concepts=2)(inputs, RGB)
     assert few.concepts.max() < 4 and few.logits.shape[2] == 3
@@ -253,7 +253,7 @@ def test_autocast_keeps_maps_in_float32_and_close(make_teacher):
     [
         (dict(concepts=[]), 'concepts is empty'),
         (dict(concepts='circle'), "concepts='circle' must be a list"),
-        (dict(templates=['no place']), 'templates must be strings with {}'),
+        (dict(templates=['no name']), 'templates must be strings with {}'),
         (dict(max_concepts=0), 'max_concepts=0 must be at least 1, or None for all of them'),
         (
             dict(extractor=dict(type='gradcam')),

@@ -201,7 +201,7 @@ def drop(weights):
 
 @pytest.mark.parametrize('spoil', [reshape, drop])
 @pytest.mark.parametrize(('suffix', 'save'), [('safetensors', save_file), ('pth', torch.save)])
-def test_weights_that_do_not_fit_name_their_place(folder, spoil, suffix, save):
+def test_weights_that_do_not_fit_name_their_file(folder, spoil, suffix, save):
     weights = load_file(folder / 'model.safetensors')
     (folder / 'model.safetensors').unlink()
     save(spoil(weights), folder / f'model.{suffix}')

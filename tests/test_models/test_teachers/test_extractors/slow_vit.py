@@ -18,7 +18,7 @@ def move_patches(images, move):
     return move(patches).permute(0, 1, 4, 2, 5, 3).flatten(4).flatten(2, 3)
 
 
-def forget_places(visual):
+def forget_positions(visual):
     """Every patch gets the same position embedding."""
     visual.positional_embedding.data[2:] = visual.positional_embedding[1]
 
@@ -89,5 +89,5 @@ def tokens_before(visual, images, quick, depth):
 
 def cosines(visual, patches, texts):
     """Maps (B, C, 4, 4) of patches (B, N, width)."""
-    places = F.normalize(norm(visual.ln_post, patches) @ visual.proj, dim=-1)
-    return torch.einsum('bne,ce->bcn', places, texts).unflatten(-1, (4, 4))
+    locations = F.normalize(norm(visual.ln_post, patches) @ visual.proj, dim=-1)
+    return torch.einsum('bne,ce->bcn', locations, texts).unflatten(-1, (4, 4))

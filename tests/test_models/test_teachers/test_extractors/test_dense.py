@@ -1,4 +1,4 @@
-"""Dense features of CNN trunks, against their places one by one."""
+"""Dense features of CNN trunks, against their locations one by one."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from slow_vit import random, unit_texts
 
 
 @pytest.mark.parametrize('trunk', ['cnn_test_efficientnet', 'cnn_test_resnet'])
-def test_dense_maps_put_each_place_through_the_head_and_average_to_the_towers_cosine(load_tower, trunk):
+def test_dense_maps_put_each_location_through_the_head_and_average_to_the_towers_cosine(load_tower, trunk):
     visual = load_tower(trunk)
     images, texts = random(2, 3, 96, 64), unit_texts()
     with torch.no_grad():
@@ -23,8 +23,8 @@ def test_dense_maps_put_each_place_through_the_head_and_average_to_the_towers_co
     for b in range(2):
         for y in range(features.shape[-2]):
             for x in range(features.shape[-1]):
-                place = head.weight @ features[b, :, y, x]
-                expected = texts @ place / own[b].norm()
+                location = head.weight @ features[b, :, y, x]
+                expected = texts @ location / own[b].norm()
                 torch.testing.assert_close(maps[b, 0, :, y, x], expected, rtol=1e-3, atol=1e-4)
 
 
@@ -50,9 +50,9 @@ def test_dense_maps_move_with_an_object_that_moves_by_the_stride(load_tower):
             image = background.clone()
             if top is not None:
                 image[0, :, top : top + 24, left : left + 24] = thing
-            places, pooled = extractor.features(image)
+            locations, pooled = extractor.features(image)
             # Undo the division by the picture's own length, so that pictures can be subtracted.
-            maps.append(places[0, 0] * pooled.norm())
+            maps.append(locations[0, 0] * pooled.norm())
     at_first, at_second = maps[1] - maps[0], maps[2] - maps[0]
     assert at_first.abs().max() > 1e-2
     # One cell down, two cells right.

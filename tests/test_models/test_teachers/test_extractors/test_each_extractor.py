@@ -1,12 +1,12 @@
 """What holds for every extractor that reads patches."""
 
 import torch
-from slow_vit import forget_places, move_patches, random, unit_texts
+from slow_vit import forget_positions, move_patches, random, unit_texts
 
 
 @torch.no_grad()
 def test_maps_move_with_what_moves(make_extractor):
-    extractor, name = make_extractor(forget_places)
+    extractor, name = make_extractor(forget_positions)
     images, texts = torch.zeros(1, 3, 32, 32), unit_texts()
     images[:, :, 8:16, 16:24] = 2 * random(3, 8, 8)
     moves = [lambda grid: grid.flip(-2, -1)]
@@ -22,7 +22,7 @@ def test_maps_move_with_what_moves(make_extractor):
 
 @torch.no_grad()
 def test_all_that_is_read_moves_to_a_device(make_extractor):
-    extractor, _ = make_extractor(forget_places)
+    extractor, _ = make_extractor(forget_positions)
     extractor.to(torch.device('meta'))
     maps, pooled = extractor(random(1, 3, 32, 48).to('meta'), unit_texts().to('meta'))
     assert maps.shape[-2:] == (4, 6)

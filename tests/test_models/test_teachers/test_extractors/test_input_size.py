@@ -4,7 +4,7 @@ import pytest
 import torch
 from lfi.models.teachers.extractors import MaskCLIPExtractor, vit
 from lfi.models.teachers.extractors.vit import TokenEmbedding
-from slow_vit import forget_places, random, unit_texts
+from slow_vit import forget_positions, random, unit_texts
 
 
 @torch.no_grad()
@@ -18,14 +18,14 @@ def test_the_native_size_is_embedded_bit_for_bit_as_the_tower_does(load_tower):
 @pytest.mark.parametrize('size', [(64, 64), (64, 48), (24, 40)])
 @torch.no_grad()
 def test_another_size_gives_the_maps_of_a_tower_made_for_it(make_extractor, size):
-    extractor, _ = make_extractor(forget_places)
+    extractor, _ = make_extractor(forget_positions)
     images, texts = random(2, 3, *size), unit_texts()
     maps, pooled = extractor(images, texts)
     grid = (size[0] // 8, size[1] // 8)
     assert maps.shape[-2:] == grid
 
     def enlarge(visual):
-        forget_places(visual)
+        forget_positions(visual)
         own = visual.positional_embedding
         patches = own[1:2].expand(grid[0] * grid[1], -1)
         visual.positional_embedding = torch.nn.Parameter(torch.cat((own[:1], patches)))
