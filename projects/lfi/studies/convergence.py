@@ -58,15 +58,16 @@ def same_schedule_table(
             [run.epochs_to_hold(target) for run, target in zip(runs, targets)] for runs in (method, control)
         )
         cells = [_epochs(theirs), _epochs(ours)]
-        if None in ours or None in theirs:
+        held = [(e, n) for e, n in zip(theirs, ours) if e is not None and n is not None]
+        if len(held) < len(control):
             cells += ['–'] * 3
         else:
             spent = [
                 (before.seconds_until(reached), after.seconds_until(sooner))
-                for before, reached, after, sooner in zip(control, theirs, method, ours)
+                for before, after, (reached, sooner) in zip(control, method, held)
             ]
             cells += [
-                _ratio([e / n for e, n in zip(theirs, ours)], seeds),
+                _ratio([reached / sooner for reached, sooner in held], seeds),
                 _ratio([before / after for before, after in spent], seeds),
                 '–'
                 if teacher_seconds is None
@@ -127,8 +128,8 @@ def _ratio(values: Sequence[float], seeds: Sequence[int]) -> str:
     by_seed: dict[int, list[float]] = {}
     for seed, value in zip(seeds, np.log(values)):
         by_seed.setdefault(seed, []).append(value)
-    means = [np.mean(logs) for logs in by_seed.values()]
+    means = [float(np.mean(logs)) for logs in by_seed.values()]
     if len(means) == 1:
         return f'{np.exp(means[0]):.2f}'
-    mean, low, high = np.exp(paired_difference(np.zeros(len(means)), means))
+    mean, low, high = np.exp(paired_difference([0.0] * len(means), means))
     return f'{mean:.2f} ({low:.2f} to {high:.2f})'

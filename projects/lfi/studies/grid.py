@@ -146,7 +146,7 @@ class Grid:
         trained_on = follow_training(lines, lambda epoch: progress.update(task, completed=epoch))
         checkpoint = Path((job.folder / 'last_checkpoint').read_text())
         tests = {f'{name}/': config for name, config in job.tests.items()} or {'': job.arm.config}
-        found = {}
+        found: dict[str, float] = {}
         for name, config in tests.items():
             metrics = job.folder / 'test' / name / 'metrics.json'
             test = self.launcher.command('test', config, metrics.parent, checkpoint)

@@ -49,8 +49,10 @@ class Preset:
     @property
     def short_arms(self) -> tuple[Arm, ...]:
         """The method in its shorter schedules."""
-        method = next((arm for arm in self.arms if arm.name == self.method), None)
-        return tuple(replace(method, name=f'{self.method} in {n} epochs', epochs=n) for n in self.short)
+        full = [arm for arm in self.arms if arm.name == self.method]
+        return tuple(
+            replace(arm, name=f'{self.method} in {n} epochs', epochs=n) for arm in full for n in self.short
+        )
 
 
 # What `text-class` leaves of LFI is a baseline of zero-shot tests only.

@@ -81,17 +81,17 @@ class Study:
 
         '' where none was run with two seeds.
         """
-        pairs = [
-            (control, arm)
+        compared = [
+            (control, arm, self.difference(control, arm))
             for control, own in self.shuffled.items()
             for arm in dict.fromkeys((own, self.method))
-            if self.difference(control, arm)
         ]
-        pairs.sort(key=lambda pair: self.difference(*pair).low > 0)
-        return ' '.join(self._sentence(*pair) for pair in pairs)
+        found = [(control, arm, gain) for control, arm, gain in compared if gain is not None]
+        found.sort(key=lambda row: row[2].low > 0)
+        return ' '.join(self._sentence(*row) for row in found)
 
-    def _sentence(self, control: str, arm: str) -> str:
-        gain, loss = self.difference(control, arm), self.difference(arm, control)
+    def _sentence(self, control: str, arm: str, gain: Difference) -> str:
+        loss = Difference(-gain.mean, -gain.high, -gain.low)
         but = "though the teacher's knowledge of the image is destroyed in it."
         if gain.low > 0:
             return f'**{arm} beats {control}**, by {gain} points.'
@@ -146,8 +146,8 @@ class Study:
         if not seeds:
             return ''
         control, method = (_by_seed(self.cells[arm], seeds) for arm in (self.baseline, self.method))
-        teacher = [cell.teacher_seconds for cell in method]
-        spent = None if None in teacher else float(np.mean(teacher))
+        teacher = [cell.teacher_seconds for cell in method if cell.teacher_seconds is not None]
+        spent = float(np.mean(teacher)) if len(teacher) == len(seeds) else None
         note = '' if spent is None else f' The teacher took {spent:.0f} seconds before training.'
         parts = [
             f"How much sooner {self.method} holds a share of {self.baseline}'s best, with the same "

@@ -33,7 +33,7 @@ def tool_output(
     ) as process:
         _running.add(process)
         try:
-            for line in process.stdout:
+            for line in process.stdout or ():
                 tail.append(line)
                 yield line
         finally:
