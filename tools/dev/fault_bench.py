@@ -38,8 +38,12 @@ model = dict(
     backbone=dict(arch=dict(embed_dims=64, num_layers=2, num_heads=2, feedforward_channels=128)),
     head=dict(in_channels=64),
 )
-transforms = [dict(type='PoisonImages'), dict(type='lfi.RecordView', transforms=[])]
-pack = dict(type='PackInputs', algorithm_keys=('view',))
+transforms = [
+    dict(type='PoisonImages'),
+    dict(type='lfi.RecordView', transforms=[]),
+    dict(type='lfi.LoadInteractionMaps'),
+]
+pack = dict(type='PackInputs', algorithm_keys=('view', 'interaction_maps'))
 train_dataloader = dict(
     batch_size={BATCH_SIZE},
     num_workers=0,
