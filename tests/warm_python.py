@@ -36,7 +36,7 @@ MODULES = (
     'scipy.stats',
 )
 # Seconds that a script may take.
-TIMEOUT = 300
+TIMEOUT = 600
 
 
 def cheap_configs() -> None:
@@ -89,7 +89,10 @@ class WarmPython:
             args = [str(arg) for arg in args]
             request = dict(args=args, cwd=str(cwd), output=output.name, variables=dict(variables or {}))
             print(json.dumps(request), file=self.process.stdin, flush=True)
-            code = int(self.process.stdout.readline())
+            answer = self.process.stdout.readline()
+            if not answer:
+                raise RuntimeError('the warm Python has ended; see its error above')
+            code = int(answer)
             if code == -signal.SIGALRM:
                 raise subprocess.TimeoutExpired(args, TIMEOUT, output.read())
             return subprocess.CompletedProcess(args, code, output.read())

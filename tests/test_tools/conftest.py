@@ -148,7 +148,7 @@ def run_tool_in(tool_env, tool_command, warm_python, tools_run) -> Callable[...,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
-                timeout=300,
+                timeout=600,
             )
             tools_run.add(tool)
         assert process.returncode == code, process.stdout
