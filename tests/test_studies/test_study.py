@@ -77,8 +77,8 @@ def test_the_csv_has_each_epoch(study, tmp_path):
 def test_cells_are_read_as_they_were_written(study, tmp_path):
     study.write_csv(tmp_path / 'a.csv')
     cells = read_cells(tmp_path / 'a.csv', 'top-1')
-    assert cells.keys() == {(arm, seed) for arm in study.cells for seed in range(3)}
-    for (arm, seed), cell in cells.items():
+    assert cells.keys() == {(arm, seed, None) for arm in study.cells for seed in range(3)}
+    for (arm, seed, _), cell in cells.items():
         wanted = study.cells[arm][seed]
         assert (cell.run.accuracy, cell.test, cell.machine) == (
             wanted.run.accuracy,
@@ -90,7 +90,7 @@ def test_cells_are_read_as_they_were_written(study, tmp_path):
 def test_the_csv_keeps_the_epochs_of_the_validations(tmp_path):
     run = Run('base', (1.0, 2.0), 1.0, {}, epochs=(5, 10))
     Study({'base': [Cell(0, run, 2.0, 'a CPU')]}, 'ours').write_csv(tmp_path / 'a.csv')
-    assert read_cells(tmp_path / 'a.csv', 'top-1')['base', 0].run == run
+    assert read_cells(tmp_path / 'a.csv', 'top-1')['base', 0, None].run == run
 
 
 def test_arms_are_compared_by_the_seeds_they_share(study):

@@ -9,11 +9,9 @@ dg-*.json, which tools/reproduce.py writes; a config that no study has run has n
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,16 +22,16 @@ import torch
 import yaml
 from lfi.engine import launch
 from lfi.models.backbones import InteractionQueryViT
-from lfi.studies import mean_and_spread, metric_name, read_cells
+from lfi.studies import mean_and_spread, metric_name
+from lfi.studies.domains import DomainStudy
+from lfi.studies.presets import PRESETS
+from lfi.studies.published import read_published
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / 'tools'))
-from lfi.studies.presets import DOMAIN_STUDIES, PRESETS, Preset  # noqa: E402
-from reproduce import name_of  # noqa: E402
 
 TASKS = {
     'classification': 'Image Classification',
@@ -146,37 +144,31 @@ def read_entry(config: str, results: dict[str, dict[str, dict[str, str]]]) -> En
     return Entry(config, data, epochs, size, counted, counter.get_total_flops(), results.get(config, {}))
 
 
-def published(preset_name: str, preset: Preset) -> Iterator[tuple[str, str, str]]:
-    """Config, metric, and mean with spread over the seeds, of each arm that a study has run."""
-    for metric in preset.metrics:
-        file = ROOT / f'docs/results/{name_of(preset, preset_name, metric)}.csv'
-        if not file.exists():
-            continue
-        cells = read_cells(file, metric_name(metric))
-        # An arm with options is no config of its own.
-        for arm in (arm for arm in preset.arms if not arm.options):
-            tests = [cell.test for (name, _), cell in sorted(cells.items()) if name == arm.name]
-            if tests:
-                yield arm.config, metric_name(metric), f'{mean_and_spread(tests)}, n={len(tests)}'
-
-
 def read_results() -> dict[str, dict[str, dict[str, str]]]:
-    """What the studies say of each config."""
+    """What the studies say of each config: mean and spread over the seeds, by study and metric."""
     results: dict[str, dict[str, dict[str, str]]] = {}
+
+    def put(config: str, study: str, metric: str, values: Sequence[float]) -> None:
+        found = results.setdefault(config, {}).setdefault(f'study {study}', {})
+        found[metric_name(metric)] = f'{mean_and_spread(values)}, n={len(values)}'
+
     for name, preset in PRESETS.items():
         # Those train with other settings than the configs' own.
         if name.endswith(('-tuning', '-variants', '-local')):
             continue
-        for config, metric, value in published(name, preset):
-            results.setdefault(config, {}).setdefault(f'study {name}, test images', {})[metric] = value
-    for name, both in DOMAIN_STUDIES.items():
-        file = ROOT / f'docs/results/dg-{name}.json'
-        rows = json.loads(file.read_text())['leave_one_out'] if file.exists() else []
-        for row in (row for row in rows if row['domain'] == 'mean'):
-            for config in both:
-                values = row['accuracy'][Path(config).stem]
-                found = {'domain/mean': f'{mean_and_spread(values)}, n={len(values)}'}
-                results.setdefault(config, {})['study dg, each domain left out'] = found
+        # An arm with options is no config of its own.
+        arms = {arm.name: arm.config for arm in preset.arms if not arm.options}
+        for metric, cells in zip(preset.metrics, read_published(preset, name, ROOT / 'docs')):
+            by_arm = {arm: [cell for key, cell in cells.items() if key[0] == arm] for arm in arms}
+            by_arm = {arm: found for arm, found in by_arm.items() if found}
+            if preset.leaves_domains_out and by_arm:
+                (mean,) = (row for row in DomainStudy(by_arm).rows() if row['domain'] == 'mean')
+                for arm, config in arms.items():
+                    put(config, 'dg, each domain left out', metric, mean['accuracy'][arm])
+            elif by_arm:
+                for arm in by_arm.keys() & arms.keys():
+                    tests = [cell.test for cell in sorted(by_arm[arm], key=lambda cell: cell.seed)]
+                    put(arms[arm], f'{name}, test images', metric, tests)
     return results
 
 

@@ -1,15 +1,14 @@
-"""The cells of a study, one for each arm and seed: what they are, and how they are run."""
+"""The grid of a study: a cell for each arm, seed and domain left out; what it is, and how it is run."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import os
-import socket
-import subprocess
-import sys
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -18,9 +17,11 @@ from rich.progress import Progress
 
 from lfi.config_files import tools_root
 from lfi.engine import launch
+from lfi.errors import UsageError
 
 from .arms import Arm, filled
 from .job_pool import run_jobs, threads_for
+from .launcher import Launcher
 from .presets import Preset
 from .run_mark import RunMark
 from .schedule import fitted_schedule
@@ -28,45 +29,54 @@ from .settings_digest import settings_digest
 from .stopwatch import seconds_of, stopwatch
 from .tool_output import follow_training, tool_output
 
-ROOT = tools_root()
-
-
-@dataclass(frozen=True)
-class Launcher:
-    """How a tool is run for a config: plainly, by torchrun, or by Slurm."""
-
-    gpus: int | None
-    slurm: str | None
-
-    def command(self, tool: str, config: str, work_dir: Path, checkpoint: Path | None = None) -> list[str]:
-        """`tools/train.py`, or with a checkpoint `tools/test.py`; further arguments may follow."""
-        subject = [config] if checkpoint is None else [config, str(checkpoint)]
-        if self.slurm:
-            head = ['bash', f'tools/slurm_{tool}.sh', self.slurm, f'lfi-{work_dir.parent.name}', *subject]
-            return [*head, str(work_dir)] if checkpoint is None else [*head, '--work-dir', str(work_dir)]
-        if self.gpus:
-            head = ['bash', f'tools/dist_{tool}.sh', *subject, str(self.gpus)]
-        else:
-            head = [sys.executable, f'tools/{tool}.py', *subject]
-        return [*head, '--work-dir', str(work_dir)]
+# Which domain a config leaves out of training.
+DOMAIN_VARIABLE = 'LFI_TARGET_DOMAIN'
+# The variable is one for the process, and cells run in threads.
+_domain_lock = threading.RLock()
 
 
 @dataclass(frozen=True)
 class Job:
-    """One cell to run."""
+    """One cell to run.
+
+    Args:
+        arm: how it trains.
+        seed: of the run.
+        folder: where it leaves what it finds.
+        options: `--cfg-options` of training and test.
+        test_options: further ones of the test.
+        tests: configs of the tests, by the names that begin their metrics. None stands for the arm's config.
+        cache: of the teacher, from which it learns. Defaults to none.
+        cache_options: `--cfg-options` of writing the cache.
+        domain: that it leaves out of training, and is tested on by its best checkpoint. Defaults to none: the
+            last checkpoint is tested.
+    """
 
     arm: Arm
     seed: int
     folder: Path
-    options: tuple[str, ...]
-    test_options: tuple[str, ...]
-    cache: Path | None
-    tests: Mapping[str, str]
+    options: tuple[str, ...] = ()
+    test_options: tuple[str, ...] = ()
+    tests: Mapping[str, str] = field(default_factory=dict)
+    cache: Path | None = None
+    cache_options: tuple[str, ...] = ()
+    domain: str | None = None
 
     @property
     def name(self) -> str:
-        """What messages call the cell."""
-        return f'{self.arm.name}, seed {self.seed}'
+        """As messages call it."""
+        left_out = '' if self.domain is None else f', {self.domain} left out'
+        return f'{self.arm.name}{left_out}, seed {self.seed}'
+
+    @property
+    def key(self) -> tuple[str, int, str | None]:
+        """Arm, seed and domain: no other cell of the study has all three."""
+        return self.arm.name, self.seed, self.domain
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables that its configs read."""
+        return {} if self.domain is None else {DOMAIN_VARIABLE: self.domain}
 
     @cached_property
     def mark(self) -> RunMark:
@@ -75,21 +85,19 @@ class Job:
 
     def config(self) -> Config:
         """The config of the run, with all options."""
-        return read_config(self.arm.config, self.options)
+        return read_config(self.arm.config, self.options, self.domain)
 
     @cached_property
     def identity(self) -> str:
         """A digest of the config and of what is tested; where a cache lies does not matter."""
         cfg = self.config()
         cfg.model.pop('teacher_cache', None)
-        tests = [Config.fromfile(ROOT / test).to_dict() for test in self.tests.values()]
-        return settings_digest(cfg.to_dict(), self.test_options, *tests)
+        tests = [read_config(test).to_dict() for test in self.tests.values()]
+        return settings_digest(cfg.to_dict(), self.cache is not None, self.test_options, *tests)
 
     def teacher_seconds(self) -> float | None:
-        """What writing its cache took."""
-        if self.cache is None:
-            return 0.0
-        return seconds_of(clock_of(self.cache))
+        """What writing its cache took; None where it is not known."""
+        return 0.0 if self.cache is None else seconds_of(clock_of(self.cache))
 
     def result(self) -> dict | None:
         """What it left when it was finished in its folder, or None.
@@ -100,29 +108,98 @@ class Job:
         content = self.mark.read()
         return content if 'test' in content else None
 
+    def checkpoint(self) -> Path:
+        """The checkpoint that is tested.
 
-def read_config(config: str, options: Sequence[str] = ()) -> Config:
+        Raises:
+            UsageError: if the config has kept none as the best.
+        """
+        if self.domain is not None:
+            return best_checkpoint(self.folder)
+        return Path((self.folder / 'last_checkpoint').read_text())
+
+    def cache_command(self, python: str) -> list[str]:
+        """One look of the teacher at each training image, for all that share the cache."""
+        command = [python, 'tools/cache_teacher.py', self.arm.config, '--out', str(self.cache)]
+        return [*command, *(['--cfg-options', *self.cache_options] if self.cache_options else [])]
+
+    def train_command(self, launcher: Launcher, cfg: Config) -> list[str]:
+        """Training, or going on where it was stopped."""
+        command = launcher.command('train', self.arm.config, self.folder)
+        batch = batch_options(self, cfg, launcher.gpus or 1)
+        return [*command, '--resume', '--cfg-options', *self.options, *batch]
+
+    def test_commands(self, launcher: Launcher, checkpoint: Path) -> Iterator[tuple[str, Path, list[str]]]:
+        """What begins the names of the metrics, the file that gets them, and the command, of each test."""
+        tests = {f'{name}/': config for name, config in self.tests.items()} or {'': self.arm.config}
+        for name, config in tests.items():
+            metrics = self.folder / 'test' / name / 'metrics.json'
+            command = launcher.command('test', config, metrics.parent, checkpoint)
+            command += ['--out', str(metrics), '--out-item', 'metrics', '--cfg-options', *self.options]
+            yield name, metrics, [*command, *self.test_options]
+
+
+def read_config(config: str, options: Sequence[str] = (), domain: str | None = None) -> Config:
     """A config of the repository, changed as the tools change it.
 
     Args:
-        config: its path in the repository.
+        config: its path in the repository, or on disk.
         options: `--cfg-options`, as a command line has them.
+        domain: that is left out, in configs that leave one out. Defaults to the config's own choice.
     """
     parser = argparse.ArgumentParser()
     launch.add_config_arguments(parser)
-    arguments = [str(ROOT / config), *(['--cfg-options', *options] if options else [])]
+    arguments = [str(tools_root() / config), *(['--cfg-options', *options] if options else [])]
     args = parser.parse_args(arguments)
-    return launch.load_config(args.config, args.cfg_options)
+    with _domain_lock, _target_domain(domain):
+        return launch.load_config(args.config, args.cfg_options)
+
+
+@contextmanager
+def _target_domain(domain: str | None) -> Iterator[None]:
+    before = os.environ.pop(DOMAIN_VARIABLE, None)
+    if domain is not None:
+        os.environ[DOMAIN_VARIABLE] = domain
+    try:
+        yield
+    finally:
+        os.environ.pop(DOMAIN_VARIABLE, None)
+        if before is not None:
+            os.environ[DOMAIN_VARIABLE] = before
+
+
+def batch_options(job: Job, cfg: Config, processes: int) -> list[str]:
+    """The batch of each process, so that the total batch is the one that the learning rate is for.
+
+    Raises:
+        UsageError: if the processes do not divide it.
+    """
+    name = 'train_dataloader.batch_size'
+    total = (cfg.get('auto_scale_lr') or {}).get('base_batch_size')
+    if total is None or any(option.startswith(f'{name}=') for option in job.options):
+        return []
+    if total % processes:
+        raise UsageError(
+            f'--gpus {processes} does not divide the batch of {total} that {job.arm.config} was made for'
+        )
+    return [f'{name}={total // processes}']
 
 
 class Grid:
-    """Trains and tests cells."""
+    """Trains and tests cells.
+
+    Args:
+        launcher: how the tools are run.
+        workers: cells at a time.
+    """
 
     def __init__(self, launcher: Launcher, workers: int) -> None:
         self.launcher = launcher
         self.workers = workers
+        self._cache_lock = threading.Lock()
+        self._caches: set[Path] = set()
 
-    def run(self, todo: list[Job]) -> None:
+    def run(self, todo: Sequence[Job]) -> None:
         """Run the cells.
 
         Raises:
@@ -133,70 +210,63 @@ class Grid:
     def _run(self, slot: int, job: Job, progress: Progress) -> str:
         cfg = job.config()
         task = progress.add_task(job.name, total=cfg.train_cfg.max_epochs)
-        # Several jobs on a machine need a port each, and share its cores.
-        env = {'OMP_NUM_THREADS': threads_for(self.workers), 'PYTHON': sys.executable, **os.environ}
-        env['PORT'] = str(port_for(slot))
-        if self.launcher.gpus:
-            env['GPUS'] = str(self.launcher.gpus)
-        options = ['--cfg-options', *job.options]
-        train = self.launcher.command('train', job.arm.config, job.folder)
-        train += ['--resume', *options, *self._batch(job, cfg)]
+        env = {
+            'OMP_NUM_THREADS': threads_for(self.workers),
+            **os.environ,
+            **self.launcher.environment(slot),
+            **job.environment,
+        }
         job.mark.write()
-        lines = tool_output(train, job.name, env, ROOT)
+        self._write_cache(job, env, progress)
+        lines = tool_output(job.train_command(self.launcher, cfg), job.name, env, tools_root())
         trained_on = follow_training(lines, lambda epoch: progress.update(task, completed=epoch))
-        checkpoint = Path((job.folder / 'last_checkpoint').read_text())
-        tests = {f'{name}/': config for name, config in job.tests.items()} or {'': job.arm.config}
+        checkpoint = job.checkpoint()
         found: dict[str, float] = {}
-        for name, config in tests.items():
-            metrics = job.folder / 'test' / name / 'metrics.json'
-            test = self.launcher.command('test', config, metrics.parent, checkpoint)
-            test += ['--out', str(metrics), '--out-item', 'metrics', *options, *job.test_options]
-            for _ in tool_output(test, job.name, env, ROOT):
+        for name, metrics, command in job.test_commands(self.launcher, checkpoint):
+            for _ in tool_output(command, job.name, env, tools_root()):
                 pass
             found |= {name + key: value for key, value in json.loads(metrics.read_text()).items()}
-        job.mark.write(test=found, machine=trained_on, teacher_seconds=job.teacher_seconds())
+        job.mark.write(
+            test=found,
+            machine=trained_on,
+            teacher_seconds=job.teacher_seconds(),
+            epoch=epoch_of(checkpoint),
+        )
         progress.remove_task(task)
         values = ', '.join(f'{key} {value:.4g}' for key, value in found.items())
         return f'{job.name}, test images: {values}'
 
-    def _batch(self, job: Job, cfg: Config) -> list[str]:
-        """The batch of each process, so that the whole batch is the one that the learning rate is for."""
-        name, processes = 'train_dataloader.batch_size', self.launcher.gpus or 1
-        whole = (cfg.get('auto_scale_lr') or {}).get('base_batch_size')
-        if whole is None or any(option.startswith(f'{name}=') for option in job.options):
-            return []
-        if whole % processes:
-            raise launch.UsageError(
-                f'--gpus {processes} does not divide the batch of {whole} that {job.arm.config} was made for'
-            )
-        return [f'{name}={whole // processes}']
+    def _write_cache(self, job: Job, env: Mapping[str, str], progress: Progress) -> None:
+        """Write the job's cache, unless another cell of this run has."""
+        if job.cache is None:
+            return
+        with self._cache_lock:
+            if job.cache in self._caches:
+                return
+            progress.console.print(f'{job.name}: the teacher looks at each training image once')
+            with stopwatch(clock_of(job.cache)):
+                for _ in tool_output(job.cache_command(self.launcher.python), job.name, env, tools_root()):
+                    pass
+            self._caches.add(job.cache)
 
 
-def port_for(slot: int) -> int:
-    """A port for the processes of one cell to meet at.
+def epoch_of(checkpoint: Path) -> int:
+    """Of a checkpoint's name, as CheckpointHook gives it; the iteration, where a schedule counts those."""
+    return int(checkpoint.stem.rsplit('_', 1)[1])
 
-    Args:
-        slot: number of the cell among those of the study.
 
-    Returns:
-        `PORT`, where it is set, plus the slot; otherwise a port that is free on this machine. Slurm runs the
-        cell on another machine, where it is as good as any.
+def best_checkpoint(folder: Path) -> Path:
+    """What CheckpointHook saved as the best.
+
+    Raises:
+        UsageError: if there is none.
     """
-    if 'PORT' in os.environ:
-        return int(os.environ['PORT']) + slot % 1000
-    with socket.socket() as probe:
-        probe.bind(('', 0))
-        return probe.getsockname()[1]
-
-
-def write_cache(config: str, out: Path, options: list[str]) -> None:
-    """One look of the teacher at each training image, for all arms that share it."""
-    print(f'The teacher of {config} looks at each training image once', flush=True)
-    command = [sys.executable, 'tools/cache_teacher.py', config, '--out', str(out)]
-    with stopwatch(clock_of(out)):
-        process = subprocess.run([*command, *(['--cfg-options', *options] if options else [])], cwd=ROOT)
-        if process.returncode:
-            raise launch.UsageError(f'tools/cache_teacher.py failed with exit code {process.returncode}')
+    found = sorted(folder.glob('best_*.pth'), key=epoch_of)
+    if not found:
+        raise UsageError(
+            f'{folder} has no best checkpoint: the config needs default_hooks.checkpoint.save_best'
+        )
+    return found[-1]
 
 
 def clock_of(cache: Path) -> Path:
@@ -204,27 +274,79 @@ def clock_of(cache: Path) -> Path:
     return cache.with_name(f'{cache.name}_seconds.json')
 
 
-def plan(preset: Preset, seeds: Iterable[int], cfg_options: Sequence[str], out: Path) -> list[Job]:
-    """All cells, seed by seed, so that a comparison is possible early."""
+def domains_of(preset: Preset) -> list[str]:
+    """The domains that can be left out: those of the data that is there.
+
+    Raises:
+        UsageError: if a config leaves no domain out.
+    """
+    for arm in preset.arms:
+        cfg = read_config(arm.config)
+        if 'target_domain' not in cfg:
+            raise UsageError(
+                f'{arm.config} has no target_domain: it must read {DOMAIN_VARIABLE}, as '
+                'configs/_base_/datasets/pacs_64.py does'
+            )
+    return sorted([*cfg.source_domains, cfg.target_domain])
+
+
+def plan(
+    preset: Preset,
+    seeds: Iterable[int],
+    cfg_options: Sequence[str],
+    out: Path,
+    domains: Sequence[str] | None = None,
+) -> list[Job]:
+    """All cells, seed by seed, so that a comparison is possible early.
+
+    Args:
+        preset: the study.
+        seeds: of the runs.
+        cfg_options: `--cfg-options` that change all arms alike.
+        out: folder of the study.
+        domains: those to leave out, where the study leaves some out. Defaults to each one that is there.
+
+    Raises:
+        UsageError: if a domain is not there.
+    """
+    left_out: Sequence[str | None] = [None]
+    if preset.leaves_domains_out:
+        there = domains_of(preset)
+        unknown = set(domains or []) - set(there)
+        if unknown:
+            raise UsageError(f'--domains {" ".join(sorted(unknown))}: there are {", ".join(there)}')
+        left_out = domains or there
+    arms = [(arm, arm_options(arm)) for arm in (*preset.arms, *preset.short_arms)]
     return [
-        Job(
-            arm,
-            seed,
-            out / arm.folder / f'seed-{seed}',
-            (
-                f'randomness.seed={seed}',
-                *preset.options,
-                *cfg_options,
-                *arm_options(arm),
-                *((f'model.teacher_cache={out / arm.cache}',) if arm.cache else ()),
-            ),
-            preset.test_options,
-            out / arm.cache if arm.cache else None,
-            preset.tests,
-        )
+        _job(preset, arm, (*cfg_options, *options), seed, domain, out)
         for seed in seeds
-        for arm in (*preset.arms, *preset.short_arms)
+        for domain in left_out
+        for arm, options in arms
     ]
+
+
+def _job(preset: Preset, arm: Arm, options: tuple[str, ...], seed: int, domain: str | None, out: Path) -> Job:
+    of_seed = tuple(option.format(seed=seed) for option in preset.seed_options)
+    folder, shared = out / arm.folder / f'seed-{seed}', (*preset.options, *options)
+    cache = out / arm.cache if arm.cache else None
+    cache_options = shared
+    if domain is not None:
+        # Each domain and split has training images of its own.
+        folder = out / arm.folder / domain / f'seed-{seed}'
+        cache = folder / arm.cache if arm.cache else None
+        cache_options = (*of_seed, *shared)
+    cached = (f'model.teacher_cache={cache}',) if cache else ()
+    return Job(
+        arm,
+        seed,
+        folder,
+        options=(*of_seed, *shared, *cached),
+        test_options=preset.test_options,
+        tests=preset.tests,
+        cache=cache,
+        cache_options=cache_options,
+        domain=domain,
+    )
 
 
 def arm_options(arm: Arm) -> tuple[str, ...]:

@@ -1,9 +1,10 @@
-"""The studies that tools/reproduce.py runs."""
+"""The studies that `tools/reproduce.py` runs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from .arms import ARMS, METHOD, Arm, arm_of, negative_controls, of_kind
 
@@ -26,6 +27,9 @@ class Preset:
         published: the paper's own gains over its baseline, by metric, for a column of their own.
         seeds: Defaults to (0, 1, 2).
         short: epochs of the method's complete shorter schedules, for the equal finish. Defaults to none.
+        leaves_domains_out: whether each domain of the data is left out of training in turn, and tested by the
+            checkpoint that is best on the others. Defaults to False.
+        seed_options: `--cfg-options` in which `{seed}` stands for the run's seed.
     """
 
     about: str
@@ -40,6 +44,8 @@ class Preset:
     published: Mapping[str, str] = field(default_factory=dict)
     seeds: tuple[int, ...] = (0, 1, 2)
     short: tuple[int, ...] = ()
+    leaves_domains_out: bool = False
+    seed_options: tuple[str, ...] = ('randomness.seed={seed}',)
 
     @property
     def shuffled(self) -> Mapping[str, str]:
@@ -237,6 +243,52 @@ def local(preset: Preset) -> Preset:
     )
 
 
+def leave_one_out(
+    about: str, arms: tuple[Arm, ...], options: tuple[str, ...] = (), seeds: tuple[int, ...] = (0, 1, 2)
+) -> Preset:
+    """A study by DomainBed's protocol: each domain of the data is left out of training in turn.
+
+    Args:
+        about: data and schedule.
+        arms: the baseline first; the last one is the method to be judged.
+        options: `--cfg-options` of all arms. Defaults to none.
+        seeds: of the runs.
+    """
+    return Preset(
+        about,
+        arms,
+        method=arms[-1].name,
+        headline=(),
+        metrics=('domain/mean',),
+        options=(*options, 'default_hooks.checkpoint.max_keep_ckpts=1'),
+        seeds=seeds,
+        leaves_domains_out=True,
+        # DomainBed's trials differ in their split too.
+        seed_options=(
+            'randomness.seed={seed}',
+            'train_dataloader.dataset.seed={seed}',
+            'val_dataloader.dataset.seed={seed}',
+        ),
+    )
+
+
+def domain_arm(config: str, cache: str | None = None) -> Arm:
+    """An arm that is a config, called as its file."""
+    return Arm(Path(config).stem, config, cache=cache)
+
+
+def domain_study(data: str, about: str) -> Preset:
+    """The task loss and LFI on one data set of domains."""
+    return leave_one_out(
+        f'{about}, each domain left out in turn; a ViT 128 wide and 6 blocks deep, 64 px, 40 epochs from '
+        'scratch; LiT-style EfficientNet-Lite0 as teacher.',
+        (
+            domain_arm(f'configs/baselines/task-loss_vit-128x6-p8_{data}.py'),
+            domain_arm(f'configs/domain_generalization/lfi_vit-128x6-p8_lit-lite0_{data}.py', cache='cache'),
+        ),
+    )
+
+
 PRESETS = {
     'shapes': SHAPES,
     'shapes-tuning': tuning(SHAPES),
@@ -247,13 +299,9 @@ PRESETS = {
     'tiny-small-local': local(TINY_SMALL),
     'tiny-full': TINY_FULL,
     'coco-full': COCO_FULL,
+    'dg-pacs': domain_study('pacs', 'What is there of PACS'),
+    'dg-vlcs': domain_study('vlcs', 'What is there of VLCS'),
     'zero-shot': ZERO_SHOT,
 }
-# What tools/benchmark_dg.py compares, by data set: the baseline and LFI.
-DOMAIN_STUDIES = {
-    name: (
-        f'configs/baselines/task-loss_vit-128x6-p8_{name}.py',
-        f'configs/domain_generalization/lfi_vit-128x6-p8_lit-lite0_{name}.py',
-    )
-    for name in ('pacs', 'vlcs')
-}
+# Several studies under one name.
+GROUPS = {'dg': ('dg-pacs', 'dg-vlcs', 'zero-shot')}

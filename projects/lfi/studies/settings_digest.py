@@ -11,6 +11,12 @@ WITHOUT_EFFECT = ('_scope_', 'non_finite', 'concept_check')
 ROOTS = {'LFI_DATA_ROOT': 'data', 'LFI_TEACHER_ROOT': 'checkpoints'}
 
 
+def fix_roots() -> None:
+    """Let the roots mean the same in other folders, where tools are run."""
+    for variable, default in ROOTS.items():
+        os.environ[variable] = os.path.abspath(os.environ.get(variable, default))
+
+
 def settings_digest(*settings: object) -> str:
     """A digest of plain data, such as a config as a dict and further options, without what has no effect.
 

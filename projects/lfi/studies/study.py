@@ -13,6 +13,8 @@ from .convergence import equal_finish_table, same_schedule_table
 from .paired import Difference, mean_and_spread, paired_difference
 from .runs import Run
 
+# Arm, seed and the domain that was left out, if any.
+Key = tuple[str, int, str | None]
 COLUMNS = (
     'arm',
     'seed',
@@ -28,15 +30,17 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Cell:
-    """One arm with one seed.
+    """What one arm with one seed has found, with one domain left out where domains are.
 
     Args:
         seed: of the run.
         run: what its log says, on the validation images.
-        test: the metric of the last checkpoint on the test images, in per cent.
+        test: the metric of the checkpoint on the test images, in per cent.
         machine: on which it ran.
         identity: of the settings it was run with.
         teacher_seconds: what was spent on the teacher before training; None where it is not known.
+        domain: that was left out, and is tested. Defaults to none.
+        epoch: of the checkpoint that was tested. Defaults to the run's last.
     """
 
     seed: int
@@ -45,6 +49,8 @@ class Cell:
     machine: str
     identity: str = ''
     teacher_seconds: float | None = 0.0
+    domain: str | None = None
+    epoch: int | None = None
 
 
 @dataclass(frozen=True)
@@ -198,18 +204,18 @@ class Study:
         return paired_difference([first[seed] for seed in seeds], [second[seed] for seed in seeds])
 
 
-def read_cells(path: str | Path, metric: str) -> dict[tuple[str, int], Cell]:
-    """The cells that `Study.write_csv` wrote, by arm and seed.
+def read_cells(path: str | Path, metric: str) -> dict[Key, Cell]:
+    """The cells that `Study.write_csv` wrote, by arm, seed and no domain.
 
     Args:
         path: of the file.
         metric: as the tables call it.
     """
-    curves: dict[tuple[str, int], dict[int, float]] = {}
-    cells = {}
+    curves: dict[Key, dict[int, float]] = {}
+    cells: dict[Key, Cell] = {}
     with open(path, newline='') as file:
         for row in csv.DictReader(file):
-            key = (row['arm'], int(row['seed']))
+            key = (row['arm'], int(row['seed']), None)
             curve = curves.setdefault(key, {})
             curve[int(row['epoch'])] = float(row['validation'])
             if row['test']:

@@ -1,0 +1,198 @@
+"""Running a study from its first cell to its tables."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lfi.errors import UsageError
+
+from .domains import VALIDATION, DomainStudy
+from .grid import Grid, Job, plan
+from .launcher import Launcher
+from .presets import Preset
+from .published import dropped, file_of, is_published, put_section, read_published, write_study
+from .runs import in_per_cent, metric_name, read_run
+from .settings_digest import fix_roots
+from .study import Cell, Key, Study
+
+
+@dataclass(frozen=True)
+class Request:
+    """What of a study is to be run, and how.
+
+    Args:
+        out: folder of the study.
+        seeds: of the runs. Defaults to the study's own.
+        arms: only these. Defaults to all.
+        domains: only these are left out, where the study leaves some out. Defaults to each one that is there.
+        launcher: how the tools are run.
+        jobs: cells at a time.
+        cfg_options: `--cfg-options` that change all configs alike.
+        publish: the folder of pages and results that the study is published in. Defaults to none.
+    """
+
+    out: Path
+    seeds: Sequence[int] | None = None
+    arms: Sequence[str] | None = None
+    domains: Sequence[str] | None = None
+    launcher: Launcher = field(default_factory=Launcher)
+    jobs: int = 1
+    cfg_options: Sequence[str] = ()
+    publish: Path | None = None
+
+
+def reproduce(name: str, preset: Preset, request: Request) -> str:
+    """Run the cells that have no result, write the study's tables, and publish them where that is asked for.
+
+    Args:
+        name: of the study.
+        preset: the study.
+        request: what of it, and how.
+
+    Returns:
+        The report, as Markdown.
+
+    Raises:
+        UsageError: if a cell fails, or the baseline has no result and gets none.
+    """
+    fix_roots()
+    published = read_published(preset, name, request.publish)
+    seeds = request.seeds or preset.seeds
+    # What is published of other seeds stays.
+    others = {seed for cells in published for _, seed, _ in cells} - set(seeds)
+    order = sorted({*seeds, *others})
+    jobs = plan(preset, order, request.cfg_options, request.out.resolve(), request.domains)
+    for cell in dropped(jobs, published):
+        print(f'{cell}: what is published was run with other settings, and is left out')
+    wanted = [job for job in jobs if job.seed in seeds and (not request.arms or job.arm.name in request.arms)]
+    todo = [job for job in wanted if not (job.result() or is_published(job, published))]
+    _require_baseline(jobs, wanted, published)
+    print(f'{len(wanted) - len(todo)} of {len(wanted)} cells are finished', flush=True)
+    if todo:
+        Grid(request.launcher, request.jobs).run(todo)
+
+    studies = {
+        metric: collect(preset, jobs, metric, known) for metric, known in zip(preset.metrics, published)
+    }
+    text = report(preset, studies)
+    for metric, study in studies.items():
+        write_study(study, file_of(preset, 'results', metric, request.out))
+    (request.out / 'results.md').write_text(f'{text}\n')
+    if request.publish:
+        for metric, study in studies.items():
+            write_study(study, file_of(preset, name, metric, request.publish / 'results'))
+        put_section(request.publish / 'results.md', name, text)
+        if preset.headline:
+            put_section(request.publish.parent / 'README.md', name, report(preset, studies, preset.headline))
+    return text
+
+
+def commands(preset: Preset, request: Request) -> Iterator[str]:
+    """What a user types to run each arm of a study, in order: lines of a shell.
+
+    Args:
+        preset: the study.
+        request: what of it, and how; of several seeds the first is shown.
+    """
+    seed = (request.seeds or preset.seeds)[0]
+    written: set[Path] = set()
+    for job in plan(preset, [seed], request.cfg_options, request.out, request.domains):
+        if request.arms and job.arm.name not in request.arms:
+            continue
+        variables = ' '.join(f'{name}={shlex.quote(value)}' for name, value in job.environment.items())
+        cfg = job.config()
+        yield f'# {job.name}'
+        lines = []
+        if job.cache and job.cache not in written:
+            written.add(job.cache)
+            lines.append(job.cache_command(request.launcher.python))
+        lines.append(job.train_command(request.launcher, cfg))
+        last = f'epoch_{cfg.train_cfg.max_epochs}.pth' if job.domain is None else 'BEST_CHECKPOINT'
+        lines += [command for _, _, command in job.test_commands(request.launcher, job.folder / last)]
+        yield from (' '.join(filter(None, (variables, shlex.join(line)))) for line in lines)
+        yield ''
+
+
+def collect(
+    preset: Preset, jobs: Sequence[Job], metric: str, published: Mapping[Key, Cell]
+) -> Study | DomainStudy:
+    """The study of all jobs that have a result, whose settings are today's."""
+    cells: dict[str, list[Cell]] = {arm.name: [] for arm in (*preset.arms, *preset.short_arms)}
+    for job in jobs:
+        found = cell_of(job, preset.validation or metric, metric)
+        known = published.get(job.key)
+        if found is None and known and known.identity == job.identity:
+            found = known
+        if found is not None:
+            cells[job.arm.name].append(found)
+    cells = {name: found for name, found in cells.items() if found}
+    if preset.leaves_domains_out:
+        return DomainStudy(cells)
+    short = {arm.name: cells.pop(arm.name) for arm in preset.short_arms if arm.name in cells}
+    return Study(
+        cells, preset.method, preset.shuffled, preset.published.get(metric), short, metric_name(metric)
+    )
+
+
+def cell_of(job: Job, validation: str, metric: str) -> Cell | None:
+    """What the job found in its folder; None if it is not finished, or was run with other settings."""
+    try:
+        result = job.result()
+    except UsageError as error:
+        print(f'{job.name} is left out: {error}')
+        return None
+    if result is None:
+        return None
+    if job.domain is not None:
+        validation, metric = VALIDATION, f'domain/{job.domain}'
+    return Cell(
+        job.seed,
+        read_run(job.folder, job.arm.name, validation),
+        in_per_cent(metric, result['test'][metric]),
+        result['machine'],
+        job.identity,
+        result['teacher_seconds'],
+        job.domain,
+        result.get('epoch'),
+    )
+
+
+def report(
+    preset: Preset, studies: Mapping[str, Study | DomainStudy], arms: Sequence[str] | None = None
+) -> str:
+    """The tables of all metrics, as Markdown.
+
+    Args:
+        preset: the study.
+        studies: by metric.
+        arms: the rows of a short report, without convergence. Defaults to the complete one.
+    """
+    parts: list[str] = []
+    for study in studies.values():
+        if isinstance(study, DomainStudy):
+            parts.append(study.report())
+            continue
+        seeds = ', '.join(str(cell.seed) for cell in study.cells[study.baseline])
+        parts += [
+            study.verdict(),
+            f'{preset.about} Seeds {seeds}; mean ± standard deviation; differences are those of the pairs '
+            "with the same seed, with their 95 % interval by Student's t. "
+            f'Ran on {"; ".join(study.machines())}.',
+            study.table(arms),
+        ]
+        if arms is None:
+            parts.append(study.convergence())
+    # Metrics of the test share the validation's curves.
+    return '\n\n'.join(dict.fromkeys(part for part in parts if part))
+
+
+def _require_baseline(
+    jobs: Sequence[Job], wanted: Sequence[Job], published: Sequence[dict[Key, Cell]]
+) -> None:
+    """Raise a UsageError if the baseline has no result, and gets none."""
+    baseline = [job for job in jobs if job.arm == jobs[0].arm]
+    if not any(job in wanted or is_published(job, published) or job.result() for job in baseline):
+        raise UsageError(f'the baseline {jobs[0].arm.name} has no result: name it among --arms')

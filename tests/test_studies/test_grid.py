@@ -1,0 +1,130 @@
+"""The cells of the studies, and what is run for each."""
+
+from pathlib import Path
+
+import pytest
+from lfi.errors import UsageError
+from lfi.studies.grid import batch_options, best_checkpoint, plan, read_config
+from lfi.studies.launcher import Launcher
+from lfi.studies.presets import PRESETS, domain_arm, leave_one_out
+
+DOMAINS = leave_one_out(
+    'Shapes',
+    (
+        domain_arm('configs/baselines/task-loss_vit-tiny_shapes-domains.py'),
+        domain_arm('configs/domain_generalization/lfi_vit-tiny_shapes-domains.py', cache='cache'),
+    ),
+)
+
+
+def test_a_short_schedule_is_a_cell_of_its_own(tmp_path):
+    jobs = plan(PRESETS['shapes'], [0], [], tmp_path)
+    short = {job.arm.name: job for job in jobs if job.arm.epochs}
+    assert list(short) == ['lfi in 5 epochs', 'lfi in 8 epochs']
+    cfg = short['lfi in 5 epochs'].config()
+    assert cfg.train_cfg.max_epochs == cfg.param_scheduler[-1].end == 5
+
+
+def test_a_cache_is_of_its_arms_own_teacher(tmp_path):
+    preset = PRESETS['tiny-small-variants']
+    jobs = plan(preset, preset.seeds, [], tmp_path)
+    assert {job.seed for job in jobs} == {100}
+    extra = {
+        job.arm.cache: {'extra' in option for option in job.arm.options} for job in jobs if job.arm.options
+    }
+    assert extra['maps'] == {False}
+    assert True in extra['maps-and-coco']
+
+
+@pytest.mark.parametrize('study', ['shapes-local', 'tiny-small-local'])
+def test_all_students_of_a_study_begin_alike(tmp_path, study):
+    jobs = plan(PRESETS[study], [0], [], tmp_path)
+    assert [job.arm.name for job in jobs if job.config().model.backbone.get('num_queries') == 0] == [
+        'task-loss'
+    ]
+    for job in jobs:
+        backbone = job.config().model.backbone
+        assert backbone.type == 'lfi.InteractionQueryViT'
+        assert backbone.init_cfg.type == 'lfi.MimeticInit'
+
+
+@pytest.mark.parametrize(('gpus', 'batch'), [(None, 64), (8, 8), (3, None)])
+def test_the_whole_batch_is_the_one_that_the_learning_rate_is_for(tmp_path, gpus, batch):
+    job = plan(PRESETS['shapes'], [0], [], tmp_path)[0]
+    if batch is None:
+        with pytest.raises(UsageError, match='--gpus 3 does not divide the batch of 64'):
+            batch_options(job, job.config(), gpus or 1)
+    else:
+        assert batch_options(job, job.config(), gpus or 1) == [f'train_dataloader.batch_size={batch}']
+    job = plan(PRESETS['shapes'], [0], ['train_dataloader.batch_size=5'], tmp_path)[0]
+    assert batch_options(job, job.config(), gpus or 1) == []
+
+
+def test_a_cell_leaves_a_domain_out(tmp_path):
+    jobs = plan(DOMAINS, [0, 7], [], tmp_path)
+    assert len(jobs) == len({job.key for job in jobs}) == len({job.folder for job in jobs}) == 2 * 4 * 2
+    job = next(job for job in jobs if job.domain == 'photo' and job.seed == 7 and job.cache)
+    assert job.name == 'lfi_vit-tiny_shapes-domains, photo left out, seed 7'
+    assert job.environment == {'LFI_TARGET_DOMAIN': 'photo'}
+    cfg = job.config()
+    assert (cfg.target_domain, cfg.source_domains) == ('photo', ['painting', 'cartoon', 'sketch'])
+    assert cfg.train_dataloader.dataset.seed == cfg.val_dataloader.dataset.seed == cfg.randomness.seed == 7
+    # Another split has other training images, and so a cache of its own.
+    assert job.cache == job.folder / 'cache'
+    assert 'train_dataloader.dataset.seed=7' in job.cache_command('python')
+
+
+def test_domains_are_those_that_are_there(tmp_path):
+    assert {job.domain for job in plan(DOMAINS, [0], [], tmp_path, ['cartoon'])} == {'cartoon'}
+    with pytest.raises(UsageError, match='--domains woodcut: there are cartoon, painting, photo, sketch'):
+        plan(DOMAINS, [0], [], tmp_path, ['woodcut'])
+    plain = leave_one_out('Shapes', (domain_arm('configs/baselines/task-loss_vit-tiny_shapes.py'),))
+    with pytest.raises(UsageError, match='has no target_domain: it must read LFI_TARGET_DOMAIN'):
+        plan(plain, [0], [], tmp_path)
+
+
+def test_the_domain_of_the_environment_is_left_as_it_was(monkeypatch):
+    config = 'configs/baselines/task-loss_vit-tiny_shapes-domains.py'
+    monkeypatch.setenv('LFI_TARGET_DOMAIN', 'cartoon')
+    assert read_config(config, domain='photo').target_domain == 'photo'
+    assert read_config(config).target_domain == 'sketch'
+    monkeypatch.delenv('LFI_TARGET_DOMAIN')
+    read_config(config, domain='photo')
+    assert read_config(config).target_domain == 'sketch'
+
+
+def test_a_cached_cell_has_another_identity(tmp_path):
+    job = next(job for job in plan(PRESETS['shapes'], [0], [], tmp_path) if job.arm.name == 'lfi')
+    moved = next(job for job in plan(PRESETS['shapes'], [0], [], tmp_path / 'x') if job.arm.name == 'lfi')
+    assert moved.identity == job.identity
+    job = plan(DOMAINS, [0], [], tmp_path)[1]
+    online = leave_one_out('Shapes', (*DOMAINS.arms[:1], domain_arm(DOMAINS.arms[1].config)))
+    assert plan(online, [0], [], tmp_path)[1].identity != job.identity
+
+
+def test_an_arms_own_options_win_over_those_of_all(tmp_path):
+    jobs = plan(PRESETS['shapes'], [0], ['model.readout.assign=soft', 'train_cfg.max_epochs=2'], tmp_path)
+    cfgs = {
+        job.arm.name: job.config() for job in jobs if job.arm.name in ('lfi-hungarian', 'lfi in 5 epochs')
+    }
+    assert cfgs['lfi-hungarian'].model.readout.assign == 'hungarian'
+    assert [cfg.train_cfg.max_epochs for cfg in cfgs.values()] == [2, 5]
+
+
+def test_each_test_has_its_own_metrics(tmp_path):
+    job = plan(PRESETS['zero-shot'], [0], [], tmp_path)[1]
+    tests = list(job.test_commands(Launcher(python='python'), Path('x.pth')))
+    assert [(name, file) for name, file, _ in tests] == [
+        (f'{name}/', job.folder / f'test/{name}/metrics.json') for name in ('pacs', 'vlcs')
+    ]
+    assert tests[0][2][:2] == ['python', 'tools/test.py']
+
+
+def test_the_best_checkpoint_is_the_latest_kept(tmp_path):
+    with pytest.raises(
+        UsageError, match='no best checkpoint: the config needs default_hooks.checkpoint.save_best'
+    ):
+        best_checkpoint(tmp_path)
+    for epoch in (9, 10):
+        (tmp_path / f'best_domain_mean_epoch_{epoch}.pth').touch()
+    assert best_checkpoint(tmp_path).name == 'best_domain_mean_epoch_10.pth'

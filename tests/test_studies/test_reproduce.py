@@ -1,0 +1,58 @@
+"""From the cells of a study to its tables."""
+
+from lfi.studies.grid import plan
+from lfi.studies.launcher import Launcher
+from lfi.studies.presets import PRESETS, domain_arm, leave_one_out
+from lfi.studies.reproduce import Request, collect, commands
+
+LOG = '{"loss": 1.0, "epoch": 1, "step": 5, "time": 0.1}\n{"%s": 8.0, "step": 1}\n'
+
+
+def finish(job, validation, **content):
+    """Leave what a finished cell leaves."""
+    job.folder.mkdir(parents=True)
+    job.mark.write(machine='a CPU', teacher_seconds=7.0, epoch=1, **content)
+    log = job.folder / '1/vis_data/scalars.json'
+    log.parent.mkdir(parents=True)
+    log.write_text(LOG % validation)
+
+
+def test_a_student_is_tested_on_other_data(tmp_path):
+    text_class, lfi = plan(PRESETS['zero-shot'], [0], [], tmp_path)
+    assert (text_class.cache, lfi.cache) == (tmp_path / 'maps', tmp_path / 'maps')
+    finish(lfi, 'accuracy/top1', test={'pacs/domain/mean': 20.0, 'vlcs/domain/mean': 30.0})
+    study = collect(PRESETS['zero-shot'], [text_class, lfi], 'vlcs/domain/mean', {})
+    (cell,) = study.cells['lfi']
+    assert (cell.test, cell.run.accuracy, cell.teacher_seconds) == (30.0, (8.0,), 7.0)
+    assert study.table().startswith('| arm | seeds | vlcs/domain/mean, test |')
+
+
+def test_a_domain_that_is_left_out_is_tested(tmp_path):
+    preset = leave_one_out('', (domain_arm('configs/baselines/task-loss_vit-tiny_shapes-domains.py'),))
+    (job,) = plan(preset, [0], [], tmp_path, ['photo'])
+    finish(job, 'domain/mean', test={'domain/photo': 20.0, 'domain/mean': 30.0})
+    study = collect(preset, [job], 'domain/mean', {})
+    ((cell,),) = study.cells.values()
+    assert (cell.test, cell.domain, cell.epoch, cell.run.best) == (20.0, 'photo', 1, 8.0)
+
+
+def test_the_commands_of_each_arm_are_what_one_would_type(tmp_path):
+    request = Request(tmp_path, arms=['task-loss', 'lfi', 'lfi-index'], launcher=Launcher(python='python'))
+    lines = list(commands(PRESETS['shapes'], request))
+    assert [line for line in lines if line.startswith('#')] == [
+        *('# task-loss, seed 0', '# lfi, seed 0', '# lfi-index, seed 0')
+    ]
+    typed = [line for line in lines if line and not line.startswith('#')]
+    assert [line.split()[1] for line in typed] == [
+        *('tools/train.py', 'tools/test.py'),
+        # The second arm learns from the same cache.
+        *('tools/cache_teacher.py', 'tools/train.py', 'tools/test.py', 'tools/train.py', 'tools/test.py'),
+    ]
+    assert 'model.backbone.num_queries=21 model.readout.assign=index' in typed[-2]
+    assert f'{tmp_path}/lfi-index/seed-0/epoch_13.pth' in typed[-1]
+
+
+def test_commands_of_a_domain_name_it(tmp_path):
+    request = Request(tmp_path, domains=['photo'], launcher=Launcher(python='python'))
+    lines = [line for line in commands(PRESETS['dg-pacs'], request) if line and not line.startswith('#')]
+    assert all(line.startswith('LFI_TARGET_DOMAIN=photo python tools/') for line in lines)

@@ -1,0 +1,163 @@
+import json
+import os
+import re
+import sys
+
+import pytest
+from lfi.engine.launch import UsageError
+from lfi.studies import Cell, Run, Study, read_cells
+from lfi.studies.grid import plan
+from lfi.studies.presets import PRESETS
+from lfi.studies.settings_digest import ROOTS
+
+SMALL = [
+    'train_cfg.max_epochs=1',
+    'train_dataloader.dataset.num_images=64',
+    'train_dataloader.batch_size=32',
+    'train_dataloader.num_workers=0',
+    'train_dataloader.persistent_workers=False',
+    'val_dataloader.dataset.num_images=40',
+    'val_dataloader.num_workers=0',
+    'val_dataloader.persistent_workers=False',
+    'test_dataloader.num_workers=0',
+    'test_dataloader.persistent_workers=False',
+    'default_hooks.logger.interval=1',
+]
+
+
+@pytest.fixture
+def reproduce(run_tool, tmp_path):
+    def run(*args, **kwargs):
+        return run_tool(
+            'reproduce.py', 'shapes', '--out', tmp_path / 'out', *args, '--cfg-options', *SMALL, **kwargs
+        )
+
+    return run
+
+
+def test_a_study_goes_on_where_it_was_stopped_and_publishes(reproduce, tmp_path):
+    docs = tmp_path / 'docs/results'
+    docs.mkdir(parents=True)
+    marks = 'before\n<!-- reproduce: shapes -->\nstale\n<!-- end of shapes -->\nafter\n'
+    (docs.parent / 'results.md').write_text(marks)
+    (tmp_path / 'README.md').write_text(marks)
+    arms = ['--arms', 'task-loss', 'lfi', '--seeds', '0']
+    out = reproduce(*arms, '--jobs', '2', '--publish', docs.parent)
+    assert '0 of 2 cells are finished' in out
+    assert re.search(r'^\| lfi \| 1 \| [\d.]+ \|', out, re.M)
+    first = (tmp_path / 'out/lfi/seed-0/cell.json').stat().st_mtime_ns
+    for path in (docs.parent / 'results.md', tmp_path / 'README.md'):
+        text = path.read_text()
+        assert text.startswith('before\n')
+        assert text.endswith('after\n')
+        assert '| task-loss | 1 |' in text
+        assert 'stale' not in text
+    assert (tmp_path / 'out/results.png').read_bytes().startswith(b'\x89PNG')
+    assert (tmp_path / 'out/results.csv').read_text().count('\n') == 1 + 2
+
+    (tmp_path / 'out/task-loss/seed-0/cell.json').unlink()
+    out = reproduce(*arms)
+    assert '1 of 2 cells are finished' in out
+    assert (tmp_path / 'out/lfi/seed-0/cell.json').stat().st_mtime_ns == first
+
+
+def test_a_cell_of_another_config_is_refused(reproduce, tmp_path):
+    folder = tmp_path / 'out/task-loss/seed-0'
+    folder.mkdir(parents=True)
+    # It was stopped before it was finished.
+    (folder / 'cell.json').write_text(json.dumps(dict(identity='other')))
+    out = reproduce('--arms', 'task-loss', '--seeds', '0', code=1)
+    assert f'{folder} was started with other settings' in out
+
+
+@pytest.fixture
+def study(import_tool, monkeypatch, tmp_path, capsys):
+    """The study shapes without trainings: cells as if they had been run, published or in their folders."""
+    tool = import_tool('reproduce.py')
+    preset, docs = PRESETS['shapes'], tmp_path / 'docs'
+    # The tool makes them absolute; afterwards they are as they were.
+    for name in ROOTS:
+        monkeypatch.setenv(name, os.environ.get(name, 'data'))
+    (docs / 'results').mkdir(parents=True)
+
+    class Published:
+        file = docs / 'results/shapes.csv'
+
+        def publish(self, **seeds):
+            jobs = plan(preset, range(4), [], tmp_path / 'out')
+            cells = {
+                arm: [
+                    Cell(j.seed, Run(arm, (9.0, 5.0 + j.seed), 1.0, {}), 5.0 + j.seed, 'a CPU', j.identity)
+                    for j in jobs
+                    if (j.arm.name, j.seed) in {(arm, seed) for seed in wanted}
+                ]
+                for arm, wanted in seeds.items()
+            }
+            Study(cells, 'lfi').write_csv(self.file)
+
+        def run(self, *args):
+            arguments = ['reproduce.py', 'shapes', '--publish', str(docs), '--out', str(tmp_path / 'out')]
+            monkeypatch.setattr(sys, 'argv', [*arguments, *args])
+            tool.main()
+            return capsys.readouterr().out
+
+        def cells(self):
+            return {(arm, seed) for arm, seed, _ in read_cells(self.file, 'top-1')}
+
+    return Published()
+
+
+def test_published_cells_of_other_seeds_stay(study):
+    study.publish(**{'task-loss': [0, 3], 'lfi': [0, 3]})
+    out = study.run('--seeds', '3', '3', '--arms', 'task-loss', 'lfi')
+    assert '2 of 2 cells are finished' in out
+    assert study.cells() == {(arm, seed) for arm in ('task-loss', 'lfi') for seed in (0, 3)}
+
+
+def test_published_cells_of_other_settings_are_named(study):
+    study.publish(**{'task-loss': [0], 'lfi': [0], 'queries': [0]})
+    whole = study.file.read_text().splitlines()
+    study.file.write_text('\n'.join([*whole[:-1], f'{whole[-1]}x']) + '\n')
+    out = study.run('--seeds', '0', '--arms', 'task-loss', 'lfi')
+    assert 'queries, seed 0: what is published was run with other settings, and is left out' in out
+    assert study.cells() == {('task-loss', 0), ('lfi', 0)}
+
+
+def test_cells_of_other_settings_are_left_out_of_the_study(study, tmp_path):
+    study.publish(**{'task-loss': [0], 'lfi': [0]})
+    mark = tmp_path / 'out/queries/seed-0/cell.json'
+    mark.parent.mkdir(parents=True)
+    mark.write_text(json.dumps(dict(identity='other', test={'accuracy/top1': 99.0}, machine='a CPU')))
+    out = study.run('--seeds', '0', '--arms', 'task-loss', 'lfi')
+    assert 'queries, seed 0 is left out: ' in out
+    assert '| queries |' not in out
+
+
+def test_the_baseline_must_have_a_result(study):
+    study.publish(**{'lfi': [0]})
+    with pytest.raises(UsageError, match='the baseline task-loss has no result: name it among --arms'):
+        study.run('--seeds', '0', '--arms', 'lfi')
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'words'),
+    [
+        ((), 'name a study: shapes, '),
+        (('shapes', '--arms', 'magic'), '--arms magic: shapes has task-loss, queries'),
+        (('shapes', '--slurm', 'gpu'), '--slurm needs --gpus'),
+        (('shapes', '--jobs', '0'), '--jobs 0: give 1 or more'),
+        (('dg', '--arms', 'magic'), '--arms magic: dg-pacs has task-loss_vit-128x6-p8_pacs'),
+        (('shapes', '--domains', 'photo'), '--domains: shapes leaves none out'),
+    ],
+)
+def test_arguments_are_checked_at_once(import_tool, monkeypatch, capsys, arguments, words):
+    monkeypatch.setattr(sys, 'argv', ['reproduce.py', *arguments])
+    with pytest.raises(SystemExit, match='2'):
+        import_tool('reproduce.py').parse_args()
+    assert words in capsys.readouterr().err
+
+
+def test_the_studies_are_listed(run_tool):
+    out = run_tool('reproduce.py', '--list')
+    assert re.search(r'^shapes: Embedded Shapes', out, re.M)
+    assert re.search(r'^dg: dg-pacs, dg-vlcs, zero-shot$', out, re.M)
