@@ -3,7 +3,7 @@
 import pytest
 import torch
 from lfi.config_files import tools_root
-from lfi.studies.arms import ARMS, METHOD, arm_of, filled, negative_controls, of_kind
+from lfi.studies.arms import ARMS, METHOD, arm_of, compared_with, filled, of_kind
 from lfi.studies.grid import read_config
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner
@@ -73,7 +73,7 @@ def test_a_query_for_each_concept_counts_the_background():
 
 
 def test_negative_controls_know_what_they_are_compared_with():
-    assert negative_controls(tuple(ARMS)) == {
+    assert compared_with(tuple(ARMS)) == {
         'shuffled-attention': 'attention-transfer',
         'shuffled-images': 'lfi',
         'shuffled-places': 'lfi',

@@ -7,21 +7,21 @@ def run(*accuracy, seconds=100.0):
 
 
 def test_the_same_schedule_in_epochs_and_seconds():
-    control = [run(10, 50, 90, 100, seconds=40.0)]
+    baseline = [run(10, 50, 90, 100, seconds=40.0)]
     method = [run(50, 100, 100, 101, seconds=80.0)]
-    rows = same_schedule_table(control, method, teacher_seconds=20.0).splitlines()[2:]
-    # 90 % of the control's best: its epoch 3 of 10 s each, the method's epoch 2 of 20 s each.
+    rows = same_schedule_table(baseline, method, teacher_seconds=20.0).splitlines()[2:]
+    # 90 % of the baseline's best: its epoch 3 of 10 s each, the method's epoch 2 of 20 s each.
     assert rows[0] == '| 90 | 3.0 | 2.0 | 1.50 | 0.75 | 0.50 |'
     assert rows[3] == '| 100 | 4.0 | 2.0 | 2.00 | 1.00 | 0.67 |'
 
 
 def test_several_seeds_give_an_interval_and_each_seed_its_own_target():
-    control = [run(10, 20, 30, 40), run(1, 2, 3, 4)]
+    baseline = [run(10, 20, 30, 40), run(1, 2, 3, 4)]
     method = [run(40, 40, 40, 40), run(1, 4, 4, 4)]
-    row = same_schedule_table(control, method, thresholds=[100]).splitlines()[2]
+    row = same_schedule_table(baseline, method, thresholds=[100]).splitlines()[2]
     # The geometric mean of 4 and 2, and the interval of their logarithms: 12.7 times their standard error.
     assert row.startswith('| 100 | 4.0 ± 0.0 | 1.5 ± 0.7 | 2.83 (0.03 to 231.22) |')
-    row = same_schedule_table(control, method, thresholds=[100], seeds=[0, 0]).splitlines()[2]
+    row = same_schedule_table(baseline, method, thresholds=[100], seeds=[0, 0]).splitlines()[2]
     assert row.startswith('| 100 | 4.0 ± 0.0 | 1.5 ± 0.7 | 2.83 | ')
 
 
@@ -31,17 +31,17 @@ def test_a_speed_up_and_its_reverse_are_as_far_from_one():
 
 
 def test_a_target_that_is_not_held_gives_no_speed_up():
-    control = [run(10, 20), run(10, 20)]
+    baseline = [run(10, 20), run(10, 20)]
     method = [run(20, 19), run(20, 21)]
-    row = same_schedule_table(control, method, thresholds=[100]).splitlines()[2]
+    row = same_schedule_table(baseline, method, thresholds=[100]).splitlines()[2]
     assert row == '| 100 | 2.0 ± 0.0 | 1 of 2 hold it | – | – | – |'
 
 
 def test_equal_finish_takes_each_length_for_itself():
-    control = [run(1, 2, 30), run(1, 2, 32)]
+    baseline = [run(1, 2, 30), run(1, 2, 32)]
     short = [run(1, 29), run(5), run(1, 33), run(7)]
-    rows = equal_finish_table(control, short).splitlines()[2:]
-    assert rows[0] == '| control, 3 | 2 | 31.0 ± 1.4 | – |'
+    rows = equal_finish_table(baseline, short).splitlines()[2:]
+    assert rows[0] == '| baseline, 3 | 2 | 31.0 ± 1.4 | – |'
     assert rows[1].startswith('| method, 1 | 2 | 6.0 ± 1.4 | -25.0 (')
     assert rows[2].startswith('| method, 2 | 2 | 31.0 ± 2.8 | +0.0 (')
 
@@ -53,7 +53,7 @@ def test_runs_that_are_no_pairs_of_one_schedule_are_refused(method):
 
 
 def test_short_runs_must_be_as_many():
-    with pytest.raises(ValueError, match='1 short runs of 1 epochs and 2 of the control'):
+    with pytest.raises(ValueError, match='1 short runs of 1 epochs and 2 of the baseline'):
         equal_finish_table([run(1, 2), run(1, 2)], [run(1)])
 
 
@@ -64,5 +64,5 @@ def test_epochs_between_validations_count():
     rows = same_schedule_table([every_fifth(10, 20, 30)], [every_fifth(30, 30, 30)]).splitlines()
     assert rows[-1] == '| 100 | 15.0 | 5.0 | 3.00 | 3.00 | 3.00 |'
     rows = equal_finish_table([every_fifth(10, 20)], [every_fifth(15)]).splitlines()
-    assert "minus the control's 10 epochs" in rows[0]
+    assert "minus the baseline's 10 epochs" in rows[0]
     assert rows[-1] == '| method, 5 | 1 | 15.0 | -5.0 |'

@@ -31,7 +31,7 @@ def test_a_row_compares_an_arm_with_the_baseline_and_with_the_method(study):
 
 
 def test_the_verdict_says_when_shuffled_maps_help_as_much(study):
-    assert 'noise cannot be told from ours' in study.verdict()
+    assert 'noise is not significantly different from ours' in study.verdict()
     worse = Study({**study.cells, 'noise': cells(20.0, 23.0, 24.0)}, 'ours', {'noise': 'ours'})
     assert worse.verdict().startswith('**ours beats noise**')
 
@@ -39,12 +39,12 @@ def test_the_verdict_says_when_shuffled_maps_help_as_much(study):
     assert better.verdict().startswith('**noise beats ours**, by +10.3 (+8.9 to +11.8) points')
 
 
-def test_the_shuffled_control_of_another_arm_is_compared_with_the_method_too(study):
+def test_the_shuffled_baseline_of_another_arm_is_compared_with_the_method_too(study):
     arms = {**study.cells, 'noise': cells(20.0, 23.0, 24.0), 'peer': cells(50.0, 51.0, 52.0)}
     arms['peer-noise'] = cells(51.0, 50.0, 52.0)
     said = Study(arms, 'ours', {'noise': 'ours', 'peer-noise': 'peer'}).verdict()
     assert re.findall(r'\*\*(.+?)\*\*', said) == [
-        'peer-noise cannot be told from peer',
+        'peer-noise is not significantly different from peer',
         'peer-noise beats ours',
         'ours beats noise',
     ]
@@ -113,7 +113,7 @@ def test_convergence_has_both_protocols(study):
     study = replace(study, cells={**study.cells, 'ours': fast}, short=short)
     text = study.convergence()
     assert 'The teacher took 0 seconds' in text
-    # The control ends with 20, 22 and 24, and ours is past that after two of three epochs.
+    # The baseline ends with 20, 22 and 24, and ours is past that after two of three epochs.
     assert '| 100 | 2.7 ± 0.6 | 2.0 ± 0.0 | 1.31 (' in text
     assert '| method, 2 | 3 | 23.0 ± 0.0 | +1.0 (' in text
 

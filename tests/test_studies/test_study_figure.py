@@ -35,7 +35,7 @@ def test_the_teachers_time_comes_before_the_methods_curve():
     runs = [cell.run for cell in cells(10.0, 20.0)]
     epochs, seconds = draw_convergence(runs, runs, teacher_seconds=7.0).axes
     starts = {line.get_label(): line.get_xdata()[0] for line in seconds.lines}
-    assert starts['method'] - starts['control'] == pytest.approx(7)
+    assert starts['method'] - starts['baseline'] == pytest.approx(7)
     assert {line.get_label(): line.get_xdata()[0] for line in epochs.lines}['method'] == 1
 
 

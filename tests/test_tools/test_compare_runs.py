@@ -1,21 +1,55 @@
-import torch
-from mmengine.config import Config
-from mmengine.dataset import pseudo_collate
-from mmengine.registry import MODELS, init_default_scope
+import json
+
+TOOL = 'analysis_tools/compare_runs.py'
 
 
-def test_the_student_in_the_report_sees_its_images_as_in_training(import_tool, config_path, tmp_path):
-    cfg = Config.fromfile(config_path('classification/lfi_vit-tiny_shapes.py'))
-    cfg.dump(tmp_path / 'config.py')
-    init_default_scope('mmpretrain')
-    # As the Runner builds it.
-    trained = MODELS.build({**cfg.model, 'data_preprocessor': cfg.data_preprocessor}).eval()
-    torch.save({'state_dict': trained.state_dict()}, tmp_path / 'epoch_1.pth')
-    (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'epoch_1.pth'))
+def write_run(folder, values, time=1.0, metric='accuracy/top1'):
+    path = folder / '20260101_000000/vis_data/scalars.json'
+    path.parent.mkdir(parents=True)
+    rows = []
+    for epoch, value in enumerate(values, 1):
+        rows += [dict(epoch=epoch, step=epoch, loss=1.0, time=time), {metric: value, 'step': epoch}]
+    path.write_text('\n'.join(map(json.dumps, rows)))
+    return folder
 
-    shown, dataset = import_tool('analysis_tools/compare_runs.py').load_student(tmp_path)
 
-    data = pseudo_collate([dataset[i] for i in range(4)])
-    with torch.no_grad():
-        scores = [m(**m.data_preprocessor(data), mode='tensor') for m in (shown, trained)]
-    torch.testing.assert_close(scores[0], scores[1])
+def test_single_runs_are_compared_with_the_first(run_tool, tmp_path):
+    first, second = write_run(tmp_path / 'a', [10, 20]), write_run(tmp_path / 'b', [20, 30])
+    output = run_tool(TOOL, first, second, '--names', 'plain', 'ours', '--epochs')
+    assert '| plain | 20.0 | 20.0 | 2 of 2 | 2 |' in output
+    assert '| ours | 30.0 | 30.0 | 1 of 2 | 2 |' in output
+    assert '| 2 | 1.000 | 30.00 |' in output
+
+
+def test_a_table_of_seeds(run_tool, tmp_path):
+    metric = 'coco/segm_mAP'
+    baseline = [write_run(tmp_path / f'a{i}', [0.1 * (i + 1)], 3.0, metric) for i in range(2)]
+    method = [write_run(tmp_path / f'b{i}', [0.1 * (i + 2)], 3.0, metric) for i in range(2)]
+    options = ('--baseline', *baseline, '--method', *method)
+    output = run_tool(TOOL, *options, '--metrics', metric)
+    assert '| mask AP | 2 | 15.0 ± 7.1 | 25.0 ± 7.1 | +10.0 (' in output
+    assert 'Training seconds of the method: 3, 3' in output
+    output = run_tool(TOOL, *options, code=1)
+    assert output.splitlines()[-1].startswith(f'error: the scalars of {baseline[0]} hold no accuracy/top1')
+
+
+def test_both_protocols_and_a_picture(run_tool, tmp_path):
+    baseline = write_run(tmp_path / 'baseline', [10, 20, 30, 40])
+    method = write_run(tmp_path / 'method', [20, 40, 45, 50])
+    short = write_run(tmp_path / 'short', [20, 39])
+    picture = tmp_path / 'pictures/curves.png'
+    options = ('--baseline', baseline, '--method', method, '--short', short)
+    output = run_tool(TOOL, *options, '--teacher-seconds', '2', '--out', picture)
+    assert '| 100 | 4.0 | 2.0 | 2.00 | 2.00 | 1.00 |' in output
+    assert '| method, 2 | 1 | 39.0 | -1.0 |' in output
+    assert picture.read_bytes().startswith(b'\x89PNG')
+
+
+def test_what_cannot_be_compared_is_named(run_tool, tmp_path):
+    first, second = write_run(tmp_path / 'a', [1, 2]), write_run(tmp_path / 'b', [1])
+    output = run_tool(TOOL, '--baseline', first, '--method', second, code=1)
+    assert output.splitlines()[-1].startswith('error: 1 runs of the baseline')
+    assert 'the same number of epochs' in output.splitlines()[-1]
+    output = run_tool(TOOL, '--baseline', first, second, '--method', second, code=2)
+    assert '2 runs of the baseline and 1 of the method' in output
+    assert 'give single runs, or a --baseline and a --method' in run_tool(TOOL, code=2)

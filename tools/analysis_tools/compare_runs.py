@@ -1,6 +1,14 @@
-"""Compare training runs: a table, the learning curves, and what teacher and student look at.
+"""Compare training runs: single ones with the first, or a method with its baseline over several seeds.
 
-python tools/analysis_tools/compare_runs.py BASELINE_DIR RUN_DIR [...] --out report.png
+Single runs: a table, the learning curves, and what teacher and student look at.
+
+    python tools/analysis_tools/compare_runs.py BASELINE_DIR RUN_DIR [...] --out report.png
+
+Over seeds: means and paired differences, and how much sooner the method gets where its baseline ends, by the
+same schedule and by complete shorter ones (--short).
+
+    python tools/analysis_tools/compare_runs.py --baseline DIR0 DIR1 --method DIR0 DIR1 \\
+        [--short DIR0 DIR1 ...] --out curves.png
 """
 
 from __future__ import annotations
@@ -12,92 +20,89 @@ import lfi  # noqa: F401
 import matplotlib
 
 matplotlib.use('Agg')
-import matplotlib.pyplot as plt
-import numpy as np
-import torch
-from lfi.engine import find_checkpoint_to_resume, launch
-from lfi.studies import epoch_table, markdown_table, read_run
-from lfi.studies.curves_figure import draw_curves
-from lfi.visualization import draw_interactions
-from mmengine.config import Config
-from mmengine.dataset import pseudo_collate
-from mmengine.registry import DATASETS, MODELS, init_default_scope
-from mmengine.runner import load_checkpoint
+from lfi.engine import launch
+from lfi.studies import compare_pairs, epoch_table, markdown_table, read_run
+from lfi.studies.convergence_figure import draw_convergence
+from lfi.studies.run_report import draw_report
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Compare training runs with the first one')
-    parser.add_argument('work_dirs', nargs='+', metavar='WORK_DIR', help='the baseline first')
-    parser.add_argument('--names', nargs='+', help='names of the runs; default: those of the folders')
-    parser.add_argument('--metric', default='accuracy/top1', help='validation metric (%(default)s)')
-    parser.add_argument('--epochs', action='store_true', help='print one row an epoch for each run too')
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('work_dirs', nargs='*', metavar='WORK_DIR', help='single runs, the baseline first')
+    for name in ('baseline', 'method'):
+        parser.add_argument(
+            f'--{name}', nargs='+', default=[], metavar='WORK_DIR', help=f"the {name}'s runs, seed by seed"
+        )
+    parser.add_argument(
+        '--short',
+        nargs='+',
+        default=[],
+        metavar='WORK_DIR',
+        help="the method's complete schedules of fewer epochs, seed by seed, for the equal finish",
+    )
+    parser.add_argument(
+        '--metrics', nargs='+', default=['accuracy/top1'], help='validation metrics (%(default)s)'
+    )
+    parser.add_argument(
+        '--teacher-seconds',
+        type=float,
+        default=0.0,
+        help='spent on the teacher before training: what tools/cache_teacher.py took (%(default)s)',
+    )
+    parser.add_argument('--names', nargs='+', help='names of single runs; default: those of the folders')
+    parser.add_argument('--epochs', action='store_true', help='print one row an epoch of each single run too')
     parser.add_argument('--out', help='write the curves, and the maps of the last LFI run, to this picture')
     parser.add_argument('--images', type=int, default=6, help='images with maps in the picture (%(default)s)')
     args = parser.parse_args()
+    if bool(args.work_dirs) == bool(args.baseline or args.method):
+        parser.error('give single runs, or a --baseline and a --method')
     if args.names and len(args.names) != len(args.work_dirs):
         parser.error(f'--names gives {len(args.names)} names for {len(args.work_dirs)} runs')
+    if len(args.baseline) != len(args.method):
+        parser.error(
+            f'{len(args.baseline)} runs of the baseline and {len(args.method)} of the method: give as many '
+            'of both, seed by seed'
+        )
     return args
 
 
-def load_student(work_dir: Path) -> tuple[torch.nn.Module, torch.utils.data.Dataset] | None:
-    """The run's model with its last weights, and its validation set; None if it is no LFI run."""
-    cfg = Config.fromfile(next(iter(sorted(work_dir.glob('*.py')))))
-    init_default_scope(cfg.get('default_scope', 'mmengine'))
-    # As the Runner does.
-    cfg.model.setdefault('data_preprocessor', cfg.get('data_preprocessor'))
-    # A cache holds the training images' maps; these are validation images.
-    cfg.model.pop('teacher_cache', None)
-    model = MODELS.build(cfg.model)
-    if not hasattr(model, 'predict_interactions'):
-        return None
-    checkpoint = find_checkpoint_to_resume(str(work_dir))
-    load_checkpoint(model, checkpoint, map_location='cpu')
-    return model.eval(), DATASETS.build(cfg.val_dataloader.dataset)
+def compare_single(args: argparse.Namespace) -> None:
+    """Each run with the first."""
+    work_dirs = [Path(work_dir) for work_dir in args.work_dirs]
+    names = args.names or [None] * len(work_dirs)
+    for metric in args.metrics:
+        runs = [read_run(work_dir, name, metric) for work_dir, name in zip(work_dirs, names)]
+        print(markdown_table(runs))
+        if args.epochs:
+            for run in runs:
+                print(f'\n{run.name}\n\n{epoch_table(run)}')
+    if args.out:
+        Path(args.out).parent.mkdir(parents=True, exist_ok=True)
+        draw_report(runs, work_dirs, args.images).savefig(args.out, dpi=110)
 
 
-def draw_maps(axes: np.ndarray, model: torch.nn.Module, dataset: torch.utils.data.Dataset) -> None:
-    # The set may be sorted by class, or go through the classes in turn.
-    places = np.random.default_rng(0).choice(len(dataset), len(axes), replace=len(dataset) < len(axes))
-    data = pseudo_collate([dataset[int(i)] for i in places])
-    images = torch.stack(data['inputs']).flip(1).permute(0, 2, 3, 1).numpy()
-    batch = model.data_preprocessor(data, training=False)
-    teacher, student = model.predict_interactions(batch['inputs'], batch['data_samples'])
-    labels = torch.cat([sample.gt_label for sample in batch['data_samples']])
-    if teacher.concepts is None:
-        concepts = labels.tolist()
-    else:
-        concepts = (teacher.concepts == labels[:, None]).int().argmax(1).tolist()
-    draw_interactions(axes, images, teacher, student, model.teacher.bank.names, concepts)
-
-
-def write_report(path: str, runs: list, work_dirs: list[Path], n_images: int) -> None:
-    """Curves on the left; on the right the maps of the last run that has any."""
-    students = (load_student(work_dir) for work_dir in reversed(work_dirs))
-    student = next((found for found in students if found is not None), None)
-    rows = (n_images + 1) // 2
-    figure = plt.figure(figsize=(14, max(4, 1.5 * rows)), layout='constrained')
-    left, right = figure.subfigures(1, 2)
-    draw_curves(left.subplots(), runs)
-    if student is not None and n_images:
-        cells = right.subplots(rows, 6, squeeze=False)
-        for cell in cells.flat:
-            cell.axis('off')
-        draw_maps(cells.reshape(-1, 3)[:n_images], *student)
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+def compare_seeds(args: argparse.Namespace) -> None:
+    """The method with its baseline, pair by pair."""
+    found = {
+        metric: [
+            [read_run(folder, metric=metric) for folder in folders]
+            for folders in (args.baseline, args.method, args.short)
+        ]
+        for metric in args.metrics
+    }
+    print(compare_pairs([tuple(runs) for runs in found.values()], args.teacher_seconds))
+    if args.out:
+        baseline, method, _ = found[args.metrics[0]]
+        Path(args.out).parent.mkdir(parents=True, exist_ok=True)
+        draw_convergence(baseline, method, args.teacher_seconds).savefig(args.out, dpi=110)
 
 
 def main() -> None:
     args = parse_args()
-    work_dirs = [Path(work_dir) for work_dir in args.work_dirs]
-    names = args.names or [None] * len(work_dirs)
-    runs = [read_run(work_dir, name, args.metric) for work_dir, name in zip(work_dirs, names)]
-    print(markdown_table(runs))
-    if args.epochs:
-        for run in runs:
-            print(f'\n{run.name}\n\n{epoch_table(run)}')
+    (compare_single if args.work_dirs else compare_seeds)(args)
     if args.out:
-        write_report(args.out, runs, work_dirs, args.images)
         print(f'\nThe picture is {args.out}')
 
 

@@ -3,7 +3,7 @@
 Figures are imported from their own modules, since they need matplotlib.
 """
 
-from .convergence import equal_finish_table, same_schedule_table
+from .convergence import compare_pairs, equal_finish_table, same_schedule_table
 from .paired import Difference, mean_and_spread, paired_difference, paired_table
 from .runs import Run, epoch_table, in_per_cent, markdown_table, metric_name, read_run
 from .study import Cell, Study, read_cells
@@ -13,6 +13,7 @@ __all__ = [
     'Difference',
     'Run',
     'Study',
+    'compare_pairs',
     'epoch_table',
     'equal_finish_table',
     'in_per_cent',

@@ -195,6 +195,6 @@ def filled(options: tuple[str, ...], cfg: Config) -> tuple[str, ...]:
     return tuple(option.replace('{concepts}', str(concepts)) for option in options)
 
 
-def negative_controls(names: tuple[str, ...]) -> Mapping[str, str]:
+def compared_with(names: tuple[str, ...]) -> Mapping[str, str]:
     """The negative controls among the names, each with the arm whose knowledge it destroys."""
     return {name: ARMS[name].of or '' for name in names if ARMS[name].kind == 'negative control'}

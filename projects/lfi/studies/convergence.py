@@ -1,26 +1,27 @@
-"""How much sooner a method gets where its control ends, by two protocols.
+"""How much sooner a method gets where its baseline ends, by two protocols.
 
-*Same schedule*: the epoch from which a run reaches, and holds to its end, a share of the control's best.
-*Equal finish*: what the method's complete shorter schedules end with, against the control's full one. Curves
+*Same schedule*: the epoch from which a run reaches, and holds to its end, a share of the baseline's best.
+*Equal finish*: what the method's complete shorter schedules end with, against the baseline's full one. Curves
 under a decaying learning rate rise late whatever the method, so that the first protocol alone can flatter or
 hide a gain.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import groupby
 
 import numpy as np
 
-from .paired import mean_and_spread, paired_difference
+from .paired import mean_and_spread, paired_difference, paired_table
 from .runs import Run
 
 THRESHOLDS = (90, 95, 99, 100)
 
 
 def same_schedule_table(
-    control: Sequence[Run],
+    baseline: Sequence[Run],
     method: Sequence[Run],
     teacher_seconds: float | None = 0.0,
     thresholds: Sequence[float] = THRESHOLDS,
@@ -29,45 +30,49 @@ def same_schedule_table(
     """For each threshold, when both reach and hold it, and by how much the method is sooner.
 
     Args:
-        control: runs, seed by seed.
+        baseline: runs, seed by seed.
         method: runs with the same seeds in the same order, and as many epochs.
         teacher_seconds: what was spent on the teacher before training, such as writing its cache; None where
             it is not known.
-        thresholds: in per cent of the best of the control's run with the same seed.
+        thresholds: in per cent of the best of the baseline's run with the same seed.
         seeds: of the pairs, where several pairs have one: the interval is then over the seeds. Defaults to a
             seed for each.
 
     Returns:
-        Markdown. A speed-up is the geometric mean of the pairs' ratios, control over method, with its 95 %
+        Markdown. A speed-up is the geometric mean of the pairs' ratios, baseline over method, with its 95 %
         interval by Student's t on their logarithms where there are two seeds or more; seconds are those of
         training, validation left out.
 
     Raises:
         ValueError: if the runs are not pairs of one length.
     """
-    _check_pairs(control, method)
-    seeds = range(len(control)) if seeds is None else seeds
+    _check_pairs(baseline, method)
+    seeds = range(len(baseline)) if seeds is None else seeds
     lines = [
-        "| per cent of the control's best | control, epochs | method, epochs | speed-up in epochs "
+        "| per cent of the baseline's best | baseline, epochs | method, epochs | speed-up in epochs "
         '| in seconds, teacher left out | in seconds, with the teacher |',
         '| --- ' * 6 + '|',
     ]
     for threshold in thresholds:
-        targets = [threshold / 100 * run.best for run in control]
+        targets = [threshold / 100 * run.best for run in baseline]
         ours, theirs = (
-            [run.epochs_to_hold(target) for run, target in zip(runs, targets)] for runs in (method, control)
+            [run.epochs_to_hold(target) for run, target in zip(runs, targets)] for runs in (method, baseline)
         )
         cells = [_epochs(theirs), _epochs(ours)]
-        held = [(e, n) for e, n in zip(theirs, ours) if e is not None and n is not None]
-        if len(held) < len(control):
+        held = [
+            (before, reached, after, sooner)
+            for before, reached, after, sooner in zip(baseline, theirs, method, ours)
+            if reached is not None and sooner is not None
+        ]
+        if len(held) < len(baseline):
             cells += ['–'] * 3
         else:
             spent = [
                 (before.seconds_until(reached), after.seconds_until(sooner))
-                for before, after, (reached, sooner) in zip(control, method, held)
+                for before, reached, after, sooner in held
             ]
             cells += [
-                _ratio([reached / sooner for reached, sooner in held], seeds),
+                _ratio([reached / sooner for _, reached, _, sooner in held], seeds),
                 _ratio([before / after for before, after in spent], seeds),
                 '–'
                 if teacher_seconds is None
@@ -77,12 +82,12 @@ def same_schedule_table(
     return '\n'.join(lines)
 
 
-def equal_finish_table(control: Sequence[Run], short: Sequence[Run]) -> str:
-    """What complete schedules of fewer epochs end with, against the control's full one.
+def equal_finish_table(baseline: Sequence[Run], short: Sequence[Run]) -> str:
+    """What complete schedules of fewer epochs end with, against the baseline's full one.
 
     Args:
-        control: runs of the full schedule, seed by seed.
-        short: the method's runs; of each number of epochs as many as of the control, seed by seed.
+        baseline: runs of the full schedule, seed by seed.
+        short: the method's runs; of each number of epochs as many as of the baseline, seed by seed.
 
     Returns:
         Markdown; differences are those of the pairs, with 95 % intervals where there are two or more.
@@ -90,19 +95,19 @@ def equal_finish_table(control: Sequence[Run], short: Sequence[Run]) -> str:
     Raises:
         ValueError: if there is another number of runs of some length.
     """
-    full = [run.accuracy[-1] for run in control]
+    full = [run.accuracy[-1] for run in baseline]
     lines = [
-        f"| complete schedule, epochs | seeds | {control[0].metric}, last epoch | minus the control's "
-        f'{control[0].length} epochs |',
+        f"| complete schedule, epochs | seeds | {baseline[0].metric}, last epoch | minus the baseline's "
+        f'{baseline[0].length} epochs |',
         '| --- ' * 4 + '|',
-        f'| control, {control[0].length} | {len(full)} | {mean_and_spread(full)} | – |',
+        f'| baseline, {baseline[0].length} | {len(full)} | {mean_and_spread(full)} | – |',
     ]
     by_length = sorted(short, key=lambda run: run.length)
     for length, group in groupby(by_length, key=lambda run: run.length):
         finish = [run.accuracy[-1] for run in group]
         if len(finish) != len(full):
             raise ValueError(
-                f'{len(finish)} short runs of {length} epochs and {len(full)} of the control: '
+                f'{len(finish)} short runs of {length} epochs and {len(full)} of the baseline: '
                 'give as many of both'
             )
         gain = str(paired_difference(full, finish)) if len(full) > 1 else f'{finish[0] - full[0]:+.1f}'
@@ -110,11 +115,40 @@ def equal_finish_table(control: Sequence[Run], short: Sequence[Run]) -> str:
     return '\n'.join(lines)
 
 
-def _check_pairs(control: Sequence[Run], method: Sequence[Run]) -> None:
-    lengths = [run.length for run in (*control, *method)]
-    if len(control) != len(method) or len({run.epochs for run in (*control, *method)}) != 1:
+def compare_pairs(
+    metrics: Sequence[tuple[Sequence[Run], Sequence[Run], Sequence[Run]]], teacher_seconds: float = 0.0
+) -> str:
+    """All that the runs of a method and its baseline say, with the same seeds in the same order.
+
+    Args:
+        metrics: for each metric the baseline's runs, the method's, and its complete shorter schedules.
+        teacher_seconds: what was spent on the teacher before training.
+
+    Returns:
+        Markdown: a table of the last epochs where there are two seeds or more; then, for each metric, the
+        same schedule, and the equal finish where there are shorter schedules; and the seconds of training.
+
+    Raises:
+        ValueError: if the runs are not pairs of one length.
+    """
+    baseline, method, _ = metrics[0]
+    parts = []
+    if len(baseline) > 1:
+        parts.append(paired_table([(before, after) for before, after, _ in metrics]))
+    for before, after, short in metrics:
+        parts += [f'{before[0].metric}, same schedule:', same_schedule_table(before, after, teacher_seconds)]
+        if short:
+            parts += [f'{before[0].metric}, equal finish:', equal_finish_table(before, short)]
+    for name, runs in (('baseline', baseline), ('method', method)):
+        parts.append(f'Training seconds of the {name}: {", ".join(f"{run.seconds:.0f}" for run in runs)}')
+    return '\n\n'.join(parts)
+
+
+def _check_pairs(baseline: Sequence[Run], method: Sequence[Run]) -> None:
+    lengths = [run.length for run in (*baseline, *method)]
+    if len(baseline) != len(method) or len({run.epochs for run in (*baseline, *method)}) != 1:
         raise ValueError(
-            f'{len(control)} runs of the control and {len(method)} of the method, of {lengths} epochs: '
+            f'{len(baseline)} runs of the baseline and {len(method)} of the method, of {lengths} epochs: '
             'the same schedule needs as many of both, seed by seed, and the same number of epochs'
         )
 
@@ -126,8 +160,8 @@ def _epochs(epochs: Sequence[int | None]) -> str:
 
 def _ratio(values: Sequence[float], seeds: Sequence[int]) -> str:
     by_seed: dict[int, list[float]] = {}
-    for seed, value in zip(seeds, np.log(values)):
-        by_seed.setdefault(seed, []).append(value)
+    for seed, value in zip(seeds, values):
+        by_seed.setdefault(seed, []).append(math.log(value))
     means = [float(np.mean(logs)) for logs in by_seed.values()]
     if len(means) == 1:
         return f'{np.exp(means[0]):.2f}'

@@ -1,4 +1,4 @@
-"""Learning curves of a method and its control, by epochs and by seconds."""
+"""Learning curves of a method and its baseline, by epochs and by seconds."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from matplotlib.figure import Figure
 from .runs import Run
 
 
-def draw_convergence(control: Sequence[Run], method: Sequence[Run], teacher_seconds: float = 0.0) -> Figure:
-    """Each run as a thin line, their mean as a thick one, and the control's mean best.
+def draw_convergence(baseline: Sequence[Run], method: Sequence[Run], teacher_seconds: float = 0.0) -> Figure:
+    """Each run as a thin line, their mean as a thick one, and the baseline's mean best.
 
     Args:
-        control: runs, seed by seed.
+        baseline: runs, seed by seed.
         method: runs, seed by seed.
         teacher_seconds: by which the method's curves start later.
     """
     figure, (epochs, seconds) = plt.subplots(1, 2, figsize=(11, 4.5), layout='constrained', sharey=True)
     for name, runs, colour, start in (
-        ('control', control, 'tab:grey', 0.0),
+        ('baseline', baseline, 'tab:grey', 0.0),
         ('method', method, 'tab:red', teacher_seconds),
     ):
         _draw(epochs, [(np.array(run.epochs), run) for run in runs], name, colour)
@@ -33,18 +33,18 @@ def draw_convergence(control: Sequence[Run], method: Sequence[Run], teacher_seco
             colour,
         )
     for axes, label in ((epochs, 'epoch'), (seconds, 'seconds of training, after the teacher has looked')):
-        axes.axhline(np.mean([run.best for run in control]), color='grey', linestyle=':', linewidth=1)
+        axes.axhline(np.mean([run.best for run in baseline]), color='grey', linestyle=':', linewidth=1)
         axes.set_xlabel(label)
         axes.grid(alpha=0.3)
-    epochs.set_ylabel(f'{control[0].metric} on the validation images, %')
+    epochs.set_ylabel(f'{baseline[0].metric} on the validation images, %')
     epochs.legend()
     return figure
 
 
 def _draw(axes: Axes, curves: Sequence[tuple[np.ndarray, Run]], name: str, colour: str) -> None:
-    for places, run in curves:
-        axes.plot(places, run.accuracy, color=colour, linewidth=0.8, alpha=0.4)
-    mean_places = np.mean([places for places, _ in curves], 0)
+    for x, run in curves:
+        axes.plot(x, run.accuracy, color=colour, linewidth=0.8, alpha=0.4)
+    mean_x = np.mean([x for x, _ in curves], 0)
     axes.plot(
-        mean_places, np.mean([run.accuracy for _, run in curves], 0), color=colour, linewidth=2.2, label=name
+        mean_x, np.mean([run.accuracy for _, run in curves], 0), color=colour, linewidth=2.2, label=name
     )

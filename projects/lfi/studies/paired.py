@@ -1,4 +1,4 @@
-"""A method against its control over several seeds."""
+"""A method against its baseline over several seeds."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def paired_difference(before: Sequence[float], after: Sequence[float]) -> Differ
     """
     if len(before) != len(after) or len(before) < 2:
         raise ValueError(
-            f'{len(before)} runs of the control and {len(after)} of the method: there must be as many '
+            f'{len(before)} runs of the baseline and {len(after)} of the method: there must be as many '
             'of both, with the same seeds, and two or more'
         )
     difference = np.subtract(after, before)
@@ -48,7 +48,7 @@ def paired_table(pairs: Sequence[tuple[Sequence[Run], Sequence[Run]]]) -> str:
     """A table of what the last epoch gives: mean and standard deviation over the seeds, and the difference.
 
     Args:
-        pairs: for each metric the control's runs and the method's, at least two of each, the i-th of both
+        pairs: for each metric the baseline's runs and the method's, at least two of each, the i-th of both
             with the same seed.
 
     Returns:
@@ -58,14 +58,12 @@ def paired_table(pairs: Sequence[tuple[Sequence[Run], Sequence[Run]]]) -> str:
         ValueError: as `paired_difference` says.
     """
     lines = [
-        '| metric, last epoch | seeds | control | method | difference, 95 % interval |',
+        '| metric, last epoch | seeds | baseline | method | difference, 95 % interval |',
         '| --- | --- | --- | --- | --- |',
     ]
-    for control, method in pairs:
-        before, after = ([run.accuracy[-1] for run in runs] for runs in (control, method))
+    for baseline, method in pairs:
+        before, after = ([run.accuracy[-1] for run in runs] for runs in (baseline, method))
         difference = paired_difference(before, after)
-        lines.append(
-            f'| {control[0].metric} | {len(control)} | {mean_and_spread(before)} | {mean_and_spread(after)} '
-            f'| {difference} |'
-        )
+        cells = [mean_and_spread(before), mean_and_spread(after), str(difference)]
+        lines.append(f'| {baseline[0].metric} | {len(baseline)} | {" | ".join(cells)} |')
     return '\n'.join(lines)

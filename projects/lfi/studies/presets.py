@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from .arms import ARMS, METHOD, Arm, arm_of, negative_controls, of_kind
+from .arms import ARMS, METHOD, Arm, arm_of, compared_with, of_kind
 
 
 @dataclass(frozen=True)
@@ -48,16 +48,18 @@ class Preset:
     seed_options: tuple[str, ...] = ('randomness.seed={seed}',)
 
     @property
-    def shuffled(self) -> Mapping[str, str]:
+    def negative_controls(self) -> Mapping[str, str]:
         """The negative controls, each with the arm whose knowledge of the image it destroys."""
-        return negative_controls(tuple(arm.name for arm in self.arms))
+        return compared_with(tuple(arm.name for arm in self.arms))
 
     @property
     def short_arms(self) -> tuple[Arm, ...]:
         """The method in its shorter schedules."""
-        full = [arm for arm in self.arms if arm.name == self.method]
+        methods = [arm for arm in self.arms if arm.name == self.method]
         return tuple(
-            replace(arm, name=f'{self.method} in {n} epochs', epochs=n) for arm in full for n in self.short
+            replace(method, name=f'{method.name} in {epochs} epochs', epochs=epochs)
+            for epochs in self.short
+            for method in methods
         )
 
 

@@ -133,7 +133,12 @@ def collect(
         return DomainStudy(cells)
     short = {arm.name: cells.pop(arm.name) for arm in preset.short_arms if arm.name in cells}
     return Study(
-        cells, preset.method, preset.shuffled, preset.published.get(metric), short, metric_name(metric)
+        cells,
+        preset.method,
+        preset.negative_controls,
+        preset.published.get(metric),
+        short,
+        metric_name(metric),
     )
 
 
@@ -176,13 +181,13 @@ def report(
             parts.append(study.report())
             continue
         seeds = ', '.join(str(cell.seed) for cell in study.cells[study.baseline])
-        parts += [
-            study.verdict(),
+        about = (
             f'{preset.about} Seeds {seeds}; mean ± standard deviation; differences are those of the pairs '
             "with the same seed, with their 95 % interval by Student's t. "
-            f'Ran on {"; ".join(study.machines())}.',
-            study.table(arms),
-        ]
+            f'Ran on {"; ".join(study.machines())}.'
+        )
+        table = (study.verdict(), about, study.table(arms))
+        parts.append('\n\n'.join(part for part in table if part))
         if arms is None:
             parts.append(study.convergence())
     # Metrics of the test share the validation's curves.

@@ -19,9 +19,7 @@ def fitted_schedule(cfg: Config, epochs: int) -> list[str]:
     for i, part in enumerate(cfg.param_scheduler):
         if not part.get('by_epoch', True):
             continue
-        fitted: dict[str, int | str] = {
-            key: fit(part[key]) for key in ('begin', 'end', 'T_max') if part.get(key)
-        }
+        fitted = {key: str(fit(part[key])) for key in ('begin', 'end', 'T_max') if part.get(key)}
         if 'milestones' in part:
             fitted['milestones'] = str([*map(fit, part['milestones'])]).replace(' ', '')
         options += [f'param_scheduler.{i}.{key}={value}' for key, value in fitted.items()]

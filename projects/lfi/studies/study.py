@@ -60,7 +60,8 @@ class Study:
     Args:
         cells: by the arm's name, the baseline's first; arms are compared by the seeds that they share.
         method: the arm that is to be judged.
-        shuffled: arms with the teacher's knowledge destroyed, each with the arm that it is the control of.
+        negative_controls: arms with the teacher's knowledge destroyed, each with the arm that it is compared
+            with.
         published: the paper's own gain of the method, for a column of its own.
         short: cells of the method's complete schedules of fewer epochs, by name.
         metric: of the test, as the tables call it. Defaults to that of the validation.
@@ -68,7 +69,7 @@ class Study:
 
     cells: Mapping[str, Sequence[Cell]]
     method: str
-    shuffled: Mapping[str, str] = field(default_factory=dict)
+    negative_controls: Mapping[str, str] = field(default_factory=dict)
     published: str | None = None
     short: Mapping[str, Sequence[Cell]] = field(default_factory=dict)
     metric: str | None = None
@@ -83,27 +84,27 @@ class Study:
         return [cell.test for cell in self.cells[arm]]
 
     def verdict(self) -> str:
-        """Each shuffled control against its own arm and against the method, bad news first.
+        """Each negative control against its own arm and against the method, bad news first.
 
         '' where none was run with two seeds.
         """
-        compared = [
-            (control, arm, self.difference(control, arm))
-            for control, own in self.shuffled.items()
-            for arm in dict.fromkeys((own, self.method))
-        ]
-        found = [(control, arm, gain) for control, arm, gain in compared if gain is not None]
-        found.sort(key=lambda row: row[2].low > 0)
-        return ' '.join(self._sentence(*row) for row in found)
+        found = []
+        for control, own in self.negative_controls.items():
+            for arm in dict.fromkeys((own, self.method)):
+                gain, loss = self.difference(control, arm), self.difference(arm, control)
+                if gain is not None and loss is not None:
+                    found.append((gain.low > 0, self._sentence(control, arm, gain, loss)))
+        found.sort(key=lambda pair: pair[0])
+        return ' '.join(sentence for _, sentence in found)
 
-    def _sentence(self, control: str, arm: str, gain: Difference) -> str:
-        loss = Difference(-gain.mean, -gain.high, -gain.low)
-        but = "though the teacher's knowledge of the image is destroyed in it."
+    @staticmethod
+    def _sentence(control: str, arm: str, gain: Difference, loss: Difference) -> str:
+        but = f'although {control} learns nothing image-specific from the teacher.'
         if gain.low > 0:
             return f'**{arm} beats {control}**, by {gain} points.'
         if loss.low > 0:
             return f'**{control} beats {arm}**, by {loss} points, {but}'
-        return f'**{control} cannot be told from {arm}**: the difference is {gain} points, {but}'
+        return f'**{control} is not significantly different from {arm}**: {gain} points, {but}'
 
     def table(self, arms: Sequence[str] | None = None) -> str:
         """A row for each arm: means and standard deviations over the seeds, and paired differences.
@@ -152,8 +153,9 @@ class Study:
         if not seeds:
             return ''
         control, method = (_by_seed(self.cells[arm], seeds) for arm in (self.baseline, self.method))
-        teacher = [cell.teacher_seconds for cell in method if cell.teacher_seconds is not None]
-        spent = float(np.mean(teacher)) if len(teacher) == len(seeds) else None
+        teacher = [cell.teacher_seconds for cell in method]
+        known = [seconds for seconds in teacher if seconds is not None]
+        spent = float(np.mean(known)) if len(known) == len(teacher) else None
         note = '' if spent is None else f' The teacher took {spent:.0f} seconds before training.'
         parts = [
             f"How much sooner {self.method} holds a share of {self.baseline}'s best, with the same "

@@ -15,7 +15,7 @@ def draw_study(study: Study) -> Figure:
     Gains have their 95 % interval where there are two seeds or more.
     """
     palette = plt.get_cmap('tab20')
-    colours = {arm: palette(i % 20) for i, arm in enumerate(study.cells)}
+    colours = {arm: palette(i % palette.N) for i, arm in enumerate(study.cells)}
     figure, (curves, gains) = plt.subplots(1, 2, figsize=(13, 5), layout='constrained')
     for arm, cells in study.cells.items():
         values = np.array([cell.run.accuracy for cell in cells])  # [seeds, validations]
@@ -32,8 +32,8 @@ def draw_study(study: Study) -> Figure:
     arms = [arm for arm in study.cells if arm != study.baseline]
     baseline = {cell.seed: cell.test for cell in study.cells[study.baseline]}
     for row, arm in enumerate(reversed(arms)):
-        own = [cell.test - baseline[cell.seed] for cell in study.cells[arm] if cell.seed in baseline]
-        gains.scatter(own, [row] * len(own), color=colours[arm], s=12, alpha=0.5)
+        points = [cell.test - baseline[cell.seed] for cell in study.cells[arm] if cell.seed in baseline]
+        gains.scatter(points, [row] * len(points), color=colours[arm], s=12, alpha=0.5)
         gain = study.difference(study.baseline, arm)
         if gain is not None:
             reach = [[gain.mean - gain.low], [gain.high - gain.mean]]

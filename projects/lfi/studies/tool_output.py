@@ -33,7 +33,8 @@ def tool_output(
     ) as process:
         _running.add(process)
         try:
-            for line in process.stdout or ():
+            assert process.stdout is not None
+            for line in process.stdout:
                 tail.append(line)
                 yield line
         finally:
