@@ -1,6 +1,8 @@
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from lfi.structures import filled_share
-from lfi.structures.views import read_view
+from lfi.structures.views import is_upright, read_upright_view, read_view
 
 WHOLE = torch.eye(2, 3)[None]
 
@@ -53,3 +55,32 @@ def test_what_lies_beyond_the_picture_has_no_weight():
     weights, share = read((1, 2), (1, 4), view=torch.tensor([[[2.0, 0, -1], [0, 1, 0]]]))
     torch.testing.assert_close(share[0], torch.tensor([0.0, 0.0, 1.0, 1.0]))
     assert not weights[0, 0].any()
+
+
+sides = st.integers(1, 6)
+
+
+@given(
+    st.tuples(sides, sides),
+    st.tuples(sides, sides),
+    st.lists(st.floats(-3, 3).filter(lambda scale: abs(scale) > 0.05), min_size=4, max_size=4),
+    st.lists(st.floats(-1, 1), min_size=4, max_size=4),
+    st.lists(st.floats(0.1, 1), min_size=4, max_size=4),
+)
+def test_rows_and_columns_apart_are_read_as_together(cells, grid, scales, origins, filled):
+    view = torch.zeros(2, 2, 3)
+    view[:, 0, 0], view[:, 1, 1] = torch.tensor(scales).view(2, 2).T
+    view[:, :, 2] = torch.tensor(origins).view(2, 2)
+    filled = torch.tensor(filled).view(2, 2)
+    assert is_upright(view)
+    weights, share = read_view(view, cells, grid, filled)
+    down, across, apart = read_upright_view(view, cells, grid, filled)
+    torch.testing.assert_close(down[:, :, None, :, None] * across[:, None, :, None], weights)
+    torch.testing.assert_close(apart, share)
+
+
+def test_a_view_that_rotates_or_shears_is_not_upright():
+    for row, column in ((0, 1), (1, 0)):
+        view = torch.eye(2, 3)[None].repeat(2, 1, 1)
+        view[1, row, column] = 0.1
+        assert not is_upright(view)

@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from .views import read_view
+from .views import is_upright, read_upright_view, read_view
 
 DIRECTIONS = ('positions', 'concepts')
 # In `InteractionMaps.concepts`: the map of all of the bank's other concepts together.
@@ -141,18 +141,23 @@ class InteractionMaps:
             in a picture where none reaches that, where it shows the most.
         """
         with torch.autocast(self.logits.device.type, enabled=False):
+            upright = is_upright(view)
             view = view.to(self.logits, non_blocking=True)
             filled = view.new_ones(1, 2) if filled is None else filled.to(view)
-            weights, share = read_view(view, self.grid, grid, filled)
             valid = self.valid[:, None].float()
             both = torch.cat(((self.logits * valid[:, None]).flatten(1, 2), valid), 1)  # [B, L*M + 1, H, W]
-            both = both.flatten(2) @ weights.flatten(3).flatten(1, 2).mT
-            logits, seen = both[:, :-1], both[:, -1:]  # [B, L*M, h*w], [B, 1, h*w]
+            if upright:
+                down, across, share = read_upright_view(view, self.grid, grid, filled)
+                both = down[:, None] @ both @ across.mT[:, None]  # [B, L*M + 1, h, w]
+            else:
+                weights, share = read_view(view, self.grid, grid, filled)
+                both = (both.flatten(2) @ weights.flatten(3).flatten(1, 2).mT).unflatten(-1, grid)
+            logits, seen = both[:, :-1], both[:, -1:]
             logits = logits / seen.clamp_min(1e-6)
         return replace(
             self,
-            logits=logits.unflatten(-1, grid).unflatten(1, self.logits.shape[1:3]),
-            valid=_enough(seen[:, 0].unflatten(-1, grid) * share),
+            logits=logits.unflatten(1, self.logits.shape[1:3]),
+            valid=_enough(seen[:, 0] * share),
         )
 
     def with_labels(self, labels: Tensor) -> InteractionMaps:

@@ -50,19 +50,66 @@ def read_view(
     """
     middle, length, shown = _locations(grid, filled)
     turn, origin = view[:, None, None, :, :2], view[:, None, None, :, 2]
-    size = numbers_like(cells[::-1], view)
-    # In cells, [B, h, w, 2] each.
-    middle = ((turn * middle[..., None, :]).sum(-1) + origin + 1) / 2 * size
-    length = (turn * length[..., None, :]).norm(dim=-1) / 2 * size
+    middle = (turn * middle[..., None, :]).sum(-1) + origin  # [B, h, w, 2]
+    length = (turn * length[..., None, :]).norm(dim=-1)
+    reach = turn.abs().sum(-1)
+    (across, x), (down, y) = (
+        _cells_read(middle[..., axis], length[..., axis], origin[..., axis], reach[..., axis], n)
+        for axis, n in enumerate(cells[::-1])
+    )
+    return down[..., :, None] * across[..., None, :], shown * x * y
 
-    inside = (middle + length / 2).minimum(size) - (middle - length / 2).clamp_min(0)
-    share = shown * (inside / length.clamp_min(1e-6)).clamp(0, 1).prod(-1)
 
-    first, last = _touched(turn.abs().sum(-1), origin, size)
+def is_upright(view: Tensor) -> bool:
+    """Whether views (B, 2, 3) are known to neither rotate nor shear; of a device's, nothing is known."""
+    return view.device.type == 'cpu' and not (view[:, 0, 1].any() or view[:, 1, 0].any())
+
+
+def read_upright_view(
+    view: Tensor, cells: tuple[int, int], grid: tuple[int, int], filled: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """As `read_view`, for views that neither rotate nor shear: rows and columns are read apart.
+
+    Arguments as `read_view`.
+
+    Returns:
+        The weights of the rows (B, h, H) and of the columns (B, w, W), whose products are those of
+        `read_view`; and the share of each location that shows the picture, (B, h, w) in [0, 1].
+    """
+    read = []
+    for axis, (n, n_cells) in enumerate(zip(grid[::-1], cells[::-1])):
+        middle, length, shown = _along(n, filled[:, axis, None])  # [B, n] each
+        scale, origin = view[:, axis, axis, None], view[:, axis, 2, None]
+        weights, share = _cells_read(
+            scale * middle + origin, scale.abs() * length, origin, scale.abs(), n_cells
+        )
+        read.append((weights, share * shown))
+    (across, x), (down, y) = read
+    return down, across, y[:, :, None] * x[:, None]
+
+
+def _cells_read(
+    middle: Tensor, length: Tensor, origin: Tensor, reach: Tensor, n: int
+) -> tuple[Tensor, Tensor]:
+    """By which weights locations read the n cells of a picture along one axis.
+
+    Args:
+        middle: (...), where the locations' middles lie in the picture, from -1 to 1.
+        length: (...), of what they show.
+        origin: the view's middle, of a shape that goes with that of `middle`.
+        reach: half of the view's extent, likewise.
+        n: cells.
+
+    Returns:
+        The weights (..., n), and the part of each location that lies in the picture, (...).
+    """
+    middle, length = (middle + 1) / 2 * n, length / 2 * n  # in cells
+    inside = (middle + length / 2).clamp_max(n) - (middle - length / 2).clamp_min(0)
+    share = (inside / length.clamp_min(1e-6)).clamp(0, 1)
+    first, last = _touched(reach, origin, n)
     length = length.clamp_min(1)
     low, high = torch.maximum(middle - length / 2, first), torch.minimum(middle + length / 2, last)
-    across, down = (_overlap(low[..., axis], high[..., axis], n) for axis, n in enumerate(cells[::-1]))
-    return down[..., :, None] * across[..., None, :], share
+    return _overlap(low, high, n), share
 
 
 def _locations(grid: tuple[int, int], filled: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -72,26 +119,26 @@ def _locations(grid: tuple[int, int], filled: Tensor) -> tuple[Tensor, Tensor, T
         Middles and lengths in the view's coordinates, (B, h, w, 2) each, and the share of each location that
         the view fills, (B, h, w).
     """
-    middles, lengths, shares = [], [], []
-    for axis, n in enumerate(grid[::-1]):
-        part = filled[:, axis, None]  # [B, 1]
-        edges = (2 * torch.arange(n + 1, device=filled.device) / n / part - 1).clamp_max(1)  # [B, n + 1]
-        middles.append((edges[:, :-1] + edges[:, 1:]) / 2)
-        lengths.append(edges.diff())
-        shares.append(lengths[-1] * part * n / 2)
+    by_axis = [_along(n, filled[:, axis, None]) for axis, n in enumerate(grid[::-1])]
     middle, length, share = (
-        torch.stack(torch.broadcast_tensors(x[:, None], y[:, :, None]), -1)
-        for x, y in (middles, lengths, shares)
+        torch.stack(torch.broadcast_tensors(x[:, None], y[:, :, None]), -1) for x, y in zip(*by_axis)
     )
     return middle, length, share.prod(-1)
 
 
-def _touched(reach: Tensor, origin: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
-    """The edges of the first and the last cell that a view's bounding box touches."""
-    first, last = (origin - reach + 1) / 2 * size, (origin + reach + 1) / 2 * size
+def _along(n: int, part: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Middles, lengths and filled shares, (B, n) each, of n locations of which a view fills a part (B, 1)."""
+    edges = (2 * torch.arange(n + 1, device=part.device) / n / part - 1).clamp_max(1)  # [B, n + 1]
+    length = edges.diff()
+    return (edges[:, :-1] + edges[:, 1:]) / 2, length, length * part * n / 2
+
+
+def _touched(reach: Tensor, origin: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    """The edges of the first and the last of n cells that a view's bounding box touches."""
+    first, last = (origin - reach + 1) / 2 * n, (origin + reach + 1) / 2 * n
     # What is touched by less than a thousandth of a cell is rounding.
-    first = torch.minimum((first + 1e-3).floor().clamp_min(0), size - 1)
-    return first, torch.maximum(torch.minimum((last - 1e-3).ceil(), size), first + 1)
+    first = (first + 1e-3).floor().clamp(0, n - 1)
+    return first, torch.maximum((last - 1e-3).ceil().clamp_max(n), first + 1)
 
 
 def _overlap(low: Tensor, high: Tensor, n: int) -> Tensor:
