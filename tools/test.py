@@ -37,6 +37,9 @@ def main() -> None:
     cfg = launch.load_run_config(args)
     cfg.load_from = args.checkpoint
     cfg.resume = False
+    if cfg.model.get('teacher_cache') is not None:
+        # It holds the training images.
+        cfg.model.teacher_cache = None
     cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type='lfi.FittingWeightsHook')]
     if args.amp:
         cfg.test_cfg.fp16 = True

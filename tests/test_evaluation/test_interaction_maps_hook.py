@@ -4,6 +4,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 import torch.nn.functional as F
+from lfi.errors import UsageError
 from lfi.evaluation.interaction_maps_hook import add_interactions, mirror_images, mirror_maps
 from lfi.models.losses import InteractionDistillLoss
 from lfi.registry import HOOKS
@@ -179,3 +180,13 @@ def test_the_hook_acts_before_images_are_predicted(stage):
     assert sample.interactions.concepts == [1]
     with pytest.raises(TypeError, match='needs a model that learns from interactions.*got Identity'):
         getattr(hook, stage)(SimpleNamespace(model=torch.nn.Identity()), 0, batch)
+
+
+def test_a_cache_of_training_images_is_refused_before_the_run():
+    model = Model()
+    model._teacher_cache = 'cache'
+    hook = HOOKS.build(dict(type='lfi.InteractionMapsHook'))
+    with pytest.raises(UsageError, match="model.teacher_cache='cache' holds training images alone"):
+        hook.before_run(SimpleNamespace(model=model))
+    model._teacher_cache = None
+    hook.before_run(SimpleNamespace(model=model))

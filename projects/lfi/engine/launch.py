@@ -287,8 +287,6 @@ def draw_predictions(cfg: Config, folder: str) -> None:
             type='lfi.InteractionVisualizationHook', test_out_dir=osp.join(folder, 'interactions')
         )
         cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), pictures]
-        # A cache holds the training images.
-        cfg.model.teacher_cache = None
 
 
 def enable_tta(cfg: Config) -> None:

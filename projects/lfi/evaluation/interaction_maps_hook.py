@@ -14,6 +14,7 @@ from mmengine.structures import BaseDataElement
 from torch import Tensor
 
 from lfi.engine.shards import refuse_shards
+from lfi.errors import UsageError
 from lfi.models.batches import seen_canvas, valid_sizes_of
 from lfi.registry import HOOKS
 from lfi.structures import InteractionMaps
@@ -32,7 +33,20 @@ class InteractionMapsHook(Hook):
 
     Raises:
         TypeError: if the model does not learn from interactions, or is sharded (FSDP).
+        UsageError: before the run, if the model reads a cache: it holds the training images, and no mirror
+            images.
     """
+
+    def before_run(self, runner: Runner) -> None:
+        """Refuse a cache before it is asked about images that it does not hold."""
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        cache = getattr(model, '_teacher_cache', None)
+        if cache is not None:
+            raise UsageError(
+                f'InteractionMapsHook asks the teacher about validation and test images, and '
+                f'model.teacher_cache={cache!r} holds training images alone: set it to None, or leave the '
+                'hook out of training and use it with tools/test.py'
+            )
 
     def before_val_iter(self, runner: Runner, batch_idx: int, data_batch: dict) -> None:
         """Set the samples' maps."""

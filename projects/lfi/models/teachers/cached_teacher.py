@@ -102,8 +102,8 @@ class CachedTeacher(CachedOutputs):
     def ask(self, batch: TeacherBatch) -> tuple[InteractionMaps, Tensor]:
         """The maps of a batch's unaugmented images, on their own grid, and the views to warp them into.
 
-        Presence is the larger of the teacher's own and the label of the *view*: what a crop has left out is
-        not looked for.
+        Presence is the larger of the label of the *view* and the teacher's own, which is that of the
+        unaugmented image: a label that a crop has left out raises it no more.
 
         Raises:
             CacheError: as `seen`.
