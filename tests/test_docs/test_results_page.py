@@ -1,14 +1,18 @@
 """What docs/results.md says of its tables, beside the tables themselves."""
 
+import csv
 import re
 from pathlib import Path
 
-PAGE = (Path(__file__).resolve().parents[2] / 'docs/results.md').read_text()
+from lfi.studies.arms import ARMS
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / 'docs/results.md').read_text()
 GENERATED = re.compile(r'<!-- reproduce: (\S+) -->\n.*?<!-- end of \1 -->', re.S)
 
 
 def test_the_scope_of_the_intervals_is_said_once_before_all_tables():
-    before, after = PAGE.split('| --- |', 1)
+    before, after = PAGE.split('\n## Shapes\n', 1)
     scope = ('one training set and one test set', 'none is corrected for the number of comparisons')
     for words in scope:
         assert words in before
@@ -18,3 +22,15 @@ def test_the_scope_of_the_intervals_is_said_once_before_all_tables():
 def test_no_conclusion_rests_on_seconds_that_cannot_be_compared():
     studies = PAGE[PAGE.index('\n## Shapes') : PAGE.index('\n## Trial runs')]
     assert 'second' not in GENERATED.sub('', studies)
+
+
+def test_each_arm_that_is_published_is_explained():
+    table = PAGE[PAGE.index('<!-- reproduce: arms -->') : PAGE.index('<!-- end of arms -->')]
+    published = {
+        arm.split()[0]
+        for file in (ROOT / 'docs/results').glob('*.csv')
+        for arm, *_ in csv.reader(file.open(newline=''))
+    } - {'arm'}
+    assert published
+    for arm in published:
+        assert f'| `{arm}` | {ARMS[arm].kind} | {ARMS[arm].about} |' in table

@@ -6,6 +6,7 @@ import pytest
 from lfi.studies.grid import plan
 from lfi.studies.presets import PRESETS
 from lfi.studies.published import dropped, is_published, read_published
+from lfi.studies.reproduce import collect, report
 
 DOCS = Path(__file__).resolve().parents[2] / 'docs'
 # The domains of VLCS and the classes of zero-shot tests are those of the data that is there.
@@ -23,3 +24,9 @@ def test_a_published_study_has_nothing_to_run_again(name, tmp_path):
     # An arm that no one has run yet is none to run again.
     known = {arm for cells in published for arm, _, _ in cells}
     assert [job.name for job in jobs if job.arm.name in known and not is_published(job, published)] == []
+    # Its tables are made of what is published.
+    studies = {
+        metric: collect(preset, jobs, metric, cells) for metric, cells in zip(preset.metrics, published)
+    }
+    text = report(preset, studies)
+    assert all(f'{arm.name} ' in text for arm in preset.arms if arm.name in known)

@@ -1,4 +1,4 @@
-"""Write model-index.yml, the metafiles of all configs, and the model zoo's tables in docs/model_zoo.md.
+"""Write model-index.yml, the configs' metafiles, docs/model_zoo.md, and the arms in docs/results.md.
 
     python tools/dev/write_metafiles.py
 
@@ -23,9 +23,10 @@ import yaml
 from lfi.engine import launch
 from lfi.models.backbones import InteractionQueryViT
 from lfi.studies import mean_and_spread, metric_name
+from lfi.studies.arms import arms_table
 from lfi.studies.domains import DomainStudy
 from lfi.studies.presets import PRESETS
-from lfi.studies.published import read_published
+from lfi.studies.published import put_section, read_published
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from torch.utils.flop_counter import FlopCounterMode
@@ -213,6 +214,7 @@ def main() -> None:
     index = dict(Import=[f'configs/{folder}/metafile.yml' for folder in folders])
     (ROOT / 'model-index.yml').write_text(yaml.safe_dump(index))
     (ROOT / 'docs/model_zoo.md').write_text(zoo(entries))
+    put_section(ROOT / 'docs/results.md', 'arms', arms_table())
     print(f'{len(entries)} configs in {len(folders)} metafiles, and docs/model_zoo.md')
 
 

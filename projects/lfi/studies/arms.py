@@ -160,6 +160,16 @@ def of_kind(*kinds: Kind) -> tuple[str, ...]:
     return tuple(name for name, variety in ARMS.items() if variety.kind in kinds)
 
 
+def arms_table() -> str:
+    """All arms of the table, what they are and what they do, as Markdown."""
+    rows = [
+        ('arm', 'is', 'what it does'),
+        ('---', '---', '---'),
+        *((f'`{name}`', variety.kind, variety.about) for name, variety in ARMS.items()),
+    ]
+    return '\n'.join(f'| {" | ".join(row)} |' for row in rows)
+
+
 def arm_of(
     name: str,
     student: str,
@@ -197,4 +207,5 @@ def filled(options: tuple[str, ...], cfg: Config) -> tuple[str, ...]:
 
 def compared_with(names: tuple[str, ...]) -> Mapping[str, str]:
     """The negative controls among the names, each with the arm whose knowledge it destroys."""
-    return {name: ARMS[name].of or '' for name in names if ARMS[name].kind == 'negative control'}
+    found = {name: ARMS[name] for name in names if name in ARMS}
+    return {name: arm.of for name, arm in found.items() if arm.kind == 'negative control' and arm.of}

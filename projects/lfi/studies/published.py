@@ -70,7 +70,13 @@ def write_study(study: Study | DomainStudy, file: Path) -> None:
 
 
 def put_section(path: Path, name: str, text: str) -> None:
-    """Replace what stands between a file's marks of this name; a file without them is left alone."""
+    """Replace what stands between a page's marks of this name.
+
+    Args:
+        path: of the page. One without the marks is left alone.
+        name: of the section.
+        text: that stands there from now on.
+    """
     begin, end = f'<!-- reproduce: {name} -->\n', f'<!-- end of {name} -->'
     page = path.read_text() if path.exists() else ''
     if begin in page and end in page:

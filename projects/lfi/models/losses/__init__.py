@@ -1,4 +1,7 @@
-"""Distillation losses."""
+"""Distillation losses; each file of this folder is imported, and registers its own."""
+
+from importlib import import_module
+from pkgutil import iter_modules
 
 from .attention_transfer_loss import AttentionTransferLoss
 from .feature_mse_loss import FeatureMSELoss
@@ -13,3 +16,6 @@ __all__ = [
     'LogitKDLoss',
     'TextSpaceClassLoss',
 ]
+
+for _module in iter_modules(__path__):
+    import_module(f'{__name__}.{_module.name}')

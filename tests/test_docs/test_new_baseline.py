@@ -1,0 +1,63 @@
+"""docs/extend.md adds a baseline by the three files that it shows, in a copy of the repository."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+FILE = re.compile(r'^```python (\S+\.py)\n(.*?)^```', re.S | re.M)
+
+
+@pytest.fixture(scope='module')
+def repository(tmp_path_factory):
+    """A copy with what the page shows, and nothing else, added."""
+    root = tmp_path_factory.mktemp('repository')
+    ignore = shutil.ignore_patterns('__pycache__', '.mim')
+    for folder in ('projects', 'configs', 'tools', 'tests'):
+        shutil.copytree(ROOT / folder, root / folder, ignore=ignore)
+    shutil.copy(ROOT / 'pyproject.toml', root)
+    files = dict(FILE.findall((ROOT / 'docs/extend.md').read_text()))
+    assert len(files) == 3
+    for name, code in files.items():
+        path = root / name
+        if path.exists():
+            text = path.read_text()
+            place = "    'shuffled-attention': Variety("
+            assert text.count(place) == 1
+            path.write_text(text.replace(place, code + place))
+        else:
+            path.write_text(code)
+    return root
+
+
+def run(repository, *command):
+    env = {**os.environ, 'PYTHONPATH': str(repository / 'projects'), 'OMP_NUM_THREADS': '1'}
+    process = subprocess.run(
+        [sys.executable, *command],
+        cwd=repository,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=600,
+    )
+    assert process.returncode == 0, process.stdout
+    return process.stdout
+
+
+def test_it_is_an_arm_of_the_studies(repository):
+    out = run(repository, 'tools/reproduce.py', '--print-commands', 'shapes', '--arms', 'gram')
+    assert 'configs/baselines/attention-transfer_vit-tiny_shapes.py' in out
+    assert 'model.distill_loss.type=lfi.GramLoss' in out
+
+
+def test_its_tests_pass_and_those_of_all_arms(repository):
+    options = ('-m', 'pytest', '-p', 'no:cacheprovider', '-o', 'addopts=')
+    tests = ('tests/test_models/test_losses/test_gram_loss.py', 'tests/test_studies/test_arms.py')
+    out = run(repository, *options, *tests, '-k', 'gram or cosines')
+    assert re.search(r'^[=]* ?4 passed', out, re.M)
