@@ -7,10 +7,12 @@ import pytest
 import torch
 from lfi.models.batches import valid_sizes_of
 from lfi.models.raw_images import check_images
+from mmdet.datasets.transforms import PhotoMetricDistortion
 from mmdet.models.data_preprocessors import DetDataPreprocessor
 from mmdet.structures import DetDataSample
 from mmengine.dataset import Compose, default_collate, pseudo_collate
 from mmengine.registry import init_default_scope
+from mmengine.runner import set_random_seed
 from mmpretrain.models import ClsDataPreprocessor
 from mmpretrain.structures import DataSample
 
@@ -91,6 +93,51 @@ def test_float_images_of_the_files_values_pass():
     data = batch_of([(8, 8)], [(8, 8)])
     data['inputs'] = [torch.empty(3, 8, 8).uniform_(-32, 290)]
     preprocessor()(data, True)
+
+
+def floats(values):
+    data = batch_of([(8, 8)], [(8, 8)])
+    data['inputs'] = [values.expand(3, 8, 8).float()]
+    return data
+
+
+@pytest.mark.parametrize(
+    'values',
+    [
+        torch.linspace(-123, 151, 64).view(8, 8),
+        torch.linspace(-128, 127, 64).view(8, 8).round(),
+        torch.tensor([-1, 1] * 4),
+    ],
+    ids=['less-its-mean', 'centred', 'black-and-white'],
+)
+def test_pixels_below_those_of_any_image_are_refused(values):
+    with pytest.raises(ValueError, match='an online teacher needs .* Normalize or ToTensor'):
+        preprocessor()(floats(values), True)
+
+
+def test_dark_images_of_the_files_values_pass_and_the_next_ones_tell():
+    checked = preprocessor()
+    checked(floats(torch.arange(8)), True)
+    checked(floats(torch.zeros(8)), True)
+    with pytest.raises(ValueError, match='an online teacher needs'):
+        checked(floats(torch.rand(8)), True)
+
+
+def test_a_distorted_image_of_mmdet_passes():
+    distort = PhotoMetricDistortion()
+    image = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    for seed in range(50):
+        set_random_seed(seed)
+        pixels = torch.from_numpy(distort(dict(img=image))['img'].copy()).permute(2, 0, 1)
+        preprocessor()(floats(pixels), True)
+
+
+def test_the_batch_may_be_named():
+    data = batch_of([(40, 30)], [(7, 7)])
+    data = preprocessor()(data=data, training=False)
+    assert valid_sizes_of(data['inputs'], data['data_samples']) == [(40, 30)]
+    with pytest.raises(ValueError, match='an online teacher needs'):
+        preprocessor()(data=floats(torch.rand(8)), training=True)
 
 
 def test_a_copy_of_the_model_checks_too():

@@ -10,8 +10,10 @@ from torch import Tensor, nn
 
 from .batches import refuse_mixed_images
 
-# The largest value of a batch of images that is not normalised is far above.
-NORMALIZED = 16.0
+# The largest value of a batch of images that is not normalised is far above, but for dark images.
+DARK = 16.0
+# mmdet's PhotoMetricDistortion leaves values from -48 on; an image less its mean goes down to -100 and below.
+DARKENED = -64.0
 
 
 def check_images(data_preprocessor: nn.Module, teacher_cache: str | None) -> None:
@@ -38,16 +40,18 @@ def correct_image_sizes(data_preprocessor: nn.Module) -> None:
     what lies beyond it would count as padding. The tensor's own height and width are right, unless the
     pipeline pads itself, which the tools refuse (`check_pipelines`).
     """
-    data_preprocessor.register_forward_pre_hook(_ImageSizes())
+    data_preprocessor.register_forward_pre_hook(_ImageSizes(), with_kwargs=True)
 
 
 def refuse_normalized_images(data_preprocessor: nn.Module) -> None:
     """Let a data preprocessor raise a ValueError if its first images are normalised already.
 
+    Dark images that may be the file's own, whole numbers up to 16, are let through, and the next ones tell.
+
     A teacher would see them as near-black: it knows how the data preprocessor makes pixels, and not what the
     pipeline has done to them.
     """
-    data_preprocessor.register_forward_pre_hook(_FirstImages())
+    data_preprocessor.register_forward_pre_hook(_FirstImages(), with_kwargs=True)
 
 
 class _ImageSizes:
@@ -56,8 +60,8 @@ class _ImageSizes:
     def __init__(self) -> None:
         self.said = False
 
-    def __call__(self, data_preprocessor: nn.Module, arguments: tuple) -> None:
-        for image, sample in _images(arguments):
+    def __call__(self, data_preprocessor: nn.Module, arguments: tuple, named: dict[str, Any]) -> None:
+        for image, sample in _images(arguments, named):
             shape = tuple(image.shape[-2:])
             said = sample.metainfo.get('img_shape')
             if said is not None and tuple(said[:2]) == shape:
@@ -74,30 +78,34 @@ class _ImageSizes:
 
 
 class _FirstImages:
-    """Checks the first batch, which is still on the CPU."""
+    """Checks the first batches, which are still on the CPU, until one tells."""
 
     def __init__(self) -> None:
         self.checked = False
 
-    def __call__(self, data_preprocessor: nn.Module, arguments: tuple) -> None:
+    def __call__(self, data_preprocessor: nn.Module, arguments: tuple, named: dict[str, Any]) -> None:
         if self.checked:
             return
-        images = [image for image, _ in _images(arguments)]
-        self.checked = bool(images)
+        images = [image for image, _ in _images(arguments, named)]
         if not any(image.is_floating_point() for image in images):
+            self.checked = bool(images)
             return
         low, high = (min(image.min().item() for image in images), max(image.max().item() for image in images))
-        if max(-low, high) <= NORMALIZED:
+        dark = max(-low, high) <= DARK
+        # A dark image file has whole numbers from 0 on.
+        normalized = dark and (low < 0 or any((image != image.round()).any() for image in images))
+        if normalized or low < DARKENED:
             raise ValueError(
                 f'the data preprocessor gets pixels from {low:.3g} to {high:.3g}, but an online teacher '
                 'needs those of the image file, from 0 to 255: a step of the pipeline, such as Normalize or '
                 'ToTensor, has changed them. Remove it, and give its mean and std to data_preprocessor'
             )
+        self.checked = not dark
 
 
-def _images(arguments: tuple) -> Iterator[tuple[Tensor, Any]]:
+def _images(arguments: tuple, named: dict[str, Any]) -> Iterator[tuple[Tensor, Any]]:
     """Each image and sample of what a data preprocessor is called with; none where it has another form."""
-    data = arguments[0] if arguments else None
+    data = arguments[0] if arguments else named.get('data')
     if not isinstance(data, dict):
         return
     inputs, samples = data.get('inputs'), data.get('data_samples')
