@@ -23,11 +23,14 @@ def config(*steps, loader='train_dataloader', model=None):
         dict(type=Pad, size=(64, 64)),
         dict(type='torchvision/Pad', padding=4),
         dict(type='mmdet.FixShapeResize', width=64, height=64, keep_ratio=True),
+        dict(type='mmdet.Albu', transforms=[dict(type='PadIfNeeded', min_height=64, min_width=64)]),
+        dict(type='Albumentations', transforms=[dict(type='LetterBox', size=(64, 64))]),
     ],
 )
 @pytest.mark.parametrize('loader', ['train_dataloader', 'val_dataloader', 'test_dataloader'])
 def test_padding_in_a_pipeline_is_refused_by_name(step, loader):
-    name = step['type'] if isinstance(step['type'], str) else 'Pad'
+    inner = step['transforms'][0] if 'transforms' in step else step
+    name = inner['type'] if isinstance(inner['type'], str) else 'Pad'
     name = name.replace('/', '.').split('.')[-1]
     with pytest.raises(UsageError, match=f'^{loader}: its pipeline pads by {name}, .*pad_size_divisor'):
         check_pipelines(config(step, loader=loader))
@@ -38,6 +41,22 @@ def test_normalising_before_an_online_teacher_is_refused_by_name():
     with pytest.raises(UsageError, match='Normalize, .*near-black .*data_preprocessor'):
         check_pipelines(config(normalise))
     check_pipelines(config(normalise, model=dict(teacher={}, teacher_cache='maps')))
+
+
+@pytest.mark.parametrize('kind', ['lfi.VLMAttentionTeacher', 'mine.OwnVLMAttentionTeacher'])
+def test_a_model_that_holds_one_with_a_teacher_is_checked_too(kind):
+    taught = dict(type='lfi.LFIMaskRCNN', teacher=dict(type=kind))
+    holder, normalise = dict(type='SoftTeacher', detector=taught), dict(type='Normalize', mean=[0], std=[1])
+    for step in (dict(type='Pad', size_divisor=32), normalise):
+        with pytest.raises(UsageError, match=step['type']):
+            check_pipelines(config(step, model=holder))
+    taught['teacher_cache'] = 'maps'
+    check_pipelines(config(normalise, model=holder))
+
+
+def test_another_projects_teacher_inside_a_model_is_not_ours():
+    other = dict(type='Distiller', architecture=dict(teacher=dict(type='ResNet')))
+    check_pipelines(config(dict(type='Pad', size_divisor=32), model=other))
 
 
 def test_what_only_moves_pixels_passes_and_so_do_models_without_a_teacher():

@@ -9,14 +9,17 @@ from mmengine.config import Config
 from lfi.errors import UsageError
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+# PadIfNeeded and LetterBox are Albumentations', inside mmdet's `Albu` or mmpretrain's `Albumentations`.
+PADDING = ('Pad', 'PadIfNeeded', 'LetterBox')
+TEACHER = 'VLMAttentionTeacher'
 
 
 def check_pipelines(cfg: Config) -> None:
     """Refuse the steps of a config's pipelines from which nobody can tell what of a batch is image.
 
     Padding in a pipeline counts as image for the student's queries and the teacher; a data preprocessor says
-    what it pads. Pixels that a pipeline normalises are near-black to an online teacher. A config whose model
-    has no teacher passes.
+    what it pads. Pixels that a pipeline normalises are near-black to an online teacher. A config passes
+    if neither its model nor a model inside it has a teacher.
 
     Args:
         cfg: of the run.
@@ -24,13 +27,14 @@ def check_pipelines(cfg: Config) -> None:
     Raises:
         UsageError: if there is such a step; the message names it, its data loader and the mend.
     """
-    if 'teacher' not in (cfg.get('model') or {}):
+    taught = _taught_models(cfg.get('model') or {})
+    if not taught:
         return
-    online = cfg.model.get('teacher_cache') is None
+    online = any(model.get('teacher_cache') is None for model in taught)
     for loader in LOADERS:
         for step in _steps((cfg.get(loader) or {}).get('dataset')):
             name = _name(step)
-            if name == 'Pad' or (name == 'FixShapeResize' and step.get('keep_ratio')):
+            if name in PADDING or (name == 'FixShapeResize' and step.get('keep_ratio')):
                 raise UsageError(
                     f'{loader}: its pipeline pads by {name}, and padding would count as image. Leave it '
                     'to data_preprocessor: by pad_size_divisor, or in detection by '
@@ -67,15 +71,29 @@ def set_teacher_cache(cfg: Config) -> None:
             step['cache'] = cache
 
 
+def _taught_models(model: dict) -> list[dict]:
+    """The config of a model with a teacher, and those inside it with one of ours."""
+    return [part for part in _configs(model) if 'teacher' in part and (part is model or _has_ours(part))]
+
+
+def _has_ours(model: dict) -> bool:
+    teacher = model['teacher']
+    return isinstance(teacher, dict) and 'type' in teacher and _name(teacher).endswith(TEACHER)
+
+
 def _steps(value: object) -> Iterator[dict]:
     """All configs with a type, at any depth."""
+    return (config for config in _configs(value) if 'type' in config)
+
+
+def _configs(value: object) -> Iterator[dict]:
+    """All dicts, at any depth."""
     if isinstance(value, dict):
-        if 'type' in value:
-            yield value
+        yield value
         value = list(value.values())
     if isinstance(value, list | tuple):
         for item in value:
-            yield from _steps(item)
+            yield from _configs(item)
 
 
 def _name(step: dict) -> str:
