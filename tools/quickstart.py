@@ -22,7 +22,7 @@ from lfi.engine import launch
 from lfi.studies.tool_output import tool_output
 
 ROOT = Path(__file__).resolve().parent.parent
-CONTROL = 'configs/baselines/task-loss_vit-tiny_shapes.py'
+BASELINE = 'configs/baselines/task-loss_vit-tiny_shapes.py'
 LFI = 'configs/classification/lfi_vit-tiny_shapes.py'
 
 
@@ -45,7 +45,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def train(name: str, config: str, work_dir: str, options: list[str]) -> None:
-    """Train one arm, showing its progress; the whole log is in the work dir."""
+    """Train one arm, showing its progress; the complete log is in the work dir."""
     command = [sys.executable, 'tools/train.py', config, '--work-dir', work_dir, '--resume']
     command += ['--cfg-options', *options]
     print(f'[{name}] {" ".join(command)}', flush=True)
@@ -66,13 +66,13 @@ def main() -> None:
     work_dir = Path(args.work_dir).resolve()
     start = time.monotonic()
     options = [f'randomness.seed={args.seed}', *args.cfg_options]
-    control, method, cache = (str(work_dir / name) for name in ('task-loss', 'lfi', 'cache'))
-    train('task-loss', CONTROL, control, options)
+    baseline, method, cache = (str(work_dir / name) for name in ('task-loss', 'lfi', 'cache'))
+    train('task-loss', BASELINE, baseline, options)
     print('[lfi] the teacher looks at each training image once', flush=True)
     run('tools/cache_teacher.py', LFI, '--out', cache, '--cfg-options', *options)
     train('lfi', LFI, method, [*options, f'model.teacher_cache={cache}'])
     print(f'\nBoth runs took {(time.monotonic() - start) / 60:.1f} minutes.\n', flush=True)
-    run('tools/analysis_tools/compare_runs.py', control, method, '--out', str(work_dir / 'report.png'))
+    run('tools/analysis_tools/compare_runs.py', baseline, method, '--out', str(work_dir / 'report.png'))
 
 
 if __name__ == '__main__':

@@ -1,5 +1,5 @@
 # The student of lfi_vit-128x6-p8_lit-lite0_tiny-imagenet-20.py
-# copies which places of the teacher's features attend to which.
+# copies which locations of the teacher's features attend to which.
 #   LFI_DATA_ROOT=data LFI_TEACHER_ROOT=checkpoints python tools/train.py \
 #       configs/baselines/attention-transfer_vit-128x6-p8_lit-lite0_tiny-imagenet-20.py
 _base_ = './queries_vit-128x6-p8_lit-lite0_tiny-imagenet-20.py'

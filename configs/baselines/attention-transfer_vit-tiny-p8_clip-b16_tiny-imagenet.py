@@ -1,4 +1,4 @@
-# The student of lfi_vit-tiny-p8_clip-b16_tiny-imagenet.py copies which places attend to which.
+# The student of lfi_vit-tiny-p8_clip-b16_tiny-imagenet.py copies which locations attend to which.
 #   LFI_DATA_ROOT=data python tools/train.py configs/baselines/attention-transfer_vit-tiny-p8_clip-b16_tiny-imagenet.py
 _base_ = './queries_vit-tiny-p8_clip-b16_tiny-imagenet.py'
 

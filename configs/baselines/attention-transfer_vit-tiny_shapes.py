@@ -1,4 +1,4 @@
-# The student of lfi_vit-tiny_shapes.py copies which places of the teacher's features attend to which.
+# The student of lfi_vit-tiny_shapes.py copies which locations of the teacher's features attend to which.
 #   python tools/train.py configs/baselines/attention-transfer_vit-tiny_shapes.py
 _base_ = './queries_vit-tiny_shapes.py'
 

@@ -1,9 +1,13 @@
 """From the cells of a study to its tables."""
 
+import shutil
+
+from lfi.studies.domains import read_domain_cells
 from lfi.studies.grid import plan
 from lfi.studies.launcher import Launcher
 from lfi.studies.presets import PRESETS, domain_arm, leave_one_out
-from lfi.studies.reproduce import Request, collect, commands
+from lfi.studies.reproduce import Request, collect, commands, reproduce
+from lfi.studies.settings_digest import ROOTS
 
 LOG = '{"loss": 1.0, "epoch": 1, "step": 5, "time": 0.1}\n{"%s": 8.0, "step": 1}\n'
 
@@ -34,6 +38,23 @@ def test_a_domain_that_is_left_out_is_tested(tmp_path):
     study = collect(preset, [job], 'domain/mean', {})
     ((cell,),) = study.cells.values()
     assert (cell.test, cell.domain, cell.epoch, cell.run.best) == (20.0, 'photo', 1, 8.0)
+
+
+def test_what_is_published_of_other_domains_stays(tmp_path, monkeypatch, capsys):
+    for name in ROOTS:
+        monkeypatch.setenv(name, str(tmp_path))
+    preset = leave_one_out(
+        '', (domain_arm('configs/baselines/task-loss_vit-tiny_shapes-domains.py'),), seeds=(0,)
+    )
+    docs = tmp_path / 'docs'
+    for job in plan(preset, [0], [], tmp_path / 'out', ['photo', 'sketch']):
+        finish(job, 'domain/mean', test={f'domain/{job.domain}': 20.0})
+    reproduce('dg', preset, Request(tmp_path / 'out', domains=['photo', 'sketch'], publish=docs))
+    shutil.rmtree(tmp_path / 'out')
+    reproduce('dg', preset, Request(tmp_path / 'out', domains=['photo'], publish=docs))
+    assert '1 of 1 cells are finished' in capsys.readouterr().out
+    cells = read_domain_cells(docs / 'results/dg.json')
+    assert {domain for _, _, domain in cells} == {'photo', 'sketch'}
 
 
 def test_the_commands_of_each_arm_are_what_one_would_type(tmp_path):

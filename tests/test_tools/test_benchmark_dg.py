@@ -6,7 +6,7 @@ from importlib import import_module
 import pytest
 from lfi.engine.launch import UsageError
 
-CONTROL = 'task-loss_vit-tiny_shapes-domains'
+BASELINE = 'task-loss_vit-tiny_shapes-domains'
 METHOD = 'lfi_vit-tiny_shapes-domains'
 SMALL = [
     'train_dataloader.dataset.num_images=64',
@@ -35,7 +35,7 @@ test_dataloader = dict(
 
 @pytest.fixture
 def configs(config_path):
-    return [config_path(f'baselines/{CONTROL}.py'), config_path(f'domain_generalization/{METHOD}.py')]
+    return [config_path(f'baselines/{BASELINE}.py'), config_path(f'domain_generalization/{METHOD}.py')]
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_a_domain_is_left_out_and_what_is_finished_stays(run_tool, main, tool, c
 
 
 def test_a_cell_of_other_settings_is_refused(main, configs, tmp_path):
-    folder = tmp_path / CONTROL / 'cartoon/seed-0'
+    folder = tmp_path / BASELINE / 'cartoon/seed-0'
     folder.mkdir(parents=True)
     (folder / 'cell.json').write_text(json.dumps(dict(identity='other', test={})))
     with pytest.raises(UsageError, match=f'{folder} was started with other settings'):

@@ -43,9 +43,9 @@ def test_the_zoo_has_a_row_for_each(models):
 
 def test_what_is_counted(tool):
     entry = tool.read_entry('configs/baselines/feature-mse_vit-tiny_shapes.py', {})
-    control = tool.read_entry('configs/baselines/queries_vit-tiny_shapes.py', {})
+    baseline = tool.read_entry('configs/baselines/queries_vit-tiny_shapes.py', {})
     # The projection into the teacher's space is for training alone.
-    assert entry.parameters == control.parameters
+    assert entry.parameters == baseline.parameters
     assert (entry.data, entry.epochs, entry.size) == ('embedded Shapes', 13, (64, 64))
     # 64 patches and the class token in 6 blocks; the FFN is twice as wide as the rest.
     blocks = 2 * 6 * 65 * (4 * 128**2 + 2 * 128 * 256)

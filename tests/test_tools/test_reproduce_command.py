@@ -116,8 +116,8 @@ def test_published_cells_of_other_seeds_stay(study):
 
 def test_published_cells_of_other_settings_are_named(study):
     study.publish(**{'task-loss': [0], 'lfi': [0], 'queries': [0]})
-    whole = study.file.read_text().splitlines()
-    study.file.write_text('\n'.join([*whole[:-1], f'{whole[-1]}x']) + '\n')
+    lines = study.file.read_text().splitlines()
+    study.file.write_text('\n'.join([*lines[:-1], f'{lines[-1]}x']) + '\n')
     out = study.run('--seeds', '0', '--arms', 'task-loss', 'lfi')
     assert 'queries, seed 0: what is published was run with other settings, and is left out' in out
     assert study.cells() == {('task-loss', 0), ('lfi', 0)}

@@ -199,7 +199,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     ).parse_args()
     results = read_results()
-    # Without data, configs count the classes of the whole data sets.
+    # Without data, configs count the classes of the complete data sets.
     with TemporaryDirectory() as empty:
         os.environ['LFI_DATA_ROOT'] = empty
         entries = [read_entry(config, results) for config in tqdm(list(configs()))]

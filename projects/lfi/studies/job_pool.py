@@ -35,11 +35,11 @@ def run_jobs(jobs: Sequence[Callable[[Progress], str]], workers: int) -> None:
         Progress(*columns, console=console) as progress,
         ThreadPoolExecutor(workers) as pool,
     ):
-        whole = progress.add_task('cells', total=len(jobs))
+        total = progress.add_task('cells', total=len(jobs))
         try:
             for future in as_completed([pool.submit(job, progress) for job in jobs]):
                 progress.console.print(future.result())
-                progress.advance(whole)
+                progress.advance(total)
         except BaseException as error:
             # After Ctrl-C too, what waits is not begun.
             pool.shutdown(wait=False, cancel_futures=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from lfi.errors import UsageError
 
 from .domains import VALIDATION, DomainStudy
-from .grid import Grid, Job, plan
+from .grid import Grid, Job, domains_of, plan
 from .launcher import Launcher
 from .presets import Preset
 from .published import dropped, file_of, is_published, put_section, read_published, write_study
@@ -61,13 +61,22 @@ def reproduce(name: str, preset: Preset, request: Request) -> str:
     fix_roots()
     published = read_published(preset, name, request.publish)
     seeds = request.seeds or preset.seeds
-    # What is published of other seeds stays.
+    # What is published of other seeds and domains stays.
     others = {seed for cells in published for _, seed, _ in cells} - set(seeds)
-    order = sorted({*seeds, *others})
-    jobs = plan(preset, order, request.cfg_options, request.out.resolve(), request.domains)
+    domains = request.domains
+    if domains and preset.leaves_domains_out:
+        known = {domain for cells in published for *_, domain in cells if domain}
+        domains = sorted({*domains, *known.intersection(domains_of(preset))})
+    jobs = plan(preset, sorted({*seeds, *others}), request.cfg_options, request.out.resolve(), domains)
     for cell in dropped(jobs, published):
         print(f'{cell}: what is published was run with other settings, and is left out')
-    wanted = [job for job in jobs if job.seed in seeds and (not request.arms or job.arm.name in request.arms)]
+    wanted = [
+        job
+        for job in jobs
+        if job.seed in seeds
+        and (not request.arms or job.arm.name in request.arms)
+        and (not request.domains or job.domain in request.domains)
+    ]
     todo = [job for job in wanted if not (job.result() or is_published(job, published))]
     _require_baseline(jobs, wanted, published)
     print(f'{len(wanted) - len(todo)} of {len(wanted)} cells are finished', flush=True)

@@ -23,7 +23,7 @@ class RunMark:
     identity: str
 
     def read(self) -> dict:
-        """What was written last; empty where there is nothing, or no whole file.
+        """What was written last; empty where there is nothing, or no complete file.
 
         Raises:
             UsageError: if the run was started with other settings.
@@ -35,7 +35,7 @@ class RunMark:
         if content['identity'] != self.identity:
             raise UsageError(
                 f'{self.path.parent} was started with other settings: remove it, or choose another folder '
-                'for the whole'
+                'for the study'
             )
         return content
 

@@ -10,10 +10,10 @@ def fitted_schedule(cfg: Config, epochs: int) -> list[str]:
 
     What a part counts in iterations stays.
     """
-    whole = cfg.train_cfg.max_epochs
+    full = cfg.train_cfg.max_epochs
 
     def fit(epoch: int) -> int:
-        return epochs if epoch == whole else min(max(1, round(epoch * epochs / whole)), epochs - 1)
+        return epochs if epoch == full else min(max(1, round(epoch * epochs / full)), epochs - 1)
 
     options = [f'train_cfg.max_epochs={epochs}']
     for i, part in enumerate(cfg.param_scheduler):

@@ -152,7 +152,7 @@ class Study:
         seeds = self._shared_seeds(self.cells[self.baseline], self.cells.get(self.method, ()))
         if not seeds:
             return ''
-        control, method = (_by_seed(self.cells[arm], seeds) for arm in (self.baseline, self.method))
+        baseline, method = (_by_seed(self.cells[arm], seeds) for arm in (self.baseline, self.method))
         teacher = [cell.teacher_seconds for cell in method]
         known = [seconds for seconds in teacher if seconds is not None]
         spent = float(np.mean(known)) if len(known) == len(teacher) else None
@@ -160,12 +160,12 @@ class Study:
         parts = [
             f"How much sooner {self.method} holds a share of {self.baseline}'s best, with the same "
             f'schedule; validation images, {len(seeds)} seed{"s" * (len(seeds) > 1)}.{note}',
-            same_schedule_table([c.run for c in control], [c.run for c in method], spent),
+            same_schedule_table([c.run for c in baseline], [c.run for c in method], spent),
         ]
         if self.short:
-            seeds = self._shared_seeds(control, *self.short.values())
+            seeds = self._shared_seeds(baseline, *self.short.values())
         if self.short and seeds:
-            full = [cell.run for cell in _by_seed(control, seeds)]
+            full = [cell.run for cell in _by_seed(baseline, seeds)]
             short = [cell.run for cells in self.short.values() for cell in _by_seed(cells, seeds)]
             parts += [
                 f'Equal finish: complete schedules of {self.method} in fewer epochs; validation images.',
