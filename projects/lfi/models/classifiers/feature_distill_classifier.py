@@ -85,8 +85,8 @@ class FeatureDistillClassifier(TeacherMixin, ImageClassifier):
         scores = self.head(features)
         states = record.states
         n = states.grid[0] * states.grid[1]
-        places = states.tokens[-1][:, -n:].mT.unflatten(-1, states.grid)  # [B, C, H, W]
-        student = ImageFeatures(features[-1], scores, places)
+        locations = states.tokens[-1][:, -n:].mT.unflatten(-1, states.grid)  # [B, C, H, W]
+        student = ImageFeatures(features[-1], scores, locations)
         teacher = self._ask_teacher(inputs, data_samples, states.grid)
         teacher = replace(teacher, scores=teacher.scores[:, : scores.shape[1]])
         losses.update(self.distill_loss(student, teacher))
