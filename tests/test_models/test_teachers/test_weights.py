@@ -146,6 +146,38 @@ def test_a_file_that_is_named_twice_or_by_half_is_refused(named_model, pretraine
         load_vlm(named_model[0], pretrained, allow_random=True, weights_file=weights_file)
 
 
+@pytest.mark.parametrize(
+    ('wrong', 'message'),
+    [
+        (dict(mean=[123.675, 116.28, 103.53]), r'mean=\[123.675, .* must be in \[0, 1\].* by 255'),
+        (dict(mean=[0.5, -0.1, 0.5]), r'mean=\[0.5, -0.1, 0.5\] must be in \[0, 1\]'),
+        (dict(mean=[0.5, float('nan'), 0.5]), r'mean=\[0.5, nan, 0.5\] must be in \[0, 1\]'),
+        (dict(mean=0.5), 'mean=0.5 must be three numbers'),
+        (dict(mean=None), 'mean=None must be three numbers'),
+        (dict(mean=[]), r'mean=\[\] must be three numbers'),
+        (dict(mean='0.5'), "mean='0.5' must be three numbers"),
+        (dict(mean=['0.5'] * 3), "mean=.'0.5', .* must be three numbers"),
+        (dict(std=[58.395, 57.12, 57.375]), r'std=\[58.395, .* must be above 0 and at most 1.* by 255'),
+        (dict(std=[0, 0, 0]), r'std=\[0, 0, 0\] must be above 0'),
+        (dict(std=[0.5]), r'std=\[0.5\] must be three numbers'),
+        (dict(quick_gelu='False'), "quick_gelu='False' must be True or False"),
+        (dict(quick_gelu=None), 'quick_gelu=None must be True or False'),
+    ],
+)
+def test_a_stated_training_of_wrong_values_is_refused(named_model, wrong, message):
+    name, weights = named_model
+    stated = {**dict(path=weights, mean=MEAN, std=STD, quick_gelu=False), **wrong}
+    with pytest.raises(ValueError, match=f'weights_file: {message}'):
+        load_vlm(name, None, allow_random=True, weights_file=stated)
+
+
+def test_a_config_beside_a_file_in_0_to_255_is_refused(named_model, tmp_path):
+    config = dict(model_cfg={}, preprocess_cfg=dict(mean=[123.675, 116.28, 103.53]))
+    (tmp_path / 'open_clip_config.json').write_text(json.dumps(config))
+    with pytest.raises(ValueError, match=r'open_clip_config\.json is no config .*mean=.*divide'):
+        load_vlm(*named_model, allow_random=False)
+
+
 def test_a_config_beside_a_file_that_cannot_be_read_is_named(named_model, tmp_path):
     (tmp_path / 'open_clip_config.json').write_text('[]')
     with pytest.raises(ValueError, match=r'open_clip_config\.json is no config of an open_clip model'):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,8 @@ class Training:
     """What a model must be told of its weights, since no file of tensors says it.
 
     Args:
-        mean: of the RGB pixels in [0, 1], three numbers.
-        std: likewise.
+        mean: of the RGB pixels in [0, 1], three numbers in [0, 1].
+        std: likewise, three numbers above 0 and at most 1.
         quick_gelu: whether the activation was QuickGELU.
     """
 
@@ -31,9 +32,15 @@ class Training:
 
     @classmethod
     def of(cls, preprocess: Mapping[str, Any], quick_gelu: bool) -> Training:
-        """From open_clip's preprocessing config, whose defaults stand for what it leaves out."""
-        mean, std = (preprocess.get(key) or getattr(PreprocessCfg, key) for key in ('mean', 'std'))
-        return cls(tuple(map(float, mean)), tuple(map(float, std)), bool(quick_gelu))
+        """From open_clip's preprocessing config, whose defaults stand for what it leaves out.
+
+        Raises:
+            ValueError: if a value is not what `Training` says; the message names it.
+        """
+        mean, std = (preprocess.get(key, getattr(PreprocessCfg, key)) for key in ('mean', 'std'))
+        if not isinstance(quick_gelu, bool):
+            raise ValueError(f'quick_gelu={quick_gelu!r} must be True or False')
+        return cls(_of_channels('mean', mean), _of_channels('std', std), quick_gelu)
 
 
 @dataclass(frozen=True)
@@ -59,7 +66,8 @@ class WeightsSource:
             weights_file: a file, or `dict(path=..., mean=..., std=..., quick_gelu=...)`.
 
         Raises:
-            ValueError: if both name a file, or the dict lacks a key or has others.
+            ValueError: if both name a file, the dict lacks a key or has others, or one of its values is
+                not what `Training` says.
         """
         if pretrained is not None and is_file_name(pretrained):
             if weights_file is not None:
@@ -82,6 +90,11 @@ class WeightsSource:
                 f'weights_file={dict(weights_file)} says how it was trained, and so does the tag '
                 f'pretrained={pretrained!r}: leave one of the two out'
             )
+        if stated:
+            try:
+                Training.of(stated, stated['quick_gelu'])
+            except ValueError as error:
+                raise ValueError(f'weights_file: {error}') from error
         return cls(pretrained, Path(path), stated)
 
     @property
@@ -123,6 +136,21 @@ class WeightsSource:
 def is_file_name(pretrained: str) -> bool:
     """Whether `pretrained` names a file, and no tag."""
     return Path(pretrained).suffix != '' or '/' in pretrained
+
+
+def _of_channels(name: str, value: Any) -> tuple[float, ...]:
+    numbers = tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else ()
+    real = all(isinstance(number, Real) and not isinstance(number, bool) for number in numbers)
+    if len(numbers) != 3 or not real:
+        raise ValueError(f'{name}={value!r} must be three numbers, of red, green and blue')
+    # A mean may be 0; a standard deviation divides.
+    if not all((number >= 0 if name == 'mean' else number > 0) and number <= 1 for number in numbers):
+        bounds = 'in [0, 1]' if name == 'mean' else 'above 0 and at most 1'
+        raise ValueError(
+            f'{name}={value!r} must be {bounds}, of pixels in [0, 1]: divide numbers of pixels in 0..255, '
+            "as OpenMMLab's are, by 255"
+        )
+    return tuple(map(float, numbers))
 
 
 def _training_of_tag(model: str, tag: str) -> Training:
