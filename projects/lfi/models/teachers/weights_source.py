@@ -161,6 +161,9 @@ def _training_of_tag(model: str, tag: str) -> Training:
 def _training_of_config(path: Path) -> Training:
     try:
         config = json.loads(path.read_text(encoding='utf-8'))
-        return Training.of(config.get('preprocess_cfg', {}), config['model_cfg'].get('quick_gelu', False))
+        # As open_clip reads it, null stands for a default.
+        preprocess = config.get('preprocess_cfg') or {}
+        preprocess = {key: value for key, value in preprocess.items() if value is not None}
+        return Training.of(preprocess, config['model_cfg'].get('quick_gelu', False))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(f'{path} is no config of an open_clip model: {error!r}') from error
