@@ -1,7 +1,8 @@
-"""`EmbeddingCheck`: every extractor must pool what it reads to the model's own embedding."""
+"""`EmbeddingCheck`: every extractor must read its model as the model reads itself."""
 
 import pytest
 import torch
+import torch.nn.functional as F
 from lfi.concepts import ConceptBank
 from lfi.models import VLMAttentionTeacher
 from lfi.models.teachers.embedding_check import EmbeddingCheck
@@ -39,6 +40,8 @@ def test_every_extractor_pools_to_the_models_own_embedding(load, name, model):
     extractor = EXTRACTORS.get(name).from_vlm(vlm, tokenizer, bank, **options)
     check(extractor, bank.embeddings, model)
     assert check.distance(extractor, bank.embeddings) < 1e-5
+    if name in ON_VIT:
+        assert check.location_distance(extractor, bank.embeddings) < 1e-5
 
 
 class Unprojected(DenseTrunkExtractor):
@@ -65,6 +68,53 @@ def test_a_teacher_whose_extractor_misreads_its_model_is_refused(teacher_folder,
     message = rf'{kind.__name__} misreads .*{model}: .* is (nan|[\d.e-]+) away from .* at most 0\.0001'
     with pytest.raises(ValueError, match=message):
         VLMAttentionTeacher(teacher_folder(model), extractor=dict(type='misread'), concepts=['cat'])
+
+
+def raw(extractor, tokens):
+    """Tokens as they are, cut to the joint space's width."""
+    return F.normalize(tokens[..., : extractor.visual.proj.shape[1]], dim=-1)
+
+
+def without_ln_post(extractor, tokens):
+    return F.normalize(tokens @ extractor.visual.proj, dim=-1)
+
+
+def without_proj(extractor, tokens):
+    return raw(extractor, extractor.visual.ln_post(tokens))
+
+
+def without_unit_length(extractor, tokens):
+    return extractor.visual.ln_post(tokens) @ extractor.visual.proj
+
+
+@pytest.mark.parametrize('project', [raw, without_ln_post, without_proj, without_unit_length])
+@pytest.mark.parametrize('name', ON_VIT)
+def test_locations_of_a_plain_vit_that_miss_a_step_are_found(teacher_folder, monkeypatch, name, project):
+    kind = type('Kind', (EXTRACTORS.get(name),), dict(project=project))
+    monkeypatch.setitem(EXTRACTORS.module_dict, 'misread', kind)
+    extractor = dict(type='misread', **(dict(depth=2) if name == 'gem' else {}))
+    with pytest.raises(ValueError, match=r'Kind misreads .*: its locations miss a step of ln_post or proj'):
+        VLMAttentionTeacher(teacher_folder('vit'), extractor=extractor, concepts=['cat'])
+
+
+@pytest.mark.parametrize('project', [raw, without_ln_post, without_proj])
+def test_locations_that_go_past_the_common_projection_are_found(load, project):
+    class Past(MaskCLIPExtractor):
+        def features(self, images):
+            _, pooled = super().features(images)
+            tokens, grid = self.embed(images)
+            return project(self, tokens[:, 1:]).mT.unflatten(-1, grid)[:, None], pooled
+
+    vlm, _, bank = load('vit')
+    with pytest.raises(ValueError, match='Past misreads .* its locations miss a step'):
+        EmbeddingCheck(vlm)(Past(vlm.visual), bank.embeddings, 'vit')
+
+
+def test_the_check_leaves_the_tower_as_it_was(load):
+    vlm, _, bank = load('vit')
+    before = {name: value.clone() for name, value in vlm.state_dict().items()}
+    EmbeddingCheck(vlm)(MaskCLIPExtractor(vlm.visual), bank.embeddings, 'vit')
+    assert all(torch.equal(value, before[name]) for name, value in vlm.state_dict().items())
 
 
 def test_the_check_draws_no_number_from_the_global_generator_and_is_the_same_each_time(load):
