@@ -7,7 +7,9 @@ import shutil
 import open_clip
 import pytest
 import torch
+from lfi.models.teachers.architecture import architecture_difference
 from lfi.models.teachers.weights import load_vlm
+from lfi.models.teachers.weights_source import WeightsSource
 from safetensors.torch import load_file, save_file
 
 
@@ -76,7 +78,10 @@ def test_a_file_that_states_its_training_is_loaded(named_model):
 @pytest.mark.parametrize('argument', ['pretrained', 'weights_file'])
 def test_a_file_with_its_config_beside_it_is_loaded(named_model, tmp_path, argument):
     name, weights = named_model
-    config = dict(model_cfg={}, preprocess_cfg=dict(mean=MEAN, std=STD))
+    model_cfg = open_clip.get_model_config(name)
+    # Defaults may be written out, and what is no architecture may differ.
+    model_cfg['vision_cfg'].update(pool_type='tok', patch_dropout=0.5)
+    config = dict(model_cfg=model_cfg, preprocess_cfg=dict(mean=MEAN, std=STD, size=None))
     (tmp_path / 'open_clip_config.json').write_text(json.dumps(config))
     vlm, _ = load_vlm(name, **{**dict(pretrained=None, allow_random=False), argument: weights})
     assert_loaded(vlm, weights)
@@ -119,7 +124,8 @@ def test_a_file_whose_training_is_not_known_is_refused(named_model, tags, config
 def test_a_file_trained_with_another_activation_is_refused(named_model, tags, tmp_path, source):
     name, weights = named_model
     tags(ours=dict(quick_gelu=True))
-    (tmp_path / 'open_clip_config.json').write_text(json.dumps(dict(model_cfg=dict(quick_gelu=True))))
+    config = dict(model_cfg={**open_clip.get_model_config(name), 'quick_gelu': True})
+    (tmp_path / 'open_clip_config.json').write_text(json.dumps(config))
     stated = dict(path=weights, mean=MEAN, std=STD, quick_gelu=True)
     tag, file = dict(tag=('ours', weights), stated=(None, stated), config=(None, weights))[source]
     with pytest.raises(
@@ -172,10 +178,64 @@ def test_a_stated_training_of_wrong_values_is_refused(named_model, wrong, messag
 
 
 def test_a_config_beside_a_file_in_0_to_255_is_refused(named_model, tmp_path):
-    config = dict(model_cfg={}, preprocess_cfg=dict(mean=[123.675, 116.28, 103.53]))
+    model_cfg = open_clip.get_model_config(named_model[0])
+    config = dict(model_cfg=model_cfg, preprocess_cfg=dict(mean=[123.675, 116.28, 103.53]))
     (tmp_path / 'open_clip_config.json').write_text(json.dumps(config))
     with pytest.raises(ValueError, match=r'open_clip_config\.json is no config .*mean=.*divide'):
         load_vlm(*named_model, allow_random=False)
+
+
+@pytest.mark.parametrize(
+    ('part', 'wrong', 'message'),
+    [
+        (None, dict(embed_dim=7), r'embed_dim is 7, not \d+'),
+        ('vision_cfg', dict(width=7), r'vision_cfg\.width is 7, not \d+'),
+        ('vision_cfg', dict(no_ln_pre=True), r'vision_cfg\.no_ln_pre is True, not False'),
+        ('text_cfg', dict(pool_type='last'), r"text_cfg\.pool_type is 'last', not 'argmax'"),
+        (None, dict(multimodal_cfg={}), r'multimodal_cfg\.\w+ is .*, not None'),
+    ],
+)
+def test_a_config_of_another_architecture_beside_a_file_is_refused(
+    named_model, tmp_path, part, wrong, message
+):
+    name, weights = named_model
+    model_cfg = open_clip.get_model_config(name)
+    (model_cfg if part is None else model_cfg[part]).update(wrong)
+    (tmp_path / 'open_clip_config.json').write_text(json.dumps(dict(model_cfg=model_cfg)))
+    message = rf'open_clip_config\.json is of another architecture than the model lfi-test-vit: {message}\.'
+    with pytest.raises(ValueError, match=message):
+        load_vlm(name, weights, allow_random=False)
+
+
+@pytest.mark.parametrize('model_cfg', [{}, dict(embed_dim=8, vision_cfg=dict(depth=3), text_cfg={})])
+def test_a_config_beside_a_file_that_describes_no_model_is_refused(named_model, tmp_path, model_cfg):
+    (tmp_path / 'open_clip_config.json').write_text(json.dumps(dict(model_cfg=model_cfg)))
+    with pytest.raises(ValueError, match=r'open_clip_config\.json is no config of an open_clip model'):
+        load_vlm(*named_model, allow_random=False)
+
+
+def test_a_tag_that_does_not_name_its_activation_has_the_models_own(named_model, tags, monkeypatch, recwarn):
+    name, weights = named_model
+    own = open_clip.get_model_config(name)
+    monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, name, {**own, 'quick_gelu': True})
+    tags(ours=dict(mean=MEAN, std=STD))
+    monkeypatch.setattr(open_clip.factory, 'download_pretrained', lambda *args, **kwargs: weights)
+    for file in (None, weights):
+        vlm, _ = load_vlm(name, 'ours', allow_random=False, weights_file=file)
+        assert_loaded(vlm, weights)
+        assert pixels_of(vlm) == (MEAN, STD)
+    assert not [warning for warning in recwarn if 'QuickGELU' in str(warning.message)]
+
+
+def test_the_only_weights_of_roberta_fit_it():
+    (tag,) = open_clip.list_pretrained_tags_by_model('roberta-ViT-B-32')
+    assert WeightsSource(tag).training('roberta-ViT-B-32').quick_gelu
+
+
+def test_every_model_of_open_clip_has_its_own_architecture():
+    for name in open_clip.list_models():
+        config = open_clip.get_model_config(name)
+        assert architecture_difference(config, config) is None
 
 
 def test_a_config_beside_a_file_that_cannot_be_read_is_named(named_model, tmp_path):

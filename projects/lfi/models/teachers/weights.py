@@ -18,7 +18,7 @@ from torch import nn
 
 from .blip import BlipTokenizer, BlipVLM
 from .vlm import VLM, Tokenizer
-from .weights_source import WeightsSource
+from .weights_source import Training, WeightsSource, uses_quick_gelu
 
 EMBEDDED = Path(__file__).parent / 'embedded'
 """open_clip folders that ship with the package, by name."""
@@ -73,30 +73,33 @@ def load_vlm(
 def _load_named(model: str, source: WeightsSource, allow_random: bool) -> tuple[VLM, Tokenizer]:
     _check_name(model, source, allow_random)
     if source.path is None:
+        if source.tag is not None:
+            _check_activation(model, source, repr(source.tag))
         return _create(model, model, source.tag, pretrained=source.tag)
     if not source.path.is_file():
         raise FileNotFoundError(f'teacher weights not found: {source.path}')
-    training = source.training(model)
-    own = bool(open_clip.get_model_config(model).get('quick_gelu', False))
-    if training.quick_gelu != own:
-        raise ValueError(
-            f'the weights in {source.path} do not fit the model {model}: QuickGELU mismatch between the '
-            f'model ({own}) and its weights ({training.quick_gelu}). {QUICK_GELU}'
-        )
+    training = _check_activation(model, source, f'in {source.path}')
     pixels = dict(mean=training.mean, std=training.std)
     return _create(model, model, source.path, pretrained=str(source.path), force_preprocess_cfg=pixels)
+
+
+def _check_activation(model: str, source: WeightsSource, weights: str) -> Training:
+    # The same weights under another activation give another model.
+    training, own = source.training(model), uses_quick_gelu(model)
+    if training.quick_gelu != own:
+        raise ValueError(
+            f'the weights {weights} do not fit the model {model}: QuickGELU mismatch between the '
+            f'model ({own}) and its weights ({training.quick_gelu}). {QUICK_GELU}'
+        )
+    return training
 
 
 def _create(name: str, model: str, weights: Path | str | None, **options: Any) -> tuple[VLM, Tokenizer]:
     try:
         with warnings.catch_warnings():
-            # The same weights under another activation give another model.
-            warnings.filterwarnings('error', message='QuickGELU mismatch')
+            # `_check_activation` knows more: a tag may leave its activation to the model.
+            warnings.filterwarnings('ignore', message='QuickGELU mismatch')
             vlm = _quietly(open_clip.create_model, name, load_weights=True, **options)
-    except UserWarning as error:
-        raise ValueError(
-            f'the weights {weights!r} do not fit the model {model}: {error} {QUICK_GELU}'
-        ) from error
     except LOAD_ERRORS as error:
         raise _explain(error, model, weights) from error
     return vlm.eval().requires_grad_(False), open_clip.get_tokenizer(name)

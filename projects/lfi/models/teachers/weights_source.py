@@ -12,6 +12,8 @@ from typing import Any
 import open_clip
 from open_clip.transform import PreprocessCfg
 
+from .architecture import architecture_difference
+
 STATED = ('mean', 'std', 'quick_gelu')
 """What a config states of a file of weights, beside its path."""
 
@@ -110,14 +112,15 @@ class WeightsSource:
             model: the name of a model that open_clip knows.
 
         Raises:
-            ValueError: if it is not known; the message says how to say it.
+            ValueError: if it is not known; the message says how to say it. Or if the config beside the file
+                is of another architecture; the message says where it differs.
         """
         if self.stated:
             return Training.of(self.stated, self.stated['quick_gelu'])
         if self.tag is not None:
             return _training_of_tag(model, self.tag)
         if self.config_file is not None:
-            return _training_of_config(self.config_file)
+            return _training_of_config(self.config_file, model)
         tags = open_clip.list_pretrained_tags_by_model(model)
         known = {_training_of_tag(model, tag) for tag in tags}
         if len(known) == 1:
@@ -153,17 +156,32 @@ def _of_channels(name: str, value: Any) -> tuple[float, ...]:
     return tuple(map(float, numbers))
 
 
+def uses_quick_gelu(model: str) -> bool:
+    """Whether open_clip builds a model, by its name, with QuickGELU."""
+    config: dict[str, Any] = open_clip.get_model_config(model) or {}
+    return bool(config.get('quick_gelu', False))
+
+
 def _training_of_tag(model: str, tag: str) -> Training:
     config = open_clip.get_pretrained_cfg(model, tag)
-    return Training.of(config, config.get('quick_gelu', False))
+    # A tag that does not name the activation (roberta-ViT-B-32's) gets the model's own from open_clip.
+    return Training.of(config, config.get('quick_gelu', uses_quick_gelu(model)))
 
 
-def _training_of_config(path: Path) -> Training:
+def _training_of_config(path: Path, model: str) -> Training:
     try:
         config = json.loads(path.read_text(encoding='utf-8'))
+        own = config['model_cfg']
         # As open_clip reads it, null stands for a default.
         preprocess = config.get('preprocess_cfg') or {}
         preprocess = {key: value for key, value in preprocess.items() if value is not None}
-        return Training.of(preprocess, config['model_cfg'].get('quick_gelu', False))
+        training = Training.of(preprocess, own.get('quick_gelu', False))
+        found = architecture_difference(own, open_clip.get_model_config(model))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(f'{path} is no config of an open_clip model: {error!r}') from error
+    if found is not None:
+        raise ValueError(
+            f'{path} is of another architecture than the model {model}: {found}. Name the model that the '
+            'weights are of, or put the config that belongs to them beside them'
+        )
+    return training
