@@ -1,6 +1,7 @@
 import errno
 import os
 import pickle
+from collections import deque
 from pathlib import Path
 
 import mmengine.runner.checkpoint
@@ -178,6 +179,22 @@ def test_a_trusted_class_can_be_allowed(tmp_path):
         _load_checkpoint(str(file))
     with torch.serialization.safe_globals([Trusted]):
         assert isinstance(_load_checkpoint(str(file))['meta'], Trusted)
+
+
+@pytest.mark.filterwarnings('ignore:.*TorchScript archive')
+def test_a_refusal_names_the_cause_and_does_not_advise_to_read_unsafely(tmp_path):
+    torch.save({'lines': deque([1])}, tmp_path / 'deque.pth')
+    with torch.serialization.safe_globals([deque]), pytest.raises(UnsafeCheckpointError) as caught:
+        _load_checkpoint(str(tmp_path / 'deque.pth'))
+    message = str(caught.value)
+    assert message.endswith("Can only append to lists, but got <class 'collections.deque'>")
+    assert 'weights_only' not in message and '\n' not in message
+
+    module = torch.jit.script(torch.nn.ReLU())
+    torch.jit.save(module, tmp_path / 'script.pth')
+    with pytest.raises(UnsafeCheckpointError, match='TorchScript archives') as caught:
+        _load_checkpoint(str(tmp_path / 'script.pth'))
+    assert 'Re-running' not in str(caught.value)
 
 
 def test_the_users_allow_list_is_left_as_it_was(checkpoint):

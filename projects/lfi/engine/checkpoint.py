@@ -26,6 +26,8 @@ from .checkpoint_globals import ForbiddenStateError, finished, runner_state_allo
 
 # Before 2.6 `weights_only=True` still runs code from files in the old .tar format (CVE-2025-32434).
 MIN_TORCH = '2.6'
+# What torch adds to an error: above all, how to read the file unsafely.
+_ADVICE = re.compile(r'Weights only load failed\.|In PyTorch 2\.6.*|Re-running .*|Please file an issue.*')
 # What `torch.load` takes as its `map_location`.
 MapLocation: TypeAlias = str | torch.device | dict[str, str] | Callable | None
 
@@ -257,6 +259,7 @@ def _changed_message(name: str, damage: str) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    detail = next((line for line in lines if 'Unsupported operand' in line or 'reduce' in line), None)
-    return (detail or (lines[0] if lines else type(error).__name__)).strip().rstrip('.')
+    """The first line of an error, without torch's advice to read the file unsafely."""
+    cause = str(error).rpartition('WeightsUnpickler error: ')[2]
+    lines = [line.strip() for line in _ADVICE.sub('', cause).splitlines()]
+    return next(filter(None, lines), type(error).__name__).rstrip('.')
