@@ -278,6 +278,36 @@ def test_no_checkpoint_at_all(tmp_path):
         _load_checkpoint(str(tmp_path / 'missing.pth'))
 
 
+@pytest.mark.parametrize('content', [3, [torch.ones(2)], 'text'])
+def test_a_file_without_a_dict_is_no_checkpoint(tmp_path, content):
+    torch.save(content, tmp_path / 'other.pth')
+    said = rf'other\.pth is .* no checkpoint at all: it holds no dict, but `{type(content).__name__}`'
+    with pytest.raises(CorruptedCheckpointError, match=said):
+        _load_checkpoint(str(tmp_path / 'other.pth'))
+
+
+@pytest.mark.parametrize(
+    'error',
+    [
+        MemoryError(),
+        OSError(errno.EIO, 'Input/output error'),
+        torch.OutOfMemoryError('CUDA out of memory.'),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes."),
+        RuntimeError('Attempting to deserialize object on a CUDA device'),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_error_of_the_machine_stays_what_it_is(tmp_path, monkeypatch, error):
+    def fail(*args, **kwargs):
+        raise error
+
+    torch.save({'weight': torch.ones(2)}, tmp_path / 'good.pth')
+    monkeypatch.setattr(torch, 'load', fail)
+    with pytest.raises(type(error)) as caught:
+        _load_checkpoint(str(tmp_path / 'good.pth'))
+    assert caught.value is error
+
+
 def test_find_checkpoint_to_resume(tmp_path, monkeypatch):
     said = []
     monkeypatch.setattr('lfi.engine.checkpoint.print_log', lambda message, *args: said.append(message))

@@ -26,6 +26,10 @@ from .checkpoint_globals import ForbiddenStateError, finished, runner_state_allo
 
 # Before 2.6 `weights_only=True` still runs code from files in the old .tar format (CVE-2025-32434).
 MIN_TORCH = '2.6'
+# What torch says if memory, or the device that is asked for, is missing.
+_OF_THE_MACHINE = re.compile(
+    r'out of memory|allocate memory|\b(CUDA|HIP|XPU|MPS)\b|deserialize object on|device (string|type)'
+)
 # What torch adds to an error: above all, how to read the file unsafely.
 _ADVICE = re.compile(r'Weights only load failed\.|In PyTorch 2\.6.*|Re-running .*|Please file an issue.*')
 # What `torch.load` takes as its `map_location`.
@@ -95,7 +99,7 @@ def load_from_local(filename: str, map_location: MapLocation = None) -> dict:
     Raises:
         FileNotFoundError: There is no such file.
         UnsafeCheckpointError: It holds more than tensors, plain data and a Runner's state.
-        CorruptedCheckpointError: It is empty, truncated, or no checkpoint; or does not match its checksums.
+        CorruptedCheckpointError: It is empty, truncated, no dict, or contradicts itself or its checksums.
     """
     filename = osp.expanduser(filename)
     if not osp.isfile(filename):
@@ -185,7 +189,7 @@ def _load_safetensors(filename: str, map_location: MapLocation) -> dict:
     try:
         return load_file(filename, device=str(device))
     except SafetensorError as error:
-        raise CorruptedCheckpointError(_unreadable_message(filename, error)) from error
+        raise CorruptedCheckpointError(_unreadable_message(filename, _first_line(error))) from error
 
 
 def _safe_torch_load(
@@ -203,12 +207,17 @@ def _load_weights(file: str | io.BytesIO, map_location: MapLocation, name: str) 
     try:
         with runner_state_allowed():
             content = torch.load(file, map_location=map_location, weights_only=True)
-        return finished(content)
+        content = finished(content)
     except Exception as error:
         explained = _explain(error, name)
         if explained is None:
             raise
         raise explained from error
+    if not isinstance(content, dict):
+        raise CorruptedCheckpointError(
+            _unreadable_message(name, f'it holds no dict, but `{type(content).__name__}`')
+        )
+    return content
 
 
 def _explain(error: Exception, name: str) -> CheckpointError | None:
@@ -226,9 +235,14 @@ def _explain(error: Exception, name: str) -> CheckpointError | None:
         return UnsafeCheckpointError(f'{name} was refused, and no code of it was run: {_first_line(error)}')
     # torch says "invalid argument" of a zip archive without an end.
     unreadable = 'PytorchStreamReader' in text or 'unexpected EOF' in text or 'Invalid argument' in text
-    if unreadable or not isinstance(error, RuntimeError | OSError | MemoryError):
-        return CorruptedCheckpointError(_unreadable_message(name, error))
-    return None
+    if not unreadable and (isinstance(error, OSError | MemoryError) or _is_of_the_machine(error)):
+        return None
+    return CorruptedCheckpointError(_unreadable_message(name, _first_line(error)))
+
+
+def _is_of_the_machine(error: Exception) -> bool:
+    """Whether torch failed for want of memory, or of the device that is asked for."""
+    return isinstance(error, RuntimeError) and _OF_THE_MACHINE.search(str(error)) is not None
 
 
 def _refused_message(name: str, refused: str, blocked: bool) -> str:
@@ -244,9 +258,9 @@ def _refused_message(name: str, refused: str, blocked: bool) -> str:
     )
 
 
-def _unreadable_message(name: str, error: Exception) -> str:
+def _unreadable_message(name: str, reason: str) -> str:
     return (
-        f'{name} is truncated or corrupted, or no checkpoint at all: {_first_line(error)}. Use an older '
+        f'{name} is truncated or corrupted, or no checkpoint at all: {reason}. Use an older '
         'checkpoint, or fetch the file again.'
     )
 
