@@ -54,7 +54,9 @@ def install_safe_checkpoint_loading() -> None:
     From then on, in the whole process, ``load_checkpoint``, ``init_cfg``, ``load_from`` and ``resume`` read
     local files and URLs (``http(s)://``, ``torchvision://``, ``open-mmlab://``, ``mmcls://``) through
     :func:`load_from_local`. A class that you trust is allowed by
-    ``torch.serialization.add_safe_globals([...])``. Calling it again changes nothing.
+    ``torch.serialization.add_safe_globals([...])``. The classes of numpy and mmengine that a Runner's state
+    needs are the exception: whatever is allowed, of them only plain numbers and that state are read, and no
+    arrays of texts, dates or objects. Calling it again changes nothing.
 
     LFI's tools call it. The import of ``lfi`` does not: that is for other projects' tools to ask for, by this
     call or by ``custom_imports = dict(imports=['lfi.safe_loading'])``.
@@ -226,7 +228,8 @@ def _explain(error: Exception, name: str) -> CheckpointError | None:
     if isinstance(error, ForbiddenStateError):
         return UnsafeCheckpointError(
             f"{name} was refused, and no code of it was run: {text}. Of numpy's and mmengine's objects only "
-            'plain numbers and the state of a Runner are read'
+            'plain numbers and the state of a Runner are read, whatever torch.serialization.add_safe_globals '
+            'allows: save texts, dates and objects as str, list and dict'
         )
     refused = re.search(r'GLOBAL (\S+)', text)
     if refused is not None:

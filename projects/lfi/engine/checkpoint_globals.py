@@ -7,6 +7,8 @@ takes raw bytes for pointers. So each name stands here for a guard that takes on
 
 from __future__ import annotations
 
+import gc
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,10 +20,14 @@ import torch
 from mmengine.logging import HistoryBuffer
 from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
 
+from .checkpoint_content import exchange, reachable
+
 # numpy's names of the types of plain numbers, such as 'f8' and 'b1'.
 _NUMBERS = frozenset(
     np.dtype(code).str[1:] for code in np.typecodes['AllInteger'] + np.typecodes['AllFloat'] + '?'
 )
+# numpy 2 takes arrays of up to so many dimensions.
+_MAX_SIDES = 64
 # torch's allow-list belongs to the whole process: one reader changes it at a time.
 _LOCK = threading.RLock()
 
@@ -52,35 +58,33 @@ def finished(content: Any) -> Any:
     """Replace the guards of numpy's arrays and dtypes by what they guard.
 
     Args:
-        content: What `torch.load` returned. Its dicts and lists are changed in place.
+        content: What `torch.load` returned. Its dicts, lists, sets and objects are changed in place.
 
     Returns:
-        The content, in which no dict, list or tuple holds a guard.
+        The content, in which nothing holds a guard.
+
+    Raises:
+        ForbiddenStateError: If a guard was never called, is a `HistoryBuffer` without a state, or stands
+            where it cannot be replaced: in a slot, or in an object of an extension.
     """
-    plain: dict[int, tuple[Any, Any]] = {}
-    seen: set[int] = set()
-    todo: list[dict | list] = []
-
-    def finish(value: Any) -> Any:
-        if isinstance(value, _Array | _Dtype):
-            # The guard is kept too: another one must not get its id.
-            return plain.setdefault(id(value), (value, value.plain()))[1]
-        if type(value) is tuple:
-            parts = tuple(map(finish, value))
-            return value if all(new is old for new, old in zip(parts, value)) else parts
-        if isinstance(value, dict | list) and id(value) not in seen:
-            seen.add(id(value))
-            todo.append(value)
-        return value
-
-    content = finish(content)
-    while todo:
-        container = todo.pop()
-        items = list(container.items() if isinstance(container, dict) else enumerate(container))
-        for key, value in items:
-            new = finish(value)
-            if new is not value:
-                container[key] = new
+    leaves = (_Array, _Dtype)
+    guards = {id(guard): name for name, guard in _GUARDED.items()}
+    found = reachable(content, leaves)
+    for value in found:
+        if id(value) in guards:
+            raise ForbiddenStateError(f'{guards[id(value)]} is kept and not called')
+        if isinstance(value, _HistoryBuffer):
+            raise ForbiddenStateError('a HistoryBuffer has no state')
+    plain = {id(value): value.plain() for value in found if isinstance(value, leaves)}
+    if not plain:
+        return content
+    content = exchange(content, found, plain)
+    for value in reachable(content, leaves):
+        if not isinstance(value, leaves) and any(
+            isinstance(part, leaves) for part in gc.get_referents(value)
+        ):
+            kind = f'{type(value).__module__}.{type(value).__qualname__}'
+            raise ForbiddenStateError(f'`{kind}` keeps an array or dtype of numpy in a slot or a like place')
     return content
 
 
@@ -102,8 +106,11 @@ class _Array(np.ndarray):
         if self.size:
             # Another object may look at its memory by now, which numpy would free.
             raise ForbiddenStateError('an array of numpy is filled twice')
-        if not all(type(side) is int and side >= 0 for side in shape):
-            raise ForbiddenStateError(f'an array of numpy has the shape {shape}')
+        if len(shape) > _MAX_SIDES or not all(type(side) is int and side >= 0 for side in shape):
+            raise ForbiddenStateError(f'an array of numpy has the shape {str(shape)[:100]}')
+        # numpy counts the sides of an empty array too, all but those of 0.
+        if prod(max(side, 1) for side in shape) * kind.plain().itemsize > sys.maxsize:
+            raise ForbiddenStateError(f'an array of numpy has the shape {shape}, which no memory holds')
         kind.require(raw, prod(shape))
         # numpy 2.4 takes no `np.bool` there, which its stubs ask for.
         state = (1, shape, kind.plain(), bool(fortran), raw)
