@@ -1,12 +1,16 @@
 import importlib.util
+import pickle
+import signal
 import subprocess
 import sys
+import zipfile
+from collections import OrderedDict, namedtuple
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from lfi.engine import UnsafeCheckpointError
+from lfi.engine import CorruptedCheckpointError, UnsafeCheckpointError
 from lfi.engine.checkpoint import load_from_local
 from mmengine.logging import HistoryBuffer
 
@@ -31,15 +35,19 @@ REFUSED = {
     'a number of a dtype of objects': 'numpy.dtype is called for other values than plain numbers',
     'a dtype with a field of objects': 'numpy.dtype is called for other values than plain numbers',
     'a dtype that holds arrays of objects': 'numpy.dtype is called for other values than plain numbers',
+    'an empty array of too many numbers': 'which no memory holds',
     'an array larger than its bytes': '2 numbers of numpy are given by 8 bytes',
     'an array that is filled twice': 'an array of numpy is filled twice',
     'a truth value that is neither 0 nor 1': 'a truth value of numpy is neither 0 nor 1',
     'a history that is no array': 'a HistoryBuffer has another state',
+    'a history without a state': 'a HistoryBuffer has no state',
+    'a class of numpy that is not called': 'numpy.ndarray is kept and not called',
+    'a function that is not called': 'builtins.getattr is kept and not called',
 }
 
 
 def test_all_hostile_files_are_tried():
-    assert set(REFUSED) | {STATISTICS} == set(hostile.HOSTILE)
+    assert set(REFUSED) | {STATISTICS, hostile.BOMB} == set(hostile.HOSTILE)
 
 
 @pytest.mark.parametrize('name', REFUSED)
@@ -51,6 +59,61 @@ def test_hostile_file_is_refused(tmp_path, name):
         load_from_local(str(file))
     assert f'{file} was refused' in str(caught.value) and REFUSED[name] in str(caught.value)
     assert set(torch.serialization.get_safe_globals()) == before
+
+
+@pytest.mark.parametrize('name', hostile.CONTRADICTORY)
+def test_contradictory_file_is_corrupted(tmp_path, name):
+    file = tmp_path / 'contradictory.pth'
+    hostile.write_hostile(file, name)
+    with pytest.raises(
+        CorruptedCheckpointError, match=r'contradictory\.pth is truncated or corrupted'
+    ) as caught:
+        load_from_local(str(file))
+    assert '\n' not in str(caught.value)
+
+
+def test_a_storage_smaller_than_its_tensor_is_corrupted(tmp_path):
+    file = tmp_path / 'short.pth'
+    torch.save({'weight': torch.ones(100)}, tmp_path / 'good.pth')
+    hostile.shorten_storage(tmp_path / 'good.pth', file)
+    with pytest.raises(CorruptedCheckpointError, match=r'short\.pth is truncated or corrupted') as caught:
+        load_from_local(str(file))
+    assert '\n' not in str(caught.value)
+
+
+@pytest.mark.skipif(not hasattr(signal, 'setitimer'), reason='needs a timer')
+def test_a_tuple_in_a_tuple_many_times_is_visited_once(tmp_path):
+    def stop(*args):
+        raise TimeoutError('the tuples are visited again and again')
+
+    file = tmp_path / 'bomb.pth'
+    hostile.write_hostile(file, hostile.BOMB, {'array': np.ones(2)})
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, 60)
+    try:
+        bomb = load_from_local(str(file))['payload']
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert bomb[0] is bomb[1]
+
+
+def test_tuples_may_be_deep(tmp_path):
+    file = tmp_path / 'deep.pth'
+    array = np.arange(3)
+    torch.save({'payload': (array, 'end')}, tmp_path / 'shallow.pth')
+    with zipfile.ZipFile(tmp_path / 'shallow.pth') as shallow, zipfile.ZipFile(file, 'w') as deep:
+        for name in shallow.namelist():
+            record = shallow.read(name)
+            if name.endswith('data.pkl'):
+                # A pickler goes by recursion, so the tuples are put into what it wrote, around the last one.
+                before, last, after = record.rpartition(pickle.TUPLE2)
+                record = before + last + pickle.TUPLE1 * 100_000 + after
+            deep.writestr(name, record)
+    value = load_from_local(str(file))['payload']
+    for _ in range(100_000):
+        (value,) = value
+    assert_same(value[0], array)
 
 
 def test_hostile_file_does_not_crash_a_process(tmp_path):
@@ -123,3 +186,64 @@ def test_numbers_come_back_as_they_were(tmp_path, core):
 def assert_same(found, expected) -> None:
     assert type(found) is type(expected)
     np.testing.assert_array_equal(found, expected, strict=True)
+
+
+Pair = namedtuple('Pair', 'first second')
+
+
+class Attributes:
+    def __init__(self, value):
+        self.value = value
+
+
+class Slot:
+    __slots__ = ('value',)
+
+    def __init__(self, value):
+        self.value = value
+
+
+def test_no_guard_is_left_in_what_a_file_holds(tmp_path):
+    file = tmp_path / 'places.pth'
+    kind, array = np.dtype('f4'), np.arange(3)
+    state = OrderedDict(weight=torch.ones(2))
+    state._metadata = {'': {'kind': kind}}
+    saved = {
+        'key': {kind: 1, ('f4', (kind,)): 2},
+        'set': {kind},
+        'pair': Pair(array, kind),
+        'attributes': Attributes([array, (kind, {'key': array})]),
+        'state': state,
+    }
+    torch.save(saved, file)
+    with torch.serialization.safe_globals([Pair, Attributes]):
+        loaded = load_from_local(str(file))
+    assert loaded['key'] == saved['key'] and loaded['set'] == saved['set']
+    assert list(loaded['key']) == list(saved['key'])
+    assert type(loaded['pair']) is Pair and loaded['pair'].second == kind
+    assert_same(loaded['pair'].first, array)
+    kept, (inner_kind, inner) = loaded['attributes'].value
+    assert inner_kind == kind and inner['key'] is kept
+    assert_same(kept, array)
+    assert type(loaded['state']) is OrderedDict and loaded['state']._metadata == state._metadata
+
+
+def test_a_guard_that_cannot_be_replaced_is_refused(tmp_path):
+    file = tmp_path / 'slot.pth'
+    torch.save({'payload': Slot(np.arange(3))}, file)
+    with torch.serialization.safe_globals([Slot]):
+        with pytest.raises(UnsafeCheckpointError, match=r'Slot` keeps an array or dtype of numpy'):
+            load_from_local(str(file))
+        torch.save({'payload': Slot([np.arange(3)])}, file)
+        assert_same(load_from_local(str(file))['payload'].value[0], np.arange(3))
+
+
+@pytest.mark.parametrize('value', [np.array(['a', 'b']), np.str_('a'), np.array([None])])
+def test_texts_and_objects_of_numpy_stay_guarded_though_the_user_allows_them(tmp_path, value):
+    file = tmp_path / 'texts.pth'
+    torch.save({'payload': value}, file)
+    multiarray = hostile.MULTIARRAY
+    allowed = [np.ndarray, np.dtype, type(value.dtype), multiarray._reconstruct, multiarray.scalar]
+    said = r'whatever torch\.serialization\.add_safe_globals allows: save texts'
+    with torch.serialization.safe_globals(allowed), pytest.raises(UnsafeCheckpointError, match=said):
+        load_from_local(str(file))

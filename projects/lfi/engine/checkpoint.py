@@ -207,7 +207,8 @@ def _load_weights(file: str | io.BytesIO, map_location: MapLocation, name: str) 
             f'{name}: reading it safely needs torch >= {MIN_TORCH}, got {torch.__version__}'
         )
     try:
-        with runner_state_allowed():
+        # Operations on sparse tensors trust their indices, which torch does not check otherwise.
+        with runner_state_allowed(), torch.sparse.check_sparse_tensor_invariants():
             content = torch.load(file, map_location=map_location, weights_only=True)
         content = finished(content)
     except Exception as error:
