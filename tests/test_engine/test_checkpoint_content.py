@@ -91,3 +91,26 @@ def test_what_is_found_is_found_once_and_not_in_leaves_and_code():
     assert sum(value is leaf for value in found) == 1
     assert leaf.value not in [value for value in found if type(value) is list]
     assert time not in found and 1 not in found and 'a' not in found
+
+
+def test_what_is_too_deep_is_refused():
+    content = []
+    for _ in range(250):
+        content = [content]
+    assert len(reachable(content)) == 251
+    for _ in range(100_000):
+        content = (content,)
+    with pytest.raises(RecursionError, match='more than 300 deep'):
+        reachable(content)
+
+
+def test_exchange_in_deep_tuples_takes_no_recursion():
+    old = Old()
+    content = [old]
+    for _ in range(100_000):
+        content.append((content[-1],))
+    exchanged(content, old, 'new')
+    value = content[-1]
+    for _ in range(100_000):
+        (value,) = value
+    assert value == 'new'

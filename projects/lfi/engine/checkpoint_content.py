@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
+# Who saves, copies or prints a content goes by recursion, of which Python allows about 1000 calls.
+_MAX_DEPTH = 300
 # They hold nothing, and are many.
 _ATOMS = frozenset({int, float, complex, bool, str, bytes, type(None)})
 # They belong to the program, not to the file: what they hold is not looked at.
@@ -23,18 +25,25 @@ def reachable(content: Any, leaves: tuple[type, ...] = ()) -> list[Any]:
 
     Returns:
         The object and what it holds, each once, without numbers, strings and bytes.
+
+    Raises:
+        RecursionError: If objects are nested too deep for others to save or copy them.
     """
     # The objects are kept, so that no other one gets the id of one of them.
     found: dict[int, Any] = {}
-    todo = [content]
-    while todo:
-        value = todo.pop()
-        if type(value) in _ATOMS or id(value) in found:
-            continue
-        found[id(value)] = value
-        if not isinstance(value, _CODE + leaves):
-            todo.extend(gc.get_referents(value))
-    return list(found.values())
+    level = [content]
+    for _ in range(_MAX_DEPTH):
+        held: list[Any] = []
+        for value in level:
+            if type(value) in _ATOMS or id(value) in found:
+                continue
+            found[id(value)] = value
+            if not isinstance(value, _CODE + leaves):
+                held.extend(gc.get_referents(value))
+        if not held:
+            return list(found.values())
+        level = held
+    raise RecursionError(f'it holds objects more than {_MAX_DEPTH} deep')
 
 
 def exchange(content: Any, found: Sequence[Any], new: dict[int, Any]) -> Any:
