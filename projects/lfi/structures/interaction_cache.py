@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from hashlib import blake2b
 from math import ceil
 from pathlib import Path, PurePath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -103,7 +103,7 @@ class CacheManifest:
     @property
     def dtype(self) -> np.dtype:
         """The record's dtype."""
-        return np.dtype([(name, kind, tuple(shape)) for name, kind, shape in self.record])
+        return _record_dtype(self.record)
 
     @property
     def num_shards(self) -> int:
@@ -128,7 +128,7 @@ class CacheManifest:
         """Read the manifest in a folder.
 
         Raises:
-            CacheError: if there is none, or it cannot be understood.
+            CacheError: if there is none, or it cannot be understood; the message names the field.
         """
         path = folder / 'manifest.json'
         if not path.is_file():
@@ -136,19 +136,55 @@ class CacheManifest:
         try:
             content = json.loads(path.read_text(encoding='utf-8'))
             version = content['version']
-            if version == VERSION:
-                for name in ('layers', 'directions', 'record'):
-                    content[name] = tuple(content[name])
-                manifest = cls(**content)
-                _ = manifest.dtype
-        except (ValueError, TypeError, KeyError) as error:
-            raise CacheError(f'{path} is corrupted, or no manifest of a cache: {error}') from error
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            raise CacheError(f'{path} is corrupted, or no manifest of a cache: {error!r}') from error
         if version != VERSION:
             raise CacheError(
                 f'{path} has the format {version}, this version of lfi reads {VERSION}: write it anew by '
                 'tools/cache_teacher.py'
             )
-        return manifest
+        found = _manifest_fault(content)
+        if found is not None:
+            raise CacheError(f'{path} is corrupted, or no manifest of a cache: {found}')
+        for name in ('layers', 'directions', 'record'):
+            content[name] = tuple(content[name])
+        return cls(**content)
+
+
+def _manifest_fault(content: dict[str, Any]) -> str | None:
+    """The first field of a manifest, as JSON gives it, that is missing, unknown or of a wrong value."""
+    names = {field.name for field in fields(CacheManifest)}
+    if content.keys() != names:
+        return f'its fields must be {sorted(names)}, not {sorted(content)}'
+    teacher = content['teacher']
+    if not isinstance(teacher, dict):
+        return f'teacher={teacher!r} must be an object'
+    for name in ('concepts', 'background'):
+        if not _is_list_of(str, teacher.get(name, [])):
+            return f'teacher.{name}={teacher[name]!r} must be a list of strings'
+    for name in ('data', 'texts'):
+        if not isinstance(content[name], str):
+            return f'{name}={content[name]!r} must be a string'
+    for name in ('num_images', 'shard_size', 'name_parts'):
+        if not _is_list_of(int, [content[name]]) or content[name] < 1:
+            return f'{name}={content[name]!r} must be an integer of at least 1'
+    for name, kind, what in (('layers', int, 'integers'), ('directions', str, 'strings')):
+        if not _is_list_of(kind, content[name]):
+            return f'{name}={content[name]!r} must be a list of {what}'
+    try:
+        plain = not _record_dtype(content['record']).hasobject
+    except (ValueError, TypeError, SyntaxError, OverflowError):
+        plain = False
+    return None if plain else f"record={content['record']!r} must be fields of numbers, as numpy's descr"
+
+
+def _is_list_of(kind: type, value: object) -> bool:
+    # JSON's true is no number.
+    return isinstance(value, list) and all(type(entry) is kind for entry in value)
+
+
+def _record_dtype(record: Iterable) -> np.dtype:
+    return np.dtype([(name, kind, tuple(shape)) for name, kind, shape in record])
 
 
 def difference(name: str, cached: object, wanted: object) -> str | None:
@@ -287,6 +323,11 @@ class InteractionCache:
             )
         self.texts = _load_array(self.folder, 'texts.npy', self.manifest.texts)
         self._keys = _load_array(self.folder, 'keys.npy', self.manifest.data)
+        if self._keys.shape != (self.manifest.num_images,):
+            raise CacheError(
+                f'{folder} is corrupted: keys.npy has the shape {self._keys.shape}, and manifest.json '
+                f'num_images={self.manifest.num_images}'
+            )
         self._order = np.argsort(self._keys)
         self._sorted = self._keys[self._order]
         self._shards: dict[int, np.ndarray] = {}
