@@ -107,6 +107,23 @@ def test_checkpointing_and_compilation_change_nothing(make_student, window_size)
         torch.testing.assert_close(compiled(batch)[0], plain(batch)[0])
 
 
+@pytest.mark.parametrize('size', [(0, 32), (32, 0), (-1, 32)])
+def test_a_padded_image_of_no_size_is_refused(make_student, size):
+    student = make_student(**DENSE)
+    message = rf'valid_sizes has \({size[0]}, {size[1]}\): heights and widths must be at least 1 pixel'
+    with pytest.raises(ValueError, match=message), student.padded([(32, 32), size]):
+        pass
+    assert student._valid_sizes is None
+
+
+@pytest.mark.parametrize('sizes', [[(16, 16)], [(16, 16)] * 3, [], [(32, 32)]])
+def test_other_numbers_of_sizes_than_of_images_are_refused(make_student, sizes):
+    student = make_student(**DENSE)
+    message = f'valid_sizes has {len(sizes)} sizes for a batch of 2 images'
+    with student.padded(sizes), pytest.raises(ValueError, match=message):
+        student(images(2, 3, 32, 32))
+
+
 def test_a_context_of_padding_within_another_ends_with_the_outer_one(make_student):
     student = make_student()
     with student.padded([(16, 16)]):

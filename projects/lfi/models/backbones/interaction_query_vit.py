@@ -219,8 +219,17 @@ class InteractionQueryViT(VisionTransformer):
         """Keep the queries from reading padding in the forward passes made inside the context.
 
         Args:
-            valid_sizes: height and width in pixels of each image's area at the top left of the batch.
+            valid_sizes: height and width in pixels, at least 1, of each image's area at the top left of the
+                batch; as many as the batch has images.
+
+        Raises:
+            ValueError: if a size is below 1; or, in the forward pass, if there are more or fewer sizes than
+                images.
         """
+        empty = [tuple(size) for size in valid_sizes if min(size) < 1]
+        if empty:
+            # Queries that may read no patch would have attention that is no number.
+            raise ValueError(f'valid_sizes has {empty[0]}: heights and widths must be at least 1 pixel')
         outer, self._valid_sizes = self._valid_sizes, valid_sizes
         try:
             yield
@@ -235,7 +244,7 @@ class InteractionQueryViT(VisionTransformer):
         """
         b = x.shape[0]
         x, grid = self.patch_embed(x)
-        valid = self._valid_patches(grid, x.device)
+        valid = self._valid_patches(b, grid, x.device)
         if self.cls_token is not None:
             x = torch.cat((self.cls_token.expand(b, -1, -1), x), dim=1)
         x = x + resize_pos_embed(
@@ -289,10 +298,12 @@ class InteractionQueryViT(VisionTransformer):
             return checkpoint(layer, *args, use_reentrant=False)
         return layer(*args)
 
-    def _valid_patches(self, grid: tuple[int, int], device: torch.device) -> Tensor | None:
+    def _valid_patches(self, images: int, grid: tuple[int, int], device: torch.device) -> Tensor | None:
         """(B, H * W) bool, the patches that show any of their image; None where no image is padded."""
         if self._valid_sizes is None:
             return None
+        if len(self._valid_sizes) != images:
+            raise ValueError(f'valid_sizes has {len(self._valid_sizes)} sizes for a batch of {images} images')
         height, width = self.patch_embed.projection.stride
         sides = [(-(-h // height), -(-w // width)) for h, w in self._valid_sizes]
         if all(h >= grid[0] and w >= grid[1] for h, w in sides):
