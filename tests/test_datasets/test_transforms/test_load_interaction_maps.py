@@ -5,8 +5,11 @@ import pickle
 import numpy as np
 import pytest
 from lfi.datasets import LoadInteractionMaps
+from lfi.errors import UsageError
 from lfi.structures import pack
 from lfi.structures.interaction_cache import CacheError, CacheManifest, CacheWriter, InteractionCache, keys_of
+from mmcv.transforms import Compose
+from mmengine.registry import init_default_scope
 
 PATHS = ['/data/a/0.jpg', '/data/a/1.jpg']
 
@@ -43,3 +46,42 @@ def test_what_is_not_there_is_named(folder, tmp_path):
         LoadInteractionMaps(folder)(dict(img_path='/data/a/2.jpg'))
     with pytest.raises(CacheError, match='is no cache of interaction maps'):
         LoadInteractionMaps(tmp_path / 'gone')(dict(img_path=PATHS[0]))
+
+
+MOVES = [dict(type='RandomFlip', prob=1.0), dict(type='RandomCrop', crop_size=(8, 8))]
+RECORD = dict(type='lfi.RecordView', transforms=MOVES)
+FLIP, LOUD = dict(type='RandomFlip', prob=1.0), dict(type='PhotoMetricDistortion')
+
+
+def read_after(folder, *steps):
+    init_default_scope('mmdet')
+    image = np.zeros((16, 12, 3), np.uint8)
+    record = dict(img=image, img_shape=(16, 12), ori_shape=(16, 12), img_path=PATHS[1])
+    return Compose([*steps, LoadInteractionMaps(folder)])(record)
+
+
+@pytest.mark.parametrize(
+    ('when', 'steps'),
+    [
+        ('before', [dict(type='mmcv.RandomFlip', prob=1.0), RECORD]),
+        ('before', [dict(type='mmpretrain.RandomCrop', crop_size=10), RECORD]),
+        ('after', [RECORD, dict(type='mmpretrain.RandomCrop', crop_size=4)]),
+        ('after', [RECORD, FLIP]),
+        ('after', [RECORD, dict(type='ShearX', prob=1.0)]),
+        ('after', [RECORD, dict(type='Pad', size=(32, 32))]),
+    ],
+)
+def test_what_moves_pixels_outside_record_view_is_refused(when, steps, folder):
+    with pytest.raises(UsageError, match=f'a.1.jpg: a step {when} lfi.RecordView has changed'):
+        read_after(folder, *steps)
+
+
+@pytest.mark.parametrize(
+    'steps', [[LOUD, RECORD, LOUD], [FLIP, RECORD], [RECORD, dict(type='RandomFlip', prob=0.0)], [FLIP]]
+)
+def test_what_is_recorded_or_moves_nothing_is_read(steps, folder):
+    assert 'interaction_maps' in read_after(folder, *steps)
+
+
+def test_a_step_outside_record_view_passes_without_a_cache():
+    assert 'interaction_maps' not in read_after(None, RECORD, FLIP)

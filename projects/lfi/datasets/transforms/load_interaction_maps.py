@@ -6,8 +6,11 @@ from pathlib import Path
 
 from mmcv.transforms import BaseTransform
 
+from lfi.errors import UsageError
 from lfi.registry import TRANSFORMS
 from lfi.structures.interaction_cache import InteractionCache
+
+from .record_view import Geometry, Recorded, geometry_of
 
 
 @TRANSFORMS.register_module()
@@ -24,6 +27,8 @@ class LoadInteractionMaps(BaseTransform):
             asked online.
 
     Raises:
+        UsageError: for an image that a step outside `lfi.RecordView` has flipped, resized or cropped, as far
+            as its size and mmdet's notes tell; `refuse_unrecorded_steps` tells the rest from the config.
         CacheError: for the first image, if there is no complete cache; or for an image that it does not hold.
     """
 
@@ -40,6 +45,7 @@ class LoadInteractionMaps(BaseTransform):
         """Read the record of `img_path`."""
         if self.cache is None:
             return results
+        _refuse_unrecorded_changes(results)
         if self._opened is None:
             self._opened = InteractionCache(self.cache)
         results['interaction_maps'] = self._opened.stored(results['img_path'])
@@ -48,3 +54,25 @@ class LoadInteractionMaps(BaseTransform):
     def __repr__(self) -> str:
         """With the cache's folder."""
         return f'{type(self).__name__}(cache={self.cache!r})'
+
+
+def _refuse_unrecorded_changes(results: dict) -> None:
+    recorded: Recorded | None = results.get('recorded')
+    if recorded is None:
+        return
+    came, left, now = recorded.came, recorded.left, geometry_of(results)
+    if came is not None:
+        loaded = Geometry(tuple(results.get('ori_shape', came.size)[:2]))
+        _refuse_change('before', loaded, came, results)
+    _refuse_change('after', left, now, results)
+
+
+def _refuse_change(when: str, known: Geometry, found: Geometry, results: dict) -> None:
+    # A flip that is not drawn takes back the word of an earlier one, and no pixel.
+    if found._replace(flip=found.flip or known.flip) != known:
+        raise UsageError(
+            f'{results["img_path"]}: a step {when} lfi.RecordView has changed the image, {known.size} pixels '
+            f'with flip={known.flip!r}, to {found.size} with flip={found.flip!r}: its cached maps would be '
+            'read at wrong locations. '
+            'Put all steps that move pixels into RecordView'
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,7 +13,36 @@ from mmpretrain.datasets.transforms import RandAugment
 
 from lfi.registry import TRANSFORMS
 
-from .view_matrix import has_rule, no_rule, view_matrix
+from .view_matrix import has_rule, learn_rules, no_rule, view_matrix
+
+
+class Geometry(NamedTuple):
+    """What `results` say of moved pixels: a step that changes it has moved some."""
+
+    size: tuple[int, ...]
+    """Height and width."""
+    flip: str | None = None
+    """Direction."""
+    homography: tuple[float, ...] = tuple(np.eye(3).flat)
+    """Of mmdet, by rows."""
+
+
+class Recorded(NamedTuple):
+    """Between which images `RecordView` has recorded the view."""
+
+    came: Geometry | None
+    """None if it loaded the image itself, or if a homography tells what was done before."""
+    left: Geometry
+
+
+def geometry_of(results: dict) -> Geometry:
+    """What `results` say of moved pixels."""
+    homography = results.get('homography_matrix')
+    return Geometry(
+        tuple(results['img'].shape[:2]),
+        results.get('flip_direction') if results.get('flip') else None,
+        tuple((np.eye(3) if homography is None else np.asarray(homography, np.float64)).flat),
+    )
 
 
 @TRANSFORMS.register_module()
@@ -26,7 +55,8 @@ class RecordView(BaseTransform):
 
     It sets `view`, (2, 3) float32: the affine map from the view's coordinates to the image's, both running
     from -1 to 1 over the complete picture, as `InteractionMaps.warp` takes it. The `homography_matrix` that
-    mmdet's transforms keep stays right, and what they did before this one counts too.
+    mmdet's transforms keep stays right, and what they did before this one counts too. `recorded`, a
+    `Recorded`, says for `LoadInteractionMaps` which image came and which one left.
 
     Args:
         transforms: configs or transforms; `Compose`, `RandomChoice`, `AutoAugment`, `RandomApply` and
@@ -53,6 +83,7 @@ class RecordView(BaseTransform):
         """Run the transforms and set `view`."""
         size: Any = results['img'].shape if 'img' in results else None
         matrix, homography = np.eye(3), results.get('homography_matrix')
+        came = geometry_of(results) if 'img' in results and homography is None else None
         if homography is not None:
             matrix, size = np.linalg.inv(homography.astype(np.float64)), results['ori_shape']
         for transform in _chosen(self.transforms):
@@ -74,6 +105,7 @@ class RecordView(BaseTransform):
             results['homography_matrix'] = homography
         view = np.linalg.inv(_to_pixels(size)) @ matrix @ _to_pixels(results['img'].shape)
         results['view'] = torch.from_numpy(view[:2].astype(np.float32))
+        results['recorded'] = Recorded(came, geometry_of(results))
         return results
 
     def __repr__(self) -> str:
@@ -83,9 +115,7 @@ class RecordView(BaseTransform):
 def _learn_rules(transforms: Compose) -> list[BaseTransform]:
     """The single transforms, once the rules for their kinds are there."""
     leaves = list(_leaves(transforms))
-    if any(type(transform).__module__.startswith('mmdet.') for transform in leaves):
-        # mmdet is imported only where its transforms are.
-        from . import mmdet_view_matrix  # noqa: F401
+    learn_rules(type(transform) for transform in leaves)
     return leaves
 
 
