@@ -3,6 +3,7 @@
 import argparse
 
 import lfi  # noqa: F401
+from lfi.datasets.transforms import refuse_unrecorded_steps
 from lfi.engine import launch
 from lfi.engine.machine import MACHINE, machine
 from lfi.engine.pipelines import set_teacher_cache
@@ -33,6 +34,7 @@ def main() -> None:
     launch.write_checkpoints_atomically(cfg)
     launch.set_resume(cfg, args.resume)
     set_teacher_cache(cfg)
+    refuse_unrecorded_steps((cfg.get('train_dataloader') or {}).get('dataset'), cfg.get('default_scope'))
     if args.amp:
         launch.enable_amp(cfg)
     if args.auto_scale_lr:

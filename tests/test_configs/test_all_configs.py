@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 from lfi.concepts import concept_names
+from lfi.datasets.transforms import refuse_unrecorded_steps
+from lfi.engine.pipelines import check_pipelines, set_teacher_cache
 from lfi.registry import EXTRACTORS
 from mmengine.registry import DATASETS
 from repository_configs import (
@@ -50,6 +52,16 @@ def test_a_teachers_config_names_its_command_its_concepts_and_its_images(config,
 def test_each_teacher_is_written_once():
     spelled = [path for path in (ROOT / 'configs').rglob('*.py') if 'VLMAttentionTeacher' in path.read_text()]
     assert {path.parent.relative_to(ROOT).as_posix() for path in spelled} == {'configs/_base_/teachers'}
+
+
+# DeiT's recipe mixes images: its teacher is asked online.
+@pytest.mark.parametrize('config', [config for config in METHODS if 'deit' not in config])
+def test_it_takes_a_cache(config, empty_root):
+    cfg = read(config)
+    cfg.model.teacher_cache = 'maps'
+    set_teacher_cache(cfg)
+    check_pipelines(cfg)
+    refuse_unrecorded_steps(cfg.train_dataloader.dataset, cfg.default_scope)
 
 
 @pytest.mark.parametrize('config', CONFIGS)

@@ -87,6 +87,14 @@ def test_mistakes_end_with_one_line(run_tool, toy_config):
     assert 'Traceback' not in output
 
 
+def test_a_step_outside_record_view_ends_training_with_a_cache(run_tool, toy_config):
+    steps = "[dict(type='RandomFlip', prob=1.0), dict(type='lfi.LoadInteractionMaps', cache='maps')]"
+    with toy_config.open('a') as file:
+        file.write(f"train_dataloader['dataset']['pipeline'] = pipeline + {steps}\n")
+    output = run_tool('train.py', toy_config, code=1)
+    assert re.search('^error: .* the step RandomFlip outside lfi.RecordView', output, re.MULTILINE)
+
+
 def test_print_config(run_tool, toy_config):
     saved = toy_config.parent / 'saved.py'
     arguments = ('--cfg-options', 'train_cfg.max_epochs=7', '--save-path', saved)

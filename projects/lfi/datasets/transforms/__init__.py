@@ -5,6 +5,7 @@ from .load_heat_map import LoadHeatMap
 from .load_interaction_maps import LoadInteractionMaps
 from .load_regions import LoadRegions
 from .record_view import RecordView
+from .unrecorded_steps import refuse_unrecorded_steps
 from .view_matrix import view_matrix
 
 __all__ = [
@@ -13,5 +14,6 @@ __all__ = [
     'LoadInteractionMaps',
     'LoadRegions',
     'RecordView',
+    'refuse_unrecorded_steps',
     'view_matrix',
 ]

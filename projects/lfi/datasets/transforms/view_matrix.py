@@ -6,6 +6,7 @@ row covers i to i + 1.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import singledispatch
 from typing import Any
 
@@ -46,6 +47,20 @@ def has_rule(transform: BaseTransform) -> bool:
     return view_matrix.dispatch(type(transform)) is not view_matrix.dispatch(object)
 
 
+def learn_rules(kinds: Iterable[type]) -> None:
+    """Import the rules for mmdet's transforms, if some kinds are mmdet's: only then is mmdet imported."""
+    if any(base.__module__.startswith('mmdet.') for kind in kinds for base in kind.__mro__):
+        from . import mmdet_view_matrix  # noqa: F401
+
+
+def moves_nothing(kind: object) -> bool:
+    """Whether a transform of this kind leaves each pixel, and the size, as they are."""
+    if not isinstance(kind, type):
+        return False
+    learn_rules([kind])
+    return view_matrix.dispatch(kind) is identity
+
+
 def no_rule(transform: BaseTransform) -> str:
     """What to say of a transform without a rule."""
     return (
@@ -55,16 +70,15 @@ def no_rule(transform: BaseTransform) -> str:
 
 
 def identity(transform: BaseTransform, before: Size, results: dict) -> np.ndarray:
-    """The rule of a transform that moves no pixel."""
+    """The rule of a transform that moves no pixel and keeps the size."""
     return np.eye(3)
 
 
-# What changes colours only, or adds below and on the right; loading is as harmless.
+# What changes colours only; loading is as harmless.
 for _type in (
     mmcv_transforms.LoadAnnotations,
     mmcv_transforms.LoadImageFromFile,
     mmcv_transforms.Normalize,
-    mmcv_transforms.Pad,
     mmcv_transforms.RandomGrayscale,
     mmpretrain_transforms.ColorJitter,
     mmpretrain_transforms.Lighting,
@@ -83,6 +97,12 @@ for _type in (
     auto_augment.SolarizeAdd,
 ):
     view_matrix.register(_type, identity)
+
+
+@view_matrix.register
+def _pad(transform: mmcv_transforms.Pad, before: Size, results: dict) -> np.ndarray:
+    # Below and on the right.
+    return np.eye(3)
 
 
 @view_matrix.register(mmcv_transforms.Resize)
