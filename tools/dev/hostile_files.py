@@ -44,7 +44,7 @@ class Pickler(pickle._Pickler):
     """Pickles a `Call`, also one of `__newobj__` though it is no instance of the class."""
 
     def save_reduce(self, func, args, *rest, obj=None, **named) -> None:
-        if func is copyreg.__newobj__:
+        if func is copyreg.__newobj__ and isinstance(obj, Call):
             self.save(args[0])
             self.save(args[1:])
             self.write(pickle.NEWOBJ)

@@ -36,7 +36,7 @@ from fault_bench import (
     checkpoint,
     require,
 )
-from hostile_files import CRASHING, write_hostile
+from hostile_files import BOMB, CONTRADICTORY, CRASHING, shorten_storage, write_hostile
 from lfi.datasets import Shapes
 from lfi.engine import CheckpointError, launch
 from lfi.engine.checkpoint import load_from_local
@@ -56,9 +56,10 @@ A killed run is killed again after it resumes, until it is done; `max_keep_ckpts
 
 Checkpoints are read by torch's restricted unpickler. The names of numpy and mmengine that a Runner's state
 needs stand for guards, which take only what a Runner writes: see `lfi.engine.checkpoint_globals`. A hostile
-file can still exhaust memory, time, or by very deep nesting the stack, and so end its process: read files of
-strangers in a process of their own. The import of `lfi` alone changes nothing in how other tools read
-checkpoints: [configs.md](configs.md#checkpoints-in-other-projects-tools) says how they ask for it.
+file can still exhaust memory, time or the stack, and so end its process, for example by tuples of tuples as
+the key of a dict: read files of strangers in a process of their own. The import of `lfi` alone changes nothing
+in how other tools read checkpoints: [configs.md](configs.md#checkpoints-in-other-projects-tools) says how they
+ask for it.
 
 {machine}; {kills} kills, seed {seed}, {minutes:.0f} minutes.
 """
@@ -375,6 +376,23 @@ def hostile_checkpoint(bench: Bench) -> Iterator[Row]:
             1,
             'refused by one line that names the file and what it asks for; no foreign memory was read',
         )
+    for name in CONTRADICTORY:
+        write_hostile(file, name, content)
+        yield refuse_contradictory(bench, file, name)
+    shorten_storage(checkpoint(bench.reference, PREPARED), file)
+    yield refuse_contradictory(bench, file, 'a storage smaller than its tensor, with its checksum')
+    write_hostile(bench.prepare(), BOMB, content)
+    bench.go_on()
+    happened = 'each tuple is visited once; `--resume` goes on'
+    yield Row('a checkpoint that holds up its reader', f'{BOMB}, `--resume`', 1, happened)
+
+
+def refuse_contradictory(bench: Bench, file: Path, name: str) -> Row:
+    bench.clear()
+    error = bench.refuse('--work-dir', 'work', '--resume', file)
+    require('is truncated or corrupted' in error, f'the error is unclear: {error}')
+    happened = 'refused by one line that names the file and the contradiction'
+    return Row('a checkpoint that contradicts itself', f'{name}, `--resume FILE`', 1, happened)
 
 
 # --- Images.
