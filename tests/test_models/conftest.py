@@ -54,7 +54,7 @@ TEACHERS = {
             text_cfg=TEXT,
             custom_text=True,
         )
-        for name in ('test_efficientnet', 'test_resnet', 'test_vit', 'lcnet_035')
+        for name in ('test_efficientnet', 'test_resnet', 'test_vit', 'test_convnext', 'lcnet_035')
     },
     # The trunk's own classifier projects; it is as wide as the trunk, so that no shape tells them apart.
     'cnn_own_head': dict(

@@ -18,10 +18,23 @@ from lfi.models.teachers.weights import load_vlm
 @pytest.mark.parametrize(
     ('extractor', 'tower', 'message'),
     [
-        (DenseTrunkExtractor, 'vit', "not this model's VisionTransformer .*use 'maskclip' or 'clearclip'"),
-        (DenseTrunkExtractor, 'cnn_test_vit', "not this model's TimmModel with trunk VisionTransformer"),
+        (DenseTrunkExtractor, 'vit', "not this model's VisionTransformer.* no timm trunk.*use 'maskclip' or"),
+        (
+            DenseTrunkExtractor,
+            'cnn_test_vit',
+            "`global_pool` averages .* not this model's .* VisionTransformer, which has no `global_pool`",
+        ),
         # It has a convolution of its own after the pooling.
-        (DenseTrunkExtractor, 'cnn_lcnet_035', "not this model's TimmModel with trunk MobileNetV3"),
+        (
+            DenseTrunkExtractor,
+            'cnn_lcnet_035',
+            'with trunk MobileNetV3, which has layers .* after the pooling',
+        ),
+        (
+            DenseTrunkExtractor,
+            'cnn_test_convnext',
+            'with trunk ConvNeXt, which pools inside a head of its own, NormMlpClassifierHead',
+        ),
         (
             MaskCLIPExtractor,
             'cnn_test_resnet',

@@ -30,20 +30,12 @@ class DenseTrunkExtractor(DenseExtractor):
 
     def __init__(self, visual: nn.Module) -> None:
         super().__init__(visual)
-        trunk = getattr(visual, 'trunk', None)
-        # A trunk that gives tokens, and no feature map, has no `global_pool` module of this kind.
-        pool = getattr(getattr(trunk, 'global_pool', None), 'pool_type', None)
-        linear = isinstance(visual, TimmModel) and dict(visual.head.named_children()).keys() <= {
-            'drop',
-            'proj',
-        }
-        # A trunk such as MobileNetV3 has layers of its own after the pooling.
-        direct = getattr(trunk, 'num_features', None) == getattr(trunk, 'head_hidden_size', None)
-        if pool != 'avg' or not linear or not direct:
+        fault = _fault(visual)
+        if fault is not None:
             raise ValueError(
-                "extractor 'dense' reads open_clip models with a timm CNN trunk, average pooling and a "
-                f"linear head, not this model's {type(visual).__name__} with trunk {type(trunk).__name__}; "
-                "for open_clip's own ViT use 'maskclip' or 'clearclip'"
+                "extractor 'dense' reads open_clip models with a timm CNN trunk, whose `global_pool` "
+                f"averages the feature map for one linear layer, not this model's {fault}; for open_clip's own ViT "
+                "use 'maskclip' or 'clearclip'"
             )
 
     def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -54,3 +46,27 @@ class DenseTrunkExtractor(DenseExtractor):
         pooled = locations.mean(1)  # of [B, h*w, E]
         locations = locations / pooled.norm(dim=-1)[:, None, None].clamp_min(1e-6)
         return locations.mT.unflatten(-1, features.shape[-2:])[:, None], pooled
+
+
+def _fault(visual: nn.Module) -> str | None:
+    """What a tower has in place of average pooling and a linear head; None if it has both."""
+    trunk = getattr(visual, 'trunk', None)
+    if not isinstance(visual, TimmModel) or trunk is None:
+        return f'{type(visual).__name__}, which has no timm trunk'
+    name = f'{type(visual).__name__} with trunk {type(trunk).__name__}'
+    pool = getattr(getattr(trunk, 'global_pool', None), 'pool_type', None)
+    if pool is None and getattr(getattr(trunk, 'head', None), 'global_pool', None) is not None:
+        # FastViT's and ConvNeXt's.
+        return f'{name}, which pools inside a head of its own, {type(trunk.head).__name__}'
+    if pool is None:
+        # A trunk that gives tokens has no feature map to pool.
+        return f'{name}, which has no `global_pool` layer'
+    if pool != 'avg':
+        return f'{name}, whose `global_pool` is {pool!r}'
+    layers = list(dict(visual.head.named_children()))
+    if not set(layers) <= {'drop', 'proj'}:
+        return f'{name}, whose head has the layers {layers}'
+    if getattr(trunk, 'num_features', None) != getattr(trunk, 'head_hidden_size', None):
+        # MobileNetV3's.
+        return f'{name}, which has layers of its own after the pooling'
+    return None
