@@ -63,39 +63,29 @@ def test_dense_maps_find_the_objects(teacher):
     assert pointing_game(maps, masks).float().mean() >= 3 * chance_level(masks)
 
 
-@pytest.fixture
-def train_teacher(tmp_path):
-    """Runs the training tool on a few images; gives what it printed and the folder that it wrote."""
-
-    def train(*arguments):
-        options = dict(images=32, epochs=1, batch_size=16, workers=0, threads=1, eval_images=10)
-        folder = tmp_path / 'teacher'
-        command = [
-            sys.executable,
-            str(ROOT / 'tools/train_shapes_teacher.py'),
-            '--out',
-            str(folder),
-            *arguments,
-        ]
-        for name, value in options.items():
-            command += [f'--{name.replace("_", "-")}', str(value)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        return done.stdout, folder
-
-    return train
+def training(folder: Path, *arguments: str) -> list[str]:
+    """The command line, after Python's, that trains a teacher on a few images and writes it to a folder."""
+    options = dict(images=32, epochs=1, batch_size=16, workers=0, threads=1, eval_images=10)
+    command = [str(ROOT / 'tools/train_shapes_teacher.py'), '--out', str(folder), *arguments]
+    for name, value in options.items():
+        command += [f'--{name.replace("_", "-")}', str(value)]
+    return command
 
 
-def test_the_tool_trains_and_reports(train_teacher):
-    printed, folder = train_teacher()
+def test_the_tool_trains_and_reports(tmp_path):
+    folder = tmp_path / 'teacher'
+    done = subprocess.run([sys.executable, *training(folder)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     for words in ('model.safetensors', 'zero-shot top-1', 'pointing game', 'chance', *Shapes.DOMAINS):
-        assert words in printed
+        assert words in done.stdout
     # What it wrote loads by itself.
     open_clip.create_model(f'local-dir:{folder}')
 
 
-def test_its_vit_can_be_read_by_an_extractor(train_teacher):
-    _, folder = train_teacher('--tower', 'vit')
+def test_its_vit_can_be_read_by_an_extractor(warm_python, tmp_path):
+    folder = tmp_path / 'teacher'
+    done = warm_python.run(training(folder, '--tower', 'vit'), tmp_path)
+    assert done.returncode == 0, done.stdout
     teacher = VLMAttentionTeacher(
         str(folder), extractor=dict(type='gem'), concepts=dict(type='lfi.Shapes'), background=['background']
     )
