@@ -14,6 +14,7 @@ FEW_IMAGES = (
     'test_dataloader.dataset.num_images=4',
     'test_dataloader.num_workers=0',
     'default_hooks.logger.interval=1',
+    'model.train_cfg.rcnn.sampler.num=16',
 )
 
 

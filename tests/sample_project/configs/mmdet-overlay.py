@@ -33,6 +33,7 @@ model.update(
         mask_roi_extractor=dict(featmap_strides=[2, 4, 8, 16]),
         mask_head=dict(num_classes=20, num_convs=1),
     ),
+    train_cfg=dict(rpn_proposal=dict(max_per_img=50), rcnn=dict(sampler=dict(num=16))),
     test_cfg=dict(rpn=dict(max_per_img=50)),
 )
 shapes = dict(_delete_=True, type='lfi.Shapes', img_size=96)
