@@ -34,8 +34,8 @@ class DenseTrunkExtractor(DenseExtractor):
         if fault is not None:
             raise ValueError(
                 "extractor 'dense' reads open_clip models with a timm CNN trunk, whose `global_pool` "
-                f"averages the feature map for one linear layer, not this model's {fault}; for open_clip's own "
-                "ViT use 'maskclip' or 'clearclip'"
+                f"averages the feature map for one linear layer, not this model's {fault}; for open_clip's "
+                "own ViT use 'maskclip' or 'clearclip'"
             )
 
     def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
