@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from lfi.errors import UsageError
-from lfi.studies.grid import batch_options, best_checkpoint, plan, read_config
+from lfi.studies.grid import batch_options, best_checkpoint, keep_arms, plan, read_config
 from lfi.studies.launcher import Launcher
 from lfi.studies.presets import PRESETS, domain_arm, leave_one_out
 
@@ -128,3 +128,13 @@ def test_the_best_checkpoint_is_the_latest_kept(tmp_path):
     for epoch in (9, 10):
         (tmp_path / f'best_domain_mean_epoch_{epoch}.pth').touch()
     assert best_checkpoint(tmp_path).name == 'best_domain_mean_epoch_10.pth'
+
+
+def test_an_option_that_makes_an_arm_what_it_is_cannot_be_changed():
+    arms = {arm.name: arm for arm in PRESETS['shapes'].arms}
+    option = ['model.backbone.write_back=gated']
+    with pytest.raises(
+        UsageError, match="model.backbone.write_back: the arm 'lfi-no-write-back' sets it itself"
+    ):
+        keep_arms(arms.values(), option)
+    keep_arms([arms['lfi']], option)

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 import torch.distributed
 from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.config.utils import ConfigParsingError
 from mmengine.device import get_device
 from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
@@ -111,7 +112,7 @@ def load_config(path: str, options: dict | None = None) -> Config:
     """
     try:
         cfg = Config.fromfile(path)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, ConfigParsingError) as error:
         became = what_became_of(str(error)) or what_became_of(str(path))
         raise UsageError('; '.join(filter(None, (f'config {path}: {error}', became)))) from error
     try:

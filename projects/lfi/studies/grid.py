@@ -325,6 +325,21 @@ def plan(
     ]
 
 
+def keep_arms(arms: Iterable[Arm], cfg_options: Sequence[str]) -> None:
+    """Refuse `--cfg-options` that change what makes an arm what it is.
+
+    Raises:
+        UsageError: if an arm sets one of them itself; the message names both.
+    """
+    for arm in arms:
+        taken = {_key(option) for option in arm.options} & {_key(option) for option in cfg_options}
+        if taken:
+            raise UsageError(
+                f'--cfg-options {", ".join(sorted(taken))}: the arm {arm.name!r} sets it itself. Leave the '
+                'option out, or choose other arms by --arms'
+            )
+
+
 def _job(preset: Preset, arm: Arm, options: tuple[str, ...], seed: int, domain: str | None, out: Path) -> Job:
     of_seed = tuple(option.format(seed=seed) for option in preset.seed_options)
     folder, shared = out / arm.folder / f'seed-{seed}', (*preset.options, *options)
@@ -356,3 +371,8 @@ def arm_options(arm: Arm) -> tuple[str, ...]:
     cfg = read_config(arm.config)
     schedule = [] if arm.epochs is None else fitted_schedule(cfg, arm.epochs)
     return (*filled(arm.options, cfg), *schedule)
+
+
+def _key(option: str) -> str:
+    """What an option `KEY=VALUE` changes."""
+    return option.split('=', 1)[0]

@@ -49,7 +49,7 @@ class Preset:
 
     @property
     def negative_controls(self) -> Mapping[str, str]:
-        """The negative controls, each with the arm whose knowledge of the image it destroys."""
+        """The negative controls, each with the arm whose image-specific knowledge it destroys."""
         return compared_with(tuple(arm.name for arm in self.arms))
 
     @property

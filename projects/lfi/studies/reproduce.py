@@ -10,7 +10,7 @@ from pathlib import Path
 from lfi.errors import UsageError
 
 from .domains import VALIDATION, DomainStudy
-from .grid import Grid, Job, domains_of, plan
+from .grid import Grid, Job, domains_of, keep_arms, plan
 from .launcher import Launcher
 from .presets import Preset
 from .published import dropped, file_of, is_published, put_section, read_published, write_study
@@ -77,6 +77,7 @@ def reproduce(name: str, preset: Preset, request: Request) -> str:
         and (not request.arms or job.arm.name in request.arms)
         and (not request.domains or job.domain in request.domains)
     ]
+    keep_arms([job.arm for job in wanted], request.cfg_options)
     todo = [job for job in wanted if not (job.result() or is_published(job, published))]
     _require_baseline(jobs, wanted, published)
     print(f'{len(wanted) - len(todo)} of {len(wanted)} cells are finished', flush=True)
@@ -111,6 +112,7 @@ def commands(preset: Preset, request: Request) -> Iterator[str]:
     for job in plan(preset, [seed], request.cfg_options, request.out, request.domains):
         if request.arms and job.arm.name not in request.arms:
             continue
+        keep_arms([job.arm], request.cfg_options)
         variables = ' '.join(f'{name}={shlex.quote(value)}' for name, value in job.environment.items())
         cfg = job.config()
         yield f'# {job.name}'
@@ -121,7 +123,9 @@ def commands(preset: Preset, request: Request) -> Iterator[str]:
         lines.append(job.train_command(request.launcher, cfg))
         last = f'epoch_{cfg.train_cfg.max_epochs}.pth' if job.domain is None else 'BEST_CHECKPOINT'
         lines += [command for _, _, command in job.test_commands(request.launcher, job.folder / last)]
-        yield from (' '.join(filter(None, (variables, shlex.join(line)))) for line in lines)
+        # The shell finds the best checkpoint, whose name has the epoch.
+        typed = (shlex.join(line).replace('BEST_CHECKPOINT', 'best_*.pth') for line in lines)
+        yield from (' '.join(filter(None, (variables, line))) for line in typed)
         yield ''
 
 

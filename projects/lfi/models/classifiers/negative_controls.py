@@ -1,4 +1,4 @@
-"""Negative controls: the same training, with the teacher's knowledge of the image destroyed."""
+"""Negative controls: the same training, with what is image-specific in the teacher destroyed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The controls' losses against their formulas, place by place."""
+"""The baselines' losses against their formulas, location by location."""
 
 import math
 
