@@ -50,7 +50,7 @@ def test_torchvisions_transforms_leave_no_patch_unread(collate):
     )
     image = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
     packed = [pipeline(dict(img=image, img_shape=(64, 64), ori_shape=(64, 64), gt_label=0)) for _ in 'ab']
-    # The step that this mends: the pipeline's own word.
+    # The step that this corrects: the pipeline's own word.
     assert packed[0]['data_samples'].img_shape == (64, 64)
     assert sizes(preprocessor(), collate(packed)) == [(224, 224)] * 2
 

@@ -78,13 +78,13 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(main: Callable[[], None], *mistakes: type[Exception]) -> None:
-    """Run a tool's ``main``; errors that the user can mend end it with one line instead of a traceback.
+    """Run a tool's ``main``; errors that the user can fix end it with one line instead of a traceback.
 
     Checkpoints are read safely in its process.
 
     Args:
         main: The tool.
-        *mistakes: Further errors that the user of this tool can mend.
+        *mistakes: Further errors that the user of this tool can fix.
     """
     install_safe_checkpoint_loading()
     if get_device() == 'cpu':

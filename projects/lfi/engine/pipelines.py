@@ -25,7 +25,7 @@ def check_pipelines(cfg: Config) -> None:
         cfg: of the run.
 
     Raises:
-        UsageError: if there is such a step; the message names it, its data loader and the mend.
+        UsageError: if there is such a step; the message names it, its data loader and the fix.
     """
     taught = _taught_models(cfg.get('model') or {})
     if not taught:
