@@ -28,7 +28,7 @@ from .drawing import draw_result, strongest
 from .image_pipeline import ImagePipeline
 from .interaction_result import InteractionResult
 from .sources import Source, list_sources
-from .text_answers import answer_texts, cut_out
+from .text_answers import cut_out
 
 
 @dataclass(frozen=True)
@@ -199,15 +199,14 @@ class InteractionInferencer(BaseInferencer):
                 for item, prediction in zip(inputs, predictions)
             ]
 
-        embeddings, concepts = self._embeddings(texts), self._bound_concepts(texts)
+        questions = self.model.readout.questions(self._embeddings(texts))
         sizes = valid_sizes_of(data['inputs'], data['data_samples'])
-        with self.model.backbone.record_interactions() as record:
+        with self.model.backbone.record_interactions(questions) as record:
             predictions = self.model(**data, mode='predict')
-        canvas = seen_canvas(self.model.backbone, tuple(data['inputs'].shape[-2:]), record.states.grid)
-        scores, maps = answer_texts(self.model.readout, record.states, embeddings, concepts, canvas, sizes)
-        scores, maps = scores.cpu(), maps.to('cpu')
+        maps = self.model.answers(record.states, data['inputs'], sizes).to('cpu')
+        canvas = seen_canvas(self.model.backbone, tuple(data['inputs'].shape[-2:]), maps.grid)
         return [
-            _result(item, prediction, texts, scores[i], *cut_out(maps, i, canvas, sizes[i], item.view))
+            _result(item, prediction, texts, maps.presence[i], *cut_out(maps, i, canvas, sizes[i], item.view))
             for i, (item, prediction) in enumerate(zip(inputs, predictions))
         ]
 
@@ -241,28 +240,14 @@ class InteractionInferencer(BaseInferencer):
         if isinstance(texts, str) or not texts:
             raise ValueError(f'texts={texts!r} must be a list of one or more texts')
         self._embeddings(texts)
-        self._bound_concepts(texts)
         return tuple(texts)
 
     def _embeddings(self, texts: Sequence[str]) -> Tensor:
         if self._texts is None or self._no_texts is not None:
             raise ValueError(f'texts={list(texts)} cannot be answered: {self._no_texts}')
         embeddings = self._texts.embed(texts)
-        self.model.readout.check_bank(*embeddings.shape, self.model.backbone.num_queries)
+        self.model.readout.check_texts(embeddings.shape[1])
         return embeddings
-
-    def _bound_concepts(self, texts: Sequence[str]) -> Tensor | None:
-        """(T,), the texts' indices in the bank of the training, where each query stands for one concept."""
-        if self._texts is None or self.model.readout.assign != 'index':
-            return None
-        bank = [*self._texts.concepts, *self._texts.background]
-        unknown = [text for text in texts if text not in bank]
-        if unknown:
-            raise ValueError(
-                f"texts={unknown} are no concepts of the training, and readout.assign='index' binds each "
-                f'query to one of these: {bank}'
-            )
-        return torch.tensor([bank.index(text) for text in texts], device=self.device)
 
     def _load_weights_to_model(
         self, model: nn.Module, checkpoint: dict | None, cfg: ConfigDict | None

@@ -87,8 +87,9 @@ def add_interactions(model: Any, batch: dict) -> None:
     teacher, student = (maps.to('cpu') for maps in model.predict_interactions(inputs, asking))
     canvas = seen_canvas(model.backbone, tuple(inputs.shape[-2:]), student.grid)
     mirrored = model.predict_interactions(mirror_images(inputs, sizes), asking)[1].to('cpu')
-    temperature = model.interaction_loss.positions_temperature * _spread(teacher)
-    heat = teacher.over_positions(temperature)[:, -1].exp()  # [B, M, H, W]
+    heat = teacher.over_positions(model.interaction_loss.positions_scale(teacher))[
+        :, -1
+    ].exp()  # [B, M, H, W]
     attention = student.over_positions().exp()  # [B, L, M, H, W]
     reflection = mirrored.over_positions()[:, -1].exp()  # [B, M, H, W]
     for b, (sample, concepts, size) in enumerate(zip(samples, named, sizes)):
@@ -136,11 +137,3 @@ def _indices(maps: InteractionMaps, b: int) -> dict[int, int]:
     """The index of each concept among the maps of image b."""
     concepts = range(maps.logits.shape[2]) if maps.concepts is None else maps.concepts[b].tolist()
     return {concept: index for index, concept in enumerate(concepts)}
-
-
-def _spread(maps: InteractionMaps) -> Tensor:
-    """The unit of the loss's temperature over locations, (B, 1, 1, 1, 1)."""
-    spreads = [
-        logits[..., valid].std(-1, correction=0).mean() for logits, valid in zip(maps.logits, maps.valid)
-    ]
-    return torch.stack(spreads).clamp_min(1e-6).view(-1, 1, 1, 1, 1)

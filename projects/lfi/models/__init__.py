@@ -16,7 +16,6 @@ from .losses import (
     FeatureMSELoss,
     InteractionDistillLoss,
     LogitKDLoss,
-    TextSpaceClassLoss,
 )
 from .necks import SimpleFPN
 from .readout import InteractionReadout
@@ -38,7 +37,6 @@ __all__ = [
     'ShuffledImagesClassifier',
     'ShuffledPlacesClassifier',
     'SimpleFPN',
-    'TextSpaceClassLoss',
     'VLMAttentionTeacher',
     'export_student',
     'query_student',

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from lfi.registry import MODELS, TEACHERS
-from lfi.structures import InteractionMaps, filled_share
+from lfi.structures import InteractionMaps, TeacherReading, filled_share
 
-from .backbones import InteractionQueryViT
+from .backbones import InteractionQueryViT, InteractionStates
 from .batches import (
     mark,
     pixel_format,
@@ -21,7 +21,7 @@ from .batches import (
     stored_maps,
     valid_sizes_of,
 )
-from .losses import InteractionDistillLoss, TextSpaceClassLoss
+from .losses import InteractionDistillLoss
 from .raw_images import check_images
 from .readout import InteractionReadout
 from .teachers import CachedOutputs, CachedTeacher, PixelFormat, TeacherBatch, VLMAttentionTeacher
@@ -126,15 +126,14 @@ class InteractionDistillMixin(TeacherMixin):
             of asking the teacher; the training pipeline must record views (`lfi.RecordView`) and read the
             maps (`lfi.LoadInteractionMaps`). Defaults to None.
         readout: arguments of the `InteractionReadout`; `text_dims` must be given.
+        reading: arguments of the `TeacherReading`: how locations and presence are read from the teacher's
+            maps. Defaults to its own.
         interaction_loss: arguments of the `InteractionDistillLoss`. Defaults to its own.
-        text_class_loss: arguments of the `TextSpaceClassLoss`; None leaves it out.
-            Defaults to its own.
         **kwargs: the task model's own.
 
     Raises:
         TypeError: if the backbone records no interactions.
-        ValueError: if the backbone has no queries, or images are mixed (Mixup, CutMix) while their maps
-            come from a cache.
+        ValueError: if images are mixed (Mixup, CutMix) while their maps come from a cache.
     """
 
     def __init__(
@@ -143,33 +142,30 @@ class InteractionDistillMixin(TeacherMixin):
         teacher: dict,
         readout: dict,
         teacher_cache: str | None = None,
+        reading: Mapping = MappingProxyType({}),
         interaction_loss: Mapping = MappingProxyType({}),
-        text_class_loss: Mapping | None = MappingProxyType({}),
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         require_interactions(self)
-        if not self.backbone.num_queries:
-            raise ValueError(f'{type(self).__name__} needs backbone.num_queries of at least 1, got 0')
         check_images(self.data_preprocessor, teacher_cache)
         self._teacher_cfg = teacher
         self._teacher_cache = teacher_cache
+        self.reading = TeacherReading(**reading)
         self.interaction_loss: InteractionDistillLoss = _build('lfi.InteractionDistillLoss', interaction_loss)
-        self.text_class_loss: TextSpaceClassLoss | None = (
-            None if text_class_loss is None else _build('lfi.TextSpaceClassLoss', text_class_loss)
-        )
         self.readout: InteractionReadout = _build(
             'lfi.InteractionReadout', {'embed_dims': self.backbone.embed_dims, **readout}
         )
         # DDP wants a gradient for every trainable parameter, each step.
-        for module in (self.readout.patch_norm, self.readout.patch_head):
-            module.requires_grad_(self.interaction_loss.concepts_weight > 0)
-        self.readout.query_head.requires_grad_(
-            self.text_class_loss is not None
-            or (self.readout.assign == 'soft' and self.interaction_loss.reads_positions)
-        )
-        if self.text_class_loss is None and not self.interaction_loss.reads_positions:
-            freeze_unread_queries(self.backbone)
+        loss, readout_ = self.interaction_loss, self.readout
+        for modules, weight in (
+            ((readout_.patch_norm, readout_.patch_head), loss.concepts_weight),
+            ((readout_.presence_norm, readout_.presence_head), loss.presence_weight),
+            ((readout_.question_head,), loss.positions_weight + loss.presence_weight),
+        ):
+            for module in modules:
+                module.requires_grad_(weight > 0)
+        freeze_unread_queries(self.backbone)
 
     def check_teacher(self, teacher: VLMAttentionTeacher | CachedOutputs) -> None:
         """Check that its text space and bank fit the read-out, and its readings the loss.
@@ -177,8 +173,7 @@ class InteractionDistillMixin(TeacherMixin):
         Raises:
             ValueError: if they do not.
         """
-        num_concepts, text_dims = teacher.texts.shape
-        self.readout.check_bank(num_concepts, text_dims, self.backbone.num_queries)
+        self.readout.check_texts(teacher.texts.shape[1])
         # The read-out of what the teacher does not say would get no gradient.
         if self.interaction_loss.concepts_weight and 'concepts' not in teacher.directions:
             raise ValueError(
@@ -203,7 +198,7 @@ class InteractionDistillMixin(TeacherMixin):
 
         Presence is the teacher's own: that of the labels is the view's.
         """
-        return self.online_teacher.own_maps(inputs, pixels, self.concept_labels(data_samples), valid_sizes)
+        return self.online_teacher(inputs, pixels, self.concept_labels(data_samples), valid_sizes)
 
     def image_labels(self, data_samples: Sequence, num_concepts: int) -> Tensor:
         """The images' labels among the concepts, (B, C) in [0, 1]; the task model says how it keeps them."""
@@ -218,26 +213,16 @@ class InteractionDistillMixin(TeacherMixin):
 
     def loss(self, inputs: Tensor, data_samples: Sequence, **kwargs: Any) -> dict[str, Tensor]:
         """The task's losses, joined by the interaction terms."""
-        valid_sizes = valid_sizes_of(inputs, data_samples)
-        with self.backbone.padded(valid_sizes), self.backbone.record_interactions() as record:
-            losses = super().loss(inputs, data_samples, **kwargs)
-        states = record.states
-        maps, labels = self._ask_teacher(inputs, data_samples, states.grid)
+        teacher = self._ask_teacher(inputs, data_samples)
         if self._first_step:
-            _check(maps, data_samples)
+            _check(teacher, data_samples)
             self._first_step = False
-
         texts = self.teacher.texts
-        queries = self.readout.query_embeddings(states)
-        if self.interaction_loss.reads_positions:
-            student = self.readout.text_to_image(states, queries, texts, maps)
-            losses.update(self.interaction_loss(student, maps))
-        if self.interaction_loss.concepts_weight:
-            student = self.readout.image_to_text(states, texts, maps)
-            losses.update(self.interaction_loss(student, maps))
-        if self.text_class_loss is not None:
-            scores = self.readout.class_scores(queries, texts)
-            losses['loss_text_class'] = self.text_class_loss(scores, labels)
+        questions = self.readout.questions(texts, teacher.concepts)
+        valid_sizes = valid_sizes_of(inputs, data_samples)
+        with self.backbone.padded(valid_sizes), self.backbone.record_interactions(questions) as record:
+            losses = super().loss(inputs, data_samples, **kwargs)
+        losses.update(self.interaction_loss(self.readout(record.states, texts, teacher), teacher))
         return losses
 
     def predict(self, inputs: Tensor, data_samples: Sequence | None = None, **kwargs: Any) -> Sequence:
@@ -248,34 +233,96 @@ class InteractionDistillMixin(TeacherMixin):
             return super().predict(inputs, data_samples, **kwargs)
 
     @torch.no_grad()
+    def ask(
+        self, images: Tensor, texts: Tensor, valid_sizes: Sequence[tuple[int, int]] | None = None
+    ) -> InteractionMaps:
+        """Ask the student where concepts are, and whether; any texts will do.
+
+        Args:
+            images: (B, 3, H, W), as the backbone gets them.
+            texts: (M, E), unit embeddings by the text tower of the training's teacher.
+            valid_sizes: height and width in pixels of each image's area at the top left that is no padding.
+                Defaults to None, all of it.
+
+        Returns:
+            Maps over positions, one for each text at each supervised layer, with the student's own presence.
+
+        Raises:
+            ValueError: if the texts are not as wide as `readout.text_dims`.
+        """
+        if texts.ndim != 2 or texts.shape[1] != self.readout.text_dims:
+            raise ValueError(
+                f'texts must be (M, E) with E = readout.text_dims = {self.readout.text_dims}, '
+                f'got shape {tuple(texts.shape)}'
+            )
+        full = (images.shape[2], images.shape[3])
+        sizes = [full] * len(images) if valid_sizes is None else valid_sizes
+        questions = self.readout.questions(texts)
+        with self.backbone.padded(sizes), self.backbone.record_interactions(questions) as record:
+            self.backbone(images)
+        return self.answers(record.states, images, sizes)
+
+    def answers(
+        self, states: InteractionStates, images: Tensor, valid_sizes: Sequence[tuple[int, int]]
+    ) -> InteractionMaps:
+        """The answers of a forward pass that was asked: what `ask` returns, for those who make the pass.
+
+        Args:
+            states: what the backbone recorded of it, with M questions.
+            images: (B, 3, H, W), as `ask` has them.
+            valid_sizes: likewise.
+        """
+        assert states.asked is not None
+        b, m = states.asked.shape[:2]
+        everywhere = InteractionMaps(
+            logits=images.new_zeros(b, 1, m, 1, 1, dtype=torch.float32),
+            presence=images.new_ones(b, m, dtype=torch.float32),
+            valid=torch.ones(b, 1, 1, dtype=torch.bool, device=images.device),
+        )
+        return self.readout.answers(states, self._in_view(everywhere, images, valid_sizes, None))
+
+    @torch.no_grad()
     def predict_interactions(
         self, inputs: Tensor, data_samples: Sequence
     ) -> tuple[InteractionMaps, InteractionMaps]:
         """Teacher's and student's maps of a batch, over positions, of the same concepts on the same grid."""
+        teacher = self._ask_teacher(inputs, data_samples)
+        questions = self.readout.questions(self.teacher.texts, teacher.concepts)
         valid_sizes = valid_sizes_of(inputs, data_samples)
-        with self.backbone.padded(valid_sizes), self.backbone.record_interactions() as record:
+        with self.backbone.padded(valid_sizes), self.backbone.record_interactions(questions) as record:
             self.backbone(inputs)
-        states = record.states
-        maps, _ = self._ask_teacher(inputs, data_samples, states.grid)
-        queries = self.readout.query_embeddings(states)
-        return maps, self.readout.text_to_image(states, queries, self.teacher.texts, maps)
+        return teacher, self.readout.answers(record.states, teacher)
 
-    def _ask_teacher(
-        self, inputs: Tensor, data_samples: Sequence, grid: tuple[int, int]
-    ) -> tuple[InteractionMaps, Tensor]:
-        """The teacher's maps on the student's grid, and the images' labels (B, C)."""
+    def _ask_teacher(self, inputs: Tensor, data_samples: Sequence) -> InteractionMaps:
+        """What the student learns from: the teacher's maps on the student's grid, as they are read."""
         labels = self.concept_labels(data_samples)
         batch = self.teacher_batch(inputs, data_samples, labels)
         maps, views = self.teacher.ask(batch)
+        maps = self._change(self._in_view(maps, inputs, batch.valid_sizes, views))
+        return self.reading(maps, labels)
+
+    def _change(self, maps: InteractionMaps) -> InteractionMaps:
+        """What a negative control does to the teacher's maps before they are read."""
+        return maps
+
+    def _in_view(
+        self,
+        maps: InteractionMaps,
+        inputs: Tensor,
+        valid_sizes: Sequence[tuple[int, int]],
+        views: Tensor | None,
+    ) -> InteractionMaps:
+        """Maps of images on the student's grid, in the views (B, 2, 3) that it is shown; None: all of each."""
         height, width = inputs.shape[-2:]
+        grid = self.backbone.patch_grid(height, width)
         canvas = seen_canvas(self.backbone, (height, width), grid)
-        padded = any(size != canvas for size in batch.valid_sizes)
+        padded = any(size != canvas for size in valid_sizes)
         if views is None and not padded:
-            return maps.resize(grid), labels
+            return maps.resize(grid)
         if views is None:
             views = torch.eye(2, 3, device=inputs.device).expand(len(inputs), 2, 3)
-        filled = filled_share(canvas, batch.valid_sizes, inputs.device) if padded else None
-        return maps.warp(views, grid, filled), labels
+        filled = filled_share(canvas, valid_sizes, inputs.device) if padded else None
+        return maps.warp(views, grid, filled)
 
     # Values are checked once: a check waits for the device.
     _first_step = True
@@ -291,12 +338,13 @@ def require_interactions(model: torch.nn.Module) -> None:
 
 
 def freeze_unread_queries(backbone: InteractionQueryViT) -> None:
-    """Freeze the queries where neither patches nor features read them; for models whose losses do not either.
+    """Freeze the learned queries where neither patches nor features read them.
 
     They would get no gradient, at which DDP stops.
     """
+    if backbone.interaction_queries is None:
+        return
     if backbone.write_back == 'none' and backbone.fuse == 'none':
-        assert backbone.interaction_queries is not None
         backbone.interaction_queries.requires_grad_(False)
 
 

@@ -2,111 +2,111 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
 from lfi.models.backbones import InteractionStates
 from lfi.registry import MODELS
 from lfi.structures import MASKED, REST, InteractionMaps
 
-ASSIGNS = ('soft', 'index', 'hungarian')
-
 
 @MODELS.register_module()
 class InteractionReadout(BaseModule):
-    """Reads the student's interaction maps for given concepts, in both directions.
+    """Asks the student about concepts by their texts, and reads its interaction maps in both directions.
 
-    Over positions, concept m is a mixture of the queries' attention: sum_k a_mk softmax_patches(q_k .
-    k_patch). Over concepts, each patch token of a supervised layer is compared with the concepts by one
-    bilinear head: concept_scale / sqrt(C) * LN(patch) . w_c, w_c = W t_c at unit length. W acts on the texts
-    and not on the patches, so that nothing as wide as the text space is computed for each patch. For
-    training and open-vocabulary use only.
+    A question is where a concept's query starts: sqrt(E) * W_q t_c + b, t_c the concept's embedding. Over
+    positions, a concept's map is the attention of its query over the patches. Its final state gives the
+    concept's presence: one linear head, shared by all concepts. Over concepts, each patch token of a
+    supervised layer is compared with the concepts by one bilinear head: concept_scale / sqrt(C) * LN(patch) .
+    w_c, w_c = W t_c at unit length. W acts on the texts and not on the patches, so that nothing as wide as the
+    text space is computed for each patch. For training and open-vocabulary use only.
 
     Args:
         embed_dims: C, the student's width.
         text_dims: E, the width of the teacher's text space.
-        assign: how queries stand for concepts: 'soft', a_m = softmax_k(cos(e_k, t_m) /
-            assign_temperature), e_k the query's final state in the text space; 'index', query m is
-            concept m of the bank; 'hungarian', the best one-to-one matching by cos(e_k, t_m), and a
-            concept left without a query takes the nearest. Defaults to 'soft'.
-        assign_temperature: of the soft assignment and of `class_scores`. Defaults to 0.1.
         concept_scale: of the patches' scores. Defaults to 15.
-
-    Raises:
-        ValueError: if `assign` is unknown.
     """
 
     def __init__(
         self,
         embed_dims: int,
         text_dims: int,
-        assign: str = 'soft',
-        assign_temperature: float = 0.1,
         concept_scale: float = 15.0,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        if assign not in ASSIGNS:
-            raise ValueError(f'assign={assign!r} is unknown; choose from {ASSIGNS}')
         self.text_dims = text_dims
-        self.assign = assign
-        self.assign_temperature = assign_temperature
         self.concept_scale = concept_scale
-        self.query_head = nn.Linear(embed_dims, text_dims)
+        self.question_head = nn.Linear(text_dims, embed_dims)
+        self.presence_norm = nn.LayerNorm(embed_dims)
+        self.presence_head = nn.Linear(embed_dims, 1)
         self.patch_norm = nn.LayerNorm(embed_dims)
         self.patch_head = nn.Linear(text_dims, embed_dims, bias=False)
 
-    def check_bank(self, num_concepts: int, text_dims: int, num_queries: int) -> None:
-        """Check that a concept bank fits.
+    def check_texts(self, text_dims: int) -> None:
+        """Check that a text space fits.
 
         Raises:
-            ValueError: if the text spaces differ in width, or `assign='index'` lacks queries.
+            ValueError: if it is not as wide as the read-out's.
         """
         if text_dims != self.text_dims:
             raise ValueError(
                 f'readout.text_dims={self.text_dims}, but the teacher embeds its texts in {text_dims} dims'
             )
-        if self.assign == 'index' and num_queries < num_concepts:
-            raise ValueError(
-                f"assign='index' needs a query for each concept: num_queries={num_queries} of the backbone "
-                f'is below the {num_concepts} concepts of the bank'
-            )
 
-    def query_embeddings(self, states: InteractionStates) -> Tensor:
-        """e_k: the queries' final states in the text space, unit length, float32 (B, K, E)."""
-        return F.normalize(self.query_head(states.queries).float(), dim=-1)
-
-    def text_to_image(
-        self, states: InteractionStates, queries: Tensor, texts: Tensor, like: InteractionMaps
-    ) -> InteractionMaps:
-        """The text->image reading: maps with `directions=('positions',)`.
+    def questions(self, texts: Tensor, concepts: Tensor | None = None) -> Tensor:
+        """The asked queries' starts.
 
         Args:
-            states: what the backbone recorded.
-            queries: (B, K, E) of `query_embeddings`.
             texts: (C, E), the concepts' unit embeddings.
-            like: maps that name the concepts, and give presence and valid locations on the same grid.
+            concepts: (B, M), the concepts that each image is asked about. Defaults to None: all of them.
+
+        Returns:
+            (B, M, C) or (C, C'), C' the student's width. That of `REST`, which has no text, means nothing.
         """
-        attention = torch.stack(states.attention, 1)  # [B, L, K, N]
-        with _float32(queries):
-            assignment = self._assign(queries, texts, like)  # [B, M, K]
-            mixture = torch.einsum('bmk,blkn->blmn', assignment, attention)
+        starts = self.question_head(texts * self.text_dims**0.5)
+        return starts if concepts is None else starts[concepts.clamp_min(0)]
+
+    def scores(self, states: InteractionStates) -> Tensor:
+        """The presence of each asked concept before the sigmoid, float32 (B, M)."""
+        with _float32(states.asked):
+            return self.presence_head(self.presence_norm(states.asked.float())).squeeze(-1)
+
+    def answers(self, states: InteractionStates, like: InteractionMaps) -> InteractionMaps:
+        """The text->image reading of what was asked: maps with `directions=('positions',)`.
+
+        Args:
+            states: what the backbone recorded; it was asked about the concepts of `like`.
+            like: maps that name the concepts, and give the valid locations on the same grid.
+        """
+        attention = torch.stack(states.attention, 1)  # [B, L, M, N]
         return InteractionMaps(
-            logits=mixture.clamp_min(1e-12).log().unflatten(-1, states.grid),
-            presence=like.presence,
+            logits=attention.clamp_min(1e-12).log().unflatten(-1, states.grid),
+            presence=self.scores(states).sigmoid(),
             valid=like.valid,
             concepts=like.concepts,
             layers=states.layers,
             directions=('positions',),
         )
 
-    def image_to_text(
-        self, states: InteractionStates, texts: Tensor, like: InteractionMaps
-    ) -> InteractionMaps:
-        """The image->text reading: maps with `directions=('concepts',)`. Arguments as `text_to_image`."""
+    def forward(self, states: InteractionStates, texts: Tensor, like: InteractionMaps) -> InteractionMaps:
+        """Both readings. Arguments as `answers`, and texts (C, E), the unit embeddings of all concepts."""
+        answers = self.answers(states, like)
+        return InteractionMaps(
+            logits=self._concept_scores(states, texts, like.concepts),
+            presence=answers.presence,
+            valid=answers.valid,
+            concepts=answers.concepts,
+            layers=answers.layers,
+            positions=answers.logits,
+        )
+
+    def _concept_scores(self, states: InteractionStates, texts: Tensor, concepts: Tensor | None) -> Tensor:
+        """The patches' scores of the concepts, (B, L, M, H, W)."""
         scale = self.concept_scale * self.patch_norm.normalized_shape[0] ** -0.5
         with _float32(texts):
             weights = scale * F.normalize(self.patch_head(texts), dim=-1)  # [C, D]
@@ -114,36 +114,15 @@ class InteractionReadout(BaseModule):
             by_layer = [self.patch_norm(tokens.float()) @ weights.T for tokens in states.tokens]
             n = states.grid[0] * states.grid[1]
             scores = torch.stack([of_layer[:, -n:] for of_layer in by_layer], 1)  # [B, L, N, C]
-        return InteractionMaps(
-            logits=_pick(scores, like.concepts).mT.unflatten(-1, states.grid),
-            presence=like.presence,
-            valid=like.valid,
-            concepts=like.concepts,
-            layers=states.layers,
-            directions=('concepts',),
-        )
+        return _pick(scores, concepts).mT.unflatten(-1, states.grid)
 
-    def class_scores(self, queries: Tensor, texts: Tensor) -> Tensor:
-        """Open-vocabulary class scores logsumexp_k(cos(e_k, t_c) / assign_temperature), (B, C)."""
-        with _float32(queries):
-            return (queries @ texts.T / self.assign_temperature).logsumexp(1)
-
-    def _assign(self, queries: Tensor, texts: Tensor, like: InteractionMaps) -> Tensor:
-        b, m = like.presence.shape
-        k = queries.shape[1]
-        if like.concepts is None:
-            concepts = torch.arange(m, device=queries.device).expand(b, m)
-        else:
-            concepts = like.concepts
-        if self.assign == 'index':
-            # The rest has no query of its own, and presence 0: any will do.
-            return F.one_hot(concepts.clamp_min(0), k).float()
-        cosine = texts[concepts.clamp_min(0)] @ queries.mT  # [B, M, K]
-        if self.assign == 'soft':
-            return (cosine / self.assign_temperature).softmax(-1)
-        # The rest takes no query away from a concept.
-        cosine = cosine.detach().masked_fill((concepts == REST)[..., None], MASKED)
-        return F.one_hot(_match(cosine), k).float()
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any, **kwargs: Any) -> None:
+        if f'{prefix}query_head.weight' in state_dict:
+            raise RuntimeError(
+                f'the checkpoint has {prefix}query_head.weight: it is of a student that recalls concepts, '
+                'which lfi 0.1 reads; this version asks about them. Train again, or install lfi 0.1'
+            )
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
 
 def _float32(x: Tensor) -> torch.autocast:
@@ -161,12 +140,3 @@ def _pick(scores: Tensor, concepts: Tensor | None) -> Tensor:
     taken.scatter_(1, torch.where(concepts == REST, c, concepts), True)
     rest = scores.masked_fill(taken[:, None, None, :c], MASKED).logsumexp(-1, keepdim=True)
     return torch.where((concepts == REST)[:, None, None], rest, picked)
-
-
-def _match(cosine: Tensor) -> Tensor:
-    """The query of each concept, (B, M), for cosines (B, M, K)."""
-    nearest = cosine.argmax(-1).cpu()
-    for b, image in enumerate(cosine.cpu().numpy()):
-        concepts, queries = linear_sum_assignment(image, maximize=True)
-        nearest[b, torch.from_numpy(concepts)] = torch.from_numpy(queries)
-    return nearest.to(cosine.device)

@@ -3,6 +3,7 @@
 from .image_features import ImageFeatures
 from .interaction_maps import DIRECTIONS, MASKED, REST, InteractionMaps
 from .packed_maps import pack, packed_dtype, unpack
+from .readings import TeacherReading
 from .views import filled_share, numbers_like
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     'REST',
     'ImageFeatures',
     'InteractionMaps',
+    'TeacherReading',
     'filled_share',
     'numbers_like',
     'pack',

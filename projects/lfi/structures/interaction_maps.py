@@ -36,6 +36,9 @@ class InteractionMaps:
         layers: the L layers' indices in the model the maps come from.
         directions: the meaningful readings, of `DIRECTIONS`. A source whose scores are already
             normalised over locations has `('positions',)` only.
+        positions: (B, L, M, H, W), float32, the scores that are read over locations where these are not
+            `logits`: a student's attention, or a teacher's share of a concept among all (`share`). Defaults
+            to None: `logits` are read in both directions.
 
     Raises:
         ValueError: if a shape, a dtype or a direction is wrong; the message names the field.
@@ -47,6 +50,7 @@ class InteractionMaps:
     concepts: Tensor | None = None
     layers: tuple[int, ...] = (-1,)
     directions: tuple[str, ...] = DIRECTIONS
+    positions: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.logits.ndim != 5:
@@ -62,6 +66,11 @@ class InteractionMaps:
             raise ValueError(f'valid must be bool, got {self.valid.dtype}')
         if self.concepts is not None and self.concepts.shape != (b, m):
             raise ValueError(f'concepts must be (B, M) = {(b, m)}, got shape {tuple(self.concepts.shape)}')
+        if self.positions is not None and self.positions.shape != self.logits.shape:
+            raise ValueError(
+                f'positions must be (B, L, M, H, W) = {tuple(self.logits.shape)}, '
+                f'got shape {tuple(self.positions.shape)}'
+            )
         if len(self.layers) != n_layers:
             raise ValueError(f'layers must name the L = {n_layers} layers of logits, got {self.layers}')
         if not self.directions or not set(self.directions) <= set(DIRECTIONS):
@@ -103,7 +112,7 @@ class InteractionMaps:
             ValueError: if 'positions' is not among the directions.
         """
         self._need('positions')
-        scores = self.logits / temperature
+        scores = (self.logits if self.positions is None else self.positions) / temperature
         scores = scores.masked_fill(~self.valid[:, None, None], MASKED)
         return scores.flatten(-2).log_softmax(-1).view_as(scores)
 
@@ -119,6 +128,17 @@ class InteractionMaps:
         self._need('concepts')
         return (self.logits / temperature).log_softmax(2)
 
+    def share(self) -> InteractionMaps:
+        """Read locations by the concept's log-probability among all concepts there, and not by its score.
+
+        With a background among the concepts a map then keeps to what it names: scores alone are high wherever
+        an image is salient.
+
+        Raises:
+            ValueError: if 'concepts' is not among the directions.
+        """
+        return replace(self, positions=self.over_concepts())
+
     def resize(self, grid: tuple[int, int]) -> InteractionMaps:
         """Bring the maps to another (H, W): `warp` into a view that shows all of the image."""
         if grid == self.grid:
@@ -126,7 +146,7 @@ class InteractionMaps:
         return self.warp(torch.eye(2, 3, device=self.logits.device)[None], grid)
 
     def warp(self, view: Tensor, grid: tuple[int, int], filled: Tensor | None = None) -> InteractionMaps:
-        """Read the maps in a view of their images, at any scale, as `read_view` has it.
+        """Read the maps in a view of their images, at any scale, as `read_view` has it; drops `positions`.
 
         Args:
             view: (B, 2, 3) affine maps from the view's coordinates to the source's, both running from
@@ -158,6 +178,7 @@ class InteractionMaps:
             self,
             logits=logits.unflatten(1, self.logits.shape[1:3]),
             valid=_enough(seen[:, 0] * share),
+            positions=None,
         )
 
     def with_labels(self, labels: Tensor) -> InteractionMaps:
@@ -176,12 +197,18 @@ class InteractionMaps:
             logits=self.logits.gather(2, wide),
             presence=self.presence.gather(1, index),
             concepts=concepts,
+            positions=None if self.positions is None else self.positions.gather(2, wide),
         )
 
     def select_layers(self, layers: Sequence[int]) -> InteractionMaps:
         """Keep the maps of some layers, by their indices in `self.layers`."""
         index = list(layers)
-        return replace(self, logits=self.logits[:, index], layers=tuple(self.layers[i] for i in index))
+        return replace(
+            self,
+            logits=self.logits[:, index],
+            layers=tuple(self.layers[i] for i in index),
+            positions=None if self.positions is None else self.positions[:, index],
+        )
 
     def to(self, device: torch.device | str) -> InteractionMaps:
         """Move all tensors to a device, without waiting for a GPU; a CPU would read them too early."""
@@ -192,6 +219,7 @@ class InteractionMaps:
             presence=there(self.presence),
             valid=there(self.valid),
             concepts=None if self.concepts is None else there(self.concepts),
+            positions=None if self.positions is None else there(self.positions),
         )
 
     def _need(self, direction: str) -> None:

@@ -1,4 +1,4 @@
-"""ViT blocks in which interaction queries read the patches, by the block's own projections."""
+"""ViT blocks in which interaction queries, learned and asked, read the patches by the block's projections."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from .window_attention import attend_in_windows
 
 
 class InteractionEncoderLayer(TransformerEncoderLayer):
-    """mmpretrain's ViT block plus K interaction queries. It adds no attention weights.
+    """mmpretrain's ViT block plus learned and asked queries. It adds no attention weights.
 
-    Queries attend to all tokens and to each other; tokens never attend to queries in their softmax. Where
-    the block has a `query_gate` (1,), each token adds tanh(query_gate) * its attention to the queries.
-    Without it, and with a gate of zero, the tokens go exactly as in mmpretrain's block. The feed-forward
-    network, two thirds of a block's cost, is for the tokens alone.
+    Learned queries attend to all tokens and to each other. An asked query attends to the patches and to
+    itself, so that its answer does not depend on what else is asked. Tokens never attend to queries in their
+    softmax; where the block has a `query_gate` (1,), each token adds tanh(query_gate) * its attention to the
+    learned queries, and never reads an asked one. Without the gate, and with a gate of zero, the tokens go
+    exactly as in mmpretrain's block. The feed-forward network, two thirds of a block's cost, is for the
+    tokens alone.
     """
 
     window_size: int | None = None
@@ -26,48 +28,76 @@ class InteractionEncoderLayer(TransformerEncoderLayer):
     """What the patches' attention to one another knows of their distance."""
 
     query_gate: nn.Parameter | None
-    """How much of the queries the tokens take in, before tanh; None: nothing."""
+    """How much of the learned queries the tokens take in, before tanh; None: nothing."""
 
     def forward(
-        self, x: Tensor, queries: Tensor | None, grid: tuple[int, int], valid: Tensor | None, record: bool
-    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        self,
+        x: Tensor,
+        queries: Tensor | None,
+        asked: Tensor | None,
+        grid: tuple[int, int],
+        valid: Tensor | None,
+    ) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
         """Run the block.
 
         Args:
             x: (B, N, C), the extra tokens (class token) first.
-            queries: (B, K, C); None: the block runs without.
+            queries: (B, K, C), the learned ones; None: the block runs without.
+            asked: (B, M, C); None: the block runs without.
             grid: (H, W) of the H * W patches among the N tokens.
             valid: (B, H * W) bool, the patches that queries may read; None: all.
-            record: whether to return the queries' attention.
 
         Returns:
-            x (B, N, C), queries (B, K, C) or None, and with `record` the attention of the queries over the
-            patches alone, softmax in float32, mean over heads: (B, K, H * W); else None.
+            x (B, N, C), queries (B, K, C) or None, asked (B, M, C) or None, and the asked queries' attention
+            over the patches alone, softmax in float32, mean over heads: (B, M, H * W) or None.
         """
         q, k, v = self._project(x)
-        if queries is None:
-            x = self._merge(x, self._attend_to_patches(q, k, v, grid))
-            return self.ffn(self.ln2(x), identity=x), None, None
-        n = x.shape[1]
-        extra = n - grid[0] * grid[1]
-        q_query, k_query, v_query = self._project(queries)
+        extra = x.shape[1] - grid[0] * grid[1]
+        attention = written = None
         # First the queries, while the keys and values are in the cache.
-        mask = None
-        if valid is not None:
-            mask = F.pad(valid, (extra, queries.shape[1]), value=True)[:, None, None]  # [B, 1, 1, N + K]
-        keys = torch.cat((k, k_query), 2)
-        read = self._attend(q_query, keys, torch.cat((v, v_query), 2), mask)
-        attention = None
-        if record:
-            attention = self._attention_over_patches(q_query, keys, slice(extra, n), valid)
-        queries = self._merge(queries, read)
+        if asked is not None:
+            asked, attention = self._answer(asked, k, v, extra, valid)
+        if queries is not None:
+            q_query, k_query, v_query = self._project(queries)
+            mask = None
+            if valid is not None:
+                mask = F.pad(valid, (extra, queries.shape[1]), value=True)[:, None, None]  # [B, 1, 1, N + K]
+            read = self._attend(q_query, torch.cat((k, k_query), 2), torch.cat((v, v_query), 2), mask)
+            queries = self._merge(queries, read)
+            if self.query_gate is not None:
+                written = self._attend(q, k_query, self.query_gate.tanh() * v_query)
 
         attended = self._attend_to_patches(q, k, v, grid)
-        if self.query_gate is not None:
-            attended = attended + self._attend(q, k_query, self.query_gate.tanh() * v_query)
+        if written is not None:
+            attended = attended + written
         x = self._merge(x, attended)
         x = self.ffn(self.ln2(x), identity=x)
-        return x, queries, attention
+        return x, queries, asked, attention
+
+    def _answer(
+        self, asked: Tensor, k: Tensor, v: Tensor, extra: int, valid: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """The asked queries (B, M, C) after the block, and their attention over the patches (B, M, N).
+
+        Args:
+            asked: (B, M, C), before it.
+            k: (B, H, n, D), the keys of all tokens, of which the last N are patches.
+            v: (B, H, n, D), their values.
+            extra: n - N.
+            valid: (B, N) bool, or None.
+        """
+        q_own, k_own, v_own = self._project(asked)  # 3 x [B, H, M, D]
+        q_own = q_own * self.attn.head_dims**-0.5
+        # Cut after the product: a cut of k would be copied for it.
+        scores = (q_own @ k.mT)[..., extra:]  # [B, H, M, N]
+        if valid is not None:
+            scores = scores.masked_fill(~valid[:, None, None], float('-inf'))
+        to_itself = (q_own * k_own).sum(-1, keepdim=True)  # [B, H, M, 1]
+        shares = torch.cat((scores, to_itself), -1).softmax(-1, dtype=torch.float32)
+        attention = scores.softmax(-1, dtype=torch.float32).mean(1)
+        used = F.dropout(shares, self.attn.attn_drop, self.training).to(v)
+        read = F.pad(used[..., :-1], (extra, 0)) @ v + used[..., -1:] * v_own  # [B, H, M, D]
+        return self._merge(asked, read), attention
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         b, n, _ = x.shape
@@ -83,16 +113,6 @@ class InteractionEncoderLayer(TransformerEncoderLayer):
         b, _, n, _ = attended.shape
         merged = self.attn.proj(attended.transpose(1, 2).reshape(b, n, self.attn.embed_dims))
         return x + self.attn.out_drop(self.attn.gamma1(self.attn.proj_drop(merged)))
-
-    def _attention_over_patches(
-        self, q_query: Tensor, k: Tensor, patches: slice, valid: Tensor | None
-    ) -> Tensor:
-        # q_query: [B, H, K, D], k: [B, H, n, D] of which N are patches -> [B, K, N]
-        # Cut after the product: a cut of k would be copied for it.
-        scores = ((q_query * self.attn.head_dims**-0.5) @ k.mT)[..., patches]
-        if valid is not None:
-            scores = scores.masked_fill(~valid[:, None, None], float('-inf'))
-        return scores.softmax(-1, dtype=torch.float32).mean(1)
 
     def _attend_to_patches(self, q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int]) -> Tensor:
         if self.window_size is None:

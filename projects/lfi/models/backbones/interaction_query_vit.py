@@ -31,15 +31,16 @@ class InteractionStates:
     """What one forward pass of the student leaves for the read-out.
 
     Args:
-        queries: (B, K, C), the queries after the last block.
-        attention: for each supervised layer (B, K, N), the queries' attention over the N patches.
+        asked: (B, M, C), the asked queries after the last block; None where nothing was asked.
+        attention: for each supervised layer (B, M, N), the asked queries' attention over the N patches; ()
+            where nothing was asked.
         tokens: for each supervised layer (B, n, C), the patch tokens and before them, if there is one, the
             class token: n is N or N + 1.
         layers: the supervised layers' indices.
         grid: (H, W) with H * W = N.
     """
 
-    queries: Tensor
+    asked: Tensor | None
     attention: tuple[Tensor, ...]
     tokens: tuple[Tensor, ...]
     layers: tuple[int, ...]
@@ -73,19 +74,20 @@ class InteractionRecord:
 class InteractionQueryViT(VisionTransformer):
     """Vision Transformer with interaction queries (Learning from Interactions, Gao et al., ICCV 2025).
 
-    K learned queries enter after the position embedding, read the patches in every block through the
-    block's own projections, and persist from block to block. All arguments, outputs, parameter names and
-    checkpoints of mmpretrain's `VisionTransformer` keep working; the outputs hold no query tokens.
+    Queries enter after the position embedding, read the patches in every block through the block's own
+    projections, and persist from block to block: K learned ones, and one for each concept that an image is
+    asked about (`record_interactions`), whose attention over the patches is the concept's map. All arguments,
+    outputs, parameter names and checkpoints of mmpretrain's `VisionTransformer` keep working; the outputs hold
+    no query tokens, and do not depend on what is asked.
 
     Args:
-        num_queries: K; 0 leaves a plain ViT, which has no interactions, with what else is added here.
-            Defaults to 8.
-        write_back: how patches read the queries: 'none'; or 'gated', where they add tanh(a_l) * their
+        num_queries: K, the learned queries. Defaults to 8.
+        write_back: how patches read the learned queries: 'none'; or 'gated', where they add tanh(a_l) * their
             attention to the queries, a_l zero at the start. With 'none', and with 'gated' at the start,
             the outputs equal those of the plain ViT bit for bit. Defaults to 'gated'.
         persistent: whether queries carry over from block to block; otherwise each block starts from
-            the learned queries anew. Defaults to True.
-        fuse: how the task head sees the queries: 'none'; 'sum', their mean is added to the output
+            the first ones anew. Defaults to True.
+        fuse: how the task head sees the learned queries: 'none'; 'sum', their mean is added to the output
             vector; or 'concat', it is appended, giving 2C channels. 'sum' and 'concat' need
             `out_type` 'cls_token' or 'avg_featmap' and act on the last output. Defaults to 'none'.
         interaction_layers: the blocks whose interactions are supervised. Defaults to the last half.
@@ -171,6 +173,7 @@ class InteractionQueryViT(VisionTransformer):
                 grid = (layer.window_size,) * 2 if layer.window_size else self.patch_resolution
                 layer.relative_position = DecomposedRelativePosition(layer.attn.head_dims, tuple(grid))
         self._record: InteractionRecord | None = None
+        self._questions: Tensor | None = None
         self._valid_sizes: Sequence[tuple[int, int]] | None = None
         if self.frozen_stages > 0:
             # The base class froze its stages before they had gates.
@@ -194,25 +197,27 @@ class InteractionQueryViT(VisionTransformer):
         return self
 
     @contextmanager
-    def record_interactions(self) -> Iterator[InteractionRecord]:
+    def record_interactions(self, questions: Tensor | None = None) -> Iterator[InteractionRecord]:
         """Keep the interactions of the forward passes made inside the context; a context within shares them.
 
+        Args:
+            questions: the asked queries' starts, (B, M, C), or (M, C) for all images. Each becomes a query
+                that reads the patches in every block. Defaults to None: what the outer context asks, or
+                nothing.
+
         Example:
-            >>> with backbone.record_interactions() as record:
+            >>> with backbone.record_interactions(readout.questions(texts)) as record:
             ...     features = backbone(images)
             >>> states = record.states
-
-        Raises:
-            ValueError: if the backbone has no queries.
         """
-        if not self.num_queries:
-            raise ValueError('num_queries=0: there are no interactions to record')
-        outer = self._record
-        self._record = outer or InteractionRecord()
+        outer = self._record, self._questions
+        self._record = self._record or InteractionRecord()
+        if questions is not None:
+            self._questions = questions
         try:
             yield self._record
         finally:
-            self._record = outer
+            self._record, self._questions = outer
 
     @contextmanager
     def padded(self, valid_sizes: Sequence[tuple[int, int]]) -> Iterator[None]:
@@ -256,29 +261,35 @@ class InteractionQueryViT(VisionTransformer):
         if self.interaction_queries is not None:
             first_queries = self.interaction_queries.expand(b, -1, -1)
         queries = first_queries
+        first_asked = self._asked(b)
+        asked = first_asked
         outs: list[Tensor] = []
         attention: list[Tensor] = []
         tokens: list[Tensor] = []
         for i, layer in enumerate(self.layers):
-            record = self._record is not None and i in self.interaction_layers
-            x, queries, layer_attention = self._run(
-                layer, x, queries if self.persistent else first_queries, grid, valid, record
-            )
-            if layer_attention is not None:
-                attention.append(layer_attention)
+            if not self.persistent:
+                queries, asked = first_queries, first_asked
+            x, queries, asked, layer_attention = self._run(layer, x, queries, asked, grid, valid)
+            if self._record is not None and i in self.interaction_layers:
                 tokens.append(x)
+                if layer_attention is not None:
+                    attention.append(layer_attention)
             if i == self.num_layers - 1 and self.final_norm:
                 x = self.ln1(x)
             if i in self.out_indices:
                 outs.append(self._format_output(x, grid))
 
-        if self._record is not None and queries is not None:
+        if self._record is not None:
             self._record.write(
-                InteractionStates(queries, tuple(attention), tuple(tokens), self.interaction_layers, grid)
+                InteractionStates(asked, tuple(attention), tuple(tokens), self.interaction_layers, grid)
             )
         if self.fuse != 'none' and queries is not None:
             outs[-1] = self._fuse(outs[-1], queries)
         return tuple(outs)
+
+    def patch_grid(self, height, width):
+        h, w = self.patch_embed.projection.stride
+        return -(-height // h), -(-width // w)
 
     def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
         """Layer-wise depth of a parameter; the queries are as deep as the position embedding."""
@@ -293,7 +304,23 @@ class InteractionQueryViT(VisionTransformer):
             state_dict[name] = state_dict[name][:, 1:]
         super()._prepare_pos_embed(state_dict, prefix, *args, **kwargs)
 
-    def _run(self, layer: nn.Module, *args: Any) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    def _asked(self, images: int) -> Tensor | None:
+        """The asked queries' starts for a batch, (B, M, C), or None."""
+        questions = self._questions
+        if questions is None:
+            return None
+        if questions.ndim == 2:
+            questions = questions.expand(images, -1, -1)
+        if questions.ndim != 3 or len(questions) != images or questions.shape[2] != self.embed_dims:
+            raise ValueError(
+                f'questions of shape {tuple(questions.shape)} must be (M, C) or (B, M, C) with B = {images} '
+                f'images and C = {self.embed_dims}'
+            )
+        return questions
+
+    def _run(
+        self, layer: nn.Module, *args: Any
+    ) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
         if self.with_cp and self.training:
             return checkpoint(layer, *args, use_reentrant=False)
         return layer(*args)

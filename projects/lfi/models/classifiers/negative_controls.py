@@ -48,18 +48,16 @@ class _ChangedMapsClassifier(LFIImageClassifier):
     def change(maps: InteractionMaps) -> InteractionMaps:
         """What the student learns from in place of the teacher's maps."""
 
-    def _ask_teacher(
-        self, inputs: Tensor, data_samples: Sequence, grid: tuple[int, int]
-    ) -> tuple[InteractionMaps, Tensor]:
-        maps, labels = super()._ask_teacher(inputs, data_samples, grid)
-        return (self.change(maps) if self.training else maps), labels
+    def _change(self, maps: InteractionMaps) -> InteractionMaps:
+        return self.change(maps) if self.training else maps
 
 
 @MODELS.register_module()
 class ShuffledImagesClassifier(_ChangedMapsClassifier):
     """`LFIImageClassifier` whose images get the teacher's maps of another image of the batch.
 
-    What helps here is not image-specific. Labels stay with their images.
+    What helps here is not image-specific. Labels stay with their images, and raise the presence of their
+    concepts where the other image was asked about them too.
     """
 
     @staticmethod

@@ -18,7 +18,8 @@ from .lfi_image_classifier import LFIImageClassifier
 class LFIZeroShotClassifier(LFIImageClassifier):
     """An `LFIImageClassifier` that tells classes by their names, which it need not have been trained on.
 
-    A class's score is `InteractionReadout.class_scores` of its text; the head that was trained takes no part.
+    A class's score is `InteractionReadout.scores` of the query that asks for it, and their softmax tells the
+    classes; the head that was trained takes no part.
     The teacher's text tower embeds the texts once, and the prompts are written to the log. It reads the
     checkpoints of `LFIImageClassifier`, and is for testing only. Where a config has mmpretrain's
     `ClassNumCheckHook`, `data_preprocessor.num_classes` must be the number of the named classes.
@@ -44,8 +45,7 @@ class LFIZeroShotClassifier(LFIImageClassifier):
         teacher = {**teacher, **zero_shot}
         super().__init__(teacher=teacher, head=dict(type='mmpretrain.ClsHead'), **kwargs)
         bank = TextTower(teacher).bank()
-        num_classes, text_dims = bank.embeddings.shape
-        self.readout.check_bank(num_classes, text_dims, self.backbone.num_queries)
+        self.readout.check_texts(bank.embeddings.shape[1])
         self.register_buffer('texts', bank.embeddings, persistent=False)
         print_log(
             f'Zero-shot prompts: {", ".join(bank.templates)}; classes: {", ".join(bank.names)}', 'current'
@@ -53,9 +53,9 @@ class LFIZeroShotClassifier(LFIImageClassifier):
 
     def extract_feat(self, inputs: Tensor, stage: str = 'neck') -> tuple[Tensor]:
         """The classes' scores (B, C), at every stage; the head but ranks them."""
-        with self.backbone.record_interactions() as record:
+        with self.backbone.record_interactions(self.readout.questions(self.texts)) as record:
             self.backbone(inputs)
-        return (self.readout.class_scores(self.readout.query_embeddings(record.states), self.texts),)
+        return (self.readout.scores(record.states),)
 
     def loss(self, inputs: Tensor, data_samples: Sequence, **kwargs: Any) -> dict[str, Tensor]:
         """It has none.

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lfi.registry import MODELS
-from lfi.structures import InteractionMaps
+from lfi.structures import REST, InteractionMaps
 
 from .divergences import kl
 from .shared_mean import shared_mean
@@ -16,22 +17,22 @@ from .shared_mean import shared_mean
 
 @MODELS.register_module()
 class InteractionDistillLoss(nn.Module):
-    """Compares two `InteractionMaps` in each direction that both can be read in.
+    """Compares the student's `InteractionMaps` with the teacher's: in each direction that both have, and presence.
 
     Over positions each concept's divergence is weighted by its presence in the teacher's maps; over
     concepts the divergence is averaged over the valid locations of an image, then over images. Both are
-    averaged over layers: each of the student's learns from the teacher's layer of the same relative depth. A
-    direction of weight 0 is not computed. Where nothing is present or valid a
-    term is exactly zero. All in float32.
+    averaged over layers: each of the student's learns from the teacher's layer of the same relative depth.
+    Presence is compared concept by concept (binary cross-entropy), mean over the concepts asked about. A
+    term of weight 0 is not computed. Where nothing is present or valid a term is exactly zero. All in float32.
 
     Args:
         positions_weight: of the reading over positions. Defaults to 2.
         concepts_weight: of the reading over concepts. Defaults to 4.
-        relation_weight: of the relation term: how the concepts' maps overlap with one another
-            (Bhattacharyya coefficients), teacher against student, squared error. Defaults to 0.
-        positions_temperature: divides the teacher's logits over positions, in units of their mean
-            standard deviation over an image's valid locations, so that it fits any teacher.
-            Defaults to 0.67.
+        presence_weight: of presence. Defaults to 2.
+        positions_temperature: divides the teacher's scores over positions. Those that are read as they are
+            (`logits`) it divides in units of their mean standard deviation over an image's valid locations,
+            so that it fits any teacher; log-probabilities (`InteractionMaps.share`) need no unit.
+            Defaults to 1.
         concepts_temperature: divides the teacher's logits over concepts. Defaults to 1.
 
     Raises:
@@ -42,8 +43,8 @@ class InteractionDistillLoss(nn.Module):
         self,
         positions_weight: float = 2.0,
         concepts_weight: float = 4.0,
-        relation_weight: float = 0.0,
-        positions_temperature: float = 0.67,
+        presence_weight: float = 2.0,
+        positions_temperature: float = 1.0,
         concepts_temperature: float = 1.0,
     ) -> None:
         super().__init__()
@@ -52,20 +53,15 @@ class InteractionDistillLoss(nn.Module):
                 raise ValueError(f'{name}={locals()[name]} must be above 0')
         self.positions_weight = positions_weight
         self.concepts_weight = concepts_weight
-        self.relation_weight = relation_weight
+        self.presence_weight = presence_weight
         self.positions_temperature = positions_temperature
         self.concepts_temperature = concepts_temperature
-
-    @property
-    def reads_positions(self) -> bool:
-        """Whether a term of the reading over positions has a weight."""
-        return self.positions_weight + self.relation_weight > 0
 
     def forward(self, student: InteractionMaps, teacher: InteractionMaps) -> dict[str, Tensor]:
         """Compare maps of the same concepts on the same grid.
 
         Returns:
-            The weighted terms, of 'loss_positions', 'loss_relation' and 'loss_concepts', scalars.
+            The weighted terms, of 'loss_positions', 'loss_concepts' and 'loss_presence', scalars.
 
         Raises:
             ValueError: if the maps differ in batch, concepts or grid.
@@ -81,18 +77,23 @@ class InteractionDistillLoss(nn.Module):
 
         terms = {}
         directions = set(student.directions) & set(teacher.directions)
-        if 'positions' in directions and self.reads_positions:
-            log_s = student.over_positions()
-            log_t = teacher.over_positions(self.positions_temperature * _spread(teacher))
+        if 'positions' in directions and self.positions_weight:
+            log_t = teacher.over_positions(self.positions_scale(teacher))
             weight = teacher.presence * valid.flatten(1).any(1, keepdim=True)
-            if self.positions_weight:
-                terms['loss_positions'] = self.positions_weight * _over_positions(log_s, log_t, weight)
-            if self.relation_weight:
-                terms['loss_relation'] = self.relation_weight * _relation(log_s, log_t, weight)
+            divergence = _over_positions(student.over_positions(), log_t, weight)
+            terms['loss_positions'] = self.positions_weight * divergence
         if 'concepts' in directions and self.concepts_weight:
             divergence = kl(student.over_concepts(), teacher.over_concepts(self.concepts_temperature), 2)
             terms['loss_concepts'] = self.concepts_weight * _mean_over_valid(divergence, valid)
+        if self.presence_weight:
+            terms['loss_presence'] = self.presence_weight * _presence(student, teacher)
         return terms
+
+    def positions_scale(self, teacher: InteractionMaps) -> float | Tensor:
+        """What divides the teacher's scores over positions, for `InteractionMaps.over_positions`."""
+        if teacher.positions is not None:
+            return self.positions_temperature
+        return self.positions_temperature * _spread(teacher)
 
 
 def _align_layers(teacher: InteractionMaps, n_student: int) -> InteractionMaps:
@@ -126,14 +127,11 @@ def _mean_over_valid(x: Tensor, valid: Tensor) -> Tensor:
     return shared_mean(per_image, count > 0)
 
 
-def _relation(log_s: Tensor, log_t: Tensor, weight: Tensor) -> Tensor:
-    """Squared difference of the maps' overlaps, weighted by the presence of both concepts."""
-    overlap_s, overlap_t = _overlap(log_s), _overlap(log_t)  # [B, L, M, M]
-    pair = weight[:, :, None] * weight[:, None]
-    return shared_mean((overlap_s - overlap_t).square().mean(1), pair)
-
-
-def _overlap(log_p: Tensor) -> Tensor:
-    root = torch.exp(log_p.flatten(-2) / 2)
-    with torch.autocast(root.device.type, enabled=False):
-        return root @ root.mT
+def _presence(student: InteractionMaps, teacher: InteractionMaps) -> Tensor:
+    """Binary cross-entropy of presence, mean over the concepts asked about."""
+    named = torch.ones_like(teacher.presence)
+    if teacher.concepts is not None:
+        named = (teacher.concepts != REST).to(named)
+    with torch.autocast(named.device.type, enabled=False):
+        errors = F.binary_cross_entropy(student.presence, teacher.presence, reduction='none')
+    return shared_mean(errors, named)

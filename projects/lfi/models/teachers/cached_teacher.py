@@ -102,14 +102,12 @@ class CachedTeacher(CachedOutputs):
     def ask(self, batch: TeacherBatch) -> tuple[InteractionMaps, Tensor]:
         """The maps of a batch's unaugmented images, on their own grid, and the views to warp them into.
 
-        Presence is the larger of the label of the *view* and the teacher's own, which is that of the
-        unaugmented image: a label that a crop has left out raises it no more.
+        Presence is the teacher's own, that of the unaugmented image.
 
         Raises:
             CacheError: as `seen`.
         """
-        maps, views = self.seen(batch)
-        return maps if batch.labels is None else maps.with_labels(batch.labels), views
+        return self.seen(batch)
 
 
 def open_cache(folder: str, wanted: dict) -> InteractionCache:

@@ -133,29 +133,15 @@ class VLMAttentionTeacher:
         Args:
             inputs: (B, 3, H, W), as the student gets them.
             pixels: how their pixels were made.
-            labels: (B, C) in [0, 1], the images' labels among the concepts.
+            labels: (B, C) in [0, 1], the images' labels among the concepts: they come first among those that
+                an image is asked about.
             valid_sizes: height and width in pixels of each image's area at the top left that is no padding.
                 Defaults to None, all of it.
 
         Returns:
             Maps of M concepts. Where these are not all of the bank, the last map is `REST`, the log-sum-exp
-            of all others. Cosines are scaled as the model's own image-text logits. Presence is the larger of
-            the label and the teacher's own, as `own_maps` has it.
-        """
-        maps = self.own_maps(inputs, pixels, labels, valid_sizes)
-        return maps if labels is None else maps.with_labels(labels)
-
-    @torch.no_grad()
-    def own_maps(
-        self,
-        inputs: Tensor,
-        pixels: PixelFormat,
-        labels: Tensor | None = None,
-        valid_sizes: Sequence[tuple[int, int]] | None = None,
-    ) -> InteractionMaps:
-        """As a call, but the labels only decide which concepts an image is asked about.
-
-        Presence is the teacher's own: its probability of the concept, by a softmax over the bank.
+            of all others. Cosines are scaled as the model's own image-text logits. Presence is the teacher's
+            own: its probability of the concept, by a softmax over the bank.
         """
         self.to(inputs.device)
         maps, pooled = self.extractor(self._prepare(inputs, pixels, valid_sizes), self._texts)
