@@ -168,12 +168,13 @@ class InteractionDistillMixin(TeacherMixin):
         freeze_unread_queries(self.backbone)
 
     def check_teacher(self, teacher: VLMAttentionTeacher | CachedOutputs) -> None:
-        """Check that its text space and bank fit the read-out, and its readings the loss.
+        """Check that its text space fits the read-out, and its maps the reading and the loss.
 
         Raises:
             ValueError: if they do not.
         """
         self.readout.check_texts(teacher.texts.shape[1])
+        self.reading.check(teacher.directions)
         # The read-out of what the teacher does not say would get no gradient.
         if self.interaction_loss.concepts_weight and 'concepts' not in teacher.directions:
             raise ValueError(

@@ -1,24 +1,111 @@
-"""How a teacher's maps are read."""
+"""How a teacher's maps are read: where a concept is, and whether it is in the image."""
+
+from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from .interaction_maps import REST
+import torch
+from torch import Tensor
+
+from .interaction_maps import MASKED, REST, InteractionMaps
+
+POSITIONS_READINGS = ('scores', 'share')
+PRESENCES = ('label', 'image', 'best-location', 'sigmoid')
 
 
 @dataclass(frozen=True)
 class TeacherReading:
+    """Reads a teacher's maps on the student's grid, of the view that the student sees.
+
+    What is best depends on the teacher and the data: `tools/eval_teacher.py` measures both choices and
+    recommends one.
+
+    Args:
+        positions_reading: the scores of a concept over locations:
+
+            - 'scores', the teacher's logits of the concept;
+            - 'share', its log-probability among all concepts of the bank at each location. A location where
+              another concept or the background is likelier then counts little, whatever its logit.
+
+            Defaults to 'share'.
+        presence: whether a concept is in the image. A label raises it to 1 in every case:
+
+            - 'label', the labels alone;
+            - 'image', the teacher's own: its probability of the concept by the pooled image embedding;
+            - 'best-location', the largest probability of the concept among the bank over the valid
+              locations. It finds small objects beside the main one, and many at once;
+            - 'sigmoid', the teacher's own, where its model judges each concept by itself (SigLIP).
+
+            Defaults to 'best-location'.
+
+    Raises:
+        ValueError: if an option is unknown; the message lists those there are.
+    """
+
     positions_reading: str = 'share'
     presence: str = 'best-location'
 
-    def __call__(self, maps, labels):
-        if self.positions_reading == 'share':
-            maps = maps.share()
-        if self.presence == 'best-location':
-            share = maps.over_concepts().masked_fill(~maps.valid[:, None, None], -1e9)
-            presence = share.flatten(-2).amax(-1).mean(1).exp()
-            if maps.concepts is not None:
-                presence = presence.masked_fill(maps.concepts == REST, 0)
-            maps = replace(maps, presence=presence)
-        if labels is not None:
-            maps = maps.with_labels(labels)
-        return maps
+    def __post_init__(self) -> None:
+        for name, known in (('positions_reading', POSITIONS_READINGS), ('presence', PRESENCES)):
+            if getattr(self, name) not in known:
+                raise ValueError(f'{name}={getattr(self, name)!r} is unknown; use one of {known}')
+
+    def check(self, directions: tuple[str, ...], logit_bias: float | None = None) -> None:
+        """Check that a teacher's maps can be read so.
+
+        Args:
+            directions: the readings that its maps have.
+            logit_bias: of its model, None where it has none. Defaults to None.
+
+        Raises:
+            ValueError: if they cannot; the message says what to use instead.
+        """
+        if 'concepts' not in directions:
+            for name, other in (('positions_reading', 'scores'), ('presence', 'image')):
+                if getattr(self, name) in ('share', 'best-location'):
+                    raise ValueError(
+                        f'{name}={getattr(self, name)!r} compares concepts at each location, and the maps of '
+                        f'this teacher have no reading over concepts: set reading.{name}={other!r}'
+                    )
+        if self.presence == 'sigmoid' and logit_bias is None:
+            raise ValueError(
+                "presence='sigmoid' needs a teacher whose model has a logit bias, as SigLIP's, and this one "
+                "has none: set reading.presence to 'best-location' or 'image'"
+            )
+
+    def __call__(self, maps: InteractionMaps, labels: Tensor | None = None) -> InteractionMaps:
+        """Read maps; each location is read by itself, so that they may be warped and resized before.
+
+        Args:
+            maps: of the view. `presence` is the teacher's own.
+            labels: (B, C) in [0, 1], the labels of what the view shows, among the bank's concepts. Defaults
+                to None: nothing is labelled.
+
+        Returns:
+            The maps with the asked presence, which labels have raised, and for 'share' with `positions`.
+        """
+        presence = maps.presence
+        if self._compares_concepts:
+            log_share = maps.over_concepts()
+            if self.presence == 'best-location':
+                presence = _best_location(maps, log_share)
+            if self.positions_reading == 'share':
+                maps = replace(maps, positions=log_share)
+        if self.presence == 'label':
+            presence = torch.zeros_like(presence)
+        maps = replace(maps, presence=presence)
+        return maps if labels is None else maps.with_labels(labels)
+
+    @property
+    def _compares_concepts(self) -> bool:
+        return self.positions_reading == 'share' or self.presence == 'best-location'
+
+
+def _best_location(maps: InteractionMaps, log_share: Tensor) -> Tensor:
+    """The largest share of each concept over an image's valid locations, mean over layers: (B, M).
+
+    It is 0 for `REST`, and for an image without a valid location.
+    """
+    log_share = log_share.masked_fill(~maps.valid[:, None, None], MASKED)
+    best = log_share.flatten(-2).amax(-1).exp().mean(1)
+    return best if maps.concepts is None else best.masked_fill(maps.concepts == REST, 0)
