@@ -3,12 +3,14 @@
 from importlib import import_module
 from pkgutil import iter_modules
 
+from .affinity_prior import AffinityPrior
 from .attention_transfer_loss import AttentionTransferLoss
 from .feature_mse_loss import FeatureMSELoss
 from .interaction_distill_loss import InteractionDistillLoss
 from .logit_kd_loss import LogitKDLoss
 
 __all__ = [
+    'AffinityPrior',
     'AttentionTransferLoss',
     'FeatureMSELoss',
     'InteractionDistillLoss',

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lfi.registry import MODELS
 from lfi.structures import ImageFeatures
 
+from .affinity import log_affinity
 from .divergences import kl
 
 
@@ -36,12 +36,5 @@ class AttentionTransferLoss(nn.Module):
         """`loss_attention`, the weighted mean over locations and images, on the student's grid."""
         grid = student.locations.shape[-2:]
         theirs = F.interpolate(teacher.locations.float(), grid, mode='bilinear', antialias=True)
-        ours, theirs = self._attention(student.locations.float()), self._attention(theirs)
+        ours, theirs = (log_affinity(x, self.temperature) for x in (student.locations, theirs))
         return {'loss_attention': self.loss_weight * kl(ours, theirs, dim=-1).mean()}
-
-    def _attention(self, locations: Tensor) -> Tensor:
-        """Log-probabilities (B, N, N)."""
-        unit = F.normalize(locations.flatten(2), dim=1)
-        # Autocast would take the product in half precision, whose cosines are too coarse for the temperature.
-        with torch.autocast(unit.device.type, enabled=False):
-            return (unit.mT @ unit / self.temperature).log_softmax(-1)

@@ -1,0 +1,126 @@
+"""A habit for students from scratch: a location stays itself, and is nearer to what is near."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from lfi.registry import MODELS
+
+from .affinity import log_affinity
+from .shared_mean import shared_mean
+
+
+@MODELS.register_module()
+class AffinityPrior(nn.Module):
+    """KL divergence from a fixed affinity of locations to that of the student's patch tokens; no teacher.
+
+    The patch tokens of a ViT that is trained from scratch on few images grow alike. This loss keeps them
+    apart: location i has an affinity of `self_weight` for itself, and shares out the rest over all others j
+    by exp(-d_ij / (reach * side)), d their distance in patches. The student's affinity is
+    softmax_j(cos(f_i, f_j) / temperature), as in `AttentionTransferLoss`. The target is the same for every
+    image: it is an inductive bias, a habit, and no knowledge of what an image shows. So it belongs to every
+    arm of a comparison, or to none.
+
+    What it is near to:
+
+    - Gram anchoring (Siméoni et al., "DINOv3", 2025, section 4) holds the patches' cosines to those of an
+      earlier state of the model.
+    - Losses for diverse patches (Gong et al., "Vision Transformers with Patch Diversification", 2021) push
+      the patches of an image apart, and know no distance.
+    - Uniformity on the hypersphere (Wang and Isola, ICML 2020) pushes images apart.
+    - CIRKD (Yang et al., CVPR 2022, section 3.2) has the same affinities of locations; its target is a
+      teacher's.
+
+    Time and memory grow with the square of the number of locations.
+
+    Args:
+        self_weight: a location's affinity for itself, in (0, 1). Defaults to 0.31.
+        reach: of the other locations, as a share of the grid's side, the geometric mean of its height and
+            width: so a target is of the same shape in the image for any patch size. Defaults to 0.55, that is
+            4.4 patches on a grid of 8 x 8.
+        temperature: divides the student's cosines. Defaults to 0.1.
+        loss_weight: Defaults to 2.
+
+    Raises:
+        ValueError: if an argument is out of its range; the message names it and its value.
+    """
+
+    _latest: tuple[tuple[tuple[int, int], torch.device], Tensor] | None = None
+
+    def __init__(
+        self,
+        self_weight: float = 0.31,
+        reach: float = 0.55,
+        temperature: float = 0.1,
+        loss_weight: float = 2.0,
+    ) -> None:
+        super().__init__()
+        if not 0 < self_weight < 1:
+            raise ValueError(f'self_weight={self_weight} must be above 0 and below 1')
+        if reach <= 0:
+            raise ValueError(f'reach={reach} must be above 0')
+        if temperature <= 0:
+            raise ValueError(f'temperature={temperature} must be above 0')
+        self.self_weight = self_weight
+        self.reach = reach
+        self.temperature = temperature
+        self.loss_weight = loss_weight
+
+    def forward(self, locations: Tensor, valid: Tensor | None = None) -> dict[str, Tensor]:
+        """Compare the student's affinities with the fixed ones.
+
+        Args:
+            locations: (B, C, H, W), the patch tokens.
+            valid: (B, H, W) bool, the locations that show any of their image; the others count neither as
+                themselves nor as others. Defaults to None: all.
+
+        Returns:
+            `loss_affinity`, the weighted mean over an image's valid locations, and the images that have any.
+        """
+        b, _, *grid = locations.shape
+        ours = log_affinity(locations, self.temperature, valid)
+        target = self.target((grid[0], grid[1]), locations.device)
+        if valid is None:
+            counted = locations.new_ones(b, grid[0] * grid[1], dtype=torch.float32)
+        else:
+            columns = valid.flatten(1)[:, None]  # [B, 1, N]
+            target = self._without(target, columns)
+            ours = ours.masked_fill(~columns, 0)
+            counted = valid.flatten(1).float()
+        divergence = (torch.xlogy(target, target) - target * ours).sum(-1)  # [B, N]
+        count = counted.sum(1)
+        per_image = (divergence * counted).sum(1) / count.clamp_min(1)
+        return {'loss_affinity': self.loss_weight * shared_mean(per_image, count > 0)}
+
+    def target(self, grid: tuple[int, int], device: torch.device | str = 'cpu') -> Tensor:
+        """The fixed affinities of an (H, W) grid, (H * W, H * W) on the device; each row sums to 1.
+
+        That of the latest grid and device is kept.
+        """
+        key = grid, torch.device(device)
+        if self._latest is None or self._latest[0] != key:
+            self._latest = key, self._affinity(grid, key[1])
+        return self._latest[1]
+
+    @torch.no_grad()
+    def _affinity(self, grid: tuple[int, int], device: torch.device) -> Tensor:
+        side = (grid[0] * grid[1]) ** 0.5
+        n = grid[0] * grid[1]
+        index = torch.arange(n, device=device)
+        row, column = index // grid[1], index % grid[1]
+        down, across = row[:, None] - row, column[:, None] - column
+        distance = torch.hypot(down.float(), across.float())
+        near = torch.exp(-distance / (self.reach * side)).fill_diagonal_(0)
+        return self._shared(near, torch.eye(n, device=device))
+
+    def _without(self, target: Tensor, columns: Tensor) -> Tensor:
+        """The affinities (B, N, N) where only some columns (B, 1, N) are there; rows sum to 1 again."""
+        own = torch.eye(len(target), device=target.device)
+        return self._shared(target * (1 - own) * columns, own)
+
+    def _shared(self, near: Tensor, own: Tensor) -> Tensor:
+        """Share out what a location leaves to the others; to a location that is alone, it leaves nothing."""
+        total = near.sum(-1, keepdim=True)
+        others = (1 - self.self_weight) * near / total.clamp_min(torch.finfo(near.dtype).tiny)
+        return others + own * (1 - others.sum(-1, keepdim=True))
