@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from mmpretrain.models.utils.batch_augments import RandomBatchAugment
@@ -38,10 +37,10 @@ def pixel_format(data_preprocessor: torch.nn.Module) -> PixelFormat:
 
 def seen_canvas(backbone: torch.nn.Module, size: tuple[int, int], grid: tuple[int, int]) -> tuple[int, int]:
     """Height and width in pixels of what a ViT's patches cover: they pad an image at its right and below."""
-    patch_embed: Any = getattr(backbone, 'patch_embed', None)
-    if patch_embed is None:
+    stride: tuple[int, int] | None = getattr(backbone, 'patch_stride', None)
+    if stride is None:
         return size
-    height, width = patch_embed.projection.stride
+    height, width = stride
     return max(size[0], grid[0] * height), max(size[1], grid[1] * width)
 
 

@@ -389,8 +389,18 @@ def test_without_queries_it_is_the_plain_vit():
     student.load_state_dict(plain.state_dict(), strict=True)
     batch = torch.randn(2, 3, 16, 24)
     assert torch.equal(student(batch)[0], plain(batch)[0])
-    with (
-        pytest.raises(ValueError, match='num_queries=0: there are no interactions'),
-        student.record_interactions(),
-    ):
-        pass
+
+
+def test_without_queries_it_records_its_tokens(make_student):
+    student = make_student(num_queries=0, interaction_layers=[1, 3]).eval()
+    batch = images(2, 3, 32, 40)
+    expected = student(batch)[0]
+    with student.padded([(32, 40), (20, 40)]), student.record_interactions() as record:
+        assert torch.equal(student(batch)[0], expected)
+    states = record.states
+    assert (states.asked, states.attention) == (None, ())
+    assert (states.layers, states.grid) == ((1, 3), (4, 5))
+    assert [tokens.shape for tokens in states.tokens] == [(2, 21, 16)] * 2
+    assert torch.equal(student.ln1(states.tokens[-1])[:, 0], expected)
+    assert torch.equal(states.locations()[1, :, 2, 3], states.tokens[-1][1, 1 + 2 * 5 + 3])
+    assert states.valid.sum(1).tolist() == [20, 15]

@@ -1,6 +1,7 @@
 """Student backbones."""
 
+from .conv_stem import ConvStem
 from .interaction_query_vit import InteractionQueryViT, InteractionStates
 from .mimetic_init import MimeticInit
 
-__all__ = ['InteractionQueryViT', 'InteractionStates', 'MimeticInit']
+__all__ = ['ConvStem', 'InteractionQueryViT', 'InteractionStates', 'MimeticInit']

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +18,7 @@ from torch.utils.checkpoint import checkpoint
 
 from lfi.registry import MODELS, WEIGHT_INITIALIZERS
 
+from .conv_stem import ConvStem
 from .interaction_encoder_layer import InteractionEncoderLayer
 from .mimetic_init import MimeticInit
 from .relative_position import DecomposedRelativePosition
@@ -38,6 +39,7 @@ class InteractionStates:
             class token: n is N or N + 1.
         layers: the supervised layers' indices.
         grid: (H, W) with H * W = N.
+        valid: (B, N) bool, the patches that show any of their image. Defaults to None: all.
     """
 
     asked: Tensor | None
@@ -45,6 +47,12 @@ class InteractionStates:
     tokens: tuple[Tensor, ...]
     layers: tuple[int, ...]
     grid: tuple[int, int]
+    valid: Tensor | None = None
+
+    def locations(self) -> Tensor:
+        """The patch tokens of the last supervised layer as a feature map, (B, C, H, W)."""
+        n = self.grid[0] * self.grid[1]
+        return self.tokens[-1][:, -n:].mT.unflatten(-1, self.grid)
 
 
 class InteractionRecord:
@@ -82,6 +90,9 @@ class InteractionQueryViT(VisionTransformer):
 
     Args:
         num_queries: K, the learned queries. Defaults to 8.
+        stem: config of an `lfi.ConvStem` in place of the projection of patches, for training from scratch;
+            the patch size, widths and image size are the backbone's. Defaults to None: the plain projection,
+            which published checkpoints have.
         write_back: how patches read the learned queries: 'none'; or 'gated', where they add tanh(a_l) * their
             attention to the queries, a_l zero at the start. With 'none', and with 'gated' at the start,
             the outputs equal those of the plain ViT bit for bit. Defaults to 'gated'.
@@ -111,6 +122,7 @@ class InteractionQueryViT(VisionTransformer):
         arch: str | dict = 'base',
         *args: Any,
         num_queries: int = 8,
+        stem: Mapping | None = None,
         write_back: str = 'gated',
         persistent: bool = True,
         fuse: str = 'none',
@@ -131,6 +143,8 @@ class InteractionQueryViT(VisionTransformer):
         # VisionTransformer writes into the list it is given.
         out_indices = list(out_indices) if isinstance(out_indices, Sequence) else out_indices
         super().__init__(arch, *args, out_indices=out_indices, **kwargs)
+        if stem is not None:
+            self.patch_embed = self._build_stem(stem)
         if fuse != 'none' and self.out_type not in ('cls_token', 'avg_featmap'):
             raise ValueError(
                 f"fuse={fuse!r} needs out_type 'cls_token' or 'avg_featmap', got {self.out_type!r}"
@@ -281,21 +295,53 @@ class InteractionQueryViT(VisionTransformer):
 
         if self._record is not None:
             self._record.write(
-                InteractionStates(asked, tuple(attention), tuple(tokens), self.interaction_layers, grid)
+                InteractionStates(
+                    asked, tuple(attention), tuple(tokens), self.interaction_layers, grid, valid
+                )
             )
         if self.fuse != 'none' and queries is not None:
             outs[-1] = self._fuse(outs[-1], queries)
         return tuple(outs)
 
-    def patch_grid(self, height, width):
-        h, w = self.patch_embed.projection.stride
-        return -(-height // h), -(-width // w)
+    @property
+    def patch_stride(self) -> tuple[int, int]:
+        """Height and width in pixels from one patch to the next."""
+        embed = self.patch_embed
+        return embed.stride if isinstance(embed, ConvStem) else embed.projection.stride
+
+    def patch_grid(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width of the grid of patches of an image of that size in pixels."""
+        if isinstance(self.patch_embed, ConvStem):
+            return self.patch_embed.grid(height, width)
+        conv, corner = self.patch_embed.projection, self.patch_embed.adaptive_padding
+        more = corner.get_pad_shape((height, width)) if corner else (2 * pad for pad in conv.padding)
+        sides = zip((height, width), more, conv.dilation, conv.kernel_size, conv.stride)
+        rows, columns = ((size + pad - d * (k - 1) - 1) // step + 1 for size, pad, d, k, step in sides)
+        return rows, columns
 
     def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
         """Layer-wise depth of a parameter; the queries are as deep as the position embedding."""
         if param_name == prefix + 'interaction_queries':
             return 0, self.num_layers + 2
         return super().get_layer_depth(param_name, prefix)
+
+    def _build_stem(self, cfg: Mapping) -> ConvStem:
+        plain = self.patch_embed
+        stem = MODELS.build(
+            {
+                'patch_size': plain.projection.kernel_size,
+                'embed_dims': self.embed_dims,
+                'in_channels': plain.projection.in_channels,
+                'input_size': self.img_size,
+                **cfg,
+            }
+        )
+        if stem.init_out_size != tuple(plain.init_out_size):
+            raise ValueError(
+                f'stem={dict(cfg)!r} has a grid of {stem.init_out_size}, and the backbone one of '
+                f'{tuple(plain.init_out_size)}: set patch_size and img_size of the backbone alone'
+            )
+        return stem
 
     def _prepare_pos_embed(self, state_dict: dict, prefix: str, *args: Any, **kwargs: Any) -> None:
         name = f'{prefix}pos_embed'
@@ -331,7 +377,7 @@ class InteractionQueryViT(VisionTransformer):
             return None
         if len(self._valid_sizes) != images:
             raise ValueError(f'valid_sizes has {len(self._valid_sizes)} sizes for a batch of {images} images')
-        height, width = self.patch_embed.projection.stride
+        height, width = self.patch_stride
         sides = [(-(-h // height), -(-w // width)) for h, w in self._valid_sizes]
         if all(h >= grid[0] and w >= grid[1] for h, w in sides):
             return None

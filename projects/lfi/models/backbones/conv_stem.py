@@ -1,0 +1,92 @@
+"""A convolutional stem for a ViT, in place of the projection of patches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+from mmcv.cnn import ConvModule
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from lfi.registry import MODELS
+
+
+@MODELS.register_module()
+class ConvStem(BaseModule):
+    """Patch tokens by small convolutions.
+
+    (Xiao et al., "Early Convolutions Help Transformers See Better", NeurIPS 2021, section 4.) 3 x 3
+    convolutions of stride 2, each with a norm and a ReLU, until a token stands for a patch, then one 1 x 1
+    convolution. Tokens and grid are those of mmpretrain's
+    `PatchEmbed` for any image size. A token sees 2 * patch_size - 1 pixels a side, its own patch among them;
+    so at the edge of padding it sees some of it.
+
+    Args:
+        patch_size: pixels a side of a patch, a power of two above 1: a convolution for each factor of 2.
+        embed_dims: channels of the tokens.
+        in_channels: of the images. Defaults to 3.
+        input_size: (H, W) in pixels of the images for which `init_out_size` is the grid. Defaults to 224.
+        channels: of each 3 x 3 convolution. Defaults to 3/4 of `embed_dims` for the last, and half of the
+            next one's for each before: 24, 48, 96 for 128 dims and patches of 8.
+        norm_cfg: config of the norm, as `mmcv.cnn.ConvModule` has it. Defaults to BN.
+        init_cfg: as `mmengine.model.BaseModule` has it. Defaults to None: as `ConvModule` does.
+
+    Raises:
+        ValueError: if an argument is out of its range; the message names it and its value.
+    """
+
+    def __init__(
+        self,
+        patch_size: int | Sequence[int],
+        embed_dims: int,
+        in_channels: int = 3,
+        input_size: int | Sequence[int] = 224,
+        channels: Sequence[int] | None = None,
+        norm_cfg: Mapping | None = MappingProxyType({'type': 'BN'}),
+        init_cfg: dict | list | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        sides = _pair(patch_size)
+        side = sides[0]
+        if sides != (side, side) or side < 2 or side & (side - 1):
+            raise ValueError(
+                f'patch_size={patch_size!r} must be a power of two above 1 for lfi.ConvStem, whose '
+                'convolutions halve the image: use 2, 4, 8, 16 or 32, or stem=None'
+            )
+        depth = side.bit_length() - 1
+        if channels is None:
+            channels = [embed_dims * 3 // 4 // 2**i for i in reversed(range(depth))]
+        if len(channels) != depth or min(channels) < 1:
+            raise ValueError(
+                f'channels={list(channels)} must be {depth} widths of at least 1, one for each '
+                f'convolution of patch_size={side}'
+            )
+        self.stride = sides
+        self.init_out_size = self.grid(*_pair(input_size))
+        self.layers = nn.Sequential()
+        for width in channels:
+            norm = None if norm_cfg is None else dict(norm_cfg)
+            self.layers.append(ConvModule(in_channels, width, 3, stride=2, padding=1, norm_cfg=norm))
+            in_channels = width
+        self.projection = nn.Conv2d(in_channels, embed_dims, 1)
+
+    def grid(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width of the grid of tokens of an image, a patch for each stride begun."""
+        return -(-height // self.stride[0]), -(-width // self.stride[1])
+
+    def forward(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """Embed images.
+
+        Args:
+            x: (B, in_channels, height, width).
+
+        Returns:
+            Tokens (B, H * W, embed_dims), and (H, W).
+        """
+        x = self.projection(self.layers(x))
+        return x.flatten(2).mT, (x.shape[2], x.shape[3])
+
+
+def _pair(size: int | Sequence[int]) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else (size[0], size[1])
