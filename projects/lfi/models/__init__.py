@@ -1,10 +1,11 @@
 """Students, teachers, losses and the task models that learn from interactions."""
 
-from .backbones import InteractionQueryViT, InteractionStates
+from .backbones import ConvStem, InteractionQueryViT, InteractionStates
 from .classifiers import (
     FeatureDistillClassifier,
     LFIImageClassifier,
     LFIZeroShotClassifier,
+    PriorImageClassifier,
     ShuffledFeaturesClassifier,
     ShuffledImagesClassifier,
     ShuffledPlacesClassifier,
@@ -12,6 +13,7 @@ from .classifiers import (
 from .distill import InteractionDistillMixin
 from .export import export_student, query_student
 from .losses import (
+    AffinityPrior,
     AttentionTransferLoss,
     FeatureMSELoss,
     InteractionDistillLoss,
@@ -22,7 +24,9 @@ from .readout import InteractionReadout
 from .teachers import VLMAttentionTeacher
 
 __all__ = [
+    'AffinityPrior',
     'AttentionTransferLoss',
+    'ConvStem',
     'FeatureDistillClassifier',
     'FeatureMSELoss',
     'InteractionDistillLoss',
@@ -33,6 +37,7 @@ __all__ = [
     'LFIImageClassifier',
     'LFIZeroShotClassifier',
     'LogitKDLoss',
+    'PriorImageClassifier',
     'ShuffledFeaturesClassifier',
     'ShuffledImagesClassifier',
     'ShuffledPlacesClassifier',

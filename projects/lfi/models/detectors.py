@@ -12,6 +12,7 @@ from lfi.registry import MODELS
 
 from .batches import mark
 from .distill import InteractionDistillMixin
+from .student import StudentMixin
 
 
 class DetectorDistillMixin(InteractionDistillMixin):
@@ -38,3 +39,11 @@ class DetectorDistillMixin(InteractionDistillMixin):
 @MODELS.register_module()
 class LFIMaskRCNN(DetectorDistillMixin, MaskRCNN):
     """mmdet's `MaskRCNN` that learns from interactions."""
+
+
+@MODELS.register_module()
+class PriorMaskRCNN(StudentMixin, MaskRCNN):
+    """mmdet's `MaskRCNN` with an option `affinity_prior`, and no teacher.
+
+    As for LFI the backbone is an `InteractionQueryViT`; `num_queries=0` leaves a plain ViT.
+    """

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lfi.registry import MODELS, TEACHERS
 from lfi.structures import InteractionMaps, TeacherReading, filled_share
 
-from .backbones import InteractionQueryViT, InteractionStates
+from .backbones import InteractionStates
 from .batches import (
     mark,
     pixel_format,
@@ -24,16 +24,11 @@ from .batches import (
 from .losses import InteractionDistillLoss
 from .raw_images import check_images
 from .readout import InteractionReadout
+from .student import StudentMixin
 from .teachers import CachedOutputs, CachedTeacher, PixelFormat, TeacherBatch, VLMAttentionTeacher
 
-if TYPE_CHECKING:
-    # Of what a mixin stands before; it has a data preprocessor, a backbone, `loss` and `predict`.
-    from mmengine.model import BaseModel as TaskModel
-else:
-    TaskModel = object
 
-
-class TeacherMixin(TaskModel):
+class TeacherMixin(StudentMixin):
     """What every model does that learns from a teacher: build it when training begins, or open its cache.
 
     The model sets `_teacher_cfg`, and `_teacher_cache`, a folder or None.
@@ -117,10 +112,11 @@ class InteractionDistillMixin(TeacherMixin):
     """Adds interaction-based supervision to any OpenMMLab model; put it before the model among the bases.
 
     The model's backbone must be an `InteractionQueryViT`. Its own `loss()` runs untouched; the
-    interaction terms join its losses. The teacher is built when training begins, and never for testing.
+    interaction terms, and the prior's of `StudentMixin`, join its losses. The teacher is built when training
+    begins, and never for testing.
 
     Args:
-        *args: the task model's own.
+        *args: of `StudentMixin` and the task model.
         teacher: config of the teacher.
         teacher_cache: folder of the teacher's maps that `tools/cache_teacher.py` wrote, to be read in place
             of asking the teacher; the training pipeline must record views (`lfi.RecordView`) and read the
@@ -129,7 +125,7 @@ class InteractionDistillMixin(TeacherMixin):
         reading: arguments of the `TeacherReading`: how locations and presence are read from the teacher's
             maps. Defaults to its own.
         interaction_loss: arguments of the `InteractionDistillLoss`. Defaults to its own.
-        **kwargs: the task model's own.
+        **kwargs: of `StudentMixin` and the task model.
 
     Raises:
         TypeError: if the backbone records no interactions.
@@ -147,7 +143,6 @@ class InteractionDistillMixin(TeacherMixin):
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        require_interactions(self)
         check_images(self.data_preprocessor, teacher_cache)
         self._teacher_cfg = teacher
         self._teacher_cache = teacher_cache
@@ -165,7 +160,6 @@ class InteractionDistillMixin(TeacherMixin):
         ):
             for module in modules:
                 module.requires_grad_(weight > 0)
-        freeze_unread_queries(self.backbone)
 
     def check_teacher(self, teacher: VLMAttentionTeacher | CachedOutputs) -> None:
         """Check that its text space fits the read-out, and its maps the reading and the loss.
@@ -225,13 +219,6 @@ class InteractionDistillMixin(TeacherMixin):
             losses = super().loss(inputs, data_samples, **kwargs)
         losses.update(self.interaction_loss(self.readout(record.states, texts, teacher), teacher))
         return losses
-
-    def predict(self, inputs: Tensor, data_samples: Sequence | None = None, **kwargs: Any) -> Sequence:
-        """The task's predictions; queries read no padding, as in training."""
-        if data_samples is None:
-            return super().predict(inputs, data_samples, **kwargs)
-        with self.backbone.padded(valid_sizes_of(inputs, data_samples)):
-            return super().predict(inputs, data_samples, **kwargs)
 
     @torch.no_grad()
     def ask(
@@ -327,26 +314,6 @@ class InteractionDistillMixin(TeacherMixin):
 
     # Values are checked once: a check waits for the device.
     _first_step = True
-
-
-def require_interactions(model: torch.nn.Module) -> None:
-    """Raise a TypeError if a model's backbone records no interactions."""
-    if not hasattr(model.backbone, 'record_interactions'):
-        raise TypeError(
-            f'{type(model).__name__} needs an lfi.InteractionQueryViT as backbone, '
-            f'got {type(model.backbone).__name__}'
-        )
-
-
-def freeze_unread_queries(backbone: InteractionQueryViT) -> None:
-    """Freeze the learned queries where neither patches nor features read them.
-
-    They would get no gradient, at which DDP stops.
-    """
-    if backbone.interaction_queries is None:
-        return
-    if backbone.write_back == 'none' and backbone.fuse == 'none':
-        backbone.interaction_queries.requires_grad_(False)
 
 
 def _build(default_type: str, arguments: Mapping) -> Any:

@@ -329,6 +329,7 @@ class InteractionQueryViT(VisionTransformer):
         plain = self.patch_embed
         stem = MODELS.build(
             {
+                'type': 'lfi.ConvStem',
                 'patch_size': plain.projection.kernel_size,
                 'embed_dims': self.embed_dims,
                 'in_channels': plain.projection.in_channels,

@@ -7,12 +7,14 @@ from .negative_controls import (
     ShuffledImagesClassifier,
     ShuffledPlacesClassifier,
 )
+from .prior_image_classifier import PriorImageClassifier
 from .zero_shot import LFIZeroShotClassifier
 
 __all__ = [
     'FeatureDistillClassifier',
     'LFIImageClassifier',
     'LFIZeroShotClassifier',
+    'PriorImageClassifier',
     'ShuffledFeaturesClassifier',
     'ShuffledImagesClassifier',
     'ShuffledPlacesClassifier',

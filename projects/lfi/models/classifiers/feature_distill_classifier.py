@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from mmpretrain.models.classifiers import ImageClassifier
 from torch import Tensor
 
-from lfi.models.distill import TeacherMixin, freeze_unread_queries, require_interactions
+from lfi.models.batches import valid_sizes_of
+from lfi.models.distill import TeacherMixin
 from lfi.models.raw_images import check_images
 from lfi.models.teachers import CachedFeatures, CachedOutputs, PixelFormat, VLMAttentionTeacher
 from lfi.registry import MODELS
@@ -25,12 +26,12 @@ class FeatureDistillClassifier(TeacherMixin, ImageClassifier):
     As for LFI the backbone is an `InteractionQueryViT`, and the teacher sees each view as the student does.
 
     Args:
-        *args: of `ImageClassifier`.
+        *args: of `StudentMixin` and `ImageClassifier`.
         teacher: config of the `VLMAttentionTeacher`; its concepts begin with the classes.
         distill_loss: config of a loss of two `ImageFeatures`.
         teacher_cache: folder of the features that `tools/cache_teacher.py` wrote for this config, to be read
             in place of asking the teacher, as `CachedFeatures` says. Defaults to None.
-        **kwargs: of `ImageClassifier`.
+        **kwargs: of `StudentMixin` and `ImageClassifier`.
 
     Raises:
         TypeError: if the backbone records no interactions.
@@ -49,8 +50,6 @@ class FeatureDistillClassifier(TeacherMixin, ImageClassifier):
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        require_interactions(self)
-        freeze_unread_queries(self.backbone)
         check_images(self.data_preprocessor, teacher_cache)
         self._teacher_cfg = teacher
         self._teacher_cache = teacher_cache
@@ -78,15 +77,15 @@ class FeatureDistillClassifier(TeacherMixin, ImageClassifier):
         return teacher.features(inputs, pixels, valid_sizes).as_maps(teacher.logit_scale)
 
     def loss(self, inputs: Tensor, data_samples: Sequence) -> dict[str, Tensor]:
-        """The task's losses, joined by the distillation's."""
-        with self.backbone.record_interactions() as record:
+        """The task's losses, joined by the distillation's and the prior's."""
+        valid_sizes = valid_sizes_of(inputs, data_samples)
+        with self.backbone.padded(valid_sizes), self.backbone.record_interactions() as record:
             features = self.extract_feat(inputs)
         losses = self.head.loss(features, data_samples)
         scores = self.head(features)
         states = record.states
-        n = states.grid[0] * states.grid[1]
-        locations = states.tokens[-1][:, -n:].mT.unflatten(-1, states.grid)  # [B, C, H, W]
-        student = ImageFeatures(features[-1], scores, locations)
+        losses.update(self.prior_losses(states))
+        student = ImageFeatures(features[-1], scores, states.locations())
         teacher = self._ask_teacher(inputs, data_samples, states.grid)
         teacher = replace(teacher, scores=teacher.scores[:, : scores.shape[1]])
         losses.update(self.distill_loss(student, teacher))

@@ -2,41 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mmengine.model import BaseModel
-from torch import Tensor
 
-from lfi.models.batches import valid_sizes_of
 from lfi.models.raw_images import correct_image_sizes
+from lfi.models.student import PaddedPredictMixin
 from lfi.registry import MODELS
-
-if TYPE_CHECKING:
-
-    class _TaskModel(BaseModel):
-        """What the model of a task has."""
-
-        backbone: Any
-
-        def predict(self, inputs: Tensor, data_samples: Sequence | None, **kwargs: Any) -> Sequence: ...
-
-else:
-    _TaskModel = object
-
-
-class PaddedPredictMixin(_TaskModel):
-    """Keeps the queries from reading padding at test time, as `InteractionDistillMixin` does.
-
-    It comes before the model of the task among the bases of a class.
-    """
-
-    def predict(self, inputs: Tensor, data_samples: Sequence | None = None, **kwargs: Any) -> Sequence:
-        """The task's predictions."""
-        if data_samples is None:
-            return super().predict(inputs, data_samples, **kwargs)
-        with self.backbone.padded(valid_sizes_of(inputs, data_samples)):
-            return super().predict(inputs, data_samples, **kwargs)
 
 
 @MODELS.register_module(name='QueryStudent')

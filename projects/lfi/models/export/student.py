@@ -11,14 +11,15 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from lfi.models.backbones import InteractionQueryViT
-from lfi.models.classifiers import FeatureDistillClassifier, LFIZeroShotClassifier
-from lfi.models.distill import InteractionDistillMixin
+from lfi.models.classifiers import LFIZeroShotClassifier
+from lfi.models.student import StudentMixin
 from lfi.registry import MODELS
 
-# Arguments of models that learn from a teacher, beyond those of their task.
+# Arguments of students, beyond those of their task.
 LEARNING = (
     'teacher',
     'teacher_cache',
+    'affinity_prior',
     'readout',
     'interaction_loss',
     'text_class_loss',
@@ -26,7 +27,9 @@ LEARNING = (
 )
 # Arguments of `InteractionQueryViT`, beyond those of mmpretrain's `VisionTransformer`.
 INTERACTION = ('num_queries', 'write_back', 'persistent', 'fuse', 'interaction_layers')
-DENSE = ('window_size', 'global_attn_layers', 'use_rel_pos', 'with_cp')
+# Those without which the plain one computes something else.
+OWN_PARTS = ('stem', 'window_size', 'use_rel_pos')
+DENSE = (*OWN_PARTS, 'global_attn_layers', 'with_cp')
 # Parts whose weights may be removed.
 LEARNING_PARTS = ('readout.', 'interaction_loss.', 'text_class_loss.', 'distill_loss.')
 
@@ -88,7 +91,7 @@ def slim_model(cfg: Mapping) -> ConfigDict:
     | backbone | becomes |
     | --- | --- |
     | patches read no queries (`write_back='none'`, `fuse='none'`) | `mmpretrain.VisionTransformer` |
-    | the same, with windows or relative positions | `lfi.InteractionQueryViT` without queries |
+    | the same, with a stem, windows or relative positions | `lfi.InteractionQueryViT` without queries |
     | patches or the head read queries | itself; a model with the mixin becomes an `lfi.QueryStudent` |
 
     Args:
@@ -112,7 +115,7 @@ def slim_model(cfg: Mapping) -> ConfigDict:
             'lfi.LFIImageClassifier that it was trained as'
         )
     task = _task_type(kind)
-    if queries_stay and issubclass(kind, InteractionDistillMixin):
+    if queries_stay and issubclass(kind, StudentMixin):
         slim.update(type='lfi.QueryStudent', task=task)
     elif task is not None:
         slim.type = task
@@ -125,7 +128,7 @@ def _slim_backbone(cfg: dict) -> dict:
     dropped = ('init_cfg',) if pretrained else ()
     if _queries_are_read(cfg):
         return _without(cfg, *dropped)
-    if cfg.get('window_size') is not None or cfg.get('use_rel_pos'):
+    if any(cfg.get(name) not in (None, False) for name in OWN_PARTS):
         return {**_without(cfg, *dropped, *INTERACTION), 'num_queries': 0, 'write_back': 'none'}
     plain = {**_without(cfg, *dropped, *INTERACTION, *DENSE), 'type': 'mmpretrain.VisionTransformer'}
     if not isinstance(plain.get('out_indices', -1), int):
@@ -159,12 +162,11 @@ def _registered(name: str | type) -> object:
 
 
 def _task_type(kind: type) -> str | None:
-    """The name of the task's model under the distillation; None if `kind` is that model itself."""
-    distilling = (InteractionDistillMixin, FeatureDistillClassifier)
-    if not issubclass(kind, distilling):
+    """The name of the task's model under a student's; None if `kind` is that model itself."""
+    if not issubclass(kind, StudentMixin):
         return None
     task = next(
-        base for base in kind.__mro__ if issubclass(base, BaseModel) and not issubclass(base, distilling)
+        base for base in kind.__mro__ if issubclass(base, BaseModel) and not issubclass(base, StudentMixin)
     )
     name = f'{task.__module__.partition(".")[0]}.{task.__name__}'
     if MODELS.get(name) is not task:

@@ -152,7 +152,7 @@ def _why_not_plain(vit: nn.Module) -> str:
         )
     if hasattr(vit, 'num_queries'):
         return (
-            "timm's Vision Transformer has no window_size and no use_rel_pos: export as mmpretrain, or train "
-            'the student without them'
+            "timm's Vision Transformer has no stem, no window_size and no use_rel_pos as they are here: "
+            'export as mmpretrain, or train the student without them'
         )
     return f'the backbone is a {type(vit).__name__}, not a VisionTransformer: export as mmpretrain'

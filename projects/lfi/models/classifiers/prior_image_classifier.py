@@ -1,0 +1,16 @@
+"""mmpretrain's classifier with the students' prior, for the task loss alone."""
+
+from __future__ import annotations
+
+from mmpretrain.models.classifiers import ImageClassifier
+
+from lfi.models.student import StudentMixin
+from lfi.registry import MODELS
+
+
+@MODELS.register_module()
+class PriorImageClassifier(StudentMixin, ImageClassifier):
+    """mmpretrain's `ImageClassifier` with an option `affinity_prior`, and no teacher.
+
+    As for LFI the backbone is an `InteractionQueryViT`; `num_queries=0` leaves a plain ViT.
+    """

@@ -1,0 +1,105 @@
+"""What every student's model has, whatever it learns from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from lfi.registry import MODELS
+
+from .backbones import InteractionQueryViT, InteractionStates
+from .batches import valid_sizes_of
+from .losses import AffinityPrior
+
+if TYPE_CHECKING:
+    from mmengine.model import BaseModel
+
+    class _TaskModel(BaseModel):
+        """Of what a mixin stands before."""
+
+        backbone: Any
+
+        def loss(self, inputs: Tensor, data_samples: Sequence, **kwargs: Any) -> dict[str, Tensor]: ...
+
+        def predict(self, inputs: Tensor, data_samples: Sequence | None, **kwargs: Any) -> Sequence: ...
+
+else:
+    _TaskModel = object
+
+
+class PaddedPredictMixin(_TaskModel):
+    """Keeps the queries from reading padding at test time, as in training.
+
+    It comes before the model of the task among the bases of a class.
+    """
+
+    def predict(self, inputs: Tensor, data_samples: Sequence | None = None, **kwargs: Any) -> Sequence:
+        """The task's predictions."""
+        if data_samples is None:
+            return super().predict(inputs, data_samples, **kwargs)
+        with self.backbone.padded(valid_sizes_of(inputs, data_samples)):
+            return super().predict(inputs, data_samples, **kwargs)
+
+
+class StudentMixin(PaddedPredictMixin):
+    """Adds to the task's losses the one that needs no teacher; put it before the task model among the bases.
+
+    Every arm of a comparison has it, the task loss alone too, so that arms differ by what they learn from.
+
+    Args:
+        *args: the task model's own.
+        affinity_prior: arguments of the `AffinityPrior` on the backbone's last supervised block. Defaults to
+            None: no prior.
+        **kwargs: the task model's own.
+
+    Raises:
+        TypeError: if the backbone records no interactions.
+    """
+
+    def __init__(self, *args: Any, affinity_prior: Mapping | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        require_interactions(self)
+        freeze_unread_queries(self.backbone)
+        self.affinity_prior: AffinityPrior | None = None
+        if affinity_prior is not None:
+            self.affinity_prior = MODELS.build({'type': 'lfi.AffinityPrior', **affinity_prior})
+
+    def loss(self, inputs: Tensor, data_samples: Sequence, **kwargs: Any) -> dict[str, Tensor]:
+        """The task's losses, joined by the prior's.
+
+        A recording around the call shares its forward pass.
+        """
+        valid_sizes = valid_sizes_of(inputs, data_samples)
+        with self.backbone.padded(valid_sizes), self.backbone.record_interactions() as record:
+            losses = super().loss(inputs, data_samples, **kwargs)
+        return {**losses, **self.prior_losses(record.states)}
+
+    def prior_losses(self, states: InteractionStates) -> dict[str, Tensor]:
+        """The prior's losses for a recorded forward pass; empty without a prior."""
+        if self.affinity_prior is None:
+            return {}
+        valid = None if states.valid is None else states.valid.unflatten(1, states.grid)
+        return self.affinity_prior(states.locations(), valid)
+
+
+def require_interactions(model: torch.nn.Module) -> None:
+    """Raise a TypeError if a model's backbone records no interactions."""
+    if not hasattr(model.backbone, 'record_interactions'):
+        raise TypeError(
+            f'{type(model).__name__} needs an lfi.InteractionQueryViT as backbone, '
+            f'got {type(model.backbone).__name__}'
+        )
+
+
+def freeze_unread_queries(backbone: InteractionQueryViT) -> None:
+    """Freeze the learned queries where neither patches nor features read them.
+
+    They would get no gradient, at which DDP stops.
+    """
+    if backbone.interaction_queries is None:
+        return
+    if backbone.write_back == 'none' and backbone.fuse == 'none':
+        backbone.interaction_queries.requires_grad_(False)
