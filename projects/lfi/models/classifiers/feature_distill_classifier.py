@@ -13,6 +13,7 @@ from lfi.models.batches import valid_sizes_of
 from lfi.models.distill import TeacherMixin
 from lfi.models.raw_images import check_images
 from lfi.models.teachers import CachedFeatures, CachedOutputs, PixelFormat, VLMAttentionTeacher
+from lfi.models.unlabelled import LabelledHeadMixin
 from lfi.registry import MODELS
 from lfi.structures import ImageFeatures, InteractionMaps
 
@@ -20,10 +21,11 @@ from .lfi_image_classifier import check_classes
 
 
 @MODELS.register_module()
-class FeatureDistillClassifier(TeacherMixin, ImageClassifier):
+class FeatureDistillClassifier(TeacherMixin, LabelledHeadMixin, ImageClassifier):
     """mmpretrain's `ImageClassifier` that learns from a VLM's features or logits, not from its interactions.
 
     As for LFI the backbone is an `InteractionQueryViT`, and the teacher sees each view as the student does.
+    Images without a label (`lfi.FewLabels`) take part in `distill_loss` alone.
 
     Args:
         *args: of `StudentMixin` and `ImageClassifier`.
@@ -81,7 +83,7 @@ class FeatureDistillClassifier(TeacherMixin, ImageClassifier):
         valid_sizes = valid_sizes_of(inputs, data_samples)
         with self.backbone.padded(valid_sizes), self.backbone.record_interactions() as record:
             features = self.extract_feat(inputs)
-        losses = self.head.loss(features, data_samples)
+        losses = self.head_loss(features, data_samples)
         scores = self.head(features)
         states = record.states
         losses.update(self.prior_losses(states))

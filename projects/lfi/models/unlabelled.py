@@ -1,0 +1,129 @@
+"""Images without a label: the task's head learns from the others alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from lfi.structures.labels import UNLABELLED
+
+if TYPE_CHECKING:
+    # Of what the mixin stands before.
+    from mmpretrain.models.classifiers import ImageClassifier
+else:
+    ImageClassifier = object
+
+
+def is_unlabelled(sample: Any) -> bool:
+    """Whether a sample is marked as one without a label."""
+    return bool(sample.metainfo.get(UNLABELLED, False))
+
+
+def labelled_rows(data_samples: Sequence) -> list[int] | None:
+    """The rows of a batch that have a label, or None where all have one."""
+    rows = [row for row, sample in enumerate(data_samples) if not is_unlabelled(sample)]
+    return None if len(rows) == len(data_samples) else rows
+
+
+def known_labels(data_samples: Sequence) -> list[Tensor]:
+    """The classes (n,) of each image: those of `gt_label`, or n = 0 where the image has no label."""
+    return [sample.gt_label[:0] if is_unlabelled(sample) else sample.gt_label for sample in data_samples]
+
+
+def check_labels(data_preprocessor: nn.Module) -> None:
+    """Let a data preprocessor raise a ValueError for labels from which a head must not learn.
+
+    Batches of training are checked, while they are on the CPU: a label below 0 that no mark accompanies,
+    and images without a label whose labels would be made scores (`to_onehot`, Mixup, CutMix).
+    """
+    data_preprocessor.register_forward_pre_hook(_LabelCheck(), with_kwargs=True)
+
+
+class _LabelCheck:
+    """The check of `check_labels`."""
+
+    def __call__(self, data_preprocessor: nn.Module, arguments: tuple, named: dict[str, Any]) -> None:
+        training = named.get('training', arguments[1] if len(arguments) > 1 else False)
+        data = arguments[0] if arguments else named.get('data')
+        samples = data.get('data_samples') if isinstance(data, dict) else None
+        if not training or not isinstance(samples, Sequence):
+            return
+        samples = [sample for sample in samples if hasattr(sample, 'metainfo')]
+        marked = [sample for sample in samples if is_unlabelled(sample)]
+        if marked and _makes_scores(data_preprocessor, marked[0]):
+            raise ValueError(
+                f'{_name(marked[0])} has no label, but labels are made scores, as Mixup and CutMix need: '
+                'remove to_onehot and batch_augments of data_preprocessor, and augments of model.train_cfg'
+            )
+        labelled = [sample for sample in samples if 'gt_label' in sample and not is_unlabelled(sample)]
+        labels = [sample.gt_label for sample in labelled if sample.gt_label.device.type == 'cpu']
+        if labels and torch.cat(labels).lt(0).any():
+            wrong = next(sample for sample in labelled if sample.gt_label.lt(0).any())
+            raise ValueError(
+                f'{_name(wrong)} has the label {wrong.gt_label.tolist()}, and no mark that it is unlabelled: '
+                "wrap its data set by dict(type='lfi.FewLabels', labels_per_class=0, dataset=...), or set "
+                f'{UNLABELLED}=True in its data info and add {UNLABELLED!r} to the meta_keys of PackInputs'
+            )
+
+
+def _makes_scores(data_preprocessor: nn.Module, sample: Any) -> bool:
+    options = ('to_onehot', 'batch_augments')
+    return 'gt_score' in sample or any(getattr(data_preprocessor, name, None) for name in options)
+
+
+def _name(sample: Any) -> str:
+    return str(getattr(sample, 'img_path', 'an image'))
+
+
+class LabelledHeadMixin(ImageClassifier):
+    """Lets the head of an mmpretrain `ImageClassifier` learn from the labelled images of a batch alone.
+
+    Put it before the classifier among the bases. The backbone sees all images, in one pass. A batch in which
+    none has a label has a loss of exactly 0, with gradients of 0 for the head. Without images that are marked
+    as unlabelled all is as in mmpretrain.
+
+    Args:
+        *args: of the classifier.
+        **kwargs: of the classifier.
+
+    Raises:
+        ValueError: in training, as `check_labels` says.
+    """
+
+    learns_without_labels = True
+    """Says to the tools that images without a label do no harm."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        check_labels(self.data_preprocessor)
+
+    def loss(self, inputs: Tensor, data_samples: Sequence) -> dict[str, Tensor]:
+        """The head's losses of a batch (B, 3, H, W)."""
+        return self.head_loss(self.extract_feat(inputs), data_samples)
+
+    def head_loss(self, features: Sequence, data_samples: Sequence) -> dict[str, Tensor]:
+        """The head's losses, as means over the labelled images.
+
+        Args:
+            features: of all images, (B, ...) each, as the head takes them.
+            data_samples: of all images.
+        """
+        rows = labelled_rows(data_samples)
+        if rows is None:
+            return self.head.loss(features, data_samples)
+        taken = _take(features, rows)
+        if not rows:
+            # Of no row: 0, whatever the features are.
+            return {'loss': self.head(taken).sum()}
+        return self.head.loss(taken, [data_samples[row] for row in rows])
+
+
+def _take(features: Any, rows: list[int]) -> Any:
+    """The rows of all tensors in (nested) sequences."""
+    if isinstance(features, Tensor):
+        index = torch.tensor(rows, dtype=torch.long)
+        return features.index_select(0, index.to(features.device, non_blocking=True))
+    return type(features)(_take(part, rows) for part in features)
