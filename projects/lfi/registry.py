@@ -3,6 +3,7 @@
 from importlib import import_module
 from typing import Any
 
+from mmengine.registry import DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
 from mmengine.registry import METRICS as MMENGINE_METRICS
@@ -96,6 +97,9 @@ EXTRACTORS = Registry('extractor', scope='lfi', locations=['lfi.models.teachers.
 # What names concepts and holds no images; a data set with `class_names` can name them too.
 VOCABULARIES = Registry('vocabulary', scope='lfi', locations=['lfi.concepts'])
 DATASETS = KindRegistry('dataset', parent=MMENGINE_DATASETS, scope='lfi', locations=['lfi.datasets'])
+DATA_SAMPLERS = Registry(
+    'data sampler', parent=MMENGINE_DATA_SAMPLERS, scope='lfi', locations=['lfi.datasets']
+)
 TRANSFORMS = Registry('transform', parent=MMENGINE_TRANSFORMS, scope='lfi', locations=['lfi.datasets'])
 HOOKS = Registry(
     'hook',

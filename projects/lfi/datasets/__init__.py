@@ -1,15 +1,19 @@
 """Data sets; they know no model."""
 
 from .domain_folders import PACS, VLCS, leave_out
+from .few_labels import FewLabels
 from .image_files import ImageFileDataset
 from .regions import regions_of
+from .samplers import LabelledShareSampler
 from .shapes import Shapes
 from .tiny_imagenet import TinyImageNet
 from .transforms import LoadCaptionConcepts, LoadHeatMap, LoadInteractionMaps, LoadRegions, RecordView
 from .unaugmented import unaugmented
 
 __all__ = [
+    'FewLabels',
     'ImageFileDataset',
+    'LabelledShareSampler',
     'LoadCaptionConcepts',
     'LoadHeatMap',
     'LoadInteractionMaps',

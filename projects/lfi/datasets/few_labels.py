@@ -1,0 +1,183 @@
+"""`FewLabels`: a classification data set of which few labels are known."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from mmengine.dataset import BaseDataset, Compose
+
+from lfi.registry import DATASETS
+from lfi.structures.labels import UNLABELLED
+
+from .labelled_images import labelled_images, raw_info
+
+
+@DATASETS.register_module()
+class FewLabels:
+    """Keeps a few labels of each class, and hides all others.
+
+    An image whose label is hidden has `gt_label=-1` and `unlabelled=True` in its data info, and
+    `unlabelled=True` in the metainfo of its sample, whatever the pipeline packs. LFI's classifiers then leave
+    it out of the head's loss. Other annotations, such as boxes and captions, stay. Which images keep their
+    label depends on `seed`, the class and the images' order alone; those of fewer labels are among those of
+    more. Images and pipeline are the data set's own.
+
+    Args:
+        dataset: an mmpretrain data set with one label an image, or its config.
+        labels_per_class: how many labels of each class are known; 0 for none at all, and then the data set
+            need not have any.
+        seed: of the choice. Defaults to 0.
+        lazy_init: whether to read the annotations later, by `full_init`. Defaults to False.
+        **unknown: must be empty.
+
+    Raises:
+        TypeError: if it wraps another wrapper, or what is no data set of images with one label each.
+        ValueError: for a number below 0, an unknown argument, or a class with fewer images than labels are
+            asked for; the message names it.
+
+    Examples:
+        >>> few = FewLabels(dict(type='lfi.Shapes', split='train', num_images=200), labels_per_class=2)
+        >>> int(few.labelled.sum())
+        40
+    """
+
+    def __init__(
+        self,
+        dataset: dict | BaseDataset,
+        labels_per_class: int,
+        seed: int = 0,
+        lazy_init: bool = False,
+        **unknown: object,
+    ) -> None:
+        if unknown:
+            raise ValueError(
+                f'FewLabels has no argument {", ".join(sorted(unknown))}: it takes labels_per_class, seed, '
+                'lazy_init, and what is for the data set inside belongs into dataset=dict(...)'
+            )
+        for name, value in (('labels_per_class', labels_per_class), ('seed', seed)):
+            if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+                raise ValueError(f'{name}={value!r} must be a whole number of 0 or more')
+        built = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
+        if not isinstance(built, BaseDataset):
+            raise TypeError(
+                f"FewLabels cannot wrap {type(built).__name__}: wrap the data set inside it, of mmengine's "
+                'BaseDataset, in place of the wrapper'
+            )
+        # What was handed in keeps its labels.
+        self.dataset = copy.copy(built)
+        self.labels_per_class, self.seed = labels_per_class, seed
+        self._labelled: np.ndarray | None = None
+        if not lazy_init:
+            self.full_init()
+
+    def full_init(self) -> None:
+        """Read the annotations, and choose the labels that are known."""
+        if self._labelled is not None:
+            return
+        self.dataset.full_init()
+        self._labelled = self._choose()
+        self.dataset.pipeline = Compose([_HiddenLabels(self._labelled, self.dataset.pipeline)])
+
+    @property
+    def labelled(self) -> np.ndarray:
+        """Which images keep their label, (N,) bool."""
+        self.full_init()
+        assert self._labelled is not None
+        return self._labelled
+
+    @property
+    def metainfo(self) -> dict:
+        """Of the data set, its classes among it."""
+        return self.dataset.metainfo
+
+    @property
+    def CLASSES(self) -> tuple[str, ...] | None:
+        """The names of the classes, as mmpretrain's hooks ask for them."""
+        return self.metainfo.get('classes')
+
+    def __len__(self) -> int:
+        return len(self.labelled)
+
+    def __getitem__(self, index: int) -> Any:
+        self.full_init()
+        return self.dataset[index]
+
+    def get_data_info(self, index: int) -> dict:
+        """The data info of an image, its label hidden unless it is known."""
+        return _hide(self.dataset.get_data_info(index), self.labelled)
+
+    def get_gt_labels(self) -> np.ndarray:
+        """The labels that are known, -1 for all others, (N,)."""
+        return np.array([self.get_cat_ids(index)[0] for index in range(len(self))])
+
+    def get_cat_ids(self, index: int) -> list[int]:
+        """The label of an image, or -1."""
+        return [_hide(raw_info(self.dataset, index), self.labelled)['gt_label']]
+
+    def _choose(self) -> np.ndarray:
+        """Which images keep their label."""
+        infos = [raw_info(self.dataset, index) for index in range(len(self.dataset))]
+        labels = np.array([self._label(info) for info in infos], np.int64)
+        known = labelled_images(self.dataset) & (labels >= 0)
+        chosen = np.zeros(len(labels), bool)
+        if self.labels_per_class == 0:
+            return chosen
+        names = self.CLASSES
+        for label in range(len(names)) if names else np.unique(labels[known]).tolist():
+            images = np.flatnonzero(known & (labels == label))
+            if len(images) < self.labels_per_class:
+                name = f' ({names[label]})' if names else ''
+                raise ValueError(
+                    f'labels_per_class={self.labels_per_class}, but class {label}{name} has {len(images)} '
+                    'images with a label'
+                )
+            order = np.random.default_rng([self.seed, label]).permutation(len(images))
+            chosen[images[order[: self.labels_per_class]]] = True
+        return chosen
+
+    def _label(self, info: dict) -> int:
+        label = info.get('gt_label')
+        if isinstance(label, int | np.integer):
+            return int(label)
+        if label is None and self.labels_per_class == 0 and 'instances' not in info:
+            return -1
+        raise TypeError(
+            f'{type(self.dataset).__name__} is no classification data set: the gt_label of '
+            f'{info.get("img_path", "an image")} is {label!r}, and should be the number of its class'
+        )
+
+    def __repr__(self) -> str:
+        return (
+            f'{type(self).__name__} of {self.labels_per_class} labels a class, seed {self.seed}\n'
+            f'{self.dataset!r}'
+        )
+
+
+class _HiddenLabels:
+    """A pipeline that gets no label but the known ones, and marks its samples."""
+
+    def __init__(self, labelled: np.ndarray, pipeline: Callable[[dict], Any]) -> None:
+        self.labelled = labelled
+        self.pipeline = pipeline
+
+    def __call__(self, info: dict) -> Any:
+        info = _hide(info, self.labelled)
+        unlabelled = info.get(UNLABELLED, False)
+        results = self.pipeline(info)
+        if unlabelled and results is not None and 'data_samples' in results:
+            results['data_samples'].set_metainfo({UNLABELLED: True})
+        return results
+
+    def __repr__(self) -> str:
+        return repr(self.pipeline)
+
+
+def _hide(info: dict, labelled: np.ndarray) -> dict:
+    """A data info whose label is hidden in place, unless it is known."""
+    if not labelled[info['sample_idx']]:
+        info.update(gt_label=-1, **{UNLABELLED: True})
+        info.pop('gt_score', None)
+    return info

@@ -1,0 +1,44 @@
+"""Which images of a data set have a label."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from mmengine.dataset import BaseDataset, RepeatDataset
+
+from lfi.structures.labels import UNLABELLED
+
+
+def raw_info(dataset: Any, index: int) -> dict:
+    """A data info as the annotations have it, without what a data set draws or reads for it."""
+    # Shapes draws its image in a `get_data_info` of its own.
+    return (
+        BaseDataset.get_data_info(dataset, index)
+        if isinstance(dataset, BaseDataset)
+        else dataset.get_data_info(index)
+    )
+
+
+def labelled_images(dataset: Any) -> np.ndarray:
+    """Which images have a label, (N,) bool.
+
+    An image has none where its data info has `unlabelled=True`, no `gt_label`, or one below 0.
+
+    Args:
+        dataset: of images with one label each; mmengine's `ConcatDataset` and `RepeatDataset` may hold it.
+    """
+    own = getattr(dataset, 'labelled', None)
+    if own is not None:
+        # A data set of which a slice is used (`num_batch_per_epoch`) answers for all of it.
+        return np.asarray(own)[: len(dataset)]
+    if isinstance(dataset, RepeatDataset):
+        return np.tile(labelled_images(dataset.dataset), dataset.times)
+    parts = getattr(dataset, 'datasets', None)
+    if parts is not None:
+        return np.concatenate([labelled_images(part) for part in parts])[: len(dataset)]
+    return np.array([_has_label(raw_info(dataset, i)) for i in range(len(dataset))], bool)
+
+
+def _has_label(info: dict) -> bool:
+    return not info.get(UNLABELLED, False) and bool(np.all(np.asarray(info.get('gt_label', -1)) >= 0))

@@ -1,0 +1,104 @@
+"""A sampler whose batches have a fixed share of images with a label."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sized
+from fractions import Fraction
+
+import numpy as np
+from mmengine.dist import get_dist_info, sync_random_seed
+from torch.utils.data import Sampler
+
+from lfi.registry import DATA_SAMPLERS
+
+from ..labelled_images import labelled_images
+
+UNLABELLED_STREAM, LABELLED_STREAM = 0, 1
+"""Streams of random numbers that have nothing in common."""
+
+
+@DATA_SAMPLERS.register_module()
+class LabelledShareSampler(Sampler[int]):
+    """Mixes images with and without a label, so that each batch has the same share of either.
+
+    An epoch passes once over the images without a label, in a new order. Those with a label come between
+    them, evenly, and are repeated as needed: each comes once before one comes again, across epochs too. Of
+    the images of any batch `labelled_share` have a label, to within one, whatever the batch's size is. Where
+    all images have a label, or none has, an epoch passes over them once.
+
+    Processes see images that no other sees in the same pass, and as many each, of either kind; the first ones
+    of a pass fill up. The order depends on seed, epoch and number of processes alone: a run that is resumed
+    goes on with what would have come.
+
+    Args:
+        dataset: as `labelled_images` takes it: `lfi.FewLabels`; or mmengine's `ConcatDataset` of data sets
+            with and without labels, these in `lfi.FewLabels` with `labels_per_class=0`.
+        labelled_share: of images with a label, above 0 and below 1. Defaults to 0.5.
+        seed: the same for all processes. Defaults to None: one that they agree on.
+
+    Raises:
+        ValueError: for a share out of its range, a negative seed or an empty data set.
+    """
+
+    def __init__(self, dataset: Sized, labelled_share: float = 0.5, seed: int | None = None) -> None:
+        if not 0 < labelled_share < 1:
+            raise ValueError(
+                f'labelled_share={labelled_share!r} must be above 0 and below 1. To train without any label, '
+                'set labels_per_class=0 of lfi.FewLabels'
+            )
+        self.seed = sync_random_seed() if seed is None else seed
+        if self.seed < 0:
+            raise ValueError(f'seed={seed!r} is negative; use 0 or more')
+        labelled = labelled_images(dataset)
+        if not len(labelled):
+            raise ValueError('the data set has no images')
+        self.labelled_share = labelled_share
+        self.labelled, self.unlabelled = np.flatnonzero(labelled), np.flatnonzero(~labelled)
+        self.rank, self.world_size = get_dist_info()
+        self.epoch = 0
+
+    def __iter__(self) -> Iterator[int]:
+        """The indices of this process's images in the epoch that `set_epoch` has named."""
+        if not (len(self.labelled) and len(self.unlabelled)):
+            return iter(self._pass_over(np.concatenate((self.labelled, self.unlabelled))))
+        is_labelled = self._pattern()
+        order = np.empty(len(is_labelled), np.int64)
+        order[~is_labelled] = self._pass_over(self.unlabelled)
+        order[is_labelled] = self._next_labelled(int(is_labelled.sum()))
+        return iter(order.tolist())
+
+    def __len__(self) -> int:
+        """How many images this process sees in an epoch."""
+        if not (len(self.labelled) and len(self.unlabelled)):
+            return math.ceil((len(self.labelled) + len(self.unlabelled)) / self.world_size)
+        return len(self._pattern())
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch comes; mmengine's loops do."""
+        self.epoch = epoch
+
+    def _pattern(self) -> np.ndarray:
+        """Where the labelled images come in the process's epoch, (n,) bool."""
+        share = Fraction(self.labelled_share).limit_denominator(10_000)
+        n = math.floor(math.ceil(len(self.unlabelled) / self.world_size) / (1 - share))
+        before = np.arange(n + 1) * share.numerator // share.denominator
+        return np.diff(before).astype(bool)
+
+    def _pass_over(self, images: np.ndarray) -> list[int]:
+        """This process's part of a pass over all images, in the epoch's order."""
+        order = np.random.default_rng([self.seed, UNLABELLED_STREAM, self.epoch]).permutation(images)
+        total = math.ceil(len(order) / self.world_size) * self.world_size
+        return np.resize(order, total)[self.rank :: self.world_size].tolist()
+
+    def _next_labelled(self, n: int) -> np.ndarray:
+        """The n labelled images of this process in this epoch, (n,), of an endless row of passes."""
+        size = len(self.labelled)
+        first = self.epoch * n * self.world_size + self.rank
+        numbers = first + self.world_size * np.arange(n)
+        passes = range(numbers[0] // size, numbers[-1] // size + 1) if n else range(0)
+        orders = [
+            np.random.default_rng([self.seed, LABELLED_STREAM, number]).permutation(self.labelled)
+            for number in passes
+        ]
+        return np.concatenate(orders)[numbers - passes.start * size] if n else self.labelled[:0]

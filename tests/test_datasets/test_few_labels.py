@@ -1,0 +1,152 @@
+"""Few labels of a data set are known, and all others are nowhere to be found."""
+
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lfi.datasets import FewLabels, ImageFileDataset, Shapes, unaugmented
+from mmengine.config import ConfigDict
+from mmengine.dataset import BaseDataset, ConcatDataset
+from mmengine.registry import DATASETS
+from mmpretrain.datasets import BaseDataset as ClassificationDataset
+from mmpretrain.registry import TRANSFORMS
+
+PACK = dict(type='mmpretrain.PackInputs')
+SHAPES = dict(type='lfi.Shapes', split='train', num_images=65, img_size=32, pipeline=[PACK])
+
+
+class Labels(ClassificationDataset):
+    """Images of which nothing is known but the label."""
+
+    def __init__(self, labels, classes=None, **kwargs):
+        self.labels = labels
+        super().__init__(ann_file='', classes=classes, **kwargs)
+
+    def load_data_list(self):
+        return [
+            dict(img_path=str(i)) if label is None else dict(img_path=str(i), gt_label=label)
+            for i, label in enumerate(self.labels)
+        ]
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    labels=st.lists(st.integers(0, 3), min_size=1, max_size=30),
+    seed=st.integers(0, 1000),
+    fewer=st.integers(0, 5),
+    more=st.integers(0, 5),
+)
+def test_each_class_keeps_as_many_and_fewer_are_among_more(labels, seed, fewer, more):
+    counts = np.unique(labels, return_counts=True)[1]
+    fewer, more = sorted(min(n, int(counts.min())) for n in (fewer, more))
+    few, many = (FewLabels(Labels(labels), n, seed) for n in (fewer, more))
+    assert set(np.flatnonzero(few.labelled)) <= set(np.flatnonzero(many.labelled))
+    kept = np.array(labels)[many.labelled]
+    assert not more or np.unique(kept, return_counts=True)[1].tolist() == [more] * len(counts)
+    assert many.get_gt_labels().tolist() == np.where(many.labelled, labels, -1).tolist()
+    assert (FewLabels(Labels(labels), more, seed).labelled == many.labelled).all()
+
+
+def test_another_seed_is_another_choice():
+    choices = {FewLabels(SHAPES, 1, seed).labelled.tobytes() for seed in range(5)}
+    assert len(choices) == 5
+
+
+def test_hidden_labels_leave_the_pipeline_marked_and_known_ones_as_they_were():
+    few, all_labels = FewLabels(SHAPES, 2), DATASETS.build(SHAPES)
+    assert len(few) == 65
+    for i in range(len(few)):
+        info, sample = few.get_data_info(i), few[i]['data_samples']
+        theirs = all_labels[i]
+        assert np.array_equal(few[i]['inputs'], theirs['inputs'])
+        if few.labelled[i]:
+            assert info['gt_label'] == sample.gt_label.item() == theirs['data_samples'].gt_label.item()
+            assert 'unlabelled' not in sample and 'unlabelled' not in info
+        else:
+            assert (info['gt_label'], sample.gt_label.item()) == (-1, -1)
+            assert info['unlabelled'] is sample.metainfo['unlabelled'] is True
+
+
+def test_a_data_set_that_is_handed_in_keeps_its_labels():
+    shapes = Shapes('train', num_images=40, img_size=32, pipeline=[TRANSFORMS.build(PACK)])
+    few = FewLabels(shapes, labels_per_class=0)
+    assert few[3]['data_samples'].gt_label.item() == -1
+    assert shapes[3]['data_samples'].gt_label.item() == 3
+
+
+def test_an_image_that_stands_in_for_another_has_its_own_label(fake_tiny_imagenet):
+    bad = fake_tiny_imagenet / 'train/n03/images/n03_0.JPEG'
+    bad.write_bytes(b'')
+    pipeline = [dict(type='LoadImageFromFile'), PACK]
+    config = dict(
+        type='lfi.TinyImageNet', data_root=fake_tiny_imagenet, skip_bad_images=True, pipeline=pipeline
+    )
+    few = FewLabels(config, labels_per_class=1)
+    labels = {info['img_path']: info['gt_label'] for info in map(few.get_data_info, range(len(few)))}
+    assert isinstance(few.dataset, ImageFileDataset)
+    for _ in range(10):
+        sample = few[0]['data_samples']
+        assert sample.img_path != str(bad)
+        assert labels[sample.img_path] == sample.gt_label.item()
+
+
+def test_it_is_a_data_set_for_the_hooks_and_wrappers_of_others():
+    few = FewLabels(dict(SHAPES, lazy_init=True), 1, lazy_init=True)
+    assert few.CLASSES == few.metainfo['classes'] == tuple(Shapes.class_names())
+    both = ConcatDataset([SHAPES, dict(type='lfi.FewLabels', dataset=SHAPES, labels_per_class=0)])
+    assert (both[3]['data_samples'].gt_label, both[68]['data_samples'].gt_label) == (3, -1)
+    copied = pickle.loads(pickle.dumps(few))
+    assert (copied.labelled == few.labelled).all()
+    assert 'FewLabels of 1 labels a class' in repr(copied) and 'PackInputs' in repr(copied)
+
+
+def test_images_as_they_are_on_disk_are_unlabelled_too():
+    flip = dict(type='RandomFlip', prob=0.5)
+    config = ConfigDict(type='lfi.FewLabels', labels_per_class=1, dataset=dict(SHAPES, pipeline=[flip, PACK]))
+    dataset = DATASETS.build(unaugmented(config))
+    hidden = np.flatnonzero(~dataset.labelled)[0]
+    assert dataset[hidden]['data_samples'].metainfo['unlabelled'] is True
+
+
+def test_without_labels_a_data_set_need_not_have_any():
+    assert not FewLabels(Labels([None, None]), 0).labelled.any()
+    assert FewLabels(Labels([None]), 0).get_data_info(0)['gt_label'] == -1
+
+
+@pytest.mark.parametrize(
+    ('labels', 'arguments', 'message'),
+    [
+        ([0, 0, 1], dict(labels_per_class=2), 'labels_per_class=2, but class 1 .ring. has 1 images'),
+        ([0, 0], dict(labels_per_class=1), 'labels_per_class=1, but class 1 .ring. has 0 images'),
+        ([0, 1, -1], dict(labels_per_class=2), 'class 0 .star. has 1 images with a label'),
+        ([0, 1], dict(labels_per_class=-1), 'labels_per_class=-1 must be a whole number of 0 or more'),
+        ([0, 1], dict(labels_per_class=0.5), 'labels_per_class=0.5 must be a whole number'),
+        ([0, 1], dict(labels_per_class=1, seed=-1), 'seed=-1 must be'),
+        ([0, 1], dict(labels_per_class=1, split='train'), 'no argument split: .*dataset=dict'),
+    ],
+)
+def test_what_cannot_be_is_refused(labels, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        FewLabels(Labels(labels, classes=['star', 'ring']), **arguments)
+
+
+class Boxes(BaseDataset):
+    def load_data_list(self):
+        return [dict(img_path='a', instances=[])]
+
+
+@pytest.mark.parametrize(
+    ('dataset', 'labels_per_class', 'message'),
+    [
+        (Boxes(), 0, 'Boxes is no classification data set: the gt_label of a is None'),
+        (Labels([[0, 1]]), 0, r'gt_label of 0 is \[0, 1\]'),
+        (Labels([None]), 1, 'gt_label of 0 is None'),
+        (ConcatDataset([SHAPES]), 1, 'cannot wrap ConcatDataset: wrap the data set inside it'),
+        ([1, 2], 1, 'cannot wrap list'),
+    ],
+)
+def test_what_is_no_classification_data_set_is_refused(dataset, labels_per_class, message):
+    with pytest.raises(TypeError, match=message):
+        FewLabels(dataset, labels_per_class)
