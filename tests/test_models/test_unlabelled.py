@@ -52,10 +52,17 @@ def losses_of(model, data):
 
 @pytest.fixture
 def make_taught(teacher_folder):
-    """LFI, or a baseline, that learns from a small teacher."""
+    """LFI, or a baseline; with a small teacher where it has one."""
 
     def make(type, **kwargs):
         torch.manual_seed(0)
+        if type != 'lfi.PriorImageClassifier':
+            kwargs['teacher'] = dict(
+                type='lfi.VLMAttentionTeacher',
+                model=teacher_folder('vit'),
+                extractor=dict(type='maskclip'),
+                concepts=['circle', 'square', 'star', 'ring', 'heart'],
+            )
         model = MODELS.build(
             dict(
                 type=type,
@@ -63,12 +70,6 @@ def make_taught(teacher_folder):
                 head=dict(type='mmpretrain.LinearClsHead', num_classes=4, in_channels=16),
                 data_preprocessor=dict(
                     type='mmpretrain.ClsDataPreprocessor', mean=[120.0] * 3, std=[60.0] * 3, to_rgb=True
-                ),
-                teacher=dict(
-                    type='lfi.VLMAttentionTeacher',
-                    model=teacher_folder('vit'),
-                    extractor=dict(type='maskclip'),
-                    concepts=['circle', 'square', 'star', 'ring', 'heart'],
                 ),
                 **kwargs,
             )
@@ -83,8 +84,9 @@ def make_taught(teacher_folder):
     params=[
         ('lfi.FeatureDistillClassifier', dict(distill_loss=dict(type='lfi.LogitKDLoss'))),
         ('lfi.LFIImageClassifier', dict(readout=dict(text_dims=24))),
+        ('lfi.PriorImageClassifier', dict(affinity_prior=dict())),
     ],
-    ids=['logit-kd', 'lfi'],
+    ids=['logit-kd', 'lfi', 'prior'],
 )
 def taught(request, make_taught):
     kind, arguments = request.param
@@ -183,7 +185,7 @@ def test_scores_that_come_with_the_images_are_refused():
         losses_of(model, data)
 
 
-def test_the_teachers_terms_are_of_all_images(taught):
+def test_other_terms_are_of_all_images(taught):
     state = copy.deepcopy(taught.state_dict())
     losses = losses_of(taught, batch({1, 2}))
     taught.load_state_dict(state)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from mmpretrain.models.classifiers import ImageClassifier
 
 from lfi.models.student import StudentMixin
+from lfi.models.unlabelled import LabelledHeadMixin
 from lfi.registry import MODELS
 
 
 @MODELS.register_module()
-class PriorImageClassifier(StudentMixin, ImageClassifier):
+class PriorImageClassifier(StudentMixin, LabelledHeadMixin, ImageClassifier):
     """mmpretrain's `ImageClassifier` with an option `affinity_prior`, and no teacher.
 
     As for LFI the backbone is an `InteractionQueryViT`; `num_queries=0` leaves a plain ViT.
+    Images without a label (`lfi.FewLabels`) take part in the prior alone.
     """
