@@ -24,6 +24,7 @@ from lfi.config_files import what_became_of
 from lfi.errors import CheckpointError, UsageError
 
 from .checkpoint import find_checkpoint_to_resume, install_safe_checkpoint_loading
+from .few_labels import check_few_labels, set_few_labels
 from .memory import keep_freed_memory
 from .non_finite_hook import NonFiniteError
 from .pipelines import check_pipelines
@@ -101,14 +102,15 @@ def run(main: Callable[[], None], *mistakes: type[Exception]) -> None:
 
 
 def load_config(path: str, options: dict | None = None) -> Config:
-    """Read a config and change it by ``--cfg-options``.
+    """Read a config and change it by ``--cfg-options``; ``train_dataloader.few_labels`` is filled in.
 
     Args:
         path: The config file.
         options: Dotted keys and their new values. Defaults to None.
 
     Raises:
-        UsageError: There is no such file, or an option does not fit the config.
+        UsageError: There is no such file, or an option does not fit the config, as :func:`set_few_labels`
+            says of its own.
     """
     try:
         cfg = Config.fromfile(path)
@@ -119,6 +121,7 @@ def load_config(path: str, options: dict | None = None) -> Config:
         cfg.merge_from_dict(options or {})
     except (AssertionError, AttributeError, IndexError, KeyError, TypeError) as error:
         raise UsageError(f'--cfg-options {options} does not fit {path}: {error}') from error
+    set_few_labels(cfg)
     return cfg
 
 
@@ -128,6 +131,7 @@ def load_run_config(args: argparse.Namespace) -> Config:
     default_work_dir = osp.join('work_dirs', osp.splitext(osp.basename(args.config))[0])
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or default_work_dir
     check_pipelines(cfg)
+    check_few_labels(cfg)
     set_dataloader_defaults(cfg)
     start_processes(cfg, args.launcher, args.local_rank)
     return cfg

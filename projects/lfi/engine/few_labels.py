@@ -1,0 +1,82 @@
+"""Training with few labels: one option that changes data set and sampler of any classification config."""
+
+from __future__ import annotations
+
+from mmengine.config import Config, ConfigDict
+from mmengine.registry import MODELS
+
+from lfi.errors import UsageError
+
+OPTION = 'train_dataloader.few_labels'
+ARGUMENTS = ('labels_per_class', 'labelled_share', 'seed')
+
+
+def set_few_labels(cfg: Config) -> None:
+    """Let the training data be what `train_dataloader.few_labels` says.
+
+    `few_labels=dict(labels_per_class=10, labelled_share=0.5, seed=0)` wraps the data set by `lfi.FewLabels`,
+    and makes `lfi.LabelledShareSampler` its sampler. The option is gone afterwards: a config that other
+    tools than ours read has data set and sampler in its place.
+
+    Args:
+        cfg: of the run, changed in place.
+
+    Raises:
+        UsageError: for an unknown argument, or without `labels_per_class`.
+    """
+    loader = cfg.get('train_dataloader') or ConfigDict()
+    if 'few_labels' not in loader:
+        return
+    arguments = loader.pop('few_labels')
+    if arguments is None:
+        return
+    unknown = sorted(set(arguments) - set(ARGUMENTS)) if isinstance(arguments, dict) else [repr(arguments)]
+    if unknown:
+        raise UsageError(f'{OPTION} has {", ".join(unknown)}, but takes {", ".join(ARGUMENTS)}')
+    if 'labels_per_class' not in arguments:
+        raise UsageError(f'{OPTION} needs labels_per_class: how many labels of each class are known')
+    if 'dataset' not in loader:
+        # A config for testing alone.
+        cfg.pop('train_dataloader')
+        return
+    chosen = {key: arguments[key] for key in ('labels_per_class', 'seed') if key in arguments}
+    share = {key: arguments[key] for key in ('labelled_share',) if key in arguments}
+    loader.dataset = ConfigDict(type='lfi.FewLabels', dataset=loader.dataset, **chosen)
+    loader.sampler = ConfigDict(type='lfi.LabelledShareSampler', **share)
+
+
+def check_few_labels(cfg: Config) -> None:
+    """Refuse a model that would learn from the label -1 of an image without a label.
+
+    Args:
+        cfg: of the run.
+
+    Raises:
+        UsageError: if the training data are `lfi.FewLabels`, and the model does not say of itself
+            `learns_without_labels`.
+    """
+    dataset = (cfg.get('train_dataloader') or {}).get('dataset') or {}
+    if not _has_few_labels(dataset) or not cfg.get('model'):
+        return
+    kind = cfg.model.type
+    if isinstance(kind, str):
+        scope = cfg.model.get('_scope_') or cfg.get('default_scope') or 'mmengine'
+        kind = MODELS.get(kind if '.' in kind else f'{scope}.{kind}')
+    if not getattr(kind, 'learns_without_labels', False):
+        raise UsageError(
+            f'model.type={cfg.model.type!r} would learn from the label -1 that lfi.FewLabels gives an image '
+            'without a label: use lfi.PriorImageClassifier for the task loss alone, or another of the '
+            'classifiers of lfi'
+        )
+
+
+def _has_few_labels(dataset: object) -> bool:
+    if isinstance(dataset, list | tuple):
+        return any(_has_few_labels(part) for part in dataset)
+    if not isinstance(dataset, dict):
+        return False
+    kind = dataset.get('type')
+    name = kind if isinstance(kind, str) else getattr(kind, '__name__', '')
+    return name.split('.')[-1] == 'FewLabels' or any(
+        _has_few_labels(dataset.get(key)) for key in ('dataset', 'datasets')
+    )

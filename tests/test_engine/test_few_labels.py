@@ -1,0 +1,96 @@
+"""One option turns a config with all labels into one with few."""
+
+import pytest
+from lfi.config_files import tools_root
+from lfi.engine.few_labels import check_few_labels, set_few_labels
+from lfi.engine.launch import load_config
+from lfi.errors import UsageError
+from lfi.models import PriorImageClassifier
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+
+RECIPE = 'configs/baselines/logit-kd_vit-tiny_shapes.py'
+
+
+def recipe(**options):
+    return load_config(
+        str(tools_root() / RECIPE),
+        {f'train_dataloader.few_labels.{key}': value for key, value in options.items()},
+    )
+
+
+def test_the_option_wraps_the_data_set_and_takes_the_sampler():
+    cfg, plain = recipe(labels_per_class=2, labelled_share=0.25, seed=3), recipe()
+    wrapped = cfg.train_dataloader.dataset
+    assert wrapped.pop('dataset') == plain.train_dataloader.dataset
+    assert wrapped == dict(type='lfi.FewLabels', labels_per_class=2, seed=3)
+    assert cfg.train_dataloader.sampler == dict(type='lfi.LabelledShareSampler', labelled_share=0.25)
+    for key in ('dataset', 'sampler'):
+        plain.train_dataloader.pop(key)
+        cfg.train_dataloader.pop(key)
+    assert cfg.to_dict() == plain.to_dict()
+
+
+def test_the_batches_have_their_share_of_labels():
+    cfg = recipe(labels_per_class=1)
+    init_default_scope('mmpretrain')
+    cfg.train_dataloader.update(batch_size=8, num_workers=0, persistent_workers=False)
+    cfg.train_dataloader.dataset.dataset.num_images = 40
+    loader = Runner.build_dataloader(cfg.train_dataloader, seed=0)
+    assert len(loader) == 5
+    for batch in loader:
+        marked = [sample.metainfo.get('unlabelled', False) for sample in batch['data_samples']]
+        labels = [sample.gt_label.item() for sample in batch['data_samples']]
+        assert sum(marked) == 4 and [label < 0 for label in labels] == marked
+
+
+def test_a_config_without_training_data_has_none_with_it():
+    cfg = Config(dict(train_dataloader=dict(few_labels=dict(labels_per_class=1))))
+    set_few_labels(cfg)
+    assert 'train_dataloader' not in cfg
+    cfg = Config(dict(train_dataloader=dict(few_labels=None, dataset={})))
+    set_few_labels(cfg)
+    assert cfg.train_dataloader == dict(dataset={})
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(labels=1), 'few_labels has labels, but takes labels_per_class, labelled_share, seed'),
+        (dict(seed=1), 'few_labels needs labels_per_class'),
+    ],
+)
+def test_arguments_are_checked(options, message):
+    with pytest.raises(UsageError, match=message):
+        recipe(**options)
+    with pytest.raises(UsageError, match='few_labels has 10, but takes'):
+        load_config(str(tools_root() / RECIPE), {'train_dataloader.few_labels': 10})
+
+
+@pytest.mark.parametrize(
+    ('model', 'known'),
+    [
+        (dict(type='mmpretrain.ImageClassifier'), False),
+        (dict(type='ImageClassifier', _scope_='mmpretrain'), False),
+        (dict(type='ImageClassifier'), False),
+        (dict(type='lfi.FeatureDistillClassifier'), True),
+        (dict(type='lfi.LFIImageClassifier'), True),
+        (dict(type=PriorImageClassifier), True),
+    ],
+)
+def test_a_model_that_would_learn_from_hidden_labels_is_refused(model, known):
+    few = dict(type='lfi.FewLabels', labels_per_class=1, dataset=dict(type='lfi.Shapes'))
+    for dataset in (few, dict(type='ConcatDataset', datasets=[dict(type='lfi.Shapes'), few])):
+        cfg = Config(dict(default_scope='mmpretrain', model=model, train_dataloader=dict(dataset=dataset)))
+        if known:
+            check_few_labels(cfg)
+            continue
+        with pytest.raises(UsageError, match='ImageClassifier.* would learn from the label -1'):
+            check_few_labels(cfg)
+
+
+def test_with_all_labels_any_model_will_do():
+    plain = dict(model=dict(type='ImageClassifier'), train_dataloader=dict(dataset=dict(type='lfi.Shapes')))
+    check_few_labels(Config(plain))
+    check_few_labels(Config(dict(model=dict(type='ImageClassifier'))))
