@@ -300,7 +300,7 @@ class InteractionDistillMixin(TeacherMixin):
         valid_sizes: Sequence[tuple[int, int]],
         views: Tensor | None,
     ) -> InteractionMaps:
-        """Maps of images on the student's grid, in the views (B, 2, 3) that it is shown; None: all of each."""
+        """Maps on the student's grid, in the views (B, 2, 3) of their images that it is shown; None: all."""
         height, width = inputs.shape[-2:]
         grid = self.backbone.patch_grid(height, width)
         canvas = seen_canvas(self.backbone, (height, width), grid)

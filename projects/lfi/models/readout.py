@@ -22,8 +22,8 @@ class InteractionReadout(BaseModule):
     positions, a concept's map is the attention of its query over the patches. Its final state gives the
     concept's presence: one linear head, shared by all concepts. Over concepts, each patch token of a
     supervised layer is compared with the concepts by one bilinear head: concept_scale / sqrt(C) * LN(patch) .
-    w_c, w_c = W t_c at unit length. W acts on the texts and not on the patches, so that nothing as wide as the
-    text space is computed for each patch. For training and open-vocabulary use only.
+    w_c, w_c = W t_c at unit length. W acts on the texts and not on the patches, so that nothing as wide as
+    the text space is computed for each patch. For training and open-vocabulary use only.
 
     Args:
         embed_dims: C, the student's width.

@@ -48,10 +48,10 @@ def test_a_patch_in_windows_sees_its_window_alone_and_global_blocks_see_all(make
 
 def test_queries_read_all_patches_in_windowed_blocks_too(make_student):
     student = make_student(**DENSE, window_size=2, interaction_layers=[0])
-    with student.record_interactions() as record:
+    with student.record_interactions(images(5, 16)) as record:
         student(images(1, 3, 32, 48))
     (attention,) = record.states.attention
-    assert attention.shape == (1, 8, 24)
+    assert attention.shape == (1, 5, 24)
     assert (attention > 0).all()
 
 
@@ -68,17 +68,24 @@ def test_what_lies_in_the_padding_changes_no_query(make_student, write_back):
     other = batch.clone()
     other[0, :, 16:] = 5
     other[0, :, :, 16:] = -5
-    states = []
+    states, learned = [], []
+    student.layers[-1].register_forward_hook(lambda layer, args, out: learned.append(out[1]))
+    questions = images(5, 16)
     for x in (batch, other):
-        with torch.no_grad(), student.padded([(16, 16), (32, 32)]), student.record_interactions() as record:
+        with (
+            torch.no_grad(),
+            student.padded([(16, 16), (32, 32)]),
+            student.record_interactions(questions) as record,
+        ):
             features = student(x)[0]
         states.append((record.states, features))
     (first, features), (second, others) = states
-    attention = torch.stack(first.attention, 1).unflatten(-1, (4, 4))  # [B, L, K, 4, 4]
+    attention = torch.stack(first.attention, 1).unflatten(-1, (4, 4))  # [B, L, M, 4, 4]
     assert not attention[0, ..., 2:, :].any() and not attention[0, ..., 2:].any()
     torch.testing.assert_close(attention.sum((-2, -1)), torch.ones_like(attention[..., 0, 0]))
     assert (attention[1] > 0).all()
-    assert torch.equal(first.queries, second.queries)
+    assert torch.equal(first.asked[0], second.asked[0])
+    assert torch.equal(learned[0][0], learned[1][0])
     assert torch.equal(features[0, :, :2, :2], others[0, :, :2, :2])
 
 

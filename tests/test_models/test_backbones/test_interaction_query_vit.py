@@ -1,6 +1,8 @@
 """`InteractionQueryViT` against mmpretrain's plain ViT, bit for bit, and against written-out blocks."""
 
 import copy
+from contextlib import ExitStack
+from itertools import permutations
 
 import mmdet.registry
 import mmengine.registry
@@ -8,6 +10,8 @@ import mmpretrain.registry
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from lfi.models import InteractionQueryViT, InteractionReadout
 from mmpretrain.models.backbones import VisionTransformer
 
@@ -51,6 +55,17 @@ def images(*shape, seed=0):
 def open_gates(student):
     for i, layer in enumerate(student.layers):
         torch.nn.init.constant_(layer.query_gate, 0.5 - 0.4 * i)
+
+
+def questions(*shape, seed=5):
+    return torch.randn(*shape, 16, generator=torch.Generator().manual_seed(seed))
+
+
+def ask(student, x, starts):
+    """The outputs and the states of a pass that asks."""
+    with student.record_interactions(starts) as record:
+        outs = student(x)
+    return outs, record.states
 
 
 def added_names(student):
@@ -116,11 +131,28 @@ def test_gradients_of_shared_parameters_equal_those_of_the_plain_vit(make_pair, 
 def test_bf16_autocast_equals_the_plain_vit_and_records_in_float32(make_pair, write_back):
     plain, ours = make_pair(write_back=write_back)
     x = images(2, 3, 32, 32)
-    with torch.autocast('cpu', torch.bfloat16), ours.record_interactions() as record:
+    with torch.autocast('cpu', torch.bfloat16), ours.record_interactions(questions(3)) as record:
         assert torch.equal(plain(x)[0], ours(x)[0])
+    assert len(record.states.attention) == 2
     for attention in record.states.attention:
         assert attention.dtype == torch.float32
-        torch.testing.assert_close(attention.sum(-1), torch.ones(2, 8))
+        torch.testing.assert_close(attention.sum(-1), torch.ones(2, 3))
+
+
+@pytest.mark.parametrize(
+    'arguments', [dict(), dict(with_cls_token=False, out_type='raw'), dict(num_queries=0)]
+)
+@pytest.mark.parametrize('write_back', ['none', 'gated'])
+@pytest.mark.parametrize('training', [False, True])
+def test_outputs_are_the_same_bit_for_bit_whatever_is_asked(make_student, arguments, write_back, training):
+    student = make_student(write_back=write_back, **arguments)
+    if write_back == 'gated' and student.num_queries:
+        open_gates(student)
+    student.train(training)
+    x = images(2, 3, 32, 40)
+    alone = student(x)[0]
+    for asked in (questions(1), 30 * questions(2, 7)):
+        assert torch.equal(ask(student, x, asked)[0][0], alone)
 
 
 # ---- what queries do --------------------------------------------------------------------------------
@@ -154,7 +186,9 @@ def heads(layer, of, over):
     return torch.cat(outs, -1), torch.stack(weights).mean(0)
 
 
-def slow_block(layer, x, queries, write_back):
+def slow_block(layer, x, queries, asked, write_back, valid):
+    """A block written out; `valid` (B, N) bool tells which of the patches queries may read."""
+
     def project(attended):
         return F.linear(attended, layer.attn.proj.weight, layer.attn.proj.bias)
 
@@ -163,42 +197,147 @@ def slow_block(layer, x, queries, write_back):
         return tokens + second(F.gelu(first(layer.ln2(tokens))))
 
     tokens, read = layer.ln1(x), layer.ln1(queries)
-    over_patches = heads(layer, read, tokens[:, 1:])[1]
     attended = heads(layer, tokens, tokens)[0]
     if write_back == 'gated':
         attended = attended + layer.query_gate.tanh() * heads(layer, tokens, read)[0]
-    queries = queries + project(heads(layer, read, torch.cat((tokens, read), 1))[0])
-    return feed_forward(x + project(attended)), queries, over_patches
+    new_queries, new_asked, over_patches = [], [], []
+    for b, seen in enumerate(valid):
+        patches = tokens[b : b + 1, 1:][:, seen]
+        all_tokens = torch.cat((tokens[b : b + 1, :1], patches, read[b : b + 1]), 1)
+        new_queries.append(queries[b : b + 1] + project(heads(layer, read[b : b + 1], all_tokens)[0]))
+        answers, maps = [], []
+        for query in asked[b]:
+            one = layer.ln1(query)[None, None]
+            answers.append(query + project(heads(layer, one, torch.cat((patches, one), 1))[0])[0, 0])
+            maps.append(torch.zeros(len(seen)).masked_scatter(seen, heads(layer, one, patches)[1][0, 0]))
+        new_asked.append(torch.stack(answers))
+        over_patches.append(torch.stack(maps))
+    x = feed_forward(x + project(attended))
+    return x, torch.cat(new_queries), torch.stack(new_asked), torch.stack(over_patches)
 
 
 @pytest.mark.parametrize('write_back', WRITE_BACKS)
 @pytest.mark.parametrize('persistent', [True, False])
-def test_blocks_and_records_equal_a_written_out_reference(make_student, write_back, persistent):
+@pytest.mark.parametrize('padded', [False, True])
+def test_blocks_and_records_equal_a_written_out_reference(make_student, write_back, persistent, padded):
     student = make_student(
-        write_back=write_back, persistent=persistent, num_queries=3, interaction_layers=(0, 2, -1)
+        write_back=write_back,
+        persistent=persistent,
+        num_queries=3,
+        fuse='concat',
+        interaction_layers=(0, 2, -1),
     ).eval()
     if write_back == 'gated':
         open_gates(student)
-    x = images(2, 3, 32, 40)
-    with student.record_interactions() as record:
-        (out,) = student(x)
-    states = record.states
+    x, first = images(2, 3, 32, 40), questions(2, 4)
+    # The second image shows 2 of 4 rows, and 4 of 5 columns.
+    sizes = [(32, 40), (12, 25)] if padded else [(32, 40)] * 2
+    with student.padded(sizes):
+        (out,), states = ask(student, x, first)
     assert (states.layers, states.grid) == ((0, 2, 3), (4, 5))
+    valid = torch.ones(2, 4, 5, dtype=torch.bool)
+    if padded:
+        valid[1, 2:], valid[1, :, 4:] = False, False
+    valid = valid.flatten(1)
 
     tokens, _ = student.patch_embed(x)
     tokens = torch.cat((student.cls_token.expand(2, -1, -1), tokens), 1)
     tokens = tokens + student.resize_pos_embed(student.pos_embed, (4, 4), (4, 5), 'bicubic', 1)
-    queries = student.interaction_queries.expand(2, -1, -1)
+    queries, asked = student.interaction_queries.expand(2, -1, -1), first
     for i, layer in enumerate(student.layers):
         if not persistent:
-            queries = student.interaction_queries.expand(2, -1, -1)
-        tokens, queries, attention = slow_block(layer, tokens, queries, write_back)
+            queries, asked = student.interaction_queries.expand(2, -1, -1), first
+        tokens, queries, asked, attention = slow_block(layer, tokens, queries, asked, write_back, valid)
         if i in states.layers:
-            place = states.layers.index(i)
-            torch.testing.assert_close(states.attention[place], attention, rtol=1e-4, atol=1e-5)
-            torch.testing.assert_close(states.tokens[place], tokens, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(states.queries, queries, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(out, student.ln1(tokens)[:, 0], rtol=1e-4, atol=1e-4)
+            index = states.layers.index(i)
+            torch.testing.assert_close(states.attention[index], attention, rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(states.tokens[index], tokens, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(states.asked, asked, rtol=1e-4, atol=1e-4)
+    expected = torch.cat((student.ln1(tokens)[:, 0], student.ln1(queries).mean(1)), 1)
+    torch.testing.assert_close(out, expected, rtol=1e-4, atol=1e-4)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    order=st.lists(st.integers(0, 5), min_size=1, max_size=9),
+    persistent=st.booleans(),
+    cls_token=st.booleans(),
+    window=st.sampled_from([None, 2]),
+    padded=st.booleans(),
+    seed=st.integers(0, 3),
+)
+def test_an_answer_depends_neither_on_what_else_is_asked_nor_on_the_order(
+    make_student, order, persistent, cls_token, window, padded, seed
+):
+    arguments = dict(with_cls_token=cls_token or window is None, persistent=persistent)
+    if not arguments['with_cls_token']:
+        arguments |= dict(out_type='avg_featmap', window_size=window)
+    student = make_student(**arguments).eval()
+    open_gates(student)
+    x, bank = images(2, 3, 32, 40, seed=seed), 3 * questions(6, seed=seed)
+    sizes = [(20, 40), (32, 10)] if padded else [(32, 40)] * 2
+    with torch.no_grad(), student.padded(sizes):
+        one_by_one = [ask(student, x, bank[i : i + 1])[1] for i in order]
+        together = ask(student, x, bank[order])[1]
+    for m, alone in enumerate(one_by_one):
+        torch.testing.assert_close(together.asked[:, m : m + 1], alone.asked, rtol=0, atol=1e-5)
+        for all_maps, its_map in zip(together.attention, alone.attention):
+            torch.testing.assert_close(all_maps[:, m : m + 1], its_map, rtol=0, atol=1e-5)
+
+
+def test_questions_of_one_image_are_as_those_of_all(make_student):
+    student = make_student().eval()
+    x, starts = images(3, 3, 32, 32), questions(2)
+    shared = ask(student, x, starts)[1]
+    of_each = ask(student, x, starts.expand(3, -1, -1))[1]
+    assert torch.equal(shared.asked, of_each.asked)
+    # Each image may be asked something else.
+    mixed = ask(student, x, torch.stack((starts, starts.flip(0), starts)))[1]
+    torch.testing.assert_close(mixed.asked[1], shared.asked[1].flip(0))
+
+
+@pytest.mark.parametrize('arguments', [dict(), dict(with_cls_token=False, out_type='raw')])
+def test_asked_queries_read_no_padding(make_student, arguments):
+    student = make_student(**arguments).eval()
+    # A second pixel of padding would reach the patches, which read one another.
+    x = images(2, 3, 32, 32)
+    with student.padded([(32, 32), (9, 32)]):
+        states = ask(student, x, questions(3))[1]
+    for attention in states.attention:
+        maps = attention.unflatten(-1, (4, 4))
+        assert (maps[1, :, :2] > 0).all() and maps[1, :, 2:].eq(0).all() and (maps[0] > 0).all()
+        torch.testing.assert_close(attention.sum(-1), torch.ones(2, 3))
+
+
+def test_asked_queries_read_all_patches_through_windows(make_student):
+    kwargs = dict(with_cls_token=False, out_type='raw', interaction_layers=(0,))
+    plain = make_student(**kwargs).eval()
+    windowed = make_student(window_size=2, **kwargs).eval()
+    windowed.load_state_dict(plain.state_dict())
+    x, starts = images(2, 3, 32, 32), questions(3)
+    # In the first block the patches are the same, whatever they then read of one another.
+    expected, got = (ask(student, x, starts)[1].attention[0] for student in (plain, windowed))
+    torch.testing.assert_close(got, expected)
+    assert not torch.equal(plain(x)[0], windowed(x)[0])
+
+
+def test_an_asked_query_that_starts_anew_knows_its_last_block_alone(make_student):
+    student = make_student(persistent=False, interaction_layers=(3,)).eval()
+    x, starts = images(2, 3, 32, 32), questions(3)
+    before = ask(student, x, starts)[1].asked
+    seen = []
+    student.layers[3].register_forward_pre_hook(lambda layer, args: seen.append(args[2]))
+    ask(student, x, starts)
+    assert torch.equal(seen[0], starts.expand(2, -1, -1)) and not torch.equal(before, seen[0])
+
+
+@pytest.mark.parametrize(
+    'shape', [(4,), (3, 8), (3, 2, 16), (1, 2, 16), (2, 2, 2, 16)], ids=lambda shape: str(shape)
+)
+def test_questions_of_another_shape_are_refused_with_their_shape(make_student, shape):
+    student = make_student()
+    with pytest.raises(ValueError, match=r'questions of shape .* must be \(M, C\) or \(B, M, C\) with B = 2'):
+        ask(student, images(2, 3, 32, 32), torch.zeros(shape))
 
 
 @pytest.mark.parametrize('final_norm', [True, False])
@@ -207,11 +346,13 @@ def test_fuse_joins_the_mean_query_to_the_last_output(make_student, out_type, fi
     x = images(2, 3, 32, 32)
     outs = {}
     for fuse in ('none', 'sum', 'concat'):
-        student = make_student(fuse=fuse, out_type=out_type, final_norm=final_norm, out_indices=[0, -1])
-        with student.eval().record_interactions() as record:
-            outs[fuse] = student(x)
-    queries = record.states.queries
-    pooled = (student.ln1(queries) if final_norm else queries).mean(1)
+        student = make_student(
+            fuse=fuse, out_type=out_type, final_norm=final_norm, out_indices=[0, -1]
+        ).eval()
+        last = []
+        student.layers[-1].register_forward_hook(lambda layer, args, out, last=last: last.append(out[1]))
+        outs[fuse] = student(x)
+    pooled = (student.ln1(last[0]) if final_norm else last[0]).mean(1)
     for fuse in ('sum', 'concat'):
         assert torch.equal(outs[fuse][0], outs['none'][0])
     torch.testing.assert_close(outs['sum'][1], outs['none'][1] + pooled)
@@ -229,7 +370,27 @@ def test_recording_ends_with_its_context_even_by_an_error(make_student):
     states = record.states
     student(images(2, 3, 32, 32))
     assert record.states is states
-    assert len(states.queries) == 1
+    assert len(states.tokens[0]) == 1
+
+
+@pytest.mark.parametrize('order', list(permutations(('all', 'each', 'none'))))
+def test_contexts_within_one_another_each_get_the_answers_to_their_own_questions(make_student, order):
+    student = make_student().eval()
+    x = images(2, 3, 32, 32)
+    asked = {'all': questions(3), 'each': questions(2, 2, seed=6), 'none': None}
+    records = {}
+    with ExitStack() as stack:
+        for name in order:
+            records[name] = stack.enter_context(student.record_interactions(asked[name]))
+        student(x)
+    for name, record in records.items():
+        expected, states = ask(student, x, asked[name])[1], record.states
+        if name == 'none':
+            assert (states.asked, states.attention) == (None, ())
+            continue
+        torch.testing.assert_close(states.asked, expected.asked)
+        torch.testing.assert_close(states.attention, expected.attention)
+        torch.testing.assert_close(states.tokens, expected.tokens)
 
 
 def test_asking_for_states_before_the_backbone_ran_is_an_error(make_student):
@@ -256,11 +417,12 @@ def test_checkpointing_changes_neither_outputs_nor_gradients(make_student):
         student = make_student(with_cp=with_cp, drop_path_rate=0.3, drop_rate=0.1).train()
         open_gates(student)
         torch.manual_seed(3)
-        with student.record_interactions() as record:
-            out = student(x)[0]
-        loss = out.square().sum() + sum((a**2).sum() for a in record.states.attention)
-        (loss + record.states.queries.sum()).backward()
-        results.append([out, *record.states.attention, *(p.grad for p in student.parameters())])
+        starts = questions(2, 3).requires_grad_()
+        (out,), states = ask(student, x, starts)
+        loss = out.square().sum() + sum((a**2).sum() for a in states.attention)
+        (loss + states.asked.square().sum()).backward()
+        grads = [p.grad for p in student.parameters()]
+        results.append([out, states.asked, *states.attention, starts.grad, *grads])
     for a, b in zip(*results):
         torch.testing.assert_close(a, b)
 
@@ -270,18 +432,17 @@ def test_one_compiled_graph_equals_eager_with_and_without_recording(make_student
     arch = dict(embed_dims=8, num_layers=2, num_heads=2, feedforward_channels=8)
     student = make_student(arch=arch, write_back=write_back, drop_path_rate=0.1).eval()
     x = images(2, 3, 32, 32)
+    # The number of graphs of one function is limited, and other tests have made some.
+    torch._dynamo.reset()
     compiled = torch.compile(student, backend='eager', fullgraph=True)
     assert torch.equal(compiled(x)[0], student(x)[0])
-    states = []
-    for model in (student, compiled, compiled):
-        with model.record_interactions() as record:
-            model(x)
-        states.append(record.states)
-    assert states[2] is not states[1]
-    for other in states[1:]:
-        for field in ('queries', 'attention', 'tokens'):
-            torch.testing.assert_close(getattr(other, field), getattr(states[0], field))
-        assert (other.layers, other.grid) == ((1,), (4, 4))
+    for starts in (None, questions(3)[:, :8]):
+        states = [ask(model, x, starts)[1] for model in (student, compiled, compiled)]
+        assert states[2] is not states[1]
+        for other in states[1:]:
+            for field in ('asked', 'attention', 'tokens'):
+                torch.testing.assert_close(getattr(other, field), getattr(states[0], field))
+            assert (other.layers, other.grid) == ((1,), (4, 4))
 
 
 def test_frozen_stages_stay_frozen_with_their_gates_through_train(make_student):
@@ -404,3 +565,9 @@ def test_without_queries_it_records_its_tokens(make_student):
     assert torch.equal(student.ln1(states.tokens[-1])[:, 0], expected)
     assert torch.equal(states.locations()[1, :, 2, 3], states.tokens[-1][1, 1 + 2 * 5 + 3])
     assert states.valid.sum(1).tolist() == [20, 15]
+
+
+def test_the_patch_grid_is_that_of_the_forward_pass(make_student):
+    student = make_student()
+    for size in ((32, 32), (33, 40), (8, 47)):
+        assert student.patch_grid(*size) == ask(student, images(1, 3, *size), None)[1].grid

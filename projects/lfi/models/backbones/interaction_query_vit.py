@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -56,9 +56,14 @@ class InteractionStates:
 
 
 class InteractionRecord:
-    """Holds the `InteractionStates` of the latest forward pass inside `record_interactions()`."""
+    """Holds the `InteractionStates` of the latest forward pass inside `record_interactions()`.
 
-    def __init__(self) -> None:
+    Args:
+        questions: (B, M, C) or (M, C), the asked queries' starts. Defaults to None: nothing is asked.
+    """
+
+    def __init__(self, questions: Tensor | None = None) -> None:
+        self.questions = questions
         self._states: InteractionStates | None = None
 
     def write(self, states: InteractionStates) -> None:
@@ -85,8 +90,8 @@ class InteractionQueryViT(VisionTransformer):
     Queries enter after the position embedding, read the patches in every block through the block's own
     projections, and persist from block to block: K learned ones, and one for each concept that an image is
     asked about (`record_interactions`), whose attention over the patches is the concept's map. All arguments,
-    outputs, parameter names and checkpoints of mmpretrain's `VisionTransformer` keep working; the outputs hold
-    no query tokens, and do not depend on what is asked.
+    outputs, parameter names and checkpoints of mmpretrain's `VisionTransformer` keep working; the outputs
+    hold no query tokens, and do not depend on what is asked.
 
     Args:
         num_queries: K, the learned queries. Defaults to 8.
@@ -186,8 +191,7 @@ class InteractionQueryViT(VisionTransformer):
             if use_rel_pos:
                 grid = (layer.window_size,) * 2 if layer.window_size else self.patch_resolution
                 layer.relative_position = DecomposedRelativePosition(layer.attn.head_dims, tuple(grid))
-        self._record: InteractionRecord | None = None
-        self._questions: Tensor | None = None
+        self._records: tuple[InteractionRecord, ...] = ()
         self._valid_sizes: Sequence[tuple[int, int]] | None = None
         if self.frozen_stages > 0:
             # The base class froze its stages before they had gates.
@@ -212,26 +216,28 @@ class InteractionQueryViT(VisionTransformer):
 
     @contextmanager
     def record_interactions(self, questions: Tensor | None = None) -> Iterator[InteractionRecord]:
-        """Keep the interactions of the forward passes made inside the context; a context within shares them.
+        """Keep the interactions of the forward passes made inside the context.
+
+        A context within another asks its own questions besides: each record has the answers to its own.
 
         Args:
             questions: the asked queries' starts, (B, M, C), or (M, C) for all images. Each becomes a query
-                that reads the patches in every block. Defaults to None: what the outer context asks, or
-                nothing.
+                that reads the patches in every block. Defaults to None: nothing is asked.
+
+        Raises:
+            ValueError: in the forward pass, if the questions have another shape.
 
         Example:
             >>> with backbone.record_interactions(readout.questions(texts)) as record:
             ...     features = backbone(images)
             >>> states = record.states
         """
-        outer = self._record, self._questions
-        self._record = self._record or InteractionRecord()
-        if questions is not None:
-            self._questions = questions
+        outer, record = self._records, InteractionRecord(questions)
+        self._records = (*outer, record)
         try:
-            yield self._record
+            yield record
         finally:
-            self._record, self._questions = outer
+            self._records = outer
 
     @contextmanager
     def padded(self, valid_sizes: Sequence[tuple[int, int]]) -> Iterator[None]:
@@ -284,7 +290,7 @@ class InteractionQueryViT(VisionTransformer):
             if not self.persistent:
                 queries, asked = first_queries, first_asked
             x, queries, asked, layer_attention = self._run(layer, x, queries, asked, grid, valid)
-            if self._record is not None and i in self.interaction_layers:
+            if self._records and i in self.interaction_layers:
                 tokens.append(x)
                 if layer_attention is not None:
                     attention.append(layer_attention)
@@ -293,12 +299,7 @@ class InteractionQueryViT(VisionTransformer):
             if i in self.out_indices:
                 outs.append(self._format_output(x, grid))
 
-        if self._record is not None:
-            self._record.write(
-                InteractionStates(
-                    asked, tuple(attention), tuple(tokens), self.interaction_layers, grid, valid
-                )
-            )
+        self._write(asked, attention, tokens, grid, valid)
         if self.fuse != 'none' and queries is not None:
             outs[-1] = self._fuse(outs[-1], queries)
         return tuple(outs)
@@ -352,18 +353,42 @@ class InteractionQueryViT(VisionTransformer):
         super()._prepare_pos_embed(state_dict, prefix, *args, **kwargs)
 
     def _asked(self, images: int) -> Tensor | None:
-        """The asked queries' starts for a batch, (B, M, C), or None."""
-        questions = self._questions
-        if questions is None:
-            return None
-        if questions.ndim == 2:
-            questions = questions.expand(images, -1, -1)
-        if questions.ndim != 3 or len(questions) != images or questions.shape[2] != self.embed_dims:
-            raise ValueError(
-                f'questions of shape {tuple(questions.shape)} must be (M, C) or (B, M, C) with B = {images} '
-                f'images and C = {self.embed_dims}'
-            )
-        return questions
+        """The asked queries' starts of all records for a batch, (B, M, C), or None."""
+        starts = []
+        for record in self._records:
+            questions = record.questions
+            if questions is None:
+                continue
+            if questions.ndim == 2:
+                questions = questions.expand(images, -1, -1)
+            if questions.ndim != 3 or len(questions) != images or questions.shape[2] != self.embed_dims:
+                raise ValueError(
+                    f'questions of shape {tuple(questions.shape)} must be (M, C) or (B, M, C) with '
+                    f'B = {images} images and C = {self.embed_dims}'
+                )
+            starts.append(questions)
+        if len(starts) < 2:
+            return starts[0] if starts else None
+        return torch.cat(starts, 1)
+
+    def _write(
+        self,
+        asked: Tensor | None,
+        attention: Sequence[Tensor],
+        tokens: Sequence[Tensor],
+        grid: tuple[int, int],
+        valid: Tensor | None,
+    ) -> None:
+        """Give each record the answers to its own questions."""
+        start = 0
+        for record in self._records:
+            states = InteractionStates(None, (), tuple(tokens), self.interaction_layers, grid, valid)
+            if asked is not None and record.questions is not None:
+                own = slice(start, start + record.questions.shape[-2])
+                of_layers = tuple(of_layer[:, own] for of_layer in attention)
+                states = replace(states, asked=asked[:, own], attention=of_layers)
+                start = own.stop
+            record.write(states)
 
     def _run(
         self, layer: nn.Module, *args: Any

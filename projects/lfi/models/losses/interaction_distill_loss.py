@@ -17,13 +17,14 @@ from .shared_mean import shared_mean
 
 @MODELS.register_module()
 class InteractionDistillLoss(nn.Module):
-    """Compares the student's `InteractionMaps` with the teacher's: in each direction that both have, and presence.
+    """Compares the student's `InteractionMaps` with the teacher's: every direction both have, and presence.
 
     Over positions each concept's divergence is weighted by its presence in the teacher's maps; over
     concepts the divergence is averaged over the valid locations of an image, then over images. Both are
     averaged over layers: each of the student's learns from the teacher's layer of the same relative depth.
     Presence is compared concept by concept (binary cross-entropy), mean over the concepts asked about. A
-    term of weight 0 is not computed. Where nothing is present or valid a term is exactly zero. All in float32.
+    term of weight 0 is not computed. Where nothing is present or valid a term is exactly zero. All is in
+    float32.
 
     Args:
         positions_weight: of the reading over positions. Defaults to 2.
