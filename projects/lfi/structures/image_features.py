@@ -25,6 +25,10 @@ class ImageFeatures:
     scores: Tensor
     locations: Tensor
 
+    def locations_on(self, grid: tuple[int, int]) -> Tensor:
+        """The locations on another grid (H, W), float32, (B, C, H, W)."""
+        return F.interpolate(self.locations.float(), grid, mode='bilinear', antialias=True)
+
     def as_maps(self, scale: float) -> InteractionMaps:
         """The locations as maps to be kept and warped: an axis of the feature space for each concept.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lfi.registry import MODELS
@@ -34,7 +33,7 @@ class AttentionTransferLoss(nn.Module):
 
     def forward(self, student: ImageFeatures, teacher: ImageFeatures) -> dict[str, Tensor]:
         """`loss_attention`, the weighted mean over locations and images, on the student's grid."""
-        grid = student.locations.shape[-2:]
-        theirs = F.interpolate(teacher.locations.float(), grid, mode='bilinear', antialias=True)
-        ours, theirs = (log_affinity(x, self.temperature) for x in (student.locations, theirs))
+        height, width = student.locations.shape[-2:]
+        both = (student.locations, teacher.locations_on((height, width)))
+        ours, theirs = (log_affinity(x, self.temperature) for x in both)
         return {'loss_attention': self.loss_weight * kl(ours, theirs, dim=-1).mean()}
