@@ -36,6 +36,8 @@ from cached_batch import write_cache  # noqa: E402
 DEVICE = 'fakegpu'
 CLASSIFIER = 'classification/lfi_vit-tiny_shapes.py'
 BASELINE = 'baselines/attention-transfer_vit-tiny_shapes.py'
+DENSE = 'baselines/dense-features_vit-tiny_shapes.py'
+LIGHTLY = 'baselines/lightly-train-v3_vit-tiny_shapes.py'
 DETECTOR = 'detection/lfi_mask-rcnn_vit-tiny_shapes.py'
 # What waits for the device, or runs on the host, and why. Nothing else may.
 EXEMPT = {
@@ -162,6 +164,14 @@ def attention_transfer() -> list[str]:
     return step(*load(BASELINE))
 
 
+def dense_features() -> list[str]:
+    return step(*load(DENSE))
+
+
+def lightly_train() -> list[str]:
+    return step(*load(LIGHTLY))
+
+
 def cached_features() -> list[str]:
     with TemporaryDirectory() as folder:
         write_cache(folder, *load(BASELINE))
@@ -203,7 +213,7 @@ def copies_to_the_host() -> list[str]:
 
 
 STEPS = (classifier, few_concepts, cached, detector, padded_detector, cached_detector)
-STEPS += (attention_transfer, cached_features)
+STEPS += (attention_transfer, cached_features, dense_features, lightly_train)
 FAULTS = (waits_for_a_value, indexes_by_a_mask, adds_a_tensor_of_the_cpu, copies_to_the_host)
 
 

@@ -26,15 +26,26 @@ def found():
 
 
 @pytest.mark.parametrize(
-    'name', ['classifier', 'few_concepts', 'cached', 'detector', 'padded_detector', 'cached_detector']
+    'name',
+    [
+        *('classifier', 'few_concepts', 'cached', 'detector', 'padded_detector', 'cached_detector'),
+    ],
 )
 def test_learning_from_interactions_keeps_to_the_device(found, name):
     assert found[name] == INTERACTIONS
 
 
-@pytest.mark.parametrize('name', ['attention_transfer', 'cached_features'])
-def test_copying_features_keeps_to_the_device(found, name):
-    assert found[name] == ['loss', 'loss_attention']
+@pytest.mark.parametrize(
+    ('name', 'terms'),
+    [
+        ('attention_transfer', ['loss_attention']),
+        ('cached_features', ['loss_attention']),
+        ('dense_features', ['loss_cosine', 'loss_smooth_l1']),
+        ('lightly_train', ['loss_local', 'loss_queue']),
+    ],
+)
+def test_copying_features_keeps_to_the_device(found, name, terms):
+    assert found[name] == ['loss', *terms]
 
 
 @pytest.mark.parametrize(

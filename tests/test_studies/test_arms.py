@@ -78,4 +78,6 @@ def test_negative_controls_know_what_they_are_compared_with():
         'shuffled-images': 'lfi',
         'shuffled-places': 'lfi',
     }
-    assert {'task-loss', 'queries', 'feature-mse', 'logit-kd'} <= set(of_kind('baseline'))
+    assert {'task-loss', 'queries', 'feature-mse', 'logit-kd', 'dense-features', 'lightly-train-v3'} <= set(
+        of_kind('baseline')
+    )

@@ -15,8 +15,10 @@ from .export import export_student, query_student
 from .losses import (
     AffinityPrior,
     AttentionTransferLoss,
+    DenseFeaturesLoss,
     FeatureMSELoss,
     InteractionDistillLoss,
+    LightlyTrainLoss,
     LogitKDLoss,
 )
 from .necks import SimpleFPN
@@ -27,6 +29,7 @@ __all__ = [
     'AffinityPrior',
     'AttentionTransferLoss',
     'ConvStem',
+    'DenseFeaturesLoss',
     'FeatureDistillClassifier',
     'FeatureMSELoss',
     'InteractionDistillLoss',
@@ -36,6 +39,7 @@ __all__ = [
     'InteractionStates',
     'LFIImageClassifier',
     'LFIZeroShotClassifier',
+    'LightlyTrainLoss',
     'LogitKDLoss',
     'PriorImageClassifier',
     'ShuffledFeaturesClassifier',

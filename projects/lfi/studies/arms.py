@@ -74,6 +74,14 @@ ARMS: dict[str, Variety] = {
     'attention-transfer': Variety(
         'baseline', "copies which locations of the teacher's features attend to which", reads='features'
     ),
+    'dense-features': Variety(
+        'baseline', "copies the teacher's standardised features of each location", reads='features'
+    ),
+    'lightly-train-v3': Variety(
+        'baseline',
+        'copies which locations are alike, and which earlier images an image is like, as LightlyTrain does',
+        reads='features',
+    ),
     'shuffled-attention': Variety(
         'negative control',
         'attention transfer from the features of another image',

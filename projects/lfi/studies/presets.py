@@ -161,6 +161,8 @@ SETTINGS = {
     'feature-mse': [{WEIGHT: value} for value in ('0.5', '2', '8', '32')],
     'logit-kd': [{WEIGHT: value} for value in ('0.25', '1', '4', '16')],
     'attention-transfer': [{WEIGHT: value} for value in ('0.5', '2', '8', '32')],
+    'dense-features': [{WEIGHT: value} for value in ('0.5', '2', '8', '32')],
+    'lightly-train-v3': [{WEIGHT: value} for value in ('0.5', '2', '8', '32')],
     'lfi': [
         {
             'model.interaction_loss.positions_weight': positions,

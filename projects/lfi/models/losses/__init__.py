@@ -5,15 +5,19 @@ from pkgutil import iter_modules
 
 from .affinity_prior import AffinityPrior
 from .attention_transfer_loss import AttentionTransferLoss
+from .dense_features_loss import DenseFeaturesLoss
 from .feature_mse_loss import FeatureMSELoss
 from .interaction_distill_loss import InteractionDistillLoss
+from .lightly_train_loss import LightlyTrainLoss
 from .logit_kd_loss import LogitKDLoss
 
 __all__ = [
     'AffinityPrior',
     'AttentionTransferLoss',
+    'DenseFeaturesLoss',
     'FeatureMSELoss',
     'InteractionDistillLoss',
+    'LightlyTrainLoss',
     'LogitKDLoss',
 ]
 

@@ -1,0 +1,95 @@
+"""Baseline: what LightlyTrain's third distillation method compares."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from mmengine import dist
+from torch import Tensor, nn
+
+from lfi.registry import MODELS
+from lfi.structures import MASKED, ImageFeatures
+
+from .affinity import log_affinity
+from .divergences import kl
+
+
+@MODELS.register_module()
+class LightlyTrainLoss(nn.Module):
+    """Which locations of an image are alike, and which earlier images an image is like.
+
+    The two terms of `distillationv3` in LightlyTrain 0.17, each a KL divergence between softmaxes of cosines
+    at one temperature, in equal parts. The local term is over pairs of an image's locations. The queue term
+    is over the cosines of an image's vector with the teacher's embeddings of the latest images, this batch's
+    included. The student's tokens and its vector are mapped to the teacher's width by a linear layer each.
+
+    Three things differ. LightlyTrain mixes its images (MixUp); here each arm sees the same images. Its queue
+    begins with zeros that count, ours is empty. Its processes have a queue each; here they share one, so that
+    the first process's checkpoint resumes them all. All processes must have batches of one size.
+
+    Args:
+        student_dims: width of the student's tokens and of its vector.
+        teacher_dims: width of the teacher's features.
+        queue_size: embeddings in the queue, at least 1. A quarter to a half of the training images, 8192 at
+            most, is what LightlyTrain takes. Defaults to 1024.
+        temperature: Defaults to 0.07.
+        loss_weight: Defaults to 1.
+
+    Raises:
+        ValueError: if an argument is out of its range.
+    """
+
+    queue: Tensor
+
+    def __init__(
+        self,
+        student_dims: int,
+        teacher_dims: int,
+        queue_size: int = 1024,
+        temperature: float = 0.07,
+        loss_weight: float = 1.0,
+    ) -> None:
+        super().__init__()
+        if queue_size < 1:
+            raise ValueError(f'queue_size={queue_size} must be at least 1')
+        if temperature <= 0:
+            raise ValueError(f'temperature={temperature} must be above 0')
+        self.temperature = temperature
+        self.loss_weight = loss_weight
+        # Tokens come before the backbone's last norm.
+        self.local_head = nn.Sequential(nn.LayerNorm(student_dims), nn.Linear(student_dims, teacher_dims))
+        self.global_head = nn.Linear(student_dims, teacher_dims)
+        # The latest first; rows that are not yet filled are zero.
+        self.register_buffer('queue', torch.zeros(queue_size, teacher_dims))
+
+    def forward(self, student: ImageFeatures, teacher: ImageFeatures) -> dict[str, Tensor]:
+        """`loss_local` and `loss_queue`, the weighted means over locations and images.
+
+        The local term is on the student's grid. In training the teacher's embeddings join the queue first.
+        """
+        height, width = student.locations.shape[-2:]
+        ours = self.local_head(student.locations.flatten(2).mT).mT.unflatten(-1, (height, width))
+        both = (ours, teacher.locations_on((height, width)))
+        local = kl(*(log_affinity(locations, self.temperature) for locations in both), dim=-1).mean()
+        our_vector, their_vector = (
+            F.normalize(vector.float(), dim=-1)
+            for vector in (self.global_head(student.pooled), teacher.pooled)
+        )
+        if self.training:
+            self._enqueue(their_vector)
+        queue = kl(self._likes(our_vector), self._likes(their_vector), dim=-1).mean()
+        return {'loss_local': self.loss_weight * local, 'loss_queue': self.loss_weight * queue}
+
+    def _likes(self, vectors: Tensor) -> Tensor:
+        """Log-probabilities (B, Q) of the queue's entries for unit vectors (B, C); none for empty rows."""
+        # Autocast would take the product in half precision, whose cosines are too coarse.
+        with torch.autocast(vectors.device.type, enabled=False):
+            cosines = vectors @ self.queue.T
+        empty = ~self.queue.any(1)
+        return (cosines.masked_fill(empty, MASKED) / self.temperature).log_softmax(-1)
+
+    @torch.no_grad()
+    def _enqueue(self, vectors: Tensor) -> None:
+        """Put the unit vectors (B, C) of all processes before the others, and drop the oldest."""
+        # A new tensor each time: an earlier step's graph may still hold the old one.
+        self.queue = torch.cat((*dist.all_gather(vectors), self.queue))[: len(self.queue)]

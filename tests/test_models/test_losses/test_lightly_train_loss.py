@@ -1,0 +1,127 @@
+"""`LightlyTrainLoss` against its formulas, pair by pair, and its queue."""
+
+import math
+
+import pytest
+import torch
+from lfi.registry import MODELS
+from lfi.structures import ImageFeatures
+from mmengine import dist
+
+
+def features(dims, b=3, grid=(2, 2), seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return ImageFeatures(
+        torch.randn(b, dims, generator=generator),
+        torch.zeros(b, 2),
+        torch.randn(b, dims, *grid, generator=generator),
+    )
+
+
+def build(**kwargs):
+    torch.manual_seed(0)
+    return MODELS.build(dict(type='lfi.LightlyTrainLoss', student_dims=6, teacher_dims=5, **kwargs))
+
+
+def cosine(x, y):
+    return sum(a * b for a, b in zip(x, y)) / math.hypot(*x) / math.hypot(*y)
+
+
+def divergence(theirs, ours, temperature):
+    """KL between the softmaxes of two lists of cosines."""
+    p, q = ([math.exp(x / temperature) for x in row] for row in (theirs, ours))
+    p, q = ([x / sum(row) for x in row] for row in (p, q))
+    return sum(a * math.log(a / b) for a, b in zip(p, q))
+
+
+def test_the_local_term_compares_pairs_of_locations():
+    loss = build(temperature=0.3, loss_weight=2.0)
+    student, teacher = features(6), features(5, seed=1)
+    total = 0.0
+    for b in range(3):
+        ours = loss.local_head(student.locations[b].flatten(1).T).tolist()
+        theirs = teacher.locations[b].flatten(1).T.tolist()
+        for i in range(4):
+            pairs = ([cosine(rows[i], row) for row in rows] for rows in (theirs, ours))
+            total += divergence(*pairs, 0.3)
+    assert loss(student, teacher)['loss_local'].item() == pytest.approx(2 * total / 12, rel=1e-4)
+
+
+def test_the_queue_term_compares_with_the_latest_embeddings():
+    loss = build(temperature=0.3, queue_size=7, loss_weight=2.0)
+    student = features(6)
+    teachers = [features(5, seed=seed) for seed in (1, 2, 3)]
+    latest = []
+    for teacher in teachers:
+        latest = [*teacher.pooled.tolist(), *latest][:7]
+        total = 0.0
+        for b in range(3):
+            ours = loss.global_head(student.pooled[b]).tolist()
+            theirs = teacher.pooled[b].tolist()
+            total += divergence(*([cosine(x, row) for row in latest] for x in (theirs, ours)), 0.3)
+        assert loss(student, teacher)['loss_queue'].item() == pytest.approx(2 * total / 3, rel=1e-4)
+
+
+def test_a_queue_smaller_than_a_batch_holds_a_part_of_it():
+    loss = build(queue_size=2)
+    teacher = features(5, seed=1)
+    loss(features(6), teacher)
+    torch.testing.assert_close(loss.queue, torch.nn.functional.normalize(teacher.pooled[:2], dim=1))
+
+
+def test_only_training_fills_the_queue():
+    loss = build(queue_size=4).eval()
+    terms = loss(features(6), features(5, seed=1))
+    assert not loss.queue.any()
+    assert terms['loss_queue'] == 0
+
+
+def test_a_resumed_run_goes_on_with_the_queue():
+    loss, resumed = build(queue_size=5), build(queue_size=5)
+    loss(features(6), features(5, seed=1))
+    resumed.load_state_dict(loss.state_dict())
+    terms = [x(features(6), features(5, seed=2)) for x in (loss, resumed)]
+    assert torch.equal(terms[0]['loss_queue'], terms[1]['loss_queue'])
+
+
+def test_processes_share_the_queue(monkeypatch):
+    one, ours = build(queue_size=8), build(queue_size=8)
+    student, teacher = features(6, b=4), features(5, b=4, seed=1)
+    one(student, teacher)
+    unit = torch.nn.functional.normalize(teacher.pooled, dim=1)
+    monkeypatch.setattr(dist, 'all_gather', lambda x: [x, unit[2:]])
+    part = [ImageFeatures(x.pooled[:2], x.scores[:2], x.locations[:2]) for x in (student, teacher)]
+    ours(*part)
+    assert torch.equal(ours.queue, one.queue)
+
+
+def test_two_steps_can_share_a_backward():
+    """Gradients may be accumulated over steps: the queue of the first is still what it was."""
+    loss = build(queue_size=4)
+    terms = [loss(features(6), features(5, seed=seed)) for seed in (1, 2)]
+    sum(sum(term.values()) for term in terms).backward()
+    assert all(parameter.grad is not None for parameter in loss.parameters())
+
+
+def test_it_is_shielded_from_autocast():
+    loss = build(temperature=0.02)
+    # The heads may run in half precision, the products may not.
+    loss.local_head, loss.global_head = torch.nn.Identity(), torch.nn.Identity()
+    student, teacher = features(5), features(5, seed=1)
+    expected = loss(student, teacher)
+    loss.queue.zero_()
+    with torch.autocast('cpu', torch.bfloat16):
+        got = loss(student, teacher)
+    assert all(torch.equal(expected[name], got[name]) for name in expected)
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(queue_size=0), 'queue_size=0 must be at least 1'),
+        (dict(temperature=0), 'temperature=0 must be above 0'),
+    ],
+)
+def test_impossible_arguments_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        build(**options)
