@@ -164,12 +164,21 @@ def attention_transfer() -> list[str]:
     return step(*load(BASELINE))
 
 
+def mean_attention() -> list[str]:
+    return step(*load(BASELINE, **{'distill_loss.type': 'lfi.MeanAttentionLoss'}))
+
+
 def dense_features() -> list[str]:
     return step(*load(DENSE))
 
 
 def lightly_train() -> list[str]:
     return step(*load(LIGHTLY))
+
+
+def mean_target() -> list[str]:
+    """Of each image's own concepts, and the rest of the bank as one map."""
+    return step(*load(CLASSIFIER, type='lfi.MeanTargetClassifier', **{'teacher.max_concepts': 4}))
 
 
 def cached_features() -> list[str]:
@@ -213,7 +222,7 @@ def copies_to_the_host() -> list[str]:
 
 
 STEPS = (classifier, few_concepts, cached, detector, padded_detector, cached_detector)
-STEPS += (attention_transfer, cached_features, dense_features, lightly_train)
+STEPS += (attention_transfer, cached_features, mean_attention, dense_features, lightly_train, mean_target)
 FAULTS = (waits_for_a_value, indexes_by_a_mask, adds_a_tensor_of_the_cpu, copies_to_the_host)
 
 

@@ -29,6 +29,7 @@ def found():
     'name',
     [
         *('classifier', 'few_concepts', 'cached', 'detector', 'padded_detector', 'cached_detector'),
+        'mean_target',
     ],
 )
 def test_learning_from_interactions_keeps_to_the_device(found, name):
@@ -40,6 +41,7 @@ def test_learning_from_interactions_keeps_to_the_device(found, name):
     [
         ('attention_transfer', ['loss_attention']),
         ('cached_features', ['loss_attention']),
+        ('mean_attention', ['loss_attention']),
         ('dense_features', ['loss_cosine', 'loss_smooth_l1']),
         ('lightly_train', ['loss_local', 'loss_queue']),
     ],

@@ -75,6 +75,8 @@ def test_a_query_for_each_concept_counts_the_background():
 def test_negative_controls_know_what_they_are_compared_with():
     assert compared_with(tuple(ARMS)) == {
         'shuffled-attention': 'attention-transfer',
+        'mean-attention': 'attention-transfer',
+        'mean-target': 'lfi',
         'shuffled-images': 'lfi',
         'shuffled-places': 'lfi',
     }

@@ -5,6 +5,7 @@ from .classifiers import (
     FeatureDistillClassifier,
     LFIImageClassifier,
     LFIZeroShotClassifier,
+    MeanTargetClassifier,
     PriorImageClassifier,
     ShuffledFeaturesClassifier,
     ShuffledImagesClassifier,
@@ -20,6 +21,7 @@ from .losses import (
     InteractionDistillLoss,
     LightlyTrainLoss,
     LogitKDLoss,
+    MeanAttentionLoss,
 )
 from .necks import SimpleFPN
 from .readout import InteractionReadout
@@ -41,6 +43,8 @@ __all__ = [
     'LFIZeroShotClassifier',
     'LightlyTrainLoss',
     'LogitKDLoss',
+    'MeanAttentionLoss',
+    'MeanTargetClassifier',
     'PriorImageClassifier',
     'ShuffledFeaturesClassifier',
     'ShuffledImagesClassifier',

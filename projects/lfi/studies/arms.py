@@ -89,6 +89,13 @@ ARMS: dict[str, Variety] = {
         options=('model.type=lfi.ShuffledFeaturesClassifier',),
         reads='features',
     ),
+    'mean-attention': Variety(
+        'negative control',
+        "attention transfer from the data set's mean attention",
+        of='attention-transfer',
+        options=('model.distill_loss.type=lfi.MeanAttentionLoss',),
+        reads='features',
+    ),
     'shuffled-images': Variety(
         'negative control',
         "LFI with the teacher's maps of another image",
@@ -101,6 +108,13 @@ ARMS: dict[str, Variety] = {
         "LFI with each image's own maps, whose locations are shuffled",
         of=METHOD,
         options=('model.type=lfi.ShuffledPlacesClassifier',),
+        reads='maps',
+    ),
+    'mean-target': Variety(
+        'negative control',
+        "LFI with the data set's mean map of each concept",
+        of=METHOD,
+        options=('model.type=lfi.MeanTargetClassifier',),
         reads='maps',
     ),
     METHOD: Variety('method', 'learning from interactions', reads='maps'),

@@ -2,6 +2,7 @@
 
 from .feature_distill_classifier import FeatureDistillClassifier
 from .lfi_image_classifier import LFIImageClassifier
+from .mean_target import MeanTargetClassifier
 from .negative_controls import (
     ShuffledFeaturesClassifier,
     ShuffledImagesClassifier,
@@ -14,6 +15,7 @@ __all__ = [
     'FeatureDistillClassifier',
     'LFIImageClassifier',
     'LFIZeroShotClassifier',
+    'MeanTargetClassifier',
     'PriorImageClassifier',
     'ShuffledFeaturesClassifier',
     'ShuffledImagesClassifier',

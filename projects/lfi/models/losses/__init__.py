@@ -10,6 +10,7 @@ from .feature_mse_loss import FeatureMSELoss
 from .interaction_distill_loss import InteractionDistillLoss
 from .lightly_train_loss import LightlyTrainLoss
 from .logit_kd_loss import LogitKDLoss
+from .mean_attention_loss import MeanAttentionLoss
 
 __all__ = [
     'AffinityPrior',
@@ -19,6 +20,7 @@ __all__ = [
     'InteractionDistillLoss',
     'LightlyTrainLoss',
     'LogitKDLoss',
+    'MeanAttentionLoss',
 ]
 
 for _module in iter_modules(__path__):

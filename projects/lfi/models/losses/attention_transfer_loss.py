@@ -36,4 +36,8 @@ class AttentionTransferLoss(nn.Module):
         height, width = student.locations.shape[-2:]
         both = (student.locations, teacher.locations_on((height, width)))
         ours, theirs = (log_affinity(x, self.temperature) for x in both)
-        return {'loss_attention': self.loss_weight * kl(ours, theirs, dim=-1).mean()}
+        return {'loss_attention': self.loss_weight * kl(ours, self._target(theirs), dim=-1).mean()}
+
+    def _target(self, theirs: Tensor) -> Tensor:
+        """What the student learns from, by the teacher's log-probabilities (B, N, N)."""
+        return theirs

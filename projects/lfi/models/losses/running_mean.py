@@ -1,0 +1,68 @@
+"""Means over all that a training run has seen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from mmengine import dist
+from torch import Tensor, nn
+
+
+class RunningMean(nn.Module):
+    """The weighted mean of everything that it was given, entry by entry; in float32.
+
+    It takes the shape of what it sees first. Checkpoints keep it, so that a resumed run goes on with it. In a
+    run of several processes it is the mean over all of them.
+    """
+
+    _mean: Tensor | None
+    _weight: Tensor | None
+
+    def __init__(self) -> None:
+        super().__init__()
+        # A buffer of None is not among the parameters that a checkpoint must have.
+        self.register_buffer('_mean', None)
+        self.register_buffer('_weight', None)
+
+    @property
+    def mean(self) -> Tensor:
+        """The mean so far; 0 where nothing had a weight.
+
+        Raises:
+            RuntimeError: if nothing was added.
+        """
+        if self._mean is None:
+            raise RuntimeError('there is no mean of nothing: add a batch first')
+        return self._mean
+
+    def add(self, total: Tensor, weight: Tensor) -> None:
+        """Add a batch; all processes must call it alike.
+
+        Args:
+            total: sum over the batch of its values by their weights, float32, of any shape.
+            weight: sum of the weights, of a shape that broadcasts against that of `total`.
+
+        Raises:
+            ValueError: if earlier batches had another shape.
+        """
+        # New tensors each time: an earlier step's graph may still hold the old ones.
+        total, weight = total.detach().clone(), weight.detach().clone()
+        dist.all_reduce(total, 'sum')
+        dist.all_reduce(weight, 'sum')
+        if self._mean is None or self._weight is None:
+            self._mean, self._weight = torch.zeros_like(total), torch.zeros_like(weight)
+        if self._mean.shape != total.shape:
+            raise ValueError(
+                f'a mean of shape {tuple(self._mean.shape)} got a batch of shape {tuple(total.shape)}: all '
+                'images must have one size'
+            )
+        self._weight = self._weight + weight
+        self._mean = self._mean + (total - weight * self._mean) / self._weight.clamp_min(1e-12)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
+        for name in ('_mean', '_weight'):
+            stored = state_dict.get(prefix + name)
+            if stored is not None:
+                setattr(self, name, torch.zeros_like(stored))
+        super()._load_from_state_dict(state_dict, prefix, *args)

@@ -1,0 +1,128 @@
+"""`MeanTargetClassifier` against means that are taken view by view."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from lfi.models import LFIImageClassifier, MeanTargetClassifier
+from lfi.registry import MODELS
+from lfi.structures import REST
+from mmengine.runner import load_state_dict
+from mmpretrain.structures import DataSample
+
+C = 5
+
+
+@pytest.fixture
+def control(monkeypatch):
+    """The control alone, without student and teacher."""
+
+    def nothing(self):
+        torch.nn.Module.__init__(self)
+
+    monkeypatch.setattr(LFIImageClassifier, '__init__', nothing)
+    monkeypatch.setattr(
+        MeanTargetClassifier, 'teacher', SimpleNamespace(bank=SimpleNamespace(num_concepts=C))
+    )
+    return MeanTargetClassifier
+
+
+def random_valid(seed):
+    return torch.rand(2, 4, 4, generator=torch.Generator().manual_seed(seed)) < 0.7
+
+
+def mean_of(batches, weigh, read):
+    """By concept, layer and location, over the views that were asked."""
+    total, weight = torch.zeros(C + 1, 2, 4, 4), torch.zeros(C + 1, 2, 4, 4)
+    for maps in batches:
+        for b in range(2):
+            for m in range(maps.logits.shape[2]):
+                c = m if maps.concepts is None else maps.concepts[b, m].item()
+                for y in range(4):
+                    for x in range(4):
+                        if maps.valid[b, y, x]:
+                            w = weigh(maps)[b, m]
+                            total[c, :, y, x] += w * read(maps)[b, :, m, y, x]
+                            weight[c, :, y, x] += w
+    return total / weight.clamp_min(1e-12)
+
+
+@pytest.mark.parametrize('asked', ['all', 'some'])
+@pytest.mark.parametrize('reading', ['scores', 'share'])
+def test_each_concept_has_the_mean_of_all_its_maps(make_maps, control, asked, reading):
+    model = control()
+    m = C if asked == 'all' else 3
+    batches = []
+    for seed in range(3):
+        concepts = None
+        if asked == 'some':
+            order = torch.rand(2, C, generator=torch.Generator().manual_seed(seed)).argsort(1)
+            concepts = torch.cat((order[:, :2], torch.full((2, 1), REST)), 1)
+        maps = make_maps(seed, (2, 2, m, 4, 4), concepts=concepts, valid=random_valid(seed))
+        batches.append(maps.share() if reading == 'share' else maps)
+        changed = model.change(batches[-1])
+    scores = mean_of(batches, lambda maps: torch.ones(2, m), lambda maps: maps.logits)
+    positions = mean_of(
+        batches,
+        lambda maps: maps.presence,
+        lambda maps: maps.logits if maps.positions is None else maps.positions,
+    )
+    for b in range(2):
+        for i in range(m):
+            c = i if concepts is None else concepts[b, i].item()
+            torch.testing.assert_close(changed.logits[b, :, i], scores[c])
+            torch.testing.assert_close(changed.positions[b, :, i], positions[c])
+    for name in ('presence', 'valid', 'concepts'):
+        assert getattr(changed, name) is getattr(batches[-1], name)
+
+
+def test_a_resumed_run_goes_on_with_the_means(make_maps, control):
+    unbroken, resumed = control(), control()
+    first, second = (make_maps(seed, (2, 2, C, 4, 4)) for seed in (0, 1))
+    unbroken.change(first)
+    load_state_dict(resumed, unbroken.state_dict(), strict=True)
+    assert torch.equal(unbroken.change(second).logits, resumed.change(second).logits)
+
+
+@pytest.fixture
+def make_model(teacher_folder):
+    def make(kind):
+        torch.manual_seed(0)
+        arch = dict(embed_dims=16, num_layers=4, num_heads=2, feedforward_channels=32)
+        model = MODELS.build(
+            dict(
+                type=kind,
+                backbone=dict(type='lfi.InteractionQueryViT', arch=arch, img_size=32, patch_size=8),
+                head=dict(type='mmpretrain.LinearClsHead', num_classes=4, in_channels=16),
+                data_preprocessor=dict(
+                    type='mmpretrain.ClsDataPreprocessor', mean=[120.0] * 3, std=[60.0] * 3, to_rgb=True
+                ),
+                teacher=dict(
+                    type='lfi.VLMAttentionTeacher',
+                    model=teacher_folder('vit'),
+                    extractor=dict(type='maskclip'),
+                    concepts=['circle', 'square', 'star', 'ring', 'heart'],
+                ),
+                readout=dict(text_dims=24),
+            )
+        )
+        model.init_weights()
+        return model.train()
+
+    return make
+
+
+def test_presence_stays_the_images_own_and_maps_do_not(make_model):
+    plain, control = make_model('lfi.LFIImageClassifier'), make_model('lfi.MeanTargetClassifier')
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8, generator=generator)
+    samples = [DataSample(metainfo=dict(img_shape=(32, 32))).set_gt_label(label) for label in (0, 3, 1)]
+    data = plain.data_preprocessor(dict(inputs=list(inputs), data_samples=samples), training=True)
+    ours, theirs = (model.predict_interactions(**data)[0] for model in (control, plain))
+    assert torch.equal(ours.presence, theirs.presence)
+    assert theirs.presence[0].ne(theirs.presence[1]).any()
+    for b in range(3):
+        torch.testing.assert_close(ours.logits[b], theirs.logits.mean(0))
+    # It is measured by the teacher's own maps.
+    assert torch.equal(control.eval().predict_interactions(**data)[0].logits, theirs.logits)
+    assert not [name for name in make_model('lfi.MeanTargetClassifier').state_dict() if 'mean' in name]
