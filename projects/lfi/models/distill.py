@@ -208,7 +208,8 @@ class InteractionDistillMixin(TeacherMixin):
 
     def loss(self, inputs: Tensor, data_samples: Sequence, **kwargs: Any) -> dict[str, Tensor]:
         """The task's losses, joined by the interaction terms."""
-        teacher = self._ask_teacher(inputs, data_samples)
+        maps, labels = self._teacher_maps(inputs, data_samples)
+        teacher = self._read(maps, labels)
         if self._first_step:
             _check(teacher, data_samples)
             self._first_step = False
@@ -216,9 +217,22 @@ class InteractionDistillMixin(TeacherMixin):
         questions = self.readout.questions(texts, teacher.concepts)
         valid_sizes = valid_sizes_of(inputs, data_samples)
         with self.backbone.padded(valid_sizes), self.backbone.record_interactions(questions) as record:
-            losses = super().loss(inputs, data_samples, **kwargs)
+            losses = self.task_loss(inputs, data_samples, maps, **kwargs)
         losses.update(self.interaction_loss(self.readout(record.states, texts, teacher), teacher))
         return losses
+
+    def task_loss(
+        self, inputs: Tensor, data_samples: Sequence, maps: InteractionMaps, **kwargs: Any
+    ) -> dict[str, Tensor]:
+        """The task's own losses and the prior's; a task that learns more of the teacher adds it here.
+
+        Args:
+            inputs: (B, 3, H, W), preprocessed.
+            data_samples: of the images.
+            maps: the teacher's, before they are read: presence is its own, of the image.
+            **kwargs: of the task's loss.
+        """
+        return super().loss(inputs, data_samples, **kwargs)
 
     @torch.no_grad()
     def ask(
@@ -282,16 +296,23 @@ class InteractionDistillMixin(TeacherMixin):
         return teacher, self.readout.answers(record.states, teacher)
 
     def _ask_teacher(self, inputs: Tensor, data_samples: Sequence) -> InteractionMaps:
-        """What the student learns from: the teacher's maps on the student's grid, as they are read."""
+        """The teacher's maps on the student's grid, as they are read."""
+        return self._read(*self._teacher_maps(inputs, data_samples))
+
+    def _teacher_maps(self, inputs: Tensor, data_samples: Sequence) -> tuple[InteractionMaps, Tensor]:
+        """The teacher's maps on the student's grid before they are read, and the images' labels (B, C)."""
         labels = self.concept_labels(data_samples)
         batch = self.teacher_batch(inputs, data_samples, labels)
         maps, views = self.teacher.ask(batch)
-        maps = self._change(self._in_view(maps, inputs, batch.valid_sizes, views))
-        return self.reading(maps, labels)
+        return self._change(self._in_view(maps, inputs, batch.valid_sizes, views)), labels
 
     def _change(self, maps: InteractionMaps) -> InteractionMaps:
         """What a negative control does to the teacher's maps before they are read."""
         return maps
+
+    def _read(self, maps: InteractionMaps, labels: Tensor) -> InteractionMaps:
+        """What the student learns from; labels are (B, C)."""
+        return self.reading(maps, labels)
 
     def _in_view(
         self,

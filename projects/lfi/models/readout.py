@@ -73,6 +73,7 @@ class InteractionReadout(BaseModule):
 
     def scores(self, states: InteractionStates) -> Tensor:
         """The presence of each asked concept before the sigmoid, float32 (B, M)."""
+        assert states.asked is not None
         with _float32(states.asked):
             return self.presence_head(self.presence_norm(states.asked.float())).squeeze(-1)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from mmpretrain.models.classifiers import ImageClassifier
@@ -10,9 +11,14 @@ from torch import Tensor
 
 from lfi.models.batches import mark
 from lfi.models.distill import InteractionDistillMixin
+from lfi.models.losses import LogitKDLoss
 from lfi.models.teachers import CachedOutputs, VLMAttentionTeacher
 from lfi.models.unlabelled import LabelledHeadMixin, known_labels
 from lfi.registry import MODELS
+from lfi.structures import REST, InteractionMaps
+
+# The least number above 0 in half precision, in which caches keep presence.
+LEAST_PRESENCE = 2.0**-24
 
 
 @MODELS.register_module()
@@ -21,7 +27,34 @@ class LFIImageClassifier(InteractionDistillMixin, LabelledHeadMixin, ImageClassi
 
     The concepts' first entries are the classes, in the data set's order. Images without a label
     (`lfi.FewLabels`) take part in the interaction terms alone, and presence there is the teacher's own.
+
+    Args:
+        *args: of `InteractionDistillMixin` and `ImageClassifier`.
+        logit_kd: arguments of a `LogitKDLoss`, by which the head learns the teacher's probabilities of the
+            classes too: presence by the pooled image, which reaches the head. With a cache they are those of
+            the unaugmented image. Defaults to None: none.
+        **kwargs: likewise.
     """
+
+    def __init__(self, *args: Any, logit_kd: Mapping | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.logit_kd: LogitKDLoss | None = None
+        if logit_kd is not None:
+            self.logit_kd = MODELS.build({'type': 'lfi.LogitKDLoss', **logit_kd})
+
+    def task_loss(
+        self, inputs: Tensor, data_samples: Sequence, maps: InteractionMaps, **kwargs: Any
+    ) -> dict[str, Tensor]:
+        """As of the mixin, joined by what the head learns of the teacher's probabilities."""
+        if self.logit_kd is None:
+            return super().task_loss(inputs, data_samples, maps, **kwargs)
+        with self.backbone.record_interactions() as record:
+            features = self.extract_feat(inputs)
+        losses = self.head_loss(features, data_samples)
+        scores = self.head(features)
+        theirs = class_log_probabilities(maps, scores.shape[1])
+        losses.update(self.logit_kd.compare(scores, theirs))
+        return {**losses, **self.prior_losses(record.states)}
 
     def check_teacher(self, teacher: VLMAttentionTeacher | CachedOutputs) -> None:
         """Check that it fits the read-out, and knows every class."""
@@ -35,6 +68,26 @@ class LFIImageClassifier(InteractionDistillMixin, LabelledHeadMixin, ImageClassi
             return torch.nn.functional.pad(labels, (0, num_concepts - labels.shape[1]))
         labels = torch.zeros(len(data_samples), num_concepts, device=data_samples[0].gt_label.device)
         return mark(labels, known_labels(data_samples))
+
+
+def class_log_probabilities(maps: InteractionMaps, num_classes: int) -> Tensor:
+    """The logarithm of the teacher's own presence of each class, (B, num_classes).
+
+    A class that an image was not asked about has the least presence that a cache can hold.
+
+    Args:
+        maps: of a batch, before they are read.
+        num_classes: the classes are the bank's first concepts.
+    """
+    presence = maps.presence.clamp_min(LEAST_PRESENCE)
+    if maps.concepts is not None:
+        # Concepts beyond the classes, and `REST`, fall into the extra last column.
+        column = torch.where(
+            (maps.concepts == REST) | (maps.concepts >= num_classes), num_classes, maps.concepts
+        )
+        least = presence.new_full((len(presence), num_classes + 1), LEAST_PRESENCE)
+        presence = least.scatter(1, column, presence)
+    return presence[:, :num_classes].log()
 
 
 def check_classes(num_classes: int | None, teacher: VLMAttentionTeacher | CachedOutputs) -> None:

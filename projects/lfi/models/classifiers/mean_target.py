@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -38,9 +37,9 @@ class MeanTargetClassifier(LFIImageClassifier):
         self.mean_positions = RunningMean()
         self.mean_scores = RunningMean()
 
-    def _ask_teacher(self, inputs: Tensor, data_samples: Sequence) -> InteractionMaps:
+    def _read(self, maps: InteractionMaps, labels: Tensor) -> InteractionMaps:
         # After the reading: presence is read from the image's own maps.
-        maps = super()._ask_teacher(inputs, data_samples)
+        maps = super()._read(maps, labels)
         return self.change(maps) if self.training else maps
 
     def change(self, maps: InteractionMaps) -> InteractionMaps:

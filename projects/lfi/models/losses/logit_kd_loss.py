@@ -31,8 +31,10 @@ class LogitKDLoss(nn.Module):
 
     def forward(self, student: ImageFeatures, teacher: ImageFeatures) -> dict[str, Tensor]:
         """`loss_logits`, the weighted mean over the batch."""
-        ours, theirs = (
-            (features.scores.float() / self.temperature).log_softmax(-1) for features in (student, teacher)
-        )
+        return self.compare(student.scores, teacher.scores)
+
+    def compare(self, student: Tensor, teacher: Tensor) -> dict[str, Tensor]:
+        """As a call, of the logits (B, K) alone."""
+        ours, theirs = ((scores.float() / self.temperature).log_softmax(-1) for scores in (student, teacher))
         divergence = kl(ours, theirs, dim=-1).mean()
         return {'loss_logits': self.loss_weight * self.temperature**2 * divergence}
