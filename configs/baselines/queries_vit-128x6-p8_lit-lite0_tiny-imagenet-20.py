@@ -4,4 +4,4 @@
 #       configs/baselines/queries_vit-128x6-p8_lit-lite0_tiny-imagenet-20.py
 _base_ = '../_base_/recipes/vit-128x6-p8_tiny-imagenet-20.py'
 
-model = dict(backbone=dict(type='lfi.InteractionQueryViT'))
+model = dict(backbone=dict(num_queries=8))

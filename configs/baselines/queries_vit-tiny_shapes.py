@@ -2,4 +2,4 @@
 #   python tools/train.py configs/baselines/queries_vit-tiny_shapes.py
 _base_ = '../_base_/recipes/vit-tiny_shapes.py'
 
-model = dict(backbone=dict(type='lfi.InteractionQueryViT'))
+model = dict(backbone=dict(num_queries=8))

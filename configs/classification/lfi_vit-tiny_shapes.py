@@ -4,7 +4,7 @@ _base_ = '../_base_/recipes/vit-tiny_shapes.py'
 
 model = dict(
     type='lfi.LFIImageClassifier',
-    backbone=dict(type='lfi.InteractionQueryViT'),
+    backbone=dict(num_queries=8),
     teacher=__import__('lfi').teacher_config('shapes-tiny'),
     readout=dict(text_dims=96),
 )

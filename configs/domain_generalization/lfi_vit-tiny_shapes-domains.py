@@ -5,7 +5,7 @@ _base_ = '../_base_/recipes/vit-tiny_shapes-domains.py'
 
 model = dict(
     type='lfi.LFIImageClassifier',
-    backbone=dict(type='lfi.InteractionQueryViT'),
+    backbone=dict(num_queries=8),
     teacher=__import__('lfi').teacher_config(
         'shapes-tiny',
         templates=['a photo of a {}.'],

@@ -6,6 +6,9 @@ _base_ = './zero-shot_vit-tiny-p8_lit-lite0_tiny-imagenet_vlcs.py'
 
 model = dict(
     backbone=dict(
-        arch=dict(_delete_=True, embed_dims=128, num_layers=6, num_heads=4, feedforward_channels=256)
+        arch=dict(_delete_=True, embed_dims=128, num_layers=6, num_heads=4, feedforward_channels=256),
+        stem=dict(type='lfi.ConvStem'),
+        with_cls_token=False,
+        out_type='avg_featmap',
     )
 )

@@ -52,7 +52,9 @@ def test_learns(config, small_data, small_clip, tmp_path, monkeypatch):
             torch.nn.init.constant_(parameter, 0.1)
     batch = next(iter(Runner.build_dataloader(cfg.train_dataloader)))
     losses = model(**model.data_preprocessor(batch, training=True), mode='loss')
-    assert len(losses) == 1 + TERMS.get(kind_of(config), 0 if ARMS[kind_of(config)].reads is None else 1)
+    terms = TERMS.get(kind_of(config), 0 if ARMS[kind_of(config)].reads is None else 1)
+    assert len(losses) == 1 + terms + ('affinity_prior' in cfg.model)
+    assert ('loss_affinity' in losses) is ('affinity_prior' in cfg.model)
     sum(losses.values()).backward()
     assert torch.stack([*losses.values()]).isfinite().all()
     # DDP runs without a search for unused parameters.

@@ -34,7 +34,10 @@ def class_counts(cfg: Config) -> list[int]:
 def test_differs_from_its_baseline_by_the_interactions_alone(config, empty_root):
     model, plain = model_differences(config)
     assert model['backbone'].pop('type') == 'lfi.InteractionQueryViT'
-    assert plain['backbone'].pop('type') == 'VisionTransformer'
+    # A baseline's ViT is plain.
+    kind, queries = plain['backbone'].pop('type'), plain['backbone'].pop('num_queries', None)
+    assert (kind, queries) in {('VisionTransformer', None), ('lfi.InteractionQueryViT', 0)}
+    model['backbone'].pop('num_queries', None)
     assert model == plain
 
 
@@ -135,7 +138,8 @@ def test_learns_from_its_teacher(config, small_data, small_clip, tmp_path, monke
     batch = next(iter(Runner.build_dataloader(cfg.train_dataloader)))
     data = model.data_preprocessor(batch, training=True)
     losses = model(**data, mode='loss')
-    assert set(losses) == {'loss', 'loss_positions', 'loss_concepts', 'loss_text_class'}
+    prior = set() if cfg.model.get('affinity_prior') is None else {'loss_affinity'}
+    assert set(losses) == {'loss', 'loss_positions', 'loss_concepts', 'loss_presence', *prior}
     sum(losses.values()).backward()
     values = torch.stack([*losses.values()]).detach()
     assert values.isfinite().all()

@@ -1,12 +1,19 @@
-# A ViT 128 wide and 6 blocks deep with patches of 8 on 64 pixels, for studies on a CPU.
+# A ViT 128 wide and 6 blocks deep with patches of 8 on 64 pixels, for studies on a CPU: from scratch, with what a ViT
+# lacks there, whatever it learns from.
 model = dict(
     _scope_='mmpretrain',
-    type='ImageClassifier',
+    type='lfi.PriorImageClassifier',
+    affinity_prior=dict(),
     backbone=dict(
-        type='VisionTransformer',
+        type='lfi.InteractionQueryViT',
+        # A plain ViT; LFI's config gives it queries.
+        num_queries=0,
         arch=dict(embed_dims=128, num_layers=6, num_heads=4, feedforward_channels=256),
         img_size=64,
         patch_size=8,
+        stem=dict(type='lfi.ConvStem'),
+        with_cls_token=False,
+        out_type='avg_featmap',
     ),
     head=dict(
         type='VisionTransformerClsHead',

@@ -9,6 +9,9 @@ _base_ = [
 strides = [2, 4, 8, 16, 32]
 roi_extractor = dict(out_channels=48, featmap_strides=strides[:4], finest_scale=14)
 model = dict(
+    type='lfi.PriorMaskRCNN',
+    # From scratch, so with what a ViT lacks there.
+    affinity_prior=dict(),
     data_preprocessor=dict(mean=[127.5] * 3, std=[64.0] * 3),
     backbone=dict(
         _delete_=True,
@@ -18,6 +21,7 @@ model = dict(
         arch=dict(embed_dims=128, num_layers=6, num_heads=4, feedforward_channels=256),
         img_size=96,
         patch_size=8,
+        stem=dict(type='lfi.ConvStem'),
         with_cls_token=False,
         out_type='featmap',
     ),

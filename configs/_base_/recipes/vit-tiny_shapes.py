@@ -1,30 +1,15 @@
 # A small ViT on the embedded Shapes data.
 _base_ = [
+    '../models/vit-128x6-p8_64.py',
     '../datasets/shapes.py',
     '../schedules/adamw_100e.py',
     '../default_runtime.py',
 ]
 
 model = dict(
-    _scope_='mmpretrain',
-    type='ImageClassifier',
-    backbone=dict(
-        type='VisionTransformer',
-        arch=dict(embed_dims=128, num_layers=6, num_heads=4, feedforward_channels=256),
-        img_size=64,
-        patch_size=8,
-    ),
     head=dict(
-        type='VisionTransformerClsHead',
         num_classes={{_base_.num_classes}},
-        in_channels=128,
-        loss=dict(
-            type='LabelSmoothLoss',
-            label_smooth_val=0.1,
-            mode='original',
-            num_classes={{_base_.num_classes}},
-        ),
-        init_cfg=dict(type='TruncNormal', layer='Linear', std=0.02),
+        loss=dict(num_classes={{_base_.num_classes}}),
     ),
 )
 # Minutes on two cores.

@@ -68,6 +68,12 @@ class Variety:
 METHOD = 'lfi'
 ARMS: dict[str, Variety] = {
     'task-loss': Variety('baseline', 'the task loss alone'),
+    'no-prior': Variety(
+        'baseline',
+        'the task loss without the prior that every other arm has',
+        of='task-loss',
+        options=('model.affinity_prior=None',),
+    ),
     'queries': Variety('baseline', 'interaction queries and no further loss'),
     'feature-mse': Variety('baseline', "copies the teacher's image embedding", reads='features'),
     'logit-kd': Variety('baseline', "copies the teacher's zero-shot class probabilities", reads='features'),
