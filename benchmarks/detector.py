@@ -53,7 +53,7 @@ def build(
     cfg.backbone.init_cfg = None
     cfg.data_preprocessor.batch_augments = None
     if way == 'baseline':
-        for key in ('teacher', 'readout', 'interaction_loss', 'text_class_loss'):
+        for key in ('teacher', 'readout', 'interaction_loss', 'reading'):
             cfg.pop(key, None)
         cfg.type = 'MaskRCNN'
         cfg.backbone.num_queries = 0

@@ -20,13 +20,13 @@ def test_configs_and_tools_lie_side_by_side():
             r"it is 'baselines/attention-transfer_vit-tiny_shapes.py' now",
         ),
         (
-            'lfi-index_vit-tiny_shapes',
-            r"it is 'classification/lfi_vit-tiny_shapes.py' now .* arm 'lfi-index'",
+            'lfi-positions_vit-tiny_shapes',
+            r"it is 'classification/lfi_vit-tiny_shapes.py' now .* arm 'lfi-positions'",
         ),
         ('shuffled-attention_vit-tiny_shapes', r"'baselines/attention-transfer_vit-tiny_shapes.py' now with"),
         (
-            'text-class_vit-128x6-p8_lit-lite0_tiny-imagenet',
-            r"lfi_vit-128x6-p8_lit-lite0_tiny-imagenet.py' now",
+            'lfi-index_vit-tiny_shapes',
+            r"'lfi-index' is of a student that recalls concepts, which lfi 0.1 has; .*lfi_vit-tiny_sh",
         ),
     ],
 )

@@ -5,7 +5,7 @@
     python tools/reproduce.py tiny-full --slurm PARTITION --gpus 8 --jobs 4
     python tools/reproduce.py dg                          # PACS and VLCS, left out and zero-shot
     python tools/reproduce.py --list
-    python tools/reproduce.py --print-commands shapes --arms lfi-index
+    python tools/reproduce.py --print-commands shapes --arms lfi-positions
 
 It goes on where it was stopped: what is finished is not run again, and what was interrupted is resumed. With
 --publish, what is published counts as finished too, where it was run with the same settings.

@@ -14,7 +14,6 @@ model = dict(
         max_concepts=16,
     ),
     # Beside a detector's own losses, which are small.
-    interaction_loss=dict(positions_weight=0.5, concepts_weight=1.0),
-    text_class_loss=dict(loss_weight=0.125),
+    interaction_loss=dict(positions_weight=0.5, concepts_weight=1.0, presence_weight=0.5),
     readout=dict(text_dims=512),
 )

@@ -15,12 +15,14 @@ OLD_CONTROLS = {
     'shuffled-attention': 'baselines/attention-transfer',
     **dict.fromkeys(
         (
-            *('shuffled-images', 'shuffled-places', 'text-class', 'lfi-positions', 'lfi-concepts'),
-            *('lfi-no-text-class', 'lfi-no-write-back', 'lfi-not-persistent', 'lfi-index', 'lfi-hungarian'),
+            *('shuffled-images', 'shuffled-places', 'lfi-positions', 'lfi-concepts'),
+            *('lfi-no-write-back', 'lfi-not-persistent'),
         ),
         'classification/lfi',
     ),
 }
+# Parts that no student has any more.
+GONE_CONTROLS = ('lfi-no-text-class', 'text-class', 'lfi-index', 'lfi-hungarian')
 
 
 def configs_folder() -> Path:
@@ -79,6 +81,11 @@ def what_became_of(name: str) -> str | None:
     if found is None:
         return None
     arm, student = found['arm'], found['student']
+    if arm in GONE_CONTROLS:
+        return (
+            f'{arm!r} is of a student that recalls concepts, which lfi 0.1 has; this version asks, '
+            f"as 'classification/lfi_{student}.py' does"
+        )
     config = f'{OLD_CONTROLS.get(arm, f"baselines/{arm}")}_{student}.py'
     if not (configs_folder() / config).is_file():
         return None

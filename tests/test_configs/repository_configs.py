@@ -30,7 +30,7 @@ METHODS = [config for config in CONFIGS if config not in BASELINES]
 TASK_LOSS = [config for config in BASELINES + SEGMENTATION if '/task-loss_' in config]
 
 # What learning from interactions changes of a model; all else belongs to its baseline too.
-LFI_KEYS = {'type', 'teacher', 'readout', 'interaction_loss', 'text_class_loss'}
+LFI_KEYS = {'type', 'teacher', 'readout', 'reading', 'interaction_loss'}
 
 
 def read(config: str) -> Config:

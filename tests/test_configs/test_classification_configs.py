@@ -101,9 +101,9 @@ def test_decay_and_rates_of_the_queries(config, empty_root, tmp_path):
     for layer in range(backbone.num_layers):
         gate = rate_and_decay(f'backbone.layers.{layer}.query_gate')
         assert gate == (groups[f'backbone.layers.{layer}.attn.qkv.weight']['lr'], 0)
-    for name in ('readout.query_head.weight', 'readout.patch_head.weight', 'head.layers.head.weight'):
+    for name in ('readout.question_head.weight', 'readout.patch_head.weight', 'head.layers.head.weight'):
         assert rate_and_decay(name) == pytest.approx((base.lr, base.weight_decay))
-    for name in ('readout.query_head.bias', 'readout.patch_norm.weight', 'readout.patch_norm.bias'):
+    for name in ('readout.question_head.bias', 'readout.patch_norm.weight', 'readout.patch_norm.bias'):
         assert rate_and_decay(name) == pytest.approx((base.lr, 0)), name
 
 

@@ -67,7 +67,7 @@ def test_it_trains_and_predicts(config, ade20k, small_clip, tmp_path):
     model = runner.model.train()
     batch = next(iter(Runner.build_dataloader(cfg.train_dataloader)))
     losses = model(**model.data_preprocessor(batch, training=True), mode='loss')
-    interactions = {'loss_positions', 'loss_concepts', 'loss_text_class'}
+    interactions = {'loss_positions', 'loss_concepts', 'loss_presence'}
     assert (interactions < set(losses)) == (config in METHODS)
     total, log = model.parse_losses(losses)
     total.backward()

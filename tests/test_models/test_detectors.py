@@ -97,12 +97,12 @@ def test_a_detector_trains_and_predicts(make_detector, name):
     detector = make_detector(name)
     data = detector.data_preprocessor(ordinary(), training=True)
     losses = detector.train()(**data, mode='loss')
-    interactions = {'loss_positions', 'loss_concepts', 'loss_text_class'}
+    interactions = {'loss_positions', 'loss_concepts', 'loss_presence'}
     assert interactions < set(losses)
     total, log = detector.parse_losses(losses)
     assert all(value.isfinite().all() for value in log.values())
     total.backward()
-    for part in (detector.backbone.interaction_queries, detector.readout.query_head.weight):
+    for part in (detector.backbone.interaction_queries, detector.readout.question_head.weight):
         assert part.grad.abs().sum() > 0
     with torch.no_grad():
         results = detector.eval()(**data, mode='predict')

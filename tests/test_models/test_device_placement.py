@@ -9,7 +9,7 @@ import pytest
 from torch.utils import backend_registration
 
 SCRIPT = Path(__file__).with_name('device_step.py')
-INTERACTIONS = ['loss', 'loss_concepts', 'loss_positions', 'loss_text_class']
+INTERACTIONS = ['loss', 'loss_concepts', 'loss_positions', 'loss_presence']
 
 pytestmark = pytest.mark.skipif(
     not hasattr(backend_registration, '_setup_privateuseone_for_python_backend'),

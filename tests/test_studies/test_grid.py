@@ -103,11 +103,11 @@ def test_a_cached_cell_has_another_identity(tmp_path):
 
 
 def test_an_arms_own_options_win_over_those_of_all(tmp_path):
-    jobs = plan(PRESETS['shapes'], [0], ['model.readout.assign=soft', 'train_cfg.max_epochs=2'], tmp_path)
-    cfgs = {
-        job.arm.name: job.config() for job in jobs if job.arm.name in ('lfi-hungarian', 'lfi in 5 epochs')
-    }
-    assert cfgs['lfi-hungarian'].model.readout.assign == 'hungarian'
+    options = ['model.backbone.write_back=gated', 'train_cfg.max_epochs=2']
+    jobs = plan(PRESETS['shapes'], [0], options, tmp_path)
+    names = ('lfi-no-write-back', 'lfi in 5 epochs')
+    cfgs = {job.arm.name: job.config() for job in jobs if job.arm.name in names}
+    assert cfgs['lfi-no-write-back'].model.backbone.write_back == 'none'
     assert [cfg.train_cfg.max_epochs for cfg in cfgs.values()] == [2, 5]
 
 

@@ -22,10 +22,10 @@ def finish(job, validation, **content):
 
 
 def test_a_student_is_tested_on_other_data(tmp_path):
-    text_class, lfi = plan(PRESETS['zero-shot'], [0], [], tmp_path)
-    assert (text_class.cache, lfi.cache) == (tmp_path / 'maps', tmp_path / 'maps')
+    presence, lfi = plan(PRESETS['zero-shot'], [0], [], tmp_path)
+    assert (presence.cache, lfi.cache) == (tmp_path / 'maps', tmp_path / 'maps')
     finish(lfi, 'accuracy/top1', test={'pacs/domain/mean': 20.0, 'vlcs/domain/mean': 30.0})
-    study = collect(PRESETS['zero-shot'], [text_class, lfi], 'vlcs/domain/mean', {})
+    study = collect(PRESETS['zero-shot'], [presence, lfi], 'vlcs/domain/mean', {})
     (cell,) = study.cells['lfi']
     assert (cell.test, cell.run.accuracy, cell.teacher_seconds) == (30.0, (8.0,), 7.0)
     assert study.table().startswith('| arm | seeds | vlcs/domain/mean, test |')
@@ -58,10 +58,12 @@ def test_what_is_published_of_other_domains_stays(tmp_path, monkeypatch, capsys)
 
 
 def test_the_commands_of_each_arm_are_what_one_would_type(tmp_path):
-    request = Request(tmp_path, arms=['task-loss', 'lfi', 'lfi-index'], launcher=Launcher(python='python'))
+    request = Request(
+        tmp_path, arms=['task-loss', 'lfi', 'lfi-positions'], launcher=Launcher(python='python')
+    )
     lines = list(commands(PRESETS['shapes'], request))
     assert [line for line in lines if line.startswith('#')] == [
-        *('# task-loss, seed 0', '# lfi, seed 0', '# lfi-index, seed 0')
+        *('# task-loss, seed 0', '# lfi, seed 0', '# lfi-positions, seed 0')
     ]
     typed = [line for line in lines if line and not line.startswith('#')]
     assert [line.split()[1] for line in typed] == [
@@ -69,8 +71,8 @@ def test_the_commands_of_each_arm_are_what_one_would_type(tmp_path):
         # The second arm learns from the same cache.
         *('tools/cache_teacher.py', 'tools/train.py', 'tools/test.py', 'tools/train.py', 'tools/test.py'),
     ]
-    assert 'model.backbone.num_queries=21 model.readout.assign=index' in typed[-2]
-    assert f'{tmp_path}/lfi-index/seed-0/epoch_13.pth' in typed[-1]
+    assert 'model.interaction_loss.concepts_weight=0' in typed[-2]
+    assert f'{tmp_path}/lfi-positions/seed-0/epoch_13.pth' in typed[-1]
 
 
 def test_commands_of_a_domain_name_it(tmp_path):

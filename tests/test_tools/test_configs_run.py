@@ -11,7 +11,7 @@ from torch.distributed.elastic.utils.distributed import get_free_port
 ROOT = Path(__file__).resolve().parents[2]
 SHAPES = ROOT / 'configs/classification/lfi_vit-tiny_shapes.py'
 LIT_LITE0 = ROOT / 'configs/classification/lfi_vit-tiny-p8_lit-lite0_tiny-imagenet.py'
-LOSSES = ('loss_positions', 'loss_concepts', 'loss_text_class')
+LOSSES = ('loss_positions', 'loss_concepts', 'loss_presence')
 # Four steps an epoch.
 FEW_IMAGES = (
     'train_dataloader.dataset.num_images=64',

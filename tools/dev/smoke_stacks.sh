@@ -106,7 +106,7 @@ smoke() { # STACK KIND: STEP says how far it came, and names the step's log; CEL
 
     STEP=train EPOCHS=1
     run_tool "$python" train.py --work-dir run >train.log 2>&1 || return 1
-    grep -q 'loss_positions: .*loss_concepts: .*loss_text_class: ' train.log || return 1
+    grep -q 'loss_positions: .*loss_concepts: .*loss_presence: ' train.log || return 1
     trained=$(accuracy val train.log)
 
     STEP=test

@@ -17,8 +17,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from mmengine.config import Config
-
 Kind = Literal['baseline', 'method', 'ablation', 'negative control']
 
 
@@ -29,7 +27,7 @@ class Arm:
     Args:
         name: as the tables call it.
         config: its path in the repository.
-        options: `--cfg-options` of it. `{concepts}` stands for the number of the teacher's concepts.
+        options: `--cfg-options` of it.
         cache: of the teacher, from which it learns; arms of the same name share it. Defaults to none.
         epochs: of a complete schedule other than the config's own. Defaults to that.
     """
@@ -126,28 +124,28 @@ ARMS: dict[str, Variety] = {
     METHOD: Variety('method', 'learning from interactions', reads='maps'),
     'lfi-positions': Variety(
         'ablation',
-        'text-to-image interaction alone',
+        'LFI without image-to-text interaction',
         of=METHOD,
         options=('model.interaction_loss.concepts_weight=0',),
         reads='maps',
     ),
     'lfi-concepts': Variety(
         'ablation',
-        'image-to-text interaction alone',
+        'LFI without text-to-image interaction',
         of=METHOD,
         options=('model.interaction_loss.positions_weight=0',),
         reads='maps',
     ),
-    'lfi-no-text-class': Variety(
+    'lfi-no-presence': Variety(
         'ablation',
-        'no class loss in the text space',
+        'LFI that does not learn presence',
         of=METHOD,
-        options=('model.text_class_loss=None',),
+        options=('model.interaction_loss.presence_weight=0',),
         reads='maps',
     ),
     'lfi-no-write-back': Variety(
         'ablation',
-        'patches that never read the queries',
+        'patches that never read the learned queries',
         of=METHOD,
         options=('model.backbone.write_back=none',),
         reads='maps',
@@ -159,25 +157,11 @@ ARMS: dict[str, Variety] = {
         options=('model.backbone.persistent=False',),
         reads='maps',
     ),
-    'lfi-index': Variety(
+    'presence': Variety(
         'ablation',
-        'a query for each concept',
+        'presence alone, without interactions',
         of=METHOD,
-        options=('model.backbone.num_queries={concepts}', 'model.readout.assign=index'),
-        reads='maps',
-    ),
-    'lfi-hungarian': Variety(
-        'ablation',
-        'queries matched to concepts one to one',
-        of=METHOD,
-        options=('model.readout.assign=hungarian',),
-        reads='maps',
-    ),
-    'text-class': Variety(
-        'ablation',
-        "LFI's class loss in the text space alone, without interactions",
-        of=METHOD,
-        options=('model.interaction_loss.positions_weight=0.0', 'model.interaction_loss.concepts_weight=0.0'),
+        options=('model.interaction_loss.positions_weight=0', 'model.interaction_loss.concepts_weight=0'),
         reads='maps',
     ),
 }
@@ -223,14 +207,6 @@ def arm_of(
     end = plain or student if base == 'task-loss' else student
     config = f'configs/{folder if base == METHOD else "baselines"}/{base}_{end}.py'
     return Arm(name, config, options, cache)
-
-
-def filled(options: tuple[str, ...], cfg: Config) -> tuple[str, ...]:
-    """Options with what only the arm's config knows put in."""
-    if not any('{concepts}' in option for option in options):
-        return options
-    concepts = cfg.model.head.num_classes + len(cfg.model.teacher.get('background') or ())
-    return tuple(option.replace('{concepts}', str(concepts)) for option in options)
 
 
 def compared_with(names: tuple[str, ...]) -> Mapping[str, str]:

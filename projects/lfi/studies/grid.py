@@ -19,7 +19,7 @@ from lfi.config_files import tools_root
 from lfi.engine import launch
 from lfi.errors import UsageError
 
-from .arms import Arm, filled
+from .arms import Arm
 from .job_pool import run_jobs, threads_for
 from .launcher import Launcher
 from .presets import Preset
@@ -366,11 +366,9 @@ def _job(preset: Preset, arm: Arm, options: tuple[str, ...], seed: int, domain: 
 
 def arm_options(arm: Arm) -> tuple[str, ...]:
     """The arm's options, with those that fit its schedule to its epochs."""
-    if arm.epochs is None and not arm.options:
-        return ()
-    cfg = read_config(arm.config)
-    schedule = [] if arm.epochs is None else fitted_schedule(cfg, arm.epochs)
-    return (*filled(arm.options, cfg), *schedule)
+    if arm.epochs is None:
+        return arm.options
+    return (*arm.options, *fitted_schedule(read_config(arm.config), arm.epochs))
 
 
 def _key(option: str) -> str:
