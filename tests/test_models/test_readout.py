@@ -1,4 +1,4 @@
-"""`InteractionReadout` against loops over images, concepts, queries and places."""
+"""`InteractionReadout` against loops over images, concepts and locations."""
 
 import itertools
 import math
@@ -9,8 +9,10 @@ import torch
 import torch.nn.functional as F
 from lfi.models import InteractionReadout, InteractionStates
 from lfi.structures import REST
+from mmengine.runner.checkpoint import load_state_dict
+from torch import nn
 
-B, K, N, C, E = 2, 5, 12, 16, 8
+B, M, N, C, E = 2, 3, 12, 16, 8
 LAYERS, GRID, BANK = (1, 3), (3, 4), 6
 
 
@@ -21,8 +23,8 @@ def random(*shape, seed=0):
 @pytest.fixture
 def states():
     return InteractionStates(
-        queries=random(B, K, C, seed=1),
-        attention=tuple((2 * random(B, K, N, seed=2 + i)).softmax(-1) for i in range(2)),
+        asked=random(B, M, C, seed=1),
+        attention=tuple((2 * random(B, M, N, seed=2 + i)).softmax(-1) for i in range(2)),
         tokens=tuple(3 * random(B, N + 1, C, seed=4 + i) for i in range(2)),
         layers=LAYERS,
         grid=GRID,
@@ -56,72 +58,54 @@ def like(make_maps):
     )
 
 
-def best_matching(cosine):
-    """The query of each row of (M, K) cosines, by trying all matchings; who is left takes the nearest."""
-    m, k = cosine.shape
-    best, result = -math.inf, None
-    if m <= k:
-        candidates = (list(enumerate(p)) for p in itertools.permutations(range(k), m))
-    else:
-        candidates = (list(zip(p, range(k))) for p in itertools.permutations(range(m), k))
-    for pairs in candidates:
-        total = sum(cosine[i, j].item() for i, j in pairs)
-        if total > best:
-            best, result = total, dict(pairs)
-    return [result.get(i, cosine[i].argmax().item()) for i in range(m)]
+def test_a_question_is_one_linear_map_of_its_text_with_an_offset(make_readout, texts):
+    readout = make_readout()
+    head = readout.question_head
+    expected = torch.stack([math.sqrt(E) * (head.weight @ text) + head.bias for text in texts])
+    torch.testing.assert_close(readout.questions(texts), expected)
+    concepts = torch.tensor([[4, 0, REST], [2, 5, 5]])
+    got = readout.questions(texts, concepts)
+    assert got.shape == (B, 3, C)
+    for b, m in itertools.product(range(B), range(3)):
+        if concepts[b, m] != REST:
+            assert torch.equal(got[b, m], readout.questions(texts)[concepts[b, m]])
+    assert got[0, 2].isfinite().all()
 
 
-def slow_assignment(readout, queries, texts, concepts):
-    """(M, K) of one image's concepts, none of them the rest."""
-    cosine = torch.stack([torch.stack([texts[c] @ q for q in queries]) for c in concepts])
-    if readout.assign == 'soft':
-        return torch.stack([(row / readout.assign_temperature).softmax(0) for row in cosine])
-    chosen = concepts if readout.assign == 'index' else best_matching(cosine)
-    return torch.stack([torch.eye(len(queries))[k] for k in chosen])
+def test_presence_is_one_linear_head_of_each_final_state(make_readout, states, like):
+    readout = make_readout()
+    norm, head = readout.presence_norm, readout.presence_head
+    got = readout.answers(states, like)
+    for b, m in itertools.product(range(B), range(M)):
+        state = F.layer_norm(states.asked[b, m], (C,), norm.weight, norm.bias)
+        score = head.weight[0] @ state + head.bias[0]
+        torch.testing.assert_close(readout.scores(states)[b, m], score)
+        torch.testing.assert_close(got.presence[b, m], 1 / (1 + (-score).exp()))
 
 
-@pytest.mark.parametrize('assign', ['soft', 'index', 'hungarian'])
-def test_maps_over_positions_are_the_queries_attention_mixed_by_the_assignment(
-    make_readout, states, texts, like, assign
-):
-    readout = make_readout(assign=assign, assign_temperature=0.3)
-    like = replace(like, concepts=like.concepts.clamp_max(4))
-    queries = readout.query_embeddings(states)
-    torch.testing.assert_close(queries.norm(dim=-1), torch.ones(B, K))
-    got = readout.text_to_image(states, queries, texts, like)
+def test_the_map_of_a_concept_is_the_attention_of_its_query(make_readout, states, like):
+    got = make_readout().answers(states, like)
     assert (got.directions, got.layers) == (('positions',), LAYERS)
-    assert torch.equal(got.presence, like.presence)
-    assert torch.equal(got.concepts, like.concepts)
-    for b in range(B):
-        concepts = [c for c in like.concepts[b].tolist() if c != REST]
-        assignment = slow_assignment(readout, queries[b], texts, concepts)
-        for (layer, attention), m in itertools.product(enumerate(states.attention), range(len(concepts))):
-            mixture = sum(assignment[m, k] * attention[b, k] for k in range(K)).view(GRID)
-            torch.testing.assert_close(got.logits[b, layer, m].exp(), mixture)
+    assert torch.equal(got.concepts, like.concepts) and torch.equal(got.valid, like.valid)
+    for layer, attention in enumerate(states.attention):
+        torch.testing.assert_close(got.over_positions()[:, layer].exp(), attention.view(B, M, *GRID))
 
 
-@pytest.mark.parametrize('n_concepts', [3, 5, 7])
-def test_hungarian_matches_best_with_fewer_as_many_and_more_concepts_than_queries(
-    make_readout, make_maps, states, n_concepts
-):
-    readout = make_readout(assign='hungarian')
-    texts = F.normalize(random(n_concepts, E, seed=11), dim=-1)
-    queries = readout.query_embeddings(states)
-    # Without its own place in the matching, `REST` must not take a query from a concept.
-    concepts = torch.cat((torch.arange(n_concepts), torch.tensor([REST]))).expand(B, -1)
-    like = make_maps(shape=(B, 1, n_concepts + 1, *GRID), concepts=concepts)
-    got = readout.text_to_image(states, queries, texts, like).logits[:, 0, :-1].flatten(-2).exp()
-    for b in range(B):
-        chosen = best_matching(texts @ queries[b].T)
-        torch.testing.assert_close(got[b], states.attention[0][b][chosen])
+def test_both_readings_share_what_was_asked(make_readout, states, texts, like):
+    readout = make_readout()
+    got, answers = readout(states, texts, like), readout.answers(states, like)
+    assert got.directions == ('positions', 'concepts')
+    assert torch.equal(got.over_positions(), answers.over_positions())
+    for field in ('presence', 'concepts', 'valid'):
+        assert torch.equal(getattr(got, field), getattr(answers, field))
+    assert got.check() is got
 
 
-def test_maps_over_concepts_compare_every_place_and_the_rest_is_the_others_logsumexp(
+def test_maps_over_concepts_compare_every_location_and_the_rest_is_the_others_logsumexp(
     make_readout, states, texts, like
 ):
     readout = make_readout(concept_scale=7.0)
-    got = readout.image_to_text(states, texts, like)
-    assert (got.directions, got.layers) == (('concepts',), LAYERS)
+    got = readout(states, texts, like)
     for b, layer, n in itertools.product(range(B), range(2), range(N)):
         patch = F.layer_norm(
             states.tokens[layer][b, n + 1], (C,), readout.patch_norm.weight, readout.patch_norm.bias
@@ -136,75 +120,72 @@ def test_maps_over_concepts_compare_every_place_and_the_rest_is_the_others_logsu
         torch.testing.assert_close(got.logits[b, layer, :, n // 4, n % 4], expected, rtol=1e-4, atol=1e-4)
 
 
+def asked_about_all(states):
+    """The states of a pass that was asked about the whole bank."""
+    return replace(
+        states,
+        asked=random(B, BANK, C),
+        attention=tuple(random(B, BANK, N, seed=i).softmax(-1) for i in range(2)),
+    )
+
+
 def test_readings_over_concepts_of_kept_and_rest_sum_up_the_whole_bank(
     make_readout, make_maps, states, texts
 ):
     readout = make_readout(concept_scale=1.0)
-    whole = readout.image_to_text(states, texts, make_maps(shape=(B, 1, BANK, *GRID)))
+    of_all = readout(asked_about_all(states), texts, make_maps(shape=(B, 1, BANK, *GRID)))
     for concepts in ([[4, 0, REST]] * 2, [[REST, 1, 3]] * 2):
         like = make_maps(shape=(B, 1, 3, *GRID), concepts=torch.tensor(concepts))
         kept = [c for c in concepts[0] if c != REST]
-        got = readout.image_to_text(states, texts, like).over_concepts()
-        place = [i for i, c in enumerate(concepts[0]) if c != REST]
-        torch.testing.assert_close(got[:, :, place], whole.over_concepts()[:, :, kept], rtol=1e-4, atol=1e-4)
+        got = readout(states, texts, like).over_concepts()
+        index = [i for i, c in enumerate(concepts[0]) if c != REST]
+        torch.testing.assert_close(got[:, :, index], of_all.over_concepts()[:, :, kept], rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize('assign', ['soft', 'hungarian'])
-def test_no_concepts_means_the_whole_bank_in_order(make_readout, make_maps, states, texts, assign):
-    readout = make_readout(assign=assign)
+def test_no_concepts_means_the_whole_bank_in_order(make_readout, make_maps, states, texts):
+    readout, states = make_readout(), asked_about_all(states)
     implicit = make_maps(shape=(B, 1, BANK, *GRID))
     explicit = replace(implicit, concepts=torch.arange(BANK).expand(B, -1))
-    queries = readout.query_embeddings(states)
-    for read in (
-        lambda like: readout.text_to_image(states, queries, texts, like),
-        lambda like: readout.image_to_text(states, texts, like),
-    ):
-        assert torch.equal(read(implicit).logits, read(explicit).logits)
-        assert read(implicit).concepts is None
-
-
-def test_class_scores_are_the_logsumexp_over_queries(make_readout, states, texts):
-    readout = make_readout(assign_temperature=0.2)
-    queries = readout.query_embeddings(states)
-    got = readout.class_scores(queries, texts)
-    for b, c in itertools.product(range(B), range(BANK)):
-        expected = sum((q @ texts[c] / 0.2).exp() for q in queries[b]).log()
-        torch.testing.assert_close(got[b, c], expected)
+    assert torch.equal(readout(states, texts, implicit).logits, readout(states, texts, explicit).logits)
+    assert readout(states, texts, implicit).concepts is None
+    assert torch.equal(
+        readout.questions(texts, explicit.concepts), readout.questions(texts).expand(B, -1, -1)
+    )
 
 
 def test_readings_stay_in_float32_under_autocast(make_readout, states, texts, like):
     readout = make_readout()
     with torch.autocast('cpu', torch.bfloat16):
-        queries = readout.query_embeddings(states)
-        positions = readout.text_to_image(states, queries, texts, like)
-        concepts = readout.image_to_text(states, texts, like)
-        scores = readout.class_scores(queries, texts)
-    assert queries.dtype == positions.logits.dtype == concepts.logits.dtype == scores.dtype == torch.float32
-    assert torch.equal(concepts.logits, readout.image_to_text(states, texts, like).logits)
-    assert torch.equal(positions.logits, readout.text_to_image(states, queries, texts, like).logits)
+        got, scores = readout(states, texts, like), readout.scores(states)
+    expected = readout(states, texts, like)
+    assert scores.dtype == torch.float32 and torch.equal(scores, readout.scores(states))
+    for field in ('logits', 'positions', 'presence'):
+        assert getattr(got, field).dtype == torch.float32
+        assert torch.equal(getattr(got, field), getattr(expected, field))
 
 
-def test_attention_that_is_zero_somewhere_gives_finite_maps_and_gradients(make_readout, states, texts, like):
-    attention = torch.zeros(B, K, N)
+def test_attention_that_is_zero_somewhere_gives_finite_maps_and_gradients(make_readout, states, like):
+    attention = torch.zeros(B, M, N)
     attention[..., 0] = 1
     attention.requires_grad_()
-    states = replace(states, attention=(attention, attention))
-    readout = make_readout()
-    got = readout.text_to_image(states, readout.query_embeddings(states), texts, like)
+    got = make_readout().answers(replace(states, attention=(attention, attention)), like)
     got.over_positions().sum().backward()
     assert got.check().logits.isfinite().all()
     assert attention.grad.isfinite().all()
 
 
-def test_a_bank_that_does_not_fit_is_refused(make_readout):
+def test_texts_that_do_not_fit_are_refused(make_readout):
     with pytest.raises(ValueError, match='readout.text_dims=8, but the teacher embeds its texts in 512 dims'):
-        make_readout().check_bank(num_concepts=3, text_dims=512, num_queries=5)
-    with pytest.raises(ValueError, match="assign='index' needs a query for each concept: num_queries=5"):
-        make_readout(assign='index').check_bank(num_concepts=6, text_dims=8, num_queries=5)
-    for assign in ('soft', 'hungarian'):
-        assert make_readout(assign=assign).check_bank(num_concepts=6, text_dims=8, num_queries=5) is None
+        make_readout().check_texts(512)
+    assert make_readout().check_texts(8) is None
 
 
-def test_an_unknown_assignment_is_named():
-    with pytest.raises(ValueError, match=r"assign='best' is unknown; choose from \('soft', 'index', 'hung"):
-        InteractionReadout(C, E, assign='best')
+@pytest.mark.parametrize('load', [nn.Module.load_state_dict, load_state_dict], ids=['torch', 'mmengine'])
+def test_a_checkpoint_that_recalls_concepts_is_refused_by_one_line(make_readout, load):
+    model = nn.ModuleDict({'readout': make_readout()})
+    old = {'readout.query_head.weight': torch.zeros(E, C), 'readout.query_head.bias': torch.zeros(E)}
+    with pytest.raises(
+        RuntimeError, match='of a student that recalls concepts, which lfi 0.1 reads'
+    ) as error:
+        load(model, old, strict=False)
+    assert '\n' not in str(error.value)

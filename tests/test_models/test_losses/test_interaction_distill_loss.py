@@ -1,25 +1,32 @@
-"""`InteractionDistillLoss` against loops over images, layers, concepts and positions."""
+"""`InteractionDistillLoss` against loops over images, layers, concepts and locations."""
 
 from dataclasses import replace
 
 import pytest
 import torch
 from lfi.models import InteractionDistillLoss
+from lfi.structures import REST
 
 
 def slow_divergence(student, teacher):
     return (teacher * (teacher / student).log()).sum()
 
 
-def slow_loss(student, teacher, pairs=None, t_positions=0.67, t_concepts=1.0):
+def slow_loss(student, teacher, pairs=None, t_positions=1.0, t_concepts=1.0):
     """The unweighted terms, in float64. `pairs` are (student's layer, teacher's layer)."""
     b, n_layers, m, _, _ = student.logits.shape
     pairs = pairs or [(i, i) for i in range(n_layers)]
     s_logits, t_logits = student.logits.double(), teacher.logits.double()
     valid = student.valid & teacher.valid
-    positions = relation = concepts = 0.0
-    total = total_pairs = images = 0.0
+    positions = concepts = presence = 0.0
+    total = images = named = 0.0
     for i in range(b):
+        for c in range(m):
+            if teacher.concepts is not None and teacher.concepts[i, c] == REST:
+                continue
+            p, q = teacher.presence[i, c].double(), student.presence[i, c].double()
+            presence -= p * q.log() + (1 - p) * (1 - q).log()
+            named += 1
         if not valid[i].any():
             continue
         images += 1
@@ -37,27 +44,19 @@ def slow_loss(student, teacher, pairs=None, t_positions=0.67, t_concepts=1.0):
             weight = teacher.presence[i, c].double()
             positions += weight * sum(slow_divergence(*maps[layer, c]) for layer, _ in pairs) / len(pairs)
             total += weight
-            for d in range(m):
-                overlaps = [
-                    [(maps[layer, c][who] * maps[layer, d][who]).sqrt().sum() for who in (0, 1)]
-                    for layer, _ in pairs
-                ]
-                weight_pair = weight * teacher.presence[i, d].double()
-                relation += weight_pair * sum((s - t) ** 2 for s, t in overlaps) / len(pairs)
-                total_pairs += weight_pair
-        places = valid[i].nonzero().tolist()
-        per_place = [
+        locations = valid[i].nonzero().tolist()
+        per_location = [
             slow_divergence(
                 s_logits[i, s, :, y, x].softmax(0), (t_logits[i, t, :, y, x] / t_concepts).softmax(0)
             )
-            for y, x in places
+            for y, x in locations
             for s, t in pairs
         ]
-        concepts += sum(per_place) / len(per_place)
+        concepts += sum(per_location) / len(per_location)
     return dict(
         loss_positions=positions / total,
-        loss_relation=relation / total_pairs,
         loss_concepts=concepts / images,
+        loss_presence=presence / named,
     )
 
 
@@ -78,7 +77,7 @@ def make_pair(make_maps):
 
 
 def unweighted(**kwargs):
-    return InteractionDistillLoss(positions_weight=1, concepts_weight=1, relation_weight=1, **kwargs)
+    return InteractionDistillLoss(positions_weight=1, concepts_weight=1, presence_weight=1, **kwargs)
 
 
 def assert_terms(got, expected):
@@ -87,7 +86,7 @@ def assert_terms(got, expected):
         assert value.item() == pytest.approx(float(expected[name]), rel=1e-4), name
 
 
-def test_terms_equal_a_loop_over_images_layers_concepts_and_places(make_pair):
+def test_terms_equal_a_loop_over_images_layers_concepts_and_locations(make_pair):
     student, teacher = make_pair()
     assert_terms(unweighted()(student, teacher), slow_loss(student, teacher))
 
@@ -118,18 +117,20 @@ def test_weights_multiply_their_terms_and_a_weight_of_zero_leaves_its_term_out(m
     pair = make_pair()
     base = unweighted()(*pair)
     got = InteractionDistillLoss()(*pair)
-    assert got.keys() == {'loss_positions', 'loss_concepts'}
+    assert got.keys() == {'loss_positions', 'loss_concepts', 'loss_presence'}
     torch.testing.assert_close(got['loss_positions'], 2 * base['loss_positions'])
     torch.testing.assert_close(got['loss_concepts'], 4 * base['loss_concepts'])
-    only = InteractionDistillLoss(positions_weight=0, concepts_weight=0, relation_weight=3)(*pair)
-    assert only.keys() == {'loss_relation'}
-    torch.testing.assert_close(only['loss_relation'], 3 * base['loss_relation'])
+    torch.testing.assert_close(got['loss_presence'], 2 * base['loss_presence'])
+    only = InteractionDistillLoss(positions_weight=0, concepts_weight=0, presence_weight=3)(*pair)
+    assert only.keys() == {'loss_presence'}
+    torch.testing.assert_close(only['loss_presence'], 3 * base['loss_presence'])
+    assert InteractionDistillLoss(presence_weight=0)(*pair).keys() == {'loss_positions', 'loss_concepts'}
 
 
 @pytest.mark.parametrize(
     ('student_reads', 'teacher_reads', 'terms'),
     [
-        (('positions',), ('positions', 'concepts'), {'loss_positions', 'loss_relation'}),
+        (('positions',), ('positions', 'concepts'), {'loss_positions'}),
         (('positions', 'concepts'), ('concepts',), {'loss_concepts'}),
         (('positions',), ('concepts',), set()),
     ],
@@ -137,7 +138,7 @@ def test_weights_multiply_their_terms_and_a_weight_of_zero_leaves_its_term_out(m
 def test_only_directions_that_both_have_are_compared(make_pair, student_reads, teacher_reads, terms):
     student, teacher = make_pair()
     student, teacher = replace(student, directions=student_reads), replace(teacher, directions=teacher_reads)
-    assert unweighted()(student, teacher).keys() == terms
+    assert unweighted()(student, teacher).keys() == {*terms, 'loss_presence'}
 
 
 def test_a_student_equal_to_the_teacher_has_no_loss_and_no_gradient(make_maps):
@@ -145,7 +146,9 @@ def test_a_student_equal_to_the_teacher_has_no_loss_and_no_gradient(make_maps):
     spread = teacher.logits.std((-2, -1), correction=0).mean((1, 2)).view(2, 1, 1, 1, 1)
     for direction, logits in (('positions', teacher.logits / spread), ('concepts', teacher.logits)):
         student = replace(teacher, logits=logits.clone().requires_grad_(), directions=(direction,))
-        terms = unweighted(positions_temperature=1)(student, teacher)
+        terms = unweighted()(student, teacher)
+        # Of probabilities between 0 and 1 the cross-entropy with themselves is not 0.
+        del terms['loss_presence']
         assert terms
         for term in terms.values():
             assert term.item() == pytest.approx(0, abs=1e-6)
@@ -154,22 +157,20 @@ def test_a_student_equal_to_the_teacher_has_no_loss_and_no_gradient(make_maps):
 
 
 @pytest.mark.parametrize('factor', [0.01, 100])
-def test_the_positions_terms_do_not_depend_on_the_teachers_logit_scale_or_offset(make_pair, factor):
+def test_the_positions_term_does_not_depend_on_the_teachers_logit_scale_or_offset(make_pair, factor):
     student, teacher = make_pair()
     scaled = replace(teacher, logits=factor * (teacher.logits + 3))
     expected, got = unweighted()(student, teacher), unweighted()(student, scaled)
-    for name in ('loss_positions', 'loss_relation'):
-        torch.testing.assert_close(got[name], expected[name], rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(got['loss_positions'], expected['loss_positions'], rtol=1e-3, atol=1e-4)
     assert abs(got['loss_concepts'] - expected['loss_concepts']) > 1e-2
 
 
-def test_where_nothing_is_present_the_positions_terms_are_exactly_zero(make_maps):
+def test_where_nothing_is_present_the_positions_term_is_exactly_zero(make_maps):
     student = make_maps(1)
     student = replace(student, logits=student.logits.requires_grad_())
     terms = unweighted()(student, make_maps(2, presence=torch.zeros(2, 3)))
     assert terms['loss_positions'].item() == 0
-    assert terms['loss_relation'].item() == 0
-    (terms['loss_positions'] + terms['loss_relation']).backward()
+    terms['loss_positions'].backward()
     assert not student.logits.grad.any()
 
 
@@ -186,14 +187,15 @@ def test_a_fully_invalid_image_adds_exactly_nothing(make_maps):
         for m in (student, teacher)
     ]
     for name, term in loss(*alone).items():
-        torch.testing.assert_close(terms[name], term)
+        if name != 'loss_presence':
+            torch.testing.assert_close(terms[name], term)
     assert not student.logits.grad[1].any()
     assert student.logits.grad[0].isfinite().all()
     nothing = loss(student, replace(teacher, valid=torch.zeros_like(valid)))
-    assert [term.item() for term in nothing.values()] == [0, 0, 0]
+    assert [nothing[name].item() for name in ('loss_positions', 'loss_concepts')] == [0, 0]
 
 
-def test_invalid_positions_have_no_say(make_pair):
+def test_invalid_locations_have_no_say(make_pair):
     student, teacher = make_pair()
     valid = (student.valid & teacher.valid)[:, None, None]
     expected = unweighted()(student, teacher)
@@ -216,6 +218,54 @@ def test_the_gradient_equals_that_of_the_loop_in_float64(make_pair):
     )
     assert expected.abs().max() > 1e-3
     torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize('rest_at', [0, 2])
+def test_the_rest_never_counts_in_presence_or_over_positions(make_pair, rest_at):
+    student, teacher = make_pair()
+    concepts = torch.tensor([[1, 2, 3], [4, 5, 6]])
+    concepts[:, rest_at] = REST
+    # Its presence is 0, as every teacher gives it.
+    presence = teacher.presence.clone()
+    presence[:, rest_at] = 0
+    student = replace(student, concepts=concepts)
+    teacher = replace(teacher, concepts=concepts, presence=presence)
+    assert_terms(unweighted()(student, teacher), slow_loss(student, teacher))
+    leaves = [student.presence.clone().requires_grad_(), student.logits.clone().requires_grad_()]
+    terms = unweighted()(replace(student, presence=leaves[0], logits=leaves[1]), teacher)
+    (terms['loss_presence'] + terms['loss_positions']).backward()
+    kept = [m for m in range(3) if m != rest_at]
+    assert not leaves[0].grad[:, rest_at].any() and leaves[0].grad[:, kept].all()
+    assert not leaves[1].grad[:, :, rest_at].any() and leaves[1].grad[:, :, kept].any()
+
+
+def test_an_image_asked_about_nothing_but_the_rest_has_no_presence_loss(make_maps):
+    concepts = torch.full((2, 3), REST)
+    student, teacher = (make_maps(seed, concepts=concepts) for seed in (1, 2))
+    assert unweighted()(student, teacher)['loss_presence'].item() == 0
+
+
+@pytest.mark.parametrize('of_student', [0.0, 1.0])
+def test_presence_that_is_certain_has_a_finite_loss_and_gradient(make_maps, of_student):
+    presence = torch.full((2, 3), of_student).requires_grad_()
+    for of_teacher in (0.0, 1.0):
+        teacher = make_maps(2, presence=torch.full((2, 3), of_teacher))
+        term = unweighted()(make_maps(1, presence=presence), teacher)['loss_presence']
+        assert term.isfinite() and (term.item() == 0) == (of_student == of_teacher)
+        assert torch.autograd.grad(term, presence)[0].isfinite().all()
+
+
+def test_positions_are_read_where_maps_have_them_and_by_a_temperature_without_unit(make_pair):
+    student, teacher = make_pair()
+    other = torch.randn(teacher.logits.shape, generator=torch.Generator().manual_seed(3)).log_softmax(2)
+    loss = unweighted(positions_temperature=0.5)
+    got = loss(replace(student, positions=2 * other), replace(teacher, positions=other))
+    # What is read over concepts stays as it was.
+    expected = loss(student, teacher)
+    torch.testing.assert_close(got['loss_concepts'], expected['loss_concepts'])
+    assert got['loss_positions'].item() == pytest.approx(0, abs=1e-6)
+    changed = loss(replace(student, positions=other), replace(teacher, positions=other))
+    assert changed['loss_positions'] > 1e-2
 
 
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
