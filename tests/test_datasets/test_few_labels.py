@@ -102,12 +102,13 @@ def test_it_is_a_data_set_for_the_hooks_and_wrappers_of_others():
     assert 'FewLabels of 1 labels a class' in repr(copied) and 'PackInputs' in repr(copied)
 
 
-def test_images_as_they_are_on_disk_are_unlabelled_too():
+def test_images_as_they_are_on_disk_serve_any_choice_of_labels():
     flip = dict(type='RandomFlip', prob=0.5)
     config = ConfigDict(type='lfi.FewLabels', labels_per_class=1, dataset=dict(SHAPES, pipeline=[flip, PACK]))
     dataset = DATASETS.build(unaugmented(config))
-    hidden = np.flatnonzero(~dataset.labelled)[0]
-    assert dataset[hidden]['data_samples'].metainfo['unlabelled'] is True
+    assert not dataset.labelled.any()
+    assert dataset[0]['data_samples'].metainfo['unlabelled'] is True
+    assert config.labels_per_class == 1
 
 
 def test_without_labels_a_data_set_need_not_have_any():

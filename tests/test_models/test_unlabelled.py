@@ -217,3 +217,10 @@ def test_an_image_without_a_label_is_of_no_class(make_taught):
     labels = model.image_labels(samples({1, 2}), 5)
     assert labels.tolist() == [[1, 0, 0, 0, 0], [0] * 5, [0] * 5, [0, 0, 1, 0, 0]]
     assert not model.image_labels(samples({0, 1, 2, 3}), 5).any()
+
+
+def test_presence_of_the_labels_alone_needs_them(make_taught):
+    model = make_taught('lfi.LFIImageClassifier', readout=dict(text_dims=24), reading=dict(presence='label'))
+    losses_of(model, batch())
+    with pytest.raises(ValueError, match="presence='label' .*no label: set reading.presence"):
+        losses_of(model, batch({1}))

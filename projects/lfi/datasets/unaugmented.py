@@ -11,6 +11,9 @@ OF_VIEWS = ('view', 'interaction_maps')
 def unaugmented(dataset: ConfigDict, steps: tuple[str, ...] = ('Load', 'Pack')) -> ConfigDict:
     """A data set's config whose pipelines, also those of data sets inside it, only load and pack.
 
+    Of `lfi.FewLabels` all labels are hidden: which are known differs from seed to seed, and the same images
+    serve all of them.
+
     Args:
         dataset: the config.
         steps: how the types of the transforms begin that stay. Defaults to ('Load', 'Pack').
@@ -18,7 +21,8 @@ def unaugmented(dataset: ConfigDict, steps: tuple[str, ...] = ('Load', 'Pack')) 
 
     def plain(value: object) -> object:
         if isinstance(value, dict):
-            return {k: kept(v) if k == 'pipeline' else plain(v) for k, v in value.items()}
+            found = {k: kept(v) if k == 'pipeline' else plain(v) for k, v in value.items()}
+            return {**found, 'labels_per_class': 0} if _name(value) == 'FewLabels' else found
         return [plain(v) for v in value] if isinstance(value, list | tuple) else value
 
     def kept(pipeline: list[dict]) -> list[dict]:
@@ -29,7 +33,13 @@ def unaugmented(dataset: ConfigDict, steps: tuple[str, ...] = ('Load', 'Pack')) 
                 for k, v in step.items()
             }
             for step in transforms
-            if (name := step['type'].split('.')[-1]).startswith(steps) and name != 'LoadInteractionMaps'
+            if (name := _name(step)).startswith(steps) and name != 'LoadInteractionMaps'
         ]
 
     return ConfigDict(plain(dataset.to_dict()))
+
+
+def _name(config: dict) -> str:
+    kind = config.get('type', '')
+    # A lazy config names the class itself.
+    return (kind if isinstance(kind, str) else kind.__name__).split('.')[-1]
