@@ -1,0 +1,35 @@
+"""A training with few labels by the tools, from a cache that serves any number of them."""
+
+import re
+
+CONFIG = 'classification/lfi_vit-tiny_shapes.py'
+SMALL = [
+    'train_cfg.max_epochs=2',
+    'train_dataloader.dataset.num_images=60',
+    'train_dataloader.batch_size=20',
+    'train_dataloader.num_workers=0',
+    'val_dataloader.dataset.num_images=20',
+    'val_dataloader.num_workers=0',
+    'default_hooks.logger.interval=1',
+    'model.teacher.max_concepts=4',
+]
+FEW = 'train_dataloader.few_labels'
+
+
+def test_a_cache_serves_all_choices_of_labels(run_tool, config_path, tmp_path):
+    config, out = config_path(CONFIG), ('--out', 'cache', '--num-workers', '0')
+    run_tool('cache_teacher.py', config, *out, '--cfg-options', *SMALL, f'{FEW}.labels_per_class=2')
+    choice = [f'{FEW}.labels_per_class=1', f'{FEW}.seed=5', 'model.teacher_cache=cache']
+    printed = run_tool('train.py', config, '--work-dir', 'work', '--cfg-options', *SMALL, *choice)
+    # 40 images without a label, and as many with one.
+    assert re.search(r'Epoch\(train\) \[2\]\[4/4\].* loss_positions: [\d.]+', printed)
+    assert "type='lfi.FewLabels'" in next(tmp_path.glob('work/*.py')).read_text()
+
+
+def test_a_model_that_would_learn_from_hidden_labels_is_an_error_of_one_line(run_tool, config_path):
+    out = run_tool(
+        *('train.py', config_path('baselines/task-loss_vit-tiny_shapes.py'), '--cfg-options'),
+        *(f'{FEW}.labels_per_class=1', 'model.type=mmpretrain.ImageClassifier'),
+        code=1,
+    )
+    assert out.splitlines()[-1].startswith("error: model.type='mmpretrain.ImageClassifier' would learn from")
