@@ -72,19 +72,26 @@ def test_a_question_is_one_linear_map_of_its_text_with_an_offset(make_readout, t
     assert got[0, 2].isfinite().all()
 
 
-def test_presence_is_one_linear_head_of_each_final_state(make_readout, states, like):
-    readout = make_readout()
-    norm, head = readout.presence_norm, readout.presence_head
-    got = readout.answers(states, like)
+def test_presence_compares_what_a_query_looks_at_with_its_concept(make_readout, states, texts, like):
+    readout = make_readout(concept_scale=7.0)
+    state_norm, head, patch_norm = readout.presence_norm, readout.presence_head, readout.patch_norm
+    got = readout.answers(states, texts, like)
     for b, m in itertools.product(range(B), range(M)):
-        state = F.layer_norm(states.asked[b, m], (C,), norm.weight, norm.bias)
+        if like.concepts[b, m] == REST:
+            continue
+        state = F.layer_norm(states.asked[b, m], (C,), state_norm.weight, state_norm.bias)
+        weight = readout.patch_head.weight @ texts[like.concepts[b, m]]
         score = head.weight[0] @ state + head.bias[0]
-        torch.testing.assert_close(readout.scores(states)[b, m], score)
+        for n in range(N):
+            patch = F.layer_norm(states.tokens[-1][b, n + 1], (C,), patch_norm.weight, patch_norm.bias)
+            share = states.attention[-1][b, m, n]
+            score = score + share * 7.0 / math.sqrt(C) * (patch @ weight) / weight.norm()
+        torch.testing.assert_close(readout.scores(states, texts, like.concepts)[b, m], score)
         torch.testing.assert_close(got.presence[b, m], 1 / (1 + (-score).exp()))
 
 
-def test_the_map_of_a_concept_is_the_attention_of_its_query(make_readout, states, like):
-    got = make_readout().answers(states, like)
+def test_the_map_of_a_concept_is_the_attention_of_its_query(make_readout, states, texts, like):
+    got = make_readout().answers(states, texts, like)
     assert (got.directions, got.layers) == (('positions',), LAYERS)
     assert torch.equal(got.concepts, like.concepts) and torch.equal(got.valid, like.valid)
     for layer, attention in enumerate(states.attention):
@@ -93,7 +100,7 @@ def test_the_map_of_a_concept_is_the_attention_of_its_query(make_readout, states
 
 def test_both_readings_share_what_was_asked(make_readout, states, texts, like):
     readout = make_readout()
-    got, answers = readout(states, texts, like), readout.answers(states, like)
+    got, answers = readout(states, texts, like), readout.answers(states, texts, like)
     assert got.directions == ('positions', 'concepts')
     assert torch.equal(got.over_positions(), answers.over_positions())
     for field in ('presence', 'concepts', 'valid'):
@@ -156,19 +163,19 @@ def test_no_concepts_means_the_whole_bank_in_order(make_readout, make_maps, stat
 def test_readings_stay_in_float32_under_autocast(make_readout, states, texts, like):
     readout = make_readout()
     with torch.autocast('cpu', torch.bfloat16):
-        got, scores = readout(states, texts, like), readout.scores(states)
+        got, scores = readout(states, texts, like), readout.scores(states, texts, like.concepts)
     expected = readout(states, texts, like)
-    assert scores.dtype == torch.float32 and torch.equal(scores, readout.scores(states))
+    assert scores.dtype == torch.float32 and torch.equal(scores, readout.scores(states, texts, like.concepts))
     for field in ('logits', 'positions', 'presence'):
         assert getattr(got, field).dtype == torch.float32
         assert torch.equal(getattr(got, field), getattr(expected, field))
 
 
-def test_attention_that_is_zero_somewhere_gives_finite_maps_and_gradients(make_readout, states, like):
+def test_attention_that_is_zero_somewhere_gives_finite_maps_and_gradients(make_readout, states, texts, like):
     attention = torch.zeros(B, M, N)
     attention[..., 0] = 1
     attention.requires_grad_()
-    got = make_readout().answers(replace(states, attention=(attention, attention)), like)
+    got = make_readout().answers(replace(states, attention=(attention, attention)), texts, like)
     got.over_positions().sum().backward()
     assert got.check().logits.isfinite().all()
     assert attention.grad.isfinite().all()

@@ -199,11 +199,12 @@ class InteractionInferencer(BaseInferencer):
                 for item, prediction in zip(inputs, predictions)
             ]
 
-        questions = self.model.readout.questions(self._embeddings(texts))
+        embeddings = self._embeddings(texts)
+        questions = self.model.readout.questions(embeddings)
         sizes = valid_sizes_of(data['inputs'], data['data_samples'])
         with self.model.backbone.record_interactions(questions) as record:
             predictions = self.model(**data, mode='predict')
-        maps = self.model.answers(record.states, data['inputs'], sizes).to('cpu')
+        maps = self.model.answers(record.states, data['inputs'], embeddings, sizes).to('cpu')
         canvas = seen_canvas(self.model.backbone, tuple(data['inputs'].shape[-2:]), maps.grid)
         return [
             _result(item, prediction, texts, maps.presence[i], *cut_out(maps, i, canvas, sizes[i], item.view))

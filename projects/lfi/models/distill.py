@@ -154,7 +154,7 @@ class InteractionDistillMixin(TeacherMixin):
         # DDP wants a gradient for every trainable parameter, each step.
         loss, readout_ = self.interaction_loss, self.readout
         for modules, weight in (
-            ((readout_.patch_norm, readout_.patch_head), loss.concepts_weight),
+            ((readout_.patch_norm, readout_.patch_head), loss.concepts_weight + loss.presence_weight),
             ((readout_.presence_norm, readout_.presence_head), loss.presence_weight),
             ((readout_.question_head,), loss.positions_weight + loss.presence_weight),
         ):
@@ -262,26 +262,30 @@ class InteractionDistillMixin(TeacherMixin):
         questions = self.readout.questions(texts)
         with self.backbone.padded(sizes), self.backbone.record_interactions(questions) as record:
             self.backbone(images)
-        return self.answers(record.states, images, sizes)
+        return self.answers(record.states, images, texts, sizes)
 
     def answers(
-        self, states: InteractionStates, images: Tensor, valid_sizes: Sequence[tuple[int, int]]
+        self,
+        states: InteractionStates,
+        images: Tensor,
+        texts: Tensor,
+        valid_sizes: Sequence[tuple[int, int]],
     ) -> InteractionMaps:
         """The answers of a forward pass that was asked: what `ask` returns, for those who make the pass.
 
         Args:
-            states: what the backbone recorded of it, with M questions.
+            states: what the backbone recorded of it, with the questions of the texts.
             images: (B, 3, H, W), as `ask` has them.
+            texts: (M, E), likewise.
             valid_sizes: likewise.
         """
-        assert states.asked is not None
-        b, m = states.asked.shape[:2]
+        b, m = len(images), len(texts)
         everywhere = InteractionMaps(
             logits=images.new_zeros(b, 1, m, 1, 1, dtype=torch.float32),
             presence=images.new_ones(b, m, dtype=torch.float32),
             valid=torch.ones(b, 1, 1, dtype=torch.bool, device=images.device),
         )
-        return self.readout.answers(states, self._in_view(everywhere, images, valid_sizes, None))
+        return self.readout.answers(states, texts, self._in_view(everywhere, images, valid_sizes, None))
 
     @torch.no_grad()
     def predict_interactions(
@@ -293,7 +297,7 @@ class InteractionDistillMixin(TeacherMixin):
         valid_sizes = valid_sizes_of(inputs, data_samples)
         with self.backbone.padded(valid_sizes), self.backbone.record_interactions(questions) as record:
             self.backbone(inputs)
-        return teacher, self.readout.answers(record.states, teacher)
+        return teacher, self.readout.answers(record.states, self.teacher.texts, teacher)
 
     def _ask_teacher(self, inputs: Tensor, data_samples: Sequence) -> InteractionMaps:
         """The teacher's maps on the student's grid, as they are read."""

@@ -71,23 +71,35 @@ class InteractionReadout(BaseModule):
         starts = self.question_head(texts * self.text_dims**0.5)
         return starts if concepts is None else starts[concepts.clamp_min(0)]
 
-    def scores(self, states: InteractionStates) -> Tensor:
-        """The presence of each asked concept before the sigmoid, float32 (B, M)."""
-        assert states.asked is not None
-        with _float32(states.asked):
-            return self.presence_head(self.presence_norm(states.asked.float())).squeeze(-1)
+    def scores(self, states: InteractionStates, texts: Tensor, concepts: Tensor | None = None) -> Tensor:
+        """The presence of each asked concept before the sigmoid, float32 (B, M).
 
-    def answers(self, states: InteractionStates, like: InteractionMaps) -> InteractionMaps:
+        Args:
+            states: what the backbone recorded, asked with `questions` of the same texts and concepts.
+            texts: (C, E), the concepts' unit embeddings.
+            concepts: (B, M), as `questions` took them. Defaults to None: all of them.
+        """
+        assert states.asked is not None
+        with _float32(texts):
+            of_query = self.presence_head(self.presence_norm(states.asked.float())).squeeze(-1)
+            weights = self._weights(texts)
+            weights = weights if concepts is None else weights[concepts.clamp_min(0)]  # [C, D] or [B, M, D]
+            n = states.grid[0] * states.grid[1]
+            seen = states.attention[-1] @ self.patch_norm(states.tokens[-1][:, -n:].float())  # [B, M, D]
+            return of_query + (seen * weights).sum(-1)
+
+    def answers(self, states: InteractionStates, texts: Tensor, like: InteractionMaps) -> InteractionMaps:
         """The text->image reading of what was asked: maps with `directions=('positions',)`.
 
         Args:
             states: what the backbone recorded; it was asked about the concepts of `like`.
+            texts: (C, E), the unit embeddings of all concepts.
             like: maps that name the concepts, and give the valid locations on the same grid.
         """
         attention = torch.stack(states.attention, 1)  # [B, L, M, N]
         return InteractionMaps(
             logits=attention.clamp_min(1e-12).log().unflatten(-1, states.grid),
-            presence=self.scores(states).sigmoid(),
+            presence=self.scores(states, texts, like.concepts).sigmoid(),
             valid=like.valid,
             concepts=like.concepts,
             layers=states.layers,
@@ -95,8 +107,8 @@ class InteractionReadout(BaseModule):
         )
 
     def forward(self, states: InteractionStates, texts: Tensor, like: InteractionMaps) -> InteractionMaps:
-        """Both readings. Arguments as `answers`, and texts (C, E), the unit embeddings of all concepts."""
-        answers = self.answers(states, like)
+        """Both readings. Arguments as `answers`."""
+        answers = self.answers(states, texts, like)
         return InteractionMaps(
             logits=self._concept_scores(states, texts, like.concepts),
             presence=answers.presence,
@@ -108,14 +120,18 @@ class InteractionReadout(BaseModule):
 
     def _concept_scores(self, states: InteractionStates, texts: Tensor, concepts: Tensor | None) -> Tensor:
         """The patches' scores of the concepts, (B, L, M, H, W)."""
-        scale = self.concept_scale * self.patch_norm.normalized_shape[0] ** -0.5
         with _float32(texts):
-            weights = scale * F.normalize(self.patch_head(texts), dim=-1)  # [C, D]
+            weights = self._weights(texts)
             # The class token goes along and is cut off at the end, where there is less to copy.
             by_layer = [self.patch_norm(tokens.float()) @ weights.T for tokens in states.tokens]
             n = states.grid[0] * states.grid[1]
             scores = torch.stack([of_layer[:, -n:] for of_layer in by_layer], 1)  # [B, L, N, C]
         return _pick(scores, concepts).mT.unflatten(-1, states.grid)
+
+    def _weights(self, texts: Tensor) -> Tensor:
+        """What patches are compared with for each text, (C, D)."""
+        scale = self.concept_scale * self.patch_norm.normalized_shape[0] ** -0.5
+        return scale * F.normalize(self.patch_head(texts), dim=-1)
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any, **kwargs: Any) -> None:
         if f'{prefix}query_head.weight' in state_dict:

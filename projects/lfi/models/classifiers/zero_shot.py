@@ -55,7 +55,7 @@ class LFIZeroShotClassifier(LFIImageClassifier):
         """The classes' scores (B, C), at every stage; the head but ranks them."""
         with self.backbone.record_interactions(self.readout.questions(self.texts)) as record:
             self.backbone(inputs)
-        return (self.readout.scores(record.states),)
+        return (self.readout.scores(record.states, self.texts),)
 
     def loss(self, inputs: Tensor, data_samples: Sequence, **kwargs: Any) -> dict[str, Tensor]:
         """It has none.
