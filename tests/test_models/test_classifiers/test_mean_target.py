@@ -4,13 +4,14 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from lfi.models import LFIImageClassifier, MeanTargetClassifier
+from lfi.models import InteractionDistillLoss, LFIImageClassifier, MeanTargetClassifier
 from lfi.registry import MODELS
 from lfi.structures import REST
 from mmengine.runner import load_state_dict
 from mmpretrain.structures import DataSample
 
 C = 5
+LOSS = InteractionDistillLoss(positions_temperature=0.7, concepts_temperature=2.0)
 
 
 @pytest.fixture
@@ -21,9 +22,9 @@ def control(monkeypatch):
         torch.nn.Module.__init__(self)
 
     monkeypatch.setattr(LFIImageClassifier, '__init__', nothing)
-    monkeypatch.setattr(
-        MeanTargetClassifier, 'teacher', SimpleNamespace(bank=SimpleNamespace(num_concepts=C))
-    )
+    teacher = SimpleNamespace(bank=SimpleNamespace(num_concepts=C))
+    monkeypatch.setattr(MeanTargetClassifier, 'teacher', teacher)
+    monkeypatch.setattr(MeanTargetClassifier, 'interaction_loss', LOSS, raising=False)
     return MeanTargetClassifier
 
 
@@ -61,17 +62,25 @@ def test_each_concept_has_the_mean_of_all_its_maps(make_maps, control, asked, re
         maps = make_maps(seed, (2, 2, m, 4, 4), concepts=concepts, valid=random_valid(seed))
         batches.append(maps.share() if reading == 'share' else maps)
         changed = model.change(batches[-1])
-    scores = mean_of(batches, lambda maps: torch.ones(2, m), lambda maps: maps.logits)
-    positions = mean_of(
+    over_concepts = mean_of(batches, lambda maps: torch.ones(2, m), lambda maps: (maps.logits / 2).softmax(2))
+    over_positions = mean_of(
         batches,
         lambda maps: maps.presence,
-        lambda maps: maps.logits if maps.positions is None else maps.positions,
+        lambda maps: maps.over_positions(LOSS.positions_scale(maps)).exp(),
     )
     for b in range(2):
+        valid = changed.valid[b]
         for i in range(m):
             c = i if concepts is None else concepts[b, i].item()
-            torch.testing.assert_close(changed.logits[b, :, i], scores[c])
-            torch.testing.assert_close(changed.positions[b, :, i], positions[c])
+            # As the loss reads them.
+            p = over_positions[c][:, valid]
+            torch.testing.assert_close(
+                changed.over_positions(LOSS.positions_scale(changed))[b, :, i][:, valid].exp(),
+                p / p.sum(1, keepdim=True),
+            )
+            torch.testing.assert_close(
+                (changed.logits[b, :, i] / 2).exp()[:, valid], over_concepts[c][:, valid]
+            )
     for name in ('presence', 'valid', 'concepts'):
         assert getattr(changed, name) is getattr(batches[-1], name)
 
@@ -121,8 +130,9 @@ def test_presence_stays_the_images_own_and_maps_do_not(make_model):
     ours, theirs = (model.predict_interactions(**data)[0] for model in (control, plain))
     assert torch.equal(ours.presence, theirs.presence)
     assert theirs.presence[0].ne(theirs.presence[1]).any()
-    for b in range(3):
-        torch.testing.assert_close(ours.logits[b], theirs.logits.mean(0))
+    assert all(torch.equal(ours.positions[b], ours.positions[0]) for b in range(3))
+    assert all(torch.equal(ours.logits[b], ours.logits[0]) for b in range(3))
+    assert theirs.logits[0].ne(theirs.logits[1]).any()
     # It is measured by the teacher's own maps.
     assert torch.equal(control.eval().predict_interactions(**data)[0].logits, theirs.logits)
     assert not [name for name in make_model('lfi.MeanTargetClassifier').state_dict() if 'mean' in name]

@@ -19,10 +19,11 @@ from .lfi_image_classifier import LFIImageClassifier
 class MeanTargetClassifier(LFIImageClassifier):
     """`LFIImageClassifier` that learns one map for each concept, whatever the image.
 
-    What helps here is not image-specific, but for presence and labels, which stay with their images. What is
-    read over locations is the concept's mean map over all views so far, by its presence in each: the constant
-    that is nearest to the images' own maps, as the loss weighs them. What is read over concepts is the mean
-    of the scores over all views so far that were asked about the concept. The views of this batch count.
+    What helps here is not image-specific, but for presence and labels, which stay with their images. The map
+    is the mean of what the loss reads from the teacher's maps of all views so far, those of this batch
+    included: over locations the mean of the concept's probabilities, by its presence in each view; over
+    concepts the mean of its probabilities at each location, where it was asked about. No other constant is
+    nearer to the images' own maps, as the loss has it.
 
     Checkpoints keep the means. All images must have one size. What the student is measured by afterwards are
     the teacher's own maps.
@@ -35,7 +36,7 @@ class MeanTargetClassifier(LFIImageClassifier):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.mean_positions = RunningMean()
-        self.mean_scores = RunningMean()
+        self.mean_concepts = RunningMean()
 
     def _read(self, maps: InteractionMaps, labels: Tensor) -> InteractionMaps:
         # After the reading: presence is read from the image's own maps.
@@ -45,14 +46,17 @@ class MeanTargetClassifier(LFIImageClassifier):
     def change(self, maps: InteractionMaps) -> InteractionMaps:
         """The mean maps of each image's concepts, this batch's counted; `REST` has a mean of its own."""
         chosen = _one_hot(maps, self.teacher.bank.num_concepts)  # [B, M, C + 1]
-        positions = maps.logits if maps.positions is None else maps.positions
-        with torch.autocast(positions.device.type, enabled=False):
+        loss = self.interaction_loss
+        with torch.autocast(maps.logits.device.type, enabled=False):
             present = maps.presence[..., None] * chosen
-            return replace(
-                maps,
-                logits=_mean_of(maps.logits, maps.valid, chosen, chosen, self.mean_scores),
-                positions=_mean_of(positions, maps.valid, present, chosen, self.mean_positions),
-            )
+            over_positions = maps.over_positions(loss.positions_scale(maps)).exp()
+            mean = _mean_of(over_positions, maps.valid, present, chosen, self.mean_positions)
+            changed = replace(maps, positions=loss.positions_temperature * mean)
+            if 'concepts' in maps.directions:
+                over_concepts = maps.over_concepts(loss.concepts_temperature).exp()
+                mean = _mean_of(over_concepts, maps.valid, chosen, chosen, self.mean_concepts)
+                changed = replace(changed, logits=loss.concepts_temperature * mean)
+            return changed
 
 
 def _one_hot(maps: InteractionMaps, num_concepts: int) -> Tensor:
@@ -65,11 +69,11 @@ def _one_hot(maps: InteractionMaps, num_concepts: int) -> Tensor:
     return (concepts.remainder(num_concepts + 1)[..., None] == every).float()
 
 
-def _mean_of(scores: Tensor, valid: Tensor, weight: Tensor, chosen: Tensor, mean: RunningMean) -> Tensor:
-    """Add maps to the means of their concepts, and read the means out, (B, L, M, H, W).
+def _mean_of(p: Tensor, valid: Tensor, weight: Tensor, chosen: Tensor, mean: RunningMean) -> Tensor:
+    """Add maps to the means of their concepts, and read out the logarithms of these, (B, L, M, H, W).
 
     Args:
-        scores: (B, L, M, H, W).
+        p: (B, L, M, H, W), probabilities.
         valid: (B, H, W) bool.
         weight: (B, M, C + 1), of each map in the mean of each concept.
         chosen: (B, M, C + 1), the concept of each map.
@@ -77,7 +81,8 @@ def _mean_of(scores: Tensor, valid: Tensor, weight: Tensor, chosen: Tensor, mean
     """
     seen = valid.float()
     mean.add(
-        torch.einsum('bmc,blmhw,bhw->lchw', weight, scores.float(), seen),
+        torch.einsum('bmc,blmhw,bhw->lchw', weight, p, seen),
         torch.einsum('bmc,bhw->chw', weight, seen),
     )
-    return torch.einsum('bmc,lchw->blmhw', chosen, mean.mean)
+    # A concept that was never present has no mean, and no weight in the loss.
+    return torch.einsum('bmc,lchw->blmhw', chosen, mean.mean.clamp_min(1e-12).log())
