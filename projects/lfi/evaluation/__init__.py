@@ -5,12 +5,14 @@ from .image_maps import ImageMaps
 from .interaction_maps_hook import InteractionMapsHook
 from .localization import (
     MEASURES,
+    average_precision,
     centre_map,
     energy_pointing_game,
     localization,
     map_average_precision,
 )
 from .pointing_game import chance_level, pointing_game
+from .presence import presence_quality
 from .region_iou import region_iou
 from .saliency import kl_divergence, normalized_scanpath_saliency, rank_correlations
 from .semantic_consistency import SemanticConsistencyMetric
@@ -21,6 +23,7 @@ __all__ = [
     'ImageMaps',
     'InteractionMapsHook',
     'SemanticConsistencyMetric',
+    'average_precision',
     'centre_map',
     'chance_level',
     'energy_pointing_game',
@@ -29,6 +32,7 @@ __all__ = [
     'map_average_precision',
     'normalized_scanpath_saliency',
     'pointing_game',
+    'presence_quality',
     'rank_correlations',
     'region_iou',
 ]

@@ -43,13 +43,25 @@ def map_average_precision(maps: Tensor, masks: Tensor) -> Tensor:
 
     Equal values are found together, so that their order does not count: a flat map gives the mask's share.
     """
-    values, order = _on_pixels(maps, masks).sort(1, descending=True)  # [N, h * w]
-    hits = masks.flatten(1).gather(1, order)
+    return average_precision(_on_pixels(maps, masks), masks.flatten(1))
+
+
+def average_precision(scores: Tensor, hits: Tensor) -> Tensor:
+    """Average precision of each row of scores as a ranking of its hits, (N,).
+
+    Equal scores are found together, so that their order does not count.
+
+    Args:
+        scores: (N, P) float, higher is found first.
+        hits: (N, P) bool, at least one in each row.
+    """
+    values, order = scores.sort(1, descending=True)
+    found = hits.gather(1, order)
     ranks = torch.arange(1, values.shape[1] + 1, device=values.device)
-    precision = hits.cumsum(1) / ranks
-    # The precision of a pixel is that of the last one with its value.
+    precision = found.cumsum(1) / ranks
+    # The precision of a score is that of the last one with its value.
     ends = torch.searchsorted(-values, -values, right=True) - 1
-    return (precision.gather(1, ends) * hits).sum(1) / hits.sum(1)
+    return (precision.gather(1, ends) * found).sum(1) / found.sum(1)
 
 
 def centre_map(size: tuple[int, int]) -> Tensor:
