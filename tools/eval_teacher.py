@@ -1,10 +1,11 @@
-"""Measure how well a teacher points, before training with it: a table, JSON and pictures, for each extractor.
+"""Measure how well a teacher's maps and presence can be read, and recommend a reading for training with it.
 
 python tools/eval_teacher.py configs/classification/lfi_vit-tiny_shapes.py --out work_dirs/teacher
 python tools/eval_teacher.py configs/teachers/lit-lite0_coco.py --extractors all --images 100
 
 The teacher is the config's model.teacher, the images are those of its validation set, as they are on disk.
-Maps are compared with masks, or else boxes, of each class in each image.
+Maps are compared with masks, or else boxes, of each class in each image, presence with its classes.
+Tables, JSON and pictures are of each extractor. The recommendation is for the config's model.reading.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 import lfi  # noqa: F401
 import matplotlib
@@ -24,20 +26,21 @@ import numpy as np
 import torch
 from lfi.datasets import regions_of, unaugmented
 from lfi.engine import launch
-from lfi.evaluation import MEASURES, centre_map, localization
+from lfi.evaluation import MEASURES, centre_map, localization, presence_quality
 from lfi.models.teachers import (
     PixelFormat,
     VLMAttentionTeacher,
     extractors,  # noqa: F401
 )
 from lfi.registry import EXTRACTORS, TEACHERS
-from lfi.structures import InteractionMaps
+from lfi.structures import InteractionMaps, TeacherReading
 from lfi.visualization import draw_teachers
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.model.utils import stack_batch
 from mmengine.registry import DATASETS, init_default_scope
 from torch import Tensor
+from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
@@ -51,6 +54,11 @@ COLUMNS = (
     'images/s',
     'peak MB',
 )
+PRESENCE_TITLE = (
+    'Presence of every concept in every annotated image; precision, recall and average precision in %. '
+    '"label or ..." is presence as labels raise it in training'
+)
+PRESENCE_COLUMNS = ('presence', 'precision at 0.5', 'recall at 0.5', 'average precision', 'Brier score')
 
 
 def parse_args() -> argparse.Namespace:
@@ -81,6 +89,34 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+class Choice(TypedDict):
+    """An option's value, the second best, and by how much it is ahead of that: mean and standard error."""
+
+    choice: str
+    second: str | None
+    ahead: list[float] | None
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What is known of an image.
+
+    Args:
+        pixels: (3, H, W) uint8, BGR.
+        regions: (H, W) bool, where each class that is annotated can be seen.
+        label: the class of the complete image; None where the data set labels objects alone.
+    """
+
+    pixels: Tensor
+    regions: dict[int, Tensor]
+    label: int | None
+
+    def of_area(self, area: tuple[float, float]) -> dict[int, Tensor]:
+        """The regions that cover as much of the image as is asked for."""
+        low, high = area
+        return {c: mask for c, mask in self.regions.items() if low <= mask.float().mean() <= high}
+
+
 class Images(Dataset):
     """Images as they are on disk, and their regions by class."""
 
@@ -92,11 +128,13 @@ class Images(Dataset):
     def __len__(self) -> int:
         return len(self.indices)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, dict[int, Tensor]]:
+    def __getitem__(self, index: int) -> Shown:
         results = self.data[int(self.indices[index])]
-        return torch.from_numpy(np.ascontiguousarray(results['img'])).permute(2, 0, 1), regions_of(results)
+        pixels = torch.from_numpy(np.ascontiguousarray(results['img'])).permute(2, 0, 1)
+        label = results.get('gt_label')
+        return Shown(pixels, regions_of(results), None if label is None else int(label))
 
-    def batches(self, size: int, num_workers: int) -> Iterator[list]:
+    def batches(self, size: int, num_workers: int) -> Iterator[list[Shown]]:
         yield from DataLoader(self, batch_size=size, num_workers=num_workers, collate_fn=list)
 
 
@@ -118,6 +156,54 @@ class Tally:
         }
 
 
+class PresenceTally:
+    """Presence of each concept of the bank in each annotated image, by each way to tell it.
+
+    A concept whose regions are all of another area than is asked for is left out of its image.
+    """
+
+    def __init__(self, concepts: int, area: tuple[float, float]) -> None:
+        self.concepts, self.area = concepts, area
+        self.visible: list[Tensor] = []
+        self.counted: list[Tensor] = []
+        self.labels: list[Tensor] = []
+        self.presence: dict[str, list[Tensor]] = {}
+
+    def add(self, image: Shown, presence: dict[str, Tensor]) -> None:
+        """Add an image, and its presence (C,) by each way."""
+        if not image.regions:
+            return
+        kept = image.of_area(self.area)
+        self.visible.append(self._mark(kept))
+        self.counted.append(~self._mark(image.regions.keys() - kept.keys()))
+        self.labels.append(self._mark([] if image.label is None else [image.label]))
+        for way, values in presence.items():
+            self.presence.setdefault(way, []).append(values)
+
+    def summary(self) -> dict[str, dict[str, float | None]]:
+        """The quality of each way alone, of the label alone, and of each way with the label."""
+        visible, counted, labels = (torch.stack(x) for x in (self.visible, self.counted, self.labels))
+        ways = {way: torch.stack(values) for way, values in self.presence.items()}
+        if labels.any():
+            raised = {
+                f'label or {way}': torch.maximum(values, labels.float()) for way, values in ways.items()
+            }
+            ways = {**ways, 'label': labels.float(), **raised}
+        ways['chance: how often'] = visible.float().mean(0).expand(visible.shape)
+        return {way: presence_quality(values[counted], visible[counted]) for way, values in ways.items()}
+
+    def errors(self, way: str) -> np.ndarray:
+        """The Brier score of each image."""
+        counted, visible = torch.stack(self.counted), torch.stack(self.visible)
+        squares = (torch.stack(self.presence[way]) - visible.float()).square() * counted
+        return (squares.sum(1) / counted.sum(1).clamp_min(1)).numpy()
+
+    def _mark(self, concepts: Iterable[int]) -> Tensor:
+        marks = torch.zeros(self.concepts, dtype=torch.bool)
+        marks[list(concepts)] = True
+        return marks
+
+
 def ask(teacher: VLMAttentionTeacher, images: list[Tensor], device: torch.device) -> InteractionMaps:
     sizes = [tuple(image.shape[-2:]) for image in images]
     inputs = stack_batch(images).float().to(device)
@@ -126,52 +212,68 @@ def ask(teacher: VLMAttentionTeacher, images: list[Tensor], device: torch.device
     return maps.to('cpu')
 
 
-def readings(maps: InteractionMaps) -> dict[str, InteractionMaps]:
-    """All concepts' maps in the order of the bank, as each direction of LFI sees them."""
-    found = {'over locations': maps}
+def in_bank_order(maps: InteractionMaps) -> InteractionMaps:
+    """Maps of all concepts, in the order of the bank; the background's stands last."""
+    if maps.concepts is None:
+        return maps
+    order = maps.concepts[:, :-1].argsort(1)
+    return maps.gather(F.pad(order, (0, 1), value=order.shape[1]))
+
+
+def readings(maps: InteractionMaps) -> dict[str, Tensor]:
+    """The concepts' maps (B, L, M, H, W), by each reading over locations that the teacher has."""
+    found = {'scores': maps.logits}
     if 'concepts' in maps.directions:
-        found['over concepts'] = replace(maps, logits=maps.over_concepts().exp())
-    if maps.concepts is not None:
-        # The background stands last.
-        order = maps.concepts[:, :-1].argsort(1)
-        found = {reading: each.gather(order) for reading, each in found.items()}
+        found['share'] = maps.over_concepts().exp()
     return found
+
+
+def presences(maps: InteractionMaps) -> dict[str, Tensor]:
+    """The concepts' presence (B, M), by each way in which the teacher tells it."""
+    ways = ('image', 'best-location') if 'concepts' in maps.directions else ('image',)
+    return {way: TeacherReading('scores', way)(maps).presence for way in ways}
 
 
 def evaluate(
     teacher: VLMAttentionTeacher, images: Images, args: argparse.Namespace, device: torch.device
 ) -> dict:
     """Measures of each of the extractor's layers, the zero-shot accuracy, speed and memory."""
-    tallies: dict[str, Tally] = {}
+    tallies: dict[str, dict[str, Tally]] = {}
+    concepts = teacher.bank.num_concepts
+    told = PresenceTally(concepts, args.area)
     hits, confidences, seconds, timed = [], [], 0.0, 0
     memory = PeakMemory(device)
     batches = images.batches(args.batch_size, args.num_workers)
     for i, batch in enumerate(tqdm(batches, total=-(-len(images) // args.batch_size), unit=' batches')):
         start = time.perf_counter()
-        maps = ask(teacher, [image for image, _ in batch], device)
+        maps = in_bank_order(ask(teacher, [image.pixels for image in batch], device))
         if i:
             # The first batch warms up.
             seconds, timed = seconds + time.perf_counter() - start, timed + len(batch)
-        by_reading = readings(maps)
-        best = by_reading['over locations'].presence.max(1)
+        by_reading, by_way = readings(maps), presences(maps)
+        best = maps.presence.max(1)
         confidences += best.values.tolist()
-        for b, (_, regions) in enumerate(batch):
-            if regions:
-                hits.append(int(best.indices[b]) in regions)
-            kept = {c: mask for c, mask in regions.items() if of_area(mask, args.area)}
+        for b, image in enumerate(batch):
+            if image.regions:
+                hits.append(int(best.indices[b]) in image.regions)
+            told.add(image, {way: presence[b, :concepts] for way, presence in by_way.items()})
+            kept = image.of_area(args.area)
             if not kept:
                 continue
             masks = torch.stack(list(kept.values()))
             for reading, each in by_reading.items():
-                for index, layer in enumerate(each.layers):
-                    name = reading if len(each.layers) == 1 else f'layer {layer}, {reading}'
-                    tallies.setdefault(name, Tally()).add(each.logits[b, index, list(kept)], masks)
+                for index, layer in enumerate(maps.layers):
+                    name = reading if len(maps.layers) == 1 else f'layer {layer}, {reading}'
+                    tally = tallies.setdefault(reading, {}).setdefault(name, Tally())
+                    tally.add(each[b, index, list(kept)], masks)
     if not tallies:
         raise launch.UsageError(
             f'no region of the images covers {args.area[0]:g} to {args.area[1]:g} of its image'
         )
     return {
-        'maps': {name: tally.summary() for name, tally in tallies.items()},
+        'maps': {name: tally.summary() for of in tallies.values() for name, tally in of.items()},
+        'presence': told.summary(),
+        'recommended': recommend(tallies, told),
         'top1': float(np.mean(hits)),
         'confidence': float(np.mean(confidences)),
         'images_per_second': timed / seconds if timed else None,
@@ -179,15 +281,36 @@ def evaluate(
     }
 
 
+def recommend(tallies: dict[str, dict[str, Tally]], told: PresenceTally) -> dict[str, Choice]:
+    """The reading that points best, mean over layers, and the presence of the lowest Brier score."""
+    pointing = {
+        reading: np.mean([tally.values['pointing'] for tally in layers.values()], 0)
+        for reading, layers in tallies.items()
+    }
+    # The higher is chosen.
+    errors = {way: -told.errors(way) for way in told.presence}
+    return {'positions_reading': choose(pointing), 'presence': choose(errors)}
+
+
+def choose(values: dict[str, np.ndarray]) -> Choice:
+    """The first by its mean, and by how much it is before the second: mean and standard error, in pairs."""
+    order = sorted(values, key=lambda name: -values[name].mean())
+    choice = Choice(choice=order[0], second=None, ahead=None)
+    if len(order) > 1:
+        ahead = values[order[0]] - values[order[1]]
+        error = float(np.std(ahead, ddof=1) / len(ahead) ** 0.5)
+        choice.update(second=order[1], ahead=[float(ahead.mean()), error])
+    return choice
+
+
 def chance(images: Images, args: argparse.Namespace) -> tuple[dict, int]:
     """The measures of a flat map and of the centre-bias baseline, and how many regions there are."""
     centre, areas = Tally(), []
     for batch in images.batches(args.batch_size, args.num_workers):
-        for _, regions in batch:
-            for mask in regions.values():
-                if of_area(mask, args.area):
-                    areas.append(mask.float().mean().item())
-                    centre.add(centre_map(tuple(mask.shape))[None], mask[None])
+        for image in batch:
+            for mask in image.of_area(args.area).values():
+                areas.append(mask.float().mean().item())
+                centre.add(centre_map(tuple(mask.shape))[None], mask[None])
     if len(areas) < 2:
         raise launch.UsageError(
             f'only {len(areas)} regions cover {args.area[0]:g} to {args.area[1]:g} of their image'
@@ -195,11 +318,6 @@ def chance(images: Images, args: argparse.Namespace) -> tuple[dict, int]:
     error = float(np.std(areas, ddof=1) / len(areas) ** 0.5)
     uniform = {measure: [float(np.mean(areas)), error] for measure in MEASURES}
     return {'chance: uniform': uniform, 'chance: centre': centre.summary()}, len(areas)
-
-
-def of_area(mask: Tensor, area: tuple[float, float]) -> bool:
-    """Whether a region covers as much of its image as is asked for."""
-    return area[0] <= mask.float().mean() <= area[1]
 
 
 class PeakMemory:
@@ -246,6 +364,34 @@ def table(results: dict) -> str:
     return '\n'.join(lines)
 
 
+def presence_table(results: dict) -> str:
+    lines = [f'| {" | ".join(PRESENCE_COLUMNS)} |', '| --- ' * len(PRESENCE_COLUMNS) + '|']
+    for extractor, found in results['extractors'].items():
+        for way, quality in found['presence'].items():
+            *rates, brier = quality.values()
+            cells = ' | '.join('none found' if rate is None else f'{100 * rate:.1f}' for rate in rates)
+            lines.append(f'| {extractor}, {way} | {cells} | {brier:.4f} |')
+    return '\n'.join(lines)
+
+
+def recommendation(extractor: str, recommended: dict[str, Choice]) -> str:
+    """What to write into the config, and why."""
+    options, reasons = [], []
+    units = {'positions_reading': (100, 'points of the pointing game'), 'presence': (1, 'of the Brier score')}
+    for option, (scale, unit) in units.items():
+        found = recommended[option]
+        options.append(f'{option}={found["choice"]!r}')
+        if found['ahead'] is None:
+            reasons.append(f'{found["choice"]!r} is all that these maps have')
+            continue
+        mean, error = (scale * value for value in found['ahead'])
+        beyond = '' if mean > 2 * error else ' (not significantly different)'
+        reasons.append(
+            f'{found["choice"]!r} is ahead of {found["second"]!r} by {mean:.3g} ± {error:.2g} {unit}{beyond}'
+        )
+    return f'Recommended for {extractor}: model.reading=dict({", ".join(options)}): {"; ".join(reasons)}.'
+
+
 def teachers_of(cfg: Config, names: list[str]) -> Iterator[tuple[str, VLMAttentionTeacher]]:
     """The config's teacher with each of the extractors."""
     own = dict(cfg.model.teacher.extractor)
@@ -262,17 +408,17 @@ def teachers_of(cfg: Config, names: list[str]) -> Iterator[tuple[str, VLMAttenti
             print(f'{name} is left out: {error}', flush=True)
 
 
-def write_picture(path: Path, images: Images, teachers: dict[str, InteractionMaps], names: list[str]) -> None:
+def write_picture(path: Path, images: Images, teachers: dict[str, Tensor], names: list[str]) -> None:
     """Each image with its largest region, and where each teacher sees that class."""
-    chosen = [images[int(i)] for i in picked(images, len(next(iter(teachers.values())).logits))]
+    chosen = [images[int(i)] for i in picked(images, len(next(iter(teachers.values()))))]
     rows = []
-    for b, (image, regions) in enumerate(chosen):
+    for b, image in enumerate(chosen):
+        regions = image.regions
         concept = max(regions, key=lambda c: int(regions[c].sum())) if regions else 0
-        mask = regions.get(concept, torch.zeros(image.shape[1:], dtype=torch.bool))
-        heats = {
-            name: readings(maps)['over locations'].logits[b, -1, concept] for name, maps in teachers.items()
-        }
-        rows.append((image.flip(0).permute(1, 2, 0).numpy(), mask.numpy(), names[concept], heats))
+        pixels = image.pixels
+        mask = regions.get(concept, torch.zeros(pixels.shape[1:], dtype=torch.bool))
+        heats = {name: maps[b, -1, concept] for name, maps in teachers.items()}
+        rows.append((pixels.flip(0).permute(1, 2, 0).numpy(), mask.numpy(), names[concept], heats))
     draw_teachers(rows).savefig(path, dpi=110)
 
 
@@ -296,7 +442,10 @@ def main() -> None:
         print(name, flush=True)
         results['extractors'][name] = evaluate(teacher, images, args, device)
         if args.out and len(shown):
-            pictures[name] = ask(teacher, [images[int(i)][0] for i in shown], device)
+            pixels = [images[int(i)].pixels for i in shown]
+            maps = in_bank_order(ask(teacher, pixels, device))
+            recommended = results['extractors'][name]['recommended']
+            pictures[name] = readings(maps)[recommended['positions_reading']['choice']]
         concepts = teacher.bank.names
     if not results['extractors']:
         raise launch.UsageError('no extractor fits the model')
@@ -305,12 +454,19 @@ def main() -> None:
         f'of their image, {results["device"]}, batch {args.batch_size}; mean ± standard error over regions, '
         'in %\n'
     )
-    print(f'\n{title}\n{table(results)}')
+    report = '\n\n'.join(
+        (
+            f'{title}\n{table(results)}',
+            f'{PRESENCE_TITLE}\n\n{presence_table(results)}',
+            *(recommendation(name, found['recommended']) for name, found in results['extractors'].items()),
+        )
+    )
+    print(f'\n{report}')
     if args.out:
         out = Path(args.out)
         out.mkdir(parents=True, exist_ok=True)
         (out / 'results.json').write_text(json.dumps(results, indent=1) + '\n')
-        (out / 'table.md').write_text(f'{title}\n{table(results)}\n')
+        (out / 'table.md').write_text(f'{report}\n')
         if pictures:
             write_picture(out / 'maps.png', images, pictures, concepts)
         print(f'\nWritten to {out}')

@@ -11,10 +11,13 @@ from PIL import Image
 SHAPES = 'classification/lfi_vit-tiny_shapes.py'
 
 
-def rows(out):
-    """The table's rows by their first column."""
+def rows(out, column='map'):
+    """The rows by their first column of the table whose first column has this name."""
     lines = [[cell.strip() for cell in line.split('|')[1:-1]] for line in out.splitlines() if line[:1] == '|']
-    return {first: cells for first, *cells in lines[2:]}
+    heads = [i for i, (first, *_) in enumerate(lines) if first in ('map', 'presence')]
+    start = next(i for i in heads if lines[i][0] == column)
+    end = min((i for i in heads if i > start), default=len(lines))
+    return {first: cells for first, *cells in lines[start + 2 : end]}
 
 
 def mean(cell):
@@ -28,12 +31,12 @@ def test_a_table_json_and_pictures(run_tool, config_path, tmp_path):
     assert re.search(r'gem is left out: .* reads open_clip.s plain ViT', out)
     table = rows(out)
     assert list(table) == [
-        'dense, over locations',
-        'dense, over concepts',
+        'dense, scores',
+        'dense, share',
         'chance: uniform',
         'chance: centre',
     ]
-    top1, _, pointing, _, precision, speed, memory = table['dense, over concepts']
+    top1, _, pointing, _, precision, speed, memory = table['dense, share']
     assert float(top1.rstrip('%')) > 70
     # The embedded teacher points far better than chance.
     for cell, by_chance in zip((pointing, precision), table['chance: uniform'][2:5:2]):
@@ -41,10 +44,78 @@ def test_a_table_json_and_pictures(run_tool, config_path, tmp_path):
     assert float(speed) > 0 and float(memory) > 0
     results = json.loads((tmp_path / 'found/results.json').read_text())
     assert results['images'] == 60 and results['regions'] > 60
-    kept = results['extractors']['dense']['maps']['over concepts']['pointing'][0]
+    kept = results['extractors']['dense']['maps']['share']['pointing'][0]
     assert f'{100 * kept:.1f}' == pointing.split(' ± ')[0]
-    assert rows((tmp_path / 'found/table.md').read_text()) == table
+    kept = (tmp_path / 'found/table.md').read_text()
+    assert rows(kept) == table and rows(kept, 'presence') == rows(out, 'presence')
     assert Image.open(tmp_path / 'found/maps.png').width > 300
+
+
+def test_presence_and_a_recommendation(run_tool, config_path, tmp_path):
+    out = run_tool(
+        'eval_teacher.py', config_path(SHAPES), '--images', '100', '--pictures', '0', '--out', 'found'
+    )
+    found = rows(out, 'presence')
+    ways = [
+        'image',
+        'best-location',
+        'label',
+        'label or image',
+        'label or best-location',
+        'chance: how often',
+    ]
+    assert list(found) == [f'dense, {way}' for way in ways]
+    precision, recall, ranked, brier = found['dense, best-location']
+    # Shapes has a background, which takes most of an image's own probability.
+    assert found['dense, image'][:2] == ['none found', '0.0']
+    assert float(precision) > 70 and 40 < float(recall) < 70
+    assert float(ranked) > 5 * float(found['dense, chance: how often'][2]) > 40
+    assert float(brier) < float(found['dense, image'][3])
+    # A label is always there, and is one of several objects.
+    assert found['dense, label'][0] == '100.0' and 30 < float(found['dense, label'][1]) < 70
+    assert (
+        out.rstrip()
+        .splitlines()[-3]
+        .startswith(
+            "Recommended for dense: model.reading=dict(positions_reading='share', presence='best-location'): "
+        )
+    )
+    results = json.loads((tmp_path / 'found/results.json').read_text())['extractors']['dense']
+    assert results['presence']['image']['precision'] is None
+    assert f'{results["presence"]["best-location"]["brier"]:.4f}' == brier
+    recommended = results['recommended']['positions_reading']
+    ahead = results['maps']['share']['pointing'][0] - results['maps']['scores']['pointing'][0]
+    assert (recommended['choice'], recommended['second']) == ('share', 'scores')
+    assert recommended['ahead'][0] == pytest.approx(ahead)
+
+
+def test_regions_of_another_area_are_neither_present_nor_absent(import_tool):
+    tool = import_tool('eval_teacher.py')
+    large, small = torch.ones(4, 4, dtype=torch.bool), torch.zeros(4, 4, dtype=torch.bool)
+    small[0, 0] = True
+    tally = tool.PresenceTally(3, (0.5, 1.0))
+    image = tool.Shown(torch.zeros(3, 4, 4), {0: large, 2: small}, None)
+    tally.add(image, {'image': torch.tensor([0.9, 0.2, 0.7])})
+    tally.add(tool.Shown(image.pixels, {}, None), {'image': torch.ones(3)})
+    found = tally.summary()
+    assert list(found) == ['image', 'chance: how often']
+    assert found['image']['precision'] == found['image']['recall'] == 1
+    assert found['image']['brier'] == pytest.approx((0.1**2 + 0.2**2) / 2)
+    assert tally.errors('image').tolist() == pytest.approx([found['image']['brier']])
+
+
+def test_a_recommendation_says_whether_it_is_significant(import_tool):
+    tool = import_tool('eval_teacher.py')
+    one = tool.choose(dict(image=torch.rand(9).numpy()))
+    assert one == dict(choice='image', second=None, ahead=None)
+    close = dict(choice='share', second='scores', ahead=[0.02, 0.02])
+    found = dict(positions_reading=close, presence=one)
+    text = tool.recommendation('gem', found)
+    assert text == (
+        "Recommended for gem: model.reading=dict(positions_reading='share', presence='image'): 'share' is "
+        "ahead of 'scores' by 2 ± 2 points of the pointing game (not significantly different); 'image' is all that "
+        'these maps have.'
+    )
 
 
 def test_where_proc_cannot_be_written_memory_is_not_counted(import_tool, monkeypatch):
@@ -85,5 +156,5 @@ def test_real_data_and_a_real_teacher(run_tool, config_path, data_root, teacher_
     roots = dict(LFI_DATA_ROOT=str(data_root(data).parent), LFI_TEACHER_ROOT=str(teacher_root))
     out = run_tool('eval_teacher.py', config_path(config), '--images', '32', '--area', *area, **roots)
     table = rows(out)
-    assert float(table['dense, over locations'][0].rstrip('%')) > 40
-    assert mean(table['dense, over locations'][4]) > mean(table['chance: uniform'][4]) + 5
+    assert float(table['dense, scores'][0].rstrip('%')) > 40
+    assert mean(table['dense, scores'][4]) > mean(table['chance: uniform'][4]) + 5
