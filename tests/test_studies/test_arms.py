@@ -10,7 +10,8 @@ from mmengine.runner import Runner
 
 STUDENT = 'vit-tiny_shapes'
 CHANGED = [name for name, variety in ARMS.items() if variety.of is not None]
-INTERACTIONS = {'loss_positions', 'loss_concepts', 'loss_presence'}
+# The prior's among them.
+OURS = {'loss', 'loss_affinity', 'loss_positions', 'loss_concepts', 'loss_presence'}
 # What is missing in the log of the arms that leave a term out.
 WITHOUT = {
     'lfi-positions': {'loss_concepts'},
@@ -18,6 +19,7 @@ WITHOUT = {
     'lfi-no-presence': {'loss_presence'},
     'presence': {'loss_positions', 'loss_concepts'},
 }
+FURTHER = {'lfi-logit-kd': {'loss_logits'}}
 
 
 def config_of(name):
@@ -59,7 +61,7 @@ def test_it_learns(name):
     batch = next(iter(Runner.build_dataloader(cfg.train_dataloader)))
     losses = model(**model.data_preprocessor(batch, training=True), mode='loss')
     if ARMS[name].reads == 'maps':
-        assert set(losses) == {'loss', *INTERACTIONS} - WITHOUT.get(name, set())
+        assert set(losses) == OURS - WITHOUT.get(name, set()) | FURTHER.get(name, set())
     sum(losses.values()).backward()
     assert torch.stack([*losses.values()]).isfinite().all()
     # DDP runs without a search for unused parameters.

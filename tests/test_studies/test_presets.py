@@ -5,6 +5,7 @@ import shlex
 import pytest
 from lfi.config_files import tools_root
 from lfi.studies.arms import ARMS
+from lfi.studies.grid import plan
 from lfi.studies.presets import GROUPS, PRESETS, SETTINGS
 
 
@@ -33,3 +34,24 @@ def test_each_way_to_distil_is_tuned_by_as_many_settings():
 
 def test_groups_are_of_studies():
     assert {study for studies in GROUPS.values() for study in studies} <= PRESETS.keys()
+
+
+@pytest.mark.parametrize(
+    ('group', 'split'), [('shapes-few', {}), ('tiny-few', {'images_per_class': (100, 150)})]
+)
+def test_few_labels_are_those_of_the_seed_in_every_arm(group, split, tmp_path):
+    for study, number in zip(GROUPS[group], (5, 10, 25)):
+        jobs = plan(PRESETS[study], [7], [], tmp_path)
+        assert [job.arm.name for job in jobs] == [
+            *('task-loss', 'logit-kd', 'dense-features', 'lightly-train-v3'),
+            *('shuffled-images', 'lfi', 'lfi-logit-kd'),
+        ]
+        # All arms have the same data.
+        for job in (jobs[0], jobs[-1]):
+            cfg = job.config()
+            few = cfg.train_dataloader.dataset
+            assert (few.type, few.labels_per_class, few.seed) == ('lfi.FewLabels', number, 7)
+            assert cfg.train_dataloader.sampler.type == 'lfi.LabelledShareSampler'
+            assert split.items() <= cfg.val_dataloader.dataset.to_dict().items()
+            # A cache serves all seeds.
+            assert not any('seed' in option for option in job.cache_options)

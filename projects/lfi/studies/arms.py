@@ -157,6 +157,13 @@ ARMS: dict[str, Variety] = {
         options=('model.backbone.persistent=False',),
         reads='maps',
     ),
+    'lfi-logit-kd': Variety(
+        'ablation',
+        "LFI whose head learns the teacher's zero-shot class probabilities too",
+        of=METHOD,
+        options=('model.logit_kd.loss_weight=1',),
+        reads='maps',
+    ),
     'presence': Variety(
         'ablation',
         'presence alone, without interactions',

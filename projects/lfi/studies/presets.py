@@ -81,6 +81,13 @@ def classification_arms(
         parts: the ablations. Defaults to all of them.
     """
     names = (*of_kind('baseline', 'negative control', 'method'), *parts)
+    return named_arms(names, student, plain, features)
+
+
+def named_arms(
+    names: tuple[str, ...], student: str, plain: str | None = None, features: bool = False
+) -> tuple[Arm, ...]:
+    """Some arms of a student; arguments as of `classification_arms`."""
     cached = ('maps', 'features') if features else ('maps',)
     return tuple(
         arm_of(name, student, plain=plain, cache=ARMS[name].reads if ARMS[name].reads in cached else None)
@@ -154,6 +161,49 @@ ZERO_SHOT = Preset(
     },
     published={'pacs/domain/mean': '+2.4', 'vlcs/domain/mean': '+9.3'},
 )
+FEW_ARMS = (
+    'task-loss',
+    'logit-kd',
+    'dense-features',
+    'lightly-train-v3',
+    'shuffled-images',
+    'lfi',
+    'lfi-logit-kd',
+)
+
+
+def few_labels(preset: Preset, labels_per_class: int, arms: tuple[Arm, ...]) -> Preset:
+    """A study in which few labels are known; the task loss alone sees all images too, by the prior.
+
+    Args:
+        preset: the study with all labels.
+        labels_per_class: how many labels of each class are known. Each seed has its own.
+        arms: the baseline first.
+    """
+    return replace(
+        preset,
+        about=f'{labels_per_class} labels a class, other ones for each seed, and all other images without a '
+        f'label; half of each batch labelled, an epoch passes once over the others. {preset.about}',
+        arms=arms,
+        options=(*preset.options, f'train_dataloader.few_labels.labels_per_class={labels_per_class}'),
+        seed_options=(*preset.seed_options, 'train_dataloader.few_labels.seed={seed}'),
+        short=(),
+    )
+
+
+LABELS_PER_CLASS = (5, 10, 25)
+FEW_LABELS = {
+    f'{name}-{number}': few_labels(preset, number, arms)
+    for name, preset, arms in (
+        ('shapes-few', SHAPES, named_arms(FEW_ARMS, 'vit-tiny_shapes')),
+        (
+            'tiny-few',
+            TINY_SMALL,
+            named_arms(FEW_ARMS, 'vit-128x6-p8_lit-lite0_tiny-imagenet-20', features=True),
+        ),
+    )
+    for number in LABELS_PER_CLASS
+}
 IN_EPOCHS = "in complete schedules of {} epochs in place of the study's own"
 WEIGHT = 'model.distill_loss.loss_weight'
 # As many for each way to distil.
@@ -305,6 +355,13 @@ PRESETS = {
     'dg-pacs': domain_study('pacs', 'What is there of PACS'),
     'dg-vlcs': domain_study('vlcs', 'What is there of VLCS'),
     'zero-shot': ZERO_SHOT,
+    **FEW_LABELS,
+    # The settings for all numbers of labels.
+    'shapes-few-tuning': tuning(FEW_LABELS['shapes-few-10']),
+    'tiny-few-tuning': tuning(FEW_LABELS['tiny-few-10']),
 }
 # Several studies under one name.
-GROUPS = {'dg': ('dg-pacs', 'dg-vlcs', 'zero-shot')}
+GROUPS = {
+    'dg': ('dg-pacs', 'dg-vlcs', 'zero-shot'),
+    **{name: tuple(f'{name}-{number}' for number in LABELS_PER_CLASS) for name in ('shapes-few', 'tiny-few')},
+}
