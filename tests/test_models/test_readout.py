@@ -58,6 +58,20 @@ def like(make_maps):
     )
 
 
+def test_texts_count_by_what_tells_them_from_their_mean(make_readout, states, texts, like):
+    """The same as a read-out of texts that are centred already; texts of a later question need no bank."""
+    readout, plain = make_readout(), make_readout()
+    readout.centre_on(texts)
+    centred = texts - sum(texts) / len(texts)
+    assert not torch.allclose(readout.questions(texts), plain.questions(texts))
+    torch.testing.assert_close(readout.questions(texts), plain.questions(centred))
+    torch.testing.assert_close(readout.questions(texts[2:3]), plain.questions(centred[2:3]))
+    torch.testing.assert_close(
+        readout(states, texts, like).logits, plain(states, centred, like).logits, rtol=1e-4, atol=1e-4
+    )
+    assert torch.equal(readout.state_dict()['text_centre'], readout.text_centre)
+
+
 def test_a_question_is_one_linear_map_of_its_text_with_an_offset(make_readout, texts):
     readout = make_readout()
     head = readout.question_head

@@ -113,8 +113,8 @@ def test_a_recommendation_says_whether_it_is_significant(import_tool):
     text = tool.recommendation('gem', found)
     assert text == (
         "Recommended for gem: model.reading=dict(positions_reading='share', presence='image'): 'share' is "
-        "ahead of 'scores' by 2 ± 2 points of the pointing game (not significantly different); 'image' is all that "
-        'these maps have.'
+        "ahead of 'scores' by 2 ± 2 points of the pointing game (not significantly different); 'image' is all "
+        'that these maps have.'
     )
 
 

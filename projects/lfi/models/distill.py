@@ -161,6 +161,11 @@ class InteractionDistillMixin(TeacherMixin):
             for module in modules:
                 module.requires_grad_(weight > 0)
 
+    def init_weights(self) -> None:
+        """As of `TeacherMixin`; the read-out learns what the concepts' texts share."""
+        super().init_weights()
+        self.readout.centre_on(self.teacher.texts)
+
     def check_teacher(self, teacher: VLMAttentionTeacher | CachedOutputs) -> None:
         """Check that its text space fits the read-out, and its maps the reading and the loss.
 

@@ -18,7 +18,8 @@ from lfi.structures import MASKED, REST, InteractionMaps
 class InteractionReadout(BaseModule):
     """Asks the student about concepts by their texts, and reads its interaction maps in both directions.
 
-    A question is where a concept's query starts: sqrt(E) * W_q t_c + b, t_c the concept's embedding. Over
+    A question is where a concept's query starts: sqrt(E) * W_q t_c + b, t_c the concept's embedding less the
+    mean of the training's concepts, at unit length: what all texts share tells none from another. Over
     positions, a concept's map is the attention of its query over the patches. Its final state gives the
     concept's presence: one linear head, shared by all concepts. Over concepts, each patch token of a
     supervised layer is compared with the concepts by one bilinear head: concept_scale / sqrt(C) * LN(patch) .
@@ -41,6 +42,8 @@ class InteractionReadout(BaseModule):
         super().__init__(init_cfg)
         self.text_dims = text_dims
         self.concept_scale = concept_scale
+        self.text_centre: Tensor
+        self.register_buffer('text_centre', torch.zeros(text_dims))
         self.question_head = nn.Linear(text_dims, embed_dims)
         self.presence_norm = nn.LayerNorm(embed_dims)
         self.presence_head = nn.Linear(embed_dims, 1)
@@ -58,6 +61,12 @@ class InteractionReadout(BaseModule):
                 f'readout.text_dims={self.text_dims}, but the teacher embeds its texts in {text_dims} dims'
             )
 
+    @torch.no_grad()
+    def centre_on(self, texts: Tensor) -> None:
+        """Take the mean of the training's concepts (C, E) for what all texts share; a checkpoint keeps it."""
+        if len(texts) > 1:
+            self.text_centre.copy_(texts.mean(0))
+
     def questions(self, texts: Tensor, concepts: Tensor | None = None) -> Tensor:
         """The asked queries' starts.
 
@@ -68,7 +77,7 @@ class InteractionReadout(BaseModule):
         Returns:
             (B, M, C) or (C, C'), C' the student's width. That of `REST`, which has no text, means nothing.
         """
-        starts = self.question_head(texts * self.text_dims**0.5)
+        starts = self.question_head(self._centred(texts) * self.text_dims**0.5)
         return starts if concepts is None else starts[concepts.clamp_min(0)]
 
     def scores(self, states: InteractionStates, texts: Tensor, concepts: Tensor | None = None) -> Tensor:
@@ -131,7 +140,10 @@ class InteractionReadout(BaseModule):
     def _weights(self, texts: Tensor) -> Tensor:
         """What patches are compared with for each text, (C, D)."""
         scale = self.concept_scale * self.patch_norm.normalized_shape[0] ** -0.5
-        return scale * F.normalize(self.patch_head(texts), dim=-1)
+        return scale * F.normalize(self.patch_head(self._centred(texts)), dim=-1)
+
+    def _centred(self, texts: Tensor) -> Tensor:
+        return F.normalize(texts - self.text_centre, dim=-1)
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any, **kwargs: Any) -> None:
         if f'{prefix}query_head.weight' in state_dict:
