@@ -30,6 +30,7 @@ from safetensors.torch import save_file
 
 ARCH = dict(embed_dims=16, num_layers=3, num_heads=2, feedforward_channels=32)
 PLAIN = dict(write_back='none')
+STEM = dict(stem=dict(type='lfi.ConvStem'))
 TEACHER = dict(
     type='lfi.VLMAttentionTeacher', model='shapes-tiny', extractor=dict(type='dense'), concepts=['a']
 )
@@ -142,11 +143,34 @@ def test_a_control_leaves_its_losses_projection():
 @pytest.mark.parametrize(
     ('backbone', 'types'),
     [
+        (PLAIN, ('mmpretrain.ImageClassifier', 'mmpretrain.VisionTransformer')),
+        (dict(num_queries=0, stem=None), ('mmpretrain.ImageClassifier', 'mmpretrain.VisionTransformer')),
+        (dict(num_queries=0, **STEM), ('mmpretrain.ImageClassifier', 'lfi.InteractionQueryViT')),
+        (dict(), ('lfi.QueryStudent', 'lfi.InteractionQueryViT')),
+    ],
+)
+@torch.no_grad()
+def test_the_prior_is_left_out(backbone, types):
+    cfg = classifier_config(**backbone)
+    del cfg['readout'], cfg['teacher']
+    cfg.update(type='lfi.PriorImageClassifier', affinity_prior=dict(loss_weight=3.0))
+    student = trained(cfg)
+    exported = export_student(student, cfg)
+    assert (exported.model['type'], exported.model['backbone']['type']) == types
+    assert 'affinity_prior' not in exported.model
+    assert ('stem' in exported.model['backbone']) is (backbone.get('stem') is not None)
+    assert torch.equal(exported.build()(images()), student(images()))
+
+
+@pytest.mark.parametrize(
+    ('backbone', 'types'),
+    [
         (PLAIN, ('mmdet.MaskRCNN', 'mmpretrain.VisionTransformer')),
         (
             dict(write_back='none', window_size=2, use_rel_pos=True),
             ('mmdet.MaskRCNN', 'lfi.InteractionQueryViT'),
         ),
+        (dict(**PLAIN, **STEM), ('mmdet.MaskRCNN', 'lfi.InteractionQueryViT')),
         (dict(), ('lfi.QueryStudent', 'lfi.InteractionQueryViT')),
     ],
 )
@@ -321,8 +345,9 @@ def test_timm_takes_a_detectors_backbone():
         (dict(**PLAIN, norm_cfg=dict(type='LN', eps=1e-3)), 'an epsilon of 0.001'),
         (
             dict(**PLAIN, with_cls_token=False, out_type='featmap', window_size=2),
-            'no window_size and no use_rel_pos',
+            'no stem, no window_size and no use_rel_pos',
         ),
+        (dict(**PLAIN, **STEM), 'no stem, no window_size and no use_rel_pos'),
     ],
 )
 def test_what_timm_cannot_compute_is_refused(backbone, message):
@@ -336,6 +361,7 @@ def test_what_timm_cannot_compute_is_refused(backbone, message):
     [
         dict(),
         dict(fuse='sum'),
+        STEM,
         dict(with_cls_token=False, out_type='featmap', window_size=3, use_rel_pos=True),
     ],
 )

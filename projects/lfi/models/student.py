@@ -99,7 +99,8 @@ def freeze_unread_queries(backbone: InteractionQueryViT) -> None:
 
     They would get no gradient, at which DDP stops.
     """
-    if backbone.interaction_queries is None:
+    if getattr(backbone, 'interaction_queries', None) is None:
+        # One's own backbone need not have this kind.
         return
     if backbone.write_back == 'none' and backbone.fuse == 'none':
         backbone.interaction_queries.requires_grad_(False)
