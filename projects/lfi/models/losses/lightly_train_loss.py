@@ -69,8 +69,9 @@ class LightlyTrainLoss(nn.Module):
         """
         height, width = student.locations.shape[-2:]
         ours = self.local_head(student.locations.flatten(2).mT).mT.unflatten(-1, (height, width))
-        both = (ours, teacher.locations_on((height, width)))
-        local = kl(*(log_affinity(locations, self.temperature) for locations in both), dim=-1).mean()
+        theirs = teacher.locations_on((height, width))
+        ours, theirs = (log_affinity(locations, self.temperature) for locations in (ours, theirs))
+        local = kl(ours, theirs, dim=-1).mean()
         our_vector, their_vector = (
             F.normalize(vector.float(), dim=-1)
             for vector in (self.global_head(student.pooled), teacher.pooled)
