@@ -107,7 +107,7 @@ def build_page(inferencer: InteractionInferencer) -> gr.Blocks:
         picture = gr.Image(
             label='Prediction and maps', format='png', interactive=False, buttons=['download', 'fullscreen']
         )
-        record = gr.JSON(label='Scores')
+        record = gr.JSON(label='Scores of the classes, presence of the texts')
         button.click(ask, [image, lines], [picture, record])
     return page
 

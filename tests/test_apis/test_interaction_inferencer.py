@@ -43,7 +43,7 @@ def noise(*size, seed=0):
 
 def assert_same(found, expected):
     assert found.name == expected.name and found.frame == expected.frame
-    torch.testing.assert_close(found.text_scores, expected.text_scores)
+    torch.testing.assert_close(found.presence, expected.presence)
     torch.testing.assert_close(found.maps, expected.maps)
     torch.testing.assert_close(found.view, expected.view)
 
@@ -79,19 +79,17 @@ def test_maps_are_the_students_own_of_the_same_concepts(classify, photos):
 
 
 @torch.no_grad()
-def test_predictions_and_text_scores_are_the_models(classify, photos):
+def test_predictions_and_presence_are_the_models(classify, photos):
     results = classify(photos, texts=TEXTS)['predictions']
     data = batch_of(classify, [cv2.imread(str(file)) for file in sorted(photos.iterdir())])
     expected = classify.model(**data, mode='predict')
-    with classify.model.backbone.record_interactions() as record:
-        classify.model.backbone(data['inputs'])
-    queries = classify.model.readout.query_embeddings(record.states)
     vlm, tokenizer = load_vlm('shapes-tiny', None, False)
     texts = vlm.encode_text(tokenizer([f'a photo of a {text}.' for text in TEXTS]))
-    scores = classify.model.readout.class_scores(queries, torch.nn.functional.normalize(texts, dim=-1))
-    for result, sample, score in zip(results, expected, scores, strict=True):
+    answers = classify.model.ask(data['inputs'], torch.nn.functional.normalize(texts, dim=-1))
+    for result, sample, presence in zip(results, expected, answers.presence, strict=True):
+        assert result.presence.min() >= 0 and result.presence.max() <= 1
         torch.testing.assert_close(result.prediction.pred_score, sample.pred_score)
-        torch.testing.assert_close(result.text_scores, score)
+        torch.testing.assert_close(result.presence, presence)
         assert result.texts == tuple(TEXTS)
 
 
@@ -100,7 +98,7 @@ def test_a_text_alone_and_among_others_is_the_same(classify):
     (alone,) = classify(image, texts=['ring'])['predictions']
     (among,) = classify(image, texts=TEXTS)['predictions']
     torch.testing.assert_close(alone.maps[0], among.maps[2])
-    torch.testing.assert_close(alone.text_scores[0], among.text_scores[2])
+    torch.testing.assert_close(alone.presence[0], among.presence[2])
 
 
 @pytest.mark.parametrize('task', ['classify', 'detect'])
@@ -193,7 +191,7 @@ def test_without_its_teacher_a_model_predicts(classifier, warnings):
     inferencer = InteractionInferencer(cfg, checkpoint, device='cpu')
     for _ in range(2):
         (result,) = inferencer(noise(64, 64))['predictions']
-    assert result.texts == () and result.text_scores.shape == (0,) and len(result.maps) == 0
+    assert result.texts == () and result.presence.shape == (0,) and len(result.maps) == 0
     assert result.prediction.pred_score.sum() == pytest.approx(1)
     (warning,) = warnings
     assert warning.startswith('Predictions only, without texts: teacher folder not found: /nowhere/teacher')
@@ -247,17 +245,20 @@ class MakeFolder:
         return os.mkdir, (self.path,)
 
 
-def test_queries_bound_to_concepts_answer_these_alone(make_student):
-    student = make_student(
-        'classification/lfi_vit-tiny_shapes.py', readout=dict(assign='index'), backbone=dict(num_queries=21)
-    )
-    inferencer = InteractionInferencer(*student, device='cpu')
-    (all_of_them,) = inferencer(noise(64, 64))['predictions']
-    names = [CLASS_NAMES[7], CLASS_NAMES[2]]
-    (two,) = inferencer(noise(64, 64), texts=names)['predictions']
-    torch.testing.assert_close(two.maps, all_of_them.maps[[7, 2]])
-    with pytest.raises(ValueError, match=r"texts=\['dog'\] are no concepts .*assign='index'"):
-        inferencer(noise(64, 64), texts=['dog', CLASS_NAMES[0]])
+def test_a_student_without_learned_queries_answers(make_student):
+    student = make_student('classification/lfi_vit-tiny_shapes.py', backbone=dict(num_queries=0))
+    (result,) = InteractionInferencer(*student, device='cpu')(noise(64, 64), texts=TEXTS)['predictions']
+    assert result.maps.shape == (3, 8, 8) and result.presence.shape == (3,)
+
+
+def test_a_checkpoint_of_recalled_queries_is_refused_by_one_line(classifier, tmp_path):
+    cfg, checkpoint = classifier
+    state = torch.load(checkpoint)['state_dict']
+    state = {name.replace('question_head', 'query_head'): value for name, value in state.items()}
+    torch.save(dict(state_dict=state), tmp_path / 'old.pth')
+    with pytest.raises(ValueError, match=r'old\.pth .* of a student that recalls .* lfi 0.1 reads') as error:
+        InteractionInferencer(cfg, tmp_path / 'old.pth', device='cpu')
+    assert '\n' not in str(error.value)
 
 
 def test_a_zero_shot_model_answers_the_classes_of_its_test(classifier):
@@ -266,7 +267,14 @@ def test_a_zero_shot_model_answers_the_classes_of_its_test(classifier):
     cfg.model.update(type='lfi.LFIZeroShotClassifier', zero_shot=dict(concepts=TEXTS, templates=['{}']))
     (result,) = InteractionInferencer(cfg, checkpoint, device='cpu')(noise(64, 64))['predictions']
     assert result.texts == tuple(TEXTS) and result.maps.shape == (3, 8, 8)
-    torch.testing.assert_close(result.prediction.pred_score, result.text_scores.softmax(0))
+    torch.testing.assert_close(result.prediction.pred_score, result.presence.logit().softmax(0))
+    # Other texts, in the pass that tells the classes.
+    (other,) = InteractionInferencer(cfg, checkpoint, device='cpu')(noise(64, 64), texts=TEXTS[1:2])[
+        'predictions'
+    ]
+    torch.testing.assert_close(other.presence, result.presence[1:2])
+    torch.testing.assert_close(other.maps, result.maps[1:2])
+    torch.testing.assert_close(other.prediction.pred_score, result.prediction.pred_score)
 
 
 def test_what_cannot_be_read_is_skipped_named_and_counted(classify, photos, tmp_path, warnings):
@@ -351,4 +359,4 @@ def test_a_gpu_finds_what_the_cpu_finds(classifier, classify, photos):
     for found, expected in zip(on_gpu, classify(photos, texts=TEXTS)['predictions'], strict=True):
         assert found.maps.device.type == found.prediction.pred_score.device.type == 'cpu'
         torch.testing.assert_close(found.maps, expected.maps, rtol=1e-2, atol=1e-4)
-        torch.testing.assert_close(found.text_scores, expected.text_scores, rtol=1e-2, atol=1e-2)
+        torch.testing.assert_close(found.presence, expected.presence, rtol=1e-2, atol=1e-2)

@@ -22,7 +22,7 @@ def result(**fields):
         image=np.full((40, 80, 3), 90, np.uint8),
         prediction=DataSample().set_pred_score(torch.tensor([0.1, 0.7, 0.2])),
         texts=('cat', 'a $5 dog_'),
-        text_scores=torch.tensor([1.5, 2.12345]),
+        presence=torch.tensor([0.5, 0.62345]),
         maps=maps,
         view=torch.eye(2, 3),
     )
@@ -54,11 +54,11 @@ def test_maps_lie_where_the_model_looked():
 def test_the_strongest_texts_come_first():
     assert strongest(result()) == [1, 0]
     assert strongest(result(), 1) == [1]
-    assert strongest(result(texts=(), text_scores=torch.zeros(0))) == []
+    assert strongest(result(texts=(), presence=torch.zeros(0))) == []
 
 
 def test_a_picture_shows_the_image_and_each_map():
-    plain = draw_result(result(texts=(), text_scores=torch.zeros(0), maps=torch.zeros(0, 1, 1)), (), ())
+    plain = draw_result(result(texts=(), presence=torch.zeros(0), maps=torch.zeros(0, 1, 1)), (), ())
     one, two = draw_result(result(), ('x', 'y'), [1]), draw_result(result(), ('x', 'y'), [0, 1])
     assert plain.shape[1] < one.shape[1] < two.shape[1]
     assert {picture.dtype for picture in (plain, one, two)} == {np.dtype(np.uint8)}
@@ -70,7 +70,7 @@ def test_a_picture_shows_the_image_and_each_map():
 
 def test_many_maps_go_into_rows():
     maps, scores = torch.rand(9, 4, 8), torch.rand(9)
-    many = result(texts=tuple('abcdefghi'), text_scores=scores, maps=maps)
+    many = result(texts=tuple('abcdefghi'), presence=scores, maps=maps)
     one_row, two_rows = draw_result(many, (), range(4)), draw_result(many, (), range(9))
     assert one_row.shape[1] == two_rows.shape[1] and two_rows.shape[0] > 1.8 * one_row.shape[0]
 
@@ -92,7 +92,7 @@ def test_a_classifiers_record():
             {'class': '2', 'score': 0.2},
             {'class': 'x', 'score': 0.1},
         ],
-        'texts': {'cat': 1.5, 'a $5 dog_': 2.1235},
+        'texts': {'cat': 0.5, 'a $5 dog_': 0.6235},
     }
     assert json.loads(json.dumps(record)) == record
     assert result_record(replace(result(), frame=7), ())['frame'] == 7
@@ -104,7 +104,7 @@ def test_a_detectors_record_and_picture():
         scores=torch.tensor([0.91239, 0.1]),
         labels=torch.tensor([1, 0]),
     )
-    detected = result(prediction=DataSample(pred_instances=found), texts=(), text_scores=torch.zeros(0))
+    detected = result(prediction=DataSample(pred_instances=found), texts=(), presence=torch.zeros(0))
     assert result_record(detected, ('x', 'y')) == {
         'image': 'photos/a.png',
         'size': [40, 80],

@@ -1,6 +1,7 @@
 """`LFIImageClassifier`: the teacher stays outside, the task's own loss stays as it is, padding has no say."""
 
 import copy
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ NAMES = ['circle', 'square', 'star', 'ring', 'heart', 'leaf']
 CLASSES = 4
 NORMALISE = dict(mean=[100.0, 120.0, 140.0], std=[50.0, 60.0, 70.0])
 ARCH = dict(embed_dims=16, num_layers=4, num_heads=2, feedforward_channels=32)
+TERMS = ('positions', 'concepts', 'presence')
 BACKBONE = dict(arch=ARCH, img_size=32, patch_size=8)
 HEAD = dict(type='mmpretrain.LinearClsHead', num_classes=CLASSES, in_channels=16)
 
@@ -100,7 +102,7 @@ def test_the_teacher_is_no_part_of_the_model(make_model):
     assert inside.isdisjoint(model.modules())
     copied = copy.deepcopy(model)
     assert copied.teacher is model.teacher
-    assert copied.readout.query_head is not model.readout.query_head
+    assert copied.readout.question_head is not model.readout.question_head
 
 
 def test_the_teacher_is_built_for_training_only(make_model, tmp_path):
@@ -118,16 +120,27 @@ def test_the_teacher_is_built_for_training_only(make_model, tmp_path):
     assert [p.pred_score.shape for p in predictions] == [(CLASSES,)] * 3
 
 
-@pytest.mark.parametrize(
-    ('readout', 'message'),
-    [
-        (dict(text_dims=512), 'readout.text_dims=512, but the teacher embeds its texts in 24 dims'),
-        (dict(assign='index'), "assign='index' needs a query for each concept: num_queries=2"),
-    ],
-)
-def test_a_readout_that_does_not_fit_the_teacher_is_refused_before_training(make_model, readout, message):
-    with pytest.raises(ValueError, match=message):
-        make_model(backbone=dict(num_queries=2), readout=readout)
+def test_a_readout_that_does_not_fit_the_teacher_is_refused_before_training(make_model):
+    with pytest.raises(
+        ValueError, match='readout.text_dims=512, but the teacher embeds its texts in 24 dims'
+    ):
+        make_model(readout=dict(text_dims=512))
+
+
+def test_a_step_asks_the_teacher_first_and_then_runs_the_backbone_once(make_model, teacher_calls):
+    model = make_model(teacher=dict(max_concepts=2))
+    seen = []
+
+    def note(backbone, args):
+        (record, *_) = backbone._records
+        seen.append((len(teacher_calls), len(args[0]), tuple(record.questions.shape)))
+
+    model.backbone.register_forward_pre_hook(note)
+    for step in (1, 2):
+        model.loss(*batch())
+        # Asked about two concepts and the rest.
+        assert seen[-1] == (step, 3, (3, 3, 16))
+    assert len(seen) == 2
 
 
 def test_one_step_asks_the_teacher_once_without_gradients_and_predicting_never_does(
@@ -148,19 +161,15 @@ def test_one_step_asks_the_teacher_once_without_gradients_and_predicting_never_d
 @pytest.mark.parametrize(
     ('arguments', 'terms'),
     [
-        (dict(), {'loss_positions', 'loss_concepts', 'loss_text_class'}),
-        (dict(text_class_loss=None), {'loss_positions', 'loss_concepts'}),
-        (dict(interaction_loss=dict(concepts_weight=0)), {'loss_positions', 'loss_text_class'}),
-        (
-            dict(interaction_loss=dict(positions_weight=0, relation_weight=1)),
-            {'loss_relation', 'loss_concepts', 'loss_text_class'},
-        ),
-        (
-            dict(interaction_loss=dict(positions_weight=0, concepts_weight=0), text_class_loss=None),
-            set(),
-        ),
+        (dict(), {'loss_positions', 'loss_concepts', 'loss_presence'}),
+        (dict(backbone=dict(num_queries=0)), {'loss_positions', 'loss_concepts', 'loss_presence'}),
+        (dict(interaction_loss=dict(presence_weight=0)), {'loss_positions', 'loss_concepts'}),
+        (dict(interaction_loss=dict(concepts_weight=0)), {'loss_positions', 'loss_presence'}),
+        (dict(interaction_loss=dict(positions_weight=0)), {'loss_concepts', 'loss_presence'}),
+        (dict(interaction_loss=dict(positions_weight=0, concepts_weight=0)), {'loss_presence'}),
+        (dict(interaction_loss=dict(positions_weight=0, concepts_weight=0, presence_weight=0)), set()),
     ],
-    ids=['default', 'no text class', 'no concepts', 'relation for positions', 'nothing'],
+    ids=['default', 'asked alone', 'no presence', 'no concepts', 'no positions', 'presence', 'nothing'],
 )
 def test_the_losses_are_the_tasks_and_the_terms_that_are_switched_on(make_model, arguments, terms):
     losses = make_model(**arguments).loss(*batch())
@@ -179,28 +188,24 @@ def test_the_task_loss_is_that_of_the_plain_classifier(make_model, write_back):
     assert torch.equal(model.loss(*batch())['loss'], plain.train().loss(*batch())['loss'])
 
 
+@pytest.mark.parametrize('off', [set(), *map(set, combinations(TERMS, 1)), *map(set, combinations(TERMS, 2))])
 @pytest.mark.parametrize(
-    ('interaction_loss', 'text_class_loss'),
+    'backbone',
     [
-        (dict(), dict()),
-        (dict(), None),
-        (dict(relation_weight=1), None),
-        (dict(concepts_weight=0), dict()),
-        (dict(positions_weight=0, relation_weight=1), None),
-        (dict(positions_weight=0), None),
+        dict(write_back='none'),
+        dict(write_back='gated'),
+        dict(num_queries=0),
+        dict(write_back='none', fuse='sum'),
+        dict(persistent=False),
+        dict(with_cp=True),
     ],
-    ids=['default', 'no text class', 'relation', 'no concepts', 'relation for positions', 'concepts alone'],
+    ids=lambda backbone: '-'.join(f'{key}={value}' for key, value in backbone.items()),
 )
-@pytest.mark.parametrize('assign', ['soft', 'index', 'hungarian'])
-@pytest.mark.parametrize('write_back', ['none', 'gated'])
-def test_every_trainable_parameter_gets_a_gradient(
-    make_model, write_back, assign, interaction_loss, text_class_loss
-):
+def test_every_trainable_parameter_gets_a_gradient(make_model, backbone, off):
+    # DDP runs without a search for unused parameters.
     model = make_model(
-        backbone=dict(write_back=write_back),
-        readout=dict(assign=assign),
-        interaction_loss=interaction_loss,
-        text_class_loss=text_class_loss,
+        backbone=backbone,
+        interaction_loss={f'{term}_weight': 0 for term in off},
         teacher=dict(max_concepts=3),
     )
     sum(model.loss(*batch()).values()).backward()
@@ -209,20 +214,31 @@ def test_every_trainable_parameter_gets_a_gradient(
     assert not without
     assert all(grad.isfinite().all() for grad in trainable.values())
     frozen = {name.split('.')[1] for name, p in model.named_parameters() if not p.requires_grad}
-    # Where neither patches nor losses read the queries, nothing can reach them.
-    unread = write_back == 'none' and interaction_loss == dict(positions_weight=0) and text_class_loss is None
-    assert ('interaction_queries' in frozen) == unread
-    assert frozen <= {'query_head', 'patch_norm', 'patch_head', 'interaction_queries'}
+    expected = set()
+    if 'concepts' in off:
+        expected |= {'patch_norm', 'patch_head'}
+    if 'presence' in off:
+        expected |= {'presence_norm', 'presence_head'}
+    if {'positions', 'presence'} <= off:
+        expected.add('question_head')
+    if backbone == dict(write_back='none'):
+        # Neither patches nor features read the learned queries.
+        expected.add('interaction_queries')
+    assert frozen == expected
 
 
-def test_a_reading_without_a_weight_is_not_computed(make_model, monkeypatch):
-    model = make_model(interaction_loss=dict(positions_weight=0))
-
-    def never(*args):
-        raise AssertionError('computed in vain')
-
-    monkeypatch.setattr(model.readout, 'text_to_image', never)
-    assert 'loss_concepts' in model.loss(*batch())
+def test_learned_queries_do_not_change_what_is_asked_where_patches_do_not_read_them(make_model):
+    losses = []
+    for backbone in (dict(num_queries=0), dict(num_queries=8, write_back='none')):
+        model = make_model(backbone=backbone)
+        generator = torch.Generator().manual_seed(1)
+        for name, parameter in sorted(model.named_parameters()):
+            if 'interaction_queries' not in name:
+                parameter.data.copy_(0.1 * torch.randn(parameter.shape, generator=generator))
+        losses.append(model.loss(*batch()))
+    assert losses[0].keys() == losses[1].keys()
+    for name, loss in losses[0].items():
+        assert torch.equal(loss, losses[1][name]), name
 
 
 def test_bf16_autocast_gives_close_float32_losses_and_finite_gradients(make_model):
@@ -413,6 +429,56 @@ def test_pixel_format_undoes_what_a_preprocessor_does_to_a_bgr_image(make):
     torch.testing.assert_close(values if pixels.rgb else values.flip(0), rgb.float(), rtol=0, atol=1e-3)
 
 
+# ---- asking the student ---------------------------------------------------------------------------------
+
+
+def test_ask_gives_maps_and_presence_of_any_texts(make_model):
+    model = make_model().eval()
+    inputs, _ = batch((40, 32))
+    texts = F.normalize(torch.randn(5, 24, generator=torch.Generator().manual_seed(2)), dim=-1)
+    got = model.ask(inputs, texts)
+    assert got.logits.shape == (3, 2, 5, 5, 4) and got.directions == ('positions',)
+    assert (got.concepts, got.layers) == (None, (2, 3))
+    assert got.valid.all() and not got.logits.requires_grad and got.check() is got
+    assert got.presence.gt(0).all() and got.presence.lt(1).all()
+    # Each by itself, and in another order.
+    order = [3, 0, 4]
+    some = model.ask(inputs, texts[order])
+    torch.testing.assert_close(some.logits, got.logits[:, :, order], rtol=0, atol=1e-5)
+    torch.testing.assert_close(some.presence, got.presence[:, order], rtol=0, atol=1e-5)
+    with model.backbone.record_interactions(model.readout.questions(texts)) as record:
+        model.backbone(inputs)
+    torch.testing.assert_close(got.presence, model.readout.scores(record.states).sigmoid())
+
+
+@pytest.mark.parametrize('backbone', [dict(), dict(num_queries=0), dict(with_cls_token=False)])
+def test_ask_leaves_padding_out(make_model, backbone):
+    kwargs = dict(out_type='avg_featmap') if 'with_cls_token' in backbone else {}
+    model = make_model(backbone={**backbone, **kwargs}).eval()
+    inputs, _ = batch((40, 32))
+    sizes = [(24, 16), (40, 32), (35, 13)]
+    texts = model.teacher.texts
+    got = model.ask(inputs, texts, sizes)
+    for b, (rows, columns) in enumerate([(3, 2), (5, 4), (4, 2)]):
+        expected = torch.zeros(5, 4, dtype=torch.bool)
+        expected[:rows, :columns] = True
+        assert torch.equal(got.valid[b], expected)
+    # As in training.
+    samples = [
+        DataSample(metainfo=dict(img_shape=size, num_classes=CLASSES)).set_gt_label(0) for size in sizes
+    ]
+    student = model.predict_interactions(inputs, samples)[1]
+    assert torch.equal(student.valid, got.valid)
+    torch.testing.assert_close(student.over_positions(), got.over_positions())
+    torch.testing.assert_close(student.presence, got.presence)
+
+
+@pytest.mark.parametrize('shape', [(24,), (5, 512), (3, 5, 24)])
+def test_texts_of_another_shape_are_refused(make_model, shape):
+    with pytest.raises(ValueError, match=r'texts must be \(M, E\) with E = readout.text_dims = 24, got'):
+        make_model().ask(batch()[0], torch.zeros(shape))
+
+
 # ---- configuration ----------------------------------------------------------------------------------
 
 
@@ -485,10 +551,10 @@ def test_padding_and_view_of_a_cached_image_add_up(cached_model, view):
     for sample in samples:
         sample.set_field(torch.tensor(view), 'view', dtype=torch.Tensor)
         sample.set_metainfo(dict(img_shape=(16, 32)))
-    whole = model.teacher.maps_of([sample.interaction_maps for sample in samples], images.device)
+    unaugmented = model.teacher.maps_of([sample.interaction_maps for sample in samples], images.device)
     maps, _ = model.predict_interactions(images, samples)
     assert maps.valid.equal(torch.tensor([True, True, False, False])[None, :, None].expand(2, 4, 4))
-    expected = whole.warp(torch.tensor([view]).expand(2, 2, 3), (2, 4))
+    expected = unaugmented.warp(torch.tensor([view]).expand(2, 2, 3), (2, 4))
     torch.testing.assert_close(maps.logits[..., :2, :], expected.logits)
 
 

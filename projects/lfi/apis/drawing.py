@@ -23,12 +23,14 @@ SIDE, COLUMNS, CELL = 480, 5, 2.4
 
 
 def strongest(result: InteractionResult, count: int = 5) -> list[int]:
-    """The indices of the texts with the highest scores, the highest first."""
-    return result.text_scores.topk(min(count, len(result.texts))).indices.tolist()
+    """The indices of the texts with the highest presence, the highest first."""
+    return result.presence.topk(min(count, len(result.texts))).indices.tolist()
 
 
 def draw_result(result: InteractionResult, classes: Sequence[str], shown: Sequence[int]) -> np.ndarray:
-    """Draw an image with its prediction, and beside it the maps of some texts, each scaled to its own range.
+    """Draw an image with its prediction, and beside it the maps of some texts, with the presence of each.
+
+    Each map is scaled to its own range.
 
     Args:
         result: The result of the image.
@@ -56,7 +58,7 @@ def draw_result(result: InteractionResult, classes: Sequence[str], shown: Sequen
     heats = result.maps_on_image(small.shape[:2]).numpy()
     for cell, index in zip(cells[1:], shown):
         cell.imshow(np.ma.masked_invalid(heats[index]), cmap='jet', alpha=0.5, **frame)
-        _title(cell, f'{result.texts[index]}  {result.text_scores[index]:.2f}')
+        _title(cell, f'{result.texts[index]}  {result.presence[index]:.0%}')
     painter.draw()
     return np.asarray(painter.buffer_rgba())[..., :3].copy()
 

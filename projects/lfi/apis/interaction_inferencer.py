@@ -24,11 +24,11 @@ from lfi.engine.fitting_weights_hook import needed_to_predict
 from lfi.models.batches import seen_canvas, valid_sizes_of
 from lfi.models.teachers.text_tower import TextTower
 
+from .cut_out import cut_out
 from .drawing import draw_result, strongest
 from .image_pipeline import ImagePipeline
 from .interaction_result import InteractionResult
 from .sources import Source, list_sources
-from .text_answers import cut_out
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Item:
 class InteractionInferencer(BaseInferencer):
     """Runs a trained model: its predictions, and its answers to texts.
 
-    A model that learnt from interactions answers any text: how well an image fits it, and where. The
+    A model that learnt from interactions answers any text: whether an image shows it, and where. The
     teacher's text tower embeds each text once; its image tower does not run. Other models, such as the
     baselines, give predictions alone. No code that a checkpoint holds is run.
 
@@ -296,8 +296,13 @@ def _input_size(item: Item) -> tuple[int, ...]:
 
 
 def _result(
-    item: Item, prediction: BaseDataElement, texts: Sequence[str], scores: Tensor, maps: Tensor, view: Tensor
+    item: Item,
+    prediction: BaseDataElement,
+    texts: Sequence[str],
+    presence: Tensor,
+    maps: Tensor,
+    view: Tensor,
 ) -> InteractionResult:
     return InteractionResult(
-        item.name, item.frame, item.image, prediction.cpu(), tuple(texts), scores, maps, view
+        item.name, item.frame, item.image, prediction.cpu(), tuple(texts), presence, maps, view
     )

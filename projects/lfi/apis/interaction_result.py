@@ -22,7 +22,7 @@ class InteractionResult:
         prediction: The task's own: a `DataSample` with `pred_score` for a classifier, a `DetDataSample`
             with `pred_instances` in the loaded image's pixels for a detector.
         texts: The T texts; empty where none were asked.
-        text_scores: (T,) float32, `InteractionReadout.class_scores`; their softmax compares the texts.
+        presence: (T,) float32 in [0, 1], whether the image shows each text, whatever else is asked.
         maps: (T, h, w) float32, the maps of the last supervised block: for each text probabilities over the
             locations that show the image, which sum to 1.
         view: (2, 3) float32, the affine map from the maps' coordinates to the image's, both from -1 to 1 over
@@ -34,7 +34,7 @@ class InteractionResult:
     image: np.ndarray
     prediction: BaseDataElement
     texts: tuple[str, ...]
-    text_scores: Tensor
+    presence: Tensor
     maps: Tensor
     view: Tensor
 

@@ -27,8 +27,8 @@ def result_record(result: InteractionResult, classes: Sequence[str]) -> dict:
     Returns:
         `image`, its name, and for a video `frame`; `size`, height and width in pixels; for a classifier
         `classes`, the 5 best with their probabilities, for a detector `objects` with their boxes
-        [x1, y1, x2, y2] in pixels; and `texts`, the score of each text, where texts were asked. Scores have 4
-        decimals, pixels one.
+        [x1, y1, x2, y2] in pixels; and `texts`, the presence of each text in [0, 1], where texts were asked.
+        Scores have 4 decimals, pixels one.
     """
     record: dict = {'image': result.name}
     if result.frame is not None:
@@ -36,8 +36,8 @@ def result_record(result: InteractionResult, classes: Sequence[str]) -> dict:
     record['size'] = list(result.image.shape[:2])
     record |= _prediction(result.prediction, classes)
     if result.texts:
-        scores = result.text_scores.tolist()
-        record['texts'] = {text: round(score, 4) for text, score in zip(result.texts, scores)}
+        presence = result.presence.tolist()
+        record['texts'] = {text: round(value, 4) for text, value in zip(result.texts, presence)}
     return record
 
 

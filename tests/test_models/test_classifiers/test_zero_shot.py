@@ -62,7 +62,7 @@ def embeddings(folder):
 
 
 @torch.no_grad()
-def test_scores_are_those_of_the_nearest_queries(config, trained, teacher_folder):
+def test_classes_are_told_by_the_presence_scores_of_their_texts(config, trained, teacher_folder):
     model = zero_shot(config).eval()
     loaded = model.load_state_dict(trained.state_dict(), strict=False)
     # The head that was trained is all that is left over.
@@ -71,12 +71,8 @@ def test_scores_are_those_of_the_nearest_queries(config, trained, teacher_folder
 
     inputs, samples = images((32, 32), (32, 32), (32, 32))
     results = model.predict(inputs, samples)
-    with trained.backbone.record_interactions() as record:
-        trained.eval().backbone(inputs)
-    queries = F.normalize(trained.readout.query_head(record.states.queries), dim=-1)  # [B, K, E]
-    cosines = torch.einsum('bke,ce->bkc', queries, embeddings(teacher_folder('vit')))
-    expected = (cosines / 0.1).exp().sum(1)
-    expected = expected / expected.sum(1, keepdim=True)
+    presence = trained.eval().ask(inputs, embeddings(teacher_folder('vit'))).presence
+    expected = torch.logit(presence.double()).softmax(1).float()
     scores = torch.stack([result.pred_score for result in results])
     torch.testing.assert_close(scores, expected, rtol=1e-4, atol=1e-6)
     assert [result.pred_label.item() for result in results] == expected.argmax(1).tolist()
@@ -107,6 +103,21 @@ def test_templates_default_to_the_teachers(config):
         zero_shot(config, zero_shot=dict(concepts=NAMED)).texts, zero_shot(config).texts
     )
     assert zero_shot(config, zero_shot=dict(concepts=dict(type='lfi.PACS'))).texts.shape == (7, 24)
+
+
+@torch.no_grad()
+def test_other_texts_are_answered_in_the_pass_that_tells_the_classes(config, trained):
+    model = zero_shot(config).eval()
+    model.load_state_dict(trained.state_dict(), strict=False)
+    inputs, samples = images((32, 32), (32, 32))
+    texts = model.texts.flip(0)[:2]
+    with model.backbone.record_interactions(model.readout.questions(texts)) as record:
+        predicted = model.predict(inputs, samples)
+    expected = trained.eval().ask(inputs, texts)
+    torch.testing.assert_close(model.readout.scores(record.states).sigmoid(), expected.presence)
+    alone = model.predict(inputs, samples)
+    for result, other in zip(predicted, alone):
+        torch.testing.assert_close(result.pred_score, other.pred_score)
 
 
 @torch.no_grad()

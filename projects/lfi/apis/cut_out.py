@@ -1,4 +1,4 @@
-"""A student's answers to texts, from its recorded states."""
+"""The part of a batch's maps that shows one image."""
 
 from __future__ import annotations
 
