@@ -24,7 +24,7 @@ from lfi.config_files import what_became_of
 from lfi.errors import CheckpointError, UsageError
 
 from .checkpoint import find_checkpoint_to_resume, install_safe_checkpoint_loading
-from .few_labels import check_few_labels, set_few_labels
+from .few_labels_option import check_few_labels, set_few_labels
 from .memory import keep_freed_memory
 from .non_finite_hook import NonFiniteError
 from .pipelines import check_pipelines

@@ -2,7 +2,7 @@
 
 import pytest
 from lfi.config_files import tools_root
-from lfi.engine.few_labels import check_few_labels, set_few_labels
+from lfi.engine.few_labels_option import check_few_labels, set_few_labels
 from lfi.engine.launch import load_config
 from lfi.errors import UsageError
 from lfi.models import PriorImageClassifier
