@@ -19,7 +19,7 @@ def features(grid, seed=0, batch=3, dims=6):
     return torch.randn(batch, dims, *grid, generator=torch.Generator().manual_seed(seed))
 
 
-def expected_target(grid, weight, reach, valid=None):
+def expected_target(grid, odds, reach, valid=None):
     """Rows of affinities, by loops."""
     cells = [(y, x) for y in range(grid[0]) for x in range(grid[1])]
     there = [True] * len(cells) if valid is None else valid.flatten().tolist()
@@ -28,19 +28,20 @@ def expected_target(grid, weight, reach, valid=None):
     for i, a in enumerate(cells):
         near = [math.exp(-math.dist(a, b) / scale) * there[j] * (j != i) for j, b in enumerate(cells)]
         total = sum(near)
+        weight = odds / (odds + sum(there) - 1) if total else 1.0
         row = [(1 - weight) * value / total if total else 0.0 for value in near]
-        row[i] = weight if total else 1.0
+        row[i] = weight
         rows.append(row)
     return rows
 
 
-def expected_loss(locations, weight, reach, temperature, valid=None):
+def expected_loss(locations, odds, reach, temperature, valid=None):
     images = []
     for b, image in enumerate(locations):
         tokens = image.flatten(1).T
         unit = (tokens / tokens.norm(dim=1, keepdim=True)).double()
         there = [True] * len(unit) if valid is None else valid[b].flatten().tolist()
-        target = expected_target(image.shape[-2:], weight, reach, None if valid is None else valid[b])
+        target = expected_target(image.shape[-2:], odds, reach, None if valid is None else valid[b])
         cells = [i for i in range(len(unit)) if there[i]]
         rows = []
         for i in cells:
@@ -54,10 +55,10 @@ def expected_loss(locations, weight, reach, temperature, valid=None):
 
 
 @pytest.mark.parametrize('grid', [*GRIDS, (1, 1)])
-@pytest.mark.parametrize(('weight', 'reach'), [(0.31, 0.55), (0.6, 0.1)])
-def test_the_target_is_itself_and_then_what_is_near(grid, weight, reach):
-    target = prior(self_weight=weight, reach=reach).target(grid)
-    torch.testing.assert_close(target, torch.tensor(expected_target(grid, weight, reach)))
+@pytest.mark.parametrize(('odds', 'reach'), [(28.3, 0.55), (0.5, 0.1)])
+def test_the_target_is_itself_and_then_what_is_near(grid, odds, reach):
+    target = prior(self_odds=odds, reach=reach).target(grid)
+    torch.testing.assert_close(target, torch.tensor(expected_target(grid, odds, reach)))
     torch.testing.assert_close(target.sum(1), torch.ones(len(target)))
 
 
@@ -65,7 +66,17 @@ def test_the_default_is_what_was_fitted_on_eight_by_eight():
     target = prior().target((8, 8))
     cells = torch.cartesian_prod(torch.arange(8.0), torch.arange(8.0))
     near = (-torch.cdist(cells, cells) / 4.4).exp().fill_diagonal_(0)
-    torch.testing.assert_close(target, 0.69 * near / near.sum(1, keepdim=True) + 0.31 * torch.eye(64))
+    expected = 0.69 * near / near.sum(1, keepdim=True) + 0.31 * torch.eye(64)
+    torch.testing.assert_close(target, expected, atol=1e-4, rtol=1e-3)
+
+
+def test_the_cosines_that_it_asks_for_are_those_of_any_grid():
+    """Without distances (an endless reach) each pair's is 1 - temperature * ln(self_odds)."""
+    loss = prior(reach=1e6)
+    for side in (2, 8, 20):
+        target = loss.target((side, side))
+        cosine = 1 + 0.1 * (target[0, 1:] / target[0, 0]).log()
+        torch.testing.assert_close(cosine, torch.full_like(cosine, 1 - 0.1 * math.log(28.3)))
 
 
 @pytest.mark.parametrize('grid', GRIDS)
@@ -75,7 +86,7 @@ def test_the_loss_is_the_divergence_from_the_target(grid):
     got = loss(locations)
     assert list(got) == ['loss_affinity']
     assert got['loss_affinity'].item() == pytest.approx(
-        3 * expected_loss(locations, 0.31, 0.55, 0.5), rel=1e-4
+        3 * expected_loss(locations, 28.3, 0.55, 0.5), rel=1e-4
     )
 
 
@@ -89,7 +100,7 @@ def test_padding_is_neither_itself_nor_another():
     loss = prior(temperature=0.5, loss_weight=1.0)
     locations.requires_grad_()
     value = loss(locations, valid)['loss_affinity']
-    assert value.item() == pytest.approx(expected_loss(locations.detach(), 0.31, 0.55, 0.5, valid), rel=1e-4)
+    assert value.item() == pytest.approx(expected_loss(locations.detach(), 28.3, 0.55, 0.5, valid), rel=1e-4)
     value.backward()
     hidden = ~valid[:, None].expand_as(locations)
     assert locations.grad[hidden].abs().max() == 0
@@ -165,9 +176,7 @@ def test_it_is_shielded_from_autocast():
     assert torch.equal(got, expected)
 
 
-@pytest.mark.parametrize(
-    'arguments', [dict(self_weight=0), dict(self_weight=1.0), dict(reach=0), dict(temperature=-1)]
-)
+@pytest.mark.parametrize('arguments', [dict(self_odds=0), dict(reach=0), dict(temperature=-1)])
 def test_arguments_out_of_range_are_refused(arguments):
     ((name, value),) = arguments.items()
     with pytest.raises(ValueError, match=f'{name}={value} must be above 0'):
