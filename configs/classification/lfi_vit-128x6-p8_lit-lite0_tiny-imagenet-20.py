@@ -5,7 +5,6 @@ _base_ = '../_base_/recipes/vit-128x6-p8_tiny-imagenet-20.py'
 
 model = dict(
     type='lfi.LFIImageClassifier',
-    backbone=dict(num_queries=8),
     teacher=__import__('lfi').teacher_config(
         'lit-lite0',
         concepts=dict(

@@ -6,7 +6,6 @@ _base_ = '../_base_/recipes/mask-rcnn_vit-small-p16_simple-fpn_1x_coco.py'
 
 model = dict(
     type='lfi.LFIMaskRCNN',
-    backbone=dict(num_queries=8),
     teacher=__import__('lfi').teacher_config(
         'clip-b16',
         concepts=dict(type='mmdet.CocoDataset'),

@@ -4,9 +4,10 @@ _base_ = '../_base_/recipes/mask-rcnn_vit-tiny_shapes.py'
 
 model = dict(
     type='lfi.LFIMaskRCNN',
-    backbone=dict(num_queries=8),
     teacher=__import__('lfi').teacher_config('shapes-tiny'),
     # Beside a detector's own losses, which are small.
     interaction_loss=dict(positions_weight=0.5, concepts_weight=1.0, presence_weight=0.5),
+    # With a background in the bank locations are best read by a concept's share.
+    reading=dict(positions_reading='share', presence='best-location'),
     readout=dict(text_dims=96),
 )

@@ -5,10 +5,11 @@ _base_ = '../_base_/recipes/vit-tiny_shapes-domains.py'
 
 model = dict(
     type='lfi.LFIImageClassifier',
-    backbone=dict(num_queries=8),
     teacher=__import__('lfi').teacher_config(
         'shapes-tiny',
         templates=['a photo of a {}.'],
     ),
+    # With a background in the bank locations are best read by a concept's share.
+    reading=dict(positions_reading='share', presence='best-location'),
     readout=dict(text_dims=96),
 )

@@ -5,7 +5,6 @@ _base_ = '../_base_/recipes/fpn_vit-small-p16_80k_ade20k-512x512.py'
 
 model = dict(
     type='lfi.LFIEncoderDecoder',
-    backbone=dict(num_queries=8),
     teacher=__import__('lfi').teacher_config(
         'clip-b16',
         concepts=dict(type='mmseg.ADE20KDataset'),

@@ -6,8 +6,6 @@ model = dict(
     backbone=dict(
         _delete_=True,
         type='lfi.InteractionQueryViT',
-        # A plain ViT; LFI's configs give it queries.
-        num_queries=0,
         arch='base',
         img_size=1024,
         patch_size=16,

@@ -6,8 +6,6 @@ model = dict(
     affinity_prior=dict(),
     backbone=dict(
         type='lfi.InteractionQueryViT',
-        # A plain ViT; LFI's config gives it queries.
-        num_queries=0,
         arch=dict(embed_dims=128, num_layers=6, num_heads=4, feedforward_channels=256),
         img_size=64,
         patch_size=8,

@@ -19,8 +19,6 @@ model = dict(
     backbone=dict(
         _delete_=True,
         type='lfi.InteractionQueryViT',
-        # A plain ViT; LFI's config gives it queries.
-        num_queries=0,
         arch='deit-small',
         img_size=512,
         patch_size=16,

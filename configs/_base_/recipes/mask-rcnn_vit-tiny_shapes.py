@@ -16,8 +16,6 @@ model = dict(
     backbone=dict(
         _delete_=True,
         type='lfi.InteractionQueryViT',
-        # A plain ViT; LFI's config gives it queries.
-        num_queries=0,
         arch=dict(embed_dims=128, num_layers=6, num_heads=4, feedforward_channels=256),
         img_size=96,
         patch_size=8,

@@ -27,7 +27,7 @@ class TeacherReading:
             - 'share', its log-probability among all concepts of the bank at each location. A location where
               another concept or the background is likelier then counts little, whatever its logit.
 
-            Defaults to 'share'.
+            Defaults to 'scores'.
         presence: whether a concept is in the image. A label raises it to 1 in every case:
 
             - 'label', the labels alone;
@@ -36,14 +36,14 @@ class TeacherReading:
               locations. It finds small objects beside the main one, and many at once;
             - 'sigmoid', the teacher's own, where its model judges each concept by itself (SigLIP).
 
-            Defaults to 'best-location'.
+            Defaults to 'image'.
 
     Raises:
         ValueError: if an option is unknown; the message lists those there are.
     """
 
-    positions_reading: str = 'share'
-    presence: str = 'best-location'
+    positions_reading: str = 'scores'
+    presence: str = 'image'
 
     def __post_init__(self) -> None:
         for name, known in (('positions_reading', POSITIONS_READINGS), ('presence', PRESENCES)):

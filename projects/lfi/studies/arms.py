@@ -72,7 +72,7 @@ ARMS: dict[str, Variety] = {
         of='task-loss',
         options=('model.affinity_prior=None',),
     ),
-    'queries': Variety('baseline', 'interaction queries and no further loss'),
+    'queries': Variety('baseline', '8 learned queries, which patches read, and no further loss'),
     'feature-mse': Variety('baseline', "copies the teacher's image embedding", reads='features'),
     'logit-kd': Variety('baseline', "copies the teacher's zero-shot class probabilities", reads='features'),
     'attention-transfer': Variety(
@@ -143,11 +143,11 @@ ARMS: dict[str, Variety] = {
         options=('model.interaction_loss.presence_weight=0',),
         reads='maps',
     ),
-    'lfi-no-write-back': Variety(
+    'lfi-write-back': Variety(
         'ablation',
-        'patches that never read the learned queries',
+        'LFI with 8 learned queries too, which patches read',
         of=METHOD,
-        options=('model.backbone.write_back=none',),
+        options=('model.backbone.num_queries=8', 'model.backbone.write_back=gated'),
         reads='maps',
     ),
     'lfi-not-persistent': Variety(

@@ -94,7 +94,7 @@ class InteractionQueryViT(VisionTransformer):
     hold no query tokens, and do not depend on what is asked.
 
     Args:
-        num_queries: K, the learned queries. Defaults to 8.
+        num_queries: K, the learned queries. Defaults to 0: asked queries alone.
         stem: config of an `lfi.ConvStem` in place of the projection of patches, for training from scratch;
             the patch size, widths and image size are the backbone's. Defaults to None: the plain projection,
             which published checkpoints have.
@@ -126,7 +126,7 @@ class InteractionQueryViT(VisionTransformer):
         self,
         arch: str | dict = 'base',
         *args: Any,
-        num_queries: int = 8,
+        num_queries: int = 0,
         stem: Mapping | None = None,
         write_back: str = 'gated',
         persistent: bool = True,

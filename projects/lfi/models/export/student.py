@@ -144,7 +144,7 @@ def _queries_are_read(backbone: Mapping) -> bool:
 
 
 def _num_queries(backbone: Mapping) -> int:
-    return backbone.get('num_queries', 8) if _registered(backbone['type']) is InteractionQueryViT else 0
+    return backbone.get('num_queries', 0) if _registered(backbone['type']) is InteractionQueryViT else 0
 
 
 def _without(cfg: dict, *names: str) -> dict:

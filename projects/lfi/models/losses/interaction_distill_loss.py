@@ -33,7 +33,7 @@ class InteractionDistillLoss(nn.Module):
         positions_temperature: divides the teacher's scores over positions. Those that are read as they are
             (`logits`) it divides in units of their mean standard deviation over an image's valid locations,
             so that it fits any teacher; log-probabilities (`InteractionMaps.share`) need no unit.
-            Defaults to 1.
+            Defaults to 0.67.
         concepts_temperature: divides the teacher's logits over concepts. Defaults to 1.
 
     Raises:
@@ -45,7 +45,7 @@ class InteractionDistillLoss(nn.Module):
         positions_weight: float = 2.0,
         concepts_weight: float = 4.0,
         presence_weight: float = 2.0,
-        positions_temperature: float = 1.0,
+        positions_temperature: float = 0.67,
         concepts_temperature: float = 1.0,
     ) -> None:
         super().__init__()
