@@ -22,7 +22,7 @@ def result(**fields):
         image=np.full((40, 80, 3), 90, np.uint8),
         prediction=DataSample().set_pred_score(torch.tensor([0.1, 0.7, 0.2])),
         texts=('cat', 'a $5 dog_'),
-        presence=torch.tensor([0.5, 0.62345]),
+        presence=torch.tensor([0.5, 0.62351]),
         maps=maps,
         view=torch.eye(2, 3),
     )

@@ -215,7 +215,7 @@ def test_every_trainable_parameter_gets_a_gradient(make_model, backbone, off):
     assert all(grad.isfinite().all() for grad in trainable.values())
     frozen = {name.split('.')[1] for name, p in model.named_parameters() if not p.requires_grad}
     expected = set()
-    if 'concepts' in off:
+    if {'concepts', 'presence'} <= off:
         expected |= {'patch_norm', 'patch_head'}
     if 'presence' in off:
         expected |= {'presence_norm', 'presence_head'}
@@ -324,9 +324,10 @@ def test_more_classes_than_concepts_are_refused(make_model):
 
 def test_a_teacher_without_a_reading_over_concepts_needs_a_loss_without_one(make_model):
     teacher = dict(extractor=dict(type='legrad'))
+    reading = dict(positions_reading='scores', presence='image')
     with pytest.raises(ValueError, match=r'no reading over concepts: set interaction_loss.concepts_weight=0'):
-        make_model(teacher=teacher)
-    model = make_model(teacher=teacher, interaction_loss=dict(concepts_weight=0))
+        make_model(teacher=teacher, reading=reading)
+    model = make_model(teacher=teacher, reading=reading, interaction_loss=dict(concepts_weight=0))
     assert 'loss_concepts' not in model.loss(*batch())
 
 
@@ -448,7 +449,7 @@ def test_ask_gives_maps_and_presence_of_any_texts(make_model):
     torch.testing.assert_close(some.presence, got.presence[:, order], rtol=0, atol=1e-5)
     with model.backbone.record_interactions(model.readout.questions(texts)) as record:
         model.backbone(inputs)
-    torch.testing.assert_close(got.presence, model.readout.scores(record.states).sigmoid())
+    torch.testing.assert_close(got.presence, model.readout.scores(record.states, texts).sigmoid())
 
 
 @pytest.mark.parametrize('backbone', [dict(), dict(num_queries=0), dict(with_cls_token=False)])

@@ -114,7 +114,7 @@ def test_other_texts_are_answered_in_the_pass_that_tells_the_classes(config, tra
     with model.backbone.record_interactions(model.readout.questions(texts)) as record:
         predicted = model.predict(inputs, samples)
     expected = trained.eval().ask(inputs, texts)
-    torch.testing.assert_close(model.readout.scores(record.states).sigmoid(), expected.presence)
+    torch.testing.assert_close(model.readout.scores(record.states, texts).sigmoid(), expected.presence)
     alone = model.predict(inputs, samples)
     for result, other in zip(predicted, alone):
         torch.testing.assert_close(result.pred_score, other.pred_score)

@@ -22,8 +22,9 @@ LEARNING = (
     'affinity_prior',
     'readout',
     'interaction_loss',
-    'text_class_loss',
+    'reading',
     'distill_loss',
+    'logit_kd',
 )
 # Arguments of `InteractionQueryViT`, beyond those of mmpretrain's `VisionTransformer`.
 INTERACTION = ('num_queries', 'write_back', 'persistent', 'fuse', 'interaction_layers')
@@ -31,7 +32,7 @@ INTERACTION = ('num_queries', 'write_back', 'persistent', 'fuse', 'interaction_l
 OWN_PARTS = ('stem', 'window_size', 'use_rel_pos')
 DENSE = (*OWN_PARTS, 'global_attn_layers', 'with_cp')
 # Parts whose weights may be removed.
-LEARNING_PARTS = ('readout.', 'interaction_loss.', 'text_class_loss.', 'distill_loss.')
+LEARNING_PARTS = ('readout.', 'interaction_loss.', 'distill_loss.')
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,9 @@ class ExportedStudent:
 def export_student(student: nn.Module | Mapping[str, Tensor], cfg: Mapping) -> ExportedStudent:
     """Remove what inference does not need; the predictions stay the same, bit for bit.
 
-    The read-out and the losses' parameters are removed. So are the queries where `slim_model` can do without
-    them; the backbone is then mmpretrain's `VisionTransformer`.
+    The read-out and the losses' parameters are removed: no prediction reads what is asked. So are the
+    learned queries where `slim_model` can do without them; the backbone is then mmpretrain's
+    `VisionTransformer`.
 
     Args:
         student: A trained model, or its state dict.
@@ -90,9 +92,9 @@ def slim_model(cfg: Mapping) -> ConfigDict:
 
     | backbone | becomes |
     | --- | --- |
-    | patches read no queries (`write_back='none'`, `fuse='none'`) | `mmpretrain.VisionTransformer` |
+    | patches read no learned queries (`write_back='none'`, `fuse='none'`) | `mmpretrain.VisionTransformer` |
     | the same, with a stem, windows or relative positions | `lfi.InteractionQueryViT` without queries |
-    | patches or the head read queries | itself; a model with the mixin becomes an `lfi.QueryStudent` |
+    | patches or the head read learned queries | itself; a model with the mixin becomes an `lfi.QueryStudent` |
 
     Args:
         cfg: Config of any OpenMMLab model with a `backbone`; unscoped types are of the default scope.
