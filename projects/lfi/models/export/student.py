@@ -94,7 +94,7 @@ def slim_model(cfg: Mapping) -> ConfigDict:
     | --- | --- |
     | patches read no learned queries (`write_back='none'`, `fuse='none'`) | `mmpretrain.VisionTransformer` |
     | the same, with a stem, windows or relative positions | `lfi.InteractionQueryViT` without queries |
-    | patches or the head read learned queries | itself; a model with the mixin becomes an `lfi.QueryStudent` |
+    | patches or the head read them | itself; a model with the mixin becomes an `lfi.QueryStudent` |
 
     Args:
         cfg: Config of any OpenMMLab model with a `backbone`; unscoped types are of the default scope.
