@@ -99,8 +99,7 @@ def freeze_unread_queries(backbone: InteractionQueryViT) -> None:
 
     They would get no gradient, at which DDP stops.
     """
-    if getattr(backbone, 'interaction_queries', None) is None:
-        # One's own backbone need not have this kind.
-        return
-    if backbone.write_back == 'none' and backbone.fuse == 'none':
-        backbone.interaction_queries.requires_grad_(False)
+    # One's own backbone need not have this kind.
+    queries = getattr(backbone, 'interaction_queries', None)
+    if queries is not None and backbone.write_back == 'none' and backbone.fuse == 'none':
+        queries.requires_grad_(False)

@@ -307,14 +307,15 @@ class InteractionQueryViT(VisionTransformer):
     @property
     def patch_stride(self) -> tuple[int, int]:
         """Height and width in pixels from one patch to the next."""
-        embed = self.patch_embed
+        embed: Any = self.patch_embed
         return embed.stride if isinstance(embed, ConvStem) else embed.projection.stride
 
     def patch_grid(self, height: int, width: int) -> tuple[int, int]:
         """Height and width of the grid of patches of an image of that size in pixels."""
-        if isinstance(self.patch_embed, ConvStem):
-            return self.patch_embed.grid(height, width)
-        conv, corner = self.patch_embed.projection, self.patch_embed.adaptive_padding
+        embed: Any = self.patch_embed
+        if isinstance(embed, ConvStem):
+            return embed.grid(height, width)
+        conv, corner = embed.projection, embed.adaptive_padding
         more = corner.get_pad_shape((height, width)) if corner else (2 * pad for pad in conv.padding)
         sides = zip((height, width), more, conv.dilation, conv.kernel_size, conv.stride)
         rows, columns = ((size + pad - d * (k - 1) - 1) // step + 1 for size, pad, d, k, step in sides)

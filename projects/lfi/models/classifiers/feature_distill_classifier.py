@@ -78,7 +78,7 @@ class FeatureDistillClassifier(TeacherMixin, LabelledHeadMixin, ImageClassifier)
         teacher = self.online_teacher
         return teacher.features(inputs, pixels, valid_sizes).as_maps(teacher.logit_scale)
 
-    def loss(self, inputs: Tensor, data_samples: Sequence) -> dict[str, Tensor]:
+    def loss(self, inputs: Tensor, data_samples: Sequence, **kwargs: Any) -> dict[str, Tensor]:
         """The task's losses, joined by the distillation's and the prior's."""
         valid_sizes = valid_sizes_of(inputs, data_samples)
         with self.backbone.padded(valid_sizes), self.backbone.record_interactions() as record:
