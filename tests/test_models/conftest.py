@@ -9,7 +9,10 @@ from lfi.models import InteractionQueryViT
 from safetensors.torch import save_file
 
 STUDENT = dict(
-    arch=dict(embed_dims=16, num_layers=4, num_heads=2, feedforward_channels=32), img_size=32, patch_size=8
+    arch=dict(embed_dims=16, num_layers=4, num_heads=2, feedforward_channels=32),
+    img_size=32,
+    patch_size=8,
+    num_queries=8,
 )
 TEXT = dict(context_length=16, vocab_size=49408, width=16, heads=2, layers=1)
 TEACHERS = {
@@ -75,7 +78,7 @@ PREPROCESS = dict(mean=[0.5, 0.4, 0.3], std=[0.2, 0.25, 0.3])
 
 @pytest.fixture
 def make_student():
-    """A seeded `InteractionQueryViT` of 4 blocks on a 4 x 4 grid, away from its initial values."""
+    """A seeded `InteractionQueryViT` of 4 blocks on a 4 x 4 grid with 8 learned queries, away from its initial values."""
 
     def make(seed=0, **kwargs):
         torch.manual_seed(seed)

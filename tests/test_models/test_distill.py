@@ -22,7 +22,8 @@ CLASSES = 4
 NORMALISE = dict(mean=[100.0, 120.0, 140.0], std=[50.0, 60.0, 70.0])
 ARCH = dict(embed_dims=16, num_layers=4, num_heads=2, feedforward_channels=32)
 TERMS = ('positions', 'concepts', 'presence')
-BACKBONE = dict(arch=ARCH, img_size=32, patch_size=8)
+VIT = dict(arch=ARCH, img_size=32, patch_size=8)
+BACKBONE = dict(**VIT, num_queries=8)
 HEAD = dict(type='mmpretrain.LinearClsHead', num_classes=CLASSES, in_channels=16)
 
 
@@ -182,7 +183,7 @@ def test_the_losses_are_the_tasks_and_the_terms_that_are_switched_on(make_model,
 @pytest.mark.parametrize('write_back', ['none', 'gated'])
 def test_the_task_loss_is_that_of_the_plain_classifier(make_model, write_back):
     model = make_model(backbone=dict(write_back=write_back))
-    plain = ImageClassifier(backbone=dict(type='mmpretrain.VisionTransformer', **BACKBONE), head=dict(HEAD))
+    plain = ImageClassifier(backbone=dict(type='mmpretrain.VisionTransformer', **VIT), head=dict(HEAD))
     missing = plain.load_state_dict(model.state_dict(), strict=False).missing_keys
     assert not missing
     assert torch.equal(model.loss(*batch())['loss'], plain.train().loss(*batch())['loss'])
@@ -488,7 +489,7 @@ def test_a_backbone_that_records_nothing_is_refused():
         TypeError, match='LFIImageClassifier needs an lfi.InteractionQueryViT .*got VisionTran'
     ):
         LFIImageClassifier(
-            backbone=dict(type='mmpretrain.VisionTransformer', **BACKBONE),
+            backbone=dict(type='mmpretrain.VisionTransformer', **VIT),
             head=dict(HEAD),
             teacher=dict(type='lfi.VLMAttentionTeacher'),
             readout=dict(text_dims=24),

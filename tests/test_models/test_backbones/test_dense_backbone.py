@@ -21,7 +21,13 @@ def test_windows_that_hold_the_image_give_mmpretrains_vit_bit_for_bit(write_back
     plain = VisionTransformer(ARCH, img_size=32, patch_size=8, **DENSE)
     plain.eval()
     ours = InteractionQueryViT(
-        ARCH, img_size=32, patch_size=8, write_back=write_back, window_size=window_size, **DENSE
+        ARCH,
+        img_size=32,
+        patch_size=8,
+        num_queries=8,
+        write_back=write_back,
+        window_size=window_size,
+        **DENSE,
     ).eval()
     missing = ours.load_state_dict(plain.state_dict(), strict=False).missing_keys
     assert all('quer' in name for name in missing)

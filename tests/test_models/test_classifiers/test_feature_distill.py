@@ -188,19 +188,19 @@ def test_a_batch_of_one_image_has_no_other_to_take_from(make_model, kind, option
 
 
 def test_unread_queries_of_a_baseline_are_frozen(teacher_folder, make_model):
-    backbone = dict(type='lfi.InteractionQueryViT', arch=ARCH, img_size=32, patch_size=8, write_back='none')
-    model = make_model(LOSSES['loss_logits'])
-    assert model.backbone.interaction_queries.requires_grad
-    model = MODELS.build(
-        dict(
-            type='lfi.FeatureDistillClassifier',
-            backbone=backbone,
-            head=dict(type='mmpretrain.LinearClsHead', num_classes=4, in_channels=16),
-            teacher=model._teacher_cfg,
-            distill_loss=LOSSES['loss_logits'],
+    teacher = make_model(LOSSES['loss_logits'])._teacher_cfg
+    backbone = dict(type='lfi.InteractionQueryViT', arch=ARCH, img_size=32, patch_size=8, num_queries=8)
+    for write_back, read in (('none', False), ('gated', True)):
+        model = MODELS.build(
+            dict(
+                type='lfi.FeatureDistillClassifier',
+                backbone=dict(backbone, write_back=write_back),
+                head=dict(type='mmpretrain.LinearClsHead', num_classes=4, in_channels=16),
+                teacher=teacher,
+                distill_loss=LOSSES['loss_logits'],
+            )
         )
-    )
-    assert not model.backbone.interaction_queries.requires_grad
+        assert model.backbone.interaction_queries.requires_grad == read
 
 
 def _places(maps):

@@ -76,8 +76,8 @@ def make_pair(make_maps):
     return make
 
 
-def unweighted(**kwargs):
-    return InteractionDistillLoss(positions_weight=1, concepts_weight=1, presence_weight=1, **kwargs)
+def unweighted(positions_temperature=1, **kwargs):
+    return InteractionDistillLoss(1, 1, 1, positions_temperature, **kwargs)
 
 
 def assert_terms(got, expected):
