@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from lfi.models.detectors import LFIMaskRCNN
+from lfi.models.detectors import LFIMaskRCNN, PriorMaskRCNN
 from lfi.registry import DATASETS
 from mmdet.datasets import CocoDataset
 from mmdet.models.detectors import MaskRCNN
@@ -67,7 +67,8 @@ def test_builds_and_gives_each_parameter_its_rate(config, coco, tmp_path):
     cfg = read(config)
     runner = start(cfg, tmp_path)
     model = runner.model
-    assert type(model) is (LFIMaskRCNN if config in METHODS else MaskRCNN)
+    plain = PriorMaskRCNN if 'affinity_prior' in cfg.model else MaskRCNN
+    assert type(model) is (LFIMaskRCNN if config in METHODS else plain)
     optimizer = runner.build_optim_wrapper(cfg.optim_wrapper)
     group_of = {id(group['params'][0]): group for group in optimizer.optimizer.param_groups}
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
