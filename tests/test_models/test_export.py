@@ -55,7 +55,14 @@ def mmpretrain_scope():
 def classifier_config(in_channels=16, to_rgb=True, **backbone):
     return dict(
         type='lfi.LFIImageClassifier',
-        backbone=dict(type='lfi.InteractionQueryViT', arch=ARCH, img_size=32, patch_size=8, **backbone),
+        backbone={
+            'type': 'lfi.InteractionQueryViT',
+            'arch': ARCH,
+            'img_size': 32,
+            'patch_size': 8,
+            'num_queries': 8,
+            **backbone,
+        },
         head=dict(type='LinearClsHead', num_classes=4, in_channels=in_channels),
         data_preprocessor=dict(mean=[120.0, 110, 100], std=[60.0, 50, 40], to_rgb=to_rgb),
         teacher=TEACHER,
@@ -71,7 +78,7 @@ def detector_config(**backbone):
     return ConfigDict(
         cfg,
         type='lfi.LFIMaskRCNN',
-        backbone=dict(type='lfi.InteractionQueryViT', arch=ARCH, **dense, **backbone),
+        backbone={'type': 'lfi.InteractionQueryViT', 'arch': ARCH, 'num_queries': 8, **dense, **backbone},
         neck=dict(type='lfi.SimpleFPN', in_channels=16, out_channels=256),
         teacher=TEACHER,
         readout=dict(text_dims=96),

@@ -103,11 +103,11 @@ def test_a_cached_cell_has_another_identity(tmp_path):
 
 
 def test_an_arms_own_options_win_over_those_of_all(tmp_path):
-    options = ['model.backbone.write_back=gated', 'train_cfg.max_epochs=2']
+    options = ['model.backbone.write_back=none', 'train_cfg.max_epochs=2']
     jobs = plan(PRESETS['shapes'], [0], options, tmp_path)
-    names = ('lfi-no-write-back', 'lfi in 5 epochs')
+    names = ('lfi-write-back', 'lfi in 5 epochs')
     cfgs = {job.arm.name: job.config() for job in jobs if job.arm.name in names}
-    assert cfgs['lfi-no-write-back'].model.backbone.write_back == 'none'
+    assert cfgs['lfi-write-back'].model.backbone.write_back == 'gated'
     assert [cfg.train_cfg.max_epochs for cfg in cfgs.values()] == [2, 5]
 
 
@@ -132,9 +132,9 @@ def test_the_best_checkpoint_is_the_latest_kept(tmp_path):
 
 def test_an_option_that_makes_an_arm_what_it_is_cannot_be_changed():
     arms = {arm.name: arm for arm in PRESETS['shapes'].arms}
-    option = ['model.backbone.write_back=gated']
+    option = ['model.backbone.write_back=none']
     with pytest.raises(
-        UsageError, match="model.backbone.write_back: the arm 'lfi-no-write-back' sets it itself"
+        UsageError, match="model.backbone.write_back: the arm 'lfi-write-back' sets it itself"
     ):
         keep_arms(arms.values(), option)
     keep_arms([arms['lfi']], option)

@@ -217,8 +217,9 @@ SETTINGS = {
         {
             'model.interaction_loss.positions_weight': positions,
             'model.interaction_loss.concepts_weight': concepts,
+            'model.interaction_loss.presence_weight': positions,
         }
-        for positions, concepts in (('1', '2'), ('2', '4'), ('4', '8'), ('8', '16'))
+        for positions, concepts in (('0.25', '0.5'), ('0.5', '1'), ('1', '2'), ('2', '4'))
     ],
 }
 

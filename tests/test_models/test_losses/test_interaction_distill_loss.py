@@ -116,11 +116,11 @@ def test_layers_meet_at_the_same_relative_depth(make_pair, student_layers, teach
 def test_weights_multiply_their_terms_and_a_weight_of_zero_leaves_its_term_out(make_pair):
     pair = make_pair()
     base = unweighted()(*pair)
-    got = InteractionDistillLoss()(*pair)
+    got = InteractionDistillLoss(2, 4, 5, positions_temperature=1)(*pair)
     assert got.keys() == {'loss_positions', 'loss_concepts', 'loss_presence'}
     torch.testing.assert_close(got['loss_positions'], 2 * base['loss_positions'])
     torch.testing.assert_close(got['loss_concepts'], 4 * base['loss_concepts'])
-    torch.testing.assert_close(got['loss_presence'], 2 * base['loss_presence'])
+    torch.testing.assert_close(got['loss_presence'], 5 * base['loss_presence'])
     only = InteractionDistillLoss(positions_weight=0, concepts_weight=0, presence_weight=3)(*pair)
     assert only.keys() == {'loss_presence'}
     torch.testing.assert_close(only['loss_presence'], 3 * base['loss_presence'])

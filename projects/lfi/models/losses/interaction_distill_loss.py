@@ -27,9 +27,9 @@ class InteractionDistillLoss(nn.Module):
     float32.
 
     Args:
-        positions_weight: of the reading over positions. Defaults to 2.
-        concepts_weight: of the reading over concepts. Defaults to 4.
-        presence_weight: of presence. Defaults to 2.
+        positions_weight: of the reading over positions. Defaults to 1.
+        concepts_weight: of the reading over concepts. Defaults to 2.
+        presence_weight: of presence. Defaults to 1.
         positions_temperature: divides the teacher's scores over positions. Those that are read as they are
             (`logits`) it divides in units of their mean standard deviation over an image's valid locations,
             so that it fits any teacher; log-probabilities (`InteractionMaps.share`) need no unit.
@@ -42,9 +42,9 @@ class InteractionDistillLoss(nn.Module):
 
     def __init__(
         self,
-        positions_weight: float = 2.0,
-        concepts_weight: float = 4.0,
-        presence_weight: float = 2.0,
+        positions_weight: float = 1.0,
+        concepts_weight: float = 2.0,
+        presence_weight: float = 1.0,
         positions_temperature: float = 0.67,
         concepts_temperature: float = 1.0,
     ) -> None:
