@@ -37,8 +37,8 @@ def old_configs(folder: Path) -> dict[str, str]:
 
 
 def _moved(folder: Path) -> Iterator[tuple[str, str]]:
-    for config in sorted((folder / 'baselines').glob('*.py')):
-        yield f'controls/{config.name}', f"it is 'baselines/{config.name}' now"
+    for path in sorted((folder / 'baselines').glob('*.py')):
+        yield f'controls/{path.name}', f"it is 'baselines/{path.name}' now"
     for arm, (method, students) in ARMS.items():
         for student in students:
             config = f'{method}_{student}.py'
