@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from cheap_configs import cheap_configs
 from lfi.structures import InteractionMaps
 from mmengine.registry import DefaultScope
-from warm_python import WarmPython, cheap_configs
+from warm_python import WarmPython
 
 ROOT = Path(__file__).parents[1]
 BROWSERS = ('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable')

@@ -132,25 +132,28 @@ def tools_run() -> set[str]:
 def run_tool_in(tool_env, tool_command, warm_python, tools_run) -> Callable[..., str]:
     """`run_tool_in(folder, 'train.py', *args, code=0, **variables)` runs a tool and gives what it printed.
 
-    The first run of a tool starts a process as a user does. The others fork a warm Python, which saves the
-    seconds of its imports.
+    The first run of a tool imports for itself, as a user's does. The others, and the tools that a tool runs,
+    are forks of a warm Python, which saves the seconds of their imports.
     """
 
     def run(folder: Path, tool: str, *args, code: int = 0, **variables: str) -> str:
+        first = tool not in tools_run
+        tools_run.add(tool)
         command = tool_command(tool, *args)
-        if tool in tools_run and tool.endswith('.py') and 'PYTHONPATH' not in variables:
-            process = warm_python.run(command[1:], folder, variables)
-        else:
-            process = subprocess.run(
-                command,
-                cwd=folder,
-                env={**tool_env, **variables},
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                timeout=600,
-            )
-            tools_run.add(tool)
+        if tool.endswith('.py'):
+            command = warm_python.command(*command[1:], imports=first)
+        elif not first:
+            variables = {'PYTHON': warm_python.executable, **variables}
+        process = subprocess.run(
+            command,
+            cwd=folder,
+            env={**tool_env, **variables},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=600,
+        )
         assert process.returncode == code, process.stdout
         return process.stdout
 
