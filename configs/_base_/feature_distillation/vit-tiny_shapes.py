@@ -1,0 +1,8 @@
+# The student of lfi_vit-tiny_shapes.py with its teacher's features to learn from.
+_base_ = '../recipes/vit-tiny_shapes.py'
+
+model = dict(
+    type='lfi.FeatureDistillClassifier',
+    backbone=dict(type='lfi.InteractionQueryViT'),
+    teacher=__import__('lfi').teacher_config('shapes-tiny'),
+)
