@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lfi.models.distill import TeacherMixin, freeze_unread_queries, require_interactions
 from lfi.models.raw_images import check_images
-from lfi.models.teachers import CachedFeatures, CachedOutputs, PixelFormat, VLMAttentionTeacher
+from lfi.models.teachers import CachedFeatures, CachedOutputs, TeacherBatch, VLMAttentionTeacher
 from lfi.registry import MODELS
 from lfi.structures import ImageFeatures, InteractionMaps
 
@@ -66,16 +66,11 @@ class FeatureDistillClassifier(TeacherMixin, ImageClassifier):
         def teacher(self) -> VLMAttentionTeacher | CachedFeatures:
             """As `TeacherMixin.teacher`."""
 
-    def maps_to_cache(
-        self,
-        inputs: Tensor,
-        pixels: PixelFormat,
-        data_samples: Sequence,
-        valid_sizes: Sequence[tuple[int, int]],
-    ) -> InteractionMaps:
-        """What a cache keeps of a batch of unaugmented images; arguments as of the teacher."""
+    def maps_to_cache(self, batch: TeacherBatch, data_samples: Sequence) -> InteractionMaps:
+        """As `TeacherMixin.maps_to_cache`: the teacher's features."""
         teacher = self.online_teacher
-        return teacher.features(inputs, pixels, valid_sizes).as_maps(teacher.logit_scale)
+        features = teacher.features(batch.inputs, batch.pixels, batch.valid_sizes)
+        return features.as_maps(teacher.logit_scale)
 
     def loss(self, inputs: Tensor, data_samples: Sequence) -> dict[str, Tensor]:
         """The task's losses, joined by the distillation's."""
