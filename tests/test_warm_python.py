@@ -111,7 +111,9 @@ def test_modules_and_code_run_as_by_python(warm_python, tool_env, tmp_path):
 def test_folders_before_those_of_the_warm_python_are_searched_first(code, warm_python, tool_env, tmp_path):
     (tmp_path / 'more').mkdir()
     (tmp_path / 'more/module.py').write_text('where = __file__')
-    path = f'{tmp_path / "more"}{os.pathsep}{tool_env["PYTHONPATH"]}'
+    own = tool_env['PYTHONPATH']
+    # Scripts add the package's folder once more.
+    path = os.pathsep.join([own.split(os.pathsep)[0], str(tmp_path / 'more'), own])
     args = [code(f'{WHERE}\nimport module; print(module.where)')]
     lines = warm_python.run(args, tmp_path, {'PYTHONPATH': path}).stdout.split()
     assert lines == ['True', warm_python.executable, str(tmp_path / 'more/module.py')]

@@ -139,12 +139,10 @@ def added_folders(request: Request) -> list[str] | None:
     Returns:
         The folders; None if there is more to it than that, or if something imported here lies in them.
     """
-    ours, theirs = (environ.get('PYTHONPATH', '') for environ in (ENVIRON, request.environ))
-    if ours == theirs:
-        return []
-    if not theirs.endswith(os.pathsep + ours):
+    ours, theirs = (environ.get('PYTHONPATH', '').split(os.pathsep) for environ in (ENVIRON, request.environ))
+    if theirs[-len(ours) :] != ours:
         return None
-    folders = [Path(request.cwd, name) for name in theirs[: -len(ours) - 1].split(os.pathsep)]
+    folders = [Path(request.cwd, name) for name in theirs[: -len(ours)] if name not in ours]
     found = {path.name.partition('.')[0] for folder in folders for path in folder.glob('*')}
     return None if found & {*sys.modules, 'sitecustomize', 'usercustomize'} else [str(f) for f in folders]
 
