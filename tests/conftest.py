@@ -49,6 +49,18 @@ def own_default_scope():
     DefaultScope._instance_dict.update(before)
 
 
+@pytest.fixture(autouse=True)
+def own_environment():
+    """What a tool that runs in this process sets in its environment ends with the test."""
+    before = dict(os.environ)
+    yield
+    for name in {*before, *os.environ}:
+        if name not in before:
+            del os.environ[name]
+        elif os.environ.get(name) != before[name]:
+            os.environ[name] = before[name]
+
+
 @pytest.fixture(scope='session')
 def data_root():
     """A real data set's folder by its name, `data_root('tiny-imagenet-200')`; skips where it is absent."""
