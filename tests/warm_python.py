@@ -45,7 +45,9 @@ class WarmPython:
     def executable(self) -> str:
         """Stands for `python`, for as long as this object is not closed."""
         self._folder = Path(tempfile.mkdtemp(prefix='warm-'))
-        path, python = self._folder / 'socket', self._folder / 'python'
+        # Some take what lies two folders above a Python for its own modules.
+        path, python = self._folder / 'socket', self._folder / 'bin/python'
+        python.parent.mkdir()
         client = shlex.join(
             [sys.executable, '-IS', str(FOLDER / 'warm_client.py'), str(path), sys.executable]
         )
