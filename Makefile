@@ -4,14 +4,14 @@ INSTALLED := $(VENV)/.installed
 
 .PHONY: quickstart test lint clean
 
-# Many processes import the same files: their bytecode is kept.
+# Many processes import the same files: bytecode is kept, and made for what is imported alone.
 export PYTHONDONTWRITEBYTECODE =
 
 # mmcv without its compiled ops installs in seconds; lfi brings the ops that it needs.
 $(INSTALLED): export MMCV_WITH_OPS = 0
 $(INSTALLED): setup.py pyproject.toml $(wildcard requirements/*.txt)
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install -e '.[all]'
+	$(VENV)/bin/python -m pip install --no-compile -e '.[all]'
 	touch $@
 
 quickstart: $(INSTALLED)

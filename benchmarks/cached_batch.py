@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from lfi.models.batches import pixel_format
-from lfi.models.teachers import CacheManifest, CacheWriter, InteractionCache
+from lfi.models.teachers import CacheManifest, CacheWriter, InteractionCache, TeacherBatch
 from lfi.structures import pack
 from lfi.structures.interaction_cache import keys_of
 
@@ -22,7 +21,7 @@ def write_cache(folder: str, model: torch.nn.Module, data: dict) -> None:
     """
     inputs, samples = data['inputs'], data['data_samples']
     sizes = [tuple(inputs.shape[-2:])] * len(inputs)
-    maps = model.maps_to_cache(inputs, pixel_format(model.data_preprocessor), samples, sizes)
+    maps = model.maps_to_cache(TeacherBatch(inputs, model.pixels, sizes), samples)
     keys = keys_of([sample.img_path for sample in samples], 2)
     texts = model.teacher.texts.cpu().numpy()
     manifest = CacheManifest.of(model.cache_identity(), keys, 2, texts, maps)

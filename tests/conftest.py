@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from cheap_configs import cheap_configs
 from lfi.structures import InteractionMaps
 from mmengine.registry import DefaultScope
-from warm_python import WarmPython, cheap_configs
+from warm_python import WarmPython
 
 ROOT = Path(__file__).parents[1]
 BROWSERS = ('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable')
@@ -46,6 +47,18 @@ def own_default_scope():
     yield
     DefaultScope._instance_dict.clear()
     DefaultScope._instance_dict.update(before)
+
+
+@pytest.fixture(autouse=True)
+def own_environment():
+    """What a tool that runs in this process sets in its environment ends with the test."""
+    before = dict(os.environ)
+    yield
+    for name in {*before, *os.environ}:
+        if name not in before:
+            del os.environ[name]
+        elif os.environ.get(name) != before[name]:
+            os.environ[name] = before[name]
 
 
 @pytest.fixture(scope='session')

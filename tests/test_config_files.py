@@ -1,9 +1,24 @@
 """Where configs are, and what became of those that moved."""
 
+import os
+import runpy
+from pathlib import Path
+
 import lfi
 import pytest
-from lfi.config_files import configs_folder, tools_root
+import setuptools
+from lfi.config_files import configs_folder, tools_root, what_became_of
 from lfi.engine import launch
+from mmengine.config import Config
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def packaging(monkeypatch) -> dict:
+    """The functions of `setup.py`, which packages nothing here."""
+    monkeypatch.setattr(setuptools, 'setup', lambda **_: None)
+    return runpy.run_path(str(ROOT / 'setup.py'))
 
 
 def test_configs_and_tools_lie_side_by_side():
@@ -28,6 +43,7 @@ def test_configs_and_tools_lie_side_by_side():
             'lfi-index_vit-tiny_shapes',
             r"'lfi-index' is of a student that recalls concepts, which lfi 0.1 has; .*lfi_vit-tiny_sh",
         ),
+        ('lfi-no-write-back_vit-tiny_shapes', r"it is 'classification/lfi_vit-tiny_shapes.py' now$"),
     ],
 )
 def test_an_old_name_says_what_became_of_it(old, new, tmp_path):
@@ -38,6 +54,48 @@ def test_an_old_name_says_what_became_of_it(old, new, tmp_path):
     for config in (child, f'configs/controls/{old}.py'):
         with pytest.raises(launch.UsageError, match=new):
             launch.load_config(str(config))
+
+
+def test_an_editable_install_names_the_config_to_inherit_in_place_of_an_old_one(packaging, tmp_path):
+    mim = tmp_path / '.mim'
+    packaging['fill_mim'](mim, packaging['link'])
+    name = 'task-loss_vit-tiny_shapes.py'
+    child = tmp_path / 'mine.py'
+    child.write_text(f"_base_ = '.mim/configs/baselines/{name}'\n")
+    inherited = Config.fromfile(child).to_dict()
+    assert inherited == Config.fromfile(ROOT / 'configs/baselines' / name).to_dict()
+    child.write_text(f"_base_ = '.mim/configs/controls/{name}'\n")
+    with pytest.raises(FileNotFoundError, match=f"it is 'baselines/{name}' now"):
+        Config.fromfile(child)
+    with pytest.raises(launch.UsageError) as refused:
+        launch.load_config(str(child))
+    assert str(refused.value).count(f"it is 'baselines/{name}' now") == 1
+    assert not (ROOT / 'configs/controls').exists()
+
+
+def test_links_of_an_editable_install_lead_to_its_clone(packaging, tmp_path):
+    packaging['fill_mim'](tmp_path / '.mim', packaging['link'])
+    for name in ('tools', 'model-index.yml', *(f'configs/{name}' for name in os.listdir(ROOT / 'configs'))):
+        assert (tmp_path / '.mim' / name).resolve() == ROOT / name
+
+
+def test_a_lazy_config_of_an_old_name_says_what_became_of_it(packaging, tmp_path):
+    packaging['write_lazy_configs'](tmp_path / 'configs')
+    child = tmp_path / 'mine.py'
+    child.write_text(
+        'from mmengine.config import read_base\n'
+        'with read_base():\n'
+        '    from .configs.controls.lfi_positions_vit_tiny_shapes import *\n'
+    )
+    with pytest.raises(FileNotFoundError, match=r"lfi_vit-tiny_shapes.py' now .* arm 'lfi-positions'"):
+        Config.fromfile(child)
+
+
+@pytest.mark.parametrize('name', ['task-loss_vit-tiny_shapes', 'task_loss_vit_tiny_shapes'])
+def test_a_message_that_names_an_old_config_gets_the_new_one(name):
+    message = f'/site/lfi/configs/controls/{name}.py not found! It means that it is not there.'
+    assert what_became_of(message) == "it is 'baselines/task-loss_vit-tiny_shapes.py' now"
+    assert what_became_of('/home/controls/mine.py does not exist') is None
 
 
 def test_a_teacher_is_asked_about_what_the_config_says():

@@ -1,172 +1,107 @@
-"""A Python that has imported what most scripts need, and forks for each script that it runs.
+"""A Python that has imported what most scripts need: it starts scripts at once.
 
 Torch and the OpenMMLab stack take five seconds to import. A fork of a process that has them starts at once,
-and a script in it meets what it meets in a process of its own: the command line, the folder and the
-environment that it was given, and no state of the tests. What depends on how a process starts is tested in
-processes of their own.
+and a script in it meets what it meets in a process of its own: the command line, the folder, the environment
+and the streams that it was given, and no state of the tests. So do the Pythons that it starts in turn by
+`sys.executable`. What depends on how a process starts is tested in processes of their own.
+
+`warm_server.py` is the process that forks; `warm_client.py` is what stands for `python`.
 """
 
-import atexit
-import contextlib
-import gc
-import importlib
-import json
-import os
-import random
-import runpy
-import signal
+import shlex
+import shutil
+import socket
 import subprocess
 import sys
 import tempfile
-import threading
-import traceback
 from collections.abc import Mapping
-from functools import cache
+from functools import cached_property
 from pathlib import Path
 
-MODULES = (
-    'lfi.models',
-    'lfi.datasets',
-    'mmdet.datasets',
-    'mmdet.evaluation',
-    'mmdet.models',
-    'mmpretrain.datasets',
-    'mmpretrain.evaluation',
-    'mmpretrain.models',
-    'scipy.stats',
-)
+FOLDER = Path(__file__).parent
 # Seconds that a script may take.
 TIMEOUT = 600
-
-
-def cheap_configs() -> None:
-    """Make configs cheap to read and to log, in this process.
-
-    Those of mmdet parse all of its 200 model indices for each `mmdet::` of a base; here they are parsed once.
-    And yapf lays out a config whenever it is logged or saved, which takes three quarters of a Runner's start;
-    here configs stay as they are.
-    """
-    utils = importlib.import_module('mmengine.config.utils')
-    utils.load = cache(utils.load)
-    for name in ('yapf.yapflib.yapf_api', 'mmengine.config.config'):
-        # Upstream's mmengine looks it up in the second of these.
-        importlib.import_module(name).FormatCode = lambda text, **options: (text, True)
+# Runs a script as `python SCRIPT` does, but that what it starts by `sys.executable` is another Python.
+START = """
+import os, runpy, sys
+_, sys.executable, *sys.argv = sys.argv
+sys.path[0] = os.path.dirname(os.path.realpath(sys.argv[0]))
+runpy.run_path(sys.argv[0], run_name='__main__')
+"""
 
 
 class WarmPython:
-    """Starts the process on the first run.
+    """Starts its process on the first use.
 
     Args:
-        env: the environment of the process and of all that it runs, but for what a run is given of its own.
+        env: the environment of the process. What is run in another one that differs in what is read at
+            imports, or that has further files open, or other limits, starts as a process of its own.
     """
 
     def __init__(self, env: dict[str, str]) -> None:
         self.env = env
-        self.process: subprocess.Popen | None = None
+
+    @cached_property
+    def executable(self) -> str:
+        """Stands for `python`, for as long as this object is not closed."""
+        self._folder = Path(tempfile.mkdtemp(prefix='warm-'))
+        # Some take what lies two folders above a Python for its own modules.
+        path, python = self._folder / 'socket', self._folder / 'bin/python'
+        python.parent.mkdir()
+        client = shlex.join(
+            [sys.executable, '-IS', str(FOLDER / 'warm_client.py'), str(path), sys.executable]
+        )
+        python.write_text(f'#!/bin/sh\nexec {client} "$@"\n')
+        python.chmod(0o755)
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(path))
+            listener.listen()
+            self._process = subprocess.Popen(
+                [sys.executable, FOLDER / 'warm_server.py', str(listener.fileno()), str(python)],
+                env=self.env,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                pass_fds=[listener.fileno()],
+            )
+        return str(python)
+
+    def command(self, *args: object, imports: bool = False) -> list[str]:
+        """The command line of `python *args`.
+
+        Args:
+            *args: begin with a script.
+            imports: start it as a process that imports for itself; what it starts in turn does not.
+        """
+        args = [str(arg) for arg in args]
+        return [sys.executable, '-c', START, self.executable, *args] if imports else [self.executable, *args]
 
     def run(
-        self, args: list, cwd: Path, variables: Mapping[str, str] | None = None
+        self, args: list, cwd: Path, variables: Mapping[str, str] | None = None, **options
     ) -> subprocess.CompletedProcess:
-        """Run `python *args`; `args` begin with a script. The result's `stdout` is all that it printed.
+        """Run `python *args`. The result's `stdout` is all that it printed.
 
         Args:
             args: the command line.
             cwd: the folder to run it in.
-            variables: of its environment, in addition. What is read at imports must not be among them.
+            variables: of its environment, in addition.
+            **options: of `command`.
 
         Raises:
             subprocess.TimeoutExpired: if it takes longer than `TIMEOUT`; it is killed.
         """
-        if self.process is None:
-            self.process = subprocess.Popen(
-                [sys.executable, __file__],
-                env=self.env,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-        with tempfile.NamedTemporaryFile('r') as output:
-            args = [str(arg) for arg in args]
-            request = dict(args=args, cwd=str(cwd), output=output.name, variables=dict(variables or {}))
-            print(json.dumps(request), file=self.process.stdin, flush=True)
-            answer = self.process.stdout.readline()
-            if not answer:
-                raise RuntimeError('the warm Python has ended; see its error above')
-            code = int(answer)
-            if code == -signal.SIGALRM:
-                raise subprocess.TimeoutExpired(args, TIMEOUT, output.read())
-            return subprocess.CompletedProcess(args, code, output.read())
+        return subprocess.run(
+            self.command(*args, **options),
+            cwd=cwd,
+            env={**self.env, **(variables or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=TIMEOUT,
+        )
 
     def close(self) -> None:
-        if self.process is not None:
-            with self.process:
-                self.process.stdin.close()
-
-
-def serve() -> list[str]:
-    """Fork for each request on stdin, and print its exit status. Only forks return, with a command line."""
-    answers = os.fdopen(os.dup(1), 'w')
-    for line in sys.stdin:
-        request = json.loads(line)
-        process = os.fork()
-        if not process:
-            answers.close()
-            enter(**request)
-            return request['args']
-        _, status = os.waitpid(process, 0)
-        print(os.waitstatus_to_exitcode(status), file=answers, flush=True)
-    # Nothing of this process needs an orderly end.
-    os._exit(0)
-
-
-def enter(args: list[str], cwd: str, output: str, variables: dict[str, str]) -> None:
-    """Give this fork what a new process has: streams, folder, command line, variables, random numbers."""
-    signal.setitimer(signal.ITIMER_REAL, TIMEOUT)
-    for path, flags, numbers in ((os.devnull, os.O_RDONLY, [0]), (output, os.O_WRONLY | os.O_APPEND, [1, 2])):
-        opened = os.open(path, flags)
-        for number in numbers:
-            os.dup2(opened, number)
-        os.close(opened)
-    sys.stdin = open(0)  # noqa: SIM115
-    os.chdir(cwd)
-    os.environ.update(variables)
-    sys.argv = args
-    sys.path[0] = str(Path(args[0]).resolve().parent)
-    random.seed()
-    importlib.import_module('numpy').random.seed()
-
-
-def finish(code: int) -> None:
-    """End this fork as an interpreter ends, without taking the imported modules apart."""
-    threading._shutdown()
-    atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-    os._exit(code)
-
-
-def status(end: SystemExit) -> int:
-    """The exit status that Python gives to `sys.exit(end.code)`; a message goes to stderr."""
-    if end.code is None or isinstance(end.code, int):
-        return end.code or 0
-    print(end.code, file=sys.stderr)
-    return 1
-
-
-if __name__ == '__main__':
-    with contextlib.redirect_stdout(sys.stderr):
-        for name in MODULES:
-            importlib.import_module(name)
-    cheap_configs()
-    # What is here now stays: a collection need not look at it, nor a fork copy it.
-    gc.collect()
-    gc.freeze()
-    script = serve()[0]
-    try:
-        runpy.run_path(script, run_name='__main__')
-    except SystemExit as end:
-        finish(status(end))
-    except BaseException:
-        traceback.print_exc()
-        finish(1)
-    finish(0)
+        if 'executable' in vars(self):
+            with self._process:
+                self._process.stdin.close()
+            shutil.rmtree(self._folder)

@@ -28,6 +28,7 @@ from lfi.models.teachers import (
     CacheWriter,
     InteractionCache,
     PixelFormat,
+    TeacherBatch,
 )
 from lfi.structures import InteractionMaps, pack, unpack
 from lfi.structures.interaction_cache import keys_of, name_parts
@@ -101,7 +102,7 @@ class TeacherJob:
         samples = [sample.to(self.device) for sample in batch['data_samples']]
         # Images are loaded as BGR, from 0 to 255.
         pixels = PixelFormat((0.0,) * 3, (1.0,) * 3, rgb=False)
-        return self.model.maps_to_cache(inputs, pixels, samples, sizes)
+        return self.model.maps_to_cache(TeacherBatch(inputs, pixels, sizes), samples)
 
 
 def split(rows: range, size: int) -> list[list[int]]:

@@ -1,12 +1,5 @@
 # The student of lfi_vit-tiny-p8_clip-b16_tiny-imagenet.py copies which locations attend to which.
 #   LFI_DATA_ROOT=data python tools/train.py configs/baselines/attention-transfer_vit-tiny-p8_clip-b16_tiny-imagenet.py
-_base_ = './queries_vit-tiny-p8_clip-b16_tiny-imagenet.py'
+_base_ = '../_base_/feature_distillation/vit-tiny-p8_clip-b16_tiny-imagenet.py'
 
-model = dict(
-    type='lfi.FeatureDistillClassifier',
-    teacher=__import__('lfi').teacher_config(
-        'clip-b16',
-        concepts=dict(type='lfi.TinyImageNet', data_root={{_base_.data_root}}),
-    ),
-    distill_loss=dict(type='lfi.AttentionTransferLoss'),
-)
+model = dict(distill_loss=dict(type='lfi.AttentionTransferLoss'))

@@ -2,16 +2,8 @@
 # copies the teacher's standardised features of each location.
 #   LFI_DATA_ROOT=data LFI_TEACHER_ROOT=checkpoints python tools/train.py \
 #       configs/baselines/dense-features_vit-128x6-p8_lit-lite0_tiny-imagenet-20.py
-_base_ = './queries_vit-128x6-p8_lit-lite0_tiny-imagenet-20.py'
+_base_ = '../_base_/feature_distillation/vit-128x6-p8_lit-lite0_tiny-imagenet-20.py'
 
 model = dict(
-    type='lfi.FeatureDistillClassifier',
-    teacher=__import__('lfi').teacher_config(
-        'lit-lite0',
-        concepts=dict(
-            type='lfi.TinyImageNet', data_root={{_base_.data_root}}, max_classes={{_base_.max_classes}}
-        ),
-        input_size=320,
-    ),
-    distill_loss=dict(type='lfi.DenseFeaturesLoss', student_dims=128, teacher_dims=512, loss_weight=2.0),
+    distill_loss=dict(type='lfi.DenseFeaturesLoss', student_dims=128, teacher_dims=512, loss_weight=2.0)
 )

@@ -6,44 +6,33 @@ import re
 from difflib import get_close_matches
 from pathlib import Path
 
+from .old_configs import old_configs
+
 PACKAGE = Path(__file__).parent
-# Of an installed package; and of a clone that is on PYTHONPATH and was never installed.
-FOLDERS = (PACKAGE / '.mim/configs', PACKAGE.parents[1] / 'configs')
-
-# Ablations and negative controls that were configs, and whose options they are now.
-OLD_CONTROLS = {
-    'shuffled-attention': 'baselines/attention-transfer',
-    **dict.fromkeys(
-        (
-            *('shuffled-images', 'shuffled-places', 'lfi-positions', 'lfi-concepts'),
-            *('lfi-no-write-back', 'lfi-not-persistent'),
-        ),
-        'classification/lfi',
-    ),
-}
-# Parts that no student has any more.
-GONE_CONTROLS = ('lfi-no-text-class', 'text-class', 'lfi-index', 'lfi-hungarian')
-
-
-def configs_folder() -> Path:
-    """Where the configs lie.
-
-    Raises:
-        FileNotFoundError: if the installation has none.
-    """
-    folder = next((folder for folder in FOLDERS if folder.is_dir()), None)
-    if folder is None:
-        raise FileNotFoundError(f'this installation of lfi has no configs in {FOLDERS[0]}: install it again')
-    return folder
+# An installed package has them in `.mim`, which an editable one links to its clone; a clone that is on
+# PYTHONPATH and was never installed has none.
+TOOLS = PACKAGE / '.mim/tools'
 
 
 def tools_root() -> Path:
     """The folder of `configs/` and `tools/`: a clone's own, or where a wheel has put them.
 
     Raises:
-        FileNotFoundError: as `configs_folder`.
+        FileNotFoundError: if the installation has none.
     """
-    return configs_folder().resolve().parent
+    root = TOOLS.resolve().parent if TOOLS.is_dir() else PACKAGE.parents[1]
+    if not (root / 'configs').is_dir():
+        raise FileNotFoundError(f'this installation of lfi has no configs in {root}: install it again')
+    return root
+
+
+def configs_folder() -> Path:
+    """Where the configs lie.
+
+    Raises:
+        FileNotFoundError: as `tools_root`.
+    """
+    return tools_root() / 'configs'
 
 
 def config_path(name: str) -> str:
@@ -60,41 +49,31 @@ def config_path(name: str) -> str:
             nearest ones.
     """
     folder = configs_folder()
+    # First, for a wheel has a file of the old name, which brings MMEngine here.
+    old = old_configs(folder)
+    if name in old:
+        raise FileNotFoundError(f'lfi has no config {name!r} any more: {old[name]}')
     path = folder / name
     if not path.is_file():
-        became = what_became_of(name)
-        if became:
-            raise FileNotFoundError(f'lfi has no config {name!r} any more: {became}')
-        known = [config.relative_to(folder).as_posix() for config in folder.rglob('*.py')]
-        near = get_close_matches(name, known, n=3, cutoff=0.4)
+        known = {config.relative_to(folder).as_posix() for config in folder.rglob('*.py')} - old.keys()
+        near = get_close_matches(name, sorted(known), n=3, cutoff=0.4)
         raise FileNotFoundError(f'lfi has no config {name!r}; near it are {", ".join(near) or "none"}')
     return str(path)
 
 
-def what_became_of(name: str) -> str | None:
-    """Where an old config of `controls/` is now, in words; None for any other name.
+def what_became_of(text: str) -> str | None:
+    """What became of an old config, in words; None if the text names none.
 
     Args:
-        name: a path that ends in that of a config below `configs/`.
+        text: a message that holds the path of a text config or of a lazy one.
     """
-    found = re.search(r'controls/(?P<arm>[\w-]+?)_(?P<student>[\w.-]+)\.py\b', name)
-    if found is None:
-        return None
-    arm, student = found['arm'], found['student']
-    if arm in GONE_CONTROLS:
-        return (
-            f'{arm!r} is of a student that recalls concepts, which lfi 0.1 has; this version asks, '
-            f"as 'classification/lfi_{student}.py' does"
-        )
-    config = f'{OLD_CONTROLS.get(arm, f"baselines/{arm}")}_{student}.py'
-    if not (configs_folder() / config).is_file():
-        return None
-    if arm not in OLD_CONTROLS:
-        return f'it is {config!r} now'
-    return (
-        f'it is {config!r} now with the options of the arm {arm!r} in lfi/studies/arms.py, which '
-        '`python tools/reproduce.py --print-commands STUDY` prints'
-    )
+    old = {_lazy_name(name): became for name, became in old_configs(configs_folder()).items()}
+    paths = re.findall(r'[\w-]+/[\w.-]+\.py\b', text)
+    return next((old[_lazy_name(path)] for path in paths if _lazy_name(path) in old), None)
+
+
+def _lazy_name(config: str) -> str:
+    return config.replace('-', '_')
 
 
 def config_dict(name: str) -> dict:

@@ -14,28 +14,27 @@ from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from mmengine.registry import WEIGHT_INITIALIZERS as MMENGINE_WEIGHT_INITIALIZERS
 from mmengine.registry import Registry
 
+from .old_names import OLD_TYPES
+
 TASK_MODELS = {'LFIMaskRCNN': 'lfi.models.detectors', 'LFIEncoderDecoder': 'lfi.models.segmentors'}
 """Models of projects that need not be installed, and where they are: imported when they are asked for."""
-MOVED = {
-    'VLMAttentionTeacher': 'TEACHERS',
-    'CaptionPhrases': 'VOCABULARIES',
-    'ImageNetNames': 'VOCABULARIES',
-}
-"""What once was among the models or data sets, and the registry of its own kind."""
 
 
 class KindRegistry(Registry):
-    """A registry that says where to find what is of another kind."""
+    """A registry that says what to do in place of a type that it held once."""
 
     def get(self, key: str) -> type | None:
         """Find a type as `Registry.get` does.
 
         Raises:
-            KeyError: if it is of another kind; the message names the registry to use.
+            KeyError: if it once was here and is not now; the message says what to do.
         """
-        kind = MOVED.get(key.rpartition('.')[2])
-        if kind is not None:
-            raise KeyError(f'{key} is no {self.name}: use lfi.registry.{kind} in place of this registry')
+        self.import_from_location()
+        name = key.rpartition('.')[2]
+        # Other scopes may have a type of the same name.
+        ours = key == name or key.startswith('lfi.')
+        if ours and name in OLD_TYPES and name not in self.module_dict:
+            raise KeyError(f'{key} is no {self.name} any more: {OLD_TYPES[name]}')
         return super().get(key)
 
 
@@ -91,7 +90,7 @@ def build_own(config: dict[str, Any], registry: Registry) -> Any:
 
 MODELS = ModelRegistry('model', parent=MMENGINE_MODELS, scope='lfi', locations=['lfi.models'])
 # What a student learns from.
-TEACHERS = Registry('teacher', build_func=build_own, scope='lfi', locations=['lfi.models.teachers'])
+TEACHERS = KindRegistry('teacher', build_func=build_own, scope='lfi', locations=['lfi.models.teachers'])
 # Ways to read interaction maps from a VLM, by short name: `maskclip`, `clearclip`, ...
 EXTRACTORS = Registry('extractor', scope='lfi', locations=['lfi.models.teachers.extractors'])
 # What names concepts and holds no images; a data set with `class_names` can name them too.
@@ -101,7 +100,7 @@ DATA_SAMPLERS = Registry(
     'data sampler', parent=MMENGINE_DATA_SAMPLERS, scope='lfi', locations=['lfi.datasets']
 )
 TRANSFORMS = Registry('transform', parent=MMENGINE_TRANSFORMS, scope='lfi', locations=['lfi.datasets'])
-HOOKS = Registry(
+HOOKS = KindRegistry(
     'hook',
     parent=MMENGINE_HOOKS,
     scope='lfi',

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from lfi.datasets import LoadInteractionMaps
 from lfi.models import LFIImageClassifier, VLMAttentionTeacher
 from lfi.models.batches import pixel_format
-from lfi.models.teachers import CacheManifest, CacheWriter, teacher_identity
+from lfi.models.teachers import CacheManifest, CacheWriter, TeacherBatch, teacher_identity
 from lfi.structures import pack
 from lfi.structures.interaction_cache import keys_of
 from mmdet.models.data_preprocessors import DetDataPreprocessor
@@ -536,7 +536,7 @@ def test_maps_from_a_cache_are_warped_into_each_view(cached_model, make_model):
 def test_a_class_that_a_crop_has_left_out_keeps_the_presence_that_the_teacher_gives_it(make_model):
     model = make_model(teacher=dict(max_concepts=2))
     images, samples = batch(shapes=(None, None), labels=(2, 0))
-    kept = model.maps_to_cache(images, pixel_format(model.data_preprocessor), samples, [(32, 32)] * 2)
+    kept = model.maps_to_cache(TeacherBatch(images, model.pixels, [(32, 32)] * 2), samples)
     probabilities = make_model().teacher(images, pixel_format(model.data_preprocessor)).presence
     assert kept.concepts[:, 0].tolist() == [2, 0]
     torch.testing.assert_close(kept.presence[:, 0], probabilities[[0, 1], [2, 0]])

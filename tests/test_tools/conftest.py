@@ -1,6 +1,7 @@
 """A toy task on disk, and the tools run as a user runs them."""
 
 import importlib.util
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -123,34 +124,47 @@ def import_tool(monkeypatch) -> Callable[[str], ModuleType]:
 
 
 @pytest.fixture(scope='session')
-def tools_run() -> set[str]:
-    """The tools that have run in a process of their own."""
-    return set()
+def is_first_run(tmp_path_factory) -> Callable[[str], bool]:
+    """`is_first_run('train.py')` is whether a tool has not run yet, in any of the processes that test."""
+    folder = tmp_path_factory.getbasetemp()
+    if 'PYTEST_XDIST_WORKER' in os.environ:
+        folder = folder.parent
+
+    def find(tool: str) -> bool:
+        try:
+            (folder / f'{tool.replace("/", "-")} has run').touch(exist_ok=False)
+        except FileExistsError:
+            return False
+        return True
+
+    return find
 
 
 @pytest.fixture(scope='session')
-def run_tool_in(tool_env, tool_command, warm_python, tools_run) -> Callable[..., str]:
+def run_tool_in(tool_env, tool_command, warm_python, is_first_run) -> Callable[..., str]:
     """`run_tool_in(folder, 'train.py', *args, code=0, **variables)` runs a tool and gives what it printed.
 
-    The first run of a tool starts a process as a user does. The others fork a warm Python, which saves the
-    seconds of its imports.
+    The first run of a tool imports for itself, as a user's does. The others, and the tools that a tool runs,
+    are forks of a warm Python, which saves the seconds of their imports.
     """
 
     def run(folder: Path, tool: str, *args, code: int = 0, **variables: str) -> str:
+        first = is_first_run(tool)
         command = tool_command(tool, *args)
-        if tool in tools_run and tool.endswith('.py') and 'PYTHONPATH' not in variables:
-            process = warm_python.run(command[1:], folder, variables)
-        else:
-            process = subprocess.run(
-                command,
-                cwd=folder,
-                env={**tool_env, **variables},
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                timeout=600,
-            )
-            tools_run.add(tool)
+        if tool.endswith('.py'):
+            command = warm_python.command(*command[1:], imports=first)
+        elif not first:
+            variables = {'PYTHON': warm_python.executable, **variables}
+        process = subprocess.run(
+            command,
+            cwd=folder,
+            env={**tool_env, **variables},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=600,
+        )
         assert process.returncode == code, process.stdout
         return process.stdout
 

@@ -73,13 +73,13 @@ class Slow(Hook):
 """
 
 
-def test_a_killed_worker_starts_anew_and_goes_on(tool_command, tool_env, toy_config):
+def test_a_killed_worker_starts_anew_and_goes_on(tool_command, tool_env, warm_python, toy_config):
     folder, work = toy_config.parent, toy_config.parent / 'work'
     (folder / 'slow.py').write_text(SLOW)
     with toy_config.open('a') as config:
         config.write("custom_imports = dict(imports=['slow'])\ncustom_hooks = [dict(type='Slow')]\n")
     env = {**tool_env, 'PYTHONPATH': f'{folder}:{tool_env["PYTHONPATH"]}'}
-    env |= {'PORT': str(get_free_port()), 'MAX_RESTARTS': '1'}
+    env |= {'PYTHON': warm_python.executable, 'PORT': str(get_free_port()), 'MAX_RESTARTS': '1'}
     command = tool_command('dist_train.sh', toy_config, 2, '--cfg-options', 'train_cfg.max_epochs=3')
     lines, killed = [], False
     with subprocess.Popen(
@@ -100,8 +100,9 @@ def test_a_killed_worker_starts_anew_and_goes_on(tool_command, tool_env, toy_con
     assert (work / 'last_checkpoint').read_text().endswith('epoch_3.pth')
 
 
-def test_two_nodes_train_together(tool_command, tool_env, toy_config):
-    shared = {**tool_env, 'PORT': str(get_free_port()), 'NNODES': '2', 'MASTER_ADDR': '127.0.0.1'}
+def test_two_nodes_train_together(tool_command, tool_env, warm_python, toy_config):
+    shared = {**tool_env, 'PYTHON': warm_python.executable, 'PORT': str(get_free_port())}
+    shared |= {'NNODES': '2', 'MASTER_ADDR': '127.0.0.1'}
     command = tool_command('dist_train.sh', toy_config, 1, '--cfg-options', 'train_cfg.max_epochs=1')
     # A pipe that is not read would stop its node, and the other would wait for it.
     logs = [toy_config.parent / f'node-{rank}.log' for rank in range(2)]

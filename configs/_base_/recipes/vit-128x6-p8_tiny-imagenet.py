@@ -5,12 +5,7 @@ _base_ = [
     '../schedules/adamw_100e.py',
     '../default_runtime.py',
 ]
-model = dict(
-    head=dict(
-        num_classes={{_base_.num_classes}},
-        loss=dict(num_classes={{_base_.num_classes}}),
-    ),
-)
+model = dict(head=dict(num_classes={{_base_.num_classes}}, loss=dict(num_classes={{_base_.num_classes}})))
 train_dataloader = dict(batch_size=64)
 # Minutes on two cores, for the 50 classes of a subset.
 param_scheduler = [

@@ -5,9 +5,4 @@ _base_ = [
     '../schedules/adamw_100e.py',
     '../default_runtime.py',
 ]
-model = dict(
-    head=dict(
-        num_classes={{_base_.num_classes}},
-        loss=dict(num_classes={{_base_.num_classes}}),
-    )
-)
+model = dict(head=dict(num_classes={{_base_.num_classes}}, loss=dict(num_classes={{_base_.num_classes}})))

@@ -5,13 +5,7 @@ _base_ = [
     '../schedules/adamw_100e.py',
     '../default_runtime.py',
 ]
-
-model = dict(
-    head=dict(
-        num_classes={{_base_.num_classes}},
-        loss=dict(num_classes={{_base_.num_classes}}),
-    ),
-)
+model = dict(head=dict(num_classes={{_base_.num_classes}}, loss=dict(num_classes={{_base_.num_classes}})))
 # Minutes on two cores.
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-2, by_epoch=True, end=1, convert_to_iter_based=True),

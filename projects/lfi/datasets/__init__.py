@@ -1,5 +1,7 @@
 """Data sets; they know no model."""
 
+from lfi.old_names import old_names_of
+
 from .domain_folders import PACS, VLCS, leave_out
 from .few_labels import FewLabels
 from .image_files import ImageFileDataset
@@ -27,3 +29,5 @@ __all__ = [
     'regions_of',
     'unaugmented',
 ]
+
+__getattr__ = old_names_of(__name__)

@@ -2,6 +2,7 @@
 
 from lfi.errors import CheckpointError, CheckpointWriteError
 from lfi.fileio import AtomicLocalBackend
+from lfi.old_names import old_names_of
 
 from .checkpoint import (
     CorruptedCheckpointError,
@@ -32,3 +33,5 @@ __all__ = [
     'install_safe_checkpoint_loading',
     'safe_checkpoint_loading',
 ]
+
+__getattr__ = old_names_of(__name__)

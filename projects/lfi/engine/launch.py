@@ -115,8 +115,9 @@ def load_config(path: str, options: dict | None = None) -> Config:
     try:
         cfg = Config.fromfile(path)
     except (FileNotFoundError, ConfigParsingError) as error:
-        became = what_became_of(str(error)) or what_became_of(str(path))
-        raise UsageError('; '.join(filter(None, (f'config {path}: {error}', became)))) from error
+        message = f'config {path}: {error}'
+        became = what_became_of(message)
+        raise UsageError(message if not became or became in message else f'{message}; {became}') from error
     try:
         cfg.merge_from_dict(options or {})
     except (AssertionError, AttributeError, IndexError, KeyError, TypeError) as error:

@@ -97,6 +97,15 @@ class TeacherMixin(StudentMixin):
             recorded_views(data_samples, inputs.device),
         )
 
+    def maps_to_cache(self, batch: TeacherBatch, data_samples: Sequence) -> InteractionMaps:
+        """What a cache keeps of unaugmented images.
+
+        Args:
+            batch: the images.
+            data_samples: of the images.
+        """
+        raise NotImplementedError
+
     def cache_identity(self) -> dict:
         """What a cache for this model must be of."""
         return self.cached_kind.identity(self._teacher_cfg)
@@ -187,18 +196,10 @@ class InteractionDistillMixin(TeacherMixin):
         def teacher(self) -> VLMAttentionTeacher | CachedTeacher:
             """As `TeacherMixin.teacher`."""
 
-    def maps_to_cache(
-        self,
-        inputs: Tensor,
-        pixels: PixelFormat,
-        data_samples: Sequence,
-        valid_sizes: Sequence[tuple[int, int]],
-    ) -> InteractionMaps:
-        """What a cache keeps of a batch of unaugmented images; arguments as of the teacher.
-
-        Presence is the teacher's own: that of the labels is the view's.
-        """
-        return self.online_teacher(inputs, pixels, self.concept_labels(data_samples), valid_sizes)
+    def maps_to_cache(self, batch: TeacherBatch, data_samples: Sequence) -> InteractionMaps:
+        """As `TeacherMixin.maps_to_cache`; presence is the teacher's own: labels are the view's."""
+        labels = self.concept_labels(data_samples)
+        return self.online_teacher(batch.inputs, batch.pixels, labels, batch.valid_sizes)
 
     def image_labels(self, data_samples: Sequence, num_concepts: int) -> Tensor:
         """The images' labels among the concepts, (B, C) in [0, 1]; the task model says how it keeps them."""

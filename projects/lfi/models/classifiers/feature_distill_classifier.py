@@ -12,7 +12,7 @@ from torch import Tensor
 from lfi.models.batches import valid_sizes_of
 from lfi.models.distill import TeacherMixin
 from lfi.models.raw_images import check_images
-from lfi.models.teachers import CachedFeatures, CachedOutputs, PixelFormat, VLMAttentionTeacher
+from lfi.models.teachers import CachedFeatures, CachedOutputs, TeacherBatch, VLMAttentionTeacher
 from lfi.models.unlabelled import LabelledHeadMixin
 from lfi.registry import MODELS
 from lfi.structures import ImageFeatures, InteractionMaps
@@ -67,16 +67,11 @@ class FeatureDistillClassifier(TeacherMixin, LabelledHeadMixin, ImageClassifier)
         def teacher(self) -> VLMAttentionTeacher | CachedFeatures:
             """As `TeacherMixin.teacher`."""
 
-    def maps_to_cache(
-        self,
-        inputs: Tensor,
-        pixels: PixelFormat,
-        data_samples: Sequence,
-        valid_sizes: Sequence[tuple[int, int]],
-    ) -> InteractionMaps:
-        """What a cache keeps of a batch of unaugmented images; arguments as of the teacher."""
+    def maps_to_cache(self, batch: TeacherBatch, data_samples: Sequence) -> InteractionMaps:
+        """As `TeacherMixin.maps_to_cache`: the teacher's features."""
         teacher = self.online_teacher
-        return teacher.features(inputs, pixels, valid_sizes).as_maps(teacher.logit_scale)
+        features = teacher.features(batch.inputs, batch.pixels, batch.valid_sizes)
+        return features.as_maps(teacher.logit_scale)
 
     def loss(self, inputs: Tensor, data_samples: Sequence, **kwargs: Any) -> dict[str, Tensor]:
         """The task's losses, joined by the distillation's and the prior's."""

@@ -126,12 +126,12 @@ class WeightsSource:
         if len(known) == 1:
             return known.pop()
         why = f'open_clip has no weights of {model}'
-        mend = f'weights_file=dict(path={str(self.path)!r}, mean=[...], std=[...], quick_gelu=...)'
+        to_give = f'weights_file=dict(path={str(self.path)!r}, mean=[...], std=[...], quick_gelu=...)'
         if known:
             why = f"open_clip's weights of {model} differ in it"
-            mend = f"pretrained={tags[0]!r}, or another of {model}'s tags, with weights_file, or {mend}"
+            to_give = f"pretrained={tags[0]!r}, or another of {model}'s tags, with weights_file, or {to_give}"
         raise ValueError(
-            f'{self.path} does not say its mean, std and activation, and {why}. Give {mend}; or put the '
+            f'{self.path} does not say its mean, std and activation, and {why}. Give {to_give}; or put the '
             "weights' open_clip_config.json beside them"
         )
 

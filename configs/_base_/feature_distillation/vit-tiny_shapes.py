@@ -1,0 +1,7 @@
+# The student of lfi_vit-tiny_shapes.py with its teacher's features to learn from.
+_base_ = '../recipes/vit-tiny_shapes.py'
+
+model = dict(
+    type='lfi.FeatureDistillClassifier',
+    teacher=__import__('lfi').teacher_config('shapes-tiny'),
+)
