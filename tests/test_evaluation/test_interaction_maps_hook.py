@@ -119,7 +119,7 @@ def test_patches_that_reach_beyond_the_image_lie_where_they_are():
     model, image = Model(), torch.full((3, 72, 72), 0.1)
     # Five patches of 16 pixels; the fourth is centred at 56.
     image[:, 48:64, 48:64] = 9
-    model.backbone.patch_embed = SimpleNamespace(projection=SimpleNamespace(stride=(16, 16)))
+    model.backbone.patch_stride = (16, 16)
     model.pool = partial(F.avg_pool2d, kernel_size=16, ceil_mode=True)
     sample = sample_of(DataSample, (72, 72), regions={1: None})
     add_interactions(model, dict(inputs=[image], data_samples=[sample]))
