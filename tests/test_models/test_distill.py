@@ -431,6 +431,22 @@ def test_pixel_format_undoes_what_a_preprocessor_does_to_a_bgr_image(make):
     torch.testing.assert_close(values if pixels.rgb else values.flip(0), rgb.float(), rtol=0, atol=1e-3)
 
 
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (dict(text_class_loss=None), 'text_class_loss is of lfi 0.1, .*set interaction_loss.presence_weight'),
+        (dict(readout=dict(assign='index')), 'readout.assign is of lfi 0.1, .* a query of its own'),
+        (
+            dict(interaction_loss=dict(relation_weight=1)),
+            r'interaction_loss.relation_weight .* affinity_prior',
+        ),
+    ],
+)
+def test_options_of_recalled_queries_are_refused_with_what_took_their_place(make_model, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        make_model(**arguments)
+
+
 # ---- asking the student ---------------------------------------------------------------------------------
 
 

@@ -129,7 +129,8 @@ class InteractionDistillMixin(TeacherMixin):
 
     Raises:
         TypeError: if the backbone records no interactions.
-        ValueError: if images are mixed (Mixup, CutMix) while their maps come from a cache.
+        ValueError: if images are mixed (Mixup, CutMix) while their maps come from a cache; or for an option
+            of students that recalled concepts.
     """
 
     def __init__(
@@ -142,6 +143,7 @@ class InteractionDistillMixin(TeacherMixin):
         interaction_loss: Mapping = MappingProxyType({}),
         **kwargs: Any,
     ) -> None:
+        _refuse_recalling(kwargs, readout, interaction_loss)
         super().__init__(*args, **kwargs)
         check_images(self.data_preprocessor, teacher_cache)
         self._teacher_cfg = teacher
@@ -344,6 +346,19 @@ class InteractionDistillMixin(TeacherMixin):
 
     # Values are checked once: a check waits for the device.
     _first_step = True
+
+
+def _refuse_recalling(model: Mapping, readout: Mapping, interaction_loss: Mapping) -> None:
+    """Raise a ValueError for an option that this version has no more; the message says what to set."""
+    instead = {
+        'text_class_loss': (model, 'presence took its place: set interaction_loss.presence_weight'),
+        'readout.assign': (readout, 'each concept has a query of its own: remove it'),
+        'readout.assign_temperature': (readout, 'each concept has a query of its own: remove it'),
+        'interaction_loss.relation_weight': (interaction_loss, 'affinity_prior does more: set that'),
+    }
+    for name, (options, advice) in instead.items():
+        if name.rpartition('.')[2] in options:
+            raise ValueError(f'{name} is of lfi 0.1, whose students recalled concepts; {advice}')
 
 
 def _build(default_type: str, arguments: Mapping) -> Any:
