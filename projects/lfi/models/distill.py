@@ -111,9 +111,10 @@ class TeacherMixin(StudentMixin):
 class InteractionDistillMixin(TeacherMixin):
     """Adds interaction-based supervision to any OpenMMLab model; put it before the model among the bases.
 
-    The model's backbone must be an `InteractionQueryViT`. Its own `loss()` runs untouched; the
-    interaction terms, and the prior's of `StudentMixin`, join its losses. The teacher is built when training
-    begins, and never for testing.
+    The model's backbone must be an `InteractionQueryViT`, or one that is asked in the same way. In a step the
+    teacher is asked first; then the student runs once, with a query for each of the image's concepts. The
+    model's own `loss()` runs untouched; the interaction terms, and the prior's of `StudentMixin`, join its
+    losses. The teacher is built when training begins, and never for testing; `ask` needs none.
 
     Args:
         *args: of `StudentMixin` and the task model.
@@ -123,7 +124,7 @@ class InteractionDistillMixin(TeacherMixin):
             maps (`lfi.LoadInteractionMaps`). Defaults to None.
         readout: arguments of the `InteractionReadout`; `text_dims` must be given.
         reading: arguments of the `TeacherReading`: how locations and presence are read from the teacher's
-            maps. Defaults to its own.
+            maps. Defaults to its own: scores, and presence by the pooled image.
         interaction_loss: arguments of the `InteractionDistillLoss`. Defaults to its own.
         **kwargs: of `StudentMixin` and the task model.
 
