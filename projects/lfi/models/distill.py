@@ -307,6 +307,22 @@ class InteractionDistillMixin(TeacherMixin):
             self.backbone(inputs)
         return teacher, self.readout.answers(record.states, self.teacher.texts, teacher)
 
+    @torch.no_grad()
+    def teacher_answers(
+        self, images: Tensor, valid_sizes: Sequence[tuple[int, int]] | None = None
+    ) -> InteractionMaps:
+        """The teacher's maps of all concepts of its bank, on the student's grid, as they are read.
+
+        No label raises their presence, and no negative control changes them. Arguments as `ask`.
+
+        Raises:
+            TypeError: if the model reads a cache.
+        """
+        full = (images.shape[2], images.shape[3])
+        sizes = [full] * len(images) if valid_sizes is None else valid_sizes
+        maps = self.online_teacher.maps_of_all(images, self.pixels, sizes)
+        return self.reading(self._in_view(maps, images, sizes, None))
+
     def _ask_teacher(self, inputs: Tensor, data_samples: Sequence) -> InteractionMaps:
         """The teacher's maps on the student's grid, as they are read."""
         return self._read(*self._teacher_maps(inputs, data_samples))
