@@ -4,7 +4,9 @@ import csv
 import re
 from pathlib import Path
 
+import pytest
 from lfi.studies.arms import ARMS
+from lfi.studies.presets import PRESETS
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / 'docs/results.md').read_text()
@@ -20,8 +22,15 @@ def test_the_scope_of_the_intervals_is_said_once_before_all_tables():
 
 
 def test_no_conclusion_rests_on_seconds_that_cannot_be_compared():
-    studies = PAGE[PAGE.index('\n## Shapes') : PAGE.index('\n## Trial runs')]
+    studies = PAGE[PAGE.index('\n## Shapes') :]
     assert 'second' not in GENERATED.sub('', studies)
+
+
+@pytest.mark.parametrize('page', [PAGE, (ROOT / 'README.md').read_text()], ids=['results', 'README'])
+def test_each_section_is_of_a_study(page):
+    studies = set(re.findall('<!-- reproduce: (.*?) -->', page)) - {'arms'}
+    assert studies
+    assert studies <= PRESETS.keys()
 
 
 def test_each_arm_that_is_published_is_explained():
@@ -31,6 +40,5 @@ def test_each_arm_that_is_published_is_explained():
         for file in (ROOT / 'docs/results').glob('*.csv')
         for arm, *_ in csv.reader(file.open(newline=''))
     } - {'arm'}
-    assert published
     for arm in published:
         assert f'| `{arm}` | {ARMS[arm].kind} | {ARMS[arm].about} |' in table

@@ -10,15 +10,17 @@ def image_maps(student, size, canvas):
         student=student,
         mirrored=student[-1],
         teacher=student[-1],
+        presence=torch.ones(student.shape[1]),
+        teacher_presence=torch.ones(student.shape[1]),
         valid=torch.ones(student.shape[2:], dtype=torch.bool),
         size=size,
         canvas=canvas,
     )
 
 
-def test_the_last_layer_is_laid_over_the_canvas_and_the_image_cut_out():
+def test_maps_are_laid_over_the_canvas_and_the_image_cut_out():
     student = torch.rand(3, 2, 4, 6, generator=torch.Generator().manual_seed(0))
-    found = image_maps(student, (30, 40), (32, 48)).on_pixels()
+    found = image_maps(student, (30, 40), (32, 48)).on_pixels(student[2])
     assert found.shape == (2, 30, 40)
     expected = F.interpolate(student[2][:, None], (32, 48), mode='bilinear')[:, 0, :30, :40]
     torch.testing.assert_close(found, expected)

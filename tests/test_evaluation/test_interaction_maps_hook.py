@@ -1,3 +1,4 @@
+from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 
@@ -8,21 +9,28 @@ from lfi.errors import UsageError
 from lfi.evaluation.interaction_maps_hook import add_interactions, mirror_images, mirror_maps
 from lfi.models.losses import InteractionDistillLoss
 from lfi.registry import HOOKS
-from lfi.structures import REST, InteractionMaps
+from lfi.structures import InteractionMaps
 from mmdet.structures import DetDataSample
 from mmpretrain.structures import DataSample
 
 
-class Model(torch.nn.Module):
-    """Looks where the image is bright, concept c the more sharply the larger c is; it knows five concepts."""
+class Bank(tuple):
+    num_concepts = 5
 
-    def __init__(self, concepts=None):
+
+class Model(torch.nn.Module):
+    """Looks where the image is bright, concept c the more sharply the larger c is.
+
+    It knows five concepts, and a background that is brighter still.
+    """
+
+    def __init__(self):
         super().__init__()
         self.backbone = torch.nn.Identity()
         self.pool = partial(F.avg_pool2d, kernel_size=8)
-        self.teacher = SimpleNamespace(bank=range(5))
+        # The text of a concept is its number.
+        self.teacher = SimpleNamespace(bank=Bank('abcdef'), texts=torch.arange(6.0)[:, None])
         self.interaction_loss = InteractionDistillLoss(positions_weight=1)
-        self.concepts = concepts
         self.asked = []
 
     def data_preprocessor(self, data, training):
@@ -30,29 +38,32 @@ class Model(torch.nn.Module):
         inputs = [image.float() for image in data['inputs']]
         height, width = (max(image.shape[i] for image in inputs) for i in (1, 2))
         padded = [F.pad(x, (0, width - x.shape[2], 0, height - x.shape[1])) for x in inputs]
+        for sample in data['data_samples']:
+            sample.set_metainfo(dict(batch_input_shape=(height, width)))
         return dict(inputs=torch.stack(padded), data_samples=data['data_samples'])
 
-    def predict_interactions(self, inputs, data_samples):
-        self.asked.append([sample.gt_concepts.tolist() for sample in data_samples])
-        light = self.pool(inputs.mean(1, keepdim=True))  # [B, 1, H, W]
-        named = torch.arange(5).expand(len(inputs), 5)
-        if self.concepts is not None:
-            named = torch.tensor(self.concepts[len(self.asked) - 1]).expand(len(inputs), -1)
-        logits = light * (named[..., None, None] + 1)  # [B, M, H, W]
-        teacher = InteractionMaps(
-            logits[:, None],
-            presence=torch.ones(named.shape),
+    def teacher_answers(self, images, valid_sizes):
+        """Presence is the concept's number in tenths."""
+        light = self.pool(images.mean(1, keepdim=True))  # [B, 1, H, W]
+        numbers = self.teacher.texts[:, 0]
+        return InteractionMaps(
+            (light * (numbers[:, None, None] + 1))[:, None],
+            presence=(numbers / 10).expand(len(images), -1),
             valid=light[:, 0] > 0,
-            concepts=None if self.concepts is None else named,
         )
-        student = InteractionMaps(
+
+    def ask(self, images, texts, valid_sizes):
+        """Presence is that of the teacher, halved."""
+        self.asked.append(texts[:, 0].long().tolist())
+        light = self.pool(images.mean(1, keepdim=True))
+        logits = light * (texts[..., None] + 1)  # [B, M, H, W]
+        return InteractionMaps(
             torch.stack((logits, 2 * logits), 1),
-            presence=teacher.presence,
-            valid=teacher.valid,
-            concepts=teacher.concepts,
+            presence=(texts[:, 0] / 20).expand(len(images), -1),
+            valid=light[:, 0] > 0,
             layers=(3, 5),
+            directions=('positions',),
         )
-        return teacher, student
 
 
 def images(*sizes):
@@ -77,8 +88,9 @@ def test_samples_get_the_maps_of_what_they_name(kind):
         sample_of(kind, (32, 48), regions={}),
     ]
     add_interactions(model, dict(inputs=inputs, data_samples=samples))
-    assert model.asked == [[[1, 2, 4], []]] * 2
-    assert samples[0].gt_concepts.tolist() == [0]
+    # One pass for all concepts of the bank, and one of the mirror images for those that are named.
+    assert model.asked == [[0, 1, 2, 3, 4], [1, 2, 4]]
+    assert 'batch_input_shape' not in samples[0].metainfo
     first, second = (sample.interactions for sample in samples)
     assert (first.concepts, second.concepts) == ([1, 2, 4], [])
     assert first.student.shape == (2, 3, 4, 6) and second.student.shape == (2, 0, 4, 6)
@@ -91,16 +103,26 @@ def test_samples_get_the_maps_of_what_they_name(kind):
         torch.testing.assert_close(first.mirrored[i], expected, rtol=1e-4, atol=1e-6)
 
 
-def test_an_image_and_its_mirror_image_may_come_with_concepts_in_another_order():
-    model = Model(concepts=[[2, 0, 4, REST], [4, 1, 2, REST]])
-    sample = sample_of(DataSample, (32, 32), regions={0: None, 2: None, 4: None, 77: None})
+def test_presence_is_of_all_concepts_but_the_background():
+    model = Model()
+    samples = [sample_of(DataSample, (32, 32), regions={c: None}) for c in (3, 0)]
+    add_interactions(model, dict(inputs=images((32, 32), (32, 32)), data_samples=samples))
+    for sample in samples:
+        maps = sample.interactions
+        torch.testing.assert_close(maps.teacher_presence, torch.tensor([0, 0.1, 0.2, 0.3, 0.4]))
+        torch.testing.assert_close(maps.presence, maps.teacher_presence / 2)
+
+
+@pytest.mark.parametrize('known', [[4], []])
+def test_what_the_bank_does_not_know_is_left_out(known):
+    model = Model()
+    # Number 5 is the background's.
+    sample = sample_of(DataSample, (32, 32), regions=dict.fromkeys([*known, 5, 77]))
     add_interactions(model, dict(inputs=images((32, 32)), data_samples=[sample]))
-    # The bank has no 77, and the second look did not bring 0.
-    assert model.asked == [[[0, 2, 4]]] * 2
-    assert sample.interactions.concepts == [2, 4]
-    torch.testing.assert_close(
-        sample.interactions.mirrored, sample.interactions.student[1], rtol=1e-4, atol=1e-6
-    )
+    maps = sample.interactions
+    assert maps.concepts == known
+    assert maps.student.shape == (2, len(known), 4, 4)
+    assert len(maps.mirrored) == len(maps.teacher) == len(known)
 
 
 def test_a_padded_image_is_mirrored_within_itself():
@@ -119,13 +141,13 @@ def test_patches_that_reach_beyond_the_image_lie_where_they_are():
     model, image = Model(), torch.full((3, 72, 72), 0.1)
     # Five patches of 16 pixels; the fourth is centred at 56.
     image[:, 48:64, 48:64] = 9
-    model.backbone.patch_embed = SimpleNamespace(projection=SimpleNamespace(stride=(16, 16)))
+    model.backbone.patch_stride = (16, 16)
     model.pool = partial(F.avg_pool2d, kernel_size=16, ceil_mode=True)
     sample = sample_of(DataSample, (72, 72), regions={1: None})
     add_interactions(model, dict(inputs=[image], data_samples=[sample]))
     maps = sample.interactions
     assert (maps.size, maps.canvas) == ((72, 72), (80, 80))
-    heat = maps.on_pixels()[0]
+    heat = maps.on_pixels(maps.student[-1])[0]
     middle = (heat.sum(0) * (torch.arange(72) + 0.5)).sum() / heat.sum()
     assert middle.item() == pytest.approx(56, abs=0.5)
     # The image of 72 pixels mirrored: this patch then lies from 8 to 24, on the first two.
@@ -142,7 +164,9 @@ def test_the_teachers_map_is_the_one_that_the_loss_compares_with():
         for maps in (sample.interactions for sample in samples)
         for layer in maps.student
     ]
-    teacher, student = model.predict_interactions(model.data_preprocessor(batch, False)['inputs'], [])
+    inputs = model.data_preprocessor(batch, False)['inputs']
+    teacher, student = model.teacher_answers(inputs, None), model.ask(inputs, model.teacher.texts, None)
+    teacher = replace(teacher, presence=torch.arange(6).lt(5).float().expand(len(inputs), -1))
     loss = model.interaction_loss(student, teacher)['loss_positions']
     assert torch.cat(divergences).mean().item() == pytest.approx(loss.item(), rel=1e-4)
 
@@ -156,11 +180,11 @@ def test_mirror_images_stays_within_each_image():
     torch.testing.assert_close(found[1, :, :, 3], inputs[1, :, :, 3])
 
 
-def test_mirror_maps_meets_the_middles_of_the_positions():
+def test_mirror_maps_meets_the_middles_of_the_locations():
     maps = torch.rand(2, 3, 8, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(mirror_maps(maps, 1.0), maps.flip(-1))
     torch.testing.assert_close(mirror_maps(maps, 5 / 8)[..., :5], maps[..., :5].flip(-1))
-    # Half a position further: the mean of two.
+    # Half a location further: the mean of two.
     found = mirror_maps(maps, 4.5 / 8)[..., 1]
     torch.testing.assert_close(found, (maps[..., 2] + maps[..., 3]) / 2)
 

@@ -16,7 +16,7 @@ LOCATED = ('pointing', 'energy', 'average_precision', 'iou')
 
 
 def draw(seed, concepts=(4, 7), layers=3, side=5):
-    """Random maps of an image that shows a pixel a position, and random regions."""
+    """Random answers about an image that shows a pixel a location, and random regions."""
     rng = torch.Generator().manual_seed(seed)
 
     def maps(*shape):
@@ -30,6 +30,8 @@ def draw(seed, concepts=(4, 7), layers=3, side=5):
         student=maps(layers, n),
         mirrored=maps(n),
         teacher=maps(n),
+        presence=torch.rand(9, generator=rng),
+        teacher_presence=torch.rand(9, generator=rng),
         valid=torch.ones(side, side, dtype=torch.bool),
         size=(side, side),
         canvas=(side, side),
@@ -44,10 +46,32 @@ def measure(*samples):
     metric = METRICS.build(dict(type='lfi.SemanticConsistencyMetric'))
     metric.process(None, samples)
     # Processes hand these on to one another.
-    assert pickle.loads(pickle.dumps(metric.results)) == metric.results
+    metric.results = pickle.loads(pickle.dumps(metric.results))
     found = metric.evaluate(len(samples))
     assert all(name.startswith('semantic/') for name in found)
     return {name.removeprefix('semantic/'): value for name, value in found.items()}
+
+
+def located(column, heat, inside):
+    """The measures of a map (P,) against a region (P,) bool."""
+    scaled = (heat - heat.min()) / (heat.max() - heat.min())
+    order = np.argsort(-heat)
+    hits = inside[order].cumsum() / np.arange(1, len(heat) + 1)
+    common = inside[order[: inside.sum()]].sum()
+    found = {
+        'pointing': inside[heat.argmax()],
+        'energy': scaled[inside].sum() / scaled.sum(),
+        'average_precision': hits[inside[order]].mean(),
+        'iou': common / (2 * inside.sum() - common),
+    }
+    return {f'{name}{column}': value for name, value in found.items()}
+
+
+def ranked(scores, hits):
+    """Average precision of a list of scores by its definition; the scores differ."""
+    pairs = sorted(zip(scores, hits), reverse=True)
+    found = [hit for _, hit in pairs]
+    return np.mean([sum(found[: i + 1]) / (i + 1) for i, hit in enumerate(found) if hit])
 
 
 def as_numpy(sample):
@@ -63,25 +87,19 @@ def test_entries_equal_their_definitions(seed):
     metric = METRICS.build(dict(type='lfi.SemanticConsistencyMetric'))
     metric.process(None, [before])
     metric.process(None, [sample])
-    rows = metric.results[1]
+    rows = metric.results[1].rows
     assert len(rows) == 2
     for i, (region, row) in enumerate(zip(sample['regions'].values(), rows)):
         layers = maps['student'][:, i].reshape(3, -1)
         last, heat, inside = layers[-1], maps['teacher'][i].ravel(), region.ravel()
-        scaled = (last - last.min()) / (last.max() - last.min())
-        order = np.argsort(-last)
-        hits = inside[order].cumsum() / np.arange(1, 26)
-        common = inside[order[: inside.sum()]].sum()
         standard = (last - last.mean()) / last.std()
 
         def rho(a, b):
             return spearmanr(a.ravel(), b.ravel()).statistic
 
         expected = {
-            'pointing': inside[last.argmax()],
-            'energy': scaled[inside].sum() / scaled.sum(),
-            'average_precision': hits[inside[order]].mean(),
-            'iou': common / (2 * inside.sum() - common),
+            **located('', last, inside),
+            **located('_teacher', heat, inside),
             'teacher_spearman': rho(last, heat),
             'teacher_nss': (standard * heat).sum() / heat.sum(),
             'teacher_kl': entropy(heat, last),
@@ -96,7 +114,7 @@ def test_entries_equal_their_definitions(seed):
         }
         for name, value in expected.items():
             assert row[name] == pytest.approx(
-                float(value), abs=2e-3 if name == 'average_precision' else 1e-4
+                float(value), abs=2e-3 if 'average_precision' in name else 1e-4
             ), name
         for name in LOCATED:
             assert row[f'{name}_uniform'] == pytest.approx(inside.mean())
@@ -131,6 +149,56 @@ def test_measures_of_order_do_not_change_with_the_sharpness(seed):
         assert sharp[name] == pytest.approx(plain[name], abs=1e-6)
 
 
+def test_presence_is_measured_over_all_pairs_of_images_and_concepts():
+    samples = [draw(0), draw(1, concepts=(2,)), draw(2, concepts=(4, 0, 8))]
+    # Images without regions take no part.
+    found = measure(*samples, dict(regions={}))
+    visible = [concept in sample['regions'] for sample in samples for concept in range(9)]
+    for column, field in (('', 'presence'), ('_teacher', 'teacher_presence')):
+        scores = [x for sample in samples for x in getattr(sample['interactions'], field).tolist()]
+        assert found[f'presence_average_precision{column}'] == pytest.approx(ranked(scores, visible))
+        told = [hit for score, hit in zip(scores, visible) if score >= 0.5]
+        assert found[f'presence_precision{column}'] == pytest.approx(np.mean(told))
+        assert found[f'presence_recall{column}'] == pytest.approx(sum(told) / 6)
+        squares = [(score - hit) ** 2 for score, hit in zip(scores, visible)]
+        assert found[f'presence_brier{column}'] == pytest.approx(np.mean(squares))
+    # Concept 4 is in two of three images, and 0, 2, 7 and 8 in one each: 2 of 3 pairs, then 6 of 15.
+    expected = (2 * 2 / 3 + 4 * 6 / 15) / 6
+    assert found['presence_average_precision_frequency'] == pytest.approx(expected)
+
+
+def test_what_no_label_names_is_measured_apart():
+    samples = [
+        dict(draw(0), gt_label=torch.tensor([4])),
+        dict(draw(1, concepts=(2, 4, 8)), gt_label=torch.tensor([2])),
+    ]
+    found = measure(*samples)
+    # The other concepts of both images alone: 7 of the first, 4 and 8 of the second.
+    for name in (*LOCATED, 'pointing_teacher', 'iou_centre', 'energy_uniform'):
+        values = []
+        for sample, others in zip(samples, ([1], [1, 2])):
+            metric = METRICS.build(dict(type='lfi.SemanticConsistencyMetric'))
+            metric.process(None, [sample])
+            values += [metric.results[0].rows[i][name] for i in others]
+        assert found[f'unlabelled_{name}'] == pytest.approx(np.mean(values))
+    pairs = [
+        (sample['interactions'].presence[concept].item(), concept in sample['regions'])
+        for sample in samples
+        for concept in range(9)
+        if concept != sample['gt_label']
+    ]
+    assert found['unlabelled_presence_average_precision'] == pytest.approx(ranked(*zip(*pairs)))
+    # 7 and 8 are in one of two images and 4 in the only one where it is no label: 1 of 1, then 3 of 5.
+    expected = (1 + 2 * 3 / 5) / 3
+    assert found['unlabelled_presence_average_precision_frequency'] == pytest.approx(expected)
+
+
+def test_labels_that_name_all_that_is_seen_leave_nothing_to_measure_apart():
+    found = measure(dict(draw(0, concepts=(3,)), gt_label=torch.tensor([3])))
+    assert found['presence_recall_frequency'] == 1
+    assert not any(name.startswith('unlabelled') for name in found)
+
+
 def test_a_student_that_looks_to_the_middle_is_as_good_as_the_centre_map():
     sample = draw(0, side=8)
     maps = sample['interactions']
@@ -141,16 +209,19 @@ def test_a_student_that_looks_to_the_middle_is_as_good_as_the_centre_map():
             assert found[name.removesuffix('_centre')] == pytest.approx(value, abs=1e-5)
 
 
-def test_maps_of_positions_and_a_padded_canvas():
+def test_maps_of_locations_and_a_padded_canvas():
     side, size, canvas = 4, (24, 20), (32, 32)
     valid = torch.zeros(side, side, dtype=torch.bool)
     valid[:3, :3] = True
-    # All look at the lower right position that shows the image.
+    # All look at the lower right location that shows the image.
     spot = torch.zeros(side, side)
     spot[2, 2] = 1
     region = np.zeros(size, bool)
     region[16:, 16:] = True
-    maps = ImageMaps([5], spot.expand(2, 1, -1, -1), spot[None], spot[None], valid, size, canvas)
+    presence = torch.arange(6) / 10
+    maps = ImageMaps(
+        [5], spot.expand(2, 1, -1, -1), spot[None], spot[None], presence, presence, valid, size, canvas
+    )
     heat = {5: region.astype(np.float32)}
     found = measure(dict(interactions=maps, regions={5: region}, heat_maps=heat))
     assert found['pointing'] == 1
@@ -197,13 +268,18 @@ def test_a_second_evaluation_begins_anew():
     assert found[0] == found[1]
 
 
-def test_the_table_has_chance_beside_the_student():
-    lines = consistency_table({'iou': 0.5, 'iou_uniform': 0.25, 'layers': 0.75, 'layers_other_image': 0.125})
+def test_the_table_has_chance_and_the_teacher_beside_the_student():
+    lines = consistency_table(
+        {
+            **{'iou': 0.5, 'iou_uniform': 0.25, 'iou_teacher': 0.625},
+            **{'layers': 0.75, 'layers_other_image': 0.125},
+        }
+    )
     assert lines.splitlines() == [
-        '| measure | student | uniform map | centre map | other image | teacher |',
-        '| --- | --- | --- | --- | --- | --- |',
-        '| iou | 0.500 | 0.250 |  |  |  |',
-        '| layers | 0.750 |  |  | 0.125 |  |',
+        '| measure | student | uniform map | centre map | frequency | other image | teacher |',
+        '| --- | --- | --- | --- | --- | --- | --- |',
+        '| iou | 0.500 | 0.250 |  |  |  | 0.625 |',
+        '| layers | 0.750 |  |  |  | 0.125 |  |',
     ]
 
 

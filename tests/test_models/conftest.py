@@ -78,7 +78,7 @@ PREPROCESS = dict(mean=[0.5, 0.4, 0.3], std=[0.2, 0.25, 0.3])
 
 @pytest.fixture
 def make_student():
-    """A seeded `InteractionQueryViT` of 4 blocks and 8 queries on a 4 x 4 grid, its values changed."""
+    """A seeded `InteractionQueryViT` of 4 blocks and 8 queries on a 4 x 4 grid, not at its first values."""
 
     def make(seed=0, **kwargs):
         torch.manual_seed(seed)

@@ -431,6 +431,22 @@ def test_pixel_format_undoes_what_a_preprocessor_does_to_a_bgr_image(make):
     torch.testing.assert_close(values if pixels.rgb else values.flip(0), rgb.float(), rtol=0, atol=1e-3)
 
 
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (dict(text_class_loss=None), 'text_class_loss is of lfi 0.1, .*set interaction_loss.presence_weight'),
+        (dict(readout=dict(assign='index')), 'readout.assign is of lfi 0.1, .* a query of its own'),
+        (
+            dict(interaction_loss=dict(relation_weight=1)),
+            r'interaction_loss.relation_weight .* affinity_prior',
+        ),
+    ],
+)
+def test_options_of_recalled_queries_are_refused_with_what_took_their_place(make_model, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        make_model(**arguments)
+
+
 # ---- asking the student ---------------------------------------------------------------------------------
 
 
@@ -479,6 +495,35 @@ def test_ask_leaves_padding_out(make_model, backbone):
 def test_texts_of_another_shape_are_refused(make_model, shape):
     with pytest.raises(ValueError, match=r'texts must be \(M, E\) with E = readout.text_dims = 24, got'):
         make_model().ask(batch()[0], torch.zeros(shape))
+
+
+# ---- asking the teacher ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('max_concepts', [None, 2])
+def test_the_teacher_answers_about_all_concepts_as_it_is_read_and_without_labels(make_model, max_concepts):
+    reading = dict(positions_reading='share', presence='best-location')
+    model = make_model(teacher=dict(max_concepts=max_concepts), reading=reading).eval()
+    inputs, samples = batch((40, 32), shapes=[(24, 16), (40, 32), (35, 13)])
+    sizes = [(24, 16), (40, 32), (35, 13)]
+    got = model.teacher_answers(inputs, sizes).check()
+    assert got.concepts is None and got.grid == (5, 4) and got.presence.shape == (3, 6)
+    # The label alone is what a step adds.
+    in_step = make_model(reading=reading).eval().predict_interactions(inputs, samples)[0]
+    torch.testing.assert_close(got.over_positions(), in_step.over_positions())
+    assert torch.equal(got.valid, in_step.valid)
+    rows, labels = torch.arange(3), torch.tensor([0, 3, 1])
+    assert (in_step.presence[rows, labels] == 1).all() and (got.presence[rows, labels] < 1).all()
+    unlabelled = torch.ones(3, 6, dtype=torch.bool)
+    unlabelled[rows, labels] = False
+    torch.testing.assert_close(got.presence[unlabelled], in_step.presence[unlabelled])
+
+
+def test_the_teacher_answers_about_complete_images_by_default(make_model):
+    model = make_model().eval()
+    inputs, _ = batch((28, 20))
+    got, expected = model.teacher_answers(inputs), model.teacher_answers(inputs, [(28, 20)] * 3)
+    assert torch.equal(got.logits, expected.logits) and torch.equal(got.valid, expected.valid)
 
 
 # ---- configuration ----------------------------------------------------------------------------------

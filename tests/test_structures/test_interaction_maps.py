@@ -433,3 +433,41 @@ def test_to_moves_every_tensor_and_keeps_the_rest(concepts):
     assert {t.device.type for t in tensors} == {'meta'}
     assert (moved.concepts is None) == (concepts is None)
     assert (moved.layers, moved.directions) == ((0, 1), ('positions',))
+
+
+# ---- positions --------------------------------------------------------------------------------------
+
+
+def test_share_reads_locations_by_the_concepts_log_probability(make_maps):
+    maps = make_maps()
+    shared = maps.share()
+    assert torch.equal(shared.logits, maps.logits) and torch.equal(
+        shared.over_concepts(), maps.over_concepts()
+    )
+    probabilities = maps.logits.double().exp()
+    log_share = (probabilities / probabilities.sum(2, keepdim=True)).log()  # [B, L, M, H, W]
+    for temperature in (1.0, 0.5):
+        expected = (log_share / temperature).flatten(-2).softmax(-1).view_as(log_share)
+        torch.testing.assert_close(shared.over_positions(temperature).exp(), expected.float())
+    with pytest.raises(ValueError, match='concepts'):
+        make_maps(directions=('positions',)).share()
+
+
+def test_positions_go_where_logits_go(make_maps):
+    maps = make_maps().share()
+    index = torch.tensor([[2, 0], [1, 2]])
+    kept = maps.gather(index)
+    for b, m in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        assert torch.equal(kept.positions[b, :, m], maps.positions[b, :, index[b, m]])
+    last = maps.select_layers([-1])
+    assert torch.equal(last.positions, maps.positions[:, -1:])
+    assert maps.to('meta').positions.device.type == 'meta'
+    # Warped logits say what the share is in the view.
+    grid = tuple(2 * side for side in maps.grid)
+    assert maps.resize(grid).positions is None
+
+
+def test_positions_of_another_shape_are_refused(make_maps):
+    maps = make_maps()
+    with pytest.raises(ValueError, match=r'positions must be \(B, L, M, H, W\) = .*, got shape'):
+        replace(maps, positions=maps.logits[:, :, :1])

@@ -12,12 +12,17 @@ from torch.distributed.elastic.utils.distributed import get_free_port
 
 CLASSIFIER = 'evaluation/lfi_vit-tiny_shapes_semantic-consistency.py'
 DETECTOR = 'evaluation/lfi_mask-rcnn_vit-tiny_shapes_semantic-consistency.py'
+LOCATED = ('pointing', 'energy', 'average_precision', 'iou')
+PRESENCE = ('average_precision', 'brier')
 COMPARED = {
-    **dict.fromkeys(('pointing', 'energy', 'average_precision', 'iou'), ('uniform', 'centre')),
+    **dict.fromkeys(LOCATED, ('uniform', 'centre', 'teacher')),
     **dict.fromkeys(('teacher_spearman', 'teacher_nss', 'teacher_kl'), ('uniform', 'centre')),
     **dict.fromkeys(('layers', 'flip'), ('other_image',)),
     'between_concepts': ('teacher',),
+    **{f'presence_{name}': ('frequency', 'teacher') for name in ('recall', *PRESENCE)},
 }
+# Of a classifier, whose images are labelled with one of what they show.
+BESIDE_LABELS = {f'unlabelled_{name}': COMPARED[name] for name in (*LOCATED, 'presence_average_precision')}
 
 
 @pytest.fixture
@@ -44,16 +49,18 @@ def options(num_images):
     )
 
 
-def check(output, metrics):
+def check(output, metrics, compared):
     found = {name.removeprefix('semantic/'): value for name, value in metrics.items() if 'semantic/' in name}
+    # Precision has no entry where nothing is found.
+    found = {name: value for name, value in found.items() if not name.startswith('presence_precision')}
     names = {
-        name for measure, ends in COMPARED.items() for name in (measure, *(f'{measure}_{e}' for e in ends))
+        name for measure, ends in compared.items() for name in (measure, *(f'{measure}_{e}' for e in ends))
     }
     assert found.keys() == names | {'concepts'}
-    # The table has a row for each measure, with chance beside it.
+    # The table has a row for each measure, with chance and the teacher beside it.
     rows = dict(re.findall(r'^\| (\w+) (\|.*)$', output, re.MULTILINE))
-    assert rows.keys() == COMPARED.keys() | {'measure'}
-    for measure, ends in COMPARED.items():
+    assert rows.keys() - {'presence_precision'} == compared.keys() | {'measure'}
+    for measure, ends in compared.items():
         cells = [cell.strip() for cell in rows[measure].split('|') if cell.strip()]
         assert cells == [f'{found[name]:.3f}' for name in (measure, *(f'{measure}_{e}' for e in ends))]
 
@@ -62,7 +69,7 @@ def test_a_classifier_in_one_process_and_in_two(run_tool, config_path, checkpoin
     config, weights = config_path(CLASSIFIER), checkpoint(CLASSIFIER)
     output = run_tool('test.py', config, weights, *options(24))
     alone = json.loads((tmp_path / 'metrics.json').read_text())
-    check(output, alone)
+    check(output, alone, {**COMPARED, **BESIDE_LABELS})
     assert 'accuracy/top1' in alone
     assert alone['semantic/concepts'] > 24
 
@@ -76,5 +83,5 @@ def test_a_classifier_in_one_process_and_in_two(run_tool, config_path, checkpoin
 def test_a_detector(run_tool, config_path, checkpoint, tmp_path):
     output = run_tool('test.py', config_path(DETECTOR), checkpoint(DETECTOR), *options(4))
     metrics = json.loads((tmp_path / 'metrics.json').read_text())
-    check(output, metrics)
+    check(output, metrics, COMPARED)
     assert 'coco/segm_mAP' in metrics

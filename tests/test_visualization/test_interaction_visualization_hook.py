@@ -69,7 +69,7 @@ def test_a_picture_comes_at_the_start_and_at_each_interval(runner, tmp_path, ima
 
 def test_maps_lie_over_what_the_patches_cover(runner, monkeypatch):
     # Four patches of 16 pixels show an image of 50.
-    runner.model.backbone.patch_embed = SimpleNamespace(projection=SimpleNamespace(stride=(16, 16)))
+    runner.model.backbone.patch_stride = (16, 16)
     drawn = []
     monkeypatch.setattr(hook_module, 'draw_interactions', lambda cells, images, *_: drawn.append(images))
     draw_batch(runner.model, batch(torch.full((1, 3, 50, 50), 7, dtype=torch.uint8)))

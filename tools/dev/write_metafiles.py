@@ -183,8 +183,7 @@ def zoo(entries: list[Entry]) -> str:
         'the size given. Accuracies are mean ± standard deviation over n seeds, from the studies in '
         '[results.md](results.md), which says what they compare with; PACS and VLCS are parts of these data '
         'sets, with one domain left out (`domain/mean`) or zero-shot (`pacs/`, `vlcs/`). Where it says "–", '
-        'no study has run the config; single comparisons and trial runs are in the [README](../README.md) '
-        'and in results.md. We publish no weights.',
+        'no study has run the config. We publish no weights.',
     ]
     for folder in dict.fromkeys(entry.folder for entry in entries):
         lines += ['', f'## {folder}', '']

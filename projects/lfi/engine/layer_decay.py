@@ -16,7 +16,7 @@ class LayerDecayOptimWrapperConstructor(LearningRateDecayOptimWrapperConstructor
     """mmpretrain's `LearningRateDecayOptimWrapperConstructor`, for detectors and segmentors too.
 
     A parameter of the backbone's layer l gets lr * layer_decay_rate ** (L + 1 - l). The embeddings and the
-    interaction queries are layer 0, the blocks 1 to L; parameters outside the backbone get lr (Li et al.,
+    learned queries are layer 0, the blocks 1 to L; parameters outside the backbone get lr (Li et al.,
     "Exploring Plain Vision Transformer Backbones for Object Detection", ECCV 2022, appendix A.3).
     `paramwise_cfg` takes what mmpretrain's constructor takes: `layer_decay_rate`, `norm_decay_mult`,
     `bias_decay_mult`, `flat_decay_mult` and `custom_keys`.

@@ -1,4 +1,4 @@
-"""Where student and teacher look for the concepts of one image."""
+"""Where student and teacher look for the concepts of one image, and which of them they find."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class ImageMaps:
-    """Text->image maps of some concepts of one image, on the CPU; `lfi.InteractionMapsHook` makes them.
+    """What student and teacher answer about one image, on the CPU; `lfi.InteractionMapsHook` makes it.
 
     The locations cover a canvas of pixels, at whose top left the image lies.
 
     Args:
-        concepts: the n concepts' indices in the bank.
+        concepts: the indices in the bank of the n concepts that have maps.
         student: (L, n, H, W), the probabilities over locations at each of the student's supervised layers.
         mirrored: (n, H, W), the last layer's for the mirrored image, mirrored back.
         teacher: (n, H, W), the teacher's last layer's, as the loss over locations reads it.
+        presence: (C,) in [0, 1], the student's, of all concepts of the bank, the background left out.
+        teacher_presence: (C,) in [0, 1], the teacher's, as the student learns from it, but for labels.
         valid: (H, W) bool, the locations that show the image.
         size: height and width of the image in pixels.
         canvas: height and width of the canvas in pixels, as `seen_canvas` gives it.
@@ -29,14 +31,16 @@ class ImageMaps:
     student: Tensor
     mirrored: Tensor
     teacher: Tensor
+    presence: Tensor
+    teacher_presence: Tensor
     valid: Tensor
     size: tuple[int, int]
     canvas: tuple[int, int]
 
-    def on_pixels(self) -> Tensor:
-        """The student's last map laid over the image, bilinearly, (n, h, w)."""
+    def on_pixels(self, maps: Tensor) -> Tensor:
+        """Maps (n, H, W) over locations, laid over the image bilinearly, (n, h, w)."""
         h, w = self.size
-        return F.interpolate(self.student[-1:], self.canvas, mode='bilinear')[0, :, :h, :w]
+        return F.interpolate(maps[None], self.canvas, mode='bilinear')[0, :, :h, :w]
 
     def on_locations(self, pixels: Tensor) -> Tensor:
         """Values of the image's pixels, (h, w) float, averaged over each location, (H, W)."""

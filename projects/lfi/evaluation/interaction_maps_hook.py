@@ -10,26 +10,25 @@ import torch.nn.functional as F
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
-from mmengine.structures import BaseDataElement
 from torch import Tensor
 
 from lfi.engine.shards import refuse_shards
 from lfi.errors import UsageError
 from lfi.models.batches import seen_canvas, valid_sizes_of
 from lfi.registry import HOOKS
-from lfi.structures import InteractionMaps
 
 from .image_maps import ImageMaps
 
 
 @HOOKS.register_module()
 class InteractionMapsHook(Hook):
-    """Adds to images that are validated or tested where student and teacher look, for a metric to read.
+    """Adds to images that are validated or tested what student and teacher answer, for a metric to read.
 
     It acts on samples with `regions` (`lfi.LoadRegions`) or `heat_maps` (`lfi.LoadHeatMap`), before they are
-    predicted, and sets their `interactions`, an `ImageMaps` of the concepts that these name. A concept is
-    left out where it is beyond the teacher's bank or not among its `max_concepts`. The image and its mirror
-    image pass once more through the backbone and the teacher, in float32.
+    predicted, and sets their `interactions`, an `ImageMaps`: the maps of the concepts that these name, and
+    the presence of all concepts. A concept beyond the teacher's bank is left out. The image passes once more
+    through the backbone, asked about all concepts, and through the teacher; its mirror image through the
+    backbone, asked about those that the batch names. All is in float32.
 
     Raises:
         TypeError: if the model does not learn from interactions, or is sharded (FSDP).
@@ -72,37 +71,40 @@ def add_interactions(model: Any, batch: dict) -> None:
     named = [sorted({*sample.get('regions', ()), *sample.get('heat_maps', ())}) for sample in samples]
     if not any(named):
         return
-    if not hasattr(model, 'predict_interactions'):
+    if not hasattr(model, 'ask'):
         raise TypeError(
             'InteractionMapsHook needs a model that learns from interactions, such as '
             f'lfi.LFIImageClassifier, got {type(model).__name__}'
         )
-    known = len(model.teacher.bank)
+    known = model.teacher.bank.num_concepts
     named = [[concept for concept in concepts if concept < known] for concepts in named]
-    asking = [_asking(sample, concepts) for sample, concepts in zip(samples, named)]
-    data = model.data_preprocessor(dict(inputs=batch['inputs'], data_samples=asking), False)
-    inputs, asking = data['inputs'], data['data_samples']
-    sizes = valid_sizes_of(inputs, asking)
+    # The preprocessor may write into what it is given.
+    copies = [sample.new() for sample in samples]
+    data = model.data_preprocessor(dict(inputs=batch['inputs'], data_samples=copies), False)
+    inputs = data['inputs']
+    sizes = valid_sizes_of(inputs, data['data_samples'])
 
-    teacher, student = (maps.to('cpu') for maps in model.predict_interactions(inputs, asking))
+    # The teacher first: its texts follow it to the device.
+    teacher = model.teacher_answers(inputs, sizes).to('cpu')
+    texts = model.teacher.texts[:known]
+    student = model.ask(inputs, texts, sizes).to('cpu')
+    # Something must be asked, even where the bank knows nothing of what is named.
+    asked = sorted({concept for concepts in named for concept in concepts}) or [0]
+    mirrored = model.ask(mirror_images(inputs, sizes), texts[asked], sizes).to('cpu')
     canvas = seen_canvas(model.backbone, tuple(inputs.shape[-2:]), student.grid)
-    mirrored = model.predict_interactions(mirror_images(inputs, sizes), asking)[1].to('cpu')
-    heat = teacher.over_positions(model.interaction_loss.positions_scale(teacher))[
-        :, -1
-    ].exp()  # [B, M, H, W]
-    attention = student.over_positions().exp()  # [B, L, M, H, W]
-    reflection = mirrored.over_positions()[:, -1].exp()  # [B, M, H, W]
+    scale = model.interaction_loss.positions_scale(teacher)
+    heat = teacher.over_positions(scale)[:, -1].exp()  # [B, M, H, W]
+    attention = student.over_positions().exp()  # [B, L, C, H, W]
+    reflection = mirrored.over_positions()[:, -1].exp()  # [B, len(asked), H, W]
     for b, (sample, concepts, size) in enumerate(zip(samples, named, sizes)):
-        # With an image and its mirror image the teacher may bring other concepts of its own.
-        indices, mirrored_indices = _indices(student, b), _indices(mirrored, b)
-        kept = [concept for concept in concepts if concept in indices and concept in mirrored_indices]
-        at = [indices[concept] for concept in kept]
-        mirrored_at = [mirrored_indices[concept] for concept in kept]
+        mirrored_at = [asked.index(concept) for concept in concepts]
         sample.interactions = ImageMaps(
-            concepts=kept,
-            student=attention[b][:, at],
+            concepts=concepts,
+            student=attention[b][:, concepts],
             mirrored=mirror_maps(reflection[b][mirrored_at], size[1] / canvas[1]),
-            teacher=heat[b][at],
+            teacher=heat[b][concepts],
+            presence=student.presence[b],
+            teacher_presence=teacher.presence[b, :known],
             valid=student.valid[b],
             size=size,
             canvas=canvas,
@@ -123,17 +125,3 @@ def mirror_maps(maps: Tensor, share: float) -> Tensor:
     view = maps.new_tensor([[[-1, 0, 2 * share - 2], [0, 1, 0]]])
     points = F.affine_grid(view, [1, 1, *maps.shape[1:]], align_corners=False)
     return F.grid_sample(maps[None], points, padding_mode='border', align_corners=False)[0]
-
-
-def _asking(sample: BaseDataElement, concepts: list[int]) -> BaseDataElement:
-    """A copy of a sample by which the model looks for these concepts."""
-    sample = sample.new()
-    sample.pop('gt_concepts', None)
-    sample.gt_concepts = torch.tensor(concepts, dtype=torch.int64)
-    return sample
-
-
-def _indices(maps: InteractionMaps, b: int) -> dict[int, int]:
-    """The index of each concept among the maps of image b."""
-    concepts = range(maps.logits.shape[2]) if maps.concepts is None else maps.concepts[b].tolist()
-    return {concept: index for index, concept in enumerate(concepts)}

@@ -1,8 +1,9 @@
-"""Does the student look at what it names, and does it keep looking there?"""
+"""Does the student find what it is asked about, does it look there, and does it keep looking there?"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ from torch import Tensor
 from lfi.registry import METRICS
 
 from .image_maps import ImageMaps
-from .localization import centre_map, localization
+from .image_presence import ImagePresence, presence_entries, presence_of
+from .localization import MEASURES, centre_map, localization
 from .region_iou import region_iou
 from .saliency import kl_divergence, normalized_scanpath_saliency, rank_correlations
 
@@ -24,17 +26,34 @@ COLUMNS = {
     '': 'student',
     '_uniform': 'uniform map',
     '_centre': 'centre map',
+    '_frequency': 'frequency',
     '_other_image': 'other image',
     '_teacher': 'teacher',
 }
+# Measures of the concepts that are not their image's label.
+UNLABELLED = 'unlabelled_'
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What is kept of one image.
+
+    Args:
+        rows: for each measured concept the entries by name.
+        presence: None where the image has no regions.
+    """
+
+    rows: list[dict[str, float]]
+    presence: ImagePresence | None
 
 
 @METRICS.register_module()
 class SemanticConsistencyMetric(BaseMetric):
-    """How well a student's interaction maps fit what they name, with the levels that chance reaches.
+    """How well a student's answers fit what they are about, with the levels of its teacher and of chance.
 
-    The test pipeline needs `lfi.LoadRegions`, and the hooks `lfi.InteractionMapsHook`. Each entry is a mean
-    over the concepts of all images. The student's map is that of its last supervised layer:
+    The test pipeline needs `lfi.LoadRegions`, and the hooks `lfi.InteractionMapsHook`. Each entry
+    but presence is a mean over the visible concepts of all images. The student's map is that of its last
+    supervised layer:
 
     - against the concept's region (mask or box), in pixels, in [0, 1]: `pointing`, `energy`,
       `average_precision` (`localization`) and `iou` (`region_iou`);
@@ -43,11 +62,17 @@ class SemanticConsistencyMetric(BaseMetric):
     - `flip`: Spearman's correlation with the map of the mirrored image, mirrored back;
     - `layers`: the mean of Spearman's correlations between all pairs of supervised layers;
     - `between_concepts`: Spearman's correlation with the maps of the image's other concepts. It is 1 for a
-      student that looks at the same location whatever it is asked for.
+      student that looks at the same location whatever it is asked for;
+    - `presence_precision`, `presence_recall`, `presence_average_precision` and `presence_brier`
+      (`presence_quality`): presence over all pairs of an image with regions and a concept of the bank,
+      against the concepts that have a region there.
 
-    Entries that end in `_uniform` and `_centre` are the same measures of a flat map and of `centre_map`; in
-    `_other_image`, of the map of the image before, in place of one of the two that are compared; and in
-    `_teacher`, of the teacher's maps. `concepts` is how many were measured. A table of all is logged.
+    Where images have a `gt_label`, entries that begin with `unlabelled_` are of the concepts that are not
+    their image's label. Entries that end in `_teacher` are the same measures of the teacher, as the student
+    learns from it, but for labels; in `_uniform` and `_centre` of a flat map and of `centre_map`; in
+    `_frequency` of a presence that is the share of the tested images that show the concept; and in
+    `_other_image` of the map of the image before, in place of one of the two that are compared. `concepts` is
+    how many were measured. A table of all is logged.
 
     Args:
         **kwargs: of `mmengine.evaluator.BaseMetric`. `prefix` defaults to 'semantic'.
@@ -65,7 +90,7 @@ class SemanticConsistencyMetric(BaseMetric):
         self._other: Tensor | None = None
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Measure each sample's maps; what is kept of a sample is a list of numbers by name."""
+        """Measure each sample's maps; what is kept of a sample are numbers by name, and presence."""
         for sample in data_samples:
             named = {**sample.get('regions', {}), **sample.get('heat_maps', {})}
             if 'regions' not in sample and 'heat_maps' not in sample:
@@ -79,7 +104,7 @@ class SemanticConsistencyMetric(BaseMetric):
                     "dict(type='lfi.InteractionMapsHook') to the hooks"
                 )
             if not named:
-                self.results.append([])
+                self.results.append(Measured([], None))
                 continue
             maps: ImageMaps = sample['interactions']
             for concept, picture in named.items():
@@ -88,18 +113,22 @@ class SemanticConsistencyMetric(BaseMetric):
                         f'the region or heat map of concept {concept} is {picture.shape}, and the image '
                         f'{maps.size}: put all transforms that move pixels into lfi.LoadRegions'
                     )
-            self.results.append(self._rows(maps, sample) if maps.concepts else [])
+            rows = self._rows(maps, sample) if maps.concepts else []
+            self.results.append(
+                Measured(rows, presence_of(maps, sample.get('regions', {}), labels_of(sample)))
+            )
 
     def evaluate(self, size: int) -> dict:
         """As `BaseMetric.evaluate`."""
         self._other = None
         return super().evaluate(size)
 
-    def compute_metrics(self, results: list[list[dict[str, float]]]) -> dict[str, float]:
-        """Means over the concepts of all images."""
-        rows = [row for image in results for row in image]
+    def compute_metrics(self, results: list[Measured]) -> dict[str, float]:
+        """Means over the concepts of all images, and presence over all pairs."""
+        rows = [row for image in results for row in image.rows]
         names = dict.fromkeys(name for row in rows for name in row)
         means = {name: float(np.mean([row[name] for row in rows if name in row])) for name in names}
+        means.update(presence_entries([image.presence for image in results if image.presence is not None]))
         if rows:
             title = f'Semantic consistency of {len(rows)} concepts in {len(results)} images'
             MMLogger.get_current_instance().info(f'{title}\n{consistency_table(means)}')
@@ -112,6 +141,7 @@ class SemanticConsistencyMetric(BaseMetric):
             other = resized[:, maps.valid].numpy()  # [L, P]
         self._other = maps.student[:, -1]
         on_regions = against_regions(maps, sample.get('regions', {}))
+        labels = labels_of(sample)
         heat_maps = sample.get('heat_maps', {})
         centre = maps.on_locations(centre_map(maps.size))[maps.valid].numpy()
         last = maps.student[-1][:, maps.valid].numpy()  # [n, P]
@@ -119,7 +149,10 @@ class SemanticConsistencyMetric(BaseMetric):
         rows = between_concepts(last, teacher)
         for i, concept in enumerate(maps.concepts):
             layers = maps.student[:, i][:, maps.valid].numpy()  # [L, P]
-            rows[i].update(on_regions.get(concept, {}))
+            on_region = on_regions.get(concept, {})
+            rows[i].update(on_region)
+            if labels is not None and concept not in labels:
+                rows[i].update({f'{UNLABELLED}{name}': value for name, value in on_region.items()})
             rows[i].update(agreement('teacher', last[i], teacher[i], centre))
             if concept in heat_maps:
                 heat = maps.on_locations(torch.from_numpy(heat_maps[concept]))[maps.valid].numpy()
@@ -129,26 +162,34 @@ class SemanticConsistencyMetric(BaseMetric):
 
 
 def against_regions(maps: ImageMaps, regions: Mapping[int, np.ndarray]) -> dict[int, dict[str, float]]:
-    """How well the student's map lies on each concept's region, (h, w) bool; none for a concept without."""
+    """How well the maps lie on each concept's region, (h, w) bool; none for a concept without."""
     indices = {concept: i for i, concept in enumerate(maps.concepts) if concept in regions}
     if not indices:
         return {}
     masks = torch.stack([torch.from_numpy(regions[concept]) for concept in indices])
-    centre = centre_map(maps.size).expand(masks.shape)
-    student, by_centre = (
-        {**localization(pixels, masks), 'iou': region_iou(pixels, masks)}
-        for pixels in (maps.on_pixels()[list(indices.values())], centre)
-    )
-    share = masks.float().mean((1, 2))
+    index = list(indices.values())
+    located = {
+        '': maps.on_pixels(maps.student[-1][index]),
+        '_centre': centre_map(maps.size).expand(masks.shape),
+        '_teacher': maps.on_pixels(maps.teacher[index]),
+    }
     entries = {
         f'{measure}{column}': values
-        for measure in student
-        for column, values in (('', student[measure]), ('_uniform', share), ('_centre', by_centre[measure]))
+        for column, pixels in located.items()
+        for measure, values in {**localization(pixels, masks), 'iou': region_iou(pixels, masks)}.items()
     }
+    # A flat map gets in all four the share that the region covers.
+    share = masks.float().mean((1, 2))
+    entries.update({f'{measure}_uniform': share for measure in (*MEASURES, 'iou')})
     return {
         concept: {name: float(values[n]) for name, values in entries.items()}
         for n, concept in enumerate(indices)
     }
+
+
+def labels_of(sample: Mapping) -> list[int] | None:
+    """The classes that an image is labelled with; None where images have no labels."""
+    return sample['gt_label'].flatten().tolist() if 'gt_label' in sample else None
 
 
 def agreement(source: str, saliency: np.ndarray, heat: np.ndarray, centre: np.ndarray) -> dict[str, float]:
@@ -192,7 +233,7 @@ def steadiness(layers: np.ndarray, mirrored: np.ndarray, other: np.ndarray | Non
 
 
 def consistency_table(means: Mapping[str, float]) -> str:
-    """One row a measure, in Markdown: the student's value and those of chance beside it."""
+    """One row a measure, in Markdown: the student's value, and those of chance and the teacher beside it."""
     compared = tuple(ending for ending in COLUMNS if ending)
     lines = [f'| measure | {" | ".join(COLUMNS.values())} |', '| --- ' * (len(COLUMNS) + 1) + '|']
     for measure in (name for name in means if not name.endswith(compared)):

@@ -45,5 +45,5 @@ class LFIMaskRCNN(DetectorDistillMixin, MaskRCNN):
 class PriorMaskRCNN(StudentMixin, MaskRCNN):
     """mmdet's `MaskRCNN` with an option `affinity_prior`, and no teacher.
 
-    As for LFI the backbone is an `InteractionQueryViT`; `num_queries=0` leaves a plain ViT.
+    As for LFI the backbone is an `InteractionQueryViT`, by default a plain ViT.
     """

@@ -120,9 +120,10 @@ class TeacherMixin(StudentMixin):
 class InteractionDistillMixin(TeacherMixin):
     """Adds interaction-based supervision to any OpenMMLab model; put it before the model among the bases.
 
-    The model's backbone must be an `InteractionQueryViT`. Its own `loss()` runs untouched; the
-    interaction terms, and the prior's of `StudentMixin`, join its losses. The teacher is built when training
-    begins, and never for testing.
+    The model's backbone must be an `InteractionQueryViT`, or one that is asked in the same way. In a step the
+    teacher is asked first; then the student runs once, with a query for each of the image's concepts. The
+    model's own `loss()` runs untouched; the interaction terms, and the prior's of `StudentMixin`, join its
+    losses. The teacher is built when training begins, and never for testing; `ask` needs none.
 
     Args:
         *args: of `StudentMixin` and the task model.
@@ -132,13 +133,14 @@ class InteractionDistillMixin(TeacherMixin):
             maps (`lfi.LoadInteractionMaps`). Defaults to None.
         readout: arguments of the `InteractionReadout`; `text_dims` must be given.
         reading: arguments of the `TeacherReading`: how locations and presence are read from the teacher's
-            maps. Defaults to its own.
+            maps. Defaults to its own: scores, and presence by the pooled image.
         interaction_loss: arguments of the `InteractionDistillLoss`. Defaults to its own.
         **kwargs: of `StudentMixin` and the task model.
 
     Raises:
         TypeError: if the backbone records no interactions.
-        ValueError: if images are mixed (Mixup, CutMix) while their maps come from a cache.
+        ValueError: if images are mixed (Mixup, CutMix) while their maps come from a cache; or for an option
+            of students that recalled concepts.
     """
 
     def __init__(
@@ -151,6 +153,7 @@ class InteractionDistillMixin(TeacherMixin):
         interaction_loss: Mapping = MappingProxyType({}),
         **kwargs: Any,
     ) -> None:
+        _refuse_recalling(kwargs, readout, interaction_loss)
         super().__init__(*args, **kwargs)
         check_images(self.data_preprocessor, teacher_cache)
         self._teacher_cfg = teacher
@@ -305,6 +308,22 @@ class InteractionDistillMixin(TeacherMixin):
             self.backbone(inputs)
         return teacher, self.readout.answers(record.states, self.teacher.texts, teacher)
 
+    @torch.no_grad()
+    def teacher_answers(
+        self, images: Tensor, valid_sizes: Sequence[tuple[int, int]] | None = None
+    ) -> InteractionMaps:
+        """The teacher's maps of all concepts of its bank, on the student's grid, as they are read.
+
+        No label raises their presence, and no negative control changes them. Arguments as `ask`.
+
+        Raises:
+            TypeError: if the model reads a cache.
+        """
+        full = (images.shape[2], images.shape[3])
+        sizes = [full] * len(images) if valid_sizes is None else valid_sizes
+        maps = self.online_teacher.maps_of_all(images, self.pixels, sizes)
+        return self.reading(self._in_view(maps, images, sizes, None))
+
     def _ask_teacher(self, inputs: Tensor, data_samples: Sequence) -> InteractionMaps:
         """The teacher's maps on the student's grid, as they are read."""
         return self._read(*self._teacher_maps(inputs, data_samples))
@@ -345,6 +364,19 @@ class InteractionDistillMixin(TeacherMixin):
 
     # Values are checked once: a check waits for the device.
     _first_step = True
+
+
+def _refuse_recalling(model: Mapping, readout: Mapping, interaction_loss: Mapping) -> None:
+    """Raise a ValueError for an option that this version has no more; the message says what to set."""
+    instead = {
+        'text_class_loss': (model, 'presence took its place: set interaction_loss.presence_weight'),
+        'readout.assign': (readout, 'each concept has a query of its own: remove it'),
+        'readout.assign_temperature': (readout, 'each concept has a query of its own: remove it'),
+        'interaction_loss.relation_weight': (interaction_loss, 'affinity_prior does more: set that'),
+    }
+    for name, (options, advice) in instead.items():
+        if name.rpartition('.')[2] in options:
+            raise ValueError(f'{name} is of lfi 0.1, whose students recalled concepts; {advice}')
 
 
 def _build(default_type: str, arguments: Mapping) -> Any:

@@ -18,18 +18,26 @@ from lfi.structures import MASKED, REST, InteractionMaps
 class InteractionReadout(BaseModule):
     """Asks the student about concepts by their texts, and reads its interaction maps in both directions.
 
-    A question is where a concept's query starts: sqrt(E) * W_q t_c + b, t_c the concept's embedding less the
-    mean of the training's concepts, at unit length: what all texts share tells none from another. Over
-    positions, a concept's map is the attention of its query over the patches. Its final state gives the
-    concept's presence: one linear head, shared by all concepts. Over concepts, each patch token of a
-    supervised layer is compared with the concepts by one bilinear head: concept_scale / sqrt(C) * LN(patch) .
-    w_c, w_c = W t_c at unit length. W acts on the texts and not on the patches, so that nothing as wide as
-    the text space is computed for each patch. For training and open-vocabulary use only.
+    All heads are shared by all concepts, and no answer depends on what else is asked. Of a text only t_c
+    counts: its embedding less the mean of the training's texts (`text_centre`), at unit length. What all
+    texts share tells none from another.
+
+    - A question is where a concept's query starts: sqrt(E) * W_q t_c + b.
+    - Over positions, a concept's map is the attention of its query over the patches.
+    - Over concepts, each patch token of a supervised layer is compared with the concepts:
+      concept_scale / sqrt(C) * LN(patch) . w_c, w_c = W t_c at unit length. W acts on the texts, so that
+      nothing as wide as the text space is computed for each patch.
+    - Presence is the sigmoid of a linear head on the query's final state, plus the scores over concepts of
+      the last supervised layer's patches, pooled by the query's attention: the concept is compared with what
+      its query looks at.
+
+    For training and open-vocabulary use only: the task's predictions do not need it.
 
     Args:
         embed_dims: C, the student's width.
         text_dims: E, the width of the teacher's text space.
         concept_scale: of the patches' scores. Defaults to 15.
+        init_cfg: as `mmengine.model.BaseModule` has it. Defaults to None.
     """
 
     def __init__(
@@ -63,7 +71,10 @@ class InteractionReadout(BaseModule):
 
     @torch.no_grad()
     def centre_on(self, texts: Tensor) -> None:
-        """Take the mean of the training's concepts (C, E) for what all texts share; a checkpoint keeps it."""
+        """Take the mean of the training's texts (C, E) for what all texts share; a checkpoint keeps it.
+
+        A single text tells nothing of that, and leaves the centre as it is.
+        """
         if len(texts) > 1:
             self.text_centre.copy_(texts.mean(0))
 
@@ -75,13 +86,15 @@ class InteractionReadout(BaseModule):
             concepts: (B, M), the concepts that each image is asked about. Defaults to None: all of them.
 
         Returns:
-            (B, M, C) or (C, C'), C' the student's width. That of `REST`, which has no text, means nothing.
+            (B, M, D) or (C, D), D the student's width. That of `REST`, which has no text, means nothing.
         """
         starts = self.question_head(self._centred(texts) * self.text_dims**0.5)
         return starts if concepts is None else starts[concepts.clamp_min(0)]
 
     def scores(self, states: InteractionStates, texts: Tensor, concepts: Tensor | None = None) -> Tensor:
         """The presence of each asked concept before the sigmoid, float32 (B, M).
+
+        Their softmax over concepts tells which one it is: zero-shot classification.
 
         Args:
             states: what the backbone recorded, asked with `questions` of the same texts and concepts.

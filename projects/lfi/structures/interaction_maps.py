@@ -28,8 +28,8 @@ class InteractionMaps:
 
     Args:
         logits: (B, L, M, H, W), raw scores, float32.
-        presence: (B, M) in [0, 1], how much concept m matters for image b. A concept of presence 0
-            takes no part in the reading over locations.
+        presence: (B, M) in [0, 1], whether image b shows concept m, for each concept by itself. A teacher's
+            weighs the concept in the loss over locations too.
         valid: (B, H, W) bool, the locations that show the image and not padding.
         concepts: (B, M) indices into the concept bank, `REST` for the map of all other concepts;
             None where map m is concept m of the bank.

@@ -13,6 +13,6 @@ from lfi.registry import MODELS
 class PriorImageClassifier(StudentMixin, LabelledHeadMixin, ImageClassifier):
     """mmpretrain's `ImageClassifier` with an option `affinity_prior`, and no teacher.
 
-    As for LFI the backbone is an `InteractionQueryViT`; `num_queries=0` leaves a plain ViT.
+    As for LFI the backbone is an `InteractionQueryViT`, by default a plain ViT.
     Images without a label (`lfi.FewLabels`) take part in the prior alone.
     """

@@ -143,24 +143,35 @@ class VLMAttentionTeacher:
             of all others. Cosines are scaled as the model's own image-text logits. Presence is the teacher's
             own: its probability of the concept, by a softmax over the bank.
         """
+        maps = self.maps_of_all(inputs, pixels, valid_sizes)
+        if self.max_concepts is None:
+            return maps
+        presence = maps.presence
+        # A label comes first, however little of a mixed image it stands for.
+        rank = presence if labels is None else torch.maximum(presence, labels.to(presence)) + (labels > 0)
+        return _keep(maps, rank[:, : self.bank.num_concepts], self.max_concepts)
+
+    @torch.no_grad()
+    def maps_of_all(
+        self,
+        inputs: Tensor,
+        pixels: PixelFormat,
+        valid_sizes: Sequence[tuple[int, int]] | None = None,
+    ) -> InteractionMaps:
+        """Read the maps of all concepts of the bank, whatever `max_concepts` is; else as a call."""
         self.to(inputs.device)
         maps, pooled = self.extractor(self._prepare(inputs, pixels, valid_sizes), self._texts)
         with torch.autocast(inputs.device.type, enabled=False):
             maps = self.map_scale * maps.float()  # [B, L, C, h, w]
             presence = (self.logit_scale * pooled.float() @ self._texts.T).softmax(-1)  # [B, C]
         b, n_layers, _, h, w = maps.shape
-        maps_of_all = InteractionMaps(
+        return InteractionMaps(
             logits=maps,
             presence=presence,
             valid=torch.ones(b, h, w, dtype=torch.bool, device=maps.device),
             layers=tuple(range(-n_layers, 0)),
             directions=self.extractor.directions,
         )
-        if self.max_concepts is None:
-            return maps_of_all
-        # A label comes first, however little of a mixed image it stands for.
-        rank = presence if labels is None else torch.maximum(presence, labels.to(presence)) + (labels > 0)
-        return _keep(maps_of_all, rank[:, : self.bank.num_concepts], self.max_concepts)
 
     def ask(self, batch: TeacherBatch) -> tuple[InteractionMaps, None]:
         """The maps of a batch's views, as a call gives them; they need no warping."""

@@ -1,0 +1,77 @@
+"""Which concepts student and teacher find in an image, beside those that can be seen there."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .image_maps import ImageMaps
+from .presence import presence_quality
+
+
+@dataclass(frozen=True)
+class ImagePresence:
+    """Presence of the C concepts in one image.
+
+    Args:
+        student: (C,) in [0, 1].
+        teacher: (C,) in [0, 1].
+        visible: (C,) bool, which of them have a region.
+        labels: (C,) bool, which of them the image is labelled with; None where images have no labels.
+    """
+
+    student: np.ndarray
+    teacher: np.ndarray
+    visible: np.ndarray
+    labels: np.ndarray | None
+
+
+def presence_of(
+    maps: ImageMaps, regions: Collection[int], labels: Sequence[int] | None
+) -> ImagePresence | None:
+    """Presence in one image beside what can be seen there; None where it has no regions of the bank's."""
+    student, teacher = maps.presence.numpy(), maps.teacher_presence.numpy()
+    concepts = np.arange(len(student))
+    visible = np.isin(concepts, list(regions))
+    if not visible.any():
+        return None
+    return ImagePresence(student, teacher, visible, None if labels is None else np.isin(concepts, labels))
+
+
+def presence_entries(images: Sequence[ImagePresence]) -> dict[str, float]:
+    """The quality of presence over all pairs of an image and a concept, by name; empty without images."""
+    if not images:
+        return {}
+    visible = _stacked([image.visible for image in images])
+    columns = {
+        '': _stacked([image.student for image in images]),
+        '_frequency': visible.float().mean(0).expand(visible.shape),
+        '_teacher': _stacked([image.teacher for image in images]),
+    }
+    entries = {
+        f'presence_{measure}{column}': value
+        for column, presence in columns.items()
+        for measure, value in presence_quality(presence.flatten(), visible.flatten()).items()
+        # There is no precision where nothing is found.
+        if value is not None
+    }
+    labels = [image.labels for image in images if image.labels is not None]
+    if len(labels) < len(images):
+        return entries
+    counted = ~_stacked(labels)
+    if not visible[counted].any():
+        return entries
+    often = (visible & counted).sum(0) / counted.sum(0).clamp_min(1)
+    columns['_frequency'] = often.expand(visible.shape)
+    for column, presence in columns.items():
+        found = presence_quality(presence[counted], visible[counted])['average_precision']
+        entries[f'unlabelled_presence_average_precision{column}'] = found
+    return entries
+
+
+def _stacked(of_images: Sequence[np.ndarray]) -> Tensor:
+    return torch.from_numpy(np.stack(of_images))
