@@ -84,6 +84,8 @@ def test_builds_and_reads_its_data(config, small_data, tmp_path):
 @pytest.mark.parametrize('config', METHODS)
 def test_decay_and_rates_of_the_queries(config, empty_root, tmp_path):
     cfg = read(config)
+    # As the arm `lfi-write-back` has them.
+    cfg.model.backbone.update(num_queries=8, write_back='gated')
     runner = start(cfg, tmp_path)
     optimizer = runner.build_optim_wrapper(cfg.optim_wrapper)
     group_of = {id(group['params'][0]): group for group in optimizer.param_groups}
@@ -101,9 +103,11 @@ def test_decay_and_rates_of_the_queries(config, empty_root, tmp_path):
     for layer in range(backbone.num_layers):
         gate = rate_and_decay(f'backbone.layers.{layer}.query_gate')
         assert gate == (groups[f'backbone.layers.{layer}.attn.qkv.weight']['lr'], 0)
-    for name in ('readout.question_head.weight', 'readout.patch_head.weight', 'head.layers.head.weight'):
+    weights = ('question_head', 'presence_head', 'patch_head')
+    for name in (*(f'readout.{weight}.weight' for weight in weights), 'head.layers.head.weight'):
         assert rate_and_decay(name) == pytest.approx((base.lr, base.weight_decay))
-    for name in ('readout.question_head.bias', 'readout.patch_norm.weight', 'readout.patch_norm.bias'):
+    vectors = ('question_head.bias', 'presence_norm.weight', 'patch_norm.weight', 'patch_norm.bias')
+    for name in (f'readout.{vector}' for vector in vectors):
         assert rate_and_decay(name) == pytest.approx((base.lr, 0)), name
 
 

@@ -133,20 +133,20 @@ def test_presence_and_logits_are_the_models_own_image_text_logits(make_teacher, 
         torch.testing.assert_close(maps.logits.mean((1, 3, 4)), logits, rtol=1e-3, atol=1e-3)
 
 
-def test_labels_raise_presence_and_change_no_map(make_teacher):
+def test_labels_change_neither_maps_nor_presence_of_a_whole_bank(make_teacher):
     teacher, inputs = make_teacher(), batch(2, 3, 32, 32)
     labels = torch.tensor([[0, 0, 1, 0, 0, 0], [0.7, 0, 0, 0.3, 0, 0]])
     without, got = teacher(inputs, RGB), teacher(inputs, RGB, labels)
     assert torch.equal(got.logits, without.logits)
-    assert torch.equal(got.presence, torch.maximum(without.presence, labels))
+    assert torch.equal(got.presence, without.presence)
 
 
-def test_own_maps_are_of_the_labels_concepts_with_the_teachers_presence(make_teacher):
+def test_maps_are_of_the_labels_concepts_first_with_the_teachers_presence(make_teacher):
     inputs, labels = batch(2, 3, 32, 32), torch.zeros(2, 6)
     full = make_teacher()(inputs, RGB)
     weakest = full.presence.argmin(1, keepdim=True)
     labels.scatter_(1, weakest, 1)
-    own = make_teacher(max_concepts=2).own_maps(inputs, RGB, labels)
+    own = make_teacher(max_concepts=2)(inputs, RGB, labels)
     assert own.concepts[:, :1].equal(weakest)
     torch.testing.assert_close(own.presence[:, :2], full.presence.gather(1, own.concepts[:, :2]))
 
