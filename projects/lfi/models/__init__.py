@@ -4,11 +4,13 @@ from .backbones import ConvStem, InteractionQueryViT, InteractionStates
 from .classifiers import (
     FeatureDistillClassifier,
     LFIImageClassifier,
+    LFITextClassifier,
     LFIZeroShotClassifier,
     MeanTargetClassifier,
     PriorImageClassifier,
     ShuffledFeaturesClassifier,
     ShuffledImagesClassifier,
+    ShuffledImagesTextClassifier,
     ShuffledPlacesClassifier,
 )
 from .distill import InteractionDistillMixin
@@ -40,6 +42,7 @@ __all__ = [
     'InteractionReadout',
     'InteractionStates',
     'LFIImageClassifier',
+    'LFITextClassifier',
     'LFIZeroShotClassifier',
     'LightlyTrainLoss',
     'LogitKDLoss',
@@ -48,6 +51,7 @@ __all__ = [
     'PriorImageClassifier',
     'ShuffledFeaturesClassifier',
     'ShuffledImagesClassifier',
+    'ShuffledImagesTextClassifier',
     'ShuffledPlacesClassifier',
     'SimpleFPN',
     'VLMAttentionTeacher',

@@ -9,15 +9,19 @@ from .negative_controls import (
     ShuffledPlacesClassifier,
 )
 from .prior_image_classifier import PriorImageClassifier
+from .text_classifier import LFITextClassifier, ShuffledImagesTextClassifier, TextPredictMixin
 from .zero_shot import LFIZeroShotClassifier
 
 __all__ = [
     'FeatureDistillClassifier',
     'LFIImageClassifier',
+    'LFITextClassifier',
     'LFIZeroShotClassifier',
     'MeanTargetClassifier',
     'PriorImageClassifier',
     'ShuffledFeaturesClassifier',
     'ShuffledImagesClassifier',
+    'ShuffledImagesTextClassifier',
     'ShuffledPlacesClassifier',
+    'TextPredictMixin',
 ]
