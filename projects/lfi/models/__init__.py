@@ -2,6 +2,7 @@
 
 from .backbones import ConvStem, InteractionQueryViT, InteractionStates
 from .classifiers import (
+    ClassActivationClassifier,
     FeatureDistillClassifier,
     LFIImageClassifier,
     LFITextClassifier,
@@ -32,6 +33,7 @@ from .teachers import VLMAttentionTeacher
 __all__ = [
     'AffinityPrior',
     'AttentionTransferLoss',
+    'ClassActivationClassifier',
     'ConvStem',
     'DenseFeaturesLoss',
     'FeatureDistillClassifier',

@@ -1,5 +1,6 @@
 """Classifiers that learn from a teacher, their baselines and negative controls."""
 
+from .class_activation import ClassActivationClassifier, class_activation_maps
 from .feature_distill_classifier import FeatureDistillClassifier
 from .lfi_image_classifier import LFIImageClassifier
 from .mean_target import MeanTargetClassifier
@@ -13,6 +14,7 @@ from .text_classifier import LFITextClassifier, ShuffledImagesTextClassifier, Te
 from .zero_shot import LFIZeroShotClassifier
 
 __all__ = [
+    'ClassActivationClassifier',
     'FeatureDistillClassifier',
     'LFIImageClassifier',
     'LFITextClassifier',
@@ -24,4 +26,5 @@ __all__ = [
     'ShuffledImagesTextClassifier',
     'ShuffledPlacesClassifier',
     'TextPredictMixin',
+    'class_activation_maps',
 ]
