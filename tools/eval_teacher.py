@@ -32,6 +32,7 @@ from lfi.models.teachers import (
     VLMAttentionTeacher,
     extractors,  # noqa: F401
 )
+from lfi.models.teachers.text_tower import TextTower
 from lfi.registry import EXTRACTORS, TEACHERS
 from lfi.structures import InteractionMaps, TeacherReading
 from lfi.visualization import draw_teachers
@@ -235,13 +236,20 @@ def presences(maps: InteractionMaps) -> dict[str, Tensor]:
 
 
 def evaluate(
-    teacher: VLMAttentionTeacher, images: Images, args: argparse.Namespace, device: torch.device
+    teacher: VLMAttentionTeacher,
+    classes: int,
+    images: Images,
+    args: argparse.Namespace,
+    device: torch.device,
 ) -> dict:
-    """Measures of each of the extractor's layers, the zero-shot accuracy, speed and memory."""
+    """Measures of each of the extractor's layers, the zero-shot accuracy, speed and memory.
+
+    The first `classes` concepts are those that images are labelled with.
+    """
     tallies: dict[str, dict[str, Tally]] = {}
     concepts = teacher.bank.num_concepts
     told = PresenceTally(concepts, args.area)
-    hits, confidences, seconds, timed = [], [], 0.0, 0
+    hits, named, confidences, seconds, timed = [], [], [], 0.0, 0
     memory = PeakMemory(device)
     batches = images.batches(args.batch_size, args.num_workers)
     for i, batch in enumerate(tqdm(batches, total=-(-len(images) // args.batch_size), unit=' batches')):
@@ -256,6 +264,8 @@ def evaluate(
         for b, image in enumerate(batch):
             if image.regions:
                 hits.append(int(best.indices[b]) in image.regions)
+            if image.label is not None:
+                named.append(int(maps.presence[b, :classes].argmax()) == image.label)
             told.add(image, {way: presence[b, :concepts] for way, presence in by_way.items()})
             kept = image.of_area(args.area)
             if not kept:
@@ -275,6 +285,8 @@ def evaluate(
         'presence': told.summary(),
         'recommended': recommend(tallies, told),
         'top1': float(np.mean(hits)),
+        # None where images have no label.
+        'label_top1': float(np.mean(named)) if named else None,
         'confidence': float(np.mean(confidences)),
         'images_per_second': timed / seconds if timed else None,
         'megabytes': memory.peak(),
@@ -437,10 +449,11 @@ def main() -> None:
     results = {'config': args.config, 'images': len(images), 'device': device_name(device), 'extractors': {}}
     results['chance'], results['regions'] = chance(images, args)
     shown = picked(images, args.pictures)
+    classes = len(TextTower(cfg.model.teacher).classes)
     pictures = {}
     for name, teacher in teachers_of(cfg, args.extractors):
         print(name, flush=True)
-        results['extractors'][name] = evaluate(teacher, images, args, device)
+        results['extractors'][name] = evaluate(teacher, classes, images, args, device)
         if args.out and len(shown):
             pixels = [images[int(i)].pixels for i in shown]
             maps = in_bank_order(ask(teacher, pixels, device))
@@ -458,6 +471,12 @@ def main() -> None:
         (
             f'{title}\n{table(results)}',
             f'{PRESENCE_TITLE}\n\n{presence_table(results)}',
+            *(
+                f'Zero-shot top-1 of {name}, among the {classes} classes alone, against the labels: '
+                f'{found["label_top1"]:.1%}.'
+                for name, found in results['extractors'].items()
+                if found['label_top1'] is not None
+            ),
             *(recommendation(name, found['recommended']) for name, found in results['extractors'].items()),
         )
     )

@@ -36,3 +36,13 @@ def test_what_does_not_fit_is_refused():
         load({name: value for name, value in state.items() if name != 'backbone.bias'})
     with pytest.raises(UsageError, match=r'2 have another shape, such as backbone\.weight \(8, 3\)'):
         load({k: v for k, v in Student(8).state_dict().items() if not k.startswith('readout')})
+
+
+def test_a_model_that_predicts_by_text_needs_its_read_out():
+    model = Student()
+    baseline = {name: value for name, value in model.state_dict().items() if not name.startswith('readout')}
+    load(baseline, model)
+    model.predicts_by_text = True
+    load(model.state_dict(), model)
+    with pytest.raises(UsageError, match=r'2 parameters are missing, such as readout\.weight'):
+        load(baseline, model)

@@ -248,9 +248,10 @@ def test_weights_of_another_config_are_refused():
         export_student(trained(classifier_config(**PLAIN)), dict(slim_model(classifier_config(**PLAIN))))
 
 
-def test_a_zero_shot_classifier_needs_its_read_out():
+@pytest.mark.parametrize('kind', ['lfi.LFITextClassifier', 'lfi.LFIZeroShotClassifier'])
+def test_a_classifier_by_text_needs_its_read_out(kind):
     with pytest.raises(ValueError, match='scores classes by its read-out'):
-        slim_model(dict(classifier_config(), type='lfi.LFIZeroShotClassifier'))
+        slim_model(dict(classifier_config(), type=kind))
 
 
 def test_the_config_of_a_run_keeps_its_test_alone():

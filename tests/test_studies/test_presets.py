@@ -5,8 +5,10 @@ import shlex
 import pytest
 from lfi.config_files import tools_root
 from lfi.studies.arms import ARMS
-from lfi.studies.grid import plan
+from lfi.studies.grid import plan, read_config
+from lfi.studies.launcher import Launcher
 from lfi.studies.presets import GROUPS, PRESETS, SETTINGS
+from lfi.studies.published import file_of
 
 
 @pytest.mark.parametrize('name', PRESETS)
@@ -55,3 +57,36 @@ def test_few_labels_are_those_of_the_seed_in_every_arm(group, split, tmp_path):
             assert split.items() <= cfg.val_dataloader.dataset.to_dict().items()
             # A cache serves all seeds.
             assert not any('seed' in option for option in job.cache_options)
+
+
+@pytest.mark.parametrize(
+    ('study', 'split'), [('shapes-none', {}), ('tiny-none', {'images_per_class': (100, 150)})]
+)
+def test_without_labels_lfi_predicts_by_text_and_the_baseline_by_its_head(study, split, tmp_path):
+    preset = PRESETS[study]
+    trained = {
+        'logit-kd': 'lfi.FeatureDistillClassifier',
+        'shuffled-images': 'lfi.ShuffledImagesTextClassifier',
+        'lfi': 'lfi.LFITextClassifier',
+        'lfi-logit-kd': 'lfi.LFITextClassifier',
+    }
+    jobs = plan(preset, [7], [], tmp_path)
+    assert {job.arm.name: job.config().model.type for job in jobs} == trained
+    assert preset.negative_controls == {'shuffled-images': 'lfi'}
+    for job in jobs:
+        cfg = job.config()
+        assert (cfg.train_dataloader.dataset.type, cfg.train_dataloader.dataset.labels_per_class) == (
+            'lfi.FewLabels',
+            0,
+        )
+        assert split.items() <= cfg.val_dataloader.dataset.to_dict().items()
+        # One test measures both which and where.
+        ((name, metrics, command),) = job.test_commands(Launcher(python='python'), tmp_path / 'x.pth')
+        assert (name, metrics) == ('', job.folder / 'test/metrics.json')
+        tested = read_config(command[2], command[command.index('--cfg-options') + 1 :])
+        assert tested.model.type == trained[job.arm.name].replace('FeatureDistill', 'ClassActivation')
+        assert tested.test_evaluator[-1].type == 'lfi.SemanticConsistencyMetric'
+        assert tested.model.teacher == cfg.model.teacher and tested.model.backbone == cfg.model.backbone
+    names = [file_of(preset, study, metric, tmp_path).name for metric in preset.metrics]
+    assert names == [f'{study}.csv', f'{study}-semantic-pointing.csv']
+    assert [arm.test_options for arm in PRESETS[f'{study}-tuning'].arms if arm.test_options] == []

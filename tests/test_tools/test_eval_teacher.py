@@ -38,12 +38,16 @@ def test_a_table_json_and_pictures(run_tool, config_path, tmp_path):
     ]
     top1, _, pointing, _, precision, speed, memory = table['dense, share']
     assert float(top1.rstrip('%')) > 70
+    # The label is one of several objects, and no class is the background.
+    (by_label,) = re.findall(r'^Zero-shot top-1 of dense, among the 20 classes .*: ([\d.]+)%\.$', out, re.M)
+    assert 50 < float(by_label) <= 100
     # The embedded teacher points far better than chance.
     for cell, by_chance in zip((pointing, precision), table['chance: uniform'][2:5:2]):
         assert mean(cell) > 2 * mean(by_chance)
     assert float(speed) > 0 and float(memory) > 0
     results = json.loads((tmp_path / 'found/results.json').read_text())
     assert results['images'] == 60 and results['regions'] > 60
+    assert f'{100 * results["extractors"]["dense"]["label_top1"]:.1f}' == by_label
     kept = results['extractors']['dense']['maps']['share']['pointing'][0]
     assert f'{100 * kept:.1f}' == pointing.split(' ± ')[0]
     kept = (tmp_path / 'found/table.md').read_text()

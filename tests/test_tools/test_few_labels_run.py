@@ -1,5 +1,6 @@
 """A training with few labels by the tools, from a cache that serves any number of them."""
 
+import json
 import re
 
 CONFIG = 'classification/lfi_vit-tiny_shapes.py'
@@ -33,3 +34,26 @@ def test_a_model_that_would_learn_from_hidden_labels_is_an_error_of_one_line(run
         code=1,
     )
     assert out.splitlines()[-1].startswith("error: model.type='mmpretrain.ImageClassifier' would learn from")
+
+
+def test_without_labels_a_student_is_validated_and_tested_by_text(run_tool, config_path, tmp_path):
+    by_text = ['model.type=lfi.LFITextClassifier', 'train_cfg.max_epochs=1']
+    printed = run_tool(
+        *('train.py', config_path(CONFIG), '--work-dir', 'work', '--cfg-options'),
+        *(*SMALL, *by_text, f'{FEW}.labels_per_class=0'),
+    )
+    assert re.search(r'Epoch\(train\) \[1\]\[3/3\].* loss: 0\.0000 .*loss_presence: [\d.]+', printed)
+    (validated,) = re.findall(r'Epoch\(val\) \[1\].*accuracy/top1: ([\d.]+)', printed)
+    out = ('--out', 'metrics.json', '--out-item', 'metrics')
+    small = ['test_dataloader.dataset.num_images=20', 'test_dataloader.num_workers=0']
+    checkpoint = tmp_path / 'work/epoch_1.pth'
+    run_tool('test.py', config_path(CONFIG), checkpoint, *out, '--cfg-options', *by_text, *small)
+    # The text tower's embeddings are those of the teacher that was there in training.
+    metrics = json.loads((tmp_path / 'metrics.json').read_text())
+    assert f'{metrics["accuracy/top1"]:.4f}' == validated
+    # The head of another student is measured by its class activation maps.
+    measured = [*small, 'model.type=lfi.ClassActivationClassifier']
+    config = config_path('evaluation/lfi_vit-tiny_shapes_semantic-consistency.py')
+    run_tool('test.py', config, checkpoint, *out, '--cfg-options', *measured)
+    metrics = json.loads((tmp_path / 'metrics.json').read_text())
+    assert 0 <= metrics['semantic/pointing'] <= 1 and 'accuracy/top1' in metrics

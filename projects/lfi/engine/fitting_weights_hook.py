@@ -30,9 +30,11 @@ class FittingWeightsHook(Hook):
             model = model.module
         state = checkpoint.get('state_dict', checkpoint)
         shapes = {name.removeprefix('module.'): tuple(value.shape) for name, value in state.items()}
+        by_text = getattr(model, 'predicts_by_text', False)
         missing, other = [], []
         for name, value in model.state_dict().items():
-            if name not in shapes and needed_to_predict(name, model.backbone):
+            needed = needed_to_predict(name, model.backbone) or (by_text and name.startswith('readout.'))
+            if name not in shapes and needed:
                 missing.append(name)
             elif shapes.get(name, value.shape) != tuple(value.shape):
                 other.append(f'{name} {shapes[name]}, which must be {tuple(value.shape)}')

@@ -2,13 +2,16 @@
 
 from .backbones import ConvStem, InteractionQueryViT, InteractionStates
 from .classifiers import (
+    ClassActivationClassifier,
     FeatureDistillClassifier,
     LFIImageClassifier,
+    LFITextClassifier,
     LFIZeroShotClassifier,
     MeanTargetClassifier,
     PriorImageClassifier,
     ShuffledFeaturesClassifier,
     ShuffledImagesClassifier,
+    ShuffledImagesTextClassifier,
     ShuffledPlacesClassifier,
 )
 from .distill import InteractionDistillMixin
@@ -30,6 +33,7 @@ from .teachers import VLMAttentionTeacher
 __all__ = [
     'AffinityPrior',
     'AttentionTransferLoss',
+    'ClassActivationClassifier',
     'ConvStem',
     'DenseFeaturesLoss',
     'FeatureDistillClassifier',
@@ -40,6 +44,7 @@ __all__ = [
     'InteractionReadout',
     'InteractionStates',
     'LFIImageClassifier',
+    'LFITextClassifier',
     'LFIZeroShotClassifier',
     'LightlyTrainLoss',
     'LogitKDLoss',
@@ -48,6 +53,7 @@ __all__ = [
     'PriorImageClassifier',
     'ShuffledFeaturesClassifier',
     'ShuffledImagesClassifier',
+    'ShuffledImagesTextClassifier',
     'ShuffledPlacesClassifier',
     'SimpleFPN',
     'VLMAttentionTeacher',

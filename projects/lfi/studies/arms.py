@@ -30,6 +30,7 @@ class Arm:
         options: `--cfg-options` of it.
         cache: of the teacher, from which it learns; arms of the same name share it. Defaults to none.
         epochs: of a complete schedule other than the config's own. Defaults to that.
+        test_options: `--cfg-options` of testing alone, such as what reads its student. Defaults to none.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Arm:
     options: tuple[str, ...] = ()
     cache: str | None = None
     epochs: int | None = None
+    test_options: tuple[str, ...] = ()
 
     @property
     def folder(self) -> str:

@@ -131,7 +131,8 @@ class Job:
 
     def test_commands(self, launcher: Launcher, checkpoint: Path) -> Iterator[tuple[str, Path, list[str]]]:
         """What begins the names of the metrics, the file that gets them, and the command, of each test."""
-        tests = {f'{name}/': config for name, config in self.tests.items()} or {'': self.arm.config}
+        tests = {f'{name}/' if name else '': config for name, config in self.tests.items()}
+        tests = tests or {'': self.arm.config}
         for name, config in tests.items():
             metrics = self.folder / 'test' / name / 'metrics.json'
             command = launcher.command('test', config, metrics.parent, checkpoint)
@@ -356,7 +357,7 @@ def _job(preset: Preset, arm: Arm, options: tuple[str, ...], seed: int, domain: 
         seed,
         folder,
         options=(*of_seed, *shared, *cached),
-        test_options=preset.test_options,
+        test_options=(*preset.test_options, *arm.test_options),
         tests=preset.tests,
         cache=cache,
         cache_options=cache_options,

@@ -20,8 +20,8 @@ class Preset:
         headline: the arms that the README shows. Defaults to all but the ablations.
         metrics: of the test, by their names in the log; a table for each.
         validation: metric of the validation. Defaults to that of the test.
-        tests: configs of the tests, by the names that begin their metrics (`pacs/domain/mean`).
-            Defaults to the arm's own config.
+        tests: configs of the tests, by the names that begin their metrics (`pacs/domain/mean`); '' begins
+            none. Defaults to the arm's own config.
         options: `--cfg-options` of all arms, such as a validation split that is not the test's.
         test_options: `--cfg-options` of testing, such as another split.
         published: the paper's own gains over its baseline, by metric, for a column of their own.
@@ -204,6 +204,47 @@ FEW_LABELS = {
     )
     for number in LABELS_PER_CLASS
 }
+BY_TEXT = {
+    'lfi': 'lfi.LFITextClassifier',
+    'lfi-logit-kd': 'lfi.LFITextClassifier',
+    'shuffled-images': 'lfi.ShuffledImagesTextClassifier',
+}
+# Where the student of a baseline looks; its backbone has queries, and that of LFI's config none.
+BY_HEAD = ('model.type=lfi.ClassActivationClassifier', 'model.backbone.num_queries=8')
+
+
+def by_text(arm: Arm) -> Arm:
+    """An arm whose student predicts by texts; a head that learns from the teacher predicts as it does."""
+    if arm.name not in BY_TEXT:
+        return replace(arm, test_options=BY_HEAD)
+    others = tuple(option for option in arm.options if not option.startswith('model.type='))
+    return replace(arm, options=(*others, f'model.type={BY_TEXT[arm.name]}'))
+
+
+def no_labels(preset: Preset, student: str, features: bool = False) -> Preset:
+    """A study without labels, whose reference is text-logit KD: its head learns the teacher's probabilities.
+
+    Args:
+        preset: the study with all labels.
+        student: how the names of its configs end.
+        features: as `classification_arms` has it.
+    """
+    arms = named_arms(('logit-kd', 'shuffled-images', 'lfi', 'lfi-logit-kd'), student, features=features)
+    return replace(
+        few_labels(preset, 0, tuple(by_text(arm) for arm in arms)),
+        about='No label at all: classes are named when the student is tested. LFI predicts by presence; '
+        "logit-kd has a head that learns the teacher's zero-shot class probabilities, and its maps are class "
+        f'activation maps. Pointing is over all annotated objects. {preset.about}',
+        metrics=('accuracy/top1', 'semantic/pointing'),
+        validation='accuracy/top1',
+        tests={'': f'configs/evaluation/lfi_{student}_semantic-consistency.py'},
+    )
+
+
+NO_LABELS = {
+    'shapes-none': no_labels(SHAPES, 'vit-tiny_shapes'),
+    'tiny-none': no_labels(TINY_SMALL, 'vit-128x6-p8_lit-lite0_tiny-imagenet-20', features=True),
+}
 IN_EPOCHS = "in complete schedules of {} epochs in place of the study's own"
 WEIGHT = 'model.distill_loss.loss_weight'
 # As many for each way to distil.
@@ -236,7 +277,9 @@ def tuning(preset: Preset, epochs: int | None = None) -> Preset:
     return replace(
         preset,
         about=f'{about} {preset.about}',
-        arms=tuple(replace(arm, epochs=epochs) for arm in tuned(preset.arms, SETTINGS)),
+        arms=tuple(replace(arm, epochs=epochs, test_options=()) for arm in tuned(preset.arms, SETTINGS)),
+        metrics=preset.metrics[:1],
+        tests={},
         seeds=(100,),
         short=(),
     )
@@ -360,6 +403,8 @@ PRESETS = {
     # The settings for all numbers of labels.
     'shapes-few-tuning': tuning(FEW_LABELS['shapes-few-10']),
     'tiny-few-tuning': tuning(FEW_LABELS['tiny-few-10']),
+    **NO_LABELS,
+    **{f'{name}-tuning': tuning(preset) for name, preset in NO_LABELS.items()},
 }
 # Several studies under one name.
 GROUPS = {

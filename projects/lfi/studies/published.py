@@ -14,8 +14,9 @@ from .study import Cell, Key, Study, read_cells
 
 
 def file_of(preset: Preset, name: str, metric: str, folder: Path) -> Path:
-    """The file with all numbers of a metric; the only metric needs no name in it."""
-    stem = name if len(preset.metrics) == 1 else f'{name}-{metric.replace("/", "-")}'
+    """The file with all numbers of a metric; the only one, or the validated one, needs no name in it."""
+    named = len(preset.metrics) > 1 and metric != preset.validation
+    stem = f'{name}-{metric.replace("/", "-")}' if named else name
     return folder / f'{stem}.{"json" if preset.leaves_domains_out else "csv"}'
 
 

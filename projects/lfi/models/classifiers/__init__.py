@@ -1,5 +1,6 @@
 """Classifiers that learn from a teacher, their baselines and negative controls."""
 
+from .class_activation import ClassActivationClassifier, class_activation_maps
 from .feature_distill_classifier import FeatureDistillClassifier
 from .lfi_image_classifier import LFIImageClassifier
 from .mean_target import MeanTargetClassifier
@@ -9,15 +10,21 @@ from .negative_controls import (
     ShuffledPlacesClassifier,
 )
 from .prior_image_classifier import PriorImageClassifier
+from .text_classifier import LFITextClassifier, ShuffledImagesTextClassifier, TextPredictMixin
 from .zero_shot import LFIZeroShotClassifier
 
 __all__ = [
+    'ClassActivationClassifier',
     'FeatureDistillClassifier',
     'LFIImageClassifier',
+    'LFITextClassifier',
     'LFIZeroShotClassifier',
     'MeanTargetClassifier',
     'PriorImageClassifier',
     'ShuffledFeaturesClassifier',
     'ShuffledImagesClassifier',
+    'ShuffledImagesTextClassifier',
     'ShuffledPlacesClassifier',
+    'TextPredictMixin',
+    'class_activation_maps',
 ]

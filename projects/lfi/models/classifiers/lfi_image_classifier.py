@@ -9,6 +9,7 @@ import torch
 from mmpretrain.models.classifiers import ImageClassifier
 from torch import Tensor
 
+from lfi.models.backbones import InteractionStates
 from lfi.models.batches import mark
 from lfi.models.distill import InteractionDistillMixin
 from lfi.models.losses import LogitKDLoss
@@ -48,13 +49,26 @@ class LFIImageClassifier(InteractionDistillMixin, LabelledHeadMixin, ImageClassi
         """As of the mixin, joined by what the head learns of the teacher's probabilities."""
         if self.logit_kd is None:
             return super().task_loss(inputs, data_samples, maps, **kwargs)
-        with self.backbone.record_interactions() as record:
+        with self.backbone.record_interactions(self.class_questions()) as record:
             features = self.extract_feat(inputs)
         losses = self.head_loss(features, data_samples)
-        scores = self.head(features)
+        scores = self.class_scores(features, record.states)
         theirs = class_log_probabilities(maps, scores.shape[1])
         losses.update(self.logit_kd.compare(scores, theirs))
         return {**losses, **self.prior_losses(record.states)}
+
+    def class_questions(self) -> Tensor | None:
+        """What the backbone is asked where `class_scores` are wanted; None, for the head needs nothing."""
+        return None
+
+    def class_scores(self, features: Sequence, states: InteractionStates) -> Tensor:
+        """The scores (B, K) that tell the classes: the head's.
+
+        Args:
+            features: as the head takes them.
+            states: of the pass that made them, which was asked `class_questions`.
+        """
+        return self.head(features)
 
     def check_teacher(self, teacher: VLMAttentionTeacher | CachedOutputs) -> None:
         """Check that it fits the read-out, and knows every class."""

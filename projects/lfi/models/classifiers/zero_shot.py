@@ -12,14 +12,14 @@ from lfi.models.teachers.text_tower import TextTower
 from lfi.registry import MODELS
 
 from .lfi_image_classifier import LFIImageClassifier
+from .text_classifier import TextPredictMixin
 
 
 @MODELS.register_module()
-class LFIZeroShotClassifier(LFIImageClassifier):
+class LFIZeroShotClassifier(TextPredictMixin, LFIImageClassifier):
     """An `LFIImageClassifier` that tells classes by their names, which it need not have been trained on.
 
-    A class's score is `InteractionReadout.scores` of the query that asks for it, and their softmax tells the
-    classes; the head that was trained takes no part.
+    It predicts as `TextPredictMixin` says, and leaves out the head that was trained.
     The teacher's text tower embeds the texts once, and the prompts are written to the log. It reads the
     checkpoints of `LFIImageClassifier`, and is for testing only. Where a config has mmpretrain's
     `ClassNumCheckHook`, `data_preprocessor.num_classes` must be the number of the named classes.
@@ -43,19 +43,21 @@ class LFIZeroShotClassifier(LFIImageClassifier):
             raise ValueError(f'zero_shot={zero_shot} must have the key concepts, and may have templates')
         # Pictures of its interactions show the same concepts.
         teacher = {**teacher, **zero_shot}
-        super().__init__(teacher=teacher, head=dict(type='mmpretrain.ClsHead'), **kwargs)
+        super().__init__(teacher=teacher, head=None, **kwargs)
         bank = TextTower(teacher).bank()
         self.readout.check_texts(bank.embeddings.shape[1])
+        self.texts: Tensor
         self.register_buffer('texts', bank.embeddings, persistent=False)
         print_log(
             f'Zero-shot prompts: {", ".join(bank.templates)}; classes: {", ".join(bank.names)}', 'current'
         )
 
-    def extract_feat(self, inputs: Tensor, stage: str = 'neck') -> tuple[Tensor]:
-        """The classes' scores (B, C), at every stage; the head but ranks them."""
-        with self.backbone.record_interactions(self.readout.questions(self.texts)) as record:
-            self.backbone(inputs)
-        return (self.readout.scores(record.states, self.texts),)
+    def class_texts(self) -> Tensor:
+        """The unit embeddings of the named classes, (K, E)."""
+        return self.texts
+
+    def _num_classes(self) -> int:
+        return len(self.texts)
 
     def loss(self, inputs: Tensor, data_samples: Sequence, **kwargs: Any) -> dict[str, Tensor]:
         """It has none.

@@ -11,7 +11,7 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from lfi.models.backbones import InteractionQueryViT
-from lfi.models.classifiers import LFIZeroShotClassifier
+from lfi.models.classifiers import TextPredictMixin
 from lfi.models.student import StudentMixin
 from lfi.registry import MODELS
 
@@ -100,7 +100,8 @@ def slim_model(cfg: Mapping) -> ConfigDict:
         cfg: Config of any OpenMMLab model with a `backbone`; unscoped types are of the default scope.
 
     Raises:
-        ValueError: If the model is an `LFIZeroShotClassifier`, or a type is unknown.
+        ValueError: If the model predicts by texts (`LFITextClassifier`, `LFIZeroShotClassifier`), or a type
+            is unknown.
     """
     # Some of mmdet's models read attributes, not keys.
     slim = ConfigDict({name: deepcopy(value) for name, value in cfg.items() if name not in LEARNING})
@@ -111,7 +112,7 @@ def slim_model(cfg: Mapping) -> ConfigDict:
     if not isinstance(kind, type):
         # An lfi.QueryStudent is slim already.
         return slim
-    if issubclass(kind, LFIZeroShotClassifier):
+    if issubclass(kind, TextPredictMixin):
         raise ValueError(
             f'type={cfg["type"]!r} scores classes by its read-out, which an export leaves out: export the '
             'lfi.LFIImageClassifier that it was trained as'

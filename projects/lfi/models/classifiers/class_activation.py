@@ -1,0 +1,105 @@
+"""Where a head's evidence for each class lies: the maps of a student that was asked nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lfi.models.backbones import InteractionQueryViT, InteractionStates
+from lfi.models.batches import valid_sizes_of
+from lfi.registry import MODELS
+from lfi.structures import InteractionMaps
+
+from .lfi_image_classifier import LFIImageClassifier
+
+
+def class_activation_maps(
+    backbone: InteractionQueryViT, head: nn.Module, states: InteractionStates
+) -> Tensor:
+    """The share of each location in each class's score.
+
+    (Zhou et al., "Learning Deep Features for Discriminative Localization", CVPR 2016.) Features are the mean
+    of the patches, and the norm after it divides an image's patches alike. So the maps' mean over locations
+    is the head's score, but for one number a class, the same for all images.
+
+    Args:
+        backbone: with `out_type='avg_featmap'`.
+        head: with one linear layer.
+        states: of the pass.
+
+    Returns:
+        (B, K, H, W), float32.
+
+    Raises:
+        ValueError: if features are pooled in another way, the last block is not supervised, or the head has
+            more than one layer.
+    """
+    layers = [layer for layer in head.modules() if isinstance(layer, nn.Linear)]
+    if backbone.out_type != 'avg_featmap' or states.layers[-1] != backbone.num_layers - 1 or len(layers) != 1:
+        raise ValueError(
+            f"class activation maps need a backbone with out_type='avg_featmap', got {backbone.out_type!r}; "
+            f'the last block, {backbone.num_layers - 1}, among interaction_layers, got {states.layers}; and '
+            f'a head of one linear layer, got {len(layers)}'
+        )
+    n = states.grid[0] * states.grid[1]
+    with torch.autocast(states.tokens[-1].device.type, enabled=False):
+        patches = states.tokens[-1][:, -n:].float()
+        patches = backbone.ln1(patches) if backbone.final_norm else patches  # [B, N, C]
+        norm = backbone.ln2
+        spread = (patches.mean(1).var(-1, correction=0) + norm.eps).sqrt()  # [B]
+        centred = (patches - patches.mean(-1, keepdim=True)) / spread[:, None, None]
+        maps = centred @ (layers[0].weight * norm.weight).T  # [B, N, K]
+    return maps.mT.unflatten(-1, states.grid)
+
+
+@MODELS.register_module()
+class ClassActivationClassifier(LFIImageClassifier):
+    """Measures where a student looks that has a head and no read-out; for testing only.
+
+    Its interaction maps are the `class_activation_maps` of the head, so that a baseline stands beside LFI in
+    the configs of `configs/evaluation`. It reads the checkpoints of `FeatureDistillClassifier` and
+    `PriorImageClassifier`; predictions, and presence, are the head's. Concepts beyond the classes have flat
+    maps. The scale of the maps is arbitrary: what depends on it, `energy`, `teacher_nss` and `teacher_kl`,
+    does not compare.
+
+    Args:
+        *args: of `LFIImageClassifier`.
+        **kwargs: likewise.
+    """
+
+    @torch.no_grad()
+    def predict_interactions(
+        self, inputs: Tensor, data_samples: Sequence
+    ) -> tuple[InteractionMaps, InteractionMaps]:
+        """Teacher's maps and the head's, over positions, of the same concepts on the same grid."""
+        teacher = self._ask_teacher(inputs, data_samples)
+        valid_sizes = valid_sizes_of(inputs, data_samples)
+        with self.backbone.padded(valid_sizes), self.backbone.record_interactions() as record:
+            scores = self.head(self.extract_feat(inputs))
+        maps = class_activation_maps(self.backbone, self.head, record.states)
+        concepts = teacher.concepts
+        if concepts is None:
+            concepts = torch.arange(teacher.logits.shape[2], device=maps.device).expand(len(maps), -1)
+        known = (concepts >= 0) & (concepts < maps.shape[1])
+        index = concepts.clamp(0, maps.shape[1] - 1)
+        of_concepts = maps.gather(1, index[..., None, None].expand(-1, -1, *maps.shape[2:]))
+        student = InteractionMaps(
+            logits=of_concepts.where(known[..., None, None], 0.0)[:, None],
+            presence=scores.float().softmax(-1).gather(1, index).where(known, 0.0),
+            valid=teacher.valid,
+            concepts=teacher.concepts,
+            layers=record.states.layers[-1:],
+            directions=('positions',),
+        )
+        return teacher, student
+
+    def loss(self, inputs: Tensor, data_samples: Sequence, **kwargs: Any) -> dict[str, Tensor]:
+        """It has none.
+
+        Raises:
+            TypeError: always.
+        """
+        raise TypeError(f'{type(self).__name__} is for testing only')

@@ -1,0 +1,122 @@
+"""Class activation maps of a head tell where its scores come from."""
+
+import pytest
+import torch
+from lfi.models.classifiers import class_activation_maps
+from lfi.registry import MODELS
+from mmpretrain.structures import DataSample
+
+K = 3
+BACKBONE = dict(
+    type='lfi.InteractionQueryViT',
+    arch=dict(embed_dims=16, num_layers=4, num_heads=2, feedforward_channels=32),
+    img_size=32,
+    patch_size=8,
+    with_cls_token=False,
+    out_type='avg_featmap',
+)
+
+
+@pytest.fixture
+def make_model(teacher_folder):
+    def make(kind, backbone=BACKBONE, **changes):
+        torch.manual_seed(0)
+        model = MODELS.build(
+            {
+                'type': kind,
+                'backbone': backbone,
+                'head': dict(type='mmpretrain.VisionTransformerClsHead', num_classes=K, in_channels=16),
+                'data_preprocessor': dict(
+                    type='mmpretrain.ClsDataPreprocessor', mean=[120.0] * 3, std=[60.0] * 3, to_rgb=True
+                ),
+                'teacher': dict(
+                    type='lfi.VLMAttentionTeacher',
+                    model=teacher_folder('vit'),
+                    extractor=dict(type='maskclip'),
+                    concepts=['circle', 'square', 'star'],
+                    background=['wall'],
+                ),
+                **changes,
+            }
+        )
+        for parameter in model.parameters():
+            torch.nn.init.normal_(parameter, std=0.3)
+        return model.eval()
+
+    return make
+
+
+@pytest.fixture
+def make_measured(make_model):
+    def make(**changes):
+        return make_model('lfi.ClassActivationClassifier', readout=dict(text_dims=24), **changes)
+
+    return make
+
+
+def batch():
+    inputs = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    return inputs, [DataSample(metainfo=dict(img_shape=(32, 32))).set_gt_label(0) for _ in range(2)]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('final_norm', [True, False])
+def test_they_add_up_to_the_scores_of_the_head(make_measured, final_norm):
+    model = make_measured(backbone=dict(BACKBONE, final_norm=final_norm))
+    inputs, _ = batch()
+    with model.backbone.record_interactions() as record:
+        scores = model.head(model.backbone(inputs))
+    maps = class_activation_maps(model.backbone, model.head, record.states)
+    assert maps.shape == (2, K, 4, 4)
+    layer = model.head.layers.head
+    constant = layer(model.backbone.ln2.bias)
+    torch.testing.assert_close(maps.mean((-2, -1)) + constant, scores, rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_a_baselines_student_is_measured_beside_the_teacher(make_model, make_measured):
+    baseline = make_model('lfi.FeatureDistillClassifier', distill_loss=dict(type='lfi.LogitKDLoss'))
+    model = make_measured()
+    missing = model.load_state_dict(baseline.state_dict(), strict=False).missing_keys
+    assert {name.split('.')[0] for name in missing} == {'readout'}
+    inputs, samples = batch()
+    teacher, student = model.predict_interactions(inputs, samples)
+    with model.backbone.record_interactions() as record:
+        scores = model.head(model.backbone(inputs))
+    maps = class_activation_maps(model.backbone, model.head, record.states)
+    assert student.layers == (3,) and student.grid == teacher.grid == (4, 4)
+    assert student.logits.shape[2] == teacher.logits.shape[2] == 4
+    concepts = teacher.concepts if teacher.concepts is not None else torch.arange(4).expand(2, -1)
+    for b in range(2):
+        for m, concept in enumerate(concepts[b].tolist()):
+            if 0 <= concept < K:
+                torch.testing.assert_close(student.logits[b, 0, m], maps[b, concept])
+                torch.testing.assert_close(student.presence[b, m], scores[b].softmax(0)[concept])
+            else:
+                # What the head does not know.
+                assert not student.logits[b, 0, m].any() and not student.presence[b, m]
+    found = torch.stack([sample.pred_score for sample in model.predict(inputs, samples)])
+    torch.testing.assert_close(found, scores.softmax(1))
+
+
+@pytest.mark.parametrize(
+    'changes',
+    [
+        dict(backbone=dict(BACKBONE, out_type='featmap')),
+        dict(backbone=dict(BACKBONE, interaction_layers=(1, 2))),
+        dict(
+            head=dict(type='mmpretrain.VisionTransformerClsHead', num_classes=K, in_channels=16, hidden_dim=8)
+        ),
+    ],
+)
+def test_what_has_none_is_refused(make_measured, changes):
+    model = make_measured(**changes)
+    with model.backbone.record_interactions() as record:
+        model.backbone(batch()[0])
+    with pytest.raises(ValueError, match="class activation maps need a backbone with out_type='avg_featmap'"):
+        class_activation_maps(model.backbone, model.head, record.states)
+
+
+def test_it_does_not_train(make_measured):
+    with pytest.raises(TypeError, match='ClassActivationClassifier is for testing only'):
+        make_measured().loss(*batch())
