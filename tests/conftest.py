@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from cheap_configs import cheap_configs
+from hypothesis import settings
 from lfi.structures import InteractionMaps
 from mmengine.registry import DefaultScope
 from warm_python import WarmPython
@@ -27,6 +28,9 @@ BROWSER_FLAGS = """
 # Several tests run at a time, and small models gain nothing by threads.
 torch.set_num_threads(1)
 cheap_configs()
+# A property that is slow on a busy machine is no failure.
+settings.register_profile('lfi', deadline=None)
+settings.load_profile('lfi')
 
 
 def pytest_collection_modifyitems(items):

@@ -2,7 +2,7 @@ import hashlib
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from lfi.concepts import concept_names
 from lfi.datasets import PACS, VLCS, leave_out
@@ -64,7 +64,6 @@ def domainbed_split(n, seed, index):
     return set(places) - set(held_out), set(held_out)
 
 
-@settings(deadline=None)
 @given(n=st.integers(0, 400), seed=st.integers(0, 2**31), index=st.integers(0, 5))
 def test_the_split_is_domainbeds(n, seed, index):
     train, val = holdout(n, seed, index)

@@ -31,7 +31,7 @@ class Labels(ClassificationDataset):
         ]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     labels=st.lists(st.integers(0, 3), min_size=1, max_size=30),
     seed=st.integers(0, 1000),

@@ -25,7 +25,7 @@ def warnings(monkeypatch):
     return seen
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(fraction=st.floats(0, 0.97))
 def test_truncation_anywhere_is_found(fake_tiny_imagenet, fraction):
     path = fake_tiny_imagenet / BAD

@@ -27,7 +27,7 @@ def image(split='train', index=0, **kwargs):
     return Shapes(split, num_images=index + 1, **kwargs).get_data_info(index)['img']
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(**samples)
 def test_annotations_agree_with_one_another(split, domain, img_size, seed, index):
     data = Shapes(split, num_images=31, img_size=img_size, domains=domain, seed=seed)

@@ -36,7 +36,7 @@ def test_domains_count_alike_whatever_their_size():
 ROWS = st.tuples(st.sampled_from(['photo', 'sketch', 'cartoon']), st.integers(0, 2), st.integers(0, 2))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(rows=st.lists(ROWS, min_size=1, max_size=30))
 def test_it_is_the_accuracy_of_each_domain(rows):
     metrics = evaluate([sample(*row) for row in rows])

@@ -30,7 +30,7 @@ def slow_energy(scores, labels):
     return sum(v for v, inside in zip(values, labels) if inside) / sum(values)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 2**31 - 1), n=st.integers(1, 4), height=st.integers(2, 6), width=st.integers(2, 6))
 def test_measures_equal_their_definition(seed, n, height, width):
     generator = torch.Generator().manual_seed(seed)
@@ -55,7 +55,7 @@ def test_a_flat_map_is_as_good_as_chance():
         assert values.tolist() == pytest.approx([0.25, 0.25]), measure
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 2**31 - 1), levels=st.integers(1, 4))
 def test_equal_values_count_together(seed, levels):
     generator = torch.Generator().manual_seed(seed)

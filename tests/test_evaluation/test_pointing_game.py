@@ -30,7 +30,7 @@ def test_chance_level_is_the_mean_area():
     assert chance_level(masks) == pytest.approx((8 / 16 + 1 / 16) / 2)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 2**31), size=st.integers(1, 9), area=st.floats(0.1, 0.9))
 def test_random_maps_hit_at_chance(seed, size, area):
     generator = torch.Generator().manual_seed(seed)

@@ -20,7 +20,7 @@ def test_a_hand_made_case():
     assert region_iou(torch.tensor([[[0.9, 0.1, 0.8, 0.2]]]), masks).tolist() == pytest.approx([1 / 3])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=SEEDS)
 def test_it_equals_its_definition_and_sees_the_order_alone(seed):
     maps, masks = draw(seed)

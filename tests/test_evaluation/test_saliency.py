@@ -12,7 +12,7 @@ def positive(seed, *shape):
     return np.random.default_rng(seed).uniform(0.01, 1, shape)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=SEEDS, count=st.integers(2, 4), places=st.integers(3, 30), steps=st.integers(2, 50))
 def test_correlations_equal_scipys_with_ties_too(seed, count, places, steps):
     maps = np.random.default_rng(seed).integers(0, steps, (count, places)).astype(np.float32)
@@ -24,7 +24,7 @@ def test_correlations_equal_scipys_with_ties_too(seed, count, places, steps):
             assert found[i, j] == pytest.approx(spearmanr(maps[i], maps[j]).statistic, abs=1e-9)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=SEEDS)
 def test_correlations_see_the_order_alone(seed):
     maps = positive(seed, 2, 20)
@@ -39,7 +39,7 @@ def test_a_flat_map_correlates_with_nothing():
     np.testing.assert_array_equal(rank_correlations(maps)[0], 0)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=SEEDS)
 def test_nss_is_the_standardised_map_at_the_fixations(seed):
     rng = np.random.default_rng(seed)
@@ -57,7 +57,7 @@ def test_nss_of_a_flat_map_is_zero():
     assert normalized_scanpath_saliency(np.full(10, 0.1, np.float32), np.arange(10)) == 0
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=SEEDS)
 def test_kl_equals_scipys_relative_entropy(seed):
     saliency, heat = positive(seed, 2, 30)

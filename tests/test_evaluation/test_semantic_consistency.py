@@ -79,7 +79,7 @@ def as_numpy(sample):
     return {name: getattr(maps, name).double().numpy() for name in ('student', 'mirrored', 'teacher')}
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=SEEDS)
 def test_entries_equal_their_definitions(seed):
     sample, before = draw(seed), draw(seed + 1)
@@ -121,7 +121,7 @@ def test_entries_equal_their_definitions(seed):
         assert (row['teacher_spearman_uniform'], row['teacher_nss_uniform']) == (0, 0)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=SEEDS)
 def test_a_map_that_is_right_everywhere_is_perfect(seed):
     sample = draw(seed)
@@ -136,7 +136,7 @@ def test_a_map_that_is_right_everywhere_is_perfect(seed):
     assert found['concepts'] == 2
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=SEEDS)
 def test_measures_of_order_do_not_change_with_the_sharpness(seed):
     sample = draw(seed)

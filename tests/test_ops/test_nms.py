@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from mmcv.ops import batched_nms, nms, soft_nms
 
 F32 = np.float32
-QUICK = settings(max_examples=25, deadline=None, derandomize=True)
+QUICK = settings(max_examples=25, derandomize=True)
 
 
 def iou(a, b, offset):

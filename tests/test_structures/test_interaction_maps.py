@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lfi.structures import REST, InteractionMaps
 
-few_examples = settings(max_examples=20, deadline=None, derandomize=True)
+few_examples = settings(max_examples=20, derandomize=True)
 sizes = st.integers(1, 9)
 grids = st.tuples(sizes, sizes)
 
@@ -318,7 +318,7 @@ def jittered(source, target, scale, corner, flip):
     return torch.tensor([rows[::-1]]), torch.tensor([filled[::-1]]), spans
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60, derandomize=True)
 @given(**jitters, seed=st.integers(0, 99))
 def test_a_location_reads_the_mean_of_what_it_shows_at_every_scale(seed, source, target, **jitter):
     view, filled, spans = jittered(source, target, **jitter)

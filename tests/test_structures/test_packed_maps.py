@@ -22,7 +22,7 @@ def kept(maps):
     return unpack(pack(maps), maps.layers, maps.directions, 'cpu')
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     scale=st.floats(1e-3, 30),
     offset=st.floats(-100, 100),

@@ -41,7 +41,7 @@ mixed = data_sets.filter(lambda labelled: 0 < sum(labelled) < len(labelled))
 shares = st.sampled_from([0.1, 0.25, 0.3, 0.5, 2 / 3, 0.8])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(mixed, st.integers(1, 4), shares, st.integers(0, 3), st.integers(0, 9))
 def test_an_epoch_passes_once_over_the_unlabelled(labelled, world_size, share, epoch, seed):
     ranks = samplers(labelled, world_size, share, seed)
@@ -55,7 +55,7 @@ def test_an_epoch_passes_once_over_the_unlabelled(labelled, world_size, share, e
     assert sum(seen.values()) - len(unlabelled) < world_size
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(mixed, st.integers(1, 4), shares, st.integers(1, 9))
 def test_each_batch_has_its_share(labelled, world_size, share, batch_size):
     for sampler in samplers(labelled, world_size, share):
@@ -65,7 +65,7 @@ def test_each_batch_has_its_share(labelled, world_size, share, batch_size):
             assert abs(batch.sum() - share * len(batch)) < 1 + 1e-3
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(mixed, st.integers(1, 3), shares)
 def test_each_labelled_image_comes_before_one_comes_again_across_epochs_and_processes(
     labelled, world_size, share

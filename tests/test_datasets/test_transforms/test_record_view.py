@@ -151,7 +151,7 @@ def results_of(picture):
 
 
 @pytest.mark.parametrize('name', GEOMETRIC)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 2**31 - 1), height=st.integers(28, 60), width=st.integers(28, 70))
 def test_the_view_says_where_each_pixel_comes_from(name, seed, height, width):
     set_random_seed(seed)

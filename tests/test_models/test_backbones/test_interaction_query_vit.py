@@ -257,7 +257,7 @@ def test_blocks_and_records_equal_a_written_out_reference(make_student, write_ba
     torch.testing.assert_close(out, expected, rtol=1e-4, atol=1e-4)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     order=st.lists(st.integers(0, 5), min_size=1, max_size=9),
     persistent=st.booleans(),

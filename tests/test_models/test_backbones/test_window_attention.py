@@ -19,7 +19,7 @@ def same_window(grid, window):
     return (place[:, None] == place[None]).all(-1)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     grid=st.tuples(st.integers(1, 9), st.integers(1, 9)),
     window=st.integers(1, 10),
