@@ -2,6 +2,7 @@
 
 import timm
 import torch
+from lfi.models.backbones import InteractionQueryViT
 from lfi.models.export import model_config
 from lfi.registry import MODELS
 from mmengine.config import Config
@@ -11,7 +12,9 @@ from mmpretrain.models.backbones import VisionTransformer
 from safetensors.torch import load_file, save_file
 
 TOOL = 'model_converters/export_student.py'
-GATED = 'classification/lfi_vit-tiny_shapes.py'
+SHAPES = 'classification/lfi_vit-tiny_shapes.py'
+PLAIN = dict(stem=None)
+GATED = dict(stem=None, num_queries=8, write_back='gated')
 
 
 def logits(config, checkpoint):
@@ -27,10 +30,10 @@ def images():
 
 
 def test_a_plain_student_is_a_checkpoint_of_mmpretrain(run_tool, small_training, tmp_path):
-    config, checkpoint = small_training(GATED, write_back='none')
+    config, checkpoint = small_training(SHAPES, **PLAIN, num_queries=8, write_back='none')
     out = tmp_path / 'export/student.pth'
     output = run_tool(TOOL, config, checkpoint, out)
-    assert 'Removed readout: 5 tensors' in output
+    assert 'Removed readout: 10 tensors' in output
     assert 'Removed backbone.interaction_queries: 1 tensors, 128 values' in output
 
     written = torch.load(out)
@@ -44,7 +47,7 @@ def test_a_plain_student_is_a_checkpoint_of_mmpretrain(run_tool, small_training,
 
 
 def test_timm_builds_a_plain_student_from_its_folder(run_tool, small_training, tmp_path):
-    config, checkpoint = small_training(GATED, write_back='none')
+    config, checkpoint = small_training(SHAPES, **PLAIN)
     save_file(torch.load(checkpoint)['state_dict'], tmp_path / 'training.safetensors')
     out = tmp_path / 'export/model.safetensors'
     output = run_tool(TOOL, config, tmp_path / 'training.safetensors', out, '--format', 'timm')
@@ -56,7 +59,7 @@ def test_timm_builds_a_plain_student_from_its_folder(run_tool, small_training, t
 
 
 def test_a_gated_student_keeps_its_queries_and_is_none_of_timms(run_tool, small_training, tmp_path):
-    config, checkpoint = small_training(GATED)
+    config, checkpoint = small_training(SHAPES, **GATED)
     out = tmp_path / 'export/student.safetensors'
     output = run_tool(TOOL, config, checkpoint, out, '--format', 'timm', code=1)
     assert "train a student with backbone.write_back='none' and backbone.fuse='none'" in output
@@ -69,8 +72,21 @@ def test_a_gated_student_keeps_its_queries_and_is_none_of_timms(run_tool, small_
         assert torch.equal(student(images()), logits(config, checkpoint))
 
 
+def test_a_student_keeps_its_stem_and_is_none_of_timms(run_tool, small_training, tmp_path):
+    config, checkpoint = small_training(SHAPES)
+    out = tmp_path / 'export/student.pth'
+    assert "timm's Vision Transformer has no stem" in run_tool(
+        TOOL, config, checkpoint, out, '--format', 'timm', code=1
+    )
+    assert 'Removed readout: 10 tensors' in run_tool(TOOL, config, checkpoint, out)
+    student = get_model(str(out.with_suffix('.py')), pretrained=str(out)).eval()
+    assert type(student.backbone) is InteractionQueryViT
+    with torch.no_grad():
+        assert torch.equal(student(images()), logits(config, checkpoint))
+
+
 def test_what_it_reads_is_not_overwritten(run_tool, small_training):
-    config, checkpoint = small_training(GATED, write_back='none')
+    config, checkpoint = small_training(SHAPES, **PLAIN)
     before = config.read_text()
     assert 'would overwrite' in run_tool(TOOL, config, checkpoint, config.with_suffix('.safetensors'), code=1)
     assert config.read_text() == before

@@ -69,6 +69,8 @@ def presence_entries(images: Sequence[ImagePresence]) -> dict[str, float]:
     columns['_frequency'] = often.expand(visible.shape)
     for column, presence in columns.items():
         found = presence_quality(presence[counted], visible[counted])['average_precision']
+        # Something is visible among them.
+        assert found is not None
         entries[f'unlabelled_presence_average_precision{column}'] = found
     return entries
 
