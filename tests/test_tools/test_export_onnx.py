@@ -14,7 +14,7 @@ onnxruntime = pytest.importorskip('onnxruntime')
 pytest.importorskip('onnxscript')
 
 TOOL = 'model_converters/export_onnx.py'
-GATED = 'classification/lfi_vit-tiny_shapes.py'
+SHAPES = 'classification/lfi_vit-tiny_shapes.py'
 
 
 def images(batch, height=64, width=64):
@@ -23,7 +23,7 @@ def images(batch, height=64, width=64):
 
 @torch.no_grad()
 def test_a_gated_student_in_both_formats(run_tool, small_training, tmp_path):
-    config, checkpoint = small_training(GATED)
+    config, checkpoint = small_training(SHAPES, num_queries=8, write_back='gated')
     onnx, pt2 = tmp_path / 'export/student.onnx', tmp_path / 'export/student.pt2'
     output = run_tool(TOOL, config, checkpoint, onnx, '--torch-export', pt2, '--opset', 18)
     assert 'opset 18' in output
@@ -42,7 +42,7 @@ def test_a_gated_student_in_both_formats(run_tool, small_training, tmp_path):
 
 
 def test_a_backbone_for_another_size(run_tool, small_training, tmp_path):
-    config, checkpoint = small_training(GATED, write_back='none', out_type='featmap', out_indices=[0, 1])
+    config, checkpoint = small_training(SHAPES, out_type='featmap', out_indices=[0, 1])
     out = tmp_path / 'student.onnx'
     output = run_tool(TOOL, config, checkpoint, out, '--part', 'backbone', '--shape', 32, 48)
     assert 'feature_map_0 (1, 16, 4, 6)' in output and 'feature_map_1 (3, 16, 4, 6)' in output
