@@ -5,7 +5,6 @@ _base_ = '../_base_/recipes/vit-tiny-p8_tiny-imagenet.py'
 
 model = dict(
     type='lfi.LFIImageClassifier',
-    backbone=dict(type='lfi.InteractionQueryViT'),
     teacher=__import__('lfi').teacher_config(
         'lit-lite0',
         concepts=dict(type='lfi.TinyImageNet', data_root={{_base_.data_root}}),

@@ -1,4 +1,4 @@
-# PACS by the text head of a small student that learned on Tiny-ImageNet: its classes are named at test time.
+# PACS by presence, asked of a small student that learned on Tiny-ImageNet: its classes are named at test time.
 # CHECKPOINT is one of configs/classification/lfi_vit-128x6-p8_lit-lite0_tiny-imagenet.py.
 #   LFI_DATA_ROOT=data LFI_TEACHER_ROOT=checkpoints python tools/test.py \
 #       configs/domain_generalization/zero-shot_vit-128x6-p8_lit-lite0_tiny-imagenet_pacs.py CHECKPOINT
@@ -6,9 +6,6 @@ _base_ = './zero-shot_vit-tiny-p8_lit-lite0_tiny-imagenet_pacs.py'
 
 model = dict(
     backbone=dict(
-        arch=dict(_delete_=True, embed_dims=128, num_layers=6, num_heads=4, feedforward_channels=256),
-        stem=dict(type='lfi.ConvStem'),
-        with_cls_token=False,
-        out_type='avg_featmap',
+        arch=dict(_delete_=True, embed_dims=128, num_layers=6, num_heads=4, feedforward_channels=256)
     )
 )

@@ -4,7 +4,11 @@ import os
 
 import pytest
 import torch
+from lfi.registry import MODELS
 from lfi.studies.arms import ARMS, METHOD
+from lfi.studies.grid import read_config
+from lfi.studies.presets import PRESETS
+from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from repository_configs import BASELINES, ROOT, TASK_LOSS, baseline_of, read, start
 
@@ -24,6 +28,17 @@ def test_each_student_has_every_baseline_that_is_a_config():
     for student in students:
         kinds = {kind_of(config) for config in OTHERS if config.endswith(f'/{kind_of(config)}_{student}')}
         assert kinds == wanted
+
+
+@pytest.mark.parametrize('study', ['shapes', 'tiny-full'])
+@pytest.mark.parametrize(('arm', 'prior', 'queries'), [('no-prior', False, 0), ('queries', True, 8)])
+def test_what_an_arm_takes_away_or_adds_is_so_for_every_student(study, arm, prior, queries):
+    (found,) = (other for other in PRESETS[study].arms if other.name == arm)
+    cfg = read_config(found.config, found.options)
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        model = MODELS.build({**cfg.model, 'data_preprocessor': None})
+    assert (model.affinity_prior is not None) is prior
+    assert model.backbone.num_queries == queries
 
 
 @pytest.mark.parametrize('config', OTHERS)

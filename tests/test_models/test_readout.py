@@ -100,8 +100,18 @@ def test_presence_compares_what_a_query_looks_at_with_its_concept(make_readout, 
             patch = F.layer_norm(states.tokens[-1][b, n + 1], (C,), patch_norm.weight, patch_norm.bias)
             share = states.attention[-1][b, m, n]
             score = score + share * 7.0 / math.sqrt(C) * (patch @ weight) / weight.norm()
+        score = 15 * torch.tanh(score / 15)
         torch.testing.assert_close(readout.scores(states, texts, like.concepts)[b, m], score)
         torch.testing.assert_close(got.presence[b, m], 1 / (1 + (-score).exp()))
+
+
+def test_a_wrong_answer_can_be_unlearned_however_sure_it_is(make_readout, states, texts, like):
+    readout = make_readout()
+    torch.nn.init.constant_(readout.presence_head.bias, 40.0)
+    presence = readout.answers(states, texts, like).presence
+    assert (presence < 1).all()
+    F.binary_cross_entropy(presence, torch.zeros_like(presence)).backward()
+    assert readout.presence_head.bias.grad > 0.001
 
 
 def test_the_map_of_a_concept_is_the_attention_of_its_query(make_readout, states, texts, like):

@@ -3,7 +3,6 @@ _base_ = '../recipes/vit-tiny-p8_tiny-imagenet.py'
 
 model = dict(
     type='lfi.FeatureDistillClassifier',
-    backbone=dict(type='lfi.InteractionQueryViT'),
     teacher=__import__('lfi').teacher_config(
         'clip-b16',
         concepts=dict(type='lfi.TinyImageNet', data_root={{_base_.data_root}}),

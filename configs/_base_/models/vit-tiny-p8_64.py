@@ -1,8 +1,19 @@
-# DeiT-Tiny's width and depth with patches of 8 on 64 pixels.
+# DeiT-Tiny's width and depth with patches of 8 on 64 pixels: from scratch, with what a ViT lacks there, whatever it
+# learns from.
 model = dict(
     _scope_='mmpretrain',
-    type='ImageClassifier',
-    backbone=dict(type='VisionTransformer', arch='deit-tiny', img_size=64, patch_size=8, drop_path_rate=0.1),
+    type='lfi.PriorImageClassifier',
+    affinity_prior=dict(),
+    backbone=dict(
+        type='lfi.InteractionQueryViT',
+        arch='deit-tiny',
+        img_size=64,
+        patch_size=8,
+        drop_path_rate=0.1,
+        stem=dict(type='lfi.ConvStem'),
+        with_cls_token=False,
+        out_type='avg_featmap',
+    ),
     head=dict(
         type='VisionTransformerClsHead',
         num_classes=200,

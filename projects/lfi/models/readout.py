@@ -13,6 +13,9 @@ from lfi.models.backbones import InteractionStates
 from lfi.registry import MODELS
 from lfi.structures import MASKED, REST, InteractionMaps
 
+# Presence of a greater score would be exactly 1 in float32, from which no gradient leads back.
+SCORE_CAP = 15.0
+
 
 @MODELS.register_module()
 class InteractionReadout(BaseModule):
@@ -92,7 +95,7 @@ class InteractionReadout(BaseModule):
         return starts if concepts is None else starts[concepts.clamp_min(0)]
 
     def scores(self, states: InteractionStates, texts: Tensor, concepts: Tensor | None = None) -> Tensor:
-        """The presence of each asked concept before the sigmoid, float32 (B, M).
+        """The presence of each asked concept before the sigmoid, float32 (B, M), within +-`SCORE_CAP`.
 
         Their softmax over concepts tells which one it is: zero-shot classification.
 
@@ -108,7 +111,8 @@ class InteractionReadout(BaseModule):
             weights = weights if concepts is None else weights[concepts.clamp_min(0)]  # [C, D] or [B, M, D]
             n = states.grid[0] * states.grid[1]
             seen = states.attention[-1] @ self.patch_norm(states.tokens[-1][:, -n:].float())  # [B, M, D]
-            return of_query + (seen * weights).sum(-1)
+            scores = of_query + (seen * weights).sum(-1)
+            return SCORE_CAP * (scores / SCORE_CAP).tanh()
 
     def answers(self, states: InteractionStates, texts: Tensor, like: InteractionMaps) -> InteractionMaps:
         """The text->image reading of what was asked: maps with `directions=('positions',)`.

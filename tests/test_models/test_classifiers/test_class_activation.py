@@ -80,23 +80,21 @@ def test_a_baselines_student_is_measured_beside_the_teacher(make_model, make_mea
     missing = model.load_state_dict(baseline.state_dict(), strict=False).missing_keys
     assert {name.split('.')[0] for name in missing} == {'readout'}
     inputs, samples = batch()
-    teacher, student = model.predict_interactions(inputs, samples)
+    texts = model.teacher.texts
+    asked = [3, 2, 0]
+    found = model.ask(inputs, texts[asked])
     with model.backbone.record_interactions() as record:
         scores = model.head(model.backbone(inputs))
     maps = class_activation_maps(model.backbone, model.head, record.states)
-    assert student.layers == (3,) and student.grid == teacher.grid == (4, 4)
-    assert student.logits.shape[2] == teacher.logits.shape[2] == 4
-    concepts = teacher.concepts if teacher.concepts is not None else torch.arange(4).expand(2, -1)
-    for b in range(2):
-        for m, concept in enumerate(concepts[b].tolist()):
-            if 0 <= concept < K:
-                torch.testing.assert_close(student.logits[b, 0, m], maps[b, concept])
-                torch.testing.assert_close(student.presence[b, m], scores[b].softmax(0)[concept])
-            else:
-                # What the head does not know.
-                assert not student.logits[b, 0, m].any() and not student.presence[b, m]
-    found = torch.stack([sample.pred_score for sample in model.predict(inputs, samples)])
-    torch.testing.assert_close(found, scores.softmax(1))
+    assert (found.layers, found.directions, found.valid.all().item()) == ((3,), ('positions',), True)
+    torch.testing.assert_close(found.logits[:, 0, 1:], maps[:, asked[1:]])
+    torch.testing.assert_close(found.presence[:, 1:], scores.softmax(1)[:, asked[1:]])
+    # What the head does not know.
+    assert not found.logits[:, 0, 0].any() and not found.presence[:, 0].any()
+    with pytest.raises(ValueError, match="knows its head's classes alone"):
+        model.ask(inputs, -texts)
+    predicted = torch.stack([sample.pred_score for sample in model.predict(inputs, samples)])
+    torch.testing.assert_close(predicted, scores.softmax(1))
 
 
 @pytest.mark.parametrize(
@@ -117,6 +115,8 @@ def test_what_has_none_is_refused(make_measured, changes):
         class_activation_maps(model.backbone, model.head, record.states)
 
 
-def test_it_does_not_train(make_measured):
+def test_it_neither_trains_nor_draws(make_measured):
+    with pytest.raises(TypeError, match='draws no pictures'):
+        make_measured().predict_interactions(*batch())
     with pytest.raises(TypeError, match='ClassActivationClassifier is for testing only'):
         make_measured().loss(*batch())

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lfi.models.backbones import InteractionQueryViT, InteractionStates
-from lfi.models.batches import valid_sizes_of
 from lfi.registry import MODELS
 from lfi.structures import InteractionMaps
 
@@ -37,7 +37,7 @@ def class_activation_maps(
         ValueError: if features are pooled in another way, the last block is not supervised, or the head has
             more than one layer.
     """
-    layers = [layer for layer in head.modules() if isinstance(layer, nn.Linear)]
+    layers = _linear_layers(head)
     if backbone.out_type != 'avg_featmap' or states.layers[-1] != backbone.num_layers - 1 or len(layers) != 1:
         raise ValueError(
             f"class activation maps need a backbone with out_type='avg_featmap', got {backbone.out_type!r}; "
@@ -55,6 +55,10 @@ def class_activation_maps(
     return maps.mT.unflatten(-1, states.grid)
 
 
+def _linear_layers(head: nn.Module) -> list[nn.Linear]:
+    return [layer for layer in head.modules() if isinstance(layer, nn.Linear)]
+
+
 @MODELS.register_module()
 class ClassActivationClassifier(LFIImageClassifier):
     """Measures where a student looks that has a head and no read-out; for testing only.
@@ -70,31 +74,53 @@ class ClassActivationClassifier(LFIImageClassifier):
         **kwargs: likewise.
     """
 
-    @torch.no_grad()
+    def answers(
+        self,
+        states: InteractionStates,
+        images: Tensor,
+        texts: Tensor,
+        valid_sizes: Sequence[tuple[int, int]],
+    ) -> InteractionMaps:
+        """The class activation maps of the texts; arguments as of `InteractionDistillMixin.answers`.
+
+        Raises:
+            ValueError: for a text that is none of the teacher's concepts; and as `class_activation_maps`
+                says.
+        """
+        maps = class_activation_maps(self.backbone, self.head, states)
+        scores = maps.mean((-2, -1)) + _linear_layers(self.head)[0](self.backbone.ln2.bias)
+        concepts = self._concepts(texts)
+        known = concepts < maps.shape[1]
+        index = concepts.clamp_max(maps.shape[1] - 1)
+        # What it says of the canvas holds, and none of its answers.
+        found = super().answers(states, images, texts, valid_sizes)
+        return replace(
+            found,
+            logits=maps[:, index].where(known[:, None, None], 0.0)[:, None],
+            presence=scores.softmax(-1)[:, index].where(known, 0.0),
+            layers=states.layers[-1:],
+        )
+
     def predict_interactions(
         self, inputs: Tensor, data_samples: Sequence
     ) -> tuple[InteractionMaps, InteractionMaps]:
-        """Teacher's maps and the head's, over positions, of the same concepts on the same grid."""
-        teacher = self._ask_teacher(inputs, data_samples)
-        valid_sizes = valid_sizes_of(inputs, data_samples)
-        with self.backbone.padded(valid_sizes), self.backbone.record_interactions() as record:
-            scores = self.head(self.extract_feat(inputs))
-        maps = class_activation_maps(self.backbone, self.head, record.states)
-        concepts = teacher.concepts
-        if concepts is None:
-            concepts = torch.arange(teacher.logits.shape[2], device=maps.device).expand(len(maps), -1)
-        known = (concepts >= 0) & (concepts < maps.shape[1])
-        index = concepts.clamp(0, maps.shape[1] - 1)
-        of_concepts = maps.gather(1, index[..., None, None].expand(-1, -1, *maps.shape[2:]))
-        student = InteractionMaps(
-            logits=of_concepts.where(known[..., None, None], 0.0)[:, None],
-            presence=scores.float().softmax(-1).gather(1, index).where(known, 0.0),
-            valid=teacher.valid,
-            concepts=teacher.concepts,
-            layers=record.states.layers[-1:],
-            directions=('positions',),
+        """It has none but those of `ask`.
+
+        Raises:
+            TypeError: always.
+        """
+        raise TypeError(
+            f'{type(self).__name__} is measured by lfi.InteractionMapsHook, and draws no pictures'
         )
-        return teacher, student
+
+    def _concepts(self, texts: Tensor) -> Tensor:
+        """Which of the teacher's concepts each text is, (M,)."""
+        alike, concepts = (texts @ self.teacher.texts.to(texts.device).T).max(1)
+        if (alike < 0.999).any():
+            raise ValueError(
+                f"{type(self).__name__} knows its head's classes alone: ask for concepts of its teacher"
+            )
+        return concepts
 
     def loss(self, inputs: Tensor, data_samples: Sequence, **kwargs: Any) -> dict[str, Tensor]:
         """It has none.
