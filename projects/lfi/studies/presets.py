@@ -209,8 +209,8 @@ BY_TEXT = {
     'lfi-logit-kd': 'lfi.LFITextClassifier',
     'shuffled-images': 'lfi.ShuffledImagesTextClassifier',
 }
-# Where the student of a baseline looks; its backbone has queries, and that of LFI's config none.
-BY_HEAD = ('model.type=lfi.ClassActivationClassifier', 'model.backbone.num_queries=8')
+# Where the student of a baseline looks.
+BY_HEAD = ('model.type=lfi.ClassActivationClassifier',)
 
 
 def by_text(arm: Arm) -> Arm:
@@ -317,8 +317,6 @@ def variants(preset: Preset, epochs: int) -> Preset:
 
 
 LOCAL = 'model.backbone.init_cfg.type=lfi.MimeticInit'
-# mmpretrain's own ViT draws its position embedding after its `init_cfg`.
-OUR_VIT = ('model.backbone.type=lfi.InteractionQueryViT', 'model.backbone.num_queries=0')
 
 
 def local(preset: Preset) -> Preset:
@@ -329,7 +327,7 @@ def local(preset: Preset) -> Preset:
         preset,
         about=f'Students by mimetic initialisation, whose attention is local from the start. {preset.about}',
         arms=(
-            replace(baseline, options=(*baseline.options, *OUR_VIT, LOCAL)),
+            replace(baseline, options=(*baseline.options, LOCAL)),
             *(
                 replace(arm, options=(*arm.options, LOCAL), cache=ARMS[arm.name].reads)
                 for arm in others
