@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 
 TOOL = 'model_converters/export_student.py'
 SHAPES = 'classification/lfi_vit-tiny_shapes.py'
-PLAIN = dict(stem=None)
-GATED = dict(stem=None, num_queries=8, write_back='gated')
+PLAIN = dict(stem=None, with_cls_token=True, out_type='cls_token')
+GATED = dict(**PLAIN, num_queries=8, write_back='gated')
 
 
 def logits(config, checkpoint):

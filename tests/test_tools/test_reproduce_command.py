@@ -143,7 +143,7 @@ def test_the_baseline_must_have_a_result(study):
     ('arguments', 'words'),
     [
         ((), 'name a study: shapes, '),
-        (('shapes', '--arms', 'magic'), '--arms magic: shapes has task-loss, queries'),
+        (('shapes', '--arms', 'magic'), '--arms magic: shapes has task-loss, no-prior'),
         (('shapes', '--slurm', 'gpu'), '--slurm needs --gpus'),
         (('shapes', '--jobs', '0'), '--jobs 0: give 1 or more'),
         (('dg', '--arms', 'magic'), '--arms magic: dg-pacs has task-loss_vit-128x6-p8_pacs'),
