@@ -14,6 +14,7 @@ import argparse
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import lfi  # noqa: F401
 import numpy as np
@@ -28,6 +29,7 @@ from lfi.human_study import (
     read_key,
     read_raters,
 )
+from lfi.models.class_activation import class_activation
 from mmengine.dataset import pseudo_collate
 from mmengine.device import get_device
 from mmengine.registry import DATASETS, init_default_scope
@@ -35,7 +37,7 @@ from mmpretrain import get_model
 from torch import Tensor
 from tqdm import tqdm
 
-# The teacher's own maps instead of a second student's.
+# In place of a second classifier: the teacher's own maps.
 TEACHER = 'teacher'
 # Candidates for each catch trial; the best become trials.
 CANDIDATES = 4
@@ -57,7 +59,7 @@ def parse_args() -> argparse.Namespace:
         nargs='+',
         required=True,
         metavar=('CONFIG', 'CHECKPOINT'),
-        help=f'another one, or "{TEACHER}": the maps of the teacher of A',
+        help=f'another classifier, a baseline by its class activation maps; or "{TEACHER}", of A',
     )
     make.add_argument('--out', required=True, help='the page, study.html; the key becomes study.key.json')
     make.add_argument(
@@ -99,61 +101,124 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-class Student:
-    """A trained LFI classifier and its validation set."""
+class Source:
+    """A trained classifier and its validation set."""
 
-    def __init__(self, config: str, checkpoint: str, options: dict | None) -> None:
-        cfg = launch.load_config(config, options)
-        if 'teacher' not in cfg.get('model', {}):
-            raise launch.UsageError(f'{config} has no model.teacher: its model has no interaction maps')
-        launch.require_checkpoint(checkpoint)
-        init_default_scope(cfg.get('default_scope', 'mmengine'))
-        # A cache holds the training images' maps; these are validation images.
-        cfg.model.teacher_cache = None
-        self.config = config
-        self.model = get_model(cfg, checkpoint, device=get_device()).eval()
-        if not hasattr(self.model, 'predict_interactions'):
-            raise launch.UsageError(
-                f'{config} is of a {type(self.model).__name__}, which has no interaction maps'
-            )
-        self.dataset = DATASETS.build(cfg.val_dataloader.dataset)
+    def __init__(self, config: str, model: Any, dataset: Any) -> None:
+        self.config, self.model, self.dataset = config, model, dataset
 
-    def maps_of(self, index: int) -> tuple[str, Tensor, dict[str, tuple[Tensor, Tensor]]]:
-        """The name of an image of the validation set, its pixels (3, H, W), and for each label two maps.
-
-        They are the last layer's, (h, w) over locations: the student's own and the teacher's.
-        """
+    def batch_of(self, index: int) -> tuple[Tensor, dict]:
+        """The pixels (3, H, W) of an image of the validation set, and the model's batch of it."""
         data = pseudo_collate([self.dataset[index]])
-        batch = self.model.data_preprocessor(data, training=False)
+        return data['inputs'][0], self.model.data_preprocessor(data, training=False)
+
+    def maps_of(self, index: int) -> tuple[str, Tensor, dict[str, Tensor]]:
+        """The name of an image of the validation set, its pixels, and for each label a map (h, w)."""
+        raise NotImplementedError
+
+
+class Student(Source):
+    """One that learnt from interactions: the maps of the last supervised block."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Of the concepts, the classes first."""
+        return self.model.teacher.bank.names
+
+    def maps_of(self, index: int) -> tuple[str, Tensor, dict[str, Tensor]]:
+        name, pixels, _, student = self._both(index)
+        return name, pixels, student
+
+    def _both(self, index: int) -> tuple[str, Tensor, dict[str, Tensor], dict[str, Tensor]]:
+        pixels, batch = self.batch_of(index)
+        samples = batch['data_samples']
+        both = self.model.predict_interactions(batch['inputs'], samples)
+        labels = self.model.concept_labels(samples)[0].nonzero().flatten().tolist()
+        concepts = both[0].concepts
+        asked = range(both[0].logits.shape[2]) if concepts is None else concepts[0].tolist()
+        of_teacher, of_student = (maps.over_positions()[0, -1].cpu() for maps in both)
+        at = {self.names[c]: m for m, c in enumerate(asked) if c in labels}
+        teacher, student = ({c: maps[m] for c, m in at.items()} for maps in (of_teacher, of_student))
+        return samples[0].metainfo.get('img_path') or str(index), pixels, teacher, student
+
+
+class Teacher(Student):
+    """The teacher of a student: its own maps, as the student learns from them."""
+
+    def maps_of(self, index: int) -> tuple[str, Tensor, dict[str, Tensor]]:
+        name, pixels, teacher, _ = self._both(index)
+        return name, pixels, teacher
+
+
+class Baseline(Source):
+    """One that learnt otherwise and has no interaction maps: class activation maps of its head.
+
+    Args:
+        names: of its classes, as the other source has them.
+    """
+
+    def __init__(self, config: str, model: Any, dataset: Any, names: Sequence[str]) -> None:
+        super().__init__(config, model, dataset)
+        self.names = names
+
+    def maps_of(self, index: int) -> tuple[str, Tensor, dict[str, Tensor]]:
+        pixels, batch = self.batch_of(index)
         sample = batch['data_samples'][0]
-        teacher, student = self.model.predict_interactions(batch['inputs'], batch['data_samples'])
-        labels = self.model.concept_labels(batch['data_samples'])[0].nonzero().flatten().tolist()
-        asked = range(teacher.logits.shape[2]) if teacher.concepts is None else teacher.concepts[0].tolist()
-        own, others = (maps.over_positions()[0, -1].cpu() for maps in (student, teacher))
-        names = self.model.teacher.bank.names
-        maps = {names[c]: (own[m], others[m]) for m, c in enumerate(asked) if c in labels}
-        return sample.metainfo.get('img_path') or str(index), data['inputs'][0], maps
+        labels = sample.gt_label.flatten().tolist()
+        try:
+            maps = class_activation(self.model, batch['inputs'], labels)[0].cpu()
+        except TypeError as error:
+            raise launch.UsageError(f'{self.config} has no maps: {error}') from error
+        found = {self.names[label]: each for label, each in zip(labels, maps)}
+        return sample.metainfo.get('img_path') or str(index), pixels, found
 
 
-def pairs_of(indices: Sequence[int], a: Student, b: Student | None) -> Iterator[Pair]:
-    """A pair for each image and each of its labels; without B against A's teacher."""
+def load(config: str, checkpoint: str, options: dict | None) -> tuple[str, Any, Any]:
+    """A config's name, its trained model and its validation set, for a `Source`."""
+    cfg = launch.load_config(config, options)
+    launch.require_checkpoint(checkpoint)
+    init_default_scope(cfg.get('default_scope', 'mmengine'))
+    # A cache holds the training images' maps; these are validation images.
+    cfg.model.pop('teacher_cache', None)
+    model = get_model(cfg, checkpoint, device=get_device()).eval()
+    return config, model, DATASETS.build(cfg.val_dataloader.dataset)
+
+
+def load_student(config: str, checkpoint: str, options: dict | None) -> Student:
+    _, model, dataset = load(config, checkpoint, options)
+    if not hasattr(model, 'predict_interactions'):
+        raise launch.UsageError(
+            f'{config} is of a {type(model).__name__}, which has no interaction maps: give it as --b, '
+            'after an LFI classifier as --a'
+        )
+    return Student(config, model, dataset)
+
+
+def load_other(given: Sequence[str], a: Student, options: dict | None) -> Source:
+    """What A is compared with."""
+    if list(given) == [TEACHER]:
+        return Teacher(a.config, a.model, a.dataset)
+    config, model, dataset = load(*given, options)
+    if hasattr(model, 'predict_interactions'):
+        return Student(config, model, dataset)
+    return Baseline(config, model, dataset, a.names)
+
+
+def pairs_of(indices: Sequence[int], a: Student, b: Source) -> Iterator[Pair]:
+    """A pair for each image and each of its labels."""
     for index in tqdm(indices, unit=' images'):
         name, pixels, maps = a.maps_of(index)
-        if b is None:
-            pairs = maps
-        else:
-            other_name, other_pixels, other_maps = b.maps_of(index)
-            if not torch.equal(pixels, other_pixels) or maps.keys() != other_maps.keys():
-                raise launch.UsageError(
-                    f'image {index} of the validation set is {name} with {sorted(maps)} for A, but '
-                    f'{other_name} with {sorted(other_maps)} for B, or its pixels differ: both configs must '
-                    'have the same val_dataloader.dataset and concepts'
-                )
-            pairs = {concept: (maps[concept][0], other_maps[concept][0]) for concept in maps}
+        other_name, other_pixels, other_maps = b.maps_of(index)
+        if not torch.equal(pixels, other_pixels) or maps.keys() != other_maps.keys():
+            raise launch.UsageError(
+                f'image {index} of the validation set is {name} with {sorted(maps)} for A, but '
+                f'{other_name} with {sorted(other_maps)} for B, or its pixels differ: both configs must '
+                'have the same val_dataloader.dataset and concepts'
+            )
         # Images are loaded as BGR.
         picture = pixels.flip(0).permute(1, 2, 0).numpy()
-        for concept, both in pairs.items():
-            yield Pair(name, concept, picture, dict(zip('AB', both)))
+        for concept, heat in maps.items():
+            yield Pair(name, concept, picture, {'A': heat, 'B': other_maps[concept]})
 
 
 def make_study(args: argparse.Namespace) -> None:
@@ -163,13 +228,13 @@ def make_study(args: argparse.Namespace) -> None:
         raise launch.UsageError(
             f'{key_file} is there already, and answers to its page need it: choose another --out'
         )
-    a = Student(*args.a, args.cfg_options)
-    b = None if args.b == [TEACHER] else Student(*args.b, args.cfg_options)
+    a = load_student(*args.a, args.cfg_options)
+    b = load_other(args.b, a, args.cfg_options)
     wanted = args.images + args.catch
-    if wanted > len(a.dataset) or (b is not None and len(b.dataset) != len(a.dataset)):
+    if wanted > len(a.dataset) or len(b.dataset) != len(a.dataset):
         raise launch.UsageError(
             f'--images {args.images} and --catch {args.catch} need {wanted} validation images of both '
-            f'sources; A has {len(a.dataset)}, B {len((b or a).dataset)}'
+            f'sources; A has {len(a.dataset)}, B {len(b.dataset)}'
         )
     drawn = np.random.default_rng(args.seed).permutation(len(a.dataset)).tolist()
     candidates = drawn[args.images :][: CANDIDATES * args.catch]
@@ -177,6 +242,8 @@ def make_study(args: argparse.Namespace) -> None:
     catches, agreement = catch_pairs(list(pairs_of(candidates, a, b)), args.catch)
 
     sources = {name: ', '.join(given) for name, given in (('A', args.a), ('B', args.b))}
+    if isinstance(b, Baseline):
+        sources['B'] += ' (class activation)'
     page, key = build_study([*pairs, *catches], sources, args.seed)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(page, encoding='utf-8')

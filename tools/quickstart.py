@@ -1,5 +1,8 @@
 """LFI in minutes, on the embedded data: train a student with the task loss alone and with LFI, and compare.
 
+The picture also shows what LFI's student answers: one image is asked about two things that it shows and one
+that it does not, another about three that it does not show. The presence of each stands above its map.
+
 It runs, with the same seed and schedule, what these commands run, and goes on where it was stopped:
 
     D=work_dirs/quickstart

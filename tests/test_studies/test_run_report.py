@@ -1,8 +1,16 @@
+from types import SimpleNamespace
+
+import matplotlib
+
+matplotlib.use('Agg')
+import matplotlib.pyplot as plt
 import torch
+from lfi.structures import InteractionMaps
 from lfi.studies.grid import read_config
-from lfi.studies.run_report import load_student
+from lfi.studies.run_report import choose_questions, draw_questions, load_student
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import MODELS, init_default_scope
+from mmpretrain.structures import DataSample
 
 
 def test_the_student_in_the_report_sees_its_images_as_in_training(tmp_path):
@@ -20,3 +28,57 @@ def test_the_student_in_the_report_sees_its_images_as_in_training(tmp_path):
     with torch.no_grad():
         scores = [m(**m.data_preprocessor(data), mode='tensor') for m in (shown, trained)]
     torch.testing.assert_close(scores[0], scores[1])
+
+
+class Images(list):
+    """Images by what they show, the label first."""
+
+    def __getitem__(self, index):
+        sample = DataSample(metainfo=dict(index=index))
+        return dict(inputs=torch.full((3, 16, 16), index, dtype=torch.uint8), data_samples=sample)
+
+    def get_data_info(self, index):
+        shown = list(self)[index]
+        return dict(gt_label=shown[0], gt_bboxes_labels=shown) if len(shown) > 1 else dict(gt_label=shown[0])
+
+
+IMAGES = Images([[0], [1, 2, 3], [5, 5, 4], [2]])
+
+
+def test_two_images_are_asked_about_what_is_there_and_what_is_not():
+    (first, asked, there), (second, others, none) = choose_questions(IMAGES, 6)
+    # The only one that shows two classes.
+    assert (first, asked[:2], there) == (2, [5, 4], [True, True, False])
+    assert asked[2] in (0, 1, 2, 3)
+    assert second != first and none == [False] * 3
+    assert len({*others} - {*list(IMAGES)[second]}) == 3
+
+
+def test_images_that_show_one_class_are_asked_about_two_that_are_not_there():
+    (first, asked, there), _ = choose_questions(Images([[0], [1]]), 4)
+    assert (asked[0], there) == (first, [True, False, False])
+    assert len({*asked}) == 3
+
+
+def test_answers_are_drawn_with_the_presence_of_each():
+    def ask(images, texts):
+        assert images.unique().numel() == 1
+        presence = texts[:, 0] / 10
+        maps = torch.zeros(1, 1, len(texts), 2, 2)
+        return InteractionMaps(maps, presence[None], torch.ones(1, 2, 2, dtype=torch.bool))
+
+    model = SimpleNamespace(
+        teacher=SimpleNamespace(
+            texts=torch.arange(6.0)[:, None], bank=SimpleNamespace(names='abcdef', num_concepts=6)
+        ),
+        data_preprocessor=lambda data, training: dict(inputs=torch.stack(data['inputs']).float()),
+        ask=ask,
+    )
+    _, axes = plt.subplots(2, 4)
+    draw_questions(axes, model, IMAGES)
+    for row, (index, concepts, there) in zip(axes, choose_questions(IMAGES, 6)):
+        assert (row[0].images[0].get_array() == index).all()
+        titles = [
+            f'{"abcdef"[c]} ({"there" if t else "not there"}): {10 * c}%' for c, t in zip(concepts, there)
+        ]
+        assert [cell.get_title() for cell in row[1:]] == titles

@@ -10,6 +10,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
 SHAPES = 'classification/lfi_vit-tiny_shapes.py'
+BASELINE = 'baselines/task-loss_vit-tiny_shapes.py'
 FEW = ('--images', '4', '--catch', '2', '--cfg-options', 'val_dataloader.dataset.num_images=12')
 
 
@@ -80,13 +81,47 @@ def test_a_student_against_its_teacher(run_main, config_path, students, tmp_path
     assert len(key['trials']) == 6
 
 
-def test_what_cannot_be_made_says_why(run_main, config_path, students, capsys):
-    config, control = config_path(SHAPES), config_path('baselines/task-loss_vit-tiny_shapes.py')
+@pytest.fixture(scope='module')
+def baseline(config_path, tmp_path_factory):
+    """A checkpoint of a classifier that has learnt nothing, with the task loss alone."""
+    torch.manual_seed(2)
+    cfg = Config.fromfile(config_path(BASELINE))
+    init_default_scope('mmpretrain')
+    file = tmp_path_factory.mktemp('baseline') / 'baseline.pth'
+    model = MODELS.build({**cfg.model, 'data_preprocessor': cfg.data_preprocessor})
+    torch.save(dict(state_dict=model.state_dict()), file)
+    return file
+
+
+def test_a_student_against_a_baseline(run_main, config_path, students, baseline, tmp_path):
+    config, other = config_path(SHAPES), config_path(BASELINE)
+    run_main('make', '--a', config, students[0], '--b', other, baseline, '--out', 'study.html', *FEW)
+    key = json.loads((tmp_path / 'study.key.json').read_text())
+    assert key['sources']['B'] == f'{other}, {baseline} (class activation)'
+    assert len(key['trials']) == 6
+    assert 'class activation' not in (tmp_path / 'study.html').read_text()
+
+
+def test_a_baseline_without_class_activation_is_refused(run_main, config_path, students, baseline, tmp_path):
+    other = tmp_path / 'other.py'
+    other.write_text(
+        f'_base_ = {str(config_path(BASELINE))!r}\n'
+        "model = dict(neck=dict(type='GlobalAveragePooling', dim=1))\n"
+    )
+    sources = ('--a', config_path(SHAPES), students[0], '--b', other, baseline)
+    with pytest.raises(UsageError, match='other.py has no maps: class activation needs a classifier whose'):
+        run_main('make', *sources, '--out', 'x.html', *FEW)
+
+
+def test_what_cannot_be_made_says_why(run_main, config_path, students, baseline, capsys):
+    config, control = config_path(SHAPES), config_path(BASELINE)
     with pytest.raises(SystemExit):
         run_main('make', '--a', config, students[0], '--b', control, '--out', 'x.html')
     assert f'--b takes CONFIG CHECKPOINT or teacher, got {control}' in capsys.readouterr().err
-    with pytest.raises(UsageError, match='has no model.teacher: its model has no interaction maps'):
-        run_main('make', '--a', control, students[0], '--b', 'teacher', '--out', 'x.html')
+    with pytest.raises(
+        UsageError, match='PriorImageClassifier, which has no interaction maps: give it as --b'
+    ):
+        run_main('make', '--a', control, baseline, '--b', 'teacher', '--out', 'x.html')
     sources = ('--a', config, students[0], '--b', 'teacher')
     with pytest.raises(UsageError, match='--images 40 and --catch 8 need 48 .* A has 12, B 12'):
         run_main('make', *sources, '--out', 'x.html', *FEW[4:])

@@ -1,6 +1,7 @@
 """Compare training runs: single ones with the first, or a method with its baseline over several seeds.
 
-Single runs: a table, the learning curves, and what teacher and student look at.
+Single runs: a table, the learning curves, what the student of the last LFI run answers about two images, and
+where its teacher and it look.
 
     python tools/analysis_tools/compare_runs.py BASELINE_DIR RUN_DIR [...] --out report.png
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from .image_maps import ImageMaps
+from .localization import average_precision
 from .presence import presence_quality
 
 
@@ -68,10 +69,8 @@ def presence_entries(images: Sequence[ImagePresence]) -> dict[str, float]:
     often = (visible & counted).sum(0) / counted.sum(0).clamp_min(1)
     columns['_frequency'] = often.expand(visible.shape)
     for column, presence in columns.items():
-        found = presence_quality(presence[counted], visible[counted])['average_precision']
-        # Something is visible among them.
-        assert found is not None
-        entries[f'unlabelled_presence_average_precision{column}'] = found
+        found = average_precision(presence[counted][None], visible[counted][None])
+        entries[f'unlabelled_presence_average_precision{column}'] = found.item()
     return entries
 
 
