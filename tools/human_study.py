@@ -29,7 +29,7 @@ from lfi.human_study import (
     read_key,
     read_raters,
 )
-from lfi.models.class_activation import class_activation
+from lfi.models.classifiers import class_activation_maps
 from mmengine.dataset import pseudo_collate
 from mmengine.device import get_device
 from mmengine.registry import DATASETS, init_default_scope
@@ -166,11 +166,19 @@ class Baseline(Source):
         sample = batch['data_samples'][0]
         labels = sample.gt_label.flatten().tolist()
         try:
-            maps = class_activation(self.model, batch['inputs'], labels)[0].cpu()
-        except TypeError as error:
+            maps = self._class_activation(batch['inputs'])[labels].cpu()
+        except (AttributeError, ValueError) as error:
             raise launch.UsageError(f'{self.config} has no maps: {error}') from error
         found = {self.names[label]: each for label, each in zip(labels, maps)}
         return sample.metainfo.get('img_path') or str(index), pixels, found
+
+    @torch.no_grad()
+    def _class_activation(self, images: Tensor) -> Tensor:
+        """Of one image, (K, h, w)."""
+        backbone = self.model.backbone
+        with backbone.record_interactions() as record:
+            backbone(images)
+        return class_activation_maps(backbone, self.model.head, record.states)[0]
 
 
 def load(config: str, checkpoint: str, options: dict | None) -> tuple[str, Any, Any]:

@@ -105,11 +105,10 @@ def test_a_student_against_a_baseline(run_main, config_path, students, baseline,
 def test_a_baseline_without_class_activation_is_refused(run_main, config_path, students, baseline, tmp_path):
     other = tmp_path / 'other.py'
     other.write_text(
-        f'_base_ = {str(config_path(BASELINE))!r}\n'
-        "model = dict(neck=dict(type='GlobalAveragePooling', dim=1))\n"
+        f'_base_ = {str(config_path(BASELINE))!r}\nmodel = dict(backbone=dict(interaction_layers=(1, 2)))\n'
     )
     sources = ('--a', config_path(SHAPES), students[0], '--b', other, baseline)
-    with pytest.raises(UsageError, match='other.py has no maps: class activation needs a classifier whose'):
+    with pytest.raises(UsageError, match='other.py has no maps: class activation maps need a backbone'):
         run_main('make', *sources, '--out', 'x.html', *FEW)
 
 
