@@ -16,7 +16,11 @@ from mmengine.registry import Registry
 
 from .old_names import OLD_TYPES
 
-TASK_MODELS = {'LFIMaskRCNN': 'lfi.models.detectors', 'LFIEncoderDecoder': 'lfi.models.segmentors'}
+TASK_MODELS = {
+    'LFIMaskRCNN': 'lfi.models.detectors',
+    'PriorMaskRCNN': 'lfi.models.detectors',
+    'LFIEncoderDecoder': 'lfi.models.segmentors',
+}
 """Models of projects that need not be installed, and where they are: imported when they are asked for."""
 
 
