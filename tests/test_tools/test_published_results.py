@@ -10,8 +10,12 @@ from lfi.studies.reproduce import collect, report
 
 DOCS = Path(__file__).resolve().parents[2] / 'docs'
 # The domains of VLCS and the classes of zero-shot tests are those of the data that is there.
-STUDIES = ['shapes', 'shapes-tuning', 'tiny-small', 'tiny-small-tuning', 'tiny-small-variants']
-STUDIES += ['shapes-local', 'tiny-small-local', 'dg-pacs']
+OF_DATA = ('dg-vlcs', 'zero-shot')
+STUDIES = [
+    name
+    for name, preset in PRESETS.items()
+    if name not in OF_DATA and any(read_published(preset, name, DOCS))
+]
 
 
 @pytest.mark.parametrize('name', STUDIES)
