@@ -9,6 +9,7 @@ from torch import nn
 
 BACKBONE = dict(
     arch=dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=32),
+    num_queries=3,
     img_size=32,
     patch_size=8,
     with_cls_token=False,
