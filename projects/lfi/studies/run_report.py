@@ -48,7 +48,7 @@ def draw_maps(axes: np.ndarray, model: LFIImageClassifier, dataset: BaseDataset)
     """
     # The set may be sorted by class, or go through the classes in turn.
     indices = np.random.default_rng(0).choice(len(dataset), len(axes), replace=len(dataset) < len(axes))
-    images, batch = _load(model, dataset, indices)
+    images, batch = _load(model, dataset, indices.tolist())
     teacher, student = model.predict_interactions(batch['inputs'], batch['data_samples'])
     labels = torch.cat([sample.gt_label for sample in batch['data_samples']])
     if teacher.concepts is None:
