@@ -58,8 +58,10 @@ def test_the_registry_that_once_held_a_type_names_the_one_that_does(registry, na
         (TEACHERS, 'lfi.CachedTeacher', 'set model.teacher_cache'),
     ],
 )
-def test_a_type_that_is_none_any_more_says_what_to_do(registry, name, what_to_do):
-    with pytest.raises(KeyError, match=f'{name.rpartition(".")[2]} is no .* any more: {what_to_do}'):
+@pytest.mark.parametrize('scope', ['mmengine', 'mmpretrain'])
+def test_a_type_that_is_none_any_more_says_what_to_do(registry, name, what_to_do, scope):
+    message = f'{name.rpartition(".")[2]} is no .* any more: {what_to_do}'
+    with DefaultScope.overwrite_default_scope(scope), pytest.raises(KeyError, match=message):
         registry.build(dict(type=name))
 
 

@@ -6,10 +6,12 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from mmengine.utils import get_installed_path
+from warm_python import WarmPython
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLE = ROOT / 'tests/sample_project'
@@ -42,16 +44,35 @@ def project(tmp_path) -> Path:
     return shutil.copytree(SAMPLE, tmp_path / 'project')
 
 
+@pytest.fixture(scope='module')
+def warm_site(site) -> Iterator[WarmPython]:
+    """A Python that has imported the wheel's `lfi`."""
+    settings = {'PYTHONPATH': str(site), 'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': ''}
+    python = WarmPython({**os.environ, **settings})
+    yield python
+    python.close()
+
+
+@pytest.fixture(scope='module')
+def started() -> set[str | Path]:
+    """What has run in a process that imports for itself: tools, code and modules."""
+    return set()
+
+
 @pytest.fixture
-def run(site, project):
-    """Run Python in the project with the wheel's `lfi` before the repository's."""
+def run(site, project, warm_site, started):
+    """Run Python in the project with the wheel's `lfi` before the repository's.
+
+    The first run of a tool, of code and of a module imports for itself.
+    """
 
     def run(*args, code: int = 0) -> str:
-        path = os.pathsep.join((str(project / 'projects'), str(site)))
+        python = warm_site.executable if args[0] in started else sys.executable
+        started.add(args[0])
         process = subprocess.run(
-            [sys.executable, *map(str, args)],
+            [python, *map(str, args)],
             cwd=project,
-            env={**os.environ, 'PYTHONPATH': path, 'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': ''},
+            env={**warm_site.env, 'PYTHONPATH': os.pathsep.join((str(project / 'projects'), str(site)))},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -16,6 +16,8 @@ from mmengine.registry import Registry
 
 from .old_names import OLD_TYPES
 
+PACKAGES = ('', 'datasets', 'engine', 'models')
+"""The packages of lfi by which a config may name a type."""
 TASK_MODELS = {
     'LFIMaskRCNN': 'lfi.models.detectors',
     'PriorMaskRCNN': 'lfi.models.detectors',
@@ -34,9 +36,9 @@ class KindRegistry(Registry):
             KeyError: if it once was here and is not now; the message says what to do.
         """
         self.import_from_location()
-        name = key.rpartition('.')[2]
-        # Other scopes may have a type of the same name.
-        ours = key == name or key.startswith('lfi.')
+        package, _, name = key.rpartition('.')
+        # Other scopes may have a type of the same name; a registry of theirs takes ours off the key.
+        ours = package.removeprefix('lfi').removeprefix('.') in PACKAGES
         if ours and name in OLD_TYPES and name not in self.module_dict:
             raise KeyError(f'{key} is no {self.name} any more: {OLD_TYPES[name]}')
         return super().get(key)

@@ -1,8 +1,6 @@
 """A training step keeps to its device: no tensor of the CPU in it, and no wait of the host."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -18,10 +16,10 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture(scope='module')
-def found():
+def found(warm_python):
     """What came of each step: its losses, or what was found."""
-    process = subprocess.run([sys.executable, SCRIPT], capture_output=True, text=True, timeout=600)
-    assert process.returncode == 0, process.stderr
+    process = warm_python.run([SCRIPT], SCRIPT.parent)
+    assert process.returncode == 0, process.stdout
     return json.loads(process.stdout.splitlines()[-1])
 
 
