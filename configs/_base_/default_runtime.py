@@ -10,6 +10,8 @@ default_hooks = dict(
     sampler_seed=dict(type='DistSamplerSeedHook'),
     non_finite=dict(type='lfi.NonFiniteHook'),
     concept_check=dict(type='lfi.ConceptCheckHook'),
+    # Several processes validate, and save, the same running statistics of a stem.
+    sync_buffers=dict(type='SyncBuffersHook'),
     visualization=dict(_scope_='mmpretrain', type='VisualizationHook', enable=False),
 )
 # A head whose class count differs from the data set's is an error before the first step.

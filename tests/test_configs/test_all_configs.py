@@ -86,6 +86,13 @@ def test_training_stops_at_what_is_not_finite_and_at_other_concepts(config, empt
     assert (hooks.non_finite.type, hooks.concept_check.type) == ('lfi.NonFiniteHook', 'lfi.ConceptCheckHook')
 
 
+@pytest.mark.parametrize('config', CONFIGS)
+def test_processes_share_the_running_statistics_of_a_stem(config, empty_root):
+    cfg = read(config)
+    if cfg.model.backbone.get('stem') is not None:
+        assert cfg.default_hooks.sync_buffers.type == 'SyncBuffersHook'
+
+
 def test_every_recipe_has_its_baseline_and_its_method():
     methods = [*METHODS, *(config for config in SEGMENTATION if config not in TASK_LOSS)]
     assert {baseline_of(config) for config in methods} == set(TASK_LOSS)

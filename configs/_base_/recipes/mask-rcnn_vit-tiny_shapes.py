@@ -56,4 +56,5 @@ default_hooks = dict(
     sampler_seed=dict(type='DistSamplerSeedHook'),
     non_finite=dict(type='lfi.NonFiniteHook'),
     concept_check=dict(type='lfi.ConceptCheckHook'),
+    sync_buffers=dict(type='SyncBuffersHook'),
 )

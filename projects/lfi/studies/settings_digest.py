@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from hashlib import blake2b
 
-# `_scope_` says where names are looked up, and these hooks look on: they change no run.
-WITHOUT_EFFECT = ('_scope_', 'non_finite', 'concept_check')
+# `_scope_` says where names are looked up, and these hooks look on: they change no run. Nor does
+# `sync_buffers`, where there is one process.
+WITHOUT_EFFECT = ('_scope_', 'non_finite', 'concept_check', 'sync_buffers')
 # Where data sets and teachers lie, and the configs' defaults.
 ROOTS = {'LFI_DATA_ROOT': 'data', 'LFI_TEACHER_ROOT': 'checkpoints'}
 
