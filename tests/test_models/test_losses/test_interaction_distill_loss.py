@@ -255,6 +255,14 @@ def test_presence_that_is_certain_has_a_finite_loss_and_gradient(make_maps, of_s
         assert torch.autograd.grad(term, presence)[0].isfinite().all()
 
 
+@pytest.mark.parametrize('side', ['student', 'teacher'])
+def test_presence_that_is_no_number_makes_the_loss_none(make_maps, side):
+    unknown = torch.tensor([[0.5, float('nan'), 0.5], [0.5, 0.5, 0.5]])
+    maps = {'student': make_maps(1), 'teacher': make_maps(2)}
+    maps[side] = replace(maps[side], presence=unknown)
+    assert unweighted()(maps['student'], maps['teacher'])['loss_presence'].isnan()
+
+
 def test_positions_are_read_where_maps_have_them_and_by_a_temperature_without_unit(make_pair):
     student, teacher = make_pair()
     other = torch.randn(teacher.logits.shape, generator=torch.Generator().manual_seed(3)).log_softmax(2)

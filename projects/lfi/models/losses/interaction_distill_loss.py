@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import torch
@@ -134,5 +135,8 @@ def _presence(student: InteractionMaps, teacher: InteractionMaps) -> Tensor:
     if teacher.concepts is not None:
         named = (teacher.concepts != REST).to(named)
     with torch.autocast(named.device.type, enabled=False):
-        errors = F.binary_cross_entropy(student.presence, teacher.presence, reduction='none')
+        # NaN is an error there, which stops a GPU; here it is the loss's, as in the other terms.
+        unknown = student.presence.isnan() | teacher.presence.isnan()
+        presence, target = (maps.presence.masked_fill(unknown, 0.5) for maps in (student, teacher))
+        errors = F.binary_cross_entropy(presence, target, reduction='none').masked_fill(unknown, math.nan)
     return shared_mean(errors, named)
