@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from mmengine.utils import get_installed_path
-from warm_python import WarmPython
+from warm_python import FOUNDATIONS, WarmPython
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLE = ROOT / 'tests/sample_project'
@@ -46,9 +46,9 @@ def project(tmp_path) -> Path:
 
 @pytest.fixture(scope='module')
 def warm_site(site) -> Iterator[WarmPython]:
-    """A Python that has imported the wheel's `lfi`."""
+    """A Python without the wheel's `lfi`: who forgets to import it must fail here too."""
     settings = {'PYTHONPATH': str(site), 'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': ''}
-    python = WarmPython({**os.environ, **settings})
+    python = WarmPython({**os.environ, **settings}, FOUNDATIONS)
     yield python
     python.close()
 
@@ -82,6 +82,13 @@ def run(site, project, warm_site, started):
         return process.stdout
 
     return run
+
+
+def test_forks_do_not_have_lfi_before_a_config_imports_it(warm_site, project):
+    done = warm_site.run(
+        ['-c', 'import sys; print("mmengine" in sys.modules, "lfi" in sys.modules)'], project
+    )
+    assert done.stdout.split() == ['True', 'False']
 
 
 def tool_of(package: str, site: Path) -> Path:

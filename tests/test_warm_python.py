@@ -92,6 +92,34 @@ def test_an_exception_is_shown_and_the_next_script_runs(script, warm_python, tmp
     assert warm_python.run([script('')], tmp_path).returncode == 0
 
 
+@pytest.mark.parametrize(
+    'code',
+    [
+        'raise KeyboardInterrupt',
+        'import sys; sys.stdout.close()',
+        'import sys; sys.excepthook = lambda *error: print(error[0]); raise ValueError',
+        'import os, tempfile; print(tempfile.gettempdir() == os.environ["TMPDIR"])',
+    ],
+)
+def test_unusual_ends_and_folders_are_alike(code, warm_python, tool_env, tmp_path):
+    variables = {'TMPDIR': str(tmp_path)} if 'TMPDIR' in code else {}
+    own = subprocess.run(
+        [sys.executable, '-c', code], env={**tool_env, **variables}, stdout=subprocess.PIPE, text=True
+    )
+    warm = warm_python.run(['-c', code], tmp_path, variables)
+    assert warm.returncode == own.returncode
+    assert own.stdout in warm.stdout and 'ValueError' not in warm.stdout.replace(own.stdout, '')
+
+
+def test_no_two_forks_draw_the_same_numbers(warm_python, tmp_path):
+    args = [
+        '-c',
+        'import random, numpy, torch; print(random.random(), numpy.random.rand(), torch.rand(1).item())',
+    ]
+    first, second = (warm_python.run(args, tmp_path).stdout.split() for _ in range(2))
+    assert len({*first} & {*second}) == 0
+
+
 @pytest.mark.parametrize('imports', [False, True])
 def test_what_a_script_starts_is_warm_too(code, warm_python, tmp_path, imports):
     path = code(f'{WHERE}\nimport subprocess\nsubprocess.run([sys.executable, "-c", {WHERE!r}], check=True)')

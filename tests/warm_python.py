@@ -14,13 +14,26 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
 # Seconds that a script may take.
 TIMEOUT = 600
+# What a warm Python can import before `lfi`, without which mmdet's models may not import.
+FOUNDATIONS = ('mmcv', 'mmengine.hub', 'mmengine.runner', 'scipy.stats', 'torchvision')
+MODULES = (
+    'lfi.models',
+    'lfi.datasets',
+    'mmdet.datasets',
+    'mmdet.evaluation',
+    'mmdet.models',
+    'mmpretrain.datasets',
+    'mmpretrain.evaluation',
+    'mmpretrain.models',
+    'scipy.stats',
+)
 # Runs a script as `python SCRIPT` does, but that what it starts by `sys.executable` is another Python.
 START = """
 import os, runpy, sys
@@ -36,10 +49,12 @@ class WarmPython:
     Args:
         env: the environment of the process. What is run in another one that differs in what is read at
             imports, or that has further files open, or other limits, starts as a process of its own.
+        modules: what is imported, in this order.
     """
 
-    def __init__(self, env: dict[str, str]) -> None:
+    def __init__(self, env: dict[str, str], modules: Sequence[str] = MODULES) -> None:
         self.env = env
+        self.modules = modules
 
     @cached_property
     def executable(self) -> str:
@@ -57,7 +72,13 @@ class WarmPython:
             listener.bind(str(path))
             listener.listen()
             self._process = subprocess.Popen(
-                [sys.executable, FOLDER / 'warm_server.py', str(listener.fileno()), str(python)],
+                [
+                    sys.executable,
+                    FOLDER / 'warm_server.py',
+                    str(listener.fileno()),
+                    str(python),
+                    *self.modules,
+                ],
                 env=self.env,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,

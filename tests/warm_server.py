@@ -14,29 +14,19 @@ import signal
 import socket
 import sys
 import threading
-import traceback
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from cheap_configs import cheap_configs
-from warm_client import limits
+from warm_client import end, limits
 
-MODULES = (
-    'lfi.models',
-    'lfi.datasets',
-    'mmdet.datasets',
-    'mmdet.evaluation',
-    'mmdet.models',
-    'mmpretrain.datasets',
-    'mmpretrain.evaluation',
-    'mmpretrain.models',
-    'scipy.stats',
-)
 # Variables that are read when Python starts, or at imports; PYTHON and PYTHON_EXEC are read by scripts, and
 # Python itself sets LC_CTYPE.
-READ_AT_START = re.compile('PYTHON[A-Z]|(CUDA|HF|KMP|LD|MALLOC|MKL|MPL|NUMEXPR|OMP|OPENBLAS)_|LANG|LC_ALL')
+READ_AT_START = re.compile(
+    'PYTHON[A-Z]|(CUDA|HF|KMP|LD|MALLOC|MKL|NUMEXPR|OMP|OPENBLAS)_|MPL|LANG|LC_ALL|TMPDIR'
+)
 # The environment before the imports, some of which change it.
 ENVIRON = dict(os.environ)
 
@@ -254,13 +244,14 @@ def run(request: Request) -> None:
     importlib.invalidate_caches()
     random.seed()
     importlib.import_module('numpy').random.seed()
+    importlib.import_module('torch').seed()
     try:
         command.run()
-    except SystemExit as end:
-        finish(status(end))
-    except BaseException:
-        traceback.print_exc()
-        finish(1)
+    except SystemExit as left:
+        finish(status(left))
+    except BaseException as error:
+        sys.excepthook(type(error), error, error.__traceback__)
+        finish(-signal.SIGINT if isinstance(error, KeyboardInterrupt) else 1)
     finish(0)
 
 
@@ -269,8 +260,9 @@ def finish(code: int) -> None:
     threading._shutdown()
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-    os._exit(code)
+        if not stream.closed:
+            stream.flush()
+    end(code)
 
 
 def status(end: SystemExit) -> int:
@@ -281,16 +273,17 @@ def status(end: SystemExit) -> int:
     return 1
 
 
-def main(listener: str, python: str) -> None:
+def main(listener: str, python: str, *modules: str) -> None:
     """Import, then serve.
 
     Args:
         listener: the number of the socket to serve.
         python: `sys.executable` of all that is run, by which scripts start further ones.
+        *modules: what to import.
     """
     sys.executable = python
     with contextlib.redirect_stdout(sys.stderr):
-        for name in MODULES:
+        for name in modules:
             importlib.import_module(name)
     cheap_configs()
     # What is here now stays: a collection need not look at it, nor a fork copy it.

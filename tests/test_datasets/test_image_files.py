@@ -38,7 +38,7 @@ def test_truncation_anywhere_is_found(fake_tiny_imagenet, fraction):
         path.write_bytes(whole)
 
 
-def test_by_default_a_bad_image_is_an_error_with_its_mend(fake_tiny_imagenet):
+def test_by_default_a_bad_image_is_an_error_with_its_fix(fake_tiny_imagenet):
     (fake_tiny_imagenet / BAD).write_text('not an image')
     data = TinyImageNet(fake_tiny_imagenet, pipeline=PIPELINE)
     assert data[0] is not None
