@@ -78,6 +78,17 @@ def test_another_scope_may_have_a_type_of_an_old_name():
         del MMENGINE_HOOKS.children['other']
 
 
+def test_a_hook_of_ones_own_may_have_an_old_name():
+    class LossWeightHook:
+        pass
+
+    MMENGINE_HOOKS.register_module(module=LossWeightHook)
+    try:
+        assert HOOKS.get('LossWeightHook') is LossWeightHook
+    finally:
+        del MMENGINE_HOOKS.module_dict['LossWeightHook']
+
+
 @pytest.mark.parametrize(
     ('package', 'name', 'what_to_do'),
     [

@@ -28,6 +28,10 @@ GONE = {
     **dict.fromkeys(('lfi-no-text-class', 'lfi-index', 'lfi-hungarian'), STUDENTS),
     'text-class': (*STUDENTS, 'vit-128x6-p8_lit-lite0_tiny-imagenet'),
 }
+# Baselines of a student that is smaller now.
+SMALLER = {
+    f'task-loss_vit-tiny-p8_{data}.py': f'task-loss_vit-128x6-p8_{data}.py' for data in ('pacs', 'vlcs')
+}
 # Baselines that came later, and have no old name.
 NEW_BASELINES = ('dense-features', 'lightly-train-v3')
 
@@ -45,6 +49,8 @@ def _moved(folder: Path) -> Iterator[tuple[str, str]]:
     for path in sorted((folder / 'baselines').glob('*.py')):
         if not path.name.startswith(NEW_BASELINES):
             yield f'controls/{path.name}', f"it is 'baselines/{path.name}' now"
+    for old, new in SMALLER.items():
+        yield f'controls/{old}', f"it is 'baselines/{new}' now, of a smaller student"
     for student in STUDENTS:
         for arm, method in OPTIONS.items():
             config = f'{method}_{student}.py'

@@ -39,9 +39,13 @@ class KindRegistry(Registry):
         package, _, name = key.rpartition('.')
         # Other scopes may have a type of the same name; a registry of theirs takes ours off the key.
         ours = package.removeprefix('lfi').removeprefix('.') in PACKAGES
-        if ours and name in OLD_TYPES and name not in self.module_dict:
+        if not ours or name not in OLD_TYPES or name in self.module_dict:
+            return super().get(key)
+        # A type of one's own may have the name too.
+        found = super().get(key) if key == name else None
+        if found is None:
             raise KeyError(f'{key} is no {self.name} any more: {OLD_TYPES[name]}')
-        return super().get(key)
+        return found
 
 
 class ModelRegistry(KindRegistry):
