@@ -70,6 +70,8 @@ def test_texts_count_by_what_tells_them_from_their_mean(make_readout, states, te
         readout(states, texts, like).logits, plain(states, centred, like).logits, rtol=1e-4, atol=1e-4
     )
     assert torch.equal(readout.state_dict()['text_centre'], readout.text_centre)
+    # Their length tells nothing.
+    torch.testing.assert_close(readout.questions(10 * texts), readout.questions(texts))
 
 
 def test_a_question_is_one_linear_map_of_its_text_with_an_offset(make_readout, texts):
@@ -112,6 +114,11 @@ def test_a_wrong_answer_can_be_unlearned_however_sure_it_is(make_readout, states
     assert (presence < 1).all()
     F.binary_cross_entropy(presence, torch.zeros_like(presence)).backward()
     assert readout.presence_head.bias.grad > 0.001
+
+
+def test_all_others_are_never_present(make_readout, states, texts, like):
+    presence = make_readout().answers(states, texts, like).presence
+    assert not presence[like.concepts == REST].any() and (presence[like.concepts != REST] > 0).all()
 
 
 def test_the_map_of_a_concept_is_the_attention_of_its_query(make_readout, states, texts, like):

@@ -123,9 +123,13 @@ class InteractionReadout(BaseModule):
             like: maps that name the concepts, and give the valid locations on the same grid.
         """
         attention = torch.stack(states.attention, 1)  # [B, L, M, N]
+        presence = self.scores(states, texts, like.concepts).sigmoid()
+        if like.concepts is not None:
+            # There is no text to ask for all others by.
+            presence = presence.masked_fill(like.concepts == REST, 0)
         return InteractionMaps(
             logits=attention.clamp_min(1e-12).log().unflatten(-1, states.grid),
-            presence=self.scores(states, texts, like.concepts).sigmoid(),
+            presence=presence,
             valid=like.valid,
             concepts=like.concepts,
             layers=states.layers,
@@ -160,7 +164,7 @@ class InteractionReadout(BaseModule):
         return scale * F.normalize(self.patch_head(self._centred(texts)), dim=-1)
 
     def _centred(self, texts: Tensor) -> Tensor:
-        return F.normalize(texts - self.text_centre, dim=-1)
+        return F.normalize(F.normalize(texts, dim=-1) - self.text_centre, dim=-1)
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any, **kwargs: Any) -> None:
         if f'{prefix}query_head.weight' in state_dict:

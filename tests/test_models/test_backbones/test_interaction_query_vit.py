@@ -131,8 +131,11 @@ def test_gradients_of_shared_parameters_equal_those_of_the_plain_vit(make_pair, 
 def test_bf16_autocast_equals_the_plain_vit_and_records_in_float32(make_pair, write_back):
     plain, ours = make_pair(write_back=write_back)
     x = images(2, 3, 32, 32)
-    with torch.autocast('cpu', torch.bfloat16), ours.record_interactions(questions(3)) as record:
+    asked = questions(3).bfloat16()
+    with torch.autocast('cpu', torch.bfloat16), ours.record_interactions(asked) as record:
         assert torch.equal(plain(x)[0], ours(x)[0])
+    # Queries add up block by block: half precision would lose what the first ones said.
+    assert record.states.asked.dtype == record.states.tokens[-1].dtype == torch.float32
     assert len(record.states.attention) == 2
     for attention in record.states.attention:
         assert attention.dtype == torch.float32

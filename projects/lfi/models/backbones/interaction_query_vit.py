@@ -282,6 +282,9 @@ class InteractionQueryViT(VisionTransformer):
             first_queries = self.interaction_queries.expand(b, -1, -1)
         queries = first_queries
         first_asked = self._asked(b)
+        if first_asked is not None:
+            # As precise as the patches: autocast makes questions in half precision.
+            first_asked = first_asked.to(x.dtype)
         asked = first_asked
         outs: list[Tensor] = []
         attention: list[Tensor] = []
