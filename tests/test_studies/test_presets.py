@@ -7,8 +7,9 @@ from lfi.config_files import tools_root
 from lfi.studies.arms import ARMS
 from lfi.studies.grid import plan, read_config
 from lfi.studies.launcher import Launcher
-from lfi.studies.presets import GROUPS, PRESETS, SETTINGS
+from lfi.studies.presets import GROUPS, PRESETS
 from lfi.studies.published import file_of
+from lfi.studies.settings import CHOSEN, SETTINGS
 
 
 @pytest.mark.parametrize('name', PRESETS)
@@ -26,12 +27,39 @@ def test_its_arms_are_configs_that_exist(name):
             assert arm.cache.startswith(variety.reads)
 
 
-def test_each_way_to_distil_is_tuned_by_as_many_settings():
-    ways = {name for name, variety in ARMS.items() if variety.of is None and variety.reads}
-    assert SETTINGS.keys() == ways
-    assert len({len(settings) for settings in SETTINGS.values()}) == 1
-    for settings in SETTINGS.values():
-        assert len({tuple(options.items()) for options in settings}) == len(settings)
+@pytest.mark.parametrize('study', ['shapes', 'shapes-few-10', 'tiny-few-25', 'tiny-none'])
+def test_lfi_with_logit_kd_has_the_weight_of_logit_kd(study, tmp_path):
+    cfgs = {job.arm.name: job.config() for job in plan(PRESETS[study], [7], [], tmp_path)}
+    both, alone = cfgs['lfi-logit-kd'].model.logit_kd, cfgs['logit-kd'].model.distill_loss
+    if study == 'shapes' or 'logit-kd' in CHOSEN[family_of(study)]:
+        assert both.loss_weight == alone.loss_weight
+
+
+@pytest.mark.parametrize('study', [*GROUPS['shapes-few'], *GROUPS['tiny-few'], 'shapes-none', 'tiny-none'])
+def test_what_was_chosen_with_few_labels_holds_with_none_too(study, tmp_path):
+    chosen = CHOSEN[family_of(study)]
+    for job in plan(PRESETS[study], [7], [], tmp_path):
+        cfg = job.config()
+        own = 'lfi' if job.arm.name in ('lfi', 'shuffled-images', 'lfi-logit-kd') else job.arm.name
+        for key, value in chosen.get(own, {}).items():
+            assert read_option(cfg, key) == float(value), (job.arm.name, key)
+
+
+def family_of(study):
+    return f'{study.split("-")[0]}-few'
+
+
+def read_option(cfg, key):
+    for part in key.split('.'):
+        cfg = cfg[part]
+    return cfg
+
+
+def test_tuning_does_not_begin_with_what_was_chosen():
+    for study in ('shapes-few-tuning', 'tiny-few-tuning'):
+        assert PRESETS[study].arms[0].options == ()
+        for arm in PRESETS[study].arms[1:]:
+            assert len(arm.options) == len(SETTINGS[arm.name.split()[0]][0])
 
 
 def test_groups_are_of_studies():

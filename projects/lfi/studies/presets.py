@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from .arms import ARMS, METHOD, Arm, arm_of, compared_with, of_kind
+from .settings import CHOSEN, SETTINGS, tuned, with_chosen
 
 
 @dataclass(frozen=True)
@@ -95,26 +96,10 @@ def named_arms(
     )
 
 
-def tuned(arms: tuple[Arm, ...], settings: dict[str, list[dict[str, str]]]) -> tuple[Arm, ...]:
-    """The first arm, and each named arm in its own setting and in some others.
-
-    Args:
-        arms: of the study.
-        settings: for each arm's name the options that are tried.
-    """
-    found = [arms[0]]
-    for arm in arms:
-        for options in settings.get(arm.name, []):
-            label = ', '.join(f'{key.rsplit(".", 1)[1]} {value}' for key, value in options.items())
-            changed = tuple(f'{key}={value}' for key, value in options.items())
-            found.append(replace(arm, name=f'{arm.name} {label}', options=(*arm.options, *changed)))
-    return tuple(found)
-
-
 SHAPES = Preset(
     about='Embedded Shapes, 3,200 training images of 64 px, 13 epochs from scratch, 2,000 test images, '
     'chance 5 %; the embedded teacher, which has seen instance masks.',
-    arms=classification_arms('vit-tiny_shapes'),
+    arms=with_chosen(classification_arms('vit-tiny_shapes'), CHOSEN['shapes']),
     test_options=('test_dataloader.dataset.split=test', 'test_dataloader.dataset.num_images=2000'),
     short=(5, 8),
 )
@@ -192,16 +177,17 @@ def few_labels(preset: Preset, labels_per_class: int, arms: tuple[Arm, ...]) -> 
 
 
 LABELS_PER_CLASS = (5, 10, 25)
+# By the studies' name the study with all labels, and the arms before any setting is chosen.
+FEW = {
+    'shapes-few': (SHAPES, named_arms(FEW_ARMS, 'vit-tiny_shapes')),
+    'tiny-few': (
+        TINY_SMALL,
+        named_arms(FEW_ARMS, 'vit-128x6-p8_lit-lite0_tiny-imagenet-20', features=True),
+    ),
+}
 FEW_LABELS = {
-    f'{name}-{number}': few_labels(preset, number, arms)
-    for name, preset, arms in (
-        ('shapes-few', SHAPES, named_arms(FEW_ARMS, 'vit-tiny_shapes')),
-        (
-            'tiny-few',
-            TINY_SMALL,
-            named_arms(FEW_ARMS, 'vit-128x6-p8_lit-lite0_tiny-imagenet-20', features=True),
-        ),
-    )
+    f'{name}-{number}': few_labels(preset, number, with_chosen(arms, CHOSEN[name]))
+    for name, (preset, arms) in FEW.items()
     for number in LABELS_PER_CLASS
 }
 BY_TEXT = {
@@ -221,15 +207,19 @@ def by_text(arm: Arm) -> Arm:
     return replace(arm, options=(*others, f'model.type={BY_TEXT[arm.name]}'))
 
 
-def no_labels(preset: Preset, student: str, features: bool = False) -> Preset:
+NO_LABEL_ARMS = ('logit-kd', 'shuffled-images', 'lfi', 'lfi-logit-kd')
+
+
+def no_labels(few: str, student: str) -> Preset:
     """A study without labels, whose reference is text-logit KD: its head learns the teacher's probabilities.
 
     Args:
-        preset: the study with all labels.
+        few: the name of the studies of few labels, in whose settings its arms are.
         student: how the names of its configs end.
-        features: as `classification_arms` has it.
     """
-    arms = named_arms(('logit-kd', 'shuffled-images', 'lfi', 'lfi-logit-kd'), student, features=features)
+    preset, arms = FEW[few]
+    found = {arm.name: arm for arm in with_chosen(arms, CHOSEN[few])}
+    arms = tuple(found[name] for name in NO_LABEL_ARMS)
     return replace(
         few_labels(preset, 0, tuple(by_text(arm) for arm in arms)),
         about='No label at all: classes are named when the student is tested. LFI predicts by presence; '
@@ -242,27 +232,10 @@ def no_labels(preset: Preset, student: str, features: bool = False) -> Preset:
 
 
 NO_LABELS = {
-    'shapes-none': no_labels(SHAPES, 'vit-tiny_shapes'),
-    'tiny-none': no_labels(TINY_SMALL, 'vit-128x6-p8_lit-lite0_tiny-imagenet-20', features=True),
+    'shapes-none': no_labels('shapes-few', 'vit-tiny_shapes'),
+    'tiny-none': no_labels('tiny-few', 'vit-128x6-p8_lit-lite0_tiny-imagenet-20'),
 }
 IN_EPOCHS = "in complete schedules of {} epochs in place of the study's own"
-WEIGHT = 'model.distill_loss.loss_weight'
-# As many for each way to distil, and more at the end of a range where the best of them lies there.
-SETTINGS = {
-    'feature-mse': [{WEIGHT: value} for value in ('2', '8', '32')],
-    'logit-kd': [{WEIGHT: value} for value in ('0.25', '1', '4')],
-    'attention-transfer': [{WEIGHT: value} for value in ('0.5', '2', '8')],
-    'dense-features': [{WEIGHT: value} for value in ('0.5', '2', '8')],
-    'lightly-train-v3': [{WEIGHT: value} for value in ('0.5', '2', '8')],
-    'lfi': [
-        {
-            'model.interaction_loss.positions_weight': positions,
-            'model.interaction_loss.concepts_weight': concepts,
-            'model.interaction_loss.presence_weight': positions,
-        }
-        for positions, concepts in (('0.5', '1'), ('1', '2'), ('2', '4'))
-    ],
-}
 
 
 def tuning(preset: Preset, epochs: int | None = None) -> Preset:
@@ -400,8 +373,8 @@ PRESETS = {
     **FEW_LABELS,
     # The settings for all numbers of labels.
     # As many steps as with all labels.
-    'shapes-few-tuning': tuning(FEW_LABELS['shapes-few-10'], epochs=7),
-    'tiny-few-tuning': tuning(FEW_LABELS['tiny-few-10'], epochs=8),
+    'shapes-few-tuning': tuning(few_labels(FEW['shapes-few'][0], 10, FEW['shapes-few'][1]), epochs=7),
+    'tiny-few-tuning': tuning(few_labels(FEW['tiny-few'][0], 10, FEW['tiny-few'][1]), epochs=8),
     # By the settings of few labels: where nothing is labelled nothing can be tuned.
     **NO_LABELS,
 }
