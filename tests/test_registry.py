@@ -12,6 +12,7 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
 from mmengine.registry import MODELS as MMENGINE_MODELS
+from mmengine.registry import WEIGHT_INITIALIZERS as MMENGINE_WEIGHT_INITIALIZERS
 from mmengine.registry import DefaultScope, Registry
 
 TEACHER = dict(model='shapes-tiny', extractor=dict(type='dense'), concepts=['ring', 'star'])
@@ -56,6 +57,7 @@ def test_the_registry_that_once_held_a_type_names_the_one_that_does(registry, na
         (HOOKS, 'lfi.engine.LossWeightHook', 'it is gone, and weights of the loss stay'),
         (MMENGINE_MODELS, 'lfi.CachedTeacher', 'set model.teacher_cache'),
         (TEACHERS, 'lfi.CachedTeacher', 'set model.teacher_cache'),
+        (MMENGINE_WEIGHT_INITIALIZERS, 'lfi.MimeticInit', 'it is gone: model.affinity_prior'),
     ],
 )
 @pytest.mark.parametrize('scope', ['mmengine', 'mmpretrain'])
@@ -96,6 +98,7 @@ def test_a_hook_of_ones_own_may_have_an_old_name():
         ('lfi.datasets', 'CaptionPhrases', 'it is lfi.concepts.CaptionPhrases now'),
         ('lfi.engine', 'ConceptCheckHook', 'it is lfi.concepts.ConceptCheckHook now'),
         ('lfi.engine', 'LossWeightHook', 'it is gone'),
+        ('lfi.models.backbones', 'MimeticInit', 'it is gone: model.affinity_prior'),
     ],
 )
 def test_a_lazy_config_that_imports_an_old_type_says_what_to_do(package, name, what_to_do, tmp_path):

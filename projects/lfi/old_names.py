@@ -10,6 +10,7 @@ OLD_TYPES = {
     'CaptionPhrases': 'use lfi.registry.VOCABULARIES in place of this registry',
     'ImageNetNames': 'use lfi.registry.VOCABULARIES in place of this registry',
     'LossWeightHook': 'it is gone, and weights of the loss stay as model.interaction_loss sets them',
+    'MimeticInit': 'it is gone: model.affinity_prior (docs/method.md) takes its place',
     'VLMAttentionTeacher': 'use lfi.registry.TEACHERS in place of this registry',
 }
 """Types that once were in a registry which does not hold them now, and what to do."""
@@ -22,6 +23,7 @@ OLD_ATTRIBUTES = {
         'ConceptCheckHook': 'it is lfi.concepts.ConceptCheckHook now',
         'LossWeightHook': OLD_TYPES['LossWeightHook'],
     },
+    'lfi.models.backbones': {'MimeticInit': OLD_TYPES['MimeticInit']},
 }
 """Types that a lazy config imported from a package which does not hold them now, and what to do."""
 

@@ -127,7 +127,7 @@ STRATEGIES = Registry(
     'strategy', parent=MMENGINE_STRATEGIES, scope='lfi', locations=['lfi.engine.fsdp_strategy']
 )
 METRICS = Registry('metric', parent=MMENGINE_METRICS, scope='lfi', locations=['lfi.evaluation'])
-WEIGHT_INITIALIZERS = Registry(
+WEIGHT_INITIALIZERS = KindRegistry(
     'weight initializer',
     parent=MMENGINE_WEIGHT_INITIALIZERS,
     scope='lfi',

@@ -25,27 +25,6 @@ def test_a_short_schedule_is_a_cell_of_its_own(tmp_path):
     assert cfg.train_cfg.max_epochs == cfg.param_scheduler[-1].end == 5
 
 
-def test_a_cache_is_of_its_arms_own_teacher(tmp_path):
-    preset = PRESETS['tiny-small-variants']
-    jobs = plan(preset, preset.seeds, [], tmp_path)
-    assert {job.seed for job in jobs} == {100}
-    extra = {
-        job.arm.cache: {'extra' in option for option in job.arm.options} for job in jobs if job.arm.options
-    }
-    assert extra['maps'] == {False}
-    assert True in extra['maps-and-coco']
-
-
-@pytest.mark.parametrize('study', ['shapes-local', 'tiny-small-local'])
-def test_all_students_of_a_study_begin_alike(tmp_path, study):
-    jobs = plan(PRESETS[study], [0], [], tmp_path)
-    for job in jobs:
-        backbone = job.config().model.backbone
-        assert 'num_queries' not in backbone
-        assert backbone.type == 'lfi.InteractionQueryViT'
-        assert backbone.init_cfg.type == 'lfi.MimeticInit'
-
-
 @pytest.mark.parametrize(('gpus', 'batch'), [(None, 64), (8, 8), (3, None)])
 def test_the_whole_batch_is_the_one_that_the_learning_rate_is_for(tmp_path, gpus, batch):
     job = plan(PRESETS['shapes'], [0], [], tmp_path)[0]

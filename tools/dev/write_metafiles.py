@@ -154,8 +154,8 @@ def read_results() -> dict[str, dict[str, dict[str, str]]]:
         found[metric_name(metric)] = f'{mean_and_spread(values)}, n={len(values)}'
 
     for name, preset in PRESETS.items():
-        # Those train with other settings than the configs' own.
-        if name.endswith(('-tuning', '-variants', '-local')):
+        # It trains with other settings than the configs' own.
+        if name.endswith('-tuning'):
             continue
         # An arm with options is no config of its own.
         arms = {arm.name: arm.config for arm in preset.arms if not arm.options}

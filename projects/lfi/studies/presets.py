@@ -235,7 +235,6 @@ NO_LABELS = {
     'shapes-none': no_labels('shapes-few', 'vit-tiny_shapes'),
     'tiny-none': no_labels('tiny-few', 'vit-128x6-p8_lit-lite0_tiny-imagenet-20'),
 }
-IN_EPOCHS = "in complete schedules of {} epochs in place of the study's own"
 
 
 def tuning(preset: Preset, epochs: int | None = None) -> Preset:
@@ -246,7 +245,7 @@ def tuning(preset: Preset, epochs: int | None = None) -> Preset:
         epochs: of complete schedules. Defaults to the study's own.
     """
     about = 'Three settings or more for LFI and for each way to distil, to be chosen by the validation images'
-    about += f', {IN_EPOCHS.format(epochs)}.' if epochs else '.'
+    about += f", in complete schedules of {epochs} epochs in place of the study's own." if epochs else '.'
     return replace(
         preset,
         about=f'{about} {preset.about}',
@@ -254,59 +253,6 @@ def tuning(preset: Preset, epochs: int | None = None) -> Preset:
         metrics=preset.metrics[:1],
         tests={},
         seeds=(100,),
-        short=(),
-    )
-
-
-MORE_CONCEPTS = 'model.teacher.concepts.extra.type'
-# What else might make LFI better, by the cache that it needs: softer targets over concepts, other blocks
-# supervised, one direction alone, a larger vocabulary.
-VARIANTS = {
-    'maps': [
-        {'model.interaction_loss.concepts_temperature': '3'},
-        {'model.backbone.interaction_layers': '(0,1,2,3,4,5)'},
-        {'model.backbone.interaction_layers': '(5,)'},
-        {'model.interaction_loss.positions_weight': '0'},
-        {'model.interaction_loss.concepts_weight': '0'},
-    ],
-    'maps-and-coco': [{MORE_CONCEPTS: 'mmdet.CocoDataset'}],
-    'maps-and-imagenet': [{MORE_CONCEPTS: 'lfi.ImageNetNames'}],
-}
-
-
-def variants(preset: Preset, epochs: int) -> Preset:
-    """Other settings of LFI, on the seed and by the schedule of `tuning`."""
-    method = next(arm for arm in preset.arms if arm.name == preset.method)
-    arms = [preset.arms[0], method]
-    for cache, settings in VARIANTS.items():
-        arms += tuned((replace(method, cache=cache),), {method.name: settings})[1:]
-    return replace(
-        preset,
-        about=f'Other settings of LFI, {IN_EPOCHS.format(epochs)}. {preset.about}',
-        arms=tuple(replace(arm, epochs=epochs) for arm in arms),
-        seeds=(100,),
-        short=(),
-    )
-
-
-LOCAL = 'model.backbone.init_cfg.type=lfi.MimeticInit'
-
-
-def local(preset: Preset) -> Preset:
-    """Students whose attention is local from the start: what each way teaches beyond locality."""
-    baseline, *others = preset.arms
-    names = ('attention-transfer', 'shuffled-attention', 'shuffled-images', 'lfi')
-    return replace(
-        preset,
-        about=f'Students by mimetic initialisation, whose attention is local from the start. {preset.about}',
-        arms=(
-            replace(baseline, options=(*baseline.options, LOCAL)),
-            *(
-                replace(arm, options=(*arm.options, LOCAL), cache=ARMS[arm.name].reads)
-                for arm in others
-                if arm.name in names
-            ),
-        ),
         short=(),
     )
 
@@ -360,11 +306,8 @@ def domain_study(data: str, about: str) -> Preset:
 PRESETS = {
     'shapes': SHAPES,
     'shapes-tuning': tuning(SHAPES),
-    'shapes-local': local(SHAPES),
     'tiny-small': TINY_SMALL,
     'tiny-small-tuning': tuning(TINY_SMALL),
-    'tiny-small-variants': variants(TINY_SMALL, epochs=12),
-    'tiny-small-local': local(TINY_SMALL),
     'tiny-full': TINY_FULL,
     'coco-full': COCO_FULL,
     'dg-pacs': domain_study('pacs', 'What is there of PACS'),

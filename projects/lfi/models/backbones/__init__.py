@@ -1,7 +1,10 @@
 """Student backbones."""
 
+from lfi.old_names import old_names_of
+
 from .conv_stem import ConvStem
 from .interaction_query_vit import InteractionQueryViT, InteractionRecord, InteractionStates
-from .mimetic_init import MimeticInit
 
-__all__ = ['ConvStem', 'InteractionQueryViT', 'InteractionRecord', 'InteractionStates', 'MimeticInit']
+__all__ = ['ConvStem', 'InteractionQueryViT', 'InteractionRecord', 'InteractionStates']
+
+__getattr__ = old_names_of(__name__)

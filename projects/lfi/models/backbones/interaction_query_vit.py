@@ -16,11 +16,10 @@ from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from lfi.registry import MODELS, WEIGHT_INITIALIZERS
+from lfi.registry import MODELS
 
 from .conv_stem import ConvStem
 from .interaction_encoder_layer import InteractionEncoderLayer
-from .mimetic_init import MimeticInit
 from .relative_position import DecomposedRelativePosition
 
 WRITE_BACKS = ('none', 'gated')
@@ -196,15 +195,6 @@ class InteractionQueryViT(VisionTransformer):
         if self.frozen_stages > 0:
             # The base class froze its stages before they had gates.
             self._freeze_stages()
-
-    def init_weights(self) -> None:
-        """As `VisionTransformer.init_weights`; `init_cfg` may be a `MimeticInit`."""
-        super().init_weights()
-        cfgs = self.init_cfg if isinstance(self.init_cfg, list) else [self.init_cfg or {}]
-        kinds = [cfg.get('type') for cfg in cfgs]
-        if any((WEIGHT_INITIALIZERS.get(k) if isinstance(k, str) else k) is MimeticInit for k in kinds):
-            # The base class has drawn the position embedding anew.
-            MimeticInit.set_positions(self)
 
     def train(self, mode: bool = True) -> InteractionQueryViT:
         """As `VisionTransformer.train`; frozen stages stay in evaluation mode altogether."""
