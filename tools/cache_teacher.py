@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from lfi.datasets import unaugmented
 from lfi.engine import launch
+from lfi.engine.cache_labels import labels_of
 from lfi.models.teachers import (
     CacheManifest,
     CacheWriter,
@@ -78,6 +79,7 @@ class TeacherJob:
             {**cfg.model, 'data_preprocessor': cfg.get('data_preprocessor'), 'teacher_cache': None}
         )
         self.identity = self.model.cache_identity()
+        self.labels = labels_of(cfg.train_dataloader.dataset)
         self.dataset: Dataset = DATASETS.build(unaugmented(cfg.train_dataloader.dataset))
         index_of: dict[str, int] = {}
         for i in range(len(self.dataset)):
@@ -116,7 +118,7 @@ def write(job: TeacherJob, folder: Path, batch_size: int, num_workers: int) -> N
     # The shape of the maps is seen on the first image.
     maps = job.ask(next(job.batches([[0]], 0)))
     texts = job.model.teacher.texts.cpu().numpy()
-    manifest = CacheManifest.of(job.identity, keys, parts, texts, maps)
+    manifest = CacheManifest.of(job.identity, keys, parts, texts, maps, job.labels)
     if dist.get_rank() == 0:
         writer = CacheWriter(folder, manifest, keys, texts)
     dist.barrier()

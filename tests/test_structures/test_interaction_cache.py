@@ -111,6 +111,16 @@ def test_a_folder_of_other_maps_is_left_alone(folder, manifest, field, value, me
     InteractionCache(folder)
 
 
+def test_labels_are_noted_where_they_choose_and_a_manifest_without_them_is_read(folder, manifest):
+    noted = replace(manifest, labels='known')
+    assert (noted.content()['labels'], 'labels' in manifest.content()) == ('known', False)
+    assert CacheManifest.read(folder).content() == manifest.content()
+    with pytest.raises(CacheError, match="labels is None in the cache, 'known' here"):
+        open_writer(folder, noted)
+    (folder / 'manifest.json').write_text(json.dumps(noted.content()))
+    assert CacheManifest.read(folder).labels == 'known'
+
+
 def other_texts(manifest, texts):
     return replace(manifest, texts=checksum(texts.tobytes())), texts
 
@@ -204,6 +214,7 @@ def test_a_damaged_manifest_is_named(folder, text, message):
         ('teacher', dict(background=[1]), r'teacher\.background=\[1\] must be a list of strings'),
         ('data', 1, 'data=1 must be a string'),
         ('texts', None, 'texts=None must be a string'),
+        ('labels', 3, 'labels=3 must be a string'),
         ('layers', 3, 'layers=3 must be a list of integers'),
         ('layers', ['3'], r"layers=\['3'\] must be a list of integers"),
         ('directions', 'concepts', "directions='concepts' must be a list of strings"),

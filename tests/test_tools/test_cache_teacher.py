@@ -91,6 +91,15 @@ def test_another_teachers_cache_is_left_alone(run_tool, arguments, config_path, 
     assert 'error: cache holds other maps: teacher.max_concepts is 4 in the cache, 5 here' in out
 
 
+def test_labels_that_chose_what_is_kept_are_not_hidden_afterwards(run_tool, arguments, config_path, cache):
+    few = 'train_dataloader.few_labels.labels_per_class=1'
+    options = [*SMALL, 'model.teacher_cache=cache', few]
+    out = run_tool('train.py', config_path(CONFIG), '--cfg-options', *options, code=1)
+    assert "(teacher.max_concepts=4), and labels choose: it was written with labels='known'" in out
+    out = run_tool('cache_teacher.py', *arguments, few, code=1)
+    assert "error: cache holds other maps: labels is 'known' in the cache, 'hidden' here" in out
+
+
 def test_a_killed_run_goes_on_and_gives_the_same_cache(
     run_tool, tool_command, tool_env, arguments, written, tmp_path
 ):

@@ -7,6 +7,8 @@ from mmengine.registry import MODELS
 
 from lfi.errors import UsageError
 
+from .cache_labels import hides_labels
+
 OPTION = 'train_dataloader.few_labels'
 ARGUMENTS = ('labels_per_class', 'labelled_share', 'seed')
 
@@ -75,8 +77,4 @@ def _has_few_labels(dataset: object) -> bool:
         return any(_has_few_labels(part) for part in dataset)
     if not isinstance(dataset, dict):
         return False
-    kind = dataset.get('type')
-    name = kind if isinstance(kind, str) else getattr(kind, '__name__', '')
-    return name.split('.')[-1] == 'FewLabels' or any(
-        _has_few_labels(dataset.get(key)) for key in ('dataset', 'datasets')
-    )
+    return hides_labels(dataset) or any(_has_few_labels(dataset.get(key)) for key in ('dataset', 'datasets'))

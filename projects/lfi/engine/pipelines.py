@@ -8,6 +8,8 @@ from mmengine.config import Config
 
 from lfi.errors import UsageError
 
+from .cache_labels import check_labels_of_cache
+
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 # PadIfNeeded and LetterBox are Albumentations', inside mmdet's `Albu` or mmpretrain's `Albumentations`.
 PADDING = ('Pad', 'PadIfNeeded', 'LetterBox')
@@ -54,7 +56,7 @@ def set_teacher_cache(cfg: Config) -> None:
         cfg: of the run, changed in place. A `lfi.LoadInteractionMaps` that names a folder itself keeps it.
 
     Raises:
-        UsageError: if the pipeline has no `lfi.LoadInteractionMaps`.
+        UsageError: if the pipeline has no `lfi.LoadInteractionMaps`; and as `check_labels_of_cache` says.
     """
     cache = cfg.model.get('teacher_cache')
     if cache is None:
@@ -66,6 +68,7 @@ def set_teacher_cache(cfg: Config) -> None:
             "dict(type='lfi.LoadInteractionMaps') before its last step, and pack `view` and "
             '`interaction_maps`, as configs/_base_/datasets/ do'
         )
+    check_labels_of_cache(cache, cfg.train_dataloader.dataset)
     for step in steps:
         if step.get('cache') is None:
             step['cache'] = cache

@@ -16,7 +16,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from hashlib import blake2b
 from math import ceil
@@ -56,6 +56,9 @@ class CacheManifest:
         layers: the layers of the maps.
         directions: the readings that are meaningful.
         record: the record's fields, as `numpy.dtype.descr` gives them.
+        labels: whose labels chose the concepts whose maps are kept: 'known', those of all images; 'hidden',
+            none; or one of these for each of several data sets. None where all maps are kept. Defaults to
+            None.
         version: of the format.
     """
 
@@ -68,11 +71,18 @@ class CacheManifest:
     layers: tuple[int, ...]
     directions: tuple[str, ...]
     record: tuple
+    labels: str | None = None
     version: int = VERSION
 
     @classmethod
     def of(
-        cls, teacher: dict, keys: np.ndarray, name_parts: int, texts: np.ndarray, maps: InteractionMaps
+        cls,
+        teacher: dict,
+        keys: np.ndarray,
+        name_parts: int,
+        texts: np.ndarray,
+        maps: InteractionMaps,
+        labels: str | None = None,
     ) -> CacheManifest:
         """Of a cache to be written.
 
@@ -82,6 +92,7 @@ class CacheManifest:
             name_parts: as `keys_of` was given them.
             texts: (C, E) float32.
             maps: of any image.
+            labels: as the manifest has them; not noted where all maps are kept. Defaults to None.
         """
         return cls(
             teacher=teacher,
@@ -93,6 +104,7 @@ class CacheManifest:
             layers=maps.layers,
             directions=maps.directions,
             record=tuple(packed_dtype(maps).descr),
+            labels=None if maps.concepts is None else labels,
         )
 
     @property
@@ -104,6 +116,11 @@ class CacheManifest:
     def dtype(self) -> np.dtype:
         """The record's dtype."""
         return _record_dtype(self.record)
+
+    @property
+    def keeps_chosen(self) -> bool:
+        """Whether each image has the maps of concepts that were chosen for it, and no others."""
+        return 'concepts' in (self.dtype.names or ())
 
     @property
     def num_shards(self) -> int:
@@ -119,9 +136,16 @@ class CacheManifest:
 
         `texts` is left out: another CPU rounds embeddings otherwise (`texts_difference`).
         """
-        mine, its = _plain(asdict(self)), _plain(asdict(other))
+        mine, its = ({'labels': None, **manifest.content()} for manifest in (self, other))
         names = (field.name for field in fields(self) if field.name != 'texts')
         return next((found for name in names if (found := difference(name, mine[name], its[name]))), None)
+
+    def content(self) -> dict[str, Any]:
+        """As JSON has it; without `labels` where there is nothing to note, as lfi 0.1 wrote it."""
+        content = _plain(asdict(self))
+        if self.labels is None:
+            del content['labels']
+        return content
 
     @classmethod
     def read(cls, folder: Path) -> CacheManifest:
@@ -143,12 +167,16 @@ class CacheManifest:
                 f'{path} has the format {version}, this version of lfi reads {VERSION}: write it anew by '
                 'tools/cache_teacher.py'
             )
+        noted = 'labels' in content
+        content.setdefault('labels', None)
         found = _manifest_fault(content)
         if found is not None:
             raise CacheError(f'{path} is corrupted, or no manifest of a cache: {found}')
         for name in ('layers', 'directions', 'record'):
             content[name] = tuple(content[name])
-        return cls(**content)
+        manifest = cls(**content)
+        # Versions that noted no labels hid none.
+        return manifest if noted or not manifest.keeps_chosen else replace(manifest, labels='known')
 
 
 def _manifest_fault(content: dict[str, Any]) -> str | None:
@@ -165,6 +193,8 @@ def _manifest_fault(content: dict[str, Any]) -> str | None:
     for name in ('data', 'texts'):
         if not isinstance(content[name], str):
             return f'{name}={content[name]!r} must be a string'
+    if not isinstance(content['labels'], str | None):
+        return f'labels={content["labels"]!r} must be a string'
     for name in ('num_images', 'shard_size', 'name_parts'):
         if not _is_list_of(int, [content[name]]) or content[name] < 1:
             return f'{name}={content[name]!r} must be an integer of at least 1'
@@ -276,7 +306,7 @@ class CacheWriter:
             return
         for name, array in (('keys.npy', keys), ('texts.npy', texts)):
             self._files.put(_npy(array), folder / name)
-        text = json.dumps(_plain(asdict(manifest)), indent=1, ensure_ascii=False)
+        text = json.dumps(manifest.content(), indent=1, ensure_ascii=False)
         self._files.put(text.encode(), folder / 'manifest.json')
 
     def is_done(self, shard: int) -> bool:
@@ -335,7 +365,7 @@ class InteractionCache:
     @cached_property
     def digest(self) -> str:
         """Of the manifest: caches of other images, or of another teacher, have another."""
-        return checksum(json.dumps(_plain(asdict(self.manifest)), sort_keys=True).encode())
+        return checksum(json.dumps(self.manifest.content(), sort_keys=True).encode())
 
     def stored(self, path: str) -> StoredMaps:
         """What is held of one image. Errors as `read`."""

@@ -1,0 +1,74 @@
+"""Which labels were known when a cache chose the concepts whose maps it keeps, and which are in training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from lfi.errors import UsageError
+from lfi.structures.interaction_cache import CacheManifest
+
+KNOWN, HIDDEN = 'known', 'hidden'
+
+
+def labels_of(dataset: object) -> str:
+    """Which labels of a data set's config choose concepts when `tools/cache_teacher.py` reads it.
+
+    Args:
+        dataset: the config, with data sets inside it at any depth.
+
+    Returns:
+        'known' for all of them; 'hidden' for none, as in `lfi.FewLabels`, whatever its number of labels is;
+        or one of these for each data set inside, in their order, joined by ', '.
+    """
+    found = list(_labels_of_parts(dataset))
+    return found[0] if len(set(found)) == 1 else ', '.join(found)
+
+
+def check_labels_of_cache(cache: str | Path, dataset: object) -> None:
+    """Refuse a cache whose maps were chosen by other labels than the training knows.
+
+    With `teacher.max_concepts` a cache holds the maps of chosen concepts alone. Where labels chose them, the
+    choice tells labels that `lfi.FewLabels` hides; where none did, the concept of a label may be missing.
+
+    Args:
+        cache: its folder. One without a manifest passes: whoever opens it says what is wrong.
+        dataset: the config of the training data.
+
+    Raises:
+        UsageError: if the cache keeps chosen maps, and was not written for data of the same kind of labels.
+    """
+    if not (Path(cache) / 'manifest.json').is_file():
+        return
+    manifest = CacheManifest.read(Path(cache))
+    wanted = labels_of(dataset)
+    if not manifest.keeps_chosen or manifest.labels == wanted:
+        return
+    raise UsageError(
+        f'model.teacher_cache={str(cache)!r} keeps the maps of chosen concepts alone '
+        f'(teacher.max_concepts={manifest.teacher.get("max_concepts")}), and labels choose: it was written '
+        f'with labels={manifest.labels!r}, and train_dataloader.dataset has labels={wanted!r}. Write another '
+        'by tools/cache_teacher.py with the config of this training; or set model.teacher.max_concepts=None, '
+        'for a cache that serves all choices of labels'
+    )
+
+
+def hides_labels(dataset: dict) -> bool:
+    """Whether a data set's config is one of `lfi.FewLabels`."""
+    kind = dataset.get('type')
+    name = kind if isinstance(kind, str) else getattr(kind, '__name__', '')
+    return name.split('.')[-1] == 'FewLabels'
+
+
+def _labels_of_parts(dataset: object) -> Iterator[str]:
+    if isinstance(dataset, list | tuple):
+        for part in dataset:
+            yield from _labels_of_parts(part)
+        return
+    inside = None
+    if isinstance(dataset, dict) and not hides_labels(dataset):
+        inside = dataset.get('dataset', dataset.get('datasets'))
+    if inside is not None:
+        yield from _labels_of_parts(inside)
+    else:
+        yield HIDDEN if isinstance(dataset, dict) and hides_labels(dataset) else KNOWN
