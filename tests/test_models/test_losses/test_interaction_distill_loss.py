@@ -30,8 +30,9 @@ def slow_loss(student, teacher, pairs=None, t_positions=1.0, t_concepts=1.0):
         if not valid[i].any():
             continue
         images += 1
+        asked = [c for c in range(m) if teacher.concepts is None or teacher.concepts[i, c] != REST]
         spread = torch.stack(
-            [t_logits[i, j, c][valid[i]].std(correction=0) for _, j in pairs for c in range(m)]
+            [t_logits[i, j, c][valid[i]].std(correction=0) for _, j in pairs for c in asked]
         ).mean()
         maps = {}
         for s_layer, t_layer in pairs:
@@ -163,6 +164,26 @@ def test_the_positions_term_does_not_depend_on_the_teachers_logit_scale_or_offse
     expected, got = unweighted()(student, teacher), unweighted()(student, scaled)
     torch.testing.assert_close(got['loss_positions'], expected['loss_positions'], rtol=1e-3, atol=1e-4)
     assert abs(got['loss_concepts'] - expected['loss_concepts']) > 1e-2
+
+
+def test_the_map_of_all_others_is_in_no_unit(make_pair):
+    student, teacher = make_pair()
+    concepts = torch.tensor([[4, 0, REST], [1, 2, REST]])
+    presence = teacher.presence.masked_fill(concepts == REST, 0)
+    student, teacher = (replace(maps, presence=presence, concepts=concepts) for maps in (student, teacher))
+    assert_terms(unweighted()(student, teacher), slow_loss(student, teacher))
+    # However strong it is.
+    louder = replace(teacher, logits=teacher.logits * torch.tensor([1, 1, 50.0]).view(3, 1, 1))
+    loss = unweighted()
+    assert torch.equal(loss.positions_scale(louder), loss.positions_scale(teacher))
+
+
+def test_without_it_the_unit_is_that_of_all_maps_to_the_bit(make_maps):
+    loss = unweighted()
+    for seed in range(5):
+        maps = make_maps(seed, (4, 3, 7, 5, 5))
+        named = replace(maps, concepts=torch.arange(7).expand(4, -1))
+        assert torch.equal(loss.positions_scale(named), loss.positions_scale(maps))
 
 
 def test_where_nothing_is_present_the_positions_term_is_exactly_zero(make_maps):

@@ -32,9 +32,9 @@ class InteractionDistillLoss(nn.Module):
         concepts_weight: of the reading over concepts. Defaults to 2.
         presence_weight: of presence. Defaults to 1.
         positions_temperature: divides the teacher's scores over positions. Those that are read as they are
-            (`logits`) it divides in units of their mean standard deviation over an image's valid locations,
-            so that it fits any teacher; log-probabilities (`InteractionMaps.share`) need no unit.
-            Defaults to 0.67.
+            (`logits`) it divides in units of their standard deviation over an image's valid locations, mean
+            over the concepts asked about, so that it fits any teacher; log-probabilities
+            (`InteractionMaps.share`) need no unit. Defaults to 0.67.
         concepts_temperature: divides the teacher's logits over concepts. Defaults to 1.
 
     Raises:
@@ -114,12 +114,17 @@ def _over_positions(log_s: Tensor, log_t: Tensor, weight: Tensor) -> Tensor:
 
 
 def _spread(maps: InteractionMaps) -> Tensor:
-    """Standard deviation over valid locations, mean over layers and concepts: (B, 1, 1, 1, 1)."""
+    """Standard deviation over valid locations, mean over layers and named concepts: (B, 1, 1, 1, 1)."""
     valid = maps.valid[:, None, None].float()
     count = valid.sum((-2, -1), keepdim=True).clamp_min(1)
     mean = (maps.logits * valid).sum((-2, -1), keepdim=True) / count
     variance = ((maps.logits - mean).square() * valid).sum((-2, -1), keepdim=True) / count
-    return variance.sqrt().mean((1, 2), keepdim=True).clamp_min(1e-6)
+    spread = variance.sqrt()  # [B, L, M, 1, 1]
+    if maps.concepts is None:
+        return spread.mean((1, 2), keepdim=True).clamp_min(1e-6)
+    rest = (maps.concepts == REST)[:, None, :, None, None]
+    named = (~rest).expand_as(spread).sum((1, 2), keepdim=True).clamp_min(1)
+    return (spread.masked_fill(rest, 0).sum((1, 2), keepdim=True) / named).clamp_min(1e-6)
 
 
 def _mean_over_valid(x: Tensor, valid: Tensor) -> Tensor:
