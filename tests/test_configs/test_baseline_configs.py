@@ -41,6 +41,13 @@ def test_what_an_arm_takes_away_or_adds_is_so_for_every_student(study, arm, prio
     assert model.backbone.num_queries == queries
 
 
+@pytest.mark.parametrize('config', [config for config in OTHERS if config.endswith('tiny-imagenet-20.py')])
+def test_settings_of_20_classes_hold_for_50(config):
+    ours, theirs = read(config).model, read(config.replace('-20.py', '-50.py')).model
+    assert ours.get('distill_loss') == theirs.get('distill_loss')
+    assert ours.backbone == theirs.backbone
+
+
 @pytest.mark.parametrize('config', OTHERS)
 def test_changes_the_model_and_nothing_else(config):
     ours, theirs = read(config).to_dict(), read(baseline_of(config)).to_dict()

@@ -119,3 +119,19 @@ def test_without_labels_lfi_predicts_by_text_and_the_baseline_by_its_head(study,
     assert names == [f'{study}.csv', f'{study}-semantic-pointing.csv']
     # Where nothing is labelled nothing can be tuned.
     assert f'{study}-tuning' not in PRESETS
+
+
+def test_all_classes_are_taught_as_part_of_them_is(tmp_path):
+    preset = PRESETS['tiny-50']
+    assert preset.negative_controls == {'shuffled-images': 'lfi'}
+    part = {job.arm.name: job.config() for job in plan(PRESETS['tiny-small'], [7], [], tmp_path)}
+    for job in plan(preset, [7], [], tmp_path):
+        cfg, theirs = job.config(), part[job.arm.name]
+        for loader, images in (('train', 225), ('val', (225, 250)), ('test', None)):
+            dataset = cfg[f'{loader}_dataloader'].dataset
+            assert (dataset.max_classes, dataset.get('images_per_class')) == (50, images)
+            assert dataset.split == ('val' if loader == 'test' else 'train')
+        assert cfg.model.backbone == theirs.model.backbone
+        for key in ('type', 'distill_loss', 'interaction_loss', 'reading', 'affinity_prior'):
+            assert cfg.model.get(key) == theirs.model.get(key), (job.arm.name, key)
+        assert cfg.optim_wrapper == theirs.optim_wrapper

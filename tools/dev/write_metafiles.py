@@ -44,6 +44,7 @@ TASKS = {
 PAPER = dict(Title='Knowledge Transfer from Interaction Learning', Year='ICCV 2025')
 DATA = {
     'tiny-imagenet-20': 'Tiny-ImageNet, 20 classes',
+    'tiny-imagenet-50': 'Tiny-ImageNet, 50 classes',
     'tiny-imagenet': 'Tiny-ImageNet',
     'imagenet': 'ImageNet-1k',
     'coco': 'COCO',
