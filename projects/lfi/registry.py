@@ -21,6 +21,7 @@ PACKAGES = ('', 'datasets', 'engine', 'models')
 TASK_MODELS = {
     'LFIMaskRCNN': 'lfi.models.detectors',
     'PriorMaskRCNN': 'lfi.models.detectors',
+    'ShuffledImagesMaskRCNN': 'lfi.models.detectors',
     'LFIEncoderDecoder': 'lfi.models.segmentors',
 }
 """Models of projects that need not be installed, and where they are: imported when they are asked for."""

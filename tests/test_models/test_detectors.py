@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from lfi.models.detectors import DetectorDistillMixin, LFIMaskRCNN
+from lfi.models.detectors import DetectorDistillMixin, LFIMaskRCNN, ShuffledImagesMaskRCNN
 from lfi.registry import MODELS
 from mmdet.models.detectors import DETR, CascadeRCNN, FasterRCNN, RetinaNet
 from mmdet.structures import DetDataSample
@@ -166,6 +166,21 @@ def test_maps_lie_on_the_valid_area(make_detector):
     # Padding gets no attention.
     shown = student.over_positions().exp().sum((1, 2))  # [B, H, W]
     assert not shown[~expected].any() and (shown[expected] > 0).all()
+
+
+def test_a_negative_control_learns_from_the_maps_of_another_image(make_detector):
+    method = make_detector('mask_rcnn').train()
+    control = ShuffledImagesMaskRCNN.__new__(ShuffledImagesMaskRCNN)
+    control.__dict__ = method.__dict__
+    data = method.data_preprocessor(ordinary(), training=True)
+    inputs, samples = data['inputs'], data['data_samples']
+    theirs, _ = method._teacher_maps(inputs, samples)
+    changed, _ = control._teacher_maps(inputs, samples)
+    assert torch.equal(changed.logits, theirs.logits.roll(1, 0))
+    assert torch.equal(changed.concepts, theirs.concepts.roll(1, 0))
+    # What it is measured by are the image's own.
+    control.eval()
+    assert torch.equal(control._teacher_maps(inputs, samples)[0].logits, theirs.logits)
 
 
 def test_it_is_found_by_name_and_needs_no_mmdet_before():

@@ -5,7 +5,7 @@ import shlex
 import pytest
 from lfi.config_files import tools_root
 from lfi.studies.arms import ARMS
-from lfi.studies.grid import plan, read_config
+from lfi.studies.grid import batch_options, plan, read_config
 from lfi.studies.launcher import Launcher
 from lfi.studies.presets import GROUPS, PRESETS
 from lfi.studies.published import file_of
@@ -135,3 +135,22 @@ def test_all_classes_are_taught_as_part_of_them_is(tmp_path):
         for key in ('type', 'distill_loss', 'interaction_loss', 'reading', 'affinity_prior'):
             assert cfg.model.get(key) == theirs.model.get(key), (job.arm.name, key)
         assert cfg.optim_wrapper == theirs.optim_wrapper
+
+
+def test_a_detectors_arms_differ_by_the_model_alone(tmp_path):
+    preset = PRESETS['shapes-detector']
+    assert preset.negative_controls == {'shuffled-images': 'lfi'}
+    jobs = plan(preset, [7], [], tmp_path)
+    cfgs = {job.arm.name: job.config().to_dict() for job in jobs}
+    assert {name: cfg['model']['type'] for name, cfg in cfgs.items()} == {
+        'task-loss': 'lfi.PriorMaskRCNN',
+        'shuffled-images': 'lfi.ShuffledImagesMaskRCNN',
+        'lfi': 'lfi.LFIMaskRCNN',
+    }
+    assert [job.cache and job.cache.name for job in jobs] == [None, 'maps', 'maps']
+    models = [cfg.pop('model') for cfg in cfgs.values()]
+    assert cfgs['task-loss'] == cfgs['shuffled-images'] == cfgs['lfi']
+    assert all(model['backbone'] == models[0]['backbone'] for model in models)
+    assert batch_options(jobs[0], jobs[0].config(), 1) in ([], ['train_dataloader.batch_size=16'])
+    names = [file_of(preset, 'shapes-detector', metric, tmp_path).name for metric in preset.metrics]
+    assert names == ['shapes-detector-coco-bbox_mAP.csv', 'shapes-detector-coco-segm_mAP.csv']

@@ -9,8 +9,10 @@ from mmdet.models.detectors import MaskRCNN
 from torch import Tensor
 
 from lfi.registry import MODELS
+from lfi.structures import InteractionMaps
 
 from .batches import mark
+from .classifiers import ShuffledImagesClassifier
 from .distill import InteractionDistillMixin
 from .student import StudentMixin
 
@@ -39,6 +41,14 @@ class DetectorDistillMixin(InteractionDistillMixin):
 @MODELS.register_module()
 class LFIMaskRCNN(DetectorDistillMixin, MaskRCNN):
     """mmdet's `MaskRCNN` that learns from interactions."""
+
+
+@MODELS.register_module()
+class ShuffledImagesMaskRCNN(LFIMaskRCNN):
+    """`LFIMaskRCNN` whose images get the teacher's maps of another image of the batch: a negative control."""
+
+    def _change(self, maps: InteractionMaps) -> InteractionMaps:
+        return ShuffledImagesClassifier.change(maps) if self.training else maps
 
 
 @MODELS.register_module()
