@@ -118,6 +118,26 @@ def test_convergence_has_both_protocols(study):
     assert '| method, 2 | 3 | 23.0 ± 0.0 | +1.0 (' in text
 
 
+def test_convergence_is_told_against_each_baseline_that_was_run(study):
+    slow = [replace(cell, run=replace(cell.run, accuracy=(1.0, 2.0, 3.0))) for cell in cells(3.0, 3.0, 3.0)]
+    short = {
+        'ours in 2 epochs': [
+            replace(cell, run=replace(cell.run, accuracy=(9.0, 23.0), epochs=(1, 2)))
+            for cell in study.cells['ours']
+        ]
+    }
+    study = replace(
+        study, cells={**study.cells, 'bare': slow}, short=short, further_baselines=('bare', 'none')
+    )
+    text = study.convergence()
+    first, second = text.split("ours holds a share of bare's best")
+    assert "ours holds a share of base's best" in first
+    assert 'in fewer epochs, against base;' in first and 'in fewer epochs, against bare;' in second
+    # From 3 to 23 points.
+    assert '| method, 2 | 3 | 23.0 ± 0.0 | +20.0 (' in second
+    assert 'none' not in text
+
+
 def test_unknown_costs_of_the_teacher_are_not_guessed(study):
     unknown = [replace(cell, teacher_seconds=None) for cell in study.cells['ours']]
     text = replace(study, cells={**study.cells, 'ours': unknown}).convergence()

@@ -18,6 +18,9 @@ from .runs import in_per_cent, metric_name, read_run
 from .settings_digest import fix_roots
 from .study import Cell, Key, Study
 
+# What the prior, which all other arms have, is worth: convergence is told with it and without it.
+WITHOUT_PRIOR = 'no-prior'
+
 
 @dataclass(frozen=True)
 class Request:
@@ -152,6 +155,7 @@ def collect(
         preset.published.get(metric),
         short,
         metric_name(metric),
+        further_baselines=(WITHOUT_PRIOR,),
     )
 
 

@@ -65,6 +65,8 @@ class Study:
         published: the paper's own gain of the method, for a column of its own.
         short: cells of the method's complete schedules of fewer epochs, by name.
         metric: of the test, as the tables call it. Defaults to that of the validation.
+        further_baselines: arms with which convergence is compared too, such as the task loss without the
+            prior; one that has no cell is left out.
     """
 
     cells: Mapping[str, Sequence[Cell]]
@@ -73,6 +75,7 @@ class Study:
     published: str | None = None
     short: Mapping[str, Sequence[Cell]] = field(default_factory=dict)
     metric: str | None = None
+    further_baselines: Sequence[str] = ()
 
     @property
     def baseline(self) -> str:
@@ -148,17 +151,21 @@ class Study:
         ]
 
     def convergence(self) -> str:
-        """How much sooner the method gets where the baseline ends, by both protocols; '' if none was run."""
-        seeds = self._shared_seeds(self.cells[self.baseline], self.cells.get(self.method, ()))
+        """How much sooner the method gets where each baseline ends, by both protocols; '' if none was run."""
+        compared = [self._sooner_than(arm) for arm in (self.baseline, *self.further_baselines)]
+        return '\n\n'.join(part for part in compared if part)
+
+    def _sooner_than(self, arm: str) -> str:
+        seeds = self._shared_seeds(self.cells.get(arm, ()), self.cells.get(self.method, ()))
         if not seeds:
             return ''
-        baseline, method = (_by_seed(self.cells[arm], seeds) for arm in (self.baseline, self.method))
+        baseline, method = (_by_seed(self.cells[name], seeds) for name in (arm, self.method))
         teacher = [cell.teacher_seconds for cell in method]
         known = [seconds for seconds in teacher if seconds is not None]
         spent = float(np.mean(known)) if len(known) == len(teacher) else None
         note = '' if spent is None else f' The teacher took {spent:.0f} seconds before training.'
         parts = [
-            f"How much sooner {self.method} holds a share of {self.baseline}'s best, with the same "
+            f"How much sooner {self.method} holds a share of {arm}'s best, with the same "
             f'schedule; validation images, {len(seeds)} seed{"s" * (len(seeds) > 1)}.{note}',
             same_schedule_table([c.run for c in baseline], [c.run for c in method], spent),
         ]
@@ -168,7 +175,8 @@ class Study:
             full = [cell.run for cell in _by_seed(baseline, seeds)]
             short = [cell.run for cells in self.short.values() for cell in _by_seed(cells, seeds)]
             parts += [
-                f'Equal finish: complete schedules of {self.method} in fewer epochs; validation images.',
+                f'Equal finish: complete schedules of {self.method} in fewer epochs, against {arm}; '
+                'validation images.',
                 equal_finish_table(full, short),
             ]
         return '\n\n'.join(parts)
