@@ -4,6 +4,9 @@ import pytest
 import torch
 from lfi.engine import FittingWeightsHook
 from lfi.engine.launch import UsageError
+from lfi.models import LFIImageClassifier
+from lfi.models.classifiers import ClassActivationClassifier
+from lfi.registry import HOOKS
 from torch import nn
 
 
@@ -16,8 +19,9 @@ class Student(nn.Module):
         self.readout = nn.Linear(width, 2)
 
 
-def load(checkpoint, model=None):
-    FittingWeightsHook().after_load_checkpoint(SimpleNamespace(model=model or Student()), checkpoint)
+def load(checkpoint, model=None, hooks=()):
+    runner = SimpleNamespace(model=model or Student(), hooks=hooks)
+    FittingWeightsHook().after_load_checkpoint(runner, checkpoint)
 
 
 def test_what_fits_is_loaded():
@@ -46,3 +50,33 @@ def test_a_model_that_predicts_by_text_needs_its_read_out():
     load(model.state_dict(), model)
     with pytest.raises(UsageError, match=r'2 parameters are missing, such as readout\.weight'):
         load(baseline, model)
+
+
+ASKING = [
+    HOOKS.build(dict(type='lfi.InteractionMapsHook')),
+    HOOKS.build(dict(type='lfi.InteractionVisualizationHook', test_out_dir='pictures')),
+]
+
+
+@pytest.mark.parametrize('hook', ASKING, ids=['maps', 'pictures'])
+def test_a_model_that_is_asked_needs_its_read_out(hook):
+    model = Student()
+    model.readout.register_buffer('text_centre', torch.zeros(3))
+    whole = model.state_dict()
+    baseline = {name: value for name, value in whole.items() if not name.startswith('readout')}
+    # Nothing of the read-out answers for it.
+    load(baseline, model, [hook])
+    model.answers_by_readout = True
+    load(baseline, model, [HOOKS.build(dict(type='lfi.InteractionVisualizationHook'))])
+    load(whole, model, [hook])
+    with pytest.raises(
+        UsageError, match=r'3 parameters are missing, such as readout\..* or a checkpoint with'
+    ):
+        load(baseline, model, [hook])
+    del whole['readout.text_centre']
+    with pytest.raises(UsageError, match=r'1 parameters are missing, such as readout\.text_centre\.'):
+        load(whole, model, [hook])
+
+
+def test_class_activation_needs_no_read_out_and_other_students_do():
+    assert LFIImageClassifier.answers_by_readout and not ClassActivationClassifier.answers_by_readout

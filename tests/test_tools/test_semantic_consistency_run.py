@@ -85,3 +85,14 @@ def test_a_detector(run_tool, config_path, checkpoint, tmp_path):
     metrics = json.loads((tmp_path / 'metrics.json').read_text())
     check(output, metrics, COMPARED)
     assert 'coco/segm_mAP' in metrics
+
+
+@pytest.mark.parametrize('lacks', ['readout.', 'readout.text_centre'])
+def test_what_cannot_answer_is_an_error_of_one_line(run_tool, config_path, checkpoint, lacks):
+    weights = checkpoint(CLASSIFIER)
+    state = torch.load(weights)['state_dict']
+    torch.save({name: value for name, value in state.items() if not name.startswith(lacks)}, weights)
+    output = run_tool('test.py', config_path(CLASSIFIER), weights, *options(8), code=1)
+    assert 'Traceback' not in output
+    error = output.splitlines()[-1]
+    assert re.match(r'error: the checkpoint does not fit .*: \d+ parameters .* readout\.text_centre\.', error)

@@ -14,8 +14,9 @@ from lfi.registry import HOOKS
 class FittingWeightsHook(Hook):
     """Refuses a checkpoint that lacks parameters of the model, or has them in another shape.
 
-    MMEngine warns, and leaves these parameters random. `tools/test.py` adds this hook. Sharded models (FSDP)
-    are not checked.
+    MMEngine warns, and leaves these parameters random. `tools/test.py` adds this hook. The read-out is needed
+    where the model predicts by texts (`predicts_by_text`), or answers by it (`answers_by_readout`) what
+    another hook asks (`asks_student`). Sharded models (FSDP) are not checked.
 
     Raises:
         UsageError: When the checkpoint is loaded, if it does not fit.
@@ -30,10 +31,13 @@ class FittingWeightsHook(Hook):
             model = model.module
         state = checkpoint.get('state_dict', checkpoint)
         shapes = {name.removeprefix('module.'): tuple(value.shape) for name, value in state.items()}
-        by_text = getattr(model, 'predicts_by_text', False)
+        asked = any(getattr(hook, 'asks_student', False) for hook in runner.hooks)
+        reads_out = getattr(model, 'predicts_by_text', False) or (
+            asked and getattr(model, 'answers_by_readout', False)
+        )
         missing, other = [], []
         for name, value in model.state_dict().items():
-            needed = needed_to_predict(name, model.backbone) or (by_text and name.startswith('readout.'))
+            needed = needed_to_predict(name, model.backbone) or (reads_out and name.startswith('readout.'))
             if name not in shapes and needed:
                 missing.append(name)
             elif shapes.get(name, value.shape) != tuple(value.shape):
@@ -44,9 +48,13 @@ class FittingWeightsHook(Hook):
             if found
         ]
         if problems:
+            read_out = any(name.startswith('readout.') for name in missing)
+            advice = (
+                ', or a checkpoint with the read-out, which answers texts: baselines and exports have none'
+            )
             raise UsageError(
                 f'the checkpoint does not fit the config: {"; ".join(problems)}. Give the config that it was '
-                'trained with'
+                f'trained with{advice if read_out else ""}'
             )
 
 

@@ -36,6 +36,9 @@ class InteractionMapsHook(Hook):
             images.
     """
 
+    asks_student = True
+    """Says to `lfi.FittingWeightsHook` that the checkpoint must have what answers."""
+
     def before_run(self, runner: Runner) -> None:
         """Refuse a cache before it is asked about images that it does not hold."""
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model

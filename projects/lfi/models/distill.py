@@ -143,6 +143,9 @@ class InteractionDistillMixin(TeacherMixin):
             of students that recalled concepts.
     """
 
+    answers_by_readout = True
+    """Says to the tools that what is asked is answered by the read-out."""
+
     def __init__(
         self,
         *args: Any,

@@ -59,6 +59,11 @@ class InteractionVisualizationHook(Hook):
         self.interval, self.num_images = interval, num_images
         self.test_out_dir = test_out_dir
 
+    @property
+    def asks_student(self) -> bool:
+        """As of `lfi.InteractionMapsHook`: pictures of tests show the student's answers."""
+        return self.test_out_dir is not None
+
     def before_train(self, runner: Runner) -> None:
         """Check that the model has maps to show."""
         refuse_shards(runner.model)

@@ -74,6 +74,8 @@ class ClassActivationClassifier(LFIImageClassifier):
         **kwargs: likewise.
     """
 
+    answers_by_readout = False
+
     def answers(
         self,
         states: InteractionStates,
