@@ -136,5 +136,5 @@ def test_what_a_teacher_cannot_be_read_by_is_refused():
         TeacherReading('scores', 'best-location').check(one)
     sigmoid = TeacherReading('share', 'sigmoid')
     sigmoid.check(every_direction, logit_bias=-10.0)
-    with pytest.raises(ValueError, match="presence='sigmoid' needs .* logit bias"):
+    with pytest.raises(ValueError, match="presence='sigmoid' needs .*VLMAttentionTeacher.* have none: set"):
         sigmoid.check(every_direction)

@@ -188,7 +188,8 @@ class InteractionDistillMixin(TeacherMixin):
             ValueError: if they do not.
         """
         self.readout.check_texts(teacher.texts.shape[1])
-        self.reading.check(teacher.directions)
+        # Of a teacher of one's own.
+        self.reading.check(teacher.directions, getattr(teacher, 'logit_bias', None))
         # The read-out of what the teacher does not say would get no gradient.
         if self.interaction_loss.concepts_weight and 'concepts' not in teacher.directions:
             raise ValueError(

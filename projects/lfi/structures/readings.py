@@ -34,7 +34,8 @@ class TeacherReading:
             - 'image', the teacher's own: its probability of the concept by the pooled image embedding;
             - 'best-location', the largest probability of the concept among the bank over the valid
               locations. It finds small objects beside the main one, and many at once;
-            - 'sigmoid', the teacher's own, where its model judges each concept by itself (SigLIP).
+            - 'sigmoid', the teacher's own, where it judges each concept by itself. `VLMAttentionTeacher` does
+              not yet: this is for a teacher of one's own that has a `logit_bias`.
 
             Defaults to 'image'.
 
@@ -55,7 +56,8 @@ class TeacherReading:
 
         Args:
             directions: the readings that its maps have.
-            logit_bias: of its model, None where it has none. Defaults to None.
+            logit_bias: b, where its presence is sigmoid(scale * cosine + b), as SigLIP's is. Defaults to
+                None: its presence is a softmax over the bank.
 
         Raises:
             ValueError: if they cannot; the message says what to use instead.
@@ -69,8 +71,9 @@ class TeacherReading:
                     )
         if self.presence == 'sigmoid' and logit_bias is None:
             raise ValueError(
-                "presence='sigmoid' needs a teacher whose model has a logit bias, as SigLIP's, and this one "
-                "has none: set reading.presence to 'best-location' or 'image'"
+                "presence='sigmoid' needs a teacher with a logit_bias, whose presence is sigmoid(scale * "
+                'cosine + logit_bias). lfi.VLMAttentionTeacher, which reads no SigLIP yet, and caches have '
+                "none: set reading.presence to 'best-location' or 'image'"
             )
 
     def __call__(self, maps: InteractionMaps, labels: Tensor | None = None) -> InteractionMaps:
