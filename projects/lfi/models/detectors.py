@@ -12,8 +12,8 @@ from lfi.registry import MODELS
 from lfi.structures import InteractionMaps
 
 from .batches import mark
-from .classifiers import ShuffledImagesClassifier
 from .distill import InteractionDistillMixin
+from .other_images import maps_of_another_image
 from .student import StudentMixin
 
 
@@ -48,7 +48,7 @@ class ShuffledImagesMaskRCNN(LFIMaskRCNN):
     """`LFIMaskRCNN` whose images get the teacher's maps of another image of the batch: a negative control."""
 
     def _change(self, maps: InteractionMaps) -> InteractionMaps:
-        return ShuffledImagesClassifier.change(maps) if self.training else maps
+        return maps_of_another_image(maps) if self.training else maps
 
 
 @MODELS.register_module()

@@ -9,6 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from lfi.models.other_images import maps_of_another_image, require_others
 from lfi.registry import MODELS
 from lfi.structures import ImageFeatures, InteractionMaps
 
@@ -31,7 +32,7 @@ class ShuffledFeaturesClassifier(FeatureDistillClassifier):
         Raises:
             ValueError: if there is one image alone.
         """
-        _require_others(len(features.pooled))
+        require_others(len(features.pooled))
         return ImageFeatures(
             features.pooled.roll(1, 0), features.scores.roll(1, 0), features.locations.roll(1, 0)
         )
@@ -67,14 +68,7 @@ class ShuffledImagesClassifier(_ChangedMapsClassifier):
         Raises:
             ValueError: if there is one image alone.
         """
-        _require_others(len(maps.logits))
-        return replace(
-            maps,
-            logits=maps.logits.roll(1, 0),
-            presence=maps.presence.roll(1, 0),
-            valid=maps.valid.roll(1, 0),
-            concepts=None if maps.concepts is None else maps.concepts.roll(1, 0),
-        )
+        return maps_of_another_image(maps)
 
 
 @MODELS.register_module()
@@ -94,13 +88,4 @@ class ShuffledPlacesClassifier(_ChangedMapsClassifier):
             maps,
             logits=maps.logits.flatten(-2).gather(-1, wide).view_as(maps.logits),
             valid=maps.valid.flatten(1).gather(1, order).view_as(maps.valid),
-        )
-
-
-def _require_others(batch_size: int) -> None:
-    """Raise a ValueError if a batch has no other image to take from: the control would be the method."""
-    if batch_size < 2:
-        raise ValueError(
-            'a batch of one image has no other image to take from: set train_dataloader.batch_size to 2 or '
-            'more, and train_dataloader.drop_last=True, since the last batch of an epoch may be smaller'
         )
