@@ -11,6 +11,7 @@ from lfi.errors import UsageError
 
 from .domains import VALIDATION, DomainStudy
 from .grid import Grid, Job, domains_of, keep_arms, plan
+from .label_counts import publish_label_counts
 from .launcher import Launcher
 from .presets import Preset
 from .published import dropped, file_of, is_published, put_section, read_published, write_study
@@ -98,6 +99,7 @@ def reproduce(name: str, preset: Preset, request: Request) -> str:
         for metric, study in studies.items():
             write_study(study, file_of(preset, name, metric, request.publish / 'results'))
         put_section(request.publish / 'results.md', name, text)
+        publish_label_counts(name, request.publish)
         if preset.headline:
             put_section(request.publish.parent / 'README.md', name, report(preset, studies, preset.headline))
     return text

@@ -1,0 +1,67 @@
+"""One table of the studies that differ by how many labels are known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from .paired import mean_and_spread
+from .presets import FEW_LABELS, LABELS_PER_CLASS
+from .published import put_section, read_published
+from .runs import metric_name
+from .study import Cell
+
+
+def label_counts_table(arms: Sequence[str], counts: Mapping[int, Sequence[Cell]]) -> str:
+    """A row for each arm, a column for each number of labels.
+
+    Args:
+        arms: the rows.
+        counts: by the labels of a class the cells of all arms, each with its arm as the name of its run.
+
+    Returns:
+        Markdown; mean and standard deviation of the test metric over the seeds. Where an arm has fewer seeds
+        than others, it says how many; an arm that has no cell at all has no row.
+    """
+    seeds = sorted({cell.seed for cells in counts.values() for cell in cells})
+    titles = ['arm', *(f'{labels} labels a class' for labels in counts)]
+    rows = []
+    for arm in arms:
+        tests = [[cell.test for cell in cells if cell.run.name == arm] for cells in counts.values()]
+        if any(tests):
+            rows.append([arm, *(_entry(found, len(seeds)) for found in tests)])
+    lines = (titles, ['---'] * len(titles), *rows)
+    return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
+
+
+def _entry(tests: Sequence[float], seeds: int) -> str:
+    if not tests:
+        return '–'
+    return mean_and_spread(tests) + ('' if len(tests) == seeds else f' (n={len(tests)})')
+
+
+def publish_label_counts(study: str, docs: Path) -> None:
+    """Write the table of the studies to which one belongs, from what is published of two of them or more.
+
+    Args:
+        study: its name; nothing is written for one that has all labels, or none.
+        docs: the folder of `results.md`, whose marks have the name of the group, and of `results/`.
+    """
+    if study not in FEW_LABELS:
+        return
+    group = study.rpartition('-')[0]
+    presets = {labels: (f'{group}-{labels}', FEW_LABELS[f'{group}-{labels}']) for labels in LABELS_PER_CLASS}
+    published = {labels: read_published(preset, name, docs)[0] for labels, (name, preset) in presets.items()}
+    counts = {labels: list(cells.values()) for labels, cells in published.items() if cells}
+    if len(counts) < 2:
+        return
+    _, preset = next(iter(presets.values()))
+    seeds = ', '.join(
+        str(seed) for seed in sorted({cell.seed for cells in counts.values() for cell in cells})
+    )
+    about = (
+        f'{metric_name(preset.metrics[0])} on the test images, seeds {seeds}; mean ± standard deviation. '
+        'Schedules are a little shorter with more labels: an epoch passes once over the images without one.'
+    )
+    table = label_counts_table([arm.name for arm in preset.arms], counts)
+    put_section(docs / 'results.md', group, f'{about}\n\n{table}')

@@ -1,0 +1,61 @@
+"""One table of the studies that differ by how many labels are known."""
+
+import pytest
+from lfi.studies import Cell, Run, Study
+from lfi.studies.label_counts import label_counts_table, publish_label_counts
+from lfi.studies.presets import PRESETS
+
+MARKS = 'before\n<!-- reproduce: shapes-few -->\nstale\n<!-- end of shapes-few -->\nafter\n'
+
+
+def cells(arm, *tests):
+    return [Cell(seed, Run(arm, (test,), 1.0, {}), test, 'a CPU') for seed, test in enumerate(tests)]
+
+
+def test_a_row_for_each_arm_and_a_column_for_each_number_of_labels():
+    counts = {
+        5: [*cells('task-loss', 10.0, 12.0), *cells('lfi', 20.0, 22.0)],
+        10: [*cells('task-loss', 30.0, 30.0), *cells('logit-kd', 40.0)],
+    }
+    assert label_counts_table(['task-loss', 'logit-kd', 'dense-features', 'lfi'], counts).splitlines() == [
+        '| arm | 5 labels a class | 10 labels a class |',
+        '| --- | --- | --- |',
+        '| task-loss | 11.0 ± 1.4 | 30.0 ± 0.0 |',
+        '| logit-kd | – | 40.0 (n=1) |',
+        '| lfi | 21.0 ± 1.4 | – |',
+    ]
+
+
+@pytest.fixture
+def docs(tmp_path):
+    (tmp_path / 'results').mkdir()
+    (tmp_path / 'results.md').write_text(MARKS)
+    return tmp_path
+
+
+def publish(study, docs, *tests):
+    Study({arm: cells(arm, *tests) for arm in ('task-loss', 'lfi')}, 'lfi').write_csv(
+        docs / f'results/{study}.csv'
+    )
+    publish_label_counts(study, docs)
+
+
+def test_it_is_written_once_two_studies_are_published(docs):
+    publish('shapes-few-25', docs, 50.0, 52.0)
+    assert (docs / 'results.md').read_text() == MARKS
+    publish('shapes-few-5', docs, 10.0, 12.0)
+    page = (docs / 'results.md').read_text()
+    assert page.startswith('before\n') and page.endswith('after\n') and 'stale' not in page
+    assert 'top-1 on the test images, seeds 0, 1;' in page
+    assert '| arm | 5 labels a class | 25 labels a class |' in page
+    assert '| lfi | 11.0 ± 1.4 | 51.0 ± 1.4 |' in page
+
+
+@pytest.mark.parametrize('study', ['shapes', 'shapes-none', 'shapes-few-tuning', 'dg-pacs'])
+def test_other_studies_have_no_such_table(study, docs):
+    assert study in PRESETS
+    publish('shapes-few-5', docs, 1.0)
+    publish('shapes-few-10', docs, 1.0)
+    (docs / 'results.md').write_text(MARKS)
+    publish_label_counts(study, docs)
+    assert (docs / 'results.md').read_text() == MARKS
