@@ -636,3 +636,17 @@ def test_mixed_images_have_no_cached_maps(make_model):
     mixing = dict(num_classes=CLASSES, batch_augments=dict(augments=dict(type='Mixup', alpha=0.8)))
     with pytest.raises(ValueError, match="teacher_cache='cache' .*batch_augments mixes them"):
         make_model(teacher_cache='cache', preprocessor=mixing)
+
+
+@pytest.mark.parametrize(('positions_reading', 'rivalry'), (('scores', 0), ('share', 8)))
+def test_a_student_answers_as_its_teacher_is_read(make_model, positions_reading, rivalry):
+    model = make_model(reading=dict(positions_reading=positions_reading, presence='image')).eval()
+    model.init_weights()
+    texts = model.teacher.texts
+    assert model.readout.rivalry == rivalry
+    if rivalry:
+        assert model.readout.rivals[: len(texts)].equal(texts)
+    inputs = batch()[0]
+    together = model.ask(inputs, texts)
+    alone = model.ask(inputs, texts[1:2])
+    torch.testing.assert_close(together.logits[:, :, 1:2], alone.logits, rtol=0, atol=1e-4)

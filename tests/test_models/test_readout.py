@@ -8,7 +8,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from lfi.models import InteractionReadout, InteractionStates
-from lfi.structures import REST
+from lfi.models.readout import NUM_RIVALS
+from lfi.structures import REST, InteractionMaps
 from mmengine.runner.checkpoint import load_state_dict
 from torch import nn
 
@@ -48,6 +49,15 @@ def make_readout():
     return make
 
 
+def like_all(count):
+    """Maps that ask every image about the first texts."""
+    return InteractionMaps(
+        logits=torch.zeros(B, 1, count, *GRID),
+        presence=torch.ones(B, count),
+        valid=torch.ones(B, *GRID, dtype=torch.bool),
+    )
+
+
 @pytest.fixture
 def like(make_maps):
     """Maps that ask one image about concepts 4, 0 and the rest, the other about 2, 5 and the rest."""
@@ -61,7 +71,7 @@ def like(make_maps):
 def test_texts_count_by_what_tells_them_from_their_mean(make_readout, states, texts, like):
     """The same as a read-out of texts that are centred already; texts of a later question need no bank."""
     readout, plain = make_readout(), make_readout()
-    readout.centre_on(texts)
+    readout.meet_texts(texts)
     centred = texts - sum(texts) / len(texts)
     assert not torch.allclose(readout.questions(texts), plain.questions(texts))
     torch.testing.assert_close(readout.questions(texts), plain.questions(centred))
@@ -227,3 +237,69 @@ def test_a_checkpoint_that_recalls_concepts_is_refused_by_one_line(make_readout,
     ) as error:
         load(model, old, strict=False)
     assert '\n' not in str(error.value)
+
+
+@pytest.fixture
+def rival_readout(make_readout, texts):
+    """Asks the fixture's texts of 3 images; its answers weigh the share among all of them but the last."""
+    readout = make_readout(rivalry=2.0)
+    readout.meet_texts(texts[:-1])
+    return readout
+
+
+def test_answers_weigh_attention_by_the_share_among_the_rivals(rival_readout, states, texts):
+    asked = texts[[1, 2, 5]]  # the last is none of the rivals, and competes with them all the same
+    maps = rival_readout.answers(states, asked, like_all(3)).logits
+    weights = rival_readout._weights(torch.cat((texts, asked)))[:BANK]
+    for b, layer, n in itertools.product(range(B), range(2), range(N)):
+        patch = rival_readout.patch_norm(states.tokens[layer][b, 1 + n])
+        scores = [float(patch @ w) for w in weights]
+        for m, concept in enumerate((1, 2, 5)):
+            others = scores[:-1] + ([scores[5]] if concept == 5 else [])
+            share = math.exp(scores[concept]) / sum(math.exp(score) for score in others)
+            expected = math.log(float(states.attention[layer][b, m, n])) + 2 * math.log(share)
+            assert float(maps[b, layer, m].flatten()[n]) == pytest.approx(expected, rel=1e-3, abs=1e-3)
+
+
+def test_answers_do_not_depend_on_what_else_is_asked(rival_readout, states, texts):
+    together = rival_readout.answers(states, texts[[1, 2, 5]], like_all(3)).logits
+    for m, concept in enumerate((1, 2, 5)):
+        one = replace(
+            states,
+            asked=states.asked[:, m : m + 1],
+            attention=tuple(of_layer[:, m : m + 1] for of_layer in states.attention),
+        )
+        alone = rival_readout.answers(one, texts[[concept]], like_all(1)).logits
+        torch.testing.assert_close(alone[:, :, 0], together[:, :, m], rtol=0, atol=1e-5)
+
+
+def test_a_student_that_has_met_no_texts_answers_by_its_attention(make_readout, states, texts):
+    plain, rival = (
+        make_readout(rivalry=value).answers(states, texts[:M], like_all(M)) for value in (0.0, 2.0)
+    )
+    torch.testing.assert_close(rival.logits, plain.logits)
+
+
+def test_what_learns_over_positions_is_the_attention_alone(rival_readout, states, texts, like):
+    learns = rival_readout(states, texts, like)
+    expected = torch.stack(states.attention, 1).log().unflatten(-1, GRID)
+    torch.testing.assert_close(learns.positions, expected)
+    assert learns.presence.equal(rival_readout.answers(states, texts, like).presence)
+
+
+@pytest.mark.parametrize('count', (1, 2, NUM_RIVALS, NUM_RIVALS + 1, 1000))
+def test_a_readout_keeps_as_many_rivals_as_fit(make_readout, count):
+    readout = make_readout(rivalry=1.0)
+    texts = F.normalize(random(count, E), dim=-1)
+    readout.meet_texts(texts)
+    kept = readout.rivals[readout.rivals.any(1)]
+    assert NUM_RIVALS / 2 < len(kept) <= NUM_RIVALS or len(kept) == count
+    assert all((texts == text).all(1).any() for text in kept)
+    other = make_readout(rivalry=1.0)
+    other.load_state_dict(readout.state_dict())
+    assert other.rivals.equal(readout.rivals)
+
+
+def test_rivalry_below_zero_is_refused(make_readout):
+    with pytest.raises(ValueError, match=r'rivalry=-1'):
+        make_readout(rivalry=-1)

@@ -27,6 +27,9 @@ from .readout import InteractionReadout
 from .student import StudentMixin
 from .teachers import CachedOutputs, CachedTeacher, PixelFormat, TeacherBatch, VLMAttentionTeacher
 
+# A student answers as its teacher is read; docs/decisions.md says how this was chosen.
+RIVALRY = {'scores': 0.0, 'share': 8.0}
+
 
 class TeacherMixin(StudentMixin):
     """What every model does that learns from a teacher: build it when training begins, or open its cache.
@@ -131,7 +134,8 @@ class InteractionDistillMixin(TeacherMixin):
         teacher_cache: folder of the teacher's maps that `tools/cache_teacher.py` wrote, to be read in place
             of asking the teacher; the training pipeline must record views (`lfi.RecordView`) and read the
             maps (`lfi.LoadInteractionMaps`). Defaults to None.
-        readout: arguments of the `InteractionReadout`; `text_dims` must be given.
+        readout: arguments of the `InteractionReadout`; `text_dims` must be given. `rivalry` defaults to 8
+            where the teacher's locations are read by share, and to 0 where by scores.
         reading: arguments of the `TeacherReading`: how locations and presence are read from the teacher's
             maps. Defaults to its own: scores, and presence by the pooled image.
         interaction_loss: arguments of the `InteractionDistillLoss`. Defaults to its own.
@@ -163,9 +167,11 @@ class InteractionDistillMixin(TeacherMixin):
         self._teacher_cache = teacher_cache
         self.reading = TeacherReading(**reading)
         self.interaction_loss: InteractionDistillLoss = _build('lfi.InteractionDistillLoss', interaction_loss)
-        self.readout: InteractionReadout = _build(
-            'lfi.InteractionReadout', {'embed_dims': self.backbone.embed_dims, **readout}
-        )
+        defaults = {
+            'embed_dims': self.backbone.embed_dims,
+            'rivalry': RIVALRY[self.reading.positions_reading],
+        }
+        self.readout: InteractionReadout = _build('lfi.InteractionReadout', {**defaults, **readout})
         # DDP wants a gradient for every trainable parameter, each step.
         loss, readout_ = self.interaction_loss, self.readout
         for modules, weight in (
@@ -177,9 +183,9 @@ class InteractionDistillMixin(TeacherMixin):
                 module.requires_grad_(weight > 0)
 
     def init_weights(self) -> None:
-        """As of `TeacherMixin`; the read-out learns what the concepts' texts share."""
+        """As of `TeacherMixin`; the read-out meets the concepts' texts."""
         super().init_weights()
-        self.readout.centre_on(self.teacher.texts)
+        self.readout.meet_texts(self.teacher.texts)
 
     def check_teacher(self, teacher: VLMAttentionTeacher | CachedOutputs) -> None:
         """Check that its text space fits the read-out, and its maps the reading and the loss.

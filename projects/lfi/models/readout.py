@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -15,6 +16,8 @@ from lfi.structures import MASKED, REST, InteractionMaps
 
 # Presence of a greater score would be exactly 1 in float32, from which no gradient leads back.
 SCORE_CAP = 15.0
+# How many of the training's texts a checkpoint keeps to compare with.
+NUM_RIVALS = 128
 
 
 @MODELS.register_module()
@@ -26,7 +29,10 @@ class InteractionReadout(BaseModule):
     texts share tells none from another.
 
     - A question is where a concept's query starts: sqrt(E) * W_q t_c + b.
-    - Over positions, a concept's map is the attention of its query over the patches.
+    - Over positions, a concept's map is the attention of its query over the patches. That is what learns. An
+      answer may also weigh each location by the share that the concept has there among the training's texts,
+      `rivals`, by the scores below: attention * share ** rivalry. Those texts are part of the checkpoint, so
+      an answer does not depend on what else is asked.
     - Over concepts, each patch token of a supervised layer is compared with the concepts:
       concept_scale / sqrt(C) * LN(patch) . w_c, w_c = W t_c at unit length. W acts on the texts, so that
       nothing as wide as the text space is computed for each patch.
@@ -40,7 +46,11 @@ class InteractionReadout(BaseModule):
         embed_dims: C, the student's width.
         text_dims: E, the width of the teacher's text space.
         concept_scale: of the patches' scores. Defaults to 15.
+        rivalry: how much the share counts in answers. Defaults to 0: an answer is the attention.
         init_cfg: as `mmengine.model.BaseModule` has it. Defaults to None.
+
+    Raises:
+        ValueError: if `rivalry` is below 0.
     """
 
     def __init__(
@@ -48,13 +58,21 @@ class InteractionReadout(BaseModule):
         embed_dims: int,
         text_dims: int,
         concept_scale: float = 15.0,
+        rivalry: float = 0.0,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
+        if rivalry < 0:
+            raise ValueError(f'rivalry={rivalry} must not be below 0')
         self.text_dims = text_dims
         self.concept_scale = concept_scale
+        self.rivalry = rivalry
         self.text_centre: Tensor
         self.register_buffer('text_centre', torch.zeros(text_dims))
+        self.rivals: Tensor
+        if rivalry:
+            # As many for every bank: copies of a model have the same buffers before they know the texts.
+            self.register_buffer('rivals', torch.zeros(NUM_RIVALS, text_dims))
         self.question_head = nn.Linear(text_dims, embed_dims)
         self.presence_norm = nn.LayerNorm(embed_dims)
         self.presence_head = nn.Linear(embed_dims, 1)
@@ -73,13 +91,18 @@ class InteractionReadout(BaseModule):
             )
 
     @torch.no_grad()
-    def centre_on(self, texts: Tensor) -> None:
-        """Take the mean of the training's texts (C, E) for what all texts share; a checkpoint keeps it.
+    def meet_texts(self, texts: Tensor) -> None:
+        """Take the mean and the rivals of the training's texts, (C, E); a checkpoint keeps both.
 
-        A single text tells nothing of that, and leaves the centre as it is.
+        A single text tells nothing of what texts share, and leaves the mean as it is. Of more than
+        `NUM_RIVALS` texts evenly spaced ones become rivals.
         """
         if len(texts) > 1:
             self.text_centre.copy_(texts.mean(0))
+        if self.rivalry:
+            every = max(1, math.ceil(len(texts) / NUM_RIVALS))
+            self.rivals.zero_()
+            self.rivals[: len(texts[::every])] = texts[::every]
 
     def questions(self, texts: Tensor, concepts: Tensor | None = None) -> Tensor:
         """The asked queries' starts.
@@ -122,14 +145,12 @@ class InteractionReadout(BaseModule):
             texts: (C, E), the unit embeddings of all concepts.
             like: maps that name the concepts, and give the valid locations on the same grid.
         """
-        attention = torch.stack(states.attention, 1)  # [B, L, M, N]
-        presence = self.scores(states, texts, like.concepts).sigmoid()
-        if like.concepts is not None:
-            # There is no text to ask for all others by.
-            presence = presence.masked_fill(like.concepts == REST, 0)
+        maps = self._attention(states)
+        if self.rivalry:
+            maps = maps + self.rivalry * self._shares(states, texts, like.concepts)
         return InteractionMaps(
-            logits=attention.clamp_min(1e-12).log().unflatten(-1, states.grid),
-            presence=presence,
+            logits=maps,
+            presence=self._presence(states, texts, like.concepts),
             valid=like.valid,
             concepts=like.concepts,
             layers=states.layers,
@@ -137,16 +158,40 @@ class InteractionReadout(BaseModule):
         )
 
     def forward(self, states: InteractionStates, texts: Tensor, like: InteractionMaps) -> InteractionMaps:
-        """Both readings. Arguments as `answers`."""
-        answers = self.answers(states, texts, like)
+        """Both readings as they learn: over positions by the attention alone. Arguments as `answers`."""
         return InteractionMaps(
             logits=self._concept_scores(states, texts, like.concepts),
-            presence=answers.presence,
-            valid=answers.valid,
-            concepts=answers.concepts,
-            layers=answers.layers,
-            positions=answers.logits,
+            presence=self._presence(states, texts, like.concepts),
+            valid=like.valid,
+            concepts=like.concepts,
+            layers=states.layers,
+            positions=self._attention(states),
         )
+
+    def _presence(self, states: InteractionStates, texts: Tensor, concepts: Tensor | None) -> Tensor:
+        """In [0, 1], (B, M)."""
+        presence = self.scores(states, texts, concepts).sigmoid()
+        # There is no text to ask for all others by.
+        return presence if concepts is None else presence.masked_fill(concepts == REST, 0)
+
+    def _attention(self, states: InteractionStates) -> Tensor:
+        """The logarithm of the queries' attention, (B, L, M, H, W)."""
+        attention = torch.stack(states.attention, 1)  # [B, L, M, N]
+        return attention.clamp_min(1e-12).log().unflatten(-1, states.grid)
+
+    def _shares(self, states: InteractionStates, texts: Tensor, concepts: Tensor | None) -> Tensor:
+        """Each concept's log-probability among itself and the rivals at each location, (B, L, M, H, W)."""
+        unknown = ~self.rivals.any(1)
+        rivals = self._concept_scores(states, self.rivals, None)  # [B, L, R, H, W]
+        rivals = rivals.masked_fill(unknown[:, None, None], MASKED).logsumexp(2, keepdim=True)
+        own = self._concept_scores(states, texts, concepts)
+        # A concept that is among the rivals counts once.
+        same = (F.normalize(texts, dim=-1) @ F.normalize(self.rivals, dim=-1).mT).amax(1) > 1 - 1e-5
+        if concepts is not None:
+            same = same[concepts.clamp_min(0)] & (concepts != REST)  # [B, M]
+            same = same[:, None]
+        both = torch.where(same[..., None, None], rivals, torch.logaddexp(rivals, own))
+        return own - both
 
     def _concept_scores(self, states: InteractionStates, texts: Tensor, concepts: Tensor | None) -> Tensor:
         """The patches' scores of the concepts, (B, L, M, H, W)."""
