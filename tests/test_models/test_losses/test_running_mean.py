@@ -1,8 +1,12 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 from lfi.models.losses.running_mean import RunningMean
 from mmengine import dist
+from mmengine.hooks import EMAHook
 from mmengine.runner import load_state_dict
+from torch import nn
 
 
 def batches(seed=0):
@@ -62,3 +66,42 @@ def test_images_of_several_sizes_have_no_mean():
     mean.add(torch.ones(2, 2), torch.ones(()))
     with pytest.raises(ValueError, match=r'a mean of shape \(2, 2\) got a batch of shape \(3, 3\)'):
         mean.add(torch.ones(3, 3), torch.ones(()))
+
+
+@pytest.mark.parametrize('update_buffers', [False, True])
+def test_averaged_weights_leave_it_and_the_buffers_after_it_alone(update_buffers):
+    """EMAHook takes buffers by their order, and states by their names."""
+    torch.manual_seed(0)
+    values, weights = batches()
+    model = nn.Sequential(RunningMean(), nn.BatchNorm1d(3), nn.Linear(3, 3))
+    runner = SimpleNamespace(model=model, iter=5, epoch=0, _resume=True)
+    hook = EMAHook(momentum=0.5, update_buffers=update_buffers)
+    hook.before_run(runner)
+    for batch in zip(values, weights):
+        add(model[0], *batch)
+        model[1](torch.randn(4, 3))
+        hook.after_train_iter(runner, 0)
+    mean = model[0].mean.clone()
+    if not update_buffers:
+        assert torch.equal(hook.ema_model.module[1].running_var, model[1].running_var)
+    trained = {name: value.clone() for name, value in model.state_dict().items()}
+    hook.before_val_epoch(runner)
+    assert torch.equal(model[0].mean, mean)
+    hook.after_val_epoch(runner)
+
+    checkpoint = dict(state_dict=model.state_dict())
+    hook.before_save_checkpoint(runner, checkpoint)
+    resumed = nn.Sequential(RunningMean(), nn.BatchNorm1d(3), nn.Linear(3, 3))
+    other = SimpleNamespace(model=resumed, iter=5, epoch=0, _resume=True)
+    averages = EMAHook(momentum=0.5, update_buffers=update_buffers)
+    averages.before_run(other)
+    averages.after_load_checkpoint(other, checkpoint)
+    load_state_dict(resumed, checkpoint['state_dict'], strict=True)
+    assert torch.equal(resumed[0].mean, mean)
+    assert all(torch.equal(value, trained[name]) for name, value in resumed.state_dict().items())
+
+
+def test_it_moves_with_its_model():
+    mean = RunningMean()
+    mean.load_state_dict({'_mean': torch.ones(2), '_weight': torch.ones(())})
+    assert mean.to('meta').mean.device.type == 'meta'

@@ -13,17 +13,18 @@ class RunningMean(nn.Module):
     """The weighted mean of everything that it was given, entry by entry; in float32.
 
     It takes the shape of what it sees first. Checkpoints keep it, so that a resumed run goes on with it. In a
-    run of several processes it is the mean over all of them.
+    run of several processes it is the mean over all of them. It is no buffer: averaged copies of a model
+    (EMA) pair buffers by their order, in which one that comes later moves all others.
     """
 
-    _mean: Tensor | None
-    _weight: Tensor | None
+    _device: Tensor
 
     def __init__(self) -> None:
         super().__init__()
-        # A buffer of None is not among the parameters that a checkpoint must have.
-        self.register_buffer('_mean', None)
-        self.register_buffer('_weight', None)
+        self._mean: Tensor | None = None
+        self._weight: Tensor | None = None
+        # It says where the model is.
+        self.register_buffer('_device', torch.zeros(()), persistent=False)
 
     @property
     def mean(self) -> Tensor:
@@ -34,7 +35,7 @@ class RunningMean(nn.Module):
         """
         if self._mean is None:
             raise RuntimeError('there is no mean of nothing: add a batch first')
-        return self._mean
+        return self._mean.to(self._device.device)
 
     def add(self, total: Tensor, weight: Tensor) -> None:
         """Add a batch; all processes must call it alike.
@@ -57,12 +58,17 @@ class RunningMean(nn.Module):
                 f'a mean of shape {tuple(self._mean.shape)} got a batch of shape {tuple(total.shape)}: all '
                 'images must have one size'
             )
-        self._weight = self._weight + weight
-        self._mean = self._mean + (total - weight * self._mean) / self._weight.clamp_min(1e-12)
+        mean = self._mean.to(total.device)
+        self._weight = self._weight.to(total.device) + weight
+        self._mean = mean + (total - weight * mean) / self._weight.clamp_min(1e-12)
+
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+        # Before the first batch a checkpoint need not have anything of it.
+        if self._mean is not None:
+            destination.update({f'{prefix}_mean': self._mean, f'{prefix}_weight': self._weight})
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
         for name in ('_mean', '_weight'):
             stored = state_dict.get(prefix + name)
             if stored is not None:
-                setattr(self, name, torch.zeros_like(stored))
-        super()._load_from_state_dict(state_dict, prefix, *args)
+                setattr(self, name, stored.detach().clone())
