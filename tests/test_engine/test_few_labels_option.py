@@ -69,6 +69,21 @@ def test_arguments_are_checked(options, message):
 
 
 @pytest.mark.parametrize(
+    ('share', 'message'),
+    [
+        (0, 'labelled_share=0 must be above 0 and below 1'),
+        (1, 'labelled_share=1 must be above 0 and below 1.* leave lfi.FewLabels and few_labels out'),
+        ('half', "labelled_share='half' must be"),
+        (0.001, r'labelled_share=0.001 of train_dataloader.batch_size=\d+ is less than one .* nearer to 0.5'),
+        (0.999, 'labelled_share=0.999 of train_dataloader.batch_size'),
+    ],
+)
+def test_a_share_that_leaves_a_batch_without_one_kind_is_refused(share, message):
+    with pytest.raises(UsageError, match=f'few_labels: {message}'):
+        recipe(labels_per_class=1, labelled_share=share)
+
+
+@pytest.mark.parametrize(
     ('model', 'known'),
     [
         (dict(type='mmpretrain.ImageClassifier'), False),

@@ -24,7 +24,8 @@ def set_few_labels(cfg: Config) -> None:
         cfg: of the run, changed in place.
 
     Raises:
-        UsageError: for an unknown argument, or without `labels_per_class`.
+        UsageError: for an unknown argument, without `labels_per_class`, or for a `labelled_share` of which a
+            batch has no image of either kind.
     """
     loader = cfg.get('train_dataloader') or ConfigDict()
     if 'few_labels' not in loader:
@@ -41,10 +42,28 @@ def set_few_labels(cfg: Config) -> None:
         # A config for testing alone.
         cfg.pop('train_dataloader')
         return
+    _check_share(arguments, loader.get('batch_size'))
     chosen = {key: arguments[key] for key in ('labels_per_class', 'seed') if key in arguments}
     share = {key: arguments[key] for key in ('labelled_share',) if key in arguments}
     loader.dataset = ConfigDict(type='lfi.FewLabels', dataset=loader.dataset, **chosen)
     loader.sampler = ConfigDict(type='lfi.LabelledShareSampler', **share)
+
+
+def _check_share(arguments: dict, batch_size: int | None) -> None:
+    # Not before: it imports mmpretrain.
+    from lfi.datasets.samplers.labelled_share import check_share
+
+    share = arguments.get('labelled_share', 0.5)
+    try:
+        check_share(share)
+    except ValueError as error:
+        raise UsageError(f'{OPTION}: {error}') from error
+    # Without any label, all of a batch has none.
+    if batch_size and arguments['labels_per_class'] and min(share, 1 - share) * batch_size < 1:
+        raise UsageError(
+            f'{OPTION}: labelled_share={share!r} of train_dataloader.batch_size={batch_size} is less than '
+            'one image with a label, or all but less than one: set it nearer to 0.5, or a larger batch_size'
+        )
 
 
 def check_few_labels(cfg: Config) -> None:

@@ -96,7 +96,7 @@ def test_the_order_is_of_seed_and_epoch_alone():
     assert first != second == epoch_of(resumed, 1) != epoch_of(other, 1)
 
 
-@pytest.mark.parametrize('share', [0, 1, -0.5, 2])
+@pytest.mark.parametrize('share', [0, 1, -0.5, 2, 1e-9, 1 - 1e-9, float('nan'), None])
 def test_a_share_that_leaves_one_kind_out_is_refused(share):
     with pytest.raises(ValueError, match=f'labelled_share={share} must be above 0 and below 1.*=0'):
         samplers([True, False], share=share)

@@ -16,6 +16,22 @@ from ..labelled_images import labelled_images
 
 UNLABELLED_STREAM, LABELLED_STREAM = 0, 1
 """Streams of random numbers that have nothing in common."""
+SMALLEST = 1e-4
+"""Smaller shares of either kind are no shares: an epoch would be without end."""
+
+
+def check_share(labelled_share: object) -> None:
+    """Raise a ValueError for a share of images with a label that leaves one kind of images out."""
+    if (
+        isinstance(labelled_share, bool)
+        or not isinstance(labelled_share, int | float)
+        or not SMALLEST <= labelled_share <= 1 - SMALLEST
+    ):
+        raise ValueError(
+            f'labelled_share={labelled_share!r} must be above 0 and below 1, from {SMALLEST} to '
+            f'{1 - SMALLEST}. To train without any label, set labels_per_class=0 of lfi.FewLabels; with '
+            'all labels, leave lfi.FewLabels and few_labels out'
+        )
 
 
 @DATA_SAMPLERS.register_module()
@@ -34,7 +50,8 @@ class LabelledShareSampler(Sampler[int]):
     Args:
         dataset: as `labelled_images` takes it: `lfi.FewLabels`; or mmengine's `ConcatDataset` of data sets
             with and without labels, these in `lfi.FewLabels` with `labels_per_class=0`.
-        labelled_share: of images with a label, above 0 and below 1. Defaults to 0.5.
+        labelled_share: of images with a label, above 0 and below 1, and within 0.0001 of neither. Defaults to
+            0.5.
         seed: the same for all processes. Defaults to None: one that they agree on.
 
     Raises:
@@ -42,11 +59,7 @@ class LabelledShareSampler(Sampler[int]):
     """
 
     def __init__(self, dataset: Sized, labelled_share: float = 0.5, seed: int | None = None) -> None:
-        if not 0 < labelled_share < 1:
-            raise ValueError(
-                f'labelled_share={labelled_share!r} must be above 0 and below 1. To train without any label, '
-                'set labels_per_class=0 of lfi.FewLabels'
-            )
+        check_share(labelled_share)
         self.seed = sync_random_seed() if seed is None else seed
         if self.seed < 0:
             raise ValueError(f'seed={seed!r} is negative; use 0 or more')
