@@ -56,6 +56,14 @@ def test_an_old_name_says_what_became_of_it(old, new, tmp_path):
             launch.load_config(str(config))
 
 
+@pytest.mark.parametrize('data', ['pacs', 'vlcs'])
+def test_a_student_that_is_smaller_now_says_so(data):
+    name = 'domain_generalization/lfi_vit-{}_lit-lite0_' + data + '.py'
+    with pytest.raises(FileNotFoundError, match=f"it is '{name.format('128x6-p8')}' now, of a smaller"):
+        lfi.config_path(name.format('tiny-p8'))
+    assert lfi.config_path(name.format('128x6-p8'))
+
+
 def test_an_editable_install_names_the_config_to_inherit_in_place_of_an_old_one(packaging, tmp_path):
     mim = tmp_path / '.mim'
     packaging['fill_mim'](mim, packaging['link'])

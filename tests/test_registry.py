@@ -55,6 +55,7 @@ def test_the_registry_that_once_held_a_type_names_the_one_that_does(registry, na
     [
         (MMENGINE_HOOKS, 'lfi.LossWeightHook', 'it is gone, and weights of the loss stay'),
         (HOOKS, 'lfi.engine.LossWeightHook', 'it is gone, and weights of the loss stay'),
+        (HOOKS, 'lfi.engine.loss_weight_hook.LossWeightHook', 'it is gone, and weights of the loss stay'),
         (MMENGINE_MODELS, 'lfi.CachedTeacher', 'set model.teacher_cache'),
         (TEACHERS, 'lfi.CachedTeacher', 'set model.teacher_cache'),
         (MMENGINE_WEIGHT_INITIALIZERS, 'lfi.MimeticInit', 'it is gone: model.affinity_prior'),

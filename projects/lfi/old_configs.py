@@ -51,6 +51,11 @@ def _moved(folder: Path) -> Iterator[tuple[str, str]]:
             yield f'controls/{path.name}', f"it is 'baselines/{path.name}' now"
     for old, new in SMALLER.items():
         yield f'controls/{old}', f"it is 'baselines/{new}' now, of a smaller student"
+    for data in ('pacs', 'vlcs'):
+        yield (
+            f'domain_generalization/lfi_vit-tiny-p8_lit-lite0_{data}.py',
+            f"it is 'domain_generalization/lfi_vit-128x6-p8_lit-lite0_{data}.py' now, of a smaller student",
+        )
     for student in STUDENTS:
         for arm, method in OPTIONS.items():
             config = f'{method}_{student}.py'

@@ -39,7 +39,7 @@ class KindRegistry(Registry):
         self.import_from_location()
         package, _, name = key.rpartition('.')
         # Other scopes may have a type of the same name; a registry of theirs takes ours off the key.
-        ours = package.removeprefix('lfi').removeprefix('.') in PACKAGES
+        ours = package.removeprefix('lfi').removeprefix('.').partition('.')[0] in PACKAGES
         if not ours or name not in OLD_TYPES or name in self.module_dict:
             return super().get(key)
         # A type of one's own may have the name too.
