@@ -59,11 +59,23 @@ def test_tuning_does_not_begin_with_what_was_chosen():
     for study in ('shapes-few-tuning', 'tiny-few-tuning'):
         assert PRESETS[study].arms[0].options == ()
         for arm in PRESETS[study].arms[1:]:
-            assert len(arm.options) == len(SETTINGS[arm.name.split()[0]][0])
+            settings = [option for option in arm.options if not option.startswith('model.type=')]
+            assert len(settings) == len(SETTINGS[arm.name.split()[0]][0])
 
 
 def test_groups_are_of_studies():
     assert {study for studies in GROUPS.values() for study in studies} <= PRESETS.keys()
+
+
+@pytest.mark.parametrize('study', [*GROUPS['shapes-few'], *GROUPS['tiny-few'], 'tiny-few-tuning'])
+def test_with_few_labels_lfi_predicts_by_text_and_the_baselines_by_their_heads(study):
+    for arm in PRESETS[study].arms:
+        types = [option for option in arm.options if option.startswith('model.type=')]
+        by_text = arm.name.startswith(('lfi', 'shuffled-images'))
+        assert (
+            types and types[0].endswith('TextClassifier') if by_text else not types or 'Text' not in types[0]
+        )
+        assert len(types) < 2 and arm.test_options == ()
 
 
 @pytest.mark.parametrize(

@@ -194,7 +194,8 @@ def few_labels(preset: Preset, labels_per_class: int, arms: tuple[Arm, ...]) -> 
     return replace(
         preset,
         about=f'{labels_per_class} labels a class, other ones for each seed, and all other images without a '
-        f'label; half of each batch labelled, an epoch passes once over the others. {preset.about}',
+        'label; half of each batch labelled, an epoch passes once over the others. LFI and its negative '
+        f'control predict by the texts of the classes. {preset.about}',
         arms=arms,
         options=(*preset.options, f'train_dataloader.few_labels.labels_per_class={labels_per_class}'),
         seed_options=(*preset.seed_options, 'train_dataloader.few_labels.seed={seed}'),
@@ -202,37 +203,42 @@ def few_labels(preset: Preset, labels_per_class: int, arms: tuple[Arm, ...]) -> 
     )
 
 
+# Where few images have a label the texts know more than the head: the teacher teaches them on all images.
+BY_TEXT = {
+    'lfi': 'lfi.LFITextClassifier',
+    'lfi-logit-kd': 'lfi.LFITextClassifier',
+    'shuffled-images': 'lfi.ShuffledImagesTextClassifier',
+}
+
+
+def by_text(arm: Arm) -> Arm:
+    """An arm with LFI's read-out predicts by the texts of the classes; others stay as they are."""
+    if arm.name not in BY_TEXT:
+        return arm
+    others = tuple(option for option in arm.options if not option.startswith('model.type='))
+    return replace(arm, options=(*others, f'model.type={BY_TEXT[arm.name]}'))
+
+
 LABELS_PER_CLASS = (5, 10, 25)
 # By the studies' name the study with all labels, and the arms before any setting is chosen.
 FEW = {
-    'shapes-few': (SHAPES, named_arms(FEW_ARMS, 'vit-tiny_shapes')),
-    'tiny-few': (
-        TINY_SMALL,
-        named_arms(FEW_ARMS, 'vit-128x6-p8_lit-lite0_tiny-imagenet-20', features=True),
-    ),
+    name: (preset, tuple(by_text(arm) for arm in arms))
+    for name, preset, arms in (
+        ('shapes-few', SHAPES, named_arms(FEW_ARMS, 'vit-tiny_shapes')),
+        (
+            'tiny-few',
+            TINY_SMALL,
+            named_arms(FEW_ARMS, 'vit-128x6-p8_lit-lite0_tiny-imagenet-20', features=True),
+        ),
+    )
 }
 FEW_LABELS = {
     f'{name}-{number}': few_labels(preset, number, with_chosen(arms, CHOSEN[name]))
     for name, (preset, arms) in FEW.items()
     for number in LABELS_PER_CLASS
 }
-BY_TEXT = {
-    'lfi': 'lfi.LFITextClassifier',
-    'lfi-logit-kd': 'lfi.LFITextClassifier',
-    'shuffled-images': 'lfi.ShuffledImagesTextClassifier',
-}
 # Where the student of a baseline looks.
 BY_HEAD = ('model.type=lfi.ClassActivationClassifier',)
-
-
-def by_text(arm: Arm) -> Arm:
-    """An arm whose student predicts by texts; a head that learns from the teacher predicts as it does."""
-    if arm.name not in BY_TEXT:
-        return replace(arm, test_options=BY_HEAD)
-    others = tuple(option for option in arm.options if not option.startswith('model.type='))
-    return replace(arm, options=(*others, f'model.type={BY_TEXT[arm.name]}'))
-
-
 NO_LABEL_ARMS = ('logit-kd', 'shuffled-images', 'lfi', 'lfi-logit-kd')
 
 
@@ -244,10 +250,12 @@ def no_labels(few: str, student: str) -> Preset:
         student: how the names of its configs end.
     """
     preset, arms = FEW[few]
-    found = {arm.name: arm for arm in with_chosen(arms, CHOSEN[few])}
-    arms = tuple(found[name] for name in NO_LABEL_ARMS)
+    found = {
+        arm.name: arm if arm.name in BY_TEXT else replace(arm, test_options=BY_HEAD)
+        for arm in with_chosen(arms, CHOSEN[few])
+    }
     return replace(
-        few_labels(preset, 0, tuple(by_text(arm) for arm in arms)),
+        few_labels(preset, 0, tuple(found[name] for name in NO_LABEL_ARMS)),
         about='No label at all: classes are named when the student is tested. LFI predicts by presence; '
         "logit-kd has a head that learns the teacher's zero-shot class probabilities, and its maps are class "
         f'activation maps. Pointing is over all annotated objects. {preset.about}',
