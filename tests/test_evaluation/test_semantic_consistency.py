@@ -193,6 +193,19 @@ def test_what_no_label_names_is_measured_apart():
     assert found['unlabelled_presence_average_precision_frequency'] == pytest.approx(expected)
 
 
+def test_top1_asks_whether_the_surest_concept_is_the_label():
+    samples = []
+    for image, (surest, label) in enumerate(((4, [4]), (2, [5]), (7, [1, 7]))):
+        sample = dict(draw(image), gt_label=torch.tensor(label))
+        sample['interactions'].presence[surest] = 2 - sample['interactions'].presence.max()
+        sample['interactions'].teacher_presence[0] = 1
+        samples.append(sample)
+    found = measure(*samples)
+    assert found['presence_top1'] == pytest.approx(2 / 3)
+    assert found['presence_top1_teacher'] == 0
+    assert 'presence_top1' not in measure(draw(0))
+
+
 def test_labels_that_name_all_that_is_seen_leave_nothing_to_measure_apart():
     found = measure(dict(draw(0, concepts=(3,)), gt_label=torch.tensor([3])))
     assert found['presence_recall_frequency'] == 1

@@ -63,7 +63,11 @@ def presence_entries(images: Sequence[ImagePresence]) -> dict[str, float]:
     labels = [image.labels for image in images if image.labels is not None]
     if len(labels) < len(images):
         return entries
-    counted = ~_stacked(labels)
+    labelled = _stacked(labels)
+    for column, presence in columns.items():
+        hits = labelled.gather(1, presence.argmax(1, keepdim=True))
+        entries[f'presence_top1{column}'] = hits[labelled.any(1)].float().mean().item()
+    counted = ~labelled
     if not visible[counted].any():
         return entries
     often = (visible & counted).sum(0) / counted.sum(0).clamp_min(1)

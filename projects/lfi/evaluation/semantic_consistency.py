@@ -65,7 +65,9 @@ class SemanticConsistencyMetric(BaseMetric):
       student that looks at the same location whatever it is asked for;
     - `presence_precision`, `presence_recall`, `presence_average_precision` and `presence_brier`
       (`presence_quality`): presence over all pairs of an image with regions and a concept of the bank,
-      against the concepts that have a region there.
+      against the concepts that have a region there;
+    - `presence_top1`, where images have a `gt_label`: the share of the labelled images whose surest concept
+      is a label.
 
     Where images have a `gt_label`, entries that begin with `unlabelled_` are of the concepts that are not
     their image's label. Entries that end in `_teacher` are the same measures of the teacher, as the student
