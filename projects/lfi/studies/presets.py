@@ -116,8 +116,8 @@ TINY_SMALL = Preset(
 # With the best baseline of tiny-small; each of its baselines has a config for these classes too.
 TINY_50_ARMS = ('task-loss', 'logit-kd', 'shuffled-images', 'lfi')
 TINY_50 = Preset(
-    about='50 classes of Tiny-ImageNet with 225 training images each, 64 px, 20 epochs from scratch: half an '
-    'hour a cell on one core, and 40 minutes where images are asked about; validation on 25 further '
+    about='50 classes of Tiny-ImageNet with 225 training images each, 64 px, 12 epochs from scratch: 20 '
+    'minutes a cell on one core, and 25 where images are asked about; validation on 25 further '
     'training images of each class, test on the 50 official validation images of each, chance 2 %; '
     'LiT-style EfficientNet-Lite0 as teacher. Settings as with 20 classes.',
     arms=named_arms(TINY_50_ARMS, 'vit-128x6-p8_lit-lite0_tiny-imagenet-50', features=True),
