@@ -97,6 +97,19 @@ def test_each_test_has_its_own_metrics(tmp_path):
     assert tests[0][2][:2] == ['python', 'tools/test.py']
 
 
+def test_a_test_by_another_config_has_no_settings_of_training(tmp_path):
+    option = 'model.distill_loss.loss_weight=3'
+    jobs = {job.arm.name: job for job in plan(PRESETS['tiny-small'], [0], [option], tmp_path)}
+    alone = {'model.teacher_cache', 'model.distill_loss.loss_weight'}
+    for name in ('logit-kd', 'feature-mse'):
+        ((_, _, command),) = jobs[name].test_commands(Launcher(python='python'), Path('x.pth'))
+        options = command[command.index('--cfg-options') + 1 :]
+        left = alone & {typed.split('=')[0] for typed in options}
+        # Its own config has them.
+        assert left == (set() if jobs[name].arm.test_config else alone)
+        assert 'randomness.seed=0' in options
+
+
 def test_the_best_checkpoint_is_the_latest_kept(tmp_path):
     with pytest.raises(
         UsageError, match='no best checkpoint: the config needs default_hooks.checkpoint.save_best'

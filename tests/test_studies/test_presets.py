@@ -127,10 +127,46 @@ def test_without_labels_lfi_predicts_by_text_and_the_baseline_by_its_head(study,
         assert tested.model.type == trained[job.arm.name].replace('FeatureDistill', 'ClassActivation')
         assert tested.test_evaluator[-1].type == 'lfi.SemanticConsistencyMetric'
         assert tested.model.teacher == cfg.model.teacher and tested.model.backbone == cfg.model.backbone
+        # A cache does not hold the test images, and is refused where the student is asked.
+        assert job.measures_where and not (tested.model.keys() & {'teacher_cache', 'distill_loss'})
     names = [file_of(preset, study, metric, tmp_path).name for metric in preset.metrics]
     assert names == [f'{study}.csv', f'{study}-semantic-pointing.csv']
     # Where nothing is labelled nothing can be tuned.
     assert f'{study}-tuning' not in PRESETS
+
+
+@pytest.mark.parametrize(
+    ('study', 'controls'),
+    [('shapes', {'shuffled-images', 'shuffled-places', 'mean-target'}), ('tiny-small', {'mean-target'})],
+)
+def test_who_can_say_where_it_looks_is_tested_by_the_config_that_asks(study, controls, tmp_path):
+    jobs = {job.arm.name: job for job in plan(PRESETS[study], [7], [], tmp_path)}
+    by_head = {'task-loss', 'logit-kd', 'dense-features'}
+    asked = {name for name, job in jobs.items() if job.measures_where}
+    assert asked >= by_head | controls
+    assert asked - by_head == {name for name in jobs if reads_out(name)}
+    for name in ('task-loss', 'logit-kd', *controls, 'lfi', next(name for name in jobs if ' in ' in name)):
+        ((_, _, command),) = jobs[name].test_commands(Launcher(python='python'), tmp_path / 'x.pth')
+        tested = read_config(command[2], command[command.index('--cfg-options') + 1 :])
+        own = read_config(jobs[name].arm.config, [*jobs[name].options, *PRESETS[study].test_options])
+        model = 'lfi.ClassActivationClassifier' if name in by_head else own.model.type
+        assert tested.model.type == model and tested.model.backbone == own.model.backbone
+        assert not (tested.model.keys() & {'teacher_cache', 'distill_loss'})
+        # The same images make top-1 the same.
+        datasets = [cfg.test_dataloader.dataset.to_dict() for cfg in (tested, own)]
+        assert [dataset.pop('pipeline') for dataset in datasets] and datasets[0] == datasets[1]
+    ((_, _, command),) = jobs['no-prior'].test_commands(Launcher(python='python'), tmp_path / 'x.pth')
+    assert command[2] == jobs['no-prior'].arm.config
+
+
+def reads_out(arm):
+    variety = ARMS[arm.split()[0]]
+    return arm.startswith('lfi') or variety.of == 'lfi'
+
+
+@pytest.mark.parametrize('study', [name for name in PRESETS if name.endswith('-tuning')])
+def test_settings_are_tested_by_their_own_configs(study):
+    assert all((arm.test_config, arm.test_options) == (None, ()) for arm in PRESETS[study].arms)
 
 
 def test_all_classes_are_taught_as_part_of_them_is(tmp_path):

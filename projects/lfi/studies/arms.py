@@ -30,6 +30,7 @@ class Arm:
         options: `--cfg-options` of it.
         cache: of the teacher, from which it learns; arms of the same name share it. Defaults to none.
         epochs: of a complete schedule other than the config's own. Defaults to that.
+        test_config: the path of the config that tests it. Defaults to the study's own tests, or to `config`.
         test_options: `--cfg-options` of testing alone, such as what reads its student. Defaults to none.
     """
 
@@ -38,6 +39,7 @@ class Arm:
     options: tuple[str, ...] = ()
     cache: str | None = None
     epochs: int | None = None
+    test_config: str | None = None
     test_options: tuple[str, ...] = ()
 
     @property
@@ -189,6 +191,13 @@ def arms_table() -> str:
         *((f'`{name}`', variety.kind, variety.about) for name, variety in ARMS.items()),
     ]
     return '\n'.join(f'| {" | ".join(row)} |' for row in rows)
+
+
+def origin_of(name: str) -> str:
+    """The arm of the table whose config an arm changes, itself where it has a config of its own."""
+    while (variety := ARMS[name]).of is not None:
+        name = variety.of
+    return name
 
 
 def arm_of(

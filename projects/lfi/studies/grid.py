@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 
 from mmengine.config import Config
@@ -31,6 +31,9 @@ from .tool_output import follow_training, tool_output
 
 # Which domain a config leaves out of training.
 DOMAIN_VARIABLE = 'LFI_TARGET_DOMAIN'
+# Settings of training that no test needs: a cache holds the training images alone, and what tests a baseline
+# by another config may have no loss.
+OF_TRAINING = ('model.teacher_cache', 'model.distill_loss.')
 # The variable is one for the process, and cells run in threads.
 _domain_lock = threading.RLock()
 
@@ -45,7 +48,7 @@ class Job:
         folder: where it leaves what it finds.
         options: `--cfg-options` of training and test.
         test_options: further ones of the test.
-        tests: configs of the tests, by the names that begin their metrics. None stands for the arm's config.
+        tests: configs of the tests, by the names that begin their metrics. Defaults to the arm's config.
         cache: of the teacher, from which it learns. Defaults to none.
         cache_options: `--cfg-options` of writing the cache.
         domain: that it leaves out of training, and is tested on by its best checkpoint. Defaults to none: the
@@ -95,6 +98,11 @@ class Job:
         tests = [read_config(test).to_dict() for test in self.tests.values()]
         return settings_digest(cfg.to_dict(), self.cache is not None, self.test_options, *tests)
 
+    @property
+    def measures_where(self) -> bool:
+        """Whether its tests measure where the student looks, too."""
+        return any(map(measures_where, self.tests.values()))
+
     def teacher_seconds(self) -> float | None:
         """What writing its cache took; None where it is not known."""
         return 0.0 if self.cache is None else seconds_of(clock_of(self.cache))
@@ -133,10 +141,13 @@ class Job:
         """What begins the names of the metrics, the file that gets them, and the command, of each test."""
         tests = {f'{name}/' if name else '': config for name, config in self.tests.items()}
         tests = tests or {'': self.arm.config}
+        options = self.options
+        if self.tests:
+            options = tuple(option for option in options if not _key(option).startswith(OF_TRAINING))
         for name, config in tests.items():
             metrics = self.folder / 'test' / name / 'metrics.json'
             command = launcher.command('test', config, metrics.parent, checkpoint)
-            command += ['--out', str(metrics), '--out-item', 'metrics', '--cfg-options', *self.options]
+            command += ['--out', str(metrics), '--out-item', 'metrics', '--cfg-options', *options]
             yield name, metrics, [*command, *self.test_options]
 
 
@@ -154,6 +165,14 @@ def read_config(config: str, options: Sequence[str] = (), domain: str | None = N
     args = parser.parse_args(arguments)
     with _domain_lock, _target_domain(domain):
         return launch.load_config(args.config, args.cfg_options)
+
+
+@cache
+def measures_where(config: str) -> bool:
+    """Whether a config of the repository measures where a student looks."""
+    evaluators = read_config(config).test_evaluator
+    evaluators = evaluators if isinstance(evaluators, Sequence) else [evaluators]
+    return any(evaluator.type == 'lfi.SemanticConsistencyMetric' for evaluator in evaluators)
 
 
 @contextmanager
@@ -358,7 +377,7 @@ def _job(preset: Preset, arm: Arm, options: tuple[str, ...], seed: int, domain: 
         folder,
         options=(*of_seed, *shared, *cached),
         test_options=(*preset.test_options, *arm.test_options),
-        tests=preset.tests,
+        tests={'': arm.test_config} if arm.test_config else preset.tests,
         cache=cache,
         cache_options=cache_options,
         domain=domain,

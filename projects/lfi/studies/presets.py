@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from .arms import ARMS, METHOD, Arm, arm_of, compared_with, of_kind
+from .arms import ARMS, METHOD, Arm, arm_of, compared_with, of_kind, origin_of
 from .settings import CHOSEN, SETTINGS, tuned, with_chosen
 
 
@@ -96,10 +96,36 @@ def named_arms(
     )
 
 
+# Where the student of a baseline looks: what its head's classes are seen by.
+BY_HEAD = ('model.type=lfi.ClassActivationClassifier',)
+# Heads that can be asked so in all studies with labels; the options of other baselines do not fit.
+BY_HEAD_ARMS = ('task-loss', 'logit-kd', 'dense-features')
+
+
+def where_config(student: str) -> str:
+    """The config that tests where a student looks, by how the names of its configs end."""
+    return f'configs/evaluation/lfi_{student}_semantic-consistency.py'
+
+
+def located(arms: tuple[Arm, ...], student: str) -> tuple[Arm, ...]:
+    """The arms; those whose student can say where it looks are tested by the config that asks it."""
+    config = where_config(student)
+    return tuple(
+        replace(arm, test_config=config)
+        if origin_of(arm.name) == METHOD
+        else replace(arm, test_config=config, test_options=BY_HEAD)
+        if arm.name in BY_HEAD_ARMS
+        else arm
+        for arm in arms
+    )
+
+
+SHAPES_STUDENT = 'vit-tiny_shapes'
+TINY_STUDENT = 'vit-128x6-p8_lit-lite0_tiny-imagenet-20'
 SHAPES = Preset(
     about='Embedded Shapes, 3,200 training images of 64 px, 13 epochs from scratch, 2,000 test images, '
     'chance 5 %; the embedded teacher, which has seen instance masks.',
-    arms=with_chosen(classification_arms('vit-tiny_shapes'), CHOSEN['shapes']),
+    arms=located(with_chosen(classification_arms(SHAPES_STUDENT), CHOSEN['shapes']), SHAPES_STUDENT),
     test_options=('test_dataloader.dataset.split=test', 'test_dataloader.dataset.num_images=2000'),
     short=(5, 8),
 )
@@ -109,7 +135,7 @@ TINY_SMALL = Preset(
     'each, chance 5 %; '
     'LiT-style EfficientNet-Lite0 as teacher.',
     # LFI's parts are compared on Shapes, which needs no data.
-    arms=classification_arms('vit-128x6-p8_lit-lite0_tiny-imagenet-20', features=True, parts=()),
+    arms=located(classification_arms(TINY_STUDENT, features=True, parts=()), TINY_STUDENT),
     options=('val_dataloader.dataset.split=train', 'val_dataloader.dataset.images_per_class=(100,150)'),
     short=(6, 9),
 )
@@ -224,12 +250,8 @@ LABELS_PER_CLASS = (5, 10, 25)
 FEW = {
     name: (preset, tuple(by_text(arm) for arm in arms))
     for name, preset, arms in (
-        ('shapes-few', SHAPES, named_arms(FEW_ARMS, 'vit-tiny_shapes')),
-        (
-            'tiny-few',
-            TINY_SMALL,
-            named_arms(FEW_ARMS, 'vit-128x6-p8_lit-lite0_tiny-imagenet-20', features=True),
-        ),
+        ('shapes-few', SHAPES, named_arms(FEW_ARMS, SHAPES_STUDENT)),
+        ('tiny-few', TINY_SMALL, named_arms(FEW_ARMS, TINY_STUDENT, features=True)),
     )
 }
 FEW_LABELS = {
@@ -237,8 +259,6 @@ FEW_LABELS = {
     for name, (preset, arms) in FEW.items()
     for number in LABELS_PER_CLASS
 }
-# Where the student of a baseline looks.
-BY_HEAD = ('model.type=lfi.ClassActivationClassifier',)
 NO_LABEL_ARMS = ('logit-kd', 'shuffled-images', 'lfi', 'lfi-logit-kd')
 
 
@@ -261,13 +281,13 @@ def no_labels(few: str, student: str) -> Preset:
         f'activation maps. Pointing is over all annotated objects. {preset.about}',
         metrics=('accuracy/top1', 'semantic/pointing'),
         validation='accuracy/top1',
-        tests={'': f'configs/evaluation/lfi_{student}_semantic-consistency.py'},
+        tests={'': where_config(student)},
     )
 
 
 NO_LABELS = {
-    'shapes-none': no_labels('shapes-few', 'vit-tiny_shapes'),
-    'tiny-none': no_labels('tiny-few', 'vit-128x6-p8_lit-lite0_tiny-imagenet-20'),
+    'shapes-none': no_labels('shapes-few', SHAPES_STUDENT),
+    'tiny-none': no_labels('tiny-few', TINY_STUDENT),
 }
 
 
@@ -283,7 +303,10 @@ def tuning(preset: Preset, epochs: int | None = None) -> Preset:
     return replace(
         preset,
         about=f'{about} {preset.about}',
-        arms=tuple(replace(arm, epochs=epochs, test_options=()) for arm in tuned(preset.arms, SETTINGS)),
+        arms=tuple(
+            replace(arm, epochs=epochs, test_config=None, test_options=())
+            for arm in tuned(preset.arms, SETTINGS)
+        ),
         metrics=preset.metrics[:1],
         tests={},
         seeds=(100,),

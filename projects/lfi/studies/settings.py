@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from .arms import ARMS, Arm
+from .arms import Arm, origin_of
 
 Options = Mapping[str, str]
 
@@ -69,9 +69,7 @@ def with_chosen(arms: Sequence[Arm], chosen: Mapping[str, Options]) -> tuple[Arm
 
 
 def _chosen_options(arm: Arm, chosen: Mapping[str, Options]) -> tuple[str, ...]:
-    changed = arm.name
-    while (variety := ARMS[changed]).of is not None:
-        changed = variety.of
+    changed = origin_of(arm.name)
     found = [*_as_typed(chosen.get(changed, {})), *arm.options]
     if any(option.startswith(LOGIT_KD) for option in arm.options):
         settings = chosen.get('logit-kd', {})
