@@ -130,7 +130,7 @@ def test_without_labels_lfi_predicts_by_text_and_the_baseline_by_its_head(study,
         # A cache does not hold the test images, and is refused where the student is asked.
         assert job.measures_where and not (tested.model.keys() & {'teacher_cache', 'distill_loss'})
     names = [file_of(preset, study, metric, tmp_path).name for metric in preset.metrics]
-    assert names == [f'{study}.csv', f'{study}-semantic-pointing.csv']
+    assert names == [f'{study}.csv']
     # Where nothing is labelled nothing can be tuned.
     assert f'{study}-tuning' not in PRESETS
 

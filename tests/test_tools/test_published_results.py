@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from lfi.studies.grid import plan
 from lfi.studies.presets import PRESETS
-from lfi.studies.published import dropped, is_published, read_published
+from lfi.studies.published import dropped, is_published, read_published, read_published_where
 from lfi.studies.reproduce import collect, report
+from lfi.studies.where import collect_where, where_report
 
 DOCS = Path(__file__).resolve().parents[2] / 'docs'
 # The domains of VLCS and the classes of zero-shot tests are those of the data that is there.
@@ -21,16 +22,26 @@ STUDIES = [
 @pytest.mark.parametrize('name', STUDIES)
 def test_a_published_study_has_nothing_to_run_again(name, tmp_path):
     preset = PRESETS[name]
-    published = read_published(preset, name, DOCS)
+    published, published_where = read_published(preset, name, DOCS), read_published_where(name, DOCS)
     assert all(published)
     jobs = plan(preset, preset.seeds, [], tmp_path)
-    assert dropped(jobs, published) == []
+    assert dropped(jobs, published, published_where) == []
     # An arm that no one has run yet is none to run again.
-    known = {arm for cells in published for arm, _, _ in cells}
-    assert [job.name for job in jobs if job.arm.name in known and not is_published(job, published)] == []
+    known = {arm for cells in (*published, published_where) for arm, _, _ in cells}
+    run_again = [job for job in jobs if not is_published(job, published, published_where)]
+    assert [job.name for job in run_again if job.arm.name in known] == []
     # Its tables are made of what is published.
     studies = {
         metric: collect(preset, jobs, metric, cells) for metric, cells in zip(preset.metrics, published)
     }
-    text = report(preset, studies)
+    where = collect_where(jobs, published_where)
+    assert sum(map(len, where.values())) == len(published_where)
+    text = report(preset, studies, where)
     assert all(f'{arm.name} ' in text for arm in preset.arms if arm.name in known)
+    for arm in where:
+        assert f'| {arm} |' in where_report(where, preset.method)
+
+
+def test_each_file_of_where_students_look_is_of_a_study_that_measures_it(tmp_path):
+    named = {path.name.removesuffix('_where.csv') for path in (DOCS / 'results').glob('*_where.csv')}
+    assert all(name in STUDIES and read_published_where(name, DOCS) for name in named)

@@ -39,9 +39,15 @@ def paired_difference(before: Sequence[float], after: Sequence[float]) -> Differ
     return Difference(mean, mean - reach, mean + reach)
 
 
-def mean_and_spread(values: Sequence[float]) -> str:
-    """Mean and standard deviation; of one value, itself."""
-    return f'{values[0]:.1f}' if len(values) == 1 else f'{np.mean(values):.1f} ± {np.std(values, ddof=1):.1f}'
+def mean_and_spread(values: Sequence[float], digits: int = 1) -> str:
+    """Mean and standard deviation; of one value, itself.
+
+    Args:
+        values: one or more.
+        digits: behind the point.
+    """
+    spread = '' if len(values) == 1 else f' ± {np.std(values, ddof=1):.{digits}f}'
+    return f'{np.mean(values):.{digits}f}{spread}'
 
 
 def paired_table(pairs: Sequence[tuple[Sequence[Run], Sequence[Run]]]) -> str:

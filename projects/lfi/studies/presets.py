@@ -277,10 +277,7 @@ def no_labels(few: str, student: str) -> Preset:
     return replace(
         few_labels(preset, 0, tuple(found[name] for name in NO_LABEL_ARMS)),
         about='No label at all: classes are named when the student is tested. LFI predicts by presence; '
-        "logit-kd has a head that learns the teacher's zero-shot class probabilities, and its maps are class "
-        f'activation maps. Pointing is over all annotated objects. {preset.about}',
-        metrics=('accuracy/top1', 'semantic/pointing'),
-        validation='accuracy/top1',
+        f"logit-kd has a head that learns the teacher's zero-shot class probabilities. {preset.about}",
         tests={'': where_config(student)},
     )
 

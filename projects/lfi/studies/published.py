@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from .domains import DomainStudy, read_domain_cells
@@ -11,6 +11,7 @@ from .grid import Job
 from .presets import Preset
 from .runs import metric_name
 from .study import Cell, Key, Study, read_cells
+from .where import Located, read_where
 
 
 def file_of(preset: Preset, name: str, metric: str, folder: Path) -> Path:
@@ -41,20 +42,42 @@ def read_published(preset: Preset, name: str, docs: Path | None) -> list[dict[Ke
     ]
 
 
-def is_published(job: Job, published: Sequence[dict[Key, Cell]]) -> bool:
-    """Whether each metric's file holds the job's cell, run with the same settings."""
-    known = [cells.get(job.key) for cells in published]
+def where_file(name: str, folder: Path) -> Path:
+    """The file that says where the study's students look."""
+    return folder / f'{name}_where.csv'
+
+
+def read_published_where(name: str, docs: Path | None) -> dict[Key, Located]:
+    """What is published of where a study's students look; arguments as of `read_published`."""
+    return {} if docs is None else read_where(where_file(name, docs / 'results'))
+
+
+def is_published(job: Job, published: Sequence[Mapping[Key, Cell]], where: Mapping[Key, Located]) -> bool:
+    """Whether each file that the job's cell belongs in holds it, run with the same settings.
+
+    Args:
+        job: the cell.
+        published: for each metric.
+        where: where students look, which not every job measures.
+    """
+    known: list[Cell | Located | None] = [cells.get(job.key) for cells in published]
+    if job.measures_where:
+        known.append(where.get(job.key))
     return bool(known) and all(cell is not None and cell.identity == job.identity for cell in known)
 
 
-def dropped(jobs: Sequence[Job], published: Sequence[dict[Key, Cell]]) -> list[str]:
-    """The published cells that were run with other settings than today's, by name."""
+def dropped(
+    jobs: Sequence[Job],
+    published: Sequence[Mapping[Key, Cell]],
+    where: Mapping[Key, Located],
+) -> list[str]:
+    """The published cells that were run with other settings than today's, by name; as `is_published`."""
     today = {job.key: job.identity for job in jobs}
-    cells = {key: cell for known in published for key, cell in known.items()}
+    known: list[Mapping[Key, Cell] | Mapping[Key, Located]] = [*published, where]
+    stale = (key for cells in known for key, cell in cells.items() if today.get(key) != cell.identity)
     return [
         f'{arm}{f", {domain} left out" if domain else ""}, seed {seed}'
-        for (arm, seed, domain), cell in cells.items()
-        if today.get((arm, seed, domain)) != cell.identity
+        for arm, seed, domain in dict.fromkeys(stale)
     ]
 
 

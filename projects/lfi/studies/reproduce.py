@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,10 +14,20 @@ from .grid import Grid, Job, domains_of, keep_arms, plan
 from .label_counts import publish_label_counts
 from .launcher import Launcher
 from .presets import Preset
-from .published import dropped, file_of, is_published, put_section, read_published, write_study
+from .published import (
+    dropped,
+    file_of,
+    is_published,
+    put_section,
+    read_published,
+    read_published_where,
+    where_file,
+    write_study,
+)
 from .runs import in_per_cent, metric_name, read_run
 from .settings_digest import fix_roots
 from .study import Cell, Key, Study
+from .where import Located, collect_where, where_report, write_where
 
 # What the prior, which all other arms have, is worth: convergence is told with it and without it.
 WITHOUT_PRIOR = 'no-prior'
@@ -64,6 +74,7 @@ def reproduce(name: str, preset: Preset, request: Request) -> str:
     """
     fix_roots()
     published = read_published(preset, name, request.publish)
+    published_where = read_published_where(name, request.publish)
     seeds = request.seeds or preset.seeds
     # What is published of other seeds and domains stays.
     others = {seed for cells in published for _, seed, _ in cells} - set(seeds)
@@ -72,7 +83,7 @@ def reproduce(name: str, preset: Preset, request: Request) -> str:
         known = {domain for cells in published for *_, domain in cells if domain}
         domains = sorted({*domains, *known.intersection(domains_of(preset))})
     jobs = plan(preset, sorted({*seeds, *others}), request.cfg_options, request.out.resolve(), domains)
-    for cell in dropped(jobs, published):
+    for cell in dropped(jobs, published, published_where):
         print(f'{cell}: what is published was run with other settings, and is left out')
     wanted = [
         job
@@ -82,27 +93,42 @@ def reproduce(name: str, preset: Preset, request: Request) -> str:
         and (not request.domains or job.domain in request.domains)
     ]
     keep_arms([job.arm for job in wanted], request.cfg_options)
-    todo = [job for job in wanted if not (job.result() or is_published(job, published))]
-    _require_baseline(jobs, wanted, published)
+    known = {job.key for job in jobs if is_published(job, published, published_where)}
+    todo = [job for job in wanted if not (job.result() or job.key in known)]
+    _require_baseline(jobs, wanted, known)
     print(f'{len(wanted) - len(todo)} of {len(wanted)} cells are finished', flush=True)
     if todo:
         Grid(request.launcher, request.jobs).run(todo)
 
     studies = {
-        metric: collect(preset, jobs, metric, known) for metric, known in zip(preset.metrics, published)
+        metric: collect(preset, jobs, metric, cells) for metric, cells in zip(preset.metrics, published)
     }
-    text = report(preset, studies)
-    for metric, study in studies.items():
-        write_study(study, file_of(preset, 'results', metric, request.out))
+    where = collect_where(jobs, published_where)
+    text = report(preset, studies, where)
+    _write_numbers(preset, studies, where, 'results', request.out)
     (request.out / 'results.md').write_text(f'{text}\n')
     if request.publish:
-        for metric, study in studies.items():
-            write_study(study, file_of(preset, name, metric, request.publish / 'results'))
+        _write_numbers(preset, studies, where, name, request.publish / 'results')
         put_section(request.publish / 'results.md', name, text)
         publish_label_counts(name, request.publish)
         if preset.headline:
-            put_section(request.publish.parent / 'README.md', name, report(preset, studies, preset.headline))
+            short = report(preset, studies, where, preset.headline)
+            put_section(request.publish.parent / 'README.md', name, short)
     return text
+
+
+def _write_numbers(
+    preset: Preset,
+    studies: Mapping[str, Study | DomainStudy],
+    where: Mapping[str, Sequence[Located]],
+    name: str,
+    folder: Path,
+) -> None:
+    """Write a file for each metric, and one of where students look, if that was measured or is there."""
+    for metric, study in studies.items():
+        write_study(study, file_of(preset, name, metric, folder))
+    if where or where_file(name, folder).exists():
+        write_where(where, where_file(name, folder))
 
 
 def commands(preset: Preset, request: Request) -> Iterator[str]:
@@ -185,13 +211,17 @@ def cell_of(job: Job, validation: str, metric: str) -> Cell | None:
 
 
 def report(
-    preset: Preset, studies: Mapping[str, Study | DomainStudy], arms: Sequence[str] | None = None
+    preset: Preset,
+    studies: Mapping[str, Study | DomainStudy],
+    where: Mapping[str, Sequence[Located]],
+    arms: Sequence[str] | None = None,
 ) -> str:
-    """The tables of all metrics, as Markdown.
+    """The tables of all metrics, and of where students look, as Markdown.
 
     Args:
         preset: the study.
         studies: by metric.
+        where: by arm, of those that were measured.
         arms: the rows of a short report, without convergence. Defaults to the complete one.
     """
     parts: list[str] = []
@@ -209,14 +239,13 @@ def report(
         parts.append('\n\n'.join(part for part in table if part))
         if arms is None:
             parts.append(study.convergence())
+    parts.append(where_report(where, preset.method, arms))
     # Metrics of the test share the validation's curves.
     return '\n\n'.join(dict.fromkeys(part for part in parts if part))
 
 
-def _require_baseline(
-    jobs: Sequence[Job], wanted: Sequence[Job], published: Sequence[dict[Key, Cell]]
-) -> None:
+def _require_baseline(jobs: Sequence[Job], wanted: Sequence[Job], published: Collection[Key]) -> None:
     """Raise a UsageError if the baseline has no result, and gets none."""
     baseline = [job for job in jobs if job.arm == jobs[0].arm]
-    if not any(job in wanted or is_published(job, published) or job.result() for job in baseline):
+    if not any(job in wanted or job.key in published or job.result() for job in baseline):
         raise UsageError(f'the baseline {jobs[0].arm.name} has no result: name it among --arms')

@@ -18,7 +18,6 @@ METRICS = {
     'coco/bbox_mAP': ('box AP', 100),
     'coco/segm_mAP': ('mask AP', 100),
     'mIoU': ('mIoU', 1),
-    'semantic/pointing': ('pointing', 100),
 }
 
 
