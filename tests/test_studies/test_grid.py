@@ -110,6 +110,17 @@ def test_a_test_by_another_config_has_no_settings_of_training(tmp_path):
         assert 'randomness.seed=0' in options
 
 
+def test_options_of_the_command_win_over_those_of_the_study(tmp_path):
+    option = 'test_dataloader.dataset.num_images=40'
+    job = plan(PRESETS['shapes'], [0], [option], tmp_path)[0]
+    ((_, _, command),) = job.test_commands(Launcher(python='python'), Path('x.pth'))
+    typed = command[command.index('--cfg-options') + 1 :]
+    assert [each for each in typed if each.startswith('test_dataloader.')] == [
+        option,
+        'test_dataloader.dataset.split=test',
+    ]
+
+
 def test_the_best_checkpoint_is_the_latest_kept(tmp_path):
     with pytest.raises(
         UsageError, match='no best checkpoint: the config needs default_hooks.checkpoint.save_best'

@@ -19,6 +19,7 @@ SMALL = [
     'val_dataloader.dataset.num_images=40',
     'val_dataloader.num_workers=0',
     'val_dataloader.persistent_workers=False',
+    'test_dataloader.dataset.num_images=40',
     'test_dataloader.num_workers=0',
     'test_dataloader.persistent_workers=False',
     'default_hooks.logger.interval=1',

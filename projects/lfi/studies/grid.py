@@ -371,12 +371,14 @@ def _job(preset: Preset, arm: Arm, options: tuple[str, ...], seed: int, domain: 
         cache = folder / arm.cache if arm.cache else None
         cache_options = (*of_seed, *shared)
     cached = (f'model.teacher_cache={cache}',) if cache else ()
+    given = set(map(_key, options))
+    of_study = tuple(option for option in preset.test_options if _key(option) not in given)
     return Job(
         arm,
         seed,
         folder,
         options=(*of_seed, *shared, *cached),
-        test_options=(*preset.test_options, *arm.test_options),
+        test_options=(*of_study, *arm.test_options),
         tests={'': arm.test_config} if arm.test_config else preset.tests,
         cache=cache,
         cache_options=cache_options,

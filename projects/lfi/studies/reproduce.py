@@ -93,9 +93,9 @@ def reproduce(name: str, preset: Preset, request: Request) -> str:
         and (not request.domains or job.domain in request.domains)
     ]
     keep_arms([job.arm for job in wanted], request.cfg_options)
-    known = {job.key for job in jobs if is_published(job, published, published_where)}
-    todo = [job for job in wanted if not (job.result() or job.key in known)]
-    _require_baseline(jobs, wanted, known)
+    finished = {job.key for job in jobs if is_published(job, published, published_where)}
+    todo = [job for job in wanted if not (job.result() or job.key in finished)]
+    _require_baseline(jobs, wanted, finished)
     print(f'{len(wanted) - len(todo)} of {len(wanted)} cells are finished', flush=True)
     if todo:
         Grid(request.launcher, request.jobs).run(todo)
