@@ -9,6 +9,7 @@ from lfi.studies import Cell, Run, Study, read_cells
 from lfi.studies.grid import plan
 from lfi.studies.presets import PRESETS
 from lfi.studies.settings_digest import ROOTS
+from lfi.studies.where import Located, read_where, write_where
 
 SMALL = [
     'train_cfg.max_epochs=1',
@@ -55,6 +56,11 @@ def test_a_study_goes_on_where_it_was_stopped_and_publishes(reproduce, tmp_path)
         assert 'stale' not in text
     assert (tmp_path / 'out/results.png').read_bytes().startswith(b'\x89PNG')
     assert (tmp_path / 'out/results.csv').read_text().count('\n') == 1 + 2
+    # One test measures which and where.
+    where = read_where(docs / 'shapes_where.csv')
+    assert {arm for arm, _, _ in where} == {'task-loss', 'lfi'}
+    assert re.search(r'^\| \*teacher\* \| 1 \| [\d.]+ \|', out, re.M)
+    assert (tmp_path / 'out/results_where.csv').read_text() == (docs / 'shapes_where.csv').read_text()
 
     (tmp_path / 'out/task-loss/seed-0/cell.json').unlink()
     out = reproduce(*arms)
@@ -83,6 +89,7 @@ def study(import_tool, monkeypatch, tmp_path, capsys):
 
     class Published:
         file = docs / 'results/shapes.csv'
+        where = docs / 'results/shapes_where.csv'
 
         def publish(self, **seeds):
             jobs = plan(preset, range(4), [], tmp_path / 'out')
@@ -95,6 +102,15 @@ def study(import_tool, monkeypatch, tmp_path, capsys):
                 for arm, wanted in seeds.items()
             }
             Study(cells, 'lfi').write_csv(self.file)
+            values = {'pointing': 0.5, 'pointing_teacher': 0.75}
+            write_where(
+                {
+                    arm: [Located(cell.seed, values, cell.identity) for cell in found]
+                    for arm, found in cells.items()
+                    if arm != 'queries'
+                },
+                self.where,
+            )
 
         def run(self, *args):
             arguments = ['reproduce.py', 'shapes', '--publish', str(docs), '--out', str(tmp_path / 'out')]
@@ -113,6 +129,27 @@ def test_published_cells_of_other_seeds_stay(study):
     out = study.run('--seeds', '3', '3', '--arms', 'task-loss', 'lfi')
     assert '2 of 2 cells are finished' in out
     assert study.cells() == {(arm, seed) for arm in ('task-loss', 'lfi') for seed in (0, 3)}
+
+
+def test_where_they_look_is_read_back_from_what_is_published(study):
+    study.publish(**{'task-loss': [0, 1], 'lfi': [0, 1]})
+    before = study.where.read_text()
+    out = study.run('--seeds', '0', '1', '--arms', 'task-loss', 'lfi')
+    assert '| lfi | 2 | 50.0 ± 0.0 | – |' in out
+    assert "lfi has 0.67 ± 0.00 of its teacher's pointing." in out
+    assert study.where.read_text() == before
+
+
+def test_a_cell_that_does_not_say_where_it_looks_is_not_finished(study, monkeypatch):
+    study.publish(**{'task-loss': [0], 'lfi': [0]})
+    lines = study.where.read_text().splitlines()
+    study.where.write_text('\n'.join([*lines[:-1], f'{lines[-1]}x']) + '\n')
+    ran = []
+    monkeypatch.setattr('lfi.studies.reproduce.Grid.run', lambda self, todo: ran.extend(todo))
+    out = study.run('--seeds', '0', '--arms', 'task-loss', 'lfi')
+    assert 'lfi, seed 0: what is published was run with other settings, and is left out' in out
+    assert [job.arm.name for job in ran] == ['lfi']
+    assert {arm for arm, _, _ in read_where(study.where)} == {'task-loss'}
 
 
 def test_published_cells_of_other_settings_are_named(study):

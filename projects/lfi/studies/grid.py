@@ -31,6 +31,8 @@ from .tool_output import follow_training, tool_output
 
 # Which domain a config leaves out of training.
 DOMAIN_VARIABLE = 'LFI_TARGET_DOMAIN'
+# What begins the names of the metrics of where a student looks.
+WHERE = 'semantic/'
 # Settings of training that no test needs: a cache holds the training images alone, and what tests a baseline
 # by another config may have no loss.
 OF_TRAINING = ('model.teacher_cache', 'model.distill_loss.')
@@ -253,7 +255,9 @@ class Grid:
             epoch=epoch_of(checkpoint),
         )
         progress.remove_task(task)
-        values = ', '.join(f'{key} {value:.4g}' for key, value in found.items())
+        # Where the student looks is told by a table.
+        told = {key: value for key, value in found.items() if not key.startswith(WHERE)}
+        values = ', '.join(f'{key} {value:.4g}' for key, value in told.items())
         return f'{job.name}, test images: {values}'
 
     def _write_cache(self, job: Job, env: Mapping[str, str], progress: Progress) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from lfi.errors import UsageError
 
-from .grid import Job
+from .grid import WHERE, Job
 from .paired import mean_and_spread, paired_difference
 from .presets import BY_HEAD
 from .study import Key
@@ -34,8 +34,7 @@ class Measure(NamedTuple):
     digits: int = 1
 
 
-# What begins their names in the log, and the rows of what they are compared with.
-PREFIX = 'semantic/'
+# The rows of what is compared with, by the end of its name.
 LEVELS = {'_teacher': '*teacher*', '_centre': '*centre map*', '_frequency': '*frequency*'}
 ON_OBJECTS, OF_PRESENCE = ('_teacher', '_centre'), ('_teacher', '_frequency')
 MEASURES = {
@@ -72,7 +71,7 @@ def located_of(job: Job) -> Located | None:
     except UsageError:
         # Of other settings; who reads the other metrics says so.
         return None
-    found = {name: result.get('test', {}).get(f'{PREFIX}{name}') for name in NAMES}
+    found = {name: result.get('test', {}).get(f'{WHERE}{name}') for name in NAMES}
     if set(BY_HEAD) <= set(job.test_options):
         # The scale of class activation maps is arbitrary.
         found['energy'] = None
