@@ -42,6 +42,7 @@ MEASURES = {
     'energy': Measure('energy', ON_OBJECTS),
     'between_concepts': Measure('between concepts', ('_teacher',), scale=1, digits=2),
     'presence_average_precision': Measure('presence, AP', OF_PRESENCE),
+    'presence_top1': Measure('top-1 by presence', OF_PRESENCE),
     'unlabelled_pointing': Measure('pointing, not the label', ON_OBJECTS),
     'unlabelled_presence_average_precision': Measure('presence, AP, not the label', OF_PRESENCE),
 }
