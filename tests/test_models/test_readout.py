@@ -300,6 +300,22 @@ def test_a_readout_keeps_as_many_rivals_as_fit(make_readout, count):
     assert other.rivals.equal(readout.rivals)
 
 
+def test_answers_among_rivals_stay_in_float32_under_autocast(rival_readout, states, texts):
+    expected = rival_readout.answers(states, texts[[1, 2, 5]], like_all(3)).logits
+    for dtype in (torch.bfloat16, torch.float16):
+        with torch.autocast('cpu', dtype):
+            got = rival_readout.answers(states, texts[[1, 2, 5]], like_all(3)).logits
+        assert torch.equal(got, expected)
+
+
+def test_a_rival_that_was_rounded_is_no_other_text(rival_readout, states, texts):
+    """As half precision rounds; counted as its own rival it would have half of its share everywhere."""
+    expected = rival_readout.answers(states, texts[:M], like_all(M)).logits
+    for dtype in (torch.float16, torch.bfloat16):
+        got = rival_readout.answers(states, texts[:M].to(dtype).float(), like_all(M)).logits
+        torch.testing.assert_close(got, expected, rtol=0.02, atol=0.2)
+
+
 def test_rivalry_below_zero_is_refused(make_readout):
     with pytest.raises(ValueError, match=r'rivalry=-1'):
         make_readout(rivalry=-1)

@@ -18,6 +18,8 @@ from lfi.structures import MASKED, REST, InteractionMaps
 SCORE_CAP = 15.0
 # How many of the training's texts a checkpoint keeps to compare with.
 NUM_RIVALS = 128
+# Texts nearer to each other, at unit length, are one text that half precision or another CPU rounded.
+SAME_TEXT = 5e-3
 
 
 @MODELS.register_module()
@@ -186,7 +188,7 @@ class InteractionReadout(BaseModule):
         rivals = rivals.masked_fill(unknown[:, None, None], MASKED).logsumexp(2, keepdim=True)
         own = self._concept_scores(states, texts, concepts)
         # A concept that is among the rivals counts once.
-        same = (F.normalize(texts, dim=-1) @ F.normalize(self.rivals, dim=-1).mT).amax(1) > 1 - 1e-5
+        same = _distances(texts, self.rivals).amin(1) < SAME_TEXT
         if concepts is not None:
             same = same[concepts.clamp_min(0)] & (concepts != REST)  # [B, M]
             same = same[:, None]
@@ -222,6 +224,13 @@ class InteractionReadout(BaseModule):
 
 def _float32(x: Tensor) -> torch.autocast:
     return torch.autocast(x.device.type, enabled=False)
+
+
+def _distances(a: Tensor, b: Tensor) -> Tensor:
+    """Between texts (M, E) and (N, E) at unit length, (M, N); by differences, which no GPU's TF32 rounds."""
+    with _float32(a):
+        a, b = (F.normalize(texts.float(), dim=-1) for texts in (a, b))
+        return torch.cdist(a, b, compute_mode='donot_use_mm_for_euclid_dist')
 
 
 def _pick(scores: Tensor, concepts: Tensor | None) -> Tensor:
