@@ -650,3 +650,15 @@ def test_a_student_answers_as_its_teacher_is_read(make_model, positions_reading,
     together = model.ask(inputs, texts)
     alone = model.ask(inputs, texts[1:2])
     torch.testing.assert_close(together.logits[:, :, 1:2], alone.logits, rtol=0, atol=1e-4)
+
+
+def test_training_from_a_checkpoint_takes_the_rivals_of_its_own_bank(make_model):
+    reading = dict(positions_reading='share')
+    before = make_model(reading=reading)
+    model = make_model(reading=reading, teacher=dict(concepts=[*NAMES[:CLASSES], 'gear', 'moon']))
+    model.load_state_dict(before.state_dict())
+    model.loss(*batch())
+    assert torch.equal(model.readout.rivals[: len(NAMES)], model.teacher.texts)
+    assert not torch.equal(model.readout.rivals, before.readout.rivals)
+    # What was learnt refers to the mean.
+    assert torch.equal(model.readout.text_centre, before.readout.text_centre)

@@ -287,6 +287,13 @@ def test_what_learns_over_positions_is_the_attention_alone(rival_readout, states
     assert learns.presence.equal(rival_readout.answers(states, texts, like).presence)
 
 
+def test_rivals_are_met_without_the_mean(rival_readout, texts):
+    centre = rival_readout.text_centre.clone()
+    rival_readout.meet_rivals(texts[:2])
+    assert torch.equal(rival_readout.rivals[:2], texts[:2]) and not rival_readout.rivals[2:].any()
+    assert torch.equal(rival_readout.text_centre, centre)
+
+
 @pytest.mark.parametrize('count', (1, 2, NUM_RIVALS, NUM_RIVALS + 1, 1000))
 def test_a_readout_keeps_as_many_rivals_as_fit(make_readout, count):
     readout = make_readout(rivalry=1.0)

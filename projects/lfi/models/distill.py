@@ -231,6 +231,8 @@ class InteractionDistillMixin(TeacherMixin):
         teacher = self._read(maps, labels)
         if self._first_step:
             _check(teacher, data_samples)
+            # A checkpoint from which training began may have brought those of another bank.
+            self.readout.meet_rivals(self.teacher.texts)
             self._first_step = False
         texts = self.teacher.texts
         questions = self.readout.questions(texts, teacher.concepts)

@@ -96,11 +96,18 @@ class InteractionReadout(BaseModule):
     def meet_texts(self, texts: Tensor) -> None:
         """Take the mean and the rivals of the training's texts, (C, E); a checkpoint keeps both.
 
-        A single text tells nothing of what texts share, and leaves the mean as it is. Of more than
-        `NUM_RIVALS` texts evenly spaced ones become rivals.
+        A single text tells nothing of what texts share, and leaves the mean as it is.
         """
         if len(texts) > 1:
             self.text_centre.copy_(texts.mean(0))
+        self.meet_rivals(texts)
+
+    @torch.no_grad()
+    def meet_rivals(self, texts: Tensor) -> None:
+        """Take the rivals of the training's texts, (C, E), alone.
+
+        Of more than `NUM_RIVALS` texts evenly spaced ones become rivals.
+        """
         if self.rivalry:
             every = max(1, math.ceil(len(texts) / NUM_RIVALS))
             self.rivals.zero_()
