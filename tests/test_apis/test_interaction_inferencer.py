@@ -215,6 +215,21 @@ def test_a_baseline_predicts_and_says_that_it_answers_no_texts(make_student, cla
         inferencer(noise(64, 64), texts=TEXTS)
 
 
+def test_a_student_that_kept_no_rivals_says_how_it_answers(classifier, tmp_path):
+    cfg, checkpoint = classifier
+    state = torch.load(checkpoint)['state_dict']
+    del state['readout.rivals']
+    without = tmp_path / 'without.pth'
+    torch.save(state, without)
+    with pytest.raises(ValueError, match=r'without\.pth does not fit .*: set model\.readout\.rivalry=0'):
+        InteractionInferencer(cfg, without, device='cpu')(noise(64, 64), texts=TEXTS)
+    cfg = deepcopy(cfg)
+    cfg.model.readout.rivalry = 0
+    for weights in (without, checkpoint):
+        found = InteractionInferencer(cfg, weights, device='cpu')(noise(64, 64), texts=TEXTS)
+        assert found['predictions'][0].texts == tuple(TEXTS)
+
+
 def test_weights_of_another_model_are_refused(make_student, classifier):
     cfg, checkpoint = make_student('baselines/task-loss_vit-tiny_shapes.py', head=dict(num_classes=7))
     with pytest.raises(ValueError, match=r'student\.pth do not fit the model: (?s:.*)size mismatch for head'):

@@ -78,5 +78,18 @@ def test_a_model_that_is_asked_needs_its_read_out(hook):
         load(whole, model, [hook])
 
 
+@pytest.mark.parametrize('hook', ASKING, ids=['maps', 'pictures'])
+def test_only_answers_over_locations_need_the_rivals(hook):
+    model = Student()
+    model.readout.register_buffer('rivals', torch.zeros(3))
+    without = {name: value for name, value in model.state_dict().items() if name != 'readout.rivals'}
+    model.predicts_by_text = True
+    load(without, model)
+    model.answers_by_readout = True
+    load(without, model)
+    with pytest.raises(UsageError, match=r'has no readout\.rivals.*: set model\.readout\.rivalry=0$'):
+        load(without, model, [hook])
+
+
 def test_class_activation_needs_no_read_out_and_other_students_do():
     assert LFIImageClassifier.answers_by_readout and not ClassActivationClassifier.answers_by_readout

@@ -20,7 +20,7 @@ from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
 from lfi.engine.checkpoint import safe_checkpoint_loading
-from lfi.engine.fitting_weights_hook import needed_to_predict
+from lfi.engine.fitting_weights_hook import NO_RIVALS, RIVALS, needed_to_predict
 from lfi.models.batches import seen_canvas, valid_sizes_of
 from lfi.models.teachers.text_tower import TextTower
 
@@ -275,6 +275,8 @@ class InteractionInferencer(BaseInferencer):
                 f'the weights in {self._weights} lack {len(needed)} parameters of the model, such as '
                 f'{needed[:3]}: give the config that they were trained with'
             )
+        if missing == [RIVALS] and self._no_texts is None:
+            self._no_texts = f'{self._weights} does not fit the config: {NO_RIVALS}'
         if missing and self._no_texts is None:
             self._no_texts = (
                 f'{self._weights} has no read-out, it lacks {missing[0]}: it is of a baseline, or an '

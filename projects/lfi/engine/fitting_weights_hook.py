@@ -9,6 +9,12 @@ from torch import nn
 from lfi.errors import UsageError
 from lfi.registry import HOOKS
 
+RIVALS = 'readout.rivals'
+NO_RIVALS = (
+    f'it has no {RIVALS}, by which a student answers where readout.rivalry is above 0. It was trained '
+    'without them: set model.readout.rivalry=0'
+)
+
 
 @HOOKS.register_module()
 class FittingWeightsHook(Hook):
@@ -29,33 +35,48 @@ class FittingWeightsHook(Hook):
         model = runner.model
         while hasattr(model, 'module'):
             model = model.module
-        state = checkpoint.get('state_dict', checkpoint)
-        shapes = {name.removeprefix('module.'): tuple(value.shape) for name, value in state.items()}
         asked = any(getattr(hook, 'asks_student', False) for hook in runner.hooks)
-        reads_out = getattr(model, 'predicts_by_text', False) or (
-            asked and getattr(model, 'answers_by_readout', False)
+        check_weights(model, checkpoint, asked)
+
+
+def check_weights(model: nn.Module, checkpoint: dict, asked: bool) -> None:
+    """Check that a checkpoint has what a model needs, in its shapes.
+
+    Args:
+        model: The model.
+        checkpoint: As it is stored, or its state dict alone.
+        asked: Whether the model will be asked about concepts. What answers, and is no read-out, needs none.
+
+    Raises:
+        UsageError: If it does not.
+    """
+    state = checkpoint.get('state_dict', checkpoint)
+    shapes = {name.removeprefix('module.'): tuple(value.shape) for name, value in state.items()}
+    answers = asked and getattr(model, 'answers_by_readout', False)
+    reads_out = answers or getattr(model, 'predicts_by_text', False)
+    missing, other = [], []
+    for name, value in model.state_dict().items():
+        needed = needed_to_predict(name, model.backbone) or (reads_out and name.startswith('readout.'))
+        # Only answers over locations read it.
+        needed = needed and (answers or name != RIVALS)
+        if name not in shapes and needed:
+            missing.append(name)
+        elif shapes.get(name, value.shape) != tuple(value.shape):
+            other.append(f'{name} {shapes[name]}, which must be {tuple(value.shape)}')
+    problems = [
+        f'{len(found)} {what}, such as {found[0]}'
+        for found, what in ((missing, 'parameters are missing'), (other, 'have another shape'))
+        if found
+    ]
+    if missing == [RIVALS] and not other:
+        raise UsageError(f'the checkpoint does not fit the config: {NO_RIVALS}')
+    if problems:
+        read_out = any(name.startswith('readout.') for name in missing)
+        advice = ', or a checkpoint with the read-out, which answers texts: baselines and exports have none'
+        raise UsageError(
+            f'the checkpoint does not fit the config: {"; ".join(problems)}. Give the config that it was '
+            f'trained with{advice if read_out else ""}'
         )
-        missing, other = [], []
-        for name, value in model.state_dict().items():
-            needed = needed_to_predict(name, model.backbone) or (reads_out and name.startswith('readout.'))
-            if name not in shapes and needed:
-                missing.append(name)
-            elif shapes.get(name, value.shape) != tuple(value.shape):
-                other.append(f'{name} {shapes[name]}, which must be {tuple(value.shape)}')
-        problems = [
-            f'{len(found)} {what}, such as {found[0]}'
-            for found, what in ((missing, 'parameters are missing'), (other, 'have another shape'))
-            if found
-        ]
-        if problems:
-            read_out = any(name.startswith('readout.') for name in missing)
-            advice = (
-                ', or a checkpoint with the read-out, which answers texts: baselines and exports have none'
-            )
-            raise UsageError(
-                f'the checkpoint does not fit the config: {"; ".join(problems)}. Give the config that it was '
-                f'trained with{advice if read_out else ""}'
-            )
 
 
 def needed_to_predict(name: str, backbone: nn.Module) -> bool:
