@@ -20,6 +20,7 @@ import lfi  # noqa: F401
 import numpy as np
 import torch
 from lfi.engine import launch
+from lfi.engine.fitting_weights_hook import check_weights
 from lfi.human_study import (
     Pair,
     StudyError,
@@ -33,6 +34,7 @@ from lfi.models.classifiers import class_activation_maps
 from mmengine.dataset import pseudo_collate
 from mmengine.device import get_device
 from mmengine.registry import DATASETS, init_default_scope
+from mmengine.runner.checkpoint import CheckpointLoader
 from mmpretrain import get_model
 from torch import Tensor
 from tqdm import tqdm
@@ -189,6 +191,8 @@ def load(config: str, checkpoint: str, options: dict | None) -> tuple[str, Any, 
     # A cache holds the training images' maps; these are validation images.
     cfg.model.pop('teacher_cache', None)
     model = get_model(cfg, checkpoint, device=get_device()).eval()
+    stored = CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu', logger=None)
+    check_weights(model, stored, asked=True)
     return config, model, DATASETS.build(cfg.val_dataloader.dataset)
 
 

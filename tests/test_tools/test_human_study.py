@@ -121,6 +121,8 @@ def test_what_cannot_be_made_says_why(run_main, config_path, students, baseline,
         UsageError, match='PriorImageClassifier, which has no interaction maps: give it as --b'
     ):
         run_main('make', '--a', control, baseline, '--b', 'teacher', '--out', 'x.html')
+    with pytest.raises(UsageError, match=r'parameters are missing, such as readout\..* or a checkpoint with'):
+        run_main('make', '--a', config, baseline, '--b', 'teacher', '--out', 'x.html')
     sources = ('--a', config, students[0], '--b', 'teacher')
     with pytest.raises(UsageError, match='--images 40 and --catch 8 need 48 .* A has 12, B 12'):
         run_main('make', *sources, '--out', 'x.html', *FEW[4:])
