@@ -123,6 +123,11 @@ class CacheManifest:
         return 'concepts' in (self.dtype.names or ())
 
     @property
+    def tells_labels(self) -> bool:
+        """Whether the labels of all images chose concepts, so that the choice tells the labels."""
+        return self.keeps_chosen and self.labels == 'known'
+
+    @property
     def num_shards(self) -> int:
         """How many shards hold the N records."""
         return ceil(self.num_images / self.shard_size)

@@ -4,9 +4,10 @@ import pickle
 
 import numpy as np
 import pytest
+import torch
 from lfi.datasets import LoadInteractionMaps
 from lfi.errors import UsageError
-from lfi.structures import pack
+from lfi.structures import REST, pack
 from lfi.structures.interaction_cache import CacheError, CacheManifest, CacheWriter, InteractionCache, keys_of
 from mmcv.transforms import Compose
 from mmengine.registry import init_default_scope
@@ -46,6 +47,33 @@ def test_what_is_not_there_is_named(folder, tmp_path):
         LoadInteractionMaps(folder)(dict(img_path='/data/a/2.jpg'))
     with pytest.raises(CacheError, match='is no cache of interaction maps'):
         LoadInteractionMaps(tmp_path / 'gone')(dict(img_path=PATHS[0]))
+
+
+@pytest.mark.parametrize(
+    ('labels', 'chosen', 'told'),
+    [
+        ('known', True, True),
+        # Versions that noted nothing hid no label.
+        (None, True, True),
+        ('hidden', True, False),
+        ('known, hidden', True, False),
+        ('known', False, False),
+    ],
+)
+def test_a_hidden_label_is_not_read_from_the_choice_of_concepts(make_maps, tmp_path, labels, chosen, told):
+    """Also where other tools than ours train, which look at no manifest."""
+    concepts = np.array([[1, REST], [0, REST]])
+    maps = make_maps(shape=(2, 1, 2, 2, 2), concepts=torch.from_numpy(concepts) if chosen else None)
+    keys, texts = keys_of(PATHS, 2), np.eye(3, dtype=np.float32)
+    manifest = CacheManifest.of({}, keys, 2, texts, maps, labels)
+    CacheWriter(tmp_path, manifest, keys, texts).write(0, pack(maps))
+    read = LoadInteractionMaps(str(tmp_path))
+    assert 'interaction_maps' in read(dict(img_path=PATHS[0]))
+    if told:
+        with pytest.raises(UsageError, match=r'/data/a/1\.jpg: its label is hidden by lfi\.FewLabels, and '):
+            read(dict(img_path=PATHS[1], unlabelled=True))
+    else:
+        assert 'interaction_maps' in read(dict(img_path=PATHS[1], unlabelled=True))
 
 
 MOVES = [dict(type='RandomFlip', prob=1.0), dict(type='RandomCrop', crop_size=(8, 8))]

@@ -9,6 +9,7 @@ from mmcv.transforms import BaseTransform
 from lfi.errors import UsageError
 from lfi.registry import TRANSFORMS
 from lfi.structures.interaction_cache import InteractionCache
+from lfi.structures.labels import UNLABELLED
 
 from .record_view import Geometry, Recorded, geometry_of
 
@@ -28,7 +29,8 @@ class LoadInteractionMaps(BaseTransform):
 
     Raises:
         UsageError: for an image that a step outside `lfi.RecordView` has flipped, resized or cropped, as far
-            as its size and mmdet's notes tell; `refuse_unrecorded_steps` tells the rest from the config.
+            as its size and mmdet's notes tell; `refuse_unrecorded_steps` tells the rest from the config. And
+            for an image whose label is hidden, of a cache that tells it.
         CacheError: for the first image, if there is no complete cache; or for an image that it does not hold.
     """
 
@@ -48,6 +50,12 @@ class LoadInteractionMaps(BaseTransform):
         _refuse_unrecorded_changes(results)
         if self._opened is None:
             self._opened = InteractionCache(self.cache)
+        if results.get(UNLABELLED) and self._opened.manifest.tells_labels:
+            raise UsageError(
+                f'{results["img_path"]}: its label is hidden by lfi.FewLabels, and {self.cache} was written '
+                'with all labels, which chose the concepts whose maps it keeps: they tell the label. Write '
+                'another by tools/cache_teacher.py with the config of this training'
+            )
         results['interaction_maps'] = self._opened.stored(results['img_path'])
         return results
 
