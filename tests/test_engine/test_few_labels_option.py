@@ -83,6 +83,20 @@ def test_a_share_that_leaves_a_batch_without_one_kind_is_refused(share, message)
         recipe(labels_per_class=1, labelled_share=share)
 
 
+@pytest.mark.parametrize('share', [0.1, 0.9])
+def test_one_image_of_a_kind_is_enough(share):
+    """1 - 0.9 is a little less than 0.1."""
+    cfg = Config(
+        dict(
+            train_dataloader=dict(
+                batch_size=10, dataset={}, few_labels=dict(labels_per_class=1, labelled_share=share)
+            )
+        )
+    )
+    set_few_labels(cfg)
+    assert cfg.train_dataloader.sampler.labelled_share == share
+
+
 @pytest.mark.parametrize(
     ('model', 'known'),
     [

@@ -59,7 +59,7 @@ def _check_share(arguments: dict, batch_size: int | None) -> None:
     except ValueError as error:
         raise UsageError(f'{OPTION}: {error}') from error
     # Without any label, all of a batch has none.
-    if batch_size and arguments['labels_per_class'] and min(share, 1 - share) * batch_size < 1:
+    if batch_size and arguments['labels_per_class'] and min(share, 1 - share) * batch_size < 1 - 1e-9:
         raise UsageError(
             f'{OPTION}: labelled_share={share!r} of train_dataloader.batch_size={batch_size} is less than '
             'one image with a label, or all but less than one: set it nearer to 0.5, or a larger batch_size'
