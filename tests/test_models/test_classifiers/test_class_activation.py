@@ -3,45 +3,18 @@
 import pytest
 import torch
 from lfi.models.classifiers import class_activation_maps
-from lfi.registry import MODELS
 from mmpretrain.structures import DataSample
 
 K = 3
-BACKBONE = dict(
-    type='lfi.InteractionQueryViT',
-    arch=dict(embed_dims=16, num_layers=4, num_heads=2, feedforward_channels=32),
-    img_size=32,
-    patch_size=8,
-    with_cls_token=False,
-    out_type='avg_featmap',
-)
+BACKBONE = dict(with_cls_token=False, out_type='avg_featmap')
+HEAD = dict(type='mmpretrain.VisionTransformerClsHead', num_classes=K, in_channels=16)
 
 
 @pytest.fixture
-def make_model(teacher_folder):
-    def make(kind, backbone=BACKBONE, **changes):
-        torch.manual_seed(0)
-        model = MODELS.build(
-            {
-                'type': kind,
-                'backbone': backbone,
-                'head': dict(type='mmpretrain.VisionTransformerClsHead', num_classes=K, in_channels=16),
-                'data_preprocessor': dict(
-                    type='mmpretrain.ClsDataPreprocessor', mean=[120.0] * 3, std=[60.0] * 3, to_rgb=True
-                ),
-                'teacher': dict(
-                    type='lfi.VLMAttentionTeacher',
-                    model=teacher_folder('vit'),
-                    extractor=dict(type='maskclip'),
-                    concepts=['circle', 'square', 'star'],
-                    background=['wall'],
-                ),
-                **changes,
-            }
-        )
-        for parameter in model.parameters():
-            torch.nn.init.normal_(parameter, std=0.3)
-        return model.eval()
+def make_model(make_classifier):
+    def make(kind, backbone=BACKBONE, head=HEAD, **changes):
+        concepts = ['circle', 'square', 'star']
+        return make_classifier(kind, head, concepts, std=0.3, backbone=backbone, **changes).eval()
 
     return make
 

@@ -7,41 +7,19 @@ import torch
 from lfi.models import LFIImageClassifier, LFITextClassifier
 from lfi.models.classifiers import TextPredictMixin
 from lfi.models.classifiers.lfi_image_classifier import class_log_probabilities
-from lfi.registry import MODELS
 from mmpretrain.structures import DataSample
 
 CLASSES = 4
-ARCH = dict(embed_dims=16, num_layers=4, num_heads=2, feedforward_channels=32)
+HEAD = dict(type='mmpretrain.LinearClsHead', num_classes=CLASSES, in_channels=16)
 
 
 @pytest.fixture
-def make_model(teacher_folder):
+def make_model(make_classifier):
     """A student whose teacher knows one concept more than the classes, and a background."""
 
-    def make(kind='lfi.LFITextClassifier', **changes):
-        torch.manual_seed(0)
-        model = MODELS.build(
-            {
-                'type': kind,
-                'backbone': dict(type='lfi.InteractionQueryViT', arch=ARCH, img_size=32, patch_size=8),
-                'head': dict(type='mmpretrain.LinearClsHead', num_classes=CLASSES, in_channels=16),
-                'data_preprocessor': dict(
-                    type='mmpretrain.ClsDataPreprocessor', mean=[120.0] * 3, std=[60.0] * 3, to_rgb=True
-                ),
-                'teacher': dict(
-                    type='lfi.VLMAttentionTeacher',
-                    model=teacher_folder('vit'),
-                    extractor=dict(type='maskclip'),
-                    concepts=['circle', 'square', 'star', 'ring', 'heart'],
-                    background=['wall'],
-                ),
-                'readout': dict(text_dims=24),
-                **changes,
-            }
-        )
-        for parameter in model.parameters():
-            torch.nn.init.normal_(parameter, std=0.2)
-        return model
+    def make(kind='lfi.LFITextClassifier', head=HEAD, **changes):
+        concepts = ['circle', 'square', 'star', 'ring', 'heart']
+        return make_classifier(kind, head, concepts, std=0.2, **{'readout': dict(text_dims=24), **changes})
 
     return make
 
