@@ -662,3 +662,12 @@ def test_training_from_a_checkpoint_takes_the_rivals_of_its_own_bank(make_model)
     assert not torch.equal(model.readout.rivals, before.readout.rivals)
     # What was learnt refers to the mean.
     assert torch.equal(model.readout.text_centre, before.readout.text_centre)
+
+
+def test_scores_that_do_not_learn_weigh_no_answer(make_model):
+    reading, unlearnt = dict(positions_reading='share'), dict(concepts_weight=0, presence_weight=0)
+    assert make_model(reading=reading, interaction_loss=unlearnt).readout.rivalry == 0
+    for learnt in (dict(concepts_weight=0), dict(presence_weight=0)):
+        assert make_model(reading=reading, interaction_loss=learnt).readout.rivalry == 8
+    with pytest.raises(ValueError, match=r'readout\.rivalry=2\.0 weighs .* presence_weight are 0: remove it'):
+        make_model(reading=reading, interaction_loss=unlearnt, readout=dict(rivalry=2.0))

@@ -135,7 +135,8 @@ class InteractionDistillMixin(TeacherMixin):
             of asking the teacher; the training pipeline must record views (`lfi.RecordView`) and read the
             maps (`lfi.LoadInteractionMaps`). Defaults to None.
         readout: arguments of the `InteractionReadout`; `text_dims` must be given. `rivalry` defaults to 8
-            where the teacher's locations are read by share, and to 0 where by scores.
+            where the teacher's locations are read by share, and to 0 where by scores, or where neither
+            concepts nor presence are learnt.
         reading: arguments of the `TeacherReading`: how locations and presence are read from the teacher's
             maps. Defaults to its own: scores, and presence by the pooled image.
         interaction_loss: arguments of the `InteractionDistillLoss`. Defaults to its own.
@@ -143,8 +144,8 @@ class InteractionDistillMixin(TeacherMixin):
 
     Raises:
         TypeError: if the backbone records no interactions.
-        ValueError: if images are mixed (Mixup, CutMix) while their maps come from a cache; or for an option
-            of students that recalled concepts.
+        ValueError: if images are mixed (Mixup, CutMix) while their maps come from a cache; for an option of
+            students that recalled concepts; or for a `rivalry` by scores that do not learn.
     """
 
     answers_by_readout = True
@@ -167,13 +168,20 @@ class InteractionDistillMixin(TeacherMixin):
         self._teacher_cache = teacher_cache
         self.reading = TeacherReading(**reading)
         self.interaction_loss: InteractionDistillLoss = _build('lfi.InteractionDistillLoss', interaction_loss)
+        loss = self.interaction_loss
+        compares = loss.concepts_weight + loss.presence_weight > 0
         defaults = {
             'embed_dims': self.backbone.embed_dims,
-            'rivalry': RIVALRY[self.reading.positions_reading],
+            'rivalry': RIVALRY[self.reading.positions_reading] if compares else 0.0,
         }
         self.readout: InteractionReadout = _build('lfi.InteractionReadout', {**defaults, **readout})
+        if self.readout.rivalry and not compares:
+            raise ValueError(
+                f'readout.rivalry={self.readout.rivalry} weighs answers by the scores over concepts, which '
+                'learn nothing where interaction_loss.concepts_weight and presence_weight are 0: remove it'
+            )
         # DDP wants a gradient for every trainable parameter, each step.
-        loss, readout_ = self.interaction_loss, self.readout
+        readout_ = self.readout
         for modules, weight in (
             ((readout_.patch_norm, readout_.patch_head), loss.concepts_weight + loss.presence_weight),
             ((readout_.presence_norm, readout_.presence_head), loss.presence_weight),
