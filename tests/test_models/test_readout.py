@@ -323,6 +323,7 @@ def test_a_rival_that_was_rounded_is_no_other_text(rival_readout, states, texts)
         torch.testing.assert_close(got, expected, rtol=0.02, atol=0.2)
 
 
-def test_rivalry_below_zero_is_refused(make_readout):
-    with pytest.raises(ValueError, match=r'rivalry=-1'):
-        make_readout(rivalry=-1)
+@pytest.mark.parametrize('rivalry', [-1, math.nan, math.inf])
+def test_rivalry_that_weighs_nothing_is_refused(make_readout, rivalry):
+    with pytest.raises(ValueError, match=f'rivalry={rivalry} must be a number of 0 or more'):
+        make_readout(rivalry=rivalry)

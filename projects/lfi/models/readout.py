@@ -52,7 +52,7 @@ class InteractionReadout(BaseModule):
         init_cfg: as `mmengine.model.BaseModule` has it. Defaults to None.
 
     Raises:
-        ValueError: if `rivalry` is below 0.
+        ValueError: if `rivalry` is below 0, or no number.
     """
 
     def __init__(
@@ -64,8 +64,8 @@ class InteractionReadout(BaseModule):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        if rivalry < 0:
-            raise ValueError(f'rivalry={rivalry} must not be below 0')
+        if not 0 <= rivalry < math.inf:
+            raise ValueError(f'rivalry={rivalry} must be a number of 0 or more')
         self.text_dims = text_dims
         self.concept_scale = concept_scale
         self.rivalry = rivalry
