@@ -6,6 +6,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import MODELS
 
 from lfi.errors import UsageError
+from lfi.structures.labelled_share import check_share
 
 from .cache_labels import hides_labels
 
@@ -50,9 +51,6 @@ def set_few_labels(cfg: Config) -> None:
 
 
 def _check_share(arguments: dict, batch_size: int | None) -> None:
-    # Not before: it imports mmpretrain.
-    from lfi.datasets.samplers.labelled_share import check_share
-
     share = arguments.get('labelled_share', 0.5)
     try:
         check_share(share)

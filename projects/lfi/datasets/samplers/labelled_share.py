@@ -11,27 +11,12 @@ from mmengine.dist import get_dist_info, sync_random_seed
 from torch.utils.data import Sampler
 
 from lfi.registry import DATA_SAMPLERS
+from lfi.structures.labelled_share import check_share
 
 from ..labelled_images import labelled_images
 
 UNLABELLED_STREAM, LABELLED_STREAM = 0, 1
 """Streams of random numbers that have nothing in common."""
-SMALLEST = 1e-4
-"""Smaller shares of either kind are no shares: an epoch would be without end."""
-
-
-def check_share(labelled_share: object) -> None:
-    """Raise a ValueError for a share of images with a label that leaves one kind of images out."""
-    if (
-        isinstance(labelled_share, bool)
-        or not isinstance(labelled_share, int | float)
-        or not SMALLEST <= labelled_share <= 1 - SMALLEST
-    ):
-        raise ValueError(
-            f'labelled_share={labelled_share!r} must be above 0 and below 1, from {SMALLEST} to '
-            f'{1 - SMALLEST}. To train without any label, set labels_per_class=0 of lfi.FewLabels; with '
-            'all labels, leave lfi.FewLabels and few_labels out'
-        )
 
 
 @DATA_SAMPLERS.register_module()
