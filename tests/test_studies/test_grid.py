@@ -20,16 +20,16 @@ DOMAINS = leave_one_out(
 def test_a_short_schedule_is_a_cell_of_its_own(tmp_path):
     jobs = plan(PRESETS['shapes'], [0], [], tmp_path)
     short = {job.arm.name: job for job in jobs if job.arm.epochs}
-    assert list(short) == ['lfi in 5 epochs', 'lfi in 8 epochs']
-    cfg = short['lfi in 5 epochs'].config()
-    assert cfg.train_cfg.max_epochs == cfg.param_scheduler[-1].end == 5
+    assert list(short) == ['lfi in 4 epochs', 'lfi in 7 epochs']
+    cfg = short['lfi in 4 epochs'].config()
+    assert cfg.train_cfg.max_epochs == cfg.param_scheduler[-1].end == 4
 
 
-@pytest.mark.parametrize(('gpus', 'batch'), [(None, 64), (8, 8), (3, None)])
+@pytest.mark.parametrize(('gpus', 'batch'), [(None, 16), (8, 2), (3, None)])
 def test_the_whole_batch_is_the_one_that_the_learning_rate_is_for(tmp_path, gpus, batch):
     job = plan(PRESETS['shapes'], [0], [], tmp_path)[0]
     if batch is None:
-        with pytest.raises(UsageError, match='--gpus 3 does not divide the batch of 64'):
+        with pytest.raises(UsageError, match='--gpus 3 does not divide the batch of 16'):
             batch_options(job, job.config(), gpus or 1)
     else:
         assert batch_options(job, job.config(), gpus or 1) == [f'train_dataloader.batch_size={batch}']
@@ -82,10 +82,10 @@ def test_a_cached_cell_has_another_identity(tmp_path):
 def test_an_arms_own_options_win_over_those_of_all(tmp_path):
     options = ['model.backbone.write_back=none', 'train_cfg.max_epochs=2']
     jobs = plan(PRESETS['shapes'], [0], options, tmp_path)
-    names = ('lfi-write-back', 'lfi in 5 epochs')
+    names = ('lfi-write-back', 'lfi in 4 epochs')
     cfgs = {job.arm.name: job.config() for job in jobs if job.arm.name in names}
     assert cfgs['lfi-write-back'].model.backbone.write_back == 'gated'
-    assert [cfg.train_cfg.max_epochs for cfg in cfgs.values()] == [2, 5]
+    assert [cfg.train_cfg.max_epochs for cfg in cfgs.values()] == [2, 4]
 
 
 def test_each_test_has_its_own_metrics(tmp_path):

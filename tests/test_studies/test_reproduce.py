@@ -72,7 +72,7 @@ def test_the_commands_of_each_arm_are_what_one_would_type(tmp_path):
         *('tools/cache_teacher.py', 'tools/train.py', 'tools/test.py', 'tools/train.py', 'tools/test.py'),
     ]
     assert 'model.interaction_loss.concepts_weight=0' in typed[-2]
-    assert f'{tmp_path}/lfi-positions/seed-0/epoch_13.pth' in typed[-1]
+    assert f'{tmp_path}/lfi-positions/seed-0/epoch_10.pth' in typed[-1]
 
 
 def test_commands_of_a_domain_name_it(tmp_path):

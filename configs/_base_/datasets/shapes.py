@@ -22,7 +22,7 @@ train_pipeline = [
     dict(_scope_='mmpretrain', type='PackInputs', algorithm_keys=('view', 'interaction_maps')),
 ]
 train_dataloader = dict(
-    batch_size=64,
+    batch_size=16,
     num_workers=1,
     persistent_workers=True,
     drop_last=True,

@@ -9,6 +9,6 @@ num_classes = __import__('lfi.datasets', fromlist=['TinyImageNet']).TinyImageNet
     data_root, max_classes
 )
 data_preprocessor = dict(num_classes=num_classes)
-train_dataloader = dict(batch_size=64, dataset=dict(max_classes=max_classes, images_per_class=100))
+train_dataloader = dict(batch_size=16, dataset=dict(max_classes=max_classes, images_per_class=100))
 val_dataloader = dict(batch_size=200, dataset=dict(max_classes=max_classes))
 test_dataloader = dict(batch_size=200, dataset=dict(max_classes=max_classes))

@@ -12,4 +12,4 @@ param_scheduler = [
     dict(type='CosineAnnealingLR', eta_min=1e-5, by_epoch=True, begin=1, end=15, convert_to_iter_based=True),
 ]
 train_cfg = dict(max_epochs=15)
-auto_scale_lr = dict(base_batch_size=64)
+auto_scale_lr = dict(base_batch_size=16)

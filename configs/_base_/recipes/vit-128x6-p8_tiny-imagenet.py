@@ -6,11 +6,11 @@ _base_ = [
     '../default_runtime.py',
 ]
 model = dict(head=dict(num_classes={{_base_.num_classes}}, loss=dict(num_classes={{_base_.num_classes}})))
-train_dataloader = dict(batch_size=64)
+train_dataloader = dict(batch_size=16)
 # Minutes on two cores, for the 50 classes of a subset.
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-2, by_epoch=True, end=1, convert_to_iter_based=True),
     dict(type='CosineAnnealingLR', eta_min=1e-5, by_epoch=True, begin=1, end=8, convert_to_iter_based=True),
 ]
 train_cfg = dict(max_epochs=8)
-auto_scale_lr = dict(base_batch_size=64)
+auto_scale_lr = dict(base_batch_size=16)

@@ -9,7 +9,7 @@ model = dict(head=dict(num_classes={{_base_.num_classes}}, loss=dict(num_classes
 # Minutes on two cores.
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-2, by_epoch=True, end=1, convert_to_iter_based=True),
-    dict(type='CosineAnnealingLR', eta_min=1e-5, by_epoch=True, begin=1, end=13, convert_to_iter_based=True),
+    dict(type='CosineAnnealingLR', eta_min=1e-5, by_epoch=True, begin=1, end=10, convert_to_iter_based=True),
 ]
-train_cfg = dict(max_epochs=13)
-auto_scale_lr = dict(base_batch_size=64)
+train_cfg = dict(max_epochs=10)
+auto_scale_lr = dict(base_batch_size=16)

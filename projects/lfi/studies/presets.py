@@ -123,11 +123,11 @@ def located(arms: tuple[Arm, ...], student: str) -> tuple[Arm, ...]:
 SHAPES_STUDENT = 'vit-tiny_shapes'
 TINY_STUDENT = 'vit-128x6-p8_lit-lite0_tiny-imagenet-20'
 SHAPES = Preset(
-    about='Embedded Shapes, 3,200 training images of 64 px, 13 epochs from scratch, 2,000 test images, '
+    about='Embedded Shapes, 3,200 training images of 64 px, 10 epochs from scratch, 2,000 test images, '
     'chance 5 %; the embedded teacher, which has seen instance masks.',
     arms=located(with_chosen(classification_arms(SHAPES_STUDENT), CHOSEN['shapes']), SHAPES_STUDENT),
     test_options=('test_dataloader.dataset.split=test', 'test_dataloader.dataset.num_images=2000'),
-    short=(5, 8),
+    short=(4, 7),
 )
 TINY_SMALL = Preset(
     about='20 classes of Tiny-ImageNet with 100 training images each, 64 px, 15 epochs from scratch; '
@@ -142,8 +142,8 @@ TINY_SMALL = Preset(
 # With the best baseline of tiny-small; each of its baselines has a config for these classes too.
 TINY_50_ARMS = ('task-loss', 'logit-kd', 'shuffled-images', 'lfi')
 TINY_50 = Preset(
-    about='50 classes of Tiny-ImageNet with 225 training images each, 64 px, 12 epochs from scratch: 20 '
-    'minutes a cell on one core, and 25 where images are asked about; validation on 25 further '
+    about='50 classes of Tiny-ImageNet with 225 training images each, 64 px, 8 epochs from scratch: 14 '
+    'minutes a cell on one core, and 18 where images are asked about; validation on 25 further '
     'training images of each class, test on the 50 official validation images of each, chance 2 %; '
     'LiT-style EfficientNet-Lite0 as teacher. Settings as with 20 classes.',
     arms=named_arms(TINY_50_ARMS, 'vit-128x6-p8_lit-lite0_tiny-imagenet-50', features=True),
@@ -209,20 +209,21 @@ FEW_ARMS = (
 )
 
 
-def few_labels(preset: Preset, labels_per_class: int, arms: tuple[Arm, ...]) -> Preset:
+def few_labels(preset: Preset, labels_per_class: int, arms: tuple[Arm, ...], epochs: int) -> Preset:
     """A study in which few labels are known; the task loss alone sees all images too, by the prior.
 
     Args:
         preset: the study with all labels.
         labels_per_class: how many labels of each class are known. Each seed has its own.
         arms: the baseline first.
+        epochs: of complete schedules; one passes once over the images without a label.
     """
     return replace(
         preset,
         about=f'{labels_per_class} labels a class, other ones for each seed, and all other images without a '
-        'label; half of each batch labelled, an epoch passes once over the others. LFI and its negative '
-        f'control predict by the texts of the classes. {preset.about}',
-        arms=arms,
+        f'label; half of each batch labelled, {epochs} epochs, each once over the others. LFI and its '
+        f'negative control predict by the texts of the classes. {preset.about}',
+        arms=tuple(replace(arm, epochs=epochs) for arm in arms),
         options=(*preset.options, f'train_dataloader.few_labels.labels_per_class={labels_per_class}'),
         seed_options=(*preset.seed_options, 'train_dataloader.few_labels.seed={seed}'),
         short=(),
@@ -246,17 +247,18 @@ def by_text(arm: Arm) -> Arm:
 
 
 LABELS_PER_CLASS = (5, 10, 25)
-# By the studies' name the study with all labels, and the arms before any setting is chosen.
+# By the studies' name the study with all labels, the arms before any setting is chosen, and the epochs that
+# have about as many steps as with all labels.
 FEW = {
-    name: (preset, tuple(by_text(arm) for arm in arms))
-    for name, preset, arms in (
-        ('shapes-few', SHAPES, named_arms(FEW_ARMS, SHAPES_STUDENT)),
-        ('tiny-few', TINY_SMALL, named_arms(FEW_ARMS, TINY_STUDENT, features=True)),
+    name: (preset, tuple(by_text(arm) for arm in arms), epochs)
+    for name, preset, arms, epochs in (
+        ('shapes-few', SHAPES, named_arms(FEW_ARMS, SHAPES_STUDENT), 6),
+        ('tiny-few', TINY_SMALL, named_arms(FEW_ARMS, TINY_STUDENT, features=True), 8),
     )
 }
 FEW_LABELS = {
-    f'{name}-{number}': few_labels(preset, number, with_chosen(arms, CHOSEN[name]))
-    for name, (preset, arms) in FEW.items()
+    f'{name}-{number}': few_labels(preset, number, with_chosen(arms, CHOSEN[name]), epochs)
+    for name, (preset, arms, epochs) in FEW.items()
     for number in LABELS_PER_CLASS
 }
 NO_LABEL_ARMS = ('logit-kd', 'shuffled-images', 'lfi', 'lfi-logit-kd')
@@ -269,13 +271,13 @@ def no_labels(few: str, student: str) -> Preset:
         few: the name of the studies of few labels, in whose settings its arms are.
         student: how the names of its configs end.
     """
-    preset, arms = FEW[few]
+    preset, arms, epochs = FEW[few]
     found = {
         arm.name: arm if arm.name in BY_TEXT else replace(arm, test_options=BY_HEAD)
         for arm in with_chosen(arms, CHOSEN[few])
     }
     return replace(
-        few_labels(preset, 0, tuple(found[name] for name in NO_LABEL_ARMS)),
+        few_labels(preset, 0, tuple(found[name] for name in NO_LABEL_ARMS), epochs),
         about='No label at all: classes are named when the student is tested. LFI predicts by presence; '
         f"logit-kd has a head that learns the teacher's zero-shot class probabilities. {preset.about}",
         tests={'': where_config(student)},
@@ -288,22 +290,15 @@ NO_LABELS = {
 }
 
 
-def tuning(preset: Preset, epochs: int | None = None) -> Preset:
-    """The settings on one seed that the study itself does not use.
-
-    Args:
-        preset: the study.
-        epochs: of complete schedules. Defaults to the study's own.
-    """
-    about = 'Three settings or more for LFI and for each way to distil, to be chosen by the validation images'
-    about += f", in complete schedules of {epochs} epochs in place of the study's own." if epochs else '.'
+def tuning(preset: Preset) -> Preset:
+    """The settings on one seed that the study itself does not use."""
+    about = (
+        'Three settings or more for LFI and for each way to distil, to be chosen by the validation images.'
+    )
     return replace(
         preset,
         about=f'{about} {preset.about}',
-        arms=tuple(
-            replace(arm, epochs=epochs, test_config=None, test_options=())
-            for arm in tuned(preset.arms, SETTINGS)
-        ),
+        arms=tuple(replace(arm, test_config=None, test_options=()) for arm in tuned(preset.arms, SETTINGS)),
         metrics=preset.metrics[:1],
         tests={},
         seeds=(100,),
@@ -371,9 +366,10 @@ PRESETS = {
     'zero-shot': ZERO_SHOT,
     **FEW_LABELS,
     # The settings for all numbers of labels.
-    # As many steps as with all labels.
-    'shapes-few-tuning': tuning(few_labels(FEW['shapes-few'][0], 10, FEW['shapes-few'][1]), epochs=7),
-    'tiny-few-tuning': tuning(few_labels(FEW['tiny-few'][0], 10, FEW['tiny-few'][1]), epochs=8),
+    **{
+        f'{name}-tuning': tuning(few_labels(preset, 10, arms, epochs))
+        for name, (preset, arms, epochs) in FEW.items()
+    },
     # By the settings of few labels: where nothing is labelled nothing can be tuned.
     **NO_LABELS,
 }
