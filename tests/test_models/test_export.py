@@ -233,6 +233,16 @@ def test_what_the_student_began_with_is_forgotten():
     assert MODELS.build(backbone).out_indices == [0, 2]
 
 
+def test_the_means_of_a_control_are_left_out():
+    cfg = {**classifier_config(**PLAIN), 'type': 'lfi.MeanTargetClassifier'}
+    model = trained(cfg)
+    for mean in (model.mean_positions, model.mean_concepts):
+        mean.add(torch.ones(3), torch.ones(()))
+    exported = export_student(model, cfg)
+    assert {'mean_positions._mean', 'mean_concepts._weight'} <= exported.removed.keys()
+    exported.build()
+
+
 def test_weights_of_another_config_are_refused():
     cfg = classifier_config()
     state = trained(cfg).state_dict()

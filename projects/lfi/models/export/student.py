@@ -32,7 +32,7 @@ INTERACTION = ('num_queries', 'write_back', 'persistent', 'fuse', 'interaction_l
 OWN_PARTS = ('stem', 'window_size', 'use_rel_pos')
 DENSE = (*OWN_PARTS, 'global_attn_layers', 'with_cp')
 # Parts whose weights may be removed.
-LEARNING_PARTS = ('readout.', 'interaction_loss.', 'distill_loss.')
+LEARNING_PARTS = ('readout.', 'interaction_loss.', 'distill_loss.', 'mean_positions.', 'mean_concepts.')
 
 
 @dataclass(frozen=True)
