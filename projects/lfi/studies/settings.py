@@ -14,8 +14,8 @@ LOGIT_KD = 'model.logit_kd.'
 WEIGHT = f'{DISTILL_LOSS}loss_weight'
 # As many for each way to distil, and more at the end of a range where the best of them lies there.
 SETTINGS: dict[str, list[Options]] = {
-    'feature-mse': [{WEIGHT: value} for value in ('2', '8', '32')],
-    'logit-kd': [{WEIGHT: value} for value in ('0.25', '1', '4')],
+    'feature-mse': [{WEIGHT: value} for value in ('0.5', '2', '8')],
+    'logit-kd': [{WEIGHT: value} for value in ('1', '4', '16')],
     'attention-transfer': [{WEIGHT: value} for value in ('0.5', '2', '8')],
     'dense-features': [{WEIGHT: value} for value in ('0.5', '2', '8')],
     'lightly-train-v3': [{WEIGHT: value} for value in ('0.5', '2', '8')],
