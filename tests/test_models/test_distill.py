@@ -638,7 +638,7 @@ def test_mixed_images_have_no_cached_maps(make_model):
         make_model(teacher_cache='cache', preprocessor=mixing)
 
 
-@pytest.mark.parametrize(('positions_reading', 'rivalry'), (('scores', 0), ('share', 16)))
+@pytest.mark.parametrize(('positions_reading', 'rivalry'), (('scores', 0), ('share', 0.9)))
 def test_a_student_answers_as_its_teacher_is_read(make_model, positions_reading, rivalry):
     model = make_model(reading=dict(positions_reading=positions_reading, presence='image')).eval()
     model.init_weights()
@@ -668,6 +668,6 @@ def test_scores_that_do_not_learn_weigh_no_answer(make_model):
     reading, unlearnt = dict(positions_reading='share'), dict(concepts_weight=0, presence_weight=0)
     assert make_model(reading=reading, interaction_loss=unlearnt).readout.rivalry == 0
     for learnt in (dict(concepts_weight=0), dict(presence_weight=0)):
-        assert make_model(reading=reading, interaction_loss=learnt).readout.rivalry == 16
-    with pytest.raises(ValueError, match=r'readout\.rivalry=2\.0 weighs .* presence_weight are 0: remove it'):
-        make_model(reading=reading, interaction_loss=unlearnt, readout=dict(rivalry=2.0))
+        assert make_model(reading=reading, interaction_loss=learnt).readout.rivalry == 0.9
+    with pytest.raises(ValueError, match=r'readout\.rivalry=0\.5 weighs .* presence_weight are 0: remove it'):
+        make_model(reading=reading, interaction_loss=unlearnt, readout=dict(rivalry=0.5))

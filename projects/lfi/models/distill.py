@@ -28,7 +28,7 @@ from .student import StudentMixin
 from .teachers import CachedOutputs, CachedTeacher, PixelFormat, TeacherBatch, VLMAttentionTeacher
 
 # A student answers as its teacher is read; docs/decisions.md says how this was chosen.
-RIVALRY = {'scores': 0.0, 'share': 16.0}
+RIVALRY = {'scores': 0.0, 'share': 0.9}
 
 
 class TeacherMixin(StudentMixin):
@@ -134,7 +134,7 @@ class InteractionDistillMixin(TeacherMixin):
         teacher_cache: folder of the teacher's maps that `tools/cache_teacher.py` wrote, to be read in place
             of asking the teacher; the training pipeline must record views (`lfi.RecordView`) and read the
             maps (`lfi.LoadInteractionMaps`). Defaults to None.
-        readout: arguments of the `InteractionReadout`; `text_dims` must be given. `rivalry` defaults to 16
+        readout: arguments of the `InteractionReadout`; `text_dims` must be given. `rivalry` defaults to 0.9
             where the teacher's locations are read by share, and to 0 where by scores, or where neither
             concepts nor presence are learnt.
         reading: arguments of the `TeacherReading`: how locations and presence are read from the teacher's

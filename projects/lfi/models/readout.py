@@ -33,8 +33,8 @@ class InteractionReadout(BaseModule):
     - A question is where a concept's query starts: sqrt(E) * W_q t_c + b.
     - Over positions, a concept's map is the attention of its query over the patches. That is what learns. An
       answer may also weigh each location by the share that the concept has there among the training's texts,
-      `rivals`, by the scores below: attention * share ** rivalry. Those texts are part of the checkpoint, so
-      an answer does not depend on what else is asked.
+      `rivals`, by the scores below: attention ** (1 - rivalry) * share ** (2 * rivalry). Those texts are part
+      of the checkpoint, so an answer does not depend on what else is asked.
     - Over concepts, each patch token of a supervised layer is compared with the concepts:
       concept_scale / sqrt(C) * LN(patch) . w_c, w_c = W t_c at unit length. W acts on the texts, so that
       nothing as wide as the text space is computed for each patch.
@@ -48,11 +48,11 @@ class InteractionReadout(BaseModule):
         embed_dims: C, the student's width.
         text_dims: E, the width of the teacher's text space.
         concept_scale: of the patches' scores. Defaults to 15.
-        rivalry: how much the share counts in answers. Defaults to 0: an answer is the attention.
+        rivalry: how much the share counts in answers, in [0, 1]. Defaults to 0: an answer is the attention.
         init_cfg: as `mmengine.model.BaseModule` has it. Defaults to None.
 
     Raises:
-        ValueError: if `rivalry` is below 0, or no number.
+        ValueError: if `rivalry` leaves [0, 1].
     """
 
     def __init__(
@@ -64,8 +64,8 @@ class InteractionReadout(BaseModule):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        if not 0 <= rivalry < math.inf:
-            raise ValueError(f'rivalry={rivalry} must be a number of 0 or more')
+        if not 0 <= rivalry <= 1:
+            raise ValueError(f'rivalry={rivalry} must lie in [0, 1]')
         self.text_dims = text_dims
         self.concept_scale = concept_scale
         self.rivalry = rivalry
@@ -156,7 +156,8 @@ class InteractionReadout(BaseModule):
         """
         maps = self._attention(states)
         if self.rivalry:
-            maps = maps + self.rivalry * self._shares(states, texts, like.concepts)
+            shares = self._shares(states, texts, like.concepts)
+            maps = (1 - self.rivalry) * maps + 2 * self.rivalry * shares
         return InteractionMaps(
             logits=maps,
             presence=self._presence(states, texts, like.concepts),
