@@ -55,8 +55,10 @@ def fill_mim(folder: Path, put: Callable[[Path, Path], None]) -> None:
             put(path, folder / path.relative_to(ROOT))
     for name in old_configs():
         config = folder / 'configs' / name
-        config.parent.mkdir(exist_ok=True)
-        config.write_text(OLD_CONFIG.format(name=name))
+        # What is written into a link lies among the sources.
+        if not config.parent.is_symlink():
+            config.parent.mkdir(exist_ok=True)
+            config.write_text(OLD_CONFIG.format(name=name))
 
 
 def old_configs() -> dict[str, str]:

@@ -82,7 +82,10 @@ def test_an_editable_install_names_the_config_to_inherit_in_place_of_an_old_one(
 
 
 def test_links_of_an_editable_install_lead_to_its_clone(packaging, tmp_path):
+    before = sorted((ROOT / 'configs').rglob('*'))
     packaging['fill_mim'](tmp_path / '.mim', packaging['link'])
+    # What stands in for an old config is not written through a link.
+    assert sorted((ROOT / 'configs').rglob('*')) == before
     for name in ('tools', 'model-index.yml', *(f'configs/{name}' for name in os.listdir(ROOT / 'configs'))):
         assert (tmp_path / '.mim' / name).resolve() == ROOT / name
 

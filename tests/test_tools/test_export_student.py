@@ -33,7 +33,7 @@ def test_a_plain_student_is_a_checkpoint_of_mmpretrain(run_tool, small_training,
     config, checkpoint = small_training(SHAPES, **PLAIN, num_queries=8, write_back='none')
     out = tmp_path / 'export/student.pth'
     output = run_tool(TOOL, config, checkpoint, out)
-    assert 'Removed readout: 10 tensors' in output
+    assert 'Removed readout: 11 tensors' in output
     assert 'Removed backbone.interaction_queries: 1 tensors, 128 values' in output
 
     written = torch.load(out)
@@ -78,7 +78,7 @@ def test_a_student_keeps_its_stem_and_is_none_of_timms(run_tool, small_training,
     assert "timm's Vision Transformer has no stem" in run_tool(
         TOOL, config, checkpoint, out, '--format', 'timm', code=1
     )
-    assert 'Removed readout: 10 tensors' in run_tool(TOOL, config, checkpoint, out)
+    assert 'Removed readout: 11 tensors' in run_tool(TOOL, config, checkpoint, out)
     student = get_model(str(out.with_suffix('.py')), pretrained=str(out)).eval()
     assert type(student.backbone) is InteractionQueryViT
     with torch.no_grad():

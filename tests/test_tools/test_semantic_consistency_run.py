@@ -22,7 +22,10 @@ COMPARED = {
     **{f'presence_{name}': ('frequency', 'teacher') for name in ('recall', *PRESENCE)},
 }
 # Of a classifier, whose images are labelled with one of what they show.
-BESIDE_LABELS = {f'unlabelled_{name}': COMPARED[name] for name in (*LOCATED, 'presence_average_precision')}
+BESIDE_LABELS = {
+    **{f'unlabelled_{name}': COMPARED[name] for name in (*LOCATED, 'presence_average_precision')},
+    'presence_top1': ('frequency', 'teacher'),
+}
 
 
 @pytest.fixture
