@@ -54,9 +54,10 @@ def check_weights(model: nn.Module, checkpoint: dict, asked: bool) -> None:
     shapes = {name.removeprefix('module.'): tuple(value.shape) for name, value in state.items()}
     answers = asked and getattr(model, 'answers_by_readout', False)
     reads_out = answers or getattr(model, 'predicts_by_text', False)
+    backbone = model.get_submodule('backbone')
     missing, other = [], []
     for name, value in model.state_dict().items():
-        needed = needed_to_predict(name, model.backbone) or (reads_out and name.startswith('readout.'))
+        needed = needed_to_predict(name, backbone) or (reads_out and name.startswith('readout.'))
         # Only answers over locations read it.
         needed = needed and (answers or name != RIVALS)
         if name not in shapes and needed:
