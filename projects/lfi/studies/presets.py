@@ -109,15 +109,14 @@ def where_config(student: str) -> str:
 
 def located(arms: tuple[Arm, ...], student: str) -> tuple[Arm, ...]:
     """The arms; those whose student can say where it looks are tested by the config that asks it."""
-    config = where_config(student)
-    return tuple(
-        replace(arm, test_config=config)
-        if origin_of(arm.name) == METHOD
-        else replace(arm, test_config=config, test_options=BY_HEAD)
-        if arm.name in BY_HEAD_ARMS
-        else arm
-        for arm in arms
-    )
+    found = []
+    for arm in arms:
+        if origin_of(arm.name) == METHOD:
+            arm = replace(arm, test_config=where_config(student))
+        elif arm.name in BY_HEAD_ARMS:
+            arm = replace(arm, test_config=where_config(student), test_options=BY_HEAD)
+        found.append(arm)
+    return tuple(found)
 
 
 SHAPES_STUDENT = 'vit-tiny_shapes'
