@@ -289,15 +289,24 @@ NO_LABELS = {
 }
 
 
-def tuning(preset: Preset) -> Preset:
-    """The settings on one seed that the study itself does not use."""
+def tuning(preset: Preset, epochs: int) -> Preset:
+    """The settings on one seed that the study itself does not use.
+
+    Args:
+        preset: the study.
+        epochs: of complete schedules, about half of the study's: enough to rank settings.
+    """
     about = (
-        'Three settings or more for LFI and for each way to distil, to be chosen by the validation images.'
+        'Three settings or more for LFI and for each way to distil, to be chosen by the validation images, '
+        f'in complete schedules of {epochs} epochs.'
     )
     return replace(
         preset,
-        about=f'{about} {preset.about}',
-        arms=tuple(replace(arm, test_config=None, test_options=()) for arm in tuned(preset.arms, SETTINGS)),
+        about=f'{about} The study: {preset.about}',
+        arms=tuple(
+            replace(arm, test_config=None, test_options=(), epochs=epochs)
+            for arm in tuned(preset.arms, SETTINGS)
+        ),
         metrics=preset.metrics[:1],
         tests={},
         seeds=(100,),
@@ -353,10 +362,10 @@ def domain_study(data: str, about: str) -> Preset:
 
 PRESETS = {
     'shapes': SHAPES,
-    'shapes-tuning': tuning(SHAPES),
+    'shapes-tuning': tuning(SHAPES, 5),
     'shapes-detector': SHAPES_DETECTOR,
     'tiny-small': TINY_SMALL,
-    'tiny-small-tuning': tuning(TINY_SMALL),
+    'tiny-small-tuning': tuning(TINY_SMALL, 8),
     'tiny-50': TINY_50,
     'tiny-full': TINY_FULL,
     'coco-full': COCO_FULL,
@@ -366,7 +375,7 @@ PRESETS = {
     **FEW_LABELS,
     # The settings for all numbers of labels.
     **{
-        f'{name}-tuning': tuning(few_labels(preset, 10, arms, epochs))
+        f'{name}-tuning': tuning(few_labels(preset, 10, arms, epochs), epochs // 2 + 1)
         for name, (preset, arms, epochs) in FEW.items()
     },
     # By the settings of few labels: where nothing is labelled nothing can be tuned.
