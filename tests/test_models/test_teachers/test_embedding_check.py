@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from lfi.concepts import ConceptBank
 from lfi.models import VLMAttentionTeacher
 from lfi.models.teachers.embedding_check import EmbeddingCheck
-from lfi.models.teachers.extractors import DenseTrunkExtractor, MaskCLIPExtractor
+from lfi.models.teachers.extractors import LocationsExtractor, MaskCLIPExtractor
 from lfi.models.teachers.weights import load_vlm
 from lfi.registry import EXTRACTORS
 
@@ -44,20 +44,22 @@ def test_every_extractor_pools_to_the_models_own_embedding(load, name, model):
         assert check.location_distance(extractor, bank.embeddings) < 1e-5
 
 
-class Unprojected(DenseTrunkExtractor):
+class Unprojected(LocationsExtractor):
     def features(self, images):
         features = self.visual.trunk.forward_features(images)
         return features[:, None], features.mean((-2, -1))
 
 
 class Shifted(MaskCLIPExtractor):
-    def pool(self, tokens):
-        return super().pool(tokens) + 1e-2
+    def features(self, images):
+        locations, pooled = super().features(images)
+        return locations, pooled + 1e-2
 
 
 class Broken(MaskCLIPExtractor):
-    def pool(self, tokens):
-        return super().pool(tokens) * float('nan')
+    def features(self, images):
+        locations, pooled = super().features(images)
+        return locations, pooled * float('nan')
 
 
 @pytest.mark.parametrize(
@@ -93,7 +95,9 @@ def test_locations_of_a_plain_vit_that_miss_a_step_are_found(teacher_folder, mon
     kind = type('Kind', (EXTRACTORS.get(name),), dict(project=project))
     monkeypatch.setitem(EXTRACTORS.module_dict, 'misread', kind)
     extractor = dict(type='misread', **(dict(depth=2) if name == 'gem' else {}))
-    with pytest.raises(ValueError, match=r'Kind misreads .*: its locations miss a step of ln_post or proj'):
+    with pytest.raises(
+        ValueError, match=r'Kind misreads .*: its locations miss a step of the pool or the head'
+    ):
         VLMAttentionTeacher(teacher_folder('vit'), extractor=extractor, concepts=['cat'])
 
 
@@ -102,7 +106,7 @@ def test_locations_that_go_past_the_common_projection_are_found(load, project):
     class Past(MaskCLIPExtractor):
         def features(self, images):
             _, pooled = super().features(images)
-            tokens, grid = self.embed(images)
+            tokens, grid = self.tower.embed(images)
             return project(self, tokens[:, 1:]).mT.unflatten(-1, grid)[:, None], pooled
 
     vlm, _, bank = load('vit')
@@ -138,7 +142,7 @@ def test_half_precision_has_a_wider_tolerance(load, dtype, tolerance):
     vlm, tokenizer, bank = load('cnn_test_resnet')
     check = EmbeddingCheck(vlm.to(dtype))
     assert check.tolerance == tolerance
-    check(DenseTrunkExtractor(vlm.visual), bank.embeddings.to(dtype), 'cnn_test_resnet')
+    check(LocationsExtractor(vlm.visual), bank.embeddings.to(dtype), 'cnn_test_resnet')
 
 
 def test_autocast_does_not_reach_the_check(teacher_folder):

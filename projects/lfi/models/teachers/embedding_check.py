@@ -12,25 +12,30 @@ from timm.layers import to_2tuple
 from torch import Tensor
 
 from .extractors.base import Extractor
-from .extractors.vit import ViTExtractor
+from .extractors.dense import LocationsExtractor
+from .extractors.transformer import TransformerExtractor
+from .towers import ImageTower, OpenClipViT
 from .vlm import VLM
+
+TowerExtractor = TransformerExtractor | LocationsExtractor
+"""The extractors that read an `ImageTower`."""
 
 
 class EmbeddingCheck:
     """A model's own reading of one random image, to be compared with an extractor's.
 
     An extractor retraces a forward pass that the model's authors wrote. Where it misses a step, such as a
-    projection, its maps look plausible and are wrong. Three comparisons find such steps:
+    projection, its maps look plausible and are wrong. These comparisons find such steps:
 
-    - of every extractor: its embedding of the image must equal the model's own. This also covers the
-      locations of an extractor that pools them to the embedding, as 'dense' does.
-    - of a plain ViT's extractor, whose embedding is the class token's and no location's: the class token,
-      brought to the joint space as locations are (`ViTExtractor.project`), must equal the model's embedding.
-    - of a plain ViT's extractor: its maps must stay as they are when the tower is written down otherwise
+    - of every extractor: its embedding of the image must equal the model's own.
+    - of one that reads an `ImageTower`: locations, brought to the joint space, must be what the tower's own
+      pool and head make of each alone.
+    - of 'dense', where the embedding averages the locations: the mean of a map must be the image's cosine.
+    - of open_clip's own ViT: the maps must stay as they are when the tower is written down otherwise
       (`rewritten`). They change where they leave out `ln_post` or `proj`, in whatever method.
 
-    Not covered: how a plain ViT's extractor changes its blocks for the patches, which has no counterpart in
-    the model, and the attention that 'coca' and 'blip' read.
+    Not covered: how an extractor changes a block for the patches, which has no counterpart in the model, and
+    the attention that 'coca' and 'blip' read.
 
     The image comes from a generator of its own, so that the check changes no random state and always sees
     the same image.
@@ -73,29 +78,34 @@ class EmbeddingCheck:
         return (pooled - self.expected).norm().item()
 
     @torch.no_grad()
-    def location_distance(self, extractor: ViTExtractor, texts: Tensor) -> float:
-        """How far an extractor's locations are from the joint space, by what they do to known tokens.
+    def location_distance(self, extractor: TowerExtractor, texts: Tensor) -> float:
+        """How far an extractor's locations are from the joint space.
 
         Args:
-            extractor: of the model; each call reads the tower's own `ln_post` and `proj`.
+            extractor: of the model; each call reads the tower's own weights.
             texts: (C, E), unit embeddings of concepts.
 
         Returns:
-            The larger one of two distances: the Euclidean one of the class token, projected as a location,
-            from the model's embedding, and the largest one of a map from that of the rewritten tower.
+            The largest one of the distances that the class lists, the embedding's left out.
         """
-        texts = texts[:1]
         with torch.autocast(self.image.device.type, enabled=False):
-            tokens, _ = extractor.embed(self.image)
-            for block in extractor.blocks:
-                tokens = block(tokens)
-            projected = extractor.project(tokens[:, 0]).float()
-            if projected.shape != self.expected.shape:
+            tower: ImageTower = extractor.tower
+            sample = tower.locations(self.image)[0][0, :8]
+            if isinstance(extractor, TransformerExtractor):
+                projected = extractor.project(sample).float()
+            else:
+                projected = F.normalize(tower.project(sample).float(), dim=-1)
+            alone = F.normalize(tower.alone(sample).float(), dim=-1)
+            if projected.shape != alone.shape:
                 return float('inf')
-            maps = extractor(self.image, texts)[0].float()
-            with rewritten(extractor.visual, texts) as same_texts:
-                same_maps = extractor(self.image, same_texts)[0].float()
-        distances = ((projected - self.expected).norm(), (maps - same_maps).abs().max())
+            distances = [(projected - alone).norm(dim=-1).max()]
+            maps, pooled = (result.float() for result in extractor(self.image, texts[:1]))
+            if tower.averages and isinstance(extractor, LocationsExtractor):
+                distances.append((maps.mean() - pooled @ texts[0].to(pooled)).abs().max())
+            if isinstance(tower, OpenClipViT):
+                with rewritten(tower.visual, texts[:1]) as same_texts:
+                    same_maps = extractor(self.image, same_texts)[0].float()
+                distances.append((maps - same_maps).abs().max())
         return torch.stack(distances).max().item()
 
     def __call__(self, extractor: Extractor, texts: Tensor, model: str) -> None:
@@ -113,10 +123,10 @@ class EmbeddingCheck:
         misreads = f'{type(extractor).__name__} misreads the model {model}: its'
         distance = self.distance(extractor, texts)
         self._refuse_beyond_rounding(distance, f'{misreads} embedding of a random image is')
-        if isinstance(extractor, ViTExtractor):
+        if isinstance(extractor, (TransformerExtractor, LocationsExtractor)):
             distance = self.location_distance(extractor, texts)
             self._refuse_beyond_rounding(
-                distance, f'{misreads} locations miss a step of ln_post or proj, or scale it. They are'
+                distance, f'{misreads} locations miss a step of the pool or the head, or scale it. They are'
             )
 
     def _refuse_beyond_rounding(self, distance: float, found: str) -> None:

@@ -1,9 +1,9 @@
-"""Dense features of CNN trunks, against their locations one by one."""
+"""Dense features of CNNs, against their locations one by one."""
 
 import pytest
 import torch
 import torch.nn.functional as F
-from lfi.models.teachers.extractors import DenseTrunkExtractor
+from lfi.models.teachers.extractors import LocationsExtractor
 from lfi.models.teachers.weights import load_vlm
 from slow_vit import random, unit_texts
 
@@ -13,7 +13,7 @@ def test_dense_maps_put_each_location_through_the_head_and_average_to_the_towers
     visual = load_tower(trunk)
     images, texts = random(2, 3, 96, 64), unit_texts()
     with torch.no_grad():
-        maps, pooled = DenseTrunkExtractor(visual)(images, texts)
+        maps, pooled = LocationsExtractor(visual)(images, texts)
         features = visual.trunk.forward_features(images)
         own = visual(images)
     assert maps.shape == (2, 1, 5, *features.shape[-2:])
@@ -32,7 +32,7 @@ def test_dense_maps_put_each_location_through_the_head_and_average_to_the_towers
 def test_a_trunk_that_projects_by_its_own_head_is_read_through_it(load_tower):
     visual = load_tower('cnn_own_head')
     images = random(2, 3, 96, 64)
-    locations, pooled = DenseTrunkExtractor(visual).features(images)
+    locations, pooled = LocationsExtractor(visual).features(images)
     features = visual.trunk.forward_features(images)
     own = visual(images)
     torch.testing.assert_close(pooled, own, rtol=1e-4, atol=1e-5)
@@ -41,7 +41,7 @@ def test_a_trunk_that_projects_by_its_own_head_is_read_through_it(load_tower):
 
 
 def test_dense_maps_move_with_an_object_that_moves_by_the_stride(load_tower):
-    extractor = DenseTrunkExtractor(load_tower('cnn_test_resnet'))
+    extractor = LocationsExtractor(load_tower('cnn_test_resnet'))
     background = torch.zeros(1, 3, 384, 384)
     thing = 2 * random(3, 24, 24)
     maps = []
@@ -64,7 +64,7 @@ def test_dense_maps_of_a_trained_teacher_average_to_the_models_own_cosine(lite0_
     images = random(1, 3, 224, 224).clamp(-1, 1)
     with torch.no_grad():
         texts = vlm.encode_text(tokenizer(['a dog', 'a red sports car', 'a mushroom']), normalize=True)
-        maps, _ = DenseTrunkExtractor(vlm.visual)(images, texts)
+        maps, _ = LocationsExtractor(vlm.visual)(images, texts)
         expected = vlm.encode_image(images, normalize=True) @ texts.T
     assert maps.shape == (1, 1, 3, 7, 7)
     torch.testing.assert_close(maps.mean((1, 3, 4)), expected, rtol=1e-3, atol=1e-4)

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from lfi.models.teachers.extractors import MaskCLIPExtractor, vit
-from lfi.models.teachers.extractors.vit import TokenEmbedding
+from lfi.models.teachers.extractors import MaskCLIPExtractor
+from lfi.models.teachers.towers import TokenEmbedding, open_clip_vit
 from slow_vit import forget_positions, random, unit_texts
 
 
@@ -53,9 +53,9 @@ def test_position_embeddings_are_resampled_over_the_grid(load_tower):
 
 @torch.no_grad()
 def test_they_are_resampled_once_a_size(load_tower, monkeypatch):
-    sizes, resample = [], vit.resample_abs_pos_embed
+    sizes, resample = [], open_clip_vit.resample_abs_pos_embed
     monkeypatch.setattr(
-        vit, 'resample_abs_pos_embed', lambda *a, **k: sizes.append(a[1]) or resample(*a, **k)
+        open_clip_vit, 'resample_abs_pos_embed', lambda *a, **k: sizes.append(a[1]) or resample(*a, **k)
     )
     extractor = MaskCLIPExtractor(load_tower('vit'))
     for size in ((32, 32), (64, 48), (48, 64), (64, 48), (32, 32), (48, 64)):

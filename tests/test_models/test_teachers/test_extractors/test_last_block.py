@@ -26,7 +26,7 @@ def maskclip_patches(block, x, quick):
 def clearclip_patches(block, x, quick):
     """softmax(q q^T / sqrt(d)) v, no residual, no feed-forward."""
     q, _, v = projections(block, x)
-    return project(block, attend(block, q, q, v))[:, 1:]
+    return scale(block.ls_1, project(block, attend(block, q, q, v)))[:, 1:]
 
 
 def naclip_patches(block, x, quick, std=5.0):
@@ -37,7 +37,7 @@ def naclip_patches(block, x, quick, std=5.0):
         for j in range(16):
             squared_distance = (i // 4 - j // 4) ** 2 + (i % 4 - j % 4) ** 2
             bias[1 + i, 1 + j] = torch.exp(torch.tensor(-squared_distance / (2 * std**2)))
-    return project(block, attend(block, k, k, v, bias))[:, 1:]
+    return scale(block.ls_1, project(block, attend(block, k, k, v, bias)))[:, 1:]
 
 
 @pytest.mark.parametrize('tower', ['vit', 'vit_layer_scale'])

@@ -6,9 +6,9 @@ from lfi.models.teachers.extractors import (
     BlipExtractor,
     ClearCLIPExtractor,
     CoCaExtractor,
-    DenseTrunkExtractor,
     GEMExtractor,
     LeGradExtractor,
+    LocationsExtractor,
     MaskCLIPExtractor,
     NACLIPExtractor,
 )
@@ -18,34 +18,18 @@ from lfi.models.teachers.weights import load_vlm
 @pytest.mark.parametrize(
     ('extractor', 'tower', 'message'),
     [
-        (DenseTrunkExtractor, 'vit', "not this model's VisionTransformer.* no timm trunk.*use 'maskclip' or"),
+        (MaskCLIPExtractor, 'cnn_test_resnet', "MaskCLIPExtractor reads the blocks .*, a ResNet, .* 'dense'"),
         (
-            DenseTrunkExtractor,
-            'cnn_test_vit',
-            "`global_pool` averages .* not this model's .* VisionTransformer, which has no `global_pool`",
-        ),
-        # It has a convolution of its own after the pooling.
-        (
-            DenseTrunkExtractor,
-            'cnn_lcnet_035',
-            'with trunk MobileNetV3, which has layers .* after the pooling',
-        ),
-        (
-            DenseTrunkExtractor,
+            ClearCLIPExtractor,
             'cnn_test_convnext',
-            'with trunk ConvNeXt, which pools inside a head of its own, NormMlpClassifierHead',
+            'ClearCLIPExtractor reads the blocks .*, a ConvNeXt, has none',
         ),
-        (
-            MaskCLIPExtractor,
-            'cnn_test_resnet',
-            "MaskCLIPExtractor reads open_clip's plain ViT.*'dense' reads CNN trunks",
-        ),
-        (ClearCLIPExtractor, 'cnn_test_vit', "ClearCLIPExtractor reads .* not this model's TimmModel"),
-        (NACLIPExtractor, 'coca', "NACLIPExtractor reads .*'coca' CoCa models"),
-        (GEMExtractor, 'coca', "GEMExtractor reads .*'coca' CoCa models"),
-        (LeGradExtractor, 'cnn_test_resnet', "LeGradExtractor reads .* not this model's TimmModel"),
+        (LeGradExtractor, 'cnn_test_resnet', 'LeGradExtractor reads the blocks .*, a ResNet, has none'),
+        (NACLIPExtractor, 'coca', "no extractor reads this model's image tower, a VisionTransformer.*'coca'"),
+        (GEMExtractor, 'coca', "no extractor reads .*'coca'"),
+        (LocationsExtractor, 'coca', "no extractor reads .*'coca'"),
         (BlipExtractor, 'coca', "'blip' reads mmpretrain's BLIP .*, not this model's CoCa"),
-        (CoCaExtractor, 'vit', "'coca' reads open_clip's CoCa .*, not this model's CLIP; .* 'gem'"),
+        (CoCaExtractor, 'vit', "'coca' reads open_clip's CoCa .*, not this model's CLIP: use 'auto'"),
         (CoCaExtractor, 'cnn_test_vit', "'coca' reads open_clip's CoCa .*, not this model's CustomTextCLIP"),
     ],
 )

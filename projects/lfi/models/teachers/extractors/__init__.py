@@ -4,7 +4,7 @@ from .base import DenseExtractor, Extractor
 from .blip import BlipExtractor
 from .clearclip import ClearCLIPExtractor
 from .coca import CoCaExtractor
-from .dense import DenseTrunkExtractor
+from .dense import LocationsExtractor
 from .gem import GEMExtractor
 from .legrad import LeGradExtractor
 from .maskclip import MaskCLIPExtractor
@@ -16,10 +16,10 @@ __all__ = [
     'ClearCLIPExtractor',
     'CoCaExtractor',
     'DenseExtractor',
-    'DenseTrunkExtractor',
     'Extractor',
     'GEMExtractor',
     'LeGradExtractor',
+    'LocationsExtractor',
     'MaskCLIPExtractor',
     'NACLIPExtractor',
     'WordAttentionExtractor',

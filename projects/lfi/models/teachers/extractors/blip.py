@@ -11,8 +11,8 @@ from lfi.concepts import ConceptBank
 from lfi.registry import EXTRACTORS
 
 from ..blip import BlipVisual, BlipVLM
+from ..towers import patch_grid
 from ..vlm import VLM, Tokenizer
-from .vit import patch_grid
 from .words import WordAttentionExtractor
 
 

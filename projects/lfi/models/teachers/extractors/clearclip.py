@@ -7,7 +7,8 @@ from torch import Tensor
 
 from lfi.registry import EXTRACTORS
 
-from .vit import LastBlockExtractor, merge_heads
+from ..towers import Block
+from .transformer import LastBlockExtractor
 
 
 @EXTRACTORS.register_module(name='clearclip')
@@ -15,10 +16,12 @@ class ClearCLIPExtractor(LastBlockExtractor):
     """A patch becomes out_proj(softmax(q q^T / sqrt(d)) v), and nothing else.
 
     (Lan et al., "ClearCLIP: Decomposing CLIP Representations for Dense Vision-Language Inference", ECCV
-    2024, section 3.) The class token takes part in the attention and is dropped from the map. Maps are
-    cosines. It costs less than one plain forward pass, whatever the number of concepts.
+    2024, section 3.) A class token takes part in the attention and is dropped from the map. Maps are
+    cosines. It costs about one plain forward pass, whatever the number of concepts.
     """
 
-    def patch_tokens(self, x: Tensor, q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int]) -> Tensor:
+    def patch_tokens(
+        self, block: Block, x: Tensor, q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int]
+    ) -> Tensor:
         """Change the last block; arguments and result as of `LastBlockExtractor`."""
-        return merge_heads(self.block, F.scaled_dot_product_attention(q[:, :, 1:], q, v))
+        return block.output(F.scaled_dot_product_attention(q[:, :, self.tower.n_prefix :], q, v))

@@ -13,8 +13,9 @@ from torch import Tensor
 from lfi.concepts import ConceptBank
 from lfi.registry import EXTRACTORS
 
+from ..towers import TokenEmbedding
+from ..towers.open_clip_vit import OpenClipBlock
 from ..vlm import VLM, Tokenizer
-from .vit import TokenEmbedding, feed_forward
 from .words import WordAttentionExtractor
 
 
@@ -52,7 +53,7 @@ class CoCaExtractor(WordAttentionExtractor):
         if not readable:
             raise ValueError(
                 "extractor 'coca' reads open_clip's CoCa (coca_ViT-B-32 and its like), not this model's "
-                f"{type(vlm).__name__}; for CLIP's plain ViT use 'gem', for CNN trunks 'dense'"
+                f"{type(vlm).__name__}: use 'auto'"
             )
         super().__init__(vlm, tokenizer, bank)
         self.embed = TokenEmbedding(vlm.visual)
@@ -85,4 +86,4 @@ class CoCaExtractor(WordAttentionExtractor):
             queries, keys = cross.ln_1(x).flatten(0, 1), cross.ln_1_kv(tokens)
             attended, weights = cross.attn(queries, keys, keys)  # [P * n, E], [P * n, K]
             yield self.of_words(weights) @ to_patches
-            x = feed_forward(cross, x + cross.ls_1(attended.unflatten(0, x.shape[:2])))
+            x = OpenClipBlock(cross).feed_forward(x + cross.ls_1(attended.unflatten(0, x.shape[:2])))

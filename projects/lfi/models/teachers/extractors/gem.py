@@ -9,21 +9,22 @@ from torch import Tensor, nn
 from lfi.registry import EXTRACTORS
 
 from .base import DenseExtractor
-from .vit import ViTExtractor, feed_forward, merge_heads, projections
+from .transformer import TransformerExtractor
 
 
 @EXTRACTORS.register_module(name='gem')
-class GEMExtractor(ViTExtractor, DenseExtractor):
+class GEMExtractor(TransformerExtractor, DenseExtractor):
     """Each of the last blocks adds out_proj(mean of A(p, v) over p = q, k, v) to a path beside its own.
 
     A(p, v) = softmax(p' p'^T / tau) v, where p' is softmax(p p^T / tau) p with p, and then p', of unit
-    length, and 1 / tau = the tokens' mean length after ln_1 / sqrt(d). The path has no feed-forward, and
-    the tokens that are projected go the ordinary way (Bousselham et al., "Grounding Everything: Emerging
+    length, and 1 / tau = the mean length of what the attention reads / sqrt(d). The path has no feed-forward,
+    and the tokens that are projected go the ordinary way (Bousselham et al., "Grounding Everything: Emerging
     Localization Properties in Vision-Language Transformers", CVPR 2024, section 3). The path after each of
     the blocks gives a map; the last is the published one. Maps are cosines. It costs one plain forward
     pass and six more attentions in each of its blocks, whatever the number of concepts.
 
     Args:
+        visual: the image tower, in eval mode.
         depth: how many of the last blocks. Defaults to 6, as in the authors' code.
 
     Raises:
@@ -36,21 +37,19 @@ class GEMExtractor(ViTExtractor, DenseExtractor):
 
     def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Read the features of images; arguments and result as of `DenseExtractor`."""
-        x, grid = self.embed(images)
+        x, grid = self.tower.embed(images)
         for block in self.before:
-            x = block(x)
+            x = block(x, grid)
         path, locations = x, []
         for block in self.last:
-            normed = block.ln_1(x)
-            q, k, v = projections(block, normed)
+            normed = block.normed(x)
+            q, k, v = block.qkv(normed, grid)
             inverse_temperature = normed.norm(dim=-1).mean(-1)[:, None, None, None] / q.shape[-1] ** 0.5
             by_q, by_k, by_v = (_self_self_attention(p, v, inverse_temperature) for p in (q, k, v))
-            attended = (by_q + by_k + by_v) / 3
-            path = path + block.ls_1(merge_heads(block, attended))
-            locations.append(self.project(path[:, 1:]))
-            ordinary = F.scaled_dot_product_attention(q, k, v)
-            x = feed_forward(block, x + block.ls_1(merge_heads(block, ordinary)))
-        return torch.stack(locations, 1).mT.unflatten(-1, grid), self.pool(x)
+            path = path + block.output((by_q + by_k + by_v) / 3)
+            locations.append(self.project(path[:, self.tower.n_prefix :]))
+            x = block.feed_forward(x + block.output(F.scaled_dot_product_attention(q, k, v)))
+        return torch.stack(locations, 1).mT.unflatten(-1, grid), self.tower.embedding(x)
 
 
 def _self_self_attention(p: Tensor, v: Tensor, inverse_temperature: Tensor) -> Tensor:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from open_clip.transformer import ResidualAttentionBlock
 from torch import Tensor, nn
 
 from lfi.registry import EXTRACTORS
 
-from .vit import ViTExtractor, feed_forward, merge_heads, projections
+from ..towers import Block
+from .transformer import TransformerExtractor
 
 
 @EXTRACTORS.register_module(name='legrad')
-class LeGradExtractor(ViTExtractor):
+class LeGradExtractor(TransformerExtractor):
     """E_l = mean over heads and queries of ReLU(d s_l / d A_l), for each of the last blocks.
 
     s_l is the text's cosine with the mean of block l's tokens in the joint space, A_l the block's
@@ -25,6 +25,7 @@ class LeGradExtractor(ViTExtractor):
     block: for maps that are computed once and kept.
 
     Args:
+        visual: the image tower, in eval mode.
         depth: how many of the last blocks. Defaults to 2, as in the authors' code.
 
     Raises:
@@ -40,30 +41,30 @@ class LeGradExtractor(ViTExtractor):
 
     def __call__(self, images: Tensor, texts: Tensor) -> tuple[Tensor, Tensor]:
         """Read the maps of all concepts; arguments and result as of `Extractor`."""
-        x, grid = self.embed(images)
+        x, grid = self.tower.embed(images)
         for block in self.before:
-            x = block(x)
+            x = block(x, grid)
         by_block = []
         for block in self.last:
-            x, relevance = self._read(block, x, texts)
+            x, relevance = self._read(block, x, grid, texts)
             by_block.append(relevance)
         maps = torch.stack(by_block, 1).float()  # [B, L, C, N]
         merged = maps.mean(1, keepdim=True)
         low, high = merged.amin(-1, keepdim=True), merged.amax(-1, keepdim=True)
         maps = (maps - low) / (high - low).clamp_min(torch.finfo(maps.dtype).tiny)
-        return maps.unflatten(-1, grid), F.normalize(self.pool(x), dim=-1)
+        return maps.unflatten(-1, grid), F.normalize(self.tower.embedding(x), dim=-1)
 
-    def _read(self, block: ResidualAttentionBlock, x: Tensor, texts: Tensor) -> tuple[Tensor, Tensor]:
+    def _read(self, block: Block, x: Tensor, grid: tuple[int, int], texts: Tensor) -> tuple[Tensor, Tensor]:
         """The block's output and its relevance (B, C, N)."""
-        q, k, v = projections(block, block.ln_1(x))
+        q, k, v = block.qkv(block.normed(x), grid)
         attended = F.scaled_dot_product_attention(q, k, v)
         relevance = []
         with torch.enable_grad():
             attended.requires_grad_()
-            x = feed_forward(block, x + block.ls_1(merge_heads(block, attended)))
+            x = block.feed_forward(x + block.output(attended))
             scores = self.project(x.mean(1)) @ texts.T  # [B, C]
             for score in scores.sum(0):
                 (gradient,) = torch.autograd.grad(score, attended, retain_graph=True)
                 # attended = A v, so that d score / d A = (d score / d attended) v^T.
-                relevance.append((gradient @ v.mT).relu().mean((1, 2))[:, 1:])
+                relevance.append((gradient @ v.mT).relu().mean((1, 2))[:, self.tower.n_prefix :])
         return x.detach(), torch.stack(relevance, 1)

@@ -8,19 +8,21 @@ from torch import Tensor, nn
 
 from lfi.registry import EXTRACTORS
 
-from .vit import LastBlockExtractor, merge_heads
+from ..towers import Block
+from .transformer import LastBlockExtractor
 
 
 @EXTRACTORS.register_module(name='naclip')
 class NACLIPExtractor(LastBlockExtractor):
     """A patch becomes out_proj(softmax(k k^T / sqrt(d) + w) v), and nothing else.
 
-    w = exp(-|distance|^2 / (2 std^2)), in patches, draws each patch to its neighbours; the class token gets
+    w = exp(-|distance|^2 / (2 std^2)), in patches, draws each patch to its neighbours; a class token gets
     none of it and is dropped from the map (Hajimiri et al., "Pay Attention to Your Neighbours:
     Training-Free Open-Vocabulary Semantic Segmentation", WACV 2025, section 3). Maps are cosines. It costs
-    less than one plain forward pass, whatever the number of concepts.
+    about one plain forward pass, whatever the number of concepts.
 
     Args:
+        visual: the image tower, in eval mode.
         std: of the neighbourhood, in patches. Defaults to 5.
 
     Raises:
@@ -33,12 +35,15 @@ class NACLIPExtractor(LastBlockExtractor):
             raise ValueError(f'std={std} must be above 0')
         self.std = std
 
-    def patch_tokens(self, x: Tensor, q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int]) -> Tensor:
+    def patch_tokens(
+        self, block: Block, x: Tensor, q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int]
+    ) -> Tensor:
         """Change the last block; arguments and result as of `LastBlockExtractor`."""
+        n_prefix = self.tower.n_prefix
         along_y, along_x = (self._gaussian(side, k) for side in grid)
-        neighbourhood = F.pad(torch.kron(along_y, along_x), (1, 0))  # [N, 1 + N]
-        attended = F.scaled_dot_product_attention(k[:, :, 1:], k, v, attn_mask=neighbourhood)
-        return merge_heads(self.block, attended)
+        neighbourhood = F.pad(torch.kron(along_y, along_x), (n_prefix, 0))  # [N, P + N]
+        attended = F.scaled_dot_product_attention(k[:, :, n_prefix:], k, v, attn_mask=neighbourhood)
+        return block.output(attended)
 
     def _gaussian(self, side: int, like: Tensor) -> Tensor:
         at = torch.arange(side, device=like.device)

@@ -1,0 +1,46 @@
+"""Image towers: what extractors read, and how each kind of tower gives it."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from .base import Block, ImageTower, TransformerTower, merge_heads, patch_grid
+from .modified_resnet import AttentionPooledResNet
+from .open_clip_vit import OpenClipViT, TokenEmbedding
+from .timm_cnn import TimmCNN
+from .timm_vit import TimmViT
+
+KINDS = (OpenClipViT, TimmViT, TimmCNN, AttentionPooledResNet)
+
+__all__ = [
+    'KINDS',
+    'Block',
+    'ImageTower',
+    'OpenClipViT',
+    'TokenEmbedding',
+    'TransformerTower',
+    'merge_heads',
+    'patch_grid',
+    'tower_of',
+]
+
+
+def tower_of(visual: nn.Module) -> ImageTower:
+    """Find the kind of an image tower.
+
+    Args:
+        visual: the tower, in eval mode.
+
+    Raises:
+        ValueError: if no kind reads it.
+    """
+    for kind in KINDS:
+        if kind.reads(visual):
+            return kind(visual)
+    trunk = getattr(visual, 'trunk', None)
+    name = type(visual).__name__ if trunk is None else f'{type(visual).__name__} of a {type(trunk).__name__}'
+    raise ValueError(
+        f"no extractor reads this model's image tower, a {name}: it is none of open_clip's own ViTs and "
+        "ResNets, timm's ViTs with a class token, average or latent attention pooling, and timm's CNNs with "
+        "average pooling. For CoCa models use 'coca'"
+    )

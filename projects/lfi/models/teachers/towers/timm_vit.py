@@ -1,0 +1,132 @@
+"""timm's vision transformers as open_clip's image towers: SigLIP, PE-Core, EVA, MobileCLIP-B, ViTamin."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from open_clip.timm_model import TimmModel
+from timm.layers import resample_abs_pos_embed
+from timm.layers.attention_pool import AttentionPoolLatent
+from timm.models.eva import Eva
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+
+from .base import Pool, TransformerTower, patch_grid
+from .timm_blocks import block_of, reads_block
+
+POOLS: dict[str, Pool] = {'token': 'class token', 'avg': 'mean', 'map': 'attention'}
+"""timm's names of the pools."""
+
+
+class TimmViT(TransformerTower):
+    """A `VisionTransformer` or `Eva` of timm, with its own pool, and open_clip's head.
+
+    Args:
+        visual: the tower, one that `reads` accepts. Images of other sizes are let into it.
+    """
+
+    visual: TimmModel
+
+    def __init__(self, visual: TimmModel) -> None:
+        super().__init__(visual)
+        self.trunk: Any = visual.trunk
+        self.trunk.patch_embed.strict_img_size = False
+        self.n_prefix = self.trunk.num_prefix_tokens
+        self.pool = POOLS[self.trunk.global_pool]
+        rotary = getattr(self.trunk, 'rope', None) is not None
+        self.blocks = [block_of(b, self._rotary_positions if rotary else None) for b in self.trunk.blocks]
+        linear = isinstance(self.trunk.fc_norm, nn.Identity) and 'mlp' not in dict(
+            visual.head.named_children()
+        )
+        self.averages = self.pool == 'mean' and linear
+        self._of_grid: dict[tuple, Tensor] = {}
+
+    @staticmethod
+    def reads(visual: object) -> bool:
+        """Whether a tower is of this kind."""
+        trunk: Any = getattr(visual, 'trunk', None)
+        if not isinstance(visual, TimmModel) or type(trunk) not in (VisionTransformer, Eva):
+            return False
+        pool = trunk.attn_pool
+        known_pool = pool is None or (
+            type(pool) is AttentionPoolLatent and pool.pos_embed is None and pool.latent_len == 1
+        )
+        return (
+            known_pool
+            and trunk.global_pool in POOLS
+            and 'pool' not in dict(visual.head.named_children())
+            and not getattr(trunk, 'rope_mixed', False)
+            and all(map(reads_block, trunk.blocks))
+        )
+
+    def embed(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """Embed images; arguments and result as of `TransformerTower`."""
+        trunk = self.trunk
+        grid = self._grid(images)
+        patches = trunk.patch_embed(images)
+        # [B, h, w, width] where the trunk takes any size, else [B, N, width].
+        patches = patches.flatten(1, 2) if patches.ndim == 4 else patches
+        own = (trunk.cls_token, trunk.reg_token)
+        prefix = [token.expand(len(patches), -1, -1) for token in own if token is not None]
+        positions = self._positions(grid)
+        if positions is not None and trunk.no_embed_class:
+            patches = patches + positions.to(patches.dtype)
+        x = torch.cat((*prefix, patches), 1)
+        if positions is not None and not trunk.no_embed_class:
+            x = x + positions.to(x.dtype)
+        return trunk.norm_pre(x), grid
+
+    def embedding(self, tokens: Tensor) -> Tensor:
+        """Pool the tokens after the last block; as of `TransformerTower`."""
+        return self.visual.head(self.trunk.forward_head(self.trunk.norm(tokens)))
+
+    def project(self, locations: Tensor) -> Tensor:
+        """Bring locations to the joint space; as of `ImageTower`."""
+        x = self.trunk.norm(locations)
+        if self.pool == 'attention':
+            x = _of_one_token(self.trunk.attn_pool, x)
+        return self.visual.head(self.trunk.head(self.trunk.fc_norm(x)))
+
+    def alone(self, locations: Tensor) -> Tensor:
+        """By the trunk's own pool; as of `ImageTower`."""
+        copies = 1 if self.pool == 'class token' else self.n_prefix + 1
+        return self.embedding(locations[:, None].expand(-1, copies, -1))
+
+    def _grid(self, images: Tensor) -> tuple[int, int]:
+        embed = self.trunk.patch_embed
+        ratio = getattr(embed, 'feature_ratio', (1, 1))
+        step = tuple(a * b for a, b in zip(embed.patch_size, ratio))
+        return patch_grid(images, step)
+
+    def _positions(self, grid: tuple[int, int]) -> Tensor | None:
+        own = self.trunk.pos_embed
+        own_grid = tuple(self.trunk.patch_embed.grid_size)
+        if own is None or grid == own_grid:
+            return own
+        key = ('absolute', grid, own.device)
+        if key not in self._of_grid:
+            n_prefix = 0 if self.trunk.no_embed_class else self.n_prefix
+            self._of_grid[key] = resample_abs_pos_embed(
+                own, list(grid), list(own_grid), num_prefix_tokens=n_prefix
+            )
+        return self._of_grid[key]
+
+    def _rotary_positions(self, grid: tuple[int, int]) -> Tensor:
+        rope = self.trunk.rope
+        device = next(self.trunk.parameters()).device
+        key = ('rotary', grid, device)
+        if key not in self._of_grid:
+            if grid != tuple(self.trunk.patch_embed.grid_size) and rope.feat_shape is not None:
+                rope.update_feat_shape(list(grid))
+            self._of_grid[key] = rope.get_embed(list(grid)).to(device)
+        return self._of_grid[key]
+
+
+def _of_one_token(pool: AttentionPoolLatent, x: Tensor) -> Tensor:
+    """What the pool makes of each token (..., width) if it sees that one alone: its attention is then 1."""
+    _, weight = pool.kv.weight.chunk(2)
+    bias = None if pool.kv.bias is None else pool.kv.bias.chunk(2)[1]
+    x = pool.proj(F.linear(x, weight, bias))
+    return x if pool.mlp is None else x + pool.mlp(pool.norm(x))
