@@ -283,6 +283,7 @@ def evaluate(
     return {
         'maps': {name: tally.summary() for of in tallies.values() for name, tally in of.items()},
         'presence': told.summary(),
+        'own_presence': getattr(teacher, 'own_presence', "the teacher's own"),
         'recommended': recommend(tallies, told),
         'top1': float(np.mean(hits)),
         # None where images have no label.
@@ -382,7 +383,8 @@ def presence_table(results: dict) -> str:
         for way, quality in found['presence'].items():
             *rates, brier = quality.values()
             cells = ' | '.join('none found' if rate is None else f'{100 * rate:.1f}' for rate in rates)
-            lines.append(f'| {extractor}, {way} | {cells} | {brier:.4f} |')
+            told = f'image: {found["own_presence"]}' if way == 'image' else way
+            lines.append(f'| {extractor}, {told} | {cells} | {brier:.4f} |')
     return '\n'.join(lines)
 
 

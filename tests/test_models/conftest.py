@@ -21,6 +21,13 @@ TEACHERS = {
         vision_cfg=dict(image_size=32, layers=3, width=32, head_width=8, patch_size=8),
         text_cfg=TEXT,
     ),
+    # Trained with a sigmoid for each pair, as SigLIP is.
+    'vit_bias': dict(
+        embed_dim=24,
+        vision_cfg=dict(image_size=32, layers=2, width=32, head_width=8, patch_size=8),
+        text_cfg=TEXT,
+        init_logit_bias=-3.0,
+    ),
     'vit_layer_scale': dict(
         embed_dim=24,
         vision_cfg=dict(image_size=32, layers=2, width=32, head_width=8, patch_size=8, ls_init_value=0.3),

@@ -332,16 +332,6 @@ def test_a_teacher_without_a_reading_over_concepts_needs_a_loss_without_one(make
     assert 'loss_concepts' not in model.loss(*batch())
 
 
-def test_presence_by_sigmoid_is_for_a_teacher_of_ones_own_that_has_a_logit_bias(make_model, monkeypatch):
-    reading = dict(presence='sigmoid')
-    with pytest.raises(
-        ValueError, match='lfi.VLMAttentionTeacher, which reads no SigLIP yet, and caches have'
-    ):
-        make_model(reading=reading)
-    monkeypatch.setattr(VLMAttentionTeacher, 'logit_bias', -10.0, raising=False)
-    assert make_model(reading=reading).loss(*batch())['loss_presence'].isfinite()
-
-
 # ---- padding ----------------------------------------------------------------------------------------
 
 

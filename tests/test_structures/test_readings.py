@@ -91,8 +91,7 @@ def test_presence_by_label_and_by_the_teacher_itself(maps, labels):
     by_label = TeacherReading('scores', 'label')
     assert by_label(maps).presence.tolist() == [[0] * 4] * 2
     assert by_label(maps, labels).presence.tolist() == [[0, 0, 1, 0], [0] * 4]
-    for presence in ('image', 'sigmoid'):
-        assert torch.equal(TeacherReading('scores', presence)(maps).presence, maps.presence)
+    assert torch.equal(TeacherReading('scores', 'image')(maps).presence, maps.presence)
 
 
 @pytest.mark.parametrize('presence', PRESENCES)
@@ -119,7 +118,7 @@ def test_reading_after_a_crop_is_reading_what_the_crop_shows(maps):
 
 @pytest.mark.parametrize('option', ['positions_reading', 'presence'])
 def test_an_unknown_option_is_refused(option):
-    with pytest.raises(ValueError, match=f"{option}='loudest' is unknown; use one of .*'s"):
+    with pytest.raises(ValueError, match=f"{option}='loudest' is unknown; use one of "):
         TeacherReading(**{option: 'loudest'})
 
 
@@ -134,7 +133,3 @@ def test_what_a_teacher_cannot_be_read_by_is_refused():
         TeacherReading('share', 'image').check(one)
     with pytest.raises(ValueError, match="presence='best-location' .* set reading.presence='image'"):
         TeacherReading('scores', 'best-location').check(one)
-    sigmoid = TeacherReading('share', 'sigmoid')
-    sigmoid.check(every_direction, logit_bias=-10.0)
-    with pytest.raises(ValueError, match="presence='sigmoid' needs .*VLMAttentionTeacher.* have none: set"):
-        sigmoid.check(every_direction)

@@ -28,7 +28,7 @@ def test_a_table_json_and_pictures(run_tool, config_path, tmp_path):
     out = run_tool(
         'eval_teacher.py', config_path(SHAPES), '--images', '60', '--extractors', 'all', '--out', 'found'
     )
-    assert re.search(r'gem is left out: .* reads open_clip.s plain ViT', out)
+    assert re.search(r'gem is left out: .* reads the blocks of a transformer', out)
     table = rows(out)
     assert list(table) == [
         'dense, scores',
@@ -61,7 +61,7 @@ def test_presence_and_a_recommendation(run_tool, config_path, tmp_path):
     )
     found = rows(out, 'presence')
     ways = [
-        'image',
+        'image: softmax over the bank',
         'best-location',
         'label',
         'label or image',
@@ -71,10 +71,10 @@ def test_presence_and_a_recommendation(run_tool, config_path, tmp_path):
     assert list(found) == [f'dense, {way}' for way in ways]
     precision, recall, ranked, brier = found['dense, best-location']
     # Shapes has a background, which takes most of an image's own probability.
-    assert found['dense, image'][:2] == ['none found', '0.0']
+    assert found['dense, image: softmax over the bank'][:2] == ['none found', '0.0']
     assert float(precision) > 70 and 40 < float(recall) < 70
     assert float(ranked) > 4 * float(found['dense, chance: how often'][2]) > 30
-    assert float(brier) < float(found['dense, image'][3])
+    assert float(brier) < float(found['dense, image: softmax over the bank'][3])
     # A label is always there, and is one of several objects.
     assert found['dense, label'][0] == '100.0' and 30 < float(found['dense, label'][1]) < 70
     assert (
@@ -141,7 +141,7 @@ def test_where_proc_cannot_be_written_memory_is_not_counted(import_tool, monkeyp
 def test_what_cannot_be_evaluated_says_why(run_tool, config_path):
     config = config_path(SHAPES)
     out = run_tool('eval_teacher.py', config, '--images', '4', '--extractors', 'gem', code=1)
-    assert out.splitlines()[-1].startswith("error: GEMExtractor reads open_clip's plain ViT")
+    assert out.splitlines()[-1].startswith("error: GEMExtractor reads the blocks of a transformer")
     out = run_tool('eval_teacher.py', config, '--images', '4', '--area', '0.99', '1', code=1)
     assert out.splitlines()[-1] == 'error: only 0 regions cover 0.99 to 1 of their image'
     control = config_path('baselines/task-loss_vit-tiny_shapes.py')

@@ -202,8 +202,7 @@ class InteractionDistillMixin(TeacherMixin):
             ValueError: if they do not.
         """
         self.readout.check_texts(teacher.texts.shape[1])
-        # Of a teacher of one's own.
-        self.reading.check(teacher.directions, getattr(teacher, 'logit_bias', None))
+        self.reading.check(teacher.directions)
         # The read-out of what the teacher does not say would get no gradient.
         if self.interaction_loss.concepts_weight and 'concepts' not in teacher.directions:
             raise ValueError(

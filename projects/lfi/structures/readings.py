@@ -10,7 +10,7 @@ from torch import Tensor
 from .interaction_maps import MASKED, REST, InteractionMaps
 
 POSITIONS_READINGS = ('scores', 'share')
-PRESENCES = ('label', 'image', 'best-location', 'sigmoid')
+PRESENCES = ('label', 'image', 'best-location')
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,10 @@ class TeacherReading:
         presence: whether a concept is in the image. A label raises it to 1 in every case:
 
             - 'label', the labels alone;
-            - 'image', the teacher's own: its probability of the concept by the pooled image embedding;
+            - 'image', the teacher's own, of the whole image. `VLMAttentionTeacher.own_presence` says what it
+              is: a sigmoid for each concept by itself (SigLIP), or a softmax over the bank;
             - 'best-location', the largest probability of the concept among the bank over the valid
-              locations. It finds small objects beside the main one, and many at once;
-            - 'sigmoid', the teacher's own, where it judges each concept by itself. `VLMAttentionTeacher` does
-              not yet: this is for a teacher of one's own that has a `logit_bias`.
+              locations. It finds small objects beside the main one, and many at once.
 
             Defaults to 'image'.
 
@@ -51,13 +50,11 @@ class TeacherReading:
             if getattr(self, name) not in known:
                 raise ValueError(f'{name}={getattr(self, name)!r} is unknown; use one of {known}')
 
-    def check(self, directions: tuple[str, ...], logit_bias: float | None = None) -> None:
+    def check(self, directions: tuple[str, ...]) -> None:
         """Check that a teacher's maps can be read so.
 
         Args:
             directions: the readings that its maps have.
-            logit_bias: b, where its presence is sigmoid(scale * cosine + b), as SigLIP's is. Defaults to
-                None: its presence is a softmax over the bank.
 
         Raises:
             ValueError: if they cannot; the message says what to use instead.
@@ -69,12 +66,6 @@ class TeacherReading:
                         f'{name}={getattr(self, name)!r} compares concepts at each location, and the maps of '
                         f'this teacher have no reading over concepts: set reading.{name}={other!r}'
                     )
-        if self.presence == 'sigmoid' and logit_bias is None:
-            raise ValueError(
-                "presence='sigmoid' needs a teacher with a logit_bias, whose presence is sigmoid(scale * "
-                'cosine + logit_bias). lfi.VLMAttentionTeacher, which reads no SigLIP yet, and caches have '
-                "none: set reading.presence to 'best-location' or 'image'"
-            )
 
     def __call__(self, maps: InteractionMaps, labels: Tensor | None = None) -> InteractionMaps:
         """Read maps; each location is read by itself, so that they may be warped and resized before.

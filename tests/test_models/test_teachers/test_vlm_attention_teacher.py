@@ -1,6 +1,8 @@
 """`VLMAttentionTeacher`: what its tower sees, which concepts it answers for, and that it stays frozen."""
 
 import copy
+import json
+import shutil
 
 import numpy as np
 import open_clip
@@ -8,6 +10,7 @@ import pytest
 import torch
 from lfi.models import VLMAttentionTeacher
 from lfi.models.teachers import PixelFormat
+from lfi.models.teachers.vlm_attention_teacher import interpolation_of
 from lfi.models.teachers.weights import load_vlm
 from lfi.structures import REST
 from PIL import Image
@@ -91,6 +94,26 @@ def test_the_valid_area_is_resized_as_pil_does(make_teacher, seen, pixels, valid
     torch.testing.assert_close(images[0][0].numpy(), expected.astype(np.float32), rtol=0, atol=0.03)
 
 
+@pytest.mark.parametrize(('name', 'mode'), [('bilinear', 'bilinear'), ('random', 'bicubic')])
+def test_images_are_resized_as_the_model_says(
+    make_teacher, teacher_folder, tmp_path, name, mode
+):
+    folder = shutil.copytree(teacher_folder('vit'), tmp_path / 'teacher')
+    config = json.loads((folder / 'open_clip_config.json').read_text())
+    config['preprocess_cfg']['interpolation'] = name
+    (folder / 'open_clip_config.json').write_text(json.dumps(config))
+    teacher = VLMAttentionTeacher(str(folder), extractor=dict(type='maskclip'), concepts=NAMES)
+    expected = make_teacher()
+    expected.interpolation = mode
+    inputs = batch(1, 3, 56, 48)
+    assert torch.equal(teacher(inputs, RGB).logits, expected(inputs, RGB).logits)
+
+
+def test_an_interpolation_that_is_none_is_refused():
+    with pytest.raises(ValueError, match=r"preprocess_cfg.interpolation='lanczos' must be 'bicubic' or"):
+        interpolation_of(dict(interpolation='lanczos'))
+
+
 def test_padding_changes_nothing(make_teacher):
     teacher = make_teacher()
     sizes = [(40, 48), (64, 32), (64, 48)]
@@ -105,6 +128,23 @@ def test_padding_changes_nothing(make_teacher):
     for i, (h, w) in enumerate(sizes):
         alone = teacher(first[i : i + 1, :, :h, :w], RGB)
         torch.testing.assert_close(got[0].logits[i : i + 1], alone.logits, rtol=1e-4, atol=1e-4)
+
+
+def test_a_model_with_a_bias_judges_each_concept_by_itself(make_teacher, teacher_folder):
+    teacher = make_teacher('vit_bias')
+    inputs = batch(2, 3, 32, 32)
+    presence = teacher(inputs, RGB).presence
+    vlm, tokenizer = load_vlm(teacher_folder('vit_bias'), None, False)
+    with torch.no_grad():
+        image = vlm.encode_image(teacher._prepare(inputs, RGB, None), normalize=True)
+        texts = vlm.encode_text(tokenizer([f'a photo of a {name}.' for name in NAMES]), normalize=True)
+        logits = vlm.logit_scale.exp() * image @ texts.T + vlm.logit_bias
+    torch.testing.assert_close(presence, 1 / (1 + (-logits).exp()), rtol=1e-4, atol=1e-5)
+    assert teacher.own_presence == 'sigmoid, concept by concept'
+    # What else is in the bank does not matter.
+    fewer = make_teacher('vit_bias', concepts=NAMES[:2])
+    torch.testing.assert_close(fewer(inputs, RGB).presence, presence[:, :2], rtol=1e-4, atol=1e-5)
+    assert make_teacher().own_presence == 'softmax over the bank'
 
 
 @pytest.mark.parametrize('model', ['vit', 'cnn_test_resnet'])
@@ -271,11 +311,8 @@ def test_autocast_keeps_maps_in_float32_and_close(make_teacher):
         (dict(window=dict(size=32, stride=64)), r"window=\{'size': 32, 'stride': 64\} is no argument"),
         (dict(flip=True), 'flip=True is no argument of a teacher any more: use a larger input_size'),
         (dict(templates='imagenet'), "templates='imagenet' is unknown"),
-        (
-            dict(extractor=dict(type='dense')),
-            "extractor 'dense' reads open_clip models with a timm CNN trunk",
-        ),
-        (dict(model='cnn_test_resnet', extractor=dict(type='maskclip')), "reads open_clip's plain ViT"),
+        (dict(model='coca', extractor=dict(type='dense')), "no extractor reads this model's image tower"),
+        (dict(model='cnn_test_resnet', extractor=dict(type='maskclip')), 'reads the blocks of a transformer'),
     ],
 )
 def test_an_argument_that_does_not_fit_is_named(make_teacher, arguments, message):

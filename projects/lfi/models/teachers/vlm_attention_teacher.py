@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -88,12 +88,15 @@ class VLMAttentionTeacher:
         fold_batch_norms(vlm.visual)
         self.visual = vlm.visual.to(memory_format=torch.channels_last)
         self.logit_scale = vlm.logit_scale.exp().item()
+        bias = getattr(vlm, 'logit_bias', None)
+        self.logit_bias = None if bias is None else bias.item()
         options = {key: value for key, value in extractor.items() if key != 'type'}
         self.extractor = extractor_type.from_vlm(vlm, tokenizer, self.bank, **options)
         check(self.extractor, self.bank.embeddings, model)
         self.map_scale = self.logit_scale if self.extractor.cosines else 1.0
         preprocess = self.visual.preprocess_cfg
         self.mean, self.std = preprocess['mean'], preprocess['std']
+        self.interpolation = interpolation_of(preprocess)
         self.input_size = _pair(input_size or preprocess['size'])
         asked = len(names) if max_concepts is None else min(max_concepts, len(names))
         self.max_concepts = asked if asked < len(self.bank) else None
@@ -114,6 +117,15 @@ class VLMAttentionTeacher:
     def directions(self) -> tuple[str, ...]:
         """The readings that its maps have."""
         return self.extractor.directions
+
+    @property
+    def own_presence(self) -> str:
+        """What the presence of its maps is, for tables.
+
+        A model that was trained with a bias (SigLIP: Zhai et al., ICCV 2023, section 3.2) judges each
+        concept by itself, by sigmoid(scale * cosine + bias); for others the concepts of the bank compete.
+        """
+        return 'softmax over the bank' if self.logit_bias is None else 'sigmoid, concept by concept'
 
     @property
     def texts(self) -> Tensor:
@@ -140,8 +152,8 @@ class VLMAttentionTeacher:
 
         Returns:
             Maps of M concepts. Where these are not all of the bank, the last map is `REST`, the log-sum-exp
-            of all others. Cosines are scaled as the model's own image-text logits. Presence is the teacher's
-            own: its probability of the concept, by a softmax over the bank.
+            of all others. Cosines are scaled as the model's own image-text logits. Presence is what
+            `own_presence` says.
         """
         maps = self.maps_of_all(inputs, pixels, valid_sizes)
         if self.max_concepts is None:
@@ -163,7 +175,8 @@ class VLMAttentionTeacher:
         maps, pooled = self.extractor(self._prepare(inputs, pixels, valid_sizes), self._texts)
         with torch.autocast(inputs.device.type, enabled=False):
             maps = self.map_scale * maps.float()  # [B, L, C, h, w]
-            presence = (self.logit_scale * pooled.float() @ self._texts.T).softmax(-1)  # [B, C]
+            scores = self.logit_scale * pooled.float() @ self._texts.T  # [B, C]
+            presence = scores.softmax(-1) if self.logit_bias is None else (scores + self.logit_bias).sigmoid()
         b, n_layers, _, h, w = maps.shape
         return InteractionMaps(
             logits=maps,
@@ -231,9 +244,9 @@ class VLMAttentionTeacher:
         images = inputs * scale + shift
         full = tuple(images.shape[-2:])
         if valid_sizes is None or all(size == full for size in valid_sizes):
-            return _resize(images, self.input_size)
+            return _resize(images, self.input_size, self.interpolation)
         crops = [image[None, :, :h, :w] for image, (h, w) in zip(images, valid_sizes)]
-        return torch.cat([_resize(crop, self.input_size) for crop in crops])
+        return torch.cat([_resize(crop, self.input_size, self.interpolation) for crop in crops])
 
 
 def _keep(maps: InteractionMaps, rank: Tensor, m: int) -> InteractionMaps:
@@ -253,10 +266,23 @@ def _keep(maps: InteractionMaps, rank: Tensor, m: int) -> InteractionMaps:
     )
 
 
-def _resize(images: Tensor, size: tuple[int, int]) -> Tensor:
+def interpolation_of(preprocess: Mapping) -> str:
+    """The mode of `F.interpolate` that a preprocessing config of open_clip means; 'random' is bicubic.
+
+    Raises:
+        ValueError: if there is no such mode.
+    """
+    mode = preprocess.get('interpolation', 'bicubic')
+    found = {'bicubic': 'bicubic', 'bilinear': 'bilinear', 'random': 'bicubic'}.get(mode)
+    if found is None:
+        raise ValueError(f"preprocess_cfg.interpolation={mode!r} must be 'bicubic' or 'bilinear'")
+    return found
+
+
+def _resize(images: Tensor, size: tuple[int, int], mode: str) -> Tensor:
     if tuple(images.shape[-2:]) == size:
         return images
-    return F.interpolate(images, size, mode='bicubic', align_corners=False, antialias=True)
+    return F.interpolate(images, size, mode=mode, align_corners=False, antialias=True)
 
 
 def _pair(size: int | Sequence[int]) -> tuple[int, int]:
