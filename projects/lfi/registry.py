@@ -102,6 +102,8 @@ def build_own(config: dict[str, Any], registry: Registry) -> Any:
 MODELS = ModelRegistry('model', parent=MMENGINE_MODELS, scope='lfi', locations=['lfi.models'])
 # What a student learns from.
 TEACHERS = KindRegistry('teacher', build_func=build_own, scope='lfi', locations=['lfi.models.teachers'])
+# Dual encoders of one's own, which a teacher asks.
+VLMS = Registry('vision-language model', scope='lfi', locations=['lfi.models.teachers'])
 # Ways to read interaction maps from a VLM, by short name: `maskclip`, `clearclip`, ...
 EXTRACTORS = Registry('extractor', scope='lfi', locations=['lfi.models.teachers.extractors'])
 # What names concepts and holds no images; a data set with `class_names` can name them too.

@@ -1,4 +1,4 @@
-"""The extractor that docs/teachers.md shows works as it stands there."""
+"""The extractor and the model that docs/teachers.md shows work as they stand there."""
 
 import re
 from pathlib import Path
@@ -7,19 +7,22 @@ import pytest
 import torch
 from lfi.models import VLMAttentionTeacher
 from lfi.models.teachers import PixelFormat
-from lfi.registry import EXTRACTORS
+from lfi.registry import EXTRACTORS, VLMS
 
 DOCS = Path(__file__).parents[2] / 'docs/teachers.md'
 
 
 @pytest.fixture
 def shown(monkeypatch):
-    """The code of the page's example, run."""
-    monkeypatch.setattr(EXTRACTORS, '_module_dict', dict(EXTRACTORS.module_dict))
-    (code,) = re.findall(r'```python\n(.*?)```', DOCS.read_text(), re.S)
-    assert len(code.splitlines()) <= 30
+    """The code of the page's examples, run."""
+    for registry in (EXTRACTORS, VLMS):
+        monkeypatch.setattr(registry, '_module_dict', dict(registry.module_dict))
+    codes = re.findall(r'```python\n(.*?)```', DOCS.read_text(), re.S)
+    assert len(codes) == 2
     namespace = {}
-    exec(compile(code, str(DOCS), 'exec'), namespace)
+    for code in codes:
+        assert len(code.splitlines()) <= 30
+        exec(compile(code, str(DOCS), 'exec'), namespace)
     return namespace
 
 
@@ -50,3 +53,20 @@ def test_the_extractor_of_thirty_lines_is_sclip(shown):
     locations = torch.nn.functional.normalize(visual.ln_post(x) @ visual.proj, dim=-1)
     expected = teacher.logit_scale * (locations @ teacher.texts.T).mT.view(1, 1, 2, 7, 7)
     torch.testing.assert_close(maps.logits, expected, rtol=1e-3, atol=1e-3)
+
+
+@torch.no_grad()
+def test_the_model_of_thirty_lines_points_at_colours(shown):
+    teacher = VLMAttentionTeacher(
+        dict(type='ColourEncoder'),
+        extractor=dict(type='own-locations'),
+        concepts=['red ball', 'blue sky', 'green grass'],
+    )
+    images = torch.zeros(1, 3, 32, 32)
+    images[:, 0, :8, 8:16] = 255  # red, in the first row of cells and the second column
+    images[:, 2, 16:] = 255  # blue, the lower half
+    maps = teacher(images, PixelFormat((0.0,) * 3, (1.0,) * 3, rgb=True)).check()
+    red, blue, green = maps.logits[0, 0]
+    assert red.flatten().argmax() == 1 and red[0, 1] == teacher.logit_scale
+    assert (blue[2:] == teacher.logit_scale).all() and not blue[:2].any() and not green.any()
+    assert maps.presence[0].argmax() == 1

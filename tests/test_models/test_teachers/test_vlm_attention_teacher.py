@@ -95,9 +95,7 @@ def test_the_valid_area_is_resized_as_pil_does(make_teacher, seen, pixels, valid
 
 
 @pytest.mark.parametrize(('name', 'mode'), [('bilinear', 'bilinear'), ('random', 'bicubic')])
-def test_images_are_resized_as_the_model_says(
-    make_teacher, teacher_folder, tmp_path, name, mode
-):
+def test_images_are_resized_as_the_model_says(make_teacher, teacher_folder, tmp_path, name, mode):
     folder = shutil.copytree(teacher_folder('vit'), tmp_path / 'teacher')
     config = json.loads((folder / 'open_clip_config.json').read_text())
     config['preprocess_cfg']['interpolation'] = name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from lfi.concepts import concept_names, prompt_templates
 from lfi.registry import EXTRACTORS, TEACHERS, type_of
 
 from .arguments import bind_arguments
+from .dual_encoder import files_of
 from .vlm_attention_teacher import VLMAttentionTeacher
 from .weights import BLIP, find_folder
 from .weights_source import WeightsSource
@@ -52,7 +54,11 @@ def teacher_identity(config: dict[str, Any]) -> dict[str, Any]:
     return json.loads(json.dumps({'weights': None, **identity}))
 
 
-def _source(model: str, source: WeightsSource) -> dict[str, object]:
+def _source(model: str | Mapping[str, Any], source: WeightsSource) -> dict[str, object]:
+    if isinstance(model, Mapping):
+        files = files_of(model)
+        named = {**model, **{key: path.name for key, path in files.items()}}
+        return dict(model=named, pretrained=None, weights=_digest([*files.values()]) if files else None)
     weights = [source.path] if source.path is not None and source.path.is_file() else []
     if model.startswith(BLIP):
         name = Path(model.removeprefix(BLIP))

@@ -32,7 +32,7 @@ class VLMAttentionTeacher:
     Args:
         model: an open_clip model name ('ViT-B-16'), a folder with `open_clip_config.json` and weights, a
             teacher that ships with the package ('shapes-tiny'), or BLIP
-            ('mmpretrain:blip-base_3rdparty_retrieval').
+            ('mmpretrain:blip-base_3rdparty_retrieval'); or the config of a `DualEncoder` of one's own.
         pretrained: for a model name, one of open_clip's tags ('openai'), or a file as `weights_file`.
             Defaults to None.
         weights_file: a local file of weights: the tag's, which then need not be fetched; or, without a tag,
@@ -61,7 +61,7 @@ class VLMAttentionTeacher:
 
     def __init__(
         self,
-        model: str,
+        model: str | Mapping,
         pretrained: str | None = None,
         *,
         weights_file: str | Path | dict | None = None,
@@ -92,7 +92,7 @@ class VLMAttentionTeacher:
         self.logit_bias = None if bias is None else bias.item()
         options = {key: value for key, value in extractor.items() if key != 'type'}
         self.extractor = extractor_type.from_vlm(vlm, tokenizer, self.bank, **options)
-        check(self.extractor, self.bank.embeddings, model)
+        check(self.extractor, self.bank.embeddings, str(model))
         self.map_scale = self.logit_scale if self.extractor.cosines else 1.0
         preprocess = self.visual.preprocess_cfg
         self.mean, self.std = preprocess['mean'], preprocess['std']

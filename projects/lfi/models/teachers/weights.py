@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from .blip import BlipTokenizer, BlipVLM
+from .dual_encoder import load_dual_encoder
 from .vlm import VLM, Tokenizer
 from .weights_source import Training, WeightsSource, uses_quick_gelu
 
@@ -30,7 +31,7 @@ LOAD_ERRORS = (RuntimeError, OSError, KeyError, EOFError, pickle.UnpicklingError
 
 
 def load_vlm(
-    model: str,
+    model: str | Mapping[str, Any],
     pretrained: str | None,
     allow_random: bool,
     weights_file: str | Path | Mapping[str, Any] | None = None,
@@ -40,7 +41,8 @@ def load_vlm(
     Args:
         model: an open_clip model name ('ViT-B-16'), a folder with `open_clip_config.json` and weights, the
             name of a teacher that ships with the package ('shapes-tiny'), or 'mmpretrain:' with the name or
-            the config file of a BLIP for retrieval ('mmpretrain:blip-base_3rdparty_retrieval').
+            the config file of a BLIP for retrieval ('mmpretrain:blip-base_3rdparty_retrieval'); or the config
+            of a `DualEncoder` of one's own, whose class loads its weights.
         pretrained: for a model name, one of open_clip's tags ('openai'), or a file as `weights_file`. Must
             be None for a folder, which holds its weights.
         allow_random: with a model name and no weights, accept random ones.
@@ -59,6 +61,13 @@ def load_vlm(
         ImportError: if mmpretrain lacks what BLIP needs.
     """
     source = WeightsSource.of(pretrained, weights_file)
+    if isinstance(model, Mapping):
+        if source != WeightsSource():
+            raise ValueError(
+                f'pretrained={pretrained!r} and weights_file={weights_file!r} must be None: the class of '
+                f'model={dict(model)!r} loads its weights'
+            )
+        return load_dual_encoder(model)
     if model.startswith(BLIP):
         return _load_blip(model, source, allow_random)
     folder = find_folder(model)

@@ -9,6 +9,7 @@ from .gem import GEMExtractor
 from .legrad import LeGradExtractor
 from .maskclip import MaskCLIPExtractor
 from .naclip import NACLIPExtractor
+from .own_locations import OwnLocationsExtractor
 from .words import WordAttentionExtractor
 
 __all__ = [
@@ -22,5 +23,6 @@ __all__ = [
     'LocationsExtractor',
     'MaskCLIPExtractor',
     'NACLIPExtractor',
+    'OwnLocationsExtractor',
     'WordAttentionExtractor',
 ]

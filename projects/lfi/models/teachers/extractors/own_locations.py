@@ -1,0 +1,46 @@
+"""The locations that a dual encoder of one's own gives itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from lfi.concepts import ConceptBank
+from lfi.registry import EXTRACTORS
+
+from ..dual_encoder import DualEncoderVisual, DualEncoderVLM
+from ..vlm import VLM, Tokenizer
+from .base import DenseExtractor
+
+
+@EXTRACTORS.register_module(name='own-locations')
+class OwnLocationsExtractor(DenseExtractor):
+    """A map is the cosines of a text with the locations that the model's `encode_locations` gives.
+
+    Args:
+        visual: the image side of a `DualEncoder`.
+
+    Raises:
+        ValueError: if the model is no dual encoder of one's own.
+    """
+
+    visual: DualEncoderVisual
+
+    @classmethod
+    def from_vlm(
+        cls, vlm: VLM, tokenizer: Tokenizer, bank: ConceptBank, **options: Any
+    ) -> OwnLocationsExtractor:
+        """Build the extractor of a model; arguments as of `Extractor`."""
+        if not isinstance(vlm, DualEncoderVLM):
+            raise ValueError(
+                "extractor 'own-locations' reads a dual encoder of your own (model=dict(type=...)), not this "
+                f"model's {type(vlm).__name__}: use 'auto'"
+            )
+        return cls(vlm.visual, **options)
+
+    def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Read the features of images; arguments and result as of `DenseExtractor`."""
+        locations, pooled = self.visual.model.encode_locations(images)
+        return F.normalize(locations, dim=1)[:, None], pooled

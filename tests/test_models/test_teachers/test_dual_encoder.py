@@ -1,0 +1,128 @@
+"""A dual encoder of one's own as a teacher's model."""
+
+import json
+
+import pytest
+import torch
+from lfi.models import VLMAttentionTeacher
+from lfi.models.teachers import PixelFormat, teacher_identity
+from lfi.models.teachers.text_tower import TextTower
+from lfi.registry import VLMS
+from torch import nn
+
+NAMES = ['cat', 'a much longer name', 'ring']
+PIXELS = PixelFormat((127.5,) * 3, (64.0,) * 3, rgb=True)
+
+
+class Encoder(nn.Module):
+    size, mean, std, scale = (16, 24), (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), 7.0
+
+    def __init__(self, weights=None):
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        self.conv = nn.Conv2d(3, 5, 8, 8, bias=False)
+        self.conv.weight.data = torch.randn(self.conv.weight.shape, generator=generator)
+
+    def encode_text(self, texts):
+        assert all(isinstance(text, str) for text in texts)
+        return torch.tensor([[float(len(text) % k) + 1 for k in range(2, 7)] for text in texts])
+
+    def encode_image(self, images):
+        return self.encode_locations(images)[1]
+
+    def encode_locations(self, images):
+        locations = self.conv(images)
+        return locations, locations.mean((2, 3))
+
+
+class Biased(Encoder):
+    bias = -2.0
+
+
+class Textless(nn.Module):
+    size, mean, std = 16, (0,) * 3, (1,) * 3
+
+    def encode_image(self, images):
+        return images.mean((2, 3))
+
+
+@pytest.fixture(autouse=True)
+def registered(monkeypatch):
+    kinds = {kind.__name__: kind for kind in (Encoder, Biased, Textless)}
+    monkeypatch.setattr(VLMS, '_module_dict', {**VLMS.module_dict, **kinds})
+
+
+def teacher(model='Encoder', **options):
+    given = dict(extractor=dict(type='own-locations'), concepts=NAMES, templates=('{}',))
+    return VLMAttentionTeacher(dict(type=model), **{**given, **options})
+
+
+def inputs():
+    return torch.randn(2, 3, 32, 48, generator=torch.Generator().manual_seed(1))
+
+
+@torch.no_grad()
+def test_maps_are_cosines_of_its_own_locations_at_its_own_scale():
+    asked = teacher()
+    maps = asked(inputs(), PIXELS).check()
+    seen = asked._prepare(inputs(), PIXELS, None)
+    assert seen.shape[-2:] == (16, 24)
+    encoder = Encoder()
+    texts = nn.functional.normalize(encoder.encode_text(NAMES), dim=-1)
+    locations = nn.functional.normalize(encoder.conv(seen), dim=1)
+    expected = 7 * torch.einsum('behw,ce->bchw', locations, texts)[:, None]
+    torch.testing.assert_close(maps.logits, expected, rtol=1e-4, atol=1e-4)
+    pooled = nn.functional.normalize(encoder.encode_image(seen), dim=-1)
+    torch.testing.assert_close(maps.presence, (7 * pooled @ texts.T).softmax(-1), rtol=1e-4, atol=1e-5)
+    features = asked.features(inputs(), PIXELS)
+    torch.testing.assert_close(features.pooled, pooled, rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_a_bias_makes_presence_a_sigmoid():
+    presence = teacher('Biased')(inputs(), PIXELS).presence
+    logits = teacher()(inputs(), PIXELS).presence.log()
+    # The softmax gives the differences of the logits.
+    differences = (presence / (1 - presence)).log()
+    torch.testing.assert_close(differences - differences[:, :1], logits - logits[:, :1], rtol=1e-3, atol=1e-3)
+
+
+def test_its_texts_are_embedded_without_a_teacher():
+    tower = TextTower(dict(model=dict(type='Encoder'), extractor={}, concepts=NAMES, templates=('{}',)))
+    expected = nn.functional.normalize(Encoder().encode_text(['ring', 'dog']), dim=-1)
+    torch.testing.assert_close(tower.embed(['ring', 'dog']), expected)
+
+
+def test_a_cache_knows_its_files_by_content(tmp_path):
+    def identity(file):
+        model = dict(type='Encoder', weights=str(file))
+        return teacher_identity(dict(model=model, extractor=dict(type='own-locations'), concepts=NAMES))
+
+    for folder, content in (('one', b'1'), ('same', b'1'), ('other', b'2')):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / 'w.pth').write_bytes(content)
+    one, same, other = (identity(tmp_path / folder / 'w.pth') for folder in ('one', 'same', 'other'))
+    assert one == same != other and one['weights'] != other['weights']
+    assert one['model'] == dict(type='Encoder', weights='w.pth') and json.dumps(one)
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (
+            dict(model='Textless'),
+            'Textless is no dual encoder; it lacks scale, encode_text, encode_loc',
+        ),
+        (dict(model='Nobody'), r"model.type='Nobody' is unknown; choose from .*'Encoder'"),
+        (dict(weights_file='x.pth'), r"weights_file='x.pth' must be None: the class of model=.* loads"),
+        (dict(extractor=dict(type='clearclip')), "no extractor reads this model's image tower"),
+    ],
+)
+def test_what_does_not_fit_is_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        teacher(**arguments)
+
+
+def test_its_extractor_reads_no_other_model(teacher_folder):
+    with pytest.raises(ValueError, match="'own-locations' reads a dual encoder of your own"):
+        VLMAttentionTeacher(teacher_folder('vit'), extractor=dict(type='own-locations'), concepts=NAMES)
