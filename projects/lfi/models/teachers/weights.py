@@ -18,6 +18,7 @@ from torch import nn
 
 from .blip import BlipTokenizer, BlipVLM
 from .dual_encoder import load_dual_encoder
+from .tokenizers import load_tokenizer
 from .vlm import VLM, Tokenizer
 from .weights_source import Training, WeightsSource, uses_quick_gelu
 
@@ -57,8 +58,8 @@ def load_vlm(
         FileNotFoundError: if a folder, its config or a weights file is missing.
         ValueError: if the model is unknown, no weights are named, weights do not fit the model, or it is not
             known how they were trained.
-        RuntimeError: if the weights of a tag, or BLIP's vocabulary, cannot be fetched.
-        ImportError: if mmpretrain lacks what BLIP needs.
+        RuntimeError: if the weights of a tag, a tokenizer, or BLIP's vocabulary cannot be fetched.
+        ImportError: if what BLIP, or a tokenizer of `transformers`, needs is not installed.
     """
     source = WeightsSource.of(pretrained, weights_file)
     if isinstance(model, Mapping):
@@ -76,7 +77,9 @@ def load_vlm(
     if source != WeightsSource():
         given = f'pretrained={pretrained!r}' if weights_file is None else f'weights_file={weights_file!r}'
         raise ValueError(f'{given} must be None: the folder {model} holds its weights')
-    return _create(f'local-dir:{folder}', model, folder)
+    # A tokenizer that is missing is found before gigabytes of weights are read.
+    tokenizer = load_tokenizer(model, folder)
+    return _create(f'local-dir:{folder}', model, folder), tokenizer
 
 
 def _load_named(model: str, source: WeightsSource, allow_random: bool) -> tuple[VLM, Tokenizer]:
@@ -84,12 +87,15 @@ def _load_named(model: str, source: WeightsSource, allow_random: bool) -> tuple[
     if source.path is None:
         if source.tag is not None:
             _check_activation(model, source, repr(source.tag))
-        return _create(model, model, source.tag, pretrained=source.tag)
+        tokenizer = load_tokenizer(model)
+        return _create(model, model, source.tag, pretrained=source.tag), tokenizer
     if not source.path.is_file():
         raise FileNotFoundError(f'teacher weights not found: {source.path}')
     training = _check_activation(model, source, f'in {source.path}')
     pixels = dict(mean=training.mean, std=training.std)
-    return _create(model, model, source.path, pretrained=str(source.path), force_preprocess_cfg=pixels)
+    tokenizer = load_tokenizer(model)
+    options = dict(pretrained=str(source.path), force_preprocess_cfg=pixels)
+    return _create(model, model, source.path, **options), tokenizer
 
 
 def _check_activation(model: str, source: WeightsSource, weights: str) -> Training:
@@ -103,7 +109,7 @@ def _check_activation(model: str, source: WeightsSource, weights: str) -> Traini
     return training
 
 
-def _create(name: str, model: str, weights: Path | str | None, **options: Any) -> tuple[VLM, Tokenizer]:
+def _create(name: str, model: str, weights: Path | str | None, **options: Any) -> VLM:
     try:
         with warnings.catch_warnings():
             # `_check_activation` knows more: a tag may leave its activation to the model.
@@ -111,7 +117,7 @@ def _create(name: str, model: str, weights: Path | str | None, **options: Any) -
             vlm = _quietly(open_clip.create_model, name, load_weights=True, **options)
     except LOAD_ERRORS as error:
         raise _explain(error, model, weights) from error
-    return vlm.eval().requires_grad_(False), open_clip.get_tokenizer(name)
+    return vlm.eval().requires_grad_(False)
 
 
 def _load_blip(model: str, source: WeightsSource, allow_random: bool) -> tuple[BlipVLM, BlipTokenizer]:

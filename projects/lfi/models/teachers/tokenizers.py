@@ -1,0 +1,77 @@
+"""An open_clip model's tokenizer, whose files may lie on a hub."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import open_clip
+
+from .vlm import Tokenizer
+
+FILES = 'tokenizer.json and tokenizer_config.json'
+"""What a tokenizer of `transformers` is saved as."""
+
+
+def tokenizer_on_hub(text_cfg: dict[str, Any]) -> str | None:
+    """The hub's name of a model's tokenizer; None where open_clip brings the vocabulary itself.
+
+    Args:
+        text_cfg: of the model's config.
+    """
+    return text_cfg.get('hf_tokenizer_name') or None
+
+
+def load_tokenizer(model: str, folder: Path | None = None) -> Tokenizer:
+    """Load a tokenizer; files that are on this machine are taken without asking the hub.
+
+    Args:
+        model: the name of a model that open_clip knows; with a folder, for messages alone.
+        folder: with `open_clip_config.json` and, where the model's tokenizer is one of `transformers`, its
+            files. Defaults to None: those of the name.
+
+    Raises:
+        FileNotFoundError: if the folder lacks the tokenizer's files.
+        RuntimeError: if they are not on this machine, and cannot be fetched.
+        ImportError: if `transformers` is not installed, and is needed.
+    """
+    if folder is None:
+        name, config = model, open_clip.get_model_config(model) or {}
+    else:
+        name = f'local-dir:{folder}'
+        config = _config_of(folder)
+    hub = tokenizer_on_hub(config.get('text_cfg', {}))
+    if hub is None:
+        return open_clip.get_tokenizer(name)
+    try:
+        return open_clip.get_tokenizer(name, local_files_only=True)
+    except ImportError as error:
+        raise ImportError(
+            f"the tokenizer of {model} needs transformers: pip install 'lfi[multimodal]' ({error})"
+        ) from error
+    except (OSError, ValueError, TypeError) as error:
+        # Whatever transformers finds of the files, it says by one of these.
+        if folder is not None:
+            raise FileNotFoundError(
+                f"the teacher folder {folder} has no tokenizer that can be read: its model's is {hub!r}, "
+                f'whose files ({FILES}) belong beside the weights ({error})'
+            ) from error
+    try:
+        return open_clip.get_tokenizer(name)
+    except (OSError, ValueError, TypeError) as error:
+        raise RuntimeError(
+            f'the tokenizer {hub!r} of {model} could not be fetched: {error}. On a machine without network, '
+            'fetch it elsewhere and copy the cache of the hub (HF_HOME), or give a folder as model: weights, '
+            f'open_clip_config.json, {FILES}'
+        ) from error
+
+
+def _config_of(folder: Path) -> dict[str, Any]:
+    """A folder's model config; empty where it cannot be read, which is told when the model is created."""
+    try:
+        config = json.loads((folder / 'open_clip_config.json').read_text(encoding='utf-8'))
+    except ValueError:
+        return {}
+    found = config.get('model_cfg') if isinstance(config, dict) else None
+    return found if isinstance(found, dict) else {}

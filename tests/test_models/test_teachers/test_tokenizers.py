@@ -1,0 +1,80 @@
+"""Tokenizers whose files lie on a hub, or beside the weights."""
+
+import json
+import shutil
+import sys
+
+import open_clip
+import pytest
+import torch
+from lfi.models import VLMAttentionTeacher
+from lfi.models.teachers.tokenizers import load_tokenizer
+
+NAMES = ['cat', 'dog', 'red ring']
+WORDS = ['[PAD]', '[UNK]', 'a', 'photo', 'of', 'cat', 'dog', 'red', 'ring', '.']
+SIGLIP = 'ViT-B-16-SigLIP'
+
+
+@pytest.fixture
+def folder(teacher_folder, tmp_path):
+    """A teacher whose tokenizer is one of transformers, without its files."""
+    path = shutil.copytree(teacher_folder('vit_bias'), tmp_path / 'teacher')
+    config = json.loads((path / 'open_clip_config.json').read_text())
+    config['model_cfg']['text_cfg'] |= dict(hf_tokenizer_name='somebody/tokenizer', context_length=16)
+    (path / 'open_clip_config.json').write_text(json.dumps(config))
+    return path
+
+
+def write_tokenizer(path):
+    tokenizers = pytest.importorskip('tokenizers')
+    transformers = pytest.importorskip('transformers')
+    words = tokenizers.Tokenizer(
+        tokenizers.models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token='[UNK]')
+    )
+    words.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    fast = transformers.PreTrainedTokenizerFast(tokenizer_object=words, unk_token='[UNK]', pad_token='[PAD]')
+    fast.save_pretrained(path)
+
+
+@torch.no_grad()
+def test_a_folder_brings_the_tokenizer_that_its_model_was_trained_with(folder):
+    write_tokenizer(folder)
+    ids = load_tokenizer('teacher', folder)(['a photo of a red ring.', 'cat'])
+    expected = [[WORDS.index(w) for w in text.split()] for text in ('a photo of a red ring .', 'cat')]
+    assert ids.tolist() == [row + [0] * (16 - len(row)) for row in expected]
+    teacher = VLMAttentionTeacher(str(folder), extractor=dict(type='clearclip'), concepts=NAMES)
+    vlm = open_clip.create_model(f'local-dir:{folder}')
+    prompts = [[2, 3, 4, 2, *(WORDS.index(w) for w in name.split()), 9] for name in NAMES]
+    ids = torch.tensor([row + [0] * (16 - len(row)) for row in prompts])
+    torch.testing.assert_close(teacher.texts, vlm.encode_text(ids, normalize=True), rtol=1e-4, atol=1e-5)
+
+
+def test_a_folder_without_the_tokenizers_files_says_which_belong_there(folder):
+    message = r"no tokenizer that can be read: its model's is 'somebody/tokenizer', .*tokenizer.json"
+    with pytest.raises(FileNotFoundError, match=message):
+        VLMAttentionTeacher(str(folder), extractor=dict(type='clearclip'), concepts=NAMES)
+
+
+def test_without_network_the_tokenizer_is_named_before_weights_are_made(monkeypatch):
+    def fetch(name, **options):
+        raise OSError('no connection' if not options else 'not in the cache')
+
+    monkeypatch.setattr(open_clip, 'get_tokenizer', fetch)
+    monkeypatch.setattr(open_clip, 'create_model', lambda *a, **k: pytest.fail('weights were made'))
+    message = rf"the tokenizer 'timm/{SIGLIP}' of {SIGLIP} could not be fetched: no connection\. .* a folder"
+    with pytest.raises(RuntimeError, match=message):
+        VLMAttentionTeacher(SIGLIP, pretrained='webli', extractor=dict(type='maskclip'), concepts=NAMES)
+
+
+def test_what_is_on_this_machine_is_taken_without_asking_the_hub(monkeypatch):
+    asked = []
+    monkeypatch.setattr(open_clip, 'get_tokenizer', lambda name, **options: asked.append((name, options)))
+    load_tokenizer(SIGLIP)
+    assert asked == [(SIGLIP, dict(local_files_only=True))]
+
+
+def test_a_vocabulary_that_open_clip_brings_needs_no_hub(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'transformers', None)
+    assert load_tokenizer('ViT-B-32')(['a cat']).shape == (1, 77)
+    with pytest.raises(ImportError, match=rf"of {SIGLIP} needs transformers: pip install 'lfi\[mul"):
+        load_tokenizer(SIGLIP)
