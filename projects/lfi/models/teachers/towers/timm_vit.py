@@ -118,7 +118,8 @@ class TimmViT(TransformerTower):
         device = next(self.trunk.parameters()).device
         key = ('rotary', grid, device)
         if key not in self._of_grid:
-            if grid != tuple(self.trunk.patch_embed.grid_size) and rope.feat_shape is not None:
+            if rope.feat_shape is not None:
+                # It keeps the embedding of one grid, and gives no other.
                 rope.update_feat_shape(list(grid))
             self._of_grid[key] = rope.get_embed(list(grid)).to(device)
         return self._of_grid[key]
