@@ -28,9 +28,11 @@ class TimmCNN(ImageTower):
         parameter = next(visual.parameters())
         generator = torch.Generator().manual_seed(0)
         sample = torch.randn(4, self.trunk.num_features, generator=generator).to(parameter)
-        of_mean, mean = self.project(sample.mean(0)), self.project(sample).mean(0)
+        each = self.project(sample)
+        of_mean, mean = self.project(sample.mean(0)), each.mean(0)
         # A linear head alone; a norm or an activation after the pool is none.
-        self.averages = bool((of_mean - mean).norm() <= 1e-3 * mean.norm())
+        rounding = max(1e-3, 8 * torch.finfo(each.dtype).eps)
+        self.averages = bool((of_mean - mean).norm() <= rounding * each.norm(dim=-1).mean())
 
     @staticmethod
     def reads(visual: object) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
@@ -40,7 +41,8 @@ class TimmViT(TransformerTower):
         linear = isinstance(self.trunk.fc_norm, nn.Identity) and 'mlp' not in dict(
             visual.head.named_children()
         )
-        self.averages = self.pool == 'mean' and linear
+        patches_alone = not (self.n_prefix and getattr(self.trunk, 'pool_include_prefix', False))
+        self.averages = self.pool == 'mean' and linear and patches_alone
         self._of_grid: dict[tuple, Tensor] = {}
 
     @staticmethod
@@ -49,7 +51,7 @@ class TimmViT(TransformerTower):
         trunk: Any = getattr(visual, 'trunk', None)
         if not isinstance(visual, TimmModel) or type(trunk) not in (VisionTransformer, Eva):
             return False
-        pool = trunk.attn_pool
+        pool: Any = trunk.attn_pool
         known_pool = pool is None or (
             type(pool) is AttentionPoolLatent and pool.pos_embed is None and pool.latent_len == 1
         )
@@ -114,14 +116,14 @@ class TimmViT(TransformerTower):
         return self._of_grid[key]
 
     def _rotary_positions(self, grid: tuple[int, int]) -> Tensor:
-        rope = self.trunk.rope
         device = next(self.trunk.parameters()).device
         key = ('rotary', grid, device)
         if key not in self._of_grid:
-            if rope.feat_shape is not None:
-                # It keeps the embedding of one grid, and gives no other.
-                rope.update_feat_shape(list(grid))
-            self._of_grid[key] = rope.get_embed(list(grid)).to(device)
+            # A copy: one made for a single grid forgets its own, and the trunk reads it too.
+            rope = copy.deepcopy(self.trunk.rope)
+            if getattr(rope, 'feat_shape', None) is not None:
+                rope.update_feat_shape(grid)
+            self._of_grid[key] = rope.get_embed(grid).to(device)
         return self._of_grid[key]
 
 
