@@ -6,48 +6,74 @@ python benchmarks/extractors.py
 from __future__ import annotations
 
 import argparse
+from functools import partial
 
 import lfi  # noqa: F401
+import open_clip
 import torch
+import torch.nn.functional as F
 from lfi.engine.machine import machine
-from lfi.models.teachers import PixelFormat, VLMAttentionTeacher
+from lfi.models.teachers.batch_norms import fold_batch_norms
+from lfi.registry import EXTRACTORS
+from open_clip.model import _build_vision_tower
 from pairs import HEADER, time_pairs
+from timm.layers import to_2tuple
 
-# Each extractor, and an open_clip model that it reads; random weights cost the same.
+ON_TRANSFORMERS = ('dense', 'maskclip', 'clearclip', 'naclip', 'gem')
+# A small open_clip model of each family of image towers, and the extractors that read it.
 READERS = {
-    **dict.fromkeys(('maskclip', 'clearclip', 'naclip', 'gem'), 'ViT-B-16'),
-    'dense': 'shapes-tiny',
+    **dict.fromkeys(
+        (
+            'ViT-B-16',
+            'ViT-L-14-CLIPA',
+            'ViT-B-16-SigLIP',
+            'PE-Core-T-16-384',
+            'EVA02-B-16',
+            'MobileCLIP-B',
+            'ViTamin-S',
+        ),
+        ON_TRANSFORMERS,
+    ),
+    'RN50': ('dense', 'maskclip'),
+    'MobileCLIP-S1': ('dense',),
+    'convnext_base': ('dense',),
 }
+# The large ViT's first blocks: more of them cost the same for any number of concepts.
+CUT = {'ViT-L-14-CLIPA': dict(layers=6)}
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Time each extractor with many concepts and with one')
     parser.add_argument('--batch-size', type=int, default=4, help='(%(default)s)')
     parser.add_argument('--rounds', type=int, default=9, help='pairs to time (%(default)s)')
+    parser.add_argument('--models', nargs='+', default=list(READERS), choices=READERS, help='(all)')
     return parser.parse_args()
 
 
+def image_tower(model: str, device: str) -> tuple[torch.nn.Module, int]:
+    """A model's image tower as a teacher keeps it, with random weights, and the joint space's width."""
+    config = open_clip.get_model_config(model)
+    tower_config = dict(config['vision_cfg'], timm_model_pretrained=False, **CUT.get(model, {}))
+    visual = _build_vision_tower(config['embed_dim'], tower_config, config.get('quick_gelu', False))
+    visual = visual.eval().requires_grad_(False)
+    fold_batch_norms(visual)
+    return visual.to(device, memory_format=torch.channels_last), config['embed_dim']
+
+
+@torch.no_grad()
 def main() -> None:
     args = parse_args()
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
-    images = torch.rand(args.batch_size, 3, 224, 224, device=device)
-    pixels = PixelFormat((0.0,) * 3, (1.0,) * 3, rgb=True)
     print(f'80 concepts (ours) and 1 (peer), batch {args.batch_size}, {machine()}\n\n{HEADER}')
-    for extractor, model in READERS.items():
-        many, one = (
-            VLMAttentionTeacher(
-                model,
-                extractor=dict(type=extractor),
-                concepts=[f'thing {i}' for i in range(count)],
-                input_size=224,
-                allow_random=True,
-            )
-            for count in (80, 1)
-        )
-        timed = time_pairs(
-            lambda many=many: many(images, pixels), lambda one=one: one(images, pixels), args.rounds
-        )
-        print(timed.row(f'{extractor}, {model}'), flush=True)
+    for model in args.models:
+        visual, width = image_tower(model, device)
+        texts = F.normalize(torch.randn(80, width, device=device), dim=-1)
+        images = torch.rand(args.batch_size, 3, *to_2tuple(visual.image_size), device=device)
+        for name in READERS[model]:
+            extractor = EXTRACTORS.get(name)(visual)
+            many, one = (partial(extractor, images, asked) for asked in (texts, texts[:1]))
+            timed = time_pairs(many, one, args.rounds)
+            print(timed.row(f'{name}, {model}'), flush=True)
 
 
 if __name__ == '__main__':

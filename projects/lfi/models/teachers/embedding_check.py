@@ -34,8 +34,9 @@ class EmbeddingCheck:
     - of open_clip's own ViT: the maps must stay as they are when the tower is written down otherwise
       (`rewritten`). They change where they leave out `ln_post` or `proj`, in whatever method.
 
-    Not covered: how an extractor changes a block for the patches, which has no counterpart in the model, and
-    the attention that 'coca' and 'blip' read.
+    Not covered: how an extractor changes a block for the patches, which has no counterpart in the model, maps
+    that go past the extractor's `project` where the tower is none of open_clip's own ViTs, and the attention
+    that 'coca' and 'blip' read.
 
     The image comes from a generator of its own, so that the check changes no random state and always sees
     the same image.
