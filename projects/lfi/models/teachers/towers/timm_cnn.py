@@ -60,7 +60,8 @@ def _fault(visual: TimmModel) -> str | None:
     """What a tower has in place of a map of features and average pooling; None if it has both."""
     trunk: Any = visual.trunk
     name = type(trunk).__name__
-    pools = [getattr(trunk, 'global_pool', None), getattr(getattr(trunk, 'head', None), 'global_pool', None)]
+    holders: list[Any] = [trunk, getattr(trunk, 'head', None)]
+    pools: list[Any] = [getattr(holder, 'global_pool', None) for holder in holders]
     kinds = [pool.pool_type for pool in pools if hasattr(pool, 'pool_type')]
     if not kinds or not hasattr(trunk, 'forward_head'):
         return f'a {name} without a `global_pool` layer over a map of features'

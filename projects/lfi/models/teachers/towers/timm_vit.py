@@ -51,9 +51,9 @@ class TimmViT(TransformerTower):
         trunk: Any = getattr(visual, 'trunk', None)
         if not isinstance(visual, TimmModel) or type(trunk) not in (VisionTransformer, Eva):
             return False
-        pool: Any = trunk.attn_pool
+        pool, kind = trunk.attn_pool, type(trunk.attn_pool)
         known_pool = pool is None or (
-            type(pool) is AttentionPoolLatent and pool.pos_embed is None and pool.latent_len == 1
+            kind is AttentionPoolLatent and pool.pos_embed is None and pool.latent_len == 1
         )
         return (
             known_pool
