@@ -93,9 +93,9 @@ class DualEncoderVLM(nn.Module):
         """From images (B, 3, H, W) to embeddings (B, E)."""
         return self.model.encode_image(images)
 
-    def encode_text(self, texts: Texts) -> Tensor:
-        """From n texts to embeddings (n, E)."""
-        return self.model.encode_text(list(texts))
+    def encode_text(self, ids: Texts) -> Tensor:
+        """From n texts, which stand in the place of ids, to embeddings (n, E)."""
+        return self.model.encode_text(list(ids))
 
 
 def load_dual_encoder(config: Mapping[str, Any]) -> tuple[DualEncoderVLM, type[Texts]]:

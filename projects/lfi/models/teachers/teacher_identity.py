@@ -56,9 +56,9 @@ def teacher_identity(config: dict[str, Any]) -> dict[str, Any]:
 
 def _source(model: str | Mapping[str, Any], source: WeightsSource) -> dict[str, object]:
     if isinstance(model, Mapping):
-        files = files_of(model)
-        named = {**model, **{key: path.name for key, path in files.items()}}
-        return dict(model=named, pretrained=None, weights=_digest([*files.values()]) if files else None)
+        own = files_of(model)
+        named = {**model, **{key: path.name for key, path in own.items()}}
+        return dict(model=named, pretrained=None, weights=_digest([*own.values()]) if own else None)
     weights = [source.path] if source.path is not None and source.path.is_file() else []
     if model.startswith(BLIP):
         name = Path(model.removeprefix(BLIP))

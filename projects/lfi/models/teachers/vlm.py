@@ -8,8 +8,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-Tokenizer = Callable[[list[str]], Tensor]
-"""From n texts to their token ids (n, length)."""
+Tokenizer = Callable[[list[str]], Any]
+"""From n texts to what the model's `encode_text` takes: token ids (n, length), or the texts themselves."""
 
 
 class VLM(Protocol):
@@ -26,8 +26,8 @@ class VLM(Protocol):
     def encode_image(self, images: Tensor) -> Tensor:
         """From images (B, 3, H, W), normalised as the tower expects, to embeddings (B, E)."""
 
-    def encode_text(self, ids: Tensor) -> Tensor:
-        """From token ids (n, length) to embeddings (n, E)."""
+    def encode_text(self, ids: Any) -> Tensor:
+        """From what the tokenizer makes of n texts to embeddings (n, E)."""
 
     def parameters(self) -> Iterator[nn.Parameter]:
         """All parameters."""
