@@ -89,3 +89,15 @@ def test_a_cnn_reads_any_size(name):
     torch.testing.assert_close(pooled, F.normalize(visual(images), dim=-1), rtol=0, atol=1e-5)
     expected = dense_of_cnn(visual, images, texts, FAMILIES[name].averages)[:, None]
     torch.testing.assert_close(maps, expected, rtol=0, atol=1e-5)
+
+
+@torch.no_grad()
+def test_an_own_size_that_patches_do_not_fill_is_read_as_the_trunk_reads_it():
+    visual = small_tower('siglip', (36, 38))
+    images = random_images('siglip', size=(36, 38))
+    own = visual(images)
+    locations, grid, embedding = tower_of(visual).locations(images)
+    assert grid == (4, 4) and locations.shape[1] == 16
+    torch.testing.assert_close(embedding, own, rtol=0, atol=1e-6)
+    with pytest.raises(ValueError, match=r'input_size=\(40, 38\) must be a multiple'):
+        tower_of(visual).locations(torch.zeros(1, 3, 40, 38))

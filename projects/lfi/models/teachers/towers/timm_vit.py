@@ -66,6 +66,7 @@ class TimmViT(TransformerTower):
     def embed(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """Embed images; arguments and result as of `TransformerTower`."""
         trunk = self.trunk
+        images = self._filled(images)
         grid = self._grid(images)
         patches = trunk.patch_embed(images)
         # [B, h, w, width] where the trunk takes any size, else [B, N, width].
@@ -97,10 +98,21 @@ class TimmViT(TransformerTower):
         return self.embedding(locations[:, None].expand(-1, copies, -1))
 
     def _grid(self, images: Tensor) -> tuple[int, int]:
+        return patch_grid(images, self._step)
+
+    @property
+    def _step(self) -> tuple[int, ...]:
         embed = self.trunk.patch_embed
         ratio = getattr(embed, 'feature_ratio', (1, 1))
-        step = tuple(a * b for a, b in zip(embed.patch_size, ratio))
-        return patch_grid(images, step)
+        return tuple(a * b for a, b in zip(embed.patch_size, ratio))
+
+    def _filled(self, images: Tensor) -> Tensor:
+        embed = self.trunk.patch_embed
+        if tuple(images.shape[-2:]) != tuple(embed.img_size):
+            return images
+        # Patches of 14 px leave six pixels of SigLIP's own 384 unread, on the right and below.
+        height, width = (side * step for side, step in zip(embed.grid_size, self._step))
+        return images[..., :height, :width]
 
     def _positions(self, grid: tuple[int, int]) -> Tensor | None:
         own = self.trunk.pos_embed
