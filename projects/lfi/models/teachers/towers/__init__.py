@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from torch import nn
 
-from .base import Block, ImageTower, TransformerTower, merge_heads, patch_grid
+from .base import Block, ImageTower, Pool, TransformerTower, merge_heads, patch_grid
 from .modified_resnet import AttentionPooledResNet
 from .open_clip_vit import OpenClipViT, TokenEmbedding
 from .timm_cnn import TimmCNN
-from .timm_vit import TimmViT
+from .timm_vit import POOLS, TimmViT
 
 KINDS = (OpenClipViT, TimmViT, TimmCNN, AttentionPooledResNet)
 
 __all__ = [
     'KINDS',
+    'POOLS',
     'Block',
     'ImageTower',
     'OpenClipViT',
+    'Pool',
     'TokenEmbedding',
     'TransformerTower',
     'merge_heads',

@@ -1,0 +1,115 @@
+"""Families of open_clip's models: which extractors fit, and which one is taken, by the config alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import timm
+from open_clip import CLIPVisionCfg
+
+from .towers import POOLS, Pool
+
+BLOCKS = ('clearclip', 'maskclip', 'naclip', 'gem', 'legrad')
+"""The extractors that read the blocks of a transformer."""
+OF_VIT: dict[Pool, tuple[str, ...]] = {
+    'class token': (*BLOCKS, 'dense'),
+    'attention': ('maskclip', 'dense', *(name for name in BLOCKS if name != 'maskclip')),
+    'mean': ('dense', *BLOCKS),
+}
+"""The extractors that fit a vision transformer, by its pool."""
+VIT_MODULES = ('vision_transformer', 'vision_transformer_hybrid', 'eva', 'vitamin')
+"""The modules of timm whose transformers `TimmViT` reads."""
+CUSTOM_BLOCK = ('qk_norm', 'scaled_cosine_attn', 'scale_heads', 'scale_attn_inner', 'scale_attn', 'scale_fc')
+"""What gives open_clip's own ViT blocks that `OpenClipViT` does not read."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """A family of models that are read alike.
+
+    Args:
+        name: as 'SigLIP' or 'ConvNeXt'.
+        pool: what brings the locations together.
+        extractors: those that fit, and first the one that 'auto' takes; none where no extractor fits.
+    """
+
+    name: str
+    pool: Pool
+    extractors: tuple[str, ...]
+
+
+def family_of(config: Mapping[str, Any]) -> Family:
+    """Find the family of an open_clip model. Nothing is built.
+
+    'auto' takes, by what brings the locations together:
+
+    - a class token: 'clearclip', as our configs do; docs/teachers.md has its authors' numbers.
+    - an attention of its own (ResNet, SigLIP, PE-Core): 'maskclip', which was published for that pool (Zhou
+      et al., ECCV 2022, section 3.2). We measured none of these.
+    - a mean (CNNs, ViTamin, CLIPA): 'dense', as class activation maps are read (Zhou et al., CVPR 2016). Of
+      these we measured CNNs with a linear head alone.
+    - CoCa: 'coca'.
+
+    Args:
+        config: of `open_clip.get_model_config`, or the `model_cfg` of an `open_clip_config.json`.
+
+    Raises:
+        KeyError, TypeError: if it is none of an open_clip model.
+        ValueError: if timm does not know the image tower.
+    """
+    vision, text = CLIPVisionCfg(**config['vision_cfg']), config['text_cfg']
+    if 'multimodal_cfg' in config:
+        readable = vision.attentional_pool is True and not text.get('hf_model_name')
+        return Family('CoCa', 'attention', ('coca',) if readable else ())
+    if vision.timm_model_name:
+        return _of_timm(vision, text)
+    if isinstance(vision.layers, (list, tuple)):
+        return Family('ResNet (attention pool)', 'attention', ('maskclip', 'dense'))
+    return _of_open_clip(vision)
+
+
+def _of_open_clip(vision: CLIPVisionCfg) -> Family:
+    custom = vision.block_type == 'custom' or any(getattr(vision, name) for name in CUSTOM_BLOCK)
+    if custom or vision.attentional_pool or vision.pool_type not in ('tok', 'avg'):
+        return Family('other ViT', 'attention' if vision.attentional_pool else 'class token', ())
+    if vision.pool_type == 'avg':
+        return Family('CLIPA', 'mean', OF_VIT['mean'])
+    return Family('CLIP ViT', 'class token', OF_VIT['class token'])
+
+
+def _of_timm(vision: CLIPVisionCfg, text: Mapping[str, Any]) -> Family:
+    trunk = vision.timm_model_name
+    if not timm.is_model(trunk):
+        raise ValueError(f'vision_cfg.timm_model_name={trunk!r} is no model of timm {timm.__version__}')
+    module = timm.models.model_entrypoint(trunk).__module__.rpartition('.')[2]
+    if module in VIT_MODULES:
+        pool = POOLS.get(vision.timm_pool) or (_own_pool(trunk, module) if vision.timm_proj else None)
+        name = _name_of_vit(trunk, module, text)
+        return Family(name, pool or 'class token', OF_VIT[pool] if pool else ())
+    # timm notes the size of the map of features of what has one.
+    has_map = getattr(timm.get_pretrained_cfg(trunk), 'pool_size', None) is not None
+    averages = vision.timm_pool == 'avg' or (not vision.timm_pool and bool(vision.timm_proj))
+    names = {'fastvit': 'MobileCLIP (FastViT)', 'convnext': 'ConvNeXt'}
+    name = names.get(module, 'other CNN' if has_map else 'other')
+    return Family(name, 'mean', ('dense',) if has_map and averages else ())
+
+
+def _own_pool(trunk: str, module: str) -> Pool:
+    """The pool that timm gives a transformer which open_clip leaves it."""
+    if 'siglip' in trunk or 'pe_core' in trunk:
+        return 'mean' if '_gap_' in trunk else 'attention'
+    averages = module == 'vitamin' or '_gap_' in trunk or (module == 'eva' and '_clip_' not in trunk)
+    return 'mean' if averages else 'class token'
+
+
+def _name_of_vit(trunk: str, module: str, text: Mapping[str, Any]) -> str:
+    if 'siglip' in trunk:
+        # The towers are alike; the texts' vocabulary is not.
+        return 'SigLIP 2' if 'siglip2' in str(text.get('hf_tokenizer_name')).lower() else 'SigLIP'
+    if 'pe_core' in trunk:
+        return 'PE-Core'
+    if module in ('eva', 'vitamin'):
+        return {'eva': 'EVA', 'vitamin': 'ViTamin'}[module]
+    return 'MobileCLIP (ViT)' if '_mci_' in trunk or '_clip_' in trunk else 'other ViT'

@@ -1,0 +1,114 @@
+"""Families: what fits a model, by its config alone."""
+
+import copy
+
+import open_clip
+import pytest
+from lfi.models.teachers.families import family_of
+from lfi.registry import EXTRACTORS
+
+TAGGED = sorted({model for model, _ in open_clip.list_pretrained()})
+# By the authors' own names for their models.
+EXPECTED = {
+    'ViT-B-32': ('CLIP ViT', 'class token', 'clearclip'),
+    'ViT-H-14-worldwide-378': ('CLIP ViT', 'class token', 'clearclip'),
+    'nllb-clip-base': ('CLIP ViT', 'class token', 'clearclip'),
+    'EVA01-g-14': ('EVA', 'class token', 'clearclip'),
+    'EVA02-E-14-plus': ('EVA', 'class token', 'clearclip'),
+    'MobileCLIP-B': ('MobileCLIP (ViT)', 'class token', 'clearclip'),
+    'MobileCLIP2-L-14': ('MobileCLIP (ViT)', 'class token', 'clearclip'),
+    'RN50': ('ResNet (attention pool)', 'attention', 'maskclip'),
+    'ViT-B-16-SigLIP': ('SigLIP', 'attention', 'maskclip'),
+    'ViT-SO400M-16-SigLIP-i18n-256': ('SigLIP', 'attention', 'maskclip'),
+    'nllb-clip-large-siglip': ('SigLIP', 'attention', 'maskclip'),
+    'ViT-gopt-16-SigLIP2-384': ('SigLIP 2', 'attention', 'maskclip'),
+    'PE-Core-T-16-384': ('PE-Core', 'attention', 'maskclip'),
+    'ViTamin-L2-336': ('ViTamin', 'mean', 'dense'),
+    'ViT-L-14-CLIPA': ('CLIPA', 'mean', 'dense'),
+    'MobileCLIP2-S4': ('MobileCLIP (FastViT)', 'mean', 'dense'),
+    'convnext_large_d': ('ConvNeXt', 'mean', 'dense'),
+    'coca_ViT-L-14': ('CoCa', 'attention', 'coca'),
+}
+
+
+def of(model, vision=(), **parts):
+    config = copy.deepcopy(open_clip.get_model_config(model))
+    config['vision_cfg'].update(vision)
+    return family_of({**config, **parts})
+
+
+@pytest.mark.parametrize('model', TAGGED)
+def test_every_architecture_with_a_tag_is_of_a_known_family_and_can_be_read(model):
+    family = family_of(open_clip.get_model_config(model))
+    assert family.name in {name for name, _, _ in EXPECTED.values()}
+    assert family.extractors and len(set(family.extractors)) == len(family.extractors)
+    assert all(EXTRACTORS.get(name) for name in family.extractors)
+
+
+@pytest.mark.parametrize('model', EXPECTED)
+def test_a_family_its_pool_and_what_auto_takes(model):
+    family = of(model)
+    assert (family.name, family.pool, family.extractors[0]) == EXPECTED[model]
+
+
+@pytest.mark.parametrize('model', ['MobileCLIP-S1', 'convnext_base', 'RN50'])
+def test_what_has_no_blocks_fits_no_extractor_of_blocks(model):
+    assert set(of(model).extractors) <= {'dense', 'maskclip'}
+
+
+def test_a_transformer_fits_all_that_read_blocks_whatever_its_pool():
+    blocks = {'clearclip', 'maskclip', 'naclip', 'gem', 'legrad', 'dense'}
+    for model in ('ViT-B-32', 'PE-Core-B-16', 'ViTamin-S', 'ViT-L-14-CLIPA'):
+        assert set(of(model).extractors) == blocks
+
+
+@pytest.mark.parametrize(
+    ('model', 'vision', 'name', 'extractors'),
+    [
+        # Blocks or pools that no tower reads.
+        ('ViT-B-32', dict(qk_norm=True), 'other ViT', 0),
+        ('ViT-B-32', dict(block_type='custom'), 'other ViT', 0),
+        ('ViT-B-32', dict(pool_type='none'), 'other ViT', 0),
+        ('ViT-B-32', dict(attentional_pool=True), 'other ViT', 0),
+        ('coca_ViT-B-32', dict(attentional_pool='parallel'), 'CoCa', 0),
+        ('convnext_base', dict(timm_pool='abs_attn', timm_proj=None), 'ConvNeXt', 0),
+        ('convnext_base', dict(timm_pool='', timm_proj=None), 'ConvNeXt', 0),
+        ('convnext_base', dict(timm_model_name='beit_base_patch16_224'), 'other', 0),
+        ('ViTamin-S', dict(timm_pool='', timm_proj=None), 'ViTamin', 0),
+        # Others that can be read.
+        ('convnext_base', dict(timm_model_name='efficientnet_lite0'), 'other CNN', 1),
+        ('convnext_base', dict(timm_model_name='resnet50', timm_pool='avg', timm_proj=None), 'other CNN', 1),
+        ('convnext_base', dict(timm_model_name='vit_base_patch16_224', timm_pool='avg'), 'other ViT', 6),
+    ],
+)
+def test_another_config_of_a_known_kind(model, vision, name, extractors):
+    family = of(model, vision)
+    assert (family.name, len(family.extractors)) == (name, extractors)
+
+
+@pytest.mark.parametrize(
+    ('trunk', 'pool'),
+    [
+        ('vit_base_patch16_siglip_224', 'attention'),
+        ('vit_base_patch16_siglip_gap_224', 'mean'),
+        ('vit_pe_core_tiny_patch16_384', 'attention'),
+        ('eva02_tiny_patch14_224', 'mean'),
+        ('eva02_base_patch16_clip_224', 'class token'),
+        ('vit_tiny_patch16_224', 'class token'),
+        ('vitamin_small_224', 'mean'),
+    ],
+)
+def test_the_pool_that_timm_gives_its_transformer(trunk, pool):
+    import timm
+    import torch
+
+    vision = dict(timm_model_name=trunk, timm_pool='', timm_proj='linear')
+    family = of('convnext_base', vision)
+    with torch.device('meta'):
+        named = timm.create_model(trunk, depth=1).global_pool
+    assert {'map': 'attention', 'avg': 'mean', 'token': 'class token'}[named] == family.pool == pool
+
+
+def test_a_trunk_that_timm_does_not_know_is_refused():
+    with pytest.raises(ValueError, match="timm_model_name='convnext_gigantic' is no model of timm"):
+        of('convnext_base', dict(timm_model_name='convnext_gigantic'))
