@@ -32,6 +32,7 @@ from lfi.models.teachers import (
     VLMAttentionTeacher,
     extractors,  # noqa: F401
 )
+from lfi.models.teachers.chosen_extractor import AUTO, chosen_extractor
 from lfi.models.teachers.text_tower import TextTower
 from lfi.registry import EXTRACTORS, TEACHERS
 from lfi.structures import InteractionMaps, TeacherReading
@@ -408,7 +409,7 @@ def recommendation(extractor: str, recommended: dict[str, Choice]) -> str:
 
 def teachers_of(cfg: Config, names: list[str]) -> Iterator[tuple[str, VLMAttentionTeacher]]:
     """The config's teacher with each of the extractors."""
-    own = dict(cfg.model.teacher.extractor)
+    own = dict(chosen_extractor(cfg.model.teacher.get('extractor', AUTO), cfg.model.teacher.get('model')))
     wanted = sorted(EXTRACTORS.module_dict) if names == ['all'] else names or [own['type']]
     for name in wanted:
         extractor = own if name == own['type'] else dict(type=name)

@@ -13,6 +13,7 @@ from lfi.concepts import ConceptBank
 from lfi.structures import InteractionMaps, unpack
 from lfi.structures.interaction_cache import CacheError, InteractionCache, StoredMaps, difference
 
+from .chosen_extractor import AUTO
 from .teacher_batch import TeacherBatch
 from .teacher_identity import teacher_identity
 
@@ -121,6 +122,8 @@ def open_cache(folder: str, wanted: dict) -> InteractionCache:
     if wanted['weights'] is None and cached['weights'] is not None:
         print_log(f"{folder}: the teacher's weights are not at hand; taken on trust", 'current')
         wanted = {**wanted, 'weights': cached['weights']}
+        if wanted.get('extractor') == dict(type=AUTO):
+            wanted['extractor'] = cached['extractor']
     found = difference('teacher', cached, wanted)
     if found:
         raise CacheError(

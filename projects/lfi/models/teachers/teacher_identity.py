@@ -12,6 +12,7 @@ from lfi.concepts import concept_names, prompt_templates
 from lfi.registry import EXTRACTORS, TEACHERS, type_of
 
 from .arguments import bind_arguments
+from .chosen_extractor import AUTO, chosen_extractor
 from .dual_encoder import files_of
 from .vlm_attention_teacher import VLMAttentionTeacher
 from .weights import BLIP, find_folder
@@ -27,8 +28,9 @@ def teacher_identity(config: dict[str, Any]) -> dict[str, Any]:
     Returns:
         Plain data: all arguments of the teacher's class but `allow_random`, and `weights`: a digest of the
         weights' file, with its model's config, or None where no such file is at hand. Folders and files are
-        named by what is in them, not by where they lie. A class other than `VLMAttentionTeacher` is named as
-        `type`.
+        named by what is in them, not by where they lie. The extractor 'auto' is named as the one that it
+        takes, and stays 'auto' where the folder of the model is not at hand. A class other than
+        `VLMAttentionTeacher` is named as `type`.
 
     Raises:
         TypeError: if the class has no such argument, or needs another.
@@ -39,7 +41,7 @@ def teacher_identity(config: dict[str, Any]) -> dict[str, Any]:
     identity = bind_arguments(kind, arguments)
     identity.pop('allow_random', None)
     if 'extractor' in identity:
-        type_of(identity['extractor'], EXTRACTORS, 'extractor')
+        identity['extractor'] = _extractor(identity['extractor'], identity.get('model'))
     if 'model' in identity:
         source = WeightsSource.of(identity.get('pretrained'), identity.pop('weights_file', None))
         identity |= _source(identity['model'], source)
@@ -52,6 +54,15 @@ def teacher_identity(config: dict[str, Any]) -> dict[str, Any]:
         identity['templates'] = prompt_templates(identity['templates'])
     # As it is after a round through JSON.
     return json.loads(json.dumps({'weights': None, **identity}))
+
+
+def _extractor(extractor: Any, model: str | Mapping[str, Any] | None) -> dict[str, Any]:
+    try:
+        config = chosen_extractor(extractor, model)
+    except FileNotFoundError:
+        return dict(type=AUTO)
+    type_of(config, EXTRACTORS, 'extractor')
+    return dict(config)
 
 
 def _source(model: str | Mapping[str, Any], source: WeightsSource) -> dict[str, object]:

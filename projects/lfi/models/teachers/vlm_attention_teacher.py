@@ -15,6 +15,7 @@ from lfi.structures import REST, ImageFeatures, InteractionMaps, numbers_like
 
 from .arguments import refuse_unknown
 from .batch_norms import fold_batch_norms
+from .chosen_extractor import chosen_extractor
 from .embedding_check import EmbeddingCheck
 from .extractors.base import DenseExtractor
 from .teacher_batch import PixelFormat, TeacherBatch
@@ -38,7 +39,8 @@ class VLMAttentionTeacher:
         weights_file: a local file of weights: the tag's, which then need not be fetched; or, without a tag,
             of weights whose mean, std and activation open_clip knows, or that states them,
             `dict(path=..., mean=[...], std=[...], quick_gelu=False)`. Defaults to None.
-        extractor: config of a registered extractor, such as `dict(type='maskclip')`.
+        extractor: config of a registered extractor, `dict(type='gem', depth=4)`, or its name alone. Defaults
+            to 'auto', the one for the model's family (`family_of`).
         concepts: the texts to ask about, the task's classes first and in its order; or what names them,
             `dict(type='lfi.TinyImageNet', data_root=...)`, as `concept_names` says.
         background: texts for what is none of the concepts, such as 'sky' or 'wall'. They compete with the
@@ -54,9 +56,9 @@ class VLMAttentionTeacher:
         **unknown: must be empty.
 
     Raises:
-        FileNotFoundError, ValueError, RuntimeError, ImportError: as `load_vlm` and `ConceptBank.encode` say;
-            ValueError for an argument out of its range, an unknown extractor, or one that does not fit
-            the model or, as `EmbeddingCheck` finds, misreads it.
+        FileNotFoundError, ValueError, RuntimeError, ImportError: as `load_vlm`, `ConceptBank.encode` and
+            `chosen_extractor` say; ValueError for an argument out of its range, an unknown extractor, or one
+            that does not fit the model or, as `EmbeddingCheck` finds, misreads it.
     """
 
     def __init__(
@@ -65,7 +67,7 @@ class VLMAttentionTeacher:
         pretrained: str | None = None,
         *,
         weights_file: str | Path | dict | None = None,
-        extractor: dict,
+        extractor: dict | str = 'auto',
         concepts: Sequence[str] | dict,
         background: Sequence[str] = (),
         templates: Sequence[str] | str = ('a photo of a {}.',),
@@ -78,7 +80,8 @@ class VLMAttentionTeacher:
         names, templates = concept_names(concepts), prompt_templates(templates)
         if max_concepts is not None and max_concepts < 1:
             raise ValueError(f'max_concepts={max_concepts} must be at least 1, or None for all of them')
-        extractor_type = type_of(extractor, EXTRACTORS, 'extractor')
+        chosen = chosen_extractor(extractor, model)
+        extractor_type = type_of(chosen, EXTRACTORS, 'extractor')
         vlm, tokenizer = load_vlm(model, pretrained, allow_random, weights_file)
         with torch.no_grad():
             self.bank = ConceptBank.encode(
@@ -90,7 +93,7 @@ class VLMAttentionTeacher:
         self.logit_scale = vlm.logit_scale.exp().item()
         bias = getattr(vlm, 'logit_bias', None)
         self.logit_bias = None if bias is None else bias.item()
-        options = {key: value for key, value in extractor.items() if key != 'type'}
+        options = {key: value for key, value in chosen.items() if key != 'type'}
         self.extractor = extractor_type.from_vlm(vlm, tokenizer, self.bank, **options)
         check(self.extractor, self.bank.embeddings, str(model))
         self.map_scale = self.logit_scale if self.extractor.cosines else 1.0

@@ -83,7 +83,8 @@ def load_vlm(
 
 
 def _load_named(model: str, source: WeightsSource, allow_random: bool) -> tuple[VLM, Tokenizer]:
-    _check_name(model, source, allow_random)
+    check_name(model)
+    _check_source(model, source, allow_random)
     if source.path is None:
         if source.tag is not None:
             _check_activation(model, source, repr(source.tag))
@@ -181,6 +182,14 @@ def find_folder(model: str) -> Path | None:
     Raises:
         FileNotFoundError: if there is no such folder, or it lacks its config or weights.
     """
+    path = find_config_folder(model)
+    if path is not None and not any(f.suffix in ('.safetensors', '.bin', '.pth') for f in path.iterdir()):
+        raise FileNotFoundError(f'teacher folder {path} has no weights (*.safetensors, *.bin or *.pth)')
+    return path
+
+
+def find_config_folder(model: str) -> Path | None:
+    """As `find_folder`, whether or not the folder has weights."""
     path = Path(model.removeprefix('local-dir:'))
     if len(Path(model).parts) == 1 and (EMBEDDED / model).is_dir():
         path = EMBEDDED / model
@@ -192,12 +201,15 @@ def find_folder(model: str) -> Path | None:
         )
     if not (path / 'open_clip_config.json').is_file():
         raise FileNotFoundError(f'teacher folder {path} has no open_clip_config.json')
-    if not any(file.suffix in ('.safetensors', '.bin', '.pth') for file in path.iterdir()):
-        raise FileNotFoundError(f'teacher folder {path} has no weights (*.safetensors, *.bin or *.pth)')
     return path
 
 
-def _check_name(model: str, source: WeightsSource, allow_random: bool) -> None:
+def check_name(model: str) -> None:
+    """Check that open_clip knows a model by name.
+
+    Raises:
+        ValueError: if it does not; the message says which are near it.
+    """
     if model not in open_clip.list_models():
         embedded = sorted(path.parent.name for path in EMBEDDED.glob('*/open_clip_config.json'))
         near = get_close_matches(model, [*open_clip.list_models(), *embedded], n=3, cutoff=0.4)
@@ -205,6 +217,9 @@ def _check_name(model: str, source: WeightsSource, allow_random: bool) -> None:
             f'model={model!r} is neither a folder nor a model of open_clip.list_models(); near it are '
             f'{", ".join(near) or "none"}, and with LFI come {", ".join(embedded)}'
         )
+
+
+def _check_source(model: str, source: WeightsSource, allow_random: bool) -> None:
     tags = open_clip.list_pretrained_tags_by_model(model)
     if source == WeightsSource() and not allow_random:
         raise ValueError(

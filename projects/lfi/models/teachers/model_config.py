@@ -1,0 +1,88 @@
+"""What a model's config says of a teacher before anything is built."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import open_clip
+
+from lfi.registry import TEACHERS, VLMS, type_of
+
+from .arguments import bind_arguments
+from .weights import BLIP, check_name, find_config_folder
+
+
+def open_clip_config(model: str) -> dict[str, Any]:
+    """The config of an open_clip model.
+
+    Args:
+        model: a name, a folder, or a teacher that ships with the package, as `load_vlm` takes them.
+
+    Raises:
+        FileNotFoundError: if a folder or its config is missing.
+        ValueError: if the name is unknown, or the folder's file is no config of an open_clip model.
+    """
+    folder = find_config_folder(model)
+    if folder is None:
+        check_name(model)
+        found: dict[str, Any] = open_clip.get_model_config(model)
+        return found
+    path = folder / 'open_clip_config.json'
+    try:
+        found = json.loads(path.read_text(encoding='utf-8'))['model_cfg']
+        found['embed_dim'], found['vision_cfg'], found['text_cfg']
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f'{path} is no config of an open_clip model: {error!r}') from error
+    return found
+
+
+def text_dims_of(teacher: Mapping[str, Any]) -> int:
+    """The width of a teacher's text space, by its config alone.
+
+    Args:
+        teacher: config of a teacher that `TEACHERS` knows. A class that takes no open_clip or BLIP `model`,
+            and the class of a dual encoder of one's own, say it by an attribute, `text_dims`.
+
+    Raises:
+        ValueError: if the config does not say it, or the teacher is unknown.
+        FileNotFoundError: if the folder of its model, or that folder's config, is missing.
+    """
+    arguments = dict(teacher)
+    kind = type_of({'type': arguments.pop('type', 'VLMAttentionTeacher')}, TEACHERS, 'teacher')
+    model = bind_arguments(kind, arguments).get('model')
+    if isinstance(model, Mapping):
+        kind = type_of(dict(model), VLMS, 'model')
+    stated = getattr(kind, 'text_dims', None)
+    if isinstance(stated, int):
+        return stated
+    try:
+        if not isinstance(model, str):
+            raise ValueError(f'{kind.__name__} has no attribute text_dims')
+        of_prefix = (width for prefix, width in OF_PREFIX.items() if model.startswith(prefix))
+        return next(of_prefix, _of_open_clip)(model)
+    except (FileNotFoundError, ValueError) as error:
+        how = f"set readout.text_dims to the width of the teacher's text space, which is not known: {error}"
+        raise type(error)(how) from error
+
+
+def _of_open_clip(model: str) -> int:
+    return int(open_clip_config(model)['embed_dim'])
+
+
+def _of_blip(model: str) -> int:
+    from mmengine.config import Config
+    from mmpretrain.apis import ModelHub
+
+    name = model.removeprefix(BLIP)
+    try:
+        config = Config.fromfile(name) if Path(name).suffix == '.py' else ModelHub.get(name).config
+        return int(config.model.text_neck.out_features)
+    except (AttributeError, KeyError, ValueError) as error:
+        raise ValueError(f'model={model!r} is no BLIP for retrieval of mmpretrain ({error!r})') from error
+
+
+OF_PREFIX = {BLIP: _of_blip}
+"""Who knows the width of a model of another project, by how the model's name begins."""
