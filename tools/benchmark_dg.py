@@ -24,6 +24,8 @@ from pathlib import Path
 import lfi  # noqa: F401
 from lfi.engine import launch
 from lfi.errors import UsageError
+from lfi.models.distill import InteractionDistillMixin
+from lfi.registry import MODELS
 from lfi.studies.grid import read_config
 from lfi.studies.presets import Preset, domain_arm, leave_one_out
 from lfi.studies.reproduce import Request, reproduce
@@ -76,7 +78,7 @@ def study_of(args: argparse.Namespace) -> Preset:
     for path in map(str, map(Path.resolve, map(Path, args.configs))):
         cfg = read_config(path)
         # What learns from interactions; other ways to distil ask the teacher about each view.
-        cached = args.cache_teacher and 'readout' in cfg.model
+        cached = args.cache_teacher and issubclass(MODELS.get(cfg.model.type), InteractionDistillMixin)
         arms.append(replace(domain_arm(path, cache='cache' if cached else None), epochs=args.epochs))
         epochs[arms[-1].name] = args.epochs or cfg.train_cfg.max_epochs
     if len(set(epochs.values())) > 1:

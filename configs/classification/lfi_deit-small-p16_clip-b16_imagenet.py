@@ -10,5 +10,4 @@ model = dict(
         concepts=__import__('open_clip').IMAGENET_CLASSNAMES,
         max_concepts=16,
     ),
-    readout=dict(text_dims=512),
 )

@@ -10,5 +10,4 @@ model = dict(
         concepts=dict(type='lfi.TinyImageNet', data_root={{_base_.data_root}}),
         max_concepts=16,
     ),
-    readout=dict(text_dims=512),
 )

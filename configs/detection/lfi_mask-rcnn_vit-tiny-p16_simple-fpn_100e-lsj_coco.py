@@ -14,5 +14,4 @@ model = dict(
     ),
     # Beside a detector's own losses, which are small.
     interaction_loss=dict(positions_weight=0.5, concepts_weight=1.0, presence_weight=0.5),
-    readout=dict(text_dims=512),
 )

@@ -11,5 +11,4 @@ model = dict(
         input_size=448,
         max_concepts=16,
     ),
-    readout=dict(text_dims=512),
 )

@@ -6,6 +6,7 @@ from pathlib import Path
 import open_clip
 import pytest
 import torch
+from lfi.models.teachers import text_dims_of
 from mmengine.config import Config
 from mmengine.runner import Runner
 from repository_configs import BASELINES, CLASSIFICATION, ROOT, model_differences, read, start
@@ -117,9 +118,8 @@ def teacher_of(cfg: Config, small_clip: Path) -> dict:
     """
     teacher = cfg.model.teacher
     if teacher.get('pretrained') is not None:
-        width = open_clip.get_model_config(teacher.model)['embed_dim']
         assert (teacher.model, teacher.pretrained) in open_clip.list_pretrained()
-        assert width == cfg.model.readout.text_dims == 512
+        assert text_dims_of(teacher) == 512
         teacher.update(model=str(small_clip), pretrained=None)
     elif '/' in teacher.model and not Path(teacher.model).is_dir():
         pytest.skip(f'there is no teacher in {teacher.model} (LFI_TEACHER_ROOT sets the folder)')
@@ -136,7 +136,7 @@ def test_learns_from_its_teacher(config, small_data, small_clip, tmp_path, monke
     bank = model.teacher.bank
     # The classes come first; other concepts, such as the background, may follow.
     assert len(bank) >= cfg.model.head.num_classes
-    assert bank.embeddings.shape[1] == cfg.model.readout.text_dims
+    assert bank.embeddings.shape[1] == model.readout.text_dims
 
     batch = next(iter(Runner.build_dataloader(cfg.train_dataloader)))
     data = model.data_preprocessor(batch, training=True)

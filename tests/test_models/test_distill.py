@@ -128,6 +128,15 @@ def test_a_readout_that_does_not_fit_the_teacher_is_refused_before_training(make
         make_model(readout=dict(text_dims=512))
 
 
+def test_the_readout_is_as_wide_as_the_teachers_text_space_unless_it_is_stated(make_model, tmp_path):
+    by_config, stated = make_model(readout=dict(text_dims=None)), make_model()
+    assert by_config.readout.text_dims == by_config.teacher.texts.shape[1] == 24
+    for name, value in stated.readout.state_dict().items():
+        assert torch.equal(value, by_config.readout.state_dict()[name])
+    with pytest.raises(FileNotFoundError, match='set readout.text_dims to the width of .*teacher folder not'):
+        make_model(teacher=dict(model=str(tmp_path / 'gone')), readout=dict(text_dims=None))
+
+
 def test_a_step_asks_the_teacher_first_and_then_runs_the_backbone_once(make_model, teacher_calls):
     model = make_model(teacher=dict(max_concepts=2))
     seen = []

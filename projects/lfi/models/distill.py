@@ -25,7 +25,14 @@ from .losses import InteractionDistillLoss
 from .raw_images import check_images
 from .readout import InteractionReadout
 from .student import StudentMixin
-from .teachers import CachedOutputs, CachedTeacher, PixelFormat, TeacherBatch, VLMAttentionTeacher
+from .teachers import (
+    CachedOutputs,
+    CachedTeacher,
+    PixelFormat,
+    TeacherBatch,
+    VLMAttentionTeacher,
+    text_dims_of,
+)
 
 # A student answers as its teacher is read; docs/decisions.md says how this was chosen.
 RIVALRY = {'scores': 0.0, 'share': 0.9}
@@ -134,9 +141,10 @@ class InteractionDistillMixin(TeacherMixin):
         teacher_cache: folder of the teacher's maps that `tools/cache_teacher.py` wrote, to be read in place
             of asking the teacher; the training pipeline must record views (`lfi.RecordView`) and read the
             maps (`lfi.LoadInteractionMaps`). Defaults to None.
-        readout: arguments of the `InteractionReadout`; `text_dims` must be given. `rivalry` defaults to 0.9
-            where the teacher's locations are read by share, and to 0 where by scores, or where neither
-            concepts nor presence are learnt.
+        readout: arguments of the `InteractionReadout`. `text_dims` defaults to what `text_dims_of` finds in
+            the config of the teacher's model. `rivalry` defaults to 0.9 where the teacher's locations are
+            read by share, and to 0 where by scores, or where neither concepts nor presence are learnt.
+            Defaults to both of these.
         reading: arguments of the `TeacherReading`: how locations and presence are read from the teacher's
             maps. Defaults to its own: scores, and presence by the pooled image.
         interaction_loss: arguments of the `InteractionDistillLoss`. Defaults to its own.
@@ -145,7 +153,8 @@ class InteractionDistillMixin(TeacherMixin):
     Raises:
         TypeError: if the backbone records no interactions.
         ValueError: if images are mixed (Mixup, CutMix) while their maps come from a cache; for an option of
-            students that recalled concepts; or for a `rivalry` by scores that do not learn.
+            students that recalled concepts; for a `rivalry` by scores that do not learn; or as `text_dims_of`
+            says.
     """
 
     answers_by_readout = True
@@ -155,7 +164,7 @@ class InteractionDistillMixin(TeacherMixin):
         self,
         *args: Any,
         teacher: dict,
-        readout: dict,
+        readout: Mapping = MappingProxyType({}),
         teacher_cache: str | None = None,
         reading: Mapping = MappingProxyType({}),
         interaction_loss: Mapping = MappingProxyType({}),
@@ -174,6 +183,8 @@ class InteractionDistillMixin(TeacherMixin):
             'embed_dims': self.backbone.embed_dims,
             'rivalry': RIVALRY[self.reading.positions_reading] if compares else 0.0,
         }
+        if readout.get('text_dims') is None:
+            readout = {**readout, 'text_dims': text_dims_of(teacher)}
         self.readout: InteractionReadout = _build('lfi.InteractionReadout', {**defaults, **readout})
         if self.readout.rivalry and not compares:
             raise ValueError(

@@ -12,7 +12,6 @@ model = dict(
         extractor=dict(type='dense'),
         concepts=dict(type='lfi.Shapes'),
     ),
-    readout=dict(text_dims=96),
 )
 
 # What makes it small.

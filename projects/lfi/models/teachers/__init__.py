@@ -6,6 +6,7 @@ from lfi.structures.interaction_cache import CacheError, CacheManifest, CacheWri
 from . import shapes_trunk  # noqa: F401
 from .cached_features import CachedFeatures, feature_identity
 from .cached_teacher import CachedOutputs, CachedTeacher
+from .model_config import text_dims_of
 from .teacher_batch import PixelFormat, TeacherBatch
 from .teacher_identity import teacher_identity
 from .vlm_attention_teacher import VLMAttentionTeacher
@@ -23,4 +24,5 @@ __all__ = [
     'VLMAttentionTeacher',
     'feature_identity',
     'teacher_identity',
+    'text_dims_of',
 ]
