@@ -1,12 +1,15 @@
-"""The extractor and the model that docs/teachers.md shows work as they stand there."""
+"""The extractor and the model that docs/teachers.md shows work as they stand there; its families are all."""
 
 import re
+from collections import Counter
 from pathlib import Path
 
+import open_clip
 import pytest
 import torch
 from lfi.models import VLMAttentionTeacher
 from lfi.models.teachers import PixelFormat
+from lfi.models.teachers.families import family_of
 from lfi.registry import EXTRACTORS, VLMS
 
 DOCS = Path(__file__).parents[2] / 'docs/teachers.md'
@@ -70,3 +73,20 @@ def test_the_model_of_thirty_lines_points_at_colours(shown):
     assert red.flatten().argmax() == 1 and red[0, 1] == teacher.logit_scale
     assert (blue[2:] == teacher.logit_scale).all() and not blue[:2].any() and not green.any()
     assert maps.presence[0].argmax() == 1
+
+
+def test_the_table_of_families_is_what_open_clip_lists():
+    page = DOCS.read_text()
+    rows = [[cell.strip() for cell in row.split('|')[1:-1]] for row in page.splitlines() if '`, `' in row]
+    shown = {row[0]: row[1:] for row in rows if len(row) == 6}
+    tags = open_clip.list_pretrained()
+    families = Counter(family_of(open_clip.get_model_config(model)) for model, _ in tags)
+    assert {name: int(row[0]) for name, row in shown.items()} == {
+        family.name: count for family, count in families.items()
+    }
+    assert f'All {len(tags)} weights' in page
+    for family in families:
+        _, example, pool, auto, _ = shown[family.name]
+        model, tag = (part.strip('`') for part in example.split(', '))
+        assert (model, tag) in tags and family_of(open_clip.get_model_config(model)) == family
+        assert (pool.split(' ', 1)[1], auto) == (family.pool, f'`{family.extractors[0]}`')
