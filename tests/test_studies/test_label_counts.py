@@ -51,7 +51,7 @@ def test_it_is_written_once_two_studies_are_published(docs):
     assert '| lfi | 11.0 ± 1.4 | 51.0 ± 1.4 |' in page
 
 
-@pytest.mark.parametrize('study', ['shapes', 'shapes-none', 'shapes-few-tuning', 'dg-pacs'])
+@pytest.mark.parametrize('study', ['shapes', 'shapes-none', 'shapes-tuning', 'dg-pacs'])
 def test_other_studies_have_no_such_table(study, docs):
     assert study in PRESETS
     publish('shapes-few-5', docs, 1.0)

@@ -9,7 +9,7 @@ from lfi.studies.grid import batch_options, plan, read_config
 from lfi.studies.launcher import Launcher
 from lfi.studies.presets import GROUPS, PRESETS
 from lfi.studies.published import file_of
-from lfi.studies.settings import CHOSEN, SETTINGS
+from lfi.studies.settings import SETTINGS
 
 
 @pytest.mark.parametrize('name', PRESETS)
@@ -27,47 +27,23 @@ def test_its_arms_are_configs_that_exist(name):
             assert arm.cache.startswith(variety.reads)
 
 
-@pytest.mark.parametrize('study', ['shapes', 'shapes-few-10', 'tiny-few-25', 'tiny-none'])
-def test_lfi_with_logit_kd_has_the_weight_of_logit_kd(study, tmp_path):
-    cfgs = {job.arm.name: job.config() for job in plan(PRESETS[study], [7], [], tmp_path)}
-    both, alone = cfgs['lfi-logit-kd'].model.logit_kd, cfgs['logit-kd'].model.distill_loss
-    if study == 'shapes' or 'logit-kd' in CHOSEN[family_of(study)]:
-        assert both.loss_weight == alone.loss_weight
-
-
-@pytest.mark.parametrize('study', [*GROUPS['shapes-few'], *GROUPS['tiny-few'], 'shapes-none', 'tiny-none'])
-def test_what_was_chosen_with_few_labels_holds_with_none_too(study, tmp_path):
-    chosen = CHOSEN[family_of(study)]
-    for job in plan(PRESETS[study], [7], [], tmp_path):
+@pytest.mark.parametrize('study', ['shapes', 'tiny-small'])
+def test_tuning_tries_each_setting_in_shorter_complete_schedules(study, tmp_path):
+    names = [arm.name for arm in PRESETS[f'{study}-tuning'].arms]
+    assert names[0] == 'task-loss' and len(names) == 1 + sum(map(len, SETTINGS.values()))
+    (long,) = {job.config().train_cfg.max_epochs for job in plan(PRESETS[study], [7], [], tmp_path)[:1]}
+    jobs = plan(PRESETS[f'{study}-tuning'], [100], [], tmp_path)
+    for job in (jobs[0], jobs[-1]):
         cfg = job.config()
-        own = 'lfi' if job.arm.name in ('lfi', 'shuffled-images', 'lfi-logit-kd') else job.arm.name
-        for key, value in chosen.get(own, {}).items():
-            assert read_option(cfg, key) == float(value), (job.arm.name, key)
-
-
-def family_of(study):
-    return f'{study.split("-")[0]}-few'
-
-
-def read_option(cfg, key):
-    for part in key.split('.'):
-        cfg = cfg[part]
-    return cfg
-
-
-def test_tuning_does_not_begin_with_what_was_chosen():
-    for study in ('shapes-few-tuning', 'tiny-few-tuning'):
-        assert PRESETS[study].arms[0].options == ()
-        for arm in PRESETS[study].arms[1:]:
-            settings = [option for option in arm.options if not option.startswith('model.type=')]
-            assert len(settings) == len(SETTINGS[arm.name.split()[0]][0])
+        assert long / 2 <= cfg.train_cfg.max_epochs < long
+        assert cfg.param_scheduler[-1].end == cfg.train_cfg.max_epochs
 
 
 def test_groups_are_of_studies():
     assert {study for studies in GROUPS.values() for study in studies} <= PRESETS.keys()
 
 
-@pytest.mark.parametrize('study', [*GROUPS['shapes-few'], *GROUPS['tiny-few'], 'tiny-few-tuning'])
+@pytest.mark.parametrize('study', [*GROUPS['shapes-few'], *GROUPS['tiny-few']])
 def test_with_few_labels_lfi_predicts_by_text_and_the_baselines_by_their_heads(study):
     for arm in PRESETS[study].arms:
         types = [option for option in arm.options if option.startswith('model.type=')]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from .arms import ARMS, METHOD, Arm, arm_of, compared_with, of_kind, origin_of
-from .settings import CHOSEN, SETTINGS, tuned, with_chosen
+from .settings import SETTINGS, tuned
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ TINY_STUDENT = 'vit-128x6-p8_lit-lite0_tiny-imagenet-20'
 SHAPES = Preset(
     about='Embedded Shapes, 3,200 training images of 64 px, 10 epochs from scratch, 2,000 test images, '
     'chance 5 %; the embedded teacher, which has seen instance masks.',
-    arms=located(with_chosen(classification_arms(SHAPES_STUDENT), CHOSEN['shapes']), SHAPES_STUDENT),
+    arms=located(classification_arms(SHAPES_STUDENT), SHAPES_STUDENT),
     test_options=('test_dataloader.dataset.split=test', 'test_dataloader.dataset.num_images=2000'),
     short=(4, 7),
 )
@@ -246,8 +246,8 @@ def by_text(arm: Arm) -> Arm:
 
 
 LABELS_PER_CLASS = (5, 10, 25)
-# By the studies' name the study with all labels, the arms before any setting is chosen, and the epochs that
-# have about as many steps as with all labels.
+# By the studies' name the study with all labels, in whose settings its arms are, and the epochs that have
+# about as many steps as with all labels.
 FEW = {
     name: (preset, tuple(by_text(arm) for arm in arms), epochs)
     for name, preset, arms, epochs in (
@@ -256,7 +256,7 @@ FEW = {
     )
 }
 FEW_LABELS = {
-    f'{name}-{number}': few_labels(preset, number, with_chosen(arms, CHOSEN[name]), epochs)
+    f'{name}-{number}': few_labels(preset, number, arms, epochs)
     for name, (preset, arms, epochs) in FEW.items()
     for number in LABELS_PER_CLASS
 }
@@ -267,14 +267,11 @@ def no_labels(few: str, student: str) -> Preset:
     """A study without labels, whose reference is text-logit KD: its head learns the teacher's probabilities.
 
     Args:
-        few: the name of the studies of few labels, in whose settings its arms are.
+        few: the name of the studies of few labels, whose arms these are.
         student: how the names of its configs end.
     """
     preset, arms, epochs = FEW[few]
-    found = {
-        arm.name: arm if arm.name in BY_TEXT else replace(arm, test_options=BY_HEAD)
-        for arm in with_chosen(arms, CHOSEN[few])
-    }
+    found = {arm.name: arm if arm.name in BY_TEXT else replace(arm, test_options=BY_HEAD) for arm in arms}
     return replace(
         few_labels(preset, 0, tuple(found[name] for name in NO_LABEL_ARMS), epochs),
         about='No label at all: classes are named when the student is tested. LFI predicts by presence; '
@@ -373,12 +370,6 @@ PRESETS = {
     'dg-vlcs': domain_study('vlcs', 'What is there of VLCS'),
     'zero-shot': ZERO_SHOT,
     **FEW_LABELS,
-    # The settings for all numbers of labels.
-    **{
-        f'{name}-tuning': tuning(few_labels(preset, 10, arms, epochs), epochs // 2 + 1)
-        for name, (preset, arms, epochs) in FEW.items()
-    },
-    # By the settings of few labels: where nothing is labelled nothing can be tuned.
     **NO_LABELS,
 }
 # Several studies under one name.
