@@ -1,5 +1,6 @@
-"""The extractor and the model that docs/teachers.md shows work as they stand there; its families are all."""
+"""The teachers, extractor and model that docs/teachers.md shows work as they stand; its families are all."""
 
+import inspect
 import re
 from collections import Counter
 from pathlib import Path
@@ -8,25 +9,39 @@ import open_clip
 import pytest
 import torch
 from lfi.models import VLMAttentionTeacher
-from lfi.models.teachers import PixelFormat
+from lfi.models.losses import InteractionDistillLoss
+from lfi.models.teachers import PixelFormat, teacher_identity
 from lfi.models.teachers.families import family_of
 from lfi.registry import EXTRACTORS, VLMS
+from lfi.structures.readings import TeacherReading
 
 DOCS = Path(__file__).parents[2] / 'docs/teachers.md'
 
 
 @pytest.fixture
 def shown(monkeypatch):
-    """The code of the page's examples, run."""
+    """The code of the page's examples that register something, run."""
     for registry in (EXTRACTORS, VLMS):
         monkeypatch.setattr(registry, '_module_dict', dict(registry.module_dict))
-    codes = re.findall(r'```python\n(.*?)```', DOCS.read_text(), re.S)
+    _, *codes = re.findall(r'```python\n(.*?)```', DOCS.read_text(), re.S)
     assert len(codes) == 2
     namespace = {}
     for code in codes:
         assert len(code.splitlines()) <= 30
         exec(compile(code, str(DOCS), 'exec'), namespace)
     return namespace
+
+
+def test_the_generative_teacher_has_options_that_exist():
+    code, *_ = re.findall(r'```python\n(.*?)```', DOCS.read_text(), re.S)
+    namespace = {}
+    exec(code, namespace)
+    model = namespace['model']
+    teacher_identity(model['teacher'])
+    options = {key: value for key, value in model['teacher']['extractor'].items() if key != 'type'}
+    inspect.signature(EXTRACTORS.get('generative')).bind('vlm', 'bank', **options)
+    TeacherReading(**model['reading']).check(EXTRACTORS.get('generative').directions)
+    InteractionDistillLoss(**model['interaction_loss'])
 
 
 @torch.no_grad()

@@ -32,7 +32,7 @@ class TeacherReading:
 
             - 'label', the labels alone;
             - 'image', the teacher's own, of the whole image. `VLMAttentionTeacher.own_presence` says what it
-              is: a sigmoid for each concept by itself (SigLIP), or a softmax over the bank;
+              is: of each concept by itself (SigLIP, generative VLMs), or a softmax over the bank;
             - 'best-location', the largest probability of the concept among the bank over the valid
               locations. It finds small objects beside the main one, and many at once.
 

@@ -81,6 +81,30 @@ def test_blip_is_known_by_its_weights_and_its_config(tmp_path):
     assert teacher_identity(dict(model=f'mmpretrain:{tmp_path}/blip.py', **arguments))['weights'] is None
 
 
+def test_a_generative_vlm_is_known_by_what_is_in_its_folder(tmp_path):
+    folder = tmp_path / 'vlm'
+    folder.mkdir()
+
+    def of(**files):
+        for name, content in files.items():
+            (folder / name.replace('__', '.')).write_text(content)
+        return identity(model=f'transformers:{folder}', extractor=dict(type='generative'))
+
+    first = of(model__safetensors='a', config__json='b', chat_template__jinja='c', README__md='d')
+    assert (first['model'], first['pretrained']) == ('transformers:vlm', None) and first['weights']
+    assert of(README__md='other') == first
+    changes = (dict(model__safetensors='x'), dict(config__json='x'), dict(chat_template__jinja='x'))
+    assert len({of(**change)['weights'] for change in changes} | {first['weights']}) == 4
+    moved = folder.rename(tmp_path / 'elsewhere')
+    gone = identity(model=f'transformers:{folder}', extractor=dict(type='generative'))
+    assert gone == {**first, 'weights': None}
+    (tmp_path / 'again').mkdir()
+    moved = moved.rename(tmp_path / 'again' / 'vlm')
+    same = identity(model=f'transformers:{moved}', extractor=dict(type='generative'))
+    assert same['model'] == first['model'] and same['weights'] not in (None, first['weights'])
+    assert identity(model='transformers:owner/name')['model'] == 'transformers:owner/name'
+
+
 def test_a_named_models_weights_file_is_known_by_its_bytes_and_its_training(tmp_path):
     file = tmp_path / 'weights.pt'
     file.write_text('weights')

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from .families import family_of
+from .generative_vlm import GENERATIVE
 from .model_config import open_clip_config
 from .weights import BLIP
 
 AUTO = 'auto'
-OF_PREFIX = {BLIP: 'blip'}
+OF_PREFIX = {BLIP: 'blip', GENERATIVE: 'generative'}
 """What 'auto' takes for a model of another project, by how the model's name begins."""
 OF_OWN = 'own-locations'
 """What 'auto' takes for a dual encoder of one's own."""

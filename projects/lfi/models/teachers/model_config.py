@@ -12,6 +12,7 @@ import open_clip
 from lfi.registry import TEACHERS, VLMS, type_of
 
 from .arguments import bind_arguments
+from .generative_vlm import GENERATIVE, generative_text_dims
 from .weights import BLIP, check_name, find_config_folder
 
 
@@ -43,7 +44,7 @@ def text_dims_of(teacher: Mapping[str, Any]) -> int:
     """The width of a teacher's text space, by its config alone.
 
     Args:
-        teacher: config of a teacher that `TEACHERS` knows. A class that takes no open_clip or BLIP `model`,
+        teacher: config of a teacher that `TEACHERS` knows. A class that takes no `model` of `load_vlm`,
             and the class of a dual encoder of one's own, say it by an attribute, `text_dims`.
 
     Raises:
@@ -84,5 +85,5 @@ def _of_blip(model: str) -> int:
         raise ValueError(f'model={model!r} is no BLIP for retrieval of mmpretrain ({error!r})') from error
 
 
-OF_PREFIX = {BLIP: _of_blip}
+OF_PREFIX = {BLIP: _of_blip, GENERATIVE: generative_text_dims}
 """Who knows the width of a model of another project, by how the model's name begins."""

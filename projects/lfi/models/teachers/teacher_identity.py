@@ -14,6 +14,7 @@ from lfi.registry import EXTRACTORS, TEACHERS, type_of
 from .arguments import bind_arguments
 from .chosen_extractor import AUTO, chosen_extractor
 from .dual_encoder import files_of
+from .generative_vlm import GENERATIVE, generative_folder
 from .vlm_attention_teacher import VLMAttentionTeacher
 from .weights import BLIP, find_folder
 from .weights_source import WeightsSource
@@ -75,6 +76,8 @@ def _source(model: str | Mapping[str, Any], source: WeightsSource) -> dict[str, 
         name = Path(model.removeprefix(BLIP))
         files = [name, *weights] if name.is_file() else weights
         return dict(model=f'{BLIP}{name.name}', pretrained=None, weights=_digest(files) if weights else None)
+    if model.startswith(GENERATIVE):
+        return _generative_source(model)
     try:
         folder = find_folder(model)
     except FileNotFoundError:
@@ -90,6 +93,19 @@ def _source(model: str | Mapping[str, Any], source: WeightsSource) -> dict[str, 
     )
     # How the weights were trained changes the maps; most configs need not state it.
     return {**identity, 'weights_file': dict(source.stated)} if source.stated else identity
+
+
+def _generative_source(model: str) -> dict[str, object]:
+    try:
+        folder = generative_folder(model)
+    except FileNotFoundError:
+        return dict(model=f'{GENERATIVE}{Path(model).name}', pretrained=None, weights=None)
+    if folder is None:
+        return dict(model=model, pretrained=None, weights=None)
+    # The tokenizer and the chat template make a prompt what it is.
+    kinds = ('.safetensors', '.bin', '.json', '.jinja', '.model', '.txt')
+    files = sorted(path for path in folder.iterdir() if path.suffix in kinds)
+    return dict(model=f'{GENERATIVE}{folder.resolve().name}', pretrained=None, weights=_digest(files))
 
 
 def _digest(files: list[Path]) -> str:

@@ -18,13 +18,14 @@ from .batch_norms import fold_batch_norms
 from .chosen_extractor import chosen_extractor
 from .embedding_check import EmbeddingCheck
 from .extractors.base import DenseExtractor
+from .extractors.judging import JudgingExtractor
 from .teacher_batch import PixelFormat, TeacherBatch
 from .weights import load_vlm
 
 
 @TEACHERS.register_module()
 class VLMAttentionTeacher:
-    """Interaction maps of a frozen open_clip model, or of mmpretrain's BLIP.
+    """Interaction maps of a frozen open_clip model, of mmpretrain's BLIP, or of a generative VLM.
 
     It is no `nn.Module`: it is in no state dict, optimizer or DDP bucket. It stays in eval mode and follows
     the device of its input. The text tower embeds the concepts once and is freed; of the rest only what the
@@ -32,8 +33,9 @@ class VLMAttentionTeacher:
 
     Args:
         model: an open_clip model name ('ViT-B-16'), a folder with `open_clip_config.json` and weights, a
-            teacher that ships with the package ('shapes-tiny'), or BLIP
-            ('mmpretrain:blip-base_3rdparty_retrieval'); or the config of a `DualEncoder` of one's own.
+            teacher that ships with the package ('shapes-tiny'), BLIP
+            ('mmpretrain:blip-base_3rdparty_retrieval'), or a generative VLM ('transformers:FOLDER_OR_NAME');
+            or the config of a `DualEncoder` of one's own.
         pretrained: for a model name, one of open_clip's tags ('openai'), or a file as `weights_file`.
             Defaults to None.
         weights_file: a local file of weights: the tag's, which then need not be fetched; or, without a tag,
@@ -126,8 +128,11 @@ class VLMAttentionTeacher:
         """What the presence of its maps is, for tables.
 
         A model that was trained with a bias (SigLIP: Zhai et al., ICCV 2023, section 3.2) judges each
-        concept by itself, by sigmoid(scale * cosine + bias); for others the concepts of the bank compete.
+        concept by itself, by sigmoid(scale * cosine + bias), and a generative VLM by its answer; for others
+        the concepts of the bank compete.
         """
+        if isinstance(self.extractor, JudgingExtractor):
+            return 'the answer, concept by concept'
         return 'softmax over the bank' if self.logit_bias is None else 'sigmoid, concept by concept'
 
     @property
@@ -175,11 +180,14 @@ class VLMAttentionTeacher:
     ) -> InteractionMaps:
         """Read the maps of all concepts of the bank, whatever `max_concepts` is; else as a call."""
         self.to(inputs.device)
-        maps, pooled = self.extractor(self._prepare(inputs, pixels, valid_sizes), self._texts)
+        images = self._prepare(inputs, pixels, valid_sizes)
+        if isinstance(self.extractor, JudgingExtractor):
+            maps, presence = self.extractor.judge(images)
+        else:
+            maps, pooled = self.extractor(images, self._texts)
+            presence = self._presence(pooled)
         with torch.autocast(inputs.device.type, enabled=False):
             maps = self.map_scale * maps.float()  # [B, L, C, h, w]
-            scores = self.logit_scale * pooled.float() @ self._texts.T  # [B, C]
-            presence = scores.softmax(-1) if self.logit_bias is None else (scores + self.logit_bias).sigmoid()
         b, n_layers, _, h, w = maps.shape
         return InteractionMaps(
             logits=maps,
@@ -188,6 +196,12 @@ class VLMAttentionTeacher:
             layers=tuple(range(-n_layers, 0)),
             directions=self.extractor.directions,
         )
+
+    def _presence(self, pooled: Tensor) -> Tensor:
+        """The presence (B, C) of all concepts, by the images' embeddings (B, E)."""
+        with torch.autocast(pooled.device.type, enabled=False):
+            scores = self.logit_scale * pooled.float() @ self._texts.T
+            return scores.softmax(-1) if self.logit_bias is None else (scores + self.logit_bias).sigmoid()
 
     def ask(self, batch: TeacherBatch) -> tuple[InteractionMaps, None]:
         """The maps of a batch's views, as a call gives them; they need no warping."""

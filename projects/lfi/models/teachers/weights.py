@@ -18,6 +18,7 @@ from torch import nn
 
 from .blip import BlipTokenizer, BlipVLM
 from .dual_encoder import load_dual_encoder
+from .generative_vlm import GENERATIVE, load_generative
 from .tokenizers import load_tokenizer
 from .vlm import VLM, Tokenizer
 from .weights_source import Training, WeightsSource, uses_quick_gelu
@@ -41,9 +42,10 @@ def load_vlm(
 
     Args:
         model: an open_clip model name ('ViT-B-16'), a folder with `open_clip_config.json` and weights, the
-            name of a teacher that ships with the package ('shapes-tiny'), or 'mmpretrain:' with the name or
-            the config file of a BLIP for retrieval ('mmpretrain:blip-base_3rdparty_retrieval'); or the config
-            of a `DualEncoder` of one's own, whose class loads its weights.
+            name of a teacher that ships with the package ('shapes-tiny'), 'mmpretrain:' with the name or the
+            config file of a BLIP for retrieval ('mmpretrain:blip-base_3rdparty_retrieval'), or
+            'transformers:' with the folder or the name of a generative VLM, as `load_generative` says; or the
+            config of a `DualEncoder` of one's own, whose class loads its weights.
         pretrained: for a model name, one of open_clip's tags ('openai'), or a file as `weights_file`. Must
             be None for a folder, which holds its weights.
         allow_random: with a model name and no weights, accept random ones.
@@ -58,8 +60,9 @@ def load_vlm(
         FileNotFoundError: if a folder, its config or a weights file is missing.
         ValueError: if the model is unknown, no weights are named, weights do not fit the model, or it is not
             known how they were trained.
-        RuntimeError: if the weights of a tag, a tokenizer, or BLIP's vocabulary cannot be fetched.
-        ImportError: if what BLIP, or a tokenizer of `transformers`, needs is not installed.
+        RuntimeError: if the weights of a tag, a tokenizer, BLIP's vocabulary, or a generative VLM cannot be
+            fetched.
+        ImportError: if what BLIP, a tokenizer of `transformers`, or a generative VLM needs is not installed.
     """
     source = WeightsSource.of(pretrained, weights_file)
     if isinstance(model, Mapping):
@@ -71,6 +74,8 @@ def load_vlm(
         return load_dual_encoder(model)
     if model.startswith(BLIP):
         return _load_blip(model, source, allow_random)
+    if model.startswith(GENERATIVE):
+        return load_generative(model, source, allow_random)
     folder = find_folder(model)
     if folder is None:
         return _load_named(model, source, allow_random)

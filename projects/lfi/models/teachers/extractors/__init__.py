@@ -6,6 +6,8 @@ from .clearclip import ClearCLIPExtractor
 from .coca import CoCaExtractor
 from .dense import LocationsExtractor
 from .gem import GEMExtractor
+from .generative import GenerativeExtractor
+from .judging import JudgingExtractor
 from .legrad import LeGradExtractor
 from .maskclip import MaskCLIPExtractor
 from .naclip import NACLIPExtractor
@@ -19,6 +21,8 @@ __all__ = [
     'DenseExtractor',
     'Extractor',
     'GEMExtractor',
+    'GenerativeExtractor',
+    'JudgingExtractor',
     'LeGradExtractor',
     'LocationsExtractor',
     'MaskCLIPExtractor',

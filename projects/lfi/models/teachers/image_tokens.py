@@ -1,0 +1,270 @@
+"""How generative VLMs turn an image into tokens, and where each token lies in the image."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+
+
+class ImageTokens(nn.Module, ABC):
+    """The image side of a generative VLM: from pixels to image tokens, and from these back to a grid.
+
+    The image's pixels are prepared on tensors, as the model's processor prepares files.
+
+    Args:
+        model: transformers' image-text-to-text model.
+        processor: the model's.
+
+    Attributes:
+        model: the model.
+        image_token, image_token_id: what stands for one image token in a prompt.
+        cell: height and width in pixels of a location of the grid.
+        preprocess_cfg: the input size, and the processor's mean, std and interpolation.
+
+    Raises:
+        ValueError: if the processor scales pixels otherwise than to [0, 1], or the model's image tokens
+            cannot be laid back on a grid.
+    """
+
+    cell: int
+
+    def __init__(self, model: Any, processor: Any) -> None:
+        super().__init__()
+        self.model = model
+        self.image_token: str = processor.image_token
+        self.image_token_id: int = processor.image_token_id
+        pixels = processor.image_processor
+        if not pixels.do_rescale or abs(255 * pixels.rescale_factor - 1) > 1e-6:
+            raise ValueError(
+                f'the processor has do_rescale={pixels.do_rescale} and rescale_factor='
+                f'{pixels.rescale_factor}: pixels must be scaled to [0, 1], by 1/255'
+            )
+        normalises = pixels.do_normalize
+        self.preprocess_cfg: dict[str, Any] = dict(
+            size=None,
+            mean=list(pixels.image_mean) if normalises else [0.0] * 3,
+            std=list(pixels.image_std) if normalises else [1.0] * 3,
+            # Lanczos is not at hand on tensors.
+            interpolation='bilinear' if pixels.resample == Image.Resampling.BILINEAR else 'bicubic',
+        )
+
+    @property
+    def decoder(self) -> Any:
+        """The text decoder, without the head."""
+        return self.model.model.language_model
+
+    @property
+    def bare_image(self) -> str:
+        """What stands for the image where the processor has no chat template."""
+        return self.image_token
+
+    def grid(self, size: tuple[int, int]) -> tuple[int, int]:
+        """The grid (h, w) of an image of a size in pixels.
+
+        Raises:
+            ValueError: if the size cuts cells.
+        """
+        self._need_multiple(size, self.cell)
+        return size[0] // self.cell, size[1] // self.cell
+
+    def text(self, size: tuple[int, int]) -> str:
+        """What takes the place of the one image token that stands in a prompt for an image of a size."""
+        h, w = self.grid(size)
+        return self.image_token * (h * w)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """From images to their tokens, by the model's own `get_image_features`.
+
+        Args:
+            images: (B, 3, H, W), normalised by the processor's mean and std.
+
+        Returns:
+            (B, N, D), in the order of the prompt, as the decoder takes them.
+        """
+        features = self.model.get_image_features(**self.model_inputs(images.to(self.model.dtype)))
+        # One image's or one tile's tokens, (n, D), by iteration.
+        return torch.cat(tuple(features)).unflatten(0, (len(images), -1))
+
+    @abstractmethod
+    def model_inputs(self, images: Tensor) -> dict[str, Any]:
+        """What `get_image_features` takes of images (B, 3, H, W)."""
+
+    def to_grid(self, values: Tensor, size: tuple[int, int]) -> Tensor:
+        """Lay what belongs to image tokens (..., N) back on the grid: (..., h, w)."""
+        return values.unflatten(-1, self.grid(size))
+
+    def position_ids(self, ids: Tensor, size: tuple[int, int]) -> Tensor:
+        """The decoder's position ids (..., 1, n) of a prompt's token ids (n,)."""
+        return torch.arange(len(ids), device=ids.device)[None]
+
+    def _need_multiple(self, size: tuple[int, int], side: int) -> None:
+        if size[0] % side or size[1] % side:
+            raise ValueError(
+                f'input_size={size} must be a multiple of {side}, the side of what it is cut into'
+            )
+
+
+class PlainGrid(ImageTokens):
+    """LLaVA: one token a patch, row by row (Liu et al., NeurIPS 2023, section 4.1).
+
+    Another input size than the tower's own interpolates its position embeddings.
+    """
+
+    def __init__(self, model: Any, processor: Any) -> None:
+        super().__init__(model, processor)
+        vision = model.config.vision_config
+        if vision.model_type not in ('clip_vision_model', 'siglip_vision_model'):
+            raise ValueError(
+                f'the image tokens of a LLaVA with the vision tower {vision.model_type!r} cannot be laid '
+                'back on a grid: only those of CLIP and SigLIP can'
+            )
+        class_token = vision.model_type == 'clip_vision_model'
+        if class_token != (model.config.vision_feature_select_strategy == 'default'):
+            raise ValueError(
+                f'vision_feature_select_strategy={model.config.vision_feature_select_strategy!r} with the '
+                f"vision tower {vision.model_type!r} leaves no plain grid of patches: CLIP needs 'default', "
+                "which drops its class token, and SigLIP, which has none, 'full'"
+            )
+        self.cell = vision.patch_size
+        self.own_size: int = vision.image_size
+        self.preprocess_cfg['size'] = self.own_size
+
+    def model_inputs(self, images: Tensor) -> dict[str, Any]:
+        """The images; as `ImageTokens` says."""
+        own = tuple(images.shape[-2:]) == (self.own_size, self.own_size)
+        return dict(pixel_values=images, **({} if own else dict(interpolate_pos_encoding=True)))
+
+
+class Tiles(ImageTokens):
+    """Idefics3 and SmolVLM: tiles, row by row, then the complete image scaled to one tile.
+
+    (Laurençon et al., "Building and better understanding vision-language models", 2024.) An input of one
+    tile, and one of a processor with `do_image_splitting=False`, has that alone. The input size is by
+    default a square whose side is the processor's longest edge. The complete image is scaled bicubically,
+    where the processor's default is Lanczos.
+
+    What a token of the complete image gets is spread evenly over the cells that it covers, and added to what
+    the tiles' tokens get there. So no attention is lost.
+    """
+
+    def __init__(self, model: Any, processor: Any) -> None:
+        super().__init__(model, processor)
+        pixels = processor.image_processor
+        self.splits: bool = pixels.do_image_splitting
+        self.tile: int = pixels.max_image_size['longest_edge']
+        self.cell = model.config.vision_config.patch_size * model.config.scale_factor
+        self.side = self.tile // self.cell
+        if processor.image_seq_len != self.side**2 or self.tile % self.cell:
+            raise ValueError(
+                f'image_seq_len={processor.image_seq_len} of the processor must be the tokens of a tile: '
+                f'{self.tile} px in cells of {self.cell}'
+            )
+        edge = pixels.size['longest_edge'] if self.splits else self.tile
+        self.preprocess_cfg['size'] = -(-edge // self.tile) * self.tile
+        self.around: str = processor.fake_image_token
+        self.complete = getattr(processor, 'global_image_tag', None) or processor.global_image_token
+
+    @property
+    def decoder(self) -> Any:
+        """The text decoder, without the head."""
+        return self.model.model.text_model
+
+    def grid(self, size: tuple[int, int]) -> tuple[int, int]:
+        """The grid (h, w); as `ImageTokens` says."""
+        if not self.splits and size != (self.tile, self.tile):
+            raise ValueError(
+                f'input_size={size} must be {self.tile}: the processor has do_image_splitting=False'
+            )
+        self._need_multiple(size, self.tile)
+        return super().grid(size)
+
+    def text(self, size: tuple[int, int]) -> str:
+        """The tokens of each tile with what separates tiles and rows; as `ImageTokens` says."""
+        rows, cols = self._tiles(size)
+        tokens = self.image_token * self.side**2
+        lines = [
+            ''.join(f'{self.around}<row_{row + 1}_col_{col + 1}>{tokens}' for col in range(cols)) + '\n'
+            for row in range(rows)
+        ]
+        end = f'{self.around}{self.complete}{tokens}{self.around}'
+        return ''.join(lines) + ('\n' + end if lines else end)
+
+    def model_inputs(self, images: Tensor) -> dict[str, Any]:
+        """The tiles (B, n, 3, T, T); as `ImageTokens` says."""
+        t = self.tile
+        rows, cols = self._tiles(tuple(images.shape[-2:]))
+        tiles = images.unfold(2, t, t).unfold(3, t, t).permute(0, 2, 3, 1, 4, 5).flatten(1, 2)
+        if rows:
+            options: dict[str, Any] = dict(mode='bicubic', align_corners=False, antialias=True)
+            complete = F.interpolate(images.float(), (t, t), **options).to(images)
+            tiles = torch.cat((tiles, complete[:, None]), 1)
+        # The model takes a tile of zeros alone for padding, and drops it.
+        return dict(pixel_values=torch.where(tiles == 0, torch.finfo(tiles.dtype).tiny, tiles))
+
+    def to_grid(self, values: Tensor, size: tuple[int, int]) -> Tensor:
+        """Lay tiles side by side, and the complete image over them; as `ImageTokens` says."""
+        rows, cols = self._tiles(size)
+        tokens = values.unflatten(-1, (-1, self.side, self.side))  # [..., n, s, s]
+        complete = tokens[..., -1, :, :]
+        if not rows:
+            return complete
+        # [..., rows, cols, s, s] to [..., rows, s, cols, s].
+        tiles = tokens[..., :-1, :, :].unflatten(-3, (rows, cols)).transpose(-3, -2)
+        tiles = tiles.flatten(-2).flatten(-3, -2)
+        spread = complete.repeat_interleave(rows, -2).repeat_interleave(cols, -1) / (rows * cols)
+        return tiles + spread
+
+    def _tiles(self, size: tuple[int, ...]) -> tuple[int, int]:
+        """How many rows and columns of tiles an image is split into; none for one of a tile's size."""
+        rows, cols = size[0] // self.tile, size[1] // self.tile
+        return (0, 0) if (rows, cols) == (1, 1) else (rows, cols)
+
+
+class MergedPatches(ImageTokens):
+    """Qwen2-VL and Qwen2.5-VL: a token for each square of merged patches, 2 x 2 in the published ones.
+
+    (Wang et al., "Qwen2-VL: Enhancing Vision-Language Model's Perception of the World at Any Resolution",
+    2024, section 2.1.) Any multiple of a square's side is an input size; the default has 16 x 16 squares,
+    448 px for the published models.
+    """
+
+    def __init__(self, model: Any, processor: Any) -> None:
+        super().__init__(model, processor)
+        vision = model.config.vision_config
+        self.patch: int = vision.patch_size
+        self.merge: int = vision.spatial_merge_size
+        self.frames: int = vision.temporal_patch_size
+        self.cell = self.patch * self.merge
+        self.preprocess_cfg['size'] = 16 * self.cell
+
+    @property
+    def bare_image(self) -> str:
+        """What stands for the image where the processor has no chat template."""
+        return f'<|vision_start|>{self.image_token}<|vision_end|>'
+
+    def to(self, *args: Any, **kwargs: Any) -> MergedPatches:
+        """Move; 3D convolutions have no `channels_last`, so that `memory_format` is left out."""
+        kwargs.pop('memory_format', None)
+        return super().to(*args, **kwargs)
+
+    def model_inputs(self, images: Tensor) -> dict[str, Any]:
+        """The patches in the order of their squares, (B * n, 3 * frames * p * p), and the patches' grid."""
+        b = len(images)
+        h, w = self.grid((images.shape[-2], images.shape[-1]))
+        x = images.view(b, 3, h, self.merge, self.patch, w, self.merge, self.patch)
+        x = x.permute(0, 2, 5, 3, 6, 1, 4, 7)  # [B, h, w, merge, merge, 3, p, p]
+        # A still image is a video of equal frames.
+        patches = x.unsqueeze(6).expand(*x.shape[:6], self.frames, *x.shape[6:])
+        grid = torch.tensor([[1, h * self.merge, w * self.merge]], device=images.device).expand(b, -1)
+        return dict(pixel_values=patches.flatten(5).flatten(0, 4), image_grid_thw=grid)
+
+    def position_ids(self, ids: Tensor, size: tuple[int, int]) -> Tensor:
+        """The three position ids (3, 1, n) of each token: time, height and width; as `ImageTokens` says."""
+        h, w = self.grid(size)
+        grid = torch.tensor([[1, h * self.merge, w * self.merge]], device=ids.device)
+        return self.model.model.get_rope_index(ids[None], image_grid_thw=grid)[0]

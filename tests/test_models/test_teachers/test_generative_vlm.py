@@ -1,0 +1,140 @@
+"""Generative VLMs: what a folder must hold, and what is read from it."""
+
+import shutil
+import sys
+
+import pytest
+import torch
+from lfi.models import VLMAttentionTeacher
+from lfi.models.teachers import text_tower as text_tower_module
+from lfi.models.teachers.text_tower import TextTower
+from lfi.models.teachers.weights import load_vlm
+from safetensors.torch import load_file, save_file
+
+NAMES = ['cat', 'red bus', 'dog']
+
+
+def load(folder, **options):
+    return load_vlm(f'transformers:{folder}', None, **{'allow_random': False, **options})
+
+
+@pytest.fixture
+def folder(generative_folder, tmp_path):
+    """A copy of a tiny LLaVA's folder."""
+    return shutil.copytree(generative_folder('llava'), tmp_path / 'llava')
+
+
+def test_its_weights_are_those_in_the_folder(folder):
+    vlm, _ = load(folder)
+    own = load_file(folder / 'model.safetensors')
+    loaded = dict(vlm.visual.model.named_parameters())
+    pair = own['language_model.model.norm.weight'], loaded['model.language_model.norm.weight']
+    torch.testing.assert_close(*pair)
+    assert not vlm.training and not any(parameter.requires_grad for parameter in vlm.parameters())
+
+
+def test_half_precision_weights_stay_so(folder):
+    half = {name: value.bfloat16() for name, value in load_file(folder / 'model.safetensors').items()}
+    save_file(half, folder / 'model.safetensors', metadata=dict(format='pt'))
+    config = (folder / 'config.json').read_text().replace('"float32"', '"bfloat16"')
+    (folder / 'config.json').write_text(config)
+    teacher = VLMAttentionTeacher(
+        f'transformers:{folder}', extractor=dict(type='generative'), concepts=NAMES, templates=('{}',)
+    )
+    assert teacher.visual.model.dtype == torch.bfloat16
+    images = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    maps, presence = teacher.extractor.judge(images)
+    assert maps.isfinite().all() and presence.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ('file', 'message'),
+    [
+        ('config.json', 'has no config: config.json'),
+        ('preprocessor_config.json', 'has no preprocessing: preprocessor_config.json'),
+        ('tokenizer.json', 'has no tokenizer: tokenizer.json or tokenizer.model or vocab.json'),
+        ('model.safetensors', r'has no weights \(\*.safetensors or \*.bin\); random weights need allow_rand'),
+    ],
+)
+def test_a_missing_file_is_named(folder, file, message):
+    (folder / file).unlink()
+    (folder / 'processor_config.json').unlink()
+    with pytest.raises(FileNotFoundError, match=rf'teacher folder .*llava {message}'):
+        load(folder)
+
+
+def test_random_weights_must_be_allowed(folder):
+    (folder / 'model.safetensors').unlink()
+    vlm, _ = load(folder, allow_random=True)
+    assert vlm.visual.preprocess_cfg['size'] == 32
+
+
+def test_weights_that_lack_a_part_or_are_corrupted_are_refused(folder):
+    weights = load_file(folder / 'model.safetensors')
+    del weights['multi_modal_projector.linear_1.weight']
+    save_file(weights, folder / 'model.safetensors', metadata=dict(format='pt'))
+    with pytest.raises(ValueError, match=r'do not fit the model: they lack .*linear_1\.weight'):
+        load(folder)
+    (folder / 'model.safetensors').write_bytes(b'no tensors')
+    with pytest.raises(ValueError, match='does not hold a model of transformers that fits'):
+        load(folder)
+
+
+def test_a_folder_that_is_not_there_is_no_name(tmp_path):
+    for model in (str(tmp_path / 'gone'), './gone', 'a/b/c'):
+        with pytest.raises(FileNotFoundError, match='teacher folder not found: .*(gone|c)'):
+            load(model)
+
+
+def test_a_name_that_cannot_be_fetched_says_how_to_go_on(monkeypatch):
+    import transformers
+
+    def unreachable(name, **options):
+        assert options == dict(local_files_only=False, trust_remote_code=False)
+        raise OSError('no network')
+
+    monkeypatch.setattr(transformers.AutoConfig, 'from_pretrained', unreachable)
+    with pytest.raises(
+        RuntimeError, match=r"transformers:owner/name is no folder, and .*no network.*'transformers:FOLDER'"
+    ):
+        load('owner/name')
+
+
+def test_a_model_of_another_kind_is_named(folder):
+    for kind in ('bert', 'paligemma'):
+        (folder / 'config.json').write_text(f'{{"model_type": "{kind}"}}')
+        with pytest.raises(
+            ValueError, match=f"is a '{kind}', and LFI cannot lay .* the kinds llava, idefics3"
+        ):
+            load(folder)
+
+
+def test_no_remote_code_runs(folder):
+    (folder / 'config.json').write_text('{"auto_map": {"AutoConfig": "mine.Mine"}, "model_type": "mine"}')
+    (folder / 'mine.py').write_text('raise SystemExit("it ran")')
+    with pytest.raises(ValueError, match='does not hold a model of transformers that fits'):
+        load(folder)
+
+
+def test_other_sources_of_weights_are_refused(folder):
+    with pytest.raises(ValueError, match='pretrained and weights_file must be None for transformers:'):
+        load_vlm(f'transformers:{folder}', 'openai', allow_random=False)
+
+
+def test_without_its_requirements_it_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'transformers', None)
+    with pytest.raises(ImportError, match=r"'transformers:a/b' needs what `pip install 'lfi\[multimodal\]'`"):
+        load('a/b')
+
+
+def test_texts_are_embedded_without_the_rest_of_the_model(folder, monkeypatch):
+    loaded = []
+    monkeypatch.setattr(
+        text_tower_module, 'load_vlm', lambda *args: loaded.append(load_vlm(*args)) or loaded[0]
+    )
+    teacher = dict(
+        model=f'transformers:{folder}', extractor=dict(type='generative'), concepts=NAMES, templates=['{}']
+    )
+    texts = TextTower(teacher).embed(NAMES)
+    torch.testing.assert_close(texts, VLMAttentionTeacher(**teacher).texts)
+    assert sum(parameter.numel() for parameter in loaded[0][0].parameters()) == 400 * 32
