@@ -6,7 +6,7 @@ python tools/list_teachers.py --check
 
 A row is a tag. Its extractors are those that fit; 'auto' takes the first. Nothing is fetched. --check builds
 each architecture with random weights at its own input size, and reads maps with every extractor that fits and
-needs no gradients; transformers are cut to two blocks. It takes minutes on a CPU.
+needs no gradients; transformers are cut to two blocks. It takes 20 minutes of a CPU core, and 5 GB.
 """
 
 from __future__ import annotations
