@@ -20,6 +20,7 @@ PIXELS = PixelFormat((0.0,) * 3, (1.0,) * 3, rgb=True)
         ('coca_ViT-B-32', 'coca'),
         ('shapes-tiny', 'dense'),
         ('mmpretrain:blip-base_3rdparty_retrieval', 'blip'),
+        ('transformers:owner/name', 'generative'),
         (dict(type='mine.DualEncoder'), 'own-locations'),
     ],
 )

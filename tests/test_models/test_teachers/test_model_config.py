@@ -66,10 +66,20 @@ def test_blip_by_a_config_file_of_its_own(tmp_path):
     assert text_dims_of(dict(model=f'mmpretrain:{file}', concepts=['a'])) == 5
 
 
+def test_a_generative_vlm_has_the_width_of_its_decoder(generative_folder):
+    for kind in ('llava', 'idefics3', 'qwen2_vl'):
+        assert text_dims_of(dict(model=f'transformers:{generative_folder(kind)}', concepts=['a'])) == 32
+
+
 @pytest.mark.parametrize(
     ('teacher', 'error', 'message'),
     [
         (dict(model='/nowhere/vit'), FileNotFoundError, 'teacher folder not found: /nowhere/vit'),
+        (
+            dict(model='transformers:/nowhere/vlm'),
+            FileNotFoundError,
+            'teacher folder not found: /nowhere/vlm',
+        ),
         (dict(model='ViT-B-17'), ValueError, "model='ViT-B-17' is neither"),
         (dict(model='mmpretrain:resnet18_8xb16_cifar10'), ValueError, 'is no BLIP for retrieval'),
         (dict(model='mmpretrain:blip-huge'), ValueError, 'is no BLIP for retrieval'),
