@@ -44,7 +44,8 @@ class ConceptBank:
             background: texts for what is none of the concepts.
 
         Raises:
-            ValueError: if there is no concept, a concept is empty, or a template lacks its `{}`.
+            ValueError: if there is no concept, a concept is empty, a template lacks its `{}`, or an embedding
+                is zero or no number.
         """
         if not names:
             raise ValueError('concepts is empty: the teacher needs at least one text to look for')
@@ -58,6 +59,12 @@ class ConceptBank:
             for template in templates
         ]
         embeddings = F.normalize(torch.stack(per_template).mean(0), dim=-1)
+        told = embeddings.isfinite().all(-1) & embeddings.any(-1)
+        if not told.all():
+            silent = [name for name, ok in zip(names, told.tolist()) if not ok]
+            raise ValueError(
+                f'the text embeddings of {silent} are zero or no numbers: nothing can be found by them'
+            )
         return cls(names, templates, embeddings, len(background))
 
     @property

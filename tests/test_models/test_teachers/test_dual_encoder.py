@@ -39,6 +39,25 @@ class Biased(Encoder):
     bias = -2.0
 
 
+class Fixed(Encoder):
+    def __init__(self):
+        super().__init__()
+        self.conv.register_buffer('kept', self.conv.weight.detach())
+        del self.conv.weight
+        self.conv.weight = self.conv.kept
+
+
+class Flat(Encoder):
+    def encode_locations(self, images):
+        locations, pooled = super().encode_locations(images)
+        return locations.flatten(2).mT, pooled
+
+
+class Deaf(Encoder):
+    def encode_text(self, texts):
+        return super().encode_text(texts) * torch.tensor([float(text != 'ring') for text in texts])[:, None]
+
+
 class Textless(nn.Module):
     size, mean, std = 16, (0,) * 3, (1,) * 3
 
@@ -48,7 +67,7 @@ class Textless(nn.Module):
 
 @pytest.fixture(autouse=True)
 def registered(monkeypatch):
-    kinds = {kind.__name__: kind for kind in (Encoder, Biased, Textless)}
+    kinds = {kind.__name__: kind for kind in (Encoder, Biased, Fixed, Flat, Deaf, Textless)}
     monkeypatch.setattr(VLMS, '_module_dict', {**VLMS.module_dict, **kinds})
 
 
@@ -104,6 +123,40 @@ def test_a_cache_knows_its_files_by_content(tmp_path):
     one, same, other = (identity(tmp_path / folder / 'w.pth') for folder in ('one', 'same', 'other'))
     assert one == same != other and one['weights'] != other['weights']
     assert one['model'] == dict(type='Encoder', weights='w.pth') and json.dumps(one)
+
+
+def test_a_cache_knows_a_folder_and_what_stands_deeper_by_content(tmp_path):
+    def identity(model):
+        return teacher_identity(dict(model=model, extractor='own-locations', concepts=NAMES))
+
+    folder = tmp_path / 'weights'
+    folder.mkdir()
+    (folder / 'a.bin').write_bytes(b'1')
+    deep = dict(type='Encoder', text=dict(weights=[str(folder)]))
+    first = identity(deep)
+    assert first['weights'] and first['model'] == dict(type='Encoder', text=dict(weights=['weights']))
+    (folder / 'a.bin').write_bytes(b'2')
+    assert identity(deep)['weights'] != first['weights']
+    # The cache serves where the files are gone.
+    (folder / 'a.bin').unlink()
+    folder.rmdir()
+    assert identity(deep) == {**first, 'weights': None}
+    assert identity(dict(type=Encoder)) == identity(dict(type='Encoder'))
+
+
+@torch.no_grad()
+def test_a_model_without_parameters_can_teach():
+    assert teacher('Fixed')(inputs(), PIXELS).check().logits.shape == (2, 1, 3, 2, 3)
+
+
+def test_locations_of_another_shape_are_named():
+    with pytest.raises(ValueError, match=r'Flat.encode_locations must give .* not \(1, 6, 5\) and \(1, 5\)'):
+        teacher('Flat')
+
+
+def test_a_text_that_has_no_embedding_is_named():
+    with pytest.raises(ValueError, match=r"text embeddings of \['ring'\] are zero or no numbers"):
+        teacher('Deaf')
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,13 @@ def test_a_folder_without_the_tokenizers_files_says_which_belong_there(folder):
         VLMAttentionTeacher(str(folder), extractor=dict(type='clearclip'), concepts=NAMES)
 
 
+def test_a_tokenizer_that_the_config_does_not_name_is_not_passed_over(teacher_folder, tmp_path):
+    path = shutil.copytree(teacher_folder('vit'), tmp_path / 'teacher')
+    (path / 'tokenizer.json').write_text('{}')
+    with pytest.raises(ValueError, match='has a tokenizer.json, .* set model_cfg.text_cfg.hf_tokenizer_name'):
+        load_tokenizer('teacher', path)
+
+
 def test_without_network_the_tokenizer_is_named_before_weights_are_made(monkeypatch):
     def fetch(name, **options):
         raise OSError('no connection' if not options else 'not in the cache')

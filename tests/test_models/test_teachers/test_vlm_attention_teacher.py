@@ -107,6 +107,12 @@ def test_images_are_resized_as_the_model_says(make_teacher, teacher_folder, tmp_
     assert torch.equal(teacher(inputs, RGB).logits, expected(inputs, RGB).logits)
 
 
+@pytest.mark.parametrize('size', [0, -32, 48.0, '48', (32,), (32, 32, 32)])
+def test_an_input_size_that_is_none_is_refused(make_teacher, size):
+    with pytest.raises(ValueError, match='input_size=.* must be a whole number of pixels above 0, or two'):
+        make_teacher(input_size=size)
+
+
 def test_an_interpolation_that_is_none_is_refused():
     with pytest.raises(ValueError, match=r"preprocess_cfg.interpolation='lanczos' must be 'bicubic' or"):
         interpolation_of(dict(interpolation='lanczos'))

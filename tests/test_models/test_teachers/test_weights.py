@@ -9,7 +9,7 @@ import pytest
 import torch
 from lfi.models.teachers.architecture import architecture_difference
 from lfi.models.teachers.weights import load_vlm
-from lfi.models.teachers.weights_source import WeightsSource
+from lfi.models.teachers.weights_source import WeightsSource, interpolation_of_weights
 from safetensors.torch import load_file, save_file
 
 
@@ -274,6 +274,24 @@ def test_a_folder_that_lacks_a_file_says_which(folder, name, message):
     (folder / name).unlink()
     with pytest.raises(FileNotFoundError, match=f'teacher folder .*{message}'):
         load_vlm(str(folder), None, allow_random=True)
+
+
+@pytest.mark.parametrize(
+    ('model', 'tag', 'interpolation'),
+    [('MobileCLIP-S1', 'datacompdr', 'bilinear'), ('ViT-B-32', 'openai', 'bicubic')],
+)
+def test_a_file_of_a_tags_weights_is_resized_for_as_the_tag_says(model, tag, interpolation):
+    source = WeightsSource.of(tag, 'weights.pt')
+    assert interpolation_of_weights(source, model) == interpolation
+
+
+def test_a_file_with_a_config_beside_it_is_resized_for_as_that_says(folder):
+    path = folder / 'open_clip_config.json'
+    config = json.loads(path.read_text())
+    config['preprocess_cfg']['interpolation'] = 'bilinear'
+    path.write_text(json.dumps(config))
+    source = WeightsSource.of(None, folder / 'model.safetensors')
+    assert interpolation_of_weights(source, 'ViT-B-32') == 'bilinear'
 
 
 @pytest.mark.parametrize('text', ['{"model_cfg": {', '{"vision_cfg": {}}'])

@@ -26,6 +26,7 @@ class DualEncoder(Protocol):
         scale: what cosines are multiplied with, a number above 0; the inverse of the temperature.
         bias: what is added to them where presence is a sigmoid, concept by concept. May be left out: presence
             is then a softmax over the bank.
+        text_dims: E, of the class: spares `readout.text_dims`. May be left out.
     """
 
     size: int | Sequence[int]
@@ -126,7 +127,31 @@ def load_dual_encoder(config: Mapping[str, Any]) -> tuple[DualEncoderVLM, type[T
     return DualEncoderVLM(model.eval().requires_grad_(False)), Texts
 
 
-def files_of(config: Mapping[str, Any]) -> dict[str, Path]:
-    """The files that a dual encoder's config names, by their argument: its weights, a vocabulary."""
-    named = {key: value for key, value in config.items() if isinstance(value, str | Path)}
-    return {key: Path(value) for key, value in named.items() if Path(value).is_file()}
+def named_by_content(config: Any) -> tuple[Any, list[Path]]:
+    """A dual encoder's config as plain data, in which files and folders have their names alone.
+
+    Args:
+        config: or a part of it.
+
+    Returns:
+        The config, and the files that it names, those in its folders included: weights, a vocabulary.
+    """
+    if isinstance(config, Mapping):
+        parts = {key: named_by_content(value) for key, value in config.items()}
+        return {key: named for key, (named, _) in parts.items()}, [
+            f for _, own in parts.values() for f in own
+        ]
+    if isinstance(config, list | tuple):
+        items = [named_by_content(value) for value in config]
+        return [named for named, _ in items], [file for _, own in items for file in own]
+    if isinstance(config, type):
+        return config.__name__, []
+    if not isinstance(config, str | Path):
+        return config, []
+    path = Path(config)
+    if path.is_file():
+        return path.name, [path]
+    if path.is_dir() and config:
+        return path.name, sorted(file for file in path.rglob('*') if file.is_file())
+    # Where a file is not at hand its name stands for it all the same.
+    return path.name if isinstance(config, Path) or path.is_absolute() else config, []

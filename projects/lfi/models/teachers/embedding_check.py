@@ -53,7 +53,8 @@ class EmbeddingCheck:
 
     @torch.no_grad()
     def __init__(self, vlm: VLM) -> None:
-        parameter = next(vlm.parameters())
+        # A dual encoder of one's own need not have any.
+        parameter = next(vlm.parameters(), torch.zeros(()))
         size = to_2tuple(vlm.visual.preprocess_cfg['size'])
         image = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0))
         self.image = image.to(parameter)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import timm
+import torch
 from open_clip import CLIPVisionCfg
 
 from .towers import POOLS, Pool
@@ -41,7 +42,7 @@ class Family:
 
 
 def family_of(config: Mapping[str, Any]) -> Family:
-    """Find the family of an open_clip model. Nothing is built.
+    """Find the family of an open_clip model. No weights are made.
 
     'auto' takes, by what brings the locations together:
 
@@ -96,12 +97,12 @@ def _of_timm(vision: CLIPVisionCfg, text: Mapping[str, Any]) -> Family:
     return Family(name, 'mean', ('dense',) if has_map and averages else ())
 
 
-def _own_pool(trunk: str, module: str) -> Pool:
+def _own_pool(trunk: str, module: str) -> Pool | None:
     """The pool that timm gives a transformer which open_clip leaves it."""
-    if 'siglip' in trunk or 'pe_core' in trunk:
-        return 'mean' if '_gap_' in trunk else 'attention'
-    averages = module == 'vitamin' or '_gap_' in trunk or (module == 'eva' and '_clip_' not in trunk)
-    return 'mean' if averages else 'class token'
+    if module == 'vitamin':
+        return 'mean'
+    with torch.device('meta'):
+        return POOLS.get(timm.create_model(trunk).global_pool)
 
 
 def _name_of_vit(trunk: str, module: str, text: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ from lfi.registry import EXTRACTORS, TEACHERS, type_of
 
 from .arguments import bind_arguments
 from .chosen_extractor import AUTO, chosen_extractor
-from .dual_encoder import files_of
+from .dual_encoder import named_by_content
 from .generative_vlm import GENERATIVE, generative_folder
 from .vlm_attention_teacher import VLMAttentionTeacher
 from .weights import BLIP, find_folder
@@ -62,15 +62,17 @@ def _extractor(extractor: Any, model: str | Mapping[str, Any] | None) -> dict[st
         config = chosen_extractor(extractor, model)
     except FileNotFoundError:
         return dict(type=AUTO)
-    type_of(config, EXTRACTORS, 'extractor')
-    return dict(config)
+    kind = type_of(config, EXTRACTORS, 'extractor')
+    if not isinstance(config['type'], type):
+        return dict(config)
+    # A lazy config holds the class itself.
+    return {**config, 'type': next(name for name, known in EXTRACTORS.module_dict.items() if known is kind)}
 
 
 def _source(model: str | Mapping[str, Any], source: WeightsSource) -> dict[str, object]:
     if isinstance(model, Mapping):
-        own = files_of(model)
-        named = {**model, **{key: path.name for key, path in own.items()}}
-        return dict(model=named, pretrained=None, weights=_digest([*own.values()]) if own else None)
+        named, files = named_by_content(model)
+        return dict(model=named, pretrained=None, weights=_digest(files) if files else None)
     weights = [source.path] if source.path is not None and source.path.is_file() else []
     if model.startswith(BLIP):
         name = Path(model.removeprefix(BLIP))
@@ -85,7 +87,7 @@ def _source(model: str | Mapping[str, Any], source: WeightsSource) -> dict[str, 
     if folder is not None:
         kinds = ('.safetensors', '.bin', '.pth', '.json')
         files = sorted(path for path in folder.iterdir() if path.suffix in kinds)
-        return dict(model=folder.name, pretrained=None, weights=_digest(files))
+        return dict(model=folder.name, pretrained=None, weights=_digest(files, _since_0_2(folder)))
     if weights and source.tag is None and not source.stated and source.config_file is not None:
         weights.append(source.config_file)
     identity: dict[str, object] = dict(
@@ -108,8 +110,20 @@ def _generative_source(model: str) -> dict[str, object]:
     return dict(model=f'{GENERATIVE}{folder.resolve().name}', pretrained=None, weights=_digest(files))
 
 
-def _digest(files: list[Path]) -> str:
-    digest = blake2b(digest_size=16)
+def _since_0_2(folder: Path) -> str:
+    """What a folder's config says that 0.1 did not heed, so that caches of its maps are refused."""
+    try:
+        config = json.loads((folder / 'open_clip_config.json').read_text(encoding='utf-8'))
+        interpolation = (config.get('preprocess_cfg') or {}).get('interpolation') or 'bicubic'
+        biased = config['model_cfg'].get('init_logit_bias') is not None
+    except (ValueError, KeyError, AttributeError):
+        # The folder is refused when the teacher is built.
+        return ''
+    return ('' if interpolation == 'bicubic' else interpolation) + ('sigmoid' if biased else '')
+
+
+def _digest(files: list[Path], more: str = '') -> str:
+    digest = blake2b(more.encode(), digest_size=16)
     for path in files:
         with path.open('rb') as file:
             while chunk := file.read(1 << 22):

@@ -33,6 +33,7 @@ def load_tokenizer(model: str, folder: Path | None = None) -> Tokenizer:
 
     Raises:
         FileNotFoundError: if the folder lacks the tokenizer's files.
+        ValueError: if it has some, and its config names no tokenizer.
         RuntimeError: if they are not on this machine, and cannot be fetched.
         ImportError: if `transformers` is not installed, and is needed.
     """
@@ -42,6 +43,11 @@ def load_tokenizer(model: str, folder: Path | None = None) -> Tokenizer:
         name = f'local-dir:{folder}'
         config = _config_of(folder)
     hub = tokenizer_on_hub(config.get('text_cfg', {}))
+    if hub is None and folder is not None and (folder / 'tokenizer.json').is_file():
+        raise ValueError(
+            f'the teacher folder {folder} has a tokenizer.json, and its open_clip_config.json names no '
+            'tokenizer: set model_cfg.text_cfg.hf_tokenizer_name, or remove the file'
+        )
     if hub is None:
         return open_clip.get_tokenizer(name)
     try:

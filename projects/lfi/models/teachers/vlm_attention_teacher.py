@@ -102,7 +102,7 @@ class VLMAttentionTeacher:
         preprocess = self.visual.preprocess_cfg
         self.mean, self.std = preprocess['mean'], preprocess['std']
         self.interpolation = interpolation_of(preprocess)
-        self.input_size = _pair(input_size or preprocess['size'])
+        self.input_size = _pair(preprocess['size'] if input_size is None else input_size)
         asked = len(names) if max_concepts is None else min(max_concepts, len(names))
         self.max_concepts = asked if asked < len(self.bank) else None
         self._texts = self.bank.embeddings
@@ -303,5 +303,7 @@ def _resize(images: Tensor, size: tuple[int, int], mode: str) -> Tensor:
 
 
 def _pair(size: int | Sequence[int]) -> tuple[int, int]:
-    height, width = (size, size) if isinstance(size, int) else size
-    return height, width
+    pair = (size, size) if isinstance(size, int) else tuple(size) if isinstance(size, Sequence) else ()
+    if len(pair) != 2 or not all(isinstance(side, int) and side > 0 for side in pair):
+        raise ValueError(f'input_size={size!r} must be a whole number of pixels above 0, or two')
+    return pair[0], pair[1]

@@ -21,7 +21,7 @@ from .dual_encoder import load_dual_encoder
 from .generative_vlm import GENERATIVE, load_generative
 from .tokenizers import load_tokenizer
 from .vlm import VLM, Tokenizer
-from .weights_source import Training, WeightsSource, uses_quick_gelu
+from .weights_source import Training, WeightsSource, interpolation_of_weights, uses_quick_gelu
 
 EMBEDDED = Path(__file__).parent / 'embedded'
 """open_clip folders that ship with the package, by name."""
@@ -98,7 +98,10 @@ def _load_named(model: str, source: WeightsSource, allow_random: bool) -> tuple[
     if not source.path.is_file():
         raise FileNotFoundError(f'teacher weights not found: {source.path}')
     training = _check_activation(model, source, f'in {source.path}')
-    pixels = dict(mean=training.mean, std=training.std)
+    pixels: dict[str, Any] = dict(mean=training.mean, std=training.std)
+    interpolation = interpolation_of_weights(source, model)
+    if interpolation is not None:
+        pixels['interpolation'] = interpolation
     tokenizer = load_tokenizer(model)
     options = dict(pretrained=str(source.path), force_preprocess_cfg=pixels)
     return _create(model, model, source.path, **options), tokenizer

@@ -136,6 +136,23 @@ class WeightsSource:
         )
 
 
+def interpolation_of_weights(source: WeightsSource, model: str) -> str | None:
+    """How images are resized for a file of weights, as its tag or the config beside it says; None: unknown.
+
+    Args:
+        source: of the weights.
+        model: the name of a model that open_clip knows.
+    """
+    if source.tag is not None:
+        return open_clip.get_pretrained_cfg(model, source.tag).get('interpolation')
+    if source.config_file is not None and not source.stated:
+        config = json.loads(source.config_file.read_text(encoding='utf-8'))
+        return (config.get('preprocess_cfg') or {}).get('interpolation')
+    tags = open_clip.list_pretrained_tags_by_model(model)
+    known = {open_clip.get_pretrained_cfg(model, tag).get('interpolation') for tag in tags}
+    return known.pop() if len(known) == 1 else None
+
+
 def is_file_name(pretrained: str) -> bool:
     """Whether `pretrained` names a file, and no tag."""
     return Path(pretrained).suffix != '' or '/' in pretrained

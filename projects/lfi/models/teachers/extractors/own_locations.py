@@ -43,4 +43,9 @@ class OwnLocationsExtractor(DenseExtractor):
     def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Read the features of images; arguments and result as of `DenseExtractor`."""
         locations, pooled = self.visual.model.encode_locations(images)
+        if locations.ndim != 4 or pooled.ndim != 2 or locations.shape[:2] != pooled.shape:
+            raise ValueError(
+                f'{type(self.visual.model).__name__}.encode_locations must give (B, E, h, w) and (B, E), not '
+                f'{tuple(locations.shape)} and {tuple(pooled.shape)}'
+            )
         return F.normalize(locations, dim=1)[:, None], pooled

@@ -44,5 +44,5 @@ def tower_of(visual: nn.Module) -> ImageTower:
     raise ValueError(
         f"no extractor reads this model's image tower, a {name}: it is none of open_clip's own ViTs and "
         "ResNets, timm's ViTs with a class token, average or latent attention pooling, and timm's CNNs with "
-        "average pooling. For CoCa models use 'coca'"
+        "average pooling. For CoCa models use 'coca', for a dual encoder of your own 'own-locations'"
     )
