@@ -102,7 +102,8 @@ def _own_pool(trunk: str, module: str) -> Pool | None:
     if module == 'vitamin':
         return 'mean'
     with torch.device('meta'):
-        return POOLS.get(timm.create_model(trunk).global_pool)
+        built: Any = timm.create_model(trunk)
+    return POOLS.get(built.global_pool)
 
 
 def _name_of_vit(trunk: str, module: str, text: Mapping[str, Any]) -> str:
