@@ -117,7 +117,7 @@ def test_the_teachers_weights_need_not_be_at_hand(cache, config):
     CachedTeacher(cache, {**config, 'model': '/nowhere/vit'})
     with pytest.raises(CacheError, match="teacher.model is 'vit' in the cache, 'other' here"):
         CachedTeacher(cache, {**config, 'model': '/nowhere/other'})
-    # What 'auto' takes cannot be told then.
+    # Without the model's config nobody knows what 'auto' takes.
     CachedTeacher(cache, {**config, 'model': '/nowhere/vit', 'extractor': 'auto'})
     with pytest.raises(CacheError, match="extractor.type is 'maskclip' in the cache, 'clearclip' here"):
         CachedTeacher(cache, {**config, 'extractor': 'auto'})

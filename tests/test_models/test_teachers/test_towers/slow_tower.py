@@ -47,9 +47,12 @@ def modules_of(visual):
 def block_calls(visual, images):
     """With which arguments the tower calls each block."""
     calls, handles = [], []
+
+    def keep(module, args, kwargs):
+        calls.append((args, kwargs))
+
     for block, _, _ in modules_of(visual):
-        hook = lambda _, args, kwargs: calls.append((args, kwargs))  # noqa: E731
-        handles.append(block.register_forward_pre_hook(hook, with_kwargs=True))
+        handles.append(block.register_forward_pre_hook(keep, with_kwargs=True))
     visual(images)
     for handle in handles:
         handle.remove()
@@ -114,7 +117,10 @@ def dense_of_cnn(visual, images, texts, averages):
         head = _attention_pool_without_positions(visual)
     else:
         features = visual.trunk.forward_features(images)
-        head = lambda x: visual.head(visual.trunk.forward_head(x))  # noqa: E731
+
+        def head(location):
+            return visual.head(visual.trunk.forward_head(location))
+
     length = visual(images).norm(dim=-1)
     maps = torch.empty(len(images), len(texts), *features.shape[-2:])
     for b in range(len(images)):
