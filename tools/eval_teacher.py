@@ -407,9 +407,22 @@ def recommendation(extractor: str, recommended: dict[str, Choice]) -> str:
     return f'Recommended for {extractor}: model.reading=dict({", ".join(options)}): {"; ".join(reasons)}.'
 
 
+# A folder or weights that are missing, a name that is unknown, weights that cannot be fetched, an extra.
+MISTAKES = (FileNotFoundError, ValueError, RuntimeError, ImportError)
+
+
+def asked_for(cfg: Config) -> dict:
+    """The config of the extractor that the config asks for."""
+    teacher = cfg.model.teacher
+    try:
+        return chosen_extractor(teacher.get('extractor', AUTO), teacher.get('model'))
+    except MISTAKES as error:
+        raise launch.UsageError(f'model.teacher: {error}') from error
+
+
 def teachers_of(cfg: Config, names: list[str]) -> Iterator[tuple[str, VLMAttentionTeacher]]:
     """The config's teacher with each of the extractors."""
-    own = dict(chosen_extractor(cfg.model.teacher.get('extractor', AUTO), cfg.model.teacher.get('model')))
+    own = dict(asked_for(cfg))
     wanted = sorted(EXTRACTORS.module_dict) if names == ['all'] else names or [own['type']]
     for name in wanted:
         extractor = own if name == own['type'] else dict(type=name)
@@ -417,9 +430,9 @@ def teachers_of(cfg: Config, names: list[str]) -> Iterator[tuple[str, VLMAttenti
         teacher = dict(cfg.model.teacher, extractor=extractor, max_concepts=None)
         try:
             yield name, TEACHERS.build(teacher)
-        except ValueError as error:
-            if names != ['all']:
-                raise launch.UsageError(str(error)) from error
+        except MISTAKES as error:
+            if names != ['all'] or not isinstance(error, ValueError):
+                raise launch.UsageError(f'model.teacher: {error}') from error
             print(f'{name} is left out: {error}', flush=True)
 
 

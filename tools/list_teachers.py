@@ -220,6 +220,7 @@ def main() -> None:
         rows = [[*row, counts[row[0]]] for row in rows]
     show(rows, columns, args.markdown)
     if args.csv:
+        Path(args.csv).parent.mkdir(parents=True, exist_ok=True)
         with Path(args.csv).open('w', newline='', encoding='utf-8') as file:
             csv.writer(file).writerows((columns, *rows))
 

@@ -141,9 +141,12 @@ def test_where_proc_cannot_be_written_memory_is_not_counted(import_tool, monkeyp
 def test_what_cannot_be_evaluated_says_why(run_tool, config_path):
     config = config_path(SHAPES)
     out = run_tool('eval_teacher.py', config, '--images', '4', '--extractors', 'gem', code=1)
-    assert out.splitlines()[-1].startswith('error: GEMExtractor reads the blocks of a transformer')
+    assert out.splitlines()[-1].startswith('error: model.teacher: GEMExtractor reads the blocks')
     out = run_tool('eval_teacher.py', config, '--images', '4', '--area', '0.99', '1', code=1)
     assert out.splitlines()[-1] == 'error: only 0 regions cover 0.99 to 1 of their image'
+    gone = ('--cfg-options', 'model.teacher.model=gone/folder', 'model.teacher.extractor=auto')
+    out = run_tool('eval_teacher.py', config, '--images', '4', *gone, code=1)
+    assert out.splitlines()[-1].startswith('error: model.teacher: teacher folder not found: gone/folder')
     control = config_path('baselines/task-loss_vit-tiny_shapes.py')
     out = run_tool('eval_teacher.py', control, code=1)
     assert out.splitlines()[-1] == 'error: the config has no model.teacher to ask'

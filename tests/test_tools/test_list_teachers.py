@@ -34,8 +34,8 @@ def call(tool, monkeypatch, capsys, *args):
 
 
 def test_a_family_as_a_table_and_a_file(run_tool, tmp_path):
-    out = run_tool('list_teachers.py', '--family', 'pe-core', '--csv', 'teachers.csv', '--parameters')
-    with (tmp_path / 'teachers.csv').open(newline='') as file:
+    out = run_tool('list_teachers.py', '--family', 'pe-core', '--csv', 'new/teachers.csv', '--parameters')
+    with (tmp_path / 'new/teachers.csv').open(newline='') as file:
         rows = list(csv.DictReader(file))
     assert [row['model'] for row in rows] == [m for m, _ in open_clip.list_pretrained() if m[:2] == 'PE']
     tiny = next(row for row in rows if row['model'] == 'PE-Core-T-16-384')

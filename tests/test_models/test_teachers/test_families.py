@@ -56,6 +56,14 @@ def test_what_has_no_blocks_fits_no_extractor_of_blocks(model):
     assert set(of(model).extractors) <= {'dense', 'maskclip'}
 
 
+@pytest.mark.parametrize(
+    ('trunk', 'first'), [('deit3_small_patch16_224', 'clearclip'), ('deit_tiny_distilled_patch16_224', None)]
+)
+def test_deit_is_read_and_one_with_two_heads_is_not(trunk, first):
+    found = of('MobileCLIP-B', dict(timm_model_name=trunk, timm_pool='token'))
+    assert next(iter(found.extractors), None) == first
+
+
 def test_a_transformer_fits_all_that_read_blocks_whatever_its_pool():
     blocks = {'clearclip', 'maskclip', 'naclip', 'gem', 'legrad', 'dense'}
     for model in ('ViT-B-32', 'PE-Core-B-16', 'ViTamin-S', 'ViT-L-14-CLIPA'):

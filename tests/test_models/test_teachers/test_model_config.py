@@ -83,8 +83,12 @@ def test_a_generative_vlm_has_the_width_of_its_decoder(generative_folder):
         (dict(model='ViT-B-17'), ValueError, "model='ViT-B-17' is neither"),
         (dict(model='mmpretrain:resnet18_8xb16_cifar10'), ValueError, 'is no BLIP for retrieval'),
         (dict(model='mmpretrain:blip-huge'), ValueError, 'is no BLIP for retrieval'),
-        (dict(model=dict(type='SilentEncoder')), ValueError, 'SilentEncoder has no attribute text_dims'),
-        (dict(type='lfi.SilentTeacher'), ValueError, 'SilentTeacher has no attribute text_dims'),
+        (
+            dict(model=dict(type='SilentEncoder')),
+            ValueError,
+            'SilentEncoder has no text_dims, a class',
+        ),
+        (dict(type='lfi.SilentTeacher'), ValueError, 'SilentTeacher has no text_dims, a class'),
     ],
 )
 def test_where_it_is_not_known_the_error_says_what_to_set(teacher, error, message):

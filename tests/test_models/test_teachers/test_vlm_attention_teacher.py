@@ -10,6 +10,7 @@ import pytest
 import torch
 from lfi.models import VLMAttentionTeacher
 from lfi.models.teachers import PixelFormat
+from lfi.models.teachers.extractors.dense import LocationsExtractor
 from lfi.models.teachers.vlm_attention_teacher import interpolation_of
 from lfi.models.teachers.weights import load_vlm
 from lfi.structures import REST
@@ -111,6 +112,21 @@ def test_images_are_resized_as_the_model_says(make_teacher, teacher_folder, tmp_
 def test_an_input_size_that_is_none_is_refused(make_teacher, size):
     with pytest.raises(ValueError, match='input_size=.* must be a whole number of pixels above 0, or two'):
         make_teacher(input_size=size)
+
+
+def test_an_input_size_that_cuts_patches_is_refused_when_built(make_teacher):
+    with pytest.raises(ValueError, match=r'input_size=\(32, 36\) must be a multiple of .* patch size'):
+        make_teacher(input_size=(32, 36))
+
+
+def test_an_input_size_that_the_model_fails_at_is_refused_when_built(make_teacher, monkeypatch):
+    def fail(self, images, texts):
+        raise RuntimeError('kernel size')
+
+    teacher = make_teacher('cnn_test_resnet')
+    monkeypatch.setattr(LocationsExtractor, 'pooled', fail)
+    with pytest.raises(ValueError, match=r'takes no images of input_size=\(8, 8\): kernel size'):
+        teacher.extractor.check_size((8, 8), teacher.texts)
 
 
 def test_an_interpolation_that_is_none_is_refused():

@@ -123,8 +123,11 @@ def test_a_file_whose_training_is_not_known_is_refused(named_model, tags, config
 @pytest.mark.parametrize('source', ['tag', 'stated', 'config'])
 def test_a_file_trained_with_another_activation_is_refused(named_model, tags, tmp_path, source):
     name, weights = named_model
-    tags(ours=dict(quick_gelu=True))
-    config = dict(model_cfg={**open_clip.get_model_config(name), 'quick_gelu': True})
+    tags(ours=dict(mean=MEAN, std=STD, quick_gelu=True))
+    config = dict(
+        model_cfg={**open_clip.get_model_config(name), 'quick_gelu': True},
+        preprocess_cfg=dict(mean=MEAN, std=STD),
+    )
     (tmp_path / 'open_clip_config.json').write_text(json.dumps(config))
     stated = dict(path=weights, mean=MEAN, std=STD, quick_gelu=True)
     tag, file = dict(tag=('ours', weights), stated=(None, stated), config=(None, weights))[source]
@@ -181,7 +184,7 @@ def test_a_config_beside_a_file_in_0_to_255_is_refused(named_model, tmp_path):
     model_cfg = open_clip.get_model_config(named_model[0])
     config = dict(model_cfg=model_cfg, preprocess_cfg=dict(mean=[123.675, 116.28, 103.53]))
     (tmp_path / 'open_clip_config.json').write_text(json.dumps(config))
-    with pytest.raises(ValueError, match=r'open_clip_config\.json is no config .*mean=.*divide'):
+    with pytest.raises(ValueError, match=r'open_clip_config\.json: mean=.*divide'):
         load_vlm(*named_model, allow_random=False)
 
 
@@ -294,10 +297,45 @@ def test_a_file_with_a_config_beside_it_is_resized_for_as_that_says(folder):
     assert interpolation_of_weights(source, 'ViT-B-32') == 'bilinear'
 
 
+def test_a_plain_vit_whose_config_asks_for_its_tokens_too_is_read(folder):
+    path = folder / 'open_clip_config.json'
+    config = json.loads(path.read_text())
+    config['model_cfg']['vision_cfg']['output_tokens'] = True
+    path.write_text(json.dumps(config))
+    vlm, _ = load_vlm(str(folder), None, allow_random=False)
+    assert vlm.encode_image(torch.zeros(1, 3, 32, 32)).ndim == 2
+
+
+@pytest.mark.parametrize(
+    ('preprocess', 'message'),
+    [
+        (None, r'mean=None must be three numbers, .*; preprocess_cfg must have mean and std'),
+        (dict(mean=MEAN, std=None), 'std=None must be three numbers'),
+        (dict(mean=[123.675, 116.28, 103.53], std=STD), 'mean=.* divide'),
+    ],
+)
+def test_a_folder_that_does_not_say_its_pixels_is_refused(folder, preprocess, message):
+    path = folder / 'open_clip_config.json'
+    path.write_text(json.dumps({**json.loads(path.read_text()), 'preprocess_cfg': preprocess}))
+    with pytest.raises(ValueError, match=rf'open_clip_config\.json: {message}'):
+        load_vlm(str(folder), None, allow_random=False)
+
+
+def test_a_repository_of_a_hub_is_told_how_to_be_fetched():
+    with pytest.raises(ValueError, match=r'is a repository: .*`hf download timm/a --local-dir FOLDER`'):
+        load_vlm('hf-hub:timm/a', None, allow_random=False)
+
+
+def test_a_folder_of_transformers_is_told_from_one_of_open_clip(folder):
+    (folder / 'open_clip_config.json').rename(folder / 'config.json')
+    with pytest.raises(FileNotFoundError, match=r"of transformers: .* write 'transformers:FOLDER'"):
+        load_vlm(str(folder), None, allow_random=False)
+
+
 @pytest.mark.parametrize('text', ['{"model_cfg": {', '{"vision_cfg": {}}'])
 def test_a_config_that_cannot_be_read_names_the_folder(folder, text):
     (folder / 'open_clip_config.json').write_text(text)
-    with pytest.raises(ValueError, match=f'Could not load valid config .*{folder.name}'):
+    with pytest.raises(ValueError, match=rf'{folder.name}.*open_clip_config\.json is no config'):
         load_vlm(str(folder), None, allow_random=False)
 
 

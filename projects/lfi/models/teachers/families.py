@@ -20,7 +20,7 @@ OF_VIT: dict[Pool, tuple[str, ...]] = {
     'mean': ('dense', *BLOCKS),
 }
 """The extractors that fit a vision transformer, by its pool."""
-VIT_MODULES = ('vision_transformer', 'vision_transformer_hybrid', 'eva', 'vitamin')
+VIT_MODULES = ('vision_transformer', 'vision_transformer_hybrid', 'deit', 'eva', 'vitamin')
 """The modules of timm whose transformers `TimmViT` reads."""
 CUSTOM_BLOCK = ('qk_norm', 'scaled_cosine_attn', 'scale_heads', 'scale_attn_inner', 'scale_attn', 'scale_fc')
 """What gives open_clip's own ViT blocks that `OpenClipViT` does not read."""
@@ -85,7 +85,8 @@ def _of_timm(vision: CLIPVisionCfg, text: Mapping[str, Any]) -> Family:
     if not timm.is_model(trunk):
         raise ValueError(f'vision_cfg.timm_model_name={trunk!r} is no model of timm {timm.__version__}')
     module = timm.models.model_entrypoint(trunk).__module__.rpartition('.')[2]
-    if module in VIT_MODULES:
+    # A distilled one has two heads, and a class of its own.
+    if module in VIT_MODULES and 'distilled' not in trunk:
         pool = POOLS.get(vision.timm_pool) or (_own_pool(trunk, module) if vision.timm_proj else None)
         name = _name_of_vit(trunk, module, text)
         return Family(name, pool or 'class token', OF_VIT[pool] if pool else ())

@@ -61,7 +61,7 @@ def text_dims_of(teacher: Mapping[str, Any]) -> int:
         return stated
     try:
         if not isinstance(model, str):
-            raise ValueError(f'{kind.__name__} has no attribute text_dims')
+            raise ValueError(f'{kind.__name__} has no text_dims, a class attribute that is an int')
         of_prefix = (width for prefix, width in OF_PREFIX.items() if model.startswith(prefix))
         return next(of_prefix, _of_open_clip)(model)
     except (FileNotFoundError, ValueError) as error:

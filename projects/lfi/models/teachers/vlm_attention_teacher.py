@@ -103,6 +103,8 @@ class VLMAttentionTeacher:
         self.mean, self.std = preprocess['mean'], preprocess['std']
         self.interpolation = interpolation_of(preprocess)
         self.input_size = _pair(preprocess['size'] if input_size is None else input_size)
+        if input_size is not None:
+            self.extractor.check_size(self.input_size, self.bank.embeddings)
         asked = len(names) if max_concepts is None else min(max_concepts, len(names))
         self.max_concepts = asked if asked < len(self.bank) else None
         self._texts = self.bank.embeddings

@@ -27,6 +27,11 @@ EMBEDDED = Path(__file__).parent / 'embedded'
 """open_clip folders that ship with the package, by name."""
 BLIP = 'mmpretrain:'
 """How the names of mmpretrain's models begin."""
+HUB = 'hf-hub:'
+"""How open_clip has the names of repositories begin."""
+OF_TRANSFORMERS = (
+    "for a generative VLM write 'transformers:FOLDER'; of CLIP and SigLIP take open_clip's own weights"
+)
 QUICK_GELU = "Models with QuickGELU have names that end in '-quickgelu'"
 LOAD_ERRORS = (RuntimeError, OSError, KeyError, EOFError, pickle.UnpicklingError, SafetensorError)
 """What weights that do not fit, or cannot be read, end in."""
@@ -82,6 +87,7 @@ def load_vlm(
     if source != WeightsSource():
         given = f'pretrained={pretrained!r}' if weights_file is None else f'weights_file={weights_file!r}'
         raise ValueError(f'{given} must be None: the folder {model} holds its weights')
+    Training.of_config(folder / 'open_clip_config.json')
     # A tokenizer that is missing is found before gigabytes of weights are read.
     tokenizer = load_tokenizer(model, folder)
     return _create(f'local-dir:{folder}', model, folder), tokenizer
@@ -126,6 +132,9 @@ def _create(name: str, model: str, weights: Path | str | None, **options: Any) -
             vlm = _quietly(open_clip.create_model, name, load_weights=True, **options)
     except LOAD_ERRORS as error:
         raise _explain(error, model, weights) from error
+    if not isinstance(vlm, open_clip.CoCa):
+        # A config may ask for the tokens too (output_tokens); CoCa alone can do with them.
+        vlm.visual.output_tokens = False
     return vlm.eval().requires_grad_(False)
 
 
@@ -189,6 +198,7 @@ def find_folder(model: str) -> Path | None:
 
     Raises:
         FileNotFoundError: if there is no such folder, or it lacks its config or weights.
+        ValueError: for the name of a repository on a hub.
     """
     path = find_config_folder(model)
     if path is not None and not any(f.suffix in ('.safetensors', '.bin', '.pth') for f in path.iterdir()):
@@ -197,7 +207,18 @@ def find_folder(model: str) -> Path | None:
 
 
 def find_config_folder(model: str) -> Path | None:
-    """As `find_folder`, whether or not the folder has weights."""
+    """As `find_folder`, whether or not the folder has weights.
+
+    Raises:
+        FileNotFoundError: if there is no such folder, or it lacks its config.
+        ValueError: for the name of a repository on a hub.
+    """
+    if model.startswith(HUB):
+        name = model.removeprefix(HUB)
+        raise ValueError(
+            f'model={model!r} is a repository: fetch it by `hf download {name} --local-dir FOLDER` and give '
+            "the folder, or give open_clip's own name and tag, which tools/list_teachers.py lists"
+        )
     path = Path(model.removeprefix('local-dir:'))
     if len(Path(model).parts) == 1 and (EMBEDDED / model).is_dir():
         path = EMBEDDED / model
@@ -208,7 +229,9 @@ def find_config_folder(model: str) -> Path | None:
             f'teacher folder not found: {path}. In our configs LFI_TEACHER_ROOT says where teachers lie'
         )
     if not (path / 'open_clip_config.json').is_file():
-        raise FileNotFoundError(f'teacher folder {path} has no open_clip_config.json')
+        foreign = f'; it has a config.json of transformers: {OF_TRANSFORMERS}'
+        foreign = foreign if (path / 'config.json').is_file() else ''
+        raise FileNotFoundError(f'teacher folder {path} has no open_clip_config.json{foreign}')
     return path
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import open_clip
-from open_clip.transform import PreprocessCfg
 
 from .architecture import architecture_difference
 
@@ -34,15 +33,37 @@ class Training:
 
     @classmethod
     def of(cls, preprocess: Mapping[str, Any], quick_gelu: bool) -> Training:
-        """From open_clip's preprocessing config, whose defaults stand for what it leaves out.
+        """From open_clip's preprocessing config.
+
+        open_clip has OpenAI's mean and std where a config leaves them out. They are not taken here: SigLIP's
+        weights would be misread, and nothing would say so.
 
         Raises:
-            ValueError: if a value is not what `Training` says; the message names it.
+            ValueError: if a value is missing, or is not what `Training` says; the message names it.
         """
-        mean, std = (preprocess.get(key, getattr(PreprocessCfg, key)) for key in ('mean', 'std'))
+        mean, std = (_of_channels(key, preprocess.get(key)) for key in ('mean', 'std'))
         if not isinstance(quick_gelu, bool):
             raise ValueError(f'quick_gelu={quick_gelu!r} must be True or False')
-        return cls(_of_channels('mean', mean), _of_channels('std', std), quick_gelu)
+        return cls(mean, std, quick_gelu)
+
+    @classmethod
+    def of_config(cls, path: Path) -> Training:
+        """From `open_clip_config.json`.
+
+        Raises:
+            ValueError: if it is no such config, or lacks the mean or std; the message says how to give them.
+        """
+        try:
+            config = json.loads(path.read_text(encoding='utf-8'))
+            preprocess, quick_gelu = _preprocessing(config), config['model_cfg'].get('quick_gelu', False)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ValueError(f'{path} is no config of an open_clip model: {error!r}') from error
+        try:
+            return cls.of(preprocess, quick_gelu)
+        except ValueError as error:
+            raise ValueError(
+                f'{path}: {error}; preprocess_cfg must have mean and std as the weights were trained'
+            ) from error
 
 
 @dataclass(frozen=True)
@@ -147,7 +168,7 @@ def interpolation_of_weights(source: WeightsSource, model: str) -> str | None:
         return open_clip.get_pretrained_cfg(model, source.tag).get('interpolation')
     if source.config_file is not None and not source.stated:
         config = json.loads(source.config_file.read_text(encoding='utf-8'))
-        return (config.get('preprocess_cfg') or {}).get('interpolation')
+        return _preprocessing(config).get('interpolation')
     tags = open_clip.list_pretrained_tags_by_model(model)
     known = {open_clip.get_pretrained_cfg(model, tag).get('interpolation') for tag in tags}
     return known.pop() if len(known) == 1 else None
@@ -187,12 +208,7 @@ def _training_of_tag(model: str, tag: str) -> Training:
 
 def _training_of_config(path: Path, model: str) -> Training:
     try:
-        config = json.loads(path.read_text(encoding='utf-8'))
-        own = config['model_cfg']
-        # As open_clip reads it, null stands for a default.
-        preprocess = config.get('preprocess_cfg') or {}
-        preprocess = {key: value for key, value in preprocess.items() if value is not None}
-        training = Training.of(preprocess, own.get('quick_gelu', False))
+        own = json.loads(path.read_text(encoding='utf-8'))['model_cfg']
         found = architecture_difference(own, open_clip.get_model_config(model))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(f'{path} is no config of an open_clip model: {error!r}') from error
@@ -201,4 +217,10 @@ def _training_of_config(path: Path, model: str) -> Training:
             f'{path} is of another architecture than the model {model}: {found}. Name the model that the '
             'weights are of, or put the config that belongs to them beside them'
         )
-    return training
+    return Training.of_config(path)
+
+
+def _preprocessing(config: Mapping[str, Any]) -> dict[str, Any]:
+    # As open_clip reads it, null stands for what is left out.
+    found = config.get('preprocess_cfg') or {}
+    return {key: value for key, value in found.items() if value is not None}

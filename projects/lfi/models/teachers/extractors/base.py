@@ -81,6 +81,22 @@ class Extractor(ABC):
         """
         return self(images, texts[:1])[1]
 
+    @torch.no_grad()
+    def check_size(self, size: tuple[int, int], texts: Tensor) -> None:
+        """Check that the model takes images of a size, by reading a blank one.
+
+        Args:
+            size: height and width in pixels.
+            texts: (C, E), unit embeddings.
+
+        Raises:
+            ValueError: if it does not.
+        """
+        try:
+            self.pooled(torch.zeros(1, 3, *size), texts)
+        except RuntimeError as error:
+            raise ValueError(f'the teacher takes no images of input_size={size}: {error}') from error
+
 
 class DenseExtractor(Extractor):
     """Features of each location in the joint space, times the texts: one pass, whatever the concepts."""

@@ -129,6 +129,10 @@ class GenerativeExtractor(JudgingExtractor):
         rows = [self._prompt(image[None], ids)[0, ids == self.visual.image_token_id] for image in images]
         return F.normalize(torch.stack([row.float().mean(0) for row in rows]), dim=-1)
 
+    def check_size(self, size: tuple[int, int], texts: Tensor) -> None:
+        """Check that an image of a size can be asked about; as of `Extractor`. No image is read."""
+        self.questions(size)
+
     def questions(self, size: tuple[int, int]) -> Questions:
         """What is asked of an image of a size in pixels: about each concept, and about the neutral word."""
         if size not in self._asked:
