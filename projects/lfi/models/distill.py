@@ -180,7 +180,7 @@ class InteractionDistillMixin(TeacherMixin):
         loss = self.interaction_loss
         compares = loss.concepts_weight + loss.presence_weight > 0
         defaults = {
-            'embed_dims': self.backbone.embed_dims,
+            'embed_dims': self.backbone.query_dims,
             'rivalry': RIVALRY[self.reading.positions_reading] if compares else 0.0,
         }
         if readout.get('text_dims') is None:

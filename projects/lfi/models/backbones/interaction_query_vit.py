@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -20,70 +18,16 @@ from lfi.registry import MODELS
 
 from .conv_stem import ConvStem
 from .interaction_encoder_layer import InteractionEncoderLayer
+from .interaction_recorder import InteractionRecorder, InteractionStates
 from .relative_position import DecomposedRelativePosition
 
 WRITE_BACKS = ('none', 'gated')
 FUSES = ('none', 'sum', 'concat')
 
 
-@dataclass(frozen=True)
-class InteractionStates:
-    """What one forward pass of the student leaves for the read-out.
-
-    Args:
-        asked: (B, M, C), the asked queries after the last block; None where nothing was asked.
-        attention: for each supervised layer (B, M, N), the asked queries' attention over the N patches; ()
-            where nothing was asked.
-        tokens: for each supervised layer (B, n, C), the patch tokens and before them, if there is one, the
-            class token: n is N or N + 1.
-        layers: the supervised layers' indices.
-        grid: (H, W) with H * W = N.
-        valid: (B, N) bool, the patches that show any of their image. Defaults to None: all.
-    """
-
-    asked: Tensor | None
-    attention: tuple[Tensor, ...]
-    tokens: tuple[Tensor, ...]
-    layers: tuple[int, ...]
-    grid: tuple[int, int]
-    valid: Tensor | None = None
-
-    def locations(self) -> Tensor:
-        """The patch tokens of the last supervised layer as a feature map, (B, C, H, W)."""
-        n = self.grid[0] * self.grid[1]
-        return self.tokens[-1][:, -n:].mT.unflatten(-1, self.grid)
-
-
-class InteractionRecord:
-    """Holds the `InteractionStates` of the latest forward pass inside `record_interactions()`.
-
-    Args:
-        questions: (B, M, C) or (M, C), the asked queries' starts. Defaults to None: nothing is asked.
-    """
-
-    def __init__(self, questions: Tensor | None = None) -> None:
-        self.questions = questions
-        self._states: InteractionStates | None = None
-
-    def write(self, states: InteractionStates) -> None:
-        """Keep the states of a forward pass, in place of earlier ones."""
-        self._states = states
-
-    @property
-    def states(self) -> InteractionStates:
-        """The recorded states.
-
-        Raises:
-            RuntimeError: if the backbone has not run since recording began.
-        """
-        if self._states is None:
-            raise RuntimeError('no interactions recorded: the backbone did not run inside the context')
-        return self._states
-
-
 @MMPRETRAIN_MODELS.register_module()
 @MODELS.register_module()
-class InteractionQueryViT(VisionTransformer):
+class InteractionQueryViT(InteractionRecorder, VisionTransformer):
     """Vision Transformer with interaction queries (Learning from Interactions, Gao et al., ICCV 2025).
 
     Queries enter after the position embedding, read the patches in every block through the block's own
@@ -190,8 +134,6 @@ class InteractionQueryViT(VisionTransformer):
             if use_rel_pos:
                 grid = (layer.window_size,) * 2 if layer.window_size else self.patch_resolution
                 layer.relative_position = DecomposedRelativePosition(layer.attn.head_dims, tuple(grid))
-        self._records: tuple[InteractionRecord, ...] = ()
-        self._valid_sizes: Sequence[tuple[int, int]] | None = None
         if self.frozen_stages > 0:
             # The base class froze its stages before they had gates.
             self._freeze_stages()
@@ -203,53 +145,6 @@ class InteractionQueryViT(VisionTransformer):
             # The base class's train() would bring DropPath back into the frozen stages.
             self._freeze_stages()
         return self
-
-    @contextmanager
-    def record_interactions(self, questions: Tensor | None = None) -> Iterator[InteractionRecord]:
-        """Keep the interactions of the forward passes made inside the context.
-
-        A context within another asks its own questions besides: each record has the answers to its own.
-
-        Args:
-            questions: the asked queries' starts, (B, M, C), or (M, C) for all images. Each becomes a query
-                that reads the patches in every block. Defaults to None: nothing is asked.
-
-        Raises:
-            ValueError: in the forward pass, if the questions have another shape.
-
-        Example:
-            >>> with backbone.record_interactions(readout.questions(texts)) as record:
-            ...     features = backbone(images)
-            >>> states = record.states
-        """
-        outer, record = self._records, InteractionRecord(questions)
-        self._records = (*outer, record)
-        try:
-            yield record
-        finally:
-            self._records = outer
-
-    @contextmanager
-    def padded(self, valid_sizes: Sequence[tuple[int, int]]) -> Iterator[None]:
-        """Keep the queries from reading padding in the forward passes made inside the context.
-
-        Args:
-            valid_sizes: height and width in pixels, at least 1, of each image's area at the top left of the
-                batch; as many as the batch has images.
-
-        Raises:
-            ValueError: if a size is below 1; or, in the forward pass, if there are more or fewer sizes than
-                images.
-        """
-        empty = [tuple(size) for size in valid_sizes if min(size) < 1]
-        if empty:
-            # Queries that may read no patch would have attention that is no number.
-            raise ValueError(f'valid_sizes has {empty[0]}: heights and widths must be at least 1 pixel')
-        outer, self._valid_sizes = self._valid_sizes, valid_sizes
-        try:
-            yield
-        finally:
-            self._valid_sizes = outer
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Extract features; same outputs as `VisionTransformer.forward`.
@@ -292,10 +187,16 @@ class InteractionQueryViT(VisionTransformer):
             if i in self.out_indices:
                 outs.append(self._format_output(x, grid))
 
-        self._write(asked, attention, tokens, grid, valid)
+        layers = self.interaction_layers
+        self._write(InteractionStates(asked, tuple(attention), tuple(tokens), layers, grid, valid))
         if self.fuse != 'none' and queries is not None:
             outs[-1] = self._fuse(outs[-1], queries)
         return tuple(outs)
+
+    @property
+    def query_dims(self) -> int:
+        """C, the width of queries and tokens."""
+        return self.embed_dims
 
     @property
     def patch_stride(self) -> tuple[int, int]:
@@ -346,65 +247,12 @@ class InteractionQueryViT(VisionTransformer):
             state_dict[name] = state_dict[name][:, 1:]
         super()._prepare_pos_embed(state_dict, prefix, *args, **kwargs)
 
-    def _asked(self, images: int) -> Tensor | None:
-        """The asked queries' starts of all records for a batch, (B, M, C), or None."""
-        starts = []
-        for record in self._records:
-            questions = record.questions
-            if questions is None:
-                continue
-            if questions.ndim == 2:
-                questions = questions.expand(images, -1, -1)
-            if questions.ndim != 3 or len(questions) != images or questions.shape[2] != self.embed_dims:
-                raise ValueError(
-                    f'questions of shape {tuple(questions.shape)} must be (M, C) or (B, M, C) with '
-                    f'B = {images} images and C = {self.embed_dims}'
-                )
-            starts.append(questions)
-        if len(starts) < 2:
-            return starts[0] if starts else None
-        return torch.cat(starts, 1)
-
-    def _write(
-        self,
-        asked: Tensor | None,
-        attention: Sequence[Tensor],
-        tokens: Sequence[Tensor],
-        grid: tuple[int, int],
-        valid: Tensor | None,
-    ) -> None:
-        """Give each record the answers to its own questions."""
-        start = 0
-        for record in self._records:
-            states = InteractionStates(None, (), tuple(tokens), self.interaction_layers, grid, valid)
-            if asked is not None and record.questions is not None:
-                own = slice(start, start + record.questions.shape[-2])
-                of_layers = tuple(of_layer[:, own] for of_layer in attention)
-                states = replace(states, asked=asked[:, own], attention=of_layers)
-                start = own.stop
-            record.write(states)
-
     def _run(
         self, layer: nn.Module, *args: Any
     ) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
         if self.with_cp and self.training:
             return checkpoint(layer, *args, use_reentrant=False)
         return layer(*args)
-
-    def _valid_patches(self, images: int, grid: tuple[int, int], device: torch.device) -> Tensor | None:
-        """(B, H * W) bool, the patches that show any of their image; None where no image is padded."""
-        if self._valid_sizes is None:
-            return None
-        if len(self._valid_sizes) != images:
-            raise ValueError(f'valid_sizes has {len(self._valid_sizes)} sizes for a batch of {images} images')
-        height, width = self.patch_stride
-        sides = [(-(-h // height), -(-w // width)) for h, w in self._valid_sizes]
-        if all(h >= grid[0] and w >= grid[1] for h, w in sides):
-            return None
-        rows, columns = torch.arange(grid[0]), torch.arange(grid[1])
-        h, w = torch.tensor(sides).T[..., None]  # each [B, 1]
-        valid = (rows < h)[:, :, None] & (columns < w)[:, None]  # [B, H, W]
-        return valid.flatten(1).to(device, non_blocking=True)
 
     def _fuse(self, out: Tensor, queries: Tensor) -> Tensor:
         pooled = (self.ln1(queries) if self.final_norm else queries).mean(1)  # [B, C]
