@@ -1,5 +1,6 @@
 """Students, teachers, losses and the task models that learn from interactions."""
 
+from .adapters import interaction_query_adapter
 from .backbones import ConvStem, InteractionQueryViT, InteractionStates
 from .classifiers import (
     ClassActivationClassifier,
@@ -58,5 +59,6 @@ __all__ = [
     'SimpleFPN',
     'VLMAttentionTeacher',
     'export_student',
+    'interaction_query_adapter',
     'query_student',
 ]

@@ -1,0 +1,311 @@
+"""`InteractionQueryAdapter` against the plain backbones, bit for bit, and against a written-out reading."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+import torch.nn.functional as F
+from lfi.models.adapters import InteractionQueries
+from lfi.registry import MODELS
+from small_backbones import BACKBONES, build
+from torch import nn
+
+
+def images(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def questions(*shape, seed=5):
+    return torch.randn(*shape, 16, generator=torch.Generator().manual_seed(seed))
+
+
+def ask(backbone, x, starts):
+    with backbone.record_interactions(starts) as record:
+        outs = backbone(x)
+    return outs, record.states
+
+
+def set_mode(training, *models):
+    for model in models:
+        # Those of mmpretrain return nothing here.
+        model.train(training)
+
+
+def open_gates(backbone):
+    for layer in backbone.interaction.layers:
+        nn.init.constant_(layer.query_gate, 0.5)
+
+
+# ---- equal to the plain backbone --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('name', BACKBONES)
+@pytest.mark.parametrize('num_queries', [0, 3])
+@pytest.mark.parametrize('training', [False, True])
+def test_outputs_equal_the_plain_backbones_bit_for_bit(make_pair, name, num_queries, training):
+    plain, adapted = make_pair(name, num_queries=num_queries)
+    set_mode(training, plain, adapted)
+    x = images(2, 3, 64, 96)
+    # Buffers of norms move in training: each pass begins from the same ones.
+    before = copy.deepcopy(plain.state_dict())
+    torch.manual_seed(0)
+    expected = plain(x)
+    for starts in (None, questions(4)):
+        adapted.load_state_dict(before, strict=False)
+        torch.manual_seed(0)
+        got = adapted(x) if starts is None else ask(adapted, x, starts)[0]
+        assert type(got) is type(expected) and len(got) == len(expected)
+        assert all(torch.equal(a, b) for a, b in zip(got, expected))
+    for name, value in plain.state_dict().items():
+        assert torch.equal(adapted.state_dict()[name], value), name
+
+
+@pytest.mark.parametrize('name', BACKBONES)
+def test_it_is_the_backbone_with_its_own_names(make_pair, name):
+    plain, adapted = make_pair(name)
+    assert isinstance(adapted, type(plain)) and isinstance(adapted, InteractionQueries)
+    own = [key for key in adapted.state_dict() if not key.startswith('interaction.')]
+    assert own == list(plain.state_dict())
+    assert adapted.training == plain.training
+
+
+def test_published_weights_load_by_the_backbones_own_init_cfg(tmp_path):
+    torch.manual_seed(3)
+    plain = build(BACKBONES['mmdet_resnet']['backbone'])
+    torch.save(
+        dict(state_dict={f'backbone.{k}': v for k, v in plain.state_dict().items()}), tmp_path / 'r.pth'
+    )
+    init_cfg = dict(type='Pretrained', checkpoint=str(tmp_path / 'r.pth'), prefix='backbone.')
+    cfg = dict(BACKBONES['mmdet_resnet']['backbone'], init_cfg=init_cfg)
+    adapted = build(dict(type='lfi.InteractionQueryAdapter', backbone=cfg, query_dims=16, probe_size=64))
+    before = copy.deepcopy(adapted.interaction.state_dict())
+    adapted.init_weights()
+    assert all(torch.equal(adapted.state_dict()[key], value) for key, value in plain.state_dict().items())
+    assert all(torch.equal(adapted.interaction.state_dict()[key], value) for key, value in before.items())
+
+
+def test_frozen_stages_and_norm_eval_hold(make_adapted):
+    adapted = make_adapted('mmdet_resnet')
+    adapted.train()
+    assert not any(p.requires_grad for p in adapted.layer1.parameters())
+    assert not any(m.training for m in adapted.modules() if isinstance(m, nn.BatchNorm2d))
+    assert all(p.requires_grad for p in adapted.interaction.parameters())
+
+
+def test_an_unscoped_type_is_of_the_default_scope():
+    from mmengine.registry import DefaultScope
+
+    backbone = dict(type='ResNet', depth=18, **dict(stem_channels=8, base_channels=8))
+    cfg = dict(type='lfi.InteractionQueryAdapter', backbone=backbone, query_dims=16, probe_size=64)
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        assert MODELS.build(cfg)._plain_kind.__module__.startswith('mmdet.')
+
+
+# ---- what queries do --------------------------------------------------------------------------------
+
+
+def attend(of, keys, values, n_heads):
+    """Attention head by head of (n, C) over (m, C): what is read (n, C), and the mean of the shares."""
+    dims = of.shape[1] // n_heads
+    read, shares = [], []
+    for h in range(n_heads):
+        own = slice(h * dims, (h + 1) * dims)
+        shares.append((of[:, own] @ keys[:, own].T / dims**0.5).softmax(-1))
+        read.append(shares[-1] @ values[:, own])
+    return torch.cat(read, 1), torch.stack(shares).mean(0)
+
+
+def slow_layer(layer, feature, x, queries, asked, grid):
+    """A layer on one image, written out query by query."""
+    weight = layer.project_map.weight.flatten(1)
+    own = (weight @ feature.flatten(1) + layer.project_map.bias[:, None]).unflatten(1, feature.shape[1:])
+    own = F.interpolate(own[None], grid, mode='bilinear', align_corners=False)[0]
+    x = own.flatten(1).T + (0 if x is None else x)
+
+    def qkv(tokens):
+        normed = F.layer_norm(tokens, tokens.shape[1:], layer.ln1.weight, layer.ln1.bias)
+        return (normed @ layer.attn.qkv.weight.T + layer.attn.qkv.bias).chunk(3, 1)
+
+    q, k, v = qkv(x)
+    out, heads = layer.attn.proj, layer.attn.num_heads
+    answers, maps = [], []
+    for one in asked:
+        q1, k1, v1 = qkv(one[None])
+        read, _ = attend(q1, torch.cat((k, k1)), torch.cat((v, v1)), heads)
+        answers.append(one + out(read)[0])
+        maps.append(attend(q1, k, v, heads)[1][0])
+    q2, k2, v2 = qkv(queries)
+    read, _ = attend(q2, torch.cat((k, k2)), torch.cat((v, v2)), heads)
+    written = out(attend(q, k2, v2, heads)[0]).T.unflatten(1, grid)
+    h, w = feature.shape[1:]
+    pooled = written.unflatten(2, (w, grid[1] // w)).unflatten(1, (h, grid[0] // h)).mean((2, 4))
+    feature = feature + layer.query_gate.tanh() * torch.einsum('cd,chw->dhw', weight, pooled)
+    return feature, x, queries + out(read), torch.stack(answers), torch.stack(maps)
+
+
+@torch.no_grad()
+def test_layers_and_records_equal_a_written_out_reference(make_pair):
+    plain, adapted = make_pair('resnet', num_queries=3)
+    set_mode(False, plain, adapted)
+    open_gates(adapted)
+    x, starts = images(2, 3, 64, 96), questions(2, 4)
+    outs, states = ask(adapted, x, starts)
+    assert states.grid == adapted.patch_grid(64, 96) == (4, 6) and states.layers == (0, 1)
+    for b in range(2):
+        tokens, queries, asked = None, adapted.interaction.queries[0], starts[b]
+        for i, feature in enumerate(plain(x[b : b + 1])):
+            layer = adapted.interaction.layers[i]
+            feature, tokens, queries, asked, maps = slow_layer(
+                layer, feature[0], tokens, queries, asked, states.grid
+            )
+            torch.testing.assert_close(outs[i][b], feature, rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(states.tokens[i][b], tokens, rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(states.attention[i][b], maps, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(states.asked[b], asked, rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('name', ['resnet', 'swin', 'convnext'])
+def test_an_answer_depends_on_its_own_question_alone(make_adapted, name):
+    adapted = make_adapted(name)
+    set_mode(False, adapted)
+    x, starts = images(2, 3, 64, 64), questions(5)
+    together = ask(adapted, x, starts)[1]
+    backwards = ask(adapted, x, starts.flip(0))[1]
+    for i in range(5):
+        alone = ask(adapted, x, starts[i : i + 1])[1]
+        for states, place in ((together, i), (backwards, 4 - i)):
+            torch.testing.assert_close(alone.asked[:, 0], states.asked[:, place], rtol=0, atol=1e-5)
+            for a, b in zip(alone.attention, states.attention):
+                torch.testing.assert_close(a[:, 0], b[:, place], rtol=0, atol=1e-5)
+
+
+@torch.no_grad()
+def test_maps_named_by_modules_are_the_outputs(make_adapted):
+    by_outputs, by_names = make_adapted('resnet'), make_adapted('resnet_by_names')
+    by_names.load_state_dict(by_outputs.state_dict())
+    set_mode(False, by_outputs, by_names)
+    x, starts = images(2, 3, 64, 64), questions(3)
+    expected, got = ask(by_outputs, x, starts)[1], ask(by_names, x, starts)[1]
+    assert torch.equal(expected.asked, got.asked)
+    assert all(torch.equal(a, b) for a, b in zip(expected.tokens, got.tokens))
+
+
+@torch.no_grad()
+def test_what_is_written_into_a_module_reaches_the_later_ones(make_adapted):
+    adapted = make_adapted('resnet_by_names', num_queries=3)
+    set_mode(False, adapted)
+    x = images(2, 3, 64, 64)
+    before = adapted(x)[0]
+    nn.init.constant_(adapted.interaction.layers[0].query_gate, 0.5)
+    assert (adapted(x)[0] - before).abs().max() > 1e-3
+
+
+@torch.no_grad()
+def test_queries_read_no_padding(make_adapted):
+    adapted = make_adapted('resnet', num_queries=3)
+    set_mode(False, adapted)
+    x = images(2, 3, 64, 96)
+    with adapted.padded([(64, 96), (32, 50)]):
+        states = ask(adapted, x, questions(3))[1]
+    shown = torch.zeros(4, 6, dtype=torch.bool)
+    shown[:2, :4] = True
+    assert torch.equal(states.valid[1].view(4, 6), shown) and states.valid[0].all()
+    for attention in states.attention:
+        assert attention[1][:, ~shown.flatten()].abs().max() == 0
+        torch.testing.assert_close(attention.sum(-1), torch.ones(2, 3))
+
+
+def test_all_that_is_added_learns_from_answers_and_outputs(make_adapted):
+    adapted = make_adapted('resnet', num_queries=3)
+    open_gates(adapted)
+    outs, states = ask(adapted, images(2, 3, 64, 64), questions(3))
+    parts = (states.asked, *states.attention, states.tokens[-1], *outs)
+    sum((part * images(*part.shape, seed=9)).sum() for part in parts).backward()
+    for name, parameter in adapted.named_parameters():
+        assert parameter.grad is not None and parameter.grad.abs().max() > 0, name
+
+
+def test_half_precision_records_attention_in_float32(make_adapted):
+    adapted = make_adapted('resnet')
+    with torch.autocast('cpu', torch.bfloat16):
+        states = ask(adapted, images(2, 3, 64, 64), questions(3).bfloat16())[1]
+    for attention in states.attention:
+        assert attention.dtype == torch.float32
+        torch.testing.assert_close(attention.sum(-1), torch.ones(2, 3))
+
+
+@torch.no_grad()
+def test_a_copy_is_asked_by_itself(make_adapted):
+    adapted = make_adapted('resnet_by_names')
+    set_mode(False, adapted)
+    copied = copy.deepcopy(adapted)
+    x, starts = images(1, 3, 64, 64), questions(2)
+    for parameter in adapted.interaction.parameters():
+        parameter.zero_()
+    assert ask(copied, x, starts)[1].tokens[-1].abs().max() > 0
+    assert ask(adapted, x, starts)[1].tokens[-1].abs().max() == 0
+
+
+@pytest.mark.parametrize('name', ['resnet', 'resnet_by_names'])
+def test_it_goes_through_pickle(make_adapted, name):
+    adapted = make_adapted(name)
+    set_mode(False, adapted)
+    again = pickle.loads(pickle.dumps(adapted))
+    x, starts = images(1, 3, 64, 64), questions(2)
+    assert torch.equal(ask(adapted, x, starts)[1].asked, ask(again, x, starts)[1].asked)
+
+
+# ---- what cannot be adapted -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(query_dims=10, num_heads=4), 'query_dims=10 must be a multiple of num_heads=4'),
+        (dict(num_queries=-1), 'num_queries=-1 must not be negative'),
+        (dict(reads=(3, 2)), r'reads=\[3, 2\] must be places among the 2 outputs'),
+        (dict(reads=('layer9',)), "reads=.* has 'layer9', which is no module of ResNet; it has"),
+        (dict(probe_size=70), r'maps of \(3, 3\) for images of \(70, 70\) pixels: set probe_size'),
+        (
+            dict(backbone=dict(type='lfi.InteractionQueryViT', arch='deit-tiny')),
+            'can be asked by itself: use it without the adapter',
+        ),
+    ],
+)
+def test_what_cannot_be_adapted_says_why(make_adapted, options, message):
+    with pytest.raises(ValueError, match=message):
+        make_adapted('resnet', **options)
+
+
+class TwoVectors(nn.Module):
+    """A backbone that gives no maps."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 8, 8)
+        self.gap = nn.AdaptiveAvgPool2d(1)
+
+    def forward(self, x):
+        return (self.gap(self.conv(x)).flatten(1),)
+
+
+@pytest.fixture(autouse=True)
+def two_vectors():
+    MODELS.register_module(module=TwoVectors, force=True)
+    yield
+    MODELS.module_dict.pop('TwoVectors')
+
+
+def test_vectors_are_no_maps(make_adapted):
+    with pytest.raises(ValueError, match=r"reads=0 of TwoVectors gives \(1, 4\), .* out_type='featmap'"):
+        make_adapted(backbone=dict(type='lfi.TwoVectors'))
+
+
+def test_a_size_at_which_a_backbone_rounds_down_is_refused(make_adapted):
+    adapted = make_adapted('convnext')
+    with pytest.raises(
+        ValueError, match=r"'stages.2' gives .* \(70, 64\) pixels.* multiple of 16 \(pad_size"
+    ):
+        ask(adapted, images(1, 3, 70, 64), questions(1))
