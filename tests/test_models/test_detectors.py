@@ -1,5 +1,7 @@
 """Detectors of mmdet learn from interactions by the mixin alone."""
 
+import copy
+
 import pytest
 import torch
 from lfi.models.detectors import DetectorDistillMixin, LFIMaskRCNN, ShuffledImagesMaskRCNN
@@ -185,3 +187,62 @@ def test_a_negative_control_learns_from_the_maps_of_another_image(make_detector)
 
 def test_it_is_found_by_name_and_needs_no_mmdet_before():
     assert MODELS.get('lfi.LFIMaskRCNN') is LFIMaskRCNN
+
+
+# ---- mmdet's own backbones --------------------------------------------------------------------------
+
+TASKS = {
+    'mask_rcnn': 'mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py',
+    'rtmdet': 'rtmdet/rtmdet_tiny_8xb32-300e_coco.py',
+    'conditional_detr': 'conditional_detr/conditional-detr_r50_8xb2-50e_coco.py',
+}
+
+
+@pytest.fixture
+def make_adapted(teacher_folder):
+    """An LFI detector with the backbone, and the weights' names, of mmdet's own config; and that detector."""
+
+    def make(name):
+        plain = get_config(f'mmdet::{TASKS[name]}').model
+        plain.backbone.init_cfg = None
+        cfg = copy.deepcopy(plain)
+        cfg.type, cfg.task = 'lfi.LFIDetector', f'mmdet.{plain.type}'
+        cfg.backbone = dict(type='lfi.InteractionQueryAdapter', backbone=plain.backbone, query_dims=64)
+        cfg.teacher = dict(
+            type='lfi.VLMAttentionTeacher',
+            model=teacher_folder('vit'),
+            extractor='maskclip',
+            concepts=NAMES,
+            max_concepts=3,
+        )
+        torch.manual_seed(0)
+        return MODELS.build(cfg), plain
+
+    return make
+
+
+@pytest.mark.parametrize('name', TASKS)
+def test_a_detector_with_its_own_backbone_learns_from_interactions(make_adapted, name):
+    detector, plain = make_adapted(name)
+    samples = [sample((128, 128), [(8, 8, 90, 100)], [1]), sample((128, 96), [(4, 4, 60, 60)], [2])]
+    for each in samples:
+        each.set_metainfo(dict(batch_input_shape=(128, 128)))
+        if name != 'mask_rcnn':
+            del each.gt_instances.masks
+    inputs = [torch.randint(0, 256, (3, *each.img_shape), dtype=torch.uint8) for each in samples]
+    data = detector.data_preprocessor(dict(inputs=inputs, data_samples=samples), training=True)
+    losses = detector.train()(**data, mode='loss')
+    assert {'loss_positions', 'loss_concepts', 'loss_presence'} < losses.keys()
+    detector.parse_losses(losses)[0].backward()
+    assert all(p.grad is not None for p in detector.parameters() if p.requires_grad)
+    own = [key for key in detector.state_dict() if '.interaction.' not in key and key[:7] != 'readout']
+    assert own == list(MODELS.build(dict(plain, _scope_='mmdet')).state_dict())
+    added = sum(p.numel() for p in detector.backbone.interaction.parameters())
+    assert added < 0.03 * sum(p.numel() for p in detector.parameters())
+
+
+def test_a_task_that_is_none_is_refused():
+    with pytest.raises(ValueError, match="task='mmdet.Nothing' is no registered model"):
+        MODELS.build(dict(type='lfi.LFIDetector', task='mmdet.Nothing'))
+    with pytest.raises(ValueError, match='has a DetectorDistillMixin already'):
+        MODELS.build(dict(type='lfi.LFIDetector', task='lfi.LFIMaskRCNN'))

@@ -403,3 +403,57 @@ def test_a_graph_of_what_is_not_there_is_refused():
         ValueError, match="part='classifier' needs an ImageClassifier with a head, got a Query"
     ):
         inference_graph(detector, 'classifier')
+
+
+# ---- other backbones --------------------------------------------------------------------------------
+
+NARROW_RESNET = dict(type='mmpretrain.ResNet', depth=18, stem_channels=8, base_channels=8, out_indices=(2, 3))
+
+
+def adapted_config(**options):
+    backbone = dict(type='lfi.InteractionQueryAdapter', backbone=NARROW_RESNET, query_dims=16, **options)
+    cfg = classifier_config(in_channels=64)
+    return {**cfg, 'backbone': backbone, 'neck': dict(type='GlobalAveragePooling')}
+
+
+@torch.no_grad()
+def test_an_adapted_backbone_is_exported_as_the_plain_one():
+    cfg = adapted_config()
+    student = trained(cfg)
+    exported = export_student(student, cfg)
+    assert exported.model.type == 'mmpretrain.ImageClassifier' and exported.model.backbone == NARROW_RESNET
+    assert {name.split('.')[1] for name in exported.removed if name[0] == 'b'} == {'interaction'}
+    plain = exported.build()
+    x = images(64)
+    assert torch.equal(plain(x), student(x))
+
+
+@torch.no_grad()
+def test_learned_queries_that_write_back_stay():
+    cfg = adapted_config(num_queries=3)
+    student = trained(cfg)
+    exported = export_student(student, cfg)
+    assert exported.model.type == 'lfi.QueryStudent' and exported.model.task == 'mmpretrain.ImageClassifier'
+    assert {name.split('.')[0] for name in exported.removed} == {'readout'}
+    x = images(64)
+    assert torch.equal(exported.build()(x), student(x))
+
+
+@pytest.mark.parametrize('num_queries', [0, 3])
+@torch.no_grad()
+def test_a_detector_that_names_its_task_is_exported_as_that(num_queries):
+    cfg = detector_config()
+    backbone = dict(NARROW_RESNET, out_indices=(0, 1, 2, 3))
+    cfg.backbone = dict(
+        type='lfi.InteractionQueryAdapter', backbone=backbone, query_dims=16, num_queries=num_queries
+    )
+    cfg.neck = dict(type='mmdet.FPN', in_channels=[8, 16, 32, 64], out_channels=256, num_outs=5)
+    cfg.type, cfg.task = 'lfi.LFIDetector', 'mmdet.MaskRCNN'
+    init_default_scope('mmdet')
+    student = trained(cfg)
+    exported = export_student(student, cfg)
+    plain = exported.build()
+    assert exported.model.type == ('lfi.QueryStudent' if num_queries else 'mmdet.MaskRCNN')
+    assert exported.model.get('task') == ('mmdet.MaskRCNN' if num_queries else None)
+    x = images(64)
+    assert all(torch.equal(a, b) for a, b in zip(plain.extract_feat(x), student.extract_feat(x)))

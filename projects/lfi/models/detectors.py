@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
-from mmdet.models.detectors import MaskRCNN
+from mmdet.models.detectors import BaseDetector, MaskRCNN
 from torch import Tensor
 
 from lfi.registry import MODELS
@@ -15,17 +16,14 @@ from .batches import mark
 from .distill import InteractionDistillMixin
 from .other_images import maps_of_another_image
 from .student import StudentMixin
+from .task_models import with_mixin
 
 
 class DetectorDistillMixin(InteractionDistillMixin):
     """`InteractionDistillMixin` for mmdet's detectors; put it before the detector among the bases.
 
-    The concepts' first entries are the categories, in the data set's order.
-
-    Example:
-        >>> @MODELS.register_module()
-        ... class LFIRetinaNet(DetectorDistillMixin, RetinaNet):
-        ...     pass
+    The concepts' first entries are the categories, in the data set's order. `LFIDetector` does so by a
+    config alone.
     """
 
     def image_labels(self, data_samples: Sequence, num_concepts: int) -> Tensor:
@@ -36,6 +34,23 @@ class DetectorDistillMixin(InteractionDistillMixin):
         found = torch.zeros(len(labels), num_concepts + 1, device=labels[0].device)
         # What the bank does not hold falls into an extra last column.
         return mark(found, [label.clamp_max(num_concepts) for label in labels])[:, :-1]
+
+
+@MODELS.register_module(name='LFIDetector')
+def lfi_detector(task: str, **arguments: Any) -> BaseDetector:
+    """Build `dict(type='lfi.LFIDetector', task='mmdet.RTMDet', backbone=..., teacher=...)`, of any detector.
+
+    Args:
+        task: the type of mmdet's detector.
+        **arguments: of the detector, and of `InteractionDistillMixin`.
+
+    Returns:
+        The detector, with `DetectorDistillMixin` before its class.
+
+    Raises:
+        TypeError, ValueError: as `InteractionDistillMixin` and `with_mixin` say.
+    """
+    return with_mixin('LFI', DetectorDistillMixin, task)(**arguments)
 
 
 @MODELS.register_module()

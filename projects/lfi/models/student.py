@@ -89,8 +89,8 @@ def require_interactions(model: torch.nn.Module) -> None:
     """Raise a TypeError if a model's backbone records no interactions."""
     if not hasattr(model.backbone, 'record_interactions'):
         raise TypeError(
-            f'{type(model).__name__} needs an lfi.InteractionQueryViT as backbone, '
-            f'got {type(model.backbone).__name__}'
+            f'{type(model).__name__} needs an lfi.InteractionQueryViT as backbone, or another one in an '
+            f'lfi.InteractionQueryAdapter; got {type(model.backbone).__name__}'
         )
 
 

@@ -8,6 +8,7 @@ from mmengine.model import BaseModel
 
 from lfi.models.raw_images import correct_image_sizes
 from lfi.models.student import PaddedPredictMixin
+from lfi.models.task_models import with_mixin
 from lfi.registry import MODELS
 
 
@@ -16,19 +17,16 @@ def query_student(task: str, **arguments: Any) -> BaseModel:
     """Build `dict(type='lfi.QueryStudent', task='mmdet.MaskRCNN', backbone=..., ...)`.
 
     Args:
-        task: The type of the task's model. Its backbone must be an `InteractionQueryViT`.
+        task: The type of the task's model. Its backbone must be one that can be asked.
         **arguments: Arguments of the task's model.
 
     Returns:
         The task's model, with the same parameter names, whose queries read no padding.
 
     Raises:
-        ValueError: If the type is not registered.
+        ValueError: As `with_mixin` says.
     """
-    kind = MODELS.get(task)
-    if kind is None:
-        raise ValueError(f'task={task!r} is no registered model; give its scope too, as in mmdet.MaskRCNN')
-    query_kind = type(f'Query{kind.__name__}', (PaddedPredictMixin, kind), {'__module__': __name__})
+    query_kind = with_mixin('Query', PaddedPredictMixin, task)
     student = query_kind(**arguments)
     correct_image_sizes(student.data_preprocessor)
     return student

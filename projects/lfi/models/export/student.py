@@ -10,10 +10,13 @@ from mmengine.config import ConfigDict
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
+from lfi.models.adapters import interaction_query_adapter
 from lfi.models.backbones import InteractionQueryViT
 from lfi.models.classifiers import TextPredictMixin
 from lfi.models.student import StudentMixin
 from lfi.registry import MODELS
+
+from .query_student import query_student
 
 # Arguments of students, beyond those of their task.
 LEARNING = (
@@ -76,7 +79,9 @@ def export_student(student: nn.Module | Mapping[str, Tensor], cfg: Mapping) -> E
     missing = [name for name in needed if name not in state]
     removed = {name: value for name, value in state.items() if name not in needed}
     removable: tuple[str, ...] = LEARNING_PARTS
-    if _num_queries(cfg['backbone']):
+    if _is_adapter(cfg['backbone']):
+        removable += ('backbone.interaction.',)
+    elif _num_queries(cfg['backbone']):
         removable += ('backbone.interaction_queries',)
     unknown = [name for name in removed if not name.startswith(removable)]
     if missing or unknown:
@@ -94,7 +99,8 @@ def slim_model(cfg: Mapping) -> ConfigDict:
     | --- | --- |
     | patches read no learned queries (`write_back='none'`, `fuse='none'`) | `mmpretrain.VisionTransformer` |
     | the same, with a stem, windows or relative positions | `lfi.InteractionQueryViT` without queries |
-    | patches or the head read them | itself; a model with the mixin becomes an `lfi.QueryStudent` |
+    | the backbone in an `lfi.InteractionQueryAdapter` without learned queries (`num_queries`) | itself |
+    | patches, maps or the head read them | itself; a model with the mixin becomes an `lfi.QueryStudent` |
 
     Args:
         cfg: Config of any OpenMMLab model with a `backbone`; unscoped types are of the default scope.
@@ -109,8 +115,15 @@ def slim_model(cfg: Mapping) -> ConfigDict:
     queries_stay = _queries_are_read(cfg['backbone'])
     if _registered(cfg['backbone']['type']) is InteractionQueryViT:
         slim.backbone = _slim_backbone(slim.backbone)
+    elif _is_adapter(cfg['backbone']) and not queries_stay:
+        slim.backbone = _without_weights(slim.backbone.backbone)
+    if kind is query_student:
+        # It is slim already.
+        return slim
     if not isinstance(kind, type):
-        # An lfi.QueryStudent is slim already.
+        # An lfi.LFIDetector or another that names its task.
+        task = slim.pop('task')
+        slim.update(dict(type='lfi.QueryStudent', task=task) if queries_stay else dict(type=task))
         return slim
     if issubclass(kind, TextPredictMixin):
         raise ValueError(
@@ -126,18 +139,22 @@ def slim_model(cfg: Mapping) -> ConfigDict:
 
 
 def _slim_backbone(cfg: dict) -> dict:
-    # The student's weights replace those it began with.
-    pretrained = isinstance(cfg.get('init_cfg'), Mapping) and cfg['init_cfg'].get('type') == 'Pretrained'
-    dropped = ('init_cfg',) if pretrained else ()
+    cfg = _without_weights(cfg)
     if _queries_are_read(cfg):
-        return _without(cfg, *dropped)
+        return cfg
     if any(cfg.get(name) not in (None, False) for name in OWN_PARTS):
-        return {**_without(cfg, *dropped, *INTERACTION), 'num_queries': 0, 'write_back': 'none'}
-    plain = {**_without(cfg, *dropped, *INTERACTION, *DENSE), 'type': 'mmpretrain.VisionTransformer'}
+        return {**_without(cfg, *INTERACTION), 'num_queries': 0, 'write_back': 'none'}
+    plain = {**_without(cfg, *INTERACTION, *DENSE), 'type': 'mmpretrain.VisionTransformer'}
     if not isinstance(plain.get('out_indices', -1), int):
         # mmpretrain's backbone changes the list.
         plain['out_indices'] = list(plain['out_indices'])
     return plain
+
+
+def _without_weights(cfg: dict) -> dict:
+    # The student's weights replace those it began with.
+    pretrained = isinstance(cfg.get('init_cfg'), Mapping) and cfg['init_cfg'].get('type') == 'Pretrained'
+    return _without(cfg, 'init_cfg') if pretrained else cfg
 
 
 def _queries_are_read(backbone: Mapping) -> bool:
@@ -147,7 +164,12 @@ def _queries_are_read(backbone: Mapping) -> bool:
 
 
 def _num_queries(backbone: Mapping) -> int:
-    return backbone.get('num_queries', 0) if _registered(backbone['type']) is InteractionQueryViT else 0
+    asked = _registered(backbone['type']) is InteractionQueryViT or _is_adapter(backbone)
+    return backbone.get('num_queries', 0) if asked else 0
+
+
+def _is_adapter(backbone: Mapping) -> bool:
+    return _registered(backbone['type']) is interaction_query_adapter
 
 
 def _without(cfg: dict, *names: str) -> dict:
