@@ -3,6 +3,7 @@
     python benchmarks/step.py                    # ViT-B/16 and CLIP ViT-B/16, random weights
     python benchmarks/step.py --teacher FOLDER --extractor dense --teacher-size 160 \
         --arch deit-tiny --img-size 64 --patch-size 8 --batch-size 64
+    python benchmarks/step.py --arch resnet50    # another backbone, in an adapter
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from pairs import HEADER, time_pairs
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Time a training step of LFI')
-    parser.add_argument('--arch', default='base', help="the student's (%(default)s)")
+    parser.add_argument('--arch', default='base', help="the student's, a ViT's or 'resnet50' (%(default)s)")
     parser.add_argument('--img-size', type=int, default=224, help='(%(default)s)')
     parser.add_argument('--patch-size', type=int, default=16, help='(%(default)s)')
     parser.add_argument(
@@ -41,12 +42,28 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def build(args: argparse.Namespace, lfi_model: bool, backbone: str, **lfi_arguments) -> torch.nn.Module:
+def student(args: argparse.Namespace, asked: bool) -> dict:
+    """Backbone, neck and head; the backbone is plain, or one that can be asked."""
+    if args.arch == 'resnet50':
+        plain = dict(type='ResNet', depth=50)
+        adapted = dict(type='lfi.InteractionQueryAdapter', backbone=plain, reads=('layer3', 'layer4'))
+        return dict(
+            backbone=adapted if asked else plain,
+            neck=dict(type='GlobalAveragePooling'),
+            head=dict(type='LinearClsHead', num_classes=args.num_classes, in_channels=2048),
+        )
     width = InteractionQueryViT.arch_zoo[args.arch]['embed_dims']
+    kind = 'lfi.InteractionQueryViT' if asked else 'VisionTransformer'
+    return dict(
+        backbone=dict(type=kind, arch=args.arch, img_size=args.img_size, patch_size=args.patch_size),
+        head=dict(type='VisionTransformerClsHead', num_classes=args.num_classes, in_channels=width),
+    )
+
+
+def build(args: argparse.Namespace, lfi_model: bool, asked: bool, **lfi_arguments) -> torch.nn.Module:
     cfg = dict(
         type='lfi.LFIImageClassifier' if lfi_model else 'mmpretrain.ImageClassifier',
-        backbone=dict(type=backbone, arch=args.arch, img_size=args.img_size, patch_size=args.patch_size),
-        head=dict(type='VisionTransformerClsHead', num_classes=args.num_classes, in_channels=width),
+        **student(args, asked),
         data_preprocessor=dict(mean=[127.5] * 3, std=[64.0] * 3, to_rgb=True),
     )
     if lfi_model:
@@ -71,9 +88,9 @@ def main() -> None:
     init_default_scope('mmpretrain')
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     torch.manual_seed(0)
-    ours = build(args, True, 'lfi.InteractionQueryViT').to(device)
-    same_student = build(args, False, 'lfi.InteractionQueryViT').to(device)
-    plain_student = build(args, False, 'VisionTransformer').to(device)
+    ours = build(args, True, asked=True).to(device)
+    same_student = build(args, False, asked=True).to(device)
+    plain_student = build(args, False, asked=False).to(device)
     shape = (args.img_size, args.img_size)
     samples = [
         DataSample(metainfo=dict(img_shape=shape, img_path=f'batch/{i}.jpg')).set_gt_label(
@@ -89,7 +106,7 @@ def main() -> None:
     data = ours.data_preprocessor(raw, training=True)
     folder = tempfile.TemporaryDirectory()
     write_cache(folder.name, ours, data)
-    cached = build(args, True, 'lfi.InteractionQueryViT', teacher_cache=folder.name).to(device)
+    cached = build(args, True, asked=True, teacher_cache=folder.name).to(device)
     visual = ours.teacher.to(device).visual
     teacher_images = torch.randn(args.batch_size, 3, *ours.teacher.input_size, device=device).contiguous(
         memory_format=torch.channels_last
@@ -112,11 +129,11 @@ def main() -> None:
         teacher_forward()
 
     print(
-        f'{args.arch}/{args.patch_size} at {args.img_size} px, {args.teacher} at {ours.teacher.input_size} '
+        f'{args.arch} at {args.img_size} px, {args.teacher} at {ours.teacher.input_size} '
         f'px by {args.extractor}, batch {args.batch_size}, {args.num_classes} concepts, {machine()}\n'
     )
     print(HEADER)
-    task_only, task_only_plain = 'same student, task loss alone', 'plain ViT, task loss alone'
+    task_only, task_only_plain = 'same student, task loss alone', 'plain student, task loss alone'
     pairs = {
         f'LFI step / ({task_only} + teacher forward)': (ours, lambda: step_and_teacher(same_student)),
         f'LFI step / ({task_only_plain} + teacher forward)': (ours, lambda: step_and_teacher(plain_student)),
