@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -70,12 +71,10 @@ def find_feature_maps(
         backbone.train(training)
         for handle in handles:
             handle.remove()
-    if names:
-        found = list(of_modules.items())
-    else:
+    found: list[tuple[Any, object]] = list(of_modules.items())
+    if not names:
         outputs = [outputs] if isinstance(outputs, Tensor) else outputs
-        places = _places(reads, len(outputs))
-        found = [(place, outputs[place]) for place in places]
+        found = [(place, outputs[place]) for place in _places(reads, len(outputs))]
     maps = [_feature_map(backbone, read, output, size) for read, output in found]
     return tuple(read for read, _ in found), maps
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -126,7 +126,8 @@ class InteractionQueries(InteractionRecorder, _Backbone):
         if isinstance(outputs, Tensor):
             return self._read(0, outputs)
         read = list(outputs)
-        for layer, place in enumerate(self._reads):
+        places: Any = self._reads
+        for layer, place in enumerate(places):
             read[place] = self._read(layer, read[place])
         return type(outputs)(read)
 
@@ -198,7 +199,7 @@ def interaction_query_adapter(
         raise ValueError(f'query_dims={query_dims} must be a multiple of num_heads={num_heads}')
     if num_queries < 0:
         raise ValueError(f'num_queries={num_queries} must not be negative')
-    size = (probe_size, probe_size) if isinstance(probe_size, int) else tuple(probe_size)
+    size = (probe_size, probe_size) if isinstance(probe_size, int) else (probe_size[0], probe_size[1])
     found, maps = find_feature_maps(plain, reads, size)
     plain.__class__ = _asked_kind(type(plain))
     plain.query_dims, plain._reads, plain._maps = query_dims, found, maps
@@ -211,10 +212,15 @@ def interaction_query_adapter(
     return plain
 
 
-@cache
-def _asked_kind(kind: type[nn.Module]) -> type[nn.Module]:
-    names = {'__module__': __name__, '_plain_kind': kind}
-    return type(f'InteractionQuery{kind.__name__}', (InteractionQueries, kind), names)
+_ASKED_KINDS: dict[Any, Any] = {}
+
+
+def _asked_kind(kind: type[nn.Module]) -> Any:
+    """The class with queries of a backbone's class, one for each."""
+    if kind not in _ASKED_KINDS:
+        names = {'__module__': __name__, '_plain_kind': kind}
+        _ASKED_KINDS[kind] = type(f'InteractionQuery{kind.__name__}', (InteractionQueries, kind), names)
+    return _ASKED_KINDS[kind]
 
 
 def _blank(kind: type[nn.Module]) -> nn.Module:

@@ -73,5 +73,6 @@ class ReadLayer(QueryAttention, BaseModule):
 
     def _to_map(self, written: Tensor, feature: Tensor, grid: tuple[int, int]) -> Tensor:
         """What is written (B, N, C), as wide and fine as the map."""
-        on_grid = F.adaptive_avg_pool2d(written.mT.unflatten(-1, grid), tuple(feature.shape[-2:]))
+        size = (feature.shape[2], feature.shape[3])
+        on_grid = F.adaptive_avg_pool2d(written.mT.unflatten(-1, grid), size)
         return F.conv2d(on_grid, self.project_map.weight.transpose(0, 1))

@@ -152,7 +152,8 @@ class InteractionRecorder:
         """Give each record the answers to its own questions, of states with all records' queries."""
         start = 0
         for record in self._records:
-            asked, attention = None, ()
+            asked: Tensor | None = None
+            attention: tuple[Tensor, ...] = ()
             if states.asked is not None and record.questions is not None:
                 own = slice(start, start + record.questions.shape[-2])
                 asked, attention = states.asked[:, own], tuple(each[:, own] for each in states.attention)
