@@ -19,6 +19,7 @@ from .old_names import OLD_TYPES
 PACKAGES = ('', 'datasets', 'engine', 'models')
 """The packages of lfi by which a config may name a type."""
 TASK_MODELS = {
+    'LFIDetector': 'lfi.models.detectors',
     'LFIMaskRCNN': 'lfi.models.detectors',
     'PriorMaskRCNN': 'lfi.models.detectors',
     'ShuffledImagesMaskRCNN': 'lfi.models.detectors',

@@ -9,6 +9,7 @@ import open_clip
 import pytest
 import torch
 from lfi.datasets import PACS, VLCS
+from mmdet.datasets import CocoDataset
 from PIL import Image
 
 CLASSES = {'n01': 'crane', 'n02': 'goldfish', 'n03': 'sock', 'n04': 'teapot', 'n05': 'bus'}
@@ -59,6 +60,37 @@ def small_root(tmp_path_factory):
         # Of the images of a domain, one for each class, a fifth are for validation.
         for label, (domain, name) in enumerate(product(kind.DOMAINS, kind.METAINFO['classes'])):
             draw(root / kind.__name__ / domain / name / '0.jpg', 30 + label)
+    return root
+
+
+@pytest.fixture(scope='session')
+def coco_root(tmp_path_factory):
+    """COCO with two images a split, each with one object."""
+    root = tmp_path_factory.mktemp('data')
+    folder = root / 'coco'
+    (folder / 'annotations').mkdir(parents=True)
+    categories = [dict(id=i + 1, name=name) for i, name in enumerate(CocoDataset.METAINFO['classes'])]
+    for split in ('train2017', 'val2017'):
+        (folder / split).mkdir()
+        images, annotations = [], []
+        for i in (1, 2):
+            pixels = np.random.default_rng(i).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / split / f'{i}.jpg')
+            images.append(dict(id=i, file_name=f'{i}.jpg', height=60, width=80))
+            polygon = [10, 10, 50, 10, 50, 40, 10, 40]
+            annotations.append(
+                dict(
+                    id=i,
+                    image_id=i,
+                    category_id=i,
+                    bbox=[10, 10, 40, 30],
+                    area=1200,
+                    iscrowd=0,
+                    segmentation=[polygon],
+                )
+            )
+        described = dict(images=images, annotations=annotations, categories=categories)
+        (folder / 'annotations' / f'instances_{split}.json').write_text(json.dumps(described))
     return root
 
 

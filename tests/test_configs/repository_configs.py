@@ -22,15 +22,18 @@ ZERO_SHOT = [config for config in CONFIGS if '/zero-shot_' in config]
 # What needs mmseg, which need not be installed.
 SEGMENTATION = [config for config in CONFIGS if 'ade20k' in config]
 CONFIGS = [config for config in CONFIGS if config not in TEACHERS + EVALUATION + ZERO_SHOT + SEGMENTATION]
-DETECTION = [config for config in CONFIGS if 'rcnn' in config]
-CLASSIFICATION = [config for config in CONFIGS if config not in DETECTION]
+# Students that are no ViT, which an adapter asks.
+OTHER = ('resnet', 'swin', 'convnext', '_r50', 'rtmdet')
+OTHER_BACKBONES = [config for config in CONFIGS if any(name in config for name in OTHER)]
+DETECTION = [config for config in CONFIGS if 'rcnn' in config and config not in OTHER_BACKBONES]
+CLASSIFICATION = [config for config in CONFIGS if config not in DETECTION + OTHER_BACKBONES]
 BASELINES = [config for config in CONFIGS if config.startswith('configs/baselines/')]
 METHODS = [config for config in CONFIGS if config not in BASELINES]
 # The task loss alone, of each recipe.
 TASK_LOSS = [config for config in BASELINES + SEGMENTATION if '/task-loss_' in config]
 
 # What learning from interactions changes of a model; all else belongs to its baseline too.
-LFI_KEYS = {'type', 'teacher', 'readout', 'reading', 'interaction_loss'}
+LFI_KEYS = {'type', 'task', 'teacher', 'readout', 'reading', 'interaction_loss'}
 
 
 def read(config: str) -> Config:

@@ -1,52 +1,16 @@
 """Every config of detection builds, reads its data and gives each parameter its rate."""
 
-import json
-
-import numpy as np
 import pytest
 import torch
 from lfi.models.detectors import LFIMaskRCNN, PriorMaskRCNN
 from lfi.registry import DATASETS
-from mmdet.datasets import CocoDataset
 from mmdet.models.detectors import MaskRCNN
 from mmengine.runner import Runner
-from PIL import Image
 from repository_configs import BASELINES, DETECTION, model_differences, read, start
 
 METHODS = [config for config in DETECTION if config not in BASELINES]
 SHAPES = [config for config in DETECTION if 'shapes' in config]
 COCO = [config for config in DETECTION if config not in SHAPES]
-
-
-@pytest.fixture(scope='session')
-def coco_root(tmp_path_factory):
-    """COCO with two images a split, each with one object."""
-    root = tmp_path_factory.mktemp('data')
-    folder = root / 'coco'
-    (folder / 'annotations').mkdir(parents=True)
-    categories = [dict(id=i + 1, name=name) for i, name in enumerate(CocoDataset.METAINFO['classes'])]
-    for split in ('train2017', 'val2017'):
-        (folder / split).mkdir()
-        images, annotations = [], []
-        for i in (1, 2):
-            pixels = np.random.default_rng(i).integers(0, 256, (60, 80, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(folder / split / f'{i}.jpg')
-            images.append(dict(id=i, file_name=f'{i}.jpg', height=60, width=80))
-            polygon = [10, 10, 50, 10, 50, 40, 10, 40]
-            annotations.append(
-                dict(
-                    id=i,
-                    image_id=i,
-                    category_id=i,
-                    bbox=[10, 10, 40, 30],
-                    area=1200,
-                    iscrowd=0,
-                    segmentation=[polygon],
-                )
-            )
-        described = dict(images=images, annotations=annotations, categories=categories)
-        (folder / 'annotations' / f'instances_{split}.json').write_text(json.dumps(described))
-    return root
 
 
 @pytest.fixture

@@ -29,6 +29,7 @@ from lfi.studies.presets import PRESETS
 from lfi.studies.published import put_section, read_published
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
+from timm.layers import to_2tuple
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
@@ -41,6 +42,9 @@ TASKS = {
     'domain_generalization': 'Domain Generalization',
     'segmentation': 'Semantic Segmentation',
 }
+DETECTORS = {'rcnn': 'Instance Segmentation', 'rtmdet': 'Object Detection', 'detr': 'Object Detection'}
+USUAL_SIZE = 224
+"""At which the FLOPs are counted of a backbone that does not say its images' size."""
 PAPER = dict(Title='Knowledge Transfer from Interaction Learning', Year='ICCV 2025')
 DATA = {
     'tiny-imagenet-20': 'Tiny-ImageNet, 20 classes',
@@ -84,7 +88,7 @@ class Entry:
 
     def metafile(self) -> dict:
         """As OpenMMLab's metafiles have it."""
-        task = 'Instance Segmentation' if 'rcnn' in self.config else TASKS[self.folder]
+        task = next((task for name, task in DETECTORS.items() if name in self.config), TASKS[self.folder])
         metadata = {
             'Training Data': self.data,
             'Parameters': self.parameters,
@@ -134,10 +138,11 @@ def read_entry(config: str, results: dict[str, dict[str, dict[str, str]]]) -> En
     model = MODELS.build({**cfg.model, 'data_preprocessor': None}).eval()
     # What is for training alone.
     unused = [module for name, module in model.named_children() if name in ('readout', 'distill_loss')]
+    unused += [module for name, module in model.backbone.named_children() if name == 'interaction']
     counted = sum(p.numel() for p in model.parameters()) - sum(
         p.numel() for module in unused for p in module.parameters()
     )
-    size = tuple(model.backbone.img_size)
+    size = to_2tuple(getattr(model.backbone, 'img_size', USUAL_SIZE))
     # Nothing is computed there.
     backbone = model.backbone.to('meta')
     with FlopCounterMode(display=False) as counter:
@@ -204,7 +209,7 @@ def main() -> None:
         os.environ['LFI_DATA_ROOT'] = empty
         entries = [read_entry(config, results) for config in tqdm(list(configs()))]
     folders = list(dict.fromkeys(entry.folder for entry in entries))
-    architecture = dict(Architecture=[InteractionQueryViT.__name__])
+    architecture = dict(Architecture=[InteractionQueryViT.__name__, 'InteractionQueryAdapter'])
     collection = dict(Name='LFI', Paper=PAPER, README='README.md', Metadata=architecture)
     for i, folder in enumerate(folders):
         content = dict(Collections=[collection]) if i == 0 else {}

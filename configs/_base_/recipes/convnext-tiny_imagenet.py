@@ -1,0 +1,11 @@
+# ConvNeXt-Tiny on ImageNet-1k by mmpretrain's own recipe.
+_base_ = 'mmpretrain::convnext/convnext-tiny_32xb128_in1k.py'
+
+custom_imports = dict(imports=['lfi'], allow_failed_imports=False)
+data_root = '{{$LFI_DATA_ROOT:data}}/imagenet'
+train_dataloader = dict(dataset=dict(data_root=data_root))
+val_dataloader = dict(dataset=dict(data_root=data_root))
+test_dataloader = dict(dataset=dict(data_root=data_root))
+default_hooks = dict(
+    non_finite=dict(type='lfi.NonFiniteHook'), concept_check=dict(type='lfi.ConceptCheckHook')
+)

@@ -1,0 +1,17 @@
+# A narrow ResNet-18 on the embedded Shapes data, learning from the embedded teacher's interactions.
+#   python tools/train.py configs/classification/lfi_resnet18_shapes.py
+_base_ = '../_base_/recipes/resnet18_shapes.py'
+
+model = dict(
+    type='lfi.LFIImageClassifier',
+    backbone=dict(
+        _delete_=True,
+        type='lfi.InteractionQueryAdapter',
+        backbone={{_base_.model.backbone}},
+        # Of strides 4 and 8.
+        reads=('layer3', 'layer4'),
+    ),
+    teacher=__import__('lfi').teacher_config('shapes-tiny'),
+    # With a background in the bank locations are best read by a concept's share.
+    reading=dict(positions_reading='share', presence='best-location'),
+)

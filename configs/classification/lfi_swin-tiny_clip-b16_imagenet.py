@@ -1,0 +1,20 @@
+# Swin-Tiny on ImageNet-1k by mmpretrain's own recipe, learning from CLIP ViT-B/16's interactions.
+#   LFI_DATA_ROOT=data tools/dist_train.sh configs/classification/lfi_swin-tiny_clip-b16_imagenet.py 16
+_base_ = '../_base_/recipes/swin-tiny_imagenet.py'
+
+model = dict(
+    type='lfi.LFIImageClassifier',
+    backbone=dict(
+        _delete_=True,
+        type='lfi.InteractionQueryAdapter',
+        # The recipe's, with the map before the last one beside it, which queries read.
+        backbone=dict(
+            type='SwinTransformer', arch='tiny', img_size=224, drop_path_rate=0.2, out_indices=(2, 3)
+        ),
+    ),
+    teacher=__import__('lfi').teacher_config(
+        'clip-b16',
+        concepts=__import__('open_clip').IMAGENET_CLASSNAMES,
+        max_concepts=16,
+    ),
+)

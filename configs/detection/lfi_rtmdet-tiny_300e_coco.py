@@ -1,0 +1,22 @@
+# RTMDet-tiny on COCO, 300 epochs, learning from CLIP ViT-B/16's interactions.
+#   LFI_DATA_ROOT=data tools/dist_train.sh configs/detection/lfi_rtmdet-tiny_300e_coco.py 8
+_base_ = '../_base_/recipes/rtmdet-tiny_300e_coco.py'
+
+model = dict(
+    type='lfi.LFIDetector',
+    task='mmdet.RTMDet',
+    backbone=dict(
+        _delete_=True,
+        type='lfi.InteractionQueryAdapter',
+        backbone={{_base_.model.backbone}},
+        query_dims=64,
+    ),
+    teacher=__import__('lfi').teacher_config(
+        'clip-b16',
+        concepts=dict(type='mmdet.CocoDataset'),
+        input_size=448,
+        max_concepts=16,
+    ),
+    # Beside a detector's own losses, which are small.
+    interaction_loss=dict(positions_weight=0.5, concepts_weight=1.0, presence_weight=0.5),
+)
