@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from mmpretrain.models.utils.batch_augments import RandomBatchAugment
 from torch import Tensor
 
 from lfi.structures.interaction_cache import StoredMaps
@@ -49,19 +48,6 @@ def valid_sizes_of(inputs: Tensor, data_samples: Sequence) -> list[tuple[int, in
     full = inputs.shape[-2:]
     shapes = [sample.metainfo.get('img_shape', full)[:2] for sample in data_samples]
     return [(min(h, full[0]), min(w, full[1])) for h, w in shapes]
-
-
-def refuse_mixed_images(data_preprocessor: torch.nn.Module, teacher_cache: str) -> None:
-    """Check that images come one by one, as a cache knows them.
-
-    Raises:
-        ValueError: if the data preprocessor mixes them (Mixup, CutMix).
-    """
-    if isinstance(getattr(data_preprocessor, 'batch_augments', None), RandomBatchAugment):
-        raise ValueError(
-            f'teacher_cache={teacher_cache!r} holds the maps of single images, but '
-            'data_preprocessor.batch_augments mixes them: remove one of the two'
-        )
 
 
 def recorded_views(data_samples: Sequence, device: torch.device) -> Tensor | None:
