@@ -54,8 +54,7 @@ def test_each_teacher_is_written_once():
     assert {path.parent.relative_to(ROOT).as_posix() for path in spelled} == {'configs/_base_/teachers'}
 
 
-# DeiT's recipe mixes images: its teacher is asked online.
-@pytest.mark.parametrize('config', [config for config in METHODS if 'deit' not in config])
+@pytest.mark.parametrize('config', METHODS)
 def test_it_takes_a_cache(config, empty_root):
     cfg = read(config)
     cfg.model.teacher_cache = 'maps'
