@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from lfi.structures import Pieces
 from lfi.structures.interaction_cache import StoredMaps
 
 from .teachers import PixelFormat
@@ -62,3 +63,11 @@ def stored_maps(data_samples: Sequence) -> list[StoredMaps] | None:
     if 'interaction_maps' not in data_samples[0]:
         return None
     return [sample.interaction_maps for sample in data_samples]
+
+
+def recorded_pieces(data_samples: Sequence) -> list[Pieces] | None:
+    """What each image shows of several files (Mosaic), or None where all show one, or no maps were read."""
+    stored = stored_maps(data_samples) or []
+    if all(one.pieces is None for one in stored):
+        return None
+    return [one.pieces or Pieces.whole(sample.view) for one, sample in zip(stored, data_samples)]

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from lfi.registry import MODELS, TEACHERS
-from lfi.structures import InteractionMaps, TeacherReading, filled_share, mix_maps
+from lfi.structures import InteractionMaps, Pieces, TeacherReading, filled_share, mix_maps, piece_maps
 
 from .backbones import InteractionStates
 from .batches import (
     mark,
     pixel_format,
+    recorded_pieces,
     recorded_views,
     seen_canvas,
     stored_maps,
@@ -106,6 +107,7 @@ class TeacherMixin(StudentMixin):
             labels,
             stored_maps(data_samples),
             recorded_views(data_samples, inputs.device),
+            recorded_pieces(data_samples),
             recorded_mixture(data_samples),
         )
 
@@ -373,7 +375,10 @@ class InteractionDistillMixin(TeacherMixin):
         labels = self.concept_labels(data_samples)
         batch = self.teacher_batch(inputs, data_samples, labels)
         maps, views = self.teacher.ask(batch)
-        maps = self._in_view(maps, inputs, batch.valid_sizes, views)
+        if views is None or batch.pieces is None:
+            maps = self._in_view(maps, inputs, batch.valid_sizes, views)
+        else:
+            maps = self._pasted(maps, batch, batch.pieces, labels)
         if batch.mixture is not None:
             canvas = self._canvas(inputs)
             maps = mix_maps(*batch.mixture.sources(maps, canvas), len(self.teacher.bank), labels)
@@ -403,6 +408,17 @@ class InteractionDistillMixin(TeacherMixin):
             views = torch.eye(2, 3, device=inputs.device).expand(len(inputs), 2, 3)
         filled = filled_share(canvas, valid_sizes, inputs.device) if padded else None
         return maps.warp(views, grid, filled)
+
+    def _pasted(
+        self, maps: InteractionMaps, batch: TeacherBatch, pieces: Sequence[Pieces], labels: Tensor
+    ) -> InteractionMaps:
+        """Maps of all that images show, (S, ...), as those of the images (B, ...) on the student's grid."""
+        inputs, canvas = batch.inputs, self._canvas(batch.inputs)
+        views = torch.cat([one.views for one in pieces])
+        sizes = [size for size, one in zip(batch.valid_sizes, pieces) for _ in one.views]
+        filled = filled_share(canvas, sizes, inputs.device)
+        maps = maps.warp(views, self.backbone.patch_grid(*inputs.shape[-2:]), filled)
+        return mix_maps(*piece_maps(maps, pieces, filled), len(self.teacher.bank), labels)
 
     def _canvas(self, inputs: Tensor) -> tuple[int, int]:
         """Height and width in pixels of what the student's grid covers."""

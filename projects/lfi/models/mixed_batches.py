@@ -59,7 +59,7 @@ class RecordedBatchAugment(RandomBatchAugment):
                 'mixes, and a teacher_cache holds the maps of single images. Use Mixup, CutMix or ResizeMix, '
                 'or ask the teacher online, by teacher_cache=None'
             )
-        vars(self).update(vars(augment))
+        self.__dict__.update(vars(augment))
         self._drawn: BatchMixture | None = None
 
     def __call__(self, batch_input: Tensor, batch_score: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,6 +5,7 @@ from .image_features import ImageFeatures
 from .interaction_maps import DIRECTIONS, MASKED, REST, InteractionMaps
 from .mixed_maps import mean_maps, mix_maps
 from .packed_maps import pack, packed_dtype, unpack
+from .pieces import Pieces, piece_maps
 from .readings import TeacherReading
 from .views import filled_share, numbers_like
 
@@ -15,6 +16,7 @@ __all__ = [
     'BatchMixture',
     'ImageFeatures',
     'InteractionMaps',
+    'Pieces',
     'TeacherReading',
     'filled_share',
     'mean_maps',
@@ -22,5 +24,6 @@ __all__ = [
     'numbers_like',
     'pack',
     'packed_dtype',
+    'piece_maps',
     'unpack',
 ]

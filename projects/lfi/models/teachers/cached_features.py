@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lfi.structures import ImageFeatures, mean_maps
+from lfi.structures.interaction_cache import CacheError
 
 from .cached_teacher import CachedOutputs
 from .teacher_batch import TeacherBatch
@@ -34,10 +35,14 @@ class CachedFeatures(CachedOutputs):
             grid: (H, W) of the features' locations.
 
         Raises:
-            CacheError: as `seen`.
+            CacheError: as `seen`; and for pictures that the pipeline has mixed.
         """
         maps, views = self.seen(batch)
         scale = maps.logits[:, 0].mean((-2, -1)).norm(dim=1)  # [B]
+        if batch.pieces is not None:
+            raise CacheError(
+                'features of mosaics are not pasted: leave out lfi.RecordedMosaic and lfi.RecordedMixUp'
+            )
         maps = maps.warp(views, grid)
         if batch.mixture is not None:
             # Each image's features have a mean of the same length, the scale of the teacher's logits.
