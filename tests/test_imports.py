@@ -15,7 +15,7 @@ FLOORS = (
     {'concepts', 'structures'},
     {'datasets', 'engine'},
     {'models.backbones', 'models.losses', 'models.necks', 'models.teachers', 'models.vit_checkpoints'},
-    {'models.batches', 'models.other_images', 'models.readout'},
+    {'models.batches', 'models.mixed_batches', 'models.other_images', 'models.readout'},
     {'models.raw_images', 'models.student', 'models.unlabelled'},
     {'models.distill'},
     {'models.classifiers', 'models.detectors', 'models.segmentors'},

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from lfi.models import VLMAttentionTeacher
-from lfi.registry import DATASETS, HOOKS, MODELS, TASK_MODELS, TEACHERS, VOCABULARIES
+from lfi.registry import DATASETS, HOOKS, MODELS, TASK_TYPES, TEACHERS, VOCABULARIES
 from mmengine.config import Config
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
@@ -114,9 +114,9 @@ def test_a_vocabulary_is_no_data_set():
     assert {'ImageNetNames', 'CaptionPhrases'} == set(VOCABULARIES.module_dict)
 
 
-@pytest.mark.parametrize('module', sorted(set(TASK_MODELS.values())))
+@pytest.mark.parametrize('module', sorted(set(TASK_TYPES.values())))
 def test_every_model_of_a_task_is_known_before_its_module_is_imported(module):
     spec = importlib.util.find_spec(module)
     tree = ast.parse(Path(spec.origin).read_text())
     registered = {node.name for node in tree.body if isinstance(node, ast.ClassDef) and node.decorator_list}
-    assert registered == {name for name, where in TASK_MODELS.items() if where == module}
+    assert registered == {name for name, where in TASK_TYPES.items() if where == module}

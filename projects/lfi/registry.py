@@ -18,14 +18,17 @@ from .old_names import OLD_TYPES
 
 PACKAGES = ('', 'datasets', 'engine', 'models')
 """The packages of lfi by which a config may name a type."""
-TASK_MODELS = {
+TASK_TYPES = {
     'LFIDetector': 'lfi.models.detectors',
     'LFIMaskRCNN': 'lfi.models.detectors',
     'PriorMaskRCNN': 'lfi.models.detectors',
     'ShuffledImagesMaskRCNN': 'lfi.models.detectors',
     'LFIEncoderDecoder': 'lfi.models.segmentors',
+    'RecordedCachedMosaic': 'lfi.datasets.transforms.recorded_mosaic',
+    'RecordedMixUp': 'lfi.datasets.transforms.recorded_mixup',
+    'RecordedMosaic': 'lfi.datasets.transforms.recorded_mosaic',
 }
-"""Models of projects that need not be installed, and where they are: imported when they are asked for."""
+"""What needs projects that need not be installed, and where it is: imported when it is asked for."""
 
 
 class KindRegistry(Registry):
@@ -50,12 +53,12 @@ class KindRegistry(Registry):
         return found
 
 
-class ModelRegistry(KindRegistry):
-    """A registry that imports a task's models when one of them is asked for by name."""
+class TaskRegistry(KindRegistry):
+    """A registry that imports what belongs to a task when it is asked for by name."""
 
     def get(self, key: str) -> type | None:
         """Find a type as `KindRegistry.get` does."""
-        module = TASK_MODELS.get(key.rpartition('.')[2])
+        module = TASK_TYPES.get(key.rpartition('.')[2])
         if module is not None:
             import_module(module)
         return super().get(key)
@@ -100,7 +103,7 @@ def build_own(config: dict[str, Any], registry: Registry) -> Any:
     return kind(**arguments)
 
 
-MODELS = ModelRegistry('model', parent=MMENGINE_MODELS, scope='lfi', locations=['lfi.models'])
+MODELS = TaskRegistry('model', parent=MMENGINE_MODELS, scope='lfi', locations=['lfi.models'])
 # What a student learns from.
 TEACHERS = KindRegistry('teacher', build_func=build_own, scope='lfi', locations=['lfi.models.teachers'])
 # Dual encoders of one's own, which a teacher asks.
@@ -113,7 +116,7 @@ DATASETS = KindRegistry('dataset', parent=MMENGINE_DATASETS, scope='lfi', locati
 DATA_SAMPLERS = Registry(
     'data sampler', parent=MMENGINE_DATA_SAMPLERS, scope='lfi', locations=['lfi.datasets']
 )
-TRANSFORMS = Registry('transform', parent=MMENGINE_TRANSFORMS, scope='lfi', locations=['lfi.datasets'])
+TRANSFORMS = TaskRegistry('transform', parent=MMENGINE_TRANSFORMS, scope='lfi', locations=['lfi.datasets'])
 HOOKS = KindRegistry(
     'hook',
     parent=MMENGINE_HOOKS,

@@ -36,6 +36,7 @@ from cached_batch import write_cache  # noqa: E402
 DEVICE = 'fakegpu'
 CLASSIFIER = 'classification/lfi_vit-tiny_shapes.py'
 BASELINE = 'baselines/attention-transfer_vit-tiny_shapes.py'
+MIXED = 'classification/lfi_vit-tiny-mixed_shapes.py'
 DENSE = 'baselines/dense-features_vit-tiny_shapes.py'
 LIGHTLY = 'baselines/lightly-train-v3_vit-tiny_shapes.py'
 DETECTOR = 'detection/lfi_mask-rcnn_vit-tiny_shapes.py'
@@ -159,6 +160,14 @@ def cached_detector() -> list[str]:
         return step(*load(DETECTOR, teacher_cache=folder))
 
 
+def mixed() -> list[str]:
+    """Images mixed in pairs, of their own concepts, and the rest of the bank as one map."""
+    few = {'teacher.max_concepts': 4}
+    with TemporaryDirectory() as folder:
+        write_cache(folder, *load(CLASSIFIER, **few))
+        return step(*load(MIXED, teacher_cache=folder, **few))
+
+
 def attention_transfer() -> list[str]:
     """The baseline that asks the teacher for features."""
     return step(*load(BASELINE))
@@ -221,7 +230,7 @@ def copies_to_the_host() -> list[str]:
     return spoiled(lambda labels: labels.cpu().to(labels.device))
 
 
-STEPS = (classifier, few_concepts, cached, detector, padded_detector, cached_detector)
+STEPS = (classifier, few_concepts, cached, mixed, detector, padded_detector, cached_detector)
 STEPS += (attention_transfer, cached_features, mean_attention, dense_features, lightly_train, mean_target)
 FAULTS = (waits_for_a_value, indexes_by_a_mask, adds_a_tensor_of_the_cpu, copies_to_the_host)
 

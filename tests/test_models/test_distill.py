@@ -10,10 +10,11 @@ import torch.nn.functional as F
 from lfi.datasets import LoadInteractionMaps
 from lfi.models import LFIImageClassifier, VLMAttentionTeacher
 from lfi.models.batches import pixel_format
-from lfi.models.teachers import CacheManifest, CacheWriter, TeacherBatch, teacher_identity
+from lfi.models.teachers import CachedTeacher, CacheManifest, CacheWriter, TeacherBatch, teacher_identity
 from lfi.structures import pack
 from lfi.structures.interaction_cache import keys_of
 from mmdet.models.data_preprocessors import DetDataPreprocessor
+from mmengine.runner import set_random_seed
 from mmpretrain.models import ClsDataPreprocessor, ImageClassifier
 from mmpretrain.structures import DataSample
 
@@ -572,11 +573,15 @@ def cached_model(make_model, tmp_path):
     read = LoadInteractionMaps(str(tmp_path))
     for sample in samples:
         sample.set_field(read(dict(img_path=sample.img_path))['interaction_maps'], 'interaction_maps')
-    return make_model(teacher_cache=str(tmp_path)), images, samples
+
+    def cached(**kwargs):
+        return make_model(teacher_cache=str(tmp_path), **kwargs)
+
+    return cached(), images, samples, cached
 
 
 def test_maps_from_a_cache_are_warped_into_each_view(cached_model, make_model):
-    model, images, samples = cached_model
+    model, images, samples, _ = cached_model
     for sample, flip in zip(samples, (1.0, -1.0)):
         sample.set_field(torch.tensor([[flip, 0, 0], [0, 1, 0]]), 'view', dtype=torch.Tensor)
     cached, _ = model.predict_interactions(images, samples)
@@ -602,7 +607,7 @@ def test_a_class_that_a_crop_has_left_out_keeps_the_presence_that_the_teacher_gi
 
 @pytest.mark.parametrize('view', [[[0.5, 0, -0.5], [0, 1.0, 0]], [[1.0, 0, 0], [0, 0.5, -0.5]]])
 def test_padding_and_view_of_a_cached_image_add_up(cached_model, view):
-    model, images, samples = cached_model
+    model, images, samples, _ = cached_model
     # The view is the image's left or upper half, stretched, and 16 of its 32 rows are padding.
     for sample in samples:
         sample.set_field(torch.tensor(view), 'view', dtype=torch.Tensor)
@@ -615,7 +620,7 @@ def test_padding_and_view_of_a_cached_image_add_up(cached_model, view):
 
 
 def test_maps_that_were_not_read_are_asked_for(cached_model):
-    model, images, samples = cached_model
+    model, images, samples, _ = cached_model
     for sample in samples:
         sample.set_field(torch.eye(2, 3), 'view', dtype=torch.Tensor)
         del sample.interaction_maps
@@ -626,15 +631,93 @@ def test_maps_that_were_not_read_are_asked_for(cached_model):
 
 
 def test_a_view_that_was_not_recorded_is_asked_for(cached_model):
-    model, images, samples = cached_model
+    model, images, samples, _ = cached_model
     with pytest.raises(ValueError, match="needs each image's view: .*lfi.RecordView.*algorithm_keys="):
         model.loss(images, samples)
 
 
-def test_mixed_images_have_no_cached_maps(make_model):
-    mixing = dict(num_classes=CLASSES, batch_augments=dict(augments=dict(type='Mixup', alpha=0.8)))
-    with pytest.raises(ValueError, match="teacher_cache='cache' .*batch_augments mixes them"):
-        make_model(teacher_cache='cache', preprocessor=mixing)
+MIXING = {
+    'Mixup': dict(type='Mixup', alpha=0.8),
+    'CutMix': dict(type='CutMix', alpha=1.0),
+    'ResizeMix': dict(type='ResizeMix', alpha=1.0),
+}
+
+
+def mixing(*names):
+    augments = dict(augments=[MIXING[name] for name in names])
+    return dict(num_classes=CLASSES, batch_augments=augments)
+
+
+def mixed_batch(model, images, samples, seed=0):
+    """Images that are shown completely, mixed."""
+    for sample in samples:
+        sample.set_field(torch.eye(2, 3), 'view', dtype=torch.Tensor)
+    set_random_seed(seed)
+    return model.data_preprocessor(dict(inputs=list(images), data_samples=samples), training=True)
+
+
+@pytest.mark.parametrize('name', MIXING)
+@pytest.mark.parametrize('presence', ['image', 'best-location'])
+def test_mixed_images_learn_from_their_mixed_maps(cached_model, name, presence):
+    _, images, samples, cached = cached_model
+    model = cached(preprocessor=mixing(name), reading=dict(positions_reading='share', presence=presence))
+    unmixed = model.teacher.maps_of([sample.interaction_maps for sample in samples], images.device)
+    # A seed that exchanges the two.
+    data = mixed_batch(model, images, samples, seed=1)
+    mixture = data['data_samples'][0].metainfo['mixture']
+    assert mixture.other.tolist() == [1, 0]
+    maps, labels = model._teacher_maps(**data)
+    for b, own in enumerate(mixture.mix_labels(torch.eye(2))):
+        torch.testing.assert_close(maps.presence[b], own @ unmixed.presence)
+        torch.testing.assert_close(labels[b, :2], own)
+    (theirs, others), share = mixture.sources(unmixed)
+    p = torch.stack([maps.over_concepts().exp() for maps in (theirs, others)], 1)
+    expected = (p * share[:, :, None, None]).sum(1)
+    torch.testing.assert_close(maps.over_concepts().exp(), expected)
+    losses = model(**data, mode='loss')
+    sum(losses.values()).backward()
+    assert torch.stack(list(losses.values())).isfinite().all()
+
+
+@pytest.mark.parametrize('name', MIXING)
+def test_an_image_that_is_mixed_with_itself_is_itself(cached_model, name):
+    _, images, samples, cached = cached_model
+    model = cached(preprocessor=mixing(name))
+    alone, _ = model._teacher_maps(images[:1], mixed_batch(cached(), images[:1], samples[:1])['data_samples'])
+    data = mixed_batch(model, images[:1], samples[:1])
+    maps, _ = model._teacher_maps(**data)
+    torch.testing.assert_close(maps.presence, alone.presence)
+    if name != 'ResizeMix':
+        torch.testing.assert_close(maps.logits, alone.logits, rtol=0, atol=1e-4)
+
+
+def test_a_batch_that_drew_no_mixture_is_as_it_was(cached_model):
+    _, images, samples, cached = cached_model
+    augments = dict(augments=[MIXING['Mixup']], probs=[0.0])
+    model = cached(preprocessor=dict(num_classes=CLASSES, batch_augments=augments))
+    data = mixed_batch(model, images, samples)
+    maps, _ = model._teacher_maps(**data)
+    expected, _ = cached()._teacher_maps(images, samples)
+    for field in ('logits', 'presence', 'valid'):
+        assert getattr(maps, field).equal(getattr(expected, field))
+
+
+def test_captions_are_mixed_as_labels_are(cached_model):
+    _, images, samples, cached = cached_model
+    model = cached(preprocessor=mixing('Mixup'))
+    for sample, concept in zip(samples, (4, 5)):
+        sample.set_field(torch.tensor([concept]), 'gt_concepts')
+    data = mixed_batch(model, images, samples, seed=1)
+    share = data['data_samples'][0].metainfo['mixture'].share
+    labels = model.concept_labels(data['data_samples'])
+    torch.testing.assert_close(labels[:, 4:], torch.tensor([[share, 1 - share], [1 - share, share]]))
+
+
+def test_maps_that_cannot_be_mixed_are_refused_before_training(cached_model, monkeypatch):
+    _, _, _, cached = cached_model
+    monkeypatch.setattr(CachedTeacher, 'directions', ('positions',))
+    with pytest.raises(ValueError, match='batch_augments .*teacher_cache=None'):
+        cached(preprocessor=mixing('Mixup'), interaction_loss=dict(concepts_weight=0))
 
 
 @pytest.mark.parametrize(('positions_reading', 'rivalry'), (('scores', 0), ('share', 0.9)))

@@ -5,10 +5,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 from lfi.datasets import RecordView, TinyImageNet
+from lfi.models.mixed_batches import record_mixtures, recorded_mixture
 from lfi.models.teachers import PixelFormat, VLMAttentionTeacher
-from lfi.structures import InteractionMaps, pack, unpack
+from lfi.structures import InteractionMaps, mix_maps, pack, unpack
 from mmengine.registry import init_default_scope
 from mmengine.runner import set_random_seed
+from mmpretrain.models import ClsDataPreprocessor
+from mmpretrain.structures import DataSample
 
 VIEWS = {
     'flip': [dict(type='RandomFlip', prob=1.0)],
@@ -62,6 +65,41 @@ def correlation(first, second):
     """Mean over images and concepts of Pearson's over places."""
     first, second = (x.flatten(-2) - x.flatten(-2).mean(-1, keepdim=True) for x in (first, second))
     return F.cosine_similarity(first, second, dim=-1).mean().item()
+
+
+def mixed(pictures, kind, seed):
+    """Pictures (B, H, W, 3), mixed as mmpretrain does it, and how."""
+    augments = dict(augments=[dict(type=kind, alpha=1.0)])
+    preprocessor = ClsDataPreprocessor(num_classes=len(pictures), batch_augments=augments)
+    record_mixtures(preprocessor)
+    samples = [DataSample().set_gt_label(i) for i in range(len(pictures))]
+    set_random_seed(seed)
+    inputs = [torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1) for picture in pictures]
+    data = preprocessor(dict(inputs=inputs, data_samples=samples), training=True)
+    return data['inputs'], recorded_mixture(data['data_samples'])
+
+
+def test_the_cache_says_of_a_pasted_box_what_a_covariant_teacher_sees():
+    for seed in range(10):
+        set_random_seed(seed)
+        pictures = [smooth_picture(10 * seed + i) for i in range(4)]
+        results = [RecordView(VIEWS['both'])({'img': picture}) for picture in pictures]
+        images, mixture = mixed([view['img'] for view in results], 'CutMix', seed)
+        online = [covariant_teacher(image.permute(1, 2, 0).numpy(), (8, 8)).logits for image in images]
+        stored = [kept(covariant_teacher(picture, (24, 24))) for picture in pictures]
+        whole = InteractionMaps(
+            logits=torch.cat([maps.logits for maps in stored]),
+            presence=torch.ones(4, 3),
+            valid=torch.ones(4, 24, 24, dtype=torch.bool),
+        )
+        in_view = whole.warp(torch.stack([view['view'] for view in results]), (8, 8))
+        replayed = mix_maps(*mixture.sources(in_view), 3)
+        assert replayed.valid.all()
+        assert correlation(replayed.logits, torch.cat(online)) > 0.99
+        # Where a location shows one image alone, it is the same up to interpolation.
+        share = mixture.sources(in_view)[1][0, 0]
+        pure = ((share == 0) | (share == 1)).expand_as(replayed.logits)
+        torch.testing.assert_close(replayed.logits[pure], torch.cat(online)[pure], rtol=0, atol=0.15)
 
 
 def test_a_real_teacher_sees_in_a_view_what_its_replayed_maps_say(data_root, lite0_folder):

@@ -71,6 +71,13 @@ def test_training_from_the_cache(run_tool, config_path, cache, tmp_path):
     assert re.search(r'loss_positions: [\d.]+', out) and (tmp_path / 'run/epoch_1.pth').is_file()
 
 
+def test_training_from_the_cache_with_mixed_images(run_tool, config_path, cache, tmp_path):
+    options = [*SMALL, 'model.teacher_cache=cache', 'train_dataloader.num_workers=1']
+    mixed = config_path('classification/lfi_vit-tiny-mixed_shapes.py')
+    out = run_tool('train.py', mixed, '--work-dir', 'run', '--cfg-options', *options)
+    assert re.search(r'loss_positions: [\d.]+', out) and (tmp_path / 'run/epoch_1.pth').is_file()
+
+
 def test_a_control_trains_on_cached_features(run_tool, config_path, tmp_path):
     config = config_path('baselines/logit-kd_vit-tiny_shapes.py')
     options = [option for option in SMALL if 'max_concepts' not in option]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from mmpretrain.models.utils.batch_augments import RandomBatchAugment
 from torch import Tensor
 
+from lfi.structures import Pieces
 from lfi.structures.interaction_cache import StoredMaps
 
 from .teachers import PixelFormat
@@ -51,19 +51,6 @@ def valid_sizes_of(inputs: Tensor, data_samples: Sequence) -> list[tuple[int, in
     return [(min(h, full[0]), min(w, full[1])) for h, w in shapes]
 
 
-def refuse_mixed_images(data_preprocessor: torch.nn.Module, teacher_cache: str) -> None:
-    """Check that images come one by one, as a cache knows them.
-
-    Raises:
-        ValueError: if the data preprocessor mixes them (Mixup, CutMix).
-    """
-    if isinstance(getattr(data_preprocessor, 'batch_augments', None), RandomBatchAugment):
-        raise ValueError(
-            f'teacher_cache={teacher_cache!r} holds the maps of single images, but '
-            'data_preprocessor.batch_augments mixes them: remove one of the two'
-        )
-
-
 def recorded_views(data_samples: Sequence, device: torch.device) -> Tensor | None:
     """(B, 2, 3) of `lfi.RecordView` on a device, or None where the pipeline has none."""
     if 'view' not in data_samples[0]:
@@ -76,3 +63,11 @@ def stored_maps(data_samples: Sequence) -> list[StoredMaps] | None:
     if 'interaction_maps' not in data_samples[0]:
         return None
     return [sample.interaction_maps for sample in data_samples]
+
+
+def recorded_pieces(data_samples: Sequence) -> list[Pieces] | None:
+    """What each image shows of several files (Mosaic), or None where all show one, or no maps were read."""
+    stored = stored_maps(data_samples) or []
+    if all(one.pieces is None for one in stored):
+        return None
+    return [one.pieces or Pieces.whole(sample.view) for one, sample in zip(stored, data_samples)]

@@ -10,18 +10,20 @@ import torch
 from torch import Tensor, nn
 
 from lfi.registry import MODELS, TEACHERS
-from lfi.structures import InteractionMaps, TeacherReading, filled_share
+from lfi.structures import InteractionMaps, Pieces, TeacherReading, filled_share, mix_maps, piece_maps
 
 from .backbones import InteractionStates
 from .batches import (
     mark,
     pixel_format,
+    recorded_pieces,
     recorded_views,
     seen_canvas,
     stored_maps,
     valid_sizes_of,
 )
 from .losses import InteractionDistillLoss
+from .mixed_batches import mixes_recorded, recorded_mixture
 from .raw_images import check_images
 from .readout import InteractionReadout
 from .student import StudentMixin
@@ -105,6 +107,8 @@ class TeacherMixin(StudentMixin):
             labels,
             stored_maps(data_samples),
             recorded_views(data_samples, inputs.device),
+            recorded_pieces(data_samples),
+            recorded_mixture(data_samples),
         )
 
     def maps_to_cache(self, batch: TeacherBatch, data_samples: Sequence) -> InteractionMaps:
@@ -152,9 +156,9 @@ class InteractionDistillMixin(TeacherMixin):
 
     Raises:
         TypeError: if the backbone records no interactions.
-        ValueError: if images are mixed (Mixup, CutMix) while their maps come from a cache; for an option of
-            students that recalled concepts; for a `rivalry` by scores that do not learn; or as `text_dims_of`
-            says.
+        ValueError: if images are mixed while their maps come from a cache, and not as `record_mixtures`
+            knows it; for an option of students that recalled concepts; for a `rivalry` by scores that do not
+            learn; or as `text_dims_of` says.
     """
 
     answers_by_readout = True
@@ -214,6 +218,12 @@ class InteractionDistillMixin(TeacherMixin):
         """
         self.readout.check_texts(teacher.texts.shape[1])
         self.reading.check(teacher.directions)
+        if 'concepts' not in teacher.directions and mixes_recorded(self.data_preprocessor):
+            raise ValueError(
+                'the maps of this teacher have no reading over concepts, and those of one image cannot be '
+                "compared with another's: remove data_preprocessor.batch_augments (or train_cfg.augments), "
+                'or ask the teacher online, by teacher_cache=None'
+            )
         # The read-out of what the teacher does not say would get no gradient.
         if self.interaction_loss.concepts_weight and 'concepts' not in teacher.directions:
             raise ValueError(
@@ -240,7 +250,9 @@ class InteractionDistillMixin(TeacherMixin):
         """The images' labels, and what their captions speak of (`lfi.LoadCaptionConcepts`), (B, C)."""
         labels = self.image_labels(data_samples, len(self.teacher.bank))
         if 'gt_concepts' in data_samples[0]:
-            labels = mark(labels, [sample.gt_concepts for sample in data_samples])
+            spoken = mark(torch.zeros_like(labels), [sample.gt_concepts for sample in data_samples])
+            mixture = recorded_mixture(data_samples)
+            labels = torch.maximum(labels, spoken if mixture is None else mixture.mix_labels(spoken))
         return labels
 
     def loss(self, inputs: Tensor, data_samples: Sequence, **kwargs: Any) -> dict[str, Tensor]:
@@ -363,7 +375,14 @@ class InteractionDistillMixin(TeacherMixin):
         labels = self.concept_labels(data_samples)
         batch = self.teacher_batch(inputs, data_samples, labels)
         maps, views = self.teacher.ask(batch)
-        return self._change(self._in_view(maps, inputs, batch.valid_sizes, views)), labels
+        if views is None or batch.pieces is None:
+            maps = self._in_view(maps, inputs, batch.valid_sizes, views)
+        else:
+            maps = self._pasted(maps, batch, batch.pieces, labels)
+        if batch.mixture is not None:
+            canvas = self._canvas(inputs)
+            maps = mix_maps(*batch.mixture.sources(maps, canvas), len(self.teacher.bank), labels)
+        return self._change(maps), labels
 
     def _change(self, maps: InteractionMaps) -> InteractionMaps:
         """What a negative control does to the teacher's maps before they are read."""
@@ -381,9 +400,7 @@ class InteractionDistillMixin(TeacherMixin):
         views: Tensor | None,
     ) -> InteractionMaps:
         """Maps on the student's grid, in the views (B, 2, 3) of their images that it is shown; None: all."""
-        height, width = inputs.shape[-2:]
-        grid = self.backbone.patch_grid(height, width)
-        canvas = seen_canvas(self.backbone, (height, width), grid)
+        grid, canvas = self.backbone.patch_grid(*inputs.shape[-2:]), self._canvas(inputs)
         padded = any(size != canvas for size in valid_sizes)
         if views is None and not padded:
             return maps.resize(grid)
@@ -391,6 +408,22 @@ class InteractionDistillMixin(TeacherMixin):
             views = torch.eye(2, 3, device=inputs.device).expand(len(inputs), 2, 3)
         filled = filled_share(canvas, valid_sizes, inputs.device) if padded else None
         return maps.warp(views, grid, filled)
+
+    def _pasted(
+        self, maps: InteractionMaps, batch: TeacherBatch, pieces: Sequence[Pieces], labels: Tensor
+    ) -> InteractionMaps:
+        """Maps of all that images show, (S, ...), as those of the images (B, ...) on the student's grid."""
+        inputs, canvas = batch.inputs, self._canvas(batch.inputs)
+        views = torch.cat([one.views for one in pieces])
+        sizes = [size for size, one in zip(batch.valid_sizes, pieces) for _ in one.views]
+        filled = filled_share(canvas, sizes, inputs.device)
+        maps = maps.warp(views, self.backbone.patch_grid(*inputs.shape[-2:]), filled)
+        return mix_maps(*piece_maps(maps, pieces, filled), len(self.teacher.bank), labels)
+
+    def _canvas(self, inputs: Tensor) -> tuple[int, int]:
+        """Height and width in pixels of what the student's grid covers."""
+        height, width = inputs.shape[-2:]
+        return seen_canvas(self.backbone, (height, width), self.backbone.patch_grid(height, width))
 
     # Values are checked once: a check waits for the device.
     _first_step = True

@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from .batches import refuse_mixed_images
+from .mixed_batches import record_mixtures
 
 # The largest value of a batch of images that is not normalised is far above, but for dark images.
 DARK = 16.0
@@ -17,20 +17,20 @@ DARKENED = -64.0
 
 
 def check_images(data_preprocessor: nn.Module, teacher_cache: str | None) -> None:
-    """Let a teacher see the images that it takes a batch for, whatever the pipeline did.
+    """Let a teacher see the images that it takes a batch for, and a cache know how they were mixed.
 
     Args:
         data_preprocessor: of the student.
         teacher_cache: folder of the teacher's cache; None for a teacher that is asked online.
 
     Raises:
-        ValueError: if images are mixed (Mixup, CutMix) while there is a cache.
+        ValueError: if images are mixed while there is a cache, and not as `record_mixtures` knows it.
     """
     correct_image_sizes(data_preprocessor)
     if teacher_cache is None:
         refuse_normalized_images(data_preprocessor)
     else:
-        refuse_mixed_images(data_preprocessor, teacher_cache)
+        record_mixtures(data_preprocessor)
 
 
 def correct_image_sizes(data_preprocessor: nn.Module) -> None:

@@ -1,8 +1,11 @@
 """What teachers, caches, students, losses and metrics exchange."""
 
+from .batch_mixture import BatchMixture
 from .image_features import ImageFeatures
 from .interaction_maps import DIRECTIONS, MASKED, REST, InteractionMaps
+from .mixed_maps import mean_maps, mix_maps
 from .packed_maps import pack, packed_dtype, unpack
+from .pieces import Pieces, piece_maps
 from .readings import TeacherReading
 from .views import filled_share, numbers_like
 
@@ -10,12 +13,17 @@ __all__ = [
     'DIRECTIONS',
     'MASKED',
     'REST',
+    'BatchMixture',
     'ImageFeatures',
     'InteractionMaps',
+    'Pieces',
     'TeacherReading',
     'filled_share',
+    'mean_maps',
+    'mix_maps',
     'numbers_like',
     'pack',
     'packed_dtype',
+    'piece_maps',
     'unpack',
 ]

@@ -30,6 +30,7 @@ from lfi.fileio import AtomicLocalBackend
 
 from .interaction_maps import InteractionMaps
 from .packed_maps import packed_dtype
+from .pieces import Pieces
 
 VERSION = 3
 MAX_SHARDS = 256
@@ -326,15 +327,17 @@ class CacheWriter:
 
 
 class StoredMaps(NamedTuple):
-    """What a cache holds of one image, on its way from a worker to the model.
+    """What a cache holds of what one picture shows, on its way from a worker to the model.
 
     Args:
-        record: (1,) of the cache's dtype, as `unpack` takes it.
+        record: (n,) of the cache's dtype, as `unpack` takes it; n = 1 for an image.
         cache: digest of the cache's manifest.
+        pieces: where the picture shows the n images. Defaults to None: it is an image, seen in its view.
     """
 
     record: np.ndarray
     cache: str
+    pieces: Pieces | None = None
 
 
 class InteractionCache:
@@ -375,6 +378,10 @@ class InteractionCache:
     def stored(self, path: str) -> StoredMaps:
         """What is held of one image. Errors as `read`."""
         return StoredMaps(self.read([path]), self.digest)
+
+    def stored_pieces(self, paths: Sequence[str], pieces: Pieces) -> StoredMaps:
+        """What is held of the images of which a picture shows pieces. Errors as `read`."""
+        return StoredMaps(self.read(paths), self.digest, pieces)
 
     def read(self, paths: Sequence[str]) -> np.ndarray:
         """The records (n,) of images, by their paths.

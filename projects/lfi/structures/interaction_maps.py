@@ -177,7 +177,7 @@ class InteractionMaps:
         return replace(
             self,
             logits=logits.unflatten(1, self.logits.shape[1:3]),
-            valid=_enough(seen[:, 0] * share),
+            valid=shown_enough(seen[:, 0] * share),
             positions=None,
         )
 
@@ -186,6 +186,17 @@ class InteractionMaps:
         if self.concepts is not None:
             labels = labels.gather(1, self.concepts.clamp_min(0)).masked_fill(self.concepts == REST, 0)
         return replace(self, presence=torch.maximum(self.presence, labels.to(self.presence)))
+
+    def take(self, rows: Tensor) -> InteractionMaps:
+        """The maps of the images `rows`, (b,) with values in [0, B)."""
+        return replace(
+            self,
+            logits=self.logits[rows],
+            presence=self.presence[rows],
+            valid=self.valid[rows],
+            concepts=None if self.concepts is None else self.concepts[rows],
+            positions=None if self.positions is None else self.positions[rows],
+        )
 
     def gather(self, index: Tensor) -> InteractionMaps:
         """Keep the maps `index`, (B, m) with values in [0, M)."""
@@ -229,7 +240,7 @@ class InteractionMaps:
             )
 
 
-def _enough(share: Tensor) -> Tensor:
+def shown_enough(share: Tensor) -> Tensor:
     """Which locations show enough, by the valid share (B, H, W) of each: half, or the most there is."""
     most = share.amax((-2, -1), keepdim=True)
     return (share > 0) & (share >= most.clamp_max(0.5) - 1e-4)

@@ -32,7 +32,12 @@ def dataset_of(*pipeline):
 @pytest.mark.parametrize('mixing', ['Mosaic', 'MixUp', 'CachedMosaic'])
 def test_what_mixes_images_around_the_data_set_is_refused(mixing):
     mixed = [dict(type=mixing, img_scale=(64, 64)), *RECORD, *READ]
-    refused(dict(type='mmdet.MultiImageMixDataset', dataset=dataset_of(), pipeline=mixed), mixing)
+    dataset = dict(type='mmdet.MultiImageMixDataset', dataset=dataset_of(), pipeline=mixed)
+    refused(dataset, mixing)
+    with pytest.raises(UsageError, match=f'Use lfi.Recorded{mixing}, which notes what it mixes'):
+        refuse_unrecorded_steps(ConfigDict(dataset), 'mmdet')
+    mixed[0]['type'] = f'lfi.Recorded{mixing}'
+    refuse_unrecorded_steps(ConfigDict(dataset), 'mmdet')
 
 
 @pytest.mark.parametrize(

@@ -100,21 +100,6 @@ def test_the_teachers_features_are_those_behind_its_maps(make_model):
     assert torch.allclose(teacher.map_scale * cosines, maps.logits[:, 0], atol=1e-4)
 
 
-def test_mixed_images_are_refused_with_a_cache(make_model):
-    model = make_model(LOSSES['loss_logits'])
-    config = dict(
-        type='lfi.FeatureDistillClassifier',
-        backbone=dict(type='lfi.InteractionQueryViT', arch=ARCH, img_size=32, patch_size=8),
-        head=dict(type='mmpretrain.LinearClsHead', num_classes=4, in_channels=16),
-        teacher=model._teacher_cfg,
-        distill_loss=LOSSES['loss_logits'],
-        teacher_cache='cache',
-        train_cfg=dict(augments=dict(type='Mixup', alpha=0.8)),
-    )
-    with pytest.raises(ValueError, match="teacher_cache='cache' .*batch_augments mixes them"):
-        MODELS.build(config)
-
-
 def test_a_teacher_without_features_of_places_is_refused(make_model):
     model = make_model(LOSSES['loss_logits'], extractor='coca', teacher='coca')
     with pytest.raises(ValueError, match='has no features of locations to copy'):

@@ -16,7 +16,7 @@ from lfi.models.teachers import (
     VLMAttentionTeacher,
     feature_identity,
 )
-from lfi.structures import pack
+from lfi.structures import BatchMixture, pack
 from lfi.structures.interaction_cache import keys_of
 
 PATHS = [f'/data/{i}.jpg' for i in range(3)]
@@ -54,9 +54,9 @@ def cache(config, teacher, images, tmp_path):
     return str(tmp_path / 'cache')
 
 
-def ask(cache, config, views, grid):
+def ask(cache, config, views, grid, mixture=None):
     stored = [InteractionCache(cache).stored(path) for path in PATHS]
-    batch = TeacherBatch(torch.zeros(3, 3, 8, 8), PIXELS, [(8, 8)] * 3, None, stored, views)
+    batch = TeacherBatch(torch.zeros(3, 3, 8, 8), PIXELS, [(8, 8)] * 3, None, stored, views, mixture)
     return CachedFeatures(cache, config).ask_features(batch, grid)
 
 
@@ -81,6 +81,16 @@ def test_a_view_is_the_mean_of_the_locations_that_it_shows(cache, config, teache
     torch.testing.assert_close(
         seen.scores, teacher.logit_scale * wanted @ teacher.texts.T, atol=0.01 * teacher.logit_scale, rtol=0
     )
+
+
+def test_mixed_images_have_mixed_features(cache, config, teacher, images):
+    plain = ask(cache, config, WHOLE, (4, 4))
+    mixture = BatchMixture(torch.tensor([2, 0, 1]), (8, 8), share=0.25, box=(0, 8, 4, 8))
+    seen = ask(cache, config, WHOLE, (4, 4), mixture)
+    expected = plain.locations.clone()
+    expected[..., 2:] = 0.25 * expected[..., 2:] + 0.75 * plain.locations[[2, 0, 1]][..., 2:]
+    torch.testing.assert_close(seen.locations, expected)
+    torch.testing.assert_close(seen.pooled, F.normalize(expected.mean((-2, -1)), dim=1))
 
 
 def test_maps_are_no_features(cache, config, teacher, images, tmp_path):

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import torch
 from mmcv.transforms import BaseTransform
 
 from lfi.errors import UsageError
 from lfi.registry import TRANSFORMS
+from lfi.structures import Pieces
 from lfi.structures.interaction_cache import InteractionCache
 from lfi.structures.labels import UNLABELLED
 
-from .record_view import Geometry, Recorded, geometry_of
+from .mixed_sources import refuse_unrecorded_changes, view_of
+from .record_view import MIXED
 
 
 @TRANSFORMS.register_module()
 class LoadInteractionMaps(BaseTransform):
-    """Reads what a cache holds of an image, in the data loader's workers.
+    """Reads what a cache holds of an image, or of all that `lfi.RecordedMosaic` and `lfi.RecordedMixUp` show.
+
+    The data loader's workers read it.
 
     It sets `interaction_maps`, a `StoredMaps`. Pass it on, with the `view` that the model warps the maps
     into, by `PackInputs(algorithm_keys=('view', 'interaction_maps'))`, in detection by
@@ -47,7 +53,7 @@ class LoadInteractionMaps(BaseTransform):
         """Read the record of `img_path`."""
         if self.cache is None:
             return results
-        _refuse_unrecorded_changes(results)
+        refuse_unrecorded_changes(results)
         if self._opened is None:
             self._opened = InteractionCache(self.cache)
         if results.get(UNLABELLED) and self._opened.manifest.tells_labels:
@@ -56,7 +62,11 @@ class LoadInteractionMaps(BaseTransform):
                 'with all labels, which chose the concepts whose maps it keeps: they tell the label. Write '
                 'another by tools/cache_teacher.py with the config of this training'
             )
-        results['interaction_maps'] = self._opened.stored(results['img_path'])
+        if MIXED in results:
+            paths = [source.path for source in results[MIXED].sources]
+            results['interaction_maps'] = self._opened.stored_pieces(paths, _pieces(results))
+        else:
+            results['interaction_maps'] = self._opened.stored(results['img_path'])
         return results
 
     def __repr__(self) -> str:
@@ -64,23 +74,11 @@ class LoadInteractionMaps(BaseTransform):
         return f'{type(self).__name__}(cache={self.cache!r})'
 
 
-def _refuse_unrecorded_changes(results: dict) -> None:
-    recorded: Recorded | None = results.get('recorded')
-    if recorded is None:
-        return
-    came, left, now = recorded.came, recorded.left, geometry_of(results)
-    if came is not None:
-        loaded = Geometry(tuple(results.get('ori_shape', came.size)[:2]))
-        _refuse_change('before', loaded, came, results)
-    _refuse_change('after', left, now, results)
-
-
-def _refuse_change(when: str, known: Geometry, found: Geometry, results: dict) -> None:
-    # A flip that is not drawn takes back the word of an earlier one, and no pixel.
-    if found._replace(flip=found.flip or known.flip) != known:
-        raise UsageError(
-            f'{results["img_path"]}: a step {when} lfi.RecordView has changed the image, {known.size} pixels '
-            f'with flip={known.flip!r}, to {found.size} with flip={found.flip!r}: its cached maps would be '
-            'read at wrong locations. '
-            'Put all steps that move pixels into RecordView'
-        )
+def _pieces(results: dict) -> Pieces:
+    """Where the picture, as it is now, shows the images that were mixed."""
+    view, sources = view_of(results), results[MIXED].sources
+    views, regions = (
+        torch.from_numpy(np.stack([(matrix @ view)[:2] for matrix in matrices]).astype(np.float32))
+        for matrices in ([one.view for one in sources], [one.region for one in sources])
+    )
+    return Pieces(views, regions, torch.tensor([one.share for one in sources]))

@@ -13,7 +13,10 @@ from mmpretrain.datasets.transforms import RandAugment
 
 from lfi.registry import TRANSFORMS
 
-from .view_matrix import has_rule, learn_rules, no_rule, view_matrix
+from .view_matrix import has_rule, learn_rules, no_rule, to_pixels, view_matrix
+
+MIXED = 'mixed'
+"""Where `results` keep the `MixedSources` of a picture that shows several images."""
 
 
 class Geometry(NamedTuple):
@@ -33,6 +36,12 @@ class Recorded(NamedTuple):
     came: Geometry | None
     """None if it loaded the image itself, or if a homography tells what was done before."""
     left: Geometry
+
+
+def first_size(results: dict) -> tuple[int, ...] | None:
+    """Height and width of the picture before it was moved: of the file, or as several were mixed in it."""
+    size: tuple[int, ...] | None = results[MIXED].size if MIXED in results else results.get('ori_shape')
+    return size
 
 
 def geometry_of(results: dict) -> Geometry:
@@ -63,8 +72,8 @@ class RecordView(BaseTransform):
             `RandAugment` may hold others.
 
     Raises:
-        ValueError: if a transform is of a kind without a rule in `view_matrix` (Mosaic and MixUp, which show
-            several images, among them); the message names it.
+        ValueError: if a transform is of a kind without a rule in `view_matrix`; the message names it. What
+            shows several images stands outside, as `lfi.RecordedMosaic` or `lfi.RecordedMixUp`.
     """
 
     def __init__(self, transforms: Sequence) -> None:
@@ -85,7 +94,7 @@ class RecordView(BaseTransform):
         matrix, homography = np.eye(3), results.get('homography_matrix')
         came = geometry_of(results) if 'img' in results and homography is None else None
         if homography is not None:
-            matrix, size = np.linalg.inv(homography.astype(np.float64)), results['ori_shape']
+            matrix, size = np.linalg.inv(homography.astype(np.float64)), first_size(results)
         for transform in _chosen(self.transforms):
             # Of what loads, nothing comes before.
             before = results['img'].shape[:2] if 'img' in results else (0, 0)
@@ -103,7 +112,7 @@ class RecordView(BaseTransform):
             size = size or results['img'].shape
         if homography is not None:
             results['homography_matrix'] = homography
-        view = np.linalg.inv(_to_pixels(size)) @ matrix @ _to_pixels(results['img'].shape)
+        view = np.linalg.inv(to_pixels(size)) @ matrix @ to_pixels(results['img'].shape)
         results['view'] = torch.from_numpy(view[:2].astype(np.float32))
         results['recorded'] = Recorded(came, geometry_of(results))
         return results
@@ -157,9 +166,3 @@ def _keep_draws(transform: BaseTransform) -> Iterator[None]:
     finally:
         del transform._cache_enabled
         vars(transform).pop('_cache', None)
-
-
-def _to_pixels(shape: tuple[int, ...]) -> np.ndarray:
-    """From coordinates between -1 and 1 to pixels."""
-    height, width = shape[:2]
-    return np.array([[width / 2, 0, width / 2], [0, height / 2, height / 2], [0, 0, 1]])

@@ -9,6 +9,7 @@ from mmcv.transforms import Compose, RandomApply, RandomChoice
 from mmengine.registry import TRANSFORMS
 
 from lfi.errors import UsageError
+from lfi.registry import TASK_TYPES
 
 from .view_matrix import moves_nothing
 
@@ -20,8 +21,8 @@ def refuse_unrecorded_steps(dataset: object, scope: str | None = None) -> None:
     """Refuse the steps that would part images from the maps that a cache holds of them.
 
     The maps are warped into the view that `lfi.RecordView` records. A step outside it may load, pack, change
-    colours, or be one of ours; all others may show another part of the image, or several images (Mosaic,
-    MixUp).
+    colours, or be one of ours; all others may show another part of the image, or several images (CopyPaste).
+    `lfi.RecordedMosaic` and its like are ours, and note what they show.
 
     Args:
         dataset: config of the training data, with the data sets that it wraps.
@@ -36,10 +37,16 @@ def refuse_unrecorded_steps(dataset: object, scope: str | None = None) -> None:
         return
     for name, kind, _ in steps:
         if not (name.startswith(HARMLESS) or _is_ours(kind) or moves_nothing(kind)):
+            instead = f'Recorded{name}'
+            fix = (
+                f'Use lfi.{instead}, which notes what it mixes'
+                if instead in TASK_TYPES
+                else 'Put it into RecordView, which follows it or says why not'
+            )
             raise UsageError(
                 f'train_dataloader: its pipeline has the step {name} outside lfi.RecordView, so the cached '
-                'maps may not be those of what it shows. Put it into RecordView, which follows it or says '
-                'why not; or ask the teacher online, by teacher_cache=None'
+                f'maps may not be those of what it shows. {fix}; or ask the teacher online, by '
+                'teacher_cache=None'
             )
 
 

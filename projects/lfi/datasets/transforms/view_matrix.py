@@ -209,3 +209,9 @@ def offset(x: float, y: float) -> np.ndarray:
     matrix = np.eye(3)
     matrix[:2, 2] = x, y
     return matrix
+
+
+def to_pixels(size: tuple[int, ...]) -> np.ndarray:
+    """From coordinates between -1 and 1 to the pixels of a picture of (height, width)."""
+    height, width = size[:2]
+    return np.array([[width / 2, 0, width / 2], [0, height / 2, height / 2], [0, 0, 1]])

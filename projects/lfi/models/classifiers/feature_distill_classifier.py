@@ -37,8 +37,8 @@ class FeatureDistillClassifier(TeacherMixin, LabelledHeadMixin, ImageClassifier)
 
     Raises:
         TypeError: if the backbone records no interactions.
-        ValueError: if images are mixed (Mixup, CutMix) while their features come from a cache; or, when
-            training begins, if the teacher has fewer concepts than the head classes.
+        ValueError: if images are mixed while their features come from a cache, and not as `record_mixtures`
+            knows it; or, when training begins, if the teacher has fewer concepts than the head classes.
     """
 
     cached_kind = CachedFeatures

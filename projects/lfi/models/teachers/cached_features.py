@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from lfi.structures import ImageFeatures
+from lfi.structures import ImageFeatures, mean_maps
+from lfi.structures.interaction_cache import CacheError
 
 from .cached_teacher import CachedOutputs
 from .teacher_batch import TeacherBatch
@@ -20,8 +21,8 @@ class CachedFeatures(CachedOutputs):
     Arguments and errors as `CachedOutputs`.
 
     A view's embedding is the mean of the locations that it shows, as the unaugmented image's is of all of
-    them. The maps of a `CachedTeacher` are made of the same locations: one pass over the images, whatever is
-    learnt from it.
+    them. Mixed images have the mixed features, location by location. The maps of a `CachedTeacher` are made
+    of the same locations: one pass over the images, whatever is learnt from it.
     """
 
     identity = staticmethod(feature_identity)
@@ -34,8 +35,16 @@ class CachedFeatures(CachedOutputs):
             grid: (H, W) of the features' locations.
 
         Raises:
-            CacheError: as `seen`.
+            CacheError: as `seen`; and for pictures that the pipeline has mixed.
         """
         maps, views = self.seen(batch)
         scale = maps.logits[:, 0].mean((-2, -1)).norm(dim=1)  # [B]
-        return ImageFeatures.of_view(maps.warp(views, grid), scale, self.texts)
+        if batch.pieces is not None:
+            raise CacheError(
+                'features of mosaics are not pasted: leave out lfi.RecordedMosaic and lfi.RecordedMixUp'
+            )
+        maps = maps.warp(views, grid)
+        if batch.mixture is not None:
+            # Each image's features have a mean of the same length, the scale of the teacher's logits.
+            maps = mean_maps(*batch.mixture.sources(maps))
+        return ImageFeatures.of_view(maps, scale, self.texts)

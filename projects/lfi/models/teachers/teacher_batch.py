@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from lfi.structures import BatchMixture, Pieces
 from lfi.structures.interaction_cache import StoredMaps
 
 
@@ -38,6 +39,8 @@ class TeacherBatch:
         stored: what a cache holds of each image, or None where the pipeline has read none.
         views: (B, 2, 3), what each image shows of its file, as `InteractionMaps.warp` takes it, or None where
             the pipeline has recorded none.
+        pieces: where each shows several files, or None where all show one.
+        mixture: how the images were mixed after that, or None where they were not.
     """
 
     inputs: Tensor
@@ -46,3 +49,5 @@ class TeacherBatch:
     labels: Tensor | None = None
     stored: Sequence[StoredMaps] | None = None
     views: Tensor | None = None
+    pieces: Sequence[Pieces] | None = None
+    mixture: BatchMixture | None = None

@@ -1,0 +1,148 @@
+"""A detector learns from a cache while its images are mosaics."""
+
+import pytest
+import torch
+from lfi.models.detectors import DetectorDistillMixin
+from lfi.models.teachers import CacheManifest, CacheWriter, TeacherBatch
+from lfi.structures import mix_maps, pack, piece_maps
+from lfi.structures.interaction_cache import keys_of
+from mmcv.transforms import BaseTransform
+from mmdet.models.detectors import RetinaNet
+from mmengine.dataset import pseudo_collate
+from mmengine.hub import get_config
+from mmengine.registry import DATASETS, init_default_scope
+from mmengine.runner import set_random_seed
+
+NAMES = ['cat', 'dog', 'tree', 'car']
+META = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'view', 'interaction_maps')
+AFFINE = dict(type='RandomAffine', border=(-32, -32), scaling_ratio_range=(0.5, 1.0))
+
+
+class WithoutMasks(BaseTransform):
+    """mmdet's Mosaic leaves them as they were."""
+
+    def transform(self, results):
+        del results['gt_masks']
+        return results
+
+
+class LFIRetinaNet(DetectorDistillMixin, RetinaNet):
+    pass
+
+
+@pytest.fixture
+def make_detector(teacher_folder):
+    def make(**kwargs):
+        init_default_scope('mmdet')
+        cfg = get_config('mmdet::retinanet/retinanet_r50_fpn_1x_coco.py').model
+        del cfg['type']
+        cfg.backbone = dict(
+            type='lfi.InteractionQueryViT',
+            arch=dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=32),
+            img_size=64,
+            patch_size=16,
+            with_cls_token=False,
+            out_type='featmap',
+            window_size=2,
+        )
+        cfg.neck = dict(type='lfi.SimpleFPN', in_channels=16)
+        cfg.bbox_head.anchor_generator.strides = [4, 8, 16, 32, 64]
+        teacher = dict(
+            type='lfi.VLMAttentionTeacher',
+            model=teacher_folder('vit'),
+            extractor=dict(type='maskclip'),
+            concepts=NAMES,
+            background=['sky'],
+            max_concepts=2,
+        )
+        torch.manual_seed(0)
+        model = LFIRetinaNet(**cfg, teacher=teacher, readout=dict(text_dims=24), **kwargs)
+        model.backbone.init_weights()
+        return model.train()
+
+    return make
+
+
+def dataset_of(cache, *steps, prob=1.0):
+    return DATASETS.build(
+        dict(
+            type='mmdet.MultiImageMixDataset',
+            dataset=dict(
+                type='lfi.Shapes',
+                split='train',
+                num_images=6,
+                img_size=64,
+                pipeline=[dict(type='LoadAnnotations', with_bbox=True), dict(type=WithoutMasks)],
+            ),
+            pipeline=[
+                dict(type='lfi.RecordedMosaic', img_scale=(64, 64), prob=prob),
+                dict(type='lfi.RecordView', transforms=[AFFINE, dict(type='RandomFlip', prob=0.5)]),
+                *steps,
+                dict(type='lfi.LoadInteractionMaps', cache=cache),
+                dict(type='PackDetInputs', meta_keys=META),
+            ],
+        )
+    )
+
+
+@pytest.fixture
+def cache(make_detector, tmp_path):
+    """Of the six images, and what the teacher says of them."""
+    model = make_detector()
+    plain = dataset_of(None).dataset
+    images = torch.stack([torch.from_numpy(plain[i]['img']).permute(2, 0, 1) for i in range(6)])
+    samples = [dataset_of(None, prob=0.0)[i]['data_samples'] for i in range(6)]
+    data = model.data_preprocessor(dict(inputs=list(images), data_samples=samples), training=True)
+    inputs = data['inputs'][..., :64, :64]
+    maps = model.maps_to_cache(TeacherBatch(inputs, model.pixels, [(64, 64)] * 6), samples)
+    keys, texts = keys_of([sample.img_path for sample in samples], 2), model.teacher.texts.numpy()
+    manifest = CacheManifest.of(model.cache_identity(), keys, 2, texts, maps)
+    CacheWriter(tmp_path, manifest, keys, texts).write(0, pack(maps))
+    return str(tmp_path)
+
+
+@pytest.mark.parametrize('prob', [0.0, 0.5, 1.0])
+@pytest.mark.parametrize('mixup', [False, True])
+def test_a_detector_learns_from_the_maps_of_mosaics(make_detector, cache, prob, mixup):
+    steps = [dict(type='lfi.RecordedMixUp', img_scale=(64, 64))] if mixup else []
+    set_random_seed(1)
+    dataset = dataset_of(cache, *steps, prob=prob)
+    model = make_detector(teacher_cache=cache)
+    data = model.data_preprocessor(pseudo_collate([dataset[i] for i in range(4)]), training=True)
+    maps, _ = model._teacher_maps(data['inputs'], data['data_samples'])
+    maps.check()
+    assert maps.concepts.shape == (4, 3)
+    total, log = model.parse_losses(model(**data, mode='loss'))
+    assert {'loss_positions', 'loss_concepts', 'loss_presence'} < set(log)
+    assert all(value.isfinite().all() for value in log.values())
+    total.backward()
+
+
+def test_images_beside_mosaics_have_the_maps_that_they_had(make_detector, cache):
+    model = make_detector(teacher_cache=cache)
+    plain, mosaics = dataset_of(cache, prob=0.0), dataset_of(cache)
+    set_random_seed(2)
+    images = [plain[i] for i in range(2)]
+    both = [*images, mosaics[2]]
+    alone, _ = model._teacher_maps(**model.data_preprocessor(pseudo_collate(images), training=True))
+    maps, _ = model._teacher_maps(**model.data_preprocessor(pseudo_collate(both), training=True))
+    for b in range(2):
+        assert maps.concepts[b].sort().values.equal(alone.concepts[b].sort().values)
+        order = [maps.concepts[b].tolist().index(c) for c in alone.concepts[b].tolist()]
+        torch.testing.assert_close(maps.presence[b, order], alone.presence[b])
+        assert maps.valid[b].equal(alone.valid[b])
+        shown = alone.valid[b]
+        torch.testing.assert_close(maps.logits[b][:, order][..., shown], alone.logits[b][..., shown])
+
+
+def test_a_mosaic_is_the_mixture_of_its_pieces(make_detector, cache):
+    model = make_detector(teacher_cache=cache)
+    set_random_seed(3)
+    data = model.data_preprocessor(pseudo_collate([dataset_of(cache)[0]]), training=True)
+    stored = data['data_samples'][0].interaction_maps
+    assert len(stored.record) == len(stored.pieces.shares) == 4
+    maps, labels = model._teacher_maps(**data)
+    files = model.teacher.maps_of([stored], 'cpu').warp(stored.pieces.views, maps.grid)
+    expected = mix_maps(*piece_maps(files, [stored.pieces]), 5, labels)
+    torch.testing.assert_close(maps.logits, expected.logits)
+    torch.testing.assert_close(maps.presence, expected.presence)
