@@ -55,7 +55,8 @@ def test_a_config_without_it_and_an_empty_one_are_refused(config):
 
 
 @pytest.mark.parametrize(
-    'name', ['lfi_vit-small-p16_clip-b16_folder', 'lfi_vit-small-p16_clip-b16_folder-probed']
+    'name',
+    ['lfi-pretrain_vit-small-p16_clip-b16_folder', 'lfi-pretrain_vit-small-p16_clip-b16_folder-probed'],
 )
 def test_the_configs_for_any_folder_are_moved_as_a_whole(name):
     config = str(tools_root() / f'configs/pretraining/{name}.py')

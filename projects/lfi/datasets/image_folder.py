@@ -67,8 +67,8 @@ class ImageFolder(ImageFileDataset):
         names = sorted(_image_names(root))
         if not names:
             raise UsageError(
-                f'data_root={self.data_root!r} has no image, neither in it nor in the folders below it: set it '
-                f'to the folder of your images, files that end in {", ".join(IMG_EXTENSIONS)}'
+                f'data_root={self.data_root!r} has no image, in it or in the folders below it: set it to the '
+                f'folder of your images, files that end in {", ".join(IMG_EXTENSIONS)}'
             )
         return _DataInfos(root, names)
 

@@ -32,8 +32,8 @@ def spread_roots(cfg: Config, options: Mapping[str, Any]) -> None:
         old = cfg.get(key)
         if not isinstance(old, str):
             raise UsageError(
-                f'{key}={folder!r} changes nothing, for this config has no {key}: say which data set is meant, '
-                f'as by train_dataloader.dataset.{key}'
+                f'{key}={folder!r} changes nothing, for this config has no {key}: say which data set is '
+                f'meant, as by train_dataloader.dataset.{key}'
             )
         # A number is a folder's name too.
         new = str(folder)

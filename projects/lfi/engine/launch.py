@@ -103,7 +103,9 @@ def run(main: Callable[[], None], *mistakes: type[Exception]) -> None:
 
 
 def load_config(path: str, options: dict | None = None) -> Config:
-    """Read a config and change it by ``--cfg-options``; ``data_root`` reaches all data, ``few_labels`` is filled in.
+    """Read a config and change it by ``--cfg-options``.
+
+    ``data_root`` reaches all data, and ``train_dataloader.few_labels`` is filled in.
 
     Args:
         path: The config file.

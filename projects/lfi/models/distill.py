@@ -161,7 +161,7 @@ class InteractionDistillMixin(TeacherMixin):
     """Says to the tools that what is asked is answered by the read-out."""
 
     reads_labels = True
-    """Says to the tools whether `image_labels` are those of the data: then concepts begin with its classes."""
+    """Says to the tools whether `image_labels` are the data's own: then concepts begin with its classes."""
 
     def __init__(
         self,

@@ -108,7 +108,7 @@ def pooled(features: Tensor) -> Tensor:
     """
     if features.ndim not in (2, 4):
         raise ValueError(
-            f'features of shape {tuple(features.shape)} are neither vectors (B, C) nor maps (B, C, H, W): set '
-            "backbone.out_type='avg_featmap' or 'featmap'"
+            f'features of shape {tuple(features.shape)} are neither vectors (B, C) nor maps (B, C, H, W): '
+            "set backbone.out_type='avg_featmap' or 'featmap'"
         )
     return features if features.ndim == 2 else features.mean((-2, -1))

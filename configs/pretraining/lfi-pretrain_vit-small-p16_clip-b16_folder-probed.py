@@ -1,8 +1,8 @@
-# The same as lfi_vit-small-p16_clip-b16_folder.py, validated by k-NN and a linear probe on another folder, whose images
-# lie in a folder for each class.
-#   python tools/train.py configs/pretraining/lfi_vit-small-p16_clip-b16_folder-probed.py \
+# The same as lfi-pretrain_vit-small-p16_clip-b16_folder.py, validated by k-NN and a linear probe on another
+# folder, whose images lie in a folder for each class.
+#   python tools/train.py configs/pretraining/lfi-pretrain_vit-small-p16_clip-b16_folder-probed.py \
 #       --cfg-options data_root=FOLDER labelled_root=LABELLED
-_base_ = './lfi_vit-small-p16_clip-b16_folder.py'
+_base_ = './lfi-pretrain_vit-small-p16_clip-b16_folder.py'
 
 labelled_root = '{{$LFI_DATA_ROOT:data}}/labelled'
 val_dataloader = dict(

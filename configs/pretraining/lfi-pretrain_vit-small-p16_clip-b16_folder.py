@@ -1,5 +1,5 @@
 # ViT-Small/16 on the images of any folder, without labels, pretrained by CLIP ViT-B/16's interactions.
-#   python tools/train.py configs/pretraining/lfi_vit-small-p16_clip-b16_folder.py --cfg-options data_root=FOLDER
+#   python tools/train.py configs/pretraining/lfi-pretrain_vit-small-p16_clip-b16_folder.py --cfg-options data_root=FOLDER
 _base_ = [
     '../_base_/datasets/folder_224.py',
     '../_base_/schedules/adamw_100e.py',
@@ -24,7 +24,7 @@ model = dict(
         max_concepts=16,
     ),
 )
-# There are no labels to validate by: lfi_vit-small-p16_clip-b16_folder-probed.py does, on a labelled folder.
+# There are no labels to validate by: lfi-pretrain_vit-small-p16_clip-b16_folder-probed.py does, on a labelled folder.
 val_cfg = None
 # The last checkpoint counts.
 default_hooks = dict(checkpoint=dict(save_best=None))

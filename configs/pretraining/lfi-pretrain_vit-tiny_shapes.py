@@ -1,5 +1,5 @@
 # A small ViT on the embedded Shapes data without their labels, pretrained by the embedded teacher's interactions.
-#   python tools/train.py configs/pretraining/lfi_vit-tiny_shapes.py
+#   python tools/train.py configs/pretraining/lfi-pretrain_vit-tiny_shapes.py
 _base_ = '../_base_/recipes/vit-tiny_shapes.py'
 
 model = dict(
