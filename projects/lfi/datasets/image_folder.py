@@ -78,7 +78,7 @@ class ImageFolder(ImageFileDataset):
 
 
 class _DataInfos(Sequence):
-    """The data infos of files, each made when it is asked for: a million dicts would take a gigabyte."""
+    """The data infos of files, each made when it is asked for: there may be a million."""
 
     def __init__(self, root: str, names: list[str]) -> None:
         self.root, self.names = root, names
