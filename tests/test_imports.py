@@ -18,7 +18,7 @@ FLOORS = (
     {'models.batches', 'models.mixed_batches', 'models.other_images', 'models.readout'},
     {'models.raw_images', 'models.student', 'models.unlabelled'},
     {'models.distill'},
-    {'models.classifiers', 'models.detectors', 'models.segmentors'},
+    {'models.classifiers', 'models.detectors', 'models.pretrainer', 'models.segmentors'},
     {'models.export'},
     {'models'},
     {'evaluation', 'visualization'},

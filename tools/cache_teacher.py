@@ -79,7 +79,8 @@ class TeacherJob:
             {**cfg.model, 'data_preprocessor': cfg.get('data_preprocessor'), 'teacher_cache': None}
         )
         self.identity = self.model.cache_identity()
-        self.labels = labels_of(cfg.train_dataloader.dataset)
+        reads_labels = getattr(self.model, 'reads_labels', True)
+        self.labels = labels_of(cfg.train_dataloader.dataset, reads_labels)
         self.dataset: Dataset = DATASETS.build(unaugmented(cfg.train_dataloader.dataset))
         index_of: dict[str, int] = {}
         for i in range(len(self.dataset)):

@@ -19,9 +19,12 @@ TEACHERS = [config for config in CONFIGS if config.startswith('configs/teachers/
 EVALUATION = [config for config in CONFIGS if config.startswith('configs/evaluation/')]
 # What tools/test.py reads: a student whose classes are named when it is tested.
 ZERO_SHOT = [config for config in CONFIGS if '/zero-shot_' in config]
+# What pretrains a backbone without labels, and so has no baseline of the task loss.
+PRETRAINING = [config for config in CONFIGS if config.startswith('configs/pretraining/')]
 # What needs mmseg, which need not be installed.
 SEGMENTATION = [config for config in CONFIGS if 'ade20k' in config]
-CONFIGS = [config for config in CONFIGS if config not in TEACHERS + EVALUATION + ZERO_SHOT + SEGMENTATION]
+OTHERS = TEACHERS + EVALUATION + ZERO_SHOT + PRETRAINING + SEGMENTATION
+CONFIGS = [config for config in CONFIGS if config not in OTHERS]
 # Students that are no ViT, which an adapter asks.
 OTHER = ('resnet', 'swin', 'convnext', '_r50', 'rtmdet')
 OTHER_BACKBONES = [config for config in CONFIGS if any(name in config for name in OTHER)]

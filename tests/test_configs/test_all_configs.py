@@ -14,6 +14,7 @@ from repository_configs import (
     CONFIGS,
     DETECTION,
     METHODS,
+    PRETRAINING,
     ROOT,
     SEGMENTATION,
     TASK_LOSS,
@@ -33,6 +34,7 @@ def test_configs_are_found():
     assert DETECTION
     assert TEACHERS
     assert TASK_LOSS
+    assert PRETRAINING
     assert 'configs/lfi_mask-rcnn_coco.py' in DETECTION
 
 
@@ -59,7 +61,7 @@ ONLINE = ('resnet50', 'swin', 'convnext', 'detr')
 
 
 @pytest.mark.parametrize(
-    'config', [config for config in METHODS if not any(name in config for name in ONLINE)]
+    'config', [config for config in METHODS + PRETRAINING if not any(name in config for name in ONLINE)]
 )
 def test_it_takes_a_cache(config, empty_root):
     cfg = read(config)
@@ -69,7 +71,7 @@ def test_it_takes_a_cache(config, empty_root):
     refuse_unrecorded_steps(cfg.train_dataloader.dataset, cfg.default_scope)
 
 
-@pytest.mark.parametrize('config', CONFIGS)
+@pytest.mark.parametrize('config', CONFIGS + PRETRAINING)
 def test_header_holds_the_command_that_runs_it(config, empty_root):
     cfg = read(config)
     commands = COMMAND.findall(header(config))
@@ -85,13 +87,13 @@ def test_header_holds_the_command_that_runs_it(config, empty_root):
         assert batch_size * int(processes or 1) == cfg.auto_scale_lr.base_batch_size
 
 
-@pytest.mark.parametrize('config', CONFIGS)
+@pytest.mark.parametrize('config', CONFIGS + PRETRAINING)
 def test_training_stops_at_what_is_not_finite_and_at_other_concepts(config, empty_root):
     hooks = read(config).default_hooks
     assert (hooks.non_finite.type, hooks.concept_check.type) == ('lfi.NonFiniteHook', 'lfi.ConceptCheckHook')
 
 
-@pytest.mark.parametrize('config', CONFIGS)
+@pytest.mark.parametrize('config', CONFIGS + PRETRAINING)
 def test_processes_share_the_running_statistics_of_a_stem(config, empty_root):
     cfg = read(config)
     if cfg.model.backbone.get('stem') is not None:

@@ -15,6 +15,7 @@ from mmengine.config import Config
 PLAIN = dict(type='lfi.Shapes')
 FEW = dict(type='lfi.FewLabels', labels_per_class=3, dataset=PLAIN)
 NONE = dict(type=FewLabels, labels_per_class=0, dataset=PLAIN)
+FOLDER = dict(type='lfi.ImageFolder', data_root='images')
 
 
 def joined(*datasets):
@@ -29,6 +30,8 @@ def joined(*datasets):
         (FEW, 'hidden'),
         (dict(type='RepeatDataset', dataset=NONE), 'hidden'),
         (joined(FEW, NONE), 'hidden'),
+        (FOLDER, 'hidden'),
+        (joined(PLAIN, FOLDER), 'known, hidden'),
         (joined(PLAIN, PLAIN), 'known'),
         (joined(PLAIN, NONE), 'known, hidden'),
         (joined(NONE, PLAIN), 'hidden, known'),
@@ -102,3 +105,20 @@ def test_a_cache_of_all_maps_serves_all_choices_and_notes_none(write_manifest, d
 
 def test_a_folder_that_is_no_cache_is_for_others_to_refuse(tmp_path):
     check_labels_of_cache(tmp_path / 'none', FEW)
+
+
+def test_a_model_that_reads_no_label_has_a_cache_that_no_label_chose(write_manifest):
+    assert (
+        labels_of(PLAIN, reads_labels=False) == labels_of(joined(PLAIN, NONE), reads_labels=False) == 'hidden'
+    )
+    data = dict(
+        dataset=dict(type='RepeatDataset', dataset=PLAIN, pipeline=[dict(type='lfi.LoadInteractionMaps')])
+    )
+
+    def cfg(labels):
+        model = dict(type='lfi.LFIPretrainer', teacher_cache=write_manifest(labels))
+        return Config(dict(model=model, train_dataloader=data))
+
+    with pytest.raises(UsageError, match="written with labels='known', and .* has labels='hidden'"):
+        set_teacher_cache(cfg('known'))
+    set_teacher_cache(cfg('hidden'))

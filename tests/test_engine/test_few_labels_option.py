@@ -105,12 +105,15 @@ def test_one_image_of_a_kind_is_enough(share):
         (dict(type='ImageClassifier'), False),
         (dict(type='lfi.FeatureDistillClassifier'), True),
         (dict(type='lfi.LFIImageClassifier'), True),
+        (dict(type='lfi.LFIPretrainer'), True),
         (dict(type=PriorImageClassifier), True),
     ],
 )
 def test_a_model_that_would_learn_from_hidden_labels_is_refused(model, known):
     few = dict(type='lfi.FewLabels', labels_per_class=1, dataset=dict(type='lfi.Shapes'))
-    for dataset in (few, dict(type='ConcatDataset', datasets=[dict(type='lfi.Shapes'), few])):
+    folder = dict(type='lfi.ImageFolder', data_root='images')
+    beside = dict(type='ConcatDataset', datasets=[dict(type='lfi.Shapes'), few])
+    for dataset in (few, beside, folder):
         cfg = Config(dict(default_scope='mmpretrain', model=model, train_dataloader=dict(dataset=dataset)))
         if known:
             check_few_labels(cfg)

@@ -39,6 +39,7 @@ TASKS = {
     'classification': 'Image Classification',
     'baselines': 'Image Classification',
     'detection': 'Instance Segmentation',
+    'pretraining': 'Image Classification',
     'domain_generalization': 'Domain Generalization',
     'segmentation': 'Semantic Segmentation',
 }
@@ -56,6 +57,7 @@ DATA = {
     'pacs': 'PACS',
     'vlcs': 'VLCS',
     'shapes': 'embedded Shapes',
+    'folder': 'any folder of images',
 }
 
 

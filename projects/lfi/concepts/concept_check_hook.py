@@ -15,8 +15,8 @@ class ConceptCheckHook(Hook):
 
     A label is an index into the bank: in another order the teacher would be asked about cats in an image of
     a dog, and nothing would fail. Names may be worded differently; a class whose name stands elsewhere in the
-    bank, and a bank of fewer concepts than classes, are errors. Models without a teacher, and data sets that
-    name no classes, pass.
+    bank, and a bank of fewer concepts than classes, are errors. Models without a teacher, those that read no
+    label (`reads_labels`), and data sets that name no classes pass.
 
     Raises:
         ValueError: Before training, if they do not fit.
@@ -27,7 +27,7 @@ class ConceptCheckHook(Hook):
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         bank = getattr(getattr(model, 'teacher', None), 'bank', None)
         classes = (getattr(runner.train_dataloader.dataset, 'metainfo', None) or {}).get('classes')
-        if bank is None or not classes:
+        if bank is None or not classes or not getattr(model, 'reads_labels', True):
             return
         advice = "teacher.concepts must begin with the data set's classes, in its order"
         known = bank.num_concepts

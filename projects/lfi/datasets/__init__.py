@@ -5,6 +5,7 @@ from lfi.old_names import old_names_of
 from .domain_folders import PACS, VLCS, leave_out
 from .few_labels import FewLabels
 from .image_files import ImageFileDataset
+from .image_folder import ImageFolder
 from .regions import regions_of
 from .samplers import LabelledShareSampler
 from .shapes import Shapes
@@ -15,6 +16,7 @@ from .unaugmented import unaugmented
 __all__ = [
     'FewLabels',
     'ImageFileDataset',
+    'ImageFolder',
     'LabelledShareSampler',
     'LoadCaptionConcepts',
     'LoadHeatMap',

@@ -12,7 +12,7 @@ from mmengine.dataset import BaseDataset, Compose
 from lfi.registry import DATASETS
 from lfi.structures.labels import UNLABELLED
 
-from .labelled_images import labelled_images, raw_info
+from .labelled_images import labelled_images, mark_unlabelled, raw_info
 
 
 @DATASETS.register_module()
@@ -167,9 +167,7 @@ class _HiddenLabels:
         info = _hide(info, self.labelled)
         unlabelled = info.get(UNLABELLED, False)
         results = self.pipeline(info)
-        if unlabelled and results is not None and 'data_samples' in results:
-            results['data_samples'].set_metainfo({UNLABELLED: True})
-        return results
+        return mark_unlabelled(results) if unlabelled else results
 
     def __repr__(self) -> str:
         return repr(self.pipeline)

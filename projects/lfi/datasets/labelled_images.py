@@ -40,5 +40,12 @@ def labelled_images(dataset: Any) -> np.ndarray:
     return np.array([_has_label(raw_info(dataset, i)) for i in range(len(dataset))], bool)
 
 
+def mark_unlabelled(results: Any) -> Any:
+    """Mark the sample that a pipeline gave of an image without a label, if it gave one; returns the same."""
+    if results is not None and 'data_samples' in results:
+        results['data_samples'].set_metainfo({UNLABELLED: True})
+    return results
+
+
 def _has_label(info: dict) -> bool:
     return not info.get(UNLABELLED, False) and bool(np.all(np.asarray(info.get('gt_label', -1)) >= 0))

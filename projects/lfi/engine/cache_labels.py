@@ -9,23 +9,28 @@ from lfi.errors import UsageError
 from lfi.structures.interaction_cache import CacheManifest
 
 KNOWN, HIDDEN = 'known', 'hidden'
+WITHOUT_LABELS = ('FewLabels', 'ImageFolder')
+"""Data sets that hide labels, or have none."""
 
 
-def labels_of(dataset: object) -> str:
+def labels_of(dataset: object, reads_labels: bool = True) -> str:
     """Which labels of a data set's config choose concepts when `tools/cache_teacher.py` reads it.
 
     Args:
         dataset: the config, with data sets inside it at any depth.
+        reads_labels: whether the model asks about labels. Defaults to True.
 
     Returns:
-        'known' for all of them; 'hidden' for none, as in `lfi.FewLabels`, whatever its number of labels is;
-        or one of these for each data set inside, in their order, joined by ', '.
+        'known' for all of them; 'hidden' for none, as in `lfi.ImageFolder`, or `lfi.FewLabels` with any
+        number of labels; or one of these for each data set inside, in their order, joined by ', '.
     """
+    if not reads_labels:
+        return HIDDEN
     found = list(_labels_of_parts(dataset))
     return found[0] if len(set(found)) == 1 else ', '.join(found)
 
 
-def check_labels_of_cache(cache: str | Path, dataset: object) -> None:
+def check_labels_of_cache(cache: str | Path, dataset: object, reads_labels: bool = True) -> None:
     """Refuse a cache whose maps were chosen by other labels than the training knows.
 
     With `teacher.max_concepts` a cache holds the maps of chosen concepts alone. Where labels chose them, the
@@ -34,6 +39,7 @@ def check_labels_of_cache(cache: str | Path, dataset: object) -> None:
     Args:
         cache: its folder. One without a manifest passes: whoever opens it says what is wrong.
         dataset: the config of the training data.
+        reads_labels: whether the model asks about labels. Defaults to True.
 
     Raises:
         UsageError: if the cache keeps chosen maps, and was not written for data of the same kind of labels.
@@ -41,7 +47,7 @@ def check_labels_of_cache(cache: str | Path, dataset: object) -> None:
     if not (Path(cache) / 'manifest.json').is_file():
         return
     manifest = CacheManifest.read(Path(cache))
-    wanted = labels_of(dataset)
+    wanted = labels_of(dataset, reads_labels)
     if not manifest.keeps_chosen or manifest.labels == wanted:
         return
     raise UsageError(
@@ -54,10 +60,10 @@ def check_labels_of_cache(cache: str | Path, dataset: object) -> None:
 
 
 def hides_labels(dataset: dict) -> bool:
-    """Whether a data set's config is one of `lfi.FewLabels`."""
+    """Whether a data set's config is one of `lfi.FewLabels` or `lfi.ImageFolder`."""
     kind = dataset.get('type')
     name = kind if isinstance(kind, str) else getattr(kind, '__name__', '')
-    return name.split('.')[-1] == 'FewLabels'
+    return name.split('.')[-1] in WITHOUT_LABELS
 
 
 def _labels_of_parts(dataset: object) -> Iterator[str]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from mmengine.config import Config, ConfigDict
-from mmengine.registry import MODELS
 
 from lfi.errors import UsageError
 from lfi.structures.labelled_share import check_share
 
 from .cache_labels import hides_labels
+from .model_type import model_type
 
 OPTION = 'train_dataloader.few_labels'
 ARGUMENTS = ('labels_per_class', 'labelled_share', 'seed')
@@ -71,21 +71,17 @@ def check_few_labels(cfg: Config) -> None:
         cfg: of the run.
 
     Raises:
-        UsageError: if the training data are `lfi.FewLabels`, and the model does not say of itself
-            `learns_without_labels`.
+        UsageError: if the training data have `lfi.FewLabels` or `lfi.ImageFolder`, and the model does not say
+            of itself `learns_without_labels`.
     """
     dataset = (cfg.get('train_dataloader') or {}).get('dataset') or {}
     if not _has_few_labels(dataset) or not cfg.get('model'):
         return
-    kind = cfg.model.type
-    if isinstance(kind, str):
-        scope = cfg.model.get('_scope_') or cfg.get('default_scope') or 'mmengine'
-        kind = MODELS.get(kind if '.' in kind else f'{scope}.{kind}')
-    if not getattr(kind, 'learns_without_labels', False):
+    if not getattr(model_type(cfg), 'learns_without_labels', False):
         raise UsageError(
-            f'model.type={cfg.model.type!r} would learn from the label -1 that lfi.FewLabels gives an image '
-            'without a label: use lfi.PriorImageClassifier for the task loss alone, or another of the '
-            'classifiers of lfi'
+            f'model.type={cfg.model.type!r} would learn from the label -1 that lfi.FewLabels and '
+            'lfi.ImageFolder give an image without a label: use lfi.PriorImageClassifier for the task loss '
+            'alone, or another of the classifiers of lfi'
         )
 
 

@@ -24,6 +24,7 @@ from lfi.config_files import what_became_of
 from lfi.errors import CheckpointError, UsageError
 
 from .checkpoint import find_checkpoint_to_resume, install_safe_checkpoint_loading
+from .data_root_option import spread_roots
 from .few_labels_option import check_few_labels, set_few_labels
 from .memory import keep_freed_memory
 from .non_finite_hook import NonFiniteError
@@ -102,15 +103,17 @@ def run(main: Callable[[], None], *mistakes: type[Exception]) -> None:
 
 
 def load_config(path: str, options: dict | None = None) -> Config:
-    """Read a config and change it by ``--cfg-options``; ``train_dataloader.few_labels`` is filled in.
+    """Read a config and change it by ``--cfg-options``.
+
+    ``data_root`` reaches all data, and ``train_dataloader.few_labels`` is filled in.
 
     Args:
         path: The config file.
         options: Dotted keys and their new values. Defaults to None.
 
     Raises:
-        UsageError: There is no such file, or an option does not fit the config, as :func:`set_few_labels`
-            says of its own.
+        UsageError: There is no such file, or an option does not fit the config, as :func:`set_few_labels` and
+            :func:`spread_roots` say of theirs.
     """
     try:
         cfg = Config.fromfile(path)
@@ -118,6 +121,7 @@ def load_config(path: str, options: dict | None = None) -> Config:
         message = f'config {path}: {error}'
         became = what_became_of(message)
         raise UsageError(message if not became or became in message else f'{message}; {became}') from error
+    spread_roots(cfg, options or {})
     try:
         cfg.merge_from_dict(options or {})
     except (AssertionError, AttributeError, IndexError, KeyError, TypeError) as error:

@@ -9,6 +9,7 @@ from mmengine.config import Config
 from lfi.errors import UsageError
 
 from .cache_labels import check_labels_of_cache
+from .model_type import model_type
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 # PadIfNeeded and LetterBox are Albumentations', inside mmdet's `Albu` or mmpretrain's `Albumentations`.
@@ -68,7 +69,8 @@ def set_teacher_cache(cfg: Config) -> None:
             "dict(type='lfi.LoadInteractionMaps') before its last step, and pack `view` and "
             '`interaction_maps`, as configs/_base_/datasets/ do'
         )
-    check_labels_of_cache(cache, cfg.train_dataloader.dataset)
+    reads_labels = getattr(model_type(cfg), 'reads_labels', True)
+    check_labels_of_cache(cache, cfg.train_dataloader.dataset, reads_labels)
     for step in steps:
         if step.get('cache') is None:
             step['cache'] = cache

@@ -1,8 +1,11 @@
 """Measures of a model's quality beyond accuracy."""
 
 from .domain_generalization_metric import DomainGeneralizationMetric
+from .feature_metric import FeatureMetric
 from .image_maps import ImageMaps
 from .interaction_maps_hook import InteractionMapsHook
+from .knn import KNNMetric
+from .linear_probe import LinearProbeMetric
 from .localization import (
     MEASURES,
     average_precision,
@@ -20,8 +23,11 @@ from .semantic_consistency import SemanticConsistencyMetric
 __all__ = [
     'MEASURES',
     'DomainGeneralizationMetric',
+    'FeatureMetric',
     'ImageMaps',
     'InteractionMapsHook',
+    'KNNMetric',
+    'LinearProbeMetric',
     'SemanticConsistencyMetric',
     'average_precision',
     'centre_map',

@@ -28,6 +28,7 @@ from .losses import (
     MeanAttentionLoss,
 )
 from .necks import SimpleFPN
+from .pretrainer import LFIPretrainer
 from .readout import InteractionReadout
 from .teachers import VLMAttentionTeacher
 
@@ -45,6 +46,7 @@ __all__ = [
     'InteractionReadout',
     'InteractionStates',
     'LFIImageClassifier',
+    'LFIPretrainer',
     'LFITextClassifier',
     'LFIZeroShotClassifier',
     'LightlyTrainLoss',

@@ -164,6 +164,9 @@ class InteractionDistillMixin(TeacherMixin):
     answers_by_readout = True
     """Says to the tools that what is asked is answered by the read-out."""
 
+    reads_labels = True
+    """Says to the tools whether `image_labels` are the data's own: then concepts begin with its classes."""
+
     def __init__(
         self,
         *args: Any,

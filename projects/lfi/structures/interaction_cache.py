@@ -273,7 +273,8 @@ def name_parts(paths: Sequence[str]) -> int:
 
 def keys_of(paths: Sequence[str], parts: int) -> np.ndarray:
     """The images' keys (n,) uint64: wherever the data lie, the last parts of their paths name them."""
-    names = ('/'.join(PurePath(path).parts[-parts:]).encode() for path in paths)
+    # A file's name may hold bytes that are no text.
+    names = ('/'.join(PurePath(path).parts[-parts:]).encode(errors='surrogateescape') for path in paths)
     return np.array(
         [int.from_bytes(blake2b(name, digest_size=8).digest(), 'little') for name in names], np.uint64
     )

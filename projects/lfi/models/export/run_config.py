@@ -19,12 +19,14 @@ TRAINING = (
     'strategy',
     'runner_type',
 )
-# Hooks and metrics of LFI: they ask the teacher or the read-out, or watch over the training.
+# Hooks and metrics of LFI: they ask the teacher or the read-out, read features, or watch over the training.
 OF_THE_TRAINING = (
     'ConceptCheckHook',
     'FittingWeightsHook',
     'InteractionMapsHook',
     'InteractionVisualizationHook',
+    'KNNMetric',
+    'LinearProbeMetric',
     'MissedValidationHook',
     'NonFiniteHook',
     'SemanticConsistencyMetric',

@@ -1,0 +1,119 @@
+"""`ImageFolder`: all images below a folder, without labels."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torchvision.datasets.folder import IMG_EXTENSIONS
+
+from lfi.errors import UsageError
+from lfi.registry import DATASETS
+from lfi.structures.labels import UNLABELLED
+
+from .image_files import ImageFileDataset
+from .labelled_images import mark_unlabelled
+
+NO_LABEL = -1
+
+
+@DATASETS.register_module()
+class ImageFolder(ImageFileDataset):
+    """All images below a folder, in any layout, none of which has a label.
+
+    Folders may lie in one another, and links are followed; a folder that several links lead to is read once.
+    An image is a file whose name ends as an image's does, in upper or lower case. The order is that of the
+    paths below `data_root`. Each data info holds `img_path`, `gt_label=-1` and `unlabelled=True`; samples are
+    marked as those of `lfi.FewLabels` are. So it serves beside labelled data, in mmengine's `ConcatDataset`
+    with `ignore_keys=['classes']`.
+
+    Args:
+        data_root: The folder.
+        skip_bad_images: As of `ImageFileDataset`. Defaults to True: files that cannot be read are left out,
+            and counted in `num_bad_images`.
+        pipeline: Transforms, of mmpretrain unless they name a scope.
+        **kwargs: Those of `mmpretrain.datasets.BaseDataset`: `indices`, `test_mode`, `lazy_init`, ...
+
+    Raises:
+        UsageError: When there is no such folder, or no image below it.
+        OSError: When a folder below it cannot be listed; or as `ImageFileDataset` says.
+    """
+
+    def __init__(
+        self,
+        data_root: str | Path,
+        skip_bad_images: bool = True,
+        pipeline: Sequence = (),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(Path(data_root).expanduser(), skip_bad_images, pipeline, **kwargs)
+
+    @property
+    def labelled(self) -> np.ndarray:
+        """Which images have a label, (N,) bool: none."""
+        return np.zeros(len(self), bool)
+
+    def load_data_list(self) -> Sequence[dict]:
+        """One data info an image."""
+        if not os.path.isdir(self.data_root):
+            raise UsageError(
+                f'data_root={self.data_root!r} is no folder: set it to the folder of your images'
+            )
+        # A cache knows images by the last parts of their paths, of which '.' would be none.
+        root = os.path.abspath(self.data_root)
+        names = sorted(_image_names(root))
+        if not names:
+            raise UsageError(
+                f'data_root={self.data_root!r} has no image, in it or in the folders below it: set it to the '
+                f'folder of your images, files that end in {", ".join(IMG_EXTENSIONS)}'
+            )
+        return _DataInfos(root, names)
+
+    def prepare_data(self, idx: int) -> dict | None:
+        """As of `ImageFileDataset`; the sample is marked."""
+        return mark_unlabelled(super().prepare_data(idx))
+
+
+class _DataInfos(Sequence):
+    """The data infos of files, each made when it is asked for: there may be a million."""
+
+    def __init__(self, root: str, names: list[str]) -> None:
+        self.root, self.names = root, names
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return _DataInfos(self.root, self.names[index])
+        path = os.path.join(self.root, self.names[index])
+        return {'img_path': path, 'gt_label': NO_LABEL, UNLABELLED: True}
+
+    def clear(self) -> None:
+        """Forget all; mmengine does when it has packed them."""
+        self.names = []
+
+
+def _image_names(root: str) -> Iterator[str]:
+    """The paths of all images below a folder, relative to it."""
+    read = set()
+    for folder, folders, files in os.walk(root, onerror=_raise, followlinks=True):
+        # A link may lead back to a folder that it lies in.
+        real = os.path.realpath(folder)
+        if real in read:
+            folders.clear()
+            continue
+        read.add(real)
+        # Which of several links comes first must not depend on the disk.
+        folders.sort()
+        below = os.path.relpath(folder, root)
+        for name in files:
+            if name.lower().endswith(IMG_EXTENSIONS):
+                yield name if below == os.curdir else os.path.join(below, name)
+
+
+def _raise(error: OSError) -> None:
+    raise error

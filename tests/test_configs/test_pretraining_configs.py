@@ -1,0 +1,92 @@
+"""Every config of pretraining builds, reads its data and learns without labels."""
+
+import pytest
+import torch
+from lfi.models import LFIPretrainer
+from lfi.models.teachers import text_dims_of
+from mmengine.registry import DATASETS, init_default_scope
+from mmengine.runner import Runner
+from repository_configs import PRETRAINING, bases, read
+
+FOLDER = [config for config in PRETRAINING if 'folder' in config]
+MEASURED = [config for config in PRETRAINING if config not in FOLDER or 'probed' in config]
+
+
+@pytest.fixture
+def folders(small_root, tmp_path, monkeypatch):
+    """`images`, without labels, and `labelled`, a folder for each class."""
+    root = tmp_path / 'data'
+    root.mkdir()
+    (root / 'images').symlink_to(small_root / 'imagenet')
+    for name in ('sketch', 'photo'):
+        (root / 'labelled' / name).parent.mkdir(exist_ok=True)
+        (root / 'labelled' / name).symlink_to(small_root / f'PACS/{name}/dog')
+    monkeypatch.setenv('LFI_DATA_ROOT', str(root))
+    return root
+
+
+def build(config, tmp_path, small_clip=None):
+    cfg = read(config)
+    cfg.work_dir = str(tmp_path / 'work')
+    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        if cfg.get(name):
+            cfg[name].update(batch_size=2, num_workers=0, persistent_workers=False)
+    if small_clip is not None and cfg.model.teacher.get('pretrained') is not None:
+        assert text_dims_of(cfg.model.teacher) == 512
+        cfg.model.teacher.update(model=str(small_clip), pretrained=None)
+    return cfg, Runner.from_cfg(cfg)
+
+
+@pytest.mark.parametrize('config', PRETRAINING)
+def test_learns_without_labels(config, folders, small_clip, tmp_path):
+    cfg, runner = build(config, tmp_path, small_clip)
+    assert type(runner.model) is LFIPretrainer
+    assert cfg.default_hooks.checkpoint.save_best is None
+    model = runner.model.train()
+    batch = next(iter(Runner.build_dataloader(cfg.train_dataloader)))
+    assert all(sample.metainfo['unlabelled'] for sample in batch['data_samples'])
+    assert batch['inputs'][0].shape[1:] == model.backbone.img_size
+    losses = model(**model.data_preprocessor(batch, training=True), mode='loss')
+    sum(losses.values()).backward()
+    values = torch.stack([*losses.values()]).detach()
+    assert values.isfinite().all() and (values > 0).all()
+    assert not [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
+
+
+@pytest.mark.parametrize('config', PRETRAINING)
+def test_its_schedule_fills_the_training(config):
+    cfg = read(config)
+    assert [s.end for s in cfg.param_scheduler][-1] == cfg.train_cfg.max_epochs
+
+
+@pytest.mark.parametrize('config', MEASURED)
+def test_its_features_are_measured_on_labelled_images(config, folders, small_clip, tmp_path):
+    cfg, runner = build(config, tmp_path, small_clip)
+    init_default_scope(cfg.default_scope)
+    assert (
+        cfg.test_evaluator == cfg.val_evaluator and cfg.test_dataloader.dataset == cfg.val_dataloader.dataset
+    )
+    results = runner.model.val_step(next(iter(Runner.build_dataloader(cfg.val_dataloader))))
+    assert [result.features.shape for result in results] == [(runner.model.backbone.embed_dims,)] * 2
+    evaluator = runner.build_evaluator(cfg.val_evaluator)
+    for _ in range(2):
+        evaluator.process(data_samples=results)
+    assert set(evaluator.evaluate(4)) == {'knn/top1', 'linear/top1'}
+
+
+@pytest.mark.parametrize('config', [config for config in FOLDER if config not in MEASURED])
+def test_without_labels_nothing_is_validated(config, folders):
+    cfg = read(config)
+    assert not any(cfg.get(f'val_{part}') for part in ('dataloader', 'evaluator', 'cfg'))
+    # tools/infer.py prepares images as this says.
+    init_default_scope(cfg.default_scope)
+    assert DATASETS.build(cfg.test_dataloader.dataset)[0]['inputs'].shape == (3, 224, 224)
+
+
+def test_the_labels_of_shapes_are_hidden():
+    (config,) = (config for config in PRETRAINING if 'shapes' in config)
+    cfg = read(config)
+    plain = read(bases(config)[0])
+    assert cfg.train_dataloader.dataset.dataset == plain.train_dataloader.dataset
+    assert cfg.train_dataloader.dataset.labels_per_class == 0
+    assert cfg.model.backbone == plain.model.backbone

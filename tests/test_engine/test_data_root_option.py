@@ -1,0 +1,69 @@
+"""One option moves all paths of a config's data."""
+
+import pytest
+from lfi.config_files import tools_root
+from lfi.engine.data_root_option import spread_roots
+from lfi.engine.launch import load_config
+from lfi.errors import UsageError
+from mmengine.config import Config
+
+CONFIG = """
+data_root = 'data/coco/'
+labelled_root = 'data/labelled'
+train_dataloader = dict(dataset=[dict(data_root=data_root), dict(data_root='data/cocoa')])
+val_dataloader = dict(dataset=dict(data_root=labelled_root))
+val_evaluator = dict(ann_file=data_root + 'val.json', outputs=('data/coco', 3, None))
+model = dict(teacher_cache=None)
+"""
+
+
+@pytest.fixture
+def config(tmp_path):
+    (tmp_path / 'config.py').write_text(CONFIG)
+    return str(tmp_path / 'config.py')
+
+
+@pytest.mark.parametrize('root', ['/mine', '/mine/'])
+def test_paths_at_the_folder_and_below_it_move_and_no_others(config, root):
+    cfg = load_config(config, {'data_root': root})
+    assert cfg.data_root.rstrip('/') == '/mine'
+    first, second = cfg.train_dataloader.dataset
+    assert first.data_root.rstrip('/') == '/mine' and second.data_root == 'data/cocoa'
+    assert cfg.val_evaluator == dict(ann_file='/mine/val.json', outputs=('/mine', 3, None))
+    assert cfg.val_dataloader.dataset.data_root == cfg.labelled_root == 'data/labelled'
+
+
+def test_what_other_options_set_stays(config):
+    options = {
+        'labelled_root': 5,
+        'data_root': '/mine',
+        'model.teacher_cache': 'data/coco/cache',
+        'val_dataloader.dataset.data_root': 'data/labelled/more',
+    }
+    cfg = load_config(config, options)
+    assert cfg.model.teacher_cache == 'data/coco/cache'
+    assert cfg.val_dataloader.dataset.data_root == 'data/labelled/more'
+    del options['val_dataloader.dataset.data_root']
+    assert load_config(config, options).val_dataloader.dataset.data_root == '5'
+
+
+def test_a_config_without_it_and_an_empty_one_are_refused(config):
+    with pytest.raises(UsageError, match="data_root='x' changes nothing.* as by train_dataloader.dataset"):
+        spread_roots(Config(dict(model={})), dict(data_root='x'))
+    with pytest.raises(UsageError, match="data_root='' in place of 'data/coco/': both must name a folder"):
+        load_config(config, {'data_root': ''})
+
+
+@pytest.mark.parametrize(
+    'name',
+    ['lfi-pretrain_vit-small-p16_clip-b16_folder', 'lfi-pretrain_vit-small-p16_clip-b16_folder-probed'],
+)
+def test_the_configs_for_any_folder_are_moved_as_a_whole(name):
+    config = str(tools_root() / f'configs/pretraining/{name}.py')
+    options = {'data_root': '/mine'} | ({'labelled_root': '/labelled'} if 'probed' in name else {})
+    cfg = load_config(config, options)
+    assert cfg.train_dataloader.dataset.data_root == '/mine'
+    if 'probed' in name:
+        assert cfg.val_dataloader.dataset.data_root == cfg.test_dataloader.dataset.data_root == '/labelled'
+    else:
+        assert cfg.test_dataloader.dataset.data_root == '/mine'
