@@ -5,7 +5,7 @@ from lfi.old_names import old_names_of
 from .domain_folders import PACS, VLCS, leave_out
 from .few_labels import FewLabels
 from .image_files import ImageFileDataset
-from .regions import regions_of
+from .regions import AnnotatedObjects, objects_of, regions_of
 from .samplers import LabelledShareSampler
 from .shapes import Shapes
 from .tiny_imagenet import TinyImageNet
@@ -13,6 +13,7 @@ from .transforms import LoadCaptionConcepts, LoadHeatMap, LoadInteractionMaps, L
 from .unaugmented import unaugmented
 
 __all__ = [
+    'AnnotatedObjects',
     'FewLabels',
     'ImageFileDataset',
     'LabelledShareSampler',
@@ -26,6 +27,7 @@ __all__ = [
     'TinyImageNet',
     'VLCS',
     'leave_out',
+    'objects_of',
     'regions_of',
     'unaugmented',
 ]

@@ -1,5 +1,6 @@
 """Measures of a model's quality beyond accuracy."""
 
+from .coco_precision import coco_precision
 from .domain_generalization_metric import DomainGeneralizationMetric
 from .image_maps import ImageMaps
 from .interaction_maps_hook import InteractionMapsHook
@@ -11,6 +12,7 @@ from .localization import (
     localization,
     map_average_precision,
 )
+from .mean_iou import MeanIoU
 from .pointing_game import chance_level, pointing_game
 from .presence import presence_quality
 from .region_iou import region_iou
@@ -22,10 +24,12 @@ __all__ = [
     'DomainGeneralizationMetric',
     'ImageMaps',
     'InteractionMapsHook',
+    'MeanIoU',
     'SemanticConsistencyMetric',
     'average_precision',
     'centre_map',
     'chance_level',
+    'coco_precision',
     'energy_pointing_game',
     'kl_divergence',
     'localization',
