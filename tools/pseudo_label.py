@@ -74,11 +74,13 @@ def label(reader: TeacherReader | StudentReader, args: Namespace) -> None:
     records = [log[source.name] for source in sources]
     root = write_labels(out, records, reader.concepts)
     good = [record for record in records if 'error' not in record]
-    if args.pictures and good:
+    bad = len(records) - len(good)
+    if not good:
+        raise launch.UsageError(f'none of the {bad} images can be read: {out}/unreadable.txt says why')
+    if args.pictures:
         write_picture(out / 'labels.png', good, reader.concepts, args.pictures)
     objects = sum(len(record['objects']) for record in good)
     shown = sum(bool(record['presence']) for record in good)
-    bad = len(records) - len(good)
     print(f'{out}: {objects:,} objects in {len(good):,} images, of which {shown:,} show a concept')
     if bad:
         print(f'{bad:,} images cannot be read: unreadable.txt names them')

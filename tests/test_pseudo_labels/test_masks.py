@@ -11,7 +11,7 @@ SIZE = (9, 14)
 
 
 def bilinear(heat, y, x):
-    """The value of a map (h, w) at a point in its cells' coordinates; beyond its outer cells' middles, theirs."""
+    """A map's (h, w) value at a point in its cells' coordinates; beyond the outer cells' middles, theirs."""
     h, w = heat.shape
     y, x = min(max(y, 0), h - 1), min(max(x, 0), w - 1)
     top, left = min(int(y), h - 1), min(int(x), w - 1)

@@ -39,9 +39,8 @@ def add_rule_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--mask-threshold',
         type=float,
-        default=defaults['mask_threshold'],
         metavar='T',
-        help='the least value inside a mask, of a map brought to [0, 1] (%(default)s)',
+        help='the least value inside a mask, of a map brought to [0, 1] (default: 0.3, of a student 0.2)',
     )
     parser.add_argument(
         '--min-area',
@@ -78,16 +77,16 @@ def reader_of(args: Namespace, cfg: Config) -> TeacherReader | StudentReader:
 
 
 def rules_of(args: Namespace, reader: TeacherReader | StudentReader) -> LabelRules:
-    """The rules, with the presence threshold of the reader's kind where none is given.
+    """The rules, with the thresholds of the reader's kind where none are given.
 
     Raises:
         UsageError: If a value is out of range.
     """
-    given = args.presence_threshold
+    presence, mask = args.presence_threshold, args.mask_threshold
     try:
         return LabelRules(
-            presence_threshold=reader.presence_threshold if given is None else given,
-            mask_threshold=args.mask_threshold,
+            presence_threshold=reader.presence_threshold if presence is None else presence,
+            mask_threshold=reader.mask_threshold if mask is None else mask,
             min_area=args.min_area,
             max_per_image=args.max_per_image,
         )

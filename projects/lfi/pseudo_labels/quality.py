@@ -83,19 +83,23 @@ def measure(images: Sequence[AnnotatedImage], labeller: Labeller) -> dict[str, f
     """
     labels = [labeller(image) for image in images]
     found = [[vars(each) for each in of.objects] for of in labels]
-    iou = MeanIoU(len(images[0].answers.presence))
-    for image, objects in zip(images, found):
-        iou.add(merged(objects), image.regions)
     true = [image.objects for image in images]
     box, mask = (coco_precision(true, found, kind) for kind in ('bbox', 'segm'))
     return {
         **_presence_quality(images, [of.presence for of in labels]),
-        'mean_iou': iou.value(),
+        'mean_iou': _mean_iou(images, labels),
         'box_ap': box['average_precision'],
         'box_recall': box['recall'],
         'mask_ap': mask['average_precision'],
         'mask_recall': mask['recall'],
     }
+
+
+def _mean_iou(images: Sequence[AnnotatedImage], labels: Sequence[ImageLabels]) -> float:
+    iou = MeanIoU(len(images[0].answers.presence))
+    for image, found in zip(images, labels):
+        iou.add(merged([vars(each) for each in found.objects]), image.regions)
+    return iou.value()
 
 
 def _presence_quality(images: Sequence[AnnotatedImage], presence: list[dict]) -> dict[str, float]:
@@ -168,11 +172,10 @@ def _own(image: AnnotatedImage, rules: LabelRules) -> ImageLabels:
 
 
 def _of_centre(images: Sequence[AnnotatedImage], rules: LabelRules) -> dict[str, float]:
-    found = [
-        measure(images, partial(_in_the_middle, threshold=threshold, rules=rules))
-        for threshold in MASK_THRESHOLDS
-    ]
-    return max(found, key=lambda measures: measures['mean_iou'])
+    labellers = [partial(_in_the_middle, threshold=threshold, rules=rules) for threshold in MASK_THRESHOLDS]
+    return measure(
+        images, max(labellers, key=lambda each: _mean_iou(images, [each(image) for image in images]))
+    )
 
 
 def _in_the_middle(image: AnnotatedImage, threshold: float, rules: LabelRules) -> ImageLabels:

@@ -29,8 +29,9 @@ class StudentReader:
         FileNotFoundError, RuntimeError, ImportError: Likewise.
     """
 
-    # Of each concept by itself.
+    # The best on validation images of Shapes (docs/auto_labels.md). Presence is of each concept by itself.
     presence_threshold = 0.5
+    mask_threshold = 0.2
 
     def __init__(
         self,

@@ -41,6 +41,9 @@ class TeacherReader:
         FileNotFoundError, RuntimeError, ImportError: As the teacher says.
     """
 
+    # The best on training images of Shapes and of COCO (docs/auto_labels.md).
+    mask_threshold = 0.3
+
     def __init__(self, cfg: Config, texts: Sequence[str] | None = None, device: str | None = None) -> None:
         config = cfg.get('model', {}).get('teacher')
         if config is None:
