@@ -15,7 +15,14 @@ FLOORS = (
     {'concepts', 'structures'},
     {'datasets', 'engine'},
     {'models.backbones', 'models.losses', 'models.necks', 'models.teachers', 'models.vit_checkpoints'},
-    {'models.batches', 'models.mixed_batches', 'models.other_images', 'models.readout'},
+    {
+        'models.adapters',
+        'models.batches',
+        'models.mixed_batches',
+        'models.other_images',
+        'models.readout',
+        'models.task_models',
+    },
     {'models.raw_images', 'models.student', 'models.unlabelled'},
     {'models.distill'},
     {'models.classifiers', 'models.detectors', 'models.pretrainer', 'models.segmentors'},
@@ -23,6 +30,7 @@ FLOORS = (
     {'models'},
     {'evaluation', 'visualization'},
     {'apis', 'human_study', 'safe_loading', 'studies', 'utils'},
+    {'pseudo_labels'},
     {'lfi'},
 )
 """The parts of the package, from the ground up. A part imports nothing from its own floor or above."""

@@ -46,7 +46,8 @@ def source(tool: Path) -> str:
         # It passes on what it does not know.
         kind = re.search(r'(train|test|cache_teacher)\.sh', tool.name)[1]
         return text + source(ROOT / f'tools/{kind}.py')
-    return text + (ROOT / 'projects/lfi/engine/launch.py').read_text()
+    parts = ['engine/launch.py', *(['pseudo_labels/options.py'] if 'lfi.pseudo_labels' in text else [])]
+    return text + ''.join((ROOT / 'projects/lfi' / part).read_text() for part in parts)
 
 
 @pytest.mark.parametrize('page', PAGES, ids=lambda p: p.name)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from mmengine.structures import BaseDataElement
 from torch import Tensor
+
+from .maps_on_image import maps_on_image
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,4 @@ class InteractionResult:
         Returns:
             (T, H, W); NaN where the model did not see the image.
         """
-        height, width = size or self.image.shape[:2]
-        square = torch.cat((self.view, self.view.new_tensor([[0, 0, 1]])))
-        seen_at = F.affine_grid(square.inverse()[None, :2], [1, 1, height, width], align_corners=False)
-        heat = F.grid_sample(self.maps[None], seen_at, padding_mode='border', align_corners=False)[0]
-        return heat.masked_fill((seen_at[0].abs() > 1).any(-1), float('nan'))
+        return maps_on_image(self.maps, self.view, size or self.image.shape[:2])

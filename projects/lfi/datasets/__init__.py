@@ -6,7 +6,7 @@ from .domain_folders import PACS, VLCS, leave_out
 from .few_labels import FewLabels
 from .image_files import ImageFileDataset
 from .image_folder import ImageFolder
-from .regions import regions_of
+from .regions import AnnotatedObjects, objects_of, regions_of
 from .samplers import LabelledShareSampler
 from .shapes import Shapes
 from .tiny_imagenet import TinyImageNet
@@ -14,6 +14,7 @@ from .transforms import LoadCaptionConcepts, LoadHeatMap, LoadInteractionMaps, L
 from .unaugmented import unaugmented
 
 __all__ = [
+    'AnnotatedObjects',
     'FewLabels',
     'ImageFileDataset',
     'ImageFolder',
@@ -28,6 +29,7 @@ __all__ = [
     'TinyImageNet',
     'VLCS',
     'leave_out',
+    'objects_of',
     'regions_of',
     'unaugmented',
 ]

@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
 
-def regions_of(results: Mapping) -> dict[int, Tensor]:
-    """The regions of the classes of an image, each (H, W) bool.
+@dataclass(frozen=True)
+class AnnotatedObjects:
+    """The N objects of an image.
+
+    Args:
+        masks: (N, H, W) bool.
+        labels: (N,) int, their classes.
+        ignored: (N,) bool, what does not count, such as crowds.
+    """
+
+    masks: np.ndarray
+    labels: np.ndarray
+    ignored: np.ndarray
+
+
+def objects_of(results: Mapping) -> AnnotatedObjects:
+    """The objects of an image.
 
     Args:
         results: what a data set's pipeline gives before it packs: `img`; `gt_masks`, (N, H, W) or mmdet's
             mask structures, or else `gt_bboxes`, (N, 4) or mmdet's boxes, x1 y1 x2 y2 in pixels; and their
             classes `gt_bboxes_labels`, or one `gt_label` for all. What `gt_ignore_flags` marks, such as
-            crowds, is left out.
-
-    Returns:
-        For each class, where any of its objects is; empty where nothing is annotated.
+            crowds, is ignored.
 
     Raises:
         ValueError: if there are neither masks nor boxes.
@@ -37,10 +50,27 @@ def regions_of(results: Mapping) -> dict[int, Tensor]:
     labels = results.get('gt_bboxes_labels')
     labels = np.full(len(masks), results['gt_label']) if labels is None else np.asarray(labels)
     ignored = np.asarray(results.get('gt_ignore_flags', np.zeros(len(masks))), bool)
+    return AnnotatedObjects(masks, labels, ignored)
+
+
+def regions_of(results: Mapping) -> dict[int, Tensor]:
+    """The regions of the classes of an image, each (H, W) bool, of the objects that are not ignored.
+
+    Args:
+        results: as `objects_of` takes them.
+
+    Returns:
+        For each class, where any of its objects is; empty where nothing is annotated.
+
+    Raises:
+        ValueError: if there are neither masks nor boxes.
+    """
+    found = objects_of(results)
+    masks, labels = found.masks[~found.ignored], found.labels[~found.ignored]
     return {
         int(label): torch.from_numpy(region)
-        for label in np.unique(labels[~ignored])
-        if (region := masks[(labels == label) & ~ignored].any(0)).any()
+        for label in np.unique(labels)
+        if (region := masks[labels == label].any(0)).any()
     }
 
 

@@ -1,5 +1,6 @@
 """Measures of a model's quality beyond accuracy."""
 
+from .coco_precision import coco_precision
 from .domain_generalization_metric import DomainGeneralizationMetric
 from .feature_metric import FeatureMetric
 from .image_maps import ImageMaps
@@ -14,6 +15,7 @@ from .localization import (
     localization,
     map_average_precision,
 )
+from .mean_iou import MeanIoU
 from .pointing_game import chance_level, pointing_game
 from .presence import presence_quality
 from .region_iou import region_iou
@@ -28,10 +30,12 @@ __all__ = [
     'InteractionMapsHook',
     'KNNMetric',
     'LinearProbeMetric',
+    'MeanIoU',
     'SemanticConsistencyMetric',
     'average_precision',
     'centre_map',
     'chance_level',
+    'coco_precision',
     'energy_pointing_game',
     'kl_divergence',
     'localization',

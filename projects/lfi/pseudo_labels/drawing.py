@@ -1,0 +1,42 @@
+"""Pictures of labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+from pycocotools import mask as rle
+
+from lfi.visualization.figures import draw_boxes
+
+COLUMNS = 4
+
+
+def draw_labels(images: Sequence[np.ndarray], records: Sequence[dict], concepts: Sequence[str]) -> Figure:
+    """A grid: each image with the masks, boxes and names of its objects, and the concepts that it shows.
+
+    Args:
+        images: Each (H, W, 3) uint8 RGB; at least one.
+        records: Of the images, as `image_record` makes them.
+        concepts: The T names.
+    """
+    columns = min(len(images), COLUMNS)
+    rows = -(-len(images) // columns)
+    size = (2.6 * columns, 2.8 * rows)
+    figure, axes = plt.subplots(rows, columns, figsize=size, layout='constrained', squeeze=False)
+    for cell in axes.flat:
+        cell.axis('off')
+    for cell, image, record in zip(axes.flat, images, records):
+        cell.imshow(image)
+        objects = record['objects']
+        for found in objects:
+            mask = rle.decode(found['segmentation']).astype(bool)
+            cell.imshow(np.ma.masked_where(~mask, mask), cmap='autumn', alpha=0.45, vmin=0, vmax=1)
+        boxes = np.array([[x, y, x + w, y + h] for x, y, w, h in (found['bbox'] for found in objects)])
+        titles = [f'{concepts[found["concept"]]} {found["score"]:.2f}' for found in objects]
+        draw_boxes(cell, boxes, titles)
+        shown = ', '.join(f'{concepts[c]} {presence:.0%}' for c, presence in record['presence'])
+        cell.set_title(shown or 'none of the concepts', fontsize=7, wrap=True, parse_math=False)
+    return figure

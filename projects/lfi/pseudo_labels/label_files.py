@@ -1,0 +1,74 @@
+"""From image files to labels."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from mmcv.transforms import LoadImageFromFile
+
+from lfi.apis.sources import FileSource
+
+from .answers import ConceptAnswers
+from .label_log import LabelLog
+from .labelling import LabelRules, label_image
+from .written_labels import image_record, unreadable_record
+
+Reader = Callable[[Sequence[np.ndarray]], list[ConceptAnswers]]
+"""From images, (H, W, 3) uint8 BGR, to what a model says of each."""
+
+
+def label_files(
+    reader: Reader, sources: Sequence[FileSource], rules: LabelRules, log: LabelLog, batch_size: int
+) -> Iterator[int]:
+    """Label the images that a log lacks.
+
+    Batches are cut from what is missing, and logged one by one. So a run that goes on after a stop asks about
+    the same batches as one that was never stopped, and no label depends on where it was.
+
+    Args:
+        reader: A `TeacherReader` or `StudentReader`.
+        sources: The images.
+        rules: The thresholds.
+        log: Where labels are, and come to.
+        batch_size: Images at once.
+
+    Yields:
+        How many images a batch had.
+    """
+    missing = [source for source in sources if source.name not in log]
+    for start in range(0, len(missing), batch_size):
+        batch = missing[start : start + batch_size]
+        log.add(_records(reader, batch, rules))
+        yield len(batch)
+
+
+def read_image(source: FileSource) -> np.ndarray:
+    """The image of a file, (H, W, 3) uint8 BGR; raises an OSError if it cannot be read in full."""
+    ((_, results),) = source.read(LoadImageFromFile(), 1)
+    return np.asarray(results['img'])
+
+
+def _records(reader: Reader, batch: Sequence[FileSource], rules: LabelRules) -> list[dict]:
+    images: dict[str, np.ndarray] = {}
+    errors: dict[str, str] = {}
+    for source in batch:
+        try:
+            images[source.name] = read_image(source)
+        except OSError as error:
+            # Without the addresses of objects in memory, which differ from run to run.
+            errors[source.name] = re.sub(r' ?<[^>]* at 0x\w+>', '', str(error.__cause__ or error))
+    answers = dict(zip(images, reader(list(images.values())) if images else ()))
+    return [
+        unreadable_record(source.name, errors[source.name])
+        if source.name in errors
+        else _record(source.name, images[source.name], answers[source.name], rules)
+        for source in batch
+    ]
+
+
+def _record(name: str, image: np.ndarray, answers: ConceptAnswers, rules: LabelRules) -> dict:
+    size = image.shape[:2]
+    labels = label_image(answers, size, rules)
+    return image_record(name, size, labels.presence, labels.objects)

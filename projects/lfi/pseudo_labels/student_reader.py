@@ -1,0 +1,60 @@
+"""A trained student, asked about images without labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.config import Config
+
+from lfi.apis import InteractionInferencer
+
+from .answers import ConceptAnswers
+
+
+class StudentReader:
+    """Reads maps and presence of a student that learnt from interactions.
+
+    Args:
+        cfg: The config of its training.
+        checkpoint: Its checkpoint, a file or a URL.
+        texts: The concepts. Defaults to None: the classes of the training.
+        device: Of the model. Defaults to None: a GPU where there is one.
+
+    Raises:
+        ValueError: If the model cannot answer texts; or as `InteractionInferencer` says.
+        FileNotFoundError, RuntimeError, ImportError: Likewise.
+    """
+
+    # The best on validation images of Shapes (docs/auto_labels.md). Presence is of each concept by itself.
+    presence_threshold = 0.5
+    mask_threshold = 0.2
+
+    def __init__(
+        self,
+        cfg: Config,
+        checkpoint: str | Path,
+        texts: Sequence[str] | None = None,
+        device: str | None = None,
+    ) -> None:
+        self.inferencer = InteractionInferencer(cfg, checkpoint, device)
+        # Without a text that can be answered there is no default: asking for the classes says what is wrong.
+        self.concepts: tuple[str, ...] = tuple(
+            texts or self.inferencer.default_texts or self.inferencer.classes
+        )
+        self.inferencer.stream([], self.concepts)
+        self.identity: dict[str, Any] = dict(checkpoint=_digest(checkpoint), concepts=list(self.concepts))
+
+    def __call__(self, images: Sequence[np.ndarray]) -> list[ConceptAnswers]:
+        """The answers for images, each (H, W, 3) uint8 BGR, of any sizes."""
+        results = self.inferencer.stream(list(images), self.concepts, batch_size=len(images))
+        return [ConceptAnswers(each.presence, each.maps, each.view, comparable=False) for each in results]
+
+
+def _digest(checkpoint: str | Path) -> str:
+    """Of a local file's content; a URL is its own name."""
+    path = Path(checkpoint)
+    return blake2b(path.read_bytes(), digest_size=16).hexdigest() if path.is_file() else str(checkpoint)

@@ -1,0 +1,36 @@
+"""Pictures of Shapes as files, and who says what is on them."""
+
+import cv2
+import pytest
+import torch
+from lfi.datasets import Shapes
+from lfi.pseudo_labels import ConceptAnswers
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """A folder with six PNG files of Shapes in two folders, and one file that is no image."""
+    data = Shapes(split='val', num_images=6)
+    for i in range(6):
+        file = tmp_path / 'photos' / ('in a folder' if i % 2 else '.') / f'photo {i}.png'
+        file.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(file), data.get_data_info(i)['img'])
+    (tmp_path / 'photos/broken.jpg').write_bytes(b'no image')
+    return tmp_path / 'photos'
+
+
+@pytest.fixture
+def make_answers():
+    """Seeded answers about T=3 concepts on a 4 x 5 grid, any field replaced by hand."""
+
+    def make(seed=0, concepts=3, **fields):
+        generator = torch.Generator().manual_seed(seed)
+        answers = dict(
+            presence=torch.rand(concepts, generator=generator),
+            maps=torch.randn(concepts, 4, 5, generator=generator),
+            view=torch.eye(2, 3),
+            comparable=True,
+        )
+        return ConceptAnswers(**{**answers, **fields})
+
+    return make
