@@ -24,7 +24,7 @@ FLOORS = (
         'models.task_models',
     },
     {'models.raw_images', 'models.student', 'models.unlabelled'},
-    {'models.distill'},
+    {'models.distill', 'models.labelled_task'},
     {'models.classifiers', 'models.detectors', 'models.pretrainer', 'models.segmentors'},
     {'models.export'},
     {'models'},

@@ -5,6 +5,7 @@ import json
 import pytest
 import timm
 import torch
+import torchvision
 from lfi.engine import NonFiniteHook
 from lfi.models import InteractionQueryViT
 from lfi.models.detectors import DetectorDistillMixin
@@ -341,7 +342,7 @@ def test_timm_reads_rgb_where_the_student_read_bgr():
     vit = build_timm(state, config)
     torch.testing.assert_close(vit(images()), student(images().flip(1)), atol=1e-5, rtol=1e-5)
     assert config['pretrained_cfg']['mean'] == pytest.approx([100 / 255, 110 / 255, 120 / 255])
-    assert timm_difference(student, vit) < 1e-5
+    assert timm_difference(student, vit, config) < 1e-5
 
 
 @torch.no_grad()
@@ -349,10 +350,11 @@ def test_timm_takes_a_detectors_backbone():
     init_default_scope('mmdet')
     cfg = detector_config(**PLAIN)
     student = export_student(trained(cfg), cfg).build()
-    vit = build_timm(*to_timm(student))
+    state, config = to_timm(student)
+    vit = build_timm(state, config)
     tokens = vit.forward_features(images(64)).mT.unflatten(2, (4, 4))
     torch.testing.assert_close(tokens, student.backbone(images(64))[0], atol=1e-5, rtol=1e-5)
-    assert timm_difference(student, vit) < 1e-5
+    assert timm_difference(student, vit, config) < 1e-5
 
 
 @pytest.mark.parametrize(
@@ -457,3 +459,61 @@ def test_a_detector_that_names_its_task_is_exported_as_that(num_queries):
     assert exported.model.get('task') == ('mmdet.MaskRCNN' if num_queries else None)
     x = images(64)
     assert all(torch.equal(a, b) for a, b in zip(plain.extract_feat(x), student.extract_feat(x)))
+
+
+def resnet_config(to_rgb=True, **backbone):
+    cfg = classifier_config(in_channels=512, to_rgb=to_rgb)
+    plain = dict(type='mmpretrain.ResNet', depth=18, **backbone)
+    adapter = dict(type='lfi.InteractionQueryAdapter', backbone=plain, query_dims=16, reads=('layer4',))
+    return {**cfg, 'backbone': adapter, 'neck': dict(type='GlobalAveragePooling')}
+
+
+@pytest.mark.parametrize('to_rgb', [True, False])
+@torch.no_grad()
+def test_a_resnet_is_one_of_timm_and_of_torchvision(to_rgb):
+    cfg = resnet_config(to_rgb)
+    student = trained(cfg)
+    exported = export_student(student, cfg).build()
+    state, config = to_timm(exported)
+    model = build_timm(state, config)
+    x = images(64)
+    expected = student(x if to_rgb else x.flip(1))
+    torch.testing.assert_close(model(x), expected, atol=1e-4, rtol=1e-4)
+    assert timm_difference(exported, model, config) < 1e-5
+    of_torchvision = torchvision.models.resnet18(num_classes=4)
+    of_torchvision.load_state_dict(state)
+    torch.testing.assert_close(of_torchvision.eval()(x), expected, atol=1e-4, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_a_resnet_without_a_head_gives_its_last_map():
+    cfg = resnet_config()
+    cfg.update(type='lfi.LFIPretrainer', head=None, neck=None)
+    student = trained(cfg)
+    exported = export_student(student, cfg).build()
+    state, config = to_timm(exported)
+    model = build_timm(state, config)
+    x = images(64)
+    torch.testing.assert_close(model(x), student.backbone(x)[-1], atol=1e-4, rtol=1e-4)
+    assert timm_difference(exported, model, config) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ('backbone', 'message'),
+    [
+        (dict(style='caffe'), "cannot hold backbone.style='caffe'"),
+        (dict(base_channels=32), 'cannot hold backbone.base_channels=32'),
+    ],
+)
+def test_a_resnet_that_timm_lacks_is_refused(backbone, message):
+    cfg = resnet_config(**backbone)
+    with pytest.raises(ValueError, match=message):
+        to_timm(export_student(trained(cfg), cfg).build())
+
+
+def test_what_is_neither_is_refused():
+    cfg = adapted_config()
+    cfg['backbone']['backbone'] = dict(type='mmpretrain.ResNet_CIFAR', depth=18)
+    cfg['head'] = dict(type='LinearClsHead', num_classes=4, in_channels=512)
+    with pytest.raises(ValueError, match='a ResNet_CIFAR, neither a VisionTransformer nor a ResNet'):
+        to_timm(export_student(trained(cfg), cfg).build())

@@ -127,7 +127,7 @@ def write_timm(exported: ExportedStudent, path: Path, config_path: Path) -> dict
         state, config = to_timm(student)
     except ValueError as error:
         raise launch.UsageError(f'--format timm: {error}') from error
-    difference = timm_difference(student, build_timm(state, config))
+    difference = timm_difference(student, build_timm(state, config), config)
     if not difference <= TOLERANCE:
         raise launch.UsageError(
             f"--format timm: timm's outputs differ from the student's by {difference:.1e} of the largest, "

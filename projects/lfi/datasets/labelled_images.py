@@ -23,10 +23,12 @@ def raw_info(dataset: Any, index: int) -> dict:
 def labelled_images(dataset: Any) -> np.ndarray:
     """Which images have a label, (N,) bool.
 
-    An image has none where its data info has `unlabelled=True`, no `gt_label`, or one below 0.
+    An image has none where its data info has `unlabelled=True`, a `gt_label` below 0, or no annotation: no
+    `gt_label`, no `instances`, were they none, and no `seg_map_path`.
 
     Args:
-        dataset: of images with one label each; mmengine's `ConcatDataset` and `RepeatDataset` may hold it.
+        dataset: of a classifier, a detector or a segmentor; mmengine's `ConcatDataset` and `RepeatDataset`
+            may hold it.
     """
     own = getattr(dataset, 'labelled', None)
     if own is not None:
@@ -48,4 +50,8 @@ def mark_unlabelled(results: Any) -> Any:
 
 
 def _has_label(info: dict) -> bool:
-    return not info.get(UNLABELLED, False) and bool(np.all(np.asarray(info.get('gt_label', -1)) >= 0))
+    if info.get(UNLABELLED, False):
+        return False
+    if 'gt_label' in info:
+        return bool(np.all(np.asarray(info['gt_label']) >= 0))
+    return 'instances' in info or 'seg_map_path' in info

@@ -14,16 +14,17 @@ from lfi.structures import InteractionMaps
 
 from .batches import mark
 from .distill import InteractionDistillMixin
+from .labelled_task import LabelledTaskMixin
 from .other_images import maps_of_another_image
 from .student import StudentMixin
 from .task_models import with_mixin
 
 
-class DetectorDistillMixin(InteractionDistillMixin):
+class DetectorDistillMixin(InteractionDistillMixin, LabelledTaskMixin):
     """`InteractionDistillMixin` for mmdet's detectors; put it before the detector among the bases.
 
-    The concepts' first entries are the categories, in the data set's order. `LFIDetector` does so by a
-    config alone.
+    The concepts' first entries are the categories, in the data set's order. Images without labels learn from
+    interactions alone, as `LabelledTaskMixin` says. `LFIDetector` does so by a config alone.
     """
 
     def image_labels(self, data_samples: Sequence, num_concepts: int) -> Tensor:

@@ -35,6 +35,7 @@ from .teachers import (
     VLMAttentionTeacher,
     text_dims_of,
 )
+from .unlabelled import is_unlabelled
 
 # A student answers as its teacher is read; docs/decisions.md says how this was chosen.
 RIVALRY = {'scores': 0.0, 'share': 0.9}
@@ -252,6 +253,10 @@ class InteractionDistillMixin(TeacherMixin):
     def concept_labels(self, data_samples: Sequence) -> Tensor:
         """The images' labels, and what their captions speak of (`lfi.LoadCaptionConcepts`), (B, C)."""
         labels = self.image_labels(data_samples, len(self.teacher.bank))
+        hidden = [row for row, sample in enumerate(data_samples) if is_unlabelled(sample)]
+        if hidden:
+            # What annotations there are is not to be known.
+            labels = labels.index_fill(0, torch.tensor(hidden, device=labels.device), 0)
         if 'gt_concepts' in data_samples[0]:
             spoken = mark(torch.zeros_like(labels), [sample.gt_concepts for sample in data_samples])
             mixture = recorded_mixture(data_samples)

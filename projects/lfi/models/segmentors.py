@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
+from mmengine.structures import PixelData
 from mmseg.models.segmentors import EncoderDecoder
 from torch import Tensor
 
 from lfi.registry import MODELS
 
 from .distill import InteractionDistillMixin
+from .labelled_task import LabelledTaskMixin
 
 
-class SegmentorDistillMixin(InteractionDistillMixin):
+class SegmentorDistillMixin(InteractionDistillMixin, LabelledTaskMixin):
     """`InteractionDistillMixin` for mmseg's segmentors; put it before the segmentor among the bases.
 
-    The concepts' first entries are the classes, in the data set's order.
+    The concepts' first entries are the classes, in the data set's order. Images without labels learn from
+    interactions alone, as `LabelledTaskMixin` says.
     """
+
+    def blank(self, sample: Any) -> Any:
+        """A sample all of whose pixels are ignored."""
+        height, width = sample.metainfo['img_shape'][:2]
+        ignored = torch.full((1, height, width), self.decode_head.ignore_index, device=self._device())
+        return sample.new(data=dict(gt_sem_seg=PixelData(data=ignored)))
+
+    def _device(self) -> torch.device:
+        return next(self.parameters()).device
 
     def image_labels(self, data_samples: Sequence, num_concepts: int) -> Tensor:
         """The classes of an image's pixels; those beyond the bank, and what is ignored, count for nothing."""

@@ -114,16 +114,16 @@ class LabelledHeadMixin(ImageClassifier):
         rows = labelled_rows(data_samples)
         if rows is None:
             return self.head.loss(features, data_samples)
-        taken = _take(features, rows)
+        taken = take_rows(features, rows)
         if not rows:
             # Of no row: 0, whatever the features are.
             return {'loss': self.head(taken).sum()}
         return self.head.loss(taken, [data_samples[row] for row in rows])
 
 
-def _take(features: Any, rows: list[int]) -> Any:
+def take_rows(features: Any, rows: list[int]) -> Any:
     """The rows of all tensors in (nested) sequences."""
     if isinstance(features, Tensor):
         index = torch.tensor(rows, dtype=torch.long)
         return features.index_select(0, index.to(features.device, non_blocking=True))
-    return type(features)(_take(part, rows) for part in features)
+    return type(features)(take_rows(part, rows) for part in features)

@@ -79,7 +79,7 @@ def test_a_control_adds_its_term_to_the_tasks_own(make_model, name):
 def test_what_cannot_be_copied_says_why(make_model):
     with pytest.raises(ValueError, match='head.num_classes=4, but the teacher has 3 concepts'):
         make_model(LOSSES['loss_logits'], concepts=['circle', 'square', 'star'])
-    with pytest.raises(TypeError, match='needs an lfi.InteractionQueryViT .*, got VisionTransformer'):
+    with pytest.raises(TypeError, match='needs an lfi.InteractionQueryViT .* got VisionTransformer'):
         make_model(LOSSES['loss_logits'], backbone='mmpretrain.VisionTransformer')
 
 

@@ -56,7 +56,9 @@ def cache(config, teacher, images, tmp_path):
 
 def ask(cache, config, views, grid, mixture=None):
     stored = [InteractionCache(cache).stored(path) for path in PATHS]
-    batch = TeacherBatch(torch.zeros(3, 3, 8, 8), PIXELS, [(8, 8)] * 3, None, stored, views, mixture)
+    batch = TeacherBatch(
+        torch.zeros(3, 3, 8, 8), PIXELS, [(8, 8)] * 3, stored=stored, views=views, mixture=mixture
+    )
     return CachedFeatures(cache, config).ask_features(batch, grid)
 
 

@@ -4,7 +4,7 @@ from .graphs import inference_graph, relative_difference, to_onnx, to_torch_expo
 from .query_student import query_student
 from .run_config import model_config, slim_config
 from .student import ExportedStudent, export_student, slim_model
-from .timm_vit import build_timm, timm_difference, to_timm
+from .timm_export import build_timm, timm_difference, to_timm
 
 __all__ = [
     'ExportedStudent',

@@ -71,7 +71,8 @@ def inference_graph(student: nn.Module, part: str) -> tuple[nn.Module, list[str]
     if part != 'backbone':
         raise ValueError(f"part={part!r} is unknown; choose from ('classifier', 'backbone')")
     backbone = student.backbone
-    name, indices = OUTPUTS[backbone.out_type], backbone.out_indices
+    # What does not say has feature maps, as CNNs do.
+    name, indices = OUTPUTS[getattr(backbone, 'out_type', 'featmap')], backbone.out_indices
     names = [name] if len(indices) == 1 else [f'{name}_{index}' for index in indices]
     return BackboneFeatures(backbone).eval(), names
 

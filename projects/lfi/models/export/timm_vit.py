@@ -1,13 +1,9 @@
-"""A plain student as a Vision Transformer of timm."""
+"""A plain Vision Transformer of mmpretrain as one of timm."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-import timm
-import torch
-from mmpretrain.models.backbones import VisionTransformer
 from mmpretrain.models.classifiers import ImageClassifier
 from mmpretrain.models.heads import LinearClsHead, VisionTransformerClsHead
 from torch import Tensor, nn
@@ -15,33 +11,15 @@ from torch import Tensor, nn
 from lfi.models.batches import pixel_format
 from lfi.models.vit_checkpoints import from_lfi
 
-from .graphs import inference_graph, relative_difference
-
 # The architecture's name fixes the epsilon of timm's norms; arguments set everything else.
 ARCHITECTURES = {1e-6: 'vit_base_patch16_224', 1e-5: 'vit_base_patch16_clip_224'}
 POOLS = {'cls_token': 'token', 'avg_featmap': 'avg', 'featmap': '', 'raw': ''}
 ACTIVATIONS = {'GELU': 'gelu', 'QuickGELU': 'quick_gelu'}
 
 
-def to_timm(student: nn.Module) -> tuple[dict[str, Tensor], dict]:
-    """Convert a plain student to timm.
-
-    A classifier keeps its head; of any other model the backbone alone is converted, whose tokens timm returns
-    after the last norm. timm's model reads RGB images: the channels of the first layer are reversed for a
-    student that reads BGR.
-
-    Args:
-        student: The return value of `ExportedStudent.build`, with mmpretrain's own `VisionTransformer`.
-
-    Returns:
-        The weights by timm's names; and the `config.json` from which timm builds the model.
-
-    Raises:
-        ValueError: If timm's model cannot compute the same; the message says why.
-    """
+def vit_to_timm(student: nn.Module) -> tuple[dict[str, Tensor], dict]:
+    """Convert a student with mmpretrain's `VisionTransformer`; arguments and result as of `to_timm`."""
     vit: Any = student.backbone
-    if type(vit) is not VisionTransformer:
-        raise ValueError(_why_not_plain(vit))
     block = vit.layers[0]
     activation = type(block.ffn.layers[0][1]).__name__
     _require(activation in ACTIVATIONS, f'an activation {activation}')
@@ -100,32 +78,6 @@ def to_timm(student: nn.Module) -> tuple[dict[str, Tensor], dict]:
     return state, config
 
 
-def build_timm(state: Mapping[str, Tensor], config: dict) -> nn.Module:
-    """Build the model of `to_timm` in eval mode, as `timm.create_model('local-dir:FOLDER')` does."""
-    model = timm.create_model(config['architecture'], **config['model_args'])
-    model.load_state_dict(state)
-    return model.eval()
-
-
-@torch.no_grad()
-def timm_difference(student: nn.Module, vit: nn.Module) -> float:
-    """The largest difference of timm's model from the student on two random images, over the largest value.
-
-    Args:
-        student: As for `to_timm`.
-        vit: The return value of `build_timm`.
-    """
-    backbone: Any = student.backbone
-    shape = backbone.patch_embed.projection.in_channels, *backbone.img_size
-    images = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
-    rgb = pixel_format(student.get_submodule('data_preprocessor')).rgb
-    graph, _ = inference_graph(student, 'classifier' if vit.num_classes else 'backbone')
-    expected, found = graph(images if rgb else images.flip(1))[-1], vit(images)
-    if backbone.out_type == 'featmap':
-        expected, found = expected.flatten(2).mT, found[:, vit.num_prefix_tokens :]
-    return relative_difference(found, expected)
-
-
 def _linear_head(student: nn.Module) -> nn.Linear | None:
     if not isinstance(student, ImageClassifier) or student.head is None:
         return None
@@ -141,18 +93,3 @@ def _linear_head(student: nn.Module) -> nn.Linear | None:
 def _require(held: bool, what: str) -> None:
     if not held:
         raise ValueError(f"timm's Vision Transformer cannot hold {what}: export as mmpretrain")
-
-
-def _why_not_plain(vit: nn.Module) -> str:
-    if getattr(vit, 'num_queries', 0):
-        return (
-            f'backbone.write_back={vit.write_back!r}, backbone.fuse={vit.fuse!r}: the outputs depend on '
-            "the queries, which timm's Vision Transformer lacks. Export as mmpretrain, or train a student "
-            "with backbone.write_back='none' and backbone.fuse='none'"
-        )
-    if hasattr(vit, 'num_queries'):
-        return (
-            "timm's Vision Transformer has no stem, no window_size and no use_rel_pos as they are here: "
-            'export as mmpretrain, or train the student without them'
-        )
-    return f'the backbone is a {type(vit).__name__}, not a VisionTransformer: export as mmpretrain'

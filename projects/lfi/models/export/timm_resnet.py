@@ -1,0 +1,79 @@
+"""A plain ResNet of mmpretrain as one of timm, whose names are torchvision's too."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmpretrain.models.classifiers import ImageClassifier
+from mmpretrain.models.heads import LinearClsHead
+from mmpretrain.models.necks import GlobalAveragePooling
+from torch import Tensor, nn
+
+from lfi.models.batches import pixel_format
+
+# Arguments of mmpretrain's ResNet by which timm's computes the same.
+PLAIN = dict(
+    style='pytorch',
+    num_stages=4,
+    stem_channels=64,
+    base_channels=64,
+    deep_stem=False,
+    avg_down=False,
+    strides=(1, 2, 2, 2),
+    dilations=(1, 1, 1, 1),
+)
+SIZE = 224
+"""Height and width for which timm's config is written; the model reads any."""
+
+
+def resnet_to_timm(student: nn.Module) -> tuple[dict[str, Tensor], dict]:
+    """Convert a student with mmpretrain's `ResNet`; arguments and result as of `to_timm`."""
+    resnet: Any = student.backbone
+    for name, value in PLAIN.items():
+        own = getattr(resnet, name)
+        if own != value:
+            raise ValueError(f"timm's ResNet cannot hold backbone.{name}={own!r}: export as mmpretrain")
+    if resnet.out_indices[-1] != 3:
+        raise ValueError(
+            f"timm's ResNet ends with its last stage; backbone.out_indices={resnet.out_indices} does not: "
+            'export as mmpretrain'
+        )
+    state = dict(resnet.state_dict())
+    head = _linear_head(student)
+    if head is not None:
+        state.update({f'fc.{name}': value for name, value in head.state_dict().items()})
+    pixels = pixel_format(student.get_submodule('data_preprocessor'))
+    channels = slice(None) if pixels.rgb else slice(None, None, -1)
+    if not pixels.rgb:
+        state['conv1.weight'] = state['conv1.weight'].flip(1)
+    classes = 0 if head is None else head.out_features
+    pool = '' if head is None else 'avg'
+    config = dict(
+        architecture=f'resnet{resnet.depth}',
+        num_classes=classes,
+        num_features=resnet.feat_dim,
+        global_pool=pool,
+        model_args=dict(num_classes=classes, global_pool=pool),
+        pretrained_cfg=dict(
+            # The weights are the student's own, not published ones of the architecture's name.
+            tag='lfi',
+            input_size=[3, SIZE, SIZE],
+            mean=[value / 255 for value in pixels.mean[channels]],
+            std=[value / 255 for value in pixels.std[channels]],
+            num_classes=classes,
+            first_conv='conv1',
+            classifier='fc',
+        ),
+    )
+    return state, config
+
+
+def _linear_head(student: nn.Module) -> nn.Linear | None:
+    if not isinstance(student, ImageClassifier) or student.head is None:
+        return None
+    if type(student.neck) is not GlobalAveragePooling or not isinstance(student.head, LinearClsHead):
+        raise ValueError(
+            "timm's ResNet has a global average and one linear layer, not a "
+            f'{type(student.neck).__name__} and a {type(student.head).__name__}: export as mmpretrain'
+        )
+    return student.head.fc
