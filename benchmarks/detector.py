@@ -3,6 +3,7 @@
 python benchmarks/detector.py
 python benchmarks/detector.py --config configs/detection/lfi_mask-rcnn_vit-base-p16_simple-fpn_1x_coco.py \
     --size 800 1333 --batch-size 2    # on a GPU
+python benchmarks/detector.py --config configs/detection/lfi_mask-rcnn_r50-fpn_1x_coco.py
 """
 
 from __future__ import annotations
@@ -50,13 +51,15 @@ def build(
     args: argparse.Namespace, way: str, device: torch.device, cache: str | None = None
 ) -> torch.nn.Module:
     cfg = Config.fromfile(args.config).model
-    cfg.backbone.init_cfg = None
+    # Another backbone than our ViT stands in an adapter.
+    own = cfg.backbone.get('backbone', cfg.backbone)
+    own.init_cfg = None
     cfg.data_preprocessor.batch_augments = None
     if way == 'baseline':
         for key in ('teacher', 'readout', 'interaction_loss', 'reading'):
             cfg.pop(key, None)
         cfg.type = 'MaskRCNN'
-        cfg.backbone.num_queries = 0
+        cfg.backbone = own
     else:
         cfg.teacher.update(pretrained=None, allow_random=True)
         cfg.teacher_cache = cache
