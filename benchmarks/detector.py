@@ -100,8 +100,11 @@ def make_batch(args: argparse.Namespace) -> dict:
     return dict(inputs=list(images), data_samples=samples)
 
 
-def make_step(args: argparse.Namespace, model: torch.nn.Module, device: torch.device):
+def make_step(args: argparse.Namespace, model: torch.nn.Module, device: torch.device, stored: list):
+    """A training step on a batch whose samples have what a cache stores of them."""
     data = model.data_preprocessor(make_batch(args), training=True)
+    for sample, maps in zip(data['data_samples'], stored):
+        sample.set_field(maps, 'interaction_maps')
     dtype = torch.float16 if device.type == 'cuda' else torch.bfloat16
 
     def step() -> None:
@@ -148,7 +151,8 @@ def main() -> None:
         visual = plain.visual.to(device, memory_format=torch.channels_last).eval()
         teacher_images = torch.randn(args.batch_size, 3, *input_size, device=device)
         teacher_images = teacher_images.contiguous(memory_format=torch.channels_last)
-        steps = [make_step(args, model, device) for model in (baseline, cached, online)]
+        stored = [sample.interaction_maps for sample in data['data_samples']]
+        steps = [make_step(args, model, device, stored) for model in (baseline, cached, online)]
 
         def baseline_and_teacher() -> None:
             steps[0]()
