@@ -12,18 +12,25 @@ Options = Mapping[str, str]
 WEIGHT = 'model.distill_loss.loss_weight'
 # As many for each way to distil, and more at the end of a range where the best of them lies there.
 SETTINGS: dict[str, list[Options]] = {
-    'feature-mse': [{WEIGHT: value} for value in ('0.125', '0.5', '2', '8')],
+    'feature-mse': [{WEIGHT: value} for value in ('0.125', '0.5', '2', '8', '32')],
     'logit-kd': [{WEIGHT: value} for value in ('0.25', '1', '4', '16')],
     'attention-transfer': [{WEIGHT: value} for value in ('0.5', '2', '8', '32')],
-    'dense-features': [{WEIGHT: value} for value in ('0.5', '2', '8', '32')],
-    'lightly-train-v3': [{WEIGHT: value} for value in ('0.125', '0.5', '2', '8')],
+    'dense-features': [{WEIGHT: value} for value in ('0.5', '2', '8', '32', '128')],
+    'lightly-train-v3': [{WEIGHT: value} for value in ('0.03125', '0.125', '0.5', '2', '8')],
     'lfi': [
         {
             'model.interaction_loss.positions_weight': positions,
             'model.interaction_loss.concepts_weight': concepts,
             'model.interaction_loss.presence_weight': positions,
         }
-        for positions, concepts in (('0.25', '0.5'), ('0.5', '1'), ('1', '2'), ('2', '4'))
+        for positions, concepts in (
+            ('0.125', '0.25'),
+            ('0.25', '0.5'),
+            ('0.5', '1'),
+            ('1', '2'),
+            ('2', '4'),
+            ('4', '8'),
+        )
     ],
 }
 
