@@ -132,6 +132,8 @@ def main() -> None:
         f'{args.arch} at {args.img_size} px, {args.teacher} at {ours.teacher.input_size} '
         f'px by {args.extractor}, batch {args.batch_size}, {args.num_classes} concepts, {machine()}\n'
     )
+    ours_all, plain_all = (sum(p.numel() for p in m.backbone.parameters()) for m in (ours, plain_student))
+    print(f'parameters of the backbone: {plain_all:,} + {ours_all - plain_all:,} (queries)\n')
     print(HEADER)
     task_only, task_only_plain = 'same student, task loss alone', 'plain student, task loss alone'
     pairs = {

@@ -106,6 +106,9 @@ def test_one_image_of_a_kind_is_enough(share):
         (dict(type='lfi.FeatureDistillClassifier'), True),
         (dict(type='lfi.LFIImageClassifier'), True),
         (dict(type='lfi.LFIPretrainer'), True),
+        (dict(type='lfi.LFIMaskRCNN'), True),
+        (dict(type='lfi.LFIDetector', task='mmdet.RTMDet'), True),
+        (dict(type='lfi.PriorMaskRCNN'), False),
         (dict(type=PriorImageClassifier), True),
     ],
 )
@@ -118,7 +121,7 @@ def test_a_model_that_would_learn_from_hidden_labels_is_refused(model, known):
         if known:
             check_few_labels(cfg)
             continue
-        with pytest.raises(UsageError, match='ImageClassifier.* would learn from the label -1'):
+        with pytest.raises(UsageError, match='(ImageClassifier|MaskRCNN).* would learn from the label -1'):
             check_few_labels(cfg)
 
 

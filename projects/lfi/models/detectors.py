@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from mmdet.models.detectors import BaseDetector, MaskRCNN
+from mmdet.models.detectors import MaskRCNN
 from torch import Tensor
 
 from lfi.registry import MODELS
@@ -37,21 +37,24 @@ class DetectorDistillMixin(InteractionDistillMixin, LabelledTaskMixin):
         return mark(found, [label.clamp_max(num_concepts) for label in labels])[:, :-1]
 
 
-@MODELS.register_module(name='LFIDetector')
-def lfi_detector(task: str, **arguments: Any) -> BaseDetector:
-    """Build `dict(type='lfi.LFIDetector', task='mmdet.RTMDet', backbone=..., teacher=...)`, of any detector.
+@MODELS.register_module()
+class LFIDetector(DetectorDistillMixin):
+    """Any detector of mmdet that learns from interactions, by a config alone.
+
+    `dict(type='lfi.LFIDetector', task='mmdet.RTMDet', backbone=..., teacher=...)` builds an `LFIRTMDet`, with
+    `DetectorDistillMixin` before the detector's own class.
 
     Args:
         task: the type of mmdet's detector.
         **arguments: of the detector, and of `InteractionDistillMixin`.
 
-    Returns:
-        The detector, with `DetectorDistillMixin` before its class.
-
     Raises:
         TypeError, ValueError: as `InteractionDistillMixin` and `with_mixin` say.
     """
-    return with_mixin('LFI', DetectorDistillMixin, task)(**arguments)
+
+    def __new__(cls, task: str, **arguments: Any) -> Any:
+        """Build the detector; it is none of this class, which says to the tools what all of them can do."""
+        return with_mixin('LFI', DetectorDistillMixin, task)(**arguments)
 
 
 @MODELS.register_module()

@@ -256,7 +256,8 @@ class InteractionDistillMixin(TeacherMixin):
         hidden = [row for row, sample in enumerate(data_samples) if is_unlabelled(sample)]
         if hidden:
             # What annotations there are is not to be known.
-            labels = labels.index_fill(0, torch.tensor(hidden, device=labels.device), 0)
+            rows = torch.tensor(hidden).to(labels.device, non_blocking=True)
+            labels = labels.index_fill(0, rows, 0)
         if 'gt_concepts' in data_samples[0]:
             spoken = mark(torch.zeros_like(labels), [sample.gt_concepts for sample in data_samples])
             mixture = recorded_mixture(data_samples)

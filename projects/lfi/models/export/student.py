@@ -16,8 +16,6 @@ from lfi.models.classifiers import TextPredictMixin
 from lfi.models.student import StudentMixin
 from lfi.registry import MODELS
 
-from .query_student import query_student
-
 # Arguments of students, beyond those of their task.
 LEARNING = (
     'teacher',
@@ -117,20 +115,16 @@ def slim_model(cfg: Mapping) -> ConfigDict:
         slim.backbone = _slim_backbone(slim.backbone)
     elif _is_adapter(cfg['backbone']) and not queries_stay:
         slim.backbone = _without_weights(slim.backbone.backbone)
-    if kind is query_student:
-        # It is slim already.
-        return slim
     if not isinstance(kind, type):
-        # An lfi.LFIDetector or another that names its task.
-        task = slim.pop('task')
-        slim.update(dict(type='lfi.QueryStudent', task=task) if queries_stay else dict(type=task))
+        # An lfi.QueryStudent is slim already.
         return slim
     if issubclass(kind, TextPredictMixin):
         raise ValueError(
             f'type={cfg["type"]!r} scores classes by its read-out, which an export leaves out: export the '
             'lfi.LFIImageClassifier that it was trained as'
         )
-    task = _task_type(kind)
+    # An `lfi.LFIDetector` names its task.
+    task = slim.pop('task', None) or _task_type(kind)
     if queries_stay and issubclass(kind, StudentMixin):
         slim.update(type='lfi.QueryStudent', task=task)
     elif task is not None:

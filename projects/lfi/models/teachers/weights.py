@@ -229,9 +229,10 @@ def find_config_folder(model: str) -> Path | None:
             f'teacher folder not found: {path}. In our configs LFI_TEACHER_ROOT says where teachers lie'
         )
     if not (path / 'open_clip_config.json').is_file():
-        foreign = f'; it has a config.json of transformers: {OF_TRANSFORMERS}'
-        foreign = foreign if (path / 'config.json').is_file() else ''
-        raise FileNotFoundError(f'teacher folder {path} has no open_clip_config.json{foreign}')
+        message = f'teacher folder {path} has no open_clip_config.json'
+        if (path / 'config.json').is_file():
+            message = f'{message}; it has a config.json of transformers: {OF_TRANSFORMERS}'
+        raise FileNotFoundError(message)
     return path
 
 
