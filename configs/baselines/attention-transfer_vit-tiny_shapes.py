@@ -2,4 +2,4 @@
 #   python tools/train.py configs/baselines/attention-transfer_vit-tiny_shapes.py
 _base_ = '../_base_/feature_distillation/vit-tiny_shapes.py'
 
-model = dict(distill_loss=dict(type='lfi.AttentionTransferLoss', loss_weight=2.0))
+model = dict(distill_loss=dict(type='lfi.AttentionTransferLoss', loss_weight=8.0))

@@ -5,5 +5,5 @@
 _base_ = '../_base_/feature_distillation/vit-128x6-p8_lit-lite0_tiny-imagenet-20.py'
 
 model = dict(
-    distill_loss=dict(type='lfi.DenseFeaturesLoss', student_dims=128, teacher_dims=512, loss_weight=2.0)
+    distill_loss=dict(type='lfi.DenseFeaturesLoss', student_dims=128, teacher_dims=512, loss_weight=32.0)
 )

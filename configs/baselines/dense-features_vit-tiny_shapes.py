@@ -3,5 +3,5 @@
 _base_ = '../_base_/feature_distillation/vit-tiny_shapes.py'
 
 model = dict(
-    distill_loss=dict(type='lfi.DenseFeaturesLoss', student_dims=128, teacher_dims=96, loss_weight=2.0)
+    distill_loss=dict(type='lfi.DenseFeaturesLoss', student_dims=128, teacher_dims=96, loss_weight=8.0)
 )

@@ -3,5 +3,5 @@
 _base_ = '../_base_/feature_distillation/vit-tiny_shapes.py'
 
 model = dict(
-    distill_loss=dict(type='lfi.FeatureMSELoss', student_dims=128, teacher_dims=96, loss_weight=32.0)
+    distill_loss=dict(type='lfi.FeatureMSELoss', student_dims=128, teacher_dims=96, loss_weight=0.5)
 )

@@ -4,6 +4,6 @@ _base_ = '../_base_/feature_distillation/vit-tiny_shapes.py'
 
 model = dict(
     distill_loss=dict(
-        type='lfi.LightlyTrainLoss', student_dims=128, teacher_dims=96, queue_size=1024, loss_weight=2.0
+        type='lfi.LightlyTrainLoss', student_dims=128, teacher_dims=96, queue_size=1024, loss_weight=0.125
     )
 )

@@ -2,4 +2,4 @@
 #   python tools/train.py configs/baselines/logit-kd_vit-tiny_shapes.py
 _base_ = '../_base_/feature_distillation/vit-tiny_shapes.py'
 
-model = dict(distill_loss=dict(type='lfi.LogitKDLoss', loss_weight=16.0))
+model = dict(distill_loss=dict(type='lfi.LogitKDLoss', loss_weight=1.0))

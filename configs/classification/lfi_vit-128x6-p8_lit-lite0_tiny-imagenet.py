@@ -13,4 +13,5 @@ model = dict(
         input_size=160,
     ),
     readout=dict(text_dims=512),
+    interaction_loss=dict(positions_weight=2.0, concepts_weight=4.0, presence_weight=2.0),
 )
