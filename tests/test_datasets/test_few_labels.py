@@ -31,6 +31,20 @@ class Labels(ClassificationDataset):
         ]
 
 
+class Boxes(BaseDataset):
+    """Images with an object each of the category 2, as mmdet has them."""
+
+    def __init__(self, images=1):
+        self.images = images
+        super().__init__()
+
+    def load_data_list(self):
+        return [dict(img_path='a', instances=[dict(bbox_label=2)]) for _ in range(self.images)]
+
+    def get_cat_ids(self, index):
+        return [instance['bbox_label'] for instance in self.get_data_info(index)['instances']]
+
+
 @settings(max_examples=50)
 @given(
     labels=st.lists(st.integers(0, 3), min_size=1, max_size=30),
@@ -102,13 +116,25 @@ def test_it_is_a_data_set_for_the_hooks_and_wrappers_of_others():
     assert 'FewLabels of 1 labels a class' in repr(copied) and 'PackInputs' in repr(copied)
 
 
-def test_images_as_they_are_on_disk_serve_any_choice_of_labels():
+@pytest.mark.parametrize('count', ['labels_per_class', 'labelled_images'])
+def test_images_as_they_are_on_disk_serve_any_choice_of_labels(count):
     flip = dict(type='RandomFlip', prob=0.5)
-    config = ConfigDict(type='lfi.FewLabels', labels_per_class=1, dataset=dict(SHAPES, pipeline=[flip, PACK]))
+    config = ConfigDict({'type': 'lfi.FewLabels', count: 1, 'dataset': dict(SHAPES, pipeline=[flip, PACK])})
     dataset = DATASETS.build(unaugmented(config))
     assert not dataset.labelled.any()
     assert dataset[0]['data_samples'].metainfo['unlabelled'] is True
-    assert config.labels_per_class == 1
+    assert config[count] == 1
+
+
+@given(images=st.integers(1, 12), fewer=st.integers(0, 12), more=st.integers(0, 12), seed=st.integers(0, 99))
+@settings(max_examples=20)
+def test_images_with_boxes_keep_all_of_them_or_are_marked(images, fewer, more, seed):
+    fewer, more = sorted(min(n, images) for n in (fewer, more))
+    few, many = (FewLabels(Boxes(images), seed=seed, labelled_images=n) for n in (fewer, more))
+    assert few.labelled.sum() == fewer and not (few.labelled & ~many.labelled).any()
+    assert [few.get_data_info(i).get('unlabelled', False) for i in range(images)] == (~few.labelled).tolist()
+    assert [few.get_cat_ids(i) for i in range(images)] == [[2] if known else [-1] for known in few.labelled]
+    assert f'{fewer} labelled images, seed {seed}' in repr(few)
 
 
 def test_without_labels_a_data_set_need_not_have_any():
@@ -126,6 +152,10 @@ def test_without_labels_a_data_set_need_not_have_any():
         ([0, 1], dict(labels_per_class=0.5), 'labels_per_class=0.5 must be a whole number'),
         ([0, 1], dict(labels_per_class=1, seed=-1), 'seed=-1 must be'),
         ([0, 1], dict(labels_per_class=1, split='train'), 'no argument split: .*dataset=dict'),
+        ([0, 1], dict(), 'FewLabels has neither: give it one of labels_per_class and labelled_images'),
+        ([0, 1], dict(labels_per_class=1, labelled_images=1), 'labelled_images.: 1}: give it one of'),
+        ([0, 1], dict(labelled_images=3), 'labelled_images=3, but Labels has 2 images with annotations'),
+        ([0, 1], dict(labelled_images=True), 'labelled_images=True must be a whole number'),
     ],
 )
 def test_what_cannot_be_is_refused(labels, arguments, message):
@@ -133,15 +163,12 @@ def test_what_cannot_be_is_refused(labels, arguments, message):
         FewLabels(Labels(labels, classes=['star', 'ring']), **arguments)
 
 
-class Boxes(BaseDataset):
-    def load_data_list(self):
-        return [dict(img_path='a', instances=[])]
 
 
 @pytest.mark.parametrize(
     ('dataset', 'labels_per_class', 'message'),
     [
-        (Boxes(), 0, 'Boxes is no classification data set: the gt_label of a is None'),
+        (Boxes(), 0, 'Boxes is no classification data set: .* is None.* boxes and masks give labelled_images'),
         (Labels([[0, 1]]), 0, r'gt_label of 0 is \[0, 1\]'),
         (Labels([None]), 1, 'gt_label of 0 is None'),
         (ConcatDataset([SHAPES]), 1, 'cannot wrap ConcatDataset: wrap the data set inside it'),

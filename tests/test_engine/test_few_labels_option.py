@@ -57,8 +57,9 @@ def test_a_config_without_training_data_has_none_with_it():
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (dict(labels=1), 'few_labels has labels, but takes labels_per_class, labelled_share, seed'),
-        (dict(seed=1), 'few_labels needs labels_per_class'),
+        (dict(labels=1), 'few_labels has labels, but takes labels_per_class, labelled_images, labelled_share'),
+        (dict(seed=1), 'few_labels needs one of labels_per_class'),
+        (dict(labels_per_class=1, labelled_images=9), 'few_labels needs one of labels_per_class'),
     ],
 )
 def test_arguments_are_checked(options, message):
@@ -108,7 +109,7 @@ def test_one_image_of_a_kind_is_enough(share):
         (dict(type='lfi.LFIPretrainer'), True),
         (dict(type='lfi.LFIMaskRCNN'), True),
         (dict(type='lfi.LFIDetector', task='mmdet.RTMDet'), True),
-        (dict(type='lfi.PriorMaskRCNN'), False),
+        (dict(type='lfi.PriorMaskRCNN'), True),
         (dict(type=PriorImageClassifier), True),
     ],
 )

@@ -1,4 +1,4 @@
-"""`FewLabels`: a classification data set of which few labels are known."""
+"""`FewLabels`: a data set of which few labels are known."""
 
 from __future__ import annotations
 
@@ -17,26 +17,28 @@ from .labelled_images import labelled_images, mark_unlabelled, raw_info
 
 @DATASETS.register_module()
 class FewLabels:
-    """Keeps a few labels of each class, and hides all others.
+    """Keeps a few labels of each class, or of a few images whatever they show, and hides all others.
 
     An image whose label is hidden has `gt_label=-1` and `unlabelled=True` in its data info, and
-    `unlabelled=True` in the metainfo of its sample, whatever the pipeline packs. LFI's classifiers then leave
-    it out of the head's loss. Other annotations, such as boxes and captions, stay. Which images keep their
-    label depends on `seed`, the class and the images' order alone; those of fewer labels are among those of
-    more. Images and pipeline are the data set's own.
+    `unlabelled=True` in the metainfo of its sample, whatever the pipeline packs. LFI's models then leave
+    it out of the task's loss. Other annotations, such as boxes and captions, stay: steps of a pipeline may
+    want them, and no loss reads them. Which images keep their label depends on `seed`, the class and the
+    images' order alone; those of fewer labels are among those of more. Images and pipeline are the data
+    set's own. Give one of `labels_per_class` and `labelled_images`.
 
     Args:
-        dataset: an mmpretrain data set with one label an image, or its config.
+        dataset: a data set, or its config; with `labels_per_class` one of mmpretrain with one label an image.
         labels_per_class: how many labels of each class are known; 0 for none at all, and then the data set
             need not have any.
         seed: of the choice. Defaults to 0.
+        labelled_images: of how many images the annotations are known, for detectors and segmentors.
         lazy_init: whether to read the annotations later, by `full_init`. Defaults to False.
         **unknown: must be empty.
 
     Raises:
         TypeError: if it wraps another wrapper, or what is no data set of images with one label each.
-        ValueError: for a number below 0, an unknown argument, or a class with fewer images than labels are
-            asked for; the message names it.
+        ValueError: for a number below 0, an unknown argument, both numbers or none, or fewer images with
+            annotations, of a class or of all, than are asked for; the message names it.
 
     Examples:
         >>> few = FewLabels(dict(type='lfi.Shapes', split='train', num_images=200), labels_per_class=2)
@@ -47,17 +49,24 @@ class FewLabels:
     def __init__(
         self,
         dataset: dict | BaseDataset,
-        labels_per_class: int,
+        labels_per_class: int | None = None,
         seed: int = 0,
+        labelled_images: int | None = None,
         lazy_init: bool = False,
         **unknown: object,
     ) -> None:
         if unknown:
             raise ValueError(
                 f'FewLabels has no argument {", ".join(sorted(unknown))}: it takes labels_per_class, seed, '
-                'lazy_init, and what is for the data set inside belongs into dataset=dict(...)'
+                'labelled_images, lazy_init, and what is for the data set inside belongs into dataset=dict(...)'
             )
-        for name, value in (('labels_per_class', labels_per_class), ('seed', seed)):
+        counts = {'labels_per_class': labels_per_class, 'labelled_images': labelled_images}
+        given = {name: count for name, count in counts.items() if count is not None}
+        if len(given) != 1:
+            raise ValueError(
+                f'FewLabels has {given or "neither"}: give it one of labels_per_class and labelled_images'
+            )
+        for name, value in {**given, 'seed': seed}.items():
             if not isinstance(value, int) or isinstance(value, bool) or value < 0:
                 raise ValueError(f'{name}={value!r} must be a whole number of 0 or more')
         built = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
@@ -68,7 +77,7 @@ class FewLabels:
             )
         # What was handed in keeps its labels.
         self.dataset = copy.copy(built)
-        self.labels_per_class, self.seed = labels_per_class, seed
+        self.labels_per_class, self.labelled_images, self.seed = labels_per_class, labelled_images, seed
         self._labelled: np.ndarray | None = None
         if not lazy_init:
             self.full_init()
@@ -78,7 +87,7 @@ class FewLabels:
         if self._labelled is not None:
             return
         self.dataset.full_init()
-        self._labelled = self._choose()
+        self._labelled = self._choose_images() if self.labels_per_class is None else self._choose_of_classes()
         self.dataset.pipeline = Compose([_HiddenLabels(self._labelled, self.dataset.pipeline)])
 
     @property
@@ -114,11 +123,27 @@ class FewLabels:
         return np.array([self.get_cat_ids(index)[0] for index in range(len(self))])
 
     def get_cat_ids(self, index: int) -> list[int]:
-        """The label of an image, or -1."""
-        return [_hide(raw_info(self.dataset, index), self.labelled)['gt_label']]
+        """The label of an image, or -1; the categories of its objects where it has a label of no such kind."""
+        info = _hide(raw_info(self.dataset, index), self.labelled)
+        return [info['gt_label']] if 'gt_label' in info else self.dataset.get_cat_ids(index)
 
-    def _choose(self) -> np.ndarray:
-        """Which images keep their label."""
+    def _choose_images(self) -> np.ndarray:
+        """Which images keep their annotations, whatever they show."""
+        assert self.labelled_images is not None
+        known = np.flatnonzero(labelled_images(self.dataset))
+        if len(known) < self.labelled_images:
+            raise ValueError(
+                f'labelled_images={self.labelled_images}, but {type(self.dataset).__name__} has {len(known)} '
+                'images with annotations'
+            )
+        chosen = np.zeros(len(self.dataset), bool)
+        order = np.random.default_rng(self.seed).permutation(len(known))
+        chosen[known[order[: self.labelled_images]]] = True
+        return chosen
+
+    def _choose_of_classes(self) -> np.ndarray:
+        """Which images keep their label, of each class as many."""
+        assert self.labels_per_class is not None
         infos = [raw_info(self.dataset, index) for index in range(len(self.dataset))]
         labels = np.array([self._label(info) for info in infos], np.int64)
         known = labelled_images(self.dataset) & (labels >= 0)
@@ -146,14 +171,17 @@ class FewLabels:
             return -1
         raise TypeError(
             f'{type(self.dataset).__name__} is no classification data set: the gt_label of '
-            f'{info.get("img_path", "an image")} is {label!r}, and should be the number of its class'
+            f'{info.get("img_path", "an image")} is {label!r}, and should be the number of its class. For '
+            'boxes and masks give labelled_images in place of labels_per_class'
         )
 
     def __repr__(self) -> str:
-        return (
-            f'{type(self).__name__} of {self.labels_per_class} labels a class, seed {self.seed}\n'
-            f'{self.dataset!r}'
+        count = (
+            f'{self.labelled_images} labelled images'
+            if self.labels_per_class is None
+            else f'{self.labels_per_class} labels a class'
         )
+        return f'{type(self).__name__} of {count}, seed {self.seed}\n{self.dataset!r}'
 
 
 class _HiddenLabels:

@@ -22,7 +22,8 @@ def unaugmented(dataset: ConfigDict, steps: tuple[str, ...] = ('Load', 'Pack')) 
     def plain(value: object) -> object:
         if isinstance(value, dict):
             found = {k: kept(v) if k == 'pipeline' else plain(v) for k, v in value.items()}
-            return {**found, 'labels_per_class': 0} if _name(value) == 'FewLabels' else found
+            hidden = {'labels_per_class': None, 'labelled_images': 0} if _name(value) == 'FewLabels' else {}
+            return {**found, **hidden}
         return [plain(v) for v in value] if isinstance(value, list | tuple) else value
 
     def kept(pipeline: list[dict]) -> list[dict]:

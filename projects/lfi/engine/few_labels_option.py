@@ -1,4 +1,4 @@
-"""Training with few labels: one option that changes data set and sampler of any classification config."""
+"""Training with few labels: one option that changes data set and sampler of any config."""
 
 from __future__ import annotations
 
@@ -11,22 +11,24 @@ from .cache_labels import hides_labels
 from .model_type import model_type
 
 OPTION = 'train_dataloader.few_labels'
-ARGUMENTS = ('labels_per_class', 'labelled_share', 'seed')
+COUNTS = ('labels_per_class', 'labelled_images')
+ARGUMENTS = (*COUNTS, 'labelled_share', 'seed')
 
 
 def set_few_labels(cfg: Config) -> None:
     """Let the training data be what `train_dataloader.few_labels` says.
 
     `few_labels=dict(labels_per_class=10, labelled_share=0.5, seed=0)` wraps the data set by `lfi.FewLabels`,
-    and makes `lfi.LabelledShareSampler` its sampler. The option is gone afterwards: a config that other
+    and makes `lfi.LabelledShareSampler` its sampler; `labelled_images=120` in place of `labels_per_class` is
+    for detectors and segmentors. The option is gone afterwards: a config that other
     tools than ours read has data set and sampler in its place.
 
     Args:
         cfg: of the run, changed in place.
 
     Raises:
-        UsageError: for an unknown argument, without `labels_per_class`, or for a `labelled_share` of which a
-            batch has no image of either kind.
+        UsageError: for an unknown argument, without one of both numbers, or for a `labelled_share` of which
+            a batch has no image of either kind.
     """
     loader = cfg.get('train_dataloader') or ConfigDict()
     if 'few_labels' not in loader:
@@ -37,14 +39,17 @@ def set_few_labels(cfg: Config) -> None:
     unknown = sorted(set(arguments) - set(ARGUMENTS)) if isinstance(arguments, dict) else [repr(arguments)]
     if unknown:
         raise UsageError(f'{OPTION} has {", ".join(unknown)}, but takes {", ".join(ARGUMENTS)}')
-    if 'labels_per_class' not in arguments:
-        raise UsageError(f'{OPTION} needs labels_per_class: how many labels of each class are known')
+    if len([name for name in COUNTS if name in arguments]) != 1:
+        raise UsageError(
+            f'{OPTION} needs one of labels_per_class, how many labels of each class are known, and '
+            'labelled_images, of how many images the annotations are known, for detectors and segmentors'
+        )
     if 'dataset' not in loader:
         # A config for testing alone.
         cfg.pop('train_dataloader')
         return
     _check_share(arguments, loader.get('batch_size'))
-    chosen = {key: arguments[key] for key in ('labels_per_class', 'seed') if key in arguments}
+    chosen = {key: arguments[key] for key in (*COUNTS, 'seed') if key in arguments}
     share = {key: arguments[key] for key in ('labelled_share',) if key in arguments}
     loader.dataset = ConfigDict(type='lfi.FewLabels', dataset=loader.dataset, **chosen)
     loader.sampler = ConfigDict(type='lfi.LabelledShareSampler', **share)
@@ -57,7 +62,8 @@ def _check_share(arguments: dict, batch_size: int | None) -> None:
     except ValueError as error:
         raise UsageError(f'{OPTION}: {error}') from error
     # Without any label, all of a batch has none.
-    if batch_size and arguments['labels_per_class'] and min(share, 1 - share) * batch_size < 1 - 1e-9:
+    known = any(arguments.get(name) for name in COUNTS)
+    if batch_size and known and min(share, 1 - share) * batch_size < 1 - 1e-9:
         raise UsageError(
             f'{OPTION}: labelled_share={share!r} of train_dataloader.batch_size={batch_size} is less than '
             'one image with a label, or all but less than one: set it nearer to 0.5, or a larger batch_size'

@@ -71,8 +71,9 @@ class ShuffledImagesMaskRCNN(LFIMaskRCNN):
 
 
 @MODELS.register_module()
-class PriorMaskRCNN(StudentMixin, MaskRCNN):
+class PriorMaskRCNN(StudentMixin, LabelledTaskMixin, MaskRCNN):
     """mmdet's `MaskRCNN` with an option `affinity_prior`, and no teacher.
 
-    As for LFI the backbone is an `InteractionQueryViT`, by default a plain ViT.
+    As for LFI the backbone is an `InteractionQueryViT`, by default a plain ViT, and images without labels
+    take part in the prior alone.
     """

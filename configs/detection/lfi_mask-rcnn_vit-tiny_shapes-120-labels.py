@@ -1,0 +1,15 @@
+# A small Mask R-CNN on the embedded Shapes data, of which 120 images have labels and 1,080 have none: these learn
+# from the embedded teacher's interactions alone.
+#   python tools/train.py configs/detection/lfi_mask-rcnn_vit-tiny_shapes-120-labels.py
+_base_ = './lfi_mask-rcnn_vit-tiny_shapes.py'
+
+train_dataloader = dict(
+    # Half of each batch has labels.
+    sampler=dict(_delete_=True, type='lfi.LabelledShareSampler', labelled_share=0.5),
+    dataset=dict(
+        _delete_=True,
+        type='lfi.FewLabels',
+        labelled_images=120,
+        dataset={{_base_.train_dataloader.dataset}},
+    ),
+)
