@@ -163,12 +163,14 @@ def test_what_cannot_be_is_refused(labels, arguments, message):
         FewLabels(Labels(labels, classes=['star', 'ring']), **arguments)
 
 
-
-
 @pytest.mark.parametrize(
     ('dataset', 'labels_per_class', 'message'),
     [
-        (Boxes(), 0, 'Boxes is no classification data set: .* is None.* boxes and masks give labelled_images'),
+        (
+            Boxes(),
+            0,
+            'Boxes is no classification data set: .* is None.* boxes and masks give labelled_images',
+        ),
         (Labels([[0, 1]]), 0, r'gt_label of 0 is \[0, 1\]'),
         (Labels([None]), 1, 'gt_label of 0 is None'),
         (ConcatDataset([SHAPES]), 1, 'cannot wrap ConcatDataset: wrap the data set inside it'),

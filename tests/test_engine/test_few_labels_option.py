@@ -57,7 +57,10 @@ def test_a_config_without_training_data_has_none_with_it():
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (dict(labels=1), 'few_labels has labels, but takes labels_per_class, labelled_images, labelled_share'),
+        (
+            dict(labels=1),
+            'few_labels has labels, but takes labels_per_class, labelled_images, labelled_share',
+        ),
         (dict(seed=1), 'few_labels needs one of labels_per_class'),
         (dict(labels_per_class=1, labelled_images=9), 'few_labels needs one of labels_per_class'),
     ],

@@ -58,7 +58,7 @@ class FewLabels:
         if unknown:
             raise ValueError(
                 f'FewLabels has no argument {", ".join(sorted(unknown))}: it takes labels_per_class, seed, '
-                'labelled_images, lazy_init, and what is for the data set inside belongs into dataset=dict(...)'
+                'labelled_images, lazy_init; what is for the data set inside belongs into dataset=dict(...)'
             )
         counts = {'labels_per_class': labels_per_class, 'labelled_images': labelled_images}
         given = {name: count for name, count in counts.items() if count is not None}
@@ -123,7 +123,7 @@ class FewLabels:
         return np.array([self.get_cat_ids(index)[0] for index in range(len(self))])
 
     def get_cat_ids(self, index: int) -> list[int]:
-        """The label of an image, or -1; the categories of its objects where it has a label of no such kind."""
+        """The label of an image, or -1; of a known image with objects their categories."""
         info = _hide(raw_info(self.dataset, index), self.labelled)
         return [info['gt_label']] if 'gt_label' in info else self.dataset.get_cat_ids(index)
 
