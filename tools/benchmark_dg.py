@@ -26,7 +26,7 @@ from lfi.engine import launch
 from lfi.errors import UsageError
 from lfi.models.distill import InteractionDistillMixin
 from lfi.registry import MODELS
-from lfi.studies.grid import read_config
+from lfi.studies.job import read_config
 from lfi.studies.presets import Preset, domain_arm, leave_one_out
 from lfi.studies.reproduce import Request, reproduce
 from lfi.studies.zero_shot import zero_shot_metrics, zero_shot_table

@@ -6,7 +6,7 @@ import pytest
 import torch
 from lfi.registry import MODELS
 from lfi.studies.arms import ARMS, METHOD
-from lfi.studies.grid import read_config
+from lfi.studies.job import read_config
 from lfi.studies.presets import PRESETS
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner

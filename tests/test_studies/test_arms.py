@@ -4,7 +4,7 @@ import pytest
 import torch
 from lfi.config_files import tools_root
 from lfi.studies.arms import ARMS, METHOD, arm_of, compared_with, of_kind
-from lfi.studies.grid import read_config
+from lfi.studies.job import read_config
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner
 

@@ -5,7 +5,8 @@ import shlex
 import pytest
 from lfi.config_files import tools_root
 from lfi.studies.arms import ARMS
-from lfi.studies.grid import batch_options, plan, read_config
+from lfi.studies.grid import plan
+from lfi.studies.job import batch_options, read_config
 from lfi.studies.launcher import Launcher
 from lfi.studies.presets import GROUPS, PRESETS
 from lfi.studies.published import file_of

@@ -6,7 +6,7 @@ matplotlib.use('Agg')
 import matplotlib.pyplot as plt
 import torch
 from lfi.structures import InteractionMaps
-from lfi.studies.grid import read_config
+from lfi.studies.job import read_config
 from lfi.studies.run_report import choose_questions, draw_questions, load_student
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import MODELS, init_default_scope

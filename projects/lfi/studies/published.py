@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from .domains import DomainStudy, read_domain_cells
-from .grid import Job
+from .job import Job
 from .presets import Preset
 from .runs import metric_name
 from .study import Cell, Key, Study, read_cells

@@ -10,7 +10,8 @@ from pathlib import Path
 from lfi.errors import UsageError
 
 from .domains import VALIDATION, DomainStudy
-from .grid import Grid, Job, domains_of, keep_arms, plan
+from .grid import Grid, domains_of, keep_arms, plan
+from .job import Job
 from .label_counts import publish_label_counts
 from .launcher import Launcher
 from .presets import Preset

@@ -12,7 +12,8 @@ import numpy as np
 
 from lfi.errors import UsageError
 
-from .grid import WHERE, Job
+from .grid import WHERE
+from .job import Job
 from .paired import mean_and_spread, paired_difference
 from .presets import BY_HEAD
 from .study import Key
