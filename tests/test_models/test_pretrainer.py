@@ -97,6 +97,16 @@ def test_a_classifier_that_knows_no_label_learns_the_same(make):
             assert torch.allclose(value, theirs[name], atol=1e-6), name
 
 
+def test_the_control_learns_what_another_image_says(make):
+    model, control = make(), make(type='lfi.ShuffledImagesPretrainer')
+    control.load_state_dict(model.state_dict())
+    data = batch()
+    own, changed = losses_of(model, data), losses_of(control, data)
+    assert all(abs(own[name] - changed[name]) > 1e-6 for name in own)
+    # Where it is asked its maps are its own.
+    assert isinstance(control, type(model)) and control.eval()._change(data) is data
+
+
 def test_captions_raise_presence(make):
     model = make(reading=dict(presence='label'))
     with pytest.raises(

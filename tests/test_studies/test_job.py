@@ -79,3 +79,20 @@ def test_the_best_checkpoint_is_the_latest_kept(tmp_path):
     for epoch in (9, 10):
         (tmp_path / f'best_domain_mean_epoch_{epoch}.pth').touch()
     assert best_checkpoint(tmp_path).name == 'best_domain_mean_epoch_10.pth'
+
+
+def test_a_cell_begins_with_the_backbone_of_the_one_before(tmp_path):
+    control, lfi = plan(PRESETS['shapes-pretraining'], [3], ['train_cfg.val_interval=2'], tmp_path)[1:]
+    start = lfi.start
+    assert start.folder == tmp_path / 'start/lfi/seed-3' and start.cache == control.start.cache
+    assert start.config().randomness.seed == 3 and start.config().train_cfg.val_interval == 2
+    command = lfi.train_command(Launcher(python='python'), lfi.config())
+    name = 'model.backbone.init_cfg'
+    options = [typed for typed in command if typed.startswith(name)]
+    last = start.folder / f'epoch_{start.config().train_cfg.max_epochs}.pth'
+    assert options == [f'{name}.type=Pretrained', f'{name}.checkpoint={last}', f'{name}.prefix=backbone.']
+    # Alike but for what comes before, and a test needs no start.
+    assert lfi.config().to_dict() == control.config().to_dict() and lfi.identity != control.identity
+    ((_, _, command),) = lfi.test_commands(Launcher(python='python'), Path('x.pth'))
+    assert not any(typed.startswith(name) for typed in command)
+    assert plan(PRESETS['shapes'], [3], [], tmp_path)[0].start is None

@@ -4,6 +4,7 @@ import shlex
 
 import pytest
 from lfi.config_files import tools_root
+from lfi.engine.few_labels_option import check_few_labels
 from lfi.studies.arms import ARMS
 from lfi.studies.grid import plan
 from lfi.studies.job import batch_options, read_config
@@ -179,3 +180,38 @@ def test_a_detectors_arms_differ_by_the_model_alone(tmp_path):
     assert batch_options(jobs[0], jobs[0].config(), 1) in ([], ['train_dataloader.batch_size=16'])
     names = [file_of(preset, 'shapes-detector', metric, tmp_path).name for metric in preset.metrics]
     assert names == ['shapes-detector-coco-bbox_mAP.csv', 'shapes-detector-coco-segm_mAP.csv']
+
+
+def test_a_detector_of_few_boxes_has_those_of_its_seed_in_every_arm(tmp_path):
+    jobs = plan(PRESETS['shapes-detector-few'], [7], [], tmp_path)
+    data = [job.config().train_dataloader for job in jobs]
+    assert all(loader.to_dict() == data[0].to_dict() for loader in data)
+    few = data[0].dataset
+    # A tenth of them.
+    assert (few.type, few.labelled_images, few.dataset.num_images, few.seed) == (
+        'lfi.FewLabels',
+        120,
+        1200,
+        7,
+    )
+    assert data[0].sampler.type == 'lfi.LabelledShareSampler'
+    check_few_labels(jobs[0].config())
+    assert [job.cache and job.cache.name for job in jobs] == [None, 'maps', 'maps']
+
+
+def test_what_is_pretrained_is_tuned_alike_in_every_arm(tmp_path):
+    preset = PRESETS['shapes-pretraining']
+    assert preset.negative_controls == {'shuffled-images': 'lfi'}
+    jobs = plan(preset, [7], [], tmp_path)
+    cfgs = [job.config().to_dict() for job in jobs]
+    assert cfgs[0] == cfgs[1] == cfgs[2] and cfgs[0]['model']['type'] == 'lfi.PriorImageClassifier'
+    assert cfgs[0]['train_dataloader']['dataset']['labels_per_class'] == 10
+    types, rates = zip(
+        *((c.model.type, c.optim_wrapper.optimizer.lr) for c in (j.start.config() for j in jobs))
+    )
+    assert types == ('lfi.LFIPretrainer', 'lfi.ShuffledImagesPretrainer', 'lfi.LFIPretrainer')
+    assert rates[0] == 0 < rates[1] == rates[2]
+    # Its schedule has no other end than 0.
+    assert all(part.get('eta_min', 0) == 0 for part in jobs[0].start.config().param_scheduler)
+    assert all(job.start.config().train_dataloader.dataset.labels_per_class == 0 for job in jobs)
+    assert {metric.split('/')[0] for metric in preset.metrics} == {'accuracy', 'start'}

@@ -28,7 +28,7 @@ from .losses import (
     MeanAttentionLoss,
 )
 from .necks import SimpleFPN
-from .pretrainer import LFIPretrainer
+from .pretrainer import LFIPretrainer, ShuffledImagesPretrainer
 from .readout import InteractionReadout
 from .teachers import VLMAttentionTeacher
 
@@ -56,6 +56,7 @@ __all__ = [
     'PriorImageClassifier',
     'ShuffledFeaturesClassifier',
     'ShuffledImagesClassifier',
+    'ShuffledImagesPretrainer',
     'ShuffledImagesTextClassifier',
     'ShuffledPlacesClassifier',
     'SimpleFPN',

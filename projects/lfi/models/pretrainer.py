@@ -15,6 +15,7 @@ from lfi.structures import InteractionMaps
 
 from .batches import valid_sizes_of
 from .distill import InteractionDistillMixin
+from .other_images import maps_of_another_image
 
 UNREAD = 'unread'
 
@@ -98,6 +99,14 @@ class LFIPretrainer(InteractionDistillMixin, ImageClassifier):
         for sample, its in zip(samples, features):
             sample.features = its
         return samples
+
+
+@MODELS.register_module()
+class ShuffledImagesPretrainer(LFIPretrainer):
+    """`LFIPretrainer` whose images get the teacher's maps of another image of the batch: a control."""
+
+    def _change(self, maps: InteractionMaps) -> InteractionMaps:
+        return maps_of_another_image(maps) if self.training else maps
 
 
 def pooled(features: Tensor) -> Tensor:

@@ -32,6 +32,8 @@ class Arm:
         epochs: of a complete schedule other than the config's own. Defaults to that.
         test_config: the path of the config that tests it. Defaults to the study's own tests, or to `config`.
         test_options: `--cfg-options` of testing alone, such as what reads its student. Defaults to none.
+        start: the training that comes before, where whose student ends this one's begins. Defaults to none:
+            it begins as its config says.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Arm:
     epochs: int | None = None
     test_config: str | None = None
     test_options: tuple[str, ...] = ()
+    start: Arm | None = None
 
     @property
     def folder(self) -> str:

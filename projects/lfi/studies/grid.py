@@ -6,7 +6,8 @@ import json
 import os
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
+from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 
 from rich.progress import Progress
@@ -23,8 +24,9 @@ from .schedule import fitted_schedule
 from .stopwatch import stopwatch
 from .tool_output import follow_training, tool_output
 
-# What begins the names of the metrics of where a student looks.
+# What begins the names of the metrics of where a student looks, and of those of the cell before.
 WHERE = 'semantic/'
+START = 'start/'
 
 
 class Grid:
@@ -50,6 +52,7 @@ class Grid:
         run_jobs([partial(self._run, slot, job) for slot, job in enumerate(todo)], self.workers)
 
     def _run(self, slot: int, job: Job, progress: Progress) -> str:
+        before = {} if job.start is None else self._run_before(slot, job.start, progress)
         cfg = job.config()
         task = progress.add_task(job.name, total=cfg.train_cfg.max_epochs)
         env = {
@@ -63,7 +66,7 @@ class Grid:
         lines = tool_output(job.train_command(self.launcher, cfg), job.name, env, tools_root())
         trained_on = follow_training(lines, lambda epoch: progress.update(task, completed=epoch))
         checkpoint = job.checkpoint()
-        found: dict[str, float] = {}
+        found = {START + key: value for key, value in before.items()}
         for name, metrics, command in job.test_commands(self.launcher, checkpoint):
             for _ in tool_output(command, job.name, env, tools_root()):
                 pass
@@ -79,6 +82,14 @@ class Grid:
         told = {key: value for key, value in found.items() if not key.startswith(WHERE)}
         values = ', '.join(f'{key} {value:.4g}' for key, value in told.items())
         return f'{job.name}, test images: {values}'
+
+    def _run_before(self, slot: int, job: Job, progress: Progress) -> dict[str, float]:
+        """What the tests of a cell measure with which another begins; it is run unless it is finished."""
+        if job.result() is None:
+            progress.console.print(self._run(slot, job, progress))
+        result = job.result()
+        assert result is not None
+        return result['test']
 
     def _write_cache(self, job: Job, env: Mapping[str, str], progress: Progress) -> None:
         """Write the job's cache, unless another cell of this run has."""
@@ -136,12 +147,11 @@ def plan(
         if unknown:
             raise UsageError(f'--domains {" ".join(sorted(unknown))}: there are {", ".join(there)}')
         left_out = domains or there
-    arms = [(arm, arm_options(arm)) for arm in (*preset.arms, *preset.short_arms)]
     return [
-        _job(preset, arm, (*cfg_options, *options), seed, domain, out)
+        _job(preset, arm, cfg_options, seed, domain, out)
         for seed in seeds
         for domain in left_out
-        for arm, options in arms
+        for arm in (*preset.arms, *preset.short_arms)
     ]
 
 
@@ -160,7 +170,10 @@ def keep_arms(arms: Iterable[Arm], cfg_options: Sequence[str]) -> None:
             )
 
 
-def _job(preset: Preset, arm: Arm, options: tuple[str, ...], seed: int, domain: str | None, out: Path) -> Job:
+def _job(
+    preset: Preset, arm: Arm, cfg_options: Sequence[str], seed: int, domain: str | None, out: Path
+) -> Job:
+    options = (*cfg_options, *arm_options(arm))
     of_seed = tuple(option.format(seed=seed) for option in preset.seed_options)
     folder, shared = out / arm.folder / f'seed-{seed}', (*preset.options, *options)
     cache = out / arm.cache if arm.cache else None
@@ -183,9 +196,16 @@ def _job(preset: Preset, arm: Arm, options: tuple[str, ...], seed: int, domain: 
         cache=cache,
         cache_options=cache_options,
         domain=domain,
+        start=arm.start and _job(before(preset), arm.start, cfg_options, seed, None, out / 'start'),
     )
 
 
+def before(preset: Preset) -> Preset:
+    """As which a study's cells run what comes before them: by no options but those of seed and test."""
+    return replace(preset, options=(), seed_options=preset.seed_options[:1], tests={})
+
+
+@cache
 def arm_options(arm: Arm) -> tuple[str, ...]:
     """The arm's options, with those that fit its schedule to its epochs."""
     if arm.epochs is None:

@@ -47,6 +47,7 @@ class Job:
         cache_options: `--cfg-options` of writing the cache.
         domain: that it leaves out of training, and is tested on by its best checkpoint. Defaults to none: the
             last checkpoint is tested.
+        start: the cell that is run before, with whose last backbone this one begins. Defaults to none.
     """
 
     arm: Arm
@@ -58,6 +59,7 @@ class Job:
     cache: Path | None = None
     cache_options: tuple[str, ...] = ()
     domain: str | None = None
+    start: Job | None = None
 
     @property
     def name(self) -> str:
@@ -89,8 +91,10 @@ class Job:
         """A digest of the config and of what is tested; where a cache lies does not matter."""
         cfg = self.config()
         cfg.model.pop('teacher_cache', None)
-        tests = [read_config(test).to_dict() for test in self.tests.values()]
-        return settings_digest(cfg.to_dict(), self.cache is not None, self.test_options, *tests)
+        further: list[object] = [read_config(test).to_dict() for test in self.tests.values()]
+        if self.start is not None:
+            further.append(self.start.identity)
+        return settings_digest(cfg.to_dict(), self.cache is not None, self.test_options, *further)
 
     @property
     def measures_where(self) -> bool:
@@ -129,7 +133,16 @@ class Job:
         """Training, or going on where it was stopped."""
         command = launcher.command('train', self.arm.config, self.folder)
         batch = batch_options(self, cfg, launcher.gpus or 1)
-        return [*command, '--resume', '--cfg-options', *self.options, *batch]
+        return [*command, '--resume', '--cfg-options', *self.options, *batch, *self.start_options()]
+
+    def start_options(self) -> tuple[str, ...]:
+        """`--cfg-options` of training by which its backbone begins where the cell before has ended."""
+        if self.start is None:
+            return ()
+        epochs = self.start.config().train_cfg.max_epochs
+        name = 'model.backbone.init_cfg'
+        checkpoint = self.start.folder / f'epoch_{epochs}.pth'
+        return (f'{name}.type=Pretrained', f'{name}.checkpoint={checkpoint}', f'{name}.prefix=backbone.')
 
     def test_commands(self, launcher: Launcher, checkpoint: Path) -> Iterator[tuple[str, Path, list[str]]]:
         """What begins the names of the metrics, the file that gets them, and the command, of each test."""

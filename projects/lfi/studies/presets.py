@@ -170,6 +170,16 @@ SHAPES_DETECTOR = Preset(
     metrics=('coco/bbox_mAP', 'coco/segm_mAP'),
     test_options=('test_dataloader.dataset.split=test', 'test_dataloader.dataset.num_images=1000'),
 )
+SHAPES_DETECTOR_FEW = replace(
+    SHAPES_DETECTOR,
+    about='Embedded Shapes with masks, a small Mask R-CNN from scratch, 1,200 training images of 96 px, of '
+    'which 120 have labels, other ones for each seed; half of each batch labelled, 4 epochs, each once over '
+    'the images without labels; validation on 400 images, test on 1,000; the embedded teacher, which has '
+    'seen instance masks.',
+    arms=tuple(replace(arm, epochs=4) for arm in SHAPES_DETECTOR.arms),
+    options=('train_dataloader.few_labels.labelled_images=120',),
+    seed_options=(*SHAPES_DETECTOR.seed_options, 'train_dataloader.few_labels.seed={seed}'),
+)
 COCO_FULL = Preset(
     about='COCO, Mask R-CNN on ViT-Base/16 with SimpleFPN, 12 epochs; the validation images serve as test '
     'images too; CLIP ViT-B/16 at 448 px by ClearCLIP as teacher.',
@@ -286,6 +296,40 @@ NO_LABELS = {
 }
 
 
+PRETRAINING = Arm('pretraining', 'configs/pretraining/lfi-pretrain_vit-tiny_shapes.py', cache='maps')
+# How each arm's student is pretrained: the baseline's stays as it was drawn, for its rate is 0 throughout.
+PRETRAINED = {
+    'task-loss': replace(
+        PRETRAINING,
+        name='untrained',
+        options=('optim_wrapper.optimizer.lr=0', 'param_scheduler.1.eta_min=0'),
+        epochs=2,
+    ),
+    'shuffled-images': replace(
+        PRETRAINING, name='shuffled-images', options=('model.type=lfi.ShuffledImagesPretrainer',)
+    ),
+    'lfi': replace(PRETRAINING, name='lfi'),
+}
+SHAPES_PRETRAINING = replace(
+    few_labels(
+        SHAPES,
+        10,
+        tuple(
+            replace(arm_of('task-loss', SHAPES_STUDENT), name=name, start=start)
+            for name, start in PRETRAINED.items()
+        ),
+        6,
+    ),
+    about='Pretraining on all 3,200 embedded Shapes images without labels, 64 px, 10 epochs from scratch, '
+    'and then the task loss with 10 labels a class, other ones for each seed, half of each batch labelled, 6 '
+    'epochs. task-loss is not pretrained, and shuffled-images is by the maps of other images. 2,000 test '
+    'images, chance 5 %; frozen features name one half of these by the labels of the other. The embedded '
+    'teacher, which has seen instance masks; settings are not tuned.',
+    metrics=('accuracy/top1', 'start/knn/top1', 'start/linear/top1'),
+    validation='accuracy/top1',
+)
+
+
 def tuning(preset: Preset, epochs: int) -> Preset:
     """The settings on one seed that the study itself does not use.
 
@@ -361,6 +405,8 @@ PRESETS = {
     'shapes': SHAPES,
     'shapes-tuning': tuning(SHAPES, 5),
     'shapes-detector': SHAPES_DETECTOR,
+    'shapes-detector-few': SHAPES_DETECTOR_FEW,
+    'shapes-pretraining': SHAPES_PRETRAINING,
     'tiny-small': TINY_SMALL,
     'tiny-small-tuning': tuning(TINY_SMALL, 8),
     'tiny-50': TINY_50,

@@ -14,6 +14,7 @@ from .grid import Grid, domains_of, keep_arms, plan
 from .job import Job
 from .label_counts import publish_label_counts
 from .launcher import Launcher
+from .overview import publish_overview
 from .presets import Preset
 from .published import (
     dropped,
@@ -112,6 +113,7 @@ def reproduce(name: str, preset: Preset, request: Request) -> str:
         _write_numbers(preset, studies, where, name, request.publish / 'results')
         put_section(request.publish / 'results.md', name, text)
         publish_label_counts(name, request.publish)
+        publish_overview(request.publish)
         if preset.headline:
             short = report(preset, studies, where, preset.headline)
             put_section(request.publish.parent / 'README.md', name, short)

@@ -1,0 +1,111 @@
+"""One table of all studies, for who reads one table alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from .arms import ARMS
+from .paired import mean_and_spread
+from .presets import PRESETS, Preset
+from .published import put_section, read_published
+from .runs import metric_name
+from .study import Cell, Study
+
+SECTION = 'overview'
+# In the order of the page, by what its headings call them.
+STUDIES = {
+    'shapes': 'Shapes, all labels',
+    'tiny-small': 'photos, all labels',
+    'tiny-50': 'photos, 50 classes, all labels',
+    'shapes-few-10': 'Shapes, 10 labels a class',
+    'tiny-few-10': 'photos, 10 labels a class',
+    'shapes-none': 'Shapes, no label',
+    'tiny-none': 'photos, no label',
+    'shapes-pretraining': 'Shapes, pretrained without labels',
+    'shapes-detector': 'Shapes, detector',
+    'shapes-detector-few': 'Shapes, detector, a tenth of the boxes',
+}
+TITLES = (
+    'study',
+    'test metric',
+    'seeds',
+    'reference',
+    'best other baseline',
+    'best negative control',
+    'LFI',
+    'LFI minus reference',
+    'minus best baseline',
+    'minus control',
+)
+
+
+def overview_table(studies: Mapping[str, Sequence[Study]]) -> str:
+    """A row for each metric of each study that has cells of its reference and of its method.
+
+    The best other baseline and the best negative control are those with the highest mean on the test images,
+    among those of as many seeds as the method: chosen after the fact, in their favour.
+
+    Args:
+        studies: by what the table calls them, one for each metric.
+
+    Returns:
+        Markdown; means and standard deviations over the seeds, and paired differences with their 95 %
+        interval. '' where no study has a row.
+    """
+    rows = [row for name, found in studies.items() for study in found for row in _row(name, study)]
+    lines = (TITLES, ['---'] * len(TITLES), *rows)
+    return '\n'.join(f'| {" | ".join(line)} |' for line in lines) if rows else ''
+
+
+def publish_overview(docs: Path) -> None:
+    """Write the table from all that is published.
+
+    Args:
+        docs: the folder of `results.md`, whose marks have the name `overview`, and of `results/`.
+    """
+    studies = {title: list(_published(PRESETS[name], name, docs)) for name, title in STUDIES.items()}
+    if table := overview_table(studies):
+        put_section(docs / 'results.md', SECTION, table)
+        put_section(docs.parent / 'README.md', SECTION, table)
+
+
+def _published(preset: Preset, name: str, docs: Path) -> Iterator[Study]:
+    for metric, published in zip(preset.metrics, read_published(preset, name, docs)):
+        cells: dict[str, list[Cell]] = {}
+        for (arm, _, _), cell in published.items():
+            cells.setdefault(arm, []).append(cell)
+        # In the preset's order: the first arm is the reference.
+        ordered = {arm.name: cells[arm.name] for arm in preset.arms if arm.name in cells}
+        yield Study(ordered, preset.method, preset.negative_controls, metric=metric_name(metric))
+
+
+def _row(name: str, study: Study) -> Iterator[list[str]]:
+    if study.method not in study.cells or study.baseline == study.method:
+        return
+    reference, method = study.baseline, study.method
+    baselines = [arm for arm in study.cells if ARMS[arm].kind == 'baseline' and arm != reference]
+    controls = [arm for arm, own in study.negative_controls.items() if own == method]
+    best, control = _best(study, baselines), _best(study, controls)
+    yield [
+        name,
+        str(study.metric),
+        str(len(study.cells[method])),
+        _entry(study, reference),
+        _entry(study, best),
+        _entry(study, control),
+        mean_and_spread(study.test(method)),
+        *(str(study.difference(arm, method) or '–') if arm else '–' for arm in (reference, best, control)),
+    ]
+
+
+def _best(study: Study, arms: Sequence[str]) -> str | None:
+    seeds = len(study.cells[study.method])
+    complete = [arm for arm in arms if len(study.cells.get(arm, ())) >= seeds]
+    return max(complete, key=lambda arm: float(np.mean(study.test(arm))), default=None)
+
+
+def _entry(study: Study, arm: str | None) -> str:
+    return '–' if arm is None else f'{mean_and_spread(study.test(arm))} {arm}'

@@ -1,0 +1,78 @@
+"""One table of all studies."""
+
+import pytest
+from lfi.studies import Cell, Run, Study
+from lfi.studies.overview import STUDIES, overview_table, publish_overview
+from lfi.studies.presets import PRESETS
+
+MARKS = 'before\n<!-- reproduce: overview -->\nstale\n<!-- end of overview -->\nafter\n'
+
+
+def cells(arm, *tests):
+    return [Cell(seed, Run(arm, (test,), 1.0, {}), test, 'a CPU') for seed, test in enumerate(tests)]
+
+
+def study(**arms):
+    arms = {name.replace('_', '-'): tests for name, tests in arms.items()}
+    controls = {
+        'shuffled-images': 'lfi',
+        'shuffled-places': 'lfi',
+        'mean-target': 'lfi',
+        'shuffled-attention': 'attention-transfer',
+    }
+    found = {name: cells(name, *tests) for name, tests in arms.items()}
+    return Study(found, 'lfi', controls, metric='top-1')
+
+
+def rows(table):
+    return [line.strip('| ').split(' | ') for line in table.splitlines()[2:]]
+
+
+def test_the_best_of_the_other_baselines_stands_beside_the_method():
+    found = study(
+        task_loss=(10.0, 12.0),
+        logit_kd=(20.0, 22.0),
+        feature_mse=(15.0, 17.0),
+        # One seed alone, an ablation and a control are no baseline to choose.
+        dense_features=(50.0,),
+        lfi_positions=(60.0, 62.0),
+        shuffled_attention=(70.0, 72.0),
+        shuffled_images=(9.0, 10.0),
+        shuffled_places=(11.0, 12.0),
+        mean_target=(80.0,),
+        lfi=(30.0, 33.0),
+    )
+    ((name, metric, seeds, reference, best, control, lfi, *differences),) = rows(
+        overview_table({'photos': [found]})
+    )
+    assert (name, metric, seeds) == ('photos', 'top-1', '2')
+    assert (reference, best) == ('11.0 ± 1.4 task-loss', '21.0 ± 1.4 logit-kd')
+    assert (control, lfi) == ('11.5 ± 0.7 shuffled-places', '31.5 ± 2.1')
+    assert [text.split()[0] for text in differences] == ['+20.5', '+10.5', '+20.0']
+
+
+def test_what_was_not_run_is_left_open():
+    (row,) = rows(overview_table({'photos': [study(task_loss=(10.0,), lfi=(30.0,))]}))
+    assert row[3:] == ['10.0 task-loss', '–', '–', '30.0', '–', '–', '–']
+    assert overview_table({'photos': [study(task_loss=(1.0,))], 'none': []}) == ''
+    assert overview_table({'photos': [study(lfi=(1.0,))]}) == ''
+
+
+@pytest.mark.parametrize('name', STUDIES)
+def test_each_study_has_a_reference_of_its_own(name):
+    assert PRESETS[name].arms[0].name != PRESETS[name].method
+
+
+def test_it_is_written_from_what_is_published(tmp_path):
+    docs = tmp_path / 'docs'
+    (docs / 'results').mkdir(parents=True)
+    (docs / 'results.md').write_text(MARKS)
+    publish_overview(docs)
+    assert (docs / 'results.md').read_text() == MARKS
+    found = study(lfi=(30.0, 32.0), task_loss=(10.0, 12.0))
+    found.write_csv(docs / 'results/tiny-small.csv')
+    publish_overview(docs)
+    page = (docs / 'results.md').read_text()
+    assert page.startswith('before\n') and page.endswith('after\n') and 'stale' not in page
+    # The reference is the study's own, whatever comes first in the file.
+    assert '| photos, all labels | top-1 | 2 | 11.0 ± 1.4 task-loss | – | – | 31.0 ± 1.4 |' in page
