@@ -1,13 +1,15 @@
 """LFI: learning from interactions, a distillation plugin for OpenMMLab.
 
 Importing it makes `lfi.X` known to every OpenMMLab registry, and changes nothing that other packages define.
-It imports neither mmdet nor mmpretrain's models, reads no weights and asks no network.
+It imports neither torch nor mmcv, mmdet or mmpretrain, reads no weights and asks no network.
 """
 
 from importlib.util import find_spec
+from typing import Any
 
 try:
-    import mmcv  # noqa: F401
+    if find_spec('mmcv') is None:
+        raise ModuleNotFoundError(name='mmcv')
     from mmengine.config.utils import MODULE2PACKAGE
     from mmengine.utils import is_installed
 except ImportError as error:
@@ -20,7 +22,6 @@ except ImportError as error:
 
 from . import ops, registry
 from .config_files import config_dict, config_path, teacher_config
-from .engine.checkpoint import install_safe_checkpoint_loading
 from .version import __version__
 
 # mmengine resolves `_base_ = 'lfi::...'` only for packages in this table. Upstream's cannot find an editable
@@ -31,6 +32,16 @@ if find_spec('mmseg') is not None and not is_installed('mmsegmentation'):
     MODULE2PACKAGE['mmseg'] = 'mmseg'
 # Where mmcv has no compiled ops, mmdet's models cannot be imported without these.
 ops.install()
+
+
+def __getattr__(name: str) -> Any:
+    """What runs need, imported when it is asked for."""
+    if name == 'install_safe_checkpoint_loading':
+        from .engine.checkpoint import install_safe_checkpoint_loading
+
+        return install_safe_checkpoint_loading
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+
 
 __all__ = [
     '__version__',

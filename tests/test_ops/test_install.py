@@ -21,9 +21,10 @@ def test_install_imports_no_heavy_module():
     """In a fresh interpreter, torchvision arrives with the first call of an op, mmdet and mmcv.ops never."""
     code = """
 import sys
-import torch
 import lfi.ops
 lfi.ops.install()
+assert not {'torch', 'mmcv'} & set(sys.modules)
+import torch
 import mmcv._ext
 if mmcv._ext.__name__ == 'lfi.ops.ext':
     heavy = {'torchvision', 'mmdet', 'mmcv.ops'} & set(sys.modules)
@@ -37,7 +38,9 @@ if mmcv._ext.__name__ == 'lfi.ops.ext':
 
 @stand_in_only
 def test_install_twice_keeps_the_module():
+    finders = list(sys.meta_path)
     install()
+    assert sys.meta_path == finders
     assert sys.modules['mmcv._ext'] is mmcv._ext is ext
     assert importlib.import_module('mmcv._ext') is ext
 

@@ -204,10 +204,10 @@ def enable_amp(cfg: Config) -> None:
     wrapper = cfg.optim_wrapper
     kind = wrapper.get('type', 'OptimWrapper')
     kind = kind if isinstance(kind, str) else kind.__name__
-    if kind not in ('OptimWrapper', 'AmpOptimWrapper', 'CPUAmpOptimWrapper'):
+    if kind not in ('OptimWrapper', 'AmpOptimWrapper', 'CPUAmpOptimWrapper', 'lfi.CPUAmpOptimWrapper'):
         raise UsageError(f'--amp cannot change an optim_wrapper of type {kind}')
     if get_device() == 'cpu':
-        wrapper.type = 'CPUAmpOptimWrapper'
+        wrapper.type = 'lfi.CPUAmpOptimWrapper'
         wrapper.pop('loss_scale', None)
         wrapper.pop('dtype', None)
     else:

@@ -5,8 +5,9 @@ from contextlib import contextmanager
 
 import torch
 from mmengine.optim import OptimWrapper
-from mmengine.registry import OPTIM_WRAPPERS
 from torch import nn
+
+from lfi.registry import OPTIM_WRAPPERS
 
 
 @OPTIM_WRAPPERS.register_module()
