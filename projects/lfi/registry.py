@@ -25,7 +25,9 @@ TASK_TYPES = {
     'PriorMaskRCNN': 'lfi.models.detectors',
     'ShuffledImagesMaskRCNN': 'lfi.models.detectors',
     'LFIEncoderDecoder': 'lfi.models.segmentors',
+    'RecordedCachedMixUp': 'lfi.datasets.transforms.recorded_mixup',
     'RecordedCachedMosaic': 'lfi.datasets.transforms.recorded_mosaic',
+    'RecordedCopyPaste': 'lfi.datasets.transforms.recorded_copy_paste',
     'RecordedMixUp': 'lfi.datasets.transforms.recorded_mixup',
     'RecordedMosaic': 'lfi.datasets.transforms.recorded_mosaic',
 }

@@ -11,7 +11,7 @@ from lfi.datasets import LoadInteractionMaps
 from lfi.models import LFIImageClassifier, VLMAttentionTeacher
 from lfi.models.batches import pixel_format
 from lfi.models.teachers import CachedTeacher, CacheManifest, CacheWriter, TeacherBatch, teacher_identity
-from lfi.structures import pack
+from lfi.structures import Pieces, pack
 from lfi.structures.interaction_cache import keys_of
 from mmdet.models.data_preprocessors import DetDataPreprocessor
 from mmengine.runner import set_random_seed
@@ -670,12 +670,41 @@ def test_mixed_images_learn_from_their_mixed_maps(cached_model, name, presence):
     for b, own in enumerate(mixture.mix_labels(torch.eye(2))):
         torch.testing.assert_close(maps.presence[b], own @ unmixed.presence)
         torch.testing.assert_close(labels[b, :2], own)
-    (theirs, others), share = mixture.sources(unmixed)
-    p = torch.stack([maps.over_concepts().exp() for maps in (theirs, others)], 1)
+    both, share = mixture.sources(unmixed, [Pieces.whole(torch.eye(2, 3))] * 2, maps.grid)
+    p = torch.stack([maps.over_concepts().exp() for maps in both], 1)
     expected = (p * share[:, :, None, None]).sum(1)
     torch.testing.assert_close(maps.over_concepts().exp(), expected)
     losses = model(**data, mode='loss')
     sum(losses.values()).backward()
+    assert torch.stack(list(losses.values())).isfinite().all()
+
+
+@pytest.mark.parametrize('name', MIXING)
+def test_pictures_of_several_images_are_mixed_in_pairs(cached_model, name):
+    _, images, samples, cached = cached_model
+    model = cached(preprocessor=mixing(name))
+    unmixed = model.teacher.maps_of([sample.interaction_maps for sample in samples], images.device)
+    # The first shows both images, one above the other; the second is an image.
+    windows = torch.tensor([[[0, 1], [0, 0.5]], [[0, 1], [0.5, 1]]])
+    halves = Pieces(windows, torch.eye(2, 3).repeat(2, 1, 1), torch.ones(2))
+    stored = model.teacher.cache.stored_pieces([sample.img_path for sample in samples], halves)
+    samples[0].set_field(stored, 'interaction_maps')
+    data = mixed_batch(model, images, samples, seed=1)
+    maps, _ = model._teacher_maps(**data)
+    maps.check()
+
+    mixture = data['data_samples'][0].metainfo['mixture']
+    top, bottom, left, right = mixture.box or (0, 32, 0, 32)
+    shown = torch.zeros(2, 2, 32, 32)  # Which picture shows which image, pixel by pixel.
+    shown[0, 0, :16] = shown[0, 1, 16:] = shown[1, 1] = 1
+    theirs = shown[mixture.other]
+    if mixture.resized:
+        theirs[..., top:bottom, left:right] = F.interpolate(theirs, (bottom - top, right - left), mode='area')
+    mixed = shown.clone()
+    box = (..., slice(top, bottom), slice(left, right))
+    mixed[box] = mixture.share * shown[box] + (1 - mixture.share) * theirs[box]
+    torch.testing.assert_close(maps.presence, mixed.mean((-2, -1)) @ unmixed.presence)
+    losses = model(**data, mode='loss')
     assert torch.stack(list(losses.values())).isfinite().all()
 
 

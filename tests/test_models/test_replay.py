@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from lfi.datasets import RecordView, TinyImageNet
 from lfi.models.mixed_batches import record_mixtures, recorded_mixture
 from lfi.models.teachers import PixelFormat, VLMAttentionTeacher
-from lfi.structures import InteractionMaps, mix_maps, pack, unpack
+from lfi.structures import InteractionMaps, Pieces, mix_maps, pack, unpack
 from mmengine.registry import init_default_scope
 from mmengine.runner import set_random_seed
 from mmpretrain.models import ClsDataPreprocessor
@@ -92,13 +92,13 @@ def test_the_cache_says_of_a_pasted_box_what_a_covariant_teacher_sees():
             presence=torch.ones(4, 3),
             valid=torch.ones(4, 24, 24, dtype=torch.bool),
         )
-        in_view = whole.warp(torch.stack([view['view'] for view in results]), (8, 8))
-        replayed = mix_maps(*mixture.sources(in_view), 3)
+        sources, share = mixture.sources(whole, [Pieces.whole(view['view']) for view in results], (8, 8))
+        replayed = mix_maps(sources, share, 3)
         assert replayed.valid.all()
         assert correlation(replayed.logits, torch.cat(online)) > 0.99
         # Where a location shows one image alone, it is the same up to interpolation.
-        share = mixture.sources(in_view)[1][0, 0]
-        pure = ((share == 0) | (share == 1)).expand_as(replayed.logits)
+        share = share[:, :1, None]
+        pure = ((share < 1e-4) | (share > 1 - 1e-4)).expand_as(replayed.logits)
         torch.testing.assert_close(replayed.logits[pure], torch.cat(online)[pure], rtol=0, atol=0.15)
 
 

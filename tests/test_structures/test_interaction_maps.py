@@ -240,14 +240,14 @@ def test_what_a_canvas_shows_beside_the_view_is_invalid():
     maps = make_maps(b=1, h=4, w=4)
     # The view is the upper half, and fills the left half of the canvas.
     view = torch.tensor([[[1.0, 0.0, 0.0], [0.0, 0.5, -0.5]]])
-    warped = maps.warp(view, (2, 8), torch.tensor([[0.5, 1.0]]))
+    warped = maps.warp(view, (2, 8), torch.tensor([[[0, 0.5], [0, 1.0]]]))
     assert warped.valid[0].tolist() == [[True] * 4 + [False] * 4] * 2
     torch.testing.assert_close(warped.logits[..., :4], maps.warp(view, (2, 4)).logits, rtol=1e-4, atol=1e-5)
 
 
 def test_a_strip_that_fills_no_location_by_half_keeps_the_fullest():
     maps = make_maps(b=1, h=4, w=4)
-    warped = maps.warp(IDENTITY, (4, 4), torch.tensor([[1 / 16, 1.0]]))
+    warped = maps.warp(IDENTITY, (4, 4), torch.tensor([[[0, 1 / 16], [0, 1.0]]]))
     assert warped.valid[0].tolist() == [[True, False, False, False]] * 4
     # It shows the picture's complete width.
     torch.testing.assert_close(warped.logits[..., 0], maps.logits.mean(-1), rtol=1e-4, atol=1e-4)
@@ -300,13 +300,14 @@ jitters = dict(
 
 
 def jittered(source, target, scale, corner, flip):
-    """A jitter's view and filled share, and in cells the spans (h, 2) and (w, 2) of the locations."""
-    rows, spans, filled = [], [], []
+    """A jitter's view and window, and in cells the spans (h, 2) and (w, 2) of the locations."""
+    rows, spans, windows = [], [], []
     for axis in (0, 1):
         shown = min(1 / scale[axis], 1)
         start = corner[axis] * (1 - shown)
-        filled.append(min(scale[axis], 1))
-        edges = np.clip(np.arange(target[axis] + 1) / target[axis] / filled[axis], None, 1)
+        filled = min(scale[axis], 1)
+        windows.append([0, filled])
+        edges = np.clip(np.arange(target[axis] + 1) / target[axis] / filled, None, 1)
         edges = start + shown * edges
         middle = 2 * start + shown - 1
         sign = -1 if flip and axis == 1 else 1
@@ -315,15 +316,15 @@ def jittered(source, target, scale, corner, flip):
         edges = edges * source[axis]
         spans.append(np.sort(np.stack((edges[:-1], edges[1:])), 0))
         rows.append([0, sign * shown, middle] if axis == 0 else [sign * shown, 0, middle])
-    return torch.tensor([rows[::-1]]), torch.tensor([filled[::-1]]), spans
+    return torch.tensor([rows[::-1]]), torch.tensor([windows[::-1]]), spans
 
 
 @settings(max_examples=60, derandomize=True)
 @given(**jitters, seed=st.integers(0, 99))
 def test_a_location_reads_the_mean_of_what_it_shows_at_every_scale(seed, source, target, **jitter):
-    view, filled, spans = jittered(source, target, **jitter)
+    view, window, spans = jittered(source, target, **jitter)
     maps = make_maps(1, 1, 1, *source, seed=seed)
-    warped = maps.warp(view, target, filled)
+    warped = maps.warp(view, target, window)
     read = [read_spans(span) for span in spans]
     expected, _ = dense_mean(maps.logits[0, 0, 0], read, target)
     valid = warped.valid[0].numpy()
@@ -335,11 +336,11 @@ def test_a_location_reads_the_mean_of_what_it_shows_at_every_scale(seed, source,
 @few_examples
 @given(**jitters, waves=st.tuples(st.floats(-1, 1), st.floats(-1, 1)))
 def test_a_smooth_map_is_read_as_the_mean_of_its_surface_at_every_scale(source, target, waves, **jitter):
-    view, filled, spans = jittered(source, target, **jitter)
+    view, window, spans = jittered(source, target, **jitter)
     y, x = (torch.arange(side).div(side).mul(wave) for side, wave in zip(source, waves))
     cells = torch.sin(3 * (y[:, None] + x))
     maps = make_maps(1, 1, 1, *source, logits=cells[None, None, None])
-    warped = maps.warp(view, target, filled)
+    warped = maps.warp(view, target, window)
     expected, _ = dense_mean(cells, [span.T for span in spans], target, bilinear=True)
     valid = warped.valid[0].numpy()
     step = max(3 / side for side in source)
@@ -349,9 +350,9 @@ def test_a_smooth_map_is_read_as_the_mean_of_its_surface_at_every_scale(source, 
 @pytest.mark.parametrize('scale', [0.1, 0.2, 0.5, 1.0, 1.5, 2.0])
 def test_noise_on_a_jittered_canvas_correlates_with_its_exact_mean(scale):
     # A picture of 3:4 at this scale of a canvas of 64 x 64 locations, as for detection at 1024 pixels.
-    view, filled, spans = jittered((14, 14), (64, 64), (0.75 * scale, scale), (0.3, 0.6), False)
+    view, window, spans = jittered((14, 14), (64, 64), (0.75 * scale, scale), (0.3, 0.6), False)
     maps = make_maps(1, 1, 1, 14, 14)
-    warped = maps.warp(view, (64, 64), filled)
+    warped = maps.warp(view, (64, 64), window)
     read = [read_spans(span) for span in spans]
     expected, _ = dense_mean(maps.logits[0, 0, 0], read, (64, 64))
     valid = warped.valid[0].numpy()

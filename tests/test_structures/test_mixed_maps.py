@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lfi.structures import REST, BatchMixture, InteractionMaps, mean_maps, mix_maps
+from lfi.structures import REST, BatchMixture, InteractionMaps, Pieces, mean_maps, mix_maps, piece_maps
 
 few_examples = settings(max_examples=20, derandomize=True)
 BANK = 7
@@ -160,7 +160,7 @@ def test_features_are_averaged():
     torch.testing.assert_close(mixed.logits, 0.3 * first.logits + 0.7 * second.logits)
 
 
-# ---- crops, flips and pairs together ------------------------------------------------------------------
+# ---- crops, flips, mosaics and pairs together ---------------------------------------------------------
 
 
 def crop_and_flip(seed):
@@ -173,21 +173,115 @@ def crop_and_flip(seed):
 
 def view_of(left, upper, side, mirrored):
     x, y, scale = 2 * (left + side / 2) / SIZE - 1, 2 * (upper + side / 2) / SIZE - 1, side / SIZE
-    return torch.tensor([[-scale if mirrored else scale, 0, x], [0, scale, y]])
+    return torch.tensor([[-scale if mirrored else scale, 0, x], [0, scale, y], [0, 0, 1]])
 
 
-def pixels_of(values, left, upper, side, mirrored):
-    """Values (C, h, w) of cells as the pixels of a view show them, (C, SIZE, SIZE), one by one."""
-    steps = (torch.arange(SIZE) + 0.5) * side / SIZE
-    across = (left + (steps.flip(0) if mirrored else steps)) * values.shape[-1] / SIZE
-    down = (upper + steps) * values.shape[-2] / SIZE
+def meeting(window, left, upper, side, mirrored):
+    """Where a view shows a window (2, 2) of its picture, and from the view's window to the old one."""
+    start, length = torch.tensor([left, upper]) / SIZE, side / SIZE
+    seen = (window - start[:, None]) / length
+    if mirrored:
+        seen[0] = 1 - seen[0].flip(0)
+    met = seen.clamp(0, 1)
+    scale, shift = met.diff(dim=1) / seen.diff(dim=1), (met.sum(1) - seen.sum(1))[:, None] / seen.diff(dim=1)
+    sign = -1 if mirrored else 1
+    return met, torch.tensor([[sign * scale[0], 0, sign * shift[0]], [0, scale[1], shift[1]], [0, 0, 1]])
+
+
+def pixels_of(values, left, upper, side, mirrored, size=(SIZE, SIZE)):
+    """Values (C, h, w) of cells as the pixels of a view show them, (C, *size), one by one."""
+    down, across = ((torch.arange(n) + 0.5) * side / n for n in size)
+    across = (left + (across.flip(0) if mirrored else across)) * values.shape[-1] / SIZE
+    down = (upper + down) * values.shape[-2] / SIZE
     return values[:, down.long()][:, :, across.long()]
+
+
+class Picture:
+    """What a picture shows: its pieces (window, view, share, cover), and (C, h, w) its pixels."""
+
+    def __init__(self, pieces, pixels):
+        self.pieces, self.pixels = pieces, pixels
+
+    @classmethod
+    def of(cls, values):
+        """An image of cells (C, h, w)."""
+        return cls([(torch.tensor([[0.0, 1], [0, 1]]), torch.eye(3), 1.0, None)], values)
+
+    @classmethod
+    def mosaic(cls, pictures, seed):
+        """Four images around a point, each by a part of it; two pixels for one of the others."""
+        x, y = torch.randint(SIZE // 3, 2 * SIZE // 3, (2,), generator=torch.Generator().manual_seed(seed))
+        rows, columns = ((0, int(y)), (int(y), SIZE)), ((0, int(x)), (int(x), SIZE))
+        pieces, pixels = [], torch.zeros(len(pictures[0].pixels), 2 * SIZE, 2 * SIZE)
+        for i, (picture, (top_, bottom), (left, right)) in enumerate(
+            zip(pictures, [rows[0], rows[0], rows[1], rows[1]], columns * 2)
+        ):
+            crop = crop_and_flip(seed + i)
+            pieces.append((torch.tensor([[left, right], [top_, bottom]]) / SIZE, view_of(*crop), 1.0, None))
+            size = 2 * (bottom - top_), 2 * (right - left)
+            pixels[:, 2 * top_ : 2 * bottom, 2 * left : 2 * right] = pixels_of(picture.pixels, *crop, size)
+        return cls(pieces, pixels)
+
+    def seen(self, seed):
+        """A part of it, perhaps mirrored."""
+        crop, pieces = crop_and_flip(seed), []
+        for window, view, *rest in self.pieces:
+            met, inside = meeting(window, *crop)
+            pieces.append((met, view @ inside, *rest))
+        return Picture(pieces, pixels_of(self.pixels, *crop))
+
+    def blended(self, other, share):
+        pieces = [(*piece[:2], share * piece[2], None) for piece in self.pieces]
+        pieces += [(*piece[:2], (1 - share) * piece[2], None) for piece in other.pieces]
+        return Picture(pieces, share * self.pixels + (1 - share) * other.pixels)
+
+    def pasted(self, other):
+        """What of the other lies in a disc, over it."""
+        y, x = torch.meshgrid(torch.arange(SIZE), torch.arange(SIZE), indexing='ij')
+        disc = ((x - 50) ** 2 + (y - 40) ** 2 < 30**2).float()
+        cover = F.avg_pool2d(disc[None, None], 2)[0, 0] * 255
+        pieces = [(*piece[:3], 255 - cover) for piece in self.pieces]
+        pieces += [(*piece[:3], cover) for piece in other.pieces]
+        return Picture(pieces, self.pixels * (1 - disc) + other.pixels * disc)
+
+    def as_pieces(self):
+        windows, views = (torch.stack([piece[i] for piece in self.pieces])[:, :2] for i in (0, 1))
+        covers = [piece[3] for piece in self.pieces]
+        covers = None if covers[0] is None else torch.stack(covers).round().byte().numpy()
+        return Pieces(windows, views, torch.tensor([piece[2] for piece in self.pieces]), covers)
+
+
+PICTURES = {
+    'image': [0],
+    'mosaic': [1, 2, 3, 4],
+    'mosaic, MixUp': [0, 2, 4, 1, 3],
+    'mosaic, CopyPaste': [4, 3, 2, 1, 0],
+}
+"""Which images each shows."""
+
+
+def batch_of(values, seed):
+    """Pictures of the images whose cells are `values` (S, C, h, w), each in a view."""
+    images = [Picture.of(value) for value in values]
+    pictures = []
+    for i, (kind, which) in enumerate(PICTURES.items()):
+        first, *others = [images[j] for j in which]
+        if 'mosaic' in kind:
+            first = Picture.mosaic([first, *others[:3]], seed + 10 * i)
+        first = first.seen(seed + 10 * i)
+        if 'MixUp' in kind:
+            first = first.blended(others[-1].seen(seed + 10 * i + 5), 0.5)
+        if 'CopyPaste' in kind:
+            first = first.pasted(others[-1].seen(seed + 10 * i + 5))
+        pictures.append(first)
+    return pictures
 
 
 def mixed_pixels(pixels, mixture):
     """What `mixture` makes of pixels (B, C, SIZE, SIZE), pixel by pixel."""
     top_, bottom, left, right = mixture.box or (0, SIZE, 0, SIZE)
-    out = pixels.clone()
+    pixels = pixels.numpy()
+    out = pixels.copy()
     for b, other in enumerate(mixture.other.tolist()):
         for y in range(top_, bottom):
             for x in range(left, right):
@@ -197,7 +291,7 @@ def mixed_pixels(pixels, mixture):
                     from_x = int((x - left + 0.5) * SIZE / (right - left))
                 theirs = pixels[other, :, from_y, from_x]
                 out[b, :, y, x] = mixture.share * pixels[b, :, y, x] + (1 - mixture.share) * theirs
-    return out
+    return torch.from_numpy(out)
 
 
 MIXTURES = {
@@ -207,20 +301,67 @@ MIXTURES = {
 }
 
 
-@pytest.mark.parametrize('kind', MIXTURES)
+@pytest.mark.parametrize('kind', [None, *MIXTURES])
 @pytest.mark.parametrize('seed', range(3))
-def test_crops_flips_and_mixtures_agree_with_mixed_pixels(kind, seed):
-    maps, grid = smooth_maps(3, seed, cells=48), (8, 8)
-    views = [crop_and_flip(10 * seed + i) for i in range(3)]
-    mixture = BatchMixture(torch.tensor([1, 2, 0]), (SIZE, SIZE), **MIXTURES[kind])
-    in_view = maps.warp(torch.stack([view_of(*view) for view in views]), grid)
-    mixed = mix_maps(*mixture.sources(in_view), BANK).check()
+def test_crops_flips_mosaics_and_mixtures_agree_with_mixed_pixels(kind, seed):
+    maps, grid = smooth_maps(5, seed, cells=48), (12, 12)
+    # Beside what the images show, which of them it is.
+    images = torch.eye(5)[:, :, None, None].expand(5, 5, 48, 48)
+    pictures = batch_of(torch.cat((maps.over_concepts().exp()[:, 0], images), 1), 100 * seed)
+    pieces = [picture.as_pieces() for picture in pictures]
+    pixels = torch.stack([picture.pixels for picture in pictures])
+    every = maps.take(torch.tensor(sum(PICTURES.values(), [])))
+    if kind is None:
+        sources = piece_maps(every, pieces, grid)
+    else:
+        mixture = BatchMixture(torch.tensor([1, 2, 3, 0]), (SIZE, SIZE), **MIXTURES[kind])
+        sources = mixture.sources(every, pieces, grid)
+        pixels = mixed_pixels(pixels, mixture)
+    mixed = mix_maps(*sources, BANK).check()
 
-    pixels = torch.stack([pixels_of(p[0].softmax(0), *view) for p, view in zip(maps.logits, views)])
-    expected = F.adaptive_avg_pool2d(mixed_pixels(pixels, mixture), grid)
+    assert mixed.valid.all()
+    torch.testing.assert_close(sources[1].sum(1), torch.ones(4, *grid), atol=0.01, rtol=0)
+    expected = F.adaptive_avg_pool2d(pixels[:, :BANK], grid)
     found = mixed.over_concepts().exp()[:, 0]
-    # ResizeMix reads the grid once more, which blurs it.
-    assert correlation(found, expected) > (0.97 if mixture.resized else 0.99)
-    shares = mixed_pixels(torch.eye(3)[:, :, None, None].expand(3, 3, SIZE, SIZE), mixture).mean((-2, -1))
-    torch.testing.assert_close(mixed.presence, shares @ maps.presence)
-    torch.testing.assert_close(mixture.mix_labels(maps.presence), shares @ maps.presence)
+    for b in range(4):
+        assert correlation(found[b], expected[b]) > 0.99
+    shown = pixels[:, BANK:].mean((-2, -1))
+    torch.testing.assert_close(mixed.presence, shown @ maps.presence, atol=0.015, rtol=0)
+
+
+@pytest.mark.parametrize('kind', MIXTURES)
+def test_labels_are_mixed_by_the_area(kind):
+    mixture = BatchMixture(torch.tensor([1, 2, 0]), (SIZE, SIZE), **MIXTURES[kind])
+    own = torch.eye(3)
+    shown = mixed_pixels(own[:, :, None, None].expand(3, 3, SIZE, SIZE), mixture).mean((-2, -1))
+    torch.testing.assert_close(mixture.mix_labels(own), shown)
+
+
+@pytest.mark.parametrize('kind', MIXTURES)
+def test_padded_images_are_mixed_with_their_padding(kind):
+    maps = smooth_maps(2, 0, cells=12)
+    pieces = [Pieces.whole(torch.eye(2, 3))] * 2
+    mixture = BatchMixture(torch.tensor([1, 0]), (SIZE, SIZE), **MIXTURES[kind])
+    # The second fills the left half of the batch, and this three quarters of the canvas.
+    (own, theirs), share = mixture.sources(maps, pieces, (16, 16), (128, 128), [(96, 96), (96, 48)])
+    shown = torch.zeros(2, 1, SIZE, SIZE)
+    shown[0], shown[1, :, :, :48] = 1, 1
+    expected = [torch.zeros(2, 1, 128, 128) for _ in range(2)]
+    for i, image in enumerate((0, 1)):
+        # Which part of each pixel is the first image's, which the second's.
+        one = torch.zeros_like(shown)
+        one[image] = shown[image]
+        expected[i][..., :SIZE, :SIZE] = mixed_pixels(one, mixture)
+    for b in range(2):
+        for i, image in enumerate((b, 1 - b)):
+            wanted = F.avg_pool2d(expected[image][b], 8)[0]
+            torch.testing.assert_close(share[b, i], wanted, atol=0.02, rtol=0)
+
+
+def test_a_box_without_pixels_shows_nothing_of_the_other():
+    maps = smooth_maps(2, 0, cells=4)
+    for resized in (False, True):
+        mixture = BatchMixture(torch.tensor([1, 0]), (SIZE, SIZE), box=(30, 30, 40, 40), resized=resized)
+        sources = mixture.sources(maps, [Pieces.whole(torch.eye(2, 3))] * 2, (4, 4))
+        mixed = mix_maps(*sources, BANK).check()
+        torch.testing.assert_close(mixed.logits, maps.logits, rtol=1e-4, atol=1e-3)

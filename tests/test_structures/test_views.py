@@ -1,20 +1,21 @@
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from lfi.structures import filled_share
+from lfi.structures import windows_of
 from lfi.structures.views import is_upright, read_upright_view, read_view
 
 WHOLE = torch.eye(2, 3)[None]
 
 
-def test_the_share_of_a_canvas_that_pictures_fill():
-    share = filled_share((40, 60), [(40, 60), (20, 15)], 'cpu')
-    torch.testing.assert_close(share, torch.tensor([[1.0, 1.0], [0.25, 0.5]]))
+def test_the_parts_of_a_canvas_that_pictures_fill():
+    windows = windows_of((40, 60), [(40, 60), (20, 15)], 'cpu')
+    torch.testing.assert_close(windows[0], torch.tensor([[0.0, 1.0], [0.0, 1.0]]))
+    torch.testing.assert_close(windows[1], torch.tensor([[0.0, 0.25], [0.0, 0.5]]))
 
 
-def read(cells, grid, filled=(1.0, 1.0), view=WHOLE):
+def read(cells, grid, across=(0.0, 1.0), view=WHOLE):
     """Weights and shares of the one image's locations."""
-    weights, share = read_view(view, cells, grid, torch.tensor([filled]))
+    weights, share = read_view(view, cells, grid, torch.tensor([[across, (0.0, 1.0)]]))
     return weights[0], share[0]
 
 
@@ -44,11 +45,25 @@ def test_a_location_at_the_edge_of_a_crop_reads_no_cell_beyond_it():
 
 
 def test_the_filled_part_of_a_location_counts():
-    weights, share = read((1, 6), (1, 4), filled=(0.375, 1.0))
+    weights, share = read((1, 6), (1, 4), across=(0.0, 0.375))
     # The view ends in the middle of the second location, which shows its last third.
     torch.testing.assert_close(share[0], torch.tensor([1.0, 0.5, 0.0, 0.0]))
     torch.testing.assert_close(weights[0, 0, 0], torch.tensor([1, 1, 1, 1, 0, 0]) / 4)
     torch.testing.assert_close(weights[0, 1, 0], torch.tensor([0, 0, 0, 0, 1, 1]) / 2)
+
+
+def test_a_view_in_the_middle_of_a_canvas():
+    weights, share = read((1, 6), (1, 8), across=(0.3125, 0.6875))
+    # It begins and ends in the middle of a location.
+    torch.testing.assert_close(share[0], torch.tensor([0.0, 0.0, 0.5, 1.0, 1.0, 0.5, 0.0, 0.0]))
+    torch.testing.assert_close(weights[0, 2, 0], torch.tensor([1.0, 0, 0, 0, 0, 0]))
+    torch.testing.assert_close(weights[0, 3, 0], torch.tensor([0, 1, 1, 0, 0, 0]) / 2)
+    torch.testing.assert_close(weights[0, 4, 0], torch.tensor([0, 0, 0, 1, 1, 0]) / 2)
+
+
+def test_an_empty_window_shows_nothing():
+    weights, share = read((1, 6), (1, 4), across=(0.3, 0.3))
+    assert weights.isfinite().all() and share.max() < 1e-4
 
 
 def test_what_lies_beyond_the_picture_has_no_weight():
@@ -65,16 +80,16 @@ sides = st.integers(1, 6)
     st.tuples(sides, sides),
     st.lists(st.floats(-3, 3).filter(lambda scale: abs(scale) > 0.05), min_size=4, max_size=4),
     st.lists(st.floats(-1, 1), min_size=4, max_size=4),
-    st.lists(st.floats(0.1, 1), min_size=4, max_size=4),
+    st.lists(st.tuples(st.floats(0, 0.6), st.floats(0.1, 0.4)), min_size=4, max_size=4),
 )
-def test_rows_and_columns_apart_are_read_as_together(cells, grid, scales, origins, filled):
+def test_rows_and_columns_apart_are_read_as_together(cells, grid, scales, origins, windows):
     view = torch.zeros(2, 2, 3)
     view[:, 0, 0], view[:, 1, 1] = torch.tensor(scales).view(2, 2).T
     view[:, :, 2] = torch.tensor(origins).view(2, 2)
-    filled = torch.tensor(filled).view(2, 2)
+    window = torch.tensor(windows).cumsum(1).view(2, 2, 2)
     assert is_upright(view)
-    weights, share = read_view(view, cells, grid, filled)
-    down, across, apart = read_upright_view(view, cells, grid, filled)
+    weights, share = read_view(view, cells, grid, window)
+    down, across, apart = read_upright_view(view, cells, grid, window)
     torch.testing.assert_close(down[:, :, None, :, None] * across[:, None, :, None], weights)
     torch.testing.assert_close(apart, share)
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lfi.registry import MODELS, TEACHERS
-from lfi.structures import InteractionMaps, Pieces, TeacherReading, filled_share, mix_maps, piece_maps
+from lfi.structures import InteractionMaps, Pieces, TeacherReading, mix_maps, piece_maps, windows_of
 
 from .backbones import InteractionStates
 from .batches import (
@@ -384,13 +384,10 @@ class InteractionDistillMixin(TeacherMixin):
         labels = self.concept_labels(data_samples)
         batch = self.teacher_batch(inputs, data_samples, labels)
         maps, views = self.teacher.ask(batch)
-        if views is None or batch.pieces is None:
+        if views is None or (batch.pieces is None and batch.mixture is None):
             maps = self._in_view(maps, inputs, batch.valid_sizes, views)
         else:
-            maps = self._pasted(maps, batch, batch.pieces, labels)
-        if batch.mixture is not None:
-            canvas = self._canvas(inputs)
-            maps = mix_maps(*batch.mixture.sources(maps, canvas), len(self.teacher.bank), labels)
+            maps = self._mixed(maps, batch, views, labels)
         return self._change(maps), labels
 
     def _change(self, maps: InteractionMaps) -> InteractionMaps:
@@ -415,19 +412,21 @@ class InteractionDistillMixin(TeacherMixin):
             return maps.resize(grid)
         if views is None:
             views = torch.eye(2, 3, device=inputs.device).expand(len(inputs), 2, 3)
-        filled = filled_share(canvas, valid_sizes, inputs.device) if padded else None
-        return maps.warp(views, grid, filled)
+        window = windows_of(canvas, valid_sizes, inputs.device) if padded else None
+        return maps.warp(views, grid, window)
 
-    def _pasted(
-        self, maps: InteractionMaps, batch: TeacherBatch, pieces: Sequence[Pieces], labels: Tensor
+    def _mixed(
+        self, maps: InteractionMaps, batch: TeacherBatch, views: Tensor, labels: Tensor
     ) -> InteractionMaps:
         """Maps of all that images show, (S, ...), as those of the images (B, ...) on the student's grid."""
-        inputs, canvas = batch.inputs, self._canvas(batch.inputs)
-        views = torch.cat([one.views for one in pieces])
-        sizes = [size for size, one in zip(batch.valid_sizes, pieces) for _ in one.views]
-        filled = filled_share(canvas, sizes, inputs.device)
-        maps = maps.warp(views, self.backbone.patch_grid(*inputs.shape[-2:]), filled)
-        return mix_maps(*piece_maps(maps, pieces, filled), len(self.teacher.bank), labels)
+        canvas, grid = self._canvas(batch.inputs), self.backbone.patch_grid(*batch.inputs.shape[-2:])
+        pieces = batch.pieces or [Pieces.whole(view) for view in views]
+        if batch.mixture is None:
+            window = windows_of(canvas, batch.valid_sizes, batch.inputs.device)
+            sources = piece_maps(maps, pieces, grid, window)
+        else:
+            sources = batch.mixture.sources(maps, pieces, grid, canvas, batch.valid_sizes)
+        return mix_maps(*sources, len(self.teacher.bank), labels)
 
     def _canvas(self, inputs: Tensor) -> tuple[int, int]:
         """Height and width in pixels of what the student's grid covers."""

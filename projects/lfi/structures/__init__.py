@@ -7,7 +7,7 @@ from .mixed_maps import mean_maps, mix_maps
 from .packed_maps import pack, packed_dtype, unpack
 from .pieces import Pieces, piece_maps
 from .readings import TeacherReading
-from .views import filled_share, numbers_like
+from .views import numbers_like, windows_of
 
 __all__ = [
     'DIRECTIONS',
@@ -18,7 +18,6 @@ __all__ = [
     'InteractionMaps',
     'Pieces',
     'TeacherReading',
-    'filled_share',
     'mean_maps',
     'mix_maps',
     'numbers_like',
@@ -26,4 +25,5 @@ __all__ = [
     'packed_dtype',
     'piece_maps',
     'unpack',
+    'windows_of',
 ]

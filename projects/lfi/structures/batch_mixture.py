@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from .interaction_maps import InteractionMaps
+from .pieces import Pieces, piece_maps
+from .views import windows_of
 
 
 @dataclass(frozen=True)
@@ -38,32 +40,42 @@ class BatchMixture:
         return (1 - others) * labels + others * labels[self._rows(labels)]
 
     def sources(
-        self, maps: InteractionMaps, canvas: tuple[int, int] | None = None
-    ) -> tuple[Sequence[InteractionMaps], Tensor]:
-        """The maps of each image and of the other, where they show in it.
+        self,
+        maps: InteractionMaps,
+        pieces: Sequence[Pieces],
+        grid: tuple[int, int],
+        canvas: tuple[int, int] | None = None,
+        sizes: Sequence[tuple[int, int]] | None = None,
+    ) -> tuple[list[InteractionMaps], Tensor]:
+        """The maps of what the mixed images show, for `mix_maps`.
 
         Args:
-            maps: of the images before they were mixed, on a grid over the canvas.
+            maps: of all that the images showed before they were mixed, as `piece_maps` has it.
+            pieces: of each image before it was mixed.
+            grid: (H, W) over the canvas.
             canvas: height and width in pixels of what the grid covers, the batch at its top left. Defaults
                 to None: the batch.
+            sizes: height and width in pixels of each image, which lies at the top left of the batch. Defaults
+                to None: each fills it.
 
         Returns:
-            Two maps, and the share of each location that shows each, (1, 2, H, W).
+            As `piece_maps`: first what each image shows of its own, then of the other.
         """
-        canvas = canvas or self.size
+        canvas, sizes = canvas or self.size, sizes or [self.size] * len(pieces)
         device = maps.logits.device
-        other = maps.take(self._rows(maps.logits))
-        if self.resized:
-            # At the box's edges the share counts: where nothing is padding, all that shows is valid.
-            complete = other.valid.flatten(1).all(1)[:, None, None]
-            other = other.warp(self._box_view(canvas), maps.grid)
-            other = replace(other, valid=other.valid | complete)
         top, bottom, left, right = self._box
-        rows = _covered(top, bottom, canvas[0], maps.grid[0])
-        columns = _covered(left, right, canvas[1], maps.grid[1])
-        others = (1 - self.share) * rows[:, None] * columns
-        share = torch.stack((1 - others, others))[None].float()
-        return (maps, other), share.to(device, non_blocking=True)
+        rows = _covered(top, bottom, canvas[0], grid[0])
+        columns = _covered(left, right, canvas[1], grid[1])
+        others = ((1 - self.share) * rows[:, None] * columns).float().to(device, non_blocking=True)
+        own, share = piece_maps(maps, pieces, grid, windows_of(canvas, sizes, device))
+        if self.resized:
+            theirs, their_share = piece_maps(maps, pieces, grid, self._in_box(canvas, sizes))
+            their_share = (1 - self.share) * their_share
+        else:
+            theirs, their_share = own, share * others
+        other = self._rows(share)
+        shares = torch.cat((share * (1 - others), their_share[other]), 1)  # [B, 2n, H, W]
+        return [*own, *(one.take(other) for one in theirs)], shares
 
     @property
     def _box(self) -> tuple[int, int, int, int]:
@@ -72,18 +84,19 @@ class BatchMixture:
     def _rows(self, like: Tensor) -> Tensor:
         return self.other.to(like.device, non_blocking=True)
 
-    def _box_view(self, canvas: tuple[int, int]) -> Tensor:
-        """From the canvas to the one that is shown in the box, (1, 2, 3), both from -1 to 1."""
+    def _in_box(self, canvas: tuple[int, int], sizes: Sequence[tuple[int, int]]) -> Tensor:
+        """The windows (B, 2, 2) of the canvas in which images show whose batch is resized to the box."""
         top, bottom, left, right = self._box
-        rows = []
-        for axis, (low, high, n, all_) in enumerate(
-            ((left, right, self.size[1], canvas[1]), (top, bottom, self.size[0], canvas[0]))
-        ):
-            scale = n / max(high - low, 1)
-            row = [0.0, 0.0, scale - 1 - 2 * scale * low / all_]
-            row[axis] = scale
-            rows.append(row)
-        return torch.tensor([rows])
+        across, down = (right - left) / self.size[1], (bottom - top) / self.size[0]
+        return torch.tensor(
+            [
+                [
+                    [left / canvas[1], (left + w * across) / canvas[1]],
+                    [top / canvas[0], (top + h * down) / canvas[0]],
+                ]
+                for h, w in sizes
+            ]
+        )
 
 
 def _covered(low: int, high: int, length: int, n: int) -> Tensor:

@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from .views import is_upright, read_upright_view, read_view
+from .views import everywhere, is_upright, read_upright_view, read_view
 
 DIRECTIONS = ('positions', 'concepts')
 # In `InteractionMaps.concepts`: the map of all of the bank's other concepts together.
@@ -145,7 +145,7 @@ class InteractionMaps:
             return self
         return self.warp(torch.eye(2, 3, device=self.logits.device)[None], grid)
 
-    def warp(self, view: Tensor, grid: tuple[int, int], filled: Tensor | None = None) -> InteractionMaps:
+    def warp(self, view: Tensor, grid: tuple[int, int], window: Tensor | None = None) -> InteractionMaps:
         """Read the maps in a view of their images, at any scale, as `read_view` has it; drops `positions`.
 
         Args:
@@ -153,8 +153,8 @@ class InteractionMaps:
                 -1 to 1 over the complete picture (as `torch.nn.functional.affine_grid` has it); or (1, 2, 3)
                 for all images.
             grid: (H, W) of the result.
-            filled: (B, 2) of `filled_share`, where the result is a canvas with the view at its top left.
-                Defaults to None: the view fills it.
+            window: (B, 2, 2), as `windows_of` has it, where the view is a part of the grid's canvas. Defaults
+                to None: the view fills it.
 
         Returns:
             Maps on the grid. A location is valid where at least half of it shows the source's valid area, or,
@@ -163,14 +163,14 @@ class InteractionMaps:
         with torch.autocast(self.logits.device.type, enabled=False):
             upright = is_upright(view)
             view = view.to(self.logits, non_blocking=True)
-            filled = view.new_ones(1, 2) if filled is None else filled.to(view)
+            window = everywhere(view) if window is None else window.to(view)
             valid = self.valid[:, None].float()
             both = torch.cat(((self.logits * valid[:, None]).flatten(1, 2), valid), 1)  # [B, L*M + 1, H, W]
             if upright:
-                down, across, share = read_upright_view(view, self.grid, grid, filled)
+                down, across, share = read_upright_view(view, self.grid, grid, window)
                 both = down[:, None] @ both @ across.mT[:, None]  # [B, L*M + 1, h, w]
             else:
-                weights, share = read_view(view, self.grid, grid, filled)
+                weights, share = read_view(view, self.grid, grid, window)
                 both = (both.flatten(2) @ weights.flatten(3).flatten(1, 2).mT).unflatten(-1, grid)
             logits, seen = both[:, :-1], both[:, -1:]
             logits = logits / seen.clamp_min(1e-6)

@@ -1,4 +1,4 @@
-"""Pictures that show several images, each in a rectangle of its own (Mosaic) or over another (MixUp)."""
+"""Pictures that show several images: side by side (Mosaic), blended (MixUp), or cut out (CopyPaste)."""
 
 from __future__ import annotations
 
@@ -6,43 +6,48 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from .interaction_maps import InteractionMaps
-from .views import numbers_like, read_view
+from .views import everywhere, numbers_like, read_upright_view, read_view
 
 
 class Pieces(NamedTuple):
     """What a picture shows of n images.
 
     Args:
-        views: (n, 2, 3), from the picture's coordinates to each image's, as `InteractionMaps.warp` has it.
-        regions: (n, 2, 3), from the picture's coordinates to those of the rectangle in which it shows the
-            image: what lies between -1 and 1 there shows it.
-        shares: (n,), how much of a location in its rectangle shows it: less than 1 where images are blended.
+        windows: (n, 2, 2), the rectangles in which it shows them, as `windows_of` has them, parts of the
+            picture.
+        views: (n, 2, 3), what of each image its window shows, as `InteractionMaps.warp` has it.
+        shares: (n,), how much of a location in the window shows it: less than 1 where images are blended.
+        covers: (n, H, W) uint8, on a grid over the picture, how much of each of its cells shows the image, in
+            255ths: the share is multiplied by it. Defaults to None: all of each.
     """
 
+    windows: Tensor
     views: Tensor
-    regions: Tensor
     shares: Tensor
+    covers: np.ndarray | None = None
 
     @classmethod
     def whole(cls, view: Tensor) -> Pieces:
         """Of a picture that shows one image, in the view (2, 3)."""
-        return cls(view[None], view[None], torch.ones(1))
+        return cls(everywhere(torch.ones(())), view[None], torch.ones(1))
 
 
 def piece_maps(
-    maps: InteractionMaps, pieces: Sequence[Pieces], filled: Tensor | None = None
+    maps: InteractionMaps, pieces: Sequence[Pieces], grid: tuple[int, int], window: Tensor | None = None
 ) -> tuple[list[InteractionMaps], Tensor]:
     """The maps of the images that pictures show, for `mix_maps`.
 
     Args:
-        maps: of all S images of B pictures, one picture after the other, warped into the pictures.
-        pieces: of each picture, on the CPU.
-        filled: (S, 2) of `filled_share`, for each image, where the grid is over a canvas with the picture at
-            its top left. Defaults to None: the picture fills it.
+        maps: of all S images of B pictures, one picture after the other, on a grid of their own.
+        pieces: of each picture.
+        grid: (H, W) over the pictures.
+        window: (B, 2, 2) of `windows_of`, where the grid is over a canvas of which each picture is a part.
+            Defaults to None: the pictures fill it.
 
     Returns:
         n maps of B images, n the largest number that a picture shows, and the share of each location that
@@ -58,9 +63,43 @@ def piece_maps(
         [[float(one.shares[i]) if i < len(one.shares) else 0.0 for i in range(n)] for one in pieces],
         maps.logits,
     )
-    regions = torch.cat([one.regions for one in pieces]).to(maps.logits, non_blocking=True)
-    filled = regions.new_ones(1, 2) if filled is None else filled.to(regions)
-    _, shown = read_view(regions, (1, 1), maps.grid, filled)  # [S, H, W]
+    windows = torch.cat([one.windows for one in pieces]).to(maps.logits, non_blocking=True)  # [S, 2, 2]
+    picture = everywhere(maps.logits).expand(len(pieces), 2, 2) if window is None else window
+    picture_of = torch.tensor([b for b, count in enumerate(counts) for _ in range(count)])
+    picture = picture[picture_of.to(device, non_blocking=True)]
+    windows = picture[..., :1] + windows * (picture[..., 1:] - picture[..., :1])
+    views = _joined([one.views for one in pieces], device)
+    shown = read_view(views.to(maps.logits, non_blocking=True), (1, 1), grid, windows)[1]  # [S, H, W]
+    covers = _covers(pieces)
+    if covers is not None:
+        shown = shown * _mean_of(covers.to(maps.logits, non_blocking=True) / 255, grid, picture)
+    maps = maps.warp(views, grid, windows)
     # Images of a cache are complete, and what a location shows of them is its share.
     maps = replace(maps, valid=torch.ones_like(maps.valid))
     return [maps.take(rows[:, i]) for i in range(n)], shown[rows] * shares[..., None, None]
+
+
+def _covers(pieces: Sequence[Pieces]) -> Tensor | None:
+    """The covers of all pieces, (S, h, w) uint8, or None where none has any."""
+    size = next((one.covers.shape[1:] for one in pieces if one.covers is not None), None)
+    if size is None:
+        return None
+    full = [np.full((len(one.shares), *size), 255, np.uint8) for one in pieces]
+    return torch.from_numpy(
+        np.concatenate([all_ if one.covers is None else one.covers for one, all_ in zip(pieces, full)])
+    )
+
+
+def _mean_of(pictures: Tensor, grid: tuple[int, int], window: Tensor) -> Tensor:
+    """The mean of what each location of a grid shows of pictures (S, h, w) in windows (S, 2, 2)."""
+    whole = torch.eye(2, 3, device=pictures.device)[None]
+    cells = pictures.shape[-2], pictures.shape[-1]
+    down, across, _ = read_upright_view(whole, cells, grid, window)
+    return down @ pictures @ across.mT
+
+
+def _joined(matrices: list[Tensor], device: torch.device) -> Tensor:
+    """Matrices (n, 2, 3) of several pictures, (S, 2, 3), on a device only where some are there already."""
+    if len({one.device for one in matrices}) > 1:
+        matrices = [one.to(device, non_blocking=True) for one in matrices]
+    return torch.cat(matrices)

@@ -16,20 +16,28 @@ def numbers_like(values: Sequence, like: Tensor) -> Tensor:
     return torch.tensor(values, dtype=like.dtype).to(like.device, non_blocking=True)
 
 
-def filled_share(canvas: tuple[int, int], sizes: Sequence[tuple[int, int]], device: torch.device) -> Tensor:
-    """How much of a padded canvas the pictures at its top left fill, (B, 2), width before height.
+def windows_of(canvas: tuple[int, int], sizes: Sequence[tuple[int, int]], device: torch.device) -> Tensor:
+    """The parts of a padded canvas that the pictures at its top left fill.
 
     Args:
         canvas: height and width.
         sizes: height and width of each picture.
         device: where the result is wanted.
+
+    Returns:
+        (B, 2, 2): where each begins and ends, across before down, as parts of the canvas.
     """
-    share = torch.tensor([[w / canvas[1], h / canvas[0]] for h, w in sizes])
-    return share.to(device, non_blocking=True)
+    windows = torch.tensor([[[0.0, w / canvas[1]], [0.0, h / canvas[0]]] for h, w in sizes])
+    return windows.to(device, non_blocking=True)
+
+
+def everywhere(like: Tensor) -> Tensor:
+    """The window (1, 2, 2) of a picture that fills its canvas, of another tensor's type and device."""
+    return torch.stack((like.new_zeros(1, 2), like.new_ones(1, 2)), -1)
 
 
 def read_view(
-    view: Tensor, cells: tuple[int, int], grid: tuple[int, int], filled: Tensor
+    view: Tensor, cells: tuple[int, int], grid: tuple[int, int], window: Tensor
 ) -> tuple[Tensor, Tensor]:
     """By which weights each location of a grid over a view reads the cells of the picture.
 
@@ -41,14 +49,14 @@ def read_view(
     Args:
         view: (B, 2, 3).
         cells: (H, W) of the picture's maps.
-        grid: (h, w) of the canvas at whose top left the view lies.
-        filled: (B, 2), how much of the canvas the view fills, as `filled_share` gives it.
+        grid: (h, w) of the canvas in which the view lies.
+        window: (B, 2, 2), the part of the canvas that the view fills, as `windows_of` gives it.
 
     Returns:
         The weights (B, h, w, H, W), whose sum over the cells is 1, or 0 for a location beyond the picture;
         and the share of each location that shows the picture, (B, h, w) in [0, 1].
     """
-    middle, length, shown = _locations(grid, filled)
+    middle, length, shown = _locations(grid, window)
     turn, origin = view[:, None, None, :, :2], view[:, None, None, :, 2]
     middle = (turn * middle[..., None, :]).sum(-1) + origin  # [B, h, w, 2]
     length = (turn * length[..., None, :]).norm(dim=-1)
@@ -66,7 +74,7 @@ def is_upright(view: Tensor) -> bool:
 
 
 def read_upright_view(
-    view: Tensor, cells: tuple[int, int], grid: tuple[int, int], filled: Tensor
+    view: Tensor, cells: tuple[int, int], grid: tuple[int, int], window: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """As `read_view`, for views that neither rotate nor shear: rows and columns are read apart.
 
@@ -78,7 +86,7 @@ def read_upright_view(
     """
     read = []
     for axis, (n, n_cells) in enumerate(zip(grid[::-1], cells[::-1])):
-        middle, length, shown = _along(n, filled[:, axis, None])  # [B, n] each
+        middle, length, shown = _along(n, window[:, axis])  # [B, n] each
         scale, origin = view[:, axis, axis, None], view[:, axis, 2, None]
         weights, share = _cells_read(
             scale * middle + origin, scale.abs() * length, origin, scale.abs(), n_cells
@@ -112,24 +120,25 @@ def _cells_read(
     return _overlap(low, high, n), share
 
 
-def _locations(grid: tuple[int, int], filled: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _locations(grid: tuple[int, int], window: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """What the locations of a canvas show of the view that fills a part of it.
 
     Returns:
         Middles and lengths in the view's coordinates, (B, h, w, 2) each, and the share of each location that
         the view fills, (B, h, w).
     """
-    by_axis = [_along(n, filled[:, axis, None]) for axis, n in enumerate(grid[::-1])]
+    by_axis = [_along(n, window[:, axis]) for axis, n in enumerate(grid[::-1])]
     middle, length, share = (
         torch.stack(torch.broadcast_tensors(x[:, None], y[:, :, None]), -1) for x, y in zip(*by_axis)
     )
     return middle, length, share.prod(-1)
 
 
-def _along(n: int, part: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Middles, lengths and filled shares, (B, n) each, of n locations of which a view fills a part (B, 1)."""
-    edges = (2 * torch.arange(n + 1, device=part.device) / n / part - 1).clamp_max(1)  # [B, n + 1]
-    length = edges.diff()
+def _along(n: int, window: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Middles, lengths and filled shares, (B, n) each, of n locations; a view fills their window (B, 2)."""
+    start, part = window[:, :1], (window[:, 1:] - window[:, :1]).clamp_min(1e-6)
+    edges = (2 * (torch.arange(n + 1, device=window.device) / n - start) / part - 1).clamp(-1, 1)
+    length = edges.diff()  # [B, n]
     return (edges[:, :-1] + edges[:, 1:]) / 2, length, length * part * n / 2
 
 

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-import torch
 from mmcv.transforms import BaseTransform
 
 from lfi.errors import UsageError
 from lfi.registry import TRANSFORMS
-from lfi.structures import Pieces
 from lfi.structures.interaction_cache import InteractionCache
 from lfi.structures.labels import UNLABELLED
 
-from .mixed_sources import refuse_unrecorded_changes, view_of
+from .mixed_sources import pieces_of, refuse_unrecorded_changes
 from .record_view import MIXED
 
 
 @TRANSFORMS.register_module()
 class LoadInteractionMaps(BaseTransform):
-    """Reads what a cache holds of an image, or of all that `lfi.RecordedMosaic` and `lfi.RecordedMixUp` show.
+    """Reads what a cache holds of an image, or of all that `lfi.RecordedMosaic` and its like show.
 
     The data loader's workers read it.
 
@@ -63,8 +60,7 @@ class LoadInteractionMaps(BaseTransform):
                 'another by tools/cache_teacher.py with the config of this training'
             )
         if MIXED in results:
-            paths = [source.path for source in results[MIXED].sources]
-            results['interaction_maps'] = self._opened.stored_pieces(paths, _pieces(results))
+            results['interaction_maps'] = self._opened.stored_pieces(*pieces_of(results))
         else:
             results['interaction_maps'] = self._opened.stored(results['img_path'])
         return results
@@ -72,13 +68,3 @@ class LoadInteractionMaps(BaseTransform):
     def __repr__(self) -> str:
         """With the cache's folder."""
         return f'{type(self).__name__}(cache={self.cache!r})'
-
-
-def _pieces(results: dict) -> Pieces:
-    """Where the picture, as it is now, shows the images that were mixed."""
-    view, sources = view_of(results), results[MIXED].sources
-    views, regions = (
-        torch.from_numpy(np.stack([(matrix @ view)[:2] for matrix in matrices]).astype(np.float32))
-        for matrices in ([one.view for one in sources], [one.region for one in sources])
-    )
-    return Pieces(views, regions, torch.tensor([one.share for one in sources]))

@@ -8,7 +8,7 @@ from mmdet.datasets.transforms import CachedMosaic, Mosaic
 
 from lfi.registry import TRANSFORMS
 
-from .mixed_sources import Source, note_sources, pixels_to_view, source_of
+from .mixed_sources import Source, Stencil, note_sources, pixels_to_view, sources_of
 from .view_matrix import offset, scale
 
 
@@ -34,32 +34,31 @@ class _Recorded:
         if not self._pieces:
             # It was left out this time.
             return mosaic
-        images = [first, *self._others(first)]
-        pieces = [self._piece(*args, mosaic['img'].shape) for args in zip(images, self._pieces)]
-        return note_sources(mosaic, [piece for piece in pieces if piece is not None])
+        size, images = mosaic['img'].shape, [first, *self._others(first)]
+        pieces = zip(images, self._pieces)
+        return note_sources(mosaic, [source for args in pieces for source in _placed(*args, size)])
 
-    def _piece(self, image: dict, piece: tuple, size: tuple[int, ...]) -> Source | None:
-        source = source_of(image, type(self).__name__)
-        (width, height), (left, top, right, bottom), (from_x, from_y, *_) = piece
-        if right <= left or bottom <= top:
-            return None
-        to_image = scale(image['img'].shape, (height, width)) @ offset(from_x - left, from_y - top)
-        return Source(
-            source.path,
-            source.view @ pixels_to_view(to_image, image['img'].shape, size),
-            pixels_to_view(offset(-left, -top), (bottom - top, right - left), size),
-        )
+
+def _placed(image: dict, piece: tuple, size: tuple[int, ...]) -> list[Source]:
+    """What an image shows, as a mosaic of this size shows a piece of it."""
+    (width, height), (left, top, right, bottom), (from_x, from_y, *_) = piece
+    if right <= left or bottom <= top:
+        return []
+    to_image = scale(image['img'].shape, (height, width)) @ offset(from_x - left, from_y - top)
+    matrix = pixels_to_view(to_image, image['img'].shape, size)
+    piece_ = Stencil(pixels_to_view(offset(-left, -top), (bottom - top, right - left), size))
+    return [source.seen(matrix).behind(piece_) for source in sources_of(image)]
 
 
 @TRANSFORMS.register_module()
 class RecordedMosaic(_Recorded, Mosaic):
     """mmdet's `Mosaic` for a teacher's cache: `lfi.LoadInteractionMaps` reads the maps of what it shows.
 
-    The images and boxes are mmdet's, draw for draw. It must be the first step that mixes images; what moves
-    pixels before it and after it belongs into `lfi.RecordView`. Arguments as mmdet's.
+    The images and boxes are mmdet's, draw for draw. What moves pixels before it and after it belongs into
+    `lfi.RecordView`. Arguments as mmdet's.
 
     Raises:
-        UsageError: if a step outside `lfi.RecordView` has moved the pixels of an image, or mixed it.
+        UsageError: if a step outside `lfi.RecordView` has moved the pixels of an image.
     """
 
     def _others(self, results: dict) -> list[dict]:

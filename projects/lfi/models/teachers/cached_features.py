@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lfi.structures import ImageFeatures, mean_maps
+from lfi.structures import ImageFeatures, Pieces, mean_maps
 from lfi.structures.interaction_cache import CacheError
 
 from .cached_teacher import CachedOutputs
@@ -43,8 +43,10 @@ class CachedFeatures(CachedOutputs):
             raise CacheError(
                 'features of mosaics are not pasted: leave out lfi.RecordedMosaic and lfi.RecordedMixUp'
             )
-        maps = maps.warp(views, grid)
-        if batch.mixture is not None:
+        if batch.mixture is None:
+            maps = maps.warp(views, grid)
+        else:
             # Each image's features have a mean of the same length, the scale of the teacher's logits.
-            maps = mean_maps(*batch.mixture.sources(maps))
+            pieces = [Pieces.whole(view) for view in views]
+            maps = mean_maps(*batch.mixture.sources(maps, pieces, grid))
         return ImageFeatures.of_view(maps, scale, self.texts)
