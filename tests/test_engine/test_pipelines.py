@@ -36,6 +36,21 @@ def test_padding_in_a_pipeline_is_refused_by_name(step, loader):
         check_pipelines(config(step, loader=loader))
 
 
+def test_a_pipeline_that_mixes_may_pad_where_a_cache_knows_it():
+    steps = [dict(type='RandomCrop', crop_size=(64, 64)), dict(type='Pad', size=(64, 64))]
+    taught = dict(teacher={}, teacher_cache='maps')
+    cfg = config(*steps, model=taught)
+    with pytest.raises(UsageError, match='pads by Pad'):
+        check_pipelines(cfg)
+    pasting = dict(type='MultiImageMixDataset', dataset=cfg.train_dataloader.dataset)
+    pasting['pipeline'] = [dict(type='lfi.RecordedCopyPaste'), PACK]
+    cfg.train_dataloader.dataset = pasting
+    check_pipelines(cfg)
+    cfg.model.teacher_cache = None
+    with pytest.raises(UsageError, match='pads by Pad'):
+        check_pipelines(cfg)
+
+
 def test_normalising_before_an_online_teacher_is_refused_by_name():
     normalise = dict(type='mmcv.Normalize', mean=[0], std=[1])
     with pytest.raises(UsageError, match='Normalize, .*near-black .*data_preprocessor'):

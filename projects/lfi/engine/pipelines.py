@@ -15,14 +15,17 @@ LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 # PadIfNeeded and LetterBox are Albumentations', inside mmdet's `Albu` or mmpretrain's `Albumentations`.
 PADDING = ('Pad', 'PadIfNeeded', 'LetterBox')
 TEACHER = 'VLMAttentionTeacher'
+# How the names begin of what shows several images, with a record: lfi.RecordedMosaic.
+MIXING = 'Recorded'
 
 
 def check_pipelines(cfg: Config) -> None:
     """Refuse the steps of a config's pipelines from which nobody can tell what of a batch is image.
 
     Padding in a pipeline counts as image for the student's queries and the teacher; a data preprocessor says
-    what it pads. Pixels that a pipeline normalises are near-black to an online teacher. A config passes
-    if neither its model nor a model inside it has a teacher.
+    what it pads. Where images are mixed (`lfi.RecordedCopyPaste` and its like) and their maps come from a
+    cache, padding is where none of them shows. Pixels that a pipeline normalises are near-black to an online
+    teacher. A config passes if neither its model nor a model inside it has a teacher.
 
     Args:
         cfg: of the run.
@@ -35,9 +38,12 @@ def check_pipelines(cfg: Config) -> None:
         return
     online = any(model.get('teacher_cache') is None for model in taught)
     for loader in LOADERS:
-        for step in _steps((cfg.get(loader) or {}).get('dataset')):
+        steps = list(_steps((cfg.get(loader) or {}).get('dataset')))
+        mixes = not online and any(_name(step).startswith(MIXING) for step in steps)
+        for step in steps:
             name = _name(step)
-            if name in PADDING or (name == 'FixShapeResize' and step.get('keep_ratio')):
+            pads = name in PADDING or (name == 'FixShapeResize' and step.get('keep_ratio'))
+            if pads and not mixes:
                 raise UsageError(
                     f'{loader}: its pipeline pads by {name}, and padding would count as image. Leave it '
                     'to data_preprocessor: by pad_size_divisor, or in detection by '

@@ -29,9 +29,9 @@ def dataset_of(*pipeline):
     return dict(type='CocoDataset', pipeline=[*LOAD, *pipeline])
 
 
-@pytest.mark.parametrize('mixing', ['Mosaic', 'MixUp', 'CachedMosaic'])
+@pytest.mark.parametrize('mixing', ['Mosaic', 'MixUp', 'CachedMosaic', 'CachedMixUp', 'CopyPaste'])
 def test_what_mixes_images_around_the_data_set_is_refused(mixing):
-    mixed = [dict(type=mixing, img_scale=(64, 64)), *RECORD, *READ]
+    mixed = [dict(type=mixing), *RECORD, *READ]
     dataset = dict(type='mmdet.MultiImageMixDataset', dataset=dataset_of(), pipeline=mixed)
     refused(dataset, mixing)
     with pytest.raises(UsageError, match=f'Use lfi.Recorded{mixing}, which notes what it mixes'):

@@ -21,7 +21,7 @@ def refuse_unrecorded_steps(dataset: object, scope: str | None = None) -> None:
     """Refuse the steps that would part images from the maps that a cache holds of them.
 
     The maps are warped into the view that `lfi.RecordView` records. A step outside it may load, pack, change
-    colours, or be one of ours; all others may show another part of the image, or several images (CopyPaste).
+    colours, or be one of ours; all others may show another part of the image, or several images.
     `lfi.RecordedMosaic` and its like are ours, and note what they show.
 
     Args:
