@@ -26,7 +26,7 @@ SEGMENTATION = [config for config in CONFIGS if 'ade20k' in config]
 OTHERS = TEACHERS + EVALUATION + ZERO_SHOT + PRETRAINING + SEGMENTATION
 CONFIGS = [config for config in CONFIGS if config not in OTHERS]
 # Students that are no ViT, which an adapter asks.
-OTHER = ('resnet', 'swin', 'convnext', '_r50', 'rtmdet')
+OTHER = ('resnet', 'regnet', 'swin', 'convnext', '_r50', 'rtmdet')
 OTHER_BACKBONES = [config for config in CONFIGS if any(name in config for name in OTHER)]
 DETECTION = [config for config in CONFIGS if 'rcnn' in config and config not in OTHER_BACKBONES]
 CLASSIFICATION = [config for config in CONFIGS if config not in DETECTION + OTHER_BACKBONES]

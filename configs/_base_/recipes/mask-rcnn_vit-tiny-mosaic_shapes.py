@@ -1,0 +1,24 @@
+# A small Mask R-CNN on the embedded Shapes data, whose images are mosaics of four, as RTMDet-Ins's are: resized and
+# cropped with their masks, which mmdet's Mosaic and RandomAffine leave alone.
+_base_ = './mask-rcnn_vit-tiny_shapes.py'
+train_pipeline = [
+    dict(_scope_='mmdet', type='LoadAnnotations', with_bbox=True, with_mask=True),
+    dict(type='lfi.RecordedCachedMosaic', img_scale=(96, 96), pad_val=127.0, prob=0.5),
+    dict(
+        _scope_='mmdet',
+        type='lfi.RecordView',
+        transforms=[
+            dict(type='RandomResize', scale=(96, 96), ratio_range=(1.0, 2.0), keep_ratio=True),
+            dict(type='RandomCrop', crop_size=(96, 96), recompute_bbox=True),
+            dict(type='RandomFlip', prob=0.5),
+        ],
+    ),
+    dict(_scope_='mmdet', type='FilterAnnotations', min_gt_bbox_wh=(4, 4)),
+    dict(type='lfi.LoadInteractionMaps'),
+    dict(
+        _scope_='mmdet',
+        type='PackDetInputs',
+        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'view', 'interaction_maps'),
+    ),
+]
+train_dataloader = dict(dataset=dict(pipeline=train_pipeline))

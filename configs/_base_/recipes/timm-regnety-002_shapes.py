@@ -1,0 +1,14 @@
+# timm's RegNetY-200MF on the embedded Shapes data, with maps of stride 8 to the end.
+_base_ = './resnet18_shapes.py'
+
+model = dict(
+    backbone=dict(
+        _delete_=True,
+        type='TIMMBackbone',
+        model_name='regnety_002',
+        features_only=True,
+        out_indices=(3, 4),
+        output_stride=8,
+    ),
+    head=dict(in_channels=368),
+)

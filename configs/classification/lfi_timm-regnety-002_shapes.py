@@ -1,0 +1,12 @@
+# timm's RegNetY-200MF on the embedded Shapes data, learning from the embedded teacher's interactions. Any model of timm
+# with `features_only` takes its place.
+#   python tools/train.py configs/classification/lfi_timm-regnety-002_shapes.py
+_base_ = '../_base_/recipes/timm-regnety-002_shapes.py'
+
+model = dict(
+    type='lfi.LFIImageClassifier',
+    backbone=dict(_delete_=True, type='lfi.InteractionQueryAdapter', backbone={{_base_.model.backbone}}),
+    teacher=__import__('lfi').teacher_config('shapes-tiny'),
+    # With a background in the bank locations are best read by a concept's share.
+    reading=dict(positions_reading='share', presence='best-location'),
+)
