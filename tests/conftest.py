@@ -15,7 +15,7 @@ from cheap_configs import cheap_configs
 from hypothesis import settings
 from lfi.structures import InteractionMaps
 from mmengine.registry import DefaultScope
-from warm_python import WarmPython
+from warm_python import FOUNDATIONS, WarmPython
 
 ROOT = Path(__file__).parents[1]
 BROWSERS = ('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable')
@@ -38,8 +38,9 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.path.parent.name != 'test_tools')
 
 
-def pytest_collection_finish():
-    """Spare the many collections that data sets ask for a look at all that was imported."""
+@pytest.fixture(scope='module', autouse=True)
+def quick_collections():
+    """Spare the many collections that data sets ask for a look at what was there before this file."""
     gc.collect()
     gc.freeze()
 
@@ -105,6 +106,17 @@ def tool_env() -> dict:
 def warm_python(tool_env) -> Iterator[WarmPython]:
     """A Python in the environment of tools, with the OpenMMLab stack imported."""
     python = WarmPython(tool_env)
+    yield python
+    python.close()
+
+
+@pytest.fixture(scope='session')
+def new_python(tool_env, warm_python) -> Iterator[WarmPython]:
+    """A Python that imports `lfi` and the packages of OpenMMLab for itself; torch is there.
+
+    What it starts in turn is warm.
+    """
+    python = WarmPython(tool_env, FOUNDATIONS, warm_python)
     yield python
     python.close()
 

@@ -116,7 +116,7 @@ def definitions():
 """
 
 
-def test_import_changes_nothing_that_others_define(tmp_path):
+def test_import_changes_nothing_that_others_define(new_python, tmp_path):
     code = """
 allowed = torch.serialization.get_safe_globals()
 before = definitions()
@@ -129,11 +129,11 @@ assert torch.serialization.get_safe_globals() == allowed
 import lfi.safe_loading
 print(CheckpointLoader._schemes[''].__module__)
 """
-    printed = run_python(DEFINITIONS + code, tmp_path).stdout.splitlines()
-    assert printed == ['[]', 'lfi.engine.checkpoint']
+    printed = new_python.run(['-c', DEFINITIONS + code], tmp_path).stdout.splitlines()
+    assert printed[-2:] == ['[]', 'lfi.engine.checkpoint']
 
 
-def test_types_resolve_from_every_scope(tmp_path):
+def test_types_resolve_from_every_scope(new_python, tmp_path):
     code = """
 import lfi, mmengine.registry, mmdet.registry, mmpretrain.registry
 found = set()
@@ -145,7 +145,8 @@ for package in (mmengine, mmpretrain, mmdet):
 print()
 print(*sorted(type.__module__ + '.' + type.__name__ for type in found))
 """
-    assert run_python(NO_NETWORK + code, tmp_path).stdout.splitlines()[-1].split() == [
+    printed = new_python.run(['-c', NO_NETWORK + code], tmp_path).stdout
+    assert printed.splitlines()[-1].split() == [
         'lfi.datasets.shapes.Shapes',
         'lfi.models.backbones.interaction_query_vit.InteractionQueryViT',
     ]

@@ -66,7 +66,9 @@ def start(warm_python, tool_env):
 @pytest.mark.parametrize(
     ('end', 'code'), [('', 0), ('sys.exit()', 0), ('sys.exit(3)', 3), ('sys.exit("no")', 1)]
 )
-def test_a_script_meets_the_same_and_ends_alike(script, end, code, warm_python, tool_env, tmp_path):
+def test_a_script_meets_the_same_and_ends_alike(
+    script, end, code, warm_python, new_python, tool_env, tmp_path
+):
     args, given = [script(end), '--option', 'value'], {'LFI_GIVEN': 'yes'}
     own = subprocess.run(
         [sys.executable, *args],
@@ -77,8 +79,8 @@ def test_a_script_meets_the_same_and_ends_alike(script, end, code, warm_python, 
         stderr=subprocess.STDOUT,
         text=True,
     )
-    for imports in (False, True):
-        warm = warm_python.run(args, tmp_path, given, imports=imports)
+    for python in (warm_python, new_python):
+        warm = python.run(args, tmp_path, given)
         assert warm.returncode == own.returncode == code
         assert sorted(warm.stdout.splitlines()) == sorted(own.stdout.splitlines())
     assert 'LFI_GIVEN' not in os.environ
@@ -120,11 +122,11 @@ def test_no_two_forks_draw_the_same_numbers(warm_python, tmp_path):
     assert len({*first} & {*second}) == 0
 
 
-@pytest.mark.parametrize('imports', [False, True])
-def test_what_a_script_starts_is_warm_too(code, warm_python, tmp_path, imports):
+def test_what_a_script_starts_is_warm_too(code, warm_python, new_python, tmp_path):
     path = code(f'{WHERE}\nimport subprocess\nsubprocess.run([sys.executable, "-c", {WHERE!r}], check=True)')
-    lines = warm_python.run([path], tmp_path, imports=imports).stdout.split()
-    assert lines == [str(not imports), warm_python.executable, 'True', warm_python.executable]
+    for python, has_imported in ((warm_python, 'True'), (new_python, 'False')):
+        lines = python.run([path], tmp_path).stdout.split()
+        assert lines == [has_imported, warm_python.executable, 'True', warm_python.executable]
 
 
 def test_modules_and_code_run_as_by_python(warm_python, tool_env, tmp_path):

@@ -21,7 +21,8 @@ from pathlib import Path
 FOLDER = Path(__file__).parent
 # Seconds that a script may take.
 TIMEOUT = 600
-# What a warm Python can import before `lfi`, without which mmdet's models may not import.
+# What a warm Python can import before `lfi`, without which mmdet's models may not import. Nothing of it
+# registers a model or a data set.
 FOUNDATIONS = ('mmcv', 'mmengine.hub', 'mmengine.runner', 'scipy.stats', 'torchvision')
 MODULES = (
     'lfi.models',
@@ -34,13 +35,6 @@ MODULES = (
     'mmpretrain.models',
     'scipy.stats',
 )
-# Runs a script as `python SCRIPT` does, but that what it starts by `sys.executable` is another Python.
-START = """
-import os, runpy, sys
-_, sys.executable, *sys.argv = sys.argv
-sys.path[0] = os.path.dirname(os.path.realpath(sys.argv[0]))
-runpy.run_path(sys.argv[0], run_name='__main__')
-"""
 
 
 class WarmPython:
@@ -50,11 +44,15 @@ class WarmPython:
         env: the environment of the process. What is run in another one that differs in what is read at
             imports, or that has further files open, or other limits, starts as a process of its own.
         modules: what is imported, in this order.
+        starts: the Python that what is run in this one starts in turn; by default this one.
     """
 
-    def __init__(self, env: dict[str, str], modules: Sequence[str] = MODULES) -> None:
+    def __init__(
+        self, env: dict[str, str], modules: Sequence[str] = MODULES, starts: 'WarmPython | None' = None
+    ) -> None:
         self.env = env
         self.modules = modules
+        self.starts = starts
 
     @cached_property
     def executable(self) -> str:
@@ -76,7 +74,7 @@ class WarmPython:
                     sys.executable,
                     FOLDER / 'warm_server.py',
                     str(listener.fileno()),
-                    str(python),
+                    self.starts.executable if self.starts else str(python),
                     *self.modules,
                 ],
                 env=self.env,
@@ -86,18 +84,12 @@ class WarmPython:
             )
         return str(python)
 
-    def command(self, *args: object, imports: bool = False) -> list[str]:
-        """The command line of `python *args`.
-
-        Args:
-            *args: begin with a script.
-            imports: start it as a process that imports for itself; what it starts in turn does not.
-        """
-        args = [str(arg) for arg in args]
-        return [sys.executable, '-c', START, self.executable, *args] if imports else [self.executable, *args]
+    def command(self, *args: object) -> list[str]:
+        """The command line of `python *args`."""
+        return [self.executable, *map(str, args)]
 
     def run(
-        self, args: list, cwd: Path, variables: Mapping[str, str] | None = None, **options
+        self, args: list, cwd: Path, variables: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess:
         """Run `python *args`. The result's `stdout` is all that it printed.
 
@@ -105,13 +97,12 @@ class WarmPython:
             args: the command line.
             cwd: the folder to run it in.
             variables: of its environment, in addition.
-            **options: of `command`.
 
         Raises:
             subprocess.TimeoutExpired: if it takes longer than `TIMEOUT`; it is killed.
         """
         return subprocess.run(
-            self.command(*args, **options),
+            self.command(*args),
             cwd=cwd,
             env={**self.env, **(variables or {})},
             stdin=subprocess.DEVNULL,

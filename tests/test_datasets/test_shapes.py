@@ -1,7 +1,5 @@
 import hashlib
 import pickle
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -67,14 +65,14 @@ def test_an_image_depends_on_seed_split_and_index_alone():
         np.testing.assert_array_equal(first[i], again.get_data_info(i)['img'])
 
 
-def test_a_fresh_process_draws_the_same_images():
+def test_a_fresh_process_draws_the_same_images(new_python, tmp_path):
     code = (
         'import hashlib; from lfi.datasets import Shapes\n'
         "data = Shapes('val', num_images=8, domains=Shapes.DOMAINS)\n"
         "images = [data.get_data_info(i)['img'].tobytes() for i in reversed(range(8))]\n"
         "print(hashlib.sha256(b''.join(images)).hexdigest())"
     )
-    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    done = new_python.run(['-c', code], tmp_path)
     data = Shapes('val', num_images=8, domains=Shapes.DOMAINS)
     images = [data.get_data_info(i)['img'].tobytes() for i in reversed(range(8))]
     assert done.stdout.split()[-1] == hashlib.sha256(b''.join(images)).hexdigest()
@@ -180,10 +178,10 @@ def test_a_pickled_copy_draws_the_same():
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(data)).get_data_info(1)['img'], expected)
 
 
-def test_importing_the_data_sets_imports_no_model():
+def test_importing_the_data_sets_imports_no_model(new_python, tmp_path):
     models = {'mmdet', 'mmpretrain.models', 'open_clip'}
     code = f'import sys, lfi.datasets; print(sorted({models} & set(sys.modules)))'
-    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    done = new_python.run(['-c', code], tmp_path)
     assert done.stdout.splitlines()[-1] == '[]'
 
 

@@ -3,8 +3,6 @@
 import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -35,29 +33,27 @@ def repository(tmp_path_factory):
     return root
 
 
-def run(repository, *command):
-    env = {**os.environ, 'PYTHONPATH': str(repository / 'projects'), 'OMP_NUM_THREADS': '1'}
-    process = subprocess.run(
-        [sys.executable, *command],
-        cwd=repository,
-        env=env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=600,
-    )
-    assert process.returncode == 0, process.stdout
-    return process.stdout
+@pytest.fixture
+def run(repository, new_python):
+    """Run Python in the copy, with the copy's `lfi`."""
+
+    def run(*command: str) -> str:
+        path = os.pathsep.join([str(repository / 'projects'), new_python.env['PYTHONPATH']])
+        process = new_python.run(command, repository, {'PYTHONPATH': path})
+        assert process.returncode == 0, process.stdout
+        return process.stdout
+
+    return run
 
 
-def test_it_is_an_arm_of_the_studies(repository):
-    out = run(repository, 'tools/reproduce.py', '--print-commands', 'shapes', '--arms', 'gram')
+def test_it_is_an_arm_of_the_studies(run):
+    out = run('tools/reproduce.py', '--print-commands', 'shapes', '--arms', 'gram')
     assert 'configs/baselines/attention-transfer_vit-tiny_shapes.py' in out
     assert 'model.distill_loss.type=lfi.GramLoss' in out
 
 
-def test_its_tests_pass_and_those_of_all_arms(repository):
+def test_its_tests_pass_and_those_of_all_arms(run):
     options = ('-m', 'pytest', '-p', 'no:cacheprovider', '-o', 'addopts=')
     tests = ('tests/test_models/test_losses/test_gram_loss.py', 'tests/test_studies/test_arms.py')
-    out = run(repository, *options, *tests, '-k', 'gram or cosines')
+    out = run(*options, *tests, '-k', 'gram or cosines')
     assert re.search(r'^[=]* ?4 passed', out, re.M)

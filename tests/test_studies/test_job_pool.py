@@ -1,7 +1,6 @@
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 
@@ -69,9 +68,13 @@ run_jobs([job] * 3, 2)
 
 
 @pytest.mark.parametrize('stop', [signal.SIGTERM, signal.SIGINT])
-def test_a_stopped_pool_leaves_no_tool_behind(stop):
+def test_a_stopped_pool_leaves_no_tool_behind(new_python, stop):
     pool = subprocess.Popen(
-        [sys.executable, '-c', SLEEPERS], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        new_python.command('-c', SLEEPERS),
+        env=new_python.env,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     sleepers = [int(pool.stderr.readline()) for _ in range(2)]
     pool.send_signal(stop)

@@ -141,7 +141,7 @@ def is_first_run(tmp_path_factory) -> Callable[[str], bool]:
 
 
 @pytest.fixture(scope='session')
-def run_tool_in(tool_env, tool_command, warm_python, is_first_run) -> Callable[..., str]:
+def run_tool_in(tool_env, tool_command, warm_python, new_python, is_first_run) -> Callable[..., str]:
     """`run_tool_in(folder, 'train.py', *args, code=0, **variables)` runs a tool and gives what it printed.
 
     The first run of a tool imports for itself, as a user's does. The others, and the tools that a tool runs,
@@ -149,11 +149,11 @@ def run_tool_in(tool_env, tool_command, warm_python, is_first_run) -> Callable[.
     """
 
     def run(folder: Path, tool: str, *args, code: int = 0, **variables: str) -> str:
-        first = is_first_run(tool)
         command = tool_command(tool, *args)
         if tool.endswith('.py'):
-            command = warm_python.command(*command[1:], imports=first)
-        elif not first:
+            python = new_python if is_first_run(tool) else warm_python
+            command = python.command(*command[1:])
+        else:
             variables = {'PYTHON': warm_python.executable, **variables}
         process = subprocess.run(
             command,

@@ -1,9 +1,6 @@
 """A picture of its own coordinates shows what a view is."""
 
-import os
 import pickle
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -258,8 +255,8 @@ def test_a_transform_that_drops_the_image_ends_the_run():
     assert RecordView([Drop(crop_size=4)])({'img': picture_of_coordinates(8, 8)}) is None
 
 
-def test_a_spawned_worker_knows_mmdets_rules(tmp_path):
+def test_a_spawned_worker_knows_mmdets_rules(new_python, tmp_path):
     crop = dict(type='mmdet.RandomCrop', crop_size=(20, 20))
     (tmp_path / 'transform.pkl').write_bytes(pickle.dumps(RecordView([crop])))
-    command = [sys.executable, '-c', UNPICKLE, tmp_path / 'transform.pkl']
-    subprocess.run(command, check=True, env={**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)})
+    process = new_python.run(['-c', UNPICKLE, 'transform.pkl'], tmp_path)
+    assert process.returncode == 0, process.stdout
