@@ -6,7 +6,9 @@ import open_clip
 import pytest
 import torch
 from lfi.models import InteractionQueryViT
+from mmengine.registry import DefaultScope
 from safetensors.torch import save_file
+from small_detectors import small_detector
 
 STUDENT = dict(
     arch=dict(embed_dims=16, num_layers=4, num_heads=2, feedforward_channels=32),
@@ -109,6 +111,17 @@ def teacher_folder(tmp_path_factory):
         return str(folders[name])
 
     return find
+
+
+@pytest.fixture(scope='session')
+def make_detector(teacher_folder):
+    """`make_detector('mask_rcnn', max_concepts=3, **arguments)` is a seeded `small_detector`."""
+
+    def make(name, max_concepts=3, **arguments):
+        with DefaultScope.overwrite_default_scope('mmdet'):
+            return small_detector(name, teacher_folder('vit'), max_concepts, **arguments)
+
+    return make
 
 
 @pytest.fixture

@@ -4,83 +4,16 @@ import copy
 
 import pytest
 import torch
-from lfi.models.detectors import DetectorDistillMixin, LFIMaskRCNN, ShuffledImagesMaskRCNN
+from lfi.models.detectors import LFIMaskRCNN, ShuffledImagesMaskRCNN
 from lfi.registry import MODELS
-from mmdet.models.detectors import DETR, CascadeRCNN, FasterRCNN, RetinaNet
-from mmdet.structures import DetDataSample
-from mmdet.structures.mask import BitmapMasks
 from mmengine.hub import get_config
 from mmengine.registry import init_default_scope
-from mmengine.structures import InstanceData
-
-NAMES = ['cat', 'dog', 'tree', 'car']
-BACKBONE = dict(
-    type='lfi.InteractionQueryViT',
-    arch=dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=32),
-    img_size=64,
-    patch_size=16,
-    with_cls_token=False,
-    out_type='featmap',
-    window_size=2,
-)
-SIMPLE_FPN = dict(type='lfi.SimpleFPN', in_channels=16)
-CASES = {
-    'mask_rcnn': (LFIMaskRCNN, 'mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py', SIMPLE_FPN),
-    'faster_rcnn': (FasterRCNN, 'faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py', SIMPLE_FPN),
-    'cascade_mask_rcnn': (CascadeRCNN, 'cascade_rcnn/cascade-mask-rcnn_r50_fpn_1x_coco.py', SIMPLE_FPN),
-    'retinanet': (RetinaNet, 'retinanet/retinanet_r50_fpn_1x_coco.py', SIMPLE_FPN),
-    'detr': (DETR, 'detr/detr_r50_8xb2-150e_coco.py', dict(in_channels=[16])),
-}
+from small_detectors import CASES, NAMES, few_proposals, sample
 
 
 @pytest.fixture(autouse=True)
 def mmdet_scope():
     init_default_scope('mmdet')
-
-
-@pytest.fixture
-def make_detector(teacher_folder):
-    """An LFI detector of mmdet's own config, with a small backbone in place of its own."""
-
-    def make(name, **arguments):
-        kind, config, neck = CASES[name]
-        cfg = get_config(f'mmdet::{config}').model
-        cfg.backbone = BACKBONE
-        cfg.neck = neck if 'type' in neck else dict(cfg.neck, **neck)
-        if name == 'retinanet':
-            cfg.bbox_head.anchor_generator.strides = [4, 8, 16, 32, 64]
-        if not issubclass(kind, DetectorDistillMixin):
-            kind = type(f'LFI{kind.__name__}', (DetectorDistillMixin, kind), {})
-        del cfg['type']
-        teacher = dict(
-            type='lfi.VLMAttentionTeacher',
-            model=teacher_folder('vit'),
-            extractor=dict(type='maskclip'),
-            concepts=NAMES,
-            background=['sky'],
-            max_concepts=3,
-        )
-        torch.manual_seed(0)
-        return kind(**cfg, teacher=teacher, readout=dict(text_dims=24), **arguments)
-
-    return make
-
-
-def sample(shape, boxes=(), labels=(), ignored=()):
-    """A sample whose boxes are whole masks too."""
-    masks = torch.zeros(len(boxes), *shape, dtype=torch.uint8)
-    for mask, (x1, y1, x2, y2) in zip(masks, boxes):
-        mask[int(y1) : int(y2), int(x1) : int(x2)] = 1
-    found = DetDataSample(
-        metainfo=dict(img_shape=shape, ori_shape=shape, scale_factor=(1.0, 1.0), batch_input_shape=(64, 64))
-    )
-    found.gt_instances = InstanceData(
-        bboxes=torch.tensor(boxes, dtype=torch.float32).view(-1, 4),
-        labels=torch.tensor(labels, dtype=torch.long),
-        masks=BitmapMasks(masks.numpy(), *shape),
-    )
-    found.ignored_instances = InstanceData(bboxes=torch.tensor(ignored, dtype=torch.float32).view(-1, 4))
-    return found
 
 
 def batch(*samples):
@@ -205,6 +138,8 @@ def make_adapted(teacher_folder):
     def make(name):
         plain = get_config(f'mmdet::{TASKS[name]}').model
         plain.backbone.init_cfg = None
+        if 'roi_head' in plain:
+            few_proposals(plain)
         cfg = copy.deepcopy(plain)
         cfg.type, cfg.task = 'lfi.LFIDetector', f'mmdet.{plain.type}'
         cfg.backbone = dict(type='lfi.InteractionQueryAdapter', backbone=plain.backbone, query_dims=64)

@@ -2,18 +2,14 @@
 
 import pytest
 import torch
-from lfi.models.detectors import DetectorDistillMixin
 from lfi.models.teachers import CacheManifest, CacheWriter, TeacherBatch
 from lfi.structures import mix_maps, pack, piece_maps
 from lfi.structures.interaction_cache import keys_of
 from mmcv.transforms import BaseTransform
-from mmdet.models.detectors import RetinaNet
 from mmengine.dataset import pseudo_collate
-from mmengine.hub import get_config
-from mmengine.registry import DATASETS, init_default_scope
+from mmengine.registry import DATASETS, DefaultScope, init_default_scope
 from mmengine.runner import set_random_seed
 
-NAMES = ['cat', 'dog', 'tree', 'car']
 META = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'view', 'interaction_maps')
 AFFINE = dict(type='RandomAffine', border=(-32, -32), scaling_ratio_range=(0.5, 1.0))
 
@@ -26,37 +22,15 @@ class WithoutMasks(BaseTransform):
         return results
 
 
-class LFIRetinaNet(DetectorDistillMixin, RetinaNet):
-    pass
+@pytest.fixture(autouse=True)
+def mmdet_scope():
+    init_default_scope('mmdet')
 
 
-@pytest.fixture
-def make_detector(teacher_folder):
+@pytest.fixture(scope='module')
+def make_detector(make_detector):
     def make(**kwargs):
-        init_default_scope('mmdet')
-        cfg = get_config('mmdet::retinanet/retinanet_r50_fpn_1x_coco.py').model
-        del cfg['type']
-        cfg.backbone = dict(
-            type='lfi.InteractionQueryViT',
-            arch=dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=32),
-            img_size=64,
-            patch_size=16,
-            with_cls_token=False,
-            out_type='featmap',
-            window_size=2,
-        )
-        cfg.neck = dict(type='lfi.SimpleFPN', in_channels=16)
-        cfg.bbox_head.anchor_generator.strides = [4, 8, 16, 32, 64]
-        teacher = dict(
-            type='lfi.VLMAttentionTeacher',
-            model=teacher_folder('vit'),
-            extractor=dict(type='maskclip'),
-            concepts=NAMES,
-            background=['sky'],
-            max_concepts=2,
-        )
-        torch.manual_seed(0)
-        model = LFIRetinaNet(**cfg, teacher=teacher, readout=dict(text_dims=24), **kwargs)
+        model = make_detector('retinanet', max_concepts=2, **kwargs)
         model.backbone.init_weights()
         return model.train()
 
@@ -85,20 +59,22 @@ def dataset_of(cache, *steps, prob=1.0):
     )
 
 
-@pytest.fixture
-def cache(make_detector, tmp_path):
-    """Of the six images, and what the teacher says of them."""
-    model = make_detector()
-    plain = dataset_of(None).dataset
+@pytest.fixture(scope='module')
+def cache(make_detector, tmp_path_factory):
+    """Of the six images, and what the teacher says of them. Do not write into it."""
+    folder, model = tmp_path_factory.mktemp('cache'), make_detector()
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        dataset = dataset_of(None, prob=0.0)
+    plain = dataset.dataset
     images = torch.stack([torch.from_numpy(plain[i]['img']).permute(2, 0, 1) for i in range(6)])
-    samples = [dataset_of(None, prob=0.0)[i]['data_samples'] for i in range(6)]
+    samples = [dataset[i]['data_samples'] for i in range(6)]
     data = model.data_preprocessor(dict(inputs=list(images), data_samples=samples), training=True)
     inputs = data['inputs'][..., :64, :64]
     maps = model.maps_to_cache(TeacherBatch(inputs, model.pixels, [(64, 64)] * 6), samples)
     keys, texts = keys_of([sample.img_path for sample in samples], 2), model.teacher.texts.numpy()
     manifest = CacheManifest.of(model.cache_identity(), keys, 2, texts, maps)
-    CacheWriter(tmp_path, manifest, keys, texts).write(0, pack(maps))
-    return str(tmp_path)
+    CacheWriter(folder, manifest, keys, texts).write(0, pack(maps))
+    return str(folder)
 
 
 @pytest.mark.parametrize('prob', [0.0, 0.5, 1.0])
