@@ -20,7 +20,7 @@ from lfi.errors import UsageError
 from .arms import Arm
 from .launcher import Launcher
 from .run_mark import RunMark
-from .settings_digest import settings_digest
+from .settings_digest import ROOTS, settings_digest
 from .stopwatch import seconds_of
 
 # Which domain a config leaves out of training.
@@ -77,10 +77,14 @@ class Job:
         """The variables that its configs read."""
         return {} if self.domain is None else {DOMAIN_VARIABLE: self.domain}
 
+    @property
+    def _mark_file(self) -> Path:
+        return self.folder / 'cell.json'
+
     @cached_property
     def mark(self) -> RunMark:
         """What the cell leaves; once it is finished, its test metrics and its machine are there."""
-        return RunMark(self.folder / 'cell.json', self.identity)
+        return RunMark(self._mark_file, self.identity)
 
     def config(self) -> Config:
         """The config of the run, with all options."""
@@ -91,7 +95,8 @@ class Job:
         """A digest of the config and of what is tested; where a cache lies does not matter."""
         cfg = self.config()
         cfg.model.pop('teacher_cache', None)
-        further: list[object] = [read_config(test).to_dict() for test in self.tests.values()]
+        roots = tuple(os.environ.get(root) for root in ROOTS)
+        further: list[object] = [_settings_of_test(test, roots) for test in self.tests.values()]
         if self.start is not None:
             further.append(self.start.identity)
         return settings_digest(cfg.to_dict(), self.cache is not None, self.test_options, *further)
@@ -111,6 +116,9 @@ class Job:
         Raises:
             UsageError: if it was started there with other settings.
         """
+        # Its identity is read from its configs, which takes long, and most cells have nothing to compare.
+        if not self._mark_file.exists():
+            return None
         content = self.mark.read()
         return content if 'test' in content else None
 
@@ -172,6 +180,12 @@ def read_config(config: str, options: Sequence[str] = (), domain: str | None = N
     args = parser.parse_args(arguments)
     with _domain_lock, _target_domain(domain):
         return launch.load_config(args.config, args.cfg_options)
+
+
+@cache
+def _settings_of_test(config: str, roots: tuple[str | None, ...]) -> dict:
+    """Those of a test by a config of the repository, which all arms share, while the roots are these."""
+    return read_config(config).to_dict()
 
 
 @cache

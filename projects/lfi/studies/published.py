@@ -72,8 +72,9 @@ def dropped(
     where: Mapping[Key, Located],
 ) -> list[str]:
     """The published cells that were run with other settings than today's, by name; as `is_published`."""
-    today = {job.key: job.identity for job in jobs}
     known: list[Mapping[Key, Cell] | Mapping[Key, Located]] = [*published, where]
+    keys = {key for cells in known for key in cells}
+    today = {job.key: job.identity for job in jobs if job.key in keys}
     stale = (key for cells in known for key, cell in cells.items() if today.get(key) != cell.identity)
     return [
         f'{arm}{f", {domain} left out" if domain else ""}, seed {seed}'
