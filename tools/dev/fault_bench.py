@@ -124,10 +124,13 @@ class Run:
             if not self.process.is_alive():
                 return False
             if time.monotonic() > deadline:
-                self.kill()
-                raise NotSurvivedError(f'the run hangs: {self.output[-300:]}')
+                self._give_up()
             time.sleep(0.0005)
         return True
+
+    def _give_up(self) -> None:
+        self.kill()
+        raise NotSurvivedError(f'the run hangs: {self.output[-300:]}')
 
     def sleep(self, seconds: float) -> bool:
         """Let it run on; whether it still runs."""
@@ -141,8 +144,9 @@ class Run:
 
     def end(self) -> int:
         """Wait for its end; its exit code."""
-        self.wait_for(lambda: False)
-        self.process.join()
+        self.process.join(PATIENCE)
+        if self.process.is_alive():
+            self._give_up()
         return self.process.exitcode
 
 
