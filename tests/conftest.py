@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from cheap_configs import cheap_configs
+from filelock import FileLock
 from hypothesis import settings
 from lfi.structures import InteractionMaps
 from mmengine.registry import DefaultScope
@@ -122,13 +123,26 @@ def new_python(tool_env, warm_python) -> Iterator[WarmPython]:
 
 
 @pytest.fixture(scope='session')
-def wheel_file(tmp_path_factory) -> Path:
-    """A wheel built as an installer builds it from a source archive, without network."""
+def shared_folder(tmp_path_factory) -> Path:
+    """A folder of this run of the tests, which all of its processes share."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder.parent if 'PYTEST_XDIST_WORKER' in os.environ else folder
+
+
+@pytest.fixture(scope='session')
+def wheel_file(shared_folder) -> Path:
+    """A wheel built as an installer builds it from a source archive, without network; once in a run."""
     if importlib.util.find_spec('setuptools') is None:
         pytest.skip('setuptools is not installed, and an isolated build would fetch it')
-    folder = tmp_path_factory.mktemp('build')
+    with FileLock(shared_folder / 'wheel.lock'):
+        built = next((shared_folder / 'wheel').glob('archives/*.whl'), None)
+        return built or build_wheel(shared_folder / 'wheel')
+
+
+def build_wheel(folder: Path) -> Path:
+    """Build it in a new folder."""
     tree, archives, unpacked = folder / 'tree', folder / 'archives', folder / 'unpacked'
-    tree.mkdir()
+    tree.mkdir(parents=True)
     for name in ('setup.py', 'pyproject.toml', 'MANIFEST.in', 'README.md', 'model-index.yml'):
         shutil.copy(ROOT / name, tree)
     ignored = shutil.ignore_patterns('__pycache__', '*.egg-info', '.mim')

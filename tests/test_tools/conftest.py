@@ -1,7 +1,6 @@
 """A toy task on disk, and the tools run as a user runs them."""
 
 import importlib.util
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -124,15 +123,12 @@ def import_tool(monkeypatch) -> Callable[[str], ModuleType]:
 
 
 @pytest.fixture(scope='session')
-def is_first_run(tmp_path_factory) -> Callable[[str], bool]:
+def is_first_run(shared_folder) -> Callable[[str], bool]:
     """`is_first_run('train.py')` is whether a tool has not run yet, in any of the processes that test."""
-    folder = tmp_path_factory.getbasetemp()
-    if 'PYTEST_XDIST_WORKER' in os.environ:
-        folder = folder.parent
 
     def find(tool: str) -> bool:
         try:
-            (folder / f'{tool.replace("/", "-")} has run').touch(exist_ok=False)
+            (shared_folder / f'{tool.replace("/", "-")} has run').touch(exist_ok=False)
         except FileExistsError:
             return False
         return True
