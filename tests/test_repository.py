@@ -1,0 +1,35 @@
+"""What stands at the top of the repository agrees with the package."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from lfi.version import __version__
+
+ROOT = Path(__file__).parents[1]
+pytestmark = pytest.mark.skipif(not (ROOT / '.github').is_dir(), reason='this is no clone')
+
+
+def test_what_is_cited_is_this_version():
+    assert yaml.safe_load((ROOT / 'CITATION.cff').read_text())['version'] == __version__
+
+
+def test_every_python_and_every_stack_is_tested():
+    jobs = yaml.safe_load((ROOT / '.github/workflows/ci.yml').read_text())['jobs']
+    matrix = jobs['test']['strategy']['matrix']
+    lowest = re.search(r'python_requires=.>=3\.(\d+)', (ROOT / 'setup.py').read_text())[1]
+    assert matrix['python'][0] == f'3.{lowest}' and len(matrix['python']) == 4
+    assert all((ROOT / f'requirements/{stack}.txt').is_file() for stack in matrix['stack'])
+
+
+def test_the_license_is_named_everywhere_alike():
+    assert (ROOT / 'LICENSE').read_text().split()[:4] == ['Apache', 'License', 'Version', '2.0,']
+    assert yaml.safe_load((ROOT / 'CITATION.cff').read_text())['license'] == 'Apache-2.0'
+
+
+def test_the_image_installs_what_the_commands_install():
+    """The extra `all`, by its files, so that an image's layers outlive a change of the sources."""
+    installed = set(re.findall(r'requirements/(\w+)\.txt', (ROOT / 'Dockerfile').read_text()))
+    extra = re.search(r"'all': \[.*?for name in \((.*?)\)", (ROOT / 'setup.py').read_text(), re.S)[1]
+    assert installed == {'runtime', *re.findall(r'\w+', extra)}
