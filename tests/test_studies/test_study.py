@@ -27,7 +27,6 @@ def test_a_row_compares_an_arm_with_the_baseline_and_with_the_method(study):
     assert rows[0].startswith('| arm | seeds | top-1, test | minus base | ours minus it |')
     assert rows[2] == '| base | 3 | 22.0 ± 2.0 | – | +10.0 (+10.0 to +10.0) | 22.0 ± 2.0 | 2.7 | 30 |'
     assert rows[4].startswith('| ours | 3 | 32.0 ± 2.0 | +10.0 (+10.0 to +10.0) | – |')
-    assert len(study.table(['ours']).splitlines()) == 3
 
 
 def test_the_verdict_says_when_shuffled_maps_help_as_much(study):

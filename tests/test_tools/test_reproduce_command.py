@@ -42,17 +42,21 @@ def test_a_study_goes_on_where_it_was_stopped_and_publishes(reproduce, tmp_path)
     docs.mkdir(parents=True)
     marks = 'before\n<!-- reproduce: shapes -->\nstale\n<!-- end of shapes -->\nafter\n'
     (docs.parent / 'results.md').write_text(marks)
-    (tmp_path / 'README.md').write_text(marks)
+    short = marks.replace('shapes', 'verdict')
+    (tmp_path / 'README.md').write_text(short)
     arms = ['--arms', 'task-loss', 'lfi', '--seeds', '0']
     out = reproduce(*arms, '--jobs', '2', '--publish', docs.parent)
     assert '0 of 2 cells are finished' in out
     assert re.search(r'^\| lfi \| 1 \| [\d.]+ \|', out, re.M)
     first = (tmp_path / 'out/lfi/seed-0/cell.json').stat().st_mtime_ns
-    for path in (docs.parent / 'results.md', tmp_path / 'README.md'):
+    for path, row in (
+        (docs.parent / 'results.md', '| task-loss | 1 |'),
+        (tmp_path / 'README.md', '| Shapes, all'),
+    ):
         text = path.read_text()
         assert text.startswith('before\n')
         assert text.endswith('after\n')
-        assert '| task-loss | 1 |' in text
+        assert row in text
         assert 'stale' not in text
     assert (tmp_path / 'out/results.png').read_bytes().startswith(b'\x89PNG')
     assert (tmp_path / 'out/results.csv').read_text().count('\n') == 1 + 2

@@ -14,7 +14,8 @@ from .published import put_section, read_published
 from .runs import metric_name
 from .study import Cell, Study
 
-SECTION = 'overview'
+SECTION, SHORT = 'overview', 'verdict'
+"""The marks of the table in `results.md`, and of the shorter one in `README.md`."""
 # In the order of the page, by what its headings call them.
 STUDIES = {
     'shapes': 'Shapes, all labels',
@@ -28,6 +29,8 @@ STUDIES = {
     'shapes-detector': 'Shapes, detector',
     'shapes-detector-few': 'Shapes, detector, a tenth of the boxes',
 }
+# What a reader of one table of four rows wants to know.
+VERDICT = ('tiny-few-10', 'tiny-none', 'tiny-small', 'shapes')
 TITLES = (
     'study',
     'test metric',
@@ -42,7 +45,11 @@ TITLES = (
 )
 
 
-def overview_table(studies: Mapping[str, Sequence[Study]]) -> str:
+# Of the shorter one, by their places among all columns.
+FEWER = (0, 3, 4, 5, 6, 7)
+
+
+def overview_table(studies: Mapping[str, Sequence[Study]], columns: Sequence[int] | None = None) -> str:
     """A row for each metric of each study that has cells of its reference and of its method.
 
     The best other baseline and the best negative control are those with the highest mean on the test images,
@@ -50,26 +57,29 @@ def overview_table(studies: Mapping[str, Sequence[Study]]) -> str:
 
     Args:
         studies: by what the table calls them, one for each metric.
+        columns: their places among `TITLES`. Defaults to all.
 
     Returns:
         Markdown; means and standard deviations over the seeds, and paired differences with their 95 %
         interval. '' where no study has a row.
     """
     rows = [row for name, found in studies.items() for study in found for row in _row(name, study)]
-    lines = (TITLES, ['---'] * len(TITLES), *rows)
+    shown = range(len(TITLES)) if columns is None else columns
+    lines = ([line[i] for i in shown] for line in (TITLES, ['---'] * len(TITLES), *rows))
     return '\n'.join(f'| {" | ".join(line)} |' for line in lines) if rows else ''
 
 
 def publish_overview(docs: Path) -> None:
-    """Write the table from all that is published.
+    """Write the table from all that is published, and a shorter one into the README.
 
     Args:
-        docs: the folder of `results.md`, whose marks have the name `overview`, and of `results/`.
+        docs: the folder of `results.md` and `results/`; `README.md` lies beside it.
     """
-    studies = {title: list(_published(PRESETS[name], name, docs)) for name, title in STUDIES.items()}
-    if table := overview_table(studies):
+    studies = {name: list(_published(PRESETS[name], name, docs)) for name in STUDIES}
+    if table := overview_table({title: studies[name] for name, title in STUDIES.items()}):
         put_section(docs / 'results.md', SECTION, table)
-        put_section(docs.parent / 'README.md', SECTION, table)
+    if short := overview_table({STUDIES[name]: studies[name] for name in VERDICT}, FEWER):
+        put_section(docs.parent / 'README.md', SHORT, short)
 
 
 def _published(preset: Preset, name: str, docs: Path) -> Iterator[Study]:

@@ -18,7 +18,6 @@ class Preset:
         about: data, schedule, what stands behind the numbers.
         arms: the baseline first.
         method: the arm to be judged.
-        headline: the arms that the README shows. Defaults to all but the ablations.
         metrics: of the test, by their names in the log; a table for each.
         validation: metric of the validation. Defaults to that of the test.
         tests: configs of the tests, by the names that begin their metrics (`pacs/domain/mean`); '' begins
@@ -36,7 +35,6 @@ class Preset:
     about: str
     arms: tuple[Arm, ...]
     method: str = 'lfi'
-    headline: tuple[str, ...] = of_kind('baseline', 'negative control', 'method')
     metrics: tuple[str, ...] = ('accuracy/top1',)
     validation: str | None = None
     tests: Mapping[str, str] = field(default_factory=dict)
@@ -187,7 +185,6 @@ COCO_FULL = Preset(
         arm_of('task-loss', 'mask-rcnn_vit-base-p16_simple-fpn_1x_coco'),
         arm_of('lfi', 'mask-rcnn_vit-base-p16_simple-fpn_1x_coco', folder='detection', cache='maps'),
     ),
-    headline=('task-loss', 'lfi'),
     metrics=('coco/bbox_mAP', 'coco/segm_mAP'),
     published={'coco/bbox_mAP': '+1.6', 'coco/segm_mAP': '+2.4'},
 )
@@ -370,7 +367,6 @@ def leave_one_out(
         about,
         arms,
         method=arms[-1].name,
-        headline=(),
         metrics=('domain/mean',),
         options=(*options, 'default_hooks.checkpoint.max_keep_ckpts=1'),
         seeds=seeds,

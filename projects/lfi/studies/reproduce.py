@@ -114,9 +114,6 @@ def reproduce(name: str, preset: Preset, request: Request) -> str:
         put_section(request.publish / 'results.md', name, text)
         publish_label_counts(name, request.publish)
         publish_overview(request.publish)
-        if preset.headline:
-            short = report(preset, studies, where, preset.headline)
-            put_section(request.publish.parent / 'README.md', name, short)
     return text
 
 
@@ -217,7 +214,6 @@ def report(
     preset: Preset,
     studies: Mapping[str, Study | DomainStudy],
     where: Mapping[str, Sequence[Located]],
-    arms: Sequence[str] | None = None,
 ) -> str:
     """The tables of all metrics, and of where students look, as Markdown.
 
@@ -225,7 +221,6 @@ def report(
         preset: the study.
         studies: by metric.
         where: by arm, of those that were measured.
-        arms: the rows of a short report, without convergence. Defaults to the complete one.
     """
     parts: list[str] = []
     for study in studies.values():
@@ -238,11 +233,10 @@ def report(
             "with the same seed, with their 95 % interval by Student's t. "
             f'Ran on {"; ".join(study.machines())}.'
         )
-        table = (study.verdict(), about, study.table(arms))
+        table = (study.verdict(), about, study.table())
         parts.append('\n\n'.join(part for part in table if part))
-        if arms is None:
-            parts.append(study.convergence())
-    parts.append(where_report(where, preset.method, arms))
+        parts.append(study.convergence())
+    parts.append(where_report(where, preset.method))
     # Metrics of the test share the validation's curves.
     return '\n\n'.join(dict.fromkeys(part for part in parts if part))
 

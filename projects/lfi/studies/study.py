@@ -109,12 +109,8 @@ class Study:
             return f'**{control} beats {arm}**, by {loss} points, {but}'
         return f'**{control} is not significantly different from {arm}**: {gain} points, {but}'
 
-    def table(self, arms: Sequence[str] | None = None) -> str:
-        """A row for each arm: means and standard deviations over the seeds, and paired differences.
-
-        Args:
-            arms: which. Defaults to all.
-        """
+    def table(self) -> str:
+        """A row for each arm: means and standard deviations over the seeds, and paired differences."""
         metric = self.cells[self.baseline][0].run.metric
         target = {cell.seed: cell.run.best for cell in self.cells[self.baseline]}
         titles = [
@@ -127,7 +123,7 @@ class Study:
             f"epochs to hold {self.baseline}'s best",
             'training seconds',
         ]
-        rows = [self._row(arm, target) for arm in arms or self.cells if arm in self.cells]
+        rows = [self._row(arm, target) for arm in self.cells]
         if self.published is not None:
             titles.append("the paper's gain, its own data and models")
             rows = [[*row, self.published if row[0] == self.method else ''] for row in rows]

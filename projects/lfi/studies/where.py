@@ -93,18 +93,14 @@ def collect_where(jobs: Iterable[Job], published: Mapping[Key, Located]) -> dict
     return cells
 
 
-def where_report(
-    cells: Mapping[str, Sequence[Located]], method: str, arms: Sequence[str] | None = None
-) -> str:
+def where_report(cells: Mapping[str, Sequence[Located]], method: str) -> str:
     """A table with a row for each arm, and what the method has of its teacher; '' if no arm was measured.
 
     Args:
         cells: by arm.
         method: the arm that is to be judged.
-        arms: the rows. Defaults to all.
     """
-    shown = {arm: cells[arm] for arm in arms or cells if arm in cells}
-    if not shown:
+    if not cells:
         return ''
     about = (
         'Where they look, and what they find present: all annotated objects of the test images, per cent but '
@@ -113,7 +109,7 @@ def where_report(
     )
     parts = [
         about,
-        where_table(shown, cells.get(method, ()), method),
+        where_table(cells, cells.get(method, ()), method),
         beside_teacher(cells.get(method, ()), method),
     ]
     return '\n\n'.join(part for part in parts if part)
