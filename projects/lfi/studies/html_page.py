@@ -11,13 +11,14 @@ from markdown_it import MarkdownIt
 from matplotlib.figure import Figure
 
 STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem }
+body { color: #222; background: #fff }
 table { border-collapse: collapse; margin: 1rem 0 }
 th, td { border-bottom: 1px solid #ddd; padding: .3rem .8rem; text-align: left }
 img { max-width: 100%; height: auto }
 pre { background: #f4f4f4; padding: .8rem; overflow-x: auto }
 @media (prefers-color-scheme: dark) {
-  body { background: #181818; color: #ddd }
+  body { color: #ddd; background: #181818 }
   th, td { border-color: #444 }
   pre { background: #262626 }
   img { background: #fff }
