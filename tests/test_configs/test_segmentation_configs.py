@@ -1,5 +1,6 @@
 """Configs of mmseg that inherit from ours train."""
 
+import copy
 import re
 
 import numpy as np
@@ -87,3 +88,36 @@ def test_an_images_concepts_are_its_classes(config, ade20k, small_clip, tmp_path
     labels = model.concept_labels([sample])
     # Label 0 of the files is 'other', and is ignored.
     assert labels.nonzero()[:, 1].tolist() == [2, 4]
+
+
+@pytest.mark.parametrize('config', METHODS)
+def test_the_task_learns_from_labelled_images_and_interactions_from_all(config, ade20k, small_clip, tmp_path):
+    cfg = start(config, tmp_path)
+    cfg.model.teacher.update(model=str(small_clip), pretrained=None)
+    cfg.model.data_preprocessor.size = (64, 64)
+    cfg.train_dataloader.dataset.pipeline[2].scale = (128, 64)
+    cfg.train_dataloader.dataset.pipeline[3].crop_size = (64, 64)
+    # What is dropped is drawn anew for each batch.
+    cfg.model.decode_head.dropout_ratio = 0
+    cfg.model.backbone.drop_path_rate = 0
+    model = Runner.from_cfg(cfg).model.train()
+    batch = next(iter(Runner.build_dataloader(cfg.train_dataloader)))
+    data = model.data_preprocessor(batch, training=True)
+    inputs, samples = data['inputs'], data['data_samples']
+
+    def losses(rows, unlabelled=()):
+        taken = copy.deepcopy([samples[row] for row in rows])
+        for row in unlabelled:
+            taken[row].set_metainfo(dict(unlabelled=True))
+        return model(inputs[rows], taken, mode='loss')
+
+    both, mixed, alone = losses([0, 1]), losses([0, 1], unlabelled=[1]), losses([0])
+    task = [name for name in alone if name.startswith('decode')]
+    assert task
+    for name in task:
+        torch.testing.assert_close(mixed[name], alone[name], rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(both['decode.loss_ce'], alone['decode.loss_ce'], rtol=1e-4)
+    # Both images are asked about; a label raises presence where it is known.
+    assert not torch.allclose(mixed['loss_presence'], alone['loss_presence'], rtol=1e-4)
+    none = losses([0, 1], unlabelled=[0, 1])
+    assert all(none[name] == 0 for name in task if 'loss' in name) and none['loss_positions'] > 0

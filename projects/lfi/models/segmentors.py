@@ -27,7 +27,10 @@ class SegmentorDistillMixin(InteractionDistillMixin, LabelledTaskMixin):
         """A sample all of whose pixels are ignored."""
         height, width = sample.metainfo['img_shape'][:2]
         ignored = torch.full((1, height, width), self.decode_head.ignore_index, device=self._device())
-        return sample.new(data=dict(gt_sem_seg=PixelData(data=ignored)))
+        found = sample.new(data={})
+        # mmseg's own setter keeps it where its property looks.
+        found.gt_sem_seg = PixelData(data=ignored)
+        return found
 
     def _device(self) -> torch.device:
         return next(self.parameters()).device
