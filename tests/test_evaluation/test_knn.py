@@ -37,6 +37,16 @@ def test_a_near_neighbour_outweighs_many_far_ones():
     assert KNNMetric(k=4, temperature=100).predict(references, labels, features).tolist() == [1]
 
 
+@pytest.mark.parametrize('temperature', [0.07, 0.001])
+def test_the_nearest_vote_never_vanishes(temperature):
+    # Of the cosines -0.8 and -0.6, which differ from 1 by many temperatures.
+    references = torch.tensor([[-0.8, 0.6], [-0.6, 0.8]])
+    found = KNNMetric(k=2, temperature=temperature).predict(
+        references, torch.tensor([0, 1]), torch.tensor([[1.0, 0.0]])
+    )
+    assert found.tolist() == [1]
+
+
 @pytest.mark.parametrize(
     ('arguments', 'message'), [(dict(k=0), 'k=0'), (dict(temperature=0), 'temperature=0')]
 )

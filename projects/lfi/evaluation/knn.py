@@ -53,7 +53,7 @@ class KNNMetric(FeatureMetric):
         for part in features.split(CHUNK):
             cosines, nearest = (part @ references.T).topk(k)  # each [n, k]
             votes = torch.zeros(len(part), int(labels.max()) + 1)
-            # Less their maximum, which is 1: no vote overflows.
-            votes.scatter_add_(1, labels[nearest], ((cosines - 1) / self.temperature).exp())
+            # Less that of the nearest: no vote overflows, and its own never vanishes.
+            votes.scatter_add_(1, labels[nearest], ((cosines - cosines[:, :1]) / self.temperature).exp())
             predicted.append(votes.argmax(1))
         return torch.cat(predicted)
