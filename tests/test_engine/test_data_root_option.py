@@ -1,9 +1,11 @@
 """One option moves all paths of a config's data."""
 
+from argparse import ArgumentParser
+
 import pytest
 from lfi.config_files import tools_root
 from lfi.engine.data_root_option import spread_roots
-from lfi.engine.launch import load_config
+from lfi.engine.launch import add_config_arguments, load_config
 from lfi.errors import UsageError
 from mmengine.config import Config
 
@@ -45,6 +47,21 @@ def test_what_other_options_set_stays(config):
     assert cfg.val_dataloader.dataset.data_root == 'data/labelled/more'
     del options['val_dataloader.dataset.data_root']
     assert load_config(config, options).val_dataloader.dataset.data_root == '5'
+
+
+def test_two_folders_may_change_places(config):
+    cfg = load_config(config, {'data_root': 'data/labelled', 'labelled_root': 'data/coco'})
+    assert cfg.train_dataloader.dataset[0].data_root.rstrip('/') == 'data/labelled'
+    assert cfg.val_dataloader.dataset.data_root == cfg.labelled_root == 'data/coco'
+
+
+@pytest.mark.parametrize('folder', ['My photos, 2024', '007', 'a=b', '[x]', 'None'])
+def test_a_folder_is_what_was_typed(folder):
+    parser = ArgumentParser()
+    add_config_arguments(parser)
+    options = ['seed=007', f'data_root={folder}', 'model.data_root=1,2']
+    args = parser.parse_args(['config.py', '--cfg-options', *options])
+    assert args.cfg_options == {'seed': 7, 'data_root': folder, 'model.data_root': [1, 2]}
 
 
 def test_a_config_without_it_and_an_empty_one_are_refused(config):

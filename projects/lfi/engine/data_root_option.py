@@ -12,6 +12,11 @@ from lfi.errors import UsageError
 SUFFIX = '_root'
 
 
+def names_root(key: str) -> bool:
+    """Whether an option's key is that of a variable at a config's top which says where data are."""
+    return '.' not in key and key.endswith(SUFFIX)
+
+
 def spread_roots(cfg: Config, options: Mapping[str, Any]) -> None:
     """Let data loaders, metrics and concepts follow a `data_root` that `--cfg-options` sets.
 
@@ -26,8 +31,9 @@ def spread_roots(cfg: Config, options: Mapping[str, Any]) -> None:
     Raises:
         UsageError: for a `data_root` that the config does not have, or that is empty.
     """
+    roots = {}
     for key, folder in options.items():
-        if '.' in key or not key.endswith(SUFFIX):
+        if not names_root(key):
             continue
         old = cfg.get(key)
         if not isinstance(old, str):
@@ -39,16 +45,22 @@ def spread_roots(cfg: Config, options: Mapping[str, Any]) -> None:
         new = str(folder)
         if not new or not old:
             raise UsageError(f'{key}={folder!r} in place of {old!r}: both must name a folder')
-        for name, value in list(cfg.items()):
-            cfg[name] = _moved(value, old.rstrip('/'), new)
+        roots[old.rstrip('/')] = new
+    # All at once: the new folder of one may be the old one of another.
+    for name, value in list(cfg.items()):
+        cfg[name] = _moved(value, roots)
 
 
-def _moved(value: Any, old: str, new: str) -> Any:
-    """A part of a config whose paths at the folder `old`, or below it, are at `new`."""
+def _moved(value: Any, roots: Mapping[str, str]) -> Any:
+    """A part of a config whose paths at an old folder, or below, are at its new one; the nearest counts."""
     if isinstance(value, dict):
-        return type(value)({key: _moved(item, old, new) for key, item in value.items()})
+        return type(value)({key: _moved(item, roots) for key, item in value.items()})
     if isinstance(value, list | tuple):
-        return type(value)(_moved(item, old, new) for item in value)
-    if isinstance(value, str) and (value == old or value.startswith(f'{old}/')):
-        return new.rstrip('/') + value[len(old) :]
-    return value
+        return type(value)(_moved(item, roots) for item in value)
+    if not isinstance(value, str):
+        return value
+    above = [old for old in roots if value == old or value.startswith(f'{old}/')]
+    if not above:
+        return value
+    old = max(above, key=len)
+    return roots[old].rstrip('/') + value[len(old) :]

@@ -24,7 +24,7 @@ from lfi.config_files import what_became_of
 from lfi.errors import CheckpointError, UsageError
 
 from .checkpoint import find_checkpoint_to_resume, install_safe_checkpoint_loading
-from .data_root_option import spread_roots
+from .data_root_option import names_root, spread_roots
 from .few_labels_option import check_few_labels, set_few_labels
 from .memory import keep_freed_memory
 from .non_finite_hook import NonFiniteError
@@ -36,7 +36,11 @@ DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
 class CfgOptions(DictAction):
-    """``--cfg-options KEY=VALUE ...``; a pair without ``=`` is an error of one line."""
+    """``--cfg-options KEY=VALUE ...``; a pair without ``=`` is an error of one line.
+
+    A folder, as in ``data_root=FOLDER``, stays as it was typed: mmengine takes spaces from a value, parts it
+    at commas, and makes it a number where it can.
+    """
 
     def __call__(
         self,
@@ -50,6 +54,8 @@ class CfgOptions(DictAction):
             super().__call__(parser, namespace, values, option_string)
         except (ValueError, AssertionError):
             parser.error(f'{option_string} takes KEY=VALUE pairs, got {" ".join(values or ())}')
+        pairs = (pair.split('=', 1) for pair in values or ())
+        getattr(namespace, self.dest).update((key, value) for key, value in pairs if names_root(key))
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
