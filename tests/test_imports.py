@@ -11,7 +11,7 @@ PACKAGE = Path(lfi.__file__).parent
 FLOORS = (
     {'errors', 'old_configs', 'old_names', 'ops', 'version'},
     {'config_files', 'registry'},
-    {'fileio'},
+    {'fileio', 'folders'},
     {'concepts', 'structures'},
     {'datasets', 'engine'},
     {'models.backbones', 'models.losses', 'models.necks', 'models.teachers', 'models.vit_checkpoints'},
@@ -24,7 +24,7 @@ FLOORS = (
         'models.task_models',
     },
     {'models.raw_images', 'models.student', 'models.unlabelled'},
-    {'models.distill', 'models.labelled_task'},
+    {'models.distill', 'models.empty_instances', 'models.labelled_task'},
     {'models.classifiers', 'models.detectors', 'models.pretrainer', 'models.segmentors'},
     {'models.export'},
     {'models'},

@@ -48,7 +48,7 @@ def image_files(inputs: list[str]) -> list[FileSource]:
     """Each image file once."""
     try:
         sources = list_sources(inputs)
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise launch.UsageError(str(error)) from error
     videos = [source.name for source in sources if not isinstance(source, FileSource)]
     if videos:

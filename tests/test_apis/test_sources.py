@@ -27,6 +27,17 @@ def test_each_kind_of_input_is_known(tmp_path):
     assert [source.count(2) for source in sources] == [1, 1, 1, 0, 1, 1, 1]
 
 
+def test_links_to_folders_are_followed_and_folders_are_no_images(tmp_path):
+    photos = tmp_path / 'photos'
+    for name in ('photos/b.jpg', 'photos/folder.jpg/c.jpg', 'elsewhere/d.jpg'):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b'')
+    (photos / 'link').symlink_to(tmp_path / 'elsewhere')
+    (photos / 'link' / 'back').symlink_to(photos)
+    names = [source.name for source in list_sources(photos)]
+    assert names == [str(photos / name) for name in ('b.jpg', 'folder.jpg/c.jpg', 'link/d.jpg')]
+
+
 @pytest.mark.parametrize(
     ('inputs', 'error', 'message'),
     [

@@ -12,6 +12,8 @@ import numpy as np
 from mmengine.fileio import get
 from PIL import Image
 
+from lfi.folders import files_below
+
 IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.ppm', '.tif', '.tiff', '.webp')
 VIDEO_SUFFIXES = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm')
 
@@ -116,8 +118,8 @@ def list_sources(inputs: str | Path | np.ndarray | Sequence) -> list[Source]:
 
     Args:
         inputs: The path of an image, of a video, or of a folder, whose images are taken in the order of their
-            paths, with those of its subfolders; an image, (H, W, 3) uint8 BGR as OpenCV loads it; or a list
-            of any of these.
+            paths, with those of its subfolders, links among them; an image, (H, W, 3) uint8 BGR as OpenCV
+            loads it; or a list of any of these.
 
     Raises:
         ValueError: If an array has another shape or type, or a folder holds no images.
@@ -144,10 +146,10 @@ def _sources(inputs: str | Path | np.ndarray | Sequence, name: str) -> Iterator[
 
 def _files(path: Path) -> Iterator[Source]:
     if path.is_dir():
-        files = [file for file in sorted(path.rglob('*')) if file.suffix.lower() in IMAGE_SUFFIXES]
+        files = [name for name in files_below(path) if name.lower().endswith(IMAGE_SUFFIXES)]
         if not files:
             raise ValueError(f'the folder {path} holds no images ({", ".join(IMAGE_SUFFIXES)})')
-        yield from (FileSource(str(file)) for file in files)
+        yield from (FileSource(str(path / name)) for name in sorted(files, key=Path))
     elif path.suffix.lower() in VIDEO_SUFFIXES:
         yield VideoSource(str(path))
     else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from lfi.errors import UsageError
+from lfi.folders import files_below
 from lfi.registry import DATASETS
 from lfi.structures.labels import UNLABELLED
 
@@ -64,7 +65,7 @@ class ImageFolder(ImageFileDataset):
             )
         # A cache knows images by the last parts of their paths, of which '.' would be none.
         root = os.path.abspath(self.data_root)
-        names = sorted(_image_names(root))
+        names = sorted(name for name in files_below(root) if name.lower().endswith(IMG_EXTENSIONS))
         if not names:
             raise UsageError(
                 f'data_root={self.data_root!r} has no image, in it or in the folders below it: set it to the '
@@ -95,25 +96,3 @@ class _DataInfos(Sequence):
     def clear(self) -> None:
         """Forget all; mmengine does when it has packed them."""
         self.names = []
-
-
-def _image_names(root: str) -> Iterator[str]:
-    """The paths of all images below a folder, relative to it."""
-    read = set()
-    for folder, folders, files in os.walk(root, onerror=_raise, followlinks=True):
-        # A link may lead back to a folder that it lies in.
-        real = os.path.realpath(folder)
-        if real in read:
-            folders.clear()
-            continue
-        read.add(real)
-        # Which of several links comes first must not depend on the disk.
-        folders.sort()
-        below = os.path.relpath(folder, root)
-        for name in files:
-            if name.lower().endswith(IMG_EXTENSIONS):
-                yield name if below == os.curdir else os.path.join(below, name)
-
-
-def _raise(error: OSError) -> None:
-    raise error
