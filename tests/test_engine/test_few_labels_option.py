@@ -129,6 +129,24 @@ def test_a_model_that_would_learn_from_hidden_labels_is_refused(model, known):
             check_few_labels(cfg)
 
 
+def test_images_without_labels_are_in_no_mosaic():
+    folder = dict(type='lfi.ImageFolder', data_root='images')
+    coco = dict(type='mmdet.CocoDataset')
+    both = dict(type='ConcatDataset', datasets=[coco, folder])
+    beside = dict(
+        type='ConcatDataset', datasets=[dict(type='mmdet.MultiImageMixDataset', dataset=coco), folder]
+    )
+    for dataset in (both, beside, dict(type='RepeatDataset', dataset=both)):
+        cfg = dict(model=dict(type='lfi.LFIMaskRCNN'), train_dataloader=dict(dataset=dataset))
+        check_few_labels(Config(cfg))
+        mixed = dict(type='mmdet.MultiImageMixDataset', dataset=dataset, pipeline=[])
+        for outer in (mixed, dict(type='RepeatDataset', dataset=mixed)):
+            cfg['train_dataloader'] = dict(dataset=outer)
+            with pytest.raises(UsageError, match='MultiImageMixDataset .* would count as negatives. Put'):
+                check_few_labels(Config(cfg))
+            check_few_labels(Config({**cfg, 'model': dict(type='lfi.LFIPretrainer')}))
+
+
 def test_with_all_labels_any_model_will_do():
     plain = dict(model=dict(type='ImageClassifier'), train_dataloader=dict(dataset=dict(type='lfi.Shapes')))
     check_few_labels(Config(plain))

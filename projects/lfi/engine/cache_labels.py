@@ -61,9 +61,14 @@ def check_labels_of_cache(cache: str | Path, dataset: object, reads_labels: bool
 
 def hides_labels(dataset: dict) -> bool:
     """Whether a data set's config is one of `lfi.FewLabels` or `lfi.ImageFolder`."""
+    return type_name(dataset) in WITHOUT_LABELS
+
+
+def type_name(dataset: dict) -> str:
+    """The name of a config's type, without its scope; '' without a type."""
     kind = dataset.get('type')
-    name = kind if isinstance(kind, str) else getattr(kind, '__name__', '')
-    return name.split('.')[-1] in WITHOUT_LABELS
+    name: str = kind if isinstance(kind, str) else getattr(kind, '__name__', '')
+    return name.split('.')[-1]
 
 
 def _labels_of_parts(dataset: object) -> Iterator[str]:

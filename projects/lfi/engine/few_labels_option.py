@@ -7,7 +7,7 @@ from mmengine.config import Config, ConfigDict
 from lfi.errors import UsageError
 from lfi.structures.labelled_share import check_share
 
-from .cache_labels import hides_labels
+from .cache_labels import hides_labels, type_name
 from .model_type import model_type
 
 OPTION = 'train_dataloader.few_labels'
@@ -78,17 +78,35 @@ def check_few_labels(cfg: Config) -> None:
 
     Raises:
         UsageError: if the training data have `lfi.FewLabels` or `lfi.ImageFolder`, and the model does not say
-            of itself `learns_without_labels`.
+            of itself `learns_without_labels`; or if they are mixed with other images, as in a mosaic, of
+            which nothing would say that a part has no label.
     """
     dataset = (cfg.get('train_dataloader') or {}).get('dataset') or {}
     if not _has_few_labels(dataset) or not cfg.get('model'):
         return
-    if not getattr(model_type(cfg), 'learns_without_labels', False):
+    model = model_type(cfg)
+    if getattr(model, 'reads_labels', True) and _mixes_few_labels(dataset):
+        raise UsageError(
+            'train_dataloader.dataset has a MultiImageMixDataset around lfi.FewLabels or lfi.ImageFolder: '
+            'what it makes of images without a label would count as negatives. Put the data set without '
+            "labels beside it, in a dict(type='ConcatDataset', datasets=[...])"
+        )
+    if not getattr(model, 'learns_without_labels', False):
         raise UsageError(
             f'model.type={cfg.model.type!r} would learn from the label -1 that lfi.FewLabels and '
             'lfi.ImageFolder give an image without a label: use lfi.PriorImageClassifier for the task loss '
             'alone, or another of the classifiers of lfi'
         )
+
+
+def _mixes_few_labels(dataset: object) -> bool:
+    if isinstance(dataset, list | tuple):
+        return any(_mixes_few_labels(part) for part in dataset)
+    if not isinstance(dataset, dict):
+        return False
+    if type_name(dataset) == 'MultiImageMixDataset':
+        return _has_few_labels(dataset)
+    return any(_mixes_few_labels(dataset.get(key)) for key in ('dataset', 'datasets'))
 
 
 def _has_few_labels(dataset: object) -> bool:
