@@ -32,7 +32,6 @@ train_dataloader = dict(
     batch_size=128,
     num_workers=8,
     persistent_workers=True,
-    drop_last=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(_scope_='mmpretrain', type='lfi.ImageFolder', data_root=data_root, pipeline=train_pipeline),
 )
