@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from mmengine.structures import InstanceData
 from small_detectors import sample
 
 SIZE = (64, 64)
@@ -60,6 +61,45 @@ def test_a_batch_without_any_label_moves_no_head(detector):
         head = name.startswith(('rpn_head', 'roi_head', 'neck'))
         if parameter.requires_grad and head:
             assert parameter.grad is None or not parameter.grad.any(), name
+
+
+def through_the_preprocessor(detector, samples):
+    """Losses of what a pipeline gives; where it reads no annotations an image has no fields of instances."""
+    inputs = [image.byte() for image in images(len(samples))]
+    data = detector.data_preprocessor(dict(inputs=inputs, data_samples=copy.deepcopy(samples)), True)
+    losses = detector.train()(**data, mode='loss')
+    total, log = detector.parse_losses(losses)
+    total.backward()
+    return log
+
+
+def unannotated():
+    found = sample(SIZE, unlabelled=True)
+    found.gt_instances, found.ignored_instances = InstanceData(), InstanceData()
+    return found
+
+
+@pytest.mark.parametrize('place', [0, 1])
+def test_an_image_of_a_folder_may_stand_anywhere_in_a_batch(detector, place):
+    samples = [sample(SIZE, BOXES, [1]), sample(SIZE, [[4, 4, 30, 30]], [2])]
+    torch.manual_seed(0)
+    annotated = [*samples[:place], sample(SIZE, unlabelled=True), *samples[place:]]
+    expected = through_the_preprocessor(detector, annotated)
+    annotated[place] = unannotated()
+    torch.manual_seed(0)
+    assert through_the_preprocessor(detector, annotated) == expected
+
+
+def test_a_batch_may_be_of_a_folder_alone(detector):
+    log = through_the_preprocessor(detector, [unannotated(), unannotated()])
+    assert all(value == 0 for name, value in log.items() if name not in ('loss', *INTERACTIONS))
+    heads = [p for name, p in detector.named_parameters() if name.startswith(('rpn_head', 'roi_head'))]
+    assert not any(p.grad.any() for p in heads if p.requires_grad)
+
+
+def test_without_annotations_labels_are_where_the_model_is(detector):
+    labels = detector.to('meta').image_labels([unannotated(), unannotated()], 4)
+    assert labels.device.type == 'meta'
 
 
 def test_features_are_the_images_own_again_after_a_loss(detector):

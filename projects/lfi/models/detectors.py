@@ -14,6 +14,7 @@ from lfi.structures import InteractionMaps
 
 from .batches import mark
 from .distill import InteractionDistillMixin
+from .empty_instances import empty_unlabelled
 from .labelled_task import LabelledTaskMixin
 from .other_images import maps_of_another_image
 from .student import StudentMixin
@@ -25,12 +26,20 @@ class DetectorDistillMixin(InteractionDistillMixin, LabelledTaskMixin):
 
     The concepts' first entries are the categories, in the data set's order. Images without labels learn from
     interactions alone, as `LabelledTaskMixin` says. `LFIDetector` does so by a config alone.
+
+    Args:
+        *args: of `InteractionDistillMixin` and the detector.
+        **kwargs: likewise.
     """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        empty_unlabelled(self.data_preprocessor, self.with_mask)
 
     def image_labels(self, data_samples: Sequence, num_concepts: int) -> Tensor:
         """The categories of an image's objects; those beyond the bank are not looked for."""
         # Test images may have none.
-        none = torch.zeros(0, dtype=torch.long)
+        none = torch.zeros(0, dtype=torch.long, device=next(self.parameters()).device)
         labels = [getattr(sample.get('gt_instances'), 'labels', none) for sample in data_samples]
         found = torch.zeros(len(labels), num_concepts + 1, device=labels[0].device)
         # What the bank does not hold falls into an extra last column.
