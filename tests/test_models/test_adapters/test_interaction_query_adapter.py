@@ -267,6 +267,8 @@ def test_it_goes_through_pickle(make_adapted, name):
         (dict(num_queries=-1), 'num_queries=-1 must not be negative'),
         (dict(reads=(3, 2)), r'reads=\[3, 2\] must be places among the 2 outputs'),
         (dict(reads=('layer9',)), "reads=.* has 'layer9', which is no module of ResNet; it has"),
+        (dict(reads='layer4'), "reads='layer4' must be a list of places, or one of names of modules"),
+        (dict(reads=('layer3', 1)), r"reads=\('layer3', 1\) must be a list of places, or one of names"),
         (dict(probe_size=70), r'maps of \(3, 3\) for images of \(70, 70\) pixels: set probe_size'),
         (
             dict(backbone=dict(type='lfi.InteractionQueryViT', arch='deit-tiny')),
@@ -293,9 +295,45 @@ class TwoVectors(nn.Module):
 
 @pytest.fixture(autouse=True)
 def two_vectors():
-    MODELS.register_module(module=TwoVectors, force=True)
+    for module in (TwoVectors, NamedMaps):
+        MODELS.register_module(module=module, force=True)
     yield
-    MODELS.module_dict.pop('TwoVectors')
+    for module in (TwoVectors, NamedMaps):
+        MODELS.module_dict.pop(module.__name__)
+
+
+class NamedMaps(nn.Module):
+    """A backbone of a fixed size that gives maps by their names, and has a layer that it does not run."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.idle = nn.Conv2d(3, 4, 8, 8), nn.Conv2d(3, 4, 8, 8)
+        self.position = nn.Parameter(torch.zeros(1, 4, 4, 4))
+
+    def forward(self, x):
+        return {'last': self.conv(x) + self.position}
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(probe_size=32), r"NamedMaps gives a dict, .* name modules in reads, of \['conv', 'idle'\]"),
+        (dict(probe_size=32, reads=('conv', 'idle')), "has 'idle', which NamedMaps does not run"),
+        (
+            dict(reads=('conv',)),
+            r'NamedMaps cannot see a blank image of \(64, 64\) pixels \(RuntimeError: .*set probe_size to',
+        ),
+    ],
+)
+def test_what_a_backbone_cannot_give_is_said_when_it_is_built(make_adapted, options, message):
+    with pytest.raises(ValueError, match=message):
+        make_adapted(backbone=dict(type='lfi.NamedMaps'), **options)
+
+
+def test_a_dict_of_maps_is_read_by_modules(make_adapted):
+    adapted = make_adapted(backbone=dict(type='lfi.NamedMaps'), probe_size=32, reads=('conv',))
+    outs, states = ask(adapted, images(1, 3, 32, 32), questions(2))
+    assert outs['last'].shape == (1, 4, 4, 4) and states.grid == (4, 4)
 
 
 def test_vectors_are_no_maps(make_adapted):

@@ -46,15 +46,18 @@ def find_feature_maps(
         The reads, places counted from 0, and their maps, in the order in which they come.
 
     Raises:
-        ValueError: if a read has no feature map (B, C, H, W), or its stride is no whole number of pixels.
+        ValueError: if a read has no feature map (B, C, H, W), or its stride is no whole number of pixels; or
+            if the backbone sees no image of that size.
     """
+    if isinstance(reads, str) or len({type(read) for read in reads or ()}) > 1:
+        raise ValueError(f'reads={reads!r} must be a list of places, or one of names of modules')
     modules = dict(backbone.named_modules())
     names = [read for read in reads or () if isinstance(read, str)]
     unknown = [name for name in names if name not in modules]
     if unknown:
         raise ValueError(
             f'reads={list(reads or ())} has {unknown[0]!r}, which is no module of '
-            f'{type(backbone).__name__}; it has {[name for name, _ in backbone.named_children()]}'
+            f'{type(backbone).__name__}; it has {_children(backbone)}'
         )
     of_modules: dict[str, object] = {}
 
@@ -66,17 +69,43 @@ def find_feature_maps(
     parameter = next(backbone.parameters())
     try:
         backbone.eval()
-        outputs = backbone(torch.zeros(1, 3, *size).to(parameter))
+        outputs = _outputs(backbone, torch.zeros(1, 3, *size).to(parameter))
     finally:
         backbone.train(training)
         for handle in handles:
             handle.remove()
+    idle = [name for name in names if name not in of_modules]
+    if idle:
+        raise ValueError(
+            f'reads={list(reads or ())} has {idle[0]!r}, which {type(backbone).__name__} does not run in its '
+            f'forward pass: take others of {_children(backbone)}'
+        )
     found: list[tuple[Any, object]] = list(of_modules.items())
     if not names:
         outputs = [outputs] if isinstance(outputs, Tensor) else outputs
+        if not isinstance(outputs, list | tuple):
+            raise ValueError(
+                f'{type(backbone).__name__} gives a {type(outputs).__name__}, and outputs are read by their '
+                f'places in a list or a tuple: name modules in reads, of {_children(backbone)}'
+            )
         found = [(place, outputs[place]) for place in _places(reads, len(outputs))]
     maps = [_feature_map(backbone, read, output, size) for read, output in found]
     return tuple(read for read, _ in found), maps
+
+
+def _outputs(backbone: nn.Module, images: Tensor) -> Any:
+    try:
+        return backbone(images)
+    # What a backbone of a fixed size says of other images differs from one to the next.
+    except Exception as error:
+        raise ValueError(
+            f'{type(backbone).__name__} cannot see a blank image of {tuple(images.shape[-2:])} pixels '
+            f'({type(error).__name__}: {error}): set probe_size to the size of your images'
+        ) from error
+
+
+def _children(backbone: nn.Module) -> list[str]:
+    return [name for name, _ in backbone.named_children()]
 
 
 def _places(reads: Sequence | None, n: int) -> list[int]:
