@@ -503,6 +503,9 @@ def test_a_resnet_without_a_head_gives_its_last_map():
     [
         (dict(style='caffe'), "cannot hold backbone.style='caffe'"),
         (dict(base_channels=32), 'cannot hold backbone.base_channels=32'),
+        (dict(norm_cfg=dict(type='GN', num_groups=4)), "batch norms with eps=1e-05, and not .*'type': 'GN'"),
+        (dict(norm_cfg=dict(type='BN', eps=1e-3)), "not backbone.norm_cfg={'type': 'BN', 'eps': 0.001"),
+        (dict(conv_cfg=dict(type='ConvWS')), 'cannot hold backbone.conv_cfg='),
     ],
 )
 def test_a_resnet_that_timm_lacks_is_refused(backbone, message):

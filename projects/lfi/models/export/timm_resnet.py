@@ -21,7 +21,10 @@ PLAIN = dict(
     avg_down=False,
     strides=(1, 2, 2, 2),
     dilations=(1, 1, 1, 1),
+    conv_cfg=None,
 )
+BATCH_NORMS = ('BN', 'BN2d', 'SyncBN')
+EPS = 1e-5
 SIZE = 224
 """Height and width for which timm's config is written; the model reads any."""
 
@@ -33,6 +36,11 @@ def resnet_to_timm(student: nn.Module) -> tuple[dict[str, Tensor], dict]:
         own = getattr(resnet, name)
         if own != value:
             raise ValueError(f"timm's ResNet cannot hold backbone.{name}={own!r}: export as mmpretrain")
+    if resnet.norm_cfg['type'] not in BATCH_NORMS or resnet.norm_cfg.get('eps', EPS) != EPS:
+        raise ValueError(
+            f"timm's ResNet has batch norms with eps={EPS}, and not backbone.norm_cfg="
+            f'{dict(resnet.norm_cfg)}: export as mmpretrain'
+        )
     if resnet.out_indices[-1] != 3:
         raise ValueError(
             f"timm's ResNet ends with its last stage; backbone.out_indices={resnet.out_indices} does not: "
