@@ -79,6 +79,22 @@ def test_the_interactions_are_all_that_is_learnt_and_every_parameter_has_a_gradi
     assert model.backbone.patch_embed.projection.weight.grad.any()
 
 
+@pytest.mark.parametrize('num_queries', [0, 2])
+def test_outputs_that_nothing_reads_have_gradients_too(make, num_queries):
+    plain = dict(
+        type='mmpretrain.ConvNeXt',
+        arch=dict(depths=[1, 1, 1, 1], channels=[8, 8, 16, 16]),
+        out_indices=(0, 1, 2, 3),
+        gap_before_final_norm=False,
+    )
+    model = make()
+    config = dict(type='lfi.InteractionQueryAdapter', backbone=plain, query_dims=16, num_heads=2)
+    model.backbone = MODELS.build({**config, 'num_queries': num_queries, 'reads': (1, 2)})
+    total, _ = model.parse_losses(losses_of(model, batch()))
+    total.backward()
+    assert not [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
+
+
 def test_a_classifier_that_knows_no_label_learns_the_same(make):
     """Of the interactions; labels that are there are not read."""
     model = make()

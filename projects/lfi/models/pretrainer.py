@@ -82,12 +82,13 @@ class LFIPretrainer(InteractionDistillMixin, ImageClassifier):
     ) -> dict[str, Tensor]:
         """The prior's alone, for there is no task; and `UNREAD`, which is 0.
 
-        It gives gradients of 0 to what no interaction reads, such as the last norm: DDP wants one for each
-        parameter.
+        It gives gradients of 0 to what no interaction reads, such as the norms of outputs: DDP wants one for
+        each parameter.
         """
         with self.backbone.record_interactions() as record:
             features = self.extract_feat(inputs)
-        return {**self.prior_losses(record.states), UNREAD: features[-1][:0].sum()}
+        unread = torch.cat([output[:0].flatten() for output in features]).sum()
+        return {**self.prior_losses(record.states), UNREAD: unread}
 
     def predict(
         self, inputs: Tensor, data_samples: Sequence | None = None, **kwargs: Any
