@@ -75,6 +75,15 @@ def test_its_features_are_measured_on_labelled_images(config, folders, small_cli
     assert set(evaluator.evaluate(4)) == {'knn/top1', 'linear/top1'}
 
 
+@pytest.mark.parametrize('config', FOLDER)
+def test_a_folder_of_few_images_makes_a_batch(config, folders):
+    loader = read(config).train_dataloader
+    loader.update(num_workers=0, persistent_workers=False)
+    loader.dataset.indices = 1
+    init_default_scope('mmpretrain')
+    assert len(Runner.build_dataloader(loader)) == 1
+
+
 @pytest.mark.parametrize('config', [config for config in FOLDER if config not in MEASURED])
 def test_without_labels_nothing_is_validated(config, folders):
     cfg = read(config)
