@@ -118,15 +118,18 @@ def pieces_of(results: dict) -> tuple[list[str], Pieces]:
     drawn = [(source, *_drawn(source.stencils)) for source in every]
     # A picture of nothing but padding has maps too.
     shown = [one for one in drawn if one[2].any()] or drawn[:1]
-    sources, windows, covers = zip(*shown)
+    sources, windows = [source for source, _, _ in shown], [window for _, window, _ in shown]
     views = [(source.view @ _to_picture(window))[:2] for source, window in zip(sources, windows)]
-    windows, views = (torch.from_numpy(np.stack(both).astype(np.float32)) for both in (windows, views))
-    if all((cover == 255).all() for cover in covers):
-        covers = None
-    else:
-        covers = np.stack([np.broadcast_to(cover, (CELLS, CELLS)) for cover in covers])
-    shares = torch.tensor([source.share for source in sources])
-    return [source.path for source in sources], Pieces(windows, views, shares, covers)
+    covers = [cover for _, _, cover in shown]
+    pieces = Pieces(
+        torch.from_numpy(np.stack(windows).astype(np.float32)),
+        torch.from_numpy(np.stack(views).astype(np.float32)),
+        torch.tensor([source.share for source in sources]),
+        None
+        if all((cover == 255).all() for cover in covers)
+        else np.stack([np.broadcast_to(cover, (CELLS, CELLS)) for cover in covers]),
+    )
+    return [source.path for source in sources], pieces
 
 
 def pixels_to_view(matrix: np.ndarray, inner: tuple[int, ...], outer: tuple[int, ...]) -> np.ndarray:

@@ -26,15 +26,16 @@ class RecordedCopyPaste(CopyPaste):
     def transform(self, results: dict) -> dict:
         """Paste objects of another image, and note what the picture shows."""
         own, theirs = sources_of(results), sources_of(results['mix_results'][0])
-        self._mask: np.ndarray | None = None
+        self._masks: list[np.ndarray] = []
         pasted: dict = super().transform(results)
-        if self._mask is None:
+        if not self._masks:
             # No object was chosen.
             return pasted
-        hole, mask = Stencil(np.eye(3), ~self._mask), Stencil(np.eye(3), self._mask)
+        (under,) = self._masks
+        hole, mask = Stencil(np.eye(3), ~under), Stencil(np.eye(3), under)
         sources = [source.behind(hole) for source in own] + [source.behind(mask) for source in theirs]
         return note_sources(pasted, sources)
 
     def _get_updated_masks(self, masks: Any, composed_mask: np.ndarray) -> Any:
-        self._mask = composed_mask.astype(bool)
+        self._masks.append(composed_mask.astype(bool))
         return super()._get_updated_masks(masks, composed_mask)
