@@ -111,11 +111,12 @@ setup(
         'captions': requirements('captions'),
         'export': requirements('export'),
         'demo': requirements('demo'),
+        'coco': requirements('coco'),
         'segmentation': requirements('segmentation'),
         'tests': [*requirements('tests'), *requirements('export')],
         'all': [
             line
-            for name in ('onedl', 'multimodal', 'captions', 'export', 'tests')
+            for name in ('onedl', 'multimodal', 'captions', 'export', 'coco', 'tests')
             for line in requirements(name)
         ],
     },

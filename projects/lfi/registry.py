@@ -25,6 +25,7 @@ TASK_TYPES = {
     'PriorMaskRCNN': 'lfi.models.detectors',
     'ShuffledImagesMaskRCNN': 'lfi.models.detectors',
     'LFIEncoderDecoder': 'lfi.models.segmentors',
+    'FasterCocoMetric': 'lfi.evaluation.faster_coco_metric',
     'RecordedCachedMixUp': 'lfi.datasets.transforms.recorded_mixup',
     'RecordedCachedMosaic': 'lfi.datasets.transforms.recorded_mosaic',
     'RecordedCopyPaste': 'lfi.datasets.transforms.recorded_copy_paste',
@@ -139,7 +140,7 @@ OPTIM_WRAPPER_CONSTRUCTORS = Registry(
 STRATEGIES = Registry(
     'strategy', parent=MMENGINE_STRATEGIES, scope='lfi', locations=['lfi.engine.fsdp_strategy']
 )
-METRICS = Registry('metric', parent=MMENGINE_METRICS, scope='lfi', locations=['lfi.evaluation'])
+METRICS = TaskRegistry('metric', parent=MMENGINE_METRICS, scope='lfi', locations=['lfi.evaluation'])
 WEIGHT_INITIALIZERS = KindRegistry(
     'weight initializer',
     parent=MMENGINE_WEIGHT_INITIALIZERS,
