@@ -12,6 +12,7 @@ from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as MMENGINE_OPTIM_WRAPP
 from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
 from mmengine.registry import STRATEGIES as MMENGINE_STRATEGIES
 from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
+from mmengine.registry import VISBACKENDS as MMENGINE_VISBACKENDS
 from mmengine.registry import WEIGHT_INITIALIZERS as MMENGINE_WEIGHT_INITIALIZERS
 from mmengine.registry import Registry
 
@@ -141,6 +142,9 @@ STRATEGIES = Registry(
     'strategy', parent=MMENGINE_STRATEGIES, scope='lfi', locations=['lfi.engine.fsdp_strategy']
 )
 METRICS = TaskRegistry('metric', parent=MMENGINE_METRICS, scope='lfi', locations=['lfi.evaluation'])
+VISBACKENDS = Registry(
+    'visualization backend', parent=MMENGINE_VISBACKENDS, scope='lfi', locations=['lfi.visualization']
+)
 WEIGHT_INITIALIZERS = KindRegistry(
     'weight initializer',
     parent=MMENGINE_WEIGHT_INITIALIZERS,

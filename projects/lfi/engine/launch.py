@@ -26,6 +26,7 @@ from lfi.errors import CheckpointError, UsageError
 from .checkpoint import find_checkpoint_to_resume, install_safe_checkpoint_loading
 from .data_root_option import names_root, spread_roots
 from .few_labels_option import check_few_labels, set_few_labels
+from .loggers_option import set_loggers
 from .memory import keep_freed_memory
 from .non_finite_hook import NonFiniteError
 from .pipelines import check_pipelines
@@ -141,6 +142,7 @@ def load_run_config(args: argparse.Namespace) -> Config:
     cfg = load_config(args.config, args.cfg_options)
     default_work_dir = osp.join('work_dirs', osp.splitext(osp.basename(args.config))[0])
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or default_work_dir
+    set_loggers(cfg)
     check_pipelines(cfg)
     check_few_labels(cfg)
     set_dataloader_defaults(cfg)
