@@ -184,6 +184,9 @@ def _job(
         cache = folder / arm.cache if arm.cache else None
         cache_options = (*of_seed, *shared)
     cached = (f'model.teacher_cache={cache}',) if cache else ()
+    start = None
+    if arm.start is not None:
+        start = _job(before(preset), arm.start, cfg_options, seed, None, out / 'start')
     given = set(map(key_of, options))
     of_study = tuple(option for option in preset.test_options if key_of(option) not in given)
     return Job(
@@ -196,7 +199,7 @@ def _job(
         cache=cache,
         cache_options=cache_options,
         domain=domain,
-        start=arm.start and _job(before(preset), arm.start, cfg_options, seed, None, out / 'start'),
+        start=start,
     )
 
 
