@@ -7,7 +7,7 @@ from pathlib import Path
 import lfi
 import pytest
 import setuptools
-from lfi.config_files import configs_folder, tools_root, what_became_of
+from lfi.config_files import configs_folder, find_config, tools_root, what_became_of
 from lfi.engine import launch
 from mmengine.config import Config
 
@@ -24,6 +24,58 @@ def packaging(monkeypatch) -> dict:
 def test_configs_and_tools_lie_side_by_side():
     assert (tools_root() / 'tools/train.py').is_file()
     assert configs_folder().resolve() == tools_root() / 'configs'
+
+
+SHAPES = 'classification/lfi_vit-tiny_shapes.py'
+
+
+@pytest.mark.parametrize(
+    'name',
+    [
+        'lfi_vit-tiny_shapes',
+        'lfi_vit-tiny_shapes.py',
+        SHAPES,
+        SHAPES.removesuffix('.py'),
+        f'lfi::{SHAPES}',
+        f'configs/{SHAPES}',
+    ],
+)
+def test_a_config_is_found_by_its_name(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert find_config(name) == lfi.config_path(SHAPES)
+
+
+def test_no_two_configs_have_one_name():
+    paths = [path for path in configs_folder().rglob('*.py') if '_base_' not in path.parts]
+    assert len({path.name for path in paths}) == len(paths) > 100
+
+
+def test_a_file_comes_first(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / f'configs/{SHAPES}'
+    file.parent.mkdir(parents=True)
+    file.touch()
+    assert find_config(f'configs/{SHAPES}') == f'configs/{SHAPES}'
+
+
+@pytest.mark.parametrize(
+    ('name', 'says'),
+    [
+        ('lfi_vit-tiny_shape', f'near it are .*{SHAPES}'),
+        ('configs/classification/lfi_vit-tiny_shape.py', f'near it are {SHAPES}'),
+        (
+            'configs/controls/task-loss_vit-tiny_shapes.py',
+            "it is 'baselines/task-loss_vit-tiny_shapes.py' now",
+        ),
+        # What is inherited is no config that can be run.
+        ('tiny-imagenet-20', 'near it are'),
+        ('zzz', 'near it are none'),
+    ],
+)
+def test_a_config_that_is_not_there(name, says, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match=says):
+        find_config(name)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,6 @@
-"""A page on this machine on which to ask a trained model: `python tools/demo.py CONFIG CHECKPOINT`.
+"""Serve a page on this machine on which to ask a trained model.
+
+python tools/demo.py CONFIG CHECKPOINT
 
 Upload an image, type texts, and see the prediction and the map of each text. The page is for this machine's
 browser alone: it loads nothing from the network, sends nothing there, and is not shared.
@@ -6,153 +8,26 @@ browser alone: it loads nothing from the network, sends nothing there, and is no
 
 from __future__ import annotations
 
-import argparse
-import os
-import warnings
-from typing import TYPE_CHECKING, Any
+from argparse import Namespace
 
-# Gradio reads it when it is imported.
-os.environ['GRADIO_ANALYTICS_ENABLED'] = 'False'
-
-import lfi  # noqa: F401
-import numpy as np
-from lfi.apis import InteractionInferencer, result_record
-from lfi.engine import launch
-from PIL import Image
-
-if TYPE_CHECKING:
-    import gradio as gr
-
-# Limits of what a visitor can give.
-MAX_UPLOAD = '20mb'
-MAX_PIXELS = 32 * 2**20
-MAX_TEXTS = 50
-MAX_TEXT_LENGTH = 200
-# The browser must ask no other server, whatever Gradio's page asks for.
-POLICY = (
-    "default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
-    "style-src 'self' 'unsafe-inline'; frame-ancestors 'self'"
-)
+from lfi.arguments import ArgumentParser, add_config_arguments
+from lfi.tools import run_tool
 
 
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    launch.add_config_arguments(parser)
+def parse_args() -> Namespace:
+    parser = ArgumentParser(description=__doc__)
+    add_config_arguments(parser)
     parser.add_argument('checkpoint', help='checkpoint file or URL')
     parser.add_argument('--port', type=int, help='of the page (default: the first free one from 7860 on)')
     parser.add_argument('--device', help='device of the model (default: a GPU if there is one)')
     return parser.parse_args()
 
 
-class LocalOnly:
-    """Middleware whose every answer tells the browser to load nothing from elsewhere."""
+def main(args: Namespace) -> None:
+    from lfi.tools import demo
 
-    def __init__(self, app: Any) -> None:
-        self.app = app
-
-    async def __call__(self, scope: dict, receive: Any, send: Any) -> None:
-        async def send_with_policy(message: dict) -> None:
-            if message['type'] == 'http.response.start':
-                header = (b'content-security-policy', POLICY.encode())
-                message = {**message, 'headers': [*message.get('headers', ()), header]}
-            await send(message)
-
-        await self.app(scope, receive, send_with_policy)
-
-
-def texts_of(lines: str) -> list[str] | None:
-    """The texts that a visitor typed, one in each line; None where there is none.
-
-    Raises:
-        ValueError: If they are too many, or one is too long.
-    """
-    texts = [line.strip() for line in lines.splitlines() if line.strip()]
-    if len(texts) > MAX_TEXTS:
-        raise ValueError(f'{len(texts)} texts are too many: give at most {MAX_TEXTS}')
-    longest = max(map(len, texts), default=0)
-    if longest > MAX_TEXT_LENGTH:
-        raise ValueError(f'a text of {longest} characters is too long: give at most {MAX_TEXT_LENGTH}')
-    return texts or None
-
-
-def build_page(inferencer: InteractionInferencer) -> gr.Blocks:
-    """Build the page; its button asks the model."""
-    import gradio as gr
-
-    def ask(image: np.ndarray | None, lines: str) -> tuple[np.ndarray, dict]:
-        if image is None:
-            raise gr.Error('Give an image first.')
-        try:
-            # The page has RGB, the model is given BGR.
-            found = inferencer(image[..., ::-1], texts_of(lines), return_vis=True)
-        except (ImportError, OSError, RuntimeError, ValueError) as error:
-            raise gr.Error(str(error)) from error
-        record = result_record(found['predictions'][0], inferencer.classes)
-        del record['image']
-        return found['visualization'][0], record
-
-    with gr.Blocks(title='LFI', analytics_enabled=False, delete_cache=(600, 600)) as page:
-        gr.Markdown('# Where does the model see it?')
-        with gr.Row():
-            image = gr.Image(label='Image', sources=['upload', 'clipboard'], buttons=['fullscreen'])
-            with gr.Column():
-                lines = gr.Textbox(
-                    label='Texts, one in each line',
-                    info='Without texts: the classes of the training, the 5 strongest.',
-                    lines=5,
-                    max_length=MAX_TEXTS * (MAX_TEXT_LENGTH + 1),
-                )
-                button = gr.Button('Ask', variant='primary')
-        # Not with all buttons: one shares the picture.
-        picture = gr.Image(
-            label='Prediction and maps', format='png', interactive=False, buttons=['download', 'fullscreen']
-        )
-        record = gr.JSON(label='Scores of the classes, presence of the texts')
-        button.click(ask, [image, lines], [picture, record])
-    return page
-
-
-def serve(page: gr.Blocks, port: int | None) -> None:
-    """Serve the page to this machine until it is interrupted."""
-    import gradio as gr
-    from starlette.middleware import Middleware
-
-    # A small file can hold a huge image.
-    Image.MAX_IMAGE_PIXELS = MAX_PIXELS
-    warnings.simplefilter('error', Image.DecompressionBombWarning)
-
-    _, url, _ = page.launch(
-        server_name='127.0.0.1',
-        server_port=port,
-        share=False,
-        max_file_size=MAX_UPLOAD,
-        footer_links=[],
-        ssr_mode=False,
-        # Gradio's own themes name fonts that are loaded.
-        theme=gr.themes.Base(font=['system-ui', 'sans-serif'], font_mono=['ui-monospace', 'monospace']),
-        app_kwargs=dict(middleware=[Middleware(LocalOnly)]),
-        prevent_thread_lock=True,
-        quiet=True,
-    )
-    print(f'The page is at {url}', flush=True)
-    page.block_thread()
-
-
-def main() -> None:
-    args = parse_args()
-    try:
-        import gradio  # noqa: F401
-    except ImportError as error:
-        raise launch.UsageError("the page needs gradio: pip install 'lfi[demo]'") from error
-    launch.require_checkpoint(args.checkpoint)
-    cfg = launch.load_config(args.config, args.cfg_options)
-    try:
-        inferencer = InteractionInferencer(cfg, args.checkpoint, args.device)
-        serve(build_page(inferencer), args.port)
-    except (OSError, ValueError) as error:
-        # A port that is taken is an OSError.
-        raise launch.UsageError(str(error)) from error
+    demo.main(args)
 
 
 if __name__ == '__main__':
-    launch.run(main)
+    run_tool(parse_args, main)

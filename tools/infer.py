@@ -1,4 +1,4 @@
-"""Run a trained model on images, folders and videos: pictures with its maps of texts, predictions as JSON.
+"""Run a trained model on images, folders and videos: maps of texts, and predictions.
 
 python tools/infer.py CONFIG CHECKPOINT photos/ cat.jpg --texts 'red circle' star --out-dir work_dirs/seen
 python tools/infer.py CONFIG CHECKPOINT clip.mp4 --frame-stride 5 --texts dog --out-dir work_dirs/seen
@@ -9,29 +9,15 @@ also joined to a video.
 
 from __future__ import annotations
 
-import argparse
-import json
-from collections import defaultdict
-from collections.abc import Iterator
-from pathlib import Path
+from argparse import Namespace
 
-import cv2
-import lfi  # noqa: F401
-import mmcv
-import numpy as np
-from lfi.apis import InteractionInferencer, InteractionResult, list_sources, result_record
-from lfi.engine import launch
-from tqdm import tqdm
-
-# Frames per second of a video that does not state them.
-FPS = 25.0
+from lfi.arguments import ArgumentParser, add_config_arguments
+from lfi.tools import run_tool
 
 
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    launch.add_config_arguments(parser)
+def parse_args() -> Namespace:
+    parser = ArgumentParser(description=__doc__)
+    add_config_arguments(parser)
     parser.add_argument('checkpoint', help='checkpoint file or URL')
     parser.add_argument('inputs', nargs='+', help='images, folders of images, videos')
     parser.add_argument(
@@ -57,57 +43,11 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def join_pictures(files: list[Path], video: Path, fps: float) -> None:
-    """Write pictures of one size as an MP4 video, if OpenCV can write one here."""
-    # Codecs need even sides.
-    height, width = (side // 2 * 2 for side in mmcv.imread(files[0]).shape[:2])
-    writer = cv2.VideoWriter(str(video), cv2.VideoWriter_fourcc(*'mp4v'), fps, (width, height))
-    if not writer.isOpened():
-        print(f'OpenCV cannot write {video} here; its frames are written as pictures alone')
-        return
-    for file in files:
-        writer.write(np.ascontiguousarray(mmcv.imread(file)[:height, :width]))
-    writer.release()
+def main(args: Namespace) -> None:
+    from lfi.tools import infer
 
-
-def write_results(
-    inferencer: InteractionInferencer, results: Iterator[InteractionResult], args: argparse.Namespace
-) -> None:
-    sources, out = list_sources(args.inputs), Path(args.out_dir)
-    out.mkdir(parents=True, exist_ok=True)
-    records, frames = [], defaultdict(list)
-    total = sum(source.count(args.frame_stride) for source in sources)
-    for result in tqdm(results, total=total, unit=' images'):
-        (picture,) = inferencer.visualize(args.inputs, [result], args.texts)
-        frame = '' if result.frame is None else f'_{result.frame:06d}'
-        file = out / f'{len(records):05d}_{Path(result.name).stem}{frame}.png'
-        mmcv.imwrite(picture[..., ::-1], str(file))
-        records.append({**result_record(result, inferencer.classes), 'picture': file.name})
-        if frame:
-            frames[result.name].append(file)
-    skipped = ', '.join(inferencer.skipped)
-    if not records:
-        raise launch.UsageError(f'no input could be read: {skipped}')
-    for source in sources:
-        if source.name in frames:
-            files = frames.pop(source.name)
-            join_pictures(files, files[0].with_suffix('.mp4'), (source.fps or FPS) / args.frame_stride)
-    text = json.dumps(records, indent=1, ensure_ascii=False)
-    (out / 'predictions.json').write_text(f'{text}\n', encoding='utf-8')
-    print(f'{len(records)} pictures and predictions.json in {out}{skipped and f"; skipped: {skipped}"}')
-
-
-def main() -> None:
-    args = parse_args()
-    launch.require_checkpoint(args.checkpoint)
-    cfg = launch.load_config(args.config, args.cfg_options)
-    try:
-        inferencer = InteractionInferencer(cfg, args.checkpoint, args.device, args.templates)
-        results = inferencer.stream(args.inputs, args.texts, args.batch_size, args.frame_stride)
-    except (ImportError, OSError, RuntimeError, ValueError) as error:
-        raise launch.UsageError(str(error)) from error
-    write_results(inferencer, results, args)
+    infer.main(args)
 
 
 if __name__ == '__main__':
-    launch.run(main)
+    run_tool(parse_args, main)

@@ -1,4 +1,4 @@
-"""LFI in minutes, on the embedded data: train a student with the task loss alone and with LFI, and compare.
+"""Train a student without LFI and with it, in minutes on embedded data, and compare.
 
 The picture also shows what LFI's student answers: one image is asked about two things that it shows and one
 that it does not, another about three that it does not show. The presence of each stands above its map.
@@ -15,24 +15,23 @@ It runs, with the same seed and schedule, what these commands run, and goes on w
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
 import time
+from argparse import Namespace
 from pathlib import Path
 
-from lfi.engine import launch
-from lfi.studies.tool_output import tool_output
+from lfi.arguments import ArgumentParser
+from lfi.errors import UsageError
+from lfi.tools import run_tool
 
 ROOT = Path(__file__).resolve().parent.parent
 BASELINE = 'configs/baselines/task-loss_vit-tiny_shapes.py'
 LFI = 'configs/classification/lfi_vit-tiny_shapes.py'
 
 
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def parse_args() -> Namespace:
+    parser = ArgumentParser(description=__doc__)
     parser.add_argument(
         '--work-dir', default='work_dirs/quickstart', help='folder of both runs (%(default)s)'
     )
@@ -49,6 +48,8 @@ def parse_args() -> argparse.Namespace:
 
 def train(name: str, config: str, work_dir: str, options: list[str]) -> None:
     """Train one arm, showing its progress; the complete log is in the work dir."""
+    from lfi.studies.tool_output import tool_output
+
     command = [sys.executable, 'tools/train.py', config, '--work-dir', work_dir, '--resume']
     command += ['--cfg-options', *options]
     print(f'[{name}] {" ".join(command)}', flush=True)
@@ -61,11 +62,10 @@ def run(tool: str, *args: str) -> None:
     """Run a tool that shows its own progress."""
     process = subprocess.run([sys.executable, tool, *args], cwd=ROOT)
     if process.returncode:
-        raise launch.UsageError(f'{tool} failed with exit code {process.returncode}')
+        raise UsageError(f'{tool} failed with exit code {process.returncode}')
 
 
-def main() -> None:
-    args = parse_args()
+def main(args: Namespace) -> None:
     work_dir = Path(args.work_dir).resolve()
     start = time.monotonic()
     options = [f'randomness.seed={args.seed}', *args.cfg_options]
@@ -79,4 +79,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    launch.run(main)
+    run_tool(parse_args, main)

@@ -1,4 +1,4 @@
-"""Run a study, every arm with every seed, and write its tables, its numbers and its plot.
+"""Run a study, every arm with every seed, and write its tables and its plot.
 
     python tools/reproduce.py shapes                      # on this machine
     python tools/reproduce.py tiny-full --gpus 8          # each cell by tools/dist_train.sh
@@ -13,24 +13,17 @@ It goes on where it was stopped: what is finished is not run again, and what was
 
 from __future__ import annotations
 
-import argparse
+from argparse import Namespace
 from pathlib import Path
 
-import lfi  # noqa: F401
-import matplotlib
-
-matplotlib.use('Agg')
-from lfi.engine import launch
-from lfi.studies.launcher import Launcher
+from lfi.arguments import ArgumentParser, nearest
 from lfi.studies.presets import GROUPS, PRESETS
-from lfi.studies.reproduce import Request, commands, reproduce
+from lfi.tools import run_tool
 
 
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument('study', nargs='?', choices=[*PRESETS, *GROUPS], help='which study')
+def parse_args() -> Namespace:
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument('study', nargs='?', metavar='STUDY', help='its name, one of those of --list')
     parser.add_argument('--list', action='store_true', help='say what the studies are')
     parser.add_argument(
         '--print-commands',
@@ -55,30 +48,42 @@ def parse_args() -> argparse.Namespace:
         '--publish', metavar='DIR', help='write the tables into DIR/results.md and DIR/../README.md too'
     )
     args = parser.parse_args()
-    if args.study is None and not args.list:
-        parser.error(f'name a study: {", ".join([*PRESETS, *GROUPS])}')
+    if args.list:
+        print_studies()
+        parser.exit()
+    known = [*PRESETS, *GROUPS]
+    if args.study is None:
+        parser.error(f'name a study: {", ".join(known)}')
+    if args.study not in known:
+        parser.error(f'there is no study {args.study}; {nearest(args.study, known) or ", ".join(known)}')
     if args.jobs < 1:
         parser.error(f'--jobs {args.jobs}: give 1 or more')
     if args.slurm and not args.gpus:
         parser.error('--slurm needs --gpus')
-    for study in GROUPS.get(args.study, [args.study] if args.study else []):
-        known = [arm.name for arm in (*PRESETS[study].arms, *PRESETS[study].short_arms)]
-        unknown = set(args.arms or []) - set(known)
+    for study in GROUPS.get(args.study, [args.study]):
+        arms = [arm.name for arm in (*PRESETS[study].arms, *PRESETS[study].short_arms)]
+        unknown = set(args.arms or []) - set(arms)
         if unknown:
-            parser.error(f'--arms {" ".join(sorted(unknown))}: {study} has {", ".join(known)}')
+            parser.error(f'--arms {" ".join(sorted(unknown))}: {study} has {", ".join(arms)}')
         if args.domains and not PRESETS[study].leaves_domains_out:
             parser.error(f'--domains: {study} leaves none out')
     return args
 
 
-def main() -> None:
-    args = parse_args()
-    if args.list:
-        for name, preset in PRESETS.items():
-            print(f'{name}: {preset.about}\n    arms: {", ".join(arm.name for arm in preset.arms)}')
-        for name, studies in GROUPS.items():
-            print(f'{name}: {", ".join(studies)}')
-        return
+def print_studies() -> None:
+    for name, preset in PRESETS.items():
+        print(f'{name}: {preset.about}\n    arms: {", ".join(arm.name for arm in preset.arms)}')
+    for name, studies in GROUPS.items():
+        print(f'{name}: {", ".join(studies)}')
+
+
+def main(args: Namespace) -> None:
+    import matplotlib
+
+    matplotlib.use('Agg')
+    from lfi.studies.launcher import Launcher
+    from lfi.studies.reproduce import Request, commands, reproduce
+
     studies = GROUPS.get(args.study, (args.study,))
     for name in studies:
         out = Path(args.out or f'work_dirs/reproduce/{args.study}')
@@ -99,4 +104,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    launch.run(main)
+    run_tool(parse_args, main)

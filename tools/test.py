@@ -1,16 +1,18 @@
-"""Evaluate a model: `python tools/test.py CONFIG CHECKPOINT`."""
+"""Evaluate a checkpoint.
 
-import argparse
+python tools/test.py CONFIG CHECKPOINT
+tools/dist_test.sh CONFIG CHECKPOINT 8
+"""
 
-import lfi  # noqa: F401
-import mmengine
-from lfi.engine import launch
-from mmengine.registry import METRICS
+from argparse import Namespace
+
+from lfi.arguments import ArgumentParser, add_run_arguments
+from lfi.tools import run_tool
 
 
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Evaluate a model')
-    launch.add_run_arguments(parser)
+def parse_args() -> Namespace:
+    parser = ArgumentParser(description=__doc__)
+    add_run_arguments(parser)
     parser.add_argument('checkpoint', help='checkpoint file or URL')
     parser.add_argument('--out', metavar='FILE', help='write the results to a file')
     parser.add_argument(
@@ -31,8 +33,11 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def main() -> None:
-    args = parse_args()
+def main(args: Namespace) -> None:
+    import mmengine
+    from lfi.engine import launch
+    from mmengine.registry import METRICS
+
     launch.require_checkpoint(args.checkpoint)
     cfg = launch.load_run_config(args)
     cfg.load_from = args.checkpoint
@@ -58,4 +63,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    launch.run(main)
+    run_tool(parse_args, main)

@@ -1,17 +1,18 @@
-"""Train a model: `python tools/train.py CONFIG`."""
+"""Train a model.
 
-import argparse
+python tools/train.py CONFIG
+tools/dist_train.sh CONFIG 8 --amp
+"""
 
-import lfi  # noqa: F401
-from lfi.datasets.transforms import refuse_unrecorded_steps
-from lfi.engine import launch
-from lfi.engine.machine import MACHINE, machine
-from lfi.engine.pipelines import set_teacher_cache
+from argparse import Namespace
+
+from lfi.arguments import ArgumentParser, add_run_arguments
+from lfi.tools import run_tool
 
 
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Train a model')
-    launch.add_run_arguments(parser)
+def parse_args() -> Namespace:
+    parser = ArgumentParser(description=__doc__)
+    add_run_arguments(parser)
     parser.add_argument(
         '--resume',
         nargs='?',
@@ -28,8 +29,12 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> None:
-    args = parse_args()
+def main(args: Namespace) -> None:
+    from lfi.datasets.transforms import refuse_unrecorded_steps
+    from lfi.engine import launch
+    from lfi.engine.machine import MACHINE, machine
+    from lfi.engine.pipelines import set_teacher_cache
+
     cfg = launch.load_run_config(args)
     launch.write_checkpoints_atomically(cfg)
     launch.set_resume(cfg, args.resume)
@@ -47,4 +52,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    launch.run(main)
+    run_tool(parse_args, main)

@@ -55,10 +55,58 @@ def config_path(name: str) -> str:
         raise FileNotFoundError(f'lfi has no config {name!r} any more: {old[name]}')
     path = folder / name
     if not path.is_file():
-        known = {config.relative_to(folder).as_posix() for config in folder.rglob('*.py')} - old.keys()
-        near = get_close_matches(name, sorted(known), n=3, cutoff=0.4)
-        raise FileNotFoundError(f'lfi has no config {name!r}; near it are {", ".join(near) or "none"}')
+        near = _near(name, _known_configs(folder))
+        raise FileNotFoundError(f'lfi has no config {name!r}; near it are {near}')
     return str(path)
+
+
+def find_config(name: str) -> str:
+    """Where a config lies that a user names.
+
+    Args:
+        name: a file; or of LFI's configs the file's name alone, with or without `.py`, or its path below
+            `configs/`, with or without `configs/` or `lfi::` before it.
+
+    Raises:
+        FileNotFoundError: if there is none; the message says what became of an old name, or names the
+            nearest ones.
+    """
+    if Path(name).is_file():
+        return name
+    folder = configs_folder()
+    known = _known_configs(folder)
+    asked = f'{name.removeprefix("lfi::").removeprefix("configs/").removesuffix(".py")}.py'
+    path_of = _by_name(known)
+    if asked in known or asked in path_of:
+        return str(folder / path_of.get(asked, asked))
+    became = what_became_of(f'configs/{asked}')
+    raise FileNotFoundError(f'there is no config {name}; {became or f"near it are {_near(asked, known)}"}')
+
+
+def config_names() -> list[str]:
+    """The names of all configs that can be run, as `find_config` takes them."""
+    return sorted(name.removesuffix('.py') for name in _by_name(_known_configs(configs_folder())))
+
+
+def _known_configs(folder: Path) -> list[str]:
+    """The paths of all configs below their folder, without those that have moved."""
+    configs = {config.relative_to(folder).as_posix() for config in folder.rglob('*.py')}
+    return sorted(configs - old_configs(folder).keys())
+
+
+def _by_name(known: list[str]) -> dict[str, str]:
+    """The paths of what can be run, by the names of the files; no two of them are alike."""
+    return {path.rpartition('/')[2]: path for path in known if not path.startswith('_base_/')}
+
+
+def _near(name: str, known: list[str]) -> str:
+    """The configs whose names, or whose paths where the name is one, are the nearest."""
+    if '/' in name:
+        last = '/'.join(name.split('/')[-2:])
+        return ', '.join(get_close_matches(last, known, n=3, cutoff=0.4)) or 'none'
+    path_of = _by_name(known)
+    near = get_close_matches(name, sorted(path_of), n=3, cutoff=0.4)
+    return ', '.join(path_of[each] for each in near) or 'none'
 
 
 def what_became_of(text: str) -> str | None:

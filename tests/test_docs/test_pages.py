@@ -46,7 +46,7 @@ def source(tool: Path) -> str:
         # It passes on what it does not know.
         kind = re.search(r'(train|test|cache_teacher)\.sh', tool.name)[1]
         return text + source(ROOT / f'tools/{kind}.py')
-    parts = ['engine/launch.py', *(['pseudo_labels/options.py'] if 'lfi.pseudo_labels' in text else [])]
+    parts = ['arguments.py', *(['pseudo_labels/arguments.py'] if 'lfi.pseudo_labels' in text else [])]
     return text + ''.join((ROOT / 'projects/lfi' / part).read_text() for part in parts)
 
 

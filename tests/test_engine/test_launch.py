@@ -1,5 +1,3 @@
-import argparse
-
 import lfi  # noqa: F401
 import pytest
 import torch
@@ -189,17 +187,3 @@ def test_one_line_for_a_mistake():
 
     with pytest.raises(SystemExit, match='error: what is wrong'):
         launch.run(main)
-
-
-def test_pairs_without_a_value(capsys):
-    parser = argparse.ArgumentParser()
-    launch.add_config_arguments(parser)
-    with pytest.raises(SystemExit):
-        parser.parse_args(['config.py', '--cfg-options', 'train_cfg.max_epochs'])
-    assert '--cfg-options takes KEY=VALUE pairs, got train_cfg.max_epochs' in capsys.readouterr().err
-
-
-def test_local_rank_of_older_launchers():
-    parser = argparse.ArgumentParser()
-    launch.add_run_arguments(parser)
-    assert parser.parse_args(['config.py', '--local-rank', '1']).local_rank == 1

@@ -53,7 +53,7 @@ def main(tool, monkeypatch, capsys):
 
     def run(*args):
         monkeypatch.setattr(sys, 'argv', ['benchmark_dg.py', *map(str, args)])
-        tool.main()
+        tool.main(tool.parse_args())
         return capsys.readouterr().out
 
     return run

@@ -14,6 +14,7 @@ import cv2
 import pytest
 from lfi.datasets import Shapes
 from lfi.engine.launch import UsageError
+from lfi.tools import demo
 from PIL import Image
 from torch.distributed.elastic.utils.distributed import get_free_port
 
@@ -132,18 +133,16 @@ def test_a_large_upload_is_refused(server):
     assert upload(21 * 10**6) == 413
 
 
-def test_texts_are_limited(import_tool):
-    tool = import_tool('demo.py')
-    assert tool.texts_of(' red star\n\nring\n') == ['red star', 'ring']
-    assert tool.texts_of('\n') is None
+def test_texts_are_limited():
+    assert demo.texts_of(' red star\n\nring\n') == ['red star', 'ring']
+    assert demo.texts_of('\n') is None
     with pytest.raises(ValueError, match='51 texts are too many: give at most 50'):
-        tool.texts_of('ring\n' * 51)
+        demo.texts_of('ring\n' * 51)
     with pytest.raises(ValueError, match='a text of 201 characters is too long: give at most 200'):
-        tool.texts_of('ring\n' + 'x' * 201)
+        demo.texts_of('ring\n' + 'x' * 201)
 
 
-def test_a_page_limits_what_it_is_given(import_tool, monkeypatch):
-    tool = import_tool('demo.py')
+def test_a_page_limits_what_it_is_given(monkeypatch):
     launched = {}
 
     class Page:
@@ -164,7 +163,7 @@ def test_a_page_limits_what_it_is_given(import_tool, monkeypatch):
     monkeypatch.setitem(sys.modules, 'starlette.middleware', SimpleNamespace(Middleware=lambda app: app))
     monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', Image.MAX_IMAGE_PIXELS)
     with warnings.catch_warnings():
-        tool.serve(Page(), None)
+        demo.serve(Page(), None)
     assert launched['max_file_size'] == '20mb'
     assert launched['server_name'] == '127.0.0.1' and launched['share'] is False
 
@@ -172,6 +171,6 @@ def test_a_page_limits_what_it_is_given(import_tool, monkeypatch):
 def test_without_gradio_it_says_what_to_install(import_tool, monkeypatch):
     tool = import_tool('demo.py')
     monkeypatch.setitem(sys.modules, 'gradio', None)
-    monkeypatch.setattr('sys.argv', ['demo.py', 'config.py', 'checkpoint.pth'])
+    monkeypatch.setattr('sys.argv', ['demo.py', 'lfi_vit-tiny_shapes', 'checkpoint.pth'])
     with pytest.raises(UsageError, match=r"the page needs gradio: pip install 'lfi\[demo\]'"):
-        tool.main()
+        tool.main(tool.parse_args())

@@ -27,7 +27,7 @@ def run_main(import_tool, monkeypatch, capsys):
 
     def run(*args):
         monkeypatch.setattr('sys.argv', ['eval_pseudo_labels.py', *map(str, args)])
-        tool.main()
+        tool.main(tool.parse_args())
         return capsys.readouterr().out
 
     return run

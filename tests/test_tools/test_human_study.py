@@ -68,7 +68,7 @@ def run_main(import_tool, monkeypatch, tmp_path):
     def run(*args):
         monkeypatch.chdir(tmp_path)
         monkeypatch.setattr('sys.argv', ['human_study.py', *map(str, args)])
-        tool.main()
+        tool.main(tool.parse_args())
 
     return run
 

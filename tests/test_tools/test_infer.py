@@ -36,7 +36,7 @@ def run_main(import_tool, monkeypatch, tmp_path):
     def run(*args):
         monkeypatch.chdir(tmp_path)
         monkeypatch.setattr('sys.argv', ['infer.py', *map(str, args)])
-        tool.main()
+        tool.main(tool.parse_args())
 
     return run
 

@@ -5,6 +5,7 @@ import sys
 
 import open_clip
 import pytest
+from lfi.tools import list_teachers
 
 ONE_OF_EACH_FAMILY = {
     'ViT-B-32': 'clearclip',
@@ -22,15 +23,16 @@ ONE_OF_EACH_FAMILY = {
 
 
 @pytest.fixture
-def tool(import_tool):
-    return import_tool('list_teachers.py')
-
-
-def call(tool, monkeypatch, capsys, *args):
+def call(import_tool, monkeypatch, capsys):
     """What the tool prints, run in this process."""
-    monkeypatch.setattr(sys, 'argv', ['list_teachers.py', *args])
-    tool.main()
-    return capsys.readouterr().out
+    tool = import_tool('list_teachers.py')
+
+    def run(*args):
+        monkeypatch.setattr(sys, 'argv', ['list_teachers.py', *args])
+        tool.main(tool.parse_args())
+        return capsys.readouterr().out
+
+    return run
 
 
 def test_a_family_as_a_table_and_a_file(run_tool, tmp_path):
@@ -50,8 +52,8 @@ def test_a_family_as_a_table_and_a_file(run_tool, tmp_path):
     assert all(row['model'] in out for row in rows)
 
 
-def test_every_tag_has_a_row(tool, monkeypatch, capsys):
-    out = call(tool, monkeypatch, capsys, '--markdown')
+def test_every_tag_has_a_row(call):
+    out = call('--markdown')
     rows = [[cell.strip() for cell in line.split('|')[1:-1]] for line in out.splitlines()]
     assert [tuple(row[:2]) for row in rows[2:]] == sorted(
         open_clip.list_pretrained(),
@@ -62,8 +64,8 @@ def test_every_tag_has_a_row(tool, monkeypatch, capsys):
     assert by_model['roberta-ViT-B-32'][-1] == 'roberta-base'
 
 
-def test_models_by_a_pattern(tool, monkeypatch, capsys):
-    out = call(tool, monkeypatch, capsys, '--model', 'rn50*', '--markdown')
+def test_models_by_a_pattern(call):
+    out = call('--model', 'rn50*', '--markdown')
     assert {line.split(' | ')[2] for line in out.splitlines()[2:]} == {'ResNet (attention pool)'}
 
 
@@ -73,30 +75,30 @@ def test_a_pattern_that_fits_nothing_is_refused(run_tool):
 
 
 @pytest.mark.parametrize('model', ONE_OF_EACH_FAMILY)
-def test_one_of_each_family_is_read(tool, model):
-    names = tool.check(model)
+def test_one_of_each_family_is_read(model):
+    names = list_teachers.check(model)
     assert names[0] == ONE_OF_EACH_FAMILY[model]
     assert 'legrad' not in names
 
 
-def test_the_check_prints_and_ends_as_it_found(tool, monkeypatch, capsys):
-    monkeypatch.setattr(tool, 'check', lambda model: ['maskclip', 'dense'])
+def test_the_check_prints_and_ends_as_it_found(call, monkeypatch, capsys):
+    monkeypatch.setattr(list_teachers, 'check', lambda model: ['maskclip', 'dense'])
     with pytest.raises(SystemExit) as ended:
-        call(tool, monkeypatch, capsys, '--check', '--model', 'PE-Core-[TS]*')
+        call('--check', '--model', 'PE-Core-[TS]*')
     assert ended.value.code == 0
     out = capsys.readouterr().out
     assert 'PE-Core-T-16-384: ok (maskclip, dense)' in out and out.endswith('2 of 2 tags\n')
 
 
-def test_a_model_that_fails_is_named_and_the_others_go_on(tool, monkeypatch, capsys):
+def test_a_model_that_fails_is_named_and_the_others_go_on(call, monkeypatch, capsys):
     def check(model):
         if model == 'RN50':
             raise ValueError('misread')
         return ['dense']
 
-    monkeypatch.setattr(tool, 'check', check)
+    monkeypatch.setattr(list_teachers, 'check', check)
     with pytest.raises(SystemExit) as ended:
-        call(tool, monkeypatch, capsys, '--check', '--model', 'RN50*')
+        call('--check', '--model', 'RN50*')
     assert ended.value.code == 1
     out = capsys.readouterr().out
     assert 'RN50: failed: ValueError: misread' in out and 'RN50x4: ok (dense)' in out
@@ -104,11 +106,21 @@ def test_a_model_that_fails_is_named_and_the_others_go_on(tool, monkeypatch, cap
     assert out.endswith(f'{total - 3} of {total} tags\n')
 
 
-def test_a_family_that_says_too_much_fails(tool, monkeypatch):
-    family = tool.family_of
-    monkeypatch.setattr(tool, 'family_of', lambda config: type(family(config))('x', 'mean', ('dense',)))
+def test_a_family_that_says_too_much_fails(monkeypatch):
+    family = list_teachers.family_of
+
+    def say(*extractors):
+        monkeypatch.setattr(
+            list_teachers, 'family_of', lambda config: type(family(config))('x', 'mean', extractors)
+        )
+
+    monkeypatch.setattr(
+        list_teachers, 'family_of', lambda config: type(family(config))('x', 'mean', ('dense',))
+    )
     with pytest.raises(ValueError, match='its pool is no mean'):
-        tool.check('PE-Core-T-16-384')
-    monkeypatch.setattr(tool, 'family_of', lambda config: type(family(config))('x', 'mean', ('clearclip',)))
+        list_teachers.check('PE-Core-T-16-384')
+    monkeypatch.setattr(
+        list_teachers, 'family_of', lambda config: type(family(config))('x', 'mean', ('clearclip',))
+    )
     with pytest.raises(ValueError, match='ClearCLIPExtractor reads the blocks of a transformer'):
-        tool.check('MobileCLIP2-S0')
+        list_teachers.check('MobileCLIP2-S0')

@@ -4,6 +4,7 @@ import hashlib
 import re
 
 import torch
+from lfi.tools.publish_model import serialise
 from safetensors.torch import load_file
 
 TOOL = 'model_converters/publish_model.py'
@@ -60,8 +61,7 @@ def test_code_in_a_checkpoint_is_not_run(run_tool, tmp_path):
     assert not list(tmp_path.glob('model*'))
 
 
-def test_the_name_is_no_part_of_the_content(import_tool):
-    serialise = import_tool(TOOL).serialise
+def test_the_name_is_no_part_of_the_content():
     checkpoint = dict(meta={}, state_dict={'backbone.weight': torch.ones(2)})
     for suffix in ('.pth', '.safetensors'):
         assert serialise(checkpoint, suffix) == serialise(checkpoint, suffix)

@@ -119,7 +119,7 @@ def study(import_tool, monkeypatch, tmp_path, capsys):
         def run(self, *args):
             arguments = ['reproduce.py', 'shapes', '--publish', str(docs), '--out', str(tmp_path / 'out')]
             monkeypatch.setattr(sys, 'argv', [*arguments, *args])
-            tool.main()
+            tool.main(tool.parse_args())
             return capsys.readouterr().out
 
         def cells(self):

@@ -1,4 +1,4 @@
-"""Compare training runs: single ones with the first, or a method with its baseline over several seeds.
+"""Compare training runs, or a method with its baseline over several seeds.
 
 Single runs: a table, the learning curves, what the student of the last LFI run answers about two images, and
 where its teacher and it look.
@@ -14,23 +14,14 @@ same schedule and by complete shorter ones (--short).
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
+from argparse import Namespace
 
-import lfi  # noqa: F401
-import matplotlib
-
-matplotlib.use('Agg')
-from lfi.engine import launch
-from lfi.studies import compare_pairs, epoch_table, markdown_table, read_run
-from lfi.studies.convergence_figure import draw_convergence
-from lfi.studies.run_report import draw_report
+from lfi.arguments import ArgumentParser
+from lfi.tools import run_tool
 
 
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def parse_args() -> Namespace:
+    parser = ArgumentParser(description=__doc__)
     parser.add_argument('work_dirs', nargs='*', metavar='WORK_DIR', help='single runs, the baseline first')
     for name in ('baseline', 'method'):
         parser.add_argument(
@@ -69,44 +60,12 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def compare_single(args: argparse.Namespace) -> None:
-    """Each run with the first."""
-    work_dirs = [Path(work_dir) for work_dir in args.work_dirs]
-    names = args.names or [None] * len(work_dirs)
-    for metric in args.metrics:
-        runs = [read_run(work_dir, name, metric) for work_dir, name in zip(work_dirs, names)]
-        print(markdown_table(runs))
-        if args.epochs:
-            for run in runs:
-                print(f'\n{run.name}\n\n{epoch_table(run)}')
-    if args.out:
-        Path(args.out).parent.mkdir(parents=True, exist_ok=True)
-        draw_report(runs, work_dirs, args.images).savefig(args.out, dpi=110)
+def main(args: Namespace) -> None:
+    from lfi.tools import compare_runs
 
-
-def compare_seeds(args: argparse.Namespace) -> None:
-    """The method with its baseline, pair by pair."""
-    found = {
-        metric: [
-            [read_run(folder, metric=metric) for folder in folders]
-            for folders in (args.baseline, args.method, args.short)
-        ]
-        for metric in args.metrics
-    }
-    print(compare_pairs([tuple(runs) for runs in found.values()], args.teacher_seconds))
-    if args.out:
-        baseline, method, _ = found[args.metrics[0]]
-        Path(args.out).parent.mkdir(parents=True, exist_ok=True)
-        draw_convergence(baseline, method, args.teacher_seconds).savefig(args.out, dpi=110)
-
-
-def main() -> None:
-    args = parse_args()
-    (compare_single if args.work_dirs else compare_seeds)(args)
-    if args.out:
-        print(f'\nThe picture is {args.out}')
+    compare_runs.main(args)
 
 
 if __name__ == '__main__':
     # Of folders that hold no run, and of runs that are no pairs.
-    launch.run(main, FileNotFoundError, ValueError)
+    run_tool(parse_args, main, FileNotFoundError, ValueError)

@@ -1,14 +1,17 @@
-"""Print a config with its bases merged in: `python tools/misc/print_config.py CONFIG`."""
+"""Print a config with its bases merged in.
 
-import argparse
+python tools/misc/print_config.py CONFIG
+"""
 
-import lfi  # noqa: F401
-from lfi.engine import launch
+from argparse import Namespace
+
+from lfi.arguments import ArgumentParser, add_config_arguments
+from lfi.tools import run_tool
 
 
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Print a config with its bases merged in')
-    launch.add_config_arguments(parser)
+def parse_args() -> Namespace:
+    parser = ArgumentParser(description=__doc__)
+    add_config_arguments(parser)
     parser.add_argument('--save-path', metavar='FILE', help='also write it to a .py, .json or .yml file')
     args = parser.parse_args()
     if args.save_path and not args.save_path.endswith(('.py', '.json', '.yml', '.yaml')):
@@ -16,8 +19,9 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def main() -> None:
-    args = parse_args()
+def main(args: Namespace) -> None:
+    from lfi.engine import launch
+
     cfg = launch.load_config(args.config, args.cfg_options)
     print(cfg.pretty_text)
     if args.save_path:
@@ -25,4 +29,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    launch.run(main)
+    run_tool(parse_args, main)

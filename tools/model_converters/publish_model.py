@@ -1,26 +1,19 @@
-"""Strip a checkpoint of its training state and name it by its content, as OpenMMLab publishes them:
-`python tools/model_converters/publish_model.py IN OUT`."""
+"""Strip a checkpoint of its training state and name it by its content.
+
+python tools/model_converters/publish_model.py IN OUT
+"""
 
 from __future__ import annotations
 
-import argparse
-import hashlib
-import io
+from argparse import Namespace
 from pathlib import Path
 
-import lfi  # noqa: F401
-import torch
-from lfi.engine import AtomicLocalBackend, launch
-from mmengine.runner.checkpoint import CheckpointLoader
-from safetensors.torch import save
-
-KEPT = ('meta', 'state_dict')
+from lfi.arguments import ArgumentParser
+from lfi.tools import run_tool
 
 
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description='Strip a checkpoint of its training state and name it by its content'
-    )
+def parse_args() -> Namespace:
+    parser = ArgumentParser(description=__doc__)
     parser.add_argument('checkpoint', help='.pth or .safetensors file; a path or URL')
     parser.add_argument(
         'out',
@@ -39,49 +32,11 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def main() -> None:
-    args = parse_args()
-    launch.require_checkpoint(args.checkpoint)
-    checkpoint = CheckpointLoader.load_checkpoint(args.checkpoint, map_location='cpu', logger=None)
-    if 'state_dict' not in checkpoint:
-        checkpoint = {'state_dict': checkpoint}
-    if args.no_ema:
-        restore_trained_weights(checkpoint, args.checkpoint)
-    elif 'ema_state_dict' in checkpoint:
-        print("The weights are EMAHook's averages; --no-ema publishes the trained ones.")
-    removed = [key for key in checkpoint if key not in KEPT]
-    published = {key: checkpoint[key] for key in KEPT if key in checkpoint}
-    content = serialise(published, args.out.suffix)
-    digest = hashlib.sha256(content).hexdigest()[:8]
-    path = args.out.with_stem(f'{args.out.stem}-{digest}')
-    AtomicLocalBackend().put(content, path)
-    print(f'Removed {", ".join(removed) or "nothing"}. Wrote {path} ({len(content) / 1e6:,.3f} MB).')
+def main(args: Namespace) -> None:
+    from lfi.tools import publish_model
 
-
-def restore_trained_weights(checkpoint: dict, path: str) -> None:
-    """Undo the exchange of EMAHook, which saves averages in `state_dict`, and weights in `ema_state_dict`.
-
-    Raises:
-        UsageError: If the checkpoint has no averages.
-    """
-    if 'ema_state_dict' not in checkpoint:
-        raise launch.UsageError(f'--no-ema: {path} has no ema_state_dict, which EMAHook writes')
-    prefix = 'module.'
-    for name, value in checkpoint['ema_state_dict'].items():
-        # It holds a count of steps too.
-        if name.startswith(prefix):
-            checkpoint['state_dict'][name.removeprefix(prefix)] = value
-
-
-def serialise(checkpoint: dict, suffix: str) -> bytes:
-    """The bytes of a file, which depend on the checkpoint alone and not on the name of the file."""
-    if suffix == '.safetensors':
-        tensors = {name: value.contiguous() for name, value in checkpoint['state_dict'].items()}
-        return save(tensors, metadata={'format': 'pt'})
-    buffer = io.BytesIO()
-    torch.save(checkpoint, buffer)
-    return buffer.getvalue()
+    publish_model.main(args)
 
 
 if __name__ == '__main__':
-    launch.run(main)
+    run_tool(parse_args, main)

@@ -7,14 +7,8 @@ from typing import Any
 
 from mmengine.config import Config
 
+from lfi.arguments import names_root
 from lfi.errors import UsageError
-
-SUFFIX = '_root'
-
-
-def names_root(key: str) -> bool:
-    """Whether an option's key is that of a variable at a config's top which says where data are."""
-    return '.' not in key and key.endswith(SUFFIX)
 
 
 def spread_roots(cfg: Config, options: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""What the tools share: from a command line to a Runner."""
+"""What the tools share: from their arguments to a Runner."""
 
 from __future__ import annotations
 
@@ -8,23 +8,22 @@ import os
 import os.path as osp
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping
 
 import torch
 import torch.distributed
-from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.config import Config, ConfigDict
 from mmengine.config.utils import ConfigParsingError
 from mmengine.device import get_device
 from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from lfi.config_files import what_became_of
+from lfi.config_files import find_config, what_became_of
 from lfi.errors import CheckpointError, UsageError
 
 from .checkpoint import find_checkpoint_to_resume, install_safe_checkpoint_loading
-from .data_root_option import names_root, spread_roots
+from .data_root_option import spread_roots
 from .few_labels_option import check_few_labels, set_few_labels
 from .loggers_option import set_loggers
 from .memory import keep_freed_memory
@@ -34,56 +33,6 @@ from .pipelines import check_pipelines
 # Below those that Linux gives to outgoing connections.
 SLURM_PORTS = range(20000, 32000)
 DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
-
-
-class CfgOptions(DictAction):
-    """``--cfg-options KEY=VALUE ...``; a pair without ``=`` is an error of one line.
-
-    A folder, as in ``data_root=FOLDER``, stays as it was typed: mmengine takes spaces from a value, parts it
-    at commas, and makes it a number where it can.
-    """
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: str | Sequence[Any] | None,
-        option_string: str | None = None,
-    ) -> None:
-        """Add the pairs to the namespace."""
-        try:
-            super().__call__(parser, namespace, values, option_string)
-        except (ValueError, AssertionError):
-            parser.error(f'{option_string} takes KEY=VALUE pairs, got {" ".join(values or ())}')
-        pairs = (pair.split('=', 1) for pair in values or ())
-        getattr(namespace, self.dest).update((key, value) for key, value in pairs if names_root(key))
-
-
-def add_config_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add ``CONFIG`` and ``--cfg-options``."""
-    parser.add_argument('config', help='config file')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=CfgOptions,
-        metavar='KEY=VALUE',
-        help='change settings of the config, e.g. train_cfg.max_epochs=3 model.backbone.out_indices="[3,7]"',
-    )
-
-
-def add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what training and testing have in common."""
-    add_config_arguments(parser)
-    parser.add_argument('--work-dir', help='folder for logs and results (default: work_dirs/<config name>)')
-    parser.add_argument('--amp', action='store_true', help='automatic mixed precision')
-    parser.add_argument(
-        '--launcher',
-        choices=['none', 'pytorch', 'slurm', 'mpi'],
-        default='none',
-        help='what started the processes; dist_*.sh and slurm_*.sh set it (default: none)',
-    )
-    # Older launchers give the rank as an argument; torchrun gives it in the environment.
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
 
 
 def run(main: Callable[[], None], *mistakes: type[Exception]) -> None:
@@ -115,7 +64,7 @@ def load_config(path: str, options: dict | None = None) -> Config:
     ``data_root`` reaches all data, and ``train_dataloader.few_labels`` is filled in.
 
     Args:
-        path: The config file.
+        path: The config file, or the name of one of LFI's as :func:`find_config` takes it.
         options: Dotted keys and their new values. Defaults to None.
 
     Raises:
@@ -123,7 +72,11 @@ def load_config(path: str, options: dict | None = None) -> Config:
             :func:`spread_roots` say of theirs.
     """
     try:
-        cfg = Config.fromfile(path)
+        file = find_config(path)
+    except FileNotFoundError as error:
+        raise UsageError(str(error)) from error
+    try:
+        cfg = Config.fromfile(file)
     except (FileNotFoundError, ConfigParsingError) as error:
         message = f'config {path}: {error}'
         became = what_became_of(message)

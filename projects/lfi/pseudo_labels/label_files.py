@@ -12,7 +12,8 @@ from lfi.apis.sources import FileSource
 
 from .answers import ConceptAnswers
 from .label_log import LabelLog
-from .labelling import LabelRules, label_image
+from .label_rules import LabelRules
+from .labelling import label_image
 from .written_labels import image_record, unreadable_record
 
 Reader = Callable[[Sequence[np.ndarray]], list[ConceptAnswers]]

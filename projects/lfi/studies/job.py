@@ -13,6 +13,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from lfi.arguments import add_config_arguments
 from lfi.config_files import tools_root
 from lfi.engine import launch
 from lfi.errors import UsageError
@@ -175,7 +176,7 @@ def read_config(config: str, options: Sequence[str] = (), domain: str | None = N
         domain: that is left out, in configs that leave one out. Defaults to the config's own choice.
     """
     parser = argparse.ArgumentParser()
-    launch.add_config_arguments(parser)
+    add_config_arguments(parser)
     arguments = [str(tools_root() / config), *(['--cfg-options', *options] if options else [])]
     args = parser.parse_args(arguments)
     with _domain_lock, _target_domain(domain):

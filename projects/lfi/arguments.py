@@ -1,0 +1,135 @@
+"""The arguments that the tools share, read before anything heavy is imported."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any, ClassVar, NoReturn
+
+from mmengine.config import DictAction
+
+from .config_files import find_config
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """A parser whose errors are one line, which names what is nearest to an unknown option.
+
+    Args:
+        **settings: of argparse's parser. Descriptions keep their lines.
+    """
+
+    typed_as: ClassVar[str | None] = None
+    """How the tool was called, for its help: `lfi train`. Defaults to the name of its script."""
+    scripts: ClassVar[Mapping[str, str]] = {}
+    """What to type in place of `python tools/train.py` in examples, by that. Defaults to no changes."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.options: list[str] = []
+        settings.setdefault('prog', self.typed_as)
+        settings.setdefault('formatter_class', argparse.RawDescriptionHelpFormatter)
+        super().__init__(**settings)
+
+    def add_argument(self, *names: Any, **settings: Any) -> argparse.Action:
+        """Add an argument as argparse does."""
+        action = super().add_argument(*names, **settings)
+        if settings.get('help') != argparse.SUPPRESS:
+            self.options += action.option_strings
+        return action
+
+    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+        """Parse a command line as argparse does, where an unknown argument ends the process."""
+        found, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            near = ' '.join(nearest(word, self.options) for word in unknown if word.startswith('-')).strip()
+            self.error(f'unrecognized arguments: {" ".join(unknown)}{near and f"; {near}"}')
+        return found
+
+    def format_help(self) -> str:
+        """The help, with examples as they are typed."""
+        text = super().format_help()
+        for script, command in self.scripts.items():
+            text = text.replace(script, command)
+        return text
+
+    def error(self, message: str) -> NoReturn:
+        """End the process with a line, and the exit status 2."""
+        self.exit(2, f'{self.prog}: error: {message} (all arguments: {self.prog} --help)\n')
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`did you mean X?` of what is nearest to a word that is not known; empty where nothing is near."""
+    near = get_close_matches(word.partition('=')[0], list(known), n=1)
+    return f'did you mean {near[0]}?' if near else ''
+
+
+class CfgOptions(DictAction):
+    """``--cfg-options KEY=VALUE ...``; a pair without ``=`` is an error of one line.
+
+    A folder, as in ``data_root=FOLDER``, stays as it was typed: mmengine takes spaces from a value, parts it
+    at commas, and makes it a number where it can.
+    """
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        """Add the pairs to the namespace."""
+        try:
+            super().__call__(parser, namespace, values, option_string)
+        except (ValueError, AssertionError):
+            parser.error(f'{option_string} takes KEY=VALUE pairs, got {" ".join(values or ())}')
+        pairs = (pair.split('=', 1) for pair in values or ())
+        getattr(namespace, self.dest).update((key, value) for key, value in pairs if names_root(key))
+
+
+def names_root(key: str) -> bool:
+    """Whether an option's key is that of a variable at a config's top which says where data are."""
+    return '.' not in key and key.endswith('_root')
+
+
+def config_file(name: str) -> str:
+    """The path of a config, the `type` of an argument that names one; see `find_config`.
+
+    Raises:
+        ArgumentTypeError: if there is none.
+    """
+    try:
+        return find_config(name)
+    except FileNotFoundError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def add_config_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add ``CONFIG`` and ``--cfg-options``."""
+    parser.add_argument('config', type=config_file, help="config file, or the name of one of LFI's")
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=CfgOptions,
+        metavar='KEY=VALUE',
+        help='change settings of the config, e.g. train_cfg.max_epochs=3 model.backbone.out_indices="[3,7]"',
+    )
+
+
+def add_launcher_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add ``--launcher``, of what may run as several processes."""
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='what started the processes; dist_*.sh and slurm_*.sh set it (default: none)',
+    )
+    # Older launchers give the rank as an argument; torchrun gives it in the environment.
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what training and testing have in common."""
+    add_config_arguments(parser)
+    parser.add_argument('--work-dir', help='folder for logs and results (default: work_dirs/<config name>)')
+    parser.add_argument('--amp', action='store_true', help='automatic mixed precision')
+    add_launcher_arguments(parser)

@@ -1,0 +1,49 @@
+"""The arguments that the tools of labels share."""
+
+from argparse import ArgumentParser
+from dataclasses import fields
+
+from .label_rules import LabelRules
+
+
+def add_reader_arguments(parser: ArgumentParser) -> None:
+    """Add who is asked about what."""
+    parser.add_argument(
+        '--checkpoint',
+        metavar='FILE',
+        help="ask the student of this checkpoint (default: the config's teacher)",
+    )
+    parser.add_argument('--texts', nargs='+', metavar='TEXT', help="other concepts than the config's")
+    parser.add_argument('--batch-size', type=int, default=16, help='images at once (%(default)s)')
+    parser.add_argument('--device', help='such as cpu or cuda:1 (default: a GPU if there is one)')
+
+
+def add_rule_arguments(parser: ArgumentParser) -> None:
+    """Add the fields of `LabelRules`."""
+    defaults = {field.name: field.default for field in fields(LabelRules)}
+    parser.add_argument(
+        '--presence-threshold',
+        type=float,
+        metavar='P',
+        help='the least presence of a concept that is labelled (default: by the kind of presence, printed)',
+    )
+    parser.add_argument(
+        '--mask-threshold',
+        type=float,
+        metavar='T',
+        help='the least value inside a mask, of a map brought to [0, 1] (default: 0.3, of a student 0.2)',
+    )
+    parser.add_argument(
+        '--min-area',
+        type=float,
+        default=defaults['min_area'],
+        metavar='SHARE',
+        help='the least share of its image that an object covers (%(default)s)',
+    )
+    parser.add_argument(
+        '--max-per-image',
+        type=int,
+        default=defaults['max_per_image'],
+        metavar='N',
+        help='objects of an image at most (%(default)s)',
+    )

@@ -1,0 +1,164 @@
+"""A cache of what a teacher says about the training images of a config."""
+
+from __future__ import annotations
+
+import math
+import sys
+from argparse import Namespace
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine import dist
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.device import get_device
+from mmengine.model.utils import stack_batch
+from mmengine.registry import DATASETS, MODELS, init_default_scope
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from lfi.datasets import unaugmented
+from lfi.engine import launch
+from lfi.engine.cache_labels import labels_of
+from lfi.errors import UsageError
+from lfi.models.teachers import (
+    CacheManifest,
+    CacheWriter,
+    InteractionCache,
+    PixelFormat,
+    TeacherBatch,
+)
+from lfi.structures import InteractionMaps, pack, unpack
+from lfi.structures.interaction_cache import keys_of, name_parts
+
+
+class TeacherJob:
+    """A config's teacher and its training images, each once and as it is on disk."""
+
+    def __init__(self, cfg: Config) -> None:
+        if 'teacher' not in cfg.model:
+            raise UsageError('the config has no model.teacher to ask')
+        self.model = MODELS.build(
+            {**cfg.model, 'data_preprocessor': cfg.get('data_preprocessor'), 'teacher_cache': None}
+        )
+        self.identity = self.model.cache_identity()
+        reads_labels = getattr(self.model, 'reads_labels', True)
+        self.labels = labels_of(cfg.train_dataloader.dataset, reads_labels)
+        self.dataset: Dataset = DATASETS.build(unaugmented(cfg.train_dataloader.dataset))
+        index_of: dict[str, int] = {}
+        for i in range(len(self.dataset)):
+            info = self.dataset.get_data_info(i)
+            if 'img_path' not in info:
+                raise UsageError('the data set gives no img_path: its images cannot be told apart')
+            index_of.setdefault(info['img_path'], i)
+        self.paths, self.indices = list(index_of), list(index_of.values())
+        self.device = torch.device(get_device())
+
+    def batches(self, rows: list[list[int]], num_workers: int) -> Iterator[dict]:
+        """The images of the rows, batch by batch."""
+        batches = [[self.indices[row] for row in batch] for batch in rows]
+        yield from DataLoader(
+            self.dataset, batch_sampler=batches, num_workers=num_workers, collate_fn=pseudo_collate
+        )
+
+    def ask(self, batch: dict) -> InteractionMaps:
+        """The teacher's maps of a batch of unaugmented images."""
+        sizes = [tuple(image.shape[-2:]) for image in batch['inputs']]
+        inputs = stack_batch(batch['inputs']).to(self.device, non_blocking=True).float()
+        samples = [sample.to(self.device) for sample in batch['data_samples']]
+        # Images are loaded as BGR, from 0 to 255.
+        pixels = PixelFormat((0.0,) * 3, (1.0,) * 3, rgb=False)
+        return self.model.maps_to_cache(TeacherBatch(inputs, pixels, sizes), samples)
+
+
+def split(rows: range, size: int) -> list[list[int]]:
+    """Rows in batches of `size`, the last one smaller."""
+    return [list(rows[i : i + size]) for i in range(0, len(rows), size)]
+
+
+def write(job: TeacherJob, folder: Path, batch_size: int, num_workers: int) -> None:
+    """Write this process's share of the shards that are still missing."""
+    parts = name_parts(job.paths)
+    keys = keys_of(job.paths, parts)
+    # The shape of the maps is seen on the first image.
+    maps = job.ask(next(job.batches([[0]], 0)))
+    texts = job.model.teacher.texts.cpu().numpy()
+    manifest = CacheManifest.of(job.identity, keys, parts, texts, maps, job.labels)
+    if dist.get_rank() == 0:
+        writer = CacheWriter(folder, manifest, keys, texts)
+    dist.barrier()
+    if dist.get_rank() != 0:
+        writer = CacheWriter(folder, manifest, keys, texts)
+
+    mine = range(dist.get_rank(), manifest.num_shards, dist.get_world_size())
+    missing = [shard for shard in mine if not writer.is_done(shard)]
+    batches_of = {shard: split(manifest.rows(shard), batch_size) for shard in missing}
+    batches = job.batches(sum(batches_of.values(), []), num_workers)
+    total, to_do = (sum(len(manifest.rows(shard)) for shard in shards) for shards in (mine, missing))
+    skipped = 0
+    with tqdm(
+        total=total, initial=total - to_do, unit=' images', disable=dist.get_rank() != 0, smoothing=0.05
+    ) as bar:
+        for shard, rows_of_batches in batches_of.items():
+            records = []
+            for rows in rows_of_batches:
+                batch = next(batches)
+                packed = pack(job.ask(batch))
+                # A data set that skips unreadable images gives others in their place, as in training.
+                for i, (row, sample) in enumerate(zip(rows, batch['data_samples'])):
+                    if sample.img_path != job.paths[row]:
+                        packed[i] = np.zeros((), packed.dtype)
+                        skipped += 1
+                records.append(packed)
+                bar.update(len(rows))
+            writer.write(shard, np.concatenate(records))
+    if skipped:
+        print(f'{skipped} unreadable images have no maps')
+    dist.barrier()
+
+
+def verify(job: TeacherJob, folder: Path, batch_size: int, num_workers: int, n: int) -> bool:
+    """Read all shards again, and compare the maps of n images with the teacher's; whether all is well."""
+    cache = InteractionCache(folder)
+    for shard in tqdm(range(cache.manifest.num_shards), unit=' shards'):
+        cache.shard(shard)
+    rows = np.random.default_rng(0).permutation(len(job.paths))[:n]
+    worst = 0.0
+    batches = [rows[i : i + batch_size].tolist() for i in range(0, len(rows), batch_size)]
+    for rows_of_batch, batch in zip(tqdm(batches, unit=' batches'), job.batches(batches, num_workers)):
+        maps = job.ask(batch)
+        records = cache.read([job.paths[row] for row in rows_of_batch])
+        kept = unpack(records, maps.layers, maps.directions, job.device)
+        step = torch.from_numpy(records['step'].copy()).to(job.device)[..., None, None]
+        # In steps of the kept map; half a step is the rounding's own.
+        off = (kept.logits - maps.logits).abs() / step.clamp_min(1e-6)
+        if maps.concepts is not None:
+            off = off.masked_fill((kept.concepts != maps.concepts)[:, None, :, None, None], math.inf)
+        worst = max(worst, off.max().item())
+    good = worst <= 1
+    print(
+        f'{cache.manifest.num_shards} shards match their checksums; of {len(rows)} images asked about again '
+        f'logits are off by at most {worst:.2f} quantisation steps: {"fine" if good else "NOT the same maps"}'
+    )
+    return good
+
+
+def main(args: Namespace) -> None:
+    """Run the tool."""
+    cfg = launch.load_config(args.config, args.cfg_options)
+    launch.start_processes(cfg, args.launcher, args.local_rank)
+    if args.launcher != 'none' and not dist.is_distributed():
+        dist.init_dist(args.launcher, **cfg.get('env_cfg', {}).get('dist_cfg', {}))
+    init_default_scope(cfg.get('default_scope', 'mmengine'))
+    job = TeacherJob(cfg)
+    if args.verify is not None:
+        sys.exit(0 if verify(job, Path(args.out), args.batch_size, args.num_workers, args.verify) else 1)
+    write(job, Path(args.out), args.batch_size, args.num_workers)
+    if dist.get_rank() == 0:
+        cache = InteractionCache(args.out)
+        print(
+            f'{args.out}: maps of {cache.manifest.num_images:,} images, {cache.num_bytes / 1e6:.1f} MB.\n'
+            f'python tools/train.py {args.config} --cfg-options model.teacher_cache={args.out}'
+        )

@@ -1,0 +1,74 @@
+"""The quality of the labels that a teacher or a student gives to images that have annotations."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Mapping
+
+import numpy as np
+from mmengine.config import Config
+from mmengine.registry import DATASETS
+from tqdm import tqdm
+
+from lfi.datasets import unaugmented
+from lfi.engine import launch
+from lfi.errors import UsageError
+from lfi.pseudo_labels import StudentReader, TeacherReader, options
+from lfi.pseudo_labels.quality import AnnotatedImage, compare, sweep_masks, sweep_presence
+
+PRESENCE = ('precision', 'recall', 'f1', 'first')
+OBJECTS = ('mean_iou', 'box_ap', 'box_recall', 'mask_ap', 'mask_recall')
+TITLES = dict(
+    precision='precision',
+    recall='recall',
+    f1='F1',
+    first='first class',
+    mean_iou='mean IoU',
+    box_ap='box AP50',
+    box_recall='box recall',
+    mask_ap='mask AP50',
+    mask_recall='mask recall',
+)
+
+
+def read(cfg: Config, reader: TeacherReader | StudentReader, args: Namespace) -> list[AnnotatedImage]:
+    """The annotations of the validation images, and what is said of these images."""
+    dataset = DATASETS.build(unaugmented(cfg.val_dataloader.dataset, steps=('Load',)))
+    count = min(args.images or len(dataset), len(dataset))
+    chosen = np.linspace(0, len(dataset) - 1, count).round().astype(int)
+    images: list[AnnotatedImage] = []
+    with tqdm(total=count, unit=' images') as bar:
+        for start in range(0, count, args.batch_size):
+            results = [dataset[int(i)] for i in chosen[start : start + args.batch_size]]
+            answers = reader([each['img'] for each in results])
+            images += map(AnnotatedImage.of, results, answers)
+            bar.update(len(results))
+    return images
+
+
+def table(rows: Mapping, columns: tuple[str, ...], head: str) -> str:
+    """A table of Markdown, in per cent: a row for each entry, whose title is `head`."""
+    lines = [f'| {" | ".join((head, *(TITLES[column] for column in columns)))} |']
+    lines.append('| --- ' * (1 + len(columns)) + '|')
+    for name, measures in rows.items():
+        cells = ' | '.join(f'{100 * measures[column]:.1f}' for column in columns)
+        lines.append(f'| {name} | {cells} |')
+    return '\n'.join(lines)
+
+
+def main(args: Namespace) -> None:
+    """Run the tool."""
+    cfg = launch.load_config(args.config, args.cfg_options)
+    reader = options.reader_of(args, cfg)
+    rules = options.rules_of(args, reader)
+    images = read(cfg, reader, args)
+    settings = ', '.join(f'{name}={value:g}' for name, value in vars(rules).items())
+    try:
+        found = compare(images, rules)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    print(f'\n{len(images)} images; {settings}; in %\n')
+    print(table(found, (*PRESENCE, *OBJECTS), 'labels'))
+    if args.sweep:
+        print(f'\n{table(sweep_presence(images), PRESENCE, "presence threshold")}')
+        print(f'\n{table(sweep_masks(images, rules), OBJECTS, "mask threshold")}')

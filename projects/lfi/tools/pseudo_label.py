@@ -1,0 +1,77 @@
+"""Labels of images that have none, by a teacher or by a student."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use('Agg')
+import numpy as np
+from tqdm import tqdm
+
+from lfi.apis import list_sources
+from lfi.apis.sources import FileSource
+from lfi.engine import launch
+from lfi.errors import UsageError
+from lfi.pseudo_labels import LabelLog, StudentReader, TeacherReader, options, write_labels
+from lfi.pseudo_labels.drawing import draw_labels
+from lfi.pseudo_labels.label_files import label_files, read_image
+
+
+def image_files(inputs: list[str]) -> list[FileSource]:
+    """Each image file once."""
+    try:
+        sources = list_sources(inputs)
+    except (OSError, ValueError) as error:
+        raise UsageError(str(error)) from error
+    videos = [source.name for source in sources if not isinstance(source, FileSource)]
+    if videos:
+        raise UsageError(f'{videos[0]} is a video: data sets read images; write its frames as files')
+    return list({source.name: source for source in sources}.values())
+
+
+def write_picture(path: Path, records: list[dict], concepts: tuple[str, ...], count: int) -> None:
+    """Draw evenly spaced images."""
+    chosen = [records[i] for i in np.linspace(0, len(records) - 1, min(count, len(records))).astype(int)]
+    images = [read_image(FileSource(record['file']))[..., ::-1] for record in chosen]
+    draw_labels(images, chosen, concepts).savefig(path, dpi=110)
+
+
+def label(reader: TeacherReader | StudentReader, args: Namespace) -> None:
+    """Label the images that have no labels yet, and write the labels of all.
+
+    Raises:
+        UsageError: If no image can be read.
+    """
+    rules = options.rules_of(args, reader)
+    sources, out = image_files(args.images), Path(args.out)
+    log = LabelLog(out / 'log.jsonl', {**reader.identity, **vars(rules)})
+    done = sum(source.name in log for source in sources)
+    with tqdm(total=len(sources), initial=done, unit=' images', smoothing=0.05) as bar:
+        for count in label_files(reader, sources, rules, log, args.batch_size):
+            bar.update(count)
+    records = [log[source.name] for source in sources]
+    root = write_labels(out, records, reader.concepts)
+    good = [record for record in records if 'error' not in record]
+    bad = len(records) - len(good)
+    if not good:
+        raise UsageError(f'none of the {bad} images can be read: {out}/unreadable.txt says why')
+    if args.pictures:
+        write_picture(out / 'labels.png', good, reader.concepts, args.pictures)
+    objects = sum(len(record['objects']) for record in good)
+    shown = sum(bool(record['presence']) for record in good)
+    print(f'{out}: {objects:,} objects in {len(good):,} images, of which {shown:,} show a concept')
+    if bad:
+        print(f'{bad:,} images cannot be read: unreadable.txt names them')
+    coco = dict(ann_file=f'{out}/annotations.json', data_prefix=dict(img=str(root)))
+    custom = dict(ann_file=f'{out}/labels.txt', data_prefix=str(root), classes=f'{out}/classes.txt')
+    print(f'mmdet: {dict(type="CocoDataset", **coco)}, and metainfo=dict(classes=...) of classes.txt')
+    print(f'mmpretrain: {dict(type="CustomDataset", **custom)}')
+
+
+def main(args: Namespace) -> None:
+    """Run the tool."""
+    cfg = launch.load_config(args.config, args.cfg_options)
+    label(options.reader_of(args, cfg), args)

@@ -1,0 +1,72 @@
+"""What the arguments that tools share take, and what they say of what they do not take."""
+
+import pytest
+from lfi.arguments import ArgumentParser, add_config_arguments, add_run_arguments, nearest
+from lfi.config_files import config_path
+
+CONFIG = 'classification/lfi_vit-tiny_shapes.py'
+
+
+@pytest.fixture
+def parser():
+    parser = ArgumentParser(prog='tool')
+    add_run_arguments(parser)
+    return parser
+
+
+@pytest.fixture
+def refused(parser, capsys):
+    """What is said of a command line that is refused."""
+
+    def parse(*args):
+        with pytest.raises(SystemExit, match='2'):
+            parser.parse_args(args)
+        return capsys.readouterr().err
+
+    return parse
+
+
+def test_an_unknown_option_ends_in_one_line_with_the_nearest_one(refused):
+    assert refused(CONFIG, '--work-dri=x', '--launch-er', 'none') == (
+        'tool: error: unrecognized arguments: --work-dri=x --launch-er none; did you mean --work-dir? '
+        'did you mean --launcher? (all arguments: tool --help)\n'
+    )
+    assert refused(CONFIG, '--zzzz') == (
+        'tool: error: unrecognized arguments: --zzzz (all arguments: tool --help)\n'
+    )
+    # What is not in the help is not recommended.
+    assert 'did you mean' not in refused(CONFIG, '--local_rnak', '3')
+
+
+def test_an_unknown_config_ends_in_one_line_with_the_nearest_ones(refused):
+    line = refused('lfi_vit-tny_shapes')
+    assert 'argument config: there is no config lfi_vit-tny_shapes; near it are ' in line
+    assert CONFIG in line and line.count('\n') == 1
+
+
+def test_a_config_is_named_as_find_config_takes_it(parser):
+    assert parser.parse_args(['lfi_vit-tiny_shapes']).config == config_path(CONFIG)
+
+
+def test_pairs_without_a_value(capsys):
+    parser = ArgumentParser()
+    add_config_arguments(parser)
+    with pytest.raises(SystemExit):
+        parser.parse_args([CONFIG, '--cfg-options', 'train_cfg.max_epochs'])
+    assert '--cfg-options takes KEY=VALUE pairs, got train_cfg.max_epochs' in capsys.readouterr().err
+
+
+def test_local_rank_of_older_launchers(parser):
+    assert parser.parse_args([CONFIG, '--local-rank', '1']).local_rank == 1
+
+
+def test_the_nearest_word_is_named_and_none_where_none_is_near():
+    assert nearest('trian', ['test', 'train']) == 'did you mean train?'
+    assert nearest('xyz', ['test', 'train']) == ''
+
+
+def test_help_names_what_was_typed(monkeypatch):
+    monkeypatch.setattr(ArgumentParser, 'typed_as', 'lfi tool')
+    parser = ArgumentParser()
+    inner = parser.add_subparsers().add_parser('part')
+    assert (parser.prog, inner.prog) == ('lfi tool', 'lfi tool part')
