@@ -99,6 +99,7 @@ setup(
     long_description=(ROOT / 'README.md').read_text(),
     long_description_content_type='text/markdown',
     python_requires='>=3.10',
+    entry_points={'console_scripts': ['lfi = lfi.command:main']},
     cmdclass={'build_py': BuildWithConfigs},
     package_dir={'': 'projects'},
     packages=find_packages('projects'),

@@ -33,7 +33,7 @@ FLOORS = (
     {'pseudo_labels'},
     {'tools'},
     {'command'},
-    {'lfi'},
+    {'__main__', 'lfi'},
 )
 """The parts of the package, from the ground up. A part imports nothing from its own floor or above."""
 APART = [('models', 'datasets'), ('models', 'engine')]

@@ -10,7 +10,7 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-__all__ = ['install']
+__all__ = ['StandIn', 'install']
 
 NAME = 'mmcv._ext'
 

@@ -1,0 +1,5 @@
+"""`python -m lfi`, the command `lfi`."""
+
+from lfi.command import main
+
+main()

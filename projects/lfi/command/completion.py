@@ -1,0 +1,81 @@
+"""Print what lets a shell complete commands, options, configs and studies.
+
+eval "$(lfi completion bash)"
+eval "$(lfi completion zsh)"
+
+In ~/.bashrc or ~/.zshrc, or once into a file that these read.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import runpy
+import sys
+from argparse import Namespace
+from contextlib import redirect_stdout, suppress
+from pathlib import Path
+
+from lfi.arguments import ArgumentParser
+from lfi.config_files import config_names
+from lfi.studies.presets import GROUPS, PRESETS
+
+from .table import SCRIPTS, commands, script_of
+
+SHELLS = {'bash': '', 'zsh': 'autoload -U +X bashcompinit && bashcompinit\n'}
+"""What begins the completion of each shell; zsh takes bash's."""
+FUNCTION = """_lfi() {{
+    local word=${{COMP_WORDS[COMP_CWORD]}} command=${{COMP_WORDS[1]}} words=
+    if [ "$COMP_CWORD" = 1 ]; then
+        words='{commands}'
+    elif [[ $word == -* ]]; then
+        case $command in
+{options}
+        esac
+    else
+        case $command in
+            completion) words='{shells}' ;;
+            study) words='{studies}' ;;
+            *) words='{configs}' ;;
+        esac
+    fi
+    COMPREPLY=($(compgen -W "$words" -- "$word"))
+}}
+complete -o default -F _lfi lfi
+"""
+
+
+def parse_args() -> Namespace:
+    """Parse the command line."""
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument('shell', choices=list(SHELLS), help='which shell')
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Print the code for a shell. Where nothing of it fits, the shell completes files."""
+    args = parse_args()
+    options = '\n'.join(
+        f"            {command}) words='{' '.join(options_of(script_of(command)))}' ;;" for command in SCRIPTS
+    )
+    function = FUNCTION.format(
+        commands=' '.join(commands()),
+        options=options,
+        shells=' '.join(SHELLS),
+        studies=' '.join([*PRESETS, *GROUPS]),
+        configs=' '.join(config_names()),
+    )
+    print(f'{SHELLS[args.shell]}{function}', end='')
+
+
+def options_of(script: Path) -> list[str]:
+    """The options that a script's help names."""
+    text, typed = io.StringIO(), sys.argv
+    sys.argv = [str(script), '--help']
+    try:
+        with redirect_stdout(text), suppress(SystemExit):
+            runpy.run_path(str(script), run_name='__main__')
+    finally:
+        sys.argv = typed
+    _, _, lines = text.getvalue().partition('\noptions:\n')
+    return sorted(set(re.findall(r'^ +(?:-\w, )?(--[\w-]+)', lines, re.M)))

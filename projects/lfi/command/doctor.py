@@ -1,0 +1,223 @@
+"""Say what is installed, where data and teachers lie, and what is missing.
+
+lfi doctor
+
+The exit status is 0 unless training cannot work.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache, partial
+from importlib import import_module, metadata
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from lfi.arguments import ArgumentParser
+from lfi.config_files import configs_folder
+from lfi.ops import StandIn
+from lfi.studies.settings_digest import ROOTS
+from lfi.version import __version__
+
+State = Literal['ok', 'missing', 'wrong']
+COLOURS = {'ok': 'green', 'missing': 'yellow', 'wrong': 'bold red'}
+STACKS = {
+    'onedl': ('onedl-mmengine', 'onedl-mmcv', 'onedl-mmpretrain', 'onedl-mmdetection'),
+    'openmmlab': ('mmengine', 'mmcv', 'mmcv-lite', 'mmpretrain', 'mmdet'),
+}
+"""The distributions of a stack, by the extra that installs it."""
+REQUIRED = {
+    'torch': ('torch',),
+    'torchvision': ('torchvision',),
+    'mmengine': ('onedl-mmengine', 'mmengine'),
+    'mmcv': ('onedl-mmcv', 'mmcv', 'mmcv-lite'),
+    'mmpretrain': ('onedl-mmpretrain', 'mmpretrain'),
+    'mmdet': ('onedl-mmdetection', 'mmdet'),
+    'open_clip': ('open_clip_torch',),
+    'timm': ('timm',),
+}
+"""What training needs: packages, and the distributions that may bring them."""
+OPTIONAL = {
+    'transformers': 'multimodal',
+    'textblob': 'captions',
+    'onnxruntime': 'export',
+    'gradio': 'demo',
+    'mmseg': 'segmentation',
+}
+"""What parts of LFI need: packages, and the extras that bring them."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A line of the report.
+
+    Args:
+        state: `wrong` where training cannot work, `missing` where a part of LFI cannot.
+        name: of what was looked for.
+        found: what was found.
+        fix: what to type, or to do. Defaults to nothing.
+    """
+
+    state: State
+    name: str
+    found: str
+    fix: str = ''
+
+
+def parse_args() -> None:
+    """Parse the command line, which has no arguments."""
+    ArgumentParser(description=__doc__).parse_args()
+
+
+def main() -> None:
+    """Print all findings; the process ends with 1 where training cannot work, and with 0 otherwise."""
+    parse_args()
+    found = {title: list(look()) for title, look in SECTIONS.items()}
+    report(found, Console())
+    sys.exit(any(finding.state == 'wrong' for findings in found.values() for finding in findings))
+
+
+@cache
+def version_of(*distributions: str) -> str | None:
+    """The version of the first of some distributions that is installed, or None."""
+    for name in distributions:
+        try:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return None
+
+
+def stack() -> Iterator[Finding]:
+    """The two stacks, the packages of the one that is there, and whether models can be imported."""
+    there = [extra for extra, names in STACKS.items() if version_of(*names)]
+    if len(there) > 1:
+        yield Finding(
+            'wrong',
+            'stack',
+            'both onedl and openmmlab: each overwrites files of the other',
+            "make a new environment, and in it: pip install 'lfi[onedl]'",
+        )
+    else:
+        # Packages may lie on PYTHONPATH, without a distribution.
+        yield Finding('ok', 'stack', there[0] if there else 'of unknown distributions')
+    yield Finding('ok', 'python', f'{sys.version.split()[0]} ({sys.executable})')
+    yield Finding('ok', 'lfi', f'{__version__} ({Path(__file__).parents[1]})')
+    extra = there[0] if there else 'onedl'
+    for package, distributions in REQUIRED.items():
+        if find_spec(package) is None:
+            yield Finding('wrong', package, 'not installed', f"pip install 'lfi[{extra}]'")
+        else:
+            yield Finding('ok', package, version_of(*distributions) or 'of unknown version')
+    for package, extra in OPTIONAL.items():
+        if find_spec(package) is None:
+            yield Finding('missing', package, 'not installed', f"pip install 'lfi[{extra}]'")
+        else:
+            yield Finding('ok', package, version_of(package, f'onedl-{package}') or 'of unknown version')
+    yield models()
+
+
+def models() -> Finding:
+    """Whether students, teachers and detectors can be imported."""
+    try:
+        for module in ('lfi.models', 'lfi.datasets', 'mmdet.models'):
+            import_module(module)
+    except Exception as error:  # Whatever a broken installation raises is what is looked for.
+        reason = ' '.join(f'{type(error).__name__}: {error}'.split())
+        return Finding('wrong', 'models', f'cannot be imported: {reason}', 'install what it names again')
+    return Finding('ok', 'models', 'can be imported')
+
+
+def devices() -> Iterator[Finding]:
+    """The GPUs, or the threads of the CPU, and where mmcv's ops come from."""
+    if find_spec('torch') is None or find_spec('mmcv') is None:
+        return
+    import torch
+
+    for index in range(torch.cuda.device_count()):
+        properties = torch.cuda.get_device_properties(index)
+        yield Finding('ok', f'cuda:{index}', f'{properties.name}, {properties.total_memory / 2**30:.0f} GiB')
+    if not torch.cuda.is_available():
+        build = f'built for CUDA {torch.version.cuda}' if torch.version.cuda else 'built without CUDA'
+        yield Finding('ok', 'GPU', f'none that torch can use ({build})')
+    yield Finding('ok', 'cpu', f'{torch.get_num_threads()} threads of {os.cpu_count()}')
+    spec = find_spec('mmcv._ext')
+    own = spec is not None and not isinstance(spec.loader, StandIn)
+    yield Finding('ok', "mmcv's ops", 'compiled' if own else "lfi's stand-in by torchvision")
+
+
+def roots() -> Iterator[Finding]:
+    """The folders that configs name below the roots of data and of teachers."""
+    configs = [path.read_text(encoding='utf-8') for path in configs_folder().rglob('*.py')]
+    for variable, default in ROOTS.items():
+        root = Path(os.environ.get(variable, default))
+        origin = '' if variable in os.environ else ' (default)'
+        fix = f'export {variable}=FOLDER'
+        if root.is_dir():
+            yield Finding('ok', variable, f'{root}{origin}')
+        else:
+            yield Finding('missing', variable, f'{root}{origin} is no folder', fix)
+        named = re.compile(rf'\{{\{{\${variable}:{default}\}}\}}/([\w.-]+)')
+        for name in sorted({match for text in configs for match in named.findall(text)}, key=str.lower):
+            if (root / name).is_dir():
+                yield Finding('ok', f'  {name}', str(root / name))
+            else:
+                yield Finding('missing', f'  {name}', f'not in {root}', f'{fix}, the one that holds {name}')
+    yield Finding('ok', 'embedded', 'the data set Shapes and its teacher come with lfi')
+
+
+def hubs() -> Iterator[Finding]:
+    """Where weights are kept that a hub has given, and whether hubs are asked."""
+    if find_spec('huggingface_hub') is not None:
+        from huggingface_hub.constants import HF_HUB_CACHE, HF_HUB_OFFLINE
+
+        kept = [path.name for path in sorted(Path(HF_HUB_CACHE).glob('models--*'))]
+        names = ', '.join(name.removeprefix('models--').replace('--', '/') for name in kept)
+        yield Finding('ok', 'Hugging Face', f'{HF_HUB_CACHE}: {names or "no models"}')
+        offline = 'set: models that are not kept are not fetched' if HF_HUB_OFFLINE else 'not set'
+        yield Finding('ok', 'HF_HUB_OFFLINE', offline)
+    if find_spec('torch') is not None:
+        import torch
+
+        folder = Path(torch.hub.get_dir())
+        kept = [path.name for path in sorted((folder / 'checkpoints').glob('*'))]
+        yield Finding('ok', 'torch hub', f'{folder}: {", ".join(kept) or "no checkpoints"}')
+
+
+SECTIONS: dict[str, Callable[[], Iterator[Finding]]] = {
+    'Packages': stack,
+    'Devices': devices,
+    'Data and teachers': roots,
+    'Caches of hubs': hubs,
+}
+
+
+def report(found: dict[str, list[Finding]], console: Console) -> None:
+    """Print findings by section: tables for a terminal, or else a line of plain text for each."""
+    write = partial(console.print, highlight=False, markup=False, soft_wrap=True)
+    for title, findings in found.items():
+        write(title, style='bold')
+        if console.is_terminal:
+            console.print(table_of(findings), '')
+            continue
+        for each in findings:
+            write(f'  {each.state:<8} {each.name:<18} {each.found}{each.fix and f" -> {each.fix}"}')
+    wrong = [each.name for findings in found.values() for each in findings if each.state == 'wrong']
+    write(f'Training cannot work: {", ".join(wrong)}' if wrong else 'Training can work: lfi quickstart')
+
+
+def table_of(findings: list[Finding]) -> Table:
+    """A table for a terminal."""
+    table = Table('', '', 'found', 'what to do', box=None)
+    for each in findings:
+        table.add_row(Text(each.state, COLOURS[each.state]), each.name, Text(each.found), Text(each.fix))
+    return table

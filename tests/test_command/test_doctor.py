@@ -1,0 +1,124 @@
+"""What `lfi doctor` finds in installations that are well, and in those that are not."""
+
+import io
+import os
+
+import pytest
+import torch
+from lfi.command import doctor
+from lfi.command.doctor import Finding
+from rich.console import Console
+
+
+@pytest.fixture
+def versions(monkeypatch):
+    """The installed distributions, to be changed; what is no distribution cannot be found."""
+    there = dict.fromkeys(('torch', 'torchvision', 'open_clip_torch', 'timm', *doctor.STACKS['onedl']), '1.0')
+    monkeypatch.setattr(
+        doctor, 'version_of', lambda *names: next((there[name] for name in names if name in there), None)
+    )
+    return there
+
+
+@pytest.fixture
+def hidden(monkeypatch):
+    """Packages that cannot be found, to be changed."""
+    names, find_spec = set(), doctor.find_spec
+    monkeypatch.setattr(doctor, 'find_spec', lambda name: None if name in names else find_spec(name))
+    return names
+
+
+def by_name(findings):
+    return {finding.name: finding for finding in findings}
+
+
+def test_this_installation_can_train(versions, hidden):
+    hidden.add('gradio')
+    found = by_name(doctor.stack())
+    assert found['stack'] == Finding('ok', 'stack', 'onedl')
+    assert found['mmcv'].found == '1.0'
+    assert found['models'] == Finding('ok', 'models', 'can be imported')
+    assert found['gradio'] == Finding('missing', 'gradio', 'not installed', "pip install 'lfi[demo]'")
+    assert not [finding for finding in found.values() if finding.state == 'wrong']
+
+
+def test_what_is_missing_is_named_with_what_brings_it(versions, hidden):
+    for name in doctor.STACKS['onedl']:
+        del versions[name]
+    versions.update(dict.fromkeys(doctor.STACKS['openmmlab'], '2.0'))
+    hidden.add('mmdet')
+    found = by_name(doctor.stack())
+    assert found['stack'].found == 'openmmlab'
+    assert found['mmdet'] == Finding('wrong', 'mmdet', 'not installed', "pip install 'lfi[openmmlab]'")
+
+
+def test_two_stacks_in_one_environment_are_wrong(versions):
+    versions['mmengine'] = '0.10.7'
+    found = by_name(doctor.stack())['stack']
+    assert found.state == 'wrong' and 'new environment' in found.fix
+
+
+def test_models_that_cannot_be_imported_are_wrong(monkeypatch):
+    def fail(name):
+        raise AssertionError('MMCV==9.0 is used\nbut incompatible')
+
+    monkeypatch.setattr(doctor, 'import_module', fail)
+    found = doctor.models()
+    assert found.state == 'wrong'
+    assert found.found == 'cannot be imported: AssertionError: MMCV==9.0 is used but incompatible'
+
+
+def test_devices():
+    found = by_name(doctor.devices())
+    assert found['cpu'].found == f'{torch.get_num_threads()} threads of {os.cpu_count()}'
+    assert ('GPU' in found) is not torch.cuda.is_available()
+    assert found["mmcv's ops"].found in ('compiled', "lfi's stand-in by torchvision")
+
+
+def test_folders_of_the_configs_are_looked_for_below_the_roots(tmp_path, monkeypatch):
+    monkeypatch.setenv('LFI_DATA_ROOT', str(tmp_path))
+    monkeypatch.delenv('LFI_TEACHER_ROOT', raising=False)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'coco').mkdir()
+    found = by_name(doctor.roots())
+    assert found['LFI_DATA_ROOT'] == Finding('ok', 'LFI_DATA_ROOT', str(tmp_path))
+    assert found['  coco'].state == 'ok'
+    for name in ('ade', 'imagenet', 'PACS', 'tiny-imagenet-200', 'VLCS'):
+        fix = f'export LFI_DATA_ROOT=FOLDER, the one that holds {name}'
+        assert found[f'  {name}'] == Finding('missing', f'  {name}', f'not in {tmp_path}', fix)
+    assert found['LFI_TEACHER_ROOT'].found == 'checkpoints (default) is no folder'
+    assert found['  lit-effnet-lite0'].state == 'missing'
+
+
+def test_what_hubs_have_given(tmp_path, monkeypatch):
+    constants = pytest.importorskip('huggingface_hub.constants')
+    (tmp_path / 'models--timm--vit_base').mkdir()
+    monkeypatch.setattr(constants, 'HF_HUB_CACHE', str(tmp_path))
+    monkeypatch.setattr(constants, 'HF_HUB_OFFLINE', True)
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'torch'))
+    found = by_name(doctor.hubs())
+    assert found['Hugging Face'].found == f'{tmp_path}: timm/vit_base'
+    assert found['HF_HUB_OFFLINE'].found.startswith('set: ')
+    assert found['torch hub'].found == f'{tmp_path / "torch"}: no checkpoints'
+
+
+@pytest.mark.parametrize(('state', 'code'), [('ok', 0), ('missing', 0), ('wrong', 1)])
+def test_the_exit_status_says_whether_training_can_work(state, code, monkeypatch, capsys):
+    finding = Finding(state, 'mmdet', 'found', 'what to do')
+    monkeypatch.setattr(doctor, 'SECTIONS', {'Packages': lambda: iter([finding])})
+    monkeypatch.setattr('sys.argv', ['lfi'])
+    with pytest.raises(SystemExit) as end:
+        doctor.main()
+    assert int(end.value.code) == code
+    out = capsys.readouterr().out
+    assert out.splitlines()[:2] == ['Packages', f'  {state:<8} mmdet              found -> what to do']
+    assert ('Training cannot work: mmdet' in out) == (code == 1)
+
+
+def test_a_terminal_gets_a_table():
+    found = {'Packages': [Finding('missing', 'gradio', 'not [installed]', "pip install 'lfi[demo]'")]}
+    out = io.StringIO()
+    doctor.report(found, Console(file=out, force_terminal=True, width=100))
+    text = out.getvalue()
+    assert 'not [installed]' in text and "pip install 'lfi[demo]'" in text and '\x1b[' in text
+    assert text.endswith('Training can work: lfi quickstart\n')
