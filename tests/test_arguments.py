@@ -38,6 +38,19 @@ def test_an_unknown_option_ends_in_one_line_with_the_nearest_one(refused):
     assert 'did you mean' not in refused(CONFIG, '--local_rnak', '3')
 
 
+def test_an_unknown_option_of_a_sub_command(capsys):
+    parser = ArgumentParser(prog='tool')
+    inner = parser.add_subparsers(dest='command').add_parser('part')
+    inner.add_argument('--images', type=int)
+    assert parser.parse_args(['part', '--images', '3']).images == 3
+    with pytest.raises(SystemExit, match='2'):
+        parser.parse_args(['part', '--imgaes', '3'])
+    assert capsys.readouterr().err == (
+        'tool part: error: unrecognized arguments: --imgaes 3; did you mean --images? '
+        '(all arguments: tool part --help)\n'
+    )
+
+
 def test_an_unknown_config_ends_in_one_line_with_the_nearest_ones(refused):
     line = refused('lfi_vit-tny_shapes')
     assert 'argument config: there is no config lfi_vit-tny_shapes; near it are ' in line

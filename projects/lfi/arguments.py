@@ -37,13 +37,16 @@ class ArgumentParser(argparse.ArgumentParser):
             self.options += action.option_strings
         return action
 
-    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
-        """Parse a command line as argparse does, where an unknown argument ends the process."""
-        found, unknown = self.parse_known_args(args, namespace)
+    # Of argparse's overloads, the one that is used.
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Parse a command line, or that of a sub-command; an unknown argument ends the process."""
+        found, unknown = super().parse_known_args(args, namespace)
         if unknown:
             near = ' '.join(nearest(word, self.options) for word in unknown if word.startswith('-')).strip()
             self.error(f'unrecognized arguments: {" ".join(unknown)}{near and f"; {near}"}')
-        return found
+        return found, []
 
     def format_help(self) -> str:
         """The help, with examples as they are typed."""

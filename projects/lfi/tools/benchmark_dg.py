@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lfi.errors import UsageError
 from lfi.models.distill import InteractionDistillMixin
-from lfi.registry import MODELS
+from lfi.registry import MODELS, type_of
 from lfi.studies.job import read_config
 from lfi.studies.presets import Preset, domain_arm, leave_one_out
 from lfi.studies.reproduce import Request, reproduce
@@ -26,7 +26,9 @@ def study_of(args: Namespace) -> Preset:
     for path in map(str, map(Path.resolve, map(Path, args.configs))):
         cfg = read_config(path)
         # What learns from interactions; other ways to distil ask the teacher about each view.
-        cached = args.cache_teacher and issubclass(MODELS.get(cfg.model.type), InteractionDistillMixin)
+        cached = args.cache_teacher and issubclass(
+            type_of(cfg.model, MODELS, 'model'), InteractionDistillMixin
+        )
         arms.append(replace(domain_arm(path, cache='cache' if cached else None), epochs=args.epochs))
         epochs[arms[-1].name] = args.epochs or cfg.train_cfg.max_epochs
     if len(set(epochs.values())) > 1:

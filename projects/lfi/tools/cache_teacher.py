@@ -134,8 +134,9 @@ def verify(job: TeacherJob, folder: Path, batch_size: int, num_workers: int, n: 
         step = torch.from_numpy(records['step'].copy()).to(job.device)[..., None, None]
         # In steps of the kept map; half a step is the rounding's own.
         off = (kept.logits - maps.logits).abs() / step.clamp_min(1e-6)
-        if maps.concepts is not None:
-            off = off.masked_fill((kept.concepts != maps.concepts)[:, None, :, None, None], math.inf)
+        if kept.concepts is not None and maps.concepts is not None:
+            others = kept.concepts.ne(maps.concepts)[:, None, :, None, None]
+            off = off.masked_fill(others, math.inf)
         worst = max(worst, off.max().item())
     good = worst <= 1
     print(

@@ -39,7 +39,8 @@ def compare_seeds(args: Namespace) -> None:
         ]
         for metric in args.metrics
     }
-    print(compare_pairs([tuple(runs) for runs in found.values()], args.teacher_seconds))
+    triples = [(baseline, method, short) for baseline, method, short in found.values()]
+    print(compare_pairs(triples, args.teacher_seconds))
     if args.out:
         baseline, method, _ = found[args.metrics[0]]
         Path(args.out).parent.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from argparse import Namespace
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
@@ -175,7 +175,7 @@ class PresenceTally:
 
 def ask(teacher: VLMAttentionTeacher, images: list[Tensor], device: torch.device) -> InteractionMaps:
     """The teacher's maps of images (3, H, W), which are padded to one size."""
-    sizes = [tuple(image.shape[-2:]) for image in images]
+    sizes = [(image.shape[1], image.shape[2]) for image in images]
     inputs = stack_batch(images).float().to(device)
     # Images are loaded as BGR, from 0 to 255.
     maps = teacher(inputs, PixelFormat((0.0,) * 3, (1.0,) * 3, rgb=False), valid_sizes=sizes)
@@ -275,12 +275,11 @@ def recommend(tallies: dict[str, dict[str, Tally]], told: PresenceTally) -> dict
 def choose(values: dict[str, np.ndarray]) -> Choice:
     """The first by its mean, and by how much it is before the second: mean and standard error, in pairs."""
     order = sorted(values, key=lambda name: -values[name].mean())
-    choice = Choice(choice=order[0], second=None, ahead=None)
-    if len(order) > 1:
-        ahead = values[order[0]] - values[order[1]]
-        error = float(np.std(ahead, ddof=1) / len(ahead) ** 0.5)
-        choice.update(second=order[1], ahead=[float(ahead.mean()), error])
-    return choice
+    if len(order) == 1:
+        return Choice(choice=order[0], second=None, ahead=None)
+    ahead = values[order[0]] - values[order[1]]
+    error = float(np.std(ahead, ddof=1) / len(ahead) ** 0.5)
+    return Choice(choice=order[0], second=order[1], ahead=[float(ahead.mean()), error])
 
 
 def chance(images: Images, args: Namespace) -> tuple[dict, int]:
@@ -290,7 +289,7 @@ def chance(images: Images, args: Namespace) -> tuple[dict, int]:
         for image in batch:
             for mask in image.of_area(args.area).values():
                 areas.append(mask.float().mean().item())
-                centre.add(centre_map(tuple(mask.shape))[None], mask[None])
+                centre.add(centre_map((mask.shape[0], mask.shape[1]))[None], mask[None])
     if len(areas) < 2:
         raise UsageError(
             f'only {len(areas)} regions cover {args.area[0]:g} to {args.area[1]:g} of their image'
@@ -405,7 +404,7 @@ def teachers_of(cfg: Config, names: list[str]) -> Iterator[tuple[str, VLMAttenti
             print(f'{name} is left out: {error}', flush=True)
 
 
-def write_picture(path: Path, images: Images, teachers: dict[str, Tensor], names: list[str]) -> None:
+def write_picture(path: Path, images: Images, teachers: dict[str, Tensor], names: Sequence[str]) -> None:
     """Each image with its largest region, and where each teacher sees that class."""
     chosen = [images[int(i)] for i in picked(images, len(next(iter(teachers.values()))))]
     rows = []

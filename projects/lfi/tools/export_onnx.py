@@ -7,6 +7,7 @@ from argparse import Namespace
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmpretrain.models.classifiers import ImageClassifier
@@ -29,7 +30,7 @@ def main(args: Namespace) -> None:
     if args.out is not None and missing:
         raise UsageError(f"ONNX needs {', '.join(missing)}: pip install 'lfi[export]'")
     cfg = launch.load_config(args.config, args.cfg_options)
-    student = load_student(cfg, read_checkpoint(args.checkpoint)).build()
+    student: Any = load_student(cfg, read_checkpoint(args.checkpoint)).build()
     shape = tuple(args.shape or student.backbone.img_size)
     part = args.part or ('classifier' if isinstance(student, ImageClassifier) else 'backbone')
     try:

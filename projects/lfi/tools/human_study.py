@@ -152,7 +152,8 @@ def load_other(given: Sequence[str], a: Student, options: dict | None) -> Source
     if len(given) == 1:
         # The word for A's own teacher, as the parser has checked.
         return Teacher(a.config, a.model, a.dataset)
-    config, model, dataset = load(*given, options)
+    config, checkpoint = given
+    config, model, dataset = load(config, checkpoint, options)
     if hasattr(model, 'predict_interactions'):
         return Student(config, model, dataset)
     return Baseline(config, model, dataset, a.names)
@@ -187,7 +188,8 @@ def make_study(args: Namespace) -> None:
         raise UsageError(
             f'{key_file} is there already, and answers to its page need it: choose another --out'
         )
-    a = load_student(*args.a, args.cfg_options)
+    config, checkpoint = args.a
+    a = load_student(config, checkpoint, args.cfg_options)
     b = load_other(args.b, a, args.cfg_options)
     wanted = args.images + args.catch
     if wanted > len(a.dataset) or len(b.dataset) != len(a.dataset):

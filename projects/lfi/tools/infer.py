@@ -14,6 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from lfi.apis import InteractionInferencer, InteractionResult, list_sources, result_record
+from lfi.apis.sources import VideoSource
 from lfi.engine import launch
 from lfi.errors import UsageError
 
@@ -25,7 +26,7 @@ def join_pictures(files: list[Path], video: Path, fps: float) -> None:
     """Write pictures of one size as an MP4 video, if OpenCV can write one here."""
     # Codecs need even sides.
     height, width = (side // 2 * 2 for side in mmcv.imread(files[0]).shape[:2])
-    writer = cv2.VideoWriter(str(video), cv2.VideoWriter_fourcc(*'mp4v'), fps, (width, height))
+    writer = cv2.VideoWriter(str(video), cv2.VideoWriter.fourcc(*'mp4v'), fps, (width, height))
     if not writer.isOpened():
         print(f'OpenCV cannot write {video} here; its frames are written as pictures alone')
         return
@@ -44,7 +45,8 @@ def write_results(
     """
     sources, out = list_sources(args.inputs), Path(args.out_dir)
     out.mkdir(parents=True, exist_ok=True)
-    records, frames = [], defaultdict(list)
+    records: list[dict] = []
+    frames: defaultdict[str, list[Path]] = defaultdict(list)
     total = sum(source.count(args.frame_stride) for source in sources)
     for result in tqdm(results, total=total, unit=' images'):
         (picture,) = inferencer.visualize(args.inputs, [result], args.texts)
@@ -58,7 +60,7 @@ def write_results(
     if not records:
         raise UsageError(f'no input could be read: {skipped}')
     for source in sources:
-        if source.name in frames:
+        if isinstance(source, VideoSource) and source.name in frames:
             files = frames.pop(source.name)
             join_pictures(files, files[0].with_suffix('.mp4'), (source.fps or FPS) / args.frame_stride)
     text = json.dumps(records, indent=1, ensure_ascii=False)

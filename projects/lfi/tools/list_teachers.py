@@ -191,7 +191,8 @@ def main(args: Namespace) -> None:
         passed = check_all(tags)
         print(f'{passed} of {total} tags')
         sys.exit(passed < total)
-    columns, rows = COLUMNS, [describe(model, tag) for model in tags for tag in tags[model]]
+    columns: tuple[str, ...] = COLUMNS
+    rows = [describe(model, tag) for model in tags for tag in tags[model]]
     if args.parameters:
         columns = (*columns, PARAMETERS)
         counts = {model: f'{parameters(model):.1f}' for model in tqdm(tags, unit=' models')}

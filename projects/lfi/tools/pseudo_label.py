@@ -26,10 +26,12 @@ def image_files(inputs: list[str]) -> list[FileSource]:
         sources = list_sources(inputs)
     except (OSError, ValueError) as error:
         raise UsageError(str(error)) from error
-    videos = [source.name for source in sources if not isinstance(source, FileSource)]
-    if videos:
-        raise UsageError(f'{videos[0]} is a video: data sets read images; write its frames as files')
-    return list({source.name: source for source in sources}.values())
+    files: dict[str, FileSource] = {}
+    for source in sources:
+        if not isinstance(source, FileSource):
+            raise UsageError(f'{source.name} is a video: data sets read images; write its frames as files')
+        files.setdefault(source.name, source)
+    return list(files.values())
 
 
 def write_picture(path: Path, records: list[dict], concepts: tuple[str, ...], count: int) -> None:

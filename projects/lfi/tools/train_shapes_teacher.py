@@ -9,7 +9,7 @@ import open_clip
 import torch
 from open_clip.loss import ClipLoss
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
@@ -17,6 +17,7 @@ from tqdm import tqdm
 from lfi.datasets import Shapes
 from lfi.evaluation import chance_level, pointing_game
 from lfi.models.teachers import shapes_trunk  # noqa: F401
+from lfi.models.teachers.vlm import Tokenizer
 
 PROMPTS = ('a photo of a {}.', 'a painting of a {}.', 'a cartoon of a {}.', 'a sketch of a {}.', 'a {}.')
 PROMPT = PROMPTS[0]
@@ -31,7 +32,7 @@ PREPROCESS_CFG = dict(
 )
 
 
-def create(folder: Path, tower: dict) -> nn.Module:
+def create(folder: Path, tower: dict) -> open_clip.CLIP:
     """A model with random weights, of the config that is written to `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     model_cfg = dict(embed_dim=96, vision_cfg=tower, text_cfg=TEXT_CFG)
@@ -46,12 +47,12 @@ def to_input(images: Tensor) -> Tensor:
     return (images.flip(-1).permute(0, 3, 1, 2).float() / 255 - mean) / std
 
 
-def dense_features(model: nn.Module, inputs: Tensor) -> Tensor:
+def dense_features(model: open_clip.CLIP, inputs: Tensor) -> Tensor:
     """Each location of a CNN's feature map in the joint space, (B, H * W, E); the mean embeds the image."""
     return model.visual.head(model.visual.trunk.forward_features(inputs).flatten(2).mT)
 
 
-def one_location(model: nn.Module, inputs: Tensor) -> Tensor:
+def one_location(model: open_clip.CLIP, inputs: Tensor) -> Tensor:
     """The image's embedding as its only location, (B, 1, E)."""
     return model.encode_image(inputs)[:, None]
 
@@ -63,7 +64,7 @@ class CaptionedShapes(Dataset):
     class has the part of the location that it covers, and the background, the last one, has the rest.
     """
 
-    def __init__(self, shapes: Shapes, tokenizer) -> None:
+    def __init__(self, shapes: Shapes, tokenizer: Tokenizer) -> None:
         self.shapes, self.tokenizer = shapes, tokenizer
 
     def __len__(self) -> int:
@@ -89,12 +90,12 @@ class CaptionedShapes(Dataset):
         )
 
 
-def class_texts(tokenizer, prompt: str) -> Tensor:
+def class_texts(tokenizer: Tokenizer, prompt: str) -> Tensor:
     """Tokens (C + 1, T) of each class, and of the background, in a prompt."""
     return tokenizer([prompt.format(name) for name in [*Shapes.class_names(), BACKGROUND]])
 
 
-def train(model: nn.Module, tokenizer, args: Namespace) -> Tensor:
+def train(model: open_clip.CLIP, tokenizer: Tokenizer, args: Namespace) -> Tensor:
     """Train in place; returns a bool for each token, whether training ever saw it."""
     shapes = Shapes('train', args.images, domains=Shapes.DOMAINS, seed=SEED_OFFSET + args.seed)
     loader = DataLoader(
@@ -149,7 +150,7 @@ def train(model: nn.Module, tokenizer, args: Namespace) -> Tensor:
     return seen
 
 
-def save(model: nn.Module, seen: Tensor, folder: Path) -> None:
+def save(model: open_clip.CLIP, seen: Tensor, folder: Path) -> None:
     """Write float16 weights; the token rows that training never saw are set to zero."""
     state = {name: value.detach().half().contiguous() for name, value in model.state_dict().items()}
     embedding = next(name for name in state if name.endswith('token_embedding.weight'))
