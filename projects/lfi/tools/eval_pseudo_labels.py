@@ -13,8 +13,10 @@ from tqdm import tqdm
 from lfi.datasets import unaugmented
 from lfi.engine import launch
 from lfi.errors import UsageError
-from lfi.pseudo_labels import StudentReader, TeacherReader, options
+from lfi.pseudo_labels import options
 from lfi.pseudo_labels.quality import AnnotatedImage, compare, sweep_masks, sweep_presence
+from lfi.pseudo_labels.student_reader import StudentReader
+from lfi.pseudo_labels.teacher_reader import TeacherReader
 
 PRESENCE = ('precision', 'recall', 'f1', 'first')
 OBJECTS = ('mean_iou', 'box_ap', 'box_recall', 'mask_ap', 'mask_recall')

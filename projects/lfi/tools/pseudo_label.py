@@ -15,9 +15,13 @@ from lfi.apis import list_sources
 from lfi.apis.sources import FileSource
 from lfi.engine import launch
 from lfi.errors import UsageError
-from lfi.pseudo_labels import LabelLog, StudentReader, TeacherReader, options, write_labels
+from lfi.pseudo_labels import options
 from lfi.pseudo_labels.drawing import draw_labels
 from lfi.pseudo_labels.label_files import label_files, read_image
+from lfi.pseudo_labels.label_log import LabelLog
+from lfi.pseudo_labels.student_reader import StudentReader
+from lfi.pseudo_labels.teacher_reader import TeacherReader
+from lfi.pseudo_labels.written_labels import write_labels
 
 
 def image_files(inputs: list[str]) -> list[FileSource]:
