@@ -3,9 +3,10 @@
 from argparse import ArgumentParser
 
 import pytest
+from lfi.arguments import add_config_arguments
 from lfi.config_files import tools_root
 from lfi.engine.data_root_option import spread_roots
-from lfi.engine.launch import add_config_arguments, load_config
+from lfi.engine.launch import load_config
 from lfi.errors import UsageError
 from mmengine.config import Config
 
@@ -60,7 +61,7 @@ def test_a_folder_is_what_was_typed(folder):
     parser = ArgumentParser()
     add_config_arguments(parser)
     options = ['seed=007', f'data_root={folder}', 'model.data_root=1,2']
-    args = parser.parse_args(['config.py', '--cfg-options', *options])
+    args = parser.parse_args(['lfi_vit-tiny_shapes', '--cfg-options', *options])
     assert args.cfg_options == {'seed': 7, 'data_root': folder, 'model.data_root': [1, 2]}
 
 
