@@ -99,7 +99,7 @@ def test_without_a_stack_the_import_says_what_to_install(missing, tmp_path):
 
 
 DEFINITIONS = """
-import mmcv.transforms, mmengine.hub, mmengine.runner, torch
+import mmcv.transforms, mmengine.hub, mmengine.runner, sys, torch
 from mmengine.runner import CheckpointLoader
 def definitions():
     found = {('module', name): module for name, module in sys.modules.items()}
