@@ -248,7 +248,7 @@ class Picture:
         windows, views = (torch.stack([piece[i] for piece in self.pieces])[:, :2] for i in (0, 1))
         covers = [piece[3] for piece in self.pieces]
         covers = None if covers[0] is None else torch.stack(covers).round().byte().numpy()
-        return Pieces(windows, views, torch.tensor([piece[2] for piece in self.pieces]), covers)
+        return Pieces(windows, views, tuple(piece[2] for piece in self.pieces), covers)
 
 
 PICTURES = {

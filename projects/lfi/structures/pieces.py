@@ -21,20 +21,20 @@ class Pieces(NamedTuple):
         windows: (n, 2, 2), the rectangles in which it shows them, as `windows_of` has them, parts of the
             picture.
         views: (n, 2, 3), what of each image its window shows, as `InteractionMaps.warp` has it.
-        shares: (n,), how much of a location in the window shows it: less than 1 where images are blended.
+        shares: n, how much of a location in the window shows it: less than 1 where images are blended.
         covers: (n, H, W) uint8, on a grid over the picture, how much of each of its cells shows the image, in
             255ths: the share is multiplied by it. Defaults to None: all of each.
     """
 
     windows: Tensor
     views: Tensor
-    shares: Tensor
+    shares: tuple[float, ...]
     covers: np.ndarray | None = None
 
     @classmethod
     def whole(cls, view: Tensor) -> Pieces:
         """Of a picture that shows one image, in the view (2, 3)."""
-        return cls(everywhere(torch.ones(())), view[None], torch.ones(1))
+        return cls(everywhere(torch.ones(())), view[None], (1.0,))
 
 
 def piece_maps(
@@ -60,7 +60,7 @@ def piece_maps(
         [[start + min(i, count - 1) for i in range(n)] for start, count in zip(starts, counts)]
     ).to(device, non_blocking=True)
     shares = numbers_like(
-        [[float(one.shares[i]) if i < len(one.shares) else 0.0 for i in range(n)] for one in pieces],
+        [[*one.shares, *[0.0] * (n - count)] for one, count in zip(pieces, counts)],
         maps.logits,
     )
     windows = torch.cat([one.windows for one in pieces]).to(maps.logits, non_blocking=True)  # [S, 2, 2]

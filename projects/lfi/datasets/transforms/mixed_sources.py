@@ -124,7 +124,7 @@ def pieces_of(results: dict) -> tuple[list[str], Pieces]:
     pieces = Pieces(
         torch.from_numpy(np.stack(windows).astype(np.float32)),
         torch.from_numpy(np.stack(views).astype(np.float32)),
-        torch.tensor([source.share for source in sources]),
+        tuple(source.share for source in sources),
         None
         if all((cover == 255).all() for cover in covers)
         else np.stack([np.broadcast_to(cover, (CELLS, CELLS)) for cover in covers]),
