@@ -17,6 +17,8 @@ from mmengine.registry import init_default_scope
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
+# Tools that begin a pool of processes.
+POOLS = ('dev/peer_tests.py',)
 
 TOY_CONFIG = """
 default_scope = 'mmpretrain'
@@ -141,16 +143,17 @@ def run_tool_in(tool_env, tool_command, warm_python, new_python, is_first_run) -
     """`run_tool_in(folder, 'train.py', *args, code=0, **variables)` runs a tool and gives what it printed.
 
     The first run of a tool imports for itself, as a user's does. The others, and the tools that a tool runs,
-    are forks of a warm Python, which saves the seconds of their imports.
+    are forks of a warm Python, which saves the seconds of their imports. A tool that begins a pool of
+    processes is none: below a fork the pool may wait for ever.
     """
 
     def run(folder: Path, tool: str, *args, code: int = 0, **variables: str) -> str:
         command = tool_command(tool, *args)
-        if tool.endswith('.py'):
+        if tool.endswith('.sh'):
+            variables = {'PYTHON': warm_python.executable, **variables}
+        elif tool not in POOLS:
             python = new_python if is_first_run(tool) else warm_python
             command = python.command(*command[1:])
-        else:
-            variables = {'PYTHON': warm_python.executable, **variables}
         process = subprocess.run(
             command,
             cwd=folder,
