@@ -3,7 +3,6 @@ import re
 
 def test_quickstart_trains_both_arms_and_writes_table_and_picture(run_tool, tmp_path):
     options = [
-        'train_cfg.max_epochs=1',
         'train_dataloader.dataset.num_images=64',
         'train_dataloader.batch_size=32',
         'train_dataloader.num_workers=0',
@@ -11,9 +10,19 @@ def test_quickstart_trains_both_arms_and_writes_table_and_picture(run_tool, tmp_
         'val_dataloader.dataset.num_images=40',
         'val_dataloader.num_workers=0',
         'val_dataloader.persistent_workers=False',
+        'test_dataloader.dataset.num_images=40',
+        'test_dataloader.num_workers=0',
+        'test_dataloader.persistent_workers=False',
         'default_hooks.logger.interval=1',
     ]
-    out = run_tool('quickstart.py', '--work-dir', tmp_path, '--cfg-options', *options)
+    out = run_tool('quickstart.py', '--work-dir', tmp_path, '--epochs', '2', '--cfg-options', *options)
     assert re.search(r'^\| task-loss \| [\d.]+ \|', out, re.M)
     assert re.search(r'^\| lfi \| [\d.]+ \|', out, re.M)
     assert (tmp_path / 'report.png').read_bytes().startswith(b'\x89PNG')
+    # Where it looks stands beside its teacher and a map of the centre.
+    for row in ('lfi', r'\*teacher\*', r'\*centre map\*'):
+        assert re.search(rf'^\| {row} \| 1 \| [\d.]+ \|', out, re.M), row
+    page = (tmp_path / 'report.html').read_text()
+    assert page.count('<table>') == 2 and 'data:image/png;base64,' in page
+    assert f'lfi infer {tmp_path}/lfi/lfi_vit-tiny_shapes.py {tmp_path}/lfi/epoch_2.pth photos' in page
+    assert not re.search(r'(src|href)="(?!data:)', page)

@@ -3,7 +3,7 @@
 Single runs: a table, the learning curves, what the student of the last LFI run answers about two images, and
 where its teacher and it look.
 
-    python tools/analysis_tools/compare_runs.py BASELINE_DIR RUN_DIR [...] --out report.png
+    python tools/analysis_tools/compare_runs.py BASELINE_DIR RUN_DIR [...] --out report.png report.html
 
 Over seeds: means and paired differences, and how much sooner the method gets where its baseline ends, by the
 same schedule and by complete shorter ones (--short).
@@ -45,7 +45,20 @@ def parse_args() -> Namespace:
     )
     parser.add_argument('--names', nargs='+', help='names of single runs; default: those of the folders')
     parser.add_argument('--epochs', action='store_true', help='print one row an epoch of each single run too')
-    parser.add_argument('--out', help='write the curves, and the maps of the last LFI run, to this picture')
+    parser.add_argument(
+        '--where',
+        metavar='FILE',
+        help='metrics of the last run by a semantic-consistency config, as tools/test.py --out-item metrics '
+        'writes them: adds the table of where its student looks',
+    )
+    parser.add_argument(
+        '--out',
+        nargs='+',
+        default=[],
+        metavar='FILE',
+        help='write the curves, and the maps of the last LFI run, to this picture; a page (.html) has the '
+        'tables of single runs too',
+    )
     parser.add_argument('--images', type=int, default=6, help='images with maps in the picture (%(default)s)')
     args = parser.parse_args()
     if bool(args.work_dirs) == bool(args.baseline or args.method):

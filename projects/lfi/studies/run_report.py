@@ -132,6 +132,28 @@ def draw_report(runs: Sequence[Run], work_dirs: Sequence[Path], n_images: int) -
     return figure
 
 
+NEXT = """## What to do next
+
+Ask the student about images of your own, on the command line or in a browser; or leave LFI behind and take
+the plain model along.
+
+```bash
+lfi infer {run} photos --texts 'red circle' star --out-dir seen
+lfi demo {run}
+lfi export {run} student.pth
+```
+
+Then inherit your own config, as the README shows; `lfi --help` has the commands."""
+
+
+def next_steps(work_dirs: Sequence[Path]) -> str:
+    """What to type next with the last run, as Markdown; '' if its folder has no config or no checkpoint."""
+    folder = work_dirs[-1]
+    config = next(iter(sorted(folder.glob('*.py'))), None)
+    checkpoint = find_checkpoint_to_resume(str(folder))
+    return NEXT.format(run=f'{config} {checkpoint}') if config and checkpoint else ''
+
+
 def _shown(dataset: BaseDataset, index: int) -> list[int]:
     """The classes of an image, its label first."""
     info = dataset.get_data_info(index)

@@ -73,12 +73,17 @@ def located_of(job: Job) -> Located | None:
     except UsageError:
         # Of other settings; who reads the other metrics says so.
         return None
-    found = {name: result.get('test', {}).get(f'{WHERE}{name}') for name in NAMES}
+    values = values_of(result.get('test', {}))
     if set(BY_HEAD) <= set(job.test_options):
         # The scale of class activation maps is arbitrary.
-        found['energy'] = None
-    values = {name: value for name, value in found.items() if value is not None}
+        values.pop('energy', None)
     return Located(job.seed, values, job.identity) if values else None
+
+
+def values_of(metrics: Mapping[str, float]) -> dict[str, float]:
+    """What a test's metrics say of where a student looks, by the names in `NAMES`; else nothing."""
+    found = {name: metrics.get(f'{WHERE}{name}') for name in NAMES}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def collect_where(jobs: Iterable[Job], published: Mapping[Key, Located]) -> dict[str, list[Located]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from argparse import Namespace
 from pathlib import Path
 
@@ -9,25 +10,38 @@ import matplotlib
 
 matplotlib.use('Agg')
 
+from matplotlib.figure import Figure
+
 from lfi.studies.convergence import compare_pairs
 from lfi.studies.convergence_figure import draw_convergence
-from lfi.studies.run_report import draw_report
+from lfi.studies.html_page import html_page
+from lfi.studies.run_report import draw_report, next_steps
 from lfi.studies.runs import epoch_table, markdown_table, read_run
+from lfi.studies.where import Located, values_of, where_report
+
+PAGES = ('.html', '.htm')
 
 
 def compare_single(args: Namespace) -> None:
     """Each run with the first."""
     work_dirs = [Path(work_dir) for work_dir in args.work_dirs]
     names = args.names or [None] * len(work_dirs)
+    tables = []
     for metric in args.metrics:
         runs = [read_run(work_dir, name, metric) for work_dir, name in zip(work_dirs, names)]
-        print(markdown_table(runs))
+        tables.append(markdown_table(runs))
         if args.epochs:
-            for run in runs:
-                print(f'\n{run.name}\n\n{epoch_table(run)}')
+            tables += [f'{run.name}\n\n{epoch_table(run)}' for run in runs]
+    if args.where:
+        last = runs[-1].name
+        values = values_of(json.loads(Path(args.where).read_text()))
+        tables.append(where_report({last: [Located(0, values)]}, last))
+    print('\n\n'.join(tables))
     if args.out:
-        Path(args.out).parent.mkdir(parents=True, exist_ok=True)
-        draw_report(runs, work_dirs, args.images).savefig(args.out, dpi=110)
+        figure = draw_report(runs, work_dirs, args.images)
+        title = ' and '.join(run.name for run in runs)
+        page = html_page(title, [*tables, figure, next_steps(work_dirs)])
+        write(args.out, figure, page)
 
 
 def compare_seeds(args: Namespace) -> None:
@@ -40,15 +54,26 @@ def compare_seeds(args: Namespace) -> None:
         for metric in args.metrics
     }
     triples = [(baseline, method, short) for baseline, method, short in found.values()]
-    print(compare_pairs(triples, args.teacher_seconds))
+    table = compare_pairs(triples, args.teacher_seconds)
+    print(table)
     if args.out:
         baseline, method, _ = found[args.metrics[0]]
-        Path(args.out).parent.mkdir(parents=True, exist_ok=True)
-        draw_convergence(baseline, method, args.teacher_seconds).savefig(args.out, dpi=110)
+        figure = draw_convergence(baseline, method, args.teacher_seconds)
+        write(args.out, figure, html_page('The method and its baseline', [table, figure]))
+
+
+def write(files: list[str], figure: Figure, page: str) -> None:
+    """Write the page into those files whose names say so, and the figure into the others."""
+    for path in map(Path, files):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix in PAGES:
+            path.write_text(page, encoding='utf-8')
+        else:
+            figure.savefig(path, dpi=110)
 
 
 def main(args: Namespace) -> None:
     """Run the tool."""
     (compare_single if args.work_dirs else compare_seeds)(args)
-    if args.out:
-        print(f'\nThe picture is {args.out}')
+    for file in args.out:
+        print(f'\nWritten: {file}')
