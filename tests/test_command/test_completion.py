@@ -52,7 +52,7 @@ def test_configs_and_studies(offered):
 
 def test_options_are_those_of_the_help_and_no_others():
     options = completion.options_of(script_of('quickstart'))
-    assert options == ['--cfg-options', '--help', '--seed', '--work-dir']
+    assert options == ['--cfg-options', '--epochs', '--help', '--seed', '--work-dir']
 
 
 def test_zsh_takes_the_code_of_bash(monkeypatch, capsys):
