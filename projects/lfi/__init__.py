@@ -5,7 +5,6 @@ It imports neither torch nor mmcv, mmdet or mmpretrain, reads no weights and ask
 """
 
 from importlib.util import find_spec
-from typing import Any
 
 try:
     if find_spec('mmcv') is None:
@@ -22,6 +21,7 @@ except ImportError as error:
 
 from . import ops, registry
 from .config_files import config_dict, config_path, teacher_config
+from .lazy_names import lazy_names
 from .version import __version__
 
 # mmengine resolves `_base_ = 'lfi::...'` only for packages in this table. Upstream's cannot find an editable
@@ -33,15 +33,8 @@ if find_spec('mmseg') is not None and not is_installed('mmsegmentation'):
 # Where mmcv has no compiled ops, mmdet's models cannot be imported without these.
 ops.install()
 
-
-def __getattr__(name: str) -> Any:
-    """What runs need, imported when it is asked for."""
-    if name == 'install_safe_checkpoint_loading':
-        from .engine.checkpoint import install_safe_checkpoint_loading
-
-        return install_safe_checkpoint_loading
-    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-
+# What runs alone need.
+__getattr__, _ = lazy_names(__name__, {'engine.checkpoint': ('install_safe_checkpoint_loading',)})
 
 __all__ = [
     '__version__',

@@ -53,3 +53,12 @@ def test_what_cannot_be_compared_is_named(run_tool, tmp_path):
     output = run_tool(TOOL, '--baseline', first, second, '--method', second, code=2)
     assert '2 runs of the baseline and 1 of the method' in output
     assert 'give single runs, or a --baseline and a --method' in run_tool(TOOL, code=2)
+
+
+def test_metrics_that_do_not_say_where_are_refused(run_tool, tmp_path):
+    run = write_run(tmp_path / 'a', [10])
+    (tmp_path / 'metrics.json').write_text('{"accuracy/top1": 10.0}')
+    output = run_tool(TOOL, run, '--where', tmp_path / 'metrics.json', code=1)
+    assert 'metrics.json does not say where a student looks' in output.splitlines()[-1]
+    output = run_tool(TOOL, '--baseline', run, '--method', run, '--where', 'x', code=2)
+    assert '--where belongs to single runs' in output

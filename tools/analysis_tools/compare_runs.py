@@ -63,6 +63,8 @@ def parse_args() -> Namespace:
     args = parser.parse_args()
     if bool(args.work_dirs) == bool(args.baseline or args.method):
         parser.error('give single runs, or a --baseline and a --method')
+    if args.where and not args.work_dirs:
+        parser.error('--where belongs to single runs, the last of which it tells of')
     if args.names and len(args.names) != len(args.work_dirs):
         parser.error(f'--names gives {len(args.names)} names for {len(args.work_dirs)} runs')
     if len(args.baseline) != len(args.method):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from mmdet.structures.mask import BitmapMasks
 from mmengine.structures import InstanceData
 from torch import nn
 
-from .unlabelled import is_unlabelled
+from .unlabelled import is_unlabelled, samples_of_training
 
 
 def empty_unlabelled(data_preprocessor: nn.Module, with_mask: bool) -> None:
@@ -34,11 +33,7 @@ class _Empty:
         self.with_mask = with_mask
 
     def __call__(self, data_preprocessor: nn.Module, arguments: tuple, named: dict[str, Any]) -> None:
-        training = named.get('training', arguments[1] if len(arguments) > 1 else False)
-        data = arguments[0] if arguments else named.get('data')
-        samples = data.get('data_samples') if isinstance(data, dict) else None
-        if not training or not isinstance(samples, Sequence):
-            return
+        samples = samples_of_training(arguments, named)
         labelled = [sample for sample in samples if not is_unlabelled(sample)]
         if labelled and 'gt_instances' in labelled[0]:
             self.with_mask = 'masks' in labelled[0].gt_instances

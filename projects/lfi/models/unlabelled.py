@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -33,6 +33,14 @@ def known_labels(data_samples: Sequence) -> list[Tensor]:
     return [sample.gt_label[:0] if is_unlabelled(sample) else sample.gt_label for sample in data_samples]
 
 
+def samples_of_training(arguments: tuple, named: Mapping[str, Any]) -> Sequence:
+    """The samples with which a data preprocessor is called in training, by a hook's view of it; else none."""
+    training = named.get('training', arguments[1] if len(arguments) > 1 else False)
+    data = arguments[0] if arguments else named.get('data')
+    samples = data.get('data_samples') if isinstance(data, dict) else None
+    return samples if training and isinstance(samples, Sequence) else ()
+
+
 def check_labels(data_preprocessor: nn.Module) -> None:
     """Let a data preprocessor raise a ValueError for labels from which a head must not learn.
 
@@ -46,12 +54,7 @@ class _LabelCheck:
     """The check of `check_labels`."""
 
     def __call__(self, data_preprocessor: nn.Module, arguments: tuple, named: dict[str, Any]) -> None:
-        training = named.get('training', arguments[1] if len(arguments) > 1 else False)
-        data = arguments[0] if arguments else named.get('data')
-        samples = data.get('data_samples') if isinstance(data, dict) else None
-        if not training or not isinstance(samples, Sequence):
-            return
-        samples = [sample for sample in samples if hasattr(sample, 'metainfo')]
+        samples = [sample for sample in samples_of_training(arguments, named) if hasattr(sample, 'metainfo')]
         marked = [sample for sample in samples if is_unlabelled(sample)]
         if marked and _makes_scores(data_preprocessor, marked[0]):
             raise ValueError(

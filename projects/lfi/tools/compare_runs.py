@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib
@@ -35,13 +36,16 @@ def compare_single(args: Namespace) -> None:
     if args.where:
         last = runs[-1].name
         values = values_of(json.loads(Path(args.where).read_text()))
+        if not values:
+            raise ValueError(
+                f'--where {args.where} does not say where a student looks: test by configs/evaluation/'
+            )
         tables.append(where_report({last: [Located(0, values)]}, last))
     print('\n\n'.join(tables))
     if args.out:
         figure = draw_report(runs, work_dirs, args.images)
         title = ' and '.join(run.name for run in runs)
-        page = html_page(title, [*tables, figure, next_steps(work_dirs)])
-        write(args.out, figure, page)
+        write(args.out, figure, lambda: html_page(title, [*tables, figure, next_steps(work_dirs)]))
 
 
 def compare_seeds(args: Namespace) -> None:
@@ -59,15 +63,15 @@ def compare_seeds(args: Namespace) -> None:
     if args.out:
         baseline, method, _ = found[args.metrics[0]]
         figure = draw_convergence(baseline, method, args.teacher_seconds)
-        write(args.out, figure, html_page('The method and its baseline', [table, figure]))
+        write(args.out, figure, lambda: html_page('The method and its baseline', [table, figure]))
 
 
-def write(files: list[str], figure: Figure, page: str) -> None:
+def write(files: list[str], figure: Figure, page: Callable[[], str]) -> None:
     """Write the page into those files whose names say so, and the figure into the others."""
     for path in map(Path, files):
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix in PAGES:
-            path.write_text(page, encoding='utf-8')
+            path.write_text(page(), encoding='utf-8')
         else:
             figure.savefig(path, dpi=110)
 
