@@ -1,7 +1,7 @@
 """mmdet's detectors, as small as can be, and what they train on."""
 
 import torch
-from lfi.models.detectors import DetectorDistillMixin, LFIMaskRCNN
+from lfi.models.detectors import DetectorDistillMixin, LFIMaskRCNN, PriorMaskRCNN
 from mmdet.models.detectors import DETR, CascadeRCNN, FasterRCNN, RetinaNet
 from mmdet.structures import DetDataSample
 from mmdet.structures.mask import BitmapMasks
@@ -64,6 +64,17 @@ def small_detector(name: str, teacher: str, max_concepts: int, **arguments) -> D
     )
     torch.manual_seed(0)
     return kind(**cfg, teacher=vlm, readout=dict(text_dims=24), **arguments)
+
+
+def prior_mask_rcnn() -> PriorMaskRCNN:
+    """A small Mask R-CNN with the prior and without a teacher, seeded; in mmdet's scope."""
+    _, config, neck = CASES['mask_rcnn']
+    cfg = get_config(f'mmdet::{config}').model
+    cfg.backbone, cfg.neck = BACKBONE, neck
+    few_proposals(cfg)
+    del cfg['type']
+    torch.manual_seed(0)
+    return PriorMaskRCNN(**cfg, affinity_prior=dict())
 
 
 def few_proposals(cfg: ConfigDict) -> None:

@@ -4,8 +4,9 @@ import copy
 
 import pytest
 import torch
+from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
-from small_detectors import sample
+from small_detectors import prior_mask_rcnn, sample
 
 SIZE = (64, 64)
 BOXES = [[8, 8, 50, 60]]
@@ -88,6 +89,17 @@ def test_an_image_of_a_folder_may_stand_anywhere_in_a_batch(detector, place):
     annotated[place] = unannotated()
     torch.manual_seed(0)
     assert through_the_preprocessor(detector, annotated) == expected
+
+
+def test_a_detector_without_a_teacher_takes_images_of_a_folder_too():
+    """The reference of a study of few boxes: without a teacher, and so without interactions."""
+    init_default_scope('mmdet')
+    plain = prior_mask_rcnn()
+    log = through_the_preprocessor(plain, [unannotated(), sample(SIZE, BOXES, [1])])
+    assert log['loss_affinity'] > 0 and log['loss_rpn_cls'] > 0 and log['loss_mask'] > 0
+    log = through_the_preprocessor(prior_mask_rcnn(), [unannotated(), unannotated()])
+    assert log['loss_affinity'] > 0
+    assert all(value == 0 for name, value in log.items() if name not in ('loss', 'loss_affinity'))
 
 
 def test_a_batch_may_be_of_a_folder_alone(detector):

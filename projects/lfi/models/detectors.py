@@ -21,20 +21,25 @@ from .student import StudentMixin
 from .task_models import with_mixin
 
 
-class DetectorDistillMixin(InteractionDistillMixin, LabelledTaskMixin):
-    """`InteractionDistillMixin` for mmdet's detectors; put it before the detector among the bases.
-
-    The concepts' first entries are the categories, in the data set's order. Images without labels learn from
-    interactions alone, as `LabelledTaskMixin` says. `LFIDetector` does so by a config alone.
+class LabelledDetectorMixin(LabelledTaskMixin):
+    """`LabelledTaskMixin` for mmdet's detectors, whose code asks every image for instances.
 
     Args:
-        *args: of `InteractionDistillMixin` and the detector.
+        *args: of the detector.
         **kwargs: likewise.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         empty_unlabelled(self.data_preprocessor, self.with_mask)
+
+
+class DetectorDistillMixin(InteractionDistillMixin, LabelledDetectorMixin):
+    """`InteractionDistillMixin` for mmdet's detectors; put it before the detector among the bases.
+
+    The concepts' first entries are the categories, in the data set's order. Images without labels learn from
+    interactions alone, as `LabelledTaskMixin` says. `LFIDetector` does so by a config alone.
+    """
 
     def image_labels(self, data_samples: Sequence, num_concepts: int) -> Tensor:
         """The categories of an image's objects; those beyond the bank are not looked for."""
@@ -80,7 +85,7 @@ class ShuffledImagesMaskRCNN(LFIMaskRCNN):
 
 
 @MODELS.register_module()
-class PriorMaskRCNN(StudentMixin, LabelledTaskMixin, MaskRCNN):
+class PriorMaskRCNN(StudentMixin, LabelledDetectorMixin, MaskRCNN):
     """mmdet's `MaskRCNN` with an option `affinity_prior`, and no teacher.
 
     As for LFI the backbone is an `InteractionQueryViT`, by default a plain ViT, and images without labels
