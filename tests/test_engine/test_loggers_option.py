@@ -57,7 +57,7 @@ def test_one_that_is_there_is_not_added_again(tmp_path, everything_installed):
 
 @pytest.mark.parametrize(
     ('name', 'message'),
-    [('tensorbord', "did you mean 'tensorboard'"), ('comet', 'choose from tensorboard, ')],
+    [('tensorbord', r'did you mean tensorboard\?'), ('comet', 'choose from tensorboard, ')],
 )
 def test_an_unknown_one_is_refused(name, message, tmp_path):
     with pytest.raises(UsageError, match=f"loggers='{name}' is unknown: {message}"):

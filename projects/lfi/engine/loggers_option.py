@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from mmengine.config import Config, ConfigDict
 
+from lfi.arguments import nearest
 from lfi.errors import UsageError
 
 OPTION = 'loggers'
@@ -65,8 +65,7 @@ def set_loggers(cfg: Config) -> None:
 def _backend(name: Any, work_dir: str) -> ConfigDict:
     logger = LOGGERS.get(name)
     if logger is None:
-        near = get_close_matches(str(name), LOGGERS, n=1)
-        hint = f'did you mean {near[0]!r}?' if near else f'choose from {", ".join(LOGGERS)}'
+        hint = nearest(str(name), LOGGERS) or f'choose from {", ".join(LOGGERS)}'
         raise UsageError(f'{OPTION}={name!r} is unknown: {hint}')
     if find_spec(logger.package) is None:
         raise UsageError(f'{OPTION}={name!r} needs {logger.package}: pip install {logger.package}')
