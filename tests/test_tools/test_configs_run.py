@@ -10,6 +10,7 @@ from torch.distributed.elastic.utils.distributed import get_free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 SHAPES = ROOT / 'configs/classification/lfi_vit-tiny_shapes.py'
+RESNET18 = ROOT / 'configs/classification/lfi_resnet18_shapes.py'
 LIT_LITE0 = ROOT / 'configs/classification/lfi_vit-tiny-p8_lit-lite0_tiny-imagenet.py'
 LOSSES = ('loss_positions', 'loss_concepts', 'loss_presence')
 # Four steps an epoch.
@@ -84,23 +85,49 @@ def test_shapes_in_mixed_precision(run_tool, tmp_path):
     check_losses(output, steps=4)
 
 
-def test_shapes_in_two_processes(run_tool, tool_env, tmp_path):
-    (tmp_path / 'save_rank.py').write_text(SAVE_RANK)
-    config = tmp_path / 'two_processes.py'
-    config.write_text(TWO_PROCESSES.format(base=str(SHAPES)))
-    work = tmp_path / 'work'
-    path = f'{tmp_path}:{tool_env["PYTHONPATH"]}'
-    options = ('--work-dir', work, '--cfg-options', 'train_cfg.max_epochs=1', *FEW_IMAGES)
-    output = run_tool(
-        'dist_train.sh', config, 2, '--no-validate', *options, PYTHONPATH=path, PORT=str(get_free_port())
-    )
-    check_losses(output, steps=2)
-    first, second = (torch.load(work / f'rank{rank}.pth') for rank in range(2))
-    saved = torch.load(work / 'epoch_1.pth', weights_only=False)['state_dict']
+@pytest.fixture
+def two_processes(run_tool, tool_env, tmp_path):
+    """`two_processes(config, *options)` trains in two, and returns what they print and their weights."""
+
+    def train(base: Path, *options) -> tuple[str, list[dict]]:
+        (tmp_path / 'save_rank.py').write_text(SAVE_RANK)
+        config = tmp_path / 'two_processes.py'
+        config.write_text(TWO_PROCESSES.format(base=str(base)))
+        path = f'{tmp_path}:{tool_env["PYTHONPATH"]}'
+        arguments = ('--no-validate', '--work-dir', tmp_path / 'work', *options)
+        port = str(get_free_port())
+        output = run_tool('dist_train.sh', config, 2, *arguments, PYTHONPATH=path, PORT=port)
+        return output, [torch.load(tmp_path / f'work/rank{rank}.pth') for rank in range(2)]
+
+    return train
+
+
+def check_ranks(ranks: list[dict], checkpoint: Path) -> None:
+    """Each process has what the checkpoint has."""
+    saved = torch.load(checkpoint, weights_only=False)['state_dict']
+    first, second = ranks
     assert first.keys() == second.keys() == saved.keys()
     for name, value in saved.items():
+        # What a batch norm saw is each process's own.
+        if not name.endswith(('running_mean', 'running_var')):
+            assert value.equal(second[name]), name
         assert value.equal(first[name]), name
-        assert value.equal(second[name]), name
+
+
+def test_shapes_in_two_processes(two_processes, tmp_path):
+    output, ranks = two_processes(SHAPES, '--cfg-options', 'train_cfg.max_epochs=1', *FEW_IMAGES)
+    check_losses(output, steps=2)
+    check_ranks(ranks, tmp_path / 'work/epoch_1.pth')
+
+
+def test_a_wrapped_backbone_in_two_processes_and_half_precision_resumes(two_processes, tmp_path):
+    for epoch in (1, 2):
+        options = ('--amp', '--resume', '--cfg-options', f'train_cfg.max_epochs={epoch}', *FEW_IMAGES)
+        output, ranks = two_processes(RESNET18, *options)
+        check_losses(output, steps=2)
+        check_ranks(ranks, tmp_path / f'work/epoch_{epoch}.pth')
+    assert 'CPUAmpOptimWrapper' in output
+    assert 'resumed epoch: 1, iter: 2' in output
 
 
 def test_lit_lite0_on_tiny_imagenet(run_tool, data_root, teacher_root, tmp_path):
