@@ -1,13 +1,15 @@
-"""Packaging of LFI; `pip install -e '.[onedl]'` or `pip install -e '.[openmmlab]'`."""
+"""What `pyproject.toml` cannot say: configs, tools and the model index go into the package.
+
+`pip install -e '.[onedl]'` or `pip install -e '.[openmmlab]'` installs LFI.
+"""
 
 import os
-import re
 import runpy
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from setuptools import find_packages, setup
+from setuptools import setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
@@ -17,16 +19,6 @@ LAZY_CONFIG = '''"""`{name}` for `with read_base():`."""
 
 globals().update(__import__('lfi').config_dict('{name}'))
 '''
-
-
-def requirements(name: str) -> list[str]:
-    lines = (ROOT / 'requirements' / f'{name}.txt').read_text().splitlines()
-    return [line for line in lines if line and not line.startswith('#')]
-
-
-def version() -> str:
-    text = (ROOT / 'projects/lfi/version.py').read_text()
-    return re.search(r"__version__ = '(.+)'", text).group(1)
 
 
 # Not in wheels: bytecode, and what only developers of the package run.
@@ -92,33 +84,4 @@ def write_lazy_configs(folder: Path) -> None:
             module.write_text(LAZY_CONFIG.format(name=name))
 
 
-setup(
-    name='lfi',
-    version=version(),
-    description='Learning from Interactions: distil a vision-language model into any OpenMMLab student',
-    long_description=(ROOT / 'README.md').read_text(),
-    long_description_content_type='text/markdown',
-    python_requires='>=3.10',
-    entry_points={'console_scripts': ['lfi = lfi.command:main']},
-    cmdclass={'build_py': BuildWithConfigs},
-    package_dir={'': 'projects'},
-    packages=find_packages('projects'),
-    package_data={'lfi': ['py.typed', 'models/teachers/embedded/*/*', 'human_study/page.html']},
-    install_requires=requirements('runtime'),
-    extras_require={
-        'onedl': requirements('onedl'),
-        'openmmlab': requirements('openmmlab'),
-        'multimodal': requirements('multimodal'),
-        'captions': requirements('captions'),
-        'export': requirements('export'),
-        'demo': requirements('demo'),
-        'coco': requirements('coco'),
-        'segmentation': requirements('segmentation'),
-        'tests': [*requirements('tests'), *requirements('export')],
-        'all': [
-            line
-            for name in ('onedl', 'multimodal', 'captions', 'export', 'coco', 'tests')
-            for line in requirements(name)
-        ],
-    },
-)
+setup(cmdclass={'build_py': BuildWithConfigs})

@@ -143,7 +143,7 @@ def build_wheel(folder: Path) -> Path:
     """Build it in a new folder."""
     tree, archives, unpacked = folder / 'tree', folder / 'archives', folder / 'unpacked'
     tree.mkdir(parents=True)
-    for name in ('setup.py', 'pyproject.toml', 'MANIFEST.in', 'README.md', 'model-index.yml'):
+    for name in ('setup.py', 'pyproject.toml', 'MANIFEST.in', 'README.md', 'LICENSE', 'model-index.yml'):
         shutil.copy(ROOT / name, tree)
     ignored = shutil.ignore_patterns('__pycache__', '*.egg-info', '.mim')
     for name in ('requirements', 'projects', 'configs', 'tools'):

@@ -18,7 +18,7 @@ def test_what_is_cited_is_this_version():
 def test_every_python_and_every_stack_is_tested():
     jobs = yaml.safe_load((ROOT / '.github/workflows/ci.yml').read_text())['jobs']
     matrix = jobs['test']['strategy']['matrix']
-    lowest = re.search(r'python_requires=.>=3\.(\d+)', (ROOT / 'setup.py').read_text())[1]
+    lowest = re.search(r'requires-python = ">=3\.(\d+)"', (ROOT / 'pyproject.toml').read_text())[1]
     assert matrix['python'][0] == f'3.{lowest}' and len(matrix['python']) == 4
     assert all((ROOT / f'requirements/{stack}.txt').is_file() for stack in matrix['stack'])
 
@@ -26,10 +26,11 @@ def test_every_python_and_every_stack_is_tested():
 def test_the_license_is_named_everywhere_alike():
     assert (ROOT / 'LICENSE').read_text().split()[:4] == ['Apache', 'License', 'Version', '2.0,']
     assert yaml.safe_load((ROOT / 'CITATION.cff').read_text())['license'] == 'Apache-2.0'
+    assert '\nlicense = "Apache-2.0"\n' in (ROOT / 'pyproject.toml').read_text()
 
 
 def test_the_image_installs_what_the_commands_install():
     """The extra `all`, by its files, so that an image's layers outlive a change of the sources."""
     installed = set(re.findall(r'requirements/(\w+)\.txt', (ROOT / 'Dockerfile').read_text()))
-    extra = re.search(r"'all': \[.*?for name in \((.*?)\)", (ROOT / 'setup.py').read_text(), re.S)[1]
-    assert installed == {'runtime', *re.findall(r'\w+', extra)}
+    extra = re.search(r'^all = \{ file = \[(.*?)\]', (ROOT / 'pyproject.toml').read_text(), re.S | re.M)[1]
+    assert installed == {'runtime', *re.findall(r'requirements/(\w+)\.txt', extra)}
