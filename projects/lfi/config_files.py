@@ -88,6 +88,11 @@ def config_names() -> list[str]:
     return sorted(name.removesuffix('.py') for name in _by_name(_known_configs(configs_folder())))
 
 
+def teacher_names() -> list[str]:
+    """The names of the teachers that `teacher_config` knows."""
+    return sorted(path.stem for path in (configs_folder() / '_base_/teachers').glob('*.py'))
+
+
 def _known_configs(folder: Path) -> list[str]:
     """The paths of all configs below their folder, without those that have moved."""
     configs = {config.relative_to(folder).as_posix() for config in folder.rglob('*.py')}

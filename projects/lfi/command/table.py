@@ -11,7 +11,7 @@ from lfi.config_files import tools_root
 GROUPS = {
     'Begin': ('quickstart', 'doctor', 'completion'),
     'Train and test': ('train', 'test', 'print-config', 'compare'),
-    'Teachers': ('teachers', 'eval-teacher', 'cache', 'train-shapes-teacher'),
+    'Teachers': ('ask', 'teachers', 'eval-teacher', 'cache', 'train-shapes-teacher'),
     'Ask a trained model': ('infer', 'demo', 'human-study'),
     'Label images': ('pseudo-label', 'eval-pseudo-labels'),
     'Export': ('export', 'export-onnx', 'publish', 'convert'),
@@ -19,6 +19,7 @@ GROUPS = {
 }
 """All commands, in the order of the help."""
 SCRIPTS = {
+    'ask': 'ask_teacher.py',
     'benchmark-dg': 'benchmark_dg.py',
     'cache': 'cache_teacher.py',
     'compare': 'analysis_tools/compare_runs.py',

@@ -1,0 +1,81 @@
+"""Pictures and records of results, as files."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import cv2
+import mmcv
+import numpy as np
+from tqdm import tqdm
+
+from lfi.apis import InteractionResult, list_sources, result_record
+from lfi.apis.sources import VideoSource
+from lfi.errors import UsageError
+
+# Frames per second of a video that does not state them.
+FPS = 25.0
+
+
+def write_results(
+    results: Iterable[InteractionResult],
+    draw: Callable[[InteractionResult], np.ndarray],
+    *,
+    inputs: Sequence[str],
+    classes: Sequence[str],
+    skipped: Sequence[str],
+    frame_stride: int,
+    out_dir: str,
+) -> None:
+    """Write a picture and a record of each result; those of a video are also joined to one.
+
+    Args:
+        results: Of the inputs, in their order.
+        draw: Makes a result's picture, (H, W, 3) uint8 RGB.
+        inputs: Images, folders and videos.
+        classes: Names of the labels that are predicted.
+        skipped: The names of what could not be read; it fills while results come.
+        frame_stride: Of a video, every so many-th frame.
+        out_dir: The folder.
+
+    Raises:
+        UsageError: If no input could be read.
+    """
+    sources, out = list_sources(inputs), Path(out_dir)
+    out.mkdir(parents=True, exist_ok=True)
+    records: list[dict] = []
+    frames: defaultdict[str, list[Path]] = defaultdict(list)
+    total = sum(source.count(frame_stride) for source in sources)
+    for result in tqdm(results, total=total, unit=' images'):
+        frame = '' if result.frame is None else f'_{result.frame:06d}'
+        file = out / f'{len(records):05d}_{Path(result.name).stem}{frame}.png'
+        mmcv.imwrite(draw(result)[..., ::-1], str(file))
+        records.append({**result_record(result, classes), 'picture': file.name})
+        if frame:
+            frames[result.name].append(file)
+    missing = ', '.join(skipped)
+    if not records:
+        raise UsageError(f'no input could be read: {missing}')
+    for source in sources:
+        if isinstance(source, VideoSource) and source.name in frames:
+            files = frames.pop(source.name)
+            join_pictures(files, files[0].with_suffix('.mp4'), (source.fps or FPS) / frame_stride)
+    text = json.dumps(records, indent=1, ensure_ascii=False)
+    (out / 'predictions.json').write_text(f'{text}\n', encoding='utf-8')
+    print(f'{len(records)} pictures and predictions.json in {out}{missing and f"; skipped: {missing}"}')
+
+
+def join_pictures(files: list[Path], video: Path, fps: float) -> None:
+    """Write pictures of one size as an MP4 video, if OpenCV can write one here."""
+    # Codecs need even sides.
+    height, width = (side // 2 * 2 for side in mmcv.imread(files[0]).shape[:2])
+    writer = cv2.VideoWriter(str(video), cv2.VideoWriter.fourcc(*'mp4v'), fps, (width, height))
+    if not writer.isOpened():
+        print(f'OpenCV cannot write {video} here; its frames are written as pictures alone')
+        return
+    for file in files:
+        writer.write(np.ascontiguousarray(mmcv.imread(file)[:height, :width]))
+    writer.release()
