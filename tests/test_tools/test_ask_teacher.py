@@ -12,6 +12,7 @@ import pytest
 import torch
 from lfi.datasets import Shapes
 from lfi.engine.launch import UsageError
+from lfi.structures import TeacherReading
 from lfi.tools import ask_teacher
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -70,10 +71,14 @@ def test_the_commands_of_the_first_section_end_in_a_heat_map(run_main, tmp_path)
     )
 
 
-def test_a_map_is_strongest_on_what_is_asked_for(run_main, tmp_path):
+@pytest.mark.parametrize('reading', ['share', 'scores'])
+def test_a_map_is_strongest_on_what_is_asked_for(run_main, reading):
     args = run_main('photo.png', '--texts', 'circle', 'star', '--teacher', 'shapes-tiny')
-    (result,) = ask_teacher.answers(ask_teacher.reader_of(args), args, [])
-    assert torch.allclose(result.maps.sum((-2, -1)), torch.ones(2))
+    reader = ask_teacher.reader_of(args)
+    if reading == 'scores':
+        reader.reading = TeacherReading(positions_reading='scores')
+    (result,) = ask_teacher.answers(reader, args, [])
+    assert result.maps.min() >= 0 and torch.allclose(result.maps.sum((-2, -1)), torch.ones(2))
     y, x = divmod(int(result.maps_on_image()[0].argmax()), 64)
     assert Shapes(split='val', num_images=1).get_data_info(0)['gt_masks'][0, y, x]
 

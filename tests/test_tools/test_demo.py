@@ -47,11 +47,14 @@ def watched(tmp_path, tool_env):
 
 
 @pytest.fixture
-def server(watched, tool_command, small_training, tmp_path):
+def server(watched, tool_command, config_path, small_training, tmp_path):
     """The page's address, while the tool serves it."""
     pytest.importorskip('gradio', reason="gradio is not installed: pip install 'lfi[demo]'")
     port = get_free_port()
-    command = tool_command('demo.py', *small_training(SHAPES), '--port', port)
+    # A trained student makes the picture of the docs.
+    trained = os.environ.get('LFI_DEMO_CHECKPOINT')
+    model = (config_path(SHAPES), trained) if trained else small_training(SHAPES)
+    command = tool_command('demo.py', *model, '--port', port)
     with subprocess.Popen(
         command,
         env=watched[0],
@@ -75,8 +78,8 @@ def server(watched, tool_command, small_training, tmp_path):
 
 def test_a_visitor_asks_where_a_text_is(browser, server, watched, tmp_path):
     image = tmp_path / 'image.png'
-    cv2.imwrite(str(image), Shapes(split='val', num_images=1).get_data_info(0)['img'])
-    page = browser.new_page()
+    cv2.imwrite(str(image), Shapes(split='val', num_images=24).get_data_info(23)['img'])
+    page = browser.new_page(viewport=dict(width=1100, height=840))
     requests, errors = [], []
     page.on('request', lambda request: requests.append(request.url))
     page.on('pageerror', lambda error: errors.append(str(error)))
@@ -97,10 +100,27 @@ def test_a_visitor_asks_where_a_text_is(browser, server, watched, tmp_path):
         'async img => (await img.decode(), [img.naturalWidth, img.naturalHeight])'
     )
     assert 2 * height < width < 3 * height
+    teacher = page.get_by_text("The teacher's maps")
+    assert not teacher.is_visible()
     shown = page.locator('body').inner_text()
     assert 'red star' in shown and '"classes"' in shown
     fonts = page.evaluate('getComputedStyle(document.querySelector("button")).fontFamily')
     assert fonts == 'system-ui, sans-serif'
+    page.get_by_label('Texts, one in each line').fill('square\ngear\ncross\nring')
+    page.get_by_label('Ask the teacher too').check()
+    ask.click()
+    teacher.wait_for(timeout=120_000)
+    page.locator('.json-node').get_by_text('gear').first.wait_for()
+    # The image, and two pictures of maps.
+    page.wait_for_function(
+        """() => {
+            const images = [...document.querySelectorAll('img[src*="/gradio_api/file="]')];
+            return images.length == 3 && images.every(image => image.complete && image.naturalWidth);
+        }""",
+        timeout=120_000,
+    )
+    page.get_by_text('Give an image first.').wait_for(state='hidden')
+    page.screenshot(path=os.environ.get('LFI_DEMO_PICTURE', tmp_path / 'page.png'))
     # Nothing on the page sends the picture away.
     assert page.get_by_role('button', name='Share').count() == 0
 

@@ -69,25 +69,27 @@ def reader_of(args: Namespace) -> TeacherReader:
         raise UsageError(f'--teacher {args.teacher}: {error}') from error
 
 
+def result_of(
+    reader: TeacherReader, image: np.ndarray, name: str = '', frame: int | None = None
+) -> InteractionResult:
+    """What a teacher says of an image, (H, W, 3) uint8 BGR; it predicts nothing."""
+    (answer,) = reader([image])
+    maps = answer.maps
+    if reader.reading.positions_reading == 'scores':
+        # Of any sign, and only their differences mean something.
+        maps = maps - maps.amin((-2, -1), keepdim=True)
+    maps = maps / maps.sum((-2, -1), keepdim=True).clamp_min(1e-12)
+    texts, nothing = reader.concepts, BaseDataElement()
+    return InteractionResult(name, frame, image, nothing, texts, answer.presence, maps, answer.view)
+
+
 def answers(reader: TeacherReader, args: Namespace, skipped: list[str]) -> Iterator[InteractionResult]:
     """The results of the images, one by one; what cannot be read is named in `skipped`."""
     load = TRANSFORMS.build(dict(type='LoadImageFromFile'))
     for source in list_sources(args.inputs):
         try:
             for frame, loaded in source.read(load, args.frame_stride):
-                image = loaded['img'].astype(np.uint8, copy=False)
-                (answer,) = reader([image])
-                maps = answer.maps / answer.maps.sum((-2, -1), keepdim=True)
-                yield InteractionResult(
-                    source.name,
-                    frame,
-                    image,
-                    BaseDataElement(),
-                    reader.concepts,
-                    answer.presence,
-                    maps,
-                    answer.view,
-                )
+                yield result_of(reader, loaded['img'].astype(np.uint8, copy=False), source.name, frame)
         except OSError as error:
             skipped.append(source.name)
             print_log(f'{error}; skipped, {len(skipped)} so far', 'current', logging.WARNING)

@@ -5,17 +5,23 @@ from __future__ import annotations
 import os
 import warnings
 from argparse import Namespace
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 # Gradio reads it when it is imported.
 os.environ['GRADIO_ANALYTICS_ENABLED'] = 'False'
 
 import numpy as np
+from mmengine.config import Config
 from PIL import Image
 
 from lfi.apis import InteractionInferencer, result_record
+from lfi.apis.drawing import draw_result, strongest
 from lfi.engine import launch
 from lfi.errors import UsageError
+from lfi.pseudo_labels import TeacherReader
+
+from .ask_teacher import result_of
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -65,21 +71,46 @@ def texts_of(lines: str) -> list[str] | None:
     return texts or None
 
 
-def build_page(inferencer: InteractionInferencer) -> gr.Blocks:
-    """Build the page; its button asks the model."""
+def teacher_picture(cfg: Config, device: str | None, texts: Sequence[str], image: np.ndarray) -> np.ndarray:
+    """A teacher's maps of texts, drawn as a student's are.
+
+    Args:
+        cfg: Of the training, which names the teacher.
+        device: Of the teacher; None for a GPU where there is one.
+        texts: The texts.
+        image: (H, W, 3) uint8 BGR.
+
+    Raises:
+        ImportError, OSError, RuntimeError, TypeError, ValueError: If the teacher cannot be had, or asked.
+    """
+    return draw_result(result_of(TeacherReader(cfg, texts, device), image), (), range(len(texts)))
+
+
+def build_page(inferencer: InteractionInferencer, cfg: Config, device: str | None) -> gr.Blocks:
+    """Build the page; its button asks the model, and where that is wanted its teacher.
+
+    Args:
+        inferencer: Of the model.
+        cfg: Of its training, which names the teacher.
+        device: Of the teacher; None for a GPU where there is one.
+    """
     import gradio as gr
 
-    def ask(image: np.ndarray | None, lines: str) -> tuple[np.ndarray, dict]:
+    def ask(image: np.ndarray | None, lines: str, compare: bool) -> tuple[np.ndarray, dict, dict]:
         if image is None:
             raise gr.Error('Give an image first.')
         try:
             # The page has RGB, the model is given BGR.
-            found = inferencer(image[..., ::-1], texts_of(lines), return_vis=True)
-        except (ImportError, OSError, RuntimeError, ValueError) as error:
+            texts = texts_of(lines)
+            found = inferencer(image[..., ::-1], texts, return_vis=True)
+            (result,) = found['predictions']
+            shown = texts or [result.texts[index] for index in strongest(result)]
+            theirs = teacher_picture(cfg, device, shown, result.image) if compare else None
+        except (ImportError, OSError, RuntimeError, TypeError, ValueError) as error:
             raise gr.Error(str(error)) from error
-        record = result_record(found['predictions'][0], inferencer.classes)
+        record = result_record(result, inferencer.classes)
         del record['image']
-        return found['visualization'][0], record
+        return found['visualization'][0], gr.update(value=theirs, visible=compare or 'hidden'), record
 
     with gr.Blocks(title='LFI', analytics_enabled=False, delete_cache=(600, 600)) as page:
         gr.Markdown('# Where does the model see it?')
@@ -92,13 +123,16 @@ def build_page(inferencer: InteractionInferencer) -> gr.Blocks:
                     lines=5,
                     max_length=MAX_TEXTS * (MAX_TEXT_LENGTH + 1),
                 )
+                compare = gr.Checkbox(
+                    label='Ask the teacher too', info='Its weights are loaded for each question.'
+                )
                 button = gr.Button('Ask', variant='primary')
         # Not with all buttons: one shares the picture.
-        picture = gr.Image(
-            label='Prediction and maps', format='png', interactive=False, buttons=['download', 'fullscreen']
-        )
+        shown = dict(format='png', interactive=False, buttons=['download', 'fullscreen'])
+        picture = gr.Image(label='Prediction and maps', **shown)
+        theirs = gr.Image(label="The teacher's maps", visible='hidden', **shown)
         record = gr.JSON(label='Scores of the classes, presence of the texts')
-        button.click(ask, [image, lines], [picture, record])
+        button.click(ask, [image, lines, compare], [picture, theirs, record])
     return page
 
 
@@ -138,7 +172,7 @@ def main(args: Namespace) -> None:
     cfg = launch.load_config(args.config, args.cfg_options)
     try:
         inferencer = InteractionInferencer(cfg, args.checkpoint, args.device)
-        serve(build_page(inferencer), args.port)
+        serve(build_page(inferencer, cfg, args.device), args.port)
     except (OSError, ValueError) as error:
         # A port that is taken is an OSError.
         raise UsageError(str(error)) from error
