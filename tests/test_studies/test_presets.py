@@ -1,5 +1,6 @@
 """The studies are what they say."""
 
+import re
 import shlex
 
 import pytest
@@ -27,6 +28,21 @@ def test_its_arms_are_configs_that_exist(name):
         variety = ARMS.get(arm.name.split()[0])
         if variety and arm.cache:
             assert arm.cache.startswith(variety.reads)
+
+
+# Of tuning, and of tuning after pretraining, the page says more than one length.
+@pytest.mark.parametrize(
+    'name',
+    [
+        name
+        for name, preset in PRESETS.items()
+        if 'epochs from scratch' in preset.about and not name.endswith(('tuning', 'pretraining'))
+    ],
+)
+def test_it_says_how_long_its_arms_train(name, tmp_path):
+    job = plan(PRESETS[name], [0], [], tmp_path)[0]
+    stated = re.findall(r'(\d+) epochs from scratch', PRESETS[name].about)
+    assert stated == [str(job.config().train_cfg.max_epochs)]
 
 
 @pytest.mark.parametrize('study', ['shapes', 'tiny-small'])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -215,6 +216,11 @@ FEW_ARMS = (
 )
 
 
+def in_epochs(about: str, epochs: int) -> str:
+    """What a study is about, in another number of epochs."""
+    return re.sub(r'\d+ epochs from scratch', f'{epochs} epochs from scratch', about)
+
+
 def few_labels(preset: Preset, labels_per_class: int, arms: tuple[Arm, ...], epochs: int) -> Preset:
     """A study in which few labels are known; the task loss alone sees all images too, by the prior.
 
@@ -227,8 +233,8 @@ def few_labels(preset: Preset, labels_per_class: int, arms: tuple[Arm, ...], epo
     return replace(
         preset,
         about=f'{labels_per_class} labels a class, other ones for each seed, and all other images without a '
-        f'label; half of each batch labelled, {epochs} epochs, each once over the others. LFI and its '
-        f'negative control predict by the texts of the classes. {preset.about}',
+        'label; half of each batch labelled, each epoch once over the others. LFI and its negative control '
+        f'predict by the texts of the classes. {in_epochs(preset.about, epochs)}',
         arms=tuple(replace(arm, epochs=epochs) for arm in arms),
         options=(*preset.options, f'train_dataloader.few_labels.labels_per_class={labels_per_class}'),
         seed_options=(*preset.seed_options, 'train_dataloader.few_labels.seed={seed}'),
@@ -282,7 +288,8 @@ def no_labels(few: str, student: str) -> Preset:
     return replace(
         few_labels(preset, 0, tuple(found[name] for name in NO_LABEL_ARMS), epochs),
         about='No label at all: classes are named when the student is tested. LFI predicts by presence; '
-        f"logit-kd has a head that learns the teacher's zero-shot class probabilities. {preset.about}",
+        "logit-kd has a head that learns the teacher's zero-shot class probabilities. "
+        f'{in_epochs(preset.about, epochs)}',
         tests={'': where_config(student)},
     )
 
