@@ -33,14 +33,25 @@ if find_spec('mmseg') is not None and not is_installed('mmsegmentation'):
 # Where mmcv has no compiled ops, mmdet's models cannot be imported without these.
 ops.install()
 
-# What runs alone need.
-__getattr__, _ = lazy_names(__name__, {'engine.checkpoint': ('install_safe_checkpoint_loading',)})
+# What runs alone need, and what shares students.
+__getattr__, _ = lazy_names(
+    __name__,
+    {
+        'engine.checkpoint': ('install_safe_checkpoint_loading',),
+        'hub.loading': ('from_pretrained',),
+        'hub.pushing': ('push_to_hub',),
+        'hub.saving': ('save_pretrained',),
+    },
+)
 
 __all__ = [
     '__version__',
     'config_dict',
     'config_path',
+    'from_pretrained',
     'install_safe_checkpoint_loading',
+    'push_to_hub',
     'registry',
+    'save_pretrained',
     'teacher_config',
 ]

@@ -6,6 +6,7 @@ import re
 from difflib import get_close_matches
 from pathlib import Path
 
+from .hub.source import is_student
 from .old_configs import old_configs
 
 PACKAGE = Path(__file__).parent
@@ -64,14 +65,14 @@ def find_config(name: str) -> str:
     """Where a config lies that a user names.
 
     Args:
-        name: a file; or of LFI's configs the file's name alone, with or without `.py`, or its path below
+        name: a file; a student's folder or repository, as `lfi.save_pretrained` wrote it; or of LFI's configs the file's name alone, with or without `.py`, or its path below
             `configs/`, with or without `configs/` or `lfi::` before it.
 
     Raises:
         FileNotFoundError: if there is none; the message says what became of an old name, or names the
             nearest ones.
     """
-    if Path(name).is_file():
+    if Path(name).is_file() or is_student(name):
         return name
     folder = configs_folder()
     known = _known_configs(folder)

@@ -21,6 +21,8 @@ from torch import Tensor, nn
 
 from lfi.engine.checkpoint import safe_checkpoint_loading
 from lfi.engine.fitting_weights_hook import NO_RIVALS, RIVALS, needed_to_predict
+from lfi.hub.source import is_student, local_folder
+from lfi.hub.student_folder import StudentConfig
 from lfi.models.batches import seen_canvas, valid_sizes_of
 from lfi.models.teachers.text_tower import TextTower
 
@@ -50,8 +52,10 @@ class InteractionInferencer(BaseInferencer):
     baselines, give predictions alone. No code that a checkpoint holds is run.
 
     Args:
-        model: The config of the training, or its file.
-        weights: Checkpoint file or URL. Defaults to None: random weights, with a warning.
+        model: The config of the training, or its file; or a student's folder or repository on the Hugging
+            Face Hub, ``hf://user/name``.
+        weights: Checkpoint file or URL. Defaults to None: those of the student's folder; beside a config
+            random weights, with a warning.
         device: Device of the model. Defaults to None: CUDA where there is one, else the CPU.
         templates: Prompts for the texts, as the teacher's argument of this name. Defaults to None: the
             teacher's own.
@@ -59,7 +63,8 @@ class InteractionInferencer(BaseInferencer):
     Raises:
         FileNotFoundError: If a file is missing.
         UnsafeCheckpointError: If the checkpoint asks for more than tensors, plain data and a Runner's state.
-        ValueError: If the weights are not of this model, or the test pipeline cannot be followed.
+        ValueError: If the weights are not of this model, the test pipeline cannot be followed, or a student's
+            folder or repository cannot be read.
 
     Example:
         >>> inferencer = InteractionInferencer('lfi_vit-tiny_shapes.py', 'epoch_13.pth')
@@ -75,7 +80,11 @@ class InteractionInferencer(BaseInferencer):
         device: str | None = None,
         templates: Sequence[str] | str | None = None,
     ) -> None:
-        cfg = copy.deepcopy(model) if isinstance(model, Config) else Config.fromfile(model)
+        if not isinstance(model, Config) and is_student(model):
+            weights = model if weights is None else weights
+            cfg = StudentConfig.read(local_folder(model)).config()
+        else:
+            cfg = copy.deepcopy(model) if isinstance(model, Config) else Config.fromfile(model)
         if 'data_preprocessor' in cfg:
             cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
         self.skipped: list[str] = []

@@ -21,6 +21,7 @@ from mmengine.runner import CheckpointLoader, find_latest_checkpoint
 from mmengine.utils import digit_version
 
 from lfi.errors import CheckpointError
+from lfi.hub.source import HUB, is_student, local_folder
 
 from .checkpoint_globals import ForbiddenStateError, finished, runner_state_allowed
 
@@ -52,7 +53,7 @@ def install_safe_checkpoint_loading() -> None:
     """Make mmengine read checkpoints without running code that they hold.
 
     From then on, in the whole process, ``load_checkpoint``, ``init_cfg``, ``load_from`` and ``resume`` read
-    local files and URLs (``http(s)://``, ``torchvision://``, ``open-mmlab://``, ``mmcls://``) through
+    local files and URLs (``http(s)://``, ``torchvision://``, ``open-mmlab://``, ``mmcls://``, ``hf://``) through
     :func:`load_from_local`. A class that you trust is allowed by
     ``torch.serialization.add_safe_globals([...])``. The classes of numpy and mmengine that a Runner's state
     needs are the exception: whatever is allowed, of them only plain numbers and that state are read, and no
@@ -61,7 +62,7 @@ def install_safe_checkpoint_loading() -> None:
     LFI's tools call it. The import of ``lfi`` does not: that is for other projects' tools to ask for, by this
     call or by ``custom_imports = dict(imports=['lfi.safe_loading'])``.
     """
-    CheckpointLoader.register_scheme(prefixes='', loader=load_from_local, force=True)
+    CheckpointLoader.register_scheme(prefixes=['', HUB], loader=load_from_local, force=True)
     # mmengine's URL schemes all download by this one name.
     mmengine_checkpoint.load_url = load_url
     # onedl-mmengine reads everything else by this one, and falls back to running what a file holds.
@@ -89,10 +90,11 @@ def safe_checkpoint_loading() -> Iterator[None]:
 
 
 def load_from_local(filename: str, map_location: MapLocation = None) -> dict:
-    """Read a checkpoint from a local file.
+    """Read a checkpoint from a local file, or a student that ``lfi.save_pretrained`` wrote.
 
     Args:
-        filename: A ``.safetensors`` file, or one that ``torch.save`` wrote.
+        filename: A ``.safetensors`` file, or one that ``torch.save`` wrote; or a student's folder, or its
+            repository on the Hugging Face Hub, ``hf://user/name``.
         map_location: As in :func:`torch.load`. Defaults to None.
 
     Returns:
@@ -102,7 +104,12 @@ def load_from_local(filename: str, map_location: MapLocation = None) -> dict:
         FileNotFoundError: There is no such file.
         UnsafeCheckpointError: It holds more than tensors, plain data and a Runner's state.
         CorruptedCheckpointError: It is empty, truncated, no dict, or contradicts itself or its checksums.
+        HubError: It is a student's folder or repository, and cannot be read as ``from_pretrained`` says.
     """
+    if is_student(filename):
+        from lfi.hub.student_folder import read_checkpoint
+
+        return read_checkpoint(local_folder(filename))
     filename = osp.expanduser(filename)
     if not osp.isfile(filename):
         raise FileNotFoundError(f'{filename} can not be found.')

@@ -21,6 +21,7 @@ from mmengine.runner import Runner
 
 from lfi.config_files import find_config, what_became_of
 from lfi.errors import CheckpointError, UsageError
+from lfi.hub.source import is_student, local_folder
 
 from .checkpoint import find_checkpoint_to_resume, install_safe_checkpoint_loading
 from .data_root_option import spread_roots
@@ -64,23 +65,15 @@ def load_config(path: str, options: dict | None = None) -> Config:
     ``data_root`` reaches all data, and ``train_dataloader.few_labels`` is filled in.
 
     Args:
-        path: The config file, or the name of one of LFI's as :func:`find_config` takes it.
+        path: The config file, or the name of one of LFI's as :func:`find_config` takes it; or a student's
+            folder or repository on the Hugging Face Hub, as ``lfi.save_pretrained`` wrote it.
         options: Dotted keys and their new values. Defaults to None.
 
     Raises:
         UsageError: There is no such file, or an option does not fit the config, as :func:`set_few_labels` and
             :func:`spread_roots` say of theirs.
     """
-    try:
-        file = find_config(path)
-    except FileNotFoundError as error:
-        raise UsageError(str(error)) from error
-    try:
-        cfg = Config.fromfile(file)
-    except (FileNotFoundError, ConfigParsingError) as error:
-        message = f'config {path}: {error}'
-        became = what_became_of(message)
-        raise UsageError(message if not became or became in message else f'{message}; {became}') from error
+    cfg = _read_config(path)
     spread_roots(cfg, options or {})
     try:
         cfg.merge_from_dict(options or {})
@@ -90,8 +83,30 @@ def load_config(path: str, options: dict | None = None) -> Config:
     return cfg
 
 
+def _read_config(path: str) -> Config:
+    if is_student(path):
+        from lfi.hub.student_folder import StudentConfig
+
+        return StudentConfig.read(local_folder(path)).config()
+    try:
+        file = find_config(path)
+    except FileNotFoundError as error:
+        raise UsageError(str(error)) from error
+    try:
+        return Config.fromfile(file)
+    except (FileNotFoundError, ConfigParsingError) as error:
+        message = f'config {path}: {error}'
+        became = what_became_of(message)
+        raise UsageError(message if not became or became in message else f'{message}; {became}') from error
+
+
 def load_run_config(args: argparse.Namespace) -> Config:
     """:func:`load_config`, with work dir, launcher and data loaders set for the run."""
+    if is_student(args.config):
+        raise UsageError(
+            f'config {args.config} is a student without its data: give the config of its training, and '
+            'this as the checkpoint'
+        )
     cfg = load_config(args.config, args.cfg_options)
     default_work_dir = osp.join('work_dirs', osp.splitext(osp.basename(args.config))[0])
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or default_work_dir

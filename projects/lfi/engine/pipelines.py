@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from mmengine.config import Config
 
 from lfi.errors import UsageError
+from lfi.hub.source import cache_folder
 
 from .cache_labels import check_labels_of_cache
 from .model_type import model_type
@@ -63,11 +64,14 @@ def set_teacher_cache(cfg: Config) -> None:
         cfg: of the run, changed in place. A `lfi.LoadInteractionMaps` that names a folder itself keeps it.
 
     Raises:
-        UsageError: if the pipeline has no `lfi.LoadInteractionMaps`; and as `check_labels_of_cache` says.
+        UsageError: if the pipeline has no `lfi.LoadInteractionMaps`; as `check_labels_of_cache` says; and if
+            a cache on the Hub cannot be downloaded.
     """
     cache = cfg.model.get('teacher_cache')
     if cache is None:
         return
+    # Downloaded once, and not by each worker.
+    cache = cfg.model.teacher_cache = str(cache_folder(cache))
     steps = [step for step in _steps(cfg.train_dataloader.dataset) if _name(step) == 'LoadInteractionMaps']
     if not steps:
         raise UsageError(

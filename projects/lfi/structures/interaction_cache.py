@@ -27,6 +27,7 @@ import numpy as np
 
 from lfi.errors import UsageError
 from lfi.fileio import AtomicLocalBackend
+from lfi.hub.source import cache_folder
 
 from .interaction_maps import InteractionMaps
 from .packed_maps import packed_dtype
@@ -345,14 +346,15 @@ class InteractionCache:
     """Reads a finished cache. Each shard's checksum is verified when it is first read.
 
     Args:
-        folder: where the cache is.
+        folder: where the cache is; a dataset of the Hugging Face Hub, `hf://datasets/user/name`, is downloaded.
 
     Raises:
         CacheError: if there is none, or it is unfinished or corrupted.
+        HubError: if it cannot be downloaded.
     """
 
     def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
+        self.folder = cache_folder(folder)
         self.manifest = CacheManifest.read(self.folder)
         missing = [i for i in range(self.manifest.num_shards) if not _checksum_file(self.folder, i).is_file()]
         if missing:

@@ -1,0 +1,159 @@
+"""The pages that the Hub shows of a student and of a cache: metadata in YAML, then what is known, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+from torch import nn
+
+from lfi.structures.interaction_cache import CacheManifest
+from lfi.version import __version__
+
+from .run_facts import RunFacts, in_words
+
+NAME = 'USER/NAME'
+"""Stands for the repository, until it is known."""
+# By the task's model, the first that fits.
+PIPELINES = {
+    'image-classification': ('ImageClassifier',),
+    'image-segmentation': ('BaseSegmentor', 'MaskRCNN'),
+    'object-detection': ('BaseDetector',),
+}
+LOAD = """```python
+import lfi
+model = lfi.from_pretrained('USER/NAME')
+outputs = model(images)  # [B, 3, H, W], normalised as model.data_preprocessor does
+```"""
+ASK = """Images as files, with predictions, and answers to texts:
+
+```python
+from lfi.apis import InteractionInferencer
+inferencer = InteractionInferencer('hf://USER/NAME')
+results = inferencer('photo.jpg', texts=['dog', 'ball'])['predictions']
+```"""
+PREDICT = ASK.replace(', and answers to texts', '').replace(", texts=['dog', 'ball']", '')
+CACHE = """Interaction maps: what a vision-language model says of where the concepts are in each image of a data
+set, for students to learn from. It holds no images, and their names as digests alone.
+
+## How to use it
+
+```bash
+lfi train CONFIG --cfg-options model.teacher_cache=hf://datasets/USER/NAME
+```
+
+CONFIG names this teacher and these images; LFI compares both.
+
+## What made it"""
+
+
+def student_card(
+    facts: RunFacts,
+    model: nn.Module,
+    classes: Sequence[str],
+    answers: bool,
+    metadata: Mapping[str, Any],
+) -> str:
+    """The model card of a student.
+
+    Args:
+        facts: what its run says; what it does not say is left out.
+        model: the student.
+        classes: names of the labels; may be empty.
+        answers: whether the folder's student answers texts.
+        metadata: further YAML, which no run knows: `license`, `datasets`, `tags`, ...
+    """
+    tag = pipeline_tag(model)
+    header = {'library_name': 'lfi', **({'pipeline_tag': tag} if tag else {}), **metadata}
+    teacher = ' whose teacher is a vision-language model' if facts.teacher else ''
+    answered = ' It answers texts: whether an image shows each, and where.' if answers else ''
+    sections = [
+        f'A student of LFI (Learning from Interactions){teacher}.{answered}',
+        f'## How to load it\n\n{LOAD}\n\n{ASK if answers else PREDICT}',
+        f'## What made it\n\n{_table(_training(facts))}',
+        _results(facts),
+        classes and f'## Classes\n\n{", ".join(classes)}',
+    ]
+    return _page(header, sections)
+
+
+def cache_card(manifest: CacheManifest, metadata: Mapping[str, Any]) -> str:
+    """The dataset card of a cache.
+
+    Args:
+        manifest: of the cache.
+        metadata: further YAML, which no manifest knows: `license`, `source_datasets`, ...
+    """
+    rows = {
+        'images': f'{manifest.num_images:,}',
+        **_teacher(manifest.teacher),
+        'concepts': len(manifest.concepts),
+        'layers': ', '.join(map(str, manifest.layers)),
+        'readings': ', '.join(manifest.directions),
+        'labels that chose concepts': manifest.labels,
+    }
+    return _page({**metadata}, [CACHE, _table(rows)])
+
+
+def pipeline_tag(model: nn.Module) -> str | None:
+    """The Hub's name of a model's task, of a classifier without a head its features; None if unknown."""
+    names = {kind.__name__ for kind in type(model).__mro__}
+    if hasattr(model, 'zero_shot_texts'):
+        return 'zero-shot-image-classification'
+    if 'LFIZeroShotClassifier' in names:
+        return 'zero-shot-image-classification'
+    if 'ImageClassifier' in names and not model.with_head:
+        return 'image-feature-extraction'
+    return next((tag for tag, kinds in PIPELINES.items() if names.intersection(kinds)), None)
+
+
+def _training(facts: RunFacts) -> dict[str, Any]:
+    return {
+        'model': f'`{facts.model}`, {facts.parameters:,} parameters',
+        'backbone': f'`{facts.backbone}`',
+        'data': facts.data and f'`{facts.data}`',
+        **_teacher(facts.teacher or {}),
+        'arm of the study': facts.arm and f'{facts.arm}, of {facts.study}',
+        f'{facts.unit}s': facts.step and f'{facts.step}{f" of {facts.steps}" if facts.steps else ""}',
+        'seed': facts.seed,
+        'saved by': f'lfi {__version__}',
+    }
+
+
+def _teacher(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """What a teacher's identity says, in rows."""
+    model = identity.get('model')
+    extractor = identity.get('extractor')
+    return {
+        'teacher': model and f'`{model if isinstance(model, str) else model.get("type")}`',
+        "teacher's weights": identity.get('pretrained'),
+        "digest of the teacher's weights": identity.get('weights') and f'`{identity["weights"]}`',
+        'extractor': extractor and extractor.get('type'),
+    }
+
+
+def _results(facts: RunFacts) -> str:
+    """The metrics of this run, and of its study's arms; empty where neither is known."""
+    rows = {f'{name}, validation': f'{value:.4g}' for name, value in in_words(facts.validated).items()}
+    rows |= {f'{name}, test': f'{value:.4g}' for name, value in in_words(facts.tested).items()}
+    parts = [f'## Results\n\nOf this checkpoint:\n\n{_table(rows)}'] if rows else []
+    if facts.published:
+        parts.append(
+            f'All arms of the study {facts.study}, {facts.metric} on its test images, as published. '
+            f'{facts.about}\n\n{_table(facts.published)}'
+        )
+    return '\n\n'.join(parts)
+
+
+def _table(rows: Mapping[str, Any]) -> str:
+    """A row for each value that is known."""
+    known = [f'| {name} | {value} |' for name, value in rows.items() if value not in (None, '')]
+    return '\n'.join(['| | |', '| --- | --- |', *known])
+
+
+def _page(header: Mapping[str, Any], sections: Sequence[str]) -> str:
+    tags = list(dict.fromkeys(['lfi', 'knowledge-distillation', *header.get('tags', ())]))
+    text = yaml.safe_dump({**header, 'tags': tags}, sort_keys=False, allow_unicode=True)
+    body = '\n\n'.join(filter(None, [f'# {NAME}', *sections]))
+    return f'---\n{text}---\n\n{body}\n'

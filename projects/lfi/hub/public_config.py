@@ -1,0 +1,128 @@
+"""The config of a student as others may read it: without the training's data, files and folders."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from torch import Tensor, nn
+
+from lfi.concepts import concept_names
+from lfi.errors import UsageError
+from lfi.models.export import export_student, model_config
+from lfi.models.teachers.weights import BLIP, GENERATIVE
+from lfi.models.teachers.weights_source import is_file_name
+
+from .plain_data import to_plain
+
+# They name files, or where to fetch some; the weights are in the folder.
+OF_FILES = ('pretrained', 'checkpoint_path', 'backend_args', 'file_client_args')
+_PRIVATE = re.compile(r'[/~\\]|[A-Za-z]:[/\\]')
+
+
+def public_student(model: nn.Module, cfg: Config, readout: bool) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The config of a student, as plain data, and its weights.
+
+    Args:
+        model: the student.
+        cfg: config of its run.
+        readout: whether it keeps its read-out, and with it the teacher's name and texts; otherwise it is
+            reduced by `export_student`.
+
+    Raises:
+        UsageError: if the config holds what is no plain data, or the path of a file; as `export_student` says.
+    """
+    own = deepcopy(dict(model_config(cfg)))
+    state = model.state_dict()
+    if readout:
+        # What the teacher's folder says is known now, and not needed where the student is loaded.
+        known = dict(text_dims=model.readout.text_dims, rivalry=model.readout.rivalry)
+        own = {**own, 'readout': {**(own.get('readout') or {}), **known}}
+        own.pop('teacher_cache', None)
+    else:
+        try:
+            exported = export_student(model, own)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+        own, state = dict(exported.model), exported.state
+    teacher = own.pop('teacher', None)
+    if 'zero_shot' in own:
+        named = own['zero_shot']
+        own['zero_shot'] = {**named, 'concepts': list(concept_names(named['concepts']))}
+    public = _without_files(own)
+    if teacher is not None:
+        public['teacher'] = public_teacher(teacher)
+    return _plain(public, 'model'), state
+
+
+def public_pipeline(cfg: Config) -> list[dict[str, Any]] | None:
+    """The test pipeline as plain data; None where the config has no test."""
+    loader = cfg.get('test_dataloader') or cfg.get('val_dataloader')
+    if loader is None:
+        return None
+    dataset = loader.dataset
+    while 'dataset' in dataset:
+        dataset = dataset.dataset
+    steps = dataset.get('pipeline')
+    return None if steps is None else _plain(_without_files(list(steps)), 'pipeline')
+
+
+def public_teacher(teacher: Mapping[str, Any]) -> dict[str, Any]:
+    """A teacher's config with its concepts by name, and its model as others know it.
+
+    A folder keeps its name alone, and a file of weights is left out: who asks texts says where they are.
+    """
+    public = {key: value for key, value in teacher.items() if key != 'weights_file'}
+    if 'concepts' in public:
+        public['concepts'] = list(concept_names(public['concepts']))
+    if isinstance(public.get('pretrained'), str) and is_file_name(public['pretrained']):
+        del public['pretrained']
+    if isinstance(public.get('model'), str):
+        public['model'] = _public_name(public['model'])
+    return public
+
+
+def _public_name(model: str) -> str:
+    kind = next((prefix for prefix in (BLIP, GENERATIVE, 'local-dir:') if model.startswith(prefix)), '')
+    name = model.removeprefix(kind)
+    if kind == GENERATIVE and not Path(name).is_dir() and len(Path(name).parts) == 2:
+        # A repository.
+        return model
+    return f'{"" if kind == "local-dir:" else kind}{Path(name).name}'
+
+
+def _without_files(value: Any) -> Any:
+    """Without what names files for the start of a training, or where data lie."""
+    if isinstance(value, Mapping):
+        return {
+            key: _without_files(part)
+            for key, part in value.items()
+            if key not in OF_FILES and not (key == 'init_cfg' and _reads_file(part))
+        }
+    return type(value)(map(_without_files, value)) if isinstance(value, list | tuple) else value
+
+
+def _reads_file(init: Any) -> bool:
+    starts = init if isinstance(init, list | tuple) else [init]
+    return any(isinstance(start, Mapping) and 'checkpoint' in start for start in starts)
+
+
+def _plain(value: Any, where: str) -> Any:
+    plain = to_plain(value, where)
+    _refuse_private(plain, where)
+    return plain
+
+
+def _refuse_private(value: Any, where: str) -> None:
+    if isinstance(value, dict):
+        for key, part in value.items():
+            _refuse_private(part, f'{where}.{key}')
+    elif isinstance(value, list):
+        for i, part in enumerate(value):
+            _refuse_private(part, f'{where}[{i}]')
+    elif isinstance(value, str) and _PRIVATE.match(value):
+        raise UsageError(f'{where}={value!r} is a path of this machine: set it to None, or leave it out')

@@ -1,0 +1,115 @@
+"""Uploading a student or a cache to the Hugging Face Hub."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from mmengine.config import Config
+from torch import nn
+
+from .cards import NAME, cache_card
+from .loading import verified_cache
+from .saving import save_pretrained
+from .source import CACHE_FILES, CARD, CONFIG, MANIFEST, STUDENT_FILES, HubError, first_line
+from .student_folder import read_student
+
+if TYPE_CHECKING:
+    from huggingface_hub import CommitInfo
+
+
+def push_to_hub(
+    model: nn.Module | str | Path,
+    repo_id: str,
+    *,
+    commit_message: str | None = None,
+    private: bool | None = None,
+    token: str | bool | None = None,
+    revision: str | None = None,
+    create_pr: bool = False,
+    config: Config | str | Path | None = None,
+    readout: bool = True,
+    model_card: Mapping[str, Any] = MappingProxyType({}),
+) -> CommitInfo:
+    """Upload a student, or a teacher's cache, to the Hugging Face Hub, in one commit.
+
+    Args:
+        model: a student, a checkpoint or the folder of a run, as `save_pretrained` takes them; a folder that
+            it wrote; or the folder of a cache, which becomes a dataset with a card.
+        repo_id: `user/name`; made if it is not there.
+        commit_message: Defaults to None: it says what is uploaded.
+        private: whether a new repository is private. Defaults to None: as the user's settings say.
+        token: of the Hub's user. Defaults to None: the one that is stored.
+        revision: branch; made if it is not there. Defaults to None: the main branch.
+        create_pr: whether to open a pull request in place of a commit. Defaults to False.
+        config: as of `save_pretrained`.
+        readout: likewise.
+        model_card: likewise, or of a cache's card. A folder that has a card keeps it.
+
+    Returns:
+        What the Hub says of the commit; `commit_url` is its address.
+
+    Raises:
+        HubError: if the Hub refuses it, or a folder is corrupted.
+        UsageError, CacheError: as `save_pretrained` and `InteractionCache` say.
+    """
+    upload = dict(commit_message=commit_message, token=token, revision=revision, create_pr=create_pr)
+    folder = None if isinstance(model, nn.Module) else Path(model)
+    if folder is not None and (folder / MANIFEST).is_file():
+        card = cache_card(verified_cache(folder).manifest, model_card)
+        files = _files(folder, CACHE_FILES, repo_id, card)
+        return _commit(files, repo_id, 'dataset', private, **upload)
+    if folder is not None and (folder / CONFIG).is_file():
+        # What cannot be loaded is not uploaded.
+        read_student(folder)
+        return _commit(_files(folder, STUDENT_FILES, repo_id), repo_id, 'model', private, **upload)
+    with TemporaryDirectory() as made:
+        saved = save_pretrained(model, made, config=config, readout=readout, model_card=model_card)
+        return _commit(_files(saved, STUDENT_FILES, repo_id), repo_id, 'model', private, **upload)
+
+
+def _files(folder: Path, patterns: tuple[str, ...], repo_id: str, card: str = '') -> dict[str, Path | bytes]:
+    """What is uploaded, by its name; the card is the folder's, or else the one given."""
+    files: dict[str, Path | bytes] = {
+        path.name: path for pattern in patterns for path in sorted(folder.glob(pattern))
+    }
+    if CARD in files:
+        card = (folder / CARD).read_text(encoding='utf-8')
+    files[CARD] = card.replace(NAME, repo_id).encode()
+    return files
+
+
+def _commit(
+    files: Mapping[str, Path | bytes],
+    repo_id: str,
+    kind: str,
+    private: bool | None,
+    *,
+    commit_message: str | None,
+    token: str | bool | None,
+    revision: str | None,
+    create_pr: bool,
+) -> CommitInfo:
+    from huggingface_hub import CommitOperationAdd, HfApi
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    api = HfApi(token=token, library_name='lfi')
+    what = 'a cache of interaction maps' if kind == 'dataset' else 'a student'
+    try:
+        api.create_repo(repo_id, repo_type=kind, private=private, exist_ok=True)
+        if revision is not None and not revision.startswith('refs/'):
+            api.create_branch(repo_id, repo_type=kind, branch=revision, exist_ok=True)
+        return api.create_commit(
+            repo_id,
+            [CommitOperationAdd(name, content) for name, content in files.items()],
+            commit_message=commit_message or f'Upload {what} by lfi',
+            repo_type=kind,
+            revision=revision,
+            create_pr=create_pr,
+        )
+    # `requests` raises OSErrors where there is no network.
+    except (HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
+        raise HubError(f'the Hub does not take {repo_id}: {first_line(error)}') from error

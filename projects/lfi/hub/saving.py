@@ -1,0 +1,138 @@
+"""Writing a student as a folder that others load."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from torch import nn
+
+from lfi.engine import find_checkpoint_to_resume, launch
+from lfi.engine.checkpoint import load_from_local
+from lfi.engine.fitting_weights_hook import check_weights
+from lfi.errors import UsageError
+from lfi.fileio import AtomicLocalBackend
+from lfi.models.export import model_config
+from lfi.registry import MODELS
+
+from .cards import student_card
+from .public_config import public_pipeline, public_student
+from .run_facts import facts_of
+from .source import CARD
+from .student_folder import write_student
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A student and what is known of it.
+
+    Args:
+        model: the student.
+        cfg: config of its run, or of the folder that it was read from.
+        checkpoint: its file in the run's folder. Defaults to None: it is not known.
+        meta: of the checkpoint. Defaults to nothing.
+    """
+
+    model: nn.Module
+    cfg: Config
+    checkpoint: Path | None = None
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+def save_pretrained(
+    model: nn.Module | str | Path,
+    folder: str | Path,
+    *,
+    config: Config | str | Path | None = None,
+    readout: bool = True,
+    model_card: Mapping[str, Any] = MappingProxyType({}),
+) -> Path:
+    """Write a student as a folder that `lfi.from_pretrained` reads, or that is pushed to the Hub.
+
+    The folder gets `config.json`, data without the training's files and folders; `model.safetensors`; and
+    `README.md`, a model card of what the run says.
+
+    Args:
+        model: a student, a checkpoint, or the folder of a run, whose last checkpoint is taken.
+        folder: where to write; made if it is not there.
+        config: config of the training: itself, its file, or the name of one of LFI's. Defaults to None: that
+            of the run's folder; or of a model that `from_pretrained` gave, its own.
+        readout: whether a student that learnt from interactions keeps its read-out, by which it answers
+            texts. Defaults to True. Without it the student is what `export_student` makes.
+        model_card: YAML for the card that no run knows: `license`, `datasets`, `language`, further `tags`.
+            Defaults to nothing.
+
+    Returns:
+        The folder.
+
+    Raises:
+        UsageError: if there is no config, it and the weights do not fit, or it holds what others cannot read.
+    """
+    trained = _of_model(model, config) if isinstance(model, nn.Module) else _of_run(Path(model), config)
+    student, cfg, folder = trained.model, trained.cfg, Path(folder)
+    answers = readout and getattr(student, 'answers_by_readout', False)
+    scope = cfg.get('default_scope') or 'mmengine'
+    with DefaultScope.overwrite_default_scope(scope):
+        public, state = public_student(student, cfg, answers)
+        pipeline = public_pipeline(cfg)
+        facts = facts_of(student, cfg, trained.checkpoint, trained.meta)
+    names = trained.meta.get('dataset_meta') or getattr(student, 'dataset_meta', None) or {}
+    written = write_student(folder, scope, public, pipeline, names, state)
+    card = student_card(facts, student, written.meta.get('classes', ()), answers, model_card)
+    AtomicLocalBackend().put(card.encode(), folder / CARD)
+    return folder
+
+
+def _of_model(model: nn.Module, config: Config | str | Path | None) -> Trained:
+    while hasattr(model, 'module'):
+        model = model.module
+    cfg = getattr(model, 'cfg', None) if config is None else _read_config(config)
+    if not isinstance(cfg, Config):
+        raise UsageError(
+            f'{type(model).__name__} does not say its config: give config=, that of its training'
+        )
+    return Trained(model, cfg)
+
+
+def _of_run(path: Path, config: Config | str | Path | None) -> Trained:
+    """Build the student of a checkpoint."""
+    found = find_checkpoint_to_resume(str(path)) if path.is_dir() else str(path)
+    if found is None or not Path(found).is_file():
+        raise UsageError(f'{path} is no checkpoint, and no folder of a run that has one')
+    checkpoint = Path(found)
+    cfg = _config_beside(checkpoint) if config is None else _read_config(config)
+    content = load_from_local(found, 'cpu')
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmengine'):
+        model = MODELS.build({**deepcopy(model_config(cfg)), **_online(cfg)})
+    check_weights(model, content, asked=True)
+    state = content.get('state_dict', content)
+    try:
+        model.load_state_dict({name.removeprefix('module.'): value for name, value in state.items()})
+    except RuntimeError as error:
+        raise UsageError(f'{checkpoint} does not fit its config: {error}') from error
+    return Trained(model.eval(), cfg, checkpoint, content.get('meta') or {})
+
+
+def _online(cfg: Config) -> dict[str, None]:
+    # A cache need not be where the student is saved.
+    return {'teacher_cache': None} if 'teacher_cache' in cfg.model else {}
+
+
+def _read_config(config: Config | str | Path) -> Config:
+    return config if isinstance(config, Config) else launch.load_config(str(config))
+
+
+def _config_beside(checkpoint: Path) -> Config:
+    """The config that MMEngine has written into the run's folder."""
+    files = sorted(checkpoint.parent.glob('*.py'))
+    if len(files) != 1:
+        raise UsageError(
+            f'{checkpoint.parent} has {len(files)} configs: give config=, that of the training of {checkpoint}'
+        )
+    return launch.load_config(str(files[0]))

@@ -1,0 +1,236 @@
+"""A student's folder: its config as data, and its weights.
+
+- `config.json`: what is built, as `StudentConfig` has it. It is data alone: nothing in it is run.
+- `model.safetensors`: the weights.
+- `README.md`: the model card, for readers.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import asdict, dataclass, fields
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from lfi.fileio import AtomicLocalBackend
+from lfi.registry import MODELS
+from lfi.version import __version__
+
+from .harmless import check_harmless
+from .plain_data import from_plain, to_plain
+from .source import CONFIG, WEIGHTS, HubError
+
+FORMAT = 1
+LIBRARY = 'lfi'
+
+
+@dataclass(frozen=True)
+class StudentConfig:
+    """What `config.json` holds.
+
+    Args:
+        default_scope: of unscoped types.
+        model: config of the model, as plain data.
+        pipeline: of the test, as plain data; None where there is none.
+        dataset_meta: of the training's data set, as far as inference needs it: `classes`.
+        sha256: of the weights' file.
+        lfi_version: that wrote it.
+        format: of the folder.
+        library_name: by which the Hub knows it.
+    """
+
+    default_scope: str
+    model: dict[str, Any]
+    pipeline: list[dict[str, Any]] | None
+    dataset_meta: dict[str, Any]
+    sha256: str
+    lfi_version: str = __version__
+    format: int = FORMAT
+    library_name: str = LIBRARY
+
+    @classmethod
+    def read(cls, folder: Path) -> StudentConfig:
+        """Read the config in a folder, and check that it can do no harm.
+
+        Raises:
+            HubError: if there is none, it is corrupted, of another program or a later version, or it is
+                refused as `check_harmless` says.
+        """
+        content = _read_json(folder)
+        if content.get('library_name') != LIBRARY:
+            raise HubError(f'{folder}/{CONFIG} is of another program: {_of_lfi(folder)}')
+        if content.get('format') != FORMAT:
+            raise HubError(
+                f'{folder}/{CONFIG} has the format {content.get("format")!r}, of lfi '
+                f'{content.get("lfi_version")}; this version, {__version__}, reads {FORMAT}: install that lfi'
+            )
+        names = {field.name for field in fields(cls)}
+        kinds = dict(default_scope=str, model=dict, dataset_meta=dict, sha256=str, pipeline=list | None)
+        wrong = [name for name, kind in kinds.items() if not isinstance(content.get(name), kind)]
+        if content.keys() != names or wrong:
+            raise HubError(
+                f'{folder}/{CONFIG} is corrupted: its fields must be {sorted(names)}'
+                f'{wrong and f", and {wrong[0]} cannot be {content.get(wrong[0])!r}" or ""}'
+            )
+        found = cls(**content)
+        for name, part in (('model', found.model), ('pipeline', found.pipeline or [])):
+            check_harmless(from_plain(part), found.default_scope, f'{folder}/{CONFIG}: {name}')
+        return found
+
+    def config(self) -> Config:
+        """As a config of MMEngine, as far as inference needs one."""
+        cfg = dict(default_scope=self.default_scope, model=from_plain(self.model))
+        if self.pipeline is not None:
+            cfg['test_dataloader'] = dict(dataset=dict(pipeline=from_plain(self.pipeline)))
+        return Config(cfg)
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """The data set's names, as MMEngine's checkpoints hold them."""
+        return from_plain(self.dataset_meta)
+
+    def build(self) -> nn.Module:
+        """Build the model, without its weights.
+
+        Raises:
+            HubError: if its arguments do not fit the installed versions.
+        """
+        with DefaultScope.overwrite_default_scope(self.default_scope):
+            try:
+                return MODELS.build(deepcopy(self.config().model))
+            # A type may end in any error over its arguments.
+            except Exception as error:
+                raise HubError(
+                    f'the student, of lfi {self.lfi_version}, cannot be built by lfi {__version__}: {error}'
+                ) from error
+
+
+def write_student(
+    folder: Path,
+    default_scope: str,
+    model: dict[str, Any],
+    pipeline: list[dict[str, Any]] | None,
+    dataset_meta: Mapping[str, Any],
+    state: Mapping[str, Tensor],
+) -> StudentConfig:
+    """Write weights and config; the config last, so that a folder which has one is complete.
+
+    Args:
+        folder: where; made if it is not there.
+        default_scope: as of `StudentConfig`.
+        model: likewise.
+        pipeline: likewise.
+        dataset_meta: as a checkpoint has it; of it the classes and their palette are kept.
+        state: the weights by name.
+
+    Raises:
+        HubError: if the config would be refused where it is read.
+    """
+    check_harmless(from_plain(model), default_scope, 'model')
+    check_harmless(from_plain(pipeline or []), default_scope, 'pipeline')
+    weights = save(independent(state), metadata={'format': 'pt'})
+    kept = {key: dataset_meta[key] for key in ('classes', 'palette') if dataset_meta.get(key) is not None}
+    config = StudentConfig(
+        default_scope, model, pipeline, to_plain(kept, 'dataset_meta'), sha256(weights).hexdigest()
+    )
+    files = AtomicLocalBackend()
+    files.put(weights, folder / WEIGHTS)
+    text = json.dumps(asdict(config), indent=1, ensure_ascii=False)
+    files.put(f'{text}\n'.encode(), folder / CONFIG)
+    return config
+
+
+def independent(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights as safetensors takes them: in order, on the CPU, and no two in one memory.
+
+    What is tied is written twice, so that any program reads each name.
+    """
+    own: dict[str, Tensor] = {}
+    seen = set()
+    for name, value in state.items():
+        value = value.detach().cpu().contiguous()
+        place = value.untyped_storage().data_ptr()
+        whole = value.untyped_storage().nbytes() == value.nbytes
+        own[name] = value if whole and place not in seen else value.clone()
+        seen.add(place)
+    return own
+
+
+def read_weights(folder: Path, config: StudentConfig) -> dict[str, Tensor]:
+    """Read the weights of a folder, on the CPU.
+
+    Raises:
+        HubError: if they are missing, corrupted, or not those of the config.
+    """
+    path = folder / WEIGHTS
+    if not path.is_file():
+        raise HubError(f'{folder} has no {WEIGHTS}: fetch it again')
+    with path.open('rb') as file:
+        digest = sha256()
+        while chunk := file.read(1 << 22):
+            digest.update(chunk)
+    if digest.hexdigest() != config.sha256:
+        raise HubError(
+            f'{path} is truncated, or was changed: its sha256 is {digest.hexdigest()}, and {CONFIG} says '
+            f'{config.sha256}. Fetch it again'
+        )
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise HubError(f'{path} is no file of safetensors: {error}') from error
+
+
+def read_student(folder: Path) -> nn.Module:
+    """The model of a folder, in eval mode, with its config as `cfg` and the classes in `dataset_meta`.
+
+    Values are those of the file; where the model was saved in half precision they are read into float32.
+
+    Raises:
+        HubError: as `StudentConfig.read`, its `build` and `read_weights` say; or if the weights do not fit.
+    """
+    config = StudentConfig.read(folder)
+    state = read_weights(folder, config)
+    model = config.build()
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise HubError(f'{folder}/{WEIGHTS} does not fit {CONFIG}: {error}') from error
+    # As mmdet's `init_detector` leaves them.
+    model.cfg, model.dataset_meta = config.config(), config.meta
+    return model.eval()
+
+
+def read_checkpoint(folder: Path) -> dict[str, Any]:
+    """The weights of a folder as MMEngine's checkpoints hold them. Errors as `read_student`."""
+    config = StudentConfig.read(folder)
+    return {'meta': {'dataset_meta': config.meta}, 'state_dict': read_weights(folder, config)}
+
+
+def _read_json(folder: Path) -> dict[str, Any]:
+    path = folder / CONFIG
+    if not path.is_file():
+        code = sorted(
+            file.name for file in folder.iterdir() if file.suffix in ('.py', '.pth', '.bin', '.pkl')
+        )
+        held = f'; {", ".join(code[:3])} can hold code, which is not run' if code else ''
+        raise HubError(f'{folder} has no {CONFIG}{held}: {_of_lfi(folder)}')
+    try:
+        content = json.loads(path.read_text(encoding='utf-8'))
+    except (ValueError, RecursionError) as error:
+        raise HubError(f'{path} is corrupted, or no JSON: {error}') from error
+    if not isinstance(content, dict):
+        raise HubError(f'{path} is corrupted: it holds no object')
+    return content
+
+
+def _of_lfi(folder: Path) -> str:
+    return f'give what lfi.save_pretrained wrote, or the cache of a teacher, in place of {folder}'

@@ -1,0 +1,90 @@
+"""The cards say what is known of a run or a cache, and nothing else."""
+
+import csv
+import json
+import re
+
+import lfi
+import yaml
+from lfi.hub import run_facts
+from lfi.hub.cards import cache_card, pipeline_tag
+from lfi.registry import MODELS
+from lfi.structures.interaction_cache import CacheManifest
+from mmengine.registry import init_default_scope
+from test_repository import ROOT
+
+
+def parts_of(card):
+    """The metadata, and the rows of all tables by their names."""
+    _, header, body = card.split('---\n', 2)
+    return yaml.safe_load(header), dict(re.findall(r'^\| (.+?) \| (.+) \|$', body, re.M))
+
+
+def test_a_run_says_its_data_its_teacher_and_its_metrics(run_folder, tmp_path):
+    card = dict(license='apache-2.0', tags=['shapes'], datasets=['me/shapes'])
+    folder = lfi.save_pretrained(run_folder, tmp_path / 'student', model_card=card)
+    header, rows = parts_of((folder / 'README.md').read_text())
+    assert header == dict(
+        library_name='lfi',
+        pipeline_tag='image-classification',
+        license='apache-2.0',
+        tags=['lfi', 'knowledge-distillation', 'shapes'],
+        datasets=['me/shapes'],
+    )
+    assert rows['data'] == "`lfi.Shapes(split='train', num_images=3200)`"
+    assert (rows['teacher'], rows['extractor'], rows['epochs'], rows['seed']) == (
+        '`shapes-tiny`',
+        'dense',
+        '2 of 10',
+        '7',
+    )
+    # The validation of this epoch, not of the other.
+    assert rows['top-1, validation'] == '62.5'
+    assert not any('test' in name for name in rows)
+
+
+def test_a_model_alone_says_nothing_of_a_run(small_student, tmp_path):
+    model, cfg = small_student()
+    folder = lfi.save_pretrained(model, tmp_path, config=cfg)
+    header, rows = parts_of((folder / 'README.md').read_text())
+    assert header.keys() == {'library_name', 'pipeline_tag', 'tags'}
+    assert not rows.keys() & {'epochs', 'seed', 'top-1, validation'}
+
+
+def test_a_cell_of_a_study_has_its_test_and_what_is_published(run_folder, tmp_path):
+    with (ROOT / 'docs/results/shapes.csv').open(newline='') as file:
+        known = next(row for row in csv.DictReader(file) if row['arm'] == 'lfi' and row['identity'])
+    cell = dict(identity=known['identity'], epoch=2, test={'accuracy/top1': 61.0})
+    (run_folder / 'cell.json').write_text(json.dumps(cell))
+    folder = lfi.save_pretrained(run_folder, tmp_path / 'student')
+    _, rows = parts_of((folder / 'README.md').read_text())
+    assert rows['arm of the study'] == 'lfi, of shapes' and rows['top-1, test'] == '61'
+    assert rows['lfi'].startswith('89.4') and rows['shuffled-images'].startswith('88.1')
+    # Another checkpoint than the one that was tested.
+    cell['epoch'] = 1
+    (run_folder / 'cell.json').write_text(json.dumps(cell))
+    other = lfi.save_pretrained(run_folder, tmp_path / 'other')
+    assert not parts_of((other / 'README.md').read_text())[1].keys() & {'lfi', 'top-1, test'}
+
+
+def test_wrapped_data_are_told_with_what_is_known_of_labels():
+    inner = dict(type='lfi.Shapes', split='train', data_root='/home/me', pipeline=[])
+    wrapped = dict(type='lfi.FewLabels', labels_per_class=10, dataset=inner)
+    assert run_facts.data_in_words(wrapped) == "lfi.FewLabels(lfi.Shapes(split='train'), labels_per_class=10)"
+
+
+def test_a_detector_and_a_pretrainer_have_their_tasks(small_config):
+    init_default_scope('mmpretrain')
+    pretraining = small_config('pretraining/lfi-pretrain_vit-tiny_shapes.py').model
+    assert pipeline_tag(MODELS.build(pretraining)) == 'image-feature-extraction'
+    init_default_scope('mmdet')
+    detection = small_config('detection/lfi_mask-rcnn_vit-tiny_shapes.py').model
+    detection.neck.in_channels = 16
+    assert pipeline_tag(MODELS.build(detection)) == 'image-segmentation'
+
+
+def test_a_cache_is_described_by_its_manifest(small_cache):
+    header, rows = parts_of(cache_card(CacheManifest.read(small_cache), dict(license='cc0-1.0')))
+    assert header == dict(license='cc0-1.0', tags=['lfi', 'knowledge-distillation'])
+    assert (rows['images'], rows['teacher'], rows['readings']) == ('2', '`shapes-tiny`', 'positions')
+    assert 'labels that chose concepts' not in rows

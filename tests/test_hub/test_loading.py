@@ -1,0 +1,119 @@
+"""Folders that are no student's are refused in a line, and nothing of them is run."""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import lfi
+import pytest
+from lfi.hub import HubError
+
+
+@pytest.fixture
+def folder(saved_student, tmp_path):
+    """A student's folder."""
+    return Path(shutil.copytree(saved_student, tmp_path / 'student'))
+
+
+@pytest.fixture
+def change(folder):
+    """`change('model.head.type', 'X')` sets a field of the folder's config."""
+
+    def change(key, value):
+        config = json.loads((folder / 'config.json').read_text())
+        part, *keys = config, *key.split('.')
+        for name in keys[:-1]:
+            part = part[name]
+        part[keys[-1]] = value
+        (folder / 'config.json').write_text(json.dumps(config))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ('key', 'value'),
+    [
+        ('model.head.type', 'subprocess.Popen'),
+        ('model.head.type', 'mmengine.Config.fromfile'),
+        ('model.head.type', 'lfi.models.backbones.InteractionQueryViT'),
+        ('model.head.type', 'pdb.Pdb'),
+        ('model.head.type', ['LinearClsHead']),
+        ('model.backbone.init_cfg', {'type': 'Pretrained', 'checkpoint': 'x'}),
+        ('model.backbone.norm', {'type': 'nms if print(1) else nms'}),
+        ('model.backbone.task', 'subprocess.Popen'),
+        ('model.head.loss.class_weight', 'http://example.com/weights.pkl'),
+        ('model.head.loss.class_weight', '/tmp/weights.pkl'),
+        ('model.data_preprocessor._scope_', 'antigravity'),
+        ('default_scope', 'antigravity'),
+        ('pipeline', [{'type': 'torchvision/ConvertImageDtype', 'dtype': 'float32'}]),
+        ('pipeline', [{'type': 'PackInputs', 'meta_keys': ['__import__("os").system("x")']}]),
+        ('model.teacher.type', 'subprocess.Popen'),
+        ('model.teacher.extractor', {'type': 'subprocess.Popen'}),
+        ('model.teacher.model', 'mmpretrain:student/evil.py'),
+        ('model.teacher.model', '../other'),
+        ('model.teacher.pretrained', '/tmp/weights.pt'),
+        ('model.teacher.weights_file', 'weights.pt'),
+        ('model.teacher.concepts', {'type': 'lfi.DomainFolders', 'data_root': '/'}),
+        ('model.teacher.concepts', {'__tuple__': ['a', 1]}),
+    ],
+)
+def test_what_could_run_or_read_is_refused(folder, change, key, value, monkeypatch):
+    change(key, value)
+    monkeypatch.setattr('subprocess.Popen.__init__', lambda *_, **__: pytest.fail('it was run'))
+    monkeypatch.setattr('builtins.open', lambda name, *_, **__: pytest.fail(f'{name} was read'))
+    with pytest.raises(HubError, match='was refused, and nothing of it was run'):
+        lfi.from_pretrained(folder)
+
+
+def test_texts_of_the_teacher_are_free(folder, change):
+    change('model.teacher.concepts', ['crane (bird)', 'os.path', 'http://x'])
+    assert lfi.from_pretrained(folder).cfg.model.teacher.concepts[0] == 'crane (bird)'
+
+
+@pytest.mark.parametrize(
+    ('key', 'value', 'message'),
+    [
+        ('format', 2, 'has the format 2, of lfi'),
+        ('library_name', 'timm', 'is of another program'),
+        ('pipeline', 'x', "pipeline cannot be 'x'"),
+        ('further', 1, 'its fields must be'),
+        ('model.head.in_channels', 8, 'does not fit config.json'),
+        ('model.head.colour', 'red', 'cannot be built by lfi'),
+        ('sha256', '0', 'was changed'),
+    ],
+)
+def test_a_config_that_does_not_fit_is_refused(folder, change, key, value, message):
+    change(key, value)
+    with pytest.raises(HubError, match=message):
+        lfi.from_pretrained(folder)
+
+
+def test_files_that_are_missing_or_torn_are_named(folder):
+    weights, config = folder / 'model.safetensors', folder / 'config.json'
+    content = weights.read_bytes()
+    for torn in (content[:-1], b'', content[:100] + bytes([content[100] ^ 1]) + content[101:]):
+        weights.write_bytes(torn)
+        with pytest.raises(HubError, match=r'model.safetensors is truncated, or was changed'):
+            lfi.from_pretrained(folder)
+    weights.unlink()
+    with pytest.raises(HubError, match=r'has no model.safetensors'):
+        lfi.from_pretrained(folder)
+    for torn in (config.read_text()[:-9], '[' * 10**5, '[]', '\x00'):
+        config.write_text(torn)
+        with pytest.raises(HubError, match='is corrupted'):
+            lfi.from_pretrained(folder)
+
+
+def test_weights_that_are_pickles_are_no_weights(folder, change):
+    pickle = b'cos\nsystem\n(S"false"\ntR.'
+    (folder / 'model.safetensors').write_bytes(pickle)
+    change('sha256', hashlib.sha256(pickle).hexdigest())
+    with pytest.raises(HubError, match='is no file of safetensors'):
+        lfi.from_pretrained(folder)
+
+
+def test_code_is_not_read_in_place_of_a_config(folder):
+    (folder / 'config.json').rename(folder / 'config.py')
+    with pytest.raises(HubError, match=r'config.py can hold code, which is not run: give what lfi'):
+        lfi.from_pretrained(folder)

@@ -1,0 +1,121 @@
+"""Students and caches on their way to the Hub and back, by a stand-in for it."""
+
+import lfi
+import pytest
+import torch
+from lfi.engine.checkpoint import safe_checkpoint_loading
+from lfi.engine.launch import load_config
+from lfi.engine.pipelines import set_teacher_cache
+from lfi.hub import HubError
+from lfi.structures.interaction_cache import CacheError, InteractionCache
+from mmengine.runner.checkpoint import CheckpointLoader
+
+IMAGES = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+
+
+def test_a_student_comes_back_from_the_hub(hub, run_folder, tmp_path):
+    commit = lfi.push_to_hub(run_folder, 'me/student', token='hf_x', private=True, commit_message='First')
+    assert commit.commit_url.startswith(hub.url)
+    assert hub.private == {'models/me/student': True} and hub.messages == ['First']
+    files = hub.files('models/me/student')
+    assert files.keys() == {'config.json', 'model.safetensors', 'README.md'}
+    assert "lfi.from_pretrained('me/student')" in files['README.md'].decode()
+    assert {token for _, path, token in hub.requests if 'me/student' in path} == {'Bearer hf_x'}
+
+    student = lfi.from_pretrained('me/student', token='hf_x', cache_dir=tmp_path / 'own')
+    trained = torch.load(run_folder / 'epoch_2.pth')
+    assert all(
+        torch.equal(value, trained['state_dict'][name]) for name, value in student.state_dict().items()
+    )
+    assert student.dataset_meta['classes'] == ('ring', 'star')
+    asked = len(hub.requests)
+    again = lfi.from_pretrained('me/student', cache_dir=tmp_path / 'own', local_files_only=True)
+    assert len(hub.requests) == asked
+    assert torch.equal(again(IMAGES), student(IMAGES))
+
+
+def test_a_folder_is_uploaded_as_it_is_and_read_by_its_revision(hub, run_folder, tmp_path):
+    folder = lfi.save_pretrained(run_folder, tmp_path / 'student', model_card=dict(license='mit'))
+    first = lfi.push_to_hub(folder, 'me/student').oid
+    lfi.push_to_hub(run_folder, 'me/student', revision='slim', readout=False)
+    assert hub.files('models/me/student')['config.json'] == (folder / 'config.json').read_bytes()
+    assert hasattr(lfi.from_pretrained('hf://me/student'), 'ask')
+    assert hasattr(lfi.from_pretrained(f'me/student@{first}'), 'ask')
+    assert not hasattr(lfi.from_pretrained('me/student', revision='slim'), 'ask')
+    with pytest.raises(HubError, match='me/student@gone'):
+        lfi.from_pretrained('me/student@gone')
+
+
+def test_only_what_is_read_is_downloaded(hub, run_folder):
+    lfi.push_to_hub(run_folder, 'me/student')
+    hub.files('models/me/student').update({'evil.py': b'raise SystemExit', 'big.bin': b'0' * 10})
+    lfi.from_pretrained('me/student')
+    assert not any('evil.py' in path or 'big.bin' in path for _, path, _ in hub.requests)
+
+
+def test_a_repository_is_a_checkpoint_and_a_config(hub, run_folder):
+    lfi.push_to_hub(run_folder, 'me/student')
+    with safe_checkpoint_loading():
+        checkpoint = CheckpointLoader.load_checkpoint('hf://me/student', 'cpu', logger=None)
+    assert checkpoint['meta']['dataset_meta'] == {'classes': ('ring', 'star')}
+    assert load_config('hf://me/student').model.type == 'lfi.LFIImageClassifier'
+
+
+def test_a_cache_comes_back_as_a_dataset(hub, small_cache, small_config):
+    lfi.push_to_hub(small_cache, 'me/maps', model_card=dict(license='cc0-1.0'))
+    files = hub.files('datasets/me/maps')
+    kept = {path.name: path.read_bytes() for path in small_cache.iterdir()}
+    assert {**files, 'README.md': b''} == {**kept, 'README.md': b''}
+    assert b'license: cc0-1.0' in files['README.md'] and b'hf://datasets/me/maps' in files['README.md']
+
+    paths = ['train/b.png']
+    expected = InteractionCache(small_cache).read(paths)
+    for address in ('datasets/me/maps', 'hf://datasets/me/maps'):
+        assert lfi.from_pretrained(address).read(paths) == expected
+    assert InteractionCache('hf://me/maps').read(paths) == expected
+    cfg = small_config(teacher_cache='hf://datasets/me/maps')
+    set_teacher_cache(cfg)
+    assert InteractionCache(cfg.model.teacher_cache).read(paths) == expected
+
+
+def test_a_cache_that_was_changed_on_its_way_is_refused(hub, small_cache):
+    lfi.push_to_hub(small_cache, 'me/maps')
+    files = hub.files('datasets/me/maps')
+    shard = files['shard-00000.npy']
+    files['shard-00000.npy'] = shard[:-1] + bytes([shard[-1] ^ 1])
+    with pytest.raises(CacheError, match='shard-00000.npy is corrupted'):
+        lfi.from_pretrained('datasets/me/maps')
+    del files['shard-00000.blake2b']
+    with pytest.raises(CacheError, match='1 of 1 shards are missing'):
+        lfi.from_pretrained('datasets/me/maps', cache_dir=small_cache.parent / 'other')
+
+
+def test_a_broken_folder_is_not_uploaded(hub, run_folder, small_cache, tmp_path):
+    folder = lfi.save_pretrained(run_folder, tmp_path / 'student')
+    (folder / 'model.safetensors').write_bytes(b'')
+    with pytest.raises(HubError, match='truncated'):
+        lfi.push_to_hub(folder, 'me/student')
+    (small_cache / 'shard-00000.npy').write_bytes(b'')
+    with pytest.raises(CacheError, match='corrupted'):
+        lfi.push_to_hub(small_cache, 'me/maps')
+    assert not hub.commits
+
+
+@pytest.mark.parametrize('name', ['me/nothing', 'datasets/me/nothing'])
+def test_what_the_hub_does_not_have_is_named(hub, name):
+    with pytest.raises(HubError, match=f'the Hub does not give hf://{name}'):
+        lfi.from_pretrained(name)
+
+
+def test_names_that_are_none_are_refused_without_a_request(hub, tmp_path):
+    for name in ('student', tmp_path / 'gone', 'a/b/c', 'hf://me', 'me/student@'):
+        with pytest.raises(HubError, match='neither a folder nor a repository'):
+            lfi.from_pretrained(name)
+    assert not hub.requests
+
+
+def test_what_the_hub_refuses_is_said_in_a_line(hub, run_folder):
+    hub.server.shutdown()
+    hub.server.server_close()
+    with pytest.raises(HubError, match='the Hub does not take me/student'):
+        lfi.push_to_hub(run_folder, 'me/student')

@@ -1,0 +1,178 @@
+"""A student's folder: what is written, and that the same student comes back."""
+
+import json
+
+import lfi
+import numpy as np
+import pytest
+import torch
+from lfi.apis import InteractionInferencer
+from lfi.errors import UsageError
+from lfi.models.export import model_config
+from lfi.registry import MODELS
+from mmdet.apis import inference_detector
+from mmengine.config import Config, ConfigDict
+from mmengine.registry import init_default_scope
+from mmpretrain.models.classifiers import ImageClassifier
+from safetensors.torch import load_file
+
+FILES = {'README.md', 'config.json', 'model.safetensors'}
+IMAGES = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+TEXTS = torch.nn.functional.normalize(torch.eye(3, 96) + 0.1, dim=1)
+
+
+def test_a_student_answers_and_predicts_as_it_was_trained(small_student, tmp_path):
+    model, cfg = small_student()
+    folder = lfi.save_pretrained(model, tmp_path / 'student', config=cfg)
+    assert {path.name for path in folder.iterdir()} == FILES
+    loaded = lfi.from_pretrained(folder)
+    assert not loaded.training
+    with torch.no_grad():
+        assert torch.equal(loaded(IMAGES), model(IMAGES))
+        mine, its = model.ask(IMAGES, TEXTS), loaded.ask(IMAGES, TEXTS)
+    assert torch.equal(mine.presence, its.presence)
+    assert torch.equal(mine.over_positions(), its.over_positions())
+
+
+def test_a_loaded_student_is_saved_again_as_it_was(run_folder, tmp_path):
+    first = lfi.save_pretrained(run_folder, tmp_path / 'first')
+    second = lfi.save_pretrained(lfi.from_pretrained(first), tmp_path / 'second')
+    for name in ('config.json', 'model.safetensors'):
+        assert (first / name).read_bytes() == (second / name).read_bytes()
+
+
+def test_without_its_readout_a_student_is_the_export(small_student, small_config, tmp_path):
+    plain = dict(backbone=dict(stem=None, with_cls_token=True, out_type='cls_token'))
+    cfg = small_config()
+    cfg.merge_from_dict(dict(model=plain))
+    model, _ = small_student(cfg)
+    loaded = lfi.from_pretrained(lfi.save_pretrained(model, tmp_path, config=cfg, readout=False))
+    assert type(loaded) is ImageClassifier
+    assert 'teacher' not in loaded.cfg.model
+    with torch.no_grad():
+        assert torch.equal(loaded(IMAGES), model(IMAGES))
+
+
+def test_a_baseline_has_no_teacher_to_keep(small_student, small_config, tmp_path):
+    cfg = small_config('baselines/task-loss_vit-tiny_shapes.py')
+    model, _ = small_student(cfg)
+    loaded = lfi.from_pretrained(lfi.save_pretrained(model, tmp_path, config=cfg))
+    with torch.no_grad():
+        assert torch.equal(loaded(IMAGES), model(IMAGES))
+
+
+def test_a_detector_finds_the_same_boxes(tmp_path):
+    cfg = Config.fromfile(lfi.config_path('detection/lfi_mask-rcnn_vit-tiny_shapes.py'))
+    cfg.model.test_cfg.rcnn.update(score_thr=0.0, max_per_img=5)
+    # Tuples must stay: mmcv resizes to no lists.
+    cfg.test_dataloader.dataset.pipeline[1].update(scale=(96, 96))
+    del cfg.test_dataloader.dataset.pipeline[1]['scale_factor']
+    init_default_scope('mmdet')
+    torch.manual_seed(0)
+    model = MODELS.build(model_config(cfg)).eval()
+    model.cfg, model.dataset_meta = cfg, dict(classes=('ring', 'star'), palette=[(1, 2, 3), (4, 5, 6)])
+    loaded = lfi.from_pretrained(lfi.save_pretrained(model, tmp_path))
+    assert loaded.cfg.test_dataloader.dataset.pipeline[1].scale == (96, 96)
+    assert loaded.dataset_meta == model.dataset_meta
+    image = np.random.default_rng(0).integers(0, 255, (80, 96, 3), np.uint8)
+    # The pipeline of the folder has no loading of files, as Shapes needs none.
+    for one in (model, loaded):
+        one.cfg.test_dataloader.dataset.pipeline[0] = ConfigDict(type='mmdet.LoadImageFromNDArray')
+    mine, its = (inference_detector(one, image).pred_instances for one in (model, loaded))
+    assert len(mine.scores) and torch.equal(mine.bboxes, its.bboxes) and torch.equal(mine.scores, its.scores)
+
+
+def test_nothing_private_is_written(small_student, small_config, tmp_path):
+    secret = str(tmp_path / 'secret')
+    cfg = small_config(teacher_cache=f'{secret}/cache')
+    cfg.model.backbone.init_cfg = dict(type='Pretrained', checkpoint=f'{secret}/start.pth')
+    cfg.test_dataloader.dataset.update(
+        data_root=secret,
+        pipeline=[
+            dict(type='LoadImageFromFile', backend_args=dict(backend='local', path=secret)),
+            dict(type='PackInputs'),
+        ],
+    )
+    cfg.work_dir = cfg.load_from = secret
+    model, _ = small_student(small_config())
+    cfg.model.teacher.weights_file = f'{secret}/weights.pt'
+    cfg.model.teacher.model = f'{secret}/lit-lite0'
+    folder = lfi.save_pretrained(model, tmp_path / 'student', config=cfg)
+    assert not any(b'secret' in path.read_bytes() for path in folder.iterdir())
+    assert lfi.from_pretrained(folder).cfg.model.teacher.model == 'lit-lite0'
+    cfg.model.head.note = '~/labels.txt'
+    with pytest.raises(UsageError, match=r"model.head.note='~/labels.txt' is a path of this machine"):
+        lfi.save_pretrained(model, tmp_path / 'other', config=cfg)
+
+
+def test_weights_of_any_kind_are_written(small_student, tmp_path):
+    model, cfg = small_student()
+    head, other = model.head.layers.head, torch.nn.Linear(16, 20)
+    model.head.layers.head = other
+    # Tied to a part of a larger tensor, not contiguous, and in half precision.
+    store = torch.randn(16, 40).to(torch.bfloat16)
+    other.weight.data, other.bias.data = store[:, ::2].T, store[0, :20]
+    model.backbone.ln1.bias = model.backbone.ln1.weight
+    folder = lfi.save_pretrained(model, tmp_path, config=cfg)
+    written = load_file(folder / 'model.safetensors')
+    assert written.keys() == model.state_dict().keys()
+    assert written['head.layers.head.weight'].dtype == torch.bfloat16
+    assert (folder / 'model.safetensors').stat().st_size < 1.2 * sum(
+        v.nbytes for v in written.values()
+    ) + 9999
+    loaded = lfi.from_pretrained(folder).state_dict()
+    assert all(torch.equal(loaded[name], value.float()) for name, value in model.state_dict().items())
+    assert head.weight.shape == other.weight.shape
+
+
+def test_the_last_checkpoint_of_a_run_is_taken_with_its_config(run_folder, tmp_path):
+    trained = torch.load(run_folder / 'epoch_2.pth')['state_dict']
+    for source, name in ((run_folder, 'a'), (run_folder / 'epoch_2.pth', 'b')):
+        loaded = lfi.from_pretrained(lfi.save_pretrained(source, tmp_path / name))
+        assert all(torch.equal(value, trained[key]) for key, value in loaded.state_dict().items())
+    (run_folder / 'other.py').write_text('')
+    with pytest.raises(UsageError, match='has 2 configs: give config='):
+        lfi.save_pretrained(run_folder, tmp_path / 'c')
+
+
+def test_what_cannot_be_saved_is_said(small_student, run_folder, small_config, tmp_path):
+    model, cfg = small_student()
+    with pytest.raises(UsageError, match='LFIImageClassifier does not say its config: give config='):
+        lfi.save_pretrained(model, tmp_path / 'a')
+    with pytest.raises(UsageError, match='gone is no checkpoint'):
+        lfi.save_pretrained(tmp_path / 'gone', tmp_path / 'a')
+    other = small_config(head=dict(num_classes=3))
+    with pytest.raises(UsageError, match='does not fit the config'):
+        lfi.save_pretrained(run_folder, tmp_path / 'a', config=other)
+    cfg.model.head.rule = max
+    with pytest.raises(UsageError, match=r'model.head.rule=.* is no plain data'):
+        lfi.save_pretrained(model, tmp_path / 'a', config=cfg)
+    assert not (tmp_path / 'a').exists()
+
+
+def test_a_type_of_a_lazy_config_is_written_by_its_name(small_student, tmp_path):
+    model, cfg = small_student()
+    cfg = Config(cfg.to_dict())
+    cfg.model['type'], cfg.model.backbone['type'] = type(model), type(model.backbone)
+    folder = lfi.save_pretrained(model, tmp_path, config=cfg)
+    written = json.loads((folder / 'config.json').read_text())['model']
+    assert (written['type'], written['backbone']['type']) == (
+        'lfi.LFIImageClassifier',
+        'lfi.InteractionQueryViT',
+    )
+
+
+def test_the_inferencer_takes_a_folder(run_folder, tmp_path):
+    folder = lfi.save_pretrained(run_folder, tmp_path / 'student')
+    image = np.random.default_rng(0).integers(0, 255, (50, 70, 3), np.uint8)
+    by_folder = InteractionInferencer(folder, device='cpu')
+    by_run = InteractionInferencer(
+        run_folder / 'lfi_vit-tiny_shapes.py', run_folder / 'epoch_2.pth', device='cpu'
+    )
+    assert by_folder.classes == by_run.classes == ('ring', 'star')
+    mine, its = (one(image, texts=['red star'])['predictions'][0] for one in (by_run, by_folder))
+    assert torch.equal(mine.presence, its.presence) and torch.equal(mine.maps, its.maps)
+    assert torch.equal(mine.prediction.pred_score, its.prediction.pred_score)
+    # As mmengine finds a checkpoint, too.
+    again = InteractionInferencer(run_folder / 'lfi_vit-tiny_shapes.py', folder, device='cpu')
+    assert torch.equal(again(image)['predictions'][0].prediction.pred_score, mine.prediction.pred_score)
