@@ -65,8 +65,9 @@ def find_config(name: str) -> str:
     """Where a config lies that a user names.
 
     Args:
-        name: a file; a student's folder or repository, as `lfi.save_pretrained` wrote it; or of LFI's configs the file's name alone, with or without `.py`, or its path below
-            `configs/`, with or without `configs/` or `lfi::` before it.
+        name: a file; a student's folder or repository, as `lfi.save_pretrained` wrote it; or of LFI's configs
+            the file's name alone, with or without `.py`, or its path below `configs/`, with or without
+            `configs/` or `lfi::` before it.
 
     Raises:
         FileNotFoundError: if there is none; the message says what became of an old name, or names the

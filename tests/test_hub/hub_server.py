@@ -1,4 +1,4 @@
-"""A small stand-in for the Hugging Face Hub: repositories in memory, by the calls that huggingface_hub makes."""
+"""A small stand-in for the Hugging Face Hub: repositories in memory, as huggingface_hub asks for them."""
 
 import base64
 import json
@@ -146,7 +146,8 @@ class Hub:
                 repo, (revision, *path) = '/'.join([*kind, *parts[: 3 - len(kind)]]), parts[4 - len(kind) :]
                 sha = hub.sha(repo, revision)
                 content = hub.at(repo, sha)['/'.join(path)]
-                self.answer(200, content, X_Repo_Commit=sha, ETag=f'"{sha256(content).hexdigest()}"')
+                tag = f'"{sha256(content).hexdigest()}"'
+                return self.answer(200, content, X_Repo_Commit=sha, ETag=tag)
 
             do_HEAD = do_GET
 

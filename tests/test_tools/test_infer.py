@@ -1,15 +1,17 @@
 """`tools/infer.py`: pictures and predictions of a student's files."""
 
 import json
+from argparse import Namespace
 from pathlib import Path
 
 import cv2
+import lfi
 import mmcv
 import numpy as np
 import pytest
 import torch
 from lfi.datasets import Shapes
-from lfi.engine.launch import UsageError
+from lfi.engine.launch import UsageError, load_run_config
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
@@ -122,3 +124,13 @@ def test_what_cannot_be_done_says_why(run_main, small_training, photos):
     control, weights = small_training('baselines/task-loss_vit-tiny_shapes.py')
     with pytest.raises(UsageError, match='ImageClassifier has no read-out'):
         run_main(control, weights, photos, *out, '--texts', 'star')
+
+
+def test_a_students_folder_is_config_and_checkpoint(run_main, small_training, photos, tmp_path):
+    config, checkpoint = small_training(SHAPES)
+    folder = lfi.save_pretrained(checkpoint, tmp_path / 'student', config=config)
+    for name, subject in (('run', (config, checkpoint)), ('folder', (folder, folder))):
+        run_main(*subject, photos, '--texts', 'star', '--out-dir', name)
+    assert records_in(tmp_path / 'folder') == records_in(tmp_path / 'run')
+    with pytest.raises(UsageError, match='student is a student without its data'):
+        load_run_config(Namespace(config=str(folder)))

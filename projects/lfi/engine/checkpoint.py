@@ -53,8 +53,8 @@ def install_safe_checkpoint_loading() -> None:
     """Make mmengine read checkpoints without running code that they hold.
 
     From then on, in the whole process, ``load_checkpoint``, ``init_cfg``, ``load_from`` and ``resume`` read
-    local files and URLs (``http(s)://``, ``torchvision://``, ``open-mmlab://``, ``mmcls://``, ``hf://``) through
-    :func:`load_from_local`. A class that you trust is allowed by
+    local files and URLs (``http(s)://``, ``torchvision://``, ``open-mmlab://``, ``mmcls://``, ``hf://``)
+    through :func:`load_from_local`. A class that you trust is allowed by
     ``torch.serialization.add_safe_globals([...])``. The classes of numpy and mmengine that a Runner's state
     needs are the exception: whatever is allowed, of them only plain numbers and that state are read, and no
     arrays of texts, dates or objects. Calling it again changes nothing.

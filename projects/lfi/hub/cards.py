@@ -1,4 +1,4 @@
-"""The pages that the Hub shows of a student and of a cache: metadata in YAML, then what is known, in words."""
+"""The pages that the Hub shows of a student and of a cache: metadata in YAML, then what is known."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ inferencer = InteractionInferencer('hf://USER/NAME')
 results = inferencer('photo.jpg', texts=['dog', 'ball'])['predictions']
 ```"""
 PREDICT = ASK.replace(', and answers to texts', '').replace(", texts=['dog', 'ball']", '')
-CACHE = """Interaction maps: what a vision-language model says of where the concepts are in each image of a data
-set, for students to learn from. It holds no images, and their names as digests alone.
+CACHE = """Interaction maps: what a vision-language model says of where the concepts are in each image of a
+data set, for students to learn from. It holds no images, and their names as digests alone.
 
 ## How to use it
 

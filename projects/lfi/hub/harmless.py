@@ -44,7 +44,7 @@ _DOTTED = re.compile(r'[^\W\d]\w*(\.[^\W\d]\w*)+')
 
 
 def check_harmless(config: dict[str, Any], scope: str, where: str) -> None:
-    """Check a part of a config before it is built. No code of it runs, and no module that it names is imported.
+    """Check a part of a config before it is built; no code of it runs, and nothing that it names is imported.
 
     Texts below `teacher` and `zero_shot` are free: they are concepts and prompts, which nothing evaluates.
 

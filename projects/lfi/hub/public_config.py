@@ -34,7 +34,8 @@ def public_student(model: nn.Module, cfg: Config, readout: bool) -> tuple[dict[s
             reduced by `export_student`.
 
     Raises:
-        UsageError: if the config holds what is no plain data, or the path of a file; as `export_student` says.
+        UsageError: if the config holds what is no plain data, or the path of a file; or as `export_student`
+            says.
     """
     own = deepcopy(dict(model_config(cfg)))
     state = model.state_dict()

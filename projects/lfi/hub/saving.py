@@ -132,7 +132,5 @@ def _config_beside(checkpoint: Path) -> Config:
     """The config that MMEngine has written into the run's folder."""
     files = sorted(checkpoint.parent.glob('*.py'))
     if len(files) != 1:
-        raise UsageError(
-            f'{checkpoint.parent} has {len(files)} configs: give config=, that of the training of {checkpoint}'
-        )
+        raise UsageError(f'{checkpoint.parent} has {len(files)} configs: give config=, that of the training')
     return launch.load_config(str(files[0]))

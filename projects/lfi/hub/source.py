@@ -111,7 +111,7 @@ def local_folder(
 
 
 def cache_folder(source: str | Path) -> Path:
-    """The folder of a cache; a repository, `hf://[datasets/]user/name`, is downloaded as `local_folder` says."""
+    """The folder of a cache; `hf://[datasets/]user/name` is downloaded. Errors as `local_folder`."""
     return local_folder(source, kind='dataset') if str(source).startswith(HUB) else Path(source)
 
 

@@ -346,7 +346,8 @@ class InteractionCache:
     """Reads a finished cache. Each shard's checksum is verified when it is first read.
 
     Args:
-        folder: where the cache is; a dataset of the Hugging Face Hub, `hf://datasets/user/name`, is downloaded.
+        folder: where the cache is; or a dataset of the Hugging Face Hub, `hf://datasets/user/name`, which is
+            downloaded.
 
     Raises:
         CacheError: if there is none, or it is unfinished or corrupted.
