@@ -10,9 +10,10 @@ import pytest
 PACKAGE = Path(lfi.__file__).parent
 FLOORS = (
     {'errors', 'lazy_names', 'old_configs', 'old_names', 'ops', 'version', 'vit_names'},
+    {'repositories'},
     {'config_files', 'registry'},
     {'arguments', 'fileio', 'folders'},
-    {'concepts', 'structures'},
+    {'concepts', 'structures', 'student_folder'},
     {'datasets', 'engine'},
     {'models.backbones', 'models.losses', 'models.necks', 'models.teachers', 'models.vit_checkpoints'},
     {
@@ -30,7 +31,7 @@ FLOORS = (
     {'models'},
     {'evaluation', 'visualization'},
     {'apis', 'human_study', 'safe_loading', 'studies', 'utils'},
-    {'pseudo_labels'},
+    {'hub', 'pseudo_labels'},
     {'tools'},
     {'command'},
     {'__main__', 'lfi'},

@@ -6,8 +6,8 @@ import re
 from difflib import get_close_matches
 from pathlib import Path
 
-from .hub.source import is_student
 from .old_configs import old_configs
+from .repositories import is_student
 
 PACKAGE = Path(__file__).parent
 # An installed package has them in `.mim`, which an editable one links to its clone; a clone that is on

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import lfi
 import pytest
-from lfi.hub import HubError
+from lfi.repositories import HubError
 
 
 @pytest.fixture

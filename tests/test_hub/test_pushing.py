@@ -6,7 +6,7 @@ import torch
 from lfi.engine.checkpoint import safe_checkpoint_loading
 from lfi.engine.launch import load_config
 from lfi.engine.pipelines import set_teacher_cache
-from lfi.hub import HubError
+from lfi.repositories import HubError
 from lfi.structures.interaction_cache import CacheError, InteractionCache
 from mmengine.runner.checkpoint import CheckpointLoader
 

@@ -21,10 +21,10 @@ from torch import Tensor, nn
 
 from lfi.engine.checkpoint import safe_checkpoint_loading
 from lfi.engine.fitting_weights_hook import NO_RIVALS, RIVALS, needed_to_predict
-from lfi.hub.source import is_student, local_folder
-from lfi.hub.student_folder import StudentConfig
 from lfi.models.batches import seen_canvas, valid_sizes_of
 from lfi.models.teachers.text_tower import TextTower
+from lfi.repositories import is_student, local_folder
+from lfi.student_folder import StudentConfig
 
 from .cut_out import cut_out
 from .drawing import draw_result, strongest

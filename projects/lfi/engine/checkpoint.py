@@ -21,7 +21,7 @@ from mmengine.runner import CheckpointLoader, find_latest_checkpoint
 from mmengine.utils import digit_version
 
 from lfi.errors import CheckpointError
-from lfi.hub.source import HUB, is_student, local_folder
+from lfi.repositories import HUB, is_student, local_folder
 
 from .checkpoint_globals import ForbiddenStateError, finished, runner_state_allowed
 
@@ -107,7 +107,7 @@ def load_from_local(filename: str, map_location: MapLocation = None) -> dict:
         HubError: It is a student's folder or repository, and cannot be read as ``from_pretrained`` says.
     """
     if is_student(filename):
-        from lfi.hub.student_folder import read_checkpoint
+        from lfi.student_folder import read_checkpoint
 
         return read_checkpoint(local_folder(filename))
     filename = osp.expanduser(filename)

@@ -21,7 +21,7 @@ from mmengine.runner import Runner
 
 from lfi.config_files import find_config, what_became_of
 from lfi.errors import CheckpointError, UsageError
-from lfi.hub.source import is_student, local_folder
+from lfi.repositories import is_student, local_folder
 
 from .checkpoint import find_checkpoint_to_resume, install_safe_checkpoint_loading
 from .data_root_option import spread_roots
@@ -85,7 +85,7 @@ def load_config(path: str, options: dict | None = None) -> Config:
 
 def _read_config(path: str) -> Config:
     if is_student(path):
-        from lfi.hub.student_folder import StudentConfig
+        from lfi.student_folder import StudentConfig
 
         return StudentConfig.read(local_folder(path)).config()
     try:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from mmengine.config import Config
 
 from lfi.errors import UsageError
-from lfi.hub.source import cache_folder
+from lfi.repositories import cache_folder
 
 from .cache_labels import check_labels_of_cache
 from .model_type import model_type

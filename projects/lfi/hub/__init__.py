@@ -8,6 +8,5 @@ __getattr__, __all__ = lazy_names(
         'loading': ('from_pretrained',),
         'pushing': ('push_to_hub',),
         'saving': ('save_pretrained',),
-        'source': ('HubError',),
     },
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from .source import MANIFEST, local_folder
+from lfi.repositories import MANIFEST, local_folder
 
 
 def from_pretrained(
@@ -41,7 +41,7 @@ def from_pretrained(
     folder = local_folder(source, revision, token, cache_dir, local_files_only)
     if (folder / MANIFEST).is_file():
         return verified_cache(folder)
-    from .student_folder import read_student
+    from lfi.student_folder import read_student
 
     return read_student(folder)
 

@@ -9,22 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from torch import Tensor, nn
+from torch import Tensor
 
 from lfi.concepts import concept_names
 from lfi.errors import UsageError
 from lfi.models.export import export_student, model_config
 from lfi.models.teachers.weights import BLIP, GENERATIVE
 from lfi.models.teachers.weights_source import is_file_name
-
-from .plain_data import to_plain
+from lfi.student_folder import to_plain
 
 # They name files, or where to fetch some; the weights are in the folder.
 OF_FILES = ('pretrained', 'checkpoint_path', 'backend_args', 'file_client_args')
 _PRIVATE = re.compile(r'[/~\\]|[A-Za-z]:[/\\]')
 
 
-def public_student(model: nn.Module, cfg: Config, readout: bool) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def public_student(model: Any, cfg: Config, readout: bool) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The config of a student, as plain data, and its weights.
 
     Args:

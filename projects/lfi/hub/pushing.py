@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import MappingProxyType
@@ -11,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 from mmengine.config import Config
 from torch import nn
 
+from lfi.repositories import CACHE_FILES, CARD, CONFIG, MANIFEST, STUDENT_FILES, HubError, first_line
+from lfi.student_folder import read_student
+
 from .cards import NAME, cache_card
 from .loading import verified_cache
 from .saving import save_pretrained
-from .source import CACHE_FILES, CARD, CONFIG, MANIFEST, STUDENT_FILES, HubError, first_line
-from .student_folder import read_student
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitInfo
@@ -56,19 +58,27 @@ def push_to_hub(
         HubError: if the Hub refuses it, or a folder is corrupted.
         UsageError, CacheError: as `save_pretrained` and `InteractionCache` say.
     """
-    upload = dict(commit_message=commit_message, token=token, revision=revision, create_pr=create_pr)
+    upload = partial(
+        _commit,
+        repo_id=repo_id,
+        private=private,
+        commit_message=commit_message,
+        token=token,
+        revision=revision,
+        create_pr=create_pr,
+    )
     folder = None if isinstance(model, nn.Module) else Path(model)
     if folder is not None and (folder / MANIFEST).is_file():
         card = cache_card(verified_cache(folder).manifest, model_card)
         files = _files(folder, CACHE_FILES, repo_id, card)
-        return _commit(files, repo_id, 'dataset', private, **upload)
+        return upload(files, 'dataset')
     if folder is not None and (folder / CONFIG).is_file():
         # What cannot be loaded is not uploaded.
         read_student(folder)
-        return _commit(_files(folder, STUDENT_FILES, repo_id), repo_id, 'model', private, **upload)
+        return upload(_files(folder, STUDENT_FILES, repo_id), 'model')
     with TemporaryDirectory() as made:
         saved = save_pretrained(model, made, config=config, readout=readout, model_card=model_card)
-        return _commit(_files(saved, STUDENT_FILES, repo_id), repo_id, 'model', private, **upload)
+        return upload(_files(saved, STUDENT_FILES, repo_id), 'model')
 
 
 def _files(folder: Path, patterns: tuple[str, ...], repo_id: str, card: str = '') -> dict[str, Path | bytes]:
@@ -84,10 +94,10 @@ def _files(folder: Path, patterns: tuple[str, ...], repo_id: str, card: str = ''
 
 def _commit(
     files: Mapping[str, Path | bytes],
-    repo_id: str,
     kind: str,
-    private: bool | None,
     *,
+    repo_id: str,
+    private: bool | None,
     commit_message: str | None,
     token: str | bool | None,
     revision: str | None,

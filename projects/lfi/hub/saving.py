@@ -20,12 +20,12 @@ from lfi.errors import UsageError
 from lfi.fileio import AtomicLocalBackend
 from lfi.models.export import model_config
 from lfi.registry import MODELS
+from lfi.repositories import CARD
+from lfi.student_folder import write_student
 
 from .cards import student_card
 from .public_config import public_pipeline, public_student
 from .run_facts import facts_of
-from .source import CARD
-from .student_folder import write_student
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def save_pretrained(
     return folder
 
 
-def _of_model(model: nn.Module, config: Config | str | Path | None) -> Trained:
+def _of_model(model: Any, config: Config | str | Path | None) -> Trained:
     while hasattr(model, 'module'):
         model = model.module
     cfg = getattr(model, 'cfg', None) if config is None else _read_config(config)

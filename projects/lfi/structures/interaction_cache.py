@@ -27,7 +27,7 @@ import numpy as np
 
 from lfi.errors import UsageError
 from lfi.fileio import AtomicLocalBackend
-from lfi.hub.source import cache_folder
+from lfi.repositories import cache_folder
 
 from .interaction_maps import InteractionMaps
 from .packed_maps import packed_dtype

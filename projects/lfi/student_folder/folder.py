@@ -23,11 +23,11 @@ from torch import Tensor, nn
 
 from lfi.fileio import AtomicLocalBackend
 from lfi.registry import MODELS
+from lfi.repositories import CONFIG, WEIGHTS, HubError
 from lfi.version import __version__
 
 from .harmless import check_harmless
 from .plain_data import from_plain, to_plain
-from .source import CONFIG, WEIGHTS, HubError
 
 FORMAT = 1
 LIBRARY = 'lfi'
@@ -205,7 +205,7 @@ def read_student(folder: Path) -> nn.Module:
     except RuntimeError as error:
         raise HubError(f'{folder}/{WEIGHTS} does not fit {CONFIG}: {error}') from error
     # As mmdet's `init_detector` leaves them.
-    model.cfg, model.dataset_meta = config.config(), config.meta
+    vars(model).update(cfg=config.config(), dataset_meta=config.meta)
     return model.eval()
 
 

@@ -17,8 +17,7 @@ from typing import Any
 from mmengine.registry import Registry
 
 from lfi.registry import TASK_TYPES
-
-from .source import HubError
+from lfi.repositories import HubError
 
 SCOPES = ('lfi', 'mmengine', 'mmpretrain', 'mmdet', 'mmseg')
 """Packages whose types are known; others, once their registry has been imported."""
