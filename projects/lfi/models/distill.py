@@ -37,7 +37,7 @@ from .teachers import (
 )
 from .unlabelled import is_unlabelled
 
-# A student answers as its teacher is read; docs/decisions.md says how this was chosen.
+# A student answers as its teacher is read; docs/lab_notebook.md says how this was chosen.
 RIVALRY = {'scores': 0.0, 'share': 0.9}
 
 
