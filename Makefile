@@ -1,8 +1,10 @@
 PYTHON ?= python3
 VENV := .venv
 INSTALLED := $(VENV)/.installed
+DOCS_VENV := .venv-docs
+DOCS_INSTALLED := $(DOCS_VENV)/.installed
 
-.PHONY: quickstart test lint clean
+.PHONY: quickstart test lint docs clean
 
 # Many processes import the same files: bytecode is kept, and made for what is imported alone.
 export PYTHONDONTWRITEBYTECODE =
@@ -28,6 +30,15 @@ lint: $(INSTALLED)
 	$(VENV)/bin/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
 	$(VENV)/bin/python -m mypy
 
+# The sources are read and not imported: an environment of its own, without torch, is there in seconds.
+$(DOCS_INSTALLED): requirements/docs.txt
+	$(PYTHON) -m venv $(DOCS_VENV)
+	$(DOCS_VENV)/bin/python -m pip install -r requirements/docs.txt
+	touch $@
+
+docs: $(DOCS_INSTALLED)
+	$(DOCS_VENV)/bin/sphinx-build -W --keep-going docs docs/_build/html
+
 clean:
-	rm -rf $(VENV) build dist work_dirs .pytest_cache .ruff_cache .mypy_cache .hypothesis projects/*.egg-info
+	rm -rf $(VENV) $(DOCS_VENV) docs/_build docs/api docs/contributing.md build dist work_dirs .pytest_cache .ruff_cache .mypy_cache .hypothesis projects/*.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

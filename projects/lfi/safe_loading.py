@@ -1,7 +1,7 @@
 """Safe reading of checkpoints as an import, for tools of other projects.
 
 `custom_imports = dict(imports=['lfi', 'lfi.safe_loading'])` in a config makes any OpenMMLab tool that reads
-the config load checkpoints as :func:`lfi.install_safe_checkpoint_loading` says, until its process ends.
+the config load checkpoints as `lfi.install_safe_checkpoint_loading` says, until its process ends.
 """
 
 from lfi.engine.checkpoint import install_safe_checkpoint_loading

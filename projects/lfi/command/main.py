@@ -25,7 +25,7 @@ def run(command: str, arguments: list[str]) -> None:
     """Run a command; the process ends with its exit status.
 
     Args:
-        command: One of :func:`commands`; another one ends the process with a line that names the nearest.
+        command: One of `commands`; another one ends the process with a line that names the nearest.
         arguments: What stands behind it.
     """
     if command not in commands():

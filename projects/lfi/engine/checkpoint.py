@@ -54,7 +54,7 @@ def install_safe_checkpoint_loading() -> None:
 
     From then on, in the whole process, ``load_checkpoint``, ``init_cfg``, ``load_from`` and ``resume`` read
     local files and URLs (``http(s)://``, ``torchvision://``, ``open-mmlab://``, ``mmcls://``, ``hf://``)
-    through :func:`load_from_local`. A class that you trust is allowed by
+    through `load_from_local`. A class that you trust is allowed by
     ``torch.serialization.add_safe_globals([...])``. The classes of numpy and mmengine that a Runner's state
     needs are the exception: whatever is allowed, of them only plain numbers and that state are read, and no
     arrays of texts, dates or objects. Calling it again changes nothing.
@@ -72,7 +72,7 @@ def install_safe_checkpoint_loading() -> None:
 
 @contextmanager
 def safe_checkpoint_loading() -> Iterator[None]:
-    """:func:`install_safe_checkpoint_loading` for a block alone; afterwards mmengine reads as before.
+    """`install_safe_checkpoint_loading` for a block alone; afterwards mmengine reads as before.
 
     It is for one thread: what another one loads meanwhile is read in this way too.
     """
@@ -95,7 +95,7 @@ def load_from_local(filename: str, map_location: MapLocation = None) -> dict:
     Args:
         filename: A ``.safetensors`` file, or one that ``torch.save`` wrote; or a student's folder, or its
             repository on the Hugging Face Hub, ``hf://user/name``.
-        map_location: As in :func:`torch.load`. Defaults to None.
+        map_location: As in `torch.load`. Defaults to None.
 
     Returns:
         What the file holds; of a ``.safetensors`` file its tensors by name.
@@ -125,12 +125,12 @@ def load_from_local(filename: str, map_location: MapLocation = None) -> dict:
 def load_url(
     url: str, model_dir: str | None = None, map_location: MapLocation = None, progress: bool = True
 ) -> dict:
-    """Download a checkpoint, once, and read it by :func:`load_from_local`.
+    """Download a checkpoint, once, and read it by `load_from_local`.
 
     Args:
         url: Its address.
         model_dir: Where the file is kept. Defaults to None: torch hub's folder.
-        map_location: As in :func:`torch.load`. Defaults to None.
+        map_location: As in `torch.load`. Defaults to None.
         progress: Whether to show a progress bar. Defaults to True.
 
     Returns:

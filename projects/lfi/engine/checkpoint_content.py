@@ -53,7 +53,7 @@ def exchange(content: Any, found: Sequence[Any], new: dict[int, Any]) -> Any:
 
     Args:
         content: The object that holds them. It is changed in place, but for tuples and frozensets.
-        found: What :func:`reachable` found in it.
+        found: What `reachable` found in it.
         new: The new objects, by the ids of the old ones. Tuples and frozensets that are made anew are added.
 
     Returns:

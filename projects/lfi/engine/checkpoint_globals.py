@@ -91,7 +91,7 @@ def finished(content: Any) -> Any:
 class _Array(np.ndarray):
     """A numpy array while it is read: a file gives it plain numbers, once.
 
-    A file cannot make one by itself, only by :func:`_reconstruct`.
+    A file cannot make one by itself, only by `_reconstruct`.
     """
 
     def __new__(cls, *args: object, **kwargs: object) -> _Array:

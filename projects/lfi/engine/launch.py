@@ -65,13 +65,13 @@ def load_config(path: str, options: dict | None = None) -> Config:
     ``data_root`` reaches all data, and ``train_dataloader.few_labels`` is filled in.
 
     Args:
-        path: The config file, or the name of one of LFI's as :func:`find_config` takes it; or a student's
+        path: The config file, or the name of one of LFI's as `find_config` takes it; or a student's
             folder or repository on the Hugging Face Hub, as ``lfi.save_pretrained`` wrote it.
         options: Dotted keys and their new values. Defaults to None.
 
     Raises:
-        UsageError: There is no such file, or an option does not fit the config, as :func:`set_few_labels` and
-            :func:`spread_roots` say of theirs.
+        UsageError: There is no such file, or an option does not fit the config, as `set_few_labels` and
+            `spread_roots` say of theirs.
     """
     cfg = _read_config(path)
     spread_roots(cfg, options or {})
@@ -101,7 +101,7 @@ def _read_config(path: str) -> Config:
 
 
 def load_run_config(args: argparse.Namespace) -> Config:
-    """:func:`load_config`, with work dir, launcher and data loaders set for the run."""
+    """`load_config`, with work dir, launcher and data loaders set for the run."""
     if is_student(args.config):
         raise UsageError(
             f'config {args.config} is a student without its data: give the config of its training, and '
