@@ -1,4 +1,4 @@
-"""A habit for students from scratch: a location stays itself, and is nearer to what is near."""
+"""An inductive bias for students from scratch: a location stays itself, and is nearer to what is near."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class AffinityPrior(nn.Module):
     apart: location i has `self_odds` times the affinity for itself that it has for another location on
     average, and the others j share theirs by exp(-d_ij / (reach * side)), d their distance in patches. The
     student's affinity is softmax_j(cos(f_i, f_j) / temperature), as in `AttentionTransferLoss`. The target is
-    the same for every image: it is an inductive bias, a habit, and no knowledge of what an image shows. So it
+    the same for every image: it is an inductive bias, and no knowledge of what an image shows. So it
     belongs to every arm of a comparison, or to none.
 
     What it is near to:
