@@ -10,7 +10,7 @@ ROOT = DOCS.parent
 sys.path.insert(0, str(DOCS / '_ext'))
 
 project = 'LFI'
-author = 'The LFI authors'
+author = 'The LFI contributors'
 release = re.search(r"__version__ = '(.+)'", (ROOT / 'projects/lfi/version.py').read_text())[1]
 
 extensions = ['myst_nb', 'sphinx_copybutton', 'sphinxcontrib.mermaid', 'site_pages']
