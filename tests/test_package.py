@@ -185,7 +185,7 @@ def test_wheel_requires_what_the_files_say(wheel):
         by_extra.setdefault(extra, set()).add(normal(requirement))
     extras = (
         *('onedl', 'openmmlab', 'multimodal', 'captions', 'export', 'coco', 'tests'),
-        *('demo', 'segmentation'),
+        *('demo', 'segmentation', 'docs'),
     )
     files = {name: {normal(line) for line in requirements(name)} for name in extras}
     # Exports are tested too.
@@ -194,7 +194,7 @@ def test_wheel_requires_what_the_files_say(wheel):
         '': {normal(line) for line in requirements('runtime')},
         **files,
         'all': set.union(
-            *(files[name] for name in extras if name not in ('openmmlab', 'demo', 'segmentation'))
+            *(files[name] for name in extras if name not in ('openmmlab', 'demo', 'segmentation', 'docs'))
         ),
     }
     # Either stack's files would overwrite the other's: the package itself names none.
