@@ -30,7 +30,7 @@ FLOORS = (
     {'models.export'},
     {'models'},
     {'evaluation', 'visualization'},
-    {'apis', 'human_study', 'safe_loading', 'studies', 'utils'},
+    {'adaptation', 'apis', 'human_study', 'safe_loading', 'studies', 'utils'},
     {'hub', 'pseudo_labels'},
     {'tools'},
     {'command'},

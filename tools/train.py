@@ -33,13 +33,15 @@ def main(args: Namespace) -> None:
     from lfi.datasets.transforms import refuse_unrecorded_steps
     from lfi.engine import launch
     from lfi.engine.machine import MACHINE, machine
-    from lfi.engine.pipelines import set_teacher_cache
+    from lfi.engine.pipelines import set_teacher_cache, switched_pipelines
 
     cfg = launch.load_run_config(args)
     launch.write_checkpoints_atomically(cfg)
     launch.set_resume(cfg, args.resume)
     set_teacher_cache(cfg)
-    refuse_unrecorded_steps((cfg.get('train_dataloader') or {}).get('dataset'), cfg.get('default_scope'))
+    switched = [dict(pipeline=steps) for steps in switched_pipelines(cfg.get('custom_hooks') or ())]
+    dataset = (cfg.get('train_dataloader') or {}).get('dataset')
+    refuse_unrecorded_steps([dataset, *switched], cfg.get('default_scope'))
     if args.amp:
         launch.enable_amp(cfg)
     if args.auto_scale_lr:

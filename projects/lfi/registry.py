@@ -26,6 +26,7 @@ TASK_TYPES = {
     'PriorMaskRCNN': 'lfi.models.detectors',
     'ShuffledImagesMaskRCNN': 'lfi.models.detectors',
     'LFIEncoderDecoder': 'lfi.models.segmentors',
+    'LFISegmentor': 'lfi.models.segmentors',
     'FasterCocoMetric': 'lfi.evaluation.faster_coco_metric',
     'RecordedCachedMixUp': 'lfi.datasets.transforms.recorded_mixup',
     'RecordedCachedMosaic': 'lfi.datasets.transforms.recorded_mosaic',

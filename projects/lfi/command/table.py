@@ -9,7 +9,7 @@ from pathlib import Path
 from lfi.config_files import tools_root
 
 GROUPS = {
-    'Begin': ('quickstart', 'doctor', 'completion'),
+    'Begin': ('quickstart', 'adapt', 'doctor', 'completion'),
     'Train and test': ('train', 'test', 'print-config', 'compare'),
     'Teachers': ('ask', 'teachers', 'eval-teacher', 'cache', 'train-shapes-teacher'),
     'Ask a trained model': ('infer', 'demo', 'human-study'),
@@ -42,7 +42,11 @@ SCRIPTS = {
     'train-shapes-teacher': 'train_shapes_teacher.py',
 }
 """The script of `tools/` that a command runs."""
-OWN = {'completion': 'lfi.command.completion', 'doctor': 'lfi.command.doctor'}
+OWN = {
+    'adapt': 'lfi.command.adapt',
+    'completion': 'lfi.command.completion',
+    'doctor': 'lfi.command.doctor',
+}
 """The module of a command that is no tool."""
 
 

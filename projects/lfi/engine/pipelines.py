@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from mmengine.config import Config
 
@@ -64,26 +64,39 @@ def set_teacher_cache(cfg: Config) -> None:
         cfg: of the run, changed in place. A `lfi.LoadInteractionMaps` that names a folder itself keeps it.
 
     Raises:
-        UsageError: if the pipeline has no `lfi.LoadInteractionMaps`; as `check_labels_of_cache` says; and if
-            a cache on the Hub cannot be downloaded.
+        UsageError: if the pipeline, or one to which a hook switches, has no `lfi.LoadInteractionMaps`; as
+            `check_labels_of_cache` says; and if a cache on the Hub cannot be downloaded.
     """
     cache = cfg.model.get('teacher_cache')
     if cache is None:
         return
     # Downloaded once, and not by each worker.
     cache = cfg.model.teacher_cache = str(cache_folder(cache))
-    steps = [step for step in _steps(cfg.train_dataloader.dataset) if _name(step) == 'LoadInteractionMaps']
-    if not steps:
-        raise UsageError(
-            f'model.teacher_cache={cache!r} needs a training pipeline that reads it: put '
-            "dict(type='lfi.LoadInteractionMaps') before its last step, and pack `view` and "
-            '`interaction_maps`, as configs/_base_/datasets/ do'
-        )
+    steps: list[dict] = []
+    for part in (cfg.train_dataloader.dataset, *switched_pipelines(cfg.get('custom_hooks') or ())):
+        reading = [step for step in _steps(part) if _name(step) == 'LoadInteractionMaps']
+        if not reading:
+            raise UsageError(
+                f'model.teacher_cache={cache!r} needs a training pipeline that reads it, also where a hook '
+                "switches to another: put dict(type='lfi.LoadInteractionMaps') before its last step, and "
+                'pack `view` and `interaction_maps`, as configs/_base_/datasets/ do'
+            )
+        steps += reading
     reads_labels = getattr(model_type(cfg), 'reads_labels', True)
     check_labels_of_cache(cache, cfg.train_dataloader.dataset, reads_labels)
     for step in steps:
         if step.get('cache') is None:
             step['cache'] = cache
+
+
+def switched_pipelines(hooks: Sequence[dict]) -> list[list[dict]]:
+    """The training pipelines to which hooks switch, as mmdet's `PipelineSwitchHook` does.
+
+    Args:
+        hooks: configs.
+    """
+    named = [(key, value) for hook in hooks for key, value in hook.items()]
+    return [value for key, value in named if key.endswith('pipeline') and isinstance(value, list)]
 
 
 def _taught_models(model: dict) -> list[dict]:

@@ -5,6 +5,7 @@ from .backbones import ConvStem, InteractionQueryViT, InteractionStates
 from .classifiers import (
     ClassActivationClassifier,
     FeatureDistillClassifier,
+    LFIClassifier,
     LFIImageClassifier,
     LFITextClassifier,
     LFIZeroShotClassifier,
@@ -45,6 +46,7 @@ __all__ = [
     'InteractionQueryViT',
     'InteractionReadout',
     'InteractionStates',
+    'LFIClassifier',
     'LFIImageClassifier',
     'LFIPretrainer',
     'LFITextClassifier',

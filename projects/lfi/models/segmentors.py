@@ -14,6 +14,7 @@ from lfi.registry import MODELS
 
 from .distill import InteractionDistillMixin
 from .labelled_task import LabelledTaskMixin
+from .task_models import with_mixin
 
 
 class SegmentorDistillMixin(InteractionDistillMixin, LabelledTaskMixin):
@@ -52,3 +53,23 @@ class SegmentorDistillMixin(InteractionDistillMixin, LabelledTaskMixin):
 @MODELS.register_module()
 class LFIEncoderDecoder(SegmentorDistillMixin, EncoderDecoder):
     """mmseg's `EncoderDecoder` that learns from interactions."""
+
+
+@MODELS.register_module()
+class LFISegmentor(SegmentorDistillMixin):
+    """Any segmentor of mmseg with a decode head that learns from interactions, by a config alone.
+
+    `dict(type='lfi.LFISegmentor', task='mmseg.CascadeEncoderDecoder', backbone=..., teacher=...)` builds an
+    `LFICascadeEncoderDecoder`, with `SegmentorDistillMixin` before the segmentor's own class.
+
+    Args:
+        task: the type of mmseg's segmentor.
+        **arguments: of the segmentor, and of `InteractionDistillMixin`.
+
+    Raises:
+        TypeError, ValueError: as `InteractionDistillMixin` and `with_mixin` say.
+    """
+
+    def __new__(cls, task: str, **arguments: Any) -> Any:
+        """Build the segmentor; it is none of this class, which says to the tools what all of them can do."""
+        return with_mixin('LFI', SegmentorDistillMixin, task)(**arguments)

@@ -2,6 +2,7 @@
 
 from .class_activation import ClassActivationClassifier, class_activation_maps
 from .feature_distill_classifier import FeatureDistillClassifier
+from .lfi_classifier import LFIClassifier
 from .lfi_image_classifier import LFIImageClassifier
 from .mean_target import MeanTargetClassifier
 from .negative_controls import (
@@ -16,6 +17,7 @@ from .zero_shot import LFIZeroShotClassifier
 __all__ = [
     'ClassActivationClassifier',
     'FeatureDistillClassifier',
+    'LFIClassifier',
     'LFIImageClassifier',
     'LFITextClassifier',
     'LFIZeroShotClassifier',

@@ -1,0 +1,251 @@
+"""What changes in the data of a config."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.registry import DATASETS
+from torch import nn
+
+from lfi.engine.pipelines import switched_pipelines
+from lfi.errors import UsageError
+from lfi.models.mixed_batches import record_mixtures
+
+from .class_names import leaves
+from .kinds import kind_of, name_of
+from .pipelines import (
+    READERS,
+    Pipeline,
+    UnknownViewError,
+    chain_of,
+    mixes,
+    of_datasets,
+    overlaid,
+    padding_divisors,
+    pipelines_of,
+    recorded,
+    unlabelled,
+    without_padding,
+)
+from .source import Expression
+
+SAMPLER = {'_delete_': True, 'type': 'lfi.LabelledShareSampler', 'labelled_share': 0.5}
+DATASET = '{{_base_.train_dataloader.dataset}}'
+SEGMENTATION_METAINFO = ('label_map', 'reduce_zero_label')
+"""What mmseg's data sets add to their metainfo."""
+
+
+@dataclass
+class DataChanges:
+    """What an overlay says of data, and why.
+
+    Args:
+        variables: by their names, in the order of the file.
+        words: a line for each change.
+        why_online: why no cache can be read; None where one can.
+        divisor: to multiples of how many pixels the data preprocessor must pad; 1 if it need not.
+    """
+
+    variables: dict[str, Any] = field(default_factory=dict)
+    words: list[tuple[str, str]] = field(default_factory=list)
+    why_online: str | None = None
+    divisor: int = 1
+
+    def share(self, name: str, pipeline: Pipeline) -> Expression:
+        """A variable that holds a pipeline; pipelines that are equal share one."""
+        for known, value in self.variables.items():
+            if value == pipeline:
+                return Expression(known)
+        names = (f'{name}_{n}' if n > 1 else name for n in range(1, len(self.variables) + 2))
+        free = next(each for each in names if each not in self.variables)
+        self.variables[free] = pipeline
+        return Expression(free)
+
+    def with_variables(self, name: str, value: Any) -> Any:
+        """A value whose pipelines stand in variables."""
+        if isinstance(value, Mapping):
+            return {
+                key: self.share(name, item)
+                if key == 'pipeline' and isinstance(item, list)
+                else self.with_variables(name, item)
+                for key, item in value.items()
+            }
+        return [self.with_variables(name, item) for item in value] if isinstance(value, list) else value
+
+
+def changed_data(cfg: Config, scope: str, plain: nn.Module, folder: str | None) -> DataChanges:
+    """What an overlay says of a config's data.
+
+    Args:
+        cfg: of the task.
+        scope: where types are looked up that name no scope.
+        plain: the task's model; it is changed.
+        folder: of further images without labels, or None.
+
+    Raises:
+        UsageError: if the config has no training data.
+    """
+    found = DataChanges()
+    loader = cfg.get('train_dataloader') or {}
+    if not loader.get('dataset'):
+        raise UsageError('the config has no train_dataloader.dataset: there is nothing to learn from')
+    dataset = loader['dataset'].to_dict()
+    hooks = [hook.to_dict() for hook in cfg.get('custom_hooks') or ()]
+    found.why_online = _why_online(dataset, hooks, scope, plain)
+
+    def change(pipeline: Pipeline) -> Pipeline:
+        pipeline = without_padding(pipeline)
+        return pipeline if found.why_online else recorded(pipeline, scope)
+
+    changes = of_datasets(dataset, change)
+    if folder is not None:
+        loader_changes = _beside_folder(found, loader, changes, change, folder, scope, hooks)
+    else:
+        loader_changes = {'dataset': found.with_variables('train_pipeline', changes)} if changes else {}
+    if loader_changes:
+        found.variables['train_dataloader'] = loader_changes
+    _change_hooks(found, hooks, change)
+    _change_validation(found, cfg)
+    _note_padding(found, cfg)
+    if found.why_online:
+        found.words.append(('training pipeline', f'the teacher is asked in each step: {found.why_online}'))
+    else:
+        found.words.append(('training pipeline', _recorded_in_words(overlaid(dataset, changes))))
+    return found
+
+
+def _why_online(dataset: dict, hooks: Sequence[dict], scope: str, plain: nn.Module) -> str | None:
+    """Why the maps of a cache cannot follow the images; None where they can."""
+    switching = [name_of(hook) for hook in hooks if name_of(hook).endswith('ModeSwitchHook')]
+    if switching:
+        return f'{switching[0]} leaves out steps of the pipeline by their names'
+    pipelines = list(pipelines_of(dataset))
+    if not any(name_of(step).startswith('Pack') for pipeline in pipelines for step in pipeline):
+        return 'no step of the pipeline packs, so that nothing could pass the maps on'
+    reads = any(name_of(step).startswith(READERS) for pipeline in pipelines for step in pipeline)
+    kinds = [kind_of(leaf, DATASETS, scope) for leaf in leaves(dataset)]
+    if not reads and not all(getattr(kind, '__module__', '').startswith('lfi.') for kind in kinds):
+        return 'no step of the pipeline loads images from files, by which a cache knows them'
+    try:
+        for pipeline in [*pipelines, *switched_pipelines(hooks)]:
+            recorded(without_padding(pipeline), scope)
+        record_mixtures(plain.data_preprocessor)
+    except (UnknownViewError, ValueError) as error:
+        return str(error)
+    return None
+
+
+def _beside_folder(
+    found: DataChanges,
+    loader: Mapping,
+    changes: dict,
+    change: Callable[[Pipeline], Pipeline],
+    folder: str,
+    scope: str,
+    hooks: Sequence[dict],
+) -> dict[str, Any]:
+    """The training data with a folder of images without labels beside them."""
+    dataset = loader['dataset'].to_dict()
+    labelled: Any = Expression(DATASET)
+    if changes:
+        labelled = found.with_variables('train_pipeline', overlaid(dataset, changes))
+    steps = change(unlabelled(chain_of(dataset)))
+    images = {
+        'type': 'lfi.ImageFolder',
+        'data_root': folder,
+        'pipeline': found.share('unlabelled_pipeline', steps),
+    }
+    kind = kind_of(next(leaves(dataset)), DATASETS, scope)
+    named = {'classes', *(getattr(kind, 'METAINFO', None) or {}), *SEGMENTATION_METAINFO}
+    found.words.append(
+        (
+            'training data',
+            f'the images of {folder} beside the labelled ones, half of each batch from either; an epoch is '
+            'one pass over the folder',
+        )
+    )
+    if switched_pipelines(hooks):
+        found.words.append(
+            ('custom_hooks', 'a hook that switches the pipeline changes nothing in data sets that are joined')
+        )
+    batches = {'batch_sampler': None} if loader.get('batch_sampler') else {}
+    return {
+        'sampler': SAMPLER,
+        **batches,
+        'dataset': {
+            '_delete_': True,
+            'type': 'ConcatDataset',
+            'ignore_keys': sorted(named),
+            'datasets': [labelled, images],
+        },
+    }
+
+
+def _change_hooks(found: DataChanges, hooks: Sequence[dict], change: Callable[[Pipeline], Pipeline]) -> None:
+    """Change the pipelines to which hooks switch."""
+    changed = [
+        {key: change(value) if _is_pipeline(key, value) else value for key, value in hook.items()}
+        for hook in hooks
+    ]
+    if changed == hooks:
+        return
+    found.variables['custom_hooks'] = [
+        {
+            key: found.share('switch_pipeline', value) if _is_pipeline(key, value) else value
+            for key, value in hook.items()
+        }
+        for hook in changed
+    ]
+    found.words.append(('custom_hooks', 'the pipeline that a hook switches to is changed likewise'))
+
+
+def _is_pipeline(key: str, value: object) -> bool:
+    return key.endswith('pipeline') and isinstance(value, list)
+
+
+def _change_validation(found: DataChanges, cfg: Config) -> None:
+    """Leave padding to the data preprocessor in validation and test too."""
+    for name in ('val_dataloader', 'test_dataloader'):
+        dataset = (cfg.get(name) or {}).get('dataset')
+        changes = of_datasets(dataset.to_dict(), without_padding) if dataset else {}
+        if changes:
+            found.variables[name] = {'dataset': found.with_variables('test_pipeline', changes)}
+
+
+def _note_padding(found: DataChanges, cfg: Config) -> None:
+    """Note how far the pipelines padded."""
+    hooks = [hook.to_dict() for hook in cfg.get('custom_hooks') or ()]
+    datasets = [
+        (cfg.get(name) or {}).get('dataset')
+        for name in ('train_dataloader', 'val_dataloader', 'test_dataloader')
+    ]
+    pipelines = [
+        *switched_pipelines(hooks),
+        *(pipeline for dataset in datasets for pipeline in pipelines_of(dataset and dataset.to_dict())),
+    ]
+    if any(without_padding(pipeline) != pipeline for pipeline in pipelines):
+        divisors = [divisor for pipeline in pipelines for divisor in padding_divisors(pipeline)]
+        found.divisor = math.lcm(2, *divisors)
+        found.words.append(
+            (
+                'padding',
+                'the pipelines pad no more, and the data preprocessor does: it says what of a batch is image',
+            )
+        )
+
+
+def _recorded_in_words(dataset: Mapping) -> str:
+    """What a cache can follow."""
+    steps = [step for pipeline in pipelines_of(dataset) for step in pipeline]
+    views = [step for step in steps if name_of(step) == 'RecordView']
+    moving = [name_of(step) for view in views for step in view['transforms']]
+    mixing = [f'lfi.{name_of(step)}' for step in steps if mixes([step])]
+    return (
+        f'lfi.RecordView notes what a view shows ({", ".join(moving) or "all of it"}), '
+        + (f'{", ".join(mixing)} what they mix, ' if mixing else '')
+        + 'and lfi.LoadInteractionMaps reads the maps of a cache'
+    )

@@ -1,0 +1,49 @@
+"""The classes that a config names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mmengine.registry import Registry
+
+
+def kind_of(config: Mapping, registry: Registry, scope: str | None) -> Any:
+    """The class that a config's type names, or None where none is registered.
+
+    Args:
+        config: `dict(type=...)`.
+        registry: of MMEngine, above those of all projects.
+        scope: where a type is looked up that names no scope.
+    """
+    kind = config.get('type')
+    if not isinstance(kind, str):
+        return kind
+    with registry.switch_scope_and_registry(config.get('_scope_', scope)) as own:
+        return own.get(kind)
+
+
+def name_of(config: Mapping) -> str:
+    """The name of a config's type, without its scope; '' without a type."""
+    kind = config.get('type', '')
+    name: str = kind if isinstance(kind, str) else kind.__name__
+    return name.replace('/', '.').rpartition('.')[2]
+
+
+def with_scope(config: Mapping, scope: str) -> str:
+    """The type that a config names, with its scope."""
+    kind = str(config['type'])
+    return kind if '.' in kind else f'{config.get("_scope_", scope)}.{kind}'
+
+
+def has_base(kind: type, package: str, name: str) -> bool:
+    """Whether a class inherits from one of another project, which is not imported for that.
+
+    Args:
+        kind: the class.
+        package: of the project.
+        name: of the project's class.
+    """
+    return any(
+        base.__name__ == name and base.__module__.partition('.')[0] == package for base in kind.__mro__
+    )

@@ -1,0 +1,175 @@
+"""The config that inherits from a user's and learns from interactions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.registry import MODELS
+from torch import nn
+
+from lfi.errors import UsageError
+
+from .backbone import AskedBackbone, asked_backbone, has_weights_of_its_own
+from .class_names import check_number, named_classes, read_concepts
+from .data import DataChanges, changed_data
+from .kinds import name_of
+from .source import assignments
+from .task import Task, task_of
+from .teacher import asked_teacher, check_teacher_name
+from .user_config import UserConfig
+
+HOOKS = {
+    'non_finite': {'type': 'lfi.NonFiniteHook'},
+    'concept_check': {'type': 'lfi.ConceptCheckHook'},
+}
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """A config file that is not written yet.
+
+    Args:
+        text: of the file.
+        words: what it changes, and how.
+        cached: whether a cache of the teacher's maps can be read.
+        plain: the task's own model.
+    """
+
+    text: str
+    words: list[tuple[str, str]]
+    cached: bool
+    plain: nn.Module
+
+
+def overlay(
+    user: UserConfig, out: Path, teacher: str, concepts: str | None = None, unlabelled: str | None = None
+) -> Overlay:
+    """Turn a task's config into one that learns from a teacher's interactions.
+
+    Args:
+        user: the task's config.
+        out: where the file will be, from which it inherits.
+        teacher: one of our configs', or MODEL:TAG of open_clip.
+        concepts: a file with the classes' names, a line each. Defaults to None: the data set names them.
+        unlabelled: a folder of further images without labels. Defaults to None.
+
+    Raises:
+        UsageError: if any of these cannot be used; the message names the field, its value and what to do.
+    """
+    check_teacher_name(teacher)
+    cfg, scope = user.cfg, user.scope
+    task, model = task_of(cfg.model, scope)
+    if unlabelled is not None and not Path(unlabelled).expanduser().is_dir():
+        raise UsageError(f'--unlabelled {unlabelled} is no folder: give the folder of your images')
+    named, names = _concepts(cfg, scope, concepts)
+    call, config = asked_teacher(teacher, named, len(names), task.is_dense)
+    backbone = asked_backbone(cfg.model, scope)
+    plain = build_model(cfg, 'the config')
+    data = changed_data(cfg, scope, plain, unlabelled)
+
+    words = [
+        ('model', f'{name_of(cfg.model)} -> {" of ".join(model.values())}'),
+        ('backbone', backbone.words),
+        ('teacher', _asked_in_words(teacher, named, config, len(names))),
+    ]
+    if cfg.model.get('pretrained') and not has_weights_of_its_own(cfg.model):
+        model['pretrained'] = None
+    if backbone.changes:
+        model['backbone'] = backbone.changes
+    variables: dict[str, Any] = {'_base_': user.base_of(out), 'custom_imports': _imports(cfg)}
+    preprocessor = _padding(cfg, data, backbone, task)
+    if preprocessor and 'data_preprocessor' in cfg.model:
+        model['data_preprocessor'] = preprocessor
+    elif preprocessor:
+        variables['data_preprocessor'] = preprocessor
+    if unlabelled is not None and (cfg.model.get('train_cfg') or {}).get('augments'):
+        model['train_cfg'] = {'augments': None}
+        words.append(('model.train_cfg', 'no augments: an image without a label cannot be mixed with others'))
+    model['teacher'] = call
+    if config.get('background'):
+        # With a background in the bank locations are best read by a concept's share.
+        model['reading'] = {'positions_reading': 'share', 'presence': 'best-location'}
+    if task.interaction_loss:
+        model['interaction_loss'] = task.interaction_loss
+    variables.update(model=model, **data.variables)
+    hooks = {name: hook for name, hook in HOOKS.items() if name not in (cfg.get('default_hooks') or {})}
+    if hooks:
+        variables['default_hooks'] = hooks
+    title = f'# {user.path.name}, learning from the interactions of {teacher}; written by `lfi adapt`.\n'
+    text = title + assignments(variables)
+    return Overlay(text, [*words, *data.words], data.why_online is None, plain)
+
+
+def build_model(cfg: Config, whose: str) -> nn.Module:
+    """Build a config's model on the CPU, as a Runner does; no weights are read.
+
+    Args:
+        cfg: the config.
+        whose: how messages name it.
+
+    Raises:
+        UsageError: if it cannot be built.
+    """
+    model = deepcopy(cfg.model)
+    if cfg.get('data_preprocessor') is not None:
+        model.setdefault('data_preprocessor', cfg.data_preprocessor)
+    try:
+        built: nn.Module = MODELS.build(model)
+    # What a model raises at wrong arguments differs from one to the next.
+    except Exception as error:
+        raise UsageError(
+            f'model.type={cfg.model.type!r} of {whose} cannot be built: {type(error).__name__}: {error}'
+        ) from error
+    return built
+
+
+def _concepts(cfg: Config, scope: str, file: str | None) -> tuple[Any, list[str]]:
+    if file is not None:
+        names = read_concepts(file)
+        check_number(names, cfg.model, given=True)
+        return names, names
+    dataset = (cfg.get('train_dataloader') or {}).get('dataset') or {}
+    named, names = named_classes(dataset, scope)
+    check_number(names, cfg.model, given=False)
+    return named, names
+
+
+def _asked_in_words(name: str, named: Any, config: Mapping, number: int) -> str:
+    kind = (
+        f'the {number} classes that {named["type"]} names'
+        if isinstance(named, Mapping)
+        else ', '.join(named[:3])
+    )
+    about = kind if isinstance(named, Mapping) else f'{number} classes, {kind}{", …" if number > 3 else ""}'
+    few = f', {config["max_concepts"]} of them an image' if 'max_concepts' in config else ''
+    return f'{name} is asked about {about}{few}'
+
+
+def _imports(cfg: Config) -> dict[str, Any]:
+    own = cfg.get('custom_imports') or {}
+    imports = own.get('imports') or []
+    imports = [imports] if isinstance(imports, str) else list(imports)
+    return {
+        'imports': imports if 'lfi' in imports else [*imports, 'lfi'],
+        'allow_failed_imports': own.get('allow_failed_imports', False),
+    }
+
+
+def _padding(cfg: Config, data: DataChanges, backbone: AskedBackbone, task: Task) -> dict[str, Any]:
+    """How far the data preprocessor must pad, if it does not."""
+    own = (cfg.model.get('data_preprocessor') or cfg.get('data_preprocessor') or {}).get(
+        'pad_size_divisor', 1
+    )
+    needed = [own]
+    if data.divisor > 1:
+        needed += [data.divisor, backbone.largest_stride]
+    if task.is_dense:
+        needed.append(backbone.divisor)
+    divisor = math.lcm(*needed)
+    return {'pad_size_divisor': divisor} if divisor != own else {}

@@ -1,0 +1,175 @@
+"""Pipelines that a cache of the teacher's maps can follow."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from mmengine.registry import TRANSFORMS
+
+from lfi.datasets.transforms.unrecorded_steps import HARMLESS
+from lfi.datasets.transforms.view_matrix import moves_nothing
+from lfi.registry import TASK_TYPES
+
+from .kinds import kind_of, name_of
+
+Pipeline = list[dict[str, Any]]
+READS_MAPS = 'LoadInteractionMaps'
+RECORDED = ('view', 'interaction_maps')
+PADS = ('Pad',)
+READERS = 'LoadImage'
+
+
+class UnknownViewError(ValueError):
+    """A pipeline of which nobody can tell what part of an image it shows; the message says why."""
+
+
+def recorded(pipeline: Pipeline, scope: str) -> Pipeline:
+    """A training pipeline whose views are recorded, and which reads the maps of a cache.
+
+    `lfi.RecordView` holds the steps from the first that moves pixels to the last, and those before and after
+    a step that mixes images each by themselves; mmdet's steps that mix become ours. A pipeline that packs
+    reads the maps before that.
+
+    Args:
+        pipeline: the steps.
+        scope: where types are looked up that name no scope.
+
+    Raises:
+        UnknownViewError: if a step is not known.
+    """
+    steps: Pipeline = []
+    between: Pipeline = []
+    for step in pipeline:
+        mixing = f'Recorded{name_of(step)}'
+        packs = name_of(step).startswith('Pack')
+        if mixing not in TASK_TYPES and not packs:
+            between.append(step)
+            continue
+        steps += _viewed(between, scope)
+        between = []
+        if packs:
+            if not any(name_of(each) == READS_MAPS for each in steps):
+                steps.append({'type': f'lfi.{READS_MAPS}'})
+            steps.append(_packs_maps(step, scope))
+        else:
+            steps.append({**step, 'type': f'lfi.{mixing}'})
+    return steps + _viewed(between, scope)
+
+
+def mixes(pipeline: Pipeline) -> bool:
+    """Whether a pipeline has steps that mix images, of mmdet or ours."""
+    return any(f'Recorded{name_of(step).removeprefix("Recorded")}' in TASK_TYPES for step in pipeline)
+
+
+def without_padding(pipeline: Pipeline) -> Pipeline:
+    """A pipeline that leaves padding to the data preprocessor."""
+    return [step for step in pipeline if name_of(step) not in PADS]
+
+
+def unlabelled(pipeline: Pipeline) -> Pipeline:
+    """A training pipeline for images of files that have no annotations and are not mixed."""
+    steps = [
+        step
+        for step in pipeline
+        if not name_of(step).startswith(('LoadAnnotations', 'LoadPanoptic', 'Filter', 'Recorded'))
+        and not mixes([step])
+    ]
+    reads = any(name_of(step).startswith(READERS) for step in steps)
+    return steps if reads else [{'type': 'LoadImageFromFile'}, *steps]
+
+
+def of_datasets(config: Mapping, change: Callable[[Pipeline], Pipeline]) -> dict[str, Any]:
+    """What an overlay says of a data set's config whose pipelines change; empty where none does.
+
+    Args:
+        config: of a data set, with those that it wraps or joins. Those of a list are written again.
+        change: from a pipeline to another one.
+    """
+    found: dict[str, Any] = {}
+    for key, value in config.items():
+        if key == 'pipeline' and value is not None:
+            pipeline = change(value)
+            if pipeline != value:
+                found[key] = pipeline
+        elif key == 'dataset' and isinstance(value, Mapping):
+            inner = of_datasets(value, change)
+            if inner:
+                found[key] = inner
+        elif key == 'datasets':
+            parts = [of_datasets(part, change) for part in value]
+            if any(parts):
+                found[key] = [overlaid(part, inner) for part, inner in zip(value, parts)]
+    return found
+
+
+def overlaid(config: Mapping, changes: Mapping) -> dict[str, Any]:
+    """A config with an overlay's changes, as MMEngine merges them."""
+    found = dict(config)
+    for key, value in changes.items():
+        inner = config.get(key)
+        both = isinstance(value, Mapping) and isinstance(inner, Mapping)
+        found[key] = overlaid(config[key], value) if both else value
+    return found
+
+
+def pipelines_of(config: object) -> Iterator[Pipeline]:
+    """The pipelines of a data set's config, and of those inside it."""
+    if isinstance(config, list | tuple):
+        for part in config:
+            yield from pipelines_of(part)
+    elif isinstance(config, Mapping):
+        if config.get('pipeline'):
+            yield config['pipeline']
+        for key in ('dataset', 'datasets'):
+            yield from pipelines_of(config.get(key))
+
+
+def chain_of(config: Mapping) -> Pipeline:
+    """All steps that an image of a data set's config passes, of a list of data sets those of the first."""
+    inside = config.get('dataset', config.get('datasets'))
+    inside = inside[0] if isinstance(inside, list | tuple) else inside
+    return [*(chain_of(inside) if inside else ()), *(config.get('pipeline') or ())]
+
+
+def padding_divisors(pipeline: Pipeline) -> list[int]:
+    """The multiples to which a pipeline pads, where it says one."""
+    divisors = [step.get('size_divisor') for step in pipeline if name_of(step) in PADS]
+    return [divisor for divisor in divisors if divisor]
+
+
+def _viewed(steps: Pipeline, scope: str) -> Pipeline:
+    """Steps that mix nothing, those that move pixels in one `lfi.RecordView`."""
+    moving = [place for place, step in enumerate(steps) if _moves(step, scope)]
+    if not moving:
+        return steps
+    first, last = moving[0], moving[-1] + 1
+    view = {'type': 'lfi.RecordView', 'transforms': steps[first:last]}
+    try:
+        with TRANSFORMS.switch_scope_and_registry(scope) as registry:
+            registry.build({**view, 'transforms': [dict(step) for step in steps[first:last]]})
+    # What a transform raises at wrong arguments, or without its package, differs from one to the next.
+    except Exception as error:
+        raise UnknownViewError(re.sub('^class .*?: ', '', str(error))) from error
+    return [*steps[:first], view, *steps[last:]]
+
+
+def _moves(step: dict, scope: str) -> bool:
+    kind = kind_of(step, TRANSFORMS, scope)
+    ours = getattr(kind, '__module__', '').startswith('lfi.')
+    return not (name_of(step).startswith(HARMLESS) or ours or moves_nothing(kind))
+
+
+def _packs_maps(step: dict, scope: str) -> dict:
+    """A step that packs what a cache needs too."""
+    kind = kind_of(step, TRANSFORMS, scope)
+    arguments = inspect.signature(kind).parameters if kind is not None else {}
+    key = next((name for name in ('algorithm_keys', 'meta_keys') if name in arguments), None)
+    if key is None:
+        raise UnknownViewError(
+            f'{name_of(step)} packs neither algorithm_keys nor meta_keys: what a cache needs cannot be told'
+        )
+    packed = tuple(step.get(key, arguments[key].default))
+    return {**step, key: (*packed, *(name for name in RECORDED if name not in packed))}

@@ -1,0 +1,100 @@
+"""Write a config that inherits from yours and learns from interactions.
+
+lfi adapt my_resnet50.py
+lfi adapt mmdet::rtmdet_tiny_8xb32-300e_coco --teacher ViT-B-16-SigLIP2:webli --out configs/lfi_rtmdet.py
+lfi adapt my_resnet50.py --unlabelled my_images
+
+It reads a config of mmpretrain, mmdet or mmseg, says in words what it changes, builds the model that it has
+written, and prints the commands that come next. Nothing is fetched, and nothing is trained.
+"""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+
+from lfi.arguments import ArgumentParser
+from lfi.config_files import teacher_names
+from lfi.tools import run_tool
+
+
+def parse_args() -> Namespace:
+    """Parse the command line."""
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument('config', help="your config: a file, or mmdet::NAME of a project's own")
+    parser.add_argument(
+        '--teacher',
+        default='clip-b16',
+        metavar='NAME',
+        help=f'{", ".join(teacher_names())}, or MODEL:TAG as lfi teachers lists them (%(default)s)',
+    )
+    parser.add_argument('--out', metavar='FILE', help='the new config (lfi_<name of yours>.py, here)')
+    parser.add_argument(
+        '--concepts',
+        metavar='FILE',
+        help='names of the classes, one a line in the order of the labels (those of the data set)',
+    )
+    parser.add_argument(
+        '--unlabelled',
+        metavar='FOLDER',
+        help='images without labels, which are seen beside the labelled ones',
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run the command."""
+    run_tool(parse_args, adapt)
+
+
+def adapt(args: Namespace) -> None:
+    """Write the config, check it, and say what it changes; a config that fails is not left behind."""
+    from mmengine.logging import MMLogger
+
+    from lfi.adaptation import checked, overlay, read_user_config
+    from lfi.errors import UsageError
+
+    # Of what is built some say each parameter.
+    MMLogger.get_current_instance().setLevel('WARNING')
+    user = read_user_config(args.config)
+    out = Path(args.out or f'lfi_{user.path.name}')
+    if out.suffix != '.py':
+        raise UsageError(f'--out {out} must be a .py file')
+    if out.exists():
+        raise UsageError(f'--out {out} is there already: remove it, or name another file')
+    new = overlay(user, out, args.teacher, args.concepts, args.unlabelled)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(new.text, encoding='utf-8')
+    try:
+        found = checked(out, new.plain)
+    except BaseException:
+        out.unlink()
+        raise
+    print(f'{out} inherits from {args.config}, and changes')
+    width = max(len(name) for name, _ in new.words)
+    for name, words in new.words:
+        print(f'  {name.ljust(width)}  {words}')
+    print(
+        f'It was built on the CPU. Each weight of your model has its place, and checkpoints load. '
+        f'{found.plain / 1e6:.2f} M parameters, and {found.added / 1e6:.2f} M '
+        f'({100 * found.added / found.plain:.1f} %) for interactions, which an export leaves out.'
+    )
+    print(f'Data: {found.data}.')
+    print('Next:')
+    for line in commands(out, found.cfg, new.cached):
+        print(f'  {line}')
+
+
+def commands(out: Path, cfg: dict, cached: bool) -> list[str]:
+    """What to type next: with a cache where one can be read, train, test."""
+    work, train = f'work_dirs/{out.stem}', cfg.get('train_cfg') or {}
+    steps = train.get('max_iters')
+    last = f'iter_{steps}' if steps else f'epoch_{train.get("max_epochs", "N")}'
+    test = f'lfi test {out} {work}/{last}.pth'
+    if not cached:
+        return [f'lfi train {out}', test]
+    return [
+        f'lfi cache {out} --out {work}/maps',
+        f'lfi train {out} --cfg-options model.teacher_cache={work}/maps',
+        test,
+    ]
