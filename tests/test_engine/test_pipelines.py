@@ -95,6 +95,22 @@ def test_the_pipeline_reads_the_models_cache(wrapper):
     assert dataset.get('dataset', dataset).pipeline[0].cache == 'maps'
 
 
+def test_a_pipeline_to_which_a_hook_switches_reads_the_cache_too():
+    def switching(*steps):
+        cfg = cached(dict(type='lfi.LoadInteractionMaps'), dict(type='PackInputs'))
+        cfg.custom_hooks = [
+            dict(type='EMAHook'),
+            dict(type='PipelineSwitchHook', switch_pipeline=list(steps)),
+        ]
+        return cfg
+
+    cfg = switching(dict(type='lfi.LoadInteractionMaps'), dict(type='PackInputs'))
+    set_teacher_cache(cfg)
+    assert cfg.custom_hooks[1].switch_pipeline[0].cache == 'maps'
+    with pytest.raises(UsageError, match='also where a hook switches to another'):
+        set_teacher_cache(switching(dict(type='PackInputs')))
+
+
 def test_a_pipeline_that_names_its_cache_keeps_it_and_one_that_reads_none_is_refused():
     cfg = cached(dict(type='lfi.LoadInteractionMaps', cache='others'))
     set_teacher_cache(cfg)

@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS
 from torch import nn
 
-from lfi.engine.pipelines import switched_pipelines
+from lfi.engine.pipelines import SWITCHED, switched_pipelines
 from lfi.errors import UsageError
 from lfi.models.mixed_batches import record_mixtures
 
@@ -187,24 +187,14 @@ def _beside_folder(
 
 def _change_hooks(found: DataChanges, hooks: Sequence[dict], change: Callable[[Pipeline], Pipeline]) -> None:
     """Change the pipelines to which hooks switch."""
-    changed = [
-        {key: change(value) if _is_pipeline(key, value) else value for key, value in hook.items()}
-        for hook in hooks
-    ]
+    changed = [{**hook, SWITCHED: change(hook[SWITCHED])} if SWITCHED in hook else hook for hook in hooks]
     if changed == hooks:
         return
     found.variables['custom_hooks'] = [
-        {
-            key: found.share('switch_pipeline', value) if _is_pipeline(key, value) else value
-            for key, value in hook.items()
-        }
+        {**hook, SWITCHED: found.share(SWITCHED, hook[SWITCHED])} if SWITCHED in hook else hook
         for hook in changed
     ]
     found.words.append(('custom_hooks', 'the pipeline that a hook switches to is changed likewise'))
-
-
-def _is_pipeline(key: str, value: object) -> bool:
-    return key.endswith('pipeline') and isinstance(value, list)
 
 
 def _change_validation(found: DataChanges, cfg: Config) -> None:

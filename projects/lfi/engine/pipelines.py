@@ -18,6 +18,8 @@ PADDING = ('Pad', 'PadIfNeeded', 'LetterBox')
 TEACHER = 'VLMAttentionTeacher'
 # How the names begin of what shows several images, with a record: lfi.RecordedMosaic.
 MIXING = 'Recorded'
+# The argument of a hook that names a training pipeline.
+SWITCHED = 'switch_pipeline'
 
 
 def check_pipelines(cfg: Config) -> None:
@@ -95,8 +97,7 @@ def switched_pipelines(hooks: Sequence[dict]) -> list[list[dict]]:
     Args:
         hooks: configs.
     """
-    named = [(key, value) for hook in hooks for key, value in hook.items()]
-    return [value for key, value in named if key.endswith('pipeline') and isinstance(value, list)]
+    return [hook[SWITCHED] for hook in hooks if SWITCHED in hook]
 
 
 def _taught_models(model: dict) -> list[dict]:

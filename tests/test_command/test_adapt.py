@@ -1,0 +1,279 @@
+"""`lfi adapt`: what it writes for configs of all tasks learns, and says what is wrong with others."""
+
+import re
+from argparse import Namespace
+
+import numpy as np
+import pytest
+import torch
+from lfi.adaptation import read_user_config
+from lfi.adaptation.overlay import build_model
+from lfi.command.adapt import adapt
+from lfi.engine.launch import load_config
+from lfi.errors import UsageError
+from lfi.models.adapters import InteractionQueries
+from lfi.models.backbones import InteractionQueryViT
+from lfi.registry import TRANSFORMS
+from mmcv.transforms import BaseTransform
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+from PIL import Image
+
+# A plain ResNet-18 of mmpretrain on Shapes, as a user may have it.
+SHAPES = """
+default_scope = 'mmpretrain'
+custom_imports = dict(imports=['lfi'])
+model = dict(
+    type='ImageClassifier',
+    backbone=dict(type='ResNet_CIFAR', depth=18, stem_channels=8, base_channels=8),
+    neck=dict(type='GlobalAveragePooling'),
+    head=dict(type='LinearClsHead', num_classes=20, in_channels=64),
+)
+data_preprocessor = dict(mean=[127.5] * 3, std=[64.0] * 3, to_rgb=True, num_classes=20)
+train_pipeline = [
+    dict(type='RandomResizedCrop', scale=64, crop_ratio_range=(0.6, 1.0)),
+    dict(type='ColorJitter', brightness=0.2),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PackInputs'),
+]
+train_dataloader = dict(
+    batch_size=4,
+    num_workers=0,
+    dataset=dict(type='lfi.Shapes', split='train', num_images=8, pipeline=train_pipeline),
+    sampler=dict(type='DefaultSampler', shuffle=True),
+)
+val_dataloader = dict(
+    batch_size=8,
+    num_workers=0,
+    dataset=dict(type='lfi.Shapes', split='val', num_images=8, pipeline=[dict(type='PackInputs')]),
+    sampler=dict(type='DefaultSampler', shuffle=False),
+)
+test_dataloader = val_dataloader
+val_evaluator = dict(type='Accuracy', topk=(1,))
+test_evaluator = val_evaluator
+train_cfg = dict(by_epoch=True, max_epochs=1)
+val_cfg = dict()
+test_cfg = dict()
+optim_wrapper = dict(optimizer=dict(type='AdamW', lr=0.01))
+"""
+UNNAMED = SHAPES.replace('lfi.Shapes', 'CustomDataset').replace(
+    "split='train', num_images=8", "data_root='gone'"
+)
+
+
+@pytest.fixture
+def write(tmp_path, monkeypatch):
+    """Write the user's config, and run the command on it; the new config's file."""
+    monkeypatch.chdir(tmp_path)
+
+    def write(config=SHAPES, teacher='shapes-tiny', **options):
+        name = config
+        if '\n' in config:
+            (tmp_path / 'mine.py').write_text(config)
+            name = 'mine.py'
+        options = {'out': None, 'concepts': None, 'unlabelled': None, **options}
+        adapt(Namespace(config=name, teacher=teacher, **options))
+        return next(tmp_path.glob('lfi_*.py'))
+
+    return write
+
+
+def model_of(cfg, weights=None):
+    """A config's model, with the weights of the plain one."""
+    init_default_scope(cfg.default_scope)
+    torch.manual_seed(0)
+    model = build_model(cfg, 'the test').eval()
+    if weights is not None:
+        differ = model.load_state_dict(weights, strict=False)
+        assert not differ.unexpected_keys
+        # A Swin has a norm for the map that queries read.
+        assert all(re.search('interaction|readout|backbone.norm2', name) for name in differ.missing_keys)
+    return model
+
+
+@pytest.mark.parametrize(
+    ('config', 'kind', 'reads', 'names'),
+    [
+        (
+            'mmpretrain::resnet50_8xb32_in1k',
+            'lfi.LFIImageClassifier',
+            ('layer3', 'layer4'),
+            'lfi.ImageNetNames',
+        ),
+        ('mmpretrain::swin-tiny_16xb64_in1k', 'lfi.LFIImageClassifier', None, 'lfi.ImageNetNames'),
+        ('mmpretrain::deit-tiny_4xb256_in1k', 'lfi.LFIImageClassifier', None, 'lfi.ImageNetNames'),
+        ('mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py', 'lfi.LFIMaskRCNN', None, 'mmdet.CocoDataset'),
+        ('mmdet::rtmdet_tiny_8xb32-300e_coco', 'lfi.LFIDetector', None, 'mmdet.CocoDataset'),
+    ],
+)
+def test_what_it_writes_is_the_plain_model_with_interactions(config, kind, reads, names, write, capsys):
+    file = write(config, teacher='clip-b16')
+    said = capsys.readouterr().out
+    cfg = load_config(str(file))
+    assert cfg.model.type == kind
+    assert cfg.model.backbone.get('reads') == reads
+    teacher = cfg.model.teacher
+    assert (teacher.model, teacher.concepts, teacher.max_concepts) == (
+        'ViT-B-16-quickgelu',
+        dict(type=names),
+        16,
+    )
+    assert teacher.get('input_size') == (448 if config.startswith('mmdet') else None)
+    assert f'lfi cache {file.name} --out' in said and 'the training data were not found' in said
+    plain = model_of(read_user_config(config).cfg)
+    adapted = model_of(cfg, plain.state_dict())
+    assert isinstance(adapted.backbone, InteractionQueries | InteractionQueryViT)
+    size = 224 if 'swin' in config or 'deit' in config else 64
+    image = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected, found = plain.extract_feat(image), adapted.extract_feat(image)
+    # A Swin gives one map more, which the head leaves unread.
+    assert all(torch.equal(*pair) for pair in zip(found[-len(expected) :], expected, strict=True))
+
+
+def test_padding_and_mosaics_are_left_to_what_notes_them(write, capsys):
+    cfg = load_config(str(write('mmdet::rtmdet_tiny_8xb32-300e_coco', teacher='clip-b16')))
+    assert cfg.model.task == 'mmdet.RTMDet' and cfg.model.data_preprocessor.pad_size_divisor == 32
+    assert cfg.model.data_preprocessor.mean == [103.53, 116.28, 123.675]
+    names = [step.type for step in cfg.train_dataloader.dataset.pipeline]
+    assert names == [
+        'LoadImageFromFile',
+        'LoadAnnotations',
+        'lfi.RecordedCachedMosaic',
+        'lfi.RecordView',
+        'lfi.RecordedCachedMixUp',
+        'lfi.LoadInteractionMaps',
+        'PackDetInputs',
+    ]
+    assert cfg.custom_hooks[1].switch_pipeline[2].type == 'lfi.RecordView'
+    assert 'Pad' not in str(cfg.test_dataloader.dataset.pipeline)
+    said = capsys.readouterr().out
+    assert 'lfi.RecordedCachedMosaic, lfi.RecordedCachedMixUp what they mix' in said
+
+
+def test_a_config_of_mmseg(write):
+    pytest.importorskip('mmseg', reason='mmsegmentation is not installed')
+    config = 'mmseg::pspnet/pspnet_r18-d8_4xb2-80k_cityscapes-512x1024.py'
+    cfg = load_config(str(write(config, teacher='clip-b16')))
+    assert cfg.model.type == 'lfi.LFIEncoderDecoder' and cfg.model.pretrained is None
+    assert cfg.model.backbone.backbone.init_cfg.checkpoint == 'open-mmlab://resnet18_v1c'
+    assert cfg.model.teacher.concepts == dict(type='mmseg.CityscapesDataset')
+
+
+def test_a_model_of_the_written_file_trains_from_its_cache(write, tmp_path, warm_python, capsys):
+    file = write()
+    assert "reads=('layer3', 'layer4')" in file.read_text() and "_base_ = 'mine.py'" in file.read_text()
+    commands = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith('  lfi ')]
+    assert [words[1] for words in commands] == ['cache', 'train', 'test']
+    script = tmp_path / 'lfi'
+    script.write_text('from lfi.command import main\nmain()\n')
+    for words in commands:
+        process = warm_python.run([script, *words[1:]], tmp_path)
+        assert process.returncode == 0, process.stdout
+    log = next((tmp_path / 'work_dirs/lfi_mine').glob('*/vis_data/scalars.json'))
+    assert len(list(log.parents[1].parent.glob('maps/*'))) > 1
+    checkpoint = torch.load(tmp_path / 'work_dirs/lfi_mine/epoch_1.pth', weights_only=False)
+    assert checkpoint['message_hub']['runtime_info']['iter'] == 1
+
+
+def test_predictions_are_those_of_the_plain_model(write):
+    file = write()
+    plain = model_of(load_config('mine.py'))
+    adapted = model_of(load_config(str(file)), plain.state_dict())
+    batch = next(iter(Runner.build_dataloader(load_config('mine.py').val_dataloader)))
+    scores = [
+        torch.stack([sample.pred_score for sample in model.test_step(batch)]) for model in (plain, adapted)
+    ]
+    assert torch.equal(*scores)
+
+
+def test_a_folder_without_labels_stands_beside_the_labelled_images(write, tmp_path, capsys):
+    (tmp_path / 'photos').mkdir()
+    for i in range(3):
+        pixels = np.random.default_rng(i).integers(0, 256, (70, 80, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f'photos/{i}.jpg')
+    mixing = SHAPES.replace(
+        '    neck=', "    train_cfg=dict(augments=dict(type='Mixup', alpha=0.8)),\n    neck="
+    )
+    cfg = load_config(str(write(mixing, unlabelled='photos')))
+    assert cfg.model.train_cfg.augments is None
+    assert 'half of each batch from either' in capsys.readouterr().out
+    loader = Runner.build_dataloader(cfg.train_dataloader)
+    assert len(loader.dataset) == 8 + 3
+    batch = next(iter(loader))
+    hidden = [sample.metainfo.get('unlabelled', False) for sample in batch['data_samples']]
+    assert sum(hidden) == 2 and all(image.shape == (3, 64, 64) for image in batch['inputs'])
+    model = model_of(cfg).train()
+    losses = model(**model.data_preprocessor(batch, training=True), mode='loss')
+    assert losses['loss_positions'] > 0
+
+
+class Swirl(BaseTransform):
+    """A step of which nobody knows where it moves pixels."""
+
+    def transform(self, results):
+        return results
+
+
+@pytest.fixture
+def swirl(monkeypatch):
+    monkeypatch.setitem(TRANSFORMS.parent._module_dict, 'Swirl', Swirl)
+
+
+def test_what_no_cache_can_follow_is_taught_online(swirl, write, capsys):
+    config = SHAPES.replace("    dict(type='RandomFlip', prob=0.5),", "    dict(type='Swirl'),")
+    file = write(config)
+    said = capsys.readouterr().out
+    assert 'the teacher is asked in each step: RecordView cannot follow Swirl' in said
+    assert 'lfi cache' not in said and 'RecordView' not in file.read_text()
+
+
+def test_names_of_a_file_take_the_place_of_missing_ones(write, tmp_path):
+    with pytest.raises(UsageError, match='CustomDataset.*names no classes.*--concepts FILE'):
+        write(UNNAMED)
+    names = [f'thing {i}' for i in range(20)]
+    (tmp_path / 'names.txt').write_text('\n'.join(names) + '\n\n')
+    cfg = load_config(str(write(UNNAMED, concepts='names.txt')))
+    assert cfg.model.teacher.concepts == names
+
+
+def test_names_of_the_metainfo_come_before_those_of_the_class(write):
+    things = SHAPES.replace("split='train'", "metainfo=dict(classes=['red_star', 'dot']), split='train'")
+    with pytest.raises(UsageError, match='num_classes=20, and the data set names 2 classes, red_star, dot'):
+        write(things)
+    cfg = load_config(str(write(things.replace('num_classes=20', 'num_classes=2'), teacher='clip-b16')))
+    assert cfg.model.teacher.concepts == ['red star', 'dot']
+
+
+@pytest.mark.parametrize(
+    ('config', 'options', 'says'),
+    [
+        ('gone.py', {}, 'there is no config gone.py'),
+        ('mmdet::rtmdet_tny_8xb32-300e_coco', {}, 'mmdet has no config .*near it are rtmdet_tiny_8xb32'),
+        ('import_ = 1\n', {}, 'mine.py is no config of a model: it has no model=dict'),
+        ('model = dict(\n', {}, 'mine.py cannot be read as an OpenMMLab config: SyntaxError'),
+        ('from mmdet.models import *\nmodel = 1\n', {}, 'lazy config.*lfi print-config'),
+        ('lfi_vit-tiny_shapes', {}, "model.type='lfi.LFIImageClassifier' is one of LFI's already"),
+        (SHAPES.replace("'ImageClassifier'", "'ImageClasifier'"), {}, "'ImageClasifier' is registered in no"),
+        (SHAPES.replace("'ImageClassifier'", "'TimmClassifier'"), {}, 'is of a task that lfi adapt does not'),
+        (SHAPES.replace('depth=18', 'depth=17'), {}, "model.backbone.type='ResNet_CIFAR' cannot be built"),
+        (SHAPES, {'teacher': 'clip-b61'}, '--teacher clip-b61 is unknown; did you mean clip-b16'),
+        (SHAPES, {'teacher': 'ViT-B-32:openay'}, 'did you mean openai.*ViT-B-32 has the tags'),
+        (SHAPES, {'concepts': 'gone.txt'}, '--concepts gone.txt: there is no such file'),
+        (SHAPES, {'concepts': 'mine.py'}, 'num_classes=20, and --concepts names'),
+        (SHAPES, {'unlabelled': 'gone'}, '--unlabelled gone is no folder'),
+        (SHAPES, {'out': 'mine.py'}, '--out mine.py is there already'),
+        (SHAPES, {'out': 'mine.txt'}, '--out mine.txt must be a .py file'),
+        (
+            SHAPES.replace(
+                'train_pipeline = [', "train_pipeline = [dict(type='Normalize', mean=[0], std=[1]),"
+            ),
+            {},
+            'has the step Normalize',
+        ),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_fix(config, options, says, write, tmp_path):
+    with pytest.raises(UsageError, match=says):
+        write(config, **options)
+    assert not list(tmp_path.glob('lfi_*'))
