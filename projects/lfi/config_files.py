@@ -151,8 +151,3 @@ def teacher_config(name: str, **changes: object) -> dict:
         FileNotFoundError: as `config_path`.
     """
     return {**config_dict(f'_base_/teachers/{name}.py')['teacher'], **changes}
-
-
-def teacher_names() -> list[str]:
-    """The names of the teachers that `teacher_config` knows."""
-    return sorted(path.stem for path in (configs_folder() / '_base_/teachers').glob('*.py'))

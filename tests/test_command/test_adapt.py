@@ -196,7 +196,7 @@ def test_a_folder_without_labels_stands_beside_the_labelled_images(write, tmp_pa
         '    neck=', "    train_cfg=dict(augments=dict(type='Mixup', alpha=0.8)),\n    neck="
     )
     cfg = load_config(str(write(mixing, unlabelled='photos')))
-    assert cfg.model.train_cfg.augments is None
+    assert cfg.model.train_cfg is None
     assert 'half of each batch from either' in capsys.readouterr().out
     loader = Runner.build_dataloader(cfg.train_dataloader)
     assert len(loader.dataset) == 8 + 3

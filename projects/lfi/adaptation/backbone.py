@@ -70,41 +70,66 @@ def _adapted(model: Mapping, scope: str) -> AskedBackbone:
     """A backbone in an adapter."""
     config, own = _with_weights(model)
     plain = _build(config, scope)
-    size = _size_of(plain, config)
-    outputs = outputs_of(plain, size)
-    reads: tuple[str, ...] = ()
-    more = None
-    if len(outputs) < 2:
-        reads = last_stages(plain, size)
-    if len(outputs) < 2 and not reads:
+    size, reads, maps = _maps_of(plain, config)
+    words = name_of(config)
+    if len(maps) < 2:
         more = _with_the_output_before(config, plain, scope, size)
         if more is not None:
-            config, plain, own = more[0], more[1], True
-            outputs = outputs_of(plain, size)
-    if not outputs and not reads:
-        raise UsageError(
-            f'model.backbone.type={config["type"]!r} gives no feature maps (B, C, H, W), and no two of its '
-            'stages do: interactions are read from maps. Let it give maps (out_indices, '
-            "out_type='featmap', features_only=True), or take mmpretrain's VisionTransformer, whose tokens "
-            'are read'
-        )
-    maps = find_feature_maps(plain, reads, (size, size))[1] if reads else outputs
+            config, plain, own = *more, True
+            maps = outputs_of(plain, size)
+            words += f' with out_indices={config["out_indices"]}'
     adapter: dict[str, Any] = {'type': 'lfi.InteractionQueryAdapter', 'backbone': config}
     if reads:
         adapter['reads'] = reads
-    if size != SIZES[0]:
+    try:
+        asked = _build(adapter, scope)
+    except UsageError:
+        # It sees images of another size than the adapter's own.
         adapter['probe_size'] = size
-    asked = _build(adapter, scope)
+        asked = _build(adapter, scope)
     _check_same(plain, asked, size)
-    words = f'{name_of(config)} in an lfi.InteractionQueryAdapter, which reads {_in_words(reads, maps)}'
-    if more is not None:
-        words += f', its output before the last one by out_indices={config["out_indices"]}'
-    stride = max(max(each.stride) for each in (outputs or maps))
+    stride = max(max(each.stride) for each in maps)
     return AskedBackbone(
         {'_delete_': True, **adapter, 'backbone': config if own else INHERITED},
-        words,
+        f'{words} in an lfi.InteractionQueryAdapter, which reads {_in_words(reads, maps)}',
         1 if _takes_any_size(asked, size) else stride,
         stride,
+    )
+
+
+def _maps_of(plain: nn.Module, config: Mapping) -> tuple[int, tuple[str, ...], list[FeatureMap]]:
+    """What queries should read of a backbone.
+
+    Returns:
+        The side of a blank image that it sees; the names of its last two stages, none where two outputs are
+        read or the only one; and the maps.
+
+    Raises:
+        UsageError: if it sees no image, or gives no maps.
+    """
+    named = f'model.backbone.type={config["type"]!r}'
+    own = config.get('img_size')
+    sizes = dict.fromkeys([SIZES[0], *([own] if isinstance(own, int) else []), *SIZES[1:]])
+    failures: list[str] = []
+    for size in sizes:
+        try:
+            _outputs(plain, size)
+        # What a backbone of a fixed size says of other images differs from one to the next.
+        except Exception as error:
+            failures.append(f'{type(error).__name__}: {error}')
+            continue
+        outputs = outputs_of(plain, size)
+        reads = () if len(outputs) > 1 else last_stages(plain, size)
+        if reads:
+            return size, reads, find_feature_maps(plain, reads, (size, size))[1]
+        if outputs:
+            return size, (), outputs
+    if len(failures) == len(sizes):
+        raise UsageError(f'{named} sees no image of {", ".join(map(str, sizes))} pixels: {failures[0]}')
+    raise UsageError(
+        f'{named} gives no feature maps (B, C, H, W), and no two of its stages do: interactions are read '
+        "from maps. Let it give maps (out_indices, out_type='featmap', features_only=True), or take "
+        "mmpretrain's VisionTransformer, whose tokens are read"
     )
 
 
@@ -136,24 +161,6 @@ def _build(config: Mapping, scope: str) -> nn.Module:
             f'model.backbone.type={config["type"]!r} cannot be built: {type(error).__name__}: {error}'
         ) from error
     return built
-
-
-def _size_of(backbone: nn.Module, config: Mapping) -> int:
-    """The side of the first blank image that the backbone sees."""
-    own = config.get('img_size')
-    failed = ''
-    for size in dict.fromkeys([*SIZES[:1], *([own] if isinstance(own, int) else []), *SIZES[1:]]):
-        try:
-            _outputs(backbone, size)
-        # Of images of a wrong size too.
-        except Exception as error:
-            failed = failed or f'{type(error).__name__}: {error}'
-        else:
-            return size
-    raise UsageError(
-        f'model.backbone.type={config["type"]!r} sees no blank image of {", ".join(map(str, SIZES))} pixels: '
-        f'{failed}'
-    )
 
 
 def _outputs(backbone: nn.Module, height: int, width: int | None = None) -> Any:

@@ -84,13 +84,16 @@ def overlay(
         model['backbone'] = backbone.changes
     variables: dict[str, Any] = {'_base_': user.base_of(out), 'custom_imports': _imports(cfg)}
     preprocessor = _padding(cfg, data, backbone, task)
+    mixing = _mixing(cfg) if unlabelled is not None and task.package == 'mmpretrain' else []
+    if mixing:
+        # mmpretrain's classifier hands on `train_cfg`, and `False` says no to both others.
+        model.update({'train_cfg': None} if 'train_cfg' in mixing else {})
+        preprocessor.update({name: False for name in mixing if name != 'train_cfg'})
+        words.append(('mixing', f'no {", ".join(mixing)}: an image without a label has none to be mixed'))
     if preprocessor and 'data_preprocessor' in cfg.model:
         model['data_preprocessor'] = preprocessor
     elif preprocessor:
         variables['data_preprocessor'] = preprocessor
-    if unlabelled is not None and (cfg.model.get('train_cfg') or {}).get('augments'):
-        model['train_cfg'] = {'augments': None}
-        words.append(('model.train_cfg', 'no augments: an image without a label cannot be mixed with others'))
     model['teacher'] = call
     if config.get('background'):
         # With a background in the bank locations are best read by a concept's share.
@@ -161,11 +164,21 @@ def _imports(cfg: Config) -> dict[str, Any]:
     }
 
 
+def _mixing(cfg: Config) -> list[str]:
+    """The options by which labels are made scores, and images mixed."""
+    own = _preprocessor_of(cfg)
+    augments = ['train_cfg'] if (cfg.model.get('train_cfg') or {}).get('augments') else []
+    return augments + [name for name in ('batch_augments', 'to_onehot') if own.get(name)]
+
+
+def _preprocessor_of(cfg: Config) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = cfg.model.get('data_preprocessor') or cfg.get('data_preprocessor') or {}
+    return found
+
+
 def _padding(cfg: Config, data: DataChanges, backbone: AskedBackbone, task: Task) -> dict[str, Any]:
     """How far the data preprocessor must pad, if it does not."""
-    own = (cfg.model.get('data_preprocessor') or cfg.get('data_preprocessor') or {}).get(
-        'pad_size_divisor', 1
-    )
+    own = _preprocessor_of(cfg).get('pad_size_divisor', 1)
     needed = [own]
     if data.divisor > 1:
         needed += [data.divisor, backbone.largest_stride]

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from lfi.models.adapters.feature_maps import FeatureMap, find_feature_maps
 
-SIZES = (256, 224, 384, 512, 64, 32)
-"""Sides in pixels of the blank images that are tried, the adapter's own first: some see but one size."""
+SIZES = (64, 256, 224, 384, 512, 32)
+"""Sides in pixels of the blank images that are tried, the cheapest first: some backbones see but one."""
 
 
 def outputs_of(backbone: nn.Module, size: int) -> list[FeatureMap]:

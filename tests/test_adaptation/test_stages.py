@@ -1,0 +1,48 @@
+"""Stages are found by running a backbone."""
+
+import torch
+from lfi.adaptation.stages import last_stages, outputs_of
+from torch import nn
+
+
+class Net(nn.Module):
+    """Three stages of strides 2, 4 and 8 under one module; what pools and what runs twice are none."""
+
+    def __init__(self, out='map'):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3, 2, 1)
+        self.stages = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(4, 4, 3, 2, 1), nn.BatchNorm2d(4), nn.ReLU(inplace=True))
+            for _ in range(2)
+        )
+        self.norm = nn.BatchNorm2d(4)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.out = out
+
+    def forward(self, x):
+        x = self.norm(self.stem(x))
+        for stage in self.stages:
+            x = stage(x)
+        self.norm(x)
+        pooled = self.pool(x)
+        return {'map': (x,), 'vector': (pooled.flatten(1),), 'coarser': (nn.functional.max_pool2d(x, 2),)}[
+            self.out
+        ]
+
+
+def test_a_stage_ends_with_its_last_and_highest_module():
+    net = Net().train()
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    assert last_stages(net, 64) == ('stages.0', 'stages.1')
+    assert net.training and not net.stem._forward_hooks and not net._forward_hooks
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+    assert last_stages(Net('vector'), 64) == ('stages.0', 'stages.1')
+
+
+def test_modules_whose_maps_are_not_the_output_are_no_stages():
+    assert last_stages(Net('coarser'), 64) == ()
+
+
+def test_outputs_that_are_no_maps_are_none():
+    assert [each.stride for each in outputs_of(Net(), 64)] == [(8, 8)]
+    assert outputs_of(Net('vector'), 64) == []
