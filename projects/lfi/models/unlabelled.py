@@ -104,7 +104,10 @@ class LabelledHeadMixin(ImageClassifier):
         check_labels(self.data_preprocessor)
 
     def loss(self, inputs: Tensor, data_samples: Sequence) -> dict[str, Tensor]:
-        """The head's losses of a batch (B, 3, H, W)."""
+        """The classifier's losses of a batch (B, 3, H, W), where some have no label the head's."""
+        if labelled_rows(data_samples) is None:
+            losses: dict[str, Tensor] = super().loss(inputs, data_samples)
+            return losses
         return self.head_loss(self.extract_feat(inputs), data_samples)
 
     def head_loss(self, features: Sequence, data_samples: Sequence) -> dict[str, Tensor]:
@@ -113,7 +116,11 @@ class LabelledHeadMixin(ImageClassifier):
         Args:
             features: of all images, (B, ...) each, as the head takes them.
             data_samples: of all images.
+
+        Raises:
+            ValueError: if the classifier has a `loss` of its own, which is more than its head's.
         """
+        self._refuse_own_loss()
         rows = labelled_rows(data_samples)
         if rows is None:
             return self.head.loss(features, data_samples)
@@ -122,6 +129,16 @@ class LabelledHeadMixin(ImageClassifier):
             # Of no row: 0, whatever the features are.
             return {'loss': self.head(taken).sum()}
         return self.head.loss(taken, [data_samples[row] for row in rows])
+
+    def _refuse_own_loss(self) -> None:
+        kinds = type(self).__mro__
+        after = kinds[kinds.index(LabelledHeadMixin) + 1 :]
+        kind = next(kind for kind in after if 'loss' in vars(kind))
+        if not kind.__module__.startswith('mmpretrain.'):
+            raise ValueError(
+                f'{kind.__name__} has a loss of its own, and images without a label, and logit_kd, need that '
+                'of the head alone: leave them out, or move the loss into the head'
+            )
 
 
 def take_rows(features: Any, rows: list[int]) -> Any:

@@ -20,6 +20,8 @@ def test_it_does_what_ours_does_before_its_own_class(make_classifier, monkeypatc
     monkeypatch.setitem(MMPRETRAIN_MODELS._module_dict, 'Doubled', Doubled)
     head = dict(type='mmpretrain.LinearClsHead', num_classes=3, in_channels=16)
     losses = []
+    # The teacher's weights are drawn once.
+    make_classifier('lfi.LFIImageClassifier', head, ['cat'], 0.1)
     for kind in (
         dict(kind='lfi.LFIImageClassifier'),
         dict(kind='lfi.LFIClassifier', task='mmpretrain.Doubled'),
@@ -32,6 +34,9 @@ def test_it_does_what_ours_does_before_its_own_class(make_classifier, monkeypatc
     assert not isinstance(model, LFIClassifier) and type(model).__name__ == 'LFIDoubled'
     torch.testing.assert_close(losses[1]['loss'], 2 * losses[0]['loss'])
     torch.testing.assert_close(losses[1]['loss_positions'], losses[0]['loss_positions'])
+    samples[0].set_metainfo(dict(unlabelled=True))
+    with pytest.raises(ValueError, match='Doubled has a loss of its own'):
+        model(inputs, samples, mode='loss')
 
 
 def test_a_classifier_that_is_ours_is_refused():
