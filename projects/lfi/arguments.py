@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
 from mmengine.config import DictAction
@@ -106,6 +107,17 @@ def config_file(name: str) -> str:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
+def positive(text: str) -> int:
+    """A whole number above 0, the `type` of an argument that is one.
+
+    Raises:
+        ArgumentTypeError: if it is none.
+    """
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f'must be a whole number above 0, got {text!r}')
+    return int(text)
+
+
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     """Add ``CONFIG`` and ``--cfg-options``."""
     parser.add_argument('config', type=config_file, help="config file, or the name of one of LFI's")
@@ -115,6 +127,25 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
         action=CfgOptions,
         metavar='KEY=VALUE',
         help='change settings of the config, e.g. train_cfg.max_epochs=3 model.backbone.out_indices="[3,7]"',
+    )
+
+
+def add_graph_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what of a student becomes a graph, and the images that it is tried on."""
+    parser.add_argument(
+        '--part',
+        choices=['classifier', 'detector', 'segmentor', 'backbone'],
+        help='what the model predicts, or tokens or feature maps (default: what it predicts)',
+    )
+    parser.add_argument(
+        '--shape',
+        nargs=2,
+        type=positive,
+        metavar=('H', 'W'),
+        help="of the images in pixels (default: the backbone's img_size)",
+    )
+    parser.add_argument(
+        '--images', type=Path, metavar='FOLDER', help='images to compare on (default: drawn ones of Shapes)'
     )
 
 

@@ -2,7 +2,8 @@
 
 python tools/model_converters/export_onnx.py CONFIG CHECKPOINT OUT.onnx
 
-The graph takes normalised images (B, 3, H, W) of one size, for any B.
+The graph takes normalised images (B, 3, H, W) of one size, for any B. It gives what the student predicts: a
+classifier's logits; a detector's boxes, scores, labels and masks, after NMS; a segmentor's logits and labels.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from lfi.arguments import ArgumentParser, add_config_arguments
+from lfi.arguments import ArgumentParser, add_config_arguments, add_graph_arguments, positive
 from lfi.tools import run_tool
 
 
@@ -20,17 +21,15 @@ def parse_args() -> Namespace:
     parser.add_argument('checkpoint', help='.pth or .safetensors file; a path or URL')
     parser.add_argument('out', nargs='?', type=Path, help='.onnx file to write')
     parser.add_argument('--torch-export', type=Path, metavar='OUT', help='.pt2 file to write by torch.export')
+    add_graph_arguments(parser)
+    parser.add_argument('--batch', type=positive, help='a fixed number of images (default: any)')
     parser.add_argument(
-        '--part',
-        choices=['classifier', 'backbone'],
-        help='logits, or class token or feature map (default: classifier where the model is one)',
+        '--fp16', action='store_true', help='compute in float16, with float32 input, outputs and boxes'
     )
     parser.add_argument(
-        '--shape',
-        nargs=2,
-        type=int,
-        metavar=('H', 'W'),
-        help="of the images in pixels (default: the backbone's img_size)",
+        '--box-masks',
+        action='store_true',
+        help="a detector's masks are those of its boxes, probabilities, and not those of the image",
     )
     parser.add_argument('--opset', type=int, help="version of ONNX's operators (default: torch's own choice)")
     args = parser.parse_args()
@@ -39,6 +38,8 @@ def parse_args() -> Namespace:
     for path, suffix in ((args.out, '.onnx'), (args.torch_export, '.pt2')):
         if path is not None and path.suffix != suffix:
             parser.error(f'{path} must end in {suffix}')
+    if args.fp16 and args.out is None:
+        parser.error('--fp16 is for OUT.onnx')
     return args
 
 

@@ -14,12 +14,13 @@ GROUPS = {
     'Teachers': ('ask', 'teachers', 'eval-teacher', 'cache', 'train-shapes-teacher'),
     'Ask a trained model': ('infer', 'demo', 'human-study'),
     'Label images': ('pseudo-label', 'eval-pseudo-labels'),
-    'Export': ('export', 'export-onnx', 'publish', 'convert'),
+    'Export': ('export', 'export-onnx', 'export-tensorrt', 'benchmark', 'publish', 'convert'),
     'Studies': ('study', 'benchmark-dg'),
 }
 """All commands, in the order of the help."""
 SCRIPTS = {
     'ask': 'ask_teacher.py',
+    'benchmark': 'analysis_tools/benchmark.py',
     'benchmark-dg': 'benchmark_dg.py',
     'cache': 'cache_teacher.py',
     'compare': 'analysis_tools/compare_runs.py',
@@ -29,6 +30,7 @@ SCRIPTS = {
     'eval-teacher': 'eval_teacher.py',
     'export': 'model_converters/export_student.py',
     'export-onnx': 'model_converters/export_onnx.py',
+    'export-tensorrt': 'model_converters/onnx_to_tensorrt.py',
     'human-study': 'human_study.py',
     'infer': 'infer.py',
     'print-config': 'misc/print_config.py',

@@ -10,100 +10,197 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmpretrain.models.classifiers import ImageClassifier
 from torch import Tensor, nn
 
 from lfi.engine import launch
 from lfi.errors import UsageError
 from lfi.models.batches import pixel_format
-from lfi.models.export import inference_graph, relative_difference, to_onnx, to_torch_export
+from lfi.models.export import (
+    FLOAT16,
+    FLOAT32,
+    Agreement,
+    Tolerance,
+    default_part,
+    detected,
+    detector_agreement,
+    inference_graph,
+    output_agreement,
+    predicted,
+    to_half,
+    to_onnx,
+    to_torch_export,
+)
 from lfi.tools.export_student import load_student, read_checkpoint
+from lfi.tools.sample_images import sample_images
 
-TOLERANCE = 1e-4
 BATCHES = (1, 3)
 NEEDED = ('onnx', 'onnxscript', 'onnxruntime')
+
+Exported = Callable[[Tensor], Sequence[Tensor]]
+"""An export, from normalised images (B, 3, H, W) to its outputs."""
 
 
 def main(args: Namespace) -> None:
     """Run the tool."""
-    missing = [name for name in NEEDED if find_spec(name) is None]
-    if args.out is not None and missing:
-        raise UsageError(f"ONNX needs {', '.join(missing)}: pip install 'lfi[export]'")
-    cfg = launch.load_config(args.config, args.cfg_options)
-    student: Any = load_student(cfg, read_checkpoint(args.checkpoint)).build()
-    shape = tuple(args.shape or student.backbone.img_size)
-    part = args.part or ('classifier' if isinstance(student, ImageClassifier) else 'backbone')
-    try:
-        graph, names = inference_graph(student, part)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+    if args.out is not None:
+        require_onnx()
+    student, shape = load_for_graphs(args)
+    part = args.part or default_part(student)
+    graph, names = graph_of(student, part, args.box_masks)
+    program = to_torch_export(graph, shape, args.batch)
+    batches = BATCHES if args.batch is None else (args.batch,)
+    pixels = pixel_format(student.data_preprocessor)
+    images = [sample_images(batch, shape, pixels, args.images) for batch in batches]
     if args.out is not None:
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        write_onnx(graph, names, shape, args.opset, args.out)
-        compare(graph, names, shape, onnx_runner(args.out), args.out)
+        write_onnx(program, names, args.opset, args.out, args.fp16)
+        tolerance = FLOAT16 if args.fp16 else FLOAT32
+        compare(student, graph, names, images, onnx_runner(args.out), tolerance, args.out)
     if args.torch_export is not None:
         args.torch_export.parent.mkdir(parents=True, exist_ok=True)
-        torch.export.save(to_torch_export(graph, shape), args.torch_export)
-        compare(graph, names, shape, torch.export.load(args.torch_export).module(), args.torch_export)
-    pixels = pixel_format(student.data_preprocessor)
+        torch.export.save(program, args.torch_export)
+        module = torch.export.load(args.torch_export).module()
+        compare(student, graph, names, images, module, FLOAT32, args.torch_export)
     print(
         f'Images: {"RGB" if pixels.rgb else "BGR"}, {shape[0]} x {shape[1]}, values 0 to 255, less '
         f'{rounded(pixels.mean)}, divided by {rounded(pixels.std)}.'
     )
 
 
+def require_onnx() -> None:
+    """Raise a UsageError that names what is not installed of ONNX."""
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    if missing:
+        raise UsageError(f"ONNX needs {', '.join(missing)}: pip install 'lfi[export]'")
+
+
+def load_for_graphs(args: Namespace) -> tuple[Any, tuple[int, int]]:
+    """The student of a command line, slim and in eval mode, and the height and width of its images.
+
+    Raises:
+        UsageError: As for `load_student`, or if no size is known.
+    """
+    cfg = launch.load_config(args.config, args.cfg_options)
+    student: Any = load_student(cfg, read_checkpoint(args.checkpoint)).build()
+    shape = args.shape or getattr(student.backbone, 'img_size', None)
+    if shape is None:
+        raise UsageError(f'a {type(student.backbone).__name__} takes images of any size: give --shape H W')
+    return student, (int(shape[0]), int(shape[1]))
+
+
+def graph_of(student: nn.Module, part: str, box_masks: bool = False) -> tuple[nn.Module, list[str]]:
+    """`inference_graph`, whose mistakes are the user's."""
+    try:
+        return inference_graph(student, part, box_masks)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
 def write_onnx(
-    graph: nn.Module, names: Sequence[str], shape: tuple[int, int], opset: int | None, path: Path
+    program: torch.export.ExportedProgram,
+    names: Sequence[str],
+    opset: int | None,
+    path: Path,
+    half: bool = False,
 ) -> None:
-    """Write a graph; `shape` is its images' height and width in pixels.
+    """Write a graph, in half precision where that is asked for.
 
     Raises:
         UsageError: If torch cannot write the version of ONNX's operators that is asked for.
     """
-    # It tells of each constant that it leaves as it is.
-    logging.getLogger('onnxscript').setLevel(logging.WARNING)
-    program = to_onnx(graph, names, shape, opset)
-    found = program.model.opset_imports['']
+    # They tell of each constant that they leave as it is.
+    for name in ('onnxscript', 'onnx_ir', 'onnxruntime.transformers.float16'):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    onnx = to_onnx(program, names, opset)
+    found = onnx.model.opset_imports['']
     if opset is not None and found != opset:
         raise UsageError(f'--opset {opset}: torch could only write opset {found}')
-    program.save(path)
-    print(f'Wrote {path} ({path.stat().st_size / 1e6:,.3f} MB), opset {found}.')
+    if half:
+        path.write_bytes(to_half(onnx.model_proto).SerializeToString())
+    else:
+        onnx.save(path)
+    print(f'Wrote {path} ({path.stat().st_size / 1e6:,.3f} MB), opset {found}{", float16" if half else ""}.')
 
 
-def onnx_runner(path: Path) -> Callable[[Tensor], list[Tensor]]:
-    """A function that runs a file by onnxruntime on the CPU."""
+def onnx_runner(path: Path, threads: int = 0, device: str = 'cpu') -> Exported:
+    """A function that runs a file by onnxruntime.
+
+    Args:
+        path: The file.
+        threads: How many of the CPU to use. Defaults to 0: onnxruntime's own choice.
+        device: 'cpu' or 'cuda'; images may lie on either. Defaults to 'cpu'.
+
+    Raises:
+        UsageError: If this onnxruntime has no such device.
+    """
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(path, providers=['CPUExecutionProvider'])
-    return lambda images: [torch.from_numpy(out) for out in session.run(None, {'images': images.numpy()})]
+    provider = {'cpu': 'CPUExecutionProvider', 'cuda': 'CUDAExecutionProvider'}[device]
+    if provider not in onnxruntime.get_available_providers():
+        raise UsageError('this onnxruntime has no CUDA: pip install onnxruntime-gpu in its place')
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(path, options, providers=[provider])
+    return lambda images: [
+        torch.from_numpy(out).to(images.device) for out in session.run(None, {'images': images.cpu().numpy()})
+    ]
 
 
 @torch.no_grad()
 def compare(
+    student: nn.Module,
     graph: nn.Module,
     names: Sequence[str],
-    shape: tuple[int, int],
-    exported: Callable[[Tensor], Sequence[Tensor]],
+    batches: Sequence[Tensor],
+    exported: Exported,
+    tolerance: Tolerance,
     path: Path,
 ) -> None:
-    """Print the difference of an export from its model on random images.
+    """Print how far an export gives what PyTorch gives.
+
+    Args:
+        student: The student; a detector's own `predict` is what its graph is compared with.
+        graph: A graph of `inference_graph`, and `names` those of its outputs.
+        names: See there.
+        batches: Normalised images.
+        exported: The export.
+        tolerance: What counts as the same.
+        path: The export's file.
 
     Raises:
-        UsageError: If it exceeds `TOLERANCE` of the largest value; the file is then removed.
+        UsageError: If it gives something else; the file is then removed.
     """
-    for batch in BATCHES:
-        images = torch.randn(batch, 3, *shape, generator=torch.Generator().manual_seed(batch))
-        for name, found, expected in zip(names, exported(images), graph(images), strict=True):
-            difference = relative_difference(found, expected)
-            print(
-                f'{path.name}, {name} {tuple(expected.shape)}: largest difference {difference:.1e} of the '
-                'largest value'
+    compared = 0
+    for images in batches:
+        found = compared_outputs(student, graph, names, images, exported(images), tolerance)
+        compared += found.compared
+        for line in found.lines:
+            print(f'{path.name}, {line}')
+        if not found.holds:
+            path.unlink()
+            raise UsageError(
+                f'{path} was removed: its outputs differ from those of PyTorch by more than {tolerance}'
             )
-            if not difference <= TOLERANCE:
-                path.unlink()
-                raise UsageError(
-                    f'{path} was removed: its {name} differs by more than {TOLERANCE} of the largest value'
-                )
+    if not compared:
+        print(f'{path.name} was not compared, since nothing is found in these images: give --images FOLDER')
+
+
+@torch.no_grad()
+def compared_outputs(
+    student: Any,
+    graph: nn.Module,
+    names: Sequence[str],
+    images: Tensor,
+    outputs: Sequence[Tensor],
+    tolerance: Tolerance,
+) -> Agreement:
+    """How far outputs are those of PyTorch; arguments as of `compare`."""
+    if 'boxes' not in names:
+        return output_agreement(names, outputs, graph(images), tolerance)
+    size = images.shape[-2:]
+    mask_thr = student.roi_head.test_cfg.mask_thr_binary if 'masks' in names else 0.0
+    found = detected(outputs, size, mask_thr)
+    return detector_agreement(found, predicted(student, images), max(size), tolerance)
 
 
 def rounded(values: Sequence[float]) -> str:

@@ -1,22 +1,51 @@
 """Trained students without what inference does not need, in the formats that other programs read."""
 
-from .graphs import inference_graph, relative_difference, to_onnx, to_torch_export
+from .agreement import (
+    FLOAT16,
+    FLOAT32,
+    Agreement,
+    Detected,
+    Tolerance,
+    detected,
+    detector_agreement,
+    output_agreement,
+    predicted,
+)
+from .graphs import PARTS, default_part, inference_graph, relative_difference, to_onnx, to_torch_export
+from .half import to_half
+from .masks import paste_masks
 from .query_student import query_student
 from .run_config import model_config, slim_config
 from .student import ExportedStudent, export_student, slim_model
+from .tensorrt import build_engine, tensorrt_doubts
 from .timm_export import build_timm, timm_difference, to_timm
 
 __all__ = [
+    'Agreement',
+    'Detected',
     'ExportedStudent',
+    'FLOAT16',
+    'FLOAT32',
+    'PARTS',
+    'Tolerance',
+    'build_engine',
     'build_timm',
+    'default_part',
+    'detected',
+    'detector_agreement',
     'export_student',
     'inference_graph',
     'model_config',
+    'output_agreement',
+    'paste_masks',
+    'predicted',
     'query_student',
     'relative_difference',
     'slim_config',
     'slim_model',
+    'tensorrt_doubts',
     'timm_difference',
+    'to_half',
     'to_onnx',
     'to_timm',
     'to_torch_export',

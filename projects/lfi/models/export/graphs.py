@@ -9,6 +9,9 @@ import torch
 from mmpretrain.models.classifiers import ImageClassifier
 from torch import Tensor, nn
 
+from .nms import onnx_translations
+
+PARTS = ('classifier', 'detector', 'segmentor', 'backbone')
 BATCH = torch.export.Dim('batch')
 OUTPUTS = {
     'cls_token': 'class_token',
@@ -50,26 +53,64 @@ class ClassifierLogits(nn.Module):
         return (self.classifier(images, mode='tensor'),)
 
 
-def inference_graph(student: nn.Module, part: str) -> tuple[nn.Module, list[str]]:
+class SegmentorLabels(nn.Module):
+    """A segmentor up to the class of each pixel.
+
+    Args:
+        segmentor: A segmentor of mmseg that looks at whole images (`test_cfg.mode='whole'`).
+    """
+
+    def __init__(self, segmentor: nn.Module) -> None:
+        super().__init__()
+        self.segmentor = segmentor
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """From normalised images (B, 3, H, W) to logits (B, classes, H, W) and labels (B, H, W) int64."""
+        segmentor: Any = self.segmentor
+        size = tuple(images.shape[-2:])
+        logits = segmentor.encode_decode(images, [dict(img_shape=size, pad_shape=size, ori_shape=size)])
+        if logits.shape[1] > 1:
+            return logits, logits.argmax(1)
+        return logits, (logits[:, 0].sigmoid() > segmentor.decode_head.threshold).long()
+
+
+def default_part(student: nn.Module) -> str:
+    """What a student predicts, as a part of `inference_graph`; 'backbone' where it predicts nothing."""
+    if isinstance(student, ImageClassifier):
+        return 'classifier' if student.with_head else 'backbone'
+    if hasattr(student, 'encode_decode'):
+        return 'segmentor'
+    return 'detector' if hasattr(student, 'bbox_head') or hasattr(student, 'roi_head') else 'backbone'
+
+
+def inference_graph(student: nn.Module, part: str, box_masks: bool = False) -> tuple[nn.Module, list[str]]:
     """The part of a student that is to be exported, and the names of its outputs.
 
     Args:
         student: The return value of `ExportedStudent.build`.
-        part: 'classifier' for logits; 'backbone' for feature maps or tokens, one for each of `out_indices`.
+        part: 'classifier' for logits; 'detector' for boxes, scores, labels and, where the detector has them,
+            masks, after NMS; 'segmentor' for logits and labels; 'backbone' for feature maps or tokens, one
+            for each of `out_indices`.
+        box_masks: Of a detector: masks of the boxes, and not of the image. Defaults to False.
 
     Raises:
-        ValueError: If the student has no such part.
+        ValueError: If the student has no such part, or it cannot be exported.
     """
     backbone: Any
+    if part not in PARTS:
+        raise ValueError(f'part={part!r} is unknown; choose from {PARTS}')
+    reason = unfit(student, part)
+    if reason is not None:
+        raise ValueError(f"part={part!r} {reason}; or use part='backbone'")
     if part == 'classifier':
-        if not (isinstance(student, ImageClassifier) and student.with_head):
-            raise ValueError(
-                f"part='classifier' needs an ImageClassifier with a head, got a {type(student).__name__}; "
-                "use part='backbone'"
-            )
         return ClassifierLogits(student).eval(), ['logits']
-    if part != 'backbone':
-        raise ValueError(f"part={part!r} is unknown; choose from ('classifier', 'backbone')")
+    if part == 'segmentor':
+        return SegmentorLabels(student).eval(), ['logits', 'labels']
+    if part == 'detector':
+        from .detections import Detections
+
+        detections = Detections(student, box_masks).eval()
+        return detections, detections.names
     backbone = student.backbone
     # What does not say has feature maps, as CNNs do.
     name, indices = OUTPUTS[getattr(backbone, 'out_type', 'featmap')], backbone.out_indices
@@ -77,35 +118,62 @@ def inference_graph(student: nn.Module, part: str) -> tuple[nn.Module, list[str]
     return BackboneFeatures(backbone).eval(), names
 
 
-def to_onnx(
-    graph: nn.Module, names: Sequence[str], shape: tuple[int, int], opset: int | None = None
-) -> torch.onnx.ONNXProgram:
-    """Export a graph as ONNX, for any batch size. Needs onnx and onnxscript.
+def unfit(student: nn.Module, part: str) -> str | None:
+    """Why a student has no such part, or it cannot be exported; None where it can."""
+    kind = type(student).__name__
+    if part == 'classifier' and default_part(student) != part:
+        return f'needs an ImageClassifier with a head, got a {kind}'
+    if part == 'segmentor':
+        if default_part(student) != part:
+            return f'needs a segmentor of mmseg, got a {kind}'
+        if student.test_cfg.get('mode', 'whole') != 'whole':
+            return "needs whole images: set model.test_cfg.mode='whole'"
+    if part == 'detector':
+        if default_part(student) != part:
+            return f'needs a detector of mmdet, got a {kind}'
+        from .detections import refusal
+
+        reason = refusal(student)
+        return reason and f'cannot export {reason}'
+    return None
+
+
+def to_torch_export(
+    graph: nn.Module, shape: tuple[int, int], batch: int | None = None
+) -> torch.export.ExportedProgram:
+    """Export a graph for `torch.export.save`.
 
     Args:
         graph: A graph of `inference_graph`.
-        names: Names of its outputs; the input is named `images`.
         shape: (H, W) of the images in pixels.
+        batch: The number of images. Defaults to None: any.
+    """
+    images = torch.zeros(batch or 2, 3, *shape)
+    return torch.export.export(graph, (images,), dynamic_shapes={'images': {} if batch else {0: BATCH}})
+
+
+def to_onnx(
+    program: torch.export.ExportedProgram, names: Sequence[str], opset: int | None = None
+) -> torch.onnx.ONNXProgram:
+    """Translate an exported graph to ONNX. Needs onnx and onnxscript.
+
+    Args:
+        program: The return value of `to_torch_export`.
+        names: Names of the outputs; the input is named `images`.
         opset: The opset of ONNX. Defaults to None: torch's default.
     """
-    program = torch.onnx.export(
-        graph,
-        (torch.zeros(2, 3, *shape),),
+    onnx = torch.onnx.export(
+        program,
         input_names=['images'],
         output_names=list(names),
         opset_version=opset,
-        dynamic_shapes={'images': {0: BATCH}},
         dynamo=True,
         verbose=False,
+        custom_translation_table=onnx_translations(),
     )
     # The old exporter alone returns None.
-    assert program is not None
-    return program
-
-
-def to_torch_export(graph: nn.Module, shape: tuple[int, int]) -> torch.export.ExportedProgram:
-    """Export a graph for `torch.export.save`, for any batch size; arguments as of `to_onnx`."""
-    return torch.export.export(graph, (torch.zeros(2, 3, *shape),), dynamic_shapes={'images': {0: BATCH}})
+    assert onnx is not None
+    return onnx
 
 
 def relative_difference(found: Tensor, expected: Tensor) -> float:

@@ -1,0 +1,58 @@
+"""Images to compare and time models on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import cycle, islice
+from pathlib import Path
+
+import mmcv
+import numpy as np
+import torch
+from torch import Tensor
+
+from lfi.apis.sources import IMAGE_SUFFIXES
+from lfi.datasets import Shapes
+from lfi.datasets.shapes import MIN_IMG_SIZE
+from lfi.errors import UsageError
+from lfi.folders import files_below
+from lfi.models.teachers import PixelFormat
+
+
+def sample_images(
+    count: int, shape: tuple[int, int], pixels: PixelFormat, folder: Path | None = None
+) -> Tensor:
+    """Normalised images, (count, 3, H, W) float32.
+
+    Args:
+        count: How many.
+        shape: Their height and width in pixels; they are resized to it.
+        pixels: How the student makes its pixels.
+        folder: A folder of images, of which the first are taken, again and again where it has few. Defaults
+            to None: the first test images of Shapes, which are drawn.
+
+    Raises:
+        UsageError: If the folder has no image.
+    """
+    images = drawn_images(max(shape), count) if folder is None else file_images(folder)
+    taken = [mmcv.imresize(image, shape[::-1]) for image in islice(images, count)]
+    batch = torch.from_numpy(np.stack(taken)).permute(0, 3, 1, 2).float()
+    if pixels.rgb:
+        batch = batch.flip(1)
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (pixels.mean, pixels.std))
+    return ((batch - mean) / std).contiguous()
+
+
+def drawn_images(side: int, count: int) -> Iterator[np.ndarray]:
+    """Images of Shapes, (side, side, 3) uint8 BGR."""
+    shapes = Shapes('test', num_images=count, img_size=max(side, MIN_IMG_SIZE), cache=False)
+    return (shapes.get_data_info(index)['img'] for index in range(count))
+
+
+def file_images(folder: Path) -> Iterator[np.ndarray]:
+    """The images below a folder, over and over, as uint8 BGR."""
+    files = [folder / name for name in files_below(folder) if name.lower().endswith(IMAGE_SUFFIXES)]
+    if not files:
+        raise UsageError(f'--images {folder}: no image ({", ".join(IMAGE_SUFFIXES)}) lies in it')
+    # What a pipeline loads images with.
+    return (mmcv.imread(str(path)) for path in cycle(files))

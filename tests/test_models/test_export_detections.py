@@ -1,0 +1,208 @@
+"""Detectors as graphs find what mmdet's own `predict` finds."""
+
+import pytest
+import torch
+from lfi.models.export import (
+    FLOAT16,
+    FLOAT32,
+    detected,
+    detector_agreement,
+    inference_graph,
+    predicted,
+    tensorrt_doubts,
+    to_half,
+    to_onnx,
+    to_torch_export,
+)
+from lfi.registry import MODELS
+from mmengine.config import ConfigDict
+from mmengine.hub import get_config
+from mmengine.registry import init_default_scope
+
+BACKBONE = dict(
+    type='lfi.InteractionQueryViT',
+    arch=dict(embed_dims=16, num_layers=1, num_heads=2, feedforward_channels=32),
+    num_queries=0,
+    write_back='none',
+    img_size=64,
+    patch_size=16,
+    with_cls_token=False,
+    out_type='featmap',
+)
+SIZE = (64, 48)
+
+
+@pytest.fixture(autouse=True)
+def mmdet_scope():
+    init_default_scope('mmdet')
+
+
+def config(name: str) -> ConfigDict:
+    """One of mmdet's models, on a small ViT and narrow."""
+    cfg = get_config(f'mmdet::{name}').model
+    cfg.backbone, cfg.neck = BACKBONE, dict(type='lfi.SimpleFPN', in_channels=16, out_channels=16)
+    return cfg
+
+
+def mask_rcnn(**rcnn) -> ConfigDict:
+    cfg = config('mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py')
+    cfg.rpn_head.update(in_channels=16, feat_channels=16)
+    cfg.roi_head.bbox_head.update(in_channels=16, fc_out_channels=16, num_classes=5)
+    cfg.roi_head.mask_head.update(in_channels=16, conv_out_channels=16, num_convs=1, num_classes=5)
+    for extractor in (cfg.roi_head.bbox_roi_extractor, cfg.roi_head.mask_roi_extractor):
+        # So that these small images have RoIs on several levels.
+        extractor.update(out_channels=16, finest_scale=8)
+    cfg.test_cfg.rpn.update(nms_pre=60, max_per_img=40)
+    cfg.test_cfg.rcnn.update({'score_thr': 0.2, 'max_per_img': 12, **rcnn})
+    return cfg
+
+
+def class_agnostic() -> ConfigDict:
+    cfg = mask_rcnn()
+    cfg.roi_head.bbox_head.reg_class_agnostic = cfg.roi_head.mask_head.class_agnostic = True
+    return cfg
+
+
+def faster_rcnn() -> ConfigDict:
+    cfg = mask_rcnn()
+    cfg.type = 'FasterRCNN'
+    del cfg.roi_head.mask_head, cfg.roi_head.mask_roi_extractor
+    return cfg
+
+
+def dense(name: str, **head) -> ConfigDict:
+    cfg = config(name)
+    cfg.bbox_head.update(in_channels=16, feat_channels=16, stacked_convs=1, num_classes=5, **head)
+    cfg.test_cfg.update(nms_pre=80, max_per_img=12, score_thr=0.3)
+    return cfg
+
+
+def rtmdet() -> ConfigDict:
+    cfg = dense('rtmdet/rtmdet_tiny_8xb32-300e_coco.py', norm_cfg=dict(type='BN'))
+    cfg.neck.num_outs = 4
+    cfg.bbox_head.anchor_generator.strides = [4, 8, 16, 32]
+    cfg.data_preprocessor.batch_augments = None
+    return cfg
+
+
+def retinanet() -> ConfigDict:
+    anchors = dict(
+        type='AnchorGenerator',
+        octave_base_scale=4,
+        scales_per_octave=3,
+        ratios=[0.5, 1.0, 2.0],
+        strides=[4, 8, 16, 32, 64],
+    )
+    return dense('retinanet/retinanet_r50_fpn_1x_coco.py', anchor_generator=anchors)
+
+
+def fcos() -> ConfigDict:
+    # Scores have a factor, centerness.
+    return dense('fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py', strides=[4, 8, 16, 32, 64], norm_cfg=None)
+
+
+DETECTORS = [mask_rcnn, class_agnostic, faster_rcnn, rtmdet, retinanet, fcos]
+
+
+def trained(cfg: ConfigDict) -> torch.nn.Module:
+    """A detector that is sure of something; its weights are random."""
+    torch.manual_seed(0)
+    detector = MODELS.build(cfg).eval()
+    for name, parameter in detector.named_parameters():
+        if name.startswith(('rpn_head', 'bbox_head', 'roi_head')):
+            torch.nn.init.normal_(parameter, std=0.2)
+    return detector
+
+
+def images(batch: int) -> torch.Tensor:
+    return torch.randn(batch, 3, *SIZE, generator=torch.Generator().manual_seed(1))
+
+
+def compared(detector, outputs, batch, tolerance=FLOAT32):
+    found = detected(outputs, SIZE, 0.5)
+    return detector_agreement(found, predicted(detector, images(batch)), max(SIZE), tolerance)
+
+
+@pytest.mark.parametrize('build', DETECTORS)
+@torch.no_grad()
+def test_it_finds_what_predict_finds(build):
+    detector = trained(build())
+    graph, names = inference_graph(detector, 'detector')
+    outputs = graph(images(2))
+    assert names == ['boxes', 'scores', 'labels', 'masks'][: len(outputs)]
+    assert outputs[0].shape == (2, 12, 4)
+    expected = predicted(detector, images(2))
+    for found, its in zip(detected(outputs, SIZE, 0.5), expected):
+        assert 2 < len(its.scores) <= 12
+        torch.testing.assert_close(found.boxes, its.boxes, atol=1e-4, rtol=0)
+        torch.testing.assert_close(found.scores, its.scores, atol=1e-6, rtol=0)
+        assert torch.equal(found.labels, its.labels)
+        if its.masks is not None:
+            assert (found.masks != its.masks).double().mean() < 1e-3
+
+
+@torch.no_grad()
+def test_masks_of_boxes():
+    detector = trained(mask_rcnn())
+    outputs = inference_graph(detector, 'detector', box_masks=True)[0](images(2))
+    assert outputs[3].shape == (2, 12, 28, 28)
+    assert compared(detector, outputs, 2).holds
+
+
+@torch.no_grad()
+def test_rows_beyond_what_is_found_hold_nothing():
+    detector = trained(mask_rcnn(score_thr=0.4))
+    boxes, scores, labels, masks = inference_graph(detector, 'detector')[0](images(2))
+    nothing = labels < 0
+    assert nothing.any() and not nothing.all()
+    assert not boxes[nothing].any() and not scores[nothing].any() and not masks[nothing].any()
+
+
+@torch.no_grad()
+def test_in_onnxruntime_it_finds_the_same(tmp_path):
+    onnx = pytest.importorskip('onnx')
+    pytest.importorskip('onnxscript')
+    from lfi.tools.export_onnx import onnx_runner
+
+    detector = trained(mask_rcnn())
+    graph, names = inference_graph(detector, 'detector')
+    model = to_onnx(to_torch_export(graph, SIZE), names).model_proto
+    path, half = tmp_path / 'detector.onnx', tmp_path / 'half.onnx'
+    onnx.save(model, path)
+    assert not tensorrt_doubts(path)
+    for batch in (1, 3):
+        agreement = compared(detector, onnx_runner(path, 1)(images(batch)), batch)
+        assert agreement.holds and agreement.compared >= 3 * batch
+
+    onnx.save(to_half(model), half)
+    assert half.stat().st_size < 0.75 * path.stat().st_size
+    assert compared(detector, onnx_runner(half, 1)(images(3)), 3, FLOAT16).holds
+
+
+def cascade_rcnn() -> ConfigDict:
+    return config('cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco.py')
+
+
+def soft_nms() -> ConfigDict:
+    return mask_rcnn(nms=dict(type='soft_nms', iou_threshold=0.5))
+
+
+def detr() -> ConfigDict:
+    cfg = get_config('mmdet::detr/detr_r50_8xb2-150e_coco.py').model
+    cfg.backbone.init_cfg = None
+    return cfg
+
+
+@pytest.mark.parametrize(
+    ('build', 'words'),
+    [
+        (cascade_rcnn, 'a CascadeRoIHead, which has its own predict_bbox'),
+        (soft_nms, "test_cfg with nms={'type': 'soft_nms', 'iou_threshold': 0.5} and max_per_img=12"),
+        (detr, 'a DETR'),
+    ],
+)
+def test_what_has_no_counterpart_is_named(build, words):
+    detector = MODELS.build(build())
+    with pytest.raises(ValueError) as error:
+        inference_graph(detector, 'detector')
+    assert str(error.value) == f"part='detector' cannot export {words}; or use part='backbone'"
