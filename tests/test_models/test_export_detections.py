@@ -180,7 +180,10 @@ def test_in_onnxruntime_it_finds_the_same(tmp_path):
 
 
 def cascade_rcnn() -> ConfigDict:
-    return config('cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco.py')
+    cfg = config('cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco.py')
+    for head in cfg.roi_head.bbox_head:
+        head.update(in_channels=16, fc_out_channels=16)
+    return cfg
 
 
 def soft_nms() -> ConfigDict:
@@ -189,7 +192,8 @@ def soft_nms() -> ConfigDict:
 
 def detr() -> ConfigDict:
     cfg = get_config('mmdet::detr/detr_r50_8xb2-150e_coco.py').model
-    cfg.backbone.init_cfg = None
+    cfg.backbone, cfg.neck.in_channels = BACKBONE, [16]
+    cfg.encoder.num_layers = cfg.decoder.num_layers = 1
     return cfg
 
 

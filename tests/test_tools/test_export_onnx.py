@@ -5,7 +5,7 @@ import re
 import pytest
 import torch
 from lfi.engine import launch
-from lfi.models.export import model_config
+from lfi.models.export import FLOAT32, model_config
 from lfi.registry import MODELS
 from lfi.tools import export_onnx
 from mmengine.config import Config
@@ -49,11 +49,62 @@ def test_a_backbone_for_another_size(run_tool, small_training, tmp_path):
     assert 'feature_map_0 (1, 16, 4, 6)' in output and 'feature_map_1 (3, 16, 4, 6)' in output
 
 
-def test_an_export_that_differs_is_removed(tmp_path):
+@torch.no_grad()
+def test_half_precision_of_one_batch_size_on_ones_own_images(run_tool, small_training, toy_data, tmp_path):
+    config, checkpoint = small_training(SHAPES)
+    whole, half = tmp_path / 'whole.onnx', tmp_path / 'half.onnx'
+    output = run_tool(TOOL, config, checkpoint, half, '--fp16', '--batch', 2, '--images', toy_data)
+    assert 'float16' in output and re.search(
+        r'half.onnx, logits \(2, 20\): largest difference \S+e-0[3-9]', output
+    )
+    run_tool(TOOL, config, checkpoint, whole)
+    assert half.stat().st_size < 0.7 * whole.stat().st_size
+    sessions = [
+        onnxruntime.InferenceSession(path, providers=['CPUExecutionProvider']) for path in (half, whole)
+    ]
+    (given,) = sessions[0].get_inputs()
+    assert (given.type, given.shape) == ('tensor(float)', [2, 3, 64, 64])
+    logits, expected = (session.run(None, {'images': images(2).numpy()})[0] for session in sessions)
+    assert abs(logits - expected).max() < 0.02 * abs(expected).max()
+
+
+def test_a_part_that_a_student_does_not_have(run_tool, small_training, tmp_path):
+    config, checkpoint = small_training(SHAPES)
+    output = run_tool(TOOL, config, checkpoint, tmp_path / 'x.onnx', '--part', 'detector', code=1)
+    assert output.splitlines()[-1] == (
+        "error: part='detector' needs a detector of mmdet, got a ImageClassifier; or use part='backbone'"
+    )
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'words'),
+    [
+        (['x.onnx', '--batch', '0'], "argument --batch: must be a whole number above 0, got '0'"),
+        (['--torch-export', 'x.pt2', '--fp16'], '--fp16 is for OUT.onnx'),
+        (['x.pt'], 'x.pt must end in .onnx'),
+    ],
+)
+def test_wrong_arguments(import_tool, monkeypatch, capsys, arguments, words):
+    monkeypatch.setattr('sys.argv', ['export_onnx.py', 'lfi_vit-tiny_shapes', 'x.pth', *arguments])
+    with pytest.raises(SystemExit):
+        import_tool(TOOL).parse_args()
+    assert words in capsys.readouterr().err
+
+
+def comparison(tmp_path, factor):
     path = tmp_path / 'student.onnx'
     path.touch()
-    with pytest.raises(
-        launch.UsageError, match=r'student.onnx was removed: its logits differs by more than 0.0001'
-    ):
-        export_onnx.compare(lambda x: (x,), ['logits'], (4, 4), lambda x: (x * 1.001,), path)
-    assert not path.exists()
+    batches = [torch.ones(1, 3, 4, 4)]
+    export_onnx.compare(None, lambda x: (x,), ['logits'], batches, lambda x: (x * factor,), FLOAT32, path)
+    return path
+
+
+def test_an_export_that_differs_is_removed(tmp_path):
+    with pytest.raises(launch.UsageError, match=r'student.onnx was removed: .* differ .* Tolerance'):
+        comparison(tmp_path, 1.001)
+    assert not (tmp_path / 'student.onnx').exists()
+
+
+def test_an_export_that_is_the_same_stays(tmp_path, capsys):
+    assert comparison(tmp_path, 1.00001).exists()
+    assert 'student.onnx, logits (1, 3, 4, 4): largest difference 1.0e-05' in capsys.readouterr().out

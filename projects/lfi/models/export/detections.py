@@ -167,20 +167,20 @@ def dense_found(
         number = flat.shape[1] if cfg.get('nms_pre', -1) <= 0 else min(cfg.nms_pre, flat.shape[1])
         best, place = flat.topk(number)
         cell, label = place // classes, place % classes
-        known = best > (-1 if of_rpn else cfg.get('score_thr', 0))
+        known = best > cfg.get('score_thr', 0)
         if factor is not None:
             best = best * rows(factor, 1).squeeze(-1).sigmoid().gather(1, cell)
+        if of_rpn:
+            # It has no threshold, and an NMS of its own for each level.
+            label = torch.full_like(label, index)
+        else:
+            best = torch.where(known, best, IGNORED)
         dims = head.bbox_coder.encode_size
         deltas = rows(box, dims).gather(1, cell[..., None].expand(-1, -1, dims))
-        decoded = head.bbox_coder.decode(prior[cell.flatten()], deltas.flatten(0, 1), max_shape=tuple(size))
-        levels.append(
-            Found(
-                decoded.unflatten(0, (-1, number)),
-                torch.where(known, best, IGNORED),
-                torch.full_like(label, index) if of_rpn else label,
-            )
-        )
-    found = Found(*(torch.cat(parts, 1) for parts in zip(*levels)))
+        levels.append((best, label, deltas, prior[cell]))
+    best, label, deltas, prior = (torch.cat(parts, 1) for parts in zip(*levels))
+    decoded = head.bbox_coder.decode(prior.flatten(0, 1), deltas.flatten(0, 1), max_shape=tuple(size))
+    found = Found(decoded.unflatten(0, (-1, best.shape[1])), best, label)
     return best_found(wide_enough(found, cfg), cfg.nms, cfg.max_per_img)
 
 

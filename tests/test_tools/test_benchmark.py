@@ -1,0 +1,70 @@
+"""Timing a student in its formats."""
+
+import json
+import re
+
+import pytest
+import torch
+from lfi.errors import UsageError
+from lfi.tools import benchmark
+from lfi.tools.benchmark import Timing
+
+TOOL = 'analysis_tools/benchmark.py'
+SHAPES = 'classification/lfi_vit-tiny_shapes.py'
+QUICK = ('--num-warmup', 1, '--repeat-num', 3, '--threads', 1)
+
+
+def test_a_table_and_a_file_of_all_formats_that_are_asked_for(run_tool, small_training, tmp_path):
+    pytest.importorskip('onnxruntime')
+    pytest.importorskip('onnxscript')
+    config, checkpoint = small_training(SHAPES)
+    options = ('--formats', 'onnx,onnx-fp16', '--batch-sizes', 1, 2, '--json', tmp_path / 'times/x.json')
+    output = run_tool(TOOL, config, checkpoint, *options, *QUICK)
+    rows = re.findall(
+        r'^\| (pytorch|onnx|onnx-fp16) \| (\d) \| [\d.]+ \| .* \| ([\d.]+) \| yes \|$', output, re.M
+    )
+    names = ['pytorch', 'onnx', 'onnx-fp16']
+    assert [row[:2] for row in rows] == [(name, batch) for batch in '12' for name in names]
+    assert rows[0][2] == '1.00'
+    assert re.search(r'training, 64 x 64 pixels, .*1 of \d+ threads', output)
+    content = json.loads((tmp_path / 'times/x.json').read_text())
+    assert content['shape'] == [64, 64]
+    for timing in content['timings']:
+        assert len(timing['seconds']) == 3 and timing['agrees']
+        assert ('largest difference' in timing['agreement']) == (timing['format'] != 'pytorch')
+
+
+def arguments(import_tool, monkeypatch, *words):
+    monkeypatch.setattr('sys.argv', ['benchmark.py', *map(str, words)])
+    return import_tool(TOOL).parse_args()
+
+
+def test_compiled(import_tool, monkeypatch, small_training, capsys):
+    # The default one calls a C++ compiler, which takes its time.
+    compiled = torch.compile
+    monkeypatch.setattr(
+        torch, 'compile', lambda graph, **options: compiled(graph, backend='eager', **options)
+    )
+    args = arguments(import_tool, monkeypatch, *small_training(SHAPES), '--formats', 'compile', *QUICK)
+    assert args.formats == ['pytorch', 'compile']
+    benchmark.main(args)
+    assert re.search(r'^\| compile \| 1 \| .* \| yes \|$', capsys.readouterr().out, re.M)
+
+
+def test_an_unknown_format(import_tool, monkeypatch, capsys):
+    with pytest.raises(SystemExit):
+        arguments(import_tool, monkeypatch, 'lfi_vit-tiny_shapes', 'x.pth', '--formats', 'onnx,tflite')
+    assert 'unknown: tflite; choose from pytorch,compile,onnx,onnx-fp16' in capsys.readouterr().err
+
+
+def test_a_format_that_gives_something_else_is_an_error(import_tool, monkeypatch, capsys):
+    args = arguments(import_tool, monkeypatch, 'lfi_vit-tiny_shapes', 'x.pth')
+    right = Timing('pytorch', 1, (0.002, 0.004, 0.003), 1.0, True, '')
+    wrong = Timing('onnx', 4, (0.001,), 0.5, False, 'logits (4, 2): largest difference 1.0e+00')
+    with pytest.raises(UsageError, match='not the same as in PyTorch: onnx, batch 4: logits'):
+        benchmark.report(args, (8, 8), [right, wrong])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-2:] == [
+        '| pytorch | 1 | 3.0 | 2.0 to 4.0 | 333.3 | 1.00 | yes |',
+        '| onnx | 4 | 1.0 | 1.0 to 1.0 | 4000.0 | 0.50 | NO |',
+    ]
