@@ -11,7 +11,6 @@ from lfi.models.export import (
     predicted,
     tensorrt_doubts,
     to_half,
-    to_onnx,
     to_torch_export,
 )
 from lfi.registry import MODELS
@@ -25,11 +24,13 @@ BACKBONE = dict(
     num_queries=0,
     write_back='none',
     img_size=64,
-    patch_size=16,
+    patch_size=8,
     with_cls_token=False,
     out_type='featmap',
 )
 SIZE = (64, 48)
+# Two levels have all that more have, and are exported in less time.
+STRIDES = [8, 16]
 
 
 @pytest.fixture(autouse=True)
@@ -40,18 +41,20 @@ def mmdet_scope():
 def config(name: str) -> ConfigDict:
     """One of mmdet's models, on a small ViT and narrow."""
     cfg = get_config(f'mmdet::{name}').model
-    cfg.backbone, cfg.neck = BACKBONE, dict(type='lfi.SimpleFPN', in_channels=16, out_channels=16)
+    cfg.backbone = BACKBONE
+    cfg.neck = dict(type='FPN', in_channels=[16], out_channels=16, num_outs=len(STRIDES))
     return cfg
 
 
 def mask_rcnn(**rcnn) -> ConfigDict:
     cfg = config('mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py')
     cfg.rpn_head.update(in_channels=16, feat_channels=16)
+    cfg.rpn_head.anchor_generator.update(strides=STRIDES, scales=[2])
     cfg.roi_head.bbox_head.update(in_channels=16, fc_out_channels=16, num_classes=5)
     cfg.roi_head.mask_head.update(in_channels=16, conv_out_channels=16, num_convs=1, num_classes=5)
     for extractor in (cfg.roi_head.bbox_roi_extractor, cfg.roi_head.mask_roi_extractor):
-        # So that these small images have RoIs on several levels.
-        extractor.update(out_channels=16, finest_scale=8)
+        # So that these small images have RoIs on both levels.
+        extractor.update(out_channels=16, finest_scale=16, featmap_strides=STRIDES)
     cfg.test_cfg.rpn.update(nms_pre=60, max_per_img=40)
     cfg.test_cfg.rcnn.update({'score_thr': 0.2, 'max_per_img': 12, **rcnn})
     return cfg
@@ -79,8 +82,7 @@ def dense(name: str, **head) -> ConfigDict:
 
 def rtmdet() -> ConfigDict:
     cfg = dense('rtmdet/rtmdet_tiny_8xb32-300e_coco.py', norm_cfg=dict(type='BN'))
-    cfg.neck.num_outs = 4
-    cfg.bbox_head.anchor_generator.strides = [4, 8, 16, 32]
+    cfg.bbox_head.anchor_generator.strides = STRIDES
     cfg.data_preprocessor.batch_augments = None
     return cfg
 
@@ -91,14 +93,14 @@ def retinanet() -> ConfigDict:
         octave_base_scale=4,
         scales_per_octave=3,
         ratios=[0.5, 1.0, 2.0],
-        strides=[4, 8, 16, 32, 64],
+        strides=STRIDES,
     )
     return dense('retinanet/retinanet_r50_fpn_1x_coco.py', anchor_generator=anchors)
 
 
 def fcos() -> ConfigDict:
     # Scores have a factor, centerness.
-    return dense('fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py', strides=[4, 8, 16, 32, 64], norm_cfg=None)
+    return dense('fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py', strides=STRIDES, norm_cfg=None)
 
 
 DETECTORS = [mask_rcnn, class_agnostic, faster_rcnn, rtmdet, retinanet, fcos]
@@ -159,28 +161,26 @@ def test_rows_beyond_what_is_found_hold_nothing():
 
 
 @torch.no_grad()
-def test_in_onnxruntime_it_finds_the_same(tmp_path):
-    onnx = pytest.importorskip('onnx')
+@pytest.mark.parametrize(
+    ('half', 'tolerance'), [(False, FLOAT32), (True, FLOAT16)], ids=['float32', 'float16']
+)
+def test_in_onnxruntime_it_finds_the_same(half, tolerance, tmp_path):
+    pytest.importorskip('onnxruntime')
     pytest.importorskip('onnxscript')
-    from lfi.tools.export_onnx import onnx_runner
+    from lfi.tools.export_onnx import onnx_runner, write_onnx
 
-    detector = trained(mask_rcnn())
+    detector, path = trained(mask_rcnn()), tmp_path / 'detector.onnx'
     graph, names = inference_graph(detector, 'detector')
-    model = to_onnx(to_torch_export(graph, SIZE), names).model_proto
-    path, half = tmp_path / 'detector.onnx', tmp_path / 'half.onnx'
-    onnx.save(model, path)
+    write_onnx(to_torch_export(to_half(graph) if half else graph, SIZE), names, None, path)
     assert not tensorrt_doubts(path)
     for batch in (1, 3):
-        agreement = compared(detector, onnx_runner(path, 1)(images(batch)), batch)
+        agreement = compared(detector, onnx_runner(path, 1)(images(batch)), batch, tolerance)
         assert agreement.holds and agreement.compared >= 3 * batch
-
-    onnx.save(to_half(model), half)
-    assert half.stat().st_size < 0.75 * path.stat().st_size
-    assert compared(detector, onnx_runner(half, 1)(images(3)), 3, FLOAT16).holds
 
 
 def cascade_rcnn() -> ConfigDict:
     cfg = config('cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco.py')
+    cfg.roi_head.bbox_roi_extractor.featmap_strides = STRIDES
     for head in cfg.roi_head.bbox_head:
         head.update(in_channels=16, fc_out_channels=16)
     return cfg

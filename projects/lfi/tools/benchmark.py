@@ -19,7 +19,7 @@ from torch import Tensor
 from lfi.engine.machine import machine
 from lfi.errors import UsageError
 from lfi.models.batches import pixel_format
-from lfi.models.export import FLOAT16, FLOAT32, default_part, predicted, to_torch_export
+from lfi.models.export import FLOAT16, FLOAT32, default_part, predicted, to_half, to_torch_export
 from lfi.tools.export_onnx import (
     compared_outputs,
     graph_of,
@@ -112,13 +112,10 @@ def onnx_files(
     formats: Sequence[str], graph: Any, names: Sequence[str], shape: tuple[int, int], folder: Path
 ) -> dict[str, Path]:
     """Write the files of those formats that are ONNX."""
-    wanted = [name for name in formats if name.startswith('onnx')]
-    if not wanted:
-        return {}
-    program = to_torch_export(graph, shape)
-    files = {name: folder / f'{name}.onnx' for name in wanted}
+    files = {name: folder / f'{name}.onnx' for name in formats if name.startswith('onnx')}
     for name, path in files.items():
-        write_onnx(program, names, None, path, half=name == 'onnx-fp16')
+        written = to_half(graph) if name == 'onnx-fp16' else graph
+        write_onnx(to_torch_export(written, shape), names, None, path)
     return files
 
 

@@ -47,18 +47,18 @@ def main(args: Namespace) -> None:
     student, shape = load_for_graphs(args)
     part = args.part or default_part(student)
     graph, names = graph_of(student, part, args.box_masks)
-    program = to_torch_export(graph, shape, args.batch)
     batches = BATCHES if args.batch is None else (args.batch,)
     pixels = pixel_format(student.data_preprocessor)
     images = [sample_images(batch, shape, pixels, args.images) for batch in batches]
     if args.out is not None:
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        write_onnx(program, names, args.opset, args.out, args.fp16)
+        written = to_half(graph) if args.fp16 else graph
+        write_onnx(to_torch_export(written, shape, args.batch), names, args.opset, args.out)
         tolerance = FLOAT16 if args.fp16 else FLOAT32
         compare(student, graph, names, images, onnx_runner(args.out), tolerance, args.out)
     if args.torch_export is not None:
         args.torch_export.parent.mkdir(parents=True, exist_ok=True)
-        torch.export.save(program, args.torch_export)
+        torch.export.save(to_torch_export(graph, shape, args.batch), args.torch_export)
         module = torch.export.load(args.torch_export).module()
         compare(student, graph, names, images, module, FLOAT32, args.torch_export)
     print(
@@ -97,29 +97,22 @@ def graph_of(student: nn.Module, part: str, box_masks: bool = False) -> tuple[nn
 
 
 def write_onnx(
-    program: torch.export.ExportedProgram,
-    names: Sequence[str],
-    opset: int | None,
-    path: Path,
-    half: bool = False,
+    program: torch.export.ExportedProgram, names: Sequence[str], opset: int | None, path: Path
 ) -> None:
-    """Write a graph, in half precision where that is asked for.
+    """Write an exported graph.
 
     Raises:
         UsageError: If torch cannot write the version of ONNX's operators that is asked for.
     """
     # They tell of each constant that they leave as it is.
-    for name in ('onnxscript', 'onnx_ir', 'onnxruntime.transformers.float16'):
+    for name in ('onnxscript', 'onnx_ir'):
         logging.getLogger(name).setLevel(logging.WARNING)
     onnx = to_onnx(program, names, opset)
     found = onnx.model.opset_imports['']
     if opset is not None and found != opset:
         raise UsageError(f'--opset {opset}: torch could only write opset {found}')
-    if half:
-        path.write_bytes(to_half(onnx.model_proto).SerializeToString())
-    else:
-        onnx.save(path)
-    print(f'Wrote {path} ({path.stat().st_size / 1e6:,.3f} MB), opset {found}{", float16" if half else ""}.')
+    onnx.save(path)
+    print(f'Wrote {path} ({path.stat().st_size / 1e6:,.3f} MB), opset {found}.')
 
 
 def onnx_runner(path: Path, threads: int = 0, device: str = 'cpu') -> Exported:

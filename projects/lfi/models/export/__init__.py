@@ -11,8 +11,15 @@ from .agreement import (
     output_agreement,
     predicted,
 )
-from .graphs import PARTS, default_part, inference_graph, relative_difference, to_onnx, to_torch_export
-from .half import to_half
+from .graphs import (
+    PARTS,
+    default_part,
+    inference_graph,
+    relative_difference,
+    to_half,
+    to_onnx,
+    to_torch_export,
+)
 from .masks import paste_masks
 from .query_student import query_student
 from .run_config import model_config, slim_config

@@ -20,6 +20,7 @@ from mmdet.models.roi_heads.roi_extractors import SingleRoIExtractor
 from mmengine.config import ConfigDict
 from torch import Tensor, nn
 
+from .graphs import in_type_of
 from .masks import paste_masks
 from .nms import IGNORED, nms_mask
 
@@ -77,7 +78,7 @@ class Detections(nn.Module):
         """
         detector: Any = self.detector
         size = images.shape[-2:]
-        features = detector.extract_feat(images)
+        features = detector.extract_feat(in_type_of(self, images))
         if isinstance(detector, SingleStageDetector):
             head = detector.bbox_head
             return reported(dense_found(head, head(features), size, head.test_cfg))

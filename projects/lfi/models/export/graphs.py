@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -21,6 +22,11 @@ OUTPUTS = {
 }
 
 
+def in_type_of(module: nn.Module, images: Tensor) -> Tensor:
+    """Images in the floating type of a module's weights."""
+    return images.to(next(module.parameters()).dtype)
+
+
 class BackboneFeatures(nn.Module):
     """A model's backbone alone.
 
@@ -34,7 +40,7 @@ class BackboneFeatures(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """From normalised images (B, 3, H, W) to the backbone's outputs."""
-        return self.backbone(images)
+        return tuple(output.float() for output in self.backbone(in_type_of(self, images)))
 
 
 class ClassifierLogits(nn.Module):
@@ -50,7 +56,7 @@ class ClassifierLogits(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor]:
         """From normalised images (B, 3, H, W) to logits (B, classes)."""
-        return (self.classifier(images, mode='tensor'),)
+        return (self.classifier(in_type_of(self, images), mode='tensor').float(),)
 
 
 class SegmentorLabels(nn.Module):
@@ -68,7 +74,8 @@ class SegmentorLabels(nn.Module):
         """From normalised images (B, 3, H, W) to logits (B, classes, H, W) and labels (B, H, W) int64."""
         segmentor: Any = self.segmentor
         size = tuple(images.shape[-2:])
-        logits = segmentor.encode_decode(images, [dict(img_shape=size, pad_shape=size, ori_shape=size)])
+        known = dict(img_shape=size, pad_shape=size, ori_shape=size)
+        logits = segmentor.encode_decode(in_type_of(self, images), [known]).float()
         if logits.shape[1] > 1:
             return logits, logits.argmax(1)
         return logits, (logits[:, 0].sigmoid() > segmentor.decode_head.threshold).long()
@@ -116,6 +123,17 @@ def inference_graph(student: nn.Module, part: str, box_masks: bool = False) -> t
     name, indices = OUTPUTS[getattr(backbone, 'out_type', 'featmap')], backbone.out_indices
     names = [name] if len(indices) == 1 else [f'{name}_{index}' for index in indices]
     return BackboneFeatures(backbone).eval(), names
+
+
+def to_half(graph: nn.Module) -> nn.Module:
+    """A copy of a graph whose modules compute in float16, weights included.
+
+    Input and outputs stay float32, and so does what a detector does with boxes and scores.
+
+    Args:
+        graph: A graph of `inference_graph`.
+    """
+    return deepcopy(graph).half()
 
 
 def unfit(student: nn.Module, part: str) -> str | None:
