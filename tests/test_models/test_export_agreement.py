@@ -23,7 +23,7 @@ def test_the_order_of_detections_is_no_difference():
     assert agreement.holds and agreement.compared == 3
     assert agreement.lines == [
         'detections in 1 images: 3 of 3 are the same, boxes within 0.0e+00 pixels, scores within 0.0e+00, '
-        'masks with an IoU from 1.000'
+        'masks but for 0.00% of the box'
     ]
 
 

@@ -1,5 +1,7 @@
 """Detectors as graphs find what mmdet's own `predict` finds."""
 
+import re
+
 import pytest
 import torch
 from lfi.models.export import (
@@ -112,7 +114,8 @@ def trained(cfg: ConfigDict) -> torch.nn.Module:
     detector = MODELS.build(cfg).eval()
     for name, parameter in detector.named_parameters():
         if name.startswith(('rpn_head', 'bbox_head', 'roi_head')):
-            torch.nn.init.normal_(parameter, std=0.2)
+            # Boxes stay as wide as objects are.
+            torch.nn.init.normal_(parameter, std=0.05 if re.search('rpn_reg|fc_reg', name) else 0.2)
     return detector
 
 
@@ -153,7 +156,7 @@ def test_masks_of_boxes():
 
 @torch.no_grad()
 def test_rows_beyond_what_is_found_hold_nothing():
-    detector = trained(mask_rcnn(score_thr=0.4))
+    detector = trained(mask_rcnn(score_thr=0.8))
     boxes, scores, labels, masks = inference_graph(detector, 'detector')[0](images(2))
     nothing = labels < 0
     assert nothing.any() and not nothing.all()
@@ -161,20 +164,27 @@ def test_rows_beyond_what_is_found_hold_nothing():
 
 
 @torch.no_grad()
-@pytest.mark.parametrize(
-    ('half', 'tolerance'), [(False, FLOAT32), (True, FLOAT16)], ids=['float32', 'float16']
-)
-def test_in_onnxruntime_it_finds_the_same(half, tolerance, tmp_path):
+def test_in_half_precision_it_finds_about_the_same():
+    detector = trained(mask_rcnn())
+    graph, _ = inference_graph(detector, 'detector')
+    outputs = to_half(graph)(images(3))
+    assert [output.dtype for output in outputs] == [torch.float32, torch.float32, torch.int64, torch.bool]
+    assert compared(detector, outputs, 3, FLOAT16).holds and not compared(detector, outputs, 3).holds
+    assert next(graph.parameters()).dtype == torch.float32
+
+
+@torch.no_grad()
+def test_in_onnxruntime_it_finds_the_same(tmp_path):
     pytest.importorskip('onnxruntime')
     pytest.importorskip('onnxscript')
     from lfi.tools.export_onnx import onnx_runner, write_onnx
 
     detector, path = trained(mask_rcnn()), tmp_path / 'detector.onnx'
     graph, names = inference_graph(detector, 'detector')
-    write_onnx(to_torch_export(to_half(graph) if half else graph, SIZE), names, None, path)
+    write_onnx(to_torch_export(graph, SIZE), names, None, path)
     assert not tensorrt_doubts(path)
     for batch in (1, 3):
-        agreement = compared(detector, onnx_runner(path, 1)(images(batch)), batch, tolerance)
+        agreement = compared(detector, onnx_runner(path, 1)(images(batch)), batch)
         assert agreement.holds and agreement.compared >= 3 * batch
 
 

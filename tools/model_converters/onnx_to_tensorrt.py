@@ -1,4 +1,4 @@
-"""Build a TensorRT engine from an exported ONNX file, or say what TensorRT could not read in it.
+"""Build a TensorRT engine from an ONNX file, or say what TensorRT could not read in it.
 
 python tools/model_converters/onnx_to_tensorrt.py student.onnx student.engine
 

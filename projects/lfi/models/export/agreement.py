@@ -22,7 +22,7 @@ class Tolerance:
         pixels: The share of pixels whose label is the same.
         box: The largest difference of a box's corner, over the longer side of the image.
         score: The largest difference of a detection's score.
-        mask: The least IoU of two masks.
+        mask: The pixels in which masks differ, over those of the box.
         detections: The share of detections that are the same in all of these.
     """
 
@@ -34,8 +34,8 @@ class Tolerance:
     detections: float
 
 
-FLOAT32 = Tolerance(value=1e-4, pixels=0.999, box=1e-4, score=1e-4, mask=0.95, detections=0.99)
-FLOAT16 = Tolerance(value=2e-2, pixels=0.98, box=1e-2, score=2e-2, mask=0.8, detections=0.9)
+FLOAT32 = Tolerance(value=1e-4, pixels=0.999, box=1e-4, score=1e-4, mask=0.02, detections=0.99)
+FLOAT16 = Tolerance(value=2e-2, pixels=0.98, box=1e-2, score=2e-2, mask=0.1, detections=0.9)
 
 
 class Detected(NamedTuple):
@@ -117,14 +117,14 @@ def detector_agreement(
     if pairs:
         box, score, mask = (max(values) for values in zip(*pairs))
         line += f', boxes within {box:.1e} pixels, scores within {score:.1e}'
-        line += '' if expected[0].masks is None else f', masks with an IoU from {1 - mask:.3f}'
+        line += '' if expected[0].masks is None else f', masks but for {mask:.2%} of the box'
     return Agreement(len(pairs) >= tolerance.detections * compared, [line], compared)
 
 
 def same(
     found: Detected, expected: Detected, side: int, tolerance: Tolerance
 ) -> list[tuple[float, float, float]]:
-    """The detections of one image that are in both: differences of box and score, and 1 - the masks' IoU."""
+    """The detections of one image that are in both: the differences of box, score and mask."""
     pairs = []
     boxes = (found.boxes[:, None] - expected.boxes).abs().amax(-1)
     scores = (found.scores[:, None] - expected.scores).abs()
@@ -135,19 +135,14 @@ def same(
         if not len(candidates):
             continue
         its = candidates[boxes[candidates, own].argmin()]
-        missed = 0.0
+        other = 0.0
         if found.masks is not None and expected.masks is not None:
-            missed = 1 - mask_iou(found.masks[its], expected.masks[own])
-        if missed <= 1 - tolerance.mask:
+            width, height = (expected.boxes[own, 2:] - expected.boxes[own, :2]).clamp(min=1).tolist()
+            other = (found.masks[its] ^ expected.masks[own]).sum().item() / (width * height)
+        if other <= tolerance.mask:
             near[its] = False
-            pairs.append((boxes[its, own].item(), scores[its, own].item(), missed))
+            pairs.append((boxes[its, own].item(), scores[its, own].item(), other))
     return pairs
-
-
-def mask_iou(one: Tensor, other: Tensor) -> float:
-    """IoU of two masks (H, W) bool; 1 where both are empty."""
-    union = (one | other).sum().item()
-    return (one & other).sum().item() / union if union else 1.0
 
 
 def detected(outputs: Sequence[Tensor], size: Sequence[int], mask_thr: float) -> list[Detected]:
