@@ -1,4 +1,4 @@
-"""Time a student in PyTorch, compiled, and as ONNX on this machine, and check that all give the same.
+"""Time a student in PyTorch, compiled, and as ONNX on this machine, and check that all agree.
 
 python tools/analysis_tools/benchmark.py CONFIG CHECKPOINT --formats pytorch,compile,onnx --batch-sizes 1 8
 
