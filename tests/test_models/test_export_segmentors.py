@@ -56,7 +56,7 @@ def segmentor():
             type='EncoderDecoder',
             backbone=BACKBONE,
             decode_head=head,
-            test_cfg=dict(mode='whole', **test_cfg),
+            test_cfg=dict(mode='whole'),
         )
         model = MODELS.build(ConfigDict(cfg)).eval()
         for parameter in model.decode_head.parameters():
