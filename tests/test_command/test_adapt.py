@@ -15,6 +15,7 @@ from lfi.models.adapters import InteractionQueries
 from lfi.models.backbones import InteractionQueryViT
 from lfi.registry import TRANSFORMS
 from mmcv.transforms import BaseTransform
+from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from PIL import Image
@@ -65,6 +66,9 @@ UNNAMED = SHAPES.replace('lfi.Shapes', 'CustomDataset').replace(
 def write(tmp_path, monkeypatch):
     """Write the user's config, and run the command on it; the new config's file."""
     monkeypatch.chdir(tmp_path)
+    # The command silences what it builds, and ends its process.
+    logger = MMLogger.get_current_instance()
+    level = logger.level
 
     def write(config=SHAPES, teacher='shapes-tiny', **options):
         name = config
@@ -75,7 +79,8 @@ def write(tmp_path, monkeypatch):
         adapt(Namespace(config=name, teacher=teacher, **options))
         return next(tmp_path.glob('lfi_*.py'))
 
-    return write
+    yield write
+    logger.setLevel(level)
 
 
 def model_of(cfg, weights=None):
@@ -257,8 +262,12 @@ def test_names_of_the_metainfo_come_before_those_of_the_class(write):
         (SHAPES.replace("'ImageClassifier'", "'ImageClasifier'"), {}, "'ImageClasifier' is registered in no"),
         (SHAPES.replace("'ImageClassifier'", "'TimmClassifier'"), {}, 'is of a task that lfi adapt does not'),
         (SHAPES.replace('depth=18', 'depth=17'), {}, "model.backbone.type='ResNet_CIFAR' cannot be built"),
-        (SHAPES, {'teacher': 'clip-b61'}, '--teacher clip-b61 is unknown; did you mean clip-b16'),
-        (SHAPES, {'teacher': 'ViT-B-32:openay'}, 'did you mean openai.*ViT-B-32 has the tags'),
+        (
+            SHAPES,
+            {'teacher': 'clip-b61'},
+            '--teacher clip-b61 is no folder and none of .*did you mean clip-b16',
+        ),
+        (SHAPES, {'teacher': 'ViT-B-32:openay'}, 'ViT-B-32 has the tags .*did you mean openai'),
         (SHAPES, {'concepts': 'gone.txt'}, '--concepts gone.txt: there is no such file'),
         (SHAPES, {'concepts': 'mine.py'}, 'num_classes=20, and --concepts names'),
         (SHAPES, {'unlabelled': 'gone'}, '--unlabelled gone is no folder'),

@@ -133,7 +133,7 @@ def _why_online(dataset: dict, hooks: Sequence[dict], scope: str, plain: nn.Modu
     try:
         for pipeline in [*pipelines, *switched_pipelines(hooks)]:
             recorded(without_padding(pipeline), scope)
-        record_mixtures(plain.data_preprocessor)
+        record_mixtures(plain.get_submodule('data_preprocessor'))
     except (UnknownViewError, ValueError) as error:
         return str(error)
     return None

@@ -14,6 +14,7 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from lfi.errors import UsageError
+from lfi.models.teachers.named_teacher import named_teacher
 
 from .backbone import AskedBackbone, asked_backbone, has_weights_of_its_own
 from .class_names import check_number, named_classes, read_concepts
@@ -21,7 +22,7 @@ from .data import DataChanges, changed_data
 from .kinds import name_of
 from .source import assignments
 from .task import Task, task_of
-from .teacher import asked_teacher, check_teacher_name
+from .teacher import asked_teacher
 from .user_config import UserConfig
 
 HOOKS = {
@@ -55,14 +56,14 @@ def overlay(
     Args:
         user: the task's config.
         out: where the file will be, from which it inherits.
-        teacher: one of our configs', or MODEL:TAG of open_clip.
+        teacher: one of our configs', MODEL:TAG of open_clip, or a folder, as `named_teacher` takes it.
         concepts: a file with the classes' names, a line each. Defaults to None: the data set names them.
         unlabelled: a folder of further images without labels. Defaults to None.
 
     Raises:
         UsageError: if any of these cannot be used; the message names the field, its value and what to do.
     """
-    check_teacher_name(teacher)
+    named_teacher(teacher)
     cfg, scope = user.cfg, user.scope
     task, model = task_of(cfg.model, scope)
     if unlabelled is not None and not Path(unlabelled).expanduser().is_dir():

@@ -26,7 +26,7 @@ def parse_args() -> Namespace:
         '--teacher',
         default='clip-b16',
         metavar='NAME',
-        help=f'{", ".join(teacher_names())}, or MODEL:TAG as lfi teachers lists them (%(default)s)',
+        help=f'{", ".join(teacher_names())}, MODEL:TAG as lfi teachers lists them, or a folder (%(default)s)',
     )
     parser.add_argument('--out', metavar='FILE', help='the new config (lfi_<name of yours>.py, here)')
     parser.add_argument(

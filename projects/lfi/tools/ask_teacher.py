@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from argparse import Namespace
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 from mmengine.config import Config
@@ -15,9 +14,8 @@ from mmengine.structures import BaseDataElement
 
 from lfi.apis import InteractionResult, list_sources
 from lfi.apis.drawing import draw_result
-from lfi.arguments import nearest
-from lfi.config_files import teacher_config, teacher_names
 from lfi.errors import UsageError
+from lfi.models.teachers.named_teacher import named_teacher
 from lfi.pseudo_labels import TeacherReader
 from lfi.registry import TRANSFORMS
 
@@ -25,27 +23,6 @@ from .result_files import write_results
 
 # What presence is compared with, beside the other texts, where a teacher names no background of its own.
 BACKGROUND = ['background']
-
-
-def named_teacher(name: str) -> dict:
-    """The config of a teacher: of LFI's configs, of open_clip as MODEL:TAG, or in a folder.
-
-    Raises:
-        UsageError: if there is none of the name.
-    """
-    known = teacher_names()
-    if name in known:
-        return teacher_config(name)
-    model, _, tag = name.partition(':')
-    if Path(name).is_dir():
-        return dict(type='lfi.VLMAttentionTeacher', model=name)
-    if not tag:
-        near = nearest(name, known)
-        raise UsageError(
-            f'--teacher {name} is no folder and none of {", ".join(known)}{near and f"; {near}"} '
-            'Models of open_clip are given as MODEL:TAG, by `lfi teachers`'
-        )
-    return dict(type='lfi.VLMAttentionTeacher', model=model, pretrained=tag)
 
 
 def reader_of(args: Namespace) -> TeacherReader:
