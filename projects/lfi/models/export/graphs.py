@@ -144,7 +144,8 @@ def unfit(student: nn.Module, part: str) -> str | None:
     if part == 'segmentor':
         if default_part(student) != part:
             return f'needs a segmentor of mmseg, got a {kind}'
-        if student.test_cfg.get('mode', 'whole') != 'whole':
+        test_cfg: Any = student.test_cfg
+        if test_cfg.get('mode', 'whole') != 'whole':
             return "needs whole images: set model.test_cfg.mode='whole'"
     if part == 'detector':
         if default_part(student) != part:

@@ -44,7 +44,10 @@ def _(boxes: Tensor, scores: Tensor, iou_threshold: float, count: int) -> Tensor
 
 def onnx_translations() -> dict[Callable, Callable]:
     """For `torch.onnx.export(custom_translation_table=...)`: `nms_mask` as ONNX's NonMaxSuppression."""
-    from onnxscript import opset18 as op
+    from onnxscript import opset18
+
+    # Its values are typed by what they hold, which only a graph knows.
+    op: Any = opset18
 
     def translated(boxes: Any, scores: Any, iou_threshold: float, count: int) -> Any:
         # (K, 3): image, class (there is one) and box.
