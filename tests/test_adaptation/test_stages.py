@@ -39,6 +39,31 @@ def test_a_stage_ends_with_its_last_and_highest_module():
     assert last_stages(Net('vector'), 64) == ('stages.0', 'stages.1')
 
 
+class Blocks(nn.Module):
+    """A stem and blocks of one grid; or blocks of tokens after it."""
+
+    def __init__(self, tokens=False):
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 8, 2, 2), nn.Conv2d(8, 8, 2, 2))
+        self.blocks = nn.ModuleList(nn.Linear(8, 8) if tokens else nn.Conv2d(8, 8, 1) for _ in range(12))
+        self.tokens = tokens
+
+    def forward(self, x):
+        x = self.stem(x)
+        x = x.flatten(2).mT if self.tokens else x
+        for block in self.blocks:
+            x = block(x)
+        return (x.mean(1 if self.tokens else (2, 3)),)
+
+
+def test_blocks_of_one_grid_are_read_in_the_middle_and_at_the_end():
+    assert last_stages(Blocks(), 64) == ('blocks.5', 'blocks.11')
+
+
+def test_maps_before_most_of_the_weights_are_no_stages():
+    assert last_stages(Blocks(tokens=True), 64) == ()
+
+
 def test_modules_whose_maps_are_not_the_output_are_no_stages():
     assert last_stages(Net('coarser'), 64) == ()
 

@@ -233,6 +233,18 @@ def test_what_no_cache_can_follow_is_taught_online(swirl, write, capsys):
     assert 'lfi cache' not in said and 'RecordView' not in file.read_text()
 
 
+def test_data_are_not_fetched(write, capsys, monkeypatch):
+    def download(*args, **options):
+        raise AssertionError('data were asked for')
+
+    monkeypatch.setattr('mmpretrain.datasets.cifar.download_and_extract_archive', download)
+    write('mmpretrain::resnet18_8xb16_cifar10', teacher='clip-b16')
+    said = capsys.readouterr().out
+    assert 'mmpretrain.CIFAR10' in said and 'the training data were not found' in said
+    assert 'data were asked for' not in said
+    assert 'no step of the pipeline loads images from files' in said
+
+
 def test_names_of_a_file_take_the_place_of_missing_ones(write, tmp_path):
     with pytest.raises(UsageError, match='CustomDataset.*names no classes.*--concepts FILE'):
         write(UNNAMED)
@@ -262,6 +274,11 @@ def test_names_of_the_metainfo_come_before_those_of_the_class(write):
         (SHAPES.replace("'ImageClassifier'", "'ImageClasifier'"), {}, "'ImageClasifier' is registered in no"),
         (SHAPES.replace("'ImageClassifier'", "'TimmClassifier'"), {}, 'is of a task that lfi adapt does not'),
         (SHAPES.replace('depth=18', 'depth=17'), {}, "model.backbone.type='ResNet_CIFAR' cannot be built"),
+        (
+            'mmpretrain::deit-tiny-distilled_4xb256_in1k',
+            {'teacher': 'clip-b16'},
+            "'DistilledVisionTransformer' gives no feature maps",
+        ),
         (
             SHAPES,
             {'teacher': 'clip-b61'},

@@ -17,6 +17,7 @@ from lfi.engine.launch import load_config
 from lfi.engine.pipelines import check_pipelines, switched_pipelines
 from lfi.errors import UsageError
 
+from .kinds import offline
 from .overlay import build_model
 
 
@@ -104,11 +105,12 @@ def _count(model: nn.Module) -> int:
 def _check_data(cfg: Config) -> str:
     """What is found of the training data; an image that is read must be packed."""
     try:
-        dataset = DATASETS.build(cfg.train_dataloader.dataset.to_dict())
+        found = offline(cfg.train_dataloader.dataset.to_dict(), cfg.get('default_scope'))
+        dataset = DATASETS.build(found)
         size = len(dataset)
     except UsageError:
         raise
-    except (OSError, ValueError, AssertionError) as error:
+    except (OSError, ValueError, AssertionError, RuntimeError) as error:
         return f'the training data were not found, and not built ({type(error).__name__}: {error})'
     sample = dataset[0]
     return f'{size} training images; the first was read, {tuple(sample["inputs"].shape)}'

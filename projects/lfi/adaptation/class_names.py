@@ -14,7 +14,7 @@ from lfi.concepts import concept_names
 from lfi.errors import UsageError
 from lfi.registry import DATASETS as LFI_DATASETS
 
-from .kinds import kind_of, with_scope
+from .kinds import kind_of, offline, with_scope
 
 FIX = 'Give a file with a name a line, in the order of the labels: --concepts FILE'
 
@@ -130,7 +130,7 @@ def _on_disk(config: Mapping, scope: str) -> list[str]:
     named = f'train_dataloader.dataset.type={config.get("type")!r}'
     try:
         with DATASETS.switch_scope_and_registry(scope) as registry:
-            dataset = registry.build({**config, 'lazy_init': False})
+            dataset = registry.build({**offline(config, scope), 'lazy_init': False})
     # What a data set raises where its files are missing differs from one to the next.
     except Exception as error:
         raise UsageError(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from functools import partial
-from typing import Any
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -31,55 +30,76 @@ def outputs_of(backbone: nn.Module, size: int) -> list[FeatureMap]:
 def last_stages(backbone: nn.Module, size: int) -> tuple[str, ...]:
     """The modules that end a backbone's last two stages.
 
-    A stage is what gives maps of one grid. It ends with the module that runs last among those that lie
-    highest in the tree of modules: a ResNet's 'layer3' and 'layer4', a ConvNeXt's 'stages.2' and 'stages.3'.
+    A stage is what gives maps of one grid, and ends with the module that runs last in it, among those that
+    lie in no other that gives a map: a ResNet's 'layer3' and 'layer4', a ConvNeXt's 'stages.2' and
+    'stages.3'. Where all blocks have one grid, it is the one in the middle and the last.
 
     Args:
         backbone: it is left as it was.
         size: of the blank image that it is run on.
 
     Returns:
-        Their names, the finer one first; none where the modules give fewer maps, or where the backbone's own
-        output is coarser than any of theirs.
+        Their names, the earlier one first; none where the modules give fewer maps, where the backbone's own
+        output is coarser than any of theirs, or where most weights come after them, as in a ViT, whose
+        blocks give tokens.
     """
-    runs: Counter[str] = Counter()
-    maps: dict[str, tuple[int, int]] = {}
-    ended: list[tuple[int, int]] = []
+    runs, grid = _run(backbone, size)
+    once = {run.name: run for run in runs if sum(run.name == other.name for other in runs) == 1}
+    # Pooled ones have one location.
+    maps = {
+        name: run.grid
+        for name, run in once.items()
+        if run.grid and min(run.grid) > 1 and not (size % run.grid[0] or size % run.grid[1])
+    }
+    outer = [name for name in maps if not any(name.startswith(f'{other}.') for other in maps)]
+    ends = {maps[name]: name for name in outer}
+    if not ends or (grid and grid != min(ends)):
+        return ()
+    last = ends[min(ends)]
+    modules, names = dict(backbone.named_modules()), [run.name for run in runs]
+    later = {name for name in names[names.index(last) :] if name != last}
+    if sum(map(_own_weights, map(modules.__getitem__, later))) > sum(map(_own_weights, modules.values())) / 2:
+        return ()
+    if len(ends) > 1:
+        return ends[sorted(ends)[1]], last
+    return (outer[len(outer) // 2], last) if len(outer) > 2 else ()
 
-    def keep(name: str, module: nn.Module, inputs: object, output: object) -> None:
-        runs[name] += 1
-        if isinstance(output, Tensor) and output.ndim == 4 and output.shape[1] > 1:
-            maps[name] = (output.shape[2], output.shape[3])
 
-    def end(module: nn.Module, inputs: object, output: Any) -> None:
-        last = output[-1] if isinstance(output, list | tuple) else output
-        if isinstance(last, Tensor) and last.ndim == 4:
-            ended.append((last.shape[2], last.shape[3]))
+class _Run(NamedTuple):
+    """That a module has run."""
+
+    name: str
+    grid: tuple[int, int] | None
+    """Of its map; None where it gives none."""
+
+
+def _run(backbone: nn.Module, size: int) -> tuple[list[_Run], tuple[int, int] | None]:
+    """What modules gave in a pass over a blank image, in the order in which they ended; the output's grid."""
+    runs: list[_Run] = []
+
+    def note(name: str, module: nn.Module, inputs: object, output: object) -> None:
+        runs.append(_Run(name, _grid(output)))
 
     handles = [
-        module.register_forward_hook(partial(keep, name)) for name, module in backbone.named_modules() if name
+        module.register_forward_hook(partial(note, name)) for name, module in backbone.named_modules() if name
     ]
-    handles.append(backbone.register_forward_hook(end))
     training = backbone.training
     try:
         backbone.eval()
         with torch.no_grad():
-            backbone(torch.zeros(1, 3, size, size).to(next(backbone.parameters())))
+            output = backbone(torch.zeros(1, 3, size, size).to(next(backbone.parameters())))
     finally:
         backbone.train(training)
         for handle in handles:
             handle.remove()
-    # Pooled ones have one location, and a module that runs often is no stage.
-    grids = {
-        name: grid
-        for name, grid in maps.items()
-        if runs[name] == 1 and min(grid) > 1 and not (size % grid[0] or size % grid[1])
-    }
-    ends: dict[tuple[int, int], str] = {}
-    for name, grid in grids.items():
-        if grid not in ends or name.count('.') <= ends[grid].count('.'):
-            ends[grid] = name
-    coarsest = sorted(ends)[:2]
-    if len(coarsest) < 2 or (ended and ended[-1] != coarsest[0]):
-        return ()
-    return ends[coarsest[1]], ends[coarsest[0]]
+    return runs, _grid(output[-1] if isinstance(output, list | tuple) else output)
+
+
+def _grid(output: object) -> tuple[int, int] | None:
+    if not isinstance(output, Tensor) or output.ndim != 4:
+        return None
+    return output.shape[2], output.shape[3]
+
+
+def _own_weights(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters(recurse=False))

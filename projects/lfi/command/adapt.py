@@ -54,8 +54,8 @@ def adapt(args: Namespace) -> None:
     from lfi.adaptation import checked, overlay, read_user_config
     from lfi.errors import UsageError
 
-    # Of what is built some say each parameter.
-    MMLogger.get_current_instance().setLevel('WARNING')
+    # Some of what is built says each parameter.
+    MMLogger.get_current_instance().setLevel('ERROR')
     user = read_user_config(args.config)
     out = Path(args.out or f'lfi_{user.path.name}')
     if out.suffix != '.py':
