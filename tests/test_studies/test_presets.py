@@ -57,6 +57,17 @@ def test_tuning_tries_each_setting_in_shorter_complete_schedules(study, tmp_path
         assert cfg.param_scheduler[-1].end == cfg.train_cfg.max_epochs
 
 
+@pytest.mark.parametrize('study', ['shapes-few', 'tiny-few'])
+def test_settings_of_few_labels_are_tuned_with_ten_labels_in_the_study_s_own_schedule(study, tmp_path):
+    names = [arm.name.split()[0] for arm in PRESETS[f'{study}-tuning'].arms]
+    assert names.count('lfi') == names.count('logit-kd') == 5 and names[0] == 'task-loss'
+    own = {job.arm.name: job.config() for job in plan(PRESETS[f'{study}-10'], [100], [], tmp_path)}
+    for job in plan(PRESETS[f'{study}-tuning'], [100], [], tmp_path):
+        cfg, theirs = job.config(), own[job.arm.name.split()[0]]
+        assert cfg.train_cfg == theirs.train_cfg and cfg.train_dataloader == theirs.train_dataloader
+        assert cfg.model.type == theirs.model.type
+
+
 def test_groups_are_of_studies():
     assert {study for studies in GROUPS.values() for study in studies} <= PRESETS.keys()
 

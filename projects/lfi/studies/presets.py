@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from .arms import ARMS, METHOD, Arm, arm_of, compared_with, of_kind, origin_of
-from .settings import SETTINGS, tuned
+from .settings import FEW_SETTINGS, SETTINGS, Options, tuned
 
 
 @dataclass(frozen=True)
@@ -334,12 +334,13 @@ SHAPES_PRETRAINING = replace(
 )
 
 
-def tuning(preset: Preset, epochs: int) -> Preset:
+def tuning(preset: Preset, epochs: int, settings: Mapping[str, Sequence[Options]] = SETTINGS) -> Preset:
     """The settings on one seed that the study itself does not use.
 
     Args:
         preset: the study.
-        epochs: of complete schedules, about half of the study's: enough to rank settings.
+        epochs: of complete schedules, which may be shorter than the study's: enough to rank settings.
+        settings: that are tried, by the arm's name. Defaults to those for studies with all labels.
     """
     about = (
         'Three settings or more for LFI and for each way to distil, to be chosen by the validation images, '
@@ -350,7 +351,7 @@ def tuning(preset: Preset, epochs: int) -> Preset:
         about=f'{about} The study: {preset.about}',
         arms=tuple(
             replace(arm, test_config=None, test_options=(), epochs=epochs)
-            for arm in tuned(preset.arms, SETTINGS)
+            for arm in tuned(preset.arms, settings)
         ),
         metrics=preset.metrics[:1],
         tests={},
@@ -407,11 +408,13 @@ def domain_study(data: str, about: str) -> Preset:
 PRESETS = {
     'shapes': SHAPES,
     'shapes-tuning': tuning(SHAPES, 5),
+    'shapes-few-tuning': tuning(FEW_LABELS['shapes-few-10'], 6, FEW_SETTINGS),
     'shapes-detector': SHAPES_DETECTOR,
     'shapes-detector-few': SHAPES_DETECTOR_FEW,
     'shapes-pretraining': SHAPES_PRETRAINING,
     'tiny-small': TINY_SMALL,
     'tiny-small-tuning': tuning(TINY_SMALL, 8),
+    'tiny-few-tuning': tuning(FEW_LABELS['tiny-few-10'], 8, FEW_SETTINGS),
     'tiny-50': TINY_50,
     'tiny-full': TINY_FULL,
     'coco-full': COCO_FULL,

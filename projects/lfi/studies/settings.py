@@ -34,6 +34,26 @@ SETTINGS: dict[str, list[Options]] = {
     ],
 }
 
+# With few labels most images are known to the teacher alone, and its part may weigh more; presence above all,
+# whose error is a mean over all concepts.
+FEW_SETTINGS: dict[str, list[Options]] = {
+    'logit-kd': [{WEIGHT: value} for value in ('0.0625', '0.25', '1', '4', '16')],
+    'lfi': [
+        {
+            'model.interaction_loss.positions_weight': positions,
+            'model.interaction_loss.concepts_weight': concepts,
+            'model.interaction_loss.presence_weight': presence,
+        }
+        for positions, concepts, presence in (
+            ('0.25', '0.5', '0.25'),
+            ('0.25', '0.5', '4'),
+            ('1', '2', '1'),
+            ('1', '2', '4'),
+            ('2', '4', '2'),
+        )
+    ],
+}
+
 
 def tuned(arms: Sequence[Arm], settings: Mapping[str, Sequence[Options]]) -> tuple[Arm, ...]:
     """The first arm, and each arm that has settings in each of these.
