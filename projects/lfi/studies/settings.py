@@ -37,7 +37,7 @@ SETTINGS: dict[str, list[Options]] = {
 # With few labels most images are known to the teacher alone, and its part may weigh more; presence above all,
 # whose error is a mean over all concepts.
 FEW_SETTINGS: dict[str, list[Options]] = {
-    'logit-kd': [{WEIGHT: value} for value in ('0.0625', '0.25', '1', '4', '16')],
+    'logit-kd': [{WEIGHT: value} for value in ('0.0625', '0.25', '1', '4', '16', '64')],
     'lfi': [
         {
             'model.interaction_loss.positions_weight': positions,
@@ -50,6 +50,7 @@ FEW_SETTINGS: dict[str, list[Options]] = {
             ('1', '2', '1'),
             ('2', '4', '2'),
             ('4', '8', '4'),
+            ('8', '16', '8'),
         )
     ],
 }
