@@ -68,6 +68,16 @@ def test_settings_of_few_labels_are_tuned_with_ten_labels_in_the_study_s_own_sch
         assert cfg.model.type == theirs.model.type
 
 
+def test_settings_that_were_chosen_with_few_labels_are_among_those_tried(tmp_path):
+    jobs = {job.arm.name: job.config().model for job in plan(PRESETS['shapes-few-10'], [7], [], tmp_path)}
+    tried = [job.config().model for job in plan(PRESETS['shapes-few-tuning'], [100], [], tmp_path)]
+    assert jobs['lfi'].interaction_loss in [model.get('interaction_loss') for model in tried]
+    assert jobs['logit-kd'].distill_loss in [model.get('distill_loss') for model in tried]
+    for arm in ('shuffled-images', 'lfi-logit-kd'):
+        assert jobs[arm].interaction_loss == jobs['lfi'].interaction_loss
+    assert jobs['lfi-logit-kd'].logit_kd.loss_weight == jobs['logit-kd'].distill_loss.loss_weight
+
+
 def test_groups_are_of_studies():
     assert {study for studies in GROUPS.values() for study in studies} <= PRESETS.keys()
 

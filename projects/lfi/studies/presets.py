@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from .arms import ARMS, METHOD, Arm, arm_of, compared_with, of_kind, origin_of
-from .settings import FEW_SETTINGS, SETTINGS, Options, tuned
+from .settings import FEW_CHOSEN, FEW_SETTINGS, SETTINGS, Options, chosen, tuned
 
 
 @dataclass(frozen=True)
@@ -259,13 +259,13 @@ def by_text(arm: Arm) -> Arm:
 
 
 LABELS_PER_CLASS = (5, 10, 25)
-# By the studies' name the study with all labels, in whose settings its arms are, and the epochs that have
-# about as many steps as with all labels.
+# By the studies' name the study with all labels, its arms, what of them has settings of its own, and the
+# epochs that have about as many steps as with all labels.
 FEW = {
-    name: (preset, tuple(by_text(arm) for arm in arms), epochs)
-    for name, preset, arms, epochs in (
-        ('shapes-few', SHAPES, named_arms(FEW_ARMS, SHAPES_STUDENT), 6),
-        ('tiny-few', TINY_SMALL, named_arms(FEW_ARMS, TINY_STUDENT, features=True), 8),
+    name: (preset, tuple(chosen(by_text(arm), settings) for arm in arms), epochs)
+    for name, preset, arms, settings, epochs in (
+        ('shapes-few', SHAPES, named_arms(FEW_ARMS, SHAPES_STUDENT), FEW_CHOSEN, 6),
+        ('tiny-few', TINY_SMALL, named_arms(FEW_ARMS, TINY_STUDENT, features=True), {}, 8),
     )
 }
 FEW_LABELS = {

@@ -55,6 +55,24 @@ FEW_SETTINGS: dict[str, list[Options]] = {
     ],
 }
 
+_LFI = {
+    'model.interaction_loss.positions_weight': '4.0',
+    'model.interaction_loss.concepts_weight': '8.0',
+    'model.interaction_loss.presence_weight': '4.0',
+}
+# Of these the best on Shapes. LFI's negative control has LFI's, and LFI with logit KD has both.
+FEW_CHOSEN: dict[str, Options] = {
+    'logit-kd': {WEIGHT: '4.0'},
+    'shuffled-images': _LFI,
+    'lfi': _LFI,
+    'lfi-logit-kd': {**_LFI, 'model.logit_kd.loss_weight': '4.0'},
+}
+
+
+def chosen(arm: Arm, settings: Mapping[str, Options]) -> Arm:
+    """An arm in the settings that it has in a study, if it has any."""
+    return replace(arm, options=(*arm.options, *_as_typed(settings.get(arm.name, {}))))
+
 
 def tuned(arms: Sequence[Arm], settings: Mapping[str, Sequence[Options]]) -> tuple[Arm, ...]:
     """The first arm, and each arm that has settings in each of these.
