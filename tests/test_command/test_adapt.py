@@ -15,6 +15,7 @@ from lfi.models.adapters import InteractionQueries
 from lfi.models.backbones import InteractionQueryViT
 from lfi.registry import TRANSFORMS
 from mmcv.transforms import BaseTransform
+from mmdet.structures import DetDataSample
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
@@ -223,6 +224,44 @@ class Swirl(BaseTransform):
 @pytest.fixture
 def swirl(monkeypatch):
     monkeypatch.setitem(TRANSFORMS.parent._module_dict, 'Swirl', Swirl)
+
+
+def test_a_pipelines_own_padding_value_is_kept(write):
+    file = write('mmdet::yolox_tiny_8xb8-300e_coco', teacher='clip-b16')
+    image = np.full((40, 64, 3), 9, np.uint8)
+    cfg = load_config(str(file))
+    model = model_of(cfg)
+    batch = dict(inputs=[torch.from_numpy(image).permute(2, 0, 1)], data_samples=[DetDataSample()])
+    batch['data_samples'][0].set_metainfo(dict(img_shape=(40, 64), pad_shape=(40, 64)))
+    padded = model.data_preprocessor(batch, training=False)['inputs'][0]
+    assert padded.shape == (3, 64, 64)
+    # YOLOX is gray beside its images.
+    assert torch.all(padded[:, :40] == 9) and torch.all(padded[:, 40:] == 114)
+
+
+@pytest.mark.parametrize(
+    ('value', 'expected'), [(0, -1.99), (dict(img=(127, 128, 127), seg=255), None), (255, 1.99)]
+)
+def test_padding_follows_normalisation(value, expected, write):
+    padding = f"train_pipeline = [dict(type='Pad', size_divisor=8, pad_val={value!r}),"
+    config = SHAPES.replace('train_pipeline = [', padding)
+    assert load_config(str(write(config))).data_preprocessor.get('pad_value') == expected
+
+
+def test_a_classifiers_images_stay_as_large_as_they_were_padded(write, tmp_path):
+    pad = "dict(type='Pad', size=(64, 64), pad_val=127),"
+    config = SHAPES.replace("dict(type='PackInputs')", pad + "dict(type='PackInputs')").replace(
+        "RandomResizedCrop', scale=64, crop_ratio_range=(0.6, 1.0)", "RandomCrop', crop_size=(40, 48)"
+    )
+    cfg = load_config(str(write(config)))
+    assert cfg.data_preprocessor.pad_size_divisor == 64 and "Pad'" not in str(cfg.train_dataloader)
+    for loader in (cfg.train_dataloader, cfg.val_dataloader):
+        batch = next(iter(Runner.build_dataloader(loader)))
+        model = model_of(cfg)
+        assert model.data_preprocessor(batch, training=True)['inputs'].shape[2:] == (64, 64)
+    narrow = config.replace('size=(64, 64)', 'size=(64, 48)')
+    with pytest.raises(UsageError, match=r'the pipelines pad to size=\(64, 48\), .* to squares of one size'):
+        write(narrow, out='lfi_narrow.py')
 
 
 def test_what_no_cache_can_follow_is_taught_online(swirl, write, capsys):

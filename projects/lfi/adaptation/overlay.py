@@ -72,7 +72,7 @@ def overlay(
     call, config = asked_teacher(teacher, named, len(names), task.is_dense)
     backbone = asked_backbone(cfg.model, scope)
     plain = build_model(cfg, 'the config')
-    data = changed_data(cfg, scope, plain, unlabelled)
+    data = changed_data(cfg, scope, plain, unlabelled, one_size=not task.is_dense)
 
     words = [
         ('model', f'{name_of(cfg.model)} -> {" of ".join(model.values())}'),
@@ -178,12 +178,15 @@ def _preprocessor_of(cfg: Config) -> Mapping[str, Any]:
 
 
 def _padding(cfg: Config, data: DataChanges, backbone: AskedBackbone, task: Task) -> dict[str, Any]:
-    """How far the data preprocessor must pad, if it does not."""
+    """How far the data preprocessor must pad, and with what, if it does not."""
     own = _preprocessor_of(cfg).get('pad_size_divisor', 1)
     needed = [own]
     if data.divisor > 1:
-        needed += [data.divisor, backbone.largest_stride]
+        needed.append(data.divisor)
+    if data.divisor > 1 and task.is_dense:
+        needed.append(backbone.largest_stride)
     if task.is_dense:
         needed.append(backbone.divisor)
     divisor = math.lcm(*needed)
-    return {'pad_size_divisor': divisor} if divisor != own else {}
+    found: dict[str, Any] = {'pad_size_divisor': divisor} if divisor != own else {}
+    return found if data.pad_value is None else {**found, 'pad_value': data.pad_value}
