@@ -62,6 +62,8 @@ UNNAMED = SHAPES.replace('lfi.Shapes', 'CustomDataset').replace(
     "split='train', num_images=8", "data_root='gone'"
 )
 
+NAMED = "metainfo=dict(classes=[f'thing {i}' for i in range(20)])"
+
 
 @pytest.fixture
 def write(tmp_path, monkeypatch):
@@ -262,6 +264,28 @@ def test_a_classifiers_images_stay_as_large_as_they_were_padded(write, tmp_path)
     narrow = config.replace('size=(64, 64)', 'size=(64, 48)')
     with pytest.raises(UsageError, match=r'the pipelines pad to size=\(64, 48\), .* to squares of one size'):
         write(narrow, out='lfi_narrow.py')
+
+
+def test_data_that_cannot_be_read_do_not_stop_it(write, capsys, monkeypatch):
+    def lacks(*args, **options):
+        raise ImportError('Package lvis is not installed')
+
+    monkeypatch.setattr('lfi.datasets.Shapes.load_data_list', lacks)
+    write()
+    assert 'the training data could not be built (ImportError: Package lvis' in capsys.readouterr().out
+
+
+def test_an_image_that_cannot_be_read_does_not_stop_it(write, capsys, tmp_path):
+    (tmp_path / 'gone.txt').write_text('a.jpg 0\n')
+    config = UNNAMED.replace("data_root='gone'", f"data_root='.', ann_file='gone.txt', {NAMED}")
+    write(config.replace('train_pipeline = [', "train_pipeline = [dict(type='LoadImageFromFile'),"))
+    assert '1 training images; the first could not be read (FileNotFoundError' in capsys.readouterr().out
+
+
+def test_mixed_precision_is_built_without_a_gpu(write, monkeypatch):
+    monkeypatch.setattr('mmengine.optim.optimizer.amp_optimizer_wrapper.is_cuda_available', lambda: False)
+    amp = "optim_wrapper = dict(type='AmpOptimWrapper', loss_scale='dynamic', "
+    assert load_config(str(write(SHAPES.replace('optim_wrapper = dict(', amp)))).optim_wrapper.loss_scale
 
 
 def test_what_no_cache_can_follow_is_taught_online(swirl, write, capsys):

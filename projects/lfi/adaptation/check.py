@@ -20,6 +20,9 @@ from lfi.errors import UsageError
 from .kinds import offline
 from .overlay import build_model
 
+OF_AMP = ('type', 'loss_scale', 'dtype', 'use_fsdp')
+"""Arguments that an optimizer's wrapper has for mixed precision alone."""
+
 
 @dataclass(frozen=True)
 class Checked:
@@ -89,8 +92,12 @@ def _check_weights(plain: nn.Module, model: nn.Module) -> None:
 
 
 def _check_optimizer(model: nn.Module, cfg: Config) -> None:
+    wrapper = cfg.optim_wrapper.to_dict()
+    if wrapper.get('type') == 'AmpOptimWrapper':
+        # It refuses to be built without a GPU.
+        wrapper = {key: value for key, value in wrapper.items() if key not in OF_AMP}
     try:
-        build_optim_wrapper(model, cfg.optim_wrapper)
+        build_optim_wrapper(model, wrapper)
     # What an optimizer raises at parameters that it does not know differs from one to the next.
     except Exception as error:
         raise UsageError(
@@ -110,7 +117,15 @@ def _check_data(cfg: Config) -> str:
         size = len(dataset)
     except UsageError:
         raise
-    except (OSError, ValueError, AssertionError, RuntimeError) as error:
+    except (OSError, RuntimeError) as error:
         return f'the training data were not found, and not built ({type(error).__name__}: {error})'
-    sample = dataset[0]
+    # What a data set raises at wrong files, or without a package, differs from one to the next.
+    except Exception as error:
+        return f'the training data could not be built ({type(error).__name__}: {error})'
+    try:
+        sample = dataset[0]
+    except UsageError:
+        raise
+    except Exception as error:
+        return f'{size} training images; the first could not be read ({type(error).__name__}: {error})'
     return f'{size} training images; the first was read, {tuple(sample["inputs"].shape)}'
