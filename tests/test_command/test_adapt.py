@@ -317,6 +317,28 @@ def test_names_of_a_file_take_the_place_of_missing_ones(write, tmp_path):
     assert cfg.model.teacher.concepts == names
 
 
+def test_the_mark_of_an_editor_is_no_part_of_a_name(write, tmp_path):
+    names = [f'thing {i}' for i in range(20)]
+    (tmp_path / 'names.txt').write_text('\n'.join(names), encoding='utf-8-sig')
+    assert load_config(str(write(UNNAMED, concepts='names.txt'))).model.teacher.concepts == names
+    (tmp_path / 'names.txt').write_bytes(b'caf\xe9')
+    with pytest.raises(UsageError, match='in names.txt cannot be read: .*utf-8.*--concepts FILE'):
+        write(UNNAMED, concepts='names.txt', out='lfi_other.py')
+
+
+def test_underscores_around_a_name_are_no_spaces(write):
+    things = "metainfo=dict(classes=['__background__', '{}']), split='train'"
+    config = SHAPES.replace("split='train'", things).replace('num_classes=20', 'num_classes=2')
+    cfg = load_config(str(write(config.replace('{}', 'red__star'), teacher='clip-b16')))
+    assert cfg.model.teacher.concepts == ['background', 'red star']
+
+
+def test_a_class_without_a_name_is_refused(write, tmp_path):
+    config = SHAPES.replace("split='train'", "metainfo=dict(classes=['dot', '_']), split='train'")
+    with pytest.raises(UsageError, match="a class of the name '_', of which no text can be made"):
+        write(config.replace('num_classes=20', 'num_classes=2'), teacher='clip-b16')
+
+
 def test_names_of_the_metainfo_come_before_those_of_the_class(write):
     things = SHAPES.replace("split='train'", "metainfo=dict(classes=['red_star', 'dot']), split='train'")
     with pytest.raises(UsageError, match='num_classes=20, and the data set names 2 classes, red_star, dot'):
@@ -329,6 +351,7 @@ def test_names_of_the_metainfo_come_before_those_of_the_class(write):
     ('config', 'options', 'says'),
     [
         ('gone.py', {}, 'there is no config gone.py'),
+        (SHAPES + 'train_dataloader = None\n', {}, 'has no train_dataloader.dataset'),
         ('mmdet::rtmdet_tny_8xb32-300e_coco', {}, 'mmdet has no config .*near it are rtmdet_tiny_8xb32'),
         ('import_ = 1\n', {}, 'mine.py is no config of a model: it has no model=dict'),
         ('model = dict(\n', {}, 'mine.py cannot be read as an OpenMMLab config: SyntaxError'),

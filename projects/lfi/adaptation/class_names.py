@@ -36,7 +36,7 @@ def named_classes(dataset: Mapping, scope: str) -> tuple[Any, list[str]]:
         UsageError: if nothing names them.
     """
     config = next(leaves(dataset), None)
-    if config is None:
+    if not config:
         raise UsageError(f'the config has no train_dataloader.dataset, which would name the classes. {FIX}')
     stated = (config.get('metainfo') or {}).get('classes', config.get('classes'))
     if stated is not None:
@@ -145,11 +145,18 @@ def _on_disk(config: Mapping, scope: str) -> list[str]:
 
 def _read(file: str) -> list[str]:
     try:
-        lines = Path(file).expanduser().read_text(encoding='utf-8').splitlines()
-    except OSError as error:
-        raise UsageError(f'the names of the classes cannot be read: {error}. {FIX}') from error
+        # Some editors put a mark before the first name.
+        lines = Path(file).expanduser().read_text(encoding='utf-8-sig').splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f'the names of the classes in {file} cannot be read: {error}. {FIX}') from error
     return [line.strip() for line in lines if line.strip()]
 
 
 def _as_texts(names: Sequence[str]) -> list[str]:
-    return [name.replace('_', ' ') for name in names]
+    texts = [' '.join(name.replace('_', ' ').split()) for name in names]
+    for name, text in zip(names, texts):
+        if not text:
+            raise UsageError(
+                f'the data set has a class of the name {name!r}, of which no text can be made. {FIX}'
+            )
+    return texts
