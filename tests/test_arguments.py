@@ -61,6 +61,14 @@ def test_a_config_is_named_as_find_config_takes_it(parser):
     assert parser.parse_args(['lfi_vit-tiny_shapes']).config == config_path(CONFIG)
 
 
+def test_the_folder_of_a_cache_stays_as_it_was_typed(parser):
+    def cache(folder):
+        options = parser.parse_args([CONFIG, '--cfg-options', f'model.teacher_cache={folder}']).cfg_options
+        return options['model.teacher_cache']
+
+    assert (cache('my maps, 2/1'), cache('None')) == ('my maps, 2/1', None)
+
+
 def test_pairs_without_a_value(capsys):
     parser = ArgumentParser()
     add_config_arguments(parser)

@@ -87,7 +87,11 @@ class CfgOptions(DictAction):
         except (ValueError, AssertionError):
             parser.error(f'{option_string} takes KEY=VALUE pairs, got {" ".join(values or ())}')
         pairs = (pair.split('=', 1) for pair in values or ())
-        getattr(namespace, self.dest).update((key, value) for key, value in pairs if names_root(key))
+        getattr(namespace, self.dest).update(
+            (key, value)
+            for key, value in pairs
+            if names_root(key) or (key == 'model.teacher_cache' and value != 'None')
+        )
 
 
 def names_root(key: str) -> bool:

@@ -1,6 +1,7 @@
 """`lfi adapt`: what it writes for configs of all tasks learns, and says what is wrong with others."""
 
 import re
+import shlex
 from argparse import Namespace
 
 import numpy as np
@@ -16,6 +17,7 @@ from lfi.models.backbones import InteractionQueryViT
 from lfi.registry import TRANSFORMS
 from mmcv.transforms import BaseTransform
 from mmdet.structures import DetDataSample
+from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
@@ -288,6 +290,21 @@ def test_mixed_precision_is_built_without_a_gpu(write, monkeypatch):
     assert load_config(str(write(SHAPES.replace('optim_wrapper = dict(', amp)))).optim_wrapper.loss_scale
 
 
+def test_the_next_commands_can_be_typed(write, tmp_path, capsys):
+    Config.fromstring(SHAPES, '.py').dump(tmp_path / 'my net.yaml')
+    write('my net.yaml')
+    typed = [shlex.split(line)[:3] for line in capsys.readouterr().out.splitlines() if line[:5] == '  lfi']
+    assert typed == [['lfi', command, 'lfi_my net.py'] for command in ('cache', 'train', 'test')]
+
+
+def test_the_next_commands_name_the_work_dir_and_no_test_that_is_not_there(write, capsys):
+    without = SHAPES.replace('test_dataloader =', '_unused =').replace('test_evaluator =', '_no =')
+    write(without.replace('test_cfg = dict()', "work_dir = 'runs/1'"))
+    said = capsys.readouterr().out
+    assert 'lfi cache lfi_mine.py --out runs/1/maps' in said
+    assert 'model.teacher_cache=runs/1/maps' in said and 'lfi test' not in said
+
+
 def test_what_no_cache_can_follow_is_taught_online(swirl, write, capsys):
     config = SHAPES.replace("    dict(type='RandomFlip', prob=0.5),", "    dict(type='Swirl'),")
     file = write(config)
@@ -351,7 +368,14 @@ def test_names_of_the_metainfo_come_before_those_of_the_class(write):
     ('config', 'options', 'says'),
     [
         ('gone.py', {}, 'there is no config gone.py'),
+        ('nothing.here::x', {}, 'names a config of nothing.here, which is not installed'),
+        (
+            'mmpretrain::vit-base-p16_8xb128-coslr-100e_in1k',
+            {},
+            'has [0-9] configs of the name .*name one of mmpretrain::.*, mmpretrain::',
+        ),
         (SHAPES + 'train_dataloader = None\n', {}, 'has no train_dataloader.dataset'),
+        (SHAPES, {'out': 'mine.py/lfi_mine.py'}, '--out mine.py/lfi_mine.py cannot be written'),
         ('mmdet::rtmdet_tny_8xb32-300e_coco', {}, 'mmdet has no config .*near it are rtmdet_tiny_8xb32'),
         ('import_ = 1\n', {}, 'mine.py is no config of a model: it has no model=dict'),
         ('model = dict(\n', {}, 'mine.py cannot be read as an OpenMMLab config: SyntaxError'),

@@ -99,7 +99,8 @@ def _configs_of(package: str) -> Path:
     """The folder of a project's configs."""
     if package == 'lfi':
         return configs_folder().resolve()
-    spec = find_spec(package)
+    # The name of a module inside a package would import the package.
+    spec = find_spec(package) if package.isidentifier() else None
     if spec is None or spec.origin is None:
         extra = INSTALL.get(package)
         fix = f": pip install 'lfi[{extra}]'" if extra else ''
@@ -112,8 +113,16 @@ def _find(package: str, name: str) -> Path:
     asked = f'{name.removesuffix(".py")}.py'
     if (folder / asked).is_file():
         return folder / asked
-    known = {path.name: path for path in folder.rglob('*.py') if '_base_' not in path.parts}
+    known: dict[str, list[Path]] = {}
+    for path in sorted(folder.rglob('*.py')):
+        if '_base_' not in path.parts:
+            known.setdefault(path.name, []).append(path)
+    if len(known.get(asked, ())) > 1:
+        paths = ', '.join(f'{package}::{path.relative_to(folder).as_posix()}' for path in known[asked])
+        raise UsageError(
+            f'{package} has {len(known[asked])} configs of the name {asked}: name one of {paths}'
+        )
     if asked in known:
-        return known[asked]
+        return known[asked][0]
     near = get_close_matches(Path(asked).name, sorted(known), n=3, cutoff=0.4)
     raise UsageError(f'{package} has no config {name}; near it are {", ".join(near) or "none"}')

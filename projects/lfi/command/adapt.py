@@ -10,6 +10,7 @@ written, and prints the commands that come next. Nothing is fetched, and nothing
 
 from __future__ import annotations
 
+import shlex
 from argparse import Namespace
 from pathlib import Path
 
@@ -57,14 +58,17 @@ def adapt(args: Namespace) -> None:
     # Some of what is built says each parameter.
     MMLogger.get_current_instance().setLevel('ERROR')
     user = read_user_config(args.config)
-    out = Path(args.out or f'lfi_{user.path.name}')
+    out = Path(args.out or f'lfi_{user.path.stem}.py')
     if out.suffix != '.py':
         raise UsageError(f'--out {out} must be a .py file')
     if out.exists():
         raise UsageError(f'--out {out} is there already: remove it, or name another file')
     new = overlay(user, out, args.teacher, args.concepts, args.unlabelled)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(new.text, encoding='utf-8')
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(new.text, encoding='utf-8')
+    except OSError as error:
+        raise UsageError(f'--out {out} cannot be written: {error}') from error
     try:
         found = checked(out, new.plain)
     except BaseException:
@@ -86,15 +90,14 @@ def adapt(args: Namespace) -> None:
 
 
 def commands(out: Path, cfg: dict, cached: bool) -> list[str]:
-    """What to type next: with a cache where one can be read, train, test."""
-    work, train = f'work_dirs/{out.stem}', cfg.get('train_cfg') or {}
+    """What to type next: with a cache where one can be read, train, and test where the config has a test."""
+    work, train = cfg.get('work_dir') or f'work_dirs/{out.stem}', cfg.get('train_cfg') or {}
     steps = train.get('max_iters')
     last = f'iter_{steps}' if steps else f'epoch_{train.get("max_epochs", "N")}'
-    test = f'lfi test {out} {work}/{last}.pth'
-    if not cached:
-        return [f'lfi train {out}', test]
-    return [
-        f'lfi cache {out} --out {work}/maps',
-        f'lfi train {out} --cfg-options model.teacher_cache={work}/maps',
-        test,
-    ]
+    lines = [['lfi', 'train', str(out)]]
+    if cached:
+        lines[0] += ['--cfg-options', f'model.teacher_cache={work}/maps']
+        lines.insert(0, ['lfi', 'cache', str(out), '--out', f'{work}/maps'])
+    if cfg.get('test_dataloader'):
+        lines.append(['lfi', 'test', str(out), f'{work}/{last}.pth'])
+    return [shlex.join(line) for line in lines]
