@@ -39,6 +39,21 @@ def test_a_stage_ends_with_its_last_and_highest_module():
     assert last_stages(Net('vector'), 64) == ('stages.0', 'stages.1')
 
 
+class Wrapped(nn.Module):
+    """A backbone inside another one, that ends in what hands on its input, as timm's in mmpretrain."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.Conv2d(4, 4, 3, 2, 1), nn.Identity())
+
+    def forward(self, x):
+        return (self.net(x),)
+
+
+def test_a_module_around_all_stages_is_none_and_neither_is_what_does_nothing():
+    assert last_stages(Wrapped(), 64) == ('net.0', 'net.1')
+
+
 class Blocks(nn.Module):
     """A stem and blocks of one grid; or blocks of tokens after it."""
 

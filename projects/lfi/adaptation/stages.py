@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from typing import NamedTuple
 
@@ -51,6 +52,8 @@ def last_stages(backbone: nn.Module, size: int) -> tuple[str, ...]:
         for name, run in once.items()
         if run.grid and min(run.grid) > 1 and not (size % run.grid[0] or size % run.grid[1])
     }
+    # A backbone may be a module of another one, and no stage holds all others.
+    maps = {name: grid for name, grid in maps.items() if not _holds_all(name, maps)}
     outer = [name for name in maps if not any(name.startswith(f'{other}.') for other in maps)]
     ends = {maps[name]: name for name in outer}
     if not ends or (grid and grid != min(ends)):
@@ -65,6 +68,12 @@ def last_stages(backbone: nn.Module, size: int) -> tuple[str, ...]:
     return (outer[len(outer) // 2], last) if len(outer) > 2 else ()
 
 
+def _holds_all(name: str, maps: Iterable[str]) -> bool:
+    """Whether a module holds all others that give maps, and there are some."""
+    others = [other for other in maps if other != name]
+    return bool(others) and all(other.startswith(f'{name}.') for other in others)
+
+
 class _Run(NamedTuple):
     """That a module has run."""
 
@@ -77,8 +86,10 @@ def _run(backbone: nn.Module, size: int) -> tuple[list[_Run], tuple[int, int] | 
     """What modules gave in a pass over a blank image, in the order in which they ended; the output's grid."""
     runs: list[_Run] = []
 
-    def note(name: str, module: nn.Module, inputs: object, output: object) -> None:
-        runs.append(_Run(name, _grid(output)))
+    def note(name: str, module: nn.Module, inputs: tuple, output: object) -> None:
+        # What hands on its input, as timm's pool and head without classes, ends no stage.
+        if not any(output is each for each in inputs):
+            runs.append(_Run(name, _grid(output)))
 
     handles = [
         module.register_forward_hook(partial(note, name)) for name, module in backbone.named_modules() if name
