@@ -144,10 +144,24 @@ def test_what_cannot_be_saved_is_said(small_student, run_folder, small_config, t
     other = small_config(head=dict(num_classes=3))
     with pytest.raises(UsageError, match='does not fit the config'):
         lfi.save_pretrained(run_folder, tmp_path / 'a', config=other)
+    with pytest.raises(
+        UsageError, match=r"config's model and LFIImageClassifier differ in [0-9]+ weights, 'head"
+    ):
+        lfi.save_pretrained(model, tmp_path / 'a', config=other)
     cfg.model.head.rule = max
     with pytest.raises(UsageError, match=r'model.head.rule=.* is no plain data'):
         lfi.save_pretrained(model, tmp_path / 'a', config=cfg)
     assert not (tmp_path / 'a').exists()
+
+
+def test_a_page_of_others_is_not_overwritten(small_student, tmp_path):
+    model, cfg = small_student()
+    (tmp_path / 'README.md').write_text('my project')
+    with pytest.raises(UsageError, match="README.md is no card of LFI's, and would be overwritten"):
+        lfi.save_pretrained(model, tmp_path, config=cfg)
+    assert [path.name for path in tmp_path.iterdir()] == ['README.md']
+    for _ in range(2):
+        lfi.save_pretrained(model, tmp_path / 'new', config=cfg)
 
 
 def test_a_type_of_a_lazy_config_is_written_by_its_name(small_student, tmp_path):

@@ -72,8 +72,10 @@ def save_pretrained(
         The folder.
 
     Raises:
-        UsageError: if there is no config, it and the weights do not fit, or it holds what others cannot read.
+        UsageError: if there is no config, it and the weights do not fit, it holds what others cannot read, or
+            the folder has a `README.md` that is no card of LFI's.
     """
+    _keep_pages(Path(folder))
     trained = _of_model(model, config) if isinstance(model, nn.Module) else _of_run(Path(model), config)
     student, cfg, folder = trained.model, trained.cfg, Path(folder)
     answers = readout and getattr(student, 'answers_by_readout', False)
@@ -82,11 +84,22 @@ def save_pretrained(
         public, state = public_student(student, cfg, answers)
         pipeline = public_pipeline(cfg)
         facts = facts_of(student, cfg, trained.checkpoint, trained.meta)
+    if isinstance(model, nn.Module) and config is not None:
+        _check_config(student, cfg)
     names = trained.meta.get('dataset_meta') or getattr(student, 'dataset_meta', None) or {}
     written = write_student(folder, scope, public, pipeline, names, state)
     card = student_card(facts, student, written.meta.get('classes', ()), answers, model_card)
     AtomicLocalBackend().put(card.encode(), folder / CARD)
     return folder
+
+
+def _keep_pages(folder: Path) -> None:
+    """Refuse a folder with a page that a card would overwrite: a project's own, say."""
+    page = folder / CARD
+    if page.is_file() and 'library_name: lfi' not in page.read_text(encoding='utf-8', errors='replace'):
+        raise UsageError(
+            f"{page} is no card of LFI's, and would be overwritten: name another folder, or remove it"
+        )
 
 
 def _of_model(model: Any, config: Config | str | Path | None) -> Trained:
@@ -100,6 +113,25 @@ def _of_model(model: Any, config: Config | str | Path | None) -> Trained:
     return Trained(model, cfg)
 
 
+def _check_config(model: nn.Module, cfg: Config) -> None:
+    """Check that a config is that of a model: what is written would not load."""
+    own, known = (
+        {name: value.shape for name, value in one.state_dict().items()} for one in (model, _built(cfg))
+    )
+    differ = sorted(name for name in own.keys() | known.keys() if own.get(name) != known.get(name))
+    if differ:
+        raise UsageError(
+            f"the config's model and {type(model).__name__} differ in {len(differ)} weights, {differ[0]!r} "
+            'first: give config=, that of its training'
+        )
+
+
+def _built(cfg: Config) -> nn.Module:
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmengine'):
+        built: nn.Module = MODELS.build({**deepcopy(model_config(cfg)), **_online(cfg)})
+    return built
+
+
 def _of_run(path: Path, config: Config | str | Path | None) -> Trained:
     """Build the student of a checkpoint."""
     found = find_checkpoint_to_resume(str(path)) if path.is_dir() else str(path)
@@ -108,8 +140,7 @@ def _of_run(path: Path, config: Config | str | Path | None) -> Trained:
     checkpoint = Path(found)
     cfg = _config_beside(checkpoint) if config is None else _read_config(config)
     content = load_from_local(found, 'cpu')
-    with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmengine'):
-        model = MODELS.build({**deepcopy(model_config(cfg)), **_online(cfg)})
+    model = _built(cfg)
     check_weights(model, content, asked=True)
     state = content.get('state_dict', content)
     try:
