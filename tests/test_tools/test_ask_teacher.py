@@ -99,9 +99,21 @@ def test_a_folder_is_a_teacher_and_one_text_is_enough(run_main, tmp_path):
         ('photo.png', ('--teacher', 'shapes-tiny', '--frame-stride', '0'), '--frame-stride 0 must be'),
         ('broken.png', ('--teacher', 'shapes-tiny'), 'no input could be read: broken.png'),
         ('missing.png', ('--teacher', 'shapes-tiny'), 'missing.png'),
+        ('empty', ('--teacher', 'shapes-tiny'), 'the folder empty holds no images'),
+        (
+            'photo.png',
+            ('--teacher', 'shapes-tiny', '--device', 'cuda:99'),
+            "device='cuda:99' cannot be used: ",
+        ),
+        (
+            'photo.png',
+            ('--teacher', 'shapes-tiny', '--out-dir', 'photo.png'),
+            '--out-dir photo.png cannot be',
+        ),
     ],
 )
 def test_what_cannot_be_done_says_why(run_main, tmp_path, photo, args, message):
+    (tmp_path / 'empty').mkdir()
     (tmp_path / 'broken.png').write_bytes((tmp_path / 'photo.png').read_bytes()[:1500])
     with pytest.raises(UsageError, match=message):
         run_main(photo, '--texts', 'circle', *args)

@@ -12,6 +12,7 @@ import numpy as np
 from mmengine.fileio import get
 from PIL import Image
 
+from lfi.errors import UsageError
 from lfi.folders import files_below
 
 IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.ppm', '.tif', '.tiff', '.webp')
@@ -122,7 +123,8 @@ def list_sources(inputs: str | Path | np.ndarray | Sequence) -> list[Source]:
             loads it; or a list of any of these.
 
     Raises:
-        ValueError: If an array has another shape or type, or a folder holds no images.
+        ValueError: If an array has another shape or type.
+        UsageError: If a folder holds no images.
         TypeError: If an input is something else.
     """
     return list(_sources(inputs, 'inputs'))
@@ -148,7 +150,7 @@ def _files(path: Path) -> Iterator[Source]:
     if path.is_dir():
         files = [name for name in files_below(path) if name.lower().endswith(IMAGE_SUFFIXES)]
         if not files:
-            raise ValueError(f'the folder {path} holds no images ({", ".join(IMAGE_SUFFIXES)})')
+            raise UsageError(f'the folder {path} holds no images ({", ".join(IMAGE_SUFFIXES)})')
         yield from (FileSource(str(path / name)) for name in sorted(files, key=Path))
     elif path.suffix.lower() in VIDEO_SUFFIXES:
         yield VideoSource(str(path))

@@ -36,8 +36,8 @@ class TeacherReader:
         device: Of the teacher. Defaults to None: a GPU where there is one.
 
     Raises:
-        ValueError: If the config has no teacher; if its only concept has nothing to compete with; or as the
-            teacher says.
+        ValueError: If the config has no teacher; if the device is not there; if its only concept has nothing
+            to compete with; or as the teacher says.
         FileNotFoundError, RuntimeError, ImportError: As the teacher says.
     """
 
@@ -59,6 +59,11 @@ class TeacherReader:
         self.teacher = TEACHERS.build(config)
         self.reading.check(self.teacher.directions)
         self.device = torch.device(device or get_device())
+        try:
+            torch.empty(0, device=self.device)
+        # Torch without CUDA asserts that it has it.
+        except (AssertionError, RuntimeError) as error:
+            raise ValueError(f'device={device!r} cannot be used: {error}') from error
         bank = self.teacher.bank
         self.concepts: tuple[str, ...] = bank.names[: bank.num_concepts]
         if len(bank) == 1 and self._competes:

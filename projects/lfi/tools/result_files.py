@@ -42,10 +42,13 @@ def write_results(
         out_dir: The folder.
 
     Raises:
-        UsageError: If no input could be read.
+        UsageError: If no input could be read, or the folder cannot be made.
     """
     sources, out = list_sources(inputs), Path(out_dir)
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f'--out-dir {out} cannot be made: {error}') from error
     records: list[dict] = []
     frames: defaultdict[str, list[Path]] = defaultdict(list)
     total = sum(source.count(frame_stride) for source in sources)
