@@ -143,7 +143,7 @@ def padding_divisors(pipeline: Pipeline) -> list[int]:
 def padding_sizes(pipeline: Pipeline) -> list[tuple[int, int]]:
     """The sizes to which a pipeline pads, where it says one."""
     sizes = [step.get('size') for step in pipeline if name_of(step) in PADS]
-    return [tuple(size) for size in sizes if size]
+    return [(width, height) for width, height in filter(None, sizes)]
 
 
 def padding_values(pipeline: Pipeline) -> list[tuple[float, ...]]:
