@@ -1,6 +1,7 @@
 """An exported student predicts what the trained one did, in OpenMMLab's models and in timm's."""
 
 import json
+import re
 
 import pytest
 import timm
@@ -13,9 +14,11 @@ from lfi.models.export import (
     build_timm,
     export_student,
     inference_graph,
+    relative_difference,
     slim_config,
     slim_model,
     timm_difference,
+    to_half,
     to_timm,
     to_torch_export,
 )
@@ -259,6 +262,15 @@ def test_weights_of_another_config_are_refused():
         export_student(trained(classifier_config(**PLAIN)), dict(slim_model(classifier_config(**PLAIN))))
 
 
+def test_weights_of_other_shapes_are_refused():
+    cfg = classifier_config()
+    state = trained(cfg).state_dict()
+    state['head.fc.weight'] = state['head.fc.weight'][1:]
+    shape = tuple(state['head.fc.weight'].shape)
+    with pytest.raises(ValueError, match=rf'they have head.fc.weight {re.escape(str(shape))}, not \('):
+        export_student(state, cfg)
+
+
 @pytest.mark.parametrize('kind', ['lfi.LFITextClassifier', 'lfi.LFIZeroShotClassifier'])
 def test_a_classifier_by_text_needs_its_read_out(kind):
     with pytest.raises(ValueError, match='scores classes by its read-out'):
@@ -396,6 +408,47 @@ def test_an_exported_graph_takes_any_batch(backbone, tmp_path):
         (found,) = loaded(images(batch=batch))
         torch.testing.assert_close(found, student.backbone(images(batch=batch))[0])
     assert names == ['feature_map' if 'window_size' in backbone else 'class_token']
+
+
+@torch.no_grad()
+def test_a_graph_with_an_adapters_learned_queries_takes_any_batch():
+    cfg = resnet_config()
+    cfg['backbone'].update(num_queries=3)
+    student = export_student(trained(cfg), cfg).build()
+    graph, _ = inference_graph(student, 'classifier')
+    program = to_torch_export(graph, (32, 32)).module()
+    for batch in (1, 3):
+        torch.testing.assert_close(program(images(batch=batch))[0], student(images(batch=batch)))
+
+
+def swin_config():
+    arch = dict(embed_dims=8, depths=[1, 2, 1, 1], num_heads=[1, 1, 1, 1])
+    swin = dict(type='mmpretrain.SwinTransformer', arch=arch, img_size=32, patch_size=2, window_size=2)
+    head = dict(type='LinearClsHead', num_classes=4, in_channels=64)
+    neck = dict(type='GlobalAveragePooling')
+    return dict(type='mmpretrain.ImageClassifier', backbone=swin, neck=neck, head=head)
+
+
+@torch.no_grad()
+def test_swin_computes_in_half_precision():
+    # Its masks are float32.
+    graph, _ = inference_graph(trained(swin_config()), 'classifier')
+    difference = relative_difference(to_half(graph)(images())[0], graph(images())[0])
+    assert 0 < difference < 0.02
+
+
+class FixesTheBatch(torch.nn.Module):
+    """As the windows of Swin do."""
+
+    def forward(self, images):
+        return images.view(int(images.shape[0] / 1), -1)
+
+
+def test_a_model_that_fixes_the_number_of_images():
+    with pytest.raises(ValueError, match='fixes the number of images, .* --batch N'):
+        to_torch_export(FixesTheBatch(), (4, 4))
+    program = to_torch_export(FixesTheBatch(), (4, 4), batch=2).module()
+    assert program(torch.zeros(2, 3, 4, 4)).shape == (2, 48)
 
 
 def test_a_graph_of_what_is_not_there_is_refused():

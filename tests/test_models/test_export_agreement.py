@@ -77,3 +77,17 @@ def test_values_and_labels():
     changed[0, :20] = 1
     agreement = output_agreement(names, [values, changed], [values, labels], FLOAT32)
     assert not agreement.holds and agreement.lines[1] == 'labels (10, 1000): 99.80% are the same'
+
+
+@pytest.mark.parametrize('value', [torch.nan, torch.inf])
+def test_values_that_are_not_finite_differ(value):
+    expected = torch.tensor([[1.0, -2.0]])
+    agreement = output_agreement(['logits'], [expected + value], [expected], FLOAT16)
+    assert not agreement.holds and agreement.lines == ['logits (1, 2): values that are not finite']
+    assert not output_agreement(['logits'], [expected], [expected * value], FLOAT16).holds
+
+
+def test_zeros_alone_do_not_differ():
+    zeros = torch.zeros(1, 2)
+    assert output_agreement(['logits'], [zeros], [zeros], FLOAT32).holds
+    assert not output_agreement(['logits'], [zeros + 1], [zeros], FLOAT32).holds

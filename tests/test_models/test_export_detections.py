@@ -7,6 +7,7 @@ import torch
 from lfi.models.export import (
     FLOAT16,
     FLOAT32,
+    default_part,
     detected,
     detector_agreement,
     inference_graph,
@@ -105,7 +106,14 @@ def fcos() -> ConfigDict:
     return dense('fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py', strides=STRIDES, norm_cfg=None)
 
 
-DETECTORS = [mask_rcnn, class_agnostic, faster_rcnn, rtmdet, retinanet, fcos]
+def atss() -> ConfigDict:
+    anchors = dict(
+        type='AnchorGenerator', ratios=[1.0], octave_base_scale=8, scales_per_octave=1, strides=STRIDES
+    )
+    return dense('atss/atss_r50_fpn_1x_coco.py', anchor_generator=anchors, norm_cfg=None)
+
+
+DETECTORS = [mask_rcnn, class_agnostic, faster_rcnn, rtmdet, retinanet, fcos, atss]
 
 
 def trained(cfg: ConfigDict) -> torch.nn.Module:
@@ -207,9 +215,41 @@ def detr() -> ConfigDict:
     return cfg
 
 
+def mask2former() -> ConfigDict:
+    cfg = get_config('mmdet::mask2former/mask2former_r50_8xb2-lsj-50e_coco.py').model
+    cfg.backbone = dict(type='ResNet', depth=18)
+    head = cfg.panoptic_head
+    head.in_channels = [64, 128, 256, 512]
+    head.pixel_decoder.encoder.num_layers = head.transformer_decoder.num_layers = 1
+    return cfg
+
+
+def fast_rcnn() -> ConfigDict:
+    cfg = faster_rcnn()
+    cfg.type = 'FastRCNN'
+    del cfg.rpn_head
+    return cfg
+
+
+def double_head_rcnn() -> ConfigDict:
+    cfg = faster_rcnn()
+    cfg.roi_head.update(type='DoubleHeadRoIHead', reg_roi_scale_factor=1.3)
+    return cfg
+
+
+def seesaw() -> ConfigDict:
+    cfg = faster_rcnn()
+    cfg.roi_head.bbox_head.loss_cls = dict(type='SeesawLoss', num_classes=5)
+    return cfg
+
+
 @pytest.mark.parametrize(
     ('build', 'words'),
     [
+        (mask2former, 'a Mask2Former'),
+        (fast_rcnn, 'a FastRCNN'),
+        (double_head_rcnn, 'a DoubleHeadRoIHead, which has its own _bbox_forward'),
+        (seesaw, 'scores of a SeesawLoss'),
         (cascade_rcnn, 'a CascadeRoIHead, which has its own predict_bbox'),
         (soft_nms, "test_cfg with nms={'type': 'soft_nms', 'iou_threshold': 0.5} and max_per_img=12"),
         (detr, 'a DETR'),
@@ -217,6 +257,7 @@ def detr() -> ConfigDict:
 )
 def test_what_has_no_counterpart_is_named(build, words):
     detector = MODELS.build(build())
+    assert default_part(detector) == 'detector'
     with pytest.raises(ValueError) as error:
         inference_graph(detector, 'detector')
     assert str(error.value) == f"part='detector' cannot export {words}; or use part='backbone'"

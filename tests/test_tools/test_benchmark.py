@@ -57,6 +57,14 @@ def test_an_unknown_format(import_tool, monkeypatch, capsys):
     assert 'unknown: tflite; choose from pytorch,compile,onnx,onnx-fp16' in capsys.readouterr().err
 
 
+def test_a_gpu_that_is_not_there(import_tool, monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    args = arguments(import_tool, monkeypatch, 'lfi_vit-tiny_shapes', 'x.pth', '--device', 'cuda')
+    args.formats = ['pytorch']
+    with pytest.raises(UsageError, match='--device cuda: this torch finds no GPU'):
+        benchmark.main(args)
+
+
 def test_a_format_that_gives_something_else_is_an_error(import_tool, monkeypatch, capsys):
     args = arguments(import_tool, monkeypatch, 'lfi_vit-tiny_shapes', 'x.pth')
     right = Timing('pytorch', 1, (0.002, 0.004, 0.003), 1.0, True, '')

@@ -83,6 +83,7 @@ def test_a_part_that_a_student_does_not_have(run_tool, small_training, tmp_path)
         (['x.onnx', '--batch', '0'], "argument --batch: must be a whole number above 0, got '0'"),
         (['--torch-export', 'x.pt2', '--fp16'], '--fp16 is for OUT.onnx'),
         (['x.pt'], 'x.pt must end in .onnx'),
+        (['x.onnx', '--opset', '17'], '--opset 17: 18 and later can be written'),
     ],
 )
 def test_wrong_arguments(import_tool, monkeypatch, capsys, arguments, words):
@@ -104,6 +105,13 @@ def test_an_export_that_differs_is_removed(tmp_path):
     with pytest.raises(launch.UsageError, match=r'student.onnx was removed: .* differ .* Tolerance'):
         comparison(tmp_path, 1.001)
     assert not (tmp_path / 'student.onnx').exists()
+
+
+def test_an_export_whose_values_are_not_finite_is_removed(tmp_path, capsys):
+    with pytest.raises(launch.UsageError, match='student.onnx was removed'):
+        comparison(tmp_path, float('nan'))
+    assert not (tmp_path / 'student.onnx').exists()
+    assert 'logits (1, 3, 4, 4): values that are not finite' in capsys.readouterr().out
 
 
 def test_an_export_that_is_the_same_stays(tmp_path, capsys):

@@ -47,6 +47,20 @@ def test_what_it_does_not_read(onnx_file, arguments, words):
     assert doubt.startswith(words)
 
 
+def test_a_file_that_is_no_onnx(tmp_path):
+    path = tmp_path / 'student.pth'
+    path.write_bytes(bytes(range(256)))
+    with pytest.raises(ValueError, match='student.pth is no ONNX file'):
+        tensorrt_doubts(path)
+
+
+def test_numbers_of_images_that_do_not_rise(import_tool, monkeypatch, capsys):
+    monkeypatch.setattr('sys.argv', ['onnx_to_tensorrt.py', 'x.onnx', '--batch', '8', '1', '16'])
+    with pytest.raises(SystemExit):
+        import_tool(TOOL).parse_args()
+    assert '--batch: LEAST BEST MOST must rise, got 8 1 16' in capsys.readouterr().err
+
+
 def test_the_tool_checks_and_says_what_is_missing(run_tool, onnx_file, tmp_path):
     path = onnx_file('Relu')
     assert run_tool(TOOL, path).splitlines()[-1] == f'{path}: TensorRT lists all of it.'

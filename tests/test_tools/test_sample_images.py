@@ -38,3 +38,8 @@ def test_files_of_a_folder_come_again_where_there_are_few(tmp_path):
 def test_a_folder_without_images(tmp_path):
     with pytest.raises(UsageError, match='no image .*.png'):
         sample_images(1, (8, 8), BGR, tmp_path)
+
+
+def test_a_folder_that_is_not_there(tmp_path):
+    with pytest.raises(UsageError, match='--images .*nowhere: there is no such folder'):
+        sample_images(1, (8, 8), BGR, tmp_path / 'nowhere')

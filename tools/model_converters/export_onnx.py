@@ -14,6 +14,8 @@ from pathlib import Path
 from lfi.arguments import ArgumentParser, add_config_arguments, add_graph_arguments, positive
 from lfi.tools import run_tool
 
+OLDEST_OPSET = 18
+
 
 def parse_args() -> Namespace:
     parser = ArgumentParser(description=__doc__)
@@ -38,6 +40,8 @@ def parse_args() -> Namespace:
     for path, suffix in ((args.out, '.onnx'), (args.torch_export, '.pt2')):
         if path is not None and path.suffix != suffix:
             parser.error(f'{path} must end in {suffix}')
+    if args.opset is not None and args.opset < OLDEST_OPSET:
+        parser.error(f'--opset {args.opset}: {OLDEST_OPSET} and later can be written')
     if args.fp16 and args.out is None:
         parser.error('--fp16 is for OUT.onnx')
     return args

@@ -31,7 +31,10 @@ def parse_args() -> Namespace:
     parser.add_argument(
         '--workspace', type=float, default=4.0, metavar='GIB', help='memory that may be tried (default: 4)'
     )
-    return parser.parse_args()
+    args = parser.parse_args()
+    if list(args.batch) != sorted(args.batch):
+        parser.error(f'--batch: LEAST BEST MOST must rise, got {" ".join(map(str, args.batch))}')
+    return args
 
 
 def main(args: Namespace) -> None:

@@ -19,12 +19,13 @@ from torch import Tensor
 from lfi.engine.machine import machine
 from lfi.errors import UsageError
 from lfi.models.batches import pixel_format
-from lfi.models.export import FLOAT16, FLOAT32, default_part, predicted, to_half, to_torch_export
+from lfi.models.export import FLOAT16, FLOAT32, default_part, predicted, to_half
 from lfi.tools.export_onnx import (
     compared_outputs,
     graph_of,
     load_for_graphs,
     onnx_runner,
+    program_of,
     require_onnx,
     write_onnx,
 )
@@ -72,6 +73,8 @@ def main(args: Namespace) -> None:
     """Run the tool."""
     if any(name.startswith('onnx') for name in args.formats):
         require_onnx()
+    if args.device == 'cuda' and not torch.cuda.is_available():
+        raise UsageError('--device cuda: this torch finds no GPU')
     if args.threads is not None:
         torch.set_num_threads(args.threads)
     student, shape = load_for_graphs(args)
@@ -115,7 +118,7 @@ def onnx_files(
     files = {name: folder / f'{name}.onnx' for name in formats if name.startswith('onnx')}
     for name, path in files.items():
         written = to_half(graph) if name == 'onnx-fp16' else graph
-        write_onnx(to_torch_export(written, shape), names, None, path)
+        write_onnx(program_of(written, shape), names, None, path)
     return files
 
 

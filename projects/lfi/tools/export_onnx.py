@@ -53,12 +53,12 @@ def main(args: Namespace) -> None:
     if args.out is not None:
         args.out.parent.mkdir(parents=True, exist_ok=True)
         written = to_half(graph) if args.fp16 else graph
-        write_onnx(to_torch_export(written, shape, args.batch), names, args.opset, args.out)
+        write_onnx(program_of(written, shape, args.batch), names, args.opset, args.out)
         tolerance = FLOAT16 if args.fp16 else FLOAT32
         compare(student, graph, names, images, onnx_runner(args.out), tolerance, args.out)
     if args.torch_export is not None:
         args.torch_export.parent.mkdir(parents=True, exist_ok=True)
-        torch.export.save(to_torch_export(graph, shape, args.batch), args.torch_export)
+        torch.export.save(program_of(graph, shape, args.batch), args.torch_export)
         module = torch.export.load(args.torch_export).module()
         compare(student, graph, names, images, module, FLOAT32, args.torch_export)
     print(
@@ -92,6 +92,16 @@ def graph_of(student: nn.Module, part: str, box_masks: bool = False) -> tuple[nn
     """`inference_graph`, whose mistakes are the user's."""
     try:
         return inference_graph(student, part, box_masks)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def program_of(
+    graph: nn.Module, shape: tuple[int, int], batch: int | None = None
+) -> torch.export.ExportedProgram:
+    """`to_torch_export`, whose mistakes are the user's."""
+    try:
+        return to_torch_export(graph, shape, batch)
     except ValueError as error:
         raise UsageError(str(error)) from error
 

@@ -13,13 +13,17 @@ def main(args: Namespace) -> None:
     """Run the tool.
 
     Raises:
-        UsageError: If there is no such file, TensorRT is not installed, or it cannot build the engine.
+        UsageError: If there is no such file, it is no ONNX file, TensorRT is not installed, or it cannot
+            build the engine.
     """
     if not args.onnx.is_file():
         raise UsageError(f'there is no file {args.onnx}: lfi export-onnx writes one')
     if find_spec('onnx') is None:
         raise UsageError("reading ONNX needs onnx: pip install 'lfi[export]'")
-    doubts = tensorrt_doubts(args.onnx)
+    try:
+        doubts = tensorrt_doubts(args.onnx)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
     print('\n'.join(f'{args.onnx}: {doubt}' for doubt in doubts) or f'{args.onnx}: TensorRT lists all of it.')
     if args.out is None:
         return

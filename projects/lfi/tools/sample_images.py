@@ -32,7 +32,7 @@ def sample_images(
             to None: the first test images of Shapes, which are drawn.
 
     Raises:
-        UsageError: If the folder has no image.
+        UsageError: If there is no such folder, or it has no image.
     """
     images = drawn_images(max(shape), count) if folder is None else file_images(folder)
     taken = [mmcv.imresize(image, shape[::-1]) for image in islice(images, count)]
@@ -51,6 +51,8 @@ def drawn_images(side: int, count: int) -> Iterator[np.ndarray]:
 
 def file_images(folder: Path) -> Iterator[np.ndarray]:
     """The images below a folder, over and over, as uint8 BGR."""
+    if not folder.is_dir():
+        raise UsageError(f'--images {folder}: there is no such folder')
     files = [folder / name for name in files_below(folder) if name.lower().endswith(IMAGE_SUFFIXES)]
     if not files:
         raise UsageError(f'--images {folder}: no image ({", ".join(IMAGE_SUFFIXES)}) lies in it')

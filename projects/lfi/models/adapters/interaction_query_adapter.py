@@ -98,7 +98,8 @@ class InteractionQueries(InteractionRecorder, _Backbone):
         learned = self.interaction.queries
         if learned is None and not self._records:
             return super().forward(x)
-        b, height, width = len(x), x.shape[-2], x.shape[-1]
+        # len() would fix the number of images of an exported graph.
+        b, height, width = x.shape[0], x.shape[-2], x.shape[-1]
         grid = self.patch_grid(height, width)
         queries = None if learned is None else learned.expand(b, -1, -1)
         # Its own, since a backbone may be run in the forward pass of another.

@@ -88,9 +88,9 @@ def output_agreement(
         if own.is_floating_point():
             difference = relative_difference(its, own)
             holds &= difference <= tolerance.value
-            lines.append(
-                f'{name} {tuple(own.shape)}: largest difference {difference:.1e} of the largest value'
-            )
+            lines.append(f'{shown}: largest difference {difference:.1e} of the largest value')
+            if not its.isfinite().all():
+                lines[-1] = f'{shown}: values that are not finite'
         else:
             share = (its == own).double().mean().item()
             holds &= share >= tolerance.pixels

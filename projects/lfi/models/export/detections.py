@@ -32,6 +32,8 @@ PREDICTING = (
     '_bbox_post_process',
     'predict_bbox',
     'predict_mask',
+    '_bbox_forward',
+    '_mask_forward',
 )
 # Settings of NMS that are known here, or change no result.
 NMS = {'type', 'iou_threshold', 'split_thr'}
@@ -100,14 +102,17 @@ def refusal(detector: nn.Module) -> str | None:
     extractors = []
     # What a student adds before mmdet's own class changes no prediction.
     task = next((kind for kind in type(detector).__mro__ if kind.__module__.startswith('mmdet.')), nn.Module)
-    if isinstance(detector, SingleStageDetector):
+    if isinstance(detector, SingleStageDetector) and hasattr(detector, 'bbox_head'):
         heads = [(task, SingleStageDetector), (type(detector.bbox_head), BaseDenseHead)]
         settings = [detector.bbox_head.test_cfg]
-    elif isinstance(detector, TwoStageDetector):
+    elif isinstance(detector, TwoStageDetector) and detector.with_rpn:
         rpn, roi_head = detector.rpn_head, detector.roi_head
         heads = [(task, TwoStageDetector), (type(rpn), RPNHead), (type(roi_head), StandardRoIHead)]
         heads.append((type(roi_head.bbox_head), BBoxHead))
         settings = [rpn.test_cfg, roi_head.test_cfg]
+        # A cascade has several heads.
+        if getattr(roi_head.bbox_head, 'custom_cls_channels', False):
+            return f'scores of a {type(roi_head.bbox_head.loss_cls).__name__}'
         extractors.append(roi_head.bbox_roi_extractor)
         if roi_head.with_mask:
             heads.append((type(roi_head.mask_head), FCNMaskHead))

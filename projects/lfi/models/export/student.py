@@ -73,7 +73,8 @@ def export_student(student: nn.Module | Mapping[str, Tensor], cfg: Mapping) -> E
     """
     state = student.state_dict() if isinstance(student, nn.Module) else student
     model = slim_model(cfg)
-    needed = MODELS.build(deepcopy(model)).state_dict().keys()
+    built = MODELS.build(deepcopy(model))
+    needed = built.state_dict()
     missing = [name for name in needed if name not in state]
     removed = {name: value for name, value in state.items() if name not in needed}
     removable: tuple[str, ...] = LEARNING_PARTS
@@ -87,7 +88,19 @@ def export_student(student: nn.Module | Mapping[str, Tensor], cfg: Mapping) -> E
             f'the weights do not fit the config: it needs {missing[:3] or "nothing more"}, and does not know '
             f'{unknown[:3] or "any that it should not"}. Give the config that the student was trained with'
         )
-    return ExportedStudent(model, {name: state[name] for name in needed}, removed)
+    kept = {name: state[name] for name in needed}
+    try:
+        built.load_state_dict(kept)
+    except RuntimeError as error:
+        other = [name for name, value in kept.items() if value.shape != needed[name].shape]
+        if not other:
+            raise
+        shapes = [f'{name} {tuple(kept[name].shape)}, not {tuple(needed[name].shape)}' for name in other]
+        raise ValueError(
+            f'the weights do not fit the config: they have {"; ".join(shapes[:3])}. Give the config that the '
+            'student was trained with'
+        ) from error
+    return ExportedStudent(model, kept, removed)
 
 
 def slim_model(cfg: Mapping) -> ConfigDict:

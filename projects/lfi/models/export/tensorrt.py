@@ -29,10 +29,18 @@ MOST_OF_TOPK = 3840
 
 
 def tensorrt_doubts(path: Path) -> list[str]:
-    """What in an ONNX file TensorRT 10 does not list as supported, in words. Needs onnx, and no TensorRT."""
-    import onnx
+    """What in an ONNX file TensorRT 10 does not list as supported, in words. Needs onnx, and no TensorRT.
 
-    model = onnx.load(path)
+    Raises:
+        ValueError: If it is no ONNX file.
+    """
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        model = onnx.load(path)
+    except DecodeError as error:
+        raise ValueError(f'{path} is no ONNX file') from error
     doubts = []
     opset = next(entry.version for entry in model.opset_import if not entry.domain)
     if opset > NEWEST_OPSET:
