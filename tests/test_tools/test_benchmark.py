@@ -6,6 +6,7 @@ import re
 import pytest
 import torch
 from lfi.errors import UsageError
+from lfi.models.export import Agreement
 from lfi.tools import benchmark
 from lfi.tools.benchmark import Timing
 
@@ -49,6 +50,15 @@ def test_compiled(import_tool, monkeypatch, small_training, capsys):
     assert args.formats == ['pytorch', 'compile']
     benchmark.main(args)
     assert re.search(r'^\| compile \| 1 \| .* \| yes \|$', capsys.readouterr().out, re.M)
+
+
+def test_images_in_which_nothing_is_found(import_tool, monkeypatch, small_training, capsys):
+    monkeypatch.setattr(torch, 'compile', lambda graph, **options: graph)
+    monkeypatch.setattr(benchmark, 'compared_outputs', lambda *args: Agreement(True, [], 0))
+    benchmark.main(
+        arguments(import_tool, monkeypatch, *small_training(SHAPES), '--formats', 'compile', *QUICK)
+    )
+    assert 'Batch 1: nothing is found in these images' in capsys.readouterr().out
 
 
 def test_an_unknown_format(import_tool, monkeypatch, capsys):

@@ -95,6 +95,8 @@ def main(args: Namespace) -> None:
                 for name, run in runners.items()
                 if name != 'pytorch'
             }
+            if any(not found.compared for found in agreements.values()):
+                print(f'Batch {batch}: nothing is found in these images, in no time: give --images FOLDER')
             seconds = timed(runners, images, args.num_warmup, args.repeat_num)
             for name, its in seconds.items():
                 found = agreements.get(name)
