@@ -2,7 +2,15 @@
 
 import pytest
 import torch
-from lfi.models.export import FLOAT16, FLOAT32, Detected, detected, detector_agreement, output_agreement
+from lfi.models.export import (
+    FLOAT16,
+    FLOAT32,
+    Detected,
+    detected,
+    detector_agreement,
+    output_agreement,
+    together,
+)
 
 MASKS = torch.zeros(3, 8, 8, dtype=torch.bool)
 MASKS[:, :4] = True
@@ -46,6 +54,16 @@ def test_what_is_not_the_same(found, count):
     agreement = compared(found)
     assert not agreement.holds
     assert f': {count} of {max(3, len(found.scores))} are the same' in agreement.lines[0]
+
+
+def test_a_share_of_all_detections_counts_and_not_of_each_batch():
+    most = Detected(*(part[:2] for part in EXPECTED))
+    assert not compared(most, FLOAT16).holds
+    agreement = together([compared(most, FLOAT16), *[compared(EXPECTED, FLOAT16)] * 3])
+    assert agreement.holds and (agreement.same, agreement.compared) == (11, 12) and len(agreement.lines) == 4
+    outputs = (['logits'], [torch.ones(1)], [torch.zeros(1)], FLOAT16)
+    same = output_agreement(['logits'], [torch.ones(1)], [torch.ones(1)], FLOAT16)
+    assert same.holds and not together([same] * 20 + [output_agreement(*outputs)]).holds
 
 
 def test_half_precision_may_differ_more():

@@ -54,7 +54,7 @@ def test_compiled(import_tool, monkeypatch, small_training, capsys):
 
 def test_images_in_which_nothing_is_found(import_tool, monkeypatch, small_training, capsys):
     monkeypatch.setattr(torch, 'compile', lambda graph, **options: graph)
-    monkeypatch.setattr(benchmark, 'compared_outputs', lambda *args: Agreement(True, [], 0))
+    monkeypatch.setattr(benchmark, 'compared_outputs', lambda *args: Agreement(0, 0, 1.0, []))
     benchmark.main(
         arguments(import_tool, monkeypatch, *small_training(SHAPES), '--formats', 'compile', *QUICK)
     )

@@ -29,6 +29,7 @@ from lfi.models.export import (
     to_half,
     to_onnx,
     to_torch_export,
+    together,
 )
 from lfi.tools.export_student import load_student, read_checkpoint
 from lfi.tools.sample_images import sample_images
@@ -173,18 +174,17 @@ def compare(
     Raises:
         UsageError: If it gives something else; the file is then removed.
     """
-    compared = 0
-    for images in batches:
-        found = compared_outputs(student, graph, names, images, exported(images), tolerance)
-        compared += found.compared
-        for line in found.lines:
-            print(f'{path.name}, {line}')
-        if not found.holds:
-            path.unlink()
-            raise UsageError(
-                f'{path} was removed: its outputs differ from those of PyTorch by more than {tolerance}'
-            )
-    if not compared:
+    found = together(
+        [compared_outputs(student, graph, names, images, exported(images), tolerance) for images in batches]
+    )
+    for line in found.lines:
+        print(f'{path.name}, {line}')
+    if not found.holds:
+        path.unlink()
+        raise UsageError(
+            f'{path} was removed: its outputs differ from those of PyTorch by more than {tolerance}'
+        )
+    if not found.compared:
         print(f'{path.name} was not compared, since nothing is found in these images: give --images FOLDER')
 
 

@@ -10,6 +10,7 @@ from .agreement import (
     detector_agreement,
     output_agreement,
     predicted,
+    together,
 )
 from .graphs import (
     PARTS,
@@ -56,4 +57,5 @@ __all__ = [
     'to_onnx',
     'to_timm',
     'to_torch_export',
+    'together',
 ]

@@ -58,14 +58,31 @@ class Agreement(NamedTuple):
     """The return value of `output_agreement` and `detector_agreement`.
 
     Args:
-        holds: Whether the outputs are the same.
-        lines: What was found, in words.
+        same: How many detections are the same; 1 or 0 for other outputs.
         compared: How many detections there were; 1 for other outputs.
+        needed: The share of them that must be the same.
+        lines: What was found, in words.
     """
 
-    holds: bool
-    lines: list[str]
+    same: int
     compared: int
+    needed: float
+    lines: list[str]
+
+    @property
+    def holds(self) -> bool:
+        """Whether the outputs are the same."""
+        return self.same >= self.needed * self.compared
+
+
+def together(agreements: Sequence[Agreement]) -> Agreement:
+    """One agreement of several batches: a share of their detections, not of those of each batch."""
+    return Agreement(
+        sum(each.same for each in agreements),
+        sum(each.compared for each in agreements),
+        agreements[0].needed,
+        [line for each in agreements for line in each.lines],
+    )
 
 
 def output_agreement(
@@ -95,7 +112,7 @@ def output_agreement(
             share = (its == own).double().mean().item()
             holds &= share >= tolerance.pixels
             lines.append(f'{shown}: {share:.2%} are the same')
-    return Agreement(holds, lines, 1)
+    return Agreement(int(holds), 1, 1.0, lines)
 
 
 def detector_agreement(
@@ -118,7 +135,7 @@ def detector_agreement(
         box, score, mask = (max(values) for values in zip(*pairs))
         line += f', boxes within {box:.1e} pixels, scores within {score:.1e}'
         line += '' if expected[0].masks is None else f', masks but for {mask:.2%} of the box'
-    return Agreement(len(pairs) >= tolerance.detections * compared, [line], compared)
+    return Agreement(len(pairs), compared, tolerance.detections, [line])
 
 
 def same(
