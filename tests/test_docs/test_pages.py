@@ -71,10 +71,16 @@ def test_commands_name_tools_options_and_configs_that_exist(page):
                 assert (ROOT / word).exists(), line
 
 
+# Wherever the repository is hosted, its pages of workflows are two folders above README.md's.
+WORKFLOW = re.compile(r'\.\./\.\./actions/workflows/([\w-]+\.yml)(/badge\.svg)?')
+
+
 @pytest.mark.parametrize('page', PAGES, ids=lambda p: p.name)
 def test_links_lead_somewhere(page):
     for target in re.findall(r'\]\(([^)\s]+)\)', page.read_text()):
-        if not target.startswith('http'):
+        if page.name == 'README.md' and (workflow := WORKFLOW.fullmatch(target)):
+            assert (ROOT / '.github/workflows' / workflow[1]).is_file(), target
+        elif not target.startswith('http'):
             path, _, anchor = target.partition('#')
             linked = page.parent / path if path else page
             assert linked.exists(), target
