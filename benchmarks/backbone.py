@@ -1,4 +1,4 @@
-"""What interaction queries cost: InteractionQueryViT against mmpretrain's VisionTransformer in one process.
+"""What a student's answers cost: InteractionQueryViT against mmpretrain's VisionTransformer in one process.
 
 python benchmarks/backbone.py
 python benchmarks/backbone.py --batch-size 64 --amp      # on a GPU
@@ -7,23 +7,26 @@ python benchmarks/backbone.py --batch-size 64 --amp      # on a GPU
 from __future__ import annotations
 
 import argparse
+from functools import partial
 
 import lfi  # noqa: F401
 import torch
 from lfi.engine.machine import machine
 from lfi.models import InteractionQueryViT, InteractionReadout
 from mmpretrain.models.backbones import VisionTransformer
-from pairs import HEADER, time_pairs
+from pairs import HEADER, add_rounds, time_pairs
+from torch import Tensor
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Time the student against the plain ViT')
     parser.add_argument('--arch', default='base', help='(%(default)s)')
     parser.add_argument('--img-size', type=int, default=224, help='(%(default)s)')
-    parser.add_argument('--num-queries', type=int, default=8, help='(%(default)s)')
-    parser.add_argument('--write-back', default='gated', help='(%(default)s)')
+    parser.add_argument('--concepts', type=int, default=8, help='that an image is asked about (%(default)s)')
+    parser.add_argument('--num-queries', type=int, default=0, help='learned queries (%(default)s)')
+    parser.add_argument('--write-back', default='gated', help='of learned queries (%(default)s)')
     parser.add_argument('--batch-size', type=int, default=8, help='(%(default)s)')
-    parser.add_argument('--rounds', type=int, default=15, help='pairs to time (%(default)s)')
+    add_rounds(parser, 15)
     parser.add_argument('--amp', action='store_true', help='bf16 autocast')
     return parser.parse_args()
 
@@ -39,31 +42,50 @@ def main() -> None:
     images = torch.randn(args.batch_size, 3, args.img_size, args.img_size, device=device)
     autocast = torch.autocast(device, torch.bfloat16, enabled=args.amp)
 
-    @torch.no_grad()
-    def forward(model):
-        with autocast:
-            return model(images)[-1]
+    readout = InteractionReadout(ours.embed_dims, 512).to(device)
+    texts = torch.nn.functional.normalize(torch.randn(args.concepts, 512, device=device), dim=-1)
 
-    def forward_backward(model):
+    def plain() -> tuple[Tensor, ...]:
+        return (peer(images)[-1],)
+
+    def unasked() -> tuple[Tensor, ...]:
+        return (ours(images)[-1],)
+
+    def asked() -> tuple[Tensor, ...]:
+        with ours.record_interactions(readout.questions(texts)) as record:
+            features = ours(images)[-1]
+        return (features, record.states.asked, *record.states.attention)
+
+    @torch.no_grad()
+    def forward(student):
         with autocast:
-            loss = model(images)[-1].square().mean()
+            return student()
+
+    def forward_backward(student):
+        with autocast:
+            loss = sum(output.square().mean() for output in student())
         loss.backward()
-        model.zero_grad(set_to_none=True)
+        for module in (ours, peer, readout):
+            module.zero_grad(set_to_none=True)
 
     count = {model: sum(p.numel() for p in model.parameters()) for model in (ours, peer)}
-    readout = InteractionReadout(ours.embed_dims, 512)
     added = count[ours] - count[peer]
     heads = sum(p.numel() for p in readout.parameters())
     print(
-        f'{args.arch} at {args.img_size} px, batch {args.batch_size}, {args.num_queries} queries, {machine()}'
+        f'{args.arch} at {args.img_size} px, batch {args.batch_size}, {args.concepts} concepts, '
+        f'{args.num_queries} learned queries, {machine()}'
     )
     print(
-        f'parameters: {count[peer]:,} + {added:,} (queries) + {heads:,} (read-out, training only) = '
+        f'parameters: {count[peer]:,} + {added:,} (queries) + {heads:,} (read-out) = '
         f'+{(added + heads) / count[peer]:.2%}\n'
     )
     print(HEADER)
-    for name, step in (('forward', forward), ('forward + backward', forward_backward)):
-        timed = time_pairs(lambda step=step: step(ours), lambda step=step: step(peer), args.rounds)
+    for name, step, student in (
+        ('forward, not asked', forward, unasked),
+        ('forward, asked', forward, asked),
+        ('forward + backward, asked', forward_backward, asked),
+    ):
+        timed = time_pairs(partial(step, student), partial(step, plain), args.rounds)
         print(timed.row(name), flush=True)
 
 

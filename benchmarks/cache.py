@@ -17,7 +17,7 @@ from lfi.engine.machine import machine
 from lfi.models.teachers import CacheManifest, CacheWriter, PixelFormat, VLMAttentionTeacher
 from lfi.structures import pack
 from lfi.structures.interaction_cache import keys_of
-from pairs import HEADER, time_pairs
+from pairs import HEADER, add_rounds, time_pairs
 
 
 def parse_args() -> argparse.Namespace:
@@ -31,7 +31,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--num-concepts', type=int, default=200, help='in the bank (%(default)s)')
     parser.add_argument('--max-concepts', type=int, default=8, help='kept for each image (%(default)s)')
     parser.add_argument('--batch-size', type=int, default=8, help='(%(default)s)')
-    parser.add_argument('--rounds', type=int, default=11, help='pairs to time (%(default)s)')
+    add_rounds(parser, 11)
     return parser.parse_args()
 
 

@@ -25,7 +25,7 @@ from mmdet.structures.mask import BitmapMasks
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
-from pairs import HEADER, time_pairs
+from pairs import HEADER, add_rounds, time_pairs
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -42,7 +42,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--batch-size', type=int, default=2, help='(%(default)s)')
     parser.add_argument('--objects', type=int, default=7, help='in an image; COCO has 7 (%(default)s)')
-    parser.add_argument('--rounds', type=int, default=9, help='pairs to time (%(default)s)')
+    add_rounds(parser, 9)
     parser.add_argument('--amp', action='store_true', help='autocast: float16 on a GPU, bfloat16 on the CPU')
     return parser.parse_args()
 

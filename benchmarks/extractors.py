@@ -16,7 +16,7 @@ from lfi.engine.machine import machine
 from lfi.models.teachers.batch_norms import fold_batch_norms
 from lfi.registry import EXTRACTORS
 from open_clip.model import _build_vision_tower
-from pairs import HEADER, time_pairs
+from pairs import HEADER, add_rounds, time_pairs
 from timm.layers import to_2tuple
 
 ON_TRANSFORMERS = ('dense', 'maskclip', 'clearclip', 'naclip', 'gem')
@@ -45,7 +45,7 @@ CUT = {'ViT-L-14-CLIPA': dict(layers=6)}
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Time each extractor with many concepts and with one')
     parser.add_argument('--batch-size', type=int, default=4, help='(%(default)s)')
-    parser.add_argument('--rounds', type=int, default=9, help='pairs to time (%(default)s)')
+    add_rounds(parser, 9)
     parser.add_argument('--models', nargs='+', default=list(READERS), choices=READERS, help='(all)')
     return parser.parse_args()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import time
 from collections.abc import Callable
@@ -36,6 +37,11 @@ HEADER = (
 )
 
 
+def add_rounds(parser: argparse.ArgumentParser, default: int) -> None:
+    """Add ``--rounds``."""
+    parser.add_argument('--rounds', type=_two_or_more, default=default, help='pairs to time (%(default)s)')
+
+
 def time_pairs(ours: Callable[[], object], peer: Callable[[], object], rounds: int) -> Paired:
     """Time both in turn, after one warm-up of each; the order swaps every round."""
     if not torch.cuda.is_available():
@@ -56,3 +62,9 @@ def time_pairs(ours: Callable[[], object], peer: Callable[[], object], rounds: i
 def _synchronize() -> None:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
+
+
+def _two_or_more(text: str) -> int:
+    if not text.isdecimal() or int(text) < 2:
+        raise argparse.ArgumentTypeError(f'must be 2 or more, for quartiles, got {text!r}')
+    return int(text)

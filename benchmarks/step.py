@@ -19,7 +19,7 @@ from lfi.models import InteractionQueryViT
 from lfi.registry import MODELS
 from mmengine.registry import init_default_scope
 from mmpretrain.structures import DataSample
-from pairs import HEADER, time_pairs
+from pairs import HEADER, add_rounds, time_pairs
 
 
 def parse_args() -> argparse.Namespace:
@@ -37,7 +37,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--num-classes', type=int, default=200, help='concepts of the bank (%(default)s)')
     parser.add_argument('--max-concepts', type=int, default=16, help='(%(default)s)')
     parser.add_argument('--batch-size', type=int, default=8, help='(%(default)s)')
-    parser.add_argument('--rounds', type=int, default=9, help='pairs to time (%(default)s)')
+    add_rounds(parser, 9)
     parser.add_argument('--amp', action='store_true', help='bf16 autocast')
     return parser.parse_args()
 
