@@ -1,5 +1,6 @@
 """`lfi adapt`: what it writes for configs of all tasks learns, and says what is wrong with others."""
 
+import pickle
 import re
 import shlex
 from argparse import Namespace
@@ -11,16 +12,20 @@ from lfi.adaptation import read_user_config
 from lfi.adaptation.overlay import build_model
 from lfi.command.adapt import adapt
 from lfi.engine.launch import load_config
+from lfi.engine.pipelines import LOADERS
 from lfi.errors import UsageError
 from lfi.models.adapters import InteractionQueries
 from lfi.models.backbones import InteractionQueryViT
+from lfi.models.batches import pixel_format
 from lfi.registry import TRANSFORMS
 from mmcv.transforms import BaseTransform
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
 from mmengine.logging import MMLogger
-from mmengine.registry import init_default_scope
+from mmengine.registry import DATASETS, init_default_scope
 from mmengine.runner import Runner
+from mmpretrain.datasets import CIFAR10
 from PIL import Image
 
 # A plain ResNet-18 of mmpretrain on Shapes, as a user may have it.
@@ -86,6 +91,20 @@ def write(tmp_path, monkeypatch):
 
     yield write
     logger.setLevel(level)
+
+
+@pytest.fixture
+def cifar(tmp_path, monkeypatch):
+    """A folder of CIFAR-10 in which all images are red."""
+    folder = tmp_path / 'cifar-10-batches-py'
+    folder.mkdir()
+    pixels = np.zeros((2, 3, 1024), np.uint8)
+    pixels[:, 0] = 200
+    entry = pickle.dumps({'data': pixels.reshape(2, -1), 'labels': [0, 1]})
+    for name, _ in [*CIFAR10.train_list, *CIFAR10.test_list]:
+        (folder / name).write_bytes(entry)
+    monkeypatch.setattr(CIFAR10, '_check_integrity', lambda self: True)
+    return tmp_path
 
 
 def model_of(cfg, weights=None):
@@ -323,6 +342,25 @@ def test_data_are_not_fetched(write, capsys, monkeypatch):
     assert 'mmpretrain.CIFAR10' in said and 'the training data were not found' in said
     assert 'data were asked for' not in said
     assert 'no step of the pipeline loads images from files' in said
+
+
+def test_rgb_images_become_bgr_and_the_student_sees_what_it_saw(cifar, write, capsys):
+    file = write('mmpretrain::resnet18_8xb16_cifar10')
+    assert 'the images are BGR' in capsys.readouterr().out
+    mine, plain = load_config(str(file)), read_user_config('mmpretrain::resnet18_8xb16_cifar10').cfg
+    batches = []
+    for cfg in (mine, plain):
+        cfg.test_dataloader.dataset.data_root = str(cifar)
+        data = pseudo_collate([DATASETS.build(cfg.test_dataloader.dataset)[0]])
+        model = model_of(cfg)
+        batches.append(model.data_preprocessor(data)['inputs'])
+    assert torch.equal(*batches)
+    # What the teacher sees: red is red.
+    student = model_of(mine)
+    seen = student.teacher._prepare(batches[0], pixel_format(student.data_preprocessor), None)
+    red, green, blue = seen.mean((0, 2, 3)).tolist()
+    assert red > green and red > blue
+    assert all(mine[name].dataset.type == 'lfi.CIFAR10' for name in LOADERS)
 
 
 def test_names_of_a_file_take_the_place_of_missing_ones(write, tmp_path):

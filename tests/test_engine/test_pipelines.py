@@ -1,5 +1,6 @@
 """Steps that a model with a teacher cannot see through, and its cache."""
 
+import mmpretrain.datasets
 import pytest
 from lfi.engine.pipelines import check_pipelines, set_teacher_cache
 from lfi.errors import UsageError
@@ -49,6 +50,32 @@ def test_a_pipeline_that_mixes_may_pad_where_a_cache_knows_it():
     cfg.model.teacher_cache = None
     with pytest.raises(UsageError, match='pads by Pad'):
         check_pipelines(cfg)
+
+
+@pytest.mark.parametrize(
+    ('steps', 'name'),
+    [
+        ([dict(type='NumpyToPIL', to_rgb=True), dict(type='PILToNumpy')], r'NumpyToPIL\(to_rgb=True\)'),
+        ([dict(type='NumpyToPIL'), dict(type='mmpretrain.ToNumpy', to_bgr=True)], r'ToNumpy\(to_bgr=True\)'),
+    ],
+)
+def test_a_pipeline_that_hands_on_rgb_to_an_online_teacher_is_refused_by_name(steps, name):
+    with pytest.raises(UsageError, match=f'^train_dataloader: .* RGB images by {name}.*red as blue'):
+        check_pipelines(config(*steps))
+    check_pipelines(config(*steps, model=dict(teacher={}, teacher_cache='maps')))
+    check_pipelines(config(*steps, model={}))
+    check_pipelines(config(dict(type='NumpyToPIL', to_rgb=True), dict(type='PILToNumpy', to_bgr=True)))
+    check_pipelines(config(dict(type='NumpyToPIL'), dict(type='PILToNumpy')))
+
+
+@pytest.mark.parametrize('kind', ['CIFAR10', 'mmpretrain.CIFAR100', mmpretrain.datasets.CIFAR10])
+def test_images_that_are_rgb_are_refused_with_the_data_set_to_take(kind):
+    cfg = config()
+    cfg.train_dataloader.dataset.dataset['type'] = kind
+    with pytest.raises(UsageError, match=r"CIFAR\d+ has RGB images.*type='lfi.CIFAR\d+'.*to_rgb=True"):
+        check_pipelines(cfg)
+    cfg.train_dataloader.dataset.dataset['type'] = 'lfi.CIFAR10'
+    check_pipelines(cfg)
 
 
 def test_normalising_before_an_online_teacher_is_refused_by_name():

@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS
 from torch import nn
 
-from lfi.engine.pipelines import SWITCHED, switched_pipelines
+from lfi.engine.pipelines import SWITCHED, is_rgb, switched_pipelines
 from lfi.errors import UsageError
 from lfi.models.batches import pixel_format
 from lfi.models.mixed_batches import record_mixtures
@@ -53,6 +53,7 @@ class DataChanges:
         why_online: why no cache can be read; None where one can.
         divisor: to multiples of how many pixels the data preprocessor must pad; 1 if it need not.
         pad_value: what it must pad with, after it has normalised; None where it pads with that already.
+        turned: whether images that were RGB are BGR now, so that the data preprocessor must turn them.
     """
 
     variables: dict[str, Any] = field(default_factory=dict)
@@ -60,6 +61,7 @@ class DataChanges:
     why_online: str | None = None
     divisor: int = 1
     pad_value: float | None = None
+    turned: bool = False
 
     def share(self, name: str, pipeline: Pipeline) -> Expression:
         """A variable that holds a pipeline; pipelines that are equal share one."""
@@ -117,6 +119,11 @@ def changed_data(
         loader_changes = {'dataset': found.with_variables('train_pipeline', changes)} if changes else {}
     if loader_changes:
         found.variables['train_dataloader'] = loader_changes
+    found.turned = any(is_rgb(leaf) for leaf in leaves(dataset))
+    if found.turned:
+        found.words.append(
+            ('colours', 'the images are BGR, as those of files, and the data preprocessor turns them to RGB')
+        )
     _change_hooks(found, hooks, change)
     _change_validation(found, cfg)
     _note_padding(found, cfg, plain.data_preprocessor, one_size)

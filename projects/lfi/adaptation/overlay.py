@@ -85,6 +85,9 @@ def overlay(
         model['backbone'] = backbone.changes
     variables: dict[str, Any] = {'_base_': user.base_of(out), 'custom_imports': _imports(cfg)}
     preprocessor = _padding(cfg, data, backbone, task)
+    if data.turned:
+        # The task's model sees what it saw.
+        preprocessor['to_rgb'] = not _preprocessor_of(cfg).get('to_rgb', False)
     mixing = _mixing(cfg) if unlabelled is not None and task.package == 'mmpretrain' else []
     if mixing:
         # mmpretrain's classifier hands on `train_cfg`, and `False` says no to both others.

@@ -11,6 +11,7 @@ from mmengine.registry import TRANSFORMS
 
 from lfi.datasets.transforms.unrecorded_steps import HARMLESS
 from lfi.datasets.transforms.view_matrix import moves_nothing
+from lfi.engine.pipelines import is_rgb
 from lfi.registry import TASK_TYPES
 
 from .kinds import kind_of, name_of
@@ -84,6 +85,8 @@ def unlabelled(pipeline: Pipeline) -> Pipeline:
 def of_datasets(config: Mapping, change: Callable[[Pipeline], Pipeline]) -> dict[str, Any]:
     """What an overlay says of a data set's config whose pipelines change; empty where none does.
 
+    A data set of RGB images becomes ours of the same in BGR.
+
     Args:
         config: of a data set, with those that it wraps or joins. Those of a list are written again.
         change: from a pipeline to another one.
@@ -94,6 +97,8 @@ def of_datasets(config: Mapping, change: Callable[[Pipeline], Pipeline]) -> dict
             pipeline = change(value)
             if pipeline != value:
                 found[key] = pipeline
+        elif key == 'type' and is_rgb(config):
+            found[key] = f'lfi.{name_of(config)}'
         elif key == 'dataset' and isinstance(value, Mapping):
             inner = of_datasets(value, change)
             if inner:

@@ -2,6 +2,7 @@
 
 from lfi.old_names import old_names_of
 
+from .cifar import CIFAR10, CIFAR100
 from .domain_folders import PACS, VLCS, leave_out
 from .few_labels import FewLabels
 from .image_files import ImageFileDataset
@@ -15,6 +16,8 @@ from .unaugmented import unaugmented
 
 __all__ = [
     'AnnotatedObjects',
+    'CIFAR10',
+    'CIFAR100',
     'FewLabels',
     'ImageFileDataset',
     'ImageFolder',

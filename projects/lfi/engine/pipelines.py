@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from mmengine.config import Config
 
@@ -16,6 +16,9 @@ LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 # PadIfNeeded and LetterBox are Albumentations', inside mmdet's `Albu` or mmpretrain's `Albumentations`.
 PADDING = ('Pad', 'PadIfNeeded', 'LetterBox')
 TEACHER = 'VLMAttentionTeacher'
+# mmpretrain's data sets whose images are RGB, and its steps that turn BGR to RGB, or back, by an option.
+RGB = ('CIFAR10', 'CIFAR100')
+TURNS = {'NumpyToPIL': 'to_rgb', 'PILToNumpy': 'to_bgr', 'ToPIL': 'to_rgb', 'ToNumpy': 'to_bgr'}
 # How the names begin of what shows several images, with a record: lfi.RecordedMosaic.
 MIXING = 'Recorded'
 # The argument of a hook that names a training pipeline.
@@ -26,9 +29,10 @@ def check_pipelines(cfg: Config) -> None:
     """Refuse the steps of a config's pipelines from which nobody can tell what of a batch is image.
 
     Padding in a pipeline counts as image for the student's queries and the teacher; a data preprocessor says
-    what it pads. Where images are mixed (`lfi.RecordedCopyPaste` and its like) and their maps come from a
-    cache, padding is where none of them shows. Pixels that a pipeline normalises are near-black to an online
-    teacher. A config passes if neither its model nor a model inside it has a teacher.
+    what it pads. A teacher takes images for BGR until the data preprocessor turns them. Where images are
+    mixed (`lfi.RecordedCopyPaste` and its like) and their maps come from a cache, padding is where none of
+    them shows. Pixels that a pipeline normalises are near-black to an online teacher. A config passes if
+    neither its model nor a model inside it has a teacher.
 
     Args:
         cfg: of the run.
@@ -41,6 +45,7 @@ def check_pipelines(cfg: Config) -> None:
         return
     online = any(model.get('teacher_cache') is None for model in taught)
     for loader in LOADERS:
+        _check_colours((cfg.get(loader) or {}).get('dataset'), loader, online)
         steps = list(_steps((cfg.get(loader) or {}).get('dataset')))
         mixes = not online and any(_name(step).startswith(MIXING) for step in steps)
         for step in steps:
@@ -57,6 +62,34 @@ def check_pipelines(cfg: Config) -> None:
                     f'{loader}: its pipeline has the step Normalize, and the teacher would see near-black '
                     'images. Remove it, and give its mean and std to data_preprocessor'
                 )
+
+
+def _check_colours(dataset: object, loader: str, online: bool) -> None:
+    """Refuse images that are RGB before the data preprocessor: a teacher would see red as blue."""
+    for config in _configs(dataset):
+        if is_rgb(config):
+            name = _name(config)
+            raise UsageError(
+                f'{loader}: {name} has RGB images, and the teacher would see red as blue. Write '
+                f"dataset=dict(type='lfi.{name}', ...), which is the same in BGR, and let data_preprocessor "
+                'turn it: to_rgb=True'
+            )
+        steps = list(_steps(config.get('pipeline')))
+        turns = [(_name(step), TURNS[_name(step)]) for step in steps if step.get(TURNS.get(_name(step), ''))]
+        if online and len(turns) % 2:
+            name, option = turns[-1]
+            raise UsageError(
+                f'{loader}: its pipeline hands on RGB images by {name}({option}=True), and the teacher would '
+                'see red as blue. Hand on BGR, NumpyToPIL(to_rgb=True) with PILToNumpy(to_bgr=True), and let '
+                'data_preprocessor turn it: to_rgb=True'
+            )
+
+
+def is_rgb(dataset: Mapping) -> bool:
+    """Whether a data set's config is one of mmpretrain's whose images are RGB."""
+    kind = dataset.get('type', '')
+    module = kind.rpartition('.')[0] if isinstance(kind, str) else kind.__module__
+    return bool(kind) and _name(dataset) in RGB and module.partition('.')[0] != 'lfi'
 
 
 def set_teacher_cache(cfg: Config) -> None:
@@ -125,7 +158,7 @@ def _configs(value: object) -> Iterator[dict]:
             yield from _configs(item)
 
 
-def _name(step: dict) -> str:
+def _name(step: Mapping) -> str:
     kind = step['type']
     # A lazy config names the class itself; torchvision's transforms are called torchvision/Pad.
     kind = kind if isinstance(kind, str) else kind.__name__
