@@ -164,6 +164,15 @@ def test_a_page_of_others_is_not_overwritten(small_student, tmp_path):
         lfi.save_pretrained(model, tmp_path / 'new', config=cfg)
 
 
+def test_a_file_in_place_of_a_folder_is_named(small_student, tmp_path):
+    model, cfg = small_student()
+    (tmp_path / 'file').write_text('mine')
+    for folder in ('file', 'file/below/it'):
+        with pytest.raises(UsageError, match='file is a file: name a folder'):
+            lfi.save_pretrained(model, tmp_path / folder, config=cfg)
+    assert (tmp_path / 'file').read_text() == 'mine'
+
+
 def test_a_type_of_a_lazy_config_is_written_by_its_name(small_student, tmp_path):
     model, cfg = small_student()
     cfg = Config(cfg.to_dict())

@@ -73,7 +73,7 @@ def save_pretrained(
 
     Raises:
         UsageError: if there is no config, it and the weights do not fit, it holds what others cannot read, or
-            the folder has a `README.md` that is no card of LFI's.
+            the folder is a file, or has a `README.md` that is no card of LFI's.
     """
     _keep_pages(Path(folder))
     trained = _of_model(model, config) if isinstance(model, nn.Module) else _of_run(Path(model), config)
@@ -94,7 +94,12 @@ def save_pretrained(
 
 
 def _keep_pages(folder: Path) -> None:
-    """Refuse a folder with a page that a card would overwrite: a project's own, say."""
+    """Refuse a file, and a folder with a page that a card would overwrite: a project's own, say."""
+    there = next(part for part in (folder, *folder.parents) if part.exists())
+    if not there.is_dir():
+        raise UsageError(
+            f'folder={str(folder)!r}: {there} is a file: name a folder, which is made if it is not there'
+        )
     page = folder / CARD
     if page.is_file() and 'library_name: lfi' not in page.read_text(encoding='utf-8', errors='replace'):
         raise UsageError(
