@@ -31,6 +31,26 @@ def test_cfg_options_that_do_not_fit(tmp_path):
             launch.load_config(str(config), options)
 
 
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('model = dict(\n', "config.py cannot be read .*SyntaxError: '\\(' was never closed"),
+        ('a = 1\nb = c\n', "config.py cannot be read .*NameError: name 'c' is not defined .*line 2"),
+        ('a = int("x")\n', 'config.py cannot be read .*ValueError: invalid literal'),
+        (
+            "custom_imports = dict(imports=['gone_module'], allow_failed_imports=False)\n",
+            'config.py names custom_imports that fail: Failed to import gone_module .*No module .*PYTHONPATH',
+        ),
+    ],
+)
+def test_a_config_that_cannot_be_read_is_named_in_one_line(text, message, tmp_path):
+    config = tmp_path / 'config.py'
+    config.write_text(text)
+    with pytest.raises(launch.UsageError, match=message) as raised:
+        launch.load_config(str(config))
+    assert '\n' not in str(raised.value)
+
+
 @pytest.mark.parametrize('scope', ['mmpretrain', 'mmdet'])
 def test_dataloader_defaults(scope):
     cfg = Config(

@@ -73,26 +73,26 @@ def read_user_config(name: str) -> UserConfig:
 
 
 def _read(name: str, path: Path) -> Config:
-    try:
-        lazy = Config._is_lazy_import(str(path))
-        cfg = None if lazy else load_config(str(path))
-    except UsageError:
-        raise
-    # A config is code, which may raise anything.
-    except Exception as error:
-        raise UsageError(
-            f'{name} cannot be read as an OpenMMLab config: {type(error).__name__}: {error}'
-        ) from error
-    if cfg is None:
+    if _is_lazy(path):
         raise UsageError(
             f'{name} is a lazy config, from which a text config cannot inherit. Write it as a text config, '
             f'and adapt that: lfi print-config {path} --save-path {path.stem}_text.py'
         )
+    cfg = load_config(str(path))
     model: Any = cfg.get('model')
     if not isinstance(model, dict) or 'type' not in model:
         raise UsageError(f'{name} is no config of a model: it has no model=dict(type=...), as OpenMMLab has')
     init_default_scope(cfg.get('default_scope') or 'mmengine')
     return cfg
+
+
+def _is_lazy(path: Path) -> bool:
+    try:
+        lazy: bool = Config._is_lazy_import(str(path))
+    # `load_config` says why it is no Python.
+    except (SyntaxError, UnicodeDecodeError):
+        return False
+    return lazy
 
 
 def _configs_of(package: str) -> Path:

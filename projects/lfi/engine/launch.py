@@ -8,6 +8,7 @@ import os
 import os.path as osp
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable, Mapping
 
 import torch
@@ -70,8 +71,8 @@ def load_config(path: str, options: dict | None = None) -> Config:
         options: Dotted keys and their new values. Defaults to None.
 
     Raises:
-        UsageError: There is no such file, or an option does not fit the config, as `set_few_labels` and
-            `spread_roots` say of theirs.
+        UsageError: There is no such file, it cannot be read, or an option does not fit the config, as
+            `set_few_labels` and `spread_roots` say of theirs.
     """
     cfg = _read_config(path)
     spread_roots(cfg, options or {})
@@ -98,6 +99,33 @@ def _read_config(path: str) -> Config:
         message = f'config {path}: {error}'
         became = what_became_of(message)
         raise UsageError(message if not became or became in message else f'{message}; {became}') from error
+    except UsageError:
+        raise
+    # A config is code, which may raise anything.
+    except Exception as error:
+        raise UsageError(f'config {path} {_why_unread(error)}') from error
+
+
+def _why_unread(error: Exception) -> str:
+    """What a config that raised says, in one line."""
+    first = ' '.join(str(error).split())
+    if not isinstance(error, ImportError) or error.__cause__ is None:
+        return f'cannot be read as an OpenMMLab config: {type(error).__name__}: {first}{_line_of(error)}'
+    # MMEngine tells the whole sys.path.
+    failed = error.__cause__
+    reason = failed.__cause__ or failed.__context__ or failed
+    return (
+        f'names custom_imports that fail: {failed} ({type(reason).__name__}: {reason}). Correct the name, or '
+        'let PYTHONPATH name the folder in which the module lies: PYTHONPATH=. lfi ...'
+    )
+
+
+def _line_of(error: Exception) -> str:
+    """Where an error was raised, unless it says so itself."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    if isinstance(error, SyntaxError) or 'mmengine' in last.filename:
+        return ''
+    return f' ({last.filename or "the config"}, line {last.lineno})'
 
 
 def load_run_config(args: argparse.Namespace) -> Config:
