@@ -69,6 +69,27 @@ def test_half_precision_of_one_batch_size_on_ones_own_images(run_tool, small_tra
     assert 1e-5 < relative_difference(torch.from_numpy(logits), expected) < 0.02
 
 
+class Constant(torch.nn.Module):
+    """A layer whose code makes a constant in float32."""
+
+    def __init__(self):
+        super().__init__()
+        self.mix = torch.nn.Linear(3, 2)
+
+    def forward(self, images):
+        return (self.mix(images.to(self.mix.weight.dtype).mean((2, 3)) + torch.ones(3)),)
+
+
+def test_a_module_that_stays_in_float32_is_named():
+    graph = Constant()
+    assert export_onnx.program_of(graph, (8, 8)) is not None
+    with pytest.raises(
+        launch.UsageError, match=r'^mix \(Linear\) cannot compute in float16 .*--fp16'
+    ) as raised:
+        export_onnx.half_program_of(graph, (8, 8))
+    assert '\n' not in str(raised.value)
+
+
 def test_a_part_that_a_student_does_not_have(run_tool, small_training, tmp_path):
     config, checkpoint = small_training(SHAPES)
     output = run_tool(TOOL, config, checkpoint, tmp_path / 'x.onnx', '--part', 'detector', code=1)

@@ -19,10 +19,11 @@ from torch import Tensor
 from lfi.engine.machine import machine
 from lfi.errors import UsageError
 from lfi.models.batches import pixel_format
-from lfi.models.export import FLOAT16, FLOAT32, default_part, predicted, to_half
+from lfi.models.export import FLOAT16, FLOAT32, default_part, predicted
 from lfi.tools.export_onnx import (
     compared_outputs,
     graph_of,
+    half_program_of,
     load_for_graphs,
     onnx_runner,
     program_of,
@@ -119,8 +120,8 @@ def onnx_files(
     """Write the files of those formats that are ONNX."""
     files = {name: folder / f'{name}.onnx' for name in formats if name.startswith('onnx')}
     for name, path in files.items():
-        written = to_half(graph) if name == 'onnx-fp16' else graph
-        write_onnx(program_of(written, shape), names, None, path)
+        program = (half_program_of if name == 'onnx-fp16' else program_of)(graph, shape)
+        write_onnx(program, names, None, path)
     return files
 
 

@@ -24,6 +24,7 @@ from lfi.models.export import (
     detected,
     detector_agreement,
     inference_graph,
+    not_in_half,
     output_agreement,
     predicted,
     to_half,
@@ -53,8 +54,8 @@ def main(args: Namespace) -> None:
     images = [sample_images(batch, shape, pixels, args.images) for batch in batches]
     if args.out is not None:
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        written = to_half(graph) if args.fp16 else graph
-        write_onnx(program_of(written, shape, args.batch), names, args.opset, args.out)
+        program = (half_program_of if args.fp16 else program_of)(graph, shape, args.batch)
+        write_onnx(program, names, args.opset, args.out)
         tolerance = FLOAT16 if args.fp16 else FLOAT32
         compare(student, graph, names, images, onnx_runner(args.out), tolerance, args.out)
     if args.torch_export is not None:
@@ -105,6 +106,25 @@ def program_of(
         return to_torch_export(graph, shape, batch)
     except ValueError as error:
         raise UsageError(str(error)) from error
+
+
+def half_program_of(
+    graph: nn.Module, shape: tuple[int, int], batch: int | None = None
+) -> torch.export.ExportedProgram:
+    """`program_of` in float16.
+
+    Raises:
+        UsageError: As for `program_of`, or if a module meets float32 all the same.
+    """
+    half = to_half(graph)
+    # torch.export itself may say nothing, and the file would not load.
+    reason = not_in_half(half, torch.zeros(batch or 2, 3, *shape))
+    if reason is not None:
+        raise UsageError(
+            f'{reason}: code of the model makes constants in float32. Let them take the type of the input, '
+            'or export without float16 (--fp16, onnx-fp16)'
+        )
+    return program_of(half, shape, batch)
 
 
 def write_onnx(

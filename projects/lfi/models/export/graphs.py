@@ -151,6 +151,38 @@ def in_half(module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
     return args, kwargs
 
 
+@torch.no_grad()
+def not_in_half(half: nn.Module, images: Tensor) -> str | None:
+    """Which module of a graph meets float32 where it computes in float16, in words; None where none does.
+
+    Args:
+        half: the return value of `to_half`.
+        images: normalised images (B, 3, H, W).
+    """
+    entered: list[str] = []
+    hooks = []
+
+    def leave(*_: Any) -> None:
+        entered.pop()
+
+    for name, module in half.named_modules():
+        named = f'{name or "the graph"} ({type(module).__name__})'
+        hooks.append(module.register_forward_pre_hook(lambda *_, named=named: entered.append(named)))
+        hooks.append(module.register_forward_hook(leave))
+    try:
+        half(images)
+    except RuntimeError as error:
+        # The CPU may lack what a GPU computes, and an export needs neither.
+        if 'Half' not in str(error) or 'not implemented' in str(error):
+            return None
+        # The innermost that began and did not end.
+        return f'{entered[-1]} cannot compute in float16 ({str(error).strip().splitlines()[0]})'
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return None
+
+
 def unfit(student: nn.Module, part: str) -> str | None:
     """Why a student has no such part, or it cannot be exported; None where it can."""
     kind = type(student).__name__
