@@ -102,6 +102,7 @@ def load_from_local(filename: str, map_location: MapLocation = None) -> dict:
 
     Raises:
         FileNotFoundError: There is no such file.
+        IsADirectoryError: It is a folder, and no student's.
         UnsafeCheckpointError: It holds more than tensors, plain data and a Runner's state.
         CorruptedCheckpointError: It is empty, truncated, no dict, or contradicts itself or its checksums.
         HubError: It is a student's folder or repository, and cannot be read as ``from_pretrained`` says.
@@ -111,8 +112,10 @@ def load_from_local(filename: str, map_location: MapLocation = None) -> dict:
 
         return read_checkpoint(local_folder(filename))
     filename = osp.expanduser(filename)
+    if osp.isdir(filename):
+        raise IsADirectoryError(f'checkpoint {filename} is a folder: name a file in it, such as epoch_10.pth')
     if not osp.isfile(filename):
-        raise FileNotFoundError(f'{filename} can not be found.')
+        raise FileNotFoundError(f'checkpoint {filename} can not be found.')
     if filename.endswith('.safetensors'):
         return _load_safetensors(filename, map_location)
     # Files of torch before 1.6 are no archives, and have no checksums.

@@ -29,6 +29,7 @@ from .data_root_option import spread_roots
 from .few_labels_option import check_few_labels, set_few_labels
 from .loggers_option import set_loggers
 from .memory import keep_freed_memory
+from .mistakes import MISTAKES, said_of
 from .non_finite_hook import NonFiniteError
 from .pipelines import check_pipelines
 
@@ -54,6 +55,11 @@ def run(main: Callable[[], None], *mistakes: type[Exception]) -> None:
         main()
     except expected as error:
         sys.exit(f'error: {error}')
+    except MISTAKES as error:
+        mistake = said_of(error)
+        if mistake is None:
+            raise
+        sys.exit(f'error: {mistake}')
     if torch.distributed.is_initialized():
         # The Runner is a cycle, whose DDP holds the group; a group that outlives the interpreter aborts it.
         gc.collect()

@@ -1,0 +1,78 @@
+"""Which of Python's errors are mistakes of a config or a command line, and what to say of them."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from difflib import get_close_matches
+from traceback import walk_tb
+from typing import Any
+
+import mmengine.registry
+from mmengine.registry import Registry
+
+FILES = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
+MISTAKES = (KeyError, TypeError, *FILES)
+"""What may be a mistake: `said_of` knows."""
+BUILDS = 'mmengine/registry/build_functions.py'
+UNKNOWN = re.compile(r'(?P<type>\S+) is not in the \S+::(?P<kind>.+?) registry')
+ARGUMENTS = re.compile(r'__init__\(\) (got an unexpected keyword argument|missing \d+ required)')
+
+
+def said_of(error: BaseException) -> str | None:
+    """A mistake in one line, with what to write instead; None where an error is none that a user made.
+
+    Args:
+        error: that was raised.
+    """
+    if isinstance(error, FILES):
+        return f'{error.strerror}: {error.filename}' if error.filename else ' '.join(str(error).split())
+    built = _built(error)
+    if built is None:
+        return None
+    unknown = UNKNOWN.search(str(error))
+    if isinstance(error, KeyError) and unknown:
+        name = unknown['type'].strip('\'"')
+        near = get_close_matches(name, _types(unknown['kind']), n=3)
+        return (
+            f'type={name!r} of the config is registered in no project that is installed; '
+            + (f'near it are {", ".join(near)}; or ' if near else '')
+            + "import its module by custom_imports=dict(imports=['...'])"
+        )
+    if isinstance(error, TypeError) and ARGUMENTS.search(str(error)):
+        return (
+            f'type={_name(built)!r} of the config does not take its arguments: {error}{_near(error, built)}'
+        )
+    return None
+
+
+def _built(error: BaseException) -> Any:
+    """What a registry was building when an error was raised, '' where it had not found it; None outside."""
+    frames = [frame for frame, _ in walk_tb(error.__traceback__)]
+    building = [frame.f_locals for frame in frames if frame.f_code.co_filename.endswith(BUILDS)]
+    return (building[-1].get('obj_cls') or '') if building else None
+
+
+def _types(kind: str) -> list[str]:
+    """All types of a kind, with their scopes."""
+    roots = [root for root in vars(mmengine.registry).values() if isinstance(root, Registry)]
+    return [name for root in roots if root.name == kind for name in _names(root)]
+
+
+def _names(registry: Registry) -> list[str]:
+    own = [f'{registry.scope}.{name}' for name in registry.module_dict]
+    return (
+        own + list(registry.module_dict) + [n for child in registry.children.values() for n in _names(child)]
+    )
+
+
+def _near(error: BaseException, built: Any) -> str:
+    found = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+    kinds = inspect.getmro(built) if isinstance(built, type) else ()
+    taken = {name for kind in kinds for name in inspect.signature(kind.__init__).parameters}
+    near = get_close_matches(found[1], sorted(taken), n=1) if found else []
+    return f'; did you mean {near[0]}?' if near else ''
+
+
+def _name(built: Any) -> str:
+    return getattr(built, '__name__', str(built))

@@ -1,0 +1,57 @@
+"""Which errors end a tool in one line."""
+
+import re
+
+import pytest
+from lfi.engine import launch
+from lfi.engine.checkpoint import load_from_local
+from mmengine.registry import MODELS
+
+
+def said(main):
+    with pytest.raises(SystemExit) as ended:
+        launch.run(main)
+    message = str(ended.value)
+    assert message.startswith('error: ') and '\n' not in message
+    return message
+
+
+def build(**config):
+    with MODELS.switch_scope_and_registry('mmpretrain') as registry:
+        registry.build(config)
+
+
+@pytest.mark.parametrize(
+    ('config', 'says'),
+    [
+        (
+            dict(type='lfi.LFIImageClasifier'),
+            "type='lfi.LFIImageClasifier' .*near it are lfi.LFIImageClassifier",
+        ),
+        (
+            dict(type='Zzzz'),
+            "type='Zzzz' of the config is registered in no .*; import its module by custom_im",
+        ),
+        (dict(type='lfi.InteractionQueryViT', archh='deit-tiny'), "'archh'; did you mean arch"),
+        (dict(type='LinearClsHead', num_classes=2), "'LinearClsHead' .* missing 1 required .*'in_channels'"),
+    ],
+)
+def test_a_typo_in_a_config(config, says):
+    assert re.search(says, said(lambda: build(**config)))
+
+
+def test_files_that_are_none(tmp_path):
+    (tmp_path / 'file').write_text('mine')
+    assert 'checkpoint gone.pth can not be found' in said(lambda: load_from_local('gone.pth'))
+    assert 'is a folder: name a file in it' in said(lambda: load_from_local(str(tmp_path)))
+    assert re.search('File exists: .*file', said((tmp_path / 'file').mkdir))
+    assert re.search('Not a directory: .*file', said((tmp_path / 'file/below').mkdir))
+
+
+@pytest.mark.parametrize('error', [KeyError('loss'), TypeError('f() got an unexpected keyword argument')])
+def test_other_errors_keep_their_traceback(error):
+    def main():
+        raise error
+
+    with pytest.raises(type(error)):
+        launch.run(main)
