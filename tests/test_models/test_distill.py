@@ -8,12 +8,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 from lfi.datasets import LoadInteractionMaps
+from lfi.errors import UsageError
 from lfi.models import LFIImageClassifier, VLMAttentionTeacher
 from lfi.models.batches import pixel_format
 from lfi.models.teachers import CachedTeacher, CacheManifest, CacheWriter, TeacherBatch, teacher_identity
 from lfi.structures import Pieces, pack
 from lfi.structures.interaction_cache import keys_of
 from mmdet.models.data_preprocessors import DetDataPreprocessor
+from mmengine.model import BaseDataPreprocessor
 from mmengine.runner import set_random_seed
 from mmpretrain.models import ClsDataPreprocessor, ImageClassifier
 from mmpretrain.structures import DataSample
@@ -405,6 +407,11 @@ def test_patches_that_reach_beyond_the_image_show_padding(make_model):
     assert maps.grid == (4, 3)
     torch.testing.assert_close(maps.logits, expected.logits)
     assert torch.equal(maps.valid, expected.valid)
+
+
+def test_a_preprocessor_that_does_not_say_its_pixels_is_named():
+    with pytest.raises(UsageError, match="data_preprocessor.type='BaseDataPreprocessor' does not say"):
+        pixel_format(BaseDataPreprocessor())
 
 
 @pytest.mark.parametrize(

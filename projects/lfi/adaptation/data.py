@@ -98,7 +98,8 @@ def changed_data(
         one_size: whether all images must come out as large as the pipelines padded them. Defaults to False.
 
     Raises:
-        UsageError: if the config has no training data, or images of one size are padded to no square.
+        UsageError: if the config has no training data, or images of one size are padded to no square; or
+            as `pixel_format` says.
     """
     found = DataChanges()
     loader = cfg.get('train_dataloader') or {}
@@ -106,6 +107,8 @@ def changed_data(
         raise UsageError('the config has no train_dataloader.dataset: there is nothing to learn from')
     dataset = loader['dataset'].to_dict()
     hooks = [hook.to_dict() for hook in cfg.get('custom_hooks') or ()]
+    # It raises where a teacher could not know the pixels.
+    pixel_format(plain.data_preprocessor)
     found.why_online = _why_online(dataset, hooks, scope, plain)
 
     def change(pipeline: Pipeline) -> Pipeline:

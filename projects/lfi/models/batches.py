@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from lfi.errors import UsageError
 from lfi.structures import Pieces
 from lfi.structures.interaction_cache import StoredMaps
 
@@ -21,7 +22,16 @@ def mark(labels: Tensor, concepts: Sequence[Tensor]) -> Tensor:
 
 
 def pixel_format(data_preprocessor: torch.nn.Module) -> PixelFormat:
-    """How an OpenMMLab data preprocessor makes its pixels; images are loaded as BGR."""
+    """How an OpenMMLab data preprocessor makes its pixels; images are loaded as BGR.
+
+    Raises:
+        UsageError: If it is of a type that does not say.
+    """
+    if not hasattr(data_preprocessor, '_enable_normalize'):
+        raise UsageError(
+            f'data_preprocessor.type={type(data_preprocessor).__name__!r} does not say how it makes pixels, '
+            "which a teacher must know: take the task's own, or inherit from mmengine's ImgDataPreprocessor"
+        )
     rgb = bool(
         getattr(data_preprocessor, 'to_rgb', False)
         or getattr(data_preprocessor, '_channel_conversion', False)
