@@ -102,6 +102,17 @@ def test_what_hubs_have_given(tmp_path, monkeypatch):
     assert found['torch hub'].found == f'{tmp_path / "torch"}: no checkpoints'
 
 
+def test_a_hubs_folder_that_cannot_be_written_is_named(tmp_path, monkeypatch):
+    constants = pytest.importorskip('huggingface_hub.constants')
+    (tmp_path / 'file').write_text('')
+    monkeypatch.setattr(constants, 'HF_HUB_CACHE', str(tmp_path / 'file/hub'))
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'file/torch'))
+    found = by_name(doctor.hubs())
+    assert found['Hugging Face'].state == found['torch hub'].state == 'missing'
+    assert found['Hugging Face'].found == f'{tmp_path / "file/hub"} cannot be written: no models'
+    assert 'export HF_HOME=FOLDER' in found['Hugging Face'].fix
+
+
 @pytest.mark.parametrize(('state', 'code'), [('ok', 0), ('missing', 0), ('wrong', 1)])
 def test_the_exit_status_says_whether_training_can_work(state, code, monkeypatch, capsys):
     finding = Finding(state, 'mmdet', 'found', 'what to do')

@@ -182,7 +182,7 @@ def hubs() -> Iterator[Finding]:
 
         kept = [path.name for path in sorted(Path(HF_HUB_CACHE).glob('models--*'))]
         names = ', '.join(name.removeprefix('models--').replace('--', '/') for name in kept)
-        yield Finding('ok', 'Hugging Face', f'{HF_HUB_CACHE}: {names or "no models"}')
+        yield _kept('Hugging Face', Path(HF_HUB_CACHE), names or 'no models', 'HF_HOME')
         offline = 'set: models that are not kept are not fetched' if HF_HUB_OFFLINE else 'not set'
         yield Finding('ok', 'HF_HUB_OFFLINE', offline)
     if find_spec('torch') is not None:
@@ -190,7 +190,16 @@ def hubs() -> Iterator[Finding]:
 
         folder = Path(torch.hub.get_dir())
         kept = [path.name for path in sorted((folder / 'checkpoints').glob('*'))]
-        yield Finding('ok', 'torch hub', f'{folder}: {", ".join(kept) or "no checkpoints"}')
+        yield _kept('torch hub', folder, ', '.join(kept) or 'no checkpoints', 'TORCH_HOME')
+
+
+def _kept(hub: str, folder: Path, names: str, variable: str) -> Finding:
+    """What is kept in a hub's folder, which downloads must be able to write."""
+    there = next(part for part in (folder, *folder.parents) if part.exists())
+    if there.is_dir() and os.access(there, os.W_OK):
+        return Finding('ok', hub, f'{folder}: {names}')
+    fix = f'export {variable}=FOLDER, one that can be written; else nothing is downloaded'
+    return Finding('missing', hub, f'{folder} cannot be written: {names}', fix)
 
 
 SECTIONS: dict[str, Callable[[], Iterator[Finding]]] = {
