@@ -47,9 +47,10 @@ def test_what_it_does_not_read(onnx_file, arguments, words):
     assert doubt.startswith(words)
 
 
-def test_a_file_that_is_no_onnx(tmp_path):
+@pytest.mark.parametrize('content', [bytes(range(256)), b'x\n', b''])
+def test_a_file_that_is_no_onnx(tmp_path, content):
     path = tmp_path / 'student.pth'
-    path.write_bytes(bytes(range(256)))
+    path.write_bytes(content)
     with pytest.raises(ValueError, match='student.pth is no ONNX file'):
         tensorrt_doubts(path)
 

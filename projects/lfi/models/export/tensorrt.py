@@ -39,10 +39,11 @@ def tensorrt_doubts(path: Path) -> list[str]:
 
     try:
         model = onnx.load(path)
-    except DecodeError as error:
+        opset = next(entry.version for entry in model.opset_import if not entry.domain)
+    # Some other files are read as a model without anything.
+    except (DecodeError, StopIteration) as error:
         raise ValueError(f'{path} is no ONNX file') from error
     doubts = []
-    opset = next(entry.version for entry in model.opset_import if not entry.domain)
     if opset > NEWEST_OPSET:
         doubts.append(
             f'opset {opset} is above {NEWEST_OPSET}, the newest of TensorRT 10: export with --opset'
