@@ -70,6 +70,21 @@ class TaskRegistry(KindRegistry):
         return super().get(key)
 
 
+def registered_name(kind: Any) -> tuple[str, str] | None:
+    """The scope and the name by which a text config names what a lazy one holds; None where it has none."""
+    for scope in (kind.__module__.partition('.')[0], 'mmengine'):
+        try:
+            registries = vars(import_module(f'{scope}.registry')).values()
+        except ImportError:
+            continue
+        for registry in registries:
+            known = registry.module_dict if isinstance(registry, Registry) else {}
+            name = next((name for name, one in known.items() if one is kind), None)
+            if name is not None:
+                return scope, name
+    return None
+
+
 def type_of(config: object, registry: Registry, argument: str) -> type[Any]:
     """Find the type that a config names.
 

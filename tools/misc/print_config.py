@@ -20,12 +20,9 @@ def parse_args() -> Namespace:
 
 
 def main(args: Namespace) -> None:
-    from lfi.engine import launch
+    from lfi.tools import print_config
 
-    cfg = launch.load_config(args.config, args.cfg_options)
-    print(cfg.pretty_text)
-    if args.save_path:
-        cfg.dump(args.save_path)
+    print_config.main(args)
 
 
 if __name__ == '__main__':

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import import_module
 from pathlib import PurePath
 from typing import Any
 
-from mmengine.registry import Registry
-
 from lfi.errors import UsageError
+from lfi.registry import registered_name
 
 TUPLE = '__tuple__'
 """The only key of what was a tuple: some of OpenMMLab's types take no lists."""
@@ -53,15 +51,8 @@ def from_plain(value: Any) -> Any:
 
 def _name_of(kind: type, where: str) -> str:
     """The name of a type that a lazy config holds."""
-    package = kind.__module__.partition('.')[0]
-    for scope in (package, 'mmengine'):
-        try:
-            registries = vars(import_module(f'{scope}.registry')).values()
-        except ImportError:
-            continue
-        for registry in registries:
-            known = registry.module_dict if isinstance(registry, Registry) else {}
-            name = next((name for name, one in known.items() if one is kind), None)
-            if name is not None:
-                return name if scope == 'mmengine' else f'{scope}.{name}'
-    raise UsageError(f'{where}={kind.__module__}.{kind.__name__} is in no registry: register it')
+    found = registered_name(kind)
+    if found is None:
+        raise UsageError(f'{where}={kind.__module__}.{kind.__name__} is in no registry: register it')
+    scope, name = found
+    return name if scope == 'mmengine' else f'{scope}.{name}'
