@@ -53,6 +53,8 @@ def test_it_says_how_far_it_is_and_what_it_wrote(written):
     folder, out = written
     assert '520/520' in out and 'images/s' in out
     assert re.search(r'cache: maps of 520 images, [\d.]+ MB', out)
+    # What it says to type works in any folder.
+    assert re.search(r'\nlfi train \S+ --cfg-options model.teacher_cache=cache', out)
     manifest = json.loads((folder / 'manifest.json').read_text())
     assert manifest['teacher']['model'] == 'shapes-tiny' and manifest['teacher']['weights']
     assert (manifest['num_images'], manifest['shard_size']) == (520, 256)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 import sys
 from argparse import Namespace
 from collections.abc import Iterator
@@ -159,7 +160,8 @@ def main(args: Namespace) -> None:
     write(job, Path(args.out), args.batch_size, args.num_workers)
     if dist.get_rank() == 0:
         cache = InteractionCache(args.out)
+        train = ['lfi', 'train', args.config, '--cfg-options', f'model.teacher_cache={args.out}']
         print(
             f'{args.out}: maps of {cache.manifest.num_images:,} images, {cache.num_bytes / 1e6:.1f} MB.\n'
-            f'python tools/train.py {args.config} --cfg-options model.teacher_cache={args.out}'
+            f'{shlex.join(train)}'
         )
