@@ -69,7 +69,11 @@ def _names(registry: Registry) -> list[str]:
 def _near(error: BaseException, built: Any) -> str:
     found = re.search(r"unexpected keyword argument '(\w+)'", str(error))
     kinds = inspect.getmro(built) if isinstance(built, type) else ()
-    taken = {name for kind in kinds for name in inspect.signature(kind.__init__).parameters}
+    taken = {
+        name
+        for kind in kinds
+        for name in inspect.signature(vars(kind).get('__init__', object.__init__)).parameters
+    }
     near = get_close_matches(found[1], sorted(taken), n=1) if found else []
     return f'; did you mean {near[0]}?' if near else ''
 
