@@ -25,21 +25,21 @@ from .table import SCRIPTS, commands, script_of
 SHELLS = {'bash': '', 'zsh': 'autoload -U +X bashcompinit && bashcompinit\n'}
 """What begins the completion of each shell; zsh takes bash's."""
 FUNCTION = """_lfi() {{
-    local word=${{COMP_WORDS[COMP_CWORD]}} command=${{COMP_WORDS[1]}} words=
+    local word=${{COMP_WORDS[COMP_CWORD]}} command=${{COMP_WORDS[1]}} known=
     if [ "$COMP_CWORD" = 1 ]; then
-        words='{commands}'
+        known='{commands}'
     elif [[ $word == -* ]]; then
         case $command in
 {options}
         esac
     else
         case $command in
-            completion) words='{shells}' ;;
-            study) words='{studies}' ;;
-            *) words='{configs}' ;;
+            completion) known='{shells}' ;;
+            study) known='{studies}' ;;
+            *) known='{configs}' ;;
         esac
     fi
-    COMPREPLY=($(compgen -W "$words" -- "$word"))
+    COMPREPLY=($(compgen -W "$known" -- "$word"))
 }}
 complete -o default -F _lfi lfi
 """
@@ -56,7 +56,7 @@ def main() -> None:
     """Print the code for a shell. Where nothing of it fits, the shell completes files."""
     args = parse_args()
     options = '\n'.join(
-        f"            {command}) words='{' '.join(options_of(script_of(command)))}' ;;" for command in SCRIPTS
+        f"            {command}) known='{' '.join(options_of(script_of(command)))}' ;;" for command in SCRIPTS
     )
     function = FUNCTION.format(
         commands=' '.join(commands()),
