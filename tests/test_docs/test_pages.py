@@ -47,7 +47,10 @@ def source(tool: Path) -> str:
         kind = re.search(r'(train|test|cache_teacher)\.sh', tool.name)[1]
         return text + source(ROOT / f'tools/{kind}.py')
     parts = ['arguments.py', *(['pseudo_labels/arguments.py'] if 'lfi.pseudo_labels' in text else [])]
-    return text + ''.join((ROOT / 'projects/lfi' / part).read_text() for part in parts)
+    shared = [ROOT / 'projects/lfi' / part for part in parts]
+    if tool.parent.name == 'benchmarks':
+        shared.append(tool.with_name('pairs.py'))
+    return text + ''.join(part.read_text() for part in shared)
 
 
 @pytest.mark.parametrize('page', PAGES, ids=lambda p: p.name)
