@@ -6,6 +6,7 @@ import pytest
 from lfi.engine import launch
 from lfi.engine.checkpoint import load_from_local
 from mmengine.registry import MODELS
+from torch.utils.data import DataLoader, Dataset
 
 
 def said(main):
@@ -55,3 +56,17 @@ def test_other_errors_keep_their_traceback(error):
 
     with pytest.raises(type(error)):
         launch.run(main)
+
+
+class Missing(Dataset):
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        return open('no_such_image.jpg')
+
+
+def test_a_file_that_a_loader_s_worker_misses():
+    loader = DataLoader(Missing(), num_workers=1)
+    message = "FileNotFoundError: [Errno 2] No such file or directory: 'no_such_image.jpg'"
+    assert said(lambda: list(loader)) == f'error: {message}'

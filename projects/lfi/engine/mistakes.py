@@ -26,7 +26,11 @@ def said_of(error: BaseException) -> str | None:
         error: that was raised.
     """
     if isinstance(error, FILES):
-        return f'{error.strerror}: {error.filename}' if error.filename else ' '.join(str(error).split())
+        if error.filename:
+            return f'{error.strerror}: {error.filename}'
+        # A loader's worker hands on its whole traceback, and what was raised at its end.
+        said = str(error).rpartition('Traceback (most recent call last):')[2].strip()
+        return said.splitlines()[-1] if said != str(error).strip() else ' '.join(said.split())
     built = _built(error)
     if built is None:
         return None
