@@ -343,7 +343,7 @@ def tuning(preset: Preset, epochs: int, settings: Mapping[str, Sequence[Options]
         settings: that are tried, by the arm's name. Defaults to those for studies with all labels.
     """
     about = (
-        'Three settings or more for LFI and for each way to distil, to be chosen by the validation images, '
+        f'Three settings or more for each of {", ".join(settings)}, to be chosen by the validation images, '
         f'in complete schedules of {epochs} epochs.'
     )
     return replace(
