@@ -12,5 +12,4 @@ model = dict(
     # With a background in the bank locations are best read by a concept's share.
     reading=dict(positions_reading='share', presence='best-location'),
     readout=dict(text_dims=96),
-    interaction_loss=dict(positions_weight=0.25, concepts_weight=0.5, presence_weight=0.25),
 )
