@@ -69,7 +69,7 @@ def test_a_file_comes_first(tmp_path, monkeypatch):
         ),
         # What is inherited is no config that can be run.
         ('tiny-imagenet-20', 'near it are'),
-        ('zzz', 'near it are none'),
+        ('zzz', 'none has a name near it'),
     ],
 )
 def test_a_config_that_is_not_there(name, says, tmp_path, monkeypatch):

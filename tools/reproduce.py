@@ -83,7 +83,10 @@ def main(args: Namespace) -> None:
     matplotlib.use('Agg')
     from lfi.studies.launcher import Launcher
     from lfi.studies.reproduce import Request, commands, reproduce
+    from mmengine.logging import MMLogger
 
+    # MMEngine says of each config which variables it read, once a cell, and among the commands.
+    MMLogger.get_current_instance().setLevel('WARNING')
     studies = GROUPS.get(args.study, (args.study,))
     for name in studies:
         out = Path(args.out or f'work_dirs/reproduce/{args.study}')

@@ -6,6 +6,7 @@ import re
 from difflib import get_close_matches
 from pathlib import Path
 
+from .errors import near_it
 from .old_configs import old_configs
 from .repositories import is_student
 
@@ -57,7 +58,7 @@ def config_path(name: str) -> str:
     path = folder / name
     if not path.is_file():
         near = _near(name, _known_configs(folder))
-        raise FileNotFoundError(f'lfi has no config {name!r}; near it are {near}')
+        raise FileNotFoundError(f'lfi has no config {name!r}; {near}')
     return str(path)
 
 
@@ -82,7 +83,7 @@ def find_config(name: str) -> str:
     if asked in known or asked in path_of:
         return str(folder / path_of.get(asked, asked))
     became = what_became_of(f'configs/{asked}')
-    raise FileNotFoundError(f'there is no config {name}; {became or f"near it are {_near(asked, known)}"}')
+    raise FileNotFoundError(f'there is no config {name}; {became or _near(asked, known)}')
 
 
 def config_names() -> list[str]:
@@ -110,10 +111,10 @@ def _near(name: str, known: list[str]) -> str:
     """The configs whose names, or whose paths where the name is one, are the nearest."""
     if '/' in name:
         last = '/'.join(name.split('/')[-2:])
-        return ', '.join(get_close_matches(last, known, n=3, cutoff=0.4)) or 'none'
+        return near_it(get_close_matches(last, known, n=3, cutoff=0.4))
     path_of = _by_name(known)
     near = get_close_matches(name, sorted(path_of), n=3, cutoff=0.4)
-    return ', '.join(path_of[each] for each in near) or 'none'
+    return near_it([path_of[each] for each in near])
 
 
 def what_became_of(text: str) -> str | None:

@@ -14,7 +14,7 @@ from mmengine.registry import init_default_scope
 
 from lfi.config_files import configs_folder, find_config
 from lfi.engine.launch import load_config
-from lfi.errors import UsageError
+from lfi.errors import UsageError, near_it
 
 INSTALL = {'mmseg': 'segmentation'}
 """Projects that need not be installed, by the extra that brings them."""
@@ -125,4 +125,4 @@ def _find(package: str, name: str) -> Path:
     if asked in known:
         return known[asked][0]
     near = get_close_matches(Path(asked).name, sorted(known), n=3, cutoff=0.4)
-    raise UsageError(f'{package} has no config {name}; near it are {", ".join(near) or "none"}')
+    raise UsageError(f'{package} has no config {name}; {near_it(near)}')

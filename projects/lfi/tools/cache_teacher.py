@@ -160,7 +160,9 @@ def main(args: Namespace) -> None:
     write(job, Path(args.out), args.batch_size, args.num_workers)
     if dist.get_rank() == 0:
         cache = InteractionCache(args.out)
-        train = ['lfi', 'train', args.config, '--cfg-options', f'model.teacher_cache={args.out}']
+        options = {**(args.cfg_options or {}), 'model.teacher_cache': args.out}
+        pairs = [f'{key}={value}' for key, value in options.items()]
+        train = ['lfi', 'train', args.config, '--cfg-options', *pairs]
         print(
             f'{args.out}: maps of {cache.manifest.num_images:,} images, {cache.num_bytes / 1e6:.1f} MB.\n'
             f'{shlex.join(train)}'

@@ -16,6 +16,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
+from lfi.errors import near_it
+
 from .blip import BlipTokenizer, BlipVLM
 from .dual_encoder import load_dual_encoder
 from .generative_vlm import GENERATIVE, load_generative
@@ -246,8 +248,8 @@ def check_name(model: str) -> None:
         embedded = sorted(path.parent.name for path in EMBEDDED.glob('*/open_clip_config.json'))
         near = get_close_matches(model, [*open_clip.list_models(), *embedded], n=3, cutoff=0.4)
         raise ValueError(
-            f'model={model!r} is neither a folder nor a model of open_clip.list_models(); near it are '
-            f'{", ".join(near) or "none"}, and with LFI come {", ".join(embedded)}'
+            f'model={model!r} is neither a folder nor a model of open_clip.list_models(); '
+            f'{near_it(near)}, and with LFI come {", ".join(embedded)}'
         )
 
 
