@@ -425,6 +425,7 @@ def test_a_preprocessor_that_does_not_say_its_pixels_is_named():
         lambda: DetDataPreprocessor(**NORMALISE, bgr_to_rgb=False),
         lambda: DetDataPreprocessor(bgr_to_rgb=True),
         lambda: DetDataPreprocessor(mean=[120.0], std=[60.0], bgr_to_rgb=True),
+        lambda: pytest.importorskip('mmseg.models').SegDataPreProcessor(**NORMALISE, bgr_to_rgb=True),
     ],
     ids=[
         'cls rgb',
@@ -435,6 +436,7 @@ def test_a_preprocessor_that_does_not_say_its_pixels_is_named():
         'det bgr',
         'det rgb raw',
         'one value',
+        'seg rgb',
     ],
 )
 def test_pixel_format_undoes_what_a_preprocessor_does_to_a_bgr_image(make):
