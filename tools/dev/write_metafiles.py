@@ -45,7 +45,8 @@ TASKS = {
 }
 DETECTORS = {'rcnn': 'Instance Segmentation', 'rtmdet': 'Object Detection', 'detr': 'Object Detection'}
 USUAL_SIZE = 224
-"""At which the FLOPs are counted of a backbone that does not say its images' size."""
+"""At which the FLOPs are counted of a backbone that does not say its images' size, nor its data."""
+SIZES = {'embedded Shapes': 64}
 PAPER = dict(Title='Knowledge Transfer from Interaction Learning', Year='ICCV 2025')
 DATA = {
     'tiny-imagenet-20': 'Tiny-ImageNet, 20 classes',
@@ -144,7 +145,7 @@ def read_entry(config: str, results: dict[str, dict[str, dict[str, str]]]) -> En
     counted = sum(p.numel() for p in model.parameters()) - sum(
         p.numel() for module in unused for p in module.parameters()
     )
-    size = to_2tuple(getattr(model.backbone, 'img_size', USUAL_SIZE))
+    size = to_2tuple(getattr(model.backbone, 'img_size', SIZES.get(data, USUAL_SIZE)))
     # Nothing is computed there.
     backbone = model.backbone.to('meta')
     with FlopCounterMode(display=False) as counter:
