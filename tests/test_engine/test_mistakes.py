@@ -35,6 +35,7 @@ def build(**config):
         ),
         (dict(type='lfi.InteractionQueryViT', archh='deit-tiny'), "'archh'; did you mean arch"),
         (dict(type='LinearClsHead', num_classes=2), "'LinearClsHead' .* missing 1 required .*'in_channels'"),
+        (dict(type='lfi.AffinityPrior', reach=0), 'reach=0 must be above 0'),
     ],
 )
 def test_a_typo_in_a_config(config, says):
@@ -49,7 +50,10 @@ def test_files_that_are_none(tmp_path):
     assert re.search('Not a directory: .*file', said((tmp_path / 'file/below').mkdir))
 
 
-@pytest.mark.parametrize('error', [KeyError('loss'), TypeError('f() got an unexpected keyword argument')])
+@pytest.mark.parametrize(
+    'error',
+    [KeyError('loss'), TypeError('f() got an unexpected keyword argument'), ValueError('not enough values')],
+)
 def test_other_errors_keep_their_traceback(error):
     def main():
         raise error

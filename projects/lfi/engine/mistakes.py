@@ -5,15 +5,17 @@ from __future__ import annotations
 import inspect
 import re
 from difflib import get_close_matches
-from traceback import walk_tb
+from pathlib import Path
+from traceback import extract_tb, walk_tb
 from typing import Any
 
 import mmengine.registry
 from mmengine.registry import Registry
 
 FILES = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
-MISTAKES = (KeyError, TypeError, *FILES)
+MISTAKES = (KeyError, TypeError, ValueError, *FILES)
 """What may be a mistake: `said_of` knows."""
+LFI = Path(__file__).parents[1]
 BUILDS = 'mmengine/registry/build_functions.py'
 UNKNOWN = re.compile(r'(?P<type>\S+) is not in the \S+::(?P<kind>.+?) registry')
 ARGUMENTS = re.compile(r'__init__\(\) (got an unexpected keyword argument|missing \d+ required)')
@@ -31,6 +33,8 @@ def said_of(error: BaseException) -> str | None:
         # A loader's worker hands on its whole traceback, and what was raised at its end.
         said = str(error).rpartition('Traceback (most recent call last):')[2].strip()
         return said.splitlines()[-1] if said != str(error).strip() else ' '.join(said.split())
+    if isinstance(error, ValueError):
+        return ' '.join(str(error).split()) if _is_lfis(error) else None
     built = _built(error)
     if built is None:
         return None
@@ -48,6 +52,12 @@ def said_of(error: BaseException) -> str | None:
             f'type={_name(built)!r} of the config does not take its arguments: {error}{_near(error, built)}'
         )
     return None
+
+
+def _is_lfis(error: BaseException) -> bool:
+    """Whether a line of LFI raised it: then its message says what to write. Errors of Python come without."""
+    last = extract_tb(error.__traceback__)[-1]
+    return Path(last.filename).is_relative_to(LFI) and (last.line or '').startswith('raise ')
 
 
 def _built(error: BaseException) -> Any:
