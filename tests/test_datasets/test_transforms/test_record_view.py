@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from lfi.datasets import RecordView
 from lfi.datasets.transforms import view_matrix
 from mmcv.transforms import BaseTransform
+from mmdet.datasets import transforms as mmdet_transforms
 from mmdet.structures.bbox import HorizontalBoxes
 from mmengine.registry import init_default_scope
 from mmengine.runner import set_random_seed
@@ -245,6 +246,14 @@ def test_a_rule_can_be_added():
 
     view = RecordView([Shift()])({'img': picture_of_coordinates(32, 32)})['view']
     torch.testing.assert_close(view, torch.tensor([[1.0, 0, -0.5], [0, 1, 0]]))
+
+
+def test_what_follows_may_write_into_the_image():
+    init_default_scope('mmdet')
+    flip = RecordView([dict(type='RandomFlip', prob=1.0)])
+    colour = mmdet_transforms.YOLOXHSVRandomAug()
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    assert colour(flip(dict(img=pixels, img_shape=(6, 8))))['img'].shape == (6, 8, 3)
 
 
 def test_a_transform_that_drops_the_image_ends_the_run():
