@@ -1,11 +1,10 @@
 """The training pipelines of all configs, run on a photo."""
 
-import random
-
 import numpy as np
 import pytest
 from mmcv.transforms import Compose
 from mmengine.registry import init_default_scope
+from mmengine.runner import set_random_seed
 from PIL import Image
 from repository_configs import CONFIGS, PRETRAINING, read
 
@@ -48,8 +47,7 @@ def test_they_take_a_photo_whatever_is_drawn(pipelines, photo):
         pipeline = Compose(steps)
         outputs = []
         for seed in range(DRAWS):
-            np.random.seed(seed)
-            random.seed(seed)
+            set_random_seed(seed)
             try:
                 outputs.append(pipeline({**photo, 'instances': [dict(photo['instances'][0])]}))
             except Exception as error:
