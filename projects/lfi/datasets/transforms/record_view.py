@@ -110,7 +110,7 @@ class RecordView(BaseTransform):
                 homography = own if homography is None else own @ homography
             # Loading may be among the transforms.
             size = size or results['img'].shape
-        # OpenCV writes no colours into the view of the pixels that a flip leaves; packing would copy it later.
+        # OpenCV writes no colours into the view of pixels that a flip leaves; packing would copy it later.
         results['img'] = np.ascontiguousarray(results['img'])
         if homography is not None:
             results['homography_matrix'] = homography
