@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from .arms import ARMS, METHOD, Arm, arm_of, compared_with, of_kind, origin_of
-from .settings import FEW_CHOSEN, FEW_SETTINGS, SETTINGS, Options, chosen, tuned
+from .settings import FEW_BOXES_SETTINGS, FEW_CHOSEN, FEW_SETTINGS, SETTINGS, Options, chosen, tuned
 
 
 @dataclass(frozen=True)
@@ -411,6 +411,7 @@ PRESETS = {
     'shapes-few-tuning': tuning(FEW_LABELS['shapes-few-10'], 6, FEW_SETTINGS),
     'shapes-detector': SHAPES_DETECTOR,
     'shapes-detector-few': SHAPES_DETECTOR_FEW,
+    'shapes-detector-few-tuning': tuning(SHAPES_DETECTOR_FEW, 4, FEW_BOXES_SETTINGS),
     'shapes-pretraining': SHAPES_PRETRAINING,
     'tiny-small': TINY_SMALL,
     'tiny-small-tuning': tuning(TINY_SMALL, 8),

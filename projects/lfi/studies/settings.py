@@ -10,6 +10,16 @@ from .arms import Arm
 Options = Mapping[str, str]
 
 WEIGHT = 'model.distill_loss.loss_weight'
+
+
+def _lfi(positions: str, concepts: str, presence: str) -> Options:
+    return {
+        'model.interaction_loss.positions_weight': positions,
+        'model.interaction_loss.concepts_weight': concepts,
+        'model.interaction_loss.presence_weight': presence,
+    }
+
+
 # As many for each way to distil, and more at the end of a range where the best of them lies there.
 SETTINGS: dict[str, list[Options]] = {
     'feature-mse': [{WEIGHT: value} for value in ('0.125', '0.5', '2', '8', '32')],
@@ -18,11 +28,7 @@ SETTINGS: dict[str, list[Options]] = {
     'dense-features': [{WEIGHT: value} for value in ('0.5', '2', '8', '32', '128')],
     'lightly-train-v3': [{WEIGHT: value} for value in ('0.03125', '0.125', '0.5', '2', '8')],
     'lfi': [
-        {
-            'model.interaction_loss.positions_weight': positions,
-            'model.interaction_loss.concepts_weight': concepts,
-            'model.interaction_loss.presence_weight': positions,
-        }
+        _lfi(positions, concepts, positions)
         for positions, concepts in (
             ('0.125', '0.25'),
             ('0.25', '0.5'),
@@ -39,27 +45,21 @@ SETTINGS: dict[str, list[Options]] = {
 FEW_SETTINGS: dict[str, list[Options]] = {
     'logit-kd': [{WEIGHT: value} for value in ('0.0625', '0.25', '1', '4', '16', '64')],
     'lfi': [
-        {
-            'model.interaction_loss.positions_weight': positions,
-            'model.interaction_loss.concepts_weight': concepts,
-            'model.interaction_loss.presence_weight': presence,
-        }
-        for positions, concepts, presence in (
-            ('0.25', '0.5', '0.25'),
-            ('0.25', '0.5', '4'),
-            ('1', '2', '1'),
-            ('2', '4', '2'),
-            ('4', '8', '4'),
-            ('8', '16', '8'),
-        )
+        _lfi('0.25', '0.5', '0.25'),
+        _lfi('0.25', '0.5', '4'),
+        _lfi('1', '2', '1'),
+        _lfi('2', '4', '2'),
+        _lfi('4', '8', '4'),
+        _lfi('8', '16', '8'),
     ],
 }
 
-_LFI = {
-    'model.interaction_loss.positions_weight': '4.0',
-    'model.interaction_loss.concepts_weight': '8.0',
-    'model.interaction_loss.presence_weight': '4.0',
+# A detector's own losses are small, and most of its images have no boxes.
+FEW_BOXES_SETTINGS: dict[str, list[Options]] = {
+    'lfi': [_lfi('0.5', '1', '0.5'), _lfi('2', '4', '2'), _lfi('8', '16', '8')],
 }
+
+_LFI = _lfi('4.0', '8.0', '4.0')
 # Of these the best on Shapes. LFI's negative control has LFI's, and LFI with logit KD has both.
 FEW_CHOSEN: dict[str, Options] = {
     'logit-kd': {WEIGHT: '4.0'},
