@@ -172,10 +172,9 @@ SHAPES_DETECTOR = Preset(
 SHAPES_DETECTOR_FEW = replace(
     SHAPES_DETECTOR,
     about='Embedded Shapes with masks, a small Mask R-CNN from scratch, 1,200 training images of 96 px, of '
-    'which 120 have labels, other ones for each seed; half of each batch labelled, 4 epochs, each once over '
+    'which 120 have labels, other ones for each seed; half of each batch labelled, 8 epochs, each once over '
     'the images without labels; validation on 400 images, test on 1,000; the embedded teacher, which has '
     'seen instance masks.',
-    arms=tuple(replace(arm, epochs=4) for arm in SHAPES_DETECTOR.arms),
     options=('train_dataloader.few_labels.labelled_images=120',),
     seed_options=(*SHAPES_DETECTOR.seed_options, 'train_dataloader.few_labels.seed={seed}'),
 )
@@ -411,7 +410,7 @@ PRESETS = {
     'shapes-few-tuning': tuning(FEW_LABELS['shapes-few-10'], 6, FEW_SETTINGS),
     'shapes-detector': SHAPES_DETECTOR,
     'shapes-detector-few': SHAPES_DETECTOR_FEW,
-    'shapes-detector-few-tuning': tuning(SHAPES_DETECTOR_FEW, 4, FEW_BOXES_SETTINGS),
+    'shapes-detector-few-tuning': tuning(SHAPES_DETECTOR_FEW, 8, FEW_BOXES_SETTINGS),
     'shapes-pretraining': SHAPES_PRETRAINING,
     'tiny-small': TINY_SMALL,
     'tiny-small-tuning': tuning(TINY_SMALL, 8),
