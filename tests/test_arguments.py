@@ -10,6 +10,7 @@ CONFIG = 'classification/lfi_vit-tiny_shapes.py'
 @pytest.fixture
 def parser():
     parser = ArgumentParser(prog='tool')
+    add_config_arguments(parser)
     add_run_arguments(parser)
     return parser
 

@@ -6,12 +6,13 @@ tools/dist_test.sh CONFIG CHECKPOINT 8
 
 from argparse import Namespace
 
-from lfi.arguments import ArgumentParser, add_run_arguments
+from lfi.arguments import ArgumentParser, add_config_arguments, add_run_arguments
 from lfi.tools import run_tool
 
 
 def parse_args() -> Namespace:
     parser = ArgumentParser(description=__doc__)
+    add_config_arguments(parser)
     add_run_arguments(parser)
     parser.add_argument('checkpoint', help='checkpoint file or URL')
     parser.add_argument('--out', metavar='FILE', help='write the results to a file')

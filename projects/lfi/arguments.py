@@ -125,6 +125,11 @@ def positive(text: str) -> int:
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     """Add ``CONFIG`` and ``--cfg-options``."""
     parser.add_argument('config', type=config_file, help="config file, or the name of one of LFI's")
+    add_cfg_options(parser)
+
+
+def add_cfg_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--cfg-options``."""
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -166,8 +171,25 @@ def add_launcher_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what training and testing have in common."""
-    add_config_arguments(parser)
+    """Add what training and testing have in common, beside what they run."""
     parser.add_argument('--work-dir', help='folder for logs and results (default: work_dirs/<config name>)')
     parser.add_argument('--amp', action='store_true', help='automatic mixed precision')
     add_launcher_arguments(parser)
+
+
+def add_training_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of a training, beside what is trained."""
+    add_run_arguments(parser)
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='CHECKPOINT',
+        help='resume from a checkpoint; without a name, from the last complete one in the work dir',
+    )
+    parser.add_argument('--no-validate', action='store_true', help='do not evaluate during training')
+    parser.add_argument(
+        '--auto-scale-lr',
+        action='store_true',
+        help='scale the learning rate by the batch size over auto_scale_lr.base_batch_size',
+    )

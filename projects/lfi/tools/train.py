@@ -1,0 +1,28 @@
+"""A training run of MMEngine."""
+
+from argparse import Namespace
+
+from lfi.datasets.transforms import refuse_unrecorded_steps
+from lfi.engine import launch
+from lfi.engine.machine import MACHINE, machine
+from lfi.engine.pipelines import set_teacher_cache, switched_pipelines
+
+
+def main(args: Namespace) -> None:
+    """Run the tool."""
+    cfg = launch.load_run_config(args)
+    launch.write_checkpoints_atomically(cfg)
+    launch.set_resume(cfg, args.resume)
+    set_teacher_cache(cfg)
+    switched = [dict(pipeline=steps) for steps in switched_pipelines(cfg.get('custom_hooks') or ())]
+    dataset = (cfg.get('train_dataloader') or {}).get('dataset')
+    refuse_unrecorded_steps([dataset, *switched], cfg.get('default_scope'))
+    if args.amp:
+        launch.enable_amp(cfg)
+    if args.auto_scale_lr:
+        launch.enable_auto_scale_lr(cfg)
+    if args.no_validate:
+        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    runner = launch.build_runner(cfg)
+    runner.logger.info(f'{MACHINE}{machine()}')
+    runner.train()
