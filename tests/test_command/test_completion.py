@@ -48,6 +48,7 @@ def test_configs_and_studies(offered):
     assert offered('completion', 'z') == ['zsh']
     # The shell offers files.
     assert offered('train', 'configs/') == []
+    assert offered('pretrain', 'lfi') == []
 
 
 def test_options_are_those_of_the_help_and_no_others():

@@ -110,17 +110,17 @@ def test_features_are_measured_on_a_labelled_folder(run_tool, config_path, photo
         'test_dataloader.num_workers=0',
     ]
     size = [f'{loader}.dataset.pipeline.2.crop_size=64' for loader in ('val_dataloader', 'test_dataloader')]
-    options = ['--cfg-options', *roots, *small, *size]
-    printed = run_tool('train.py', config_path(PROBED), '--work-dir', 'work', *options)
+    given = ['--labelled', tmp_path / 'labelled', '--work-dir', 'work', '--cfg-options', *small, *size]
+    printed = run_tool('pretrain.py', photos, *given)
     (validated,) = re.findall(r'Epoch\(val\) \[1\].*knn/top1: ([\d.]+) +linear/top1: ([\d.]+)', printed)
     # Light and dark are told apart by any features.
     assert float(validated[1]) == 100
+    options = ['--cfg-options', *roots, *small, *size]
     tested = run_tool('test.py', config_path(PROBED), tmp_path / 'work/epoch_1.pth', *options)
     assert re.findall(r'knn/top1: ([\d.]+) +linear/top1: ([\d.]+)', tested)[-1] == validated
 
 
-def test_a_folder_without_images_is_an_error_of_one_line(run_tool, config_path, tmp_path):
+def test_a_folder_without_images_is_an_error_of_one_line(run_tool, tmp_path):
     (tmp_path / 'nothing').mkdir()
-    options = ['--cfg-options', f'data_root={tmp_path}/nothing', *SMALL]
-    printed = run_tool('train.py', config_path(CONFIG), *options, code=1)
+    printed = run_tool('pretrain.py', tmp_path / 'nothing', '--cfg-options', *SMALL, code=1)
     assert re.match(r"error: data_root='.*/nothing' has no image", printed.splitlines()[-1])

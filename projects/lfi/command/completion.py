@@ -36,6 +36,7 @@ FUNCTION = """_lfi() {{
         case $command in
             completion) known='{shells}' ;;
             study) known='{studies}' ;;
+            ask|pretrain) ;;
             *) known='{configs}' ;;
         esac
     fi

@@ -10,7 +10,7 @@ from lfi.config_files import tools_root
 
 GROUPS = {
     'Begin': ('quickstart', 'adapt', 'doctor', 'completion'),
-    'Train and test': ('train', 'test', 'print-config', 'compare'),
+    'Train and test': ('train', 'pretrain', 'test', 'print-config', 'compare'),
     'Teachers': ('ask', 'teachers', 'eval-teacher', 'cache', 'train-shapes-teacher'),
     'Ask a trained model': ('infer', 'demo', 'human-study'),
     'Label images': ('pseudo-label', 'eval-pseudo-labels'),
@@ -33,6 +33,7 @@ SCRIPTS = {
     'export-tensorrt': 'model_converters/onnx_to_tensorrt.py',
     'human-study': 'human_study.py',
     'infer': 'infer.py',
+    'pretrain': 'pretrain.py',
     'print-config': 'misc/print_config.py',
     'pseudo-label': 'pseudo_label.py',
     'publish': 'model_converters/publish_model.py',

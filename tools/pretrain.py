@@ -1,0 +1,52 @@
+"""Pretrain a backbone on a folder of images, which need no labels.
+
+python tools/pretrain.py FOLDER
+python tools/pretrain.py FOLDER --labelled LABELLED
+python tools/pretrain.py FOLDER --config lfi-pretrain_resnet50_clip-b16_folder
+
+It is tools/train.py on a config of configs/pretraining, with data_root=FOLDER. Any model of OpenMMLab begins
+with the checkpoint: dict(type='Pretrained', checkpoint=FILE, prefix='backbone.').
+"""
+
+from argparse import Namespace
+
+from lfi.arguments import ArgumentParser, add_cfg_options, add_training_arguments, config_file
+from lfi.tools import run_tool
+
+CONFIG = 'lfi-pretrain_vit-small-p16_clip-b16_folder'
+PROBED = f'{CONFIG}-probed'
+
+
+def parse_args() -> Namespace:
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument('folder', help='images in any layout, of any number')
+    parser.add_argument(
+        '--config',
+        type=config_file,
+        metavar='CONFIG',
+        help=f"config file, or the name of one of LFI's (default: {CONFIG}, a ViT-Small by CLIP)",
+    )
+    parser.add_argument(
+        '--labelled',
+        metavar='FOLDER',
+        help='a folder for each class, on whose images k-NN and a linear probe say every ten epochs how it '
+        'goes; takes a config with a labelled_root (default: none)',
+    )
+    add_cfg_options(parser)
+    add_training_arguments(parser)
+    args = parser.parse_args()
+    args.config = args.config or config_file(PROBED if args.labelled else CONFIG)
+    roots = dict(data_root=args.folder, labelled_root=args.labelled)
+    options = {name: folder for name, folder in roots.items() if folder is not None}
+    args.cfg_options = {**options, **(args.cfg_options or {})}
+    return args
+
+
+def main(args: Namespace) -> None:
+    from lfi.tools import train
+
+    train.main(args)
+
+
+if __name__ == '__main__':
+    run_tool(parse_args, main)
