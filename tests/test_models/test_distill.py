@@ -293,6 +293,15 @@ def test_what_captions_speak_of_joins_the_labels(make_model):
     assert (maps.presence[0, [4, 5]] == 1).all()
 
 
+def test_images_without_captions_may_stand_beside_those_with(make_model):
+    model = make_model()
+    _, samples = batch()
+    expected = model.image_labels(samples, 6)
+    samples[1].set_field(torch.tensor([4, 5]), 'gt_concepts')
+    expected[1, [4, 5]] = 1
+    assert torch.equal(model.concept_labels(samples), expected)
+
+
 def test_mixed_images_train_with_their_mixed_labels(make_model, monkeypatch):
     model = make_model(teacher=dict(max_concepts=2))
     mixup = dict(augments=dict(type='Mixup', alpha=1.0))

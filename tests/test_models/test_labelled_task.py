@@ -117,3 +117,13 @@ def test_without_annotations_labels_are_where_the_model_is(detector):
 def test_features_are_the_images_own_again_after_a_loss(detector):
     losses_of(detector, images(2), [sample(SIZE, BOXES, [1]), sample(SIZE, BOXES, [1], unlabelled=True)])
     assert len(detector.extract_feat(images(2))[0]) == 2
+
+
+def test_presence_by_labels_alone_is_refused_where_an_image_has_none(make_detector):
+    found = make_detector('mask_rcnn', reading=dict(presence='label'))
+    samples = [sample(SIZE, BOXES, [1]), sample(SIZE, unlabelled=True)]
+    with pytest.raises(ValueError, match="presence='label' .*no label: set reading.presence"):
+        found.concept_labels(samples)
+    # What captions speak of is known.
+    samples[1].set_field(torch.tensor([2]), 'gt_concepts')
+    assert found.concept_labels(samples).nonzero().tolist() == [[0, 1], [1, 2]]

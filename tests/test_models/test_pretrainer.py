@@ -136,6 +136,9 @@ def test_captions_raise_presence(make):
     for row, concepts in enumerate(named):
         expected[row, concepts] = 1
     assert presence.equal(expected)
+    del data['data_samples'][2].gt_concepts
+    with pytest.raises(ValueError, match='leaves no concept present'):
+        model._ask_teacher(**data)
 
 
 @pytest.mark.parametrize(

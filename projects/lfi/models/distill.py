@@ -251,15 +251,27 @@ class InteractionDistillMixin(TeacherMixin):
         raise NotImplementedError
 
     def concept_labels(self, data_samples: Sequence) -> Tensor:
-        """The images' labels, and what their captions speak of (`lfi.LoadCaptionConcepts`), (B, C)."""
+        """The images' labels, and what their captions speak of (`lfi.LoadCaptionConcepts`), (B, C).
+
+        Raises:
+            ValueError: for an image with neither, if presence is that of the labels alone.
+        """
         labels = self.image_labels(data_samples, len(self.teacher.bank))
         hidden = [row for row, sample in enumerate(data_samples) if is_unlabelled(sample)]
+        if self.reading.presence == 'label' and any('gt_concepts' not in data_samples[row] for row in hidden):
+            raise ValueError(
+                "presence='label' takes for absent what no label names, and some images have no label: set "
+                "reading.presence to 'best-location' or 'image'"
+            )
         if hidden:
             # What annotations there are is not to be known.
             rows = torch.tensor(hidden).to(labels.device, non_blocking=True)
             labels = labels.index_fill(0, rows, 0)
-        if 'gt_concepts' in data_samples[0]:
-            spoken = mark(torch.zeros_like(labels), [sample.gt_concepts for sample in data_samples])
+        captions = [sample.gt_concepts for sample in data_samples if 'gt_concepts' in sample]
+        if captions:
+            # A data set with captions may stand beside one without; all are on one device.
+            named = [sample.get('gt_concepts', captions[0][:0]) for sample in data_samples]
+            spoken = mark(torch.zeros_like(labels), named)
             mixture = recorded_mixture(data_samples)
             labels = torch.maximum(labels, spoken if mixture is None else mixture.mix_labels(spoken))
         return labels

@@ -59,9 +59,10 @@ class LFIPretrainer(InteractionDistillMixin, ImageClassifier):
         """No image has a label: zeros (B, C).
 
         Raises:
-            ValueError: if presence is that of the labels alone, and there are no captions either.
+            ValueError: if presence is that of the labels alone, and an image has no captions either.
         """
-        if self.reading.presence == 'label' and 'gt_concepts' not in data_samples[0]:
+        captioned = all('gt_concepts' in sample for sample in data_samples)
+        if self.reading.presence == 'label' and not captioned:
             raise ValueError(
                 "reading.presence='label' leaves no concept present where labels are not read: set it to "
                 "'best-location' or 'image'"

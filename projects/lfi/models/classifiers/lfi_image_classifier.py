@@ -14,7 +14,7 @@ from lfi.models.batches import mark
 from lfi.models.distill import InteractionDistillMixin
 from lfi.models.losses import LogitKDLoss
 from lfi.models.teachers import CachedOutputs, VLMAttentionTeacher
-from lfi.models.unlabelled import LabelledHeadMixin, known_labels, labelled_rows
+from lfi.models.unlabelled import LabelledHeadMixin, known_labels
 from lfi.registry import MODELS
 from lfi.structures import REST, InteractionMaps
 
@@ -76,16 +76,7 @@ class LFIImageClassifier(InteractionDistillMixin, LabelledHeadMixin, ImageClassi
         check_classes(getattr(self.head, 'num_classes', None), teacher)
 
     def image_labels(self, data_samples: Sequence, num_concepts: int) -> Tensor:
-        """The images' labels (B, C), those of mixed images included; 0 for an image without a label.
-
-        Raises:
-            ValueError: for an image without a label, if presence is that of the labels alone.
-        """
-        if self.reading.presence == 'label' and labelled_rows(data_samples) is not None:
-            raise ValueError(
-                "presence='label' takes for absent what no label names, and some images have no label: set "
-                "reading.presence to 'best-location' or 'image'"
-            )
+        """The images' labels (B, C), those of mixed images included; 0 for an image without a label."""
         if 'gt_score' in data_samples[0]:
             labels = torch.stack([sample.gt_score for sample in data_samples]).float()
             return torch.nn.functional.pad(labels, (0, num_concepts - labels.shape[1]))
