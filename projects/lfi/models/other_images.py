@@ -10,6 +10,8 @@ from lfi.structures import InteractionMaps
 def maps_of_another_image(maps: InteractionMaps) -> InteractionMaps:
     """Each image takes the maps, concepts and presence of the one before it in the batch.
 
+    A location is valid where it is so in both: the student reads no padding of its own image.
+
     Raises:
         ValueError: if there is one image alone.
     """
@@ -18,7 +20,7 @@ def maps_of_another_image(maps: InteractionMaps) -> InteractionMaps:
         maps,
         logits=maps.logits.roll(1, 0),
         presence=maps.presence.roll(1, 0),
-        valid=maps.valid.roll(1, 0),
+        valid=maps.valid & maps.valid.roll(1, 0),
         concepts=None if maps.concepts is None else maps.concepts.roll(1, 0),
     )
 

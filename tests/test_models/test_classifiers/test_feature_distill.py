@@ -141,6 +141,28 @@ def test_shuffled_places_keep_what_each_place_says(make_maps):
     assert orders[0] != orders[1]
 
 
+@pytest.mark.parametrize('kind', [ShuffledImagesClassifier, ShuffledPlacesClassifier])
+def test_no_control_asks_for_a_place_in_an_images_own_padding(make_maps, kind):
+    """The student reads none there, and would be wrong by the logarithm of 0."""
+    valid = torch.zeros(3, 4, 4, dtype=torch.bool)
+    valid[0, :2], valid[1, :, :3], valid[2] = True, True, True
+    maps = make_maps(shape=(3, 2, 4, 4, 4), valid=valid)
+    changed = kind.change(maps)
+    assert not (changed.valid & ~valid).any() and changed.valid.flatten(1).any(1).all()
+    # What is valid comes from a place that is so, too.
+    shown = set(maps.logits[:, 0, 0][valid].tolist())
+    assert set(changed.logits[:, 0, 0][changed.valid].tolist()) <= shown
+
+
+def test_shuffled_places_are_drawn_as_ever_where_nothing_is_padded(make_maps):
+    maps = make_maps(shape=(3, 2, 4, 4, 4))
+    torch.manual_seed(0)
+    changed = ShuffledPlacesClassifier.change(maps)
+    torch.manual_seed(0)
+    for b, order in enumerate(torch.rand(3, 16).argsort(1)):
+        assert changed.logits[b].flatten(-2).equal(maps.logits[b].flatten(-2)[..., order])
+
+
 @pytest.mark.parametrize('kind', ['lfi.ShuffledImagesClassifier', 'lfi.ShuffledPlacesClassifier'])
 def test_they_are_measured_by_the_teachers_own_maps(make_model, kind):
     types = ('lfi.LFIImageClassifier', kind)

@@ -75,17 +75,16 @@ class ShuffledImagesClassifier(_ChangedMapsClassifier):
 class ShuffledPlacesClassifier(_ChangedMapsClassifier):
     """`LFIImageClassifier` whose maps tell what an image shows, and not where.
 
-    The locations of each image's maps are shuffled, all concepts and layers alike, anew in every step.
+    The valid locations of each image's maps are shuffled, all concepts and layers alike, anew in every step.
     """
 
     @staticmethod
     def change(maps: InteractionMaps) -> InteractionMaps:
         """Each image's locations in an order of their own."""
         b, n_layers, m, h, w = maps.logits.shape
-        order = torch.rand(b, h * w, device=maps.logits.device).argsort(1)
+        padding = (~maps.valid).flatten(1).float()
+        # The valid locations in any order before the others, and from there back to where they lie.
+        drawn = (torch.rand(b, h * w, device=maps.logits.device) + padding).argsort(1)
+        order = torch.empty_like(drawn).scatter_(1, padding.argsort(dim=1, stable=True), drawn)
         wide = order[:, None, None].expand(b, n_layers, m, -1)
-        return replace(
-            maps,
-            logits=maps.logits.flatten(-2).gather(-1, wide).view_as(maps.logits),
-            valid=maps.valid.flatten(1).gather(1, order).view_as(maps.valid),
-        )
+        return replace(maps, logits=maps.logits.flatten(-2).gather(-1, wide).view_as(maps.logits))
