@@ -4,8 +4,8 @@ import torch.nn.functional as F
 from lfi.evaluation import ImageMaps
 
 
-def image_maps(student, size, canvas):
-    return ImageMaps(
+def image_maps(student, size, canvas, **fields):
+    found = dict(
         concepts=list(range(student.shape[1])),
         student=student,
         mirrored=student[-1],
@@ -16,6 +16,7 @@ def image_maps(student, size, canvas):
         size=size,
         canvas=canvas,
     )
+    return ImageMaps(**{**found, **fields})
 
 
 def test_maps_are_laid_over_the_canvas_and_the_image_cut_out():
@@ -37,3 +38,17 @@ def test_padding_takes_no_part_in_the_mean():
     # Locations of 4 pixels; the image ends within the second one of each axis.
     found = image_maps(torch.zeros(1, 1, 3, 2), (6, 5), (12, 8)).on_locations(torch.full((6, 5), 2.0))
     torch.testing.assert_close(found, torch.tensor([[2.0, 2.0], [2.0, 2.0], [0.0, 0.0]]))
+
+
+def test_an_image_is_measured_alike_alone_and_padded():
+    student = torch.rand(1, 2, 3, 4, generator=torch.Generator().manual_seed(0))
+    alone = image_maps(student, (24, 32), (24, 32)).on_pixels(student[0])
+    padded = F.pad(student, (0, 3, 0, 2))
+    valid = F.pad(torch.ones(3, 4, dtype=torch.bool), (0, 3, 0, 2))
+    found = image_maps(padded, (24, 32), (40, 56), valid=valid).on_pixels(padded[0])
+    torch.testing.assert_close(found, alone)
+
+
+def test_a_flat_map_stays_flat_on_pixels():
+    student = torch.full((1, 1, 7, 7), 0.1)
+    assert len(image_maps(student, (64, 64), (64, 64)).on_pixels(student[0]).unique()) == 1

@@ -154,6 +154,22 @@ def test_patches_that_reach_beyond_the_image_lie_where_they_are():
     torch.testing.assert_close(maps.mirrored[0, 3, 3], maps.mirrored[0].max())
 
 
+class Strict(Model):
+    """A location that shows too little of the image is not valid, as in a student's answers."""
+
+    def ask(self, images, texts, valid_sizes):
+        found = super().ask(images, texts, valid_sizes)
+        return replace(found, valid=found.valid & (self.pool(images.mean(1)) > 0.5))
+
+
+def test_the_mirrored_map_reads_nothing_beyond_the_image():
+    # The image ends in the third location, which shows too little of it.
+    samples = [sample_of(DataSample, size, regions={0: None}) for size in ((8, 19), (8, 32))]
+    pixels = [torch.ones(3, 8, 19), torch.ones(3, 8, 32)]
+    add_interactions(Strict(), dict(inputs=pixels, data_samples=samples))
+    assert samples[0].interactions.mirrored[0, 0, :2].tolist() == pytest.approx([0.5, 0.5])
+
+
 def test_the_teachers_map_is_the_one_that_the_loss_compares_with():
     model, inputs = Model(), images((32, 48), (24, 16))
     samples = [sample_of(DetDataSample, tuple(x.shape[1:]), regions=dict.fromkeys(range(5))) for x in inputs]

@@ -100,3 +100,17 @@ def test_the_centre_map_is_a_gaussian_of_half_the_half_side():
 def test_masks_must_be_masks():
     with pytest.raises(ValueError, match=r'masks is \(2, 4, 4\) torch.float32: expected'):
         localization(torch.zeros(2, 4, 4), torch.zeros(2, 4, 4))
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    grid=st.tuples(st.integers(2, 9), st.integers(2, 9)),
+    size=st.tuples(st.integers(9, 60), st.integers(9, 60)),
+    value=st.sampled_from([0.1, 1 / 3, 1 / 49, -7.7]),
+)
+def test_a_flat_map_stays_flat_at_any_size(grid, size, value):
+    masks = torch.zeros(1, *size, dtype=torch.bool)
+    masks[0, 2:7, 1:6] = True
+    share = masks.float().mean().item()
+    for measure, values in localization(torch.full((1, *grid), value), masks).items():
+        assert values.item() == pytest.approx(share, rel=1e-5), measure

@@ -204,6 +204,8 @@ def test_top1_asks_whether_the_surest_concept_is_the_label():
     assert found['presence_top1'] == pytest.approx(2 / 3)
     assert found['presence_top1_teacher'] == 0
     assert 'presence_top1' not in measure(draw(0))
+    # No concept of the bank is a label.
+    assert 'presence_top1' not in measure(dict(draw(0), gt_label=torch.tensor([99])))
 
 
 def test_labels_that_name_all_that_is_seen_leave_nothing_to_measure_apart():

@@ -8,6 +8,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .pointing_game import level
+
+
+def without_padding(maps: Tensor, valid: Tensor) -> Tensor:
+    """Maps (n, H, W) whose last valid row and column go on into the padding; valid is (H, W) bool."""
+    for dim in (0, 1):
+        # The image lies at the top left.
+        last = valid.any(1 - dim).sum().clamp_min(1) - 1
+        maps = maps.index_select(1 + dim, torch.arange(maps.shape[1 + dim]).clamp_max(last))
+    return maps
+
 
 @dataclass(frozen=True)
 class ImageMaps:
@@ -38,8 +49,12 @@ class ImageMaps:
     canvas: tuple[int, int]
 
     def on_pixels(self, maps: Tensor) -> Tensor:
-        """Maps (n, H, W) over locations, laid over the image bilinearly, (n, h, w)."""
+        """Maps (n, H, W) over locations, laid over the image bilinearly, (n, h, w).
+
+        Beyond the image they go on as they end: what it was batched with does not count.
+        """
         h, w = self.size
+        maps = level(without_padding(maps, self.valid))
         return F.interpolate(maps[None], self.canvas, mode='bilinear')[0, :, :h, :w]
 
     def on_locations(self, pixels: Tensor) -> Tensor:

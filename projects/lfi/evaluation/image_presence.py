@@ -64,7 +64,7 @@ def presence_entries(images: Sequence[ImagePresence]) -> dict[str, float]:
     if len(labels) < len(images):
         return entries
     labelled = _stacked(labels)
-    for column, presence in columns.items():
+    for column, presence in columns.items() if labelled.any() else ():
         hits = labelled.gather(1, presence.argmax(1, keepdim=True))
         entries[f'presence_top1{column}'] = hits[labelled.any(1)].float().mean().item()
     counted = ~labelled

@@ -17,7 +17,7 @@ from lfi.errors import UsageError
 from lfi.models.batches import seen_canvas, valid_sizes_of
 from lfi.registry import HOOKS
 
-from .image_maps import ImageMaps
+from .image_maps import ImageMaps, without_padding
 
 
 @HOOKS.register_module()
@@ -104,7 +104,9 @@ def add_interactions(model: Any, batch: dict) -> None:
         sample.interactions = ImageMaps(
             concepts=concepts,
             student=attention[b][:, concepts],
-            mirrored=mirror_maps(reflection[b][mirrored_at], size[1] / canvas[1]),
+            mirrored=mirror_maps(
+                without_padding(reflection[b][mirrored_at], mirrored.valid[b]), size[1] / canvas[1]
+            ),
             teacher=heat[b][concepts],
             presence=student.presence[b],
             teacher_presence=teacher.presence[b, :known],

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .pointing_game import check_masks, pointing_game
+from .pointing_game import check_masks, level, pointing_game
 
 MEASURES = ('pointing', 'energy', 'average_precision')
 
@@ -72,4 +72,5 @@ def centre_map(size: tuple[int, int]) -> Tensor:
 
 def _on_pixels(maps: Tensor, masks: Tensor) -> Tensor:
     check_masks(masks)
-    return F.interpolate(maps[:, None].float(), masks.shape[1:], mode='bilinear')[:, 0].flatten(1)
+    maps = level(maps.float())
+    return F.interpolate(maps[:, None], masks.shape[1:], mode='bilinear')[:, 0].flatten(1)

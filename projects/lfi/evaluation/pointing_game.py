@@ -26,9 +26,16 @@ def pointing_game(maps: Tensor, masks: Tensor) -> Tensor:
         raise ValueError('maps has values that are not finite')
     if not len(maps):
         return maps.new_zeros(0)
-    resized = F.interpolate(maps[:, None].float(), masks.shape[1:], mode='bilinear')[:, 0]  # [N, h, w]
+    maps = level(maps.float())
+    resized = F.interpolate(maps[:, None], masks.shape[1:], mode='bilinear')[:, 0]  # [N, h, w]
     strongest = resized == resized.amax((1, 2), keepdim=True)
     return (strongest & masks).sum((1, 2)) / strongest.sum((1, 2))
+
+
+def level(maps: Tensor) -> Tensor:
+    """Maps (N, H, W), flat ones at 0: of another value interpolation would round some pixels up."""
+    flat = maps.amax((1, 2), keepdim=True) == maps.amin((1, 2), keepdim=True)
+    return maps.masked_fill(flat, 0)
 
 
 def chance_level(masks: Tensor) -> float:
