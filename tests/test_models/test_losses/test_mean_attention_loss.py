@@ -40,3 +40,8 @@ def test_the_mean_is_in_checkpoints_and_grows_in_training_only():
     values = [x.eval()(features(0), features(2))['loss_attention'] for x in (loss, resumed)]
     assert torch.equal(*values)
     assert torch.equal(values[0], loss(features(0), features(3))['loss_attention'])
+
+
+def test_what_is_rounded_to_nothing_is_no_nan():
+    loss = MODELS.build(dict(type='lfi.MeanAttentionLoss', temperature=0.005))
+    assert loss(features(0), features(1))['loss_attention'].isfinite()

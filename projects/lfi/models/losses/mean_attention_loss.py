@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from lfi.registry import MODELS
@@ -26,4 +27,5 @@ class MeanAttentionLoss(AttentionTransferLoss):
         if self.training:
             probabilities = theirs.exp()
             self.attention.add(probabilities.sum(0), probabilities.new_full((), len(theirs)))
-        return self.attention.mean.log()
+        # What float32 has rounded to 0 adds 0, and no NaN.
+        return self.attention.mean.clamp_min(torch.finfo(torch.float32).tiny).log()
