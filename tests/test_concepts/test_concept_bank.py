@@ -56,3 +56,8 @@ def test_the_background_comes_last():
         ConceptBank.encode(['cat'], ['a {}'], encode_texts, background=[''])
     with pytest.raises(ValueError, match='concepts is empty'):
         ConceptBank.encode([], ['a {}'], encode_texts, background=['sky'])
+
+
+def test_a_concept_is_not_its_own_rival():
+    with pytest.raises(ValueError, match=r"background=.* has \['sea'\], which are concepts too"):
+        ConceptBank.encode(['sea', 'cat'], ['{}'], encode_texts, background=['sky', 'sea'])

@@ -44,14 +44,20 @@ class ConceptBank:
             background: texts for what is none of the concepts.
 
         Raises:
-            ValueError: if there is no concept, a concept is empty, a template lacks its `{}`, or an embedding
-                is zero or no number.
+            ValueError: if there is no concept, a concept is empty or in the background too, a template lacks
+                its `{}`, or an embedding is zero or no number.
         """
         if not names:
             raise ValueError('concepts is empty: the teacher needs at least one text to look for')
         names, templates = (*names, *background), tuple(templates)
         if not all(isinstance(name, str) and name.strip() for name in names):
             raise ValueError(f'concepts and background must be non-empty strings, got {list(names)}')
+        both = sorted(set(names[: len(names) - len(background)]) & set(background))
+        if both:
+            raise ValueError(
+                f'background={list(background)} has {both}, which are concepts too, and each would take half '
+                "of the other's probability: leave them out of one of the two"
+            )
         if not templates or not all('{}' in template for template in templates):
             raise ValueError(f'templates must be strings with {{}} for the concept, got {list(templates)}')
         per_template = [
