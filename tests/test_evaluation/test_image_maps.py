@@ -49,6 +49,14 @@ def test_an_image_is_measured_alike_alone_and_padded():
     torch.testing.assert_close(found, alone)
 
 
+def test_a_corner_that_shows_too_little_of_the_image_weakens_nothing():
+    valid = torch.ones(3, 4, dtype=torch.bool)
+    valid[2, 3] = False
+    student = (valid / valid.sum())[None, None]
+    found = image_maps(student, (22, 30), (24, 32), valid=valid).on_pixels(student[0])
+    assert len(found.unique()) == 1
+
+
 def test_a_flat_map_stays_flat_on_pixels():
     student = torch.full((1, 1, 7, 7), 0.1)
     assert len(image_maps(student, (64, 64), (64, 64)).on_pixels(student[0]).unique()) == 1

@@ -307,3 +307,30 @@ def test_what_the_config_lacks_is_named():
     moved = {4: np.ones((5, 6), bool)}
     with pytest.raises(ValueError, match=r'concept 4 is \(5, 6\), and the image \(5, 5\)'):
         measure(dict(sample, regions=moved))
+
+
+def padded(sample, side=8):
+    """The same image in a larger batch."""
+    found = sample['interactions']
+    more = side - found.valid.shape[0]
+    maps = {
+        name: torch.nn.functional.pad(getattr(found, name), (0, more, 0, more))
+        for name in ('student', 'mirrored', 'teacher', 'valid')
+    }
+    return dict(sample, interactions=replace(found, canvas=(side, side), **maps))
+
+
+def test_what_an_image_is_batched_with_changes_no_measure():
+    images = draw(0), draw(1, side=4)
+    alone = measure(*images)
+    assert 'flip_other_image' in alone
+    assert measure(*map(padded, images)) == pytest.approx(alone, rel=1e-5)
+
+
+def test_a_heat_map_beyond_what_is_shown_is_left_out():
+    sample = draw(0)
+    sample['interactions'].valid[:, -1] = False
+    heat = np.zeros((5, 5), np.float32)
+    heat[:, -1] = 1
+    found = measure(dict(sample, heat_maps={4: heat}))
+    assert not any(name.startswith('human') for name in found)

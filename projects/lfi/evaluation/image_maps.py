@@ -12,12 +12,16 @@ from .pointing_game import level
 
 
 def without_padding(maps: Tensor, valid: Tensor) -> Tensor:
-    """Maps (n, H, W) whose last valid row and column go on into the padding; valid is (H, W) bool."""
-    for dim in (0, 1):
-        # The image lies at the top left.
-        last = valid.any(1 - dim).sum().clamp_min(1) - 1
-        maps = maps.index_select(1 + dim, torch.arange(maps.shape[1 + dim]).clamp_max(last))
-    return maps
+    """Maps (n, H, W) whose last valid locations go on into the padding; valid is (H, W) bool.
+
+    The image lies at the top left. Where it ends within a location of either axis, the one at the corner may
+    show too little of it, and the others not.
+    """
+    height, width = valid.shape
+    last_column = (valid.sum(1, keepdim=True) - 1).clamp_min(0)  # [H, 1]
+    columns = torch.minimum(torch.arange(width), last_column)  # [H, W]
+    last_row = (valid.any(1).sum() - 1).clamp_min(0)
+    return maps.gather(2, columns.expand_as(maps))[:, torch.arange(height).clamp_max(last_row)]
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ class ImageMaps:
     def on_pixels(self, maps: Tensor) -> Tensor:
         """Maps (n, H, W) over locations, laid over the image bilinearly, (n, h, w).
 
-        Beyond the image they go on as they end: what it was batched with does not count.
+        Beyond the image they go on as they end: what it was batched with does not count. Flat ones are 0.
         """
         h, w = self.size
         maps = level(without_padding(maps, self.valid))

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lfi.registry import METRICS
 
-from .image_maps import ImageMaps
+from .image_maps import ImageMaps, without_padding
 from .image_presence import ImagePresence, presence_entries, presence_of
 from .localization import MEASURES, centre_map, localization
 from .region_iou import region_iou
@@ -138,10 +138,12 @@ class SemanticConsistencyMetric(BaseMetric):
 
     def _rows(self, maps: ImageMaps, sample: Mapping) -> list[dict[str, float]]:
         other = None
+        rows_shown, columns_shown = (int(maps.valid.any(dim).sum()) for dim in (1, 0))
         if self._other is not None:
-            resized = F.interpolate(self._other[None], maps.valid.shape, mode='bilinear')[0]
-            other = resized[:, maps.valid].numpy()  # [L, P]
-        self._other = maps.student[:, -1]
+            resized = F.interpolate(self._other[None], (rows_shown, columns_shown), mode='bilinear')[0]
+            other = resized[:, maps.valid[:rows_shown, :columns_shown]].numpy()  # [L, P]
+        # Its padding is no part of where it looks.
+        self._other = without_padding(maps.student[:, -1], maps.valid)[:, :rows_shown, :columns_shown]
         on_regions = against_regions(maps, sample.get('regions', {}))
         labels = labels_of(sample)
         heat_maps = sample.get('heat_maps', {})
@@ -158,7 +160,9 @@ class SemanticConsistencyMetric(BaseMetric):
             rows[i].update(agreement('teacher', last[i], teacher[i], centre))
             if concept in heat_maps:
                 heat = maps.on_locations(torch.from_numpy(heat_maps[concept]))[maps.valid].numpy()
-                rows[i].update(agreement('human', last[i], heat, centre))
+                # It may lie in locations alone that show too little of the image.
+                if heat.any():
+                    rows[i].update(agreement('human', last[i], heat, centre))
             rows[i].update(steadiness(layers, maps.mirrored[i][maps.valid].numpy(), other))
         return rows
 
