@@ -23,6 +23,7 @@ STUDIES = {
     'tiny-50': 'photos, 50 classes, all labels',
     'shapes-few-10': 'Shapes, 10 labels a class',
     'tiny-few-10': 'photos, 10 labels a class',
+    'shapes-few-resnet': 'Shapes, ResNet-18, 10 labels a class',
     'shapes-none': 'Shapes, no label',
     'tiny-none': 'photos, no label',
     'shapes-pretraining': 'Shapes, pretrained without labels',

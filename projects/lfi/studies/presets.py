@@ -272,6 +272,16 @@ FEW_LABELS = {
     for name, (preset, arms, epochs) in FEW.items()
     for number in LABELS_PER_CLASS
 }
+# The settings are those of the ViT.
+SHAPES_FEW_RESNET = few_labels(
+    replace(SHAPES, about=f'A narrow ResNet-18, in an adapter where it is asked. {SHAPES.about}'),
+    10,
+    tuple(
+        chosen(by_text(arm), FEW_CHOSEN)
+        for arm in named_arms(('task-loss', 'shuffled-images', 'lfi'), 'resnet18_shapes')
+    ),
+    6,
+)
 NO_LABEL_ARMS = ('logit-kd', 'shuffled-images', 'lfi', 'lfi-logit-kd')
 
 
@@ -408,6 +418,7 @@ PRESETS = {
     'shapes': SHAPES,
     'shapes-tuning': tuning(SHAPES, 5),
     'shapes-few-tuning': tuning(FEW_LABELS['shapes-few-10'], 6, FEW_SETTINGS),
+    'shapes-few-resnet': SHAPES_FEW_RESNET,
     'shapes-detector': SHAPES_DETECTOR,
     'shapes-detector-few': SHAPES_DETECTOR_FEW,
     'shapes-detector-few-tuning': tuning(SHAPES_DETECTOR_FEW, 8, FEW_BOXES_SETTINGS),
