@@ -4,17 +4,14 @@ import copy
 
 import pytest
 import torch
-from lfi.models.unlabelled import LabelledHeadMixin, known_labels, labelled_rows
+from lfi.models import LabelledImageClassifier
+from lfi.models.unlabelled import known_labels, labelled_rows
 from lfi.registry import MODELS
 from mmpretrain.models.classifiers import ImageClassifier
 from mmpretrain.structures import DataSample
 
 ARCH = dict(embed_dims=16, num_layers=4, num_heads=2, feedforward_channels=32)
 LABELS = (0, 3, 1, 2)
-
-
-class Classifier(LabelledHeadMixin, ImageClassifier):
-    pass
 
 
 def samples(hidden=()):
@@ -43,7 +40,7 @@ def make_plain(head=None, **kwargs):
     for part in ('backbone', 'head', 'data_preprocessor'):
         config[part]['type'] = f'mmpretrain.{config[part]["type"]}'
     config['data_preprocessor'].update(kwargs.pop('data_preprocessor', {}))
-    return Classifier(**config, **kwargs).train()
+    return LabelledImageClassifier(**config, **kwargs).train()
 
 
 def losses_of(model, data):

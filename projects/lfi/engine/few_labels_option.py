@@ -94,8 +94,8 @@ def check_few_labels(cfg: Config) -> None:
     if not getattr(model, 'learns_without_labels', False):
         raise UsageError(
             f'model.type={cfg.model.type!r} would learn from the label -1 that lfi.FewLabels and '
-            'lfi.ImageFolder give an image without a label: use lfi.PriorImageClassifier for the task loss '
-            'alone, or another of the classifiers of lfi'
+            'lfi.ImageFolder give an image without a label: use lfi.LabelledImageClassifier for the task '
+            'loss alone, or another of the classifiers of lfi'
         )
 
 

@@ -33,8 +33,10 @@ def said_of(error: BaseException) -> str | None:
         # A loader's worker hands on its whole traceback, and what was raised at its end.
         said = str(error).rpartition('Traceback (most recent call last):')[2].strip()
         return said.splitlines()[-1] if said != str(error).strip() else ' '.join(said.split())
+    if isinstance(error, TypeError | ValueError) and _is_lfis(error):
+        return ' '.join(str(error).split())
     if isinstance(error, ValueError):
-        return ' '.join(str(error).split()) if _is_lfis(error) else None
+        return None
     built = _built(error)
     if built is None:
         return None

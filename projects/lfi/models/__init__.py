@@ -5,6 +5,7 @@ from .backbones import ConvStem, InteractionQueryViT, InteractionStates
 from .classifiers import (
     ClassActivationClassifier,
     FeatureDistillClassifier,
+    LabelledImageClassifier,
     LFIClassifier,
     LFIImageClassifier,
     LFITextClassifier,
@@ -55,6 +56,7 @@ __all__ = [
     'LogitKDLoss',
     'MeanAttentionLoss',
     'MeanTargetClassifier',
+    'LabelledImageClassifier',
     'PriorImageClassifier',
     'ShuffledFeaturesClassifier',
     'ShuffledImagesClassifier',

@@ -272,13 +272,15 @@ FEW_LABELS = {
     for name, (preset, arms, epochs) in FEW.items()
     for number in LABELS_PER_CLASS
 }
-# The settings are those of the ViT.
+RESNET_STUDENT = 'resnet18_shapes'
 SHAPES_FEW_RESNET = few_labels(
     replace(SHAPES, about=f'A narrow ResNet-18, in an adapter where it is asked. {SHAPES.about}'),
     10,
-    tuple(
-        chosen(by_text(arm), FEW_CHOSEN)
-        for arm in named_arms(('task-loss', 'shuffled-images', 'lfi'), 'resnet18_shapes')
+    (
+        # mmpretrain's own classifier would learn from the label -1.
+        replace(arm_of('task-loss', RESNET_STUDENT), options=('model.type=lfi.LabelledImageClassifier',)),
+        # The settings are those of the ViT.
+        *(chosen(by_text(arm), FEW_CHOSEN) for arm in named_arms(('shuffled-images', 'lfi'), RESNET_STUDENT)),
     ),
     6,
 )

@@ -2,6 +2,7 @@
 
 from .class_activation import ClassActivationClassifier, class_activation_maps
 from .feature_distill_classifier import FeatureDistillClassifier
+from .labelled_image_classifier import LabelledImageClassifier
 from .lfi_classifier import LFIClassifier
 from .lfi_image_classifier import LFIImageClassifier
 from .mean_target import MeanTargetClassifier
@@ -21,6 +22,7 @@ __all__ = [
     'LFIImageClassifier',
     'LFITextClassifier',
     'LFIZeroShotClassifier',
+    'LabelledImageClassifier',
     'MeanTargetClassifier',
     'PriorImageClassifier',
     'ShuffledFeaturesClassifier',
