@@ -36,6 +36,10 @@ def build(**config):
         (dict(type='lfi.InteractionQueryViT', archh='deit-tiny'), "'archh'; did you mean arch"),
         (dict(type='LinearClsHead', num_classes=2), "'LinearClsHead' .* missing 1 required .*'in_channels'"),
         (dict(type='lfi.AffinityPrior', reach=0), 'reach=0 must be above 0'),
+        (
+            dict(type='lfi.PriorImageClassifier', backbone=dict(type='ResNet', depth=18)),
+            'PriorImageClassifier needs an lfi.InteractionQueryViT .*; got ResNet',
+        ),
     ],
 )
 def test_a_typo_in_a_config(config, says):

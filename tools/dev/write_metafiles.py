@@ -47,6 +47,7 @@ DETECTORS = {'rcnn': 'Instance Segmentation', 'rtmdet': 'Object Detection', 'det
 USUAL_SIZE = 224
 """At which the FLOPs are counted of a backbone that does not say its images' size, nor its data."""
 SIZES = {'embedded Shapes': 64}
+"""Of data whose images have one."""
 PAPER = dict(Title='Knowledge Transfer from Interaction Learning', Year='ICCV 2025')
 DATA = {
     'tiny-imagenet-20': 'Tiny-ImageNet, 20 classes',
