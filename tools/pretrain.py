@@ -43,8 +43,15 @@ def parse_args() -> Namespace:
 
 
 def main(args: Namespace) -> None:
+    from lfi.engine.launch import load_config
+    from lfi.errors import UsageError
     from lfi.tools import train
 
+    if args.labelled and 'labelled_root' not in load_config(args.config):
+        raise UsageError(
+            f'--labelled {args.labelled}: {args.config} has no labelled_root. Give it the val_dataloader and '
+            f'val_evaluator of {PROBED}, or leave out --labelled'
+        )
     train.main(args)
 
 

@@ -312,6 +312,8 @@ class InteractionDistillMixin(TeacherMixin):
     ) -> InteractionMaps:
         """Ask the student where concepts are, and whether; any texts will do.
 
+        Call `eval()` first: in training mode batch norms learn from these images too, and paths are dropped.
+
         Args:
             images: (B, 3, H, W), as the backbone gets them.
             texts: (M, E), unit embeddings by the text tower of the training's teacher.
