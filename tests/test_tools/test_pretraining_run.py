@@ -129,4 +129,5 @@ def test_a_folder_without_images_is_an_error_of_one_line(run_tool, tmp_path):
 def test_a_config_that_measures_on_no_labelled_folder_is_an_error_of_one_line(run_tool, tmp_path):
     config = 'lfi-pretrain_resnet50_clip-b16_folder'
     printed = run_tool('pretrain.py', tmp_path, '--labelled', tmp_path, '--config', config, code=1)
-    assert re.match(rf'error: --labelled .*{config}.py has no labelled_root. Give it', printed.splitlines()[-1])
+    (last,) = printed.splitlines()[-1:]
+    assert re.match(rf'error: --labelled .*{config}.py has no labelled_root. Give it', last)
