@@ -17,6 +17,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from . import markdown
+
 Kind = Literal['baseline', 'method', 'ablation', 'negative control']
 
 
@@ -188,12 +190,8 @@ def of_kind(*kinds: Kind) -> tuple[str, ...]:
 
 def arms_table() -> str:
     """All arms of the table, what they are and what they do, as Markdown."""
-    rows = [
-        ('arm', 'is', 'what it does'),
-        ('---', '---', '---'),
-        *((f'`{name}`', variety.kind, variety.about) for name, variety in ARMS.items()),
-    ]
-    return '\n'.join(f'| {" | ".join(row)} |' for row in rows)
+    rows = [(f'`{name}`', variety.kind, variety.about) for name, variety in ARMS.items()]
+    return markdown.table(('arm', 'is', 'what it does'), rows)
 
 
 def origin_of(name: str) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from . import markdown
 from .convergence import same_schedule_table
 from .paired import mean_and_spread, paired_difference
 from .runs import Run, metric_name
@@ -79,13 +80,13 @@ class DomainStudy:
         """`rows` as Markdown."""
         pairs = (title for method in self.methods for title in (method, 'difference, 95 % interval'))
         titles = ['left out', self.baseline, *pairs]
-        lines = [' | '.join(titles), ' | '.join('---' for _ in titles)]
+        lines = []
         for row in self.rows():
             cells = [row['domain'], mean_and_spread(row['accuracy'][self.baseline])]
             for method in self.methods:
                 cells += [mean_and_spread(row['accuracy'][method]), str(row['difference'].get(method, '–'))]
-            lines.append(' | '.join(cells))
-        return '\n'.join(f'| {line} |' for line in lines)
+            lines.append(cells)
+        return markdown.table(titles, lines)
 
     def convergence(self) -> list[str]:
         """For each method, how much sooner it gets where the baseline ends, over all domains and seeds."""

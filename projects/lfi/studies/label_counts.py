@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from . import markdown
 from .paired import mean_and_spread
 from .presets import FEW_LABELS, LABELS_PER_CLASS
 from .published import put_section, read_published
@@ -30,8 +31,7 @@ def label_counts_table(arms: Sequence[str], counts: Mapping[int, Sequence[Cell]]
         tests = [[cell.test for cell in cells if cell.run.name == arm] for cells in counts.values()]
         if any(tests):
             rows.append([arm, *(_entry(found, len(seeds)) for found in tests)])
-    lines = (titles, ['---'] * len(titles), *rows)
-    return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
+    return markdown.table(titles, rows)
 
 
 def _entry(tests: Sequence[float], seeds: int) -> str:

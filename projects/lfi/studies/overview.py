@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from . import markdown
 from .arms import ARMS
 from .paired import mean_and_spread
 from .presets import PRESETS, Preset
@@ -66,8 +67,8 @@ def overview_table(studies: Mapping[str, Sequence[Study]], columns: Sequence[int
     """
     rows = [row for name, found in studies.items() for study in found for row in _row(name, study)]
     shown = range(len(TITLES)) if columns is None else columns
-    lines = ([line[i] for i in shown] for line in (TITLES, ['---'] * len(TITLES), *rows))
-    return '\n'.join(f'| {" | ".join(line)} |' for line in lines) if rows else ''
+    titles, *found = ([line[i] for i in shown] for line in (TITLES, *rows))
+    return markdown.table(titles, found) if rows else ''
 
 
 def publish_overview(docs: Path) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from lfi.errors import UsageError
 
+from . import markdown
 from .grid import WHERE
 from .job import Job
 from .paired import mean_and_spread, paired_difference
@@ -143,7 +144,7 @@ def where_table(cells: Mapping[str, Sequence[Located]], judged: Sequence[Located
         ]
         for row, found in rows.items()
     ]
-    return '\n'.join(f'| {" | ".join(line)} |' for line in (titles, ['---'] * len(titles), *lines))
+    return markdown.table(titles, lines)
 
 
 def beside_teacher(judged: Sequence[Located], method: str) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lfi.config_files import tools_root
 
+from . import markdown
 from .launcher import Launcher
 from .settings_digest import fix_roots
 from .tool_output import tool_output
@@ -43,8 +44,8 @@ def zero_shot_table(results: Sequence[dict]) -> str:
     found = dict.fromkeys(name for result in results for name in result['metrics'])
     names = [name for name in found if name.startswith('domain/') and name not in ends] + ends
     titles = ['config', 'checkpoint', *(name.removeprefix('domain/') for name in names)]
-    lines = [' | '.join(titles), ' | '.join('---' for _ in titles)]
+    lines = []
     for result in results:
         values = [f'{result["metrics"][name]:.1f}' if name in result['metrics'] else '–' for name in names]
-        lines.append(' | '.join([Path(result['config']).stem, result['checkpoint'], *values]))
-    return '\n'.join(f'| {line} |' for line in lines)
+        lines.append([Path(result['config']).stem, result['checkpoint'], *values])
+    return markdown.table(titles, lines)
