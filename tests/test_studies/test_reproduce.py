@@ -6,7 +6,7 @@ from lfi.studies.domains import read_domain_cells
 from lfi.studies.grid import plan
 from lfi.studies.launcher import Launcher
 from lfi.studies.presets import PRESETS, domain_arm, leave_one_out
-from lfi.studies.reproduce import Request, collect, commands, reproduce
+from lfi.studies.reproduce import Request, collect, commands, report, reproduce
 from lfi.studies.settings_digest import ROOTS
 
 LOG = '{"loss": 1.0, "epoch": 1, "step": 5, "time": 0.1}\n{"%s": 8.0, "step": 1}\n'
@@ -29,6 +29,23 @@ def test_a_student_is_tested_on_other_data(tmp_path):
     (cell,) = study.cells['lfi']
     assert (cell.test, cell.run.accuracy, cell.teacher_seconds) == (30.0, (8.0,), 7.0)
     assert study.table().startswith('| arm | seeds | vlcs/domain/mean, test |')
+
+
+def test_what_a_training_before_has_learnt_is_not_told_by_the_schedule_of_this_one(tmp_path):
+    preset = PRESETS['shapes-pretraining']
+    jobs = plan(preset, [0], [], tmp_path)
+    for job in jobs:
+        finish(job, 'accuracy/top1', test=dict.fromkeys(preset.metrics, 50.0))
+    text = report(preset, {metric: collect(preset, jobs, metric, {}) for metric in preset.metrics}, {})
+    assert 'How much sooner' not in text
+    titles = [line.split(' | ')[2:] for line in text.splitlines() if line.startswith('| arm')]
+    gains = ['minus task-loss', 'lfi minus it']
+    assert titles[0][:4] == ['top-1, test', *gains, 'top-1, validation']
+    assert [title[0] for title in titles[1:]] == [
+        'top-1 by nearest neighbours, test',
+        'top-1 by a linear probe, test',
+    ]
+    assert all(title[1:] == [gains[0], f'{gains[1]} |'] for title in titles[1:])
 
 
 def test_a_domain_that_is_left_out_is_tested(tmp_path):

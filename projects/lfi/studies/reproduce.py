@@ -10,7 +10,7 @@ from pathlib import Path
 from lfi.errors import UsageError
 
 from .domains import VALIDATION, DomainStudy
-from .grid import Grid, domains_of, keep_arms, plan
+from .grid import START, Grid, domains_of, keep_arms, plan
 from .job import Job
 from .label_counts import publish_label_counts
 from .launcher import Launcher
@@ -223,9 +223,13 @@ def report(
         where: by arm, of those that were measured.
     """
     parts: list[str] = []
-    for study in studies.values():
+    for metric, study in studies.items():
         if isinstance(study, DomainStudy):
             parts.append(study.report())
+            continue
+        if metric.startswith(START):
+            # Of the training before, on which the schedule of this one says nothing.
+            parts.append('\n\n'.join(part for part in (study.verdict(), study.test_table()) if part))
             continue
         seeds = ', '.join(str(cell.seed) for cell in study.cells[study.baseline])
         about = (
@@ -235,7 +239,9 @@ def report(
         )
         table = (study.verdict(), about, study.table())
         parts.append('\n\n'.join(part for part in table if part))
-        parts.append(study.convergence())
+        # Arms that begin where another training has ended have had more of it than epochs and seconds say.
+        if all(arm.start is None for arm in preset.arms):
+            parts.append(study.convergence())
     parts.append(where_report(where, preset.method))
     # Metrics of the test share the validation's curves.
     return '\n\n'.join(dict.fromkeys(part for part in parts if part))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from . import markdown
 from .convergence import equal_finish_table, same_schedule_table
 from .paired import Difference, mean_and_spread, paired_difference
 from .runs import Run
@@ -110,37 +111,44 @@ class Study:
         return f'**{control} is not significantly different from {arm}**: {gain} points, {but}'
 
     def table(self) -> str:
-        """A row for each arm: means and standard deviations over the seeds, and paired differences."""
+        """A row for each arm: its test metric as in `test_table`, and how its training went."""
         metric = self.cells[self.baseline][0].run.metric
         target = {cell.seed: cell.run.best for cell in self.cells[self.baseline]}
         titles = [
-            'arm',
-            'seeds',
-            f'{self.metric or metric}, test',
-            f'minus {self.baseline}',
-            f'{self.method} minus it',
+            *self._test_titles(),
             f'{metric}, validation',
             f"epochs to hold {self.baseline}'s best",
             'training seconds',
         ]
-        rows = [self._row(arm, target) for arm in self.cells]
+        rows = [[*self._test_row(arm), *self._training_row(arm, target)] for arm in self.cells]
         if self.published is not None:
             titles.append("the paper's gain, its own data and models")
             rows = [[*row, self.published if row[0] == self.method else ''] for row in rows]
-        rule = ['---'] * len(titles)
-        return '\n'.join(f'| {" | ".join(cells)} |' for cells in (titles, rule, *rows))
+        return markdown.table(titles, rows)
 
-    def _row(self, arm: str, target: Mapping[int, float]) -> list[str]:
+    def test_table(self) -> str:
+        """A row for each arm: means and standard deviations over the seeds, and paired differences."""
+        return markdown.table(self._test_titles(), [self._test_row(arm) for arm in self.cells])
+
+    def _test_titles(self) -> list[str]:
+        metric = self.metric or self.cells[self.baseline][0].run.metric
+        return ['arm', 'seeds', f'{metric}, test', f'minus {self.baseline}', f'{self.method} minus it']
+
+    def _test_row(self, arm: str) -> list[str]:
+        return [
+            arm,
+            str(len(self.cells[arm])),
+            mean_and_spread(self.test(arm)),
+            str(self.difference(self.baseline, arm) or '–'),
+            str(self.difference(arm, self.method) or '–'),
+        ]
+
+    def _training_row(self, arm: str, target: Mapping[int, float]) -> list[str]:
         cells = self.cells[arm]
         targets = [target.get(cell.seed, float('inf')) for cell in cells]
         epochs = [cell.run.epochs_to_hold(best) for cell, best in zip(cells, targets)]
         held = [epoch for epoch in epochs if epoch]
         return [
-            arm,
-            str(len(cells)),
-            mean_and_spread(self.test(arm)),
-            str(self.difference(self.baseline, arm) or '–'),
-            str(self.difference(arm, self.method) or '–'),
             mean_and_spread([cell.run.accuracy[-1] for cell in cells]),
             f'{np.mean(held):.1f}' if len(held) == len(cells) else f'{len(held)} of {len(cells)} hold it',
             f'{np.mean([cell.run.seconds for cell in cells]):.0f}',
