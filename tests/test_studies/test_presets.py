@@ -234,6 +234,12 @@ def test_a_detector_of_few_boxes_has_those_of_its_seed_in_every_arm(tmp_path):
     assert data[0].sampler.type == 'lfi.LabelledShareSampler'
     check_few_labels(jobs[0].config())
     assert [job.cache and job.cache.name for job in jobs] == [None, 'maps', 'maps']
+    # The config that a user takes has the study's settings, which are among those tried.
+    taken = read_config('configs/detection/lfi_mask-rcnn_vit-tiny_shapes-120-labels.py').model
+    tried = [job.config().model for job in plan(PRESETS['shapes-detector-few-tuning'], [100], [], tmp_path)]
+    for job in jobs[1:]:
+        assert job.config().model.interaction_loss == taken.interaction_loss
+    assert taken.interaction_loss in [model.get('interaction_loss') for model in tried]
 
 
 def test_what_is_pretrained_is_tuned_alike_in_every_arm(tmp_path):

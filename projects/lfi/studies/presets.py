@@ -8,7 +8,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from .arms import ARMS, METHOD, Arm, arm_of, compared_with, of_kind, origin_of
-from .settings import FEW_BOXES_SETTINGS, FEW_CHOSEN, FEW_SETTINGS, SETTINGS, Options, chosen, tuned
+from .settings import (
+    FEW_BOXES_CHOSEN,
+    FEW_BOXES_SETTINGS,
+    FEW_CHOSEN,
+    FEW_SETTINGS,
+    SETTINGS,
+    Options,
+    chosen,
+    tuned,
+)
 
 
 @dataclass(frozen=True)
@@ -177,6 +186,7 @@ SHAPES_DETECTOR_FEW = replace(
     'which 120 have labels, other ones for each seed; half of each batch labelled, 8 epochs, each once over '
     'the images without labels; validation on 400 images, test on 1,000; the embedded teacher, which has '
     'seen instance masks.',
+    arms=tuple(chosen(arm, FEW_BOXES_CHOSEN) for arm in SHAPES_DETECTOR.arms),
     options=('train_dataloader.few_labels.labelled_images=120',),
     seed_options=(*SHAPES_DETECTOR.seed_options, 'train_dataloader.few_labels.seed={seed}'),
 )

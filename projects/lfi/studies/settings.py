@@ -59,6 +59,10 @@ FEW_BOXES_SETTINGS: dict[str, list[Options]] = {
     'lfi': [_lfi('0.5', '1', '0.5'), _lfi('2', '4', '2'), _lfi('8', '16', '8')],
 }
 
+# Of these the best.
+_LFI_BOXES = _lfi('2.0', '4.0', '2.0')
+FEW_BOXES_CHOSEN: dict[str, Options] = {'shuffled-images': _LFI_BOXES, 'lfi': _LFI_BOXES}
+
 _LFI = _lfi('4.0', '8.0', '4.0')
 # Of these the best on Shapes. LFI's negative control has LFI's, and LFI with logit KD has both.
 FEW_CHOSEN: dict[str, Options] = {
