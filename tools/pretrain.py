@@ -49,8 +49,8 @@ def main(args: Namespace) -> None:
 
     if args.labelled and 'labelled_root' not in load_config(args.config):
         raise UsageError(
-            f'--labelled {args.labelled}: {args.config} has no labelled_root. Give it the val_dataloader and '
-            f'val_evaluator of {PROBED}, or leave out --labelled'
+            f'--labelled {args.labelled}: {args.config} has no labelled_root. Let it inherit from {PROBED}, '
+            'which has, or leave out --labelled'
         )
     train.main(args)
 

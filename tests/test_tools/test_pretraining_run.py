@@ -130,4 +130,4 @@ def test_a_config_that_measures_on_no_labelled_folder_is_an_error_of_one_line(ru
     config = 'lfi-pretrain_resnet50_clip-b16_folder'
     printed = run_tool('pretrain.py', tmp_path, '--labelled', tmp_path, '--config', config, code=1)
     (last,) = printed.splitlines()[-1:]
-    assert re.match(rf'error: --labelled .*{config}.py has no labelled_root. Give it', last)
+    assert re.match(rf'error: --labelled .*{config}.py has no labelled_root. Let it inherit', last)
