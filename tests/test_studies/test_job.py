@@ -40,6 +40,14 @@ def test_the_domain_of_the_environment_is_left_as_it_was(monkeypatch):
     assert read_config(config).target_domain == 'sketch'
 
 
+def test_a_cell_has_spent_what_the_training_before_it_spent_on_the_teacher(tmp_path, monkeypatch):
+    monkeypatch.setattr('lfi.studies.job.seconds_of', lambda clock: 7.0)
+    jobs = {job.arm.name: job for job in plan(PRESETS['shapes-pretraining'], [0], [], tmp_path)}
+    assert jobs['lfi'].cache is None and jobs['lfi'].start.cache
+    assert jobs['lfi'].teacher_seconds() == jobs['lfi'].start.teacher_seconds() == 7.0
+    assert plan(PRESETS['shapes'], [0], [], tmp_path)[0].teacher_seconds() == 0.0
+
+
 def test_a_cached_cell_has_another_identity(tmp_path):
     job = next(job for job in plan(PRESETS['shapes'], [0], [], tmp_path) if job.arm.name == 'lfi')
     moved = next(job for job in plan(PRESETS['shapes'], [0], [], tmp_path / 'x') if job.arm.name == 'lfi')

@@ -92,6 +92,15 @@ def test_the_commands_of_each_arm_are_what_one_would_type(tmp_path):
     assert f'{tmp_path}/lfi-positions/seed-0/epoch_10.pth' in typed[-1]
 
 
+def test_commands_begin_with_the_training_before(tmp_path):
+    request = Request(tmp_path, arms=['lfi'], launcher=Launcher(python='python'))
+    lines = list(commands(PRESETS['shapes-pretraining'], request))
+    typed = [line.split()[1] for line in lines if line and not line.startswith('#')]
+    once = ('tools/train.py', 'tools/test.py')
+    assert typed == ['tools/cache_teacher.py', *once, *once]
+    assert f'model.backbone.init_cfg.checkpoint={tmp_path}/start/lfi/seed-0/epoch_10.pth' in lines[4]
+
+
 def test_commands_of_a_domain_name_it(tmp_path):
     request = Request(tmp_path, domains=['photo'], launcher=Launcher(python='python'))
     lines = [line for line in commands(PRESETS['dg-pacs'], request) if line and not line.startswith('#')]

@@ -108,8 +108,10 @@ class Job:
         return any(map(measures_where, self.tests.values()))
 
     def teacher_seconds(self) -> float | None:
-        """What writing its cache took; None where it is not known."""
-        return 0.0 if self.cache is None else seconds_of(clock_of(self.cache))
+        """What writing its cache took, and that of the training before it; None where it is not known."""
+        own = 0.0 if self.cache is None else seconds_of(clock_of(self.cache))
+        before = 0.0 if self.start is None else self.start.teacher_seconds()
+        return None if own is None or before is None else own + before
 
     def result(self) -> dict | None:
         """What it left when it was finished in its folder, or None.

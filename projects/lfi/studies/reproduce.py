@@ -145,19 +145,26 @@ def commands(preset: Preset, request: Request) -> Iterator[str]:
             continue
         keep_arms([job.arm], request.cfg_options)
         variables = ' '.join(f'{name}={shlex.quote(value)}' for name, value in job.environment.items())
-        cfg = job.config()
         yield f'# {job.name}'
-        lines = []
-        if job.cache and job.cache not in written:
-            written.add(job.cache)
-            lines.append(job.cache_command(request.launcher.python))
-        lines.append(job.train_command(request.launcher, cfg))
-        last = f'epoch_{cfg.train_cfg.max_epochs}.pth' if job.domain is None else 'BEST_CHECKPOINT'
-        lines += [command for _, _, command in job.test_commands(request.launcher, job.folder / last)]
-        # The shell finds the best checkpoint, whose name has the epoch.
-        typed = (shlex.join(line).replace('BEST_CHECKPOINT', 'best_*.pth') for line in lines)
-        yield from (' '.join(filter(None, (variables, line))) for line in typed)
+        for line in _commands_of(job, request.launcher, written):
+            # The shell finds the best checkpoint, whose name has the epoch.
+            typed = shlex.join(line).replace('BEST_CHECKPOINT', 'best_*.pth')
+            yield ' '.join(filter(None, (variables, typed)))
         yield ''
+
+
+def _commands_of(job: Job, launcher: Launcher, written: set[Path]) -> Iterator[list[str]]:
+    """Those of a cell, after those of the training before it; each cache in `written` is there."""
+    if job.start is not None:
+        yield from _commands_of(job.start, launcher, written)
+    cfg = job.config()
+    if job.cache and job.cache not in written:
+        written.add(job.cache)
+        yield job.cache_command(launcher.python)
+    yield job.train_command(launcher, cfg)
+    last = f'epoch_{cfg.train_cfg.max_epochs}.pth' if job.domain is None else 'BEST_CHECKPOINT'
+    for _, _, command in job.test_commands(launcher, job.folder / last):
+        yield command
 
 
 def collect(
@@ -229,7 +236,8 @@ def report(
             continue
         if metric.startswith(START):
             # Of the training before, on which the schedule of this one says nothing.
-            parts.append('\n\n'.join(part for part in (study.verdict(), study.test_table()) if part))
+            title = f'At the end of the training before, {study.metric}:'
+            parts.append('\n\n'.join(part for part in (title, study.verdict(), study.test_table()) if part))
             continue
         seeds = ', '.join(str(cell.seed) for cell in study.cells[study.baseline])
         about = (
