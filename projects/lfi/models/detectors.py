@@ -38,7 +38,7 @@ class DetectorDistillMixin(InteractionDistillMixin, LabelledDetectorMixin):
     """`InteractionDistillMixin` for mmdet's detectors; put it before the detector among the bases.
 
     The concepts' first entries are the categories, in the data set's order. Images without labels learn from
-    interactions alone, as `LabelledTaskMixin` says. `LFIDetector` does so by a config alone.
+    interactions and from the prior, as `LabelledTaskMixin` says. `LFIDetector` does so by a config alone.
     """
 
     def image_labels(self, data_samples: Sequence, num_concepts: int) -> Tensor:

@@ -21,7 +21,7 @@ class SegmentorDistillMixin(InteractionDistillMixin, LabelledTaskMixin):
     """`InteractionDistillMixin` for mmseg's segmentors; put it before the segmentor among the bases.
 
     The concepts' first entries are the classes, in the data set's order. Images without labels learn from
-    interactions alone, as `LabelledTaskMixin` says.
+    interactions and from the prior, as `LabelledTaskMixin` says.
     """
 
     def blank(self, sample: Any) -> Any:

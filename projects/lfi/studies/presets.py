@@ -325,7 +325,8 @@ NO_LABELS = {
 
 
 PRETRAINING = Arm('pretraining', 'configs/pretraining/lfi-pretrain_vit-tiny_shapes.py', cache='maps')
-# How each arm's student is pretrained: the baseline's stays as it was drawn, for its rate is 0 throughout.
+# How each arm's student is pretrained: the baseline's weights stay as they were drawn, for its rate is 0
+# throughout; the running statistics of its stem alone see images.
 PRETRAINED = {
     'task-loss': replace(
         PRETRAINING,
@@ -350,9 +351,9 @@ SHAPES_PRETRAINING = replace(
     ),
     about='Pretraining on all 3,200 embedded Shapes images without labels, 64 px, 10 epochs from scratch, '
     'and then the task loss with 10 labels a class, other ones for each seed, half of each batch labelled, 6 '
-    'epochs. task-loss is not pretrained, and shuffled-images is by the maps of other images. 2,000 test '
-    'images, chance 5 %; frozen features name one half of these by the labels of the other. The embedded '
-    'teacher, which has seen instance masks; settings are not tuned.',
+    'epochs. task-loss is not pretrained, and shuffled-images is pretrained by the maps of other images. '
+    '2,000 test images, chance 5 %; frozen features name one half of these by the labels of the other. The '
+    'embedded teacher, which has seen instance masks; settings are not tuned.',
     metrics=('accuracy/top1', 'start/knn/top1', 'start/linear/top1'),
     validation='accuracy/top1',
 )

@@ -194,7 +194,7 @@ class Study:
         return sorted({cell.machine for cells in self.cells.values() for cell in cells})
 
     def write_csv(self, path: str | Path) -> None:
-        """Write one line for each arm, seed and epoch; the test metric belongs to the last epoch."""
+        """Write one line for each arm, seed and epoch, with its validation; the last has the test metric."""
         with open(path, 'w', newline='') as file:
             writer = csv.writer(file, lineterminator='\n')
             writer.writerow(COLUMNS)
