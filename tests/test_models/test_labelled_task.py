@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from lfi.models.detectors import ShuffledImagesMaskRCNN
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 from small_detectors import prior_mask_rcnn, sample
@@ -49,6 +50,22 @@ def test_what_is_annotated_of_an_unlabelled_image_is_not_known(detector):
     first = losses_of(detector, inputs, [sample(SIZE, BOXES, [1]), sample(SIZE, BOXES, [1], unlabelled=True)])
     second = losses_of(detector, inputs, [sample(SIZE, BOXES, [1]), sample(SIZE, unlabelled=True)])
     assert first == second
+
+
+def test_nor_is_it_known_to_what_a_detector_is_compared_with(detector):
+    init_default_scope('mmdet')
+    control = ShuffledImagesMaskRCNN.__new__(ShuffledImagesMaskRCNN)
+    control.__dict__ = detector.__dict__
+    for compared in (prior_mask_rcnn(), control):
+        first, second, other = (
+            losses_of(compared, images(2), [sample(SIZE, BOXES, [label]), unlabelled])
+            for label, unlabelled in (
+                (1, sample(SIZE, BOXES, [1], unlabelled=True)),
+                (1, sample(SIZE, unlabelled=True)),
+                (2, sample(SIZE, unlabelled=True)),
+            )
+        )
+        assert first == second != other
 
 
 def test_a_batch_without_any_label_moves_no_head(detector):
