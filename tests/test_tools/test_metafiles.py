@@ -1,5 +1,6 @@
 """model-index.yml and the metafiles, which MIM and mmengine.hub read, are those of write_metafiles.py."""
 
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -35,6 +36,12 @@ def test_accuracies_are_the_studies_own(models, tool):
     for model in models:
         found = {result['Dataset']: result['Metrics'] for result in model['Results'] if result['Metrics']}
         assert found == published.get(model['Config'], {}), 'run tools/dev/write_metafiles.py again'
+
+
+def test_accuracies_are_of_studies_that_train_as_the_config_says(tool):
+    studies = {study for results in tool.read_results().values() for study in results}
+    assert 'study shapes, test images' in studies
+    assert not [study for study in studies if re.search('few|none|pretraining|tuning', study)]
 
 
 def test_the_zoo_has_a_row_for_each(models):

@@ -48,6 +48,7 @@ USUAL_SIZE = 224
 """At which the FLOPs are counted of a backbone that does not say its images' size, nor its data."""
 SIZES = {'embedded Shapes': 64}
 """Of data whose images have one."""
+HIDES_LABELS = 'train_dataloader.few_labels'
 PAPER = dict(Title='Knowledge Transfer from Interaction Learning', Year='ICCV 2025')
 DATA = {
     'tiny-imagenet-20': 'Tiny-ImageNet, 20 classes',
@@ -164,8 +165,8 @@ def read_results() -> dict[str, dict[str, dict[str, str]]]:
         found[metric_name(metric)] = f'{mean_and_spread(values)}, n={len(values)}'
 
     for name, preset in PRESETS.items():
-        # It trains with other settings than the configs' own.
-        if name.endswith('-tuning'):
+        # These train with other settings, or other labels, than the configs' own.
+        if name.endswith('-tuning') or any(option.startswith(HIDES_LABELS) for option in preset.options):
             continue
         # An arm with options is no config of its own.
         arms = {arm.name: arm.config for arm in preset.arms if not arm.options}
