@@ -73,7 +73,7 @@ def test_settings_that_were_chosen_with_few_labels_are_among_those_tried(tmp_pat
     tried = [job.config().model for job in plan(PRESETS['shapes-few-tuning'], [100], [], tmp_path)]
     assert jobs['lfi'].interaction_loss in [model.get('interaction_loss') for model in tried]
     assert jobs['logit-kd'].distill_loss in [model.get('distill_loss') for model in tried]
-    for arm in ('shuffled-images', 'lfi-logit-kd'):
+    for arm in ('shuffled-images', 'lfi-logit-kd', 'lfi-cached'):
         assert jobs[arm].interaction_loss == jobs['lfi'].interaction_loss
     assert jobs['lfi-logit-kd'].logit_kd.loss_weight == jobs['logit-kd'].distill_loss.loss_weight
 
@@ -93,6 +93,13 @@ def test_with_few_labels_lfi_predicts_by_text_and_the_baselines_by_their_heads(s
         assert len(types) < 2 and arm.test_options == ()
 
 
+@pytest.mark.parametrize('group', ['shapes-few', 'tiny-few'])
+def test_all_arms_with_few_labels_look_at_the_teacher_in_the_same_way(group):
+    arms = [arm for study in GROUPS[group] for arm in PRESETS[study].arms]
+    cached = {arm.name for arm in arms if arm.cache}
+    assert cached == ({'lfi-cached'} if group == 'shapes-few' else {arm.name for arm in arms} - {'task-loss'})
+
+
 @pytest.mark.parametrize(
     ('group', 'split'), [('shapes-few', {}), ('tiny-few', {'images_per_class': (100, 150)})]
 )
@@ -102,6 +109,7 @@ def test_few_labels_are_those_of_the_seed_in_every_arm(group, split, tmp_path):
         assert [job.arm.name for job in jobs] == [
             *('task-loss', 'logit-kd', 'dense-features', 'lightly-train-v3'),
             *('shuffled-images', 'lfi', 'lfi-logit-kd'),
+            *(('lfi-cached',) if group == 'shapes-few' else ()),
         ]
         # All arms have the same data.
         for job in (jobs[0], jobs[-1]):

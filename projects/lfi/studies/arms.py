@@ -61,7 +61,7 @@ class Variety:
         kind: what it is to the method.
         about: what it does, for tables and pages.
         of: the arm whose config it changes. Defaults to a config of its own.
-        options: `--cfg-options` that change it, as `Arm` has them.
+        options: `--cfg-options` that change it, as `Arm` has them. Defaults to none.
         reads: what it takes from the teacher: interaction 'maps', 'features' of the image, or nothing.
     """
 
@@ -171,6 +171,12 @@ ARMS: dict[str, Variety] = {
         "LFI whose head learns the teacher's zero-shot class probabilities too",
         of=METHOD,
         options=('model.logit_kd.loss_weight=1',),
+        reads='maps',
+    ),
+    'lfi-cached': Variety(
+        'ablation',
+        'LFI from a cache of one look at each image, where LFI asks about each augmented view',
+        of=METHOD,
         reads='maps',
     ),
     'presence': Variety(

@@ -72,8 +72,8 @@ class Preset:
         )
 
 
-# `presence` is a baseline of zero-shot tests only.
-PARTS = tuple(name for name in of_kind('ablation') if name.startswith(f'{METHOD}-'))
+# `presence` is a baseline of zero-shot tests only; a part changes the model.
+PARTS = tuple(name for name in of_kind('ablation') if name.startswith(f'{METHOD}-') and ARMS[name].options)
 
 
 def classification_arms(
@@ -216,6 +216,13 @@ ZERO_SHOT = Preset(
     },
     published={'pacs/domain/mean': '+2.4', 'vlcs/domain/mean': '+9.3'},
 )
+
+
+def each_view(arms: tuple[Arm, ...]) -> tuple[Arm, ...]:
+    """The arms without a cache: the teacher is asked about each augmented view."""
+    return tuple(replace(arm, cache=None) for arm in arms)
+
+
 FEW_ARMS = (
     'task-loss',
     'logit-kd',
@@ -258,6 +265,7 @@ def few_labels(preset: Preset, labels_per_class: int, arms: tuple[Arm, ...], epo
 BY_TEXT = {
     'lfi': 'lfi.LFITextClassifier',
     'lfi-logit-kd': 'lfi.LFITextClassifier',
+    'lfi-cached': 'lfi.LFITextClassifier',
     'shuffled-images': 'lfi.ShuffledImagesTextClassifier',
 }
 
@@ -271,12 +279,17 @@ def by_text(arm: Arm) -> Arm:
 
 
 LABELS_PER_CLASS = (5, 10, 25)
+# Arms that read features ask the teacher about each view of Shapes; so do LFI, and what is made of it.
+SHAPES_FEW_ARMS = (
+    *each_view(named_arms(FEW_ARMS, SHAPES_STUDENT)),
+    *named_arms(('lfi-cached',), SHAPES_STUDENT),
+)
 # By the studies' name the study with all labels, its arms, what of them has settings of its own, and the
 # epochs that have about as many steps as with all labels.
 FEW = {
     name: (preset, tuple(chosen(by_text(arm), settings) for arm in arms), epochs)
     for name, preset, arms, settings, epochs in (
-        ('shapes-few', SHAPES, named_arms(FEW_ARMS, SHAPES_STUDENT), FEW_CHOSEN, 6),
+        ('shapes-few', SHAPES, SHAPES_FEW_ARMS, FEW_CHOSEN, 6),
         ('tiny-few', TINY_SMALL, named_arms(FEW_ARMS, TINY_STUDENT, features=True), {}, 8),
     )
 }
@@ -293,7 +306,10 @@ SHAPES_FEW_RESNET = few_labels(
         # mmpretrain's own classifier would learn from the label -1.
         replace(arm_of('task-loss', RESNET_STUDENT), options=('model.type=lfi.LabelledImageClassifier',)),
         # The settings are those of the ViT.
-        *(chosen(by_text(arm), FEW_CHOSEN) for arm in named_arms(('shuffled-images', 'lfi'), RESNET_STUDENT)),
+        *(
+            chosen(by_text(arm), FEW_CHOSEN)
+            for arm in each_view(named_arms(('shuffled-images', 'lfi'), RESNET_STUDENT))
+        ),
     ),
     6,
 )
@@ -433,7 +449,10 @@ def domain_study(data: str, about: str) -> Preset:
 PRESETS = {
     'shapes': SHAPES,
     'shapes-tuning': tuning(SHAPES, 5),
-    'shapes-few-tuning': tuning(FEW_LABELS['shapes-few-10'], 6, FEW_SETTINGS),
+    # From a cache, as all of LFI was when it was tuned.
+    'shapes-few-tuning': tuning(
+        few_labels(SHAPES, 10, tuple(map(by_text, named_arms(FEW_ARMS, SHAPES_STUDENT))), 6), 6, FEW_SETTINGS
+    ),
     'shapes-few-resnet': SHAPES_FEW_RESNET,
     'shapes-detector': SHAPES_DETECTOR,
     'shapes-detector-few': SHAPES_DETECTOR_FEW,

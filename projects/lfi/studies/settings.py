@@ -69,6 +69,7 @@ FEW_CHOSEN: dict[str, Options] = {
     'logit-kd': {WEIGHT: '4.0'},
     'shuffled-images': _LFI,
     'lfi': _LFI,
+    'lfi-cached': _LFI,
     'lfi-logit-kd': {**_LFI, 'model.logit_kd.loss_weight': '4.0'},
 }
 
