@@ -41,7 +41,7 @@ def test_the_verdict_says_when_shuffled_maps_help_as_much(study):
     assert worse.verdict().startswith('**ours beats noise**')
 
     better = Study({**study.cells, 'noise': cells(40.0, 43.0, 44.0)}, 'ours', {'noise': 'ours'})
-    assert better.verdict().startswith('**noise beats ours**, by +10.3 (+8.9 to +11.8) points')
+    assert better.verdict().startswith('**noise beats ours**, by +10.3 (+8.9 to +11.8) points of top-1')
 
 
 def test_the_shuffled_baseline_of_another_arm_is_compared_with_the_method_too(study):

@@ -83,6 +83,10 @@ class Study:
         """The first arm."""
         return next(iter(self.cells))
 
+    @property
+    def _metric(self) -> str:
+        return self.metric or self.cells[self.baseline][0].run.metric
+
     def test(self, arm: str) -> list[float]:
         """The arm's test metric, seed by seed."""
         return [cell.test for cell in self.cells[arm]]
@@ -101,14 +105,14 @@ class Study:
         found.sort(key=lambda pair: pair[0])
         return ' '.join(sentence for _, sentence in found)
 
-    @staticmethod
-    def _sentence(control: str, arm: str, gain: Difference, loss: Difference) -> str:
+    def _sentence(self, control: str, arm: str, gain: Difference, loss: Difference) -> str:
+        unit = f'points of {self._metric}'
         but = f'although {control} learns nothing image-specific from the teacher.'
         if gain.low > 0:
-            return f'**{arm} beats {control}**, by {gain} points.'
+            return f'**{arm} beats {control}**, by {gain} {unit}.'
         if loss.low > 0:
-            return f'**{control} beats {arm}**, by {loss} points, {but}'
-        return f'**{control} is not significantly different from {arm}**: {gain} points, {but}'
+            return f'**{control} beats {arm}**, by {loss} {unit}, {but}'
+        return f'**{control} is not significantly different from {arm}**: {gain} {unit}, {but}'
 
     def table(self) -> str:
         """A row for each arm: its test metric as in `test_table`, and how its training went."""
@@ -131,8 +135,7 @@ class Study:
         return markdown.table(self._test_titles(), [self._test_row(arm) for arm in self.cells])
 
     def _test_titles(self) -> list[str]:
-        metric = self.metric or self.cells[self.baseline][0].run.metric
-        return ['arm', 'seeds', f'{metric}, test', f'minus {self.baseline}', f'{self.method} minus it']
+        return ['arm', 'seeds', f'{self._metric}, test', f'minus {self.baseline}', f'{self.method} minus it']
 
     def _test_row(self, arm: str) -> list[str]:
         return [
