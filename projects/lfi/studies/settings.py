@@ -43,9 +43,10 @@ SETTINGS: dict[str, list[Options]] = {
 # With few labels most images are known to the teacher alone, and its part may weigh more; presence above all,
 # whose error is a mean over all concepts.
 FEW_SETTINGS: dict[str, list[Options]] = {
-    'logit-kd': [{WEIGHT: value} for value in ('0.0625', '0.25', '1', '4', '16', '64')],
+    'logit-kd': [{WEIGHT: value} for value in ('0.0625', '0.25', '1', '4', '16')],
+    'dense-features': [{WEIGHT: value} for value in ('0.5', '2', '8', '32', '128')],
+    'lightly-train-v3': [{WEIGHT: value} for value in ('0.03125', '0.125', '0.5', '2', '8')],
     'lfi': [
-        _lfi('0.25', '0.5', '0.25'),
         _lfi('0.25', '0.5', '4'),
         _lfi('1', '2', '1'),
         _lfi('2', '4', '2'),
