@@ -191,10 +191,12 @@ def zoo(entries: list[Entry]) -> str:
         '',
         'Written by `tools/dev/write_metafiles.py`. Parameters are those of what predicts: teacher, '
         "read-out and distillation heads are for training alone. FLOPs are the backbone's, for one image of "
-        'the size given. Accuracies are mean ± standard deviation over n seeds, from the studies in '
-        '[results.md](results.md), which says what they compare with; PACS and VLCS are parts of these data '
-        'sets, with one domain left out (`domain/mean`) or zero-shot (`pacs/`, `vlcs/`). Where it says "–", '
-        'no study has run the config. We publish no weights.',
+        'the size given, a multiply-add as two; detectors whose images have many sizes are counted at '
+        f'{USUAL_SIZE}x{USUAL_SIZE}. Epochs are those of the data loader: the `100e-lsj` recipes repeat '
+        'their data four times in each. Accuracies are mean ± standard deviation over n seeds, '
+        'from the studies in [results.md](results.md), which says what they compare with; PACS and VLCS '
+        'are parts of these data sets, with one domain left out (`domain/mean`) or zero-shot (`pacs/`, '
+        '`vlcs/`). Where it says "–", no study has run the config. We publish no weights.',
     ]
     for folder in dict.fromkeys(entry.folder for entry in entries):
         lines += ['', f'## {folder}', '']
