@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(lfi.__file__).parent
 FLOORS = (
     {'errors', 'lazy_names', 'old_configs', 'old_names', 'ops', 'version', 'vit_names'},
-    {'repositories'},
+    {'old_checkpoints', 'repositories'},
     {'config_files', 'registry'},
     {'arguments', 'fileio', 'folders'},
     {'concepts', 'structures', 'student_folder'},

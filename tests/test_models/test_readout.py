@@ -237,6 +237,11 @@ def test_a_checkpoint_that_recalls_concepts_is_refused_by_one_line(make_readout,
     ) as error:
         load(model, old, strict=False)
     assert '\n' not in str(error.value)
+    # Wherever the read-out stands.
+    with pytest.raises(RuntimeError, match='the checkpoint has query_head.weight: it is of a student'):
+        load(
+            model.readout, {name.removeprefix('readout.'): value for name, value in old.items()}, strict=False
+        )
 
 
 @pytest.fixture

@@ -7,9 +7,12 @@ from mmengine.runner import Runner
 from torch import nn
 
 from lfi.errors import UsageError
+from lfi.old_checkpoints import refuse_recalling
 from lfi.registry import HOOKS
 
 RIVALS = 'readout.rivals'
+# A read-out that asks has it, and that of 0.1 has not.
+ASKS = 'readout.question_head.weight'
 NO_RIVALS = (
     f'it has no {RIVALS}, by which a student answers where readout.rivalry is above 0. It was trained '
     'without them: set model.readout.rivalry=0'
@@ -25,7 +28,8 @@ class FittingWeightsHook(Hook):
     another hook asks (`asks_student`). Sharded models (FSDP) are not checked.
 
     Raises:
-        UsageError: When the checkpoint is loaded, if it does not fit.
+        CheckpointError: When it is loaded, if it is of a student that recalls concepts.
+        UsageError: Then, if it does not fit otherwise.
     """
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -48,15 +52,19 @@ def check_weights(model: nn.Module, checkpoint: dict, asked: bool) -> None:
         asked: Whether the model will be asked about concepts. What answers, and is no read-out, needs none.
 
     Raises:
-        UsageError: If it does not.
+        CheckpointError: If it is of a student that recalls concepts.
+        UsageError: If it does not fit otherwise.
     """
     state = checkpoint.get('state_dict', checkpoint)
     shapes = {name.removeprefix('module.'): tuple(value.shape) for name, value in state.items()}
+    own = model.state_dict()
+    if ASKS in own:
+        refuse_recalling(shapes, 'readout.')
     answers = asked and getattr(model, 'answers_by_readout', False)
     reads_out = answers or getattr(model, 'predicts_by_text', False)
     backbone = model.get_submodule('backbone')
     missing, other = [], []
-    for name, value in model.state_dict().items():
+    for name, value in own.items():
         needed = needed_to_predict(name, backbone) or (reads_out and name.startswith('readout.'))
         # Only answers over locations read it.
         needed = needed and (answers or name != RIVALS)

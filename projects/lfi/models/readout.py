@@ -11,6 +11,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from lfi.models.backbones import InteractionStates
+from lfi.old_checkpoints import refuse_recalling
 from lfi.registry import MODELS
 from lfi.structures import MASKED, REST, InteractionMaps
 
@@ -222,11 +223,7 @@ class InteractionReadout(BaseModule):
         return F.normalize(F.normalize(texts, dim=-1) - self.text_centre, dim=-1)
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any, **kwargs: Any) -> None:
-        if f'{prefix}query_head.weight' in state_dict:
-            raise RuntimeError(
-                f'the checkpoint has {prefix}query_head.weight: it is of a student that recalls concepts, '
-                'which lfi 0.1 reads; this version asks about them. Train again, or install lfi 0.1'
-            )
+        refuse_recalling(state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
 
