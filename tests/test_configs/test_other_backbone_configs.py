@@ -57,8 +57,8 @@ def test_learns_from_its_teacher(config, data, small_clip, tmp_path):
     cfg, runner = small_start(config, tmp_path)
     model = runner.model.train()
     assert isinstance(model.backbone, InteractionQueries)
-    if model._teacher_cfg.get('pretrained'):
-        model._teacher_cfg.update(model=str(small_clip), pretrained=None)
+    if model.teacher_cfg.get('pretrained'):
+        model.teacher_cfg.update(model=str(small_clip), pretrained=None)
     optimizer = runner.build_optim_wrapper(cfg.optim_wrapper)
     taken = {id(p) for group in optimizer.optimizer.param_groups for p in group['params']}
     assert {id(p) for p in model.parameters() if p.requires_grad} <= taken

@@ -586,7 +586,7 @@ def cached_model(make_model, tmp_path):
         images, pixel_format(model.data_preprocessor), model.image_labels(samples, len(NAMES))
     )
     keys, texts = keys_of([sample.img_path for sample in samples], 2), model.teacher.texts.numpy()
-    manifest = CacheManifest.of(teacher_identity(model._teacher_cfg), keys, 2, texts, maps)
+    manifest = CacheManifest.of(teacher_identity(model.teacher_cfg), keys, 2, texts, maps)
     CacheWriter(tmp_path, manifest, keys, texts).write(0, pack(maps))
     read = LoadInteractionMaps(str(tmp_path))
     for sample in samples:

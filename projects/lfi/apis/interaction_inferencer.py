@@ -95,7 +95,7 @@ class InteractionInferencer(BaseInferencer):
         with scope, safe_checkpoint_loading():
             super().__init__(cfg, self._weights, device, show_progress=False)
         # A zero-shot model's has the classes and prompts of its test.
-        teacher = getattr(self.model, '_teacher_cfg', cfg.model.get('teacher'))
+        teacher = getattr(self.model, 'teacher_cfg', cfg.model.get('teacher'))
         self._texts = None if teacher is None else TextTower(teacher, templates, self.device)
         if self._texts is None and self._no_texts is None:
             self._no_texts = 'the config has no model.teacher, whose text tower embeds texts'

@@ -44,13 +44,13 @@ RIVALRY = {'scores': 0.0, 'share': 0.9}
 class TeacherMixin(StudentMixin):
     """What every model does that learns from a teacher: build it when training begins, or open its cache.
 
-    The model sets `_teacher_cfg`, and `_teacher_cache`, a folder or None.
+    The model sets `teacher_cfg`, and `_teacher_cache`, a folder or None.
     """
 
     cached_kind: type[CachedOutputs] = CachedTeacher
     """What stands in for the teacher where there is a cache."""
 
-    _teacher_cfg: dict
+    teacher_cfg: dict
     _teacher_cache: str | None
     _teacher: VLMAttentionTeacher | CachedOutputs | None = None
     _pixels: tuple[nn.Module, PixelFormat] | None = None
@@ -60,9 +60,9 @@ class TeacherMixin(StudentMixin):
         """The teacher; building it loads its weights and embeds the concepts, or opens the cache."""
         if self._teacher is None:
             if self._teacher_cache is None:
-                teacher = TEACHERS.build(self._teacher_cfg)
+                teacher = TEACHERS.build(self.teacher_cfg)
             else:
-                teacher = self.cached_kind(self._teacher_cache, self._teacher_cfg)
+                teacher = self.cached_kind(self._teacher_cache, self.teacher_cfg)
             self.check_teacher(teacher)
             self._teacher = teacher
         return self._teacher
@@ -123,7 +123,7 @@ class TeacherMixin(StudentMixin):
 
     def cache_identity(self) -> dict:
         """What a cache for this model must be of."""
-        return self.cached_kind.identity(self._teacher_cfg)
+        return self.cached_kind.identity(self.teacher_cfg)
 
     def init_weights(self) -> None:
         """As the model's own; builds the teacher, or opens its cache."""
@@ -181,7 +181,7 @@ class InteractionDistillMixin(TeacherMixin):
         _refuse_recalling(kwargs, readout, interaction_loss)
         super().__init__(*args, **kwargs)
         check_images(self.data_preprocessor, teacher_cache)
-        self._teacher_cfg = teacher
+        self.teacher_cfg = teacher
         self._teacher_cache = teacher_cache
         self.reading = TeacherReading(**reading)
         self.interaction_loss: InteractionDistillLoss = _build('lfi.InteractionDistillLoss', interaction_loss)

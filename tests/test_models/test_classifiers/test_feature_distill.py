@@ -195,7 +195,7 @@ def test_a_batch_of_one_image_has_no_other_to_take_from(make_model, kind, option
 
 
 def test_unread_queries_of_a_baseline_are_frozen(teacher_folder, make_model):
-    teacher = make_model(LOSSES['loss_logits'])._teacher_cfg
+    teacher = make_model(LOSSES['loss_logits']).teacher_cfg
     backbone = dict(type='lfi.InteractionQueryViT', arch=ARCH, img_size=32, patch_size=8, num_queries=8)
     for write_back, read in (('none', False), ('gated', True)):
         model = MODELS.build(

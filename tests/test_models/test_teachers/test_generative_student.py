@@ -53,7 +53,7 @@ def test_a_student_learns_from_it_through_a_cache(make_model, tmp_path):
     ]
     maps = model.maps_to_cache(TeacherBatch(images, model.pixels, [(32, 32)] * 2), samples)
     keys, texts = keys_of([sample.img_path for sample in samples], 2), model.teacher.texts.numpy()
-    manifest = CacheManifest.of(teacher_identity(model._teacher_cfg), keys, 2, texts, maps)
+    manifest = CacheManifest.of(teacher_identity(model.teacher_cfg), keys, 2, texts, maps)
     CacheWriter(tmp_path, manifest, keys, texts).write(0, pack(maps))
     read = LoadInteractionMaps(str(tmp_path))
     for sample in samples:

@@ -53,7 +53,7 @@ class FeatureDistillClassifier(TeacherMixin, LabelledHeadMixin, ImageClassifier)
     ) -> None:
         super().__init__(*args, **kwargs)
         check_images(self.data_preprocessor, teacher_cache)
-        self._teacher_cfg = teacher
+        self.teacher_cfg = teacher
         self._teacher_cache = teacher_cache
         self.distill_loss = MODELS.build(distill_loss)
 

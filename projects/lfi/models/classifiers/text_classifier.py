@@ -69,7 +69,7 @@ class TextPredictMixin(_Classifier):
         elif self._class_texts is not None:
             texts = self._class_texts
         else:
-            tower = TextTower(self._teacher_cfg)
+            tower = TextTower(self.teacher_cfg)
             texts = tower.embed(tower.concepts[: self._num_classes()])
         self._class_texts = texts.to(self.readout.text_centre.device)
         return self._class_texts
