@@ -34,14 +34,16 @@ def test_maps_lie_over_their_image_with_the_peak_in_place():
 
 
 def test_answers_lie_over_the_image_each_in_its_own_range():
-    _, axes = plt.subplots(1, 3)
-    logits = torch.zeros(1, 2, 2, 4, 4)
+    _, axes = plt.subplots(2, 3)
+    logits = torch.zeros(2, 2, 2, 4, 4)
     logits[0, 1, 0, 0, 3], logits[0, 1, 1, 2, 1] = 10, 1
-    answers = InteractionMaps(logits, torch.tensor([[0.9, 0.123]]), torch.ones(1, 4, 4).bool(), layers=(0, 1))
-    draw_answers(axes, np.zeros((32, 32, 3), np.uint8), answers, ['a', 'b'])
-    assert [cell.get_title() for cell in axes] == ['asked about', 'a: 90%', 'b: 12%']
-    assert len(axes[0].images) == 1
-    for cell, (y, x) in zip(axes[1:], ((3, 28), (19, 11))):
+    presence = torch.tensor([[0.9, 0.123], [0.0, 1.0]])
+    answers = InteractionMaps(logits, presence, torch.ones(2, 4, 4).bool(), layers=(0, 1))
+    draw_answers(axes, np.zeros((2, 32, 32, 3), np.uint8), answers, ['a', 'b'])
+    assert [cell.get_title() for cell in axes[0]] == ['asked about', 'a: 90%', 'b: 12%']
+    assert [cell.get_title() for cell in axes[1]] == ['asked about', 'a: 0%', 'b: 100%']
+    assert len(axes[0, 0].images) == 1
+    for cell, (y, x) in zip(axes[0, 1:], ((3, 28), (19, 11))):
         heat = cell.images[-1]
         peak = np.unravel_index(heat.get_array().argmax(), (32, 32))
         assert abs(peak[0] - y) <= 4 and abs(peak[1] - x) <= 4

@@ -18,7 +18,8 @@ class Model(torch.nn.Module):
         super().__init__()
         self.backbone = torch.nn.Identity()
         self.teacher = SimpleNamespace(bank=SimpleNamespace(names=('cat', 'dog')))
-        self.modes = []
+        self.teacher_cfg = dict(type='lfi.VLMAttentionTeacher', model='x')
+        self.modes, self.asked = [], []
 
     def data_preprocessor(self, data, training):
         assert not training
@@ -34,6 +35,13 @@ class Model(torch.nn.Module):
             presence=torch.tensor([[0.2, 1.0]]).expand(n, 2), valid=torch.ones(n, 4, 4, dtype=torch.bool)
         )
         return InteractionMaps(ramp, **fields), InteractionMaps(ramp.mT, **fields)
+
+    def ask(self, inputs, texts, valid_sizes):
+        self.modes.append(self.training)
+        self.asked.append((texts, valid_sizes))
+        n, m = len(inputs), len(texts)
+        valid = torch.ones(n, 4, 4, dtype=torch.bool)
+        return InteractionMaps(torch.arange(16.0).view(4, 4).expand(n, 1, m, 4, 4), torch.ones(n, m), valid)
 
 
 @pytest.fixture
@@ -96,7 +104,39 @@ def test_the_picture_shows_the_concept_that_counts_most(runner):
     assert abs(step(0.7, 0.97)) < 30
 
 
+def test_a_picture_shows_what_the_student_answers_to_texts(runner, monkeypatch):
+    embedded, titles = [], []
+
+    class Tower:
+        def __init__(self, teacher):
+            assert teacher == runner.model.teacher_cfg
+
+        def embed(self, texts):
+            embedded.append(texts)
+            torch.rand(3)
+            return torch.eye(len(texts))
+
+    monkeypatch.setattr(hook_module, 'TextTower', Tower)
+    drawn = hook_module.draw_answers
+    monkeypatch.setattr(hook_module, 'draw_answers', lambda *args: (titles.append(args[3]), drawn(*args)))
+    hook = HOOKS.build(dict(type='lfi.InteractionVisualizationHook', interval=1, texts=['cat', 'grass']))
+    hook.before_train(runner)
+    data = batch(torch.zeros(6, 3, 32, 48, dtype=torch.uint8))
+    data['data_samples'] = [SimpleNamespace(metainfo=dict(img_shape=(32, 40 + i))) for i in range(6)]
+    state = torch.get_rng_state()
+    for runner.iter in range(2):
+        hook.after_train_iter(runner, runner.iter, data)
+    assert torch.equal(torch.get_rng_state(), state)
+    # The tower is loaded once, and the picture has the first images alone, without their padding.
+    assert embedded == [('cat', 'grass')] and titles == [('cat', 'grass')] * 2
+    texts, valid_sizes = runner.model.asked[0]
+    assert torch.equal(texts, torch.eye(2)) and valid_sizes == [(32, 40), (32, 41), (32, 42), (32, 43)]
+    assert runner.model.modes == [False, False] and runner.model.training
+
+
 def test_what_cannot_be_drawn_says_why(runner):
+    with pytest.raises(ValueError, match="texts='cat' must be a list of texts"):
+        InteractionVisualizationHook(texts='cat')
     with pytest.raises(ValueError, match='interval=0 must be at least 1'):
         InteractionVisualizationHook(interval=0)
     runner.model = torch.nn.Identity()

@@ -101,7 +101,7 @@ def draw_questions(axes: np.ndarray, model: LFIImageClassifier, dataset: BaseDat
             f'{bank.names[concept]} ({"there" if shown else "not there"})'
             for concept, shown in zip(concepts, there)
         ]
-        draw_answers(cells, images[0], answers, titles)
+        draw_answers(cells[None], images, answers, titles)
 
 
 def draw_report(runs: Sequence[Run], work_dirs: Sequence[Path], n_images: int) -> Figure:

@@ -47,26 +47,27 @@ def draw_interactions(
 
 
 def draw_answers(
-    cells: Sequence[Axes], image: np.ndarray, answers: InteractionMaps, titles: Sequence[str]
+    axes: np.ndarray, images: np.ndarray, answers: InteractionMaps, titles: Sequence[str]
 ) -> None:
-    """Draw an image, and beside it where a student sees each of the concepts that it was asked about.
+    """Draw images, and beside each where a student sees each of the concepts that it was asked about.
 
     Each map is scaled to its own range: where a concept would be says nothing on whether it is there.
 
     Args:
-        cells: 1 + M matplotlib axes.
-        image: (H, W, 3) uint8, RGB.
-        answers: of one image about M concepts; the last layer is drawn.
+        axes: (B, 1 + M) matplotlib axes.
+        images: (B, H, W, 3) uint8, RGB.
+        answers: of the B images about M concepts; the last layer is drawn.
         titles: of the M maps; presence is added.
     """
-    cells[0].imshow(image)
-    cells[0].set_title('asked about', fontsize=8)
-    for cell, heat, presence, title in zip(cells[1:], _last_layer(answers)[0], answers.presence[0], titles):
-        cell.imshow(image)
-        cell.imshow(_upsample(heat, image.shape[:2]), cmap='jet', alpha=0.5)
-        cell.set_title(f'{title}: {presence:.0%}', fontsize=8)
-    for cell in cells:
-        cell.axis('off')
+    for row, image, heats, presence in zip(axes, images, _last_layer(answers), answers.presence):
+        row[0].imshow(image)
+        row[0].set_title('asked about', fontsize=8)
+        for cell, heat, value, title in zip(row[1:], heats, presence, titles):
+            cell.imshow(image)
+            cell.imshow(_upsample(heat, image.shape[:2]), cmap='jet', alpha=0.5)
+            cell.set_title(f'{title}: {value:.0%}', fontsize=8)
+        for cell in row:
+            cell.axis('off')
 
 
 def draw_boxes(axes: Axes, boxes: np.ndarray, titles: Sequence[str]) -> None:

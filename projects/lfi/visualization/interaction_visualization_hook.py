@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,10 +20,12 @@ from mmengine.runner import Runner
 from torch.utils.data import Dataset
 
 from lfi.engine.shards import refuse_shards
-from lfi.models.batches import seen_canvas
+from lfi.models.batches import seen_canvas, valid_sizes_of
+from lfi.models.teachers.text_tower import TextTower
 from lfi.registry import HOOKS
+from lfi.structures import InteractionMaps
 
-from .figures import draw_boxes, draw_interactions
+from .figures import draw_answers, draw_boxes, draw_interactions
 
 if TYPE_CHECKING:
     from mmdet.structures import DetDataSample
@@ -37,27 +39,40 @@ class InteractionVisualizationHook(Hook):
     """Gives the visualizer's backends a picture: training images, with the teacher's map and the student's.
 
     For each image the concept is shown that counts most in the loss over locations. It works for every model
-    of `InteractionDistillMixin`, and with a cached teacher.
+    of `InteractionDistillMixin`, and with a cached teacher. Where texts are given, the picture has what the
+    student answers to them in place of the teacher's map.
 
     Args:
         interval: how many iterations lie between two pictures; the first comes at the start.
             Defaults to 500.
         num_images: in a picture. Defaults to 4.
+        texts: that the student is asked about; the teacher's text tower embeds them once, at the first
+            picture. Defaults to none.
         test_out_dir: folder for a picture of each test image, called as the image is below its data set's
             `data_root`; `tools/test.py --show-dir` sets it. Where the model or its teacher has no maps, a
             warning says so, and there are none. Defaults to None.
 
     Raises:
-        ValueError: if an argument is below 1.
+        ValueError: if a number is below 1, or the texts are a string.
         TypeError: before training, if the model does not learn from interactions, or is sharded (FSDP).
     """
 
-    def __init__(self, interval: int = 500, num_images: int = 4, test_out_dir: str | None = None) -> None:
+    def __init__(
+        self,
+        interval: int = 500,
+        num_images: int = 4,
+        texts: Sequence[str] = (),
+        test_out_dir: str | None = None,
+    ) -> None:
         for name, value in (('interval', interval), ('num_images', num_images)):
             if value < 1:
                 raise ValueError(f'{name}={value} must be at least 1')
+        if isinstance(texts, str):
+            raise ValueError(f'texts={texts!r} must be a list of texts')
         self.interval, self.num_images = interval, num_images
+        self.texts = tuple(texts)
         self.test_out_dir = test_out_dir
+        self._embeddings: torch.Tensor | None = None
 
     @property
     def asks_student(self) -> bool:
@@ -80,7 +95,7 @@ class InteractionVisualizationHook(Hook):
         """Draw the first images of the batch, each `interval` iterations."""
         if runner.iter % self.interval == 0:
             shown = {name: value[: self.num_images] for name, value in data_batch.items()}
-            runner.visualizer.add_image('interactions', draw_batch(_model(runner), shown), step=runner.iter)
+            runner.visualizer.add_image('interactions', self._draw(_model(runner), shown), step=runner.iter)
 
     def before_test(self, runner: Runner) -> None:
         """Leave the pictures out where the model or its teacher has no maps."""
@@ -106,11 +121,20 @@ class InteractionVisualizationHook(Hook):
             return
         for i, sample in enumerate(data_batch['data_samples']):
             one = {name: value[i : i + 1] for name, value in data_batch.items()}
-            picture = draw_batch(_model(runner), one, outputs[i : i + 1])
+            picture = self._draw(_model(runner), one, outputs[i : i + 1])
             name = sample.metainfo.get('img_path', f'{batch_idx}_{i}')
             path = Path(self.test_out_dir, _below_root(name, runner.test_dataloader.dataset))
             path = path.with_name(f'{path.stem}.png')
             mmcv.imwrite(picture[..., ::-1], str(path))
+
+    def _draw(self, model: Any, batch: dict, outputs: Sequence = ()) -> np.ndarray:
+        if not self.texts:
+            return draw_batch(model, batch, outputs)
+        if self._embeddings is None:
+            # Building the tower draws random numbers, which are training's.
+            with torch.random.fork_rng():
+                self._embeddings = TextTower(model.teacher_cfg).embed(self.texts)
+        return draw_asked(model, batch, outputs, self.texts, self._embeddings)
 
 
 def _below_root(path: str, dataset: Dataset) -> Path:
@@ -131,30 +155,68 @@ def draw_batch(model: Any, batch: dict, outputs: Sequence = ()) -> np.ndarray:
         batch: as the data loader gives it.
         outputs: the predictions for the images; a detector's boxes are drawn.
     """
+    canvas, (teacher, student) = _answered(model, batch, model.predict_interactions)
+    cells = _cells(len(canvas), 3)
+    concepts = teacher.presence.argmax(1).tolist()
+    draw_interactions(cells, canvas, teacher, student, model.teacher.bank.names, concepts)
+    return _picture(cells, outputs, model.teacher.bank.names)
+
+
+def draw_asked(
+    model: Any, batch: dict, outputs: Sequence, texts: Sequence[str], embeddings: torch.Tensor
+) -> np.ndarray:
+    """A batch of images with the student's answers to texts; arguments and picture as of `draw_batch`.
+
+    Args:
+        model: of `InteractionDistillMixin`.
+        batch: likewise.
+        outputs: likewise.
+        texts: M of them.
+        embeddings: (M, E), of the texts by the teacher's text tower.
+    """
+
+    def ask(inputs: torch.Tensor, samples: Sequence) -> list[InteractionMaps]:
+        return [model.ask(inputs, embeddings.to(inputs.device), valid_sizes_of(inputs, samples))]
+
+    canvas, (answers,) = _answered(model, batch, ask)
+    cells = _cells(len(canvas), 1 + len(texts))
+    draw_answers(cells, canvas, answers, texts)
+    return _picture(cells, outputs, model.teacher.bank.names)
+
+
+def _answered(
+    model: Any, batch: dict, answer: Callable[[torch.Tensor, Sequence], Iterable[InteractionMaps]]
+) -> tuple[np.ndarray, list[InteractionMaps]]:
+    """The images as the patches cover them, (B, H, W, 3) RGB, and what is answered of the batch."""
     images = batch['inputs']
     images = stack_batch(list(images)) if not isinstance(images, torch.Tensor) else images
     training = model.training
     model.eval()
     # Without training's batch augmentations: these are the images that were loaded.
     data = model.data_preprocessor(batch, False)
-    teacher, student = (
-        maps.to('cpu') for maps in model.predict_interactions(data['inputs'], data['data_samples'])
-    )
+    answers = [maps.to('cpu') for maps in answer(data['inputs'], data['data_samples'])]
     model.train(training)
 
     # Patches at the lower and right edge may reach beyond the images.
-    size = seen_canvas(model.backbone, tuple(data['inputs'].shape[-2:]), student.grid)
+    size = seen_canvas(model.backbone, tuple(data['inputs'].shape[-2:]), answers[-1].grid)
     canvas = np.zeros((len(images), *size, 3), np.uint8)
     # Images are loaded as BGR.
     canvas[:, : images.shape[-2], : images.shape[-1]] = images.flip(1).permute(0, 2, 3, 1).cpu().numpy()
-    figure = Figure(figsize=(6, 2 * len(images)), layout='constrained')
-    painter = FigureCanvasAgg(figure)
-    cells = figure.subplots(len(images), 3, squeeze=False)
-    concepts = teacher.presence.argmax(1).tolist()
-    draw_interactions(cells, canvas, teacher, student, model.teacher.bank.names, concepts)
+    return canvas, answers
+
+
+def _cells(rows: int, columns: int) -> np.ndarray:
+    figure = Figure(figsize=(2 * columns, 2 * rows), layout='constrained')
+    FigureCanvasAgg(figure)
+    return figure.subplots(rows, columns, squeeze=False)
+
+
+def _picture(cells: np.ndarray, outputs: Sequence, names: Sequence[str]) -> np.ndarray:
+    """The cells' figure, with the detections of each row's image in its first cell."""
     for row, output in zip(cells, outputs):
         if hasattr(output, 'pred_instances'):
-            _draw_detections(row[0], output, model.teacher.bank.names)
+            _draw_detections(row[0], output, names)
+    painter = cells[0, 0].figure.canvas
     painter.draw()
     return np.asarray(painter.buffer_rgba())[..., :3].copy()
 
