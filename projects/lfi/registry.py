@@ -23,10 +23,12 @@ PACKAGES = ('', 'datasets', 'engine', 'models')
 TASK_TYPES = {
     'LFIDetector': 'lfi.models.detectors',
     'LFIMaskRCNN': 'lfi.models.detectors',
+    'PriorDetector': 'lfi.models.detectors',
     'PriorMaskRCNN': 'lfi.models.detectors',
     'ShuffledImagesMaskRCNN': 'lfi.models.detectors',
     'LFIEncoderDecoder': 'lfi.models.segmentors',
     'LFISegmentor': 'lfi.models.segmentors',
+    'PriorSegmentor': 'lfi.models.segmentors',
     'FasterCocoMetric': 'lfi.evaluation.faster_coco_metric',
     'RecordedCachedMixUp': 'lfi.datasets.transforms.recorded_mixup',
     'RecordedCachedMosaic': 'lfi.datasets.transforms.recorded_mosaic',

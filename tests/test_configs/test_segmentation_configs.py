@@ -121,3 +121,23 @@ def test_the_task_learns_from_labelled_images_and_interactions_from_all(config, 
     assert not torch.allclose(mixed['loss_presence'], alone['loss_presence'], rtol=1e-4)
     none = losses([0, 1], unlabelled=[0, 1])
     assert all(none[name] == 0 for name in task if 'loss' in name) and none['loss_positions'] > 0
+
+
+def test_a_segmentor_has_the_prior_without_a_teacher(ade20k, tmp_path):
+    cfg = start('configs/baselines/task-loss_fpn_vit-small-p16_80k_ade20k-512x512.py', tmp_path)
+    plain = copy.deepcopy(cfg.model)
+    backbone = {**plain.backbone, 'type': 'lfi.InteractionQueryViT', 'init_cfg': None}
+    cfg.model.update(
+        type='lfi.PriorSegmentor', task='mmseg.EncoderDecoder', affinity_prior=dict(), backbone=backbone
+    )
+    cfg.model.data_preprocessor.size = (64, 64)
+    cfg.train_dataloader.dataset.pipeline[2].scale = (128, 64)
+    cfg.train_dataloader.dataset.pipeline[3].crop_size = (64, 64)
+    model = Runner.from_cfg(cfg).model.train()
+    data = model.data_preprocessor(next(iter(Runner.build_dataloader(cfg.train_dataloader))), training=True)
+    losses = model(**data, mode='loss')
+    assert losses['loss_affinity'] > 0 and losses['decode.loss_ce'] > 0
+    for sample in data['data_samples']:
+        sample.set_metainfo(dict(unlabelled=True))
+    hidden = model(**data, mode='loss')
+    assert hidden['decode.loss_ce'] == 0 and hidden['loss_affinity'] > 0

@@ -113,6 +113,7 @@ def test_one_image_of_a_kind_is_enough(share):
         (dict(type='lfi.LFIMaskRCNN'), True),
         (dict(type='lfi.LFIDetector', task='mmdet.RTMDet'), True),
         (dict(type='lfi.PriorMaskRCNN'), True),
+        (dict(type='lfi.PriorDetector', task='mmdet.RTMDet'), True),
         (dict(type=PriorImageClassifier), True),
     ],
 )

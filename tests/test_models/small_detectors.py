@@ -2,6 +2,7 @@
 
 import torch
 from lfi.models.detectors import DetectorDistillMixin, LFIMaskRCNN, PriorMaskRCNN
+from lfi.registry import MODELS
 from mmdet.models.detectors import DETR, CascadeRCNN, FasterRCNN, RetinaNet
 from mmdet.structures import DetDataSample
 from mmdet.structures.mask import BitmapMasks
@@ -66,15 +67,18 @@ def small_detector(name: str, teacher: str, max_concepts: int, **arguments) -> D
     return kind(**cfg, teacher=vlm, readout=dict(text_dims=24), **arguments)
 
 
-def prior_mask_rcnn() -> PriorMaskRCNN:
-    """A small Mask R-CNN with the prior and without a teacher, seeded; in mmdet's scope."""
+def prior_mask_rcnn(**kind: str) -> PriorMaskRCNN:
+    """A small Mask R-CNN with the prior and without a teacher, seeded; in mmdet's scope.
+
+    `kind` is what builds it. Defaults to `type='lfi.PriorMaskRCNN'`.
+    """
     _, config, neck = CASES['mask_rcnn']
     cfg = get_config(f'mmdet::{config}').model
     cfg.backbone, cfg.neck = BACKBONE, neck
     few_proposals(cfg)
-    del cfg['type']
+    cfg.update(kind or dict(type='lfi.PriorMaskRCNN'), affinity_prior=dict())
     torch.manual_seed(0)
-    return PriorMaskRCNN(**cfg, affinity_prior=dict())
+    return MODELS.build(cfg)
 
 
 def few_proposals(cfg: ConfigDict) -> None:

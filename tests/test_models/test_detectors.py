@@ -8,7 +8,7 @@ from lfi.models.detectors import LFIMaskRCNN, ShuffledImagesMaskRCNN
 from lfi.registry import MODELS
 from mmengine.hub import get_config
 from mmengine.registry import init_default_scope
-from small_detectors import CASES, NAMES, few_proposals, sample
+from small_detectors import CASES, NAMES, few_proposals, prior_mask_rcnn, sample
 
 
 @pytest.fixture(autouse=True)
@@ -174,6 +174,34 @@ def test_a_detector_with_its_own_backbone_learns_from_interactions(make_adapted,
     assert own == list(MODELS.build(dict(plain, _scope_='mmdet')).state_dict())
     added = sum(p.numel() for p in detector.backbone.interaction.parameters())
     assert added < 0.03 * sum(p.numel() for p in detector.parameters())
+
+
+def test_any_detector_has_the_prior_without_a_teacher():
+    named, ours = prior_mask_rcnn(type='lfi.PriorDetector', task='mmdet.MaskRCNN'), prior_mask_rcnn()
+    data = ours.data_preprocessor(ordinary(), training=True)
+    losses = []
+    for detector in (named, ours):
+        torch.manual_seed(1)
+        losses.append(detector.train()(**data, mode='loss'))
+    assert 'loss_affinity' in losses[0] and losses[0].keys() == losses[1].keys()
+    for name, value in losses[1].items():
+        torch.testing.assert_close(losses[0][name], value)
+    named.parse_losses(losses[0])[0].backward()
+    assert all(p.grad is not None for p in named.parameters() if p.requires_grad)
+    assert type(named).__name__ == 'PriorMaskRCNN' and named.state_dict().keys() == ours.state_dict().keys()
+
+
+def test_the_prior_trains_all_that_it_adds_to_a_backbone_of_another_kind(make_adapted):
+    _, plain = make_adapted('mask_rcnn')
+    cfg = dict(plain, type='lfi.PriorDetector', task='mmdet.MaskRCNN', affinity_prior=dict())
+    cfg['backbone'] = dict(type='lfi.InteractionQueryAdapter', backbone=plain.backbone, query_dims=64)
+    detector = MODELS.build(cfg)
+    detector.parse_losses(detector(**detector.data_preprocessor(ordinary(), training=True), mode='loss'))[
+        0
+    ].backward()
+    trained = {name for name, p in detector.named_parameters() if p.requires_grad}
+    assert {name for name, p in detector.named_parameters() if p.grad is not None} == trained
+    assert any('project_map' in name for name in trained) and not any('.attn.' in name for name in trained)
 
 
 def test_a_task_that_is_none_is_refused():

@@ -84,10 +84,31 @@ class ShuffledImagesMaskRCNN(LFIMaskRCNN):
         return maps_of_another_image(maps) if self.training else maps
 
 
-@MODELS.register_module()
-class PriorMaskRCNN(StudentMixin, LabelledDetectorMixin, MaskRCNN):
-    """mmdet's `MaskRCNN` with an option `affinity_prior`, and no teacher.
+class PriorDetectorMixin(StudentMixin, LabelledDetectorMixin):
+    """The option `affinity_prior` for mmdet's detectors, without a teacher.
 
-    As for LFI the backbone is an `InteractionQueryViT`, by default a plain ViT, and images without labels
-    take part in the prior alone.
+    As for LFI the backbone is an `InteractionQueryViT`, by default a plain ViT. Images without
+    labels take part in the prior alone.
     """
+
+
+@MODELS.register_module()
+class PriorDetector(PriorDetectorMixin):
+    """Any detector of mmdet with the prior, by a config alone: what an `LFIDetector` compares with.
+
+    Args:
+        task: the type of mmdet's detector.
+        **arguments: of the detector, and of `StudentMixin`.
+
+    Raises:
+        TypeError, ValueError: as `StudentMixin` and `with_mixin` say.
+    """
+
+    def __new__(cls, task: str, **arguments: Any) -> Any:
+        """Build the detector, as `LFIDetector` does."""
+        return with_mixin('Prior', PriorDetectorMixin, task)(**arguments)
+
+
+@MODELS.register_module()
+class PriorMaskRCNN(PriorDetectorMixin, MaskRCNN):
+    """mmdet's `MaskRCNN` with the prior."""

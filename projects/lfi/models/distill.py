@@ -162,6 +162,8 @@ class InteractionDistillMixin(TeacherMixin):
             learn; or as `text_dims_of` says.
     """
 
+    asks = True
+
     answers_by_readout = True
     """Says to the tools that what is asked is answered by the read-out."""
 

@@ -14,15 +14,12 @@ from lfi.registry import MODELS
 
 from .distill import InteractionDistillMixin
 from .labelled_task import LabelledTaskMixin
+from .student import StudentMixin
 from .task_models import with_mixin
 
 
-class SegmentorDistillMixin(InteractionDistillMixin, LabelledTaskMixin):
-    """`InteractionDistillMixin` for mmseg's segmentors; put it before the segmentor among the bases.
-
-    The concepts' first entries are the classes, in the data set's order. Images without labels learn from
-    interactions and from the prior, as `LabelledTaskMixin` says.
-    """
+class LabelledSegmentorMixin(LabelledTaskMixin):
+    """`LabelledTaskMixin` for mmseg's segmentors."""
 
     def blank(self, sample: Any) -> Any:
         """A sample all of whose pixels are ignored."""
@@ -35,6 +32,14 @@ class SegmentorDistillMixin(InteractionDistillMixin, LabelledTaskMixin):
 
     def _device(self) -> torch.device:
         return next(self.parameters()).device
+
+
+class SegmentorDistillMixin(InteractionDistillMixin, LabelledSegmentorMixin):
+    """`InteractionDistillMixin` for mmseg's segmentors; put it before the segmentor among the bases.
+
+    The concepts' first entries are the classes, in the data set's order. Images without labels learn from
+    interactions and from the prior, as `LabelledTaskMixin` says.
+    """
 
     def image_labels(self, data_samples: Sequence, num_concepts: int) -> Tensor:
         """The classes of an image's pixels; those beyond the bank, and what is ignored, count for nothing."""
@@ -73,3 +78,28 @@ class LFISegmentor(SegmentorDistillMixin):
     def __new__(cls, task: str, **arguments: Any) -> Any:
         """Build the segmentor; it is none of this class, which says to the tools what all of them can do."""
         return with_mixin('LFI', SegmentorDistillMixin, task)(**arguments)
+
+
+class PriorSegmentorMixin(StudentMixin, LabelledSegmentorMixin):
+    """The option `affinity_prior` for mmseg's segmentors, without a teacher.
+
+    As for LFI the backbone is an `InteractionQueryViT`, by default a plain ViT. Images without
+    labels take part in the prior alone.
+    """
+
+
+@MODELS.register_module()
+class PriorSegmentor(PriorSegmentorMixin):
+    """Any segmentor of mmseg with the prior, by a config alone: what an `LFISegmentor` compares with.
+
+    Args:
+        task: the type of mmseg's segmentor.
+        **arguments: of the segmentor, and of `StudentMixin`.
+
+    Raises:
+        TypeError, ValueError: as `StudentMixin` and `with_mixin` say.
+    """
+
+    def __new__(cls, task: str, **arguments: Any) -> Any:
+        """Build the segmentor, as `LFISegmentor` does."""
+        return with_mixin('Prior', PriorSegmentorMixin, task)(**arguments)

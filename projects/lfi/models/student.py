@@ -59,10 +59,15 @@ class StudentMixin(PaddedPredictMixin):
         TypeError: if the backbone records no interactions.
     """
 
+    asks = False
+    """Whether the student is asked about concepts in training."""
+
     def __init__(self, *args: Any, affinity_prior: Mapping | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         require_interactions(self)
         freeze_unread_queries(self.backbone)
+        if not self.asks:
+            freeze_unasked(self.backbone)
         self.affinity_prior: AffinityPrior | None = None
         if affinity_prior is not None:
             self.affinity_prior = MODELS.build({'type': 'lfi.AffinityPrior', **affinity_prior})
@@ -103,3 +108,16 @@ def freeze_unread_queries(backbone: InteractionQueryViT) -> None:
     queries = getattr(backbone, 'interaction_queries', None)
     if queries is not None and backbone.write_back == 'none' and backbone.fuse == 'none':
         queries.requires_grad_(False)
+
+
+def freeze_unasked(backbone: torch.nn.Module) -> None:
+    """Freeze what asked queries alone need of an `InteractionQueryAdapter`, for a student that is not asked.
+
+    Its layers have it for themselves; a ViT's blocks share it with the patches. It would get no gradient, at
+    which DDP stops.
+    """
+    added = getattr(backbone, 'interaction', None)
+    if added is not None and added.queries is None:
+        for layer in added.layers:
+            layer.ln1.requires_grad_(False)
+            layer.attn.requires_grad_(False)
