@@ -76,20 +76,20 @@ def test_what_is_published_of_other_domains_stays(tmp_path, monkeypatch, capsys)
 
 def test_the_commands_of_each_arm_are_what_one_would_type(tmp_path):
     request = Request(
-        tmp_path, arms=['task-loss', 'lfi', 'lfi-positions'], launcher=Launcher(python='python')
+        tmp_path, arms=['task-loss', 'shuffled-images', 'lfi'], launcher=Launcher(python='python')
     )
-    lines = list(commands(PRESETS['shapes'], request))
+    lines = list(commands(PRESETS['shapes-detector'], request))
     assert [line for line in lines if line.startswith('#')] == [
-        *('# task-loss, seed 0', '# lfi, seed 0', '# lfi-positions, seed 0')
+        *('# task-loss, seed 0', '# shuffled-images, seed 0', '# lfi, seed 0')
     ]
     typed = [line for line in lines if line and not line.startswith('#')]
     assert [line.split()[1] for line in typed] == [
         *('tools/train.py', 'tools/test.py'),
-        # The second arm learns from the same cache.
+        # The other arm learns from the same cache.
         *('tools/cache_teacher.py', 'tools/train.py', 'tools/test.py', 'tools/train.py', 'tools/test.py'),
     ]
-    assert 'model.interaction_loss.concepts_weight=0' in typed[-2]
-    assert f'{tmp_path}/lfi-positions/seed-0/epoch_10.pth' in typed[-1]
+    assert 'model.type=lfi.ShuffledImagesMaskRCNN' in typed[3]
+    assert f'{tmp_path}/lfi/seed-0/epoch_8.pth' in typed[-1]
 
 
 def test_commands_begin_with_the_training_before(tmp_path):

@@ -104,6 +104,11 @@ def named_arms(
     )
 
 
+def each_view(arms: tuple[Arm, ...]) -> tuple[Arm, ...]:
+    """The arms without a cache: the teacher is asked about each augmented view."""
+    return tuple(replace(arm, cache=None) for arm in arms)
+
+
 # Where the student of a baseline looks: what its head's classes are seen by.
 BY_HEAD = ('model.type=lfi.ClassActivationClassifier',)
 # Heads that can be asked so in all studies with labels; the options of other baselines do not fit.
@@ -132,7 +137,14 @@ TINY_STUDENT = 'vit-128x6-p8_lit-lite0_tiny-imagenet-20'
 SHAPES = Preset(
     about='Embedded Shapes, 3,200 training images of 64 px, 10 epochs from scratch, 2,000 test images, '
     'chance 5 %; the embedded teacher, which has seen instance masks.',
-    arms=located(classification_arms(SHAPES_STUDENT), SHAPES_STUDENT),
+    # Arms that read features ask the teacher about each view; so do LFI, and what is made of it.
+    arms=located(
+        (
+            *each_view(classification_arms(SHAPES_STUDENT)),
+            *named_arms(('lfi-cached',), SHAPES_STUDENT),
+        ),
+        SHAPES_STUDENT,
+    ),
     test_options=('test_dataloader.dataset.split=test', 'test_dataloader.dataset.num_images=2000'),
     short=(4, 7),
 )
@@ -218,11 +230,6 @@ ZERO_SHOT = Preset(
 )
 
 
-def each_view(arms: tuple[Arm, ...]) -> tuple[Arm, ...]:
-    """The arms without a cache: the teacher is asked about each augmented view."""
-    return tuple(replace(arm, cache=None) for arm in arms)
-
-
 FEW_ARMS = (
     'task-loss',
     'logit-kd',
@@ -279,7 +286,7 @@ def by_text(arm: Arm) -> Arm:
 
 
 LABELS_PER_CLASS = (5, 10, 25)
-# Arms that read features ask the teacher about each view of Shapes; so do LFI, and what is made of it.
+# As with all labels.
 SHAPES_FEW_ARMS = (
     *each_view(named_arms(FEW_ARMS, SHAPES_STUDENT)),
     *named_arms(('lfi-cached',), SHAPES_STUDENT),
@@ -449,8 +456,8 @@ def domain_study(data: str, about: str) -> Preset:
 
 PRESETS = {
     'shapes': SHAPES,
-    'shapes-tuning': tuning(SHAPES, 5),
     # From a cache, as all of LFI was when it was tuned.
+    'shapes-tuning': tuning(replace(SHAPES, arms=classification_arms(SHAPES_STUDENT)), 5),
     'shapes-few-tuning': tuning(
         few_labels(SHAPES, 10, tuple(map(by_text, named_arms(FEW_ARMS, SHAPES_STUDENT))), 6), 6, FEW_SETTINGS
     ),
