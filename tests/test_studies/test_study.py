@@ -117,7 +117,10 @@ def test_convergence_has_both_protocols(study):
     }
     study = replace(study, cells={**study.cells, 'ours': fast}, short=short)
     text = study.convergence()
-    assert 'The teacher took 0 seconds' in text
+    # Nothing was asked before.
+    assert 'The teacher took' not in text
+    asked = [replace(cell, teacher_seconds=20.0) for cell in fast]
+    assert 'took 20 seconds before' in replace(study, cells={**study.cells, 'ours': asked}).convergence()
     # The baseline ends with 20, 22 and 24, and ours is past that after two of three epochs.
     assert '| 100 | 2.7 ± 0.6 | 2.0 ± 0.0 | 1.31 (' in text
     assert '| method, 2 | 3 | 23.0 ± 0.0 | +1.0 (' in text

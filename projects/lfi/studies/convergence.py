@@ -50,7 +50,7 @@ def same_schedule_table(
     seeds = range(len(baseline)) if seeds is None else seeds
     lines = [
         "| per cent of the baseline's best | baseline, epochs | method, epochs | speed-up in epochs "
-        '| in seconds, teacher left out | in seconds, with the teacher |',
+        '| in seconds of training | in seconds, with what the teacher took before |',
         '| --- ' * 6 + '|',
     ]
     for threshold in thresholds:

@@ -170,7 +170,7 @@ class Study:
         teacher = [cell.teacher_seconds for cell in method]
         known = [seconds for seconds in teacher if seconds is not None]
         spent = float(np.mean(known)) if len(known) == len(teacher) else None
-        note = '' if spent is None else f' The teacher took {spent:.0f} seconds before training.'
+        note = '' if not spent else f' The teacher took {spent:.0f} seconds before training.'
         parts = [
             f"How much sooner {self.method} holds a share of {arm}'s best, with the same "
             f'schedule; validation images, {len(seeds)} seed{"s" * (len(seeds) > 1)}.{note}',
