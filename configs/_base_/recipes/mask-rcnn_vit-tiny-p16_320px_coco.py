@@ -8,7 +8,10 @@ _base_ = [
 
 channels = 128
 model = dict(
-    backbone=dict(img_size=320, window_size=10, init_cfg=None),
+    type='lfi.PriorMaskRCNN',
+    # From scratch, so with what a ViT lacks there.
+    affinity_prior=dict(),
+    backbone=dict(img_size=320, window_size=10, init_cfg=None, stem=dict(type='lfi.ConvStem')),
     neck=dict(out_channels=channels),
     rpn_head=dict(num_convs=1, in_channels=channels, feat_channels=channels),
     roi_head=dict(
@@ -29,3 +32,5 @@ param_scheduler = [
     dict(type='CosineAnnealingLR', eta_min=1e-5, by_epoch=True, begin=1, end=12, convert_to_iter_based=True),
 ]
 auto_scale_lr = dict(base_batch_size=8)
+# The stem's batch norms.
+default_hooks = dict(sync_buffers=dict(type='SyncBuffersHook'))
