@@ -475,6 +475,22 @@ def test_options_of_recalled_queries_are_refused_with_what_took_their_place(make
         make_model(**arguments)
 
 
+def test_a_training_step_compiles(make_model):
+    model = make_model(affinity_prior={})
+    inputs, samples = batch()
+    # What is built at the first step is left to Python.
+    model(inputs, samples, mode='loss')
+    found = []
+    for run in (model, torch.compile(model, backend='eager')):
+        losses = run(inputs, samples, mode='loss')
+        model.zero_grad()
+        model.parse_losses(losses)[0].backward()
+        grads = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+        found.append((losses, grads))
+    torch.testing.assert_close(found[0], found[1])
+    assert len(found[0][1]) > 20
+
+
 # ---- asking the student ---------------------------------------------------------------------------------
 
 

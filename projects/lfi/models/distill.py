@@ -290,7 +290,7 @@ class InteractionDistillMixin(TeacherMixin):
         texts = self.teacher.texts
         questions = self.readout.questions(texts, teacher.concepts)
         valid_sizes = valid_sizes_of(inputs, data_samples)
-        with self.backbone.padded(valid_sizes), self.backbone.record_interactions(questions) as record:
+        with self.backbone.record_interactions(questions, valid_sizes) as record:
             losses = self.task_loss(inputs, data_samples, maps, **kwargs)
         losses.update(self.interaction_loss(self.readout(record.states, texts, teacher), teacher))
         return losses
@@ -336,7 +336,7 @@ class InteractionDistillMixin(TeacherMixin):
         full = (images.shape[2], images.shape[3])
         sizes = [full] * len(images) if valid_sizes is None else valid_sizes
         questions = self.readout.questions(texts)
-        with self.backbone.padded(sizes), self.backbone.record_interactions(questions) as record:
+        with self.backbone.record_interactions(questions, sizes) as record:
             self.backbone(images)
         return self.answers(record.states, images, texts, sizes)
 
@@ -371,7 +371,7 @@ class InteractionDistillMixin(TeacherMixin):
         teacher = self._ask_teacher(inputs, data_samples)
         questions = self.readout.questions(self.teacher.texts, teacher.concepts)
         valid_sizes = valid_sizes_of(inputs, data_samples)
-        with self.backbone.padded(valid_sizes), self.backbone.record_interactions(questions) as record:
+        with self.backbone.record_interactions(questions, valid_sizes) as record:
             self.backbone(inputs)
         return teacher, self.readout.answers(record.states, self.teacher.texts, teacher)
 

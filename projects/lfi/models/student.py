@@ -78,7 +78,7 @@ class StudentMixin(PaddedPredictMixin):
         A recording around the call shares its forward pass.
         """
         valid_sizes = valid_sizes_of(inputs, data_samples)
-        with self.backbone.padded(valid_sizes), self.backbone.record_interactions() as record:
+        with self.backbone.record_interactions(valid_sizes=valid_sizes) as record:
             losses = super().loss(inputs, data_samples, **kwargs)
         return {**losses, **self.prior_losses(record.states)}
 

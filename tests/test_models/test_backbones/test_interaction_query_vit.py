@@ -376,6 +376,26 @@ def test_recording_ends_with_its_context_even_by_an_error(make_student):
     assert len(states.tokens[0]) == 1
 
 
+def test_a_record_knows_of_padding_too(make_student):
+    student, x, asked = make_student().eval(), images(2, 3, 32, 40), questions(3)
+    sizes = [(32, 40), (20, 16)]
+    with student.padded(sizes), student.record_interactions(asked) as both:
+        student(x)
+    with student.record_interactions(asked, sizes) as one:
+        student(x)
+    torch.testing.assert_close(vars(one.states), vars(both.states))
+    # As outside, unless sizes are given; and so again after an error.
+    with student.padded(sizes):
+        with (
+            pytest.raises(ValueError, match='at least 1 pixel'),
+            student.record_interactions(asked, [(0, 8)]),
+        ):
+            pass
+        with student.record_interactions(asked) as inner:
+            student(x)
+    torch.testing.assert_close(vars(inner.states), vars(both.states))
+
+
 @pytest.mark.parametrize('order', list(permutations(('all', 'each', 'none'))))
 def test_contexts_within_one_another_each_get_the_answers_to_their_own_questions(make_student, order):
     student = make_student().eval()

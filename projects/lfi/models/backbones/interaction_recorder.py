@@ -83,7 +83,9 @@ class InteractionRecorder:
     _valid_sizes: Sequence[tuple[int, int]] | None = None
 
     @contextmanager
-    def record_interactions(self, questions: Tensor | None = None) -> Iterator[InteractionRecord]:
+    def record_interactions(
+        self, questions: Tensor | None = None, valid_sizes: Sequence[tuple[int, int]] | None = None
+    ) -> Iterator[InteractionRecord]:
         """Keep the interactions of the forward passes made inside the context.
 
         A context within another asks its own questions besides: each record has the answers to its own.
@@ -91,21 +93,25 @@ class InteractionRecorder:
         Args:
             questions: the asked queries' starts, (B, M, C), or (M, C) for all images. Each becomes a query
                 that reads the patches in every block. Defaults to None: nothing is asked.
+            valid_sizes: as of `padded`, which is then entered too: `torch.compile` fails at two contexts in
+                one function. Defaults to None: as it is outside.
 
         Raises:
-            ValueError: in the forward pass, if the questions have another shape.
+            ValueError: in the forward pass, if the questions have another shape; and as `padded` says.
 
         Example:
             >>> with backbone.record_interactions(readout.questions(texts)) as record:
             ...     features = backbone(images)
             >>> states = record.states
         """
-        outer, record = self._records, InteractionRecord(questions)
-        self._records = (*outer, record)
+        outer, record = (self._records, self._valid_sizes), InteractionRecord(questions)
+        if valid_sizes is not None:
+            self._valid_sizes = _not_empty(valid_sizes)
+        self._records = (*self._records, record)
         try:
             yield record
         finally:
-            self._records = outer
+            self._records, self._valid_sizes = outer
 
     @contextmanager
     def padded(self, valid_sizes: Sequence[tuple[int, int]]) -> Iterator[None]:
@@ -119,11 +125,7 @@ class InteractionRecorder:
             ValueError: if a size is below 1; or, in the forward pass, if there are more or fewer sizes than
                 images.
         """
-        empty = [tuple(size) for size in valid_sizes if min(size) < 1]
-        if empty:
-            # Queries that may read no patch would have attention that is no number.
-            raise ValueError(f'valid_sizes has {empty[0]}: heights and widths must be at least 1 pixel')
-        outer, self._valid_sizes = self._valid_sizes, valid_sizes
+        outer, self._valid_sizes = self._valid_sizes, _not_empty(valid_sizes)
         try:
             yield
         finally:
@@ -174,3 +176,12 @@ class InteractionRecorder:
         h, w = torch.tensor(sides).T[..., None]  # each [B, 1]
         valid = (rows < h)[:, :, None] & (columns < w)[:, None]  # [B, H, W]
         return valid.flatten(1).to(device, non_blocking=True)
+
+
+def _not_empty(valid_sizes: Sequence[tuple[int, int]]) -> Sequence[tuple[int, int]]:
+    """The sizes; a ValueError if one is below 1."""
+    empty = [tuple(size) for size in valid_sizes if min(size) < 1]
+    if empty:
+        # Queries that may read no patch would have attention that is no number.
+        raise ValueError(f'valid_sizes has {empty[0]}: heights and widths must be at least 1 pixel')
+    return valid_sizes

@@ -76,7 +76,7 @@ class FeatureDistillClassifier(TeacherMixin, LabelledHeadMixin, ImageClassifier)
     def loss(self, inputs: Tensor, data_samples: Sequence, **kwargs: Any) -> dict[str, Tensor]:
         """The task's losses, joined by the distillation's and the prior's."""
         valid_sizes = valid_sizes_of(inputs, data_samples)
-        with self.backbone.padded(valid_sizes), self.backbone.record_interactions() as record:
+        with self.backbone.record_interactions(valid_sizes=valid_sizes) as record:
             features = self.extract_feat(inputs)
         losses = self.head_loss(features, data_samples)
         scores = self.head(features)
