@@ -390,10 +390,9 @@ def tuning(preset: Preset, epochs: int, settings: Mapping[str, Sequence[Options]
         epochs: of complete schedules, which may be shorter than the study's: enough to rank settings.
         settings: that are tried, by the arm's name. Defaults to those for studies with all labels.
     """
-    each = 'each of ' if len(settings) > 1 else ''
     about = (
-        f'Three settings or more for {each}{", ".join(settings)}, to be chosen by the validation images, '
-        f'in complete schedules of {epochs} epochs.'
+        'Settings of each way to distil, to be chosen by the validation images, in complete schedules of '
+        f'{epochs} epochs.'
     )
     return replace(
         preset,
