@@ -20,6 +20,7 @@ SECTION, SHORT = 'overview', 'verdict'
 # In the order of the page, by what its headings call them.
 STUDIES = {
     'shapes': 'Shapes, all labels',
+    'shapes-long': 'Shapes, all labels, 20 epochs',
     'tiny-small': 'photos, all labels',
     'tiny-50': 'photos, 50 classes, all labels',
     'shapes-few-10': 'Shapes, 10 labels a class',
