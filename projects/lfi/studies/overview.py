@@ -21,6 +21,7 @@ SECTION, SHORT = 'overview', 'verdict'
 STUDIES = {
     'shapes': 'Shapes, all labels',
     'shapes-long': 'Shapes, all labels, 20 epochs',
+    'shapes-plain': 'Shapes, all labels, plain ViT',
     'tiny-small': 'photos, all labels',
     'tiny-50': 'photos, 50 classes, all labels',
     'shapes-few-10': 'Shapes, 10 labels a class',

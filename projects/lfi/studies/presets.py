@@ -243,6 +243,22 @@ SHAPES_LONG = replace(
     arms=tuple(replace(arm, epochs=20) for arm in SHAPES.arms if arm.name in LONG_ARMS),
     short=(),
 )
+# What the students from scratch have beyond mmpretrain's ViT, undone.
+PLAIN = (
+    'model.backbone.stem=None',
+    'model.backbone.with_cls_token=True',
+    'model.backbone.out_type=cls_token',
+    'model.affinity_prior=None',
+)
+SHAPES_PLAIN = replace(
+    SHAPES,
+    about=f'The plain ViT: a class token, neither stem nor prior. {SHAPES.about}',
+    arms=tuple(
+        replace(arm, options=(*arm.options, *PLAIN))
+        for arm in each_view(named_arms(('task-loss', 'shuffled-images', 'lfi'), SHAPES_STUDENT))
+    ),
+    short=(),
+)
 FEW_ARMS = (
     'task-loss',
     'logit-kd',
@@ -469,6 +485,7 @@ PRESETS = {
         few_labels(SHAPES, 10, tuple(map(by_text, named_arms(FEW_ARMS, SHAPES_STUDENT))), 6), 6, FEW_SETTINGS
     ),
     'shapes-long': SHAPES_LONG,
+    'shapes-plain': SHAPES_PLAIN,
     'shapes-few-resnet': SHAPES_FEW_RESNET,
     'shapes-detector': SHAPES_DETECTOR,
     'shapes-detector-few': SHAPES_DETECTOR_FEW,
