@@ -1,5 +1,6 @@
 """model-index.yml and the metafiles, which MIM and mmengine.hub read, are those of write_metafiles.py."""
 
+import csv
 import re
 from collections import Counter
 from pathlib import Path
@@ -41,7 +42,14 @@ def test_accuracies_are_the_studies_own(models, tool):
 def test_accuracies_are_of_studies_that_train_as_the_config_says(tool):
     studies = {study for results in tool.read_results().values() for study in results}
     assert 'study shapes, test images' in studies
-    assert not [study for study in studies if re.search('few|none|pretraining|tuning', study)]
+    assert not [study for study in studies if re.search('few|none|pretraining|tuning|long|plain', study)]
+
+
+def test_an_ablation_is_no_result_of_the_config_that_it_changes(tool):
+    with (ROOT / 'docs/results/shapes.csv').open(newline='') as file:
+        tests = [float(row['test']) for row in csv.DictReader(file) if row['arm'] == 'lfi' and row['test']]
+    found = tool.read_results()['configs/classification/lfi_vit-tiny_shapes.py']
+    assert found['study shapes, test images']['top-1'].startswith(f'{sum(tests) / len(tests):.1f} ')
 
 
 def test_the_zoo_has_a_row_for_each(models):

@@ -23,7 +23,7 @@ import yaml
 from lfi.engine import launch
 from lfi.models.backbones import InteractionQueryViT
 from lfi.studies import mean_and_spread, metric_name
-from lfi.studies.arms import arms_table
+from lfi.studies.arms import ARMS, Arm, arms_table
 from lfi.studies.domains import DomainStudy
 from lfi.studies.presets import PRESETS
 from lfi.studies.published import put_section, read_published
@@ -168,8 +168,7 @@ def read_results() -> dict[str, dict[str, dict[str, str]]]:
         # These train with other settings, or other labels, than the configs' own.
         if name.endswith('-tuning') or any(option.startswith(HIDES_LABELS) for option in preset.options):
             continue
-        # An arm with options is no config of its own.
-        arms = {arm.name: arm.config for arm in preset.arms if not arm.options}
+        arms = {arm.name: arm.config for arm in preset.arms if _trains_its_config(arm)}
         for metric, cells in zip(preset.metrics, read_published(preset, name, ROOT / 'docs')):
             by_arm = {arm: [cell for key, cell in cells.items() if key[0] == arm] for arm in arms}
             by_arm = {arm: found for arm, found in by_arm.items() if found}
@@ -182,6 +181,12 @@ def read_results() -> dict[str, dict[str, dict[str, str]]]:
                     tests = [cell.test for cell in sorted(by_arm[arm], key=lambda cell: cell.seed)]
                     put(arms[arm], f'{name}, test images', metric, tests)
     return results
+
+
+def _trains_its_config(arm: Arm) -> bool:
+    """Whether an arm is its config as it stands: no ablation of it, and in no other schedule."""
+    changed = arm.name in ARMS and ARMS[arm.name].of is not None
+    return not (arm.options or arm.epochs or changed)
 
 
 def zoo(entries: list[Entry]) -> str:
