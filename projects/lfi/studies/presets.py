@@ -161,7 +161,7 @@ TINY_SMALL = Preset(
     short=(6, 9),
 )
 # With the best baseline of tiny-small; each of its baselines has a config for these classes too.
-TINY_50_ARMS = ('task-loss', 'lightly-train-v3', 'shuffled-images', 'lfi')
+TINY_50_ARMS = ('task-loss', 'dense-features', 'shuffled-images', 'lfi')
 TINY_50 = Preset(
     about='50 classes of Tiny-ImageNet with 225 training images each, 64 px, 8 epochs from scratch: 14 '
     'minutes a cell on one core, and 18 where images are asked about; validation on 25 further '
