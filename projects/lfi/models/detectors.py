@@ -18,7 +18,7 @@ from .empty_instances import empty_unlabelled
 from .labelled_task import LabelledTaskMixin
 from .other_images import maps_of_another_image
 from .student import StudentMixin
-from .task_models import with_mixin
+from .task_models import AnyTask
 
 
 class LabelledDetectorMixin(LabelledTaskMixin):
@@ -52,7 +52,7 @@ class DetectorDistillMixin(InteractionDistillMixin, LabelledDetectorMixin):
 
 
 @MODELS.register_module()
-class LFIDetector(DetectorDistillMixin):
+class LFIDetector(AnyTask, DetectorDistillMixin):
     """Any detector of mmdet that learns from interactions, by a config alone.
 
     `dict(type='lfi.LFIDetector', task='mmdet.RTMDet', backbone=..., teacher=...)` builds an `LFIRTMDet`, with
@@ -66,9 +66,7 @@ class LFIDetector(DetectorDistillMixin):
         TypeError, ValueError: as `InteractionDistillMixin` and `with_mixin` say.
     """
 
-    def __new__(cls, task: str, **arguments: Any) -> Any:
-        """Build the detector; it is none of this class, which says to the tools what all of them can do."""
-        return with_mixin('LFI', DetectorDistillMixin, task)(**arguments)
+    prefix, mixin = 'LFI', DetectorDistillMixin
 
 
 @MODELS.register_module()
@@ -93,7 +91,7 @@ class PriorDetectorMixin(StudentMixin, LabelledDetectorMixin):
 
 
 @MODELS.register_module()
-class PriorDetector(PriorDetectorMixin):
+class PriorDetector(AnyTask, PriorDetectorMixin):
     """Any detector of mmdet with the prior, by a config alone: what an `LFIDetector` compares with.
 
     Args:
@@ -104,9 +102,7 @@ class PriorDetector(PriorDetectorMixin):
         TypeError, ValueError: as `StudentMixin` and `with_mixin` say.
     """
 
-    def __new__(cls, task: str, **arguments: Any) -> Any:
-        """Build the detector, as `LFIDetector` does."""
-        return with_mixin('Prior', PriorDetectorMixin, task)(**arguments)
+    prefix, mixin = 'Prior', PriorDetectorMixin
 
 
 @MODELS.register_module()

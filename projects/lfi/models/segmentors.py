@@ -15,7 +15,7 @@ from lfi.registry import MODELS
 from .distill import InteractionDistillMixin
 from .labelled_task import LabelledTaskMixin
 from .student import StudentMixin
-from .task_models import with_mixin
+from .task_models import AnyTask
 
 
 class LabelledSegmentorMixin(LabelledTaskMixin):
@@ -61,7 +61,7 @@ class LFIEncoderDecoder(SegmentorDistillMixin, EncoderDecoder):
 
 
 @MODELS.register_module()
-class LFISegmentor(SegmentorDistillMixin):
+class LFISegmentor(AnyTask, SegmentorDistillMixin):
     """Any segmentor of mmseg with a decode head that learns from interactions, by a config alone.
 
     `dict(type='lfi.LFISegmentor', task='mmseg.CascadeEncoderDecoder', backbone=..., teacher=...)` builds an
@@ -75,9 +75,7 @@ class LFISegmentor(SegmentorDistillMixin):
         TypeError, ValueError: as `InteractionDistillMixin` and `with_mixin` say.
     """
 
-    def __new__(cls, task: str, **arguments: Any) -> Any:
-        """Build the segmentor; it is none of this class, which says to the tools what all of them can do."""
-        return with_mixin('LFI', SegmentorDistillMixin, task)(**arguments)
+    prefix, mixin = 'LFI', SegmentorDistillMixin
 
 
 class PriorSegmentorMixin(StudentMixin, LabelledSegmentorMixin):
@@ -89,7 +87,7 @@ class PriorSegmentorMixin(StudentMixin, LabelledSegmentorMixin):
 
 
 @MODELS.register_module()
-class PriorSegmentor(PriorSegmentorMixin):
+class PriorSegmentor(AnyTask, PriorSegmentorMixin):
     """Any segmentor of mmseg with the prior, by a config alone: what an `LFISegmentor` compares with.
 
     Args:
@@ -100,6 +98,4 @@ class PriorSegmentor(PriorSegmentorMixin):
         TypeError, ValueError: as `StudentMixin` and `with_mixin` say.
     """
 
-    def __new__(cls, task: str, **arguments: Any) -> Any:
-        """Build the segmentor, as `LFISegmentor` does."""
-        return with_mixin('Prior', PriorSegmentorMixin, task)(**arguments)
+    prefix, mixin = 'Prior', PriorSegmentorMixin

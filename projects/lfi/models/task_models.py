@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 from mmengine.model import BaseModel
 
 from lfi.registry import MODELS
@@ -24,3 +26,20 @@ def with_mixin(prefix: str, mixin: type, task: str) -> type[BaseModel]:
     if issubclass(kind, mixin):
         raise ValueError(f'task={task!r} has a {mixin.__name__} already: set type={task!r} in its place')
     return type(f'{prefix}{kind.__name__}', (mixin, kind), {'__module__': __name__})
+
+
+class AnyTask:
+    """What builds any task model with a mixin before it, by a config's `task`; put it before the mixin.
+
+    The model that is built is none of the class that is called, which says to the tools what all of them can
+    do.
+    """
+
+    prefix: ClassVar[str]
+    """How the new class's name begins."""
+    mixin: ClassVar[type]
+    """What comes before the task's model."""
+
+    def __new__(cls, task: str, **arguments: Any) -> Any:
+        """Build the model; errors as `with_mixin`, and the model's own."""
+        return with_mixin(cls.prefix, cls.mixin, task)(**arguments)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from lfi.models.task_models import with_mixin
+from lfi.models.task_models import AnyTask
 from lfi.registry import MODELS
 
 from .lfi_image_classifier import LFIImageClassifier
 
 
 @MODELS.register_module()
-class LFIClassifier(LFIImageClassifier):
+class LFIClassifier(AnyTask, LFIImageClassifier):
     """An `ImageClassifier` of one's own that learns from interactions, by a config alone.
 
     `dict(type='lfi.LFIClassifier', task='mmpretrain.MyClassifier', backbone=..., teacher=...)` builds an
@@ -25,6 +23,4 @@ class LFIClassifier(LFIImageClassifier):
         TypeError, ValueError: as `LFIImageClassifier` and `with_mixin` say.
     """
 
-    def __new__(cls, task: str, **arguments: Any) -> Any:
-        """Build the classifier; it is none of this class, which says to the tools what all of them can do."""
-        return with_mixin('LFI', LFIImageClassifier, task)(**arguments)
+    prefix, mixin = 'LFI', LFIImageClassifier
