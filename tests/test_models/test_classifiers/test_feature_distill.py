@@ -83,6 +83,15 @@ def test_what_cannot_be_copied_says_why(make_model):
         make_model(LOSSES['loss_logits'], backbone='mmpretrain.VisionTransformer')
 
 
+def test_no_features_of_padding_are_copied(make_model):
+    model = make_model(LOSSES['loss_attention'])
+    data = batch()
+    data['inputs'][1] = data['inputs'][1][:, :24]
+    data['data_samples'][1].set_metainfo(dict(img_shape=(24, 32)))
+    with pytest.raises(ValueError, match='an image of 24 x 32 pixels is padded to 32 x 32'):
+        model(**model.data_preprocessor(data, training=True), mode='loss')
+
+
 def test_the_teacher_is_no_part_of_the_model(make_model):
     model = make_model(LOSSES['loss_logits'])
     model(**model.data_preprocessor(batch(), training=True), mode='loss')

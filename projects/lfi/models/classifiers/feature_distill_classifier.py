@@ -38,7 +38,8 @@ class FeatureDistillClassifier(TeacherMixin, LabelledHeadMixin, ImageClassifier)
     Raises:
         TypeError: if the backbone records no interactions.
         ValueError: if images are mixed while their features come from a cache, and not as `record_mixtures`
-            knows it; or, when training begins, if the teacher has fewer concepts than the head classes.
+            knows it; when training begins, if the teacher has fewer concepts than the head classes; or in a
+            step whose images are padded, since what is copied does not tell padding from image.
     """
 
     cached_kind = CachedFeatures
@@ -75,8 +76,8 @@ class FeatureDistillClassifier(TeacherMixin, LabelledHeadMixin, ImageClassifier)
 
     def loss(self, inputs: Tensor, data_samples: Sequence, **kwargs: Any) -> dict[str, Tensor]:
         """The task's losses, joined by the distillation's and the prior's."""
-        valid_sizes = valid_sizes_of(inputs, data_samples)
-        with self.backbone.record_interactions(valid_sizes=valid_sizes) as record:
+        _refuse_padding(inputs, data_samples)
+        with self.backbone.record_interactions() as record:
             features = self.extract_feat(inputs)
         losses = self.head_loss(features, data_samples)
         scores = self.head(features)
@@ -91,3 +92,16 @@ class FeatureDistillClassifier(TeacherMixin, LabelledHeadMixin, ImageClassifier)
     def _ask_teacher(self, inputs: Tensor, data_samples: Sequence, grid: tuple[int, int]) -> ImageFeatures:
         """The teacher's features of each view."""
         return self.teacher.ask_features(self.teacher_batch(inputs, data_samples), grid)
+
+
+def _refuse_padding(inputs: Tensor, data_samples: Sequence) -> None:
+    """Raise a ValueError if a batch of one size has images of another, padded to it."""
+    full = tuple(inputs.shape[-2:])
+    padded = {size for size in valid_sizes_of(inputs, data_samples) if size != full}
+    if padded:
+        height, width = min(padded)
+        raise ValueError(
+            f'an image of {height} x {width} pixels is padded to {full[0]} x {full[1]}, and '
+            'FeatureDistillClassifier would copy features of padding: crop or resize all images to one size in '
+            'train_pipeline'
+        )
