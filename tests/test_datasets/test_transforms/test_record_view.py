@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lfi.datasets import RecordView
 from lfi.datasets.transforms import view_matrix
+from lfi.datasets.transforms.mixed_sources import refuse_unrecorded_changes
 from mmcv.transforms import BaseTransform
 from mmdet.datasets import transforms as mmdet_transforms
 from mmdet.structures.bbox import HorizontalBoxes
@@ -219,6 +220,33 @@ def test_mmdets_own_record_stays_right_and_is_honoured(name):
         behind = RecordView(MMDET[name])(behind)
         torch.testing.assert_close(behind['view'], inside['view'], atol=1e-3, rtol=1e-3)
         np.testing.assert_allclose(behind['homography_matrix'], bare['homography_matrix'], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ('first', 'second'),
+    [
+        ('random_resized_crop', 'flip'),
+        ('all', 'random_resized_crop'),
+        # Some of these keep mmdet's homography, and some do not.
+        ('mmdet_random_affine', 'mmdet_flip'),
+        ('mmdet_expand', 'mmdet_flip'),
+        ('mmdet_flip', 'mmdet_random_affine'),
+        ('mmdet_lsj', 'mmdet_crop'),
+    ],
+)
+def test_two_in_a_row_record_what_one_of_all_steps_does(first, second):
+    def loaded():
+        picture = picture_of_coordinates(40, 50)
+        return results_of(picture) if first.startswith('mmdet') else dict(img=picture, ori_shape=(40, 50))
+
+    for seed in range(5):
+        set_random_seed(seed)
+        together = RecordView([*GEOMETRIC[first], *GEOMETRIC[second]])(loaded())
+        set_random_seed(seed)
+        apart = RecordView(GEOMETRIC[second])(RecordView(GEOMETRIC[first])(loaded()))
+        np.testing.assert_array_equal(apart['img'], together['img'])
+        torch.testing.assert_close(apart['view'], together['view'], atol=1e-4, rtol=1e-4)
+        refuse_unrecorded_changes({**apart, 'img_path': '1.jpg'})
 
 
 @pytest.mark.parametrize('mixing', ['Mosaic', 'MixUp', 'CopyPaste', 'MinIoURandomCrop'])

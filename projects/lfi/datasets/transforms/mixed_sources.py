@@ -11,7 +11,7 @@ import torch
 from lfi.errors import UsageError
 from lfi.structures import Pieces
 
-from .record_view import MIXED, Geometry, Recorded, first_size, geometry_of
+from .record_view import MIXED, Geometry, Recorded, first_size, geometry_of, is_unmoved, view_of
 from .view_matrix import to_pixels
 
 # Masks, and rectangles that a view rotates, are drawn on so many cells, each by as many points squared.
@@ -93,12 +93,6 @@ def sources_of(results: dict) -> list[Source]:
         sources = [Source(results['img_path'], np.eye(3), (Stencil(np.eye(3)),))]
     view, frame = view_of(results), Stencil(np.eye(3))
     return [source.seen(view).behind(frame) for source in sources]
-
-
-def view_of(results: dict) -> np.ndarray:
-    """The recorded view as a (3, 3) matrix; where none is recorded the picture is shown as it is."""
-    view = results.get('view')
-    return np.eye(3) if view is None else np.vstack((view.double().numpy(), [0, 0, 1]))
 
 
 def note_sources(results: dict, sources: Sequence[Source]) -> dict:
@@ -201,8 +195,7 @@ def _cover(stencils: Sequence[Stencil]) -> np.ndarray:
 
 
 def _refuse_change(when: str, known: Geometry, found: Geometry, results: dict) -> None:
-    # A flip that is not drawn takes back the word of an earlier one, and no pixel.
-    if found._replace(flip=found.flip or known.flip) != known:
+    if not is_unmoved(known, found):
         raise UsageError(
             f'{results["img_path"]}: a step {when} lfi.RecordView has changed the image, {known.size} pixels '
             f'with flip={known.flip!r}, to {found.size} with flip={found.flip!r}: its cached maps would be '

@@ -44,6 +44,18 @@ def first_size(results: dict) -> tuple[int, ...] | None:
     return size
 
 
+def is_unmoved(known: Geometry, found: Geometry) -> bool:
+    """Whether no pixel has moved between two notes, as far as they tell."""
+    # A flip that is not drawn takes back the word of an earlier one, and no pixel.
+    return found._replace(flip=found.flip or known.flip) == known
+
+
+def view_of(results: dict) -> np.ndarray:
+    """The recorded view as a (3, 3) matrix; where none is recorded the picture is shown as it is."""
+    view = results.get('view')
+    return np.eye(3) if view is None else np.vstack((view.double().numpy(), [0, 0, 1]))
+
+
 def geometry_of(results: dict) -> Geometry:
     """What `results` say of moved pixels."""
     homography = results.get('homography_matrix')
@@ -64,8 +76,8 @@ class RecordView(BaseTransform):
 
     It sets `view`, (2, 3) float32: the affine map from the view's coordinates to the image's, both running
     from -1 to 1 over the complete picture, as `InteractionMaps.warp` takes it. The `homography_matrix` that
-    mmdet's transforms keep stays right, and what they did before this one counts too. `recorded`, a
-    `Recorded`, says for `LoadInteractionMaps` which image came and which one left.
+    mmdet's transforms keep stays right, and what they did before this one counts too, as does an earlier
+    `RecordView`. `recorded`, a `Recorded`, says for `LoadInteractionMaps` which image came and which one left.
 
     Args:
         transforms: configs or transforms; `Compose`, `RandomChoice`, `AutoAugment`, `RandomApply` and
@@ -90,11 +102,8 @@ class RecordView(BaseTransform):
 
     def transform(self, results: dict) -> dict | None:
         """Run the transforms and set `view`."""
-        size: Any = results['img'].shape if 'img' in results else None
-        matrix, homography = np.eye(3), results.get('homography_matrix')
-        came = geometry_of(results) if 'img' in results and homography is None else None
-        if homography is not None:
-            matrix, size = np.linalg.inv(homography.astype(np.float64)), first_size(results)
+        homography = results.get('homography_matrix')
+        matrix, size, came = _so_far(results)
         for transform in _chosen(self.transforms):
             # Of what loads, nothing comes before.
             before = results['img'].shape[:2] if 'img' in results else (0, 0)
@@ -121,6 +130,23 @@ class RecordView(BaseTransform):
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}({self.transforms})'
+
+
+def _so_far(results: dict) -> tuple[np.ndarray, Any, Geometry | None]:
+    """What was done to the picture before: the way to the pixels of the first one, its size, and what came.
+
+    The size is None where the image is not loaded yet.
+    """
+    if 'img' not in results:
+        return np.eye(3), None, None
+    now, earlier = geometry_of(results), results.get('recorded')
+    if earlier is not None and is_unmoved(earlier.left, now):
+        pixels = to_pixels(now.size)
+        return pixels @ view_of(results) @ np.linalg.inv(pixels), now.size, earlier.came
+    homography = results.get('homography_matrix')
+    if homography is not None:
+        return np.linalg.inv(homography.astype(np.float64)), first_size(results), None
+    return np.eye(3), now.size, now
 
 
 def _learn_rules(transforms: Compose) -> list[BaseTransform]:
