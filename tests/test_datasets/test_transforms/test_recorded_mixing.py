@@ -412,3 +412,9 @@ def test_a_mosaic_that_is_left_out_is_an_image(cache):
 def test_a_step_that_moves_pixels_outside_is_refused(steps, cache):
     with pytest.raises(UsageError, match='lfi.RecordView has changed the image'):
         LoadInteractionMaps(cache)(mixed(steps))
+
+
+@pytest.mark.parametrize('after', [dict(type='lfi.RecordView', transforms=[FLIP]), MIXUP])
+def test_maps_that_are_read_before_the_picture_is_done_are_refused(after, cache):
+    with pytest.raises(UsageError, match=r'/data/0\.jpg: lfi\.LoadInteractionMaps stands before a step'):
+        mixed([MOSAIC, LoadInteractionMaps(cache), after])

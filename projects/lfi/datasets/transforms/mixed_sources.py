@@ -11,7 +11,16 @@ import torch
 from lfi.errors import UsageError
 from lfi.structures import Pieces
 
-from .record_view import MIXED, Geometry, Recorded, first_size, geometry_of, is_unmoved, view_of
+from .record_view import (
+    MIXED,
+    Geometry,
+    Recorded,
+    first_size,
+    geometry_of,
+    is_unmoved,
+    refuse_read_maps,
+    view_of,
+)
 from .view_matrix import to_pixels
 
 # Masks, and rectangles that a view rotates, are drawn on so many cells, each by as many points squared.
@@ -96,7 +105,12 @@ def sources_of(results: dict) -> list[Source]:
 
 
 def note_sources(results: dict, sources: Sequence[Source]) -> dict:
-    """Note what the picture of `results` shows, as a picture of its own: nothing else has moved a pixel."""
+    """Note what the picture of `results` shows, as a picture of its own: nothing else has moved a pixel.
+
+    Raises:
+        UsageError: if the maps of what it was before have been read.
+    """
+    refuse_read_maps(results)
     results[MIXED] = MixedSources(tuple(results['img'].shape[:2]), tuple(sources))
     results.pop('homography_matrix', None)
     results.update(flip=False, flip_direction=None)

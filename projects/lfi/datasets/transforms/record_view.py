@@ -11,6 +11,7 @@ import torch
 from mmcv.transforms import BaseTransform, Compose, RandomApply, RandomChoice
 from mmpretrain.datasets.transforms import RandAugment
 
+from lfi.errors import UsageError
 from lfi.registry import TRANSFORMS
 
 from .view_matrix import has_rule, learn_rules, no_rule, to_pixels, view_matrix
@@ -36,6 +37,19 @@ class Recorded(NamedTuple):
     came: Geometry | None
     """None if it loaded the image itself, or if a homography tells what was done before."""
     left: Geometry
+
+
+def refuse_read_maps(results: dict) -> None:
+    """Check that no maps were read of a picture that is about to change.
+
+    Raises:
+        UsageError: if they were.
+    """
+    if 'interaction_maps' in results:
+        raise UsageError(
+            f'{results["img_path"]}: lfi.LoadInteractionMaps stands before a step that changes what the '
+            'picture shows of several images. Put it after all of them, just before the step that packs'
+        )
 
 
 def first_size(results: dict) -> tuple[int, ...] | None:
@@ -77,7 +91,8 @@ class RecordView(BaseTransform):
     It sets `view`, (2, 3) float32: the affine map from the view's coordinates to the image's, both running
     from -1 to 1 over the complete picture, as `InteractionMaps.warp` takes it. The `homography_matrix` that
     mmdet's transforms keep stays right, and what they did before this one counts too, as does an earlier
-    `RecordView`. `recorded`, a `Recorded`, says for `LoadInteractionMaps` which image came and which one left.
+    `RecordView`. `recorded`, a `Recorded`, says for `LoadInteractionMaps` which image came and which one
+    left.
 
     Args:
         transforms: configs or transforms; `Compose`, `RandomChoice`, `AutoAugment`, `RandomApply` and
@@ -86,6 +101,7 @@ class RecordView(BaseTransform):
     Raises:
         ValueError: if a transform is of a kind without a rule in `view_matrix`; the message names it. What
             shows several images stands outside, as `lfi.RecordedMosaic` or `lfi.RecordedMixUp`.
+        UsageError: if `lfi.LoadInteractionMaps` has read the maps of a mixed picture before.
     """
 
     def __init__(self, transforms: Sequence) -> None:
@@ -102,6 +118,8 @@ class RecordView(BaseTransform):
 
     def transform(self, results: dict) -> dict | None:
         """Run the transforms and set `view`."""
+        if MIXED in results:
+            refuse_read_maps(results)
         homography = results.get('homography_matrix')
         matrix, size, came = _so_far(results)
         for transform in _chosen(self.transforms):

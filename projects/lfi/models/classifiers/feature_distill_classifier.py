@@ -102,6 +102,6 @@ def _refuse_padding(inputs: Tensor, data_samples: Sequence) -> None:
         height, width = min(padded)
         raise ValueError(
             f'an image of {height} x {width} pixels is padded to {full[0]} x {full[1]}, and '
-            'FeatureDistillClassifier would copy features of padding: crop or resize all images to one size in '
-            'train_pipeline'
+            'FeatureDistillClassifier would copy features of padding: crop or resize all images to one size '
+            'in train_pipeline'
         )
