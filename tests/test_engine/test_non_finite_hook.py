@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 from lfi.engine import NonFiniteError, NonFiniteHook
+from lfi.models.losses.channel_standardisation import ChannelStandardisation
+from lfi.models.losses.running_mean import RunningMean
 from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import Runner
@@ -55,10 +57,12 @@ NAN = torch.tensor([math.nan, 0.0, 0.0])
 ZEROS = {4: torch.zeros(3), 5: torch.zeros(3)}
 
 
-def toy_runner(tmp_path: Path, images=None, hook=None, batches=range(NUM_BATCHES), **optim_wrapper) -> Runner:
+def toy_runner(
+    tmp_path: Path, images=None, hook=None, batches=range(NUM_BATCHES), model=ToyModel, **optim_wrapper
+) -> Runner:
     torch.manual_seed(0)
     return Runner(
-        ToyModel(),
+        model(),
         str(tmp_path / 'work'),
         train_dataloader={
             'dataset': ToyDataset(images or {}, list(batches)),
@@ -143,6 +147,30 @@ def test_a_skipped_batch_is_as_if_it_were_not_there(tmp_path, clip_grad, images,
     assert all('Its update is skipped' in text for text in said)
     assert skipping.message_hub.get_info('skipped_updates') == 2
     assert '2 updates were skipped because of NaN or infinite values.' in warnings
+
+
+class StatisticsModel(ToyModel):
+    """Statistics that are new tensors in each step, in a buffer and in none, as of losses that copy features."""
+
+    def __init__(self):
+        super().__init__()
+        self.standardise = ChannelStandardisation(3)
+        self.mean = RunningMean()
+
+    def forward(self, inputs, data_samples, mode='loss'):
+        losses = super().forward(inputs, data_samples, mode)
+        inputs = torch.stack(inputs)
+        self.mean.add(inputs.sum(0), torch.full((3,), float(len(inputs))))
+        target = self.standardise(inputs) + self.mean.mean
+        return {**losses, 'loss_statistics': (self.linear(inputs)[:, :3] - target).square().mean()}
+
+
+def test_statistics_of_a_skipped_batch_are_as_if_it_were_not_there(tmp_path, warnings):
+    skipping = toy_runner(tmp_path / 'ours', {5: NAN}, hook(1), model=StatisticsModel)
+    without = toy_runner(tmp_path / 'theirs', batches=[0, 1, 3], model=StatisticsModel)
+    skipping.train(), without.train()
+    assert_finite(skipping)
+    assert_equal(skipping, without)
 
 
 def test_too_many_in_a_row_end_training(tmp_path, warnings):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import math
+from typing import Any
 
 import torch
 from mmengine import dist
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
+from torch import nn
 
 from lfi.registry import HOOKS
 
@@ -52,7 +54,8 @@ class NonFiniteHook(Hook):
         self._stepped = False
         self._spoiled = False
         self._skips_in_a_row = 0
-        self._statistics: list[tuple[torch.Tensor, torch.Tensor]] = []
+        self._buffers: dict[str, torch.Tensor] = {}
+        self._snapshots: list[tuple[Any, Any]] = []
 
     def before_train(self, runner: Runner) -> None:
         """Watch the optimizer's steps."""
@@ -65,15 +68,12 @@ class NonFiniteHook(Hook):
                 f'max_skips={self.max_skips} needs one torch optimizer, got optim_wrapper of type '
                 f'{type(wrapper).__name__}; set default_hooks.non_finite.max_skips=0'
             )
-        if self.max_skips:
-            self._statistics = [(buffer, buffer.clone()) for buffer in runner.model.buffers()]
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
         """Keep the running statistics as they are."""
         self._gradient, self._stepped = 0.0, False
-        if not self._spoiled:
-            for buffer, kept in self._statistics:
-                kept.copy_(buffer)
+        if self.max_skips and not self._spoiled:
+            self._keep(runner.model)
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict | None, outputs: dict
@@ -83,8 +83,7 @@ class NonFiniteHook(Hook):
         bad = [name for name, value in losses.items() if not math.isfinite(value)]
         if bad or not math.isfinite(self._gradient):
             self._spoiled = True
-            for buffer, kept in self._statistics:
-                buffer.copy_(kept)
+            self._restore(runner.model)
             found = ', '.join(f'{name} is {losses[name]}' for name in bad) or (
                 f'the gradient has the norm {self._gradient}, while every loss of this process is finite,'
             )
@@ -106,6 +105,27 @@ class NonFiniteHook(Hook):
         skips = runner.message_hub.get_info('skipped_updates', 0)
         if skips:
             runner.logger.warning(f'{skips} updates were skipped because of NaN or infinite values.')
+
+    @torch.no_grad()
+    def _keep(self, model: nn.Module) -> None:
+        """Keep the running statistics; by name, since a model may put a new tensor in a buffer's place."""
+        for name, buffer in model.named_buffers():
+            if name in self._buffers:
+                self._buffers[name].copy_(buffer)
+            else:
+                self._buffers[name] = buffer.clone()
+        # What is no buffer says how to come back to it.
+        modules: list[Any] = [module for module in model.modules() if hasattr(module, 'restore_snapshot')]
+        self._snapshots = [(module, module.snapshot()) for module in modules]
+
+    @torch.no_grad()
+    def _restore(self, model: nn.Module) -> None:
+        """Bring back what was kept, if it was."""
+        for name, buffer in model.named_buffers():
+            if name in self._buffers:
+                buffer.copy_(self._buffers[name])
+        for module, snapshot in self._snapshots:
+            module.restore_snapshot(snapshot)
 
     def _before_step(self, wrapper: OptimWrapper) -> None:
         """Remove the gradients if they are not finite: torch's optimizers ignore parameters without one."""

@@ -62,6 +62,14 @@ class RunningMean(nn.Module):
         self._weight = self._weight.to(total.device) + weight
         self._mean = mean + (total - weight * mean) / self._weight.clamp_min(1e-12)
 
+    def snapshot(self) -> tuple[Tensor | None, Tensor | None]:
+        """What it knows, for `restore_snapshot`; `add` changes no tensor of it."""
+        return self._mean, self._weight
+
+    def restore_snapshot(self, snapshot: tuple[Tensor | None, Tensor | None]) -> None:
+        """Forget all that was added since."""
+        self._mean, self._weight = snapshot
+
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
         # Before the first batch a checkpoint need not have anything of it.
         if self._mean is not None:
