@@ -336,6 +336,23 @@ def test_find_checkpoint_to_resume(tmp_path, monkeypatch):
     assert find_checkpoint_to_resume(str(tmp_path)) == epochs[1]
 
 
+@pytest.mark.parametrize('left', [True, False], ids=['the old folder is there', 'it is not'])
+def test_a_folder_that_was_moved_is_resumed(tmp_path, left):
+    """MMEngine notes the complete path of the last checkpoint."""
+    folder = tmp_path / 'moved'
+    folder.mkdir()
+    for age, name in enumerate(('epoch_1.pth', 'epoch_2.pth')):
+        torch.save({'name': name}, folder / name)
+        os.utime(folder / name, (age, age))
+    old = tmp_path / 'old'
+    if left:
+        old.mkdir()
+    (folder / 'last_checkpoint').write_text(str(old / 'epoch_2.pth'))
+    assert find_checkpoint_to_resume(str(folder)) == str(folder / 'epoch_2.pth')
+    (folder / 'epoch_2.pth').unlink()
+    assert find_checkpoint_to_resume(str(folder)) == str(folder / 'epoch_1.pth')
+
+
 @pytest.fixture
 def fail_to_write(monkeypatch):
     def fail(descriptor):

@@ -151,8 +151,8 @@ def load_url(
 def find_checkpoint_to_resume(work_dir: str) -> str | None:
     """Find the checkpoint from which training in a folder goes on.
 
-    It is the one that ``last_checkpoint`` names. If that is missing or corrupted, it is the newest complete
-    ``epoch_*.pth`` or ``iter_*.pth``, and a warning says so.
+    It is the one that ``last_checkpoint`` names, in the work dir where this has moved since. If that is missing
+    or corrupted, it is the newest complete ``epoch_*.pth`` or ``iter_*.pth``, and a warning says so.
 
     Args:
         work_dir: The work dir of the run that was interrupted.
@@ -163,8 +163,17 @@ def find_checkpoint_to_resume(work_dir: str) -> str | None:
     named = find_latest_checkpoint(work_dir)
     if named and _is_complete(Path(named)):
         return named
-    folder = Path(named).parent if named else Path(work_dir)
-    saved = [path for path in folder.glob('*.pth') if re.fullmatch(r'(epoch|iter)_\d+\.pth', path.name)]
+    # The name has the complete path, and a folder may be moved or copied.
+    moved = Path(work_dir, Path(named).name) if named else None
+    if moved and _is_complete(moved):
+        return str(moved)
+    folders = {Path(work_dir), *([Path(named).parent] if named else [])}
+    saved = [
+        path
+        for folder in folders
+        for path in folder.glob('*.pth')
+        if re.fullmatch(r'(epoch|iter)_\d+\.pth', path.name)
+    ]
     newest_first = sorted(saved, key=lambda path: path.stat().st_mtime, reverse=True)
     newest = next((str(path) for path in newest_first if _is_complete(path)), None)
     if named:
