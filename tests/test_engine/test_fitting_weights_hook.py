@@ -34,6 +34,12 @@ def test_what_fits_is_loaded():
     load(dict(state_dict=state, meta={}), wrapped)
 
 
+def test_an_adapted_backbone_has_gates_and_fuses_nothing():
+    model = Student()
+    del model.backbone.fuse
+    load({name: value for name, value in model.state_dict().items() if name != 'backbone.query_gate'}, model)
+
+
 def test_what_does_not_fit_is_refused():
     state = Student().state_dict()
     with pytest.raises(UsageError, match=r'1 parameters are missing, such as backbone\.bias'):

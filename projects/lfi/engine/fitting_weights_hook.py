@@ -100,4 +100,5 @@ def needed_to_predict(name: str, backbone: nn.Module) -> bool:
     if name.startswith('readout.'):
         return False
     of_queries = name.endswith(('.interaction_queries', '.query_gate'))
-    return not (of_queries and backbone.fuse == 'none')
+    # Adapted backbones do not fuse their queries into the features.
+    return not (of_queries and getattr(backbone, 'fuse', 'none') == 'none')
