@@ -150,7 +150,7 @@ def test_a_skipped_batch_is_as_if_it_were_not_there(tmp_path, clip_grad, images,
 
 
 class StatisticsModel(ToyModel):
-    """Statistics that are new tensors in each step, in a buffer and in none, as of losses that copy features."""
+    """Statistics that are new tensors in each step, in a buffer and in none."""
 
     def __init__(self):
         super().__init__()

@@ -34,11 +34,13 @@ HEAD = dict(type='mmpretrain.LinearClsHead', num_classes=CLASSES, in_channels=16
 def make_model(teacher_folder):
     """A classifier of four classes whose teacher knows six concepts; `backbone`, `teacher` are merged in."""
 
-    def make(backbone=None, teacher=None, readout=None, preprocessor=None, **kwargs):
+    def make(backbone=None, teacher=None, readout=None, preprocessor=None, head=HEAD, **kwargs):
         torch.manual_seed(0)
         model = LFIImageClassifier(
-            backbone={'type': 'lfi.InteractionQueryViT', **BACKBONE, **(backbone or {})},
-            head=dict(HEAD),
+            backbone=backbone
+            if 'type' in (backbone or {})
+            else {'type': 'lfi.InteractionQueryViT', **BACKBONE, **(backbone or {})},
+            head=dict(head),
             data_preprocessor={
                 'type': 'mmpretrain.ClsDataPreprocessor',
                 'to_rgb': True,
@@ -238,6 +240,23 @@ def test_every_trainable_parameter_gets_a_gradient(make_model, backbone, off):
         # Neither patches nor features read the learned queries.
         expected.add('interaction_queries')
     assert frozen == expected
+
+
+@pytest.mark.parametrize('num_queries', [0, 2])
+@pytest.mark.parametrize('off', [set(), *map(set, combinations(TERMS, 1)), *map(set, combinations(TERMS, 2))])
+def test_every_trainable_parameter_of_an_adapted_backbone_gets_a_gradient(make_model, off, num_queries):
+    plain = dict(type='mmpretrain.ResNet', depth=18, stem_channels=8, base_channels=8)
+    adapter = dict(type='lfi.InteractionQueryAdapter', query_dims=16, num_heads=2, num_queries=num_queries)
+    model = make_model(
+        backbone=dict(adapter, backbone=plain, reads=('layer3', 'layer4')),
+        neck=dict(type='mmpretrain.GlobalAveragePooling'),
+        head={**HEAD, 'in_channels': 64},
+        interaction_loss={f'{term}_weight': 0 for term in off},
+    )
+    sum(model.loss(*batch()).values()).backward()
+    assert not [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
+    if not off:
+        assert all(p.requires_grad for p in model.parameters())
 
 
 def test_learned_queries_do_not_change_what_is_asked_where_patches_do_not_read_them(make_model):

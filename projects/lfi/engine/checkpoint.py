@@ -151,8 +151,8 @@ def load_url(
 def find_checkpoint_to_resume(work_dir: str) -> str | None:
     """Find the checkpoint from which training in a folder goes on.
 
-    It is the one that ``last_checkpoint`` names, in the work dir where this has moved since. If that is missing
-    or corrupted, it is the newest complete ``epoch_*.pth`` or ``iter_*.pth``, and a warning says so.
+    It is the one that ``last_checkpoint`` names, in the work dir where this has moved since. If that is
+    missing or corrupted, it is the newest complete ``epoch_*.pth`` or ``iter_*.pth``, and a warning says so.
 
     Args:
         work_dir: The work dir of the run that was interrupted.

@@ -26,7 +26,7 @@ from .losses import InteractionDistillLoss
 from .mixed_batches import mixes_recorded, recorded_mixture
 from .raw_images import check_images
 from .readout import InteractionReadout
-from .student import StudentMixin
+from .student import StudentMixin, freeze_unlearnt
 from .teachers import (
     CachedOutputs,
     CachedTeacher,
@@ -210,6 +210,7 @@ class InteractionDistillMixin(TeacherMixin):
         ):
             for module in modules:
                 module.requires_grad_(weight > 0)
+        freeze_unlearnt(self.backbone, loss.positions_weight > 0, loss.presence_weight > 0)
 
     def init_weights(self) -> None:
         """As of `TeacherMixin`; the read-out meets the concepts' texts."""

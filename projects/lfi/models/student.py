@@ -110,6 +110,26 @@ def freeze_unread_queries(backbone: InteractionQueryViT) -> None:
         queries.requires_grad_(False)
 
 
+def freeze_unlearnt(backbone: torch.nn.Module, positions: bool, presence: bool) -> None:
+    """Freeze what of an `InteractionQueryAdapter` serves terms alone that are not learnt.
+
+    It would get no gradient, at which DDP stops.
+
+    Args:
+        backbone: of a student that is asked.
+        positions: whether the queries' attention is learnt.
+        presence: whether presence is, for which the queries' final state counts.
+    """
+    added = getattr(backbone, 'interaction', None)
+    if added is None or added.queries is not None or presence:
+        return
+    if positions:
+        # Of what the last layer does the attention alone counts.
+        added.layers[-1].attn.proj.requires_grad_(False)
+    else:
+        freeze_unasked(backbone)
+
+
 def freeze_unasked(backbone: torch.nn.Module) -> None:
     """Freeze what asked queries alone need of an `InteractionQueryAdapter`, for a student that is not asked.
 
