@@ -15,6 +15,19 @@ def test_the_same_schedule_in_epochs_and_seconds():
     assert rows[3] == '| 100 | 4.0 | 2.0 | 2.00 | 1.00 | 0.67 |'
 
 
+def test_what_a_baselines_teacher_took_counts_too():
+    baseline, method = [run(10, 20, seconds=40.0)], [run(20, 20, seconds=40.0)]
+    row = same_schedule_table(
+        baseline, method, teacher_seconds=20.0, thresholds=[100], baseline_teacher_seconds=60.0
+    ).splitlines()[2]
+    # (40 + 60) / (20 + 20).
+    assert row == '| 100 | 2.0 | 1.0 | 2.00 | 2.00 | 2.50 |'
+    row = same_schedule_table(baseline, method, thresholds=[100], baseline_teacher_seconds=None).splitlines()[
+        2
+    ]
+    assert row.endswith('| 2.00 | – |')
+
+
 def test_several_seeds_give_an_interval_and_each_seed_its_own_target():
     baseline = [run(10, 20, 30, 40), run(1, 2, 3, 4)]
     method = [run(40, 40, 40, 40), run(1, 4, 4, 4)]

@@ -120,7 +120,12 @@ def test_convergence_has_both_protocols(study):
     # Nothing was asked before.
     assert 'The teacher took' not in text
     asked = [replace(cell, teacher_seconds=20.0) for cell in fast]
-    assert 'took 20 seconds before' in replace(study, cells={**study.cells, 'ours': asked}).convergence()
+    told = replace(study, cells={**study.cells, 'ours': asked}).convergence()
+    assert 'The teacher took 20 seconds for ours before training.' in told
+    # Where the baseline learns from a teacher too, both pay for it.
+    taught = [replace(cell, teacher_seconds=30.0) for cell in study.cells['base']]
+    told = replace(study, cells={'base': taught, 'ours': asked}).convergence()
+    assert 'The teacher took 30 seconds for base and 20 seconds for ours before training.' in told
     # The baseline ends with 20, 22 and 24, and ours is past that after two of three epochs.
     assert '| 100 | 2.7 ± 0.6 | 2.0 ± 0.0 | 1.31 (' in text
     assert '| method, 2 | 3 | 23.0 ± 0.0 | +1.0 (' in text

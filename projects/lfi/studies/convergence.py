@@ -26,17 +26,19 @@ def same_schedule_table(
     teacher_seconds: float | None = 0.0,
     thresholds: Sequence[float] = THRESHOLDS,
     seeds: Sequence[int] | None = None,
+    baseline_teacher_seconds: float | None = 0.0,
 ) -> str:
     """For each threshold, when both reach and hold it, and by how much the method is sooner.
 
     Args:
         baseline: runs, seed by seed.
         method: runs with the same seeds in the same order, and as many epochs.
-        teacher_seconds: what was spent on the teacher before training, such as writing its cache; None where
-            it is not known.
+        teacher_seconds: what the method spent on the teacher before training, such as writing its cache;
+            None where it is not known.
         thresholds: in per cent of the best of the baseline's run with the same seed.
         seeds: of the pairs, where several pairs have one: the interval is then over the seeds. Defaults to a
             seed for each.
+        baseline_teacher_seconds: what the baseline spent likewise, where it learns from a teacher too.
 
     Returns:
         Markdown. A speed-up is the geometric mean of the pairs' ratios, baseline over method, with its 95 %
@@ -72,11 +74,11 @@ def same_schedule_table(
                 for before, reached, after, sooner in held
             ]
             cells += [
-                _ratio([reached / sooner for _, reached, _, sooner in held], seeds),
-                _ratio([before / after for before, after in spent], seeds),
+                _ratio([(reached, sooner) for _, reached, _, sooner in held], seeds),
+                _ratio(spent, seeds),
                 '–'
-                if teacher_seconds is None
-                else _ratio([before / (after + teacher_seconds) for before, after in spent], seeds),
+                if teacher_seconds is None or baseline_teacher_seconds is None
+                else _ratio([(a + baseline_teacher_seconds, b + teacher_seconds) for a, b in spent], seeds),
             ]
         lines.append(f'| {threshold:g} | {" | ".join(cells)} |')
     return '\n'.join(lines)
@@ -158,10 +160,11 @@ def _epochs(epochs: Sequence[int | None]) -> str:
     return mean_and_spread(held) if len(held) == len(epochs) else f'{len(held)} of {len(epochs)} hold it'
 
 
-def _ratio(values: Sequence[float], seeds: Sequence[int]) -> str:
+def _ratio(pairs: Sequence[Sequence[float]], seeds: Sequence[int]) -> str:
+    """The geometric mean of before / after, with its interval over the seeds."""
     by_seed: dict[int, list[float]] = {}
-    for seed, value in zip(seeds, values):
-        by_seed.setdefault(seed, []).append(math.log(value))
+    for seed, (before, after) in zip(seeds, pairs):
+        by_seed.setdefault(seed, []).append(math.log(before / after))
     means = [float(np.mean(logs)) for logs in by_seed.values()]
     if len(means) == 1:
         return f'{np.exp(means[0]):.2f}'

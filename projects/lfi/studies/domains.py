@@ -13,7 +13,7 @@ from . import markdown
 from .convergence import same_schedule_table
 from .paired import mean_and_spread, paired_difference
 from .runs import Run, metric_name
-from .study import Cell, Key
+from .study import Cell, Key, teacher_in_words, teacher_seconds_of
 
 # The validation's metric, by which the checkpoint is chosen.
 VALIDATION = 'domain/mean'
@@ -53,9 +53,12 @@ class DomainStudy:
 
         Returns:
             For each row `domain`, `accuracy`: each arm's values, seed by seed, and `difference`: for each arm
-            but the first, mean, low and high end of its paired difference from the first.
+            but the first, mean, low and high end of its paired difference from the first. No row where no
+            seed of all arms has a domain of all.
         """
         domains, seeds = self._shared()
+        if not domains or not seeds:
+            return []
         value = {
             (arm, cell.domain, cell.seed): cell.test for arm, cells in self.cells.items() for cell in cells
         }
@@ -96,25 +99,30 @@ class DomainStudy:
         parts = []
         for method in self.methods:
             theirs, ours = ([found[arm][pair] for pair in pairs] for arm in (self.baseline, method))
-            teacher = [cell.teacher_seconds for cell in ours]
-            known = [seconds for seconds in teacher if seconds is not None]
-            spent = sum(known) / len(known) if len(known) == len(teacher) else None
-            note = '' if spent is None else f' The teacher took {spent:.0f} seconds of each.'
+            spent = {self.baseline: teacher_seconds_of(theirs), method: teacher_seconds_of(ours)}
             parts += [
                 f"How much sooner {method} holds a share of {self.baseline}'s best, on the held-out images "
-                f'of the training domains, over {len(pairs)} pairs of a domain and a seed.{note}',
+                f'of the training domains, over {len(pairs)} pairs of a domain and a seed.'
+                f'{teacher_in_words(spent)}',
                 same_schedule_table(
                     [cell.run for cell in theirs],
                     [cell.run for cell in ours],
-                    spent,
+                    spent[method],
                     seeds=[seed for _, seed in pairs],
+                    baseline_teacher_seconds=spent[self.baseline],
                 ),
             ]
         return parts
 
     def report(self) -> str:
         """The table, what it was measured on, and how soon."""
-        seeds = ', '.join(map(str, self._shared()[1]))
+        shared = self._shared()
+        if not all(shared):
+            return (
+                f'{", ".join(self.cells)} have not left out the same domains with the same seeds yet: there '
+                'is nothing to compare.'
+            )
+        seeds = ', '.join(map(str, shared[1]))
         machines = sorted({cell.machine for cells in self.cells.values() for cell in cells})
         epochs = self.cells[self.baseline][0].run.length
         parts = [

@@ -54,6 +54,18 @@ class Cell:
     epoch: int | None = None
 
 
+def teacher_seconds_of(cells: Sequence[Cell]) -> float | None:
+    """What was spent on the teacher before training, mean over cells; None where it is not known of all."""
+    known = [cell.teacher_seconds for cell in cells if cell.teacher_seconds is not None]
+    return float(np.mean(known)) if len(known) == len(cells) else None
+
+
+def teacher_in_words(seconds: Mapping[str, float | None]) -> str:
+    """A sentence on what `teacher_seconds_of` each arm's cells is; '' where no arm is known to have any."""
+    spent = [f'{value:.0f} seconds for {arm}' for arm, value in seconds.items() if value]
+    return f' The teacher took {" and ".join(spent)} before training.' if spent else ''
+
+
 @dataclass(frozen=True)
 class Study:
     """The cells of all arms.
@@ -167,14 +179,17 @@ class Study:
         if not seeds:
             return ''
         baseline, method = (_by_seed(self.cells[name], seeds) for name in (arm, self.method))
-        teacher = [cell.teacher_seconds for cell in method]
-        known = [seconds for seconds in teacher if seconds is not None]
-        spent = float(np.mean(known)) if len(known) == len(teacher) else None
-        note = '' if not spent else f' The teacher took {spent:.0f} seconds before training.'
+        theirs, ours = teacher_seconds_of(baseline), teacher_seconds_of(method)
         parts = [
             f"How much sooner {self.method} holds a share of {arm}'s best, with the same "
-            f'schedule; validation images, {len(seeds)} seed{"s" * (len(seeds) > 1)}.{note}',
-            same_schedule_table([c.run for c in baseline], [c.run for c in method], spent),
+            f'schedule; validation images, {len(seeds)} seed{"s" * (len(seeds) > 1)}.'
+            f'{teacher_in_words({arm: theirs, self.method: ours})}',
+            same_schedule_table(
+                [c.run for c in baseline],
+                [c.run for c in method],
+                ours,
+                baseline_teacher_seconds=theirs,
+            ),
         ]
         if self.short:
             seeds = self._shared_seeds(baseline, *self.short.values())
