@@ -74,5 +74,16 @@ def test_an_option_that_makes_an_arm_what_it_is_cannot_be_changed():
     with pytest.raises(
         UsageError, match="model.backbone.write_back: the arm 'lfi-write-back' sets it itself"
     ):
-        keep_arms(arms.values(), option)
-    keep_arms([arms['lfi']], option)
+        keep_arms(PRESETS['shapes'], arms.values(), option)
+    keep_arms(PRESETS['shapes'], [arms['lfi']], option)
+
+
+def test_an_option_that_makes_a_study_what_it_is_cannot_be_changed():
+    few = PRESETS['shapes-few-10']
+    for key in ('randomness.seed', 'train_dataloader.few_labels.labels_per_class'):
+        with pytest.raises(UsageError, match=f'--cfg-options {key}: the study sets it itself'):
+            keep_arms(few, few.arms, [f'{key}=7'])
+    # Its arms have epochs of their own, which would win without a word.
+    with pytest.raises(UsageError, match="train_cfg.max_epochs: the arm 'task-loss' sets it itself"):
+        keep_arms(few, few.arms, ['train_cfg.max_epochs=2'])
+    keep_arms(PRESETS['shapes'], PRESETS['shapes'].arms, ['train_cfg.max_epochs=2'])

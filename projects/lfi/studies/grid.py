@@ -155,14 +155,22 @@ def plan(
     ]
 
 
-def keep_arms(arms: Iterable[Arm], cfg_options: Sequence[str]) -> None:
-    """Refuse `--cfg-options` that change what makes an arm what it is.
+def keep_arms(preset: Preset, arms: Iterable[Arm], cfg_options: Sequence[str]) -> None:
+    """Refuse `--cfg-options` that change what makes a study or an arm what it is.
 
     Raises:
-        UsageError: if an arm sets one of them itself; the message names both.
+        UsageError: if the study sets one of them itself, such as the seed, or an arm does, its epochs
+            included; the message names both.
     """
+    given = set(map(key_of, cfg_options))
+    taken = given.intersection(map(key_of, (*preset.options, *preset.seed_options)))
+    if taken:
+        raise UsageError(
+            f'--cfg-options {", ".join(sorted(taken))}: the study sets it itself. Leave the option out; seeds '
+            'are given by --seeds'
+        )
     for arm in arms:
-        taken = {key_of(option) for option in arm.options} & {key_of(option) for option in cfg_options}
+        taken = given.intersection(map(key_of, arm_options(arm)))
         if taken:
             raise UsageError(
                 f'--cfg-options {", ".join(sorted(taken))}: the arm {arm.name!r} sets it itself. Leave the '

@@ -94,7 +94,7 @@ def reproduce(name: str, preset: Preset, request: Request) -> str:
         and (not request.arms or job.arm.name in request.arms)
         and (not request.domains or job.domain in request.domains)
     ]
-    keep_arms([job.arm for job in wanted], request.cfg_options)
+    keep_arms(preset, [job.arm for job in wanted], request.cfg_options)
     finished = {job.key for job in jobs if is_published(job, published, published_where)}
     todo = [job for job in wanted if not (job.result() or job.key in finished)]
     _require_baseline(jobs, wanted, finished)
@@ -143,7 +143,7 @@ def commands(preset: Preset, request: Request) -> Iterator[str]:
     for job in plan(preset, [seed], request.cfg_options, request.out, request.domains):
         if request.arms and job.arm.name not in request.arms:
             continue
-        keep_arms([job.arm], request.cfg_options)
+        keep_arms(preset, [job.arm], request.cfg_options)
         variables = ' '.join(f'{name}={shlex.quote(value)}' for name, value in job.environment.items())
         yield f'# {job.name}'
         for line in _commands_of(job, request.launcher, written):
