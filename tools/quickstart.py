@@ -91,7 +91,9 @@ def run(tool: str, *args: str) -> None:
 def main(args: Namespace) -> None:
     from lfi.studies.job import read_config
     from lfi.studies.job_pool import run_jobs
+    from lfi.studies.run_mark import RunMark
     from lfi.studies.schedule import fitted_schedule
+    from lfi.studies.settings_digest import settings_digest
     from lfi.studies.tool_output import tool_output
 
     folder = Path(args.work_dir).resolve()
@@ -99,6 +101,10 @@ def main(args: Namespace) -> None:
     start = time.monotonic()
     of_data = [f'randomness.seed={args.seed}', *args.cfg_options]
     options = [*fitted_schedule(read_config(LFI), args.epochs), *of_data]
+    mark = RunMark(folder / 'settings.json', settings_digest(options))
+    # What is there would be gone on with, whatever its seed and schedule.
+    mark.read()
+    mark.write()
 
     def without_teacher(progress: Progress) -> str:
         train('task-loss', BASELINE, baseline, options, progress, args.epochs)

@@ -26,3 +26,7 @@ def test_quickstart_trains_both_arms_and_writes_table_and_picture(run_tool, tmp_
     assert page.count('<table>') == 2 and 'data:image/png;base64,' in page
     assert f'lfi infer {tmp_path}/lfi/lfi_vit-tiny_shapes.py {tmp_path}/lfi/epoch_2.pth photos' in page
     assert not re.search(r'(src|href)="(?!data:)', page)
+
+    # A run that goes on would keep its seed and its schedule, whatever is asked for.
+    out = run_tool('quickstart.py', '--work-dir', tmp_path, '--epochs', '2', '--seed', '1', code=1)
+    assert f'{tmp_path} was started with other settings: remove it, or choose another folder' in out

@@ -34,8 +34,7 @@ class RunMark:
             return {}
         if content['identity'] != self.identity:
             raise UsageError(
-                f'{self.path.parent} was started with other settings: remove it, or choose another folder '
-                'for the study'
+                f'{self.path.parent} was started with other settings: remove it, or choose another folder'
             )
         return content
 
