@@ -31,6 +31,9 @@ def parse_args() -> Namespace:
     args = parser.parse_args()
     if args.out and args.out_item == 'pred' and not args.out.endswith(('.pkl', '.pickle')):
         parser.error(f'predictions are written to a .pkl file, got --out {args.out}')
+    metrics = ('.json', '.yml', '.yaml', '.pkl', '.pickle')
+    if args.out and args.out_item == 'metrics' and not args.out.endswith(metrics):
+        parser.error(f'metrics are written to a {", ".join(metrics)} file, got --out {args.out}')
     return args
 
 

@@ -25,6 +25,12 @@ def test_help(run_tool, tool):
     assert '--cfg-options' in output
 
 
+def test_a_file_that_metrics_cannot_be_written_to_is_refused_before_the_test(run_tool):
+    options = ('--out', 'metrics.txt', '--out-item', 'metrics')
+    output = run_tool('test.py', 'lfi_vit-tiny_shapes', 'student.pth', *options, code=2)
+    assert 'metrics are written to a .json, .yml, .yaml, .pkl, .pickle file, got --out metrics.txt' in output
+
+
 def test_train_then_test_then_resume(run_tool, toy_config):
     work, folder = toy_config.parent / 'work', toy_config.parent
     trained = run_tool('train.py', toy_config, '--cfg-options', 'optim_wrapper.optimizer.lr=0.002')
