@@ -16,7 +16,7 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from lfi.arguments import ArgumentParser, nearest
+from lfi.arguments import ArgumentParser, nearest, positive
 from lfi.studies.presets import GROUPS, PRESETS
 from lfi.tools import run_tool
 
@@ -36,9 +36,11 @@ def parse_args() -> Namespace:
         '--arms', nargs='+', metavar='ARM', help='only these; the baseline among them, if it has no result'
     )
     parser.add_argument('--domains', nargs='+', help='leave out only these (default: each that is there)')
-    parser.add_argument('--jobs', type=int, default=1, help='cells at a time (%(default)s)')
+    parser.add_argument('--jobs', type=positive, default=1, help='cells at a time (%(default)s)')
     parser.add_argument(
-        '--gpus', type=int, help='processes that share the batch of a cell; default: one, without a launcher'
+        '--gpus',
+        type=positive,
+        help='processes that share the batch of a cell; default: one, without a launcher',
     )
     parser.add_argument('--slurm', metavar='PARTITION', help='run each cell as a Slurm job')
     parser.add_argument(
@@ -56,8 +58,6 @@ def parse_args() -> Namespace:
         parser.error(f'name a study: {", ".join(known)}')
     if args.study not in known:
         parser.error(f'there is no study {args.study}; {nearest(args.study, known) or ", ".join(known)}')
-    if args.jobs < 1:
-        parser.error(f'--jobs {args.jobs}: give 1 or more')
     if args.slurm and not args.gpus:
         parser.error('--slurm needs --gpus')
     for study in GROUPS.get(args.study, [args.study]):

@@ -53,6 +53,12 @@ def test_what_cannot_be_compared_is_named(run_tool, tmp_path):
     output = run_tool(TOOL, '--baseline', first, second, '--method', second, code=2)
     assert '2 runs of the baseline and 1 of the method' in output
     assert 'give single runs, or a --baseline and a --method' in run_tool(TOOL, code=2)
+    pair = ('--baseline', first, '--method', first)
+    for options, words in (
+        ((first, second, '--teacher-seconds', '9'), '--short and --teacher-seconds belong to a --baseline'),
+        ((*pair, '--epochs'), '--epochs belongs to single runs'),
+    ):
+        assert words in run_tool(TOOL, *options, code=2)
 
 
 def test_metrics_that_do_not_say_where_are_refused(run_tool, tmp_path):

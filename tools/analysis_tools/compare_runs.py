@@ -65,6 +65,10 @@ def parse_args() -> Namespace:
         parser.error('give single runs, or a --baseline and a --method')
     if args.where and not args.work_dirs:
         parser.error('--where belongs to single runs, the last of which it tells of')
+    if args.work_dirs and (args.short or args.teacher_seconds):
+        parser.error('--short and --teacher-seconds belong to a --baseline and a --method')
+    if not args.work_dirs and args.epochs:
+        parser.error('--epochs belongs to single runs')
     if args.names and len(args.names) != len(args.work_dirs):
         parser.error(f'--names gives {len(args.names)} names for {len(args.work_dirs)} runs')
     if len(args.baseline) != len(args.method):
