@@ -32,7 +32,7 @@ def draw_convergence(baseline: Sequence[Run], method: Sequence[Run], teacher_sec
             name,
             colour,
         )
-    for axes, label in ((epochs, 'epoch'), (seconds, 'seconds of training, after the teacher has looked')):
+    for axes, label in ((epochs, 'epoch'), (seconds, 'seconds, what the teacher took before included')):
         axes.axhline(np.mean([run.best for run in baseline]), color='grey', linestyle=':', linewidth=1)
         axes.set_xlabel(label)
         axes.grid(alpha=0.3)
