@@ -138,6 +138,13 @@ def test_a_pipeline_to_which_a_hook_switches_reads_the_cache_too():
         set_teacher_cache(switching(dict(type='PackInputs')))
 
 
+def test_a_hook_that_leaves_out_steps_by_name_is_refused():
+    cfg = config(model=dict(teacher={}, teacher_cache='maps'))
+    cfg.custom_hooks = [dict(type='mmdet.YOLOXModeSwitchHook', num_last_epochs=15)]
+    with pytest.raises(UsageError, match=r'^YOLOXModeSwitchHook leaves out steps .*PipelineSwitchHook'):
+        set_teacher_cache(cfg)
+
+
 def test_a_pipeline_that_names_its_cache_keeps_it_and_one_that_reads_none_is_refused():
     cfg = cached(dict(type='lfi.LoadInteractionMaps', cache='others'))
     set_teacher_cache(cfg)

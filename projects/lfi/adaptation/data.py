@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS
 from torch import nn
 
-from lfi.engine.pipelines import SWITCHED, is_rgb, switched_pipelines
+from lfi.engine.pipelines import SWITCHED, is_rgb, leaving_out, switched_pipelines
 from lfi.errors import UsageError
 from lfi.models.batches import pixel_format
 from lfi.models.mixed_batches import record_mixtures
@@ -139,9 +139,9 @@ def changed_data(
 
 def _why_online(dataset: dict, hooks: Sequence[dict], scope: str, plain: nn.Module) -> str | None:
     """Why the maps of a cache cannot follow the images; None where they can."""
-    switching = [name_of(hook) for hook in hooks if name_of(hook).endswith('ModeSwitchHook')]
+    switching = leaving_out(hooks)
     if switching:
-        return f'{switching[0]} leaves out steps of the pipeline by their names'
+        return f'{switching} leaves out steps of the pipeline by their names'
     pipelines = list(pipelines_of(dataset))
     if not any(name_of(step).startswith('Pack') for pipeline in pipelines for step in pipeline):
         return 'no step of the pipeline packs, so that nothing could pass the maps on'

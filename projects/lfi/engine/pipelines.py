@@ -99,7 +99,8 @@ def set_teacher_cache(cfg: Config) -> None:
         cfg: of the run, changed in place. A `lfi.LoadInteractionMaps` that names a folder itself keeps it.
 
     Raises:
-        UsageError: if the pipeline, or one to which a hook switches, has no `lfi.LoadInteractionMaps`; as
+        UsageError: if the pipeline, or one to which a hook switches, has no `lfi.LoadInteractionMaps`; if a
+            hook leaves out steps by their names, as mmdet's `YOLOXModeSwitchHook` does; as
             `check_labels_of_cache` says; and if a cache on the Hub cannot be downloaded.
     """
     cache = cfg.model.get('teacher_cache')
@@ -107,6 +108,13 @@ def set_teacher_cache(cfg: Config) -> None:
         return
     # Downloaded once, and not by each worker.
     cache = cfg.model.teacher_cache = str(cache_folder(cache))
+    switching = leaving_out(cfg.get('custom_hooks') or ())
+    if switching:
+        raise UsageError(
+            f'{switching} leaves out steps of the pipeline by their names, and finds none inside '
+            "lfi.RecordView: switch to a complete pipeline by dict(type='mmdet.PipelineSwitchHook', ...), or "
+            'ask the teacher online, by teacher_cache=None'
+        )
     steps: list[dict] = []
     for part in (cfg.train_dataloader.dataset, *switched_pipelines(cfg.get('custom_hooks') or ())):
         reading = [step for step in _steps(part) if _name(step) == 'LoadInteractionMaps']
@@ -122,6 +130,11 @@ def set_teacher_cache(cfg: Config) -> None:
     for step in steps:
         if step.get('cache') is None:
             step['cache'] = cache
+
+
+def leaving_out(hooks: Sequence[dict]) -> str | None:
+    """The name of the first hook that leaves out steps of a pipeline by their names, or None."""
+    return next((_name(hook) for hook in hooks if _name(hook).endswith('ModeSwitchHook')), None)
 
 
 def switched_pipelines(hooks: Sequence[dict]) -> list[list[dict]]:

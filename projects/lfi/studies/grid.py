@@ -166,8 +166,8 @@ def keep_arms(preset: Preset, arms: Iterable[Arm], cfg_options: Sequence[str]) -
     taken = given.intersection(map(key_of, (*preset.options, *preset.seed_options)))
     if taken:
         raise UsageError(
-            f'--cfg-options {", ".join(sorted(taken))}: the study sets it itself. Leave the option out; seeds '
-            'are given by --seeds'
+            f'--cfg-options {", ".join(sorted(taken))}: the study sets it itself. Leave the option out; '
+            'seeds are given by --seeds'
         )
     for arm in arms:
         taken = given.intersection(map(key_of, arm_options(arm)))
