@@ -11,9 +11,10 @@ from torch import Tensor
 
 from lfi.concepts import ConceptBank, concept_names, prompt_templates
 from lfi.registry import EXTRACTORS, TEACHERS, type_of
-from lfi.structures import REST, ImageFeatures, InteractionMaps, numbers_like
+from lfi.structures import ImageFeatures, InteractionMaps, numbers_like
 
 from .arguments import refuse_unknown
+from .asked_concepts import asked_at_once, most_present
 from .batch_norms import fold_batch_norms
 from .chosen_extractor import chosen_extractor
 from .embedding_check import EmbeddingCheck
@@ -105,8 +106,7 @@ class VLMAttentionTeacher:
         self.input_size = _pair(preprocess['size'] if input_size is None else input_size)
         if input_size is not None:
             self.extractor.check_size(self.input_size, self.bank.embeddings)
-        asked = len(names) if max_concepts is None else min(max_concepts, len(names))
-        self.max_concepts = asked if asked < len(self.bank) else None
+        self.max_concepts = asked_at_once(self.bank, max_concepts)
         self._texts = self.bank.embeddings
 
     def __deepcopy__(self, memo: dict) -> VLMAttentionTeacher:
@@ -166,12 +166,7 @@ class VLMAttentionTeacher:
             `own_presence` says.
         """
         maps = self.maps_of_all(inputs, pixels, valid_sizes)
-        if self.max_concepts is None:
-            return maps
-        presence = maps.presence
-        # A label comes first, however little of a mixed image it stands for.
-        rank = presence if labels is None else torch.maximum(presence, labels.to(presence)) + (labels > 0)
-        return _keep(maps, rank[:, : self.bank.num_concepts], self.max_concepts)
+        return maps if self.max_concepts is None else most_present(maps, labels, self.bank, self.max_concepts)
 
     @torch.no_grad()
     def maps_of_all(
@@ -266,23 +261,6 @@ class VLMAttentionTeacher:
             return _resize(images, self.input_size, self.interpolation)
         crops = [image[None, :, :h, :w] for image, (h, w) in zip(images, valid_sizes)]
         return torch.cat([_resize(crop, self.input_size, self.interpolation) for crop in crops])
-
-
-def _keep(maps: InteractionMaps, rank: Tensor, m: int) -> InteractionMaps:
-    """The m concepts of each image that come first by rank (B, n), and the rest of the bank as one map."""
-    index = rank.topk(m, dim=1).indices  # [B, m]
-    kept = maps.gather(index)
-    taken = torch.zeros_like(maps.presence, dtype=torch.bool).scatter_(1, index, True)
-    others = maps.logits.masked_fill(taken[:, None, :, None, None], float('-inf'))
-    rest = others.logsumexp(2, keepdim=True)  # [B, L, 1, h, w]
-    return InteractionMaps(
-        logits=torch.cat((kept.logits, rest), 2),
-        presence=F.pad(kept.presence, (0, 1)),
-        valid=maps.valid,
-        concepts=F.pad(index, (0, 1), value=REST),
-        layers=maps.layers,
-        directions=maps.directions,
-    )
 
 
 def interpolation_of(preprocess: Mapping) -> str:
