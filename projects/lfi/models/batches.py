@@ -61,6 +61,22 @@ def valid_sizes_of(inputs: Tensor, data_samples: Sequence) -> list[tuple[int, in
     return [(min(h, full[0]), min(w, full[1])) for h, w in shapes]
 
 
+def refuse_padding(inputs: Tensor, data_samples: Sequence) -> None:
+    """Check that all images fill their batch, for what copies features does not tell padding from image.
+
+    Raises:
+        ValueError: if one does not.
+    """
+    full = tuple(inputs.shape[-2:])
+    padded = {size for size in valid_sizes_of(inputs, data_samples) if size != full}
+    if padded:
+        height, width = min(padded)
+        raise ValueError(
+            f'an image of {height} x {width} pixels is padded to {full[0]} x {full[1]}, and features of '
+            'padding would be copied: crop or resize all images to one size in train_pipeline'
+        )
+
+
 def recorded_views(data_samples: Sequence, device: torch.device) -> Tensor | None:
     """(B, 2, 3) of `lfi.RecordView` on a device, or None where the pipeline has none."""
     if 'view' not in data_samples[0]:

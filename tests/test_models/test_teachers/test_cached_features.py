@@ -1,5 +1,7 @@
 """`CachedFeatures`: a CNN teacher's features of unaugmented images, seen in each view."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -15,6 +17,7 @@ from lfi.models.teachers import (
     TeacherBatch,
     VLMAttentionTeacher,
     feature_identity,
+    features_to_cache,
 )
 from lfi.structures import BatchMixture, pack
 from lfi.structures.interaction_cache import keys_of
@@ -93,6 +96,35 @@ def test_mixed_images_have_mixed_features(cache, config, teacher, images):
     expected[..., 2:] = 0.25 * expected[..., 2:] + 0.75 * plain.locations[[2, 0, 1]][..., 2:]
     torch.testing.assert_close(seen.locations, expected)
     torch.testing.assert_close(seen.pooled, F.normalize(expected.mean((-2, -1)), dim=1))
+
+
+@pytest.mark.parametrize('max_concepts', [None, 2])
+def test_its_maps_are_those_of_a_cache_of_maps(config, images, tmp_path, max_concepts):
+    config['max_concepts'] = max_concepts
+    config['background'] = ['grass']
+    teacher = VLMAttentionTeacher(**{k: v for k, v in config.items() if k != 'type'})
+    labels = torch.eye(3, 6)
+    batch = TeacherBatch(images, PIXELS, [(128, 128)] * 3, labels)
+    asked = teacher(images, PIXELS, labels)
+    features = features_to_cache(teacher, batch)
+    keys, texts = keys_of(PATHS, 2), teacher.texts.numpy()
+    manifest = CacheManifest.of(feature_identity(config), keys, 2, texts, features)
+    CacheWriter(tmp_path / 'cache', manifest, keys, texts).write(0, pack(features))
+    stored = [InteractionCache(tmp_path / 'cache').stored(path) for path in PATHS]
+    cached = CachedFeatures(str(tmp_path / 'cache'), config)
+    assert cached.directions == teacher.directions
+    maps, views = cached.ask(replace(batch, stored=stored, views=WHOLE))
+    assert torch.equal(views, WHOLE)
+    assert torch.equal(maps.concepts, asked.concepts)
+    # As exact as the bytes in which features are kept.
+    torch.testing.assert_close(maps.logits, asked.logits, atol=0.03 * teacher.logit_scale, rtol=0)
+    torch.testing.assert_close(maps.presence, asked.presence, atol=0.02, rtol=0)
+
+
+def test_features_of_a_teacher_with_a_bias_are_not_cached(teacher, images):
+    teacher.logit_bias = -10.0
+    with pytest.raises(ValueError, match='features cannot be cached of a teacher with a logit_bias'):
+        features_to_cache(teacher, TeacherBatch(images, PIXELS, [(128, 128)] * 3))
 
 
 def test_maps_are_no_features(cache, config, teacher, images, tmp_path):

@@ -9,10 +9,16 @@ from typing import TYPE_CHECKING, Any
 from mmpretrain.models.classifiers import ImageClassifier
 from torch import Tensor
 
-from lfi.models.batches import valid_sizes_of
+from lfi.models.batches import refuse_padding
 from lfi.models.distill import TeacherMixin
 from lfi.models.raw_images import check_images
-from lfi.models.teachers import CachedFeatures, CachedOutputs, TeacherBatch, VLMAttentionTeacher
+from lfi.models.teachers import (
+    CachedFeatures,
+    CachedOutputs,
+    TeacherBatch,
+    VLMAttentionTeacher,
+    features_to_cache,
+)
 from lfi.models.unlabelled import LabelledHeadMixin
 from lfi.registry import MODELS
 from lfi.structures import ImageFeatures, InteractionMaps
@@ -70,13 +76,11 @@ class FeatureDistillClassifier(TeacherMixin, LabelledHeadMixin, ImageClassifier)
 
     def maps_to_cache(self, batch: TeacherBatch, data_samples: Sequence) -> InteractionMaps:
         """As `TeacherMixin.maps_to_cache`: the teacher's features."""
-        teacher = self.online_teacher
-        features = teacher.features(batch.inputs, batch.pixels, batch.valid_sizes)
-        return features.as_maps(teacher.logit_scale)
+        return features_to_cache(self.online_teacher, batch)
 
     def loss(self, inputs: Tensor, data_samples: Sequence, **kwargs: Any) -> dict[str, Tensor]:
         """The task's losses, joined by the distillation's and the prior's."""
-        _refuse_padding(inputs, data_samples)
+        refuse_padding(inputs, data_samples)
         with self.backbone.record_interactions() as record:
             features = self.extract_feat(inputs)
         losses = self.head_loss(features, data_samples)
@@ -92,16 +96,3 @@ class FeatureDistillClassifier(TeacherMixin, LabelledHeadMixin, ImageClassifier)
     def _ask_teacher(self, inputs: Tensor, data_samples: Sequence, grid: tuple[int, int]) -> ImageFeatures:
         """The teacher's features of each view."""
         return self.teacher.ask_features(self.teacher_batch(inputs, data_samples), grid)
-
-
-def _refuse_padding(inputs: Tensor, data_samples: Sequence) -> None:
-    """Raise a ValueError if a batch of one size has images of another, padded to it."""
-    full = tuple(inputs.shape[-2:])
-    padded = {size for size in valid_sizes_of(inputs, data_samples) if size != full}
-    if padded:
-        height, width = min(padded)
-        raise ValueError(
-            f'an image of {height} x {width} pixels is padded to {full[0]} x {full[1]}, and '
-            'FeatureDistillClassifier would copy features of padding: crop or resize all images to one size '
-            'in train_pipeline'
-        )

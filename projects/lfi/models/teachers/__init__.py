@@ -4,7 +4,7 @@
 from lfi.structures.interaction_cache import CacheError, CacheManifest, CacheWriter, InteractionCache
 
 from . import shapes_trunk  # noqa: F401
-from .cached_features import CachedFeatures, feature_identity
+from .cached_features import CachedFeatures, feature_identity, features_to_cache
 from .cached_teacher import CachedOutputs, CachedTeacher
 from .model_config import text_dims_of
 from .teacher_batch import PixelFormat, TeacherBatch
@@ -23,6 +23,7 @@ __all__ = [
     'TeacherBatch',
     'VLMAttentionTeacher',
     'feature_identity',
+    'features_to_cache',
     'teacher_identity',
     'text_dims_of',
 ]

@@ -1,18 +1,43 @@
-"""The cached features of a teacher, for the baselines that copy them."""
+"""The cached features of a teacher, for what copies them."""
 
 from __future__ import annotations
 
-from lfi.structures import ImageFeatures, Pieces, mean_maps
+import torch
+from torch import Tensor
+
+from lfi.structures import DIRECTIONS, ImageFeatures, InteractionMaps, Pieces, mean_maps
 from lfi.structures.interaction_cache import CacheError
 
+from .asked_concepts import asked_at_once, most_present
 from .cached_teacher import CachedOutputs
 from .teacher_batch import TeacherBatch
 from .teacher_identity import teacher_identity
+from .vlm_attention_teacher import VLMAttentionTeacher
 
 
 def feature_identity(config: dict) -> dict:
     """The identity of a teacher's features, which is not that of its interaction maps."""
     return {**teacher_identity(config), 'kept': 'features'}
+
+
+def features_to_cache(teacher: VLMAttentionTeacher, batch: TeacherBatch) -> InteractionMaps:
+    """What a cache of features keeps of unaugmented images.
+
+    Args:
+        teacher: a CNN.
+        batch: the images.
+
+    Raises:
+        ValueError: as `VLMAttentionTeacher.features` and `ImageFeatures.as_maps` say; and if the teacher
+            judges each concept by itself, for of features a cache tells the softmax over the bank.
+    """
+    if teacher.logit_bias is not None:
+        raise ValueError(
+            'features cannot be cached of a teacher with a logit_bias, as SigLIP has one: its presence is no '
+            'softmax over the bank. Train without teacher_cache'
+        )
+    features = teacher.features(batch.inputs, batch.pixels, batch.valid_sizes)
+    return features.as_maps(teacher.logit_scale)
 
 
 class CachedFeatures(CachedOutputs):
@@ -26,6 +51,27 @@ class CachedFeatures(CachedOutputs):
     """
 
     identity = staticmethod(feature_identity)
+
+    @property
+    def directions(self) -> tuple[str, ...]:
+        """The readings that the maps of `ask` have."""
+        return DIRECTIONS
+
+    def ask(self, batch: TeacherBatch) -> tuple[InteractionMaps, Tensor]:
+        """The maps of the concepts' texts with the features; arguments and errors as `CachedTeacher.ask`."""
+        features, views = self.seen(batch)
+        locations = features.logits[:, 0]  # [B, E, h, w]
+        with torch.autocast(locations.device.type, enabled=False):
+            logits = torch.einsum('ce,behw->bchw', self.texts, locations)
+        maps = InteractionMaps(
+            logits=logits[:, None],
+            # The mean of a concept's map is the image's own logit.
+            presence=logits.mean((-2, -1)).softmax(-1),
+            valid=features.valid,
+            layers=features.layers,
+        )
+        asked = asked_at_once(self.bank, self.cache.manifest.teacher['max_concepts'])
+        return maps if asked is None else most_present(maps, batch.labels, self.bank, asked), views
 
     def ask_features(self, batch: TeacherBatch, grid: tuple[int, int]) -> ImageFeatures:
         """The features of a batch's views.
