@@ -97,7 +97,7 @@ def needed_to_predict(name: str, backbone: nn.Module) -> bool:
         name: The parameter's name in the model.
         backbone: The model's backbone.
     """
-    if name.startswith('readout.'):
+    if name.startswith(('readout.', 'dense_features.')):
         return False
     of_queries = name.endswith(('.interaction_queries', '.query_gate'))
     # Adapted backbones do not fuse their queries into the features.

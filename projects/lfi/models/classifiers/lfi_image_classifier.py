@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from mmpretrain.models.classifiers import ImageClassifier
 from torch import Tensor
 
 from lfi.models.backbones import InteractionStates
-from lfi.models.batches import mark
+from lfi.models.batches import mark, refuse_padding
 from lfi.models.distill import InteractionDistillMixin
-from lfi.models.losses import LogitKDLoss
-from lfi.models.teachers import CachedOutputs, VLMAttentionTeacher
+from lfi.models.losses import DenseFeaturesLoss, LogitKDLoss
+from lfi.models.teachers import (
+    CachedFeatures,
+    CachedOutputs,
+    TeacherBatch,
+    VLMAttentionTeacher,
+    features_to_cache,
+)
 from lfi.models.unlabelled import LabelledHeadMixin, known_labels
 from lfi.registry import MODELS
-from lfi.structures import REST, InteractionMaps
+from lfi.structures import REST, ImageFeatures, InteractionMaps
 
 # The least number above 0 in half precision, in which caches keep presence.
 LEAST_PRESENCE = 2.0**-24
@@ -34,11 +40,28 @@ class LFIImageClassifier(InteractionDistillMixin, LabelledHeadMixin, ImageClassi
         logit_kd: arguments of a `LogitKDLoss`, by which the head learns the teacher's probabilities of the
             classes too: presence by the pooled image, which reaches the head. With a cache they are those of
             the unaugmented image. Defaults to None: none.
+        dense_features: arguments of a `DenseFeaturesLoss`, by which the patches learn the teacher's features
+            of each location too: all that a text could ask about. A cache then holds features
+            (`CachedFeatures`); asked online, the teacher looks at each view twice. Defaults to None: none.
         **kwargs: likewise.
+
+    Raises:
+        ValueError: in a step with `dense_features` whose images are padded.
     """
 
-    def __init__(self, *args: Any, logit_kd: Mapping | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        logit_kd: Mapping | None = None,
+        dense_features: Mapping | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
+        self.dense_features: DenseFeaturesLoss | None = None
+        if dense_features is not None:
+            self.cached_kind = CachedFeatures
+            dims = dict(student_dims=self.backbone.query_dims, teacher_dims=self.readout.text_dims)
+            self.dense_features = MODELS.build({'type': 'lfi.DenseFeaturesLoss', **dims, **dense_features})
         self.logit_kd: LogitKDLoss | None = None
         if logit_kd is not None:
             self.logit_kd = MODELS.build({'type': 'lfi.LogitKDLoss', **logit_kd})
@@ -56,6 +79,36 @@ class LFIImageClassifier(InteractionDistillMixin, LabelledHeadMixin, ImageClassi
         theirs = class_log_probabilities(maps, scores.shape[1])
         losses.update(self.logit_kd.compare(scores, theirs))
         return {**losses, **self.prior_losses(record.states)}
+
+    if TYPE_CHECKING:
+
+        @property
+        def teacher(self) -> Any:
+            """As `TeacherMixin.teacher`: what is asked for features has them."""
+
+    def loss(self, inputs: Tensor, data_samples: Sequence, **kwargs: Any) -> dict[str, Tensor]:
+        """As of the mixin, joined by what the patches learn of the teacher's features."""
+        if self.dense_features is None:
+            return super().loss(inputs, data_samples, **kwargs)
+        refuse_padding(inputs, data_samples)
+        # A recording around the call shares its forward pass.
+        with self.backbone.record_interactions() as record:
+            losses = super().loss(inputs, data_samples, **kwargs)
+        states = record.states
+        theirs = self.teacher.ask_features(self.teacher_batch(inputs, data_samples), states.grid)
+        theirs = self._change_features(theirs)
+        losses.update(self.dense_features.compare(states.locations(), theirs.locations_on(states.grid)))
+        return losses
+
+    def _change_features(self, features: ImageFeatures) -> ImageFeatures:
+        """What a negative control does to the teacher's features."""
+        return features
+
+    def maps_to_cache(self, batch: TeacherBatch, data_samples: Sequence) -> InteractionMaps:
+        """As of the mixin; the teacher's features where these are learnt too."""
+        if self.dense_features is None:
+            return super().maps_to_cache(batch, data_samples)
+        return features_to_cache(self.online_teacher, batch)
 
     def class_questions(self) -> Tensor | None:
         """What the backbone is asked where `class_scores` are wanted; None, for the head needs nothing."""

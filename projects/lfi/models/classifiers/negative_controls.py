@@ -44,6 +44,9 @@ class ShuffledFeaturesClassifier(FeatureDistillClassifier):
 class _ChangedMapsClassifier(LFIImageClassifier):
     """Changes what the student learns from; what it is measured by afterwards are the teacher's own maps."""
 
+    def _change_features(self, features: ImageFeatures) -> ImageFeatures:
+        raise ValueError(f'{type(self).__name__} destroys nothing of features: remove dense_features')
+
     @staticmethod
     @abstractmethod
     def change(maps: InteractionMaps) -> InteractionMaps:
@@ -69,6 +72,9 @@ class ShuffledImagesClassifier(_ChangedMapsClassifier):
             ValueError: if there is one image alone.
         """
         return maps_of_another_image(maps)
+
+    def _change_features(self, features: ImageFeatures) -> ImageFeatures:
+        return ShuffledFeaturesClassifier.change(features) if self.training else features
 
 
 @MODELS.register_module()

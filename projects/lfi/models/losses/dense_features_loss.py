@@ -40,8 +40,12 @@ class DenseFeaturesLoss(nn.Module):
     def forward(self, student: ImageFeatures, teacher: ImageFeatures) -> dict[str, Tensor]:
         """`loss_cosine` and `loss_smooth_l1`, the weighted means over locations, on the student's grid."""
         height, width = student.locations.shape[-2:]
-        theirs = self.standardise(_tokens(teacher.locations_on((height, width))))  # [B, N, C]
-        ours = self.head(_tokens(student.locations)).float()
+        return self.compare(student.locations, teacher.locations_on((height, width)))
+
+    def compare(self, student: Tensor, teacher: Tensor) -> dict[str, Tensor]:
+        """As a call, of the locations (B, C, H, W) on one grid alone."""
+        theirs = self.standardise(_tokens(teacher))  # [B, N, C]
+        ours = self.head(_tokens(student)).float()
         half = self.loss_weight / 2
         return {
             'loss_cosine': half * (1 - F.cosine_similarity(ours, theirs, dim=-1)).mean(),
