@@ -173,6 +173,13 @@ ARMS: dict[str, Variety] = {
         options=('model.logit_kd.loss_weight=1',),
         reads='maps',
     ),
+    'lfi-dense-features': Variety(
+        'ablation',
+        "LFI that copies the teacher's standardised features of each location too",
+        of=METHOD,
+        options=('model.dense_features.loss_weight=32',),
+        reads='features',
+    ),
     'lfi-cached': Variety(
         'ablation',
         'LFI from a cache of one look at each image, where LFI asks about each augmented view',

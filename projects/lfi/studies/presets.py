@@ -13,6 +13,8 @@ from .settings import (
     FEW_BOXES_SETTINGS,
     FEW_CHOSEN,
     FEW_SETTINGS,
+    PHOTOS_CHOSEN,
+    PHOTOS_FEW_CHOSEN,
     SETTINGS,
     Options,
     chosen,
@@ -72,8 +74,12 @@ class Preset:
         )
 
 
-# `presence` is a baseline of zero-shot tests only; a part changes the model.
-PARTS = tuple(name for name in of_kind('ablation') if name.startswith(f'{METHOD}-') and ARMS[name].options)
+# `presence` is a baseline of zero-shot tests only; a part changes the model, and learns from the same maps.
+PARTS = tuple(
+    name
+    for name in of_kind('ablation')
+    if name.startswith(f'{METHOD}-') and ARMS[name].options and ARMS[name].reads == 'maps'
+)
 
 
 def classification_arms(
@@ -153,8 +159,14 @@ TINY_SMALL = Preset(
     'validation on 50 further training images of each class, test on the 50 official validation images of '
     'each, chance 5 %; '
     'LiT-style EfficientNet-Lite0 as teacher.',
-    # LFI's parts are compared on Shapes, which needs no data.
-    arms=located(classification_arms(TINY_STUDENT, features=True, parts=()), TINY_STUDENT),
+    # LFI's parts are compared on Shapes, which needs no data. Dense features are ahead of LFI here.
+    arms=located(
+        tuple(
+            chosen(arm, PHOTOS_CHOSEN)
+            for arm in classification_arms(TINY_STUDENT, features=True, parts=('lfi-dense-features',))
+        ),
+        TINY_STUDENT,
+    ),
     options=('val_dataloader.dataset.split=train', 'val_dataloader.dataset.images_per_class=(100,150)'),
     # Three could not tell.
     seeds=(0, 1, 2, 3, 4),
@@ -297,6 +309,7 @@ BY_TEXT = {
     'lfi': 'lfi.LFITextClassifier',
     'lfi-logit-kd': 'lfi.LFITextClassifier',
     'lfi-cached': 'lfi.LFITextClassifier',
+    'lfi-dense-features': 'lfi.LFITextClassifier',
     'shuffled-images': 'lfi.ShuffledImagesTextClassifier',
 }
 
@@ -315,13 +328,14 @@ SHAPES_FEW_ARMS = (
     *each_view(named_arms(FEW_ARMS, SHAPES_STUDENT)),
     *named_arms(('lfi-cached',), SHAPES_STUDENT),
 )
+TINY_FEW_ARMS = named_arms((*FEW_ARMS, 'lfi-dense-features'), TINY_STUDENT, features=True)
 # By the studies' name the study with all labels, its arms, what of them has settings of its own, and the
 # epochs that have about as many steps as with all labels.
 FEW = {
     name: (preset, tuple(chosen(by_text(arm), settings) for arm in arms), epochs)
     for name, preset, arms, settings, epochs in (
         ('shapes-few', SHAPES, SHAPES_FEW_ARMS, FEW_CHOSEN, 6),
-        ('tiny-few', TINY_SMALL, named_arms(FEW_ARMS, TINY_STUDENT, features=True), {}, 8),
+        ('tiny-few', TINY_SMALL, TINY_FEW_ARMS, PHOTOS_FEW_CHOSEN, 8),
     )
 }
 FEW_LABELS = {

@@ -44,8 +44,8 @@ SETTINGS: dict[str, list[Options]] = {
 # whose error is a mean over all concepts.
 FEW_SETTINGS: dict[str, list[Options]] = {
     'logit-kd': [{WEIGHT: value} for value in ('0.0625', '0.25', '1', '4', '16')],
-    'dense-features': [{WEIGHT: value} for value in ('0.5', '2', '8', '32', '128')],
-    'lightly-train-v3': [{WEIGHT: value} for value in ('0.03125', '0.125', '0.5', '2', '8')],
+    'dense-features': [{WEIGHT: value} for value in ('2', '8', '32', '128', '512')],
+    'lightly-train-v3': [{WEIGHT: value} for value in ('0.125', '0.5', '2', '8', '32')],
     'lfi': [
         _lfi('0.25', '0.5', '4'),
         _lfi('1', '2', '1'),
@@ -68,11 +68,22 @@ _LFI = _lfi('4.0', '8.0', '4.0')
 # Of these the best on Shapes. LFI's negative control has LFI's, and LFI with logit KD has both.
 FEW_CHOSEN: dict[str, Options] = {
     'logit-kd': {WEIGHT: '4.0'},
+    'dense-features': {WEIGHT: '512.0'},
+    'lightly-train-v3': {WEIGHT: '8.0'},
     'shuffled-images': _LFI,
     'lfi': _LFI,
     'lfi-cached': _LFI,
     'lfi-logit-kd': {**_LFI, 'model.logit_kd.loss_weight': '4.0'},
 }
+
+# And on photos, where logit KD and LFI have those of all labels.
+PHOTOS_FEW_CHOSEN: dict[str, Options] = {
+    'dense-features': {WEIGHT: '128.0'},
+    'lightly-train-v3': {WEIGHT: '8.0'},
+    'lfi-dense-features': _LFI,
+}
+# With all labels of photos LFI beside dense features, which weigh as by themselves, has a quarter of its own.
+PHOTOS_CHOSEN: dict[str, Options] = {'lfi-dense-features': _lfi('0.5', '1.0', '0.5')}
 
 
 def chosen(arm: Arm, settings: Mapping[str, Options]) -> Arm:
