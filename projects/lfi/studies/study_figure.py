@@ -19,11 +19,8 @@ def draw_study(study: Study) -> Figure:
     figure, (curves, gains) = plt.subplots(1, 2, figsize=(13, 5), layout='constrained')
     for arm, cells in study.cells.items():
         values = np.array([cell.run.accuracy for cell in cells])  # [seeds, validations]
-        epochs, mean, spread = (
-            cells[0].run.epochs,
-            values.mean(0),
-            values.std(0, ddof=min(1, len(values) - 1)),
-        )
+        epochs, mean = cells[0].run.epochs, values.mean(0)
+        spread = values.std(0, ddof=min(1, len(values) - 1))
         wide = 2.5 if arm in (study.method, study.baseline) else 1
         curves.plot(epochs, mean, label=arm, color=colours[arm], linewidth=wide)
         curves.fill_between(epochs, mean - spread, mean + spread, color=colours[arm], alpha=0.12)

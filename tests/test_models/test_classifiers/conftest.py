@@ -8,6 +8,39 @@ ARCH = dict(embed_dims=16, num_layers=4, num_heads=2, feedforward_channels=32)
 
 
 @pytest.fixture
+def make_small(teacher_folder):
+    """A seeded classifier for images of 32 px with a small teacher, at its first values, in training mode.
+
+    `teacher` is merged in, and `changes` are further arguments of the model.
+    """
+
+    def make(kind, num_classes=4, folder='vit', backbone='lfi.InteractionQueryViT', teacher=None, **changes):
+        torch.manual_seed(0)
+        model = MODELS.build(
+            dict(
+                type=kind,
+                backbone=dict(type=backbone, arch=ARCH, img_size=32, patch_size=8),
+                head=dict(type='mmpretrain.LinearClsHead', num_classes=num_classes, in_channels=16),
+                data_preprocessor=dict(
+                    type='mmpretrain.ClsDataPreprocessor', mean=[120.0] * 3, std=[60.0] * 3, to_rgb=True
+                ),
+                teacher={
+                    'type': 'lfi.VLMAttentionTeacher',
+                    'model': teacher_folder(folder),
+                    'extractor': dict(type='maskclip'),
+                    'concepts': ('circle', 'square', 'star', 'ring', 'heart'),
+                    **(teacher or {}),
+                },
+                **changes,
+            )
+        )
+        model.init_weights()
+        return model.train()
+
+    return make
+
+
+@pytest.fixture
 def make_classifier(teacher_folder):
     """A seeded classifier for images of 32 px, not at its first values.
 

@@ -20,38 +20,21 @@ LOSSES = {
 
 
 @pytest.fixture
-def make_model(teacher_folder):
+def make_model(make_small):
     def make(
         distill_loss=None,
         extractor='maskclip',
         teacher='vit',
         type='lfi.FeatureDistillClassifier',
-        backbone='lfi.InteractionQueryViT',
-        concepts=('circle', 'square', 'star', 'ring', 'heart'),
+        concepts=None,
         **kwargs,
     ):
         if distill_loss is not None:
             kwargs['distill_loss'] = distill_loss
-        torch.manual_seed(0)
-        model = MODELS.build(
-            dict(
-                type=type,
-                backbone=dict(type=backbone, arch=ARCH, img_size=32, patch_size=8),
-                head=dict(type='mmpretrain.LinearClsHead', num_classes=4, in_channels=16),
-                data_preprocessor=dict(
-                    type='mmpretrain.ClsDataPreprocessor', mean=[120.0] * 3, std=[60.0] * 3, to_rgb=True
-                ),
-                teacher=dict(
-                    type='lfi.VLMAttentionTeacher',
-                    model=teacher_folder(teacher),
-                    extractor=dict(type=extractor),
-                    concepts=concepts,
-                ),
-                **kwargs,
-            )
+        asked = {} if concepts is None else dict(concepts=concepts)
+        return make_small(
+            type, folder=teacher, teacher=dict(extractor=dict(type=extractor), **asked), **kwargs
         )
-        model.init_weights()
-        return model.train()
 
     return make
 

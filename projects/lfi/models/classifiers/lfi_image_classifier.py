@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, cast
 
 import torch
 from mmpretrain.models.classifiers import ImageClassifier
@@ -46,8 +46,12 @@ class LFIImageClassifier(InteractionDistillMixin, LabelledHeadMixin, ImageClassi
         **kwargs: likewise.
 
     Raises:
-        ValueError: in a step with `dense_features` whose images are padded.
+        ValueError: for `dense_features` in a negative control that changes maps alone, and in a step with it
+            whose images are padded.
     """
+
+    copies_features = True
+    """Whether it may have `dense_features`: a negative control must change them as it changes the maps."""
 
     def __init__(
         self,
@@ -59,6 +63,8 @@ class LFIImageClassifier(InteractionDistillMixin, LabelledHeadMixin, ImageClassi
         super().__init__(*args, **kwargs)
         self.dense_features: DenseFeaturesLoss | None = None
         if dense_features is not None:
+            if not self.copies_features:
+                raise ValueError(f'{type(self).__name__} changes maps alone: remove dense_features')
             self.cached_kind = CachedFeatures
             dims = dict(student_dims=self.backbone.query_dims, teacher_dims=self.readout.text_dims)
             self.dense_features = MODELS.build({'type': 'lfi.DenseFeaturesLoss', **dims, **dense_features})
@@ -80,12 +86,6 @@ class LFIImageClassifier(InteractionDistillMixin, LabelledHeadMixin, ImageClassi
         losses.update(self.logit_kd.compare(scores, theirs))
         return {**losses, **self.prior_losses(record.states)}
 
-    if TYPE_CHECKING:
-
-        @property
-        def teacher(self) -> Any:
-            """As `TeacherMixin.teacher`: what is asked for features has them."""
-
     def loss(self, inputs: Tensor, data_samples: Sequence, **kwargs: Any) -> dict[str, Tensor]:
         """As of the mixin, joined by what the patches learn of the teacher's features."""
         if self.dense_features is None:
@@ -95,7 +95,8 @@ class LFIImageClassifier(InteractionDistillMixin, LabelledHeadMixin, ImageClassi
         with self.backbone.record_interactions() as record:
             losses = super().loss(inputs, data_samples, **kwargs)
         states = record.states
-        theirs = self.teacher.ask_features(self.teacher_batch(inputs, data_samples), states.grid)
+        teacher = cast('VLMAttentionTeacher | CachedFeatures', self.teacher)
+        theirs = teacher.ask_features(self.teacher_batch(inputs, data_samples), states.grid)
         theirs = self._change_features(theirs)
         losses.update(self.dense_features.compare(states.locations(), theirs.locations_on(states.grid)))
         return losses

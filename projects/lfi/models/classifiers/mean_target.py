@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lfi.models.losses.running_mean import RunningMean
 from lfi.registry import MODELS
-from lfi.structures import ImageFeatures, InteractionMaps
+from lfi.structures import InteractionMaps
 
 from .lfi_image_classifier import LFIImageClassifier
 
@@ -33,13 +33,12 @@ class MeanTargetClassifier(LFIImageClassifier):
         **kwargs: of `LFIImageClassifier`.
     """
 
+    copies_features = False
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.mean_positions = RunningMean()
         self.mean_concepts = RunningMean()
-
-    def _change_features(self, features: ImageFeatures) -> ImageFeatures:
-        raise ValueError(f'{type(self).__name__} destroys nothing of features: remove dense_features')
 
     def _read(self, maps: InteractionMaps, labels: Tensor) -> InteractionMaps:
         # After the reading: presence is read from the image's own maps.

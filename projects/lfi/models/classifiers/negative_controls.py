@@ -44,8 +44,7 @@ class ShuffledFeaturesClassifier(FeatureDistillClassifier):
 class _ChangedMapsClassifier(LFIImageClassifier):
     """Changes what the student learns from; what it is measured by afterwards are the teacher's own maps."""
 
-    def _change_features(self, features: ImageFeatures) -> ImageFeatures:
-        raise ValueError(f'{type(self).__name__} destroys nothing of features: remove dense_features')
+    copies_features = False
 
     @staticmethod
     @abstractmethod
@@ -63,6 +62,8 @@ class ShuffledImagesClassifier(_ChangedMapsClassifier):
     What helps here is not image-specific. Labels stay with their images, and raise the presence of their
     concepts where the other image was asked about them too.
     """
+
+    copies_features = True
 
     @staticmethod
     def change(maps: InteractionMaps) -> InteractionMaps:
