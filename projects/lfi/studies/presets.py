@@ -195,6 +195,7 @@ SHAPES_DETECTOR = Preset(
     'which has seen instance masks.',
     arms=(
         arm_of('task-loss', DETECTOR),
+        arm_of('no-prior', DETECTOR),
         replace(
             arm_of('shuffled-images', DETECTOR, folder='detection', cache='maps'),
             options=('model.type=lfi.ShuffledImagesMaskRCNN',),
@@ -204,13 +205,14 @@ SHAPES_DETECTOR = Preset(
     metrics=('coco/bbox_mAP', 'coco/segm_mAP'),
     test_options=('test_dataloader.dataset.split=test', 'test_dataloader.dataset.num_images=1000'),
 )
+FEW_BOXES_ARMS = ('task-loss', 'shuffled-images', 'lfi')
 SHAPES_DETECTOR_FEW = replace(
     SHAPES_DETECTOR,
     about='Embedded Shapes with masks, a small Mask R-CNN from scratch, 1,200 training images of 96 px, of '
     'which 120 have labels, other ones for each seed; half of each batch labelled, 8 epochs, each once over '
     'the images without labels; validation on 400 images, test on 1,000; the embedded teacher, which has '
     'seen instance masks.',
-    arms=tuple(chosen(arm, FEW_BOXES_CHOSEN) for arm in SHAPES_DETECTOR.arms),
+    arms=tuple(chosen(arm, FEW_BOXES_CHOSEN) for arm in SHAPES_DETECTOR.arms if arm.name in FEW_BOXES_ARMS),
     options=('train_dataloader.few_labels.labelled_images=120',),
     seed_options=(*SHAPES_DETECTOR.seed_options, 'train_dataloader.few_labels.seed={seed}'),
 )
@@ -323,6 +325,9 @@ def by_text(arm: Arm) -> Arm:
 
 
 LABELS_PER_CLASS = (5, 10, 25)
+# What else LFI can do is tried with this many.
+LABELS_OF_VARIANTS = 10
+VARIANTS = ('lfi-cached', 'lfi-dense-features')
 # As with all labels.
 SHAPES_FEW_ARMS = (
     *each_view(named_arms(FEW_ARMS, SHAPES_STUDENT)),
@@ -339,7 +344,12 @@ FEW = {
     )
 }
 FEW_LABELS = {
-    f'{name}-{number}': few_labels(preset, number, arms, epochs)
+    f'{name}-{number}': few_labels(
+        preset,
+        number,
+        tuple(arm for arm in arms if number == LABELS_OF_VARIANTS or arm.name not in VARIANTS),
+        epochs,
+    )
     for name, (preset, arms, epochs) in FEW.items()
     for number in LABELS_PER_CLASS
 }
