@@ -1,3 +1,5 @@
+import sys
+
 import lfi  # noqa: F401
 import pytest
 import torch
@@ -49,6 +51,19 @@ def test_a_config_that_cannot_be_read_is_named_in_one_line(text, message, tmp_pa
     with pytest.raises(launch.UsageError, match=message) as raised:
         launch.load_config(str(config))
     assert '\n' not in str(raised.value)
+
+
+def test_modules_that_cfg_options_add_are_imported(tmp_path, monkeypatch):
+    (tmp_path / 'config.py').write_text(
+        "custom_imports = dict(imports=['lfi'], allow_failed_imports=False)\n"
+    )
+    (tmp_path / 'added_module.py').touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    path = str(tmp_path / 'config.py')
+    launch.load_config(path, {'custom_imports.imports': ['lfi', 'added_module']})
+    assert 'added_module' in sys.modules
+    with pytest.raises(launch.UsageError, match=r'custom_imports=.*gone_module.* PYTHONPATH'):
+        launch.load_config(path, {'custom_imports.imports': ['gone_module']})
 
 
 @pytest.mark.parametrize('scope', ['mmpretrain', 'mmdet'])

@@ -19,6 +19,7 @@ from mmengine.device import get_device
 from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
+from mmengine.utils import import_modules_from_strings
 
 from lfi.config_files import find_config, what_became_of
 from lfi.errors import CheckpointError, UsageError
@@ -35,6 +36,9 @@ from .pipelines import check_pipelines
 
 # Below those that Linux gives to outgoing connections.
 SLURM_PORTS = range(20000, 32000)
+FIND_MODULE = (
+    'Correct the name, or let PYTHONPATH name the folder in which the module lies: PYTHONPATH=. lfi ...'
+)
 DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
@@ -86,8 +90,20 @@ def load_config(path: str, options: dict | None = None) -> Config:
         cfg.merge_from_dict(options or {})
     except (AssertionError, AttributeError, IndexError, KeyError, TypeError) as error:
         raise UsageError(f'--cfg-options {options} does not fit {path}: {error}') from error
+    if any(key.split('.')[0] == 'custom_imports' for key in options or {}):
+        _import_modules(cfg)
     set_few_labels(cfg)
     return cfg
+
+
+def _import_modules(cfg: Config) -> None:
+    """Import what `--cfg-options` add to custom_imports; MMEngine imports what the file names alone."""
+    try:
+        import_modules_from_strings(**cfg.custom_imports)
+    except (ImportError, TypeError) as error:
+        raise UsageError(
+            f'--cfg-options custom_imports={dict(cfg.custom_imports)}: {error}. {FIND_MODULE}'
+        ) from error
 
 
 def _read_config(path: str) -> Config:
@@ -120,10 +136,7 @@ def _why_unread(error: Exception) -> str:
     # MMEngine tells the whole sys.path.
     failed = error.__cause__
     reason = failed.__cause__ or failed.__context__ or failed
-    return (
-        f'names custom_imports that fail: {failed} ({type(reason).__name__}: {reason}). Correct the name, or '
-        'let PYTHONPATH name the folder in which the module lies: PYTHONPATH=. lfi ...'
-    )
+    return f'names custom_imports that fail: {failed} ({type(reason).__name__}: {reason}). {FIND_MODULE}'
 
 
 def _line_of(error: Exception) -> str:
