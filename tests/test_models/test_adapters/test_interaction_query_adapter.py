@@ -1,6 +1,7 @@
 """`InteractionQueryAdapter` against the plain backbones, bit for bit, and against a written-out reading."""
 
 import copy
+import itertools
 import pickle
 
 import pytest
@@ -120,7 +121,12 @@ def slow_layer(layer, feature, x, queries, asked, grid):
     """A layer on one image, written out query by query."""
     weight = layer.project_map.weight.flatten(1)
     own = (weight @ feature.flatten(1) + layer.project_map.bias[:, None]).unflatten(1, feature.shape[1:])
-    own = F.interpolate(own[None], grid, mode='bilinear', align_corners=False)[0]
+    # Where the middle of each of the grid's locations lies in the map, in locations of the map.
+    scale = layer.scale
+    rows, columns = (((torch.arange(n) + 0.5) / r) * 2 for n, r in zip(grid, scale))
+    points = torch.stack(torch.meshgrid(rows / feature.shape[1], columns / feature.shape[2], indexing='ij'))
+    points = points.flip(0).movedim(0, -1)[None] - 1  # [1, H, W, (x, y)]
+    own = F.grid_sample(own[None], points, padding_mode='border', align_corners=False)[0]
     x = own.flatten(1).T + (0 if x is None else x)
 
     def qkv(tokens):
@@ -138,20 +144,24 @@ def slow_layer(layer, feature, x, queries, asked, grid):
     q2, k2, v2 = qkv(queries)
     read, _ = attend(q2, torch.cat((k, k2)), torch.cat((v, v2)), heads)
     written = out(attend(q, k2, v2, heads)[0]).T.unflatten(1, grid)
-    h, w = feature.shape[1:]
-    pooled = written.unflatten(2, (w, grid[1] // w)).unflatten(1, (h, grid[0] // h)).mean((2, 4))
+    pooled = torch.zeros(written.shape[0], *feature.shape[1:])
+    for i, j in itertools.product(*map(range, feature.shape[1:])):
+        there = written[:, i * scale[0] : (i + 1) * scale[0], j * scale[1] : (j + 1) * scale[1]]
+        pooled[:, i, j] = there.mean((1, 2))
     feature = feature + layer.query_gate.tanh() * torch.einsum('cd,chw->dhw', weight, pooled)
     return feature, x, queries + out(read), torch.stack(answers), torch.stack(maps)
 
 
+# Of the second size the coarser map ends 16 pixels further down and to the right.
 @torch.no_grad()
-def test_layers_and_records_equal_a_written_out_reference(make_pair):
+@pytest.mark.parametrize(('size', 'grid'), [((64, 96), (4, 6)), ((40, 75), (3, 5))])
+def test_layers_and_records_equal_a_written_out_reference(make_pair, size, grid):
     plain, adapted = make_pair('resnet', num_queries=3)
     set_mode(False, plain, adapted)
     open_gates(adapted)
-    x, starts = images(2, 3, 64, 96), questions(2, 4)
+    x, starts = images(2, 3, *size), questions(2, 4)
     outs, states = ask(adapted, x, starts)
-    assert states.grid == adapted.patch_grid(64, 96) == (4, 6) and states.layers == (0, 1)
+    assert states.grid == adapted.patch_grid(*size) == grid and states.layers == (0, 1)
     for b in range(2):
         tokens, queries, asked = None, adapted.interaction.queries[0], starts[b]
         for i, feature in enumerate(plain(x[b : b + 1])):

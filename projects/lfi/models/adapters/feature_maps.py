@@ -30,6 +30,22 @@ class FeatureMap:
         """The map's height and width for an image of a size in pixels: backbones round up."""
         return -(-height // self.stride[0]), -(-width // self.stride[1])
 
+    def scale(self, finest: tuple[int, int]) -> tuple[int, int]:
+        """Height and width of a location in locations of the finest map.
+
+        Args:
+            finest: that map's stride.
+
+        Raises:
+            ValueError: if the stride is no multiple of it.
+        """
+        if self.stride[0] % finest[0] or self.stride[1] % finest[1]:
+            raise ValueError(
+                f'reads gives maps of strides {finest} and {self.stride}, which is no multiple: read maps '
+                'whose strides are multiples of the finest one'
+            )
+        return self.stride[0] // finest[0], self.stride[1] // finest[1]
+
 
 @torch.no_grad()
 def find_feature_maps(

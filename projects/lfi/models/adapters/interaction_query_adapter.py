@@ -28,20 +28,23 @@ class QueryLayers(BaseModule):
     """The weights that queries bring to a backbone: a layer for each map that is read.
 
     Args:
-        channels: of each map.
+        maps: those that are read.
         query_dims: C, the queries' width.
         num_heads: of each layer's attention.
         num_queries: K, the learned queries.
     """
 
-    def __init__(self, channels: Sequence[int], query_dims: int, num_heads: int, num_queries: int) -> None:
+    def __init__(self, maps: Sequence[FeatureMap], query_dims: int, num_heads: int, num_queries: int) -> None:
         super().__init__()
         self.queries = None
         if num_queries:
             self.queries = nn.Parameter(torch.zeros(1, num_queries, query_dims))
             trunc_normal_(self.queries, std=0.02)
-        layers = (ReadLayer(each, query_dims, num_heads, writes=num_queries > 0) for each in channels)
-        self.layers = nn.ModuleList(layers)
+        finest = min(each.stride for each in maps)
+        self.layers = nn.ModuleList(
+            ReadLayer(each.channels, query_dims, num_heads, num_queries > 0, each.scale(finest))
+            for each in maps
+        )
 
 
 class _Pass:
@@ -204,8 +207,7 @@ def interaction_query_adapter(
     found, maps = find_feature_maps(plain, reads, size)
     plain.__class__ = _asked_kind(type(plain))
     plain.query_dims, plain._reads, plain._maps = query_dims, found, maps
-    channels = [each.channels for each in maps]
-    plain.interaction = QueryLayers(channels, query_dims, num_heads, num_queries)
+    plain.interaction = QueryLayers(maps, query_dims, num_heads, num_queries)
     modules = dict(plain.named_modules())
     for layer, read in enumerate(found):
         if isinstance(read, str):

@@ -23,10 +23,19 @@ class ReadLayer(QueryAttention, BaseModule):
         query_dims: C, the queries' width.
         num_heads: of the attention.
         writes: whether there are learned queries to write back.
+        scale: height and width of a location of the map in locations of the grid. Defaults to (1, 1).
     """
 
-    def __init__(self, channels: int, query_dims: int, num_heads: int, writes: bool) -> None:
+    def __init__(
+        self,
+        channels: int,
+        query_dims: int,
+        num_heads: int,
+        writes: bool,
+        scale: tuple[int, int] = (1, 1),
+    ) -> None:
         super().__init__()
+        self.scale = scale
         self.project_map = nn.Conv2d(channels, query_dims, 1)
         self.ln1 = nn.LayerNorm(query_dims)
         self.attn = MultiheadAttention(query_dims, num_heads)
@@ -44,7 +53,7 @@ class ReadLayer(QueryAttention, BaseModule):
         """Read a map.
 
         Args:
-            feature: (B, channels, h, w), no finer than the grid.
+            feature: (B, channels, h, w). It begins where the grid does, and may reach beyond its end.
             x: (B, N, C), the tokens that earlier maps left; None: none yet.
             queries: (B, K, C), the learned ones; None: the layer runs without.
             asked: (B, M, C); None: the layer runs without.
@@ -56,10 +65,7 @@ class ReadLayer(QueryAttention, BaseModule):
             queries (B, K, C) or None; asked (B, M, C) or None; and the asked queries' attention over the
             locations, mean over heads, float32: (B, M, N) or None.
         """
-        own = self.project_map(feature)
-        if tuple(own.shape[-2:]) != grid:
-            own = F.interpolate(own, grid, mode='bilinear', align_corners=False)
-        tokens = own.flatten(2).mT  # [B, N, C]
+        tokens = self._to_grid(self.project_map(feature), grid).flatten(2).mT  # [B, N, C]
         x = tokens if x is None else x + tokens
         q, k, v = self._project(x)
         attention = None
@@ -68,11 +74,21 @@ class ReadLayer(QueryAttention, BaseModule):
         if queries is not None:
             queries, k_query, v_query = self._read(queries, k, v, 0, valid)
             written = self._out(self._attend(q, k_query, v_query))  # [B, N, C]
-            feature = feature + self.query_gate.tanh() * self._to_map(written, feature, grid)
+            feature = feature + self.query_gate.tanh() * self._to_map(written, grid)
         return feature, x, queries, asked, attention
 
-    def _to_map(self, written: Tensor, feature: Tensor, grid: tuple[int, int]) -> Tensor:
+    def _to_grid(self, own: Tensor, grid: tuple[int, int]) -> Tensor:
+        """A map (B, C, h, w) on the grid's locations."""
+        if self.scale != (1, 1):
+            size = own.shape[2] * self.scale[0], own.shape[3] * self.scale[1]
+            own = F.interpolate(own, size, mode='bilinear', align_corners=False)
+        # Where the image's side is no multiple of its stride, a coarse map ends further out.
+        return own[..., : grid[0], : grid[1]]
+
+    def _to_map(self, written: Tensor, grid: tuple[int, int]) -> Tensor:
         """What is written (B, N, C), as wide and fine as the map."""
-        size = (feature.shape[2], feature.shape[3])
-        on_grid = F.adaptive_avg_pool2d(written.mT.unflatten(-1, grid), size)
-        return F.conv2d(on_grid, self.project_map.weight.transpose(0, 1))
+        written = written.mT.unflatten(-1, grid)  # [B, C, H, W]
+        if self.scale != (1, 1):
+            # In the last row and column the mean of what is there.
+            written = F.avg_pool2d(written, self.scale, ceil_mode=True, count_include_pad=False)
+        return F.conv2d(written, self.project_map.weight.transpose(0, 1))
