@@ -101,6 +101,22 @@ def test_a_text_alone_and_among_others_is_the_same(classify):
     torch.testing.assert_close(alone.presence[0], among.presence[2])
 
 
+def test_an_answer_is_the_images_where_the_task_looks_at_windows(classify, monkeypatch):
+    (whole,) = classify(noise(64, 64), texts=TEXTS)['predictions']
+    predict = classify.model.predict
+
+    def by_windows(inputs, data_samples):
+        for window in inputs.split(32, dim=3):
+            classify.model.backbone(window)
+        return predict(inputs, data_samples)
+
+    # The last pass may see as many locations as the image has.
+    for windows in (by_windows, lambda *args: (predict(*args), classify.model.backbone(args[0].flip(3)))[0]):
+        monkeypatch.setattr(classify.model, 'predict', windows)
+        (found,) = classify(noise(64, 64), texts=TEXTS)['predictions']
+        assert_same(found, whole)
+
+
 @pytest.mark.parametrize('task', ['classify', 'detect'])
 def test_no_result_depends_on_the_batch(task, request):
     inferencer = request.getfixturevalue(task)

@@ -213,7 +213,12 @@ class InteractionInferencer(BaseInferencer):
         sizes = valid_sizes_of(data['inputs'], data['data_samples'])
         with self.model.backbone.record_interactions(questions) as record:
             predictions = self.model(**data, mode='predict')
-        maps = self.model.answers(record.states, data['inputs'], embeddings, sizes).to('cpu')
+        if record.passes == 1:
+            maps = self.model.answers(record.states, data['inputs'], embeddings, sizes)
+        else:
+            # The task looks at windows, one after the other (mmseg's mode='slide'); an answer is the image's.
+            maps = self.model.ask(data['inputs'], embeddings, sizes)
+        maps = maps.to('cpu')
         canvas = seen_canvas(self.model.backbone, tuple(data['inputs'].shape[-2:]), maps.grid)
         return [
             _result(item, prediction, texts, maps.presence[i], *cut_out(maps, i, canvas, sizes[i], item.view))

@@ -22,12 +22,13 @@ class LabelledSegmentorMixin(LabelledTaskMixin):
     """`LabelledTaskMixin` for mmseg's segmentors."""
 
     def blank(self, sample: Any) -> Any:
-        """A sample all of whose pixels are ignored."""
+        """A sample all of whose pixels are of the first class: of ignored ones alone some losses are NaN."""
         height, width = sample.metainfo['img_shape'][:2]
-        ignored = torch.full((1, height, width), self.decode_head.ignore_index, device=self._device())
         found = sample.new(data={})
         # mmseg's own setter keeps it where its property looks.
-        found.gt_sem_seg = PixelData(data=ignored)
+        found.gt_sem_seg = PixelData(
+            data=torch.zeros(1, height, width, dtype=torch.long, device=self._device())
+        )
         return found
 
     def _device(self) -> torch.device:
@@ -46,8 +47,10 @@ class SegmentorDistillMixin(InteractionDistillMixin, LabelledSegmentorMixin):
         found = []
         limit = min(getattr(self, 'num_classes', num_concepts), num_concepts)
         for sample in data_samples:
-            classes = sample.gt_sem_seg.data if 'gt_sem_seg' in sample else torch.zeros(0, dtype=torch.long)
-            classes = classes.flatten()
+            if 'gt_sem_seg' in sample:
+                classes = sample.gt_sem_seg.data.flatten()
+            else:
+                classes = torch.zeros(0, dtype=torch.long, device=self._device())
             # What is ignored, or beyond the bank, falls into an extra column; counting would wait for a GPU.
             columns = classes.where((classes >= 0) & (classes < limit), num_concepts)
             seen = torch.zeros(num_concepts + 1, device=classes.device)

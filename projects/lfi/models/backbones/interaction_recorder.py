@@ -44,14 +44,19 @@ class InteractionRecord:
 
     Args:
         questions: (B, M, C) or (M, C), the asked queries' starts. Defaults to None: nothing is asked.
+
+    Attributes:
+        passes: how many forward passes there have been.
     """
 
     def __init__(self, questions: Tensor | None = None) -> None:
         self.questions = questions
+        self.passes = 0
         self._states: InteractionStates | None = None
 
     def write(self, states: InteractionStates) -> None:
         """Keep the states of a forward pass, in place of earlier ones."""
+        self.passes += 1
         self._states = states
 
     @property

@@ -1,0 +1,95 @@
+"""Segmentors learn their task from labelled images alone."""
+
+import copy
+
+import lfi
+import pytest
+import torch
+from lfi.registry import MODELS
+from mmengine.config import ConfigDict
+from mmengine.registry import init_default_scope
+from mmengine.structures import PixelData
+
+pytest.importorskip('mmseg', reason='mmsegmentation is not installed')
+
+from mmseg.structures import SegDataSample  # noqa: E402
+
+SIZE = (32, 32)
+BACKBONE = dict(
+    type='lfi.InteractionQueryViT',
+    arch=dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=32),
+    img_size=32,
+    patch_size=8,
+    with_cls_token=False,
+    out_type='featmap',
+)
+HEAD = dict(type='FCNHead', in_channels=16, channels=16, num_convs=1, num_classes=4, dropout_ratio=0)
+CASCADE = dict(
+    task='mmseg.CascadeEncoderDecoder',
+    num_stages=2,
+    decode_head=[
+        HEAD,
+        dict(type='OCRHead', in_channels=16, channels=16, ocr_channels=8, num_classes=4, dropout_ratio=0),
+    ],
+)
+BINARY = dict(num_classes=2, out_channels=1, threshold=0.5)
+LOSS = dict(type='CrossEntropyLoss', use_sigmoid=True)
+TASKS = {
+    'softmax': dict(decode_head=HEAD),
+    'cascade': CASCADE,
+    'lovasz': dict(decode_head=dict(HEAD, loss_decode=dict(type='LovaszLoss', per_image=True))),
+    'binary': dict(decode_head=dict(HEAD, **BINARY, loss_decode=LOSS)),
+}
+
+
+@pytest.fixture
+def make():
+    """`make(**options)` is a small segmentor, of `lfi.PriorSegmentor` where nothing else is said."""
+    init_default_scope('mmseg')
+
+    def build(**options):
+        torch.manual_seed(0)
+        cfg = dict(type='lfi.PriorSegmentor', task='mmseg.EncoderDecoder', backbone=BACKBONE)
+        return MODELS.build(ConfigDict(dict(cfg, **options))).train()
+
+    return build
+
+
+def sample(seed, unlabelled=False):
+    found = SegDataSample(metainfo=dict(img_shape=SIZE, ori_shape=SIZE))
+    if unlabelled:
+        found.set_metainfo(dict(unlabelled=True))
+    else:
+        classes = torch.randint(0, 2, (1, *SIZE), generator=torch.Generator().manual_seed(seed))
+        found.gt_sem_seg = PixelData(data=classes)
+    return found
+
+
+def losses_of(model, inputs, samples):
+    torch.manual_seed(0)
+    losses = model(inputs, copy.deepcopy(samples), mode='loss')
+    return {name: value for name, value in losses.items() if name.startswith('decode') and 'loss' in name}
+
+
+@pytest.mark.parametrize('task', TASKS)
+def test_images_without_labels_are_no_part_of_the_task(make, task):
+    model = make(**TASKS[task]).eval()
+    inputs = torch.randn(2, 3, *SIZE, generator=torch.Generator().manual_seed(1))
+    alone = losses_of(model, inputs[:1], [sample(0)])
+    mixed = losses_of(model, inputs, [sample(0), sample(1, unlabelled=True)])
+    assert alone and alone.keys() == mixed.keys()
+    for name, value in alone.items():
+        assert value > 0
+        torch.testing.assert_close(mixed[name], value, rtol=1e-4, atol=1e-5)
+    none = losses_of(model, inputs, [sample(0, unlabelled=True), sample(1, unlabelled=True)])
+    assert none.keys() == alone.keys() and all(value == 0 for value in none.values())
+    sum(none.values()).backward()
+    assert all(p.grad is None or not p.grad.any() for p in model.parameters())
+
+
+def test_labels_are_where_the_model_is(make):
+    model = make(type='lfi.LFISegmentor', teacher=lfi.teacher_config('shapes-tiny'), decode_head=HEAD)
+    model.to('meta')
+    folder = SegDataSample()
+    beside = SegDataSample(gt_sem_seg=PixelData(data=torch.zeros(1, *SIZE, dtype=torch.long, device='meta')))
+    assert model.image_labels([folder, beside], 4).device.type == 'meta'
