@@ -108,3 +108,8 @@ def test_a_data_sets_own_captions_serve(caption):
     names = concept_names(dict(type='lfi.Shapes', extra=['star', 'ring']))
     found = load({'caption': caption})['gt_concepts'].tolist()
     assert {names[index] for index in found} == {'star', 'ring'}
+
+
+def test_classes_of_one_name_are_all_spoken_of():
+    found = LoadCaptionConcepts(dict(type='lfi.ImageNetNames'))({'caption': 'a missile'})['gt_concepts']
+    assert found.tolist() == [657, 744]

@@ -38,8 +38,14 @@ def test_other_projects_data_sets_name_their_classes(data_set, first, count):
         (dict(type='mmpretrain.CustomDataset'), "concepts.type='mmpretrain.CustomDataset' has neither"),
         (dict(type='mmpretrain.CIFAR10', data_root='x'), 'names its classes itself: leave out data_root'),
         ('cat', "concepts='cat' must be a list of names"),
+        (['cat', 'dog', 'cat'], r"concepts has \['cat'\] more than once, .*half .*tells them apart"),
     ],
 )
 def test_a_source_without_names_is_refused(concepts, message):
     with pytest.raises(ValueError, match=message):
         concept_names(concepts)
+
+
+def test_what_comes_after_the_classes_comes_once():
+    names = concept_names(dict(type='mmpretrain.CIFAR10', extra=dict(type='lfi.ImageNetNames')))
+    assert len(names) == len(set(names)) and 'missile' in names

@@ -1,7 +1,9 @@
 """`LFIImageClassifier`: the teacher stays outside, the task's own loss stays as it is, padding has no say."""
 
 import copy
+from contextlib import nullcontext
 from itertools import combinations
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -370,6 +372,28 @@ def test_a_teacher_without_a_reading_over_concepts_needs_a_loss_without_one(make
         make_model(teacher=teacher, reading=reading)
     model = make_model(teacher=teacher, reading=reading, interaction_loss=dict(concepts_weight=0))
     assert 'loss_concepts' not in model.loss(*batch())
+
+
+@pytest.mark.parametrize(
+    ('reading', 'own', 'message'),
+    [
+        (
+            dict(presence='image'),
+            'softmax over the bank',
+            'teacher.concepts has one text .*teacher.background=',
+        ),
+        (dict(presence='image'), 'sigmoid, concept by concept', None),
+        (dict(presence='best-location'), 'sigmoid, concept by concept', 'teacher.concepts has one text'),
+    ],
+)
+def test_one_text_needs_another_where_concepts_are_compared(make_model, reading, own, message):
+    model = make_model(reading=dict(positions_reading='scores', **reading))
+    texts = model.teacher.texts
+    bank, directions = SimpleNamespace(num_concepts=CLASSES), model.teacher.directions
+    teacher = SimpleNamespace(texts=texts[:1], bank=bank, directions=directions, own_presence=own)
+    with nullcontext() if message is None else pytest.raises(ValueError, match=message):
+        model.check_teacher(teacher)
+    model.check_teacher(SimpleNamespace(**{**vars(teacher), 'texts': texts[:2]}))
 
 
 # ---- padding ----------------------------------------------------------------------------------------

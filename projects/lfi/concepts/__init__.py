@@ -4,7 +4,7 @@ from .caption_phrases import CaptionPhrases
 from .concept_bank import ConceptBank
 from .concept_check_hook import ConceptCheckHook
 from .imagenet_names import ImageNetNames
-from .names import concept_names
+from .names import check_unrepeated, concept_names
 from .prompts import prompt_templates
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     'ConceptBank',
     'ConceptCheckHook',
     'ImageNetNames',
+    'check_unrepeated',
     'concept_names',
     'prompt_templates',
 ]

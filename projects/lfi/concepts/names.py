@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from lfi.registry import DATASETS, VOCABULARIES
@@ -17,11 +18,13 @@ def concept_names(concepts: Sequence[str] | dict) -> list[str]:
             names or again what gives them, comes after the classes, without those already there.
 
     Raises:
-        ValueError: if it is a single string, or the type is unknown or cannot name its classes.
+        ValueError: if it is a single string; if a list has a name twice, while a data set's classes may share
+            one; or if the type is unknown or cannot name its classes.
     """
     if isinstance(concepts, str):
         raise ValueError(f'concepts={concepts!r} must be a list of names, or a data set that names them')
     if not isinstance(concepts, dict):
+        check_unrepeated(concepts, 'concepts')
         return list(concepts)
     arguments = dict(concepts)
     name, extra = arguments.pop('type', None), arguments.pop('extra', ())
@@ -37,4 +40,14 @@ def concept_names(concepts: Sequence[str] | dict) -> list[str]:
         raise ValueError(f'concepts.type={name!r} names its classes itself: leave out {", ".join(arguments)}')
     else:
         names = list(classes)
-    return names + [name for name in concept_names(extra) if name not in set(names)]
+    return names + [name for name in dict.fromkeys(concept_names(extra)) if name not in set(names)]
+
+
+def check_unrepeated(names: Sequence[str], field: str) -> None:
+    """Raise a ValueError that names the field if one of the names comes twice."""
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise ValueError(
+            f"{field} has {repeated} more than once, and each would take half of the other's probability: "
+            'leave the second out, or write what tells them apart'
+        )

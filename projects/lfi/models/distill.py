@@ -225,6 +225,12 @@ class InteractionDistillMixin(TeacherMixin):
         """
         self.readout.check_texts(teacher.texts.shape[1])
         self.reading.check(teacher.directions)
+        own = getattr(teacher, 'own_presence', '') if self.reading.presence == 'image' else ''
+        if len(teacher.texts) == 1 and (own.startswith('softmax') or self.reading.compares_concepts):
+            raise ValueError(
+                'teacher.concepts has one text and no background beside it, and a softmax finds it in every '
+                "image: give more texts, or what is there where it is not, teacher.background=['background']"
+            )
         if 'concepts' not in teacher.directions and mixes_recorded(self.data_preprocessor):
             raise ValueError(
                 'the maps of this teacher have no reading over concepts, and those of one image cannot be '

@@ -42,9 +42,9 @@ class StudentReader:
     ) -> None:
         self.inferencer = InteractionInferencer(cfg, checkpoint, device)
         # Without a text that can be answered there is no default: asking for the classes says what is wrong.
-        self.concepts: tuple[str, ...] = tuple(
-            texts or self.inferencer.default_texts or self.inferencer.classes
-        )
+        # Classes of one name cannot be told apart by their texts.
+        classes = dict.fromkeys(self.inferencer.default_texts or self.inferencer.classes)
+        self.concepts: tuple[str, ...] = tuple(texts or classes)
         self.inferencer.stream([], self.concepts)
         self.identity: dict[str, Any] = dict(checkpoint=_digest(checkpoint), concepts=list(self.concepts))
 

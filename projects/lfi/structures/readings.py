@@ -79,7 +79,7 @@ class TeacherReading:
             The maps with the asked presence, which labels have raised, and for 'share' with `positions`.
         """
         presence = maps.presence
-        if self._compares_concepts:
+        if self.compares_concepts:
             log_share = maps.over_concepts()
             if self.presence == 'best-location':
                 presence = _best_location(maps, log_share)
@@ -91,7 +91,8 @@ class TeacherReading:
         return maps if labels is None else maps.with_labels(labels)
 
     @property
-    def _compares_concepts(self) -> bool:
+    def compares_concepts(self) -> bool:
+        """Whether concepts are compared with one another at each location."""
         return self.positions_reading == 'share' or self.presence == 'best-location'
 
 

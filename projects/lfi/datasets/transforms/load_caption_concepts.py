@@ -36,7 +36,10 @@ class LoadCaptionConcepts(BaseTransform):
         ann_file: str | Path | None = None,
         splitter: str = 'noun_phrases',
     ) -> None:
-        self.index_of = {name: index for index, name in enumerate(concept_names(concepts))}
+        # A data set's classes may share a name.
+        self.indices_of: dict[str, list[int]] = {}
+        for index, name in enumerate(concept_names(concepts)):
+            self.indices_of.setdefault(name, []).append(index)
         self.split = splitter_of(splitter)
         self.ann_file = ann_file
         self.captions = None if ann_file is None else read_captions(ann_file)
@@ -49,9 +52,9 @@ class LoadCaptionConcepts(BaseTransform):
         else:
             captions = self.captions.get(PurePath(results['img_path']).name, [])
         phrases = [phrase for caption in captions for phrase in self.split(caption)]
-        indices = sorted({self.index_of[phrase] for phrase in phrases if phrase in self.index_of})
+        indices = sorted({index for phrase in phrases for index in self.indices_of.get(phrase, ())})
         results['gt_concepts'] = torch.tensor(indices, dtype=torch.int64)
         return results
 
     def __repr__(self) -> str:
-        return f'{type(self).__name__}(ann_file={self.ann_file!r}, {len(self.index_of)} concepts)'
+        return f'{type(self).__name__}(ann_file={self.ann_file!r}, {len(self.indices_of)} concepts)'
