@@ -57,6 +57,12 @@ def test_only_the_others_are_counted():
     assert references.flatten().tolist() == [9, 9, 9] and labels.tolist() == [0, 1, 2]
 
 
+def test_features_that_are_no_numbers_are_refused():
+    features = torch.tensor([[0.0, 1], [float('nan'), 1], [float('inf'), 1], [2, 1]])
+    with pytest.raises(ValueError, match='FirstChannel: the features of 2 of 4 images are no numbers'):
+        evaluate(FirstChannel(references=1), features, [0, 0, 1, 1])
+
+
 def test_samples_without_features_or_labels_are_refused():
     sample = DataSample(metainfo=dict(img_path='x.png')).set_gt_label(-1)
     with pytest.raises(ValueError, match=r'FirstChannel: the samples have no features; lfi\.LFIPretrainer'):

@@ -32,6 +32,6 @@ def test_it_is_that_of_all_pixels_together():
 
 def test_without_a_shown_class_there_is_none():
     measure = MeanIoU(2)
-    measure.add(encoded({0: np.ones((2, 2), bool)}), {})
+    measure.add(encoded({0: np.ones((2, 2), bool)}), encoded({1: np.zeros((2, 2), bool)}))
     with pytest.raises(ValueError, match='no image shows a class'):
         measure.value()

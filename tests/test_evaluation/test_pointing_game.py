@@ -23,6 +23,16 @@ def test_negative_maps_are_ranked_too():
     assert pointing_game(maps, mask).tolist() == [1]
 
 
+@pytest.mark.parametrize('value', [0.1, 0.3, 1 / 3, 0.7])
+def test_a_plateau_is_hit_by_the_share_of_it_in_the_mask(value):
+    maps = torch.zeros(1, 4, 4)
+    maps[:, :, :2] = value
+    masks = torch.zeros(1, 37, 40, dtype=torch.bool)
+    masks[..., :5] = True
+    # As far as the middle of its last cell nothing is mixed in.
+    assert pointing_game(maps, masks).item() == pytest.approx(5 / 15)
+
+
 def test_chance_level_is_the_mean_area():
     masks = torch.zeros(2, 4, 4, dtype=torch.bool)
     masks[0, :2] = True

@@ -23,7 +23,8 @@ class FeatureMetric(BaseMetric):
         **kwargs: of mmengine's `BaseMetric`.
 
     Raises:
-        ValueError: if a sample has no features or no label; or if there is no reference, or no other image.
+        ValueError: if a sample has no features or no label; if features are no numbers; or if there is no
+            reference, or no other image.
     """
 
     def __init__(self, references: int | None = None, **kwargs: object) -> None:
@@ -46,6 +47,12 @@ class FeatureMetric(BaseMetric):
     def compute_metrics(self, results: list[tuple[Tensor, int]]) -> dict[str, float]:
         """`top1`."""
         features = torch.stack([its for its, _ in results])  # [N, C]
+        broken = int((~features.isfinite()).any(1).sum())
+        if broken:
+            raise ValueError(
+                f'{type(self).__name__}: the features of {broken} of {len(features)} images are no numbers: '
+                'the student has diverged; take an earlier checkpoint, or a smaller learning rate'
+            )
         labels = torch.tensor([label for _, label in results])  # [N]
         known = known_rows(labels, self.references)
         predicted = self.predict(features[known], labels[known], features[~known])

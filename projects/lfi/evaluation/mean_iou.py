@@ -34,7 +34,7 @@ class MeanIoU:
             self._either[label] += rle.area(rle.merge(masks))
             if len(masks) == 2:
                 self._both[label] += rle.area(rle.merge(masks, intersect=True))
-        self._is_shown[list(true)] = True
+        self._is_shown[[label for label, mask in true.items() if rle.area(mask)]] = True
 
     def value(self) -> float:
         """The mean IoU in [0, 1].

@@ -28,7 +28,9 @@ def pointing_game(maps: Tensor, masks: Tensor) -> Tensor:
         return maps.new_zeros(0)
     maps = level(maps.float())
     resized = F.interpolate(maps[:, None], masks.shape[1:], mode='bilinear')[:, 0]  # [N, h, w]
-    strongest = resized == resized.amax((1, 2), keepdim=True)
+    most, least = resized.amax((1, 2), keepdim=True), resized.amin((1, 2), keepdim=True)
+    # Interpolation rounds equal values apart.
+    strongest = resized >= most - 1e-6 * (most - least)
     return (strongest & masks).sum((1, 2)) / strongest.sum((1, 2))
 
 

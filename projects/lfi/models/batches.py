@@ -61,11 +61,11 @@ def valid_sizes_of(inputs: Tensor, data_samples: Sequence) -> list[tuple[int, in
     return [(min(h, full[0]), min(w, full[1])) for h, w in shapes]
 
 
-def refuse_padding(inputs: Tensor, data_samples: Sequence) -> None:
+def refuse_padding(backbone: torch.nn.Module, inputs: Tensor, data_samples: Sequence) -> None:
     """Check that all images fill their batch, for what copies features does not tell padding from image.
 
     Raises:
-        ValueError: if one does not.
+        ValueError: if one does not; or if the backbone pads them to whole patches.
     """
     full = tuple(inputs.shape[-2:])
     padded = {size for size in valid_sizes_of(inputs, data_samples) if size != full}
@@ -74,6 +74,13 @@ def refuse_padding(inputs: Tensor, data_samples: Sequence) -> None:
         raise ValueError(
             f'an image of {height} x {width} pixels is padded to {full[0]} x {full[1]}, and features of '
             'padding would be copied: crop or resize all images to one size in train_pipeline'
+        )
+    height, width = getattr(backbone, 'patch_stride', (1, 1))
+    if full[0] % height or full[1] % width:
+        raise ValueError(
+            f'images of {full[0]} x {full[1]} pixels end within a location of {height} x {width} pixels of '
+            'the student, and features would be copied beside their place: crop or resize them in '
+            'train_pipeline to a multiple'
         )
 
 

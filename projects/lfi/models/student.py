@@ -33,7 +33,8 @@ else:
 class PaddedPredictMixin(_TaskModel):
     """Keeps the queries from reading padding at test time, as in training.
 
-    It comes before the model of the task among the bases of a class.
+    It comes before the model of the task among the bases of a class. In mmseg's windows
+    (`test_cfg.mode='slide'`) learned queries read it all the same: nothing says where a window lies.
     """
 
     def predict(self, inputs: Tensor, data_samples: Sequence | None = None, **kwargs: Any) -> Sequence:

@@ -75,6 +75,16 @@ def test_no_features_of_padding_are_copied(make_model):
         model(**model.data_preprocessor(data, training=True), mode='loss')
 
 
+def test_images_that_end_within_a_patch_are_refused(make_model):
+    model = make_model(LOSSES['loss_attention'])
+    data = batch()
+    data['inputs'] = [image[:, :, :28] for image in data['inputs']]
+    for sample in data['data_samples']:
+        sample.set_metainfo(dict(img_shape=(32, 28)))
+    with pytest.raises(ValueError, match='images of 32 x 28 pixels end within a location of 8 x 8 pixels'):
+        model(**model.data_preprocessor(data, training=True), mode='loss')
+
+
 def test_the_teacher_is_no_part_of_the_model(make_model):
     model = make_model(LOSSES['loss_logits'])
     model(**model.data_preprocessor(batch(), training=True), mode='loss')

@@ -80,7 +80,7 @@ class FeatureDistillClassifier(TeacherMixin, LabelledHeadMixin, ImageClassifier)
 
     def loss(self, inputs: Tensor, data_samples: Sequence, **kwargs: Any) -> dict[str, Tensor]:
         """The task's losses, joined by the distillation's and the prior's."""
-        refuse_padding(inputs, data_samples)
+        refuse_padding(self.backbone, inputs, data_samples)
         with self.backbone.record_interactions() as record:
             features = self.extract_feat(inputs)
         losses = self.head_loss(features, data_samples)

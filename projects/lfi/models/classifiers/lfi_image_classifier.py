@@ -90,7 +90,7 @@ class LFIImageClassifier(InteractionDistillMixin, LabelledHeadMixin, ImageClassi
         """As of the mixin, joined by what the patches learn of the teacher's features."""
         if self.dense_features is None:
             return super().loss(inputs, data_samples, **kwargs)
-        refuse_padding(inputs, data_samples)
+        refuse_padding(self.backbone, inputs, data_samples)
         # A recording around the call shares its forward pass.
         with self.backbone.record_interactions() as record:
             losses = super().loss(inputs, data_samples, **kwargs)
