@@ -86,11 +86,13 @@ def test_links_are_followed_and_no_folder_is_read_twice(folder, tmp_path):
 def test_files_that_cannot_be_read_are_left_out_and_counted(folder):
     (folder / 'b/bad.jpg').write_bytes(b'no image')
     (folder / 'gone.png').symlink_to(folder / 'nothing')
+    # Pillow reads it, OpenCV does not.
+    Image.new('RGB', (32, 32)).save(folder / 'icon.png', format='ICO')
     data = ImageFolder(folder, pipeline=PIPELINE)
-    assert len(data) == 8
+    assert len(data) == 9
     paths = [data[i]['data_samples'].img_path for i in range(len(data))]
-    assert not {'bad.jpg', 'gone.png'} & {os.path.basename(path) for path in paths}
-    assert data.num_bad_images == 2
+    assert not {'bad.jpg', 'gone.png', 'icon.png'} & {os.path.basename(path) for path in paths}
+    assert data.num_bad_images == 3
     with pytest.raises(OSError, match=r'bad\.jpg.*skip_bad_images=True'):
         strict = ImageFolder(folder, skip_bad_images=False, pipeline=PIPELINE)
         [strict[i] for i in range(len(strict))]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lfi.structures import pack
+from lfi.structures import pack, without_maps
 from lfi.structures.interaction_cache import (
     CacheError,
     CacheManifest,
@@ -63,6 +63,20 @@ def test_records_come_back_by_name_wherever_the_data_lie(folder, records, manife
     order = [7, 0, 9, 9, 3]
     moved = [PATHS[i].replace('/data/set', 'elsewhere') for i in order]
     assert cache.read(moved).tobytes() == records[order].tobytes()
+
+
+def test_an_image_that_could_not_be_read_is_named_until_it_has_maps(folder, manifest, records):
+    writer, rows = open_writer(folder, manifest), manifest.rows(1)
+    holed = records[rows.start : rows.stop].copy()
+    holed[2] = without_maps(1, holed.dtype)[0]
+    writer.write(1, holed)
+    assert [writer.unread(shard) for shard in range(3)] == [[], [6], []]
+    cache = InteractionCache(folder)
+    np.testing.assert_array_equal(cache.read(PATHS[4:6]), records[4:6])
+    with pytest.raises(CacheError, match=rf'has no maps of {PATHS[6]}: it could not be read'):
+        cache.read(PATHS[5:8])
+    writer.write(1, records[rows.start : rows.stop])
+    assert writer.unread(1) == [] and InteractionCache(folder).read(PATHS[6:7]) == records[6]
 
 
 def test_an_unknown_image_is_named(folder):

@@ -1,6 +1,8 @@
 """`tools/infer.py`: pictures and predictions of a student's files."""
 
 import json
+import os
+import shutil
 from argparse import Namespace
 from pathlib import Path
 
@@ -66,6 +68,21 @@ def test_a_folder_gives_a_picture_and_a_record_for_each_image(run_tool, small_tr
         assert 2 * height < width < 3 * height
 
 
+def test_any_name_of_a_file_will_do(run_main, small_training, photos, tmp_path, capsys):
+    folder = os.fsencode(tmp_path / 'names')
+    os.mkdir(folder)
+    names = [b'caf\xe9.png', b'a' * 251 + b'.png']
+    for name in names:
+        shutil.copy(photos / 'photo0.png', os.path.join(folder, name))
+    with open(os.path.join(folder, b'broken\xe9.png'), 'wb') as file:
+        file.write(b'no image')
+    run_main(*small_training(SHAPES), tmp_path / 'names', '--out-dir', 'seen', '--texts', 'star')
+    records = records_in(tmp_path / 'seen')
+    assert sorted(os.path.basename(os.fsencode(record['image'])) for record in records) == sorted(names)
+    assert all((tmp_path / 'seen' / record['picture']).is_file() for record in records)
+    assert 'broken\\udce9.png' in capsys.readouterr().out
+
+
 def test_without_texts_it_looks_for_the_classes(run_main, small_training, photos, tmp_path):
     run_main(*small_training(SHAPES), photos / 'photo1.png', '--out-dir', 'seen', '--batch-size', '2')
     (record,) = records_in(tmp_path / 'seen')
@@ -117,6 +134,8 @@ def test_what_cannot_be_done_says_why(run_main, small_training, photos):
     out = ('--out-dir', 'seen')
     with pytest.raises(UsageError, match='checkpoint missing.pth does not exist'):
         run_main(config, 'missing.pth', photos, *out)
+    with pytest.raises(UsageError, match='--out-dir photos/seen lies in .*photos, whose images are read'):
+        run_main(config, checkpoint, photos, '--out-dir', 'photos/seen')
     with pytest.raises(UsageError, match='no input could be read: .*truncated.png'):
         run_main(config, checkpoint, photos / 'truncated.png', *out)
     with pytest.raises(UsageError, match='templates must be strings with {}'):

@@ -1,6 +1,7 @@
 """A backbone is pretrained on a folder by the tools, and mmpretrain's own classifier begins with it."""
 
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -52,6 +53,8 @@ def losses(printed):
 
 
 def test_from_a_folder_to_a_classifier(run_tool, config_path, photos, tmp_path):
+    # One of its files changes.
+    photos = shutil.copytree(photos, tmp_path / 'photos')
     options = ['--cfg-options', f'data_root={photos}', *SMALL]
     online = run_tool('train.py', config_path(CONFIG), '--work-dir', 'online', *options)
     # 11 files in batches of 4, of which the last is smaller.
@@ -68,6 +71,13 @@ def test_from_a_folder_to_a_classifier(run_tool, config_path, photos, tmp_path):
     for ours, theirs in zip(losses(cached), losses(online), strict=True):
         for name, value in ours.items():
             assert value == pytest.approx(theirs[name], rel=0.3), name
+
+    # Of an image that can be read by now the maps are made up for.
+    shutil.copy(next(photos.rglob('*.png')), photos / 'more/broken.jpg')
+    again = run_tool(
+        'cache_teacher.py', config_path(CONFIG), '--out', 'cache', '--num-workers', '0', *options[:-1]
+    )
+    assert 'maps of 11 images' in again and 'unreadable' not in again
 
     checkpoint = tmp_path / 'cached/epoch_1.pth'
     saved = torch.load(checkpoint, weights_only=False)['state_dict']

@@ -1,6 +1,7 @@
 """`tools/pseudo_label.py` as a user runs it on a few images."""
 
 import json
+import os
 import shutil
 
 import cv2
@@ -33,8 +34,8 @@ def run_main(import_tool, monkeypatch, tmp_path):
     """The tool in this process, in the test's folder: starting another one takes seconds."""
     tool = import_tool('pseudo_label.py')
 
-    def run(*args):
-        monkeypatch.chdir(tmp_path)
+    def run(*args, folder=tmp_path):
+        monkeypatch.chdir(folder)
         monkeypatch.setattr('sys.argv', ['pseudo_label.py', *map(str, args)])
         tool.main(tool.parse_args())
 
@@ -120,6 +121,31 @@ def test_images_that_come_later_are_added(run_main, config_path, photos, tmp_pat
     assert written['info']['images'] == str(photos)
 
 
+def test_a_name_is_of_one_image_wherever_it_is_typed(run_main, config_path, photos, tmp_path):
+    run_main(config_path(SHAPES), 'photos/photo0.png', '--out', 'out')
+    other = tmp_path / 'other/photos'
+    other.mkdir(parents=True)
+    cv2.imwrite(str(other / 'photo0.png'), np.full((64, 64, 3), 90, np.uint8))
+    out = tmp_path / 'out'
+    assert json.loads((out / 'annotations.json').read_text())['annotations']
+    run_main(config_path(SHAPES), 'photos/photo0.png', '--out', out, folder=tmp_path / 'other')
+    written = json.loads((out / 'annotations.json').read_text())
+    assert written['info']['images'] == str(other) and written['annotations'] == []
+
+
+def test_a_name_need_not_be_utf_8(run_main, config_path, photos, tmp_path):
+    folder = tmp_path / 'names'
+    folder.mkdir()
+    names = [b'caf\xe9.png', 'größe.png'.encode()]
+    for name in names:
+        shutil.copy(photos / 'photo0.png', os.path.join(os.fsencode(folder), name))
+    run_main(config_path(SHAPES), folder, '--out', 'out')
+    written = json.loads((tmp_path / 'out/annotations.json').read_text())
+    assert sorted(os.fsencode(image['file_name']) for image in written['images']) == sorted(names)
+    lines = (tmp_path / 'out/labels.txt').read_bytes().splitlines()
+    assert sorted(line.rsplit(b' ', 1)[0] for line in lines) == sorted(names)
+
+
 def test_a_student_labels_by_other_texts(run_main, small_training, photos, tmp_path):
     config, checkpoint = small_training(SHAPES)
     texts = ('red star', 'Größe "ß"')
@@ -156,6 +182,9 @@ def test_what_cannot_be_done_says_why(run_main, config_path, small_training, pho
     refused('was written with teacher=.*, and not', config, photos, '--out', 'out', '--texts', 'star')
     refused('mask_threshold=3.0 must lie in', config, photos, '--out', 'new', '--mask-threshold', '3')
     refused('--batch-size 0 must be at least 1', config, photos, '--out', 'new', '--batch-size', '0')
+    refused('--pictures -1 must be 0 or more', config, photos, '--out', 'new', '--pictures', '-1')
+    message = '--out photos/new lies in .*photos, whose images are read'
+    refused(message, config, photos, '--out', 'photos/new')
     refused('checkpoint gone.pth does not exist', config, photos, '--out', 'new', '--checkpoint', 'gone.pth')
     refused('clip.mp4 is a video', config, 'clip.mp4', '--out', 'new')
     (tmp_path / 'empty').mkdir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -11,11 +12,11 @@ import cv2
 import numpy as np
 from mmengine.fileio import get
 from PIL import Image
+from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from lfi.errors import UsageError
 from lfi.folders import files_below
 
-IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.ppm', '.tif', '.tiff', '.webp')
 VIDEO_SUFFIXES = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm')
 
 Load = Callable[[dict], dict]
@@ -130,6 +131,26 @@ def list_sources(inputs: str | Path | np.ndarray | Sequence) -> list[Source]:
     return list(_sources(inputs, 'inputs'))
 
 
+def check_output(inputs: Sequence[str], out: str | Path, option: str) -> None:
+    """Check that what is written will not be read as an input the next time.
+
+    Args:
+        inputs: Images, folders and videos.
+        out: The folder to write to.
+        option: By which it was given, for the message.
+
+    Raises:
+        UsageError: If it lies in one of the folders.
+    """
+    written = Path(out).resolve()
+    for folder in filter(os.path.isdir, inputs):
+        if written.is_relative_to(Path(folder).resolve()):
+            raise UsageError(
+                f'{option} {out} lies in {folder}, whose images are read: the pictures that are written '
+                'there would be images of the next run. Choose a folder outside'
+            )
+
+
 def _sources(inputs: str | Path | np.ndarray | Sequence, name: str) -> Iterator[Source]:
     if isinstance(inputs, np.ndarray):
         if inputs.ndim != 3 or inputs.shape[2] != 3 or inputs.dtype != np.uint8:
@@ -148,9 +169,9 @@ def _sources(inputs: str | Path | np.ndarray | Sequence, name: str) -> Iterator[
 
 def _files(path: Path) -> Iterator[Source]:
     if path.is_dir():
-        files = [name for name in files_below(path) if name.lower().endswith(IMAGE_SUFFIXES)]
+        files = [name for name in files_below(path) if name.lower().endswith(IMG_EXTENSIONS)]
         if not files:
-            raise UsageError(f'the folder {path} holds no images ({", ".join(IMAGE_SUFFIXES)})')
+            raise UsageError(f'the folder {path} holds no images ({", ".join(IMG_EXTENSIONS)})')
         yield from (FileSource(str(path / name)) for name in sorted(files, key=Path))
     elif path.suffix.lower() in VIDEO_SUFFIXES:
         yield VideoSource(str(path))

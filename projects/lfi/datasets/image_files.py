@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mmcv.transforms import LoadImageFromFile
 from mmengine.fileio import get
 from mmengine.logging import print_log
 from mmpretrain.datasets import BaseDataset
@@ -20,8 +21,9 @@ UNKNOWN, GOOD, BAD = 0, 1, 2
 class ImageFileDataset(BaseDataset):
     """An mmpretrain data set that decodes each file once, in full, before the pipeline first sees it.
 
-    OpenCV returns a truncated JPEG as an image with a grey remainder; this is an error here. The check is
-    made at a file's first use only, and what it found is shared with forked workers.
+    OpenCV returns a truncated JPEG as an image with a grey remainder; this is an error here. So is what the
+    pipeline's own loader cannot decode. The check is made at a file's first use only, and what it found is
+    shared with forked workers.
 
     Args:
         data_root: Folder of the data set.
@@ -77,6 +79,10 @@ class ImageFileDataset(BaseDataset):
             try:
                 with Image.open(BytesIO(get(path))) as image:
                     image.load()
+                for transform in getattr(self.pipeline, 'transforms', ()):
+                    # OpenCV reads fewer formats.
+                    if isinstance(transform, LoadImageFromFile):
+                        transform({'img_path': path})
             # Pillow raises OSError, SyntaxError or ValueError, by format and by the kind of damage.
             except Exception as error:
                 self._handle_bad_image(idx, path, error)

@@ -48,7 +48,9 @@ def write_labels(folder: Path, records: Iterable[dict], concepts: Sequence[str])
         ('scores.csv', _scores(good, names, concepts)),
         ('unreadable.txt', _lines(bad)),
     ):
-        AtomicLocalBackend().put(content.encode(), folder / name)
+        # A file's name need not be UTF-8: JSON escapes it, a list has its bytes.
+        errors = 'backslashreplace' if name.endswith('.json') else 'surrogateescape'
+        AtomicLocalBackend().put(content.encode(errors=errors), folder / name)
     return root
 
 

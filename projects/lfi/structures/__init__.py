@@ -4,7 +4,7 @@ from .batch_mixture import BatchMixture
 from .image_features import ImageFeatures
 from .interaction_maps import DIRECTIONS, MASKED, REST, InteractionMaps
 from .mixed_maps import mean_maps, mix_maps
-from .packed_maps import pack, packed_dtype, unpack
+from .packed_maps import pack, packed_dtype, unpack, without_maps
 from .pieces import Pieces, piece_maps
 from .readings import TeacherReading
 from .views import numbers_like, windows_of
@@ -25,5 +25,6 @@ __all__ = [
     'packed_dtype',
     'piece_maps',
     'unpack',
+    'without_maps',
     'windows_of',
 ]

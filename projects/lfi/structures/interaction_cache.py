@@ -30,7 +30,7 @@ from lfi.fileio import AtomicLocalBackend
 from lfi.repositories import cache_folder
 
 from .interaction_maps import InteractionMaps
-from .packed_maps import packed_dtype
+from .packed_maps import lacks_maps, packed_dtype
 from .pieces import Pieces
 
 VERSION = 3
@@ -321,10 +321,19 @@ class CacheWriter:
         """Whether a shard is written."""
         return _checksum_file(self.folder, shard).is_file()
 
+    def unread(self, shard: int) -> list[int]:
+        """Which images, of all, a written shard has no maps of, because they could not be read."""
+        path = _unread_file(self.folder, shard)
+        return [self.manifest.rows(shard)[i] for i in json.loads(path.read_text())] if path.is_file() else []
+
     def write(self, shard: int, records: np.ndarray) -> None:
         """Write a shard's records."""
-        content = _npy(records)
+        content, unread = _npy(records), np.flatnonzero(lacks_maps(records)).tolist()
         self._files.put(content, _shard_file(self.folder, shard))
+        if unread:
+            self._files.put(json.dumps(unread).encode(), _unread_file(self.folder, shard))
+        else:
+            _unread_file(self.folder, shard).unlink(missing_ok=True)
         self._files.put(checksum(content).encode(), _checksum_file(self.folder, shard))
 
 
@@ -391,7 +400,8 @@ class InteractionCache:
         """The records (n,) of images, by their paths.
 
         Raises:
-            CacheError: if an image is not in the cache, or a shard is corrupted.
+            CacheError: if an image is not in the cache, or could not be read when that was written; or if a
+                shard is corrupted.
         """
         keys = keys_of(paths, self.manifest.name_parts)
         found = np.searchsorted(self._sorted, keys).clip(max=len(self._sorted) - 1)
@@ -405,6 +415,12 @@ class InteractionCache:
         for i, row in enumerate(self._order[found]):
             shard, index = divmod(int(row), self.manifest.shard_size)
             records[i] = self.shard(shard)[index]
+        unread = lacks_maps(records)
+        if unread.any():
+            raise CacheError(
+                f'{self.folder} has no maps of {paths[int(unread.argmax())]}: it could not be read when the '
+                'cache was written. Run tools/cache_teacher.py again: it asks about what can be read now'
+            )
         return records
 
     def shard(self, shard: int) -> np.ndarray:
@@ -456,6 +472,10 @@ def _shard_file(folder: Path, shard: int) -> Path:
 
 def _checksum_file(folder: Path, shard: int) -> Path:
     return folder / f'shard-{shard:05}.blake2b'
+
+
+def _unread_file(folder: Path, shard: int) -> Path:
+    return folder / f'shard-{shard:05}.unread.json'
 
 
 def _npy(array: np.ndarray) -> bytes:

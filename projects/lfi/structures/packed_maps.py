@@ -51,6 +51,18 @@ def pack(maps: InteractionMaps) -> np.ndarray:
     return records
 
 
+def without_maps(n: int, dtype: np.dtype) -> np.ndarray:
+    """Records (n,) of images that could not be read."""
+    records = np.zeros(n, dtype)
+    records['low'] = np.nan
+    return records
+
+
+def lacks_maps(records: np.ndarray) -> np.ndarray:
+    """Which records (n,) are of images that could not be read."""
+    return np.isnan(records['low']).any((1, 2))
+
+
 def unpack(
     records: np.ndarray, layers: tuple[int, ...], directions: tuple[str, ...], device: torch.device | str
 ) -> InteractionMaps:

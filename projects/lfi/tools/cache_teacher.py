@@ -31,7 +31,7 @@ from lfi.models.teachers import (
     PixelFormat,
     TeacherBatch,
 )
-from lfi.structures import InteractionMaps, pack, unpack
+from lfi.structures import InteractionMaps, pack, unpack, without_maps
 from lfi.structures.interaction_cache import keys_of, name_parts
 
 
@@ -64,6 +64,12 @@ class TeacherJob:
             self.dataset, batch_sampler=batches, num_workers=num_workers, collate_fn=pseudo_collate
         )
 
+    def can_read_any(self, rows: list[int]) -> bool:
+        """Whether one of the images can be read; a data set that skips gives another in its place."""
+        return any(
+            self.dataset[self.indices[row]]['data_samples'].img_path == self.paths[row] for row in rows
+        )
+
     def ask(self, batch: dict) -> InteractionMaps:
         """The teacher's maps of a batch of unaugmented images."""
         sizes = [tuple(image.shape[-2:]) for image in batch['inputs']]
@@ -94,11 +100,10 @@ def write(job: TeacherJob, folder: Path, batch_size: int, num_workers: int) -> N
         writer = CacheWriter(folder, manifest, keys, texts)
 
     mine = range(dist.get_rank(), manifest.num_shards, dist.get_world_size())
-    missing = [shard for shard in mine if not writer.is_done(shard)]
+    missing = [shard for shard in mine if not writer.is_done(shard) or job.can_read_any(writer.unread(shard))]
     batches_of = {shard: split(manifest.rows(shard), batch_size) for shard in missing}
     batches = job.batches(sum(batches_of.values(), []), num_workers)
     total, to_do = (sum(len(manifest.rows(shard)) for shard in shards) for shards in (mine, missing))
-    skipped = 0
     with tqdm(
         total=total, initial=total - to_do, unit=' images', disable=dist.get_rank() != 0, smoothing=0.05
     ) as bar:
@@ -110,13 +115,13 @@ def write(job: TeacherJob, folder: Path, batch_size: int, num_workers: int) -> N
                 # A data set that skips unreadable images gives others in their place, as in training.
                 for i, (row, sample) in enumerate(zip(rows, batch['data_samples'])):
                     if sample.img_path != job.paths[row]:
-                        packed[i] = np.zeros((), packed.dtype)
-                        skipped += 1
+                        packed[i] = without_maps(1, packed.dtype)[0]
                 records.append(packed)
                 bar.update(len(rows))
             writer.write(shard, np.concatenate(records))
-    if skipped:
-        print(f'{skipped} unreadable images have no maps')
+    unread = sum(len(writer.unread(shard)) for shard in mine)
+    if unread:
+        print(f'{unread} unreadable images have no maps')
     dist.barrier()
 
 
@@ -130,13 +135,21 @@ def verify(job: TeacherJob, folder: Path, batch_size: int, num_workers: int, n: 
     batches = [rows[i : i + batch_size].tolist() for i in range(0, len(rows), batch_size)]
     for rows_of_batch, batch in zip(tqdm(batches, unit=' batches'), job.batches(batches, num_workers)):
         maps = job.ask(batch)
-        records = cache.read([job.paths[row] for row in rows_of_batch])
+        # In place of an unreadable image the data set gives another.
+        read = [
+            i
+            for i, (row, sample) in enumerate(zip(rows_of_batch, batch['data_samples']))
+            if sample.img_path == job.paths[row]
+        ]
+        if not read:
+            continue
+        records = cache.read([job.paths[rows_of_batch[i]] for i in read])
         kept = unpack(records, maps.layers, maps.directions, job.device)
         step = torch.from_numpy(records['step'].copy()).to(job.device)[..., None, None]
         # In steps of the kept map; half a step is the rounding's own.
-        off = (kept.logits - maps.logits).abs() / step.clamp_min(1e-6)
+        off = (kept.logits - maps.logits[read]).abs() / step.clamp_min(1e-6)
         if kept.concepts is not None and maps.concepts is not None:
-            others = kept.concepts.ne(maps.concepts)[:, None, :, None, None]
+            others = kept.concepts.ne(maps.concepts[read])[:, None, :, None, None]
             off = off.masked_fill(others, math.inf)
         worst = max(worst, off.max().item())
     good = worst <= 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from argparse import Namespace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from lfi.apis import list_sources
-from lfi.apis.sources import FileSource
+from lfi.apis.sources import FileSource, check_output
 from lfi.engine import launch
 from lfi.errors import UsageError
 from lfi.pseudo_labels import options
@@ -34,7 +35,9 @@ def image_files(inputs: list[str]) -> list[FileSource]:
     for source in sources:
         if not isinstance(source, FileSource):
             raise UsageError(f'{source.name} is a video: data sets read images; write its frames as files')
-        files.setdefault(source.name, source)
+        # In whatever folder the command is run, a name in the log is of one image.
+        path = os.path.abspath(source.name)
+        files.setdefault(path, FileSource(path))
     return list(files.values())
 
 
@@ -52,6 +55,9 @@ def label(reader: TeacherReader | StudentReader, args: Namespace) -> None:
         UsageError: If no image can be read.
     """
     rules = options.rules_of(args, reader)
+    if args.pictures < 0:
+        raise UsageError(f'--pictures {args.pictures} must be 0 or more')
+    check_output(args.images, args.out, '--out')
     sources, out = image_files(args.images), Path(args.out)
     log = LabelLog(out / 'log.jsonl', {**reader.identity, **vars(rules)})
     done = sum(source.name in log for source in sources)

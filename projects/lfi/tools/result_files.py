@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from lfi.apis import InteractionResult, list_sources, result_record
-from lfi.apis.sources import VideoSource
+from lfi.apis.sources import VideoSource, check_output
 from lfi.errors import UsageError
 
 # Frames per second of a video that does not state them.
@@ -42,8 +43,9 @@ def write_results(
         out_dir: The folder.
 
     Raises:
-        UsageError: If no input could be read, or the folder cannot be made.
+        UsageError: If no input could be read, or the folder cannot be made, or lies in an input.
     """
+    check_output(inputs, out_dir, '--out-dir')
     sources, out = list_sources(inputs), Path(out_dir)
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -54,12 +56,14 @@ def write_results(
     total = sum(source.count(frame_stride) for source in sources)
     for result in tqdm(results, total=total, unit=' images'):
         frame = '' if result.frame is None else f'_{result.frame:06d}'
-        file = out / f'{len(records):05d}_{Path(result.name).stem}{frame}.png'
+        # A name has 255 bytes at most.
+        stem = os.fsdecode(os.fsencode(Path(result.name).stem)[:200])
+        file = out / f'{len(records):05d}_{stem}{frame}.png'
         mmcv.imwrite(draw(result)[..., ::-1], str(file))
         records.append({**result_record(result, classes), 'picture': file.name})
         if frame:
             frames[result.name].append(file)
-    missing = ', '.join(skipped)
+    missing = ', '.join(skipped).encode(errors='backslashreplace').decode()
     if not records:
         raise UsageError(f'no input could be read: {missing}')
     for source in sources:
@@ -67,7 +71,7 @@ def write_results(
             files = frames.pop(source.name)
             join_pictures(files, files[0].with_suffix('.mp4'), (source.fps or FPS) / frame_stride)
     text = json.dumps(records, indent=1, ensure_ascii=False)
-    (out / 'predictions.json').write_text(f'{text}\n', encoding='utf-8')
+    (out / 'predictions.json').write_text(f'{text}\n', encoding='utf-8', errors='backslashreplace')
     print(f'{len(records)} pictures and predictions.json in {out}{missing and f"; skipped: {missing}"}')
 
 

@@ -10,8 +10,8 @@ import mmcv
 import numpy as np
 import torch
 from torch import Tensor
+from torchvision.datasets.folder import IMG_EXTENSIONS
 
-from lfi.apis.sources import IMAGE_SUFFIXES
 from lfi.datasets import Shapes
 from lfi.datasets.shapes import MIN_IMG_SIZE
 from lfi.errors import UsageError
@@ -53,8 +53,8 @@ def file_images(folder: Path) -> Iterator[np.ndarray]:
     """The images below a folder, over and over, as uint8 BGR."""
     if not folder.is_dir():
         raise UsageError(f'--images {folder}: there is no such folder')
-    files = [folder / name for name in files_below(folder) if name.lower().endswith(IMAGE_SUFFIXES)]
+    files = [folder / name for name in files_below(folder) if name.lower().endswith(IMG_EXTENSIONS)]
     if not files:
-        raise UsageError(f'--images {folder}: no image ({", ".join(IMAGE_SUFFIXES)}) lies in it')
+        raise UsageError(f'--images {folder}: no image ({", ".join(IMG_EXTENSIONS)}) lies in it')
     # What a pipeline loads images with.
     return (mmcv.imread(str(path)) for path in cycle(files))
