@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from lfi.arguments import ArgumentParser, add_config_arguments
+from lfi.arguments import ArgumentParser, add_config_arguments, positive
 from lfi.tools import run_tool
 
 
@@ -28,7 +28,7 @@ def parse_args() -> Namespace:
         "config's)",
     )
     parser.add_argument('--images', type=int, metavar='N', help='only N images, evenly spaced (default: all)')
-    parser.add_argument('--batch-size', type=int, default=16, help='images at once (%(default)s)')
+    parser.add_argument('--batch-size', type=positive, default=16, help='images at once (%(default)s)')
     parser.add_argument('--num-workers', type=int, default=1, help='processes that load images (%(default)s)')
     parser.add_argument(
         '--area',

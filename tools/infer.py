@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from lfi.arguments import ArgumentParser, add_config_arguments
+from lfi.arguments import ArgumentParser, add_config_arguments, positive
 from lfi.tools import run_tool
 
 
@@ -33,7 +33,7 @@ def parse_args() -> Namespace:
         help="prompts for the texts, with {} for the text (default: the teacher's own)",
     )
     parser.add_argument('--out-dir', required=True, metavar='DIR', help='folder for pictures and predictions')
-    parser.add_argument('--batch-size', type=int, default=8, help='images at once (%(default)s)')
+    parser.add_argument('--batch-size', type=positive, default=8, help='images at once (%(default)s)')
     parser.add_argument(
         '--frame-stride', type=int, default=1, metavar='N', help='of a video, every N-th frame (%(default)s)'
     )

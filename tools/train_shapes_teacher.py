@@ -23,7 +23,7 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from lfi.arguments import ArgumentParser
+from lfi.arguments import ArgumentParser, positive
 from lfi.tools import run_tool
 
 TOWERS = dict(
@@ -44,7 +44,7 @@ def parse_args() -> Namespace:
     parser.add_argument('--tower', choices=TOWERS, default='cnn', help='of the images (%(default)s)')
     parser.add_argument('--images', type=int, default=20000, help='number of training images')
     parser.add_argument('--epochs', type=int, default=7)
-    parser.add_argument('--batch-size', type=int, default=128)
+    parser.add_argument('--batch-size', type=positive, default=128)
     parser.add_argument('--lr', type=float, default=3e-3, help='highest learning rate')
     parser.add_argument('--seed', type=int, default=0, help='of the images and of the weights')
     parser.add_argument('--workers', type=int, default=1, help='processes that draw images')

@@ -27,7 +27,7 @@ def test_tools_read_checkpoints_safely():
 def test_cfg_options_that_do_not_fit(tmp_path):
     config = tmp_path / 'config.py'
     config.write_text('steps = [1, 2]\n')
-    assert launch.load_config(str(config), {'steps': [3], 'other.key': 1}).other.key == 1
+    assert launch.load_config(str(config), {'steps': [3], 'env_cfg.key': 1}).env_cfg.key == 1
     for options in ({'steps.9': 1}, {'steps.0.a': 1}):
         with pytest.raises(launch.UsageError, match='--cfg-options .* does not fit'):
             launch.load_config(str(config), options)
@@ -51,6 +51,24 @@ def test_a_config_that_cannot_be_read_is_named_in_one_line(text, message, tmp_pa
     with pytest.raises(launch.UsageError, match=message) as raised:
         launch.load_config(str(config))
     assert '\n' not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ('key', 'message'),
+    [
+        ('modle.teacher_cache', "the config has no 'modle'; did you mean model"),
+        ('train_dataloder.batch_size', "the config has no 'train_dataloder'; did you mean train_dataloader"),
+        ('batch', "the config has no 'batch'; write it into the config"),
+    ],
+)
+def test_a_setting_that_nobody_reads_is_refused(key, message):
+    with pytest.raises(launch.UsageError, match=message):
+        launch.load_config('lfi_vit-tiny_shapes', {key: 1})
+
+
+@pytest.mark.parametrize('key', ['load_from', 'randomness.seed', 'auto_scale_lr.enable', 'num_classes'])
+def test_settings_that_the_runner_or_the_config_reads_are_taken(key):
+    launch.load_config('lfi_vit-tiny_shapes', {key: 1})
 
 
 def test_modules_that_cfg_options_add_are_imported(tmp_path, monkeypatch):
@@ -222,3 +240,12 @@ def test_one_line_for_a_mistake():
 
     with pytest.raises(SystemExit, match='error: what is wrong'):
         launch.run(main)
+
+
+def test_ctrl_c_ends_in_a_word(capsys):
+    def main():
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as stopped:
+        launch.run(main)
+    assert stopped.value.code == 130 and capsys.readouterr().err == 'stopped\n'

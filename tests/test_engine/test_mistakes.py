@@ -2,10 +2,13 @@
 
 import re
 
+import lfi  # noqa: F401
 import pytest
+import torch
 from lfi.engine import launch
 from lfi.engine.checkpoint import load_from_local
 from mmengine.registry import MODELS
+from mmengine.runner import Runner
 from torch.utils.data import DataLoader, Dataset
 
 
@@ -36,6 +39,14 @@ def build(**config):
         (dict(type='lfi.InteractionQueryViT', archh='deit-tiny'), "'archh'; did you mean arch"),
         (dict(type='LinearClsHead', num_classes=2), "'LinearClsHead' .* missing 1 required .*'in_channels'"),
         (dict(type='lfi.AffinityPrior', reach=0), 'reach=0 must be above 0'),
+        *(
+            (dict(type=f'lfi.{loss}', loss_weight=-1), 'loss_weight=-1 must be a number of 0 or more')
+            for loss in ('AffinityPrior', 'AttentionTransferLoss', 'LogitKDLoss')
+        ),
+        (
+            dict(type='lfi.InteractionDistillLoss', concepts_weight='2'),
+            "'2' must be a number of 0",
+        ),
         (
             dict(type='lfi.PriorImageClassifier', backbone=dict(type='ResNet', depth=18)),
             'PriorImageClassifier needs an lfi.InteractionQueryViT .*; got ResNet',
@@ -44,6 +55,26 @@ def build(**config):
 )
 def test_a_typo_in_a_config(config, says):
     assert re.search(says, said(lambda: build(**config)))
+
+
+def test_a_typo_in_what_the_runner_builds_itself():
+    def loop():
+        runner = Runner.__new__(Runner)
+        runner._train_dataloader = None
+        runner.build_train_loop(dict(by_epoch=True, max_epochss=4))
+
+    assert re.search("'max_epochss'; did you mean max_epochs?", said(loop))
+    data = dict(type='lfi.Shapes', split='train', num_images=4)
+    loader = dict(dataset=data, sampler=dict(type='DefaultSampler'), batch_size=2, num_worker=0)
+    assert re.search("'num_worker'; did you mean num_workers?", said(lambda: Runner.build_dataloader(loader)))
+
+
+def test_a_checkpoint_of_another_model_to_resume():
+    def resume():
+        state = torch.optim.SGD(torch.nn.Linear(2, 2).parameters(), 0.1).state_dict()
+        torch.optim.SGD(torch.nn.Linear(2, 2, bias=False).parameters(), 0.1).load_state_dict(state)
+
+    assert 'to resume is of another model or optimizer' in said(resume)
 
 
 def test_files_that_are_none(tmp_path):

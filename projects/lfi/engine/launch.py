@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import inspect
 import os
 import os.path as osp
 import subprocess
@@ -21,6 +22,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 from mmengine.utils import import_modules_from_strings
 
+from lfi.arguments import nearest
 from lfi.config_files import find_config, what_became_of
 from lfi.errors import CheckpointError, UsageError
 from lfi.repositories import is_student, local_folder
@@ -39,6 +41,22 @@ SLURM_PORTS = range(20000, 32000)
 FIND_MODULE = (
     'Correct the name, or let PYTHONPATH name the folder in which the module lies: PYTHONPATH=. lfi ...'
 )
+# What the Runner, our tools and Python's configs read beside the Runner's own arguments.
+FURTHER_SETTINGS = (
+    'auto_scale_lr',
+    'compile',
+    'custom_imports',
+    'efficient_conv_bn_eval',
+    'find_unused_parameters',
+    'loggers',
+    'model_wrapper_cfg',
+    'strategy',
+    'tta_model',
+    'tta_pipeline',
+    'vis_backends',
+)
+# What a shell says of a program that Ctrl-C stopped.
+INTERRUPTED = 130
 DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
@@ -59,6 +77,9 @@ def run(main: Callable[[], None], *mistakes: type[Exception]) -> None:
         main()
     except expected as error:
         sys.exit(f'error: {error}')
+    except KeyboardInterrupt:
+        print('stopped', file=sys.stderr)
+        sys.exit(INTERRUPTED)
     except MISTAKES as error:
         mistake = said_of(error)
         if mistake is None:
@@ -86,6 +107,7 @@ def load_config(path: str, options: dict | None = None) -> Config:
     """
     cfg = _read_config(path)
     spread_roots(cfg, options or {})
+    _check_settings(cfg, options or {})
     try:
         cfg.merge_from_dict(options or {})
     except (AssertionError, AttributeError, IndexError, KeyError, TypeError) as error:
@@ -94,6 +116,16 @@ def load_config(path: str, options: dict | None = None) -> Config:
         _import_modules(cfg)
     set_few_labels(cfg)
     return cfg
+
+
+def _check_settings(cfg: Config, options: Mapping) -> None:
+    """Refuse options of a setting that neither the config has nor the Runner reads: they change nothing."""
+    known = {*cfg, *inspect.signature(Runner.__init__).parameters, *FURTHER_SETTINGS}
+    for key, value in options.items():
+        name = key.split('.')[0]
+        if name not in known:
+            hint = nearest(name, known) or 'write it into the config, if a part of yours reads it'
+            raise UsageError(f'--cfg-options {key}={value}: the config has no {name!r}; {hint}')
 
 
 def _import_modules(cfg: Config) -> None:

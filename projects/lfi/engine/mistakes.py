@@ -7,16 +7,19 @@ import re
 from difflib import get_close_matches
 from pathlib import Path
 from traceback import extract_tb, walk_tb
+from types import FrameType
 from typing import Any
 
 import mmengine.registry
 from mmengine.registry import Registry
 
 FILES = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
-MISTAKES = (KeyError, TypeError, ValueError, *FILES)
+MISTAKES = (KeyError, RuntimeError, TypeError, ValueError, *FILES)
 """What may be a mistake: `said_of` knows."""
 LFI = Path(__file__).parents[1]
 BUILDS = 'mmengine/registry/build_functions.py'
+RUNNER = 'mmengine/runner/runner.py'
+OPTIMIZER = 'torch/optim/optimizer.py'
 UNKNOWN = re.compile(r'(?P<type>\S+) is not in the \S+::(?P<kind>.+?) registry')
 ARGUMENTS = re.compile(r'__init__\(\) (got an unexpected keyword argument|missing \d+ required)')
 
@@ -33,11 +36,18 @@ def said_of(error: BaseException) -> str | None:
         # A loader's worker hands on its whole traceback, and what was raised at its end.
         said = str(error).rpartition('Traceback (most recent call last):')[2].strip()
         return said.splitlines()[-1] if said != str(error).strip() else ' '.join(said.split())
-    if isinstance(error, TypeError | ValueError) and _is_lfis(error):
+    if isinstance(error, RuntimeError | TypeError | ValueError) and _is_lfis(error):
         return ' '.join(str(error).split())
-    if isinstance(error, ValueError):
+    if isinstance(error, ValueError) and _last_frame(error).f_code.co_filename.endswith(OPTIMIZER):
+        return (
+            f'the checkpoint to resume is of another model or optimizer ({error}): give the config of its '
+            'training; or begin with its weights alone, by --cfg-options load_from=FILE in place of --resume'
+        )
+    if isinstance(error, RuntimeError | ValueError):
         return None
     built = _built(error)
+    if built is None:
+        built = _built_by_runner(error)
     if built is None:
         return None
     unknown = UNKNOWN.search(str(error))
@@ -67,6 +77,19 @@ def _built(error: BaseException) -> Any:
     frames = [frame for frame, _ in walk_tb(error.__traceback__)]
     building = [frame.f_locals for frame in frames if frame.f_code.co_filename.endswith(BUILDS)]
     return (building[-1].get('obj_cls') or '') if building else None
+
+
+def _built_by_runner(error: BaseException) -> Any:
+    """The class that MMEngine's Runner called itself, by its name in the message; None for others."""
+    frame = _last_frame(error)
+    if not frame.f_code.co_filename.endswith(RUNNER):
+        return None
+    return frame.f_globals.get(str(error).partition('.')[0])
+
+
+def _last_frame(error: BaseException) -> FrameType:
+    """Of what raised an error."""
+    return [frame for frame, _ in walk_tb(error.__traceback__)][-1]
 
 
 def _types(kind: str) -> list[str]:

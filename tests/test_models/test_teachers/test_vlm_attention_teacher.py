@@ -320,7 +320,8 @@ def test_autocast_keeps_maps_in_float32_and_close(make_teacher):
         (dict(concepts=[]), 'concepts is empty'),
         (dict(concepts='circle'), "concepts='circle' must be a list"),
         (dict(templates=['no name']), 'templates must be strings with {}'),
-        (dict(max_concepts=0), 'max_concepts=0 must be at least 1, or None for all of them'),
+        (dict(max_concepts=0), 'max_concepts=0 must be a whole number above 0, or None for all'),
+        (dict(max_concepts=1.5), 'max_concepts=1.5 must be a whole number'),
         (
             dict(extractor=dict(type='gradcam')),
             r"extractor.type='gradcam' is unknown; choose from \[.*'clearclip', 'coca', 'dense',.*\]",

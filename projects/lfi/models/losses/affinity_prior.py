@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from lfi.registry import MODELS
 
 from .affinity import log_affinity
+from .loss_weights import check_weights
 from .shared_mean import shared_mean
 
 
@@ -46,7 +47,7 @@ class AffinityPrior(nn.Module):
             width: so a target is of the same shape in the image for any patch size. Defaults to 0.55, that is
             4.4 patches on a grid of 8 x 8.
         temperature: divides the student's cosines. Defaults to 0.1.
-        loss_weight: Defaults to 2.
+        loss_weight: 0 or more. Defaults to 2.
 
     Raises:
         ValueError: if an argument is out of its range; the message names it and its value.
@@ -71,6 +72,7 @@ class AffinityPrior(nn.Module):
         self.self_odds = self_odds
         self.reach = reach
         self.temperature = temperature
+        check_weights(loss_weight=loss_weight)
         self.loss_weight = loss_weight
 
     def forward(self, locations: Tensor, valid: Tensor | None = None) -> dict[str, Tensor]:

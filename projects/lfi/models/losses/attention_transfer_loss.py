@@ -9,6 +9,7 @@ from lfi.structures import ImageFeatures
 
 from .affinity import log_affinity
 from .divergences import kl
+from .loss_weights import check_weights
 
 
 @MODELS.register_module()
@@ -21,7 +22,7 @@ class AttentionTransferLoss(nn.Module):
 
     Args:
         temperature: Defaults to 0.1.
-        loss_weight: Defaults to 1.
+        loss_weight: 0 or more. Defaults to 1.
     """
 
     def __init__(self, temperature: float = 0.1, loss_weight: float = 1.0) -> None:
@@ -29,6 +30,7 @@ class AttentionTransferLoss(nn.Module):
         if temperature <= 0:
             raise ValueError(f'temperature={temperature} must be above 0')
         self.temperature = temperature
+        check_weights(loss_weight=loss_weight)
         self.loss_weight = loss_weight
 
     def forward(self, student: ImageFeatures, teacher: ImageFeatures) -> dict[str, Tensor]:

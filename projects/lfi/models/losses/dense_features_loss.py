@@ -9,6 +9,7 @@ from lfi.registry import MODELS
 from lfi.structures import ImageFeatures
 
 from .channel_standardisation import ChannelStandardisation
+from .loss_weights import check_weights
 
 
 @MODELS.register_module()
@@ -22,11 +23,12 @@ class DenseFeaturesLoss(nn.Module):
     Args:
         student_dims: width of the student's tokens.
         teacher_dims: width of the teacher's features.
-        loss_weight: Defaults to 1.
+        loss_weight: 0 or more. Defaults to 1.
     """
 
     def __init__(self, student_dims: int, teacher_dims: int, loss_weight: float = 1.0) -> None:
         super().__init__()
+        check_weights(loss_weight=loss_weight)
         self.loss_weight = loss_weight
         self.standardise = ChannelStandardisation(teacher_dims)
         # Tokens come before the backbone's last norm.

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from lfi.registry import MODELS
 from lfi.structures import ImageFeatures
 
+from .loss_weights import check_weights
+
 
 @MODELS.register_module()
 class FeatureMSELoss(nn.Module):
@@ -19,11 +21,12 @@ class FeatureMSELoss(nn.Module):
     Args:
         student_dims: width of the student's pooled features.
         teacher_dims: width of the teacher's.
-        loss_weight: Defaults to 1.
+        loss_weight: 0 or more. Defaults to 1.
     """
 
     def __init__(self, student_dims: int, teacher_dims: int, loss_weight: float = 1.0) -> None:
         super().__init__()
+        check_weights(loss_weight=loss_weight)
         self.loss_weight = loss_weight
         self.projection = nn.Linear(student_dims, teacher_dims)
 

@@ -13,6 +13,7 @@ from lfi.registry import MODELS
 from lfi.structures import REST, InteractionMaps
 
 from .divergences import kl
+from .loss_weights import check_weights
 from .shared_mean import shared_mean
 
 
@@ -50,6 +51,11 @@ class InteractionDistillLoss(nn.Module):
         concepts_temperature: float = 1.0,
     ) -> None:
         super().__init__()
+        check_weights(
+            positions_weight=positions_weight,
+            concepts_weight=concepts_weight,
+            presence_weight=presence_weight,
+        )
         for name in ('positions_temperature', 'concepts_temperature'):
             if not locals()[name] > 0:
                 raise ValueError(f'{name}={locals()[name]} must be above 0')

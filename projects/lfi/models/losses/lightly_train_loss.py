@@ -12,6 +12,7 @@ from lfi.structures import MASKED, ImageFeatures
 
 from .affinity import log_affinity
 from .divergences import kl
+from .loss_weights import check_weights
 
 
 @MODELS.register_module()
@@ -35,7 +36,7 @@ class LightlyTrainLoss(nn.Module):
         queue_size: embeddings in the queue, at least 1. A quarter to a half of the training images, 8192 at
             most, is what LightlyTrain takes. Defaults to 1024.
         temperature: Defaults to 0.07.
-        loss_weight: Defaults to 1.
+        loss_weight: 0 or more. Defaults to 1.
 
     Raises:
         ValueError: if an argument is out of its range.
@@ -57,6 +58,7 @@ class LightlyTrainLoss(nn.Module):
         if temperature <= 0:
             raise ValueError(f'temperature={temperature} must be above 0')
         self.temperature = temperature
+        check_weights(loss_weight=loss_weight)
         self.loss_weight = loss_weight
         # Tokens come before the backbone's last norm.
         self.local_head = nn.Sequential(nn.LayerNorm(student_dims), nn.Linear(student_dims, teacher_dims))

@@ -8,6 +8,7 @@ from lfi.registry import MODELS
 from lfi.structures import ImageFeatures
 
 from .divergences import kl
+from .loss_weights import check_weights
 
 
 @MODELS.register_module()
@@ -19,7 +20,7 @@ class LogitKDLoss(nn.Module):
 
     Args:
         temperature: T, divides both models' logits. Defaults to 2.
-        loss_weight: Defaults to 1.
+        loss_weight: 0 or more. Defaults to 1.
     """
 
     def __init__(self, temperature: float = 2.0, loss_weight: float = 1.0) -> None:
@@ -27,6 +28,7 @@ class LogitKDLoss(nn.Module):
         if temperature <= 0:
             raise ValueError(f'temperature={temperature} must be above 0')
         self.temperature = temperature
+        check_weights(loss_weight=loss_weight)
         self.loss_weight = loss_weight
 
     def forward(self, student: ImageFeatures, teacher: ImageFeatures) -> dict[str, Tensor]:

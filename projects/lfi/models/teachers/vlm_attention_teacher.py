@@ -81,8 +81,8 @@ class VLMAttentionTeacher:
     ) -> None:
         refuse_unknown(VLMAttentionTeacher, unknown)
         names, templates = concept_names(concepts), prompt_templates(templates)
-        if max_concepts is not None and max_concepts < 1:
-            raise ValueError(f'max_concepts={max_concepts} must be at least 1, or None for all of them')
+        if max_concepts is not None and (not isinstance(max_concepts, int) or max_concepts < 1):
+            raise ValueError(f'max_concepts={max_concepts!r} must be a whole number above 0, or None for all')
         chosen = chosen_extractor(extractor, model)
         extractor_type = type_of(chosen, EXTRACTORS, 'extractor')
         vlm, tokenizer = load_vlm(model, pretrained, allow_random, weights_file)
