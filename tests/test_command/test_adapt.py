@@ -402,6 +402,12 @@ def test_names_of_the_metainfo_come_before_those_of_the_class(write):
     assert cfg.model.teacher.concepts == ['red star', 'dot']
 
 
+def test_names_that_come_twice_are_refused(write, tmp_path):
+    (tmp_path / 'names.txt').write_text('\n'.join(map(str, [0, *range(19)])))
+    with pytest.raises(UsageError, match=r"names.txt has \['0'\] more than once"):
+        write(SHAPES, concepts=str(tmp_path / 'names.txt'))
+
+
 @pytest.mark.parametrize(
     ('config', 'options', 'says'),
     [

@@ -10,7 +10,7 @@ from typing import Any
 from mmengine.registry import DATASETS
 from mmpretrain.datasets.categories import IMAGENET_CATEGORIES
 
-from lfi.concepts import check_unrepeated, concept_names
+from lfi.concepts import concept_names
 from lfi.errors import UsageError
 from lfi.registry import DATASETS as LFI_DATASETS
 
@@ -63,17 +63,13 @@ def read_concepts(file: str) -> list[str]:
     """The names in a file, one a line.
 
     Raises:
-        UsageError: if there is no such file, or no name in it, or one twice.
+        UsageError: if there is no such file, or no name in it.
     """
     if not Path(file).is_file():
         raise UsageError(f'--concepts {file}: there is no such file')
     names = _read(file)
     if not names:
         raise UsageError(f'--concepts {file} has no name: write one a line, in the order of the labels')
-    try:
-        check_unrepeated(names, f'--concepts {file}')
-    except ValueError as error:
-        raise UsageError(str(error)) from error
     return names
 
 

@@ -13,6 +13,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS
 from torch import nn
 
+from lfi.concepts import check_unrepeated
 from lfi.errors import UsageError
 from lfi.models.teachers.named_teacher import named_teacher
 
@@ -140,6 +141,10 @@ def _concepts(cfg: Config, scope: str, file: str | None) -> tuple[Any, list[str]
     if file is not None:
         names = read_concepts(file)
         check_number(names, cfg.model, given=True)
+        try:
+            check_unrepeated(names, f'--concepts {file}')
+        except ValueError as error:
+            raise UsageError(str(error)) from error
         return names, names
     dataset = (cfg.get('train_dataloader') or {}).get('dataset') or {}
     named, names = named_classes(dataset, scope)
