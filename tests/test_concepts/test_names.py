@@ -1,5 +1,5 @@
 import pytest
-from lfi.concepts import concept_names
+from lfi.concepts import check_unrepeated, concept_names
 from lfi.registry import DATASETS
 
 
@@ -38,7 +38,6 @@ def test_other_projects_data_sets_name_their_classes(data_set, first, count):
         (dict(type='mmpretrain.CustomDataset'), "concepts.type='mmpretrain.CustomDataset' has neither"),
         (dict(type='mmpretrain.CIFAR10', data_root='x'), 'names its classes itself: leave out data_root'),
         ('cat', "concepts='cat' must be a list of names"),
-        (['cat', 'dog', 'cat'], r"concepts has \['cat'\] more than once, .*half .*tells them apart"),
     ],
 )
 def test_a_source_without_names_is_refused(concepts, message):
@@ -49,3 +48,12 @@ def test_a_source_without_names_is_refused(concepts, message):
 def test_what_comes_after_the_classes_comes_once():
     names = concept_names(dict(type='mmpretrain.CIFAR10', extra=dict(type='lfi.ImageNetNames')))
     assert len(names) == len(set(names)) and 'missile' in names
+
+
+def test_texts_that_come_twice_are_refused_where_they_are_typed():
+    check_unrepeated(['cat', 'dog'], 'texts')
+    with pytest.raises(ValueError, match=r"texts has \['cat'\] more than once, .*half .*tells them apart"):
+        check_unrepeated(['cat', 'dog', 'cat'], 'texts')
+    # A student that is shared names the classes of its data set one by one.
+    names = concept_names(dict(type='lfi.ImageNetNames'))
+    assert len(set(names)) == 998 and concept_names(names) == names

@@ -95,6 +95,11 @@ def test_one_concept_needs_something_to_compete_with(cfg):
         TeacherReader(cfg, ['star'], device='cpu')
 
 
+def test_a_text_that_is_typed_twice_is_refused(cfg):
+    with pytest.raises(ValueError, match=r"texts has \['star'\] more than once"):
+        TeacherReader(cfg, ['star', 'gear', 'star'], device='cpu')
+
+
 def test_a_config_without_a_teacher_says_so():
     with pytest.raises(ValueError, match='the config has no model.teacher to ask; give --checkpoint'):
         TeacherReader(Config(dict(model=dict(type='ImageClassifier'))))

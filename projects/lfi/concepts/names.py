@@ -18,13 +18,11 @@ def concept_names(concepts: Sequence[str] | dict) -> list[str]:
             names or again what gives them, comes after the classes, without those already there.
 
     Raises:
-        ValueError: if it is a single string; if a list has a name twice, while a data set's classes may share
-            one; or if the type is unknown or cannot name its classes.
+        ValueError: if it is a single string, or the type is unknown or cannot name its classes.
     """
     if isinstance(concepts, str):
         raise ValueError(f'concepts={concepts!r} must be a list of names, or a data set that names them')
     if not isinstance(concepts, dict):
-        check_unrepeated(concepts, 'concepts')
         return list(concepts)
     arguments = dict(concepts)
     name, extra = arguments.pop('type', None), arguments.pop('extra', ())
@@ -44,7 +42,10 @@ def concept_names(concepts: Sequence[str] | dict) -> list[str]:
 
 
 def check_unrepeated(names: Sequence[str], field: str) -> None:
-    """Raise a ValueError that names the field if one of the names comes twice."""
+    """Raise a ValueError that names the field if one of the names comes twice.
+
+    The classes of a data set may share a name, as two pairs of ImageNet's do: they are not checked.
+    """
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
         raise ValueError(

@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.model.utils import stack_batch
 
+from lfi.concepts import check_unrepeated
 from lfi.models.teachers import PixelFormat, teacher_identity
 from lfi.registry import TEACHERS
 from lfi.structures import TeacherReading
@@ -48,7 +49,9 @@ class TeacherReader:
         config = cfg.get('model', {}).get('teacher')
         if config is None:
             raise ValueError('the config has no model.teacher to ask; give --checkpoint to ask its student')
-        config = dict(config, **({} if texts is None else {'concepts': list(texts)}))
+        if texts is not None:
+            check_unrepeated(texts, 'texts')
+            config = dict(config, concepts=list(texts))
         reading = dict(cfg.model.get('reading') or {})
         if reading.get('presence') == 'label':
             reading['presence'] = 'image'
