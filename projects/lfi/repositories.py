@@ -15,7 +15,15 @@ CONFIG, WEIGHTS, CARD = 'config.json', 'model.safetensors', 'README.md'
 MANIFEST = 'manifest.json'
 # What is read of a repository; nothing else of it comes to this machine.
 STUDENT_FILES = (CONFIG, WEIGHTS, CARD)
-CACHE_FILES = (MANIFEST, 'keys.npy', 'texts.npy', 'shard-*.npy', 'shard-*.blake2b', CARD)
+CACHE_FILES = (
+    MANIFEST,
+    'keys.npy',
+    'texts.npy',
+    'shard-*.npy',
+    'shard-*.blake2b',
+    'shard-*.unread.json',
+    CARD,
+)
 _NAME = re.compile(r'(?P<datasets>datasets/)?(?P<name>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?')
 
 

@@ -402,6 +402,12 @@ def test_names_of_the_metainfo_come_before_those_of_the_class(write):
     assert cfg.model.teacher.concepts == ['red star', 'dot']
 
 
+def test_one_class_has_a_background_beside_it(write):
+    one = SHAPES.replace("split='train'", "metainfo=dict(classes=['person']), split='train'")
+    cfg = load_config(str(write(one.replace('num_classes=20', 'num_classes=1'), teacher='clip-b16')))
+    assert cfg.model.teacher.concepts == ['person'] and cfg.model.teacher.background == ['background']
+
+
 def test_names_that_come_twice_are_refused(write, tmp_path):
     (tmp_path / 'names.txt').write_text('\n'.join(map(str, [0, *range(19)])))
     with pytest.raises(UsageError, match=r"names.txt has \['0'\] more than once"):

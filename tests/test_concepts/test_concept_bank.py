@@ -48,6 +48,11 @@ def test_what_cannot_be_embedded_is_refused(names, templates, message):
         ConceptBank.encode(names, templates, encode_texts)
 
 
+def test_a_background_that_comes_twice_is_refused():
+    with pytest.raises(ValueError, match=r"background has \['sky'\] more than once"):
+        ConceptBank.encode(['cat'], ['a {}'], encode_texts, background=['sky', 'sky'])
+
+
 def test_the_background_comes_last():
     bank = ConceptBank.encode(['cat', 'dog'], ['a {}'], encode_texts, background=['sky'])
     assert (bank.names, bank.num_concepts, len(bank)) == (('cat', 'dog', 'sky'), 2, 3)

@@ -66,7 +66,10 @@ def test_a_setting_that_nobody_reads_is_refused(key, message):
         launch.load_config('lfi_vit-tiny_shapes', {key: 1})
 
 
-@pytest.mark.parametrize('key', ['load_from', 'randomness.seed', 'auto_scale_lr.enable', 'num_classes'])
+@pytest.mark.parametrize(
+    'key',
+    ['load_from', 'randomness.seed', 'auto_scale_lr.enable', 'num_classes', 'runner_type', 'sync_bn'],
+)
 def test_settings_that_the_runner_or_the_config_reads_are_taken(key):
     launch.load_config('lfi_vit-tiny_shapes', {key: 1})
 

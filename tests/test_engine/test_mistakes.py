@@ -7,6 +7,7 @@ import pytest
 import torch
 from lfi.engine import launch
 from lfi.engine.checkpoint import load_from_local
+from lfi.models.distill import InteractionDistillMixin
 from mmengine.registry import MODELS
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader, Dataset
@@ -67,6 +68,11 @@ def test_a_typo_in_what_the_runner_builds_itself():
     data = dict(type='lfi.Shapes', split='train', num_images=4)
     loader = dict(dataset=data, sampler=dict(type='DefaultSampler'), batch_size=2, num_worker=0)
     assert re.search("'num_worker'; did you mean num_workers?", said(lambda: Runner.build_dataloader(loader)))
+
+
+def test_what_is_not_implemented_keeps_its_traceback():
+    with pytest.raises(NotImplementedError):
+        launch.run(lambda: InteractionDistillMixin.image_labels(None, [], 1))
 
 
 def test_a_checkpoint_of_another_model_to_resume():

@@ -65,7 +65,11 @@ def test_records_come_back_by_name_wherever_the_data_lie(folder, records, manife
     assert cache.read(moved).tobytes() == records[order].tobytes()
 
 
-def test_an_image_that_could_not_be_read_is_named_until_it_has_maps(folder, manifest, records):
+def interrupt(*args):
+    raise KeyboardInterrupt
+
+
+def test_an_image_that_could_not_be_read_is_named_until_it_has_maps(folder, manifest, records, monkeypatch):
     writer, rows = open_writer(folder, manifest), manifest.rows(1)
     holed = records[rows.start : rows.stop].copy()
     holed[2] = without_maps(1, holed.dtype)[0]
@@ -75,6 +79,17 @@ def test_an_image_that_could_not_be_read_is_named_until_it_has_maps(folder, mani
     np.testing.assert_array_equal(cache.read(PATHS[4:6]), records[4:6])
     with pytest.raises(CacheError, match=rf'has no maps of {PATHS[6]}: it could not be read'):
         cache.read(PATHS[5:8])
+    # lfi 0.1 left zeros.
+    zeros = holed.copy()
+    zeros[2] = np.zeros((), zeros.dtype)
+    writer.write(1, zeros)
+    with pytest.raises(CacheError, match=r'could not be read when .* Remove shard-00001.blake2b and run'):
+        InteractionCache(folder).read(PATHS[6:7])
+    # What is written anew, and not to its end, is missing.
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(writer._files, 'put', interrupt)
+        writer.write(1, records[rows.start : rows.stop])
+    assert not writer.is_done(1)
     writer.write(1, records[rows.start : rows.stop])
     assert writer.unread(1) == [] and InteractionCache(folder).read(PATHS[6:7]) == records[6]
 

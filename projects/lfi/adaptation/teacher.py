@@ -41,6 +41,9 @@ def asked_teacher(name: str, concepts: Any, num_concepts: int, is_dense: bool) -
         more = {}
     if num_concepts > MANY:
         more['max_concepts'] = ASKED
+    if num_concepts == 1 and not config.get('background'):
+        # One text alone would be found in every image.
+        more['background'] = ['background']
     try:
         text_dims_of({**config, **more, 'concepts': concepts})
         if is_dense and _can_be_larger(config['model']):

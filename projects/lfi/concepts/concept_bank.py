@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .names import check_unrepeated
+
 
 @dataclass(frozen=True)
 class ConceptBank:
@@ -44,8 +46,9 @@ class ConceptBank:
             background: texts for what is none of the concepts.
 
         Raises:
-            ValueError: if there is no concept, a concept is empty or in the background too, a template lacks
-                its `{}`, or an embedding is zero or no number.
+            ValueError: if there is no concept; if a concept is empty or in the background too; if the
+                background has a text twice; if a template lacks its `{}`; or if an embedding is zero or no
+                number.
         """
         if not names:
             raise ValueError('concepts is empty: the teacher needs at least one text to look for')
@@ -58,6 +61,7 @@ class ConceptBank:
                 f'background={list(background)} has {both}, which are concepts too, and each would take half '
                 "of the other's probability: leave them out of one of the two"
             )
+        check_unrepeated(background, 'background')
         if not templates or not all('{}' in template for template in templates):
             raise ValueError(f'templates must be strings with {{}} for the concept, got {list(templates)}')
         per_template = [

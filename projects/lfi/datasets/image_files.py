@@ -75,14 +75,15 @@ class ImageFileDataset(BaseDataset):
         """Run the pipeline on item `idx`; None, for a bad image to skip, makes mmengine draw another."""
         self.full_init()
         if self._checked.array[idx] != GOOD:
-            path = self.get_data_info(idx)['img_path']
+            info = self.get_data_info(idx)
+            path = info['img_path']
             try:
                 with Image.open(BytesIO(get(path))) as image:
                     image.load()
                 for transform in getattr(self.pipeline, 'transforms', ()):
                     # OpenCV reads fewer formats.
                     if isinstance(transform, LoadImageFromFile):
-                        transform({'img_path': path})
+                        transform(info)
             # Pillow raises OSError, SyntaxError or ValueError, by format and by the kind of damage.
             except Exception as error:
                 self._handle_bad_image(idx, path, error)

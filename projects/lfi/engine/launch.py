@@ -48,9 +48,12 @@ FURTHER_SETTINGS = (
     'custom_imports',
     'efficient_conv_bn_eval',
     'find_unused_parameters',
+    'init_weights_for_test_or_val',
     'loggers',
     'model_wrapper_cfg',
+    'runner_type',
     'strategy',
+    'sync_bn',
     'tta_model',
     'tta_pipeline',
     'vis_backends',
@@ -130,12 +133,11 @@ def _check_settings(cfg: Config, options: Mapping) -> None:
 
 def _import_modules(cfg: Config) -> None:
     """Import what `--cfg-options` add to custom_imports; MMEngine imports what the file names alone."""
+    named = cfg.custom_imports
     try:
-        import_modules_from_strings(**cfg.custom_imports)
+        import_modules_from_strings(**(named or {'imports': None}))
     except (ImportError, TypeError) as error:
-        raise UsageError(
-            f'--cfg-options custom_imports={dict(cfg.custom_imports)}: {error}. {FIND_MODULE}'
-        ) from error
+        raise UsageError(f'--cfg-options custom_imports={named!r}: {error}. {FIND_MODULE}') from error
 
 
 def _read_config(path: str) -> Config:

@@ -36,6 +36,8 @@ def said_of(error: BaseException) -> str | None:
         # A loader's worker hands on its whole traceback, and what was raised at its end.
         said = str(error).rpartition('Traceback (most recent call last):')[2].strip()
         return said.splitlines()[-1] if said != str(error).strip() else ' '.join(said.split())
+    if isinstance(error, NotImplementedError):
+        return None
     if isinstance(error, RuntimeError | TypeError | ValueError) and _is_lfis(error):
         return ' '.join(str(error).split())
     if isinstance(error, ValueError) and _last_frame(error).f_code.co_filename.endswith(OPTIMIZER):

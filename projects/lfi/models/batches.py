@@ -61,11 +61,11 @@ def valid_sizes_of(inputs: Tensor, data_samples: Sequence) -> list[tuple[int, in
     return [(min(h, full[0]), min(w, full[1])) for h, w in shapes]
 
 
-def refuse_padding(backbone: torch.nn.Module, inputs: Tensor, data_samples: Sequence) -> None:
+def refuse_padding(inputs: Tensor, data_samples: Sequence) -> None:
     """Check that all images fill their batch, for what copies features does not tell padding from image.
 
     Raises:
-        ValueError: if one does not; or if the backbone pads them to whole patches.
+        ValueError: if one does not.
     """
     full = tuple(inputs.shape[-2:])
     padded = {size for size in valid_sizes_of(inputs, data_samples) if size != full}
@@ -75,6 +75,15 @@ def refuse_padding(backbone: torch.nn.Module, inputs: Tensor, data_samples: Sequ
             f'an image of {height} x {width} pixels is padded to {full[0]} x {full[1]}, and features of '
             'padding would be copied: crop or resize all images to one size in train_pipeline'
         )
+
+
+def refuse_overhang(backbone: torch.nn.Module, inputs: Tensor) -> None:
+    """Check that images end where the student's locations do, for what copies features location by location.
+
+    Raises:
+        ValueError: if they do not: the backbone pads them to whole patches.
+    """
+    full = tuple(inputs.shape[-2:])
     height, width = getattr(backbone, 'patch_stride', (1, 1))
     if full[0] % height or full[1] % width:
         raise ValueError(

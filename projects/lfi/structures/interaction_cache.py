@@ -329,6 +329,8 @@ class CacheWriter:
     def write(self, shard: int, records: np.ndarray) -> None:
         """Write a shard's records."""
         content, unread = _npy(records), np.flatnonzero(lacks_maps(records)).tolist()
+        # A shard that is written anew, and not to its end, counts as missing.
+        _checksum_file(self.folder, shard).unlink(missing_ok=True)
         self._files.put(content, _shard_file(self.folder, shard))
         if unread:
             self._files.put(json.dumps(unread).encode(), _unread_file(self.folder, shard))
@@ -417,9 +419,12 @@ class InteractionCache:
             records[i] = self.shard(shard)[index]
         unread = lacks_maps(records)
         if unread.any():
+            first = int(unread.argmax())
+            shard = int(self._order[found[first]]) // self.manifest.shard_size
             raise CacheError(
-                f'{self.folder} has no maps of {paths[int(unread.argmax())]}: it could not be read when the '
-                'cache was written. Run tools/cache_teacher.py again: it asks about what can be read now'
+                f'{self.folder} has no maps of {paths[first]}: it could not be read when the cache was '
+                f'written. Remove {_checksum_file(self.folder, shard).name} and run tools/cache_teacher.py '
+                'again: it writes this shard anew'
             )
         return records
 

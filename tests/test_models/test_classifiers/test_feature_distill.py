@@ -83,6 +83,9 @@ def test_images_that_end_within_a_patch_are_refused(make_model):
         sample.set_metainfo(dict(img_shape=(32, 28)))
     with pytest.raises(ValueError, match='images of 32 x 28 pixels end within a location of 8 x 8 pixels'):
         model(**model.data_preprocessor(data, training=True), mode='loss')
+    # Class probabilities have no place.
+    model = make_model(LOSSES['loss_logits'])
+    assert model(**model.data_preprocessor(data, training=True), mode='loss')['loss_logits'] > 0
 
 
 def test_the_teacher_is_no_part_of_the_model(make_model):

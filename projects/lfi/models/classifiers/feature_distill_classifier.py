@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mmpretrain.models.classifiers import ImageClassifier
 from torch import Tensor
 
-from lfi.models.batches import refuse_padding
+from lfi.models.batches import refuse_overhang, refuse_padding
 from lfi.models.distill import TeacherMixin
 from lfi.models.raw_images import check_images
 from lfi.models.teachers import (
@@ -80,7 +80,9 @@ class FeatureDistillClassifier(TeacherMixin, LabelledHeadMixin, ImageClassifier)
 
     def loss(self, inputs: Tensor, data_samples: Sequence, **kwargs: Any) -> dict[str, Tensor]:
         """The task's losses, joined by the distillation's and the prior's."""
-        refuse_padding(self.backbone, inputs, data_samples)
+        refuse_padding(inputs, data_samples)
+        if getattr(self.distill_loss, 'by_location', False):
+            refuse_overhang(self.backbone, inputs)
         with self.backbone.record_interactions() as record:
             features = self.extract_feat(inputs)
         losses = self.head_loss(features, data_samples)

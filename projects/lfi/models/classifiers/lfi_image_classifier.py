@@ -10,7 +10,7 @@ from mmpretrain.models.classifiers import ImageClassifier
 from torch import Tensor
 
 from lfi.models.backbones import InteractionStates
-from lfi.models.batches import mark, refuse_padding
+from lfi.models.batches import mark, refuse_overhang, refuse_padding
 from lfi.models.distill import InteractionDistillMixin
 from lfi.models.losses import DenseFeaturesLoss, LogitKDLoss
 from lfi.models.teachers import (
@@ -90,7 +90,8 @@ class LFIImageClassifier(InteractionDistillMixin, LabelledHeadMixin, ImageClassi
         """As of the mixin, joined by what the patches learn of the teacher's features."""
         if self.dense_features is None:
             return super().loss(inputs, data_samples, **kwargs)
-        refuse_padding(self.backbone, inputs, data_samples)
+        refuse_padding(inputs, data_samples)
+        refuse_overhang(self.backbone, inputs)
         # A recording around the call shares its forward pass.
         with self.backbone.record_interactions() as record:
             losses = super().loss(inputs, data_samples, **kwargs)

@@ -25,6 +25,9 @@ class AttentionTransferLoss(nn.Module):
         loss_weight: 0 or more. Defaults to 1.
     """
 
+    by_location = True
+    """Whether it compares location by location."""
+
     def __init__(self, temperature: float = 0.1, loss_weight: float = 1.0) -> None:
         super().__init__()
         if temperature <= 0:

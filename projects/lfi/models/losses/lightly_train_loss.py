@@ -44,6 +44,9 @@ class LightlyTrainLoss(nn.Module):
 
     queue: Tensor
 
+    by_location = True
+    """Whether it compares location by location."""
+
     def __init__(
         self,
         student_dims: int,
