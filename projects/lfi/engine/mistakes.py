@@ -108,6 +108,9 @@ def _names(registry: Registry) -> list[str]:
 
 
 def _near(error: BaseException, built: Any) -> str:
+    if 'Did you mean' in str(error):
+        # Python 3.13 says it itself.
+        return ''
     found = re.search(r"unexpected keyword argument '(\w+)'", str(error))
     kinds = inspect.getmro(built) if isinstance(built, type) else ()
     taken = {
