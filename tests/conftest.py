@@ -98,6 +98,8 @@ def tool_env() -> dict:
         'PYTHONPATH': path,
         'PYTHON': sys.executable,
         'OMP_NUM_THREADS': '1',
+        # What is printed and what is an error come in their order.
+        'PYTHONUNBUFFERED': '1',
         'CUDA_VISIBLE_DEVICES': '',
     }
     return {**os.environ, **settings}
