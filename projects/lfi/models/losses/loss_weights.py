@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from numbers import Real
-
 
 def check_weights(**weights: object) -> None:
     """Raise a ValueError that names the first weight that is no number of 0 or more."""
     for name, weight in weights.items():
-        if not isinstance(weight, Real) or not 0 <= weight < float('inf'):
+        if not isinstance(weight, int | float) or not 0 <= weight < float('inf'):
             raise ValueError(f'{name}={weight!r} must be a number of 0 or more')
