@@ -10,9 +10,7 @@ from mmengine.config import ConfigDict
 from mmengine.registry import init_default_scope
 from mmengine.structures import PixelData
 
-pytest.importorskip('mmseg', reason='mmsegmentation is not installed')
-
-from mmseg.structures import SegDataSample  # noqa: E402
+mmseg = pytest.importorskip('mmseg.structures', reason='mmsegmentation is not installed')
 
 SIZE = (32, 32)
 BACKBONE = dict(
@@ -56,7 +54,7 @@ def make():
 
 
 def sample(seed, unlabelled=False):
-    found = SegDataSample(metainfo=dict(img_shape=SIZE, ori_shape=SIZE))
+    found = mmseg.SegDataSample(metainfo=dict(img_shape=SIZE, ori_shape=SIZE))
     if unlabelled:
         found.set_metainfo(dict(unlabelled=True))
     else:
@@ -90,6 +88,8 @@ def test_images_without_labels_are_no_part_of_the_task(make, task):
 def test_labels_are_where_the_model_is(make):
     model = make(type='lfi.LFISegmentor', teacher=lfi.teacher_config('shapes-tiny'), decode_head=HEAD)
     model.to('meta')
-    folder = SegDataSample()
-    beside = SegDataSample(gt_sem_seg=PixelData(data=torch.zeros(1, *SIZE, dtype=torch.long, device='meta')))
+    folder = mmseg.SegDataSample()
+    beside = mmseg.SegDataSample(
+        gt_sem_seg=PixelData(data=torch.zeros(1, *SIZE, dtype=torch.long, device='meta'))
+    )
     assert model.image_labels([folder, beside], 4).device.type == 'meta'

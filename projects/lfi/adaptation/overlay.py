@@ -141,10 +141,7 @@ def _concepts(cfg: Config, scope: str, file: str | None) -> tuple[Any, list[str]
     if file is not None:
         names = read_concepts(file)
         check_number(names, cfg.model, given=True)
-        try:
-            check_unrepeated(names, f'--concepts {file}')
-        except ValueError as error:
-            raise UsageError(str(error)) from error
+        check_unrepeated(names, f'--concepts {file}')
         return names, names
     dataset = (cfg.get('train_dataloader') or {}).get('dataset') or {}
     named, names = named_classes(dataset, scope)

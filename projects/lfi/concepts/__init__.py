@@ -4,7 +4,7 @@ from .caption_phrases import CaptionPhrases
 from .concept_bank import ConceptBank
 from .concept_check_hook import ConceptCheckHook
 from .imagenet_names import ImageNetNames
-from .names import check_unrepeated, concept_names
+from .names import check_unrepeated, concept_names, repetition
 from .prompts import prompt_templates
 
 __all__ = [
@@ -15,4 +15,5 @@ __all__ = [
     'check_unrepeated',
     'concept_names',
     'prompt_templates',
+    'repetition',
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from lfi.errors import UsageError
 from lfi.registry import DATASETS, VOCABULARIES
 
 
@@ -42,13 +43,20 @@ def concept_names(concepts: Sequence[str] | dict) -> list[str]:
 
 
 def check_unrepeated(names: Sequence[str], field: str) -> None:
-    """Raise a ValueError that names the field if one of the names comes twice.
+    """Raise a UsageError that names the field if one of the names comes twice.
 
     The classes of a data set may share a name, as two pairs of ImageNet's do: they are not checked.
     """
+    if said := repetition(names, field):
+        raise UsageError(said)
+
+
+def repetition(names: Sequence[str], field: str) -> str:
+    """What is to be said of names that come twice; empty where none does."""
     repeated = [name for name, count in Counter(names).items() if count > 1]
-    if repeated:
-        raise ValueError(
-            f"{field} has {repeated} more than once, and each would take half of the other's probability: "
-            'leave the second out, or write what tells them apart'
-        )
+    if not repeated:
+        return ''
+    return (
+        f"{field} has {repeated} more than once, and each would take half of the other's probability: "
+        'leave the second out, or write what tells them apart'
+    )

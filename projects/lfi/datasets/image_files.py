@@ -16,6 +16,8 @@ from PIL import Image
 from .shared_array import SharedArray
 
 UNKNOWN, GOOD, BAD = 0, 1, 2
+# What Pillow decodes of these, other decoders do too.
+COMMON_FORMATS = ('BMP', 'JPEG', 'PNG')
 
 
 class ImageFileDataset(BaseDataset):
@@ -80,16 +82,20 @@ class ImageFileDataset(BaseDataset):
             try:
                 with Image.open(BytesIO(get(path))) as image:
                     image.load()
-                for transform in getattr(self.pipeline, 'transforms', ()):
-                    # OpenCV reads fewer formats.
-                    if isinstance(transform, LoadImageFromFile):
-                        transform(info)
+                    if image.format not in COMMON_FORMATS:
+                        self._load(info)
             # Pillow raises OSError, SyntaxError or ValueError, by format and by the kind of damage.
             except Exception as error:
                 self._handle_bad_image(idx, path, error)
                 return None
             self._checked.array[idx] = GOOD
         return super().prepare_data(idx)
+
+    def _load(self, info: dict) -> None:
+        """Decode a file as the pipeline does; raises what its loader raises."""
+        for transform in getattr(self.pipeline, 'transforms', ()):
+            if isinstance(transform, LoadImageFromFile):
+                transform(info)
 
     def _handle_bad_image(self, idx: int, path: str, error: Exception) -> None:
         first_time = self._checked.array[idx] == UNKNOWN

@@ -41,7 +41,7 @@ SLURM_PORTS = range(20000, 32000)
 FIND_MODULE = (
     'Correct the name, or let PYTHONPATH name the folder in which the module lies: PYTHONPATH=. lfi ...'
 )
-# What the Runner, our tools and Python's configs read beside the Runner's own arguments.
+# What MMEngine and our tools read beside the Runner's own arguments.
 FURTHER_SETTINGS = (
     'auto_scale_lr',
     'compile',
@@ -115,7 +115,7 @@ def load_config(path: str, options: dict | None = None) -> Config:
         cfg.merge_from_dict(options or {})
     except (AssertionError, AttributeError, IndexError, KeyError, TypeError) as error:
         raise UsageError(f'--cfg-options {options} does not fit {path}: {error}') from error
-    if any(key.split('.')[0] == 'custom_imports' for key in options or {}):
+    if any(key.split('.')[0] == 'custom_imports' for key in options or {}) and cfg.custom_imports:
         _import_modules(cfg)
     set_few_labels(cfg)
     return cfg
@@ -135,7 +135,7 @@ def _import_modules(cfg: Config) -> None:
     """Import what `--cfg-options` add to custom_imports; MMEngine imports what the file names alone."""
     named = cfg.custom_imports
     try:
-        import_modules_from_strings(**(named or {'imports': None}))
+        import_modules_from_strings(**named)
     except (ImportError, TypeError) as error:
         raise UsageError(f'--cfg-options custom_imports={named!r}: {error}. {FIND_MODULE}') from error
 

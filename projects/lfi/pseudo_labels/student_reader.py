@@ -42,7 +42,7 @@ class StudentReader:
     ) -> None:
         self.inferencer = InteractionInferencer(cfg, checkpoint, device)
         # Without a text that can be answered there is no default: asking for the classes says what is wrong.
-        # Classes of one name cannot be told apart by their texts.
+        # Classes of one name have one text.
         classes = dict.fromkeys(self.inferencer.default_texts or self.inferencer.classes)
         self.concepts: tuple[str, ...] = tuple(texts or classes)
         self.inferencer.stream([], self.concepts)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from mmengine.logging import print_log
 from torch import Tensor
 
-from lfi.concepts import ConceptBank, check_unrepeated, concept_names, prompt_templates
+from lfi.concepts import ConceptBank, concept_names, prompt_templates, repetition
 from lfi.registry import EXTRACTORS, TEACHERS, type_of
 from lfi.structures import ImageFeatures, InteractionMaps, numbers_like
 
@@ -83,12 +83,9 @@ class VLMAttentionTeacher:
     ) -> None:
         refuse_unknown(VLMAttentionTeacher, unknown)
         names, templates = concept_names(concepts), prompt_templates(templates)
-        if not isinstance(concepts, Mapping):
-            try:
-                check_unrepeated(names, 'concepts')
-            except ValueError as error:
-                # A student that is shared has its data set's classes as a list.
-                print_log(str(error), 'current', logging.WARNING)
+        # A student that is shared has its data set's classes as a list.
+        if not isinstance(concepts, Mapping) and (said := repetition(names, 'concepts')):
+            print_log(said, 'current', logging.WARNING)
         if max_concepts is not None and (not isinstance(max_concepts, int) or max_concepts < 1):
             raise ValueError(f'max_concepts={max_concepts!r} must be a whole number above 0, or None for all')
         chosen = chosen_extractor(extractor, model)
