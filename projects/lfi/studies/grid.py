@@ -16,6 +16,7 @@ from lfi.config_files import tools_root
 from lfi.errors import UsageError
 
 from .arms import Arm
+from .cell_lock import cell_lock
 from .job import DOMAIN_VARIABLE, Job, clock_of, epoch_of, key_of, read_config
 from .job_pool import run_jobs, threads_for
 from .launcher import Launcher
@@ -52,6 +53,16 @@ class Grid:
         run_jobs([partial(self._run, slot, job) for slot, job in enumerate(todo)], self.workers)
 
     def _run(self, slot: int, job: Job, progress: Progress) -> str:
+        with cell_lock(job.folder) as lock:
+            # Another run may have finished it since this one began.
+            result = job.result() or self._result(slot, job, lock, progress)
+        # Where the student looks is told by a table.
+        told = {key: value for key, value in result['test'].items() if not key.startswith(WHERE)}
+        values = ', '.join(f'{key} {value:.4g}' for key, value in told.items())
+        return f'{job.name}, test images: {values}'
+
+    def _result(self, slot: int, job: Job, lock: int, progress: Progress) -> dict:
+        """What a cell leaves, whose programs hold its lock."""
         before = {} if job.start is None else self._run_before(slot, job.start, progress)
         cfg = job.config()
         task = progress.add_task(job.name, total=cfg.train_cfg.max_epochs)
@@ -63,12 +74,13 @@ class Grid:
         }
         job.mark.write()
         self._write_cache(job, env, progress)
-        lines = tool_output(job.train_command(self.launcher, cfg), job.name, env, tools_root())
+        command = job.train_command(self.launcher, cfg)
+        lines = tool_output(command, job.name, env, tools_root(), pass_fds=[lock])
         trained_on = follow_training(lines, lambda epoch: progress.update(task, completed=epoch))
         checkpoint = job.checkpoint()
         found = {START + key: value for key, value in before.items()}
         for name, metrics, command in job.test_commands(self.launcher, checkpoint):
-            for _ in tool_output(command, job.name, env, tools_root()):
+            for _ in tool_output(command, job.name, env, tools_root(), pass_fds=[lock]):
                 pass
             found |= {name + key: value for key, value in json.loads(metrics.read_text()).items()}
         job.mark.write(
@@ -78,10 +90,7 @@ class Grid:
             epoch=epoch_of(checkpoint),
         )
         progress.remove_task(task)
-        # Where the student looks is told by a table.
-        told = {key: value for key, value in found.items() if not key.startswith(WHERE)}
-        values = ', '.join(f'{key} {value:.4g}' for key, value in told.items())
-        return f'{job.name}, test images: {values}'
+        return job.mark.read()
 
     def _run_before(self, slot: int, job: Job, progress: Progress) -> dict[str, float]:
         """What the tests of a cell measure with which another begins; it is run unless it is finished."""

@@ -14,7 +14,11 @@ _running: set[subprocess.Popen] = set()
 
 
 def tool_output(
-    command: Sequence[str], name: str, env: Mapping[str, str] | None = None, cwd: str | Path | None = None
+    command: Sequence[str],
+    name: str,
+    env: Mapping[str, str] | None = None,
+    cwd: str | Path | None = None,
+    pass_fds: Sequence[int] = (),
 ) -> Iterator[str]:
     """The lines that a command prints, errors among them.
 
@@ -23,13 +27,20 @@ def tool_output(
         name: what it does, for the error.
         env: Defaults to this process's environment.
         cwd: Defaults to this process's directory.
+        pass_fds: file descriptors that it inherits. Defaults to none.
 
     Raises:
         UsageError: if it fails; the message begins with its last lines.
     """
     tail: deque[str] = deque(maxlen=30)
     with subprocess.Popen(
-        command, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        cwd=cwd,
+        env=env,
+        pass_fds=pass_fds,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     ) as process:
         _running.add(process)
         try:

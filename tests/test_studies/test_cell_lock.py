@@ -1,0 +1,52 @@
+"""One run at a time in the folder of a cell."""
+
+import subprocess
+import sys
+
+import pytest
+from lfi.errors import UsageError
+from lfi.studies.cell_lock import cell_lock
+from lfi.studies.tool_output import tool_output
+
+
+def test_a_second_run_is_kept_out_until_the_first_ends(tmp_path):
+    with cell_lock(tmp_path / 'a'):
+        with (
+            pytest.raises(UsageError, match=r'a is in use by another run: wait for it'),
+            cell_lock(tmp_path / 'a'),
+        ):
+            pass
+        with cell_lock(tmp_path / 'b'):
+            pass
+    with cell_lock(tmp_path / 'a'):
+        pass
+
+
+def test_a_program_holds_it_after_its_starter_is_gone(tmp_path):
+    code = 'import sys; print("begun", flush=True); sys.stdin.read()'
+    with cell_lock(tmp_path) as lock:
+        process = subprocess.Popen(
+            [sys.executable, '-c', code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=[lock]
+        )
+        process.stdout.readline()
+    with process:
+        with pytest.raises(UsageError, match='in use by another run'), cell_lock(tmp_path):
+            pass
+        process.stdin.close()
+    with cell_lock(tmp_path):
+        pass
+
+
+def test_tools_inherit_what_is_passed(tmp_path):
+    with cell_lock(tmp_path) as lock:
+        code = f'import os; os.fstat({lock}); print("there")'
+        assert list(tool_output([sys.executable, '-c', code], 'a tool', pass_fds=[lock])) == ['there\n']
+
+
+def test_a_file_system_without_locks(tmp_path, monkeypatch):
+    def refuse(descriptor, operation):
+        raise OSError(38, 'Function not implemented')
+
+    monkeypatch.setattr('fcntl.flock', refuse)
+    with cell_lock(tmp_path):
+        assert (tmp_path / '.lock').exists()
