@@ -53,6 +53,10 @@ class AtomicLocalBackend(LocalBackend):
             outdated.unlink(missing_ok=True)
             self._to_remove.discard(outdated)
 
+    def put_text(self, obj: str, filepath: str | Path, encoding: str = 'utf-8') -> None:
+        """Write a file of text; as `put`."""
+        self.put(obj.encode(encoding), filepath)
+
     def remove(self, filepath: str | Path) -> None:
         """Remove a file, once the next ``put`` into its folder is done."""
         self._to_remove.add(Path(filepath))

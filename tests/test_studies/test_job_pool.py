@@ -86,6 +86,40 @@ def test_a_stopped_pool_leaves_no_tool_behind(new_python, stop):
             os.kill(pid, 0)
 
 
+WAITING = """
+import signal
+import sys
+import threading
+from lfi.studies.job_pool import run_jobs
+from lfi.studies.tool_output import tool_output
+
+lock = threading.Lock()
+
+def job(progress):
+    with lock:
+        code = 'import time; print(1, flush=True); time.sleep(60)'
+        for line in tool_output([sys.executable, '-c', code], 'a sleeper'):
+            print(line, end='', file=sys.stderr, flush=True)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+run_jobs([job] * 2, 2)
+"""
+
+
+def test_a_job_that_waits_for_another_is_stopped_too(new_python):
+    pool = subprocess.Popen(
+        new_python.command('-c', WAITING),
+        env=new_python.env,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    pool.stderr.readline()
+    pool.send_signal(signal.SIGTERM)
+    pool.communicate(timeout=30)
+    assert pool.returncode != 0
+
+
 def test_threads_are_shared(monkeypatch):
     monkeypatch.setattr('os.cpu_count', lambda: 8)
     assert [threads_for(n) for n in (1, 3, 8, 9)] == ['8', '2', '1', '1']

@@ -25,7 +25,9 @@ def test_where_data_and_teachers_lie_does_not_count(monkeypatch):
         monkeypatch.setenv('LFI_TEACHER_ROOT', teachers)
         return settings_digest(dict(data_root=f'{data}/{name}', teacher=[f'{teachers}/lite0']))
 
-    assert digest('data', 'checkpoints') == digest('/mnt/data', '../teachers') != digest('data', 'x', 'VLCS')
+    assert digest('/a/data', '/a/data/teachers') == digest('/a/teachers/data', '/a/teachers')
+    assert digest('data', 'checkpoints') == digest('/mnt/data', '../teachers') == digest('/a', '/a/b')
+    assert digest('data', 'checkpoints') != digest('data', 'x', 'VLCS')
     monkeypatch.delenv('LFI_DATA_ROOT')
     monkeypatch.delenv('LFI_TEACHER_ROOT')
     assert settings_digest(dict(data_root='data/PACS', teacher=['checkpoints/lite0'])) == digest('/a', '/b')

@@ -47,6 +47,7 @@ def test_a_study_goes_on_where_it_was_stopped_and_publishes(reproduce, tmp_path)
     arms = ['--arms', 'task-loss', 'lfi', '--seeds', '0']
     out = reproduce(*arms, '--jobs', '2', '--publish', docs.parent)
     assert '0 of 2 cells are finished' in out
+    assert f'All arms are changed by `{" ".join(SMALL)}`.' in out
     assert re.search(r'^\| lfi \| 1 \| [\d.]+ \|', out, re.M)
     first = (tmp_path / 'out/lfi/seed-0/cell.json').stat().st_mtime_ns
     for path, row in (
@@ -163,6 +164,33 @@ def test_published_cells_of_other_settings_are_named(study):
     out = study.run('--seeds', '0', '--arms', 'task-loss', 'lfi')
     assert 'queries, seed 0: what is published was run with other settings, and is left out' in out
     assert study.cells() == {('task-loss', 0), ('lfi', 0)}
+
+
+def test_options_replace_nothing_that_is_published(study):
+    study.publish(**{'task-loss': [0], 'lfi': [0]})
+    before = study.file.read_text()
+    with pytest.raises(UsageError, match=r'--cfg-options train_cfg.max_epochs=2 --publish .* would replace'):
+        study.run('--seeds', '0', '--arms', 'task-loss', '--cfg-options', 'train_cfg.max_epochs=2')
+    assert study.file.read_text() == before
+
+
+def test_what_others_publish_meanwhile_stays(study, monkeypatch):
+    study.publish(**{'task-loss': [0], 'lfi': [0]})
+
+    def run(self, todo):
+        study.publish(**{'task-loss': [0, 3], 'lfi': [0, 3]})
+
+    monkeypatch.setattr('lfi.studies.reproduce.Grid.run', run)
+    study.run('--seeds', '0', '--arms', 'task-loss', 'queries')
+    assert study.cells() == {(arm, seed) for arm in ('task-loss', 'lfi') for seed in (0, 3)}
+
+
+def test_a_published_cell_needs_no_folder(study, tmp_path):
+    study.publish(**{'task-loss': [0], 'lfi': [0]})
+    mark = tmp_path / 'out/lfi/seed-0/cell.json'
+    mark.parent.mkdir(parents=True)
+    mark.write_text(json.dumps(dict(identity='other')))
+    assert '2 of 2 cells are finished' in study.run('--seeds', '0', '--arms', 'task-loss', 'lfi')
 
 
 def test_cells_of_other_settings_are_left_out_of_the_study(study, tmp_path):

@@ -16,10 +16,10 @@ from lfi.config_files import tools_root
 from lfi.errors import UsageError
 
 from .arms import Arm
-from .cell_lock import cell_lock
 from .job import DOMAIN_VARIABLE, Job, clock_of, epoch_of, key_of, read_config
 from .job_pool import run_jobs, threads_for
 from .launcher import Launcher
+from .locks import cell_lock
 from .presets import Preset
 from .schedule import fitted_schedule
 from .stopwatch import stopwatch

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -36,15 +37,19 @@ def run_jobs(jobs: Sequence[Callable[[Progress], str]], workers: int) -> None:
         ThreadPoolExecutor(workers) as pool,
     ):
         total = progress.add_task('cells', total=len(jobs))
+        futures = [pool.submit(job, progress) for job in jobs]
         try:
-            for future in as_completed([pool.submit(job, progress) for job in jobs]):
+            for future in as_completed(futures):
                 progress.console.print(future.result())
                 progress.advance(total)
         except BaseException as error:
             # After Ctrl-C too, what waits is not begun.
             pool.shutdown(wait=False, cancel_futures=True)
             if not isinstance(error, Exception):
-                stop_tools()
+                # Also those that a job starts which has waited for another one's.
+                while not all(future.done() for future in futures):
+                    stop_tools()
+                    time.sleep(0.1)
             raise
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from lfi.fileio import AtomicLocalBackend
 
 from .domains import DomainStudy, read_domain_cells
 from .job import Job
@@ -84,14 +87,15 @@ def dropped(
 
 def write_study(study: Study | DomainStudy, file: Path) -> None:
     """Write all numbers of a study, and, of one without domains, its plot beside them."""
-    file.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(study, DomainStudy):
-        file.write_text(json.dumps(study.content(), indent=1))
+        AtomicLocalBackend().put_text(json.dumps(study.content(), indent=1), file)
         return
     study.write_csv(file)
     from .study_figure import draw_study
 
-    draw_study(study).savefig(file.with_suffix('.png'), dpi=100)
+    picture = io.BytesIO()
+    draw_study(study).savefig(picture, format='png', dpi=100)
+    AtomicLocalBackend().put(picture.getvalue(), file.with_suffix('.png'))
 
 
 def put_section(path: Path, name: str, text: str) -> None:
@@ -106,4 +110,5 @@ def put_section(path: Path, name: str, text: str) -> None:
     page = path.read_text() if path.exists() else ''
     if begin in page and end in page:
         before, rest = page.split(begin, 1)
-        path.write_text(f'{before}{begin}\n{text}\n\n{end}{rest.split(end, 1)[1]}')
+        page = f'{before}{begin}\n{text}\n\n{end}{rest.split(end, 1)[1]}'
+        AtomicLocalBackend().put_text(page, path)

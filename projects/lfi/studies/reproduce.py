@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lfi.errors import UsageError
+from lfi.fileio import AtomicLocalBackend
 
 from .domains import VALIDATION, DomainStudy
 from .grid import START, Grid, domains_of, keep_arms, plan
 from .job import Job
 from .label_counts import publish_label_counts
 from .launcher import Launcher
+from .locks import publishing_lock
 from .overview import publish_overview
 from .presets import Preset
 from .published import (
@@ -76,17 +78,17 @@ def reproduce(name: str, preset: Preset, request: Request) -> str:
     """
     fix_roots()
     published = read_published(preset, name, request.publish)
-    published_where = read_published_where(name, request.publish)
-    seeds = request.seeds or preset.seeds
-    # What is published of other seeds and domains stays.
-    others = {seed for cells in published for _, seed, _ in cells} - set(seeds)
-    domains = request.domains
-    if domains and preset.leaves_domains_out:
-        known = {domain for cells in published for *_, domain in cells if domain}
-        domains = sorted({*domains, *known.intersection(domains_of(preset))})
-    jobs = plan(preset, sorted({*seeds, *others}), request.cfg_options, request.out.resolve(), domains)
-    for cell in dropped(jobs, published, published_where):
+    where = read_published_where(name, request.publish)
+    jobs = _all_jobs(preset, request, published)
+    stale = dropped(jobs, published, where)
+    if stale and request.cfg_options:
+        raise UsageError(
+            f'--cfg-options {" ".join(request.cfg_options)} --publish {request.publish} would replace what '
+            f'is published of {name} with other settings. Leave out one of them, or publish elsewhere'
+        )
+    for cell in stale:
         print(f'{cell}: what is published was run with other settings, and is left out')
+    seeds = request.seeds or preset.seeds
     wanted = [
         job
         for job in jobs
@@ -95,20 +97,54 @@ def reproduce(name: str, preset: Preset, request: Request) -> str:
         and (not request.domains or job.domain in request.domains)
     ]
     keep_arms(preset, [job.arm for job in wanted], request.cfg_options)
-    finished = {job.key for job in jobs if is_published(job, published, published_where)}
-    todo = [job for job in wanted if not (job.result() or job.key in finished)]
+    finished = {job.key for job in jobs if is_published(job, published, where)}
+    todo = [job for job in wanted if not (job.key in finished or job.result())]
     _require_baseline(jobs, wanted, finished)
     print(f'{len(wanted) - len(todo)} of {len(wanted)} cells are finished', flush=True)
     if todo:
         Grid(request.launcher, request.jobs).run(todo)
 
+    if not request.publish:
+        return _write(preset, name, request, jobs, published, where)
+    with publishing_lock(request.publish / 'results'):
+        # Another run may have published since this one began.
+        before, published = published, read_published(preset, name, request.publish)
+        where = read_published_where(name, request.publish)
+        if published != before:
+            jobs = _all_jobs(preset, request, published)
+        return _write(preset, name, request, jobs, published, where)
+
+
+def _all_jobs(preset: Preset, request: Request, published: Sequence[Mapping[Key, Cell]]) -> list[Job]:
+    """Those that are asked for, and those of seeds and domains that are published, which stay."""
+    seeds = {*(request.seeds or preset.seeds), *(seed for cells in published for _, seed, _ in cells)}
+    domains = request.domains
+    if domains and preset.leaves_domains_out:
+        there = {domain for cells in published for *_, domain in cells if domain}
+        domains = sorted({*domains, *there.intersection(domains_of(preset))})
+    return plan(preset, sorted(seeds), request.cfg_options, request.out.resolve(), domains)
+
+
+def _write(
+    preset: Preset,
+    name: str,
+    request: Request,
+    jobs: Sequence[Job],
+    published: Sequence[Mapping[Key, Cell]],
+    published_where: Mapping[Key, Located],
+) -> str:
+    """Write what the jobs have found, and what is published, into the folders of the request.
+
+    Returns:
+        The report, as Markdown.
+    """
     studies = {
         metric: collect(preset, jobs, metric, cells) for metric, cells in zip(preset.metrics, published)
     }
     where = collect_where(jobs, published_where)
-    text = report(preset, studies, where)
+    text = report(preset, studies, where, request.cfg_options)
     _write_numbers(preset, studies, where, 'results', request.out)
-    (request.out / 'results.md').write_text(f'{text}\n')
+    AtomicLocalBackend().put_text(f'{text}\n', request.out / 'results.md')
     if request.publish:
         _write_numbers(preset, studies, where, name, request.publish / 'results')
         put_section(request.publish / 'results.md', name, text)
@@ -221,6 +257,7 @@ def report(
     preset: Preset,
     studies: Mapping[str, Study | DomainStudy],
     where: Mapping[str, Sequence[Located]],
+    cfg_options: Sequence[str] = (),
 ) -> str:
     """The tables of all metrics, and of where students look, as Markdown.
 
@@ -228,8 +265,9 @@ def report(
         preset: the study.
         studies: by metric.
         where: by arm, of those that were measured.
+        cfg_options: `--cfg-options` that changed all arms alike. Defaults to none.
     """
-    parts: list[str] = []
+    parts = [f'All arms are changed by `{" ".join(cfg_options)}`.'] if cfg_options else []
     for metric, study in studies.items():
         if isinstance(study, DomainStudy):
             parts.append(study.report())

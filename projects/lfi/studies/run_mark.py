@@ -40,4 +40,4 @@ class RunMark:
 
     def write(self, **content: object) -> None:
         """Replace what was written."""
-        AtomicLocalBackend().put(json.dumps(dict(identity=self.identity, **content)).encode(), self.path)
+        AtomicLocalBackend().put_text(json.dumps(dict(identity=self.identity, **content)), self.path)

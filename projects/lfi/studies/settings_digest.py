@@ -37,8 +37,9 @@ def _effective(value: object) -> object:
 
 
 def _from_root(path: str) -> str:
-    for variable, default in ROOTS.items():
-        root = os.environ.get(variable, default)
+    roots = {variable: os.environ.get(variable, default) for variable, default in ROOTS.items()}
+    # One may lie below the other.
+    for variable, root in sorted(roots.items(), key=lambda item: -len(item[1])):
         if path.startswith(f'{root}/'):
             return f'${variable}{path.removeprefix(root)}'
     return path

@@ -31,7 +31,7 @@ def stopwatch(file: Path, interval: float = 5.0) -> Iterator[None]:
 
     def write(whole: bool) -> None:
         seconds = kept['seconds'] + time.perf_counter() - start
-        AtomicLocalBackend().put(json.dumps(dict(seconds=seconds, whole=whole)).encode(), file)
+        AtomicLocalBackend().put_text(json.dumps(dict(seconds=seconds, whole=whole)), file)
 
     def write_now_and_then() -> None:
         while not ended.wait(interval):

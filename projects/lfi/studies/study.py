@@ -11,6 +11,7 @@ import numpy as np
 
 from . import markdown
 from .convergence import equal_finish_table, same_schedule_table
+from .csv_file import write_csv
 from .paired import Difference, mean_and_spread, paired_difference
 from .runs import Run
 
@@ -213,17 +214,16 @@ class Study:
 
     def write_csv(self, path: str | Path) -> None:
         """Write one line for each arm, seed and epoch, with its validation; the last has the test metric."""
-        with open(path, 'w', newline='') as file:
-            writer = csv.writer(file, lineterminator='\n')
-            writer.writerow(COLUMNS)
-            for arm, cells in {**self.cells, **self.short}.items():
-                for cell in cells:
-                    for epoch, value in zip(cell.run.epochs, cell.run.accuracy):
-                        teacher = '' if cell.teacher_seconds is None else f'{cell.teacher_seconds:.1f}'
-                        end = [f'{cell.test:.3f}', f'{cell.run.seconds:.1f}', teacher]
-                        end += [cell.machine, cell.identity]
-                        row = [arm, cell.seed, epoch, f'{value:.3f}']
-                        writer.writerow([*row, *(end if epoch == cell.run.length else [''] * len(end))])
+        rows: list[Sequence[object]] = [COLUMNS]
+        for arm, cells in {**self.cells, **self.short}.items():
+            for cell in cells:
+                for epoch, value in zip(cell.run.epochs, cell.run.accuracy):
+                    teacher = '' if cell.teacher_seconds is None else f'{cell.teacher_seconds:.1f}'
+                    end = [f'{cell.test:.3f}', f'{cell.run.seconds:.1f}', teacher]
+                    end += [cell.machine, cell.identity]
+                    row = [arm, cell.seed, epoch, f'{value:.3f}']
+                    rows.append([*row, *(end if epoch == cell.run.length else [''] * len(end))])
+        write_csv(rows, path)
 
     def difference(self, before: str, after: str) -> Difference | None:
         """after - before on the test images, by the seeds of both; None for fewer than two, or one arm."""

@@ -13,6 +13,7 @@ import numpy as np
 from lfi.errors import UsageError
 
 from . import markdown
+from .csv_file import write_csv
 from .grid import WHERE
 from .job import Job
 from .paired import mean_and_spread, paired_difference
@@ -215,13 +216,12 @@ def _with_teacher(cells: Sequence[Located], name: str) -> list[tuple[float, floa
 
 def write_where(cells: Mapping[str, Sequence[Located]], path: Path) -> None:
     """Write one line for each arm and seed: the measures by the metric's names, and the identity."""
-    with open(path, 'w', newline='') as file:
-        writer = csv.writer(file, lineterminator='\n')
-        writer.writerow(('arm', 'seed', *NAMES, 'identity'))
-        for arm, found in cells.items():
-            for cell in found:
-                values = [f'{cell.values[name]:.5f}' if name in cell.values else '' for name in NAMES]
-                writer.writerow([arm, cell.seed, *values, cell.identity])
+    rows: list[Sequence[object]] = [('arm', 'seed', *NAMES, 'identity')]
+    for arm, found in cells.items():
+        for cell in found:
+            values = [f'{cell.values[name]:.5f}' if name in cell.values else '' for name in NAMES]
+            rows.append([arm, cell.seed, *values, cell.identity])
+    write_csv(rows, path)
 
 
 def read_where(path: Path) -> dict[Key, Located]:

@@ -1,11 +1,13 @@
-"""One run at a time in the folder of a cell."""
+"""One run at a time in the folder of a cell, and in the pages where studies are published."""
 
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 from lfi.errors import UsageError
-from lfi.studies.cell_lock import cell_lock
+from lfi.studies.locks import cell_lock, publishing_lock
 from lfi.studies.tool_output import tool_output
 
 
@@ -50,3 +52,22 @@ def test_a_file_system_without_locks(tmp_path, monkeypatch):
     monkeypatch.setattr('fcntl.flock', refuse)
     with cell_lock(tmp_path):
         assert (tmp_path / '.lock').exists()
+
+
+def test_who_publishes_waits_for_the_other(tmp_path):
+    order, inside = [], threading.Event()
+
+    def publish(name):
+        with publishing_lock(tmp_path / 'results'):
+            order.append(f'{name} begins')
+            inside.set()
+            time.sleep(0.05)
+            order.append(f'{name} ends')
+
+    first = threading.Thread(target=publish, args=['first'])
+    first.start()
+    inside.wait(10)
+    publish('second')
+    first.join()
+    assert order == ['first begins', 'first ends', 'second begins', 'second ends']
+    assert not list((tmp_path / 'results').iterdir())

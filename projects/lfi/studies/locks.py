@@ -1,0 +1,71 @@
+"""One run at a time in the folder of a cell, and in the pages where studies are published."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lfi.errors import UsageError
+
+
+@contextmanager
+def cell_lock(folder: Path) -> Iterator[int]:
+    """Keep other runs out of a folder, on file systems that have locks.
+
+    A program that is started with the descriptor in `pass_fds` keeps them out as long as it lives, though
+    the one that started it is killed.
+
+    Args:
+        folder: of the cell, made if it is not there.
+
+    Yields:
+        The descriptor.
+
+    Raises:
+        UsageError: if another run, or what it has started, is in it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with _opened(folder / '.lock', os.O_RDWR | os.O_CREAT) as descriptor:
+        try:
+            _lock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(
+                f'{folder} is in use by another run: wait for it, stop it and what it has started, or choose '
+                'another folder'
+            ) from None
+        yield descriptor
+
+
+@contextmanager
+def publishing_lock(results: Path) -> Iterator[None]:
+    """Wait until no other run publishes, and let none do so meanwhile.
+
+    Args:
+        results: the folder of the numbers, made if it is not there. The lock leaves no file in it.
+    """
+    results.mkdir(parents=True, exist_ok=True)
+    with _opened(results, os.O_RDONLY) as descriptor:
+        _lock(descriptor, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def _opened(path: Path, flags: int) -> Iterator[int]:
+    descriptor = os.open(path, flags, 0o666)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, operation: int) -> None:
+    try:
+        fcntl.flock(descriptor, operation)
+    except BlockingIOError:
+        raise
+    except OSError:
+        # Some file systems of clusters have no locks.
+        return
