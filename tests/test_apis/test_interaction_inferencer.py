@@ -370,7 +370,7 @@ def test_arguments_out_of_range_say_so(classify):
     for texts in ('star', []):
         with pytest.raises(ValueError, match='must be a list of one or more texts'):
             classify(noise(64, 64), texts=texts)
-    with pytest.raises(ValueError, match=r"texts=.* has \['star'\] more than once"):
+    with pytest.raises(ValueError, match=r"texts=.*'star'\] names a text more than once"):
         classify(noise(64, 64), texts=['star', 'ring', 'star'])
     with pytest.raises(ValueError, match='concepts and background must be non-empty strings'):
         classify(noise(64, 64), texts=['star', ' '])

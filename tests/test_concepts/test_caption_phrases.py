@@ -113,3 +113,9 @@ def test_a_data_sets_own_captions_serve(caption):
 def test_classes_of_one_name_are_all_spoken_of():
     found = LoadCaptionConcepts(dict(type='lfi.ImageNetNames'))({'caption': 'a missile'})['gt_concepts']
     assert found.tolist() == [657, 744]
+
+
+def test_concepts_with_capitals_are_found():
+    load = LoadCaptionConcepts(['Egyptian cat', 'dog', 'CD player'])
+    found = load({'caption': 'An Egyptian cat sits beside a CD player.'})['gt_concepts']
+    assert found.tolist() == [0, 2]

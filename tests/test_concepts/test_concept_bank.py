@@ -51,6 +51,10 @@ def test_what_cannot_be_embedded_is_refused(names, templates, message):
 def test_a_background_that_comes_twice_is_refused():
     with pytest.raises(ValueError, match=r"background has \['sky'\] more than once"):
         ConceptBank.encode(['cat'], ['a {}'], encode_texts, background=['sky', 'sky'])
+    with pytest.raises(ValueError, match=r"\['Cat'\], which are concepts too"):
+        ConceptBank.encode(['cat'], ['a {}'], encode_texts, background=['Cat'])
+    with pytest.raises(ValueError, match=r"background='sky' must be a list of texts"):
+        ConceptBank.encode(['cat'], ['a {}'], encode_texts, background='sky')
 
 
 def test_the_background_comes_last():

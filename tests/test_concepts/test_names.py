@@ -50,6 +50,13 @@ def test_what_comes_after_the_classes_comes_once():
     assert len(names) == len(set(names)) and 'missile' in names
 
 
+def test_case_tells_no_names_apart():
+    names = concept_names(dict(type='mmpretrain.CIFAR10', extra=['Dog', 'polar_bear', 'Polar bear', 'pond']))
+    assert names[-2:] == ['polar_bear', 'pond'] and 'Dog' not in names
+    with pytest.raises(ValueError, match=r"texts has \['sky', 'Sky'\] more than once"):
+        check_unrepeated(['sky', 'dog', 'Sky'], 'texts')
+
+
 def test_texts_that_come_twice_are_refused_where_they_are_typed():
     check_unrepeated(['cat', 'dog'], 'texts')
     with pytest.raises(ValueError, match=r"texts has \['cat'\] more than once, .*half .*tells them apart"):

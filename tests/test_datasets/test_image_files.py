@@ -4,8 +4,9 @@ import logging
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from lfi.datasets import TinyImageNet
+from lfi.datasets import FewLabels, TinyImageNet
 from mmengine.logging import MMLogger
+from PIL import Image
 from torch.utils.data import DataLoader
 
 PIPELINE = [dict(type='LoadImageFromFile'), dict(type='PackInputs')]
@@ -98,3 +99,16 @@ def test_subsets_count_their_own(fake_tiny_imagenet, warnings):
     assert data.num_bad_images == 0
     assert data[0]['data_samples'].img_path.endswith('n03_0.JPEG')
     assert data.num_bad_images == 1
+
+
+@pytest.mark.parametrize('wrap', ['plain', 'few labels', 'inside a view'])
+def test_what_the_pipelines_own_loader_cannot_read_is_found_wherever_it_loads(fake_tiny_imagenet, wrap):
+    path = fake_tiny_imagenet / BAD
+    with Image.open(path) as image:
+        image.save(path, format='ICO')
+    load, *rest = PIPELINE
+    steps = [dict(type='lfi.RecordView', transforms=[load]), *rest] if wrap == 'inside a view' else PIPELINE
+    data = TinyImageNet(fake_tiny_imagenet, skip_bad_images=True, pipeline=steps)
+    data = FewLabels(data, labels_per_class=1) if wrap == 'few labels' else data
+    assert all(item['data_samples'].img_path != str(path) for item in data)
+    assert getattr(data, 'dataset', data).num_bad_images == 1

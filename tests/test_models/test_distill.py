@@ -20,6 +20,7 @@ from mmdet.models.data_preprocessors import DetDataPreprocessor
 from mmengine.model import BaseDataPreprocessor
 from mmengine.runner import set_random_seed
 from mmpretrain.models import ClsDataPreprocessor, ImageClassifier
+from mmpretrain.models.utils.batch_augments import Mixup
 from mmpretrain.structures import DataSample
 
 NAMES = ['circle', 'square', 'star', 'ring', 'heart', 'leaf']
@@ -817,6 +818,52 @@ def test_captions_are_mixed_as_labels_are(cached_model):
     share = data['data_samples'][0].metainfo['mixture'].share
     labels = model.concept_labels(data['data_samples'])
     torch.testing.assert_close(labels[:, 4:], torch.tensor([[share, 1 - share], [1 - share, share]]))
+
+
+def mixed_captions(model):
+    """Samples of a batch that the model has mixed, whose captions speak of the concepts 4, 5 and 4."""
+    inputs, samples = batch()
+    for sample, concept in zip(samples, (4, 5, 4)):
+        sample.set_field(torch.tensor([concept]), 'gt_concepts')
+    pixels = [(100 * image).clamp(0, 255).byte() for image in inputs]
+    set_random_seed(0)
+    return model.data_preprocessor(dict(inputs=pixels, data_samples=samples), training=True)['data_samples']
+
+
+@pytest.mark.parametrize('name', MIXING)
+def test_captions_are_mixed_without_a_cache_too(make_model, name):
+    model = make_model(preprocessor=mixing(name))
+    samples = mixed_captions(model)
+    spoken = F.one_hot(torch.tensor([4, 5, 4]), 6).float()
+    expected = samples[0].metainfo['mixture'].mix_labels(spoken)
+    torch.testing.assert_close(model.concept_labels(samples)[:, 4:], expected[:, 4:])
+
+
+def test_captions_that_are_mixed_in_unknown_ways_are_refused(make_model):
+    class Unknown(Mixup):
+        pass
+
+    augments = dict(augments=[Unknown(1.0)])
+    model = make_model(preprocessor=dict(num_classes=CLASSES, batch_augments=augments))
+    with pytest.raises(ValueError, match='batch_augments has Unknown: .* gt_concepts are those of'):
+        model.concept_labels(mixed_captions(model))
+
+
+def test_a_data_set_without_views_may_stand_beside_one_with(make_model):
+    model, (inputs, samples) = make_model(), batch()
+    samples[1].set_field(torch.eye(2, 3), 'view', dtype=torch.Tensor)
+    for order in ([0, 1, 2], [1, 0, 2]):
+        losses = model.loss(inputs[order], [samples[i] for i in order])
+        assert all(value.isfinite() for value in losses.values())
+
+
+def test_maps_that_one_image_lacks_are_asked_for(cached_model):
+    model, images, samples, _ = cached_model
+    for sample in samples:
+        sample.set_field(torch.eye(2, 3), 'view', dtype=torch.Tensor)
+    del samples[1].interaction_maps
+    with pytest.raises(ValueError, match="needs each image's maps: .*that of each data set"):
+        model.loss(images, samples)
 
 
 def test_maps_that_cannot_be_mixed_are_refused_before_training(cached_model, monkeypatch):

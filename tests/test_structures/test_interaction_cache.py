@@ -99,6 +99,15 @@ def test_an_unknown_image_is_named(folder):
         InteractionCache(folder).read([PATHS[0], 'c/0.jpg'])
 
 
+def test_images_of_two_folders_are_not_taken_for_one(folder, records):
+    cache = InteractionCache(folder)
+    cache.read(PATHS)
+    other = PATHS[3].replace('/data', '/elsewhere')
+    with pytest.raises(CacheError, match=rf'last 2 parts of their paths, and {other} has the same ones'):
+        cache.read([PATHS[4], other])
+    assert cache.read(['/data/./set/a/3.jpg']).tobytes() == records[3].tobytes()
+
+
 def test_records_are_memory_mapped(folder):
     cache = InteractionCache(folder)
     assert isinstance(cache.shard(0), np.memmap)

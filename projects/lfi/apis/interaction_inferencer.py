@@ -19,7 +19,6 @@ from mmengine.registry import DefaultScope
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
-from lfi.concepts import check_unrepeated
 from lfi.engine.checkpoint import safe_checkpoint_loading
 from lfi.engine.fitting_weights_hook import NO_RIVALS, RIVALS, needed_to_predict
 from lfi.models.batches import seen_canvas, valid_sizes_of
@@ -255,7 +254,8 @@ class InteractionInferencer(BaseInferencer):
     def _check_texts(self, texts: Sequence[str]) -> tuple[str, ...]:
         if isinstance(texts, str) or not texts:
             raise ValueError(f'texts={texts!r} must be a list of one or more texts')
-        check_unrepeated(texts, f'texts={list(texts)}')
+        if len(set(texts)) < len(texts):
+            raise ValueError(f'texts={list(texts)} names a text more than once')
         self._embeddings(texts)
         return tuple(texts)
 

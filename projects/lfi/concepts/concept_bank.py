@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .names import check_unrepeated
+from .names import check_unrepeated, plain_name
 
 
 @dataclass(frozen=True)
@@ -47,15 +47,18 @@ class ConceptBank:
 
         Raises:
             ValueError: if there is no concept; if a concept is empty or in the background too; if the
-                background has a text twice; if a template lacks its `{}`; or if an embedding is zero or no
-                number.
+                background is one string or has a text twice; if a template lacks its `{}`; or if an embedding
+                is zero or no number.
         """
         if not names:
             raise ValueError('concepts is empty: the teacher needs at least one text to look for')
+        if isinstance(background, str):
+            raise ValueError(f'background={background!r} must be a list of texts')
+        concepts = set(map(plain_name, names))
         names, templates = (*names, *background), tuple(templates)
         if not all(isinstance(name, str) and name.strip() for name in names):
             raise ValueError(f'concepts and background must be non-empty strings, got {list(names)}')
-        both = sorted(set(names[: len(names) - len(background)]) & set(background))
+        both = sorted(text for text in background if plain_name(text) in concepts)
         if both:
             raise ValueError(
                 f'background={list(background)} has {both}, which are concepts too, and each would take half '

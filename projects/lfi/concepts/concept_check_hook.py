@@ -8,6 +8,8 @@ from mmengine.runner import Runner
 
 from lfi.registry import HOOKS
 
+from .names import plain_name
+
 
 @HOOKS.register_module()
 class ConceptCheckHook(Hook):
@@ -35,15 +37,11 @@ class ConceptCheckHook(Hook):
             raise ValueError(
                 f'the data set has {len(classes)} classes, the teacher {known} concepts: ' + advice
             )
-        indices = {_plain(name): index for index, name in reversed([*enumerate(bank.names)])}
+        indices = {plain_name(name): index for index, name in reversed([*enumerate(bank.names)])}
         for label, name in enumerate(classes):
-            index = indices.get(_plain(name), label)
-            if index != label and _plain(bank.names[label]) != _plain(name):
+            index = indices.get(plain_name(name), label)
+            if index != label and plain_name(bank.names[label]) != plain_name(name):
                 raise ValueError(
                     f'class {label} of the data set is {name!r}, and concept {label} of the teacher is '
                     f'{bank.names[label]!r}; {name!r} is its concept {index}: {advice}'
                 )
-
-
-def _plain(name: str) -> str:
-    return str(name).replace('_', ' ').casefold()

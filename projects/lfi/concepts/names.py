@@ -16,7 +16,8 @@ def concept_names(concepts: Sequence[str] | dict) -> list[str]:
         concepts: the names themselves, or a type that gives them: `class_names` of it is called with the
             other keys, `dict(type='lfi.TinyImageNet', data_root=...)`; where it has none, its
             `METAINFO['classes']` serve, `dict(type='mmdet.CocoDataset')`. What stands under the key `extra`,
-            names or again what gives them, comes after the classes, without those already there.
+            names or again what gives them, comes after the classes, without those already there, in whatever
+            case.
 
     Raises:
         ValueError: if it is a single string, or the type is unknown or cannot name its classes.
@@ -39,11 +40,18 @@ def concept_names(concepts: Sequence[str] | dict) -> list[str]:
         raise ValueError(f'concepts.type={name!r} names its classes itself: leave out {", ".join(arguments)}')
     else:
         names = list(classes)
-    return names + [name for name in dict.fromkeys(concept_names(extra)) if name not in set(names)]
+    known = set(map(plain_name, names))
+    new = {plain_name(name): name for name in reversed(concept_names(extra)) if plain_name(name) not in known}
+    return names + [*reversed(new.values())]
+
+
+def plain_name(name: str) -> str:
+    """What tells a name from others: neither its case, which most tokenizers do not read, nor `_`."""
+    return str(name).replace('_', ' ').casefold()
 
 
 def check_unrepeated(names: Sequence[str], field: str) -> None:
-    """Raise a UsageError that names the field if one of the names comes twice.
+    """Raise a UsageError that names the field if one of the names comes twice, in whatever case.
 
     The classes of a data set may share a name, as two pairs of ImageNet's do: they are not checked.
     """
@@ -52,8 +60,9 @@ def check_unrepeated(names: Sequence[str], field: str) -> None:
 
 
 def repetition(names: Sequence[str], field: str) -> str:
-    """What is to be said of names that come twice; empty where none does."""
-    repeated = [name for name, count in Counter(names).items() if count > 1]
+    """What is to be said of names that come twice, in whatever case; empty where none does."""
+    counts = Counter(map(plain_name, names))
+    repeated = [name for name in dict.fromkeys(names) if counts[plain_name(name)] > 1]
     if not repeated:
         return ''
     return (

@@ -1,7 +1,7 @@
 """Base class of the data sets whose images are files: unreadable and truncated files are found and named."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -93,9 +93,8 @@ class ImageFileDataset(BaseDataset):
 
     def _load(self, info: dict) -> None:
         """Decode a file as the pipeline does; raises what its loader raises."""
-        for transform in getattr(self.pipeline, 'transforms', ()):
-            if isinstance(transform, LoadImageFromFile):
-                transform(info)
+        for transform in _loaders(self.pipeline):
+            transform(info)
 
     def _handle_bad_image(self, idx: int, path: str, error: Exception) -> None:
         first_time = self._checked.array[idx] == UNKNOWN
@@ -125,3 +124,16 @@ class ImageFileDataset(BaseDataset):
     def extra_repr(self) -> list[str]:
         """Lines of the data set's description."""
         return [f'Root: \t{self.data_root}', f'Bad images so far: \t{self.num_bad_images}']
+
+
+def _loaders(pipeline: Any) -> Iterator[LoadImageFromFile]:
+    """Those of a pipeline, at any depth, in their order."""
+    if isinstance(pipeline, LoadImageFromFile):
+        yield pipeline
+    elif isinstance(pipeline, Iterable):
+        for transform in pipeline:
+            yield from _loaders(transform)
+    else:
+        inner = getattr(pipeline, 'transforms', None) or getattr(pipeline, 'pipeline', None)
+        if inner is not None:
+            yield from _loaders(inner)

@@ -94,15 +94,15 @@ def refuse_overhang(backbone: torch.nn.Module, inputs: Tensor) -> None:
 
 
 def recorded_views(data_samples: Sequence, device: torch.device) -> Tensor | None:
-    """(B, 2, 3) of `lfi.RecordView` on a device, or None where the pipeline has none."""
-    if 'view' not in data_samples[0]:
+    """(B, 2, 3) of `lfi.RecordView` on a device, or None where a pipeline of the batch has none."""
+    if not all('view' in sample for sample in data_samples):
         return None
     return torch.stack([sample.view for sample in data_samples]).to(device, non_blocking=True)
 
 
 def stored_maps(data_samples: Sequence) -> list[StoredMaps] | None:
-    """What `lfi.LoadInteractionMaps` has read of each image, or None where it has not."""
-    if 'interaction_maps' not in data_samples[0]:
+    """What `lfi.LoadInteractionMaps` has read of each image, or None where one has none."""
+    if not all('interaction_maps' in sample for sample in data_samples):
         return None
     return [sample.interaction_maps for sample in data_samples]
 
@@ -110,6 +110,6 @@ def stored_maps(data_samples: Sequence) -> list[StoredMaps] | None:
 def recorded_pieces(data_samples: Sequence) -> list[Pieces] | None:
     """What each image shows of several files (Mosaic), or None where all show one, or no maps were read."""
     stored = stored_maps(data_samples) or []
-    if all(one.pieces is None for one in stored):
+    if all(one.pieces is None for one in stored) or not all('view' in sample for sample in data_samples):
         return None
     return [one.pieces or Pieces.whole(sample.view) for one, sample in zip(stored, data_samples)]

@@ -23,7 +23,7 @@ from .batches import (
     valid_sizes_of,
 )
 from .losses import InteractionDistillLoss
-from .mixed_batches import mixes_recorded, recorded_mixture
+from .mixed_batches import mixes_recorded, recorded_mixture, refuse_unrecorded_mixtures
 from .raw_images import check_images
 from .readout import InteractionReadout
 from .student import StudentMixin, freeze_unlearnt
@@ -231,7 +231,8 @@ class InteractionDistillMixin(TeacherMixin):
                 'teacher.concepts has one text and no background beside it, and a softmax finds it in every '
                 "image: give more texts, or what is there where it is not, teacher.background=['background']"
             )
-        if 'concepts' not in teacher.directions and mixes_recorded(self.data_preprocessor):
+        cached = self._teacher_cache is not None
+        if cached and 'concepts' not in teacher.directions and mixes_recorded(self.data_preprocessor):
             raise ValueError(
                 'the maps of this teacher have no reading over concepts, and those of one image cannot be '
                 "compared with another's: remove data_preprocessor.batch_augments (or train_cfg.augments), "
@@ -281,6 +282,7 @@ class InteractionDistillMixin(TeacherMixin):
             # A data set with captions may stand beside one without; all are on one device.
             named = [sample.get('gt_concepts', captions[0][:0]) for sample in data_samples]
             spoken = mark(torch.zeros_like(labels), named)
+            refuse_unrecorded_mixtures(self.data_preprocessor)
             mixture = recorded_mixture(data_samples)
             labels = torch.maximum(labels, spoken if mixture is None else mixture.mix_labels(spoken))
         return labels

@@ -35,6 +35,27 @@ def mixes_recorded(data_preprocessor: nn.Module) -> bool:
     return isinstance(getattr(data_preprocessor, 'batch_augments', None), RecordedBatchAugment)
 
 
+def mixes_as_known(data_preprocessor: nn.Module) -> bool:
+    """Whether a data preprocessor mixes images, by no other ways than those that `record_mixtures` knows."""
+    augment = getattr(data_preprocessor, 'batch_augments', None)
+    return isinstance(augment, RandomBatchAugment) and not unknown_ways(augment)
+
+
+def unknown_ways(augment: RandomBatchAugment) -> list:
+    """What it mixes by that cannot be recorded."""
+    return [one for one in augment.augments if one is not None and type(one) not in KNOWN]
+
+
+def refuse_unrecorded_mixtures(data_preprocessor: nn.Module) -> None:
+    """Raise a ValueError if a data preprocessor mixes images, and leaves no record for their captions."""
+    augment = getattr(data_preprocessor, 'batch_augments', None)
+    if isinstance(augment, RandomBatchAugment) and not mixes_recorded(data_preprocessor):
+        raise ValueError(
+            f'data_preprocessor.batch_augments has {type(unknown_ways(augment)[0]).__name__}: it is not '
+            'known what it mixes, and gt_concepts are those of single images. Use Mixup, CutMix or ResizeMix'
+        )
+
+
 def recorded_mixture(data_samples: Sequence) -> BatchMixture | None:
     """How the images of a batch were mixed, or None where they were not, or nothing recorded it."""
     mixture: BatchMixture | None = data_samples[0].metainfo.get('mixture')
@@ -52,8 +73,7 @@ class RecordedBatchAugment(RandomBatchAugment):
     """
 
     def __init__(self, augment: RandomBatchAugment) -> None:
-        unknown = [one for one in augment.augments if one is not None and type(one) not in KNOWN]
-        if unknown:
+        if unknown := unknown_ways(augment):
             raise ValueError(
                 f'data_preprocessor.batch_augments has {type(unknown[0]).__name__}: it is not known what it '
                 'mixes, and a teacher_cache holds the maps of single images. Use Mixup, CutMix or ResizeMix, '

@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from .mixed_batches import record_mixtures
+from .mixed_batches import mixes_as_known, record_mixtures
 
 # The largest value of a batch of images that is not normalised is far above, but for dark images.
 DARK = 16.0
@@ -17,7 +17,7 @@ DARKENED = -64.0
 
 
 def check_images(data_preprocessor: nn.Module, teacher_cache: str | None) -> None:
-    """Let a teacher see the images that it takes a batch for, and a cache know how they were mixed.
+    """Let a teacher see the images that it takes a batch for, and tell how they were mixed.
 
     Args:
         data_preprocessor: of the student.
@@ -29,7 +29,7 @@ def check_images(data_preprocessor: nn.Module, teacher_cache: str | None) -> Non
     correct_image_sizes(data_preprocessor)
     if teacher_cache is None:
         refuse_normalized_images(data_preprocessor)
-    else:
+    if teacher_cache is not None or mixes_as_known(data_preprocessor):
         record_mixtures(data_preprocessor)
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
@@ -384,6 +385,8 @@ class InteractionCache:
         self._order = np.argsort(self._keys)
         self._sorted = self._keys[self._order]
         self._shards: dict[int, np.ndarray] = {}
+        # Of each row the hash of the path that it was first read by.
+        self._places = np.zeros(len(self._keys), np.int64)
 
     @cached_property
     def digest(self) -> str:
@@ -402,8 +405,8 @@ class InteractionCache:
         """The records (n,) of images, by their paths.
 
         Raises:
-            CacheError: if an image is not in the cache, or could not be read when that was written; or if a
-                shard is corrupted.
+            CacheError: if an image is not in the cache, or could not be read when that was written; if it has
+                the name of another one that was read before; or if a shard is corrupted.
         """
         keys = keys_of(paths, self.manifest.name_parts)
         found = np.searchsorted(self._sorted, keys).clip(max=len(self._sorted) - 1)
@@ -413,6 +416,7 @@ class InteractionCache:
                 f'{self.folder} has no maps of {paths[int(unknown.argmax())]}: it was written for other data '
                 f'({self.manifest.num_images} images). Write one for these by tools/cache_teacher.py'
             )
+        self._refuse_namesakes(paths, self._order[found])
         records = np.empty(len(paths), self.manifest.dtype)
         for i, row in enumerate(self._order[found]):
             shard, index = divmod(int(row), self.manifest.shard_size)
@@ -427,6 +431,21 @@ class InteractionCache:
                 'again: it writes this shard anew'
             )
         return records
+
+    def _refuse_namesakes(self, paths: Sequence[str], rows: np.ndarray) -> None:
+        """Raise a CacheError if images of two folders take one row for theirs."""
+        places = np.array([hash(os.path.abspath(path)) for path in paths], np.int64)
+        # No hash is 0 in practice, and none is looked at before the first image of a row.
+        known = self._places[rows]
+        other = (known != 0) & (known != places)
+        if other.any():
+            path = paths[int(other.argmax())]
+            raise CacheError(
+                f'{self.folder} knows images by the last {self.manifest.name_parts} parts of their paths, and'
+                f' {path} has the same ones as another image: it was written for one of the two folders. '
+                'Write one cache for both by tools/cache_teacher.py'
+            )
+        self._places[rows] = places
 
     def shard(self, shard: int) -> np.ndarray:
         """The records of a shard, memory-mapped.

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from lfi.datasets import RecordView
 from lfi.datasets.transforms import view_matrix
 from lfi.datasets.transforms.mixed_sources import refuse_unrecorded_changes
+from lfi.errors import UsageError
 from mmcv.transforms import BaseTransform
 from mmdet.datasets import transforms as mmdet_transforms
 from mmdet.structures.bbox import HorizontalBoxes
@@ -247,6 +248,13 @@ def test_two_in_a_row_record_what_one_of_all_steps_does(first, second):
         np.testing.assert_array_equal(apart['img'], together['img'])
         torch.testing.assert_close(apart['view'], together['view'], atol=1e-4, rtol=1e-4)
         refuse_unrecorded_changes({**apart, 'img_path': '1.jpg'})
+
+
+def test_what_moves_a_picture_between_two_is_refused_though_a_homography_tells_of_it():
+    results = RecordView(GEOMETRIC['random_resized_crop'])(results_of(picture_of_coordinates(40, 50)))
+    flipped = TRANSFORMS.build(dict(type='mmdet.RandomFlip', prob=1.0))({**results, 'img_path': '1.jpg'})
+    with pytest.raises(UsageError, match=r'picture of 1.jpg was moved between two lfi.RecordView'):
+        RecordView([])(flipped)
 
 
 @pytest.mark.parametrize('mixing', ['Mosaic', 'MixUp', 'CopyPaste', 'MinIoURandomCrop'])

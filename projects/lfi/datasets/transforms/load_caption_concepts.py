@@ -9,7 +9,7 @@ import torch
 from mmcv.transforms import BaseTransform
 
 from lfi.concepts.caption_phrases import read_captions, splitter_of
-from lfi.concepts.names import concept_names
+from lfi.concepts.names import concept_names, plain_name
 from lfi.registry import TRANSFORMS
 
 
@@ -17,8 +17,9 @@ from lfi.registry import TRANSFORMS
 class LoadCaptionConcepts(BaseTransform):
     """Finds the phrases of an image's captions among the teacher's concepts.
 
-    LFI then asks the teacher about them as it asks about the image's labels. It sets `gt_concepts`, (n,)
-    int64, indices in the bank, n may be 0; let `PackInputs(algorithm_keys=('gt_concepts',))` pass it on.
+    Case does not count. LFI then asks the teacher about them as it asks about the image's labels. It sets
+    `gt_concepts`, (n,) int64, indices in the bank, n may be 0; let
+    `PackInputs(algorithm_keys=('gt_concepts',))` pass it on.
 
     Args:
         concepts: the same as the teacher's.
@@ -36,10 +37,10 @@ class LoadCaptionConcepts(BaseTransform):
         ann_file: str | Path | None = None,
         splitter: str = 'noun_phrases',
     ) -> None:
-        # A data set's classes may share a name.
+        # Phrases are in lower case, and a data set's classes may share a name.
         self.indices_of: dict[str, list[int]] = {}
         for index, name in enumerate(concept_names(concepts)):
-            self.indices_of.setdefault(name, []).append(index)
+            self.indices_of.setdefault(plain_name(name), []).append(index)
         self.split = splitter_of(splitter)
         self.ann_file = ann_file
         self.captions = None if ann_file is None else read_captions(ann_file)
@@ -52,7 +53,9 @@ class LoadCaptionConcepts(BaseTransform):
         else:
             captions = self.captions.get(PurePath(results['img_path']).name, [])
         phrases = [phrase for caption in captions for phrase in self.split(caption)]
-        indices = sorted({index for phrase in phrases for index in self.indices_of.get(phrase, ())})
+        indices = sorted(
+            {index for phrase in phrases for index in self.indices_of.get(plain_name(phrase), ())}
+        )
         results['gt_concepts'] = torch.tensor(indices, dtype=torch.int64)
         return results
 

@@ -161,6 +161,12 @@ def _so_far(results: dict) -> tuple[np.ndarray, Any, Geometry | None]:
     if earlier is not None and is_unmoved(earlier.left, now):
         pixels = to_pixels(now.size)
         return pixels @ view_of(results) @ np.linalg.inv(pixels), now.size, earlier.came
+    if earlier is not None and MIXED not in results:
+        # A homography tells what mmdet's steps did alone. That of a mixed picture begins with it.
+        raise UsageError(
+            f'the picture of {results.get("img_path", "an image")} was moved between two lfi.RecordView: put '
+            'what moves it into one of the two'
+        )
     homography = results.get('homography_matrix')
     if homography is not None:
         return np.linalg.inv(homography.astype(np.float64)), first_size(results), None

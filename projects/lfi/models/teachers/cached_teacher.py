@@ -84,15 +84,16 @@ class CachedOutputs:
         if batch.stored is None:
             raise CacheError(
                 f"model.teacher_cache={str(self.cache.folder)!r} needs each image's maps: put "
-                "dict(type='lfi.LoadInteractionMaps', cache=...) with this folder into train_pipeline, and "
+                "dict(type='lfi.LoadInteractionMaps', cache=...) with this folder into train_pipeline, that "
+                'of each data set, and '
                 "pack what it reads: PackInputs has algorithm_keys=('view', 'interaction_maps'), "
                 "PackDetInputs meta_keys=(..., 'view', 'interaction_maps')"
             )
         if batch.views is None:
             raise CacheError(
                 "model.teacher_cache needs each image's view: put the transforms of train_pipeline that move "
-                "pixels into dict(type='lfi.RecordView', transforms=[...]), and pack it: PackInputs has "
-                "algorithm_keys=('view', ...), PackDetInputs meta_keys=(..., 'view')"
+                "pixels, in each data set's, into dict(type='lfi.RecordView', transforms=[...]), and pack it:"
+                " PackInputs has algorithm_keys=('view', ...), PackDetInputs meta_keys=(..., 'view')"
             )
         return self.maps_of(batch.stored, batch.inputs.device), batch.views
 

@@ -101,3 +101,13 @@ def test_an_own_size_that_patches_do_not_fill_is_read_as_the_trunk_reads_it():
     torch.testing.assert_close(embedding, own, rtol=0, atol=1e-6)
     with pytest.raises(ValueError, match=r'input_size=\(40, 38\) must be a multiple'):
         tower_of(visual).locations(torch.zeros(1, 3, 40, 38))
+
+
+@pytest.mark.parametrize('name', CNNS)
+@pytest.mark.parametrize('more', [(1, 0), (0, 4)])
+@torch.no_grad()
+def test_a_size_that_a_cnns_locations_do_not_cover_is_refused(name, more):
+    step = FAMILIES[name].step
+    images = random_images(name, size=(4 * step + more[0], 4 * step + more[1]))
+    with pytest.raises(ValueError, match=rf'input_size=.* is no multiple of {step}, the stride'):
+        tower_of(small_tower(name)).locations(images)

@@ -62,6 +62,24 @@ class ImageTower(ABC):
         """
 
 
+def refuse_part_of_stride(images: Tensor, stride: int) -> None:
+    """Check that the locations of a CNN cover its images exactly: it drops the rest, or goes beyond it.
+
+    Args:
+        images: (B, 3, H, W).
+        stride: pixels from one location to the next.
+
+    Raises:
+        ValueError: if a side is no multiple of the stride.
+    """
+    height, width = images.shape[-2:]
+    if height % stride or width % stride:
+        raise ValueError(
+            f"input_size={(height, width)} is no multiple of {stride}, the stride of the teacher's image "
+            'tower: its maps would lie beside their places'
+        )
+
+
 class Block(ABC):
     """A block of a transformer, taken apart.
 

@@ -8,7 +8,10 @@ from open_clip.modified_resnet import ModifiedResNet
 from timm.layers import resample_abs_pos_embed
 from torch import Tensor, nn
 
-from .base import ImageTower, merge_heads
+from .base import ImageTower, merge_heads, refuse_part_of_stride
+
+# Of stem and layers, whatever the ResNet's size.
+STRIDE = 32
 
 
 class AttentionPooledResNet(ImageTower):
@@ -36,6 +39,7 @@ class AttentionPooledResNet(ImageTower):
 
     def locations(self, images: Tensor) -> tuple[Tensor, tuple[int, int], Tensor]:
         """Pass images through the tower; arguments and result as of `ImageTower`."""
+        refuse_part_of_stride(images, STRIDE)
         features = self.layers(self.visual.stem(images))  # [B, C, h, w]
         grid = tuple(features.shape[-2:])
         locations = features.flatten(2).mT

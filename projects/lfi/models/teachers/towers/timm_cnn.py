@@ -8,7 +8,7 @@ import torch
 from open_clip.timm_model import TimmModel
 from torch import Tensor
 
-from .base import ImageTower
+from .base import ImageTower, refuse_part_of_stride
 
 
 class TimmCNN(ImageTower):
@@ -25,6 +25,8 @@ class TimmCNN(ImageTower):
     def __init__(self, visual: TimmModel) -> None:
         super().__init__(visual)
         self.trunk: Any = visual.trunk
+        # A trunk without timm's list of features is taken to cover its images.
+        self.stride = max((info['reduction'] for info in getattr(self.trunk, 'feature_info', ())), default=1)
         parameter = next(visual.parameters())
         generator = torch.Generator().manual_seed(0)
         sample = torch.randn(4, self.trunk.num_features, generator=generator).to(parameter)
@@ -41,6 +43,7 @@ class TimmCNN(ImageTower):
 
     def locations(self, images: Tensor) -> tuple[Tensor, tuple[int, int], Tensor]:
         """Pass images through the tower; arguments and result as of `ImageTower`."""
+        refuse_part_of_stride(images, self.stride)
         features = self.trunk.forward_features(images)  # [B, C, h, w]
         locations = features.flatten(2).mT
         return locations, tuple(features.shape[-2:]), self.project(locations.mean(1))
