@@ -9,7 +9,7 @@ from lfi.engine import launch
 from lfi.engine.checkpoint import load_from_local
 from lfi.models.distill import InteractionDistillMixin
 from mmengine.registry import MODELS
-from mmengine.runner import Runner
+from mmengine.runner import CheckpointLoader, Runner
 from torch.utils.data import DataLoader, Dataset
 
 
@@ -24,6 +24,14 @@ def said(main):
 def build(**config):
     with MODELS.switch_scope_and_registry('mmpretrain') as registry:
         registry.build(config)
+
+
+def test_weights_that_cannot_be_fetched_are_named():
+    address = 'https://weights.invalid/resnet.pth'
+    message = said(lambda: CheckpointLoader.load_checkpoint(address))
+    assert (
+        message.startswith(f'error: {address} cannot be fetched (') and 'a checkpoint of init_cfg' in message
+    )
 
 
 @pytest.mark.parametrize(

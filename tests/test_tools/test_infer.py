@@ -66,6 +66,8 @@ def test_a_folder_gives_a_picture_and_a_record_for_each_image(run_tool, small_tr
         # The image and two maps in a row.
         height, width, _ = mmcv.imread(tmp_path / 'seen' / record['picture']).shape
         assert 2 * height < width < 3 * height
+    one = (photos / 'photo1.png', '--out-dir', 'seen', '--texts', *texts)
+    assert 'seen has 3 older pictures too' in run_tool('infer.py', *small_training(SHAPES), *one)
 
 
 def test_any_name_of_a_file_will_do(run_main, small_training, photos, tmp_path, capsys):

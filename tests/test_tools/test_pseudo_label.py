@@ -54,11 +54,16 @@ def test_images_become_data_sets(run_tool, config_path, photos, tmp_path):
     assert '1 images cannot be read: unreadable.txt names them' in out
     folder, data = tmp_path / 'out', Shapes(split='test', num_images=8)
     assert (folder / 'unreadable.txt').read_text().startswith(f'{photos}/truncated.png: ')
+    # What it prints can be written into a config.
+    of_mmdet, of_mmpretrain = (
+        eval(line.split(': ', 1)[1])
+        for line in out.splitlines()
+        if line.startswith(('mmdet: ', 'mmpretrain: '))
+    )
+    assert of_mmdet.pop('type') == 'CocoDataset' and of_mmpretrain.pop('type') == 'CustomDataset'
     with DefaultScope.overwrite_default_scope('mmdet'):
         coco = CocoDataset(
-            ann_file=str(folder / 'annotations.json'),
-            data_prefix=dict(img=str(photos)),
-            metainfo=Shapes.METAINFO,
+            **of_mmdet,
             pipeline=[
                 dict(type='LoadImageFromFile'),
                 dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
@@ -76,13 +81,7 @@ def test_images_become_data_sets(run_tool, config_path, photos, tmp_path):
             overlaps.append((mask & true).sum() / (mask | true).sum())
     assert len(overlaps) > 5 and np.mean(overlaps) > 0.5
     # This is the order of the files' paths.
-    shown = CustomDataset(
-        data_root='',
-        ann_file=str(folder / 'labels.txt'),
-        data_prefix=str(photos),
-        classes=str(folder / 'classes.txt'),
-        pipeline=[dict(type='LoadImageFromFile')],
-    )
+    shown = CustomDataset(**of_mmpretrain, pipeline=[dict(type='LoadImageFromFile')])
     assert shown.metainfo['classes'] == tuple(Shapes.class_names())
     paths = [shown.get_data_info(i)['img_path'] for i in range(len(shown))]
     assert 4 < len(paths) <= 8 and not any('nothing' in path or 'truncated' in path for path in paths)

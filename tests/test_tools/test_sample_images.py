@@ -35,6 +35,14 @@ def test_files_of_a_folder_come_again_where_there_are_few(tmp_path):
     assert means == [0, 100] and torch.equal(images[2], images[0])
 
 
+def test_what_cannot_be_read_is_left_out(tmp_path):
+    (tmp_path / 'empty.png').touch()
+    with pytest.raises(UsageError, match='none of the 1 images in it can be read'):
+        sample_images(1, (8, 8), BGR, tmp_path)
+    mmcv.imwrite(np.full((8, 8, 3), 7, np.uint8), str(tmp_path / 'whole.png'))
+    assert (sample_images(3, (8, 8), BGR, tmp_path) == 7).all()
+
+
 def test_a_folder_without_images(tmp_path):
     with pytest.raises(UsageError, match='no image .*.png'):
         sample_images(1, (8, 8), BGR, tmp_path)

@@ -118,7 +118,8 @@ def _check_data(cfg: Config) -> str:
     except UsageError:
         raise
     except (OSError, RuntimeError) as error:
-        return f'the training data were not found, and not built ({type(error).__name__}: {error})'
+        said = f'the training data were not found, and not built ({type(error).__name__}: {error})'
+        return f'{said}; add --cfg-options data_root=FOLDER/ below' if cfg.get('data_root') else said
     # What a data set raises at wrong files, or without a package, differs from one to the next.
     except Exception as error:
         return f'the training data could not be built ({type(error).__name__}: {error})'

@@ -15,7 +15,7 @@ from PIL import Image
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from lfi.errors import UsageError
-from lfi.folders import files_below
+from lfi.image_names import image_names
 
 VIDEO_SUFFIXES = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm')
 
@@ -169,7 +169,7 @@ def _sources(inputs: str | Path | np.ndarray | Sequence, name: str) -> Iterator[
 
 def _files(path: Path) -> Iterator[Source]:
     if path.is_dir():
-        files = [name for name in files_below(path) if name.lower().endswith(IMG_EXTENSIONS)]
+        files = image_names(path)
         if not files:
             raise UsageError(f'the folder {path} holds no images ({", ".join(IMG_EXTENSIONS)})')
         yield from (FileSource(str(path / name)) for name in sorted(files, key=Path))

@@ -11,7 +11,7 @@ import numpy as np
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from lfi.errors import UsageError
-from lfi.folders import files_below
+from lfi.image_names import image_names
 from lfi.registry import DATASETS
 from lfi.structures.labels import UNLABELLED
 
@@ -65,7 +65,7 @@ class ImageFolder(ImageFileDataset):
             )
         # A cache knows images by the last parts of their paths, of which '.' would be none.
         root = os.path.abspath(self.data_root)
-        names = sorted(name for name in files_below(root) if name.lower().endswith(IMG_EXTENSIONS))
+        names = sorted(image_names(root))
         if not names:
             raise UsageError(
                 f'data_root={self.data_root!r} has no image, in it or in the folders below it: set it to the '

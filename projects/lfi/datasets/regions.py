@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lfi.errors import UsageError
+
 
 @dataclass(frozen=True)
 class AnnotatedObjects:
@@ -35,7 +37,7 @@ def objects_of(results: Mapping) -> AnnotatedObjects:
             crowds, is ignored.
 
     Raises:
-        ValueError: if there are neither masks nor boxes.
+        UsageError: if there are neither masks nor boxes.
     """
     height, width = results['img'].shape[:2]
     if 'gt_masks' in results:
@@ -45,7 +47,10 @@ def objects_of(results: Mapping) -> AnnotatedObjects:
         boxes = results['gt_bboxes']
         masks = _filled(np.asarray(getattr(boxes, 'tensor', boxes)), height, width)
     else:
-        raise ValueError('the data set gives no gt_masks and no gt_bboxes: there is nothing to point at')
+        raise UsageError(
+            'the data set gives no gt_masks and no gt_bboxes: there is nothing to point at. '
+            'Give one with boxes or masks'
+        )
     masks = np.asarray(masks).reshape(-1, height, width).astype(bool)
     labels = results.get('gt_bboxes_labels')
     labels = np.full(len(masks), results['gt_label']) if labels is None else np.asarray(labels)
@@ -63,7 +68,7 @@ def regions_of(results: Mapping) -> dict[int, Tensor]:
         For each class, where any of its objects is; empty where nothing is annotated.
 
     Raises:
-        ValueError: if there are neither masks nor boxes.
+        UsageError: if there are neither masks nor boxes.
     """
     found = objects_of(results)
     masks, labels = found.masks[~found.ignored], found.labels[~found.ignored]

@@ -9,12 +9,13 @@ from pathlib import Path
 from traceback import extract_tb, walk_tb
 from types import FrameType
 from typing import Any
+from urllib.error import URLError
 
 import mmengine.registry
 from mmengine.registry import Registry
 
 FILES = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
-MISTAKES = (KeyError, RuntimeError, TypeError, ValueError, *FILES)
+MISTAKES = (KeyError, RuntimeError, TypeError, ValueError, URLError, *FILES)
 """What may be a mistake: `said_of` knows."""
 LFI = Path(__file__).parents[1]
 BUILDS = 'mmengine/registry/build_functions.py'
@@ -38,6 +39,11 @@ def said_of(error: BaseException) -> str | None:
         return said.splitlines()[-1] if said != str(error).strip() else ' '.join(said.split())
     if isinstance(error, NotImplementedError):
         return None
+    if isinstance(error, URLError):
+        return (
+            f'{_asked_url(error)} cannot be fetched ({error.reason}): write a local file in its place, in '
+            'load_from, a checkpoint of init_cfg or pretrained; or None, to begin without'
+        )
     if isinstance(error, RuntimeError | TypeError | ValueError) and _is_lfis(error):
         return ' '.join(str(error).split())
     if isinstance(error, ValueError) and _last_frame(error).f_code.co_filename.endswith(OPTIMIZER):
@@ -72,6 +78,12 @@ def _is_lfis(error: BaseException) -> bool:
     """Whether a line of LFI raised it: then its message says what to write. Errors of Python come without."""
     last = extract_tb(error.__traceback__)[-1]
     return Path(last.filename).is_relative_to(LFI) and (last.line or '').startswith('raise ')
+
+
+def _asked_url(error: BaseException) -> str:
+    """The address that was given to what raised an error."""
+    urls = (frame.f_locals.get('url') for frame, _ in walk_tb(error.__traceback__))
+    return next((url for url in urls if isinstance(url, str)), 'an address of the config')
 
 
 def _built(error: BaseException) -> Any:

@@ -91,6 +91,8 @@ class Images(Dataset):
         self.data: Dataset = DATASETS.build(unaugmented(cfg.val_dataloader.dataset, steps=('Load',)))
         n = len(self.data)
         self.indices = np.linspace(0, n - 1, min(count or n, n)).round().astype(int)
+        # A loader's worker would tell it with its whole traceback.
+        regions_of(self.data[0])
 
     def __len__(self) -> int:
         return len(self.indices)

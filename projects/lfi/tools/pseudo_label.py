@@ -77,10 +77,17 @@ def label(reader: TeacherReader | StudentReader, args: Namespace) -> None:
     print(f'{out}: {objects:,} objects in {len(good):,} images, of which {shown:,} show a concept')
     if bad:
         print(f'{bad:,} images cannot be read: unreadable.txt names them')
-    coco = dict(ann_file=f'{out}/annotations.json', data_prefix=dict(img=str(root)))
-    custom = dict(ann_file=f'{out}/labels.txt', data_prefix=str(root), classes=f'{out}/classes.txt')
-    print(f'mmdet: {dict(type="CocoDataset", **coco)}, and metainfo=dict(classes=...) of classes.txt')
-    print(f'mmpretrain: {dict(type="CustomDataset", **custom)}')
+    annotations, labels, classes = (
+        os.path.abspath(out / name) for name in ('annotations.json', 'labels.txt', 'classes.txt')
+    )
+    print(
+        f"mmdet: dict(type='CocoDataset', ann_file={annotations!r}, data_prefix=dict(img={str(root)!r}), "
+        f'metainfo=dict(classes={list(reader.concepts)}))'
+    )
+    print(
+        f"mmpretrain: dict(type='CustomDataset', ann_file={labels!r}, data_prefix={str(root)!r}, "
+        f'classes={classes!r})'
+    )
 
 
 def main(args: Namespace) -> None:

@@ -70,9 +70,13 @@ def write_results(
         if isinstance(source, VideoSource) and source.name in frames:
             files = frames.pop(source.name)
             join_pictures(files, files[0].with_suffix('.mp4'), (source.fps or FPS) / frame_stride)
+    older = {path.name for path in out.glob('[0-9][0-9][0-9][0-9][0-9]_*.png')}
+    older -= {record['picture'] for record in records}
     text = json.dumps(records, indent=1, ensure_ascii=False)
     (out / 'predictions.json').write_text(f'{text}\n', encoding='utf-8', errors='backslashreplace')
     print(f'{len(records)} pictures and predictions.json in {out}{missing and f"; skipped: {missing}"}')
+    if older:
+        print(f'{out} has {len(older)} older pictures too, which predictions.json does not name')
 
 
 def join_pictures(files: list[Path], video: Path, fps: float) -> None:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from itertools import cycle, islice
 from pathlib import Path
 
+import cv2
 import mmcv
 import numpy as np
 import torch
+from mmengine.logging import print_log
 from torch import Tensor
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from lfi.datasets import Shapes
 from lfi.datasets.shapes import MIN_IMG_SIZE
 from lfi.errors import UsageError
-from lfi.folders import files_below
+from lfi.image_names import image_names
 from lfi.models.teachers import PixelFormat
 
 
@@ -32,7 +35,7 @@ def sample_images(
             to None: the first test images of Shapes, which are drawn.
 
     Raises:
-        UsageError: If there is no such folder, or it has no image.
+        UsageError: If there is no such folder, or it has no image that can be read.
     """
     images = drawn_images(max(shape), count) if folder is None else file_images(folder)
     taken = [mmcv.imresize(image, shape[::-1]) for image in islice(images, count)]
@@ -53,8 +56,25 @@ def file_images(folder: Path) -> Iterator[np.ndarray]:
     """The images below a folder, over and over, as uint8 BGR."""
     if not folder.is_dir():
         raise UsageError(f'--images {folder}: there is no such folder')
-    files = [folder / name for name in files_below(folder) if name.lower().endswith(IMG_EXTENSIONS)]
+    files = [folder / name for name in image_names(folder)]
     if not files:
         raise UsageError(f'--images {folder}: no image ({", ".join(IMG_EXTENSIONS)}) lies in it')
-    # What a pipeline loads images with.
-    return (mmcv.imread(str(path)) for path in cycle(files))
+    return _readable(files, folder)
+
+
+def _readable(files: list[Path], folder: Path) -> Iterator[np.ndarray]:
+    read = []
+    for path in files:
+        # What a pipeline loads images with; an empty file is an error of OpenCV.
+        try:
+            image = mmcv.imread(str(path))
+        except cv2.error:
+            image = None
+        if image is None:
+            print_log(f'{path}: this image cannot be read; skipped', 'current', logging.WARNING)
+            continue
+        read.append(path)
+        yield image
+    if not read:
+        raise UsageError(f'--images {folder}: none of the {len(files)} images in it can be read')
+    yield from (mmcv.imread(str(path)) for path in cycle(read))

@@ -1,0 +1,28 @@
+"""Which files below a folder are images, and which of other formats are left out."""
+
+import logging
+
+import pytest
+from lfi.image_names import image_names
+from mmengine.logging import MMLogger
+
+
+@pytest.fixture
+def warnings(monkeypatch):
+    seen = []
+    logger = MMLogger.get_current_instance()
+    monkeypatch.setattr(logger, 'log', lambda level, text: level == logging.WARNING and seen.append(text))
+    return seen
+
+
+def test_images_of_other_formats_are_counted(tmp_path, warnings):
+    for name in ('a.JPG', 'below/b.png', 'c.gif', 'below/d.GIF', 'e.heic', 'notes.txt'):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert sorted(image_names(tmp_path)) == ['a.JPG', 'below/b.png']
+    assert len(warnings) == 1 and 'are left out: 2 .gif, 1 .heic' in warnings[0]
+
+
+def test_other_files_are_no_images(tmp_path, warnings):
+    (tmp_path / 'notes.txt').touch()
+    assert image_names(tmp_path) == [] and not warnings
