@@ -2,6 +2,7 @@
 
 import gc
 import importlib.util
+import logging
 import os
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ from cheap_configs import cheap_configs
 from filelock import FileLock
 from hypothesis import settings
 from lfi.structures import InteractionMaps
+from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 from warm_python import FOUNDATIONS, WarmPython
 
@@ -32,6 +34,15 @@ cheap_configs()
 # A property that is slow on a busy machine is no failure.
 settings.register_profile('lfi', deadline=None)
 settings.load_profile('lfi')
+
+
+@pytest.fixture
+def warnings(monkeypatch) -> list[str]:
+    """What is logged as a warning, as it comes."""
+    seen: list[str] = []
+    logger = MMLogger.get_current_instance()
+    monkeypatch.setattr(logger, 'log', lambda level, text: level == logging.WARNING and seen.append(text))
+    return seen
 
 
 def pytest_collection_modifyitems(items):

@@ -1,18 +1,6 @@
 """Which files below a folder are images, and which of other formats are left out."""
 
-import logging
-
-import pytest
 from lfi.image_names import image_names
-from mmengine.logging import MMLogger
-
-
-@pytest.fixture
-def warnings(monkeypatch):
-    seen = []
-    logger = MMLogger.get_current_instance()
-    monkeypatch.setattr(logger, 'log', lambda level, text: level == logging.WARNING and seen.append(text))
-    return seen
 
 
 def test_images_of_other_formats_are_counted(tmp_path, warnings):

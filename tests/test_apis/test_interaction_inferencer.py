@@ -1,6 +1,5 @@
 """`InteractionInferencer`: its predictions and answers, against the model's own."""
 
-import logging
 import os
 from copy import deepcopy
 
@@ -13,18 +12,9 @@ from lfi.datasets.rendering import CLASS_NAMES
 from lfi.engine import UnsafeCheckpointError
 from lfi.models.teachers import text_tower
 from lfi.models.teachers.weights import load_vlm
-from mmengine.logging import MMLogger
 from mmengine.runner import CheckpointLoader
 
 TEXTS = ['star', 'red circle', 'ring']
-
-
-@pytest.fixture
-def warnings(monkeypatch):
-    seen = []
-    logger = MMLogger.get_current_instance()
-    monkeypatch.setattr(logger, 'log', lambda level, text: level == logging.WARNING and seen.append(text))
-    return seen
 
 
 @pytest.fixture(scope='module')

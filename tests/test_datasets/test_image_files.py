@@ -1,11 +1,9 @@
 import copy
-import logging
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lfi.datasets import FewLabels, TinyImageNet
-from mmengine.logging import MMLogger
 from PIL import Image
 from torch.utils.data import DataLoader
 
@@ -16,14 +14,6 @@ BAD = 'train/n03/images/n03_1.JPEG'
 def truncate(path, fraction=0.6):
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * fraction)])
-
-
-@pytest.fixture
-def warnings(monkeypatch):
-    seen = []
-    logger = MMLogger.get_current_instance()
-    monkeypatch.setattr(logger, 'log', lambda level, text: level == logging.WARNING and seen.append(text))
-    return seen
 
 
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])

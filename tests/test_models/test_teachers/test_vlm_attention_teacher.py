@@ -322,6 +322,7 @@ def test_autocast_keeps_maps_in_float32_and_close(make_teacher):
         (dict(templates=['no name']), 'templates must be strings with {}'),
         (dict(max_concepts=0), 'max_concepts=0 must be a whole number above 0, or None for all'),
         (dict(max_concepts=1.5), 'max_concepts=1.5 must be a whole number'),
+        (dict(max_concepts=True), 'max_concepts=True must be a whole number'),
         (
             dict(extractor=dict(type='gradcam')),
             r"extractor.type='gradcam' is unknown; choose from \[.*'clearclip', 'coca', 'dense',.*\]",

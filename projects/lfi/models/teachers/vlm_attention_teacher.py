@@ -86,7 +86,7 @@ class VLMAttentionTeacher:
         # A student that is shared has its data set's classes as a list.
         if not isinstance(concepts, Mapping) and (said := repetition(names, 'concepts')):
             print_log(said, 'current', logging.WARNING)
-        if max_concepts is not None and (not isinstance(max_concepts, int) or max_concepts < 1):
+        if max_concepts is not None and (type(max_concepts) is not int or max_concepts < 1):
             raise ValueError(f'max_concepts={max_concepts!r} must be a whole number above 0, or None for all')
         chosen = chosen_extractor(extractor, model)
         extractor_type = type_of(chosen, EXTRACTORS, 'extractor')
