@@ -1,6 +1,7 @@
 """Files that are written completely or not at all."""
 
 import os
+import shutil
 from pathlib import Path
 from typing import ClassVar
 
@@ -40,6 +41,8 @@ class AtomicLocalBackend(LocalBackend):
                 file.write(obj)
                 file.flush()
                 os.fsync(file.fileno())
+            if filepath.exists():
+                shutil.copymode(filepath, partial)
             partial.replace(filepath)
         except OSError as error:
             raise CheckpointWriteError(
@@ -54,8 +57,8 @@ class AtomicLocalBackend(LocalBackend):
             self._to_remove.discard(outdated)
 
     def put_text(self, obj: str, filepath: str | Path, encoding: str = 'utf-8') -> None:
-        """Write a file of text; as `put`."""
-        self.put(obj.encode(encoding), filepath)
+        """Write a file of text; as `put`. Of a link it is the file that it leads to."""
+        self.put(obj.encode(encoding), os.path.realpath(filepath))
 
     def remove(self, filepath: str | Path) -> None:
         """Remove a file, once the next ``put`` into its folder is done."""

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lfi.datasets import FewLabels, TinyImageNet
+from mmcv.transforms import BaseTransform
 from PIL import Image
 from torch.utils.data import DataLoader
 
@@ -91,13 +92,25 @@ def test_subsets_count_their_own(fake_tiny_imagenet, warnings):
     assert data.num_bad_images == 1
 
 
-@pytest.mark.parametrize('wrap', ['plain', 'few labels', 'inside a view'])
+class KeepsConfigs(BaseTransform):
+    """A transform that keeps lists of configs, as Albumentations does."""
+
+    transforms = (dict(type='Blur', p=0.1), 'Blur')
+
+    def transform(self, results):
+        return results
+
+
+@pytest.mark.parametrize('wrap', ['plain', 'few labels', 'inside a view', 'beside configs'])
 def test_what_the_pipelines_own_loader_cannot_read_is_found_wherever_it_loads(fake_tiny_imagenet, wrap):
     path = fake_tiny_imagenet / BAD
     with Image.open(path) as image:
         image.save(path, format='ICO')
     load, *rest = PIPELINE
-    steps = [dict(type='lfi.RecordView', transforms=[load]), *rest] if wrap == 'inside a view' else PIPELINE
+    steps = {
+        'inside a view': [dict(type='lfi.RecordView', transforms=[load]), *rest],
+        'beside configs': [load, KeepsConfigs(), *rest],
+    }.get(wrap, PIPELINE)
     data = TinyImageNet(fake_tiny_imagenet, skip_bad_images=True, pipeline=steps)
     data = FewLabels(data, labels_per_class=1) if wrap == 'few labels' else data
     assert all(item['data_samples'].img_path != str(path) for item in data)

@@ -383,3 +383,13 @@ def test_a_checkpoint_is_removed_when_the_next_one_is_complete(tmp_path, fail_to
     with pytest.raises(CheckpointWriteError, match=r'epoch_3\.pth'):
         runner.train()
     assert files() == ['epoch_2.pth']
+
+
+def test_a_text_keeps_its_link_and_its_mode(tmp_path):
+    file, link = tmp_path / 'page.md', tmp_path / 'link.md'
+    AtomicLocalBackend().put_text('old', file)
+    file.chmod(0o664)
+    link.symlink_to(file)
+    AtomicLocalBackend().put_text('new ß', link)
+    assert link.is_symlink() and file.read_text(encoding='utf-8') == 'new ß'
+    assert file.stat().st_mode & 0o777 == 0o664

@@ -1,6 +1,7 @@
 """Which errors end a tool in one line."""
 
 import re
+from urllib.error import URLError
 
 import lfi  # noqa: F401
 import pytest
@@ -8,6 +9,7 @@ import torch
 from lfi.engine import launch
 from lfi.engine.checkpoint import load_from_local
 from lfi.models.distill import InteractionDistillMixin
+from mmengine.fileio import get
 from mmengine.registry import MODELS
 from mmengine.runner import CheckpointLoader, Runner
 from torch.utils.data import DataLoader, Dataset
@@ -32,6 +34,11 @@ def test_weights_that_cannot_be_fetched_are_named():
     assert (
         message.startswith(f'error: {address} cannot be fetched (') and 'a checkpoint of init_cfg' in message
     )
+
+
+def test_an_image_that_cannot_be_fetched_is_no_checkpoint():
+    with pytest.raises(URLError):
+        launch.run(lambda: get('http://images.invalid/1.jpg'))
 
 
 @pytest.mark.parametrize(

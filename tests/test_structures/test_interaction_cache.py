@@ -108,6 +108,14 @@ def test_images_of_two_folders_are_not_taken_for_one(folder, records):
     assert cache.read(['/data/./set/a/3.jpg']).tobytes() == records[3].tobytes()
 
 
+def test_an_image_may_be_reached_by_a_link(folder, records, tmp_path):
+    (tmp_path / 'data/set').mkdir(parents=True)
+    (tmp_path / 'link').symlink_to(tmp_path / 'data')
+    cache = InteractionCache(folder)
+    for root in (tmp_path / 'data', tmp_path / 'link'):
+        assert cache.read([f'{root}/set/a/3.jpg']).tobytes() == records[3].tobytes()
+
+
 def test_records_are_memory_mapped(folder):
     cache = InteractionCache(folder)
     assert isinstance(cache.shard(0), np.memmap)

@@ -120,6 +120,36 @@ def test_a_job_that_waits_for_another_is_stopped_too(new_python):
     assert pool.returncode != 0
 
 
+DEAF = """
+import signal
+import sys
+from lfi.studies.job_pool import run_jobs
+from lfi.studies.tool_output import tool_output
+
+def job(progress):
+    code = 'import signal, time; asked = []; signal.signal(signal.SIGTERM, lambda *_: asked.append(1)); '
+    code += 'print(1, flush=True); [time.sleep(0.05) for _ in range(30)]; print("asked", len(asked))'
+    for line in tool_output([sys.executable, '-c', code], 'a tool'):
+        print(line, end='', file=sys.stderr, flush=True)
+
+run_jobs([job], 1)
+"""
+
+
+def test_a_tool_that_takes_its_time_is_asked_once(new_python):
+    pool = subprocess.Popen(
+        new_python.command('-c', DEAF),
+        env=new_python.env,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    pool.stderr.readline()
+    pool.send_signal(signal.SIGTERM)
+    _, rest = pool.communicate(timeout=30)
+    assert 'asked 1\n' in rest
+
+
 def test_threads_are_shared(monkeypatch):
     monkeypatch.setattr('os.cpu_count', lambda: 8)
     assert [threads_for(n) for n in (1, 3, 8, 9)] == ['8', '2', '1', '1']

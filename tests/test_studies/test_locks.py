@@ -7,40 +7,40 @@ import time
 
 import pytest
 from lfi.errors import UsageError
-from lfi.studies.locks import cell_lock, publishing_lock
+from lfi.studies.locks import publishing_lock, run_lock
 from lfi.studies.tool_output import tool_output
 
 
 def test_a_second_run_is_kept_out_until_the_first_ends(tmp_path):
-    with cell_lock(tmp_path / 'a'):
+    with run_lock(tmp_path / 'a/.lock'):
         with (
-            pytest.raises(UsageError, match=r'a is in use by another run: wait for it'),
-            cell_lock(tmp_path / 'a'),
+            pytest.raises(UsageError, match=r'a is in use by another run, which holds \.lock: wait for it'),
+            run_lock(tmp_path / 'a/.lock'),
         ):
             pass
-        with cell_lock(tmp_path / 'b'):
+        with run_lock(tmp_path / 'b/.lock'):
             pass
-    with cell_lock(tmp_path / 'a'):
+    with run_lock(tmp_path / 'a/.lock'):
         pass
 
 
 def test_a_program_holds_it_after_its_starter_is_gone(tmp_path):
     code = 'import sys; print("begun", flush=True); sys.stdin.read()'
-    with cell_lock(tmp_path) as lock:
+    with run_lock(tmp_path / '.lock') as lock:
         process = subprocess.Popen(
             [sys.executable, '-c', code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=[lock]
         )
         process.stdout.readline()
     with process:
-        with pytest.raises(UsageError, match='in use by another run'), cell_lock(tmp_path):
+        with pytest.raises(UsageError, match='in use by another run'), run_lock(tmp_path / '.lock'):
             pass
         process.stdin.close()
-    with cell_lock(tmp_path):
+    with run_lock(tmp_path / '.lock'):
         pass
 
 
 def test_tools_inherit_what_is_passed(tmp_path):
-    with cell_lock(tmp_path) as lock:
+    with run_lock(tmp_path / '.lock') as lock:
         code = f'import os; os.fstat({lock}); print("there")'
         assert list(tool_output([sys.executable, '-c', code], 'a tool', pass_fds=[lock])) == ['there\n']
 
@@ -50,7 +50,7 @@ def test_a_file_system_without_locks(tmp_path, monkeypatch):
         raise OSError(38, 'Function not implemented')
 
     monkeypatch.setattr('fcntl.flock', refuse)
-    with cell_lock(tmp_path):
+    with run_lock(tmp_path / '.lock'):
         assert (tmp_path / '.lock').exists()
 
 

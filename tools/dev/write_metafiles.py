@@ -201,7 +201,8 @@ def zoo(entries: list[Entry]) -> str:
         'their data four times in each. Accuracies are mean ± standard deviation over n seeds, '
         'from the studies in [results.md](results.md), which says what they compare with; PACS and VLCS '
         'are parts of these data sets, with one domain left out (`domain/mean`) or zero-shot (`pacs/`, '
-        '`vlcs/`). Where it says "–", no study with all labels has run the config as it stands. We publish no weights.',
+        '`vlcs/`). Where it says "–", no study with all labels has run the config as it stands. We '
+        'publish no weights.',
     ]
     for folder in dict.fromkeys(entry.folder for entry in entries):
         lines += ['', f'## {folder}', '']

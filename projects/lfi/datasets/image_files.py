@@ -1,13 +1,14 @@
 """Base class of the data sets whose images are files: unreadable and truncated files are found and named."""
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmcv.transforms import LoadImageFromFile
+from mmcv.transforms import BaseTransform, LoadImageFromFile
+from mmengine.dataset import Compose
 from mmengine.fileio import get
 from mmengine.logging import print_log
 from mmpretrain.datasets import BaseDataset
@@ -126,14 +127,12 @@ class ImageFileDataset(BaseDataset):
         return [f'Root: \t{self.data_root}', f'Bad images so far: \t{self.num_bad_images}']
 
 
-def _loaders(pipeline: Any) -> Iterator[LoadImageFromFile]:
+def _loaders(step: Any) -> Iterator[LoadImageFromFile]:
     """Those of a pipeline, at any depth, in their order."""
-    if isinstance(pipeline, LoadImageFromFile):
-        yield pipeline
-    elif isinstance(pipeline, Iterable):
-        for transform in pipeline:
-            yield from _loaders(transform)
-    else:
-        inner = getattr(pipeline, 'transforms', None) or getattr(pipeline, 'pipeline', None)
-        if inner is not None:
-            yield from _loaders(inner)
+    if isinstance(step, LoadImageFromFile):
+        yield step
+    # Transforms of other projects keep lists of other things.
+    for inner in (getattr(step, name, None) for name in ('pipeline', 'transforms')):
+        for child in inner if isinstance(inner, list | tuple) else [inner]:
+            if isinstance(child, BaseTransform | Compose) or hasattr(child, 'pipeline'):
+                yield from _loaders(child)

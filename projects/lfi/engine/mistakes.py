@@ -18,6 +18,7 @@ FILES = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryErr
 MISTAKES = (KeyError, RuntimeError, TypeError, ValueError, URLError, *FILES)
 """What may be a mistake: `said_of` knows."""
 LFI = Path(__file__).parents[1]
+FETCHES = ('mmengine/runner/checkpoint.py', 'torch/hub.py')
 BUILDS = 'mmengine/registry/build_functions.py'
 RUNNER = 'mmengine/runner/runner.py'
 OPTIMIZER = 'torch/optim/optimizer.py'
@@ -40,6 +41,9 @@ def said_of(error: BaseException) -> str | None:
     if isinstance(error, NotImplementedError):
         return None
     if isinstance(error, URLError):
+        # Images and annotations may have addresses too.
+        if not any(frame.f_code.co_filename.endswith(FETCHES) for frame, _ in walk_tb(error.__traceback__)):
+            return None
         return (
             f'{_asked_url(error)} cannot be fetched ({error.reason}): write a local file in its place, in '
             'load_from, a checkpoint of init_cfg or pretrained; or None, to begin without'

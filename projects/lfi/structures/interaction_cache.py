@@ -282,6 +282,11 @@ def keys_of(paths: Sequence[str], parts: int) -> np.ndarray:
     )
 
 
+def _place(path: str) -> str:
+    """Where an image lies, however its path is spelt; addresses stay as they are."""
+    return path if '://' in path else os.path.realpath(path)
+
+
 def shard_size(num_images: int) -> int:
     """Few enough shards to hold all open at once, small enough that a kill loses little."""
     return max(MIN_SHARD_SIZE, ceil(num_images / MAX_SHARDS))
@@ -434,7 +439,7 @@ class InteractionCache:
 
     def _refuse_namesakes(self, paths: Sequence[str], rows: np.ndarray) -> None:
         """Raise a CacheError if images of two folders take one row for theirs."""
-        places = np.array([hash(os.path.abspath(path)) for path in paths], np.int64)
+        places = np.array([hash(_place(path)) for path in paths], np.int64)
         # No hash is 0 in practice, and none is looked at before the first image of a row.
         known = self._places[rows]
         other = (known != 0) & (known != places)

@@ -19,7 +19,7 @@ from .arms import Arm
 from .job import DOMAIN_VARIABLE, Job, clock_of, epoch_of, key_of, read_config
 from .job_pool import run_jobs, threads_for
 from .launcher import Launcher
-from .locks import cell_lock
+from .locks import run_lock
 from .presets import Preset
 from .schedule import fitted_schedule
 from .stopwatch import stopwatch
@@ -53,7 +53,7 @@ class Grid:
         run_jobs([partial(self._run, slot, job) for slot, job in enumerate(todo)], self.workers)
 
     def _run(self, slot: int, job: Job, progress: Progress) -> str:
-        with cell_lock(job.folder) as lock:
+        with run_lock(job.folder / '.lock') as lock:
             # Another run may have finished it since this one began.
             result = job.result() or self._result(slot, job, lock, progress)
         # Where the student looks is told by a table.
@@ -108,8 +108,10 @@ class Grid:
             if job.cache in self._caches:
                 return
             progress.console.print(f'{job.name}: the teacher looks at each training image once')
-            with stopwatch(clock_of(job.cache)):
-                for _ in tool_output(job.cache_command(self.launcher.python), job.name, env, tools_root()):
+            command = job.cache_command(self.launcher.python)
+            file = job.cache.with_name(f'.{job.cache.name}.lock')
+            with run_lock(file) as lock, stopwatch(clock_of(job.cache)):
+                for _ in tool_output(command, job.name, env, tools_root(), pass_fds=[lock]):
                     pass
             self._caches.add(job.cache)
 

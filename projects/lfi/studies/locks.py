@@ -12,29 +12,29 @@ from lfi.errors import UsageError
 
 
 @contextmanager
-def cell_lock(folder: Path) -> Iterator[int]:
-    """Keep other runs out of a folder, on file systems that have locks.
+def run_lock(file: Path) -> Iterator[int]:
+    """Keep other runs out of what a file stands for, on file systems that have locks.
 
     A program that is started with the descriptor in `pass_fds` keeps them out as long as it lives, though
     the one that started it is killed.
 
     Args:
-        folder: of the cell, made if it is not there.
+        file: made if it is not there; it stays.
 
     Yields:
         The descriptor.
 
     Raises:
-        UsageError: if another run, or what it has started, is in it.
+        UsageError: if another run, or what it has started, has it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with _opened(folder / '.lock', os.O_RDWR | os.O_CREAT) as descriptor:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with _opened(file, os.O_RDWR | os.O_CREAT) as descriptor:
         try:
             _lock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UsageError(
-                f'{folder} is in use by another run: wait for it, stop it and what it has started, or choose '
-                'another folder'
+                f'{file.parent} is in use by another run, which holds {file.name}: wait for it, stop it and '
+                'what it has started, or choose another folder'
             ) from None
         yield descriptor
 

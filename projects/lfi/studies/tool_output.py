@@ -11,6 +11,7 @@ from lfi.engine.machine import MACHINE
 from lfi.errors import UsageError
 
 _running: set[subprocess.Popen] = set()
+_stopped: set[subprocess.Popen] = set()
 
 
 def tool_output(
@@ -57,8 +58,9 @@ def tool_output(
 
 
 def stop_tools() -> None:
-    """Terminate all that `tool_output` follows, in whatever thread."""
-    for process in tuple(_running):
+    """Terminate all that `tool_output` follows, in whatever thread, each once: torchrun takes no second."""
+    for process in _running - _stopped:
+        _stopped.add(process)
         process.terminate()
 
 

@@ -255,6 +255,14 @@ def test_what_moves_a_picture_between_two_is_refused_though_a_homography_tells_o
     flipped = TRANSFORMS.build(dict(type='mmdet.RandomFlip', prob=1.0))({**results, 'img_path': '1.jpg'})
     with pytest.raises(UsageError, match=r'picture of 1.jpg was moved between two lfi.RecordView'):
         RecordView([])(flipped)
+    # Of mmdet's steps the homography tells all.
+    set_random_seed(0)
+    whole = RecordView([*MMDET['crop'], dict(type='mmdet.RandomFlip', prob=1.0)])
+    whole = whole(results_of(picture_of_coordinates(40, 50)))
+    set_random_seed(0)
+    results = RecordView(MMDET['crop'])(results_of(picture_of_coordinates(40, 50)))
+    results = RecordView([])(TRANSFORMS.build(dict(type='mmdet.RandomFlip', prob=1.0))(results))
+    torch.testing.assert_close(results['view'], whole['view'], atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize('mixing', ['Mosaic', 'MixUp', 'CopyPaste', 'MinIoURandomCrop'])

@@ -161,8 +161,8 @@ def _so_far(results: dict) -> tuple[np.ndarray, Any, Geometry | None]:
     if earlier is not None and is_unmoved(earlier.left, now):
         pixels = to_pixels(now.size)
         return pixels @ view_of(results) @ np.linalg.inv(pixels), now.size, earlier.came
-    if earlier is not None and MIXED not in results:
-        # A homography tells what mmdet's steps did alone. That of a mixed picture begins with it.
+    # The homography of a mixed picture begins with it.
+    if earlier is not None and MIXED not in results and not _told_by_homography(earlier.left, results):
         raise UsageError(
             f'the picture of {results.get("img_path", "an image")} was moved between two lfi.RecordView: put '
             'what moves it into one of the two'
@@ -171,6 +171,16 @@ def _so_far(results: dict) -> tuple[np.ndarray, Any, Geometry | None]:
     if homography is not None:
         return np.linalg.inv(homography.astype(np.float64)), first_size(results), None
     return np.eye(3), now.size, now
+
+
+def _told_by_homography(left: Geometry, results: dict) -> bool:
+    """Whether mmdet's note of a picture that was left tells all that was recorded of it."""
+    size = first_size(results)
+    if size is None:
+        return False
+    to_first = np.linalg.inv(np.reshape(left.homography, (3, 3)))
+    told = np.linalg.inv(to_pixels(size)) @ to_first @ to_pixels(left.size)
+    return np.allclose(told, view_of(results), atol=1e-4)
 
 
 def _learn_rules(transforms: Compose) -> list[BaseTransform]:

@@ -76,8 +76,13 @@ def refuse_part_of_stride(images: Tensor, stride: int) -> None:
     if height % stride or width % stride:
         raise ValueError(
             f"input_size={(height, width)} is no multiple of {stride}, the stride of the teacher's image "
-            'tower: its maps would lie beside their places'
+            'tower: its maps would lie beside their places. Set teacher.input_size='
+            f'{(_multiple(height, stride), _multiple(width, stride))}'
         )
+
+
+def _multiple(side: int, stride: int) -> int:
+    return -(-side // stride) * stride
 
 
 class Block(ABC):
