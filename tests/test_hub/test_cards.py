@@ -10,6 +10,7 @@ from lfi.hub import run_facts
 from lfi.hub.cards import cache_card, pipeline_tag
 from lfi.registry import MODELS
 from lfi.structures.interaction_cache import CacheManifest
+from lfi.studies.presets import PRESETS
 from mmengine.registry import init_default_scope
 from test_repository import ROOT
 
@@ -71,7 +72,9 @@ def test_a_cell_of_a_study_has_its_test_and_what_is_published(run_folder, tmp_pa
     _, rows = parts_of((folder / 'README.md').read_text())
     assert rows['arm of the study'] == 'lfi, of shapes' and rows['top-1, test'] == '61'
     for name in ('lfi', 'shuffled-images'):
-        assert rows[name].startswith(f'{published(name):.1f} ± ') and rows[name].endswith(', 3 seeds')
+        assert rows[name].startswith(f'{published(name):.1f} ± ') and rows[name].endswith(
+            f', {len(PRESETS["shapes"].seeds)} seeds'
+        )
     # Another checkpoint than the one that was tested.
     cell['epoch'] = 1
     (run_folder / 'cell.json').write_text(json.dumps(cell))

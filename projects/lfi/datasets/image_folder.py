@@ -11,7 +11,7 @@ import numpy as np
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from lfi.errors import UsageError
-from lfi.image_names import image_names
+from lfi.folders import image_names
 from lfi.registry import DATASETS
 from lfi.structures.labels import UNLABELLED
 

@@ -1,6 +1,6 @@
 """Which files below a folder are images, and which of other formats are left out."""
 
-from lfi.image_names import image_names
+from lfi.folders import image_names
 
 
 def test_images_of_other_formats_are_counted(tmp_path, warnings):
