@@ -50,43 +50,7 @@ def test_a_failure_ends_what_runs_and_begins_no_more(error):
     assert finished.count('never') < 20
 
 
-SLEEPERS = """
-import signal
-import sys
-from lfi.studies.job_pool import run_jobs
-from lfi.studies.tool_output import tool_output
-
-def job(progress):
-    code = 'import os, time; print(os.getpid(), flush=True); time.sleep(60)'
-    for line in tool_output([sys.executable, '-c', code], 'a sleeper'):
-        print(line, end='', file=sys.stderr, flush=True)
-
-# What a shell starts in the background ignores Ctrl-C.
-signal.signal(signal.SIGINT, signal.default_int_handler)
-run_jobs([job] * 3, 2)
-"""
-
-
-@pytest.mark.parametrize('stop', [signal.SIGTERM, signal.SIGINT])
-def test_a_stopped_pool_leaves_no_tool_behind(new_python, stop):
-    pool = subprocess.Popen(
-        new_python.command('-c', SLEEPERS),
-        env=new_python.env,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    sleepers = [int(pool.stderr.readline()) for _ in range(2)]
-    pool.send_signal(stop)
-    _, rest = pool.communicate(timeout=30)
-    assert pool.returncode != 0
-    assert not any(line.isdigit() for line in rest.split())  # The third was not begun.
-    for pid in sleepers:
-        with pytest.raises(ProcessLookupError):
-            os.kill(pid, 0)
-
-
-WAITING = """
+POOL = """
 import signal
 import sys
 import threading
@@ -95,58 +59,75 @@ from lfi.studies.tool_output import tool_output
 
 lock = threading.Lock()
 
-def job(progress):
-    with lock:
-        code = 'import time; print(1, flush=True); time.sleep(60)'
-        for line in tool_output([sys.executable, '-c', code], 'a sleeper'):
-            print(line, end='', file=sys.stderr, flush=True)
+def follow(code):
+    for line in tool_output([sys.executable, '-c', code], 'a tool'):
+        print(line, end='', file=sys.stderr, flush=True)
 
+# What a shell starts in the background ignores Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-run_jobs([job] * 2, 2)
 """
 
 
-def test_a_job_that_waits_for_another_is_stopped_too(new_python):
+def stopped(new_python, jobs, after=1, stop=signal.SIGTERM):
+    """Run jobs, and stop them after so many lines: the exit code, these lines, and those that follow."""
     pool = subprocess.Popen(
-        new_python.command('-c', WAITING),
+        new_python.command('-c', POOL + jobs),
         env=new_python.env,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
     )
-    pool.stderr.readline()
-    pool.send_signal(signal.SIGTERM)
-    pool.communicate(timeout=30)
-    assert pool.returncode != 0
+    before = [pool.stderr.readline() for _ in range(after)]
+    pool.send_signal(stop)
+    _, rest = pool.communicate(timeout=30)
+    return pool.returncode, before, rest
+
+
+SLEEPERS = """
+def job(progress):
+    follow('import os, time; print(os.getpid(), flush=True); time.sleep(60)')
+
+run_jobs([job] * 3, 2)
+"""
+
+
+@pytest.mark.parametrize('stop', [signal.SIGTERM, signal.SIGINT])
+def test_a_stopped_pool_leaves_no_tool_behind(new_python, stop):
+    code, sleepers, rest = stopped(new_python, SLEEPERS, after=2, stop=stop)
+    assert code != 0
+    assert not any(line.isdigit() for line in rest.split())  # The third was not begun.
+    for pid in map(int, sleepers):
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+WAITING = """
+def job(progress):
+    with lock:
+        follow('import time; print(1, flush=True); time.sleep(60)')
+
+run_jobs([job] * 2, 2)
+"""
+
+
+def test_a_job_that_waits_for_another_is_stopped_too(new_python):
+    code, _, _ = stopped(new_python, WAITING)
+    assert code != 0
 
 
 DEAF = """
-import signal
-import sys
-from lfi.studies.job_pool import run_jobs
-from lfi.studies.tool_output import tool_output
-
 def job(progress):
-    code = 'import signal, time; asked = []; signal.signal(signal.SIGTERM, lambda *_: asked.append(1)); '
-    code += 'print(1, flush=True); [time.sleep(0.05) for _ in range(30)]; print("asked", len(asked))'
-    for line in tool_output([sys.executable, '-c', code], 'a tool'):
-        print(line, end='', file=sys.stderr, flush=True)
+    follow(
+        'import signal, time; asked = []; signal.signal(signal.SIGTERM, lambda *_: asked.append(1)); '
+        'print(1, flush=True); [time.sleep(0.05) for _ in range(30)]; print("asked", len(asked))'
+    )
 
 run_jobs([job], 1)
 """
 
 
 def test_a_tool_that_takes_its_time_is_asked_once(new_python):
-    pool = subprocess.Popen(
-        new_python.command('-c', DEAF),
-        env=new_python.env,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    pool.stderr.readline()
-    pool.send_signal(signal.SIGTERM)
-    _, rest = pool.communicate(timeout=30)
+    _, _, rest = stopped(new_python, DEAF)
     assert 'asked 1\n' in rest
 
 
