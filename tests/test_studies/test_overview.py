@@ -51,6 +51,20 @@ def test_the_best_of_the_other_baselines_stands_beside_the_method():
     assert [text.split()[0] for text in differences] == ['+20.5', '+10.5', '+20.0']
 
 
+def test_three_seeds_are_enough_to_be_the_best():
+    found = study(
+        task_loss=(10.0,) * 5,
+        shuffled_images=(9.0,) * 5,
+        shuffled_places=(60.0,) * 2,
+        mean_target=(20.0, 21.0, 22.0),
+        lfi=(30.0, 33.0, 30.0, 90.0, 90.0),
+    )
+    ((*_, control, lfi, _, _, difference),) = rows(overview_table({'photos': [found]}))
+    assert (control, lfi.split()[0]) == ('21.0 ± 1.0 mean-target', '54.6')
+    # Of the seeds that both have.
+    assert difference.split()[0] == '+10.0'
+
+
 def test_what_was_not_run_is_left_open():
     (row,) = rows(overview_table({'photos': [study(task_loss=(10.0,), lfi=(30.0,))]}))
     assert row[3:] == ['10.0 task-loss', '–', '–', '30.0', '–', '–', '–']

@@ -30,6 +30,17 @@ def test_its_arms_are_configs_that_exist(name):
             assert arm.cache.startswith(variety.reads)
 
 
+@pytest.mark.parametrize('name', PRESETS)
+def test_an_interval_is_of_all_seeds_and_no_arm_of_fewer_than_three(name):
+    preset = PRESETS[name]
+    seeds = {arm.name: preset.seeds_of(arm) for arm in (*preset.arms, *preset.short_arms)}
+    assert {preset.seeds} == {
+        seeds[arm] for arm in (preset.arms[0].name, 'shuffled-images', 'lfi') if arm in seeds
+    }
+    if not name.endswith('tuning'):
+        assert min(map(len, seeds.values())) >= 3
+
+
 # Of tuning, and of tuning after pretraining, the page says more than one length.
 @pytest.mark.parametrize(
     'name',

@@ -1,11 +1,14 @@
 """From the cells of a study to its tables."""
 
 import shutil
+from dataclasses import replace
 
+import pytest
+from lfi.studies.arms import arm_of
 from lfi.studies.domains import read_domain_cells
 from lfi.studies.grid import plan
 from lfi.studies.launcher import Launcher
-from lfi.studies.presets import PRESETS, domain_arm, leave_one_out
+from lfi.studies.presets import PRESETS, Preset, domain_arm, leave_one_out
 from lfi.studies.reproduce import Request, collect, commands, report, reproduce
 from lfi.studies.settings_digest import ROOTS
 
@@ -55,6 +58,20 @@ def test_a_domain_that_is_left_out_is_tested(tmp_path):
     study = collect(preset, [job], 'domain/mean', {})
     ((cell,),) = study.cells.values()
     assert (cell.test, cell.domain, cell.epoch, cell.run.best) == (20.0, 'photo', 1, 8.0)
+
+
+@pytest.mark.parametrize(
+    'seeds, wanted',
+    [(None, [('task-loss', 0), ('lfi', 0), ('task-loss', 1)]), ([1], [('task-loss', 1), ('lfi', 1)])],
+)
+def test_an_arm_may_have_fewer_seeds_than_its_study(seeds, wanted, tmp_path, monkeypatch):
+    ran = []
+    monkeypatch.setattr('lfi.studies.reproduce.Grid.run', lambda self, todo: ran.extend(todo))
+    monkeypatch.setattr('lfi.studies.reproduce._write', lambda *args: '')
+    task, lfi = (arm_of(name, 'vit-tiny_shapes') for name in ('task-loss', 'lfi'))
+    preset = Preset('', (task, replace(lfi, seeds=1)), seeds=(0, 1))
+    reproduce('shapes', preset, Request(tmp_path, seeds=seeds))
+    assert [(job.arm.name, job.seed) for job in ran] == wanted
 
 
 def test_what_is_published_of_other_domains_stays(tmp_path, monkeypatch, capsys):

@@ -36,6 +36,7 @@ class Arm:
         test_options: `--cfg-options` of testing alone, such as what reads its student. Defaults to none.
         start: the training that comes before, where whose student ends this one's begins. Defaults to none:
             it begins as its config says.
+        seeds: how many it runs with, the first of the study's own. Defaults to all of them.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Arm:
     test_config: str | None = None
     test_options: tuple[str, ...] = ()
     start: Arm | None = None
+    seeds: int | None = None
 
     @property
     def folder(self) -> str:

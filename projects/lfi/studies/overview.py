@@ -57,7 +57,7 @@ def overview_table(studies: Mapping[str, Sequence[Study]], columns: Sequence[int
     """A row for each metric of each study that has cells of its reference and of its method.
 
     The best other baseline and the best negative control are those with the highest mean on the test images,
-    among those of as many seeds as the method: chosen after the fact, in their favour.
+    among those of as many seeds as the method, or of three: chosen after the fact, in their favour.
 
     Args:
         studies: by what the table calls them, one for each metric.
@@ -116,7 +116,7 @@ def _row(name: str, study: Study) -> Iterator[list[str]]:
 
 
 def _best(study: Study, arms: Sequence[str]) -> str | None:
-    seeds = len(study.cells[study.method])
+    seeds = min(len(study.cells[study.method]), len(Preset.seeds))
     complete = [arm for arm in arms if len(study.cells.get(arm, ())) >= seeds]
     return max(complete, key=lambda arm: float(np.mean(study.test(arm))), default=None)
 

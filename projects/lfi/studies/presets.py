@@ -21,6 +21,9 @@ from .settings import (
     tuned,
 )
 
+# Of arms that are far from the method, in studies of more.
+FEWER_SEEDS = 3
+
 
 @dataclass(frozen=True)
 class Preset:
@@ -58,6 +61,10 @@ class Preset:
     leaves_domains_out: bool = False
     seed_options: tuple[str, ...] = ('randomness.seed={seed}',)
 
+    def seeds_of(self, arm: Arm) -> tuple[int, ...]:
+        """Those that an arm runs with."""
+        return self.seeds[: arm.seeds]
+
     @property
     def negative_controls(self) -> Mapping[str, str]:
         """The negative controls, each with the arm whose image-specific knowledge it destroys."""
@@ -68,7 +75,7 @@ class Preset:
         """The method in its shorter schedules."""
         methods = [arm for arm in self.arms if arm.name == self.method]
         return tuple(
-            replace(method, name=f'{method.name} in {epochs} epochs', epochs=epochs)
+            replace(method, name=f'{method.name} in {epochs} epochs', epochs=epochs, seeds=FEWER_SEEDS)
             for epochs in self.short
             for method in methods
         )
@@ -82,32 +89,34 @@ PARTS = tuple(
 )
 
 
-def classification_arms(
-    student: str, plain: str | None = None, features: bool = False, parts: tuple[str, ...] = PARTS
-) -> tuple[Arm, ...]:
-    """All arms of a student.
-
-    Args:
-        student: how the names of its configs end.
-        plain: how that of the task loss alone ends, where it serves several teachers. Defaults to the same.
-        features: whether arms that read features learn from a cache too, which a CNN teacher allows: the
-            maps' own source, so that all arms learn from the same look at each image. Defaults to asking the
-            teacher about each view.
-        parts: the ablations. Defaults to all of them.
-    """
-    names = (*of_kind('baseline', 'negative control', 'method'), *parts)
-    return named_arms(names, student, plain, features)
+def classification_arms(student: str, plain: str | None = None) -> tuple[Arm, ...]:
+    """All arms of a student; arguments as of `named_arms`."""
+    return named_arms((*of_kind('baseline', 'negative control', 'method'), *PARTS), student, plain)
 
 
 def named_arms(
     names: tuple[str, ...], student: str, plain: str | None = None, features: bool = False
 ) -> tuple[Arm, ...]:
-    """Some arms of a student; arguments as of `classification_arms`."""
+    """Some arms of a student.
+
+    Args:
+        names: of the arms, in the table's order.
+        student: how the names of its configs end.
+        plain: how that of the task loss alone ends, where it serves several teachers. Defaults to the same.
+        features: whether arms that read features learn from a cache too, which a CNN teacher allows: the
+            maps' own source, so that all arms learn from the same look at each image. Defaults to asking the
+            teacher about each view.
+    """
     cached = ('maps', 'features') if features else ('maps',)
     return tuple(
         arm_of(name, student, plain=plain, cache=ARMS[name].reads if ARMS[name].reads in cached else None)
         for name in names
     )
+
+
+def in_fewer_seeds(arms: tuple[Arm, ...], names: tuple[str, ...]) -> tuple[Arm, ...]:
+    """The arms; those of these names run with the first three seeds of the study."""
+    return tuple(replace(arm, seeds=FEWER_SEEDS) if arm.name in names else arm for arm in arms)
 
 
 def each_view(arms: tuple[Arm, ...]) -> tuple[Arm, ...]:
@@ -140,34 +149,68 @@ def located(arms: tuple[Arm, ...], student: str) -> tuple[Arm, ...]:
 
 SHAPES_STUDENT = 'vit-tiny_shapes'
 TINY_STUDENT = 'vit-128x6-p8_lit-lite0_tiny-imagenet-20'
+# Not what is close to LFI: there an interval matters.
+SHAPES_FEWER_SEEDS = (
+    'queries',
+    'feature-mse',
+    'shuffled-attention',
+    'mean-attention',
+    'shuffled-places',
+    'mean-target',
+    'lfi-write-back',
+    'lfi-not-persistent',
+    'lfi-logit-kd',
+)
 SHAPES = Preset(
     about='Embedded Shapes, 3,200 training images of 64 px, 10 epochs from scratch, 2,000 test images, '
     'chance 5 %; the embedded teacher, which has seen instance masks.',
     # Arms that read features ask the teacher about each view; so do LFI, and what is made of it.
-    arms=located(
-        (
-            *each_view(classification_arms(SHAPES_STUDENT)),
-            *named_arms(('lfi-cached',), SHAPES_STUDENT),
+    arms=in_fewer_seeds(
+        located(
+            (
+                *each_view(classification_arms(SHAPES_STUDENT)),
+                *named_arms(('lfi-cached',), SHAPES_STUDENT),
+            ),
+            SHAPES_STUDENT,
         ),
-        SHAPES_STUDENT,
+        SHAPES_FEWER_SEEDS,
     ),
     test_options=('test_dataloader.dataset.split=test', 'test_dataloader.dataset.num_images=2000'),
     # Three could not tell LFI from logit KD.
     seeds=(0, 1, 2, 3, 4),
     short=(4, 7),
 )
+# Controls and LFI's parts are compared on Shapes, which needs no data. Dense features are ahead of LFI here.
+TINY_SMALL_ARMS = (
+    *of_kind('baseline'),
+    'shuffled-attention',
+    'shuffled-images',
+    'mean-target',
+    'lfi',
+    'lfi-dense-features',
+)
+TINY_SMALL_FEWER_SEEDS = (
+    'no-prior',
+    'queries',
+    'feature-mse',
+    'logit-kd',
+    'attention-transfer',
+    'shuffled-attention',
+    'mean-target',
+)
 TINY_SMALL = Preset(
     about='20 classes of Tiny-ImageNet with 100 training images each, 64 px, 15 epochs from scratch; '
     'validation on 50 further training images of each class, test on the 50 official validation images of '
     'each, chance 5 %; '
     'LiT-style EfficientNet-Lite0 as teacher.',
-    # LFI's parts are compared on Shapes, which needs no data. Dense features are ahead of LFI here.
-    arms=located(
-        tuple(
-            chosen(arm, PHOTOS_CHOSEN)
-            for arm in classification_arms(TINY_STUDENT, features=True, parts=('lfi-dense-features',))
+    arms=in_fewer_seeds(
+        located(
+            tuple(
+                chosen(arm, PHOTOS_CHOSEN) for arm in named_arms(TINY_SMALL_ARMS, TINY_STUDENT, features=True)
+            ),
+            TINY_STUDENT,
         ),
-        TINY_STUDENT,
+        TINY_SMALL_FEWER_SEEDS,
     ),
     options=('val_dataloader.dataset.split=train', 'val_dataloader.dataset.images_per_class=(100,150)'),
     # Three could not tell here either.

@@ -88,11 +88,10 @@ def reproduce(name: str, preset: Preset, request: Request) -> str:
         )
     for cell in stale:
         print(f'{cell}: what is published was run with other settings, and is left out')
-    seeds = request.seeds or preset.seeds
     wanted = [
         job
         for job in jobs
-        if job.seed in seeds
+        if job.seed in (request.seeds or preset.seeds_of(job.arm))
         and (not request.arms or job.arm.name in request.arms)
         and (not request.domains or job.domain in request.domains)
     ]
