@@ -16,6 +16,7 @@ from .settings import (
     PHOTOS_CHOSEN,
     PHOTOS_FEW_CHOSEN,
     SETTINGS,
+    SHAPES_FEW_SETTINGS,
     Options,
     chosen,
     tuned,
@@ -553,7 +554,9 @@ PRESETS = {
     # From a cache, as all of LFI was when it was tuned.
     'shapes-tuning': tuning(replace(SHAPES, arms=classification_arms(SHAPES_STUDENT)), 5),
     'shapes-few-tuning': tuning(
-        few_labels(SHAPES, 10, tuple(map(by_text, named_arms(FEW_ARMS, SHAPES_STUDENT))), 6), 6, FEW_SETTINGS
+        few_labels(SHAPES, 10, tuple(map(by_text, named_arms(FEW_ARMS, SHAPES_STUDENT))), 6),
+        6,
+        SHAPES_FEW_SETTINGS,
     ),
     'shapes-long': SHAPES_LONG,
     'shapes-plain': SHAPES_PLAIN,

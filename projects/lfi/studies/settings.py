@@ -54,6 +54,12 @@ FEW_SETTINGS: dict[str, list[Options]] = {
         _lfi('8', '16', '8'),
     ],
 }
+# On Shapes two of these were best at the end of their range.
+SHAPES_FEW_SETTINGS: dict[str, list[Options]] = {
+    **FEW_SETTINGS,
+    'dense-features': [*FEW_SETTINGS['dense-features'], {WEIGHT: '2048'}],
+    'lightly-train-v3': [*FEW_SETTINGS['lightly-train-v3'], {WEIGHT: '128'}],
+}
 
 # A detector's own losses are small, and most of its images have no boxes.
 FEW_BOXES_SETTINGS: dict[str, list[Options]] = {
