@@ -71,8 +71,8 @@ def test_tuning_tries_each_setting_in_shorter_complete_schedules(study, tmp_path
 @pytest.mark.parametrize('study', ['shapes-few', 'tiny-few'])
 def test_settings_of_few_labels_are_tuned_with_ten_labels_in_the_study_s_own_schedule(study, tmp_path):
     names = [arm.name.split()[0] for arm in PRESETS[f'{study}-tuning'].arms]
-    # Six where the best was at the end of five.
-    assert names[0] == 'task-loss' and {names.count(name) for name in names[1:]} <= {5, 6}
+    # More where the best was at the end of five.
+    assert names[0] == 'task-loss' and min(names.count(name) for name in names[1:]) == 5
     assert {'logit-kd', 'dense-features', 'lightly-train-v3', 'lfi'} == set(names[1:])
     own = {job.arm.name: job.config() for job in plan(PRESETS[f'{study}-10'], [100], [], tmp_path)}
     for job in plan(PRESETS[f'{study}-tuning'], [100], [], tmp_path):

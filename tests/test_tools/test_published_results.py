@@ -49,3 +49,15 @@ def test_a_published_study_has_nothing_to_run_again(name, tmp_path):
 def test_each_file_of_where_students_look_is_of_a_study_that_measures_it(tmp_path):
     named = {path.name.removesuffix('_where.csv') for path in (DOCS / 'results').glob('*_where.csv')}
     assert all(name in STUDIES and read_published_where(name, DOCS) for name in named)
+
+
+@pytest.mark.parametrize('name', [name for name in STUDIES if name.endswith('-tuning')])
+def test_no_published_range_of_settings_ends_at_its_best(name):
+    preset = PRESETS[name]
+    (cells,) = read_published(preset, name, DOCS)
+    runs = {arm: cell.run.accuracy[-1] for (arm, _, _), cell in cells.items()}
+    ranges: dict[str, list[float]] = {}
+    for arm in preset.arms[1:]:
+        ranges.setdefault(arm.name.split()[0], []).append(runs[arm.name])
+    for arm, found in ranges.items():
+        assert max(found) not in (found[0], found[-1]), (arm, found)
