@@ -9,12 +9,12 @@ import pytest
 
 PACKAGE = Path(lfi.__file__).parent
 FLOORS = (
-    {'errors', 'lazy_names', 'old_configs', 'old_names', 'ops', 'version', 'vit_names'},
+    {'errors', 'lazy_names', 'old_configs', 'old_names', 'ops', 'option_checks', 'version', 'vit_names'},
     {'old_checkpoints', 'repositories'},
     {'config_files', 'registry'},
     {'arguments', 'fileio', 'folders'},
     {'concepts', 'structures', 'student_folder'},
-    {'datasets', 'engine'},
+    {'datasets', 'engine', 'models.parts'},
     {'models.backbones', 'models.losses', 'models.necks', 'models.teachers', 'models.vit_checkpoints'},
     {
         'models.adapters',

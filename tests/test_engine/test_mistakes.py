@@ -54,7 +54,38 @@ def test_an_image_that_cannot_be_fetched_is_no_checkpoint():
         ),
         (dict(type='lfi.InteractionQueryViT', archh='deit-tiny'), r"'archh'\W+[Dd]id you mean '?arch'?\?"),
         (dict(type='LinearClsHead', num_classes=2), "'LinearClsHead' .* missing 1 required .*'in_channels'"),
-        (dict(type='lfi.AffinityPrior', reach=0), 'reach=0 must be above 0'),
+        *(
+            (dict(type=f'lfi.{loss}', **{name: value}), f'{name}={value!r} must be a number above 0')
+            for loss, name, value in (
+                ('AffinityPrior', 'reach', 0),
+                ('AffinityPrior', 'reach', float('inf')),
+                ('AffinityPrior', 'self_odds', '28'),
+                ('LogitKDLoss', 'temperature', 'two'),
+                ('InteractionDistillLoss', 'positions_temperature', 'auto'),
+                ('InteractionDistillLoss', 'concepts_temperature', float('inf')),
+                ('AttentionTransferLoss', 'temperature', True),
+            )
+        ),
+        *(
+            (dict(type='lfi.InteractionReadout', embed_dims=8, **options), says)
+            for options, says in (
+                (dict(text_dims='96'), "text_dims='96' must be a whole number of 1 or more"),
+                (dict(text_dims=96, concept_scale=0), 'concept_scale=0 must be a number above 0'),
+                (dict(text_dims=96, rivalry='0.9'), r"rivalry='0.9' must lie in \[0, 1\]"),
+                (dict(text_dims=96, rivalry=1.5), r'rivalry=1.5 must lie in \[0, 1\]'),
+            )
+        ),
+        *(
+            (dict(type='lfi.InteractionQueryViT', arch='deit-tiny', **options), says)
+            for options, says in (
+                (dict(num_queries='8'), "num_queries='8' must be a whole number of 0 or more"),
+                (dict(persistent='no'), "persistent='no' must be True or False"),
+                (dict(window_size=2.5), 'window_size=2.5 must be a whole number of 1 or more'),
+                (dict(interaction_layers=1), 'interaction_layers=1 must be a list of blocks'),
+                (dict(global_attn_layers='all'), "global_attn_layers='all' must be a list of blocks"),
+                (dict(stem=True), r'stem=True must be a dict; dict\(\) takes the defaults'),
+            )
+        ),
         *(
             (dict(type=f'lfi.{loss}', loss_weight=-1), 'loss_weight=-1 must be a number of 0 or more')
             for loss in ('AffinityPrior', 'AttentionTransferLoss', 'LogitKDLoss')

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lfi.option_checks import check_positive
 from lfi.registry import METRICS
 
 from .feature_metric import FeatureMetric
@@ -41,8 +42,7 @@ class KNNMetric(FeatureMetric):
         super().__init__(references, **kwargs)
         if k < 1:
             raise ValueError(f'k={k} leaves no neighbour: use 1 or more')
-        if temperature <= 0:
-            raise ValueError(f'temperature={temperature} must be above 0')
+        check_positive(temperature=temperature)
         self.k, self.temperature = k, temperature
 
     def predict(self, references: Tensor, labels: Tensor, features: Tensor) -> Tensor:

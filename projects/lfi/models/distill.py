@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from lfi.registry import MODELS, TEACHERS
+from lfi.option_checks import check_options
+from lfi.registry import TEACHERS
 from lfi.structures import InteractionMaps, Pieces, TeacherReading, mix_maps, piece_maps, windows_of
 
 from .backbones import InteractionStates
@@ -24,6 +25,7 @@ from .batches import (
 )
 from .losses import InteractionDistillLoss
 from .mixed_batches import mixes_recorded, recorded_mixture, refuse_unrecorded_mixtures
+from .parts import build_part
 from .raw_images import check_images
 from .readout import InteractionReadout
 from .student import StudentMixin, freeze_unlearnt
@@ -185,8 +187,11 @@ class InteractionDistillMixin(TeacherMixin):
         check_images(self.data_preprocessor, teacher_cache)
         self.teacher_cfg = teacher
         self._teacher_cache = teacher_cache
+        check_options(reading=reading, readout=readout)
         self.reading = TeacherReading(**reading)
-        self.interaction_loss: InteractionDistillLoss = _build('lfi.InteractionDistillLoss', interaction_loss)
+        self.interaction_loss: InteractionDistillLoss = build_part(
+            'interaction_loss', interaction_loss, type='lfi.InteractionDistillLoss'
+        )
         loss = self.interaction_loss
         compares = loss.concepts_weight + loss.presence_weight > 0
         defaults = {
@@ -195,7 +200,9 @@ class InteractionDistillMixin(TeacherMixin):
         }
         if readout.get('text_dims') is None:
             readout = {**readout, 'text_dims': text_dims_of(teacher)}
-        self.readout: InteractionReadout = _build('lfi.InteractionReadout', {**defaults, **readout})
+        self.readout: InteractionReadout = build_part(
+            'readout', readout, type='lfi.InteractionReadout', **defaults
+        )
         if self.readout.rivalry and not compares:
             raise ValueError(
                 f'readout.rivalry={self.readout.rivalry} weighs answers by the scores over concepts, which '
@@ -473,10 +480,6 @@ def _refuse_recalling(model: Mapping, readout: Mapping, interaction_loss: Mappin
     for name, (options, advice) in instead.items():
         if name.rpartition('.')[2] in options:
             raise ValueError(f'{name} is of lfi 0.1, whose students recalled concepts; {advice}')
-
-
-def _build(default_type: str, arguments: Mapping) -> Any:
-    return MODELS.build({'type': default_type, **arguments})
 
 
 def _check(maps: InteractionMaps, data_samples: Sequence) -> None:

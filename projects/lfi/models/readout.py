@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from lfi.models.backbones import InteractionStates
 from lfi.old_checkpoints import refuse_recalling
+from lfi.option_checks import check_positive, check_whole
 from lfi.registry import MODELS
 from lfi.structures import MASKED, REST, InteractionMaps
 
@@ -53,7 +54,7 @@ class InteractionReadout(BaseModule):
         init_cfg: as `mmengine.model.BaseModule` has it. Defaults to None.
 
     Raises:
-        ValueError: if `rivalry` leaves [0, 1].
+        ValueError: if `rivalry` leaves [0, 1], or another argument its range.
     """
 
     def __init__(
@@ -65,8 +66,10 @@ class InteractionReadout(BaseModule):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        if not 0 <= rivalry <= 1:
-            raise ValueError(f'rivalry={rivalry} must lie in [0, 1]')
+        check_whole(1, embed_dims=embed_dims, text_dims=text_dims)
+        check_positive(concept_scale=concept_scale)
+        if not isinstance(rivalry, int | float) or not 0 <= rivalry <= 1:
+            raise ValueError(f'rivalry={rivalry!r} must lie in [0, 1]')
         self.text_dims = text_dims
         self.concept_scale = concept_scale
         self.rivalry = rivalry

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from lfi.registry import MODELS
-
 from .backbones import InteractionQueryViT, InteractionStates
 from .batches import valid_sizes_of
 from .losses import AffinityPrior
+from .parts import build_part
 
 if TYPE_CHECKING:
     from mmengine.model import BaseModel
@@ -71,7 +70,7 @@ class StudentMixin(PaddedPredictMixin):
             freeze_unasked(self.backbone)
         self.affinity_prior: AffinityPrior | None = None
         if affinity_prior is not None:
-            self.affinity_prior = MODELS.build({'type': 'lfi.AffinityPrior', **affinity_prior})
+            self.affinity_prior = build_part('affinity_prior', affinity_prior, type='lfi.AffinityPrior')
 
     def loss(self, inputs: Tensor, data_samples: Sequence, **kwargs: Any) -> dict[str, Tensor]:
         """The task's losses, joined by the prior's.

@@ -150,7 +150,7 @@ def test_a_context_of_padding_within_another_ends_with_the_outer_one(make_studen
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        (dict(window_size=0, **DENSE), 'window_size=0 must be at least 1'),
+        (dict(window_size=0, **DENSE), 'window_size=0 must be a whole number of 1 or more'),
         (dict(window_size=4), 'window_size=4 needs with_cls_token=False'),
         (dict(global_attn_layers=[4], **DENSE), r'global_attn_layers=\[4\] must name some of the 4 blocks'),
     ],

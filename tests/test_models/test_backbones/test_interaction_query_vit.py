@@ -515,7 +515,7 @@ def test_the_added_parameters_of_a_vit_b_are_below_one_and_a_half_percent():
         (dict(fuse='mean'), r"fuse='mean' is unknown; choose from \('none', 'sum', 'concat'\)"),
         (dict(fuse='sum', out_type='featmap'), "fuse='sum' needs out_type .* got 'featmap'"),
         (dict(fuse='concat', out_type='raw'), "fuse='concat' needs out_type .* got 'raw'"),
-        (dict(num_queries=-1), 'num_queries=-1 must not be negative'),
+        (dict(num_queries=-1), 'num_queries=-1 must be a whole number of 0 or more'),
         (dict(num_queries=0, fuse='sum'), "num_queries=0 leaves nothing for fuse='sum'"),
         (dict(interaction_layers=[]), r'interaction_layers=\[\] must name one or more of the 4 blocks'),
         (dict(interaction_layers=[4]), r'interaction_layers=\[4\] must name some of the 4 blocks'),

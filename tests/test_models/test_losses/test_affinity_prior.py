@@ -179,7 +179,7 @@ def test_it_is_shielded_from_autocast():
 @pytest.mark.parametrize('arguments', [dict(self_odds=0), dict(reach=0), dict(temperature=-1)])
 def test_arguments_out_of_range_are_refused(arguments):
     ((name, value),) = arguments.items()
-    with pytest.raises(ValueError, match=f'{name}={value} must be above 0'):
+    with pytest.raises(ValueError, match=f'{name}={value} must be a number above 0'):
         prior(**arguments)
 
 

@@ -87,7 +87,7 @@ def test_what_is_copied_costs_nothing(name, teacher):
 
 @pytest.mark.parametrize('name', ['LogitKDLoss', 'AttentionTransferLoss'])
 def test_a_temperature_of_zero_is_refused(name):
-    with pytest.raises(ValueError, match='temperature=0 must be above 0'):
+    with pytest.raises(ValueError, match='temperature=0 must be a number above 0'):
         MODELS.build(dict(type=f'lfi.{name}', temperature=0))
 
 

@@ -311,8 +311,8 @@ def test_autocast_changes_nothing(make_pair, dtype):
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        (dict(positions_temperature=0), 'positions_temperature=0 must be above 0'),
-        (dict(concepts_temperature=-1.0), r'concepts_temperature=-1.0 must be above 0'),
+        (dict(positions_temperature=0), 'positions_temperature=0 must be a number above 0'),
+        (dict(concepts_temperature=-1.0), r'concepts_temperature=-1.0 must be a number above 0'),
     ],
 )
 def test_an_argument_out_of_range_is_named(arguments, message):

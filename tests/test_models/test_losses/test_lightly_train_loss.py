@@ -118,8 +118,8 @@ def test_it_is_shielded_from_autocast():
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (dict(queue_size=0), 'queue_size=0 must be at least 1'),
-        (dict(temperature=0), 'temperature=0 must be above 0'),
+        (dict(queue_size=0), 'queue_size=0 must be a whole number of 1 or more'),
+        (dict(temperature=0), 'temperature=0 must be a number above 0'),
     ],
 )
 def test_impossible_arguments_are_refused(options, message):

@@ -12,6 +12,7 @@ from mmengine.model.weight_init import trunc_normal_
 from torch import Tensor, nn
 
 from lfi.models.backbones import InteractionRecorder, InteractionStates
+from lfi.option_checks import check_options, check_whole
 from lfi.registry import MODELS
 
 from .feature_maps import FeatureMap, Reads, find_feature_maps
@@ -195,14 +196,15 @@ def interaction_query_adapter(
         ValueError: if the backbone is asked in a way of its own already; if `query_dims` is no multiple of
             `num_heads`; or as `find_feature_maps` says.
     """
+    check_options(backbone=backbone)
     with MODELS.switch_scope_and_registry(None) as registry:
         plain = registry.build(dict(backbone))
     if isinstance(plain, InteractionRecorder):
         raise ValueError(f'backbone={dict(backbone)!r} can be asked by itself: use it without the adapter')
-    if query_dims < 1 or num_heads < 1 or query_dims % num_heads:
+    check_whole(1, query_dims=query_dims, num_heads=num_heads)
+    check_whole(0, num_queries=num_queries)
+    if query_dims % num_heads:
         raise ValueError(f'query_dims={query_dims} must be a multiple of num_heads={num_heads}')
-    if num_queries < 0:
-        raise ValueError(f'num_queries={num_queries} must not be negative')
     size = (probe_size, probe_size) if isinstance(probe_size, int) else (probe_size[0], probe_size[1])
     found, maps = find_feature_maps(plain, reads, size)
     plain.__class__ = _asked_kind(type(plain))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,6 +14,8 @@ from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from lfi.models.parts import build_part
+from lfi.option_checks import check_flags, check_whole
 from lfi.registry import MODELS
 
 from .conv_stem import ConvStem
@@ -84,8 +86,8 @@ class InteractionQueryViT(InteractionRecorder, VisionTransformer):
     ) -> None:
         _choose('write_back', write_back, WRITE_BACKS)
         _choose('fuse', fuse, FUSES)
-        if num_queries < 0:
-            raise ValueError(f'num_queries={num_queries} must not be negative')
+        check_whole(0, num_queries=num_queries)
+        check_flags(persistent=persistent, use_rel_pos=use_rel_pos, with_cp=with_cp)
         if num_queries == 0 and fuse != 'none':
             raise ValueError(f"num_queries=0 leaves nothing for fuse={fuse!r}: use fuse='none'")
         # VisionTransformer writes into the list it is given.
@@ -121,9 +123,8 @@ class InteractionQueryViT(InteractionRecorder, VisionTransformer):
             if isinstance(module, DropPath):
                 # The base class gives numpy's floats, at which torch.compile breaks the graph.
                 module.drop_prob = float(module.drop_prob)
-        if window_size is not None and window_size < 1:
-            raise ValueError(f'window_size={window_size} must be at least 1')
         if window_size is not None:
+            check_whole(1, window_size=window_size)
             self._patches_alone('window_size', window_size)
         if use_rel_pos:
             self._patches_alone('use_rel_pos', use_rel_pos)
@@ -223,15 +224,14 @@ class InteractionQueryViT(InteractionRecorder, VisionTransformer):
 
     def _build_stem(self, cfg: Mapping) -> ConvStem:
         plain = self.patch_embed
-        stem = MODELS.build(
-            {
-                'type': 'lfi.ConvStem',
-                'patch_size': plain.projection.kernel_size,
-                'embed_dims': self.embed_dims,
-                'in_channels': plain.projection.in_channels,
-                'input_size': self.img_size,
-                **cfg,
-            }
+        stem: ConvStem = build_part(
+            'stem',
+            cfg,
+            type='lfi.ConvStem',
+            patch_size=plain.projection.kernel_size,
+            embed_dims=self.embed_dims,
+            in_channels=plain.projection.in_channels,
+            input_size=self.img_size,
         )
         if stem.init_out_size != tuple(plain.init_out_size):
             raise ValueError(
@@ -265,6 +265,8 @@ class InteractionQueryViT(InteractionRecorder, VisionTransformer):
             )
 
     def _check_layers(self, name: str, layers: Sequence[int]) -> tuple[int, ...]:
+        if not isinstance(layers, Iterable) or not all(isinstance(i, int) for i in layers):
+            raise ValueError(f'{name}={layers!r} must be a list of blocks')
         positive = tuple(i + self.num_layers if i < 0 else i for i in layers)
         if not all(0 <= i < self.num_layers for i in positive):
             raise ValueError(f'{name}={list(layers)} must name some of the {self.num_layers} blocks')

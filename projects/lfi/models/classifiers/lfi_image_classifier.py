@@ -13,6 +13,7 @@ from lfi.models.backbones import InteractionStates
 from lfi.models.batches import mark, refuse_overhang, refuse_padding
 from lfi.models.distill import InteractionDistillMixin
 from lfi.models.losses import DenseFeaturesLoss, LogitKDLoss
+from lfi.models.parts import build_part
 from lfi.models.teachers import (
     CachedFeatures,
     CachedOutputs,
@@ -67,10 +68,12 @@ class LFIImageClassifier(InteractionDistillMixin, LabelledHeadMixin, ImageClassi
                 raise ValueError(f'{type(self).__name__} changes maps alone: remove dense_features')
             self.cached_kind = CachedFeatures
             dims = dict(student_dims=self.backbone.query_dims, teacher_dims=self.readout.text_dims)
-            self.dense_features = MODELS.build({'type': 'lfi.DenseFeaturesLoss', **dims, **dense_features})
+            self.dense_features = build_part(
+                'dense_features', dense_features, type='lfi.DenseFeaturesLoss', **dims
+            )
         self.logit_kd: LogitKDLoss | None = None
         if logit_kd is not None:
-            self.logit_kd = MODELS.build({'type': 'lfi.LogitKDLoss', **logit_kd})
+            self.logit_kd = build_part('logit_kd', logit_kd, type='lfi.LogitKDLoss')
 
     def task_loss(
         self, inputs: Tensor, data_samples: Sequence, maps: InteractionMaps, **kwargs: Any

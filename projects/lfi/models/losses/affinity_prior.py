@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from lfi.option_checks import check_positive, check_weights
 from lfi.registry import MODELS
 
 from .affinity import log_affinity
-from .loss_weights import check_weights
 from .shared_mean import shared_mean
 
 
@@ -63,12 +63,7 @@ class AffinityPrior(nn.Module):
         loss_weight: float = 2.0,
     ) -> None:
         super().__init__()
-        if self_odds <= 0:
-            raise ValueError(f'self_odds={self_odds} must be above 0')
-        if reach <= 0:
-            raise ValueError(f'reach={reach} must be above 0')
-        if temperature <= 0:
-            raise ValueError(f'temperature={temperature} must be above 0')
+        check_positive(self_odds=self_odds, reach=reach, temperature=temperature)
         self.self_odds = self_odds
         self.reach = reach
         self.temperature = temperature

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from lfi.option_checks import check_positive, check_weights
 from lfi.registry import MODELS
 from lfi.structures import ImageFeatures
 
 from .affinity import log_affinity
 from .divergences import kl
-from .loss_weights import check_weights
 
 
 @MODELS.register_module()
@@ -30,8 +30,7 @@ class AttentionTransferLoss(nn.Module):
 
     def __init__(self, temperature: float = 0.1, loss_weight: float = 1.0) -> None:
         super().__init__()
-        if temperature <= 0:
-            raise ValueError(f'temperature={temperature} must be above 0')
+        check_positive(temperature=temperature)
         self.temperature = temperature
         check_weights(loss_weight=loss_weight)
         self.loss_weight = loss_weight

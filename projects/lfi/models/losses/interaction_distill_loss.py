@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lfi.option_checks import check_positive, check_weights
 from lfi.registry import MODELS
 from lfi.structures import REST, InteractionMaps
 
 from .divergences import kl
-from .loss_weights import check_weights
 from .shared_mean import shared_mean
 
 
@@ -56,9 +56,7 @@ class InteractionDistillLoss(nn.Module):
             concepts_weight=concepts_weight,
             presence_weight=presence_weight,
         )
-        for name in ('positions_temperature', 'concepts_temperature'):
-            if not locals()[name] > 0:
-                raise ValueError(f'{name}={locals()[name]} must be above 0')
+        check_positive(positions_temperature=positions_temperature, concepts_temperature=concepts_temperature)
         self.positions_weight = positions_weight
         self.concepts_weight = concepts_weight
         self.presence_weight = presence_weight
@@ -80,7 +78,7 @@ class InteractionDistillLoss(nn.Module):
                 '(B, L, M, H, W), must agree in B, M, H and W'
             )
         valid = student.valid & teacher.valid
-        teacher = _align_layers(teacher, len(student.layers))
+        teacher = align_layers(teacher, len(student.layers))
         student, teacher = replace(student, valid=valid), replace(teacher, valid=valid)
 
         terms = {}
@@ -104,8 +102,11 @@ class InteractionDistillLoss(nn.Module):
         return self.positions_temperature * _spread(teacher)
 
 
-def _align_layers(teacher: InteractionMaps, n_student: int) -> InteractionMaps:
-    """A layer of the teacher for each of the student: one to one for equal counts, else evenly spaced."""
+def align_layers(teacher: InteractionMaps, n_student: int) -> InteractionMaps:
+    """A layer of the teacher for each of the student: one to one for equal counts, else evenly spaced.
+
+    A single layer of the teacher stays one.
+    """
     n_teacher = len(teacher.layers)
     if n_teacher in (1, n_student):
         # A single layer broadcasts.

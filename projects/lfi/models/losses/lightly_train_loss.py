@@ -7,12 +7,12 @@ import torch.nn.functional as F
 from mmengine import dist
 from torch import Tensor, nn
 
+from lfi.option_checks import check_positive, check_weights, check_whole
 from lfi.registry import MODELS
 from lfi.structures import MASKED, ImageFeatures
 
 from .affinity import log_affinity
 from .divergences import kl
-from .loss_weights import check_weights
 
 
 @MODELS.register_module()
@@ -56,10 +56,8 @@ class LightlyTrainLoss(nn.Module):
         loss_weight: float = 1.0,
     ) -> None:
         super().__init__()
-        if queue_size < 1:
-            raise ValueError(f'queue_size={queue_size} must be at least 1')
-        if temperature <= 0:
-            raise ValueError(f'temperature={temperature} must be above 0')
+        check_whole(1, queue_size=queue_size)
+        check_positive(temperature=temperature)
         self.temperature = temperature
         check_weights(loss_weight=loss_weight)
         self.loss_weight = loss_weight
