@@ -113,6 +113,37 @@ def test_presence_is_of_all_concepts_but_the_background():
         torch.testing.assert_close(maps.presence, maps.teacher_presence / 2)
 
 
+class DeepTeacher(Model):
+    """Its teacher has three layers, its student as many as it says, of which the last is measured."""
+
+    def __init__(self, student_layers):
+        super().__init__()
+        self.student_layers = student_layers
+
+    def teacher_answers(self, images, valid_sizes):
+        maps = super().teacher_answers(images, valid_sizes)
+        logits = torch.cat((maps.logits, 5 * maps.logits.square(), maps.logits.exp()), 1)
+        return replace(maps, logits=logits, layers=(0, 1, 2))
+
+    def ask(self, images, texts, valid_sizes):
+        maps = super().ask(images, texts, valid_sizes)
+        logits = maps.logits[:, :1].expand(-1, len(self.student_layers), -1, -1, -1)
+        return replace(maps, logits=logits, layers=self.student_layers)
+
+
+@pytest.mark.parametrize(
+    ('student_layers', 'compared'), [((5,), [1]), ((3, 5), [0, 2]), ((1, 3, 5), [0, 1, 2])]
+)
+def test_a_teacher_of_several_layers_is_compared_layer_by_layer_as_in_the_loss(student_layers, compared):
+    model, inputs = DeepTeacher(student_layers), images((32, 32))
+    sample = sample_of(DataSample, (32, 32), regions={3: None})
+    add_interactions(model, dict(inputs=inputs, data_samples=[sample]))
+    logits = model.teacher_answers(torch.stack(inputs), None).logits[0, compared]  # [L, M, H, W]
+    unit = logits.flatten(-2).std(-1, correction=0).mean()
+    expected = (logits[-1, 3] / (0.67 * unit)).flatten().softmax(0).view(4, 4)
+    torch.testing.assert_close(sample.interactions.teacher[0], expected)
+
+
 @pytest.mark.parametrize('known', [[4], []])
 def test_what_the_bank_does_not_know_is_left_out(known):
     model = Model()

@@ -15,6 +15,7 @@ from torch import Tensor
 from lfi.engine.shards import refuse_shards
 from lfi.errors import UsageError
 from lfi.models.batches import seen_canvas, valid_sizes_of
+from lfi.models.losses.interaction_distill_loss import align_layers
 from lfi.registry import HOOKS
 
 from .image_maps import ImageMaps, without_padding
@@ -95,6 +96,8 @@ def add_interactions(model: Any, batch: dict) -> None:
     asked = sorted({concept for concepts in named for concept in concepts}) or [0]
     mirrored = model.ask(mirror_images(inputs, sizes), texts[asked], sizes).to('cpu')
     canvas = seen_canvas(model.backbone, tuple(inputs.shape[-2:]), student.grid)
+    # As the loss compares them.
+    teacher = align_layers(teacher, len(student.layers))
     scale = model.interaction_loss.positions_scale(teacher)
     heat = teacher.over_positions(scale)[:, -1].exp()  # [B, M, H, W]
     attention = student.over_positions().exp()  # [B, L, C, H, W]
