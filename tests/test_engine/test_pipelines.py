@@ -2,7 +2,7 @@
 
 import mmpretrain.datasets
 import pytest
-from lfi.engine.pipelines import check_pipelines, set_teacher_cache
+from lfi.engine.pipelines import check_pipelines, hooks_of, set_teacher_cache
 from lfi.errors import UsageError
 from mmcv.transforms import Pad
 from mmengine.config import Config
@@ -143,6 +143,12 @@ def test_a_hook_that_leaves_out_steps_by_name_is_refused():
     cfg.custom_hooks = [dict(type='mmdet.YOLOXModeSwitchHook', num_last_epochs=15)]
     with pytest.raises(UsageError, match=r'^YOLOXModeSwitchHook leaves out steps .*PipelineSwitchHook'):
         set_teacher_cache(cfg)
+
+
+def test_a_hook_that_a_command_line_made_a_string_is_refused():
+    with pytest.raises(UsageError, match=r"^custom_hooks: 'dict\(type=EMAHook\)' is no dict"):
+        hooks_of(Config(dict(custom_hooks=['dict(type=EMAHook)'])))
+    assert hooks_of(Config()) == hooks_of(Config(dict(custom_hooks=None))) == []
 
 
 def test_a_pipeline_that_names_its_cache_keeps_it_and_one_that_reads_none_is_refused():

@@ -108,7 +108,8 @@ def set_teacher_cache(cfg: Config) -> None:
         return
     # Downloaded once, and not by each worker.
     cache = cfg.model.teacher_cache = str(cache_folder(cache))
-    switching = leaving_out(cfg.get('custom_hooks') or ())
+    hooks = hooks_of(cfg)
+    switching = leaving_out(hooks)
     if switching:
         raise UsageError(
             f'{switching} leaves out steps of the pipeline by their names, and finds none inside '
@@ -116,7 +117,7 @@ def set_teacher_cache(cfg: Config) -> None:
             'ask the teacher online, by teacher_cache=None'
         )
     steps: list[dict] = []
-    for part in (cfg.train_dataloader.dataset, *switched_pipelines(cfg.get('custom_hooks') or ())):
+    for part in (cfg.train_dataloader.dataset, *switched_pipelines(hooks)):
         reading = [step for step in _steps(part) if _name(step) == 'LoadInteractionMaps']
         if not reading:
             raise UsageError(
@@ -130,6 +131,22 @@ def set_teacher_cache(cfg: Config) -> None:
     for step in steps:
         if step.get('cache') is None:
             step['cache'] = cache
+
+
+def hooks_of(cfg: Config) -> list[dict]:
+    """The configs of a run's custom hooks.
+
+    Raises:
+        UsageError: if one is no dict, as `--cfg-options custom_hooks=...` makes it.
+    """
+    hooks = list(cfg.get('custom_hooks') or ())
+    for hook in hooks:
+        if not isinstance(hook, dict):
+            raise UsageError(
+                f'custom_hooks: {hook!r} is no dict. A command line cannot hold dicts in a list: write them '
+                'into a config that inherits this one'
+            )
+    return hooks
 
 
 def leaving_out(hooks: Sequence[dict]) -> str | None:

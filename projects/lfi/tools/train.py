@@ -5,7 +5,7 @@ from argparse import Namespace
 from lfi.datasets.transforms import refuse_unrecorded_steps
 from lfi.engine import launch
 from lfi.engine.machine import MACHINE, machine
-from lfi.engine.pipelines import set_teacher_cache, switched_pipelines
+from lfi.engine.pipelines import hooks_of, set_teacher_cache, switched_pipelines
 
 
 def main(args: Namespace) -> None:
@@ -14,7 +14,7 @@ def main(args: Namespace) -> None:
     launch.write_checkpoints_atomically(cfg)
     launch.set_resume(cfg, args.resume)
     set_teacher_cache(cfg)
-    switched = [dict(pipeline=steps) for steps in switched_pipelines(cfg.get('custom_hooks') or ())]
+    switched = [dict(pipeline=steps) for steps in switched_pipelines(hooks_of(cfg))]
     dataset = (cfg.get('train_dataloader') or {}).get('dataset')
     refuse_unrecorded_steps([dataset, *switched], cfg.get('default_scope'))
     if args.amp:
