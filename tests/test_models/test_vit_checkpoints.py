@@ -104,6 +104,32 @@ def test_round_trip(form, timm_vit, clip_vit):
     assert all(torch.equal(again[name], value) for name, value in ours.items() if name != 'pos_embed')
 
 
+@pytest.mark.parametrize('grid', [(4, 4), (3, 8)])
+@pytest.mark.parametrize('with_cls_token', [True, False])
+def test_vitdet_takes_any_student_and_gives_it_back(with_cls_token, grid):
+    tokens = grid[0] * grid[1]
+    state = {
+        'pos_embed': torch.randn(1, tokens + with_cls_token, 8),
+        'patch_embed.projection.weight': torch.randn(8, 3, 4, 4),
+    }
+    if with_cls_token:
+        state['cls_token'] = torch.randn(1, 1, 8)
+    theirs, left = from_lfi(state, 'vitdet')
+    # One row more than the grid has, and no token.
+    assert theirs['backbone.net.pos_embed'].shape == (1, tokens + 1, 8)
+    assert left == ['cls_token'] * with_cls_token and 'backbone.net.cls_token' not in theirs
+    ours, _ = to_lfi(theirs, 'vitdet')
+    assert torch.equal(ours['pos_embed'], state['pos_embed'][:, with_cls_token * 1 :])
+
+
+def test_a_student_that_is_no_other_projects_vit_is_refused():
+    state = {'pos_embed': torch.zeros(1, 4, 8), 'patch_embed.projection.weight': torch.zeros(8, 3, 4, 4)}
+    with pytest.raises(ValueError, match='has a class token, and this student has none'):
+        from_lfi(state, 'clip')
+    with pytest.raises(ValueError, match='a student with a stem'):
+        from_lfi({**state, 'patch_embed.layers.0.conv.weight': torch.zeros(8, 3, 3, 3)}, 'timm')
+
+
 def test_anything_else_is_not_recognised():
     assert recognise({'layer1.0.conv1.weight': torch.zeros(1)}) is None
 

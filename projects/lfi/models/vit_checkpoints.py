@@ -11,6 +11,9 @@ from torch import Tensor
 
 from lfi.vit_names import FORMATS, PREFIXES
 
+# How the names of `lfi.ConvStem` begin.
+STEM = 'patch_embed.layers.'
+
 
 def recognise(state: Mapping[str, Tensor]) -> str | None:
     """The format of a state dict: 'timm' (DeiT's and MAE's too), 'clip', 'vitdet', or None."""
@@ -50,10 +53,17 @@ def to_lfi(state: Mapping[str, Tensor], form: str) -> tuple[dict[str, Tensor], l
     if form == 'clip':
         found['cls_token'] = found['cls_token'].reshape(1, 1, -1)
         found['pos_embed'] = found['pos_embed'][None]
-    if form == 'vitdet' and isqrt(found['pos_embed'].shape[1]) ** 2 != found['pos_embed'].shape[1]:
+    if form == 'vitdet' and _has_class_row(found['pos_embed']):
         # It keeps the class token's embedding from its pretraining, and never reads it.
         found['pos_embed'] = found['pos_embed'][:, 1:]
     return found, left
+
+
+def _has_class_row(embedding: Tensor) -> bool:
+    """Whether a ViTDet's (1, N, C) has more than a square grid, or begins with what `from_lfi` puts there."""
+    length = embedding.shape[1]
+    first_is_empty = bool(embedding[:, 1:].any()) and not embedding[:, 0].any()
+    return isqrt(length) ** 2 != length or first_is_empty
 
 
 def from_lfi(state: Mapping[str, Tensor], form: str) -> tuple[dict[str, Tensor], list[str]]:
@@ -61,7 +71,14 @@ def from_lfi(state: Mapping[str, Tensor], form: str) -> tuple[dict[str, Tensor],
 
     Returns:
         what the other project takes, and the names that it does not have: the queries, gates and heads.
+
+    Raises:
+        ValueError: if it has no such model: of a student with a stem, or for CLIP one without a class token.
     """
+    if any(name.startswith(STEM) for name in state):
+        raise ValueError(f'a student with a stem ({STEM}*) is no ViT of another project')
+    if form == 'clip' and 'cls_token' not in state:
+        raise ValueError("CLIP's ViT has a class token, and this student has none: choose another format")
     rename = _renamer([(ours, theirs) for theirs, ours in FORMATS[form]])
     prefix = PREFIXES[form][0]
     found, left = {}, []
@@ -76,6 +93,10 @@ def from_lfi(state: Mapping[str, Tensor], form: str) -> tuple[dict[str, Tensor],
         found[f'{prefix}positional_embedding'] = found[f'{prefix}positional_embedding'][0]
     if form == 'vitdet':
         patches = found[f'{prefix}pos_embed']
+        if found.pop(f'{prefix}cls_token', None) is not None:
+            left.append('cls_token')
+            patches = patches[:, 1:]
+        # It has a place for the class token, which it never reads.
         found[f'{prefix}pos_embed'] = torch.cat((torch.zeros_like(patches[:, :1]), patches), 1)
     return found, left
 

@@ -26,7 +26,10 @@ def main(args: Namespace) -> None:
         state = {name.removeprefix('backbone.'): value for name, value in state.items()}
         if 'patch_embed.projection.weight' not in state:
             raise UsageError(f'{args.src} holds no InteractionQueryViT and no mmpretrain ViT')
-        converted, left = from_lfi(state, args.to)
+        try:
+            converted, left = from_lfi(state, args.to)
+        except ValueError as error:
+            raise UsageError(f'{args.src}: {error}') from error
     write(converted, args.dst)
     print(f'{args.dst}: {len(converted)} tensors. Left out: {", ".join(left) or "nothing"}.')
 
