@@ -315,6 +315,15 @@ def test_the_config_of_a_run_keeps_its_test_alone():
     assert 'train_dataloader' in cfg
 
 
+def test_a_single_metric_of_ours_goes_with_its_test():
+    ours = dict(
+        val_dataloader=dict(), val_cfg=dict(), val_evaluator=dict(type='lfi.KNNMetric'), train_cfg=dict()
+    )
+    theirs = dict(test_dataloader=dict(), test_cfg=dict(), test_evaluator=dict(type='Accuracy'))
+    slim = slim_config(Config(dict(model=classifier_config(), **ours, **theirs)))
+    assert slim.to_dict().keys() == {'model', *theirs}
+
+
 @pytest.mark.parametrize('lazy', [False, True])
 def test_the_config_of_a_plain_student_needs_no_lfi(lazy):
     cfg = get_config('lfi::classification/lfi_deit-small-p16_clip-b16_imagenet.py')

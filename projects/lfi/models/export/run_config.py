@@ -60,10 +60,11 @@ def slim_config(cfg: Config) -> Config:
     for split in ('val', 'test'):
         name = f'{split}_evaluator'
         metrics = slim.get(name)
-        if not isinstance(metrics, list):
-            continue
-        slim[name] = [metric for metric in metrics if not _of_the_training(metric)]
-        if not slim[name]:
+        if isinstance(metrics, list):
+            slim[name] = [metric for metric in metrics if not _of_the_training(metric)]
+        elif isinstance(metrics, dict) and _of_the_training(metrics):
+            slim[name] = []
+        if metrics is not None and not slim[name]:
             for part in (name, f'{split}_dataloader', f'{split}_cfg'):
                 slim.pop(part, None)
     slim = Config(slim)
