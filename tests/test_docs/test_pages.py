@@ -6,7 +6,14 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import torch
+from lfi import teacher_config
+from lfi.engine.pipelines import check_pipelines
+from lfi.registry import MODELS
+from mmdet.structures import DetDataSample
 from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from mmengine.structures import InstanceData
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md'))]
@@ -36,6 +43,24 @@ def test_configs_are_parsed(code, tmp_path):
     cfg = Config.fromfile(tmp_path / 'config.py')
     assert cfg.model.backbone.type == 'lfi.InteractionQueryViT'
     assert cfg.model.teacher.type == 'lfi.VLMAttentionTeacher'
+
+
+def test_a_detector_of_mmdet_learns_by_the_config_that_the_page_shows(tmp_path):
+    (code,) = (block for block in blocks(ROOT / 'docs/extend.md', 'py') if '_base_' in block)
+    (tmp_path / 'config.py').write_text(code)
+    cfg = Config.fromfile(tmp_path / 'config.py')
+    check_pipelines(cfg)
+    cfg.model.teacher = teacher_config('shapes-tiny', concepts=dict(type='mmdet.CocoDataset'))
+    cfg.model.backbone.backbone.init_cfg = None
+    cfg.model.backbone.probe_size = 64
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        model = MODELS.build(cfg.model)
+    images = [torch.zeros(3, 64, 96, dtype=torch.uint8)]
+    boxes = InstanceData(bboxes=torch.tensor([[8.0, 8, 40, 40]]), labels=torch.tensor([0]))
+    sample = DetDataSample(gt_instances=boxes, metainfo=dict(img_shape=(64, 96)))
+    data = model.data_preprocessor(dict(inputs=images, data_samples=[sample]), True)
+    losses = model.loss(**data)
+    assert {'loss_cls', 'loss_positions', 'loss_concepts', 'loss_presence'} <= losses.keys()
 
 
 @cache
