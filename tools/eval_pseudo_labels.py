@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from lfi.arguments import ArgumentParser, add_config_arguments
+from lfi.arguments import ArgumentParser, add_config_arguments, positive
 from lfi.pseudo_labels.arguments import add_reader_arguments, add_rule_arguments
 from lfi.tools import run_tool
 
@@ -22,7 +22,9 @@ def parse_args() -> Namespace:
     add_config_arguments(parser)
     add_reader_arguments(parser)
     add_rule_arguments(parser)
-    parser.add_argument('--images', type=int, metavar='N', help='only N images, evenly spaced (default: all)')
+    parser.add_argument(
+        '--images', type=positive, metavar='N', help='only N images, evenly spaced (default: all)'
+    )
     parser.add_argument('--sweep', action='store_true', help='print what other thresholds give, too')
     return parser.parse_args()
 

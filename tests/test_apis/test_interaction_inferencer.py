@@ -314,6 +314,37 @@ def test_what_cannot_be_read_is_skipped_named_and_counted(classify, photos, tmp_
     assert classify(good, texts=TEXTS)['skipped'] == []
 
 
+def test_an_image_too_thin_for_the_pipeline_is_skipped_by_name(detect, tmp_path, warnings):
+    thin, good = tmp_path / 'thin.png', tmp_path / 'good.png'
+    cv2.imwrite(str(thin), noise(2, 900))
+    cv2.imwrite(str(good), noise(64, 96))
+    found = detect([thin, good], texts=TEXTS)
+    assert (found['skipped'], len(found['predictions'])) == ([str(thin)], 1)
+    assert warnings[0].startswith(f'{thin}: the test pipeline cannot take an image of 900 x 2 pixels')
+
+
+def test_a_test_pipeline_that_pads_is_refused(detector):
+    cfg, weights = detector
+    cfg = deepcopy(cfg)
+    cfg.test_dataloader.dataset.pipeline.insert(1, dict(type='Pad', size_divisor=32))
+    with pytest.raises(ValueError, match='^test_dataloader: its pipeline pads by Pad, .* count as image'):
+        InteractionInferencer(cfg, weights, device='cpu')
+
+
+@pytest.mark.parametrize(
+    'arguments, message',
+    [
+        (dict(device='cuda:77'), "device='cuda:77' cannot be used"),
+        (dict(device='nowhere'), "device='nowhere' cannot be used"),
+        (dict(templates=['no braces']), r"templates must be strings with \{\} .*\['no braces'\]"),
+        (dict(templates='all of them'), "templates='all of them' is unknown"),
+    ],
+)
+def test_a_device_or_templates_that_cannot_be_used(classifier, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        InteractionInferencer(*classifier, **arguments)
+
+
 @pytest.fixture
 def clip(tmp_path):
     """A video of 7 frames that grow brighter; skips where OpenCV writes none."""

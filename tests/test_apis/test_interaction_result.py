@@ -8,7 +8,7 @@ import pytest
 import torch
 from lfi.apis import InteractionResult, draw_result, result_record
 from lfi.apis.drawing import strongest
-from mmengine.structures import InstanceData
+from mmengine.structures import InstanceData, PixelData
 from mmpretrain.structures import DataSample
 
 
@@ -119,3 +119,27 @@ def test_a_detectors_record_and_picture():
     more = white & ~(draw_result(nothing, ('x', 'y'), ()) == 255).all(-1)
     columns = np.flatnonzero(more[20:].any(0)) / white.shape[1]
     assert columns.min() < 0.1 and 0.2 < columns.max() < 0.35
+
+
+def test_a_segmentors_record_and_picture():
+    labels = torch.ones(1, 40, 80, dtype=torch.long)
+    labels[:, :10] = 0
+    labels[:, 39, 79] = 23
+
+    def segmented(labels):
+        prediction = DataSample(pred_sem_seg=PixelData(data=labels))
+        return result(prediction=prediction, texts=(), presence=torch.zeros(0))
+
+    record = result_record(segmented(labels), ('sky', 'grass'))
+    assert record['areas'] == [
+        {'class': 'grass', 'share': 0.7497},
+        {'class': 'sky', 'share': 0.25},
+        {'class': '23', 'share': 0.0003},
+    ]
+    assert json.loads(json.dumps(record)) == record
+    picture, turned = (
+        draw_result(segmented(each), ('sky', 'grass'), ()).astype(int) for each in (labels, labels.flip(1))
+    )
+    # The sky lies above in one, and below in the other.
+    rows = np.flatnonzero(np.abs(picture - turned).sum(-1).any(1)) / len(picture)
+    assert rows.min() < 0.5 < rows.max()

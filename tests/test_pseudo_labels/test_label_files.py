@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 from lfi.apis import list_sources
+from lfi.apis.image_pipeline import UnfitImageError
 from lfi.pseudo_labels import LabelLog, LabelRules, label_image
 from lfi.pseudo_labels.label_files import label_files, read_image
 
@@ -65,6 +66,23 @@ def test_an_unreadable_file_is_noted_and_the_others_are_asked(reader, photos, tm
     before = len(reader.batches)
     run(reader, photos / 'more', tmp_path / 'log.jsonl')
     assert len(reader.batches) == before, 'nobody is asked about no image'
+
+
+def test_an_image_that_the_model_cannot_take_is_noted_and_its_batch_is_asked(
+    reader, photos, tmp_path, make_answers
+):
+    paths = [source.name for source in list_sources(photos) if source.name.endswith('.png')]
+    unfit = cv2.imread(paths[1])
+
+    def picky(images):
+        if any(np.array_equal(image, unfit) for image in images):
+            raise UnfitImageError('too thin')
+        return reader(images)
+
+    log, _ = run(picky, photos, tmp_path / 'log.jsonl')
+    plain, _ = run(reader, photos, tmp_path / 'plain.jsonl')
+    assert log[paths[1]] == dict(file=paths[1], error='too thin')
+    assert all(log[path] == plain[path] for path in paths if path != paths[1])
 
 
 @pytest.mark.parametrize('stop_at', [0, 1, 2])

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from lfi.apis import InteractionInferencer
+from lfi.apis.image_pipeline import UnfitImageError
 from lfi.datasets import Shapes
 from lfi.models.teachers import PixelFormat
 from lfi.pseudo_labels import LabelRules, StudentReader, TeacherReader, label_image
@@ -119,6 +120,15 @@ def test_a_student_gives_the_inferencers_answers(student, images):
         labels = label_image(found, expected.image.shape[:2], LabelRules(0.0))
         assert labels.objects[0].segmentation['size'] == list(expected.image.shape[:2])
     assert StudentReader(cfg, checkpoint, ['red star'], 'cpu').concepts == ('red star',)
+
+
+def test_an_image_that_the_test_pipeline_cannot_take_moves_no_answer_to_another(student, images):
+    cfg, checkpoint = student()
+    step = dict(type='Resize', scale=(64, 64), keep_ratio=True)
+    cfg.test_dataloader.dataset.pipeline.insert(0, step)
+    reader = StudentReader(cfg, checkpoint, device='cpu')
+    with pytest.raises(UnfitImageError, match='cannot take an image among those of 900 x 2, '):
+        reader([np.zeros((2, 900, 3), np.uint8), *images])
 
 
 def test_other_weights_are_another_student(student):

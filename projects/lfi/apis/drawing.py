@@ -20,6 +20,8 @@ from .records import class_name
 MIN_SCORE = 0.3
 # The longer side of an image in pixels; the columns of a picture, and the inches of each.
 SIDE, COLUMNS, CELL = 480, 5, 2.4
+# A segmentor's: as many as the map of colours has, and as many classes as a title names.
+COLOURS, MOST_NAMES = 20, 6
 
 
 def strongest(result: InteractionResult, count: int = 5) -> list[int]:
@@ -77,6 +79,20 @@ def _draw_prediction(cell: Axes, result: InteractionResult, classes: Sequence[st
     elif 'pred_score' in prediction:
         label = int(prediction.pred_score.argmax())
         _title(cell, f'{class_name(classes, label)}  {prediction.pred_score[label]:.0%}')
+    elif 'pred_sem_seg' in prediction:
+        labels = prediction.pred_sem_seg.data[0].numpy()  # [H, W]
+        height, width = result.image.shape[:2]
+        cell.imshow(
+            labels % COLOURS,
+            cmap='tab20',
+            vmin=0,
+            vmax=COLOURS - 1,
+            alpha=0.5,
+            interpolation='nearest',
+            extent=(0, width, height, 0),
+        )
+        names = [class_name(classes, int(label)) for label in np.unique(labels)]
+        _title(cell, ', '.join(names[:MOST_NAMES]) + (', ...' if len(names) > MOST_NAMES else ''))
 
 
 def _title(cell: Axes, text: str) -> None:

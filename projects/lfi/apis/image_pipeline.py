@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import cv2
 from mmengine.config import Config
 from mmengine.registry import TRANSFORMS
 from torch import Tensor
 
 from lfi.datasets.transforms import RecordView
+
+
+class UnfitImageError(OSError):
+    """An image that can be read, and that the test pipeline cannot take."""
 
 
 class ImagePipeline:
@@ -40,6 +45,7 @@ class ImagePipeline:
             keep_ratio = _name(packs[0]) != 'PackInputs'
             moves = [step for step in moves if 'Resize' not in _name(step)]
             moves.insert(0, dict(type='Resize', scale=tuple(img_size[::-1]), keep_ratio=keep_ratio))
+        self.steps = moves
         self.load = TRANSFORMS.build(images[0] if images else dict(type='LoadImageFromFile'))
         self.moves = RecordView(moves)
         self.pack = TRANSFORMS.build(packs[0])
@@ -52,8 +58,19 @@ class ImagePipeline:
 
         Returns:
             The packed input; and its view of the image, (2, 3), as `RecordView` records it.
+
+        Raises:
+            UnfitImageError: If a step cannot take it, as `Resize` an image whose short side it would bring to
+                no pixel.
         """
-        results = self.moves(results)
+        height, width = results['img'].shape[:2]
+        try:
+            results = self.moves(results)
+        except cv2.error as error:
+            raise UnfitImageError(
+                f'{results.get("img_path", "an image")}: the test pipeline cannot take an image of {width} x '
+                f'{height} pixels ({str(error).splitlines()[0]})'
+            ) from error
         return self.pack(results), results['view']
 
 

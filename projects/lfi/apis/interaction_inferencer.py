@@ -19,14 +19,17 @@ from mmengine.registry import DefaultScope
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
+from lfi.concepts import prompt_templates
 from lfi.engine.checkpoint import safe_checkpoint_loading
 from lfi.engine.fitting_weights_hook import NO_RIVALS, RIVALS, needed_to_predict
+from lfi.engine.pipelines import refuse_padding
 from lfi.models.batches import seen_canvas, valid_sizes_of
 from lfi.models.teachers.text_tower import TextTower
 from lfi.repositories import is_student, local_folder
 from lfi.student_folder import StudentConfig
 
 from .cut_out import cut_out
+from .device import usable_device
 from .drawing import draw_result, strongest
 from .image_pipeline import ImagePipeline
 from .interaction_result import InteractionResult
@@ -63,8 +66,9 @@ class InteractionInferencer(BaseInferencer):
     Raises:
         FileNotFoundError: If a file is missing.
         UnsafeCheckpointError: If the checkpoint asks for more than tensors, plain data and a Runner's state.
-        ValueError: If the weights are not of this model, the test pipeline cannot be followed, or a student's
-            folder or repository cannot be read.
+        ValueError: If the weights are not of this model; if the test pipeline cannot be followed, or pads,
+            which would count as image; if a student's folder or repository cannot be read; or if `device` or
+            `templates` cannot be used.
 
     Example:
         >>> inferencer = InteractionInferencer('lfi_vit-tiny_shapes.py', 'epoch_13.pth')
@@ -87,13 +91,15 @@ class InteractionInferencer(BaseInferencer):
             cfg = copy.deepcopy(model) if isinstance(model, Config) else Config.fromfile(model)
         if 'data_preprocessor' in cfg:
             cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
+        if templates is not None:
+            prompt_templates(templates)
         self.skipped: list[str] = []
         self._weights = None if weights is None else str(weights)
         self._trained_classes: Sequence[str] | None = None
         self._no_texts: str | None = None
         scope = DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmengine'))
         with scope, safe_checkpoint_loading():
-            super().__init__(cfg, self._weights, device, show_progress=False)
+            super().__init__(cfg, self._weights, str(usable_device(device)), show_progress=False)
         # A zero-shot model's has the classes and prompts of its test.
         teacher = getattr(self.model, 'teacher_cfg', cfg.model.get('teacher'))
         self._texts = None if teacher is None else TextTower(teacher, templates, self.device)
@@ -300,7 +306,10 @@ class InteractionInferencer(BaseInferencer):
             )
 
     def _init_pipeline(self, cfg: ConfigDict) -> ImagePipeline:
-        return ImagePipeline(cfg, getattr(self.model.backbone, 'img_size', None))
+        pipeline = ImagePipeline(cfg, getattr(self.model.backbone, 'img_size', None))
+        if hasattr(self.model, 'readout'):
+            refuse_padding(pipeline.steps, 'test_dataloader')
+        return pipeline
 
     def _init_collate(self, cfg: ConfigDict) -> Callable:
         return pseudo_collate

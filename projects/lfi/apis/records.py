@@ -27,7 +27,8 @@ def result_record(result: InteractionResult, classes: Sequence[str]) -> dict:
     Returns:
         `image`, its name, and for a video `frame`; `size`, height and width in pixels; for a classifier
         `classes`, the 5 best with their probabilities, for a detector `objects` with their boxes
-        [x1, y1, x2, y2] in pixels; and `texts`, the presence of each text in [0, 1], where texts were asked.
+        [x1, y1, x2, y2] in pixels, for a segmentor `areas`, the share of the image that each class has, the
+        largest first; and `texts`, the presence of each text in [0, 1], where texts were asked.
         Scores have 4 decimals, pixels one.
     """
     record: dict = {'image': result.name}
@@ -61,6 +62,15 @@ def _prediction(prediction: BaseDataElement, classes: Sequence[str]) -> dict:
             'classes': [
                 {'class': class_name(classes, label), 'score': round(score, 4)}
                 for label, score in zip(best.indices.tolist(), best.values.tolist())
+            ]
+        }
+    if 'pred_sem_seg' in prediction:
+        labels, counts = prediction.pred_sem_seg.data.unique(return_counts=True)
+        shares = counts / counts.sum()
+        return {
+            'areas': [
+                {'class': class_name(classes, int(labels[i])), 'share': round(float(shares[i]), 4)}
+                for i in shares.argsort(descending=True, stable=True)
             ]
         }
     return {}

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .names import check_unrepeated, plain_name
+from .prompts import check_templates
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,7 @@ class ConceptBank:
                 "of the other's probability: leave them out of one of the two"
             )
         check_unrepeated(background, 'background')
-        if not templates or not all('{}' in template for template in templates):
-            raise ValueError(f'templates must be strings with {{}} for the concept, got {list(templates)}')
+        check_templates(templates)
         per_template = [
             F.normalize(encode_texts([template.replace('{}', name) for name in names]).float(), dim=-1)
             for template in templates

@@ -8,6 +8,13 @@ ENSEMBLES = {'openai': 'OPENAI_IMAGENET_TEMPLATES', 'simple': 'SIMPLE_IMAGENET_T
 """open_clip's: the 80 templates of CLIP's authors for ImageNet, and the 7 best of them."""
 
 
+def check_templates(templates: Sequence[str]) -> tuple[str, ...]:
+    """The templates, if there are any, each with `{}` for the concept; else a ValueError that shows them."""
+    if not templates or not all(isinstance(template, str) and '{}' in template for template in templates):
+        raise ValueError(f'templates must be strings with {{}} for the concept, got {list(templates)}')
+    return tuple(templates)
+
+
 def prompt_templates(templates: Sequence[str] | str) -> tuple[str, ...]:
     """Templates with `{}` for the concept.
 
@@ -18,10 +25,10 @@ def prompt_templates(templates: Sequence[str] | str) -> tuple[str, ...]:
         The templates.
 
     Raises:
-        ValueError: if there is no ensemble of that name.
+        ValueError: if there is no ensemble of that name, or a template has no `{}`.
     """
     if not isinstance(templates, str):
-        return tuple(templates)
+        return check_templates(templates)
     if templates not in ENSEMBLES:
         raise ValueError(
             f'templates={templates!r} is unknown; choose from {sorted(ENSEMBLES)}, or give a list of '

@@ -48,20 +48,34 @@ def check_pipelines(cfg: Config) -> None:
         _check_colours((cfg.get(loader) or {}).get('dataset'), loader, online)
         steps = list(_steps((cfg.get(loader) or {}).get('dataset')))
         mixes = not online and any(_name(step).startswith(MIXING) for step in steps)
+        if not mixes:
+            refuse_padding(steps, loader)
         for step in steps:
-            name = _name(step)
-            pads = name in PADDING or (name == 'FixShapeResize' and step.get('keep_ratio'))
-            if pads and not mixes:
-                raise UsageError(
-                    f'{loader}: its pipeline pads by {name}, and padding would count as image. Leave it '
-                    'to data_preprocessor: by pad_size_divisor, or in detection by '
-                    "batch_augments=[dict(type='BatchFixedSizePad', size=...)]"
-                )
-            if name == 'Normalize' and online:
+            if _name(step) == 'Normalize' and online:
                 raise UsageError(
                     f'{loader}: its pipeline has the step Normalize, and the teacher would see near-black '
                     'images. Remove it, and give its mean and std to data_preprocessor'
                 )
+
+
+def refuse_padding(steps: Sequence[Mapping], loader: str) -> None:
+    """Refuse steps that pad.
+
+    Args:
+        steps: configs.
+        loader: their data loader, for the error.
+
+    Raises:
+        UsageError: if one does; the message names it and the fix.
+    """
+    for step in steps:
+        name = _name(step)
+        if name in PADDING or (name == 'FixShapeResize' and step.get('keep_ratio')):
+            raise UsageError(
+                f'{loader}: its pipeline pads by {name}, and padding would count as image. Leave it '
+                'to data_preprocessor: by pad_size_divisor, or in detection by '
+                "batch_augments=[dict(type='BatchFixedSizePad', size=...)]"
+            )
 
 
 def _check_colours(dataset: object, loader: str, online: bool) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 from mmcv.transforms import LoadImageFromFile
 
+from lfi.apis.image_pipeline import UnfitImageError
 from lfi.apis.sources import FileSource
 
 from .answers import ConceptAnswers
@@ -60,13 +61,31 @@ def _records(reader: Reader, batch: Sequence[FileSource], rules: LabelRules) -> 
         except OSError as error:
             # Without the addresses of objects in memory, which differ from run to run.
             errors[source.name] = re.sub(r' ?<[^>]* at 0x\w+>', '', str(error.__cause__ or error))
-    answers = dict(zip(images, reader(list(images.values())) if images else ()))
+    answers = _answers(reader, images, errors)
     return [
         unreadable_record(source.name, errors[source.name])
         if source.name in errors
         else _record(source.name, images[source.name], answers[source.name], rules)
         for source in batch
     ]
+
+
+def _answers(
+    reader: Reader, images: Mapping[str, np.ndarray], errors: dict[str, str]
+) -> dict[str, ConceptAnswers]:
+    """What is said of each image by its name; `errors` gets why of one that the model cannot take."""
+    try:
+        return dict(zip(images, reader(list(images.values())) if images else ()))
+    except UnfitImageError as error:
+        if len(images) == 1:
+            errors[next(iter(images))] = str(error)
+            return {}
+    # One of them is unfit: which is it?
+    return {
+        found: answer
+        for name, image in images.items()
+        for found, answer in _answers(reader, {name: image}, errors).items()
+    }
 
 
 def _record(name: str, image: np.ndarray, answers: ConceptAnswers, rules: LabelRules) -> dict:

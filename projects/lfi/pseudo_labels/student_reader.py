@@ -11,6 +11,7 @@ import numpy as np
 from mmengine.config import Config
 
 from lfi.apis import InteractionInferencer
+from lfi.apis.image_pipeline import UnfitImageError
 
 from .answers import ConceptAnswers
 
@@ -49,8 +50,15 @@ class StudentReader:
         self.identity: dict[str, Any] = dict(checkpoint=_digest(checkpoint), concepts=list(self.concepts))
 
     def __call__(self, images: Sequence[np.ndarray]) -> list[ConceptAnswers]:
-        """The answers for images, each (H, W, 3) uint8 BGR, of any sizes."""
-        results = self.inferencer.stream(list(images), self.concepts, batch_size=len(images))
+        """The answers for images, each (H, W, 3) uint8 BGR, of any sizes.
+
+        Raises:
+            UnfitImageError: If the test pipeline cannot take one of them.
+        """
+        results = list(self.inferencer.stream(list(images), self.concepts, batch_size=len(images)))
+        if self.inferencer.skipped:
+            sizes = ', '.join(f'{image.shape[1]} x {image.shape[0]}' for image in images)
+            raise UnfitImageError(f'the test pipeline cannot take an image among those of {sizes} pixels')
         return [ConceptAnswers(each.presence, each.maps, each.view, comparable=False) for each in results]
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.config import Config
-from mmengine.device import get_device
 from mmengine.model.utils import stack_batch
 
+from lfi.apis.device import usable_device
 from lfi.concepts import check_unrepeated
 from lfi.models.teachers import PixelFormat, teacher_identity
 from lfi.registry import TEACHERS
@@ -61,12 +61,7 @@ class TeacherReader:
         )
         self.teacher = TEACHERS.build(config)
         self.reading.check(self.teacher.directions)
-        self.device = torch.device(device or get_device())
-        try:
-            torch.empty(0, device=self.device)
-        # Torch without CUDA asserts that it has it.
-        except (AssertionError, RuntimeError) as error:
-            raise ValueError(f'device={device!r} cannot be used: {error}') from error
+        self.device = usable_device(device)
         bank = self.teacher.bank
         self.concepts: tuple[str, ...] = bank.names[: bank.num_concepts]
         if len(bank) == 1 and self._competes:
