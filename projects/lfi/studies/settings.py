@@ -58,7 +58,10 @@ FEW_SETTINGS: dict[str, list[Options]] = {
 SHAPES_FEW_SETTINGS: dict[str, list[Options]] = {
     **FEW_SETTINGS,
     'dense-features': [*FEW_SETTINGS['dense-features'], {WEIGHT: '2048'}],
-    'lightly-train-v3': [*FEW_SETTINGS['lightly-train-v3'], {WEIGHT: '128'}, {WEIGHT: '512'}],
+    'lightly-train-v3': [
+        *FEW_SETTINGS['lightly-train-v3'],
+        *({WEIGHT: value} for value in ('128', '512', '2048', '8192')),
+    ],
 }
 
 # A detector's own losses are small, and most of its images have no boxes.
