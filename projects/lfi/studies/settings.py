@@ -60,7 +60,7 @@ SHAPES_FEW_SETTINGS: dict[str, list[Options]] = {
     'dense-features': [*FEW_SETTINGS['dense-features'], {WEIGHT: '2048'}],
     'lightly-train-v3': [
         *FEW_SETTINGS['lightly-train-v3'],
-        *({WEIGHT: value} for value in ('128', '512', '2048', '8192')),
+        *({WEIGHT: value} for value in ('128', '512', '2048')),
     ],
 }
 
@@ -78,7 +78,7 @@ _LFI = _lfi('4.0', '8.0', '4.0')
 FEW_CHOSEN: dict[str, Options] = {
     'logit-kd': {WEIGHT: '4.0'},
     'dense-features': {WEIGHT: '512.0'},
-    'lightly-train-v3': {WEIGHT: '8.0'},
+    'lightly-train-v3': {WEIGHT: '512.0'},
     'shuffled-images': _LFI,
     'lfi': _LFI,
     'lfi-cached': _LFI,
