@@ -34,6 +34,29 @@ def test_cfg_options_that_do_not_fit(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        ({'train_cfg.max_epochs': 'one'}, 'train_cfg.max_epochs=one: the config has the number 4 there'),
+        ({'optim_wrapper.optimizer.lr': 'fast'}, r'optimizer.lr=fast: the config has the number 0\.1 there'),
+        ({'train_cfg.max_epochs': 0}, 'train_cfg.max_epochs=0 must be a whole number of 1 or more'),
+        ({'val_dataloader.batch_size': 0}, 'val_dataloader.batch_size=0 must be a whole number'),
+        ({'val_dataloader.batch_size': 1.5}, 'val_dataloader.batch_size=1.5 must be a whole number'),
+    ],
+)
+def test_cfg_options_of_another_kind_are_named(options, message, tmp_path):
+    config = tmp_path / 'config.py'
+    config.write_text(
+        'train_cfg = dict(by_epoch=True, max_epochs=4)\n'
+        'optim_wrapper = dict(optimizer=dict(lr=0.1))\n'
+        'val_dataloader = dict(batch_size=8)\n'
+    )
+    with pytest.raises(launch.UsageError, match=message):
+        launch.load_config(str(config), options)
+    cfg = launch.load_config(str(config), {'train_cfg.by_epoch': 'yes', 'val_dataloader.batch_size': 2})
+    assert (cfg.train_cfg.by_epoch, cfg.val_dataloader.batch_size) == ('yes', 2)
+
+
+@pytest.mark.parametrize(
     ('text', 'message'),
     [
         ('model = dict(\n', "config.py cannot be read .*SyntaxError: '\\(' was never closed"),

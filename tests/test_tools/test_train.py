@@ -96,6 +96,17 @@ def test_mistakes_end_with_one_line(run_tool, toy_config):
     assert 'Traceback' not in output
 
 
+def test_a_training_without_a_batch_saves_no_student(run_tool, toy_config):
+    options = ('train_dataloader.batch_size=64', 'train_dataloader.drop_last=True', 'param_scheduler=None')
+    output = run_tool('train.py', toy_config, '--cfg-options', *options, code=1)
+    assert re.search(
+        r'^error: train_dataloader has no batch: \d+ images, 1 processes, batch_size=64, drop_last=True',
+        output,
+        re.MULTILINE,
+    )
+    assert not list(toy_config.parent.glob('work/*.pth'))
+
+
 def test_a_checkpoint_of_a_student_that_recalls_ends_with_one_line(run_tool, small_training):
     config, checkpoint = small_training('classification/lfi_vit-tiny_shapes.py')
     old = torch.load(checkpoint)

@@ -11,20 +11,23 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 import torch.distributed
 from mmengine.config import Config, ConfigDict
 from mmengine.config.utils import ConfigParsingError
 from mmengine.device import get_device
+from mmengine.dist import get_world_size
 from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
-from mmengine.runner import Runner
+from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmengine.utils import import_modules_from_strings
 
 from lfi.arguments import nearest
 from lfi.config_files import find_config, what_became_of
 from lfi.errors import CheckpointError, UsageError
+from lfi.option_checks import check_whole
 from lfi.repositories import is_student, local_folder
 
 from .checkpoint import find_checkpoint_to_resume, install_safe_checkpoint_loading
@@ -34,7 +37,7 @@ from .loggers_option import set_loggers
 from .memory import keep_freed_memory
 from .mistakes import MISTAKES, said_of
 from .non_finite_hook import NonFiniteError
-from .pipelines import check_pipelines
+from .pipelines import LOADERS, check_pipelines
 
 # Below those that Linux gives to outgoing connections.
 SLURM_PORTS = range(20000, 32000)
@@ -111,6 +114,7 @@ def load_config(path: str, options: dict | None = None) -> Config:
     cfg = _read_config(path)
     spread_roots(cfg, options or {})
     _check_settings(cfg, options or {})
+    _check_numbers(cfg, options or {})
     try:
         cfg.merge_from_dict(options or {})
     except (AssertionError, AttributeError, IndexError, KeyError, TypeError) as error:
@@ -118,6 +122,7 @@ def load_config(path: str, options: dict | None = None) -> Config:
     if any(key.split('.')[0] == 'custom_imports' for key in options or {}) and cfg.custom_imports:
         _import_modules(cfg)
     set_few_labels(cfg)
+    _check_counts(cfg)
     return cfg
 
 
@@ -129,6 +134,30 @@ def _check_settings(cfg: Config, options: Mapping) -> None:
         if name not in known:
             hint = nearest(name, known) or 'write it into the config, if a part of yours reads it'
             raise UsageError(f'--cfg-options {key}={value}: the config has no {name!r}; {hint}')
+
+
+def _check_numbers(cfg: Config, options: Mapping) -> None:
+    """Refuse options that put a text in the place of a number: what reads it would name no option."""
+    for key, value in options.items():
+        before: Any = cfg
+        for name in key.split('.'):
+            before = before.get(name) if isinstance(before, Config | dict) else None
+        if isinstance(value, str) and isinstance(before, int | float) and not isinstance(before, bool):
+            raise UsageError(f'--cfg-options {key}={value}: the config has the number {before!r} there')
+
+
+def _check_counts(cfg: Config) -> None:
+    """Refuse batches and schedules of nothing."""
+    counts = {
+        f'{part}.{name}': value
+        for part in (*LOADERS, 'train_cfg')
+        for name in ('batch_size', 'max_epochs', 'max_iters')
+        if (value := (cfg.get(part) or {}).get(name)) is not None
+    }
+    try:
+        check_whole(1, **counts)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 def _import_modules(cfg: Config) -> None:
@@ -383,6 +412,23 @@ def build_runner(cfg: Config) -> Runner:
         )
         hook.save_best = None
     return RUNNERS.build(cfg)
+
+
+def require_batches(runner: Runner) -> None:
+    """Refuse to train on no batch, after which untrained weights would be saved as a finished run.
+
+    Raises:
+        UsageError: A training by epochs whose data loader is empty; the message says of what it is made.
+    """
+    loop = runner.train_loop
+    if not isinstance(loop, EpochBasedTrainLoop) or len(loop.dataloader):
+        return
+    loader = loop.dataloader
+    raise UsageError(
+        f'train_dataloader has no batch: {len(loader.dataset)} images, {get_world_size()} processes, '
+        f'batch_size={loader.batch_size}, drop_last={loader.drop_last}. Set a smaller '
+        'train_dataloader.batch_size, or train_dataloader.drop_last=False'
+    )
 
 
 def _set_rank_variables(launcher: str, local_rank: int) -> None:

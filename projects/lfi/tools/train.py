@@ -25,4 +25,5 @@ def main(args: Namespace) -> None:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     runner = launch.build_runner(cfg)
     runner.logger.info(f'{MACHINE}{machine()}')
+    launch.require_batches(runner)
     runner.train()
