@@ -29,6 +29,8 @@ from lfi.studies.settings_digest import ROOTS
 from lfi.version import __version__
 
 State = Literal['ok', 'missing', 'wrong']
+# What configs call a user's folder of images, and one of labelled ones beside it.
+OWN_FOLDERS = {'images', 'labelled'}
 COLOURS = {'ok': 'green', 'missing': 'yellow', 'wrong': 'bold red'}
 STACKS = {
     'onedl': ('onedl-mmengine', 'onedl-mmcv', 'onedl-mmpretrain', 'onedl-mmdetection'),
@@ -167,7 +169,8 @@ def roots() -> Iterator[Finding]:
         else:
             yield Finding('missing', variable, f'{root}{origin} is no folder', fix)
         named = re.compile(rf'\{{\{{\${variable}:{default}\}}\}}/([\w.-]+)')
-        for name in sorted({match for text in configs for match in named.findall(text)}, key=str.lower):
+        there = {match for text in configs for match in named.findall(text)} - OWN_FOLDERS
+        for name in sorted(there, key=str.lower):
             if (root / name).is_dir():
                 yield Finding('ok', f'  {name}', str(root / name))
             else:
