@@ -16,6 +16,7 @@ from .fitting_weights_hook import FittingWeightsHook
 from .missed_validation_hook import MissedValidationHook
 from .non_finite_hook import NonFiniteError, NonFiniteHook
 from .optim import CPUAmpOptimWrapper
+from .resumed_steps_hook import ResumedStepsHook
 
 __all__ = [
     'AtomicLocalBackend',
@@ -26,6 +27,7 @@ __all__ = [
     'MissedValidationHook',
     'NonFiniteError',
     'NonFiniteHook',
+    'ResumedStepsHook',
     'CorruptedCheckpointError',
     'TornCheckpointError',
     'UnsafeCheckpointError',

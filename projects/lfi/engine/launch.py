@@ -350,8 +350,8 @@ def set_resume(cfg: Config, resume: str | None) -> None:
         cfg.resume = True
         cfg.load_from = resume
     if cfg.get('resume'):
-        hook = dict(type='lfi.MissedValidationHook')
-        cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
+        hooks = [dict(type='lfi.ResumedStepsHook'), dict(type='lfi.MissedValidationHook')]
+        cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), *hooks]
 
 
 def require_checkpoint(path: str) -> None:

@@ -29,6 +29,7 @@ OF_THE_TRAINING = (
     'LinearProbeMetric',
     'MissedValidationHook',
     'NonFiniteHook',
+    'ResumedStepsHook',
     'SemanticConsistencyMetric',
 )
 

@@ -1,0 +1,28 @@
+"""A training that goes on with epochs of another length says so."""
+
+from types import SimpleNamespace
+
+import pytest
+from lfi.registry import HOOKS
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
+
+
+@pytest.mark.parametrize(
+    ('kind', 'epoch', 'steps', 'warns'),
+    [
+        (EpochBasedTrainLoop, 2, 8, False),
+        (EpochBasedTrainLoop, 2, 10, True),
+        (EpochBasedTrainLoop, 0, 0, False),
+        (IterBasedTrainLoop, 2, 10, False),
+    ],
+)
+def test_it_compares_steps_with_epochs(kind, epoch, steps, warns):
+    loop = kind.__new__(kind)
+    loop.dataloader = [None] * 4
+    said = []
+    logger = SimpleNamespace(warning=said.append)
+    runner = SimpleNamespace(train_loop=loop, epoch=epoch, iter=steps, logger=logger)
+    HOOKS.build(dict(type='lfi.ResumedStepsHook')).before_train(runner)
+    assert len(said) == warns
+    if warns:
+        assert said[0].startswith('The checkpoint has 10 steps in 2 epochs, and this training has 4 an epoch')
