@@ -152,7 +152,7 @@ def _check_counts(cfg: Config) -> None:
         f'{part}.{name}': value
         for part in (*LOADERS, 'train_cfg')
         for name in ('batch_size', 'max_epochs', 'max_iters')
-        if (value := (cfg.get(part) or {}).get(name)) is not None
+        if isinstance(cfg.get(part), dict) and (value := cfg[part].get(name)) is not None
     }
     try:
         check_whole(1, **counts)
