@@ -105,3 +105,10 @@ def test_the_table_of_families_is_what_open_clip_lists():
         model, tag = (part.strip('`') for part in example.split(', '))
         assert (model, tag) in tags and family_of(open_clip.get_model_config(model)) == family
         assert (pool.split(' ', 1)[1], auto) == (family.pool, f'`{family.extractors[0]}`')
+
+
+def test_the_shapes_teacher_knows_fewer_of_mirrored_images(capsys):
+    (code,) = re.findall(r'```py\n(.*?)```', DOCS.read_text(), re.S)
+    exec(code.replace('num_images=1000', 'num_images=100'), {})
+    as_they_are, mirrored = map(float, re.findall(r': ([\d.]+)%', capsys.readouterr().out))
+    assert mirrored + 10 < as_they_are
