@@ -47,12 +47,14 @@ def test_cfg_options_of_another_kind_are_named(options, message, tmp_path):
     config = tmp_path / 'config.py'
     config.write_text(
         'train_cfg = dict(by_epoch=True, max_epochs=4)\n'
-        'optim_wrapper = dict(optimizer=dict(lr=0.1))\n'
+        'optim_wrapper = dict(optimizer=dict(lr=0.1), loss_scale=512.0)\n'
         'val_dataloader = dict(batch_size=8)\n'
     )
     with pytest.raises(launch.UsageError, match=message):
         launch.load_config(str(config), options)
-    cfg = launch.load_config(str(config), {'train_cfg.by_epoch': 'yes', 'val_dataloader.batch_size': 2})
+    taken = {'train_cfg.by_epoch': 'yes', 'val_dataloader.batch_size': 2}
+    cfg = launch.load_config(str(config), {**taken, 'optim_wrapper.loss_scale': 'dynamic'})
+    assert cfg.optim_wrapper.loss_scale == 'dynamic'
     assert (cfg.train_cfg.by_epoch, cfg.val_dataloader.batch_size) == ('yes', 2)
 
 

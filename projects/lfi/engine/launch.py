@@ -44,6 +44,8 @@ SLURM_PORTS = range(20000, 32000)
 FIND_MODULE = (
     'Correct the name, or let PYTHONPATH name the folder in which the module lies: PYTHONPATH=. lfi ...'
 )
+# Options of MMEngine and torch that are a number or a word: 'dynamic'.
+NUMBER_OR_TEXT = ('loss_scale',)
 # What MMEngine and our tools read beside the Runner's own arguments.
 FURTHER_SETTINGS = (
     'auto_scale_lr',
@@ -142,6 +144,8 @@ def _check_numbers(cfg: Config, options: Mapping) -> None:
         before: Any = cfg
         for name in key.split('.'):
             before = before.get(name) if isinstance(before, Config | dict) else None
+        if key.split('.')[-1] in NUMBER_OR_TEXT:
+            continue
         if isinstance(value, str) and isinstance(before, int | float) and not isinstance(before, bool):
             raise UsageError(f'--cfg-options {key}={value}: the config has the number {before!r} there')
 
