@@ -8,7 +8,8 @@ import lfi
 import pytest
 import setuptools
 from lfi.config_files import configs_folder, find_config, tools_root, what_became_of
-from lfi.engine import launch
+from lfi.engine.config_loading import load_config
+from lfi.errors import UsageError
 from mmengine.config import Config
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -104,8 +105,8 @@ def test_an_old_name_says_what_became_of_it(old, new, tmp_path):
     child = tmp_path / 'mine.py'
     child.write_text(f"_base_ = 'lfi::controls/{old}.py'\n")
     for config in (child, f'configs/controls/{old}.py'):
-        with pytest.raises(launch.UsageError, match=new):
-            launch.load_config(str(config))
+        with pytest.raises(UsageError, match=new):
+            load_config(str(config))
 
 
 @pytest.mark.parametrize('data', ['pacs', 'vlcs'])
@@ -127,8 +128,8 @@ def test_an_editable_install_names_the_config_to_inherit_in_place_of_an_old_one(
     child.write_text(f"_base_ = '.mim/configs/controls/{name}'\n")
     with pytest.raises(FileNotFoundError, match=f"it is 'baselines/{name}' now"):
         Config.fromfile(child)
-    with pytest.raises(launch.UsageError) as refused:
-        launch.load_config(str(child))
+    with pytest.raises(UsageError) as refused:
+        load_config(str(child))
     assert str(refused.value).count(f"it is 'baselines/{name}' now") == 1
     assert not (ROOT / 'configs/controls').exists()
 

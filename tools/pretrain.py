@@ -43,7 +43,7 @@ def parse_args() -> Namespace:
 
 
 def main(args: Namespace) -> None:
-    from lfi.engine.launch import load_config
+    from lfi.engine.config_loading import load_config
     from lfi.errors import UsageError
     from lfi.tools import train
 

@@ -39,10 +39,10 @@ def parse_args() -> Namespace:
 
 def main(args: Namespace) -> None:
     import mmengine
-    from lfi.engine import launch
+    from lfi.engine import launch, run_options
     from mmengine.registry import METRICS
 
-    launch.require_checkpoint(args.checkpoint)
+    run_options.require_checkpoint(args.checkpoint)
     cfg = launch.load_run_config(args)
     cfg.load_from = args.checkpoint
     cfg.resume = False
@@ -53,9 +53,9 @@ def main(args: Namespace) -> None:
     if args.amp:
         cfg.test_cfg.fp16 = True
     if args.show_dir:
-        launch.draw_predictions(cfg, args.show_dir)
+        run_options.draw_predictions(cfg, args.show_dir)
     if args.tta:
-        launch.enable_tta(cfg)
+        run_options.enable_tta(cfg)
     runner = launch.build_runner(cfg)
     if args.out and args.out_item == 'pred':
         # mmdet's own stores masks compressed.

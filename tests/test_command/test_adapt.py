@@ -11,7 +11,7 @@ import torch
 from lfi.adaptation import read_user_config
 from lfi.adaptation.overlay import build_model
 from lfi.command.adapt import adapt
-from lfi.engine.launch import load_config
+from lfi.engine.config_loading import load_config
 from lfi.engine.pipelines import LOADERS
 from lfi.errors import UsageError
 from lfi.models.adapters import InteractionQueries

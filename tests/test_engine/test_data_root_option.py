@@ -5,8 +5,8 @@ from argparse import ArgumentParser
 import pytest
 from lfi.arguments import add_config_arguments
 from lfi.config_files import tools_root
+from lfi.engine.config_loading import load_config
 from lfi.engine.data_root_option import spread_roots
-from lfi.engine.launch import load_config
 from lfi.errors import UsageError
 from mmengine.config import Config
 

@@ -2,8 +2,8 @@
 
 import pytest
 from lfi.config_files import tools_root
+from lfi.engine.config_loading import load_config
 from lfi.engine.few_labels_option import check_few_labels, set_few_labels
-from lfi.engine.launch import load_config
 from lfi.errors import UsageError
 from lfi.models import PriorImageClassifier
 from mmengine.config import Config

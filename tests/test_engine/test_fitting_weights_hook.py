@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from lfi.engine import CheckpointError, FittingWeightsHook
-from lfi.engine.launch import UsageError
+from lfi.errors import UsageError
 from lfi.models import LFIImageClassifier
 from lfi.models.classifiers import ClassActivationClassifier
 from lfi.registry import HOOKS

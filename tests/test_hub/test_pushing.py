@@ -4,7 +4,7 @@ import lfi
 import pytest
 import torch
 from lfi.engine.checkpoint import safe_checkpoint_loading
-from lfi.engine.launch import load_config
+from lfi.engine.config_loading import load_config
 from lfi.engine.pipelines import set_teacher_cache
 from lfi.repositories import HubError
 from lfi.structures.interaction_cache import CacheError, InteractionCache

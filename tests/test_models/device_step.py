@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
-from lfi.engine import launch
+from lfi.engine.config_loading import load_config
 from lfi.engine.pipelines import set_teacher_cache
 from lfi.registry import MODELS
 from mmengine.dataset import pseudo_collate
@@ -86,7 +86,7 @@ def load(config: str, **options: object) -> tuple[nn.Module, dict]:
         'model.backbone.arch.num_layers': 2,
         **{f'model.{name}': value for name, value in options.items()},
     }
-    cfg = launch.load_config(str(ROOT / 'configs' / config), options)
+    cfg = load_config(str(ROOT / 'configs' / config), options)
     init_default_scope(cfg.default_scope)
     set_teacher_cache(cfg)
     cfg.train_dataloader.dataset.num_images = 64

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from lfi.engine.launch import load_config
+from lfi.engine.config_loading import load_config
 from lfi.registry import MODELS
 from mmengine.registry import init_default_scope
 

@@ -1,5 +1,5 @@
 import pytest
-from lfi.engine.launch import UsageError
+from lfi.errors import UsageError
 from lfi.studies.run_mark import RunMark
 
 

@@ -1,7 +1,7 @@
 import sys
 
 import pytest
-from lfi.engine.launch import UsageError
+from lfi.errors import UsageError
 from lfi.studies.tool_output import follow_training, tool_output
 
 

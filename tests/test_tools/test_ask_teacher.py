@@ -11,7 +11,7 @@ import mmcv
 import pytest
 import torch
 from lfi.datasets import Shapes
-from lfi.engine.launch import UsageError
+from lfi.errors import UsageError
 from lfi.structures import TeacherReading
 from lfi.tools import ask_teacher
 

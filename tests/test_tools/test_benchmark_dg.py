@@ -4,7 +4,7 @@ import sys
 from importlib import import_module
 
 import pytest
-from lfi.engine.launch import UsageError
+from lfi.errors import UsageError
 
 BASELINE = 'task-loss_vit-tiny_shapes-domains'
 METHOD = 'lfi_vit-tiny_shapes-domains'

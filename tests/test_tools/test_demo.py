@@ -13,7 +13,7 @@ from urllib.request import Request, urlopen
 import cv2
 import pytest
 from lfi.datasets import Shapes
-from lfi.engine.launch import UsageError
+from lfi.errors import UsageError
 from lfi.tools import demo
 from PIL import Image
 from torch.distributed.elastic.utils.distributed import get_free_port

@@ -1,7 +1,7 @@
 """`tools/eval_pseudo_labels.py`: labels beside controls, and thresholds to choose from."""
 
 import pytest
-from lfi.engine.launch import UsageError
+from lfi.errors import UsageError
 
 SHAPES = 'classification/lfi_vit-tiny_shapes.py'
 

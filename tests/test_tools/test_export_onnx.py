@@ -4,7 +4,7 @@ import re
 
 import pytest
 import torch
-from lfi.engine import launch
+from lfi.errors import UsageError
 from lfi.models.export import FLOAT32, model_config, relative_difference
 from lfi.registry import MODELS
 from lfi.tools import export_onnx
@@ -83,9 +83,7 @@ class Constant(torch.nn.Module):
 def test_a_module_that_stays_in_float32_is_named():
     graph = Constant()
     assert export_onnx.program_of(graph, (8, 8)) is not None
-    with pytest.raises(
-        launch.UsageError, match=r'^mix \(Linear\) cannot compute in float16 .*--fp16'
-    ) as raised:
+    with pytest.raises(UsageError, match=r'^mix \(Linear\) cannot compute in float16 .*--fp16') as raised:
         export_onnx.half_program_of(graph, (8, 8))
     assert '\n' not in str(raised.value)
 
@@ -123,13 +121,13 @@ def comparison(tmp_path, factor):
 
 
 def test_an_export_that_differs_is_removed(tmp_path):
-    with pytest.raises(launch.UsageError, match=r'student.onnx was removed: .* differ .* Tolerance'):
+    with pytest.raises(UsageError, match=r'student.onnx was removed: .* differ .* Tolerance'):
         comparison(tmp_path, 1.001)
     assert not (tmp_path / 'student.onnx').exists()
 
 
 def test_an_export_whose_values_are_not_finite_is_removed(tmp_path, capsys):
-    with pytest.raises(launch.UsageError, match='student.onnx was removed'):
+    with pytest.raises(UsageError, match='student.onnx was removed'):
         comparison(tmp_path, float('nan'))
     assert not (tmp_path / 'student.onnx').exists()
     assert 'logits (1, 3, 4, 4): values that are not finite' in capsys.readouterr().out

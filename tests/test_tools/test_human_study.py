@@ -5,7 +5,7 @@ import re
 
 import pytest
 import torch
-from lfi.engine.launch import UsageError
+from lfi.errors import UsageError
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 

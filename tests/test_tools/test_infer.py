@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import torch
 from lfi.datasets import Shapes
-from lfi.engine.launch import UsageError, load_run_config
+from lfi.engine.launch import load_run_config
+from lfi.errors import UsageError
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 

@@ -3,7 +3,7 @@
 import sys
 
 import pytest
-from lfi.engine.launch import UsageError
+from lfi.errors import UsageError
 
 QUICK = ['kills', 'disk-full', 'changed-checkpoint', 'killed-worker', 'hostile-checkpoint', 'nan-images']
 

@@ -4,7 +4,7 @@ from argparse import Namespace
 
 import pytest
 from lfi.adaptation import read_user_config
-from lfi.engine.launch import load_config
+from lfi.engine.config_loading import load_config
 from lfi.errors import UsageError
 from lfi.tools.print_config import main, text_config
 from mmengine.config import Config

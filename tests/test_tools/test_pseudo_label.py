@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 from lfi.datasets import Shapes
-from lfi.engine.launch import UsageError
+from lfi.errors import UsageError
 from mmengine.registry import DefaultScope
 from PIL import Image
 

@@ -4,7 +4,7 @@ import re
 import sys
 
 import pytest
-from lfi.engine.launch import UsageError
+from lfi.errors import UsageError
 from lfi.studies import Cell, Run, Study, read_cells
 from lfi.studies.grid import plan
 from lfi.studies.presets import PRESETS

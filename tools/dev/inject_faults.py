@@ -41,6 +41,7 @@ from lfi.datasets import Shapes
 from lfi.engine import CheckpointError, launch
 from lfi.engine.checkpoint import load_from_local
 from lfi.engine.machine import machine
+from lfi.errors import UsageError
 from lfi.models.teachers.weights import EMBEDDED
 from PIL import Image
 from safetensors.torch import load_file, save_file
@@ -638,7 +639,7 @@ def main() -> None:
                 failed.append(f'{name}: {error}')
                 print(f'{name} was not survived: {error}', file=sys.stderr, flush=True)
     if failed:
-        raise launch.UsageError(f'{len(failed)} faults were not survived, no report is written')
+        raise UsageError(f'{len(failed)} faults were not survived, no report is written')
     if out is not None:
         introduction = INTRODUCTION.format(
             epochs=EPOCHS,

@@ -12,8 +12,8 @@ from mmengine.registry import DATASETS
 from torch import nn
 
 from lfi.datasets.transforms import refuse_unrecorded_steps
+from lfi.engine.config_loading import load_config
 from lfi.engine.few_labels_option import check_few_labels
-from lfi.engine.launch import load_config
 from lfi.engine.pipelines import check_pipelines, switched_pipelines
 from lfi.errors import UsageError
 

@@ -13,7 +13,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from lfi.config_files import configs_folder, find_config
-from lfi.engine.launch import load_config
+from lfi.engine.config_loading import load_config
 from lfi.errors import UsageError, near_it
 
 INSTALL = {'mmseg': 'segmentation'}

@@ -13,8 +13,9 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from torch import nn
 
-from lfi.engine import find_checkpoint_to_resume, launch
+from lfi.engine import find_checkpoint_to_resume
 from lfi.engine.checkpoint import load_from_local
+from lfi.engine.config_loading import load_config
 from lfi.engine.fitting_weights_hook import check_weights
 from lfi.errors import UsageError
 from lfi.fileio import AtomicLocalBackend
@@ -161,7 +162,7 @@ def _online(cfg: Config) -> dict[str, None]:
 
 
 def _read_config(config: Config | str | Path) -> Config:
-    return config if isinstance(config, Config) else launch.load_config(str(config))
+    return config if isinstance(config, Config) else load_config(str(config))
 
 
 def _config_beside(checkpoint: Path) -> Config:
@@ -169,4 +170,4 @@ def _config_beside(checkpoint: Path) -> Config:
     files = sorted(checkpoint.parent.glob('*.py'))
     if len(files) != 1:
         raise UsageError(f'{checkpoint.parent} has {len(files)} configs: give config=, that of the training')
-    return launch.load_config(str(files[0]))
+    return load_config(str(files[0]))

@@ -7,7 +7,7 @@ from argparse import Namespace
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from lfi.engine import launch
+from lfi.engine import run_options
 from lfi.errors import UsageError
 
 from .label_rules import LabelRules
@@ -27,7 +27,7 @@ def reader_of(args: Namespace, cfg: Config) -> TeacherReader | StudentReader:
     try:
         if args.checkpoint is None:
             return TeacherReader(cfg, args.texts, args.device)
-        launch.require_checkpoint(args.checkpoint)
+        run_options.require_checkpoint(args.checkpoint)
         return StudentReader(cfg, args.checkpoint, args.texts, args.device)
     except (ImportError, OSError, RuntimeError, TypeError, ValueError) as error:
         raise UsageError(str(error)) from error

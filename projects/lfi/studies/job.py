@@ -15,7 +15,7 @@ from mmengine.config import Config
 
 from lfi.arguments import add_config_arguments
 from lfi.config_files import tools_root
-from lfi.engine import launch
+from lfi.engine.config_loading import load_config
 from lfi.errors import UsageError
 
 from .arms import Arm
@@ -182,7 +182,7 @@ def read_config(config: str, options: Sequence[str] = (), domain: str | None = N
     arguments = [str(tools_root() / config), *(['--cfg-options', *options] if options else [])]
     args = parser.parse_args(arguments)
     with _domain_lock, _target_domain(domain):
-        return launch.load_config(args.config, args.cfg_options)
+        return load_config(args.config, args.cfg_options)
 
 
 @cache

@@ -21,8 +21,9 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from lfi.datasets import unaugmented
-from lfi.engine import launch
 from lfi.engine.cache_labels import labels_of
+from lfi.engine.config_loading import load_config
+from lfi.engine.processes import start_processes
 from lfi.errors import UsageError
 from lfi.models.teachers import (
     CacheManifest,
@@ -162,8 +163,8 @@ def verify(job: TeacherJob, folder: Path, batch_size: int, num_workers: int, n: 
 
 def main(args: Namespace) -> None:
     """Run the tool."""
-    cfg = launch.load_config(args.config, args.cfg_options)
-    launch.start_processes(cfg, args.launcher, args.local_rank)
+    cfg = load_config(args.config, args.cfg_options)
+    start_processes(cfg, args.launcher, args.local_rank)
     if args.launcher != 'none' and not dist.is_distributed():
         dist.init_dist(args.launcher, **cfg.get('env_cfg', {}).get('dist_cfg', {}))
     init_default_scope(cfg.get('default_scope', 'mmengine'))

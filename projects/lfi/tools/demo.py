@@ -17,7 +17,8 @@ from PIL import Image
 
 from lfi.apis import InteractionInferencer, result_record
 from lfi.apis.drawing import draw_result, strongest
-from lfi.engine import launch
+from lfi.engine import run_options
+from lfi.engine.config_loading import load_config
 from lfi.errors import UsageError
 from lfi.pseudo_labels import TeacherReader
 
@@ -168,8 +169,8 @@ def main(args: Namespace) -> None:
         import gradio  # noqa: F401
     except ImportError as error:
         raise UsageError("the page needs gradio: pip install 'lfi[demo]'") from error
-    launch.require_checkpoint(args.checkpoint)
-    cfg = launch.load_config(args.config, args.cfg_options)
+    run_options.require_checkpoint(args.checkpoint)
+    cfg = load_config(args.config, args.cfg_options)
     try:
         inferencer = InteractionInferencer(cfg, args.checkpoint, args.device)
         serve(build_page(inferencer, cfg, args.device), args.port)

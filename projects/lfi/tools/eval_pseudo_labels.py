@@ -11,7 +11,7 @@ from mmengine.registry import DATASETS
 from tqdm import tqdm
 
 from lfi.datasets import unaugmented
-from lfi.engine import launch
+from lfi.engine.config_loading import load_config
 from lfi.errors import UsageError
 from lfi.pseudo_labels import options
 from lfi.pseudo_labels.quality import AnnotatedImage, compare, sweep_masks, sweep_presence
@@ -60,7 +60,7 @@ def table(rows: Mapping, columns: tuple[str, ...], head: str) -> str:
 
 def main(args: Namespace) -> None:
     """Run the tool."""
-    cfg = launch.load_config(args.config, args.cfg_options)
+    cfg = load_config(args.config, args.cfg_options)
     reader = options.reader_of(args, cfg)
     rules = options.rules_of(args, reader)
     images = read(cfg, reader, args)

@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from lfi.datasets import regions_of, unaugmented
-from lfi.engine import launch
+from lfi.engine.config_loading import load_config
 from lfi.errors import UsageError
 from lfi.evaluation import MEASURES, centre_map, localization, presence_quality
 from lfi.models.teachers import (
@@ -427,7 +427,7 @@ def picked(images: Images, count: int) -> np.ndarray:
 
 def main(args: Namespace) -> None:
     """Run the tool."""
-    cfg = launch.load_config(args.config, args.cfg_options)
+    cfg = load_config(args.config, args.cfg_options)
     if 'teacher' not in cfg.get('model', {}):
         raise UsageError('the config has no model.teacher to ask')
     init_default_scope(cfg.get('default_scope', 'mmengine'))

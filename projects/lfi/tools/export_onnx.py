@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lfi.engine import launch
+from lfi.engine.config_loading import load_config
 from lfi.errors import UsageError
 from lfi.models.batches import pixel_format
 from lfi.models.export import (
@@ -82,7 +82,7 @@ def load_for_graphs(args: Namespace) -> tuple[Any, tuple[int, int]]:
     Raises:
         UsageError: As for `load_student`, or if no size is known.
     """
-    cfg = launch.load_config(args.config, args.cfg_options)
+    cfg = load_config(args.config, args.cfg_options)
     student: Any = load_student(cfg, read_checkpoint(args.checkpoint)).build()
     shape = args.shape or getattr(student.backbone, 'img_size', None)
     if shape is None:

@@ -15,7 +15,8 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from safetensors.torch import save_file
 from torch import Tensor
 
-from lfi.engine import launch
+from lfi.engine import run_options
+from lfi.engine.config_loading import load_config
 from lfi.errors import UsageError
 from lfi.models.export import (
     ExportedStudent,
@@ -36,7 +37,7 @@ def main(args: Namespace) -> None:
     for source in (args.config, args.checkpoint):
         if any(path.exists() and path.samefile(source) for path in (args.out, beside)):
             raise UsageError(f'out={args.out} would overwrite {source}')
-    cfg = launch.load_config(args.config, args.cfg_options)
+    cfg = load_config(args.config, args.cfg_options)
     checkpoint = read_checkpoint(args.checkpoint)
     exported = load_student(cfg, checkpoint)
     args.out.parent.mkdir(parents=True, exist_ok=True)
@@ -56,7 +57,7 @@ def read_checkpoint(path: str) -> dict:
     Raises:
         UsageError: If there is no such file.
     """
-    launch.require_checkpoint(path)
+    run_options.require_checkpoint(path)
     loaded = CheckpointLoader.load_checkpoint(path, map_location='cpu', logger=None)
     return loaded if 'state_dict' in loaded else {'state_dict': loaded}
 

@@ -18,7 +18,8 @@ from mmpretrain import get_model
 from torch import Tensor
 from tqdm import tqdm
 
-from lfi.engine import launch
+from lfi.engine import run_options
+from lfi.engine.config_loading import load_config
 from lfi.engine.fitting_weights_hook import check_weights
 from lfi.errors import UsageError
 from lfi.human_study import (
@@ -121,8 +122,8 @@ class Baseline(Source):
 
 def load(config: str, checkpoint: str, options: dict | None) -> tuple[str, Any, Any]:
     """A config's name, its trained model and its validation set, for a `Source`."""
-    cfg = launch.load_config(config, options)
-    launch.require_checkpoint(checkpoint)
+    cfg = load_config(config, options)
+    run_options.require_checkpoint(checkpoint)
     init_default_scope(cfg.get('default_scope', 'mmengine'))
     # A cache holds the training images' maps; these are validation images.
     cfg.model.pop('teacher_cache', None)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from argparse import Namespace
 
 from lfi.apis import InteractionInferencer
-from lfi.engine import launch
+from lfi.engine import run_options
+from lfi.engine.config_loading import load_config
 from lfi.errors import UsageError
 
 from .result_files import write_results
@@ -13,8 +14,8 @@ from .result_files import write_results
 
 def main(args: Namespace) -> None:
     """Run the tool."""
-    launch.require_checkpoint(args.checkpoint)
-    cfg = launch.load_config(args.config, args.cfg_options)
+    run_options.require_checkpoint(args.checkpoint)
+    cfg = load_config(args.config, args.cfg_options)
     try:
         inferencer = InteractionInferencer(cfg, args.checkpoint, args.device, args.templates)
         results = inferencer.stream(args.inputs, args.texts, args.batch_size, args.frame_stride)

@@ -7,14 +7,14 @@ from typing import Any
 
 from mmengine.config import Config
 
-from lfi.engine import launch
+from lfi.engine.config_loading import load_config
 from lfi.errors import UsageError
 from lfi.registry import registered_name
 
 
 def main(args: Namespace) -> None:
     """Run the tool."""
-    cfg = text_config(launch.load_config(args.config, args.cfg_options))
+    cfg = text_config(load_config(args.config, args.cfg_options))
     print(cfg.pretty_text)
     if args.save_path:
         cfg.dump(args.save_path)

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from lfi.apis import list_sources
 from lfi.apis.sources import FileSource, check_output
-from lfi.engine import launch
+from lfi.engine.config_loading import load_config
 from lfi.errors import UsageError
 from lfi.pseudo_labels import options
 from lfi.pseudo_labels.drawing import draw_labels
@@ -92,5 +92,5 @@ def label(reader: TeacherReader | StudentReader, args: Namespace) -> None:
 
 def main(args: Namespace) -> None:
     """Run the tool."""
-    cfg = launch.load_config(args.config, args.cfg_options)
+    cfg = load_config(args.config, args.cfg_options)
     label(options.reader_of(args, cfg), args)

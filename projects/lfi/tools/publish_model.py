@@ -10,7 +10,7 @@ import torch
 from mmengine.runner.checkpoint import CheckpointLoader
 from safetensors.torch import save
 
-from lfi.engine import AtomicLocalBackend, launch
+from lfi.engine import AtomicLocalBackend, run_options
 from lfi.errors import UsageError
 
 KEPT = ('meta', 'state_dict')
@@ -18,7 +18,7 @@ KEPT = ('meta', 'state_dict')
 
 def main(args: Namespace) -> None:
     """Run the tool."""
-    launch.require_checkpoint(args.checkpoint)
+    run_options.require_checkpoint(args.checkpoint)
     checkpoint = CheckpointLoader.load_checkpoint(args.checkpoint, map_location='cpu', logger=None)
     if 'state_dict' not in checkpoint:
         checkpoint = {'state_dict': checkpoint}

@@ -3,7 +3,7 @@
 from argparse import Namespace
 
 from lfi.datasets.transforms import refuse_unrecorded_steps
-from lfi.engine import launch
+from lfi.engine import launch, run_options
 from lfi.engine.machine import MACHINE, machine
 from lfi.engine.pipelines import hooks_of, set_teacher_cache, switched_pipelines
 
@@ -11,16 +11,16 @@ from lfi.engine.pipelines import hooks_of, set_teacher_cache, switched_pipelines
 def main(args: Namespace) -> None:
     """Run the tool."""
     cfg = launch.load_run_config(args)
-    launch.write_checkpoints_atomically(cfg)
-    launch.set_resume(cfg, args.resume)
+    run_options.write_checkpoints_atomically(cfg)
+    run_options.set_resume(cfg, args.resume)
     set_teacher_cache(cfg)
     switched = [dict(pipeline=steps) for steps in switched_pipelines(hooks_of(cfg))]
     dataset = (cfg.get('train_dataloader') or {}).get('dataset')
     refuse_unrecorded_steps([dataset, *switched], cfg.get('default_scope'))
     if args.amp:
-        launch.enable_amp(cfg)
+        run_options.enable_amp(cfg)
     if args.auto_scale_lr:
-        launch.enable_auto_scale_lr(cfg)
+        run_options.enable_auto_scale_lr(cfg)
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     runner = launch.build_runner(cfg)

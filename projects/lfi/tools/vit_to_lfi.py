@@ -6,7 +6,7 @@ import torch
 from mmengine.runner.checkpoint import CheckpointLoader
 from safetensors.torch import load_file, save_file
 
-from lfi.engine import launch
+from lfi.engine import run_options
 from lfi.errors import UsageError
 from lfi.models.vit_checkpoints import from_lfi, recognise, to_lfi
 from lfi.vit_names import FORMATS
@@ -39,7 +39,7 @@ def read(path: str) -> dict[str, torch.Tensor]:
     if path.endswith('.safetensors'):
         return load_file(path)
     if '://' not in path:
-        launch.require_checkpoint(path)
+        run_options.require_checkpoint(path)
     loaded = CheckpointLoader.load_checkpoint(path, map_location='cpu', logger=None)
     for key in ('state_dict', 'model', 'model_ema'):
         loaded = loaded.get(key, loaded)

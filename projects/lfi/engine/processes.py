@@ -1,0 +1,80 @@
+"""Joining the processes of a run, whatever started them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping
+
+import torch.distributed
+from mmengine.config import Config, ConfigDict
+from mmengine.device import get_device
+
+from lfi.errors import UsageError
+
+# Below those that Linux gives to outgoing connections.
+SLURM_PORTS = range(20000, 32000)
+
+
+def start_processes(cfg: Config, launcher: str, local_rank: int = 0) -> None:
+    """Prepare a run of several processes.
+
+    With a GPU, the Runner itself joins the processes, by the backend in ``env_cfg.dist_cfg`` (nccl). Without
+    one it cannot, so they are joined here by gloo, and the model is wrapped without device ids.
+
+    Args:
+        cfg: The config of the run, changed in place.
+        launcher: What started the processes: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
+        local_rank: The rank in the node, if the environment does not say. Defaults to 0.
+
+    Raises:
+        UsageError: The launcher's variables are not in the environment.
+    """
+    cfg.launcher = launcher
+    if launcher == 'none':
+        return
+    try:
+        _set_rank_variables(launcher, local_rank)
+    except KeyError as error:
+        raise UsageError(
+            f'--launcher {launcher}: {error} is not set; start by tools/dist_*.sh or tools/slurm_*.sh'
+        ) from error
+    if get_device() != 'cpu':
+        return
+    torch.distributed.init_process_group('gloo')
+    find_unused = cfg.get('find_unused_parameters', False)
+    wrapper = cfg.get('model_wrapper_cfg') or ConfigDict(
+        type='MMDistributedDataParallel', broadcast_buffers=False, find_unused_parameters=find_unused
+    )
+    wrapper.device_ids = None
+    cfg.model_wrapper_cfg = wrapper
+
+
+def _set_rank_variables(launcher: str, local_rank: int) -> None:
+    """Set torch's variables from the launcher's, so that all launchers look alike."""
+    env = os.environ
+    if launcher == 'slurm':
+        env.update(RANK=env['SLURM_PROCID'], WORLD_SIZE=env['SLURM_NTASKS'], LOCAL_RANK=env['SLURM_LOCALID'])
+        if 'MASTER_ADDR' not in env:
+            env['MASTER_ADDR'] = _first_slurm_host(env['SLURM_NODELIST'])
+        env.setdefault('MASTER_PORT', str(_slurm_port(env)))
+    elif launcher == 'mpi':
+        env.update({name: env[f'OMPI_COMM_WORLD_{name}'] for name in ('RANK', 'LOCAL_RANK')})
+        env['WORLD_SIZE'] = env['OMPI_COMM_WORLD_SIZE']
+    env.setdefault('LOCAL_RANK', str(local_rank))
+    env.setdefault('MASTER_PORT', '29500')
+    for name in ('RANK', 'WORLD_SIZE', 'MASTER_ADDR'):
+        env[name]  # noqa: B018  a missing one is a KeyError
+
+
+def _slurm_port(env: Mapping[str, str]) -> int:
+    """A port that all processes of a job step agree on, and other jobs on their nodes hardly have."""
+    step = int(env.get('SLURM_JOB_ID', 0)) + int(env.get('SLURM_STEP_ID', 0))
+    return SLURM_PORTS.start + step % len(SLURM_PORTS)
+
+
+def _first_slurm_host(nodes: str) -> str:
+    hosts = subprocess.run(
+        ['scontrol', 'show', 'hostnames', nodes], capture_output=True, text=True, check=True
+    )
+    return hosts.stdout.split()[0]

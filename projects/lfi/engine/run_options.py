@@ -1,0 +1,132 @@
+"""What the options of training and testing change in a config: `--amp`, `--resume`, `--tta` and the like."""
+
+from __future__ import annotations
+
+import os.path as osp
+
+from mmengine.config import Config, ConfigDict
+from mmengine.device import get_device
+from mmengine.logging import print_log
+
+from lfi.errors import UsageError
+
+from .checkpoint import find_checkpoint_to_resume
+
+
+def enable_amp(cfg: Config) -> None:
+    """Train in mixed precision: float16 with a dynamic loss scale on a GPU, bfloat16 on the CPU.
+
+    Raises:
+        UsageError: The config has an ``optim_wrapper`` of another kind.
+    """
+    wrapper = cfg.optim_wrapper
+    kind = wrapper.get('type', 'OptimWrapper')
+    kind = kind if isinstance(kind, str) else kind.__name__
+    if kind not in ('OptimWrapper', 'AmpOptimWrapper', 'CPUAmpOptimWrapper', 'lfi.CPUAmpOptimWrapper'):
+        raise UsageError(f'--amp cannot change an optim_wrapper of type {kind}')
+    if get_device() == 'cpu':
+        wrapper.type = 'lfi.CPUAmpOptimWrapper'
+        wrapper.pop('loss_scale', None)
+        wrapper.pop('dtype', None)
+    else:
+        wrapper.type = 'AmpOptimWrapper'
+        wrapper.setdefault('loss_scale', 'dynamic')
+        # A lazy config names the class itself.
+        if 'FSDPStrategy' in str(cfg.get('strategy', {}).get('type')):
+            # All processes must leave out the same steps.
+            wrapper.use_fsdp = True
+
+
+def enable_auto_scale_lr(cfg: Config) -> None:
+    """Scale the learning rate by the batch size of the run over ``auto_scale_lr.base_batch_size``.
+
+    Raises:
+        UsageError: The config does not say for which batch size its learning rate was chosen.
+    """
+    if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
+        raise UsageError('--auto-scale-lr needs auto_scale_lr = dict(base_batch_size=...) in the config')
+    cfg.auto_scale_lr.enable = True
+
+
+def write_checkpoints_atomically(cfg: Config) -> None:
+    """Write checkpoints by ``AtomicLocalBackend``, unless the config says how, or writes to a remote folder.
+
+    A FlexibleRunner writes in a way of its own, and would use the backend for removing files alone.
+    """
+    if 'runner_type' in cfg:
+        return
+    hooks = cfg.setdefault('default_hooks', ConfigDict())
+    hook = hooks.setdefault('checkpoint', ConfigDict(type='CheckpointHook', interval=1))
+    if hook is not None and not hook.get('file_client_args') and '://' not in (hook.get('out_dir') or ''):
+        hook.setdefault('backend_args', {'backend': 'lfi_atomic'})
+
+
+def set_resume(cfg: Config, resume: str | None) -> None:
+    """Say from which checkpoint training goes on.
+
+    Args:
+        cfg: The config of the run, changed in place.
+        resume: A checkpoint; ``'auto'`` for the last complete one in the work dir, if there is one; None to
+            do what the config says.
+
+    Raises:
+        UsageError: The named checkpoint does not exist.
+    """
+    if resume == 'auto' or (resume is None and cfg.get('resume') and not cfg.get('load_from')):
+        found = find_checkpoint_to_resume(cfg.work_dir)
+        cfg.resume = found is not None
+        cfg.load_from = found or cfg.get('load_from')
+        print_log(f'Resuming from {found}.' if found else f'Nothing to resume in {cfg.work_dir}.', 'current')
+    elif resume is not None:
+        require_checkpoint(resume)
+        cfg.resume = True
+        cfg.load_from = resume
+    if cfg.get('resume'):
+        hooks = [dict(type='lfi.ResumedStepsHook'), dict(type='lfi.MissedValidationHook')]
+        cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), *hooks]
+
+
+def require_checkpoint(path: str) -> None:
+    """Raise a ``UsageError`` if a local checkpoint does not exist."""
+    if '://' not in path and not osp.exists(osp.expanduser(path)):
+        raise UsageError(f'checkpoint {path} does not exist')
+
+
+def draw_predictions(cfg: Config, folder: str) -> None:
+    """Let the config's visualization hook write images with the predictions to a folder.
+
+    A model that learns from interactions adds pictures of them, in `interactions`.
+
+    Raises:
+        UsageError: The config has no such hook.
+    """
+    hook = (cfg.get('default_hooks') or {}).get('visualization')
+    interactions = 'teacher' in (cfg.get('model') or {})
+    if hook is None and not interactions:
+        raise UsageError('--show-dir needs default_hooks.visualization in the config')
+    folder = osp.abspath(folder)
+    # mmdet and mmpretrain name the same settings differently.
+    if hook is not None and hook.type.endswith('DetVisualizationHook'):
+        hook.update(draw=True, test_out_dir=folder)
+    elif hook is not None:
+        hook.update(enable=True, out_dir=folder, interval=1)
+    if interactions:
+        pictures = dict(
+            type='lfi.InteractionVisualizationHook', test_out_dir=osp.join(folder, 'interactions')
+        )
+        cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), pictures]
+
+
+def enable_tta(cfg: Config) -> None:
+    """Wrap the model, and change the test pipeline, for test-time augmentation.
+
+    Raises:
+        UsageError: The config has no ``tta_model`` or no ``tta_pipeline``.
+    """
+    if 'tta_model' not in cfg or 'tta_pipeline' not in cfg:
+        raise UsageError('--tta needs tta_model and tta_pipeline in the config')
+    cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
+    dataset = cfg.test_dataloader.dataset
+    while 'dataset' in dataset:
+        dataset = dataset.dataset
+    dataset.pipeline = cfg.tta_pipeline

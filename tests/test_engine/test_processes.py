@@ -1,0 +1,58 @@
+import pytest
+import torch
+from lfi.engine import processes
+from lfi.errors import UsageError
+from mmengine.config import Config
+
+
+@pytest.fixture(autouse=True)
+def no_gpu(monkeypatch):
+    monkeypatch.setattr(processes, 'get_device', lambda: 'cpu')
+
+
+@pytest.mark.parametrize(
+    ('launcher', 'variables'),
+    [
+        ('slurm', {'SLURM_PROCID': '3', 'SLURM_NTASKS': '4', 'SLURM_LOCALID': '1'}),
+        (
+            'mpi',
+            {'OMPI_COMM_WORLD_RANK': '3', 'OMPI_COMM_WORLD_SIZE': '4', 'OMPI_COMM_WORLD_LOCAL_RANK': '1'},
+        ),
+        ('pytorch', {'RANK': '3', 'WORLD_SIZE': '4', 'LOCAL_RANK': '1'}),
+    ],
+)
+def test_launchers_look_alike(monkeypatch, launcher, variables):
+    env = {**dict(zip(variables, ('3', '4', '1'))), 'MASTER_ADDR': 'host'}
+    joined = []
+    monkeypatch.setattr(processes.os, 'environ', env)
+    monkeypatch.setattr(torch.distributed, 'init_process_group', joined.append)
+    cfg = Config({'find_unused_parameters': True})
+    processes.start_processes(cfg, launcher)
+    assert (env['RANK'], env['WORLD_SIZE'], env['LOCAL_RANK']) == ('3', '4', '1')
+    assert env['MASTER_PORT'] == ('20000' if launcher == 'slurm' else '29500')
+    assert joined == ['gloo']
+    assert cfg.model_wrapper_cfg.device_ids is None
+    assert cfg.model_wrapper_cfg.find_unused_parameters is True
+
+
+@pytest.mark.parametrize(
+    ('variables', 'port'),
+    [
+        (dict(SLURM_JOB_ID='12345'), '20345'),
+        (dict(SLURM_JOB_ID='12345', SLURM_STEP_ID='2'), '20347'),
+        (dict(SLURM_JOB_ID='12345', MASTER_PORT='29503'), '29503'),
+    ],
+)
+def test_slurm_jobs_have_ports_of_their_own(monkeypatch, variables, port):
+    env = dict(SLURM_PROCID='0', SLURM_NTASKS='1', SLURM_LOCALID='0', MASTER_ADDR='host', **variables)
+    monkeypatch.setattr(processes.os, 'environ', env)
+    # On a GPU the Runner joins the processes, by this variable.
+    monkeypatch.setattr(processes, 'get_device', lambda: 'cuda')
+    processes.start_processes(Config({}), 'slurm')
+    assert env['MASTER_PORT'] == port
+
+
+def test_launcher_without_its_variables(monkeypatch):
+    monkeypatch.setattr(processes.os, 'environ', {})
+    with pytest.raises(UsageError, match='SLURM_PROCID'):
+        processes.start_processes(Config({}), 'slurm')

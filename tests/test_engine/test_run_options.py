@@ -1,0 +1,89 @@
+import pytest
+import torch
+from lfi.engine import run_options
+from lfi.errors import UsageError
+from mmengine.config import Config, ConfigDict
+from mmengine.optim import build_optim_wrapper
+
+
+def test_amp_by_device(monkeypatch):
+    cfg = Config({'optim_wrapper': {'type': 'OptimWrapper', 'optimizer': {'type': 'SGD', 'lr': 0.1}}})
+    monkeypatch.setattr(run_options, 'get_device', lambda: 'cuda')
+    run_options.enable_amp(cfg)
+    assert (cfg.optim_wrapper.type, cfg.optim_wrapper.loss_scale) == ('AmpOptimWrapper', 'dynamic')
+
+    monkeypatch.setattr(run_options, 'get_device', lambda: 'cpu')
+    run_options.enable_amp(cfg)
+    model = torch.nn.Linear(2, 2)
+    wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+    with wrapper.optim_context(model):
+        output = model(torch.ones(1, 2))
+        assert output.dtype == torch.bfloat16
+    wrapper.update_params(output.float().sum())
+    assert model.weight.dtype == torch.float32
+
+    cfg.optim_wrapper.type = 'ApexOptimWrapper'
+    with pytest.raises(UsageError, match='ApexOptimWrapper'):
+        run_options.enable_amp(cfg)
+
+
+def test_auto_scale_lr():
+    cfg = Config({'auto_scale_lr': {'base_batch_size': 8, 'enable': False}})
+    run_options.enable_auto_scale_lr(cfg)
+    assert cfg.auto_scale_lr.enable is True
+    with pytest.raises(UsageError, match='base_batch_size'):
+        run_options.enable_auto_scale_lr(Config({'auto_scale_lr': None}))
+
+
+def test_checkpoints_are_written_atomically_unless_the_config_says_how():
+    cfg = Config({})
+    run_options.write_checkpoints_atomically(cfg)
+    hook = {'type': 'CheckpointHook', 'interval': 1, 'backend_args': {'backend': 'lfi_atomic'}}
+    assert cfg.default_hooks.checkpoint == hook
+    for settings in (
+        {'out_dir': 's3://bucket'},
+        {'backend_args': None},
+        {'file_client_args': {'backend': 'disk'}},
+    ):
+        cfg = Config({'default_hooks': {'checkpoint': {'type': 'CheckpointHook', **settings}}})
+        run_options.write_checkpoints_atomically(cfg)
+        assert cfg.default_hooks.checkpoint.get('backend_args') is None
+
+
+def test_resume(tmp_path):
+    cfg = Config({'work_dir': str(tmp_path), 'load_from': 'pretrained.pth'})
+    run_options.set_resume(cfg, None)
+    assert 'resume' not in cfg
+    run_options.set_resume(cfg, 'auto')
+    assert (cfg.resume, cfg.load_from) == (False, 'pretrained.pth')
+    torch.save({}, tmp_path / 'epoch_1.pth')
+    run_options.set_resume(cfg, 'auto')
+    assert (cfg.resume, cfg.load_from) == (True, str(tmp_path / 'epoch_1.pth'))
+    with pytest.raises(UsageError, match=r'no_such\.pth does not exist'):
+        run_options.set_resume(cfg, 'no_such.pth')
+
+
+def test_resume_by_the_config(tmp_path):
+    torch.save({}, tmp_path / 'epoch_1.pth')
+    cfg = Config({'work_dir': str(tmp_path), 'resume': True})
+    run_options.set_resume(cfg, None)
+    assert cfg.load_from == str(tmp_path / 'epoch_1.pth')
+
+
+def test_draw_predictions(tmp_path):
+    for hook, setting in (('VisualizationHook', 'out_dir'), ('mmdet.DetVisualizationHook', 'test_out_dir')):
+        cfg = Config({'default_hooks': {'visualization': {'type': hook}}})
+        run_options.draw_predictions(cfg, str(tmp_path))
+        assert cfg.default_hooks.visualization[setting] == str(tmp_path)
+    with pytest.raises(UsageError, match='default_hooks.visualization'):
+        run_options.draw_predictions(Config({}), str(tmp_path))
+
+
+def test_tta():
+    cfg = Config({'model': {'type': 'Model'}, 'test_dataloader': {'dataset': {'dataset': {'pipeline': [1]}}}})
+    with pytest.raises(UsageError, match='tta_model and tta_pipeline'):
+        run_options.enable_tta(cfg)
+    cfg.tta_model, cfg.tta_pipeline = ConfigDict(type='TTA'), [2]
+    run_options.enable_tta(cfg)
+    assert cfg.model == {'type': 'TTA', 'module': {'type': 'Model'}}
+    assert cfg.test_dataloader.dataset.dataset.pipeline == [2]
