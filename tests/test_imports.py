@@ -30,7 +30,7 @@ FLOORS = (
     {'models.export'},
     {'models'},
     {'evaluation', 'visualization'},
-    {'adaptation', 'apis', 'human_study', 'safe_loading', 'studies', 'utils'},
+    {'adaptation', 'apis', 'human_study', 'safe_loading', 'studies', 'teacher_evaluation', 'utils'},
     {'hub', 'pseudo_labels'},
     {'tools'},
     {'command'},

@@ -2,11 +2,8 @@
 
 import json
 import re
-from pathlib import Path
 
 import pytest
-import torch
-from lfi.tools import eval_teacher
 from PIL import Image
 
 SHAPES = 'classification/lfi_vit-tiny_shapes.py'
@@ -92,48 +89,6 @@ def test_presence_and_a_recommendation(run_tool, config_path, tmp_path):
     ahead = results['maps']['share']['pointing'][0] - results['maps']['scores']['pointing'][0]
     assert (recommended['choice'], recommended['second']) == ('share', 'scores')
     assert recommended['ahead'][0] == pytest.approx(ahead)
-
-
-def test_regions_of_another_area_are_neither_present_nor_absent():
-    large, small = torch.ones(4, 4, dtype=torch.bool), torch.zeros(4, 4, dtype=torch.bool)
-    small[0, 0] = True
-    tally = eval_teacher.PresenceTally(3, (0.5, 1.0))
-    image = eval_teacher.Shown(torch.zeros(3, 4, 4), {0: large, 2: small}, None)
-    tally.add(image, {'image': torch.tensor([0.9, 0.2, 0.7])})
-    tally.add(eval_teacher.Shown(image.pixels, {}, None), {'image': torch.ones(3)})
-    found = tally.summary()
-    assert list(found) == ['image', 'chance: how often']
-    assert found['image']['precision'] == found['image']['recall'] == 1
-    assert found['image']['brier'] == pytest.approx((0.1**2 + 0.2**2) / 2)
-    assert tally.errors('image').tolist() == pytest.approx([found['image']['brier']])
-
-
-def test_a_recommendation_says_whether_it_is_significant():
-    one = eval_teacher.choose(dict(image=torch.rand(9).numpy()))
-    assert one == dict(choice='image', second=None, ahead=None)
-    close = dict(choice='share', second='scores', ahead=[0.02, 0.02])
-    found = dict(positions_reading=close, presence=one)
-    text = eval_teacher.recommendation('gem', found)
-    assert text == (
-        "Recommended for gem: model.reading=dict(positions_reading='share', presence='image'): 'share' is "
-        "ahead of 'scores' by 2 ± 2 points of the pointing game (not significantly different); 'image' is "
-        'all that these maps have.'
-    )
-
-
-def test_where_proc_cannot_be_written_memory_is_not_counted(monkeypatch):
-    written = Path.write_text
-
-    def write(path, text, *args, **kwargs):
-        if path.parts[1] == 'proc':
-            raise PermissionError(f'Permission denied: {path}')
-        return written(path, text, *args, **kwargs)
-
-    monkeypatch.setattr(Path, 'write_text', write)
-    memory = eval_teacher.PeakMemory(torch.device('cpu'))
-    assert memory.peak() is None
-    row = eval_teacher.row('dense', {}, dict(top1=1.0, confidence=1.0, images_per_second=1.0, megabytes=None))
-    assert row.endswith('| 1.0 |  |')
 
 
 def test_what_cannot_be_evaluated_says_why(run_tool, config_path):

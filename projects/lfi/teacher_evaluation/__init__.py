@@ -1,0 +1,1 @@
+"""How well a teacher's maps and presence can be read."""

@@ -1,0 +1,64 @@
+"""The images that a teacher is measured on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.registry import DATASETS
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from lfi.datasets import regions_of, unaugmented
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What is known of an image.
+
+    Args:
+        pixels: (3, H, W) uint8, BGR.
+        regions: (H, W) bool, where each class that is annotated can be seen.
+        label: the class of the complete image; None where the data set labels objects alone.
+    """
+
+    pixels: Tensor
+    regions: dict[int, Tensor]
+    label: int | None
+
+    def of_area(self, area: tuple[float, float]) -> dict[int, Tensor]:
+        """The regions that cover as much of the image as is asked for."""
+        low, high = area
+        return {c: mask for c, mask in self.regions.items() if low <= mask.float().mean() <= high}
+
+
+class Images(Dataset):
+    """Images as they are on disk, and their regions by class."""
+
+    def __init__(self, cfg: Config, count: int | None) -> None:
+        self.data: Dataset = DATASETS.build(unaugmented(cfg.val_dataloader.dataset, steps=('Load',)))
+        n = len(self.data)
+        self.indices = np.linspace(0, n - 1, min(count or n, n)).round().astype(int)
+        # A loader's worker would tell it with its whole traceback.
+        regions_of(self.data[0])
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> Shown:
+        results = self.data[int(self.indices[index])]
+        pixels = torch.from_numpy(np.ascontiguousarray(results['img'])).permute(2, 0, 1)
+        label = results.get('gt_label')
+        return Shown(pixels, regions_of(results), None if label is None else int(label))
+
+    def batches(self, size: int, num_workers: int) -> Iterator[list[Shown]]:
+        """The images in their order, `size` at a time."""
+        yield from DataLoader(self, batch_size=size, num_workers=num_workers, collate_fn=list)
+
+
+def picked(images: Images, count: int) -> np.ndarray:
+    """The indices of `count` images, drawn by a fixed seed."""
+    return np.random.default_rng(0).permutation(len(images))[:count]

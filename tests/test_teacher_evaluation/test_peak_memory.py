@@ -1,0 +1,17 @@
+from pathlib import Path
+
+import torch
+from lfi.teacher_evaluation.peak_memory import PeakMemory
+
+
+def test_where_proc_cannot_be_written_memory_is_not_counted(monkeypatch):
+    written = Path.write_text
+
+    def write(path, text, *args, **kwargs):
+        if path.parts[1] == 'proc':
+            raise PermissionError(f'Permission denied: {path}')
+        return written(path, text, *args, **kwargs)
+
+    monkeypatch.setattr(Path, 'write_text', write)
+    memory = PeakMemory(torch.device('cpu'))
+    assert memory.peak() is None
