@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,12 +35,22 @@ class Shown:
 
 
 class Images(Dataset):
-    """Images as they are on disk, and their regions by class."""
+    """Images as they are on disk, and their regions by class.
 
-    def __init__(self, cfg: Config, count: int | None) -> None:
+    Args:
+        cfg: the config whose validation images they are.
+        count: only so many, evenly spaced. Defaults to all.
+        batch_size: images at once. Defaults to 16.
+        num_workers: processes that load them. Defaults to 1.
+    """
+
+    def __init__(
+        self, cfg: Config, count: int | None = None, batch_size: int = 16, num_workers: int = 1
+    ) -> None:
         self.data: Dataset = DATASETS.build(unaugmented(cfg.val_dataloader.dataset, steps=('Load',)))
         n = len(self.data)
         self.indices = np.linspace(0, n - 1, min(count or n, n)).round().astype(int)
+        self.batch_size, self.num_workers = batch_size, num_workers
         # A loader's worker would tell it with its whole traceback.
         regions_of(self.data[0])
 
@@ -54,9 +63,9 @@ class Images(Dataset):
         label = results.get('gt_label')
         return Shown(pixels, regions_of(results), None if label is None else int(label))
 
-    def batches(self, size: int, num_workers: int) -> Iterator[list[Shown]]:
-        """The images in their order, `size` at a time."""
-        yield from DataLoader(self, batch_size=size, num_workers=num_workers, collate_fn=list)
+    def batches(self) -> DataLoader[list[Shown]]:
+        """The images in their order, as lists of a batch."""
+        return DataLoader(self, batch_size=self.batch_size, num_workers=self.num_workers, collate_fn=list)
 
 
 def picked(images: Images, count: int) -> np.ndarray:

@@ -6,7 +6,7 @@ from typing import TypedDict
 
 import numpy as np
 
-from .tallies import PresenceTally, Tally
+from .tallies import MapTally, PresenceTally
 
 
 class Choice(TypedDict):
@@ -17,15 +17,11 @@ class Choice(TypedDict):
     ahead: list[float] | None
 
 
-def recommend(tallies: dict[str, dict[str, Tally]], told: PresenceTally) -> dict[str, Choice]:
+def recommend(located: MapTally, told: PresenceTally) -> dict[str, Choice]:
     """The reading that points best, mean over layers, and the presence of the lowest Brier score."""
-    pointing = {
-        reading: np.mean([tally.values['pointing'] for tally in layers.values()], 0)
-        for reading, layers in tallies.items()
-    }
     # The higher is chosen.
     errors = {way: -told.errors(way) for way in told.presence}
-    return {'positions_reading': choose(pointing), 'presence': choose(errors)}
+    return {'positions_reading': choose(located.pointing()), 'presence': choose(errors)}
 
 
 def choose(values: dict[str, np.ndarray]) -> Choice:

@@ -1,6 +1,8 @@
-"""The tables of what was measured, in Markdown."""
+"""What was measured, as Markdown."""
 
 from __future__ import annotations
+
+from .recommendation import recommendation
 
 COLUMNS = (
     'map',
@@ -50,3 +52,28 @@ def presence_table(results: dict) -> str:
             told = f'image: {found["own_presence"]}' if way == 'image' else way
             lines.append(f'| {extractor}, {told} | {cells} | {brier:.4f} |')
     return '\n'.join(lines)
+
+
+def report_of(results: dict, classes: int) -> str:
+    """All that was measured: the tables, the accuracy against the labels, and what to take.
+
+    Args:
+        results: as `results.json` has them.
+        classes: of how many concepts, the first ones, an image's label is one.
+    """
+    low, high = results['area']
+    title = (
+        f'{results["images"]} images, {results["regions"]} regions that cover {low:g} to {high:g} '
+        f'of their image, {results["device"]}, batch {results["batch_size"]}; mean ± standard error over '
+        'regions, in %\n'
+    )
+    extractors = results['extractors'].items()
+    named = [
+        f'Zero-shot top-1 of {name}, among the {classes} classes alone, against the labels: '
+        f'{found["label_top1"]:.1%}.'
+        for name, found in extractors
+        if found['label_top1'] is not None
+    ]
+    recommended = [recommendation(name, found['recommended']) for name, found in extractors]
+    presence = f'{PRESENCE_TITLE}\n\n{presence_table(results)}'
+    return '\n\n'.join((f'{title}\n{table(results)}', presence, *named, *recommended))

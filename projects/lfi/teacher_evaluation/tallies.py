@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from lfi.errors import UsageError
 from lfi.evaluation import MEASURES, localization, presence_quality
 
 from .images import Shown
@@ -29,6 +30,71 @@ class Tally:
         return {
             measure: [float(np.mean(values)), float(np.std(values, ddof=1) / len(values) ** 0.5)]
             for measure, values in self.values.items()
+        }
+
+
+class MapTally:
+    """The measures of maps of each reading and layer, over regions of the area that is asked for."""
+
+    def __init__(self, area: tuple[float, float]) -> None:
+        self.area = area
+        self.tallies: dict[str, dict[str, Tally]] = {}
+
+    def add(self, image: Shown, maps: dict[str, Tensor], layers: Sequence[int]) -> None:
+        """Add an image and the concepts' maps (L, M, H, W) of these layers, by each reading."""
+        kept = image.of_area(self.area)
+        if not kept:
+            return
+        masks = torch.stack(list(kept.values()))
+        for reading, each in maps.items():
+            of_layers = self.tallies.setdefault(reading, {})
+            for index, layer in enumerate(layers):
+                name = reading if len(layers) == 1 else f'layer {layer}, {reading}'
+                of_layers.setdefault(name, Tally()).add(each[index, list(kept)], masks)
+
+    def summary(self) -> dict[str, dict[str, list[float]]]:
+        """The summary of each reading and layer, by its name.
+
+        Raises:
+            UsageError: no region is of the area.
+        """
+        if not self.tallies:
+            low, high = self.area
+            raise UsageError(f'no region of the images covers {low:g} to {high:g} of its image')
+        return {name: tally.summary() for of in self.tallies.values() for name, tally in of.items()}
+
+    def pointing(self) -> dict[str, np.ndarray]:
+        """The pointing game of each region, mean over layers, by each reading."""
+        return {
+            reading: np.mean([tally.values['pointing'] for tally in layers.values()], 0)
+            for reading, layers in self.tallies.items()
+        }
+
+
+class NamingTally:
+    """Whether the concept of most presence is in its image, and is its label among the first classes."""
+
+    def __init__(self, classes: int) -> None:
+        self.classes = classes
+        self.in_image: list[bool] = []
+        self.is_label: list[bool] = []
+        self.confidences: list[float] = []
+
+    def add(self, image: Shown, presence: Tensor) -> None:
+        """Add an image and the presence (M,) of all concepts."""
+        confidence, best = presence.max(0)
+        self.confidences.append(float(confidence))
+        if image.regions:
+            self.in_image.append(int(best) in image.regions)
+        if image.label is not None:
+            self.is_label.append(int(presence[: self.classes].argmax()) == image.label)
+
+    def summary(self) -> dict[str, float | None]:
+        """The shares, `label_top1` being None where images have no label, and the mean confidence."""
+        return {
+            'top1': float(np.mean(self.in_image)),
+            'label_top1': float(np.mean(self.is_label)) if self.is_label else None,
+            'confidence': float(np.mean(self.confidences)),
         }
 
 

@@ -28,8 +28,7 @@ from lfi.registry import EXTRACTORS, TEACHERS
 from lfi.teacher_evaluation.answers import ask, in_bank_order, readings
 from lfi.teacher_evaluation.images import Images, picked
 from lfi.teacher_evaluation.measuring import chance, evaluate
-from lfi.teacher_evaluation.recommendation import recommendation
-from lfi.teacher_evaluation.tables import PRESENCE_TITLE, presence_table, table
+from lfi.teacher_evaluation.tables import report_of
 from lfi.visualization import draw_teachers
 
 # A folder or weights that are missing, a name that is unknown, weights that cannot be fetched, an extra.
@@ -82,15 +81,22 @@ def main(args: Namespace) -> None:
         raise UsageError('the config has no model.teacher to ask')
     init_default_scope(cfg.get('default_scope', 'mmengine'))
     device = torch.device(get_device())
-    images = Images(cfg, args.images)
-    results = {'config': args.config, 'images': len(images), 'device': device_name(device), 'extractors': {}}
-    results['chance'], results['regions'] = chance(images, args)
+    images = Images(cfg, args.images, args.batch_size, args.num_workers)
+    results = {
+        'config': args.config,
+        'images': len(images),
+        'batch_size': args.batch_size,
+        'area': args.area,
+        'device': device_name(device),
+        'extractors': {},
+    }
+    results['chance'], results['regions'] = chance(images, args.area)
     shown = picked(images, args.pictures)
     classes = len(TextTower(cfg.model.teacher).classes)
     pictures = {}
     for name, teacher in teachers_of(cfg, args.extractors):
         print(name, flush=True)
-        results['extractors'][name] = evaluate(teacher, classes, images, args, device)
+        results['extractors'][name] = evaluate(teacher, classes, images, args.area, device)
         if args.out and len(shown):
             pixels = [images[int(i)].pixels for i in shown]
             maps = in_bank_order(ask(teacher, pixels, device))
@@ -99,24 +105,7 @@ def main(args: Namespace) -> None:
         concepts = teacher.bank.names
     if not results['extractors']:
         raise UsageError('no extractor fits the model')
-    title = (
-        f'{len(images)} images, {results["regions"]} regions that cover {args.area[0]:g} to {args.area[1]:g} '
-        f'of their image, {results["device"]}, batch {args.batch_size}; mean ± standard error over regions, '
-        'in %\n'
-    )
-    report = '\n\n'.join(
-        (
-            f'{title}\n{table(results)}',
-            f'{PRESENCE_TITLE}\n\n{presence_table(results)}',
-            *(
-                f'Zero-shot top-1 of {name}, among the {classes} classes alone, against the labels: '
-                f'{found["label_top1"]:.1%}.'
-                for name, found in results['extractors'].items()
-                if found['label_top1'] is not None
-            ),
-            *(recommendation(name, found['recommended']) for name, found in results['extractors'].items()),
-        )
-    )
+    report = report_of(results, classes)
     print(f'\n{report}')
     if args.out:
         out = Path(args.out)
