@@ -1,4 +1,4 @@
-"""What lies below a folder."""
+"""What lies below a folder, and the folder of what is written."""
 
 from __future__ import annotations
 
@@ -11,8 +11,30 @@ from pathlib import Path
 from mmengine.logging import print_log
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
+from .errors import UsageError
+
 # Formats of images that not every decoder reads.
 OTHER_FORMATS = ('.avif', '.dng', '.gif', '.heic', '.heif', '.jp2', '.jxl', '.psd', '.svg')
+
+
+def make_folder(folder: str | Path, option: str) -> Path:
+    """Make the folder that results will be written into: before the work that they come from.
+
+    Args:
+        folder: that is made, with those above it.
+        option: that names it, or a file in it, for the message.
+
+    Raises:
+        UsageError: it cannot be made, or nothing can be written into it.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f'{option}: the folder {folder} cannot be made: {error}') from error
+    if not os.access(folder, os.W_OK):
+        raise UsageError(f'{option}: nothing can be written into {folder}')
+    return folder
 
 
 def files_below(root: str | Path) -> Iterator[str]:

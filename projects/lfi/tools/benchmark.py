@@ -18,6 +18,7 @@ from torch import Tensor
 
 from lfi.engine.machine import machine
 from lfi.errors import UsageError
+from lfi.folders import make_folder
 from lfi.models.batches import pixel_format
 from lfi.models.export import FLOAT16, FLOAT32, default_part, predicted
 from lfi.tools.export_onnx import (
@@ -76,6 +77,8 @@ def main(args: Namespace) -> None:
         require_onnx()
     if args.device == 'cuda' and not torch.cuda.is_available():
         raise UsageError('--device cuda: this torch finds no GPU')
+    if args.json is not None:
+        make_folder(args.json.parent, '--json')
     if args.threads is not None:
         torch.set_num_threads(args.threads)
     student, shape = load_for_graphs(args)
@@ -170,7 +173,6 @@ def report(args: Namespace, shape: tuple[int, int], timings: Sequence[Timing]) -
     print(f'{Path(args.config).stem}, {shape[0]} x {shape[1]} pixels, {machine()}.\n')
     print('\n'.join([HEADER, *(timing.row() for timing in timings)]))
     if args.json is not None:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
         content = dict(
             config=args.config,
             checkpoint=args.checkpoint,

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from lfi.engine.config_loading import load_config
 from lfi.errors import UsageError
+from lfi.folders import make_folder
 from lfi.models.teachers import (
     VLMAttentionTeacher,
     extractors,  # noqa: F401
@@ -80,6 +81,7 @@ def main(args: Namespace) -> None:
     if 'teacher' not in cfg.get('model', {}):
         raise UsageError('the config has no model.teacher to ask')
     init_default_scope(cfg.get('default_scope', 'mmengine'))
+    out = make_folder(args.out, '--out') if args.out else None
     device = torch.device(get_device())
     images = Images(cfg, args.images, args.batch_size, args.num_workers)
     results = {
@@ -97,7 +99,7 @@ def main(args: Namespace) -> None:
     for name, teacher in teachers_of(cfg, args.extractors):
         print(name, flush=True)
         results['extractors'][name] = evaluate(teacher, classes, images, args.area, device)
-        if args.out and len(shown):
+        if out is not None and len(shown):
             pixels = [images[int(i)].pixels for i in shown]
             maps = in_bank_order(ask(teacher, pixels, device))
             recommended = results['extractors'][name]['recommended']
@@ -107,9 +109,7 @@ def main(args: Namespace) -> None:
         raise UsageError('no extractor fits the model')
     report = report_of(results, classes)
     print(f'\n{report}')
-    if args.out:
-        out = Path(args.out)
-        out.mkdir(parents=True, exist_ok=True)
+    if out is not None:
         (out / 'results.json').write_text(json.dumps(results, indent=1) + '\n')
         (out / 'table.md').write_text(f'{report}\n')
         if pictures:

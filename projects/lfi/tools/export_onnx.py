@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from lfi.engine.config_loading import load_config
 from lfi.errors import UsageError
+from lfi.folders import make_folder
 from lfi.models.batches import pixel_format
 from lfi.models.export import (
     FLOAT16,
@@ -46,6 +47,9 @@ def main(args: Namespace) -> None:
     """Run the tool."""
     if args.out is not None:
         require_onnx()
+        make_folder(args.out.parent, 'out')
+    if args.torch_export is not None:
+        make_folder(args.torch_export.parent, '--torch-export')
     student, shape = load_for_graphs(args)
     part = args.part or default_part(student)
     graph, names = graph_of(student, part, args.box_masks)
@@ -53,13 +57,11 @@ def main(args: Namespace) -> None:
     pixels = pixel_format(student.data_preprocessor)
     images = [sample_images(batch, shape, pixels, args.images) for batch in batches]
     if args.out is not None:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
         program = (half_program_of if args.fp16 else program_of)(graph, shape, args.batch)
         write_onnx(program, names, args.opset, args.out)
         tolerance = FLOAT16 if args.fp16 else FLOAT32
         compare(student, graph, names, images, onnx_runner(args.out), tolerance, args.out)
     if args.torch_export is not None:
-        args.torch_export.parent.mkdir(parents=True, exist_ok=True)
         torch.export.save(program_of(graph, shape, args.batch), args.torch_export)
         module = torch.export.load(args.torch_export).module()
         compare(student, graph, names, images, module, FLOAT32, args.torch_export)

@@ -22,6 +22,7 @@ from lfi.engine import run_options
 from lfi.engine.config_loading import load_config
 from lfi.engine.fitting_weights_hook import check_weights
 from lfi.errors import UsageError
+from lfi.folders import make_folder
 from lfi.human_study import (
     Pair,
     StudyError,
@@ -189,6 +190,7 @@ def make_study(args: Namespace) -> None:
         raise UsageError(
             f'{key_file} is there already, and answers to its page need it: choose another --out'
         )
+    make_folder(out.parent, '--out')
     config, checkpoint = args.a
     a = load_student(config, checkpoint, args.cfg_options)
     b = load_other(args.b, a, args.cfg_options)
@@ -207,7 +209,6 @@ def make_study(args: Namespace) -> None:
     if isinstance(b, Baseline):
         sources['B'] += ' (class activation)'
     page, key = build_study([*pairs, *catches], sources, args.seed)
-    out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(page, encoding='utf-8')
     key_file.write_text(json.dumps(key, indent=1) + '\n', encoding='utf-8')
     print(

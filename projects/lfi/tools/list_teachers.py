@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from lfi.concepts import ConceptBank
 from lfi.errors import UsageError
+from lfi.folders import make_folder
 from lfi.models.teachers.batch_norms import fold_batch_norms
 from lfi.models.teachers.embedding_check import EmbeddingCheck
 from lfi.models.teachers.families import Family, family_of
@@ -191,6 +192,8 @@ def main(args: Namespace) -> None:
         passed = check_all(tags)
         print(f'{passed} of {total} tags')
         sys.exit(passed < total)
+    if args.csv:
+        make_folder(Path(args.csv).parent, '--csv')
     columns: tuple[str, ...] = COLUMNS
     rows = [describe(model, tag) for model in tags for tag in tags[model]]
     if args.parameters:
@@ -199,6 +202,5 @@ def main(args: Namespace) -> None:
         rows = [[*row, counts[row[0]]] for row in rows]
     show(rows, columns, args.markdown)
     if args.csv:
-        Path(args.csv).parent.mkdir(parents=True, exist_ok=True)
         with Path(args.csv).open('w', newline='', encoding='utf-8') as file:
             csv.writer(file).writerows((columns, *rows))

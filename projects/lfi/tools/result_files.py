@@ -16,6 +16,7 @@ from tqdm import tqdm
 from lfi.apis import InteractionResult, list_sources, result_record
 from lfi.apis.sources import VideoSource, check_output
 from lfi.errors import UsageError
+from lfi.folders import make_folder
 
 # Frames per second of a video that does not state them.
 FPS = 25.0
@@ -46,11 +47,7 @@ def write_results(
         UsageError: If no input could be read, or the folder cannot be made, or lies in an input.
     """
     check_output(inputs, out_dir, '--out-dir')
-    sources, out = list_sources(inputs), Path(out_dir)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f'--out-dir {out} cannot be made: {error}') from error
+    sources, out = list_sources(inputs), make_folder(out_dir, '--out-dir')
     records: list[dict] = []
     frames: defaultdict[str, list[Path]] = defaultdict(list)
     total = sum(source.count(frame_stride) for source in sources)
