@@ -1,0 +1,32 @@
+"""Interaction maps on disk: written once, in shards, and read by memory mapping.
+
+A cache is a folder:
+
+- `manifest.json`: what made the maps, and what they are;
+- `keys.npy`: (N,) uint64, the digests of the images' names, in the order of the records;
+- `texts.npy`: (C, E) float32, the concepts' unit embeddings;
+- `shard-*.npy`: records of `lfi.structures.pack`, and beside each its checksum, written last. Presence in
+  them is the teacher's own; that of labels is the view's, and joins it in training.
+
+Nothing in it is pickled.
+"""
+
+from .error import CacheError
+from .files import checksum
+from .keys import keys_of, name_parts
+from .manifest import CacheManifest, difference, shard_size
+from .reader import InteractionCache, StoredMaps
+from .writer import CacheWriter
+
+__all__ = [
+    'CacheError',
+    'CacheManifest',
+    'CacheWriter',
+    'InteractionCache',
+    'StoredMaps',
+    'checksum',
+    'difference',
+    'keys_of',
+    'name_parts',
+    'shard_size',
+]

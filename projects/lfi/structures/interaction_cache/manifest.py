@@ -1,0 +1,225 @@
+"""What made the maps of a cache, and what they are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields, replace
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..interaction_maps import InteractionMaps
+from ..packed_maps import packed_dtype
+from .error import CacheError
+from .files import checksum
+
+VERSION = 3
+MAX_SHARDS = 256
+MIN_SHARD_SIZE = 256
+
+
+@dataclass(frozen=True)
+class CacheManifest:
+    """What made the maps of a cache, and what they are.
+
+    Args:
+        teacher: the identity of the teacher, as `teacher_identity` gives it.
+        data: a digest of the images' keys.
+        texts: a digest of the concepts' embeddings.
+        num_images: N.
+        shard_size: records in each shard but the last.
+        name_parts: how many of a path's last parts name an image: as few as tell all images apart.
+        layers: the layers of the maps.
+        directions: the readings that are meaningful.
+        record: the record's fields, as `numpy.dtype.descr` gives them.
+        labels: whose labels chose the concepts whose maps are kept: 'known', those of all images; 'hidden',
+            none; or one of these for each of several data sets. None where all maps are kept. Defaults to
+            None.
+        version: of the format.
+    """
+
+    teacher: dict
+    data: str
+    texts: str
+    num_images: int
+    shard_size: int
+    name_parts: int
+    layers: tuple[int, ...]
+    directions: tuple[str, ...]
+    record: tuple
+    labels: str | None = None
+    version: int = VERSION
+
+    @classmethod
+    def of(
+        cls,
+        teacher: dict,
+        keys: np.ndarray,
+        name_parts: int,
+        texts: np.ndarray,
+        maps: InteractionMaps,
+        labels: str | None = None,
+    ) -> CacheManifest:
+        """Of a cache to be written.
+
+        Args:
+            teacher: the teacher's identity.
+            keys: (N,) uint64 of `keys_of`.
+            name_parts: as `keys_of` was given them.
+            texts: (C, E) float32.
+            maps: of any image.
+            labels: as the manifest has them; not noted where all maps are kept. Defaults to None.
+        """
+        return cls(
+            teacher=teacher,
+            data=checksum(keys.tobytes()),
+            texts=checksum(texts.tobytes()),
+            num_images=len(keys),
+            shard_size=shard_size(len(keys)),
+            name_parts=name_parts,
+            layers=maps.layers,
+            directions=maps.directions,
+            record=tuple(packed_dtype(maps).descr),
+            labels=None if maps.concepts is None else labels,
+        )
+
+    @property
+    def concepts(self) -> list[str]:
+        """The teacher's concepts and background, in the order of its texts."""
+        return [*self.teacher.get('concepts', ()), *self.teacher.get('background', ())]
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The record's dtype."""
+        return _record_dtype(self.record)
+
+    @property
+    def keeps_chosen(self) -> bool:
+        """Whether each image has the maps of concepts that were chosen for it, and no others."""
+        return 'concepts' in (self.dtype.names or ())
+
+    @property
+    def tells_labels(self) -> bool:
+        """Whether the labels of all images chose concepts, so that the choice tells the labels."""
+        return self.keeps_chosen and self.labels == 'known'
+
+    @property
+    def num_shards(self) -> int:
+        """How many shards hold the N records."""
+        return ceil(self.num_images / self.shard_size)
+
+    def rows(self, shard: int) -> range:
+        """The records of a shard."""
+        return range(shard * self.shard_size, min((shard + 1) * self.shard_size, self.num_images))
+
+    def difference(self, other: CacheManifest) -> str | None:
+        """The first field that differs, with both values; None if all are the same.
+
+        `texts` is left out: another CPU rounds embeddings otherwise (`texts_difference`).
+        """
+        mine, its = ({'labels': None, **manifest.content()} for manifest in (self, other))
+        names = (field.name for field in fields(self) if field.name != 'texts')
+        return next((found for name in names if (found := difference(name, mine[name], its[name]))), None)
+
+    def content(self) -> dict[str, Any]:
+        """As JSON has it; without `labels` where there is nothing to note, as lfi 0.1 wrote it."""
+        content = _plain(asdict(self))
+        if self.labels is None:
+            del content['labels']
+        return content
+
+    @classmethod
+    def read(cls, folder: Path) -> CacheManifest:
+        """Read the manifest in a folder.
+
+        Raises:
+            CacheError: if there is none, or it cannot be understood; the message names the field.
+        """
+        path = folder / 'manifest.json'
+        if not path.is_file():
+            raise CacheError(f'{folder} is no cache of interaction maps: it has no manifest.json')
+        try:
+            content = json.loads(path.read_text(encoding='utf-8'))
+            version = content['version']
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            raise CacheError(f'{path} is corrupted, or no manifest of a cache: {error!r}') from error
+        if version != VERSION:
+            raise CacheError(
+                f'{path} has the format {version}, this version of lfi reads {VERSION}: write it anew by '
+                'tools/cache_teacher.py'
+            )
+        noted = 'labels' in content
+        content.setdefault('labels', None)
+        found = _manifest_fault(content)
+        if found is not None:
+            raise CacheError(f'{path} is corrupted, or no manifest of a cache: {found}')
+        for name in ('layers', 'directions', 'record'):
+            content[name] = tuple(content[name])
+        manifest = cls(**content)
+        # Versions that noted no labels hid none.
+        return manifest if noted or not manifest.keeps_chosen else replace(manifest, labels='known')
+
+
+def shard_size(num_images: int) -> int:
+    """Few enough shards to hold all open at once, small enough that a kill loses little."""
+    return max(MIN_SHARD_SIZE, ceil(num_images / MAX_SHARDS))
+
+
+def _manifest_fault(content: dict[str, Any]) -> str | None:
+    """The first field of a manifest, as JSON gives it, that is missing, unknown or of a wrong value."""
+    names = {field.name for field in fields(CacheManifest)}
+    if content.keys() != names:
+        return f'its fields must be {sorted(names)}, not {sorted(content)}'
+    teacher = content['teacher']
+    if not isinstance(teacher, dict):
+        return f'teacher={teacher!r} must be an object'
+    for name in ('concepts', 'background'):
+        if not _is_list_of(str, teacher.get(name, [])):
+            return f'teacher.{name}={teacher[name]!r} must be a list of strings'
+    for name in ('data', 'texts'):
+        if not isinstance(content[name], str):
+            return f'{name}={content[name]!r} must be a string'
+    if not isinstance(content['labels'], str | None):
+        return f'labels={content["labels"]!r} must be a string'
+    for name in ('num_images', 'shard_size', 'name_parts'):
+        if not _is_list_of(int, [content[name]]) or content[name] < 1:
+            return f'{name}={content[name]!r} must be an integer of at least 1'
+    for name, kind, what in (('layers', int, 'integers'), ('directions', str, 'strings')):
+        if not _is_list_of(kind, content[name]):
+            return f'{name}={content[name]!r} must be a list of {what}'
+    try:
+        plain = not _record_dtype(content['record']).hasobject
+    except (ValueError, TypeError, SyntaxError, OverflowError):
+        plain = False
+    return None if plain else f"record={content['record']!r} must be fields of numbers, as numpy's descr"
+
+
+def _is_list_of(kind: type, value: object) -> bool:
+    # JSON's true is no number.
+    return isinstance(value, list) and all(type(entry) is kind for entry in value)
+
+
+def _record_dtype(record: Iterable) -> np.dtype:
+    return np.dtype([(name, kind, tuple(shape)) for name, kind, shape in record])
+
+
+def difference(name: str, cached: object, wanted: object) -> str | None:
+    """Where two plain values first differ, with both values; None if they do not."""
+    if isinstance(cached, dict) and isinstance(wanted, dict):
+        keys = sorted({*cached, *wanted})
+        parts = (difference(f'{name}.{key}', cached.get(key), wanted.get(key)) for key in keys)
+    elif isinstance(cached, list) and isinstance(wanted, list) and len(cached) == len(wanted):
+        parts = (difference(f'{name}[{i}]', a, b) for i, (a, b) in enumerate(zip(cached, wanted)))
+    elif isinstance(cached, list) and isinstance(wanted, list):
+        return f'{name} has {len(cached)} entries in the cache, {len(wanted)} here'
+    else:
+        return None if cached == wanted else f'{name} is {cached!r} in the cache, {wanted!r} here'
+    return next(filter(None, parts), None)
+
+
+def _plain(content: dict) -> dict:
+    """As it is after a round through JSON."""
+    return json.loads(json.dumps(content))

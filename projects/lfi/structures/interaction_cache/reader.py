@@ -1,0 +1,160 @@
+"""Reading a cache."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from lfi.repositories import cache_folder
+
+from ..packed_maps import lacks_maps
+from ..pieces import Pieces
+from .error import CacheError
+from .files import checksum, checksum_file, load_array, shard_file
+from .keys import keys_of
+from .manifest import CacheManifest
+
+
+class StoredMaps(NamedTuple):
+    """What a cache holds of what one picture shows, on its way from a worker to the model.
+
+    Args:
+        record: (n,) of the cache's dtype, as `unpack` takes it; n = 1 for an image.
+        cache: digest of the cache's manifest.
+        pieces: where the picture shows the n images. Defaults to None: it is an image, seen in its view.
+    """
+
+    record: np.ndarray
+    cache: str
+    pieces: Pieces | None = None
+
+
+class InteractionCache:
+    """Reads a finished cache. Each shard's checksum is verified when it is first read.
+
+    Args:
+        folder: where the cache is; or a dataset of the Hugging Face Hub, `hf://datasets/user/name`, which is
+            downloaded.
+
+    Raises:
+        CacheError: if there is none, or it is unfinished or corrupted.
+        HubError: if it cannot be downloaded.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = cache_folder(folder)
+        self.manifest = CacheManifest.read(self.folder)
+        missing = [i for i in range(self.manifest.num_shards) if not checksum_file(self.folder, i).is_file()]
+        if missing:
+            raise CacheError(
+                f'{folder} is unfinished: {len(missing)} of {self.manifest.num_shards} shards are missing, '
+                f'the first is {missing[0]}. tools/cache_teacher.py with the same arguments goes on with it'
+            )
+        self.texts = load_array(self.folder, 'texts.npy', self.manifest.texts)
+        self._keys = load_array(self.folder, 'keys.npy', self.manifest.data)
+        if self._keys.shape != (self.manifest.num_images,):
+            raise CacheError(
+                f'{folder} is corrupted: keys.npy has the shape {self._keys.shape}, and manifest.json '
+                f'num_images={self.manifest.num_images}'
+            )
+        self._order = np.argsort(self._keys)
+        self._sorted = self._keys[self._order]
+        self._shards: dict[int, np.ndarray] = {}
+        # Of each row the hash of the path that it was first read by.
+        self._places = np.zeros(len(self._keys), np.int64)
+
+    @cached_property
+    def digest(self) -> str:
+        """Of the manifest: caches of other images, or of another teacher, have another."""
+        return checksum(json.dumps(self.manifest.content(), sort_keys=True).encode())
+
+    def stored(self, path: str) -> StoredMaps:
+        """What is held of one image. Errors as `read`."""
+        return StoredMaps(self.read([path]), self.digest)
+
+    def stored_pieces(self, paths: Sequence[str], pieces: Pieces) -> StoredMaps:
+        """What is held of the images of which a picture shows pieces. Errors as `read`."""
+        return StoredMaps(self.read(paths), self.digest, pieces)
+
+    def read(self, paths: Sequence[str]) -> np.ndarray:
+        """The records (n,) of images, by their paths.
+
+        Raises:
+            CacheError: if an image is not in the cache, or could not be read when that was written; if it has
+                the name of another one that was read before; or if a shard is corrupted.
+        """
+        keys = keys_of(paths, self.manifest.name_parts)
+        found = np.searchsorted(self._sorted, keys).clip(max=len(self._sorted) - 1)
+        unknown = self._sorted[found] != keys
+        if unknown.any():
+            raise CacheError(
+                f'{self.folder} has no maps of {paths[int(unknown.argmax())]}: it was written for other data '
+                f'({self.manifest.num_images} images). Write one for these by tools/cache_teacher.py'
+            )
+        self._refuse_namesakes(paths, self._order[found])
+        records = np.empty(len(paths), self.manifest.dtype)
+        for i, row in enumerate(self._order[found]):
+            shard, index = divmod(int(row), self.manifest.shard_size)
+            records[i] = self.shard(shard)[index]
+        unread = lacks_maps(records)
+        if unread.any():
+            first = int(unread.argmax())
+            shard = int(self._order[found[first]]) // self.manifest.shard_size
+            raise CacheError(
+                f'{self.folder} has no maps of {paths[first]}: it could not be read when the cache was '
+                f'written. Remove {checksum_file(self.folder, shard).name} and run tools/cache_teacher.py '
+                'again: it writes this shard anew'
+            )
+        return records
+
+    def _refuse_namesakes(self, paths: Sequence[str], rows: np.ndarray) -> None:
+        """Raise a CacheError if images of two folders take one row for theirs."""
+        places = np.array([hash(_place(path)) for path in paths], np.int64)
+        # No hash is 0 in practice, and none is looked at before the first image of a row.
+        known = self._places[rows]
+        other = (known != 0) & (known != places)
+        if other.any():
+            path = paths[int(other.argmax())]
+            raise CacheError(
+                f'{self.folder} knows images by the last {self.manifest.name_parts} parts of their paths, and'
+                f' {path} has the same ones as another image: it was written for one of the two folders. '
+                'Write one cache for both by tools/cache_teacher.py'
+            )
+        self._places[rows] = places
+
+    def shard(self, shard: int) -> np.ndarray:
+        """The records of a shard, memory-mapped.
+
+        Raises:
+            CacheError: if its file does not match its checksum.
+        """
+        if shard not in self._shards:
+            path = shard_file(self.folder, shard)
+            expected = checksum_file(self.folder, shard).read_text()
+            if not path.is_file() or checksum(path.read_bytes()) != expected:
+                raise CacheError(
+                    f'{path} is corrupted or was changed: it does not match its checksum. Remove '
+                    f'{checksum_file(self.folder, shard).name} and run tools/cache_teacher.py again: it '
+                    'writes this shard anew'
+                )
+            records = np.load(path, mmap_mode='r', allow_pickle=False)
+            if records.dtype != self.manifest.dtype or len(records) != len(self.manifest.rows(shard)):
+                raise CacheError(f'{path} does not hold the records that the manifest names')
+            self._shards[shard] = records
+        return self._shards[shard]
+
+    @cached_property
+    def num_bytes(self) -> int:
+        """Size of all files."""
+        return sum(path.stat().st_size for path in self.folder.iterdir())
+
+
+def _place(path: str) -> str:
+    """Where an image lies, however its path is spelt; addresses stay as they are."""
+    return path if '://' in path else os.path.realpath(path)

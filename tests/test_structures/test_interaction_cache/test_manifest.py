@@ -1,0 +1,93 @@
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from lfi.structures.interaction_cache import CacheError, CacheManifest, InteractionCache, shard_size
+from small_cache import open_writer
+
+
+def test_labels_are_noted_where_they_choose_and_a_manifest_without_them_is_read(folder, manifest):
+    noted = replace(manifest, labels='known')
+    assert (noted.content()['labels'], 'labels' in manifest.content()) == ('known', False)
+    assert CacheManifest.read(folder).content() == manifest.content()
+    with pytest.raises(CacheError, match="labels is None in the cache, 'known' here"):
+        open_writer(folder, noted)
+    (folder / 'manifest.json').write_text(json.dumps(noted.content()))
+    assert CacheManifest.read(folder).labels == 'known'
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('', 'is corrupted, or no manifest'),
+        ('{"version": 3}', 'is corrupted, or no manifest'),
+        ('[1, 2]', 'is corrupted, or no manifest'),
+        ('null', 'is corrupted, or no manifest'),
+        ('[' * 100_000, 'is corrupted, or no manifest'),
+        ('{"version": 2}', 'has the format 2, this version of lfi reads 3: .*cache_teacher.py'),
+    ],
+)
+def test_a_damaged_manifest_is_named(folder, text, message):
+    (folder / 'manifest.json').write_text(text)
+    with pytest.raises(CacheError, match=message):
+        InteractionCache(folder)
+
+
+@pytest.mark.parametrize(
+    ('field', 'value', 'message'),
+    [
+        ('num_images', 'a', "num_images='a' must be an integer of at least 1"),
+        ('num_images', 2.5, r'num_images=2\.5 must be an integer'),
+        ('num_images', True, 'num_images=True must be an integer'),
+        ('num_images', 0, 'num_images=0 must be an integer of at least 1'),
+        ('num_images', 9, r'keys\.npy has the shape \(10,\), and manifest\.json num_images=9'),
+        ('shard_size', 0, 'shard_size=0 must be an integer of at least 1'),
+        ('shard_size', -4, 'shard_size=-4 must be'),
+        ('shard_size', None, 'shard_size=None must be'),
+        ('name_parts', 0, 'name_parts=0 must be'),
+        ('name_parts', '2', "name_parts='2' must be"),
+        ('teacher', None, 'teacher=None must be an object'),
+        ('teacher', dict(concepts=3), r'teacher\.concepts=3 must be a list of strings'),
+        ('teacher', dict(background=[1]), r'teacher\.background=\[1\] must be a list of strings'),
+        ('data', 1, 'data=1 must be a string'),
+        ('texts', None, 'texts=None must be a string'),
+        ('labels', 3, 'labels=3 must be a string'),
+        ('layers', 3, 'layers=3 must be a list of integers'),
+        ('layers', ['3'], r"layers=\['3'\] must be a list of integers"),
+        ('directions', 'concepts', "directions='concepts' must be a list of strings"),
+        ('record', None, 'record=None must be fields of numbers'),
+        ('record', [['logits', '|O', [2]]], 'record=.* must be fields of numbers'),
+        ('record', [['logits', 'x9', [2]]], 'record=.* must be fields of numbers'),
+        ('record', [['logits', '<f2', [-2]]], 'record=.* must be fields of numbers'),
+        ('record', [['logits', '<f2']], 'record=.* must be fields of numbers'),
+        ('colour', 1, r'its fields must be \[.*, not \[.*colour'),
+    ],
+)
+def test_a_wrong_field_of_a_manifest_is_named(folder, field, value, message):
+    content = json.loads((folder / 'manifest.json').read_text())
+    (folder / 'manifest.json').write_text(json.dumps({**content, field: value}))
+    with pytest.raises(CacheError, match=message):
+        InteractionCache(folder)
+
+
+@pytest.mark.parametrize('field', ['teacher', 'num_images', 'record'])
+def test_a_missing_field_of_a_manifest_is_named(folder, field):
+    content = json.loads((folder / 'manifest.json').read_text())
+    del content[field]
+    (folder / 'manifest.json').write_text(json.dumps(content))
+    with pytest.raises(CacheError, match=f"its fields must be .*'{field}'"):
+        InteractionCache(folder)
+
+
+def test_a_folder_without_a_manifest_is_no_cache(tmp_path):
+    with pytest.raises(CacheError, match='is no cache of interaction maps: it has no manifest.json'):
+        InteractionCache(tmp_path)
+
+
+@given(st.integers(1, 10**7))
+def test_there_are_few_shards_and_small_ones(num_images):
+    size = shard_size(num_images)
+    assert -(-num_images // size) <= 256
+    assert size <= max(256, num_images // 256 + 1)

@@ -1,0 +1,97 @@
+import json
+import pickle
+
+import numpy as np
+import pytest
+from lfi.structures.interaction_cache import CacheError, InteractionCache
+from small_cache import PATHS, open_writer
+
+
+def test_records_come_back_by_name_wherever_the_data_lie(folder, records, manifest):
+    cache = InteractionCache(folder)
+    assert cache.manifest.difference(manifest) is None
+    np.testing.assert_array_equal(cache.texts, np.eye(2))
+    order = [7, 0, 9, 9, 3]
+    moved = [PATHS[i].replace('/data/set', 'elsewhere') for i in order]
+    assert cache.read(moved).tobytes() == records[order].tobytes()
+
+
+def test_an_unknown_image_is_named(folder):
+    with pytest.raises(CacheError, match=r'has no maps of c/0.jpg: it was written for other data'):
+        InteractionCache(folder).read([PATHS[0], 'c/0.jpg'])
+
+
+def test_images_of_two_folders_are_not_taken_for_one(folder, records):
+    cache = InteractionCache(folder)
+    cache.read(PATHS)
+    other = PATHS[3].replace('/data', '/elsewhere')
+    with pytest.raises(CacheError, match=rf'last 2 parts of their paths, and {other} has the same ones'):
+        cache.read([PATHS[4], other])
+    assert cache.read(['/data/./set/a/3.jpg']).tobytes() == records[3].tobytes()
+
+
+def test_an_image_may_be_reached_by_a_link(folder, records, tmp_path):
+    (tmp_path / 'data/set').mkdir(parents=True)
+    (tmp_path / 'link').symlink_to(tmp_path / 'data')
+    cache = InteractionCache(folder)
+    for root in (tmp_path / 'data', tmp_path / 'link'):
+        assert cache.read([f'{root}/set/a/3.jpg']).tobytes() == records[3].tobytes()
+
+
+def test_records_are_memory_mapped(folder):
+    cache = InteractionCache(folder)
+    assert isinstance(cache.shard(0), np.memmap)
+    assert not cache.shard(0).flags.writeable
+
+
+@pytest.mark.parametrize('damage', ['cut', 'flip a bit', 'empty', 'remove'])
+def test_a_damaged_shard_is_named_when_it_is_read_and_can_be_written_anew(folder, manifest, records, damage):
+    path = folder / 'shard-00001.npy'
+    content = bytearray(path.read_bytes())
+    if damage == 'flip a bit':
+        content[-5] ^= 1
+    path.write_bytes(content[:-7] if damage == 'cut' else b'' if damage == 'empty' else content)
+    if damage == 'remove':
+        path.unlink()
+    cache = InteractionCache(folder)
+    cache.read(PATHS[:4])
+    with pytest.raises(
+        CacheError, match=r'shard-00001.npy is corrupted or was changed.*Remove shard-00001.blake2b'
+    ):
+        cache.read(PATHS[4:5])
+    (folder / 'shard-00001.blake2b').unlink()
+    open_writer(folder, manifest).write(1, records[4:8])
+    assert InteractionCache(folder).read(PATHS).tobytes() == records.tobytes()
+
+
+@pytest.mark.parametrize('name', ['keys.npy', 'texts.npy'])
+def test_a_damaged_array_is_named(folder, name):
+    content = (folder / name).read_bytes()
+    (folder / name).write_bytes(content[:-3])
+    with pytest.raises(CacheError, match=f'{name} is missing or corrupted'):
+        InteractionCache(folder)
+    (folder / name).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(CacheError, match=f'{name} was changed: it does not match the manifest'):
+        InteractionCache(folder)
+
+
+class Bomb:
+    def __reduce__(self):
+        return print, ('executed',)
+
+
+def test_a_pickle_is_not_executed(folder, capsys):
+    np.save(folder / 'texts.npy', np.array([Bomb()], dtype=object), allow_pickle=True)
+    for content in ((folder / 'texts.npy').read_bytes(), pickle.dumps(Bomb())):
+        (folder / 'texts.npy').write_bytes(content)
+        with pytest.raises(CacheError, match='texts.npy is missing or corrupted'):
+            InteractionCache(folder)
+    assert 'executed' not in capsys.readouterr().out
+
+
+def test_records_of_another_kind_are_refused(folder):
+    content = json.loads((folder / 'manifest.json').read_text())
+    content['record'] = content['record'][:-1]
+    (folder / 'manifest.json').write_text(json.dumps(content))
+    with pytest.raises(CacheError, match='does not hold the records that the manifest names'):
+        InteractionCache(folder).read(PATHS)
