@@ -7,131 +7,26 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lfi.option_checks import check_options
-from lfi.registry import TEACHERS
-from lfi.structures import InteractionMaps, Pieces, TeacherReading, mix_maps, piece_maps, windows_of
+from lfi.structures import InteractionMaps, TeacherReading
 
 from .backbones import InteractionStates
-from .batches import (
-    mark,
-    pixel_format,
-    recorded_pieces,
-    recorded_views,
-    seen_canvas,
-    stored_maps,
-    valid_sizes_of,
-)
+from .batches import mark, valid_sizes_of
 from .losses import InteractionDistillLoss
 from .mixed_batches import mixes_recorded, recorded_mixture, refuse_unrecorded_mixtures
 from .parts import build_part
 from .raw_images import check_images
 from .readout import InteractionReadout
-from .student import StudentMixin, freeze_unlearnt
-from .teachers import (
-    CachedOutputs,
-    CachedTeacher,
-    PixelFormat,
-    TeacherBatch,
-    VLMAttentionTeacher,
-    text_dims_of,
-)
+from .student import freeze_unlearnt
+from .teacher_mixin import TeacherMixin
+from .teachers import CachedOutputs, CachedTeacher, TeacherBatch, VLMAttentionTeacher, text_dims_of
 from .unlabelled import is_unlabelled
+from .view_maps import maps_in_view, mixed_maps_in_view
 
 # A student answers as its teacher is read; docs/lab_notebook.md says how this was chosen.
 RIVALRY = {'scores': 0.0, 'share': 0.9}
-
-
-class TeacherMixin(StudentMixin):
-    """What every model does that learns from a teacher: build it when training begins, or open its cache.
-
-    The model sets `teacher_cfg`, and `_teacher_cache`, a folder or None.
-    """
-
-    cached_kind: type[CachedOutputs] = CachedTeacher
-    """What stands in for the teacher where there is a cache."""
-
-    teacher_cfg: dict
-    _teacher_cache: str | None
-    _teacher: VLMAttentionTeacher | CachedOutputs | None = None
-    _pixels: tuple[nn.Module, PixelFormat] | None = None
-
-    @property
-    def teacher(self) -> VLMAttentionTeacher | CachedOutputs:
-        """The teacher; building it loads its weights and embeds the concepts, or opens the cache."""
-        if self._teacher is None:
-            if self._teacher_cache is None:
-                teacher = TEACHERS.build(self.teacher_cfg)
-            else:
-                teacher = self.cached_kind(self._teacher_cache, self.teacher_cfg)
-            self.check_teacher(teacher)
-            self._teacher = teacher
-        return self._teacher
-
-    @property
-    def online_teacher(self) -> VLMAttentionTeacher:
-        """The teacher itself.
-
-        Raises:
-            TypeError: if the model reads a cache.
-        """
-        if not isinstance(self.teacher, VLMAttentionTeacher):
-            raise TypeError(
-                f'teacher_cache={self._teacher_cache!r} stands in for the teacher: set it to None'
-            )
-        return self.teacher
-
-    def check_teacher(self, teacher: VLMAttentionTeacher | CachedOutputs) -> None:
-        """Check that the teacher fits the model."""
-
-    @property
-    def pixels(self) -> PixelFormat:
-        """How the data preprocessor makes its pixels; read once, for that waits for the device."""
-        if self._pixels is None or self._pixels[0] is not self.data_preprocessor:
-            # In a tuple, lest the preprocessor be registered twice.
-            self._pixels = self.data_preprocessor, pixel_format(self.data_preprocessor)
-        return self._pixels[1]
-
-    def teacher_batch(
-        self, inputs: Tensor, data_samples: Sequence, labels: Tensor | None = None
-    ) -> TeacherBatch:
-        """A batch as the teacher is shown it.
-
-        Args:
-            inputs: (B, 3, H, W), preprocessed.
-            data_samples: of the images.
-            labels: (B, C), among the concepts. Defaults to None: none is asked about.
-        """
-        return TeacherBatch(
-            inputs,
-            self.pixels,
-            valid_sizes_of(inputs, data_samples),
-            labels,
-            stored_maps(data_samples),
-            recorded_views(data_samples, inputs.device),
-            recorded_pieces(data_samples),
-            recorded_mixture(data_samples),
-        )
-
-    def maps_to_cache(self, batch: TeacherBatch, data_samples: Sequence) -> InteractionMaps:
-        """What a cache keeps of unaugmented images.
-
-        Args:
-            batch: the images.
-            data_samples: of the images.
-        """
-        raise NotImplementedError
-
-    def cache_identity(self) -> dict:
-        """What a cache for this model must be of."""
-        return self.cached_kind.identity(self.teacher_cfg)
-
-    def init_weights(self) -> None:
-        """As the model's own; builds the teacher, or opens its cache."""
-        super().init_weights()
-        # The Runner calls this before training only: a missing teacher is known before the first step.
-        _ = self.teacher, self.pixels
 
 
 class InteractionDistillMixin(TeacherMixin):
@@ -377,7 +272,9 @@ class InteractionDistillMixin(TeacherMixin):
             presence=images.new_ones(b, m, dtype=torch.float32),
             valid=torch.ones(b, 1, 1, dtype=torch.bool, device=images.device),
         )
-        return self.readout.answers(states, texts, self._in_view(everywhere, images, valid_sizes, None))
+        return self.readout.answers(
+            states, texts, maps_in_view(everywhere, self.backbone, images, valid_sizes)
+        )
 
     @torch.no_grad()
     def predict_interactions(
@@ -405,7 +302,7 @@ class InteractionDistillMixin(TeacherMixin):
         full = (images.shape[2], images.shape[3])
         sizes = [full] * len(images) if valid_sizes is None else valid_sizes
         maps = self.online_teacher.maps_of_all(images, self.pixels, sizes)
-        return self.reading(self._in_view(maps, images, sizes, None))
+        return self.reading(maps_in_view(maps, self.backbone, images, sizes))
 
     def _ask_teacher(self, inputs: Tensor, data_samples: Sequence) -> InteractionMaps:
         """The teacher's maps on the student's grid, as they are read."""
@@ -417,9 +314,10 @@ class InteractionDistillMixin(TeacherMixin):
         batch = self.teacher_batch(inputs, data_samples, labels)
         maps, views = self.teacher.ask(batch)
         if views is None or (batch.pieces is None and batch.mixture is None):
-            maps = self._in_view(maps, inputs, batch.valid_sizes, views)
+            maps = maps_in_view(maps, self.backbone, inputs, batch.valid_sizes, views)
         else:
-            maps = self._mixed(maps, batch, views, labels)
+            num_texts = len(self.teacher.bank)
+            maps = mixed_maps_in_view(maps, self.backbone, batch, views, num_texts, labels)
         return self._change(maps), labels
 
     def _change(self, maps: InteractionMaps) -> InteractionMaps:
@@ -429,41 +327,6 @@ class InteractionDistillMixin(TeacherMixin):
     def _read(self, maps: InteractionMaps, labels: Tensor) -> InteractionMaps:
         """What the student learns from; labels are (B, C)."""
         return self.reading(maps, labels)
-
-    def _in_view(
-        self,
-        maps: InteractionMaps,
-        inputs: Tensor,
-        valid_sizes: Sequence[tuple[int, int]],
-        views: Tensor | None,
-    ) -> InteractionMaps:
-        """Maps on the student's grid, in the views (B, 2, 3) of their images that it is shown; None: all."""
-        grid, canvas = self.backbone.patch_grid(*inputs.shape[-2:]), self._canvas(inputs)
-        padded = any(size != canvas for size in valid_sizes)
-        if views is None and not padded:
-            return maps.resize(grid)
-        if views is None:
-            views = torch.eye(2, 3, device=inputs.device).expand(len(inputs), 2, 3)
-        window = windows_of(canvas, valid_sizes, inputs.device) if padded else None
-        return maps.warp(views, grid, window)
-
-    def _mixed(
-        self, maps: InteractionMaps, batch: TeacherBatch, views: Tensor, labels: Tensor
-    ) -> InteractionMaps:
-        """Maps of all that images show, (S, ...), as those of the images (B, ...) on the student's grid."""
-        canvas, grid = self._canvas(batch.inputs), self.backbone.patch_grid(*batch.inputs.shape[-2:])
-        pieces = batch.pieces or [Pieces.whole(view) for view in views]
-        if batch.mixture is None:
-            window = windows_of(canvas, batch.valid_sizes, batch.inputs.device)
-            sources = piece_maps(maps, pieces, grid, window)
-        else:
-            sources = batch.mixture.sources(maps, pieces, grid, canvas, batch.valid_sizes)
-        return mix_maps(*sources, len(self.teacher.bank), labels)
-
-    def _canvas(self, inputs: Tensor) -> tuple[int, int]:
-        """Height and width in pixels of what the student's grid covers."""
-        height, width = inputs.shape[-2:]
-        return seen_canvas(self.backbone, (height, width), self.backbone.patch_grid(height, width))
 
     # Values are checked once: a check waits for the device.
     _first_step = True

@@ -10,8 +10,8 @@ from mmpretrain.models.classifiers import ImageClassifier
 from torch import Tensor
 
 from lfi.models.batches import refuse_overhang, refuse_padding
-from lfi.models.distill import TeacherMixin
 from lfi.models.raw_images import check_images
+from lfi.models.teacher_mixin import TeacherMixin
 from lfi.models.teachers import (
     CachedFeatures,
     CachedOutputs,

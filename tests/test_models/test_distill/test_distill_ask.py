@@ -1,0 +1,115 @@
+"""What a student, and its teacher, are asked outside a training step."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from mmpretrain.structures import DataSample
+from small_classifier import CLASSES, NAMES, batch
+
+
+def test_ask_gives_maps_and_presence_of_any_texts(make_model):
+    model = make_model().eval()
+    inputs, _ = batch((40, 32))
+    texts = F.normalize(torch.randn(5, 24, generator=torch.Generator().manual_seed(2)), dim=-1)
+    got = model.ask(inputs, texts)
+    assert got.logits.shape == (3, 2, 5, 5, 4) and got.directions == ('positions',)
+    assert (got.concepts, got.layers) == (None, (2, 3))
+    assert got.valid.all() and not got.logits.requires_grad and got.check() is got
+    assert got.presence.gt(0).all() and got.presence.lt(1).all()
+    # Each by itself, and in another order.
+    order = [3, 0, 4]
+    some = model.ask(inputs, texts[order])
+    torch.testing.assert_close(some.logits, got.logits[:, :, order], rtol=0, atol=1e-5)
+    torch.testing.assert_close(some.presence, got.presence[:, order], rtol=0, atol=1e-5)
+    with model.backbone.record_interactions(model.readout.questions(texts)) as record:
+        model.backbone(inputs)
+    torch.testing.assert_close(got.presence, model.readout.scores(record.states, texts).sigmoid())
+
+
+@pytest.mark.parametrize('backbone', [dict(), dict(num_queries=0), dict(with_cls_token=False)])
+def test_ask_leaves_padding_out(make_model, backbone):
+    kwargs = dict(out_type='avg_featmap') if 'with_cls_token' in backbone else {}
+    model = make_model(backbone={**backbone, **kwargs}).eval()
+    inputs, _ = batch((40, 32))
+    sizes = [(24, 16), (40, 32), (35, 13)]
+    texts = model.teacher.texts
+    got = model.ask(inputs, texts, sizes)
+    for b, (rows, columns) in enumerate([(3, 2), (5, 4), (4, 2)]):
+        expected = torch.zeros(5, 4, dtype=torch.bool)
+        expected[:rows, :columns] = True
+        assert torch.equal(got.valid[b], expected)
+    # As in training.
+    samples = [
+        DataSample(metainfo=dict(img_shape=size, num_classes=CLASSES)).set_gt_label(0) for size in sizes
+    ]
+    student = model.predict_interactions(inputs, samples)[1]
+    assert torch.equal(student.valid, got.valid)
+    torch.testing.assert_close(student.over_positions(), got.over_positions())
+    torch.testing.assert_close(student.presence, got.presence)
+
+
+@pytest.mark.parametrize('shape', [(24,), (5, 512), (3, 5, 24)])
+def test_texts_of_another_shape_are_refused(make_model, shape):
+    with pytest.raises(ValueError, match=r'texts must be \(M, E\) with E = readout.text_dims = 24, got'):
+        make_model().ask(batch()[0], torch.zeros(shape))
+
+
+@pytest.mark.parametrize('max_concepts', [None, 2])
+def test_the_teacher_answers_about_all_concepts_as_it_is_read_and_without_labels(make_model, max_concepts):
+    reading = dict(positions_reading='share', presence='best-location')
+    model = make_model(teacher=dict(max_concepts=max_concepts), reading=reading).eval()
+    inputs, samples = batch((40, 32), shapes=[(24, 16), (40, 32), (35, 13)])
+    sizes = [(24, 16), (40, 32), (35, 13)]
+    got = model.teacher_answers(inputs, sizes).check()
+    assert got.concepts is None and got.grid == (5, 4) and got.presence.shape == (3, 6)
+    # The label alone is what a step adds.
+    in_step = make_model(reading=reading).eval().predict_interactions(inputs, samples)[0]
+    torch.testing.assert_close(got.over_positions(), in_step.over_positions())
+    assert torch.equal(got.valid, in_step.valid)
+    rows, labels = torch.arange(3), torch.tensor([0, 3, 1])
+    assert (in_step.presence[rows, labels] == 1).all() and (got.presence[rows, labels] < 1).all()
+    unlabelled = torch.ones(3, 6, dtype=torch.bool)
+    unlabelled[rows, labels] = False
+    torch.testing.assert_close(got.presence[unlabelled], in_step.presence[unlabelled])
+
+
+def test_the_teacher_answers_about_complete_images_by_default(make_model):
+    model = make_model().eval()
+    inputs, _ = batch((28, 20))
+    got, expected = model.teacher_answers(inputs), model.teacher_answers(inputs, [(28, 20)] * 3)
+    assert torch.equal(got.logits, expected.logits) and torch.equal(got.valid, expected.valid)
+
+
+@pytest.mark.parametrize(('positions_reading', 'rivalry'), (('scores', 0), ('share', 0.9)))
+def test_a_student_answers_as_its_teacher_is_read(make_model, positions_reading, rivalry):
+    model = make_model(reading=dict(positions_reading=positions_reading, presence='image')).eval()
+    model.init_weights()
+    texts = model.teacher.texts
+    assert model.readout.rivalry == rivalry
+    if rivalry:
+        assert model.readout.rivals[: len(texts)].equal(texts)
+    inputs = batch()[0]
+    together = model.ask(inputs, texts)
+    alone = model.ask(inputs, texts[1:2])
+    torch.testing.assert_close(together.logits[:, :, 1:2], alone.logits, rtol=0, atol=1e-4)
+
+
+def test_training_from_a_checkpoint_takes_the_rivals_of_its_own_bank(make_model):
+    reading = dict(positions_reading='share')
+    before = make_model(reading=reading)
+    model = make_model(reading=reading, teacher=dict(concepts=[*NAMES[:CLASSES], 'gear', 'moon']))
+    model.load_state_dict(before.state_dict())
+    model.loss(*batch())
+    assert torch.equal(model.readout.rivals[: len(NAMES)], model.teacher.texts)
+    assert not torch.equal(model.readout.rivals, before.readout.rivals)
+    # What was learnt refers to the mean.
+    assert torch.equal(model.readout.text_centre, before.readout.text_centre)
+
+
+def test_scores_that_do_not_learn_weigh_no_answer(make_model):
+    reading, unlearnt = dict(positions_reading='share'), dict(concepts_weight=0, presence_weight=0)
+    assert make_model(reading=reading, interaction_loss=unlearnt).readout.rivalry == 0
+    for learnt in (dict(concepts_weight=0), dict(presence_weight=0)):
+        assert make_model(reading=reading, interaction_loss=learnt).readout.rivalry == 0.9
+    with pytest.raises(ValueError, match=r'readout\.rivalry=0\.5 weighs .* presence_weight are 0: remove it'):
+        make_model(reading=reading, interaction_loss=unlearnt, readout=dict(rivalry=0.5))
