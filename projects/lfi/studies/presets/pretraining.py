@@ -1,0 +1,43 @@
+"""Studies of students that are pretrained without labels."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..arms import Arm, arm_of
+from .all_labels import SHAPES, SHAPES_STUDENT
+from .few_labels import few_labels
+
+PRETRAINING = Arm('pretraining', 'configs/pretraining/lfi-pretrain_vit-tiny_shapes.py', cache='maps')
+# How each arm's student is pretrained: the baseline's weights stay as they were drawn, for its rate is 0
+# throughout; the running statistics of its stem alone see images.
+PRETRAINED = {
+    'task-loss': replace(
+        PRETRAINING,
+        name='untrained',
+        options=('optim_wrapper.optimizer.lr=0', 'param_scheduler.1.eta_min=0'),
+        epochs=2,
+    ),
+    'shuffled-images': replace(
+        PRETRAINING, name='shuffled-images', options=('model.type=lfi.ShuffledImagesPretrainer',)
+    ),
+    'lfi': replace(PRETRAINING, name='lfi'),
+}
+SHAPES_PRETRAINING = replace(
+    few_labels(
+        SHAPES,
+        10,
+        tuple(
+            replace(arm_of('task-loss', SHAPES_STUDENT), name=name, start=start)
+            for name, start in PRETRAINED.items()
+        ),
+        6,
+    ),
+    about='Pretraining on all 3,200 embedded Shapes images without labels, 64 px, 10 epochs from scratch, '
+    'and then the task loss with 10 labels a class, other ones for each seed, half of each batch labelled, 6 '
+    'epochs. task-loss is not pretrained, and shuffled-images is pretrained by the maps of other images. '
+    '2,000 test images, chance 5 %; frozen features name one half of these by the labels of the other. The '
+    'embedded teacher, which has seen instance masks; settings are not tuned.',
+    metrics=('accuracy/top1', 'start/knn/top1', 'start/linear/top1'),
+    validation='accuracy/top1',
+)
