@@ -12,6 +12,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -27,6 +28,8 @@ NUM_IMAGES = STEPS * BATCH_SIZE
 PREPARED = 3
 # Seconds; what takes longer on a busy machine hangs.
 PATIENCE = 300
+# Arguments of a run that goes on.
+RESUMED = ('--work-dir', 'work', '--resume')
 # Imported once: a run is a fork of this process, and starts in no time.
 MODULES = ('lfi.datasets', 'lfi.evaluation', 'lfi.models', 'lfi.visualization', 'mmpretrain.apis')
 
@@ -292,3 +295,18 @@ class Bench:
 def checkpoint(work: Path, epoch: int) -> Path:
     """The checkpoint of an epoch."""
     return work / f'epoch_{epoch}.pth'
+
+
+def times(bench: Bench, pattern: str) -> dict[str, int]:
+    """When files of the work dir were last changed, by their names."""
+    found = {}
+    for path in bench.work.glob(pattern):
+        # It may be gone already.
+        with suppress(FileNotFoundError):
+            found[path.name] = path.stat().st_mtime_ns
+    return found
+
+
+def partial_files(bench: Bench) -> dict[str, int]:
+    """The checkpoints that are being written, and those that were when a run was killed."""
+    return times(bench, '.*.partial')

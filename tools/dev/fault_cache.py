@@ -1,0 +1,71 @@
+"""A teacher's cache that is killed, truncated or of other data."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+
+from fault_bench import (
+    Bench,
+    require,
+)
+from fault_row import Row
+from lfi.models.teachers.weights import EMBEDDED
+from safetensors.torch import load_file, save_file
+
+
+def teacher_cache(bench: Bench) -> Iterator[Row]:
+    teacher, cache = bench.folder / 'teacher', bench.folder / 'cache'
+    for folder in (teacher, cache):
+        shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(EMBEDDED / 'shapes-tiny', teacher)
+    ours = 'model.teacher.model=teacher'
+    cached = (ours, 'model.teacher_cache=cache')
+    write = ('--out', 'cache', '--num-workers', '0')
+
+    def refuse(fault: str, made: str, said: str, *options: str) -> Row:
+        bench.clear()
+        error = bench.refuse('--work-dir', 'work', options=(*cached, *options))
+        require(re.search(said, error), f'the error lacks {said!r}: {error}')
+        sentence = re.sub(r'\b[0-9a-f]{32}\b', '…', error).split('. ')[0]
+        return Row(fault, made, 1, f'training is refused: "{sentence}"')
+
+    bench.run(*write, tool='cache_teacher.py', options=(ours,))
+    bench.clear()
+    bench.run('--work-dir', 'work', options=(*cached, 'train_cfg.max_epochs=1'))
+    complete = shutil.copytree(cache, bench.folder / 'complete cache', dirs_exist_ok=True)
+
+    weights = teacher / 'model.safetensors'
+    kept = weights.read_bytes()
+    tensors = load_file(weights)
+    next(iter(tensors.values())).flatten()[0] += 1
+    save_file(tensors, weights)
+    yield refuse("the teacher's weights change under a cache", 'one number of the file', 'teacher.weights is')
+    weights.write_bytes(kept)
+
+    foreign = "another teacher's cache"
+    yield refuse(foreign, 'other `max_concepts`', 'teacher.max_concepts is', 'model.teacher.max_concepts=3')
+    other_data = 'train_dataloader.dataset.seed=1'
+    yield refuse('a cache of other images', 'another seed of Shapes', 'cache has no maps of', other_data)
+
+    def restore() -> None:
+        shutil.copytree(complete, cache, dirs_exist_ok=True)
+
+    damaged = 'shard-00000.npy is corrupted or was changed'
+    shard = cache / 'shard-00000.npy'
+    os.truncate(shard, int(bench.random.random() * shard.stat().st_size))
+    yield refuse('a truncated cache', 'a shard is truncated', damaged)
+    restore()
+    content = bytearray(shard.read_bytes())
+    content[bench.random.randrange(len(content))] ^= 0xFF
+    shard.write_bytes(content)
+    yield refuse('a corrupted cache', 'one byte of a shard', damaged)
+    restore()
+    shard.with_suffix('.blake2b').unlink()
+    yield refuse('an unfinished cache', 'a shard without its checksum', 'cache is unfinished')
+    restore()
+    manifest = cache / 'manifest.json'
+    os.truncate(manifest, manifest.stat().st_size // 2)
+    yield refuse('a truncated manifest', 'half of it', 'manifest.json is corrupted')

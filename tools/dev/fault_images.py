@@ -1,0 +1,148 @@
+"""Images that cannot be read, or that make losses that are no numbers."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from fault_bench import (
+    BATCH_SIZE,
+    NUM_IMAGES,
+    Bench,
+    checkpoint,
+    require,
+)
+from fault_row import Row
+from lfi.datasets import Shapes
+from lfi.engine.checkpoint import load_from_local
+from PIL import Image
+
+
+def write_images(bench: Bench) -> list[Path]:
+    """Shapes as JPEG files in the layout of Tiny-ImageNet."""
+    root = bench.folder / 'images'
+    shutil.rmtree(root, ignore_errors=True)
+    data = Shapes('train', NUM_IMAGES)
+    names = data.class_names()
+    paths, boxes = [], {name: [] for name in names}
+    for i in range(NUM_IMAGES):
+        info = data.get_data_info(i)
+        name = names[info['gt_label']]
+        path = root / 'train' / name / 'images' / f'{i:03}.JPEG'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # BGR.
+        Image.fromarray(info['img'][..., ::-1]).save(path)
+        boxes[name].append('\t'.join([path.name, *(str(int(x)) for x in info['gt_bboxes'][0])]))
+        paths.append(path)
+    for name, lines in boxes.items():
+        (root / 'train' / name / f'{name}_boxes.txt').write_text('\n'.join(lines))
+    (root / 'wnids.txt').write_text('\n'.join(names))
+    (root / 'words.txt').write_text('\n'.join(f'{name}\t{name}' for name in names))
+    return paths
+
+
+def unreadable_images(bench: Bench) -> Iterator[Row]:
+    paths = write_images(bench)
+    short, empty, text = bad = bench.random.sample(paths, 3)
+    os.truncate(short, short.stat().st_size // 2)
+    empty.write_bytes(b'')
+    text.write_text('not an image')
+    made = 'one file truncated, one empty, one of text'
+    new, one_epoch = ('--work-dir', 'work'), 'train_cfg.max_epochs=1'
+    skip = 'train_dataloader.dataset.skip_bad_images=True'
+
+    bench.clear()
+    output = bench.run(*new, code=1, config='files.py', options=(one_epoch,))
+    error = output.splitlines()[-1]
+    require('skip_bad_images=True' in error and any(path.name in error for path in bad), f'unclear: {error}')
+    yield Row(
+        'unreadable images',
+        made,
+        1,
+        'the run ends at the first, and names the file and the option `skip_bad_images`',
+        'the epoch so far',
+    )
+
+    bench.clear()
+    output = bench.run(*new, config='files.py', options=(one_epoch, skip))
+    for path in bad:
+        lines = [line for line in output.splitlines() if path.name in line and 'cannot be read' in line]
+        require(len(lines) == 1, f'{path.name} is named {len(lines)} times')
+    require('skipped, 3 bad so far' in output, 'they are not counted')
+    yield Row(
+        'unreadable images, `skip_bad_images=True`',
+        made,
+        1,
+        'another image is drawn for each; each file is named once, and counted',
+        'these images',
+    )
+
+    for path in paths:
+        path.write_bytes(b'')
+    bench.clear()
+    error = bench.run(*new, code=1, config='files.py', options=(one_epoch, skip)).splitlines()[-1]
+    said = f'none of the {NUM_IMAGES} images can be read'
+    require(said in error, f'the error is unclear: {error}')
+    yield Row(
+        'unreadable images, `skip_bad_images=True`', 'all files are empty', 1, f'the run ends: "{said}"'
+    )
+
+
+def nan_images(bench: Bench) -> Iterator[Row]:
+    # As DefaultSampler draws them in the first epoch, with seed 0.
+    order = torch.randperm(NUM_IMAGES, generator=torch.Generator().manual_seed(0)).tolist()
+    first, second, third = order[::BATCH_SIZE]
+    made = 'an image of NaN pixels in the batch'
+    new = ('--work-dir', 'work')
+
+    bench.clear()
+    error = bench.refuse(*new, POISONED=str(second))
+    for part in ('loss', ' is nan at epoch 1, iteration 2', f'/{second}'):
+        require(part in error, f'the error lacks {part!r}: {error}')
+    terms = error.split(' at epoch')[0]
+    yield Row(
+        'NaN in a batch',
+        made,
+        1,
+        f'the run ends: "{terms} at epoch 1, iteration 2", and the images named',
+        'the epoch so far',
+    )
+
+    skip = 'default_hooks.non_finite.max_skips=1'
+    bench.clear()
+    output = bench.run(*new, options=(skip, 'train_cfg.max_epochs=3'), POISONED=str(second))
+    require('3 updates were skipped because of NaN' in output, 'the updates are not counted')
+    state = load_from_local(str(checkpoint(bench.work, 3)))
+    require(all(value.isfinite().all() for value in state['state_dict'].values()), 'a weight is NaN')
+    yield Row(
+        'NaN in a batch, `non_finite.max_skips=1`',
+        f'{made}, three epochs',
+        1,
+        'each such update is skipped, named and counted; all weights stay finite',
+        'these updates',
+    )
+
+    bench.clear()
+    error = bench.refuse(*new, options=(skip,), POISONED=f'{second} {third}')
+    require('one more in a row than max_skips=1' in error, f'the error is unclear: {error}')
+    yield Row(
+        'NaN in a batch, `non_finite.max_skips=1`',
+        'in two batches in a row',
+        1,
+        'the run ends, and says that there is one more in a row than allowed',
+        'the epoch so far',
+    )
+
+    bench.clear()
+    error = bench.run(*new, code=1, options=(skip,), POISONED=str(first)).splitlines()[-1]
+    said = 'logits hold a non-finite value'
+    require(said in error and f'/{first}' in error, f'the error is unclear: {error}')
+    yield Row(
+        'NaN in the very first batch, whatever `max_skips`',
+        made,
+        1,
+        f'the run ends by the first check of the teacher\'s maps: "{said}", and names the images',
+    )
