@@ -5,7 +5,15 @@ import sys
 import pytest
 from lfi.errors import UsageError
 
-QUICK = ['kills', 'disk-full', 'changed-checkpoint', 'killed-worker', 'hostile-checkpoint', 'nan-images']
+QUICK = [
+    'kills',
+    'disk-full',
+    'changed-checkpoint',
+    'killed-worker',
+    'hostile-checkpoint',
+    'nan-images',
+    'teacher-cache',
+]
 
 
 def test_quick_faults_are_survived_and_reported(run_tool, tmp_path):
@@ -24,6 +32,7 @@ def test_quick_faults_are_survived_and_reported(run_tool, tmp_path):
         'a worker of the data loader dies',
         '| an array of objects over raw bytes, `--resume FILE` |',
         'all weights stay finite',
+        '| a truncated manifest |',
     ):
         assert sum(said in row for row in rows) == 1
     assert '; 2 kills, seed 0' in page and str(tmp_path) not in page

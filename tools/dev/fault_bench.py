@@ -72,6 +72,7 @@ train_dataloader = dict(
 # What a broken decoder, or a division by 0 in a transform, would give.
 POISON = """
 import os
+from lfi.datasets.transforms.view_matrix import identity, view_matrix
 from mmcv.transforms import BaseTransform
 from mmpretrain.registry import TRANSFORMS
 
@@ -83,6 +84,9 @@ class PoisonImages(BaseTransform):
         if os.path.basename(results['img_path']) in os.environ.get('POISONED', '').split():
             results['img'][:] = float('nan')
         return results
+
+
+view_matrix.register(PoisonImages, identity)
 """
 
 
