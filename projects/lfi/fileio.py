@@ -2,12 +2,17 @@
 
 import os
 import shutil
+import sys
+from itertools import count
 from pathlib import Path
-from typing import ClassVar
+from typing import BinaryIO, ClassVar
 
 from mmengine.fileio import LocalBackend, register_backend
 
 from lfi.errors import CheckpointWriteError
+
+if sys.platform != 'win32':
+    import fcntl
 
 
 class AtomicLocalBackend(LocalBackend):
@@ -34,23 +39,15 @@ class AtomicLocalBackend(LocalBackend):
             CheckpointWriteError: If it cannot be written.
         """
         filepath = Path(filepath)
-        partial = filepath.with_name(f'.{filepath.name}.partial')
         filepath.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with partial.open('wb') as file:
-                file.write(obj)
-                file.flush()
-                os.fsync(file.fileno())
-            if filepath.exists():
-                shutil.copymode(filepath, partial)
-            partial.replace(filepath)
+            with _partial(filepath) as file:
+                _fill(file, obj, filepath)
         except OSError as error:
             raise CheckpointWriteError(
                 f'{filepath} ({memoryview(obj).nbytes / 1e6:.1f} MB) cannot be written: '
                 f'{error.strerror or error}. Older files are unharmed: make room, then resume'
             ) from error
-        finally:
-            partial.unlink(missing_ok=True)
         self._to_remove.discard(filepath)
         for outdated in [path for path in self._to_remove if path.parent == filepath.parent]:
             outdated.unlink(missing_ok=True)
@@ -63,6 +60,50 @@ class AtomicLocalBackend(LocalBackend):
     def remove(self, filepath: str | Path) -> None:
         """Remove a file, once the next ``put`` into its folder is done."""
         self._to_remove.add(Path(filepath))
+
+
+def _partial(filepath: Path) -> BinaryIO:
+    """A file beside the one that is written, which is this process's alone; what a killed one left serves."""
+    for number in count():
+        path = filepath.with_name(f'.{filepath.name}.{f"{number}." if number else ""}partial')
+        # Nothing is taken from a process that writes the same.
+        file = path.open('ab')
+        if _is_locked(file):
+            file.truncate(0)
+            return file
+        file.close()
+    raise AssertionError
+
+
+def _is_locked(file: BinaryIO) -> bool:
+    """Whether a file is this process's now: no other has locked it, or has made another file of it."""
+    if sys.platform == 'win32':
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        # A file system without locks.
+        return True
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(file.name))
+    except FileNotFoundError:
+        return False
+
+
+def _fill(file: BinaryIO, content: bytes | memoryview, filepath: Path) -> None:
+    """Write the content, and let the file take the path; remove it where that fails."""
+    try:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+        if filepath.exists():
+            shutil.copymode(filepath, file.name)
+        os.replace(file.name, filepath)
+    except BaseException:
+        Path(file.name).unlink(missing_ok=True)
+        raise
 
 
 register_backend('lfi_atomic', AtomicLocalBackend, force=True)

@@ -102,6 +102,44 @@ def test_other_texts_are_other_maps(folder, manifest, texts, message):
         CacheWriter(folder, other, keys_of(PATHS, 2), texts)
 
 
+def test_shards_without_a_manifest_are_not_taken_for_ones_own(folder, manifest):
+    (folder / 'manifest.json').unlink()
+    with pytest.raises(CacheError, match=r'has shards and no manifest\.json .*, shard-00000\.blake2b first'):
+        open_writer(folder, manifest)
+    assert not (folder / 'manifest.json').exists()
+
+
+@pytest.mark.parametrize('content', [None, b'', b'cut'])
+def test_keys_that_are_lost_are_written_again(folder, manifest, records, content):
+    (folder / 'keys.npy').unlink() if content is None else (folder / 'keys.npy').write_bytes(content)
+    with pytest.raises(CacheError, match='keys.npy is missing or corrupted'):
+        InteractionCache(folder)
+    open_writer(folder, manifest)
+    assert InteractionCache(folder).read(PATHS).tobytes() == records.tobytes()
+
+
+@pytest.mark.parametrize('damage', ['remove', 'cut', 'other records', 'empty checksum'])
+def test_a_shard_that_is_not_whole_is_not_done(folder, manifest, records, damage):
+    path = folder / 'shard-00001.npy'
+    if damage == 'remove':
+        path.unlink()
+    elif damage == 'cut':
+        path.write_bytes(path.read_bytes()[:-7])
+    elif damage == 'other records':
+        np.save(path, records[:3])
+    else:
+        (folder / 'shard-00001.blake2b').write_bytes(b'')
+    writer = open_writer(folder, manifest)
+    assert [writer.is_done(shard) for shard in range(3)] == [True, False, True]
+
+
+@pytest.mark.parametrize('text', ['{', '[1, "a"]', '3', '[' * 100_000])
+def test_a_damaged_list_of_unread_images_is_named(folder, manifest, text):
+    (folder / 'shard-00001.unread.json').write_text(text)
+    with pytest.raises(CacheError, match=r'unread\.json is corrupted: remove it and shard-00001\.blake2b'):
+        open_writer(folder, manifest).unread(1)
+
+
 def write_all(folder, manifest, records):
     writer = open_writer(folder, manifest)
     for shard in range(manifest.num_shards):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import json
 from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
 
 from .error import CacheError
+
+ANEW = 'Write the cache anew, by tools/cache_teacher.py in another folder'
 
 
 def shard_file(folder: Path, shard: int) -> Path:
@@ -31,6 +34,27 @@ def checksum(content: bytes) -> str:
     return blake2b(content, digest_size=16).hexdigest()
 
 
+def read_unread(folder: Path, shard: int) -> list[int]:
+    """The places in a shard of images that could not be read.
+
+    Raises:
+        CacheError: if its file does not hold them.
+    """
+    path = unread_file(folder, shard)
+    if not path.is_file():
+        return []
+    try:
+        places = json.loads(path.read_text(encoding='utf-8'))
+    except (ValueError, RecursionError):
+        places = None
+    if not isinstance(places, list) or not all(type(place) is int for place in places):
+        raise CacheError(
+            f'{path} is corrupted: remove it and {checksum_file(folder, shard).name}, and run '
+            'tools/cache_teacher.py again: it writes this shard anew'
+        )
+    return places
+
+
 def npy_bytes(array: np.ndarray) -> bytes:
     """An array as the content of a .npy file."""
     file = io.BytesIO()
@@ -48,7 +72,7 @@ def load_array(folder: Path, name: str, expected: str) -> np.ndarray:
     try:
         array = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise CacheError(f'{path} is missing or corrupted: {error}') from error
+        raise CacheError(f'{path} is missing or corrupted: {error}. {ANEW}') from error
     if checksum(array.tobytes()) != expected:
-        raise CacheError(f'{path} was changed: it does not match the manifest. Write the cache anew')
+        raise CacheError(f'{path} was changed: it does not match the manifest. {ANEW}')
     return array

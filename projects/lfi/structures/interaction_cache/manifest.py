@@ -14,7 +14,7 @@ import numpy as np
 from ..interaction_maps import InteractionMaps
 from ..packed_maps import packed_dtype
 from .error import CacheError
-from .files import checksum
+from .files import ANEW, checksum
 
 VERSION = 3
 MAX_SHARDS = 256
@@ -145,17 +145,14 @@ class CacheManifest:
             content = json.loads(path.read_text(encoding='utf-8'))
             version = content['version']
         except (ValueError, TypeError, KeyError, RecursionError) as error:
-            raise CacheError(f'{path} is corrupted, or no manifest of a cache: {error!r}') from error
+            raise CacheError(f'{path} is corrupted, or no manifest of a cache: {error!r}. {ANEW}') from error
         if version != VERSION:
-            raise CacheError(
-                f'{path} has the format {version}, this version of lfi reads {VERSION}: write it anew by '
-                'tools/cache_teacher.py'
-            )
+            raise CacheError(f'{path} has the format {version}, this version of lfi reads {VERSION}. {ANEW}')
         noted = 'labels' in content
         content.setdefault('labels', None)
         found = _manifest_fault(content)
         if found is not None:
-            raise CacheError(f'{path} is corrupted, or no manifest of a cache: {found}')
+            raise CacheError(f'{path} is corrupted, or no manifest of a cache: {found}. {ANEW}')
         for name in ('layers', 'directions', 'record'):
             content[name] = tuple(content[name])
         manifest = cls(**content)

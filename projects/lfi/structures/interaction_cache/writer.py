@@ -12,7 +12,15 @@ from lfi.fileio import AtomicLocalBackend
 
 from ..packed_maps import lacks_maps
 from .error import CacheError
-from .files import checksum, checksum_file, load_array, npy_bytes, shard_file, unread_file
+from .files import (
+    checksum,
+    checksum_file,
+    load_array,
+    npy_bytes,
+    read_unread,
+    shard_file,
+    unread_file,
+)
 from .manifest import CacheManifest
 
 TEXT_TOLERANCE = 1e-4
@@ -31,12 +39,15 @@ class CacheWriter:
         texts: (C, E) float32.
 
     Raises:
-        CacheError: if the folder holds a cache of anything else; the message says what differs.
+        CacheError: if the folder holds a cache of anything else; the message says what differs. And if it
+            holds shards without a manifest, which may be of anything.
     """
 
     def __init__(self, folder: Path, manifest: CacheManifest, keys: np.ndarray, texts: np.ndarray) -> None:
         self.folder, self.manifest = folder, manifest
         self._files = AtomicLocalBackend()
+        # Looked for first: another process may write the first shard once the manifest is there.
+        shards = sorted(folder.glob('shard-*'))
         if (folder / 'manifest.json').exists():
             existing = CacheManifest.read(folder)
             found = existing.difference(manifest) or texts_difference(
@@ -44,20 +55,35 @@ class CacheWriter:
             )
             if found:
                 raise CacheError(f'{folder} holds other maps: {found}. Choose another folder, or remove it')
+            # What is lost of these can be told, for the manifest has their digest.
+            if not _has_keys(folder, manifest):
+                self._files.put(npy_bytes(keys), folder / 'keys.npy')
             return
+        if shards:
+            raise CacheError(
+                f'{folder} has shards and no manifest.json that says whose they are, {shards[0].name} first: '
+                'choose another folder, or remove it'
+            )
         for name, array in (('keys.npy', keys), ('texts.npy', texts)):
             self._files.put(npy_bytes(array), folder / name)
         text = json.dumps(manifest.content(), indent=1, ensure_ascii=False)
         self._files.put(text.encode(), folder / 'manifest.json')
 
     def is_done(self, shard: int) -> bool:
-        """Whether a shard is written."""
-        return checksum_file(self.folder, shard).is_file()
+        """Whether a shard is written, as far as that is seen without reading it: a reader sees the rest."""
+        noted = checksum_file(self.folder, shard)
+        if not noted.is_file() or not noted.stat().st_size:
+            return False
+        try:
+            records = np.load(shard_file(self.folder, shard), mmap_mode='r', allow_pickle=False)
+        except (OSError, ValueError, EOFError):
+            return False
+        return records.dtype == self.manifest.dtype and len(records) == len(self.manifest.rows(shard))
 
     def unread(self, shard: int) -> list[int]:
         """Which images, of all, a written shard has no maps of, because they could not be read."""
-        path = unread_file(self.folder, shard)
-        return [self.manifest.rows(shard)[i] for i in json.loads(path.read_text())] if path.is_file() else []
+        rows = self.manifest.rows(shard)
+        return [rows[place] for place in read_unread(self.folder, shard) if 0 <= place < len(rows)]
 
     def write(self, shard: int, records: np.ndarray) -> None:
         """Write a shard's records."""
@@ -70,6 +96,15 @@ class CacheWriter:
         else:
             unread_file(self.folder, shard).unlink(missing_ok=True)
         self._files.put(checksum(content).encode(), checksum_file(self.folder, shard))
+
+
+def _has_keys(folder: Path, manifest: CacheManifest) -> bool:
+    """Whether the keys of a cache are there, and are those of its manifest."""
+    try:
+        load_array(folder, 'keys.npy', manifest.data)
+    except CacheError:
+        return False
+    return True
 
 
 def texts_difference(cached: np.ndarray, wanted: np.ndarray, concepts: Sequence[str]) -> str | None:

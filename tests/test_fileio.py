@@ -1,0 +1,44 @@
+"""Files that several processes write at once, and what killed ones leave."""
+
+import fcntl
+import multiprocessing
+
+from lfi.fileio import AtomicLocalBackend
+
+
+def write_often(file, letter):
+    for size in range(1, 200):
+        AtomicLocalBackend().put(letter * 1000 * size, file)
+
+
+def test_processes_that_write_one_file_leave_a_whole_one_of_theirs(tmp_path):
+    file = tmp_path / 'file'
+    fork = multiprocessing.get_context('fork')
+    writers = [fork.Process(target=write_often, args=(file, letter)) for letter in (b'a', b'b', b'c')]
+    for writer in writers:
+        writer.start()
+    seen = 0
+    while any(writer.is_alive() for writer in writers):
+        if file.exists():
+            content = file.read_bytes()
+            assert content == content[:1] * len(content) and len(content) % 1000 == 0
+            seen += 1
+    assert seen and [writer.exitcode for writer in writers] == [0, 0, 0]
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_what_a_killed_writer_left_serves_the_next_one(tmp_path):
+    (tmp_path / '.file.partial').write_bytes(b'longer than what comes')
+    AtomicLocalBackend().put(b'new', tmp_path / 'file')
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b'new']
+
+
+def test_what_another_process_writes_is_left_to_it(tmp_path):
+    with (tmp_path / '.file.partial').open('wb') as other:
+        other.write(b'half of')
+        other.flush()
+        fcntl.flock(other, fcntl.LOCK_EX)
+        AtomicLocalBackend().put(b'new', tmp_path / 'file')
+    assert (tmp_path / 'file').read_bytes() == b'new'
+    assert (tmp_path / '.file.partial').read_bytes() == b'half of'
+    assert len(list(tmp_path.iterdir())) == 2
