@@ -1,8 +1,11 @@
 """What the arguments that tools share take, and what they say of what they do not take."""
 
 import pytest
-from lfi.arguments import ArgumentParser, add_config_arguments, add_run_arguments, nearest
+from hypothesis import given
+from hypothesis import strategies as st
+from lfi.arguments import ArgumentParser, add_config_arguments, add_run_arguments, nearest, value_of
 from lfi.config_files import config_path
+from mmengine.config import DictAction
 
 CONFIG = 'classification/lfi_vit-tiny_shapes.py'
 
@@ -68,6 +71,62 @@ def test_the_folder_of_a_cache_stays_as_it_was_typed(parser):
         return options['model.teacher_cache']
 
     assert (cache('my maps, 2/1'), cache('None')) == ('my maps, 2/1', None)
+
+
+@pytest.mark.parametrize(
+    ('text', 'value'),
+    [
+        ('a drawing', 'a drawing'),
+        ("'a drawing of {}'", 'a drawing of {}'),
+        ("['a drawing of a {}','{}']", ['a drawing of a {}', '{}']),
+        ('["red, or blue", "(a [b"]', ['red, or blue', '(a [b']),
+        ('[red circle, star]', ['red circle', 'star']),
+        ("['red circle', star]", ['red circle', 'star']),
+        ("[['a b'], ('1', 'None')]", [['a b'], (1, None)]),
+        ('red circle, star', ['red circle', 'star']),
+        ('[ 3, 7 ]', [3, 7]),
+        ('( 100 , 150 )', (100, 150)),
+        ('(3)', (3,)),
+        ('[]', []),
+        ("{'a': 1}", "{'a': 1}"),
+        ('"red, or blue"', 'red, or blue'),
+        ("'it's'", "it's"),
+        ("'[3,7]'", [3, 7]),
+        ("'3'", 3),
+    ],
+)
+def test_texts_keep_their_spaces(parser, text, value):
+    found = parser.parse_args([CONFIG, '--cfg-options', f'a.b={text}']).cfg_options
+    assert found == {'a.b': value} and type(found['a.b']) is type(value)
+
+
+WORDS = st.sampled_from(
+    ['a', 'best-location', '3', '-1', '2.5', '1e-3', 'true', 'False', 'None', '{}', 'x=y']
+)
+
+
+@given(
+    st.recursive(
+        WORDS,
+        lambda inner: st.tuples(st.sampled_from(['[]', '()']), st.lists(inner, max_size=3)).map(
+            lambda found: f'{found[0][0]}{",".join(found[1])}{found[0][1]}'
+        ),
+    )
+)
+def test_values_are_those_of_mmengine(text):
+    value = DictAction._parse_iterable(text)
+    assert value_of(text) == value and repr(value_of(text)) == repr(value)
+
+
+def test_brackets_that_do_not_fit(refused):
+    assert '--cfg-options takes KEY=VALUE pairs, got a=[1, (2]' in refused(
+        CONFIG, '--cfg-options', 'a=[1, (2]'
+    )
+
+
+def test_options_add_up(parser):
+    found = parser.parse_args([CONFIG, '--cfg-options', 'a=1', 'b=2', '--cfg-options', 'a=3'])
+    assert found.cfg_options == {'a': 3, 'b': 2}
 
 
 def test_pairs_without_a_value(capsys):

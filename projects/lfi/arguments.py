@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Mapping, Sequence
+from ast import literal_eval
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
@@ -11,6 +12,9 @@ from typing import Any, ClassVar, NoReturn
 from mmengine.config import DictAction
 
 from .config_files import find_config
+
+QUOTES = ('"', "'")
+OPENING = ('[', '(')
 
 
 class ArgumentParser(argparse.ArgumentParser):
@@ -70,8 +74,9 @@ def nearest(word: str, known: Iterable[str]) -> str:
 class CfgOptions(DictAction):
     """``--cfg-options KEY=VALUE ...``; a pair without ``=`` is an error of one line.
 
-    A folder, as in ``data_root=FOLDER``, stays as it was typed: mmengine takes spaces from a value, parts it
-    at commas, and makes it a number where it can.
+    Values are read as mmengine reads them, which makes lists of commas and brackets, and numbers where it
+    can; but a text keeps its spaces, and one in quotes inside brackets its commas and brackets too. A folder,
+    as in ``data_root=FOLDER``, stays as it was typed.
     """
 
     def __call__(
@@ -82,16 +87,67 @@ class CfgOptions(DictAction):
         option_string: str | None = None,
     ) -> None:
         """Add the pairs to the namespace."""
+        found = dict(getattr(namespace, self.dest) or {})
+        for pair in values or ():
+            key, equals, text = pair.partition('=')
+            stays = names_root(key) or (key == 'model.teacher_cache' and text != 'None')
+            try:
+                found[key] = text if stays else value_of(text)
+            except ValueError:
+                equals = ''
+            if not equals:
+                parser.error(f'{option_string} takes KEY=VALUE pairs, got {" ".join(values or ())}')
+        setattr(namespace, self.dest, found)
+
+
+def value_of(text: str) -> Any:
+    """What an option's value means: a number, a bool, None, a text, or a list or tuple of these."""
+    text = text.strip()
+    # A list in quotes is a list, as mmengine has it.
+    is_quoted = len(text) > 1 and text[0] in QUOTES and text[0] == text[-1] and text[1] not in OPENING
+    if is_quoted or (text[:1] in OPENING and any(quote in text for quote in QUOTES)):
         try:
-            super().__call__(parser, namespace, values, option_string)
-        except (ValueError, AssertionError):
-            parser.error(f'{option_string} takes KEY=VALUE pairs, got {" ".join(values or ())}')
-        pairs = (pair.split('=', 1) for pair in values or ())
-        getattr(namespace, self.dest).update(
-            (key, value)
-            for key, value in pairs
-            if names_root(key) or (key == 'model.teacher_cache' and value != 'None')
-        )
+            return _typed(literal_eval(text))
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            # Not all texts are in quotes: ['a', b].
+            pass
+    return _unquoted(text)
+
+
+def _typed(value: Any) -> Any:
+    """A literal whose texts are numbers and the like where they read so."""
+    if isinstance(value, list | tuple):
+        return type(value)(map(_typed, value))
+    return DictAction._parse_int_float_bool(value) if isinstance(value, str) else value
+
+
+def _unquoted(text: str) -> Any:
+    """As mmengine's own, but for the spaces.
+
+    Raises:
+        ValueError: if brackets do not fit one another.
+    """
+    text = text.strip().strip('\'"')
+    brackets = text[:1] + text[-1:]
+    if brackets not in ('[]', '()') and ',' not in text:
+        return DictAction._parse_int_float_bool(text)
+    inner = text[1:-1] if brackets in ('[]', '()') else text
+    values = [_unquoted(part) for part in _parts(inner)]
+    return tuple(values) if brackets == '()' else values
+
+
+def _parts(text: str) -> Iterator[str]:
+    """What commas part, but for those inside brackets."""
+    depth, start = 0, 0
+    for at, char in enumerate(text):
+        depth += (char in '[(') - (char in '])')
+        if char == ',' and not depth:
+            yield text[start:at]
+            start = at + 1
+    if depth:
+        raise ValueError(f'brackets do not fit one another in {text}')
+    if start < len(text):
+        yield text[start:]
 
 
 def names_root(key: str) -> bool:
