@@ -1,9 +1,19 @@
 """What the arguments that tools share take, and what they say of what they do not take."""
 
+from argparse import ArgumentTypeError
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lfi.arguments import ArgumentParser, add_config_arguments, add_run_arguments, nearest, value_of
+from lfi.arguments import (
+    ArgumentParser,
+    add_config_arguments,
+    add_run_arguments,
+    nearest,
+    positive,
+    value_of,
+    whole,
+)
 from lfi.config_files import config_path
 from mmengine.config import DictAction
 
@@ -151,3 +161,14 @@ def test_help_names_what_was_typed(monkeypatch):
     parser = ArgumentParser()
     inner = parser.add_subparsers().add_parser('part')
     assert (parser.prog, inner.prog) == ('lfi tool', 'lfi tool part')
+
+
+@pytest.mark.parametrize(
+    ('kind', 'taken', 'refused'),
+    [(positive, ['1', '12'], ['0', '-1', '1.5', 'a']), (whole, ['0', '12'], ['-1', '1.5', ''])],
+)
+def test_numbers_that_make_no_sense_are_refused(kind, taken, refused):
+    assert [kind(text) for text in taken] == [int(text) for text in taken]
+    for text in refused:
+        with pytest.raises(ArgumentTypeError, match=f'must be a whole number .*, got {text!r}'):
+            kind(text)

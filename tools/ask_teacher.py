@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from lfi.arguments import ArgumentParser
+from lfi.arguments import ArgumentParser, positive
 from lfi.tools import run_tool
 
 
@@ -45,7 +45,11 @@ def parse_args() -> Namespace:
         help='folder for pictures and predictions (%(default)s)',
     )
     parser.add_argument(
-        '--frame-stride', type=int, default=1, metavar='N', help='of a video, every N-th frame (%(default)s)'
+        '--frame-stride',
+        type=positive,
+        default=1,
+        metavar='N',
+        help='of a video, every N-th frame (%(default)s)',
     )
     parser.add_argument('--device', help='such as cpu or cuda:1 (default: a GPU if there is one)')
     return parser.parse_args()

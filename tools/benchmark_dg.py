@@ -19,7 +19,7 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from lfi.arguments import ArgumentParser, config_file
+from lfi.arguments import ArgumentParser, config_file, positive
 from lfi.tools import run_tool
 
 
@@ -30,7 +30,9 @@ def parse_args() -> Namespace:
     )
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2], help='(default: 0 1 2)')
     parser.add_argument('--domains', nargs='+', help='those to leave out (default: each one that is there)')
-    parser.add_argument('--epochs', type=int, help="fit the schedule to so many (default: the configs' own)")
+    parser.add_argument(
+        '--epochs', type=positive, help="fit the schedule to so many (default: the configs' own)"
+    )
     parser.add_argument(
         '--cache-teacher', action='store_true', help='ask the teacher once about each unaugmented image'
     )
@@ -42,7 +44,7 @@ def parse_args() -> Namespace:
         metavar=('CONFIG', 'CHECKPOINT'),
         help='test a checkpoint by a config of an lfi.LFIZeroShotClassifier; may be given several times',
     )
-    parser.add_argument('--jobs', type=int, default=1, help='cells at a time (default: %(default)s)')
+    parser.add_argument('--jobs', type=positive, default=1, help='cells at a time (default: %(default)s)')
     parser.add_argument('--work-dir', default='work_dirs/benchmark_dg', help='(default: %(default)s)')
     parser.add_argument(
         '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='change all CONFIGs alike'

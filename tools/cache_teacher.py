@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from lfi.arguments import ArgumentParser, add_config_arguments, add_launcher_arguments, positive
+from lfi.arguments import ArgumentParser, add_config_arguments, add_launcher_arguments, positive, whole
 from lfi.tools import run_tool
 
 
@@ -23,11 +23,13 @@ def parse_args() -> Namespace:
     add_config_arguments(parser)
     parser.add_argument('--out', required=True, metavar='DIR', help='folder of the cache')
     parser.add_argument('--batch-size', type=positive, default=64, help='images at once (%(default)s)')
-    parser.add_argument('--num-workers', type=int, default=2, help='processes that load images (%(default)s)')
+    parser.add_argument(
+        '--num-workers', type=whole, default=2, help='processes that load images (%(default)s)'
+    )
     parser.add_argument(
         '--verify',
         nargs='?',
-        type=int,
+        type=positive,
         const=256,
         metavar='N',
         help='instead: read a finished cache again, and ask again about N images (%(const)s)',

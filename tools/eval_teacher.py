@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from lfi.arguments import ArgumentParser, add_config_arguments, positive
+from lfi.arguments import ArgumentParser, add_config_arguments, positive, whole
 from lfi.tools import run_tool
 
 
@@ -27,9 +27,13 @@ def parse_args() -> Namespace:
         help='such as maskclip, or "all" that fit the model; an unknown one prints all names (default: the '
         "config's)",
     )
-    parser.add_argument('--images', type=int, metavar='N', help='only N images, evenly spaced (default: all)')
+    parser.add_argument(
+        '--images', type=positive, metavar='N', help='only N images, evenly spaced (default: all)'
+    )
     parser.add_argument('--batch-size', type=positive, default=16, help='images at once (%(default)s)')
-    parser.add_argument('--num-workers', type=int, default=1, help='processes that load images (%(default)s)')
+    parser.add_argument(
+        '--num-workers', type=whole, default=1, help='processes that load images (%(default)s)'
+    )
     parser.add_argument(
         '--area',
         nargs=2,
@@ -38,7 +42,7 @@ def parse_args() -> Namespace:
         metavar=('MIN', 'MAX'),
         help='only regions of this share of their image (0 1)',
     )
-    parser.add_argument('--pictures', type=int, default=6, help='images in the picture (%(default)s)')
+    parser.add_argument('--pictures', type=whole, default=6, help='images in the picture (%(default)s)')
     parser.add_argument('--out', metavar='DIR', help='write results.json, table.md and maps.png')
     return parser.parse_args()
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from lfi.arguments import ArgumentParser, CfgOptions
+from lfi.arguments import ArgumentParser, CfgOptions, positive, whole
 from lfi.tools import run_tool
 
 # In place of a second classifier: the teacher's own maps.
@@ -36,9 +36,9 @@ def parse_args() -> Namespace:
     )
     make.add_argument('--out', required=True, help='the page, study.html; the key becomes study.key.json')
     make.add_argument(
-        '--images', type=int, default=40, metavar='N', help="images of A's validation set (%(default)s)"
+        '--images', type=positive, default=40, metavar='N', help="images of A's validation set (%(default)s)"
     )
-    make.add_argument('--catch', type=int, default=8, metavar='K', help='catch trials (%(default)s)')
+    make.add_argument('--catch', type=whole, default=8, metavar='K', help='catch trials (%(default)s)')
     make.add_argument(
         '--seed', type=int, default=0, help='of the images, their order and sides (%(default)s)'
     )

@@ -35,7 +35,11 @@ def parse_args() -> Namespace:
     parser.add_argument('--out-dir', required=True, metavar='DIR', help='folder for pictures and predictions')
     parser.add_argument('--batch-size', type=positive, default=8, help='images at once (%(default)s)')
     parser.add_argument(
-        '--frame-stride', type=int, default=1, metavar='N', help='of a video, every N-th frame (%(default)s)'
+        '--frame-stride',
+        type=positive,
+        default=1,
+        metavar='N',
+        help='of a video, every N-th frame (%(default)s)',
     )
     parser.add_argument(
         '--device', help='device of the model, such as cpu or cuda:1 (default: a GPU if there is one)'

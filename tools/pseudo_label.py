@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from lfi.arguments import ArgumentParser, add_config_arguments
+from lfi.arguments import ArgumentParser, add_config_arguments, whole
 from lfi.pseudo_labels.arguments import add_reader_arguments, add_rule_arguments
 from lfi.tools import run_tool
 
@@ -26,7 +26,7 @@ def parse_args() -> Namespace:
     add_rule_arguments(parser)
     parser.add_argument(
         '--pictures',
-        type=int,
+        type=whole,
         default=0,
         metavar='N',
         help='draw N of the images in labels.png (%(default)s)',

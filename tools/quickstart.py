@@ -28,7 +28,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lfi.arguments import ArgumentParser
+from lfi.arguments import ArgumentParser, positive
 from lfi.errors import UsageError
 from lfi.tools import run_tool
 
@@ -47,7 +47,7 @@ def parse_args() -> Namespace:
         '--work-dir', default='work_dirs/quickstart', help='folder of both runs (%(default)s)'
     )
     parser.add_argument('--seed', type=int, default=0, help='of both runs (%(default)s)')
-    parser.add_argument('--epochs', type=int, default=4, help='of both complete schedules (%(default)s)')
+    parser.add_argument('--epochs', type=positive, default=4, help='of both complete schedules (%(default)s)')
     parser.add_argument(
         '--cfg-options',
         nargs='+',

@@ -178,6 +178,17 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def whole(text: str) -> int:
+    """A whole number of 0 or more, the `type` of an argument that is one.
+
+    Raises:
+        ArgumentTypeError: if it is none.
+    """
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f'must be a whole number of 0 or more, got {text!r}')
+    return int(text)
+
+
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     """Add ``CONFIG`` and ``--cfg-options``."""
     parser.add_argument('config', type=config_file, help="config file, or the name of one of LFI's")

@@ -8,12 +8,13 @@ from lfi.errors import UsageError
 from mmengine.config import Config
 
 VALUES = {
-    'numbers': [1, 0.5, -2, 1e-6, True, None],
+    'numbers': [1, 0.5, -2, 1e-6, True, None, float('inf'), -float('inf')],
     'one': (1,),
     'empty': [(), [], {}],
     'texts': ["it's", 'a "b"', 'über\n'],
     'deep': dict(type='A', steps=[dict(type=f'lfi.Step{i}', sizes=(i, i + 1)) for i in range(12)]),
     'keys': {'.gate': dict(decay_mult=0.0), 'plain': 1},
+    'keywords': {'class': 0, 'lambda': 1},
 }
 
 

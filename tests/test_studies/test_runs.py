@@ -68,6 +68,16 @@ def test_a_schedule_that_counts_iterations_is_read(tmp_path):
     assert run.losses == {'loss': {100: 75.0, 200: 175.0}}
 
 
+def test_what_is_no_row_is_skipped_and_what_is_no_number_is_named(tmp_path):
+    file = tmp_path / '20260101_000000/vis_data/scalars.json'
+    write_scalars(file.parent.parent, [{'mIoU': 20.0, 'step': 1}])
+    file.write_text(f'{file.read_text()}\n3\n[1]\n"mIoU"\n{{"mIoU":')
+    assert read_run(tmp_path, metric='mIoU').accuracy == (20.0,)
+    write_scalars(tmp_path / '20260102_000000', [{'mIoU': 'high', 'step': 1}])
+    with pytest.raises(ValueError, match="hold mIoU='high' of step 1: no number"):
+        read_run(tmp_path, metric='mIoU')
+
+
 def test_validations_and_their_epochs_are_as_many():
     with pytest.raises(ValueError, match='base: 2 validations at 1 epochs'):
         Run('base', (1.0, 2.0), 1.0, {}, epochs=(5,))
@@ -75,7 +85,13 @@ def test_validations_and_their_epochs_are_as_many():
 
 @pytest.mark.parametrize(
     ('accuracy', 'target', 'epoch'),
-    [((10, 20, 30), 20, 2), ((10, 25, 15, 30), 20, 4), ((10, 20, 15), 20, None), ((30, 40), 20, 1)],
+    [
+        ((10, 20, 30), 20, 2),
+        ((10, 25, 15, 30), 20, 4),
+        ((10, 20, 15), 20, None),
+        ((30, 40), 20, 1),
+        ((30, float('nan')), 20, None),
+    ],
 )
 def test_a_target_is_held_only_from_where_the_run_stays_above_it(accuracy, target, epoch):
     assert Run('a', accuracy, 1.0, {}).epochs_to_hold(target) == epoch

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from lfi.arguments import ArgumentParser
+from lfi.arguments import ArgumentParser, whole
 from lfi.tools import run_tool
 
 
@@ -59,7 +59,9 @@ def parse_args() -> Namespace:
         help='write the curves, and the maps of the last LFI run, to this picture; a page (.html) has the '
         'tables of single runs too',
     )
-    parser.add_argument('--images', type=int, default=6, help='images with maps in the picture (%(default)s)')
+    parser.add_argument(
+        '--images', type=whole, default=6, help='images with maps in the picture (%(default)s)'
+    )
     args = parser.parse_args()
     if bool(args.work_dirs) == bool(args.baseline or args.method):
         parser.error('give single runs, or a --baseline and a --method')

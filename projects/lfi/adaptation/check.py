@@ -117,12 +117,14 @@ def _check_data(cfg: Config) -> str:
         size = len(dataset)
     except UsageError:
         raise
-    except (OSError, RuntimeError) as error:
-        said = f'the training data were not found, and not built ({type(error).__name__}: {error})'
-        return f'{said}; add --cfg-options data_root=FOLDER/ below' if cfg.get('data_root') else said
-    # What a data set raises at wrong files, or without a package, differs from one to the next.
+    # What a data set raises at files that are missing or wrong, or without a package, differs from one to
+    # the next.
     except Exception as error:
-        return f'the training data could not be built ({type(error).__name__}: {error})'
+        reason = f'({type(error).__name__}: {error})'
+        if not isinstance(error, OSError) and 'not found' not in str(error).lower():
+            return f'the training data could not be built {reason}'
+        said = f'the training data were not found, and not built {reason}'
+        return f'{said}; add --cfg-options data_root=FOLDER/ below' if cfg.get('data_root') else said
     try:
         sample = dataset[0]
     except UsageError:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from keyword import iskeyword
+from math import isfinite
 from typing import Any
 
 from lfi.errors import UsageError
@@ -55,7 +57,8 @@ def source(value: Any, before: int = 0, indent: int = 0) -> str:
             raise UsageError(
                 f'the config holds {value!r}, which cannot be written into a text config: name it by a string'
             )
-        return repr(value)
+        # Neither has a name of its own in Python.
+        return repr(value) if not isinstance(value, float) or isfinite(value) else f"float('{value}')"
     opening, items, closing = _parts(value)
     alone = ',' if isinstance(value, tuple) and len(items) == 1 else ''
     line = f'{opening}{", ".join(key + source(item) for key, item in items)}{alone}{closing}'
@@ -72,7 +75,7 @@ def _parts(value: Any) -> tuple[str, list[tuple[str, Any]], str]:
         first = [('', item) for item in value.first]
         return f'{value.function}(', first + [(f'{key}=', item) for key, item in value.named.items()], ')'
     if isinstance(value, Mapping):
-        if all(isinstance(key, str) and key.isidentifier() for key in value):
+        if all(isinstance(key, str) and key.isidentifier() and not iskeyword(key) for key in value):
             return 'dict(', [(f'{key}=', item) for key, item in value.items()], ')'
         return '{', [(f'{key!r}: ', item) for key, item in value.items()], '}'
     brackets = '[]' if isinstance(value, list) else '()'

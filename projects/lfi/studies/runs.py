@@ -67,7 +67,8 @@ class Run:
         """The epoch at which the run reaches the target and stays there to the end, or None."""
         held = None
         for epoch, value in zip(reversed(self.epochs), reversed(self.accuracy)):
-            if value < target:
+            # What is no number holds nothing.
+            if not value >= target:
                 break
             held = epoch
         return held
@@ -87,7 +88,7 @@ def read_run(work_dir: str | Path, name: str | None = None, metric: str = 'accur
 
     Raises:
         FileNotFoundError: if the folder has no scalars.
-        ValueError: if they hold no value of the metric.
+        ValueError: if they hold no value of the metric, or one that is no number.
     """
     work_dir = Path(work_dir)
     if not any(work_dir.glob('*/vis_data/scalars.json')):
@@ -101,6 +102,9 @@ def read_run(work_dir: str | Path, name: str | None = None, metric: str = 'accur
             train[row['step']] = row
     if not accuracy:
         raise ValueError(f'the scalars of {work_dir} hold no {metric}')
+    for step, value in accuracy.items():
+        if not isinstance(value, int | float):
+            raise ValueError(f'the scalars of {work_dir} hold {metric}={value!r} of step {step}: no number')
     steps = sorted(accuracy)
     interval = min((after - before for before, after in pairwise(steps)), default=steps[0])
     missing = sorted(set(range(interval, steps[-1], interval)) - set(steps))
