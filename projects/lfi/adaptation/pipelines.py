@@ -10,7 +10,7 @@ from typing import Any
 from mmengine.registry import TRANSFORMS
 
 from lfi.datasets.transforms.unrecorded_steps import HARMLESS
-from lfi.datasets.transforms.view_matrix import moves_nothing
+from lfi.datasets.transforms.view_rules import moves_nothing
 from lfi.engine.pipelines import is_rgb
 from lfi.registry import TASK_TYPES
 

@@ -14,7 +14,8 @@ from mmpretrain.datasets.transforms import RandAugment
 from lfi.errors import UsageError
 from lfi.registry import TRANSFORMS
 
-from .view_matrix import has_rule, learn_rules, no_rule, to_pixels, view_matrix
+from .view_matrix import has_rule, no_rule, to_pixels, view_matrix
+from .view_rules import learn_rules
 
 MIXED = 'mixed'
 """Where `results` keep the `MixedSources` of a picture that shows several images."""

@@ -11,7 +11,7 @@ from mmengine.registry import TRANSFORMS
 from lfi.errors import UsageError
 from lfi.registry import TASK_TYPES
 
-from .view_matrix import moves_nothing
+from .view_rules import moves_nothing
 
 # They read what belongs to an image, leave out annotations, or gather what is there.
 HARMLESS = ('Load', 'Pack', 'Filter')

@@ -1,20 +1,15 @@
-"""Where a transform's output shows its input: one rule for each kind of transform.
+"""Where a transform's output shows its input.
 
 Matrices are (3, 3) float64 and lead from the output's pixels to the input's, (x, y, 1), where pixel i of a
-row covers i to i + 1.
+row covers i to i + 1. `view_rules` has the rules, one for each kind of transform.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import singledispatch
-from typing import Any
 
 import numpy as np
-from mmcv import transforms as mmcv_transforms
 from mmcv.transforms import BaseTransform
-from mmpretrain.datasets import transforms as mmpretrain_transforms
-from mmpretrain.datasets.transforms import auto_augment
 
 # Height and width.
 Size = tuple[int, int]
@@ -47,20 +42,6 @@ def has_rule(transform: BaseTransform) -> bool:
     return view_matrix.dispatch(type(transform)) is not view_matrix.dispatch(object)
 
 
-def learn_rules(kinds: Iterable[type]) -> None:
-    """Import the rules for mmdet's transforms, if some kinds are mmdet's: only then is mmdet imported."""
-    if any(base.__module__.startswith('mmdet.') for kind in kinds for base in kind.__mro__):
-        from . import mmdet_view_matrix  # noqa: F401
-
-
-def moves_nothing(kind: object) -> bool:
-    """Whether a transform of this kind leaves each pixel, and the size, as they are."""
-    if not isinstance(kind, type):
-        return False
-    learn_rules([kind])
-    return view_matrix.dispatch(kind) is identity
-
-
 def no_rule(transform: BaseTransform) -> str:
     """What to say of a transform without a rule."""
     return (
@@ -72,131 +53,6 @@ def no_rule(transform: BaseTransform) -> str:
 def identity(transform: BaseTransform, before: Size, results: dict) -> np.ndarray:
     """The rule of a transform that moves no pixel and keeps the size."""
     return np.eye(3)
-
-
-# What changes colours only; loading is as harmless.
-for _type in (
-    mmcv_transforms.LoadAnnotations,
-    mmcv_transforms.LoadImageFromFile,
-    mmcv_transforms.Normalize,
-    mmcv_transforms.RandomGrayscale,
-    mmpretrain_transforms.ColorJitter,
-    mmpretrain_transforms.Lighting,
-    mmpretrain_transforms.RandomErasing,
-    auto_augment.AutoContrast,
-    auto_augment.Brightness,
-    auto_augment.ColorTransform,
-    auto_augment.Contrast,
-    auto_augment.Cutout,
-    auto_augment.Equalize,
-    auto_augment.GaussianBlur,
-    auto_augment.Invert,
-    auto_augment.Posterize,
-    auto_augment.Sharpness,
-    auto_augment.Solarize,
-    auto_augment.SolarizeAdd,
-):
-    view_matrix.register(_type, identity)
-
-
-@view_matrix.register
-def _pad(transform: mmcv_transforms.Pad, before: Size, results: dict) -> np.ndarray:
-    # Below and on the right.
-    return np.eye(3)
-
-
-@view_matrix.register(mmcv_transforms.Resize)
-@view_matrix.register(mmcv_transforms.RandomResize)
-@view_matrix.register(mmcv_transforms.RandomChoiceResize)
-@view_matrix.register(mmpretrain_transforms.ResizeEdge)
-def _resize(transform: Any, before: Size, results: dict) -> np.ndarray:
-    return scale(before, results['img'].shape)
-
-
-@view_matrix.register
-def _flip(transform: mmcv_transforms.RandomFlip, before: Size, results: dict) -> np.ndarray:
-    matrix = np.eye(3)
-    direction = results['flip_direction'] if results['flip'] else None
-    if direction in ('horizontal', 'diagonal'):
-        matrix[0] = -1, 0, before[1]
-    if direction in ('vertical', 'diagonal'):
-        matrix[1] = 0, -1, before[0]
-    return matrix
-
-
-@view_matrix.register
-def _random_resized_crop(
-    transform: mmpretrain_transforms.RandomResizedCrop, before: Size, results: dict
-) -> np.ndarray:
-    top, left, height, width = transform.rand_crop_params(None)
-    return offset(left, top) @ scale((height, width), results['img'].shape)
-
-
-@view_matrix.register
-def _random_crop(transform: mmpretrain_transforms.RandomCrop, before: Size, results: dict) -> np.ndarray:
-    left_pad, top_pad = _padding(transform, before)
-    top, left, _, _ = transform.rand_crop_params(None)
-    return offset(left - left_pad, top - top_pad)
-
-
-@view_matrix.register
-def _centre_crop(transform: mmcv_transforms.CenterCrop, before: Size, results: dict) -> np.ndarray:
-    height, width = results['img'].shape[:2]
-    # Where it pads, it pads on the right and below, and crops the padded image.
-    padded = max(before[0], height), max(before[1], width)
-    return offset(round((padded[1] - width) / 2), round((padded[0] - height) / 2))
-
-
-@view_matrix.register
-def _shear(transform: auto_augment.Shear, before: Size, results: dict) -> np.ndarray:
-    if transform.random_disable():
-        return np.eye(3)
-    forward = np.eye(3)
-    row, column = (0, 1) if transform.direction == 'horizontal' else (1, 0)
-    forward[row, column] = _magnitude(transform, transform.magnitude)
-    return FROM_CENTRES @ np.linalg.inv(forward) @ TO_CENTRES
-
-
-@view_matrix.register
-def _translate(transform: auto_augment.Translate, before: Size, results: dict) -> np.ndarray:
-    if transform.random_disable():
-        return np.eye(3)
-    magnitude = _magnitude(transform, transform.magnitude)
-    if transform.direction == 'horizontal':
-        return offset(-magnitude * before[1], 0)
-    return offset(0, -magnitude * before[0])
-
-
-@view_matrix.register
-def _rotate(transform: auto_augment.Rotate, before: Size, results: dict) -> np.ndarray:
-    if transform.random_disable():
-        return np.eye(3)
-    # Positive is clockwise on the screen, where y points down.
-    angle = np.deg2rad(_magnitude(transform, transform.angle))
-    cos, sin = np.cos(angle) * transform.scale, np.sin(angle) * transform.scale
-    x, y = transform.center or ((before[1] - 1) / 2, (before[0] - 1) / 2)
-    turn = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
-    forward = offset(x, y) @ turn @ offset(-x, -y)
-    return FROM_CENTRES @ np.linalg.inv(forward) @ TO_CENTRES
-
-
-def _magnitude(transform: auto_augment.BaseAugTransform, fixed: float | None) -> float:
-    # The draw is kept, so its argument does not matter.
-    return transform.random_negative(fixed)
-
-
-def _padding(transform: mmpretrain_transforms.RandomCrop, before: tuple[int, int]) -> tuple[int, int]:
-    """Pixels that RandomCrop adds on the left and above, as it does it."""
-    padding = transform.padding or 0
-    if isinstance(padding, int):
-        padding = (padding, padding)
-    left, top = padding[:2]
-    right, bottom = padding[2:] or padding
-    if transform.pad_if_needed:
-        height, width = before[0] + top + bottom, before[1] + left + right
-        top += max(0, -(-(transform.crop_size[0] - height) // 2))
-        left += max(0, -(-(transform.crop_size[1] - width) // 2))
-    return left, top
 
 
 def scale(size: tuple[int, ...], to: tuple[int, ...]) -> np.ndarray:

@@ -20,7 +20,7 @@ from mmdet.models.roi_heads.roi_extractors import SingleRoIExtractor
 from mmengine.config import ConfigDict
 from torch import Tensor, nn
 
-from .graphs import in_type_of
+from .float_type import in_type_of
 from .masks import paste_masks
 from .nms import IGNORED, nms_mask
 

@@ -12,6 +12,7 @@ from mmpretrain.models.classifiers import ImageClassifier
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
+from .float_type import in_type_of
 from .nms import onnx_translations
 
 PARTS = ('classifier', 'detector', 'segmentor', 'backbone')
@@ -22,11 +23,6 @@ OUTPUTS = {
     'featmap': 'feature_map',
     'raw': 'tokens',
 }
-
-
-def in_type_of(module: nn.Module, images: Tensor) -> Tensor:
-    """Images in the floating type of a module's weights."""
-    return images.to(next(module.parameters()).dtype)
 
 
 class BackboneFeatures(nn.Module):
