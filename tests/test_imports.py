@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import lfi
@@ -49,11 +50,16 @@ def part_of(names: list[str]) -> str:
 
 def imported_parts(path: Path, package: Path = PACKAGE) -> Iterator[str]:
     """The parts of the package that a file imports, wherever in the file."""
+    yield from map(part_of, imported_modules(path, package))
+
+
+def imported_modules(path: Path, package: Path = PACKAGE) -> Iterator[list[str]]:
+    """The modules of the package that a file imports, by their names below `lfi`."""
     folder = list(path.relative_to(package).parts[:-1])
     for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
         if isinstance(node, ast.Import):
             modules = [alias.name.split('.') for alias in node.names]
-            yield from (part_of(names[1:]) for names in modules if names[0] == 'lfi')
+            yield from (names[1:] for names in modules if names[0] == 'lfi')
         if isinstance(node, ast.ImportFrom):
             names = node.module.split('.') if node.module else []
             if node.level:
@@ -65,7 +71,7 @@ def imported_parts(path: Path, package: Path = PACKAGE) -> Iterator[str]:
             for alias in node.names:
                 inner = package.joinpath(*names, alias.name)
                 is_module = inner.is_dir() or inner.with_suffix('.py').is_file()
-                yield part_of([*names, alias.name] if is_module else names)
+                yield [*names, alias.name] if is_module else names
 
 
 def sources() -> Iterator[tuple[Path, str]]:
@@ -84,6 +90,16 @@ def test_imports_run_from_a_higher_floor_to_a_lower_one():
         for other in imported_parts(path):
             upwards = part != other and floor_of[part] <= floor_of[other]
             assert not upwards, f'{path} imports {other!r}, which is on no lower floor than {part!r}'
+
+
+def test_no_files_import_one_another():
+    graph = {}
+    for path, _ in sources():
+        names = path.relative_to(PACKAGE).with_suffix('').parts
+        own = tuple(names[:-1] if names[-1] == '__init__' else names)
+        # A package imports its modules before these can import it.
+        graph[own] = {tuple(found) for found in imported_modules(path) if tuple(found) != own}
+    list(TopologicalSorter(graph).static_order())
 
 
 @pytest.mark.parametrize(('part', 'other'), APART)
