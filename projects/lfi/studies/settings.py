@@ -38,6 +38,17 @@ SETTINGS: dict[str, list[Options]] = {
             ('4', '8'),
         )
     ],
+    # Dense features weigh as by themselves.
+    'lfi-dense-features': [
+        _lfi(positions, concepts, positions)
+        for positions, concepts in (
+            ('0.125', '0.25'),
+            ('0.25', '0.5'),
+            ('0.5', '1'),
+            ('1', '2'),
+            ('2', '4'),
+        )
+    ],
 }
 
 # With few labels most images are known to the teacher alone, and its part may weigh more; presence above all,
