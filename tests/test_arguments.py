@@ -10,6 +10,7 @@ from lfi.arguments import (
     add_config_arguments,
     add_run_arguments,
     nearest,
+    option_of,
     positive,
     value_of,
     whole,
@@ -103,6 +104,19 @@ def test_the_folder_of_a_cache_stays_as_it_was_typed(parser):
         ("'it's'", "it's"),
         ("'[3,7]'", [3, 7]),
         ("'3'", 3),
+        ('"a","b"', ['a', 'b']),
+        ("('layer4')", ('layer4',)),
+        ('[ ]', []),
+        ('[1, ]', [1]),
+        ('(1, )', (1,)),
+        ('[1,2],[3,4]', [[1, 2], [3, 4]]),
+        ('a photo (of a, b)', 'a photo (of a, b)'),
+        ('dict(a=1,b=2)', 'dict(a=1,b=2)'),
+        ('a photo (of', 'a photo (of'),
+        ("it's, what's", ["it's", "what's"]),
+        (r"'\bfoo'", r'\bfoo'),
+        (r"['a\nb']", [r'a\nb']),
+        ('""', ''),
     ],
 )
 def test_texts_keep_their_spaces(parser, text, value):
@@ -128,10 +142,25 @@ def test_values_are_those_of_mmengine(text):
     assert value_of(text) == value and repr(value_of(text)) == repr(value)
 
 
-def test_brackets_that_do_not_fit(refused):
-    assert '--cfg-options takes KEY=VALUE pairs, got a=[1, (2]' in refused(
-        CONFIG, '--cfg-options', 'a=[1, (2]'
-    )
+@pytest.mark.parametrize('text', ['[1, (2]', 'a(b, c', '[(])', '[' * 5000])
+def test_brackets_that_do_not_fit(refused, text):
+    said = refused(CONFIG, '--cfg-options', f'a={text}')
+    assert f'--cfg-options takes KEY=VALUE pairs, got a={text}' in said
+
+
+@pytest.mark.parametrize(
+    'value',
+    ['two, words', 'a', '3.5x', ['a drawing of a {}', 'a, b'], ("it's",), [[1, 2.5], [None, True]], 7],
+)
+def test_a_printed_option_means_the_same(parser, value):
+    pair = option_of('a.b', value)
+    assert parser.parse_args([CONFIG, '--cfg-options', pair]).cfg_options == {'a.b': value}
+
+
+@pytest.mark.parametrize('key', ['data_root', 'model.teacher_cache'])
+def test_a_printed_folder_stays_as_it_is(parser, key):
+    pair = option_of(key, 'my maps, 2/[1]')
+    assert parser.parse_args([CONFIG, '--cfg-options', pair]).cfg_options == {key: 'my maps, 2/[1]'}
 
 
 def test_options_add_up(parser):

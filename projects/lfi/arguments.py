@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from ast import literal_eval
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -13,8 +13,9 @@ from mmengine.config import DictAction
 
 from .config_files import find_config
 
-QUOTES = ('"', "'")
-OPENING = ('[', '(')
+OPENING, CLOSING = ('[', '('), (']', ')')
+# A text in quotes, up to where it ends a value.
+QUOTED = re.compile(r"""(['"]).*?\1(?=\s*([,\])]|$))""", re.DOTALL)
 
 
 class ArgumentParser(argparse.ArgumentParser):
@@ -90,10 +91,9 @@ class CfgOptions(DictAction):
         found = dict(getattr(namespace, self.dest) or {})
         for pair in values or ():
             key, equals, text = pair.partition('=')
-            stays = names_root(key) or (key == 'model.teacher_cache' and text != 'None')
             try:
-                found[key] = text if stays else value_of(text)
-            except ValueError:
+                found[key] = text if names_folder(key, text) else value_of(text)
+            except (ValueError, RecursionError):
                 equals = ''
             if not equals:
                 parser.error(f'{option_string} takes KEY=VALUE pairs, got {" ".join(values or ())}')
@@ -101,53 +101,87 @@ class CfgOptions(DictAction):
 
 
 def value_of(text: str) -> Any:
-    """What an option's value means: a number, a bool, None, a text, or a list or tuple of these."""
+    """What an option's value means: a number, a bool, None, a text, or a list or tuple of these.
+
+    Raises:
+        ValueError: if brackets do not fit one another in a list.
+    """
     text = text.strip()
-    # A list in quotes is a list, as mmengine has it.
-    is_quoted = len(text) > 1 and text[0] in QUOTES and text[0] == text[-1] and text[1] not in OPENING
-    if is_quoted or (text[:1] in OPENING and any(quote in text for quote in QUOTES)):
-        try:
-            return _typed(literal_eval(text))
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
-            # Not all texts are in quotes: ['a', b].
-            pass
-    return _unquoted(text)
+    quoted = QUOTED.match(text)
+    if quoted and quoted.end() == len(text):
+        inner = text[1:-1]
+        # A list in quotes is a list, as mmengine has it.
+        is_list = inner.startswith(OPENING) and inner.endswith(CLOSING)
+        return value_of(inner) if is_list else DictAction._parse_int_float_bool(inner)
+    try:
+        commas, closed = _outline(text)
+    except ValueError:
+        if text.startswith(OPENING) or ',' in text:
+            raise
+        return text
+    if closed == len(text) - 1:
+        values = [value_of(part) for part in _parts(text[1:-1])]
+        return tuple(values) if text[0] == '(' else values
+    if commas:
+        return [value_of(part) for part in _parts(text)]
+    return DictAction._parse_int_float_bool(text)
 
 
-def _typed(value: Any) -> Any:
-    """A literal whose texts are numbers and the like where they read so."""
+def option_of(key: str, value: Any) -> str:
+    """The pair that is read as this value again."""
+    return f'{key}={value if names_folder(key, str(value)) else _written(value)}'
+
+
+def _written(value: Any) -> str:
     if isinstance(value, list | tuple):
-        return type(value)(map(_typed, value))
-    return DictAction._parse_int_float_bool(value) if isinstance(value, str) else value
+        opening, closing = '[]' if isinstance(value, list) else '()'
+        return f'{opening}{", ".join(map(_written, value))}{closing}'
+    plain = str(value)
+    ways = (plain, f'"{plain}"', f"'{plain}'")
+    return next((way for way in ways if value_of(f'[{way}]') == [value]), plain)
 
 
-def _unquoted(text: str) -> Any:
-    """As mmengine's own, but for the spaces.
+def _outline(text: str) -> tuple[list[int], int | None]:
+    """Where commas are outside quotes and brackets, and where the bracket that begins the text is closed.
 
     Raises:
         ValueError: if brackets do not fit one another.
     """
-    text = text.strip().strip('\'"')
-    brackets = text[:1] + text[-1:]
-    if brackets not in ('[]', '()') and ',' not in text:
-        return DictAction._parse_int_float_bool(text)
-    inner = text[1:-1] if brackets in ('[]', '()') else text
-    values = [_unquoted(part) for part in _parts(inner)]
-    return tuple(values) if brackets == '()' else values
+    commas, open_at, closed, at, begins = [], [], None, 0, True
+    while at < len(text):
+        char = text[at]
+        quoted = QUOTED.match(text, at) if begins else None
+        if quoted:
+            at, begins = quoted.end(), False
+            continue
+        if char in OPENING:
+            open_at.append(at)
+        elif char in CLOSING:
+            if not open_at or OPENING.index(text[open_at[-1]]) != CLOSING.index(char):
+                raise ValueError(f'brackets do not fit one another in {text}')
+            if open_at.pop() == 0:
+                closed = at
+        elif char == ',' and not open_at:
+            commas.append(at)
+        # A quote inside a word is an apostrophe.
+        begins = char in (*OPENING, ',') or (begins and char == ' ')
+        at += 1
+    if open_at:
+        raise ValueError(f'brackets do not fit one another in {text}')
+    return commas, closed
 
 
 def _parts(text: str) -> Iterator[str]:
-    """What commas part, but for those inside brackets."""
-    depth, start = 0, 0
-    for at, char in enumerate(text):
-        depth += (char in '[(') - (char in '])')
-        if char == ',' and not depth:
-            yield text[start:at]
-            start = at + 1
-    if depth:
-        raise ValueError(f'brackets do not fit one another in {text}')
-    if start < len(text):
-        yield text[start:]
+    """What commas outside quotes and brackets part; nothing follows the last one."""
+    commas, _ = _outline(text)
+    for start, end in zip([0, *(at + 1 for at in commas)], [*commas, len(text)]):
+        if end < len(text) or text[start:end].strip():
+            yield text[start:end]
+
+
+def names_folder(key: str, text: str) -> bool:
+    """Whether an option's value is a folder, which stays as it is typed."""
+    return names_root(key) or (key == 'model.teacher_cache' and text != 'None')
 
 
 def names_root(key: str) -> bool:

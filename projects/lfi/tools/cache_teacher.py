@@ -20,6 +20,7 @@ from mmengine.registry import DATASETS, MODELS, init_default_scope
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from lfi.arguments import option_of
 from lfi.datasets import unaugmented
 from lfi.engine.cache_labels import labels_of
 from lfi.engine.config_loading import load_config
@@ -175,7 +176,7 @@ def main(args: Namespace) -> None:
     if dist.get_rank() == 0:
         cache = InteractionCache(args.out)
         options = {**(args.cfg_options or {}), 'model.teacher_cache': args.out}
-        pairs = [f'{key}={value}' for key, value in options.items()]
+        pairs = [option_of(key, value) for key, value in options.items()]
         train = ['lfi', 'train', args.config, '--cfg-options', *pairs]
         print(
             f'{args.out}: maps of {cache.manifest.num_images:,} images, {cache.num_bytes / 1e6:.1f} MB.\n'
