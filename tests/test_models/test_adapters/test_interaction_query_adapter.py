@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from lfi.models.adapters import InteractionQueries
 from lfi.registry import MODELS
-from small_backbones import BACKBONES, build
+from small_backbones import BACKBONES, NARROW, build
 from torch import nn
 
 
@@ -305,10 +305,10 @@ class TwoVectors(nn.Module):
 
 @pytest.fixture(autouse=True)
 def two_vectors():
-    for module in (TwoVectors, NamedMaps):
+    for module in (TwoVectors, NamedMaps, Skips):
         MODELS.register_module(module=module, force=True)
     yield
-    for module in (TwoVectors, NamedMaps):
+    for module in (TwoVectors, NamedMaps, Skips):
         MODELS.module_dict.pop(module.__name__)
 
 
@@ -357,3 +357,46 @@ def test_a_size_at_which_a_backbone_rounds_down_is_refused(make_adapted):
         ValueError, match=r"'stages.2' gives .* \(70, 64\) pixels.* multiple of 16 \(pad_size"
     ):
         ask(adapted, images(1, 3, 70, 64), questions(1))
+
+
+@pytest.mark.parametrize('num_queries', [0, 2])
+def test_a_map_inside_a_block_that_keeps_no_activations_is_refused(make_adapted, num_queries):
+    cfg = dict(type='mmpretrain.ResNet', depth=18, with_cp=True, **NARROW)
+    adapted = make_adapted(backbone=cfg, reads=('layer3.1.conv2', 'layer4.1.conv2'), num_queries=num_queries)
+    adapted.train()
+    x, starts = images(2, 3, 64, 64).requires_grad_(), questions(2)
+    with pytest.raises(ValueError, match=r"reads='layer3.1.conv2' lies where no gradient is kept.*with_cp"):
+        ask(adapted, x, starts)
+    with torch.no_grad():
+        assert ask(adapted, x, starts)[1].asked.isfinite().all()
+
+
+def test_whole_stages_of_blocks_that_keep_no_activations_learn_as_ever(make_adapted):
+    grads = []
+    for with_cp in (False, True):
+        cfg = dict(type='mmpretrain.ResNet', depth=18, with_cp=with_cp, **NARROW)
+        adapted = make_adapted(backbone=cfg, reads=('layer3', 'layer4'))
+        adapted.train()
+        ask(adapted, images(2, 3, 64, 64).requires_grad_(), questions(2))[1].asked.square().sum().backward()
+        grads.append({name: value.grad for name, value in adapted.named_parameters()})
+    assert any(name.startswith('interaction.') and grad is not None for name, grad in grads[0].items())
+    for name, grad in grads[0].items():
+        assert torch.equal(grad, grads[1][name]) if grad is not None else grads[1][name] is None
+
+
+class Skips(nn.Module):
+    """A backbone that may pass a module by."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.by_itself = nn.Conv2d(3, 4, 8, 8), True
+
+    def forward(self, x):
+        return (self.conv(x) if self.by_itself else self.conv.forward(x),)
+
+
+def test_a_map_that_does_not_come_is_named(make_adapted):
+    adapted = make_adapted(backbone=dict(type='lfi.Skips'), reads=('conv',))
+    adapted.by_itself = False
+    with pytest.raises(ValueError, match=r"0 of the 1 maps of reads=.* came: .*passes modules by"):
+        ask(adapted, images(1, 3, 32, 32), questions(1))

@@ -61,6 +61,7 @@ class _Pass:
     ) -> None:
         self.image_size, self.grid, self.valid = image_size, grid, valid
         self.queries, self.asked = queries, asked
+        self.learns = torch.is_grad_enabled()
         self.tokens: list[Tensor] = []
         self.attention: list[Tensor] = []
 
@@ -115,6 +116,12 @@ class InteractionQueries(InteractionRecorder, _Backbone):
                 outputs = self._read_outputs(outputs)
         finally:
             self._pass = None
+        if len(run.tokens) != len(self._reads):
+            raise ValueError(
+                f'{len(run.tokens)} of the {len(self._reads)} maps of reads={self._reads!r} came: the '
+                'backbone passes modules by, as with set_grad_checkpointing. Read its outputs, or switch '
+                'that off'
+            )
         self._write(run.states())
         return outputs
 
@@ -143,6 +150,12 @@ class InteractionQueries(InteractionRecorder, _Backbone):
     def _read(self, layer: int, feature: Tensor) -> Tensor:
         run = self._pass
         assert run is not None
+        if run.learns and not torch.is_grad_enabled():
+            raise ValueError(
+                f'reads={self._reads[layer]!r} lies where no gradient is kept, as inside a block with '
+                'with_cp=True, and interactions would learn nothing: read the outputs of whole stages, or '
+                'keep the activations'
+            )
         expected = self._maps[layer].grid(*run.image_size)
         if tuple(feature.shape[-2:]) != expected:
             raise ValueError(
