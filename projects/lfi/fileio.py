@@ -100,6 +100,9 @@ def _fill(file: BinaryIO, content: bytes | memoryview, filepath: Path) -> None:
         os.fsync(file.fileno())
         if filepath.exists():
             shutil.copymode(filepath, file.name)
+        if sys.platform == 'win32':
+            # It moves no open file.
+            file.close()
         os.replace(file.name, filepath)
     except BaseException:
         Path(file.name).unlink(missing_ok=True)

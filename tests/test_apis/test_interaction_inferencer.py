@@ -384,9 +384,9 @@ def test_pictures_are_drawn_on_request(classify, detect):
 
 
 def test_arguments_out_of_range_say_so(classify):
-    with pytest.raises(ValueError, match='batch_size=0 must be at least 1'):
+    with pytest.raises(ValueError, match='batch_size=0 must be a whole number of 1'):
         classify(noise(64, 64), batch_size=0)
-    with pytest.raises(ValueError, match='frame_stride=0 must be at least 1'):
+    with pytest.raises(ValueError, match='frame_stride=0 must be a whole number of 1'):
         classify.stream('clip.mp4', frame_stride=0)
     for texts in ('star', []):
         with pytest.raises(ValueError, match='must be a list of one or more texts'):

@@ -25,6 +25,7 @@ from lfi.engine.fitting_weights_hook import NO_RIVALS, RIVALS, needed_to_predict
 from lfi.engine.pipelines import refuse_padding
 from lfi.models.batches import seen_canvas, valid_sizes_of
 from lfi.models.teachers.text_tower import TextTower
+from lfi.option_checks import check_whole
 from lfi.repositories import is_student, local_folder
 from lfi.student_folder import StudentConfig
 
@@ -151,9 +152,7 @@ class InteractionInferencer(BaseInferencer):
 
         Arguments and errors are those of a call.
         """
-        for name, value in (('batch_size', batch_size), ('frame_stride', frame_stride)):
-            if value < 1:
-                raise ValueError(f'{name}={value} must be at least 1')
+        check_whole(1, batch_size=batch_size, frame_stride=frame_stride)
         sources = list_sources(inputs)
         texts = self.default_texts if texts is None else self._check_texts(texts)
         self.skipped = []

@@ -1,5 +1,8 @@
 import json
+import os
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -36,6 +39,15 @@ def test_an_image_may_be_reached_by_a_link(folder, records, tmp_path):
     cache = InteractionCache(folder)
     for root in (tmp_path / 'data', tmp_path / 'link'):
         assert cache.read([f'{root}/set/a/3.jpg']).tobytes() == records[3].tobytes()
+
+
+def test_a_cache_that_was_read_serves_a_process_of_another_hash(folder, tmp_path):
+    cache = InteractionCache(folder)
+    cache.read(PATHS)
+    (tmp_path / 'cache.pkl').write_bytes(pickle.dumps(cache))
+    code = f'import pickle; pickle.load(open("cache.pkl", "rb")).read({PATHS!r})'
+    env = {**os.environ, 'PYTHONHASHSEED': '1'}
+    subprocess.run([sys.executable, '-c', code], cwd=tmp_path, env=env, check=True)
 
 
 def test_records_are_memory_mapped(folder):

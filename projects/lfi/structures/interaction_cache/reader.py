@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Sequence
 from functools import cached_property
+from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
 
@@ -66,7 +67,7 @@ class InteractionCache:
         self._order = np.argsort(self._keys)
         self._sorted = self._keys[self._order]
         self._shards: dict[int, np.ndarray] = {}
-        # Of each row the hash of the path that it was first read by.
+        # Of each row the digest of the path that it was first read by.
         self._places = np.zeros(len(self._keys), np.int64)
 
     @cached_property
@@ -115,8 +116,8 @@ class InteractionCache:
 
     def _refuse_namesakes(self, paths: Sequence[str], rows: np.ndarray) -> None:
         """Raise a CacheError if images of two folders take one row for theirs."""
-        places = np.array([hash(_place(path)) for path in paths], np.int64)
-        # No hash is 0 in practice, and none is looked at before the first image of a row.
+        places = np.array([_digest(_place(path)) for path in paths], np.int64)
+        # No digest is 0 in practice, and none is looked at before the first image of a row.
         known = self._places[rows]
         other = (known != 0) & (known != places)
         if other.any():
@@ -153,6 +154,12 @@ class InteractionCache:
     def num_bytes(self) -> int:
         """Size of all files."""
         return sum(path.stat().st_size for path in self.folder.iterdir())
+
+
+def _digest(place: str) -> int:
+    """Alike in every process, which Python's own hash is not."""
+    name = place.encode(errors='surrogateescape')
+    return int.from_bytes(blake2b(name, digest_size=8).digest(), 'little', signed=True)
 
 
 def _place(path: str) -> str:
