@@ -398,5 +398,5 @@ class Skips(nn.Module):
 def test_a_map_that_does_not_come_is_named(make_adapted):
     adapted = make_adapted(backbone=dict(type='lfi.Skips'), reads=('conv',))
     adapted.by_itself = False
-    with pytest.raises(ValueError, match=r"0 of the 1 maps of reads=.* came: .*passes modules by"):
+    with pytest.raises(ValueError, match=r'0 of the 1 maps of reads=.* came: .*passes modules by'):
         ask(adapted, images(1, 3, 32, 32), questions(1))
