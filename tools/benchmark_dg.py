@@ -54,8 +54,6 @@ def parse_args() -> Namespace:
         parser.error('name a baseline and a method, or use --zero-shot')
     if len({Path(config).stem for config in args.configs}) < len(args.configs):
         parser.error('the CONFIGs must differ in their names')
-    if args.jobs < 1:
-        parser.error(f'--jobs {args.jobs}: give 1 or more')
     if args.epochs is not None and args.epochs < 2:
         parser.error(f'--epochs {args.epochs}: the schedule has a warm-up, give 2 or more')
     return args

@@ -12,7 +12,7 @@ from lfi.studies.job import batch_options, read_config
 from lfi.studies.launcher import Launcher
 from lfi.studies.presets import GROUPS, PRESETS
 from lfi.studies.published import file_of
-from lfi.studies.settings import SETTINGS
+from lfi.studies.settings import PHOTOS_SETTINGS, SETTINGS
 
 
 @pytest.mark.parametrize('name', PRESETS)
@@ -56,10 +56,10 @@ def test_it_says_how_long_its_arms_train(name, tmp_path):
     assert stated == [str(job.config().train_cfg.max_epochs)]
 
 
-@pytest.mark.parametrize('study', ['shapes', 'tiny-small'])
-def test_tuning_tries_each_setting_in_shorter_complete_schedules(study, tmp_path):
+@pytest.mark.parametrize(('study', 'settings'), [('shapes', SETTINGS), ('tiny-small', PHOTOS_SETTINGS)])
+def test_tuning_tries_each_setting_in_shorter_complete_schedules(study, settings, tmp_path):
     names = [arm.name for arm in PRESETS[f'{study}-tuning'].arms]
-    assert names[0] == 'task-loss' and len(names) == 1 + sum(map(len, SETTINGS.values()))
+    assert names[0] == 'task-loss' and len(names) == 1 + sum(map(len, settings.values()))
     (long,) = {job.config().train_cfg.max_epochs for job in plan(PRESETS[study], [7], [], tmp_path)[:1]}
     jobs = plan(PRESETS[f'{study}-tuning'], [100], [], tmp_path)
     for job in (jobs[0], jobs[-1]):

@@ -181,7 +181,6 @@ def test_what_cannot_be_done_says_why(run_main, config_path, small_training, pho
     refused('was written with teacher=.*, and not', config, photos, '--out', 'out', '--texts', 'star')
     refused('mask_threshold=3.0 must lie in', config, photos, '--out', 'new', '--mask-threshold', '3')
     refused('--batch-size 0 must be at least 1', config, photos, '--out', 'new', '--batch-size', '0')
-    refused('--pictures -1 must be 0 or more', config, photos, '--out', 'new', '--pictures', '-1')
     message = '--out photos/new lies in .*photos, whose images are read'
     refused(message, config, photos, '--out', 'photos/new')
     refused('checkpoint gone.pth does not exist', config, photos, '--out', 'new', '--checkpoint', 'gone.pth')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -121,7 +122,7 @@ def _check_data(cfg: Config) -> str:
     # the next.
     except Exception as error:
         reason = f'({type(error).__name__}: {error})'
-        if not isinstance(error, OSError) and 'not found' not in str(error).lower():
+        if not isinstance(error, OSError) and not re.search('not found|cannot find', str(error), re.I):
             return f'the training data could not be built {reason}'
         said = f'the training data were not found, and not built {reason}'
         return f'{said}; add --cfg-options data_root=FOLDER/ below' if cfg.get('data_root') else said

@@ -38,7 +38,11 @@ SETTINGS: dict[str, list[Options]] = {
             ('4', '8'),
         )
     ],
-    # Dense features weigh as by themselves.
+}
+
+# On photos dense features are ahead of LFI, and LFI beside them is tried too. They weigh as by themselves.
+PHOTOS_SETTINGS: dict[str, list[Options]] = {
+    **SETTINGS,
     'lfi-dense-features': [
         _lfi(positions, concepts, positions)
         for positions, concepts in (

@@ -74,8 +74,6 @@ def answers(reader: TeacherReader, args: Namespace, skipped: list[str]) -> Itera
 
 def main(args: Namespace) -> None:
     """Run the tool."""
-    if args.frame_stride < 1:
-        raise UsageError(f'--frame-stride {args.frame_stride} must be at least 1')
     skipped: list[str] = []
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         reader = reader_of(args)

@@ -55,8 +55,6 @@ def label(reader: TeacherReader | StudentReader, args: Namespace) -> None:
         UsageError: If no image can be read.
     """
     rules = options.rules_of(args, reader)
-    if args.pictures < 0:
-        raise UsageError(f'--pictures {args.pictures} must be 0 or more')
     check_output(args.images, args.out, '--out')
     sources, out = image_files(args.images), Path(args.out)
     log = LabelLog(out / 'log.jsonl', {**reader.identity, **vars(rules)})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..settings import FEW_BOXES_SETTINGS, FEW_SETTINGS, SHAPES_FEW_SETTINGS
+from ..settings import FEW_BOXES_SETTINGS, FEW_SETTINGS, PHOTOS_SETTINGS, SHAPES_FEW_SETTINGS
 from .all_labels import (
     SHAPES,
     SHAPES_LONG,
@@ -60,7 +60,7 @@ PRESETS = {
     'shapes-detector-few-tuning': tuning(SHAPES_DETECTOR_FEW, 8, FEW_BOXES_SETTINGS),
     'shapes-pretraining': SHAPES_PRETRAINING,
     'tiny-small': TINY_SMALL,
-    'tiny-small-tuning': tuning(TINY_SMALL, 8),
+    'tiny-small-tuning': tuning(TINY_SMALL, 8, PHOTOS_SETTINGS),
     'tiny-few-tuning': tuning(FEW_LABELS['tiny-few-10'], 8, FEW_SETTINGS),
     'tiny-50': TINY_50,
     'tiny-full': TINY_FULL,
