@@ -10,7 +10,17 @@ import pytest
 
 PACKAGE = Path(lfi.__file__).parent
 FLOORS = (
-    {'errors', 'lazy_names', 'old_configs', 'old_names', 'ops', 'option_checks', 'version', 'vit_names'},
+    {
+        'errors',
+        'lazy_names',
+        'old_configs',
+        'old_names',
+        'ops',
+        'option_checks',
+        'option_values',
+        'version',
+        'vit_names',
+    },
     {'old_checkpoints', 'repositories'},
     {'config_files', 'registry'},
     {'arguments', 'fileio', 'folders'},

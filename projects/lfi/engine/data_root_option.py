@@ -7,8 +7,8 @@ from typing import Any
 
 from mmengine.config import Config
 
-from lfi.arguments import names_root
 from lfi.errors import UsageError
+from lfi.option_values import names_root
 
 
 def spread_roots(cfg: Config, options: Mapping[str, Any]) -> None:

@@ -20,7 +20,6 @@ from mmengine.registry import DATASETS, MODELS, init_default_scope
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from lfi.arguments import option_of
 from lfi.datasets import unaugmented
 from lfi.engine.cache_labels import labels_of
 from lfi.engine.config_loading import load_config
@@ -33,6 +32,7 @@ from lfi.models.teachers import (
     PixelFormat,
     TeacherBatch,
 )
+from lfi.option_values import option_of
 from lfi.structures import InteractionMaps, pack, unpack, without_maps
 from lfi.structures.interaction_cache import keys_of, name_parts
 

@@ -1,0 +1,102 @@
+"""What the values of `--cfg-options` mean, and how they are written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from mmengine.config import DictAction
+
+OPENING, CLOSING = ('[', '('), (']', ')')
+# A text in quotes, up to where it ends a value.
+QUOTED = re.compile(r"""(['"]).*?\1(?=\s*([,\])]|$))""", re.DOTALL)
+
+
+def value_of(text: str) -> Any:
+    """What an option's value means: a number, a bool, None, a text, or a list or tuple of these.
+
+    Raises:
+        ValueError: if brackets do not fit one another in a list.
+    """
+    text = text.strip()
+    quoted = QUOTED.match(text)
+    if quoted and quoted.end() == len(text):
+        inner = text[1:-1]
+        # A list in quotes is a list, as mmengine has it.
+        is_list = inner.startswith(OPENING) and inner.endswith(CLOSING)
+        return value_of(inner) if is_list else DictAction._parse_int_float_bool(inner)
+    try:
+        commas, closed = _outline(text)
+    except ValueError:
+        if text.startswith(OPENING) or ',' in text:
+            raise
+        return text
+    if closed == len(text) - 1:
+        values = [value_of(part) for part in _parts(text[1:-1])]
+        return tuple(values) if text[0] == '(' else values
+    if commas:
+        return [value_of(part) for part in _parts(text)]
+    return DictAction._parse_int_float_bool(text)
+
+
+def option_of(key: str, value: Any) -> str:
+    """The pair that is read as this value again."""
+    return f'{key}={value if names_folder(key, str(value)) else _written(value)}'
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        opening, closing = '[]' if isinstance(value, list) else '()'
+        return f'{opening}{", ".join(map(_written, value))}{closing}'
+    plain = str(value)
+    ways = (plain, f'"{plain}"', f"'{plain}'")
+    return next((way for way in ways if value_of(f'[{way}]') == [value]), plain)
+
+
+def _outline(text: str) -> tuple[list[int], int | None]:
+    """Where commas are outside quotes and brackets, and where the bracket that begins the text is closed.
+
+    Raises:
+        ValueError: if brackets do not fit one another.
+    """
+    commas, open_at, closed, at, begins = [], [], None, 0, True
+    while at < len(text):
+        char = text[at]
+        quoted = QUOTED.match(text, at) if begins else None
+        if quoted:
+            at, begins = quoted.end(), False
+            continue
+        if char in OPENING:
+            open_at.append(at)
+        elif char in CLOSING:
+            if not open_at or OPENING.index(text[open_at[-1]]) != CLOSING.index(char):
+                raise ValueError(f'brackets do not fit one another in {text}')
+            if open_at.pop() == 0:
+                closed = at
+        elif char == ',' and not open_at:
+            commas.append(at)
+        # A quote inside a word is an apostrophe.
+        begins = char in (*OPENING, ',') or (begins and char == ' ')
+        at += 1
+    if open_at:
+        raise ValueError(f'brackets do not fit one another in {text}')
+    return commas, closed
+
+
+def _parts(text: str) -> Iterator[str]:
+    """What commas outside quotes and brackets part; nothing follows the last one."""
+    commas, _ = _outline(text)
+    for start, end in zip([0, *(at + 1 for at in commas)], [*commas, len(text)]):
+        if end < len(text) or text[start:end].strip():
+            yield text[start:end]
+
+
+def names_folder(key: str, text: str) -> bool:
+    """Whether an option's value is a folder, which stays as it is typed."""
+    return names_root(key) or (key == 'model.teacher_cache' and text != 'None')
+
+
+def names_root(key: str) -> bool:
+    """Whether an option's key is that of a variable at a config's top which says where data are."""
+    return '.' not in key and key.endswith('_root')

@@ -1,0 +1,85 @@
+"""What values of `--cfg-options` mean."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from lfi.option_values import option_of, value_of
+from mmengine.config import DictAction
+
+
+@pytest.mark.parametrize(
+    ('text', 'value'),
+    [
+        ('a drawing', 'a drawing'),
+        ("'a drawing of {}'", 'a drawing of {}'),
+        ("['a drawing of a {}','{}']", ['a drawing of a {}', '{}']),
+        ('["red, or blue", "(a [b"]', ['red, or blue', '(a [b']),
+        ('[red circle, star]', ['red circle', 'star']),
+        ("['red circle', star]", ['red circle', 'star']),
+        ("[['a b'], ('1', 'None')]", [['a b'], (1, None)]),
+        ('red circle, star', ['red circle', 'star']),
+        ('[ 3, 7 ]', [3, 7]),
+        ('( 100 , 150 )', (100, 150)),
+        ('(3)', (3,)),
+        ('[]', []),
+        ("{'a': 1}", "{'a': 1}"),
+        ('"red, or blue"', 'red, or blue'),
+        ("'it's'", "it's"),
+        ("'[3,7]'", [3, 7]),
+        ("'3'", 3),
+        ('"a","b"', ['a', 'b']),
+        ("('layer4')", ('layer4',)),
+        ('[ ]', []),
+        ('[1, ]', [1]),
+        ('(1, )', (1,)),
+        ('[1,2],[3,4]', [[1, 2], [3, 4]]),
+        ('a photo (of a, b)', 'a photo (of a, b)'),
+        ('dict(a=1,b=2)', 'dict(a=1,b=2)'),
+        ('a photo (of', 'a photo (of'),
+        ("it's, what's", ["it's", "what's"]),
+        (r"'\bfoo'", r'\bfoo'),
+        (r"['a\nb']", [r'a\nb']),
+        ('""', ''),
+    ],
+)
+def test_texts_keep_their_spaces(text, value):
+    found = value_of(text)
+    assert found == value and type(found) is type(value)
+
+
+WORDS = st.sampled_from(
+    ['a', 'best-location', '3', '-1', '2.5', '1e-3', 'true', 'False', 'None', '{}', 'x=y']
+)
+
+
+@given(
+    st.recursive(
+        WORDS,
+        lambda inner: st.tuples(st.sampled_from(['[]', '()']), st.lists(inner, max_size=3)).map(
+            lambda found: f'{found[0][0]}{",".join(found[1])}{found[0][1]}'
+        ),
+    )
+)
+def test_values_are_those_of_mmengine(text):
+    value = DictAction._parse_iterable(text)
+    assert value_of(text) == value and repr(value_of(text)) == repr(value)
+
+
+@pytest.mark.parametrize('text', ['[1, (2]', 'a(b, c', '[(])', '[' * 5000])
+def test_brackets_that_do_not_fit(text):
+    with pytest.raises(ValueError, match='brackets do not fit one another'):
+        value_of(text)
+
+
+@pytest.mark.parametrize(
+    'value',
+    ['two, words', 'a', '3.5x', ['a drawing of a {}', 'a, b'], ("it's",), [[1, 2.5], [None, True]], 7],
+)
+def test_a_printed_option_means_the_same(value):
+    key, text = option_of('a.b', value).split('=', 1)
+    assert key == 'a.b' and value_of(text) == value
+
+
+@pytest.mark.parametrize('key', ['data_root', 'model.teacher_cache'])
+def test_a_printed_folder_stays_as_it_is(key):
+    assert option_of(key, 'my maps, 2/[1]') == f'{key}=my maps, 2/[1]'
