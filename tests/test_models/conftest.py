@@ -5,7 +5,11 @@ import json
 import open_clip
 import pytest
 import torch
+from lfi.datasets import LoadInteractionMaps
 from lfi.models import InteractionQueryViT
+from lfi.models.teachers import CacheManifest, CacheWriter, teacher_identity
+from lfi.structures import pack
+from lfi.structures.interaction_cache import keys_of
 from mmengine.registry import DefaultScope
 from safetensors.torch import save_file
 from small_detectors import small_detector
@@ -148,3 +152,18 @@ def write_teacher(folder, config, seed=0):
             parameter.data.add_(torch.randn_like(parameter), alpha=0.1)
     save_file({k: v.contiguous() for k, v in model.state_dict().items()}, folder / 'model.safetensors')
     return folder
+
+
+@pytest.fixture
+def cache_of(tmp_path):
+    """Writes the maps of a model's teacher into a cache in `tmp_path`, and reads it into the samples."""
+
+    def write(model, samples, maps):
+        keys, texts = keys_of([sample.img_path for sample in samples], 2), model.teacher.texts.numpy()
+        manifest = CacheManifest.of(teacher_identity(model.teacher_cfg), keys, 2, texts, maps)
+        CacheWriter(tmp_path, manifest, keys, texts).write(0, pack(maps))
+        read = LoadInteractionMaps(str(tmp_path))
+        for sample in samples:
+            sample.set_field(read(dict(img_path=sample.img_path))['interaction_maps'], 'interaction_maps')
+
+    return write

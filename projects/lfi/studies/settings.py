@@ -43,16 +43,8 @@ SETTINGS: dict[str, list[Options]] = {
 # On photos dense features are ahead of LFI, and LFI beside them is tried too. They weigh as by themselves.
 PHOTOS_SETTINGS: dict[str, list[Options]] = {
     **SETTINGS,
-    'lfi-dense-features': [
-        _lfi(positions, concepts, positions)
-        for positions, concepts in (
-            ('0.125', '0.25'),
-            ('0.25', '0.5'),
-            ('0.5', '1'),
-            ('1', '2'),
-            ('2', '4'),
-        )
-    ],
+    # Those of LFI alone, but for the largest.
+    'lfi-dense-features': SETTINGS['lfi'][:-1],
 }
 
 # With few labels most images are known to the teacher alone, and its part may weigh more; presence above all,

@@ -2,12 +2,8 @@
 
 import pytest
 import torch
-from lfi.datasets import LoadInteractionMaps
 from lfi.models import LFIImageClassifier, VLMAttentionTeacher
 from lfi.models.batches import pixel_format
-from lfi.models.teachers import CacheManifest, CacheWriter, teacher_identity
-from lfi.structures import pack
-from lfi.structures.interaction_cache import keys_of
 from mmpretrain.structures import DataSample
 from small_classifier import BACKBONE, HEAD, NAMES, NORMALISE
 
@@ -68,7 +64,7 @@ def teacher_calls(monkeypatch):
 
 
 @pytest.fixture
-def cached_model(make_model, tmp_path):
+def cached_model(make_model, cache_of, tmp_path):
     """A model whose teacher's maps of two images are in a cache, the images, and their samples."""
     model = make_model()
     generator = torch.Generator().manual_seed(3)
@@ -80,12 +76,7 @@ def cached_model(make_model, tmp_path):
     maps = model.teacher(
         images, pixel_format(model.data_preprocessor), model.image_labels(samples, len(NAMES))
     )
-    keys, texts = keys_of([sample.img_path for sample in samples], 2), model.teacher.texts.numpy()
-    manifest = CacheManifest.of(teacher_identity(model.teacher_cfg), keys, 2, texts, maps)
-    CacheWriter(tmp_path, manifest, keys, texts).write(0, pack(maps))
-    read = LoadInteractionMaps(str(tmp_path))
-    for sample in samples:
-        sample.set_field(read(dict(img_path=sample.img_path))['interaction_maps'], 'interaction_maps')
+    cache_of(model, samples, maps)
 
     def cached(**kwargs):
         return make_model(teacher_cache=str(tmp_path), **kwargs)

@@ -3,11 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from lfi.datasets import LoadInteractionMaps
 from lfi.models import LFIImageClassifier
-from lfi.models.teachers import CacheManifest, CacheWriter, TeacherBatch, teacher_identity
-from lfi.structures import TeacherReading, pack
-from lfi.structures.interaction_cache import keys_of
+from lfi.models.teachers import TeacherBatch
+from lfi.structures import TeacherReading
 from mmpretrain.structures import DataSample
 
 NAMES = ['cat', 'red bus', 'dog']
@@ -44,7 +42,7 @@ def make_model(generative_folder):
     return make
 
 
-def test_a_student_learns_from_it_through_a_cache(make_model, tmp_path):
+def test_a_student_learns_from_it_through_a_cache(make_model, cache_of, tmp_path):
     model = make_model()
     images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(3))
     samples = [
@@ -52,12 +50,8 @@ def test_a_student_learns_from_it_through_a_cache(make_model, tmp_path):
         for i in range(2)
     ]
     maps = model.maps_to_cache(TeacherBatch(images, model.pixels, [(32, 32)] * 2), samples)
-    keys, texts = keys_of([sample.img_path for sample in samples], 2), model.teacher.texts.numpy()
-    manifest = CacheManifest.of(teacher_identity(model.teacher_cfg), keys, 2, texts, maps)
-    CacheWriter(tmp_path, manifest, keys, texts).write(0, pack(maps))
-    read = LoadInteractionMaps(str(tmp_path))
+    cache_of(model, samples, maps)
     for sample in samples:
-        sample.set_field(read(dict(img_path=sample.img_path))['interaction_maps'], 'interaction_maps')
         sample.set_field(torch.eye(2, 3), 'view', dtype=torch.Tensor)
 
     cached = make_model(teacher_cache=str(tmp_path))
