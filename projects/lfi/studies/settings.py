@@ -98,8 +98,8 @@ PHOTOS_FEW_CHOSEN: dict[str, Options] = {
     'lightly-train-v3': {WEIGHT: '8.0'},
     'lfi-dense-features': _LFI,
 }
-# With all labels of photos LFI beside dense features, which weigh as by themselves, has a quarter of its own.
-PHOTOS_CHOSEN: dict[str, Options] = {'lfi-dense-features': _lfi('0.5', '1.0', '0.5')}
+# With all labels of photos LFI beside dense features, which weigh as by themselves, has an eighth of its own.
+PHOTOS_CHOSEN: dict[str, Options] = {'lfi-dense-features': _lfi('0.25', '0.5', '0.25')}
 
 
 def chosen(arm: Arm, settings: Mapping[str, Options]) -> Arm:
