@@ -49,6 +49,10 @@ def test_an_image_that_cannot_be_fetched_is_no_checkpoint():
             "type='lfi.LFIImageClasifier' .*near it are lfi.LFIImageClassifier",
         ),
         (
+            dict(type='LFIImageClassifier'),
+            "type='LFIImageClassifier' of the config lacks .* its project: write lfi.LFIImageClassifier$",
+        ),
+        (
             dict(type='Zzzz'),
             "type='Zzzz' of the config is registered in no .*; import its module by custom_im",
         ),

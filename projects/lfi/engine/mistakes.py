@@ -65,7 +65,11 @@ def said_of(error: BaseException) -> str | None:
     unknown = UNKNOWN.search(str(error))
     if isinstance(error, KeyError) and unknown:
         name = unknown['type'].strip('\'"')
-        near = get_close_matches(name, _types(unknown['kind']), n=3)
+        types = _types(unknown['kind'])
+        scoped = sorted({found for found in types if found.endswith(f'.{name}')})
+        if scoped:
+            return f'type={name!r} of the config lacks the name of its project: write {" or ".join(scoped)}'
+        near = get_close_matches(name, types, n=3)
         return (
             f'type={name!r} of the config is registered in no project that is installed; '
             + (f'near it are {", ".join(near)}; or ' if near else '')
