@@ -1,6 +1,7 @@
 """`InteractionInferencer`: its predictions and answers, against the model's own."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 
 import cv2
@@ -381,6 +382,16 @@ def test_pictures_are_drawn_on_request(classify, detect):
         pictures = inferencer(images, texts=TEXTS, return_vis=True)['visualization']
         assert len(pictures) == 2
         assert pictures[0].dtype == np.uint8 and pictures[0].shape == pictures[1].shape
+    assert len(classify([noise(1, 5000), noise(5000, 1)], texts=TEXTS, return_vis=True)['visualization']) == 2
+
+
+def test_threads_get_the_answers_of_their_own_images(classify):
+    images = [noise(40 + 8 * i, 64, seed=i) for i in range(6)]
+    alone = [classify(image, texts=TEXTS)['predictions'][0] for image in images]
+    with ThreadPoolExecutor(6) as pool:
+        together = list(pool.map(lambda image: classify(image, texts=TEXTS)['predictions'][0], images * 4))
+    for found, expected in zip(together, alone * 4):
+        assert_same(found, expected)
 
 
 def test_arguments_out_of_range_say_so(classify):

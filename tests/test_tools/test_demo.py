@@ -11,10 +11,12 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import cv2
+import numpy as np
 import pytest
 from lfi.datasets import Shapes
 from lfi.errors import UsageError
 from lfi.tools import demo
+from mmcv.transforms import LoadImageFromFile
 from PIL import Image
 from torch.distributed.elastic.utils.distributed import get_free_port
 
@@ -160,6 +162,35 @@ def test_texts_are_limited():
         demo.texts_of('ring\n' * 51)
     with pytest.raises(ValueError, match='a text of 201 characters is too long: give at most 200'):
         demo.texts_of('ring\n' + 'x' * 201)
+
+
+def test_texts_are_characters():
+    with pytest.raises(ValueError, match='surrogates not allowed'):
+        demo.texts_of('ring\n\ud800')
+
+
+@pytest.mark.parametrize('port', ['-1', '0', '65536', 'http'])
+def test_a_port_is_one(import_tool, monkeypatch, capsys, port):
+    tool = import_tool('demo.py')
+    monkeypatch.setattr('sys.argv', ['demo.py', 'lfi_vit-tiny_shapes', 'checkpoint.pth', f'--port={port}'])
+    with pytest.raises(SystemExit):
+        tool.parse_args()
+    assert f"--port: must be a whole number from 1 to 65535, got '{port}'" in capsys.readouterr().err
+
+
+def test_an_upload_is_read_as_images_are_or_says_why_not(tmp_path):
+    load = LoadImageFromFile()
+    good, bad = tmp_path / 'good.png', tmp_path / 'bad.png'
+    cv2.imwrite(str(good), np.full((4, 6, 3), (1, 2, 3), np.uint8))
+    assert demo.image_of(str(good), load)[0, 0].tolist() == [1, 2, 3]
+    cv2.imwrite(str(good), np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8))
+    bad.write_bytes(good.read_bytes()[:400])
+    with pytest.raises(ValueError, match='^This image cannot be read .*truncated') as refused:
+        demo.image_of(str(bad), load)
+    assert str(tmp_path) not in str(refused.value)
+    bad.write_text('<svg/>')
+    with pytest.raises(ValueError, match=r'^This image cannot be read \(its format is unknown\)$'):
+        demo.image_of(str(bad), load)
 
 
 def test_a_page_limits_what_it_is_given(monkeypatch):

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from mmcv import imrescale
+from mmcv import imresize
 
 from lfi.visualization.figures import draw_boxes
 
@@ -43,7 +43,9 @@ def draw_result(result: InteractionResult, classes: Sequence[str], shown: Sequen
         The picture, (H, W, 3) uint8 RGB.
     """
     height, width = result.image.shape[:2]
-    small = np.clip(imrescale(result.image, (SIDE, SIDE)), 0, 255).astype(np.uint8)[..., ::-1]
+    # Of a very thin image one pixel is left.
+    size = (max(1, round(side * SIDE / max(height, width))) for side in (width, height))
+    small = np.clip(imresize(result.image, tuple(size)), 0, 255).astype(np.uint8)[..., ::-1]
     columns = min(1 + len(shown), COLUMNS)
     rows = -(-(1 + len(shown)) // columns)
     cell_height = CELL * min(max(height / width, 0.5), 2) + 0.4

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -53,7 +54,8 @@ class InteractionInferencer(BaseInferencer):
 
     A model that learnt from interactions answers any text: whether an image shows it, and where. The
     teacher's text tower embeds each text once; its image tower does not run. Other models, such as the
-    baselines, give predictions alone. No code that a checkpoint holds is run.
+    baselines, give predictions alone. No code that a checkpoint holds is run. Threads may share an
+    inferencer: they wait for one another, and `skipped` is that of the call that came last.
 
     Args:
         model: The config of the training, or its file; or a student's folder or repository on the Hugging
@@ -95,6 +97,8 @@ class InteractionInferencer(BaseInferencer):
         if templates is not None:
             prompt_templates(templates)
         self.skipped: list[str] = []
+        # A backbone records one pass at a time, and a pipeline loads one image.
+        self._in_use = threading.Lock()
         self._weights = None if weights is None else str(weights)
         self._trained_classes: Sequence[str] | None = None
         self._no_texts: str | None = None
@@ -156,8 +160,16 @@ class InteractionInferencer(BaseInferencer):
         sources = list_sources(inputs)
         texts = self.default_texts if texts is None else self._check_texts(texts)
         self.skipped = []
-        batches = self.preprocess(sources, batch_size, frame_stride)
-        return (result for batch in batches for result in self.forward(batch, texts))
+        return self._answers(self.preprocess(sources, batch_size, frame_stride), texts)
+
+    def _answers(self, batches: Iterator[list[Item]], texts: Sequence[str]) -> Iterator[InteractionResult]:
+        while True:
+            with self._in_use:
+                batch = next(batches, None)
+                results = [] if batch is None else self.forward(batch, texts)
+            if batch is None:
+                return
+            yield from results
 
     @property
     def device(self) -> torch.device:

@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from mmengine.fileio import get
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from lfi.errors import UsageError
@@ -60,6 +60,8 @@ class FileSource:
             with Image.open(BytesIO(get(self.name))) as image:
                 image.load()
             results = load({'img_path': self.name})
+        except UnidentifiedImageError as error:
+            raise OSError(f'{self.name}: this image cannot be read (its format is unknown)') from error
         # Pillow and OpenCV raise errors of many types, by format and by damage.
         except Exception as error:
             raise OSError(

@@ -17,6 +17,7 @@ from PIL import Image
 
 from lfi.apis import InteractionInferencer, result_record
 from lfi.apis.drawing import draw_result, strongest
+from lfi.apis.sources import FileSource, Load
 from lfi.engine import run_options
 from lfi.engine.config_loading import load_config
 from lfi.errors import UsageError
@@ -61,8 +62,9 @@ def texts_of(lines: str) -> list[str] | None:
     """The texts that a visitor typed, one in each line; None where there is none.
 
     Raises:
-        ValueError: If they are too many, or one is too long.
+        ValueError: If they are too many, or one is too long, or holds what is no character.
     """
+    lines.encode()
     texts = [line.strip() for line in lines.splitlines() if line.strip()]
     if len(texts) > MAX_TEXTS:
         raise ValueError(f'{len(texts)} texts are too many: give at most {MAX_TEXTS}')
@@ -70,6 +72,24 @@ def texts_of(lines: str) -> list[str] | None:
     if longest > MAX_TEXT_LENGTH:
         raise ValueError(f'a text of {longest} characters is too long: give at most {MAX_TEXT_LENGTH}')
     return texts or None
+
+
+def image_of(path: str, load: Load) -> np.ndarray:
+    """The image that a visitor uploaded, (H, W, 3) uint8 BGR, as `tools/infer.py` reads it.
+
+    Args:
+        path: Of the file.
+        load: The transform that loads it.
+
+    Raises:
+        ValueError: If it cannot be read, or is too large; the message does not name the file, which is ours.
+    """
+    try:
+        ((_, loaded),) = FileSource(path).read(load, 1)
+    except OSError as error:
+        reason = str(error).removeprefix(f'{path}: this image').replace(path, 'the file')
+        raise ValueError(f'This image{reason}') from error
+    return loaded['img']
 
 
 def teacher_picture(cfg: Config, device: str | None, texts: Sequence[str], image: np.ndarray) -> np.ndarray:
@@ -97,13 +117,13 @@ def build_page(inferencer: InteractionInferencer, cfg: Config, device: str | Non
     """
     import gradio as gr
 
-    def ask(image: np.ndarray | None, lines: str, compare: bool) -> tuple[np.ndarray, dict, dict]:
-        if image is None:
+    def ask(path: str | None, lines: str | None, compare: bool) -> tuple[np.ndarray, dict, dict]:
+        if path is None:
             raise gr.Error('Give an image first.')
         try:
-            # The page has RGB, the model is given BGR.
-            texts = texts_of(lines)
-            found = inferencer(image[..., ::-1], texts, return_vis=True)
+            texts = texts_of(lines or '')
+            image = image_of(path, inferencer.pipeline.load)
+            found = inferencer(image, texts, return_vis=True)
             (result,) = found['predictions']
             shown = texts or [result.texts[index] for index in strongest(result)]
             theirs = teacher_picture(cfg, device, shown, result.image) if compare else None
@@ -117,6 +137,9 @@ def build_page(inferencer: InteractionInferencer, cfg: Config, device: str | Non
         gr.Markdown('# Where does the model see it?')
         with gr.Row():
             image = gr.Image(label='Image', sources=['upload', 'clipboard'], buttons=['fullscreen'])
+            # Gradio's own reading fails without a word that a visitor sees; of a class that does so it
+            # would write a file beside this one.
+            image.preprocess = lambda upload: upload.path if upload else None
             with gr.Column():
                 lines = gr.Textbox(
                     label='Texts, one in each line',
@@ -138,7 +161,11 @@ def build_page(inferencer: InteractionInferencer, cfg: Config, device: str | Non
 
 
 def serve(page: gr.Blocks, port: int | None) -> None:
-    """Serve the page to this machine until it is interrupted."""
+    """Serve the page to this machine until it is interrupted.
+
+    Raises:
+        UsageError: If the port is taken.
+    """
     import gradio as gr
     from starlette.middleware import Middleware
 
@@ -146,19 +173,24 @@ def serve(page: gr.Blocks, port: int | None) -> None:
     Image.MAX_IMAGE_PIXELS = MAX_PIXELS
     warnings.simplefilter('error', Image.DecompressionBombWarning)
 
-    _, url, _ = page.launch(
-        server_name='127.0.0.1',
-        server_port=port,
-        share=False,
-        max_file_size=MAX_UPLOAD,
-        footer_links=[],
-        ssr_mode=False,
-        # Gradio's own themes name fonts that are loaded.
-        theme=gr.themes.Base(font=['system-ui', 'sans-serif'], font_mono=['ui-monospace', 'monospace']),
-        app_kwargs=dict(middleware=[Middleware(LocalOnly)]),
-        prevent_thread_lock=True,
-        quiet=True,
-    )
+    try:
+        _, url, _ = page.launch(
+            server_name='127.0.0.1',
+            server_port=port,
+            share=False,
+            max_file_size=MAX_UPLOAD,
+            footer_links=[],
+            ssr_mode=False,
+            # Gradio's own themes name fonts that are loaded.
+            theme=gr.themes.Base(font=['system-ui', 'sans-serif'], font_mono=['ui-monospace', 'monospace']),
+            app_kwargs=dict(middleware=[Middleware(LocalOnly)]),
+            prevent_thread_lock=True,
+            quiet=True,
+        )
+    except OSError as error:
+        if port is None:
+            raise
+        raise UsageError(f'--port {port} cannot be had, another program may have it: give another') from error
     print(f'The page is at {url}', flush=True)
     page.block_thread()
 
@@ -175,5 +207,4 @@ def main(args: Namespace) -> None:
         inferencer = InteractionInferencer(cfg, args.checkpoint, args.device)
         serve(build_page(inferencer, cfg, args.device), args.port)
     except (OSError, ValueError) as error:
-        # A port that is taken is an OSError.
         raise UsageError(str(error)) from error
