@@ -189,6 +189,20 @@ def test_a_config_of_mmseg(write):
     assert cfg.model.teacher.concepts == dict(type='mmseg.CityscapesDataset')
 
 
+def test_padding_of_mmseg_has_its_names(write):
+    pytest.importorskip('mmseg', reason='mmsegmentation is not installed')
+    # A pipeline that pads, to the size to which the data preprocessor pads anyway.
+    config = 'mmseg::deeplabv3/deeplabv3_r50-d8_4xb4-20k_voc12aug-512x512.py'
+    cfg = load_config(str(write(config, teacher='clip-b16')))
+    preprocessor = model_of(cfg).data_preprocessor
+    assert (preprocessor.size, preprocessor.size_divisor, preprocessor.pad_val) == ((512, 512), None, -1.99)
+    # A backbone that wants multiples, of images of any size.
+    cfg = load_config(
+        str(write('mmseg::unet/unet-s5-d16_fcn_4xb4-40k_drive-64x64.py', teacher='shapes-tiny'))
+    )
+    assert model_of(cfg).data_preprocessor.test_cfg == dict(size_divisor=2)
+
+
 def test_a_model_of_the_written_file_trains_from_its_cache(write, tmp_path, warm_python, capsys):
     file = write()
     assert "reads=('layer3', 'layer4')" in file.read_text() and "_base_ = 'mine.py'" in file.read_text()

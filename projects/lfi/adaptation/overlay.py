@@ -183,8 +183,13 @@ def _preprocessor_of(cfg: Config) -> Mapping[str, Any]:
 
 
 def _padding(cfg: Config, data: DataChanges, backbone: AskedBackbone, task: Task) -> dict[str, Any]:
-    """How far the data preprocessor must pad, and with what, if it does not."""
-    own = _preprocessor_of(cfg).get('pad_size_divisor', 1)
+    """How far the data preprocessor must pad, and with what, if it does not.
+
+    Raises:
+        UsageError: if it pads to a size of which that is no divisor.
+    """
+    preprocessor = _preprocessor_of(cfg)
+    own = preprocessor.get(task.pad_divisor) or 1
     needed = [own]
     if data.divisor > 1:
         needed.append(data.divisor)
@@ -193,5 +198,17 @@ def _padding(cfg: Config, data: DataChanges, backbone: AskedBackbone, task: Task
     if task.is_dense:
         needed.append(backbone.divisor)
     divisor = math.lcm(*needed)
-    found: dict[str, Any] = {'pad_size_divisor': divisor} if divisor != own else {}
-    return found if data.pad_value is None else {**found, 'pad_value': data.pad_value}
+    found: dict[str, Any] = {}
+    size = preprocessor.get('size')
+    if size and any(side % divisor for side in size):
+        raise UsageError(
+            f'data_preprocessor.size={size} must be of multiples of {divisor} pixels, for {backbone.words}'
+        )
+    if divisor != own and not size:
+        found[task.pad_divisor] = divisor
+    if backbone.divisor > 1 and not task.pads_for_test:
+        of_test = preprocessor.get('test_cfg') or {}
+        if not of_test.get('size'):
+            # Merged with their own.
+            found['test_cfg'] = {'size_divisor': math.lcm(of_test.get('size_divisor') or 1, backbone.divisor)}
+    return found if data.pad_value is None else {**found, task.pad_value: data.pad_value}

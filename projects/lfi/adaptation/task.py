@@ -25,6 +25,9 @@ class Task:
         any: the type of all others, which say their `task`.
         is_dense: whether a prediction is one of places, and images are large.
         interaction_loss: the weights of the terms beside the task's own losses. None: the default.
+        pad_divisor: how its data preprocessor calls that to whose multiples it pads.
+        pad_value: likewise, what it pads with.
+        pads_for_test: whether it pads in a test only where its `test_cfg` says so.
     """
 
     package: str
@@ -33,6 +36,9 @@ class Task:
     any: str
     is_dense: bool = False
     interaction_loss: Mapping[str, float] | None = None
+    pad_divisor: str = 'pad_size_divisor'
+    pad_value: str = 'pad_value'
+    pads_for_test: bool = True
 
 
 TASKS = (
@@ -52,6 +58,9 @@ TASKS = (
         {'EncoderDecoder': 'lfi.LFIEncoderDecoder'},
         'lfi.LFISegmentor',
         is_dense=True,
+        pad_divisor='size_divisor',
+        pad_value='pad_val',
+        pads_for_test=False,
     ),
 )
 
