@@ -1,5 +1,7 @@
 """Which errors end a tool in one line."""
 
+import errno
+import os
 import re
 from urllib.error import URLError
 
@@ -34,6 +36,22 @@ def test_weights_that_cannot_be_fetched_are_named():
     assert (
         message.startswith(f'error: {address} cannot be fetched (') and 'a checkpoint of init_cfg' in message
     )
+
+
+@pytest.mark.parametrize('number', [errno.ENOSPC, errno.EROFS])
+def test_a_disk_that_takes_nothing_is_named(number):
+    def write():
+        raise OSError(number, os.strerror(number), 'work_dirs/log.json')
+
+    assert said(write) == f'error: {os.strerror(number)}: work_dirs/log.json'
+
+
+def test_other_failures_of_a_system_keep_their_traceback():
+    def read():
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+        launch.run(read)
 
 
 def test_an_image_that_cannot_be_fetched_is_no_checkpoint():

@@ -1,6 +1,9 @@
 """The export of graphs, run as a user runs it."""
 
+import errno
+import os
 import re
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -110,6 +113,25 @@ def test_wrong_arguments(import_tool, monkeypatch, capsys, arguments, words):
     with pytest.raises(SystemExit):
         import_tool(TOOL).parse_args()
     assert words in capsys.readouterr().err
+
+
+class Full:
+    """Stands for what ONNX writes where the disk is full."""
+
+    model = SimpleNamespace(opset_imports={'': 18})
+
+    def save(self, path):
+        path.write_bytes(b'half')
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_an_older_export_stays_where_the_disk_is_full(tmp_path, monkeypatch):
+    older = tmp_path / 'student.onnx'
+    older.write_bytes(b'whole')
+    monkeypatch.setattr(export_onnx, 'to_onnx', lambda *args: Full())
+    with pytest.raises(OSError, match='No space left'):
+        export_onnx.write_onnx(None, ['logits'], None, older)
+    assert [path.name for path in tmp_path.iterdir()] == ['student.onnx'] and older.read_bytes() == b'whole'
 
 
 def comparison(tmp_path, factor):

@@ -12,6 +12,8 @@ import mmcv
 import numpy as np
 import pytest
 import torch
+from lfi.apis import interaction_inferencer
+from lfi.apis.drawing import draw_result
 from lfi.datasets import Shapes
 from lfi.engine.launch import load_run_config
 from lfi.errors import UsageError
@@ -84,6 +86,22 @@ def test_any_name_of_a_file_will_do(run_main, small_training, photos, tmp_path, 
     assert sorted(os.path.basename(os.fsencode(record['image'])) for record in records) == sorted(names)
     assert all((tmp_path / 'seen' / record['picture']).is_file() for record in records)
     assert 'broken\\udce9.png' in capsys.readouterr().out
+
+
+def test_what_is_done_is_kept_when_it_ends_early(run_main, small_training, photos, tmp_path, monkeypatch):
+    drawn = []
+
+    def draw_one(*args):
+        drawn.append(args)
+        if len(drawn) == 3:
+            raise KeyboardInterrupt
+        return draw_result(*args)
+
+    monkeypatch.setattr(interaction_inferencer, 'draw_result', draw_one)
+    with pytest.raises(KeyboardInterrupt):
+        run_main(*small_training(SHAPES), photos, '--texts', 'ring', '--out-dir', tmp_path / 'seen')
+    found = records_in(tmp_path / 'seen')
+    assert [record['picture'] for record in found] == ['00000_photo0.png', '00001_photo1.png']
 
 
 def test_without_texts_it_looks_for_the_classes(run_main, small_training, photos, tmp_path):

@@ -5,6 +5,7 @@ import sys
 
 import open_clip
 import pytest
+from lfi.errors import UsageError
 from lfi.tools import list_teachers
 
 ONE_OF_EACH_FAMILY = {
@@ -72,6 +73,11 @@ def test_models_by_a_pattern(call):
 def test_a_pattern_that_fits_nothing_is_refused(run_tool):
     out = run_tool('list_teachers.py', '--model', 'nothing', code=1)
     assert "error: no model of open_clip fits family=None and model='nothing'; families: ['CLIP ViT'" in out
+
+
+def test_the_check_writes_no_table(call):
+    with pytest.raises(UsageError, match='--check writes no table: leave out --csv, --markdown and --para'):
+        call('--check', '--csv', 'teachers.csv')
 
 
 @pytest.mark.parametrize('model', ONE_OF_EACH_FAMILY)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
 import re
 from difflib import get_close_matches
@@ -15,7 +16,9 @@ import mmengine.registry
 from mmengine.registry import Registry
 
 FILES = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
-MISTAKES = (KeyError, RuntimeError, TypeError, ValueError, URLError, *FILES)
+# A disk that is full, or not to be written.
+DISKS = (errno.EDQUOT, errno.ENOSPC, errno.EROFS)
+MISTAKES = (KeyError, OSError, RuntimeError, TypeError, ValueError)
 """What may be a mistake: `said_of` knows."""
 LFI = Path(__file__).parents[1]
 FETCHES = ('mmengine/runner/checkpoint.py', 'torch/hub.py')
@@ -38,6 +41,8 @@ def said_of(error: BaseException) -> str | None:
         # A loader's worker hands on its whole traceback, and what was raised at its end.
         said = str(error).rpartition('Traceback (most recent call last):')[2].strip()
         return said.splitlines()[-1] if said != str(error).strip() else ' '.join(said.split())
+    if isinstance(error, OSError) and error.errno in DISKS:
+        return f'{error.strerror}{f": {error.filename}" if error.filename else ""}'
     if isinstance(error, NotImplementedError):
         return None
     if isinstance(error, URLError):
@@ -55,7 +60,7 @@ def said_of(error: BaseException) -> str | None:
             f'the checkpoint to resume is of another model or optimizer ({error}): give the config of its '
             'training; or begin with its weights alone, by --cfg-options load_from=FILE in place of --resume'
         )
-    if isinstance(error, RuntimeError | ValueError):
+    if isinstance(error, OSError | RuntimeError | ValueError):
         return None
     built = _built(error)
     if built is None:

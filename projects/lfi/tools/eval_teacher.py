@@ -18,6 +18,7 @@ from torch import Tensor
 
 from lfi.engine.config_loading import load_config
 from lfi.errors import UsageError
+from lfi.fileio import AtomicLocalBackend
 from lfi.folders import make_folder
 from lfi.models.teachers import (
     VLMAttentionTeacher,
@@ -110,8 +111,8 @@ def main(args: Namespace) -> None:
     report = report_of(results, classes)
     print(f'\n{report}')
     if out is not None:
-        (out / 'results.json').write_text(json.dumps(results, indent=1) + '\n')
-        (out / 'table.md').write_text(f'{report}\n')
+        AtomicLocalBackend().put_text(json.dumps(results, indent=1) + '\n', out / 'results.json')
+        AtomicLocalBackend().put_text(f'{report}\n', out / 'table.md')
         if pictures:
             write_picture(out / 'maps.png', images, pictures, concepts)
         print(f'\nWritten to {out}')

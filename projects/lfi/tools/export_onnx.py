@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -14,6 +16,7 @@ from torch import Tensor, nn
 
 from lfi.engine.config_loading import load_config
 from lfi.errors import UsageError
+from lfi.fileio import AtomicLocalBackend
 from lfi.folders import make_folder
 from lfi.models.batches import pixel_format
 from lfi.models.export import (
@@ -62,7 +65,7 @@ def main(args: Namespace) -> None:
         tolerance = FLOAT16 if args.fp16 else FLOAT32
         compare(student, graph, names, images, onnx_runner(args.out), tolerance, args.out)
     if args.torch_export is not None:
-        torch.export.save(program_of(graph, shape, args.batch), args.torch_export)
+        write_program(program_of(graph, shape, args.batch), args.torch_export)
         module = torch.export.load(args.torch_export).module()
         compare(student, graph, names, images, module, FLOAT32, args.torch_export)
     print(
@@ -144,8 +147,19 @@ def write_onnx(
     found = onnx.model.opset_imports['']
     if opset is not None and found != opset:
         raise UsageError(f'--opset {opset}: torch could only write opset {found}')
-    onnx.save(path)
+    # Larger ones have their weights in a file beside them. An older export stays until this one is complete.
+    with TemporaryDirectory(dir=path.parent, prefix=f'.{path.name}.') as folder:
+        onnx.save(Path(folder) / path.name)
+        for file in Path(folder).iterdir():
+            file.replace(path.parent / file.name)
     print(f'Wrote {path} ({path.stat().st_size / 1e6:,.3f} MB), opset {found}.')
+
+
+def write_program(program: torch.export.ExportedProgram, path: Path) -> None:
+    """Write a program of torch.export; an older file stays where that fails."""
+    buffer = io.BytesIO()
+    torch.export.save(program, buffer)
+    AtomicLocalBackend().put(buffer.getbuffer(), path)
 
 
 def onnx_runner(path: Path, threads: int = 0, device: str = 'cpu') -> Exported:

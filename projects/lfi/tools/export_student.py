@@ -8,16 +8,15 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner.checkpoint import CheckpointLoader
-from safetensors.torch import save_file
 from torch import Tensor
 
 from lfi.engine import run_options
 from lfi.engine.config_loading import load_config
 from lfi.errors import UsageError
+from lfi.fileio import AtomicLocalBackend
 from lfi.models.export import (
     ExportedStudent,
     build_timm,
@@ -27,6 +26,8 @@ from lfi.models.export import (
     timm_difference,
     to_timm,
 )
+
+from .weight_files import write_weights
 
 TOLERANCE = 1e-4
 
@@ -45,8 +46,8 @@ def main(args: Namespace) -> None:
         state = write_timm(exported, args.out, beside)
     else:
         state = exported.state
-        write_weights(state, args.out, dataset_meta(checkpoint))
-        slim_config(cfg).dump(beside)
+        write_weights(state, args.out, meta=dataset_meta(checkpoint))
+        AtomicLocalBackend().put_text(slim_config(cfg).pretty_text, beside)
     report(exported, state)
     print(f'Wrote {args.out} ({args.out.stat().st_size / 1e6:,.3f} MB) and {beside}.')
 
@@ -83,15 +84,6 @@ def dataset_meta(checkpoint: dict) -> dict:
     return {'dataset_meta': meta['dataset_meta']} if meta.get('dataset_meta') else {}
 
 
-def write_weights(state: Mapping[str, Tensor], path: Path, meta: dict) -> None:
-    """Write weights as the file's suffix says; .safetensors has no place for `meta`."""
-    state = {name: value.contiguous() for name, value in state.items()}
-    if path.suffix == '.safetensors':
-        save_file(state, path, metadata={'format': 'pt'})
-    else:
-        torch.save({'meta': meta, 'state_dict': state}, path)
-
-
 def write_timm(exported: ExportedStudent, path: Path, config_path: Path) -> dict[str, Tensor]:
     """Write the student as timm reads it, if timm's model computes the same.
 
@@ -113,8 +105,8 @@ def write_timm(exported: ExportedStudent, path: Path, config_path: Path) -> dict
             f'more than {TOLERANCE}. Export as mmpretrain'
         )
     print(f"timm's outputs differ from the student's by {difference:.1e} of the largest.")
-    write_weights(state, path, {})
-    config_path.write_text(json.dumps(config, indent=2) + '\n')
+    write_weights(state, path, meta={})
+    AtomicLocalBackend().put_text(json.dumps(config, indent=2) + '\n', config_path)
     return state
 
 

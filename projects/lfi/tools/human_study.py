@@ -22,6 +22,7 @@ from lfi.engine import run_options
 from lfi.engine.config_loading import load_config
 from lfi.engine.fitting_weights_hook import check_weights
 from lfi.errors import UsageError
+from lfi.fileio import AtomicLocalBackend
 from lfi.folders import make_folder
 from lfi.human_study import (
     Pair,
@@ -209,8 +210,8 @@ def make_study(args: Namespace) -> None:
     if isinstance(b, Baseline):
         sources['B'] += ' (class activation)'
     page, key = build_study([*pairs, *catches], sources, args.seed)
-    out.write_text(page, encoding='utf-8')
-    key_file.write_text(json.dumps(key, indent=1) + '\n', encoding='utf-8')
+    AtomicLocalBackend().put_text(page, out)
+    AtomicLocalBackend().put_text(json.dumps(key, indent=1) + '\n', key_file)
     print(
         f'{len(pairs)} pairs of {args.images} images and {len(catches)} catch trials, '
         f'{len(page) / 1e6:.1f} MB: {out}\nThe key, which no rater should see: {key_file}'
@@ -230,7 +231,7 @@ def analyse_answers(args: Namespace) -> None:
     if args.out:
         out = Path(args.out)
         out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(results, indent=1) + '\n', encoding='utf-8')
+        AtomicLocalBackend().put_text(json.dumps(results, indent=1) + '\n', out)
         print(f'\nWritten to {out}')
 
 

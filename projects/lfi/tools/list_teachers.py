@@ -186,6 +186,8 @@ def check_all(tags: Mapping[str, list[str]]) -> int:
 
 def main(args: Namespace) -> None:
     """Run the tool."""
+    if args.check and (args.csv or args.markdown or args.parameters):
+        raise UsageError('--check writes no table: leave out --csv, --markdown and --parameters')
     tags = tags_by_model(args.family, args.model)
     if args.check:
         total = sum(map(len, tags.values()))

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from lfi.apis import InteractionResult, list_sources, result_record
 from lfi.apis.sources import VideoSource, check_output
 from lfi.errors import UsageError
+from lfi.fileio import AtomicLocalBackend
 from lfi.folders import make_folder
 
 # Frames per second of a video that does not state them.
@@ -51,15 +52,19 @@ def write_results(
     records: list[dict] = []
     frames: defaultdict[str, list[Path]] = defaultdict(list)
     total = sum(source.count(frame_stride) for source in sources)
-    for result in tqdm(results, total=total, unit=' images'):
-        frame = '' if result.frame is None else f'_{result.frame:06d}'
-        # A name has 255 bytes at most.
-        stem = os.fsdecode(os.fsencode(Path(result.name).stem)[:200])
-        file = out / f'{len(records):05d}_{stem}{frame}.png'
-        mmcv.imwrite(draw(result)[..., ::-1], str(file))
-        records.append({**result_record(result, classes), 'picture': file.name})
-        if frame:
-            frames[result.name].append(file)
+    try:
+        for result in tqdm(results, total=total, unit=' images'):
+            frame = '' if result.frame is None else f'_{result.frame:06d}'
+            # A name has 255 bytes at most.
+            stem = os.fsdecode(os.fsencode(Path(result.name).stem)[:200])
+            file = out / f'{len(records):05d}_{stem}{frame}.png'
+            mmcv.imwrite(draw(result)[..., ::-1], str(file))
+            records.append({**result_record(result, classes), 'picture': file.name})
+            if frame:
+                frames[result.name].append(file)
+    finally:
+        # Whatever ends it, what is done is kept.
+        _write_records(records, out)
     missing = ', '.join(skipped).encode(errors='backslashreplace').decode()
     if not records:
         raise UsageError(f'no input could be read: {missing}')
@@ -69,11 +74,16 @@ def write_results(
             join_pictures(files, files[0].with_suffix('.mp4'), (source.fps or FPS) / frame_stride)
     older = {path.name for path in out.glob('[0-9][0-9][0-9][0-9][0-9]_*.png')}
     older -= {record['picture'] for record in records}
-    text = json.dumps(records, indent=1, ensure_ascii=False)
-    (out / 'predictions.json').write_text(f'{text}\n', encoding='utf-8', errors='backslashreplace')
     print(f'{len(records)} pictures and predictions.json in {out}{missing and f"; skipped: {missing}"}')
     if older:
         print(f'{out} has {len(older)} older pictures too, which predictions.json does not name')
+
+
+def _write_records(records: list[dict], out: Path) -> None:
+    if records:
+        text = json.dumps(records, indent=1, ensure_ascii=False)
+        content = f'{text}\n'.encode(errors='backslashreplace')
+        AtomicLocalBackend().put(content, out / 'predictions.json')
 
 
 def join_pictures(files: list[Path], video: Path, fps: float) -> None:

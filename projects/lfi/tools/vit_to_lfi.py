@@ -1,15 +1,18 @@
 """ViT checkpoints of other projects in our names, and back."""
 
 from argparse import Namespace
+from pathlib import Path
 
 import torch
 from mmengine.runner.checkpoint import CheckpointLoader
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from lfi.engine import run_options
 from lfi.errors import UsageError
 from lfi.models.vit_checkpoints import from_lfi, recognise, to_lfi
 from lfi.vit_names import FORMATS
+
+from .weight_files import write_weights
 
 
 def main(args: Namespace) -> None:
@@ -30,7 +33,7 @@ def main(args: Namespace) -> None:
             converted, left = from_lfi(state, args.to)
         except ValueError as error:
             raise UsageError(f'{args.src}: {error}') from error
-    write(converted, args.dst)
+    write_weights(converted, Path(args.dst))
     print(f'{args.dst}: {len(converted)} tensors. Left out: {", ".join(left) or "nothing"}.')
 
 
@@ -44,12 +47,3 @@ def read(path: str) -> dict[str, torch.Tensor]:
     for key in ('state_dict', 'model', 'model_ema'):
         loaded = loaded.get(key, loaded)
     return {name: value for name, value in loaded.items() if isinstance(value, torch.Tensor)}
-
-
-def write(state: dict[str, torch.Tensor], path: str) -> None:
-    """Write tensors, as .safetensors if the path ends so."""
-    state = {name: value.contiguous() for name, value in state.items()}
-    if path.endswith('.safetensors'):
-        save_file(state, path)
-    else:
-        torch.save({'state_dict': state}, path)
