@@ -2,6 +2,7 @@ import csv
 import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from lfi.studies import Cell, Run, Study, read_cells
 
@@ -90,6 +91,21 @@ def test_cells_are_read_as_they_were_written(study, tmp_path):
             wanted.test,
             wanted.machine,
         )
+
+
+def test_a_table_is_that_of_what_was_written(tmp_path):
+    # As MMEngine's log has them: 92.600002 and 92.349998 have a mean that is rounded to another digit.
+    single = [float(np.float32(value)) for value in (92.6, 92.35, 91.8)]
+    fresh = {
+        arm: [replace(cell, run=replace(cell.run, seconds=31.26)).as_written() for cell in cells(*tests)]
+        for arm, tests in (('base', [20.0, 22.0, 24.0]), ('ours', single))
+    }
+    study = Study(fresh, 'ours')
+    study.write_csv(tmp_path / 'a.csv')
+    read = read_cells(tmp_path / 'a.csv', 'top-1')
+    again = {arm: [replace(read[arm, seed, None]) for seed in range(3)] for arm in fresh}
+    assert Study(again, 'ours').table() == study.table()
+    assert [cell.test for cell in fresh['ours']] == [92.6, 92.35, 91.8]
 
 
 def test_the_csv_keeps_the_epochs_of_the_validations(tmp_path):

@@ -249,7 +249,7 @@ def cell_of(job: Job, validation: str, metric: str) -> Cell | None:
         result['teacher_seconds'],
         job.domain,
         result.get('epoch'),
-    )
+    ).as_written()
 
 
 def report(

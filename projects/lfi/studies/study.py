@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,8 @@ COLUMNS = (
     'machine',
     'identity',
 )
+
+DIGITS, SECONDS_DIGITS = 3, 1
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,17 @@ class Cell:
     teacher_seconds: float | None = 0.0
     domain: str | None = None
     epoch: int | None = None
+
+    def as_written(self) -> Cell:
+        """With the digits that a CSV keeps, so that tables say the same before and after."""
+        accuracy = tuple(round(value, DIGITS) for value in self.run.accuracy)
+        teacher = self.teacher_seconds
+        return replace(
+            self,
+            run=replace(self.run, accuracy=accuracy, seconds=round(self.run.seconds, SECONDS_DIGITS)),
+            test=round(self.test, DIGITS),
+            teacher_seconds=None if teacher is None else round(teacher, SECONDS_DIGITS),
+        )
 
 
 def teacher_seconds_of(cells: Sequence[Cell]) -> float | None:
@@ -218,10 +231,12 @@ class Study:
         for arm, cells in {**self.cells, **self.short}.items():
             for cell in cells:
                 for epoch, value in zip(cell.run.epochs, cell.run.accuracy):
-                    teacher = '' if cell.teacher_seconds is None else f'{cell.teacher_seconds:.1f}'
-                    end = [f'{cell.test:.3f}', f'{cell.run.seconds:.1f}', teacher]
+                    teacher = (
+                        '' if cell.teacher_seconds is None else f'{cell.teacher_seconds:.{SECONDS_DIGITS}f}'
+                    )
+                    end = [f'{cell.test:.{DIGITS}f}', f'{cell.run.seconds:.{SECONDS_DIGITS}f}', teacher]
                     end += [cell.machine, cell.identity]
-                    row = [arm, cell.seed, epoch, f'{value:.3f}']
+                    row = [arm, cell.seed, epoch, f'{value:.{DIGITS}f}']
                     rows.append([*row, *(end if epoch == cell.run.length else [''] * len(end))])
         write_csv(rows, path)
 
