@@ -1,6 +1,7 @@
 """A picture of its own coordinates shows what a view is."""
 
 import pickle
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -110,6 +111,20 @@ MMDET['lsj'] = [
     *MMDET['pad'],
 ]
 GEOMETRIC.update({f'mmdet_{name}': transforms for name, transforms in MMDET.items()})
+MMSEG = {
+    'recipe': [
+        dict(type='mmseg.RandomResize', scale=(80, 40), ratio_range=(0.8, 1.6), keep_ratio=True),
+        dict(type='mmseg.RandomCrop', crop_size=(24, 26), cat_max_ratio=0.75),
+        dict(type='mmseg.RandomFlip', prob=0.5),
+    ],
+    'crop': [dict(type='mmseg.RandomCrop', crop_size=20)],
+    'rotate': [dict(type='mmseg.RandomRotate', prob=0.8, degree=30)],
+    'rotate_bound': [dict(type='mmseg.RandomRotate', prob=0.8, degree=(10, 30), auto_bound=True)],
+    'multiple': [dict(type='mmseg.ResizeToMultiple', size_divisor=8)],
+    'shortest_edge': [dict(type='mmseg.ResizeShortestEdge', scale=(40, 50), max_size=64)],
+}
+if find_spec('mmseg') is not None:
+    GEOMETRIC.update({f'mmseg_{name}': transforms for name, transforms in MMSEG.items()})
 
 
 @pytest.fixture(autouse=True)
@@ -157,6 +172,10 @@ def test_the_view_says_where_each_pixel_comes_from(name, seed, height, width):
     set_random_seed(seed)
     picture = picture_of_coordinates(height, width)
     results = results_of(picture) if name.startswith('mmdet') else {'img': picture}
+    if name.startswith('mmseg'):
+        # The classes of a crop are counted.
+        classes = np.arange(height * width).reshape(height, width) % 5
+        results.update(gt_seg_map=classes.astype(np.uint8), seg_fields=['gt_seg_map'])
     results = RecordView(smooth(GEOMETRIC[name]))(results)
     shown, view = results['img'], results['view']
     assert view.shape == (2, 3) and view.dtype == torch.float32
@@ -269,6 +288,16 @@ def test_what_moves_a_picture_between_two_is_refused_though_a_homography_tells_o
 def test_mmdets_transforms_that_show_several_images_are_refused(mixing):
     with pytest.raises(ValueError, match=f'RecordView cannot follow {mixing}: it is not known where'):
         RecordView([dict(type=f'mmdet.{mixing}')])
+
+
+def test_mmsegs_colours_move_nothing_and_what_hides_its_draws_is_refused():
+    pytest.importorskip('mmseg', reason='mmsegmentation is not installed')
+    steps = [dict(type='mmseg.PhotoMetricDistortion'), dict(type='mmseg.RandomCutOut', prob=1.0, n_holes=1)]
+    steps[1].update(cutout_shape=(4, 4))
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    assert torch.equal(RecordView(steps)(dict(img=pixels))['view'], torch.eye(2, 3))
+    with pytest.raises(ValueError, match='RecordView cannot follow RandomRotFlip: it is not known where'):
+        RecordView([dict(type='mmseg.RandomRotFlip')])
 
 
 @pytest.mark.parametrize('wrap', [lambda t: t, lambda t: dict(type='RandomApply', transforms=[t])])

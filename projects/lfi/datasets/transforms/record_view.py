@@ -86,8 +86,9 @@ class RecordView(BaseTransform):
     """Runs transforms and records what part of the image their output shows.
 
     The record lets maps of the unaugmented image, kept in a cache, be warped into the view. Put all
-    transforms that move pixels into it, of mmcv, mmpretrain or mmdet, and pass the record on by
-    `PackInputs(algorithm_keys=('view',))`, in detection by `PackDetInputs(meta_keys=(..., 'view'))`.
+    transforms that move pixels into it, of mmcv, mmpretrain, mmdet or mmseg, and pass the record on by
+    `PackInputs(algorithm_keys=('view',))`, in detection by `PackDetInputs(meta_keys=(..., 'view'))`, and in
+    segmentation likewise.
 
     It sets `view`, (2, 3) float32: the affine map from the view's coordinates to the image's, both running
     from -1 to 1 over the complete picture, as `InteractionMaps.warp` takes it. The `homography_matrix` that

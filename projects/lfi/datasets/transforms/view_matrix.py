@@ -67,6 +67,23 @@ def offset(x: float, y: float) -> np.ndarray:
     return matrix
 
 
+def rotation(degrees: float, center: tuple[float, float] | None, zoom: float, before: Size) -> np.ndarray:
+    """Where an output shows an input that was turned as OpenCV turns it.
+
+    Args:
+        degrees: positive is clockwise on the screen, where y points down.
+        center: x and y, counted from the middle of the first pixel. None: the input's centre.
+        zoom: by which it was enlarged as well.
+        before: the input's height and width.
+    """
+    angle = np.deg2rad(degrees)
+    cos, sin = np.cos(angle) * zoom, np.sin(angle) * zoom
+    x, y = center or ((before[1] - 1) / 2, (before[0] - 1) / 2)
+    turn = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
+    forward = offset(x, y) @ turn @ offset(-x, -y)
+    return FROM_CENTRES @ np.linalg.inv(forward) @ TO_CENTRES
+
+
 def to_pixels(size: tuple[int, ...]) -> np.ndarray:
     """From coordinates between -1 and 1 to the pixels of a picture of (height, width)."""
     height, width = size[:2]

@@ -10,13 +10,16 @@ from mmcv import transforms as mmcv_transforms
 from mmpretrain.datasets import transforms as mmpretrain_transforms
 from mmpretrain.datasets.transforms import auto_augment
 
-from .view_matrix import FROM_CENTRES, TO_CENTRES, Size, identity, offset, scale, view_matrix
+from .view_matrix import FROM_CENTRES, TO_CENTRES, Size, identity, offset, rotation, scale, view_matrix
 
 
 def learn_rules(kinds: Iterable[type]) -> None:
-    """Import the rules for mmdet's transforms, if some kinds are mmdet's: only then is mmdet imported."""
-    if any(base.__module__.startswith('mmdet.') for kind in kinds for base in kind.__mro__):
+    """Import the rules for transforms of mmdet and mmseg, each where it is met: it may be missing."""
+    projects = {base.__module__.partition('.')[0] for kind in kinds for base in kind.__mro__}
+    if 'mmdet' in projects:
         from . import mmdet_view_rules  # noqa: F401
+    if 'mmseg' in projects:
+        from . import mmseg_view_rules  # noqa: F401
 
 
 def moves_nothing(kind: object) -> bool:
@@ -124,13 +127,7 @@ def _translate(transform: auto_augment.Translate, before: Size, results: dict) -
 def _rotate(transform: auto_augment.Rotate, before: Size, results: dict) -> np.ndarray:
     if transform.random_disable():
         return np.eye(3)
-    # Positive is clockwise on the screen, where y points down.
-    angle = np.deg2rad(_magnitude(transform, transform.angle))
-    cos, sin = np.cos(angle) * transform.scale, np.sin(angle) * transform.scale
-    x, y = transform.center or ((before[1] - 1) / 2, (before[0] - 1) / 2)
-    turn = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
-    forward = offset(x, y) @ turn @ offset(-x, -y)
-    return FROM_CENTRES @ np.linalg.inv(forward) @ TO_CENTRES
+    return rotation(_magnitude(transform, transform.angle), transform.center, transform.scale, before)
 
 
 def _magnitude(transform: auto_augment.BaseAugTransform, fixed: float | None) -> float:

@@ -1,0 +1,51 @@
+"""Rules for mmseg's transforms, which keep no note of where they move pixels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from mmseg.datasets.transforms import transforms as mmseg_transforms
+
+from .view_matrix import Size, identity, offset, rotation, scale, view_matrix
+
+for _type in (
+    mmseg_transforms.AdjustGamma,
+    mmseg_transforms.CLAHE,
+    mmseg_transforms.GenerateEdge,
+    mmseg_transforms.PhotoMetricDistortion,
+    mmseg_transforms.RandomCutOut,
+    mmseg_transforms.Rerange,
+    mmseg_transforms.RGB2Gray,
+    # Of the annotation alone.
+    mmseg_transforms.SegRescale,
+):
+    view_matrix.register(_type, identity)
+
+
+@view_matrix.register(mmseg_transforms.ResizeShortestEdge)
+@view_matrix.register(mmseg_transforms.ResizeToMultiple)
+def _resize(transform: Any, before: Size, results: dict) -> np.ndarray:
+    return scale(before, results['img'].shape)
+
+
+@view_matrix.register
+def _random_crop(transform: mmseg_transforms.RandomCrop, before: Size, results: dict) -> np.ndarray:
+    # The draw is kept, so its argument does not matter.
+    top, _, left, _ = transform.crop_bbox(results)
+    return offset(left, top)
+
+
+@view_matrix.register
+def _random_rotate(transform: mmseg_transforms.RandomRotate, before: Size, results: dict) -> np.ndarray:
+    rotates, degrees = transform.generate_degree()
+    if not rotates:
+        return np.eye(3)
+    turned = rotation(degrees, transform.center, 1.0, before)
+    if not transform.auto_bound:
+        return turned
+    # The picture grows alike on all sides; what it grows by is rounded afterwards.
+    height, width = before
+    cos, sin = abs(np.cos(np.deg2rad(degrees))), abs(np.sin(np.deg2rad(degrees)))
+    more = height * sin + width * cos - width, width * sin + height * cos - height
+    return turned @ offset(-more[0] / 2, -more[1] / 2)
