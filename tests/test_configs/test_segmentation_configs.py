@@ -6,11 +6,15 @@ import re
 import numpy as np
 import pytest
 import torch
+from lfi.engine.scalars import read_scalars
+from mmengine.config import Config
 from mmengine.runner import Runner
 from PIL import Image
 from repository_configs import SEGMENTATION, header, model_differences, read
 
-pytest.importorskip('mmseg', reason='mmsegmentation is not installed')
+PackSegInputs = pytest.importorskip(
+    'mmseg.datasets.transforms', reason='mmsegmentation is not installed'
+).PackSegInputs
 
 METHODS = [config for config in SEGMENTATION if 'baselines' not in config]
 
@@ -41,6 +45,14 @@ def start(config, tmp_path):
     return cfg
 
 
+def shrink(cfg):
+    """Let images be of 64 pixels."""
+    cfg.model.data_preprocessor.size = (64, 64)
+    resize, crop, _ = cfg.train_dataloader.dataset.pipeline[2].transforms
+    resize.scale, crop.crop_size = (128, 64), (64, 64)
+    cfg.val_dataloader.dataset.pipeline[1].scale = (128, 64)
+
+
 @pytest.mark.parametrize('config', SEGMENTATION)
 def test_header_and_control(config, ade20k):
     cfg = read(config)
@@ -58,10 +70,7 @@ def test_header_and_control(config, ade20k):
 @pytest.mark.parametrize('config', SEGMENTATION)
 def test_it_trains_and_predicts(config, ade20k, small_clip, tmp_path):
     cfg = start(config, tmp_path)
-    cfg.model.data_preprocessor.size = (64, 64)
-    cfg.train_dataloader.dataset.pipeline[2].scale = (128, 64)
-    cfg.train_dataloader.dataset.pipeline[3].crop_size = (64, 64)
-    cfg.val_dataloader.dataset.pipeline[1].scale = (128, 64)
+    shrink(cfg)
     if config in METHODS:
         cfg.model.teacher.update(model=str(small_clip), pretrained=None)
     runner = Runner.from_cfg(cfg)
@@ -79,6 +88,37 @@ def test_it_trains_and_predicts(config, ade20k, small_clip, tmp_path):
     assert all(result.pred_sem_seg.data.max() < 150 for result in results)
 
 
+@pytest.mark.parametrize('config', SEGMENTATION)
+def test_its_data_are_mmsegs_but_for_what_records_them(config, tmp_path):
+    (tmp_path / 'theirs.py').write_text("_base_ = 'mmseg::_base_/datasets/ade20k.py'")
+    cfg, theirs = read(config), Config.fromfile(tmp_path / 'theirs.py')
+    steps = cfg.train_dataloader.dataset.pipeline
+    bare = [*steps[:2], *steps[2].transforms, steps[3], dict(type=steps[5].type)]
+    assert bare == theirs.train_dataloader.dataset.pipeline
+    assert steps[5].meta_keys == (*PackSegInputs().meta_keys, 'view', 'interaction_maps')
+    for loader in ('train_dataloader', 'val_dataloader'):
+        for one in (cfg, theirs):
+            one[loader].dataset.update(data_root=None, pipeline=None)
+        assert cfg[loader] == theirs[loader]
+
+
+@pytest.mark.parametrize('config', METHODS)
+def test_it_trains_from_a_cache(config, ade20k, small_clip, warm_python, tmp_path):
+    cfg = start(config, tmp_path)
+    shrink(cfg)
+    cfg.model.teacher.update(model=str(small_clip), pretrained=None)
+    cfg.model.backbone.init_cfg = None
+    cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=1)
+    cfg.val_dataloader = cfg.val_cfg = cfg.val_evaluator = None
+    cfg.default_hooks.logger.interval = 1
+    cfg.dump(tmp_path / 'small.py')
+    for words in (['cache', '--out', 'maps'], ['train', '--cfg-options', 'model.teacher_cache=maps']):
+        process = warm_python.run(['-m', 'lfi', words[0], 'small.py', *words[1:]], tmp_path)
+        assert process.returncode == 0, process.stdout
+    (row,) = [row for row in read_scalars(tmp_path / 'work') if 'loss' in row]
+    assert row['loss_positions'] > 0 and row['decode.loss_ce'] > 0
+
+
 @pytest.mark.parametrize('config', METHODS)
 def test_an_images_concepts_are_its_classes(config, ade20k, small_clip, tmp_path):
     cfg = start(config, tmp_path)
@@ -94,9 +134,7 @@ def test_an_images_concepts_are_its_classes(config, ade20k, small_clip, tmp_path
 def test_the_task_learns_from_labelled_images_and_interactions_from_all(config, ade20k, small_clip, tmp_path):
     cfg = start(config, tmp_path)
     cfg.model.teacher.update(model=str(small_clip), pretrained=None)
-    cfg.model.data_preprocessor.size = (64, 64)
-    cfg.train_dataloader.dataset.pipeline[2].scale = (128, 64)
-    cfg.train_dataloader.dataset.pipeline[3].crop_size = (64, 64)
+    shrink(cfg)
     # What is dropped is drawn anew for each batch.
     cfg.model.decode_head.dropout_ratio = 0
     cfg.model.backbone.drop_path_rate = 0
@@ -130,9 +168,7 @@ def test_a_segmentor_has_the_prior_without_a_teacher(ade20k, tmp_path):
     cfg.model.update(
         type='lfi.PriorSegmentor', task='mmseg.EncoderDecoder', affinity_prior=dict(), backbone=backbone
     )
-    cfg.model.data_preprocessor.size = (64, 64)
-    cfg.train_dataloader.dataset.pipeline[2].scale = (128, 64)
-    cfg.train_dataloader.dataset.pipeline[3].crop_size = (64, 64)
+    shrink(cfg)
     model = Runner.from_cfg(cfg).model.train()
     data = model.data_preprocessor(next(iter(Runner.build_dataloader(cfg.train_dataloader))), training=True)
     losses = model(**data, mode='loss')

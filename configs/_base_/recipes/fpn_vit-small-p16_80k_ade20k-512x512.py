@@ -1,16 +1,12 @@
 # Semantic FPN on ADE20K, ViT-Small/16 from DeiT's weights. It needs mmsegmentation.
 _base_ = [
     'mmseg::_base_/models/fpn_r50.py',
-    'mmseg::_base_/datasets/ade20k.py',
+    '../datasets/ade20k-512x512.py',
     'mmseg::_base_/schedules/schedule_80k.py',
     'mmseg::_base_/default_runtime.py',
 ]
 
 custom_imports = dict(imports=['lfi'], allow_failed_imports=False)
-data_root = '{{$LFI_DATA_ROOT:data}}/ade/ADEChallengeData2016'
-train_dataloader = dict(dataset=dict(data_root=data_root))
-val_dataloader = dict(dataset=dict(data_root=data_root))
-test_dataloader = val_dataloader
 
 norm_cfg = dict(type='mmpretrain.LN2d')
 model = dict(
