@@ -106,6 +106,20 @@ def test_mmpretrain_reads_the_images_that_show_a_concept(records, out):
     ]
 
 
+def test_a_name_may_begin_with_a_space(out, tmp_path):
+    from mmpretrain.datasets import CustomDataset
+
+    for name in (' a.png', 'b.png'):
+        Image.fromarray(np.zeros((*SIZE, 3), np.uint8)).save(tmp_path / name)
+    files = [image_record(str(tmp_path / name), SIZE, {0: 0.9}, []) for name in (' a.png', 'b.png')]
+    root = write_labels(out, files, CONCEPTS)
+    load = [dict(type='LoadImageFromFile')]
+    data = CustomDataset(
+        ann_file=str(out / 'labels.txt'), data_prefix=str(root), classes=CONCEPTS, pipeline=load
+    )
+    assert [data[i]['img'].shape for i in range(2)] == [(*SIZE, 3)] * 2
+
+
 def test_unreadable_images_are_named_and_nowhere_else(records, out, tmp_path):
     write_labels(out, records, CONCEPTS)
     assert (out / 'unreadable.txt').read_text() == f'{tmp_path}/images/bad.png: cut off\n'

@@ -43,7 +43,10 @@ def write_labels(folder: Path, records: Iterable[dict], concepts: Sequence[str])
     text = json.dumps(_coco(good, names, concepts, root), ensure_ascii=False)
     for name, content in (
         ('annotations.json', f'{text}\n'),
-        ('labels.txt', _lines(f'{name} {best(r)}' for name, r in zip(names, good) if r['presence'])),
+        (
+            'labels.txt',
+            _lines(_label(name, r) for name, r in zip(names, good) if r['presence']),
+        ),
         ('classes.txt', _lines(concepts)),
         ('scores.csv', _scores(good, names, concepts)),
         ('unreadable.txt', _lines(bad)),
@@ -118,6 +121,11 @@ def _scores(records: list[dict], names: list[str], concepts: Sequence[str]) -> s
     for name, record in zip(names, records):
         writer.writerows((name, c, concepts[c], presence) for c, presence in record['presence'])
     return table.getvalue()
+
+
+def _label(name: str, record: dict) -> str:
+    """A line of mmpretrain's, which strips it: a space at a name's beginning must not be there."""
+    return f'{os.path.join(".", name) if name != name.lstrip() else name} {best(record)}'
 
 
 def _lines(lines: Iterable[str]) -> str:
