@@ -170,7 +170,7 @@ ARMS: dict[str, Variety] = {
     ),
     'lfi-logit-kd': Variety(
         'ablation',
-        "LFI whose head learns the teacher's zero-shot class probabilities too",
+        "LFI whose predictions learn the teacher's zero-shot class probabilities too",
         of=METHOD,
         options=('model.logit_kd.loss_weight=1',),
         reads='maps',

@@ -11,8 +11,7 @@ from .preset import Preset
 DETECTOR = 'mask-rcnn_vit-tiny_shapes'
 SHAPES_DETECTOR = Preset(
     about='Embedded Shapes with masks, a small Mask R-CNN from scratch, 1,200 training images of 96 px, 8 '
-    'epochs: 20 minutes a cell on one core; validation on 400 images, test on 1,000; the embedded teacher, '
-    'which has seen instance masks.',
+    'epochs; validation on 400 images, test on 1,000; the embedded teacher, which has seen instance masks.',
     arms=(
         arm_of('task-loss', DETECTOR),
         arm_of('no-prior', DETECTOR),
