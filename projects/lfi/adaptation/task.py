@@ -27,7 +27,7 @@ class Task:
         interaction_loss: the weights of the terms beside the task's own losses. None: the default.
         pad_divisor: how its data preprocessor calls that to whose multiples it pads.
         pad_value: likewise, what it pads with.
-        pads_for_test: whether it pads in a test only where its `test_cfg` says so.
+        pads_for_test: whether it pads in a test as in training; if not, only where its `test_cfg` says so.
     """
 
     package: str

@@ -230,7 +230,6 @@ def analyse_answers(args: Namespace) -> None:
     print(text)
     if args.out:
         out = Path(args.out)
-        out.parent.mkdir(parents=True, exist_ok=True)
         AtomicLocalBackend().put_text(json.dumps(results, indent=1) + '\n', out)
         print(f'\nWritten to {out}')
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
-import torch
+from mmengine.runner import save_checkpoint
 from torch import Tensor
 
 from lfi.fileio import AtomicLocalBackend
@@ -27,9 +26,8 @@ def write_weights(state: Mapping[str, Tensor], path: Path, **beside: Any) -> Non
     """
     state = {name: value.contiguous() for name, value in state.items()}
     if path.suffix == '.safetensors':
-        content: bytes | memoryview = safetensors.torch.save(state, metadata={'format': 'pt'})
+        content = safetensors.torch.save(state, metadata={'format': 'pt'})
+        AtomicLocalBackend().put(content, path)
     else:
-        buffer = io.BytesIO()
-        torch.save({**beside, 'state_dict': state}, buffer)
-        content = buffer.getbuffer()
-    AtomicLocalBackend().put(content, path)
+        checkpoint = {**beside, 'state_dict': state}
+        save_checkpoint(checkpoint, str(path), backend_args={'backend': 'lfi_atomic'})

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from mmseg.datasets.transforms import transforms as mmseg_transforms
 
-from .view_matrix import Size, identity, offset, rotation, scale, view_matrix
+from .view_matrix import Size, identity, offset, resized, rotation, view_matrix
 
 for _type in (
     mmseg_transforms.AdjustGamma,
@@ -22,11 +20,8 @@ for _type in (
 ):
     view_matrix.register(_type, identity)
 
-
-@view_matrix.register(mmseg_transforms.ResizeShortestEdge)
-@view_matrix.register(mmseg_transforms.ResizeToMultiple)
-def _resize(transform: Any, before: Size, results: dict) -> np.ndarray:
-    return scale(before, results['img'].shape)
+for _type in (mmseg_transforms.ResizeShortestEdge, mmseg_transforms.ResizeToMultiple):
+    view_matrix.register(_type, resized)
 
 
 @view_matrix.register

@@ -60,6 +60,11 @@ def scale(size: tuple[int, ...], to: tuple[int, ...]) -> np.ndarray:
     return np.diag([size[1] / to[1], size[0] / to[0], 1.0])
 
 
+def resized(transform: BaseTransform, before: Size, results: dict) -> np.ndarray:
+    """The rule of a transform that resizes the whole image."""
+    return scale(before, results['img'].shape)
+
+
 def offset(x: float, y: float) -> np.ndarray:
     """Where an output shows its input from the pixel (x, y) on."""
     matrix = np.eye(3)

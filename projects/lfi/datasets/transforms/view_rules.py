@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 from mmcv import transforms as mmcv_transforms
 from mmpretrain.datasets import transforms as mmpretrain_transforms
 from mmpretrain.datasets.transforms import auto_augment
 
-from .view_matrix import FROM_CENTRES, TO_CENTRES, Size, identity, offset, rotation, scale, view_matrix
+from .view_matrix import (
+    FROM_CENTRES,
+    TO_CENTRES,
+    Size,
+    identity,
+    offset,
+    resized,
+    rotation,
+    scale,
+    view_matrix,
+)
 
 
 def learn_rules(kinds: Iterable[type]) -> None:
@@ -61,12 +70,13 @@ def _pad(transform: mmcv_transforms.Pad, before: Size, results: dict) -> np.ndar
     return np.eye(3)
 
 
-@view_matrix.register(mmcv_transforms.Resize)
-@view_matrix.register(mmcv_transforms.RandomResize)
-@view_matrix.register(mmcv_transforms.RandomChoiceResize)
-@view_matrix.register(mmpretrain_transforms.ResizeEdge)
-def _resize(transform: Any, before: Size, results: dict) -> np.ndarray:
-    return scale(before, results['img'].shape)
+for _type in (
+    mmcv_transforms.Resize,
+    mmcv_transforms.RandomResize,
+    mmcv_transforms.RandomChoiceResize,
+    mmpretrain_transforms.ResizeEdge,
+):
+    view_matrix.register(_type, resized)
 
 
 @view_matrix.register
