@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from lfi.errors import UsageError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -56,6 +57,13 @@ def test_the_zoo_has_a_row_for_each(models):
     page = (ROOT / 'docs/model_zoo.md').read_text()
     for model in models:
         assert page.count(f'](../{model["Config"]}) |') == 1
+
+
+def test_without_mmsegmentation_nothing_is_written(tool, monkeypatch):
+    monkeypatch.setattr('sys.argv', ['write_metafiles.py'])
+    monkeypatch.setattr(tool, 'find_spec', lambda name: None)
+    with pytest.raises(UsageError, match=r'lfi\[segmentation\]'):
+        tool.main()
 
 
 def test_what_is_counted(tool):

@@ -21,6 +21,7 @@ import lfi  # noqa: F401
 import torch
 import yaml
 from lfi.engine import launch
+from lfi.errors import UsageError
 from lfi.models.backbones import InteractionQueryViT
 from lfi.studies import mean_and_spread, metric_name
 from lfi.studies.arms import ARMS, Arm, arms_table
@@ -72,7 +73,7 @@ class Entry:
         config: its path.
         data: what it trains on.
         epochs: of its schedule; None where it counts iterations.
-        size: height and width of its images; None, as what follows, where its project is not installed.
+        size: height and width of its images.
         parameters: of the model that predicts, read-out and teacher left out.
         flops: of its backbone for one image, multiplications and additions apart.
         results: mean and spread of each metric, by data.
@@ -81,9 +82,9 @@ class Entry:
     config: str
     data: str
     epochs: int | None
-    size: tuple[int, int] | None
-    parameters: int | None
-    flops: int | None
+    size: tuple[int, int]
+    parameters: int
+    flops: int
     results: dict[str, dict[str, str]]
 
     @property
@@ -115,11 +116,8 @@ class Entry:
         """Of the zoo's table."""
         found = '; '.join(f'{value} ({key})' for m in self.results.values() for key, value in m.items())
         name = f'[{Path(self.config).stem}](../{self.config})'
-        counts = ['–'] * 3
-        if self.size:
-            size = 'x'.join(map(str, self.size))
-            counts = [size, f'{self.parameters / 1e6:.2f}', f'{self.flops / 1e9:.2f}']
-        cells = [name, self.data, *counts]
+        size = 'x'.join(map(str, self.size))
+        cells = [name, self.data, size, f'{self.parameters / 1e6:.2f}', f'{self.flops / 1e9:.2f}']
         return f'| {" | ".join([*cells, str(self.epochs or "–"), found or "–"])} |'
 
 
@@ -136,8 +134,6 @@ def read_entry(config: str, results: dict[str, dict[str, dict[str, str]]]) -> En
     """Build the config's student and count."""
     stem = Path(config).stem
     data = next(label for key, label in DATA.items() if re.search(rf'(^|[_-]){key}(_|-|$)', stem))
-    if 'ade20k' in config and find_spec('mmseg') is None:
-        return Entry(config, data, None, None, None, None, {})
     cfg = Config.fromfile(ROOT / config)
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
     model = MODELS.build({**cfg.model, 'data_preprocessor': None}).eval()
@@ -216,6 +212,8 @@ def main() -> None:
     argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     ).parse_args()
+    if find_spec('mmseg') is None:
+        raise UsageError("the segmentors' sizes need mmsegmentation: pip install 'lfi[segmentation]'")
     results = read_results()
     # Without data, configs count the classes of the complete data sets.
     with TemporaryDirectory() as empty:
