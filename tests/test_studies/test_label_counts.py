@@ -1,8 +1,9 @@
-"""One table of the studies that differ by how many labels are known."""
+"""One table and one figure of the studies that differ by how many labels are known."""
 
 import pytest
 from lfi.studies import Cell, Run, Study
 from lfi.studies.label_counts import label_counts_table, publish_label_counts
+from lfi.studies.label_counts_figure import draw_label_counts
 from lfi.studies.presets import PRESETS
 
 MARKS = 'before\n<!-- reproduce: shapes-few -->\nstale\n<!-- end of shapes-few -->\nafter\n'
@@ -26,6 +27,21 @@ def test_a_row_for_each_arm_and_a_column_for_each_number_of_labels():
     ]
 
 
+def test_a_line_for_each_arm_with_its_mean_and_spread():
+    counts = {
+        5: [*cells('task-loss', 10.0, 12.0), *cells('lfi', 20.0, 22.0)],
+        25: [*cells('task-loss', 30.0, 30.0), *cells('logit-kd', 40.0)],
+    }
+    (axes,) = draw_label_counts(['task-loss', 'logit-kd', 'dense-features', 'lfi'], counts, 'top-1').axes
+    lines = {container.get_label(): container for container in axes.containers}
+    assert list(lines) == ['task-loss', 'logit-kd', 'lfi']
+    assert lines['task-loss'].lines[0].get_xydata().tolist() == [[5, 11], [25, 30]]
+    ((_, low), (_, high)), _ = lines['task-loss'].lines[2][0].get_segments()
+    assert (low, high) == pytest.approx((11 - 2**0.5, 11 + 2**0.5))
+    assert lines['logit-kd'].lines[0].get_xydata().tolist() == [[25, 40]]
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ['5', '25']
+
+
 @pytest.fixture
 def docs(tmp_path):
     (tmp_path / 'results').mkdir()
@@ -42,13 +58,15 @@ def publish(study, docs, *tests):
 
 def test_it_is_written_once_two_studies_are_published(docs):
     publish('shapes-few-25', docs, 50.0, 52.0)
-    assert (docs / 'results.md').read_text() == MARKS
+    assert (docs / 'results.md').read_text() == MARKS and not (docs / 'results/shapes-few.png').exists()
     publish('shapes-few-5', docs, 10.0, 12.0)
     page = (docs / 'results.md').read_text()
     assert page.startswith('before\n') and page.endswith('after\n') and 'stale' not in page
     assert 'top-1 on the test images, seeds 0, 1;' in page
     assert '| arm | 5 labels a class | 25 labels a class |' in page
     assert '| lfi | 11.0 ± 1.4 | 51.0 ± 1.4 |' in page
+    assert '](results/shapes-few.png)' in page
+    assert (docs / 'results/shapes-few.png').read_bytes().startswith(b'\x89PNG')
 
 
 @pytest.mark.parametrize('study', ['shapes', 'shapes-none', 'shapes-tuning', 'dg-pacs'])

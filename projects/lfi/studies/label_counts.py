@@ -1,4 +1,4 @@
-"""One table of the studies that differ by how many labels are known."""
+"""One table and one figure of the studies that differ by how many labels are known."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from . import markdown
 from .paired import mean_and_spread
 from .presets import FEW_LABELS, LABELS_PER_CLASS
-from .published import put_section, read_published
+from .published import put_figure, put_section, read_published
 from .runs import metric_name
 from .study import Cell
 
@@ -41,11 +41,12 @@ def _entry(tests: Sequence[float], seeds: int) -> str:
 
 
 def publish_label_counts(study: str, docs: Path) -> None:
-    """Write the table of the studies to which one belongs, from what is published of two of them or more.
+    """Write table and figure of the studies to which one belongs, if two of them or more are published.
 
     Args:
         study: its name; nothing is written for one that has all labels, or none.
-        docs: the folder of `results.md`, whose marks have the name of the group, and of `results/`.
+        docs: the folder of `results.md`, whose marks have the name of the group, and of `results/`, which
+            gets the figure by that name.
     """
     if study not in FEW_LABELS:
         return
@@ -59,9 +60,13 @@ def publish_label_counts(study: str, docs: Path) -> None:
     seeds = ', '.join(
         str(seed) for seed in sorted({cell.seed for cells in counts.values() for cell in cells})
     )
+    metric, arms = metric_name(preset.metrics[0]), [arm.name for arm in preset.arms]
+    from .label_counts_figure import draw_label_counts
+
+    put_figure(draw_label_counts(arms, counts, metric), docs / f'results/{group}.png')
     about = (
-        f'{metric_name(preset.metrics[0])} on the test images, seeds {seeds}; mean ± standard deviation. '
+        f'{metric} on the test images, seeds {seeds}; mean ± standard deviation. '
         'Schedules are a little shorter with more labels: an epoch passes once over the images without one.'
     )
-    table = label_counts_table([arm.name for arm in preset.arms], counts)
-    put_section(docs / 'results.md', group, f'{about}\n\n{table}')
+    picture = f'![{metric} of each arm by labels a class](results/{group}.png)'
+    put_section(docs / 'results.md', group, '\n\n'.join((picture, about, label_counts_table(arms, counts))))

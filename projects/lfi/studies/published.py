@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lfi.fileio import AtomicLocalBackend
 
@@ -15,6 +16,9 @@ from .presets import Preset
 from .runs import metric_name
 from .study import Cell, Key, Study, read_cells
 from .where import Located, read_where
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def file_of(preset: Preset, name: str, metric: str, folder: Path) -> Path:
@@ -93,9 +97,14 @@ def write_study(study: Study | DomainStudy, file: Path) -> None:
     study.write_csv(file)
     from .study_figure import draw_study
 
+    put_figure(draw_study(study), file.with_suffix('.png'))
+
+
+def put_figure(figure: Figure, file: Path) -> None:
+    """Write a figure as a PNG file, complete or not at all."""
     picture = io.BytesIO()
-    draw_study(study).savefig(picture, format='png', dpi=100)
-    AtomicLocalBackend().put(picture.getvalue(), file.with_suffix('.png'))
+    figure.savefig(picture, format='png', dpi=100)
+    AtomicLocalBackend().put(picture.getvalue(), file)
 
 
 def put_section(path: Path, name: str, text: str) -> None:
