@@ -19,6 +19,7 @@ import open_clip
 import torch
 from cached_batch import write_cache
 from lfi.engine.machine import machine
+from lfi.models.student import training_only_of
 from lfi.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmdet.structures.mask import BitmapMasks
@@ -56,7 +57,7 @@ def build(
     own.init_cfg = None
     cfg.data_preprocessor.batch_augments = None
     if way == 'baseline':
-        for key in ('teacher', 'readout', 'interaction_loss', 'reading'):
+        for key in training_only_of(MODELS.get(cfg.type)):
             cfg.pop(key, None)
         cfg.type = 'MaskRCNN'
         cfg.backbone = own

@@ -11,6 +11,8 @@ from torch import nn
 
 
 class Student(nn.Module):
+    training_only = ('readout',)
+
     def __init__(self, width=4):
         super().__init__()
         self.backbone = nn.Linear(3, width)

@@ -1,8 +1,11 @@
 """Each arm of the table is the method's student, or a baseline's, with one thing changed; and learns."""
 
+from copy import deepcopy
+
 import pytest
 import torch
 from lfi.config_files import tools_root
+from lfi.models.export import export_student, model_config
 from lfi.studies.arms import ARMS, METHOD, arm_of, compared_with, of_kind
 from lfi.studies.job import read_config
 from mmengine.registry import MODELS, init_default_scope
@@ -69,6 +72,18 @@ def test_it_learns(name):
     assert torch.stack([*losses.values()]).isfinite().all()
     # DDP runs without a search for unused parameters.
     assert not [key for key, p in model.named_parameters() if p.requires_grad and p.grad is None]
+
+
+@pytest.mark.parametrize('name', ARMS)
+@torch.no_grad()
+def test_its_export_predicts_what_it_did(name):
+    init_default_scope('mmpretrain')
+    model = model_config(config_of(name))
+    student = MODELS.build(deepcopy(model)).eval()
+    exported = export_student(student, model)
+    images = torch.randn(2, 3, 64, 64)
+    assert torch.equal(exported.build()(images), student(images))
+    assert not {'readout', 'dense_features', 'distill_loss'} & {key.split('.')[0] for key in exported.state}
 
 
 def test_negative_controls_know_what_they_are_compared_with():

@@ -23,6 +23,7 @@ import yaml
 from lfi.engine import launch
 from lfi.errors import UsageError
 from lfi.models.backbones import InteractionQueryViT
+from lfi.models.student import training_only_of
 from lfi.studies import mean_and_spread, metric_name
 from lfi.studies.arms import ARMS, Arm, arms_table
 from lfi.studies.domains import DomainStudy
@@ -138,7 +139,8 @@ def read_entry(config: str, results: dict[str, dict[str, dict[str, str]]]) -> En
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
     model = MODELS.build({**cfg.model, 'data_preprocessor': None}).eval()
     # What is for training alone.
-    unused = [module for name, module in model.named_children() if name in ('readout', 'distill_loss')]
+    names = training_only_of(type(model))
+    unused = [module for name, module in model.named_children() if name in names]
     unused += [module for name, module in model.backbone.named_children() if name == 'interaction']
     counted = sum(p.numel() for p in model.parameters()) - sum(
         p.numel() for module in unused for p in module.parameters()

@@ -302,17 +302,18 @@ class InteractionInferencer(BaseInferencer):
             missing = model.load_state_dict(state, strict=False).missing_keys
         except RuntimeError as error:
             raise ValueError(f'the weights in {self._weights} do not fit the model: {error}') from error
-        needed = [name for name in missing if needed_to_predict(name, model.get_submodule('backbone'))]
+        needed = [name for name in missing if needed_to_predict(name, model)]
         if needed:
             raise ValueError(
                 f'the weights in {self._weights} lack {len(needed)} parameters of the model, such as '
                 f'{needed[:3]}: give the config that they were trained with'
             )
-        if missing == [RIVALS] and self._no_texts is None:
+        unread = [name for name in missing if name.startswith('readout.')]
+        if unread == [RIVALS] and self._no_texts is None:
             self._no_texts = f'{self._weights} does not fit the config: {NO_RIVALS}'
-        if missing and self._no_texts is None:
+        if unread and self._no_texts is None:
             self._no_texts = (
-                f'{self._weights} has no read-out, it lacks {missing[0]}: it is of a baseline, or an '
+                f'{self._weights} has no read-out, it lacks {unread[0]}: it is of a baseline, or an '
                 'exported student. Give the checkpoint of a model that learnt from interactions'
             )
 

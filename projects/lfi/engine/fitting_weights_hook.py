@@ -7,6 +7,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from lfi.errors import UsageError
+from lfi.models.student import training_only_of
 from lfi.old_checkpoints import refuse_recalling
 from lfi.registry import HOOKS
 
@@ -62,10 +63,9 @@ def check_weights(model: nn.Module, checkpoint: dict, asked: bool) -> None:
         refuse_recalling(shapes, 'readout.')
     answers = asked and getattr(model, 'answers_by_readout', False)
     reads_out = answers or getattr(model, 'predicts_by_text', False)
-    backbone = model.get_submodule('backbone')
     missing, other = [], []
     for name, value in own.items():
-        needed = needed_to_predict(name, backbone) or (reads_out and name.startswith('readout.'))
+        needed = needed_to_predict(name, model) or (reads_out and name.startswith('readout.'))
         # Only answers over locations read it.
         needed = needed and (answers or name != RIVALS)
         if name not in shapes and needed:
@@ -88,17 +88,17 @@ def check_weights(model: nn.Module, checkpoint: dict, asked: bool) -> None:
         )
 
 
-def needed_to_predict(name: str, backbone: nn.Module) -> bool:
+def needed_to_predict(name: str, model: nn.Module) -> bool:
     """Whether predictions need a parameter that a checkpoint lacks.
 
     An untrained gate is 0, so that the patches read no queries.
 
     Args:
         name: The parameter's name in the model.
-        backbone: The model's backbone.
+        model: A model with a backbone, whose predictions are not by texts.
     """
-    if name.startswith(('readout.', 'dense_features.')):
+    if name.startswith(tuple(f'{part}.' for part in training_only_of(type(model)))):
         return False
     of_queries = name.endswith(('.interaction_queries', '.query_gate'))
     # Adapted backbones do not fuse their queries into the features.
-    return not (of_queries and getattr(backbone, 'fuse', 'none') == 'none')
+    return not (of_queries and getattr(model.get_submodule('backbone'), 'fuse', 'none') == 'none')

@@ -60,6 +60,7 @@ class InteractionDistillMixin(TeacherMixin):
     """
 
     asks = True
+    training_only = ('readout', 'reading', 'interaction_loss')
 
     answers_by_readout = True
     """Says to the tools that what is asked is answered by the read-out."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -62,6 +62,9 @@ class StudentMixin(PaddedPredictMixin):
     asks = False
     """Whether the student is asked about concepts in training."""
 
+    training_only: ClassVar[tuple[str, ...]] = ('affinity_prior',)
+    """Arguments and parts that this class adds for training alone; `training_only_of` has its bases' too."""
+
     def __init__(self, *args: Any, affinity_prior: Mapping | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         require_interactions(self)
@@ -88,6 +91,14 @@ class StudentMixin(PaddedPredictMixin):
             return {}
         valid = None if states.valid is None else states.valid.unflatten(1, states.grid)
         return self.affinity_prior(states.locations(), valid)
+
+
+def training_only_of(kind: type) -> tuple[str, ...]:
+    """Names of the arguments and parts of a class of models that no prediction needs, its bases' included.
+
+    What predicts by texts reads one of them, the read-out.
+    """
+    return tuple(name for base in kind.__mro__ for name in vars(base).get('training_only', ()))
 
 
 def require_interactions(model: torch.nn.Module) -> None:

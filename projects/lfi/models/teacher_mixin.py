@@ -21,6 +21,8 @@ class TeacherMixin(StudentMixin):
     The model sets `teacher_cfg`, and `_teacher_cache`, a folder or None.
     """
 
+    training_only = ('teacher', 'teacher_cache')
+
     cached_kind: type[CachedOutputs] = CachedTeacher
     """What stands in for the teacher where there is a cache."""
 

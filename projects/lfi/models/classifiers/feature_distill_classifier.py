@@ -49,6 +49,7 @@ class FeatureDistillClassifier(TeacherMixin, LabelledHeadMixin, ImageClassifier)
     """
 
     cached_kind = CachedFeatures
+    training_only = ('distill_loss',)
 
     def __init__(
         self,

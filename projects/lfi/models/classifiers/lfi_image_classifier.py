@@ -51,6 +51,8 @@ class LFIImageClassifier(InteractionDistillMixin, LabelledHeadMixin, ImageClassi
             whose images are padded.
     """
 
+    training_only = ('logit_kd', 'dense_features')
+
     copies_features = True
     """Whether it may have `dense_features`: a negative control must change them as it changes the maps."""
 

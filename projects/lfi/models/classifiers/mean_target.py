@@ -34,6 +34,7 @@ class MeanTargetClassifier(LFIImageClassifier):
     """
 
     copies_features = False
+    training_only = ('mean_positions', 'mean_concepts')
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

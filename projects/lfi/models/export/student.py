@@ -13,27 +13,14 @@ from torch import Tensor, nn
 from lfi.models.adapters import interaction_query_adapter
 from lfi.models.backbones import InteractionQueryViT
 from lfi.models.classifiers import TextPredictMixin
-from lfi.models.student import StudentMixin
+from lfi.models.student import StudentMixin, training_only_of
 from lfi.registry import MODELS
 
-# Arguments of students, beyond those of their task.
-LEARNING = (
-    'teacher',
-    'teacher_cache',
-    'affinity_prior',
-    'readout',
-    'interaction_loss',
-    'reading',
-    'distill_loss',
-    'logit_kd',
-)
 # Arguments of `InteractionQueryViT`, beyond those of mmpretrain's `VisionTransformer`.
 INTERACTION = ('num_queries', 'write_back', 'persistent', 'fuse', 'interaction_layers')
 # Those without which the plain one computes something else.
 OWN_PARTS = ('stem', 'window_size', 'use_rel_pos')
 DENSE = (*OWN_PARTS, 'global_attn_layers', 'with_cp')
-# Parts whose weights may be removed.
-LEARNING_PARTS = ('readout.', 'interaction_loss.', 'distill_loss.', 'mean_positions.', 'mean_concepts.')
 
 
 @dataclass(frozen=True)
@@ -77,7 +64,7 @@ def export_student(student: nn.Module | Mapping[str, Tensor], cfg: Mapping) -> E
     needed = built.state_dict()
     missing = [name for name in needed if name not in state]
     removed = {name: value for name, value in state.items() if name not in needed}
-    removable: tuple[str, ...] = LEARNING_PARTS
+    removable = tuple(f'{part}.' for part in _training_only(cfg))
     if _is_adapter(cfg['backbone']):
         removable += ('backbone.interaction.',)
     elif _num_queries(cfg['backbone']):
@@ -120,9 +107,10 @@ def slim_model(cfg: Mapping) -> ConfigDict:
         ValueError: If the model predicts by texts (`LFITextClassifier`, `LFIZeroShotClassifier`), or a type
             is unknown.
     """
-    # Some of mmdet's models read attributes, not keys.
-    slim = ConfigDict({name: deepcopy(value) for name, value in cfg.items() if name not in LEARNING})
     kind = _registered(cfg['type'])
+    unused = _training_only(cfg)
+    # Some of mmdet's models read attributes, not keys.
+    slim = ConfigDict({name: deepcopy(value) for name, value in cfg.items() if name not in unused})
     queries_stay = _queries_are_read(cfg['backbone'])
     if _registered(cfg['backbone']['type']) is InteractionQueryViT:
         slim.backbone = _slim_backbone(slim.backbone)
@@ -191,6 +179,12 @@ def _registered(name: str | type) -> object:
     if kind is None:
         raise ValueError(f'type={name!r} is no registered model')
     return kind
+
+
+def _training_only(cfg: Mapping) -> tuple[str, ...]:
+    kind = _registered(cfg['type'])
+    # lfi.QueryStudent is a function, and its models are slim.
+    return training_only_of(kind) if isinstance(kind, type) else ()
 
 
 def _task_type(kind: type) -> str | None:
