@@ -65,6 +65,18 @@ def test_three_seeds_are_enough_to_be_the_best():
     assert difference.split()[0] == '+10.0'
 
 
+def test_the_best_is_that_of_the_seeds_that_both_have():
+    # The first three seeds are easy ones.
+    found = study(
+        task_loss=(10.0,) * 5,
+        logit_kd=(40.0, 41.0, 42.0),
+        dense_features=(48.0, 48.0, 48.0, 20.0, 20.0),
+        lfi=(50.0, 51.0, 52.0, 22.0, 22.0),
+    )
+    (row,) = rows(overview_table({'photos': [found]}))
+    assert row[4].endswith(' dense-features') and row[8].startswith('+2.6 ')
+
+
 def test_what_was_not_run_is_left_open():
     (row,) = rows(overview_table({'photos': [study(task_loss=(10.0,), lfi=(30.0,))]}))
     assert row[3:] == ['10.0 task-loss', '–', '–', '30.0', '–', '–', '–']

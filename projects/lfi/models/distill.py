@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -60,7 +60,7 @@ class InteractionDistillMixin(TeacherMixin):
     """
 
     asks = True
-    training_only = ('readout', 'reading', 'interaction_loss')
+    training_only: ClassVar[tuple[str, ...]] = ('readout', 'reading', 'interaction_loss')
 
     answers_by_readout = True
     """Says to the tools that what is asked is answered by the read-out."""

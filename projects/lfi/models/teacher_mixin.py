@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -21,7 +22,7 @@ class TeacherMixin(StudentMixin):
     The model sets `teacher_cfg`, and `_teacher_cache`, a folder or None.
     """
 
-    training_only = ('teacher', 'teacher_cache')
+    training_only: ClassVar[tuple[str, ...]] = ('teacher', 'teacher_cache')
 
     cached_kind: type[CachedOutputs] = CachedTeacher
     """What stands in for the teacher where there is a cache."""

@@ -56,8 +56,9 @@ FEWER = (0, 3, 4, 5, 6, 7)
 def overview_table(studies: Mapping[str, Sequence[Study]], columns: Sequence[int] | None = None) -> str:
     """A row for each metric of each study that has cells of its reference and of its method.
 
-    The best other baseline and the best negative control are those with the highest mean on the test images,
-    among those of as many seeds as the method, or of three: chosen after the fact, in their favour.
+    The best other baseline and the best negative control are those that come nearest to the method on the
+    test images, by the seeds of both, among those of as many seeds as the method, or of three: chosen after
+    the fact, in their favour.
 
     Args:
         studies: by what the table calls them, one for each metric.
@@ -116,9 +117,14 @@ def _row(name: str, study: Study) -> Iterator[list[str]]:
 
 
 def _best(study: Study, arms: Sequence[str]) -> str | None:
-    seeds = min(len(study.cells[study.method]), len(Preset.seeds))
-    complete = [arm for arm in arms if len(study.cells.get(arm, ())) >= seeds]
-    return max(complete, key=lambda arm: float(np.mean(study.test(arm))), default=None)
+    method = study.by_seed(study.method)
+    gains: dict[str, float] = {}
+    for arm in arms:
+        # Seeds differ more than arms do: only those of both tell.
+        pairs = [value - method[seed] for seed, value in study.by_seed(arm).items() if seed in method]
+        if len(pairs) >= min(len(method), len(Preset.seeds)):
+            gains[arm] = float(np.mean(pairs))
+    return max(gains, key=gains.__getitem__, default=None)
 
 
 def _entry(study: Study, arm: str | None) -> str:

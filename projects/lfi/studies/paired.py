@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -37,6 +37,14 @@ def paired_difference(before: Sequence[float], after: Sequence[float]) -> Differ
     mean = difference.mean()
     reach = stats.sem(difference) * stats.t.ppf(0.975, len(difference) - 1)
     return Difference(mean, mean - reach, mean + reach)
+
+
+def paired_by_seed(before: Mapping[int, float], after: Mapping[int, float]) -> Difference | None:
+    """after - before by the seeds of both; None for fewer than two."""
+    seeds = sorted(before.keys() & after.keys())
+    if len(seeds) < 2:
+        return None
+    return paired_difference([before[seed] for seed in seeds], [after[seed] for seed in seeds])
 
 
 def mean_and_spread(values: Sequence[float], digits: int = 1) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from . import markdown
 from .convergence import equal_finish_table, same_schedule_table
 from .csv_file import write_csv
-from .paired import Difference, mean_and_spread, paired_difference
+from .paired import Difference, mean_and_spread, paired_by_seed
 from .runs import Run
 
 # Arm, seed and the domain that was left out, if any.
@@ -116,6 +116,10 @@ class Study:
     def test(self, arm: str) -> list[float]:
         """The arm's test metric, seed by seed."""
         return [cell.test for cell in self.cells[arm]]
+
+    def by_seed(self, arm: str) -> dict[int, float]:
+        """The arm's test metric by seed; empty for an arm that has no cell."""
+        return {cell.seed: cell.test for cell in self.cells.get(arm, ())}
 
     def verdict(self) -> str:
         """Each negative control against its own arm and against the method, bad news first.
@@ -242,13 +246,7 @@ class Study:
 
     def difference(self, before: str, after: str) -> Difference | None:
         """after - before on the test images, by the seeds of both; None for fewer than two, or one arm."""
-        first, second = (
-            {cell.seed: cell.test for cell in self.cells.get(arm, ())} for arm in (before, after)
-        )
-        seeds = sorted(first.keys() & second.keys())
-        if before == after or len(seeds) < 2:
-            return None
-        return paired_difference([first[seed] for seed in seeds], [second[seed] for seed in seeds])
+        return None if before == after else paired_by_seed(self.by_seed(before), self.by_seed(after))
 
 
 def read_cells(path: str | Path, metric: str) -> dict[Key, Cell]:

@@ -16,7 +16,7 @@ from . import markdown
 from .csv_file import write_csv
 from .grid import WHERE
 from .job import Job
-from .paired import mean_and_spread, paired_difference
+from .paired import mean_and_spread, paired_by_seed
 from .presets import BY_HEAD
 from .study import Key
 
@@ -202,10 +202,7 @@ def _difference(before: Sequence[Located], after: Sequence[Located]) -> str:
         {cell.seed: 100 * cell.values['pointing'] for cell in cells if 'pointing' in cell.values}
         for cells in (before, after)
     )
-    seeds = sorted(first.keys() & second.keys())
-    if len(seeds) < 2:
-        return '–'
-    return str(paired_difference([first[seed] for seed in seeds], [second[seed] for seed in seeds]))
+    return str(paired_by_seed(first, second) or '–')
 
 
 def _with_teacher(cells: Sequence[Located], name: str) -> list[tuple[float, float]]:

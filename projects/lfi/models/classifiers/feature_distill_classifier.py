@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from mmpretrain.models.classifiers import ImageClassifier
 from torch import Tensor
@@ -49,7 +49,7 @@ class FeatureDistillClassifier(TeacherMixin, LabelledHeadMixin, ImageClassifier)
     """
 
     cached_kind = CachedFeatures
-    training_only = ('distill_loss',)
+    training_only: ClassVar[tuple[str, ...]] = ('distill_loss',)
 
     def __init__(
         self,

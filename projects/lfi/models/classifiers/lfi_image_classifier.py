@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from mmpretrain.models.classifiers import ImageClassifier
@@ -51,7 +51,7 @@ class LFIImageClassifier(InteractionDistillMixin, LabelledHeadMixin, ImageClassi
             whose images are padded.
     """
 
-    training_only = ('logit_kd', 'dense_features')
+    training_only: ClassVar[tuple[str, ...]] = ('logit_kd', 'dense_features')
 
     copies_features = True
     """Whether it may have `dense_features`: a negative control must change them as it changes the maps."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -34,7 +34,7 @@ class MeanTargetClassifier(LFIImageClassifier):
     """
 
     copies_features = False
-    training_only = ('mean_positions', 'mean_concepts')
+    training_only: ClassVar[tuple[str, ...]] = ('mean_positions', 'mean_concepts')
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
