@@ -1,3 +1,5 @@
+import errno
+
 import pytest
 import torch
 from lfi.engine import launch, safe_checkpoint_loading
@@ -45,6 +47,18 @@ def test_one_line_for_a_mistake():
         raise UsageError('what is wrong')
 
     with pytest.raises(SystemExit, match='error: what is wrong'):
+        launch.run(main)
+
+
+@pytest.mark.parametrize('kind', [UsageError, OSError])
+def test_the_traceback_is_there_for_who_asks(kind, monkeypatch):
+    def main():
+        raise kind(errno.ENOSPC, 'No space left on device')
+
+    with pytest.raises(SystemExit):
+        launch.run(main)
+    monkeypatch.setenv('LFI_TRACEBACK', '1')
+    with pytest.raises(kind, match='No space left'):
         launch.run(main)
 
 

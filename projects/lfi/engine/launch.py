@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import os
 import os.path as osp
 import sys
 from collections.abc import Callable
@@ -32,13 +33,14 @@ from .processes import start_processes
 
 # What a shell says of a program that Ctrl-C stopped.
 INTERRUPTED = 130
+SHOW_TRACEBACK = 'LFI_TRACEBACK'
 DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
 def run(main: Callable[[], None], *mistakes: type[Exception]) -> None:
     """Run a tool's ``main``; errors that the user can fix end it with one line instead of a traceback.
 
-    Checkpoints are read safely in its process.
+    Checkpoints are read safely in its process. `LFI_TRACEBACK=1` shows the traceback all the same.
 
     Args:
         main: The tool.
@@ -51,13 +53,15 @@ def run(main: Callable[[], None], *mistakes: type[Exception]) -> None:
     try:
         main()
     except expected as error:
+        if os.environ.get(SHOW_TRACEBACK):
+            raise
         sys.exit(f'error: {error}')
     except KeyboardInterrupt:
         print('stopped', file=sys.stderr)
         sys.exit(INTERRUPTED)
     except MISTAKES as error:
         mistake = said_of(error)
-        if mistake is None:
+        if mistake is None or os.environ.get(SHOW_TRACEBACK):
             raise
         sys.exit(f'error: {mistake}')
     if torch.distributed.is_initialized():
