@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 from lfi.models import VLMAttentionTeacher
-from lfi.models.teachers import PixelFormat, teacher_identity
+from lfi.models.teachers import PixelFormat, TeacherBatch, teacher_identity
 from lfi.models.teachers.text_tower import TextTower
 from lfi.registry import VLMS
 from torch import nn
@@ -95,6 +95,21 @@ def test_maps_are_cosines_of_its_own_locations_at_its_own_scale():
     torch.testing.assert_close(maps.presence, (7 * pooled @ texts.T).softmax(-1), rtol=1e-4, atol=1e-5)
     features = asked.features(inputs(), PIXELS)
     torch.testing.assert_close(features.pooled, pooled, rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_features_of_a_padded_batch_are_those_of_the_images():
+    asked, images = teacher(), inputs()
+    # What lies there is not the image's.
+    images[1, :, :, 24:] = 9.0
+    sizes = [(32, 48), (32, 24)]
+    found = asked.ask_features(TeacherBatch(images, PIXELS, sizes), (4, 6))
+    locations, _ = asked.extractor.features(asked._prepare(images, PIXELS, sizes))
+    torch.testing.assert_close(found.locations, locations[:, -1])
+    other = images.clone()
+    other[1, :, :, 24:] = -9.0
+    again = asked.ask_features(TeacherBatch(other, PIXELS, sizes), (4, 6))
+    assert torch.equal(again.locations, found.locations)
 
 
 @torch.no_grad()

@@ -211,7 +211,7 @@ class VLMAttentionTeacher:
 
     def ask_features(self, batch: TeacherBatch, grid: tuple[int, int]) -> ImageFeatures:
         """The features of a batch's views, on the teacher's own grid whatever `grid` is."""
-        return self.features(batch.inputs, batch.pixels)
+        return self.features(batch.inputs, batch.pixels, batch.valid_sizes)
 
     @torch.no_grad()
     def features(
