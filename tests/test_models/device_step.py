@@ -19,6 +19,7 @@ import torch
 from lfi.engine.config_loading import load_config
 from lfi.engine.pipelines import set_teacher_cache
 from lfi.registry import MODELS
+from lfi.structures import interaction_maps
 from mmengine.dataset import pseudo_collate
 from mmengine.model.base_module import BaseModule
 from mmengine.registry import DATASETS, init_default_scope
@@ -43,6 +44,7 @@ DETECTOR = 'detection/lfi_mask-rcnn_vit-tiny_shapes.py'
 # What waits for the device, or runs on the host, and why. Nothing else may.
 EXEMPT = {
     'the check of the first batch': 'maps with a NaN in them are named before the second step',
+    'views of the host': 'it is read there whether they are upright; here those of the device are not',
     'the format of the pixels': "mean and std are read from the preprocessor's buffers, once",
     "OpenMMLab's data preprocessors": 'they compute the padding of a batch from its shapes, on the host',
     "mmpretrain's LabelSmoothLoss": 'it asserts on the host that labels are in range; not run here',
@@ -107,6 +109,7 @@ def step(model: nn.Module, data: dict) -> list[str]:
     """Forward and backward on the device; the names of the losses."""
     torch.__future__.set_overwrite_module_params_on_conversion(True)
     model._first_step = False
+    interaction_maps.is_upright = lambda view: view.device.type == 'cpu'
     with pretended_device():
         model.to(DEVICE)
         data['inputs'] = data['inputs'].to(DEVICE)

@@ -93,11 +93,14 @@ def refuse_overhang(backbone: torch.nn.Module, inputs: Tensor) -> None:
         )
 
 
-def recorded_views(data_samples: Sequence, device: torch.device) -> Tensor | None:
-    """(B, 2, 3) of `lfi.RecordView` on a device, or None where a pipeline of the batch has none."""
+def recorded_views(data_samples: Sequence) -> Tensor | None:
+    """(B, 2, 3) of `lfi.RecordView`, or None where a pipeline of the batch has none.
+
+    They stay where the samples have them: on the CPU a view shows whether it is upright, and is read faster.
+    """
     if not all('view' in sample for sample in data_samples):
         return None
-    return torch.stack([sample.view for sample in data_samples]).to(device, non_blocking=True)
+    return torch.stack([sample.view for sample in data_samples])
 
 
 def stored_maps(data_samples: Sequence) -> list[StoredMaps] | None:

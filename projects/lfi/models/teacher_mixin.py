@@ -84,7 +84,7 @@ class TeacherMixin(StudentMixin):
             valid_sizes_of(inputs, data_samples),
             labels,
             stored_maps(data_samples),
-            recorded_views(data_samples, inputs.device),
+            recorded_views(data_samples),
             recorded_pieces(data_samples),
             recorded_mixture(data_samples),
         )

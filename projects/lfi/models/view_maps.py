@@ -35,7 +35,7 @@ def maps_in_view(
     if views is None and not padded:
         return maps.resize(grid)
     if views is None:
-        views = torch.eye(2, 3, device=inputs.device).expand(len(inputs), 2, 3)
+        views = torch.eye(2, 3).expand(len(inputs), 2, 3)
     window = windows_of(canvas, valid_sizes, inputs.device) if padded else None
     return maps.warp(views, grid, window)
 

@@ -143,7 +143,7 @@ class InteractionMaps:
         """Bring the maps to another (H, W): `warp` into a view that shows all of the image."""
         if grid == self.grid:
             return self
-        return self.warp(torch.eye(2, 3, device=self.logits.device)[None], grid)
+        return self.warp(torch.eye(2, 3)[None], grid)
 
     def warp(self, view: Tensor, grid: tuple[int, int], window: Tensor | None = None) -> InteractionMaps:
         """Read the maps in a view of their images, at any scale, as `read_view` has it; drops `positions`.
