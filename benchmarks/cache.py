@@ -50,7 +50,7 @@ def main() -> None:
     images = torch.randint(0, 256, shape, dtype=torch.uint8)
     labels = torch.eye(args.num_concepts)[torch.arange(args.batch_size) % args.num_concepts].to(device)
     sizes = [(args.img_size, args.img_size)] * args.batch_size
-    pixels = PixelFormat((0.0,) * 3, (1.0,) * 3, rgb=False)
+    pixels = PixelFormat.raw()
     prepared = torch.randn(args.batch_size, 3, *teacher.input_size, device=device)
     prepared = prepared.contiguous(memory_format=torch.channels_last)
 

@@ -39,7 +39,7 @@ def pixel_format(data_preprocessor: torch.nn.Module) -> PixelFormat:
         or getattr(data_preprocessor, 'channel_conversion', False)
     )
     if not data_preprocessor._enable_normalize:
-        return PixelFormat((0.0,) * 3, (1.0,) * 3, rgb)
+        return PixelFormat.raw(rgb)
     # One value stands for all channels.
     mean, std = (getattr(data_preprocessor, name).flatten().expand(3).tolist() for name in ('mean', 'std'))
     return PixelFormat(tuple(mean), tuple(std), rgb)

@@ -12,6 +12,7 @@ from mmengine.config import Config
 
 from lfi.apis import InteractionInferencer
 from lfi.apis.image_pipeline import UnfitImageError
+from lfi.digests import hash_files
 
 from .answers import ConceptAnswers
 
@@ -65,4 +66,4 @@ class StudentReader:
 def _digest(checkpoint: str | Path) -> str:
     """Of a local file's content; a URL is its own name."""
     path = Path(checkpoint)
-    return blake2b(path.read_bytes(), digest_size=16).hexdigest() if path.is_file() else str(checkpoint)
+    return hash_files(blake2b(digest_size=16), path).hexdigest() if path.is_file() else str(checkpoint)

@@ -86,9 +86,8 @@ class TeacherReader:
         """The answers for images, each (H, W, 3) uint8 BGR, of any sizes."""
         inputs = [torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))) for image in images]
         sizes = [tuple(image.shape[:2]) for image in images]
-        # As they are loaded: from 0 to 255, BGR.
-        pixels = PixelFormat((0.0,) * 3, (1.0,) * 3, rgb=False)
-        maps = self.teacher.maps_of_all(stack_batch(inputs).float().to(self.device), pixels, sizes)
+        padded = stack_batch(inputs).float().to(self.device)
+        maps = self.teacher.maps_of_all(padded, PixelFormat.raw(), sizes)
         maps = self.reading(maps).to('cpu')
         heats = (maps.logits if maps.positions is None else maps.positions.exp())[:, -1]
         comparable = 'concepts' in maps.directions

@@ -21,6 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from lfi.digests import hash_files
 from lfi.fileio import AtomicLocalBackend
 from lfi.registry import MODELS
 from lfi.repositories import CONFIG, WEIGHTS, HubError
@@ -174,13 +175,10 @@ def read_weights(folder: Path, config: StudentConfig) -> dict[str, Tensor]:
     path = folder / WEIGHTS
     if not path.is_file():
         raise HubError(f'{folder} has no {WEIGHTS}: fetch it again')
-    with path.open('rb') as file:
-        digest = sha256()
-        while chunk := file.read(1 << 22):
-            digest.update(chunk)
-    if digest.hexdigest() != config.sha256:
+    digest = hash_files(sha256(), path).hexdigest()
+    if digest != config.sha256:
         raise HubError(
-            f'{path} is truncated, or was changed: its sha256 is {digest.hexdigest()}, and {CONFIG} says '
+            f'{path} is truncated, or was changed: its sha256 is {digest}, and {CONFIG} says '
             f'{config.sha256}. Fetch it again'
         )
     try:

@@ -15,8 +15,7 @@ def ask(teacher: VLMAttentionTeacher, images: list[Tensor], device: torch.device
     """The teacher's maps of images (3, H, W), which are padded to one size."""
     sizes = [(image.shape[1], image.shape[2]) for image in images]
     inputs = stack_batch(images).float().to(device)
-    # Images are loaded as BGR, from 0 to 255.
-    maps = teacher(inputs, PixelFormat((0.0,) * 3, (1.0,) * 3, rgb=False), valid_sizes=sizes)
+    maps = teacher(inputs, PixelFormat.raw(), valid_sizes=sizes)
     return maps.to('cpu')
 
 

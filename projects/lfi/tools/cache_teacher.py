@@ -77,9 +77,7 @@ class TeacherJob:
         sizes = [tuple(image.shape[-2:]) for image in batch['inputs']]
         inputs = stack_batch(batch['inputs']).to(self.device, non_blocking=True).float()
         samples = [sample.to(self.device) for sample in batch['data_samples']]
-        # Images are loaded as BGR, from 0 to 255.
-        pixels = PixelFormat((0.0,) * 3, (1.0,) * 3, rgb=False)
-        return self.model.maps_to_cache(TeacherBatch(inputs, pixels, sizes), samples)
+        return self.model.maps_to_cache(TeacherBatch(inputs, PixelFormat.raw(), sizes), samples)
 
 
 def split(rows: range, size: int) -> list[list[int]]:

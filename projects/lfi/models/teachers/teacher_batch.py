@@ -25,6 +25,11 @@ class PixelFormat:
     std: tuple[float, ...]
     rgb: bool
 
+    @classmethod
+    def raw(cls, rgb: bool = False) -> PixelFormat:
+        """Of values in [0, 255], which images have when they are loaded: as BGR."""
+        return cls((0.0,) * 3, (1.0,) * 3, rgb)
+
 
 @dataclass(frozen=True)
 class TeacherBatch:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lfi.concepts import concept_names, prompt_templates
+from lfi.digests import hash_files
 from lfi.registry import EXTRACTORS, TEACHERS, type_of
 
 from .arguments import bind_arguments
@@ -123,9 +124,4 @@ def _since_0_2(folder: Path) -> str:
 
 
 def _digest(files: list[Path], more: str = '') -> str:
-    digest = blake2b(more.encode(), digest_size=16)
-    for path in files:
-        with path.open('rb') as file:
-            while chunk := file.read(1 << 22):
-                digest.update(chunk)
-    return digest.hexdigest()
+    return hash_files(blake2b(more.encode(), digest_size=16), *files).hexdigest()

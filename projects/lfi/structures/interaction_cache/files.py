@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from lfi.digests import hash_files
+
 from .error import CacheError
 
 ANEW = 'Write the cache anew, by tools/cache_teacher.py in another folder'
@@ -32,6 +34,11 @@ def unread_file(folder: Path, shard: int) -> Path:
 def checksum(content: bytes) -> str:
     """Of a file's content."""
     return blake2b(content, digest_size=16).hexdigest()
+
+
+def checksum_of(path: Path) -> str:
+    """Of a file."""
+    return hash_files(blake2b(digest_size=16), path).hexdigest()
 
 
 def read_unread(folder: Path, shard: int) -> list[int]:

@@ -17,7 +17,7 @@ from lfi.repositories import cache_folder
 from ..packed_maps import lacks_maps
 from ..pieces import Pieces
 from .error import CacheError
-from .files import checksum, checksum_file, load_array, shard_file
+from .files import checksum, checksum_file, checksum_of, load_array, shard_file
 from .keys import keys_of
 from .manifest import CacheManifest
 
@@ -138,7 +138,7 @@ class InteractionCache:
         if shard not in self._shards:
             path = shard_file(self.folder, shard)
             expected = checksum_file(self.folder, shard).read_text()
-            if not path.is_file() or checksum(path.read_bytes()) != expected:
+            if not path.is_file() or checksum_of(path) != expected:
                 raise CacheError(
                     f'{path} is corrupted or was changed: it does not match its checksum. Remove '
                     f'{checksum_file(self.folder, shard).name} and run tools/cache_teacher.py again: it '
