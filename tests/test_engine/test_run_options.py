@@ -87,3 +87,18 @@ def test_tta():
     run_options.enable_tta(cfg)
     assert cfg.model == {'type': 'TTA', 'module': {'type': 'Model'}}
     assert cfg.test_dataloader.dataset.dataset.pipeline == [2]
+
+
+def test_tta_changes_the_pipelines_of_all_data_sets_that_are_joined():
+    parts = [dict(type='A', pipeline=[1]), dict(type='RepeatDataset', dataset=dict(type='B', pipeline=[2]))]
+    cfg = Config(
+        dict(
+            model=dict(type='M'),
+            tta_model=dict(type='T'),
+            tta_pipeline=[dict(type='TestTimeAug')],
+            test_dataloader=dict(dataset=dict(type='ConcatDataset', datasets=parts)),
+        )
+    )
+    run_options.enable_tta(cfg)
+    first, second = cfg.test_dataloader.dataset.datasets
+    assert first.pipeline == second.dataset.pipeline == cfg.tta_pipeline

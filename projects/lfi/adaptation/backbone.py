@@ -13,11 +13,12 @@ from mmengine.registry import MODELS
 from mmpretrain.models.backbones import VisionTransformer
 from torch import Tensor, nn
 
+from lfi.config_types import type_name
 from lfi.errors import UsageError
 from lfi.models.adapters.feature_maps import FeatureMap, find_feature_maps
 from lfi.models.backbones import InteractionRecorder
 
-from .kinds import kind_of, name_of
+from .kinds import kind_of
 from .source import Expression
 from .stages import SIZES, last_stages, outputs_of
 
@@ -61,7 +62,7 @@ def asked_backbone(model: Mapping, scope: str) -> AskedBackbone:
     if kind is VisionTransformer:
         return AskedBackbone(
             {'type': 'lfi.InteractionQueryViT'},
-            f'{name_of(config)} -> lfi.InteractionQueryViT, of the same names and checkpoints',
+            f'{type_name(config)} -> lfi.InteractionQueryViT, of the same names and checkpoints',
         )
     return _adapted(model, scope)
 
@@ -71,7 +72,7 @@ def _adapted(model: Mapping, scope: str) -> AskedBackbone:
     config, own = _with_weights(model)
     plain = _build(config, scope)
     size, reads, maps = _maps_of(plain, config)
-    words = name_of(config)
+    words = type_name(config)
     if len(maps) < 2:
         more = _with_the_output_before(config, plain, scope, size)
         if more is not None:
@@ -144,7 +145,7 @@ def _with_weights(model: Mapping) -> tuple[dict, bool]:
 
 def has_weights_of_its_own(model: Mapping) -> bool:
     """Whether a model's `pretrained` is no business of its backbone: mmpretrain's classifiers load all."""
-    return name_of(model) == 'ImageClassifier'
+    return type_name(model) == 'ImageClassifier'
 
 
 def _plain(config: Any) -> Any:

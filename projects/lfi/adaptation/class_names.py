@@ -11,6 +11,7 @@ from mmengine.registry import DATASETS
 from mmpretrain.datasets.categories import IMAGENET_CATEGORIES
 
 from lfi.concepts import concept_names
+from lfi.config_types import leaves
 from lfi.errors import UsageError
 from lfi.registry import DATASETS as LFI_DATASETS
 
@@ -103,19 +104,6 @@ def _counts(value: object) -> Iterator[int]:
     if isinstance(value, list | tuple):
         for item in value:
             yield from _counts(item)
-
-
-def leaves(dataset: object) -> Iterator[Mapping]:
-    """The data sets that read images, inside those that wrap or join others."""
-    if isinstance(dataset, list | tuple):
-        for part in dataset:
-            yield from leaves(part)
-    elif isinstance(dataset, Mapping):
-        inside = dataset.get('dataset', dataset.get('datasets'))
-        if inside is None:
-            yield dataset
-        else:
-            yield from leaves(inside)
 
 
 def _arguments(kind: type, config: Mapping) -> dict[str, Any]:

@@ -11,13 +11,14 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS
 from torch import nn
 
+from lfi.config_types import type_name
 from lfi.engine.pipelines import SWITCHED, is_rgb, leaving_out, switched_pipelines
 from lfi.errors import UsageError
 from lfi.models.batches import pixel_format
 from lfi.models.mixed_batches import record_mixtures
 
 from .class_names import leaves
-from .kinds import kind_of, name_of
+from .kinds import kind_of
 from .pipelines import (
     READERS,
     Pipeline,
@@ -143,9 +144,9 @@ def _why_online(dataset: dict, hooks: Sequence[dict], scope: str, plain: nn.Modu
     if switching:
         return f'{switching} leaves out steps of the pipeline by their names'
     pipelines = list(pipelines_of(dataset))
-    if not any(name_of(step).startswith('Pack') for pipeline in pipelines for step in pipeline):
+    if not any(type_name(step).startswith('Pack') for pipeline in pipelines for step in pipeline):
         return 'no step of the pipeline packs, so that nothing could pass the maps on'
-    reads = any(name_of(step).startswith(READERS) for pipeline in pipelines for step in pipeline)
+    reads = any(type_name(step).startswith(READERS) for pipeline in pipelines for step in pipeline)
     kinds = [kind_of(leaf, DATASETS, scope) for leaf in leaves(dataset)]
     if not reads and not all(getattr(kind, '__module__', '').startswith('lfi.') for kind in kinds):
         return 'no step of the pipeline loads images from files, by which a cache knows them'
@@ -284,10 +285,10 @@ def _pad_value(value: tuple[float, ...], preprocessor: Any) -> float | None:
 def _recorded_in_words(dataset: Mapping) -> str:
     """What a cache can follow."""
     steps = [step for pipeline in pipelines_of(dataset) for step in pipeline]
-    views = [step for step in steps if name_of(step) == 'RecordView']
+    views = [step for step in steps if type_name(step) == 'RecordView']
     # Data sets that are joined often have the same steps.
-    moving = dict.fromkeys(name_of(step) for view in views for step in view['transforms'])
-    mixing = dict.fromkeys(f'lfi.{name_of(step)}' for step in steps if mixes([step]))
+    moving = dict.fromkeys(type_name(step) for view in views for step in view['transforms'])
+    mixing = dict.fromkeys(f'lfi.{type_name(step)}' for step in steps if mixes([step]))
     return (
         f'lfi.RecordView notes what a view shows ({", ".join(moving) or "all of it"}), '
         + (f'{", ".join(mixing)} what they mix, ' if mixing else '')

@@ -24,13 +24,6 @@ def kind_of(config: Mapping, registry: Registry, scope: str | None) -> Any:
         return own.get(kind)
 
 
-def name_of(config: Mapping) -> str:
-    """The name of a config's type, without its scope; '' without a type."""
-    kind = config.get('type', '')
-    name: str = kind if isinstance(kind, str) else kind.__name__
-    return name.replace('/', '.').rpartition('.')[2]
-
-
 def with_scope(config: Mapping, scope: str) -> str:
     """The type that a config names, with its scope."""
     kind = str(config['type'])

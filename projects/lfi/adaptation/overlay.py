@@ -14,13 +14,13 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from lfi.concepts import check_unrepeated
+from lfi.config_types import type_name
 from lfi.errors import UsageError
 from lfi.models.teachers.named_teacher import named_teacher
 
 from .backbone import AskedBackbone, asked_backbone, has_weights_of_its_own
 from .class_names import check_number, named_classes, read_concepts
 from .data import DataChanges, changed_data
-from .kinds import name_of
 from .source import assignments
 from .task import Task, task_of
 from .teacher import asked_teacher
@@ -76,7 +76,7 @@ def overlay(
     data = changed_data(cfg, scope, plain, unlabelled, one_size=not task.is_dense)
 
     words = [
-        ('model', f'{name_of(cfg.model)} -> {" of ".join(model.values())}'),
+        ('model', f'{type_name(cfg.model)} -> {" of ".join(model.values())}'),
         ('backbone', backbone.words),
         ('teacher', _asked_in_words(teacher, named, config, len(names))),
     ]

@@ -9,12 +9,13 @@ from typing import Any
 
 from mmengine.registry import TRANSFORMS
 
+from lfi.config_types import type_name
 from lfi.datasets.transforms.unrecorded_steps import HARMLESS
 from lfi.datasets.transforms.view_rules import moves_nothing
 from lfi.engine.pipelines import is_rgb
 from lfi.registry import TASK_TYPES
 
-from .kinds import kind_of, name_of
+from .kinds import kind_of
 
 Pipeline = list[dict[str, Any]]
 READS_MAPS = 'LoadInteractionMaps'
@@ -44,15 +45,15 @@ def recorded(pipeline: Pipeline, scope: str) -> Pipeline:
     steps: Pipeline = []
     between: Pipeline = []
     for step in pipeline:
-        mixing = f'Recorded{name_of(step)}'
-        packs = name_of(step).startswith('Pack')
+        mixing = f'Recorded{type_name(step)}'
+        packs = type_name(step).startswith('Pack')
         if mixing not in TASK_TYPES and not packs:
             between.append(step)
             continue
         steps += _viewed(between, scope)
         between = []
         if packs:
-            if not any(name_of(each) == READS_MAPS for each in steps):
+            if not any(type_name(each) == READS_MAPS for each in steps):
                 steps.append({'type': f'lfi.{READS_MAPS}'})
             steps.append(_packs_maps(step, scope))
         else:
@@ -62,12 +63,12 @@ def recorded(pipeline: Pipeline, scope: str) -> Pipeline:
 
 def mixes(pipeline: Pipeline) -> bool:
     """Whether a pipeline has steps that mix images, of mmdet or ours."""
-    return any(f'Recorded{name_of(step).removeprefix("Recorded")}' in TASK_TYPES for step in pipeline)
+    return any(f'Recorded{type_name(step).removeprefix("Recorded")}' in TASK_TYPES for step in pipeline)
 
 
 def without_padding(pipeline: Pipeline) -> Pipeline:
     """A pipeline that leaves padding to the data preprocessor."""
-    return [step for step in pipeline if name_of(step) not in PADS]
+    return [step for step in pipeline if type_name(step) not in PADS]
 
 
 def unlabelled(pipeline: Pipeline) -> Pipeline:
@@ -75,10 +76,10 @@ def unlabelled(pipeline: Pipeline) -> Pipeline:
     steps = [
         step
         for step in pipeline
-        if not name_of(step).startswith(('LoadAnnotations', 'LoadPanoptic', 'Filter', 'Recorded'))
+        if not type_name(step).startswith(('LoadAnnotations', 'LoadPanoptic', 'Filter', 'Recorded'))
         and not mixes([step])
     ]
-    reads = any(name_of(step).startswith(READERS) for step in steps)
+    reads = any(type_name(step).startswith(READERS) for step in steps)
     return steps if reads else [{'type': 'LoadImageFromFile'}, *steps]
 
 
@@ -98,7 +99,7 @@ def of_datasets(config: Mapping, change: Callable[[Pipeline], Pipeline]) -> dict
             if pipeline != value:
                 found[key] = pipeline
         elif key == 'type' and is_rgb(config):
-            found[key] = f'lfi.{name_of(config)}'
+            found[key] = f'lfi.{type_name(config)}'
         elif key == 'dataset' and isinstance(value, Mapping):
             inner = of_datasets(value, change)
             if inner:
@@ -141,19 +142,19 @@ def chain_of(config: Mapping) -> Pipeline:
 
 def padding_divisors(pipeline: Pipeline) -> list[int]:
     """The multiples to which a pipeline pads, where it says one."""
-    divisors = [step.get('size_divisor') for step in pipeline if name_of(step) in PADS]
+    divisors = [step.get('size_divisor') for step in pipeline if type_name(step) in PADS]
     return [divisor for divisor in divisors if divisor]
 
 
 def padding_sizes(pipeline: Pipeline) -> list[tuple[int, int]]:
     """The sizes to which a pipeline pads, where it says one."""
-    sizes = [step.get('size') for step in pipeline if name_of(step) in PADS]
+    sizes = [step.get('size') for step in pipeline if type_name(step) in PADS]
     return [(width, height) for width, height in filter(None, sizes)]
 
 
 def padding_values(pipeline: Pipeline) -> list[tuple[float, ...]]:
     """What a pipeline pads images with, before they are normalised: a value, or one for each channel."""
-    values = [step.get('pad_val', 0) for step in pipeline if name_of(step) in PADS]
+    values = [step.get('pad_val', 0) for step in pipeline if type_name(step) in PADS]
     values = [value.get('img', 0) if isinstance(value, Mapping) else value for value in values]
     return [tuple(value) if isinstance(value, list | tuple) else (value,) for value in values]
 
@@ -177,7 +178,7 @@ def _viewed(steps: Pipeline, scope: str) -> Pipeline:
 def _moves(step: dict, scope: str) -> bool:
     kind = kind_of(step, TRANSFORMS, scope)
     ours = getattr(kind, '__module__', '').startswith('lfi.')
-    return not (name_of(step).startswith(HARMLESS) or ours or moves_nothing(kind))
+    return not (type_name(step).startswith(HARMLESS) or ours or moves_nothing(kind))
 
 
 def _packs_maps(step: dict, scope: str) -> dict:
@@ -187,7 +188,7 @@ def _packs_maps(step: dict, scope: str) -> dict:
     key = next((name for name in ('algorithm_keys', 'meta_keys') if name in arguments), None)
     if key is None:
         raise UnknownViewError(
-            f'{name_of(step)} packs neither algorithm_keys nor meta_keys: what a cache needs cannot be told'
+            f'{type_name(step)} packs neither algorithm_keys nor meta_keys: what a cache needs cannot be told'
         )
     packed = tuple(step.get(key, arguments[key].default))
     return {**step, key: (*packed, *(name for name in RECORDED if name not in packed))}

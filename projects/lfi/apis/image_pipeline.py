@@ -7,6 +7,7 @@ from mmengine.config import Config
 from mmengine.registry import TRANSFORMS
 from torch import Tensor
 
+from lfi.config_types import leaves, type_name
 from lfi.datasets.transforms import RecordView
 
 
@@ -29,21 +30,19 @@ class ImagePipeline:
     """
 
     def __init__(self, cfg: Config, img_size: tuple[int, int] | None) -> None:
-        dataset = cfg.test_dataloader.dataset
-        while 'dataset' in dataset:
-            dataset = dataset.dataset
-        steps = [dict(step) for step in dataset.pipeline]
-        images = [step for step in steps if _name(step).startswith('LoadImage')]
-        packs = [step for step in steps if _name(step).startswith('Pack')]
+        dataset = next(leaves(cfg.test_dataloader.dataset))
+        steps = [dict(step) for step in dataset['pipeline']]
+        images = [step for step in steps if type_name(step).startswith('LoadImage')]
+        packs = [step for step in steps if type_name(step).startswith('Pack')]
         if len(packs) != 1:
             raise ValueError(
                 f'test_dataloader.dataset.pipeline must have one step that packs, got {len(packs)}: '
-                f'{[_name(step) for step in steps]}'
+                f'{[type_name(step) for step in steps]}'
             )
-        moves = [step for step in steps if not _name(step).startswith(('Load', 'Pack'))]
+        moves = [step for step in steps if not type_name(step).startswith(('Load', 'Pack'))]
         if img_size is not None and not any(map(_sets_size, moves)):
-            keep_ratio = _name(packs[0]) != 'PackInputs'
-            moves = [step for step in moves if 'Resize' not in _name(step)]
+            keep_ratio = type_name(packs[0]) != 'PackInputs'
+            moves = [step for step in moves if 'Resize' not in type_name(step)]
             moves.insert(0, dict(type='Resize', scale=tuple(img_size[::-1]), keep_ratio=keep_ratio))
         self.steps = moves
         self.load = TRANSFORMS.build(images[0] if images else dict(type='LoadImageFromFile'))
@@ -74,11 +73,6 @@ class ImagePipeline:
         return self.pack(results), results['view']
 
 
-def _name(step: dict) -> str:
-    kind = step['type']
-    return kind.split('.')[-1] if isinstance(kind, str) else kind.__name__
-
-
 def _sets_size(step: dict) -> bool:
-    resizes = 'Resize' in _name(step) and 'scale_factor' not in step
-    return resizes or 'Crop' in _name(step)
+    resizes = 'Resize' in type_name(step) and 'scale_factor' not in step
+    return resizes or 'Crop' in type_name(step)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from mmengine.config import ConfigDict
 
+from lfi.config_types import type_name
+
 # What a pipeline packs for maps that are warped into views: here no view is recorded, and no map is read.
 OF_VIEWS = ('view', 'interaction_maps')
 
@@ -22,7 +24,9 @@ def unaugmented(dataset: ConfigDict, steps: tuple[str, ...] = ('Load', 'Pack')) 
     def plain(value: object) -> object:
         if isinstance(value, dict):
             found = {k: kept(v) if k == 'pipeline' else plain(v) for k, v in value.items()}
-            hidden = {'labels_per_class': None, 'labelled_images': 0} if _name(value) == 'FewLabels' else {}
+            hidden = (
+                {'labels_per_class': None, 'labelled_images': 0} if type_name(value) == 'FewLabels' else {}
+            )
             return {**found, **hidden}
         return [plain(v) for v in value] if isinstance(value, list | tuple) else value
 
@@ -34,13 +38,7 @@ def unaugmented(dataset: ConfigDict, steps: tuple[str, ...] = ('Load', 'Pack')) 
                 for k, v in step.items()
             }
             for step in transforms
-            if (name := _name(step)).startswith(steps) and name != 'LoadInteractionMaps'
+            if (name := type_name(step)).startswith(steps) and name != 'LoadInteractionMaps'
         ]
 
     return ConfigDict(plain(dataset.to_dict()))
-
-
-def _name(config: dict) -> str:
-    kind = config.get('type', '')
-    # A lazy config names the class itself.
-    return (kind if isinstance(kind, str) else kind.__name__).split('.')[-1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from lfi.config_types import type_name
 from lfi.errors import UsageError
 from lfi.structures.interaction_cache import CacheManifest
 
@@ -62,13 +63,6 @@ def check_labels_of_cache(cache: str | Path, dataset: object, reads_labels: bool
 def hides_labels(dataset: dict) -> bool:
     """Whether a data set's config is one of `lfi.FewLabels` or `lfi.ImageFolder`."""
     return type_name(dataset) in WITHOUT_LABELS
-
-
-def type_name(dataset: dict) -> str:
-    """The name of a config's type, without its scope; '' without a type."""
-    kind = dataset.get('type')
-    name: str = kind if isinstance(kind, str) else getattr(kind, '__name__', '')
-    return name.split('.')[-1]
 
 
 def _labels_of_parts(dataset: object) -> Iterator[str]:

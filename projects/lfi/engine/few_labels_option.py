@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from mmengine.config import Config, ConfigDict
 
+from lfi.config_types import type_name
 from lfi.errors import UsageError
 from lfi.structures.labelled_share import check_share
 
-from .cache_labels import hides_labels, type_name
+from .cache_labels import hides_labels
 from .model_type import model_type
 
 OPTION = 'train_dataloader.few_labels'

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from mmengine.config import Config
 
+from lfi.config_types import type_name
 from lfi.errors import UsageError
 from lfi.repositories import cache_folder
 
@@ -47,11 +48,11 @@ def check_pipelines(cfg: Config) -> None:
     for loader in LOADERS:
         _check_colours((cfg.get(loader) or {}).get('dataset'), loader, online)
         steps = list(_steps((cfg.get(loader) or {}).get('dataset')))
-        mixes = not online and any(_name(step).startswith(MIXING) for step in steps)
+        mixes = not online and any(type_name(step).startswith(MIXING) for step in steps)
         if not mixes:
             refuse_padding(steps, loader)
         for step in steps:
-            if _name(step) == 'Normalize' and online:
+            if type_name(step) == 'Normalize' and online:
                 raise UsageError(
                     f'{loader}: its pipeline has the step Normalize, and the teacher would see near-black '
                     'images. Remove it, and give its mean and std to data_preprocessor'
@@ -69,7 +70,7 @@ def refuse_padding(steps: Sequence[Mapping], loader: str) -> None:
         UsageError: if one does; the message names it and the fix.
     """
     for step in steps:
-        name = _name(step)
+        name = type_name(step)
         if name in PADDING or (name == 'FixShapeResize' and step.get('keep_ratio')):
             raise UsageError(
                 f'{loader}: its pipeline pads by {name}, and padding would count as image. Leave it '
@@ -82,14 +83,18 @@ def _check_colours(dataset: object, loader: str, online: bool) -> None:
     """Refuse images that are RGB before the data preprocessor: a teacher would see red as blue."""
     for config in _configs(dataset):
         if is_rgb(config):
-            name = _name(config)
+            name = type_name(config)
             raise UsageError(
                 f'{loader}: {name} has RGB images, and the teacher would see red as blue. Write '
                 f"dataset=dict(type='lfi.{name}', ...), which is the same in BGR, and let data_preprocessor "
                 'turn it: to_rgb=True'
             )
         steps = list(_steps(config.get('pipeline')))
-        turns = [(_name(step), TURNS[_name(step)]) for step in steps if step.get(TURNS.get(_name(step), ''))]
+        turns = [
+            (type_name(step), TURNS[type_name(step)])
+            for step in steps
+            if step.get(TURNS.get(type_name(step), ''))
+        ]
         if online and len(turns) % 2:
             name, option = turns[-1]
             raise UsageError(
@@ -103,7 +108,7 @@ def is_rgb(dataset: Mapping) -> bool:
     """Whether a data set's config is one of mmpretrain's whose images are RGB."""
     kind = dataset.get('type', '')
     module = kind.rpartition('.')[0] if isinstance(kind, str) else kind.__module__
-    return bool(kind) and _name(dataset) in RGB and module.partition('.')[0] != 'lfi'
+    return bool(kind) and type_name(dataset) in RGB and module.partition('.')[0] != 'lfi'
 
 
 def set_teacher_cache(cfg: Config) -> None:
@@ -132,7 +137,7 @@ def set_teacher_cache(cfg: Config) -> None:
         )
     steps: list[dict] = []
     for part in (cfg.train_dataloader.dataset, *switched_pipelines(hooks)):
-        reading = [step for step in _steps(part) if _name(step) == 'LoadInteractionMaps']
+        reading = [step for step in _steps(part) if type_name(step) == 'LoadInteractionMaps']
         if not reading:
             raise UsageError(
                 f'model.teacher_cache={cache!r} needs a training pipeline that reads it, also where a hook '
@@ -165,7 +170,7 @@ def hooks_of(cfg: Config) -> list[dict]:
 
 def leaving_out(hooks: Sequence[dict]) -> str | None:
     """The name of the first hook that leaves out steps of a pipeline by their names, or None."""
-    return next((_name(hook) for hook in hooks if _name(hook).endswith('ModeSwitchHook')), None)
+    return next((type_name(hook) for hook in hooks if type_name(hook).endswith('ModeSwitchHook')), None)
 
 
 def switched_pipelines(hooks: Sequence[dict]) -> list[list[dict]]:
@@ -184,7 +189,7 @@ def _taught_models(model: dict) -> list[dict]:
 
 def _has_ours(model: dict) -> bool:
     teacher = model['teacher']
-    return isinstance(teacher, dict) and 'type' in teacher and _name(teacher).endswith(TEACHER)
+    return isinstance(teacher, dict) and 'type' in teacher and type_name(teacher).endswith(TEACHER)
 
 
 def _steps(value: object) -> Iterator[dict]:
@@ -200,10 +205,3 @@ def _configs(value: object) -> Iterator[dict]:
     if isinstance(value, list | tuple):
         for item in value:
             yield from _configs(item)
-
-
-def _name(step: Mapping) -> str:
-    kind = step['type']
-    # A lazy config names the class itself; torchvision's transforms are called torchvision/Pad.
-    kind = kind if isinstance(kind, str) else kind.__name__
-    return kind.replace('/', '.').split('.')[-1]

@@ -8,6 +8,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
 from mmengine.logging import print_log
 
+from lfi.config_types import leaves
 from lfi.errors import UsageError
 
 from .checkpoint import find_checkpoint_to_resume
@@ -126,7 +127,5 @@ def enable_tta(cfg: Config) -> None:
     if 'tta_model' not in cfg or 'tta_pipeline' not in cfg:
         raise UsageError('--tta needs tta_model and tta_pipeline in the config')
     cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
-    dataset = cfg.test_dataloader.dataset
-    while 'dataset' in dataset:
-        dataset = dataset.dataset
-    dataset.pipeline = cfg.tta_pipeline
+    for dataset in leaves(cfg.test_dataloader.dataset):
+        dataset['pipeline'] = cfg.tta_pipeline

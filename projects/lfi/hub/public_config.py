@@ -12,6 +12,7 @@ from mmengine.config import Config
 from torch import Tensor
 
 from lfi.concepts import concept_names
+from lfi.config_types import leaves
 from lfi.errors import UsageError
 from lfi.models.export import export_student, model_config
 from lfi.models.teachers.weights import BLIP, GENERATIVE
@@ -64,10 +65,7 @@ def public_pipeline(cfg: Config) -> list[dict[str, Any]] | None:
     loader = cfg.get('test_dataloader') or cfg.get('val_dataloader')
     if loader is None:
         return None
-    dataset = loader.dataset
-    while 'dataset' in dataset:
-        dataset = dataset.dataset
-    steps = dataset.get('pipeline')
+    steps = next(leaves(loader.dataset)).get('pipeline')
     return None if steps is None else _plain(_without_files(list(steps)), 'pipeline')
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from mmengine.config import Config, ConfigDict
 
+from lfi.config_types import type_name
+
 from .student import slim_model
 
 # Settings of the training alone, beside those that begin with `train_`.
@@ -78,8 +80,4 @@ def slim_config(cfg: Config) -> Config:
 
 
 def _of_the_training(cfg: dict | None) -> bool:
-    if cfg is None:
-        return False
-    # Lazy configs hold the class itself.
-    name = cfg['type'] if isinstance(cfg['type'], str) else cfg['type'].__name__
-    return name.split('.')[-1] in OF_THE_TRAINING
+    return cfg is not None and type_name(cfg) in OF_THE_TRAINING
