@@ -99,8 +99,6 @@ def cache_card(manifest: CacheManifest, metadata: Mapping[str, Any]) -> str:
 def pipeline_tag(model: nn.Module) -> str | None:
     """The Hub's name of a model's task, of a classifier without a head its features; None if unknown."""
     names = {kind.__name__ for kind in type(model).__mro__}
-    if hasattr(model, 'zero_shot_texts'):
-        return 'zero-shot-image-classification'
     if 'LFIZeroShotClassifier' in names:
         return 'zero-shot-image-classification'
     if 'ImageClassifier' in names and not model.with_head:
