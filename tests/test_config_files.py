@@ -68,7 +68,7 @@ def test_a_file_comes_first(tmp_path, monkeypatch):
             'configs/controls/task-loss_vit-tiny_shapes.py',
             "it is 'baselines/task-loss_vit-tiny_shapes.py' now",
         ),
-        # What is inherited is no config that can be run.
+        # What is inherited is not a config that can be run.
         ('tiny-imagenet-20', 'near it are'),
         ('zzz', 'none has a name near it'),
     ],

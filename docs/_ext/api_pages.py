@@ -95,7 +95,7 @@ def imported(module: str, name: str) -> tuple[Source, Named]:
     """What `from module import name` gives."""
     found = source(module)
     if found is None:
-        raise LookupError(f'{module} is no module of this package')
+        raise LookupError(f'{module} is not a module of this package')
     return definition(found, name)
 
 

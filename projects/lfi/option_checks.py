@@ -8,21 +8,21 @@ from typing import TypeGuard
 
 
 def check_weights(**weights: object) -> None:
-    """Raise a ValueError that names the first weight that is no number of 0 or more."""
+    """Raise a ValueError that names the first weight that is not a number of 0 or more."""
     for name, weight in weights.items():
         if not _is_number(weight) or weight < 0:
             raise ValueError(f'{name}={weight!r} must be a number of 0 or more')
 
 
 def check_positive(**values: object) -> None:
-    """Raise a ValueError that names the first value that is no number above 0."""
+    """Raise a ValueError that names the first value that is not a number above 0."""
     for name, value in values.items():
         if not _is_number(value) or value <= 0:
             raise ValueError(f'{name}={value!r} must be a number above 0')
 
 
 def check_whole(smallest: int, **values: object) -> None:
-    """Raise a ValueError that names the first value that is no whole number of `smallest` or more."""
+    """Raise a ValueError that names the first value that is not a whole number of `smallest` or more."""
     for name, value in values.items():
         if not isinstance(value, int) or isinstance(value, bool) or value < smallest:
             raise ValueError(f'{name}={value!r} must be a whole number of {smallest} or more')
@@ -36,7 +36,7 @@ def check_flags(**flags: object) -> None:
 
 
 def check_options(**options: object) -> None:
-    """Raise a ValueError that names the first value that is no dict."""
+    """Raise a ValueError that names the first value that is not a dict."""
     for name, value in options.items():
         if not isinstance(value, Mapping):
             raise ValueError(f'{name}={value!r} must be a dict; dict() takes the defaults')

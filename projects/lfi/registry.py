@@ -96,7 +96,7 @@ def type_of(config: object, registry: Registry, argument: str) -> type[Any]:
         argument: the config's name in messages.
 
     Raises:
-        ValueError: if it is no config, or names no type of the registry.
+        ValueError: if it is not a config, or names no type of the registry.
     """
     registry.import_from_location()
     known = f'choose from {sorted(registry.module_dict)}'

@@ -113,7 +113,7 @@ def local_folder(
     # What finds no network, and no copy from before, is a FileNotFoundError.
     except (HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
         raise HubError(
-            f'{source} is no folder, and the Hub does not give {repository.address}: {first_line(error)}'
+            f'{source} is not a folder, and the Hub does not give {repository.address}: {first_line(error)}'
         ) from error
     return Path(folder)
 

@@ -441,7 +441,7 @@ def test_names_that_come_twice_are_refused(write, tmp_path):
         (SHAPES + 'train_dataloader = None\n', {}, 'has no train_dataloader.dataset'),
         (SHAPES, {'out': 'mine.py/lfi_mine.py'}, '--out mine.py/lfi_mine.py cannot be written'),
         ('mmdet::rtmdet_tny_8xb32-300e_coco', {}, 'mmdet has no config .*near it are rtmdet_tiny_8xb32'),
-        ('import_ = 1\n', {}, 'mine.py is no config of a model: it has no model=dict'),
+        ('import_ = 1\n', {}, 'mine.py is not a config of a model: it has no model=dict'),
         ('model = dict(\n', {}, 'mine.py cannot be read as an OpenMMLab config: SyntaxError'),
         ('from mmdet.models import *\nmodel = 1\n', {}, 'lazy config.*lfi print-config'),
         ('lfi_vit-tiny_shapes', {}, "model.type='lfi.LFIImageClassifier' is one of LFI's already"),
@@ -456,12 +456,12 @@ def test_names_that_come_twice_are_refused(write, tmp_path):
         (
             SHAPES,
             {'teacher': 'clip-b61'},
-            '--teacher clip-b61 is no folder and none of .*did you mean clip-b16',
+            '--teacher clip-b61 is not a folder and none of .*did you mean clip-b16',
         ),
         (SHAPES, {'teacher': 'ViT-B-32:openay'}, 'ViT-B-32 has the tags .*did you mean openai'),
         (SHAPES, {'concepts': 'gone.txt'}, '--concepts gone.txt: there is no such file'),
         (SHAPES, {'concepts': 'mine.py'}, 'num_classes=20, and --concepts names'),
-        (SHAPES, {'unlabelled': 'gone'}, '--unlabelled gone is no folder'),
+        (SHAPES, {'unlabelled': 'gone'}, '--unlabelled gone is not a folder'),
         (SHAPES, {'out': 'mine.py'}, '--out mine.py is there already'),
         (SHAPES, {'out': 'mine.txt'}, '--out mine.txt must be a .py file'),
         (

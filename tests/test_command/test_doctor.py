@@ -88,7 +88,7 @@ def test_folders_of_the_configs_are_looked_for_below_the_roots(tmp_path, monkeyp
         assert found[f'  {name}'] == Finding('missing', f'  {name}', f'not in {tmp_path}', fix)
     # These are folders of one's own.
     assert not {'  images', '  labelled'} & found.keys()
-    assert found['LFI_TEACHER_ROOT'].found == 'checkpoints (default) is no folder'
+    assert found['LFI_TEACHER_ROOT'].found == 'checkpoints (default) is not a folder'
     assert found['  lit-effnet-lite0'].state == 'missing'
 
 

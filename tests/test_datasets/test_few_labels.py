@@ -169,7 +169,7 @@ def test_what_cannot_be_is_refused(labels, arguments, message):
         (
             Boxes(),
             0,
-            'Boxes is no classification data set: .* is None.* boxes and masks give labelled_images',
+            'Boxes is not a classification data set: .* is None.* boxes and masks give labelled_images',
         ),
         (Labels([[0, 1]]), 0, r'gt_label of 0 is \[0, 1\]'),
         (Labels([None]), 1, 'gt_label of 0 is None'),

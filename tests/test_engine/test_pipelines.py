@@ -146,7 +146,7 @@ def test_a_hook_that_leaves_out_steps_by_name_is_refused():
 
 
 def test_a_hook_that_a_command_line_made_a_string_is_refused():
-    with pytest.raises(UsageError, match=r"^custom_hooks: 'dict\(type=EMAHook\)' is no dict"):
+    with pytest.raises(UsageError, match=r"^custom_hooks: 'dict\(type=EMAHook\)' is not a dict"):
         hooks_of(Config(dict(custom_hooks=['dict(type=EMAHook)'])))
     assert hooks_of(Config()) == hooks_of(Config(dict(custom_hooks=None))) == []
 

@@ -59,7 +59,7 @@ def test_only_the_others_are_counted():
 
 def test_features_that_are_no_numbers_are_refused():
     features = torch.tensor([[0.0, 1], [float('nan'), 1], [float('inf'), 1], [2, 1]])
-    with pytest.raises(ValueError, match='FirstChannel: the features of 2 of 4 images are no numbers'):
+    with pytest.raises(ValueError, match='FirstChannel: the features of 2 of 4 images are not numbers'):
         evaluate(FirstChannel(references=1), features, [0, 0, 1, 1])
 
 

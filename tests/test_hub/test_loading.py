@@ -109,7 +109,7 @@ def test_weights_that_are_pickles_are_no_weights(folder, change):
     pickle = b'cos\nsystem\n(S"false"\ntR.'
     (folder / 'model.safetensors').write_bytes(pickle)
     change('sha256', hashlib.sha256(pickle).hexdigest())
-    with pytest.raises(HubError, match='is no file of safetensors'):
+    with pytest.raises(HubError, match='is not a file of safetensors'):
         lfi.from_pretrained(folder)
 
 

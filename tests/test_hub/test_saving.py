@@ -139,7 +139,7 @@ def test_what_cannot_be_saved_is_said(small_student, run_folder, small_config, t
     model, cfg = small_student()
     with pytest.raises(UsageError, match='LFIImageClassifier does not say its config: give config='):
         lfi.save_pretrained(model, tmp_path / 'a')
-    with pytest.raises(UsageError, match='gone is no checkpoint'):
+    with pytest.raises(UsageError, match='gone is not a checkpoint'):
         lfi.save_pretrained(tmp_path / 'gone', tmp_path / 'a')
     other = small_config(head=dict(num_classes=3))
     with pytest.raises(UsageError, match='does not fit the config'):
@@ -149,7 +149,7 @@ def test_what_cannot_be_saved_is_said(small_student, run_folder, small_config, t
     ):
         lfi.save_pretrained(model, tmp_path / 'a', config=other)
     cfg.model.head.rule = max
-    with pytest.raises(UsageError, match=r'model.head.rule=.* is no plain data'):
+    with pytest.raises(UsageError, match=r'model.head.rule=.* is not plain data'):
         lfi.save_pretrained(model, tmp_path / 'a', config=cfg)
     assert not (tmp_path / 'a').exists()
 
@@ -157,7 +157,7 @@ def test_what_cannot_be_saved_is_said(small_student, run_folder, small_config, t
 def test_a_page_of_others_is_not_overwritten(small_student, tmp_path):
     model, cfg = small_student()
     (tmp_path / 'README.md').write_text('my project')
-    with pytest.raises(UsageError, match="README.md is no card of LFI's, and would be overwritten"):
+    with pytest.raises(UsageError, match="README.md is not a card of LFI's, and would be overwritten"):
         lfi.save_pretrained(model, tmp_path, config=cfg)
     assert [path.name for path in tmp_path.iterdir()] == ['README.md']
     for _ in range(2):

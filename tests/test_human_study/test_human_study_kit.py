@@ -203,7 +203,7 @@ def test_files_that_cannot_be_used_say_why(tmp_path, key):
         read_raters([first, again], key)
     with pytest.raises(StudyError, match='missing.json cannot be read: No such file'):
         read_raters([tmp_path / 'missing.json'], key)
-    with pytest.raises(StudyError, match='anna.json is no key of a study'):
+    with pytest.raises(StudyError, match='anna.json is not a key of a study'):
         read_key(first)
     (tmp_path / 'truncated.json').write_text('{"study": ')
     with pytest.raises(StudyError, match='truncated.json is no JSON file'):

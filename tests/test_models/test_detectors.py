@@ -205,7 +205,7 @@ def test_the_prior_trains_all_that_it_adds_to_a_backbone_of_another_kind(make_ad
 
 
 def test_a_task_that_is_none_is_refused():
-    with pytest.raises(ValueError, match="task='mmdet.Nothing' is no registered model"):
+    with pytest.raises(ValueError, match="task='mmdet.Nothing' is not a registered model"):
         MODELS.build(dict(type='lfi.LFIDetector', task='mmdet.Nothing'))
     with pytest.raises(ValueError, match='has a DetectorDistillMixin already'):
         MODELS.build(dict(type='lfi.LFIDetector', task='lfi.LFIMaskRCNN'))

@@ -1,4 +1,4 @@
-"""Images that cannot be read, or that make losses that are no numbers."""
+"""Images that cannot be read, or that make losses that are not numbers."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def new(kind: type, *args: Any, states: Sequence = ()) -> Call:
 
 
 class Pickler(pickle._Pickler):
-    """Pickles a `Call`, also one of `__newobj__` though it is no instance of the class."""
+    """Pickles a `Call`, also one of `__newobj__` though it is not an instance of the class."""
 
     def save_reduce(self, func, args, *rest, obj=None, **named) -> None:
         if func is copyreg.__newobj__ and isinstance(obj, Call):

@@ -68,7 +68,7 @@ def overlay(
     cfg, scope = user.cfg, user.scope
     task, model = task_of(cfg.model, scope)
     if unlabelled is not None and not Path(unlabelled).expanduser().is_dir():
-        raise UsageError(f'--unlabelled {unlabelled} is no folder: give the folder of your images')
+        raise UsageError(f'--unlabelled {unlabelled} is not a folder: give the folder of your images')
     named, names = _concepts(cfg, scope, concepts)
     call, config = asked_teacher(teacher, named, len(names), task.is_dense)
     backbone = asked_backbone(cfg.model, scope)

@@ -56,7 +56,7 @@ def read_user_config(name: str) -> UserConfig:
             its path; or one of LFI's, as `find_config` takes it.
 
     Raises:
-        UsageError: if there is no such file, if it is no config, or one that a text config cannot inherit.
+        UsageError: if there is no such file, if it is not a config, or one that a text config cannot inherit.
     """
     package, found, rest = name.partition('::')
     own = None if not found or package == 'lfi' else package
@@ -81,7 +81,9 @@ def _read(name: str, path: Path) -> Config:
     cfg = load_config(str(path))
     model: Any = cfg.get('model')
     if not isinstance(model, dict) or 'type' not in model:
-        raise UsageError(f'{name} is no config of a model: it has no model=dict(type=...), as OpenMMLab has')
+        raise UsageError(
+            f'{name} is not a config of a model: it has no model=dict(type=...), as OpenMMLab has'
+        )
     init_default_scope(cfg.get('default_scope') or 'mmengine')
     return cfg
 

@@ -167,7 +167,7 @@ def roots() -> Iterator[Finding]:
         if root.is_dir():
             yield Finding('ok', variable, f'{root}{origin}')
         else:
-            yield Finding('missing', variable, f'{root}{origin} is no folder', fix)
+            yield Finding('missing', variable, f'{root}{origin} is not a folder', fix)
         named = re.compile(rf'\{{\{{\${variable}:{default}\}}\}}/([\w.-]+)')
         there = {match for text in configs for match in named.findall(text)} - OWN_FOLDERS
         for name in sorted(there, key=str.lower):

@@ -36,7 +36,7 @@ class FewLabels:
         **unknown: must be empty.
 
     Raises:
-        TypeError: if it wraps another wrapper, or what is no data set of images with one label each.
+        TypeError: if it wraps another wrapper, or what is not a data set of images with one label each.
         ValueError: for a number below 0, an unknown argument, both numbers or none, or fewer images with
             annotations, of a class or of all, than are asked for; the message names it.
 
@@ -170,7 +170,7 @@ class FewLabels:
         if label is None and self.labels_per_class == 0 and 'instances' not in info:
             return -1
         raise TypeError(
-            f'{type(self.dataset).__name__} is no classification data set: the gt_label of '
+            f'{type(self.dataset).__name__} is not a classification data set: the gt_label of '
             f'{info.get("img_path", "an image")} is {label!r}, and should be the number of its class. For '
             'boxes and masks give labelled_images in place of labels_per_class'
         )

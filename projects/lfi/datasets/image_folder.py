@@ -61,7 +61,7 @@ class ImageFolder(ImageFileDataset):
         """One data info an image."""
         if not os.path.isdir(self.data_root):
             raise UsageError(
-                f'data_root={self.data_root!r} is no folder: set it to the folder of your images'
+                f'data_root={self.data_root!r} is not a folder: set it to the folder of your images'
             )
         # A cache knows images by the last parts of their paths, of which '.' would be none.
         root = os.path.abspath(self.data_root)

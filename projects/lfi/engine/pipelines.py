@@ -156,14 +156,14 @@ def hooks_of(cfg: Config) -> list[dict]:
     """The configs of a run's custom hooks.
 
     Raises:
-        UsageError: if one is no dict, as `--cfg-options custom_hooks=...` makes it.
+        UsageError: if one is not a dict, as `--cfg-options custom_hooks=...` makes it.
     """
     hooks = list(cfg.get('custom_hooks') or ())
     for hook in hooks:
         if not isinstance(hook, dict):
             raise UsageError(
-                f'custom_hooks: {hook!r} is no dict. A command line cannot hold dicts in a list: write them '
-                'into a config that inherits this one'
+                f'custom_hooks: {hook!r} is not a dict. A command line cannot hold dicts in a list: write '
+                'them into a config that inherits this one'
             )
     return hooks
 

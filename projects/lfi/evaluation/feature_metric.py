@@ -23,7 +23,7 @@ class FeatureMetric(BaseMetric):
         **kwargs: of mmengine's `BaseMetric`.
 
     Raises:
-        ValueError: if a sample has no features or no label; if features are no numbers; or if there is no
+        ValueError: if a sample has no features or no label; if features are not numbers; or if there is no
             reference, or no other image.
     """
 
@@ -50,7 +50,7 @@ class FeatureMetric(BaseMetric):
         broken = int((~features.isfinite()).any(1).sum())
         if broken:
             raise ValueError(
-                f'{type(self).__name__}: the features of {broken} of {len(features)} images are no numbers: '
+                f'{type(self).__name__}: the features of {broken} of {len(features)} images are not numbers: '
                 'the student has diverged; take an earlier checkpoint, or a smaller learning rate'
             )
         labels = torch.tensor([label for _, label in results])  # [N]

@@ -142,7 +142,7 @@ class SemanticConsistencyMetric(BaseMetric):
         if self._other is not None:
             resized = F.interpolate(self._other[None], (rows_shown, columns_shown), mode='bilinear')[0]
             other = resized[:, maps.valid[:rows_shown, :columns_shown]].numpy()  # [L, P]
-        # Its padding is no part of where it looks.
+        # Its padding is not part of where it looks.
         self._other = without_padding(maps.student[:, -1], maps.valid)[:, :rows_shown, :columns_shown]
         on_regions = against_regions(maps, sample.get('regions', {}))
         labels = labels_of(sample)

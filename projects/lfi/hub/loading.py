@@ -34,7 +34,7 @@ def from_pretrained(
         config is `cfg`, its classes are in `dataset_meta`. Of a cache an `InteractionCache`.
 
     Raises:
-        HubError: if there is no such folder or repository, or it is no student's, corrupted, of a later
+        HubError: if there is no such folder or repository, or it is not a student's, corrupted, of a later
             version, or refused.
         CacheError: if a cache is unfinished or corrupted.
     """

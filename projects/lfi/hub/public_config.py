@@ -34,7 +34,7 @@ def public_student(model: Any, cfg: Config, readout: bool) -> tuple[dict[str, An
             reduced by `export_student`.
 
     Raises:
-        UsageError: if the config holds what is no plain data, or the path of a file; or as `export_student`
+        UsageError: if the config holds what is not plain data, or the path of a file; or as `export_student`
             says.
     """
     own = deepcopy(dict(model_config(cfg)))

@@ -74,7 +74,7 @@ def save_pretrained(
 
     Raises:
         UsageError: if there is no config, it and the weights do not fit, it holds what others cannot read, or
-            the folder is a file, or has a `README.md` that is no card of LFI's.
+            the folder is a file, or has a `README.md` that is not a card of LFI's.
     """
     _keep_pages(Path(folder))
     trained = _of_model(model, config) if isinstance(model, nn.Module) else _of_run(Path(model), config)
@@ -104,7 +104,7 @@ def _keep_pages(folder: Path) -> None:
     page = folder / CARD
     if page.is_file() and 'library_name: lfi' not in page.read_text(encoding='utf-8', errors='replace'):
         raise UsageError(
-            f"{page} is no card of LFI's, and would be overwritten: name another folder, or remove it"
+            f"{page} is not a card of LFI's, and would be overwritten: name another folder, or remove it"
         )
 
 
@@ -142,7 +142,7 @@ def _of_run(path: Path, config: Config | str | Path | None) -> Trained:
     """Build the student of a checkpoint."""
     found = find_checkpoint_to_resume(str(path)) if path.is_dir() else str(path)
     if found is None or not Path(found).is_file():
-        raise UsageError(f'{path} is no checkpoint, and no folder of a run that has one')
+        raise UsageError(f'{path} is not a checkpoint, and no folder of a run that has one')
     checkpoint = Path(found)
     cfg = _config_beside(checkpoint) if config is None else _read_config(config)
     content = load_from_local(found, 'cpu')

@@ -57,7 +57,7 @@ def read_key(path: str | Path) -> dict:
     """
     key = _read(path)
     if not {'study', 'sources', 'trials'} <= set(key):
-        raise StudyError(f'{path} is no key of a study: it must hold study, sources and trials')
+        raise StudyError(f'{path} is not a key of a study: it must hold study, sources and trials')
     return key
 
 

@@ -231,7 +231,7 @@ class InteractionDistillMixin(TeacherMixin):
         Args:
             images: (B, 3, H, W), as the backbone gets them.
             texts: (M, E), unit embeddings by the text tower of the training's teacher.
-            valid_sizes: height and width in pixels of each image's area at the top left that is no padding.
+            valid_sizes: height and width in pixels of each image's area at the top left that is not padding.
                 Defaults to None, all of it.
 
         Returns:

@@ -18,7 +18,7 @@ def build_part(option: str, cfg: Any, **defaults: Any) -> Any:
         defaults: the type and arguments.
 
     Raises:
-        ValueError: if the value is no dict.
+        ValueError: if the value is not a dict.
     """
     check_options(**{option: cfg})
     arguments: Mapping = {**defaults, **cfg}

@@ -22,7 +22,7 @@ def with_mixin(prefix: str, mixin: type, task: str) -> type[BaseModel]:
     """
     kind = MODELS.get(task)
     if not isinstance(kind, type):
-        raise ValueError(f'task={task!r} is no registered model; give its scope too, as in mmdet.MaskRCNN')
+        raise ValueError(f'task={task!r} is not a registered model; give its scope too, as in mmdet.MaskRCNN')
     if issubclass(kind, mixin):
         raise ValueError(f'task={task!r} has a {mixin.__name__} already: set type={task!r} in its place')
     return type(f'{prefix}{kind.__name__}', (mixin, kind), {'__module__': __name__})

@@ -184,7 +184,7 @@ def read_weights(folder: Path, config: StudentConfig) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except SafetensorError as error:
-        raise HubError(f'{path} is no file of safetensors: {error}') from error
+        raise HubError(f'{path} is not a file of safetensors: {error}') from error
 
 
 def read_student(folder: Path) -> nn.Module:

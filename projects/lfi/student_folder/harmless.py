@@ -53,7 +53,7 @@ def check_harmless(config: dict[str, Any], scope: str, where: str) -> None:
         where: its name in messages.
 
     Raises:
-        HubError: for a type that is not registered, or a text that is no name; the message has its place.
+        HubError: for a type that is not registered, or a text that is not a name; the message has its place.
     """
     parts = list(_parts(config, where))
     scopes = {scope, 'lfi', 'mmengine'}
@@ -73,15 +73,15 @@ def check_harmless(config: dict[str, Any], scope: str, where: str) -> None:
             raise _refusal(
                 place,
                 value,
-                'is no type that the registries of OpenMMLab and LFI know. If you trust it, import the '
+                'is not a type that the registries of OpenMMLab and LFI know. If you trust it, import the '
                 'module that registers it before',
             )
         if free or not isinstance(value, str):
             continue
         if not _NAME.fullmatch(value):
-            raise _refusal(place, value, 'is no name: files, addresses and expressions are not read')
+            raise _refusal(place, value, 'is not a name: files, addresses and expressions are not read')
         if _DOTTED.fullmatch(value) and value not in known and _is_module(value.partition('.')[0]):
-            raise _refusal(place, value, 'names what is in a module, and is no registered type')
+            raise _refusal(place, value, 'names what is in a module, and is not a registered type')
 
 
 class Known:

@@ -37,7 +37,7 @@ def to_plain(value: Any, where: str) -> Any:
         return _name_of(value, where)
     if isinstance(value, PurePath):
         return str(value)
-    raise UsageError(f'{where}={value!r} is no plain data, and cannot be written as JSON')
+    raise UsageError(f'{where}={value!r} is not plain data, and cannot be written as JSON')
 
 
 def from_plain(value: Any) -> Any:

@@ -67,7 +67,7 @@ class Run:
         """The epoch at which the run reaches the target and stays there to the end, or None."""
         held = None
         for epoch, value in zip(reversed(self.epochs), reversed(self.accuracy)):
-            # What is no number holds nothing.
+            # What is not a number holds nothing.
             if not value >= target:
                 break
             held = epoch
@@ -88,7 +88,7 @@ def read_run(work_dir: str | Path, name: str | None = None, metric: str = 'accur
 
     Raises:
         FileNotFoundError: if the folder has no scalars.
-        ValueError: if they hold no value of the metric, or one that is no number.
+        ValueError: if they hold no value of the metric, or one that is not a number.
     """
     work_dir = Path(work_dir)
     if not any(work_dir.glob('*/vis_data/scalars.json')):

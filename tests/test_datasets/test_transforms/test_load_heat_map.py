@@ -34,5 +34,5 @@ def test_images_of_one_name_have_heat_maps_of_their_own(tmp_path):
 
 
 def test_the_folder_must_be_there(tmp_path):
-    with pytest.raises(FileNotFoundError, match='data_root=.*none.* is no folder of heat maps'):
+    with pytest.raises(FileNotFoundError, match='data_root=.*none.* is not a folder of heat maps'):
         LoadHeatMap(tmp_path / 'none')

@@ -45,7 +45,7 @@ def test_without_a_cache_it_reads_nothing():
 def test_what_is_not_there_is_named(folder, tmp_path):
     with pytest.raises(CacheError, match='has no maps of /data/a/2.jpg'):
         LoadInteractionMaps(folder)(dict(img_path='/data/a/2.jpg'))
-    with pytest.raises(CacheError, match='is no cache of interaction maps'):
+    with pytest.raises(CacheError, match='is not a cache of interaction maps'):
         LoadInteractionMaps(tmp_path / 'gone')(dict(img_path=PATHS[0]))
 
 

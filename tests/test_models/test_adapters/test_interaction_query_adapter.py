@@ -276,7 +276,7 @@ def test_it_goes_through_pickle(make_adapted, name):
         (dict(query_dims=10, num_heads=4), 'query_dims=10 must be a multiple of num_heads=4'),
         (dict(num_queries=-1), 'num_queries=-1 must be a whole number of 0 or more'),
         (dict(reads=(3, 2)), r'reads=\[3, 2\] must be places among the 2 outputs'),
-        (dict(reads=('layer9',)), "reads=.* has 'layer9', which is no module of ResNet; it has"),
+        (dict(reads=('layer9',)), "reads=.* has 'layer9', which is not a module of ResNet; it has"),
         (dict(reads='layer4'), "reads='layer4' must be a list of places, or one of names of modules"),
         (dict(reads=('layer3', 1)), r"reads=\('layer3', 1\) must be a list of places, or one of names"),
         (dict(probe_size=70), r'maps of \(3, 3\) for images of \(70, 70\) pixels: set probe_size'),

@@ -56,7 +56,7 @@ def test_a_model_that_no_extractor_fits_is_refused_by_name(teacher_folder, tmp_p
     with pytest.raises(ValueError, match=r"'auto' finds none that fits model='.*vit' \(other ViT\)"):
         VLMAttentionTeacher(str(tmp_path / 'vit'), concepts=['a'])
     file.write_text(json.dumps(dict(model_cfg=dict(embed_dim=3))))
-    with pytest.raises(ValueError, match='is no config of an open_clip model'):
+    with pytest.raises(ValueError, match='is not a config of an open_clip model'):
         VLMAttentionTeacher(str(tmp_path / 'vit'), concepts=['a'])
 
 

@@ -179,7 +179,7 @@ def test_a_text_that_has_no_embedding_is_named():
     [
         (
             dict(model='Textless'),
-            'Textless is no dual encoder; it lacks scale, encode_text, encode_loc',
+            'Textless is not a dual encoder; it lacks scale, encode_text, encode_loc',
         ),
         (dict(model='Nobody'), r"model.type='Nobody' is unknown; choose from .*'Encoder'"),
         (dict(weights_file='x.pth'), r"weights_file='x.pth' must be None: the class of model=.* loads"),

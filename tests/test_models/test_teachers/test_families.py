@@ -118,5 +118,5 @@ def test_the_pool_that_timm_gives_its_transformer(trunk, pool):
 
 
 def test_a_trunk_that_timm_does_not_know_is_refused():
-    with pytest.raises(ValueError, match="timm_model_name='convnext_gigantic' is no model of timm"):
+    with pytest.raises(ValueError, match="timm_model_name='convnext_gigantic' is not a model of timm"):
         of('convnext_base', dict(timm_model_name='convnext_gigantic'))

@@ -95,7 +95,8 @@ def test_a_name_that_cannot_be_fetched_says_how_to_go_on(monkeypatch):
 
     monkeypatch.setattr(transformers.AutoConfig, 'from_pretrained', unreachable)
     with pytest.raises(
-        RuntimeError, match=r"transformers:owner/name is no folder, and .*no network.*'transformers:FOLDER'"
+        RuntimeError,
+        match=r"transformers:owner/name is not a folder, and .*no network.*'transformers:FOLDER'",
     ):
         load('owner/name')
 

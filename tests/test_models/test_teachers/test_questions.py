@@ -23,7 +23,7 @@ def make_questions(generative_folder):
 def test_prompts_are_cut_before_the_first_word(make_questions):
     asked, vlm = make_questions()
     decode = vlm.processor.tokenizer.decode
-    # Two words begin alike: their first token is no part of what all share.
+    # Two words begin alike: their first token is not part of what all share.
     assert decode(asked.prefix) == f'<s>User: {"<image>" * 16}\na'
     for row, words, last, text in zip(asked.rest, asked.words, asked.last, ('cat', 'red bus', 'red cat')):
         assert decode(row[: last + 1]) == f' {text}: yes, no.\nAssistant:'

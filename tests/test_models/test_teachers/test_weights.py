@@ -213,7 +213,7 @@ def test_a_config_of_another_architecture_beside_a_file_is_refused(
 @pytest.mark.parametrize('model_cfg', [{}, dict(embed_dim=8, vision_cfg=dict(depth=3), text_cfg={})])
 def test_a_config_beside_a_file_that_describes_no_model_is_refused(named_model, tmp_path, model_cfg):
     (tmp_path / 'open_clip_config.json').write_text(json.dumps(dict(model_cfg=model_cfg)))
-    with pytest.raises(ValueError, match=r'open_clip_config\.json is no config of an open_clip model'):
+    with pytest.raises(ValueError, match=r'open_clip_config\.json is not a config of an open_clip model'):
         load_vlm(*named_model, allow_random=False)
 
 
@@ -243,7 +243,7 @@ def test_every_model_of_open_clip_has_its_own_architecture():
 
 def test_a_config_beside_a_file_that_cannot_be_read_is_named(named_model, tmp_path):
     (tmp_path / 'open_clip_config.json').write_text('[]')
-    with pytest.raises(ValueError, match=r'open_clip_config\.json is no config of an open_clip model'):
+    with pytest.raises(ValueError, match=r'open_clip_config\.json is not a config of an open_clip model'):
         load_vlm(*named_model, allow_random=False)
 
 
@@ -335,7 +335,7 @@ def test_a_folder_of_transformers_is_told_from_one_of_open_clip(folder):
 @pytest.mark.parametrize('text', ['{"model_cfg": {', '{"vision_cfg": {}}'])
 def test_a_config_that_cannot_be_read_names_the_folder(folder, text):
     (folder / 'open_clip_config.json').write_text(text)
-    with pytest.raises(ValueError, match=rf'{folder.name}.*open_clip_config\.json is no config'):
+    with pytest.raises(ValueError, match=rf'{folder.name}.*open_clip_config\.json is not a config'):
         load_vlm(str(folder), None, allow_random=False)
 
 

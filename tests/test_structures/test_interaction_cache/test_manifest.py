@@ -85,7 +85,7 @@ def test_a_missing_field_of_a_manifest_is_named(folder, field):
 
 
 def test_a_folder_without_a_manifest_is_no_cache(tmp_path):
-    with pytest.raises(CacheError, match='is no cache of interaction maps: it has no manifest.json'):
+    with pytest.raises(CacheError, match='is not a cache of interaction maps: it has no manifest.json'):
         InteractionCache(tmp_path)
 
 

@@ -31,7 +31,7 @@ class LoadHeatMap(BaseTransform):
     def __init__(self, data_root: str | Path, suffix: str = '.png') -> None:
         self.data_root, self.suffix = Path(data_root), suffix
         if not self.data_root.is_dir():
-            raise FileNotFoundError(f'data_root={str(data_root)!r} is no folder of heat maps')
+            raise FileNotFoundError(f'data_root={str(data_root)!r} is not a folder of heat maps')
 
     def transform(self, results: dict) -> dict:
         """Set `heat_maps`."""

@@ -37,11 +37,11 @@ class FeatureMap:
             finest: that map's stride.
 
         Raises:
-            ValueError: if the stride is no multiple of it.
+            ValueError: if the stride is not a multiple of it.
         """
         if self.stride[0] % finest[0] or self.stride[1] % finest[1]:
             raise ValueError(
-                f'reads gives maps of strides {finest} and {self.stride}, which is no multiple: read maps '
+                f'reads gives maps of strides {finest} and {self.stride}, which is not a multiple: read maps '
                 'whose strides are multiples of the finest one'
             )
         return self.stride[0] // finest[0], self.stride[1] // finest[1]
@@ -62,8 +62,8 @@ def find_feature_maps(
         The reads, places counted from 0, and their maps, in the order in which they come.
 
     Raises:
-        ValueError: if a read has no feature map (B, C, H, W), or its stride is no whole number of pixels; or
-            if the backbone sees no image of that size.
+        ValueError: if a read has no feature map (B, C, H, W), or its stride is not a whole number of pixels;
+            or if the backbone sees no image of that size.
     """
     if isinstance(reads, str) or len({type(read) for read in reads or ()}) > 1:
         raise ValueError(f'reads={reads!r} must be a list of places, or one of names of modules')
@@ -72,7 +72,7 @@ def find_feature_maps(
     unknown = [name for name in names if name not in modules]
     if unknown:
         raise ValueError(
-            f'reads={list(reads or ())} has {unknown[0]!r}, which is no module of '
+            f'reads={list(reads or ())} has {unknown[0]!r}, which is not a module of '
             f'{type(backbone).__name__}; it has {_children(backbone)}'
         )
     of_modules: dict[str, object] = {}

@@ -206,7 +206,7 @@ def interaction_query_adapter(
         The backbone, of a class that has `InteractionQueries` before its own.
 
     Raises:
-        ValueError: if the backbone is asked in a way of its own already; if `query_dims` is no multiple of
+        ValueError: if the backbone is asked in a way of its own already; if `query_dims` is not a multiple of
             `num_heads`; or as `find_feature_maps` says.
     """
     check_options(backbone=backbone)

@@ -82,7 +82,7 @@ class ReadLayer(QueryAttention, BaseModule):
         if self.scale != (1, 1):
             size = own.shape[2] * self.scale[0], own.shape[3] * self.scale[1]
             own = F.interpolate(own, size, mode='bilinear', align_corners=False)
-        # Where the image's side is no multiple of its stride, a coarse map ends further out.
+        # Where the image's side is not a multiple of its stride, a coarse map ends further out.
         return own[..., : grid[0], : grid[1]]
 
     def _to_map(self, written: Tensor, grid: tuple[int, int]) -> Tensor:

@@ -261,7 +261,7 @@ class InteractionQueryViT(InteractionRecorder, VisionTransformer):
     def _patches_alone(self, name: str, value: int) -> None:
         if self.cls_token is not None:
             raise ValueError(
-                f'{name}={value} needs with_cls_token=False: a class token is no part of the grid'
+                f'{name}={value} needs with_cls_token=False: a class token is not part of the grid'
             )
 
     def _check_layers(self, name: str, layers: Sequence[int]) -> tuple[int, ...]:

@@ -187,6 +187,6 @@ def _not_empty(valid_sizes: Sequence[tuple[int, int]]) -> Sequence[tuple[int, in
     """The sizes; a ValueError if one is below 1."""
     empty = [tuple(size) for size in valid_sizes if min(size) < 1]
     if empty:
-        # Queries that may read no patch would have attention that is no number.
+        # Queries that may read no patch would have attention that is not a number.
         raise ValueError(f'valid_sizes has {empty[0]}: heights and widths must be at least 1 pixel')
     return valid_sizes

@@ -177,7 +177,7 @@ def _registered(name: str | type) -> object:
     with MODELS.switch_scope_and_registry(None) as registry:
         kind = registry.get(name) or MODELS.get(name)
     if kind is None:
-        raise ValueError(f'type={name!r} is no registered model')
+        raise ValueError(f'type={name!r} is not a registered model')
     return kind
 
 

@@ -59,5 +59,7 @@ def refuse_unknown(kind: type, arguments: Mapping[str, Any]) -> None:
     """
     for name, value in arguments.items():
         if name in REMOVED:
-            raise ValueError(f'{name}={value!r} is no argument of a teacher any more: use {REMOVED[name]}')
+            raise ValueError(
+                f'{name}={value!r} is not an argument of a teacher any more: use {REMOVED[name]}'
+            )
         raise TypeError(f'{kind.__name__} has no argument {name!r}')

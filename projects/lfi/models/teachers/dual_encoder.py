@@ -119,7 +119,7 @@ def load_dual_encoder(config: Mapping[str, Any]) -> tuple[DualEncoderVLM, type[T
         missing.insert(0, 'nn.Module as its base')
     if missing:
         raise ValueError(
-            f'model={dict(config)!r}: {type(model).__name__} is no dual encoder; it lacks '
+            f'model={dict(config)!r}: {type(model).__name__} is not a dual encoder; it lacks '
             f'{", ".join(missing)}'
         )
     if not model.scale > 0:

@@ -132,7 +132,7 @@ class EmbeddingCheck:
             )
 
     def _refuse_beyond_rounding(self, distance: float, found: str) -> None:
-        # A distance that is no number is an error too.
+        # A distance that is not a number is an error too.
         if not distance <= self.tolerance:
             raise ValueError(
                 f"{found} {distance:.3g} away from the model's own, where at most {self.tolerance:g} is "

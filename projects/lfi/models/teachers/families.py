@@ -83,7 +83,7 @@ def _of_open_clip(vision: CLIPVisionCfg) -> Family:
 def _of_timm(vision: CLIPVisionCfg, text: Mapping[str, Any]) -> Family:
     trunk = vision.timm_model_name
     if not timm.is_model(trunk):
-        raise ValueError(f'vision_cfg.timm_model_name={trunk!r} is no model of timm {timm.__version__}')
+        raise ValueError(f'vision_cfg.timm_model_name={trunk!r} is not a model of timm {timm.__version__}')
     module = timm.models.model_entrypoint(trunk).__module__.rpartition('.')[2]
     # A distilled one has two heads, and a class of its own.
     if module in VIT_MODULES and 'distilled' not in trunk:

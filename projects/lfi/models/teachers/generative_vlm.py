@@ -213,6 +213,6 @@ def _explain(error: Exception, model: str, folder: Path | None) -> Exception:
     if folder is not None:
         return ValueError(f'teacher folder {folder} does not hold a model of transformers that fits: {error}')
     return RuntimeError(
-        f'{model} is no folder, and could not be fetched: {error}. On a machine without network, fetch it '
+        f'{model} is not a folder, and could not be fetched: {error}. On a machine without network, fetch it '
         f"elsewhere, and give its folder as '{GENERATIVE}FOLDER'"
     )

@@ -24,7 +24,7 @@ def open_clip_config(model: str) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: if a folder or its config is missing.
-        ValueError: if the name is unknown, or the folder's file is no config of an open_clip model.
+        ValueError: if the name is unknown, or the folder's file is not a config of an open_clip model.
     """
     folder = find_config_folder(model)
     if folder is None:
@@ -36,7 +36,7 @@ def open_clip_config(model: str) -> dict[str, Any]:
         found = json.loads(path.read_text(encoding='utf-8'))['model_cfg']
         found['embed_dim'], found['vision_cfg'], found['text_cfg']
     except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f'{path} is no config of an open_clip model: {error!r}') from error
+        raise ValueError(f'{path} is not a config of an open_clip model: {error!r}') from error
     return found
 
 

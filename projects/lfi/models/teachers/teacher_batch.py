@@ -38,7 +38,7 @@ class TeacherBatch:
     Args:
         inputs: (B, 3, H, W), as the student gets them.
         pixels: how their pixels were made.
-        valid_sizes: height and width in pixels of each image's area at the top left that is no padding.
+        valid_sizes: height and width in pixels of each image's area at the top left that is not padding.
         labels: (B, C) in [0, 1], the labels of what the view shows, among the concepts; None where no
             concept is asked about.
         stored: what a cache holds of each image, or None where the pipeline has read none.

@@ -162,7 +162,7 @@ class VLMAttentionTeacher:
             pixels: how their pixels were made.
             labels: (B, C) in [0, 1], the images' labels among the concepts: they come first among those that
                 an image is asked about.
-            valid_sizes: height and width in pixels of each image's area at the top left that is no padding.
+            valid_sizes: height and width in pixels of each image's area at the top left that is not padding.
                 Defaults to None, all of it.
 
         Returns:

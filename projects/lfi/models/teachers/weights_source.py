@@ -57,7 +57,7 @@ class Training:
             config = json.loads(path.read_text(encoding='utf-8'))
             preprocess, quick_gelu = _preprocessing(config), config['model_cfg'].get('quick_gelu', False)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise ValueError(f'{path} is no config of an open_clip model: {error!r}') from error
+            raise ValueError(f'{path} is not a config of an open_clip model: {error!r}') from error
         try:
             return cls.of(preprocess, quick_gelu)
         except ValueError as error:
@@ -211,7 +211,7 @@ def _training_of_config(path: Path, model: str) -> Training:
         own = json.loads(path.read_text(encoding='utf-8'))['model_cfg']
         found = architecture_difference(own, open_clip.get_model_config(model))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f'{path} is no config of an open_clip model: {error!r}') from error
+        raise ValueError(f'{path} is not a config of an open_clip model: {error!r}') from error
     if found is not None:
         raise ValueError(
             f'{path} is of another architecture than the model {model}: {found}. Name the model that the '

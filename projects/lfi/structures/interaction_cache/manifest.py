@@ -140,7 +140,7 @@ class CacheManifest:
         """
         path = folder / 'manifest.json'
         if not path.is_file():
-            raise CacheError(f'{folder} is no cache of interaction maps: it has no manifest.json')
+            raise CacheError(f'{folder} is not a cache of interaction maps: it has no manifest.json')
         try:
             content = json.loads(path.read_text(encoding='utf-8'))
             version = content['version']
@@ -195,7 +195,7 @@ def _manifest_fault(content: dict[str, Any]) -> str | None:
 
 
 def _is_list_of(kind: type, value: object) -> bool:
-    # JSON's true is no number.
+    # JSON's true is not a number.
     return isinstance(value, list) and all(type(entry) is kind for entry in value)
 
 

@@ -55,7 +55,7 @@ class GenerativeExtractor(JudgingExtractor):
         batch_size: how many concepts are asked about at once; memory grows with it. Defaults to 16.
 
     Raises:
-        ValueError: if the model is no generative VLM of transformers, an argument is out of its range, the
+        ValueError: if the model is not a generative VLM of transformers, an argument is out of its range, the
             tokenizer has no words for yes and no, or as `Questions.of` says.
     """
 

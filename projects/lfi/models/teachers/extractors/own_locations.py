@@ -23,7 +23,7 @@ class OwnLocationsExtractor(DenseExtractor):
         visual: the image side of a `DualEncoder`.
 
     Raises:
-        ValueError: if the model is no dual encoder of one's own.
+        ValueError: if the model is not a dual encoder of one's own.
     """
 
     visual: DualEncoderVisual

@@ -70,12 +70,12 @@ def refuse_part_of_stride(images: Tensor, stride: int) -> None:
         stride: pixels from one location to the next.
 
     Raises:
-        ValueError: if a side is no multiple of the stride.
+        ValueError: if a side is not a multiple of the stride.
     """
     height, width = images.shape[-2:]
     if height % stride or width % stride:
         raise ValueError(
-            f"input_size={(height, width)} is no multiple of {stride}, the stride of the teacher's image "
+            f"input_size={(height, width)} is not a multiple of {stride}, the stride of the teacher's image "
             'tower: its maps would lie beside their places. Set teacher.input_size='
             f'{(_multiple(height, stride), _multiple(width, stride))}'
         )
