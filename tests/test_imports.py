@@ -11,8 +11,11 @@ import pytest
 PACKAGE = Path(lfi.__file__).parent
 FLOORS = (
     {
+        'config_types',
+        'digests',
         'errors',
         'lazy_names',
+        'markdown',
         'old_configs',
         'old_names',
         'ops',

@@ -20,6 +20,7 @@ from tempfile import TemporaryDirectory
 import lfi  # noqa: F401
 import torch
 import yaml
+from lfi import markdown
 from lfi.engine import launch
 from lfi.errors import UsageError
 from lfi.models.backbones import InteractionQueryViT
@@ -113,13 +114,13 @@ class Entry:
             'Results': results or [dict(Task=task, Dataset=self.data, Metrics={})],
         }
 
-    def row(self) -> str:
+    def row(self) -> list[str]:
         """Of the zoo's table."""
         found = '; '.join(f'{value} ({key})' for m in self.results.values() for key, value in m.items())
         name = f'[{Path(self.config).stem}](../{self.config})'
         size = 'x'.join(map(str, self.size))
         cells = [name, self.data, size, f'{self.parameters / 1e6:.2f}', f'{self.flops / 1e9:.2f}']
-        return f'| {" | ".join([*cells, str(self.epochs or "–"), found or "–"])} |'
+        return [*cells, str(self.epochs or '–'), found or '–']
 
 
 def configs() -> Iterator[str]:
@@ -205,8 +206,7 @@ def zoo(entries: list[Entry]) -> str:
     for folder in dict.fromkeys(entry.folder for entry in entries):
         lines += ['', f'## {folder}', '']
         titles = 'config', 'data', 'pixels', 'parameters, M', 'backbone, GFLOPs', 'epochs', 'accuracy'
-        lines += [f'| {" | ".join(titles)} |', '| --- ' * len(titles) + '|']
-        lines += [entry.row() for entry in entries if entry.folder == folder]
+        lines.append(markdown.table(titles, [entry.row() for entry in entries if entry.folder == folder]))
     return '\n'.join(lines) + '\n'
 
 

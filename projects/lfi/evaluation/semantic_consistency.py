@@ -13,6 +13,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 from torch import Tensor
 
+from lfi import markdown
 from lfi.registry import METRICS
 
 from .image_maps import ImageMaps, without_padding
@@ -241,9 +242,8 @@ def steadiness(layers: np.ndarray, mirrored: np.ndarray, other: np.ndarray | Non
 def consistency_table(means: Mapping[str, float]) -> str:
     """One row a measure, in Markdown: the student's value, and those of chance and the teacher beside it."""
     compared = tuple(ending for ending in COLUMNS if ending)
-    lines = [f'| measure | {" | ".join(COLUMNS.values())} |', '| --- ' * (len(COLUMNS) + 1) + '|']
+    rows = []
     for measure in (name for name in means if not name.endswith(compared)):
         cells = [means.get(f'{measure}{ending}') for ending in COLUMNS]
-        shown = ['' if cell is None else f'{cell:.3f}' for cell in cells]
-        lines.append(f'| {measure} | {" | ".join(shown)} |')
-    return '\n'.join(lines)
+        rows.append([measure, *('' if cell is None else f'{cell:.3f}' for cell in cells)])
+    return markdown.table(['measure', *COLUMNS.values()], rows)

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 from torch import nn
 
+from lfi import markdown
 from lfi.structures.interaction_cache import CacheManifest
 from lfi.version import __version__
 
@@ -146,8 +147,7 @@ def _results(facts: RunFacts) -> str:
 
 def _table(rows: Mapping[str, Any]) -> str:
     """A row for each value that is known."""
-    known = [f'| {name} | {value} |' for name, value in rows.items() if value not in (None, '')]
-    return '\n'.join(['| | |', '| --- | --- |', *known])
+    return markdown.table(['', ''], [row for row in rows.items() if row[1] not in (None, '')])
 
 
 def _page(header: Mapping[str, Any], sections: Sequence[str]) -> str:

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from scipy.stats import norm
 
+from lfi import markdown
+
 LEVEL = 0.95
 
 
@@ -186,8 +188,7 @@ def preference_table(summary: dict) -> str:
         ('ties', f'{summary["ties"]:.1%}', ''),
         ("agreement (Krippendorff's alpha)", 'not defined' if alpha is None else f'{alpha:.2f}', ''),
     ]
-    lines = ['| measure | value | 95 % interval |', '| --- | --- | --- |']
-    return '\n'.join(lines + [f'| {" | ".join(row)} |' for row in rows])
+    return markdown.table(('measure', 'value', '95 % interval'), rows)
 
 
 def _span(interval: Sequence[float], form: str) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from lfi import markdown
+
 from .answers import CATCH, Rater, StudyError, judgements
 from .preferences import preference_table, summarize
 
@@ -70,17 +72,25 @@ def _counts(rater: Rater, used: bool) -> dict:
 
 
 def _rater_table(rows: Sequence[dict], n_pairs: int, n_catches: int) -> str:
-    lines = [
-        '| rater | pairs answered | catch trials answered | catch trials right | A | tie | B | used |',
-        '| --- ' * 8 + '|',
-    ]
+    titles = (
+        'rater',
+        'pairs answered',
+        'catch trials answered',
+        'catch trials right',
+        'A',
+        'tie',
+        'B',
+        'used',
+    )
+    cells = []
     for row in rows:
-        cells = [
-            row['rater'],
-            f'{row["pairs"]} of {n_pairs}',
-            f'{row["catches"]["answered"]} of {n_catches}',
-            *(row['catches']['right'], row['A'], row['tie'], row['B']),
-            'yes' if row['used'] else 'no',
-        ]
-        lines.append(f'| {" | ".join(map(str, cells))} |')
-    return '\n'.join(lines)
+        cells.append(
+            [
+                row['rater'],
+                f'{row["pairs"]} of {n_pairs}',
+                f'{row["catches"]["answered"]} of {n_catches}',
+                *(row['catches']['right'], row['A'], row['tie'], row['B']),
+                'yes' if row['used'] else 'no',
+            ]
+        )
+    return markdown.table(titles, cells)

@@ -14,6 +14,8 @@ from itertools import groupby
 
 import numpy as np
 
+from lfi import markdown
+
 from .paired import mean_and_spread, paired_difference, paired_table
 from .runs import Run
 
@@ -50,11 +52,15 @@ def same_schedule_table(
     """
     _check_pairs(baseline, method)
     seeds = range(len(baseline)) if seeds is None else seeds
-    lines = [
-        "| per cent of the baseline's best | baseline, epochs | method, epochs | speed-up in epochs "
-        '| in seconds of training | in seconds, with what the teacher took before |',
-        '| --- ' * 6 + '|',
-    ]
+    titles = (
+        "per cent of the baseline's best",
+        'baseline, epochs',
+        'method, epochs',
+        'speed-up in epochs',
+        'in seconds of training',
+        'in seconds, with what the teacher took before',
+    )
+    rows = []
     for threshold in thresholds:
         targets = [threshold / 100 * run.best for run in baseline]
         ours, theirs = (
@@ -80,8 +86,8 @@ def same_schedule_table(
                 if teacher_seconds is None or baseline_teacher_seconds is None
                 else _ratio([(a + baseline_teacher_seconds, b + teacher_seconds) for a, b in spent], seeds),
             ]
-        lines.append(f'| {threshold:g} | {" | ".join(cells)} |')
-    return '\n'.join(lines)
+        rows.append([f'{threshold:g}', *cells])
+    return markdown.table(titles, rows)
 
 
 def equal_finish_table(baseline: Sequence[Run], short: Sequence[Run]) -> str:
@@ -98,12 +104,14 @@ def equal_finish_table(baseline: Sequence[Run], short: Sequence[Run]) -> str:
         ValueError: if there is another number of runs of some length.
     """
     full = [run.accuracy[-1] for run in baseline]
-    lines = [
-        f"| complete schedule, epochs | seeds | {baseline[0].metric}, last epoch | minus the baseline's "
-        f'{baseline[0].length} epochs |',
-        '| --- ' * 4 + '|',
-        f'| baseline, {baseline[0].length} | {len(full)} | {mean_and_spread(full)} | – |',
-    ]
+    longest = baseline[0].length
+    titles = (
+        'complete schedule, epochs',
+        'seeds',
+        f'{baseline[0].metric}, last epoch',
+        f"minus the baseline's {longest} epochs",
+    )
+    rows = [[f'baseline, {longest}', len(full), mean_and_spread(full), '–']]
     by_length = sorted(short, key=lambda run: run.length)
     for length, group in groupby(by_length, key=lambda run: run.length):
         finish = [run.accuracy[-1] for run in group]
@@ -113,8 +121,8 @@ def equal_finish_table(baseline: Sequence[Run], short: Sequence[Run]) -> str:
                 'give as many of both'
             )
         gain = str(paired_difference(full, finish)) if len(full) > 1 else f'{finish[0] - full[0]:+.1f}'
-        lines.append(f'| method, {length} | {len(finish)} | {mean_and_spread(finish)} | {gain} |')
-    return '\n'.join(lines)
+        rows.append([f'method, {length}', len(finish), mean_and_spread(finish), gain])
+    return markdown.table(titles, rows)
 
 
 def compare_pairs(

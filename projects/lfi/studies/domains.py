@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from . import markdown
+from lfi import markdown
+
 from .convergence import same_schedule_table
 from .paired import mean_and_spread, paired_difference
 from .runs import Run, metric_name

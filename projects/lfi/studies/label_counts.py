@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from . import markdown
+from lfi import markdown
+
 from .paired import mean_and_spread
 from .presets import FEW_LABELS, LABELS_PER_CLASS
 from .published import put_figure, put_section, read_published

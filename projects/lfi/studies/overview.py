@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from . import markdown
+from lfi import markdown
+
 from .arms import ARMS
 from .paired import mean_and_spread
 from .presets import PRESETS, Preset

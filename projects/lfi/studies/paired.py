@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
+from lfi import markdown
+
 from .runs import Run
 
 
@@ -71,13 +73,11 @@ def paired_table(pairs: Sequence[tuple[Sequence[Run], Sequence[Run]]]) -> str:
     Raises:
         ValueError: as `paired_difference` says.
     """
-    lines = [
-        '| metric, last epoch | seeds | baseline | method | difference, 95 % interval |',
-        '| --- | --- | --- | --- | --- |',
-    ]
+    titles = 'metric, last epoch', 'seeds', 'baseline', 'method', 'difference, 95 % interval'
+    rows = []
     for baseline, method in pairs:
         before, after = ([run.accuracy[-1] for run in runs] for runs in (baseline, method))
         difference = paired_difference(before, after)
-        cells = [mean_and_spread(before), mean_and_spread(after), str(difference)]
-        lines.append(f'| {baseline[0].metric} | {len(baseline)} | {" | ".join(cells)} |')
-    return '\n'.join(lines)
+        cells = mean_and_spread(before), mean_and_spread(after), difference
+        rows.append([baseline[0].metric, len(baseline), *cells])
+    return markdown.table(titles, rows)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mmengine.logging import print_log
 
+from lfi import markdown
 from lfi.engine.scalars import read_scalars
 
 # Validation metrics as the tables call them, and what makes them per cent.
@@ -133,18 +134,19 @@ def in_per_cent(metric: str, value: float) -> float:
 def markdown_table(runs: Sequence[Run]) -> str:
     """Compare runs with the first, the baseline: accuracy, epochs to the baseline's best, seconds."""
     baseline = runs[0]
-    lines = [
-        f'| run | {baseline.metric}, last epoch | {baseline.metric}, best '
-        f'| epochs to hold {baseline.best:.1f} | training seconds |',
-        '| --- | --- | --- | --- | --- |',
-    ]
+    titles = (
+        'run',
+        f'{baseline.metric}, last epoch',
+        f'{baseline.metric}, best',
+        f'epochs to hold {baseline.best:.1f}',
+        'training seconds',
+    )
+    rows = []
     for run in runs:
         epochs = run.epochs_to_hold(baseline.best)
         reached = f'{epochs} of {run.length}' if epochs else 'not held'
-        lines.append(
-            f'| {run.name} | {run.accuracy[-1]:.1f} | {run.best:.1f} | {reached} | {run.seconds:.0f} |'
-        )
-    return '\n'.join(lines)
+        rows.append([run.name, f'{run.accuracy[-1]:.1f}', f'{run.best:.1f}', reached, f'{run.seconds:.0f}'])
+    return markdown.table(titles, rows)
 
 
 def epoch_table(run: Run) -> str:
@@ -152,15 +154,12 @@ def epoch_table(run: Run) -> str:
     terms = list(run.losses)
     accuracy = dict(zip(run.epochs, run.accuracy))
     epochs = sorted(accuracy.keys() | {epoch for by_epoch in run.losses.values() for epoch in by_epoch})
-    lines = [
-        '| epoch | ' + ' | '.join(terms) + f' | {run.metric} |',
-        '| --- ' * (len(terms) + 2) + '|',
-    ]
+    rows = []
     for epoch in epochs:
         values = [f'{run.losses[term][epoch]:.3f}' if epoch in run.losses[term] else '–' for term in terms]
         values.append(f'{accuracy[epoch]:.2f}' if epoch in accuracy else '–')
-        lines.append(f'| {epoch} | {" | ".join(values)} |')
-    return '\n'.join(lines)
+        rows.append([epoch, *values])
+    return markdown.table(['epoch', *terms, run.metric], rows)
 
 
 def _losses(train: dict[int, dict], validations: Sequence[int]) -> dict[str, dict[int, float]]:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from . import markdown
+from lfi import markdown
+
 from .convergence import equal_finish_table, same_schedule_table
 from .csv_file import write_csv
 from .paired import Difference, mean_and_spread, paired_by_seed

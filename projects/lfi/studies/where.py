@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from lfi import markdown
 from lfi.errors import UsageError
 
-from . import markdown
 from .csv_file import write_csv
 from .grid import WHERE
 from .job import Job

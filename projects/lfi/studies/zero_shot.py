@@ -6,9 +6,9 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from lfi import markdown
 from lfi.config_files import tools_root
 
-from . import markdown
 from .launcher import Launcher
 from .settings_digest import fix_roots
 from .tool_output import tool_output

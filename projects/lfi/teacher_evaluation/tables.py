@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from lfi import markdown
+
 from .recommendation import recommendation
 
 COLUMNS = (
@@ -21,37 +23,37 @@ PRESENCE_TITLE = (
 PRESENCE_COLUMNS = ('presence', 'precision at 0.5', 'recall at 0.5', 'average precision', 'Brier score')
 
 
-def row(name: str, scores: dict, found: dict | None = None) -> str:
+def row(name: str, scores: dict, found: dict | None = None) -> list[str]:
     """A row of the maps' table, without the cells of an extractor where `found` is None."""
-    measures = ' | '.join(f'{100 * mean:.1f} ± {100 * error:.1f}' for mean, error in scores.values())
+    measures = [f'{100 * mean:.1f} ± {100 * error:.1f}' for mean, error in scores.values()]
     if found is None:
-        return f'| {name} | | | {measures} | | |'
+        return [name, '', '', *measures, '', '']
     speed, memory = (
         '' if found[key] is None else f'{found[key]:{form}}'
         for key, form in (('images_per_second', '.1f'), ('megabytes', '.0f'))
     )
-    return f'| {name} | {found["top1"]:.1%} | {found["confidence"]:.1%} | {measures} | {speed} | {memory} |'
+    return [name, f'{found["top1"]:.1%}', f'{found["confidence"]:.1%}', *measures, speed, memory]
 
 
 def table(results: dict) -> str:
     """The table of maps, in Markdown."""
-    lines = [f'| {" | ".join(COLUMNS)} |', '| --- ' * len(COLUMNS) + '|']
+    rows = []
     for extractor, found in results['extractors'].items():
-        lines += [row(f'{extractor}, {name}', scores, found) for name, scores in found['maps'].items()]
-    lines += [row(name, scores) for name, scores in results['chance'].items()]
-    return '\n'.join(lines)
+        rows += [row(f'{extractor}, {name}', scores, found) for name, scores in found['maps'].items()]
+    rows += [row(name, scores) for name, scores in results['chance'].items()]
+    return markdown.table(COLUMNS, rows)
 
 
 def presence_table(results: dict) -> str:
     """The table of presence, in Markdown."""
-    lines = [f'| {" | ".join(PRESENCE_COLUMNS)} |', '| --- ' * len(PRESENCE_COLUMNS) + '|']
+    rows = []
     for extractor, found in results['extractors'].items():
         for way, quality in found['presence'].items():
             *rates, brier = quality.values()
-            cells = ' | '.join('none found' if rate is None else f'{100 * rate:.1f}' for rate in rates)
+            cells = ['none found' if rate is None else f'{100 * rate:.1f}' for rate in rates]
             told = f'image: {found["own_presence"]}' if way == 'image' else way
-            lines.append(f'| {extractor}, {told} | {cells} | {brier:.4f} |')
-    return '\n'.join(lines)
+            rows.append([f'{extractor}, {told}', *cells, f'{brier:.4f}'])
+    return markdown.table(PRESENCE_COLUMNS, rows)
 
 
 def report_of(results: dict, classes: int) -> str:

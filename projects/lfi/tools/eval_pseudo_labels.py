@@ -10,6 +10,7 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS
 from tqdm import tqdm
 
+from lfi import markdown
 from lfi.datasets import unaugmented
 from lfi.engine.config_loading import load_config
 from lfi.errors import UsageError
@@ -50,12 +51,10 @@ def read(cfg: Config, reader: TeacherReader | StudentReader, args: Namespace) ->
 
 def table(rows: Mapping, columns: tuple[str, ...], head: str) -> str:
     """A table of Markdown, in per cent: a row for each entry, whose title is `head`."""
-    lines = [f'| {" | ".join((head, *(TITLES[column] for column in columns)))} |']
-    lines.append('| --- ' * (1 + len(columns)) + '|')
-    for name, measures in rows.items():
-        cells = ' | '.join(f'{100 * measures[column]:.1f}' for column in columns)
-        lines.append(f'| {name} | {cells} |')
-    return '\n'.join(lines)
+    cells = [
+        [name, *(f'{100 * measures[column]:.1f}' for column in columns)] for name, measures in rows.items()
+    ]
+    return markdown.table([head, *(TITLES[column] for column in columns)], cells)
 
 
 def main(args: Namespace) -> None:

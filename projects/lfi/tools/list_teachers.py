@@ -25,6 +25,7 @@ from tqdm import tqdm
 from lfi.concepts import ConceptBank
 from lfi.errors import UsageError
 from lfi.folders import make_folder
+from lfi.markdown import table
 from lfi.models.teachers.batch_norms import fold_batch_norms
 from lfi.models.teachers.embedding_check import EmbeddingCheck
 from lfi.models.teachers.families import Family, family_of
@@ -91,7 +92,7 @@ def parameters(model: str) -> float:
 def show(rows: list[list[str]], columns: tuple[str, ...], markdown: bool) -> None:
     """Print rows as a table."""
     if markdown:
-        print('\n'.join(f'| {" | ".join(cells)} |' for cells in (columns, ['---'] * len(columns), *rows)))
+        print(table(columns, rows))
         return
     widths = [max(map(len, column)) for column in zip(columns, *rows)]
     for cells in (columns, *rows):

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from lfi.datasets import Shapes
 from lfi.evaluation import chance_level, pointing_game
+from lfi.markdown import table
 from lfi.models.teachers import shapes_trunk  # noqa: F401
 from lfi.models.teachers.vlm import Tokenizer
 
@@ -159,12 +160,12 @@ def save(model: open_clip.CLIP, seen: Tensor, folder: Path) -> None:
 
 
 @torch.no_grad()
-def evaluate(folder: Path, num_images: int) -> list[str]:
-    """Rows of a table: zero-shot accuracy and pointing game of a saved model on the val split, by domain."""
+def evaluate(folder: Path, num_images: int) -> str:
+    """A table: zero-shot accuracy and pointing game of a saved model on the val split, by domain."""
     model = open_clip.create_model(f'local-dir:{folder}').eval()
     tokenizer = open_clip.get_tokenizer(f'local-dir:{folder}')
     texts = F.normalize(model.encode_text(class_texts(tokenizer, PROMPT))[:-1], dim=-1)  # [C, E]
-    rows = ['| domain | zero-shot top-1 | pointing game | chance | ratio |', '|---|---|---|---|---|']
+    rows = []
     for domain in Shapes.DOMAINS:
         shapes = Shapes('val', num_images, domains=domain)
         infos = [shapes.get_data_info(i) for i in range(num_images)]
@@ -180,8 +181,8 @@ def evaluate(folder: Path, num_images: int) -> list[str]:
         )
         masks = torch.cat([torch.from_numpy(info['gt_masks']) for info in infos])
         hits, chance = pointing_game(maps, masks).mean().item(), chance_level(masks)
-        rows.append(f'| {domain} | {accuracy:.1%} | {hits:.1%} | {chance:.1%} | {hits / chance:.1f} |')
-    return rows
+        rows.append([domain, f'{accuracy:.1%}', f'{hits:.1%}', f'{chance:.1%}', f'{hits / chance:.1f}'])
+    return table(('domain', 'zero-shot top-1', 'pointing game', 'chance', 'ratio'), rows)
 
 
 def main(args: Namespace, tower: dict) -> None:
@@ -194,4 +195,4 @@ def main(args: Namespace, tower: dict) -> None:
     size = (args.out / 'model.safetensors').stat().st_size / 2**20
     print(f'{args.out / "model.safetensors"}: {size:.1f} MiB')
     if args.tower == 'cnn':
-        print('\n'.join(evaluate(args.out, args.eval_images)))
+        print(evaluate(args.out, args.eval_images))

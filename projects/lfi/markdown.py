@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 
-def table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A table.
 
     Args:
@@ -13,4 +13,4 @@ def table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         rows: the cells of each, as many as titles.
     """
     lines = (titles, ['---'] * len(titles), *rows)
-    return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
+    return '\n'.join(f'| {" | ".join(map(str, line))} |' for line in lines)
