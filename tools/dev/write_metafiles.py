@@ -24,12 +24,12 @@ from lfi import markdown
 from lfi.engine import launch
 from lfi.errors import UsageError
 from lfi.models.backbones import InteractionQueryViT
-from lfi.models.student import training_only_of
 from lfi.studies import mean_and_spread, metric_name
 from lfi.studies.arms import ARMS, Arm, arms_table
 from lfi.studies.domains import DomainStudy
 from lfi.studies.presets import PRESETS
 from lfi.studies.published import put_section, read_published
+from lfi.training_only import training_only_of
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from timm.layers import to_2tuple

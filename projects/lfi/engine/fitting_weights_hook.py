@@ -7,9 +7,9 @@ from mmengine.runner import Runner
 from torch import nn
 
 from lfi.errors import UsageError
-from lfi.models.student import training_only_of
 from lfi.old_checkpoints import refuse_recalling
 from lfi.registry import HOOKS
+from lfi.training_only import training_only_of
 
 RIVALS = 'readout.rivals'
 # A read-out that asks has it, and that of 0.1 has not.

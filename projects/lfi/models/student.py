@@ -93,14 +93,6 @@ class StudentMixin(PaddedPredictMixin):
         return self.affinity_prior(states.locations(), valid)
 
 
-def training_only_of(kind: type) -> tuple[str, ...]:
-    """Names of the arguments and parts of a class of models that no prediction needs, its bases' included.
-
-    What predicts by texts reads one of them, the read-out.
-    """
-    return tuple(name for base in kind.__mro__ for name in vars(base).get('training_only', ()))
-
-
 def require_interactions(model: torch.nn.Module) -> None:
     """Raise a TypeError if a model's backbone records no interactions."""
     if not hasattr(model.backbone, 'record_interactions'):

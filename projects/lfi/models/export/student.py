@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from lfi.models.adapters import interaction_query_adapter
 from lfi.models.backbones import InteractionQueryViT
 from lfi.models.classifiers import TextPredictMixin
-from lfi.models.student import StudentMixin, training_only_of
+from lfi.models.student import StudentMixin
 from lfi.registry import MODELS
+from lfi.training_only import training_only_of
 
 # Arguments of `InteractionQueryViT`, beyond those of mmpretrain's `VisionTransformer`.
 INTERACTION = ('num_queries', 'write_back', 'persistent', 'fuse', 'interaction_layers')
