@@ -420,6 +420,17 @@ def test_an_exported_graph_takes_any_batch(backbone, tmp_path):
 
 
 @torch.no_grad()
+def test_a_backbone_that_does_not_say_its_outputs_has_them_counted():
+    timm_backbone = dict(type='TIMMBackbone', model_name='test_resnet')
+    student = trained(dict(type='ImageClassifier', backbone=timm_backbone))
+    graph, names = inference_graph(student, 'backbone')
+    assert names == ['feature_map'] and len(graph(images())) == 1
+    pyramid = dict(timm_backbone, features_only=True, out_indices=[1, 3])
+    graph, names = inference_graph(trained(dict(type='ImageClassifier', backbone=pyramid)), 'backbone')
+    assert names == ['feature_map_0', 'feature_map_1'] and len(graph(images())) == 2
+
+
+@torch.no_grad()
 def test_a_graph_with_an_adapters_learned_queries_takes_any_batch():
     cfg = resnet_config()
     cfg['backbone'].update(num_queries=3)

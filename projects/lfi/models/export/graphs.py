@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from mmpretrain.models.classifiers import ImageClassifier
+from timm.layers import to_2tuple
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
@@ -16,6 +17,7 @@ from .float_type import in_type_of
 from .nms import onnx_translations
 
 PARTS = ('classifier', 'detector', 'segmentor', 'backbone')
+USUAL_SIZE = 224
 BATCH = torch.export.Dim('batch')
 OUTPUTS = {
     'cls_token': 'class_token',
@@ -119,10 +121,15 @@ def inference_graph(student: nn.Module, part: str, box_masks: bool = False) -> t
         detections = Detections(student, box_masks).eval()
         return detections, detections.names
     backbone = student.backbone
+    graph = BackboneFeatures(backbone).eval()
     # What does not say has feature maps, as CNNs do.
-    name, indices = OUTPUTS[getattr(backbone, 'out_type', 'featmap')], backbone.out_indices
-    names = [name] if len(indices) == 1 else [f'{name}_{index}' for index in indices]
-    return BackboneFeatures(backbone).eval(), names
+    name, indices = OUTPUTS[getattr(backbone, 'out_type', 'featmap')], getattr(backbone, 'out_indices', None)
+    if indices is None:
+        # timm's, HRNet: their outputs are counted.
+        size = to_2tuple(getattr(backbone, 'img_size', USUAL_SIZE))
+        with torch.no_grad():
+            indices = range(len(graph(next(graph.parameters()).new_zeros(1, 3, *size))))
+    return graph, [name] if len(indices) == 1 else [f'{name}_{index}' for index in indices]
 
 
 def to_half(graph: nn.Module) -> nn.Module:
