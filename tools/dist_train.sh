@@ -17,6 +17,9 @@ MAX_RESTARTS=${MAX_RESTARTS:-0}
 if [ "$MAX_RESTARTS" -gt 0 ]; then
     # When a process dies, all start anew, and go on from the last checkpoint.
     [[ " ${ARGUMENTS[*]-} " == *" --resume"* ]] || ARGUMENTS=(--resume "${ARGUMENTS[@]}")
+    # Checkpoints of before are not of this training, where --resume names one of them.
+    LFI_STARTED=$(date +%s)
+    export LFI_STARTED
     # They need a new store: in the old one stand the addresses of the dead, which static rendezvous keeps.
     export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
     RENDEZVOUS=(--rdzv_backend=c10d --rdzv_endpoint="$MASTER_ADDR:$PORT" --rdzv_id="$PORT")

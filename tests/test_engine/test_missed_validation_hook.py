@@ -33,7 +33,7 @@ class Weight(BaseMetric):
         return dict(weight=results[0])
 
 
-def train(work_dir, epochs, killed_at=None, resume=None, val_interval=1):
+def train(work_dir, epochs, killed_at=None, resume=None, val_interval=1, **train_cfg):
     loader = dict(dataset=[torch.ones(1)], batch_size=1, num_workers=0)
     loader['sampler'] = dict(type='DefaultSampler', shuffle=False)
     runner = Runner(
@@ -41,7 +41,7 @@ def train(work_dir, epochs, killed_at=None, resume=None, val_interval=1):
         str(work_dir),
         train_dataloader=loader,
         val_dataloader=loader,
-        train_cfg=dict(by_epoch=True, max_epochs=epochs, val_interval=val_interval),
+        train_cfg=dict(by_epoch=True, max_epochs=epochs, val_interval=val_interval, **train_cfg),
         val_cfg=dict(),
         val_evaluator=[Weight(killed_at)],
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=1.0)),
@@ -82,3 +82,13 @@ def test_nothing_is_validated_twice_nor_out_of_turn(tmp_path):
         train(tmp_path / 'sparse', 4, killed_at=-2, val_interval=2)
     train(tmp_path / 'sparse', 4, resume='epoch_1.pth', val_interval=2)
     assert validations(tmp_path / 'sparse') == [(2, -2), (4, -4)]
+
+
+def test_the_interval_is_that_of_the_epoch(tmp_path):
+    # As RTMDet's schedules have it: every epoch towards the end.
+    often = dict(val_interval=3, dynamic_intervals=[(3, 1)])
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, 5, killed_at=-4, **often)
+    assert validations(tmp_path) == [(2, -2), (3, -3)]
+    train(tmp_path, 5, resume='epoch_4.pth', **often)
+    assert validations(tmp_path) == [(epoch, -epoch) for epoch in range(2, 6)]

@@ -1,9 +1,13 @@
+import os
+from pathlib import Path
+
 import pytest
 import torch
 from lfi.engine import run_options
 from lfi.errors import UsageError
 from mmengine.config import Config, ConfigDict
 from mmengine.optim import build_optim_wrapper
+from mmpretrain.engine.hooks import VisualizationHook
 
 
 def test_amp_by_device(monkeypatch):
@@ -63,6 +67,29 @@ def test_resume(tmp_path):
         run_options.set_resume(cfg, 'no_such.pth')
 
 
+def test_a_restart_goes_on_from_what_the_training_has_written(tmp_path, monkeypatch):
+    torch.save({}, tmp_path / 'start.pth')
+    work_dir = tmp_path / 'work'
+    work_dir.mkdir()
+    torch.save({}, work_dir / 'epoch_1.pth')
+
+    def resumed():
+        cfg = Config({'work_dir': str(work_dir)})
+        run_options.set_resume(cfg, str(tmp_path / 'start.pth'))
+        return Path(cfg.load_from).name
+
+    started = (work_dir / 'epoch_1.pth').stat().st_mtime + 10
+    monkeypatch.setenv('LFI_STARTED', str(started))
+    monkeypatch.setenv('TORCHELASTIC_RESTART_COUNT', '1')
+    # It is of another training.
+    assert resumed() == 'start.pth'
+    torch.save({}, work_dir / 'epoch_2.pth')
+    os.utime(work_dir / 'epoch_2.pth', (started + 5, started + 5))
+    assert resumed() == 'epoch_2.pth'
+    monkeypatch.setenv('TORCHELASTIC_RESTART_COUNT', '0')
+    assert resumed() == 'start.pth'
+
+
 def test_resume_by_the_config(tmp_path):
     torch.save({}, tmp_path / 'epoch_1.pth')
     cfg = Config({'work_dir': str(tmp_path), 'resume': True})
@@ -75,8 +102,27 @@ def test_draw_predictions(tmp_path):
         cfg = Config({'default_hooks': {'visualization': {'type': hook}}})
         run_options.draw_predictions(cfg, str(tmp_path))
         assert cfg.default_hooks.visualization[setting] == str(tmp_path)
+    # A lazy config names the class itself.
+    lazy = Config({'default_hooks': {'visualization': {'type': VisualizationHook}}})
+    run_options.draw_predictions(lazy, str(tmp_path))
+    assert lazy.default_hooks.visualization.out_dir == str(tmp_path)
     with pytest.raises(UsageError, match='default_hooks.visualization'):
         run_options.draw_predictions(Config({}), str(tmp_path))
+
+
+def test_segmentors_are_drawn_by_the_visualizer(tmp_path):
+    cfg = Config({'default_hooks': {'visualization': {'type': 'mmseg.SegVisualizationHook'}}})
+    run_options.draw_predictions(cfg, str(tmp_path))
+    assert cfg.default_hooks.visualization == {
+        'type': 'mmseg.SegVisualizationHook',
+        'draw': True,
+        'interval': 1,
+    }
+    assert cfg.visualizer == {**run_options.SEG_VISUALIZER, 'save_dir': str(tmp_path)}
+    own = {'type': 'mmseg.Own', 'alpha': 0.5, 'vis_backends': []}
+    cfg.visualizer = own
+    run_options.draw_predictions(cfg, str(tmp_path))
+    assert cfg.visualizer == {**own, 'save_dir': str(tmp_path)}
 
 
 def test_tta():

@@ -11,6 +11,8 @@ from lfi.models.losses import InteractionDistillLoss
 from lfi.registry import HOOKS
 from lfi.structures import InteractionMaps
 from mmdet.structures import DetDataSample
+from mmpretrain.models.classifiers import ImageClassifier
+from mmpretrain.models.tta import AverageClsScoreTTA
 from mmpretrain.structures import DataSample
 
 
@@ -251,6 +253,13 @@ def test_the_hook_acts_before_images_are_predicted(stage):
     assert sample.interactions.concepts == [1]
     with pytest.raises(TypeError, match='needs a model that learns from interactions.*got Identity'):
         getattr(hook, stage)(SimpleNamespace(model=torch.nn.Identity()), 0, batch)
+
+
+def test_test_time_augmentation_is_refused_before_the_run():
+    hook = HOOKS.build(dict(type='lfi.InteractionMapsHook'))
+    student = ImageClassifier(dict(type='mmpretrain.ResNet', depth=18))
+    with pytest.raises(UsageError, match='asks about one view of an image: leave out --tta'):
+        hook.before_run(SimpleNamespace(model=AverageClsScoreTTA(module=student)))
 
 
 def test_a_cache_of_training_images_is_refused_before_the_run():

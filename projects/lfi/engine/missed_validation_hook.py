@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect
+
 from mmengine import dist
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
@@ -28,7 +30,9 @@ class MissedValidationHook(Hook):
         loop = runner.train_loop
         by_epoch = isinstance(loop, EpochBasedTrainLoop)
         step, last = (runner.epoch, loop.max_epochs) if by_epoch else (runner.iter, loop.max_iters)
-        due = step >= max(1, loop.val_begin) and (step % loop.val_interval == 0 or step == last)
+        # The loop itself looks after an epoch which interval is that of its milestones.
+        interval = loop.dynamic_intervals[bisect(loop.dynamic_milestones, step + 1) - 1]
+        due = step >= max(1, loop.val_begin) and (step % interval == 0 or step == last)
         if runner.val_loop is None or not due:
             return
         # All processes do what the first one has read.

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import os.path as osp
 
 from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
 from mmengine.logging import print_log
 
-from lfi.config_types import leaves
+from lfi.config_types import leaves, type_name
 from lfi.errors import UsageError
 
 from .checkpoint import find_checkpoint_to_resume
+
+SEG_VISUALIZER = {'type': 'mmseg.SegLocalVisualizer', 'vis_backends': [{'type': 'LocalVisBackend'}]}
 
 
 def enable_amp(cfg: Config) -> None:
@@ -21,9 +24,8 @@ def enable_amp(cfg: Config) -> None:
         UsageError: The config has an ``optim_wrapper`` of another kind.
     """
     wrapper = cfg.optim_wrapper
-    kind = wrapper.get('type', 'OptimWrapper')
-    kind = kind if isinstance(kind, str) else kind.__name__
-    if kind not in ('OptimWrapper', 'AmpOptimWrapper', 'CPUAmpOptimWrapper', 'lfi.CPUAmpOptimWrapper'):
+    kind = type_name(wrapper) or 'OptimWrapper'
+    if kind not in ('OptimWrapper', 'AmpOptimWrapper', 'CPUAmpOptimWrapper'):
         raise UsageError(f'--amp cannot change an optim_wrapper of type {kind}')
     if get_device() == 'cpu':
         wrapper.type = 'lfi.CPUAmpOptimWrapper'
@@ -70,9 +72,12 @@ def set_resume(cfg: Config, resume: str | None) -> None:
         resume: A checkpoint; ``'auto'`` for the last complete one in the work dir, if there is one; None to
             do what the config says.
 
+    Processes that torchrun has started again go on from the last checkpoint that this training has written.
+
     Raises:
         UsageError: The named checkpoint does not exist.
     """
+    resume = _written_since_start(cfg.work_dir) or resume
     if resume == 'auto' or (resume is None and cfg.get('resume') and not cfg.get('load_from')):
         found = find_checkpoint_to_resume(cfg.work_dir)
         cfg.resume = found is not None
@@ -85,6 +90,15 @@ def set_resume(cfg: Config, resume: str | None) -> None:
     if cfg.get('resume'):
         hooks = [dict(type='lfi.ResumedStepsHook'), dict(type='lfi.MissedValidationHook')]
         cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), *hooks]
+
+
+def _written_since_start(work_dir: str) -> str | None:
+    """The last checkpoint of the processes that died, which `tools/dist_train.sh` has started; or None."""
+    started = os.environ.get('LFI_STARTED')
+    if started is None or os.environ.get('TORCHELASTIC_RESTART_COUNT', '0') == '0':
+        return None
+    found = find_checkpoint_to_resume(work_dir)
+    return found if found is not None and osp.getmtime(found) >= float(started) else None
 
 
 def require_checkpoint(path: str) -> None:
@@ -106,10 +120,15 @@ def draw_predictions(cfg: Config, folder: str) -> None:
     if hook is None and not interactions:
         raise UsageError('--show-dir needs default_hooks.visualization in the config')
     folder = osp.abspath(folder)
-    # mmdet and mmpretrain name the same settings differently.
-    if hook is not None and hook.type.endswith('DetVisualizationHook'):
+    # Each project names the same settings differently.
+    hook = ConfigDict() if hook is None else hook
+    name = type_name(hook)
+    if name.endswith('DetVisualizationHook'):
         hook.update(draw=True, test_out_dir=folder)
-    elif hook is not None:
+    elif name == 'SegVisualizationHook':
+        hook.update(draw=True, interval=1)
+        cfg.visualizer = {**SEG_VISUALIZER, **(cfg.get('visualizer') or {}), 'save_dir': folder}
+    elif name:
         hook.update(enable=True, out_dir=folder, interval=1)
     if interactions:
         pictures = dict(

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
+from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import Runner
 from torch import Tensor
 
@@ -33,16 +33,18 @@ class InteractionMapsHook(Hook):
 
     Raises:
         TypeError: if the model does not learn from interactions, or is sharded (FSDP).
-        UsageError: before the run, if the model reads a cache: it holds the training images, and no mirror
-            images.
+        UsageError: before the run, under test-time augmentation; and if the model reads a cache: it holds the
+            training images, and no mirror images.
     """
 
     asks_student = True
     """Says to `lfi.FittingWeightsHook` that the checkpoint must have what answers."""
 
     def before_run(self, runner: Runner) -> None:
-        """Refuse a cache before it is asked about images that it does not hold."""
+        """Refuse what does not fit: test-time augmentation, and a cache, which does not hold these images."""
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        if isinstance(model, BaseTTAModel):
+            raise UsageError('InteractionMapsHook asks about one view of an image: leave out --tta')
         cache = getattr(model, '_teacher_cache', None)
         if cache is not None:
             raise UsageError(

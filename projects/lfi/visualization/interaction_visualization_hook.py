@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
+from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.model.utils import stack_batch
 from mmengine.runner import Runner
 from torch.utils.data import Dataset
@@ -102,9 +102,10 @@ class InteractionVisualizationHook(Hook):
         if self.test_out_dir is None:
             return
         if not hasattr(_model(runner), 'predict_interactions'):
-            runner.logger.warning(
-                f'No pictures of interactions: {type(_model(runner)).__name__} learns from none'
-            )
+            name = type(_model(runner)).__name__
+            views = isinstance(_model(runner), BaseTTAModel)
+            reason = f'{name} has several views of an image' if views else f'{name} learns from none'
+            runner.logger.warning(f'No pictures of interactions: {reason}')
             self.test_out_dir = None
             return
         try:
