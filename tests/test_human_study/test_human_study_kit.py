@@ -201,6 +201,14 @@ def test_files_that_cannot_be_used_say_why(tmp_path, key):
     again = write_answers(tmp_path, key, 'again', prefers('B', 'right'), rater=' Anna')
     with pytest.raises(StudyError, match="anna.json and .*again.json are both of the rater ' Anna'"):
         read_raters([first, again], key)
+    composed, decomposed = 'Jos\u00e9  B.', 'Jose\u0301 B.'
+    one = write_answers(tmp_path, key, 'one', prefers('A'), rater=composed)
+    other = write_answers(tmp_path, key, 'other', prefers('A'), rater=decomposed)
+    with pytest.raises(StudyError, match='one.json and .*other.json are both of the rater'):
+        read_raters([one, other], key)
+    (tmp_path / 'changed.json').write_text(json.dumps(dict(key, trials={'001': {}})))
+    with pytest.raises(StudyError, match='changed.json was changed: each of its trials must have image, fi'):
+        read_key(tmp_path / 'changed.json')
     with pytest.raises(StudyError, match='missing.json cannot be read: No such file'):
         read_raters([tmp_path / 'missing.json'], key)
     with pytest.raises(StudyError, match='anna.json is not a key of a study'):

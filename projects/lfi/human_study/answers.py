@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from unicodedata import normalize
 
 import numpy as np
 
@@ -58,6 +59,11 @@ def read_key(path: str | Path) -> dict:
     key = _read(path)
     if not {'study', 'sources', 'trials'} <= set(key):
         raise StudyError(f'{path} is not a key of a study: it must hold study, sources and trials')
+    trials = key['trials']
+    if not isinstance(trials, dict) or not all(
+        isinstance(trial, dict) and {'image', 'first', 'second'} <= set(trial) for trial in trials.values()
+    ):
+        raise StudyError(f'{path} was changed: each of its trials must have image, first and second')
     return key
 
 
@@ -70,13 +76,14 @@ def read_raters(paths: Sequence[str | Path], key: Mapping) -> list[Rater]:
 
     Raises:
         StudyError: If a file is missing, holds no answers or those of another study, or two files are of one
-            rater. Capital letters and outer spaces make no difference to a name.
+            rater. Capital letters, spaces beside another and the way accents are stored make no
+            difference to a name.
     """
     raters: list[Rater] = []
     files: dict[str, str | Path] = {}
     for path in paths:
         rater = _read_rater(path, key)
-        name = rater.name.strip().casefold()
+        name = ' '.join(normalize('NFKC', rater.name).casefold().split())
         if name in files:
             raise StudyError(
                 f'{files[name]} and {path} are both of the rater {rater.name!r}: give one of them'
