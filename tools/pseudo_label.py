@@ -1,6 +1,6 @@
 """Label images that have no labels, by a teacher or by its student.
 
-python tools/pseudo_label.py configs/teachers/lit-lite0_coco.py photos/ --out work_dirs/labels --pictures 12
+python tools/pseudo_label.py lfi_mask-rcnn_r50-fpn_1x_coco photos/ --out work_dirs/labels --pictures 12
 python tools/pseudo_label.py CONFIG photos/ --checkpoint FILE --texts dog 'red car' --out work_dirs/labels
 
 Writes annotations.json of COCO's format, with boxes, masks and scores; labels.txt and classes.txt for
