@@ -56,4 +56,4 @@ def test_its_tests_pass_and_those_of_all_arms(run):
     options = ('-m', 'pytest', '-p', 'no:cacheprovider', '-o', 'addopts=')
     tests = ('tests/test_models/test_losses/test_gram_loss.py', 'tests/test_studies/test_arms.py')
     out = run(*options, *tests, '-k', 'gram or cosines')
-    assert re.search(r'^[=]* ?4 passed', out, re.M)
+    assert re.search(r'^[=]* ?5 passed', out, re.M)

@@ -73,7 +73,7 @@ TINY_SMALL = Preset(
     seeds=(0, 1, 2, 3, 4),
     short=(6, 9),
 )
-# With the best baseline of tiny-small.
+# With the best baseline of tiny-small; each of its baselines has a config for these classes too.
 TINY_50_ARMS = ('task-loss', 'dense-features', 'shuffled-images', 'lfi')
 TINY_50 = Preset(
     about='50 classes of Tiny-ImageNet with 225 training images each, 64 px, 8 epochs from scratch: 14 '

@@ -110,6 +110,6 @@ def test_a_size_that_a_cnns_locations_do_not_cover_is_refused(name, more):
     step = FAMILIES[name].step
     images = random_images(name, size=(4 * step + more[0], 4 * step + more[1]))
     with pytest.raises(
-        ValueError, match=rf'no multiple of {step}, the stride .* Set teacher.input_size=\(\d+, \d+\)'
+        ValueError, match=rf'not a multiple of {step}, the stride .* Set teacher.input_size=\(\d+, \d+\)'
     ):
         tower_of(small_tower(name)).locations(images)
