@@ -22,7 +22,9 @@ from lfi.models.export import (
     to_timm,
     to_torch_export,
 )
-from lfi.registry import MODELS
+from lfi.models.export.run_config import OF_THE_TRAINING
+from lfi.registry import HOOKS, MODELS
+from lfi.utils import register_all_modules
 from mmdet.models.detectors import MaskRCNN, RetinaNet
 from mmdet.structures import DetDataSample
 from mmengine.config import Config, ConfigDict
@@ -137,6 +139,11 @@ def test_queries_that_are_read_stay(backbone, in_channels):
     assert torch.equal(slim(images()), student(images()))
     again = export_student(slim, exported.model)
     assert again.model == exported.model and not again.removed
+
+
+def test_every_hook_of_lfi_is_left_out_of_a_slim_config():
+    register_all_modules()
+    assert set(HOOKS.module_dict) <= set(OF_THE_TRAINING)
 
 
 @torch.no_grad()
