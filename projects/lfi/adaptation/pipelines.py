@@ -188,7 +188,8 @@ def _packs_maps(step: dict, scope: str) -> dict:
     key = next((name for name in ('algorithm_keys', 'meta_keys') if name in arguments), None)
     if key is None:
         raise UnknownViewError(
-            f'{type_name(step)} packs neither algorithm_keys nor meta_keys: view and maps do not reach the model'
+            f'{type_name(step)} packs neither algorithm_keys nor meta_keys: views and maps would not '
+            'reach the model'
         )
     packed = tuple(step.get(key, arguments[key].default))
     return {**step, key: (*packed, *(name for name in RECORDED if name not in packed))}
