@@ -99,7 +99,7 @@ def test_groups_are_of_studies():
 def test_with_few_labels_lfi_predicts_by_text_and_the_baselines_by_their_heads(study):
     for arm in PRESETS[study].arms:
         types = [option for option in arm.options if option.startswith('model.type=')]
-        by_text = arm.name.startswith(('lfi', 'shuffled-images'))
+        by_text = arm.name.startswith(('lfi', 'shuffled-images', 'mean-target', 'presence'))
         assert (
             types and types[0].endswith('TextClassifier') if by_text else not types or 'Text' not in types[0]
         )
@@ -128,7 +128,7 @@ def test_few_labels_are_those_of_the_seed_in_every_arm(group, variant, split, tm
         assert [job.arm.name for job in jobs] == [
             *('task-loss', 'logit-kd', 'dense-features', 'lightly-train-v3'),
             *('shuffled-images', 'lfi', 'lfi-logit-kd'),
-            *([variant] if number == 10 else []),
+            *(['mean-target', 'presence', variant] if number == 10 else []),
         ]
         # All arms have the same data.
         for job in (jobs[0], jobs[-1]):
@@ -151,10 +151,12 @@ def test_without_labels_lfi_predicts_by_text_and_the_baseline_by_its_head(study,
         'shuffled-images': 'lfi.ShuffledImagesTextClassifier',
         'lfi': 'lfi.LFITextClassifier',
         'lfi-logit-kd': 'lfi.LFITextClassifier',
+        'mean-target': 'lfi.MeanTargetTextClassifier',
+        'presence': 'lfi.LFITextClassifier',
     }
     jobs = plan(preset, [7], [], tmp_path)
     assert {job.arm.name: job.config().model.type for job in jobs} == trained
-    assert preset.negative_controls == {'shuffled-images': 'lfi'}
+    assert preset.negative_controls == {'shuffled-images': 'lfi', 'mean-target': 'lfi'}
     for job in jobs:
         cfg = job.config()
         assert (cfg.train_dataloader.dataset.type, cfg.train_dataloader.dataset.labels_per_class) == (

@@ -81,12 +81,15 @@ _LFI_BOXES = _lfi('2.0', '4.0', '2.0')
 FEW_BOXES_CHOSEN: dict[str, Options] = {'shuffled-images': _LFI_BOXES, 'lfi': _LFI_BOXES}
 
 _LFI = _lfi('4.0', '8.0', '4.0')
-# Of these the best on Shapes. LFI's negative control has LFI's, and LFI with logit KD has both.
+# Of these the best on Shapes. LFI's negative controls have LFI's, and LFI with logit KD has both.
 FEW_CHOSEN: dict[str, Options] = {
     'logit-kd': {WEIGHT: '4.0'},
     'dense-features': {WEIGHT: '512.0'},
     'lightly-train-v3': {WEIGHT: '512.0'},
     'shuffled-images': _LFI,
+    'mean-target': _LFI,
+    # Of LFI's the weight of presence.
+    'presence': {'model.interaction_loss.presence_weight': '4.0'},
     'lfi': _LFI,
     'lfi-cached': _LFI,
     'lfi-logit-kd': {**_LFI, 'model.logit_kd.loss_weight': '4.0'},

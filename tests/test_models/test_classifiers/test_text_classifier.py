@@ -84,7 +84,10 @@ def test_it_is_trained_as_the_classifier_with_a_head_whose_checkpoints_it_reads(
     assert isinstance(ours, LFIImageClassifier) and not isinstance(theirs, TextPredictMixin)
 
 
-@pytest.mark.parametrize('kind', ['lfi.LFITextClassifier', 'lfi.ShuffledImagesTextClassifier'])
+@pytest.mark.parametrize(
+    'kind',
+    ['lfi.LFITextClassifier', 'lfi.ShuffledImagesTextClassifier', 'lfi.MeanTargetTextClassifier'],
+)
 @pytest.mark.parametrize('logit_kd', [None, dict(loss_weight=2.0)])
 def test_without_a_label_it_learns_and_every_parameter_has_a_gradient(make_model, kind, logit_kd):
     model = make_model(kind, logit_kd=logit_kd).train()
@@ -126,3 +129,16 @@ def test_what_cannot_be_told_by_text_is_refused(make_model):
     with pytest.raises(ValueError, match='has no num_classes'):
         model.predict(batch()[0])
     assert isinstance(model, LFITextClassifier)
+
+
+def test_the_mean_maps_leave_an_image_its_presence(make_model):
+    ours, control = make_model().train(), make_model('lfi.MeanTargetTextClassifier').train()
+    inputs, samples = batch(unlabelled=True)
+    own, mean = (model._ask_teacher(inputs, samples) for model in (ours, control))
+    torch.testing.assert_close(mean.presence, own.presence)
+    labels = torch.zeros(len(inputs), own.logits.shape[2])
+    own, mean = (model._read(maps, labels) for model, maps in ((ours, own), (control, mean)))
+    torch.testing.assert_close(mean.presence, own.presence)
+    # All images have one map of each concept.
+    assert torch.equal(mean.positions[0], mean.positions[1])
+    assert not torch.equal(own.over_positions(1.0)[0], own.over_positions(1.0)[1])

@@ -12,7 +12,12 @@ from .negative_controls import (
     ShuffledPlacesClassifier,
 )
 from .prior_image_classifier import PriorImageClassifier
-from .text_classifier import LFITextClassifier, ShuffledImagesTextClassifier, TextPredictMixin
+from .text_classifier import (
+    LFITextClassifier,
+    MeanTargetTextClassifier,
+    ShuffledImagesTextClassifier,
+    TextPredictMixin,
+)
 from .zero_shot import LFIZeroShotClassifier
 
 __all__ = [
@@ -24,6 +29,7 @@ __all__ = [
     'LFIZeroShotClassifier',
     'LabelledImageClassifier',
     'MeanTargetClassifier',
+    'MeanTargetTextClassifier',
     'PriorImageClassifier',
     'ShuffledFeaturesClassifier',
     'ShuffledImagesClassifier',

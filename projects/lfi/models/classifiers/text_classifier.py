@@ -15,6 +15,7 @@ from lfi.models.teachers.text_tower import TextTower
 from lfi.registry import MODELS
 
 from .lfi_image_classifier import LFIImageClassifier
+from .mean_target import MeanTargetClassifier
 from .negative_controls import ShuffledImagesClassifier
 
 if TYPE_CHECKING:
@@ -134,5 +135,15 @@ class ShuffledImagesTextClassifier(TextPredictMixin, ShuffledImagesClassifier):
 
     Args:
         *args: of `TextPredictMixin` and `ShuffledImagesClassifier`.
+        **kwargs: likewise.
+    """
+
+
+@MODELS.register_module()
+class MeanTargetTextClassifier(TextPredictMixin, MeanTargetClassifier):
+    """The other negative control of `LFITextClassifier`: images keep their own presence, and learn mean maps.
+
+    Args:
+        *args: of `TextPredictMixin` and `MeanTargetClassifier`.
         **kwargs: likewise.
     """

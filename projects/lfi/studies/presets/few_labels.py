@@ -19,6 +19,9 @@ FEW_ARMS = (
     'lfi',
     'lfi-logit-kd',
 )
+# Where predictions are presence, what destroys presence leaves chance. Mean maps leave it, and `presence` has
+# nothing else: these tell what maps add.
+MAPS_ARMS = ('mean-target', 'presence')
 
 
 def few_labels(preset: Preset, labels_per_class: int, arms: tuple[Arm, ...], epochs: int) -> Preset:
@@ -49,7 +52,9 @@ BY_TEXT = {
     'lfi-logit-kd': 'lfi.LFITextClassifier',
     'lfi-cached': 'lfi.LFITextClassifier',
     'lfi-dense-features': 'lfi.LFITextClassifier',
+    'presence': 'lfi.LFITextClassifier',
     'shuffled-images': 'lfi.ShuffledImagesTextClassifier',
+    'mean-target': 'lfi.MeanTargetTextClassifier',
 }
 
 
@@ -64,13 +69,13 @@ def by_text(arm: Arm) -> Arm:
 LABELS_PER_CLASS = (5, 10, 25)
 # What else LFI can do is tried with this many.
 LABELS_OF_VARIANTS = 10
-VARIANTS = ('lfi-cached', 'lfi-dense-features')
+VARIANTS = (*MAPS_ARMS, 'lfi-cached', 'lfi-dense-features')
 # As with all labels.
 SHAPES_FEW_ARMS = (
-    *each_view(named_arms(FEW_ARMS, SHAPES_STUDENT)),
+    *each_view(named_arms((*FEW_ARMS, *MAPS_ARMS), SHAPES_STUDENT)),
     *named_arms(('lfi-cached',), SHAPES_STUDENT),
 )
-TINY_FEW_ARMS = named_arms((*FEW_ARMS, 'lfi-dense-features'), TINY_STUDENT, features=True)
+TINY_FEW_ARMS = named_arms((*FEW_ARMS, *MAPS_ARMS, 'lfi-dense-features'), TINY_STUDENT, features=True)
 # By the studies' name the study with all labels, its arms, what of them has settings of its own, and the
 # epochs that have about as many steps as with all labels.
 FEW = {
@@ -105,7 +110,7 @@ SHAPES_FEW_RESNET = few_labels(
     ),
     6,
 )
-NO_LABEL_ARMS = ('logit-kd', 'shuffled-images', 'lfi', 'lfi-logit-kd')
+NO_LABEL_ARMS = ('logit-kd', 'shuffled-images', 'lfi', 'lfi-logit-kd', *MAPS_ARMS)
 
 
 def no_labels(few: str, student: str) -> Preset:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from ..arms import ARMS, METHOD, Arm, arm_of, of_kind, origin_of
 from .preset import FEWER_SEEDS
 
-# `presence` is a baseline of zero-shot tests only; a part changes the model, and learns from the same maps.
+# `presence` runs where predictions are presence; a part changes the model, and learns from the same maps.
 PARTS = tuple(
     name
     for name in of_kind('ablation')
