@@ -42,7 +42,7 @@ TITLES = (
     'seeds',
     'reference',
     'best other baseline',
-    'best negative control',
+    "LFI's best negative control",
     'LFI',
     'LFI minus reference',
     'minus best baseline',
@@ -57,7 +57,7 @@ FEWER = (0, 3, 4, 5, 6, 7)
 def overview_table(studies: Mapping[str, Sequence[Study]], columns: Sequence[int] | None = None) -> str:
     """A row for each metric of each study that has cells of its reference and of its method.
 
-    The best other baseline and the best negative control are those that come nearest to the method on the
+    The best other baseline and the method's best negative control are those that come nearest to the method on the
     test images, by the seeds of both, among those of as many seeds as the method, or of three: chosen after
     the fact, in their favour.
 
