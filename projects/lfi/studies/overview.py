@@ -57,9 +57,9 @@ FEWER = (0, 3, 4, 5, 6, 7)
 def overview_table(studies: Mapping[str, Sequence[Study]], columns: Sequence[int] | None = None) -> str:
     """A row for each metric of each study that has cells of its reference and of its method.
 
-    The best other baseline and the method's best negative control are those that come nearest to the method on the
-    test images, by the seeds of both, among those of as many seeds as the method, or of three: chosen after
-    the fact, in their favour.
+    The best other baseline and the best of the method's negative controls are those that come nearest to the
+    method on the test images, by the seeds of both, among those of as many seeds as the method, or of three:
+    chosen after the fact, in their favour.
 
     Args:
         studies: by what the table calls them, one for each metric.
