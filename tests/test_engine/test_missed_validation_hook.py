@@ -1,3 +1,4 @@
+from collections import Counter
 from uuid import uuid4
 
 import pytest
@@ -33,7 +34,24 @@ class Weight(BaseMetric):
         return dict(weight=results[0])
 
 
-def train(work_dir, epochs, killed_at=None, resume=None, val_interval=1, **train_cfg):
+class Killed(BaseException):
+    pass
+
+
+def kill_before_writing(monkeypatch, name, time):
+    """The `time`-th writing of a checkpoint of this name ends the run."""
+    write, written = Runner.save_checkpoint, Counter()
+
+    def killed(runner, out_dir, filename, *args, **kwargs):
+        written[filename] += 1
+        if (filename, written[filename]) == (name, time):
+            raise Killed
+        return write(runner, out_dir, filename, *args, **kwargs)
+
+    monkeypatch.setattr(Runner, 'save_checkpoint', killed)
+
+
+def train(work_dir, epochs, killed_at=None, resume=None, val_interval=1, save_best='weight', **train_cfg):
     loader = dict(dataset=[torch.ones(1)], batch_size=1, num_workers=0)
     loader['sampler'] = dict(type='DefaultSampler', shuffle=False)
     runner = Runner(
@@ -46,7 +64,7 @@ def train(work_dir, epochs, killed_at=None, resume=None, val_interval=1, **train
         val_evaluator=[Weight(killed_at)],
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=1.0)),
         default_hooks=dict(
-            checkpoint=dict(type='CheckpointHook', interval=1, save_best='weight', rule='less')
+            checkpoint=dict(type='CheckpointHook', interval=1, save_best=save_best, rule='less')
         ),
         custom_hooks=[dict(type='lfi.MissedValidationHook')] if resume else [],
         visualizer=dict(
@@ -92,3 +110,32 @@ def test_the_interval_is_that_of_the_epoch(tmp_path):
     assert validations(tmp_path) == [(2, -2), (3, -3)]
     train(tmp_path, 5, resume='epoch_4.pth', **often)
     assert validations(tmp_path) == [(epoch, -epoch) for epoch in range(2, 6)]
+
+
+@pytest.mark.parametrize('save_best', ['weight', 'auto', ['weight']])
+@pytest.mark.parametrize(
+    ('name', 'time'),
+    [
+        ('best_weight_epoch_2.pth', 1),
+        # With the best checkpoint written, the newest learns of it.
+        ('epoch_2.pth', 2),
+    ],
+)
+def test_a_kill_after_the_log_costs_no_best_checkpoint(tmp_path, monkeypatch, name, time, save_best):
+    kill_before_writing(monkeypatch, name, time)
+    with pytest.raises(Killed):
+        train(tmp_path, 4, save_best=save_best)
+    assert validations(tmp_path) == [(1, -1), (2, -2)]
+    # What comes later is worse.
+    monkeypatch.setattr(
+        Weight, 'compute_metrics', lambda self, found: dict(weight=-2 if found == [-2] else 0)
+    )
+    train(tmp_path, 4, save_best=save_best, resume='epoch_2.pth')
+    assert validations(tmp_path) == [(1, -1), (2, -2), (2, -2), (3, 0), (4, 0)]
+    assert [path.name for path in tmp_path.glob('best_*.pth')] == ['best_weight_epoch_2.pth']
+
+
+def test_what_its_own_folder_has_validated_is_not_validated_again(tmp_path):
+    train(tmp_path / 'first', 2)
+    train(tmp_path / 'other', 3, resume='../first/epoch_2.pth')
+    assert validations(tmp_path / 'other') == [(3, -3)]

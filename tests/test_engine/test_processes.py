@@ -1,6 +1,7 @@
 import pytest
 import torch
 from lfi.engine import processes
+from lfi.engine.fsdp_strategy import FSDPStrategy
 from lfi.errors import UsageError
 from mmengine.config import Config
 
@@ -56,3 +57,14 @@ def test_launcher_without_its_variables(monkeypatch):
     monkeypatch.setattr(processes.os, 'environ', {})
     with pytest.raises(UsageError, match='SLURM_PROCID'):
         processes.start_processes(Config({}), 'slurm')
+
+
+def test_fsdp_is_a_strategy_and_has_a_launcher():
+    wrapped = Config(dict(model_wrapper_cfg=dict(type='MMFullyShardedDataParallel')))
+    for launcher in ('none', 'pytorch'):
+        with pytest.raises(UsageError, match=r'model_wrapper_cfg\.type is FSDP, .*strategies/fsdp\.py'):
+            processes.start_processes(wrapped, launcher)
+    for kind in ('FSDPStrategy', 'lfi.FSDPStrategy', FSDPStrategy):
+        with pytest.raises(UsageError, match=r'strategy is FSDP, which needs a launcher'):
+            processes.start_processes(Config(dict(strategy=dict(type=kind))), 'none')
+    processes.start_processes(Config(dict(strategy=dict(type='DDPStrategy'))), 'none')

@@ -1,8 +1,10 @@
-"""A training that goes on with epochs of another length says so."""
+"""A training that goes on with epochs of another length says so; processes that disagree end."""
 
 from types import SimpleNamespace
 
 import pytest
+from lfi.engine import resumed_steps_hook
+from lfi.errors import UsageError
 from lfi.registry import HOOKS
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 
@@ -26,3 +28,10 @@ def test_it_compares_steps_with_epochs(kind, epoch, steps, warns):
     assert len(said) == warns
     if warns:
         assert said[0].startswith('The checkpoint has 10 steps in 2 epochs, and this training has 4 an epoch')
+
+
+def test_processes_that_resumed_elsewhere_are_refused(monkeypatch):
+    monkeypatch.setattr(resumed_steps_hook.dist, 'all_gather_object', lambda own: [own, 24, own])
+    hook = HOOKS.build(dict(type='lfi.ResumedStepsHook'))
+    with pytest.raises(UsageError, match='resumed at different iterations, 16, 24: start all nodes again'):
+        hook.before_train(SimpleNamespace(iter=16))

@@ -90,6 +90,16 @@ def test_a_restart_goes_on_from_what_the_training_has_written(tmp_path, monkeypa
     assert resumed() == 'start.pth'
 
 
+def test_a_training_begins_where_the_config_resumes_from(tmp_path):
+    cfg = Config({'work_dir': str(tmp_path), 'resume': True, 'load_from': 'start.pth'})
+    for resume in (None, 'auto'):
+        run_options.set_resume(cfg, resume)
+        assert (cfg.resume, cfg.load_from) == (True, 'start.pth')
+    torch.save({}, tmp_path / 'epoch_1.pth')
+    run_options.set_resume(cfg, 'auto')
+    assert (cfg.resume, cfg.load_from) == (True, str(tmp_path / 'epoch_1.pth'))
+
+
 def test_resume_by_the_config(tmp_path):
     torch.save({}, tmp_path / 'epoch_1.pth')
     cfg = Config({'work_dir': str(tmp_path), 'resume': True})

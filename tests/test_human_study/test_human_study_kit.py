@@ -206,9 +206,26 @@ def test_files_that_cannot_be_used_say_why(tmp_path, key):
     other = write_answers(tmp_path, key, 'other', prefers('A'), rater=decomposed)
     with pytest.raises(StudyError, match='one.json and .*other.json are both of the rater'):
         read_raters([one, other], key)
-    (tmp_path / 'changed.json').write_text(json.dumps(dict(key, trials={'001': {}})))
-    with pytest.raises(StudyError, match='changed.json was changed: each of its trials must have image, fi'):
-        read_key(tmp_path / 'changed.json')
+    trial = next(iter(key['trials'].values()))
+    changed = tmp_path / 'changed.json'
+    for change in (
+        {'image': None},
+        {'first': 'X'},
+        {'first': ['A']},
+        {'first': 'A', 'second': 'A'},
+        {'first': 'A', 'second': 'wrong'},
+        {'second': None},
+    ):
+        changed.write_text(json.dumps(dict(key, trials={'001': {**trial, **change}})))
+        with pytest.raises(StudyError, match='changed.json was changed: each of its trials must have an image'):
+            read_key(changed)
+    for sources in ([], 'A', {'A': 'one'}):
+        changed.write_text(json.dumps(dict(key, sources=sources)))
+        with pytest.raises(StudyError, match='changed.json was changed: its sources must say what A and B'):
+            read_key(changed)
+    changed.write_text('[' * 100_000)
+    with pytest.raises(StudyError, match='changed.json is no JSON file'):
+        read_key(changed)
     with pytest.raises(StudyError, match='missing.json cannot be read: No such file'):
         read_raters([tmp_path / 'missing.json'], key)
     with pytest.raises(StudyError, match='anna.json is not a key of a study'):

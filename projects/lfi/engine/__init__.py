@@ -12,6 +12,7 @@ from .checkpoint import (
     install_safe_checkpoint_loading,
     safe_checkpoint_loading,
 )
+from .complete_checkpoint_hook import CompleteCheckpointHook
 from .fitting_weights_hook import FittingWeightsHook
 from .missed_validation_hook import MissedValidationHook
 from .non_finite_hook import NonFiniteError, NonFiniteHook
@@ -23,6 +24,7 @@ __all__ = [
     'CPUAmpOptimWrapper',
     'CheckpointError',
     'CheckpointWriteError',
+    'CompleteCheckpointHook',
     'FittingWeightsHook',
     'MissedValidationHook',
     'NonFiniteError',

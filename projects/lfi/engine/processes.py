@@ -10,6 +10,7 @@ import torch.distributed
 from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
 
+from lfi.config_types import type_name
 from lfi.errors import UsageError
 
 # Below those that Linux gives to outgoing connections.
@@ -28,9 +29,11 @@ def start_processes(cfg: Config, launcher: str, local_rank: int = 0) -> None:
         local_rank: The rank in the node, if the environment does not say. Defaults to 0.
 
     Raises:
-        UsageError: The launcher's variables are not in the environment.
+        UsageError: The launcher's variables are not in the environment; or FSDP is not by a strategy, or has
+            no launcher.
     """
     cfg.launcher = launcher
+    _check_fsdp(cfg)
     if launcher == 'none':
         return
     try:
@@ -48,6 +51,19 @@ def start_processes(cfg: Config, launcher: str, local_rank: int = 0) -> None:
     )
     wrapper.device_ids = None
     cfg.model_wrapper_cfg = wrapper
+
+
+def _check_fsdp(cfg: Config) -> None:
+    if 'FullySharded' in type_name(cfg.get('model_wrapper_cfg') or {}):
+        raise UsageError(
+            'model_wrapper_cfg.type is FSDP, which is a strategy here: leave it out, and inherit from '
+            'lfi::_base_/strategies/fsdp.py'
+        )
+    if cfg.launcher == 'none' and 'FSDP' in type_name(cfg.get('strategy') or {}):
+        raise UsageError(
+            'strategy is FSDP, which needs a launcher, for one process too: start it by '
+            'tools/dist_train.sh CONFIG 1, or tools/dist_test.sh CONFIG CHECKPOINT 1'
+        )
 
 
 def _set_rank_variables(launcher: str, local_rank: int) -> None:

@@ -1,10 +1,12 @@
-"""A training that goes on with epochs of another length."""
+"""A training that goes on elsewhere than it stopped."""
 
 from __future__ import annotations
 
+from mmengine import dist
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
+from lfi.errors import UsageError
 from lfi.registry import HOOKS
 
 
@@ -12,12 +14,22 @@ from lfi.registry import HOOKS
 class ResumedStepsHook(Hook):
     """Warns where a training resumes with another number of steps an epoch than its checkpoint had.
 
-    Then its data, labels, batch size or processes are others, and schedules by iteration are off.
-    `tools/train.py --resume` adds it.
+    Then its data, labels, batch size or processes are others, and schedules by iteration are off. Refuses
+    processes that have resumed from different checkpoints. `tools/train.py --resume` adds it.
     """
 
     def before_train(self, runner: Runner) -> None:
-        """Compare the checkpoint's steps with those of as many epochs now."""
+        """Compare the checkpoint's steps with those of the other processes, and of as many epochs now.
+
+        Raises:
+            UsageError: processes have resumed at different steps, as where one node of several was restarted.
+        """
+        found = set(dist.all_gather_object(runner.iter))
+        if len(found) > 1:
+            raise UsageError(
+                f'the processes have resumed at different iterations, {", ".join(map(str, sorted(found)))}: '
+                'start all nodes again, with --resume alone and the same --work-dir'
+            )
         if not isinstance(runner.train_loop, EpochBasedTrainLoop) or not runner.epoch:
             return
         steps = len(runner.train_loop.dataloader)

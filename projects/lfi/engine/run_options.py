@@ -80,16 +80,22 @@ def set_resume(cfg: Config, resume: str | None) -> None:
     resume = _written_since_start(cfg.work_dir) or resume
     if resume == 'auto' or (resume is None and cfg.get('resume') and not cfg.get('load_from')):
         found = find_checkpoint_to_resume(cfg.work_dir)
-        cfg.resume = found is not None
+        # What the config itself resumes from is where this training begins.
+        begins = cfg.get('load_from') if cfg.get('resume') else None
+        cfg.resume = bool(found or begins)
         cfg.load_from = found or cfg.get('load_from')
-        print_log(f'Resuming from {found}.' if found else f'Nothing to resume in {cfg.work_dir}.', 'current')
+        source = found or begins
+        print_log(
+            f'Resuming from {source}.' if source else f'Nothing to resume in {cfg.work_dir}.', 'current'
+        )
     elif resume is not None:
         require_checkpoint(resume)
         cfg.resume = True
         cfg.load_from = resume
     if cfg.get('resume'):
-        hooks = [dict(type='lfi.ResumedStepsHook'), dict(type='lfi.MissedValidationHook')]
-        cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), *hooks]
+        hooks = ('CompleteCheckpointHook', 'ResumedStepsHook', 'MissedValidationHook')
+        added = [dict(type=f'lfi.{hook}') for hook in hooks]
+        cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), *added]
 
 
 def _written_since_start(work_dir: str) -> str | None:

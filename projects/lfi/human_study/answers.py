@@ -59,12 +59,21 @@ def read_key(path: str | Path) -> dict:
     key = _read(path)
     if not {'study', 'sources', 'trials'} <= set(key):
         raise StudyError(f'{path} is not a key of a study: it must hold study, sources and trials')
-    trials = key['trials']
-    if not isinstance(trials, dict) or not all(
-        isinstance(trial, dict) and {'image', 'first', 'second'} <= set(trial) for trial in trials.values()
-    ):
-        raise StudyError(f'{path} was changed: each of its trials must have image, first and second')
+    sources, trials = key['sources'], key['trials']
+    if not isinstance(sources, dict) or set(sources) != {'A', 'B'}:
+        raise StudyError(f'{path} was changed: its sources must say what A and B are')
+    if not isinstance(trials, dict) or not all(map(_is_trial, trials.values())):
+        raise StudyError(
+            f'{path} was changed: each of its trials must have an image, and A and B, or right and wrong, as '
+            'first and second'
+        )
     return key
+
+
+def _is_trial(trial: object) -> bool:
+    if not isinstance(trial, dict) or not isinstance(trial.get('image'), str):
+        return False
+    return sorted(map(str, (trial.get('first'), trial.get('second')))) in (['A', 'B'], ['right', 'wrong'])
 
 
 def read_raters(paths: Sequence[str | Path], key: Mapping) -> list[Rater]:
@@ -141,7 +150,7 @@ def _read(path: str | Path) -> dict:
         found = json.loads(Path(path).read_text(encoding='utf-8'))
     except OSError as error:
         raise StudyError(f'{path} cannot be read: {error.strerror}') from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise StudyError(f'{path} is no JSON file: {error}') from error
     if not isinstance(found, dict):
         raise StudyError(f'{path} holds a {type(found).__name__}, not the fields of a study')

@@ -126,6 +126,8 @@ def load(config: str, checkpoint: str, options: dict | None) -> tuple[str, Any, 
     """A config's name, its trained model and its validation set, for a `Source`."""
     cfg = load_config(config, options)
     run_options.require_checkpoint(checkpoint)
+    if 'dataset' not in (cfg.get('val_dataloader') or {}):
+        raise UsageError(f'{config} has no val_dataloader, whose images a study shows')
     init_default_scope(cfg.get('default_scope', 'mmengine'))
     # A cache holds the training images' maps; these are validation images.
     cfg.model.pop('teacher_cache', None)
@@ -183,7 +185,7 @@ def make_study(args: Namespace) -> None:
     """Write the page and its key.
 
     Raises:
-        UsageError: If the key is there already, or the sources have too few images.
+        UsageError: If the key is there already, or the sources have too few images, or these too few labels.
     """
     out = Path(args.out)
     key_file = out.with_suffix('.key.json')
@@ -205,6 +207,12 @@ def make_study(args: Namespace) -> None:
     candidates = drawn[args.images :][: CANDIDATES * args.catch]
     pairs = list(pairs_of(drawn[: args.images], a, b))
     catches, agreement = catch_pairs(list(pairs_of(candidates, a, b)), args.catch)
+    if not pairs or len(catches) < args.catch:
+        raise UsageError(
+            f'the drawn images have labels for {len(pairs)} pairs and {len(catches)} catch trials, and --catch '
+            f'is {args.catch}: a study needs images with labels; set --images and --catch to fit, or take '
+            'another config for --a'
+        )
 
     sources = {name: ', '.join(given) for name, given in (('A', args.a), ('B', args.b))}
     if isinstance(b, Baseline):

@@ -23,6 +23,7 @@ TRAINING = (
 )
 # Hooks and metrics of LFI: they ask the teacher or the read-out, read features, or watch over the training.
 OF_THE_TRAINING = (
+    'CompleteCheckpointHook',
     'ConceptCheckHook',
     'FittingWeightsHook',
     'InteractionMapsHook',
