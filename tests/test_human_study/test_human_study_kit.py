@@ -217,7 +217,9 @@ def test_files_that_cannot_be_used_say_why(tmp_path, key):
         {'second': None},
     ):
         changed.write_text(json.dumps(dict(key, trials={'001': {**trial, **change}})))
-        with pytest.raises(StudyError, match='changed.json was changed: each of its trials must have an image'):
+        with pytest.raises(
+            StudyError, match='changed.json was changed: each of its trials must have an image'
+        ):
             read_key(changed)
     for sources in ([], 'A', {'A': 'one'}):
         changed.write_text(json.dumps(dict(key, sources=sources)))

@@ -209,8 +209,8 @@ def make_study(args: Namespace) -> None:
     catches, agreement = catch_pairs(list(pairs_of(candidates, a, b)), args.catch)
     if not pairs or len(catches) < args.catch:
         raise UsageError(
-            f'the drawn images have labels for {len(pairs)} pairs and {len(catches)} catch trials, and --catch '
-            f'is {args.catch}: a study needs images with labels; set --images and --catch to fit, or take '
+            f'the drawn images have labels for {len(pairs)} pairs and {len(catches)} of --catch {args.catch} '
+            'catch trials: a study needs images with labels; set --images and --catch to fit, or take '
             'another config for --a'
         )
 
