@@ -171,6 +171,14 @@ def mixed() -> list[str]:
         return step(*load(MIXED, teacher_cache=folder, **few))
 
 
+def resized() -> list[str]:
+    """As `mixed`; the other image is shown complete in its box."""
+    augments = {'train_cfg.augments': [dict(type='ResizeMix', alpha=1.0)]}
+    with TemporaryDirectory() as folder:
+        write_cache(folder, *load(CLASSIFIER))
+        return step(*load(MIXED, teacher_cache=folder, **augments))
+
+
 def attention_transfer() -> list[str]:
     """The baseline that asks the teacher for features."""
     return step(*load(BASELINE))
@@ -233,7 +241,7 @@ def copies_to_the_host() -> list[str]:
     return spoiled(lambda labels: labels.cpu().to(labels.device))
 
 
-STEPS = (classifier, few_concepts, cached, mixed, detector, padded_detector, cached_detector)
+STEPS = (classifier, few_concepts, cached, mixed, resized, detector, padded_detector, cached_detector)
 STEPS += (attention_transfer, cached_features, mean_attention, dense_features, lightly_train, mean_target)
 FAULTS = (waits_for_a_value, indexes_by_a_mask, adds_a_tensor_of_the_cpu, copies_to_the_host)
 

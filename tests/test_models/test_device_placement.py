@@ -27,7 +27,7 @@ def found(warm_python):
     'name',
     [
         *('classifier', 'few_concepts', 'cached', 'detector', 'padded_detector', 'cached_detector'),
-        *('mean_target', 'mixed'),
+        *('mean_target', 'mixed', 'resized'),
     ],
 )
 def test_learning_from_interactions_keeps_to_the_device(found, name):

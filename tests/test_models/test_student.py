@@ -89,6 +89,20 @@ def test_padding_has_no_affinity(make_classifier, batch):
     assert valid[1, 3].sum() == 0
 
 
+def test_a_size_of_before_is_no_padding(make_classifier, batch):
+    model = make_classifier(affinity_prior={})
+    seen = []
+    model.affinity_prior.register_forward_pre_hook(lambda _, args: seen.append(args))
+    images, samples = batch
+    for sample in samples:
+        # As torchvision's transforms leave it.
+        sample.set_metainfo(dict(img_shape=(16, 16)))
+    data = model.data_preprocessor(dict(inputs=list(images), data_samples=samples), training=True)
+    model.loss(**data)
+    ((_, valid),) = seen
+    assert valid is None
+
+
 def test_the_backbone_runs_once_whoever_records(make_classifier, batch):
     model = make_classifier(affinity_prior={})
     runs = []
@@ -124,3 +138,36 @@ def test_queries_that_nothing_reads_are_frozen(make_classifier, write_back):
 def test_detectors_have_it_too():
     assert issubclass(PriorMaskRCNN, StudentMixin)
     assert MODELS.get('lfi.PriorMaskRCNN') is PriorMaskRCNN
+
+
+@pytest.mark.parametrize(
+    ('options', 'learnt'),
+    [
+        (dict(), False),
+        (dict(affinity_prior={}), True),
+        (dict(distill=dict(type='lfi.LogitKDLoss')), False),
+        (dict(distill=dict(type='lfi.AttentionTransferLoss')), True),
+    ],
+)
+def test_an_adapters_locations_are_learnt_where_something_reads_them(options, learnt):
+    init_default_scope('mmpretrain')
+    distill = options.pop('distill', None)
+    if distill is not None:
+        teacher = dict(type='lfi.VLMAttentionTeacher', model='shapes-tiny', concepts=['a', 'b'])
+        options.update(type='lfi.FeatureDistillClassifier', distill_loss=distill, teacher=teacher)
+    model = MODELS.build(
+        dict(
+            type='lfi.PriorImageClassifier',
+            backbone=dict(
+                type='lfi.InteractionQueryAdapter',
+                backbone=dict(type='mmpretrain.ResNet', depth=18, stem_channels=8, base_channels=8),
+                query_dims=16,
+                num_heads=2,
+            ),
+            neck=dict(type='mmpretrain.GlobalAveragePooling'),
+            head=dict(type='mmpretrain.LinearClsHead', num_classes=2, in_channels=64),
+        )
+        | options
+    )
+    layers = model.backbone.interaction.layers
+    assert {p.requires_grad for layer in layers for p in layer.project_map.parameters()} == {learnt}

@@ -66,6 +66,21 @@ def test_100k_images_with_8_concepts_and_the_rest_on_a_14_grid_fit_into_200_mb()
     assert 100_000 * pack(maps).nbytes < 0.2e9
 
 
+@pytest.mark.parametrize(
+    ('field', 'index', 'value', 'message'),
+    [
+        ('logits', (1, 0, 2, 3, 4), float('nan'), 'logits hold a non-finite value for the images .1.'),
+        ('logits', (0, 0, 0, 0, 0), float('inf'), 'logits hold a non-finite value for the images .0.'),
+        ('presence', (2, 1), float('nan'), 'presence must lie in .* for the images .2.'),
+    ],
+)
+def test_what_is_not_finite_is_refused(field, index, value, message):
+    maps = maps_of(1, 0)
+    getattr(maps, field)[index] = value
+    with pytest.raises(ValueError, match=message):
+        pack(maps)
+
+
 def test_padding_is_refused():
     maps = maps_of(1, 0)
     maps.valid[1, 0, 0] = False

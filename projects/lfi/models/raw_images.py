@@ -26,7 +26,6 @@ def check_images(data_preprocessor: nn.Module, teacher_cache: str | None) -> Non
     Raises:
         ValueError: if images are mixed while there is a cache, and not as `record_mixtures` knows it.
     """
-    correct_image_sizes(data_preprocessor)
     if teacher_cache is None:
         refuse_normalized_images(data_preprocessor)
     if teacher_cache is not None or mixes_as_known(data_preprocessor):

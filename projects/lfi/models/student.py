@@ -12,6 +12,7 @@ from .backbones import InteractionQueryViT, InteractionStates
 from .batches import valid_sizes_of
 from .losses import AffinityPrior
 from .parts import build_part
+from .raw_images import correct_image_sizes
 
 if TYPE_CHECKING:
     from mmengine.model import BaseModel
@@ -68,9 +69,11 @@ class StudentMixin(PaddedPredictMixin):
     def __init__(self, *args: Any, affinity_prior: Mapping | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         require_interactions(self)
+        correct_image_sizes(self.data_preprocessor)
         freeze_unread_queries(self.backbone)
         if not self.asks:
             freeze_unasked(self.backbone)
+            learn_locations(self.backbone, affinity_prior is not None)
         self.affinity_prior: AffinityPrior | None = None
         if affinity_prior is not None:
             self.affinity_prior = build_part('affinity_prior', affinity_prior, type='lfi.AffinityPrior')
@@ -144,3 +147,18 @@ def freeze_unasked(backbone: torch.nn.Module) -> None:
         for layer in added.layers:
             layer.ln1.requires_grad_(False)
             layer.attn.requires_grad_(False)
+
+
+def learn_locations(backbone: torch.nn.Module, wanted: bool) -> None:
+    """Learn how an `InteractionQueryAdapter` brings maps to locations, or freeze that.
+
+    Where nothing reads the locations it would get no gradient, at which DDP stops.
+
+    Args:
+        backbone: of a student that is not asked.
+        wanted: whether a loss reads the locations.
+    """
+    added = getattr(backbone, 'interaction', None)
+    if added is not None and added.queries is None:
+        for layer in added.layers:
+            layer.project_map.requires_grad_(wanted)

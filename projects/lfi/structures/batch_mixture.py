@@ -69,7 +69,7 @@ class BatchMixture:
         others = ((1 - self.share) * rows[:, None] * columns).float().to(device, non_blocking=True)
         own, share = piece_maps(maps, pieces, grid, windows_of(canvas, sizes, device))
         if self.resized:
-            theirs, their_share = piece_maps(maps, pieces, grid, self._in_box(canvas, sizes))
+            theirs, their_share = piece_maps(maps, pieces, grid, self._in_box(canvas, sizes, device))
             their_share = (1 - self.share) * their_share
         else:
             theirs, their_share = own, share * others
@@ -84,11 +84,13 @@ class BatchMixture:
     def _rows(self, like: Tensor) -> Tensor:
         return self.other.to(like.device, non_blocking=True)
 
-    def _in_box(self, canvas: tuple[int, int], sizes: Sequence[tuple[int, int]]) -> Tensor:
+    def _in_box(
+        self, canvas: tuple[int, int], sizes: Sequence[tuple[int, int]], device: torch.device
+    ) -> Tensor:
         """The windows (B, 2, 2) of the canvas in which images show whose batch is resized to the box."""
         top, bottom, left, right = self._box
         across, down = (right - left) / self.size[1], (bottom - top) / self.size[0]
-        return torch.tensor(
+        windows = torch.tensor(
             [
                 [
                     [left / canvas[1], (left + w * across) / canvas[1]],
@@ -97,6 +99,7 @@ class BatchMixture:
                 for h, w in sizes
             ]
         )
+        return windows.to(device, non_blocking=True)
 
 
 def _covered(low: int, high: int, length: int, n: int) -> Tensor:

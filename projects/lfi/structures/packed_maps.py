@@ -35,8 +35,9 @@ def pack(maps: InteractionMaps) -> np.ndarray:
     """Records of `packed_dtype`, (B,), of a batch of maps of complete images.
 
     Raises:
-        ValueError: if a location is not valid: padding is not kept.
+        ValueError: if a location is not valid: padding is not kept; or a value is not finite.
     """
+    maps.check()
     if not maps.valid.all():
         raise ValueError('valid: only maps of complete images can be packed, these have invalid locations')
     low, high = maps.logits.amin((-2, -1)), maps.logits.amax((-2, -1))  # [B, L, M]
@@ -61,7 +62,7 @@ def without_maps(n: int, dtype: np.dtype) -> np.ndarray:
 def lacks_maps(records: np.ndarray) -> np.ndarray:
     """Which records (n,) are of images that could not be read."""
     low, step = records['low'], records['step']
-    # lfi 0.1 left zeros.
+    # lfi 0.1 left zeros, and its caches serve on.
     return np.isnan(low).any((1, 2)) | ~(low.any((1, 2)) | step.any((1, 2)))
 
 

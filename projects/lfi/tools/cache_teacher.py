@@ -36,6 +36,9 @@ from lfi.option_values import option_of
 from lfi.structures import InteractionMaps, pack, unpack, without_maps
 from lfi.structures.interaction_cache import keys_of, name_parts
 
+# Half precision, and other kernels than those that wrote the cache.
+PRESENCE_TOLERANCE = 0.01
+
 
 class TeacherJob:
     """A config's teacher and its training images, each once and as it is on disk."""
@@ -85,6 +88,19 @@ def split(rows: range, size: int) -> list[list[int]]:
     return [list(rows[i : i + size]) for i in range(0, len(rows), size)]
 
 
+def packed_maps(job: TeacherJob, batch: dict) -> np.ndarray:
+    """The records of a batch.
+
+    Raises:
+        UsageError: The teacher's maps cannot be kept, as where they are not finite.
+    """
+    try:
+        return pack(job.ask(batch))
+    except ValueError as error:
+        files = ', '.join(sample.img_path for sample in batch['data_samples'])
+        raise UsageError(f'the maps of the teacher cannot be kept: {error}. The batch: {files}') from error
+
+
 def write(job: TeacherJob, folder: Path, batch_size: int, num_workers: int) -> None:
     """Write this process's share of the shards that are still missing."""
     parts = name_parts(job.paths)
@@ -111,7 +127,7 @@ def write(job: TeacherJob, folder: Path, batch_size: int, num_workers: int) -> N
             records = []
             for rows in rows_of_batches:
                 batch = next(batches)
-                packed = pack(job.ask(batch))
+                packed = packed_maps(job, batch)
                 # A data set that skips unreadable images gives others in their place, as in training.
                 for i, (row, sample) in enumerate(zip(rows, batch['data_samples'])):
                     if sample.img_path != job.paths[row]:
@@ -131,7 +147,7 @@ def verify(job: TeacherJob, folder: Path, batch_size: int, num_workers: int, n: 
     for shard in tqdm(range(cache.manifest.num_shards), unit=' shards'):
         cache.shard(shard)
     rows = np.random.default_rng(0).permutation(len(job.paths))[:n]
-    worst = 0.0
+    worst = worst_presence = 0.0
     batches = [rows[i : i + batch_size].tolist() for i in range(0, len(rows), batch_size)]
     for rows_of_batch, batch in zip(tqdm(batches, unit=' batches'), job.batches(batches, num_workers)):
         maps = job.ask(batch)
@@ -151,11 +167,14 @@ def verify(job: TeacherJob, folder: Path, batch_size: int, num_workers: int, n: 
         if kept.concepts is not None and maps.concepts is not None:
             others = kept.concepts.ne(maps.concepts[read])[:, None, :, None, None]
             off = off.masked_fill(others, math.inf)
-        worst = max(worst, off.max().item())
-    good = worst <= 1
+        worst = max(worst, off.nan_to_num(math.inf).max().item())
+        presence = (kept.presence - maps.presence[read]).abs().nan_to_num(math.inf)
+        worst_presence = max(worst_presence, presence.max().item())
+    good = worst <= 1 and worst_presence <= PRESENCE_TOLERANCE
     print(
         f'{cache.manifest.num_shards} shards match their checksums; of {len(rows)} images asked about again '
-        f'logits are off by at most {worst:.2f} quantisation steps: {"fine" if good else "NOT the same maps"}'
+        f'logits are off by at most {worst:.2f} quantisation steps, and presence by {worst_presence:.3f}: '
+        f'{"fine" if good else "NOT the same maps"}'
     )
     return good
 

@@ -88,6 +88,24 @@ def test_a_view_is_the_mean_of_the_locations_that_it_shows(cache, config, teache
     )
 
 
+@pytest.mark.parametrize('angle', [0.0, 0.2])
+def test_a_view_beyond_the_edge_is_refused(cache, config, angle):
+    cos, sin = np.cos(angle), np.sin(angle)
+    shift = 0.0 if angle else 0.5
+    view = torch.tensor([[cos, -sin, shift], [sin, cos, 0]], dtype=torch.float).expand(3, 2, 3)
+    with pytest.raises(CacheError, match='beyond its image, where the cache has no features: leave out of'):
+        ask(cache, config, view, (8, 8))
+    # Zoomed in, it is within.
+    assert ask(cache, config, 0.4 * view, (8, 8)).locations.isfinite().all()
+
+
+def test_scores_do_not_lose_digits_in_mixed_precision(cache, config):
+    plain = ask(cache, config, WHOLE, (4, 4))
+    with torch.autocast('cpu', torch.bfloat16):
+        mixed = ask(cache, config, WHOLE, (4, 4))
+    torch.testing.assert_close(mixed.scores, plain.scores, atol=1e-3, rtol=1e-4)
+
+
 def test_mixed_images_have_mixed_features(cache, config, teacher, images):
     plain = ask(cache, config, WHOLE, (4, 4))
     mixture = BatchMixture(torch.tensor([2, 0, 1]), (8, 8), share=0.25, box=(0, 8, 4, 8))

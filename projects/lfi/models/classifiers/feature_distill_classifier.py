@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lfi.models.batches import refuse_overhang, refuse_padding
 from lfi.models.raw_images import check_images
+from lfi.models.student import learn_locations
 from lfi.models.teacher_mixin import TeacherMixin
 from lfi.models.teachers import (
     CachedFeatures,
@@ -31,7 +32,8 @@ class FeatureDistillClassifier(TeacherMixin, LabelledHeadMixin, ImageClassifier)
     """mmpretrain's `ImageClassifier` that learns from a VLM's features or logits, not from its interactions.
 
     As for LFI the backbone is an `InteractionQueryViT`, and the teacher sees each view as the student does.
-    Images without a label (`lfi.FewLabels`) take part in `distill_loss` alone.
+    Images without a label (`lfi.FewLabels`) take part in `distill_loss` alone. The head runs a second time
+    for the scores that it distils: batch normalisation in it would count a batch twice.
 
     Args:
         *args: of `StudentMixin` and `ImageClassifier`.
@@ -64,6 +66,8 @@ class FeatureDistillClassifier(TeacherMixin, LabelledHeadMixin, ImageClassifier)
         self.teacher_cfg = teacher
         self._teacher_cache = teacher_cache
         self.distill_loss = MODELS.build(distill_loss)
+        if self._by_location():
+            learn_locations(self.backbone, True)
 
     def check_teacher(self, teacher: VLMAttentionTeacher | CachedOutputs) -> None:
         """Check that it knows every class."""
@@ -82,7 +86,7 @@ class FeatureDistillClassifier(TeacherMixin, LabelledHeadMixin, ImageClassifier)
     def loss(self, inputs: Tensor, data_samples: Sequence, **kwargs: Any) -> dict[str, Tensor]:
         """The task's losses, joined by the distillation's and the prior's."""
         refuse_padding(inputs, data_samples)
-        if getattr(self.distill_loss, 'by_location', False):
+        if self._by_location():
             refuse_overhang(self.backbone, inputs)
         with self.backbone.record_interactions() as record:
             features = self.extract_feat(inputs)
@@ -95,6 +99,9 @@ class FeatureDistillClassifier(TeacherMixin, LabelledHeadMixin, ImageClassifier)
         teacher = replace(teacher, scores=teacher.scores[:, : scores.shape[1]])
         losses.update(self.distill_loss(student, teacher))
         return losses
+
+    def _by_location(self) -> bool:
+        return getattr(self.distill_loss, 'by_location', False)
 
     def _ask_teacher(self, inputs: Tensor, data_samples: Sequence, grid: tuple[int, int]) -> ImageFeatures:
         """The teacher's features of each view."""

@@ -81,7 +81,8 @@ class CachedFeatures(CachedOutputs):
             grid: (H, W) of the features' locations.
 
         Raises:
-            CacheError: as `seen`; and for pictures that the pipeline has mixed.
+            CacheError: as `seen`; for pictures that the pipeline has mixed; and for a view beyond its image's
+                edge, where there are no features.
         """
         maps, views = self.seen(batch)
         scale = maps.logits[:, 0].mean((-2, -1)).norm(dim=1)  # [B]
@@ -89,6 +90,7 @@ class CachedFeatures(CachedOutputs):
             raise CacheError(
                 'features of mosaics are not pasted: leave out lfi.RecordedMosaic and lfi.RecordedMixUp'
             )
+        _refuse_beyond(views, grid)
         if batch.mixture is None:
             maps = maps.warp(views, grid)
         else:
@@ -96,3 +98,17 @@ class CachedFeatures(CachedOutputs):
             pieces = [Pieces.whole(view) for view in views]
             maps = mean_maps(*batch.mixture.sources(maps, pieces, grid))
         return ImageFeatures.of_view(maps, scale, self.texts)
+
+
+def _refuse_beyond(views: Tensor, grid: tuple[int, int]) -> None:
+    """Refuse views (B, 2, 3) that show more than half a location of what lies beyond their image."""
+    if views.device.type != 'cpu':
+        # Their values would be waited for.
+        return
+    edge = views[..., :2].abs().sum(-1) + views[..., 2].abs()  # [B, 2], across before down
+    if (edge > 1 + 1 / torch.tensor(grid[::-1])).any():
+        raise CacheError(
+            'a view shows what lies beyond its image, where the cache has no features: leave out of '
+            'train_pipeline what pads, shifts, shears or rotates (RandomCrop with padding, RandAugment), or '
+            'train without teacher_cache'
+        )

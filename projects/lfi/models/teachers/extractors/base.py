@@ -98,6 +98,20 @@ class Extractor(ABC):
             raise ValueError(f'the teacher takes no images of input_size={size}: {error}') from error
 
 
+# A part of a map's mean: less is rounding.
+LEAST_ATTENTION = 1e-6
+
+
+def log_attention(attention: Tensor) -> Tensor:
+    """The logarithm of attention to locations, (..., h, w).
+
+    A weight that half precision has rounded to 0 counts as a millionth of its map's mean. Its logarithm
+    would else be the map's spread, by which the loss and the cache scale all others.
+    """
+    least = LEAST_ATTENTION * attention.mean((-2, -1), keepdim=True)
+    return torch.maximum(attention, least).clamp_min(torch.finfo(attention.dtype).tiny).log()
+
+
 class DenseExtractor(Extractor):
     """Features of each location in the joint space, times the texts: one pass, whatever the concepts."""
 

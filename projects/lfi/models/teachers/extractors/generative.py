@@ -19,6 +19,7 @@ from ..generative_vlm import GenerativeVLM
 from ..image_tokens import ImageTokens
 from ..questions import Questions, answer_ids
 from ..vlm import VLM, Tokenizer
+from .base import log_attention
 from .judging import JudgingExtractor
 
 QUESTION = 'Is there a {} in the image? Answer yes or no.'
@@ -119,7 +120,7 @@ class GenerativeExtractor(JudgingExtractor):
         # One by one: keys and values of a prompt's image take memory in every layer.
         attention, presence = zip(*(self._judge(image[None]) for image in images))
         maps = self.visual.to_grid(torch.stack(attention), size)  # [B, L, C + 1, h, w]
-        maps = maps.clamp_min(torch.finfo(maps.dtype).tiny).log()
+        maps = log_attention(maps)
         return maps[:, :, :-1] - maps[:, :, -1:], torch.stack(presence)
 
     def pooled(self, images: Tensor, texts: Tensor) -> Tensor:

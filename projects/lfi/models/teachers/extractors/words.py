@@ -13,7 +13,7 @@ from torch import Tensor
 from lfi.concepts import ConceptBank
 
 from ..vlm import VLM, Tokenizer
-from .base import Extractor
+from .base import Extractor, log_attention
 
 
 class WordAttentionExtractor(Extractor):
@@ -59,8 +59,7 @@ class WordAttentionExtractor(Extractor):
         seen, grid, pooled = self.see(images)
         attention = torch.stack([torch.stack(list(self.read(*image))) for image in zip(*seen)])
         attention = attention.float().unflatten(2, (-1, self.n_templates)).mean(3)  # [B, L, C, N]
-        maps = attention.clamp_min(torch.finfo(attention.dtype).tiny).log()
-        return maps.unflatten(-1, grid), F.normalize(pooled, dim=-1)
+        return log_attention(attention.unflatten(-1, grid)), F.normalize(pooled, dim=-1)
 
     def pooled(self, images: Tensor, texts: Tensor) -> Tensor:
         """The images' embeddings (B, E) of unit length; the text model does not run."""
