@@ -104,10 +104,17 @@ def kills(bench: Bench) -> Iterator[Row]:
             done, killed_at, missed, last = done + 1, run.iterations, 0, moment
         else:
             bench.require_reference(EPOCHS)
+            require_same_best(bench)
             bench.clear()
             chains, missed, last = chains + 1, missed + 1, None
             require(missed < 4, f'no run comes to the moment ({moment.made})')
     yield from (moment.row() for moment in moments if moment.times)
+
+
+def require_same_best(bench: Bench) -> None:
+    folders = (bench.work, bench.reference)
+    ours, theirs = (sorted(file.name for file in folder.glob('best_*')) for folder in folders)
+    require(ours == theirs, f'the best checkpoint is {ours} in place of {theirs}')
 
 
 def require_named_is_complete(work: Path) -> None:

@@ -46,7 +46,8 @@ What LFI does when a run is killed, the disk is full, or a file is truncated, co
 `python tools/dev/inject_faults.py` writes this page: it disturbs a training of {epochs} epochs of {steps}
 steps on embedded Shapes (`tools/train.py`, two blocks, the embedded teacher, a checkpoint each epoch).
 Where a run goes on by `--resume`, its final weights equalled those of an undisturbed run bit for bit.
-A killed run is killed again after it resumes, until it is done; `max_keep_ckpts` is 1 and 3 in turn.
+A killed run is killed again after it resumes, until it is done; `max_keep_ckpts` is 1 and 3 in turn, and
+the best checkpoint must be that of the undisturbed run.
 
 Checkpoints are read by torch's restricted unpickler. The names of numpy and mmengine that a Runner's state
 needs stand for guards, which take only what a Runner writes: see `lfi.engine.checkpoint_globals`. A hostile
