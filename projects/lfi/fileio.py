@@ -68,14 +68,14 @@ def _partial(filepath: Path) -> BinaryIO:
         path = filepath.with_name(f'.{filepath.name}.{f"{number}." if number else ""}partial')
         # Nothing is taken from a process that writes the same.
         file = path.open('ab')
-        if _is_locked(file):
+        if take_lock(file):
             file.truncate(0)
             return file
         file.close()
     raise AssertionError
 
 
-def _is_locked(file: BinaryIO) -> bool:
+def take_lock(file: BinaryIO) -> bool:
     """Whether a file is this process's now: no other has locked it, or has made another file of it."""
     if sys.platform == 'win32':
         return True

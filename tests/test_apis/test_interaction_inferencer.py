@@ -299,6 +299,17 @@ def test_a_zero_shot_model_answers_the_classes_of_its_test(classifier):
     torch.testing.assert_close(other.prediction.pred_score, result.prediction.pred_score)
 
 
+def test_a_zero_shot_model_names_its_own_classes(classifier, tmp_path):
+    cfg, checkpoint = classifier
+    cfg = deepcopy(cfg)
+    cfg.model.update(type='lfi.LFIZeroShotClassifier', zero_shot=dict(concepts=TEXTS, templates=['{}']))
+    state = torch.load(checkpoint)['state_dict']
+    # As a Runner writes it, with the classes of the training.
+    meta = dict(dataset_meta=dict(classes=('ring', 'star')))
+    torch.save(dict(state_dict=state, meta=meta), tmp_path / 'trained.pth')
+    assert InteractionInferencer(cfg, tmp_path / 'trained.pth', device='cpu').classes == tuple(TEXTS)
+
+
 def test_what_cannot_be_read_is_skipped_named_and_counted(classify, photos, tmp_path, warnings):
     good, truncated, text = sorted(photos.iterdir())[0], tmp_path / 'truncated.png', tmp_path / 'text.jpg'
     truncated.write_bytes(good.read_bytes()[:2000])
@@ -346,17 +357,21 @@ def test_a_device_or_templates_that_cannot_be_used(classifier, arguments, messag
         InteractionInferencer(*classifier, **arguments)
 
 
-@pytest.fixture
-def clip(tmp_path):
-    """A video of 7 frames that grow brighter; skips where OpenCV writes none."""
-    path = tmp_path / 'clip.avi'
+def write_clip(path, frames):
+    """Write a video; skips where OpenCV writes none."""
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'MJPG'), 10, (64, 48))
     if not writer.isOpened():
         pytest.skip('OpenCV cannot write a video here')
-    for i in range(7):
-        writer.write(np.full((48, 64, 3), 30 * i, np.uint8))
+    for frame in frames:
+        writer.write(frame)
     writer.release()
     return path
+
+
+@pytest.fixture
+def clip(tmp_path):
+    """A video of 7 frames that grow brighter."""
+    return write_clip(tmp_path / 'clip.avi', [np.full((48, 64, 3), 30 * i, np.uint8) for i in range(7)])
 
 
 def test_a_video_is_taken_frame_by_frame(classify, clip):
@@ -365,6 +380,14 @@ def test_a_video_is_taken_frame_by_frame(classify, clip):
     assert [round(result.image.mean() / 30) for result in results] == [0, 3, 6]
     streamed = classify.stream(clip, TEXTS, frame_stride=3)
     assert_same(next(streamed), results[0])
+
+
+def test_a_video_that_ends_early_is_named(classify, tmp_path, warnings):
+    clip = write_clip(tmp_path / 'clip.avi', [noise(48, 64, seed=i) for i in range(60)])
+    clip.write_bytes(clip.read_bytes()[: clip.stat().st_size // 2])
+    found = classify(clip, texts=TEXTS)
+    assert 0 < len(found['predictions']) < 60 and found['skipped'] == [str(clip)]
+    assert f'ends after {len(found["predictions"])} of the 60 frames' in warnings[-1]
 
 
 def test_arrays_and_files_of_the_same_image_are_the_same(classify, photos):

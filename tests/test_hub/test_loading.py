@@ -56,6 +56,18 @@ def change(folder):
         ('model.teacher.weights_file', 'weights.pt'),
         ('model.teacher.concepts', {'type': 'lfi.DomainFolders', 'data_root': '/'}),
         ('model.teacher.concepts', {'__tuple__': ['a', 1]}),
+        # Pairs make a dict too.
+        ('model.teacher', [['type', 'lfi.VLMAttentionTeacher'], ['model', 'mmpretrain:/tmp/evil.py']]),
+        ('model.teacher', 'evil'),
+        ('model.teacher.presence', '/tmp/evil.py'),
+        ('model.teacher.model', ['ViT-B-16']),
+        ('model.zero_shot', [['concepts', ['a']]]),
+        ('model.zero_shot', {'concepts': {'type': 'lfi.DomainFolders', 'data_root': '/'}}),
+        ('model.head', {'type': 'LinearClsHead', 'trust_remote_code': True}),
+        ('model.type', 'mmpretrain.HuggingFaceClassifier'),
+        ('model.head.settings', 'teacher-settings.py'),
+        ('model.head.answer_list_path', 'answers.pkl'),
+        ('model.backbone.pretrained', 'weights.PTH'),
     ],
 )
 def test_what_could_run_or_read_is_refused(folder, change, key, value, monkeypatch):

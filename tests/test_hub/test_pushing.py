@@ -6,6 +6,7 @@ import torch
 from lfi.engine.checkpoint import safe_checkpoint_loading
 from lfi.engine.config_loading import load_config
 from lfi.engine.pipelines import set_teacher_cache
+from lfi.errors import UsageError
 from lfi.repositories import HubError
 from lfi.structures.interaction_cache import CacheError, InteractionCache
 from mmengine.runner.checkpoint import CheckpointLoader
@@ -38,6 +39,11 @@ def test_a_folder_is_uploaded_as_it_is_and_read_by_its_revision(hub, run_folder,
     folder = lfi.save_pretrained(run_folder, tmp_path / 'student', model_card=dict(license='mit'))
     first = lfi.push_to_hub(folder, 'me/student').oid
     lfi.push_to_hub(run_folder, 'me/student', revision='slim', readout=False)
+    for change in (dict(readout=False), dict(config='x.py'), dict(model_card=dict(license='mit'))):
+        with pytest.raises(
+            UsageError, match='student is a finished student, whose config, read-out and card'
+        ):
+            lfi.push_to_hub(folder, 'me/student', **change)
     assert hub.files('models/me/student')['config.json'] == (folder / 'config.json').read_bytes()
     assert hasattr(lfi.from_pretrained('hf://me/student'), 'ask')
     assert hasattr(lfi.from_pretrained(f'me/student@{first}'), 'ask')

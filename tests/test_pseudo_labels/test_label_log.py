@@ -43,6 +43,18 @@ def test_at_whatever_byte_it_is_cut_off_it_goes_on(tmp_path):
         assert path.read_bytes() == complete
 
 
+def test_two_runs_do_not_write_one_log(tmp_path):
+    path = tmp_path / 'log.jsonl'
+    first = LabelLog(path, SETTINGS)
+    first.add(FIRST)
+    with pytest.raises(UsageError, match='log.jsonl is being written by another run: wait, or choose'):
+        LabelLog(path, SETTINGS)
+    first.add(SECOND)
+    first.close()
+    again = LabelLog(path, SETTINGS)
+    assert all(record['file'] in again for record in FIRST + SECOND)
+
+
 def test_a_log_of_other_settings_is_refused(tmp_path):
     path = tmp_path / 'log.jsonl'
     written(path, FIRST)

@@ -1,5 +1,6 @@
 """What a teacher and a student say, as labels are made of it."""
 
+import copy
 from pathlib import Path
 
 import cv2
@@ -138,6 +139,23 @@ def test_other_weights_are_another_student(student):
     content['state_dict']['readout.presence_head.bias'] += 1
     torch.save(content, checkpoint)
     assert StudentReader(cfg, checkpoint, device='cpu').identity != before
+
+
+def test_other_prompts_and_another_pipeline_are_other_answers(student):
+    cfg, checkpoint = student()
+    before = StudentReader(cfg, checkpoint, device='cpu').identity
+    assert StudentReader(copy.deepcopy(cfg), checkpoint, device='cpu').identity == before
+    prompts, pipeline, moved = (copy.deepcopy(cfg) for _ in range(3))
+    prompts.model.teacher.templates = ['a drawing of a {}']
+    pipeline.test_dataloader.dataset.pipeline.insert(0, dict(type='Resize', scale=(48, 48)))
+    moved.model.teacher_cache = 'elsewhere'
+    moved.test_dataloader.batch_size = 3
+    identities = [StudentReader(each, checkpoint, device='cpu').identity for each in (prompts, pipeline)]
+    assert [[key for key in before if before[key] != found[key]] for found in identities] == [
+        ['model'],
+        ['test_pipeline'],
+    ]
+    assert StudentReader(moved, checkpoint, device='cpu').identity == before
 
 
 def test_a_student_of_another_text_width_is_refused(student):

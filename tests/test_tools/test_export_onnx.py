@@ -129,32 +129,38 @@ def test_an_older_export_stays_where_the_disk_is_full(tmp_path, monkeypatch):
     older = tmp_path / 'student.onnx'
     older.write_bytes(b'whole')
     monkeypatch.setattr(export_onnx, 'to_onnx', lambda *args: Full())
-    with pytest.raises(OSError, match='No space left'):
-        export_onnx.write_onnx(None, ['logits'], None, older)
+    with pytest.raises(OSError, match='No space left'), export_onnx.replaced_when_done(older) as path:
+        export_onnx.write_onnx(None, ['logits'], None, path)
     assert [path.name for path in tmp_path.iterdir()] == ['student.onnx'] and older.read_bytes() == b'whole'
 
 
 def comparison(tmp_path, factor):
     path = tmp_path / 'student.onnx'
-    path.touch()
+    path.write_bytes(b'older')
     batches = [torch.ones(1, 3, 4, 4)]
-    export_onnx.compare(None, lambda x: (x,), ['logits'], batches, lambda x: (x * factor,), FLOAT32, path)
-    return path
+    with export_onnx.replaced_when_done(path) as made:
+        made.write_bytes(b'new')
+        export_onnx.compare(None, lambda x: (x,), ['logits'], batches, lambda x: (x * factor,), FLOAT32, path)
 
 
-def test_an_export_that_differs_is_removed(tmp_path):
-    with pytest.raises(UsageError, match=r'student.onnx was removed: .* differ .* Tolerance'):
+def files_of(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_an_export_that_differs_leaves_the_older_one(tmp_path):
+    with pytest.raises(UsageError, match=r'student.onnx was not written: .* differ .* Tolerance'):
         comparison(tmp_path, 1.001)
-    assert not (tmp_path / 'student.onnx').exists()
+    assert files_of(tmp_path) == {'student.onnx': b'older'}
 
 
-def test_an_export_whose_values_are_not_finite_is_removed(tmp_path, capsys):
-    with pytest.raises(UsageError, match='student.onnx was removed'):
+def test_an_export_whose_values_are_not_finite_leaves_the_older_one(tmp_path, capsys):
+    with pytest.raises(UsageError, match='student.onnx was not written'):
         comparison(tmp_path, float('nan'))
-    assert not (tmp_path / 'student.onnx').exists()
+    assert files_of(tmp_path) == {'student.onnx': b'older'}
     assert 'logits (1, 3, 4, 4): values that are not finite' in capsys.readouterr().out
 
 
 def test_an_export_that_is_the_same_stays(tmp_path, capsys):
-    assert comparison(tmp_path, 1.00001).exists()
+    comparison(tmp_path, 1.00001)
+    assert files_of(tmp_path) == {'student.onnx': b'new'}
     assert 'student.onnx, logits (1, 3, 4, 4): largest difference 1.0e-05' in capsys.readouterr().out

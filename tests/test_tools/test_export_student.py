@@ -90,3 +90,13 @@ def test_what_it_reads_is_not_overwritten(run_tool, small_training):
     before = config.read_text()
     assert 'would overwrite' in run_tool(TOOL, config, checkpoint, config.with_suffix('.safetensors'), code=1)
     assert config.read_text() == before
+    own = config.with_name('own.py')
+    own.write_text('print(1)')
+    (config.parent / 'config.json').write_text('{"mine": 1}')
+    for out, format_, words in (
+        ('own.pth', 'mmpretrain', 'own.py'),
+        ('a.safetensors', 'timm', 'config.json'),
+    ):
+        said = run_tool(TOOL, config, checkpoint, config.with_name(out), '--format', format_, code=1)
+        assert f'{words} is there already, and of no export' in said
+    assert own.read_text() == 'print(1)'

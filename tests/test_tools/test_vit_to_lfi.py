@@ -42,3 +42,4 @@ def test_what_it_cannot_convert(run_tool, tmp_path):
     path = tmp_path / 'resnet.pth'
     torch.save({'state_dict': {'layer1.0.conv1.weight': torch.zeros(1)}}, path)
     assert 'is no ViT of timm, clip, vitdet' in run_tool(TOOL, path, tmp_path / 'x.pth', code=1)
+    assert 'would overwrite' in run_tool(TOOL, path, path, code=1)

@@ -152,7 +152,7 @@ def test_each_test_image_gets_a_picture_where_the_teacher_can_be_had(runner, tmp
     hook.before_test(runner)
     hook.after_test_iter(runner, 0, data, samples)
     pictures = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob('*.png'))
-    assert pictures == ['pictures/b.png', 'pictures/cats/a.png', 'pictures/dogs/a.png']
+    assert pictures == ['pictures/0_0_2_b.jpg.png', 'pictures/cats/a.jpg.png', 'pictures/dogs/a.jpg.png']
 
     class Missing(Model):
         @property

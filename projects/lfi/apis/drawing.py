@@ -45,7 +45,10 @@ def draw_result(result: InteractionResult, classes: Sequence[str], shown: Sequen
     height, width = result.image.shape[:2]
     # Of a very thin image one pixel is left.
     size = (max(1, round(side * SIDE / max(height, width))) for side in (width, height))
-    small = np.clip(imresize(result.image, tuple(size)), 0, 255).astype(np.uint8)[..., ::-1]
+    small = np.clip(imresize(result.image, tuple(size)), 0, 255).astype(np.uint8)
+    shape = small.shape[0], small.shape[1]
+    # A grey image has no channels.
+    small = np.broadcast_to(small[..., None], (*small.shape, 3)) if small.ndim == 2 else small[..., ::-1]
     columns = min(1 + len(shown), COLUMNS)
     rows = -(-(1 + len(shown)) // columns)
     cell_height = CELL * min(max(height / width, 0.5), 2) + 0.4
@@ -59,7 +62,7 @@ def draw_result(result: InteractionResult, classes: Sequence[str], shown: Sequen
     for cell in cells[: 1 + len(shown)]:
         cell.imshow(small, **frame)
     _draw_prediction(cells[0], result, classes)
-    heats = result.maps_on_image(small.shape[:2]).numpy()
+    heats = result.maps_on_image(shape).numpy()
     for cell, index in zip(cells[1:], shown):
         cell.imshow(np.ma.masked_invalid(heats[index]), cmap='jet', alpha=0.5, **frame)
         _title(cell, f'{result.texts[index]}  {result.presence[index]:.0%}')

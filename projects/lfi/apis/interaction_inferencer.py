@@ -295,7 +295,8 @@ class InteractionInferencer(BaseInferencer):
             super()._load_weights_to_model(model, checkpoint, cfg)
             return
         trained_on = checkpoint.get('meta', {}).get('dataset_meta') or {}
-        self._trained_classes = trained_on.get('classes')
+        if not getattr(model, 'names_classes', False):
+            self._trained_classes = trained_on.get('classes')
         state = checkpoint.get('state_dict', checkpoint)
         state = {name.removeprefix('module.'): value for name, value in state.items()}
         try:

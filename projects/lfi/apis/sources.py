@@ -19,6 +19,9 @@ from lfi.folders import image_names
 
 VIDEO_SUFFIXES = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm')
 
+LENGTH_TOLERANCE = 0.05
+"""Of the number of frames that a video states."""
+
 Load = Callable[[dict], dict]
 """A transform that loads the image at `img_path`."""
 
@@ -89,7 +92,8 @@ class VideoSource:
         """Every `frame_stride`-th frame with its number from 0, as a pipeline takes it.
 
         Raises:
-            OSError: If no frame can be read; the message names the file.
+            OSError: If no frame can be read, or, after the last one, if it is not complete; the message names
+                the file.
         """
         capture = cv2.VideoCapture(self.name)
         frame = 0
@@ -105,6 +109,10 @@ class VideoSource:
             capture.release()
         if frame == 0:
             raise OSError(f'{self.name}: this video cannot be read')
+        stated = self.count(1)
+        # Some formats estimate their length.
+        if frame < (1 - LENGTH_TOLERANCE) * stated:
+            raise OSError(f'{self.name}: this video ends after {frame} of the {stated} frames that it states')
 
     def _property(self, key: int) -> float:
         capture = cv2.VideoCapture(self.name)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mmengine.config import Config
 from torch import nn
 
+from lfi.errors import UsageError
 from lfi.repositories import CACHE_FILES, CARD, CONFIG, MANIFEST, STUDENT_FILES, HubError, first_line
 from lfi.student_folder import read_student
 
@@ -49,14 +50,15 @@ def push_to_hub(
         create_pr: whether to open a pull request in place of a commit. Defaults to False.
         config: as of `save_pretrained`.
         readout: likewise.
-        model_card: likewise, or of a cache's card. A folder that has a card keeps it.
+        model_card: likewise, or of a cache's card. A cache that has a card keeps it.
 
     Returns:
         What the Hub says of the commit; `commit_url` is its address.
 
     Raises:
         HubError: if the Hub refuses it, or a folder is corrupted.
-        UsageError, CacheError: as `save_pretrained` and `InteractionCache` say.
+        UsageError, CacheError: as `save_pretrained` and `InteractionCache` say; and UsageError if a student's
+            folder is to be changed by `config`, `readout` or `model_card`.
     """
     upload = partial(
         _commit,
@@ -73,6 +75,11 @@ def push_to_hub(
         files = _files(folder, CACHE_FILES, repo_id, card)
         return upload(files, 'dataset')
     if folder is not None and (folder / CONFIG).is_file():
+        if config is not None or not readout or model_card:
+            raise UsageError(
+                f'{folder} is a finished student, whose config, read-out and card are those of its saving: '
+                'leave these arguments out, or give its checkpoint'
+            )
         # What cannot be loaded is not uploaded.
         read_student(folder)
         return upload(_files(folder, STUDENT_FILES, repo_id), 'model')

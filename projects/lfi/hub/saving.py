@@ -88,6 +88,9 @@ def save_pretrained(
     if isinstance(model, nn.Module) and config is not None:
         _check_config(student, cfg)
     names = trained.meta.get('dataset_meta') or getattr(student, 'dataset_meta', None) or {}
+    if getattr(student, 'names_classes', False):
+        # They are those of its config, and not of its training.
+        names = {}
     written = write_student(folder, scope, public, pipeline, names, state)
     card = student_card(facts, student, written.meta.get('classes', ()), answers, model_card)
     AtomicLocalBackend().put(card.encode(), folder / CARD)
@@ -148,9 +151,14 @@ def _of_run(path: Path, config: Config | str | Path | None) -> Trained:
     content = load_from_local(found, 'cpu')
     model = _built(cfg)
     check_weights(model, content, asked=True)
-    state = content.get('state_dict', content)
+    state = {
+        name.removeprefix('module.'): value for name, value in content.get('state_dict', content).items()
+    }
+    if getattr(model, 'names_classes', False):
+        # It leaves out the head that was trained.
+        state = {name: value for name, value in state.items() if not name.startswith('head.')}
     try:
-        model.load_state_dict({name.removeprefix('module.'): value for name, value in state.items()})
+        model.load_state_dict(state)
     except RuntimeError as error:
         raise UsageError(f'{checkpoint} does not fit its config: {error}') from error
     return Trained(model.eval(), cfg, checkpoint, content.get('meta') or {})

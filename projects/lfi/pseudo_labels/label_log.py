@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from lfi.errors import UsageError
+from lfi.fileio import take_lock
 
 
 class LabelLog:
@@ -20,25 +21,38 @@ class LabelLog:
         settings: Plain data that names all that labels depend on.
 
     Raises:
-        UsageError: If the file is of other settings, is no such file, or cannot be written.
+        UsageError: If the file is of other settings, is no such file, cannot be written, or another run
+            writes it.
     """
 
     def __init__(self, path: Path, settings: Mapping) -> None:
         self.path = path
         self._records: dict[str, dict] = {}
-        first = _line(settings)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            content = path.read_bytes() if path.is_file() else b''
-            complete = content[: content.rfind(b'\n') + 1]
-            self._check(complete or content, first)
-            self._file = path.open('r+b' if content else 'wb')
+            self._file = path.open('a+b')
+        except OSError as error:
+            raise UsageError(f'{path} cannot be written: {error.strerror or error}') from error
+        try:
+            self._go_on(_line(settings))
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _go_on(self, first: bytes) -> None:
+        """Take the records of what is there, and write on behind them."""
+        if not take_lock(self._file):
+            raise UsageError(f'{self.path} is being written by another run: wait, or choose another folder')
+        self._file.seek(0)
+        content = self._file.read()
+        complete = content[: content.rfind(b'\n') + 1]
+        self._check(complete or content, first)
+        try:
             self._file.truncate(len(complete))
-            self._file.seek(len(complete))
             if not complete:
                 self._write(first)
         except OSError as error:
-            raise UsageError(f'{path} cannot be written: {error.strerror or error}') from error
+            raise UsageError(f'{self.path} cannot be written: {error.strerror or error}') from error
 
     def __contains__(self, name: str) -> bool:
         return name in self._records

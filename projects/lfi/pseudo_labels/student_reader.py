@@ -12,7 +12,9 @@ from mmengine.config import Config
 
 from lfi.apis import InteractionInferencer
 from lfi.apis.image_pipeline import UnfitImageError
+from lfi.config_types import leaves
 from lfi.digests import hash_files
+from lfi.repositories import WEIGHTS, is_student, local_folder
 
 from .answers import ConceptAnswers
 
@@ -48,7 +50,9 @@ class StudentReader:
         classes = dict.fromkeys(self.inferencer.default_texts or self.inferencer.classes)
         self.concepts: tuple[str, ...] = tuple(texts or classes)
         self.inferencer.stream([], self.concepts)
-        self.identity: dict[str, Any] = dict(checkpoint=_digest(checkpoint), concepts=list(self.concepts))
+        self.identity: dict[str, Any] = dict(
+            checkpoint=_digest(checkpoint), **_settings(cfg), concepts=list(self.concepts)
+        )
 
     def __call__(self, images: Sequence[np.ndarray]) -> list[ConceptAnswers]:
         """The answers for images, each (H, W, 3) uint8 BGR, of any sizes.
@@ -64,6 +68,18 @@ class StudentReader:
 
 
 def _digest(checkpoint: str | Path) -> str:
-    """Of a local file's content; a URL is its own name."""
-    path = Path(checkpoint)
+    """Of the content of a file, or of a student's folder; a URL is its own name."""
+    path = local_folder(checkpoint) / WEIGHTS if is_student(checkpoint) else Path(checkpoint)
     return hash_files(blake2b(digest_size=16), path).hexdigest() if path.is_file() else str(checkpoint)
+
+
+def _settings(cfg: Config) -> dict[str, str]:
+    """Digests of what else answers depend on: the model, its teacher's texts, how images are loaded."""
+    model = {name: value for name, value in cfg.model.items() if name != 'teacher_cache'}
+    datasets = leaves((cfg.get('test_dataloader') or {}).get('dataset'))
+    pipelines = [dataset.get('pipeline') for dataset in datasets]
+    parts = dict(model=[model, cfg.get('data_preprocessor')], test_pipeline=pipelines)
+    return {
+        name: blake2b(Config(dict(part=part)).pretty_text.encode(), digest_size=8).hexdigest()
+        for name, part in parts.items()
+    }

@@ -34,18 +34,33 @@ REGISTRIES = (
 """Of what a model and its pipeline are made."""
 OPERATORS = ('RoIAlign', 'RoIPool', 'nms', 'soft_nms')
 """Types that mmcv looks up among its operators."""
-# Initial values are not needed, and these would be fetched.
-REFUSED = ('Pretrained', 'PretrainedInit')
+REFUSED = (
+    # Initial values are not needed, and these would be fetched.
+    'Pretrained',
+    'PretrainedInit',
+    # They build a model from a file or a folder that a text names, and its code with it.
+    'HuggingFaceClassifier',
+    'KnowledgeDistillationSingleStageDetector',
+    'LAD',
+)
+ASKED = ('teacher', 'zero_shot')
+"""Parts that hold concepts and prompts."""
+FREE = ('concepts', 'templates', 'background', 'question')
+"""What of them nothing evaluates."""
+TEACHER_NAMES = ('model', 'pretrained', 'weights_file')
+"""Arguments of a teacher that name what it is loaded from."""
 # The name of a model, with its source before it.
 _TEACHER = re.compile(r'(transformers:[\w.-]+/)?[\w.:+-]*')
 _NAME = re.compile(r'[\w.+-]*')
+# What configs, pickles and weights are named.
+_FILE = re.compile(r'.*\.(py|json|ya?ml|pkl|pickle|pth?|ckpt|bin|npy|npz|safetensors)', re.IGNORECASE)
 _DOTTED = re.compile(r'[^\W\d]\w*(\.[^\W\d]\w*)+')
 
 
 def check_harmless(config: dict[str, Any], scope: str, where: str) -> None:
     """Check a part of a config before it is built; no code of it runs, and nothing that it names is imported.
 
-    Texts below `teacher` and `zero_shot` are free: they are concepts and prompts, which nothing evaluates.
+    Concepts and prompts, which nothing evaluates, are free texts: `FREE` below `ASKED`.
 
     Args:
         config: plain data, with tuples.
@@ -53,15 +68,18 @@ def check_harmless(config: dict[str, Any], scope: str, where: str) -> None:
         where: its name in messages.
 
     Raises:
-        HubError: for a type that is not registered, or a text that is not a name; the message has its place.
+        HubError: for a type that is not registered, a text that is not a name or is one of a file, or a model
+            that would bring its own code; the message has its place.
     """
     parts = list(_parts(config, where))
     scopes = {scope, 'lfi', 'mmengine'}
     for key, value, place, _ in parts:
         if key == '_scope_' or (key == 'type' and '.' in str(value)):
             scopes.add(str(value).partition('.')[0])
-        if key == 'teacher' and isinstance(value, dict):
-            _check_teacher(value, place)
+        if key in ASKED and value is not None:
+            _check_asked(value, place)
+        if key == 'trust_remote_code' and value:
+            raise _refusal(place, value, 'lets a model bring its own code')
     for name in scopes:
         if name not in SCOPES and f'{name}.registry' not in sys.modules:
             raise _refusal(
@@ -78,7 +96,7 @@ def check_harmless(config: dict[str, Any], scope: str, where: str) -> None:
             )
         if free or not isinstance(value, str):
             continue
-        if not _NAME.fullmatch(value):
+        if not _NAME.fullmatch(value) or _FILE.fullmatch(value):
             raise _refusal(place, value, 'is not a name: files, addresses and expressions are not read')
         if _DOTTED.fullmatch(value) and value not in known and _is_module(value.partition('.')[0]):
             raise _refusal(place, value, 'names what is in a module, and is not a registered type')
@@ -118,31 +136,33 @@ def _registered(scope: str) -> Iterator[str]:
         yield from TASK_TYPES
 
 
-def _parts(value: Any, where: str, key: str = '', free: bool = False) -> Iterator[tuple[str, Any, str, bool]]:
-    """Each value with its key, its place, and whether its texts are free."""
-    yield key, value, where, free
+def _parts(value: Any, where: str, above: tuple[str, ...] = ()) -> Iterator[tuple[str, Any, str, bool]]:
+    """Each value with its key, its place, and whether its texts are free; `above` are the keys down to it."""
+    free = any(key in ASKED for key in above) and any(key in FREE for key in above)
+    # Checked apart.
+    named = above[-2:-1] == ('teacher',) and above[-1] in TEACHER_NAMES
+    yield above[-1] if above else '', value, where, free or named
     if isinstance(value, dict):
         for name, part in value.items():
-            yield from _parts(part, f'{where}.{name}', name, free or name in ('teacher', 'zero_shot'))
+            yield from _parts(part, f'{where}.{name}', (*above, name))
     elif isinstance(value, list | tuple):
         for i, part in enumerate(value):
-            yield from _parts(part, f'{where}[{i}]', '', free)
+            yield from _parts(part, f'{where}[{i}]', (*above, ''))
 
 
-def _check_teacher(teacher: dict[str, Any], where: str) -> None:
+def _check_asked(part: object, where: str) -> None:
     """Refuse a teacher that would read files of this machine, or import or build more than a model."""
-    concepts = teacher.get('concepts', [])
+    if not isinstance(part, dict):
+        raise _refusal(where, part, 'must be a dict')
+    concepts = part.get('concepts', [])
     if not (isinstance(concepts, list | tuple) and all(isinstance(name, str) for name in concepts)):
         raise _refusal(f'{where}.concepts', concepts, 'must be a list of names')
-    for name in ('model', 'pretrained', 'weights_file'):
-        value = teacher.get(name)
-        text = value if isinstance(value, str) else ''
-        if (
-            name == 'weights_file'
-            and value is not None
-            or not _TEACHER.fullmatch(text)
-            or text.endswith('.py')
-        ):
+    for name in TEACHER_NAMES:
+        value = part.get(name)
+        if value is None:
+            continue
+        name_only = isinstance(value, str) and _TEACHER.fullmatch(value) and not _FILE.fullmatch(value)
+        if name == 'weights_file' or not name_only:
             raise _refusal(f'{where}.{name}', value, 'names a file, and files are not read')
 
 

@@ -124,6 +124,8 @@ def build_page(inferencer: InteractionInferencer, cfg: Config, device: str | Non
             texts = texts_of(lines or '')
             image = image_of(path, inferencer.pipeline.load)
             found = inferencer(image, texts, return_vis=True)
+            if found['skipped']:
+                raise gr.Error('The test pipeline cannot take this image: it is too thin.')
             (result,) = found['predictions']
             shown = texts or [result.texts[index] for index in strongest(result)]
             theirs = teacher_picture(cfg, device, shown, result.image) if compare else None

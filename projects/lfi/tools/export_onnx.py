@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import logging
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from lfi.engine.config_loading import load_config
 from lfi.errors import UsageError
-from lfi.fileio import AtomicLocalBackend
 from lfi.folders import make_folder
 from lfi.models.batches import pixel_format
 from lfi.models.export import (
@@ -61,13 +60,17 @@ def main(args: Namespace) -> None:
     images = [sample_images(batch, shape, pixels, args.images) for batch in batches]
     if args.out is not None:
         program = (half_program_of if args.fp16 else program_of)(graph, shape, args.batch)
-        write_onnx(program, names, args.opset, args.out)
         tolerance = FLOAT16 if args.fp16 else FLOAT32
-        compare(student, graph, names, images, onnx_runner(args.out), tolerance, args.out)
+        with replaced_when_done(args.out) as path:
+            write_onnx(program, names, args.opset, path)
+            compare(student, graph, names, images, onnx_runner(path), tolerance, args.out)
+        print(f'Wrote {args.out} ({args.out.stat().st_size / 1e6:,.3f} MB).')
     if args.torch_export is not None:
-        write_program(program_of(graph, shape, args.batch), args.torch_export)
-        module = torch.export.load(args.torch_export).module()
-        compare(student, graph, names, images, module, FLOAT32, args.torch_export)
+        with replaced_when_done(args.torch_export) as path:
+            torch.export.save(program_of(graph, shape, args.batch), path)
+            module = torch.export.load(path).module()
+            compare(student, graph, names, images, module, FLOAT32, args.torch_export)
+        print(f'Wrote {args.torch_export}.')
     print(
         f'Images: {"RGB" if pixels.rgb else "BGR"}, {shape[0]} x {shape[1]}, values 0 to 255, less '
         f'{rounded(pixels.mean)}, divided by {rounded(pixels.std)}.'
@@ -132,6 +135,15 @@ def half_program_of(
     return program_of(half, shape, batch)
 
 
+@contextmanager
+def replaced_when_done(path: Path) -> Iterator[Path]:
+    """A path to write to, whose files replace those of an older export where all went well."""
+    with TemporaryDirectory(dir=path.parent, prefix=f'.{path.name}.') as folder:
+        yield Path(folder, path.name)
+        for file in Path(folder).iterdir():
+            file.replace(path.parent / file.name)
+
+
 def write_onnx(
     program: torch.export.ExportedProgram, names: Sequence[str], opset: int | None, path: Path
 ) -> None:
@@ -147,19 +159,9 @@ def write_onnx(
     found = onnx.model.opset_imports['']
     if opset is not None and found != opset:
         raise UsageError(f'--opset {opset}: torch could only write opset {found}')
-    # Larger ones have their weights in a file beside them. An older export stays until this one is complete.
-    with TemporaryDirectory(dir=path.parent, prefix=f'.{path.name}.') as folder:
-        onnx.save(Path(folder) / path.name)
-        for file in Path(folder).iterdir():
-            file.replace(path.parent / file.name)
-    print(f'Wrote {path} ({path.stat().st_size / 1e6:,.3f} MB), opset {found}.')
-
-
-def write_program(program: torch.export.ExportedProgram, path: Path) -> None:
-    """Write a program of torch.export; an older file stays where that fails."""
-    buffer = io.BytesIO()
-    torch.export.save(program, buffer)
-    AtomicLocalBackend().put(buffer.getbuffer(), path)
+    # Larger ones have their weights in a file beside them.
+    onnx.save(path)
+    print(f'{path.name}: opset {found}.')
 
 
 def onnx_runner(path: Path, threads: int = 0, device: str = 'cpu') -> Exported:
@@ -205,10 +207,10 @@ def compare(
         batches: Normalised images.
         exported: The export.
         tolerance: What counts as the same.
-        path: The export's file.
+        path: Where the export's file will be.
 
     Raises:
-        UsageError: If it gives something else; the file is then removed.
+        UsageError: If it gives something else.
     """
     found = together(
         [compared_outputs(student, graph, names, images, exported(images), tolerance) for images in batches]
@@ -216,9 +218,8 @@ def compare(
     for line in found.lines:
         print(f'{path.name}, {line}')
     if not found.holds:
-        path.unlink()
         raise UsageError(
-            f'{path} was removed: its outputs differ from those of PyTorch by more than {tolerance}'
+            f'{path} was not written: its outputs differ from those of PyTorch by more than {tolerance}'
         )
     if not found.compared:
         print(f'{path.name} was not compared, since nothing is found in these images: give --images FOLDER')

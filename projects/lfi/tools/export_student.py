@@ -27,7 +27,7 @@ from lfi.models.export import (
     to_timm,
 )
 
-from .weight_files import write_weights
+from .weight_files import same_file, write_weights
 
 TOLERANCE = 1e-4
 
@@ -36,8 +36,10 @@ def main(args: Namespace) -> None:
     """Run the tool."""
     beside = args.out.parent / 'config.json' if args.format == 'timm' else args.out.with_suffix('.py')
     for source in (args.config, args.checkpoint):
-        if any(path.exists() and path.samefile(source) for path in (args.out, beside)):
+        if any(same_file(path, source) for path in (args.out, beside)):
             raise UsageError(f'out={args.out} would overwrite {source}')
+    if beside.exists() and not is_export(args.out, beside):
+        raise UsageError(f'{beside} is there already, and of no export: choose another name than {args.out}')
     cfg = load_config(args.config, args.cfg_options)
     checkpoint = read_checkpoint(args.checkpoint)
     exported = load_student(cfg, checkpoint)
@@ -50,6 +52,16 @@ def main(args: Namespace) -> None:
         AtomicLocalBackend().put_text(slim_config(cfg).pretty_text, beside)
     report(exported, state)
     print(f'Wrote {args.out} ({args.out.stat().st_size / 1e6:,.3f} MB) and {beside}.')
+
+
+def is_export(out: Path, beside: Path) -> bool:
+    """Whether the config of an export may be replaced: an earlier one wrote it."""
+    if beside.suffix == '.py':
+        return out.exists()
+    try:
+        return 'architecture' in json.loads(beside.read_text(encoding='utf-8'))
+    except (TypeError, ValueError):
+        return False
 
 
 def read_checkpoint(path: str) -> dict:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from argparse import Namespace
+from contextlib import closing
 from pathlib import Path
 
 import matplotlib
@@ -57,11 +58,11 @@ def label(reader: TeacherReader | StudentReader, args: Namespace) -> None:
     rules = options.rules_of(args, reader)
     check_output(args.images, args.out, '--out')
     sources, out = image_files(args.images), Path(args.out)
-    log = LabelLog(out / 'log.jsonl', {**reader.identity, **vars(rules)})
-    done = sum(source.name in log for source in sources)
-    with tqdm(total=len(sources), initial=done, unit=' images', smoothing=0.05) as bar:
-        for count in label_files(reader, sources, rules, log, args.batch_size):
-            bar.update(count)
+    with closing(LabelLog(out / 'log.jsonl', {**reader.identity, **vars(rules)})) as log:
+        done = sum(source.name in log for source in sources)
+        with tqdm(total=len(sources), initial=done, unit=' images', smoothing=0.05) as bar:
+            for count in label_files(reader, sources, rules, log, args.batch_size):
+                bar.update(count)
     records = [log[source.name] for source in sources]
     root = write_labels(out, records, reader.concepts)
     good = [record for record in records if 'error' not in record]

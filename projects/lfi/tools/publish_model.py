@@ -8,10 +8,11 @@ from argparse import Namespace
 
 import torch
 from mmengine.runner.checkpoint import CheckpointLoader
-from safetensors.torch import save
 
 from lfi.engine import AtomicLocalBackend, run_options
 from lfi.errors import UsageError
+
+from .weight_files import safetensors_of
 
 KEPT = ('meta', 'state_dict')
 
@@ -53,8 +54,7 @@ def restore_trained_weights(checkpoint: dict, path: str) -> None:
 def serialise(checkpoint: dict, suffix: str) -> bytes:
     """The bytes of a file, which depend on the checkpoint alone and not on the name of the file."""
     if suffix == '.safetensors':
-        tensors = {name: value.contiguous() for name, value in checkpoint['state_dict'].items()}
-        return save(tensors, metadata={'format': 'pt'})
+        return safetensors_of(checkpoint['state_dict'])
     buffer = io.BytesIO()
     torch.save(checkpoint, buffer)
     return buffer.getvalue()

@@ -5,18 +5,19 @@ from pathlib import Path
 
 import torch
 from mmengine.runner.checkpoint import CheckpointLoader
-from safetensors.torch import load_file
 
 from lfi.engine import run_options
 from lfi.errors import UsageError
 from lfi.models.vit_checkpoints import from_lfi, recognise, to_lfi
 from lfi.vit_names import FORMATS
 
-from .weight_files import write_weights
+from .weight_files import same_file, write_weights
 
 
 def main(args: Namespace) -> None:
     """Run the tool."""
+    if same_file(Path(args.dst), args.src):
+        raise UsageError(f'dst={args.dst} would overwrite {args.src}')
     state = read(args.src)
     if args.to == 'lfi':
         form = recognise(state)
@@ -39,8 +40,6 @@ def main(args: Namespace) -> None:
 
 def read(path: str) -> dict[str, torch.Tensor]:
     """The tensors of a checkpoint, of its `state_dict` or `model` if it has one."""
-    if path.endswith('.safetensors'):
-        return load_file(path)
     if '://' not in path:
         run_options.require_checkpoint(path)
     loaded = CheckpointLoader.load_checkpoint(path, map_location='cpu', logger=None)

@@ -11,6 +11,17 @@ from mmengine.runner import save_checkpoint
 from torch import Tensor
 
 from lfi.fileio import AtomicLocalBackend
+from lfi.student_folder.folder import independent
+
+
+def same_file(path: Path, source: str) -> bool:
+    """Whether a path that is to be written is that of a source, which may be an address."""
+    return path.exists() and Path(source).exists() and path.samefile(source)
+
+
+def safetensors_of(state: Mapping[str, Tensor]) -> bytes:
+    """The bytes of a .safetensors file; weights that are tied are written twice."""
+    return safetensors.torch.save(independent(state), metadata={'format': 'pt'})
 
 
 def write_weights(state: Mapping[str, Tensor], path: Path, **beside: Any) -> None:
@@ -24,10 +35,8 @@ def write_weights(state: Mapping[str, Tensor], path: Path, **beside: Any) -> Non
     Raises:
         CheckpointWriteError: If it cannot be written; an older file stays as it is.
     """
-    state = {name: value.contiguous() for name, value in state.items()}
     if path.suffix == '.safetensors':
-        content = safetensors.torch.save(state, metadata={'format': 'pt'})
-        AtomicLocalBackend().put(content, path)
+        AtomicLocalBackend().put(safetensors_of(state), path)
     else:
-        checkpoint = {**beside, 'state_dict': state}
+        checkpoint = {**beside, 'state_dict': {name: value.contiguous() for name, value in state.items()}}
         save_checkpoint(checkpoint, str(path), backend_args={'backend': 'lfi_atomic'})

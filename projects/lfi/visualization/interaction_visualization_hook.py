@@ -12,7 +12,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from mmengine.dist import master_only
+from mmengine.dist import get_rank, master_only
 from mmengine.hooks import Hook
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.model.utils import stack_batch
@@ -124,8 +124,9 @@ class InteractionVisualizationHook(Hook):
             one = {name: value[i : i + 1] for name, value in data_batch.items()}
             picture = self._draw(_model(runner), one, outputs[i : i + 1])
             name = sample.metainfo.get('img_path', f'{batch_idx}_{i}')
-            path = Path(self.test_out_dir, _below_root(name, runner.test_dataloader.dataset))
-            path = path.with_name(f'{path.stem}.png')
+            number = f'{get_rank()}_{batch_idx}_{i}'
+            path = Path(self.test_out_dir, _below_root(name, runner.test_dataloader.dataset, number))
+            path = path.with_name(f'{path.name}.png')
             mmcv.imwrite(picture[..., ::-1], str(path))
 
     def _draw(self, model: Any, batch: dict, outputs: Sequence = ()) -> np.ndarray:
@@ -138,14 +139,18 @@ class InteractionVisualizationHook(Hook):
         return draw_asked(model, batch, outputs, self.texts, self._embeddings)
 
 
-def _below_root(path: str, dataset: Dataset) -> Path:
-    """An image's path from its data set's root, whose folders may hold the same name; else its name alone."""
+def _below_root(path: str, dataset: Dataset, number: str) -> Path:
+    """An image's path from its data set's root, whose folders may hold the same name.
+
+    Without a root it is from the folder of its images, and else its name behind its number.
+    """
     while hasattr(dataset, 'dataset'):
         dataset = dataset.dataset
-    root = getattr(dataset, 'data_root', None)
-    if root and Path(path).is_relative_to(root):
-        return Path(path).relative_to(root)
-    return Path(Path(path).name)
+    prefixes = getattr(dataset, 'data_prefix', None) or {}
+    for root in (getattr(dataset, 'data_root', None), prefixes.get('img_path'), prefixes.get('img')):
+        if root and Path(path).is_relative_to(root):
+            return Path(path).relative_to(root)
+    return Path(f'{number}_{Path(path).name}')
 
 
 def draw_batch(model: Any, batch: dict, outputs: Sequence = ()) -> np.ndarray:

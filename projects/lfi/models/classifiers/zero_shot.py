@@ -38,6 +38,9 @@ class LFIZeroShotClassifier(TextPredictMixin, LFIImageClassifier):
             `readout.text_dims`.
     """
 
+    names_classes = True
+    """Says to the tools that the classes are those it names, whatever the checkpoint was trained on."""
+
     def __init__(self, *, zero_shot: dict, teacher: dict, head: dict | None = None, **kwargs: Any) -> None:
         if not {'concepts'} <= set(zero_shot) <= {'concepts', 'templates'}:
             raise ValueError(f'zero_shot={zero_shot} must have the key concepts, and may have templates')
