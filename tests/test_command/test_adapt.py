@@ -323,6 +323,31 @@ def test_mixed_precision_is_built_without_a_gpu(write, monkeypatch):
     assert load_config(str(write(SHAPES.replace('optim_wrapper = dict(', amp)))).optim_wrapper.loss_scale
 
 
+def test_labels_that_are_no_longer_mixed_are_no_scores(write, tmp_path, capsys):
+    (tmp_path / 'photos').mkdir()
+    Image.new('RGB', (64, 64)).save(tmp_path / 'photos/a.png')
+    soft = SHAPES.replace('to_rgb=True,', 'to_rgb=True, to_onehot=True,').replace(
+        'in_channels=64', "in_channels=64, loss=dict(type='CrossEntropyLoss', use_soft=True)"
+    )
+    cfg = load_config(str(write(soft, unlabelled='photos')))
+    assert cfg.model.head.loss.use_soft is False and not cfg.data_preprocessor.to_onehot
+    assert 'loss.use_soft=False' in capsys.readouterr().out
+
+
+def test_a_step_that_needs_annotations_is_named(swirl, monkeypatch, write, tmp_path):
+    def needs_boxes(self, results):
+        if 'photos' in results['img_path']:
+            raise KeyError('gt_bboxes')
+        return results
+
+    monkeypatch.setattr(Swirl, 'transform', needs_boxes)
+    (tmp_path / 'photos').mkdir()
+    Image.new('RGB', (64, 64)).save(tmp_path / 'photos/a.png')
+    config = SHAPES.replace("    dict(type='RandomFlip', prob=0.5),", "    dict(type='Swirl'),")
+    with pytest.raises(UsageError, match='--unlabelled: train_pipeline has a step .*gt_bboxes'):
+        write(config, unlabelled='photos')
+
+
 def test_the_next_commands_can_be_typed(write, tmp_path, capsys):
     Config.fromstring(SHAPES, '.py').dump(tmp_path / 'my net.yaml')
     write('my net.yaml')
@@ -332,10 +357,20 @@ def test_the_next_commands_can_be_typed(write, tmp_path, capsys):
 
 def test_the_next_commands_name_the_work_dir_and_no_test_that_is_not_there(write, capsys):
     without = SHAPES.replace('test_dataloader =', '_unused =').replace('test_evaluator =', '_no =')
-    write(without.replace('test_cfg = dict()', "work_dir = 'runs/1'"))
+    write(without.replace('test_cfg = dict()', ''))
     said = capsys.readouterr().out
-    assert 'lfi cache lfi_mine.py --out runs/1/maps' in said
-    assert 'model.teacher_cache=runs/1/maps' in said and 'lfi test' not in said
+    assert 'lfi cache lfi_mine.py --out work_dirs/lfi_mine/maps' in said
+    assert 'model.teacher_cache=work_dirs/lfi_mine/maps' in said and 'lfi test' not in said
+
+
+def test_the_trainings_own_folder_and_checkpoints_are_left_alone(write, capsys):
+    # As a Runner dumps its config.
+    dumped = "work_dir = './work_dirs/mine'\nresume = True\nload_from = 'work_dirs/mine/epoch_3.pth'\n"
+    cfg = load_config(str(write(SHAPES + dumped)))
+    assert (cfg.work_dir, cfg.resume, cfg.load_from) == ('work_dirs/lfi_mine', False, None)
+    said = capsys.readouterr().out
+    assert './work_dirs/mine -> work_dirs/lfi_mine' in said and 'False: this training begins anew' in said
+    assert 'work_dir' not in write(SHAPES, out='lfi_other.py').read_text()
 
 
 def test_what_no_cache_can_follow_is_taught_online(swirl, write, capsys):

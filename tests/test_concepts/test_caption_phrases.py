@@ -70,6 +70,22 @@ def test_a_file_without_captions_is_named(tmp_path, name, text):
         read_captions(tmp_path / name)
 
 
+def test_names_and_captions_of_all_kinds(tmp_path):
+    text = '\ufeffa.jpg#0\tOne\u2028line\nimg#1.jpg#0\tone\r\nimg#2.jpg\ttwo\n'
+    path = tmp_path / 'c.txt'
+    path.write_bytes(text.encode())
+    assert read_captions(path) == {'a.jpg': ['One\u2028line'], 'img#1.jpg': ['one'], 'img#2.jpg': ['two']}
+    path.write_text('cats/1.jpg#0\ta cat\ndogs/1.jpg#0\ta dog\n')
+    with pytest.raises(ValueError, match='captions of cats/1.jpg and dogs/1.jpg, and an image is known by'):
+        read_captions(path)
+
+
+def test_case_tells_no_phrases_apart_and_nothing_is_no_phrase(tmp_path):
+    path = tmp_path / 'c.txt'
+    path.write_text('a.jpg#0\tA dog\nb.jpg#0\ta dog\nc.jpg#0\t \nd.jpg#0\ta cat\n')
+    assert CaptionPhrases.class_names(path, 'caption', min_count=1) == ['A dog', 'a cat']
+
+
 def test_phrases_name_the_concepts_most_frequent_first(flickr):
     assert CaptionPhrases.class_names(flickr) == ['wave']
     assert CaptionPhrases.class_names(flickr, min_count=1, max_phrases=3) == ['wave', 'man', 'surfboard']
@@ -119,3 +135,8 @@ def test_concepts_with_capitals_are_found():
     load = LoadCaptionConcepts(['Egyptian cat', 'dog', 'CD player'])
     found = load({'caption': 'An Egyptian cat sits beside a CD player.'})['gt_concepts']
     assert found.tolist() == [0, 2]
+
+
+def test_a_data_set_without_captions_is_named():
+    with pytest.raises(ValueError, match=r'a\.jpg has no caption: give lfi.LoadCaptionConcepts an ann_file'):
+        LoadCaptionConcepts(['dog']).transform(dict(img_path='a.jpg'))

@@ -118,6 +118,7 @@ def test_an_image_without_a_box_is_named(fake_tiny_imagenet):
         (dict(images_per_class=0), 'images_per_class=0'),
         (dict(images_per_class=(2, 2)), r'images_per_class=\(2, 2\)'),
         (dict(max_classes=0), 'max_classes=0'),
+        (dict(images_per_class=(90, 95)), r'images_per_class=\(90, 95\) leaves no image of n0'),
     ],
 )
 def test_bad_arguments_are_named(fake_tiny_imagenet, kwargs, words):

@@ -21,3 +21,10 @@ def test_only_loading_and_packing_stay_also_of_data_sets_inside():
     )
     assert config.dataset.pipeline[1].transforms[1].type == 'RandomResizedCrop'
     assert unaugmented(config, steps=('Load',)).dataset.pipeline == steps[:2]
+
+
+def test_steps_inside_one_that_reads_regions_move_nothing():
+    regions = dict(type='lfi.LoadRegions', transforms=[CROP])
+    record = dict(type='lfi.RecordView', transforms=[CROP])
+    pipeline = [LOAD, regions, record, dict(type='lfi.LoadInteractionMaps')]
+    assert unaugmented(ConfigDict(data_set(pipeline)), steps=('Load',)).pipeline == [LOAD]

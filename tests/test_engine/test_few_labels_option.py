@@ -32,6 +32,14 @@ def test_the_option_wraps_the_data_set_and_takes_the_sampler():
     assert cfg.to_dict() == plain.to_dict()
 
 
+def test_a_sampler_of_batches_gives_way():
+    pytest.importorskip('mmdet')
+    file = str(tools_root() / 'configs/detection/lfi_mask-rcnn_r50-fpn_1x_coco.py')
+    assert load_config(file).train_dataloader.batch_sampler.type == 'AspectRatioBatchSampler'
+    cfg = load_config(file, {'train_dataloader.few_labels.labelled_images': 120})
+    assert cfg.train_dataloader.batch_sampler is None
+
+
 def test_the_batches_have_their_share_of_labels():
     cfg = recipe(labels_per_class=1)
     init_default_scope('mmpretrain')

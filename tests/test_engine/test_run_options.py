@@ -100,6 +100,14 @@ def test_a_training_begins_where_the_config_resumes_from(tmp_path):
     assert (cfg.resume, cfg.load_from) == (True, str(tmp_path / 'epoch_1.pth'))
 
 
+@pytest.mark.parametrize(('own', 'expected'), [({}, 7), ({'randomness': {'seed': 3}}, 3)])
+def test_a_resumed_training_draws_as_it_would_have_gone_on(tmp_path, own, expected):
+    torch.save(dict(meta=dict(seed=7)), tmp_path / 'epoch_1.pth')
+    cfg = Config({'work_dir': str(tmp_path), **own})
+    run_options.set_resume(cfg, 'auto')
+    assert cfg.randomness.seed == expected
+
+
 def test_resume_by_the_config(tmp_path):
     torch.save({}, tmp_path / 'epoch_1.pth')
     cfg = Config({'work_dir': str(tmp_path), 'resume': True})

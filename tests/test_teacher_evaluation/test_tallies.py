@@ -1,5 +1,6 @@
 import pytest
 import torch
+from lfi.errors import UsageError
 from lfi.teacher_evaluation.images import Shown
 from lfi.teacher_evaluation.tallies import PresenceTally
 
@@ -16,3 +17,19 @@ def test_regions_of_another_area_are_neither_present_nor_absent():
     assert found['image']['precision'] == found['image']['recall'] == 1
     assert found['image']['brier'] == pytest.approx((0.1**2 + 0.2**2) / 2)
     assert tally.errors('image').tolist() == pytest.approx([found['image']['brier']])
+
+
+def test_how_often_a_concept_is_shown_is_of_what_counts():
+    large, small = torch.ones(4, 4, dtype=torch.bool), torch.zeros(4, 4, dtype=torch.bool)
+    small[0, 0] = True
+    tally = PresenceTally(1, (0.5, 1.0))
+    for mask in (large, small, small, large):
+        tally.add(Shown(torch.zeros(3, 4, 4), {0: mask}, None), {'image': torch.tensor([0.9])})
+    # Where it counts it is always there.
+    assert tally.summary()['chance: how often']['brier'] == 0
+
+
+def test_a_class_beyond_the_concepts_is_named():
+    image = Shown(torch.zeros(3, 4, 4), {5: torch.ones(4, 4, dtype=torch.bool)}, None)
+    with pytest.raises(UsageError, match='the images have the class 5, and teacher.concepts are 3'):
+        PresenceTally(3, (0.0, 1.0)).add(image, {'image': torch.ones(3)})

@@ -12,6 +12,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DATASETS
 from torch import nn
 
+from lfi.config_types import leaves, type_name
 from lfi.datasets.transforms import refuse_unrecorded_steps
 from lfi.engine.config_loading import load_config
 from lfi.engine.few_labels_option import check_few_labels
@@ -110,6 +111,21 @@ def _count(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
+def _check_unlabelled(cfg: Config, dataset: Any) -> None:
+    """Refuse a pipeline whose steps need annotations that images of a folder lack; it stands last."""
+    if type_name(list(leaves(cfg.train_dataloader.dataset.to_dict()))[-1]) != 'ImageFolder':
+        return
+    try:
+        dataset[len(dataset) - 1]
+    except UsageError:
+        raise
+    except Exception as error:
+        raise UsageError(
+            '--unlabelled: train_pipeline has a step that an image without annotations does not pass '
+            f'({type(error).__name__}: {error}): give a config without it'
+        ) from error
+
+
 def _check_data(cfg: Config) -> str:
     """What is found of the training data; an image that is read must be packed."""
     try:
@@ -132,4 +148,5 @@ def _check_data(cfg: Config) -> str:
         raise
     except Exception as error:
         return f'{size} training images; the first could not be read ({type(error).__name__}: {error})'
+    _check_unlabelled(cfg, dataset)
     return f'{size} training images; the first was read, {tuple(sample["inputs"].shape)}'

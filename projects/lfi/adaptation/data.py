@@ -179,8 +179,10 @@ def _beside_folder(
         'data_root': folder,
         'pipeline': found.share('unlabelled_pipeline', steps),
     }
-    kind = kind_of(next(leaves(dataset)), DATASETS, scope)
-    named = {'classes', *(getattr(kind, 'METAINFO', None) or {}), *SEGMENTATION_METAINFO}
+    first = next(leaves(dataset))
+    kind = kind_of(first, DATASETS, scope)
+    of_kind, of_config = getattr(kind, 'METAINFO', None) or {}, first.get('metainfo') or {}
+    named = {'classes', *of_kind, *of_config, *SEGMENTATION_METAINFO}
     found.words.append(
         (
             'training data',

@@ -95,6 +95,9 @@ def overlay(
         model.update({'train_cfg': None} if 'train_cfg' in mixing else {})
         preprocessor.update({name: False for name in mixing if name != 'train_cfg'})
         words.append(('mixing', f'no {", ".join(mixing)}: an image without a label has none to be mixed'))
+        if ((cfg.model.get('head') or {}).get('loss') or {}).get('use_soft'):
+            model['head'] = {'loss': {'use_soft': False}}
+            words.append(('head', 'loss.use_soft=False: labels that are not mixed are no scores'))
     if preprocessor and 'data_preprocessor' in cfg.model:
         model['data_preprocessor'] = preprocessor
     elif preprocessor:
@@ -109,6 +112,13 @@ def overlay(
     hooks = {name: hook for name, hook in HOOKS.items() if name not in (cfg.get('default_hooks') or {})}
     if hooks:
         variables['default_hooks'] = hooks
+    if cfg.get('work_dir'):
+        # In the other's folder checkpoints would replace its own.
+        variables['work_dir'] = f'work_dirs/{out.stem}'
+        words.append(('work_dir', f'{cfg.work_dir} -> {variables["work_dir"]}'))
+    if cfg.get('resume'):
+        variables.update(resume=False, load_from=None)
+        words.append(('resume', 'False: this training begins anew'))
     title = f'# {user.path.name}, learning from the interactions of {teacher}; written by `lfi adapt`.\n'
     text = title + assignments(variables)
     return Overlay(text, [*words, *data.words], data.why_online is None, plain)

@@ -71,10 +71,14 @@ def without_padding(pipeline: Pipeline) -> Pipeline:
     return [step for step in pipeline if type_name(step) not in PADS]
 
 
+# How much of a crop one class of mmseg may fill.
+_OF_ANNOTATIONS = ('cat_max_ratio',)
+
+
 def unlabelled(pipeline: Pipeline) -> Pipeline:
     """A training pipeline for images of files that have no annotations and are not mixed."""
     steps = [
-        step
+        {key: value for key, value in step.items() if key not in _OF_ANNOTATIONS}
         for step in pipeline
         if not type_name(step).startswith(('LoadAnnotations', 'LoadPanoptic', 'Filter', 'Recorded'))
         and not mixes([step])

@@ -9,6 +9,8 @@ from pathlib import Path, PurePath
 
 from lfi.registry import VOCABULARIES
 
+from .names import plain_name
+
 # Articles, numbers and possessives: what a phrase is about does not begin with them.
 LEADING = ('DT', 'CD', 'PRP$', 'PDT', 'WDT')
 
@@ -65,10 +67,10 @@ def read_captions(ann_file: str | Path) -> dict[str, list[str]]:
         ann_file: COCO's annotations (`.json`), or lines of `name#i<TAB>caption` as Flickr has them.
 
     Raises:
-        ValueError: if the file is of neither kind.
+        ValueError: if the file is of neither kind, or two images have the same name in different folders.
     """
     path = Path(ann_file)
-    text = path.read_text(encoding='utf-8')
+    text = path.read_text(encoding='utf-8-sig')
     captions: dict[str, list[str]] = {}
     try:
         if path.suffix == '.json':
@@ -76,15 +78,29 @@ def read_captions(ann_file: str | Path) -> dict[str, list[str]]:
             name_of = {image['id']: image['file_name'] for image in content['images']}
             rows = [(name_of[row['image_id']], row['caption']) for row in content['annotations']]
         else:
-            lines = (line.split('\t') for line in text.splitlines() if line.strip())
-            rows = [(name.split('#')[0], caption) for name, caption in lines]
+            # Captions may hold other marks at which `splitlines` would cut.
+            lines = (line.rstrip('\r').split('\t') for line in text.split('\n') if line.strip())
+            rows = [(_file_of(name), caption) for name, caption in lines]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"{path} holds no captions: expected COCO's .json, or lines of name#i<TAB>caption ({error!r})"
         ) from error
+    whole: dict[str, str] = {}
     for name, caption in rows:
-        captions.setdefault(PurePath(name).name, []).append(caption)
+        short = PurePath(name).name
+        if whole.setdefault(short, name) != name:
+            raise ValueError(
+                f'{path} has captions of {whole[short]} and {name}, and an image is known by the name of its '
+                'file: rename one'
+            )
+        captions.setdefault(short, []).append(caption)
     return captions
+
+
+def _file_of(name: str) -> str:
+    """The file of `name#i`; a name of its own may hold the mark too."""
+    file, _, number = name.rpartition('#')
+    return file if file and '.' not in number else name
 
 
 @VOCABULARIES.register_module()
@@ -111,8 +127,15 @@ class CaptionPhrases:
         """
         split = splitter_of(splitter)
         captions = [caption for texts in read_captions(ann_file).values() for caption in texts]
-        counts = Counter(phrase for caption in captions for phrase in dict.fromkeys(split(caption)))
-        phrases = [phrase for phrase, count in counts.most_common(max_phrases) if count >= min_count]
+        counts: Counter[str] = Counter()
+        spelling: dict[str, str] = {}
+        for caption in captions:
+            # Case does not tell phrases apart.
+            names = dict.fromkeys(plain_name(phrase) for phrase in split(caption) if phrase.strip())
+            counts.update(names.keys())
+            for phrase in split(caption):
+                spelling.setdefault(plain_name(phrase), phrase)
+        phrases = [spelling[name] for name, count in counts.most_common(max_phrases) if count >= min_count]
         if not phrases:
             raise ValueError(f'min_count={min_count} leaves none of the {len(counts)} phrases of {ann_file}')
         return phrases

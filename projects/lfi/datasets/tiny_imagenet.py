@@ -125,6 +125,13 @@ class TinyImageNet(ImageFileDataset):
         root = Path(self.data_root)
         wnids = _wnids(root)[: self.max_classes]
         rows_of = self._train_rows(root, wnids) if self.split == 'train' else self._val_rows(root, wnids)
+        for wnid in wnids:
+            if not rows_of[wnid][self.images_per_class]:
+                first, last = self.images_per_class.start, self.images_per_class.stop
+                raise ValueError(
+                    f'images_per_class={(first, last)!r} leaves no image of {wnid}: split={self.split!r} has '
+                    f'{len(rows_of[wnid])} of it'
+                )
         return [
             dict(img_path=path, gt_label=label, gt_bboxes=np.array([box], np.float32))
             for label, wnid in enumerate(wnids)

@@ -8,6 +8,8 @@ from lfi.config_types import type_name
 
 # What a pipeline packs for maps that are warped into views: here no view is recorded, and no map is read.
 OF_VIEWS = ('view', 'interaction_maps')
+# They begin with 'Load', and read maps, or move pixels by steps of their own, which are taken one by one.
+OF_MAPS = ('LoadInteractionMaps', 'LoadRegions')
 
 
 def unaugmented(dataset: ConfigDict, steps: tuple[str, ...] = ('Load', 'Pack')) -> ConfigDict:
@@ -38,7 +40,7 @@ def unaugmented(dataset: ConfigDict, steps: tuple[str, ...] = ('Load', 'Pack')) 
                 for k, v in step.items()
             }
             for step in transforms
-            if (name := type_name(step)).startswith(steps) and name != 'LoadInteractionMaps'
+            if (name := type_name(step)).startswith(steps) and name not in OF_MAPS
         ]
 
     return ConfigDict(plain(dataset.to_dict()))

@@ -54,6 +54,9 @@ def set_few_labels(cfg: Config) -> None:
     share = {key: arguments[key] for key in ('labelled_share',) if key in arguments}
     loader.dataset = ConfigDict(type='lfi.FewLabels', dataset=loader.dataset, **chosen)
     loader.sampler = ConfigDict(type='lfi.LabelledShareSampler', **share)
+    if loader.get('batch_sampler'):
+        # One that sorts by shape would break the share.
+        loader.batch_sampler = None
 
 
 def _check_share(arguments: dict, batch_size: int | None) -> None:

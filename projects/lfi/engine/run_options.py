@@ -12,7 +12,7 @@ from mmengine.logging import print_log
 from lfi.config_types import leaves, type_name
 from lfi.errors import UsageError
 
-from .checkpoint import find_checkpoint_to_resume
+from .checkpoint import find_checkpoint_to_resume, load_from_local
 
 SEG_VISUALIZER = {'type': 'mmseg.SegLocalVisualizer', 'vis_backends': [{'type': 'LocalVisBackend'}]}
 
@@ -93,9 +93,23 @@ def set_resume(cfg: Config, resume: str | None) -> None:
         cfg.resume = True
         cfg.load_from = resume
     if cfg.get('resume'):
+        _keep_seed(cfg)
         hooks = ('CompleteCheckpointHook', 'ResumedStepsHook', 'MissedValidationHook')
         added = [dict(type=f'lfi.{hook}') for hook in hooks]
         cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), *added]
+
+
+def _keep_seed(cfg: Config) -> None:
+    """Draw the images as the training would have gone on to, where the config itself has no seed.
+
+    MMEngine (0.10) restores the seed after it has built the data loaders.
+    """
+    source = cfg.get('load_from') or ''
+    if (cfg.get('randomness') or {}).get('seed') is not None or not osp.isfile(source):
+        return
+    seed = (load_from_local(source, 'cpu').get('meta') or {}).get('seed')
+    if seed is not None:
+        cfg.randomness = {**(cfg.get('randomness') or {}), 'seed': seed}
 
 
 def _written_since_start(work_dir: str) -> str | None:

@@ -86,7 +86,8 @@ class TeacherReader:
         """The answers for images, each (H, W, 3) uint8 BGR, of any sizes."""
         inputs = [torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))) for image in images]
         sizes = [tuple(image.shape[:2]) for image in images]
-        padded = stack_batch(inputs).float().to(self.device)
+        # As they are stored, a byte a value: the teacher makes each one small by itself.
+        padded = stack_batch(inputs).to(self.device)
         maps = self.teacher.maps_of_all(padded, PixelFormat.raw(), sizes)
         maps = self.reading(maps).to('cpu')
         heats = (maps.logits if maps.positions is None else maps.positions.exp())[:, -1]

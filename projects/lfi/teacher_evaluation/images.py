@@ -61,7 +61,8 @@ class Images(Dataset):
         results = self.data[int(self.indices[index])]
         pixels = torch.from_numpy(np.ascontiguousarray(results['img'])).permute(2, 0, 1)
         label = results.get('gt_label')
-        return Shown(pixels, regions_of(results), None if label is None else int(label))
+        known = label is not None and int(label) >= 0
+        return Shown(pixels, regions_of(results), int(label) if known else None)
 
     def batches(self) -> DataLoader[list[Shown]]:
         """The images in their order, as lists of a batch."""

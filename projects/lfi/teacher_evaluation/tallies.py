@@ -131,7 +131,8 @@ class PresenceTally:
                 f'label or {way}': torch.maximum(values, labels.float()) for way, values in ways.items()
             }
             ways = {**ways, 'label': labels.float(), **raised}
-        ways['chance: how often'] = visible.float().mean(0).expand(visible.shape)
+        often = (visible & counted).sum(0) / counted.sum(0).clamp_min(1)
+        ways['chance: how often'] = often.expand(visible.shape)
         return {way: presence_quality(values[counted], visible[counted]) for way, values in ways.items()}
 
     def errors(self, way: str) -> np.ndarray:
@@ -142,5 +143,11 @@ class PresenceTally:
 
     def _mark(self, concepts: Iterable[int]) -> Tensor:
         marks = torch.zeros(self.concepts, dtype=torch.bool)
-        marks[list(concepts)] = True
+        found = list(concepts)
+        if found and max(found) >= self.concepts:
+            raise UsageError(
+                f'the images have the class {max(found)}, and teacher.concepts are {self.concepts}: they '
+                'must begin with the classes of val_dataloader.dataset'
+            )
+        marks[found] = True
         return marks

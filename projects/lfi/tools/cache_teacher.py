@@ -78,7 +78,8 @@ class TeacherJob:
     def ask(self, batch: dict) -> InteractionMaps:
         """The teacher's maps of a batch of unaugmented images."""
         sizes = [tuple(image.shape[-2:]) for image in batch['inputs']]
-        inputs = stack_batch(batch['inputs']).to(self.device, non_blocking=True).float()
+        # A byte a value, as images are stored: the teacher makes each one small by itself.
+        inputs = stack_batch(batch['inputs']).to(self.device, non_blocking=True)
         samples = [sample.to(self.device) for sample in batch['data_samples']]
         return self.model.maps_to_cache(TeacherBatch(inputs, PixelFormat.raw(), sizes), samples)
 

@@ -36,3 +36,17 @@ def test_images_of_one_name_have_heat_maps_of_their_own(tmp_path):
 def test_the_folder_must_be_there(tmp_path):
     with pytest.raises(FileNotFoundError, match='data_root=.*none.* is not a folder of heat maps'):
         LoadHeatMap(tmp_path / 'none')
+
+
+def test_an_image_beside_the_folder_is_no_heat_map_of_itself(tmp_path):
+    for folder in ('heat', 'images'):
+        (tmp_path / folder).mkdir()
+    Image.fromarray(np.full((2, 2), 90, np.uint8)).save(tmp_path / 'images/x.png')
+    assert LoadHeatMap(tmp_path / 'heat')(dict(img_path='../images/x.png', gt_label=0))['heat_maps'] == {}
+
+
+@pytest.mark.parametrize('content', [b'', b'no picture'])
+def test_a_file_that_is_no_picture_is_named(tmp_path, content):
+    (tmp_path / 'x.png').write_bytes(content)
+    with pytest.raises(OSError, match=r'x\.png: this heat map cannot be read'):
+        LoadHeatMap(tmp_path)(dict(img_path='x.jpg', gt_label=0))

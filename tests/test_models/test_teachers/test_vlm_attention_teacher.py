@@ -9,7 +9,7 @@ import open_clip
 import pytest
 import torch
 from lfi.models import VLMAttentionTeacher
-from lfi.models.teachers import PixelFormat
+from lfi.models.teachers import PixelFormat, vlm_attention_teacher
 from lfi.models.teachers.extractors.dense import LocationsExtractor
 from lfi.models.teachers.vlm_attention_teacher import interpolation_of
 from lfi.models.teachers.weights import load_vlm
@@ -132,6 +132,18 @@ def test_an_input_size_that_the_model_fails_at_is_refused_when_built(make_teache
 def test_an_interpolation_that_is_none_is_refused():
     with pytest.raises(ValueError, match=r"preprocess_cfg.interpolation='lanczos' must be 'bicubic' or"):
         interpolation_of(dict(interpolation='lanczos'))
+
+
+@pytest.mark.parametrize('pixels', [RGB, BGR])
+def test_large_images_are_prepared_one_by_one_and_alike(make_teacher, seen, monkeypatch, pixels):
+    teacher = make_teacher()
+    images = seen(teacher)
+    # Of whole bytes, as files have them.
+    inputs = batch(3, 3, 70, 90).mul(40).add(128).clamp(0, 255).byte()
+    for large in (4, 0):
+        monkeypatch.setattr(vlm_attention_teacher, 'LARGE', large)
+        teacher(inputs, pixels)
+    assert torch.equal(*images)
 
 
 def test_padding_changes_nothing(make_teacher):

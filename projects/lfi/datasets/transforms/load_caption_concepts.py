@@ -48,6 +48,11 @@ class LoadCaptionConcepts(BaseTransform):
     def transform(self, results: dict) -> dict:
         """Set `gt_concepts`."""
         if self.captions is None:
+            if 'caption' not in results:
+                raise ValueError(
+                    f'{results.get("img_path")} has no caption: give lfi.LoadCaptionConcepts an ann_file, '
+                    'or a data set that has captions'
+                )
             captions = results['caption']
             captions = [captions] if isinstance(captions, str) else captions
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path, PurePath
 
+import cv2
 import mmcv
 import numpy as np
 from mmcv.transforms import BaseTransform
@@ -35,16 +36,30 @@ class LoadHeatMap(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Set `heat_maps`."""
-        parts = PurePath(results['img_path'].lstrip('/')).with_suffix(self.suffix).parts
+        # `..` would lead out of the folder.
+        whole = PurePath(results['img_path'].lstrip('/')).with_suffix(self.suffix)
+        parts = [part for part in whole.parts if part != '..']
         # Folders of one data set may hold the same names: as many of them as there are must fit.
         paths = (self.data_root.joinpath(*parts[i:]) for i in range(len(parts)))
         path = next((path for path in paths if path.is_file()), None)
         results['heat_maps'] = {}
         if path is not None:
-            heat = mmcv.imread(path, flag='grayscale').astype(np.float32) / 255
+            heat = _read(path)
             if heat.any():
                 results['heat_maps'] = {int(results['gt_label']): heat}
         return results
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(data_root={str(self.data_root)!r}, suffix={self.suffix!r})'
+
+
+def _read(path: Path) -> np.ndarray:
+    """A grey image, (H, W) float32 in [0, 1]; an OSError that names the file if it is none."""
+    try:
+        pixels = mmcv.imread(path, flag='grayscale')
+    # OpenCV's own error for an empty file.
+    except cv2.error:
+        pixels = None
+    if pixels is None:
+        raise OSError(f'{path}: this heat map cannot be read')
+    return pixels.astype(np.float32) / 255

@@ -25,6 +25,9 @@ from .extractors.judging import JudgingExtractor
 from .teacher_batch import PixelFormat, TeacherBatch
 from .weights import load_vlm
 
+# Times the area of the input size: larger images are prepared one by one.
+LARGE = 4
+
 
 @TEACHERS.register_module()
 class VLMAttentionTeacher:
@@ -252,6 +255,18 @@ class VLMAttentionTeacher:
         pixels: PixelFormat,
         valid_sizes: Sequence[tuple[int, int]] | None,
     ) -> Tensor:
+        """Images of any sizes as the tower takes them, (B, 3) + `input_size`."""
+        height, width = inputs.shape[-2:]
+        complete = valid_sizes is None or all(size == (height, width) for size in valid_sizes)
+        if complete and height * width <= LARGE * self.input_size[0] * self.input_size[1]:
+            return self._as_seen(inputs, pixels)
+        # One by one: a batch of a camera's photos in float32 takes tens of gigabytes.
+        sizes = valid_sizes or [(height, width)] * len(inputs)
+        crops = (image[None, :, :h, :w] for image, (h, w) in zip(inputs, sizes))
+        return torch.cat([self._as_seen(crop, pixels) for crop in crops])
+
+    def _as_seen(self, inputs: Tensor, pixels: PixelFormat) -> Tensor:
+        """Images (B, 3, H, W) in the tower's size, channels and normalisation."""
         if not pixels.rgb:
             inputs = inputs.flip(1)
         # Undoing the student's normalisation and applying the teacher's is one affine step a channel.
@@ -260,12 +275,7 @@ class VLMAttentionTeacher:
         shifts = [(m / 255 - t) / s for m, t, s in zip(pixels.mean[order], self.mean, self.std)]
         inputs = inputs.float()
         scale, shift = (numbers_like(values, inputs).view(3, 1, 1) for values in (scales, shifts))
-        images = inputs * scale + shift
-        full = tuple(images.shape[-2:])
-        if valid_sizes is None or all(size == full for size in valid_sizes):
-            return _resize(images, self.input_size, self.interpolation)
-        crops = [image[None, :, :h, :w] for image, (h, w) in zip(images, valid_sizes)]
-        return torch.cat([_resize(crop, self.input_size, self.interpolation) for crop in crops])
+        return _resize(inputs * scale + shift, self.input_size, self.interpolation)
 
 
 def interpolation_of(preprocess: Mapping) -> str:
