@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from lfi.models.batches import valid_sizes_of
-from lfi.models.raw_images import check_images
+from lfi.models.raw_images import check_images, correct_image_sizes
 from mmdet.datasets.transforms import PhotoMetricDistortion
 from mmdet.models.data_preprocessors import DetDataPreprocessor
 from mmdet.structures import DetDataSample
@@ -21,6 +21,8 @@ NORMALISE = dict(mean=[100.0, 120.0, 140.0], std=[50.0, 60.0, 70.0])
 
 def preprocessor(kind=ClsDataPreprocessor, teacher_cache=None, **arguments):
     made = kind(**NORMALISE, **arguments)
+    # Of every student, and of one that has a teacher.
+    correct_image_sizes(made)
     check_images(made, teacher_cache)
     return made
 

@@ -38,5 +38,5 @@ def test_it_trains_tests_alike_and_draws(run_tool, tmp_path):
     assert precision(tested, 'test') == precision(trained, 'val')
     pictures = [path.relative_to(shown) for path in shown.rglob('*.png')]
     assert sorted(path.name for path in pictures if path.parent.name == 'interactions') == [
-        f'{i}.png' for i in range(4)
+        f'0_0_{i}_{i}.png' for i in range(4)
     ]
