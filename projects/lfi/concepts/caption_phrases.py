@@ -131,10 +131,11 @@ class CaptionPhrases:
         spelling: dict[str, str] = {}
         for caption in captions:
             # Case does not tell phrases apart.
-            names = dict.fromkeys(plain_name(phrase) for phrase in split(caption) if phrase.strip())
-            counts.update(names.keys())
-            for phrase in split(caption):
-                spelling.setdefault(plain_name(phrase), phrase)
+            found: dict[str, str] = {}
+            for phrase in filter(str.strip, split(caption)):
+                found.setdefault(plain_name(phrase), phrase)
+            counts.update(found.keys())
+            spelling = {**found, **spelling}
         phrases = [spelling[name] for name, count in counts.most_common(max_phrases) if count >= min_count]
         if not phrases:
             raise ValueError(f'min_count={min_count} leaves none of the {len(counts)} phrases of {ann_file}')

@@ -67,7 +67,7 @@ class ImageFeatures:
         valid = maps.valid[:, None].to(locations)
         mean = (locations * valid).sum((-2, -1)) / valid.sum((-2, -1)).clamp_min(1)
         pooled = F.normalize(mean, dim=1)
-        # In half precision logits of 35 are off by 0.1.
+        # In half precision they would lose digits, and the online teacher's do not.
         with torch.autocast(pooled.device.type, enabled=False):
             scores = scale[:, None] * pooled @ texts.T
         return cls(pooled, scores, locations)

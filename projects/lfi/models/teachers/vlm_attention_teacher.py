@@ -256,26 +256,25 @@ class VLMAttentionTeacher:
         valid_sizes: Sequence[tuple[int, int]] | None,
     ) -> Tensor:
         """Images of any sizes as the tower takes them, (B, 3) + `input_size`."""
-        height, width = inputs.shape[-2:]
-        complete = valid_sizes is None or all(size == (height, width) for size in valid_sizes)
-        if complete and height * width <= LARGE * self.input_size[0] * self.input_size[1]:
-            return self._as_seen(inputs, pixels)
-        # One by one: a batch of a camera's photos in float32 takes tens of gigabytes.
-        sizes = valid_sizes or [(height, width)] * len(inputs)
-        crops = (image[None, :, :h, :w] for image, (h, w) in zip(inputs, sizes))
-        return torch.cat([self._as_seen(crop, pixels) for crop in crops])
-
-    def _as_seen(self, inputs: Tensor, pixels: PixelFormat) -> Tensor:
-        """Images (B, 3, H, W) in the tower's size, channels and normalisation."""
-        if not pixels.rgb:
-            inputs = inputs.flip(1)
         # Undoing the student's normalisation and applying the teacher's is one affine step a channel.
         order = slice(None) if pixels.rgb else slice(None, None, -1)
         scales = [s / 255 / t for s, t in zip(pixels.std[order], self.std)]
         shifts = [(m / 255 - t) / s for m, t, s in zip(pixels.mean[order], self.mean, self.std)]
-        inputs = inputs.float()
-        scale, shift = (numbers_like(values, inputs).view(3, 1, 1) for values in (scales, shifts))
-        return _resize(inputs * scale + shift, self.input_size, self.interpolation)
+        number = inputs.new_empty(0, dtype=torch.float32)
+        scale, shift = (numbers_like(values, number).view(3, 1, 1) for values in (scales, shifts))
+
+        def as_seen(images: Tensor) -> Tensor:
+            images = (images if pixels.rgb else images.flip(1)).float()
+            return _resize(images * scale + shift, self.input_size, self.interpolation)
+
+        height, width = inputs.shape[-2:]
+        complete = valid_sizes is None or all(size == (height, width) for size in valid_sizes)
+        if complete and height * width <= LARGE * self.input_size[0] * self.input_size[1]:
+            return as_seen(inputs)
+        # One by one: 64 photos of 24 megapixels are 18 GB in float32.
+        sizes = valid_sizes or [(height, width)] * len(inputs)
+        crops = (image[None, :, :h, :w] for image, (h, w) in zip(inputs, sizes))
+        return torch.cat([as_seen(crop) for crop in crops])
 
 
 def interpolation_of(preprocess: Mapping) -> str:
