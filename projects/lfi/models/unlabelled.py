@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from lfi.structures.labels import UNLABELLED
 
+from .losses.shared_mean import as_of_one_batch
+
 if TYPE_CHECKING:
     # Of what the mixin stands before.
     from mmpretrain.models.classifiers import ImageClassifier
@@ -107,11 +109,11 @@ class LabelledHeadMixin(ImageClassifier):
         """The classifier's losses of a batch (B, 3, H, W), where some have no label the head's."""
         if labelled_rows(data_samples) is None:
             losses: dict[str, Tensor] = super().loss(inputs, data_samples)
-            return losses
+            return as_of_one_batch(losses, len(data_samples))
         return self.head_loss(self.extract_feat(inputs), data_samples)
 
     def head_loss(self, features: Sequence, data_samples: Sequence) -> dict[str, Tensor]:
-        """The head's losses, as means over the labelled images.
+        """The head's losses, as means over the labelled images, those of all processes (`as_of_one_batch`).
 
         Args:
             features: of all images, (B, ...) each, as the head takes them.
@@ -122,6 +124,12 @@ class LabelledHeadMixin(ImageClassifier):
         """
         self._refuse_own_loss()
         rows = labelled_rows(data_samples)
+        losses = self._loss_of_rows(features, data_samples, rows)
+        return as_of_one_batch(losses, len(data_samples if rows is None else rows))
+
+    def _loss_of_rows(
+        self, features: Sequence, data_samples: Sequence, rows: list[int] | None
+    ) -> dict[str, Tensor]:
         if rows is None:
             return self.head.loss(features, data_samples)
         taken = take_rows(features, rows)

@@ -1,5 +1,6 @@
+import pytest
 import torch
-from lfi.models.losses.shared_mean import shared_mean
+from lfi.models.losses.shared_mean import as_of_one_batch, shared_mean
 from mmengine import dist
 
 
@@ -21,3 +22,31 @@ def test_the_mean_over_processes_is_that_of_one_batch(monkeypatch):
     monkeypatch.setattr(dist, 'all_reduce', lambda total, op: total.copy_(mean))
     losses = [shared_mean(values[part], weights[part]) for part in parts]
     torch.testing.assert_close(torch.stack(losses).mean(), (values * weights).sum() / weights.sum())
+
+
+def test_in_one_process_losses_stay_as_they_are():
+    losses = dict(loss=torch.tensor(2.0), accuracy=torch.tensor(50.0))
+    assert as_of_one_batch(losses, 3) == losses
+
+
+@pytest.mark.parametrize('counts', [(1, 4), (0, 3), (0, 0)])
+def test_means_of_the_processes_become_that_of_one_batch(monkeypatch, counts):
+    values = torch.rand(sum(counts), generator=torch.Generator().manual_seed(0))
+    parts = values.split(counts)
+    monkeypatch.setattr(dist, 'get_world_size', lambda: 2)
+    monkeypatch.setattr(dist, 'all_reduce', lambda total, op: total.copy_(torch.tensor(sum(counts) / 2)))
+    weighed = [
+        as_of_one_batch(
+            dict(
+                loss=part.sum() / max(len(part), 1),
+                loss_of_stages=[part.sum() / max(len(part), 1)],
+                accuracy=7,
+            ),
+            len(part),
+        )
+        for part in parts
+    ]
+    whole = values.sum() / max(len(values), 1)
+    torch.testing.assert_close(sum(losses['loss'] for losses in weighed) / 2, whole)
+    torch.testing.assert_close(sum(losses['loss_of_stages'][0] for losses in weighed) / 2, whole)
+    assert [losses['accuracy'] for losses in weighed] == [7, 7]

@@ -11,7 +11,7 @@ from .interaction_distill_loss import InteractionDistillLoss
 from .lightly_train_loss import LightlyTrainLoss
 from .logit_kd_loss import LogitKDLoss
 from .mean_attention_loss import MeanAttentionLoss
-from .shared_mean import shared_mean
+from .shared_mean import as_of_one_batch, shared_mean
 
 __all__ = [
     'AffinityPrior',
@@ -22,6 +22,7 @@ __all__ = [
     'LightlyTrainLoss',
     'LogitKDLoss',
     'MeanAttentionLoss',
+    'as_of_one_batch',
     'shared_mean',
 ]
 
