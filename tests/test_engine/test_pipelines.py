@@ -160,3 +160,21 @@ def test_a_pipeline_that_names_its_cache_keeps_it_and_one_that_reads_none_is_ref
     cfg = cached(dict(type='PackInputs'))
     cfg.model.teacher_cache = None
     set_teacher_cache(cfg)
+
+
+@pytest.mark.parametrize(
+    ('spoken', 'words'),
+    [
+        (
+            ['dog', 'cat'],
+            "train_dataloader: concept 0 of lfi.LoadCaptionConcepts is 'dog', and of the teacher 'cat'",
+        ),
+        (['cat', 'dog', 'sofa'], "concept 2 .* is 'sofa', and of the teacher None"),
+        (['cat'], "concept 1 .* is None, and of the teacher 'dog'"),
+    ],
+)
+def test_captions_are_read_by_the_teachers_concepts(spoken, words):
+    taught = dict(teacher=dict(concepts=['cat', 'dog']))
+    check_pipelines(config(dict(type='lfi.LoadCaptionConcepts', concepts=('Cat', 'dog')), model=taught))
+    with pytest.raises(UsageError, match=words):
+        check_pipelines(config(dict(type='lfi.LoadCaptionConcepts', concepts=spoken), model=taught))

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import product, zip_longest
 
 from mmengine.config import Config
 
+from lfi.concepts import concept_names
+from lfi.concepts.names import plain_name
 from lfi.config_types import type_name
 from lfi.errors import UsageError
 from lfi.repositories import cache_folder
@@ -32,8 +35,9 @@ def check_pipelines(cfg: Config) -> None:
     Padding in a pipeline counts as image for the student's queries and the teacher; a data preprocessor says
     what it pads. A teacher takes images for BGR until the data preprocessor turns them. Where images are
     mixed (`lfi.RecordedCopyPaste` and its like) and their maps come from a cache, padding is where none of
-    them shows. Pixels that a pipeline normalises are near-black to an online teacher. A config passes if
-    neither its model nor a model inside it has a teacher.
+    them shows. Pixels that a pipeline normalises are near-black to an online teacher. What a caption speaks
+    of is an index among the teacher's concepts. A config passes if neither its model nor a model inside it
+    has a teacher.
 
     Args:
         cfg: of the run.
@@ -48,6 +52,7 @@ def check_pipelines(cfg: Config) -> None:
     for loader in LOADERS:
         _check_colours((cfg.get(loader) or {}).get('dataset'), loader, online)
         steps = list(_steps((cfg.get(loader) or {}).get('dataset')))
+        _check_captions(steps, taught, loader)
         mixes = not online and any(type_name(step).startswith(MIXING) for step in steps)
         if not mixes:
             refuse_padding(steps, loader)
@@ -77,6 +82,22 @@ def refuse_padding(steps: Sequence[Mapping], loader: str) -> None:
                 'to data_preprocessor: by pad_size_divisor, or in detection by '
                 "batch_augments=[dict(type='BatchFixedSizePad', size=...)]"
             )
+
+
+def _check_captions(steps: Sequence[Mapping], taught: Sequence[Mapping], loader: str) -> None:
+    """Refuse captions that are read by other concepts than the teacher's: it would be asked about others."""
+    lists = [step['concepts'] for step in steps if type_name(step) == 'LoadCaptionConcepts']
+    own = [model['teacher']['concepts'] for model in taught if 'concepts' in model['teacher']]
+    for concepts, theirs in product(lists, own):
+        if concepts == theirs:
+            continue
+        for index, (name, known) in enumerate(zip_longest(concept_names(concepts), concept_names(theirs))):
+            if name is None or known is None or plain_name(name) != plain_name(known):
+                raise UsageError(
+                    f'{loader}: concept {index} of lfi.LoadCaptionConcepts is {name!r}, and of the teacher '
+                    f'{known!r}, so that it would be asked about another. Give both the same: '
+                    'concepts={{_base_.model.teacher.concepts}}, or one variable'
+                )
 
 
 def _check_colours(dataset: object, loader: str, online: bool) -> None:
