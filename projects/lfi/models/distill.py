@@ -17,7 +17,6 @@ from .batches import mark, valid_sizes_of
 from .losses import InteractionDistillLoss
 from .mixed_batches import mixes_recorded, recorded_mixture, refuse_unrecorded_mixtures
 from .parts import build_part
-from .raw_images import check_images
 from .readout import InteractionReadout
 from .student import freeze_unlearnt
 from .teacher_mixin import TeacherMixin
@@ -79,10 +78,7 @@ class InteractionDistillMixin(TeacherMixin):
         **kwargs: Any,
     ) -> None:
         _refuse_recalling(kwargs, readout, interaction_loss)
-        super().__init__(*args, **kwargs)
-        check_images(self.data_preprocessor, teacher_cache)
-        self.teacher_cfg = teacher
-        self._teacher_cache = teacher_cache
+        super().__init__(*args, teacher=teacher, teacher_cache=teacher_cache, **kwargs)
         check_options(reading=reading, readout=readout)
         self.reading = TeacherReading(**reading)
         self.interaction_loss: InteractionDistillLoss = build_part(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -12,6 +12,7 @@ from lfi.structures import InteractionMaps
 
 from .batches import pixel_format, recorded_pieces, recorded_views, stored_maps, valid_sizes_of
 from .mixed_batches import recorded_mixture
+from .raw_images import check_images
 from .student import StudentMixin
 from .teachers import CachedOutputs, CachedTeacher, PixelFormat, TeacherBatch, VLMAttentionTeacher
 
@@ -19,7 +20,15 @@ from .teachers import CachedOutputs, CachedTeacher, PixelFormat, TeacherBatch, V
 class TeacherMixin(StudentMixin):
     """Builds the teacher when training begins, or opens its cache.
 
-    The model sets `teacher_cfg`, and `_teacher_cache`, a folder or None.
+    Args:
+        *args: of `StudentMixin`.
+        teacher: config of the `VLMAttentionTeacher`.
+        teacher_cache: folder of what `tools/cache_teacher.py` wrote for the config, or None.
+        **kwargs: of `StudentMixin`.
+
+    Raises:
+        TypeError: as of `StudentMixin`.
+        ValueError: as of `check_images`.
     """
 
     training_only: ClassVar[tuple[str, ...]] = ('teacher', 'teacher_cache')
@@ -27,10 +36,14 @@ class TeacherMixin(StudentMixin):
     cached_kind: type[CachedOutputs] = CachedTeacher
     """What stands in for the teacher where there is a cache."""
 
-    teacher_cfg: dict
-    _teacher_cache: str | None
     _teacher: VLMAttentionTeacher | CachedOutputs | None = None
     _pixels: tuple[nn.Module, PixelFormat] | None = None
+
+    def __init__(self, *args: Any, teacher: dict, teacher_cache: str | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        check_images(self.data_preprocessor, teacher_cache)
+        self.teacher_cfg = teacher
+        self._teacher_cache = teacher_cache
 
     @property
     def teacher(self) -> VLMAttentionTeacher | CachedOutputs:

@@ -10,7 +10,6 @@ from mmpretrain.models.classifiers import ImageClassifier
 from torch import Tensor
 
 from lfi.models.batches import refuse_overhang, refuse_padding
-from lfi.models.raw_images import check_images
 from lfi.models.student import learn_locations
 from lfi.models.teacher_mixin import TeacherMixin
 from lfi.models.teachers import (
@@ -36,12 +35,12 @@ class FeatureDistillClassifier(TeacherMixin, LabelledHeadMixin, ImageClassifier)
     for the scores that it distils: batch normalisation in it would count a batch twice.
 
     Args:
-        *args: of `StudentMixin` and `ImageClassifier`.
+        *args: of `TeacherMixin` and `ImageClassifier`.
         teacher: config of the `VLMAttentionTeacher`; its concepts begin with the classes.
         distill_loss: config of a loss of two `ImageFeatures`.
         teacher_cache: folder of the features that `tools/cache_teacher.py` wrote for this config, to be read
             in place of asking the teacher, as `CachedFeatures` says. Defaults to None.
-        **kwargs: of `StudentMixin` and `ImageClassifier`.
+        **kwargs: of `TeacherMixin` and `ImageClassifier`.
 
     Raises:
         TypeError: if the backbone records no interactions.
@@ -53,18 +52,8 @@ class FeatureDistillClassifier(TeacherMixin, LabelledHeadMixin, ImageClassifier)
     cached_kind = CachedFeatures
     training_only: ClassVar[tuple[str, ...]] = ('distill_loss',)
 
-    def __init__(
-        self,
-        *args: Any,
-        teacher: dict,
-        distill_loss: dict,
-        teacher_cache: str | None = None,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, *args: Any, distill_loss: dict, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        check_images(self.data_preprocessor, teacher_cache)
-        self.teacher_cfg = teacher
-        self._teacher_cache = teacher_cache
         self.distill_loss = MODELS.build(distill_loss)
         if self._by_location():
             learn_locations(self.backbone, True)
