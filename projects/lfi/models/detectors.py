@@ -10,13 +10,12 @@ from mmdet.models.detectors import MaskRCNN
 from torch import Tensor
 
 from lfi.registry import MODELS
-from lfi.structures import InteractionMaps
 
 from .batches import mark
 from .distill import InteractionDistillMixin
 from .empty_instances import empty_unlabelled
 from .labelled_task import LabelledTaskMixin
-from .other_images import maps_of_another_image
+from .other_images import AnotherImagesMapsMixin
 from .student import StudentMixin
 from .task_models import AnyTask
 
@@ -75,11 +74,8 @@ class LFIMaskRCNN(DetectorDistillMixin, MaskRCNN):
 
 
 @MODELS.register_module()
-class ShuffledImagesMaskRCNN(LFIMaskRCNN):
+class ShuffledImagesMaskRCNN(AnotherImagesMapsMixin, LFIMaskRCNN):
     """`LFIMaskRCNN` whose images get the teacher's maps of another image of the batch: a negative control."""
-
-    def _change(self, maps: InteractionMaps) -> InteractionMaps:
-        return maps_of_another_image(maps) if self.training else maps
 
 
 class PriorDetectorMixin(StudentMixin, LabelledDetectorMixin):

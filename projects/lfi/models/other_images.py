@@ -7,6 +7,18 @@ from dataclasses import replace
 from lfi.structures import InteractionMaps
 
 
+class AnotherImagesMapsMixin:
+    """Each image learns from the teacher's maps of another image of the batch; put it before the model.
+
+    What the student is measured by afterwards are the image's own maps.
+    """
+
+    training: bool
+
+    def _change(self, maps: InteractionMaps) -> InteractionMaps:
+        return maps_of_another_image(maps) if self.training else maps
+
+
 def maps_of_another_image(maps: InteractionMaps) -> InteractionMaps:
     """Each image takes the maps, concepts and presence of the one before it in the batch.
 

@@ -15,7 +15,7 @@ from lfi.structures import InteractionMaps
 
 from .batches import valid_sizes_of
 from .distill import InteractionDistillMixin
-from .other_images import maps_of_another_image
+from .other_images import AnotherImagesMapsMixin
 
 UNREAD = 'unread'
 
@@ -104,11 +104,8 @@ class LFIPretrainer(InteractionDistillMixin, ImageClassifier):
 
 
 @MODELS.register_module()
-class ShuffledImagesPretrainer(LFIPretrainer):
+class ShuffledImagesPretrainer(AnotherImagesMapsMixin, LFIPretrainer):
     """`LFIPretrainer` whose images get the teacher's maps of another image of the batch: a control."""
-
-    def _change(self, maps: InteractionMaps) -> InteractionMaps:
-        return maps_of_another_image(maps) if self.training else maps
 
 
 def pooled(features: Tensor) -> Tensor:

@@ -2,12 +2,9 @@
 
 import pytest
 import torch
-from lfi.models import (
-    ShuffledFeaturesClassifier,
-    ShuffledImagesClassifier,
-    ShuffledPlacesClassifier,
-)
+from lfi.models import ShuffledFeaturesClassifier, ShuffledPlacesClassifier
 from lfi.models.batches import pixel_format
+from lfi.models.other_images import maps_of_another_image
 from lfi.registry import MODELS
 from mmpretrain.structures import DataSample
 
@@ -128,7 +125,7 @@ def test_shuffled_features_are_another_images(make_model):
 
 def test_shuffled_images_take_anothers_maps_whole(make_maps):
     maps = make_maps(shape=(3, 2, 4, 4, 4), concepts=torch.arange(12).view(3, 4))
-    changed = ShuffledImagesClassifier.change(maps)
+    changed = maps_of_another_image(maps)
     for name in ('logits', 'presence', 'valid', 'concepts'):
         before, after = getattr(maps, name), getattr(changed, name)
         assert all(torch.equal(after[b], before[b - 1]) for b in range(3))
@@ -146,13 +143,13 @@ def test_shuffled_places_keep_what_each_place_says(make_maps):
     assert orders[0] != orders[1]
 
 
-@pytest.mark.parametrize('kind', [ShuffledImagesClassifier, ShuffledPlacesClassifier])
-def test_no_control_asks_for_a_place_in_an_images_own_padding(make_maps, kind):
+@pytest.mark.parametrize('change', [maps_of_another_image, ShuffledPlacesClassifier.change])
+def test_no_control_asks_for_a_place_in_an_images_own_padding(make_maps, change):
     """The student reads none there, and would be wrong by the logarithm of 0."""
     valid = torch.zeros(3, 4, 4, dtype=torch.bool)
     valid[0, :2], valid[1, :, :3], valid[2] = True, True, True
     maps = make_maps(shape=(3, 2, 4, 4, 4), valid=valid)
-    changed = kind.change(maps)
+    changed = change(maps)
     assert not (changed.valid & ~valid).any() and changed.valid.flatten(1).any(1).all()
     # What is valid comes from a place that is so, too.
     shown = set(maps.logits[:, 0, 0][valid].tolist())

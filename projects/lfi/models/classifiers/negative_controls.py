@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from lfi.models.other_images import maps_of_another_image, require_others
+from lfi.models.other_images import AnotherImagesMapsMixin, require_others
 from lfi.registry import MODELS
 from lfi.structures import ImageFeatures, InteractionMaps
 
@@ -41,49 +40,30 @@ class ShuffledFeaturesClassifier(FeatureDistillClassifier):
         return self.change(super()._ask_teacher(inputs, data_samples, grid))
 
 
-class _ChangedMapsClassifier(LFIImageClassifier):
-    """Changes what the student learns from; what it is measured by afterwards are the teacher's own maps."""
-
-    copies_features = False
-
-    @staticmethod
-    @abstractmethod
-    def change(maps: InteractionMaps) -> InteractionMaps:
-        """What the student learns from in place of the teacher's maps."""
-
-    def _change(self, maps: InteractionMaps) -> InteractionMaps:
-        return self.change(maps) if self.training else maps
-
-
 @MODELS.register_module()
-class ShuffledImagesClassifier(_ChangedMapsClassifier):
+class ShuffledImagesClassifier(AnotherImagesMapsMixin, LFIImageClassifier):
     """`LFIImageClassifier` whose images get the teacher's maps of another image of the batch.
 
     What helps here is not image-specific. Labels stay with their images, and raise the presence of their
-    concepts where the other image was asked about them too.
+    concepts where the other image was asked about them too. Features that it copies are another image's too.
     """
-
-    copies_features = True
-
-    @staticmethod
-    def change(maps: InteractionMaps) -> InteractionMaps:
-        """Each image takes the maps, concepts and presence of the one before it.
-
-        Raises:
-            ValueError: if there is one image alone.
-        """
-        return maps_of_another_image(maps)
 
     def _change_features(self, features: ImageFeatures) -> ImageFeatures:
         return ShuffledFeaturesClassifier.change(features) if self.training else features
 
 
 @MODELS.register_module()
-class ShuffledPlacesClassifier(_ChangedMapsClassifier):
+class ShuffledPlacesClassifier(LFIImageClassifier):
     """`LFIImageClassifier` whose maps tell what an image shows, and not where.
 
     The valid locations of each image's maps are shuffled, all concepts and layers alike, anew in every step.
+    What the student is measured by afterwards are the teacher's own maps.
     """
+
+    copies_features = False
+
+    def _change(self, maps: InteractionMaps) -> InteractionMaps:
+        return self.change(maps) if self.training else maps
 
     @staticmethod
     def change(maps: InteractionMaps) -> InteractionMaps:
