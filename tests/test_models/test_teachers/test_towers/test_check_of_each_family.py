@@ -167,7 +167,7 @@ def test_maps_whose_mean_is_not_the_images_cosine_are_found(monkeypatch, name):
 
 
 def test_a_pool_without_positions_is_found(monkeypatch):
-    monkeypatch.setattr(AttentionPooledResNet, '_positions', lambda self, grid: torch.zeros(17, 256))
+    monkeypatch.setattr(AttentionPooledResNet, '_positions_of', lambda self, grid: torch.zeros(17, 256))
     refused('resnet', ['dense', 'maskclip'], EMBEDDING)
 
 

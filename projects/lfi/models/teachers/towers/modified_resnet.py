@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from open_clip.modified_resnet import ModifiedResNet
-from timm.layers import resample_abs_pos_embed
 from torch import Tensor, nn
 
 from .base import ImageTower, merge_heads, refuse_part_of_stride
+from .resampled_positions import ResampledPositions
 
 # Of stem and layers, whatever the ResNet's size.
 STRIDE = 32
@@ -30,7 +30,7 @@ class AttentionPooledResNet(ImageTower):
     def __init__(self, visual: ModifiedResNet) -> None:
         super().__init__(visual)
         self.layers = nn.Sequential(visual.layer1, visual.layer2, visual.layer3, visual.layer4)
-        self._resampled: dict[tuple, Tensor] = {}
+        self._positions = ResampledPositions()
 
     @staticmethod
     def reads(visual: object) -> bool:
@@ -43,7 +43,7 @@ class AttentionPooledResNet(ImageTower):
         features = self.layers(self.visual.stem(images))  # [B, C, h, w]
         grid = tuple(features.shape[-2:])
         locations = features.flatten(2).mT
-        return locations, grid, self._pooled(locations, self._positions(grid))
+        return locations, grid, self._pooled(locations, self._positions_of(grid))
 
     def project(self, locations: Tensor) -> Tensor:
         """Bring locations to the joint space; as of `ImageTower`."""
@@ -60,12 +60,7 @@ class AttentionPooledResNet(ImageTower):
         q, k, v = (part.unflatten(-1, (pool.num_heads, -1)).transpose(1, 2) for part in of)
         return pool.c_proj(merge_heads(F.scaled_dot_product_attention(q, k, v)))[:, 0]
 
-    def _positions(self, grid: tuple[int, int]) -> Tensor:
+    def _positions_of(self, grid: tuple[int, int]) -> Tensor:
         own = self.visual.attnpool.positional_embedding
         side = round((len(own) - 1) ** 0.5)
-        if grid == (side, side):
-            return own
-        key = (grid, own.device)
-        if key not in self._resampled:
-            self._resampled[key] = resample_abs_pos_embed(own[None], list(grid), [side, side])[0]
-        return self._resampled[key]
+        return self._positions(own[None], (side, side), grid)[0]

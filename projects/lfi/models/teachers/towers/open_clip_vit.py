@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
-from timm.layers import resample_abs_pos_embed
 from torch import Tensor
 
 from .base import Block, TransformerTower, merge_heads, patch_grid
+from .resampled_positions import ResampledPositions
 
 
 class TokenEmbedding:
@@ -22,25 +22,17 @@ class TokenEmbedding:
 
     def __init__(self, visual: VisionTransformer) -> None:
         self.visual = visual
-        self._resampled: dict[tuple, Tensor] = {}
+        self._positions = ResampledPositions()
 
     def __call__(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """Embed images; arguments and result as of `TransformerTower.embed`."""
         grid = patch_grid(images, self.visual.patch_size)
         patches = self.visual.conv1(images).flatten(2).mT  # [B, N, width]
         class_token = self.visual.class_embedding.to(patches.dtype).expand(len(patches), 1, -1)
-        x = torch.cat((class_token, patches), 1) + self._positions(grid).to(patches.dtype)
+        own = self.visual.positional_embedding[None]
+        positions = self._positions(own, self.visual.grid_size, grid)  # [1, 1 + N, width]
+        x = torch.cat((class_token, patches), 1) + positions.to(patches.dtype)
         return self.visual.ln_pre(x), grid
-
-    def _positions(self, grid: tuple[int, int]) -> Tensor:
-        own = self.visual.positional_embedding
-        if grid == self.visual.grid_size:
-            return own
-        key = (grid, own.device)
-        if key not in self._resampled:
-            resampled = resample_abs_pos_embed(own[None], list(grid), list(self.visual.grid_size))
-            self._resampled[key] = resampled[0]
-        return self._resampled[key]
 
 
 class OpenClipBlock(Block):

@@ -8,13 +8,13 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from open_clip.timm_model import TimmModel
-from timm.layers import resample_abs_pos_embed
 from timm.layers.attention_pool import AttentionPoolLatent
 from timm.models.eva import Eva
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from .base import Pool, TransformerTower, patch_grid
+from .resampled_positions import ResampledPositions
 from .timm_blocks import block_of, reads_block
 
 POOLS: dict[str, Pool] = {'token': 'class token', 'avg': 'mean', 'map': 'attention'}
@@ -43,7 +43,8 @@ class TimmViT(TransformerTower):
         )
         patches_alone = not (self.n_prefix and getattr(self.trunk, 'pool_include_prefix', False))
         self.averages = self.pool == 'mean' and linear and patches_alone
-        self._of_grid: dict[tuple, Tensor] = {}
+        self._positions = ResampledPositions(0 if self.trunk.no_embed_class else self.n_prefix)
+        self._rotary_of: dict[tuple, Tensor] = {}
 
     @staticmethod
     def reads(visual: object) -> bool:
@@ -73,7 +74,9 @@ class TimmViT(TransformerTower):
         patches = patches.flatten(1, 2) if patches.ndim == 4 else patches
         own = (trunk.cls_token, trunk.reg_token)
         prefix = [token.expand(len(patches), -1, -1) for token in own if token is not None]
-        positions = self._positions(grid)
+        positions = trunk.pos_embed
+        if positions is not None:
+            positions = self._positions(positions, tuple(trunk.patch_embed.grid_size), grid)
         if positions is not None and trunk.no_embed_class:
             patches = patches + positions.to(patches.dtype)
         x = torch.cat((*prefix, patches), 1)
@@ -114,29 +117,16 @@ class TimmViT(TransformerTower):
         height, width = (side * step for side, step in zip(embed.grid_size, self._step))
         return images[..., :height, :width]
 
-    def _positions(self, grid: tuple[int, int]) -> Tensor | None:
-        own = self.trunk.pos_embed
-        own_grid = tuple(self.trunk.patch_embed.grid_size)
-        if own is None or grid == own_grid:
-            return own
-        key = ('absolute', grid, own.device)
-        if key not in self._of_grid:
-            n_prefix = 0 if self.trunk.no_embed_class else self.n_prefix
-            self._of_grid[key] = resample_abs_pos_embed(
-                own, list(grid), list(own_grid), num_prefix_tokens=n_prefix
-            )
-        return self._of_grid[key]
-
     def _rotary_positions(self, grid: tuple[int, int]) -> Tensor:
         device = next(self.trunk.parameters()).device
-        key = ('rotary', grid, device)
-        if key not in self._of_grid:
+        key = (grid, device)
+        if key not in self._rotary_of:
             # A copy: one made for a single grid forgets its own, and the trunk reads it too.
             rope = copy.deepcopy(self.trunk.rope)
             if getattr(rope, 'feat_shape', None) is not None:
                 rope.update_feat_shape(grid)
-            self._of_grid[key] = rope.get_embed(grid).to(device)
-        return self._of_grid[key]
+            self._rotary_of[key] = rope.get_embed(grid).to(device)
+        return self._rotary_of[key]
 
 
 def _of_one_token(pool: AttentionPoolLatent, x: Tensor) -> Tensor:
