@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from .pointing_game import check_masks, level, pointing_game
+from .pointing_game import on_pixels, pointing_game
 
 MEASURES = ('pointing', 'energy', 'average_precision')
 
@@ -31,7 +30,7 @@ def energy_pointing_game(maps: Tensor, masks: Tensor) -> Tensor:
     (Wang et al., "Score-CAM", CVPR Workshops 2020, section 4.3.) A flat map gives the mask's share of the
     image.
     """
-    values = _on_pixels(maps, masks)  # [N, h * w]
+    values = on_pixels(maps, masks).flatten(1)  # [N, h * w]
     low, high = values.amin(1, keepdim=True), values.amax(1, keepdim=True)
     flat = high == low
     values = torch.where(flat, 1.0, (values - low) / (high - low).where(~flat, 1.0))
@@ -43,7 +42,7 @@ def map_average_precision(maps: Tensor, masks: Tensor) -> Tensor:
 
     Equal values are found together, so that their order does not count: a flat map gives the mask's share.
     """
-    return average_precision(_on_pixels(maps, masks), masks.flatten(1))
+    return average_precision(on_pixels(maps, masks).flatten(1), masks.flatten(1))
 
 
 def average_precision(scores: Tensor, hits: Tensor) -> Tensor:
@@ -68,9 +67,3 @@ def centre_map(size: tuple[int, int]) -> Tensor:
     """The map of one who always looks at the middle, (H, W): a Gaussian, a quarter of each side wide."""
     y, x = (torch.linspace(-1, 1, 2 * side + 1)[1::2] / 0.5 for side in size)
     return (-(y[:, None].square() + x.square()) / 2).exp()
-
-
-def _on_pixels(maps: Tensor, masks: Tensor) -> Tensor:
-    check_masks(masks)
-    maps = level(maps.float())
-    return F.interpolate(maps[:, None], masks.shape[1:], mode='bilinear')[:, 0].flatten(1)

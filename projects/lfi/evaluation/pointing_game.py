@@ -26,8 +26,7 @@ def pointing_game(maps: Tensor, masks: Tensor) -> Tensor:
         raise ValueError('maps has values that are not finite')
     if not len(maps):
         return maps.new_zeros(0)
-    maps = level(maps.float())
-    resized = F.interpolate(maps[:, None], masks.shape[1:], mode='bilinear')[:, 0]  # [N, h, w]
+    resized = on_pixels(maps, masks)
     most, least = resized.amax((1, 2), keepdim=True), resized.amin((1, 2), keepdim=True)
     # Interpolation rounds equal values apart.
     strongest = resized >= most - 1e-6 * (most - least)
@@ -38,6 +37,12 @@ def level(maps: Tensor) -> Tensor:
     """Maps (N, H, W), flat ones at 0: of another value interpolation would round some pixels up."""
     flat = maps.amax((1, 2), keepdim=True) == maps.amin((1, 2), keepdim=True)
     return maps.masked_fill(flat, 0)
+
+
+def on_pixels(maps: Tensor, masks: Tensor) -> Tensor:
+    """Maps (N, H, W) as float32 on the pixels of masks (N, h, w): (N, h, w)."""
+    check_masks(masks)
+    return F.interpolate(level(maps.float())[:, None], masks.shape[1:], mode='bilinear')[:, 0]
 
 
 def chance_level(masks: Tensor) -> float:

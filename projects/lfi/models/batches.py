@@ -54,9 +54,14 @@ def seen_canvas(backbone: torch.nn.Module, size: tuple[int, int], grid: tuple[in
     return max(size[0], grid[0] * height), max(size[1], grid[1] * width)
 
 
-def valid_sizes_of(inputs: Tensor, data_samples: Sequence) -> list[tuple[int, int]]:
-    """Height and width in pixels of each image's area in its padded batch, at the top left."""
-    full = inputs.shape[-2:]
+def valid_sizes_of(inputs: Tensor, data_samples: Sequence | None) -> list[tuple[int, int]]:
+    """Height and width in pixels of each image's area in its padded batch, at the top left.
+
+    Without samples the images fill their batch.
+    """
+    full = (inputs.shape[-2], inputs.shape[-1])
+    if data_samples is None:
+        return [full] * len(inputs)
     shapes = [sample.metainfo.get('img_shape', full)[:2] for sample in data_samples]
     return [(min(h, full[0]), min(w, full[1])) for h, w in shapes]
 

@@ -241,8 +241,7 @@ class InteractionDistillMixin(TeacherMixin):
                 f'texts must be (M, E) with E = readout.text_dims = {self.readout.text_dims}, '
                 f'got shape {tuple(texts.shape)}'
             )
-        full = (images.shape[2], images.shape[3])
-        sizes = [full] * len(images) if valid_sizes is None else valid_sizes
+        sizes = valid_sizes_of(images, None) if valid_sizes is None else valid_sizes
         questions = self.readout.questions(texts)
         with self.backbone.record_interactions(questions, sizes) as record:
             self.backbone(images)
@@ -296,8 +295,7 @@ class InteractionDistillMixin(TeacherMixin):
         Raises:
             TypeError: if the model reads a cache.
         """
-        full = (images.shape[2], images.shape[3])
-        sizes = [full] * len(images) if valid_sizes is None else valid_sizes
+        sizes = valid_sizes_of(images, None) if valid_sizes is None else valid_sizes
         maps = self.online_teacher.maps_of_all(images, self.pixels, sizes)
         return self.reading(maps_in_view(maps, self.backbone, images, sizes))
 

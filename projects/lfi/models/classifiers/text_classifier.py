@@ -93,9 +93,7 @@ class TextPredictMixin(_Classifier):
 
     def predict(self, inputs: Tensor, data_samples: Sequence | None = None, **kwargs: Any) -> Sequence:
         """The samples, each with `pred_score` (K,) and `pred_label`."""
-        full = (inputs.shape[2], inputs.shape[3])
-        sizes = [full] * len(inputs) if data_samples is None else valid_sizes_of(inputs, data_samples)
-        with self.backbone.padded(sizes):
+        with self.backbone.padded(valid_sizes_of(inputs, data_samples)):
             scores = self._scores(inputs)
         return self.ranking.predict((scores,), data_samples, **kwargs)
 
