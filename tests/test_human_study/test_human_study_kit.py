@@ -263,6 +263,8 @@ class Study:
         path = folder / 'study.html'
         path.write_text(self.html, encoding='utf-8')
         self.page = context.new_page()
+        # A rater looks at each pair for a second.
+        self.page.add_init_script('let now = 0; window.look = 1000; performance.now = () => (now += look);')
         self.requests, self.errors = [], []
         self.page.on('request', lambda request: self.requests.append(request.url))
         self.page.on('pageerror', lambda error: self.errors.append(str(error)))
@@ -412,6 +414,15 @@ def test_slips_answer_nothing(study):
     assert study.place().startswith('3 of')
     page.keyboard.press('Control+1')
     assert study.place().startswith('3 of')
+    page.evaluate('look = 100')
+    page.keyboard.press('ArrowRight')
+    assert study.place().startswith('3 of')
+    page.evaluate('look = 1000')
+    page.get_by_role('button', name='Left').focus()
+    for _ in range(3):
+        page.keyboard.down('Enter')
+    page.keyboard.up('Enter')
+    assert study.place().startswith('4 of')
     for _ in range(5):
         page.keyboard.press('Backspace')
     assert study.place().startswith('1 of')
