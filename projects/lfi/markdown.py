@@ -13,4 +13,9 @@ def table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
         rows: the cells of each, as many as titles.
     """
     lines = (titles, ['---'] * len(titles), *rows)
-    return '\n'.join(f'| {" | ".join(map(str, line))} |' for line in lines)
+    return '\n'.join(f'| {" | ".join(map(_cell, line))} |' for line in lines)
+
+
+def _cell(value: object) -> str:
+    # Each would end the cell, or the table.
+    return ' '.join(str(value).splitlines()).replace('|', '\\|')

@@ -157,13 +157,14 @@ def test_patches_that_reach_beyond_the_image_lie_where_they_are(classifier):
     torch.testing.assert_close(result.view, torch.tensor([[reach, 0, reach - 1], [0, reach, reach - 1]]))
 
 
-def test_maps_of_a_cropped_image_lie_where_the_crop_was(classifier):
+@pytest.mark.parametrize('regions', [False, True])
+def test_maps_of_a_cropped_image_lie_where_the_crop_was(classifier, regions):
     cfg, checkpoint = classifier
     cfg = deepcopy(cfg)
+    moves = [dict(type='ResizeEdge', scale=80, edge='short'), dict(type='CenterCrop', crop_size=64)]
     cfg.test_dataloader.dataset.pipeline = [
         dict(type='LoadImageFromFile'),
-        dict(type='ResizeEdge', scale=80, edge='short'),
-        dict(type='CenterCrop', crop_size=64),
+        *([dict(type='lfi.LoadRegions', transforms=moves)] if regions else moves),
         dict(type='PackInputs'),
     ]
     image = noise(160, 320)

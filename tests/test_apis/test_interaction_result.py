@@ -3,11 +3,13 @@
 import json
 from dataclasses import replace
 
+import matplotlib
 import numpy as np
 import pytest
 import torch
 from lfi.apis import InteractionResult, draw_result, result_record
-from lfi.apis.drawing import strongest
+from lfi.apis.drawing import _name_colours, strongest
+from matplotlib.figure import Figure
 from mmengine.structures import InstanceData, PixelData
 from mmpretrain.structures import DataSample
 
@@ -140,6 +142,13 @@ def test_a_segmentors_record_and_picture():
     picture, turned = (
         draw_result(segmented(each), ('sky', 'grass'), ()).astype(int) for each in (labels, labels.flip(1))
     )
+    figure = Figure()
+    _name_colours(figure.subplots(), labels[0].numpy(), ('sky', 'a $ }$ b'))
+    (cell,) = figure.axes
+    assert [text.get_text() for text in cell.get_legend().get_texts()] == ['a $ }$ b', 'sky', '23']
+    drawn = [tuple(patch.get_facecolor()) for patch in cell.get_legend().get_patches()]
+    assert drawn == [matplotlib.colormaps['tab20'](c) for c in (1, 0, 3)]
+    assert cell.get_title() == '3 classes'
     # The sky lies above in one, and below in the other.
     rows = np.flatnonzero(np.abs(picture - turned).sum(-1).any(1)) / len(picture)
     assert rows.min() < 0.5 < rows.max()

@@ -1,17 +1,20 @@
+import numpy as np
 import pytest
 import torch
 from lfi.errors import UsageError
 from lfi.teacher_evaluation.images import Shown
 from lfi.teacher_evaluation.tallies import PresenceTally
 
+IMAGE = np.zeros((4, 4, 3), np.uint8)
+
 
 def test_regions_of_another_area_are_neither_present_nor_absent():
-    large, small = torch.ones(4, 4, dtype=torch.bool), torch.zeros(4, 4, dtype=torch.bool)
+    large, small = np.ones((4, 4), bool), np.zeros((4, 4), bool)
     small[0, 0] = True
     tally = PresenceTally(3, (0.5, 1.0))
-    image = Shown(torch.zeros(3, 4, 4), {0: large, 2: small}, None)
+    image = Shown(IMAGE, {0: large, 2: small}, None)
     tally.add(image, {'image': torch.tensor([0.9, 0.2, 0.7])})
-    tally.add(Shown(image.pixels, {}, None), {'image': torch.ones(3)})
+    tally.add(Shown(IMAGE, {}, None), {'image': torch.ones(3)})
     found = tally.summary()
     assert list(found) == ['image', 'chance: how often']
     assert found['image']['precision'] == found['image']['recall'] == 1
@@ -20,16 +23,16 @@ def test_regions_of_another_area_are_neither_present_nor_absent():
 
 
 def test_how_often_a_concept_is_shown_is_of_what_counts():
-    large, small = torch.ones(4, 4, dtype=torch.bool), torch.zeros(4, 4, dtype=torch.bool)
+    large, small = np.ones((4, 4), bool), np.zeros((4, 4), bool)
     small[0, 0] = True
     tally = PresenceTally(1, (0.5, 1.0))
     for mask in (large, small, small, large):
-        tally.add(Shown(torch.zeros(3, 4, 4), {0: mask}, None), {'image': torch.tensor([0.9])})
+        tally.add(Shown(IMAGE, {0: mask}, None), {'image': torch.tensor([0.9])})
     # Where it counts it is always there.
     assert tally.summary()['chance: how often']['brier'] == 0
 
 
 def test_a_class_beyond_the_concepts_is_named():
-    image = Shown(torch.zeros(3, 4, 4), {5: torch.ones(4, 4, dtype=torch.bool)}, None)
+    image = Shown(IMAGE, {5: np.ones((4, 4), bool)}, None)
     with pytest.raises(UsageError, match='the images have the class 5, and teacher.concepts are 3'):
         PresenceTally(3, (0.0, 1.0)).add(image, {'image': torch.ones(3)})

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from lfi.structures import InteractionMaps
 from lfi.visualization import draw_answers, draw_interactions
+from lfi.visualization.figures import draw_boxes
 
 
 def maps_with_peak(row: int, col: int) -> InteractionMaps:
@@ -48,3 +49,13 @@ def test_answers_lie_over_the_image_each_in_its_own_range():
         peak = np.unravel_index(heat.get_array().argmax(), (32, 32))
         assert abs(peak[0] - y) <= 4 and abs(peak[1] - x) <= 4
         assert heat.get_clim() == (heat.get_array().min(), heat.get_array().max())
+
+
+def test_dollar_signs_in_names_begin_no_formula():
+    figure, axes = plt.subplots(2, 3)
+    images, names = np.zeros((2, 32, 32, 3), np.uint8), ['a', 'cost $ }$', r'$\x$']
+    draw_interactions(axes, images, maps_with_peak(0, 3), maps_with_peak(2, 1), names, concepts=[1, 1])
+    draw_boxes(axes[0, 0], np.array([[1.0, 1, 20, 20]]), ['cost $ }$ 0.90'])
+    # It reads its texts when it draws.
+    figure.canvas.draw()
+    assert [axes[0, 0].get_title(), axes[1, 0].get_title()] == names[1:]

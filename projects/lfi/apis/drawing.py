@@ -5,10 +5,12 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from mmcv import imresize
 
 from lfi.visualization.figures import draw_boxes
@@ -20,7 +22,7 @@ from .records import class_name
 MIN_SCORE = 0.3
 # The longer side of an image in pixels; the columns of a picture, and the inches of each.
 SIDE, COLUMNS, CELL = 480, 5, 2.4
-# A segmentor's: as many as the map of colours has, and as many classes as a title names.
+# A segmentor's: as many as the map of colours has, and as many classes as are named.
 COLOURS, MOST_NAMES = 20, 6
 
 
@@ -96,8 +98,19 @@ def _draw_prediction(cell: Axes, result: InteractionResult, classes: Sequence[st
             interpolation='nearest',
             extent=(0, width, height, 0),
         )
-        names = [class_name(classes, int(label)) for label in np.unique(labels)]
-        _title(cell, ', '.join(names[:MOST_NAMES]) + (', ...' if len(names) > MOST_NAMES else ''))
+        _name_colours(cell, labels, classes)
+
+
+def _name_colours(cell: Axes, labels: np.ndarray, classes: Sequence[str]) -> None:
+    """Say which colours the largest classes of a segmentation (H, W) have."""
+    shown, pixels = np.unique(labels, return_counts=True)
+    largest = shown[np.argsort(-pixels, kind='stable')][:MOST_NAMES].tolist()
+    colours = matplotlib.colormaps['tab20']
+    handles = [Patch(color=colours(c % COLOURS), label=class_name(classes, c)) for c in largest]
+    for text in cell.legend(handles=handles, fontsize=5, loc='lower left', framealpha=0.7).get_texts():
+        text.set_parse_math(False)
+    rest = len(shown) - len(largest)
+    _title(cell, f'{len(shown)} classes' + (f', {rest} of them unnamed' if rest else ''))
 
 
 def _title(cell: Axes, text: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 from mmengine.config import Config
 from mmengine.registry import TRANSFORMS
@@ -31,7 +33,7 @@ class ImagePipeline:
 
     def __init__(self, cfg: Config, img_size: tuple[int, int] | None) -> None:
         dataset = next(leaves(cfg.test_dataloader.dataset))
-        steps = [dict(step) for step in dataset['pipeline']]
+        steps = [dict(part) for step in dataset['pipeline'] for part in _moving(step)]
         images = [step for step in steps if type_name(step).startswith('LoadImage')]
         packs = [step for step in steps if type_name(step).startswith('Pack')]
         if len(packs) != 1:
@@ -71,6 +73,11 @@ class ImagePipeline:
                 f'{height} pixels ({str(error).splitlines()[0]})'
             ) from error
         return self.pack(results), results['view']
+
+
+def _moving(step: dict) -> Sequence[dict]:
+    """A step, or what `lfi.LoadRegions` holds: it moves images by steps of its own."""
+    return step.get('transforms', ()) if type_name(step) == 'LoadRegions' else (step,)
 
 
 def _sets_size(step: dict) -> bool:

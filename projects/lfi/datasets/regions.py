@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from lfi.errors import UsageError
 
@@ -58,7 +56,7 @@ def objects_of(results: Mapping) -> AnnotatedObjects:
     return AnnotatedObjects(masks, labels, ignored)
 
 
-def regions_of(results: Mapping) -> dict[int, Tensor]:
+def regions_of(results: Mapping) -> dict[int, np.ndarray]:
     """The regions of the classes of an image, each (H, W) bool, of the objects that are not ignored.
 
     Args:
@@ -73,9 +71,7 @@ def regions_of(results: Mapping) -> dict[int, Tensor]:
     found = objects_of(results)
     masks, labels = found.masks[~found.ignored], found.labels[~found.ignored]
     return {
-        int(label): torch.from_numpy(region)
-        for label in np.unique(labels)
-        if (region := masks[labels == label].any(0)).any()
+        int(label): region for label in np.unique(labels) if (region := masks[labels == label].any(0)).any()
     }
 
 

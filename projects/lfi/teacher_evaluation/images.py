@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -19,14 +20,25 @@ class Shown:
     """What is known of an image.
 
     Args:
-        pixels: (3, H, W) uint8, BGR.
-        regions: (H, W) bool, where each class that is annotated can be seen.
+        image: (H, W, 3) uint8, BGR.
+        masks: (H, W) bool, where each class that is annotated can be seen.
         label: the class of the complete image; None where the data set labels objects alone.
     """
 
-    pixels: Tensor
-    regions: dict[int, Tensor]
+    # Arrays: a loader's worker hands each tensor over by a file that stays open.
+    image: np.ndarray
+    masks: dict[int, np.ndarray]
     label: int | None
+
+    @cached_property
+    def pixels(self) -> Tensor:
+        """(3, H, W) uint8, BGR."""
+        return torch.from_numpy(self.image).permute(2, 0, 1)
+
+    @cached_property
+    def regions(self) -> dict[int, Tensor]:
+        """(H, W) bool, where each class that is annotated can be seen."""
+        return {c: torch.from_numpy(mask) for c, mask in self.masks.items()}
 
     def of_area(self, area: tuple[float, float]) -> dict[int, Tensor]:
         """The regions that cover as much of the image as is asked for."""
@@ -59,10 +71,9 @@ class Images(Dataset):
 
     def __getitem__(self, index: int) -> Shown:
         results = self.data[int(self.indices[index])]
-        pixels = torch.from_numpy(np.ascontiguousarray(results['img'])).permute(2, 0, 1)
         label = results.get('gt_label')
         known = label is not None and int(label) >= 0
-        return Shown(pixels, regions_of(results), int(label) if known else None)
+        return Shown(np.ascontiguousarray(results['img']), regions_of(results), int(label) if known else None)
 
     def batches(self) -> DataLoader[list[Shown]]:
         """The images in their order, as lists of a batch."""

@@ -71,14 +71,18 @@ def chance(images: Images, area: tuple[float, float]) -> tuple[dict, int]:
     """The measures of a flat map and of the centre-bias baseline, and how many regions there are.
 
     Raises:
-        UsageError: fewer than two regions are of the area.
+        UsageError: fewer than two images show a class, or fewer than two regions are of the area.
     """
-    centre, areas = Tally(), []
+    centre, areas, annotated = Tally(), [], 0
     for batch in images.batches():
         for image in batch:
+            annotated += bool(image.regions)
             for mask in image.of_area(area).values():
                 areas.append(mask.float().mean().item())
                 centre.add(centre_map((mask.shape[0], mask.shape[1]))[None], mask[None])
+    # The errors of presence are of images, those of maps of regions.
+    if annotated < 2:
+        raise UsageError(f'only {annotated} of {len(images)} images show a class: give two or more that do')
     if len(areas) < 2:
         raise UsageError(f'only {len(areas)} regions cover {area[0]:g} to {area[1]:g} of their image')
     error = float(np.std(areas, ddof=1) / len(areas) ** 0.5)

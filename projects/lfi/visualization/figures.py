@@ -34,16 +34,11 @@ def draw_interactions(
         names: the bank's concepts.
         concepts: for each image the index m of the concept among its maps.
     """
-    size = images.shape[1:3]
     rows = zip(axes, images, concepts, _last_layer(teacher), _last_layer(student))
     for b, (row, image, m, t, s) in enumerate(rows):
         index = m if teacher.concepts is None else int(teacher.concepts[b, m])
-        for cell, heat, title in zip(row, (None, t, s), (names[index], 'teacher', 'student')):
-            cell.imshow(image)
-            if heat is not None:
-                cell.imshow(_upsample(heat[m], size), cmap='jet', alpha=0.5)
-            cell.set_title(title, fontsize=8)
-            cell.axis('off')
+        for cell, heat, title in zip(row, (None, t[m], s[m]), (names[index], 'teacher', 'student')):
+            _draw_heat(cell, image, heat, title)
 
 
 def draw_answers(
@@ -60,21 +55,27 @@ def draw_answers(
         titles: of the M maps; presence is added.
     """
     for row, image, heats, presence in zip(axes, images, _last_layer(answers), answers.presence):
-        row[0].imshow(image)
-        row[0].set_title('asked about', fontsize=8)
+        _draw_heat(row[0], image, None, 'asked about')
         for cell, heat, value, title in zip(row[1:], heats, presence, titles):
-            cell.imshow(image)
-            cell.imshow(_upsample(heat, image.shape[:2]), cmap='jet', alpha=0.5)
-            cell.set_title(f'{title}: {value:.0%}', fontsize=8)
-        for cell in row:
-            cell.axis('off')
+            _draw_heat(cell, image, heat, f'{title}: {value:.0%}')
 
 
 def draw_boxes(axes: Axes, boxes: np.ndarray, titles: Sequence[str]) -> None:
     """Draw boxes, (N, 4) x1 y1 x2 y2 in pixels, with a title each, into a picture."""
     for (x1, y1, x2, y2), title in zip(boxes, titles):
         axes.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, color='white', linewidth=1))
-        axes.text(x1, y1, title, fontsize=5, color='white', backgroundcolor='black', va='bottom')
+        style: dict = dict(fontsize=5, color='white', backgroundcolor='black', va='bottom', parse_math=False)
+        axes.text(x1, y1, title, **style)
+
+
+def _draw_heat(cell: Axes, image: np.ndarray, heat: Tensor | None, title: str) -> None:
+    """Draw an image (H, W, 3), under a map (h, w) where there is one."""
+    cell.imshow(image)
+    if heat is not None:
+        cell.imshow(_upsample(heat, image.shape[:2]), cmap='jet', alpha=0.5)
+    # A dollar sign in a name begins no formula.
+    cell.set_title(title, fontsize=8, parse_math=False)
+    cell.axis('off')
 
 
 def _last_layer(maps: InteractionMaps) -> Tensor:
@@ -99,11 +100,7 @@ def draw_teachers(rows: Sequence[tuple[np.ndarray, np.ndarray, str, dict[str, Te
     )
     for cells, (image, region, title, heats) in zip(axes, rows):
         for cell, name, heat in zip(cells, (title, *heats), (None, *heats.values())):
-            cell.imshow(image)
-            if heat is not None:
-                cell.imshow(_upsample(heat, image.shape[:2]), cmap='jet', alpha=0.5)
+            _draw_heat(cell, image, heat, name)
             if region.any() and not region.all():
                 cell.contour(region, levels=[0.5], colors='white', linewidths=1)
-            cell.set_title(name, fontsize=8)
-            cell.axis('off')
     return figure

@@ -57,7 +57,7 @@ class LoadRegions(BaseTransform):
         results['regions'] = {
             concept: shown.astype(bool)
             for concept, mask in regions.items()
-            if (shown := _in_view(mask.float(), view, size, 'nearest')).any()
+            if (shown := _in_view(torch.from_numpy(mask).float(), view, size, 'nearest')).any()
         }
         if 'heat_maps' in results:
             results['heat_maps'] = {
