@@ -13,7 +13,7 @@ def test_training_images_of_the_listed_classes(fake_tiny_imagenet):
     info = data.get_data_info(1)
     assert info['img_path'] == str(fake_tiny_imagenet / 'train/n03/images/n03_1.JPEG')
     assert info['gt_label'] == 0
-    np.testing.assert_array_equal(info['gt_bboxes'], np.array([[1, 2, 40, 52]], np.float32))
+    np.testing.assert_array_equal(info['gt_bboxes'], np.array([[1, 2, 41, 53]], np.float32))
     assert info['gt_bboxes'].dtype == np.float32
     assert data.get_gt_labels().tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
 
@@ -26,7 +26,7 @@ def test_validation_images_of_the_listed_classes(fake_tiny_imagenet):
         'val_1.JPEG',
     ]
     assert data.get_gt_labels().tolist() == [0, 1, 2]
-    np.testing.assert_array_equal(data.get_data_info(0)['gt_bboxes'], np.array([[2, 1, 60, 63]], np.float32))
+    np.testing.assert_array_equal(data.get_data_info(0)['gt_bboxes'], np.array([[2, 1, 61, 64]], np.float32))
 
 
 def test_shared_names_are_told_apart(fake_tiny_imagenet):

@@ -13,6 +13,8 @@ from lfi.registry import DATASETS
 from .image_files import ImageFileDataset
 
 SPLITS = ('train', 'val')
+# From the last pixel of a box to where it ends.
+TO_THE_END = np.array([0, 0, 1, 1], np.float32)
 
 
 def _existing(root: Path, name: str, what: str) -> Path:
@@ -63,8 +65,8 @@ class TinyImageNet(ImageFileDataset):
     `words.txt`, by the second where two classes share the first, and by name and WordNet id where that does
     not tell them apart.
 
-    Each data info holds `img_path`, `gt_label`, and `gt_bboxes`: (1, 4) float32, x1 y1 x2 y2 in pixels, the
-    official numbers.
+    Each data info holds `img_path`, `gt_label`, and `gt_bboxes`: (1, 4) float32, x1 y1 x2 y2 in pixels. The
+    official numbers name the last pixel of each row and column, 63 for a complete image: 1 is added.
 
     Args:
         data_root: The folder that has `wnids.txt`, `words.txt`, `train/` and `val/`.
@@ -133,7 +135,7 @@ class TinyImageNet(ImageFileDataset):
                     f'{len(rows_of[wnid])} of it'
                 )
         return [
-            dict(img_path=path, gt_label=label, gt_bboxes=np.array([box], np.float32))
+            dict(img_path=path, gt_label=label, gt_bboxes=np.array([box], np.float32) + TO_THE_END)
             for label, wnid in enumerate(wnids)
             for path, box in rows_of[wnid][self.images_per_class]
         ]
