@@ -3,6 +3,7 @@
 import open_clip
 import pytest
 import torch
+import torch.nn.functional as F
 from lfi.models import InteractionQueryViT
 from lfi.models.vit_checkpoints import from_lfi, recognise, to_lfi
 from timm.models.vision_transformer import VisionTransformer as TimmViT
@@ -54,8 +55,45 @@ def vitdet_state():
     }
     for i in range(3):
         for axis in 'hw':
-            state[f'backbone.net.blocks.{i}.attn.rel_pos_{axis}'] = torch.randn(3 if i < 2 else 7, 8)
+            state[f'backbone.net.blocks.{i}.attn.rel_pos_{axis}'] = torch.randn(5 if i < 2 else 7, 8)
     return {**state, 'backbone.simfp_2.0.weight': torch.randn(2)}
+
+
+def vitdet_features(state, images):
+    """What ViTDet makes of images, (B, 16, 4, 4), computed slowly: windows of 3 but in the last block."""
+    state = {name.removeprefix('backbone.net.'): value for name, value in state.items()}
+
+    def linear(x, name):
+        return F.linear(x, state[f'{name}.weight'], state[f'{name}.bias'])
+
+    def norm(x, name):
+        return F.layer_norm(x, (16,), state[f'{name}.weight'], state[f'{name}.bias'], 1e-6)
+
+    def attend(x, block):  # [h, w, 16]
+        h, w, _ = x.shape
+        q, k, v = linear(x.flatten(0, 1), f'{block}.attn.qkv').view(h * w, 3, 2, 8).permute(1, 2, 0, 3)
+        y, x = (each.flatten() for each in torch.meshgrid(torch.arange(h), torch.arange(w), indexing='ij'))
+        rows = state[f'{block}.attn.rel_pos_h'][y[:, None] - y + h - 1]  # [h * w, h * w, 8]
+        columns = state[f'{block}.attn.rel_pos_w'][x[:, None] - x + w - 1]
+        scores = q @ k.mT / 8**0.5 + (q[:, :, None] * (rows + columns)).sum(-1)
+        merged = (scores.softmax(-1) @ v).transpose(0, 1).reshape(h, w, 16)
+        return linear(merged, f'{block}.attn.proj')
+
+    x = F.conv2d(images, state['patch_embed.proj.weight'], state['patch_embed.proj.bias'], stride=8)
+    x = x.permute(0, 2, 3, 1) + state['pos_embed'][:, 1:].view(1, 4, 4, 16)
+    for i in range(3):
+        window, block = (4, 3)[i < 2], f'blocks.{i}'
+        # Zeros fill the windows up, and are attended to.
+        filled = F.pad(norm(x, f'{block}.norm1'), (0, 0, 0, -4 % window, 0, -4 % window))
+        attended = torch.empty_like(filled)
+        for b in range(len(x)):
+            for top in range(0, 4, window):
+                for left in range(0, 4, window):
+                    part = b, slice(top, top + window), slice(left, left + window)
+                    attended[part] = attend(filled[part], block)
+        x = x + attended[:, :4, :4]
+        x = x + linear(F.gelu(linear(norm(x, f'{block}.norm2'), f'{block}.mlp.fc1')), f'{block}.mlp.fc2')
+    return x.permute(0, 3, 1, 2)
 
 
 def test_timms_vit(timm_vit):
@@ -80,9 +118,11 @@ def test_vitdets_vit():
     state, left = to_lfi(foreign, 'vitdet')
     assert left == ['backbone.simfp_2.0.weight']
     dense = dict(
-        with_cls_token=False, out_type='featmap', window_size=2, global_attn_layers=[2], use_rel_pos=True
+        with_cls_token=False, out_type='featmap', window_size=3, global_attn_layers=[2], use_rel_pos=True
     )
     model = student(state, final_norm=False, **dense)
+    with torch.no_grad():
+        torch.testing.assert_close(model(images())[0], vitdet_features(foreign, images()))
     assert torch.equal(model.pos_embed, foreign['backbone.net.pos_embed'][:, 1:])
     rel_pos = model.layers[1].relative_position.rel_pos_w
     assert torch.equal(rel_pos, foreign['backbone.net.blocks.1.attn.rel_pos_w'])

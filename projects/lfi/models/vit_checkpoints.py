@@ -37,7 +37,8 @@ def to_lfi(state: Mapping[str, Tensor], form: str) -> tuple[dict[str, Tensor], l
     Returns:
         what `InteractionQueryViT` takes, and the names that it does not have, such as heads.
         CLIP's weights want `pre_norm=True` and `patch_cfg=dict(bias=False)`, OpenAI's QuickGELU too;
-        ViTDet's `with_cls_token=False` and `use_rel_pos=True`.
+        ViTDet's `with_cls_token=False`, `final_norm=False`, `use_rel_pos=True`, and its windows, for ViT-B
+        `window_size=14` and `global_attn_layers=(2, 5, 8, 11)`.
     """
     rename = _renamer([(theirs, ours) for theirs, ours in FORMATS[form]])
     prefix = next(

@@ -1,4 +1,4 @@
-"""Windowed attention against full attention with a mask, computed the slow way."""
+"""Windowed attention against attention over a grid that is filled up, computed the slow way."""
 
 import pytest
 import torch
@@ -8,15 +8,26 @@ from lfi.models.backbones.window_attention import attend_in_windows
 from torch.nn.functional import scaled_dot_product_attention
 
 
-def attend(q, k, v, grid, mask):
-    return scaled_dot_product_attention(q, k, v, mask)
+def attend(q, k, v, grid):
+    return scaled_dot_product_attention(q, k, v)
 
 
-def same_window(grid, window):
-    """(N, N) bool: whether two patches lie in the same window."""
-    y, x = torch.meshgrid(torch.arange(grid[0]), torch.arange(grid[1]), indexing='ij')
-    place = torch.stack((y.flatten() // window, x.flatten() // window), 1)
-    return (place[:, None] == place[None]).all(-1)
+def slow(q, k, v, grid, window, beyond):
+    """Full attention over the filled grid, masked to the windows; q, k and v are (B, heads, H * W, D)."""
+    sides = [min(window, side) for side in grid]
+    full = [-(-side // extent) * extent for side, extent in zip(grid, sides)]
+    y, x = torch.meshgrid(torch.arange(full[0]), torch.arange(full[1]), indexing='ij')
+    there = ((y < grid[0]) & (x < grid[1])).flatten()
+    place = torch.stack((y.flatten() // sides[0], x.flatten() // sides[1]), 1)
+    same = (place[:, None] == place[None]).all(-1)
+    filled = []
+    for part, cell in zip((q, k, v), beyond):
+        whole = cell[None, :, None].repeat(part.shape[0], 1, full[0] * full[1], 1)
+        whole[:, :, there] = part
+        filled.append(whole)
+    q, k, v = filled
+    scores = (q @ k.mT / q.shape[-1] ** 0.5).masked_fill(~same, float('-inf'))
+    return (scores.softmax(-1) @ v)[:, :, there]
 
 
 @settings(max_examples=40)
@@ -26,35 +37,35 @@ def same_window(grid, window):
     batch=st.integers(1, 3),
     seed=st.integers(0, 99),
 )
-def test_it_equals_full_attention_masked_to_the_windows(grid, window, batch, seed):
+def test_it_equals_attention_over_the_filled_grid(grid, window, batch, seed):
     generator = torch.Generator().manual_seed(seed)
     q, k, v = torch.randn(3, batch, 2, grid[0] * grid[1], 4, generator=generator)
-    found = attend_in_windows(attend, q, k, v, grid, window)
-    scores = (q @ k.mT / 2).masked_fill(~same_window(grid, window), float('-inf'))
-    torch.testing.assert_close(found, scores.softmax(-1) @ v, rtol=1e-4, atol=1e-5)
+    beyond = tuple(torch.randn(3, 2, 4, generator=generator))
+    found = attend_in_windows(attend, q, k, v, grid, window, beyond)
+    torch.testing.assert_close(found, slow(q, k, v, grid, window, beyond), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize('window', [2, 3])
-def test_gradients_are_those_of_masked_full_attention(window):
+def test_gradients_are_those_of_attention_over_the_filled_grid(window):
     generator = torch.Generator().manual_seed(0)
     qkv = torch.randn(3, 2, 2, 4 * 5, 4, generator=generator).requires_grad_()
+    beyond = torch.randn(3, 2, 4, generator=generator).requires_grad_()
     weight = torch.randn(2, 2, 20, 4, generator=generator)
-    found = attend_in_windows(attend, *qkv, (4, 5), window)
-    (gradient,) = torch.autograd.grad((found * weight).sum(), qkv)
-    q, k, v = qkv
-    scores = (q @ k.mT / 2).masked_fill(~same_window((4, 5), window), float('-inf'))
-    (expected,) = torch.autograd.grad((scores.softmax(-1) @ v * weight).sum(), qkv)
-    torch.testing.assert_close(gradient, expected, rtol=1e-4, atol=1e-5)
+    found, expected = (
+        torch.autograd.grad((f(*qkv, (4, 5), window, tuple(beyond)) * weight).sum(), (qkv, beyond))
+        for f in (lambda *args: attend_in_windows(attend, *args), slow)
+    )
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_windows_that_fill_the_grid_need_no_mask():
+def test_windows_that_fill_the_grid_need_no_cell_beyond_it():
     seen = []
 
-    def attend(q, k, v, grid, mask):
-        seen.append((grid, mask))
+    def attend(q, k, v, grid):
+        seen.append(grid)
         return v
 
-    x = torch.randn(2, 1, 8, 3)
-    assert torch.equal(attend_in_windows(attend, x, x, x, (2, 4), 2), x)
-    assert torch.equal(attend_in_windows(attend, x, x, x, (2, 4), 9), x)
-    assert seen == [((2, 2), None), ((2, 4), None)]
+    x, nothing = torch.randn(2, 1, 8, 3), (None, None, None)
+    assert torch.equal(attend_in_windows(attend, x, x, x, (2, 4), 2, nothing), x)
+    assert torch.equal(attend_in_windows(attend, x, x, x, (2, 4), 9, nothing), x)
+    assert seen == [(2, 2), (2, 4)]

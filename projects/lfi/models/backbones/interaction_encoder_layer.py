@@ -72,14 +72,17 @@ class InteractionEncoderLayer(QueryAttention, TransformerEncoderLayer):
     def _attend_to_patches(self, q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int]) -> Tensor:
         if self.window_size is None:
             return self._attend_near(q, k, v, grid)
-        return attend_in_windows(self._attend_near, q, k, v, grid, self.window_size)
+        bias = self.attn.qkv.bias
+        if bias is None:
+            bias = q.new_zeros(3 * self.attn.embed_dims)
+        q_beyond, k_beyond, v_beyond = bias.view(3, self.attn.num_heads, self.attn.head_dims)
+        beyond = (q_beyond, k_beyond, v_beyond)
+        return attend_in_windows(self._attend_near, q, k, v, grid, self.window_size, beyond)
 
-    def _attend_near(
-        self, q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int], mask: Tensor | None = None
-    ) -> Tensor:
+    def _attend_near(self, q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int]) -> Tensor:
         if self.relative_position is None:
-            return self._attend(q, k, v, mask)
+            return self._attend(q, k, v)
         q, k = self.relative_position.extend(q, k, grid)
         # Fused kernels want heads of one width.
         dims, wider = v.shape[-1], q.shape[-1] - v.shape[-1]
-        return self._attend(q, k, F.pad(v, (0, wider)), mask)[..., :dims]
+        return self._attend(q, k, F.pad(v, (0, wider)))[..., :dims]

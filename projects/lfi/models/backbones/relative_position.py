@@ -18,6 +18,7 @@ class DecomposedRelativePosition(nn.Module):
     Args:
         head_dims: D.
         grid: (H, W) of the largest grid whose offsets the tables hold; on a larger one they are interpolated.
+            A smaller one has those of its own distances: detectron2 interpolates there too.
     """
 
     def __init__(self, head_dims: int, grid: tuple[int, int]) -> None:
