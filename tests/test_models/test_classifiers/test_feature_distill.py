@@ -108,6 +108,16 @@ def test_a_teacher_without_features_of_places_is_refused(make_model):
         model(**model.data_preprocessor(batch(), training=True), mode='loss')
 
 
+def test_a_loss_that_does_not_say_what_it_compares_is_refused(make_model):
+    @MODELS.register_module(force=True)
+    class SilentLoss(torch.nn.Module):
+        pass
+
+    with pytest.raises(TypeError, match='SilentLoss does not say what it compares: .* by_location = True'):
+        make_model(dict(type='lfi.SilentLoss'))
+    MODELS.module_dict.pop('SilentLoss')
+
+
 def test_shuffled_features_are_another_images(make_model):
     loss = LOSSES['loss_attention']
     model = make_model(loss)

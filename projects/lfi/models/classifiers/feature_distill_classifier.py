@@ -37,13 +37,14 @@ class FeatureDistillClassifier(TeacherMixin, LabelledHeadMixin, ImageClassifier)
     Args:
         *args: of `TeacherMixin` and `ImageClassifier`.
         teacher: config of the `VLMAttentionTeacher`; its concepts begin with the classes.
-        distill_loss: config of a loss of two `ImageFeatures`.
+        distill_loss: config of a loss of two `ImageFeatures`, whose class says by `by_location` whether it
+            compares location by location.
         teacher_cache: folder of the features that `tools/cache_teacher.py` wrote for this config, to be read
             in place of asking the teacher, as `CachedFeatures` says. Defaults to None.
         **kwargs: of `TeacherMixin` and `ImageClassifier`.
 
     Raises:
-        TypeError: if the backbone records no interactions.
+        TypeError: if the backbone records no interactions, or the loss does not say what it compares.
         ValueError: if images are mixed while their features come from a cache, and not as `record_mixtures`
             knows it; when training begins, if the teacher has fewer concepts than the head classes; or in a
             step whose images are padded, since what is copied does not tell padding from image.
@@ -55,7 +56,13 @@ class FeatureDistillClassifier(TeacherMixin, LabelledHeadMixin, ImageClassifier)
     def __init__(self, *args: Any, distill_loss: dict, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.distill_loss = MODELS.build(distill_loss)
-        if self._by_location():
+        kind = type(self.distill_loss)
+        if not hasattr(kind, 'by_location'):
+            raise TypeError(
+                f'{kind.__name__} does not say what it compares: give the class by_location = True where it '
+                "reads the student's locations, and False where it reads pooled features or scores alone"
+            )
+        if self.distill_loss.by_location:
             learn_locations(self.backbone, True)
 
     def check_teacher(self, teacher: VLMAttentionTeacher | CachedOutputs) -> None:
@@ -75,7 +82,7 @@ class FeatureDistillClassifier(TeacherMixin, LabelledHeadMixin, ImageClassifier)
     def loss(self, inputs: Tensor, data_samples: Sequence, **kwargs: Any) -> dict[str, Tensor]:
         """The task's losses, joined by the distillation's and the prior's."""
         refuse_padding(inputs, data_samples)
-        if self._by_location():
+        if self.distill_loss.by_location:
             refuse_overhang(self.backbone, inputs)
         with self.backbone.record_interactions() as record:
             features = self.extract_feat(inputs)
@@ -88,9 +95,6 @@ class FeatureDistillClassifier(TeacherMixin, LabelledHeadMixin, ImageClassifier)
         teacher = replace(teacher, scores=teacher.scores[:, : scores.shape[1]])
         losses.update(self.distill_loss(student, teacher))
         return losses
-
-    def _by_location(self) -> bool:
-        return getattr(self.distill_loss, 'by_location', False)
 
     def _ask_teacher(self, inputs: Tensor, data_samples: Sequence, grid: tuple[int, int]) -> ImageFeatures:
         """The teacher's features of each view."""

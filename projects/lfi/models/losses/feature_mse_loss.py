@@ -23,6 +23,9 @@ class FeatureMSELoss(nn.Module):
         loss_weight: 0 or more. Defaults to 1.
     """
 
+    by_location = False
+    """Whether it compares location by location."""
+
     def __init__(self, student_dims: int, teacher_dims: int, loss_weight: float = 1.0) -> None:
         super().__init__()
         check_weights(loss_weight=loss_weight)

@@ -23,6 +23,9 @@ class LogitKDLoss(nn.Module):
         loss_weight: 0 or more. Defaults to 1.
     """
 
+    by_location = False
+    """Whether it compares location by location."""
+
     def __init__(self, temperature: float = 2.0, loss_weight: float = 1.0) -> None:
         super().__init__()
         check_positive(temperature=temperature)
