@@ -332,3 +332,16 @@ def test_a_rival_that_was_rounded_is_no_other_text(rival_readout, states, texts)
 def test_rivalry_that_weighs_nothing_is_refused(make_readout, rivalry):
     with pytest.raises(ValueError, match=rf'rivalry={rivalry} must lie in \[0, 1\]'):
         make_readout(rivalry=rivalry)
+
+
+def test_attention_of_half_precision_is_read_in_float32(make_readout, states, texts, like):
+    """As a backbone of one's own records it under autocast."""
+    readout = make_readout()
+    rounded = tuple(each.bfloat16() for each in states.attention)
+    half = replace(states, attention=rounded)
+    full = replace(states, attention=tuple(each.float() for each in rounded))
+    with torch.autocast('cpu', torch.bfloat16):
+        found, expected = readout(half, texts, like), readout(full, texts, like)
+    assert found.positions.dtype == found.presence.dtype == torch.float32
+    assert torch.equal(found.positions, expected.positions)
+    assert torch.equal(found.presence, expected.presence)

@@ -146,7 +146,9 @@ class InteractionReadout(BaseModule):
             weights = self._weights(texts)
             weights = weights if concepts is None else weights[concepts.clamp_min(0)]  # [C, D] or [B, M, D]
             n = states.grid[0] * states.grid[1]
-            seen = states.attention[-1] @ self.patch_norm(states.tokens[-1][:, -n:].float())  # [B, M, D]
+            seen = states.attention[-1].float() @ self.patch_norm(
+                states.tokens[-1][:, -n:].float()
+            )  # [B, M, D]
             scores = of_query + (seen * weights).sum(-1)
             return SCORE_CAP * (scores / SCORE_CAP).tanh()
 
@@ -190,7 +192,7 @@ class InteractionReadout(BaseModule):
 
     def _attention(self, states: InteractionStates) -> Tensor:
         """The logarithm of the queries' attention, (B, L, M, H, W)."""
-        attention = torch.stack(states.attention, 1)  # [B, L, M, N]
+        attention = torch.stack(states.attention, 1).float()  # [B, L, M, N]
         return attention.clamp_min(1e-12).log().unflatten(-1, states.grid)
 
     def _shares(self, states: InteractionStates, texts: Tensor, concepts: Tensor | None) -> Tensor:

@@ -33,6 +33,14 @@ def set_mode(training, *models):
         model.train(training)
 
 
+def assert_as_built(adapted):
+    """The projections begin as PyTorch's convolutions do."""
+    for layer in adapted.interaction.layers:
+        bound = layer.project_map.in_channels**-0.5
+        assert 0.8 * bound < layer.project_map.weight.abs().max() <= bound
+        assert 0 < layer.project_map.bias.abs().max() <= bound
+
+
 def open_gates(backbone):
     for layer in backbone.interaction.layers:
         nn.init.constant_(layer.query_gate, 0.5)
@@ -83,7 +91,10 @@ def test_published_weights_load_by_the_backbones_own_init_cfg(tmp_path):
     before = copy.deepcopy(adapted.interaction.state_dict())
     adapted.init_weights()
     assert all(torch.equal(adapted.state_dict()[key], value) for key, value in plain.state_dict().items())
-    assert all(torch.equal(adapted.interaction.state_dict()[key], value) for key, value in before.items())
+    after = adapted.interaction.state_dict()
+    changed = [key for key, value in before.items() if not torch.equal(after[key], value)]
+    assert all('project_map' in key for key in changed)
+    assert_as_built(adapted)
 
 
 def test_frozen_stages_and_norm_eval_hold(make_adapted):
@@ -244,6 +255,16 @@ def test_half_precision_records_attention_in_float32(make_adapted):
     for attention in states.attention:
         assert attention.dtype == torch.float32
         torch.testing.assert_close(attention.sum(-1), torch.ones(2, 3))
+
+
+def test_the_backbones_rule_for_its_convolutions_is_not_for_what_reads_them():
+    adapted = build(
+        dict(type='lfi.InteractionQueryAdapter', backbone=dict(type='mmpretrain.ResNet', depth=18))
+    )
+    stem = adapted.conv1.weight.clone()
+    adapted.init_weights()
+    assert not torch.equal(adapted.conv1.weight, stem)
+    assert_as_built(adapted)
 
 
 @torch.no_grad()

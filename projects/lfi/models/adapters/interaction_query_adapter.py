@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
-from mmengine.model import BaseModule
+from mmengine.model import BaseModule, ModuleList
 from mmengine.model.weight_init import trunc_normal_
 from torch import Tensor, nn
 
@@ -42,7 +42,8 @@ class QueryLayers(BaseModule):
             self.queries = nn.Parameter(torch.zeros(1, num_queries, query_dims))
             trunc_normal_(self.queries, std=0.02)
         finest = min(each.stride for each in maps)
-        self.layers = nn.ModuleList(
+        # One that passes `init_weights` on.
+        self.layers = ModuleList(
             ReadLayer(each.channels, query_dims, num_heads, num_queries > 0, each.scale(finest))
             for each in maps
         )

@@ -41,6 +41,11 @@ class ReadLayer(QueryAttention, BaseModule):
         self.attn = MultiheadAttention(query_dims, num_heads)
         self.register_parameter('query_gate', nn.Parameter(torch.zeros(1)) if writes else None)
 
+    def init_weights(self) -> None:
+        """As it was built: a backbone's rule for its own convolutions, which came before, is not for it."""
+        super().init_weights()
+        self.project_map.reset_parameters()
+
     def forward(
         self,
         feature: Tensor,
