@@ -55,11 +55,5 @@ def parse_args() -> Namespace:
     return parser.parse_args()
 
 
-def main(args: Namespace) -> None:
-    from lfi.tools import ask_teacher
-
-    ask_teacher.main(args)
-
-
 if __name__ == '__main__':
-    run_tool(parse_args, main)
+    run_tool(parse_args, 'ask_teacher')

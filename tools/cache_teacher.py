@@ -38,11 +38,5 @@ def parse_args() -> Namespace:
     return parser.parse_args()
 
 
-def main(args: Namespace) -> None:
-    from lfi.tools import cache_teacher
-
-    cache_teacher.main(args)
-
-
 if __name__ == '__main__':
-    run_tool(parse_args, main)
+    run_tool(parse_args, 'cache_teacher')

@@ -47,11 +47,5 @@ def parse_args() -> Namespace:
     return parser.parse_args()
 
 
-def main(args: Namespace) -> None:
-    from lfi.tools import eval_teacher
-
-    eval_teacher.main(args)
-
-
 if __name__ == '__main__':
-    run_tool(parse_args, main)
+    run_tool(parse_args, 'eval_teacher')

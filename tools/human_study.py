@@ -73,11 +73,5 @@ def parse_args() -> Namespace:
     return args
 
 
-def main(args: Namespace) -> None:
-    from lfi.tools import human_study
-
-    human_study.main(args)
-
-
 if __name__ == '__main__':
-    run_tool(parse_args, main)
+    run_tool(parse_args, 'human_study')

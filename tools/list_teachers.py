@@ -28,11 +28,5 @@ def parse_args() -> Namespace:
     return parser.parse_args()
 
 
-def main(args: Namespace) -> None:
-    from lfi.tools import list_teachers
-
-    list_teachers.main(args)
-
-
 if __name__ == '__main__':
-    run_tool(parse_args, main)
+    run_tool(parse_args, 'list_teachers')

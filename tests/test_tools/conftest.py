@@ -3,8 +3,11 @@
 import importlib.util
 import subprocess
 import sys
+from argparse import Namespace
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from functools import partial
+from io import StringIO
 from pathlib import Path
 from types import ModuleType
 
@@ -12,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from lfi.registry import MODELS
+from lfi.tools import run_module
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from PIL import Image
@@ -122,6 +126,39 @@ def import_tool(monkeypatch) -> Callable[[str], ModuleType]:
         return module
 
     return load
+
+
+@pytest.fixture
+def tool_arguments(import_tool, monkeypatch) -> Callable[..., Namespace]:
+    """`tool_arguments('analysis_tools/x.py', *args)` is what a tool reads from its command line."""
+
+    def parse(tool: str, *args) -> Namespace:
+        monkeypatch.setattr('sys.argv', [Path(tool).name, *map(str, args)])
+        return import_tool(tool).parse_args()
+
+    return parse
+
+
+@pytest.fixture
+def call_tool(tool_arguments, monkeypatch, tmp_path) -> Callable[..., str]:
+    """`call_tool('infer.py', *args)` runs a tool of `lfi.tools` in `tmp_path`, and gives what it printed.
+
+    It runs in this process, since another one takes seconds to start, and its errors are raised. `folder`
+    takes the place of `tmp_path`.
+    """
+
+    def call(tool: str, *args, folder: Path = tmp_path) -> str:
+        monkeypatch.chdir(folder)
+        printed = StringIO()
+        try:
+            with redirect_stdout(printed):
+                run_module(Path(tool).stem, tool_arguments(tool, *args))
+        finally:
+            # Also what a tool printed that ended by an error.
+            print(printed.getvalue(), end='')
+        return printed.getvalue()
+
+    return call
 
 
 @pytest.fixture(scope='session')

@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -20,21 +21,17 @@ FOLDER = Path(lfi.models.teachers.__file__).parent / 'embedded/shapes-tiny'
 
 
 @pytest.fixture
-def run_main(import_tool, monkeypatch, tmp_path):
-    """The tool in this process, in the test's folder, on a picture of a blue circle."""
-    tool = import_tool('ask_teacher.py')
+def circle_photo(tmp_path):
+    """A picture of a blue circle."""
     image = Shapes(split='val', num_images=1).get_data_info(0)
     assert image['caption'] == 'a large shaded blue circle, photo'
     cv2.imwrite(str(tmp_path / 'photo.png'), image['img'])
+    return tmp_path / 'photo.png'
 
-    def run(*args):
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr('sys.argv', ['ask_teacher.py', *map(str, args)])
-        args = tool.parse_args()
-        tool.main(args)
-        return args
 
-    return run
+@pytest.fixture
+def run_main(call_tool, circle_photo):
+    return partial(call_tool, 'ask_teacher.py')
 
 
 def record_in(folder: Path) -> dict:
@@ -42,9 +39,9 @@ def record_in(folder: Path) -> dict:
     return record
 
 
-def test_a_photo_gives_a_picture_and_a_record(run_main, tmp_path, capsys):
-    run_main('photo.png', '--texts', 'circle', 'star', '--teacher', 'shapes-tiny')
-    assert '1 pictures and predictions.json in work_dirs/asked' in capsys.readouterr().out
+def test_a_photo_gives_a_picture_and_a_record(run_main, tmp_path):
+    out = run_main('photo.png', '--texts', 'circle', 'star', '--teacher', 'shapes-tiny')
+    assert '1 pictures and predictions.json in work_dirs/asked' in out
     folder = tmp_path / 'work_dirs/asked'
     record = record_in(folder)
     assert list(record['texts']) == ['circle', 'star']
@@ -72,8 +69,9 @@ def test_the_commands_of_the_first_section_end_in_a_heat_map(run_main, tmp_path)
 
 
 @pytest.mark.parametrize('reading', ['share', 'scores'])
-def test_a_map_is_strongest_on_what_is_asked_for(run_main, reading):
-    args = run_main('photo.png', '--texts', 'circle', 'star', '--teacher', 'shapes-tiny')
+def test_a_map_is_strongest_on_what_is_asked_for(circle_photo, tool_arguments, reading):
+    options = ('--texts', 'circle', 'star', '--teacher', 'shapes-tiny')
+    args = tool_arguments('ask_teacher.py', circle_photo, *options)
     reader = ask_teacher.reader_of(args)
     if reading == 'scores':
         reader.reading = TeacherReading(positions_reading='scores')

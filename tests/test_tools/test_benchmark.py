@@ -35,48 +35,40 @@ def test_a_table_and_a_file_of_what_is_asked_for(run_tool, small_training, tmp_p
         assert ('largest difference' in timing['agreement']) == (timing['format'] != 'pytorch')
 
 
-def arguments(import_tool, monkeypatch, *words):
-    monkeypatch.setattr('sys.argv', ['benchmark.py', *map(str, words)])
-    return import_tool(TOOL).parse_args()
-
-
-def test_compiled(import_tool, monkeypatch, small_training, capsys):
+def test_compiled(call_tool, monkeypatch, small_training):
     # The default one calls a C++ compiler, which takes its time.
     compiled = torch.compile
     monkeypatch.setattr(
         torch, 'compile', lambda graph, **options: compiled(graph, backend='eager', **options)
     )
-    args = arguments(import_tool, monkeypatch, *small_training(SHAPES), '--formats', 'compile', *QUICK)
-    assert args.formats == ['pytorch', 'compile']
-    benchmark.main(args)
-    assert re.search(r'^\| compile \| 1 \| .* \| yes \|$', capsys.readouterr().out, re.M)
+    out = call_tool(TOOL, *small_training(SHAPES), '--formats', 'compile', *QUICK)
+    # What it is compared with is there, whether or not it is named.
+    for name in ('pytorch', 'compile'):
+        assert re.search(rf'^\| {name} \| 1 \| .* \| yes \|$', out, re.M)
 
 
-def test_images_in_which_nothing_is_found(import_tool, monkeypatch, small_training, capsys):
+def test_images_in_which_nothing_is_found(call_tool, monkeypatch, small_training):
     monkeypatch.setattr(torch, 'compile', lambda graph, **options: graph)
     monkeypatch.setattr(benchmark, 'compared_outputs', lambda *args: Agreement(0, 0, 1.0, []))
-    benchmark.main(
-        arguments(import_tool, monkeypatch, *small_training(SHAPES), '--formats', 'compile', *QUICK)
-    )
-    assert 'Batch 1: nothing is found in these images' in capsys.readouterr().out
+    out = call_tool(TOOL, *small_training(SHAPES), '--formats', 'compile', *QUICK)
+    assert 'Batch 1: nothing is found in these images' in out
 
 
-def test_an_unknown_format(import_tool, monkeypatch, capsys):
+def test_an_unknown_format(tool_arguments, capsys):
     with pytest.raises(SystemExit):
-        arguments(import_tool, monkeypatch, 'lfi_vit-tiny_shapes', 'x.pth', '--formats', 'onnx,tflite')
+        tool_arguments(TOOL, 'lfi_vit-tiny_shapes', 'x.pth', '--formats', 'onnx,tflite')
     assert 'unknown: tflite; choose from pytorch,compile,onnx,onnx-fp16' in capsys.readouterr().err
 
 
-def test_a_gpu_that_is_not_there(import_tool, monkeypatch):
+def test_a_gpu_that_is_not_there(call_tool, monkeypatch):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
-    args = arguments(import_tool, monkeypatch, 'lfi_vit-tiny_shapes', 'x.pth', '--device', 'cuda')
-    args.formats = ['pytorch']
+    options = ('--device', 'cuda', '--formats', 'pytorch')
     with pytest.raises(UsageError, match='--device cuda: this torch finds no GPU'):
-        benchmark.main(args)
+        call_tool(TOOL, 'lfi_vit-tiny_shapes', 'x.pth', *options)
 
 
-def test_a_format_that_gives_something_else_is_an_error(import_tool, monkeypatch, capsys):
-    args = arguments(import_tool, monkeypatch, 'lfi_vit-tiny_shapes', 'x.pth')
+def test_a_format_that_gives_something_else_is_an_error(tool_arguments, capsys):
+    args = tool_arguments(TOOL, 'lfi_vit-tiny_shapes', 'x.pth')
     right = Timing('pytorch', 1, (0.002, 0.004, 0.003), 1.0, True, '')
     wrong = Timing('onnx', 4, (0.001,), 0.5, False, 'logits (4, 2): largest difference 1.0e+00')
     with pytest.raises(UsageError, match='not the same as in PyTorch: onnx, batch 4: logits'):

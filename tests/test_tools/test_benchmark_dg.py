@@ -1,7 +1,6 @@
 import json
 import re
-import sys
-from importlib import import_module
+from functools import partial
 
 import pytest
 from lfi.errors import UsageError
@@ -39,31 +38,17 @@ def configs(config_path):
 
 
 @pytest.fixture
-def tool(config_path, monkeypatch):
-    """The tool as a module, for what needs no process of its own."""
-    monkeypatch.syspath_prepend(str(config_path('../tools').resolve()))
+def main(call_tool, monkeypatch):
     # The tool sets it for each cell.
     monkeypatch.delenv('LFI_TARGET_DOMAIN', raising=False)
-    return import_module('benchmark_dg')
-
-
-@pytest.fixture
-def main(tool, monkeypatch, capsys):
-    """Run the tool in this process, and give what it printed."""
-
-    def run(*args):
-        monkeypatch.setattr(sys, 'argv', ['benchmark_dg.py', *map(str, args)])
-        tool.main(tool.parse_args())
-        return capsys.readouterr().out
-
-    return run
+    return partial(call_tool, 'benchmark_dg.py')
 
 
 def arguments(work_dir):
     return '--work-dir', work_dir, '--domains', 'cartoon', '--epochs', '2', '--cache-teacher'
 
 
-def test_a_domain_is_left_out_and_what_is_finished_stays(run_tool, main, tool, configs, tmp_path):
+def test_a_domain_is_left_out_and_what_is_finished_stays(run_tool, main, configs, tmp_path):
     options = (*arguments(tmp_path), '--jobs', '2', '--seeds', '0', '--cfg-options', *SMALL)
     out = run_tool('benchmark_dg.py', configs[1], *options)
     assert '0 of 1 cells are finished' in out

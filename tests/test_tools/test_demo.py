@@ -170,11 +170,9 @@ def test_texts_are_characters():
 
 
 @pytest.mark.parametrize('port', ['-1', '0', '65536', 'http'])
-def test_a_port_is_one(import_tool, monkeypatch, capsys, port):
-    tool = import_tool('demo.py')
-    monkeypatch.setattr('sys.argv', ['demo.py', 'lfi_vit-tiny_shapes', 'checkpoint.pth', f'--port={port}'])
+def test_a_port_is_one(tool_arguments, capsys, port):
     with pytest.raises(SystemExit):
-        tool.parse_args()
+        tool_arguments('demo.py', 'lfi_vit-tiny_shapes', 'checkpoint.pth', f'--port={port}')
     assert f"--port: must be a whole number from 1 to 65535, got '{port}'" in capsys.readouterr().err
 
 
@@ -219,9 +217,7 @@ def test_a_page_limits_what_it_is_given(monkeypatch):
     assert launched['server_name'] == '127.0.0.1' and launched['share'] is False
 
 
-def test_without_gradio_it_says_what_to_install(import_tool, monkeypatch):
-    tool = import_tool('demo.py')
+def test_without_gradio_it_says_what_to_install(call_tool, monkeypatch):
     monkeypatch.setitem(sys.modules, 'gradio', None)
-    monkeypatch.setattr('sys.argv', ['demo.py', 'lfi_vit-tiny_shapes', 'checkpoint.pth'])
     with pytest.raises(UsageError, match=r"the page needs gradio: pip install 'lfi\[demo\]'"):
-        tool.main(tool.parse_args())
+        call_tool('demo.py', 'lfi_vit-tiny_shapes', 'checkpoint.pth')

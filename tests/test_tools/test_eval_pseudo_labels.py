@@ -1,5 +1,7 @@
 """`tools/eval_pseudo_labels.py`: labels beside controls, and thresholds to choose from."""
 
+from functools import partial
+
 import pytest
 from lfi.errors import UsageError
 
@@ -22,15 +24,8 @@ def tables(out):
 
 
 @pytest.fixture
-def run_main(import_tool, monkeypatch, capsys):
-    tool = import_tool('eval_pseudo_labels.py')
-
-    def run(*args):
-        monkeypatch.setattr('sys.argv', ['eval_pseudo_labels.py', *map(str, args)])
-        tool.main(tool.parse_args())
-        return capsys.readouterr().out
-
-    return run
+def run_main(call_tool):
+    return partial(call_tool, 'eval_pseudo_labels.py')
 
 
 def test_a_teachers_labels_stand_beside_controls(run_tool, config_path):

@@ -108,10 +108,9 @@ def test_a_part_that_a_student_does_not_have(run_tool, small_training, tmp_path)
         (['x.onnx', '--opset', '17'], '--opset 17: 18 and later can be written'),
     ],
 )
-def test_wrong_arguments(import_tool, monkeypatch, capsys, arguments, words):
-    monkeypatch.setattr('sys.argv', ['export_onnx.py', 'lfi_vit-tiny_shapes', 'x.pth', *arguments])
+def test_wrong_arguments(tool_arguments, capsys, arguments, words):
     with pytest.raises(SystemExit):
-        import_tool(TOOL).parse_args()
+        tool_arguments(TOOL, 'lfi_vit-tiny_shapes', 'x.pth', *arguments)
     assert words in capsys.readouterr().err
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import partial
 
 import pytest
 import torch
@@ -61,16 +62,8 @@ def test_from_students_to_a_result(run_tool, config_path, students, tmp_path):
 
 
 @pytest.fixture
-def run_main(import_tool, monkeypatch, tmp_path):
-    """The tool in this process, in the test's folder: starting another one takes seconds."""
-    tool = import_tool('human_study.py')
-
-    def run(*args):
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr('sys.argv', ['human_study.py', *map(str, args)])
-        tool.main(tool.parse_args())
-
-    return run
+def run_main(call_tool):
+    return partial(call_tool, 'human_study.py')
 
 
 def test_a_student_against_its_teacher(run_main, config_path, students, tmp_path):

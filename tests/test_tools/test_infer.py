@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from argparse import Namespace
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -36,16 +37,8 @@ def photos(tmp_path):
 
 
 @pytest.fixture
-def run_main(import_tool, monkeypatch, tmp_path):
-    """The tool in this process, in the test's folder: starting another one takes seconds."""
-    tool = import_tool('infer.py')
-
-    def run(*args):
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr('sys.argv', ['infer.py', *map(str, args)])
-        tool.main(tool.parse_args())
-
-    return run
+def run_main(call_tool):
+    return partial(call_tool, 'infer.py')
 
 
 def records_in(folder: Path) -> list[dict]:
@@ -73,7 +66,7 @@ def test_a_folder_gives_a_picture_and_a_record_for_each_image(run_tool, small_tr
     assert 'seen has 3 older pictures too' in run_tool('infer.py', *small_training(SHAPES), *one)
 
 
-def test_any_name_of_a_file_will_do(run_main, small_training, photos, tmp_path, capsys):
+def test_any_name_of_a_file_will_do(run_main, small_training, photos, tmp_path):
     folder = os.fsencode(tmp_path / 'names')
     os.mkdir(folder)
     names = [b'caf\xe9.png', b'a' * 251 + b'.png']
@@ -81,11 +74,11 @@ def test_any_name_of_a_file_will_do(run_main, small_training, photos, tmp_path, 
         shutil.copy(photos / 'photo0.png', os.path.join(folder, name))
     with open(os.path.join(folder, b'broken\xe9.png'), 'wb') as file:
         file.write(b'no image')
-    run_main(*small_training(SHAPES), tmp_path / 'names', '--out-dir', 'seen', '--texts', 'star')
+    out = run_main(*small_training(SHAPES), tmp_path / 'names', '--out-dir', 'seen', '--texts', 'star')
     records = records_in(tmp_path / 'seen')
     assert sorted(os.path.basename(os.fsencode(record['image'])) for record in records) == sorted(names)
     assert all((tmp_path / 'seen' / record['picture']).is_file() for record in records)
-    assert 'broken\\udce9.png' in capsys.readouterr().out
+    assert 'broken\\udce9.png' in out
 
 
 def test_what_is_done_is_kept_when_it_ends_early(run_main, small_training, photos, tmp_path, monkeypatch):

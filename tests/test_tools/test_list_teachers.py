@@ -1,7 +1,7 @@
 """`tools/list_teachers.py`, as a user runs it on a few models."""
 
 import csv
-import sys
+from functools import partial
 
 import open_clip
 import pytest
@@ -24,16 +24,8 @@ ONE_OF_EACH_FAMILY = {
 
 
 @pytest.fixture
-def call(import_tool, monkeypatch, capsys):
-    """What the tool prints, run in this process."""
-    tool = import_tool('list_teachers.py')
-
-    def run(*args):
-        monkeypatch.setattr(sys, 'argv', ['list_teachers.py', *args])
-        tool.main(tool.parse_args())
-        return capsys.readouterr().out
-
-    return run
+def call(call_tool):
+    return partial(call_tool, 'list_teachers.py')
 
 
 def test_a_family_as_a_table_and_a_file(run_tool, tmp_path):

@@ -55,10 +55,9 @@ def test_a_file_that_is_no_onnx(tmp_path, content):
         tensorrt_doubts(path)
 
 
-def test_numbers_of_images_that_do_not_rise(import_tool, monkeypatch, capsys):
-    monkeypatch.setattr('sys.argv', ['onnx_to_tensorrt.py', 'x.onnx', '--batch', '8', '1', '16'])
+def test_numbers_of_images_that_do_not_rise(tool_arguments, capsys):
     with pytest.raises(SystemExit):
-        import_tool(TOOL).parse_args()
+        tool_arguments(TOOL, 'x.onnx', '--batch', '8', '1', '16')
     assert '--batch: LEAST BEST MOST must rise, got 8 1 16' in capsys.readouterr().err
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from functools import partial
 
 import cv2
 import numpy as np
@@ -30,16 +31,8 @@ def photos(tmp_path):
 
 
 @pytest.fixture
-def run_main(import_tool, monkeypatch, tmp_path):
-    """The tool in this process, in the test's folder: starting another one takes seconds."""
-    tool = import_tool('pseudo_label.py')
-
-    def run(*args, folder=tmp_path):
-        monkeypatch.chdir(folder)
-        monkeypatch.setattr('sys.argv', ['pseudo_label.py', *map(str, args)])
-        tool.main(tool.parse_args())
-
-    return run
+def run_main(call_tool):
+    return partial(call_tool, 'pseudo_label.py')
 
 
 def contents(folder):

@@ -1,7 +1,6 @@
 import json
 import os
 import re
-import sys
 
 import pytest
 from lfi.errors import UsageError
@@ -83,7 +82,7 @@ def test_a_cell_of_another_config_is_refused(reproduce, tmp_path):
 
 
 @pytest.fixture
-def study(import_tool, monkeypatch, tmp_path, capsys):
+def study(import_tool, tool_arguments, monkeypatch, tmp_path, capsys):
     """The study shapes without trainings: cells as if they had been run, published or in their folders."""
     tool = import_tool('reproduce.py')
     preset, docs = PRESETS['shapes'], tmp_path / 'docs'
@@ -118,9 +117,8 @@ def study(import_tool, monkeypatch, tmp_path, capsys):
             )
 
         def run(self, *args):
-            arguments = ['reproduce.py', 'shapes', '--publish', str(docs), '--out', str(tmp_path / 'out')]
-            monkeypatch.setattr(sys, 'argv', [*arguments, *args])
-            tool.main(tool.parse_args())
+            folders = ('--publish', docs, '--out', tmp_path / 'out')
+            tool.main(tool_arguments('reproduce.py', 'shapes', *folders, *args))
             return capsys.readouterr().out
 
         def cells(self):
@@ -221,10 +219,9 @@ def test_the_baseline_must_have_a_result(study):
         (('shapes', '--domains', 'photo'), '--domains: shapes leaves none out'),
     ],
 )
-def test_arguments_are_checked_at_once(import_tool, monkeypatch, capsys, arguments, words):
-    monkeypatch.setattr(sys, 'argv', ['reproduce.py', *arguments])
+def test_arguments_are_checked_at_once(tool_arguments, capsys, arguments, words):
     with pytest.raises(SystemExit, match='2'):
-        import_tool('reproduce.py').parse_args()
+        tool_arguments('reproduce.py', *arguments)
     assert words in capsys.readouterr().err
 
 

@@ -52,11 +52,5 @@ def formats(text: str) -> list[str]:
     return [name for name in FORMATS if name in {'pytorch', *found}]
 
 
-def main(args: Namespace) -> None:
-    from lfi.tools import benchmark
-
-    benchmark.main(args)
-
-
 if __name__ == '__main__':
-    run_tool(parse_args, main)
+    run_tool(parse_args, 'benchmark')

@@ -81,12 +81,6 @@ def parse_args() -> Namespace:
     return args
 
 
-def main(args: Namespace) -> None:
-    from lfi.tools import compare_runs
-
-    compare_runs.main(args)
-
-
 if __name__ == '__main__':
     # Of folders that hold no run, and of runs that are no pairs.
-    run_tool(parse_args, main, FileNotFoundError, ValueError)
+    run_tool(parse_args, 'compare_runs', FileNotFoundError, ValueError)

@@ -34,11 +34,5 @@ def parse_args() -> Namespace:
     return args
 
 
-def main(args: Namespace) -> None:
-    from lfi.tools import export_student
-
-    export_student.main(args)
-
-
 if __name__ == '__main__':
-    run_tool(parse_args, main)
+    run_tool(parse_args, 'export_student')

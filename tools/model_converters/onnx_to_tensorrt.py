@@ -37,11 +37,5 @@ def parse_args() -> Namespace:
     return args
 
 
-def main(args: Namespace) -> None:
-    from lfi.tools import onnx_to_tensorrt
-
-    onnx_to_tensorrt.main(args)
-
-
 if __name__ == '__main__':
-    run_tool(parse_args, main)
+    run_tool(parse_args, 'onnx_to_tensorrt')

@@ -32,11 +32,5 @@ def parse_args() -> Namespace:
     return args
 
 
-def main(args: Namespace) -> None:
-    from lfi.tools import publish_model
-
-    publish_model.main(args)
-
-
 if __name__ == '__main__':
-    run_tool(parse_args, main)
+    run_tool(parse_args, 'publish_model')

@@ -24,11 +24,5 @@ def parse_args() -> Namespace:
     return parser.parse_args()
 
 
-def main(args: Namespace) -> None:
-    from lfi.tools import vit_to_lfi
-
-    vit_to_lfi.main(args)
-
-
 if __name__ == '__main__':
-    run_tool(parse_args, main)
+    run_tool(parse_args, 'vit_to_lfi')

@@ -7,19 +7,25 @@ A script of more than a few lines has the rest of its code here, in a module of 
 from argparse import Namespace
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 
 
 def run_tool(
-    parse_args: Callable[[], Namespace], main: Callable[[Namespace], None], *mistakes: type[Exception]
+    parse_args: Callable[[], Namespace], main: str | Callable[[Namespace], None], *mistakes: type[Exception]
 ) -> None:
     """Parse the command line, import what runs need, and run a tool as `lfi.engine.launch.run` does.
 
     Args:
         parse_args: Of the tool; it imports nothing heavy.
-        main: The tool.
+        main: The tool, or the name of the module here that has it as its `main`.
         *mistakes: Further errors that the user of this tool can fix.
     """
     args = parse_args()
     from lfi.engine import launch
 
-    launch.run(partial(main, args), *mistakes)
+    launch.run(partial(run_module, main, args) if isinstance(main, str) else partial(main, args), *mistakes)
+
+
+def run_module(name: str, args: Namespace) -> None:
+    """Import a module of this package, and run its `main`."""
+    import_module(f'{__name__}.{name}').main(args)
