@@ -35,8 +35,9 @@ from lfi.models.export import (
     to_torch_export,
     together,
 )
-from lfi.tools.export_student import load_student, read_checkpoint
+from lfi.tools.export_student import load_student
 from lfi.tools.sample_images import sample_images
+from lfi.tools.weight_files import read_checkpoint
 
 BATCHES = (1, 3)
 NEEDED = ('onnx', 'onnxscript', 'onnxruntime')

@@ -10,10 +10,8 @@ from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor
 
-from lfi.engine import run_options
 from lfi.engine.config_loading import load_config
 from lfi.errors import UsageError
 from lfi.fileio import AtomicLocalBackend
@@ -27,7 +25,7 @@ from lfi.models.export import (
     to_timm,
 )
 
-from .weight_files import same_file, write_weights
+from .weight_files import read_checkpoint, same_file, write_weights
 
 TOLERANCE = 1e-4
 
@@ -62,17 +60,6 @@ def is_export(out: Path, beside: Path) -> bool:
         return 'architecture' in json.loads(beside.read_text(encoding='utf-8'))
     except (TypeError, ValueError):
         return False
-
-
-def read_checkpoint(path: str) -> dict:
-    """Read a checkpoint file; no code that it holds is run.
-
-    Raises:
-        UsageError: If there is no such file.
-    """
-    run_options.require_checkpoint(path)
-    loaded = CheckpointLoader.load_checkpoint(path, map_location='cpu', logger=None)
-    return loaded if 'state_dict' in loaded else {'state_dict': loaded}
 
 
 def load_student(cfg: Config, checkpoint: dict) -> ExportedStudent:

@@ -13,12 +13,10 @@ import torch
 from mmengine.dataset import pseudo_collate
 from mmengine.device import get_device
 from mmengine.registry import DATASETS, init_default_scope
-from mmengine.runner.checkpoint import CheckpointLoader
 from mmpretrain import get_model
 from torch import Tensor
 from tqdm import tqdm
 
-from lfi.engine import run_options
 from lfi.engine.config_loading import load_config
 from lfi.engine.fitting_weights_hook import check_weights
 from lfi.errors import UsageError
@@ -34,6 +32,8 @@ from lfi.human_study import (
     read_raters,
 )
 from lfi.models.classifiers import class_activation_maps
+
+from .weight_files import read_checkpoint
 
 # Candidates for each catch trial; the best become trials.
 CANDIDATES = 4
@@ -125,14 +125,13 @@ class Baseline(Source):
 def load(config: str, checkpoint: str, options: dict | None) -> tuple[str, Any, Any]:
     """A config's name, its trained model and its validation set, for a `Source`."""
     cfg = load_config(config, options)
-    run_options.require_checkpoint(checkpoint)
+    stored = read_checkpoint(checkpoint)
     if 'dataset' not in (cfg.get('val_dataloader') or {}):
         raise UsageError(f'{config} has no val_dataloader, whose images a study shows')
     init_default_scope(cfg.get('default_scope', 'mmengine'))
     # A cache holds the training images' maps; these are validation images.
     cfg.model.pop('teacher_cache', None)
     model = get_model(cfg, checkpoint, device=get_device()).eval()
-    stored = CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu', logger=None)
     check_weights(model, stored, asked=True)
     return config, model, DATASETS.build(cfg.val_dataloader.dataset)
 

@@ -7,22 +7,18 @@ import io
 from argparse import Namespace
 
 import torch
-from mmengine.runner.checkpoint import CheckpointLoader
 
-from lfi.engine import AtomicLocalBackend, run_options
+from lfi.engine import AtomicLocalBackend
 from lfi.errors import UsageError
 
-from .weight_files import safetensors_of
+from .weight_files import read_checkpoint, safetensors_of
 
 KEPT = ('meta', 'state_dict')
 
 
 def main(args: Namespace) -> None:
     """Run the tool."""
-    run_options.require_checkpoint(args.checkpoint)
-    checkpoint = CheckpointLoader.load_checkpoint(args.checkpoint, map_location='cpu', logger=None)
-    if 'state_dict' not in checkpoint:
-        checkpoint = {'state_dict': checkpoint}
+    checkpoint = read_checkpoint(args.checkpoint)
     if args.no_ema:
         restore_trained_weights(checkpoint, args.checkpoint)
     elif 'ema_state_dict' in checkpoint:

@@ -4,14 +4,12 @@ from argparse import Namespace
 from pathlib import Path
 
 import torch
-from mmengine.runner.checkpoint import CheckpointLoader
 
-from lfi.engine import run_options
 from lfi.errors import UsageError
 from lfi.models.vit_checkpoints import from_lfi, recognise, to_lfi
 from lfi.vit_names import FORMATS
 
-from .weight_files import same_file, write_weights
+from .weight_files import read_checkpoint, same_file, write_weights
 
 
 def main(args: Namespace) -> None:
@@ -40,9 +38,7 @@ def main(args: Namespace) -> None:
 
 def read(path: str) -> dict[str, torch.Tensor]:
     """The tensors of a checkpoint, of its `state_dict` or `model` if it has one."""
-    if '://' not in path:
-        run_options.require_checkpoint(path)
-    loaded = CheckpointLoader.load_checkpoint(path, map_location='cpu', logger=None)
+    loaded = read_checkpoint(path)
     for key in ('state_dict', 'model', 'model_ema'):
         loaded = loaded.get(key, loaded)
     return {name: value for name, value in loaded.items() if isinstance(value, torch.Tensor)}

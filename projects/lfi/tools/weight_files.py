@@ -1,4 +1,4 @@
-"""Weights as files that are written completely or not at all."""
+"""Files of weights: read without running code, and written completely or not at all."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import Any
 
 import safetensors.torch
 from mmengine.runner import save_checkpoint
+from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor
 
+from lfi.engine.run_options import require_checkpoint
 from lfi.fileio import AtomicLocalBackend
 from lfi.student_folder.folder import independent
 
@@ -17,6 +19,17 @@ from lfi.student_folder.folder import independent
 def same_file(path: Path, source: str) -> bool:
     """Whether a path that is to be written is that of a source, which may be an address."""
     return path.exists() and Path(source).exists() and path.samefile(source)
+
+
+def read_checkpoint(path: str) -> dict:
+    """Read a checkpoint, whose code is not run; weights that stand alone become its `state_dict`.
+
+    Raises:
+        UsageError: If there is no such file.
+    """
+    require_checkpoint(path)
+    loaded = CheckpointLoader.load_checkpoint(path, map_location='cpu', logger=None)
+    return loaded if 'state_dict' in loaded else {'state_dict': loaded}
 
 
 def safetensors_of(state: Mapping[str, Tensor]) -> bytes:
