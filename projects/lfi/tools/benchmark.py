@@ -19,6 +19,7 @@ from torch import Tensor
 from lfi.engine.machine import machine
 from lfi.errors import UsageError
 from lfi.folders import make_folder
+from lfi.markdown import table
 from lfi.models.batches import pixel_format
 from lfi.models.export import FLOAT16, FLOAT32, default_part, predicted
 from lfi.tools.export_onnx import (
@@ -33,10 +34,7 @@ from lfi.tools.export_onnx import (
 )
 from lfi.tools.sample_images import sample_images
 
-HEADER = (
-    '| format | batch | ms, median | quartiles | images a second | ratio to PyTorch | the same |\n'
-    '| --- | --- | --- | --- | --- | --- | --- |'
-)
+TITLES = ('format', 'batch', 'ms, median', 'quartiles', 'images a second', 'ratio to PyTorch', 'the same')
 
 
 @dataclass(frozen=True)
@@ -59,14 +57,18 @@ class Timing:
     agrees: bool
     agreement: str
 
-    def row(self) -> str:
+    def row(self) -> Sequence[object]:
         """A row of the table."""
         median = statistics.median(self.seconds)
         low, _, high = statistics.quantiles(self.seconds, n=4) if len(self.seconds) > 1 else [median] * 3
-        speed = self.batch / median
         return (
-            f'| {self.format} | {self.batch} | {1e3 * median:.1f} | {1e3 * low:.1f} to {1e3 * high:.1f} | '
-            f'{speed:.1f} | {self.ratio:.2f} | {"yes" if self.agrees else "NO"} |'
+            self.format,
+            self.batch,
+            f'{1e3 * median:.1f}',
+            f'{1e3 * low:.1f} to {1e3 * high:.1f}',
+            f'{self.batch / median:.1f}',
+            f'{self.ratio:.2f}',
+            'yes' if self.agrees else 'NO',
         )
 
 
@@ -171,7 +173,7 @@ def report(args: Namespace, shape: tuple[int, int], timings: Sequence[Timing]) -
         UsageError: If a format gives something else than PyTorch.
     """
     print(f'{Path(args.config).stem}, {shape[0]} x {shape[1]} pixels, {machine()}.\n')
-    print('\n'.join([HEADER, *(timing.row() for timing in timings)]))
+    print(table(TITLES, [timing.row() for timing in timings]))
     if args.json is not None:
         content = dict(
             config=args.config,
