@@ -10,7 +10,7 @@ import torch
 from lfi.errors import UsageError
 from lfi.models.export import FLOAT32, model_config, relative_difference
 from lfi.registry import MODELS
-from lfi.tools import export_onnx
+from lfi.tools import export_onnx, graphs
 from mmengine.config import Config
 from mmengine.runner import load_checkpoint
 
@@ -85,9 +85,9 @@ class Constant(torch.nn.Module):
 
 def test_a_module_that_stays_in_float32_is_named():
     graph = Constant()
-    assert export_onnx.program_of(graph, (8, 8)) is not None
+    assert graphs.program_of(graph, (8, 8)) is not None
     with pytest.raises(UsageError, match=r'^mix \(Linear\) cannot compute in float16 .*--fp16') as raised:
-        export_onnx.half_program_of(graph, (8, 8))
+        graphs.half_program_of(graph, (8, 8))
     assert '\n' not in str(raised.value)
 
 
@@ -127,9 +127,9 @@ class Full:
 def test_an_older_export_stays_where_the_disk_is_full(tmp_path, monkeypatch):
     older = tmp_path / 'student.onnx'
     older.write_bytes(b'whole')
-    monkeypatch.setattr(export_onnx, 'to_onnx', lambda *args: Full())
+    monkeypatch.setattr(graphs, 'to_onnx', lambda *args: Full())
     with pytest.raises(OSError, match='No space left'), export_onnx.replaced_when_done(older) as path:
-        export_onnx.write_onnx(None, ['logits'], None, path)
+        graphs.write_onnx(None, ['logits'], None, path)
     assert [path.name for path in tmp_path.iterdir()] == ['student.onnx'] and older.read_bytes() == b'whole'
 
 

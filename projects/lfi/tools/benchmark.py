@@ -22,7 +22,7 @@ from lfi.folders import make_folder
 from lfi.markdown import table
 from lfi.models.batches import pixel_format
 from lfi.models.export import FLOAT16, FLOAT32, default_part, predicted
-from lfi.tools.export_onnx import (
+from lfi.tools.graphs import (
     compared_outputs,
     graph_of,
     half_program_of,

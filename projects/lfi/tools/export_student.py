@@ -8,8 +8,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from mmengine.config import Config
-from mmengine.registry import init_default_scope
 from torch import Tensor
 
 from lfi.engine.config_loading import load_config
@@ -18,13 +16,12 @@ from lfi.fileio import AtomicLocalBackend
 from lfi.models.export import (
     ExportedStudent,
     build_timm,
-    export_student,
-    model_config,
     slim_config,
     timm_difference,
     to_timm,
 )
 
+from .graphs import load_student
 from .weight_files import read_checkpoint, same_file, write_weights
 
 TOLERANCE = 1e-4
@@ -60,21 +57,6 @@ def is_export(out: Path, beside: Path) -> bool:
         return 'architecture' in json.loads(beside.read_text(encoding='utf-8'))
     except (TypeError, ValueError):
         return False
-
-
-def load_student(cfg: Config, checkpoint: dict) -> ExportedStudent:
-    """Make the slim student of a run's config and checkpoint, and set the config's default scope.
-
-    Raises:
-        UsageError: If the student cannot be exported, or the two do not fit.
-    """
-    init_default_scope(cfg.get('default_scope') or 'mmengine')
-    if 'backbone' not in (cfg.get('model') or {}):
-        raise UsageError('the config has no model.backbone: give the config of a training')
-    try:
-        return export_student(checkpoint['state_dict'], model_config(cfg))
-    except ValueError as error:
-        raise UsageError(str(error)) from error
 
 
 def dataset_meta(checkpoint: dict) -> dict:
