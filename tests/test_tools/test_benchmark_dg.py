@@ -4,22 +4,10 @@ from functools import partial
 
 import pytest
 from lfi.errors import UsageError
+from small_runs import SMALL
 
 BASELINE = 'task-loss_vit-tiny_shapes-domains'
 METHOD = 'lfi_vit-tiny_shapes-domains'
-SMALL = [
-    'train_dataloader.dataset.num_images=64',
-    'train_dataloader.batch_size=32',
-    'train_dataloader.num_workers=0',
-    'train_dataloader.persistent_workers=False',
-    'val_dataloader.dataset.num_images=40',
-    'val_dataloader.num_workers=0',
-    'val_dataloader.persistent_workers=False',
-    'test_dataloader.dataset.num_images=40',
-    'test_dataloader.num_workers=0',
-    'test_dataloader.persistent_workers=False',
-    'default_hooks.logger.interval=1',
-]
 ZERO_SHOT = """
 _base_ = {base!r}
 model = dict(

@@ -9,28 +9,16 @@ from lfi.studies.grid import plan
 from lfi.studies.presets import PRESETS
 from lfi.studies.settings_digest import ROOTS
 from lfi.studies.where import Located, read_where, write_where
+from small_runs import SMALL
 
-SMALL = [
-    'train_cfg.max_epochs=1',
-    'train_dataloader.dataset.num_images=64',
-    'train_dataloader.batch_size=32',
-    'train_dataloader.num_workers=0',
-    'train_dataloader.persistent_workers=False',
-    'val_dataloader.dataset.num_images=40',
-    'val_dataloader.num_workers=0',
-    'val_dataloader.persistent_workers=False',
-    'test_dataloader.dataset.num_images=40',
-    'test_dataloader.num_workers=0',
-    'test_dataloader.persistent_workers=False',
-    'default_hooks.logger.interval=1',
-]
+ONE_EPOCH = ['train_cfg.max_epochs=1', *SMALL]
 
 
 @pytest.fixture
 def reproduce(run_tool, tmp_path):
     def run(*args, **kwargs):
         return run_tool(
-            'reproduce.py', 'shapes', '--out', tmp_path / 'out', *args, '--cfg-options', *SMALL, **kwargs
+            'reproduce.py', 'shapes', '--out', tmp_path / 'out', *args, '--cfg-options', *ONE_EPOCH, **kwargs
         )
 
     return run
@@ -46,7 +34,7 @@ def test_a_study_goes_on_where_it_was_stopped_and_publishes(reproduce, tmp_path)
     arms = ['--arms', 'task-loss', 'lfi', '--seeds', '0']
     out = reproduce(*arms, '--jobs', '2', '--publish', docs.parent)
     assert '0 of 2 cells are finished' in out
-    assert f'All arms are changed by `{" ".join(SMALL)}`.' in out
+    assert f'All arms are changed by `{" ".join(ONE_EPOCH)}`.' in out
     assert re.search(r'^\| lfi \| 1 \| [\d.]+ \|', out, re.M)
     first = (tmp_path / 'out/lfi/seed-0/cell.json').stat().st_mtime_ns
     for path, row in (
