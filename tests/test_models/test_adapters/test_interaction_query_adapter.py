@@ -7,30 +7,11 @@ import pickle
 import pytest
 import torch
 import torch.nn.functional as F
+from asked import ask, images, questions, set_mode
 from lfi.models.adapters import InteractionQueries
 from lfi.registry import MODELS
 from small_backbones import BACKBONES, NARROW, build
 from torch import nn
-
-
-def images(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-def questions(*shape, seed=5):
-    return torch.randn(*shape, 16, generator=torch.Generator().manual_seed(seed))
-
-
-def ask(backbone, x, starts):
-    with backbone.record_interactions(starts) as record:
-        outs = backbone(x)
-    return outs, record.states
-
-
-def set_mode(training, *models):
-    for model in models:
-        # Those of mmpretrain return nothing here.
-        model.train(training)
 
 
 def assert_as_built(adapted):

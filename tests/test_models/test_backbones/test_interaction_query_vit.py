@@ -10,6 +10,7 @@ import mmpretrain.registry
 import pytest
 import torch
 import torch.nn.functional as F
+from asked import ask, images, questions, set_mode
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lfi.models import InteractionQueryViT, InteractionReadout
@@ -42,30 +43,9 @@ def make_pair(make_student):
     return make
 
 
-def set_mode(training, *models):
-    for model in models:
-        # mmpretrain's own backbones return nothing here.
-        model.train(training)
-
-
-def images(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
 def open_gates(student):
     for i, layer in enumerate(student.layers):
         torch.nn.init.constant_(layer.query_gate, 0.5 - 0.4 * i)
-
-
-def questions(*shape, seed=5):
-    return torch.randn(*shape, 16, generator=torch.Generator().manual_seed(seed))
-
-
-def ask(student, x, starts):
-    """The outputs and the states of a pass that asks."""
-    with student.record_interactions(starts) as record:
-        outs = student(x)
-    return outs, record.states
 
 
 def added_names(student):
