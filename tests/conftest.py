@@ -17,7 +17,7 @@ from filelock import FileLock
 from hypothesis import settings
 from lfi.structures import InteractionMaps
 from mmengine.logging import MMLogger
-from mmengine.registry import DefaultScope
+from mmengine.registry import DefaultScope, init_default_scope
 from warm_python import FOUNDATIONS, WarmPython
 
 ROOT = Path(__file__).parents[1]
@@ -64,6 +64,12 @@ def own_default_scope():
     yield
     DefaultScope._instance_dict.clear()
     DefaultScope._instance_dict.update(before)
+
+
+@pytest.fixture
+def mmpretrain_scope(own_default_scope):
+    """mmpretrain's is the default scope."""
+    init_default_scope('mmpretrain')
 
 
 @pytest.fixture(autouse=True)

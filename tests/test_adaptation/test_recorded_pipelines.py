@@ -12,7 +12,8 @@ from lfi.adaptation.pipelines import (
 )
 from lfi.registry import TRANSFORMS
 from mmcv.transforms import BaseTransform
-from mmengine.registry import init_default_scope
+
+pytestmark = pytest.mark.usefixtures('mmpretrain_scope')
 
 LOAD, FLIP, PACK = (dict(type=name) for name in ('LoadImageFromFile', 'RandomFlip', 'PackInputs'))
 FLIP['prob'] = 0.5
@@ -20,11 +21,6 @@ COLOURS = dict(type='ColorJitter', brightness=0.2)
 CROP = dict(type='RandomResizedCrop', scale=32)
 READ = dict(type='lfi.LoadInteractionMaps')
 KEYS = dict(algorithm_keys=('view', 'interaction_maps'))
-
-
-@pytest.fixture(autouse=True)
-def mmpretrain_scope():
-    init_default_scope('mmpretrain')
 
 
 def view(*steps):

@@ -34,6 +34,8 @@ from mmpretrain.models.backbones import VisionTransformer
 from mmpretrain.models.classifiers import ImageClassifier
 from safetensors.torch import save_file
 
+pytestmark = pytest.mark.usefixtures('mmpretrain_scope')
+
 ARCH = dict(embed_dims=16, num_layers=3, num_heads=2, feedforward_channels=32)
 PLAIN = dict(write_back='none')
 STEM = dict(stem=dict(type='lfi.ConvStem'))
@@ -51,11 +53,6 @@ PLAIN_STUDENTS = {
     ),
     'layer_scale': dict(layer_scale_init_value=0.1, qkv_bias=False),
 }
-
-
-@pytest.fixture(autouse=True)
-def mmpretrain_scope():
-    init_default_scope('mmpretrain')
 
 
 def classifier_config(in_channels=16, to_rgb=True, **backbone):

@@ -8,21 +8,17 @@ from lfi.datasets import RecordView, TinyImageNet
 from lfi.models.mixed_batches import record_mixtures, recorded_mixture
 from lfi.models.teachers import PixelFormat, VLMAttentionTeacher
 from lfi.structures import InteractionMaps, Pieces, mix_maps, pack, unpack
-from mmengine.registry import init_default_scope
 from mmengine.runner import set_random_seed
 from mmpretrain.models import ClsDataPreprocessor
 from mmpretrain.structures import DataSample
+
+pytestmark = pytest.mark.usefixtures('mmpretrain_scope')
 
 VIEWS = {
     'flip': [dict(type='RandomFlip', prob=1.0)],
     'crop': [dict(type='RandomResizedCrop', scale=96, crop_ratio_range=(0.3, 1.0), interpolation='bilinear')],
 }
 VIEWS['both'] = VIEWS['crop'] + [dict(type='RandomFlip', prob=0.5)]
-
-
-@pytest.fixture(autouse=True)
-def mmpretrain_scope():
-    init_default_scope('mmpretrain')
 
 
 def kept(maps):

@@ -21,6 +21,8 @@ from mmpretrain.datasets.transforms import RandomCrop
 from mmpretrain.registry import TRANSFORMS
 from PIL import Image
 
+pytestmark = pytest.mark.usefixtures('mmpretrain_scope')
+
 # What a worker does that is spawned.
 UNPICKLE = """
 import pickle, sys
@@ -125,11 +127,6 @@ MMSEG = {
 }
 if find_spec('mmseg') is not None:
     GEOMETRIC.update({f'mmseg_{name}': transforms for name, transforms in MMSEG.items()})
-
-
-@pytest.fixture(autouse=True)
-def mmpretrain_scope():
-    init_default_scope('mmpretrain')
 
 
 def smooth(transforms):
