@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
-import cv2
 import pytest
 import torch
-from lfi.datasets import Shapes
 from lfi.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
+from picture_files import write_shapes
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 SMALL = dict(arch=dict(embed_dims=32, num_layers=4, num_heads=2, feedforward_channels=32))
@@ -51,7 +50,5 @@ def detector(make_student):
 def photos(tmp_path_factory):
     """A folder with five PNG files of Shapes, 64 px."""
     folder = tmp_path_factory.mktemp('photos')
-    data = Shapes(split='val', num_images=5)
-    for i in range(5):
-        cv2.imwrite(str(folder / f'photo{i}.png'), data.get_data_info(i)['img'])
+    write_shapes('val', [folder / f'photo{i}.png' for i in range(5)])
     return folder

@@ -1,22 +1,18 @@
 """Pictures of Shapes as files, and who says what is on them."""
 
-import cv2
 import pytest
 import torch
-from lfi.datasets import Shapes
 from lfi.pseudo_labels import ConceptAnswers
+from picture_files import write_shapes
 
 
 @pytest.fixture
 def photos(tmp_path):
     """A folder with six PNG files of Shapes in two folders, and one file that is no image."""
-    data = Shapes(split='val', num_images=6)
-    for i in range(6):
-        file = tmp_path / 'photos' / ('in a folder' if i % 2 else '.') / f'photo {i}.png'
-        file.parent.mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(str(file), data.get_data_info(i)['img'])
-    (tmp_path / 'photos/broken.jpg').write_bytes(b'no image')
-    return tmp_path / 'photos'
+    folder = tmp_path / 'photos'
+    write_shapes('val', [folder / ('in a folder' if i % 2 else '.') / f'photo {i}.png' for i in range(6)])
+    (folder / 'broken.jpg').write_bytes(b'no image')
+    return folder
 
 
 @pytest.fixture

@@ -15,11 +15,11 @@ import pytest
 import torch
 from lfi.apis import interaction_inferencer
 from lfi.apis.drawing import draw_result
-from lfi.datasets import Shapes
 from lfi.engine.launch import load_run_config
 from lfi.errors import UsageError
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
+from picture_files import write_shapes
 
 SHAPES = 'classification/lfi_vit-tiny_shapes.py'
 
@@ -28,10 +28,7 @@ SHAPES = 'classification/lfi_vit-tiny_shapes.py'
 def photos(tmp_path):
     """Three pictures of Shapes, and one that is truncated."""
     folder = tmp_path / 'photos'
-    folder.mkdir()
-    data = Shapes(split='val', num_images=3)
-    for i in range(3):
-        cv2.imwrite(str(folder / f'photo{i}.png'), data.get_data_info(i)['img'])
+    write_shapes('val', [folder / f'photo{i}.png' for i in range(3)])
     (folder / 'truncated.png').write_bytes((folder / 'photo0.png').read_bytes()[:1500])
     return folder
 

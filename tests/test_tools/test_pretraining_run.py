@@ -6,10 +6,10 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from lfi.datasets import Shapes
 from mmengine.registry import DefaultScope
 from mmpretrain import get_model
 from mmpretrain.models.classifiers import ImageClassifier
+from picture_files import write_shapes
 from PIL import Image
 
 CONFIG = 'pretraining/lfi-pretrain_vit-small-p16_clip-b16_folder.py'
@@ -36,11 +36,8 @@ SMALL = [
 def photos(tmp_path_factory):
     """Ten pictures of Shapes at two depths, and one that is no image."""
     folder = tmp_path_factory.mktemp('data') / 'photos'
-    data = Shapes('train', num_images=10, seed=3)
-    for i in range(10):
-        path = folder / ('' if i % 2 else 'more/deeper') / f'{i}.png'
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(data.get_data_info(i)['img'][..., ::-1]).save(path)
+    files = [folder / ('' if i % 2 else 'more/deeper') / f'{i}.png' for i in range(10)]
+    write_shapes('train', files, seed=3)
     (folder / 'more/broken.jpg').write_bytes(b'no image')
     return folder
 

@@ -11,6 +11,7 @@ import pytest
 from lfi.datasets import Shapes
 from lfi.errors import UsageError
 from mmengine.registry import DefaultScope
+from picture_files import write_shapes
 from PIL import Image
 
 SHAPES = 'classification/lfi_vit-tiny_shapes.py'
@@ -20,14 +21,11 @@ FILES = ('annotations.json', 'classes.txt', 'labels.txt', 'scores.csv', 'unreada
 @pytest.fixture
 def photos(tmp_path):
     """Eight pictures of Shapes in two folders, one of nothing, and one that is truncated."""
-    data = Shapes(split='test', num_images=8)
-    for i in range(8):
-        file = tmp_path / 'photos' / ('left out' if i % 2 else '.') / f'photo{i}.png'
-        file.parent.mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(str(file), data.get_data_info(i)['img'])
-    cv2.imwrite(str(tmp_path / 'photos/nothing.png'), np.full((64, 64, 3), 90, np.uint8))
-    (tmp_path / 'photos/truncated.png').write_bytes((tmp_path / 'photos/photo0.png').read_bytes()[:1500])
-    return tmp_path / 'photos'
+    folder = tmp_path / 'photos'
+    write_shapes('test', [folder / ('left out' if i % 2 else '.') / f'photo{i}.png' for i in range(8)])
+    cv2.imwrite(str(folder / 'nothing.png'), np.full((64, 64, 3), 90, np.uint8))
+    (folder / 'truncated.png').write_bytes((folder / 'photo0.png').read_bytes()[:1500])
+    return folder
 
 
 @pytest.fixture
