@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
+import numpy as np
 from lfi.datasets import Shapes
+from PIL import Image
 
 
 def write_shapes(split: str, files: Sequence[Path], **arguments) -> None:
@@ -19,3 +21,10 @@ def write_shapes(split: str, files: Sequence[Path], **arguments) -> None:
     for index, file in enumerate(files):
         file.parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(file), data.get_data_info(index)['img'])
+
+
+def write_noise(file: Path, seed: int) -> None:
+    """Write a JPEG file of 64 x 64 random pixels, whatever its suffix; its folder is made."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(file, format='JPEG')

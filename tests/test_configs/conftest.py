@@ -10,6 +10,7 @@ import pytest
 import torch
 from lfi.datasets import PACS, VLCS
 from mmdet.datasets import CocoDataset
+from picture_files import write_noise
 from PIL import Image
 
 CLASSES = {'n01': 'crane', 'n02': 'goldfish', 'n03': 'sock', 'n04': 'teapot', 'n05': 'bus'}
@@ -36,19 +37,13 @@ def empty_root(tmp_path, monkeypatch):
 def small_root(tmp_path_factory):
     """Tiny-ImageNet with five classes, ImageNet with five images, PACS and VLCS, under one root."""
     root = tmp_path_factory.mktemp('data')
-
-    def draw(path, seed):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pixels = np.random.default_rng(seed).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(path, format='JPEG')
-
     wnids, tiny, imagenet = list(CLASSES), root / 'tiny-imagenet-200', root / 'imagenet'
     for label, wnid in enumerate(wnids):
-        draw(tiny / f'train/{wnid}/images/{wnid}_0.JPEG', label)
+        write_noise(tiny / f'train/{wnid}/images/{wnid}_0.JPEG', label)
         (tiny / f'train/{wnid}/{wnid}_boxes.txt').write_text(f'{wnid}_0.JPEG\t0\t0\t9\t9\n')
-        draw(tiny / f'val/images/val_{label}.JPEG', 10 + label)
+        write_noise(tiny / f'val/images/val_{label}.JPEG', 10 + label)
         for split in ('train', 'val'):
-            draw(imagenet / f'{split}/{label}.JPEG', 20 + label)
+            write_noise(imagenet / f'{split}/{label}.JPEG', 20 + label)
     rows = [f'val_{label}.JPEG\t{wnid}\t0\t0\t9\t9\n' for label, wnid in enumerate(wnids)]
     (tiny / 'val/val_annotations.txt').write_text(''.join(rows))
     (tiny / 'wnids.txt').write_text('\n'.join(wnids))
@@ -59,7 +54,7 @@ def small_root(tmp_path_factory):
     for kind in (PACS, VLCS):
         # Of the images of a domain, one for each class, a fifth are for validation.
         for label, (domain, name) in enumerate(product(kind.DOMAINS, kind.METAINFO['classes'])):
-            draw(root / kind.__name__ / domain / name / '0.jpg', 30 + label)
+            write_noise(root / kind.__name__ / domain / name / '0.jpg', 30 + label)
     return root
 
 

@@ -1,6 +1,5 @@
-import numpy as np
 import pytest
-from PIL import Image
+from picture_files import write_noise
 
 WORDS = {
     'n01': 'crane',
@@ -9,12 +8,6 @@ WORDS = {
     'n09': 'unlisted',
 }
 IMAGES = 3
-
-
-def write_jpeg(path, seed):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(seed).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(path, format='JPEG')
 
 
 @pytest.fixture
@@ -26,10 +19,10 @@ def fake_tiny_imagenet(tmp_path):
         boxes = []
         for i in range(IMAGES):
             name = f'{wnid}_{i}.JPEG'
-            write_jpeg(root / 'train' / wnid / 'images' / name, 10 * number + i)
+            write_noise(root / 'train' / wnid / 'images' / name, 10 * number + i)
             boxes.append(f'{name}\t{i}\t2\t40\t{50 + number}\n')
         (root / 'train' / wnid / f'{wnid}_boxes.txt').write_text(''.join(boxes))
-        write_jpeg(root / 'val' / 'images' / f'val_{number}.JPEG', 100 + number)
+        write_noise(root / 'val' / 'images' / f'val_{number}.JPEG', 100 + number)
         annotations.append(f'val_{number}.JPEG\t{wnid}\t{number}\t1\t60\t63\n')
     (root / 'val' / 'val_annotations.txt').write_text(''.join(annotations))
     (root / 'wnids.txt').write_text('n03\nn01\nn02\n')
