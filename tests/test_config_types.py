@@ -1,7 +1,7 @@
 """Types and data sets in the configs of runs."""
 
 import pytest
-from lfi.config_types import leaves, type_name
+from lfi.config_types import configs_in, leaves, parts, type_name
 from mmengine.config import ConfigDict
 
 
@@ -35,3 +35,32 @@ def test_what_reads_images_is_found_inside_what_wraps_and_joins():
     # They can be changed in place.
     next(leaves(joined))['pipeline'] = []
     assert one['pipeline'] == []
+
+
+def test_data_sets_come_outermost_first():
+    one, two = (dict(type='CocoDataset', data_root=name) for name in 'ab')
+    wrapped = dict(type='RepeatDataset', dataset=one)
+    joined = dict(type='ConcatDataset', datasets=[wrapped, two])
+    assert list(parts(joined)) == list(parts(ConfigDict(joined))) == [joined, wrapped, one, two]
+    assert list(parts([two, wrapped])) == [two, wrapped, one]
+    assert list(parts(None)) == []
+
+
+def test_data_sets_that_are_not_looked_into_count_as_one():
+    one, two = (dict(type='CocoDataset', data_root=name) for name in 'ab')
+    wrapped = dict(type='RepeatDataset', dataset=one)
+    joined = dict(type='ConcatDataset', datasets=[wrapped, two])
+
+    def repeats(dataset):
+        return type_name(dataset) == 'RepeatDataset'
+
+    assert list(parts(joined, until=repeats)) == [joined, wrapped, two]
+    assert list(leaves(joined, until=repeats)) == [wrapped, two]
+
+
+def test_configs_are_found_at_any_depth():
+    inner = dict(type='Resize')
+    outer = dict(type='RecordView', transforms=[inner, (dict(), 'text')], scale=2)
+    assert list(configs_in(outer)) == [outer, inner, {}]
+    assert list(configs_in([inner, None])) == [inner]
+    assert list(configs_in('text')) == []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 
@@ -17,18 +17,43 @@ def type_name(config: Mapping) -> str:
     return name.replace('/', '.').rpartition('.')[2]
 
 
-def leaves(dataset: object) -> Iterator[dict[str, Any]]:
+def parts(dataset: object, until: Callable[[dict], bool] | None = None) -> Iterator[dict[str, Any]]:
+    """The config of a data set, and those of the data sets that it wraps or joins, outermost first.
+
+    Args:
+        dataset: the config of a data set, or a list of them.
+        until: which data sets are not looked into. Defaults to None: none of them.
+    """
+    if isinstance(dataset, list | tuple):
+        for part in dataset:
+            yield from parts(part, until)
+    elif isinstance(dataset, dict):
+        yield dataset
+        yield from parts(_inside(dataset, until), until)
+
+
+def leaves(dataset: object, until: Callable[[dict], bool] | None = None) -> Iterator[dict[str, Any]]:
     """The configs of the data sets that read images, inside those that wrap or join others.
 
     Args:
         dataset: the config of a data set, or a list of them.
+        until: which data sets are not looked into, but count as one. Defaults to None: none of them.
     """
-    if isinstance(dataset, list | tuple):
-        for part in dataset:
-            yield from leaves(part)
-    elif isinstance(dataset, dict):
-        inside = dataset.get('dataset', dataset.get('datasets'))
-        if inside is None:
-            yield dataset
-        else:
-            yield from leaves(inside)
+    return (part for part in parts(dataset, until) if _inside(part, until) is None)
+
+
+def configs_in(value: object) -> Iterator[dict[str, Any]]:
+    """All configs in a config or a list, at any depth, outermost first."""
+    if isinstance(value, dict):
+        yield value
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from configs_in(item)
+
+
+def _inside(dataset: dict, until: Callable[[dict], bool] | None) -> Any:
+    """What a data set wraps or joins; None where there is nothing, or it is not looked into."""
+    if until is not None and until(dataset):
+        return None
+    return dataset.get('dataset', dataset.get('datasets'))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from mmengine.registry import DATASETS
 from mmpretrain.datasets.categories import IMAGENET_CATEGORIES
 
 from lfi.concepts import concept_names
-from lfi.config_types import leaves
+from lfi.config_types import configs_in, leaves
 from lfi.errors import UsageError
 from lfi.registry import DATASETS as LFI_DATASETS
 
@@ -85,7 +85,9 @@ def check_number(names: Sequence[str], model: Mapping, given: bool) -> None:
     Raises:
         UsageError: if the model says how many classes it has, and these are not so many.
     """
-    counts = set(_counts({key: value for key, value in model.items() if key != 'data_preprocessor'}))
+    configs = configs_in({key: value for key, value in model.items() if key != 'data_preprocessor'})
+    numbers = (config.get('num_classes') for config in configs)
+    counts = {number for number in numbers if isinstance(number, int)}
     if counts and len(names) not in counts:
         source = '--concepts names' if given else 'the data set names'
         fix = 'Give a name for each class, in the order of the labels' if given else FIX
@@ -94,16 +96,6 @@ def check_number(names: Sequence[str], model: Mapping, given: bool) -> None:
             f'classes, {", ".join(names[:3])}, …. {fix}; or set num_classes, and metainfo=dict(classes=...) '
             'of the data sets'
         )
-
-
-def _counts(value: object) -> Iterator[int]:
-    if isinstance(value, Mapping):
-        if isinstance(value.get('num_classes'), int):
-            yield value['num_classes']
-        value = list(value.values())
-    if isinstance(value, list | tuple):
-        for item in value:
-            yield from _counts(item)
 
 
 def _arguments(kind: type, config: Mapping) -> dict[str, Any]:

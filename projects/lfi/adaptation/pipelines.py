@@ -9,7 +9,7 @@ from typing import Any
 
 from mmengine.registry import TRANSFORMS
 
-from lfi.config_types import type_name
+from lfi.config_types import parts, type_name
 from lfi.datasets.transforms.unrecorded_steps import HARMLESS
 from lfi.datasets.transforms.view_rules import moves_nothing
 from lfi.engine.pipelines import is_rgb
@@ -109,9 +109,9 @@ def of_datasets(config: Mapping, change: Callable[[Pipeline], Pipeline]) -> dict
             if inner:
                 found[key] = inner
         elif key == 'datasets':
-            parts = [of_datasets(part, change) for part in value]
-            if any(parts):
-                found[key] = [overlaid(part, inner) for part, inner in zip(value, parts)]
+            inners = [of_datasets(part, change) for part in value]
+            if any(inners):
+                found[key] = [overlaid(part, inner) for part, inner in zip(value, inners)]
     return found
 
 
@@ -127,14 +127,7 @@ def overlaid(config: Mapping, changes: Mapping) -> dict[str, Any]:
 
 def pipelines_of(config: object) -> Iterator[Pipeline]:
     """The pipelines of a data set's config, and of those inside it."""
-    if isinstance(config, list | tuple):
-        for part in config:
-            yield from pipelines_of(part)
-    elif isinstance(config, Mapping):
-        if config.get('pipeline'):
-            yield config['pipeline']
-        for key in ('dataset', 'datasets'):
-            yield from pipelines_of(config.get(key))
+    return (part['pipeline'] for part in parts(config) if part.get('pipeline'))
 
 
 def chain_of(config: Mapping) -> Pipeline:

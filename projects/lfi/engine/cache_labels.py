@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
-from lfi.config_types import type_name
+from lfi.config_types import leaves, type_name
 from lfi.errors import UsageError
 from lfi.structures.interaction_cache import CacheManifest
 
@@ -27,7 +26,7 @@ def labels_of(dataset: object, reads_labels: bool = True) -> str:
     """
     if not reads_labels:
         return HIDDEN
-    found = list(_labels_of_parts(dataset))
+    found = [HIDDEN if hides_labels(part) else KNOWN for part in leaves(dataset, until=hides_labels)]
     return found[0] if len(set(found)) == 1 else ', '.join(found)
 
 
@@ -63,17 +62,3 @@ def check_labels_of_cache(cache: str | Path, dataset: object, reads_labels: bool
 def hides_labels(dataset: dict) -> bool:
     """Whether a data set's config is one of `lfi.FewLabels` or `lfi.ImageFolder`."""
     return type_name(dataset) in WITHOUT_LABELS
-
-
-def _labels_of_parts(dataset: object) -> Iterator[str]:
-    if isinstance(dataset, list | tuple):
-        for part in dataset:
-            yield from _labels_of_parts(part)
-        return
-    inside = None
-    if isinstance(dataset, dict) and not hides_labels(dataset):
-        inside = dataset.get('dataset', dataset.get('datasets'))
-    if inside is not None:
-        yield from _labels_of_parts(inside)
-    else:
-        yield HIDDEN if isinstance(dataset, dict) and hides_labels(dataset) else KNOWN

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mmengine.config import Config, ConfigDict
 
-from lfi.config_types import type_name
+from lfi.config_types import parts, type_name
 from lfi.errors import UsageError
 from lfi.structures.labelled_share import check_share
 
@@ -104,18 +104,9 @@ def check_few_labels(cfg: Config) -> None:
 
 
 def _mixes_few_labels(dataset: object) -> bool:
-    if isinstance(dataset, list | tuple):
-        return any(_mixes_few_labels(part) for part in dataset)
-    if not isinstance(dataset, dict):
-        return False
-    if type_name(dataset) == 'MultiImageMixDataset':
-        return _has_few_labels(dataset)
-    return any(_mixes_few_labels(dataset.get(key)) for key in ('dataset', 'datasets'))
+    mixing = (part for part in parts(dataset) if type_name(part) == 'MultiImageMixDataset')
+    return any(map(_has_few_labels, mixing))
 
 
 def _has_few_labels(dataset: object) -> bool:
-    if isinstance(dataset, list | tuple):
-        return any(_has_few_labels(part) for part in dataset)
-    if not isinstance(dataset, dict):
-        return False
-    return hides_labels(dataset) or any(_has_few_labels(dataset.get(key)) for key in ('dataset', 'datasets'))
+    return any(map(hides_labels, parts(dataset)))

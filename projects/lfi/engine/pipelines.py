@@ -9,7 +9,7 @@ from mmengine.config import Config
 
 from lfi.concepts import concept_names
 from lfi.concepts.names import plain_name
-from lfi.config_types import type_name
+from lfi.config_types import configs_in, type_name
 from lfi.errors import UsageError
 from lfi.repositories import cache_folder
 
@@ -102,7 +102,7 @@ def _check_captions(steps: Sequence[Mapping], taught: Sequence[Mapping], loader:
 
 def _check_colours(dataset: object, loader: str, online: bool) -> None:
     """Refuse images that are RGB before the data preprocessor: a teacher would see red as blue."""
-    for config in _configs(dataset):
+    for config in configs_in(dataset):
         if is_rgb(config):
             name = type_name(config)
             raise UsageError(
@@ -205,7 +205,7 @@ def switched_pipelines(hooks: Sequence[dict]) -> list[list[dict]]:
 
 def _taught_models(model: dict) -> list[dict]:
     """The config of a model with a teacher, and those inside it with one of ours."""
-    return [part for part in _configs(model) if 'teacher' in part and (part is model or _has_ours(part))]
+    return [part for part in configs_in(model) if 'teacher' in part and (part is model or _has_ours(part))]
 
 
 def _has_ours(model: dict) -> bool:
@@ -215,14 +215,4 @@ def _has_ours(model: dict) -> bool:
 
 def _steps(value: object) -> Iterator[dict]:
     """All configs with a type, at any depth."""
-    return (config for config in _configs(value) if 'type' in config)
-
-
-def _configs(value: object) -> Iterator[dict]:
-    """All dicts, at any depth."""
-    if isinstance(value, dict):
-        yield value
-        value = list(value.values())
-    if isinstance(value, list | tuple):
-        for item in value:
-            yield from _configs(item)
+    return (config for config in configs_in(value) if 'type' in config)
