@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from mmengine.config import Config
 from mmengine.registry import DATASETS
 from torch import nn
 
-from lfi.config_types import type_name
+from lfi.config_types import leaves, type_name
 from lfi.engine.pipelines import SWITCHED, is_rgb, leaving_out, switched_pipelines
 from lfi.errors import UsageError
 from lfi.models.batches import pixel_format
 from lfi.models.mixed_batches import record_mixtures
 
-from .class_names import leaves
+from .data_changes import DataChanges
 from .kinds import kind_of
+from .padding import note_padding
 from .pipelines import (
     READERS,
     Pipeline,
@@ -27,9 +26,6 @@ from .pipelines import (
     mixes,
     of_datasets,
     overlaid,
-    padding_divisors,
-    padding_sizes,
-    padding_values,
     pipelines_of,
     recorded,
     unlabelled,
@@ -39,51 +35,8 @@ from .source import Expression
 
 SAMPLER = {'_delete_': True, 'type': 'lfi.LabelledShareSampler', 'labelled_share': 0.5}
 DATASET = '{{_base_.train_dataloader.dataset}}'
-LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 SEGMENTATION_METAINFO = ('label_map', 'reduce_zero_label')
 """What mmseg's data sets add to their metainfo."""
-
-
-@dataclass
-class DataChanges:
-    """What an overlay says of data, and why.
-
-    Args:
-        variables: by their names, in the order of the file.
-        words: a line for each change.
-        why_online: why no cache can be read; None where one can.
-        divisor: to multiples of how many pixels the data preprocessor must pad; 1 if it need not.
-        pad_value: what it must pad with, after it has normalised; None where it pads with that already.
-        turned: whether images that were RGB are BGR now, so that the data preprocessor must turn them.
-    """
-
-    variables: dict[str, Any] = field(default_factory=dict)
-    words: list[tuple[str, str]] = field(default_factory=list)
-    why_online: str | None = None
-    divisor: int = 1
-    pad_value: float | None = None
-    turned: bool = False
-
-    def share(self, name: str, pipeline: Pipeline) -> Expression:
-        """A variable that holds a pipeline; pipelines that are equal share one."""
-        for known, value in self.variables.items():
-            if value == pipeline:
-                return Expression(known)
-        names = (f'{name}_{n}' if n > 1 else name for n in range(1, len(self.variables) + 2))
-        free = next(each for each in names if each not in self.variables)
-        self.variables[free] = pipeline
-        return Expression(free)
-
-    def with_variables(self, name: str, value: Any) -> Any:
-        """A value whose pipelines stand in variables."""
-        if isinstance(value, Mapping):
-            return {
-                key: self.share(name, item)
-                if key == 'pipeline' and isinstance(item, list)
-                else self.with_variables(name, item)
-                for key, item in value.items()
-            }
-        return [self.with_variables(name, item) for item in value] if isinstance(value, list) else value
 
 
 def changed_data(
@@ -130,7 +83,7 @@ def changed_data(
         )
     _change_hooks(found, hooks, change)
     _change_validation(found, cfg)
-    _note_padding(found, cfg, plain.data_preprocessor, one_size)
+    note_padding(found, cfg, plain.data_preprocessor, one_size)
     if found.why_online:
         found.words.append(('training pipeline', f'the teacher is asked in each step: {found.why_online}'))
     else:
@@ -226,62 +179,6 @@ def _change_validation(found: DataChanges, cfg: Config) -> None:
         changes = of_datasets(dataset.to_dict(), without_padding) if dataset else {}
         if changes:
             found.variables[name] = {'dataset': found.with_variables('test_pipeline', changes)}
-
-
-def _note_padding(found: DataChanges, cfg: Config, preprocessor: nn.Module, one_size: bool) -> None:
-    """Note how far the pipelines padded, and with what."""
-    hooks = [hook.to_dict() for hook in cfg.get('custom_hooks') or ()]
-    datasets = [(cfg.get(name) or {}).get('dataset') for name in LOADERS]
-    pipelines = [
-        *switched_pipelines(hooks),
-        *(pipeline for dataset in datasets for pipeline in pipelines_of(dataset and dataset.to_dict())),
-    ]
-    if any(without_padding(pipeline) != pipeline for pipeline in pipelines):
-        divisors = [divisor for pipeline in pipelines for divisor in padding_divisors(pipeline)]
-        if one_size:
-            divisors += _one_size(pipelines)
-            for name in LOADERS:
-                if cfg.get(name):
-                    # The data preprocessor makes a batch of images of several sizes.
-                    found.variables.setdefault(name, {})['collate_fn'] = {'type': 'pseudo_collate'}
-        found.divisor = math.lcm(2, *divisors)
-        values = [value for pipeline in pipelines for value in padding_values(pipeline)]
-        found.pad_value = _pad_value(values[-1], preprocessor)
-        found.words.append(
-            (
-                'padding',
-                'the pipelines pad no more, and the data preprocessor does: it says what of a batch is '
-                'image. Where a pipeline padded further, predictions near the edge differ a little',
-            )
-        )
-
-
-def _one_size(pipelines: Sequence[Pipeline]) -> list[int]:
-    """The side of the square to which pipelines pad, where they say a size.
-
-    Raises:
-        UsageError: if they pad to another size, which no data preprocessor does.
-    """
-    sizes = {size for pipeline in pipelines for size in padding_sizes(pipeline)}
-    if any(width != height for width, height in sizes) or len(sizes) > 1:
-        raise UsageError(
-            f'the pipelines pad to size={" and ".join(map(str, sorted(sizes)))}, and the data preprocessor, '
-            'which must do it for them, to squares of one size: pad to one'
-        )
-    return [side for side, _ in sizes]
-
-
-def _pad_value(value: tuple[float, ...], preprocessor: Any) -> float | None:
-    """The value of a pipeline's padding as a data preprocessor pads, which has normalised before.
-
-    It pads all channels with one value: the mean over those of the pipeline. None where it does so already,
-    to a twentieth of a standard deviation.
-    """
-    form = pixel_format(preprocessor)
-    channels = value if len(value) == 3 else value * 3
-    normalised = [(each - mean) / std for each, mean, std in zip(channels, form.mean, form.std)]
-    found = round(sum(normalised) / 3, 2)
-    return None if abs(found - getattr(preprocessor, 'pad_value', found)) < 0.05 else found
 
 
 def _recorded_in_words(dataset: Mapping) -> str:

@@ -20,7 +20,8 @@ from lfi.models.teachers.named_teacher import named_teacher
 
 from .backbone import AskedBackbone, asked_backbone, has_weights_of_its_own
 from .class_names import check_number, named_classes, read_concepts
-from .data import DataChanges, changed_data
+from .data import changed_data
+from .data_changes import DataChanges
 from .source import assignments
 from .task import Task, task_of
 from .teacher import asked_teacher

@@ -137,25 +137,6 @@ def chain_of(config: Mapping) -> Pipeline:
     return [*(chain_of(inside) if inside else ()), *(config.get('pipeline') or ())]
 
 
-def padding_divisors(pipeline: Pipeline) -> list[int]:
-    """The multiples to which a pipeline pads, where it says one."""
-    divisors = [step.get('size_divisor') for step in pipeline if type_name(step) in PADS]
-    return [divisor for divisor in divisors if divisor]
-
-
-def padding_sizes(pipeline: Pipeline) -> list[tuple[int, int]]:
-    """The sizes to which a pipeline pads, where it says one."""
-    sizes = [step.get('size') for step in pipeline if type_name(step) in PADS]
-    return [(width, height) for width, height in filter(None, sizes)]
-
-
-def padding_values(pipeline: Pipeline) -> list[tuple[float, ...]]:
-    """What a pipeline pads images with, before they are normalised: a value, or one for each channel."""
-    values = [step.get('pad_val', 0) for step in pipeline if type_name(step) in PADS]
-    values = [value.get('img', 0) if isinstance(value, Mapping) else value for value in values]
-    return [tuple(value) if isinstance(value, list | tuple) else (value,) for value in values]
-
-
 def _viewed(steps: Pipeline, scope: str) -> Pipeline:
     """Steps that mix nothing, those that move pixels in one `lfi.RecordView`."""
     moving = [place for place, step in enumerate(steps) if _moves(step, scope)]

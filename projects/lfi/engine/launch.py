@@ -28,13 +28,12 @@ from .loggers_option import set_loggers
 from .memory import keep_freed_memory
 from .mistakes import MISTAKES, said_of
 from .non_finite_hook import NonFiniteError
-from .pipelines import check_pipelines
+from .pipelines import LOADERS, check_pipelines
 from .processes import start_processes
 
 # What a shell says of a program that Ctrl-C stopped.
 INTERRUPTED = 130
 SHOW_TRACEBACK = 'LFI_TRACEBACK'
-DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
 def run(main: Callable[[], None], *mistakes: type[Exception]) -> None:
@@ -94,7 +93,7 @@ def set_dataloader_defaults(cfg: Config) -> None:
     Memory is pinned where there is a GPU, workers persist where there are any, and mmpretrain's samples are
     collated into batches in the workers. Settings of the config stay, except for workers that cannot persist.
     """
-    for name in DATALOADERS:
+    for name in LOADERS:
         loader = cfg.get(name)
         if loader is None:
             continue
