@@ -1,8 +1,8 @@
-"""Types and data sets in the configs of runs."""
+"""Types, data sets and models in the configs of runs."""
 
 import pytest
-from lfi.config_types import configs_in, leaves, parts, type_name
-from mmengine.config import ConfigDict
+from lfi.config_types import configs_in, leaves, model_config, parts, type_name
+from mmengine.config import Config, ConfigDict
 
 
 class Lazy:
@@ -64,3 +64,13 @@ def test_configs_are_found_at_any_depth():
     assert list(configs_in(outer)) == [outer, inner, {}]
     assert list(configs_in([inner, None])) == [inner]
     assert list(configs_in('text')) == []
+
+
+def test_a_model_is_completed_by_the_data_preprocessor_of_the_run():
+    model, own, of_run = dict(type='Model'), dict(mean=[1]), dict(mean=[2])
+    completed = {**model, 'data_preprocessor': of_run}
+    assert model_config(Config(dict(model=model))) == model
+    assert model_config(Config(dict(model=model, data_preprocessor=None))) == model
+    assert model_config(Config(dict(model=model, data_preprocessor=of_run))) == completed
+    kept = {**model, 'data_preprocessor': own}
+    assert model_config(Config(dict(model=kept, data_preprocessor=of_run))) == kept

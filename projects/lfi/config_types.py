@@ -1,9 +1,11 @@
-"""Types and data sets in the configs of runs."""
+"""Types, data sets and models in the configs of runs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
+
+from mmengine.config import Config
 
 
 def type_name(config: Mapping) -> str:
@@ -50,6 +52,13 @@ def configs_in(value: object) -> Iterator[dict[str, Any]]:
     if isinstance(value, list | tuple):
         for item in value:
             yield from configs_in(item)
+
+
+def model_config(cfg: Config) -> dict:
+    """The model's config as MMEngine's Runner completes it, by the run's `data_preprocessor`."""
+    if cfg.get('data_preprocessor') is None:
+        return cfg.model
+    return {'data_preprocessor': cfg.data_preprocessor, **cfg.model}
 
 
 def _inside(dataset: dict, until: Callable[[dict], bool] | None) -> Any:

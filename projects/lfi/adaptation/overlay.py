@@ -14,7 +14,7 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from lfi.concepts import check_unrepeated
-from lfi.config_types import type_name
+from lfi.config_types import model_config, type_name
 from lfi.errors import UsageError
 from lfi.models.teachers.named_teacher import named_teacher
 
@@ -135,11 +135,8 @@ def build_model(cfg: Config, whose: str) -> nn.Module:
     Raises:
         UsageError: if it cannot be built.
     """
-    model = deepcopy(cfg.model)
-    if cfg.get('data_preprocessor') is not None:
-        model.setdefault('data_preprocessor', cfg.data_preprocessor)
     try:
-        built: nn.Module = MODELS.build(model)
+        built: nn.Module = MODELS.build(deepcopy(model_config(cfg)))
     # What a model raises at wrong arguments differs from one to the next.
     except Exception as error:
         raise UsageError(

@@ -21,6 +21,7 @@ from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
 from lfi.concepts import prompt_templates
+from lfi.config_types import model_config
 from lfi.engine.checkpoint import safe_checkpoint_loading
 from lfi.engine.fitting_weights_hook import NO_RIVALS, RIVALS, needed_to_predict
 from lfi.engine.pipelines import refuse_padding
@@ -92,8 +93,7 @@ class InteractionInferencer(BaseInferencer):
             cfg = StudentConfig.read(local_folder(model)).config()
         else:
             cfg = copy.deepcopy(model) if isinstance(model, Config) else Config.fromfile(model)
-        if 'data_preprocessor' in cfg:
-            cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
+        cfg.model = model_config(cfg)
         if templates is not None:
             prompt_templates(templates)
         self.skipped: list[str] = []

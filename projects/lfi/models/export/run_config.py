@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mmengine.config import Config, ConfigDict
 
-from lfi.config_types import type_name
+from lfi.config_types import model_config, type_name
 
 from .student import slim_model
 
@@ -35,13 +35,6 @@ OF_THE_TRAINING = (
     'ResumedStepsHook',
     'SemanticConsistencyMetric',
 )
-
-
-def model_config(cfg: Config) -> dict:
-    """The model's config as MMEngine's Runner completes it, by the run's `data_preprocessor`."""
-    if cfg.get('data_preprocessor') is None:
-        return cfg.model
-    return {'data_preprocessor': cfg.data_preprocessor, **cfg.model}
 
 
 def slim_config(cfg: Config) -> Config:
