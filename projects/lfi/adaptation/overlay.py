@@ -16,12 +16,12 @@ from torch import nn
 from lfi.concepts import check_unrepeated
 from lfi.config_types import model_config, type_name
 from lfi.errors import UsageError
-from lfi.models.teachers.named_teacher import named_teacher
 
 from .backbone import AskedBackbone, asked_backbone, has_weights_of_its_own
 from .class_names import check_number, named_classes, read_concepts
 from .data import changed_data
 from .data_changes import DataChanges
+from .named_teacher import named_teacher
 from .source import assignments
 from .task import Task, task_of
 from .teacher import asked_teacher

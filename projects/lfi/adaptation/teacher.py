@@ -8,8 +8,8 @@ from typing import Any
 from lfi.config_files import teacher_names
 from lfi.errors import UsageError
 from lfi.models.teachers.model_config import open_clip_config, text_dims_of
-from lfi.models.teachers.named_teacher import named_teacher
 
+from .named_teacher import named_teacher
 from .source import Call
 
 MANY = 32

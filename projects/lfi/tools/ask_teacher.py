@@ -12,10 +12,10 @@ from mmengine.logging import print_log
 from mmengine.registry import DefaultScope
 from mmengine.structures import BaseDataElement
 
+from lfi.adaptation.named_teacher import named_teacher
 from lfi.apis import InteractionResult, list_sources
 from lfi.apis.drawing import draw_result
 from lfi.errors import UsageError
-from lfi.models.teachers.named_teacher import named_teacher
 from lfi.pseudo_labels import TeacherReader
 from lfi.registry import TRANSFORMS
 
