@@ -3,14 +3,7 @@
 from argparse import ArgumentTypeError
 
 import pytest
-from lfi.arguments import (
-    ArgumentParser,
-    add_config_arguments,
-    add_run_arguments,
-    nearest,
-    positive,
-    whole,
-)
+from lfi.arguments import ArgumentParser, add_config_arguments, add_run_arguments, positive, whole
 from lfi.config_files import config_path
 
 CONFIG = 'classification/lfi_vit-tiny_shapes.py'
@@ -99,11 +92,6 @@ def test_pairs_without_a_value(capsys):
 
 def test_local_rank_of_older_launchers(parser):
     assert parser.parse_args([CONFIG, '--local-rank', '1']).local_rank == 1
-
-
-def test_the_nearest_word_is_named_and_none_where_none_is_near():
-    assert nearest('trian', ['test', 'train']) == 'did you mean train?'
-    assert nearest('xyz', ['test', 'train']) == ''
 
 
 def test_help_names_what_was_typed(monkeypatch):

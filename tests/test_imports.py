@@ -54,7 +54,14 @@ FLOORS = (
     {'__main__', 'lfi'},
 )
 """The parts of the package, from the ground up. A part imports nothing from its own floor or above."""
-APART = [('models', 'datasets'), ('models', 'engine')]
+APART = [
+    ('models', 'datasets'),
+    ('models', 'engine'),
+    # The command line is read by the tools.
+    ('models', 'arguments'),
+    ('models', 'config_files'),
+    ('engine', 'arguments'),
+]
 """Parts that know nothing of another, though it lies below."""
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
 from mmengine.config import DictAction
 
 from .config_files import find_config
+from .errors import nearest
 from .option_values import names_folder, value_of
 
 
@@ -60,12 +60,6 @@ class ArgumentParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """End the process with a line, and the exit status 2."""
         self.exit(2, f'{self.prog}: error: {message} (all arguments: {self.prog} --help)\n')
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """`did you mean X?` of what is nearest to a word that is not known; empty where nothing is near."""
-    near = get_close_matches(word.partition('=')[0], list(known), n=1)
-    return f'did you mean {near[0]}?' if near else ''
 
 
 class CfgOptions(DictAction):

@@ -1,5 +1,8 @@
 """Errors whose message the tools print as one line, and what such a line says of a wrong name."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class UsageError(ValueError):
     """A command line, or a config, that asks for what cannot be done."""
@@ -16,3 +19,9 @@ class CheckpointWriteError(CheckpointError, OSError):
 def near_it(names: list[str]) -> str:
     """What a message says of the names that are near a wrong one."""
     return f'near it are {", ".join(names)}' if names else 'none has a name near it'
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`did you mean X?` of what is nearest to a word that is not known; empty where nothing is near."""
+    near = get_close_matches(word.partition('=')[0], list(known), n=1)
+    return f'did you mean {near[0]}?' if near else ''

@@ -7,9 +7,8 @@ from typing import Any
 
 import open_clip
 
-from lfi.arguments import nearest
 from lfi.config_files import teacher_config, teacher_names
-from lfi.errors import UsageError
+from lfi.errors import UsageError, nearest
 from lfi.models.teachers.weights import check_name
 
 

@@ -4,7 +4,8 @@ import runpy
 import sys
 from importlib import import_module
 
-from lfi.arguments import ArgumentParser, nearest
+from lfi.arguments import ArgumentParser
+from lfi.errors import nearest
 from lfi.version import __version__
 
 from .table import OWN, SCRIPTS, commands, overview, script_of

@@ -12,9 +12,8 @@ from mmengine.config.utils import ConfigParsingError
 from mmengine.runner import Runner
 from mmengine.utils import import_modules_from_strings
 
-from lfi.arguments import nearest
 from lfi.config_files import find_config, what_became_of
-from lfi.errors import UsageError
+from lfi.errors import UsageError, nearest
 from lfi.option_checks import check_whole
 from lfi.repositories import is_student, local_folder
 

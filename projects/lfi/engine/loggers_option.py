@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 
 from mmengine.config import Config, ConfigDict
 
-from lfi.arguments import nearest
-from lfi.errors import UsageError
+from lfi.errors import UsageError, nearest
 
 OPTION = 'loggers'
 

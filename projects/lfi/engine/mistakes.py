@@ -15,6 +15,8 @@ from urllib.error import URLError
 import mmengine.registry
 from mmengine.registry import Registry
 
+from lfi.errors import near_it, nearest
+
 FILES = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
 # A disk that is full, or not to be written.
 DISKS = (errno.EDQUOT, errno.ENOSPC, errno.EROFS)
@@ -77,7 +79,7 @@ def said_of(error: BaseException) -> str | None:
         near = get_close_matches(name, types, n=3)
         return (
             f'type={name!r} of the config is registered in no project that is installed; '
-            + (f'near it are {", ".join(near)}; or ' if near else '')
+            + (f'{near_it(near)}; or ' if near else '')
             + "import its module by custom_imports=dict(imports=['...'])"
         )
     if isinstance(error, TypeError) and ARGUMENTS.search(str(error)):
@@ -143,8 +145,8 @@ def _near(error: BaseException, built: Any) -> str:
         for kind in kinds
         for name in inspect.signature(vars(kind).get('__init__', object.__init__)).parameters
     }
-    near = get_close_matches(found[1], sorted(taken), n=1) if found else []
-    return f'; did you mean {near[0]}?' if near else ''
+    near = nearest(found[1], sorted(taken)) if found else ''
+    return f'; {near}' if near else ''
 
 
 def _name(built: Any) -> str:
