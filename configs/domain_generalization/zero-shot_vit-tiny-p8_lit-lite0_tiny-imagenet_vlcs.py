@@ -2,28 +2,8 @@
 # CHECKPOINT is one of configs/classification/lfi_vit-tiny-p8_lit-lite0_tiny-imagenet.py.
 #   LFI_DATA_ROOT=data LFI_TEACHER_ROOT=checkpoints python tools/test.py \
 #       configs/domain_generalization/zero-shot_vit-tiny-p8_lit-lite0_tiny-imagenet_vlcs.py CHECKPOINT
-_base_ = '../classification/lfi_vit-tiny-p8_lit-lite0_tiny-imagenet.py'
+_base_ = './zero-shot_vit-tiny-p8_lit-lite0_tiny-imagenet_pacs.py'
 
-model = dict(
-    type='lfi.LFIZeroShotClassifier',
-    zero_shot=dict(concepts=dict(type='lfi.VLCS'), templates=['a photo of a {}.']),
-)
+model = dict(zero_shot=dict(concepts=dict(type='lfi.VLCS')))
 data_preprocessor = dict(num_classes=5)
-test_dataloader = dict(
-    dataset=dict(
-        _delete_=True,
-        _scope_='mmpretrain',
-        type='lfi.VLCS',
-        data_root='{{$LFI_DATA_ROOT:data}}/VLCS',
-        pipeline=[
-            dict(type='LoadImageFromFile'),
-            dict(type='Resize', scale=(64, 64), backend='pillow', interpolation='bicubic'),
-            dict(
-                _scope_='mmpretrain',
-                type='PackInputs',
-                meta_keys=('sample_idx', 'img_path', 'ori_shape', 'img_shape', 'domain'),
-            ),
-        ],
-    )
-)
-test_evaluator = dict(_delete_=True, type='lfi.DomainGeneralizationMetric')
+test_dataloader = dict(dataset=dict(type='lfi.VLCS', data_root='{{$LFI_DATA_ROOT:data}}/VLCS'))
