@@ -144,6 +144,16 @@ def test_a_config_without_a_teacher_is_an_error_of_one_line(run_tool, config_pat
     assert out.splitlines()[-1] == 'error: the config has no model.teacher to ask'
 
 
+def test_a_pipeline_that_reads_no_maps_is_told_before_the_teacher_is_asked(run_tool, config_path, tmp_path):
+    (tmp_path / 'byhand.py').write_text(
+        f'_base_ = {str(config_path(CONFIG))!r}\n'
+        "train_dataloader = dict(dataset=dict(pipeline=[dict(type='PackInputs')]))"
+    )
+    out = run_tool('cache_teacher.py', 'byhand.py', '--out', 'cache', '--cfg-options', *SMALL)
+    told = out.index('Training by this config cannot read the maps: model.teacher_cache=')
+    assert told < out.index('64/64') and 'Or let `lfi adapt` write the config' in out
+
+
 CAPTIONS = """
 _base_ = {base!r}
 concepts = dict(type='lfi.Shapes', extra=['large white circle', 'green bolt'])

@@ -148,6 +148,24 @@ def set_teacher_cache(cfg: Config) -> None:
         return
     # Downloaded once, and not by each worker.
     cache = cfg.model.teacher_cache = str(cache_folder(cache))
+    steps = steps_that_read_maps(cfg, cache)
+    reads_labels = getattr(model_type(cfg), 'reads_labels', True)
+    check_labels_of_cache(cache, cfg.train_dataloader.dataset, reads_labels)
+    for step in steps:
+        if step.get('cache') is None:
+            step['cache'] = cache
+
+
+def steps_that_read_maps(cfg: Config, cache: str) -> list[dict]:
+    """The `lfi.LoadInteractionMaps` of a config's training pipelines.
+
+    Args:
+        cfg: of the run.
+        cache: the folder of the maps, for the error.
+
+    Raises:
+        UsageError: as `set_teacher_cache` says of pipelines and hooks.
+    """
     hooks = hooks_of(cfg)
     switching = leaving_out(hooks)
     if switching:
@@ -166,11 +184,7 @@ def set_teacher_cache(cfg: Config) -> None:
                 'pack `view` and `interaction_maps`, as configs/_base_/datasets/ do'
             )
         steps += reading
-    reads_labels = getattr(model_type(cfg), 'reads_labels', True)
-    check_labels_of_cache(cache, cfg.train_dataloader.dataset, reads_labels)
-    for step in steps:
-        if step.get('cache') is None:
-            step['cache'] = cache
+    return steps
 
 
 def hooks_of(cfg: Config) -> list[dict]:

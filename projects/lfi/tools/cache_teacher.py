@@ -23,6 +23,7 @@ from tqdm import tqdm
 from lfi.datasets import unaugmented
 from lfi.engine.cache_labels import labels_of
 from lfi.engine.config_loading import load_config
+from lfi.engine.pipelines import steps_that_read_maps
 from lfi.engine.processes import start_processes
 from lfi.errors import UsageError
 from lfi.models.teachers import (
@@ -180,6 +181,15 @@ def verify(job: TeacherJob, folder: Path, batch_size: int, num_workers: int, n: 
     return good
 
 
+def say_what_reads(cfg: Config, folder: str) -> None:
+    """Say, before the teacher is asked, that the config's own training cannot read the maps from a folder."""
+    try:
+        steps_that_read_maps(cfg, folder)
+    except UsageError as error:
+        # Another config may.
+        print(f'Training by this config cannot read the maps: {error}. Or let `lfi adapt` write the config')
+
+
 def main(args: Namespace) -> None:
     """Run the tool."""
     cfg = load_config(args.config, args.cfg_options)
@@ -188,6 +198,8 @@ def main(args: Namespace) -> None:
         dist.init_dist(args.launcher, **cfg.get('env_cfg', {}).get('dist_cfg', {}))
     init_default_scope(cfg.get('default_scope', 'mmengine'))
     job = TeacherJob(cfg)
+    if dist.get_rank() == 0:
+        say_what_reads(cfg, args.out)
     if args.verify is not None:
         sys.exit(0 if verify(job, Path(args.out), args.batch_size, args.num_workers, args.verify) else 1)
     write(job, Path(args.out), args.batch_size, args.num_workers)

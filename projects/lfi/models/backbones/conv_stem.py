@@ -18,9 +18,8 @@ class ConvStem(BaseModule):
 
     (Xiao et al., "Early Convolutions Help Transformers See Better", NeurIPS 2021, section 4.) 3 x 3
     convolutions of stride 2, each with a norm and a ReLU, until a token stands for a patch, then one 1 x 1
-    convolution. Tokens and grid are those of mmpretrain's
-    `PatchEmbed` for any image size. A token sees 2 * patch_size - 1 pixels a side, its own patch among them;
-    so at the edge of padding it sees some of it.
+    convolution. Tokens and grid are those of mmpretrain's `PatchEmbed` for any image size. A token sees its
+    own patch and patch_size - 1 pixels above it and to the left: nothing of padding at the right and below.
 
     Args:
         patch_size: pixels a side of a patch, a power of two above 1: a convolution for each factor of 2.
