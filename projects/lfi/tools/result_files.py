@@ -72,7 +72,7 @@ def write_results(
         if isinstance(source, VideoSource) and source.name in frames:
             files = frames.pop(source.name)
             join_pictures(files, files[0].with_suffix('.mp4'), (source.fps or FPS) / frame_stride)
-    older = {path.name for path in out.glob('[0-9][0-9][0-9][0-9][0-9]_*.png')}
+    older = {path.name for path in out.glob('[0-9][0-9][0-9][0-9][0-9]*_*.png')}
     older -= {record['picture'] for record in records}
     print(f'{len(records)} pictures and predictions.json in {out}{missing and f"; skipped: {missing}"}')
     if older:
