@@ -382,6 +382,31 @@ def test_timm_takes_a_detectors_backbone():
     assert timm_difference(student, vit, config) < 1e-5
 
 
+def blocks(**last):
+    """Arguments of all blocks, of which the last one has others."""
+    return [dict(), dict(), last]
+
+
+@pytest.mark.parametrize('dims', [176, 208])
+@torch.no_grad()
+def test_timm_gets_the_width_of_feed_forward_networks(dims):
+    # timm would round the product down to 239.
+    assert dims * (240 / dims) < 240
+    arch = dict(embed_dims=dims, num_layers=1, num_heads=2, feedforward_channels=240)
+    cfg = classifier_config(dims, arch=arch, **PLAIN)
+    student = export_student(trained(cfg), cfg).build()
+    state, config = to_timm(student)
+    assert timm_difference(student, build_timm(state, config), config) < 1e-5
+
+
+@torch.no_grad()
+def test_timm_returns_the_last_of_several_outputs():
+    cfg = classifier_config(out_indices=[0, 2], **PLAIN)
+    student = export_student(trained(cfg), cfg).build()
+    state, config = to_timm(student)
+    assert timm_difference(student, build_timm(state, config), config) < 1e-5
+
+
 @pytest.mark.parametrize(
     ('backbone', 'message'),
     [
@@ -393,6 +418,33 @@ def test_timm_takes_a_detectors_backbone():
             'no stem, no window_size and no use_rel_pos',
         ),
         (dict(**PLAIN, **STEM), 'no stem, no window_size and no use_rel_pos'),
+        (dict(**PLAIN, out_indices=[0, 1]), r'out_indices=\[0, 1\] without the last, 2'),
+        (dict(**PLAIN, layer_cfgs=blocks(act_cfg=dict(type='ReLU'))), 'an activation ReLU'),
+        (
+            dict(**PLAIN, layer_cfgs=dict(act_cfg=dict(type='GELU', approximate='tanh'))),
+            "an activation GELU.approximate='tanh'.",
+        ),
+        (
+            dict(**PLAIN, layer_cfgs=blocks(act_cfg=dict(type='mmpretrain.QuickGELU'))),
+            'blocks that differ in act_layer',
+        ),
+        (dict(**PLAIN, layer_cfgs=blocks(num_heads=4)), 'blocks that differ in num_heads'),
+        (dict(**PLAIN, layer_cfgs=blocks(feedforward_channels=64)), 'blocks that differ in mlp_ratio'),
+        (
+            dict(**PLAIN, layer_cfgs=blocks(norm_cfg=dict(type='LN', eps=1e-5))),
+            'an epsilon of 1e-06 and 1e-05',
+        ),
+        (
+            dict(**PLAIN, layer_cfgs=dict(ffn_type='swiglu_fused')),
+            'a feed-forward network SwiGLUFFNFused other than of two',
+        ),
+        (dict(**PLAIN, layer_cfgs=dict(num_fcs=3)), 'a feed-forward network FFN other than of two'),
+        (dict(**PLAIN, patch_cfg=dict(stride=4)), r'patches of \(8, 8\) pixels with stride=\(4, 4\)'),
+        (dict(**PLAIN, patch_cfg=dict(padding=4)), r'patches of \(8, 8\) pixels with padding=\(4, 4\)'),
+        (dict(**PLAIN, patch_cfg=dict(bias=False)), 'patch_cfg.bias=False with pre_norm=False'),
+        (dict(**PLAIN, patch_cfg=dict(bias=True), pre_norm=True), 'patch_cfg.bias=True with pre_norm=True'),
+        (dict(**PLAIN, img_size=30), r'images of \(30, 30\) pixels in patches of \(8, 8\)'),
+        (dict(**PLAIN, patch_cfg=dict(in_channels=1)), 'the student sees 1 channels'),
     ],
 )
 def test_what_timm_cannot_compute_is_refused(backbone, message):

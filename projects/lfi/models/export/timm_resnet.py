@@ -9,7 +9,7 @@ from mmpretrain.models.heads import LinearClsHead
 from mmpretrain.models.necks import GlobalAveragePooling
 from torch import Tensor, nn
 
-from lfi.models.batches import pixel_format
+from .timm_config import with_head_and_pixels
 
 # Arguments of mmpretrain's ResNet by which timm's computes the same.
 PLAIN = dict(
@@ -46,34 +46,15 @@ def resnet_to_timm(student: nn.Module) -> tuple[dict[str, Tensor], dict]:
             f"timm's ResNet ends with its last stage; backbone.out_indices={resnet.out_indices} does not: "
             'export as mmpretrain'
         )
-    state = dict(resnet.state_dict())
     head = _linear_head(student)
-    if head is not None:
-        state.update({f'fc.{name}': value for name, value in head.state_dict().items()})
-    pixels = pixel_format(student.get_submodule('data_preprocessor'))
-    channels = slice(None) if pixels.rgb else slice(None, None, -1)
-    if not pixels.rgb:
-        state['conv1.weight'] = state['conv1.weight'].flip(1)
-    classes = 0 if head is None else head.out_features
-    pool = '' if head is None else 'avg'
     config = dict(
         architecture=f'resnet{resnet.depth}',
-        num_classes=classes,
         num_features=resnet.feat_dim,
-        global_pool=pool,
-        model_args=dict(num_classes=classes, global_pool=pool),
-        pretrained_cfg=dict(
-            # The weights are the student's own, not published ones of the architecture's name.
-            tag='lfi',
-            input_size=[3, SIZE, SIZE],
-            mean=[value / 255 for value in pixels.mean[channels]],
-            std=[value / 255 for value in pixels.std[channels]],
-            num_classes=classes,
-            first_conv='conv1',
-            classifier='fc',
-        ),
+        global_pool='' if head is None else 'avg',
+        model_args={},
+        pretrained_cfg=dict(input_size=[3, SIZE, SIZE], first_conv='conv1', classifier='fc'),
     )
-    return state, config
+    return with_head_and_pixels(student, resnet.state_dict(), head, config)
 
 
 def _linear_head(student: nn.Module) -> nn.Linear | None:
