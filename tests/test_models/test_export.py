@@ -241,6 +241,38 @@ def test_what_the_student_began_with_is_forgotten():
     assert MODELS.build(backbone).out_indices == [0, 2]
 
 
+PRETRAINED = dict(type='Pretrained', checkpoint='x.pth')
+
+
+def test_no_init_cfg_loads_weights_again():
+    cfg = resnet_config(init_cfg=[PRETRAINED, dict(type='Constant', layer='Conv2d', val=0)])
+    cfg['init_cfg'] = cfg['head']['init_cfg'] = PRETRAINED
+    cfg['backbone']['num_queries'] = 3
+    slim = slim_model(cfg)
+    assert slim.type == 'lfi.QueryStudent' and slim.backbone.type == 'lfi.InteractionQueryAdapter'
+    assert [each.type for each in slim.backbone.backbone.init_cfg] == ['Constant']
+    plain = dict(type='mmpretrain.ImageClassifier', backbone=dict(NARROW_RESNET, init_cfg=PRETRAINED))
+    for found in (slim, slim_model(plain)):
+        assert 'Pretrained' not in str(found)
+
+
+@pytest.mark.parametrize('given', [dict(pretrained=True), dict(checkpoint_path='x.pth'), dict()])
+def test_a_backbone_of_timm_loads_no_weights_again(given):
+    backbone = dict(type='mmpretrain.TIMMBackbone', model_name='test_resnet', features_only=True)
+    for num_queries in (0, 3):
+        adapter = dict(type='lfi.InteractionQueryAdapter', backbone={**backbone, **given})
+        slim = slim_model({**classifier_config(), 'backbone': {**adapter, 'num_queries': num_queries}})
+        found = slim.backbone.backbone if num_queries else slim.backbone
+        # mmseg's own loads weights by default.
+        assert found == dict(backbone, pretrained=False)
+
+
+def test_a_model_loads_no_weights_again():
+    cfg = dict(classifier_config(**PLAIN), pretrained='x.pth')
+    assert 'pretrained' not in slim_model(cfg)
+    assert cfg['pretrained'] == 'x.pth'
+
+
 def test_the_means_of_a_control_are_left_out():
     cfg = {**classifier_config(**PLAIN), 'type': 'lfi.MeanTargetClassifier'}
     model = trained(cfg)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
+from typing import Any
 
 from mmengine.config import ConfigDict
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
+from lfi.config_types import type_name
 from lfi.models.adapters import interaction_query_adapter
 from lfi.models.backbones import InteractionQueryViT
 from lfi.models.classifiers import TextPredictMixin
@@ -22,6 +24,8 @@ INTERACTION = ('num_queries', 'write_back', 'persistent', 'fuse', 'interaction_l
 # Those without which the plain one computes something else.
 OWN_PARTS = ('stem', 'window_size', 'use_rel_pos')
 DENSE = (*OWN_PARTS, 'global_attn_layers', 'with_cp')
+# Arguments of models and backbones that name weights to begin with.
+WEIGHTS = ('pretrained', 'checkpoint_path')
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,7 @@ def export_student(student: nn.Module | Mapping[str, Tensor], cfg: Mapping) -> E
 
 
 def slim_model(cfg: Mapping) -> ConfigDict:
-    """Make the config of a model without teacher, read-out and distillation losses.
+    """Make the config of a model without teacher, read-out, distillation losses and pretrained weights.
 
     | backbone | becomes |
     | --- | --- |
@@ -116,7 +120,8 @@ def slim_model(cfg: Mapping) -> ConfigDict:
     if _registered(cfg['backbone']['type']) is InteractionQueryViT:
         slim.backbone = _slim_backbone(slim.backbone)
     elif _is_adapter(cfg['backbone']) and not queries_stay:
-        slim.backbone = _without_weights(slim.backbone.backbone)
+        slim.backbone = slim.backbone.backbone
+    slim = ConfigDict(_without_weights(slim))
     if not isinstance(kind, type):
         # An lfi.QueryStudent is slim already.
         return slim
@@ -135,7 +140,6 @@ def slim_model(cfg: Mapping) -> ConfigDict:
 
 
 def _slim_backbone(cfg: dict) -> dict:
-    cfg = _without_weights(cfg)
     if _queries_are_read(cfg):
         return cfg
     if any(cfg.get(name) not in (None, False) for name in OWN_PARTS):
@@ -147,10 +151,21 @@ def _slim_backbone(cfg: dict) -> dict:
     return plain
 
 
-def _without_weights(cfg: dict) -> dict:
-    # The student's weights replace those it began with.
-    pretrained = isinstance(cfg.get('init_cfg'), Mapping) and cfg['init_cfg'].get('type') == 'Pretrained'
-    return _without(cfg, 'init_cfg') if pretrained else cfg
+def _without_weights(cfg: Any) -> Any:
+    """Leave out whence weights come: the student's own replace those it began with."""
+    if isinstance(cfg, list | tuple):
+        return type(cfg)(_without_weights(each) for each in cfg if not _is_pretrained(each))
+    if not isinstance(cfg, Mapping):
+        return cfg
+    names = [name for name in cfg if name not in WEIGHTS and not _is_pretrained(cfg[name])]
+    kept = {name: _without_weights(cfg[name]) for name in names}
+    # That of mmseg loads weights unless it is told not to.
+    return {**kept, 'pretrained': False} if type_name(cfg) == 'TIMMBackbone' else kept
+
+
+def _is_pretrained(value: object) -> bool:
+    """Whether it is the `init_cfg` that loads a checkpoint."""
+    return isinstance(value, Mapping) and type_name(value) in ('Pretrained', 'PretrainedInit')
 
 
 def _queries_are_read(backbone: Mapping) -> bool:
