@@ -273,6 +273,16 @@ def test_a_model_loads_no_weights_again():
     assert cfg['pretrained'] == 'x.pth'
 
 
+@torch.no_grad()
+def test_a_classifier_of_few_labels_is_mmpretrains_own():
+    cfg = swin_config()
+    cfg['type'] = 'lfi.LabelledImageClassifier'
+    student = trained(cfg)
+    exported = export_student(student, cfg)
+    assert exported.model == swin_config() and not exported.removed
+    assert torch.equal(exported.build()(images()), student(images()))
+
+
 def test_the_means_of_a_control_are_left_out():
     cfg = {**classifier_config(**PLAIN), 'type': 'lfi.MeanTargetClassifier'}
     model = trained(cfg)

@@ -15,7 +15,9 @@ from lfi.config_types import type_name
 from lfi.models.adapters import interaction_query_adapter
 from lfi.models.backbones import InteractionQueryViT
 from lfi.models.classifiers import TextPredictMixin
+from lfi.models.labelled_task import LabelledTaskMixin
 from lfi.models.student import StudentMixin
+from lfi.models.unlabelled import LabelledHeadMixin
 from lfi.registry import MODELS
 from lfi.training_only import training_only_of
 
@@ -26,6 +28,8 @@ OWN_PARTS = ('stem', 'window_size', 'use_rel_pos')
 DENSE = (*OWN_PARTS, 'global_attn_layers', 'with_cp')
 # Arguments of models and backbones that name weights to begin with.
 WEIGHTS = ('pretrained', 'checkpoint_path')
+# What a student's class adds to that of its task, for training alone.
+MIXINS = (StudentMixin, LabelledHeadMixin, LabelledTaskMixin)
 
 
 @dataclass(frozen=True)
@@ -205,11 +209,9 @@ def _training_only(cfg: Mapping) -> tuple[str, ...]:
 
 def _task_type(kind: type) -> str | None:
     """The name of the task's model under a student's; None if `kind` is that model itself."""
-    if not issubclass(kind, StudentMixin):
+    if not issubclass(kind, MIXINS):
         return None
-    task = next(
-        base for base in kind.__mro__ if issubclass(base, BaseModel) and not issubclass(base, StudentMixin)
-    )
+    task = next(base for base in kind.__mro__ if issubclass(base, BaseModel) and not issubclass(base, MIXINS))
     name = f'{task.__module__.partition(".")[0]}.{task.__name__}'
     if MODELS.get(name) is not task:
         raise ValueError(
