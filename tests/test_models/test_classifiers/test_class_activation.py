@@ -3,10 +3,13 @@
 import pytest
 import torch
 from lfi.models.classifiers import class_activation_maps
+from lfi.registry import MODELS
 from mmpretrain.structures import DataSample
 
 K = 3
 BACKBONE = dict(with_cls_token=False, out_type='avg_featmap')
+RESNET = dict(type='mmpretrain.ResNet', depth=18, stem_channels=8, base_channels=8)
+ADAPTER = dict(type='lfi.InteractionQueryAdapter', backbone=RESNET, query_dims=16)
 HEAD = dict(type='mmpretrain.VisionTransformerClsHead', num_classes=K, in_channels=16)
 
 
@@ -86,6 +89,15 @@ def test_what_has_none_is_refused(make_measured, changes):
         model.backbone(batch()[0])
     with pytest.raises(ValueError, match="class activation maps need a backbone with out_type='avg_featmap'"):
         class_activation_maps(model.backbone, model.head, record.states)
+
+
+def test_an_adapter_is_refused(make_measured):
+    backbone = MODELS.build(ADAPTER)
+    with backbone.record_interactions() as record:
+        backbone(batch()[0])
+    message = r"out_type='avg_featmap', got None; the last block among interaction_layers, got \(0,\)"
+    with pytest.raises(ValueError, match=message):
+        class_activation_maps(backbone, make_measured().head, record.states)
 
 
 def test_it_neither_trains_nor_draws(make_measured):

@@ -38,11 +38,13 @@ def class_activation_maps(
             more than one layer.
     """
     layers = _linear_layers(head)
-    if backbone.out_type != 'avg_featmap' or states.layers[-1] != backbone.num_layers - 1 or len(layers) != 1:
+    # One in an adapter need not have it, nor a number of blocks.
+    out_type = getattr(backbone, 'out_type', None)
+    if out_type != 'avg_featmap' or states.layers[-1] != backbone.num_layers - 1 or len(layers) != 1:
         raise ValueError(
-            f"class activation maps need a backbone with out_type='avg_featmap', got {backbone.out_type!r}; "
-            f'the last block, {backbone.num_layers - 1}, among interaction_layers, got {states.layers}; and '
-            f'a head of one linear layer, got {len(layers)}'
+            f"class activation maps need a backbone with out_type='avg_featmap', got {out_type!r}; the last "
+            f'block among interaction_layers, got {states.layers}; and a head of one linear layer, got '
+            f'{len(layers)}'
         )
     n = states.grid[0] * states.grid[1]
     with torch.autocast(states.tokens[-1].device.type, enabled=False):
