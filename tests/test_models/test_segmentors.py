@@ -85,6 +85,17 @@ def test_images_without_labels_are_no_part_of_the_task(make, task):
     assert all(p.grad is None or not p.grad.any() for p in model.parameters())
 
 
+def test_a_blank_sample_has_all_maps_that_heads_read(make):
+    model = make(decode_head=HEAD)
+    hidden = sample(0)
+    hidden.set_metainfo(dict(unlabelled=True))
+    hidden.set_data(dict(gt_edge_map=PixelData(data=torch.ones(1, *SIZE, dtype=torch.uint8))))
+    blank = model.blank(hidden)
+    assert not blank.gt_sem_seg.data.any() and not blank.gt_edge_map.data.any()
+    assert blank.gt_edge_map.data.dtype == torch.uint8 and hidden.gt_edge_map.data.all()
+    assert set(blank.keys()) == {'gt_sem_seg', 'gt_edge_map'}
+
+
 def test_labels_are_where_the_model_is(make):
     model = make(type='lfi.LFISegmentor', teacher=lfi.teacher_config('shapes-tiny'), decode_head=HEAD)
     model.to('meta')

@@ -23,12 +23,17 @@ class LabelledSegmentorMixin(LabelledTaskMixin):
 
     def blank(self, sample: Any) -> Any:
         """A sample all of whose pixels are of the first class: of ignored ones alone some losses are NaN."""
-        height, width = sample.metainfo['img_shape'][:2]
-        found = sample.new(data={})
-        # mmseg's own setter keeps it where its property looks.
-        found.gt_sem_seg = PixelData(
-            data=torch.zeros(1, height, width, dtype=torch.long, device=self._device())
-        )
+        found = type(sample)(metainfo=sample.metainfo)
+        for name, value in sample.items():
+            # Some heads read more than classes, as PIDNet's does the edges between them.
+            if name.startswith('gt_') and isinstance(value, PixelData):
+                setattr(found, name, PixelData(data=torch.zeros_like(value.data)))
+        if 'gt_sem_seg' not in found:
+            height, width = sample.metainfo['img_shape'][:2]
+            # mmseg's own setter keeps it where its property looks.
+            found.gt_sem_seg = PixelData(
+                data=torch.zeros(1, height, width, dtype=torch.long, device=self._device())
+            )
         return found
 
     def _device(self) -> torch.device:
