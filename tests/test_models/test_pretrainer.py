@@ -178,6 +178,16 @@ def test_what_nothing_would_train_is_refused(make, part):
         make(**part)
 
 
+def test_what_learns_nothing_is_refused(make):
+    none = dict(positions_weight=0, concepts_weight=0, presence_weight=0)
+    with pytest.raises(
+        ValueError, match='nothing to learn where interaction_loss.positions_weight, .* affinity_prior'
+    ):
+        make(interaction_loss=none)
+    model = make(interaction_loss=none, affinity_prior=dict())
+    assert set(losses_of(model, batch())) == {'loss_affinity'}
+
+
 def test_a_backbone_without_interactions_is_refused(make):
     with pytest.raises(TypeError, match='LFIPretrainer needs'):
         make(backbone=dict(type='mmpretrain.VisionTransformer'))

@@ -38,7 +38,8 @@ class LFIPretrainer(InteractionDistillMixin, ImageClassifier):
         **kwargs: likewise.
 
     Raises:
-        ValueError: if there is a neck or a head, which nothing would train; or as the mixin says.
+        ValueError: if there is a neck or a head, which nothing would train; if there is nothing to learn; or
+            as the mixin says.
     """
 
     learns_without_labels = True
@@ -54,6 +55,13 @@ class LFIPretrainer(InteractionDistillMixin, ImageClassifier):
                     f'{name}={type(getattr(self, name)).__name__} would learn nothing without labels: set '
                     f'{name}=None, or take lfi.LFIImageClassifier'
                 )
+        loss = self.interaction_loss
+        learns = loss.positions_weight or loss.concepts_weight or loss.presence_weight
+        if not learns and self.affinity_prior is None:
+            raise ValueError(
+                'there is nothing to learn where interaction_loss.positions_weight, concepts_weight and '
+                'presence_weight are all 0: raise one of them, or set affinity_prior'
+            )
 
     def image_labels(self, data_samples: Sequence, num_concepts: int) -> Tensor:
         """No image has a label: zeros (B, C).
