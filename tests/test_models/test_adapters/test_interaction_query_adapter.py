@@ -333,13 +333,21 @@ class NamedMaps(nn.Module):
         (dict(probe_size=32, reads=('conv', 'idle')), "has 'idle', which NamedMaps does not run"),
         (
             dict(reads=('conv',)),
-            r'NamedMaps cannot see a blank image of \(64, 64\) pixels \(RuntimeError: .*set probe_size to',
+            r'NamedMaps cannot see a blank image of .* \(64, 64\) pixels \(RuntimeError: .*set probe_size to',
         ),
     ],
 )
 def test_what_a_backbone_cannot_give_is_said_when_it_is_built(make_adapted, options, message):
     with pytest.raises(ValueError, match=message):
         make_adapted(backbone=dict(type='lfi.NamedMaps'), **options)
+
+
+def test_a_backbone_for_grey_images_is_told_of_its_channels(make_adapted):
+    grey = dict(type='mmpretrain.ResNet', depth=18, in_channels=1, **NARROW)
+    with pytest.raises(
+        ValueError, match='blank image of 3 channels and .*: let it take images of 3 channels'
+    ):
+        make_adapted(backbone=grey)
 
 
 def test_a_dict_of_maps_is_read_by_modules(make_adapted):

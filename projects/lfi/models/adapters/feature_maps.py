@@ -51,7 +51,7 @@ class FeatureMap:
 def find_feature_maps(
     backbone: nn.Module, reads: Sequence[int] | Sequence[str] | None, size: tuple[int, int]
 ) -> tuple[Reads, list[FeatureMap]]:
-    """Run a backbone on a blank image, in eval mode, and look at its maps.
+    """Run a backbone on a blank image of 3 channels, in eval mode, and look at its maps.
 
     Args:
         backbone: it is left as it was.
@@ -63,7 +63,7 @@ def find_feature_maps(
 
     Raises:
         ValueError: if a read has no feature map (B, C, H, W), or its stride is not a whole number of pixels;
-            or if the backbone sees no image of that size.
+            or if the backbone sees no such image.
     """
     if isinstance(reads, str) or len({type(read) for read in reads or ()}) > 1:
         raise ValueError(f'reads={reads!r} must be a list of places, or one of names of modules')
@@ -115,8 +115,9 @@ def _outputs(backbone: nn.Module, images: Tensor) -> Any:
     # What a backbone of a fixed size says of other images differs from one to the next.
     except Exception as error:
         raise ValueError(
-            f'{type(backbone).__name__} cannot see a blank image of {tuple(images.shape[-2:])} pixels '
-            f'({type(error).__name__}: {error}): set probe_size to the size of your images'
+            f'{type(backbone).__name__} cannot see a blank image of 3 channels and '
+            f'{tuple(images.shape[-2:])} pixels ({type(error).__name__}: {error}): let it take images of 3 '
+            'channels, and set probe_size to the size of yours'
         ) from error
 
 
