@@ -1,12 +1,16 @@
 """The cells of the studies, and what is run for each."""
 
+import json
 from pathlib import Path
 
 import pytest
 from lfi.errors import UsageError
-from lfi.studies.grid import keep_arms, plan
+from lfi.studies.grid import Grid, keep_arms, plan
+from lfi.studies.job import Job, clock_of
 from lfi.studies.launcher import Launcher
 from lfi.studies.presets import PRESETS, domain_arm, leave_one_out
+from lfi.studies.stopwatch import seconds_of
+from rich.progress import Progress
 
 DOMAINS = leave_one_out(
     'Shapes',
@@ -87,3 +91,40 @@ def test_an_option_that_makes_a_study_what_it_is_cannot_be_changed():
     with pytest.raises(UsageError, match="train_cfg.max_epochs: the arm 'task-loss' sets it itself"):
         keep_arms(few, few.arms, ['train_cfg.max_epochs=2'])
     keep_arms(PRESETS['shapes'], PRESETS['shapes'].arms, ['train_cfg.max_epochs=2'])
+
+
+@pytest.fixture
+def write_cache(tmp_path, monkeypatch):
+    """Write a cell's cache as a run does, `write_cache(seconds)`; gives what its cell says that it took."""
+    now = [0.0]
+    monkeypatch.setattr('lfi.studies.stopwatch.time.perf_counter', lambda: now[0])
+    job = Job(PRESETS['shapes'].arms[0], 0, tmp_path / 'cell', cache=tmp_path / 'maps')
+
+    def run(seconds):
+        def tool(*args, **kwargs):
+            now[0] += seconds
+            job.cache.mkdir(exist_ok=True)
+            (job.cache / 'manifest.json').touch()
+            return iter(())
+
+        monkeypatch.setattr('lfi.studies.grid.tool_output', tool)
+        Grid(Launcher(), 1)._write_cache(job, {}, Progress())
+        return job.teacher_seconds()
+
+    return run
+
+
+def test_looking_through_a_cache_does_not_count(write_cache):
+    assert [write_cache(60.0), write_cache(5.0)] == [60.0, 60.0]
+
+
+def test_what_a_cache_took_that_another_wrote_is_not_known(write_cache, tmp_path):
+    (tmp_path / 'maps').mkdir()
+    (tmp_path / 'maps/manifest.json').touch()
+    assert write_cache(5.0) is None
+
+
+def test_a_cache_that_is_gone_has_taken_nothing(write_cache, tmp_path):
+    clock = clock_of(tmp_path / 'maps')
+    clock.write_text(json.dumps(dict(seconds=1000.0, whole=True)))
+    assert write_cache(60.0) == seconds_of(clock) == 60.0

@@ -1,4 +1,4 @@
-"""One run at a time in the folder of a cell, and in the pages where studies are published."""
+"""One run at a time in the folder of a cell or a cache, and in the pages where studies are published."""
 
 import subprocess
 import sys
@@ -7,8 +7,8 @@ import time
 
 import pytest
 from lfi.errors import UsageError
-from lfi.studies.locks import publishing_lock, run_lock
-from lfi.studies.tool_output import tool_output
+from lfi.studies.locks import awaited_lock, publishing_lock, run_lock
+from lfi.studies.tool_output import stop_tools, tool_output
 
 
 def test_a_second_run_is_kept_out_until_the_first_ends(tmp_path):
@@ -52,6 +52,45 @@ def test_a_file_system_without_locks(tmp_path, monkeypatch):
     monkeypatch.setattr('fcntl.flock', refuse)
     with run_lock(tmp_path / '.lock'):
         assert (tmp_path / '.lock').exists()
+
+
+def test_who_needs_the_same_waits_and_then_keeps_others_out(tmp_path):
+    file, order = tmp_path / 'a/.lock', []
+
+    def wait():
+        with awaited_lock(file, 'a cell'):
+            order.append('second begins')
+            with pytest.raises(UsageError, match='in use by another run'), run_lock(file):
+                pass
+
+    second = threading.Thread(target=wait)
+    with awaited_lock(file, 'another cell'):
+        second.start()
+        # Long enough for the other to begin, were it let in.
+        second.join(0.5)
+        order.append('first ends')
+    second.join(30)
+    assert order == ['first ends', 'second begins']
+    with run_lock(file):
+        pass
+
+
+def test_a_wait_ends_as_tools_do(tmp_path):
+    file, said = tmp_path / '.lock', []
+
+    def wait():
+        message = f'a cell: waiting for {file} failed'
+        with pytest.raises(UsageError, match=message) as error, awaited_lock(file, 'a cell'):
+            pass
+        said.append(error.value)
+
+    waiting = threading.Thread(target=wait)
+    with run_lock(file):
+        waiting.start()
+        while waiting.is_alive():
+            stop_tools()
+            time.sleep(0.01)
+    assert len(said) == 1
 
 
 def test_who_publishes_waits_for_the_other(tmp_path):

@@ -6,6 +6,7 @@ import json
 import os
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
@@ -14,12 +15,13 @@ from rich.progress import Progress
 
 from lfi.config_files import tools_root
 from lfi.errors import UsageError
+from lfi.repositories import MANIFEST
 
 from .arms import Arm
 from .job import DOMAIN_VARIABLE, Job, clock_of, epoch_of, key_of, read_config
 from .job_pool import run_jobs, threads_for
 from .launcher import Launcher
-from .locks import run_lock
+from .locks import awaited_lock, run_lock
 from .presets import Preset
 from .schedule import fitted_schedule
 from .stopwatch import stopwatch
@@ -101,7 +103,7 @@ class Grid:
         return result['test']
 
     def _write_cache(self, job: Job, env: Mapping[str, str], progress: Progress) -> None:
-        """Write the job's cache, unless another cell of this run has."""
+        """Write the job's cache, unless another cell of this run has; what another run writes is awaited."""
         if job.cache is None:
             return
         with self._cache_lock:
@@ -110,10 +112,22 @@ class Grid:
             progress.console.print(f'{job.name}: the teacher looks at each training image once')
             command = job.cache_command(self.launcher.python)
             file = job.cache.with_name(f'.{job.cache.name}.lock')
-            with run_lock(file) as lock, stopwatch(clock_of(job.cache)):
+            with awaited_lock(file, job.name) as lock, _clock(job.cache):
                 for _ in tool_output(command, job.name, env, tools_root(), pass_fds=[lock]):
                     pass
             self._caches.add(job.cache)
+
+
+def _clock(cache: Path) -> AbstractContextManager[None]:
+    """Count the seconds that writing a cache takes, from its first look at an image to its last."""
+    clock = clock_of(cache)
+    if not (cache / MANIFEST).exists():
+        # What is known is of a cache that is there no more.
+        clock.unlink(missing_ok=True)
+    elif not clock.exists():
+        # Someone else has begun it: how long that took is not known, and looking through it takes no time.
+        return nullcontext()
+    return stopwatch(clock)
 
 
 def domains_of(preset: Preset) -> list[str]:

@@ -1,14 +1,20 @@
-"""One run at a time in the folder of a cell, and in the pages where studies are published."""
+"""One run at a time in the folder of a cell or a cache, and in the pages where studies are published."""
 
 from __future__ import annotations
 
 import fcntl
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from lfi.errors import UsageError
+
+from .tool_output import tool_output
+
+# Locks what it inherits. A lock belongs to the open file, which whoever started it has too.
+WAIT = 'import fcntl, sys; fcntl.flock(int(sys.argv[1]), fcntl.LOCK_EX)'
 
 
 @contextmanager
@@ -36,6 +42,32 @@ def run_lock(file: Path) -> Iterator[int]:
                 f'{file.parent} is in use by another run, which holds {file.name}: wait for it, stop it and '
                 'what it has started, or choose another folder'
             ) from None
+        yield descriptor
+
+
+@contextmanager
+def awaited_lock(file: Path, name: str) -> Iterator[int]:
+    """Wait until no other run has what a file stands for, and keep others out meanwhile, as `run_lock` does.
+
+    Args:
+        file: made if it is not there; it stays.
+        name: what waits, for the error.
+
+    Yields:
+        The descriptor.
+
+    Raises:
+        UsageError: if the wait is stopped, as Ctrl-C stops tools.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with _opened(file, os.O_RDWR | os.O_CREAT) as descriptor:
+        try:
+            _lock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            # A thread that waits for a lock cannot be stopped; a program can.
+            command = [sys.executable, '-c', WAIT, str(descriptor)]
+            for _ in tool_output(command, f'{name}: waiting for {file}', pass_fds=[descriptor]):
+                pass
         yield descriptor
 
 
