@@ -62,6 +62,15 @@ def test_one_seed_gives_no_verdict_and_no_interval():
     assert study.table().splitlines()[4].startswith('| ours | 1 | 30.0 | – | – | 30.0 |')
 
 
+def test_a_seed_that_the_baseline_has_not_run_holds_nothing(study):
+    late = [replace(study.cells['ours'][0], seed=seed) for seed in (8, 9)]
+    arms = {**study.cells, 'some': [*study.cells['ours'], *late], 'late': late}
+    rows = [row.split(' | ') for row in Study(arms, 'ours').table().splitlines()[2:]]
+    held = {row[0]: row[6] for row in rows}
+    assert held['| some'] == held['| ours'] == '2.7'
+    assert held['| late'] == '–'
+
+
 def test_the_csv_has_each_epoch(study, tmp_path):
     study.write_csv(tmp_path / 'a.csv')
     rows = list(csv.DictReader((tmp_path / 'a.csv').open()))

@@ -179,12 +179,11 @@ class Study:
 
     def _training_row(self, arm: str, target: Mapping[int, float]) -> list[str]:
         cells = self.cells[arm]
-        targets = [target.get(cell.seed, float('inf')) for cell in cells]
-        epochs = [cell.run.epochs_to_hold(best) for cell, best in zip(cells, targets)]
-        held = [epoch for epoch in epochs if epoch]
+        # A seed that the baseline has not run has no best of its own to hold.
+        epochs = [cell.run.epochs_to_hold(target[cell.seed]) for cell in cells if cell.seed in target]
         return [
             mean_and_spread([cell.run.accuracy[-1] for cell in cells]),
-            f'{np.mean(held):.1f}' if len(held) == len(cells) else f'{len(held)} of {len(cells)} hold it',
+            _epochs_held(epochs),
             f'{np.mean([cell.run.seconds for cell in cells]):.0f}',
         ]
 
@@ -270,6 +269,14 @@ def read_cells(path: str | Path, metric: str) -> dict[Key, Cell]:
                 teacher = float(row['teacher_seconds']) if row.get('teacher_seconds') else None
                 cells[key] = Cell(key[1], run, float(row['test']), row['machine'], row['identity'], teacher)
     return cells
+
+
+def _epochs_held(epochs: Sequence[int | None]) -> str:
+    """The mean epoch from which runs hold what they are compared with, or how many of them hold it."""
+    held = [epoch for epoch in epochs if epoch is not None]
+    if len(held) < len(epochs):
+        return f'{len(held)} of {len(epochs)} hold it'
+    return f'{np.mean(held):.1f}' if held else '–'
 
 
 def _by_seed(cells: Sequence[Cell], seeds: Sequence[int]) -> list[Cell]:
