@@ -72,3 +72,14 @@ def test_cells_are_read_as_they_were_written(study, tmp_path):
         for cell in wanted:
             other = found[arm, cell.seed, cell.domain]
             assert (other.test, other.run.accuracy, other.epoch) == (cell.test, cell.run.accuracy, 2)
+
+
+def test_the_file_keeps_the_epochs_of_the_validations(tmp_path):
+    file, run = tmp_path / 'a.json', Run('base', (1.0, 2.0), 1.0, {}, 'domain/mean', epochs=(5, 10))
+    content = DomainStudy({'base': [Cell(0, run, 2.0, 'a CPU', domain='photo')]}).content()
+    file.write_text(json.dumps(content))
+    assert read_domain_cells(file)['base', 0, 'photo'].run == run
+    # Older versions did not write them.
+    del content['cells'][0]['epochs']
+    file.write_text(json.dumps(content))
+    assert read_domain_cells(file)['base', 0, 'photo'].run.epochs == (1, 2)

@@ -155,6 +155,7 @@ def _as_dict(arm: str, cell: Cell) -> dict:
         accuracy=cell.test,
         validation=cell.run.best,
         curve=list(cell.run.accuracy),
+        epochs=list(cell.run.epochs),
         training_seconds=cell.run.seconds,
         epoch=cell.epoch,
         machine=cell.machine,
@@ -166,7 +167,10 @@ def read_domain_cells(path: str | Path) -> dict[Key, Cell]:
     """The cells of a file with a `DomainStudy`'s content, by arm, seed and domain."""
     cells: dict[Key, Cell] = {}
     for row in json.loads(Path(path).read_text())['cells']:
-        run = Run(row['arm'], tuple(row['curve']), row['training_seconds'], {}, metric_name(VALIDATION))
+        # Files of older versions have a validation after every epoch.
+        epochs = tuple(row.get('epochs', ()))
+        curve, seconds = tuple(row['curve']), row['training_seconds']
+        run = Run(row['arm'], curve, seconds, {}, metric_name(VALIDATION), epochs)
         cells[row['arm'], row['seed'], row['domain']] = Cell(
             row['seed'],
             run,
