@@ -11,14 +11,7 @@ from lfi.studies.launcher import Launcher
 from lfi.studies.presets import PRESETS, domain_arm, leave_one_out
 from lfi.studies.stopwatch import seconds_of
 from rich.progress import Progress
-
-DOMAINS = leave_one_out(
-    'Shapes',
-    (
-        domain_arm('configs/baselines/task-loss_vit-tiny_shapes-domains.py'),
-        domain_arm('configs/domain_generalization/lfi_vit-tiny_shapes-domains.py', cache='cache'),
-    ),
-)
+from study_cells import DOMAINS
 
 
 def test_a_short_schedule_is_a_cell_of_its_own(tmp_path):

@@ -8,14 +8,7 @@ from lfi.studies.grid import plan
 from lfi.studies.job import batch_options, best_checkpoint, read_config
 from lfi.studies.launcher import Launcher
 from lfi.studies.presets import PRESETS, domain_arm, leave_one_out
-
-DOMAINS = leave_one_out(
-    'Shapes',
-    (
-        domain_arm('configs/baselines/task-loss_vit-tiny_shapes-domains.py'),
-        domain_arm('configs/domain_generalization/lfi_vit-tiny_shapes-domains.py', cache='cache'),
-    ),
-)
+from study_cells import DOMAINS
 
 
 @pytest.mark.parametrize(('gpus', 'batch'), [(None, 16), (8, 2), (3, None)])

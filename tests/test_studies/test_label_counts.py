@@ -1,22 +1,19 @@
 """One table and one figure of the studies that differ by how many labels are known."""
 
 import pytest
-from lfi.studies import Cell, Run, Study
+from lfi.studies import Study
 from lfi.studies.label_counts import label_counts_table, publish_label_counts
 from lfi.studies.label_counts_figure import draw_label_counts
 from lfi.studies.presets import PRESETS
+from study_cells import cells_of
 
 MARKS = 'before\n<!-- reproduce: shapes-few -->\nstale\n<!-- end of shapes-few -->\nafter\n'
 
 
-def cells(arm, *tests):
-    return [Cell(seed, Run(arm, (test,), 1.0, {}), test, 'a CPU') for seed, test in enumerate(tests)]
-
-
 def test_a_row_for_each_arm_and_a_column_for_each_number_of_labels():
     counts = {
-        5: [*cells('task-loss', 10.0, 12.0), *cells('lfi', 20.0, 22.0)],
-        10: [*cells('task-loss', 30.0, 30.0), *cells('logit-kd', 40.0)],
+        5: [*cells_of('task-loss', 10.0, 12.0), *cells_of('lfi', 20.0, 22.0)],
+        10: [*cells_of('task-loss', 30.0, 30.0), *cells_of('logit-kd', 40.0)],
     }
     assert label_counts_table(['task-loss', 'logit-kd', 'dense-features', 'lfi'], counts).splitlines() == [
         '| arm | 5 labels a class | 10 labels a class |',
@@ -29,8 +26,8 @@ def test_a_row_for_each_arm_and_a_column_for_each_number_of_labels():
 
 def test_a_line_for_each_arm_with_its_mean_and_spread():
     counts = {
-        5: [*cells('task-loss', 10.0, 12.0), *cells('lfi', 20.0, 22.0)],
-        25: [*cells('task-loss', 30.0, 30.0), *cells('logit-kd', 40.0)],
+        5: [*cells_of('task-loss', 10.0, 12.0), *cells_of('lfi', 20.0, 22.0)],
+        25: [*cells_of('task-loss', 30.0, 30.0), *cells_of('logit-kd', 40.0)],
     }
     (axes,) = draw_label_counts(['task-loss', 'logit-kd', 'dense-features', 'lfi'], counts, 'top-1').axes
     lines = {container.get_label(): container for container in axes.containers}
@@ -50,7 +47,7 @@ def docs(tmp_path):
 
 
 def publish(study, docs, *tests):
-    Study({arm: cells(arm, *tests) for arm in ('task-loss', 'lfi')}, 'lfi').write_csv(
+    Study({arm: cells_of(arm, *tests) for arm in ('task-loss', 'lfi')}, 'lfi').write_csv(
         docs / f'results/{study}.csv'
     )
     publish_label_counts(study, docs)

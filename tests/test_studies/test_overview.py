@@ -1,15 +1,12 @@
 """One table of all studies."""
 
 import pytest
-from lfi.studies import Cell, Run, Study
+from lfi.studies import Study
 from lfi.studies.overview import STUDIES, overview_table, publish_overview
 from lfi.studies.presets import PRESETS
+from study_cells import cells_of
 
 MARKS = 'before\n<!-- reproduce: overview -->\nstale\n<!-- end of overview -->\nafter\n'
-
-
-def cells(arm, *tests):
-    return [Cell(seed, Run(arm, (test,), 1.0, {}), test, 'a CPU') for seed, test in enumerate(tests)]
 
 
 def study(**arms):
@@ -20,7 +17,7 @@ def study(**arms):
         'mean-target': 'lfi',
         'shuffled-attention': 'attention-transfer',
     }
-    found = {name: cells(name, *tests) for name, tests in arms.items()}
+    found = {name: cells_of(name, *tests) for name, tests in arms.items()}
     return Study(found, 'lfi', controls, metric='top-1')
 
 

@@ -11,23 +11,13 @@ from lfi.studies.launcher import Launcher
 from lfi.studies.presets import PRESETS, Preset, domain_arm, leave_one_out
 from lfi.studies.reproduce import Request, collect, commands, report, reproduce
 from lfi.studies.settings_digest import ROOTS
-
-LOG = '{"loss": 1.0, "epoch": 1, "step": 5, "time": 0.1}\n{"%s": 8.0, "step": 1}\n'
-
-
-def finish(job, validation, **content):
-    """Leave what a finished cell leaves."""
-    job.folder.mkdir(parents=True)
-    job.mark.write(machine='a CPU', teacher_seconds=7.0, epoch=1, **content)
-    log = job.folder / '1/vis_data/scalars.json'
-    log.parent.mkdir(parents=True)
-    log.write_text(LOG % validation)
+from study_cells import finish
 
 
 def test_a_student_is_tested_on_other_data(tmp_path):
     presence, lfi = plan(PRESETS['zero-shot'], [0], [], tmp_path)
     assert (presence.cache, lfi.cache) == (tmp_path / 'maps', tmp_path / 'maps')
-    finish(lfi, 'accuracy/top1', test={'pacs/domain/mean': 20.0, 'vlcs/domain/mean': 30.0})
+    finish(lfi, **{'pacs/domain/mean': 20.0, 'vlcs/domain/mean': 30.0})
     study = collect(PRESETS['zero-shot'], [presence, lfi], 'vlcs/domain/mean', {})
     (cell,) = study.cells['lfi']
     assert (cell.test, cell.run.accuracy, cell.teacher_seconds) == (30.0, (8.0,), 7.0)
@@ -38,7 +28,7 @@ def test_what_a_training_before_has_learnt_is_not_told_by_the_schedule_of_this_o
     preset = PRESETS['shapes-pretraining']
     jobs = plan(preset, [0], [], tmp_path)
     for job in jobs:
-        finish(job, 'accuracy/top1', test=dict.fromkeys(preset.metrics, 50.0))
+        finish(job, **dict.fromkeys(preset.metrics, 50.0))
     text = report(preset, {metric: collect(preset, jobs, metric, {}) for metric in preset.metrics}, {})
     assert 'How much sooner' not in text
     titles = [line.split(' | ')[2:] for line in text.splitlines() if line.startswith('| arm')]
@@ -54,7 +44,7 @@ def test_what_a_training_before_has_learnt_is_not_told_by_the_schedule_of_this_o
 def test_a_domain_that_is_left_out_is_tested(tmp_path):
     preset = leave_one_out('', (domain_arm('configs/baselines/task-loss_vit-tiny_shapes-domains.py'),))
     (job,) = plan(preset, [0], [], tmp_path, ['photo'])
-    finish(job, 'domain/mean', test={'domain/photo': 20.0, 'domain/mean': 30.0})
+    finish(job, 'domain/mean', **{'domain/photo': 20.0, 'domain/mean': 30.0})
     study = collect(preset, [job], 'domain/mean', {})
     ((cell,),) = study.cells.values()
     assert (cell.test, cell.domain, cell.epoch, cell.run.best) == (20.0, 'photo', 1, 8.0)
@@ -82,7 +72,7 @@ def test_what_is_published_of_other_domains_stays(tmp_path, monkeypatch, capsys)
     )
     docs = tmp_path / 'docs'
     for job in plan(preset, [0], [], tmp_path / 'out', ['photo', 'sketch']):
-        finish(job, 'domain/mean', test={f'domain/{job.domain}': 20.0})
+        finish(job, 'domain/mean', **{f'domain/{job.domain}': 20.0})
     reproduce('dg', preset, Request(tmp_path / 'out', domains=['photo', 'sketch'], publish=docs))
     shutil.rmtree(tmp_path / 'out')
     reproduce('dg', preset, Request(tmp_path / 'out', domains=['photo'], publish=docs))

@@ -4,6 +4,7 @@ import pytest
 from lfi.studies.grid import plan
 from lfi.studies.presets import PRESETS
 from lfi.studies.where import NAMES, Located, collect_where, located_of, read_where, where_report, write_where
+from study_cells import finish
 
 LEVELS = {
     'pointing_teacher': 0.8,
@@ -72,11 +73,6 @@ def test_the_file_keeps_what_was_measured(cells, tmp_path):
 @pytest.fixture
 def jobs(tmp_path):
     return {job.arm.name: job for job in plan(PRESETS['shapes'], [0], [], tmp_path)}
-
-
-def finish(job, **test):
-    job.folder.mkdir(parents=True)
-    job.mark.write(machine='a CPU', teacher_seconds=0.0, epoch=1, test={'accuracy/top1': 50.0, **test})
 
 
 def test_cells_say_where_they_look_as_far_as_it_compares(jobs):
