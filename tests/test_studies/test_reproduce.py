@@ -41,6 +41,15 @@ def test_what_a_training_before_has_learnt_is_not_told_by_the_schedule_of_this_o
     assert all(title[1:] == [gains[0], f'{gains[1]} |'] for title in titles[1:])
 
 
+def test_a_cell_whose_log_does_not_name_its_machine_is_reported(tmp_path):
+    preset = PRESETS['shapes']
+    jobs = [job for job in plan(preset, [0, 1], [], tmp_path) if job.arm.name == 'task-loss']
+    for job, machine in zip(jobs, ('a CPU', None)):
+        finish(job, machine=machine, **{'accuracy/top1': 50.0})
+    text = report(preset, {'accuracy/top1': collect(preset, jobs, 'accuracy/top1', {})}, {})
+    assert 'Ran on a CPU; an unknown machine.' in text
+
+
 def test_a_domain_that_is_left_out_is_tested(tmp_path):
     preset = leave_one_out('', (domain_arm('configs/baselines/task-loss_vit-tiny_shapes-domains.py'),))
     (job,) = plan(preset, [0], [], tmp_path, ['photo'])

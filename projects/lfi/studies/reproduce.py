@@ -33,6 +33,8 @@ from .settings_digest import fix_roots
 from .study import Cell, Key, Study
 from .where import Located, collect_where, where_report, write_where
 
+# In reports, where a run has not said which: one whose log has warnings alone does not.
+UNKNOWN_MACHINE = 'an unknown machine'
 # What the prior, which all other arms have, is worth: convergence is told with it and without it.
 WITHOUT_PRIOR = 'no-prior'
 
@@ -244,7 +246,7 @@ def cell_of(job: Job, validation: str, metric: str) -> Cell | None:
         job.seed,
         read_run(job.folder, job.arm.name, validation),
         in_per_cent(metric, result['test'][metric]),
-        result['machine'],
+        result['machine'] or UNKNOWN_MACHINE,
         job.identity,
         result['teacher_seconds'],
         job.domain,
