@@ -1,4 +1,8 @@
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
+from lfi.errors import UsageError
 from lfi.studies import Run, equal_finish_table, same_schedule_table
 
 
@@ -61,13 +65,22 @@ def test_equal_finish_takes_each_length_for_itself():
 
 @pytest.mark.parametrize('method', [[run(1, 2)], [run(1, 2), run(1, 2, 3)]])
 def test_runs_that_are_no_pairs_of_one_schedule_are_refused(method):
-    with pytest.raises(ValueError, match='the same number of epochs'):
+    with pytest.raises(UsageError, match='the same number of epochs'):
         same_schedule_table([run(1, 2), run(1, 2)], method)
 
 
 def test_short_runs_must_be_as_many():
-    with pytest.raises(ValueError, match='1 short runs of 1 epochs and 2 of the baseline'):
-        equal_finish_table([run(1, 2), run(1, 2)], [run(1)])
+    short = replace(run(1), folder=Path('short/seed-0'))
+    with pytest.raises(UsageError, match='1 short runs of 1 epochs, short/seed-0, and 2 of the baseline'):
+        equal_finish_table([run(1, 2), run(1, 2)], [short])
+
+
+def test_a_run_without_a_validation_that_others_have_is_named():
+    folders = [Path(f'arm/seed-{seed}') for seed in range(2)]
+    method = [replace(run(1, 2), folder=folders[0]), Run('arm', (1.0, 2.0), 9.0, {}, '', (1, 3), folders[1])]
+    message = 'other validations than run have arm/seed-1$'
+    with pytest.raises(UsageError, match=message):
+        same_schedule_table([run(1, 2), run(1, 2)], method)
 
 
 def test_epochs_between_validations_count():

@@ -1,5 +1,6 @@
 import pytest
 from lfi.studies import Run, paired_table
+from lfi.studies.paired import spread
 
 
 def runs(*values):
@@ -17,3 +18,9 @@ def test_the_last_epochs_differ_by_pairs():
 def test_runs_that_are_no_pairs_are_refused(method):
     with pytest.raises(ValueError, match='there must be as many of both'):
         paired_table([(runs(1.0), runs(*method))])
+
+
+def test_a_spread_is_that_of_a_sample_and_one_value_has_none():
+    assert spread([1.0, 2.0, 3.0]) == 1.0
+    assert spread([[1.0, 5.0], [3.0, 5.0]]).tolist() == pytest.approx([2**0.5, 0.0])
+    assert spread([7.0]) == 0.0

@@ -29,6 +29,7 @@ def test_a_run_is_read_with_its_resumed_part(tmp_path):
         [train_row(2, 30, 2.0, time=1.0), {'accuracy/top1': 20.0, 'step': 2}],
     )
     run = read_run(tmp_path, 'resumed')
+    assert run.folder == tmp_path
     assert run.accuracy == (10.0, 20.0)
     assert run.losses == {'loss': {1: 3.5, 2: 2.0}}
     assert run.seconds == pytest.approx(10 * 0.5 + 10 * 0.5 + 10 * 1.0)

@@ -31,6 +31,13 @@ def test_curves_are_means_and_gains_have_their_points():
     assert [20.0] in points and [5.0, 7.0] in points
 
 
+def test_curves_are_drawn_where_all_seeds_were_validated():
+    runs = Run('run', (1.0, 2.0, 6.0), 10.0, {}), Run('run', (3.0, 8.0), 10.0, {}, epochs=(1, 3))
+    arm = [Cell(seed, run, 2.0, 'cpu') for seed, run in enumerate(runs)]
+    curves, _ = draw_study(Study({'base': arm}, 'ours')).axes
+    assert curves.lines[0].get_xydata().tolist() == [[1, 2], [3, 7]]
+
+
 def test_the_teachers_time_comes_before_the_methods_curve():
     runs = [cell.run for cell in cells(10.0, 20.0)]
     epochs, seconds = draw_convergence(runs, runs, teacher_seconds=7.0).axes

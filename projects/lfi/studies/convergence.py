@@ -15,6 +15,7 @@ from itertools import groupby
 import numpy as np
 
 from lfi import markdown
+from lfi.errors import UsageError
 
 from .paired import mean_and_spread, paired_difference, paired_table
 from .runs import Run
@@ -48,7 +49,7 @@ def same_schedule_table(
         training, validation left out.
 
     Raises:
-        ValueError: if the runs are not pairs of one length.
+        UsageError: if the runs are not pairs of one length.
     """
     _check_pairs(baseline, method)
     seeds = range(len(baseline)) if seeds is None else seeds
@@ -101,7 +102,7 @@ def equal_finish_table(baseline: Sequence[Run], short: Sequence[Run]) -> str:
         Markdown; differences are those of the pairs, with 95 % intervals where there are two or more.
 
     Raises:
-        ValueError: if there is another number of runs of some length.
+        UsageError: if there is another number of runs of some length.
     """
     full = [run.accuracy[-1] for run in baseline]
     longest = baseline[0].length
@@ -114,12 +115,13 @@ def equal_finish_table(baseline: Sequence[Run], short: Sequence[Run]) -> str:
     rows = [[f'baseline, {longest}', len(full), mean_and_spread(full), '–']]
     by_length = sorted(short, key=lambda run: run.length)
     for length, group in groupby(by_length, key=lambda run: run.length):
-        finish = [run.accuracy[-1] for run in group]
-        if len(finish) != len(full):
-            raise ValueError(
-                f'{len(finish)} short runs of {length} epochs and {len(full)} of the baseline: '
-                'give as many of both'
+        runs = list(group)
+        if len(runs) != len(full):
+            raise UsageError(
+                f'{len(runs)} short runs of {length} epochs, {_places(runs)}, and {len(full)} of the '
+                'baseline: give as many of both'
             )
+        finish = [run.accuracy[-1] for run in runs]
         gain = str(paired_difference(full, finish)) if len(full) > 1 else f'{finish[0] - full[0]:+.1f}'
         rows.append([f'method, {length}', len(finish), mean_and_spread(finish), gain])
     return markdown.table(titles, rows)
@@ -139,7 +141,7 @@ def compare_pairs(
         same schedule, and the equal finish where there are shorter schedules; and the seconds of training.
 
     Raises:
-        ValueError: if the runs are not pairs of one length.
+        UsageError: if the runs are not pairs of one length.
     """
     baseline, method, _ = metrics[0]
     parts = []
@@ -155,12 +157,20 @@ def compare_pairs(
 
 
 def _check_pairs(baseline: Sequence[Run], method: Sequence[Run]) -> None:
-    lengths = [run.length for run in (*baseline, *method)]
-    if len(baseline) != len(method) or len({run.epochs for run in (*baseline, *method)}) != 1:
-        raise ValueError(
-            f'{len(baseline)} runs of the baseline and {len(method)} of the method, of {lengths} epochs: '
-            'the same schedule needs as many of both, seed by seed, and the same number of epochs'
+    runs = [*baseline, *method]
+    unlike = [run for run in runs if run.epochs != runs[0].epochs]
+    if len(baseline) != len(method) or unlike:
+        which = f'; other validations than {_places(runs[:1])} have {_places(unlike)}'
+        raise UsageError(
+            f'{len(baseline)} runs of the baseline and {len(method)} of the method, of '
+            f'{[run.length for run in runs]} epochs: the same schedule needs as many of both, seed by seed, '
+            f'and the same number of epochs{which if unlike else ""}'
         )
+
+
+def _places(runs: Sequence[Run]) -> str:
+    """The folders of runs, or the names of those that have none."""
+    return ', '.join(str(run.folder or run.name) for run in runs)
 
 
 def _epochs(epochs: Sequence[int | None]) -> str:

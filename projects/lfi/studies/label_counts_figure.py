@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
+from .paired import spread
 from .study import Cell
 
 
@@ -28,7 +29,7 @@ def draw_label_counts(arms: Sequence[str], counts: Mapping[int, Sequence[Cell]],
         }
         if tests:
             means = [np.mean(found) for found in tests.values()]
-            spreads = [np.std(found, ddof=min(1, len(found) - 1)) for found in tests.values()]
+            spreads = [spread(found) for found in tests.values()]
             axes.errorbar(list(tests), means, spreads, marker='o', markersize=4, capsize=3, label=arm)
     axes.set_xscale('log')
     axes.set_xticks(list(counts), [str(labels) for labels in counts], minor=False)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import stats
 
 from lfi import markdown
@@ -49,6 +50,12 @@ def paired_by_seed(before: Mapping[int, float], after: Mapping[int, float]) -> D
     return paired_difference([before[seed] for seed in seeds], [after[seed] for seed in seeds])
 
 
+def spread(values: ArrayLike) -> np.ndarray:
+    """The standard deviation over the first axis; of one value, 0."""
+    values = np.asarray(values)
+    return values.std(0, ddof=min(1, len(values) - 1))
+
+
 def mean_and_spread(values: Sequence[float], digits: int = 1) -> str:
     """Mean and standard deviation; of one value, itself.
 
@@ -56,8 +63,8 @@ def mean_and_spread(values: Sequence[float], digits: int = 1) -> str:
         values: one or more.
         digits: behind the point.
     """
-    spread = '' if len(values) == 1 else f' ± {np.std(values, ddof=1):.{digits}f}'
-    return f'{np.mean(values):.{digits}f}{spread}'
+    reach = '' if len(values) == 1 else f' ± {spread(values):.{digits}f}'
+    return f'{np.mean(values):.{digits}f}{reach}'
 
 
 def paired_table(pairs: Sequence[tuple[Sequence[Run], Sequence[Run]]]) -> str:

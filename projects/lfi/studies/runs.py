@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
@@ -36,6 +36,7 @@ class Run:
         metric: as the tables call it.
         epochs: the epoch after which each validation took place; the iteration, where a schedule counts
             iterations. Defaults to one validation after every epoch.
+        folder: where its log is. Defaults to none, as of a run that was published.
 
     Raises:
         ValueError: if there are not as many epochs as validations.
@@ -47,6 +48,7 @@ class Run:
     losses: dict[str, dict[int, float]]
     metric: str = 'top-1'
     epochs: tuple[int, ...] = ()
+    folder: Path | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if not self.epochs:
@@ -118,7 +120,8 @@ def read_run(work_dir: str | Path, name: str | None = None, metric: str = 'accur
         )
     values = tuple(in_per_cent(metric, accuracy[step]) for step in steps)
     name = name or work_dir.name
-    return Run(name, values, _seconds(train), _losses(train, steps), metric_name(metric), tuple(steps))
+    losses, metric = _losses(train, steps), metric_name(metric)
+    return Run(name, values, _seconds(train), losses, metric, tuple(steps), work_dir)
 
 
 def metric_name(metric: str) -> str:
