@@ -40,9 +40,14 @@ def parse_args() -> Namespace:
     parser.add_argument(
         '--gpus',
         type=positive,
-        help='processes that share the batch of a cell; default: one, without a launcher',
+        help='processes that share the batch of a cell, and the writing of a cache; default: one, without a '
+        'launcher',
     )
-    parser.add_argument('--slurm', metavar='PARTITION', help='run each cell as a Slurm job')
+    parser.add_argument(
+        '--slurm',
+        metavar='PARTITION',
+        help='run each cell as a Slurm job; caches of a teacher are written on this machine, by one process',
+    )
     parser.add_argument(
         '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='change all configs alike'
     )

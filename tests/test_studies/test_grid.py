@@ -33,7 +33,7 @@ def test_a_cell_leaves_a_domain_out(tmp_path):
     assert cfg.train_dataloader.dataset.seed == cfg.val_dataloader.dataset.seed == cfg.randomness.seed == 7
     # Another split has other training images, and so a cache of its own.
     assert job.cache == job.folder / 'cache'
-    assert 'train_dataloader.dataset.seed=7' in job.cache_command('python')
+    assert 'train_dataloader.dataset.seed=7' in job.cache_command(Launcher())
 
 
 def test_domains_are_those_that_are_there(tmp_path):

@@ -17,6 +17,13 @@ def test_launchers(tmp_path):
     assert slurm[:6] == ['bash', 'tools/slurm_test.sh', 'gpu', 'lfi-arm', 'a.py', str(tmp_path / 'x.pth')]
 
 
+def test_a_cache_is_written_on_this_machine_by_as_many_processes_as_train():
+    plain = ['python', 'tools/cache_teacher.py', 'a.py']
+    assert Launcher(python='python').cache_command('a.py') == plain
+    assert Launcher(8).cache_command('a.py') == ['bash', 'tools/dist_cache_teacher.sh', 'a.py', '8']
+    assert Launcher(8, 'gpu', 'python').cache_command('a.py') == plain
+
+
 def test_cells_meet_at_ports_that_are_free(monkeypatch):
     monkeypatch.delenv('PORT', raising=False)
     with socket.socket() as taken:

@@ -110,7 +110,7 @@ class Grid:
             if job.cache in self._caches:
                 return
             progress.console.print(f'{job.name}: the teacher looks at each training image once')
-            command = job.cache_command(self.launcher.python)
+            command = job.cache_command(self.launcher)
             file = job.cache.with_name(f'.{job.cache.name}.lock')
             with awaited_lock(file, job.name) as lock, _clock(job.cache):
                 for _ in tool_output(command, job.name, env, tools_root(), pass_fds=[lock]):

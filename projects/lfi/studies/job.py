@@ -135,10 +135,10 @@ class Job:
             return best_checkpoint(self.folder)
         return Path((self.folder / 'last_checkpoint').read_text())
 
-    def cache_command(self, python: str) -> list[str]:
+    def cache_command(self, launcher: Launcher) -> list[str]:
         """One look of the teacher at each training image, for all that share the cache."""
-        command = [python, 'tools/cache_teacher.py', self.arm.config, '--out', str(self.cache)]
-        return [*command, *(['--cfg-options', *self.cache_options] if self.cache_options else [])]
+        options = ['--cfg-options', *self.cache_options] if self.cache_options else []
+        return [*launcher.cache_command(self.arm.config), '--out', str(self.cache), *options]
 
     def train_command(self, launcher: Launcher, cfg: Config) -> list[str]:
         """Training, or going on where it was stopped."""

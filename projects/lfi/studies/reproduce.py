@@ -197,7 +197,7 @@ def _commands_of(job: Job, launcher: Launcher, written: set[Path]) -> Iterator[l
     cfg = job.config()
     if job.cache and job.cache not in written:
         written.add(job.cache)
-        yield job.cache_command(launcher.python)
+        yield job.cache_command(launcher)
     yield job.train_command(launcher, cfg)
     last = f'epoch_{cfg.train_cfg.max_epochs}.pth' if job.domain is None else 'BEST_CHECKPOINT'
     for _, _, command in job.test_commands(launcher, job.folder / last):
