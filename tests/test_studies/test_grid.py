@@ -68,20 +68,24 @@ def test_options_of_the_command_win_over_those_of_the_study(tmp_path):
 def test_an_option_that_makes_an_arm_what_it_is_cannot_be_changed():
     arms = {arm.name: arm for arm in PRESETS['shapes'].arms}
     option = ['model.backbone.write_back=none']
-    with pytest.raises(
-        UsageError, match="model.backbone.write_back: the arm 'lfi-write-back' sets it itself"
-    ):
-        keep_arms(PRESETS['shapes'], arms.values(), option)
+    for key in ('model.backbone.write_back', 'model.backbone'):
+        message = f"{key}: the arm 'lfi-write-back' sets model.backbone.* itself"
+        with pytest.raises(UsageError, match=message):
+            keep_arms(PRESETS['shapes'], arms.values(), [f'{key}=none'])
     keep_arms(PRESETS['shapes'], [arms['lfi']], option)
 
 
 def test_an_option_that_makes_a_study_what_it_is_cannot_be_changed():
     few = PRESETS['shapes-few-10']
-    for key in ('randomness.seed', 'train_dataloader.few_labels.labels_per_class'):
-        with pytest.raises(UsageError, match=f'--cfg-options {key}: the study sets it itself'):
+    seed, labels = 'randomness.seed', 'train_dataloader.few_labels.labels_per_class'
+    # What has them as a part takes them away.
+    for key, own in ((seed, seed), (labels, labels), ('randomness', seed), ('train_dataloader', labels)):
+        with pytest.raises(UsageError, match=f'--cfg-options {key}: the study sets {own} itself'):
             keep_arms(few, few.arms, [f'{key}=7'])
+    keep_arms(few, few.arms, ['random=7', 'train_dataloader.few=7'])
     # Its arms have epochs of their own, which would win without a word.
-    with pytest.raises(UsageError, match="train_cfg.max_epochs: the arm 'task-loss' sets it itself"):
+    message = "train_cfg.max_epochs: the arm 'task-loss' sets train_cfg.max_epochs itself"
+    with pytest.raises(UsageError, match=message):
         keep_arms(few, few.arms, ['train_cfg.max_epochs=2'])
     keep_arms(PRESETS['shapes'], PRESETS['shapes'].arms, ['train_cfg.max_epochs=2'])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import cache, partial
@@ -184,23 +184,28 @@ def keep_arms(preset: Preset, arms: Iterable[Arm], cfg_options: Sequence[str]) -
     """Refuse `--cfg-options` that change what makes a study or an arm what it is.
 
     Raises:
-        UsageError: if the study sets one of them itself, such as the seed, or an arm does, its epochs
-            included; the message names both.
+        UsageError: if the study sets one of them or a part of it itself, such as the seed, or an arm does,
+            its epochs included; the message names both.
     """
-    given = set(map(key_of, cfg_options))
-    taken = given.intersection(map(key_of, (*preset.options, *preset.seed_options)))
-    if taken:
+    for given, own in _both_set(cfg_options, (*preset.options, *preset.seed_options)):
         raise UsageError(
-            f'--cfg-options {", ".join(sorted(taken))}: the study sets it itself. Leave the option out; '
-            'seeds are given by --seeds'
+            f'--cfg-options {given}: the study sets {own} itself. Leave the option out; seeds are given by '
+            '--seeds'
         )
     for arm in arms:
-        taken = given.intersection(map(key_of, arm_options(arm)))
-        if taken:
+        for given, own in _both_set(cfg_options, arm_options(arm)):
             raise UsageError(
-                f'--cfg-options {", ".join(sorted(taken))}: the arm {arm.name!r} sets it itself. Leave the '
-                'option out, or choose other arms by --arms'
+                f'--cfg-options {given}: the arm {arm.name!r} sets {own} itself. Leave the option out, or '
+                'choose other arms by --arms'
             )
+
+
+def _both_set(given: Iterable[str], own: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """The keys of given options by which own ones are set, or lost, each with the key that is."""
+    for key in map(key_of, given):
+        for other in map(key_of, own):
+            if other == key or other.startswith(f'{key}.'):
+                yield key, other
 
 
 def _job(
