@@ -84,8 +84,13 @@ def test_what_is_published_of_other_domains_stays(tmp_path, monkeypatch, capsys)
         finish(job, 'domain/mean', **{f'domain/{job.domain}': 20.0})
     reproduce('dg', preset, Request(tmp_path / 'out', domains=['photo', 'sketch'], publish=docs))
     shutil.rmtree(tmp_path / 'out')
+    said = f'{docs}/results.md gets no table: it has no lines <!-- reproduce: dg --> and <!-- end of dg -->'
+    assert said in capsys.readouterr().out
+    (docs / 'results.md').write_text('<!-- reproduce: dg -->\n<!-- end of dg -->\n')
     reproduce('dg', preset, Request(tmp_path / 'out', domains=['photo'], publish=docs))
-    assert '1 of 1 cells are finished' in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert '1 of 1 cells are finished' in out and 'gets no table' not in out
+    assert '| photo | 20.0 |' in (docs / 'results.md').read_text()
     cells = read_domain_cells(docs / 'results/dg.json')
     assert {domain for _, _, domain in cells} == {'photo', 'sketch'}
 

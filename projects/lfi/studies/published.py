@@ -107,17 +107,32 @@ def put_figure(figure: Figure, file: Path) -> None:
     AtomicLocalBackend().put(picture.getvalue(), file)
 
 
-def put_section(path: Path, name: str, text: str) -> None:
+def begin_mark(name: str) -> str:
+    """The line of a page after which the section of this name stands."""
+    return f'<!-- reproduce: {name} -->'
+
+
+def end_mark(name: str) -> str:
+    """The line of a page before which the section of this name ends."""
+    return f'<!-- end of {name} -->'
+
+
+def put_section(path: Path, name: str, text: str) -> bool:
     """Replace what stands between a page's marks of this name.
 
     Args:
         path: of the page. One without the marks is left alone.
         name: of the section.
         text: that stands there from now on.
+
+    Returns:
+        Whether the page has the marks, and so the text.
     """
-    begin, end = f'<!-- reproduce: {name} -->\n', f'<!-- end of {name} -->'
+    begin, end = f'{begin_mark(name)}\n', end_mark(name)
     page = path.read_text() if path.exists() else ''
-    if begin in page and end in page:
-        before, rest = page.split(begin, 1)
-        page = f'{before}{begin}\n{text}\n\n{end}{rest.split(end, 1)[1]}'
-        AtomicLocalBackend().put_text(page, path)
+    before, found, rest = page.partition(begin)
+    _, ended, after = rest.partition(end)
+    if not (found and ended):
+        return False
+    AtomicLocalBackend().put_text(f'{before}{begin}\n{text}\n\n{end}{after}', path)
+    return True

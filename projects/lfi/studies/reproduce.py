@@ -19,7 +19,9 @@ from .locks import publishing_lock
 from .overview import publish_overview
 from .presets import Preset
 from .published import (
+    begin_mark,
     dropped,
+    end_mark,
     file_of,
     is_published,
     put_section,
@@ -148,7 +150,10 @@ def _write(
     AtomicLocalBackend().put_text(f'{text}\n', request.out / 'results.md')
     if request.publish:
         _write_numbers(preset, studies, where, name, request.publish / 'results')
-        put_section(request.publish / 'results.md', name, text)
+        page = request.publish / 'results.md'
+        if not put_section(page, name, text):
+            marks = f'{begin_mark(name)} and {end_mark(name)}'
+            print(f'{page} gets no table: it has no lines {marks} for the table to stand between')
         publish_label_counts(name, request.publish)
         publish_overview(request.publish)
     return text
