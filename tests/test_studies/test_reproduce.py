@@ -1,6 +1,7 @@
 """From the cells of a study to its tables."""
 
 import shutil
+import subprocess
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,7 @@ from lfi.studies.launcher import Launcher
 from lfi.studies.presets import PRESETS, Preset, domain_arm, leave_one_out
 from lfi.studies.reproduce import Request, collect, commands, report, reproduce
 from lfi.studies.settings_digest import ROOTS
-from study_cells import finish
+from study_cells import DOMAINS, finish
 
 
 def test_a_student_is_tested_on_other_data(tmp_path):
@@ -83,10 +84,10 @@ def test_what_is_published_of_other_domains_stays(tmp_path, monkeypatch, capsys)
     for job in plan(preset, [0], [], tmp_path / 'out', ['photo', 'sketch']):
         finish(job, 'domain/mean', **{f'domain/{job.domain}': 20.0})
     reproduce('dg', preset, Request(tmp_path / 'out', domains=['photo', 'sketch'], publish=docs))
-    shutil.rmtree(tmp_path / 'out')
     said = f'{docs}/results.md gets no table: it has no lines <!-- reproduce: dg --> and <!-- end of dg -->'
     assert said in capsys.readouterr().out
     (docs / 'results.md').write_text('<!-- reproduce: dg -->\n<!-- end of dg -->\n')
+    shutil.rmtree(tmp_path / 'out')
     reproduce('dg', preset, Request(tmp_path / 'out', domains=['photo'], publish=docs))
     out = capsys.readouterr().out
     assert '1 of 1 cells are finished' in out and 'gets no table' not in out
@@ -126,3 +127,16 @@ def test_commands_of_a_domain_name_it(tmp_path):
     request = Request(tmp_path, domains=['photo'], launcher=Launcher(python='python'))
     lines = [line for line in commands(PRESETS['dg-pacs'], request) if line and not line.startswith('#')]
     assert all(line.startswith('LFI_TARGET_DOMAIN=photo python tools/') for line in lines)
+
+
+def test_a_shell_finds_the_best_checkpoint_in_any_folder(tmp_path):
+    out = tmp_path / 'my runs'
+    request = Request(out, arms=[DOMAINS.arms[0].name], domains=['photo'], launcher=Launcher(python='python'))
+    (test,) = (line for line in commands(DOMAINS, request) if 'tools/test.py' in line)
+    (job,) = plan(DOMAINS, [0], [], out, ['photo'])[:1]
+    job.folder.mkdir(parents=True)
+    best = job.folder / 'best_domain_mean_epoch_3.pth'
+    best.touch()
+    script = f'printf "%s\\n" {test.partition("python ")[2]}'
+    words = subprocess.run(['bash', '-c', script], capture_output=True, text=True, check=True).stdout
+    assert words.splitlines()[2] == str(best)

@@ -35,6 +35,8 @@ from .settings_digest import fix_roots
 from .study import Cell, Key, Study
 from .where import Located, collect_where, where_report, write_where
 
+# Among the commands that are printed: a pattern, which quotes would keep from the shell.
+BEST_CHECKPOINT = 'best_*.pth'
 # In reports, where a run has not said which: one whose log has warnings alone does not.
 UNKNOWN_MACHINE = 'an unknown machine'
 # What the prior, which all other arms have, is worth: convergence is told with it and without it.
@@ -189,10 +191,14 @@ def commands(preset: Preset, request: Request) -> Iterator[str]:
         variables = ' '.join(f'{name}={shlex.quote(value)}' for name, value in job.environment.items())
         yield f'# {job.name}'
         for line in _commands_of(job, request.launcher, written):
-            # The shell finds the best checkpoint, whose name has the epoch.
-            typed = shlex.join(line).replace('BEST_CHECKPOINT', 'best_*.pth')
-            yield ' '.join(filter(None, (variables, typed)))
+            yield ' '.join(filter(None, (variables, *map(_typed, line))))
         yield ''
+
+
+def _typed(word: str) -> str:
+    """An argument as a shell takes it, which finds the best checkpoint itself: its name has the epoch."""
+    folder, best, rest = word.partition(BEST_CHECKPOINT)
+    return f'{shlex.quote(folder)}{best}{rest}' if best else shlex.quote(word)
 
 
 def _commands_of(job: Job, launcher: Launcher, written: set[Path]) -> Iterator[list[str]]:
@@ -204,7 +210,7 @@ def _commands_of(job: Job, launcher: Launcher, written: set[Path]) -> Iterator[l
         written.add(job.cache)
         yield job.cache_command(launcher)
     yield job.train_command(launcher, cfg)
-    last = f'epoch_{cfg.train_cfg.max_epochs}.pth' if job.domain is None else 'BEST_CHECKPOINT'
+    last = f'epoch_{cfg.train_cfg.max_epochs}.pth' if job.domain is None else BEST_CHECKPOINT
     for _, _, command in job.test_commands(launcher, job.folder / last):
         yield command
 
