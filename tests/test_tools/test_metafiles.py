@@ -8,6 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 from lfi.errors import UsageError
+from lfi.studies import Cell, Run
+from lfi.studies.domains import DomainStudy
+from lfi.studies.presets import PRESETS
+from lfi.studies.published import write_study
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -51,6 +55,22 @@ def test_an_ablation_is_no_result_of_the_config_that_it_changes(tool):
         tests = [float(row['test']) for row in csv.DictReader(file) if row['arm'] == 'lfi' and row['test']]
     found = tool.read_results()['configs/classification/lfi_vit-tiny_shapes.py']
     assert found['study shapes, test images']['top-1'].startswith(f'{sum(tests) / len(tests):.1f} ')
+
+
+@pytest.mark.parametrize(
+    ('domains', 'told'), [(['photo'], 1), (['photo', 'photo'], 2), (['photo', 'sketch'], 0)]
+)
+def test_a_study_of_domains_may_be_published_in_part(domains, told, tool, monkeypatch, tmp_path):
+    preset, run = PRESETS['dg-pacs'], Run('arm', (1.0,), 1.0, {})
+    # Each arm has left out one domain; arms that share none have no mean.
+    cells = {
+        arm.name: [Cell(0, run, 20.0, 'a CPU', domain=domain)] for arm, domain in zip(preset.arms, domains)
+    }
+    (tmp_path / 'docs/results').mkdir(parents=True)
+    write_study(DomainStudy(cells), tmp_path / 'docs/results/dg-pacs.json')
+    monkeypatch.setattr(tool, 'ROOT', tmp_path)
+    found = {'study dg, each domain left out': {'domain/mean': '20.0, n=1'}}
+    assert tool.read_results() == {arm.config: found for arm in preset.arms[:told]}
 
 
 def test_the_zoo_has_a_row_for_each(models):

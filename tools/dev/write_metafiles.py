@@ -172,9 +172,10 @@ def read_results() -> dict[str, dict[str, dict[str, str]]]:
             by_arm = {arm: [cell for key, cell in cells.items() if key[0] == arm] for arm in arms}
             by_arm = {arm: found for arm, found in by_arm.items() if found}
             if preset.leaves_domains_out and by_arm:
-                (mean,) = (row for row in DomainStudy(by_arm).rows() if row['domain'] == 'mean')
-                for arm, config in arms.items():
-                    put(config, 'dg, each domain left out', metric, mean['accuracy'][arm])
+                # None, where the arms share no domain or no seed yet.
+                for mean in (row for row in DomainStudy(by_arm).rows() if row['domain'] == 'mean'):
+                    for arm in by_arm:
+                        put(arms[arm], 'dg, each domain left out', metric, mean['accuracy'][arm])
             elif by_arm:
                 for arm in by_arm.keys() & arms.keys():
                     tests = [cell.test for cell in sorted(by_arm[arm], key=lambda cell: cell.seed)]
