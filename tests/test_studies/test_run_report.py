@@ -4,10 +4,18 @@ import matplotlib
 
 matplotlib.use('Agg')
 import matplotlib.pyplot as plt
+import pytest
 import torch
 from lfi.structures import InteractionMaps
+from lfi.studies import Run
 from lfi.studies.job import read_config
-from lfi.studies.run_report import choose_questions, draw_questions, load_student
+from lfi.studies.run_report import (
+    choose_questions,
+    draw_questions,
+    draw_report,
+    load_student,
+    next_steps,
+)
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import MODELS, init_default_scope
 from mmpretrain.structures import DataSample
@@ -28,6 +36,16 @@ def test_the_student_in_the_report_sees_its_images_as_in_training(tmp_path):
     with torch.no_grad():
         scores = [m(**m.data_preprocessor(data), mode='tensor') for m in (shown, trained)]
     torch.testing.assert_close(scores[0], scores[1])
+
+
+@pytest.mark.parametrize('left', [[], ['config.py'], ['epoch_1.pth']])
+def test_of_a_run_without_a_config_or_a_checkpoint_there_are_curves_alone(left, tmp_path):
+    for name in left:
+        # None of them is read.
+        (tmp_path / name).write_text('no Python')
+    figure = draw_report([Run('plain', (1.0, 2.0), 1.0, {})], [tmp_path], 2)
+    assert [axes.get_xlabel() for axes in figure.axes] == ['epoch']
+    assert next_steps([tmp_path]) == ''
 
 
 class Images(list):

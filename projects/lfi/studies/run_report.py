@@ -23,8 +23,15 @@ from .runs import Run
 
 
 def load_student(work_dir: Path) -> tuple[LFIImageClassifier, BaseDataset] | None:
-    """The run's model with its last weights, and its validation set; None if it is no LFI run."""
-    cfg = Config.fromfile(next(iter(sorted(work_dir.glob('*.py')))))
+    """The run's model with its last weights, and its validation set.
+
+    None if it is no LFI run, or its folder has no config or no checkpoint.
+    """
+    files = _files_of(work_dir)
+    if files is None:
+        return None
+    config, checkpoint = files
+    cfg = Config.fromfile(config)
     init_default_scope(cfg.get('default_scope', 'mmengine'))
     # As the Runner does.
     cfg.model.setdefault('data_preprocessor', cfg.get('data_preprocessor'))
@@ -33,7 +40,6 @@ def load_student(work_dir: Path) -> tuple[LFIImageClassifier, BaseDataset] | Non
     model = MODELS.build(cfg.model)
     if not isinstance(model, LFIImageClassifier):
         return None
-    checkpoint = find_checkpoint_to_resume(str(work_dir))
     load_checkpoint(model, checkpoint, map_location='cpu')
     return model.eval(), DATASETS.build(cfg.val_dataloader.dataset)
 
@@ -107,6 +113,8 @@ def draw_questions(axes: np.ndarray, model: LFIImageClassifier, dataset: BaseDat
 def draw_report(runs: Sequence[Run], work_dirs: Sequence[Path], n_images: int) -> Figure:
     """Curves on the left; on the right, of the last run that has maps, what it answers, and its maps.
 
+    Without such a run the curves are alone.
+
     Args:
         runs: the baseline first.
         work_dirs: the folders of the runs.
@@ -148,10 +156,15 @@ Then inherit your own config, as the README shows; `lfi --help` has the commands
 
 def next_steps(work_dirs: Sequence[Path]) -> str:
     """What to type next with the last run, as Markdown; '' if its folder has no config or no checkpoint."""
-    folder = work_dirs[-1]
-    config = next(iter(sorted(folder.glob('*.py'))), None)
-    checkpoint = find_checkpoint_to_resume(str(folder))
-    return NEXT.format(run=f'{config} {checkpoint}') if config and checkpoint else ''
+    files = _files_of(work_dirs[-1])
+    return '' if files is None else NEXT.format(run=' '.join(map(str, files)))
+
+
+def _files_of(work_dir: Path) -> tuple[Path, str] | None:
+    """A run's config and its last checkpoint; None if its folder has no config or no checkpoint."""
+    config = next(iter(sorted(work_dir.glob('*.py'))), None)
+    checkpoint = None if config is None else find_checkpoint_to_resume(str(work_dir))
+    return None if config is None or checkpoint is None else (config, checkpoint)
 
 
 def _shown(dataset: BaseDataset, index: int) -> list[int]:
