@@ -3,7 +3,15 @@
 from argparse import ArgumentTypeError
 
 import pytest
-from lfi.arguments import ArgumentParser, add_config_arguments, add_run_arguments, positive, whole
+from lfi.arguments import (
+    ArgumentParser,
+    add_config_arguments,
+    add_run_arguments,
+    nearest,
+    positive,
+    not_negative,
+    whole,
+)
 from lfi.config_files import config_path
 
 CONFIG = 'classification/lfi_vit-tiny_shapes.py'
@@ -103,10 +111,14 @@ def test_help_names_what_was_typed(monkeypatch):
 
 @pytest.mark.parametrize(
     ('kind', 'taken', 'refused'),
-    [(positive, ['1', '12'], ['0', '-1', '1.5', 'a']), (whole, ['0', '12'], ['-1', '1.5', ''])],
+    [
+        (positive, ['1', '12'], ['0', '-1', '1.5', 'a']),
+        (whole, ['0', '12'], ['-1', '1.5', '']),
+        (not_negative, ['0', '1.5', '1e3'], ['-5', 'nan', 'inf', '']),
+    ],
 )
 def test_numbers_that_make_no_sense_are_refused(kind, taken, refused):
-    assert [kind(text) for text in taken] == [int(text) for text in taken]
+    assert [kind(text) for text in taken] == [float(text) for text in taken]
     for text in refused:
-        with pytest.raises(ArgumentTypeError, match=f'must be a whole number .*, got {text!r}'):
+        with pytest.raises(ArgumentTypeError, match=f'must be a (whole )?number .*, got {text!r}'):
             kind(text)

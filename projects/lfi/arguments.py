@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
@@ -139,6 +140,21 @@ def add_cfg_options(parser: argparse.ArgumentParser) -> None:
         metavar='KEY=VALUE',
         help='change settings of the config, e.g. train_cfg.max_epochs=3 model.backbone.out_indices="[3,7]"',
     )
+def not_negative(text: str) -> float:
+    """A number of 0 or more, the `type` of an argument that is one.
+
+    Raises:
+        ArgumentTypeError: if it is none.
+    """
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number < math.inf:
+        raise argparse.ArgumentTypeError(f'must be a number of 0 or more, got {text!r}')
+    return number
+
+
 
 
 def add_graph_arguments(parser: argparse.ArgumentParser) -> None:

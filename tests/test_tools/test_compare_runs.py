@@ -57,14 +57,20 @@ def test_what_cannot_be_compared_is_named(run_tool, tmp_path):
     for options, words in (
         ((first, second, '--teacher-seconds', '9'), '--short and --teacher-seconds belong to a --baseline'),
         ((*pair, '--epochs'), '--epochs belongs to single runs'),
+        ((*pair, '--teacher-seconds', '-5'), "--teacher-seconds: must be a number of 0 or more, got '-5'"),
     ):
         assert words in run_tool(TOOL, *options, code=2)
 
 
 def test_metrics_that_do_not_say_where_are_refused(run_tool, tmp_path):
     run = write_run(tmp_path / 'a', [10])
-    (tmp_path / 'metrics.json').write_text('{"accuracy/top1": 10.0}')
-    output = run_tool(TOOL, run, '--where', tmp_path / 'metrics.json', code=1)
-    assert 'metrics.json does not say where a student looks' in output.splitlines()[-1]
+    for content, words in (
+        ('{"accuracy/top1": 10.0}', 'does not say where a student looks'),
+        ('[1]', 'does not say where a student looks'),
+        ('pointing: 1', 'is no JSON: Expecting value'),
+    ):
+        (tmp_path / 'metrics.json').write_text(content)
+        output = run_tool(TOOL, run, '--where', tmp_path / 'metrics.json', code=1)
+        assert f'error: --where {tmp_path}/metrics.json {words}' in output.splitlines()[-1]
     output = run_tool(TOOL, '--baseline', run, '--method', run, '--where', 'x', code=2)
     assert '--where belongs to single runs' in output

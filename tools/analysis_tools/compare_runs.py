@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from lfi.arguments import ArgumentParser, whole
+from lfi.arguments import ArgumentParser, not_negative, whole
 from lfi.tools import run_tool
 
 
@@ -39,7 +39,7 @@ def parse_args() -> Namespace:
     )
     parser.add_argument(
         '--teacher-seconds',
-        type=float,
+        type=not_negative,
         default=0.0,
         help='spent on the teacher before training: what tools/cache_teacher.py took (%(default)s)',
     )

@@ -13,6 +13,7 @@ matplotlib.use('Agg')
 
 from matplotlib.figure import Figure
 
+from lfi.errors import UsageError
 from lfi.studies.convergence import compare_pairs
 from lfi.studies.convergence_figure import draw_convergence
 from lfi.studies.html_page import html_page
@@ -35,17 +36,27 @@ def compare_single(args: Namespace) -> None:
             tables += [f'{run.name}\n\n{epoch_table(run)}' for run in runs]
     if args.where:
         last = runs[-1].name
-        values = values_of(json.loads(Path(args.where).read_text()))
-        if not values:
-            raise ValueError(
-                f'--where {args.where} does not say where a student looks: test by configs/evaluation/'
-            )
-        tables.append(where_report({last: [Located(0, values)]}, last))
+        tables.append(where_report({last: [Located(0, read_where(Path(args.where)))]}, last))
     print('\n\n'.join(tables))
     if args.out:
         figure = draw_report(runs, work_dirs, args.images)
         title = ' and '.join(run.name for run in runs)
         write(args.out, figure, lambda: html_page(title, [*tables, figure, next_steps(work_dirs)]))
+
+
+def read_where(file: Path) -> dict[str, float]:
+    """What a file of metrics says of where a student looks.
+
+    Raises:
+        UsageError: if it says nothing of it.
+    """
+    try:
+        metrics = json.loads(file.read_bytes())
+    except ValueError as error:
+        raise UsageError(f'--where {file} is no JSON: {error}') from error
+    if not isinstance(metrics, dict) or not (values := values_of(metrics)):
+        raise UsageError(f'--where {file} does not say where a student looks: test by configs/evaluation/')
+    return values
 
 
 def compare_seeds(args: Namespace) -> None:
