@@ -19,7 +19,7 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from lfi.arguments import ArgumentParser, config_file, positive
+from lfi.arguments import ArgumentParser, add_study_arguments, config_file, positive
 from lfi.tools import run_tool
 
 
@@ -28,8 +28,7 @@ def parse_args() -> Namespace:
     parser.add_argument(
         'configs', nargs='*', type=config_file, metavar='CONFIG', help='the baseline, and the methods'
     )
-    parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2], help='(default: 0 1 2)')
-    parser.add_argument('--domains', nargs='+', help='those to leave out (default: each one that is there)')
+    add_study_arguments(parser, seeds=[0, 1, 2])
     parser.add_argument(
         '--epochs', type=positive, help="fit the schedule to so many (default: the configs' own)"
     )
@@ -44,11 +43,7 @@ def parse_args() -> Namespace:
         metavar=('CONFIG', 'CHECKPOINT'),
         help='test a checkpoint by a config of an lfi.LFIZeroShotClassifier; may be given several times',
     )
-    parser.add_argument('--jobs', type=positive, default=1, help='cells at a time (default: %(default)s)')
     parser.add_argument('--work-dir', default='work_dirs/benchmark_dg', help='(default: %(default)s)')
-    parser.add_argument(
-        '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='change all CONFIGs alike'
-    )
     args = parser.parse_args()
     if not args.configs and not args.zero_shot:
         parser.error('name a baseline and a method, or use --zero-shot')

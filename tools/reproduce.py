@@ -16,7 +16,7 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from lfi.arguments import ArgumentParser, nearest, positive
+from lfi.arguments import ArgumentParser, add_study_arguments, nearest, positive
 from lfi.studies.presets import GROUPS, PRESETS
 from lfi.tools import run_tool
 
@@ -31,12 +31,10 @@ def parse_args() -> Namespace:
         help='print what one would type to run each arm with the first seed, and run nothing',
     )
     parser.add_argument('--out', metavar='DIR', help='default: work_dirs/reproduce/STUDY')
-    parser.add_argument('--seeds', type=int, nargs='+', help="default: the study's own")
+    add_study_arguments(parser)
     parser.add_argument(
         '--arms', nargs='+', metavar='ARM', help='only these; the baseline among them, if it has no result'
     )
-    parser.add_argument('--domains', nargs='+', help='leave out only these (default: each that is there)')
-    parser.add_argument('--jobs', type=positive, default=1, help='cells at a time (%(default)s)')
     parser.add_argument(
         '--gpus',
         type=positive,
@@ -47,9 +45,6 @@ def parse_args() -> Namespace:
         '--slurm',
         metavar='PARTITION',
         help='run each cell as a Slurm job; caches of a teacher are written on this machine, by one process',
-    )
-    parser.add_argument(
-        '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='change all configs alike'
     )
     parser.add_argument(
         '--publish', metavar='DIR', help='write the tables into DIR/results.md and DIR/../README.md too'

@@ -91,6 +91,21 @@ class CfgOptions(DictAction):
         setattr(namespace, self.dest, found)
 
 
+class CfgPairs(CfgOptions):
+    """``--cfg-options`` that are checked, and stay pairs as they were typed, for other command lines."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        """Add the pairs to the namespace."""
+        super().__call__(parser, argparse.Namespace(**{self.dest: None}), values, option_string)
+        setattr(namespace, self.dest, [*(getattr(namespace, self.dest) or ()), *(values or ())])
+
+
 def config_file(name: str) -> str:
     """The path of a config, the `type` of an argument that names one; see `find_config`.
 
@@ -125,21 +140,6 @@ def whole(text: str) -> int:
     return int(text)
 
 
-def add_config_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add ``CONFIG`` and ``--cfg-options``."""
-    parser.add_argument('config', type=config_file, help="config file, or the name of one of LFI's")
-    add_cfg_options(parser)
-
-
-def add_cfg_options(parser: argparse.ArgumentParser) -> None:
-    """Add ``--cfg-options``."""
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=CfgOptions,
-        metavar='KEY=VALUE',
-        help='change settings of the config, e.g. train_cfg.max_epochs=3 model.backbone.out_indices="[3,7]"',
-    )
 def not_negative(text: str) -> float:
     """A number of 0 or more, the `type` of an argument that is one.
 
@@ -155,6 +155,44 @@ def not_negative(text: str) -> float:
     return number
 
 
+def add_config_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add ``CONFIG`` and ``--cfg-options``."""
+    parser.add_argument('config', type=config_file, help="config file, or the name of one of LFI's")
+    add_cfg_options(parser)
+
+
+def add_cfg_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--cfg-options``."""
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=CfgOptions,
+        metavar='KEY=VALUE',
+        help='change settings of the config, e.g. train_cfg.max_epochs=3 model.backbone.out_indices="[3,7]"',
+    )
+
+
+def add_study_arguments(parser: argparse.ArgumentParser, seeds: Sequence[int] | None = None) -> None:
+    """Add which cells of a study are run, and how.
+
+    Args:
+        parser: gets ``--seeds``, ``--domains``, ``--jobs`` and ``--cfg-options``.
+        seeds: of the runs, unless others are given. Defaults to the study's own, which are None.
+    """
+    default = "the study's own" if seeds is None else ' '.join(map(str, seeds))
+    parser.add_argument(
+        '--seeds', type=whole, nargs='+', default=seeds, help=f'of the runs (default: {default})'
+    )
+    parser.add_argument('--domains', nargs='+', help='leave out only these (default: each that is there)')
+    parser.add_argument('--jobs', type=positive, default=1, help='cells at a time (default: %(default)s)')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=CfgPairs,
+        default=[],
+        metavar='KEY=VALUE',
+        help='change all configs alike',
+    )
 
 
 def add_graph_arguments(parser: argparse.ArgumentParser) -> None:

@@ -33,6 +33,13 @@ def test_the_domain_of_the_environment_is_left_as_it_was(monkeypatch):
     assert read_config(config).target_domain == 'sketch'
 
 
+def test_an_option_that_cannot_be_read_ends_in_one_line(capsys):
+    with pytest.raises(SystemExit, match='2'):
+        read_config('configs/baselines/task-loss_vit-tiny_shapes.py', ['foo'])
+    said = capsys.readouterr().err
+    assert '--cfg-options takes KEY=VALUE pairs, got foo' in said and said.count('\n') == 1
+
+
 def test_a_cell_has_spent_what_the_training_before_it_spent_on_the_teacher(tmp_path, monkeypatch):
     monkeypatch.setattr('lfi.studies.job.seconds_of', lambda clock: 7.0)
     jobs = {job.arm.name: job for job in plan(PRESETS['shapes-pretraining'], [0], [], tmp_path)}

@@ -87,6 +87,8 @@ def test_mistakes_are_named_at_once(main, configs, config_path, tmp_path, capsys
         ([], 'name a baseline and a method, or use --zero-shot'),
         ([configs[0]] * 2, 'the CONFIGs must differ in their names'),
         ([*configs, '--epochs', '1'], '--epochs 1: the schedule has a warm-up'),
+        ([*configs, '--seeds', '-1'], "--seeds: must be a whole number of 0 or more, got '-1'"),
+        ([*configs, '--cfg-options', 'foo'], '--cfg-options takes KEY=VALUE pairs, got foo'),
         ([*configs, '--jobs', '0'], "--jobs: must be a whole number above 0, got '0'"),
     ):
         with pytest.raises(SystemExit):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +12,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from lfi.arguments import add_config_arguments
+from lfi.arguments import ArgumentParser, add_config_arguments
 from lfi.config_files import tools_root
 from lfi.engine.config_loading import load_config
 from lfi.errors import UsageError
@@ -177,7 +176,7 @@ def read_config(config: str, options: Sequence[str] = (), domain: str | None = N
         options: `--cfg-options`, as a command line has them.
         domain: that is left out, in configs that leave one out. Defaults to the config's own choice.
     """
-    parser = argparse.ArgumentParser()
+    parser = ArgumentParser()
     add_config_arguments(parser)
     arguments = [str(tools_root() / config), *(['--cfg-options', *options] if options else [])]
     args = parser.parse_args(arguments)
