@@ -30,7 +30,12 @@ def parse_args() -> Namespace:
         action='store_true',
         help='print what one would type to run each arm with the first seed, and run nothing',
     )
-    parser.add_argument('--out', metavar='DIR', help='default: work_dirs/reproduce/STUDY')
+    parser.add_argument(
+        '--out',
+        metavar='DIR',
+        help='folder of the study; of a group, the folder that has one for each of its studies (default: '
+        'work_dirs/reproduce/STUDY, for each study)',
+    )
     add_study_arguments(parser)
     parser.add_argument(
         '--arms', nargs='+', metavar='ARM', help='only these; the baseline among them, if it has no result'
@@ -77,6 +82,13 @@ def print_studies() -> None:
         print(f'{name}: {", ".join(studies)}')
 
 
+def folder_of(study: str, args: Namespace) -> Path:
+    """Where a study's cells lie, whether it is run by itself or in a group, unless --out says otherwise."""
+    if not args.out:
+        return Path('work_dirs/reproduce', study)
+    return Path(args.out, study) if args.study in GROUPS else Path(args.out)
+
+
 def main(args: Namespace) -> None:
     import matplotlib
 
@@ -89,9 +101,8 @@ def main(args: Namespace) -> None:
     MMLogger.get_current_instance().setLevel('WARNING')
     studies = GROUPS.get(args.study, (args.study,))
     for name in studies:
-        out = Path(args.out or f'work_dirs/reproduce/{args.study}')
         request = Request(
-            out=out if len(studies) == 1 else out / name,
+            out=folder_of(name, args),
             seeds=args.seeds,
             arms=args.arms,
             domains=args.domains,

@@ -216,6 +216,29 @@ def test_arguments_are_checked_at_once(tool_arguments, capsys, arguments, words)
     assert words in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ('arguments', 'folder'),
+    [
+        (('shapes-few-5',), 'work_dirs/reproduce/shapes-few-5'),
+        (('shapes-few-5', '--out', 'here'), 'here'),
+        # What has been run of a group by itself is finished.
+        (('shapes-few',), 'work_dirs/reproduce/shapes-few-5'),
+        (('shapes-few', '--out', 'here'), 'here/shapes-few-5'),
+    ],
+)
+def test_a_study_of_a_group_has_the_folder_that_it_has_by_itself(import_tool, monkeypatch, arguments, folder):
+    tool, ran = import_tool('reproduce.py'), {}
+    monkeypatch.setattr(sys, 'argv', ['reproduce.py', *arguments])
+
+    def reproduce(name, preset, request):
+        ran[name] = str(request.out)
+
+    monkeypatch.setattr('lfi.studies.reproduce.reproduce', reproduce)
+    tool.main(tool.parse_args())
+    assert ran['shapes-few-5'] == folder
+    assert len({*ran.values()}) == len(ran) == len(tool.GROUPS.get(arguments[0], arguments[:1]))
+
+
 def test_the_studies_are_listed(run_tool):
     out = run_tool('reproduce.py', '--list')
     assert re.search(r'^shapes: Embedded Shapes', out, re.M)
