@@ -8,7 +8,6 @@ from lfi.arguments import (
     add_config_arguments,
     add_run_arguments,
     add_study_arguments,
-    nearest,
     not_negative,
     positive,
     whole,

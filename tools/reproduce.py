@@ -16,7 +16,8 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from lfi.arguments import ArgumentParser, add_study_arguments, nearest, positive
+from lfi.arguments import ArgumentParser, add_study_arguments, positive
+from lfi.errors import nearest
 from lfi.studies.presets import GROUPS, PRESETS
 from lfi.tools import run_tool
 

@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import sys
 
 import pytest
 from lfi.errors import UsageError
