@@ -55,7 +55,8 @@ def test_samples_of_tiny_imagenet_carry_their_box(small_data):
     sample = DATASETS.build(cfg.test_dataloader.dataset)[2]['data_samples']
     ((label, region),) = sample.regions.items()
     assert label == sample.gt_label.item()
-    assert region[:9, :9].all() and region.sum() == 81
+    # From 0 to the end of pixel 9.
+    assert region[:10, :10].all() and region.sum() == 100
 
 
 def test_samples_of_coco_carry_their_masks_as_the_image_is_resized(data_root, monkeypatch):

@@ -3,7 +3,8 @@
 import pytest
 import torch
 from lfi.models.teachers.extractors import MaskCLIPExtractor
-from lfi.models.teachers.towers import TokenEmbedding, open_clip_vit
+from lfi.models.teachers.towers import TokenEmbedding, resampled_positions
+from lfi.models.teachers.towers.resampled_positions import ResampledPositions
 from slow_vit import forget_positions, random, unit_texts
 
 
@@ -43,7 +44,7 @@ def test_position_embeddings_are_resampled_over_the_grid(load_tower):
     own = visual.positional_embedding
     own[1:] = 0
     own[1:, 0], own[1:, 1] = y.flatten(), x.flatten()
-    resampled = TokenEmbedding(visual)._positions((16, 8))
+    resampled = ResampledPositions()(own[None], (4, 4), (16, 8))[0]
     assert torch.equal(resampled[0], own[0])
     ramps = resampled[1:].unflatten(0, (16, 8))[6:-6, 3:-3]  # away from the rim
     expected_y, expected_x = (torch.arange(16) + 0.5) / 4 - 0.5, (torch.arange(8) + 0.5) / 2 - 0.5
@@ -53,9 +54,9 @@ def test_position_embeddings_are_resampled_over_the_grid(load_tower):
 
 @torch.no_grad()
 def test_they_are_resampled_once_a_size(load_tower, monkeypatch):
-    sizes, resample = [], open_clip_vit.resample_abs_pos_embed
+    sizes, resample = [], resampled_positions.resample_abs_pos_embed
     monkeypatch.setattr(
-        open_clip_vit, 'resample_abs_pos_embed', lambda *a, **k: sizes.append(a[1]) or resample(*a, **k)
+        resampled_positions, 'resample_abs_pos_embed', lambda *a, **k: sizes.append(a[1]) or resample(*a, **k)
     )
     extractor = MaskCLIPExtractor(load_tower('vit'))
     for size in ((32, 32), (64, 48), (48, 64), (64, 48), (32, 32), (48, 64)):
