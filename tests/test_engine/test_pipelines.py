@@ -178,3 +178,4 @@ def test_captions_are_read_by_the_teachers_concepts(spoken, words):
     check_pipelines(config(dict(type='lfi.LoadCaptionConcepts', concepts=('Cat', 'dog')), model=taught))
     with pytest.raises(UsageError, match=words):
         check_pipelines(config(dict(type='lfi.LoadCaptionConcepts', concepts=spoken), model=taught))
+    check_pipelines(config(dict(type='lfi.LoadCaptionConcepts', concepts=spoken), model=dict(teacher=None)))

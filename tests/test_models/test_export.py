@@ -23,6 +23,7 @@ from lfi.models.export import (
     to_torch_export,
 )
 from lfi.models.export.run_config import OF_THE_TRAINING
+from lfi.models.unlabelled import LabelledHeadMixin
 from lfi.registry import HOOKS, MODELS
 from lfi.utils import register_all_modules
 from mmdet.models.detectors import MaskRCNN, RetinaNet
@@ -691,3 +692,13 @@ def test_what_is_neither_is_refused():
     cfg['head'] = dict(type='LinearClsHead', num_classes=4, in_channels=512)
     with pytest.raises(ValueError, match='a ResNet_CIFAR, neither a VisionTransformer nor a ResNet'):
         to_timm(export_student(trained(cfg), cfg).build())
+
+
+class OwnLabelled(LabelledHeadMixin, ImageClassifier):
+    """As one outside of LFI: it may predict in a way of its own."""
+
+
+def test_a_class_of_ones_own_stays(monkeypatch):
+    monkeypatch.setitem(MODELS.module_dict, 'OwnLabelled', OwnLabelled)
+    cfg = {**swin_config(), 'type': 'lfi.OwnLabelled'}
+    assert slim_model(cfg)['type'] == 'lfi.OwnLabelled'

@@ -87,7 +87,7 @@ def refuse_padding(steps: Sequence[Mapping], loader: str) -> None:
 def _check_captions(steps: Sequence[Mapping], taught: Sequence[Mapping], loader: str) -> None:
     """Refuse captions that are read by other concepts than the teacher's: it would be asked about others."""
     lists = [step['concepts'] for step in steps if type_name(step) == 'LoadCaptionConcepts']
-    own = [model['teacher']['concepts'] for model in taught if 'concepts' in model['teacher']]
+    own = [model['teacher']['concepts'] for model in taught if 'concepts' in (model['teacher'] or ())]
     for concepts, theirs in product(lists, own):
         if concepts == theirs:
             continue

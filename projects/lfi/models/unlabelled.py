@@ -113,7 +113,9 @@ class LabelledHeadMixin(ImageClassifier):
         return self.head_loss(self.extract_feat(inputs), data_samples)
 
     def head_loss(self, features: Sequence, data_samples: Sequence) -> dict[str, Tensor]:
-        """The head's losses, as means over the labelled images, those of all processes (`as_of_one_batch`).
+        """The head's losses, as means over the labelled images, those of all processes.
+
+        So all processes must call it, and as often. A head whose losses are sums is no such mean.
 
         Args:
             features: of all images, (B, ...) each, as the head takes them.

@@ -109,10 +109,10 @@ class Grid:
         with self._cache_lock:
             if job.cache in self._caches:
                 return
-            progress.console.print(f'{job.name}: the teacher looks at each training image once')
             command = job.cache_command(self.launcher)
             file = job.cache.with_name(f'.{job.cache.name}.lock')
             with awaited_lock(file, job.name) as lock, _clock(job.cache):
+                progress.console.print(f'{job.name}: the teacher looks at each training image once')
                 for _ in tool_output(command, job.name, env, tools_root(), pass_fds=[lock]):
                     pass
             self._caches.add(job.cache)

@@ -64,6 +64,7 @@ def awaited_lock(file: Path, name: str) -> Iterator[int]:
         try:
             _lock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            print(f'{name}: waiting until another run is done with {file}')
             # A thread that waits for a lock cannot be stopped; a program can.
             command = [sys.executable, '-c', WAIT, str(descriptor)]
             for _ in tool_output(command, f'{name}: waiting for {file}', pass_fds=[descriptor]):

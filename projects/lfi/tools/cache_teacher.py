@@ -198,10 +198,10 @@ def main(args: Namespace) -> None:
         dist.init_dist(args.launcher, **cfg.get('env_cfg', {}).get('dist_cfg', {}))
     init_default_scope(cfg.get('default_scope', 'mmengine'))
     job = TeacherJob(cfg)
-    if dist.get_rank() == 0:
-        say_what_reads(cfg, args.out)
     if args.verify is not None:
         sys.exit(0 if verify(job, Path(args.out), args.batch_size, args.num_workers, args.verify) else 1)
+    if dist.get_rank() == 0:
+        say_what_reads(cfg, args.out)
     write(job, Path(args.out), args.batch_size, args.num_workers)
     if dist.get_rank() == 0:
         cache = InteractionCache(args.out)

@@ -15,11 +15,12 @@ from torch import nn
 
 
 def assert_as_built(adapted):
-    """The projections begin as PyTorch's convolutions do."""
+    """The projections begin as PyTorch's layers do."""
     for layer in adapted.interaction.layers:
-        bound = layer.project_map.in_channels**-0.5
-        assert 0.8 * bound < layer.project_map.weight.abs().max() <= bound
-        assert 0 < layer.project_map.bias.abs().max() <= bound
+        for part in (layer.project_map, layer.attn.qkv, layer.attn.proj):
+            bound = part.weight.shape[1] ** -0.5
+            assert 0.8 * bound < part.weight.abs().max() <= bound
+            assert 0 < part.bias.abs().max() <= bound
 
 
 def open_gates(backbone):
@@ -74,7 +75,7 @@ def test_published_weights_load_by_the_backbones_own_init_cfg(tmp_path):
     assert all(torch.equal(adapted.state_dict()[key], value) for key, value in plain.state_dict().items())
     after = adapted.interaction.state_dict()
     changed = [key for key, value in before.items() if not torch.equal(after[key], value)]
-    assert all('project_map' in key for key in changed)
+    assert all('project_map' in key or 'attn' in key for key in changed)
     assert_as_built(adapted)
 
 
@@ -238,10 +239,10 @@ def test_half_precision_records_attention_in_float32(make_adapted):
         torch.testing.assert_close(attention.sum(-1), torch.ones(2, 3))
 
 
-def test_the_backbones_rule_for_its_convolutions_is_not_for_what_reads_them():
-    adapted = build(
-        dict(type='lfi.InteractionQueryAdapter', backbone=dict(type='mmpretrain.ResNet', depth=18))
-    )
+def test_the_backbones_rule_for_its_layers_is_not_for_what_reads_them():
+    rule = dict(type='Normal', std=0.001, layer=['Conv2d', 'Linear'])
+    backbone = dict(type='mmpretrain.ResNet', depth=18, init_cfg=rule)
+    adapted = build(dict(type='lfi.InteractionQueryAdapter', backbone=backbone))
     stem = adapted.conv1.weight.clone()
     adapted.init_weights()
     assert not torch.equal(adapted.conv1.weight, stem)

@@ -158,3 +158,13 @@ def test_a_context_of_padding_within_another_ends_with_the_outer_one(make_studen
 def test_an_argument_that_cannot_be_is_named(make_student, arguments, message):
     with pytest.raises(ValueError, match=message):
         make_student(**arguments)
+
+
+@torch.no_grad()
+def test_a_projection_without_a_bias_of_its_own_sees_beyond_the_grid_too(make_student):
+    """As that of mmpretrain's LoRA, which holds the layer that it replaces."""
+    student = make_student(**DENSE, window_size=3)
+    expected = student(images(1, 3, 32, 40))[0]
+    for layer in student.layers:
+        layer.attn.qkv = torch.nn.Sequential(layer.attn.qkv)
+    assert torch.equal(student(images(1, 3, 32, 40))[0], expected)

@@ -42,9 +42,11 @@ class ReadLayer(QueryAttention, BaseModule):
         self.register_parameter('query_gate', nn.Parameter(torch.zeros(1)) if writes else None)
 
     def init_weights(self) -> None:
-        """As it was built: a backbone's rule for its own convolutions, which came before, is not for it."""
+        """As it was built: a backbone's rule for its own layers, which came before, is not for it."""
         super().init_weights()
-        self.project_map.reset_parameters()
+        for module in self.modules():
+            if hasattr(module, 'reset_parameters'):
+                module.reset_parameters()
 
     def forward(
         self,

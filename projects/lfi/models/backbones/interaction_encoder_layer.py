@@ -72,12 +72,12 @@ class InteractionEncoderLayer(QueryAttention, TransformerEncoderLayer):
     def _attend_to_patches(self, q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int]) -> Tensor:
         if self.window_size is None:
             return self._attend_near(q, k, v, grid)
-        bias = self.attn.qkv.bias
-        if bias is None:
-            bias = q.new_zeros(3 * self.attn.embed_dims)
-        q_beyond, k_beyond, v_beyond = bias.view(3, self.attn.num_heads, self.attn.head_dims)
-        beyond = (q_beyond, k_beyond, v_beyond)
-        return attend_in_windows(self._attend_near, q, k, v, grid, self.window_size, beyond)
+        return attend_in_windows(self._attend_near, q, k, v, grid, self.window_size, self._project_zeros)
+
+    def _project_zeros(self) -> tuple[Tensor, Tensor, Tensor]:
+        """q, k and v, (heads, D) each, of a token that is zero after its norm."""
+        nothing = self.ln1.weight.new_zeros(self.attn.embed_dims)
+        return self.attn.qkv(nothing).view(3, self.attn.num_heads, self.attn.head_dims).unbind(0)
 
     def _attend_near(self, q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int]) -> Tensor:
         if self.relative_position is None:

@@ -17,7 +17,7 @@ def attend_in_windows(
     v: Tensor,
     grid: tuple[int, int],
     window: int,
-    beyond: tuple[Tensor, Tensor, Tensor],
+    beyond: Callable[[], tuple[Tensor, Tensor, Tensor]],
 ) -> Tensor:
     """Attention of patches to the patches of their own window.
 
@@ -33,8 +33,8 @@ def attend_in_windows(
         v: likewise.
         grid: (H, W).
         window: side of the windows, in patches.
-        beyond: q, k and v, (heads, D) each, of the cells beyond the grid. ViTDet fills the normalised tokens
-            with zeros before their projection: its bias, or zeros where it has none.
+        beyond: gives q, k and v, (heads, D) each, of the cells beyond the grid. ViTDet fills the normalised
+            tokens with zeros before their projection.
 
     Returns:
         (B, heads, H * W, D).
@@ -43,9 +43,10 @@ def attend_in_windows(
     missing = -grid[0] % sides[0], -grid[1] % sides[1]
     # Not len(): it would fix the batch size of an exported graph.
     batch = q.shape[0]
-    q, k, v = (
-        _split(_fill(x.unflatten(2, grid), cell, missing), sides) for x, cell in zip((q, k, v), beyond)
-    )
+    parts = [x.unflatten(2, grid) for x in (q, k, v)]
+    if any(missing):
+        parts = [_fill(x, cell, missing) for x, cell in zip(parts, beyond())]
+    q, k, v = (_split(x, sides) for x in parts)
     attended = attend(q, k, v, sides)
     return _join(attended, batch, grid, sides, missing)
 

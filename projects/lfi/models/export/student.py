@@ -28,7 +28,7 @@ OWN_PARTS = ('stem', 'window_size', 'use_rel_pos')
 DENSE = (*OWN_PARTS, 'global_attn_layers', 'with_cp')
 # Arguments of models and backbones that name weights to begin with.
 WEIGHTS = ('pretrained', 'checkpoint_path')
-# What a student's class adds to that of its task, for training alone.
+# What a class of LFI adds to that of its task, for training alone.
 MIXINS = (StudentMixin, LabelledHeadMixin, LabelledTaskMixin)
 
 
@@ -209,7 +209,8 @@ def _training_only(cfg: Mapping) -> tuple[str, ...]:
 
 def _task_type(kind: type) -> str | None:
     """The name of the task's model under a student's; None if `kind` is that model itself."""
-    if not issubclass(kind, MIXINS):
+    # A class of one's own that has the others may predict in a way of its own.
+    if not issubclass(kind, MIXINS if kind.__module__.startswith('lfi.') else StudentMixin):
         return None
     task = next(base for base in kind.__mro__ if issubclass(base, BaseModel) and not issubclass(base, MIXINS))
     name = f'{task.__module__.partition(".")[0]}.{task.__name__}'
