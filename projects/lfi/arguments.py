@@ -79,7 +79,7 @@ class CfgOptions(DictAction):
         option_string: str | None = None,
     ) -> None:
         """Add the pairs to the namespace."""
-        found = dict(getattr(namespace, self.dest) or {})
+        found = {}
         for pair in values or ():
             key, equals, text = pair.partition('=')
             try:
@@ -88,22 +88,19 @@ class CfgOptions(DictAction):
                 equals = ''
             if not equals:
                 parser.error(f'{option_string} takes KEY=VALUE pairs, got {" ".join(values or ())}')
-        setattr(namespace, self.dest, found)
+        self.keep(namespace, found, values or ())
+
+    def keep(self, namespace: argparse.Namespace, found: dict[str, Any], typed: Sequence[str]) -> None:
+        """Add what the pairs hold, or the pairs, to the namespace."""
+        setattr(namespace, self.dest, {**(getattr(namespace, self.dest) or {}), **found})
 
 
 class CfgPairs(CfgOptions):
     """``--cfg-options`` that are checked, and stay pairs as they were typed, for other command lines."""
 
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: str | Sequence[Any] | None,
-        option_string: str | None = None,
-    ) -> None:
-        """Add the pairs to the namespace."""
-        super().__call__(parser, argparse.Namespace(**{self.dest: None}), values, option_string)
-        setattr(namespace, self.dest, [*(getattr(namespace, self.dest) or ()), *(values or ())])
+    def keep(self, namespace: argparse.Namespace, found: dict[str, Any], typed: Sequence[str]) -> None:
+        """As of `CfgOptions`: the pairs."""
+        setattr(namespace, self.dest, [*(getattr(namespace, self.dest) or ()), *typed])
 
 
 def config_file(name: str) -> str:

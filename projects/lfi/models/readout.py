@@ -146,9 +146,8 @@ class InteractionReadout(BaseModule):
             weights = self._weights(texts)
             weights = weights if concepts is None else weights[concepts.clamp_min(0)]  # [C, D] or [B, M, D]
             n = states.grid[0] * states.grid[1]
-            seen = states.attention[-1].float() @ self.patch_norm(
-                states.tokens[-1][:, -n:].float()
-            )  # [B, M, D]
+            patches = self.patch_norm(states.tokens[-1][:, -n:].float())
+            seen = states.attention[-1].float() @ patches  # [B, M, D]
             scores = of_query + (seen * weights).sum(-1)
             return SCORE_CAP * (scores / SCORE_CAP).tanh()
 

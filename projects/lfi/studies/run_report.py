@@ -14,6 +14,7 @@ from mmengine.dataset import BaseDataset, pseudo_collate
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 from mmengine.runner import load_checkpoint
 
+from lfi.config_types import model_config
 from lfi.engine import find_checkpoint_to_resume
 from lfi.models import LFIImageClassifier
 from lfi.visualization import draw_answers, draw_interactions
@@ -33,11 +34,9 @@ def load_student(work_dir: Path) -> tuple[LFIImageClassifier, BaseDataset] | Non
     config, checkpoint = files
     cfg = Config.fromfile(config)
     init_default_scope(cfg.get('default_scope', 'mmengine'))
-    # As the Runner does.
-    cfg.model.setdefault('data_preprocessor', cfg.get('data_preprocessor'))
     # A cache holds the training images' maps; these are validation images.
     cfg.model.pop('teacher_cache', None)
-    model = MODELS.build(cfg.model)
+    model = MODELS.build(model_config(cfg))
     if not isinstance(model, LFIImageClassifier):
         return None
     load_checkpoint(model, checkpoint, map_location='cpu')

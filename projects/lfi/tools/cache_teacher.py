@@ -20,6 +20,7 @@ from mmengine.registry import DATASETS, MODELS, init_default_scope
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from lfi.config_types import model_config
 from lfi.datasets import unaugmented
 from lfi.engine.cache_labels import labels_of
 from lfi.engine.config_loading import load_config
@@ -47,9 +48,7 @@ class TeacherJob:
     def __init__(self, cfg: Config) -> None:
         if 'teacher' not in cfg.model:
             raise UsageError('the config has no model.teacher to ask')
-        self.model = MODELS.build(
-            {**cfg.model, 'data_preprocessor': cfg.get('data_preprocessor'), 'teacher_cache': None}
-        )
+        self.model = MODELS.build({**model_config(cfg), 'teacher_cache': None})
         self.identity = self.model.cache_identity()
         reads_labels = getattr(self.model, 'reads_labels', True)
         self.labels = labels_of(cfg.train_dataloader.dataset, reads_labels)
