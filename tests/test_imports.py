@@ -43,7 +43,7 @@ FLOORS = (
     {'models.student', 'models.unlabelled', 'models.view_maps'},
     {'models.empty_instances', 'models.labelled_task', 'models.teacher_mixin'},
     {'models.distill'},
-    {'models.classifiers', 'models.detectors', 'models.pretrainer', 'models.segmentors'},
+    {'models.classifiers', 'models.detectors', 'models.pretrainers', 'models.segmentors'},
     {'models.export'},
     {'models'},
     {'evaluation', 'visualization'},

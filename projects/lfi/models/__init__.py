@@ -31,7 +31,7 @@ from .losses import (
     MeanAttentionLoss,
 )
 from .necks import SimpleFPN
-from .pretrainer import LFIPretrainer, ShuffledImagesPretrainer
+from .pretrainers import LFIPretrainer, ShuffledImagesPretrainer
 from .readout import InteractionReadout
 from .teachers import VLMAttentionTeacher
 

@@ -10,12 +10,11 @@ from mmpretrain.models.classifiers import ImageClassifier
 from mmpretrain.structures import DataSample
 from torch import Tensor
 
+from lfi.models.batches import valid_sizes_of
+from lfi.models.distill import InteractionDistillMixin
+from lfi.models.other_images import AnotherImagesMapsMixin
 from lfi.registry import MODELS
 from lfi.structures import InteractionMaps
-
-from .batches import valid_sizes_of
-from .distill import InteractionDistillMixin
-from .other_images import AnotherImagesMapsMixin
 
 UNREAD = 'unread'
 
