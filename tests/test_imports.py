@@ -42,7 +42,7 @@ FLOORS = (
     {'models.raw_images'},
     {'models.student', 'models.unlabelled', 'models.view_maps'},
     {'models.empty_instances', 'models.labelled_task', 'models.teacher_mixin'},
-    {'models.distill'},
+    {'models.distill', 'models.feature_distill'},
     {'models.classifiers', 'models.detectors', 'models.pretrainers', 'models.segmentors'},
     {'models.export'},
     {'models'},

@@ -1,27 +1,10 @@
 # A small ViT on the embedded Shapes data without their labels, pretrained by the embedded teacher's interactions.
 #   python tools/train.py configs/pretraining/lfi-pretrain_vit-tiny_shapes.py
-_base_ = '../_base_/recipes/vit-tiny_shapes.py'
+_base_ = '../_base_/pretraining/vit-tiny_shapes.py'
 
 model = dict(
     type='lfi.LFIPretrainer',
-    head=None,
-    teacher=__import__('lfi').teacher_config('shapes-tiny'),
     # With a background in the bank locations are best read by a concept's share.
     reading=dict(positions_reading='share', presence='best-location'),
     readout=dict(text_dims=96),
 )
-train_dataloader = dict(
-    dataset=dict(
-        _delete_=True,
-        type='lfi.FewLabels',
-        labels_per_class=0,
-        dataset={{_base_.train_dataloader.dataset}},
-    )
-)
-# How it goes, on labelled images: half of them are known, and name the other half.
-val_evaluator = [dict(type='lfi.KNNMetric'), dict(type='lfi.LinearProbeMetric')]
-test_evaluator = val_evaluator
-# The last checkpoint counts: the best one would be chosen by labels.
-default_hooks = dict(checkpoint=dict(save_best=None))
-# There is no head whose classes could be counted.
-custom_hooks = []

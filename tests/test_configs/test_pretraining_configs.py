@@ -1,8 +1,10 @@
 """Every config of pretraining builds, reads its data and learns without labels."""
 
+from pathlib import Path
+
 import pytest
 import torch
-from lfi.models import LFIPretrainer
+from lfi.models import FeatureDistillPretrainer, LFIPretrainer
 from lfi.models.teachers import text_dims_of
 from mmengine.registry import DATASETS, init_default_scope
 from mmengine.runner import Runner
@@ -40,7 +42,8 @@ def build(config, tmp_path, small_clip=None):
 @pytest.mark.parametrize('config', PRETRAINING)
 def test_learns_without_labels(config, folders, small_clip, tmp_path):
     cfg, runner = build(config, tmp_path, small_clip)
-    assert type(runner.model) is LFIPretrainer
+    method = Path(config).name.startswith('lfi-')
+    assert type(runner.model) is (LFIPretrainer if method else FeatureDistillPretrainer)
     assert cfg.default_hooks.checkpoint.save_best is None
     model = runner.model.train()
     batch = next(iter(Runner.build_dataloader(cfg.train_dataloader)))

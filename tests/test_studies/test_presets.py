@@ -278,14 +278,27 @@ def test_what_is_pretrained_is_tuned_alike_in_every_arm(tmp_path):
     assert preset.negative_controls == {'shuffled-images': 'lfi'}
     jobs = plan(preset, [7], [], tmp_path)
     cfgs = [job.config().to_dict() for job in jobs]
-    assert cfgs[0] == cfgs[1] == cfgs[2] and cfgs[0]['model']['type'] == 'lfi.PriorImageClassifier'
+    assert all(cfg == cfgs[0] for cfg in cfgs) and cfgs[0]['model']['type'] == 'lfi.PriorImageClassifier'
     assert cfgs[0]['train_dataloader']['dataset']['labels_per_class'] == 10
     types, rates = zip(
         *((c.model.type, c.optim_wrapper.optimizer.lr) for c in (j.start.config() for j in jobs))
     )
-    assert types == ('lfi.LFIPretrainer', 'lfi.ShuffledImagesPretrainer', 'lfi.LFIPretrainer')
-    assert rates[0] == 0 < rates[1] == rates[2]
+    assert types == (
+        'lfi.LFIPretrainer',
+        *('lfi.FeatureDistillPretrainer',) * 2,
+        'lfi.ShuffledImagesPretrainer',
+        'lfi.LFIPretrainer',
+    )
+    assert rates[0] == 0 and all(rate == rates[-1] > 0 for rate in rates[1:])
     # Its schedule has no other end than 0.
     assert all(part.get('eta_min', 0) == 0 for part in jobs[0].start.config().param_scheduler)
     assert all(job.start.config().train_dataloader.dataset.labels_per_class == 0 for job in jobs)
     assert {metric.split('/')[0] for metric in preset.metrics} == {'accuracy', 'start'}
+
+
+def test_baselines_of_pretraining_have_settings_that_were_tried(tmp_path):
+    tried = [job.config().model for job in plan(PRESETS['shapes-pretraining-tuning'], [100], [], tmp_path)]
+    taken = [job.start.config().model for job in plan(PRESETS['shapes-pretraining'], [0], [], tmp_path)]
+    losses = [model.distill_loss for model in taken if 'distill_loss' in model]
+    assert [loss.type for loss in losses] == ['lfi.DenseFeaturesLoss', 'lfi.LightlyTrainLoss']
+    assert all(loss in [model.get('distill_loss') for model in tried] for loss in losses)

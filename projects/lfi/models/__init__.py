@@ -31,7 +31,7 @@ from .losses import (
     MeanAttentionLoss,
 )
 from .necks import SimpleFPN
-from .pretrainers import LFIPretrainer, ShuffledImagesPretrainer
+from .pretrainers import FeatureDistillPretrainer, LFIPretrainer, ShuffledImagesPretrainer
 from .readout import InteractionReadout
 from .teachers import VLMAttentionTeacher
 
@@ -42,6 +42,7 @@ __all__ = [
     'ConvStem',
     'DenseFeaturesLoss',
     'FeatureDistillClassifier',
+    'FeatureDistillPretrainer',
     'FeatureMSELoss',
     'InteractionDistillLoss',
     'InteractionDistillMixin',

@@ -19,6 +19,7 @@ METRICS = {
     'coco/bbox_mAP': ('box AP', 100),
     'coco/segm_mAP': ('mask AP', 100),
     'mIoU': ('mIoU', 1),
+    'knn/top1': ('top-1 by nearest neighbours', 1),
     'start/knn/top1': ('top-1 by nearest neighbours', 1),
     'start/linear/top1': ('top-1 by a linear probe', 1),
 }

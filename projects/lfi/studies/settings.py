@@ -71,6 +71,18 @@ SHAPES_FEW_SETTINGS: dict[str, list[Options]] = {
     ],
 }
 
+# Without labels nothing competes with a way to pretrain but the prior. LFI has its defaults.
+PRETRAINING_SETTINGS: dict[str, list[Options]] = {
+    'dense-features': [{WEIGHT: value} for value in ('2', '8', '32', '128')],
+    'lightly-train-v3': [{WEIGHT: value} for value in ('0.5', '2', '8', '32')],
+    'lfi': [_lfi('1', '2', '1')],
+}
+# Of these the best.
+PRETRAINING_CHOSEN: dict[str, Options] = {
+    'dense-features': {WEIGHT: '8.0'},
+    'lightly-train-v3': {WEIGHT: '2.0'},
+}
+
 # A detector's own losses are small, and most of its images have no boxes.
 FEW_BOXES_SETTINGS: dict[str, list[Options]] = {
     'lfi': [_lfi('0.5', '1', '0.5'), _lfi('2', '4', '2'), _lfi('8', '16', '8')],

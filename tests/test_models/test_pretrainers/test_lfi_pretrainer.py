@@ -7,7 +7,7 @@ import torch
 from lfi.concepts import ConceptCheckHook
 from lfi.models import LFIPretrainer
 from lfi.models.export import export_student
-from lfi.models.pretrainers.lfi_pretrainer import pooled
+from lfi.models.pretrainers.headless import pooled
 from lfi.registry import MODELS
 from mmengine.registry import DefaultScope
 from mmpretrain.models.classifiers import ImageClassifier

@@ -1,5 +1,6 @@
 """Backbones that learn without labels and without a head."""
 
+from .feature_distill_pretrainer import FeatureDistillPretrainer
 from .lfi_pretrainer import LFIPretrainer, ShuffledImagesPretrainer
 
-__all__ = ['LFIPretrainer', 'ShuffledImagesPretrainer']
+__all__ = ['FeatureDistillPretrainer', 'LFIPretrainer', 'ShuffledImagesPretrainer']

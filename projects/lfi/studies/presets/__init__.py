@@ -26,7 +26,7 @@ from .few_labels import (
     few_labels,
 )
 from .preset import Preset
-from .pretraining import SHAPES_PRETRAINING
+from .pretraining import SHAPES_PRETRAINING, SHAPES_PRETRAINING_TUNING
 from .students import BY_HEAD, classification_arms, named_arms
 from .tuning import tuning
 from .unseen_domains import ZERO_SHOT, domain_arm, domain_study, leave_one_out
@@ -59,6 +59,7 @@ PRESETS = {
     'shapes-detector-few': SHAPES_DETECTOR_FEW,
     'shapes-detector-few-tuning': tuning(SHAPES_DETECTOR_FEW, 8, FEW_BOXES_SETTINGS),
     'shapes-pretraining': SHAPES_PRETRAINING,
+    'shapes-pretraining-tuning': SHAPES_PRETRAINING_TUNING,
     'tiny-small': TINY_SMALL,
     'tiny-small-tuning': tuning(TINY_SMALL, 8, PHOTOS_SETTINGS),
     'tiny-few-tuning': tuning(FEW_LABELS['tiny-few-10'], 8, FEW_SETTINGS),

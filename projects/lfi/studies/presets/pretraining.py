@@ -5,10 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..arms import Arm, arm_of
+from ..settings import PRETRAINING_CHOSEN, PRETRAINING_SETTINGS, chosen
 from .all_labels import SHAPES, SHAPES_STUDENT
 from .few_labels import few_labels
+from .tuning import tuning
 
 PRETRAINING = Arm('pretraining', 'configs/pretraining/lfi-pretrain_vit-tiny_shapes.py', cache='maps')
+# They ask the teacher about each view: its features cannot be cached.
+BASELINES = tuple(
+    Arm(name, f'configs/pretraining/{name}-pretrain_vit-tiny_shapes.py')
+    for name in ('dense-features', 'lightly-train-v3')
+)
 # How each arm's student is pretrained: the baseline's weights stay as they were drawn, for its rate is 0
 # throughout; the running statistics of its stem alone see images.
 PRETRAINED = {
@@ -18,6 +25,7 @@ PRETRAINED = {
         options=('optim_wrapper.optimizer.lr=0', 'param_scheduler.1.eta_min=0'),
         epochs=2,
     ),
+    **{arm.name: chosen(arm, PRETRAINING_CHOSEN) for arm in BASELINES},
     'shuffled-images': replace(
         PRETRAINING, name='shuffled-images', options=('model.type=lfi.ShuffledImagesPretrainer',)
     ),
@@ -35,9 +43,22 @@ SHAPES_PRETRAINING = replace(
     ),
     about='Pretraining on all 3,200 embedded Shapes images without labels, 64 px, 10 epochs from scratch, '
     'and then the task loss with 10 labels a class, other ones for each seed, half of each batch labelled, 6 '
-    'epochs. task-loss is not pretrained, and shuffled-images is pretrained by the maps of other images. '
-    '2,000 test images, chance 5 %; frozen features name one half of these by the labels of the other. The '
-    'embedded teacher, which has seen instance masks; settings are not tuned.',
+    'epochs. task-loss is not pretrained, dense-features and lightly-train-v3 are pretrained by features of '
+    'each view, LFI by maps of unaugmented images, and shuffled-images by the maps of others. 2,000 test '
+    'images, chance 5 %; frozen features name one half of these by the labels of the other. The embedded '
+    "teacher, which has seen instance masks; LFI's settings are not tuned.",
     metrics=('accuracy/top1', 'start/knn/top1', 'start/linear/top1'),
     validation='accuracy/top1',
+)
+SHAPES_PRETRAINING_TUNING = tuning(
+    replace(
+        SHAPES,
+        about='Pretraining on all 3,200 embedded Shapes images without labels, 64 px, from scratch; frozen '
+        'features name one half of the validation images by the labels of the other; the embedded teacher, '
+        'which has seen instance masks. LFI has its defaults.',
+        arms=(PRETRAINED['task-loss'], *BASELINES, PRETRAINED['lfi']),
+        metrics=('knn/top1',),
+    ),
+    5,
+    PRETRAINING_SETTINGS,
 )

@@ -1,0 +1,8 @@
+# The student of lfi-pretrain_vit-tiny_shapes.py is pretrained by the teacher's standardised features of each location.
+#   python tools/train.py configs/pretraining/dense-features-pretrain_vit-tiny_shapes.py
+_base_ = '../_base_/pretraining/vit-tiny_shapes.py'
+
+model = dict(
+    type='lfi.FeatureDistillPretrainer',
+    distill_loss=dict(type='lfi.DenseFeaturesLoss', student_dims=128, teacher_dims=96, loss_weight=8.0),
+)

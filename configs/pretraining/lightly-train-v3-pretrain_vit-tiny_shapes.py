@@ -1,0 +1,8 @@
+# The student of lfi-pretrain_vit-tiny_shapes.py is pretrained by which locations, and which images, are alike.
+#   python tools/train.py configs/pretraining/lightly-train-v3-pretrain_vit-tiny_shapes.py
+_base_ = '../_base_/pretraining/vit-tiny_shapes.py'
+
+model = dict(
+    type='lfi.FeatureDistillPretrainer',
+    distill_loss=dict(type='lfi.LightlyTrainLoss', student_dims=128, teacher_dims=96, queue_size=1024),
+)
