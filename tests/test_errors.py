@@ -1,6 +1,22 @@
-"""What messages say of a wrong name."""
+"""What messages say of a wrong name, and which errors are the user's."""
 
-from lfi.errors import near_it, nearest
+import pytest
+from lfi.errors import UsageError, as_usage_error, near_it, nearest
+
+
+@pytest.mark.parametrize('error', [ValueError('no such layer'), UsageError('no such layer')])
+def test_an_error_of_the_kind_is_the_users(error):
+    with pytest.raises(UsageError, match='^no such layer$') as found, as_usage_error(OSError, ValueError):
+        raise error
+    assert found.value.__cause__ is error
+
+
+def test_other_errors_and_none_pass():
+    with pytest.raises(KeyError), as_usage_error(ValueError):
+        raise KeyError('layer')
+    with as_usage_error(ValueError):
+        passed = True
+    assert passed
 
 
 def test_names_near_a_wrong_one_are_listed():

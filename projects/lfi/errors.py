@@ -8,6 +8,24 @@ class UsageError(ValueError):
     """A command line, or a config, that asks for what cannot be done."""
 
 
+class as_usage_error:
+    """Turns errors of a block, for which the user's words are to blame, into `UsageError`s of the same words.
+
+    Args:
+        *kinds: of the errors.
+    """
+
+    def __init__(self, *kinds: type[Exception]) -> None:
+        self.kinds = kinds
+
+    def __enter__(self) -> None: ...
+
+    # What may return True, type checkers take for something that hides errors.
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, self.kinds):
+            raise UsageError(str(error)) from error
+
+
 class CheckpointError(RuntimeError):
     """A checkpoint file that cannot be used."""
 

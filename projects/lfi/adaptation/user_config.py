@@ -14,7 +14,7 @@ from mmengine.registry import init_default_scope
 
 from lfi.config_files import configs_folder, find_config
 from lfi.engine.config_loading import load_config
-from lfi.errors import UsageError, near_it
+from lfi.errors import UsageError, as_usage_error, near_it
 
 INSTALL = {'mmseg': 'segmentation'}
 """Projects that need not be installed, by the extra that brings them."""
@@ -63,10 +63,8 @@ def read_user_config(name: str) -> UserConfig:
     if own:
         path = _find(own, rest)
     else:
-        try:
+        with as_usage_error(FileNotFoundError):
             path = Path(find_config(name))
-        except FileNotFoundError as error:
-            raise UsageError(str(error)) from error
         if path.resolve().is_relative_to(configs_folder().resolve()):
             own, path = 'lfi', path.resolve()
     return UserConfig(path, own, _read(name, path))

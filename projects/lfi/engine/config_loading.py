@@ -13,7 +13,7 @@ from mmengine.runner import Runner
 from mmengine.utils import import_modules_from_strings
 
 from lfi.config_files import find_config, what_became_of
-from lfi.errors import UsageError, nearest
+from lfi.errors import UsageError, as_usage_error, nearest
 from lfi.option_checks import check_whole
 from lfi.repositories import is_student, local_folder
 
@@ -104,10 +104,8 @@ def _check_counts(cfg: Config) -> None:
         for name in ('batch_size', 'max_epochs', 'max_iters')
         if isinstance(cfg.get(part), dict) and (value := cfg[part].get(name)) is not None
     }
-    try:
+    with as_usage_error(ValueError):
         check_whole(1, **counts)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
 
 
 def _import_modules(cfg: Config) -> None:
@@ -124,10 +122,8 @@ def _read_config(path: str) -> Config:
         from lfi.student_folder import StudentConfig
 
         return StudentConfig.read(local_folder(path)).config()
-    try:
+    with as_usage_error(FileNotFoundError):
         file = find_config(path)
-    except FileNotFoundError as error:
-        raise UsageError(str(error)) from error
     try:
         return Config.fromfile(file)
     except (FileNotFoundError, ConfigParsingError) as error:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lfi.concepts import concept_names
 from lfi.config_types import leaves
-from lfi.errors import UsageError
+from lfi.errors import UsageError, as_usage_error
 from lfi.models.export import export_student, model_config
 from lfi.models.teachers.weights import BLIP, GENERATIVE
 from lfi.models.teachers.weights_source import is_file_name
@@ -45,10 +45,8 @@ def public_student(model: Any, cfg: Config, readout: bool) -> tuple[dict[str, An
         own = {**own, 'readout': {**(own.get('readout') or {}), **known}}
         own.pop('teacher_cache', None)
     else:
-        try:
+        with as_usage_error(ValueError):
             exported = export_student(model, own)
-        except ValueError as error:
-            raise UsageError(str(error)) from error
         own, state = dict(exported.model), exported.state
     teacher = own.pop('teacher', None)
     if 'zero_shot' in own:

@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from lfi.engine import run_options
-from lfi.errors import UsageError
+from lfi.errors import UsageError, as_usage_error
 
 from .label_rules import LabelRules
 from .student_reader import StudentReader
@@ -24,13 +24,11 @@ def reader_of(args: Namespace, cfg: Config) -> TeacherReader | StudentReader:
     if args.batch_size < 1:
         raise UsageError(f'--batch-size {args.batch_size} must be at least 1')
     init_default_scope(cfg.get('default_scope', 'mmengine'))
-    try:
+    with as_usage_error(ImportError, OSError, RuntimeError, TypeError, ValueError):
         if args.checkpoint is None:
             return TeacherReader(cfg, args.texts, args.device)
         run_options.require_checkpoint(args.checkpoint)
         return StudentReader(cfg, args.checkpoint, args.texts, args.device)
-    except (ImportError, OSError, RuntimeError, TypeError, ValueError) as error:
-        raise UsageError(str(error)) from error
 
 
 def rules_of(args: Namespace, reader: TeacherReader | StudentReader) -> LabelRules:
@@ -40,12 +38,10 @@ def rules_of(args: Namespace, reader: TeacherReader | StudentReader) -> LabelRul
         UsageError: If a value is out of range.
     """
     presence, mask = args.presence_threshold, args.mask_threshold
-    try:
+    with as_usage_error(ValueError):
         return LabelRules(
             presence_threshold=reader.presence_threshold if presence is None else presence,
             mask_threshold=reader.mask_threshold if mask is None else mask,
             min_area=args.min_area,
             max_per_image=args.max_per_image,
         )
-    except ValueError as error:
-        raise UsageError(str(error)) from error

@@ -20,7 +20,7 @@ from lfi.apis.drawing import draw_result, strongest
 from lfi.apis.sources import FileSource, Load
 from lfi.engine import run_options
 from lfi.engine.config_loading import load_config
-from lfi.errors import UsageError
+from lfi.errors import UsageError, as_usage_error
 from lfi.pseudo_labels import TeacherReader
 
 from .ask_teacher import result_of
@@ -205,8 +205,6 @@ def main(args: Namespace) -> None:
         raise UsageError("the page needs gradio: pip install 'lfi[demo]'") from error
     run_options.require_checkpoint(args.checkpoint)
     cfg = load_config(args.config, args.cfg_options)
-    try:
+    with as_usage_error(OSError, ValueError):
         inferencer = InteractionInferencer(cfg, args.checkpoint, args.device)
         serve(build_page(inferencer, cfg, args.device), args.port)
-    except (OSError, ValueError) as error:
-        raise UsageError(str(error)) from error

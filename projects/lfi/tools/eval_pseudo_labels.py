@@ -13,7 +13,7 @@ from tqdm import tqdm
 from lfi import markdown
 from lfi.datasets import unaugmented
 from lfi.engine.config_loading import load_config
-from lfi.errors import UsageError
+from lfi.errors import as_usage_error
 from lfi.pseudo_labels import options
 from lfi.pseudo_labels.quality import AnnotatedImage, compare, sweep_masks, sweep_presence
 from lfi.pseudo_labels.student_reader import StudentReader
@@ -64,10 +64,8 @@ def main(args: Namespace) -> None:
     rules = options.rules_of(args, reader)
     images = read(cfg, reader, args)
     settings = ', '.join(f'{name}={value:g}' for name, value in vars(rules).items())
-    try:
+    with as_usage_error(ValueError):
         found = compare(images, rules)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
     print(f'\n{len(images)} images; {settings}; in %\n')
     print(table(found, (*PRESENCE, *OBJECTS), 'labels'))
     if args.sweep:

@@ -15,7 +15,7 @@ from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
 from lfi.engine.config_loading import load_config
-from lfi.errors import UsageError
+from lfi.errors import UsageError, as_usage_error
 from lfi.models.export import (
     Agreement,
     ExportedStudent,
@@ -57,10 +57,8 @@ def load_student(cfg: Config, checkpoint: dict) -> ExportedStudent:
     init_default_scope(cfg.get('default_scope') or 'mmengine')
     if 'backbone' not in (cfg.get('model') or {}):
         raise UsageError('the config has no model.backbone: give the config of a training')
-    try:
+    with as_usage_error(ValueError):
         return export_student(checkpoint['state_dict'], model_config(cfg))
-    except ValueError as error:
-        raise UsageError(str(error)) from error
 
 
 def load_for_graphs(args: Namespace) -> tuple[Any, tuple[int, int]]:
@@ -79,20 +77,16 @@ def load_for_graphs(args: Namespace) -> tuple[Any, tuple[int, int]]:
 
 def graph_of(student: nn.Module, part: str, box_masks: bool = False) -> tuple[nn.Module, list[str]]:
     """`inference_graph`, whose mistakes are the user's."""
-    try:
+    with as_usage_error(ValueError):
         return inference_graph(student, part, box_masks)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
 
 
 def program_of(
     graph: nn.Module, shape: tuple[int, int], batch: int | None = None
 ) -> torch.export.ExportedProgram:
     """`to_torch_export`, whose mistakes are the user's."""
-    try:
+    with as_usage_error(ValueError):
         return to_torch_export(graph, shape, batch)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
 
 
 def half_program_of(

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from lfi.engine.config_loading import load_config
 from lfi.engine.fitting_weights_hook import check_weights
-from lfi.errors import UsageError
+from lfi.errors import UsageError, as_usage_error
 from lfi.fileio import AtomicLocalBackend
 from lfi.folders import make_folder
 from lfi.human_study import (
@@ -243,7 +243,5 @@ def analyse_answers(args: Namespace) -> None:
 
 def main(args: Namespace) -> None:
     """Run the tool."""
-    try:
+    with as_usage_error(StudyError):
         {'make': make_study, 'analyse': analyse_answers}[args.command](args)
-    except StudyError as error:
-        raise UsageError(str(error)) from error

@@ -7,7 +7,7 @@ from argparse import Namespace
 from lfi.apis import InteractionInferencer
 from lfi.engine import run_options
 from lfi.engine.config_loading import load_config
-from lfi.errors import UsageError
+from lfi.errors import as_usage_error
 
 from .result_files import write_results
 
@@ -16,11 +16,9 @@ def main(args: Namespace) -> None:
     """Run the tool."""
     run_options.require_checkpoint(args.checkpoint)
     cfg = load_config(args.config, args.cfg_options)
-    try:
+    with as_usage_error(ImportError, OSError, RuntimeError, ValueError):
         inferencer = InteractionInferencer(cfg, args.checkpoint, args.device, args.templates)
         results = inferencer.stream(args.inputs, args.texts, args.batch_size, args.frame_stride)
-    except (ImportError, OSError, RuntimeError, ValueError) as error:
-        raise UsageError(str(error)) from error
     write_results(
         results,
         lambda result: inferencer.visualize(args.inputs, [result], args.texts)[0],

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from lfi.apis import list_sources
 from lfi.apis.sources import FileSource, check_output
 from lfi.engine.config_loading import load_config
-from lfi.errors import UsageError
+from lfi.errors import UsageError, as_usage_error
 from lfi.pseudo_labels import options
 from lfi.pseudo_labels.drawing import draw_labels
 from lfi.pseudo_labels.label_files import label_files, read_image
@@ -28,10 +28,8 @@ from lfi.pseudo_labels.written_labels import write_labels
 
 def image_files(inputs: list[str]) -> list[FileSource]:
     """Each image file once."""
-    try:
+    with as_usage_error(OSError, ValueError):
         sources = list_sources(inputs)
-    except (OSError, ValueError) as error:
-        raise UsageError(str(error)) from error
     files: dict[str, FileSource] = {}
     for source in sources:
         if not isinstance(source, FileSource):
