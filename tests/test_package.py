@@ -11,7 +11,7 @@ from lfi.old_configs import old_configs
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / 'projects/lfi'
-TEACHERS = 'lfi/models/teachers/embedded'
+TEACHERS = 'lfi/models/teachers/built_in'
 # What a process that only wants `lfi.X` to resolve must not pay for.
 HEAVY = [
     'lfi.datasets',

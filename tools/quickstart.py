@@ -1,4 +1,4 @@
-"""Train a student without LFI and with it, in minutes on embedded data, and compare.
+"""Train a student without LFI and with it, in minutes on built-in data, and compare.
 
 The picture also shows what LFI's student answers: one image is asked about two things that it shows and one
 that it does not, another about three that it does not show. The presence of each stands above its map. The

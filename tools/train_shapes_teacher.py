@@ -1,8 +1,8 @@
-"""Train the embedded teacher, a tiny open_clip model that knows Shapes.
+"""Train the built-in teacher, a tiny open_clip model that knows Shapes.
 
 The model that ships with the package was made by
 
-    python tools/train_shapes_teacher.py --out projects/lfi/models/teachers/embedded/shapes-tiny
+    python tools/train_shapes_teacher.py --out projects/lfi/models/teachers/built_in/shapes-tiny
 
 It learns by open_clip's contrastive loss over captions, by a softmax over the prompts of the 20 classes,
 which the classes of an image share, and by the same softmax at each location of the feature map, where the

@@ -1,3 +1,3 @@
-# A small Mask R-CNN on the embedded Shapes data, task loss alone: the baseline of lfi_mask-rcnn_vit-tiny_shapes.py.
+# A small Mask R-CNN on the built-in Shapes data, task loss alone: the baseline of lfi_mask-rcnn_vit-tiny_shapes.py.
 #   python tools/train.py configs/baselines/task-loss_mask-rcnn_vit-tiny_shapes.py
 _base_ = '../_base_/recipes/mask-rcnn_vit-tiny_shapes.py'

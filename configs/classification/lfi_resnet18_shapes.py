@@ -1,4 +1,4 @@
-# A narrow ResNet-18 on the embedded Shapes data, learning from the embedded teacher's interactions.
+# A narrow ResNet-18 on the built-in Shapes data, learning from the built-in teacher's interactions.
 #   python tools/train.py configs/classification/lfi_resnet18_shapes.py
 _base_ = '../_base_/recipes/resnet18_shapes.py'
 

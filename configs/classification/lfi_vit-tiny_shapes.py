@@ -1,4 +1,4 @@
-# A small ViT on the embedded Shapes data, learning from the embedded teacher's interactions.
+# A small ViT on the built-in Shapes data, learning from the built-in teacher's interactions.
 #   python tools/train.py configs/classification/lfi_vit-tiny_shapes.py
 _base_ = '../_base_/recipes/vit-tiny_shapes.py'
 

@@ -1,4 +1,4 @@
-# A small Mask R-CNN on mosaics of the embedded Shapes data, learning from the embedded teacher's interactions: online it
+# A small Mask R-CNN on mosaics of the built-in Shapes data, learning from the built-in teacher's interactions: online it
 # is shown the mosaics, from a cache the maps of their images are pasted as these are.
 #   python tools/cache_teacher.py configs/detection/lfi_mask-rcnn_vit-tiny-mosaic_shapes.py --out work_dirs/cache
 #   python tools/train.py configs/detection/lfi_mask-rcnn_vit-tiny-mosaic_shapes.py --cfg-options \

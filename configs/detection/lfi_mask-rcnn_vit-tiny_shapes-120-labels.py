@@ -1,5 +1,5 @@
-# A small Mask R-CNN on the embedded Shapes data, of which 120 images have labels and 1,080 have none: these learn
-# from the embedded teacher's interactions and from the prior.
+# A small Mask R-CNN on the built-in Shapes data, of which 120 images have labels and 1,080 have none: these learn
+# from the built-in teacher's interactions and from the prior.
 #   python tools/train.py configs/detection/lfi_mask-rcnn_vit-tiny_shapes-120-labels.py
 _base_ = './lfi_mask-rcnn_vit-tiny_shapes.py'
 

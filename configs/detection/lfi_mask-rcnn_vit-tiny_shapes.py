@@ -1,4 +1,4 @@
-# A small Mask R-CNN on the embedded Shapes data, learning from the embedded teacher's interactions.
+# A small Mask R-CNN on the built-in Shapes data, learning from the built-in teacher's interactions.
 #   python tools/train.py configs/detection/lfi_mask-rcnn_vit-tiny_shapes.py
 _base_ = '../_base_/recipes/mask-rcnn_vit-tiny_shapes.py'
 

@@ -1,4 +1,4 @@
-# A narrow ResNet-18 on the embedded Shapes data without their labels, pretrained by the embedded teacher's
+# A narrow ResNet-18 on the built-in Shapes data without their labels, pretrained by the built-in teacher's
 # interactions.
 #   python tools/train.py configs/pretraining/lfi-pretrain_resnet18_shapes.py
 _base_ = './lfi-pretrain_vit-tiny_shapes.py'

@@ -1,4 +1,4 @@
-# A small ViT on the embedded Shapes data without their labels, pretrained by the embedded teacher's interactions.
+# A small ViT on the built-in Shapes data without their labels, pretrained by the built-in teacher's interactions.
 #   python tools/train.py configs/pretraining/lfi-pretrain_vit-tiny_shapes.py
 _base_ = '../_base_/pretraining/vit-tiny_shapes.py'
 

@@ -17,7 +17,7 @@ from lfi.structures import TeacherReading
 from lfi.tools import ask_teacher
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDER = Path(lfi.models.teachers.__file__).parent / 'embedded/shapes-tiny'
+FOLDER = Path(lfi.models.teachers.__file__).parent / 'built_in/shapes-tiny'
 
 
 @pytest.fixture

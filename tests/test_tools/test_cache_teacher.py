@@ -1,4 +1,4 @@
-"""`tools/cache_teacher.py` on embedded data, and training from what it wrote."""
+"""`tools/cache_teacher.py` on built-in data, and training from what it wrote."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""`tools/eval_teacher.py` on embedded data and on real data."""
+"""`tools/eval_teacher.py` on built-in data and on real data."""
 
 import json
 import re
@@ -39,7 +39,7 @@ def test_a_table_json_and_pictures(run_tool, config_path, tmp_path):
     # The label is one of several objects, and no class is the background.
     (by_label,) = re.findall(r'^Zero-shot top-1 of dense, among the 20 classes .*: ([\d.]+)%\.$', out, re.M)
     assert 50 < float(by_label) <= 100
-    # The embedded teacher points far better than chance.
+    # The built-in teacher points far better than chance.
     for cell, by_chance in zip((pointing, precision), table['chance: uniform'][2:5:2]):
         assert mean(cell) > 2 * mean(by_chance)
     assert float(speed) > 0 and float(memory) > 0

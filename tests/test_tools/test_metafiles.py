@@ -91,7 +91,7 @@ def test_what_is_counted(tool):
     baseline = tool.read_entry('configs/baselines/task-loss_vit-tiny_shapes.py', {})
     # The projection into the teacher's space is for training alone.
     assert entry.parameters == baseline.parameters
-    assert (entry.data, entry.epochs, entry.size) == ('embedded Shapes', 10, (64, 64))
+    assert (entry.data, entry.epochs, entry.size) == ('built-in Shapes', 10, (64, 64))
     # 64 patches in 6 blocks, whose FFN is twice as wide as the rest; the stem is about a quarter more.
     blocks = 2 * 6 * 64 * (4 * 128**2 + 2 * 128 * 256)
     assert blocks < entry.flops < 1.4 * blocks

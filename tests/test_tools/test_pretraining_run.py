@@ -14,7 +14,7 @@ from PIL import Image
 
 CONFIG = 'pretraining/lfi-pretrain_vit-small-p16_clip-b16_folder.py'
 PROBED = 'pretraining/lfi-pretrain_vit-small-p16_clip-b16_folder-probed.py'
-# A small student at 64 pixels, and the embedded teacher.
+# A small student at 64 pixels, and the built-in teacher.
 SMALL = [
     'train_cfg.max_epochs=1',
     'train_dataloader.batch_size=4',

@@ -242,7 +242,7 @@ def test_a_study_of_a_group_has_the_folder_that_it_has_by_itself(import_tool, mo
 
 def test_the_studies_are_listed(run_tool):
     out = run_tool('reproduce.py', '--list')
-    assert re.search(r'^shapes: Embedded Shapes', out, re.M)
+    assert re.search(r'^shapes: Built-in Shapes', out, re.M)
     assert re.search(r'^dg: dg-pacs, dg-vlcs, zero-shot$', out, re.M)
 
 

@@ -1,4 +1,4 @@
-"""A tiny training on embedded data that is there to be disturbed: run, killed, resumed, and compared."""
+"""A tiny training on built-in data that is there to be disturbed: run, killed, resumed, and compared."""
 
 from __future__ import annotations
 

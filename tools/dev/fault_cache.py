@@ -12,7 +12,7 @@ from fault_bench import (
     require,
 )
 from fault_row import Row
-from lfi.models.teachers.weights import EMBEDDED
+from lfi.models.teachers.weights import BUILT_IN
 from safetensors.torch import load_file, save_file
 
 
@@ -20,7 +20,7 @@ def teacher_cache(bench: Bench) -> Iterator[Row]:
     teacher, cache = bench.folder / 'teacher', bench.folder / 'cache'
     for folder in (teacher, cache):
         shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(EMBEDDED / 'shapes-tiny', teacher)
+    shutil.copytree(BUILT_IN / 'shapes-tiny', teacher)
     ours = 'model.teacher.model=teacher'
     cached = (ours, 'model.teacher_cache=cache')
     write = ('--out', 'cache', '--num-workers', '0')

@@ -44,7 +44,7 @@ INTRODUCTION = """# Reliability
 
 What LFI does when a run is killed, the disk is full, or a file is truncated, corrupted or hostile.
 `python tools/dev/inject_faults.py` writes this page: it disturbs a training of {epochs} epochs of {steps}
-steps on embedded Shapes (`tools/train.py`, two blocks, the embedded teacher, a checkpoint each epoch).
+steps on built-in Shapes (`tools/train.py`, two blocks, the built-in teacher, a checkpoint each epoch).
 Where a run goes on by `--resume`, its final weights equalled those of an undisturbed run bit for bit.
 A killed run is killed again after it resumes, until it is done; `max_keep_ckpts` is 1 and 3 in turn, and
 the best checkpoint must be that of the undisturbed run.

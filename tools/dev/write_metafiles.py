@@ -49,7 +49,7 @@ TASKS = {
 DETECTORS = {'rcnn': 'Instance Segmentation', 'rtmdet': 'Object Detection', 'detr': 'Object Detection'}
 USUAL_SIZE = 224
 """At which the FLOPs are counted of a backbone that does not say its images' size, nor its data."""
-SIZES = {'embedded Shapes': 64}
+SIZES = {'built-in Shapes': 64}
 """Of data whose images have one."""
 HIDES_LABELS = 'train_dataloader.few_labels'
 PAPER = dict(Title='Knowledge Transfer from Interaction Learning', Year='ICCV 2025')
@@ -62,7 +62,7 @@ DATA = {
     'ade20k': 'ADE20K',
     'pacs': 'PACS',
     'vlcs': 'VLCS',
-    'shapes': 'embedded Shapes',
+    'shapes': 'built-in Shapes',
     'folder': 'any folder of images',
 }
 

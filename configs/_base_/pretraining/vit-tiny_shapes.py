@@ -1,4 +1,4 @@
-# A small ViT on the embedded Shapes data without their labels, and the embedded teacher.
+# A small ViT on the built-in Shapes data without their labels, and the built-in teacher.
 _base_ = '../recipes/vit-tiny_shapes.py'
 
 model = dict(head=None, teacher=__import__('lfi').teacher_config('shapes-tiny'))

@@ -1,4 +1,4 @@
-# A small Mask R-CNN on the embedded Shapes data, whose images are mosaics of four, as RTMDet-Ins's are: resized and
+# A small Mask R-CNN on the built-in Shapes data, whose images are mosaics of four, as RTMDet-Ins's are: resized and
 # cropped with their masks, which mmdet's Mosaic and RandomAffine leave alone.
 _base_ = './mask-rcnn_vit-tiny_shapes.py'
 train_pipeline = [

@@ -1,4 +1,4 @@
-# A small Mask R-CNN on the embedded Shapes data.
+# A small Mask R-CNN on the built-in Shapes data.
 _base_ = [
     'mmdet::_base_/models/mask-rcnn_r50_fpn.py',
     '../datasets/shapes-instance.py',

@@ -1,4 +1,4 @@
-# A narrow ResNet-18 on the embedded Shapes data: a CIFAR stem, and a quarter of the channels.
+# A narrow ResNet-18 on the built-in Shapes data: a CIFAR stem, and a quarter of the channels.
 _base_ = [
     '../datasets/shapes.py',
     '../schedules/adamw_100e.py',

@@ -1,4 +1,4 @@
-# timm's RegNetY-200MF on the embedded Shapes data, with maps of stride 8 to the end.
+# timm's RegNetY-200MF on the built-in Shapes data, with maps of stride 8 to the end.
 _base_ = './resnet18_shapes.py'
 
 model = dict(

@@ -1,4 +1,4 @@
-# A small ViT on all domains of the embedded Shapes data but one.
+# A small ViT on all domains of the built-in Shapes data but one.
 _base_ = './vit-tiny_shapes.py'
 
 target_domain = '{{$LFI_TARGET_DOMAIN:sketch}}'

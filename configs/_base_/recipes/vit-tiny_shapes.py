@@ -1,4 +1,4 @@
-# A small ViT on the embedded Shapes data.
+# A small ViT on the built-in Shapes data.
 _base_ = [
     '../models/vit-128x6-p8_64.py',
     '../datasets/shapes.py',

@@ -20,7 +20,7 @@ class UnfitImageError(OSError):
 class ImagePipeline:
     """The test pipeline of a config, for images without annotations.
 
-    A pipeline that sets no size, as that of embedded data, gets a step that resizes images to the input size
+    A pipeline that sets no size, as that of built-in data, gets a step that resizes images to the input size
     of the backbone: for classifiers without regard to the aspect ratio, for other models with the ratio kept.
 
     Args:

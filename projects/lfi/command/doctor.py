@@ -175,7 +175,7 @@ def roots() -> Iterator[Finding]:
                 yield Finding('ok', f'  {name}', str(root / name))
             else:
                 yield Finding('missing', f'  {name}', f'not in {root}', f'{fix}, the one that holds {name}')
-    yield Finding('ok', 'embedded', 'the data set Shapes and its teacher come with lfi')
+    yield Finding('ok', 'built-in', 'the data set Shapes and its teacher come with lfi')
 
 
 def hubs() -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""`Shapes`: an embedded data set of textured shapes, drawn on the fly; nothing is read from disk."""
+"""`Shapes`: a built-in data set of textured shapes, drawn on the fly; nothing is read from disk."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""The training of the embedded teacher."""
+"""The training of the built-in teacher."""
 
 import json
 import sys

@@ -33,7 +33,7 @@ class AffinityPrior(nn.Module):
     - CIRKD (Yang et al., CVPR 2022, section 3.2) has the same affinities of locations; its target is a
       teacher's.
 
-    The defaults are fitted to the mean affinity of the embedded Shapes teacher on a grid of 8 x 8. Its
+    The defaults are fitted to the mean affinity of the built-in Shapes teacher on a grid of 8 x 8. Its
     features of the same images at 12 x 12 and 16 x 16 have odds of 32 and 20, and a reach of 0.4 both times;
     the share for itself falls from 0.31 to 0.07.
 

@@ -1,6 +1,6 @@
 """Teachers: vision-language models that are asked about concepts, and the cache of their answers."""
 
-# Makes the embedded teacher's trunk known to timm.
+# Makes the built-in teacher's trunk known to timm.
 from lfi.structures.interaction_cache import CacheError, CacheManifest, CacheWriter, InteractionCache
 
 from . import shapes_trunk  # noqa: F401

@@ -1,4 +1,4 @@
-"""The image trunk of the embedded teacher, known to timm as `lfi_shapes_trunk`."""
+"""The image trunk of the built-in teacher, known to timm as `lfi_shapes_trunk`."""
 
 from typing import Any
 

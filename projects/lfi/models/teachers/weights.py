@@ -25,7 +25,7 @@ from .tokenizers import load_tokenizer
 from .vlm import VLM, Tokenizer
 from .weights_source import Training, WeightsSource, interpolation_of_weights, uses_quick_gelu
 
-EMBEDDED = Path(__file__).parent / 'embedded'
+BUILT_IN = Path(__file__).parent / 'built_in'
 """open_clip folders that ship with the package, by name."""
 BLIP = 'mmpretrain:'
 """How the names of mmpretrain's models begin."""
@@ -222,8 +222,8 @@ def find_config_folder(model: str) -> Path | None:
             "the folder, or give open_clip's own name and tag, which tools/list_teachers.py lists"
         )
     path = Path(model.removeprefix('local-dir:'))
-    if len(Path(model).parts) == 1 and (EMBEDDED / model).is_dir():
-        path = EMBEDDED / model
+    if len(Path(model).parts) == 1 and (BUILT_IN / model).is_dir():
+        path = BUILT_IN / model
     elif not model.startswith('local-dir:') and len(path.parts) < 2 and not path.is_dir():
         return None
     if not path.is_dir():
@@ -245,11 +245,11 @@ def check_name(model: str) -> None:
         ValueError: if it does not; the message says which are near it.
     """
     if model not in open_clip.list_models():
-        embedded = sorted(path.parent.name for path in EMBEDDED.glob('*/open_clip_config.json'))
-        near = get_close_matches(model, [*open_clip.list_models(), *embedded], n=3, cutoff=0.4)
+        built_in = sorted(path.parent.name for path in BUILT_IN.glob('*/open_clip_config.json'))
+        near = get_close_matches(model, [*open_clip.list_models(), *built_in], n=3, cutoff=0.4)
         raise ValueError(
             f'model={model!r} is neither a folder nor a model of open_clip.list_models(); '
-            f'{near_it(near)}, and with LFI come {", ".join(embedded)}'
+            f'{near_it(near)}, and with LFI come {", ".join(built_in)}'
         )
 
 

@@ -25,8 +25,8 @@ SHAPES_FEWER_SEEDS = (
     'lfi-logit-kd',
 )
 SHAPES = Preset(
-    about='Embedded Shapes, 3,200 training images of 64 px, 10 epochs from scratch, 2,000 test images, '
-    'chance 5 %; the embedded teacher, which has seen instance masks.',
+    about='Built-in Shapes, 3,200 training images of 64 px, 10 epochs from scratch, 2,000 test images, '
+    'chance 5 %; the built-in teacher, which has seen instance masks.',
     # Arms that read features ask the teacher about each view; so do LFI, and what is made of it.
     arms=in_fewer_seeds(
         located(

@@ -10,8 +10,8 @@ from .preset import Preset
 
 DETECTOR = 'mask-rcnn_vit-tiny_shapes'
 SHAPES_DETECTOR = Preset(
-    about='Embedded Shapes with masks, a small Mask R-CNN from scratch, 1,200 training images of 96 px, 8 '
-    'epochs; validation on 400 images, test on 1,000; the embedded teacher, which has seen instance masks.',
+    about='Built-in Shapes with masks, a small Mask R-CNN from scratch, 1,200 training images of 96 px, 8 '
+    'epochs; validation on 400 images, test on 1,000; the built-in teacher, which has seen instance masks.',
     arms=(
         arm_of('task-loss', DETECTOR),
         arm_of('no-prior', DETECTOR),
@@ -27,9 +27,9 @@ SHAPES_DETECTOR = Preset(
 FEW_BOXES_ARMS = ('task-loss', 'shuffled-images', 'lfi')
 SHAPES_DETECTOR_FEW = replace(
     SHAPES_DETECTOR,
-    about='Embedded Shapes with masks, a small Mask R-CNN from scratch, 1,200 training images of 96 px, of '
+    about='Built-in Shapes with masks, a small Mask R-CNN from scratch, 1,200 training images of 96 px, of '
     'which 120 have labels, other ones for each seed; half of each batch labelled, 8 epochs, each once over '
-    'the images without labels; validation on 400 images, test on 1,000; the embedded teacher, which has '
+    'the images without labels; validation on 400 images, test on 1,000; the built-in teacher, which has '
     'seen instance masks.',
     arms=tuple(chosen(arm, FEW_BOXES_CHOSEN) for arm in SHAPES_DETECTOR.arms if arm.name in FEW_BOXES_ARMS),
     options=('train_dataloader.few_labels.labelled_images=120',),

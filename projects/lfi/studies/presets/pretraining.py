@@ -41,11 +41,11 @@ SHAPES_PRETRAINING = replace(
         ),
         6,
     ),
-    about='Pretraining on all 3,200 embedded Shapes images without labels, 64 px, 10 epochs from scratch, '
+    about='Pretraining on all 3,200 built-in Shapes images without labels, 64 px, 10 epochs from scratch, '
     'and then the task loss with 10 labels a class, other ones for each seed, half of each batch labelled, 6 '
     'epochs. task-loss is not pretrained, dense-features and lightly-train-v3 are pretrained by features of '
     'each view, LFI by maps of unaugmented images, and shuffled-images by the maps of others. 2,000 test '
-    'images, chance 5 %; frozen features name one half of these by the labels of the other. The embedded '
+    'images, chance 5 %; frozen features name one half of these by the labels of the other. The built-in '
     "teacher, which has seen instance masks; LFI's settings are not tuned.",
     metrics=('accuracy/top1', 'start/knn/top1', 'start/linear/top1'),
     validation='accuracy/top1',
@@ -53,8 +53,8 @@ SHAPES_PRETRAINING = replace(
 SHAPES_PRETRAINING_TUNING = tuning(
     replace(
         SHAPES,
-        about='Pretraining on all 3,200 embedded Shapes images without labels, 64 px, from scratch; frozen '
-        'features name one half of the validation images by the labels of the other; the embedded teacher, '
+        about='Pretraining on all 3,200 built-in Shapes images without labels, 64 px, from scratch; frozen '
+        'features name one half of the validation images by the labels of the other; the built-in teacher, '
         'which has seen instance masks. LFI has its defaults.',
         arms=(PRETRAINED['task-loss'], *BASELINES, PRETRAINED['lfi']),
         metrics=('knn/top1',),

@@ -15,7 +15,7 @@ from lfi.models.teachers import (
 from torch.nn import functional as F
 
 ROOT = Path(__file__).parents[2]
-FOLDER = Path(shapes_trunk.__file__).parent / 'embedded/shapes-tiny'
+FOLDER = Path(shapes_trunk.__file__).parent / 'built_in/shapes-tiny'
 MEAN, STD = 0.45, 0.25
 
 
