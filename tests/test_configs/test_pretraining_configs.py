@@ -1,5 +1,6 @@
 """Every config of pretraining builds, reads its data and learns without labels."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from lfi.models import FeatureDistillPretrainer, LFIPretrainer
 from lfi.models.teachers import text_dims_of
 from mmengine.registry import DATASETS, init_default_scope
 from mmengine.runner import Runner
-from repository_configs import PRETRAINING, bases, read
+from repository_configs import PRETRAINING, ROOT, bases, read
 
 FOLDER = [config for config in PRETRAINING if 'folder' in config]
 MEASURED = [config for config in PRETRAINING if config not in FOLDER or 'probed' in config]
@@ -55,6 +56,25 @@ def test_learns_without_labels(config, folders, small_clip, tmp_path):
     values = torch.stack([*losses.values()]).detach()
     assert values.isfinite().all() and (values > 0).all()
     assert not [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
+
+
+def test_options_alone_make_it_copy_features(folders, small_clip, tmp_path, monkeypatch):
+    """Those of docs/get_started.md."""
+    blocks = (ROOT / 'docs/get_started.md').read_text().split('```')
+    (command,) = (block for block in blocks if 'FeatureDistillPretrainer' in block)
+    options = re.findall(r'(model\.[\w.]+)=([\w.]+)', command)
+    assert len(options) == 4
+    config = next(config for config in MEASURED if 'folder' in config)
+    plain = read(config)
+    plain.merge_from_dict({name: int(value) if value.isdecimal() else value for name, value in options})
+    plain.dump(tmp_path / 'changed.py')
+    _, runner = build(str(tmp_path / 'changed.py'), tmp_path, small_clip)
+    model = runner.model.train()
+    assert type(model) is FeatureDistillPretrainer
+    batch = next(iter(runner.train_dataloader))
+    losses = model(**model.data_preprocessor(batch, training=True), mode='loss')
+    assert set(losses) == {'loss_cosine', 'loss_smooth_l1'}
+    sum(losses.values()).backward()
 
 
 @pytest.mark.parametrize('config', PRETRAINING)
