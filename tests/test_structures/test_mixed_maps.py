@@ -278,8 +278,9 @@ def batch_of(values, seed):
 
 
 def mixed_pixels(pixels, mixture):
-    """What `mixture` makes of pixels (B, C, SIZE, SIZE), pixel by pixel."""
-    top_, bottom, left, right = mixture.box or (0, SIZE, 0, SIZE)
+    """What `mixture` makes of pixels (B, C, H, W), pixel by pixel."""
+    height, width = mixture.size
+    top_, bottom, left, right = mixture.box or (0, height, 0, width)
     pixels = pixels.numpy()
     out = pixels.copy()
     for b, other in enumerate(mixture.other.tolist()):
@@ -287,8 +288,8 @@ def mixed_pixels(pixels, mixture):
             for x in range(left, right):
                 from_y, from_x = y, x
                 if mixture.resized:
-                    from_y = int((y - top_ + 0.5) * SIZE / (bottom - top_))
-                    from_x = int((x - left + 0.5) * SIZE / (right - left))
+                    from_y = int((y - top_ + 0.5) * height / (bottom - top_))
+                    from_x = int((x - left + 0.5) * width / (right - left))
                 theirs = pixels[other, :, from_y, from_x]
                 out[b, :, y, x] = mixture.share * pixels[b, :, y, x] + (1 - mixture.share) * theirs
     return torch.from_numpy(out)
@@ -337,21 +338,28 @@ def test_labels_are_mixed_by_the_area(kind):
     torch.testing.assert_close(mixture.mix_labels(own), shown)
 
 
+# The larger one ends within a location, as its left half does.
+@pytest.mark.parametrize('size', [SIZE, 100])
 @pytest.mark.parametrize('kind', MIXTURES)
-def test_padded_images_are_mixed_with_their_padding(kind):
+def test_padded_images_are_mixed_with_their_padding(kind, size):
     maps = smooth_maps(2, 0, cells=12)
     pieces = [Pieces.whole(torch.eye(2, 3))] * 2
-    mixture = BatchMixture(torch.tensor([1, 0]), (SIZE, SIZE), **MIXTURES[kind])
-    # The second fills the left half of the batch, and this three quarters of the canvas.
-    (own, theirs), share = mixture.sources(maps, pieces, (16, 16), (128, 128), [(96, 96), (96, 48)])
-    shown = torch.zeros(2, 1, SIZE, SIZE)
-    shown[0], shown[1, :, :, :48] = 1, 1
+    options = dict(MIXTURES[kind])
+    if 'box' in options:
+        # To the end of the batch.
+        options['box'] = (20, size, size - 74, size)
+    mixture = BatchMixture(torch.tensor([1, 0]), (size, size), **options)
+    # The second fills the left half of the batch, and this three quarters of the canvas or more.
+    sizes = [(size, size), (size, size // 2)]
+    (own, theirs), share = mixture.sources(maps, pieces, (16, 16), (128, 128), sizes)
+    shown = torch.zeros(2, 1, size, size)
+    shown[0], shown[1, :, :, : size // 2] = 1, 1
     expected = [torch.zeros(2, 1, 128, 128) for _ in range(2)]
     for i, image in enumerate((0, 1)):
         # Which part of each pixel is the first image's, which the second's.
         one = torch.zeros_like(shown)
         one[image] = shown[image]
-        expected[i][..., :SIZE, :SIZE] = mixed_pixels(one, mixture)
+        expected[i][..., :size, :size] = mixed_pixels(one, mixture)
     for b in range(2):
         for i, image in enumerate((b, 1 - b)):
             wanted = F.avg_pool2d(expected[image][b], 8)[0]

@@ -64,8 +64,8 @@ class BatchMixture:
         canvas, sizes = canvas or self.size, sizes or [self.size] * len(pieces)
         device = maps.logits.device
         top, bottom, left, right = self._box
-        rows = _covered(top, bottom, canvas[0], grid[0])
-        columns = _covered(left, right, canvas[1], grid[1])
+        rows = _covered(top, bottom, self.size[0], canvas[0], grid[0])
+        columns = _covered(left, right, self.size[1], canvas[1], grid[1])
         others = ((1 - self.share) * rows[:, None] * columns).float().to(device, non_blocking=True)
         own, share = piece_maps(maps, pieces, grid, windows_of(canvas, sizes, device))
         if self.resized:
@@ -102,8 +102,8 @@ class BatchMixture:
         return windows.to(device, non_blocking=True)
 
 
-def _covered(low: int, high: int, length: int, n: int) -> Tensor:
-    """Which part of each of n cells over a length an interval covers, (n,) float64."""
-    edges = torch.arange(n + 1, dtype=torch.float64) * length / n
+def _covered(low: int, high: int, end: int, length: int, n: int) -> Tensor:
+    """Which part of what each of n cells over a length has before an end an interval covers, (n,) float64."""
+    edges = (torch.arange(n + 1, dtype=torch.float64) * length / n).clamp_max(end)
     inside = edges[1:].clamp_max(high) - edges[:-1].clamp_min(low)
-    return inside.clamp_min(0) * n / length
+    return inside.clamp_min(0) / edges.diff().clamp_min(1e-9)

@@ -69,7 +69,12 @@ def piece_maps(
     picture = picture[picture_of.to(device, non_blocking=True)]
     windows = picture[..., :1] + windows * (picture[..., 1:] - picture[..., :1])
     views = _joined([one.views for one in pieces], device)
-    shown = read_view(views.to(maps.logits, non_blocking=True), (1, 1), grid, windows)[1]  # [S, H, W]
+    # Covers, as windows, say already where an image ends.
+    whole = torch.eye(2, 3)
+    ends = _joined(
+        [one.views if one.covers is None else whole.expand_as(one.views) for one in pieces], device
+    )
+    shown = read_view(ends.to(maps.logits, non_blocking=True), (1, 1), grid, windows)[1]  # [S, H, W]
     covers = _covers(pieces)
     if covers is not None:
         shown = shown * _mean_of(covers.to(maps.logits, non_blocking=True) / 255, grid, picture)
@@ -95,7 +100,9 @@ def _mean_of(pictures: Tensor, grid: tuple[int, int], window: Tensor) -> Tensor:
     whole = torch.eye(2, 3, device=pictures.device)[None]
     cells = pictures.shape[-2], pictures.shape[-1]
     down, across, _ = read_upright_view(whole, cells, grid, window)
-    return down @ pictures @ across.mT
+    # Autocast would take the products in half precision, in which a share of a half is off by a thousandth.
+    with torch.autocast(pictures.device.type, enabled=False):
+        return down @ pictures @ across.mT
 
 
 def _joined(matrices: list[Tensor], device: torch.device) -> Tensor:

@@ -273,6 +273,23 @@ def test_the_cache_says_of_a_mixture_what_a_covariant_teacher_sees(name, cache):
     assert len(found) > 2 and min(found) > 0.99
 
 
+@pytest.mark.parametrize('name', ['Mosaic', 'Mosaic, a rotation', 'Mosaic, a rotation, Mosaic'])
+def test_padding_is_where_no_image_shows(name, cache):
+    """Not where images meet, in whatever direction, nor by the width of a number under autocast."""
+    for seed in range(6):
+        set_random_seed(seed)
+        results = mixed(PIPELINES[name])
+        _, share = pasted(results, cache)
+        with torch.autocast('cpu', torch.bfloat16):
+            _, by_half = pasted(results, cache)
+        torch.testing.assert_close(by_half, share, atol=1e-5, rtol=0)
+        view = np.vstack((results['view'].double().numpy(), [0, 0, 1]))
+        which, _ = shown_at(results, results[MIXED].sources, view)
+        shown = F.adaptive_avg_pool2d(torch.from_numpy(which >= 0).float()[None], (12, 12))
+        # Half a pixel is a sixteenth of a location.
+        torch.testing.assert_close(share.sum(1), shown, atol=0.08, rtol=0)
+
+
 BLENDS = {
     'MixUp': [MIXUP],
     'MixUp, a view': [MIXUP, dict(type='lfi.RecordView', transforms=[FLIP, RESIZE])],
