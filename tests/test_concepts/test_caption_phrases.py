@@ -7,6 +7,7 @@ import pytest
 from lfi.concepts import CaptionPhrases, concept_names
 from lfi.concepts.caption_phrases import noun_phrases, read_captions
 from lfi.datasets import LoadCaptionConcepts
+from lfi.datasets.transforms import load_caption_concepts
 
 FLICKR = """a.jpg#0\tA man riding a wave on top of a surfboard.
 a.jpg#1\tThe man surfs on a big wave
@@ -135,6 +136,17 @@ def test_concepts_with_capitals_are_found():
     load = LoadCaptionConcepts(['Egyptian cat', 'dog', 'CD player'])
     found = load({'caption': 'An Egyptian cat sits beside a CD player.'})['gt_concepts']
     assert found.tolist() == [0, 2]
+
+
+@pytest.mark.parametrize('named_at', [None, 5])
+def test_captions_that_name_no_concept_are_told_once(named_at, monkeypatch):
+    said = []
+    monkeypatch.setattr(load_caption_concepts, 'print_log', lambda text, *_: said.append(text))
+    load = LoadCaptionConcepts(['circle'], splitter='caption')
+    for index in range(250):
+        load({'caption': 'circle' if index == named_at else 'a white circle'})
+    assert len(said) == (named_at is None)
+    assert all("of 100 images no phrase is a concept, such as 'a white circle'" in text for text in said)
 
 
 def test_a_data_set_without_captions_is_named():

@@ -1,17 +1,21 @@
 """Few labels of a data set are known, and all others are nowhere to be found."""
 
+import logging
 import pickle
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lfi.datasets import FewLabels, ImageFileDataset, Shapes, unaugmented
+from mmdet.engine.hooks import PipelineSwitchHook
 from mmengine.config import ConfigDict
 from mmengine.dataset import BaseDataset, ConcatDataset
 from mmengine.registry import DATASETS
 from mmpretrain.datasets import BaseDataset as ClassificationDataset
 from mmpretrain.registry import TRANSFORMS
+from torch.utils.data import DataLoader
 
 PACK = dict(type='mmpretrain.PackInputs')
 SHAPES = dict(type='lfi.Shapes', split='train', num_images=65, img_size=32, pipeline=[PACK])
@@ -81,6 +85,19 @@ def test_hidden_labels_leave_the_pipeline_marked_and_known_ones_as_they_were():
         else:
             assert (info['gt_label'], sample.gt_label.item()) == (-1, -1)
             assert info['unlabelled'] is sample.metainfo['unlabelled'] is True
+
+
+def test_a_pipeline_to_which_a_hook_switches_gets_no_hidden_label():
+    few = FewLabels(DATASETS.build(SHAPES), labels_per_class=1)
+    loader = DataLoader(few, batch_size=None)
+    runner = SimpleNamespace(epoch=1, train_dataloader=loader, logger=logging.getLogger())
+    small = [dict(type='mmdet.Resize', scale=(16, 16)), PACK]
+    PipelineSwitchHook(1, small).before_train_epoch(runner)
+    for index, known in enumerate(few.labelled):
+        sample = few[index]
+        assert sample['inputs'].shape == (3, 16, 16)
+        assert (sample['data_samples'].gt_label.item() == -1) == (not known)
+        assert sample['data_samples'].metainfo.get('unlabelled', False) == (not known)
 
 
 def test_a_data_set_that_is_handed_in_keeps_its_labels():

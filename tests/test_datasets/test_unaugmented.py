@@ -23,6 +23,12 @@ def test_only_loading_and_packing_stay_also_of_data_sets_inside():
     assert unaugmented(config, steps=('Load',)).dataset.pipeline == steps[:2]
 
 
+def test_steps_are_found_at_any_depth():
+    apply = dict(type='RandomApply', transforms=dict(type='ColorJitter'), prob=0.5)
+    choose = dict(type='RandomChoice', transforms=[[CROP], [dict(type='Compose', transforms=[ANNOTATIONS])]])
+    assert unaugmented(ConfigDict(data_set([LOAD, apply, choose]))).pipeline == [LOAD, ANNOTATIONS]
+
+
 def test_steps_inside_one_that_reads_regions_move_nothing():
     regions = dict(type='lfi.LoadRegions', transforms=[CROP])
     record = dict(type='lfi.RecordView', transforms=[CROP])

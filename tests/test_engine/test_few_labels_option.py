@@ -156,6 +156,36 @@ def test_images_without_labels_are_in_no_mosaic():
             check_few_labels(Config({**cfg, 'model': dict(type='lfi.LFIPretrainer')}))
 
 
+MOSAIC = dict(type='lfi.RecordedCachedMosaic', img_scale=(64, 64))
+MIXUP = dict(type='RandomApply', transforms=[dict(type='mmdet.CachedMixUp', img_scale=(64, 64))])
+
+
+@pytest.mark.parametrize('step', [MOSAIC, MIXUP], ids=['Mosaic', 'MixUp'])
+@pytest.mark.parametrize('switched', [False, True])
+def test_hidden_labels_are_in_no_mosaic_from_memory(step, switched):
+    pipeline = [dict(type='LoadImageFromFile'), step]
+    shapes = dict(type='lfi.Shapes', pipeline=[] if switched else pipeline)
+    hooks = [dict(type='mmdet.PipelineSwitchHook', switch_epoch=1, switch_pipeline=pipeline)]
+    cfg = Config(
+        dict(
+            model=dict(type='lfi.LFIMaskRCNN'),
+            custom_hooks=hooks if switched else [],
+            train_dataloader=dict(dataset=dict(type='lfi.FewLabels', labelled_images=1, dataset=shapes)),
+        )
+    )
+    with pytest.raises(UsageError, match=r'Cached(Mosaic|MixUp) would mix images whose labels .* hides'):
+        check_few_labels(cfg)
+    check_few_labels(Config({**cfg, 'model': dict(type='lfi.LFIPretrainer')}))
+    # Where none is known nothing is learnt of any.
+    cfg.train_dataloader.dataset.labelled_images = 0
+    check_few_labels(cfg)
+    # The others may be mixed among themselves.
+    few = dict(type='lfi.FewLabels', labelled_images=1, dataset=dict(type='lfi.Shapes'))
+    cfg.train_dataloader.dataset = dict(type='ConcatDataset', datasets=[shapes, few])
+    cfg.custom_hooks = []
+    check_few_labels(cfg)
+
+
 def test_with_all_labels_any_model_will_do():
     plain = dict(model=dict(type='ImageClassifier'), train_dataloader=dict(dataset=dict(type='lfi.Shapes')))
     check_few_labels(Config(plain))

@@ -135,7 +135,8 @@ class CaptionPhrases:
             for phrase in filter(str.strip, split(caption)):
                 found.setdefault(plain_name(phrase), phrase)
             counts.update(found.keys())
-            spelling = {**found, **spelling}
+            for name, phrase in found.items():
+                spelling.setdefault(name, phrase)
         phrases = [spelling[name] for name, count in counts.most_common(max_phrases) if count >= min_count]
         if not phrases:
             raise ValueError(f'min_count={min_count} leaves none of the {len(counts)} phrases of {ann_file}')

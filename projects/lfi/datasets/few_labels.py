@@ -88,7 +88,17 @@ class FewLabels:
             return
         self.dataset.full_init()
         self._labelled = self._choose_images() if self.labels_per_class is None else self._choose_of_classes()
-        self.dataset.pipeline = Compose([_HiddenLabels(self._labelled, self.dataset.pipeline)])
+        self.pipeline = self.dataset.pipeline
+
+    @property
+    def pipeline(self) -> Callable[[dict], Any]:
+        """The data set's; one that mmdet's `PipelineSwitchHook` sets gets no hidden label either."""
+        pipeline: Callable[[dict], Any] = self.dataset.pipeline
+        return pipeline
+
+    @pipeline.setter
+    def pipeline(self, pipeline: Callable[[dict], Any]) -> None:
+        self.dataset.pipeline = Compose([_HiddenLabels(self.labelled, pipeline)])
 
     @property
     def labelled(self) -> np.ndarray:

@@ -83,8 +83,9 @@ class Shapes(BaseDataset):
             raise ValueError(
                 f'img_size={img_size!r} is too small to show a shape; use {MIN_IMG_SIZE} or more'
             )
-        if seed < 0:
-            raise ValueError(f'seed={seed!r} is negative; use 0 or more')
+        if not 0 <= seed < 2**32:
+            # A larger one would be read as several numbers, and might share images with another split.
+            raise ValueError(f'seed={seed!r} is out of range; use 0 to 2**32 - 1')
         domains = (domains,) if isinstance(domains, str) else tuple(domains)
         unknown = [name for name in domains if name not in PAINTERS]
         if unknown or not domains:

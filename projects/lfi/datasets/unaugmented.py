@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from mmengine.config import ConfigDict
 
 from lfi.config_types import type_name
@@ -33,14 +35,24 @@ def unaugmented(dataset: ConfigDict, steps: tuple[str, ...] = ('Load', 'Pack')) 
         return [plain(v) for v in value] if isinstance(value, list | tuple) else value
 
     def kept(pipeline: list[dict]) -> list[dict]:
-        transforms = (step for t in pipeline for step in (t, *t.get('transforms', ())) if 'type' in step)
         return [
             {
                 k: [key for key in v if key not in OF_VIEWS] if k.endswith('_keys') else v
                 for k, v in step.items()
             }
-            for step in transforms
+            for step in _steps(pipeline)
             if (name := type_name(step)).startswith(steps) and name not in OF_MAPS
         ]
 
     return ConfigDict(plain(dataset.to_dict()))
+
+
+def _steps(pipeline: object) -> Iterator[dict]:
+    """The steps of a pipeline, each before those inside it."""
+    if isinstance(pipeline, list | tuple):
+        for step in pipeline:
+            yield from _steps(step)
+    elif isinstance(pipeline, dict):
+        if 'type' in pipeline:
+            yield pipeline
+        yield from _steps(pipeline.get('transforms'))

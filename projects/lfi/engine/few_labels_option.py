@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from mmengine.config import Config, ConfigDict
 
-from lfi.config_types import parts, type_name
+from lfi.config_types import configs_in, parts, type_name
 from lfi.errors import UsageError
 from lfi.structures.labelled_share import check_share
 
 from .cache_labels import hides_labels
 from .model_type import model_type
+from .pipelines import hooks_of, switched_pipelines
 
 OPTION = 'train_dataloader.few_labels'
 COUNTS = ('labels_per_class', 'labelled_images')
 ARGUMENTS = (*COUNTS, 'labelled_share', 'seed')
+# Steps of mmdet, and ours that record them, which mix an image with earlier ones that they have kept.
+FROM_MEMORY = ('CachedMosaic', 'CachedMixUp')
 
 
 def set_few_labels(cfg: Config) -> None:
@@ -82,14 +85,22 @@ def check_few_labels(cfg: Config) -> None:
 
     Raises:
         UsageError: if the training data have `lfi.FewLabels` or `lfi.ImageFolder`, and the model does not say
-            of itself `learns_without_labels`; or if they are mixed with other images, as in a mosaic, of
-            which nothing would say that a part has no label.
+            of itself `learns_without_labels`; or if they are mixed with other images, as in a mosaic: nothing
+            would say of which part the annotations are hidden.
     """
     dataset = (cfg.get('train_dataloader') or {}).get('dataset') or {}
     if not _has_few_labels(dataset) or not cfg.get('model'):
         return
     model = model_type(cfg)
-    if getattr(model, 'reads_labels', True) and _mixes_few_labels(dataset):
+    reads_labels = getattr(model, 'reads_labels', True)
+    mixing = _mixing_from_memory(cfg, dataset) if reads_labels else None
+    if mixing is not None:
+        raise UsageError(
+            f'train_dataloader: {mixing} would mix images whose labels lfi.FewLabels hides into others, from '
+            'a memory that does not know which: their boxes would be learnt. Leave the step out, or put '
+            "images without labels beside the others, in a dict(type='ConcatDataset', datasets=[...])"
+        )
+    if reads_labels and _mixes_few_labels(dataset):
         raise UsageError(
             'train_dataloader.dataset has a MultiImageMixDataset around lfi.FewLabels or lfi.ImageFolder: '
             'what it makes of images without a label would count as negatives. Put the data set without '
@@ -101,6 +112,15 @@ def check_few_labels(cfg: Config) -> None:
             'lfi.ImageFolder give an image without a label: use lfi.LabelledImageClassifier for the task '
             'loss alone, or another of the classifiers of lfi'
         )
+
+
+def _mixing_from_memory(cfg: Config, dataset: object) -> str | None:
+    """The first step that would mix images whose labels are known with some whose labels are not, or None."""
+    some_known = [
+        part for part in parts(dataset) if hides_labels(part) and any(part.get(name) for name in COUNTS)
+    ]
+    pipelines = [*some_known, *switched_pipelines(hooks_of(cfg))] if some_known else []
+    return next(filter(lambda name: name.endswith(FROM_MEMORY), map(type_name, configs_in(pipelines))), None)
 
 
 def _mixes_few_labels(dataset: object) -> bool:

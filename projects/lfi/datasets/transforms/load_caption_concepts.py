@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path, PurePath
 
 import torch
 from mmcv.transforms import BaseTransform
+from mmengine.logging import print_log
 
 from lfi.concepts.caption_phrases import read_captions, splitter_of
 from lfi.concepts.names import concept_names, plain_name
 from lfi.registry import TRANSFORMS
+
+# So many images with captions, none of which names a concept, are no chance.
+ENOUGH = 100
 
 
 @TRANSFORMS.register_module()
@@ -19,7 +24,8 @@ class LoadCaptionConcepts(BaseTransform):
 
     Case does not count. LFI then asks the teacher about them as it asks about the image's labels. It sets
     `gt_concepts`, (n,) int64, indices in the bank, n may be 0; let
-    `PackInputs(algorithm_keys=('gt_concepts',))` pass it on.
+    `PackInputs(algorithm_keys=('gt_concepts',))` pass it on. It warns if the first hundred images with
+    captions have named none of the concepts.
 
     Args:
         concepts: the same as the teacher's.
@@ -44,6 +50,8 @@ class LoadCaptionConcepts(BaseTransform):
         self.split = splitter_of(splitter)
         self.ann_file = ann_file
         self.captions = None if ann_file is None else read_captions(ann_file)
+        # Images that named nothing, until one does.
+        self._without: int | None = 0
 
     def transform(self, results: dict) -> dict:
         """Set `gt_concepts`."""
@@ -61,6 +69,17 @@ class LoadCaptionConcepts(BaseTransform):
         indices = sorted(
             {index for phrase in phrases for index in self.indices_of.get(plain_name(phrase), ())}
         )
+        if self._without is not None and phrases:
+            self._without = None if indices else self._without + 1
+        if self._without == ENOUGH:
+            self._without = None
+            print_log(
+                f'lfi.LoadCaptionConcepts: of {ENOUGH} images no phrase is a concept, such as '
+                f'{phrases[0]!r}: ask about phrases, by '
+                "concepts=dict(type='lfi.CaptionPhrases', ann_file=...)",
+                'current',
+                logging.WARNING,
+            )
         results['gt_concepts'] = torch.tensor(indices, dtype=torch.int64)
         return results
 
