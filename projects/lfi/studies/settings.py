@@ -74,7 +74,8 @@ SHAPES_FEW_SETTINGS: dict[str, list[Options]] = {
 # Without labels nothing competes with a way to pretrain but the prior. LFI has its defaults.
 PRETRAINING_SETTINGS: dict[str, list[Options]] = {
     'dense-features': [{WEIGHT: value} for value in ('2', '8', '32', '128')],
-    'lightly-train-v3': [{WEIGHT: value} for value in ('0.5', '2', '8', '32')],
+    # The best of the others lay at their end.
+    'lightly-train-v3': [{WEIGHT: value} for value in ('0.125', '0.5', '2', '8', '32')],
     'lfi': [_lfi('1', '2', '1')],
 }
 # Of these the best.
