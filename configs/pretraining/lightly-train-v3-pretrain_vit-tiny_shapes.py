@@ -4,5 +4,7 @@ _base_ = '../_base_/pretraining/vit-tiny_shapes.py'
 
 model = dict(
     type='lfi.FeatureDistillPretrainer',
-    distill_loss=dict(type='lfi.LightlyTrainLoss', student_dims=128, teacher_dims=96, queue_size=1024),
+    distill_loss=dict(
+        type='lfi.LightlyTrainLoss', student_dims=128, teacher_dims=96, queue_size=1024, loss_weight=0.5
+    ),
 )

@@ -78,11 +78,6 @@ PRETRAINING_SETTINGS: dict[str, list[Options]] = {
     'lightly-train-v3': [{WEIGHT: value} for value in ('0.125', '0.5', '2', '8', '32')],
     'lfi': [_lfi('1', '2', '1')],
 }
-# Of these the best.
-PRETRAINING_CHOSEN: dict[str, Options] = {
-    'dense-features': {WEIGHT: '8.0'},
-    'lightly-train-v3': {WEIGHT: '2.0'},
-}
 
 # A detector's own losses are small, and most of its images have no boxes.
 FEW_BOXES_SETTINGS: dict[str, list[Options]] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..arms import Arm, arm_of
-from ..settings import PRETRAINING_CHOSEN, PRETRAINING_SETTINGS, chosen
+from ..settings import PRETRAINING_SETTINGS
 from .all_labels import SHAPES, SHAPES_STUDENT
 from .few_labels import few_labels
 from .tuning import tuning
@@ -25,7 +25,7 @@ PRETRAINED = {
         options=('optim_wrapper.optimizer.lr=0', 'param_scheduler.1.eta_min=0'),
         epochs=2,
     ),
-    **{arm.name: chosen(arm, PRETRAINING_CHOSEN) for arm in BASELINES},
+    **{arm.name: arm for arm in BASELINES},
     'shuffled-images': replace(
         PRETRAINING, name='shuffled-images', options=('model.type=lfi.ShuffledImagesPretrainer',)
     ),
