@@ -287,7 +287,7 @@ def test_what_is_pretrained_is_tuned_alike_in_every_arm(tmp_path):
         'lfi.LFIPretrainer',
         *('lfi.FeatureDistillPretrainer',) * 2,
         'lfi.ShuffledImagesPretrainer',
-        'lfi.LFIPretrainer',
+        *('lfi.LFIPretrainer',) * 2,
     )
     assert rates[0] == 0 and all(rate == rates[-1] > 0 for rate in rates[1:])
     # Its schedule has no other end than 0.

@@ -188,6 +188,12 @@ ARMS: dict[str, Variety] = {
         of=METHOD,
         reads='maps',
     ),
+    'lfi-each-view': Variety(
+        'ablation',
+        'LFI that asks about each augmented view, where LFI learns from a cache of one look at each image',
+        of=METHOD,
+        reads='maps',
+    ),
     'presence': Variety(
         'ablation',
         'presence alone, without interactions',

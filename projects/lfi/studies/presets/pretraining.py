@@ -30,6 +30,7 @@ PRETRAINED = {
         PRETRAINING, name='shuffled-images', options=('model.type=lfi.ShuffledImagesPretrainer',)
     ),
     'lfi': replace(PRETRAINING, name='lfi'),
+    'lfi-each-view': replace(PRETRAINING, name='lfi-each-view', cache=None),
 }
 SHAPES_PRETRAINING = replace(
     few_labels(
@@ -44,9 +45,9 @@ SHAPES_PRETRAINING = replace(
     about='Pretraining on all 3,200 built-in Shapes images without labels, 64 px, 10 epochs from scratch, '
     'and then the task loss with 10 labels a class, other ones for each seed, half of each batch labelled, 6 '
     'epochs. task-loss is not pretrained, dense-features and lightly-train-v3 are pretrained by features of '
-    'each view, LFI by maps of unaugmented images, and shuffled-images by the maps of others. 2,000 test '
-    'images, chance 5 %; frozen features name one half of these by the labels of the other. The built-in '
-    "teacher, which has seen instance masks; LFI's settings are not tuned.",
+    'each view, lfi by maps of unaugmented images, shuffled-images by those of others, and lfi-each-view by '
+    'those of each view. 2,000 test images, chance 5 %; frozen features name one half of these by the labels '
+    "of the other. The built-in teacher, which has seen instance masks; LFI's settings are not tuned.",
     metrics=('accuracy/top1', 'start/knn/top1', 'start/linear/top1'),
     validation='accuracy/top1',
 )
