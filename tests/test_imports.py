@@ -21,6 +21,7 @@ FLOORS = (
         'ops',
         'option_checks',
         'option_values',
+        'state_dicts',
         'training_only',
         'version',
         'vit_names',

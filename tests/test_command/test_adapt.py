@@ -23,6 +23,7 @@ from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.logging import MMLogger
+from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DATASETS, init_default_scope
 from mmengine.runner import Runner
 from mmpretrain.datasets import CIFAR10
@@ -371,6 +372,31 @@ def test_the_trainings_own_folder_and_checkpoints_are_left_alone(write, capsys):
     said = capsys.readouterr().out
     assert './work_dirs/mine -> work_dirs/lfi_mine' in said and 'False: this training begins anew' in said
     assert 'work_dir' not in write(SHAPES, out='lfi_other.py').read_text()
+
+
+@pytest.mark.parametrize(
+    ('keys', 'added'),
+    [
+        ({'backbone': dict(lr_mult=0.1, decay_mult=0.5)}, dict(lr_mult=1.0, decay_mult=0.5)),
+        ({'backbone': dict(decay_mult=0.5)}, None),
+        ({'head': dict(lr_mult=10)}, None),
+    ],
+)
+def test_new_layers_learn_at_the_full_rate(keys, added, write, capsys):
+    plain = SHAPES.replace(
+        'lr=0.01)', f'lr=0.01, weight_decay=0.05), paramwise_cfg=dict(custom_keys={keys!r})'
+    )
+    cfg = load_config(str(write(plain)))
+    own = cfg.optim_wrapper.paramwise_cfg.custom_keys
+    assert own == ({**keys, 'backbone.interaction': added} if added else keys)
+    assert ('lr_mult=1.0 for backbone.interaction*' in capsys.readouterr().out) == bool(added)
+    groups = build_optim_wrapper(model_of(cfg), cfg.optim_wrapper).optimizer.param_groups
+    rates = {group['lr'] for group in groups}
+    assert rates == ({0.01, 0.001} if added else {0.01} if 'backbone' in keys else {0.01, 0.1})
+    new = model_of(cfg).backbone.interaction
+    assert sum(p.numel() for p in new.parameters()) <= sum(
+        p.numel() for group in groups for p in group['params'] if group['lr'] == 0.01
+    )
 
 
 def test_what_no_cache_can_follow_is_taught_online(swirl, write, capsys):

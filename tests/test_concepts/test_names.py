@@ -20,7 +20,12 @@ def test_names_come_from_a_list_or_from_a_data_set(monkeypatch):
 
 @pytest.mark.parametrize(
     ('data_set', 'first', 'count'),
-    [('mmdet.CocoDataset', 'person', 80), ('mmpretrain.CIFAR10', 'airplane', 10)],
+    [
+        ('mmdet.CocoDataset', 'person', 80),
+        ('mmpretrain.CIFAR10', 'airplane', 10),
+        # As texts, in which an underscore would be a token.
+        ('mmpretrain.CUB', 'Black footed Albatross', 200),
+    ],
 )
 def test_other_projects_data_sets_name_their_classes(data_set, first, count):
     names = concept_names(dict(type=data_set))

@@ -68,3 +68,10 @@ def test_fsdp_is_a_strategy_and_has_a_launcher():
         with pytest.raises(UsageError, match=r'strategy is FSDP, which needs a launcher'):
             processes.start_processes(Config(dict(strategy=dict(type=kind))), 'none')
     processes.start_processes(Config(dict(strategy=dict(type='DDPStrategy'))), 'none')
+
+
+def test_fsdp_averages_no_weights():
+    averaged = dict(custom_hooks=[dict(type='NumClassCheckHook'), dict(type='mmpretrain.EMAHook')])
+    with pytest.raises(UsageError, match='custom_hooks has EMAHook, .* leave it out, or train by DDP'):
+        processes.start_processes(Config({**averaged, 'strategy': dict(type='lfi.FSDPStrategy')}), 'pytorch')
+    processes.start_processes(Config(averaged), 'none')

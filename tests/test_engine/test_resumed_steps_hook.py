@@ -15,6 +15,8 @@ from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
         (EpochBasedTrainLoop, 2, 8, False),
         (EpochBasedTrainLoop, 2, 10, True),
         (EpochBasedTrainLoop, 0, 0, False),
+        (EpochBasedTrainLoop, 0, 2, True),
+        (EpochBasedTrainLoop, 2, 16, True),
         (IterBasedTrainLoop, 2, 10, False),
     ],
 )
@@ -27,7 +29,10 @@ def test_it_compares_steps_with_epochs(kind, epoch, steps, warns):
     HOOKS.build(dict(type='lfi.ResumedStepsHook')).before_train(runner)
     assert len(said) == warns
     if warns:
-        assert said[0].startswith('The checkpoint has 10 steps in 2 epochs, and this training has 4 an epoch')
+        start = f'The checkpoint has {steps} steps in {epoch} epochs, and this training has 4 an epoch: '
+        assert said[0].startswith(start)
+        # What has an epoch's steps or more beyond is of another length.
+        assert ('within an epoch, which begins anew' in said[0]) == (steps - 4 * epoch < 4)
 
 
 def test_processes_that_resumed_elsewhere_are_refused(monkeypatch):

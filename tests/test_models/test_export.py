@@ -579,6 +579,16 @@ def test_a_graph_of_what_is_not_there_is_refused():
         inference_graph(detector, 'classifier')
 
 
+def test_a_head_of_many_tasks_is_refused():
+    heads = {name: dict(type='mmpretrain.LinearClsHead', num_classes=2) for name in ('shape', 'colour')}
+    student = ImageClassifier(
+        backbone=dict(type='mmpretrain.ResNet_CIFAR', depth=18),
+        head=dict(type='mmpretrain.MultiTaskHead', task_heads=heads, in_channels=512),
+    )
+    with pytest.raises(ValueError, match='needs a head that gives scores of one task, got a MultiTaskHead'):
+        inference_graph(student, 'classifier')
+
+
 # ---- other backbones --------------------------------------------------------------------------------
 
 NARROW_RESNET = dict(type='mmpretrain.ResNet', depth=18, stem_channels=8, base_channels=8, out_indices=(2, 3))

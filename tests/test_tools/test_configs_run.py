@@ -176,3 +176,10 @@ def test_shapes_fully_sharded_resumes(run_tool, tmp_path):
     run_tool('dist_train.sh', SHAPES, 2, *options, PORT=str(get_free_port()))
     first = [next(read_scalars(folder))['grad_norm'] for folder in (work, plain)]
     assert first[0] == pytest.approx(first[1], rel=1e-3)
+    # Weights decay, though their shards are as flat as biases.
+    assert decaying(work / 'epoch_2.pth') == decaying(plain / 'epoch_1.pth') > 0
+
+
+def decaying(checkpoint):
+    groups = torch.load(checkpoint, weights_only=False)['optimizer']['param_groups']
+    return sum(len(group['params']) for group in groups if group['weight_decay'])

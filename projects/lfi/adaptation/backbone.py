@@ -41,6 +41,11 @@ class AskedBackbone:
     divisor: int = 1
     largest_stride: int = 1
 
+    @property
+    def adds_layers(self) -> bool:
+        """Whether it has layers of its own, which begin as they are drawn."""
+        return str(self.changes.get('type', '')).endswith('InteractionQueryAdapter')
+
 
 def asked_backbone(model: Mapping, scope: str) -> AskedBackbone:
     """Let a model's backbone be one that can be asked.

@@ -32,6 +32,9 @@ HOOKS = {
     'concept_check': {'type': 'lfi.ConceptCheckHook'},
 }
 
+# How the names begin of what an adapter adds to a model.
+ADDED = 'backbone.interaction'
+
 
 @dataclass(frozen=True)
 class Overlay:
@@ -103,6 +106,10 @@ def overlay(
         model['data_preprocessor'] = preprocessor
     elif preprocessor:
         variables['data_preprocessor'] = preprocessor
+    rates = _rates_of_new_layers(cfg, backbone)
+    if rates:
+        variables['optim_wrapper'] = {'paramwise_cfg': {'custom_keys': rates}}
+        words.append(('rates', f'lr_mult=1.0 for {ADDED}*, which is new, and not as pretrained layers'))
     model['teacher'] = call
     if config.get('background'):
         # With a background in the bank locations are best read by a concept's share.
@@ -188,6 +195,16 @@ def _mixing(cfg: Config) -> list[str]:
 def _preprocessor_of(cfg: Config) -> Mapping[str, Any]:
     found: Mapping[str, Any] = cfg.model.get('data_preprocessor') or cfg.get('data_preprocessor') or {}
     return found
+
+
+def _rates_of_new_layers(cfg: Config, backbone: AskedBackbone) -> dict[str, Any]:
+    """What `custom_keys` must say of an adapter's own layers, lest they learn at pretrained layers' rate."""
+    keys = ((cfg.get('optim_wrapper') or {}).get('paramwise_cfg') or {}).get('custom_keys') or {}
+    # As mmengine: the longest key that is a part of a parameter's name.
+    key = next((key for key in sorted(sorted(keys), key=len, reverse=True) if key in f'{ADDED}.'), None)
+    if not backbone.adds_layers or key is None or keys[key].get('lr_mult', 1) == 1:
+        return {}
+    return {ADDED: {**keys[key], 'lr_mult': 1.0}}
 
 
 def _padding(cfg: Config, data: DataChanges, backbone: AskedBackbone, task: Task) -> dict[str, Any]:

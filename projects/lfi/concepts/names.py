@@ -15,9 +15,9 @@ def concept_names(concepts: Sequence[str] | dict) -> list[str]:
     Args:
         concepts: the names themselves, or a type that gives them: `class_names` of it is called with the
             other keys, `dict(type='lfi.TinyImageNet', data_root=...)`; where it has none, its
-            `METAINFO['classes']` serve, `dict(type='mmdet.CocoDataset')`. What stands under the key `extra`,
-            names or again what gives them, comes after the classes, without those already there, in whatever
-            case.
+            `METAINFO['classes']` serve, with spaces for underscores, `dict(type='mmdet.CocoDataset')`. What
+            stands under the key `extra`, names or again what gives them, comes after the classes, without
+            those already there, in whatever case.
 
     Raises:
         ValueError: if it is a single string, or the type is unknown or cannot name its classes.
@@ -39,7 +39,8 @@ def concept_names(concepts: Sequence[str] | dict) -> list[str]:
     elif arguments:
         raise ValueError(f'concepts.type={name!r} names its classes itself: leave out {", ".join(arguments)}')
     else:
-        names = list(classes)
+        # Tokenizers keep an underscore as a word of its own.
+        names = [name.replace('_', ' ') for name in classes]
     known = set(map(plain_name, names))
     new = {plain_name(name): name for name in reversed(concept_names(extra)) if plain_name(name) not in known}
     return names + [*reversed(new.values())]

@@ -59,6 +59,12 @@ class FSDPStrategy(MMEngineFSDPStrategy):
             wrapper.clip_func = lambda parameters, **settings: self.model.clip_grad_norm_(**settings)
         return prepared
 
+    def build_optim_wrapper(self, optim_wrapper: Any, model: Any = None) -> Any:
+        """As mmengine's, of parameters in their own shapes: by these settings tell weights from biases."""
+        # Shards are flat, and all would be taken for biases, which have no weight decay.
+        with FullyShardedDataParallel.summon_full_params(self.model, writeback=False):
+            return super().build_optim_wrapper(optim_wrapper, model)
+
     def load_optim_state_dict(self, state_dict: dict) -> None:
         """As mmengine's, with the arguments of torch's function by name: torch has changed their order."""
         state_dict = FullyShardedDataParallel.optim_state_dict_to_load(

@@ -29,8 +29,8 @@ def start_processes(cfg: Config, launcher: str, local_rank: int = 0) -> None:
         local_rank: The rank in the node, if the environment does not say. Defaults to 0.
 
     Raises:
-        UsageError: The launcher's variables are not in the environment; or FSDP is not by a strategy, or has
-            no launcher.
+        UsageError: The launcher's variables are not in the environment; or FSDP is not by a strategy, has no
+            launcher, or is to average weights.
     """
     cfg.launcher = launcher
     _check_fsdp(cfg)
@@ -59,7 +59,15 @@ def _check_fsdp(cfg: Config) -> None:
             'model_wrapper_cfg.type is FSDP, which is a strategy here: leave it out, and inherit from '
             'lfi::_base_/strategies/fsdp.py'
         )
-    if cfg.launcher == 'none' and 'FSDP' in type_name(cfg.get('strategy') or {}):
+    if 'FSDP' not in type_name(cfg.get('strategy') or {}):
+        return
+    for hook in cfg.get('custom_hooks') or ():
+        if isinstance(hook, dict) and type_name(hook).endswith('EMAHook'):
+            raise UsageError(
+                f'custom_hooks has {type_name(hook)}, which would average the shards of FSDP and fail at the '
+                'first checkpoint: leave it out, or train by DDP'
+            )
+    if cfg.launcher == 'none':
         raise UsageError(
             'strategy is FSDP, which needs a launcher, for one process too: start it by '
             'tools/dist_train.sh CONFIG 1, or tools/dist_test.sh CONFIG CHECKPOINT 1'

@@ -14,7 +14,8 @@ from lfi.registry import HOOKS
 class ResumedStepsHook(Hook):
     """Warns where a training resumes with another number of steps an epoch than its checkpoint had.
 
-    Then its data, labels, batch size or processes are others, and schedules by iteration are off. Refuses
+    Then its data, labels, batch size or processes are others, and schedules by iteration are off; or the
+    checkpoint was written within an epoch, of which MMEngine repeats all. Refuses
     processes that have resumed from different checkpoints. `tools/train.py --resume` adds it.
     """
 
@@ -30,12 +31,15 @@ class ResumedStepsHook(Hook):
                 f'the processes have resumed at different iterations, {", ".join(map(str, sorted(found)))}: '
                 'start all nodes again, with --resume alone and the same --work-dir'
             )
-        if not isinstance(runner.train_loop, EpochBasedTrainLoop) or not runner.epoch:
+        if not isinstance(runner.train_loop, EpochBasedTrainLoop):
             return
         steps = len(runner.train_loop.dataloader)
-        if runner.iter != steps * runner.epoch:
+        beyond = runner.iter - steps * runner.epoch
+        if beyond:
+            # The file does not tell which.
+            within = 'it lies within an epoch, which begins anew, or ' if 0 < beyond < steps else ''
             runner.logger.warning(
                 f'The checkpoint has {runner.iter} steps in {runner.epoch} epochs, and this training has '
-                f'{steps} an epoch: its data, labels, batch size or processes are others. Schedules by '
-                'iteration and the remaining time are off.'
+                f'{steps} an epoch: {within}its data, labels, batch size or processes are others. Schedules '
+                'by iteration and the remaining time are off.'
             )

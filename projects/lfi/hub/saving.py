@@ -22,6 +22,7 @@ from lfi.fileio import AtomicLocalBackend
 from lfi.models.export import model_config
 from lfi.registry import MODELS
 from lfi.repositories import CARD
+from lfi.state_dicts import load_strictly
 from lfi.student_folder import write_student
 
 from .cards import student_card
@@ -158,7 +159,7 @@ def _of_run(path: Path, config: Config | str | Path | None) -> Trained:
         # It leaves out the head that was trained.
         state = {name: value for name, value in state.items() if not name.startswith('head.')}
     try:
-        model.load_state_dict(state)
+        load_strictly(model, state)
     except RuntimeError as error:
         raise UsageError(f'{checkpoint} does not fit its config: {error}') from error
     return Trained(model.eval(), cfg, checkpoint, content.get('meta') or {})

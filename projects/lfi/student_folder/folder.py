@@ -25,6 +25,7 @@ from lfi.digests import hash_files
 from lfi.fileio import AtomicLocalBackend
 from lfi.registry import MODELS
 from lfi.repositories import CONFIG, WEIGHTS, HubError
+from lfi.state_dicts import load_strictly
 from lfi.version import __version__
 
 from .harmless import check_harmless
@@ -199,7 +200,7 @@ def read_student(folder: Path) -> nn.Module:
     state = read_weights(folder, config)
     model = config.build()
     try:
-        model.load_state_dict(state)
+        load_strictly(model, state)
     except RuntimeError as error:
         raise HubError(f'{folder}/{WEIGHTS} does not fit {CONFIG}: {error}') from error
     # As mmdet's `init_detector` leaves them.

@@ -62,13 +62,6 @@ def test_the_queue_term_compares_with_the_latest_embeddings():
         assert loss(student, teacher)['loss_queue'].item() == pytest.approx(2 * total / 3, rel=1e-4)
 
 
-def test_a_queue_smaller_than_a_batch_holds_a_part_of_it():
-    loss = build(queue_size=2)
-    teacher = features(5, seed=1)
-    loss(features(6), teacher)
-    torch.testing.assert_close(loss.queue, torch.nn.functional.normalize(teacher.pooled[:2], dim=1))
-
-
 def test_only_training_fills_the_queue():
     loss = build(queue_size=4).eval()
     terms = loss(features(6), features(5, seed=1))
@@ -125,3 +118,11 @@ def test_it_is_shielded_from_autocast():
 def test_impossible_arguments_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         build(**options)
+
+
+def test_a_queue_that_does_not_hold_a_step_is_refused():
+    loss = build(queue_size=2)
+    with pytest.raises(ValueError, match='queue_size=2 is less than the 3 images of a step, .* raise it'):
+        loss(features(6), features(5))
+    # Outside training it stays as it is.
+    assert loss.eval()(features(6), features(5))['loss_queue'].isfinite()

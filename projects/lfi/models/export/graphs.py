@@ -26,6 +26,9 @@ OUTPUTS = {
     'raw': 'tokens',
 }
 
+# Heads of mmpretrain whose scores are several tensors.
+HEADS_OF_MANY = ('MultiTaskHead', 'ConformerHead')
+
 
 class BackboneFeatures(nn.Module):
     """A model's backbone alone.
@@ -191,6 +194,8 @@ def unfit(student: nn.Module, part: str) -> str | None:
     kind = type(student).__name__
     if part == 'classifier' and default_part(student) != part:
         return f'needs an ImageClassifier with a head, got a {kind}'
+    if part == 'classifier' and type(student.head).__name__ in HEADS_OF_MANY:
+        return f'needs a head that gives scores of one task, got a {type(student.head).__name__}'
     if part == 'segmentor':
         if default_part(student) != part:
             return f'needs a segmentor of mmseg, got a {kind}'

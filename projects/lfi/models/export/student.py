@@ -19,6 +19,7 @@ from lfi.models.labelled_task import LabelledTaskMixin
 from lfi.models.student import StudentMixin
 from lfi.models.unlabelled import LabelledHeadMixin
 from lfi.registry import MODELS
+from lfi.state_dicts import load_strictly
 from lfi.training_only import training_only_of
 
 # Arguments of `InteractionQueryViT`, beyond those of mmpretrain's `VisionTransformer`.
@@ -49,7 +50,7 @@ class ExportedStudent:
     def build(self) -> nn.Module:
         """Build the slim model with its weights, in eval mode; unscoped types are of the default scope."""
         model = MODELS.build(deepcopy(self.model))
-        model.load_state_dict(self.state)
+        load_strictly(model, self.state)
         return model.eval()
 
 
@@ -86,7 +87,7 @@ def export_student(student: nn.Module | Mapping[str, Tensor], cfg: Mapping) -> E
         )
     kept = {name: state[name] for name in needed}
     try:
-        built.load_state_dict(kept)
+        load_strictly(built, kept)
     except RuntimeError as error:
         other = [name for name, value in kept.items() if value.shape != needed[name].shape]
         if not other:

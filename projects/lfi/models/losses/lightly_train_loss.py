@@ -39,7 +39,8 @@ class LightlyTrainLoss(nn.Module):
         loss_weight: 0 or more. Defaults to 1.
 
     Raises:
-        ValueError: if an argument is out of its range.
+        ValueError: if an argument is out of its range; or in a step of more images, those of all processes,
+            than the queue holds.
     """
 
     queue: Tensor
@@ -97,5 +98,11 @@ class LightlyTrainLoss(nn.Module):
     @torch.no_grad()
     def _enqueue(self, vectors: Tensor) -> None:
         """Put the unit vectors (B, C) of all processes before the others, and drop the oldest."""
+        latest = torch.cat(dist.all_gather(vectors))
+        if len(latest) > len(self.queue):
+            raise ValueError(
+                f'queue_size={len(self.queue)} is less than the {len(latest)} images of a step, and some '
+                'would not be compared with themselves: raise it'
+            )
         # A new tensor each time: an earlier step's graph may still hold the old one.
-        self.queue = torch.cat((*dist.all_gather(vectors), self.queue))[: len(self.queue)]
+        self.queue = torch.cat((latest, self.queue))[: len(self.queue)]
