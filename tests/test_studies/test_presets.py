@@ -26,7 +26,8 @@ def test_its_arms_are_configs_that_exist(name):
         assert shlex.quote(arm.folder) == arm.folder
         assert (tools_root() / arm.config).is_file(), arm.config
         variety = ARMS.get(arm.name.split()[0])
-        if variety and arm.cache:
+        # What is not pretrained goes through the motions.
+        if variety and variety.reads and arm.cache:
             assert arm.cache.startswith(variety.reads)
 
 

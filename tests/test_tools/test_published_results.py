@@ -60,4 +60,5 @@ def test_no_published_range_of_settings_ends_at_its_best(name):
     for arm in preset.arms[1:]:
         ranges.setdefault(arm.name.split()[0], []).append(runs[arm.name])
     for arm, found in ranges.items():
-        assert max(found) not in (found[0], found[-1]), (arm, found)
+        # Of one setting, which is the default, nothing was chosen.
+        assert len(found) == 1 or max(found) not in (found[0], found[-1]), (arm, found)

@@ -56,8 +56,8 @@ SHAPES_PRETRAINING_TUNING = tuning(
         SHAPES,
         about='Pretraining on all 3,200 built-in Shapes images without labels, 64 px, from scratch; frozen '
         'features name one half of the validation images by the labels of the other; the built-in teacher, '
-        'which has seen instance masks. LFI has its defaults.',
-        arms=(PRETRAINED['task-loss'], *BASELINES, PRETRAINED['lfi']),
+        'which has seen instance masks. task-loss is not pretrained, and LFI has its defaults.',
+        arms=(replace(PRETRAINED['task-loss'], name='task-loss'), *BASELINES, PRETRAINED['lfi']),
         metrics=('knn/top1',),
     ),
     5,
