@@ -20,7 +20,7 @@ class as_usage_error:
 
     def __enter__(self) -> None: ...
 
-    # What may return True, type checkers take for something that hides errors.
+    # Type checkers take an `__exit__` that may return True for one that hides errors.
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, self.kinds):
             raise UsageError(str(error)) from error

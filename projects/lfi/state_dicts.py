@@ -18,11 +18,15 @@ def load_strictly(model: nn.Module, state: Mapping[str, Tensor]) -> None:
         state: by name.
 
     Raises:
-        RuntimeError: if names or shapes differ; the message lists them.
+        RuntimeError: if names or shapes differ; the message lists the shapes, or else the names.
     """
     found = model.load_state_dict(state, strict=False)
     own = model.state_dict()
-    missing = [name for name in found.missing_keys if not (name in state and state[name].equal(own[name]))]
+    missing = [
+        name
+        for name in found.missing_keys
+        if not (name in state and state[name].to(own[name].device).equal(own[name]))
+    ]
     if missing or found.unexpected_keys:
         raise RuntimeError(
             f'Missing key(s) in state_dict: {", ".join(missing) or "none"}. '

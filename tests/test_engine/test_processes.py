@@ -70,6 +70,18 @@ def test_fsdp_is_a_strategy_and_has_a_launcher():
     processes.start_processes(Config(dict(strategy=dict(type='DDPStrategy'))), 'none')
 
 
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(state_dict_cfg='local'), "state_dict_cfg='local' writes checkpoints"),
+        (dict(model_wrapper=dict(use_orig_params=False)), 'use_orig_params=False joins parameters'),
+    ],
+)
+def test_fsdp_by_other_settings_is_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        FSDPStrategy(**options)
+
+
 def test_fsdp_averages_no_weights():
     averaged = dict(custom_hooks=[dict(type='NumClassCheckHook'), dict(type='mmpretrain.EMAHook')])
     with pytest.raises(UsageError, match='custom_hooks has EMAHook, .* leave it out, or train by DDP'):

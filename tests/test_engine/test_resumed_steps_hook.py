@@ -16,6 +16,7 @@ from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
         (EpochBasedTrainLoop, 2, 10, True),
         (EpochBasedTrainLoop, 0, 0, False),
         (EpochBasedTrainLoop, 0, 2, True),
+        (EpochBasedTrainLoop, 2, 12, True),
         (EpochBasedTrainLoop, 2, 16, True),
         (IterBasedTrainLoop, 2, 10, False),
     ],
@@ -31,8 +32,8 @@ def test_it_compares_steps_with_epochs(kind, epoch, steps, warns):
     if warns:
         start = f'The checkpoint has {steps} steps in {epoch} epochs, and this training has 4 an epoch: '
         assert said[0].startswith(start)
-        # What has an epoch's steps or more beyond is of another length.
-        assert ('within an epoch, which begins anew' in said[0]) == (steps - 4 * epoch < 4)
+        # What has more than an epoch's steps beyond is of another length.
+        assert ('within an epoch, which begins anew' in said[0]) == (steps - 4 * epoch <= 4)
 
 
 def test_processes_that_resumed_elsewhere_are_refused(monkeypatch):

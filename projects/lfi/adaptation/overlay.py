@@ -32,7 +32,7 @@ HOOKS = {
     'concept_check': {'type': 'lfi.ConceptCheckHook'},
 }
 
-# How the names begin of what an adapter adds to a model.
+# The names of an adapter's own layers begin so.
 ADDED = 'backbone.interaction'
 
 

@@ -31,7 +31,8 @@ class FSDPStrategy(MMEngineFSDPStrategy):
 
     Raises:
         ValueError: If `state_dict_cfg` is 'local': its shards of tensors are pickled by classes that safe
-            reading refuses, so that training could not be resumed.
+            reading refuses, so that training could not be resumed. If `model_wrapper` has
+            `use_orig_params=False`: settings of single parameters would be lost.
     """
 
     def __init__(
@@ -46,6 +47,11 @@ class FSDPStrategy(MMEngineFSDPStrategy):
             'use_orig_params': True,
             **(model_wrapper or {}),
         }
+        if not model_wrapper['use_orig_params']:
+            raise ValueError(
+                'model_wrapper.use_orig_params=False joins parameters, and their own learning rates and '
+                'weight decays are lost: leave it out'
+            )
         if get_device() == 'cpu':
             model_wrapper['device_id'] = 'cpu'
             state_dict_cfg = FULL_ON_CPU if state_dict_cfg == 'full' else state_dict_cfg
@@ -60,7 +66,7 @@ class FSDPStrategy(MMEngineFSDPStrategy):
         return prepared
 
     def build_optim_wrapper(self, optim_wrapper: Any, model: Any = None) -> Any:
-        """As mmengine's, of parameters in their own shapes: by these settings tell weights from biases."""
+        """As mmengine's, of parameters in their own shapes: settings tell weights from biases by these."""
         # Shards are flat, and all would be taken for biases, which have no weight decay.
         with FullyShardedDataParallel.summon_full_params(self.model, writeback=False):
             return super().build_optim_wrapper(optim_wrapper, model)

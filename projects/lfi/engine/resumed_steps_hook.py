@@ -15,8 +15,8 @@ class ResumedStepsHook(Hook):
     """Warns where a training resumes with another number of steps an epoch than its checkpoint had.
 
     Then its data, labels, batch size or processes are others, and schedules by iteration are off; or the
-    checkpoint was written within an epoch, of which MMEngine repeats all. Refuses
-    processes that have resumed from different checkpoints. `tools/train.py --resume` adds it.
+    checkpoint was written within an epoch, which MMEngine repeats from its beginning. Refuses processes that
+    have resumed from different checkpoints. `tools/train.py --resume` adds it.
     """
 
     def before_train(self, runner: Runner) -> None:
@@ -37,7 +37,7 @@ class ResumedStepsHook(Hook):
         beyond = runner.iter - steps * runner.epoch
         if beyond:
             # The file does not tell which.
-            within = 'it lies within an epoch, which begins anew, or ' if 0 < beyond < steps else ''
+            within = 'it lies within an epoch, which begins anew, or ' if 0 < beyond <= steps else ''
             runner.logger.warning(
                 f'The checkpoint has {runner.iter} steps in {runner.epoch} epochs, and this training has '
                 f'{steps} an epoch: {within}its data, labels, batch size or processes are others. Schedules '

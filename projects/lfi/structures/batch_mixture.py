@@ -103,7 +103,10 @@ class BatchMixture:
 
 
 def _covered(low: int, high: int, end: int, length: int, n: int) -> Tensor:
-    """Which part of what each of n cells over a length has before an end an interval covers, (n,) float64."""
+    """The share of each of n cells that an interval covers, (n,) float64.
+
+    Cells divide a length; what lies beyond `end` does not count.
+    """
     edges = (torch.arange(n + 1, dtype=torch.float64) * length / n).clamp_max(end)
     inside = edges[1:].clamp_max(high) - edges[:-1].clamp_min(low)
     return inside.clamp_min(0) / edges.diff().clamp_min(1e-9)

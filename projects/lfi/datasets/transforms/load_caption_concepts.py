@@ -14,7 +14,7 @@ from lfi.concepts.caption_phrases import read_captions, splitter_of
 from lfi.concepts.names import concept_names, plain_name
 from lfi.registry import TRANSFORMS
 
-# So many images with captions, none of which names a concept, are no chance.
+# Of so many images with captions one at least should name a concept.
 ENOUGH = 100
 
 
@@ -24,8 +24,8 @@ class LoadCaptionConcepts(BaseTransform):
 
     Case does not count. LFI then asks the teacher about them as it asks about the image's labels. It sets
     `gt_concepts`, (n,) int64, indices in the bank, n may be 0; let
-    `PackInputs(algorithm_keys=('gt_concepts',))` pass it on. It warns if the first hundred images with
-    captions have named none of the concepts.
+    `PackInputs(algorithm_keys=('gt_concepts',))` pass it on. Each worker warns if its first
+    hundred images with captions name none of the concepts.
 
     Args:
         concepts: the same as the teacher's.

@@ -25,7 +25,7 @@ class LFIPretrainer(InteractionDistillMixin, HeadlessMixin, ImageClassifier):
     and presence is the teacher's own; captions raise it where the pipeline reads them
     (`lfi.LoadCaptionConcepts`). Labels are never read, even where the data set has them.
 
-    Features are given, and the checkpoint is begun with, as `HeadlessMixin` says.
+    `HeadlessMixin` says how to get features and how to begin with the checkpoint.
 
     Args:
         *args: of `InteractionDistillMixin` and `ImageClassifier`: the backbone.
@@ -36,6 +36,7 @@ class LFIPretrainer(InteractionDistillMixin, HeadlessMixin, ImageClassifier):
             as the mixin says.
     """
 
+    # `InteractionDistillMixin`, the first base, says True.
     reads_labels = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -11,7 +11,7 @@ from .few_labels import few_labels
 from .tuning import tuning
 
 PRETRAINING = Arm('pretraining', 'configs/pretraining/lfi-pretrain_vit-tiny_shapes.py', cache='maps')
-# They ask the teacher about each view: its features cannot be cached.
+# They ask the teacher about each view, as on Shapes all baselines of features do.
 BASELINES = tuple(
     Arm(name, f'configs/pretraining/{name}-pretrain_vit-tiny_shapes.py')
     for name in ('dense-features', 'lightly-train-v3')
