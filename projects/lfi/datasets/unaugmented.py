@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from mmengine.config import ConfigDict
 
-from lfi.config_types import type_name
+from lfi.config_types import configs_in, type_name
 
 # What a pipeline packs for maps that are warped into views: here no view is recorded, and no map is read.
 OF_VIEWS = ('view', 'interaction_maps')
@@ -40,19 +38,8 @@ def unaugmented(dataset: ConfigDict, steps: tuple[str, ...] = ('Load', 'Pack')) 
                 k: [key for key in v if key not in OF_VIEWS] if k.endswith('_keys') else v
                 for k, v in step.items()
             }
-            for step in _steps(pipeline)
+            for step in configs_in(pipeline)
             if (name := type_name(step)).startswith(steps) and name not in OF_MAPS
         ]
 
     return ConfigDict(plain(dataset.to_dict()))
-
-
-def _steps(pipeline: object) -> Iterator[dict]:
-    """The steps of a pipeline, each before those inside it."""
-    if isinstance(pipeline, list | tuple):
-        for step in pipeline:
-            yield from _steps(step)
-    elif isinstance(pipeline, dict):
-        if 'type' in pipeline:
-            yield pipeline
-        yield from _steps(pipeline.get('transforms'))

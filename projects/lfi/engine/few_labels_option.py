@@ -120,7 +120,8 @@ def _mixing_from_memory(cfg: Config, dataset: object) -> str | None:
         part for part in parts(dataset) if hides_labels(part) and any(part.get(name) for name in COUNTS)
     ]
     pipelines = [*some_known, *switched_pipelines(hooks_of(cfg))] if some_known else []
-    return next(filter(lambda name: name.endswith(FROM_MEMORY), map(type_name, configs_in(pipelines))), None)
+    names = map(type_name, configs_in(pipelines))
+    return next((name for name in names if name.endswith(FROM_MEMORY)), None)
 
 
 def _mixes_few_labels(dataset: object) -> bool:

@@ -69,13 +69,14 @@ def piece_maps(
     picture = picture[picture_of.to(device, non_blocking=True)]
     windows = picture[..., :1] + windows * (picture[..., 1:] - picture[..., :1])
     views = _joined([one.views for one in pieces], device)
-    # Covers, as windows, say already where an image ends.
-    whole = torch.eye(2, 3)
-    ends = _joined(
-        [one.views if one.covers is None else whole.expand_as(one.views) for one in pieces], device
-    )
+    covers, ends = _covers(pieces), views
+    if covers is not None:
+        # They, as windows, say already where an image ends.
+        whole = torch.eye(2, 3)
+        ends = _joined(
+            [one.views if one.covers is None else whole.expand_as(one.views) for one in pieces], device
+        )
     shown = read_view(ends.to(maps.logits, non_blocking=True), (1, 1), grid, windows)[1]  # [S, H, W]
-    covers = _covers(pieces)
     if covers is not None:
         shown = shown * _mean_of(covers.to(maps.logits, non_blocking=True) / 255, grid, picture)
     maps = maps.warp(views, grid, windows)
