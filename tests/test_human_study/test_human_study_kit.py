@@ -262,9 +262,9 @@ class Study:
         self.trials = trials_of(self.html)
         path = folder / 'study.html'
         path.write_text(self.html, encoding='utf-8')
+        # In every tab a rater looks at each pair for a second.
+        context.add_init_script('let now = 0; window.look = 1000; performance.now = () => (now += look);')
         self.page = context.new_page()
-        # A rater looks at each pair for a second.
-        self.page.add_init_script('let now = 0; window.look = 1000; performance.now = () => (now += look);')
         self.requests, self.errors = [], []
         self.page.on('request', lambda request: self.requests.append(request.url))
         self.page.on('pageerror', lambda error: self.errors.append(str(error)))
@@ -380,7 +380,9 @@ def test_half_of_a_study_can_be_saved(study, tmp_path):
     assert len(rater.chosen) == 1
 
 
-def test_two_tabs_lose_no_answers(study, tmp_path):
+@pytest.fixture
+def two_tabs(study):
+    """A second tab that still shows the first pair, after two answers in the first; their trials' names."""
     study.enter('carl')
     first, second = study.page, study.page.context.new_page()
     second.goto(first.url)
@@ -388,14 +390,28 @@ def test_two_tabs_lose_no_answers(study, tmp_path):
     for _ in range(2):
         names.append(study.shown()[0])
         first.keyboard.press('1')
-    # The second tab still shows the first pair.
     study.page = second
     assert study.place().startswith('1 of')
-    second.keyboard.press('2')
-    content = json.loads(study.save(tmp_path, 'Save answers so far').read_text())
-    assert {name: given['choice'] for name, given in content['answers'].items()} == dict(
-        zip(names, ('tie', 'left'))
-    )
+    # The browser tells a tab of another one's answers a moment later.
+    kept = first.evaluate('JSON.stringify(localStorage)')
+    second.wait_for_function('kept => JSON.stringify(localStorage) === kept', arg=kept)
+    return names
+
+
+def choices_in(file):
+    return {name: given['choice'] for name, given in json.loads(file.read_text())['answers'].items()}
+
+
+def test_two_tabs_lose_no_answers(study, two_tabs, tmp_path):
+    study.page.keyboard.press('2')
+    assert study.place().startswith('2 of')
+    file = study.save(tmp_path, 'Save answers so far')
+    assert choices_in(file) == dict(zip(two_tabs, ('tie', 'left')))
+
+
+def test_a_tab_saves_what_another_has_answered(study, two_tabs, tmp_path):
+    file = study.save(tmp_path, 'Save answers so far')
+    assert choices_in(file) == dict.fromkeys(two_tabs, 'left')
 
 
 def test_slips_answer_nothing(study):
