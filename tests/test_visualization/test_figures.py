@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from lfi.structures import InteractionMaps
 from lfi.visualization import draw_answers, draw_interactions
-from lfi.visualization.figures import draw_boxes
+from lfi.visualization.figures import draw_boxes, draw_detections
+from mmengine.structures import InstanceData
 
 
 def maps_with_peak(row: int, col: int) -> InteractionMaps:
@@ -59,3 +60,18 @@ def test_dollar_signs_in_names_begin_no_formula():
     # It reads its texts when it draws.
     figure.canvas.draw()
     assert [axes[0, 0].get_title(), axes[1, 0].get_title()] == names[1:]
+
+
+def test_detections_are_named_by_their_classes_in_the_pixels_of_the_picture():
+    _, axes = plt.subplots()
+    found = InstanceData(
+        bboxes=torch.tensor([[10.0, 20, 30, 40], [0, 0, 5, 5], [4, 4, 8, 8]]),
+        labels=torch.tensor([1, 0, 2]),
+        scores=torch.tensor([0.9, 0.1, 0.5]),
+    )
+    assert draw_detections(axes, found, ['ring', 'star'], scale=(0.5, 2)) == 2
+    first, second = axes.patches
+    assert first.get_bbox().extents.tolist() == [5, 40, 15, 80]
+    assert second.get_bbox().extents.tolist() == [2, 8, 4, 16]
+    # A label without a name is a number.
+    assert [text.get_text() for text in axes.texts] == ['star 0.90', '2 0.50']

@@ -8,6 +8,7 @@ from lfi.structures import InteractionMaps
 from lfi.visualization import InteractionVisualizationHook
 from lfi.visualization import interaction_visualization_hook as hook_module
 from lfi.visualization.interaction_visualization_hook import draw_batch
+from mmengine.structures import InstanceData
 from mmengine.visualization import Visualizer
 
 
@@ -176,3 +177,22 @@ def test_each_test_image_gets_a_picture_where_the_teacher_can_be_had(runner, tmp
     hook.before_test(runner)
     hook.after_test_iter(runner, 0, data, samples)
     assert warnings[1] == 'No pictures of interactions: Identity learns from none'
+
+
+def test_detections_are_named_by_the_data_set_whatever_the_teacher_is_asked_about(
+    runner, tmp_path, monkeypatch
+):
+    runner.test_dataloader.dataset.metainfo = dict(classes=('ring', 'star'))
+    found = InstanceData(bboxes=torch.zeros(1, 4), labels=torch.tensor([1]), scores=torch.ones(1))
+    sample = SimpleNamespace(
+        metainfo=dict(img_path='photos/a.jpg', scale_factor=(2, 2)), pred_instances=found
+    )
+    drawn = []
+    monkeypatch.setattr(
+        hook_module, 'draw_detections', lambda axes, found, classes, scale: drawn.append((classes, scale))
+    )
+    hook = InteractionVisualizationHook(test_out_dir=str(tmp_path))
+    hook.before_test(runner)
+    data = dict(inputs=torch.zeros(1, 3, 32, 32, dtype=torch.uint8), data_samples=[sample])
+    hook.after_test_iter(runner, 0, data, [sample])
+    assert drawn == [(('ring', 'star'), (2, 2))]

@@ -13,13 +13,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from mmcv import imresize
 
-from lfi.visualization.figures import draw_boxes
+from lfi.concepts.names import class_name
+from lfi.visualization.figures import MIN_SCORE, draw_detections
 
 from .interaction_result import InteractionResult
-from .records import class_name
 
-# The least score of a detection that is drawn, as in mmdet's own hook.
-MIN_SCORE = 0.3
 # The longer side of an image in pixels; the columns of a picture, and the inches of each.
 SIDE, COLUMNS, CELL = 480, 5, 2.4
 # A segmentor's: as many as the map of colours has, and as many classes as are named.
@@ -75,14 +73,8 @@ def draw_result(result: InteractionResult, classes: Sequence[str], shown: Sequen
 def _draw_prediction(cell: Axes, result: InteractionResult, classes: Sequence[str]) -> None:
     prediction = result.prediction
     if 'pred_instances' in prediction:
-        found = prediction.pred_instances
-        found = found[found.scores >= MIN_SCORE]
-        titles = [
-            f'{class_name(classes, label)} {score:.2f}'
-            for label, score in zip(found.labels.tolist(), found.scores.tolist())
-        ]
-        draw_boxes(cell, found.bboxes.numpy(), titles)
-        _title(cell, f'{len(found)} objects from {MIN_SCORE:g} up')
+        drawn = draw_detections(cell, prediction.pred_instances, classes)
+        _title(cell, f'{drawn} objects from {MIN_SCORE:g} up')
     elif 'pred_score' in prediction:
         label = int(prediction.pred_score.argmax())
         _title(cell, f'{class_name(classes, label)}  {prediction.pred_score[label]:.0%}')

@@ -6,15 +6,12 @@ from collections.abc import Sequence
 
 from mmengine.structures import BaseDataElement
 
+from lfi.concepts.names import class_name
+
 from .interaction_result import InteractionResult
 
 # How many classes a classifier's record holds.
 TOP = 5
-
-
-def class_name(classes: Sequence[str], label: int) -> str:
-    """A label's name, or its number where it has none."""
-    return classes[label] if label < len(classes) else str(label)
 
 
 def result_record(result: InteractionResult, classes: Sequence[str]) -> dict:

@@ -9,6 +9,11 @@ from lfi.errors import UsageError
 from lfi.registry import DATASETS, VOCABULARIES
 
 
+def class_name(classes: Sequence[str], label: int) -> str:
+    """A label's name, or its number where it has none."""
+    return classes[label] if label < len(classes) else str(label)
+
+
 def concept_names(concepts: Sequence[str] | dict) -> list[str]:
     """The names of a config's `concepts`.
 

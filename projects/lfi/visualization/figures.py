@@ -11,9 +11,14 @@ import torch.nn.functional as F
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from mmengine.structures import InstanceData
 from torch import Tensor
 
+from lfi.concepts.names import class_name
 from lfi.structures import InteractionMaps
+
+# The least score of a detection that is drawn, as in mmdet's own hook.
+MIN_SCORE = 0.3
 
 
 def draw_interactions(
@@ -66,6 +71,27 @@ def draw_boxes(axes: Axes, boxes: np.ndarray, titles: Sequence[str]) -> None:
         axes.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, color='white', linewidth=1))
         style: dict = dict(fontsize=5, color='white', backgroundcolor='black', va='bottom', parse_math=False)
         axes.text(x1, y1, title, **style)
+
+
+def draw_detections(
+    axes: Axes, found: InstanceData, classes: Sequence[str], scale: Sequence[float] = (1, 1)
+) -> int:
+    """Draw the boxes with a score of at least `MIN_SCORE` into a picture.
+
+    Args:
+        axes: of the picture.
+        found: N predictions: `bboxes` (N, 4) x1 y1 x2 y2, `labels` (N,), `scores` (N,).
+        classes: Names of the labels.
+        scale: what the picture's width and height are of the image that the boxes are of. Defaults to (1, 1).
+
+    Returns:
+        How many there are.
+    """
+    found = found[found.scores >= MIN_SCORE].cpu()
+    named = zip(found.labels.tolist(), found.scores.tolist())
+    boxes = found.bboxes * found.bboxes.new_tensor(tuple(scale)).repeat(2)
+    draw_boxes(axes, boxes.numpy(), [f'{class_name(classes, label)} {score:.2f}' for label, score in named])
+    return len(found)
 
 
 def _draw_heat(cell: Axes, image: np.ndarray, heat: Tensor | None, title: str) -> None:

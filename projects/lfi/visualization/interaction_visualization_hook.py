@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import mmcv
 import numpy as np
 import torch
-from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from mmengine.dist import get_rank, master_only
@@ -25,13 +24,7 @@ from lfi.models.teachers.text_tower import TextTower
 from lfi.registry import HOOKS
 from lfi.structures import InteractionMaps
 
-from .figures import draw_answers, draw_boxes, draw_interactions
-
-if TYPE_CHECKING:
-    from mmdet.structures import DetDataSample
-
-# Of detections that are drawn, as mmdet's own hook has it.
-MIN_SCORE = 0.3
+from .figures import draw_answers, draw_detections, draw_interactions
 
 
 @HOOKS.register_module()
@@ -120,23 +113,26 @@ class InteractionVisualizationHook(Hook):
         """Write a picture of each image, where a folder is given."""
         if self.test_out_dir is None:
             return
+        classes = (getattr(runner.test_dataloader.dataset, 'metainfo', None) or {}).get('classes', ())
         for i, sample in enumerate(data_batch['data_samples']):
             one = {name: value[i : i + 1] for name, value in data_batch.items()}
-            picture = self._draw(_model(runner), one, outputs[i : i + 1])
+            picture = self._draw(_model(runner), one, outputs[i : i + 1], classes)
             name = sample.metainfo.get('img_path', f'{batch_idx}_{i}')
             number = f'{get_rank()}_{batch_idx}_{i}'
             path = Path(self.test_out_dir, _below_root(name, runner.test_dataloader.dataset, number))
             path = path.with_name(f'{path.name}.png')
             mmcv.imwrite(picture[..., ::-1], str(path))
 
-    def _draw(self, model: Any, batch: dict, outputs: Sequence = ()) -> np.ndarray:
+    def _draw(
+        self, model: Any, batch: dict, outputs: Sequence = (), classes: Sequence[str] = ()
+    ) -> np.ndarray:
         if not self.texts:
-            return draw_batch(model, batch, outputs)
+            return draw_batch(model, batch, outputs, classes)
         if self._embeddings is None:
             # Building the tower draws random numbers, which are training's.
             with torch.random.fork_rng():
                 self._embeddings = TextTower(model.teacher_cfg).embed(self.texts)
-        return draw_asked(model, batch, outputs, self.texts, self._embeddings)
+        return draw_asked(model, batch, outputs, classes, self.texts, self._embeddings)
 
 
 def _below_root(path: str, dataset: Dataset, number: str) -> Path:
@@ -153,23 +149,29 @@ def _below_root(path: str, dataset: Dataset, number: str) -> Path:
     return Path(f'{number}_{Path(path).name}')
 
 
-def draw_batch(model: Any, batch: dict, outputs: Sequence = ()) -> np.ndarray:
+def draw_batch(model: Any, batch: dict, outputs: Sequence = (), classes: Sequence[str] = ()) -> np.ndarray:
     """A batch of images with the teacher's and the student's maps, as (H, W, 3) uint8 RGB.
 
     Args:
         model: of `InteractionDistillMixin`.
         batch: as the data loader gives it.
         outputs: the predictions for the images; a detector's boxes are drawn.
+        classes: names of the predictions' labels.
     """
     canvas, (teacher, student) = _answered(model, batch, model.predict_interactions)
     cells = _cells(len(canvas), 3)
     concepts = teacher.presence.argmax(1).tolist()
     draw_interactions(cells, canvas, teacher, student, model.teacher.bank.names, concepts)
-    return _picture(cells, outputs, model.teacher.bank.names)
+    return _picture(cells, outputs, classes)
 
 
 def draw_asked(
-    model: Any, batch: dict, outputs: Sequence, texts: Sequence[str], embeddings: torch.Tensor
+    model: Any,
+    batch: dict,
+    outputs: Sequence,
+    classes: Sequence[str],
+    texts: Sequence[str],
+    embeddings: torch.Tensor,
 ) -> np.ndarray:
     """A batch of images with the student's answers to texts; arguments and picture as of `draw_batch`.
 
@@ -177,6 +179,7 @@ def draw_asked(
         model: of `InteractionDistillMixin`.
         batch: likewise.
         outputs: likewise.
+        classes: likewise.
         texts: M of them.
         embeddings: (M, E), of the texts by the teacher's text tower.
     """
@@ -187,7 +190,7 @@ def draw_asked(
     canvas, (answers,) = _answered(model, batch, ask)
     cells = _cells(len(canvas), 1 + len(texts))
     draw_answers(cells, canvas, answers, texts)
-    return _picture(cells, outputs, model.teacher.bank.names)
+    return _picture(cells, outputs, classes)
 
 
 def _answered(
@@ -217,23 +220,16 @@ def _cells(rows: int, columns: int) -> np.ndarray:
     return figure.subplots(rows, columns, squeeze=False)
 
 
-def _picture(cells: np.ndarray, outputs: Sequence, names: Sequence[str]) -> np.ndarray:
+def _picture(cells: np.ndarray, outputs: Sequence, classes: Sequence[str]) -> np.ndarray:
     """The cells' figure, with the detections of each row's image in its first cell."""
     for row, output in zip(cells, outputs):
         if hasattr(output, 'pred_instances'):
-            _draw_detections(row[0], output, names)
+            # Predictions are of the image as it was loaded, the picture of the model's input.
+            scale = output.metainfo.get('scale_factor', (1, 1))
+            draw_detections(row[0], output.pred_instances, classes, scale)
     painter = cells[0, 0].figure.canvas
     painter.draw()
     return np.asarray(painter.buffer_rgba())[..., :3].copy()
-
-
-def _draw_detections(axes: Axes, output: DetDataSample, names: Sequence[str]) -> None:
-    found = output.pred_instances
-    found = found[found.scores >= MIN_SCORE].cpu()
-    # Predictions are of the image as it was loaded, the picture of the model's input.
-    boxes = found.bboxes * found.bboxes.new_tensor(output.metainfo.get('scale_factor', (1, 1))).repeat(2)
-    titles = [f'{names[label]} {score:.2f}' for label, score in zip(found.labels, found.scores)]
-    draw_boxes(axes, boxes.numpy(), titles)
 
 
 def _model(runner: Runner) -> Any:
