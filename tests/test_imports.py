@@ -14,6 +14,7 @@ FLOORS = (
         'config_types',
         'digests',
         'errors',
+        'evenly_spaced',
         'lazy_names',
         'markdown',
         'old_configs',

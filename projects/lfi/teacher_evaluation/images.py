@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from lfi.datasets import regions_of, unaugmented
+from lfi.evenly_spaced import evenly_spaced
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,7 @@ class Images(Dataset):
         self, cfg: Config, count: int | None = None, batch_size: int = 16, num_workers: int = 1
     ) -> None:
         self.data: Dataset = DATASETS.build(unaugmented(cfg.val_dataloader.dataset, steps=('Load',)))
-        n = len(self.data)
-        self.indices = np.linspace(0, n - 1, min(count or n, n)).round().astype(int)
+        self.indices = evenly_spaced(len(self.data), count or len(self.data))
         self.batch_size, self.num_workers = batch_size, num_workers
         # A loader's worker would tell it with its whole traceback.
         regions_of(self.data[0])
@@ -70,7 +70,7 @@ class Images(Dataset):
         return len(self.indices)
 
     def __getitem__(self, index: int) -> Shown:
-        results = self.data[int(self.indices[index])]
+        results = self.data[self.indices[index]]
         label = results.get('gt_label')
         known = label is not None and int(label) >= 0
         return Shown(np.ascontiguousarray(results['img']), regions_of(results), int(label) if known else None)

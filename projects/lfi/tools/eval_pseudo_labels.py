@@ -5,7 +5,6 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Mapping
 
-import numpy as np
 from mmengine.config import Config
 from mmengine.registry import DATASETS
 from tqdm import tqdm
@@ -14,6 +13,7 @@ from lfi import markdown
 from lfi.datasets import unaugmented
 from lfi.engine.config_loading import load_config
 from lfi.errors import as_usage_error
+from lfi.evenly_spaced import evenly_spaced
 from lfi.pseudo_labels import options
 from lfi.pseudo_labels.quality import AnnotatedImage, compare, sweep_masks, sweep_presence
 from lfi.pseudo_labels.student_reader import StudentReader
@@ -37,12 +37,11 @@ TITLES = dict(
 def read(cfg: Config, reader: TeacherReader | StudentReader, args: Namespace) -> list[AnnotatedImage]:
     """The annotations of the validation images, and what is said of these images."""
     dataset = DATASETS.build(unaugmented(cfg.val_dataloader.dataset, steps=('Load',)))
-    count = min(args.images or len(dataset), len(dataset))
-    chosen = np.linspace(0, len(dataset) - 1, count).round().astype(int)
+    chosen = evenly_spaced(len(dataset), args.images or len(dataset))
     images: list[AnnotatedImage] = []
-    with tqdm(total=count, unit=' images') as bar:
-        for start in range(0, count, args.batch_size):
-            results = [dataset[int(i)] for i in chosen[start : start + args.batch_size]]
+    with tqdm(total=len(chosen), unit=' images') as bar:
+        for start in range(0, len(chosen), args.batch_size):
+            results = [dataset[i] for i in chosen[start : start + args.batch_size]]
             answers = reader([each['img'] for each in results])
             images += map(AnnotatedImage.of, results, answers)
             bar.update(len(results))

@@ -10,13 +10,13 @@ from pathlib import Path
 import matplotlib
 
 matplotlib.use('Agg')
-import numpy as np
 from tqdm import tqdm
 
 from lfi.apis import list_sources
 from lfi.apis.sources import FileSource, check_output
 from lfi.engine.config_loading import load_config
 from lfi.errors import UsageError, as_usage_error
+from lfi.evenly_spaced import evenly_spaced
 from lfi.pseudo_labels import options
 from lfi.pseudo_labels.drawing import draw_labels
 from lfi.pseudo_labels.label_files import label_files, read_image
@@ -42,7 +42,7 @@ def image_files(inputs: list[str]) -> list[FileSource]:
 
 def write_picture(path: Path, records: list[dict], concepts: tuple[str, ...], count: int) -> None:
     """Draw evenly spaced images."""
-    chosen = [records[i] for i in np.linspace(0, len(records) - 1, min(count, len(records))).astype(int)]
+    chosen = [records[i] for i in evenly_spaced(len(records), count)]
     images = [read_image(FileSource(record['file']))[..., ::-1] for record in chosen]
     draw_labels(images, chosen, concepts).savefig(path, dpi=110)
 
