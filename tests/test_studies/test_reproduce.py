@@ -16,7 +16,7 @@ from study_cells import DOMAINS, finish
 
 
 def test_a_student_is_tested_on_other_data(tmp_path):
-    presence, lfi = plan(PRESETS['zero-shot'], [0], [], tmp_path)
+    presence, _, lfi = plan(PRESETS['zero-shot'], [0], [], tmp_path)
     assert (presence.cache, lfi.cache) == (tmp_path / 'maps', tmp_path / 'maps')
     finish(lfi, **{'pacs/domain/mean': 20.0, 'vlcs/domain/mean': 30.0})
     study = collect(PRESETS['zero-shot'], [presence, lfi], 'vlcs/domain/mean', {})

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from ..arms import Arm, arm_of
+from ..arms import ARMS, Arm, arm_of
 from .preset import Preset
 
 ZERO_SHOT = Preset(
@@ -13,7 +14,8 @@ ZERO_SHOT = Preset(
     'domains. A ViT 128 wide and 6 blocks deep, 64 px, 8 epochs from scratch; validation on Tiny-ImageNet; '
     'LiT-style EfficientNet-Lite0 as teacher.',
     arms=tuple(
-        arm_of(name, 'vit-128x6-p8_lit-lite0_tiny-imagenet', cache='maps') for name in ('presence', 'lfi')
+        arm_of(name, 'vit-128x6-p8_lit-lite0_tiny-imagenet', cache='maps')
+        for name in ('presence', 'shuffled-images', 'lfi')
     ),
     metrics=('pacs/domain/mean', 'vlcs/domain/mean'),
     validation='accuracy/top1',
@@ -59,12 +61,15 @@ def domain_arm(config: str, cache: str | None = None) -> Arm:
 
 
 def domain_study(data: str, about: str) -> Preset:
-    """The task loss and LFI on one data set of domains."""
+    """The task loss, LFI and its negative control on one data set of domains."""
+    lfi = domain_arm(f'configs/domain_generalization/lfi_vit-128x6-p8_lit-lite0_{data}.py', cache='maps')
+    control = 'shuffled-images'
     return leave_one_out(
         f'{about}, each domain left out in turn; a ViT 128 wide and 6 blocks deep, 64 px, 40 epochs from '
         'scratch; LiT-style EfficientNet-Lite0 as teacher.',
         (
             domain_arm(f'configs/baselines/task-loss_vit-128x6-p8_{data}.py'),
-            domain_arm(f'configs/domain_generalization/lfi_vit-128x6-p8_lit-lite0_{data}.py', cache='cache'),
+            replace(lfi, name=control, options=ARMS[control].options),
+            lfi,
         ),
     )
