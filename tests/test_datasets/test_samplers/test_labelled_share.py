@@ -43,16 +43,29 @@ shares = st.sampled_from([0.1, 0.25, 0.3, 0.5, 2 / 3, 0.8])
 
 @settings(max_examples=100)
 @given(mixed, st.integers(1, 4), shares, st.integers(0, 3), st.integers(0, 9))
-def test_an_epoch_passes_once_over_the_unlabelled(labelled, world_size, share, epoch, seed):
+def test_an_epoch_passes_once_over_the_kind_that_lasts_longer(labelled, world_size, share, epoch, seed):
     ranks = samplers(labelled, world_size, share, seed)
     orders = [epoch_of(sampler, epoch) for sampler in ranks]
     assert [len(order) for order in orders] == [len(sampler) for sampler in ranks]
     assert len({len(order) for order in orders}) == 1
-    unlabelled = {i for i, known in enumerate(labelled) if not known}
-    seen = Counter(i for order in orders for i in order if i in unlabelled)
-    assert set(seen) == unlabelled
-    # What fills up is less than one image a process.
-    assert sum(seen.values()) - len(unlabelled) < world_size
+    kinds = {kind: {i for i, known in enumerate(labelled) if known is kind} for kind in (True, False)}
+    seen = {kind: Counter(i for order in orders for i in order if i in kinds[kind]) for kind in kinds}
+    drawn = {kind: sum(seen[kind].values()) for kind in kinds}
+    # What fills up is less than one image a process, and one more where a share is no round number of images.
+    assert any(0 <= drawn[kind] - len(kinds[kind]) < 2 * world_size for kind in kinds)
+    assert all(drawn[kind] > len(kinds[kind]) - world_size for kind in kinds)
+    if drawn[False] - len(kinds[False]) < world_size:
+        assert set(seen[False]) == kinds[False]
+
+
+def test_a_small_folder_shortens_no_epoch_of_the_labelled():
+    labelled = [True] * 90 + [False] * 10
+    (sampler,) = samplers(labelled)
+    order = epoch_of(sampler, 2)
+    counts = Counter(order)
+    assert len(order) == len(sampler) == 180
+    assert [counts[i] for i in range(90)] == [1] * 90
+    assert [counts[i] for i in range(90, 100)] == [9] * 10
 
 
 @settings(max_examples=100)
@@ -71,14 +84,12 @@ def test_each_labelled_image_comes_before_one_comes_again_across_epochs_and_proc
     labelled, world_size, share
 ):
     ranks = samplers(labelled, world_size, share)
-    known = {i for i, has in enumerate(labelled) if has}
     counts = Counter()
     for epoch in range(4):
-        counts.update(i for sampler in ranks for i in epoch_of(sampler, epoch) if i in known)
-    if counts:
-        every = [counts[i] for i in known]
-        # Passes are cut where an epoch or a process ends, and never twice.
-        assert max(every) - min(every) <= 1
+        counts.update(i for sampler in ranks for i in epoch_of(sampler, epoch))
+    every = [counts[i] for i, known in enumerate(labelled) if known]
+    # Passes are cut where an epoch or a process ends, and never twice.
+    assert max(every) - min(every) <= 1
 
 
 @pytest.mark.parametrize('known', [True, False])

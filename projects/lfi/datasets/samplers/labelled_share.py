@@ -23,8 +23,8 @@ UNLABELLED_STREAM, LABELLED_STREAM = 0, 1
 class LabelledShareSampler(Sampler[int]):
     """Mixes images with and without a label, so that each batch has the same share of either.
 
-    An epoch passes once over the images without a label, in a new order. Those with a label come between
-    them, evenly, and are repeated as needed: each comes once before one comes again, across epochs too. Of
+    An epoch passes once over the images of the kind that lasts longer at this share. Those of the other kind
+    come between them, evenly, and are repeated: each comes once before one comes again, across epochs too. Of
     the images of any batch `labelled_share` have a label, to within one, whatever the batch's size is. Where
     all images have a label, or none has, an epoch passes over them once.
 
@@ -62,14 +62,20 @@ class LabelledShareSampler(Sampler[int]):
             return iter(self._pass_over(np.concatenate((self.labelled, self.unlabelled))))
         is_labelled = self._pattern()
         order = np.empty(len(is_labelled), np.int64)
-        order[~is_labelled] = self._pass_over(self.unlabelled)
-        order[is_labelled] = self._next_labelled(int(is_labelled.sum()))
+        labelled = int(is_labelled.sum())
+        unlabelled = len(order) - labelled
+        order[is_labelled] = self._next(self.labelled, LABELLED_STREAM, labelled)
+        order[~is_labelled] = (
+            self._pass_over(self.unlabelled)
+            if unlabelled == self._a_pass(self.unlabelled)
+            else self._next(self.unlabelled, UNLABELLED_STREAM, unlabelled)
+        )
         return iter(order.tolist())
 
     def __len__(self) -> int:
         """How many images this process sees in an epoch."""
         if not (len(self.labelled) and len(self.unlabelled)):
-            return math.ceil((len(self.labelled) + len(self.unlabelled)) / self.world_size)
+            return self._a_pass(self.labelled) + self._a_pass(self.unlabelled)
         return len(self._pattern())
 
     def set_epoch(self, epoch: int) -> None:
@@ -79,24 +85,30 @@ class LabelledShareSampler(Sampler[int]):
     def _pattern(self) -> np.ndarray:
         """Where the labelled images come in the process's epoch, (n,) bool."""
         share = Fraction(self.labelled_share).limit_denominator(10_000)
-        n = math.floor(math.ceil(len(self.unlabelled) / self.world_size) / (1 - share))
+        n = math.floor(self._a_pass(self.unlabelled) / (1 - share))
+        labelled = self._a_pass(self.labelled)
+        if math.floor(n * share) < labelled:
+            n = math.ceil(labelled / share)
         before = np.arange(n + 1) * share.numerator // share.denominator
         return np.diff(before).astype(bool)
+
+    def _a_pass(self, images: np.ndarray) -> int:
+        """How many of the images a process sees in a pass over all of them."""
+        return math.ceil(len(images) / self.world_size)
 
     def _pass_over(self, images: np.ndarray) -> list[int]:
         """This process's part of a pass over all images, in the epoch's order."""
         order = np.random.default_rng([self.seed, UNLABELLED_STREAM, self.epoch]).permutation(images)
-        total = math.ceil(len(order) / self.world_size) * self.world_size
+        total = self._a_pass(order) * self.world_size
         return np.resize(order, total)[self.rank :: self.world_size].tolist()
 
-    def _next_labelled(self, n: int) -> np.ndarray:
-        """The n labelled images of this process in this epoch, (n,), of an endless row of passes."""
-        size = len(self.labelled)
+    def _next(self, images: np.ndarray, stream: int, n: int) -> np.ndarray:
+        """The n images of this process in this epoch, (n,), of an endless row of passes over all of them."""
+        size = len(images)
         first = self.epoch * n * self.world_size + self.rank
         numbers = first + self.world_size * np.arange(n)
         passes = range(numbers[0] // size, numbers[-1] // size + 1) if n else range(0)
         orders = [
-            np.random.default_rng([self.seed, LABELLED_STREAM, number]).permutation(self.labelled)
-            for number in passes
+            np.random.default_rng([self.seed, stream, number]).permutation(images) for number in passes
         ]
-        return np.concatenate(orders)[numbers - passes.start * size] if n else self.labelled[:0]
+        return np.concatenate(orders)[numbers - passes.start * size] if n else images[:0]
