@@ -5,11 +5,10 @@ import pickle
 
 import numpy as np
 import pytest
-from lfi.datasets import FewLabels, ImageFolder, LabelledShareSampler, unaugmented
+from lfi.datasets import FewLabels, ImageFolder, LabelledShareSampler, SemiSupervisedDataset, unaugmented
 from lfi.datasets.labelled_images import labelled_images
 from lfi.errors import UsageError
 from mmengine.config import ConfigDict
-from mmengine.dataset import ConcatDataset
 from PIL import Image
 from torch.utils.data import DataLoader
 
@@ -58,12 +57,11 @@ def test_samples_are_marked_as_those_whose_label_is_hidden(folder):
 
 def test_beside_labelled_data_batches_have_their_share(folder, fake_tiny_imagenet):
     few = dict(type='lfi.TinyImageNet', data_root=str(fake_tiny_imagenet), pipeline=PIPELINE)
-    data = ConcatDataset(
+    data = SemiSupervisedDataset(
         [
             dict(type='lfi.FewLabels', labels_per_class=1, dataset=few),
             dict(type='lfi.ImageFolder', data_root=str(folder), pipeline=PIPELINE),
-        ],
-        ignore_keys=['classes'],
+        ]
     )
     sampler = LabelledShareSampler(data, labelled_share=0.5, seed=0)
     assert (len(sampler.labelled), len(sampler.unlabelled)) == (3, 6 + 6)

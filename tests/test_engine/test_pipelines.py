@@ -145,6 +145,24 @@ def test_a_hook_that_leaves_out_steps_by_name_is_refused():
         set_teacher_cache(cfg)
 
 
+@pytest.mark.parametrize(
+    'hook',
+    [dict(type='mmdet.PipelineSwitchHook', switch_pipeline=[]), dict(type='mmdet.YOLOXModeSwitchHook')],
+    ids=lambda hook: hook['type'],
+)
+def test_a_hook_that_would_change_no_pipeline_is_refused(hook):
+    def joined(kind, *hooks):
+        dataset = dict(type=kind, datasets=[dict(type='x', pipeline=[])])
+        return Config(
+            dict(model=dict(teacher={}), train_dataloader=dict(dataset=dataset), custom_hooks=[*hooks])
+        )
+
+    with pytest.raises(UsageError, match='SwitchHook changes no pipeline in .*SemiSupervisedDataset'):
+        check_pipelines(joined('mmdet.ConcatDataset', hook))
+    check_pipelines(joined('lfi.SemiSupervisedDataset', hook))
+    check_pipelines(joined('ConcatDataset', dict(type='EMAHook')))
+
+
 def test_a_hook_that_a_command_line_made_a_string_is_refused():
     with pytest.raises(UsageError, match=r"^custom_hooks: 'dict\(type=EMAHook\)' is not a dict"):
         hooks_of(Config(dict(custom_hooks=['dict(type=EMAHook)'])))

@@ -35,8 +35,6 @@ from .source import Expression
 
 SAMPLER = {'_delete_': True, 'type': 'lfi.LabelledShareSampler', 'labelled_share': 0.5}
 DATASET = '{{_base_.train_dataloader.dataset}}'
-SEGMENTATION_METAINFO = ('label_map', 'reduce_zero_label')
-"""What mmseg's data sets add to their metainfo."""
 
 
 def changed_data(
@@ -71,7 +69,7 @@ def changed_data(
 
     changes = of_datasets(dataset, change)
     if folder is not None:
-        loader_changes = _beside_folder(found, loader, changes, change, folder, scope, hooks)
+        loader_changes = _beside_folder(found, loader, changes, change, folder)
     else:
         loader_changes = {'dataset': found.with_variables('train_pipeline', changes)} if changes else {}
     if loader_changes:
@@ -118,8 +116,6 @@ def _beside_folder(
     changes: dict,
     change: Callable[[Pipeline], Pipeline],
     folder: str,
-    scope: str,
-    hooks: Sequence[dict],
 ) -> dict[str, Any]:
     """The training data with a folder of images without labels beside them."""
     dataset = loader['dataset'].to_dict()
@@ -132,29 +128,20 @@ def _beside_folder(
         'data_root': folder,
         'pipeline': found.share('unlabelled_pipeline', steps),
     }
-    first = next(leaves(dataset))
-    kind = kind_of(first, DATASETS, scope)
-    of_kind, of_config = getattr(kind, 'METAINFO', None) or {}, first.get('metainfo') or {}
-    named = {'classes', *of_kind, *of_config, *SEGMENTATION_METAINFO}
     found.words.append(
         (
             'training data',
-            f'the images of {folder} beside the labelled ones, half of each batch from either; an epoch is '
-            'one pass over the folder',
+            f'the images of {folder} beside the labelled ones, half of each batch from either; an epoch '
+            'is one pass over the larger of both',
         )
     )
-    if switched_pipelines(hooks):
-        found.words.append(
-            ('custom_hooks', 'a hook that switches the pipeline changes nothing in data sets that are joined')
-        )
     batches = {'batch_sampler': None} if loader.get('batch_sampler') else {}
     return {
         'sampler': SAMPLER,
         **batches,
         'dataset': {
             '_delete_': True,
-            'type': 'ConcatDataset',
-            'ignore_keys': sorted(named),
+            'type': 'lfi.SemiSupervisedDataset',
             'datasets': [labelled, images],
         },
     }

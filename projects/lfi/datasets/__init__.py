@@ -9,6 +9,7 @@ from .image_files import ImageFileDataset
 from .image_folder import ImageFolder
 from .regions import AnnotatedObjects, objects_of, regions_of
 from .samplers import LabelledShareSampler
+from .semi_supervised import SemiSupervisedDataset
 from .shapes import Shapes
 from .tiny_imagenet import TinyImageNet
 from .transforms import LoadCaptionConcepts, LoadHeatMap, LoadInteractionMaps, LoadRegions, RecordView
@@ -28,6 +29,7 @@ __all__ = [
     'LoadRegions',
     'PACS',
     'RecordView',
+    'SemiSupervisedDataset',
     'Shapes',
     'TinyImageNet',
     'VLCS',

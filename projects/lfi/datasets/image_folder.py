@@ -28,8 +28,7 @@ class ImageFolder(ImageFileDataset):
     Folders may lie in one another, and links are followed; a folder that several links lead to is read once.
     An image is a file whose name ends as an image's does, in upper or lower case. The order is that of the
     paths below `data_root`. Each data info holds `img_path`, `gt_label=-1` and `unlabelled=True`; samples are
-    marked as those of `lfi.FewLabels` are. So it serves beside labelled data, in mmengine's `ConcatDataset`
-    with `ignore_keys=['classes']`.
+    marked as those of `lfi.FewLabels` are. So it serves beside labelled data, in `lfi.SemiSupervisedDataset`.
 
     Args:
         data_root: The folder.

@@ -98,13 +98,13 @@ def check_few_labels(cfg: Config) -> None:
         raise UsageError(
             f'train_dataloader: {mixing} would mix images whose labels lfi.FewLabels hides into others, from '
             'a memory that does not know which: their boxes would be learnt. Leave the step out, or put '
-            "images without labels beside the others, in a dict(type='ConcatDataset', datasets=[...])"
+            "images without labels beside the others, in a dict(type='lfi.SemiSupervisedDataset', ...)"
         )
     if reads_labels and _mixes_few_labels(dataset):
         raise UsageError(
             'train_dataloader.dataset has a MultiImageMixDataset around lfi.FewLabels or lfi.ImageFolder: '
             'what it makes of images without a label would count as negatives. Put the data set without '
-            "labels beside it, in a dict(type='ConcatDataset', datasets=[...])"
+            "labels beside it, in a dict(type='lfi.SemiSupervisedDataset', datasets=[...])"
         )
     if not getattr(model, 'learns_without_labels', False):
         raise UsageError(

@@ -36,8 +36,9 @@ def check_pipelines(cfg: Config) -> None:
     what it pads. A teacher takes images for BGR until the data preprocessor turns them. Where images are
     mixed (`lfi.RecordedCopyPaste` and its like) and their maps come from a cache, padding is where none of
     them shows. Pixels that a pipeline normalises are near-black to an online teacher. What a caption speaks
-    of is an index among the teacher's concepts. A config passes if neither its model nor a model inside it
-    has a teacher.
+    of is an index among the teacher's concepts. A hook that switches the pipeline changes nothing in data
+    sets that mmengine's `ConcatDataset` joins. A config passes if neither its model nor a model inside it has
+    a teacher.
 
     Args:
         cfg: of the run.
@@ -48,6 +49,7 @@ def check_pipelines(cfg: Config) -> None:
     taught = _taught_models(cfg.get('model') or {})
     if not taught:
         return
+    _check_switches(cfg)
     online = any(model.get('teacher_cache') is None for model in taught)
     for loader in LOADERS:
         _check_colours((cfg.get(loader) or {}).get('dataset'), loader, online)
@@ -62,6 +64,18 @@ def check_pipelines(cfg: Config) -> None:
                     f'{loader}: its pipeline has the step Normalize, and the teacher would see near-black '
                     'images. Remove it, and give its mean and std to data_preprocessor'
                 )
+
+
+def _check_switches(cfg: Config) -> None:
+    dataset = (cfg.get('train_dataloader') or {}).get('dataset') or {}
+    hooks = hooks_of(cfg)
+    switching = leaving_out(hooks) or next((type_name(hook) for hook in hooks if SWITCHED in hook), None)
+    if switching and dataset and type_name(dataset) == 'ConcatDataset':
+        raise UsageError(
+            f'custom_hooks: {switching} changes no pipeline in a ConcatDataset. For images without labels '
+            "beside those with labels use type='lfi.SemiSupervisedDataset', whose first data set it changes; "
+            'else leave the hook out'
+        )
 
 
 def refuse_padding(steps: Sequence[Mapping], loader: str) -> None:

@@ -33,8 +33,7 @@ class LabelledShareSampler(Sampler[int]):
     goes on with what would have come.
 
     Args:
-        dataset: as `labelled_images` takes it: `lfi.FewLabels`; or mmengine's `ConcatDataset` of data sets
-            with and without labels, these in `lfi.FewLabels` with `labels_per_class=0`.
+        dataset: as `labelled_images` takes it: `lfi.FewLabels`, or `lfi.SemiSupervisedDataset`.
         labelled_share: of images with a label, above 0 and below 1, and within 0.0001 of neither. Defaults to
             0.5.
         seed: the same for all processes. Defaults to None: one that they agree on.
@@ -108,7 +107,5 @@ class LabelledShareSampler(Sampler[int]):
         first = self.epoch * n * self.world_size + self.rank
         numbers = first + self.world_size * np.arange(n)
         passes = range(numbers[0] // size, numbers[-1] // size + 1) if n else range(0)
-        orders = [
-            np.random.default_rng([self.seed, stream, number]).permutation(images) for number in passes
-        ]
+        orders = [np.random.default_rng([self.seed, stream, number]).permutation(images) for number in passes]
         return np.concatenate(orders)[numbers - passes.start * size] if n else images[:0]
