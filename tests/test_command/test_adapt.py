@@ -10,9 +10,10 @@ import pytest
 import torch
 from lfi.adaptation import read_user_config
 from lfi.adaptation.overlay import build_model
+from lfi.adaptation.teacher import asked_teacher
 from lfi.command.adapt import adapt
 from lfi.engine.config_loading import load_config
-from lfi.engine.pipelines import LOADERS
+from lfi.engine.pipelines import LOADERS, check_pipelines
 from lfi.errors import UsageError
 from lfi.models.adapters import InteractionQueries
 from lfi.models.backbones import InteractionQueryViT
@@ -159,6 +160,37 @@ def test_what_it_writes_is_the_plain_model_with_interactions(config, kind, reads
         expected, found = plain.extract_feat(image), adapted.extract_feat(image)
     # A Swin gives one map more, which the head leaves unread.
     assert all(torch.equal(*pair) for pair in zip(found[-len(expected) :], expected, strict=True))
+
+
+@pytest.mark.parametrize(
+    ('name', 'larger'),
+    [
+        ('ViT-B-16:openai', True),
+        ('ViT-B-16-SigLIP2:webli', True),
+        ('PE-Core-B-16:meta', True),
+        ('EVA02-L-14:merged2b_s4b_b131k', True),
+        ('ViT-B-16-SigLIP2-512:webli', False),
+        ('RN50:openai', False),
+        ('convnext_base:laion400m_s13b_b51k', False),
+    ],
+)
+def test_the_teacher_of_large_images_is_asked_at_448_px_where_it_can_be(name, larger):
+    _, teacher = asked_teacher(name, ['cat', 'dog'], 2, is_dense=True)
+    assert teacher.get('input_size') == (448 if larger else None)
+    _, teacher = asked_teacher(name, ['cat', 'dog'], 2, is_dense=False)
+    assert 'input_size' not in teacher
+
+
+def test_a_hook_switches_the_labelled_images_beside_a_folder(write, tmp_path):
+    (tmp_path / 'photos').mkdir()
+    cfg = load_config(
+        str(write('mmdet::rtmdet_tiny_8xb32-300e_coco', teacher='clip-b16', unlabelled='photos'))
+    )
+    dataset = cfg.train_dataloader.dataset
+    assert dataset.type == 'lfi.SemiSupervisedDataset'
+    assert [part.type for part in dataset.datasets] == ['CocoDataset', 'lfi.ImageFolder']
+    assert any(hook.type == 'PipelineSwitchHook' for hook in cfg.custom_hooks)
+    check_pipelines(cfg)
 
 
 def test_padding_and_mosaics_are_left_to_what_notes_them(write, capsys):

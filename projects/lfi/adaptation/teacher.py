@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -57,9 +58,12 @@ def asked_teacher(name: str, concepts: Any, num_concepts: int, is_dense: bool) -
 
 
 def _can_be_larger(model: str) -> bool:
-    """Whether a model is a ViT of open_clip, whose position embeddings are interpolated, for small images."""
+    """Whether a model is a ViT for small images, open_clip's or timm's: its positions are interpolated."""
     vision: Mapping[str, Any] = open_clip_config(model)['vision_cfg']
     size, patch = vision.get('image_size', 224), vision.get('patch_size')
-    if not isinstance(size, int) or not isinstance(patch, int) or 'timm_model_name' in vision:
+    if 'timm_model_name' in vision:
+        of_timm = re.match(r'(?:vit(?!_relpos)|eva|eva02)_.*_patch(\d+)_', vision['timm_model_name'])
+        patch = int(of_timm[1]) if of_timm else None
+    if not isinstance(size, int) or not isinstance(patch, int):
         return False
     return size < DENSE_SIZE and DENSE_SIZE % patch == 0
