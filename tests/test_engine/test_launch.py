@@ -1,4 +1,5 @@
 import errno
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -6,7 +7,7 @@ from lfi.engine import launch, safe_checkpoint_loading
 from lfi.engine.checkpoint import load_from_local
 from lfi.errors import UsageError
 from mmengine.config import Config
-from mmengine.runner import CheckpointLoader
+from mmengine.runner import CheckpointLoader, IterBasedTrainLoop, Runner
 
 
 @pytest.fixture(autouse=True)
@@ -69,3 +70,20 @@ def test_ctrl_c_ends_in_a_word(capsys):
     with pytest.raises(SystemExit) as stopped:
         launch.run(main)
     assert stopped.value.code == 130 and capsys.readouterr().err == 'stopped\n'
+
+
+@pytest.mark.parametrize(
+    ('sampler', 'drop_last', 'refused'),
+    [('DefaultSampler', True, True), ('InfiniteSampler', True, False), ('DefaultSampler', False, False)],
+)
+def test_a_training_by_iterations_needs_a_batch_too(sampler, drop_last, refused):
+    loader = Runner.build_dataloader(
+        dict(dataset=[0, 1, 2], sampler=dict(type=sampler), batch_size=4, drop_last=drop_last, num_workers=0)
+    )
+    loop = IterBasedTrainLoop(SimpleNamespace(), loader, max_iters=3)
+    runner = SimpleNamespace(train_loop=loop)
+    if not refused:
+        launch.require_batches(runner)
+        return
+    with pytest.raises(UsageError, match='no batch: 3 images, 1 processes, batch_size=4, drop_last=True'):
+        launch.require_batches(runner)

@@ -51,7 +51,17 @@ def kill_before_writing(monkeypatch, name, time):
     monkeypatch.setattr(Runner, 'save_checkpoint', killed)
 
 
-def train(work_dir, epochs, killed_at=None, resume=None, val_interval=1, save_best='weight', **train_cfg):
+def train(
+    work_dir,
+    epochs,
+    killed_at=None,
+    resume=None,
+    val_interval=1,
+    save_best='weight',
+    scheduler=None,
+    hooks=(),
+    **train_cfg,
+):
     loader = dict(dataset=[torch.ones(1)], batch_size=1, num_workers=0)
     loader['sampler'] = dict(type='DefaultSampler', shuffle=False)
     runner = Runner(
@@ -66,7 +76,8 @@ def train(work_dir, epochs, killed_at=None, resume=None, val_interval=1, save_be
         default_hooks=dict(
             checkpoint=dict(type='CheckpointHook', interval=1, save_best=save_best, rule='less')
         ),
-        custom_hooks=[dict(type='lfi.MissedValidationHook')] if resume else [],
+        custom_hooks=[*hooks, *([dict(type='lfi.MissedValidationHook')] if resume else [])],
+        param_scheduler=scheduler,
         visualizer=dict(
             type='Visualizer', name=f'run_{uuid4()}', vis_backends=[dict(type='LocalVisBackend')]
         ),
@@ -139,3 +150,26 @@ def test_what_its_own_folder_has_validated_is_not_validated_again(tmp_path):
     train(tmp_path / 'first', 2)
     train(tmp_path / 'other', 3, resume='../first/epoch_2.pth')
     assert validations(tmp_path / 'other') == [(3, -3)]
+
+
+@pytest.mark.parametrize('save_best', ['weight', None])
+@pytest.mark.parametrize('ends', [1, 2, 3])
+@pytest.mark.parametrize(
+    'forgotten',
+    [
+        # The weight falls: each epoch is worse than the first.
+        dict(scheduler=dict(type='ReduceOnPlateauLR', monitor='weight', rule='greater', patience=0)),
+        dict(scheduler=dict(type='ReduceOnPlateauLR', monitor='weight', rule='greater', patience=1)),
+        dict(hooks=[dict(type='EarlyStoppingHook', monitor='weight', rule='greater', patience=3)]),
+    ],
+    ids=['plateau', 'patient', 'stopping'],
+)
+def test_what_waits_for_a_better_validation_waits_as_long(tmp_path, monkeypatch, forgotten, ends, save_best):
+    train(tmp_path / 'undisturbed', 6, save_best=save_best, **forgotten)
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        kill_before_writing(patch, f'epoch_{ends + 1}.pth', 1)
+        train(tmp_path / 'resumed', 6, save_best=save_best, **forgotten)
+    train(tmp_path / 'resumed', 6, resume=f'epoch_{ends}.pth', save_best=save_best, **forgotten)
+    expected = validations(tmp_path / 'undisturbed')
+    assert validations(tmp_path / 'resumed') == expected
+    assert len(expected) == (4 if 'hooks' in forgotten else 6)

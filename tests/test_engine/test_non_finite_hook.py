@@ -189,6 +189,17 @@ def test_with_accumulated_gradients_the_whole_update_is_skipped_and_counts_once(
     assert runner.message_hub.get_info('skipped_updates') == 2
 
 
+@pytest.mark.parametrize('bad', [0, 2])
+def test_with_accumulated_gradients_no_batch_of_a_skipped_update_is_in_the_running_statistics(
+    tmp_path, bad, warnings
+):
+    runner = toy_runner(tmp_path, {bad: NAN}, hook(2), batches=range(2), accumulative_counts=2)
+    before = {name: buffer.clone() for name, buffer in runner.model.named_buffers()}
+    runner.train()
+    assert runner.message_hub.get_info('skipped_updates') == 2
+    assert all(torch.equal(buffer, before[name]) for name, buffer in runner.model.named_buffers())
+
+
 class MaskedModel(ToyModel):
     """A loss that is NaN and moves nothing, as of a mask that leaves no pixel."""
 

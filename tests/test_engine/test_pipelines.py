@@ -138,10 +138,26 @@ def test_a_pipeline_to_which_a_hook_switches_reads_the_cache_too():
         set_teacher_cache(switching(dict(type='PackInputs')))
 
 
+@pytest.mark.parametrize(
+    ('step', 'message'),
+    [
+        (dict(type='Pad', size=(64, 64)), '^custom_hooks: its pipeline pads by Pad'),
+        (dict(type='mmdet.Normalize'), '^custom_hooks: its pipeline has the step Normalize'),
+        (dict(type='lfi.LoadCaptionConcepts', concepts=['cat']), '^custom_hooks: concept 0 .* is .cat.'),
+    ],
+    ids=lambda value: value['type'] if isinstance(value, dict) else '',
+)
+def test_the_pipeline_to_which_a_hook_switches_is_checked_too(step, message):
+    cfg = config(model=dict(teacher=dict(concepts=['dog'])))
+    cfg.custom_hooks = [dict(type='PipelineSwitchHook', switch_pipeline=[step])]
+    with pytest.raises(UsageError, match=message):
+        check_pipelines(cfg)
+
+
 def test_a_hook_that_leaves_out_steps_by_name_is_refused():
     cfg = config(model=dict(teacher={}, teacher_cache='maps'))
     cfg.custom_hooks = [dict(type='mmdet.YOLOXModeSwitchHook', num_last_epochs=15)]
-    with pytest.raises(UsageError, match=r'^YOLOXModeSwitchHook leaves out steps .*PipelineSwitchHook'):
+    with pytest.raises(UsageError, match='^YOLOXModeSwitchHook leaves out steps .*teacher_cache=None'):
         set_teacher_cache(cfg)
 
 
@@ -160,6 +176,9 @@ def test_a_hook_that_would_change_no_pipeline_is_refused(hook):
     with pytest.raises(UsageError, match='SwitchHook changes no pipeline in .*SemiSupervisedDataset'):
         check_pipelines(joined('mmdet.ConcatDataset', hook))
     check_pipelines(joined('lfi.SemiSupervisedDataset', hook))
+    if 'switch_pipeline' in hook:
+        with pytest.raises(UsageError, match='SwitchHook gives a MultiImageMixDataset a pipeline'):
+            check_pipelines(joined('mmdet.MultiImageMixDataset', hook))
     check_pipelines(joined('ConcatDataset', dict(type='EMAHook')))
 
 

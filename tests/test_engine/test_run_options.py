@@ -54,6 +54,29 @@ def test_checkpoints_are_written_atomically_unless_the_config_says_how():
         assert cfg.default_hooks.checkpoint.get('backend_args') is None
 
 
+@pytest.mark.parametrize(
+    ('loop', 'expected'),
+    [
+        (dict(type='IterBasedTrainLoop', max_iters=10), False),
+        (dict(by_epoch=False, max_iters=10), False),
+        (dict(by_epoch=True, max_epochs=10), None),
+        (None, None),
+    ],
+)
+def test_validations_are_logged_by_iteration_where_training_counts_iterations(loop, expected):
+    cfg = Config(dict(train_cfg=loop, default_hooks=dict(logger=dict(type='LoggerHook', interval=50))))
+    run_options.log_validation_by_iteration(cfg)
+    assert cfg.default_hooks.logger.get('log_metric_by_epoch') is expected
+    cfg = Config(dict(train_cfg=loop))
+    run_options.log_validation_by_iteration(cfg)
+    hook = (cfg.get('default_hooks') or {}).get('logger') or {}
+    assert hook.get('log_metric_by_epoch') is expected
+    own = dict(type='LoggerHook', log_metric_by_epoch=True)
+    cfg = Config(dict(train_cfg=loop, default_hooks=dict(logger=own)))
+    run_options.log_validation_by_iteration(cfg)
+    assert cfg.default_hooks.logger == own
+
+
 def test_resume(tmp_path):
     cfg = Config({'work_dir': str(tmp_path), 'load_from': 'pretrained.pth'})
     run_options.set_resume(cfg, None)

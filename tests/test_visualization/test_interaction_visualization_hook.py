@@ -196,3 +196,28 @@ def test_detections_are_named_by_the_data_set_whatever_the_teacher_is_asked_abou
     data = dict(inputs=torch.zeros(1, 3, 32, 32, dtype=torch.uint8), data_samples=[sample])
     hook.after_test_iter(runner, 0, data, [sample])
     assert drawn == [(('ring', 'star'), (2, 2))]
+
+
+class SegPreProcessor:
+    """As mmseg's: images of several sizes are padded in training alone, and the samples say so."""
+
+    seg_pad_val, batch_augments = 255, 'augments'
+
+    def __call__(self, data, training):
+        sizes = {image.shape for image in data['inputs']}
+        assert training or len(sizes) == 1, 'The image size in a batch should be the same.'
+        assert self.batch_augments is None or not training
+        for sample in data['data_samples'] if training else ():
+            sample.padded = True
+        return dict(inputs=torch.zeros(len(data['inputs']), 3, 32, 48), data_samples=data['data_samples'])
+
+
+@pytest.mark.parametrize('sizes', [((32, 48), (20, 40)), ((32, 48), (32, 48))])
+def test_images_of_a_segmentors_batch_may_differ_in_size(runner, sizes):
+    model = runner.model
+    model.data_preprocessor = SegPreProcessor()
+    samples = [SimpleNamespace(padded=False) for _ in sizes]
+    images = [torch.full((3, *size), 200, dtype=torch.uint8) for size in sizes]
+    picture = draw_batch(model, dict(inputs=images, data_samples=samples))
+    assert picture.std() > 0 and model.data_preprocessor.batch_augments == 'augments'
+    assert not any(sample.padded for sample in samples)

@@ -12,11 +12,12 @@ from collections.abc import Callable
 import torch
 import torch.distributed
 from mmengine.config import Config, ConfigDict
+from mmengine.dataset import InfiniteSampler
 from mmengine.device import get_device
 from mmengine.dist import get_world_size
 from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
-from mmengine.runner import EpochBasedTrainLoop, Runner
+from mmengine.runner import Runner
 
 from lfi.errors import CheckpointError, UsageError
 from lfi.repositories import is_student
@@ -124,12 +125,12 @@ def require_batches(runner: Runner) -> None:
     """Refuse to train on no batch, after which untrained weights would be saved as a finished run.
 
     Raises:
-        UsageError: A training by epochs whose data loader is empty; the message says of what it is made.
+        UsageError: The data loader is empty; the message says of what it is made.
     """
-    loop = runner.train_loop
-    if not isinstance(loop, EpochBasedTrainLoop) or len(loop.dataloader):
+    loader = runner.train_loop.dataloader
+    # A sampler without end fills batches also of fewer images.
+    if isinstance(loader.sampler, InfiniteSampler) or len(loader):
         return
-    loader = loop.dataloader
     raise UsageError(
         f'train_dataloader has no batch: {len(loader.dataset)} images, {get_world_size()} processes, '
         f'batch_size={loader.batch_size}, drop_last={loader.drop_last}. Set a smaller '

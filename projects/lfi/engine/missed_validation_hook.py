@@ -1,14 +1,15 @@
-"""The validation that a kill interrupted."""
+"""What a kill takes of the validations."""
 
 from __future__ import annotations
 
 from bisect import bisect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from mmengine import dist
-from mmengine.hooks import CheckpointHook, Hook
+from mmengine.hooks import CheckpointHook, EarlyStoppingHook, Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from lfi.registry import HOOKS
@@ -18,11 +19,13 @@ from .scalars import read_scalars
 
 @HOOKS.register_module()
 class MissedValidationHook(Hook):
-    """Validates the checkpoint from which training resumes, where a kill has cut its validation off.
+    """Makes good what a run forgets of its validations when it is killed, and resumes.
 
     MMEngine (0.10) writes a checkpoint, validates it, logs the result, writes the best checkpoint and then
     the checkpoint once more. A run that is killed in between resumes with the next epoch. Without this hook
-    the results would lack that validation, or the best checkpoint would be another one.
+    the results would lack that validation, or the best checkpoint would be another one. A scheduler that
+    waits for a plateau has not seen the validation that follows its checkpoint, and `EarlyStoppingHook` has
+    seen none: both are told what is logged.
     `tools/train.py --resume` adds it.
     """
 
@@ -30,20 +33,24 @@ class MissedValidationHook(Hook):
     priority = 'LOWEST'
 
     def before_train(self, runner: Runner) -> None:
-        """Run the validation loop once, if it is due."""
+        """Tell what was logged, and run the validation loop once, if it is due."""
         loop = runner.train_loop
         by_epoch = isinstance(loop, EpochBasedTrainLoop)
         step, last = (runner.epoch, loop.max_epochs) if by_epoch else (runner.iter, loop.max_iters)
         # The loop itself looks after an epoch which interval is that of its milestones.
         interval = loop.dynamic_intervals[bisect(loop.dynamic_milestones, step + 1) - 1]
         due = step >= max(1, loop.val_begin) and (step % interval == 0 or step == last)
-        if runner.val_loop is None or not due:
+        if runner.val_loop is None:
             return
-        logged = [row for row in _validations(runner) if row['step'] == step]
+        # The later word counts.
+        logged: Any = {row['step']: row for row in _validations(runner) if row['step'] <= step}
+        missed = due and (step not in logged or _best_is_missing(runner, logged[step]))
         # All processes do what the first one has read.
-        missed = [not logged or _best_is_missing(runner, logged[-1])]
-        dist.broadcast_object_list(missed)
-        if missed[0]:
+        read = [logged, missed]
+        dist.broadcast_object_list(read)
+        logged, missed = read
+        _tell(runner, [logged[number] for number in sorted(logged) if not (missed and number == step)])
+        if missed:
             runner.logger.info(f'The validation of step {step} was not completed, and is done now.')
             runner.val_loop.run()
             runner.model.train()
@@ -53,6 +60,20 @@ def _validations(runner: Runner) -> Iterator[dict]:
     """What is logged in the folder of the checkpoint, and in that of this run."""
     folders = dict.fromkeys((Path(str(runner._load_from)).parent, Path(runner.work_dir)))
     return (row for row in chain.from_iterable(map(read_scalars, folders)) if 'loss' not in row)
+
+
+def _tell(runner: Runner, validations: Sequence[dict]) -> None:
+    """Let early stopping and a plateau's schedulers see the validations that they lack."""
+    for hook in runner.hooks:
+        if isinstance(hook, EarlyStoppingHook):
+            for validation in validations:
+                hook.after_val_epoch(runner, validation)
+    schedulers = runner.param_schedulers or []
+    for scheduler in chain(*schedulers.values()) if isinstance(schedulers, dict) else schedulers:
+        # Its steps are counted from -1, and a later beginning is not looked into.
+        waits = getattr(scheduler, 'need_val_args', False) and scheduler.begin == 0
+        if waits and scheduler.last_step + 2 == len(validations):
+            scheduler.step(validations[-1])
 
 
 def _best_is_missing(runner: Runner, logged: Mapping[str, float]) -> bool:

@@ -53,6 +53,7 @@ class NonFiniteHook(Hook):
         self._gradient = 0.0
         self._stepped = False
         self._spoiled = False
+        self._accumulates = False
         self._skips_in_a_row = 0
         self._buffers: dict[str, torch.Tensor] = {}
         self._snapshots: list[tuple[Any, Any]] = []
@@ -70,10 +71,11 @@ class NonFiniteHook(Hook):
             )
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
-        """Keep the running statistics as they are."""
+        """Keep the running statistics as they are before an update, which may be of several iterations."""
         self._gradient, self._stepped = 0.0, False
-        if self.max_skips and not self._spoiled:
+        if self.max_skips and not self._accumulates:
             self._keep(runner.model)
+            self._accumulates = True
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict | None, outputs: dict
@@ -141,8 +143,10 @@ class NonFiniteHook(Hook):
         if skipped:
             before = runner.message_hub.get_info('skipped_updates', 0)
             runner.message_hub.update_info('skipped_updates', before + 1)
+            # Of further iterations of the same update.
+            self._restore(runner.model)
         self._skips_in_a_row = self._skips_in_a_row + 1 if self._spoiled else 0
-        self._spoiled = False
+        self._spoiled = self._accumulates = False
 
     def _advice(self) -> str:
         if self.max_skips:

@@ -44,46 +44,53 @@ def check_pipelines(cfg: Config) -> None:
         cfg: of the run.
 
     Raises:
-        UsageError: if there is such a step; the message names it, its data loader and the fix.
+        UsageError: if there is such a step; the message names it, its part of the config and the fix.
     """
     taught = _taught_models(cfg.get('model') or {})
     if not taught:
         return
     _check_switches(cfg)
     online = any(model.get('teacher_cache') is None for model in taught)
-    for loader in LOADERS:
-        _check_colours((cfg.get(loader) or {}).get('dataset'), loader, online)
-        steps = list(_steps((cfg.get(loader) or {}).get('dataset')))
-        _check_captions(steps, taught, loader)
+    data: dict[str, object] = {loader: (cfg.get(loader) or {}).get('dataset') for loader in LOADERS}
+    data['custom_hooks'] = [{'pipeline': steps} for steps in switched_pipelines(hooks_of(cfg))]
+    for part, datasets in data.items():
+        _check_colours(datasets, part, online)
+        steps = list(_steps(datasets))
+        _check_captions(steps, taught, part)
         mixes = not online and any(type_name(step).startswith(MIXING) for step in steps)
         if not mixes:
-            refuse_padding(steps, loader)
+            refuse_padding(steps, part)
         for step in steps:
             if type_name(step) == 'Normalize' and online:
                 raise UsageError(
-                    f'{loader}: its pipeline has the step Normalize, and the teacher would see near-black '
+                    f'{part}: its pipeline has the step Normalize, and the teacher would see near-black '
                     'images. Remove it, and give its mean and std to data_preprocessor'
                 )
 
 
 def _check_switches(cfg: Config) -> None:
     dataset = (cfg.get('train_dataloader') or {}).get('dataset') or {}
-    hooks = hooks_of(cfg)
-    switching = leaving_out(hooks) or next((type_name(hook) for hook in hooks if SWITCHED in hook), None)
-    if switching and dataset and type_name(dataset) == 'ConcatDataset':
+    kind, hooks = type_name(dataset) if dataset else '', hooks_of(cfg)
+    switching = next((type_name(hook) for hook in hooks if SWITCHED in hook), None)
+    if kind == 'ConcatDataset' and (switching or leaving_out(hooks)):
         raise UsageError(
-            f'custom_hooks: {switching} changes no pipeline in a ConcatDataset. For images without labels '
-            "beside those with labels use type='lfi.SemiSupervisedDataset', whose first data set it changes; "
-            'else leave the hook out'
+            f'custom_hooks: {switching or leaving_out(hooks)} changes no pipeline in a ConcatDataset. For '
+            "images without labels beside those with labels use type='lfi.SemiSupervisedDataset', whose "
+            'first data set it changes; else leave the hook out'
+        )
+    if kind == 'MultiImageMixDataset' and switching:
+        raise UsageError(
+            f'custom_hooks: {switching} gives a MultiImageMixDataset a pipeline whose last steps it leaves '
+            'out: do without it, or mix inside the pipeline of the data set, by CachedMosaic and CachedMixUp'
         )
 
 
-def refuse_padding(steps: Sequence[Mapping], loader: str) -> None:
+def refuse_padding(steps: Sequence[Mapping], part: str) -> None:
     """Refuse steps that pad.
 
     Args:
         steps: configs.
-        loader: their data loader, for the error.
+        part: of the config that has them, for the error.
 
     Raises:
         UsageError: if one does; the message names it and the fix.
@@ -92,13 +99,13 @@ def refuse_padding(steps: Sequence[Mapping], loader: str) -> None:
         name = type_name(step)
         if name in PADDING or (name == 'FixShapeResize' and step.get('keep_ratio')):
             raise UsageError(
-                f'{loader}: its pipeline pads by {name}, and padding would count as image. Leave it '
+                f'{part}: its pipeline pads by {name}, and padding would count as image. Leave it '
                 'to data_preprocessor: by pad_size_divisor, or in detection by '
                 "batch_augments=[dict(type='BatchFixedSizePad', size=...)]"
             )
 
 
-def _check_captions(steps: Sequence[Mapping], taught: Sequence[Mapping], loader: str) -> None:
+def _check_captions(steps: Sequence[Mapping], taught: Sequence[Mapping], part: str) -> None:
     """Refuse captions that are read by other concepts than the teacher's: it would be asked about others."""
     lists = [step['concepts'] for step in steps if type_name(step) == 'LoadCaptionConcepts']
     own = [model['teacher']['concepts'] for model in taught if 'concepts' in (model['teacher'] or ())]
@@ -108,19 +115,19 @@ def _check_captions(steps: Sequence[Mapping], taught: Sequence[Mapping], loader:
         for index, (name, known) in enumerate(zip_longest(concept_names(concepts), concept_names(theirs))):
             if name is None or known is None or plain_name(name) != plain_name(known):
                 raise UsageError(
-                    f'{loader}: concept {index} of lfi.LoadCaptionConcepts is {name!r}, and of the teacher '
+                    f'{part}: concept {index} of lfi.LoadCaptionConcepts is {name!r}, and of the teacher '
                     f'{known!r}, so that it would be asked about another. Give both the same: '
                     'concepts={{_base_.model.teacher.concepts}}, or one variable'
                 )
 
 
-def _check_colours(dataset: object, loader: str, online: bool) -> None:
+def _check_colours(dataset: object, part: str, online: bool) -> None:
     """Refuse images that are RGB before the data preprocessor: a teacher would see red as blue."""
     for config in configs_in(dataset):
         if is_rgb(config):
             name = type_name(config)
             raise UsageError(
-                f'{loader}: {name} has RGB images, and the teacher would see red as blue. Write '
+                f'{part}: {name} has RGB images, and the teacher would see red as blue. Write '
                 f"dataset=dict(type='lfi.{name}', ...), which is the same in BGR, and let data_preprocessor "
                 'turn it: to_rgb=True'
             )
@@ -133,7 +140,7 @@ def _check_colours(dataset: object, loader: str, online: bool) -> None:
         if online and len(turns) % 2:
             name, option = turns[-1]
             raise UsageError(
-                f'{loader}: its pipeline hands on RGB images by {name}({option}=True), and the teacher would '
+                f'{part}: its pipeline hands on RGB images by {name}({option}=True), and the teacher would '
                 'see red as blue. Hand on BGR, NumpyToPIL(to_rgb=True) with PILToNumpy(to_bgr=True), and let '
                 'data_preprocessor turn it: to_rgb=True'
             )
@@ -185,8 +192,7 @@ def steps_that_read_maps(cfg: Config, cache: str) -> list[dict]:
     if switching:
         raise UsageError(
             f'{switching} leaves out steps of the pipeline by their names, and finds none inside '
-            "lfi.RecordView: switch to a complete pipeline by dict(type='mmdet.PipelineSwitchHook', ...), or "
-            'ask the teacher online, by teacher_cache=None'
+            'lfi.RecordView: ask the teacher online, by teacher_cache=None'
         )
     steps: list[dict] = []
     for part in (cfg.train_dataloader.dataset, *switched_pipelines(hooks)):

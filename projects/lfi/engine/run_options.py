@@ -64,6 +64,20 @@ def write_checkpoints_atomically(cfg: Config) -> None:
         hook.setdefault('backend_args', {'backend': 'lfi_atomic'})
 
 
+def log_validation_by_iteration(cfg: Config) -> None:
+    """Log a validation with its iteration where training counts iterations, unless the config says how.
+
+    MMEngine (0.10) logs all validations of such a training as those of step 0.
+    """
+    loop = cfg.get('train_cfg') or {}
+    if not ('max_iters' in loop or loop.get('by_epoch') is False):
+        return
+    hooks = cfg.setdefault('default_hooks', ConfigDict())
+    hook = hooks.setdefault('logger', ConfigDict(type='LoggerHook'))
+    if hook is not None:
+        hook.setdefault('log_metric_by_epoch', False)
+
+
 def set_resume(cfg: Config, resume: str | None) -> None:
     """Say from which checkpoint training goes on.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -201,8 +202,7 @@ def _answered(
     images = stack_batch(list(images)) if not isinstance(images, torch.Tensor) else images
     training = model.training
     model.eval()
-    # Without training's batch augmentations: these are the images that were loaded.
-    data = model.data_preprocessor(batch, False)
+    data = _preprocessed(model.data_preprocessor, batch)
     answers = [maps.to('cpu') for maps in answer(data['inputs'], data['data_samples'])]
     model.train(training)
 
@@ -212,6 +212,22 @@ def _answered(
     # Images are loaded as BGR.
     canvas[:, : images.shape[-2], : images.shape[-1]] = images.flip(1).permute(0, 2, 3, 1).cpu().numpy()
     return canvas, answers
+
+
+def _preprocessed(preprocessor: Any, batch: dict) -> dict:
+    """The batch as the model gets it, without batch augmentations: these are the images that were loaded."""
+    one_size = len({tuple(image.shape) for image in batch['inputs']}) == 1
+    if one_size or not hasattr(preprocessor, 'seg_pad_val'):
+        prepared: dict = preprocessor(batch, False)
+        return prepared
+    # mmseg brings images to one size in training alone, and writes that into the samples.
+    batch = {**batch, 'data_samples': copy.deepcopy(batch['data_samples'])}
+    augments, preprocessor.batch_augments = preprocessor.batch_augments, None
+    try:
+        prepared = preprocessor(batch, True)
+    finally:
+        preprocessor.batch_augments = augments
+    return prepared
 
 
 def _cells(rows: int, columns: int) -> np.ndarray:
