@@ -1,5 +1,6 @@
 """Folders that are no student's are refused in a line, and nothing of them is run."""
 
+import functools
 import hashlib
 import json
 import shutil
@@ -93,6 +94,11 @@ def test_texts_of_the_teacher_are_free(folder, change):
         ('model.head.in_channels', 8, 'does not fit config.json'),
         ('model.head.colour', 'red', 'cannot be built by lfi'),
         ('sha256', '0', 'was changed'),
+        (
+            'model.head.deep',
+            functools.reduce(lambda inner, _: {'a': inner}, range(600), 1),
+            'is nested too deep',
+        ),
     ],
 )
 def test_a_config_that_does_not_fit_is_refused(folder, change, key, value, message):

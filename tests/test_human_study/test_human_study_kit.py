@@ -57,8 +57,17 @@ def test_a_map_is_drawn_by_the_ranks_of_its_places():
     bright = overlay(picture, peak(1, 6)).sum(-1)
     row, col = np.unravel_index(bright.argmax(), bright.shape)
     assert abs(row - 5.5) <= 1 and abs(col - 25.5) <= 1
-    flat = overlay(picture, torch.zeros(4, 4))
-    assert (flat == flat[0, 0]).all()
+    for grid in (4, 6, 7, 14):
+        for side in (160, 288, 320):
+            flat = overlay(np.full((side, side, 3), 90, np.uint8), torch.zeros(grid, grid))
+            assert (flat == flat[0, 0]).all()
+
+
+def test_a_map_that_is_not_finite_is_refused():
+    heat = peak(1, 1)
+    heat[0, 0] = float('nan')
+    with pytest.raises(StudyError, match=r"map B of 'cat' in a.jpg is not finite"):
+        Pair('a.jpg', 'cat', np.zeros((32, 32, 3), np.uint8), dict(A=peak(1, 1), B=heat))
 
 
 def test_catch_trials_are_of_the_pairs_that_agree():
@@ -325,6 +334,10 @@ def test_a_rater_goes_through_the_study(study, tmp_path):
         by_click = not by_click
         if number == 4:
             page.reload()
+            # It remembers who rated, and whoever comes says who they are.
+            assert page.get_by_label('Your name').input_value() == 'Anna B.'
+            page.get_by_role('button', name='Begin').click()
+            assert page.inner_text('.bar [data-name]') == 'Anna B.'
             assert study.place() == f'5 of {n}'
             assert page.locator('#progress').get_attribute('value') == '4'
             # Back, and another answer.
@@ -333,7 +346,7 @@ def test_a_rater_goes_through_the_study(study, tmp_path):
             page.keyboard.press('2')
             tied = name
             assert study.place() == f'5 of {n}' and study.pressed() == []
-    page.get_by_text('Done. Thank you!').wait_for()
+    page.get_by_text('Done. Thank you, Anna B.!').wait_for()
     page.keyboard.press('Backspace')
     assert study.place() == f'{n} of {n}' and len(study.pressed()) == 1
     page.keyboard.press('ArrowLeft' if left else 'ArrowRight')
@@ -386,6 +399,7 @@ def two_tabs(study):
     study.enter('carl')
     first, second = study.page, study.page.context.new_page()
     second.goto(first.url)
+    second.get_by_role('button', name='Begin').click()
     names = []
     for _ in range(2):
         names.append(study.shown()[0])

@@ -47,6 +47,11 @@ def test_a_speed_up_and_its_reverse_are_as_far_from_one():
     assert '| 1.00 (' in same_schedule_table(first, second, thresholds=[100])
 
 
+def test_no_time_gives_no_ratio():
+    rows = same_schedule_table([run(10, 20, seconds=0.0)], [run(20, 20, seconds=3.0)], thresholds=[100])
+    assert rows.splitlines()[2] == '| 100 | 2.0 | 1.0 | 2.00 | – | – |'
+
+
 def test_a_target_that_is_not_held_gives_no_speed_up():
     baseline = [run(10, 20), run(10, 20)]
     method = [run(20, 19), run(20, 21)]

@@ -69,6 +69,32 @@ def test_a_schedule_that_counts_iterations_is_read(tmp_path):
     assert run.losses == {'loss': {100: 75.0, 200: 175.0}}
 
 
+def test_validations_of_iterations_that_are_all_logged_at_step_0_are_named(tmp_path):
+    rows = [dict(step=step, iter=step, loss=1.0, time=0.1) for step in (50, 100)]
+    write_scalars(tmp_path / '20260101_000000', [*rows, {'mIoU': 20.0, 'step': 0}, {'mIoU': 30.0, 'step': 0}])
+    with pytest.raises(ValueError, match='mIoU at step 0 alone.*log_metric_by_epoch=False'):
+        read_run(tmp_path, metric='mIoU')
+
+
+def test_the_last_validation_is_due_whatever_the_interval(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr('lfi.studies.runs.print_log', lambda message, *args: said.append(message))
+    values = [{'accuracy/top1': 10.0, 'step': step} for step in (3, 6, 9, 10)]
+    write_scalars(tmp_path / '20260101_000000', [train_row(1, 10, 4.0), *values])
+    assert read_run(tmp_path).epochs == (3, 6, 9, 10) and said == []
+
+
+@pytest.mark.parametrize('accuracy', [(float('nan'), 50, 60), (50, float('nan'), 60), (60, float('nan'))])
+def test_what_is_no_number_is_never_the_best(accuracy):
+    assert Run('run', accuracy, 1.0, {}).best == 60
+
+
+def test_cocos_shares_are_told_in_per_cent(tmp_path):
+    values = [{'coco/bbox_mAP_50': 0.213, 'step': 1}]
+    write_scalars(tmp_path / '20260101_000000', [train_row(1, 10, 4.0), *values])
+    assert read_run(tmp_path, metric='coco/bbox_mAP_50').accuracy == pytest.approx((21.3,))
+
+
 def test_what_is_no_row_is_skipped_and_what_is_no_number_is_named(tmp_path):
     file = tmp_path / '20260101_000000/vis_data/scalars.json'
     write_scalars(file.parent.parent, [{'mIoU': 20.0, 'step': 1}])

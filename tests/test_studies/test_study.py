@@ -176,6 +176,14 @@ def test_convergence_is_told_against_each_baseline_that_was_run(study):
     assert 'none' not in text
 
 
+def test_a_run_that_lacks_a_validation_holds_up_nothing_else(study):
+    first, *others = study.cells['ours']
+    killed = replace(first, run=replace(first.run, accuracy=(20.0, 30.0), epochs=(2, 3)))
+    study = replace(study, cells={**study.cells, 'ours': [killed, *others]})
+    assert study.convergence() == 'How much sooner ours is than base is not told: a run lacks a validation.'
+    assert '+10.0' in study.table()
+
+
 def test_unknown_costs_of_the_teacher_are_not_guessed(study):
     unknown = [replace(cell, teacher_seconds=None) for cell in study.cells['ours']]
     text = replace(study, cells={**study.cells, 'ours': unknown}).convergence()

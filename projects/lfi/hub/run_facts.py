@@ -15,6 +15,7 @@ from torch import nn
 from lfi.config_files import tools_root
 from lfi.engine.scalars import read_scalars
 from lfi.models.teachers.teacher_identity import teacher_identity
+from lfi.studies.grid import START
 from lfi.studies.paired import mean_and_spread
 from lfi.studies.presets import PRESETS
 from lfi.studies.published import file_of
@@ -107,6 +108,9 @@ def data_in_words(dataset: Mapping[str, Any]) -> str:
     kind = dataset['type']
     kind = kind if isinstance(kind, str) else kind.__name__
     settings = {key: dataset[key] for key in _OF_DATA if dataset.get(key) is not None}
+    if isinstance(settings.get('classes'), str):
+        # The file that names them.
+        del settings['classes']
     inner = dataset.get('dataset')
     parts = [data_in_words(inner)] if isinstance(inner, Mapping) else []
     parts += [f'{key}={value!r}' for key, value in settings.items()]
@@ -134,7 +138,9 @@ def _of_study(checkpoint: Path) -> dict[str, Any]:
         return {}
     if cell.get('epoch') != step or 'test' not in cell:
         return {}
-    return {'tested': cell['test'], **_published(cell.get('identity'))}
+    # What the training before this one has scored is of another checkpoint.
+    tested = {key: value for key, value in cell['test'].items() if not key.startswith(START)}
+    return {'tested': tested, **_published(cell.get('identity'))}
 
 
 def _published(identity: str | None) -> dict[str, Any]:

@@ -18,6 +18,8 @@ from PIL import Image
 from scipy.stats import rankdata
 from torch import Tensor
 
+from .answers import StudyError
+
 # Dark to bright in even steps, also for the colour-blind.
 COLOURS = matplotlib.colormaps['inferno']
 # The opacity of a map where it is lowest, and where it is highest.
@@ -36,12 +38,23 @@ class Pair:
         picture: (H, W, 3) uint8, RGB.
         maps: The two maps by their sources, 'A' and 'B', or 'right' and 'wrong' for a catch trial; each
             (h, w), of any scale and grid. Higher is stronger.
+
+    Raises:
+        StudyError: For a map that is not finite.
     """
 
     image: str
     concept: str
     picture: np.ndarray
     maps: Mapping[str, Tensor]
+
+    def __post_init__(self) -> None:
+        for source, heat in self.maps.items():
+            if not torch.isfinite(heat).all():
+                raise StudyError(
+                    f'map {source} of {self.concept!r} in {self.image} is not finite: has the training of '
+                    'its source diverged?'
+                )
 
 
 def catch_pairs(pairs: Sequence[Pair], count: int) -> tuple[list[Pair], float]:
@@ -133,7 +146,9 @@ def overlay(picture: np.ndarray, heat: Tensor) -> np.ndarray:
 def _ranks(heat: Tensor, size: tuple[int, int]) -> np.ndarray:
     """For each pixel of a map resized bilinearly, the share of pixels that are weaker."""
     cells = torch.from_numpy(rankdata(heat).reshape(heat.shape))
-    pixels = F.interpolate(cells[None, None], size, mode='bilinear', align_corners=False).numpy()
+    # Bilinear weights may round equal ranks apart: around zero, and to no more digits than they have.
+    cells = cells - cells.mean()
+    pixels = F.interpolate(cells[None, None], size, mode='bilinear', align_corners=False).numpy().round(6)
     return ((rankdata(pixels) - 0.5) / pixels.size).reshape(size)
 
 

@@ -85,7 +85,11 @@ class StudentConfig:
             )
         found = cls(**content)
         for name, part in (('model', found.model), ('pipeline', found.pipeline or [])):
-            check_harmless(from_plain(part), found.default_scope, f'{folder}/{CONFIG}: {name}')
+            where = f'{folder}/{CONFIG}: {name}'
+            try:
+                check_harmless(from_plain(part), found.default_scope, where)
+            except RecursionError as error:
+                raise HubError(f'{where} is nested too deep') from error
         return found
 
     def config(self) -> Config:

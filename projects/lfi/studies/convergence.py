@@ -179,7 +179,9 @@ def _epochs(epochs: Sequence[int | None]) -> str:
 
 
 def _ratio(pairs: Sequence[Sequence[float]], seeds: Sequence[int]) -> str:
-    """The geometric mean of before / after, with its interval over the seeds."""
+    """The geometric mean of before / after, with its interval over the seeds; of no time there is none."""
+    if not all(before > 0 and after > 0 for before, after in pairs):
+        return '–'
     by_seed: dict[int, list[float]] = {}
     for seed, (before, after) in zip(seeds, pairs):
         by_seed.setdefault(seed, []).append(math.log(before / after))

@@ -23,7 +23,9 @@ class Launcher:
     slurm: str | None = None
     python: str = sys.executable
 
-    def command(self, tool: str, config: str, work_dir: Path, checkpoint: Path | None = None) -> list[str]:
+    def command(
+        self, tool: str, config: str, work_dir: Path, checkpoint: Path | str | None = None
+    ) -> list[str]:
         """`tools/train.py`, or with a checkpoint `tools/test.py`; further arguments may follow."""
         subject = [config] if checkpoint is None else [config, str(checkpoint)]
         if self.slurm:

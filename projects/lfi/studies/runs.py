@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -59,8 +60,8 @@ class Run:
 
     @property
     def best(self) -> float:
-        """The highest accuracy of any validation."""
-        return max(self.accuracy)
+        """The highest accuracy of any validation that is a number."""
+        return max((value for value in self.accuracy if not math.isnan(value)), default=math.nan)
 
     @property
     def length(self) -> int:
@@ -110,7 +111,14 @@ def read_run(work_dir: str | Path, name: str | None = None, metric: str = 'accur
         if not isinstance(value, int | float):
             raise ValueError(f'the scalars of {work_dir} hold {metric}={value!r} of step {step}: no number')
     steps = sorted(accuracy)
-    interval = min((after - before for before, after in pairwise(steps)), default=steps[0])
+    if steps == [0] and max(train, default=0):
+        raise ValueError(
+            f'the scalars of {work_dir} hold {metric} at step 0 alone: a schedule by iterations logs it with '
+            'its iteration by default_hooks.logger.log_metric_by_epoch=False, as `lfi train` sets it'
+        )
+    # The last validation is due after the last epoch, whatever the interval.
+    gaps = [after - before for before, after in pairwise(steps)]
+    interval = min(gaps[:-1] or gaps, default=max(steps[0], 1))
     missing = sorted(set(range(interval, steps[-1], interval)) - set(steps))
     if missing:
         print_log(
@@ -127,12 +135,17 @@ def read_run(work_dir: str | Path, name: str | None = None, metric: str = 'accur
 
 def metric_name(metric: str) -> str:
     """How the tables call a metric of the log."""
-    return METRICS.get(metric, (metric, 1))[0]
+    return _of(metric)[0]
 
 
 def in_per_cent(metric: str, value: float) -> float:
     """A metric's value in per cent, by its name in the log; unknown ones are left as they are."""
-    return value * METRICS.get(metric, (metric, 1))[1]
+    return value * _of(metric)[1]
+
+
+def _of(metric: str) -> tuple[str, int]:
+    # COCO's precisions are shares.
+    return METRICS.get(metric, (metric, 100 if metric.startswith('coco/') else 1))
 
 
 def markdown_table(runs: Sequence[Run]) -> str:

@@ -198,6 +198,8 @@ class Study:
             return ''
         baseline, method = (_by_seed(self.cells[name], seeds) for name in (arm, self.method))
         theirs, ours = teacher_seconds_of(baseline), teacher_seconds_of(method)
+        if len({cell.run.epochs for cell in (*baseline, *method)}) > 1:
+            return f'How much sooner {self.method} is than {arm} is not told: a run lacks a validation.'
         parts = [
             f"How much sooner {self.method} holds a share of {arm}'s best, with the same "
             f'schedule; validation images, {len(seeds)} seed{"s" * (len(seeds) > 1)}.'

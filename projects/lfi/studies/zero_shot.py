@@ -30,12 +30,17 @@ def zero_shot_metrics(config: str, checkpoint: str, folder: Path) -> dict:
     """
     fix_roots()
     out = folder / 'metrics.json'
-    command = Launcher().command('test', str(Path(config).resolve()), folder, Path(checkpoint).resolve())
+    command = Launcher().command('test', str(Path(config).resolve()), folder, _resolved(checkpoint))
     command += ['--out', str(out), '--out-item', 'metrics']
     for line in tool_output(command, 'test.py', cwd=tools_root()):
         if 'Zero-shot prompts' in line:
             print(line[line.index('Zero-shot') :], end='', flush=True)
     return dict(config=config, checkpoint=checkpoint, metrics=json.loads(out.read_text()))
+
+
+def _resolved(checkpoint: str) -> str:
+    """A checkpoint's path from any folder; what lies elsewhere, as on the Hub, stays as it is named."""
+    return checkpoint if '://' in checkpoint else str(Path(checkpoint).expanduser().resolve())
 
 
 def zero_shot_table(results: Sequence[dict]) -> str:
