@@ -22,8 +22,7 @@ def pointing_game(maps: Tensor, masks: Tensor) -> Tensor:
     check_masks(masks)
     if maps.ndim != 3 or len(maps) != len(masks):
         raise ValueError(f'maps is {tuple(maps.shape)}: expected (N, H, W) with the N of masks, {len(masks)}')
-    if not maps.isfinite().all():
-        raise ValueError('maps has values that are not finite')
+    check_finite(maps, 'maps')
     if not len(maps):
         return maps.new_zeros(0)
     resized = on_pixels(maps, masks)
@@ -40,8 +39,13 @@ def level(maps: Tensor) -> Tensor:
 
 
 def on_pixels(maps: Tensor, masks: Tensor) -> Tensor:
-    """Maps (N, H, W) as float32 on the pixels of masks (N, h, w): (N, h, w)."""
+    """Maps (N, H, W) as float32 on the pixels of masks (N, h, w): (N, h, w).
+
+    Raises:
+        ValueError: As `check_masks` and `check_finite` say.
+    """
     check_masks(masks)
+    check_finite(maps, 'maps')
     return F.interpolate(level(maps.float())[:, None], masks.shape[1:], mode='bilinear')[:, 0]
 
 
@@ -55,6 +59,12 @@ def chance_level(masks: Tensor) -> float:
     if not len(masks):
         raise ValueError('masks is empty: there is no chance level without objects')
     return masks.float().mean().item()
+
+
+def check_finite(values: Tensor, name: str) -> None:
+    """Raise a ValueError if values are not finite: they would be compared as if they were."""
+    if not values.isfinite().all():
+        raise ValueError(f'{name} has values that are not finite')
 
 
 def check_masks(masks: Tensor) -> None:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from .localization import average_precision
+from .pointing_game import check_finite
 
 
 def presence_quality(presence: Tensor, visible: Tensor) -> dict[str, float | None]:
@@ -23,8 +24,9 @@ def presence_quality(presence: Tensor, visible: Tensor) -> dict[str, float | Non
         - 'brier': the Brier score, the mean squared difference from 1 or 0; 0 is best.
 
     Raises:
-        ValueError: if no concept is visible.
+        ValueError: if no concept is visible, or presence is not finite.
     """
+    check_finite(presence, 'presence')
     if not visible.any():
         raise ValueError('visible: no image shows any of the concepts')
     found = presence >= 0.5

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from .pointing_game import check_masks
+from .pointing_game import check_finite, check_masks
 
 
 def region_iou(maps: Tensor, masks: Tensor) -> Tensor:
@@ -17,9 +17,10 @@ def region_iou(maps: Tensor, masks: Tensor) -> Tensor:
         masks: (N, h, w) bool, where the concept can be seen.
 
     Raises:
-        ValueError: If the shapes differ, `masks` is not bool, or a mask is empty.
+        ValueError: If the shapes differ, `masks` is not bool, a mask is empty, or a map is not finite.
     """
     check_masks(masks)
+    check_finite(maps, 'maps')
     if maps.shape != masks.shape:
         raise ValueError(f'maps is {tuple(maps.shape)}: expected the shape of masks, {tuple(masks.shape)}')
     values, inside = maps.flatten(1), masks.flatten(1)

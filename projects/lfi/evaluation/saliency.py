@@ -18,7 +18,12 @@ def rank_correlations(maps: np.ndarray) -> np.ndarray:
 
     Args:
         maps: (V, P), V >= 2 maps over the same P locations.
+
+    Raises:
+        ValueError: If a map is not finite.
     """
+    if not np.isfinite(maps).all():
+        raise ValueError('maps has values that are not finite')
     with np.errstate(divide='ignore', invalid='ignore'):
         return np.nan_to_num(np.corrcoef(rankdata(maps, axis=1)))
 
