@@ -309,7 +309,7 @@ class Study:
 @pytest.fixture
 def study(browser, tmp_path):
     context = browser.new_context(viewport=dict(width=1200, height=850))
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(60_000)
     study = Study(context, tmp_path)
     yield study
     context.close()

@@ -9,7 +9,7 @@ from lfi.studies.job_pool import run_jobs, threads_for
 
 
 def test_jobs_run_side_by_side_and_say_what_they_found(capsys):
-    both = threading.Barrier(2, timeout=10)
+    both = threading.Barrier(2, timeout=60)
 
     def job(progress, name):
         task = progress.add_task(name)
@@ -26,7 +26,7 @@ def test_jobs_run_side_by_side_and_say_what_they_found(capsys):
 
 @pytest.mark.parametrize('error', [OSError('the disk is full'), KeyboardInterrupt()])
 def test_a_failure_ends_what_runs_and_begins_no_more(error):
-    finished, both, failed = [], threading.Barrier(2, timeout=10), threading.Event()
+    finished, both, failed = [], threading.Barrier(2, timeout=60), threading.Event()
 
     def slow(progress):
         both.wait()
@@ -79,7 +79,7 @@ def stopped(new_python, jobs, after=1, stop=signal.SIGTERM):
     )
     before = [pool.stderr.readline() for _ in range(after)]
     pool.send_signal(stop)
-    _, rest = pool.communicate(timeout=30)
+    _, rest = pool.communicate(timeout=60)
     return pool.returncode, before, rest
 
 

@@ -82,6 +82,7 @@ def test_a_visitor_asks_where_a_text_is(browser, server, watched, tmp_path):
     image = tmp_path / 'image.png'
     cv2.imwrite(str(image), Shapes(split='val', num_images=24).get_data_info(23)['img'])
     page = browser.new_page(viewport=dict(width=1100, height=840))
+    page.set_default_timeout(120_000)
     requests, errors = [], []
     page.on('request', lambda request: requests.append(request.url))
     page.on('pageerror', lambda error: errors.append(str(error)))
@@ -111,7 +112,7 @@ def test_a_visitor_asks_where_a_text_is(browser, server, watched, tmp_path):
     page.get_by_label('Texts, one in each line').fill('square\ngear\ncross\nring')
     page.get_by_label('Ask the teacher too').check()
     ask.click()
-    teacher.wait_for(timeout=120_000)
+    teacher.wait_for()
     page.locator('.json-node').get_by_text('gear').first.wait_for()
     # The image, and two pictures of maps.
     page.wait_for_function(
@@ -119,7 +120,6 @@ def test_a_visitor_asks_where_a_text_is(browser, server, watched, tmp_path):
             const images = [...document.querySelectorAll('img[src*="/gradio_api/file="]')];
             return images.length == 3 && images.every(image => image.complete && image.naturalWidth);
         }""",
-        timeout=120_000,
     )
     page.get_by_text('Give an image first.').wait_for(state='hidden')
     page.screenshot(path=os.environ.get('LFI_DEMO_PICTURE', tmp_path / 'page.png'))
