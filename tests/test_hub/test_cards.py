@@ -85,6 +85,12 @@ def test_a_cell_of_a_study_has_its_test_and_what_is_published(run_folder, tmp_pa
     assert not parts_of((other / 'README.md').read_text())[1].keys() & {'lfi', 'top-1, test'}
 
 
+def test_one_tag_is_a_tag(run_folder, tmp_path):
+    folder = lfi.save_pretrained(run_folder, tmp_path / 'student', model_card=dict(tags='vision'))
+    header, _ = parts_of((folder / 'README.md').read_text())
+    assert header['tags'] == ['lfi', 'knowledge-distillation', 'vision']
+
+
 def test_wrapped_data_are_told_with_what_is_known_of_labels():
     inner = dict(type='lfi.Shapes', split='train', data_root='/home/me', pipeline=[])
     wrapped = dict(type='lfi.FewLabels', labels_per_class=10, dataset=inner)

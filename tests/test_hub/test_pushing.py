@@ -67,6 +67,17 @@ def test_a_repository_is_a_checkpoint_and_a_config(hub, run_folder):
     assert load_config('hf://me/student').model.type == 'lfi.LFIImageClassifier'
 
 
+def test_a_student_that_was_downloaded_is_pushed_under_its_new_name(hub, run_folder, tmp_path):
+    lfi.push_to_hub(run_folder, 'me/student')
+    downloaded = tmp_path / 'downloaded'
+    downloaded.mkdir()
+    for name, content in hub.files('models/me/student').items():
+        (downloaded / name).write_bytes(content)
+    lfi.push_to_hub(downloaded, 'you/other')
+    card = hub.files('models/you/other')['README.md'].decode()
+    assert '# you/other\n' in card and "from_pretrained('you/other')" in card and 'me/student' not in card
+
+
 def test_a_cache_comes_back_as_a_dataset(hub, small_cache, small_config):
     lfi.push_to_hub(small_cache, 'me/maps', model_card=dict(license='cc0-1.0'))
     files = hub.files('datasets/me/maps')

@@ -151,7 +151,9 @@ def _table(rows: Mapping[str, Any]) -> str:
 
 
 def _page(header: Mapping[str, Any], sections: Sequence[str]) -> str:
-    tags = list(dict.fromkeys(['lfi', 'knowledge-distillation', *header.get('tags', ())]))
+    own = header.get('tags', ())
+    own = [own] if isinstance(own, str) else own
+    tags = list(dict.fromkeys(['lfi', 'knowledge-distillation', *own]))
     text = yaml.safe_dump({**header, 'tags': tags}, sort_keys=False, allow_unicode=True)
     body = '\n\n'.join(filter(None, [f'# {NAME}', *sections]))
     return f'---\n{text}---\n\n{body}\n'

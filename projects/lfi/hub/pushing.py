@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -95,8 +96,15 @@ def _files(folder: Path, patterns: tuple[str, ...], repo_id: str, card: str = ''
     }
     if CARD in files:
         card = (folder / CARD).read_text(encoding='utf-8')
-    files[CARD] = card.replace(NAME, repo_id).encode()
+    files[CARD] = _renamed(card, repo_id).encode()
     return files
+
+
+def _renamed(card: str, repo_id: str) -> str:
+    """A card with this repository's name, where it had none, or that of the one it was downloaded from."""
+    found = re.search(r"from_pretrained\('([^']+)'\)|=hf://datasets/(\S+)", card)
+    name = next(filter(None, found.groups())) if found else NAME
+    return card.replace(name, repo_id)
 
 
 def _commit(

@@ -101,12 +101,15 @@ def build_study(pairs: Sequence[Pair], sources: Mapping[str, str], seed: int) ->
         `second`.
     """
     rng = np.random.default_rng(seed)
-    # Half of the pairs have each source first.
-    turned = rng.permutation(np.arange(len(pairs)) % 2 == 1)
+    # Half of the pairs have each source first, and half of the catch trials.
+    turned = np.zeros(len(pairs), bool)
+    for sources_of in dict.fromkeys(tuple(pair.maps) for pair in pairs):
+        alike = [i for i, pair in enumerate(pairs) if tuple(pair.maps) == sources_of]
+        turned[alike] = rng.permutation(np.arange(len(alike)) % 2 == 1)
     shown, trials = [], {}
-    for number, (index, turn) in enumerate(zip(rng.permutation(len(pairs)), turned), 1):
+    for number, index in enumerate(rng.permutation(len(pairs)), 1):
         pair, name = pairs[index], f'{number:03d}'
-        first, second = reversed(pair.maps) if turn else pair.maps
+        first, second = reversed(pair.maps) if turned[index] else pair.maps
         trials[name] = dict(image=pair.image, concept=pair.concept, first=first, second=second)
         shown.append(
             dict(

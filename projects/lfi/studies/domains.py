@@ -140,7 +140,6 @@ class DomainStudy:
         """All numbers, as `read_domain_cells` reads them."""
         order = {arm: i for i, arm in enumerate(self.cells)}
         every = [(cell, arm) for arm, cells in self.cells.items() for cell in cells]
-        domains, _ = self._shared()
         seeds = list(dict.fromkeys(cell.seed for cell, _ in every))
         every.sort(key=lambda pair: (seeds.index(pair[0].seed), pair[0].domain or '', order[pair[1]]))
         return dict(cells=[_as_dict(arm, cell) for cell, arm in every], leave_one_out=self.rows())

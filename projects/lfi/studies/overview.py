@@ -34,7 +34,7 @@ STUDIES = {
     'shapes-detector': 'Shapes, detector',
     'shapes-detector-few': 'Shapes, detector, a tenth of the boxes',
 }
-# What a reader of one table of four rows wants to know.
+# What a reader of one short table wants to know.
 VERDICT = ('tiny-few-10', 'tiny-none', 'tiny-small', 'shapes-few-10', 'shapes')
 TITLES = (
     'study',

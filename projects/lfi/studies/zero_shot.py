@@ -47,7 +47,9 @@ def zero_shot_table(results: Sequence[dict]) -> str:
     """What `zero_shot_metrics` has found as Markdown, one row a checkpoint."""
     ends = ['domain/mean', 'domain/worst']
     found = dict.fromkeys(name for result in results for name in result['metrics'])
-    names = [name for name in found if name.startswith('domain/') and name not in ends] + ends
+    domains = [name for name in found if name.startswith('domain/') and name not in ends]
+    # A data set without domains has its own metrics.
+    names = [*domains, *ends] if domains else list(found)
     titles = ['config', 'checkpoint', *(name.removeprefix('domain/') for name in names)]
     lines = []
     for result in results:

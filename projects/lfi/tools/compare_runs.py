@@ -29,11 +29,16 @@ def compare_single(args: Namespace) -> None:
     work_dirs = [Path(work_dir) for work_dir in args.work_dirs]
     names = args.names or [None] * len(work_dirs)
     tables = []
-    for metric in args.metrics:
-        runs = [read_run(work_dir, name, metric) for work_dir, name in zip(work_dirs, names)]
+    by_metric = [
+        [read_run(work_dir, name, metric) for work_dir, name in zip(work_dirs, names)]
+        for metric in args.metrics
+    ]
+    for runs in by_metric:
         tables.append(markdown_table(runs))
         if args.epochs:
             tables += [f'{run.name}\n\n{epoch_table(run)}' for run in runs]
+    # The figure is of the first metric.
+    runs = by_metric[0]
     if args.where:
         last = runs[-1].name
         tables.append(where_report({last: [Located(0, read_where(Path(args.where)))]}, last))

@@ -26,6 +26,9 @@ def main(args: Namespace) -> None:
     removed = [key for key in checkpoint if key not in KEPT]
     published = {key: checkpoint[key] for key in KEPT if key in checkpoint}
     content = serialise(published, args.out.suffix)
+    if args.out.suffix == '.safetensors' and 'meta' in published:
+        # It holds tensors alone.
+        removed.append('meta')
     digest = hashlib.sha256(content).hexdigest()[:8]
     path = args.out.with_stem(f'{args.out.stem}-{digest}')
     AtomicLocalBackend().put(content, path)
