@@ -14,6 +14,10 @@ def test_names_come_from_a_list_or_from_a_data_set(monkeypatch):
     config = dict(type='lfi.NamedForTest', data_root='x', limit=2)
     assert concept_names(config) == ['x0', 'x1']
     assert config == dict(type='lfi.NamedForTest', data_root='x', limit=2)
+    with pytest.raises(ValueError, match=r"concepts of type 'lfi.NamedForTest': .*'colour'"):
+        concept_names({**config, 'colour': 'red'})
+    with pytest.raises(ValueError, match="concepts of type 'lfi.NamedForTest': .*'data_root'"):
+        concept_names(dict(type='lfi.NamedForTest'))
     assert concept_names({**config, 'extra': ['sky', 'x1']}) == ['x0', 'x1', 'sky']
     assert concept_names({**config, 'extra': {**config, 'limit': 4}}) == ['x0', 'x1', 'x2', 'x3']
 

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 from lfi.errors import UsageError
-from lfi.teacher_evaluation.images import Images
+from lfi.teacher_evaluation.images import Images, _is_located
 from lfi.teacher_evaluation.measuring import chance
 from mmengine.config import Config
+from picture_files import write_shapes
 
 DATASET = dict(type='lfi.Shapes', split='val', num_images=2, pipeline=[])
 CONFIG = Config(dict(val_dataloader=dict(dataset=DATASET)))
@@ -21,3 +22,14 @@ def test_workers_hand_over_no_tensors():
 def test_one_image_with_objects_is_too_few():
     with pytest.raises(UsageError, match='only 1 of 1 images show a class'):
         chance(Images(CONFIG, 1), (0.0, 1.0))
+
+
+def test_images_may_have_labels_alone_and_need_one(tmp_path):
+    write_shapes('val', [tmp_path / 'ring/1.png'])
+    steps = [dict(type='LoadImageFromFile')]
+    dataset = dict(type='mmpretrain.CustomDataset', data_root=str(tmp_path), pipeline=steps)
+    images = Images(Config(dict(val_dataloader=dict(dataset=dataset))))
+    assert not images.located and (images[0].label, images[0].regions) == (0, {})
+    assert Images(CONFIG, 1).located
+    with pytest.raises(UsageError, match='there is nothing to point at'):
+        _is_located(dict(img=images[0].image))

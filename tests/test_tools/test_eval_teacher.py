@@ -4,6 +4,8 @@ import json
 import re
 
 import pytest
+from lfi.datasets import Shapes
+from picture_files import write_shapes
 from PIL import Image
 
 SHAPES = 'classification/lfi_vit-tiny_shapes.py'
@@ -12,7 +14,7 @@ SHAPES = 'classification/lfi_vit-tiny_shapes.py'
 def rows(out, column='map'):
     """The rows by their first column of the table whose first column has this name."""
     lines = [[cell.strip() for cell in line.split('|')[1:-1]] for line in out.splitlines() if line[:1] == '|']
-    heads = [i for i, (first, *_) in enumerate(lines) if first in ('map', 'presence')]
+    heads = [i for i, (first, *_) in enumerate(lines) if first in ('map', 'presence', 'extractor')]
     start = next(i for i in heads if lines[i][0] == column)
     end = min((i for i in heads if i > start), default=len(lines))
     return {first: cells for first, *cells in lines[start + 2 : end]}
@@ -118,3 +120,34 @@ def test_real_data_and_a_real_teacher(run_tool, config_path, data_root, teacher_
     table = rows(out)
     assert float(table['dense, scores'][0].rstrip('%')) > 40
     assert mean(table['dense, scores'][4]) > mean(table['chance: uniform'][4]) + 5
+
+
+def test_a_folder_of_classes_tells_how_well_a_teacher_names_them(run_tool, config_path, tmp_path):
+    labels = [Shapes('val', num_images=40).get_data_info(i)['gt_label'] for i in range(40)]
+    write_shapes('val', [tmp_path / f'photos/{label:02d}/{i}.png' for i, label in enumerate(labels)])
+    (tmp_path / 'mine.py').write_text(f"""
+_base_ = {str(config_path(SHAPES))!r}
+classes = [f'{{i:02d}}' for i in range(20)]
+steps = [dict(type='LoadImageFromFile')]
+val_dataloader = dict(dataset=dict(
+    _delete_=True, type='mmpretrain.CustomDataset', data_root='photos', classes=classes, pipeline=steps))
+""")
+    out = run_tool('eval_teacher.py', tmp_path / 'mine.py', '--pictures', '0')
+    assert '40 images with a label each, and neither boxes nor masks' in out
+    table = rows(out, 'extractor')
+    assert list(table) == ['dense', 'chance: uniform'] and table['chance: uniform'][0] == '5.0'
+    assert mean(table['dense'][0]) > 50
+
+
+def test_a_real_teacher_names_images_that_have_labels_alone(
+    run_tool, config_path, data_root, teacher_root, tmp_path
+):
+    roots = dict(LFI_DATA_ROOT=str(data_root('VLCS').parent), LFI_TEACHER_ROOT=str(teacher_root))
+    config = config_path('teachers/lit-lite0_vlcs.py')
+    out = run_tool('eval_teacher.py', config, '--images', '40', '--out', 'found', **roots)
+    assert '40 images with a label each, and neither boxes nor masks' in out
+    table = rows(out, 'extractor')
+    assert mean(table['dense'][0]) > 50 and table['chance: uniform'][0] == '20.0'
+    found = json.loads((tmp_path / 'found/results.json').read_text())['extractors']['dense']
+    assert f'{100 * found["label_top1"]:.1f}' == table['dense'][0].split(' ± ')[0]
+    assert 'maps' not in found and Image.open(tmp_path / 'found/maps.png').width > 300

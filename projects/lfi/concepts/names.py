@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from inspect import signature
 
 from lfi.errors import UsageError
 from lfi.registry import DATASETS, VOCABULARIES
@@ -38,6 +39,10 @@ def concept_names(concepts: Sequence[str] | dict) -> list[str]:
     if source is None:
         raise ValueError(f'concepts.type={name!r} is neither a vocabulary nor a data set that is registered')
     if hasattr(source, 'class_names'):
+        try:
+            signature(source.class_names).bind(**arguments)
+        except TypeError as error:
+            raise ValueError(f'concepts of type {name!r}: {error}') from error
         names = list(source.class_names(**arguments))
     elif not classes:
         raise ValueError(f'concepts.type={name!r} has neither class_names() nor classes in its METAINFO')

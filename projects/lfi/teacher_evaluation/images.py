@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from lfi.datasets import regions_of, unaugmented
+from lfi.errors import UsageError
 from lfi.evenly_spaced import evenly_spaced
 
 
@@ -48,13 +49,16 @@ class Shown:
 
 
 class Images(Dataset):
-    """Images as they are on disk, and their regions by class.
+    """Images as they are on disk, and their regions by class; `located` says whether they have any.
 
     Args:
         cfg: the config whose validation images they are.
         count: only so many, evenly spaced. Defaults to all.
         batch_size: images at once. Defaults to 16.
         num_workers: processes that load them. Defaults to 1.
+
+    Raises:
+        UsageError: If the data set has neither boxes, masks nor labels.
     """
 
     def __init__(
@@ -64,7 +68,7 @@ class Images(Dataset):
         self.indices = evenly_spaced(len(self.data), count or len(self.data))
         self.batch_size, self.num_workers = batch_size, num_workers
         # A loader's worker would tell it with its whole traceback.
-        regions_of(self.data[0])
+        self.located = _is_located(self.data[0])
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -73,11 +77,23 @@ class Images(Dataset):
         results = self.data[self.indices[index]]
         label = results.get('gt_label')
         known = label is not None and int(label) >= 0
-        return Shown(np.ascontiguousarray(results['img']), regions_of(results), int(label) if known else None)
+        regions = regions_of(results) if self.located else {}
+        return Shown(np.ascontiguousarray(results['img']), regions, int(label) if known else None)
 
     def batches(self) -> DataLoader[list[Shown]]:
         """The images in their order, as lists of a batch."""
         return DataLoader(self, batch_size=self.batch_size, num_workers=self.num_workers, collate_fn=list)
+
+
+def _is_located(results: dict) -> bool:
+    """Whether a data set says where things are, and not only which label an image has."""
+    try:
+        regions_of(results)
+    except UsageError:
+        if 'gt_label' in results:
+            return False
+        raise
+    return True
 
 
 def picked(images: Images, count: int) -> np.ndarray:

@@ -36,10 +36,10 @@ def evaluate(
         device: on which the teacher runs.
 
     Returns:
-        What `results.json` has of an extractor.
+        What `results.json` has of an extractor; of images without regions nothing of maps and presence.
 
     Raises:
-        UsageError: no region covers such a share.
+        UsageError: no region covers such a share; or of images without regions none has a label.
     """
     concepts = teacher.bank.num_concepts
     located, told, naming = MapTally(area), PresenceTally(concepts, area), NamingTally(classes)
@@ -56,11 +56,18 @@ def evaluate(
             naming.add(image, maps.presence[b])
             told.add(image, {way: presence[b, :concepts] for way, presence in by_way.items()})
             located.add(image, {reading: each[b] for reading, each in by_reading.items()}, maps.layers)
+    seen = {}
+    if not (images.located or naming.is_label):
+        raise UsageError('no image of val_dataloader.dataset has boxes, masks or a label')
+    if images.located:
+        seen = {
+            'maps': located.summary(),
+            'presence': told.summary(),
+            'own_presence': getattr(teacher, 'own_presence', "the teacher's own"),
+            'recommended': recommend(located, told),
+        }
     return {
-        'maps': located.summary(),
-        'presence': told.summary(),
-        'own_presence': getattr(teacher, 'own_presence', "the teacher's own"),
-        'recommended': recommend(located, told),
+        **seen,
         **naming.summary(),
         'images_per_second': timed / seconds if timed else None,
         'megabytes': memory.peak(),

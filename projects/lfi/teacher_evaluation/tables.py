@@ -16,6 +16,7 @@ COLUMNS = (
     'images/s',
     'peak MB',
 )
+LABEL_COLUMNS = ('extractor', 'zero-shot top-1', 'mean confidence', 'images/s', 'peak MB')
 PRESENCE_TITLE = (
     'Presence of every concept in every annotated image; precision, recall and average precision in %. '
     '"label or ..." is presence as labels raise it in training'
@@ -32,7 +33,8 @@ def row(name: str, scores: dict, found: dict | None = None) -> list[str]:
         '' if found[key] is None else f'{found[key]:{form}}'
         for key, form in (('images_per_second', '.1f'), ('megabytes', '.0f'))
     )
-    return [name, f'{found["top1"]:.1%}', f'{found["confidence"]:.1%}', *measures, speed, memory]
+    top1 = '' if found['top1'] is None else f'{found["top1"]:.1%}'
+    return [name, top1, f'{found["confidence"]:.1%}', *measures, speed, memory]
 
 
 def table(results: dict) -> str:
@@ -56,6 +58,18 @@ def presence_table(results: dict) -> str:
     return markdown.table(PRESENCE_COLUMNS, rows)
 
 
+def label_table(results: dict, classes: int) -> str:
+    """The table of images that have labels alone, in Markdown."""
+    rows = []
+    for extractor, found in results['extractors'].items():
+        top1 = found['label_top1']
+        error = (top1 * (1 - top1) / results['images']) ** 0.5
+        _, _, confidence, *costs = row(extractor, {}, found)
+        rows.append([extractor, f'{100 * top1:.1f} ± {100 * error:.1f}', confidence, *costs])
+    rows.append(['chance: uniform', f'{100 / classes:.1f}', '', '', ''])
+    return markdown.table(LABEL_COLUMNS, rows)
+
+
 def report_of(results: dict, classes: int) -> str:
     """All that was measured: the tables, the accuracy against the labels, and what to take.
 
@@ -63,6 +77,18 @@ def report_of(results: dict, classes: int) -> str:
         results: as `results.json` has them.
         classes: of how many concepts, the first ones, an image's label is one.
     """
+    named = [
+        f'Zero-shot top-1 of {name}, among the {classes} classes alone, against the labels: '
+        f'{found["label_top1"]:.1%}.'
+        for name, found in results['extractors'].items()
+        if found['label_top1'] is not None
+    ]
+    if 'regions' not in results:
+        title = (
+            f'{results["images"]} images with a label each, and neither boxes nor masks to point at, '
+            f'{results["device"]}, batch {results["batch_size"]}; mean ± standard error over images, in %'
+        )
+        return f'{title}\n\n{label_table(results, classes)}'
     low, high = results['area']
     title = (
         f'{results["images"]} images, {results["regions"]} regions that cover {low:g} to {high:g} '
@@ -70,12 +96,6 @@ def report_of(results: dict, classes: int) -> str:
         'regions, in %\n'
     )
     extractors = results['extractors'].items()
-    named = [
-        f'Zero-shot top-1 of {name}, among the {classes} classes alone, against the labels: '
-        f'{found["label_top1"]:.1%}.'
-        for name, found in extractors
-        if found['label_top1'] is not None
-    ]
     recommended = [recommendation(name, found['recommended']) for name, found in extractors]
     presence = f'{PRESENCE_TITLE}\n\n{presence_table(results)}'
     return '\n\n'.join((f'{title}\n{table(results)}', presence, *named, *recommended))

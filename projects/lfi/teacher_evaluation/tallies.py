@@ -90,9 +90,9 @@ class NamingTally:
             self.is_label.append(int(presence[: self.classes].argmax()) == image.label)
 
     def summary(self) -> dict[str, float | None]:
-        """The shares, `label_top1` being None where images have no label, and the mean confidence."""
+        """The shares, None where images have no regions or no label, and the mean confidence."""
         return {
-            'top1': float(np.mean(self.in_image)),
+            'top1': float(np.mean(self.in_image)) if self.in_image else None,
             'label_top1': float(np.mean(self.is_label)) if self.is_label else None,
             'confidence': float(np.mean(self.confidences)),
         }

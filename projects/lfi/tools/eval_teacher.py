@@ -63,12 +63,12 @@ def teachers_of(cfg: Config, names: list[str]) -> Iterator[tuple[str, VLMAttenti
 
 
 def write_picture(path: Path, images: Images, teachers: dict[str, Tensor], names: Sequence[str]) -> None:
-    """Each image with its largest region, and where each teacher sees that class."""
+    """Each image with its largest region, and where each teacher sees that class, or the label's."""
     chosen = [images[int(i)] for i in picked(images, len(next(iter(teachers.values()))))]
     rows = []
     for b, image in enumerate(chosen):
         regions = image.regions
-        concept = max(regions, key=lambda c: int(regions[c].sum())) if regions else 0
+        concept = max(regions, key=lambda c: int(regions[c].sum())) if regions else image.label or 0
         pixels = image.pixels
         mask = regions.get(concept, torch.zeros(pixels.shape[1:], dtype=torch.bool))
         heats = {name: maps[b, -1, concept] for name, maps in teachers.items()}
@@ -93,7 +93,8 @@ def main(args: Namespace) -> None:
         'device': device_name(device),
         'extractors': {},
     }
-    results['chance'], results['regions'] = chance(images, args.area)
+    if images.located:
+        results['chance'], results['regions'] = chance(images, args.area)
     shown = picked(images, args.pictures)
     classes = len(TextTower(cfg.model.teacher).classes)
     pictures = {}
@@ -103,8 +104,9 @@ def main(args: Namespace) -> None:
         if out is not None and len(shown):
             pixels = [images[int(i)].pixels for i in shown]
             maps = in_bank_order(ask(teacher, pixels, device))
-            recommended = results['extractors'][name]['recommended']
-            pictures[name] = readings(maps)[recommended['positions_reading']['choice']]
+            recommended = results['extractors'][name].get('recommended')
+            reading = recommended['positions_reading']['choice'] if recommended else 'scores'
+            pictures[name] = readings(maps)[reading]
         concepts = teacher.bank.names
     if not results['extractors']:
         raise UsageError('no extractor fits the model')
