@@ -181,6 +181,19 @@ def test_the_teacher_of_large_images_is_asked_at_448_px_where_it_can_be(name, la
     assert 'input_size' not in teacher
 
 
+def test_yolox_learns_beside_a_folder(write, tmp_path):
+    (tmp_path / 'photos').mkdir()
+    Image.fromarray(np.zeros((70, 80, 3), np.uint8)).save(tmp_path / 'photos/1.jpg')
+    cfg = load_config(str(write('mmdet::yolox_tiny_8xb8-300e_coco', teacher='clip-b16', unlabelled='photos')))
+    init_default_scope('mmdet')
+    mixed, folder = cfg.train_dataloader.dataset.datasets
+    assert mixed.type == 'MultiImageMixDataset'
+    sample = DATASETS.build(folder)[0]
+    # Neither boxes are read, nor the border of a mosaic cut off.
+    assert sample['data_samples'].metainfo['unlabelled'] and sample['inputs'].shape[1:].numel() > 400**2
+    check_pipelines(cfg)
+
+
 def test_a_hook_switches_the_labelled_images_beside_a_folder(write, tmp_path):
     (tmp_path / 'photos').mkdir()
     cfg = load_config(

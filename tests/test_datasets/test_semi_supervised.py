@@ -45,7 +45,17 @@ def test_images_without_labels_stand_beside_those_with_and_name_nothing():
 
 
 @pytest.mark.parametrize(
-    'labelled', [SHAPES, dict(type='RepeatDataset', times=1, dataset=SHAPES), dict(HIDDEN, dataset=SHAPES)]
+    'labelled',
+    [
+        SHAPES,
+        dict(type='RepeatDataset', times=1, dataset=SHAPES),
+        dict(HIDDEN, dataset=SHAPES),
+        dict(
+            type='RepeatDataset',
+            times=1,
+            dataset=dict(type='ConcatDataset', datasets=[dict(SHAPES, num_images=3)] * 2),
+        ),
+    ],
 )
 def test_a_hook_switches_the_pipeline_of_the_images_with_labels(labelled):
     dataset = SemiSupervisedDataset([labelled, HIDDEN])
@@ -67,3 +77,11 @@ def test_a_hook_leaves_out_steps_of_the_images_with_labels():
     hook = YOLOXModeSwitchHook(num_last_epochs=1, skip_type_keys=('RandomFlip',))
     begin_epoch(hook, dataset, 3)
     assert dataset.datasets[0]._skip_type_keys == ('RandomFlip',)
+
+
+def test_only_the_first_has_labels():
+    with pytest.raises(ValueError, match='Shapes has labels, and is not the first data set'):
+        SemiSupervisedDataset([SHAPES, SHAPES])
+    later = SemiSupervisedDataset([SHAPES, SHAPES], lazy_init=True)
+    with pytest.raises(ValueError, match='Shapes has labels, and is not the first data set'):
+        later.full_init()

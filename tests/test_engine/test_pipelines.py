@@ -149,6 +149,7 @@ def test_a_pipeline_to_which_a_hook_switches_reads_the_cache_too():
 )
 def test_the_pipeline_to_which_a_hook_switches_is_checked_too(step, message):
     cfg = config(model=dict(teacher=dict(concepts=['dog'])))
+    cfg.train_dataloader.dataset = cfg.train_dataloader.dataset.dataset
     cfg.custom_hooks = [dict(type='PipelineSwitchHook', switch_pipeline=[step])]
     with pytest.raises(UsageError, match=message):
         check_pipelines(cfg)
@@ -173,12 +174,17 @@ def test_a_hook_that_would_change_no_pipeline_is_refused(hook):
             dict(model=dict(teacher={}), train_dataloader=dict(dataset=dataset), custom_hooks=[*hooks])
         )
 
-    with pytest.raises(UsageError, match='SwitchHook changes no pipeline in .*SemiSupervisedDataset'):
-        check_pipelines(joined('mmdet.ConcatDataset', hook))
+    for kind in ('mmdet.ConcatDataset', 'RepeatDataset', 'mmdet.ClassBalancedDataset'):
+        with pytest.raises(UsageError, match='SwitchHook changes no pipeline in .*SemiSupervisedDataset'):
+            check_pipelines(joined(kind, hook))
     check_pipelines(joined('lfi.SemiSupervisedDataset', hook))
     if 'switch_pipeline' in hook:
         with pytest.raises(UsageError, match='SwitchHook gives a MultiImageMixDataset a pipeline'):
             check_pipelines(joined('mmdet.MultiImageMixDataset', hook))
+        beside = joined('lfi.SemiSupervisedDataset', hook)
+        beside.train_dataloader.dataset.datasets[0].type = 'MultiImageMixDataset'
+        with pytest.raises(UsageError, match='SwitchHook gives a MultiImageMixDataset a pipeline'):
+            check_pipelines(beside)
     check_pipelines(joined('ConcatDataset', dict(type='EMAHook')))
 
 

@@ -73,9 +73,13 @@ def test_a_student_that_was_downloaded_is_pushed_under_its_new_name(hub, run_fol
     downloaded.mkdir()
     for name, content in hub.files('models/me/student').items():
         (downloaded / name).write_bytes(content)
+    with (downloaded / 'README.md').open('a') as card:
+        card.write("AutoModel.from_pretrained('google/siglip'), as me/student-large and me/student.")
     lfi.push_to_hub(downloaded, 'you/other')
     card = hub.files('models/you/other')['README.md'].decode()
-    assert '# you/other\n' in card and "from_pretrained('you/other')" in card and 'me/student' not in card
+    assert '# you/other\n' in card and "from_pretrained('you/other')" in card
+    assert card.endswith("AutoModel.from_pretrained('google/siglip'), as me/student-large and you/other.")
+    assert card.count('me/student') == 1
 
 
 def test_a_cache_comes_back_as_a_dataset(hub, small_cache, small_config):

@@ -1,7 +1,9 @@
 import json
+import math
 
 import pytest
 from lfi.studies import Run, epoch_table, markdown_table, read_run
+from lfi.studies.runs import in_per_cent
 
 
 def write_scalars(folder, rows):
@@ -93,6 +95,8 @@ def test_cocos_shares_are_told_in_per_cent(tmp_path):
     values = [{'coco/bbox_mAP_50': 0.213, 'step': 1}]
     write_scalars(tmp_path / '20260101_000000', [train_row(1, 10, 4.0), *values])
     assert read_run(tmp_path, metric='coco/bbox_mAP_50').accuracy == pytest.approx((21.3,))
+    # No small object.
+    assert math.isnan(in_per_cent('coco/bbox_mAP_s', -1.0))
 
 
 def test_what_is_no_row_is_skipped_and_what_is_no_number_is_named(tmp_path):

@@ -73,6 +73,8 @@ def without_padding(pipeline: Pipeline) -> Pipeline:
 
 # How much of a crop one class of mmseg may fill.
 _OF_ANNOTATIONS = ('cat_max_ratio',)
+# mmdet's RandomAffine reads boxes, and cuts a mosaic's border off.
+_LEFT_OUT = ('LoadAnnotations', 'LoadPanoptic', 'Filter', 'Recorded', 'RandomAffine')
 
 
 def unlabelled(pipeline: Pipeline) -> Pipeline:
@@ -80,8 +82,7 @@ def unlabelled(pipeline: Pipeline) -> Pipeline:
     steps = [
         {key: value for key, value in step.items() if key not in _OF_ANNOTATIONS}
         for step in pipeline
-        if not type_name(step).startswith(('LoadAnnotations', 'LoadPanoptic', 'Filter', 'Recorded'))
-        and not mixes([step])
+        if not type_name(step).startswith(_LEFT_OUT) and not mixes([step])
     ]
     reads = any(type_name(step).startswith(READERS) for step in steps)
     return steps if reads else [{'type': 'LoadImageFromFile'}, *steps]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from mmengine.dataset import BaseDataset, ConcatDataset
 
 from lfi.registry import DATASETS
+
+from .labelled_images import labelled_images
 
 
 @DATASETS.register_module()
@@ -22,6 +24,9 @@ class SemiSupervisedDataset(ConcatDataset):
         datasets: the one with labels first; the others `lfi.ImageFolder`, or in `lfi.FewLabels` with
             `labels_per_class=0`.
         lazy_init: whether annotations are read later. Defaults to False.
+
+    Raises:
+        ValueError: If another one than the first has labels.
     """
 
     def __init__(self, datasets: Sequence[BaseDataset | dict], lazy_init: bool = False) -> None:
@@ -29,24 +34,41 @@ class SemiSupervisedDataset(ConcatDataset):
 
     @property
     def pipeline(self) -> Callable[[dict], Any]:
-        """Of the images with labels."""
-        pipeline: Callable[[dict], Any] = self._with_pipeline().pipeline
+        """Of the images with labels; of several data sets the first one's, and all get one that is set."""
+        pipeline: Callable[[dict], Any] = next(_with_pipelines(self.datasets[0])).pipeline
         return pipeline
 
     @pipeline.setter
     def pipeline(self, pipeline: Callable[[dict], Any]) -> None:
-        self._with_pipeline().pipeline = pipeline
+        for dataset in _with_pipelines(self.datasets[0]):
+            dataset.pipeline = pipeline
 
     def update_skip_type_keys(self, skip_type_keys: Sequence[str]) -> None:
         """Leave out steps of the images with labels, as mmdet's `MultiImageMixDataset` does."""
-        self._with_pipeline().update_skip_type_keys(skip_type_keys)
+        for dataset in _with_pipelines(self.datasets[0]):
+            dataset.update_skip_type_keys(skip_type_keys)
 
-    def _with_pipeline(self) -> Any:
-        # A data set that repeats another has no pipeline of its own.
-        dataset = self.datasets[0]
-        while not hasattr(dataset, 'pipeline'):
-            dataset = dataset.dataset
-        return dataset
+    def full_init(self) -> None:
+        """Read the annotations."""
+        if self._fully_initialized:
+            return
+        super().full_init()
+        for dataset in self.datasets[1:]:
+            if labelled_images(dataset).any():
+                raise ValueError(
+                    f'{type(dataset).__name__} has labels, and is not the first data set of '
+                    'lfi.SemiSupervisedDataset: no classes are compared. Join data sets with labels by '
+                    'ConcatDataset, and hide labels by lfi.FewLabels with labels_per_class=0'
+                )
+
+
+def _with_pipelines(dataset: Any) -> Iterator[Any]:
+    """The data sets that have a pipeline of their own; what repeats or joins others has none."""
+    if hasattr(dataset, 'pipeline'):
+        yield dataset
+        return
+    for inner in getattr(dataset, 'datasets', None) or [dataset.dataset]:
+        yield from _with_pipelines(inner)
 
 
 class _EveryKey(list):

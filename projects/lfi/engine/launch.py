@@ -128,8 +128,8 @@ def require_batches(runner: Runner) -> None:
         UsageError: The data loader is empty; the message says of what it is made.
     """
     loader = runner.train_loop.dataloader
-    # A sampler without end fills batches also of fewer images.
-    if isinstance(loader.sampler, InfiniteSampler) or len(loader):
+    # A sampler without end fills batches also of fewer images, if there are any.
+    if len(loader.dataset if isinstance(loader.sampler, InfiniteSampler) else loader):
         return
     raise UsageError(
         f'train_dataloader has no batch: {len(loader.dataset)} images, {get_world_size()} processes, '

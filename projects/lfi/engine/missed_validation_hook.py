@@ -59,7 +59,8 @@ class MissedValidationHook(Hook):
 def _validations(runner: Runner) -> Iterator[dict]:
     """What is logged in the folder of the checkpoint, and in that of this run."""
     folders = dict.fromkeys((Path(str(runner._load_from)).parent, Path(runner.work_dir)))
-    return (row for row in chain.from_iterable(map(read_scalars, folders)) if 'loss' not in row)
+    rows = chain.from_iterable(read_scalars(folder, resumed_at=runner.iter) for folder in folders)
+    return (row for row in rows if 'loss' not in row)
 
 
 def _tell(runner: Runner, validations: Sequence[dict]) -> None:

@@ -9,7 +9,7 @@ from mmengine.config import Config
 
 from lfi.concepts import concept_names
 from lfi.concepts.names import plain_name
-from lfi.config_types import configs_in, type_name
+from lfi.config_types import configs_in, parts, type_name
 from lfi.errors import UsageError
 from lfi.repositories import cache_folder
 
@@ -25,6 +25,8 @@ RGB = ('CIFAR10', 'CIFAR100')
 TURNS = {'NumpyToPIL': 'to_rgb', 'PILToNumpy': 'to_bgr', 'ToPIL': 'to_rgb', 'ToNumpy': 'to_bgr'}
 # How the names begin of what shows several images, with a record: lfi.RecordedMosaic.
 MIXING = 'Recorded'
+# Data sets around others, in which mmdet's hooks find no pipeline.
+WITHOUT_PIPELINE = ('ConcatDataset', 'RepeatDataset', 'ClassBalancedDataset')
 # The argument of a hook that names a training pipeline.
 SWITCHED = 'switch_pipeline'
 
@@ -72,13 +74,14 @@ def _check_switches(cfg: Config) -> None:
     dataset = (cfg.get('train_dataloader') or {}).get('dataset') or {}
     kind, hooks = type_name(dataset) if dataset else '', hooks_of(cfg)
     switching = next((type_name(hook) for hook in hooks if SWITCHED in hook), None)
-    if kind == 'ConcatDataset' and (switching or leaving_out(hooks)):
+    if kind in WITHOUT_PIPELINE and (switching or leaving_out(hooks)):
         raise UsageError(
-            f'custom_hooks: {switching or leaving_out(hooks)} changes no pipeline in a ConcatDataset. For '
-            "images without labels beside those with labels use type='lfi.SemiSupervisedDataset', whose "
-            'first data set it changes; else leave the hook out'
+            f'custom_hooks: {switching or leaving_out(hooks)} changes no pipeline in a {kind}. For images '
+            "without labels beside those with labels use type='lfi.SemiSupervisedDataset', whose first data "
+            'set it changes; else leave the hook out'
         )
-    if kind == 'MultiImageMixDataset' and switching:
+    mixed = bool(dataset) and any(type_name(part) == 'MultiImageMixDataset' for part in parts(dataset))
+    if mixed and switching:
         raise UsageError(
             f'custom_hooks: {switching} gives a MultiImageMixDataset a pipeline whose last steps it leaves '
             'out: do without it, or mix inside the pipeline of the data set, by CachedMosaic and CachedMixUp'

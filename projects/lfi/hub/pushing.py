@@ -102,9 +102,10 @@ def _files(folder: Path, patterns: tuple[str, ...], repo_id: str, card: str = ''
 
 def _renamed(card: str, repo_id: str) -> str:
     """A card with this repository's name, where it had none, or that of the one it was downloaded from."""
-    found = re.search(r"from_pretrained\('([^']+)'\)|=hf://datasets/(\S+)", card)
+    found = re.search(r"lfi\.from_pretrained\('([^']+)'\)|teacher_cache=hf://datasets/(\S+)", card)
     name = next(filter(None, found.groups())) if found else NAME
-    return card.replace(name, repo_id)
+    # No part of a longer name.
+    return re.sub(rf'(?<![\w.-]){re.escape(name)}(?![\w/.-]*\w)', lambda _: repo_id, card)
 
 
 def _commit(

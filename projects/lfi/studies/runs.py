@@ -118,7 +118,7 @@ def read_run(work_dir: str | Path, name: str | None = None, metric: str = 'accur
         )
     # The last validation is due after the last epoch, whatever the interval.
     gaps = [after - before for before, after in pairwise(steps)]
-    interval = min(gaps[:-1] or gaps, default=max(steps[0], 1))
+    interval = min(gaps[:-1] or [max(steps[0], 1)])
     missing = sorted(set(range(interval, steps[-1], interval)) - set(steps))
     if missing:
         print_log(
@@ -139,8 +139,11 @@ def metric_name(metric: str) -> str:
 
 
 def in_per_cent(metric: str, value: float) -> float:
-    """A metric's value in per cent, by its name in the log; unknown ones are left as they are."""
-    return value * _of(metric)[1]
+    """A metric's value in per cent, by its name in the log; unknown ones are left as they are.
+
+    COCO's evaluation says -1 where there are no such objects, which is no number here.
+    """
+    return math.nan if metric.startswith('coco/') and value < 0 else value * _of(metric)[1]
 
 
 def _of(metric: str) -> tuple[str, int]:

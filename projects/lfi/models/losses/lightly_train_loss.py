@@ -24,7 +24,7 @@ class LightlyTrainLoss(nn.Module):
     is over the cosines of an image's vector with the teacher's embeddings of the latest images, this batch's
     included. The student's tokens and its vector are mapped to the teacher's width by a linear layer each.
 
-        Six things differ. A layer norm stands before our linear layer of tokens, which come before the
+    Six things differ. A layer norm stands before our linear layer of tokens, which come before the
     backbone's last norm. LightlyTrain mixes its images (MixUp); here each arm sees the same images. Its queue
     begins with zeros that count, ours is empty. Its processes have a queue each; here they share one, so that
     the first process's checkpoint resumes them all. It compares locations on the teacher's grid, ours on the
