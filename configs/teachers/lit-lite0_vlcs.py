@@ -1,21 +1,6 @@
 # How well a small teacher names the classes of VLCS, zero-shot, on all domains that are there.
 #   LFI_DATA_ROOT=data LFI_TEACHER_ROOT=checkpoints python tools/eval_teacher.py configs/teachers/lit-lite0_vlcs.py
-default_scope = 'mmpretrain'
-custom_imports = dict(imports=['lfi'], allow_failed_imports=False)
+_base_ = './lit-lite0_pacs.py'
 
-model = dict(
-    teacher=__import__('lfi').teacher_config(
-        'lit-lite0',
-        concepts=dict(type='lfi.VLCS'),
-        templates=['a photo of a {}.'],
-        input_size=224,
-    ),
-)
-val_dataloader = dict(
-    dataset=dict(
-        _scope_='mmpretrain',
-        type='lfi.VLCS',
-        data_root='{{$LFI_DATA_ROOT:data}}/VLCS',
-        pipeline=[dict(type='LoadImageFromFile'), dict(type='PackInputs')],
-    )
-)
+model = dict(teacher=dict(concepts=dict(type='lfi.VLCS')))
+val_dataloader = dict(dataset=dict(type='lfi.VLCS', data_root='{{$LFI_DATA_ROOT:data}}/VLCS'))

@@ -133,7 +133,7 @@ val_dataloader = dict(dataset=dict(
     _delete_=True, type='mmpretrain.CustomDataset', data_root='photos', classes=classes, pipeline=steps))
 """)
     out = run_tool('eval_teacher.py', tmp_path / 'mine.py', '--pictures', '0')
-    assert '40 images with a label each, and neither boxes nor masks' in out
+    assert '40 images with labels, and neither boxes nor masks' in out
     table = rows(out, 'extractor')
     assert list(table) == ['dense', 'chance: uniform'] and table['chance: uniform'][0] == '5.0'
     assert mean(table['dense'][0]) > 50
@@ -145,7 +145,7 @@ def test_a_real_teacher_names_images_that_have_labels_alone(
     roots = dict(LFI_DATA_ROOT=str(data_root('VLCS').parent), LFI_TEACHER_ROOT=str(teacher_root))
     config = config_path('teachers/lit-lite0_vlcs.py')
     out = run_tool('eval_teacher.py', config, '--images', '40', '--out', 'found', **roots)
-    assert '40 images with a label each, and neither boxes nor masks' in out
+    assert '40 images with labels, and neither boxes nor masks' in out
     table = rows(out, 'extractor')
     assert mean(table['dense'][0]) > 50 and table['chance: uniform'][0] == '20.0'
     found = json.loads((tmp_path / 'found/results.json').read_text())['extractors']['dense']

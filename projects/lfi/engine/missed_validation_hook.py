@@ -19,7 +19,7 @@ from .scalars import read_scalars
 
 @HOOKS.register_module()
 class MissedValidationHook(Hook):
-    """Makes good what a run forgets of its validations when it is killed, and resumes.
+    """Restores what a resumed run lacks of its validations.
 
     MMEngine (0.10) writes a checkpoint, validates it, logs the result, writes the best checkpoint and then
     the checkpoint once more. A run that is killed in between resumes with the next epoch. Without this hook

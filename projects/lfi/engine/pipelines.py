@@ -74,9 +74,10 @@ def _check_switches(cfg: Config) -> None:
     dataset = (cfg.get('train_dataloader') or {}).get('dataset') or {}
     kind, hooks = type_name(dataset) if dataset else '', hooks_of(cfg)
     switching = next((type_name(hook) for hook in hooks if SWITCHED in hook), None)
-    if kind in WITHOUT_PIPELINE and (switching or leaving_out(hooks)):
+    changing = switching or leaving_out(hooks)
+    if kind in WITHOUT_PIPELINE and changing:
         raise UsageError(
-            f'custom_hooks: {switching or leaving_out(hooks)} changes no pipeline in a {kind}. For images '
+            f'custom_hooks: {changing} changes no pipeline in a {kind}. For images '
             "without labels beside those with labels use type='lfi.SemiSupervisedDataset', whose first data "
             'set it changes; else leave the hook out'
         )

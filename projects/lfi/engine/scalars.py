@@ -23,15 +23,17 @@ def read_scalars(work_dir: str | Path, resumed_at: int | None = None) -> Iterato
     """
     files = sorted(Path(work_dir).glob('*/vis_data/scalars.json'))
     kept: list[list[dict]] = []
-    first, began_anew = resumed_at, False
+    first = resumed_at
     for file in reversed(files):
         rows = list(_rows(file))
         steps = [row['step'] for row in rows if 'loss' in row]
-        aborted = _begins_anew(file) and first is not None and not _reaches(steps, first)
-        if began_anew or aborted:
+        begins_anew = _begins_anew(file)
+        if begins_anew and first is not None and not _reaches(steps, first):
             continue
         kept.insert(0, rows)
-        first, began_anew = min(steps, default=first), _begins_anew(file)
+        if begins_anew:
+            break
+        first = min(steps, default=first)
     for rows in kept:
         yield from rows
 

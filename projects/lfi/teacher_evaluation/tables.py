@@ -63,7 +63,7 @@ def label_table(results: dict, classes: int) -> str:
     rows = []
     for extractor, found in results['extractors'].items():
         top1 = found['label_top1']
-        error = (top1 * (1 - top1) / results['images']) ** 0.5
+        error = (top1 * (1 - top1) / found['labelled']) ** 0.5
         _, _, confidence, *costs = row(extractor, {}, found)
         rows.append([extractor, f'{100 * top1:.1f} ± {100 * error:.1f}', confidence, *costs])
     rows.append(['chance: uniform', f'{100 / classes:.1f}', '', '', ''])
@@ -77,15 +77,9 @@ def report_of(results: dict, classes: int) -> str:
         results: as `results.json` has them.
         classes: of how many concepts, the first ones, an image's label is one.
     """
-    named = [
-        f'Zero-shot top-1 of {name}, among the {classes} classes alone, against the labels: '
-        f'{found["label_top1"]:.1%}.'
-        for name, found in results['extractors'].items()
-        if found['label_top1'] is not None
-    ]
     if 'regions' not in results:
         title = (
-            f'{results["images"]} images with a label each, and neither boxes nor masks to point at, '
+            f'{results["images"]} images with labels, and neither boxes nor masks to point at, '
             f'{results["device"]}, batch {results["batch_size"]}; mean ± standard error over images, in %'
         )
         return f'{title}\n\n{label_table(results, classes)}'
@@ -96,6 +90,12 @@ def report_of(results: dict, classes: int) -> str:
         'regions, in %\n'
     )
     extractors = results['extractors'].items()
+    named = [
+        f'Zero-shot top-1 of {name}, among the {classes} classes alone, against the labels: '
+        f'{found["label_top1"]:.1%}.'
+        for name, found in extractors
+        if found['label_top1'] is not None
+    ]
     recommended = [recommendation(name, found['recommended']) for name, found in extractors]
     presence = f'{PRESENCE_TITLE}\n\n{presence_table(results)}'
     return '\n\n'.join((f'{title}\n{table(results)}', presence, *named, *recommended))

@@ -90,10 +90,11 @@ class NamingTally:
             self.is_label.append(int(presence[: self.classes].argmax()) == image.label)
 
     def summary(self) -> dict[str, float | None]:
-        """The shares, None where images have no regions or no label, and the mean confidence."""
+        """Shares, None of images without regions or labels; mean confidence; how many have a label."""
         return {
             'top1': float(np.mean(self.in_image)) if self.in_image else None,
             'label_top1': float(np.mean(self.is_label)) if self.is_label else None,
+            'labelled': len(self.is_label),
             'confidence': float(np.mean(self.confidences)),
         }
 
