@@ -1,5 +1,6 @@
 """What a script meets in a fork of a warm Python is what it meets in a process of its own."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import time
 
 import pytest
+from warm_python import WarmPython
 
 SCRIPT = """
 import atexit, os, sys, threading
@@ -205,3 +207,15 @@ def is_there(process: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def test_it_ends_though_a_fork_of_the_tests_lives_on(tool_env):
+    python = WarmPython(tool_env, ())
+    assert python.executable
+    worker = multiprocessing.get_context('fork').Process(target=time.sleep, args=(600,), daemon=True)
+    worker.start()
+    try:
+        python.close()
+        assert worker.is_alive()
+    finally:
+        worker.kill()

@@ -114,6 +114,6 @@ class WarmPython:
 
     def close(self) -> None:
         if 'executable' in vars(self):
-            with self._process:
-                self._process.stdin.close()
+            # Closing the pipe is not enough: a worker that the tests have forked holds it open too.
+            self._process.communicate(b'end')
             shutil.rmtree(self._folder)

@@ -138,7 +138,7 @@ def added_folders(request: Request) -> list[str] | None:
 
 
 class Server:
-    """Runs what clients ask for, many at a time. It ends, with all that it runs, when stdin ends.
+    """Runs what clients ask for, many at a time. It ends, with all that it runs, when stdin ends or speaks.
 
     Args:
         listener: the socket that clients connect to.
