@@ -4,7 +4,6 @@
 """
 
 import os
-import runpy
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +12,6 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
-# A config that has moved: who inherits it reads what it is now.
-OLD_CONFIG = "_base_ = __import__('lfi').config_path('{name}')\n"
 LAZY_CONFIG = '''"""`{name}` for `with read_base():`."""
 
 globals().update(__import__('lfi').config_dict('{name}'))
@@ -37,25 +34,10 @@ class BuildWithConfigs(build_py):
 
 
 def fill_mim(folder: Path, put: Callable[[Path, Path], None]) -> None:
-    """Put configs, tools and the model index into a new folder, by links or as copies.
-
-    The folder of configs is no link itself: it holds those that have moved besides.
-    """
-    (folder / 'configs').mkdir(parents=True)
-    for path in (ROOT / 'tools', ROOT / 'model-index.yml', *(ROOT / 'configs').iterdir()):
-        if path.name not in UNSHIPPED:
-            put(path, folder / path.relative_to(ROOT))
-    for name in old_configs():
-        config = folder / 'configs' / name
-        # What is written into a link lies among the sources.
-        if not config.parent.is_symlink():
-            config.parent.mkdir(exist_ok=True)
-            config.write_text(OLD_CONFIG.format(name=name))
-
-
-def old_configs() -> dict[str, str]:
-    """What became of each config that has moved, by its old path below `configs/`."""
-    return runpy.run_path(str(ROOT / 'projects/lfi/old_configs.py'))['old_configs'](ROOT / 'configs')
+    """Put configs, tools and the model index into a new folder, by links or as copies."""
+    folder.mkdir(parents=True)
+    for name in ('configs', 'tools', 'model-index.yml'):
+        put(ROOT / name, folder / name)
 
 
 def link(source: Path, target: Path) -> None:
@@ -74,10 +56,10 @@ def copy(source: Path, target: Path) -> None:
 
 
 def write_lazy_configs(folder: Path) -> None:
-    """A module for each config, also for those that have moved, named as Python's identifiers are."""
+    """A module for each config, named as Python's identifiers are."""
     shutil.rmtree(folder, ignore_errors=True)
-    names = {config.relative_to(ROOT / 'configs').as_posix() for config in (ROOT / 'configs').rglob('*.py')}
-    for name in sorted(names | old_configs().keys()):
+    for config in sorted((ROOT / 'configs').rglob('*.py')):
+        name = config.relative_to(ROOT / 'configs').as_posix()
         if not name.startswith('_base_/'):
             module = folder / name.replace('-', '_')
             module.parent.mkdir(parents=True, exist_ok=True)

@@ -17,8 +17,6 @@ FLOORS = (
         'evenly_spaced',
         'lazy_names',
         'markdown',
-        'old_configs',
-        'old_names',
         'ops',
         'option_checks',
         'option_values',

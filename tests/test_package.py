@@ -7,7 +7,6 @@ from email.parser import Parser
 from pathlib import Path
 
 import pytest
-from lfi.old_configs import old_configs
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / 'projects/lfi'
@@ -165,9 +164,8 @@ def test_wheel_holds_every_module_and_its_data(wheel):
     teachers = [path for path in (PACKAGE.parent / TEACHERS).rglob('*') if path.is_file()]
     data = {path.relative_to(PACKAGE.parent).as_posix() for path in teachers}
     data |= {'lfi/human_study/page.html', 'lfi/py.typed'}
-    old = [f'configs/{name}' for name in old_configs(ROOT / 'configs')]
-    data |= {f'lfi/.mim/{path}' for path in (*SHIPPED, *old)}
-    configs = [path for path in (*CONFIGS, *old) if not path.startswith('configs/_base_/')]
+    data |= {f'lfi/.mim/{path}' for path in SHIPPED}
+    configs = [path for path in CONFIGS if not path.startswith('configs/_base_/')]
     lazy = {f'lfi/{path}'.replace('-', '_') for path in configs}
     assert held == modules | data | lazy
     assert not [name for name in held if '/tools/dev/' in name]

@@ -143,27 +143,3 @@ def test_a_config_that_does_not_exist_is_named_with_its_neighbours(run):
     out = run('-c', "import lfi; lfi.config_path('classification/lfi_vit-tiny_shape.py')", code=1)
     message = "lfi has no config 'classification/lfi_vit-tiny_shape.py'; near it are "
     assert f'{message}classification/lfi_vit-tiny_shapes.py' in out
-
-
-def test_each_way_to_inherit_says_what_became_of_an_old_config(run):
-    code = """
-from pathlib import Path
-import lfi
-from mmengine.config import Config
-old = 'controls/task-loss_vit-tiny_shapes.py'
-ways = [
-    f"_base_ = 'lfi::{old}'",
-    f"_base_ = [__import__('lfi').config_path('{old}')]",
-    'from mmengine.config import read_base\\n'
-    'with read_base():\\n'
-    '    from lfi.configs.controls.task_loss_vit_tiny_shapes import *\\n',
-]
-for way in ways:
-    Path('configs/old.py').write_text(way)
-    try:
-        Config.fromfile('configs/old.py')
-    except FileNotFoundError as error:
-        print(error)
-"""
-    message = "lfi has no config 'controls/task-loss_vit-tiny_shapes.py' any more: it is "
-    assert run('-c', code).count(f"{message}'baselines/task-loss_vit-tiny_shapes.py' now") == 3

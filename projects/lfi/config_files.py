@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from difflib import get_close_matches
 from pathlib import Path
 
 from .errors import near_it
-from .old_configs import old_configs
 from .repositories import is_student
 
 PACKAGE = Path(__file__).parent
@@ -47,14 +45,9 @@ def config_path(name: str) -> str:
         name: its path below `configs/`.
 
     Raises:
-        FileNotFoundError: if there is none; the message says what became of an old name, or names the
-            nearest ones.
+        FileNotFoundError: if there is none; the message names the nearest ones.
     """
     folder = configs_folder()
-    # First, for a wheel has a file of the old name, which brings MMEngine here.
-    old = old_configs(folder)
-    if name in old:
-        raise FileNotFoundError(f'lfi has no config {name!r} any more: {old[name]}')
     path = folder / name
     if not path.is_file():
         near = _near(name, _known_configs(folder))
@@ -71,8 +64,7 @@ def find_config(name: str) -> str:
             `configs/` or `lfi::` before it.
 
     Raises:
-        FileNotFoundError: if there is none; the message says what became of an old name, or names the
-            nearest ones.
+        FileNotFoundError: if there is none; the message names the nearest ones.
     """
     if Path(name).is_file() or is_student(name):
         return name
@@ -82,8 +74,7 @@ def find_config(name: str) -> str:
     path_of = _by_name(known)
     if asked in known or asked in path_of:
         return str(folder / path_of.get(asked, asked))
-    became = what_became_of(f'configs/{asked}')
-    raise FileNotFoundError(f'there is no config {name}; {became or _near(asked, known)}')
+    raise FileNotFoundError(f'there is no config {name}; {_near(asked, known)}')
 
 
 def config_names() -> list[str]:
@@ -97,9 +88,8 @@ def teacher_names() -> list[str]:
 
 
 def _known_configs(folder: Path) -> list[str]:
-    """The paths of all configs below their folder, without those that have moved."""
-    configs = {config.relative_to(folder).as_posix() for config in folder.rglob('*.py')}
-    return sorted(configs - old_configs(folder).keys())
+    """The paths of all configs below their folder."""
+    return sorted(config.relative_to(folder).as_posix() for config in folder.rglob('*.py'))
 
 
 def _by_name(known: list[str]) -> dict[str, str]:
@@ -115,21 +105,6 @@ def _near(name: str, known: list[str]) -> str:
     path_of = _by_name(known)
     near = get_close_matches(name, sorted(path_of), n=3, cutoff=0.4)
     return near_it([path_of[each] for each in near])
-
-
-def what_became_of(text: str) -> str | None:
-    """What became of an old config, in words; None if the text names none.
-
-    Args:
-        text: a message that holds the path of a text config or of a lazy one.
-    """
-    old = {_lazy_name(name): became for name, became in old_configs(configs_folder()).items()}
-    paths = re.findall(r'[\w-]+/[\w.-]+\.py\b', text)
-    return next((old[_lazy_name(path)] for path in paths if _lazy_name(path) in old), None)
-
-
-def _lazy_name(config: str) -> str:
-    return config.replace('-', '_')
 
 
 def config_dict(name: str) -> dict:

@@ -13,13 +13,8 @@ from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
 from mmengine.registry import STRATEGIES as MMENGINE_STRATEGIES
 from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from mmengine.registry import VISBACKENDS as MMENGINE_VISBACKENDS
-from mmengine.registry import WEIGHT_INITIALIZERS as MMENGINE_WEIGHT_INITIALIZERS
 from mmengine.registry import Registry
 
-from .old_names import OLD_TYPES
-
-PACKAGES = ('', 'datasets', 'engine', 'models')
-"""The packages of lfi by which a config may name a type."""
 TASK_TYPES = {
     'LFIDetector': 'lfi.models.detectors',
     'LFIMaskRCNN': 'lfi.models.detectors',
@@ -39,33 +34,11 @@ TASK_TYPES = {
 """What needs projects that need not be installed, and where it is: imported when it is asked for."""
 
 
-class KindRegistry(Registry):
-    """A registry that says what to do in place of a type that it held once."""
-
-    def get(self, key: str) -> type | None:
-        """Find a type as `Registry.get` does.
-
-        Raises:
-            KeyError: if it once was here and is not now; the message says what to do.
-        """
-        self.import_from_location()
-        package, _, name = key.rpartition('.')
-        # Other scopes may have a type of the same name; a registry of theirs takes ours off the key.
-        ours = package.removeprefix('lfi').removeprefix('.').partition('.')[0] in PACKAGES
-        if not ours or name not in OLD_TYPES or name in self.module_dict:
-            return super().get(key)
-        # A type of one's own may have the name too.
-        found = super().get(key) if key == name else None
-        if found is None:
-            raise KeyError(f'{key} is no {self.name} any more: {OLD_TYPES[name]}')
-        return found
-
-
-class TaskRegistry(KindRegistry):
+class TaskRegistry(Registry):
     """A registry that imports what belongs to a task when it is asked for by name."""
 
     def get(self, key: str) -> type | None:
-        """Find a type as `KindRegistry.get` does."""
+        """Find a type as `Registry.get` does."""
         module = TASK_TYPES.get(key.rpartition('.')[2])
         if module is not None:
             import_module(module)
@@ -128,19 +101,19 @@ def build_own(config: dict[str, Any], registry: Registry) -> Any:
 
 MODELS = TaskRegistry('model', parent=MMENGINE_MODELS, scope='lfi', locations=['lfi.models'])
 # What a student learns from.
-TEACHERS = KindRegistry('teacher', build_func=build_own, scope='lfi', locations=['lfi.models.teachers'])
+TEACHERS = Registry('teacher', build_func=build_own, scope='lfi', locations=['lfi.models.teachers'])
 # Dual encoders of one's own, which a teacher asks.
 VLMS = Registry('vision-language model', scope='lfi', locations=['lfi.models.teachers'])
 # Ways to read interaction maps from a VLM, by short name: `maskclip`, `clearclip`, ...
 EXTRACTORS = Registry('extractor', scope='lfi', locations=['lfi.models.teachers.extractors'])
 # What names concepts and holds no images; a data set with `class_names` can name them too.
 VOCABULARIES = Registry('vocabulary', scope='lfi', locations=['lfi.concepts'])
-DATASETS = KindRegistry('dataset', parent=MMENGINE_DATASETS, scope='lfi', locations=['lfi.datasets'])
+DATASETS = Registry('dataset', parent=MMENGINE_DATASETS, scope='lfi', locations=['lfi.datasets'])
 DATA_SAMPLERS = Registry(
     'data sampler', parent=MMENGINE_DATA_SAMPLERS, scope='lfi', locations=['lfi.datasets']
 )
 TRANSFORMS = TaskRegistry('transform', parent=MMENGINE_TRANSFORMS, scope='lfi', locations=['lfi.datasets'])
-HOOKS = KindRegistry(
+HOOKS = Registry(
     'hook',
     parent=MMENGINE_HOOKS,
     scope='lfi',
@@ -162,10 +135,4 @@ STRATEGIES = Registry(
 METRICS = TaskRegistry('metric', parent=MMENGINE_METRICS, scope='lfi', locations=['lfi.evaluation'])
 VISBACKENDS = Registry(
     'visualization backend', parent=MMENGINE_VISBACKENDS, scope='lfi', locations=['lfi.visualization']
-)
-WEIGHT_INITIALIZERS = KindRegistry(
-    'weight initializer',
-    parent=MMENGINE_WEIGHT_INITIALIZERS,
-    scope='lfi',
-    locations=['lfi.models.backbones'],
 )

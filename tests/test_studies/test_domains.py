@@ -79,7 +79,3 @@ def test_the_file_keeps_the_epochs_of_the_validations(tmp_path):
     content = DomainStudy({'base': [Cell(0, run, 2.0, 'a CPU', domain='photo')]}).content()
     file.write_text(json.dumps(content))
     assert read_domain_cells(file)['base', 0, 'photo'].run == run
-    # Older versions did not write them.
-    del content['cells'][0]['epochs']
-    file.write_text(json.dumps(content))
-    assert read_domain_cells(file)['base', 0, 'photo'].run.epochs == (1, 2)

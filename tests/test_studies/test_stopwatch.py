@@ -1,5 +1,4 @@
 import errno
-import json
 import os
 import subprocess
 import time
@@ -68,11 +67,3 @@ def test_a_write_that_fails_leaves_what_was_counted(tmp_path, clock, monkeypatch
     with pytest.raises(OSError, match='No space left'), stopwatch(file):
         clock[0] += 2
     assert seconds_of(file) == 5
-
-
-def test_a_file_of_an_older_version_stays(tmp_path):
-    file = tmp_path / 'seconds.json'
-    file.write_text(json.dumps(dict(seconds=3.0)))
-    with stopwatch(file):
-        pass
-    assert json.loads(file.read_text()) == dict(seconds=3.0)

@@ -1,7 +1,5 @@
 """Data sets; they know no model."""
 
-from lfi.old_names import old_names_of
-
 from .cifar import CIFAR10, CIFAR100
 from .domain_folders import PACS, VLCS, leave_out
 from .few_labels import FewLabels
@@ -38,5 +36,3 @@ __all__ = [
     'regions_of',
     'unaugmented',
 ]
-
-__getattr__ = old_names_of(__name__)

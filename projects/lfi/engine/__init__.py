@@ -2,11 +2,9 @@
 
 from lfi.errors import CheckpointError, CheckpointWriteError
 from lfi.fileio import AtomicLocalBackend
-from lfi.old_names import old_names_of
 
 from .checkpoint import (
     CorruptedCheckpointError,
-    TornCheckpointError,
     UnsafeCheckpointError,
     find_checkpoint_to_resume,
     install_safe_checkpoint_loading,
@@ -31,11 +29,8 @@ __all__ = [
     'NonFiniteHook',
     'ResumedStepsHook',
     'CorruptedCheckpointError',
-    'TornCheckpointError',
     'UnsafeCheckpointError',
     'find_checkpoint_to_resume',
     'install_safe_checkpoint_loading',
     'safe_checkpoint_loading',
 ]
-
-__getattr__ = old_names_of(__name__)

@@ -18,15 +18,12 @@ import mmengine.runner.checkpoint as mmengine_checkpoint
 import torch
 from mmengine.logging import print_log
 from mmengine.runner import CheckpointLoader, find_latest_checkpoint
-from mmengine.utils import digit_version
 
 from lfi.errors import CheckpointError
 from lfi.repositories import HUB, is_student, local_folder
 
 from .checkpoint_globals import ForbiddenStateError, finished, runner_state_allowed
 
-# Before 2.6 `weights_only=True` still runs code from files in the old .tar format (CVE-2025-32434).
-MIN_TORCH = '2.6'
 # What torch says if memory, or the device that is asked for, is missing.
 _OF_THE_MACHINE = re.compile(
     r'out of memory|allocate memory|\b(CUDA|HIP|XPU|MPS)\b|deserialize object on|device (string|type)'
@@ -43,10 +40,6 @@ class UnsafeCheckpointError(CheckpointError):
 
 class CorruptedCheckpointError(CheckpointError):
     """A file that is empty, truncated, changed after it was written, or no checkpoint at all."""
-
-
-# The name of earlier versions.
-TornCheckpointError = CorruptedCheckpointError
 
 
 def install_safe_checkpoint_loading() -> None:
@@ -221,10 +214,6 @@ def _safe_torch_load(
 
 
 def _load_weights(file: str | io.BytesIO, map_location: MapLocation, name: str) -> dict:
-    if digit_version(torch.__version__) < digit_version(MIN_TORCH):
-        raise CheckpointError(
-            f'{name}: reading it safely needs torch >= {MIN_TORCH}, got {torch.__version__}'
-        )
     try:
         # Operations on sparse tensors trust their indices, which torch does not check otherwise.
         with runner_state_allowed(), torch.sparse.check_sparse_tensor_invariants():

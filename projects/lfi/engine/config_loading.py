@@ -12,7 +12,7 @@ from mmengine.config.utils import ConfigParsingError
 from mmengine.runner import Runner
 from mmengine.utils import import_modules_from_strings
 
-from lfi.config_files import find_config, what_became_of
+from lfi.config_files import find_config
 from lfi.errors import UsageError, as_usage_error, nearest
 from lfi.option_checks import check_whole
 from lfi.repositories import is_student, local_folder
@@ -127,9 +127,7 @@ def _read_config(path: str) -> Config:
     try:
         return Config.fromfile(file)
     except (FileNotFoundError, ConfigParsingError) as error:
-        message = f'config {path}: {error}'
-        became = what_became_of(message)
-        raise UsageError(message if not became or became in message else f'{message}; {became}') from error
+        raise UsageError(f'config {path}: {error}') from error
     except UsageError:
         raise
     # A config is code, which may raise anything.

@@ -54,8 +54,7 @@ class InteractionDistillMixin(TeacherMixin):
     Raises:
         TypeError: if the backbone records no interactions.
         ValueError: if images are mixed while their maps come from a cache, and not as `record_mixtures`
-            knows it; for an option of students that recalled concepts; for a `rivalry` by scores that do not
-            learn; or as `text_dims_of` says.
+            knows it; for a `rivalry` by scores that do not learn; or as `text_dims_of` says.
     """
 
     asks = True
@@ -77,7 +76,6 @@ class InteractionDistillMixin(TeacherMixin):
         interaction_loss: Mapping = MappingProxyType({}),
         **kwargs: Any,
     ) -> None:
-        _refuse_recalling(kwargs, readout, interaction_loss)
         super().__init__(*args, teacher=teacher, teacher_cache=teacher_cache, **kwargs)
         check_options(reading=reading, readout=readout)
         self.reading = TeacherReading(**reading)
@@ -325,19 +323,6 @@ class InteractionDistillMixin(TeacherMixin):
 
     # Values are checked once: a check waits for the device.
     _first_step = True
-
-
-def _refuse_recalling(model: Mapping, readout: Mapping, interaction_loss: Mapping) -> None:
-    """Raise a ValueError for an option that this version has no more; the message says what to set."""
-    instead = {
-        'text_class_loss': (model, 'presence took its place: set interaction_loss.presence_weight'),
-        'readout.assign': (readout, 'each concept has a query of its own: remove it'),
-        'readout.assign_temperature': (readout, 'each concept has a query of its own: remove it'),
-        'interaction_loss.relation_weight': (interaction_loss, 'affinity_prior does more: set that'),
-    }
-    for name, (options, advice) in instead.items():
-        if name.rpartition('.')[2] in options:
-            raise ValueError(f'{name} is of lfi 0.1, whose students recalled concepts; {advice}')
 
 
 def _check(maps: InteractionMaps, data_samples: Sequence) -> None:

@@ -166,10 +166,8 @@ def read_domain_cells(path: str | Path) -> dict[Key, Cell]:
     """The cells of a file with a `DomainStudy`'s content, by arm, seed and domain."""
     cells: dict[Key, Cell] = {}
     for row in json.loads(Path(path).read_text())['cells']:
-        # Files of older versions have a validation after every epoch.
-        epochs = tuple(row.get('epochs', ()))
-        curve, seconds = tuple(row['curve']), row['training_seconds']
-        run = Run(row['arm'], curve, seconds, {}, metric_name(VALIDATION), epochs)
+        curve, epochs = tuple(row['curve']), tuple(row['epochs'])
+        run = Run(row['arm'], curve, row['training_seconds'], {}, metric_name(VALIDATION), epochs)
         cells[row['arm'], row['seed'], row['domain']] = Cell(
             row['seed'],
             run,

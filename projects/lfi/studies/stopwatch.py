@@ -23,8 +23,7 @@ def stopwatch(file: Path, interval: float = 5.0) -> Iterator[None]:
         interval: Seconds between two writes: as many are lost at most when the process is killed.
     """
     kept = json.loads(file.read_text()) if file.exists() else dict(seconds=0.0, whole=False)
-    # Files of older versions say nothing of it, and were written at the end.
-    if kept.get('whole', True):
+    if kept['whole']:
         yield
         return
     start, ended = time.perf_counter(), Event()

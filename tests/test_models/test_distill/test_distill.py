@@ -226,22 +226,6 @@ def test_one_text_needs_another_where_concepts_are_compared(make_model, reading,
     model.check_teacher(SimpleNamespace(**{**vars(teacher), 'texts': texts[:2]}))
 
 
-@pytest.mark.parametrize(
-    ('arguments', 'message'),
-    [
-        (dict(text_class_loss=None), 'text_class_loss is of lfi 0.1, .*set interaction_loss.presence_weight'),
-        (dict(readout=dict(assign='index')), 'readout.assign is of lfi 0.1, .* a query of its own'),
-        (
-            dict(interaction_loss=dict(relation_weight=1)),
-            r'interaction_loss.relation_weight .* affinity_prior',
-        ),
-    ],
-)
-def test_options_of_recalled_queries_are_refused_with_what_took_their_place(make_model, arguments, message):
-    with pytest.raises(ValueError, match=message):
-        make_model(**arguments)
-
-
 def test_a_training_step_compiles(make_model):
     model = make_model(affinity_prior={})
     inputs, samples = batch()

@@ -15,7 +15,6 @@ from lfi.concepts import ConceptBank, concept_names, prompt_templates, repetitio
 from lfi.registry import EXTRACTORS, TEACHERS, type_of
 from lfi.structures import ImageFeatures, InteractionMaps, numbers_like
 
-from .arguments import refuse_unknown
 from .asked_concepts import asked_at_once, most_present
 from .batch_norms import fold_batch_norms
 from .chosen_extractor import chosen_extractor
@@ -61,7 +60,6 @@ class VLMAttentionTeacher:
         input_size: height and width in pixels that images are resized to, or one number for both; a ViT's
             position embeddings are interpolated to it. Defaults to None, the model's own.
         allow_random: accept random weights, for tests. Defaults to False.
-        **unknown: must be empty.
 
     Raises:
         FileNotFoundError, ValueError, RuntimeError, ImportError: as `load_vlm`, `ConceptBank.encode` and
@@ -82,9 +80,7 @@ class VLMAttentionTeacher:
         max_concepts: int | None = None,
         input_size: int | Sequence[int] | None = None,
         allow_random: bool = False,
-        **unknown: object,
     ) -> None:
-        refuse_unknown(VLMAttentionTeacher, unknown)
         names, templates = concept_names(concepts), prompt_templates(templates)
         # A student that is shared has its data set's classes as a list.
         if not isinstance(concepts, Mapping) and (said := repetition(names, 'concepts')):
