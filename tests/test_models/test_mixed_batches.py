@@ -118,3 +118,16 @@ def test_another_way_to_mix_is_refused_by_name():
 
     with pytest.raises(ValueError, match='batch_augments has MyMix: .*teacher_cache=None'):
         record_mixtures(preprocessor(dict(type='MyMix', alpha=1.0)))
+
+
+@pytest.mark.parametrize('name', ['Mixup', 'CutMix', 'ResizeMix'])
+def test_images_of_several_sizes_are_not_mixed(name):
+    module = preprocessor(AUGMENTS[name])
+    record_mixtures(module)
+    samples = [DataSample(metainfo=dict(img_shape=size)).set_gt_label(1) for size in ((24, 24), (40, 24))]
+    images = [torch.zeros(3, *sample.img_shape) for sample in samples]
+    with pytest.raises(ValueError, match='mixes images of 24 x 24 and 40 x 24 pixels'):
+        module(dict(inputs=images, data_samples=samples), training=True)
+    # Padding that all have alike is none of any image.
+    alike = [DataSample(metainfo=dict(img_shape=(24, 24))).set_gt_label(1) for _ in range(2)]
+    module(dict(inputs=[torch.zeros(3, 24, 24)] * 2, data_samples=alike), training=True)

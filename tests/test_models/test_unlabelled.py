@@ -137,6 +137,16 @@ def test_without_any_label_the_loss_is_exactly_0_and_the_head_has_gradients(head
     assert not model.backbone.patch_embed.projection.weight.grad.any()
 
 
+def test_a_single_label_is_too_few_for_a_head_that_normalises_by_batch():
+    norm = dict(type='BN1d')
+    head = dict(type='StackedLinearClsHead', num_classes=4, in_channels=16, mid_channels=[8], norm_cfg=norm)
+    model = make_plain(head)
+    for hidden in ((), (0, 1), (0, 1, 2, 3)):
+        assert losses_of(model, batch(hidden))['loss'].isfinite()
+    with pytest.raises(ValueError, match='one image of the batch has a label, 3.jpg, and the BatchNorm1d'):
+        losses_of(model, batch((0, 1, 2)))
+
+
 def test_features_of_several_stages_and_parts_are_taken_by_row():
     class Head(torch.nn.Module):
         def loss(self, features, data_samples):

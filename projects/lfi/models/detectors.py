@@ -30,7 +30,7 @@ class LabelledDetectorMixin(LabelledTaskMixin):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        empty_unlabelled(self.data_preprocessor, self.with_mask)
+        empty_unlabelled(self.data_preprocessor)
 
 
 class DetectorDistillMixin(InteractionDistillMixin, LabelledDetectorMixin):

@@ -18,7 +18,7 @@ from .losses import InteractionDistillLoss
 from .mixed_batches import mixes_recorded, recorded_mixture, refuse_unrecorded_mixtures
 from .parts import build_part
 from .readout import InteractionReadout
-from .student import freeze_unlearnt
+from .student import freeze_unlearnt, learn_locations
 from .teacher_mixin import TeacherMixin
 from .teachers import CachedOutputs, CachedTeacher, TeacherBatch, VLMAttentionTeacher, text_dims_of
 from .unlabelled import is_unlabelled
@@ -108,6 +108,8 @@ class InteractionDistillMixin(TeacherMixin):
             for module in modules:
                 module.requires_grad_(weight > 0)
         freeze_unlearnt(self.backbone, loss.positions_weight > 0, loss.presence_weight > 0)
+        if not compares and not loss.positions_weight:
+            learn_locations(self.backbone, self.affinity_prior is not None)
 
     def init_weights(self) -> None:
         """As of `TeacherMixin`; the read-out meets the concepts' texts."""

@@ -7,40 +7,42 @@ from typing import Any
 import numpy as np
 import torch
 from mmdet.structures.mask import BitmapMasks
-from mmengine.structures import InstanceData
+from mmengine.structures import InstanceData, PixelData
 from torch import nn
 
 from .unlabelled import is_unlabelled, samples_of_training
 
 
-def empty_unlabelled(data_preprocessor: nn.Module, with_mask: bool) -> None:
+def empty_unlabelled(data_preprocessor: nn.Module) -> None:
     """Let a data preprocessor take the annotations from images that are marked as unlabelled.
 
-    Their instances then are as those of the labelled images, but none: mmdet pads the masks of all images
-    where the first has any, and its losses read boxes and labels. It does so in training.
-
-    Args:
-        data_preprocessor: of a detector.
-        with_mask: whether instances have masks, until a labelled image tells.
+    Their annotations then are of the kinds that the labelled images have, and say nothing: mmdet pads the
+    masks and the map of classes of all images where the first has any, and its losses read boxes and labels.
+    It does so in training.
     """
-    data_preprocessor.register_forward_pre_hook(_Empty(with_mask), with_kwargs=True)
+    data_preprocessor.register_forward_pre_hook(_Empty(), with_kwargs=True)
 
 
 class _Empty:
-    """Does it, and knows what instances the latest labelled image had."""
+    """Does it, and knows which annotations the latest labelled image had."""
 
-    def __init__(self, with_mask: bool) -> None:
-        self.with_mask = with_mask
+    # Until one tells: masks do no harm where a loss reads none.
+    with_mask = True
+    with_map: bool | None = None
 
     def __call__(self, data_preprocessor: nn.Module, arguments: tuple, named: dict[str, Any]) -> None:
         samples = samples_of_training(arguments, named)
         labelled = [sample for sample in samples if not is_unlabelled(sample)]
         if labelled and 'gt_instances' in labelled[0]:
             self.with_mask = 'masks' in labelled[0].gt_instances
+            self.with_map = 'gt_sem_seg' in labelled[0]
+        with_map = getattr(data_preprocessor, 'pad_seg', False) if self.with_map is None else self.with_map
         for sample in samples:
             if is_unlabelled(sample):
                 sample.gt_instances = _no_instances(sample, self.with_mask)
                 sample.ignored_instances = _no_instances(sample, self.with_mask)
+                if with_map:
+                    sample.gt_sem_seg = _blank_map(sample)
 
 
 def _no_instances(sample: Any, with_mask: bool) -> InstanceData:
@@ -49,3 +51,8 @@ def _no_instances(sample: Any, with_mask: bool) -> InstanceData:
         height, width = sample.metainfo['img_shape'][:2]
         none.masks = BitmapMasks(np.zeros((0, height, width), np.uint8), height, width)
     return none
+
+
+def _blank_map(sample: Any) -> PixelData:
+    """All of the first class, for it counts for nothing, and of ignored pixels alone some losses are NaN."""
+    return PixelData(sem_seg=torch.zeros(1, *sample.metainfo['img_shape'][:2], dtype=torch.long))

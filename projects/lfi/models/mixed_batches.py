@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from lfi.structures import BatchMixture
 
+from .batches import valid_sizes_of
+
 KNOWN = (Mixup, CutMix, ResizeMix)
 
 
@@ -121,9 +123,22 @@ def _draws_kept() -> Iterator[None]:
         np.random.set_state(state)  # noqa: NPY002
 
 
+def _refuse_unequal(inputs: Tensor, data_samples: Sequence) -> None:
+    """Raise a ValueError for images of several sizes: of a mixed one nothing tells where padding begins."""
+    sizes = sorted(set(valid_sizes_of(inputs, data_samples)))
+    if len(sizes) > 1:
+        (height, width), (other_height, other_width) = sizes[0], sizes[-1]
+        raise ValueError(
+            f'data_preprocessor.batch_augments mixes images of {height} x {width} and {other_height} x '
+            f'{other_width} pixels, and what comes to lie in padding would be taken for padding: crop or '
+            'resize all images to one size in train_pipeline, or remove it (or train_cfg.augments)'
+        )
+
+
 def _note(data_preprocessor: Any, arguments: tuple, output: dict) -> None:
     mixture = data_preprocessor.batch_augments.take()
     if mixture is not None:
+        _refuse_unequal(output['inputs'], output['data_samples'])
         for sample in output['data_samples']:
             # `set_metainfo` would copy it for each.
             sample.set_field(mixture, 'mixture', field_type='metainfo')

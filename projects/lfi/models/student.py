@@ -155,7 +155,7 @@ def learn_locations(backbone: torch.nn.Module, wanted: bool) -> None:
     Where nothing reads the locations it would get no gradient, at which DDP stops.
 
     Args:
-        backbone: of a student that is not asked.
+        backbone: of a student.
         wanted: whether a loss reads the locations.
     """
     added = getattr(backbone, 'interaction', None)

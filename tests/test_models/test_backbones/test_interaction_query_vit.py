@@ -93,6 +93,27 @@ def test_a_checkpoint_made_at_another_size_loads_as_in_the_plain_vit(make_pair, 
     assert torch.equal(plain(x)[0], ours(x)[0])
 
 
+@pytest.mark.parametrize('with_cls_token', [True, False])
+def test_a_checkpoint_whose_grid_is_not_square_fits_its_own_grid_alone(make_student, with_cls_token):
+    options = dict(with_cls_token=with_cls_token, out_type='cls_token' if with_cls_token else 'avg_featmap')
+    wide = make_student(img_size=(32, 48), **options).state_dict()
+    make_student(img_size=(32, 48), **options).load_state_dict(copy.copy(wide))
+    with pytest.raises(ValueError, match='24 locations, which is no square, and the model.s grid is 4 x 4'):
+        make_student(**options).load_state_dict(copy.copy(wide))
+
+
+def test_a_grid_that_is_taken_for_square_is_told_of(make_student, monkeypatch):
+    said = []
+    module = 'lfi.models.backbones.interaction_query_vit'
+    monkeypatch.setattr(f'{module}.print_log', lambda text, *_: said.append(text))
+    square = make_student().state_dict()
+    make_student(img_size=64).load_state_dict(copy.copy(square))
+    assert not said
+    make_student(img_size=(32, 48)).load_state_dict(copy.copy(square))
+    assert len(said) == 1
+    assert "16 locations is taken for a grid of 4 x 4, and resized to the model's 4 x 6" in said[0]
+
+
 @pytest.mark.parametrize('write_back', ['none', 'gated'])
 def test_gradients_of_shared_parameters_equal_those_of_the_plain_vit(make_pair, write_back):
     plain, ours = make_pair(write_back=write_back)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from mmcv.cnn.bricks import DropPath
+from mmengine.logging import print_log
 from mmengine.model.weight_init import trunc_normal_
 from mmpretrain.models.backbones import VisionTransformer
 from mmpretrain.models.utils import resize_pos_embed
@@ -245,6 +248,8 @@ class InteractionQueryViT(InteractionRecorder, VisionTransformer):
         if not self.with_cls_token and f'{prefix}cls_token' in state_dict and name in state_dict:
             # The base class drops the class token's embedding only where the grid is the same.
             state_dict[name] = state_dict[name][:, 1:]
+        if name in state_dict:
+            _check_grid(state_dict[name].shape[1] - self.num_extra_tokens, self.patch_resolution)
         super()._prepare_pos_embed(state_dict, prefix, *args, **kwargs)
 
     def _run(
@@ -273,6 +278,34 @@ class InteractionQueryViT(InteractionRecorder, VisionTransformer):
         if list(positive) != sorted(set(positive)):
             raise ValueError(f'{name}={list(layers)} must rise and hold no block twice')
         return positive
+
+
+def _check_grid(locations: int, own: Sequence[int]) -> None:
+    """Check that mmpretrain tells the grid of a checkpoint's position embedding, which it takes for square.
+
+    Args:
+        locations: of the checkpoint's grid.
+        own: rows and columns of the model's.
+
+    Raises:
+        ValueError: the checkpoint's grid is not square, and another than the model's.
+    """
+    rows, columns = own
+    side = math.isqrt(locations)
+    if locations == rows * columns:
+        return
+    if side * side != locations:
+        raise ValueError(
+            f"the checkpoint's position embedding has {locations} locations, which is no square, and the "
+            f"model's grid is {rows} x {columns}: set img_size and patch_size to those of the checkpoint"
+        )
+    if rows != columns:
+        print_log(
+            f"The checkpoint's position embedding of {locations} locations is taken for a grid of {side} x "
+            f"{side}, and resized to the model's {rows} x {columns}",
+            'current',
+            logging.WARNING,
+        )
 
 
 def _choose(name: str, value: str, choices: tuple[str, ...]) -> None:

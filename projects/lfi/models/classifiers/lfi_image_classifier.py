@@ -14,6 +14,7 @@ from lfi.models.batches import mark, refuse_overhang, refuse_padding
 from lfi.models.distill import InteractionDistillMixin
 from lfi.models.losses import DenseFeaturesLoss, LogitKDLoss
 from lfi.models.parts import build_part
+from lfi.models.student import learn_locations
 from lfi.models.teachers import (
     CachedFeatures,
     CachedOutputs,
@@ -73,6 +74,7 @@ class LFIImageClassifier(InteractionDistillMixin, LabelledHeadMixin, ImageClassi
             self.dense_features = build_part(
                 'dense_features', dense_features, type='lfi.DenseFeaturesLoss', **dims
             )
+            learn_locations(self.backbone, True)
         self.logit_kd: LogitKDLoss | None = None
         if logit_kd is not None:
             self.logit_kd = build_part('logit_kd', logit_kd, type='lfi.LogitKDLoss')
