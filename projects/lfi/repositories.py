@@ -18,6 +18,7 @@ STUDENT_FILES = (CONFIG, WEIGHTS, CARD)
 CACHE_FILES = (
     MANIFEST,
     'keys.npy',
+    'sizes.npy',
     'texts.npy',
     'shard-*.npy',
     'shard-*.blake2b',

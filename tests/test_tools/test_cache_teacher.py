@@ -104,6 +104,8 @@ def test_another_teachers_cache_is_left_alone(run_tool, arguments, config_path, 
     assert 'cache does not fit the config: teacher.max_concepts is 4 in the cache, 5 here' in out
     out = run_tool('cache_teacher.py', *arguments, other, code=1)
     assert 'error: cache holds other maps: teacher.max_concepts is 4 in the cache, 5 here' in out
+    out = run_tool('cache_teacher.py', *arguments, other, '--verify', code=1)
+    assert 'error: cache does not fit the config: teacher.max_concepts is 4 in the cache, 5 here' in out
 
 
 def test_labels_that_chose_what_is_kept_are_not_hidden_afterwards(run_tool, arguments, config_path, cache):

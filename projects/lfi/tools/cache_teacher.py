@@ -34,9 +34,10 @@ from lfi.models.teachers import (
     PixelFormat,
     TeacherBatch,
 )
+from lfi.models.teachers.cached_teacher import open_cache
 from lfi.option_values import option_of
 from lfi.structures import InteractionMaps, pack, unpack, without_maps
-from lfi.structures.interaction_cache import keys_of, name_parts
+from lfi.structures.interaction_cache import keep_sizes, keys_of, name_parts
 
 # Half precision, and other kernels than those that wrote the cache.
 PRESENCE_TOLERANCE = 0.01
@@ -112,6 +113,7 @@ def write(job: TeacherJob, folder: Path, batch_size: int, num_workers: int) -> N
     manifest = CacheManifest.of(job.identity, keys, parts, texts, maps, job.labels)
     if dist.get_rank() == 0:
         writer = CacheWriter(folder, manifest, keys, texts)
+        keep_sizes(folder, job.paths)
     dist.barrier()
     if dist.get_rank() != 0:
         writer = CacheWriter(folder, manifest, keys, texts)
@@ -143,8 +145,12 @@ def write(job: TeacherJob, folder: Path, batch_size: int, num_workers: int) -> N
 
 
 def verify(job: TeacherJob, folder: Path, batch_size: int, num_workers: int, n: int) -> bool:
-    """Read all shards again, and compare the maps of n images with the teacher's; whether all is well."""
-    cache = InteractionCache(folder)
+    """Read all shards again, and compare the maps of n images with the teacher's; whether all is well.
+
+    Raises:
+        CacheError: as `open_cache` and `InteractionCache.read` say.
+    """
+    cache = open_cache(str(folder), job.identity)
     for shard in tqdm(range(cache.manifest.num_shards), unit=' shards'):
         cache.shard(shard)
     rows = np.random.default_rng(0).permutation(len(job.paths))[:n]
@@ -168,7 +174,7 @@ def verify(job: TeacherJob, folder: Path, batch_size: int, num_workers: int, n: 
         if kept.concepts is not None and maps.concepts is not None:
             others = kept.concepts.ne(maps.concepts[read])[:, None, :, None, None]
             off = off.masked_fill(others, math.inf)
-        worst = max(worst, off.nan_to_num(math.inf).max().item())
+        worst = max(worst, off.nan_to_num(math.inf, posinf=math.inf).max().item())
         presence = (kept.presence - maps.presence[read]).abs().nan_to_num(math.inf)
         worst_presence = max(worst_presence, presence.max().item())
     good = worst <= 1 and worst_presence <= PRESENCE_TOLERANCE

@@ -4,6 +4,7 @@ A cache is a folder:
 
 - `manifest.json`: what made the maps, and what they are;
 - `keys.npy`: (N,) uint64, the digests of the images' names, in the order of the records;
+- `sizes.npy`: (N,) int64, the sizes of the images' files, by which others of the same names are noticed;
 - `texts.npy`: (C, E) float32, the concepts' unit embeddings;
 - `shard-*.npy`: records of `lfi.structures.pack`, and beside each its checksum, written last. Presence in
   them is the teacher's own; that of labels is the view's, and joins it in training.
@@ -12,6 +13,7 @@ Nothing in it is pickled.
 """
 
 from .error import CacheError
+from .file_sizes import keep_sizes
 from .files import checksum
 from .keys import keys_of, name_parts
 from .manifest import CacheManifest, difference, shard_size
@@ -26,6 +28,7 @@ __all__ = [
     'StoredMaps',
     'checksum',
     'difference',
+    'keep_sizes',
     'keys_of',
     'name_parts',
     'shard_size',

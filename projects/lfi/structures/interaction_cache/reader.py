@@ -17,6 +17,7 @@ from lfi.repositories import cache_folder
 from ..packed_maps import lacks_maps
 from ..pieces import Pieces
 from .error import CacheError
+from .file_sizes import load_sizes, refuse_other_files
 from .files import checksum, checksum_file, checksum_of, load_array, shard_file
 from .keys import keys_of
 from .manifest import CacheManifest
@@ -64,6 +65,7 @@ class InteractionCache:
                 f'{folder} is corrupted: keys.npy has the shape {self._keys.shape}, and manifest.json '
                 f'num_images={self.manifest.num_images}'
             )
+        self._sizes = load_sizes(self.folder, self.manifest.num_images)
         self._order = np.argsort(self._keys)
         self._sorted = self._keys[self._order]
         self._shards: dict[int, np.ndarray] = {}
@@ -88,7 +90,8 @@ class InteractionCache:
 
         Raises:
             CacheError: if an image is not in the cache, or could not be read when that was written; if it has
-                the name of another one that was read before; or if a shard is corrupted.
+                the name of another one that was read before, or another size than when the cache was written;
+                or if a shard is corrupted.
         """
         keys = keys_of(paths, self.manifest.name_parts)
         found = np.searchsorted(self._sorted, keys).clip(max=len(self._sorted) - 1)
@@ -98,15 +101,18 @@ class InteractionCache:
                 f'{self.folder} has no maps of {paths[int(unknown.argmax())]}: it was written for other data '
                 f'({self.manifest.num_images} images). Write one for these by tools/cache_teacher.py'
             )
-        self._refuse_namesakes(paths, self._order[found])
+        rows = self._order[found]
+        self._refuse_namesakes(paths, rows)
+        if self._sizes is not None:
+            refuse_other_files(self.folder, self._sizes[rows], paths)
         records = np.empty(len(paths), self.manifest.dtype)
-        for i, row in enumerate(self._order[found]):
+        for i, row in enumerate(rows):
             shard, index = divmod(int(row), self.manifest.shard_size)
             records[i] = self.shard(shard)[index]
         unread = lacks_maps(records)
         if unread.any():
             first = int(unread.argmax())
-            shard = int(self._order[found[first]]) // self.manifest.shard_size
+            shard = int(rows[first]) // self.manifest.shard_size
             raise CacheError(
                 f'{self.folder} has no maps of {paths[first]}: it could not be read when the cache was '
                 f'written. Remove {checksum_file(self.folder, shard).name} and run tools/cache_teacher.py '

@@ -1,0 +1,85 @@
+"""The sizes of the images' files, by which a cache notices other images under the same names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from lfi.fileio import AtomicLocalBackend
+
+from .error import CacheError
+from .files import npy_bytes
+
+SIZES = 'sizes.npy'
+UNKNOWN = -1
+"""Where an image is no file of this machine."""
+
+
+def keep_sizes(folder: Path, paths: Sequence[str]) -> None:
+    """Keep the sizes of the images' files in a new cache, or compare them with those of an unfinished one.
+
+    A cache that has shards and no sizes is of an earlier version, and stays as it is.
+
+    Args:
+        folder: of the cache.
+        paths: of its images, in its order.
+
+    Raises:
+        CacheError: an image's file has another size than when the cache was begun.
+    """
+    kept = load_sizes(folder, len(paths))
+    if kept is not None:
+        refuse_other_files(folder, kept, paths)
+    elif not any(folder.glob('shard-*')):
+        AtomicLocalBackend().put(npy_bytes(_sizes_of(paths)), folder / SIZES)
+
+
+def load_sizes(folder: Path, num_images: int) -> np.ndarray | None:
+    """The sizes in bytes (N,) that a cache keeps, `UNKNOWN` for what was no file; None where it keeps none.
+
+    Raises:
+        CacheError: they are corrupted.
+    """
+    path = folder / SIZES
+    if not path.is_file():
+        return None
+    try:
+        sizes: np.ndarray = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        sizes = np.empty(0)
+    if sizes.shape != (num_images,) or sizes.dtype != np.int64:
+        raise CacheError(
+            f'{path} is corrupted: remove it, and the cache serves on, but takes any image of a known name'
+        )
+    return sizes
+
+
+def refuse_other_files(folder: Path, kept: np.ndarray, paths: Sequence[str]) -> None:
+    """Compare the files' sizes with those (n,) that a cache keeps of the same images.
+
+    Raises:
+        CacheError: one differs; the message names the image.
+    """
+    found = _sizes_of(paths)
+    other = (kept != found) & (kept != UNKNOWN) & (found != UNKNOWN)
+    if other.any():
+        first = int(other.argmax())
+        raise CacheError(
+            f'{folder} was written for another image of this name: {paths[first]} has {found[first]:,} '
+            f'bytes, and had {kept[first]:,}. Write a cache for these images in another folder by '
+            f'tools/cache_teacher.py; or remove {SIZES} from this one if they show the same'
+        )
+
+
+def _sizes_of(paths: Sequence[str]) -> np.ndarray:
+    return np.array([_size_of(path) for path in paths], np.int64)
+
+
+def _size_of(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except (OSError, ValueError):
+        return UNKNOWN

@@ -1,0 +1,77 @@
+"""A cache notices other images under the names of its own."""
+
+import numpy as np
+import pytest
+from lfi.structures.interaction_cache import CacheError, InteractionCache, keep_sizes
+from small_cache import PATHS, open_writer
+
+NAMES = [path.removeprefix('/data/') for path in PATHS]
+
+
+@pytest.fixture
+def make_images(tmp_path):
+    """`make_images(root, size)` are the paths of ten files of this many bytes."""
+
+    def make(root, size):
+        paths = [tmp_path / root / name for name in NAMES]
+        for path in paths:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b'x' * size)
+        return [str(path) for path in paths]
+
+    return make
+
+
+@pytest.fixture
+def written(tmp_path, manifest, records, make_images):
+    """The folder of a cache of images that are there, and their paths."""
+    folder, paths = tmp_path / 'written', make_images('photos', 50)
+    writer = open_writer(folder, manifest)
+    keep_sizes(folder, paths)
+    for shard in range(manifest.num_shards):
+        writer.write(shard, records[manifest.rows(shard).start : manifest.rows(shard).stop])
+    return folder, paths
+
+
+def test_images_of_another_folder_are_refused_by_their_sizes(written, records, make_images):
+    folder, paths = written
+    assert InteractionCache(folder).read(paths).tobytes() == records.tobytes()
+    copied = make_images('copied', 50)
+    assert InteractionCache(folder).read(copied).tobytes() == records.tobytes()
+    sketches = make_images('sketches', 60)
+    with pytest.raises(CacheError, match=rf'for another image of this name: {sketches[4]} has 60 bytes, and'):
+        InteractionCache(folder).read(sketches[4:])
+    # What is no file of this machine is known by its name alone.
+    assert InteractionCache(folder).read(PATHS).tobytes() == records.tobytes()
+
+
+def test_an_image_that_changes_under_its_name_is_refused(written):
+    folder, paths = written
+    with open(paths[3], 'ab') as file:
+        file.write(b'more')
+    cache = InteractionCache(folder)
+    cache.read(paths[:3])
+    with pytest.raises(CacheError, match=rf'{paths[3]} has 54 bytes, and had 50. .* or remove sizes.npy'):
+        cache.read(paths[3:])
+    with pytest.raises(CacheError, match='has 54 bytes'):
+        keep_sizes(folder, paths)
+    (folder / 'sizes.npy').unlink()
+    InteractionCache(folder).read(paths)
+
+
+def test_a_cache_that_was_begun_without_sizes_stays_without(folder, make_images):
+    paths = make_images('photos', 50)
+    keep_sizes(folder, paths)
+    assert not (folder / 'sizes.npy').exists()
+    InteractionCache(folder).read(paths)
+
+
+@pytest.mark.parametrize('content', [b'', b'torn', None])
+def test_sizes_that_cannot_be_read_are_named(written, content):
+    folder, _ = written
+    if content is None:
+        np.save(folder / 'sizes.npy', np.zeros(3, np.int64))
+    else:
+        (folder / 'sizes.npy').write_bytes(content)
+    with pytest.raises(CacheError, match='sizes.npy is corrupted: remove it'):
+        InteractionCache(folder)
