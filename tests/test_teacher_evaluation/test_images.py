@@ -33,3 +33,5 @@ def test_images_may_have_labels_alone_and_need_one(tmp_path):
     assert Images(CONFIG, 1).located
     with pytest.raises(UsageError, match='there is nothing to point at'):
         _is_located(dict(img=images[0].image))
+    with pytest.raises(UsageError, match=r'several labels, gt_label=\[1, 2\]'):
+        _is_located(dict(gt_label=[1, 2]))

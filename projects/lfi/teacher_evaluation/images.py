@@ -58,7 +58,7 @@ class Images(Dataset):
         num_workers: processes that load them. Defaults to 1.
 
     Raises:
-        UsageError: If the data set has neither boxes, masks nor labels.
+        UsageError: If the data set has neither boxes, masks nor labels, or several labels an image.
     """
 
     def __init__(
@@ -87,10 +87,16 @@ class Images(Dataset):
 
 def _is_located(results: dict) -> bool:
     """Whether a data set says where things are, and not only which label an image has."""
+    label = results.get('gt_label')
+    if label is not None and np.ndim(label):
+        raise UsageError(
+            f'the data set gives an image several labels, gt_label={label!r}: single labels, boxes and masks '
+            'are read'
+        )
     try:
         regions_of(results)
     except UsageError:
-        if 'gt_label' in results:
+        if label is not None:
             return False
         raise
     return True

@@ -52,7 +52,7 @@ def make_tokenizer(kind):
     )
 
 
-def llava(text, vision):
+def llava(text, vision, tower='clip_vision_model', side=32):
     from transformers import (
         CLIPImageProcessor,
         LlavaConfig,
@@ -62,18 +62,20 @@ def llava(text, vision):
     )
 
     tokenizer = make_tokenizer(PreTrainedTokenizerFast)
-    side = dict(height=32, width=32)
+    size = dict(height=side, width=side)
+    clip = tower == 'clip_vision_model'
     processor = LlavaProcessor(
-        CLIPImageProcessor(size=side, crop_size=side, **PIXELS),
+        CLIPImageProcessor(size=size, crop_size=size, **PIXELS),
         tokenizer,
         patch_size=8,
-        vision_feature_select_strategy='default',
-        num_additional_image_tokens=1,
+        vision_feature_select_strategy='default' if clip else 'full',
+        num_additional_image_tokens=int(clip),
         chat_template=CHAT % '<image>\\n',
     )
     config = LlavaConfig(
         text_config=dict(model_type='llama', **text),
-        vision_config=dict(model_type='clip_vision_model', image_size=32, patch_size=8, **vision),
+        vision_config=dict(model_type=tower, image_size=side, patch_size=8, **vision),
+        vision_feature_select_strategy='default' if clip else 'full',
         image_token_index=tokenizer.convert_tokens_to_ids('<image>'),
     )
     return LlavaForConditionalGeneration, config, processor
@@ -130,6 +132,8 @@ def merged(text, vision, name):
 
 KINDS = dict(
     llava=llava,
+    # Patches of 8 do not fill 36 px, as those of 14 do not fill SigLIP's 384.
+    llava_siglip=lambda text, vision: llava(text, vision, 'siglip_vision_model', 36),
     idefics3=lambda text, vision: tiled(text, vision, 'Idefics3'),
     smolvlm=smolvlm,
     qwen2_vl=lambda text, _: merged(text, dict(embed_dim=24, hidden_size=32, mlp_ratio=2), 'Qwen2VL'),

@@ -126,6 +126,19 @@ def test_llava_interpolates_the_towers_position_embeddings(load):
     assert see.grid((48, 40)) == (6, 5)
 
 
+@torch.no_grad()
+def test_an_own_size_that_patches_do_not_fill_is_made_one_of_whole_patches(load):
+    vlm = load('llava_siglip')
+    see = vlm.visual
+    assert see.preprocess_cfg['size'] == 32 and see.grid((32, 32)) == (4, 4)
+    images = torch.randn(2, 3, 36, 36, generator=torch.Generator().manual_seed(0))
+    tower, projector = see.model.model.vision_tower, see.model.model.multi_modal_projector
+    # The tower reads no more of its own size.
+    hidden = tower(images, output_hidden_states=True).hidden_states[-2]
+    torch.testing.assert_close(see(images[..., :32, :32]), projector(hidden), atol=1e-5, rtol=1e-5)
+    assert see(images[..., :24, :32]).shape[1] == 12
+
+
 @pytest.mark.parametrize(
     ('kind', 'size'), [('llava', (32, 36)), ('idefics3', (48, 32)), ('qwen2_vl', (36, 32))]
 )

@@ -357,6 +357,13 @@ def test_weights_that_do_not_fit_name_their_file(folder, spoil, suffix, save):
         load_vlm(str(folder), None, allow_random=True)
 
 
+def test_an_archive_of_torchscript_is_named_as_one(folder):
+    (folder / 'model.safetensors').unlink()
+    torch.jit.trace(torch.nn.Linear(1, 1), torch.zeros(1, 1)).save(folder / 'model.pth')
+    with pytest.raises(ValueError, match=r'are a TorchScript archive, as OpenAI .* that open_clip fetches'):
+        load_vlm(str(folder), None, allow_random=True)
+
+
 @pytest.mark.parametrize('part', [0.5, 0])
 @pytest.mark.parametrize(('suffix', 'save'), [('safetensors', save_file), ('pth', torch.save)])
 def test_truncated_weights_name_their_file(folder, part, suffix, save):

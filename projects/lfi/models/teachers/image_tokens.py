@@ -132,7 +132,8 @@ class PlainGrid(ImageTokens):
             )
         self.cell = vision.patch_size
         self.own_size: int = vision.image_size
-        self.preprocess_cfg['size'] = self.own_size
+        # Patches of 14 px do not fill SigLIP's own 384.
+        self.preprocess_cfg['size'] = self.own_size // self.cell * self.cell
 
     def model_inputs(self, images: Tensor) -> dict[str, Any]:
         """The images; as `ImageTokens` says."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from hashlib import blake2b
 from pathlib import Path
@@ -16,6 +17,7 @@ from .arguments import bind_arguments
 from .chosen_extractor import AUTO, chosen_extractor
 from .dual_encoder import named_by_content
 from .generative_vlm import GENERATIVE, generative_folder
+from .model_config import open_clip_config
 from .vlm_attention_teacher import VLMAttentionTeacher
 from .weights import BLIP, find_folder
 from .weights_source import WeightsSource
@@ -44,6 +46,8 @@ def teacher_identity(config: dict[str, Any]) -> dict[str, Any]:
     identity.pop('allow_random', None)
     if 'extractor' in identity:
         identity['extractor'] = _extractor(identity['extractor'], identity.get('model'))
+    if 'input_size' in identity:
+        identity['input_size'] = _input_size(identity['input_size'], identity.get('model'))
     if 'model' in identity:
         source = WeightsSource.of(identity.get('pretrained'), identity.pop('weights_file', None))
         identity |= _source(identity['model'], source)
@@ -68,6 +72,22 @@ def _extractor(extractor: Any, model: str | Mapping[str, Any] | None) -> dict[st
         return dict(config)
     # A lazy config holds the class itself.
     return {**config, 'type': next(name for name, known in EXTRACTORS.module_dict.items() if known is kind)}
+
+
+def _input_size(size: Any, model: str | Mapping[str, Any] | None) -> Any:
+    """As it is given; of whole patches where that differs from the model's own, as the teacher makes it."""
+    if not isinstance(model, str) or model.startswith((BLIP, GENERATIVE)):
+        return size
+    try:
+        vision = open_clip_config(model)['vision_cfg']
+    except (FileNotFoundError, ValueError):
+        # The teacher is refused when it is built, or its maps are taken on trust.
+        return size
+    patch = re.search(r'patch(\d+)', str(vision.get('timm_model_name')))
+    own, side = vision.get('image_size'), int(patch[1]) if patch else 1
+    if not isinstance(own, int) or own % side == 0 or size not in (None, own, [own, own], (own, own)):
+        return size
+    return own - own % side
 
 
 def _source(model: str | Mapping[str, Any], source: WeightsSource) -> dict[str, object]:

@@ -58,7 +58,8 @@ class VLMAttentionTeacher:
         max_concepts: M, how many concepts an image is asked about: its labels, then the teacher's own top
             ones. None asks about all of them. Defaults to None.
         input_size: height and width in pixels that images are resized to, or one number for both; a ViT's
-            position embeddings are interpolated to it. Defaults to None, the model's own.
+            position embeddings are interpolated to it. The model's own is made one of whole patches (378 for
+            SigLIP's 384 in patches of 14), so that maps cover the image. Defaults to None, the model's own.
         allow_random: accept random weights, for tests. Defaults to False.
 
     Raises:
@@ -107,7 +108,8 @@ class VLMAttentionTeacher:
         preprocess = self.visual.preprocess_cfg
         self.mean, self.std = preprocess['mean'], preprocess['std']
         self.interpolation = interpolation_of(preprocess)
-        self.input_size = _pair(preprocess['size'] if input_size is None else input_size)
+        size = _pair(preprocess['size'] if input_size is None else input_size)
+        self.input_size = self.extractor.whole_size(size)
         if input_size is not None:
             self.extractor.check_size(self.input_size, self.bank.embeddings)
         self.max_concepts = asked_at_once(self.bank, max_concepts)

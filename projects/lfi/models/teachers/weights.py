@@ -272,6 +272,12 @@ def _explain(error: Exception, model: str, weights: Path | str | None) -> Except
             f'the weights {weights!r} of {model} could not be fetched: {error}. On a machine without '
             'network, fetch them elsewhere and give the file as weights_file, beside pretrained'
         )
+    if 'TorchScript' in str(error):
+        return ValueError(
+            f'the weights in {weights} are a TorchScript archive, as OpenAI publishes CLIP: it holds code, '
+            "and is not read. Take the file that open_clip fetches for the tag, or save the archive's "
+            'state_dict as safetensors'
+        )
     return ValueError(f'the weights in {weights} do not fit the model {model}, or are corrupted: {error}')
 
 

@@ -99,6 +99,9 @@ def test_an_own_size_that_patches_do_not_fill_is_read_as_the_trunk_reads_it():
     locations, grid, embedding = tower_of(visual).locations(images)
     assert grid == (4, 4) and locations.shape[1] == 16
     torch.testing.assert_close(embedding, own, rtol=0, atol=1e-6)
+    # An image that is given this size is read to its edges.
+    assert tower_of(visual).whole_size((36, 38)) == (32, 32)
+    assert tower_of(visual).whole_size((40, 32)) == (40, 32)
     with pytest.raises(ValueError, match=r'input_size=\(40, 38\) must be a multiple'):
         tower_of(visual).locations(torch.zeros(1, 3, 40, 38))
 

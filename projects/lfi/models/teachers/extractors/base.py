@@ -81,6 +81,11 @@ class Extractor(ABC):
         """
         return self(images, texts[:1])[1]
 
+    def whole_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """The size in pixels to give images that were to have `size`, so that the maps cover all of them."""
+        tower = getattr(self, 'tower', None)
+        return size if tower is None else tower.whole_size(size)
+
     @torch.no_grad()
     def check_size(self, size: tuple[int, int], texts: Tensor) -> None:
         """Check that the model takes images of a size, by reading a blank one.

@@ -46,6 +46,10 @@ class ImageTower(ABC):
             ValueError: if the tower cannot take images of this size.
         """
 
+    def whole_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """The size in pixels to give images that were to have `size`, so that locations cover all of them."""
+        return size
+
     @abstractmethod
     def project(self, locations: Tensor) -> Tensor:
         """Bring locations (..., width) of the last layer to the joint space, (..., E) of any length.

@@ -109,12 +109,16 @@ class TimmViT(TransformerTower):
         ratio = getattr(embed, 'feature_ratio', (1, 1))
         return tuple(a * b for a, b in zip(embed.patch_size, ratio))
 
-    def _filled(self, images: Tensor) -> Tensor:
+    def whole_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """As of `ImageTower`: patches of 14 px leave six of SigLIP's own 384 unread, right and below."""
         embed = self.trunk.patch_embed
-        if tuple(images.shape[-2:]) != tuple(embed.img_size):
-            return images
-        # Patches of 14 px leave six pixels of SigLIP's own 384 unread, on the right and below.
+        if size != tuple(embed.img_size):
+            return size
         height, width = (side * step for side, step in zip(embed.grid_size, self._step))
+        return height, width
+
+    def _filled(self, images: Tensor) -> Tensor:
+        height, width = self.whole_size((images.shape[-2], images.shape[-1]))
         return images[..., :height, :width]
 
     def _rotary_positions(self, grid: tuple[int, int]) -> Tensor:
