@@ -6,6 +6,7 @@ matplotlib.use('Agg')
 import matplotlib.pyplot as plt
 import pytest
 import torch
+from lfi.errors import UsageError
 from lfi.structures import InteractionMaps
 from lfi.studies import Run
 from lfi.studies.job import read_config
@@ -36,6 +37,9 @@ def test_the_student_in_the_report_sees_its_images_as_in_training(tmp_path):
     with torch.no_grad():
         scores = [m(**m.data_preprocessor(data), mode='tensor') for m in (shown, trained)]
     torch.testing.assert_close(scores[0], scores[1])
+    torch.save({'state_dict': dict(list(trained.state_dict().items())[:1])}, tmp_path / 'epoch_1.pth')
+    with pytest.raises(UsageError, match='parameters are missing'):
+        load_student(tmp_path)
 
 
 @pytest.mark.parametrize('left', [[], ['config.py'], ['epoch_1.pth']])

@@ -13,8 +13,6 @@ from torch import Tensor, nn
 
 from lfi.structures import BatchMixture
 
-from .batches import valid_sizes_of
-
 KNOWN = (Mixup, CutMix, ResizeMix)
 
 
@@ -123,9 +121,10 @@ def _draws_kept() -> Iterator[None]:
         np.random.set_state(state)  # noqa: NPY002
 
 
-def _refuse_unequal(inputs: Tensor, data_samples: Sequence) -> None:
+def _refuse_unequal(data_samples: Sequence) -> None:
     """Raise a ValueError for images of several sizes: of a mixed one nothing tells where padding begins."""
-    sizes = sorted(set(valid_sizes_of(inputs, data_samples)))
+    shapes = (sample.metainfo.get('img_shape') for sample in data_samples)
+    sizes = sorted({tuple(shape[:2]) for shape in shapes if shape is not None})
     if len(sizes) > 1:
         (height, width), (other_height, other_width) = sizes[0], sizes[-1]
         raise ValueError(
@@ -138,7 +137,7 @@ def _refuse_unequal(inputs: Tensor, data_samples: Sequence) -> None:
 def _note(data_preprocessor: Any, arguments: tuple, output: dict) -> None:
     mixture = data_preprocessor.batch_augments.take()
     if mixture is not None:
-        _refuse_unequal(output['inputs'], output['data_samples'])
+        _refuse_unequal(output['data_samples'])
         for sample in output['data_samples']:
             # `set_metainfo` would copy it for each.
             sample.set_field(mixture, 'mixture', field_type='metainfo')

@@ -16,6 +16,7 @@ from mmengine.runner import load_checkpoint
 
 from lfi.config_types import model_config
 from lfi.engine import find_checkpoint_to_resume
+from lfi.engine.fitting_weights_hook import check_weights
 from lfi.models import LFIImageClassifier
 from lfi.visualization import draw_answers, draw_interactions
 
@@ -27,6 +28,9 @@ def load_student(work_dir: Path) -> tuple[LFIImageClassifier, BaseDataset] | Non
     """The run's model with its last weights, and its validation set.
 
     None if it is no LFI run, or its folder has no config or no checkpoint.
+
+    Raises:
+        UsageError: The checkpoint does not fit the config.
     """
     files = _files_of(work_dir)
     if files is None:
@@ -39,7 +43,7 @@ def load_student(work_dir: Path) -> tuple[LFIImageClassifier, BaseDataset] | Non
     model = MODELS.build(model_config(cfg))
     if not isinstance(model, LFIImageClassifier):
         return None
-    load_checkpoint(model, checkpoint, map_location='cpu')
+    check_weights(model, load_checkpoint(model, checkpoint, map_location='cpu'), asked=True)
     return model.eval(), DATASETS.build(cfg.val_dataloader.dataset)
 
 
