@@ -8,6 +8,7 @@ import pytest
 from lfi.studies.arms import ARMS
 from lfi.studies.overview import SECTION, SHORT
 from lfi.studies.presets import FEW, PRESETS
+from lfi.studies.side_by_side import STUDENTS
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / 'docs/results.md').read_text()
@@ -29,7 +30,7 @@ def test_no_conclusion_rests_on_seconds_that_cannot_be_compared():
 
 @pytest.mark.parametrize('page', [PAGE, (ROOT / 'README.md').read_text()], ids=['results', 'README'])
 def test_each_section_is_of_a_study(page):
-    studies = set(re.findall('<!-- reproduce: (.*?) -->', page)) - {'arms', SECTION, SHORT}
+    studies = set(re.findall('<!-- reproduce: (.*?) -->', page)) - {'arms', SECTION, SHORT, STUDENTS}
     assert studies <= {*PRESETS, *FEW}
 
 

@@ -2,26 +2,12 @@
 
 import pytest
 from lfi.studies import Study
-from lfi.studies.label_counts import label_counts_table, publish_label_counts
+from lfi.studies.label_counts import publish_label_counts
 from lfi.studies.label_counts_figure import draw_label_counts
 from lfi.studies.presets import PRESETS
 from study_cells import cells_of
 
 MARKS = 'before\n<!-- reproduce: shapes-few -->\nstale\n<!-- end of shapes-few -->\nafter\n'
-
-
-def test_a_row_for_each_arm_and_a_column_for_each_number_of_labels():
-    counts = {
-        5: [*cells_of('task-loss', 10.0, 12.0), *cells_of('lfi', 20.0, 22.0)],
-        10: [*cells_of('task-loss', 30.0, 30.0), *cells_of('logit-kd', 40.0)],
-    }
-    assert label_counts_table(['task-loss', 'logit-kd', 'dense-features', 'lfi'], counts).splitlines() == [
-        '| arm | 5 labels a class | 10 labels a class |',
-        '| --- | --- | --- |',
-        '| task-loss | 11.0 ± 1.4 | 30.0 ± 0.0 |',
-        '| logit-kd | – | 40.0 (n=1) |',
-        '| lfi | 21.0 ± 1.4 | – |',
-    ]
 
 
 def test_a_line_for_each_arm_with_its_mean_and_spread():

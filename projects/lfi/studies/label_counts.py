@@ -2,43 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from lfi import markdown
-
-from .paired import mean_and_spread
 from .presets import FEW_LABELS, LABELS_PER_CLASS
 from .published import put_figure, put_section, read_published
 from .runs import metric_name
-from .study import Cell
-
-
-def label_counts_table(arms: Sequence[str], counts: Mapping[int, Sequence[Cell]]) -> str:
-    """A row for each arm, a column for each number of labels.
-
-    Args:
-        arms: the rows.
-        counts: by the labels of a class the cells of all arms, each with its arm as the name of its run.
-
-    Returns:
-        Markdown; mean and standard deviation of the test metric over the seeds. Where an arm has fewer seeds
-        than others, it says how many; an arm that has no cell at all has no row.
-    """
-    seeds = sorted({cell.seed for cells in counts.values() for cell in cells})
-    titles = ['arm', *(f'{labels} labels a class' for labels in counts)]
-    rows = []
-    for arm in arms:
-        tests = [[cell.test for cell in cells if cell.run.name == arm] for cells in counts.values()]
-        if any(tests):
-            rows.append([arm, *(_entry(found, len(seeds)) for found in tests)])
-    return markdown.table(titles, rows)
-
-
-def _entry(tests: Sequence[float], seeds: int) -> str:
-    if not tests:
-        return '–'
-    return mean_and_spread(tests) + ('' if len(tests) == seeds else f' (n={len(tests)})')
+from .side_by_side import side_by_side_table
 
 
 def publish_label_counts(study: str, docs: Path) -> None:
@@ -70,4 +39,6 @@ def publish_label_counts(study: str, docs: Path) -> None:
         'Schedules are a little shorter with more labels: an epoch passes once over the images without one.'
     )
     picture = f'![{metric} of each arm by labels a class](results/{group}.png)'
-    put_section(docs / 'results.md', group, '\n\n'.join((picture, about, label_counts_table(arms, counts))))
+    columns = {f'{labels} labels a class': cells for labels, cells in counts.items()}
+    table = side_by_side_table(arms, columns)
+    put_section(docs / 'results.md', group, f'{picture}\n\n{about}\n\n{table}')

@@ -32,6 +32,7 @@ from .published import (
 )
 from .runs import in_per_cent, metric_name, read_run
 from .settings_digest import fix_roots
+from .side_by_side import publish_students
 from .study import Cell, Key, Study
 from .where import Located, collect_where, where_report, write_where
 
@@ -157,6 +158,7 @@ def _write(
             marks = f'{begin_mark(name)} and {end_mark(name)}'
             print(f'{page} gets no table: it has no lines {marks} for the table to stand between')
         publish_label_counts(name, request.publish)
+        publish_students(name, request.publish)
         publish_overview(request.publish)
     return text
 
