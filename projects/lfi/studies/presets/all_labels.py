@@ -97,7 +97,7 @@ def in_epochs(about: str, epochs: int) -> str:
 
 
 # The reference of `shapes` still rises at its end.
-LONG_ARMS = ('task-loss', 'attention-transfer', 'shuffled-images', 'lfi')
+LONG_ARMS = ('task-loss', 'no-prior', 'logit-kd', 'shuffled-images', 'lfi')
 SHAPES_LONG = replace(
     SHAPES,
     about=in_epochs(SHAPES.about, 20),
