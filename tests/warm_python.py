@@ -115,5 +115,5 @@ class WarmPython:
     def close(self) -> None:
         if 'executable' in vars(self):
             # Closing the pipe is not enough: a worker that the tests have forked holds it open too.
-            self._process.communicate(b'end')
+            self._process.communicate(b'end', timeout=TIMEOUT)
             shutil.rmtree(self._folder)

@@ -15,6 +15,7 @@ from .errors import UsageError
 
 # Formats of images that not every decoder reads.
 OTHER_FORMATS = ('.avif', '.dng', '.gif', '.heic', '.heif', '.jp2', '.jxl', '.psd', '.svg')
+VIDEO_SUFFIXES = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm', '.wmv')
 
 
 def make_folder(folder: str | Path, option: str) -> Path:
@@ -62,13 +63,13 @@ def files_below(root: str | Path) -> Iterator[str]:
 def image_names(root: str | Path) -> list[str]:
     """The paths of all images below a folder, relative to it, by their files' extensions.
 
-    Images of other formats are left out, and a warning counts them.
+    Images of other formats, and videos, are left out, and a warning counts them.
 
     Raises:
         OSError: When a folder cannot be listed.
     """
     files = list(files_below(root))
-    others = Counter(suffix for suffix in map(_suffix, files) if suffix in OTHER_FORMATS)
+    others = Counter(suffix for suffix in map(_suffix, files) if suffix in (*OTHER_FORMATS, *VIDEO_SUFFIXES))
     if others:
         counts = ', '.join(f'{count} {suffix}' for suffix, count in sorted(others.items()))
         print_log(

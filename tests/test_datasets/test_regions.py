@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from lfi.datasets import Shapes, regions_of
+from lfi.errors import UsageError
 from mmdet.structures.bbox import HorizontalBoxes
 from mmdet.structures.mask import BitmapMasks
 
@@ -31,6 +32,29 @@ def test_boxes_are_filled(wrap):
     expected = np.zeros((4, 6), bool)
     expected[:2, 1:3] = True
     assert np.array_equal(region, expected)
+
+
+@pytest.mark.parametrize(
+    ('box', 'rows', 'columns'),
+    [
+        ([2.5, 1.5, 3.5, 2.5], [1], [2]),
+        # No pixel's middle lies in it: it is where it lies.
+        ([2.6, 0.0, 3.4, 4.0], [0, 1, 2, 3], [3]),
+        ([-2.0, -2.0, 1.0, 1.0], [0], [0]),
+    ],
+)
+def test_boxes_need_not_be_whole_pixels(box, rows, columns):
+    region = regions_of(dict(img=IMAGE, gt_bboxes=np.array([box]), gt_label=0))[0]
+    expected = np.zeros((4, 6), bool)
+    expected[np.ix_(rows, columns)] = True
+    assert np.array_equal(region, expected)
+
+
+def test_masks_of_another_size_are_refused():
+    turned = np.zeros((1, 6, 4), bool)
+    with pytest.raises(UsageError, match=r'shape \(1, 6, 4\), and its image 4 x 6 pixels'):
+        regions_of(dict(img=IMAGE, gt_masks=turned, gt_label=0))
+    assert regions_of(dict(img=IMAGE, gt_masks=np.zeros((0,)), gt_bboxes_labels=np.zeros(0, int))) == {}
 
 
 def test_nothing_annotated_is_nothing_to_point_at():

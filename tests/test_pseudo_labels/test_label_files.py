@@ -58,7 +58,7 @@ def test_each_file_gets_the_labels_of_its_image(reader, photos, tmp_path, make_a
 def test_an_unreadable_file_is_noted_and_the_others_are_asked(reader, photos, tmp_path):
     log, _ = run(reader, photos, tmp_path / 'log.jsonl')
     record = log[str(photos / 'broken.jpg')]
-    assert record == dict(file=str(photos / 'broken.jpg'), error='cannot identify image file')
+    assert record == dict(file=str(photos / 'broken.jpg'), error='cannot identify image file', bytes=8)
     assert sum(reader.batches) == 6
     (photos / 'more').mkdir()
     for i in range(3):
@@ -81,7 +81,7 @@ def test_an_image_that_the_model_cannot_take_is_noted_and_its_batch_is_asked(
 
     log, _ = run(picky, photos, tmp_path / 'log.jsonl')
     plain, _ = run(reader, photos, tmp_path / 'plain.jsonl')
-    assert log[paths[1]] == dict(file=paths[1], error='too thin')
+    assert log[paths[1]]['error'] == 'too thin' and 'presence' not in log[paths[1]]
     assert all(log[path] == plain[path] for path in paths if path != paths[1])
 
 
@@ -98,6 +98,18 @@ def test_after_a_stop_it_is_byte_for_byte_what_it_would_have_been(reader, photos
     assert (tmp_path / 'twice.jsonl').read_bytes() == (tmp_path / 'once.jsonl').read_bytes()
     _, counts = run(reader, photos, tmp_path / 'twice.jsonl', size=2)
     assert counts == [] and reader.batches == once
+
+
+def test_an_image_that_was_replaced_is_asked_about_again(reader, photos, tmp_path):
+    run(reader, photos, tmp_path / 'log.jsonl')
+    reader.batches = []
+    image = np.full((80, 60, 3), 7, np.uint8)
+    cv2.imwrite(str(photos / 'photo 0.png'), image)
+    cv2.imwrite(str(photos / 'broken.jpg'), image)
+    log, counts = run(reader, photos, tmp_path / 'log.jsonl')
+    assert counts == [2] and reader.batches == [2]
+    assert log[str(photos / 'photo 0.png')]['size'] == log[str(photos / 'broken.jpg')]['size'] == [80, 60]
+    assert run(reader, photos, tmp_path / 'log.jsonl')[1] == []
 
 
 def test_an_image_is_read_as_data_sets_read_it(photos):

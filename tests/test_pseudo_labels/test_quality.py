@@ -71,10 +71,24 @@ def test_controls_know_less(perfect):
 
 
 def test_images_without_annotations_do_not_count(perfect):
-    empty = AnnotatedImage((64, 64), perfect[0].answers, [], {})
+    empty = AnnotatedImage((64, 64), perfect[0].answers, [], {}, {})
     assert compare([*perfect[:3], empty], RULES) == compare(perfect[:3], RULES)
     with pytest.raises(ValueError, match='1 images have annotated objects: give two or more'):
         compare([perfect[0], empty], RULES)
+
+
+@pytest.mark.parametrize('found', [True, False])
+def test_who_finds_a_crowd_or_not_is_neither_right_nor_wrong(found):
+    infos = [DATA.get_data_info(i) for i in range(6)]
+    crowd = infos[0]['gt_bboxes_labels'].max()
+    flags = infos[0]['gt_bboxes_labels'] == crowd
+    answers = [knowing(info) for info in infos]
+    if not found:
+        answers[0].presence[crowd] = answers[0].maps[crowd] = 0
+    ignored = [{**infos[0], 'gt_ignore_flags': flags}, *infos[1:]]
+    images = [AnnotatedImage.of(info, answer) for info, answer in zip(ignored, answers)]
+    measured = measure(images, own)
+    assert {measured[k] for k in ('precision', 'recall', 'f1', 'first', 'mean_iou')} == {1.0}
 
 
 def test_crowds_are_not_asked_for():

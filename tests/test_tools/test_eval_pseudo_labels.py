@@ -3,6 +3,7 @@
 from functools import partial
 
 import pytest
+from lfi.datasets import Shapes
 from lfi.errors import UsageError
 
 SHAPES = 'classification/lfi_vit-tiny_shapes.py'
@@ -50,6 +51,19 @@ def test_a_student_is_measured_too(run_main, small_training):
     labels = tables(out)['labels']
     # With a threshold of 0 every concept is taken for present.
     assert labels['own']['recall'] == 100 and labels['own']['precision'] < 20
+
+
+@pytest.mark.parametrize(
+    ('texts', 'message'),
+    [
+        (['ring'], '1 concepts are asked about, and the data set has 20 classes'),
+        (lambda names: names[::-1], 'stands where the data set has the class'),
+    ],
+)
+def test_texts_are_the_classes_in_their_order(run_main, config_path, texts, message):
+    texts = texts(Shapes('val', num_images=1).metainfo['classes']) if callable(texts) else texts
+    with pytest.raises(UsageError, match=message):
+        run_main(config_path(SHAPES), '--images', '4', '--texts', *texts)
 
 
 def test_too_few_images_are_refused(run_main, config_path):

@@ -15,9 +15,7 @@ from PIL import Image, UnidentifiedImageError
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from lfi.errors import UsageError
-from lfi.folders import image_names
-
-VIDEO_SUFFIXES = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm')
+from lfi.folders import VIDEO_SUFFIXES, image_names
 
 LENGTH_TOLERANCE = 0.05
 """Of the number of frames that a video states."""
@@ -130,8 +128,8 @@ def list_sources(inputs: str | Path | np.ndarray | Sequence) -> list[Source]:
 
     Args:
         inputs: The path of an image, of a video, or of a folder, whose images are taken in the order of their
-            paths, with those of its subfolders, links among them; an image, (H, W, 3) uint8 BGR as OpenCV
-            loads it; or a list of any of these.
+            paths, with those of its subfolders, links among them, and without its videos; an image,
+            (H, W, 3) uint8 BGR as OpenCV loads it; or a list of any of these.
 
     Raises:
         ValueError: If an array has another shape or type.

@@ -35,7 +35,7 @@ def objects_of(results: Mapping) -> AnnotatedObjects:
             crowds, is ignored.
 
     Raises:
-        UsageError: if there are neither masks nor boxes.
+        UsageError: if there are neither masks nor boxes, or masks have another size than their image.
     """
     height, width = results['img'].shape[:2]
     if 'gt_masks' in results:
@@ -49,7 +49,14 @@ def objects_of(results: Mapping) -> AnnotatedObjects:
             'the data set gives no gt_masks and no gt_bboxes: there is nothing to point at. '
             'Give one with boxes or masks'
         )
-    masks = np.asarray(masks).reshape(-1, height, width).astype(bool)
+    masks = np.asarray(masks).astype(bool)
+    if not masks.size:
+        masks = masks.reshape(0, height, width)
+    if masks.shape[1:] != (height, width):
+        raise UsageError(
+            f'gt_masks has the shape {masks.shape}, and its image {height} x {width} pixels: masks must be '
+            'as large as their image, (N, H, W)'
+        )
     labels = results.get('gt_bboxes_labels')
     labels = np.full(len(masks), results['gt_label']) if labels is None else np.asarray(labels)
     ignored = np.asarray(results.get('gt_ignore_flags', np.zeros(len(masks))), bool)
@@ -76,8 +83,15 @@ def regions_of(results: Mapping) -> dict[int, np.ndarray]:
 
 
 def _filled(boxes: np.ndarray, height: int, width: int) -> np.ndarray:
-    y, x = np.arange(height), np.arange(width)
-    left, top, right, bottom = boxes.reshape(-1, 4, 1).transpose(1, 0, 2)  # each [N, 1]
-    # A pixel belongs to a box that covers its middle.
-    rows, columns = (top <= y + 0.5) & (y + 0.5 <= bottom), (left <= x + 0.5) & (x + 0.5 <= right)
-    return rows[:, :, None] & columns[:, None]
+    left, top, right, bottom = boxes.reshape(-1, 4).T
+    return _covered(top, bottom, height)[:, :, None] & _covered(left, right, width)[:, None]
+
+
+def _covered(start: np.ndarray, end: np.ndarray, size: int) -> np.ndarray:
+    """The pixels whose middles each of N intervals covers, (N, size); at least the one it lies in."""
+    middles = np.arange(size) + 0.5
+    covered = (start[:, None] <= middles) & (middles < end[:, None])
+    inside = np.floor((start + end) / 2).astype(int)
+    thin = (start < end) & ~covered.any(1) & (inside >= 0) & (inside < size)
+    covered[thin, inside[thin]] = True
+    return covered

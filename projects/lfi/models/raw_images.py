@@ -39,7 +39,8 @@ def correct_image_sizes(data_preprocessor: nn.Module) -> None:
     what lies beyond it would count as padding. The tensor's own height and width are right, unless the
     pipeline pads itself, which the tools refuse (`check_pipelines`).
     """
-    data_preprocessor.register_forward_pre_hook(_ImageSizes(), with_kwargs=True)
+    # First of all: what others make for an image must have its size.
+    data_preprocessor.register_forward_pre_hook(_ImageSizes(), with_kwargs=True, prepend=True)
 
 
 def refuse_normalized_images(data_preprocessor: nn.Module) -> None:

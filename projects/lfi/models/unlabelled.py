@@ -138,7 +138,8 @@ class LabelledHeadMixin(ImageClassifier):
         if not rows:
             # Of no row: 0, whatever the features are.
             return {'loss': self.head(taken).sum()}
-        if len(rows) == 1 and any(isinstance(part, nn.BatchNorm1d) for part in self.head.modules()):
+        norms = [part for part in self.head.modules() if isinstance(part, nn.BatchNorm1d)]
+        if len(rows) == 1 and any(norm.training for norm in norms):
             raise ValueError(
                 f'one image of the batch has a label, {_name(data_samples[rows[0]])}, and the BatchNorm1d of '
                 'the head needs two: give each batch its share of labelled images, by '

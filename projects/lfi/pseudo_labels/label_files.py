@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -24,7 +25,7 @@ Reader = Callable[[Sequence[np.ndarray]], list[ConceptAnswers]]
 def label_files(
     reader: Reader, sources: Sequence[FileSource], rules: LabelRules, log: LabelLog, batch_size: int
 ) -> Iterator[int]:
-    """Label the images that a log lacks.
+    """Label the images of `unlabelled`.
 
     Batches are cut from what is missing, and logged one by one. So a run that goes on after a stop asks about
     the same batches as one that was never stopped, and no label depends on where it was.
@@ -39,11 +40,28 @@ def label_files(
     Yields:
         How many images a batch had.
     """
-    missing = [source for source in sources if source.name not in log]
+    missing = unlabelled(sources, log)
     for start in range(0, len(missing), batch_size):
         batch = missing[start : start + batch_size]
         log.add(_records(reader, batch, rules))
         yield len(batch)
+
+
+def unlabelled(sources: Sequence[FileSource], log: LabelLog) -> list[FileSource]:
+    """The images that a log lacks, and those whose files have another size than when they were labelled."""
+    return [source for source in sources if not _is_labelled(source.name, log)]
+
+
+def _is_labelled(name: str, log: LabelLog) -> bool:
+    # Logs of earlier versions keep no sizes.
+    return name in log and log[name].get('bytes') in (None, _bytes_of(name))
+
+
+def _bytes_of(file: str) -> int:
+    try:
+        return os.path.getsize(file)
+    except OSError:
+        return 0
 
 
 def read_image(source: FileSource) -> np.ndarray:
@@ -62,12 +80,13 @@ def _records(reader: Reader, batch: Sequence[FileSource], rules: LabelRules) -> 
             # Without the addresses of objects in memory, which differ from run to run.
             errors[source.name] = re.sub(r' ?<[^>]* at 0x\w+>', '', str(error.__cause__ or error))
     answers = _answers(reader, images, errors)
-    return [
+    records = [
         unreadable_record(source.name, errors[source.name])
         if source.name in errors
         else _record(source.name, images[source.name], answers[source.name], rules)
         for source in batch
     ]
+    return [{**record, 'bytes': _bytes_of(record['file'])} for record in records]
 
 
 def _answers(

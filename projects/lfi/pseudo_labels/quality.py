@@ -31,12 +31,15 @@ class AnnotatedImage:
         answers: Of the model.
         objects: As `coco_precision` takes them.
         regions: By its concept, where any object is, run-length encoded.
+        ignored: Likewise, where objects are that do not count, such as crowds: who finds them there is
+            neither right nor wrong.
     """
 
     size: tuple[int, int]
     answers: ConceptAnswers
     objects: list[dict]
     regions: dict[int, dict]
+    ignored: dict[int, dict]
 
     @classmethod
     def of(cls, results: Mapping, answers: ConceptAnswers) -> AnnotatedImage:
@@ -48,7 +51,8 @@ class AnnotatedImage:
             if mask.any()
         ]
         regions = merged([each for each in objects if not each['ignored']])
-        return cls(tuple(results['img'].shape[:2]), answers, objects, regions)
+        ignored = merged([each for each in objects if each['ignored']])
+        return cls(tuple(results['img'].shape[:2]), answers, objects, regions, ignored)
 
     def with_true_presence(self) -> AnnotatedImage:
         """The same, with a presence of 1 for what is there, and of 0 for the rest."""
@@ -99,12 +103,24 @@ def measure(images: Sequence[AnnotatedImage], labeller: Labeller) -> dict[str, f
 def _mean_iou(images: Sequence[AnnotatedImage], labels: Sequence[ImageLabels]) -> float:
     iou = MeanIoU(len(images[0].answers.presence))
     for image, found in zip(images, labels):
-        iou.add(merged([vars(each) for each in found.objects]), image.regions)
+        seen = merged([vars(each) for each in found.objects])
+        iou.add({c: _without(region, image.ignored.get(c)) for c, region in seen.items()}, image.regions)
     return iou.value()
+
+
+def _without(region: dict, ignored: dict | None) -> dict:
+    """A region less another one, run-length encoded."""
+    if ignored is None:
+        return region
+    return rle.encode(np.asfortranarray(rle.decode(region) & ~rle.decode(ignored).astype(bool)))
 
 
 def _presence_quality(images: Sequence[AnnotatedImage], presence: list[dict]) -> dict[str, float]:
     shown = [image.regions.keys() for image in images]
+    presence = [
+        {c: likelihood for c, likelihood in told.items() if c in image.regions or c not in image.ignored}
+        for image, told in zip(images, presence)
+    ]
     hits = sum(len(told.keys() & true) for told, true in zip(presence, shown))
     told, there = sum(map(len, presence)), sum(map(len, shown))
     firsts = [next(iter(told)) in true for told, true in zip(presence, shown) if told]

@@ -20,7 +20,8 @@ def write_labels(folder: Path, records: Iterable[dict], concepts: Sequence[str])
     - `labels.txt`, as mmpretrain's `CustomDataset` reads it: in each line a path and the index of the concept
       of the highest presence, of the images that show one; and `classes.txt`, the names.
     - `scores.csv`: all concepts that an image shows, with their presence.
-    - `unreadable.txt`: the images that cannot be read, and why.
+    - `unreadable.txt`: the images that cannot be read, and why; and those whose names cannot stand in
+      `labels.txt`, which is read as lines of UTF-8.
 
     Paths in the files are relative to the images' common folder.
 
@@ -40,12 +41,13 @@ def write_labels(folder: Path, records: Iterable[dict], concepts: Sequence[str])
     good = [record for record in records if 'error' not in record]
     names = [os.path.relpath(record['file'], root) for record in good]
     bad = [f'{record["file"]}: {record["error"]}' for record in records if 'error' in record]
+    bad += [f'{name!r}: not in labels.txt, whose lines are UTF-8' for name in names if not _fits(name)]
     text = json.dumps(_coco(good, names, concepts, root), ensure_ascii=False)
     for name, content in (
         ('annotations.json', f'{text}\n'),
         (
             'labels.txt',
-            _lines(_label(name, r) for name, r in zip(names, good) if r['presence']),
+            _lines(_label(name, r) for name, r in zip(names, good) if r['presence'] and _fits(name)),
         ),
         ('classes.txt', _lines(concepts)),
         ('scores.csv', _scores(good, names, concepts)),
@@ -126,6 +128,11 @@ def _scores(records: list[dict], names: list[str], concepts: Sequence[str]) -> s
 def _label(name: str, record: dict) -> str:
     """A line of mmpretrain's, which strips it: a space at a name's beginning must not be there."""
     return f'{os.path.join(".", name) if name != name.lstrip() else name} {best(record)}'
+
+
+def _fits(name: str) -> bool:
+    """Whether a file's name can be read from a line of a list."""
+    return not any(character in '\r\n' or '\ud800' <= character <= '\udfff' for character in name)
 
 
 def _lines(lines: Iterable[str]) -> str:

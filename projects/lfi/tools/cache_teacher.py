@@ -113,7 +113,7 @@ def write(job: TeacherJob, folder: Path, batch_size: int, num_workers: int) -> N
     manifest = CacheManifest.of(job.identity, keys, parts, texts, maps, job.labels)
     if dist.get_rank() == 0:
         writer = CacheWriter(folder, manifest, keys, texts)
-        keep_sizes(folder, job.paths)
+        keep_sizes(writer, job.paths)
     dist.barrier()
     if dist.get_rank() != 0:
         writer = CacheWriter(folder, manifest, keys, texts)

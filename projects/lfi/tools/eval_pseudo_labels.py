@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from mmengine.config import Config
 from mmengine.registry import DATASETS
 from tqdm import tqdm
 
 from lfi import markdown
+from lfi.concepts.names import plain_name
 from lfi.datasets import unaugmented
 from lfi.engine.config_loading import load_config
-from lfi.errors import as_usage_error
+from lfi.errors import UsageError, as_usage_error
 from lfi.evenly_spaced import evenly_spaced
 from lfi.pseudo_labels import options
 from lfi.pseudo_labels.quality import AnnotatedImage, compare, sweep_masks, sweep_presence
@@ -37,6 +38,7 @@ TITLES = dict(
 def read(cfg: Config, reader: TeacherReader | StudentReader, args: Namespace) -> list[AnnotatedImage]:
     """The annotations of the validation images, and what is said of these images."""
     dataset = DATASETS.build(unaugmented(cfg.val_dataloader.dataset, steps=('Load',)))
+    check_concepts(reader.concepts, dataset.metainfo.get('classes'))
     chosen = evenly_spaced(len(dataset), args.images or len(dataset))
     images: list[AnnotatedImage] = []
     with tqdm(total=len(chosen), unit=' images') as bar:
@@ -46,6 +48,26 @@ def read(cfg: Config, reader: TeacherReader | StudentReader, args: Namespace) ->
             images += map(AnnotatedImage.of, results, answers)
             bar.update(len(results))
     return images
+
+
+def check_concepts(concepts: Sequence[str], classes: Sequence[str] | None) -> None:
+    """Check that the concepts that are asked about begin with a data set's classes, in their order.
+
+    Raises:
+        UsageError: There are fewer of them, or one has the name of another class.
+    """
+    names = [plain_name(name) for name in classes or ()]
+    if len(concepts) < len(names):
+        raise UsageError(
+            f'{len(concepts)} concepts are asked about, and the data set has {len(names)} classes: name each '
+            'of them, in their order and by texts that differ (--texts)'
+        )
+    for name, concept in zip(names, concepts):
+        if plain_name(concept) != name and plain_name(concept) in names:
+            raise UsageError(
+                f'the concept {concept!r} stands where the data set has the class {name!r}: name the classes '
+                'in their order (--texts)'
+            )
 
 
 def table(rows: Mapping, columns: tuple[str, ...], head: str) -> str:

@@ -19,7 +19,7 @@ from lfi.errors import UsageError, as_usage_error
 from lfi.evenly_spaced import evenly_spaced
 from lfi.pseudo_labels import options
 from lfi.pseudo_labels.drawing import draw_labels
-from lfi.pseudo_labels.label_files import label_files, read_image
+from lfi.pseudo_labels.label_files import label_files, read_image, unlabelled
 from lfi.pseudo_labels.label_log import LabelLog
 from lfi.pseudo_labels.student_reader import StudentReader
 from lfi.pseudo_labels.teacher_reader import TeacherReader
@@ -57,7 +57,7 @@ def label(reader: TeacherReader | StudentReader, args: Namespace) -> None:
     check_output(args.images, args.out, '--out')
     sources, out = image_files(args.images), Path(args.out)
     with closing(LabelLog(out / 'log.jsonl', {**reader.identity, **vars(rules)})) as log:
-        done = sum(source.name in log for source in sources)
+        done = len(sources) - len(unlabelled(sources, log))
         with tqdm(total=len(sources), initial=done, unit=' images', smoothing=0.05) as bar:
             for count in label_files(reader, sources, rules, log, args.batch_size):
                 bar.update(count)

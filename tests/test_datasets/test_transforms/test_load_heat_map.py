@@ -18,6 +18,15 @@ def test_it_finds_the_picture_by_the_images_name(tmp_path):
     assert load(dict(img_path='photos/cat_3.jpg', gt_label=2))['heat_maps'] == {}
 
 
+def test_counts_of_16_bits_are_kept_and_hidden_labels_have_no_map(tmp_path):
+    counts = np.arange(12, dtype=np.uint16).reshape(3, 4) * 80
+    Image.fromarray(counts).save(tmp_path / 'cat_1.png')
+    load = LoadHeatMap(tmp_path)
+    found = load(dict(img_path='cat_1.jpg', gt_label=2))['heat_maps'][2]
+    np.testing.assert_allclose(found, counts / 65535, rtol=1e-6)
+    assert load(dict(img_path='cat_1.jpg', gt_label=-1))['heat_maps'] == {}
+
+
 def test_images_of_one_name_have_heat_maps_of_their_own(tmp_path):
     for folder, value in (('.', 50), ('dog', 100), ('photo/dog', 200)):
         (tmp_path / folder).mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path, PurePath
 
 import cv2
-import mmcv
 import numpy as np
 from mmcv.transforms import BaseTransform
 
@@ -43,10 +42,12 @@ class LoadHeatMap(BaseTransform):
         paths = (self.data_root.joinpath(*parts[i:]) for i in range(len(parts)))
         path = next((path for path in paths if path.is_file()), None)
         results['heat_maps'] = {}
-        if path is not None:
+        label = int(results['gt_label'])
+        # A hidden label is below 0.
+        if path is not None and label >= 0:
             heat = _read(path)
             if heat.any():
-                results['heat_maps'] = {int(results['gt_label']): heat}
+                results['heat_maps'] = {label: heat}
         return results
 
     def __repr__(self) -> str:
@@ -56,10 +57,12 @@ class LoadHeatMap(BaseTransform):
 def _read(path: Path) -> np.ndarray:
     """A grey image, (H, W) float32 in [0, 1]; an OSError that names the file if it is none."""
     try:
-        pixels = mmcv.imread(path, flag='grayscale')
+        # With 16 bits where the file has them.
+        pixels = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH)
     # OpenCV's own error for an empty file.
     except cv2.error:
         pixels = None
     if pixels is None:
         raise OSError(f'{path}: this heat map cannot be read')
-    return pixels.astype(np.float32) / 255
+    most = {'uint8': 255, 'uint16': 65535}.get(str(pixels.dtype), 1)
+    return pixels.astype(np.float32) / most

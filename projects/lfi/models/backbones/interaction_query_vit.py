@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -288,7 +287,7 @@ def _check_grid(locations: int, own: Sequence[int]) -> None:
         own: rows and columns of the model's.
 
     Raises:
-        ValueError: the checkpoint's grid is not square, and another than the model's.
+        ValueError: the checkpoint's grid is not square, and has another number of locations.
     """
     rows, columns = own
     side = math.isqrt(locations)
@@ -304,7 +303,6 @@ def _check_grid(locations: int, own: Sequence[int]) -> None:
             f"The checkpoint's position embedding of {locations} locations is taken for a grid of {side} x "
             f"{side}, and resized to the model's {rows} x {columns}",
             'current',
-            logging.WARNING,
         )
 
 

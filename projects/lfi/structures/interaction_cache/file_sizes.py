@@ -12,29 +12,35 @@ from lfi.fileio import AtomicLocalBackend
 
 from .error import CacheError
 from .files import npy_bytes
+from .writer import CacheWriter
 
 SIZES = 'sizes.npy'
 UNKNOWN = -1
 """Where an image is no file of this machine."""
 
 
-def keep_sizes(folder: Path, paths: Sequence[str]) -> None:
-    """Keep the sizes of the images' files in a new cache, or compare them with those of an unfinished one.
+def keep_sizes(writer: CacheWriter, paths: Sequence[str]) -> None:
+    """Keep the sizes of the images' files in a cache that is about to be written.
 
-    A cache that has shards and no sizes is of an earlier version, and stays as it is.
+    Those of images whose maps are there already must be what they were. A cache that has shards and no sizes
+    is of an earlier version, and stays as it is.
 
     Args:
-        folder: of the cache.
+        writer: of the cache.
         paths: of its images, in its order.
 
     Raises:
-        CacheError: an image's file has another size than when the cache was begun.
+        CacheError: an image has maps, and its file another size than when they were made.
     """
-    kept = load_sizes(folder, len(paths))
+    folder = writer.folder
+    kept, found = load_sizes(folder, len(paths)), sizes_of(paths)
     if kept is not None:
-        refuse_other_files(folder, kept, paths)
-    elif not any(folder.glob('shard-*')):
-        AtomicLocalBackend().put(npy_bytes(_sizes_of(paths)), folder / SIZES)
+        has_maps = writer.have_maps()
+        refuse_other_files(folder, np.where(has_maps, kept, UNKNOWN), paths)
+        found = np.where(has_maps, kept, found)
+    elif any(folder.glob('shard-*')):
+        return
+    AtomicLocalBackend().put(npy_bytes(found), folder / SIZES)
 
 
 def load_sizes(folder: Path, num_images: int) -> np.ndarray | None:
@@ -63,18 +69,19 @@ def refuse_other_files(folder: Path, kept: np.ndarray, paths: Sequence[str]) -> 
     Raises:
         CacheError: one differs; the message names the image.
     """
-    found = _sizes_of(paths)
+    found = sizes_of(paths)
     other = (kept != found) & (kept != UNKNOWN) & (found != UNKNOWN)
     if other.any():
         first = int(other.argmax())
         raise CacheError(
             f'{folder} was written for another image of this name: {paths[first]} has {found[first]:,} '
             f'bytes, and had {kept[first]:,}. Write a cache for these images in another folder by '
-            f'tools/cache_teacher.py; or remove {SIZES} from this one if they show the same'
+            f'tools/cache_teacher.py; or, if they show the same, read a copy of this one without {SIZES}'
         )
 
 
-def _sizes_of(paths: Sequence[str]) -> np.ndarray:
+def sizes_of(paths: Sequence[str]) -> np.ndarray:
+    """The sizes in bytes (n,) of files, `UNKNOWN` for what is none."""
     return np.array([_size_of(path) for path in paths], np.int64)
 
 

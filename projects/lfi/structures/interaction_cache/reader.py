@@ -103,8 +103,6 @@ class InteractionCache:
             )
         rows = self._order[found]
         self._refuse_namesakes(paths, rows)
-        if self._sizes is not None:
-            refuse_other_files(self.folder, self._sizes[rows], paths)
         records = np.empty(len(paths), self.manifest.dtype)
         for i, row in enumerate(rows):
             shard, index = divmod(int(row), self.manifest.shard_size)
@@ -118,6 +116,8 @@ class InteractionCache:
                 f'written. Remove {checksum_file(self.folder, shard).name} and run tools/cache_teacher.py '
                 'again: it writes this shard anew'
             )
+        if self._sizes is not None:
+            refuse_other_files(self.folder, self._sizes[rows], paths)
         return records
 
     def _refuse_namesakes(self, paths: Sequence[str], rows: np.ndarray) -> None:

@@ -85,6 +85,15 @@ class CacheWriter:
         rows = self.manifest.rows(shard)
         return [rows[place] for place in read_unread(self.folder, shard) if 0 <= place < len(rows)]
 
+    def have_maps(self) -> np.ndarray:
+        """Which images, of all, have maps in a written shard, (N,) bool."""
+        found = np.zeros(self.manifest.num_images, bool)
+        for shard in filter(self.is_done, range(self.manifest.num_shards)):
+            rows = self.manifest.rows(shard)
+            found[rows.start : rows.stop] = True
+            found[self.unread(shard)] = False
+        return found
+
     def write(self, shard: int, records: np.ndarray) -> None:
         """Write a shard's records."""
         content, unread = npy_bytes(records), np.flatnonzero(lacks_maps(records)).tolist()
