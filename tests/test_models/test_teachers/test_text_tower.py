@@ -63,5 +63,5 @@ def test_each_text_is_embedded_once_without_the_image_tower(monkeypatch):
 def test_a_config_that_no_teacher_has_is_refused():
     with pytest.raises(ValueError, match=r"teacher\.type='lfi\.Oracle' is unknown"):
         _ = TextTower({**CONFIG, 'type': 'lfi.Oracle'}).concepts
-    with pytest.raises(TypeError, match="no argument 'sharpness'"):
+    with pytest.raises(TypeError, match="unexpected keyword argument 'sharpness'"):
         _ = TextTower({**CONFIG, 'sharpness': 1}).concepts
