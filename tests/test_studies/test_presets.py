@@ -303,3 +303,12 @@ def test_baselines_of_pretraining_have_settings_that_were_tried(tmp_path):
     losses = [model.distill_loss for model in taken if 'distill_loss' in model]
     assert [loss.type for loss in losses] == ['lfi.DenseFeaturesLoss', 'lfi.LightlyTrainLoss']
     assert all(loss in [model.get('distill_loss') for model in tried] for loss in losses)
+
+
+def test_classes_that_are_named_at_test_time_are_asked_of_every_arm_alike(tmp_path):
+    for job in plan(PRESETS['zero-shot'], [0], [], tmp_path):
+        for _, _, command in job.test_commands(Launcher(None, None), tmp_path / 'x.pth'):
+            config = next(part for part in command if part.endswith('.py') and 'configs/' in part)
+            options = command[command.index('--cfg-options') + 1 :]
+            model = read_config(config, options).model
+            assert model.type == 'lfi.LFIZeroShotClassifier' and model.zero_shot, job.arm.name

@@ -14,8 +14,14 @@ ZERO_SHOT = Preset(
     'domains. A ViT 128 wide and 6 blocks deep, 64 px, 8 epochs from scratch; validation on Tiny-ImageNet; '
     'LiT-style EfficientNet-Lite0 as teacher.',
     arms=tuple(
-        arm_of(name, 'vit-128x6-p8_lit-lite0_tiny-imagenet', cache='maps')
-        for name in ('presence', 'shuffled-images', 'lfi')
+        # Its own type is of training alone: all are asked in the same way.
+        replace(arm, test_options=('model.type=lfi.LFIZeroShotClassifier',))
+        if arm.name == 'shuffled-images'
+        else arm
+        for arm in (
+            arm_of(name, 'vit-128x6-p8_lit-lite0_tiny-imagenet', cache='maps')
+            for name in ('presence', 'shuffled-images', 'lfi')
+        )
     ),
     metrics=('pacs/domain/mean', 'vlcs/domain/mean'),
     validation='accuracy/top1',
