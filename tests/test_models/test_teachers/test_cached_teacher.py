@@ -1,7 +1,9 @@
 """`CachedTeacher`, and what makes a teacher's maps what they are."""
 
+import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from lfi.models.teachers import (
     VLMAttentionTeacher,
     teacher_identity,
 )
+from lfi.models.teachers.cached_teacher import open_cache
 from lfi.structures import pack
 from lfi.structures.interaction_cache import keys_of
 
@@ -137,3 +140,15 @@ def test_a_weights_file_is_known_by_what_is_in_it(tmp_path):
     first, second = (teacher_identity({**config, 'pretrained': str(tmp_path / f'{n}.npy')}) for n in 'ab')
     assert first == second
     assert first['weights'] is not None
+
+
+def test_where_the_model_is_not_at_hand_its_patches_are_taken_on_trust(cache, config, tmp_path):
+    gone = {**config, 'model': str(tmp_path / 'gone' / Path(config['model']).name)}
+    open_cache(cache, teacher_identity(gone))
+    file = Path(cache, 'manifest.json')
+    manifest = json.loads(file.read_text())
+    manifest['teacher']['whole_patches'] = True
+    file.write_text(json.dumps(manifest))
+    open_cache(cache, teacher_identity(gone))
+    with pytest.raises(CacheError, match='teacher.whole_patches is True in the cache, None here'):
+        open_cache(cache, teacher_identity(config))

@@ -158,14 +158,14 @@ def test_a_named_models_weights_file_is_known_by_its_bytes_and_its_training(tmp_
     ('model', 'size', 'expected'),
     [
         # Patches of 14 px fill 378 of its own 384.
-        ('ViT-SO400M-14-SigLIP-384', None, 378),
-        ('ViT-SO400M-14-SigLIP-384', 384, 378),
-        ('ViT-SO400M-14-SigLIP-384', [384, 384], 378),
-        ('ViT-SO400M-14-SigLIP-384', 448, 448),
+        ('ViT-SO400M-14-SigLIP-384', None, True),
+        ('ViT-SO400M-14-SigLIP-384', 384, True),
+        ('ViT-SO400M-14-SigLIP-384', [384, 384], True),
+        ('ViT-SO400M-14-SigLIP-384', 448, None),
         ('ViT-B-16-SigLIP-384', None, None),
-        ('ViT-B-16', 384, 384),
+        ('ViT-B-16', 384, None),
     ],
 )
-def test_the_input_size_is_of_whole_patches(model, size, expected):
+def test_an_own_size_that_patches_do_not_fill_is_noted(model, size, expected):
     found = teacher_identity(dict(model=model, pretrained='a tag', concepts=['cat'], input_size=size))
-    assert found['input_size'] == expected
+    assert found['input_size'] == size and found.get('whole_patches') is expected

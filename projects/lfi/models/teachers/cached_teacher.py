@@ -125,9 +125,9 @@ def open_cache(folder: str, wanted: dict) -> InteractionCache:
         wanted = {**wanted, 'weights': cached['weights']}
         if wanted.get('extractor') == dict(type=AUTO):
             wanted['extractor'] = cached['extractor']
-        if wanted.get('input_size') is None:
-            # Whether patches fill the model's own is not known either.
-            wanted['input_size'] = cached.get('input_size')
+        if 'whole_patches' in cached:
+            # Whether patches fill the model's own size is not known either.
+            wanted['whole_patches'] = cached['whole_patches']
     found = difference('teacher', cached, wanted)
     if found:
         raise CacheError(

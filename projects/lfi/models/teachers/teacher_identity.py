@@ -46,8 +46,9 @@ def teacher_identity(config: dict[str, Any]) -> dict[str, Any]:
     identity.pop('allow_random', None)
     if 'extractor' in identity:
         identity['extractor'] = _extractor(identity['extractor'], identity.get('model'))
-    if 'input_size' in identity:
-        identity['input_size'] = _input_size(identity['input_size'], identity.get('model'))
+    # Its older caches are of maps that were stretched over the border.
+    if _has_border(identity.get('input_size'), identity.get('model')):
+        identity['whole_patches'] = True
     if 'model' in identity:
         source = WeightsSource.of(identity.get('pretrained'), identity.pop('weights_file', None))
         identity |= _source(identity['model'], source)
@@ -74,20 +75,18 @@ def _extractor(extractor: Any, model: str | Mapping[str, Any] | None) -> dict[st
     return {**config, 'type': next(name for name, known in EXTRACTORS.module_dict.items() if known is kind)}
 
 
-def _input_size(size: Any, model: str | Mapping[str, Any] | None) -> Any:
-    """As it is given; of whole patches where that differs from the model's own, as the teacher makes it."""
+def _has_border(size: Any, model: str | Mapping[str, Any] | None) -> bool:
+    """Whether images would have the model's own size, which its patches do not fill."""
     if not isinstance(model, str) or model.startswith((BLIP, GENERATIVE)):
-        return size
+        return False
     try:
         vision = open_clip_config(model)['vision_cfg']
     except (FileNotFoundError, ValueError):
         # The teacher is refused when it is built, or its maps are taken on trust.
-        return size
+        return False
     patch = re.search(r'patch(\d+)', str(vision.get('timm_model_name')))
     own, side = vision.get('image_size'), int(patch[1]) if patch else 1
-    if not isinstance(own, int) or own % side == 0 or size not in (None, own, [own, own], (own, own)):
-        return size
-    return own - own % side
+    return isinstance(own, int) and own % side > 0 and size in (None, own, [own, own], (own, own))
 
 
 def _source(model: str | Mapping[str, Any], source: WeightsSource) -> dict[str, object]:
