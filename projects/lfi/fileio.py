@@ -110,3 +110,11 @@ def _fill(file: BinaryIO, content: bytes | memoryview, filepath: Path) -> None:
 
 
 register_backend('lfi_atomic', AtomicLocalBackend, force=True)
+
+
+def file_size(path: str | Path) -> int:
+    """The size of a file in bytes; -1 of what is no file of this machine."""
+    try:
+        return os.stat(path).st_size
+    except (OSError, ValueError):
+        return -1

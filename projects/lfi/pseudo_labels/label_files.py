@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -11,6 +10,7 @@ from mmcv.transforms import LoadImageFromFile
 
 from lfi.apis.image_pipeline import UnfitImageError
 from lfi.apis.sources import FileSource
+from lfi.fileio import file_size
 
 from .answers import ConceptAnswers
 from .label_log import LabelLog
@@ -54,14 +54,7 @@ def unlabelled(sources: Sequence[FileSource], log: LabelLog) -> list[FileSource]
 
 def _is_labelled(name: str, log: LabelLog) -> bool:
     # Logs of earlier versions keep no sizes.
-    return name in log and log[name].get('bytes') in (None, _bytes_of(name))
-
-
-def _bytes_of(file: str) -> int:
-    try:
-        return os.path.getsize(file)
-    except OSError:
-        return 0
+    return name in log and log[name].get('bytes') in (None, file_size(name))
 
 
 def read_image(source: FileSource) -> np.ndarray:
@@ -86,7 +79,7 @@ def _records(reader: Reader, batch: Sequence[FileSource], rules: LabelRules) -> 
         else _record(source.name, images[source.name], answers[source.name], rules)
         for source in batch
     ]
-    return [{**record, 'bytes': _bytes_of(record['file'])} for record in records]
+    return [{**record, 'bytes': file_size(record['file'])} for record in records]
 
 
 def _answers(

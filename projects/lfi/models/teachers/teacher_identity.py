@@ -82,7 +82,7 @@ def _has_border(size: Any, model: str | Mapping[str, Any] | None) -> bool:
     try:
         vision = open_clip_config(model)['vision_cfg']
     except (FileNotFoundError, ValueError):
-        # The teacher is refused when it is built, or its maps are taken on trust.
+        # The teacher is refused when it is built; who reads a cache of it needs no model.
         return False
     patch = re.search(r'patch(\d+)', str(vision.get('timm_model_name')))
     own, side = vision.get('image_size'), int(patch[1]) if patch else 1

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from lfi.fileio import AtomicLocalBackend
+from lfi.fileio import AtomicLocalBackend, file_size
 
 from .error import CacheError
 from .files import npy_bytes
@@ -16,7 +15,7 @@ from .writer import CacheWriter
 
 SIZES = 'sizes.npy'
 UNKNOWN = -1
-"""Where an image is no file of this machine."""
+"""Where an image is no file of this machine, as `file_size` has it."""
 
 
 def keep_sizes(writer: CacheWriter, paths: Sequence[str]) -> None:
@@ -36,7 +35,7 @@ def keep_sizes(writer: CacheWriter, paths: Sequence[str]) -> None:
     kept, found = load_sizes(folder, len(paths)), sizes_of(paths)
     if kept is not None:
         has_maps = writer.have_maps()
-        refuse_other_files(folder, np.where(has_maps, kept, UNKNOWN), paths)
+        refuse_other_files(folder, paths, np.where(has_maps, kept, UNKNOWN), found)
         found = np.where(has_maps, kept, found)
     elif any(folder.glob('shard-*')):
         return
@@ -63,13 +62,12 @@ def load_sizes(folder: Path, num_images: int) -> np.ndarray | None:
     return sizes
 
 
-def refuse_other_files(folder: Path, kept: np.ndarray, paths: Sequence[str]) -> None:
-    """Compare the files' sizes with those (n,) that a cache keeps of the same images.
+def refuse_other_files(folder: Path, paths: Sequence[str], kept: np.ndarray, found: np.ndarray) -> None:
+    """Compare the sizes (n,) that a cache keeps of images with those that are found.
 
     Raises:
         CacheError: one differs; the message names the image.
     """
-    found = sizes_of(paths)
     other = (kept != found) & (kept != UNKNOWN) & (found != UNKNOWN)
     if other.any():
         first = int(other.argmax())
@@ -82,11 +80,4 @@ def refuse_other_files(folder: Path, kept: np.ndarray, paths: Sequence[str]) -> 
 
 def sizes_of(paths: Sequence[str]) -> np.ndarray:
     """The sizes in bytes (n,) of files, `UNKNOWN` for what is none."""
-    return np.array([_size_of(path) for path in paths], np.int64)
-
-
-def _size_of(path: str) -> int:
-    try:
-        return os.stat(path).st_size
-    except (OSError, ValueError):
-        return UNKNOWN
+    return np.array([file_size(path) for path in paths], np.int64)

@@ -17,7 +17,7 @@ from lfi.repositories import cache_folder
 from ..packed_maps import lacks_maps
 from ..pieces import Pieces
 from .error import CacheError
-from .file_sizes import load_sizes, refuse_other_files
+from .file_sizes import load_sizes, refuse_other_files, sizes_of
 from .files import checksum, checksum_file, checksum_of, load_array, shard_file
 from .keys import keys_of
 from .manifest import CacheManifest
@@ -117,7 +117,7 @@ class InteractionCache:
                 'again: it writes this shard anew'
             )
         if self._sizes is not None:
-            refuse_other_files(self.folder, self._sizes[rows], paths)
+            refuse_other_files(self.folder, paths, self._sizes[rows], sizes_of(paths))
         return records
 
     def _refuse_namesakes(self, paths: Sequence[str], rows: np.ndarray) -> None:
