@@ -2,11 +2,17 @@
 
 import pytest
 import torch
-from lfi.state_dicts import load_strictly
+from lfi.state_dicts import load_strictly, state_dict_of
 from mmpretrain.models.backbones import SwinTransformerV2
 from torch import nn
 
 ARCH = dict(embed_dims=8, depths=[1, 1, 1, 1], num_heads=[1, 1, 2, 2], extra_norm_every_n_blocks=0)
+
+
+def test_weights_are_those_of_a_checkpoint_or_of_a_state_dict_and_have_the_names_of_their_model():
+    weight = torch.ones(2)
+    assert state_dict_of(dict(meta={}, state_dict={'module.head.weight': weight})) == {'head.weight': weight}
+    assert state_dict_of({'head.module.weight': weight}) == {'head.module.weight': weight}
 
 
 def test_a_model_gets_its_weights():

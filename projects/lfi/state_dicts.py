@@ -1,10 +1,20 @@
-"""Loading weights that must be those of a model."""
+"""The weights of a checkpoint, and loading those that must be a model's."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from torch import Tensor, nn
+
+
+def state_dict_of(checkpoint: Mapping) -> dict[str, Tensor]:
+    """The weights of a checkpoint by the names that they have in their model.
+
+    Args:
+        checkpoint: as it is stored, or its state dict alone; names may begin with DDP's `module.`.
+    """
+    state = checkpoint.get('state_dict', checkpoint)
+    return {name.removeprefix('module.'): value for name, value in state.items()}
 
 
 def load_strictly(model: nn.Module, state: Mapping[str, Tensor]) -> None:

@@ -29,6 +29,7 @@ from lfi.models.batches import seen_canvas, valid_sizes_of
 from lfi.models.teachers.text_tower import TextTower
 from lfi.option_checks import check_whole
 from lfi.repositories import is_student, local_folder
+from lfi.state_dicts import state_dict_of
 from lfi.student_folder import StudentConfig
 
 from .cut_out import cut_out
@@ -297,10 +298,8 @@ class InteractionInferencer(BaseInferencer):
         trained_on = checkpoint.get('meta', {}).get('dataset_meta') or {}
         if not getattr(model, 'names_classes', False):
             self._trained_classes = trained_on.get('classes')
-        state = checkpoint.get('state_dict', checkpoint)
-        state = {name.removeprefix('module.'): value for name, value in state.items()}
         try:
-            missing = model.load_state_dict(state, strict=False).missing_keys
+            missing = model.load_state_dict(state_dict_of(checkpoint), strict=False).missing_keys
         except RuntimeError as error:
             raise ValueError(f'the weights in {self._weights} do not fit the model: {error}') from error
         needed = [name for name in missing if needed_to_predict(name, model)]

@@ -9,6 +9,7 @@ from torch import nn
 from lfi.errors import UsageError
 from lfi.old_checkpoints import refuse_recalling
 from lfi.registry import HOOKS
+from lfi.state_dicts import state_dict_of
 from lfi.training_only import training_only_of
 
 RIVALS = 'readout.rivals'
@@ -56,8 +57,7 @@ def check_weights(model: nn.Module, checkpoint: dict, asked: bool) -> None:
         CheckpointError: If it is of a student that recalls concepts.
         UsageError: If it does not fit otherwise.
     """
-    state = checkpoint.get('state_dict', checkpoint)
-    shapes = {name.removeprefix('module.'): tuple(value.shape) for name, value in state.items()}
+    shapes = {name: tuple(value.shape) for name, value in state_dict_of(checkpoint).items()}
     own = model.state_dict()
     if ASKS in own:
         refuse_recalling(shapes, 'readout.')

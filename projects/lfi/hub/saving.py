@@ -22,7 +22,7 @@ from lfi.fileio import AtomicLocalBackend
 from lfi.models.export import model_config
 from lfi.registry import MODELS
 from lfi.repositories import CARD
-from lfi.state_dicts import load_strictly
+from lfi.state_dicts import load_strictly, state_dict_of
 from lfi.student_folder import write_student
 
 from .cards import student_card
@@ -152,9 +152,7 @@ def _of_run(path: Path, config: Config | str | Path | None) -> Trained:
     content = load_from_local(found, 'cpu')
     model = _built(cfg)
     check_weights(model, content, asked=True)
-    state = {
-        name.removeprefix('module.'): value for name, value in content.get('state_dict', content).items()
-    }
+    state = state_dict_of(content)
     if getattr(model, 'names_classes', False):
         # It leaves out the head that was trained.
         state = {name: value for name, value in state.items() if not name.startswith('head.')}
