@@ -8,9 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib
-
-matplotlib.use('Agg')
-
 from matplotlib.figure import Figure
 
 from lfi.errors import UsageError
@@ -94,6 +91,7 @@ def write(files: list[str], figure: Figure, page: Callable[[], str]) -> None:
 
 def main(args: Namespace) -> None:
     """Run the tool."""
+    matplotlib.use('Agg')
     (compare_single if args.work_dirs else compare_seeds)(args)
     for file in args.out:
         print(f'\nWritten: {file}')

@@ -8,8 +8,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import matplotlib
-
-matplotlib.use('Agg')
 import torch
 from mmengine.config import Config
 from mmengine.device import get_device
@@ -78,6 +76,7 @@ def write_picture(path: Path, images: Images, teachers: dict[str, Tensor], names
 
 def main(args: Namespace) -> None:
     """Run the tool."""
+    matplotlib.use('Agg')
     cfg = load_config(args.config, args.cfg_options)
     if 'teacher' not in cfg.get('model', {}):
         raise UsageError('the config has no model.teacher to ask')

@@ -8,8 +8,6 @@ from contextlib import closing
 from pathlib import Path
 
 import matplotlib
-
-matplotlib.use('Agg')
 from tqdm import tqdm
 
 from lfi.apis import list_sources
@@ -89,5 +87,6 @@ def label(reader: TeacherReader | StudentReader, args: Namespace) -> None:
 
 def main(args: Namespace) -> None:
     """Run the tool."""
+    matplotlib.use('Agg')
     cfg = load_config(args.config, args.cfg_options)
     label(options.reader_of(args, cfg), args)
