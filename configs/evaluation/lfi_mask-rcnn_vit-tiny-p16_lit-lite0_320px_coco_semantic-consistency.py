@@ -12,7 +12,7 @@ test_pipeline = [
     dict(
         _scope_='mmdet',
         type='PackDetInputs',
-        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'regions'),
+        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'regions', 'crowds'),
     ),
 ]
 test_dataloader = dict(dataset=dict(pipeline=test_pipeline))

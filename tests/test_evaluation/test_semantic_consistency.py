@@ -167,6 +167,23 @@ def test_presence_is_measured_over_all_pairs_of_images_and_concepts():
     assert found['presence_average_precision_frequency'] == pytest.approx(expected)
 
 
+def test_a_pair_that_crowds_alone_show_counts_neither_way():
+    samples = [dict(draw(0), crowds=[5, 8]), dict(draw(1), crowds=[]), draw(2, concepts=(4, 5))]
+    pairs = [
+        (sample['interactions'].presence[concept].item(), concept in sample['regions'])
+        for sample in samples
+        for concept in range(9)
+        if concept not in sample.get('crowds', ())
+    ]
+    assert len(pairs) == 25
+    found = measure(*samples)
+    assert found['presence_average_precision'] == pytest.approx(ranked(*zip(*pairs)))
+    assert found['presence_brier'] == pytest.approx(np.mean([(score - hit) ** 2 for score, hit in pairs]))
+    # 4 is in three of three images, 7 in two of three, and 5 in one of two.
+    expected = (3 * 3 / 3 + 2 * 5 / 6 + 6 / 8) / 6
+    assert found['presence_average_precision_frequency'] == pytest.approx(expected)
+
+
 def test_what_no_label_names_is_measured_apart():
     samples = [
         dict(draw(0), gt_label=torch.tensor([4])),

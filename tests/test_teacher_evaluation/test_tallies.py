@@ -3,7 +3,7 @@ import pytest
 import torch
 from lfi.errors import UsageError
 from lfi.teacher_evaluation.images import Shown
-from lfi.teacher_evaluation.tallies import PresenceTally
+from lfi.teacher_evaluation.tallies import NamingTally, PresenceTally
 
 IMAGE = np.zeros((4, 4, 3), np.uint8)
 
@@ -20,6 +20,16 @@ def test_regions_of_another_area_are_neither_present_nor_absent():
     assert found['image']['precision'] == found['image']['recall'] == 1
     assert found['image']['brier'] == pytest.approx((0.1**2 + 0.2**2) / 2)
     assert tally.errors('image').tolist() == pytest.approx([found['image']['brier']])
+
+
+def test_what_crowds_alone_show_is_neither_present_nor_absent():
+    image = Shown(IMAGE, {0: np.ones((4, 4), bool)}, None, frozenset({2}))
+    tally, naming = PresenceTally(3, (0.0, 1.0)), NamingTally(3)
+    for presence in ([0.9, 0.2, 0.7], [0.6, 0.1, 0.8]):
+        tally.add(image, {'image': torch.tensor(presence)})
+        naming.add(image, torch.tensor(presence))
+    assert tally.summary()['image']['precision'] == 1
+    assert naming.in_image == [True]
 
 
 def test_how_often_a_concept_is_shown_is_of_what_counts():

@@ -76,7 +76,26 @@ def regions_of(results: Mapping) -> dict[int, np.ndarray]:
         UsageError: if there are neither masks nor boxes.
     """
     found = objects_of(results)
-    masks, labels = found.masks[~found.ignored], found.labels[~found.ignored]
+    return _merged(found.masks[~found.ignored], found.labels[~found.ignored])
+
+
+def crowds_of(results: Mapping) -> dict[int, np.ndarray]:
+    """The regions of the ignored objects of an image, such as crowds, as `regions_of` those of the others.
+
+    Nobody can point at one of them, and the image shows their class all the same.
+
+    Args:
+        results: as `objects_of` takes them.
+
+    Raises:
+        UsageError: if there are neither masks nor boxes.
+    """
+    found = objects_of(results)
+    return _merged(found.masks[found.ignored], found.labels[found.ignored])
+
+
+def _merged(masks: np.ndarray, labels: np.ndarray) -> dict[int, np.ndarray]:
+    """The union (H, W) of the masks (N, H, W) of each of the labels (N,), where it is not empty."""
     return {
         int(label): region for label in np.unique(labels) if (region := masks[labels == label].any(0)).any()
     }

@@ -22,17 +22,19 @@ class ImagePresence:
         student: (C,) in [0, 1].
         teacher: (C,) in [0, 1].
         visible: (C,) bool, which of them have a region.
+        counted: (C,) bool; the others, which crowds alone show, are neither present nor absent.
         labels: (C,) bool, which of them the image is labelled with; None where images have no labels.
     """
 
     student: np.ndarray
     teacher: np.ndarray
     visible: np.ndarray
+    counted: np.ndarray
     labels: np.ndarray | None
 
 
 def presence_of(
-    maps: ImageMaps, regions: Collection[int], labels: Sequence[int] | None
+    maps: ImageMaps, regions: Collection[int], crowds: Collection[int], labels: Sequence[int] | None
 ) -> ImagePresence | None:
     """Presence in one image beside what can be seen there; None where it has no regions of the bank's."""
     student, teacher = maps.presence.numpy(), maps.teacher_presence.numpy()
@@ -40,7 +42,9 @@ def presence_of(
     visible = np.isin(concepts, list(regions))
     if not visible.any():
         return None
-    return ImagePresence(student, teacher, visible, None if labels is None else np.isin(concepts, labels))
+    counted = ~np.isin(concepts, list(crowds))
+    labelled = None if labels is None else np.isin(concepts, labels)
+    return ImagePresence(student, teacher, visible, counted, labelled)
 
 
 def presence_entries(images: Sequence[ImagePresence]) -> dict[str, float]:
@@ -48,15 +52,16 @@ def presence_entries(images: Sequence[ImagePresence]) -> dict[str, float]:
     if not images:
         return {}
     visible = _stacked([image.visible for image in images])
+    counted = _stacked([image.counted for image in images])
     columns = {
         '': _stacked([image.student for image in images]),
-        '_frequency': visible.float().mean(0).expand(visible.shape),
+        '_frequency': _how_often(visible, counted),
         '_teacher': _stacked([image.teacher for image in images]),
     }
     entries = {
         f'presence_{measure}{column}': value
         for column, presence in columns.items()
-        for measure, value in presence_quality(presence.flatten(), visible.flatten()).items()
+        for measure, value in presence_quality(presence[counted], visible[counted]).items()
         # There is no precision where nothing is found.
         if value is not None
     }
@@ -67,15 +72,20 @@ def presence_entries(images: Sequence[ImagePresence]) -> dict[str, float]:
     for column, presence in columns.items() if labelled.any() else ():
         hits = labelled.gather(1, presence.argmax(1, keepdim=True))
         entries[f'presence_top1{column}'] = hits[labelled.any(1)].float().mean().item()
-    counted = ~labelled
+    counted = counted & ~labelled
     if not visible[counted].any():
         return entries
-    often = (visible & counted).sum(0) / counted.sum(0).clamp_min(1)
-    columns['_frequency'] = often.expand(visible.shape)
+    columns['_frequency'] = _how_often(visible, counted)
     for column, presence in columns.items():
         found = average_precision(presence[counted][None], visible[counted][None])
         entries[f'unlabelled_presence_average_precision{column}'] = found.item()
     return entries
+
+
+def _how_often(visible: Tensor, counted: Tensor) -> Tensor:
+    """How often each concept is shown where it counts, of (N, C) for all N images."""
+    often = (visible & counted).sum(0) / counted.sum(0).clamp_min(1)
+    return often.expand(visible.shape)
 
 
 def _stacked(of_images: Sequence[np.ndarray]) -> Tensor:

@@ -66,7 +66,7 @@ class SemanticConsistencyMetric(BaseMetric):
       student that looks at the same location whatever it is asked for;
     - `presence_precision`, `presence_recall`, `presence_average_precision` and `presence_brier`
       (`presence_quality`): presence over all pairs of an image with regions and a concept of the bank,
-      against the concepts that have a region there;
+      against the concepts that have a region there, but for pairs of which `crowds` alone tell;
     - `presence_top1`, where images have a `gt_label`: the share of the labelled images whose surest concept
       is a label.
 
@@ -117,9 +117,8 @@ class SemanticConsistencyMetric(BaseMetric):
                         f'{maps.size}: put all transforms that move pixels into lfi.LoadRegions'
                     )
             rows = self._rows(maps, sample) if maps.concepts else []
-            self.results.append(
-                Measured(rows, presence_of(maps, sample.get('regions', {}), labels_of(sample)))
-            )
+            regions, crowds = sample.get('regions', {}), sample.get('crowds', ())
+            self.results.append(Measured(rows, presence_of(maps, regions, crowds, labels_of(sample))))
 
     def evaluate(self, size: int) -> dict:
         """As `BaseMetric.evaluate`."""

@@ -12,7 +12,7 @@ from mmengine.registry import DATASETS
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from lfi.datasets import regions_of, unaugmented
+from lfi.datasets import crowds_of, regions_of, unaugmented
 from lfi.errors import UsageError
 from lfi.evenly_spaced import evenly_spaced
 
@@ -25,12 +25,14 @@ class Shown:
         image: (H, W, 3) uint8, BGR.
         masks: (H, W) bool, where each class that is annotated can be seen.
         label: the class of the complete image; None where the data set labels objects alone.
+        crowds: the classes that only ignored objects show, such as COCO's crowds. Defaults to none.
     """
 
     # Arrays: a loader's worker hands each tensor over by a file that stays open.
     image: np.ndarray
     masks: dict[int, np.ndarray]
     label: int | None
+    crowds: frozenset[int] = frozenset()
 
     @cached_property
     def pixels(self) -> Tensor:
@@ -77,8 +79,13 @@ class Images(Dataset):
         results = self.data[self.indices[index]]
         label = results.get('gt_label')
         known = label is not None and int(label) >= 0
-        regions = regions_of(results) if self.located else {}
-        return Shown(np.ascontiguousarray(results['img']), regions, int(label) if known else None)
+        regions, crowds = (regions_of(results), crowds_of(results)) if self.located else ({}, {})
+        return Shown(
+            np.ascontiguousarray(results['img']),
+            regions,
+            int(label) if known else None,
+            frozenset(crowds.keys() - regions.keys()),
+        )
 
     def batches(self) -> DataLoader[list[Shown]]:
         """The images in their order, as lists of a batch."""

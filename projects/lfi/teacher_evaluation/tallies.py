@@ -84,7 +84,7 @@ class NamingTally:
         """Add an image and the presence (M,) of all concepts."""
         confidence, best = presence.max(0)
         self.confidences.append(float(confidence))
-        if image.regions:
+        if image.regions and int(best) not in image.crowds:
             self.in_image.append(int(best) in image.regions)
         if image.label is not None:
             self.is_label.append(int(presence[: self.classes].argmax()) == image.label)
@@ -102,7 +102,8 @@ class NamingTally:
 class PresenceTally:
     """Presence of each concept of the bank in each annotated image, by each way to tell it.
 
-    A concept whose regions are all of another area than is asked for is left out of its image.
+    A concept whose regions are all of another area than is asked for, or that crowds alone show, is left out
+    of its image.
     """
 
     def __init__(self, concepts: int, area: tuple[float, float]) -> None:
@@ -118,7 +119,7 @@ class PresenceTally:
             return
         kept = image.of_area(self.area)
         self.visible.append(self._mark(kept))
-        self.counted.append(~self._mark(image.regions.keys() - kept.keys()))
+        self.counted.append(~self._mark((image.regions.keys() - kept.keys()) | image.crowds))
         self.labels.append(self._mark([] if image.label is None else [image.label]))
         for way, values in presence.items():
             self.presence.setdefault(way, []).append(values)

@@ -71,6 +71,20 @@ def test_mmdets_annotations_are_read_before_they_move():
     np.testing.assert_array_equal(found[5], masks[1, ::2, ::2].astype(bool))
 
 
+def test_a_class_that_crowds_alone_show_in_the_view_is_named():
+    boxes = np.array([[0, 0, 8, 20], [16, 0, 24, 20], [18, 0, 22, 20], [16, 0, 24, 20], [0, 0, 8, 20]])
+    results = dict(
+        boxed(),
+        gt_bboxes=boxes,
+        gt_bboxes_labels=np.array([1, 1, 2, 2, 4]),
+        gt_ignore_flags=np.array([False, True, False, True, True]),
+    )
+    found = LoadRegions([dict(type='CenterCrop', crop_size=20)])(dict(results))
+    # Of class 1 the crop leaves the crowd, of 2 both, of 4 nothing.
+    assert list(found['regions']) == [2] and found['crowds'] == [1]
+    assert LoadRegions()(results)['crowds'] == [4]
+
+
 def test_what_the_view_leaves_out_is_no_region():
     results = dict(
         boxed(), gt_bboxes=np.array([[0, 0, 8, 20], [16, 0, 24, 20]]), gt_bboxes_labels=np.array([1, 2])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from mmcv.transforms import BaseTransform
 from torch import Tensor
 
-from lfi.datasets.regions import regions_of
+from lfi.datasets.regions import crowds_of, regions_of
 from lfi.registry import TRANSFORMS
 
 from .record_view import RecordView
@@ -22,10 +22,11 @@ class LoadRegions(BaseTransform):
 
     It stands after what loads the image and its annotations, and holds all transforms that move pixels.
 
-    It sets `regions`, for each class that can be seen in the transformed image a (h, w) bool array; and
-    brings `heat_maps`, if `lfi.LoadHeatMap` set them, to the same view and size. Pass them on by
+    It sets `regions`, for each class that can be seen in the transformed image a (h, w) bool array; `crowds`,
+    the classes that only ignored objects show there, such as COCO's crowds; and brings `heat_maps`, if
+    `lfi.LoadHeatMap` set them, to the same view and size. Pass them on by
     `PackInputs(algorithm_keys=('regions', 'heat_maps'))`, in detection by
-    `PackDetInputs(meta_keys=(..., 'regions', 'heat_maps'))`.
+    `PackDetInputs(meta_keys=(..., 'regions', 'crowds', 'heat_maps'))`.
 
     Args:
         transforms: configs or transforms, as `RecordView` takes them. Defaults to (): nothing moves.
@@ -39,7 +40,7 @@ class LoadRegions(BaseTransform):
         self.record_view = RecordView(transforms)
 
     def transform(self, results: dict) -> dict | None:
-        """Set `regions`, and run the transforms."""
+        """Set `regions` and `crowds`, and run the transforms."""
         size, loaded = results['img'].shape[:2], results.get('ori_shape')
         if (loaded is not None and tuple(loaded[:2]) != size) or results.get('flip'):
             raise ValueError(
@@ -48,17 +49,15 @@ class LoadRegions(BaseTransform):
                 "dict(type='lfi.LoadRegions', transforms=[...]), and load the annotations before it"
             )
         annotated = 'gt_masks' in results or 'gt_bboxes' in results
-        regions = regions_of(results) if annotated or 'heat_maps' not in results else {}
+        readable = annotated or 'heat_maps' not in results
+        regions, crowds = (regions_of(results), crowds_of(results)) if readable else ({}, {})
         seen: dict | None = self.record_view(results)
         if seen is None:
             return None
         results = seen
         view, size = results['view'], results['img'].shape[:2]
-        results['regions'] = {
-            concept: shown.astype(bool)
-            for concept, mask in regions.items()
-            if (shown := _in_view(torch.from_numpy(mask).float(), view, size, 'nearest')).any()
-        }
+        results['regions'] = _regions_in_view(regions, view, size)
+        results['crowds'] = sorted(_regions_in_view(crowds, view, size).keys() - results['regions'].keys())
         if 'heat_maps' in results:
             results['heat_maps'] = {
                 concept: shown
@@ -69,6 +68,17 @@ class LoadRegions(BaseTransform):
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}({self.record_view})'
+
+
+def _regions_in_view(
+    regions: Mapping[int, np.ndarray], view: Tensor, size: tuple[int, int]
+) -> dict[int, np.ndarray]:
+    """What a view shows of each region (H, W) bool, as (h, w) bool; none of one that it leaves out."""
+    return {
+        concept: shown.astype(bool)
+        for concept, mask in regions.items()
+        if (shown := _in_view(torch.from_numpy(mask).float(), view, size, 'nearest')).any()
+    }
 
 
 def _in_view(picture: Tensor, view: Tensor, size: tuple[int, int], mode: str) -> np.ndarray:
