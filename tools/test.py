@@ -49,6 +49,7 @@ def main(args: Namespace) -> None:
     if cfg.model.get('teacher_cache') is not None:
         # It holds the training images.
         cfg.model.teacher_cache = None
+    run_options.check_concepts(cfg)
     cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type='lfi.FittingWeightsHook')]
     if args.amp:
         cfg.test_cfg.fp16 = True

@@ -1,3 +1,4 @@
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -45,3 +46,24 @@ def test_a_model_without_a_teacher_passes():
 def test_others_are_refused(names, classes, words):
     with pytest.raises(ValueError, match=words):
         check(names, classes, background=['street'])
+
+
+@pytest.mark.parametrize(
+    ('classes', 'words'),
+    [
+        (['cat', 'dog'], None),
+        (['dog', 'cat'], 'zero_shot.concepts must begin'),
+        (['a', 'b', 'c'], 'zero_shot 2'),
+    ],
+)
+def test_what_a_zero_shot_classifier_names_is_compared_with_the_test_set(classes, words):
+    dataset = SimpleNamespace(metainfo=dict(classes=classes))
+    model = SimpleNamespace(named_classes=('cat', 'dog'))
+    runner = SimpleNamespace(model=model, test_dataloader=SimpleNamespace(dataset=dataset))
+    with pytest.raises(ValueError, match=words) if words else nullcontext():
+        ConceptCheckHook().before_test(runner)
+
+
+def test_a_class_that_is_the_background_is_refused():
+    with pytest.raises(ValueError, match="'street' is its concept 2"):
+        check(['cat', 'dog'], ['street', 'dog'], background=['street'])

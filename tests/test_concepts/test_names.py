@@ -1,5 +1,6 @@
 import pytest
 from lfi.concepts import check_unrepeated, concept_names
+from lfi.errors import UsageError
 from lfi.registry import DATASETS
 
 
@@ -73,3 +74,11 @@ def test_texts_that_come_twice_are_refused_where_they_are_typed():
     # A student that is shared names the classes of its data set one by one.
     names = concept_names(dict(type='lfi.ImageNetNames'))
     assert len(set(names)) == 998 and concept_names(names) == names
+
+
+@pytest.mark.parametrize(
+    ('first', 'second'), [('Traffic_light', 'traffic light'), ('dog', 'dog '), ('caf\u00e9', 'cafe\u0301')]
+)
+def test_names_that_look_the_same_are_the_same(first, second):
+    with pytest.raises(UsageError, match='more than once'):
+        check_unrepeated([first, 'horse', second], 'texts')

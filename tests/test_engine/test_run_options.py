@@ -54,6 +54,21 @@ def test_checkpoints_are_written_atomically_unless_the_config_says_how():
         assert cfg.default_hooks.checkpoint.get('backend_args') is None
 
 
+def test_classes_are_compared_with_the_concepts_whatever_the_config_says():
+    hook = dict(type='lfi.ConceptCheckHook')
+    taught, other = dict(type='lfi.LFIDetector', teacher=dict(concepts=['cat'])), dict(type='ATSS')
+    for cfg, hooks in (
+        (dict(model=taught), [hook]),
+        (dict(model=taught, custom_hooks=[dict(type='EMAHook')]), [dict(type='EMAHook'), hook]),
+        (dict(model=taught, custom_hooks=[hook]), [hook]),
+        (dict(model=taught, default_hooks=dict(check=hook, timer=None)), None),
+        (dict(model=other), None),
+    ):
+        cfg = Config(cfg)
+        run_options.check_concepts(cfg)
+        assert cfg.get('custom_hooks') == hooks
+
+
 @pytest.mark.parametrize(
     ('loop', 'expected'),
     [

@@ -1,6 +1,9 @@
-"""The data set's classes against the teacher's concepts."""
+"""The data set's classes against the concepts that a model is asked about."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
@@ -18,30 +21,55 @@ class ConceptCheckHook(Hook):
     A label is an index into the bank: in another order the teacher would be asked about cats in an image of
     a dog, and nothing would fail. Names may be worded differently; a class whose name stands elsewhere in the
     bank, and a bank of fewer concepts than classes, are errors. Models without a teacher, those that read no
-    label (`reads_labels`), and data sets that name no classes pass.
+    label (`reads_labels`), and data sets that name no classes pass. Before a test the classes that
+    `lfi.LFIZeroShotClassifier` names are compared with those of the test set likewise.
 
     Raises:
-        ValueError: Before training, if they do not fit.
+        ValueError: Before training, or a test, if they do not fit.
     """
 
     def before_train(self, runner: Runner) -> None:
-        """Compare the names."""
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        """Compare the teacher's concepts with the classes of the training set."""
+        model = _model(runner)
         bank = getattr(getattr(model, 'teacher', None), 'bank', None)
-        classes = (getattr(runner.train_dataloader.dataset, 'metainfo', None) or {}).get('classes')
-        if bank is None or not classes or not getattr(model, 'reads_labels', True):
-            return
-        advice = "teacher.concepts must begin with the data set's classes, in its order"
-        known = bank.num_concepts
-        if known < len(classes):
+        if bank is not None and getattr(model, 'reads_labels', True):
+            compare(_classes(runner.train_dataloader.dataset), bank.names, bank.num_concepts, 'teacher')
+
+    def before_test(self, runner: Runner) -> None:
+        """Compare what a zero-shot classifier names with the classes of the test set."""
+        named = getattr(_model(runner), 'named_classes', None)
+        if named is not None:
+            compare(_classes(runner.test_dataloader.dataset), named, len(named), 'zero_shot')
+
+
+def compare(classes: Sequence[str], names: Sequence[str], known: int, field: str) -> None:
+    """Compare the classes of a data set with the concepts that a part of the model's config names.
+
+    Args:
+        classes: of the data set; none pass.
+        names: the concepts, and after them the background.
+        known: how many of the names are concepts.
+        field: the part of the config, for the message.
+
+    Raises:
+        ValueError: if the concepts do not begin with the classes.
+    """
+    advice = f"{field}.concepts must begin with the data set's classes, in its order"
+    if known < len(classes):
+        raise ValueError(f'the data set has {len(classes)} classes, the {field} {known} concepts: ' + advice)
+    indices = {plain_name(name): index for index, name in reversed([*enumerate(names)])}
+    for label, name in enumerate(classes):
+        index = indices.get(plain_name(name), label)
+        if index != label and plain_name(names[label]) != plain_name(name):
             raise ValueError(
-                f'the data set has {len(classes)} classes, the teacher {known} concepts: ' + advice
+                f'class {label} of the data set is {name!r}, and concept {label} of the {field} is '
+                f'{names[label]!r}; {name!r} is its concept {index}: {advice}'
             )
-        indices = {plain_name(name): index for index, name in reversed([*enumerate(bank.names)])}
-        for label, name in enumerate(classes):
-            index = indices.get(plain_name(name), label)
-            if index != label and plain_name(bank.names[label]) != plain_name(name):
-                raise ValueError(
-                    f'class {label} of the data set is {name!r}, and concept {label} of the teacher is '
-                    f'{bank.names[label]!r}; {name!r} is its concept {index}: {advice}'
-                )
+
+
+def _model(runner: Runner) -> Any:
+    return runner.model.module if is_model_wrapper(runner.model) else runner.model
+
+
+def _classes(dataset: Any) -> Sequence[str]:
+    return (getattr(dataset, 'metainfo', None) or {}).get('classes') or ()

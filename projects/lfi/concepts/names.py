@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from inspect import signature
+from unicodedata import normalize
 
 from lfi.errors import UsageError
 from lfi.registry import DATASETS, VOCABULARIES
@@ -57,8 +58,11 @@ def concept_names(concepts: Sequence[str] | dict) -> list[str]:
 
 
 def plain_name(name: str) -> str:
-    """What tells a name from others: neither its case, which most tokenizers do not read, nor `_`."""
-    return str(name).replace('_', ' ').casefold()
+    """What tells a name from others: neither case, which most tokenizers do not read, nor `_`, nor spaces.
+
+    A letter with an accent is the same in one character as in two, which is how macOS names folders.
+    """
+    return normalize('NFC', ' '.join(str(name).replace('_', ' ').casefold().split()))
 
 
 def check_unrepeated(names: Sequence[str], field: str) -> None:

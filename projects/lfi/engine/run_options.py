@@ -13,6 +13,7 @@ from lfi.config_types import leaves, type_name
 from lfi.errors import UsageError
 
 from .checkpoint import find_checkpoint_to_resume, load_from_local
+from .pipelines import hooks_of
 
 SEG_VISUALIZER = {'type': 'mmseg.SegLocalVisualizer', 'vis_backends': [{'type': 'LocalVisBackend'}]}
 
@@ -76,6 +77,18 @@ def log_validation_by_iteration(cfg: Config) -> None:
     hook = hooks.setdefault('logger', ConfigDict(type='LoggerHook'))
     if hook is not None:
         hook.setdefault('log_metric_by_epoch', False)
+
+
+def check_concepts(cfg: Config) -> None:
+    """Compare the data set's classes with the concepts of the model's teacher, whatever the config says.
+
+    A config that was written by hand may lack `lfi.ConceptCheckHook`, and nothing would fail.
+    """
+    if 'teacher' not in cfg.model:
+        return
+    hooks = [*(cfg.get('default_hooks') or {}).values(), *hooks_of(cfg)]
+    if not any(type_name(hook) == 'ConceptCheckHook' for hook in hooks if hook):
+        cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type='lfi.ConceptCheckHook')]
 
 
 def set_resume(cfg: Config, resume: str | None) -> None:

@@ -13,6 +13,7 @@ def main(args: Namespace) -> None:
     cfg = launch.load_run_config(args)
     run_options.write_checkpoints_atomically(cfg)
     run_options.log_validation_by_iteration(cfg)
+    run_options.check_concepts(cfg)
     run_options.set_resume(cfg, args.resume)
     set_teacher_cache(cfg)
     switched = [dict(pipeline=steps) for steps in switched_pipelines(hooks_of(cfg))]

@@ -49,6 +49,8 @@ class LFIZeroShotClassifier(TextPredictMixin, LFIImageClassifier):
         super().__init__(teacher=teacher, head=None, **kwargs)
         bank = TextTower(teacher).bank()
         self.readout.check_texts(bank.embeddings.shape[1])
+        self.named_classes = bank.names
+        """What the test set's classes must be, in its order, for `lfi.ConceptCheckHook`."""
         self.texts: Tensor
         self.register_buffer('texts', bank.embeddings, persistent=False)
         print_log(
