@@ -36,6 +36,31 @@ def test_paths_at_the_folder_and_below_it_move_and_no_others(config, root):
     assert cfg.val_dataloader.dataset.data_root == cfg.labelled_root == 'data/labelled'
 
 
+def test_a_word_that_is_a_class_or_a_split_is_no_path():
+    dataset = dict(data_root='balloon/', split='balloon', ann_file='balloon/train.json')
+    cfg = Config(
+        dict(
+            data_root='./balloon',
+            train_dataloader=dict(dataset=dict(dataset, metainfo=dict(classes=('balloon', 'cat')))),
+            model=dict(teacher=dict(concepts=['balloon'], cached=dict(teacher_cache='balloon'))),
+        )
+    )
+    spread_roots(cfg, dict(data_root='/mine'))
+    assert cfg.train_dataloader.dataset == dict(
+        data_root='/mine/',
+        split='balloon',
+        ann_file='/mine/train.json',
+        metainfo=dict(classes=('balloon', 'cat')),
+    )
+    assert cfg.model.teacher == dict(concepts=['balloon'], cached=dict(teacher_cache='/mine'))
+
+
+def test_a_folder_that_no_data_set_reads_is_refused():
+    cfg = Config(dict(data_root='data/a', train_dataloader=dict(dataset=dict(data_root='data/b'))))
+    with pytest.raises(UsageError, match="'/mine' in place of 'data/a' changes nothing"):
+        spread_roots(cfg, dict(data_root='/mine'))
+
+
 def test_what_other_options_set_stays(config):
     options = {
         'labelled_root': 5,
