@@ -100,6 +100,16 @@ def test_each_image_has_its_domain_and_its_label(pacs):
     assert info['gt_label'] == 1
 
 
+def test_classes_may_have_other_names_but_not_those_of_one_another(pacs):
+    names = ['Hund', 'Elefant', 'giraffe', 'Gitarre', 'Pferd', 'Haus', 'Person']
+    data = PACS(pacs, domains='photo', classes=names)
+    label = {info['img_path'].split('/')[-2]: info['gt_label'] for info in infos(data)}['horse']
+    assert data.metainfo['classes'][label] == 'Pferd'
+    for wrong in (['dog', 'horse'], list(reversed(PACS.METAINFO['classes']))):
+        with pytest.raises(ValueError, match='they are names for the folders'):
+            PACS(pacs, classes=wrong)
+
+
 def test_classes_are_known_without_data():
     assert concept_names(dict(type='lfi.PACS')) == list(PACS.METAINFO['classes'])
     assert concept_names(dict(type='lfi.VLCS')) == ['bird', 'car', 'chair', 'dog', 'person']

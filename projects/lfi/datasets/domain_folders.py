@@ -71,7 +71,8 @@ class DomainFolders(ImageFileDataset):
 
     Raises:
         FileNotFoundError: When `data_root` has none of the domains, or lacks one that `domains` names.
-        ValueError: For an unknown split, or one that leaves no image of a domain.
+        ValueError: For an unknown split, or one that leaves no image of a domain; and for `classes` that are
+            other than other names for all of the data set's, in its order.
     """
 
     DOMAINS: tuple[str, ...] = ()
@@ -114,6 +115,7 @@ class DomainFolders(ImageFileDataset):
     def load_data_list(self) -> list[dict]:
         """One data info an image, domain by domain."""
         labels = {name: label for label, name in enumerate(self.class_names())}
+        self._check_names(list(labels))
         rows = []
         for domain in self.domains:
             # DomainBed's order: by class, then by name.
@@ -126,6 +128,16 @@ class DomainFolders(ImageFileDataset):
                 )
             rows += [dict(img_path=files[i][0], gt_label=files[i][1], domain=domain) for i in indices]
         return rows
+
+    def _check_names(self, folders: list[str]) -> None:
+        """Refuse `classes` that give a folder another's name."""
+        names = list(self.metainfo['classes'])
+        moved = [name for name, folder in zip(names, folders) if name != folder and name in folders]
+        if moved or len(names) != len(folders):
+            raise ValueError(
+                f'classes={names}: they are names for the folders {folders}, in their order'
+                + (f', and {moved[0]!r} stands at the label of another' if moved else '')
+            )
 
     def _of_split(self, n: int, index: int) -> Sequence[int]:
         if self.split == 'all':
