@@ -1,6 +1,7 @@
 """Detectors of mmdet learn from interactions by the mixin alone."""
 
 import copy
+import pickle
 
 import pytest
 import torch
@@ -189,6 +190,15 @@ def test_any_detector_has_the_prior_without_a_teacher():
     named.parse_losses(losses[0])[0].backward()
     assert all(p.grad is not None for p in named.parameters() if p.requires_grad)
     assert type(named).__name__ == 'PriorMaskRCNN' and named.state_dict().keys() == ours.state_dict().keys()
+
+
+@pytest.mark.parametrize('again', [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_a_model_of_any_task_is_copied_and_goes_through_pickle(again):
+    model = prior_mask_rcnn(type='lfi.PriorDetector', task='mmdet.MaskRCNN')
+    copied = again(model)
+    assert type(copied) is type(model) and copied.backbone is not model.backbone
+    weights = copied.state_dict()
+    assert all(value.equal(weights[name]) for name, value in model.state_dict().items())
 
 
 def test_the_prior_trains_all_that_it_adds_to_a_backbone_of_another_kind(make_adapted):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, ClassVar
 
 from mmengine.model import BaseModel
@@ -9,7 +10,7 @@ from mmengine.model import BaseModel
 from lfi.registry import MODELS
 
 
-def with_mixin(prefix: str, mixin: type, task: str) -> type[BaseModel]:
+def with_mixin(prefix: str, mixin: Any, task: str) -> type[BaseModel]:
     """A task model's class with a mixin before it.
 
     Args:
@@ -20,12 +21,29 @@ def with_mixin(prefix: str, mixin: type, task: str) -> type[BaseModel]:
     Raises:
         ValueError: if the type is not registered, or has the mixin already.
     """
-    kind = MODELS.get(task)
+    kind: Any = MODELS.get(task)
     if not isinstance(kind, type):
         raise ValueError(f'task={task!r} is not a registered model; give its scope too, as in mmdet.MaskRCNN')
     if issubclass(kind, mixin):
         raise ValueError(f'task={task!r} has a {mixin.__name__} already: set type={task!r} in its place')
-    return type(f'{prefix}{kind.__name__}', (mixin, kind), {'__module__': __name__})
+    found: type[BaseModel] = _kind_with_mixin(prefix, mixin, kind)
+    return found
+
+
+@cache
+def _kind_with_mixin(prefix: str, mixin: type, kind: type) -> Any:
+    def reduced(model: BaseModel) -> tuple:
+        # The class has no name of its own by which pickle could find it.
+        return _blank, (prefix, mixin, kind), model.__dict__
+
+    members = {'__module__': __name__, '__reduce__': reduced}
+    return type(f'{prefix}{kind.__name__}', (mixin, kind), members)
+
+
+def _blank(prefix: str, mixin: type, kind: type) -> BaseModel:
+    found = _kind_with_mixin(prefix, mixin, kind)
+    blank: BaseModel = found.__new__(found)
+    return blank
 
 
 class AnyTask:
