@@ -27,6 +27,13 @@ def test_each_kind_of_input_is_known(tmp_path):
     assert [source.count(2) for source in sources] == [1, 1, 1, 0, 1, 1, 1]
 
 
+def test_an_address_stays_as_it_is():
+    assert list_sources(['https://a.org/b.jpg', 's3://c/d.png']) == [
+        FileSource('https://a.org/b.jpg'),
+        FileSource('s3://c/d.png'),
+    ]
+
+
 def test_links_to_folders_are_followed_and_folders_are_no_images(tmp_path):
     photos = tmp_path / 'photos'
     for name in ('photos/b.jpg', 'photos/folder.jpg/c.jpg', 'elsewhere/d.jpg'):

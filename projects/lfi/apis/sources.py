@@ -127,9 +127,9 @@ def list_sources(inputs: str | Path | np.ndarray | Sequence) -> list[Source]:
     """The sources of the images, in the order of the inputs; nothing is read yet.
 
     Args:
-        inputs: The path of an image, of a video, or of a folder, whose images are taken in the order of their
-            paths, with those of its subfolders, links among them, and without its videos; an image,
-            (H, W, 3) uint8 BGR as OpenCV loads it; or a list of any of these.
+        inputs: The path of an image, or its address (`https://…`); that of a video, or of a folder, whose
+            images are taken in the order of their paths, with those of its subfolders, links among them, and
+            without its videos; an image, (H, W, 3) uint8 BGR as OpenCV loads it; or a list of any of these.
 
     Raises:
         ValueError: If an array has another shape or type.
@@ -166,6 +166,9 @@ def _sources(inputs: str | Path | np.ndarray | Sequence, name: str) -> Iterator[
                 f'{name} must be (H, W, 3) uint8 in BGR order, got shape {inputs.shape} of {inputs.dtype}'
             )
         yield ArraySource(name, inputs)
+    elif isinstance(inputs, str) and '://' in inputs:
+        # A path would lose one of the slashes.
+        yield FileSource(inputs)
     elif isinstance(inputs, str | Path):
         yield from _files(Path(inputs))
     elif isinstance(inputs, Sequence):
