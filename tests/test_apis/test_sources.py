@@ -28,9 +28,10 @@ def test_each_kind_of_input_is_known(tmp_path):
 
 
 def test_an_address_stays_as_it_is():
-    assert list_sources(['https://a.org/b.jpg', 's3://c/d.png']) == [
-        FileSource('https://a.org/b.jpg'),
+    assert list_sources(['https://a.org/b.jpg?x=1', 's3://c/d.png', 'https://a.org/b.mp4?x=1']) == [
+        FileSource('https://a.org/b.jpg?x=1'),
         FileSource('s3://c/d.png'),
+        VideoSource('https://a.org/b.mp4?x=1'),
     ]
 
 

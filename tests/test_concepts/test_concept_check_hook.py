@@ -59,7 +59,8 @@ def test_others_are_refused(names, classes, words):
 def test_what_a_zero_shot_classifier_names_is_compared_with_the_test_set(classes, words):
     dataset = SimpleNamespace(metainfo=dict(classes=classes))
     model = SimpleNamespace(named_classes=('cat', 'dog'))
-    runner = SimpleNamespace(model=model, test_dataloader=SimpleNamespace(dataset=dataset))
+    augmented = SimpleNamespace(module=model)
+    runner = SimpleNamespace(model=augmented, test_dataloader=SimpleNamespace(dataset=dataset))
     with pytest.raises(ValueError, match=words) if words else nullcontext():
         ConceptCheckHook().before_test(runner)
 

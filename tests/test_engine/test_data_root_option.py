@@ -55,6 +55,27 @@ def test_a_word_that_is_a_class_or_a_split_is_no_path():
     assert cfg.model.teacher == dict(concepts=['balloon'], cached=dict(teacher_cache='/mine'))
 
 
+@pytest.mark.parametrize('root', ['.', './'])
+def test_below_the_folder_that_one_is_in_lies_what_says_so(root):
+    dataset = dict(data_root=root, ann_file='./ann/x.json', data_prefix=dict(img=''), lists=['.hidden/x', ''])
+    cfg = Config(dict(data_root=root, load_from='/home/x.pth', train_dataloader=dict(dataset=dataset)))
+    spread_roots(cfg, dict(data_root='/mine'))
+    assert cfg.load_from == '/home/x.pth' and cfg.data_root.rstrip('/') == '/mine'
+    assert cfg.train_dataloader.dataset == dict(
+        data_root=f'/mine{root[1:]}',
+        ann_file='/mine/ann/x.json',
+        data_prefix=dict(img=''),
+        lists=['.hidden/x', ''],
+    )
+
+
+def test_a_prefix_moves_with_its_annotations():
+    dataset = dict(data_prefix='photos', ann_file='photos/a.txt')
+    cfg = Config(dict(data_root='photos', train_dataloader=dict(dataset=dataset)))
+    spread_roots(cfg, dict(data_root='/mine'))
+    assert cfg.train_dataloader.dataset == dict(data_prefix='/mine', ann_file='/mine/a.txt')
+
+
 def test_a_folder_that_no_data_set_reads_is_refused():
     cfg = Config(dict(data_root='data/a', train_dataloader=dict(dataset=dict(data_root='data/b'))))
     with pytest.raises(UsageError, match="'/mine' in place of 'data/a' changes nothing"):

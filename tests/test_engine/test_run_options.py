@@ -62,6 +62,7 @@ def test_classes_are_compared_with_the_concepts_whatever_the_config_says():
         (dict(model=taught, custom_hooks=[dict(type='EMAHook')]), [dict(type='EMAHook'), hook]),
         (dict(model=taught, custom_hooks=[hook]), [hook]),
         (dict(model=taught, default_hooks=dict(check=hook, timer=None)), None),
+        (dict(model=taught, default_hooks=dict(concept_check=None)), None),
         (dict(model=other), None),
     ):
         cfg = Config(cfg)

@@ -201,6 +201,13 @@ def test_a_model_of_any_task_is_copied_and_goes_through_pickle(again):
     assert all(value.equal(weights[name]) for name, value in model.state_dict().items())
 
 
+def test_a_copy_of_a_compiled_model_has_its_own_weights():
+    model = prior_mask_rcnn(type='lfi.PriorDetector', task='mmdet.MaskRCNN')
+    model.compile(backend='eager')
+    assert copy.deepcopy(model)._compiled_call_impl is None
+    pickle.dumps(model)
+
+
 def test_the_prior_trains_all_that_it_adds_to_a_backbone_of_another_kind(make_adapted):
     _, plain = make_adapted('mask_rcnn')
     cfg = dict(plain, type='lfi.PriorDetector', task='mmdet.MaskRCNN', affinity_prior=dict())

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import cv2
 import numpy as np
@@ -127,7 +128,7 @@ def list_sources(inputs: str | Path | np.ndarray | Sequence) -> list[Source]:
     """The sources of the images, in the order of the inputs; nothing is read yet.
 
     Args:
-        inputs: The path of an image, or its address (`https://…`); that of a video, or of a folder, whose
+        inputs: The path or the address (`https://…`) of an image or of a video; the path of a folder, whose
             images are taken in the order of their paths, with those of its subfolders, links among them, and
             without its videos; an image, (H, W, 3) uint8 BGR as OpenCV loads it; or a list of any of these.
 
@@ -168,7 +169,8 @@ def _sources(inputs: str | Path | np.ndarray | Sequence, name: str) -> Iterator[
         yield ArraySource(name, inputs)
     elif isinstance(inputs, str) and '://' in inputs:
         # A path would lose one of the slashes.
-        yield FileSource(inputs)
+        video = Path(urlsplit(inputs).path).suffix.lower() in VIDEO_SUFFIXES
+        yield VideoSource(inputs) if video else FileSource(inputs)
     elif isinstance(inputs, str | Path):
         yield from _files(Path(inputs))
     elif isinstance(inputs, Sequence):

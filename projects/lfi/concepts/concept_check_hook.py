@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from lfi.registry import HOOKS
@@ -54,7 +53,10 @@ def compare(classes: Sequence[str], names: Sequence[str], known: int, field: str
     Raises:
         ValueError: if the concepts do not begin with the classes.
     """
-    advice = f"{field}.concepts must begin with the data set's classes, in its order"
+    advice = (
+        f"{field}.concepts must begin with the data set's classes, in its order "
+        '(default_hooks.concept_check=None leaves this check out)'
+    )
     if known < len(classes):
         raise ValueError(f'the data set has {len(classes)} classes, the {field} {known} concepts: ' + advice)
     indices = {plain_name(name): index for index, name in reversed([*enumerate(names)])}
@@ -68,7 +70,11 @@ def compare(classes: Sequence[str], names: Sequence[str], known: int, field: str
 
 
 def _model(runner: Runner) -> Any:
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model
+    model = runner.model
+    # Inside DDP, and inside mmengine's test-time augmentation.
+    while hasattr(model, 'module'):
+        model = model.module
+    return model
 
 
 def _classes(dataset: Any) -> Sequence[str]:

@@ -5,7 +5,7 @@ from .domain_folders import PACS, VLCS, leave_out
 from .few_labels import FewLabels
 from .image_files import ImageFileDataset
 from .image_folder import ImageFolder
-from .regions import AnnotatedObjects, crowds_of, objects_of, regions_of
+from .regions import AnnotatedObjects, objects_of, regions_of
 from .samplers import LabelledShareSampler
 from .semi_supervised import SemiSupervisedDataset
 from .shapes import Shapes
@@ -31,7 +31,6 @@ __all__ = [
     'Shapes',
     'TinyImageNet',
     'VLCS',
-    'crowds_of',
     'leave_out',
     'objects_of',
     'regions_of',

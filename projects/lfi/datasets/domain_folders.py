@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
 
+from lfi.concepts.names import plain_name
 from lfi.registry import DATASETS
 
 from .image_files import ImageFileDataset
@@ -131,8 +132,9 @@ class DomainFolders(ImageFileDataset):
 
     def _check_names(self, folders: list[str]) -> None:
         """Refuse `classes` that give a folder another's name."""
-        names = list(self.metainfo['classes'])
-        moved = [name for name, folder in zip(names, folders) if name != folder and name in folders]
+        names = list(self.metainfo.get('classes') or folders)
+        label_of = {plain_name(folder): label for label, folder in enumerate(folders)}
+        moved = [name for label, name in enumerate(names) if label_of.get(plain_name(name), label) != label]
         if moved or len(names) != len(folders):
             raise ValueError(
                 f'classes={names}: they are names for the folders {folders}, in their order'

@@ -24,6 +24,17 @@ class AnnotatedObjects:
     labels: np.ndarray
     ignored: np.ndarray
 
+    def regions(self) -> dict[int, np.ndarray]:
+        """Where any object of each class is, (H, W) bool, but for those that do not count."""
+        return _merged(self.masks[~self.ignored], self.labels[~self.ignored])
+
+    def crowds(self) -> dict[int, np.ndarray]:
+        """Where those are that do not count, likewise.
+
+        Nobody can point at one object of a crowd, and the image shows its class all the same.
+        """
+        return _merged(self.masks[self.ignored], self.labels[self.ignored])
+
 
 def objects_of(results: Mapping) -> AnnotatedObjects:
     """The objects of an image.
@@ -75,23 +86,7 @@ def regions_of(results: Mapping) -> dict[int, np.ndarray]:
     Raises:
         UsageError: if there are neither masks nor boxes.
     """
-    found = objects_of(results)
-    return _merged(found.masks[~found.ignored], found.labels[~found.ignored])
-
-
-def crowds_of(results: Mapping) -> dict[int, np.ndarray]:
-    """The regions of the ignored objects of an image, such as crowds, as `regions_of` those of the others.
-
-    Nobody can point at one of them, and the image shows their class all the same.
-
-    Args:
-        results: as `objects_of` takes them.
-
-    Raises:
-        UsageError: if there are neither masks nor boxes.
-    """
-    found = objects_of(results)
-    return _merged(found.masks[found.ignored], found.labels[found.ignored])
+    return objects_of(results).regions()
 
 
 def _merged(masks: np.ndarray, labels: np.ndarray) -> dict[int, np.ndarray]:

@@ -10,16 +10,28 @@ from mmengine.config import Config
 from lfi.errors import UsageError
 from lfi.option_values import names_root
 
-FOLDERS = ('cache', 'dir', 'file', 'folder', 'path', 'root')
-"""How the keys end under which a single word is a path."""
+NAMES = (
+    'background',
+    'classes',
+    'concepts',
+    'domains',
+    'extra',
+    'name',
+    'scope',
+    'split',
+    'templates',
+    'texts',
+    'type',
+)
+"""Keys under which no text is a path; a class or a split may be called as a folder is."""
 
 
 def spread_roots(cfg: Config, options: Mapping[str, Any]) -> None:
     """Let data loaders, metrics and concepts follow a `data_root` that `--cfg-options` sets.
 
     A config is read before the options change it, so its data sets have the folder that its own `data_root`
-    names. All paths at that folder, or below it, move; a single word is a path only where its key ends in one
-    of `FOLDERS`, for it may be a class or a split as well. What else the options set does not move.
+    names. All paths at that folder, or below it, move; what stands under one of `NAMES` is none. What else
+    the options set does not move.
 
     Args:
         cfg: of the run, before the options are merged into it; changed in place.
@@ -70,16 +82,24 @@ def _moved(value: Any, key: str, roots: Mapping[str, str], used: set[str]) -> An
         return type(value)({name: _moved(item, name, roots, used) for name, item in value.items()})
     if isinstance(value, list | tuple):
         return type(value)(_moved(item, key, roots, used) for item in value)
-    if not isinstance(value, str) or ('/' not in value and not str(key).endswith(FOLDERS)):
+    if not isinstance(value, str) or str(key).strip('_') in NAMES:
         return value
-    path = _plain(value)
-    above = [old for old in roots if path == old or path.startswith(f'{old}/')]
-    if not above:
+    below = {old: rest for old in roots if (rest := _below(value, old)) is not None}
+    if not below:
         return value
-    old = max(above, key=len)
-    used.add(old)
-    return roots[old].rstrip('/') + value.removeprefix('./')[len(old) :]
+    used.update(below)
+    old = max(below, key=len)
+    return roots[old].rstrip('/') + below[old]
 
 
-def _plain(path: str) -> str:
-    return path.removeprefix('./').rstrip('/')
+def _below(path: str, folder: str) -> str | None:
+    """What of a path comes after a folder, with the slash between them; None where it lies elsewhere."""
+    if folder == '.':
+        # Any relative path lies below it; only one that says so is known to be a path.
+        return path[1:] if path == '.' or path.startswith('./') else None
+    path = path.removeprefix('./')
+    return path[len(folder) :] if path == folder or path.startswith(f'{folder}/') else None
+
+
+def _plain(folder: str) -> str:
+    return folder.rstrip('/').removeprefix('./') or folder[:1]

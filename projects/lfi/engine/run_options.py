@@ -83,11 +83,16 @@ def check_concepts(cfg: Config) -> None:
     """Compare the data set's classes with the concepts of the model's teacher, whatever the config says.
 
     A config that was written by hand may lack `lfi.ConceptCheckHook`, and nothing would fail.
+    `default_hooks=dict(concept_check=None)` leaves it out.
     """
-    if 'teacher' not in cfg.model:
+    default = cfg.get('default_hooks') or {}
+    if 'teacher' not in cfg.model or 'concept_check' in default:
         return
-    hooks = [*(cfg.get('default_hooks') or {}).values(), *hooks_of(cfg)]
-    if not any(type_name(hook) == 'ConceptCheckHook' for hook in hooks if hook):
+    if not any(
+        type_name(hook) == 'ConceptCheckHook'
+        for hook in (*default.values(), *hooks_of(cfg))
+        if isinstance(hook, dict)
+    ):
         cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type='lfi.ConceptCheckHook')]
 
 

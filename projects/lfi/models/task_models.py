@@ -32,12 +32,14 @@ def with_mixin(prefix: str, mixin: Any, task: str) -> type[BaseModel]:
 
 @cache
 def _kind_with_mixin(prefix: str, mixin: type, kind: type) -> Any:
-    def reduced(model: BaseModel) -> tuple:
-        # The class has no name of its own by which pickle could find it.
-        return _blank, (prefix, mixin, kind), model.__dict__
+    def reduced(model: BaseModel, protocol: int) -> Any:
+        usual = object.__reduce_ex__(model, max(protocol, 2))
+        # The class has no name of its own by which pickle could find it; a subclass has.
+        return (_blank, (prefix, mixin, kind), *usual[2:]) if type(model) is found else usual
 
-    members = {'__module__': __name__, '__reduce__': reduced}
-    return type(f'{prefix}{kind.__name__}', (mixin, kind), members)
+    members = {'__module__': __name__, '__reduce_ex__': reduced}
+    found = type(f'{prefix}{kind.__name__}', (mixin, kind), members)
+    return found
 
 
 def _blank(prefix: str, mixin: type, kind: type) -> BaseModel:

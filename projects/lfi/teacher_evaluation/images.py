@@ -12,7 +12,7 @@ from mmengine.registry import DATASETS
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from lfi.datasets import crowds_of, regions_of, unaugmented
+from lfi.datasets import objects_of, regions_of, unaugmented
 from lfi.errors import UsageError
 from lfi.evenly_spaced import evenly_spaced
 
@@ -79,7 +79,8 @@ class Images(Dataset):
         results = self.data[self.indices[index]]
         label = results.get('gt_label')
         known = label is not None and int(label) >= 0
-        regions, crowds = (regions_of(results), crowds_of(results)) if self.located else ({}, {})
+        found = objects_of(results) if self.located else None
+        regions, crowds = ({}, {}) if found is None else (found.regions(), found.crowds())
         return Shown(
             np.ascontiguousarray(results['img']),
             regions,

@@ -119,7 +119,9 @@ class PresenceTally:
             return
         kept = image.of_area(self.area)
         self.visible.append(self._mark(kept))
-        self.counted.append(~self._mark((image.regions.keys() - kept.keys()) | image.crowds))
+        # A crowd may be of a class that is none of the concepts.
+        crowds = {concept for concept in image.crowds if 0 <= concept < self.concepts}
+        self.counted.append(~self._mark((image.regions.keys() - kept.keys()) | crowds))
         self.labels.append(self._mark([] if image.label is None else [image.label]))
         for way, values in presence.items():
             self.presence.setdefault(way, []).append(values)

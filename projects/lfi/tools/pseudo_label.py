@@ -32,6 +32,10 @@ def image_files(inputs: list[str]) -> list[FileSource]:
     for source in sources:
         if not isinstance(source, FileSource):
             raise UsageError(f'{source.name} is a video: data sets read images; write its frames as files')
+        if '://' in source.name:
+            raise UsageError(
+                f'{source.name} is an address: labels are those of files here, so fetch it first'
+            )
         # In whatever folder the command is run, a name in the log is of one image.
         path = os.path.abspath(source.name)
         files.setdefault(path, FileSource(path))

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from mmcv.transforms import BaseTransform
 from torch import Tensor
 
-from lfi.datasets.regions import crowds_of, regions_of
+from lfi.datasets.regions import objects_of
 from lfi.registry import TRANSFORMS
 
 from .record_view import RecordView
@@ -50,7 +50,8 @@ class LoadRegions(BaseTransform):
             )
         annotated = 'gt_masks' in results or 'gt_bboxes' in results
         readable = annotated or 'heat_maps' not in results
-        regions, crowds = (regions_of(results), crowds_of(results)) if readable else ({}, {})
+        found = objects_of(results) if readable else None
+        regions, crowds = ({}, {}) if found is None else (found.regions(), found.crowds())
         seen: dict | None = self.record_view(results)
         if seen is None:
             return None

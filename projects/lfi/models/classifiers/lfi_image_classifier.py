@@ -147,9 +147,11 @@ class LFIImageClassifier(InteractionDistillMixin, LabelledHeadMixin, ImageClassi
             labels = torch.stack([sample.gt_score for sample in data_samples]).float()
             return torch.nn.functional.pad(labels, (0, num_concepts - labels.shape[1]))
         if 'gt_label' not in data_samples[0]:
+            kind = type(data_samples[0]).__name__
             raise TypeError(
-                f'{type(self).__name__} reads gt_label of a sample, and {type(data_samples[0]).__name__} has '
-                'none: a head of several tasks needs a model of its own (docs/extend.md, "A new task")'
+                f'{type(self).__name__} reads gt_label of each sample, and a {kind} '
+                'came without: let the pipeline pack it, -1 where an image has no label. A head of several '
+                'tasks needs a model of its own (docs/extend.md, "A new task")'
             )
         labels = torch.zeros(len(data_samples), num_concepts, device=data_samples[0].gt_label.device)
         return mark(labels, known_labels(data_samples))
