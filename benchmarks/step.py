@@ -3,6 +3,7 @@
     python benchmarks/step.py                    # ViT-B/16 and CLIP ViT-B/16, random weights
     python benchmarks/step.py --teacher FOLDER --extractor dense --teacher-size 160 \
         --arch deit-tiny --img-size 64 --patch-size 8 --batch-size 64
+    python benchmarks/step.py --arch vit-128x6 --img-size 64 --patch-size 8    # of the studies
     python benchmarks/step.py --arch resnet50    # another backbone, in an adapter
 """
 
@@ -21,10 +22,15 @@ from mmengine.registry import init_default_scope
 from mmpretrain.structures import DataSample
 from pairs import HEADER, add_rounds, time_pairs
 
+STUDIED = dict(embed_dims=128, num_layers=6, num_heads=4, feedforward_channels=256)
+"""The ViT of the studies on photos, without stem and prior, as its plain peer."""
+
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Time a training step of LFI')
-    parser.add_argument('--arch', default='base', help="the student's, a ViT's or 'resnet50' (%(default)s)")
+    parser.add_argument(
+        '--arch', default='base', help="the student's, of a ViT, 'vit-128x6' or 'resnet50' (%(default)s)"
+    )
     parser.add_argument('--img-size', type=int, default=224, help='(%(default)s)')
     parser.add_argument('--patch-size', type=int, default=16, help='(%(default)s)')
     parser.add_argument(
@@ -52,11 +58,13 @@ def student(args: argparse.Namespace, asked: bool) -> dict:
             neck=dict(type='GlobalAveragePooling'),
             head=dict(type='LinearClsHead', num_classes=args.num_classes, in_channels=2048),
         )
-    width = InteractionQueryViT.arch_zoo[args.arch]['embed_dims']
+    arch = STUDIED if args.arch == 'vit-128x6' else InteractionQueryViT.arch_zoo[args.arch]
     kind = 'lfi.InteractionQueryViT' if asked else 'VisionTransformer'
     return dict(
-        backbone=dict(type=kind, arch=args.arch, img_size=args.img_size, patch_size=args.patch_size),
-        head=dict(type='VisionTransformerClsHead', num_classes=args.num_classes, in_channels=width),
+        backbone=dict(type=kind, arch=arch, img_size=args.img_size, patch_size=args.patch_size),
+        head=dict(
+            type='VisionTransformerClsHead', num_classes=args.num_classes, in_channels=arch['embed_dims']
+        ),
     )
 
 
