@@ -17,6 +17,8 @@ FLOORS = (
         'evenly_spaced',
         'lazy_names',
         'markdown',
+        'mixed_classes',
+        'model_wrappers',
         'ops',
         'option_checks',
         'option_values',

@@ -8,9 +8,10 @@ from typing import Any
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from lfi.model_wrappers import unwrapped
 from lfi.registry import HOOKS
 
-from .names import plain_name
+from .names import moved_name
 
 
 @HOOKS.register_module()
@@ -29,14 +30,14 @@ class ConceptCheckHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Compare the teacher's concepts with the classes of the training set."""
-        model = _model(runner)
+        model = unwrapped(runner.model)
         bank = getattr(getattr(model, 'teacher', None), 'bank', None)
         if bank is not None and getattr(model, 'reads_labels', True):
             compare(_classes(runner.train_dataloader.dataset), bank.names, bank.num_concepts, 'teacher')
 
     def before_test(self, runner: Runner) -> None:
         """Compare what a zero-shot classifier names with the classes of the test set."""
-        named = getattr(_model(runner), 'named_classes', None)
+        named = getattr(unwrapped(runner.model), 'named_classes', None)
         if named is not None:
             compare(_classes(runner.test_dataloader.dataset), named, len(named), 'zero_shot')
 
@@ -59,22 +60,12 @@ def compare(classes: Sequence[str], names: Sequence[str], known: int, field: str
     )
     if known < len(classes):
         raise ValueError(f'the data set has {len(classes)} classes, the {field} {known} concepts: ' + advice)
-    indices = {plain_name(name): index for index, name in reversed([*enumerate(names)])}
-    for label, name in enumerate(classes):
-        index = indices.get(plain_name(name), label)
-        if index != label and plain_name(names[label]) != plain_name(name):
-            raise ValueError(
-                f'class {label} of the data set is {name!r}, and concept {label} of the {field} is '
-                f'{names[label]!r}; {name!r} is its concept {index}: {advice}'
-            )
-
-
-def _model(runner: Runner) -> Any:
-    model = runner.model
-    # Inside DDP, and inside mmengine's test-time augmentation.
-    while hasattr(model, 'module'):
-        model = model.module
-    return model
+    if moved := moved_name(classes, names):
+        label, index = moved
+        raise ValueError(
+            f'class {label} of the data set is {classes[label]!r}, and concept {label} of the {field} is '
+            f'{names[label]!r}; {classes[label]!r} is its concept {index}: {advice}'
+        )
 
 
 def _classes(dataset: Any) -> Sequence[str]:

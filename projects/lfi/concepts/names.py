@@ -65,6 +65,21 @@ def plain_name(name: str) -> str:
     return normalize('NFC', ' '.join(str(name).replace('_', ' ').casefold().split()))
 
 
+def moved_name(names: Sequence[str], others: Sequence[str]) -> tuple[int, int] | None:
+    """Where the first of the names stands that has another place among others: here, and there.
+
+    Args:
+        names: no more than the others. A name that none of these has is taken for another wording.
+        others: what they are compared with, place by place.
+    """
+    places = {plain_name(other): there for there, other in reversed([*enumerate(others)])}
+    for here, name in enumerate(names):
+        there = places.get(plain_name(name), here)
+        if there != here and plain_name(others[here]) != plain_name(name):
+            return here, there
+    return None
+
+
 def check_unrepeated(names: Sequence[str], field: str) -> None:
     """Raise a UsageError that names the field if one of the names comes twice, in whatever case.
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
 
-from lfi.concepts.names import plain_name
+from lfi.concepts.names import moved_name
 from lfi.registry import DATASETS
 
 from .image_files import ImageFileDataset
@@ -133,13 +133,8 @@ class DomainFolders(ImageFileDataset):
     def _check_names(self, folders: list[str]) -> None:
         """Refuse `classes` that give a folder another's name."""
         names = list(self.metainfo.get('classes') or folders)
-        label_of = {plain_name(folder): label for label, folder in enumerate(folders)}
-        moved = [name for label, name in enumerate(names) if label_of.get(plain_name(name), label) != label]
-        if moved or len(names) != len(folders):
-            raise ValueError(
-                f'classes={names}: they are names for the folders {folders}, in their order'
-                + (f', and {moved[0]!r} stands at the label of another' if moved else '')
-            )
+        if len(names) != len(folders) or moved_name(names, folders):
+            raise ValueError(f'classes={names}: they are names for the folders {folders}, in their order')
 
     def _of_split(self, n: int, index: int) -> Sequence[int]:
         if self.split == 'all':

@@ -7,6 +7,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from lfi.errors import UsageError
+from lfi.model_wrappers import unwrapped
 from lfi.old_checkpoints import refuse_recalling
 from lfi.registry import HOOKS
 from lfi.state_dicts import state_dict_of
@@ -38,11 +39,8 @@ class FittingWeightsHook(Hook):
         """Compare the checkpoint's names and shapes with the model's."""
         if hasattr(runner, 'strategy'):
             return
-        model = runner.model
-        while hasattr(model, 'module'):
-            model = model.module
         asked = any(getattr(hook, 'asks_student', False) for hook in runner.hooks)
-        check_weights(model, checkpoint, asked)
+        check_weights(unwrapped(runner.model), checkpoint, asked)
 
 
 def check_weights(model: nn.Module, checkpoint: dict, asked: bool) -> None:

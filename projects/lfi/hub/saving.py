@@ -19,6 +19,7 @@ from lfi.engine.config_loading import load_config
 from lfi.engine.fitting_weights_hook import check_weights
 from lfi.errors import UsageError
 from lfi.fileio import AtomicLocalBackend
+from lfi.model_wrappers import unwrapped
 from lfi.models.export import model_config
 from lfi.registry import MODELS
 from lfi.repositories import CARD
@@ -113,8 +114,7 @@ def _keep_pages(folder: Path) -> None:
 
 
 def _of_model(model: Any, config: Config | str | Path | None) -> Trained:
-    while hasattr(model, 'module'):
-        model = model.module
+    model = unwrapped(model)
     cfg = getattr(model, 'cfg', None) if config is None else _read_config(config)
     if not isinstance(cfg, Config):
         raise UsageError(

@@ -10,7 +10,7 @@ from mmengine.registry import DATASETS
 from tqdm import tqdm
 
 from lfi import markdown
-from lfi.concepts.names import plain_name
+from lfi.concepts.names import moved_name
 from lfi.datasets import unaugmented
 from lfi.engine.config_loading import load_config
 from lfi.errors import UsageError, as_usage_error
@@ -56,18 +56,18 @@ def check_concepts(concepts: Sequence[str], classes: Sequence[str] | None) -> No
     Raises:
         UsageError: There are fewer of them, or one has the name of another class.
     """
-    names = [plain_name(name) for name in classes or ()]
+    names = classes or ()
     if len(concepts) < len(names):
         raise UsageError(
             f'{len(concepts)} concepts are asked about, and the data set has {len(names)} classes: name each '
             'of them, in their order and by texts that differ (--texts)'
         )
-    for name, concept in zip(names, concepts):
-        if plain_name(concept) != name and plain_name(concept) in names:
-            raise UsageError(
-                f'the concept {concept!r} stands where the data set has the class {name!r}: name the classes '
-                'in their order (--texts)'
-            )
+    if moved := moved_name(concepts[: len(names)], names):
+        here, _ = moved
+        raise UsageError(
+            f'the concept {concepts[here]!r} stands where the data set has the class {names[here]!r}: name '
+            'the classes in their order (--texts)'
+        )
 
 
 def table(rows: Mapping, columns: tuple[str, ...], head: str) -> str:

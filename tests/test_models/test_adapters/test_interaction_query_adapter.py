@@ -93,7 +93,7 @@ def test_an_unscoped_type_is_of_the_default_scope():
     backbone = dict(type='ResNet', depth=18, **dict(stem_channels=8, base_channels=8))
     cfg = dict(type='lfi.InteractionQueryAdapter', backbone=backbone, query_dims=16, probe_size=64)
     with DefaultScope.overwrite_default_scope('mmdet'):
-        assert MODELS.build(cfg)._plain_kind.__module__.startswith('mmdet.')
+        assert type(MODELS.build(cfg)).__bases__[1].__module__.startswith('mmdet.')
 
 
 # ---- what queries do --------------------------------------------------------------------------------
@@ -259,6 +259,12 @@ def test_a_copy_is_asked_by_itself(make_adapted):
         parameter.zero_()
     assert ask(copied, x, starts)[1].tokens[-1].abs().max() > 0
     assert ask(adapted, x, starts)[1].tokens[-1].abs().max() == 0
+
+
+def test_a_copy_of_a_compiled_one_has_its_own_weights(make_adapted):
+    adapted = make_adapted('resnet')
+    adapted.compile(backend='eager')
+    assert copy.deepcopy(adapted)._compiled_call_impl is None
 
 
 @pytest.mark.parametrize('name', ['resnet', 'resnet_by_names'])

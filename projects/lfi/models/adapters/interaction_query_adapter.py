@@ -11,6 +11,7 @@ from mmengine.model import BaseModule, ModuleList
 from mmengine.model.weight_init import trunc_normal_
 from torch import Tensor, nn
 
+from lfi.mixed_classes import mixed_class
 from lfi.models.backbones import InteractionRecorder, InteractionStates
 from lfi.option_checks import check_options, check_whole
 from lfi.registry import MODELS
@@ -90,14 +91,9 @@ class InteractionQueries(InteractionRecorder, _Backbone):
 
     interaction: QueryLayers
     query_dims: int
-    _plain_kind: type[nn.Module]
     _maps: list[FeatureMap]
     _reads: Reads
     _pass: _Pass | None = None
-
-    def __reduce__(self) -> tuple:
-        # Its class has no name of its own by which pickle could find it.
-        return _blank, (self._plain_kind,), self.__dict__
 
     def forward(self, x: Tensor) -> Any:
         """Extract features (B, 3, H, W); the backbone's own outputs."""
@@ -221,7 +217,7 @@ def interaction_query_adapter(
         raise ValueError(f'query_dims={query_dims} must be a multiple of num_heads={num_heads}')
     size = (probe_size, probe_size) if isinstance(probe_size, int) else (probe_size[0], probe_size[1])
     found, maps = find_feature_maps(plain, reads, size)
-    plain.__class__ = _asked_kind(type(plain))
+    plain.__class__ = mixed_class('InteractionQuery', InteractionQueries, type(plain))
     plain.query_dims, plain._reads, plain._maps = query_dims, found, maps
     plain.interaction = QueryLayers(maps, query_dims, num_heads, num_queries)
     modules = dict(plain.named_modules())
@@ -229,19 +225,3 @@ def interaction_query_adapter(
         if isinstance(read, str):
             modules[read].register_forward_hook(partial(plain._read_module, layer))
     return plain
-
-
-_ASKED_KINDS: dict[Any, Any] = {}
-
-
-def _asked_kind(kind: type[nn.Module]) -> Any:
-    """The class with queries of a backbone's class, one for each."""
-    if kind not in _ASKED_KINDS:
-        names = {'__module__': __name__, '_plain_kind': kind}
-        _ASKED_KINDS[kind] = type(f'InteractionQuery{kind.__name__}', (InteractionQueries, kind), names)
-    return _ASKED_KINDS[kind]
-
-
-def _blank(kind: type[nn.Module]) -> nn.Module:
-    asked = _asked_kind(kind)
-    return asked.__new__(asked)
