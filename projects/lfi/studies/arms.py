@@ -94,7 +94,8 @@ ARMS: dict[str, Variety] = {
     ),
     'lightly-train-v3': Variety(
         'baseline',
-        'copies which locations are alike, and which earlier images an image is like, as LightlyTrain does',
+        'copies which locations are alike, and which earlier images an image is like, by the losses of '
+        "LightlyTrain's `distillationv3`",
         reads='features',
     ),
     'shuffled-attention': Variety(

@@ -77,9 +77,9 @@ TINY_SMALL = Preset(
 TINY_50_ARMS = ('task-loss', 'dense-features', 'shuffled-images', 'lfi')
 TINY_50 = Preset(
     about='50 classes of Tiny-ImageNet with 225 training images each, 64 px, 8 epochs from scratch: 14 '
-    'minutes a cell on one core, and 18 where images are asked about; validation on 25 further '
-    'training images of each class, test on the 50 official validation images of each, chance 2 %; '
-    'LiT-style EfficientNet-Lite0 as teacher. Settings as with 20 classes.',
+    'to 18 minutes a cell on one core, and 18 to 22 where it learns from a teacher; validation on 25 '
+    'further training images of each class, test on the 50 official validation images of each, '
+    'chance 2 %; LiT-style EfficientNet-Lite0 as teacher. Settings as with 20 classes.',
     arms=named_arms(TINY_50_ARMS, 'vit-128x6-p8_lit-lite0_tiny-imagenet-50', features=True),
     options=('val_dataloader.dataset.split=train', 'val_dataloader.dataset.images_per_class=(225,250)'),
 )
