@@ -41,7 +41,8 @@ class LFIImageClassifier(InteractionDistillMixin, LabelledHeadMixin, ImageClassi
         *args: of `InteractionDistillMixin` and `ImageClassifier`.
         logit_kd: arguments of a `LogitKDLoss`, by which the head learns the teacher's probabilities of the
             classes too: presence by the pooled image, which reaches the head. With a cache they are those of
-            the unaugmented image. Defaults to None: none.
+            the unaugmented image. Where `max_concepts` leaves classes out, these share what is left of 1.
+            Defaults to None: none.
         dense_features: arguments of a `DenseFeaturesLoss`, by which the patches learn the teacher's features
             of each location too: all that a text could ask about. A cache then holds features
             (`CachedFeatures`); asked online, the teacher looks at each view twice. Defaults to None: none.
@@ -89,7 +90,7 @@ class LFIImageClassifier(InteractionDistillMixin, LabelledHeadMixin, ImageClassi
             features = self.extract_feat(inputs)
         losses = self.head_loss(features, data_samples)
         scores = self.class_scores(features, record.states)
-        theirs = class_log_probabilities(maps, scores.shape[1])
+        theirs = class_log_probabilities(maps, scores.shape[1], len(self.teacher.bank))
         losses.update(self.logit_kd.compare(scores, theirs))
         return {**losses, **self.prior_losses(record.states)}
 
@@ -133,9 +134,11 @@ class LFIImageClassifier(InteractionDistillMixin, LabelledHeadMixin, ImageClassi
         return self.head(features)
 
     def check_teacher(self, teacher: VLMAttentionTeacher | CachedOutputs) -> None:
-        """Check that it fits the read-out, and knows every class."""
+        """Check that it fits the read-out, and knows every class; with `logit_kd` how probable each is."""
         super().check_teacher(teacher)
         check_classes(getattr(self.head, 'num_classes', None), teacher)
+        if self.logit_kd is not None:
+            check_probabilities(teacher)
 
     def image_labels(self, data_samples: Sequence, num_concepts: int) -> Tensor:
         """The images' labels (B, C), those of mixed images included; 0 for an image without a label.
@@ -157,24 +160,42 @@ class LFIImageClassifier(InteractionDistillMixin, LabelledHeadMixin, ImageClassi
         return mark(labels, known_labels(data_samples))
 
 
-def class_log_probabilities(maps: InteractionMaps, num_classes: int) -> Tensor:
+def class_log_probabilities(maps: InteractionMaps, num_classes: int, num_texts: int) -> Tensor:
     """The logarithm of the teacher's own presence of each class, (B, num_classes).
 
-    A class that an image was not asked about has the least presence that a cache can hold.
+    What the asked concepts leave of a softmax over the bank is divided evenly among the texts that an image
+    was not asked about. No presence is less than the least that a cache can hold.
 
     Args:
         maps: of a batch, before they are read.
         num_classes: the classes are the bank's first concepts.
+        num_texts: of the bank, its background included.
     """
-    presence = maps.presence.clamp_min(LEAST_PRESENCE)
+    presence = maps.presence.float()
     if maps.concepts is not None:
+        named = presence[:, :-1]  # [B, M], without `REST`
+        even = (1 - named.sum(1, keepdim=True)) / (num_texts - named.shape[1])
         # Concepts beyond the classes, and `REST`, fall into the extra last column.
         column = torch.where(
             (maps.concepts == REST) | (maps.concepts >= num_classes), num_classes, maps.concepts
         )
-        least = presence.new_full((len(presence), num_classes + 1), LEAST_PRESENCE)
-        presence = least.scatter(1, column, presence)
-    return presence[:, :num_classes].log()
+        presence = even.repeat(1, num_classes + 1).scatter(1, column, presence)
+    return presence[:, :num_classes].clamp_min(LEAST_PRESENCE).log()
+
+
+def check_probabilities(teacher: VLMAttentionTeacher | CachedOutputs) -> None:
+    """Check that a teacher tells the probability of each class, for what copies it.
+
+    Raises:
+        ValueError: if it judges each concept by itself, and images are not asked about all of them.
+    """
+    own, asked = getattr(teacher, 'own_presence', ''), getattr(teacher, 'max_concepts', None)
+    if own.endswith('concept by concept') and asked is not None and asked < teacher.bank.num_concepts:
+        raise ValueError(
+            f'logit_kd copies the probability of each class, and what the teacher says ({own}) of those '
+            'that an image is not asked about is not known: leave out '
+            f'teacher.max_concepts={asked}, or logit_kd'
+        )
 
 
 def check_classes(num_classes: int | None, teacher: VLMAttentionTeacher | CachedOutputs) -> None:
