@@ -305,11 +305,25 @@ def test_a_readout_keeps_as_many_rivals_as_fit(make_readout, count):
     texts = F.normalize(random(count, E), dim=-1)
     readout.meet_texts(texts)
     kept = readout.rivals[readout.rivals.any(1)]
-    assert NUM_RIVALS / 2 < len(kept) <= NUM_RIVALS or len(kept) == count
+    assert len(kept) == min(count, NUM_RIVALS)
     assert all((texts == text).all(1).any() for text in kept)
     other = make_readout(rivalry=1.0)
     other.load_state_dict(readout.state_dict())
     assert other.rivals.equal(readout.rivals)
+
+
+@pytest.mark.parametrize('background', (1, 3, NUM_RIVALS, 300))
+@pytest.mark.parametrize('concepts', (1, NUM_RIVALS - 2, NUM_RIVALS, 200, 1203))
+def test_the_background_stays_a_rival(make_readout, concepts, background):
+    readout = make_readout(rivalry=1.0)
+    # Each text tells its place in the bank.
+    texts = torch.arange(1.0, concepts + background + 1)[:, None].expand(-1, E)
+    readout.meet_texts(texts, background)
+    kept = [int(place) - 1 for place in readout.rivals[:, 0] if place]
+    assert len(set(kept)) == len(kept) == min(len(texts), NUM_RIVALS)
+    assert kept == sorted(kept)
+    behind = [place for place in kept if place >= concepts]
+    assert len(behind) == min(background, NUM_RIVALS)
 
 
 def test_answers_among_rivals_stay_in_float32_under_autocast(rival_readout, states, texts):

@@ -114,7 +114,7 @@ class InteractionDistillMixin(TeacherMixin):
     def init_weights(self) -> None:
         """As of `TeacherMixin`; the read-out meets the concepts' texts."""
         super().init_weights()
-        self.readout.meet_texts(self.teacher.texts)
+        self.readout.meet_texts(self.teacher.texts, self.teacher.bank.num_background)
 
     def check_teacher(self, teacher: VLMAttentionTeacher | CachedOutputs) -> None:
         """Check that its text space fits the read-out, and its maps the reading and the loss.
@@ -193,7 +193,7 @@ class InteractionDistillMixin(TeacherMixin):
         if self._first_step:
             _check(teacher, data_samples)
             # A checkpoint from which training began may have brought those of another bank.
-            self.readout.meet_rivals(self.teacher.texts)
+            self.readout.meet_rivals(self.teacher.texts, self.teacher.bank.num_background)
             self._first_step = False
         texts = self.teacher.texts
         questions = self.readout.questions(texts, teacher.concepts)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -10,6 +9,7 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from lfi.evenly_spaced import evenly_spaced
 from lfi.models.backbones import InteractionStates
 from lfi.old_checkpoints import refuse_recalling
 from lfi.option_checks import check_positive, check_whole
@@ -97,25 +97,32 @@ class InteractionReadout(BaseModule):
             )
 
     @torch.no_grad()
-    def meet_texts(self, texts: Tensor) -> None:
-        """Take the mean and the rivals of the training's texts, (C, E); a checkpoint keeps both.
+    def meet_texts(self, texts: Tensor, num_background: int = 0) -> None:
+        """Take the mean and the rivals of the training's texts; a checkpoint keeps both.
 
         A single text tells nothing of what texts share, and leaves the mean as it is.
+
+        Args:
+            texts: (C, E), the bank's embeddings.
+            num_background: how many of them, the last ones, are the background. Defaults to 0.
         """
         if len(texts) > 1:
             self.text_centre.copy_(texts.mean(0))
-        self.meet_rivals(texts)
+        self.meet_rivals(texts, num_background)
 
     @torch.no_grad()
-    def meet_rivals(self, texts: Tensor) -> None:
-        """Take the rivals of the training's texts, (C, E), alone.
+    def meet_rivals(self, texts: Tensor, num_background: int = 0) -> None:
+        """Take the rivals of the training's texts alone; arguments as `meet_texts`.
 
-        Of more than `NUM_RIVALS` texts evenly spaced ones become rivals.
+        Of more than `NUM_RIVALS` texts the background and evenly spaced concepts become rivals.
         """
         if self.rivalry:
-            every = max(1, math.ceil(len(texts) / NUM_RIVALS))
+            num_concepts = len(texts) - num_background
+            last = evenly_spaced(num_background, NUM_RIVALS)
+            first = evenly_spaced(num_concepts, NUM_RIVALS - len(last))
+            kept = [*first, *(num_concepts + i for i in last)]
             self.rivals.zero_()
-            self.rivals[: len(texts[::every])] = texts[::every]
+            self.rivals[: len(kept)] = texts[kept]
 
     def questions(self, texts: Tensor, concepts: Tensor | None = None) -> Tensor:
         """The asked queries' starts.
