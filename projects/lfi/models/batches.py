@@ -46,12 +46,27 @@ def pixel_format(data_preprocessor: torch.nn.Module) -> PixelFormat:
 
 
 def seen_canvas(backbone: torch.nn.Module, size: tuple[int, int], grid: tuple[int, int]) -> tuple[int, int]:
-    """Height and width in pixels of what a ViT's patches cover: they pad an image at its right and below."""
+    """Height and width in pixels of what a ViT's patches cover: they pad an image at its right and below.
+
+    Args:
+        backbone: a ViT, or one whose grid covers each image exactly.
+        size: height and width of the images.
+        grid: of the patches.
+
+    Raises:
+        ValueError: if images reach beyond what the patches cover, as with `patch_cfg=dict(padding=0)`.
+    """
     stride: tuple[int, int] | None = getattr(backbone, 'patch_stride', None)
     if stride is None:
         return size
-    height, width = stride
-    return max(size[0], grid[0] * height), max(size[1], grid[1] * width)
+    canvas = grid[0] * stride[0], grid[1] * stride[1]
+    if canvas[0] < size[0] or canvas[1] < size[1]:
+        raise ValueError(
+            f"images of {size[0]} x {size[1]} pixels reach beyond the student's patches, which cover "
+            f'{canvas[0]} x {canvas[1]}: resize or crop them to a multiple of {stride[0]} x {stride[1]}, or '
+            'leave padding=0 out of backbone.patch_cfg'
+        )
+    return canvas
 
 
 def valid_sizes_of(inputs: Tensor, data_samples: Sequence | None) -> list[tuple[int, int]]:

@@ -49,6 +49,13 @@ def test_the_grid_is_that_of_the_plain_projection(make_student, patch_size, size
     assert seen_canvas(ours, size, grid) == seen_canvas(plain, size, grid)
 
 
+def test_images_beyond_the_patches_are_refused(make_student):
+    student = make_student(num_queries=0, patch_cfg=dict(padding=0))
+    assert seen_canvas(student, (40, 32), student.patch_grid(40, 32)) == (40, 32)
+    with pytest.raises(ValueError, match='images of 40 x 39 .* cover 40 x 32: .*multiple of 8 x 8, or leave'):
+        seen_canvas(student, (40, 39), student.patch_grid(40, 39))
+
+
 @pytest.mark.parametrize('padding', [0, 1, 'corner'])
 def test_patch_grid_knows_the_projections_own_padding(make_student, padding):
     student = make_student(num_queries=0, patch_cfg=dict(padding=padding, kernel_size=9, stride=5))

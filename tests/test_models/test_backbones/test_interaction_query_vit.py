@@ -112,6 +112,9 @@ def test_a_grid_that_is_taken_for_square_is_told_of(make_student, monkeypatch):
     make_student(img_size=(32, 48)).load_state_dict(copy.copy(square))
     assert len(said) == 1
     assert "16 locations is taken for a grid of 4 x 4, and resized to the model's 4 x 6" in said[0]
+    make_student(img_size=(16, 64)).load_state_dict(copy.copy(square))
+    assert len(said) == 2
+    assert "16 locations is taken for one of the model's grid of 2 x 8, and not for one of 4 x 4" in said[1]
 
 
 @pytest.mark.parametrize('write_back', ['none', 'gated'])

@@ -292,6 +292,12 @@ def _check_grid(locations: int, own: Sequence[int]) -> None:
     rows, columns = own
     side = math.isqrt(locations)
     if locations == rows * columns:
+        if rows != columns and side * side == locations:
+            print_log(
+                f"The checkpoint's position embedding of {locations} locations is taken for one of the "
+                f"model's grid of {rows} x {columns}, and not for one of {side} x {side}",
+                'current',
+            )
         return
     if side * side != locations:
         raise ValueError(
