@@ -60,6 +60,7 @@ def test_it_says_how_far_it_is_and_what_it_wrote(written):
     manifest = json.loads((folder / 'manifest.json').read_text())
     assert manifest['teacher']['model'] == 'shapes-tiny' and manifest['teacher']['weights']
     assert (manifest['num_images'], manifest['shard_size']) == (520, 256)
+    assert manifest['own_presence'] == 'softmax over the bank'
 
 
 def test_a_whole_cache_passes_the_verification_and_a_changed_one_does_not(run_tool, arguments, cache):
@@ -77,6 +78,16 @@ def test_training_from_the_cache(run_tool, config_path, cache, tmp_path):
     options = [*SMALL, 'model.teacher_cache=cache']
     out = run_tool('train.py', config_path(CONFIG), '--work-dir', 'run', '--cfg-options', *options)
     assert re.search(r'loss_positions: [\d.]+', out) and (tmp_path / 'run/epoch_1.pth').is_file()
+
+
+def test_the_head_learns_from_a_cache_of_what_competes_alone(run_tool, config_path, cache):
+    options = [*SMALL, 'model.teacher_cache=cache', 'model.logit_kd.loss_weight=1']
+    train = ['train.py', config_path(CONFIG), '--work-dir', 'run', '--cfg-options', *options]
+    assert re.search(r'loss_logits: [\d.]+', run_tool(*train))
+    manifest = cache / 'manifest.json'
+    manifest.write_text(manifest.read_text().replace('softmax over the bank', 'sigmoid, concept by concept'))
+    out = run_tool(*train, code=1)
+    assert re.search(r'\(sigmoid, concept by concept\).*: leave out teacher.max_concepts=4, or logit_kd', out)
 
 
 def test_training_from_the_cache_with_mixed_images(run_tool, config_path, cache, tmp_path):

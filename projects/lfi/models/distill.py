@@ -124,7 +124,8 @@ class InteractionDistillMixin(TeacherMixin):
         """
         self.readout.check_texts(teacher.texts.shape[1])
         self.reading.check(teacher.directions)
-        own = getattr(teacher, 'own_presence', '') if self.reading.presence == 'image' else ''
+        # A teacher of another kind may lack it; so do caches of lfi 0.1.
+        own = getattr(teacher, 'own_presence', None) or '' if self.reading.presence == 'image' else ''
         if len(teacher.texts) == 1 and (own.startswith('softmax') or self.reading.compares_concepts):
             raise ValueError(
                 'teacher.concepts has one text and no background beside it, and a softmax finds it in every '

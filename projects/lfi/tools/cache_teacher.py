@@ -110,7 +110,8 @@ def write(job: TeacherJob, folder: Path, batch_size: int, num_workers: int) -> N
     # The shape of the maps is seen on the first image.
     maps = job.ask(next(job.batches([[0]], 0)))
     texts = job.model.teacher.texts.cpu().numpy()
-    manifest = CacheManifest.of(job.identity, keys, parts, texts, maps, job.labels)
+    own_presence = job.model.teacher.own_presence
+    manifest = CacheManifest.of(job.identity, keys, parts, texts, maps, job.labels, own_presence)
     if dist.get_rank() == 0:
         writer = CacheWriter(folder, manifest, keys, texts)
         keep_sizes(writer, job.paths)

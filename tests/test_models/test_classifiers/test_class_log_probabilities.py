@@ -54,12 +54,16 @@ def test_presence_that_adds_up_to_more_than_one_leaves_the_least(every):
     assert found.tolist() == [pytest.approx(expected)] * 3
 
 
-@pytest.mark.parametrize('own', ['sigmoid, concept by concept', 'softmax over the bank'])
+@pytest.mark.parametrize('own', ['sigmoid, concept by concept', 'softmax over the bank', None])
 @pytest.mark.parametrize('asked', [None, 3, CONCEPTS])
 def test_a_teacher_that_judges_each_concept_by_itself_must_be_asked_about_all(own, asked):
     teacher = SimpleNamespace(bank=BANK, own_presence=own, max_concepts=asked)
-    if own.startswith('sigmoid') and asked == 3:
+    if own == 'sigmoid, concept by concept' and asked == 3:
         with pytest.raises(ValueError, match=r'says \(sigmoid, .*leave out teacher.max_concepts=3'):
             check_probabilities(teacher)
     else:
         check_probabilities(teacher)
+
+
+def test_a_teacher_of_another_kind_need_not_say_how_it_judges():
+    check_probabilities(SimpleNamespace(bank=BANK))

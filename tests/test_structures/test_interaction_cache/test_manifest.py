@@ -18,6 +18,16 @@ def test_labels_are_noted_where_they_choose_and_a_manifest_without_them_is_read(
     assert CacheManifest.read(folder).labels == 'known'
 
 
+def test_what_presence_is_is_noted_and_a_cache_without_the_note_goes_on(folder, manifest):
+    noted = replace(manifest, own_presence='softmax over the bank')
+    assert 'own_presence' not in manifest.content()
+    open_writer(folder, noted)
+    assert CacheManifest.read(folder).own_presence is None
+    (folder / 'manifest.json').write_text(json.dumps(noted.content()))
+    assert CacheManifest.read(folder).content() == noted.content()
+    open_writer(folder, manifest)
+
+
 @pytest.mark.parametrize(
     ('text', 'message'),
     [
@@ -57,6 +67,7 @@ def test_a_damaged_manifest_is_named(folder, text, message):
         ('data', 1, 'data=1 must be a string'),
         ('texts', None, 'texts=None must be a string'),
         ('labels', 3, 'labels=3 must be a string'),
+        ('own_presence', True, 'own_presence=True must be a string'),
         ('layers', 3, 'layers=3 must be a list of integers'),
         ('layers', ['3'], r"layers=\['3'\] must be a list of integers"),
         ('directions', 'concepts', "directions='concepts' must be a list of strings"),

@@ -189,7 +189,7 @@ def check_probabilities(teacher: VLMAttentionTeacher | CachedOutputs) -> None:
     Raises:
         ValueError: if it judges each concept by itself, and images are not asked about all of them.
     """
-    own, asked = getattr(teacher, 'own_presence', ''), getattr(teacher, 'max_concepts', None)
+    own, asked = getattr(teacher, 'own_presence', None) or '', getattr(teacher, 'max_concepts', None)
     if own.endswith('concept by concept') and asked is not None and asked < teacher.bank.num_concepts:
         raise ValueError(
             f'logit_kd copies the probability of each class, and what the teacher says ({own}) of those '

@@ -8,7 +8,7 @@ from torch import Tensor
 from lfi.structures import DIRECTIONS, ImageFeatures, InteractionMaps, Pieces, mean_maps
 from lfi.structures.interaction_cache import CacheError
 
-from .asked_concepts import asked_at_once, most_present
+from .asked_concepts import most_present
 from .cached_teacher import CachedOutputs
 from .teacher_batch import TeacherBatch
 from .teacher_identity import teacher_identity
@@ -70,8 +70,9 @@ class CachedFeatures(CachedOutputs):
             valid=features.valid,
             layers=features.layers,
         )
-        asked = asked_at_once(self.bank, self.cache.manifest.teacher['max_concepts'])
-        return maps if asked is None else most_present(maps, batch.labels, self.bank, asked), views
+        if self.max_concepts is not None:
+            maps = most_present(maps, batch.labels, self.bank, self.max_concepts)
+        return maps, views
 
     def ask_features(self, batch: TeacherBatch, grid: tuple[int, int]) -> ImageFeatures:
         """The features of a batch's views.

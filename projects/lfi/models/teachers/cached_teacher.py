@@ -13,6 +13,7 @@ from lfi.concepts import ConceptBank
 from lfi.structures import InteractionMaps, unpack
 from lfi.structures.interaction_cache import CacheError, InteractionCache, StoredMaps, difference
 
+from .asked_concepts import asked_at_once
 from .chosen_extractor import AUTO
 from .teacher_batch import TeacherBatch
 from .teacher_identity import teacher_identity
@@ -49,6 +50,16 @@ class CachedOutputs:
     def directions(self) -> tuple[str, ...]:
         """The readings that its maps have."""
         return self.cache.manifest.directions
+
+    @property
+    def own_presence(self) -> str | None:
+        """What presence is, as `VLMAttentionTeacher.own_presence` says; None if the cache does not say."""
+        return self.cache.manifest.own_presence
+
+    @property
+    def max_concepts(self) -> int | None:
+        """How many concepts an image was asked about; None where these are all of the bank."""
+        return asked_at_once(self.bank, self.cache.manifest.teacher.get('max_concepts'))
 
     @property
     def texts(self) -> Tensor:

@@ -19,6 +19,8 @@ from .files import ANEW, checksum
 VERSION = 3
 MAX_SHARDS = 256
 MIN_SHARD_SIZE = 256
+# Fields that a manifest may lack.
+NOTES = ('labels', 'own_presence')
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ class CacheManifest:
         labels: whose labels chose the concepts whose maps are kept: 'known', those of all images; 'hidden',
             none; or one of these for each of several data sets. None where all maps are kept. Defaults to
             None.
+        own_presence: what the teacher's presence is, as `VLMAttentionTeacher.own_presence` says. Defaults to
+            None, unknown: lfi 0.1 did not note it.
         version: of the format.
     """
 
@@ -51,6 +55,7 @@ class CacheManifest:
     directions: tuple[str, ...]
     record: tuple
     labels: str | None = None
+    own_presence: str | None = None
     version: int = VERSION
 
     @classmethod
@@ -62,6 +67,7 @@ class CacheManifest:
         texts: np.ndarray,
         maps: InteractionMaps,
         labels: str | None = None,
+        own_presence: str | None = None,
     ) -> CacheManifest:
         """Of a cache to be written.
 
@@ -72,6 +78,7 @@ class CacheManifest:
             texts: (C, E) float32.
             maps: of any image.
             labels: as the manifest has them; not noted where all maps are kept. Defaults to None.
+            own_presence: as the manifest has it. Defaults to None.
         """
         return cls(
             teacher=teacher,
@@ -84,6 +91,7 @@ class CacheManifest:
             directions=maps.directions,
             record=tuple(packed_dtype(maps).descr),
             labels=None if maps.concepts is None else labels,
+            own_presence=own_presence,
         )
 
     @property
@@ -118,18 +126,17 @@ class CacheManifest:
     def difference(self, other: CacheManifest) -> str | None:
         """The first field that differs, with both values; None if all are the same.
 
-        `texts` is left out: another CPU rounds embeddings otherwise (`texts_difference`).
+        `texts` is left out: another CPU rounds embeddings otherwise (`texts_difference`); and `own_presence`,
+        which the teacher's identity decides.
         """
         mine, its = ({'labels': None, **manifest.content()} for manifest in (self, other))
-        names = (field.name for field in fields(self) if field.name != 'texts')
+        names = (field.name for field in fields(self) if field.name not in ('texts', 'own_presence'))
         return next((found for name in names if (found := difference(name, mine[name], its[name]))), None)
 
     def content(self) -> dict[str, Any]:
-        """As JSON has it; without `labels` where there is nothing to note, as lfi 0.1 wrote it."""
+        """As JSON has it; without what is not noted, as lfi 0.1 wrote it."""
         content = _plain(asdict(self))
-        if self.labels is None:
-            del content['labels']
-        return content
+        return {name: value for name, value in content.items() if name not in NOTES or value is not None}
 
     @classmethod
     def read(cls, folder: Path) -> CacheManifest:
@@ -149,7 +156,7 @@ class CacheManifest:
         if version != VERSION:
             raise CacheError(f'{path} has the format {version}, this version of lfi reads {VERSION}. {ANEW}')
         noted = 'labels' in content
-        content.setdefault('labels', None)
+        content = {**dict.fromkeys(NOTES), **content}
         found = _manifest_fault(content)
         if found is not None:
             raise CacheError(f'{path} is corrupted, or no manifest of a cache: {found}. {ANEW}')
@@ -179,8 +186,9 @@ def _manifest_fault(content: dict[str, Any]) -> str | None:
     for name in ('data', 'texts'):
         if not isinstance(content[name], str):
             return f'{name}={content[name]!r} must be a string'
-    if not isinstance(content['labels'], str | None):
-        return f'labels={content["labels"]!r} must be a string'
+    for name in NOTES:
+        if not isinstance(content[name], str | None):
+            return f'{name}={content[name]!r} must be a string'
     for name in ('num_images', 'shard_size', 'name_parts'):
         if not _is_list_of(int, [content[name]]) or content[name] < 1:
             return f'{name}={content[name]!r} must be an integer of at least 1'
