@@ -46,6 +46,8 @@ What LFI does when a run is killed, the disk is full, or a file is truncated, co
 `python tools/dev/inject_faults.py` writes this page: it disturbs a training of {epochs} epochs of {steps}
 steps on built-in Shapes (`tools/train.py`, two blocks, the built-in teacher, a checkpoint each epoch).
 Where a run goes on by `--resume`, its final weights equalled those of an undisturbed run bit for bit.
+That is without augmentation. Random crops (of workers that persist), dropout and stochastic depth begin
+their random numbers anew when a run goes on, and it then ends elsewhere than an undisturbed one.
 A killed run is killed again after it resumes, until it is done; `max_keep_ckpts` is 1 and 3 in turn, and
 the best checkpoint must be that of the undisturbed run.
 
