@@ -43,13 +43,17 @@ SHAPES = Preset(
     seeds=(0, 1, 2, 3, 4),
     short=(4, 7),
 )
-# Controls and LFI's parts are compared on Shapes, which needs no data. Dense features are ahead of LFI here.
+# The other controls and ablations are compared on Shapes, which needs no data. Dense features are ahead of
+# LFI here.
 TINY_SMALL_ARMS = (
     *of_kind('baseline'),
     'shuffled-attention',
     'shuffled-images',
     'mean-target',
     'lfi',
+    'lfi-positions',
+    'lfi-concepts',
+    'lfi-no-presence',
     'lfi-dense-features',
 )
 # All others had three, and some were close.
