@@ -21,6 +21,7 @@ SECTION, SHORT = 'overview', 'verdict'
 # In the order of the page, by what its headings call them.
 STUDIES = {
     'shapes': 'Shapes, all labels',
+    'shapes-fresh': 'Shapes, all labels, fresh images',
     'shapes-long': 'Shapes, all labels, 20 epochs',
     'shapes-plain': 'Shapes, all labels, plain ViT',
     'tiny-small': 'photos, all labels',

@@ -7,6 +7,7 @@ from dataclasses import replace
 from ..settings import FEW_BOXES_SETTINGS, FEW_SETTINGS, PHOTOS_SETTINGS, SHAPES_FEW_SETTINGS
 from .all_labels import (
     SHAPES,
+    SHAPES_FRESH,
     SHAPES_LONG,
     SHAPES_PLAIN,
     SHAPES_STUDENT,
@@ -52,6 +53,7 @@ PRESETS = {
         6,
         SHAPES_FEW_SETTINGS,
     ),
+    'shapes-fresh': SHAPES_FRESH,
     'shapes-long': SHAPES_LONG,
     'shapes-plain': SHAPES_PLAIN,
     'shapes-few-resnet': SHAPES_FEW_RESNET,
