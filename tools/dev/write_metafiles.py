@@ -116,7 +116,11 @@ class Entry:
 
     def row(self) -> list[str]:
         """Of the zoo's table."""
-        found = '; '.join(f'{value} ({key})' for m in self.results.values() for key, value in m.items())
+        # Of several studies each is named.
+        names = {data: f', {data}' if len(self.results) > 1 else '' for data in self.results}
+        found = '; '.join(
+            f'{value} ({key}{names[data]})' for data, m in self.results.items() for key, value in m.items()
+        )
         name = f'[{Path(self.config).stem}](../{self.config})'
         size = 'x'.join(map(str, self.size))
         cells = [name, self.data, size, f'{self.parameters / 1e6:.2f}', f'{self.flops / 1e9:.2f}']
