@@ -28,4 +28,4 @@ def write_cache(folder: str, model: torch.nn.Module, data: dict) -> None:
     CacheWriter(Path(folder), manifest, keys, texts).write(0, pack(maps))
     cache = InteractionCache(folder)
     for sample in samples:
-        sample.set_field(cache.stored(sample.img_path), 'interaction_maps')
+        sample.set_field(cache.stored([sample.img_path]), 'interaction_maps')

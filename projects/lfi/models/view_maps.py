@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from lfi.structures import InteractionMaps, Pieces, mix_maps, piece_maps, windows_of
+from lfi.structures import InteractionMaps, Pieces, mix_maps, most_filled, piece_maps, windows_of
 
 from .backbones import InteractionQueryViT
 from .batches import seen_canvas
@@ -60,12 +60,13 @@ def mixed_maps_in_view(
     """
     canvas, grid = _canvas(backbone, batch.inputs), backbone.patch_grid(*batch.inputs.shape[-2:])
     pieces = batch.pieces or [Pieces.whole(view) for view in views]
+    window = windows_of(canvas, batch.valid_sizes, batch.inputs.device)
     if batch.mixture is None:
-        window = windows_of(canvas, batch.valid_sizes, batch.inputs.device)
-        sources = piece_maps(maps, pieces, grid, window)
+        sources, share = piece_maps(maps, pieces, grid, window)
     else:
-        sources = batch.mixture.sources(maps, pieces, grid, canvas, batch.valid_sizes)
-    return mix_maps(*sources, num_texts, labels)
+        sources, share = batch.mixture.sources(maps, pieces, grid, canvas, batch.valid_sizes)
+    # As of one image: a part of what a picture smaller than a location can fill.
+    return mix_maps(sources, share / most_filled(grid, window)[:, None], num_texts, labels)
 
 
 def _canvas(backbone: InteractionQueryViT, inputs: Tensor) -> tuple[int, int]:

@@ -5,9 +5,9 @@ from .image_features import ImageFeatures
 from .interaction_maps import DIRECTIONS, MASKED, REST, InteractionMaps
 from .mixed_maps import mean_maps, mix_maps
 from .packed_maps import pack, packed_dtype, unpack, without_maps
-from .pieces import Pieces, piece_maps
+from .pieces import Pieces, piece_maps, shown_shares
 from .readings import TeacherReading
-from .views import numbers_like, windows_of
+from .views import most_filled, numbers_like, windows_of
 
 __all__ = [
     'DIRECTIONS',
@@ -20,10 +20,12 @@ __all__ = [
     'TeacherReading',
     'mean_maps',
     'mix_maps',
+    'most_filled',
     'numbers_like',
     'pack',
     'packed_dtype',
     'piece_maps',
+    'shown_shares',
     'unpack',
     'without_maps',
     'windows_of',

@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from .views import everywhere, is_upright, read_upright_view, read_view
+from .views import everywhere, is_upright, most_filled, read_upright_view, read_view
 
 DIRECTIONS = ('positions', 'concepts')
 # In `InteractionMaps.concepts`: the map of all of the bank's other concepts together.
@@ -30,7 +30,8 @@ class InteractionMaps:
         logits: (B, L, M, H, W), raw scores, float32.
         presence: (B, M) in [0, 1], whether image b shows concept m, for each concept by itself. A teacher's
             weighs the concept in the loss over locations too.
-        valid: (B, H, W) bool, the locations that show the image and not padding.
+        valid: (B, H, W) bool, the locations that show the image, and neither padding nor filler. A picture of
+            nothing else has none, and nothing is learnt from it.
         concepts: (B, M) indices into the concept bank, `REST` for the map of all other concepts;
             None where map m is concept m of the bank.
         layers: the L layers' indices in the model the maps come from.
@@ -85,15 +86,13 @@ class InteractionMaps:
         """Check the values too, and return self. It waits for the device: not for every step.
 
         Raises:
-            ValueError: if logits or presence hold a non-finite value, presence leaves [0, 1], an image
-                has no valid location, or a concept index is below `REST`; the message names the field, and
-                the images' indices in the batch.
+            ValueError: if logits or presence hold a non-finite value, presence leaves [0, 1], or a concept
+                index is below `REST`; the message names the field, and the images' indices in the batch.
         """
         bounded = (self.presence >= 0) & (self.presence <= 1)
         for fault, sound in (
             ('logits hold a non-finite value', self.logits.isfinite().flatten(1).all(1)),
             ('presence must lie in [0, 1] and be finite, and does not', bounded.all(1)),
-            ('valid is empty', self.valid.flatten(1).any(1)),
         ):
             if not sound.all():
                 where = (~sound).nonzero().flatten().tolist()
@@ -157,8 +156,9 @@ class InteractionMaps:
                 to None: the view fills it.
 
         Returns:
-            Maps on the grid. A location is valid where at least half of it shows the source's valid area, or,
-            in a picture where none reaches that, where it shows the most.
+            Maps on the grid. A location is valid where at least half of it shows the source's valid area:
+            nowhere, in a view that shows little else than filler. Of a window that is smaller than a location
+            it is half of what the window can fill.
         """
         with torch.autocast(self.logits.device.type, enabled=False):
             upright = is_upright(view)
@@ -177,7 +177,7 @@ class InteractionMaps:
         return replace(
             self,
             logits=logits.unflatten(1, self.logits.shape[1:3]),
-            valid=shown_enough(seen[:, 0] * share),
+            valid=shown_enough(seen[:, 0] * share / most_filled(grid, window)),
             positions=None,
         )
 
@@ -241,6 +241,5 @@ class InteractionMaps:
 
 
 def shown_enough(share: Tensor) -> Tensor:
-    """Which locations show enough, by the valid share (B, H, W) of each: half, or the most there is."""
-    most = share.amax((-2, -1), keepdim=True)
-    return (share > 0) & (share >= most.clamp_max(0.5) - 1e-4)
+    """Which locations show enough of images, by the share (B, H, W) of each that does: half."""
+    return share >= 0.5 - 1e-4

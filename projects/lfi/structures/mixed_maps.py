@@ -46,6 +46,8 @@ def mix_maps(
             itself cannot be compared with another image's.
     """
     like = sources[0]
+    if len(sources) == 1:
+        return replace(like, valid=_visible(sources, share)[2])
     if 'concepts' not in like.directions:
         raise ValueError(
             f'maps with the directions {like.directions} cannot be mixed: their scores are normalised in '

@@ -63,26 +63,53 @@ def piece_maps(
         [[*one.shares, *[0.0] * (n - count)] for one, count in zip(pieces, counts)],
         maps.logits,
     )
-    windows = torch.cat([one.windows for one in pieces]).to(maps.logits, non_blocking=True)  # [S, 2, 2]
-    picture = everywhere(maps.logits).expand(len(pieces), 2, 2) if window is None else window
-    picture_of = torch.tensor([b for b, count in enumerate(counts) for _ in range(count)])
-    picture = picture[picture_of.to(device, non_blocking=True)]
-    windows = picture[..., :1] + windows * (picture[..., 1:] - picture[..., :1])
+    windows = _placed(pieces, window, maps.logits)[0]
+    shown = shown_shares(pieces, grid, window, maps.logits)
     views = _joined([one.views for one in pieces], device)
-    covers, ends = _covers(pieces), views
-    if covers is not None:
-        # They, as windows, say already where an image ends.
-        whole = torch.eye(2, 3)
-        ends = _joined(
-            [one.views if one.covers is None else whole.expand_as(one.views) for one in pieces], device
-        )
-    shown = read_view(ends.to(maps.logits, non_blocking=True), (1, 1), grid, windows)[1]  # [S, H, W]
-    if covers is not None:
-        shown = shown * _mean_of(covers.to(maps.logits, non_blocking=True) / 255, grid, picture)
     maps = maps.warp(views, grid, windows)
     # Images of a cache are complete, and what a location shows of them is its share.
     maps = replace(maps, valid=torch.ones_like(maps.valid))
     return [maps.take(rows[:, i]) for i in range(n)], shown[rows] * shares[..., None, None]
+
+
+def shown_shares(
+    pieces: Sequence[Pieces],
+    grid: tuple[int, int],
+    window: Tensor | None = None,
+    like: Tensor | None = None,
+) -> Tensor:
+    """How much of each location shows each of the S images of B pictures, before any is blended.
+
+    Args:
+        pieces: of each picture.
+        grid: (H, W) over the pictures.
+        window: as of `piece_maps`. Defaults to None.
+        like: whose type and device the result has. Defaults to None: float32 on the CPU.
+
+    Returns:
+        (S, H, W) in [0, 1].
+    """
+    like = torch.zeros(()) if like is None else like
+    windows, pictures = _placed(pieces, window, like)
+    covers, ends = _covers(pieces), [one.views for one in pieces]
+    if covers is not None:
+        # They, as windows, say already where an image ends.
+        whole = torch.eye(2, 3)
+        ends = [one.views if one.covers is None else whole.expand_as(one.views) for one in pieces]
+    views = _joined(ends, like.device).to(like, non_blocking=True)
+    shown = read_view(views, (1, 1), grid, windows)[1]  # [S, H, W]
+    if covers is None:
+        return shown
+    return shown * _mean_of(covers.to(like, non_blocking=True) / 255, grid, pictures)
+
+
+def _placed(pieces: Sequence[Pieces], window: Tensor | None, like: Tensor) -> tuple[Tensor, Tensor]:
+    """The windows of S images on the canvas of B pictures, and those of their pictures, (S, 2, 2) each."""
+    windows = torch.cat([one.windows for one in pieces]).to(like, non_blocking=True)
+    picture = everywhere(like).expand(len(pieces), 2, 2) if window is None else window
+    picture_of = torch.tensor([b for b, one in enumerate(pieces) for _ in one.shares])
+    picture = picture[picture_of.to(like.device, non_blocking=True)]
+    return picture[..., :1] + windows * (picture[..., 1:] - picture[..., :1]), picture
 
 
 def _covers(pieces: Sequence[Pieces]) -> Tensor | None:

@@ -36,6 +36,12 @@ def everywhere(like: Tensor) -> Tensor:
     return torch.stack((like.new_zeros(1, 2), like.new_ones(1, 2)), -1)
 
 
+def most_filled(grid: tuple[int, int], window: Tensor) -> Tensor:
+    """The most of a location of a grid (h, w) that windows (B, 2, 2) can fill, (B, 1, 1): up to 1."""
+    cells = (window[..., 1] - window[..., 0]) * numbers_like(grid[::-1], window)
+    return cells.clamp(1e-6, 1).prod(-1)[:, None, None]
+
+
 def read_view(
     view: Tensor, cells: tuple[int, int], grid: tuple[int, int], window: Tensor
 ) -> tuple[Tensor, Tensor]:

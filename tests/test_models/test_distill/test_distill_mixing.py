@@ -98,7 +98,7 @@ def test_pictures_of_several_images_are_mixed_in_pairs(cached_model, name):
     # The first shows both images, one above the other; the second is an image.
     windows = torch.tensor([[[0, 1], [0, 0.5]], [[0, 1], [0.5, 1]]])
     halves = Pieces(windows, torch.eye(2, 3).repeat(2, 1, 1), (1.0, 1.0))
-    stored = model.teacher.cache.stored_pieces([sample.img_path for sample in samples], halves)
+    stored = model.teacher.cache.stored([sample.img_path for sample in samples], halves)
     samples[0].set_field(stored, 'interaction_maps')
     data = mixed_batch(model, images, samples, seed=1)
     maps, _ = model._teacher_maps(**data)

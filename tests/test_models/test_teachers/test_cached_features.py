@@ -19,7 +19,7 @@ from lfi.models.teachers import (
     feature_identity,
     features_to_cache,
 )
-from lfi.structures import BatchMixture, pack
+from lfi.structures import BatchMixture, Pieces, pack
 from lfi.structures.interaction_cache import keys_of
 
 PATHS = [f'/data/{i}.jpg' for i in range(3)]
@@ -57,10 +57,16 @@ def cache(config, teacher, images, tmp_path):
     return str(tmp_path / 'cache')
 
 
-def ask(cache, config, views, grid, mixture=None):
-    stored = [InteractionCache(cache).stored(path) for path in PATHS]
+def ask(cache, config, views, grid, mixture=None, pieces=None):
+    stored = [InteractionCache(cache).stored([path]) for path in PATHS]
     batch = TeacherBatch(
-        torch.zeros(3, 3, 8, 8), PIXELS, [(8, 8)] * 3, stored=stored, views=views, mixture=mixture
+        torch.zeros(3, 3, 8, 8),
+        PIXELS,
+        [(8, 8)] * 3,
+        stored=stored,
+        views=views,
+        pieces=pieces,
+        mixture=mixture,
     )
     return CachedFeatures(cache, config).ask_features(batch, grid)
 
@@ -89,14 +95,24 @@ def test_a_view_is_the_mean_of_the_locations_that_it_shows(cache, config, teache
 
 
 @pytest.mark.parametrize('angle', [0.0, 0.2])
-def test_a_view_beyond_the_edge_is_refused(cache, config, angle):
+def test_filler_in_a_picture_is_refused(cache, config, angle):
     cos, sin = np.cos(angle), np.sin(angle)
     shift = 0.0 if angle else 0.5
     view = torch.tensor([[cos, -sin, shift], [sin, cos, 0]], dtype=torch.float).expand(3, 2, 3)
-    with pytest.raises(CacheError, match='beyond its image, where the cache has no features: leave out of'):
-        ask(cache, config, view, (8, 8))
-    # Zoomed in, it is within.
-    assert ask(cache, config, 0.4 * view, (8, 8)).locations.isfinite().all()
+    beyond = [Pieces.whole(one) for one in view]
+    with pytest.raises(CacheError, match='shows filler, where the cache has no features: leave out of'):
+        ask(cache, config, view, (8, 8), pieces=beyond)
+    # On a coarse grid no location shows more of it than of the image.
+    slight = torch.tensor([[1.0, 0, 0.1], [0, 1, 0]]).expand(3, 2, 3)
+    features = ask(cache, config, slight, (4, 4), pieces=[Pieces.whole(one) for one in slight])
+    assert features.locations.isfinite().all()
+
+
+def test_features_of_mosaics_are_refused(cache, config):
+    halves = torch.tensor([[[0.0, 0.5], [0, 1]], [[0.5, 1], [0, 1]]])
+    pieces = [Pieces(halves, torch.eye(2, 3).repeat(2, 1, 1), (1.0, 1.0))] * 3
+    with pytest.raises(CacheError, match='features of mosaics are not pasted'):
+        ask(cache, config, WHOLE, (4, 4), pieces=pieces)
 
 
 def test_scores_do_not_lose_digits_in_mixed_precision(cache, config):
@@ -128,7 +144,7 @@ def test_its_maps_are_those_of_a_cache_of_maps(config, images, tmp_path, max_con
     keys, texts = keys_of(PATHS, 2), teacher.texts.numpy()
     manifest = CacheManifest.of(feature_identity(config), keys, 2, texts, features)
     CacheWriter(tmp_path / 'cache', manifest, keys, texts).write(0, pack(features))
-    stored = [InteractionCache(tmp_path / 'cache').stored(path) for path in PATHS]
+    stored = [InteractionCache(tmp_path / 'cache').stored([path]) for path in PATHS]
     cached = CachedFeatures(str(tmp_path / 'cache'), config)
     assert cached.directions == teacher.directions
     maps, views = cached.ask(replace(batch, stored=stored, views=WHOLE))

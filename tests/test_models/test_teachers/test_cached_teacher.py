@@ -59,7 +59,7 @@ def cache(config, maps, tmp_path):
 
 def test_its_maps_and_texts_are_the_teachers(cache, config, maps):
     teacher = CachedTeacher(cache, config)
-    stored = [InteractionCache(cache).stored(path) for path in PATHS[::-1]]
+    stored = [InteractionCache(cache).stored([path]) for path in PATHS[::-1]]
     cached = teacher.maps_of(stored, torch.device('cpu'))
     assert cached.concepts.equal(maps.concepts.flip(0))
     torch.testing.assert_close(cached.presence, maps.presence.flip(0), atol=1e-3, rtol=1e-3)
@@ -72,7 +72,7 @@ def test_its_maps_and_texts_are_the_teachers(cache, config, maps):
 
 
 def test_presence_is_the_teachers_own_whatever_the_labels_of_the_view_are(cache, config, maps):
-    stored = [InteractionCache(cache).stored(path) for path in PATHS]
+    stored = [InteractionCache(cache).stored([path]) for path in PATHS]
     views = torch.eye(2, 3).expand(4, 2, 3)
     own = CachedTeacher(cache, config).maps_of(stored, torch.device('cpu'))
     kept = own.concepts[0, 0].item()
@@ -86,7 +86,7 @@ def test_presence_is_the_teachers_own_whatever_the_labels_of_the_view_are(cache,
 
 
 def test_records_of_another_cache_are_refused(cache, config):
-    stored = [InteractionCache(cache).stored(path)._replace(cache='other') for path in PATHS]
+    stored = [InteractionCache(cache).stored([path])._replace(cache='other') for path in PATHS]
     with pytest.raises(CacheError, match='the pipeline reads another cache: give lfi.LoadInteractionMaps'):
         CachedTeacher(cache, config).maps_of(stored, torch.device('cpu'))
 

@@ -12,7 +12,6 @@ from lfi.structures.interaction_cache import InteractionCache
 from lfi.structures.labels import UNLABELLED
 
 from .mixed_sources import pieces_of, refuse_unrecorded_changes
-from .record_view import MIXED
 
 
 @TRANSFORMS.register_module()
@@ -59,10 +58,7 @@ class LoadInteractionMaps(BaseTransform):
                 'with all labels, which chose the concepts whose maps it keeps: they tell the label. Write '
                 'another by tools/cache_teacher.py with the config of this training'
             )
-        if MIXED in results:
-            results['interaction_maps'] = self._opened.stored_pieces(*pieces_of(results))
-        else:
-            results['interaction_maps'] = self._opened.stored(results['img_path'])
+        results['interaction_maps'] = self._opened.stored(*pieces_of(results))
         return results
 
     def __repr__(self) -> str:

@@ -9,13 +9,11 @@ import numpy as np
 from mmdet.datasets import transforms as mmdet_transforms
 from mmdet.datasets.transforms import colorspace, geometric
 
-from .view_matrix import FROM_CENTRES, TO_CENTRES, Size, identity, offset, scale, view_matrix
+from .view_matrix import FROM_CENTRES, TO_CENTRES, Size, erasing, identity, offset, scale, view_matrix
 
 for _type in (
-    mmdet_transforms.CutOut,
     mmdet_transforms.FilterAnnotations,
     mmdet_transforms.PhotoMetricDistortion,
-    mmdet_transforms.RandomErasing,
     mmdet_transforms.YOLOXHSVRandomAug,
     colorspace.ColorTransform,
     colorspace.AutoContrast,
@@ -23,6 +21,10 @@ for _type in (
     colorspace.Invert,
 ):
     view_matrix.register(_type, identity)
+
+
+for _type in (mmdet_transforms.CutOut, mmdet_transforms.RandomErasing):
+    view_matrix.register(_type, erasing)
 
 
 @view_matrix.register

@@ -5,20 +5,21 @@ from __future__ import annotations
 import numpy as np
 from mmseg.datasets.transforms import transforms as mmseg_transforms
 
-from .view_matrix import Size, identity, offset, resized, rotation, view_matrix
+from .view_matrix import Size, erasing, identity, offset, resized, rotation, view_matrix
 
 for _type in (
     mmseg_transforms.AdjustGamma,
     mmseg_transforms.CLAHE,
     mmseg_transforms.GenerateEdge,
     mmseg_transforms.PhotoMetricDistortion,
-    mmseg_transforms.RandomCutOut,
     mmseg_transforms.Rerange,
     mmseg_transforms.RGB2Gray,
     # Of the annotation alone.
     mmseg_transforms.SegRescale,
 ):
     view_matrix.register(_type, identity)
+
+view_matrix.register(mmseg_transforms.RandomCutOut, erasing)
 
 for _type in (mmseg_transforms.ResizeShortestEdge, mmseg_transforms.ResizeToMultiple):
     view_matrix.register(_type, resized)

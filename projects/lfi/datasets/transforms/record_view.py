@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +15,8 @@ from mmpretrain.datasets.transforms import RandAugment
 from lfi.errors import UsageError
 from lfi.registry import TRANSFORMS
 
-from .view_matrix import has_rule, no_rule, to_pixels, view_matrix
+from .stencils import Stencil, seen_through
+from .view_matrix import erases, has_rule, no_rule, to_pixels, view_matrix
 from .view_rules import learn_rules
 
 MIXED = 'mixed'
@@ -38,6 +40,8 @@ class Recorded(NamedTuple):
     came: Geometry | None
     """None if it loaded the image itself, or if a homography tells what was done before."""
     left: Geometry
+    frames: tuple[Stencil, ...] = ()
+    """Over the image that left: beyond them a step has lost what the file shows there."""
 
 
 def refuse_read_maps(results: dict) -> None:
@@ -49,7 +53,7 @@ def refuse_read_maps(results: dict) -> None:
     if 'interaction_maps' in results:
         raise UsageError(
             f'{results["img_path"]}: lfi.LoadInteractionMaps stands before a step that changes what the '
-            'picture shows of several images. Put it after all of them, just before the step that packs'
+            'picture shows. Put it after all of them, just before the step that packs'
         )
 
 
@@ -69,6 +73,12 @@ def view_of(results: dict) -> np.ndarray:
     """The recorded view as a (3, 3) matrix; where none is recorded the picture is shown as it is."""
     view = results.get('view')
     return np.eye(3) if view is None else np.vstack((view.double().numpy(), [0, 0, 1]))
+
+
+def frames_of(results: dict) -> tuple[Stencil, ...]:
+    """Over the picture: through what it shows the image that came first, beside that image's own edges."""
+    recorded: Recorded | None = results.get('recorded')
+    return () if recorded is None else recorded.frames
 
 
 def geometry_of(results: dict) -> Geometry:
@@ -103,7 +113,7 @@ class RecordView(BaseTransform):
     Raises:
         ValueError: if a transform is of a kind without a rule in `view_matrix`; the message names it. What
             shows several images stands outside, as `lfi.RecordedMosaic` or `lfi.RecordedMixUp`.
-        UsageError: if `lfi.LoadInteractionMaps` has read the maps of a mixed picture before.
+        UsageError: if `lfi.LoadInteractionMaps` has read the maps before.
     """
 
     def __init__(self, transforms: Sequence) -> None:
@@ -120,21 +130,25 @@ class RecordView(BaseTransform):
 
     def transform(self, results: dict) -> dict | None:
         """Run the transforms and set `view`."""
-        if MIXED in results:
-            refuse_read_maps(results)
+        refuse_read_maps(results)
         homography = results.get('homography_matrix')
-        matrix, size, came = _so_far(results)
+        matrix, size, came, frames = _so_far(results)
         for transform in _chosen(self.transforms):
             # Of what loads, nothing comes before.
             before = results['img'].shape[:2] if 'img' in results else (0, 0)
             # A rule may want the transform's own matrix, not the product of all.
             results.pop('homography_matrix', None)
+            # Some paint into the image itself.
+            unerased = results['img'].copy() if erases(transform) else None
             with _keep_draws(transform):
                 output: dict | None = transform(results)
                 if output is None:
                     return None
                 results = output
-                matrix = matrix @ view_matrix(transform, before, results)
+                step = view_matrix(transform, before, results)
+            matrix, frames = matrix @ step, _framed(frames, step, results['img'].shape)
+            if unerased is not None:
+                frames = (*frames, *_kept(unerased, results['img']))
             if (own := results.get('homography_matrix')) is not None:
                 homography = own if homography is None else own @ homography
             # Loading may be among the transforms.
@@ -143,26 +157,34 @@ class RecordView(BaseTransform):
         results['img'] = np.ascontiguousarray(results['img'])
         if homography is not None:
             results['homography_matrix'] = homography
-        view = np.linalg.inv(to_pixels(size)) @ matrix @ to_pixels(results['img'].shape)
+        pixels = to_pixels(results['img'].shape)
+        view = np.linalg.inv(to_pixels(size)) @ matrix @ pixels
         results['view'] = torch.from_numpy(view[:2].astype(np.float32))
-        results['recorded'] = Recorded(came, geometry_of(results))
+        results['recorded'] = Recorded(came, geometry_of(results), seen_through(frames, pixels))
         return results
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}({self.transforms})'
 
 
-def _so_far(results: dict) -> tuple[np.ndarray, Any, Geometry | None]:
-    """What was done to the picture before: the way to the pixels of the first one, its size, and what came.
+def _so_far(
+    results: dict,
+) -> tuple[np.ndarray, Any, Geometry | None, tuple[Stencil, ...]]:
+    """What was done to the picture before.
 
-    The size is None where the image is not loaded yet.
+    Returns:
+        The way from its pixels to those of the first one; the first one's size, or None where the image is
+        not loaded yet; what came; and the frames over its pixels, its own edges among them.
     """
     if 'img' not in results:
-        return np.eye(3), None, None
+        return np.eye(3), None, None, ()
     now, earlier = geometry_of(results), results.get('recorded')
+    edges = _edges(now.size)
     if earlier is not None and is_unmoved(earlier.left, now):
         pixels = to_pixels(now.size)
-        return pixels @ view_of(results) @ np.linalg.inv(pixels), now.size, earlier.came
+        to_view = np.linalg.inv(pixels)
+        frames = tuple(frame.seen(to_view) for frame in earlier.frames)
+        return pixels @ view_of(results) @ to_view, now.size, earlier.came, (*frames, edges)
     # The homography of a mixed picture begins with it.
     if earlier is not None and MIXED not in results and not _told_by_homography(earlier.left, results):
         raise UsageError(
@@ -170,9 +192,42 @@ def _so_far(results: dict) -> tuple[np.ndarray, Any, Geometry | None]:
             'what moves it into one of the two'
         )
     homography = results.get('homography_matrix')
-    if homography is not None:
-        return np.linalg.inv(homography.astype(np.float64)), first_size(results), None
-    return np.eye(3), now.size, now
+    if homography is None:
+        return np.eye(3), now.size, now, (edges,)
+    size, to_first = first_size(results), np.linalg.inv(homography.astype(np.float64))
+    frames = (_edges(size).seen(to_first), edges)
+    if earlier is not None:
+        left = earlier.left
+        # Both homographies count from the first picture.
+        to_left = np.reshape(left.homography, (3, 3)) @ to_first
+        lost = [frame.seen(np.linalg.inv(to_pixels(left.size))) for frame in earlier.frames]
+        frames = (*frames, *(frame.seen(to_left) for frame in (*lost, _edges(left.size))))
+    return to_first, size, None, frames
+
+
+def _edges(size: Any) -> Stencil:
+    """The edges of a picture of this size, over its pixels."""
+    return Stencil(np.linalg.inv(to_pixels(size)))
+
+
+def _kept(before: np.ndarray, after: np.ndarray) -> tuple[Stencil, ...]:
+    """Over a picture's pixels: what of it was not painted over; nothing where all is as it was."""
+    same = (before == after).reshape(*before.shape[:2], -1).all(-1)
+    return () if same.all() else (replace(_edges(before.shape), mask=same),)
+
+
+def _framed(frames: tuple[Stencil, ...], step: np.ndarray, size: Any) -> tuple[Stencil, ...]:
+    """Frames over the pixels of a step's output, whose edges join them.
+
+    Args:
+        frames: over the pixels of its input.
+        step: the way from its output to its input.
+        size: of its output.
+    """
+    pixels = to_pixels(size)
+    over = seen_through(frames, step @ pixels)
+    to_view = np.linalg.inv(pixels)
+    return (*(frame.seen(to_view) for frame in over), _edges(size))
 
 
 def _told_by_homography(left: Geometry, results: dict) -> bool:

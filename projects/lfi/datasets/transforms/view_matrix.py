@@ -55,6 +55,19 @@ def identity(transform: BaseTransform, before: Size, results: dict) -> np.ndarra
     return np.eye(3)
 
 
+def erasing(transform: BaseTransform, before: Size, results: dict) -> np.ndarray:
+    """The rule of a transform that paints over parts of its input, and moves no pixel.
+
+    `RecordView` finds the parts by their pixels: what was painted over shows nothing.
+    """
+    return np.eye(3)
+
+
+def erases(transform: BaseTransform) -> bool:
+    """Whether a transform is of a kind that has the rule `erasing`."""
+    return view_matrix.dispatch(type(transform)) is erasing
+
+
 def scale(size: tuple[int, ...], to: tuple[int, ...]) -> np.ndarray:
     """Where an output of one (height, width) shows all of an input of another."""
     return np.diag([size[1] / to[1], size[0] / to[0], 1.0])

@@ -13,6 +13,7 @@ from .view_matrix import (
     FROM_CENTRES,
     TO_CENTRES,
     Size,
+    erasing,
     identity,
     offset,
     resized,
@@ -47,12 +48,10 @@ for _type in (
     mmcv_transforms.RandomGrayscale,
     mmpretrain_transforms.ColorJitter,
     mmpretrain_transforms.Lighting,
-    mmpretrain_transforms.RandomErasing,
     auto_augment.AutoContrast,
     auto_augment.Brightness,
     auto_augment.ColorTransform,
     auto_augment.Contrast,
-    auto_augment.Cutout,
     auto_augment.Equalize,
     auto_augment.GaussianBlur,
     auto_augment.Invert,
@@ -62,6 +61,10 @@ for _type in (
     auto_augment.SolarizeAdd,
 ):
     view_matrix.register(_type, identity)
+
+
+for _type in (mmpretrain_transforms.RandomErasing, auto_augment.Cutout):
+    view_matrix.register(_type, erasing)
 
 
 @view_matrix.register

@@ -142,10 +142,11 @@ def _mean_over_valid(x: Tensor, valid: Tensor) -> Tensor:
 
 
 def _presence(student: InteractionMaps, teacher: InteractionMaps) -> Tensor:
-    """Binary cross-entropy of presence, mean over the concepts asked about."""
-    named = torch.ones_like(teacher.presence)
+    """Binary cross-entropy of presence, mean over the concepts that pictures of something are asked about."""
+    named = teacher.valid.flatten(1).any(1, keepdim=True).expand_as(teacher.presence)
     if teacher.concepts is not None:
-        named = (teacher.concepts != REST).to(named)
+        named = named & (teacher.concepts != REST)
+    named = named.to(teacher.presence)
     with torch.autocast(named.device.type, enabled=False):
         # NaN is an error there, which stops a GPU; here it is the loss's, as in the other terms.
         unknown = student.presence.isnan() | teacher.presence.isnan()

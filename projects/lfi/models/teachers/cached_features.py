@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
-from lfi.structures import DIRECTIONS, ImageFeatures, InteractionMaps, Pieces, mean_maps
+from lfi.structures import DIRECTIONS, ImageFeatures, InteractionMaps, Pieces, mean_maps, shown_shares
 from lfi.structures.interaction_cache import CacheError
 
 from .asked_concepts import most_present
@@ -82,16 +84,13 @@ class CachedFeatures(CachedOutputs):
             grid: (H, W) of the features' locations.
 
         Raises:
-            CacheError: as `seen`; for pictures that the pipeline has mixed; and for a view beyond its image's
-                edge, where there are no features.
+            CacheError: as `seen`; for pictures that the pipeline has mixed; and for one that shows filler in
+                most of a location, where there are no features.
         """
         maps, views = self.seen(batch)
         scale = maps.logits[:, 0].mean((-2, -1)).norm(dim=1)  # [B]
         if batch.pieces is not None:
-            raise CacheError(
-                'features of mosaics are not pasted: leave out lfi.RecordedMosaic and lfi.RecordedMixUp'
-            )
-        _refuse_beyond(views, grid)
+            _refuse_filler(batch.pieces, grid)
         if batch.mixture is None:
             maps = maps.warp(views, grid)
         else:
@@ -101,15 +100,16 @@ class CachedFeatures(CachedOutputs):
         return ImageFeatures.of_view(maps, scale, self.texts)
 
 
-def _refuse_beyond(views: Tensor, grid: tuple[int, int]) -> None:
-    """Refuse views (B, 2, 3) that show more than half a location of what lies beyond their image."""
-    if views.device.type != 'cpu':
-        # Their values would be waited for.
-        return
-    edge = views[..., :2].abs().sum(-1) + views[..., 2].abs()  # [B, 2], across before down
-    if (edge > 1 + 1 / torch.tensor(grid[::-1])).any():
+def _refuse_filler(pieces: Sequence[Pieces], grid: tuple[int, int]) -> None:
+    """Refuse pictures of several images, and those of which some location of a grid mostly shows filler."""
+    if any(len(one.shares) > 1 for one in pieces):
         raise CacheError(
-            'a view shows what lies beyond its image, where the cache has no features: leave out of '
-            'train_pipeline what pads, shifts, shears or rotates (RandomCrop with padding, RandAugment), or '
-            'train without teacher_cache'
+            'features of mosaics are not pasted: leave out lfi.RecordedMosaic and lfi.RecordedMixUp'
+        )
+    # What was recorded stays on the CPU: no device is waited for.
+    if (shown_shares(pieces, grid) < 0.5).any():
+        raise CacheError(
+            'a picture shows filler, where the cache has no features: leave out of train_pipeline what pads, '
+            'shifts, shears, rotates or erases (RandomCrop with padding, RandAugment), or train without '
+            'teacher_cache'
         )

@@ -29,7 +29,7 @@ class StoredMaps(NamedTuple):
     Args:
         record: (n,) of the cache's dtype, as `unpack` takes it; n = 1 for an image.
         cache: digest of the cache's manifest.
-        pieces: where the picture shows the n images. Defaults to None: it is an image, seen in its view.
+        pieces: where the picture shows the n images. Defaults to None: all over it shows one, in its view.
     """
 
     record: np.ndarray
@@ -77,12 +77,13 @@ class InteractionCache:
         """Of the manifest: caches of other images, or of another teacher, have another."""
         return checksum(json.dumps(self.manifest.content(), sort_keys=True).encode())
 
-    def stored(self, path: str) -> StoredMaps:
-        """What is held of one image. Errors as `read`."""
-        return StoredMaps(self.read([path]), self.digest)
+    def stored(self, paths: Sequence[str], pieces: Pieces | None = None) -> StoredMaps:
+        """What is held of the images that a picture shows. Errors as `read`.
 
-    def stored_pieces(self, paths: Sequence[str], pieces: Pieces) -> StoredMaps:
-        """What is held of the images of which a picture shows pieces. Errors as `read`."""
+        Args:
+            paths: of the images.
+            pieces: where it shows them, as of `StoredMaps`. Defaults to None.
+        """
         return StoredMaps(self.read(paths), self.digest, pieces)
 
     def read(self, paths: Sequence[str]) -> np.ndarray:
