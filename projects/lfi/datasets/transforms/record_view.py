@@ -212,7 +212,8 @@ def _edges(size: Any) -> Stencil:
 
 def _kept(before: np.ndarray, after: np.ndarray) -> tuple[Stencil, ...]:
     """Over a picture's pixels: what of it was not painted over; nothing where all is as it was."""
-    same = (before == after).reshape(*before.shape[:2], -1).all(-1)
+    channels = zip(np.atleast_3d(before).T, np.atleast_3d(after).T)
+    same = np.logical_and.reduce([a == b for a, b in channels]).T
     return () if same.all() else (replace(_edges(before.shape), mask=same),)
 
 

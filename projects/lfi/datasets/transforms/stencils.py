@@ -11,7 +11,7 @@ import numpy as np
 from .view_matrix import FROM_CENTRES, TO_CENTRES, to_pixels
 
 # Masks, and rectangles that a view rotates, are drawn on so many cells, each by as many points squared.
-CELLS, POINTS = 128, 4
+CELLS, POINTS = 128, 2
 EVERYWHERE = np.array([[0.0, 1.0], [0.0, 1.0]])
 # Less than a thousandth of a picture is rounding.
 ROUNDING = 2e-3
