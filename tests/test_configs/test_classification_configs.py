@@ -142,7 +142,7 @@ def test_learns_from_its_teacher(config, small_data, small_clip, tmp_path, monke
     data = model.data_preprocessor(batch, training=True)
     losses = model(**data, mode='loss')
     prior = set() if cfg.model.get('affinity_prior') is None else {'loss_affinity'}
-    assert set(losses) == {'loss', 'loss_positions', 'loss_concepts', 'loss_presence', *prior}
+    assert set(losses) == {'loss_cls', 'loss_positions', 'loss_concepts', 'loss_presence', *prior}
     sum(losses.values()).backward()
     values = torch.stack([*losses.values()]).detach()
     assert values.isfinite().all()

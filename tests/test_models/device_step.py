@@ -212,7 +212,7 @@ def leave_heads_out() -> None:
     from mmdet.models.detectors import MaskRCNN
 
     def backbone_and_neck(self, inputs, data_samples):
-        return {'loss': sum(level.float().mean() for level in self.extract_feat(inputs))}
+        return {'loss_cls': sum(level.float().mean() for level in self.extract_feat(inputs))}
 
     MaskRCNN.loss = backbone_and_neck
 

@@ -50,8 +50,8 @@ def test_the_prior_joins_the_tasks_loss(make_classifier, batch):
     plain, model = make_classifier('ImageClassifier'), make_classifier(affinity_prior={})
     model.load_state_dict(plain.state_dict())
     expected, losses = plain.loss(*batch), model.loss(*batch)
-    assert list(losses) == ['loss', 'loss_affinity']
-    assert torch.equal(losses['loss'], expected['loss'])
+    assert list(losses) == ['loss_cls', 'loss_affinity']
+    assert torch.equal(losses['loss_cls'], expected['loss'])
     with model.backbone.record_interactions() as record:
         model.backbone(batch[0])
     prior = model.affinity_prior(record.states.locations())
@@ -64,8 +64,8 @@ def test_without_a_prior_the_losses_are_the_tasks(make_classifier, batch):
     plain, model = make_classifier('ImageClassifier'), make_classifier(affinity_prior=None)
     assert model.state_dict().keys() == plain.state_dict().keys()
     losses = model.loss(*batch)
-    assert list(losses) == ['loss']
-    assert torch.equal(losses['loss'], plain.loss(*batch)['loss'])
+    assert list(losses) == ['loss_cls']
+    assert torch.equal(losses['loss_cls'], plain.loss(*batch)['loss'])
 
 
 def test_the_priors_arguments_reach_it(make_classifier, batch):

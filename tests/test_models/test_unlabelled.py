@@ -105,7 +105,23 @@ def test_with_all_labels_the_loss_is_mmpretrains():
     model, data = make_plain(), batch()
     data = model.data_preprocessor(data, training=True)
     theirs = ImageClassifier.loss(model, **data)
-    assert torch.equal(model.loss(**data)['loss'], theirs['loss'])
+    assert torch.equal(model.loss(**data)['loss_cls'], theirs['loss'])
+
+
+@pytest.mark.parametrize('hidden', [(), {1, 2}, {0, 1, 2, 3}])
+def test_the_logs_loss_is_the_sum_of_all_terms(taught, hidden):
+    losses = losses_of(taught, batch(hidden))
+    total, log = taught.parse_losses(losses)
+    assert 'loss_cls' in log and len(losses) > 1
+    torch.testing.assert_close(log['loss'], sum(losses.values()))
+    assert log['loss'] == total != log['loss_cls']
+
+
+def test_the_heads_term_takes_no_others_place():
+    model = make_plain()
+    model.head.loss = lambda features, samples: dict(loss=features[0].sum(), loss_cls=features[0].sum())
+    with pytest.raises(ValueError, match="the head gives both 'loss' and 'loss_cls'"):
+        losses_of(model, batch())
 
 
 @pytest.mark.parametrize('hidden', [{0}, {1, 2}, {0, 1, 3}])
@@ -113,7 +129,7 @@ def test_the_head_learns_from_the_labelled_images_alone(hidden):
     model, data = make_plain(), batch(hidden)
     kept = [row for row in range(4) if row not in hidden]
     alone = {key: [values[row] for row in kept] for key, values in copy.deepcopy(data).items()}
-    ours, theirs = losses_of(model, data)['loss'], losses_of(model, alone)['loss']
+    ours, theirs = losses_of(model, data)['loss_cls'], losses_of(model, alone)['loss_cls']
     assert torch.allclose(ours, theirs, atol=1e-6)
     grads = [torch.autograd.grad(loss, [*model.parameters()], allow_unused=True) for loss in (ours, theirs)]
     for mine, their in zip(*grads):
@@ -130,7 +146,7 @@ def test_the_head_learns_from_the_labelled_images_alone(hidden):
 def test_without_any_label_the_loss_is_exactly_0_and_the_head_has_gradients(head):
     model = make_plain(head)
     losses = losses_of(model, batch({0, 1, 2, 3}))
-    assert losses['loss'].item() == 0
+    assert losses['loss_cls'].item() == 0
     model.parse_losses(losses)[0].backward()
     for parameter in model.head.parameters():
         assert parameter.grad is not None and not parameter.grad.any()
@@ -142,7 +158,7 @@ def test_a_single_label_is_too_few_for_a_head_that_normalises_by_batch():
     head = dict(type='StackedLinearClsHead', num_classes=4, in_channels=16, mid_channels=[8], norm_cfg=norm)
     model = make_plain(head)
     for hidden in ((), (0, 1), (0, 1, 2, 3)):
-        assert losses_of(model, batch(hidden))['loss'].isfinite()
+        assert losses_of(model, batch(hidden))['loss_cls'].isfinite()
     with pytest.raises(ValueError, match='one image of the batch has a label, 3.jpg, and the BatchNorm1d'):
         losses_of(model, batch((0, 1, 2)))
 
@@ -157,7 +173,7 @@ def test_features_of_several_stages_and_parts_are_taken_by_row():
     model = make_plain()
     model.head = Head()
     part = torch.arange(4.0)[:, None]
-    assert model.head_loss((part, [part, part]), samples({1, 2}))['loss'] == 9
+    assert model.head_loss((part, [part, part]), samples({1, 2}))['loss_cls'] == 9
 
 
 def test_an_unmarked_label_below_0_is_refused_in_training_alone():
@@ -199,14 +215,14 @@ def test_other_terms_are_of_all_images(taught):
     alone = {key: [values[row] for row in (0, 3)] for key, values in batch().items()}
     fewer = losses_of(taught, alone)
     assert losses.keys() == fewer.keys() and len(losses) > 1
-    assert torch.allclose(losses['loss'], fewer['loss'], atol=1e-5)
-    for name in losses.keys() - {'loss'}:
+    assert torch.allclose(losses['loss_cls'], fewer['loss_cls'], atol=1e-5)
+    for name in losses.keys() - {'loss_cls'}:
         assert not torch.allclose(losses[name], fewer[name], atol=1e-5), name
 
 
 def test_without_any_label_a_student_learns_and_all_parameters_have_gradients(taught):
     losses = losses_of(taught, batch({0, 1, 2, 3}))
-    assert losses['loss'].item() == 0
+    assert losses['loss_cls'].item() == 0
     sum(losses.values()).backward()
     assert not [key for key, p in taught.named_parameters() if p.requires_grad and p.grad is None]
     assert taught.backbone.patch_embed.projection.weight.grad.any()

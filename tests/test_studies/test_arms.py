@@ -14,7 +14,7 @@ from mmengine.runner import Runner
 STUDENT = 'vit-tiny_shapes'
 CHANGED = [name for name, variety in ARMS.items() if variety.options]
 # The prior's among them.
-OURS = {'loss', 'loss_affinity', 'loss_positions', 'loss_concepts', 'loss_presence'}
+OURS = {'loss_cls', 'loss_affinity', 'loss_positions', 'loss_concepts', 'loss_presence'}
 # What is missing in the log of the arms that leave a term out.
 WITHOUT = {
     'lfi-positions': {'loss_concepts'},

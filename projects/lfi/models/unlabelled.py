@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 else:
     ImageClassifier = object
 
+HEAD_TERM = 'loss_cls'
+"""The name of a head's loss among the terms: the log's `loss` is the sum of all of them."""
+
 
 def is_unlabelled(sample: Any) -> bool:
     """Whether a sample is marked as one without a label."""
@@ -88,7 +91,8 @@ class LabelledHeadMixin(ImageClassifier):
 
     Put it before the classifier among the bases. The backbone sees all images, in one pass. A batch in which
     none has a label has a loss of exactly 0, with gradients of 0 for the head. Without images that are marked
-    as unlabelled all is as in mmpretrain.
+    as unlabelled all is as in mmpretrain, but for a name: the head's `loss` is `loss_cls` here. MMEngine logs
+    the sum of all terms as `loss`, and a term of that name would take its place.
 
     Args:
         *args: of the classifier.
@@ -108,8 +112,7 @@ class LabelledHeadMixin(ImageClassifier):
     def loss(self, inputs: Tensor, data_samples: Sequence) -> dict[str, Tensor]:
         """The classifier's losses of a batch (B, 3, H, W), where some have no label the head's."""
         if labelled_rows(data_samples) is None:
-            losses: dict[str, Tensor] = super().loss(inputs, data_samples)
-            return as_of_one_batch(losses, len(data_samples))
+            return _of_head(super().loss(inputs, data_samples), len(data_samples))
         return self.head_loss(self.extract_feat(inputs), data_samples)
 
     def head_loss(self, features: Sequence, data_samples: Sequence) -> dict[str, Tensor]:
@@ -127,7 +130,7 @@ class LabelledHeadMixin(ImageClassifier):
         self._refuse_own_loss()
         rows = labelled_rows(data_samples)
         losses = self._loss_of_rows(features, data_samples, rows)
-        return as_of_one_batch(losses, len(data_samples if rows is None else rows))
+        return _of_head(losses, len(data_samples if rows is None else rows))
 
     def _loss_of_rows(
         self, features: Sequence, data_samples: Sequence, rows: list[int] | None
@@ -156,6 +159,18 @@ class LabelledHeadMixin(ImageClassifier):
                 f'{kind.__name__} has a loss of its own, and images without a label, and logit_kd, need that '
                 'of the head alone: leave them out, or move the loss into the head'
             )
+
+
+def _of_head(losses: Mapping[str, Any], count: int) -> dict[str, Any]:
+    """A head's losses, means over `count` images, as those of one batch, with `loss` named `loss_cls`."""
+    if 'loss' in losses and HEAD_TERM in losses:
+        raise ValueError(
+            f"the head gives both 'loss' and {HEAD_TERM!r}, and 'loss' is the sum of all terms in the log: "
+            'give its term another name'
+        )
+    # In their order, in which they are added.
+    renamed = {HEAD_TERM if name == 'loss' else name: value for name, value in losses.items()}
+    return as_of_one_batch(renamed, count)
 
 
 def take_rows(features: Any, rows: list[int]) -> Any:

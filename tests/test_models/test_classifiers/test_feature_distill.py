@@ -50,8 +50,8 @@ def test_a_control_adds_its_term_to_the_tasks_own(make_model, name):
     losses = model(**data, mode='loss')
     features = model.extract_feat(data['inputs'])
     task = model.head.loss(features, data['data_samples'])
-    assert losses.keys() == {*task, name}
-    assert torch.equal(losses['loss'], task['loss'])
+    assert losses.keys() == {'loss_cls', name}
+    assert torch.equal(losses['loss_cls'], task['loss'])
     losses[name].backward()
     assert model.backbone.layers[0].attn.qkv.weight.grad.abs().sum() > 0
 
@@ -129,7 +129,7 @@ def test_shuffled_features_are_another_images(make_model):
         assert all(torch.equal(after[b], before[b - 1]) for b in range(3))
     shuffled = make_model(loss, type='lfi.ShuffledFeaturesClassifier')
     losses = [m(**data, mode='loss') for m in (model, shuffled)]
-    assert torch.equal(losses[0]['loss'], losses[1]['loss'])
+    assert torch.equal(losses[0]['loss_cls'], losses[1]['loss_cls'])
     assert losses[0]['loss_attention'] != losses[1]['loss_attention']
 
 

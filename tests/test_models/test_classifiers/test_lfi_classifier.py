@@ -32,7 +32,7 @@ def test_it_does_what_ours_does_before_its_own_class(make_classifier, monkeypatc
         losses.append(model.eval()(inputs, samples, mode='loss'))
     assert isinstance(model, Doubled) and isinstance(model, LFIImageClassifier)
     assert not isinstance(model, LFIClassifier) and type(model).__name__ == 'LFIDoubled'
-    torch.testing.assert_close(losses[1]['loss'], 2 * losses[0]['loss'])
+    torch.testing.assert_close(losses[1]['loss_cls'], 2 * losses[0]['loss_cls'])
     torch.testing.assert_close(losses[1]['loss_positions'], losses[0]['loss_positions'])
     samples[0].set_metainfo(dict(unlabelled=True))
     with pytest.raises(ValueError, match='Doubled has a loss of its own'):

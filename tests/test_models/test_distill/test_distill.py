@@ -58,7 +58,7 @@ def test_a_step_asks_the_teacher_first_and_then_runs_the_backbone_once(make_mode
 )
 def test_the_losses_are_the_tasks_and_the_terms_that_are_switched_on(make_model, arguments, terms):
     losses = make_model(**arguments).loss(*batch())
-    assert losses.keys() == {'loss'} | terms
+    assert losses.keys() == {'loss_cls'} | terms
     for name, value in losses.items():
         assert value.ndim == 0
         assert value > 0, name
@@ -70,7 +70,7 @@ def test_the_task_loss_is_that_of_the_plain_classifier(make_model, write_back):
     plain = ImageClassifier(backbone=dict(type='mmpretrain.VisionTransformer', **VIT), head=dict(HEAD))
     missing = plain.load_state_dict(model.state_dict(), strict=False).missing_keys
     assert not missing
-    assert torch.equal(model.loss(*batch())['loss'], plain.train().loss(*batch())['loss'])
+    assert torch.equal(model.loss(*batch())['loss_cls'], plain.train().loss(*batch())['loss'])
 
 
 @pytest.mark.parametrize('off', [set(), *map(set, combinations(TERMS, 1)), *map(set, combinations(TERMS, 2))])

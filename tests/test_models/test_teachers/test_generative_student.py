@@ -61,7 +61,7 @@ def test_a_student_learns_from_it_through_a_cache(make_model, cache_of, tmp_path
     assert np.ptp(maps.presence.numpy()) > 1e-3 and (maps.presence.sum(1) != 1).all()
     optimizer = torch.optim.SGD(cached.parameters(), 0.01)
     first, second = (_step(cached, optimizer, images, samples) for _ in range(2))
-    assert set(first) == {'loss', 'loss_positions', 'loss_presence'}
+    assert set(first) == {'loss_cls', 'loss_positions', 'loss_presence'}
     assert sum(second.values()) < sum(first.values())
 
 

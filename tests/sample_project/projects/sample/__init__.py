@@ -25,5 +25,5 @@ class WarmUpClassifier(LFIImageClassifier):
         losses = super().loss(inputs, data_samples)
         self.step += 1
         if self.step <= self.warm_up_steps:
-            losses = {name: value * (name == 'loss') for name, value in losses.items()}
+            losses = {name: value * (name == 'loss_cls') for name, value in losses.items()}
         return losses
