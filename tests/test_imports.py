@@ -14,6 +14,7 @@ FLOORS = (
         'config_types',
         'digests',
         'errors',
+        'eval_mode',
         'evenly_spaced',
         'lazy_names',
         'markdown',

@@ -92,6 +92,20 @@ def test_a_text_alone_and_among_others_is_the_same(classify):
     torch.testing.assert_close(alone.presence[0], among.presence[2])
 
 
+def test_a_model_in_training_mode_answers_as_in_evaluation_mode(classify, monkeypatch):
+    image = noise(64, 64)
+    (expected,) = classify(image, texts=TEXTS)['predictions']
+    monkeypatch.setattr(classify.model.backbone.drop_after_pos, 'p', 0.5)
+    classify.model.train()
+    try:
+        (found,) = classify(image, texts=TEXTS)['predictions']
+        assert all(module.training for module in classify.model.modules())
+    finally:
+        classify.model.eval()
+    assert_same(found, expected)
+    torch.testing.assert_close(found.prediction.pred_score, expected.prediction.pred_score)
+
+
 def test_an_answer_is_the_images_where_the_task_looks_at_windows(classify, monkeypatch):
     (whole,) = classify(noise(64, 64), texts=TEXTS)['predictions']
     predict = classify.model.predict

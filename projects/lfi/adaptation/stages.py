@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from lfi.eval_mode import eval_mode
 from lfi.models.adapters.feature_maps import FeatureMap, find_feature_maps
 
 SIZES = (64, 256, 224, 384, 512, 32)
@@ -94,13 +95,10 @@ def _run(backbone: nn.Module, size: int) -> tuple[list[_Run], tuple[int, int] | 
     handles = [
         module.register_forward_hook(partial(note, name)) for name, module in backbone.named_modules() if name
     ]
-    training = backbone.training
     try:
-        backbone.eval()
-        with torch.no_grad():
+        with eval_mode(backbone), torch.no_grad():
             output = backbone(torch.zeros(1, 3, size, size).to(next(backbone.parameters())))
     finally:
-        backbone.train(training)
         for handle in handles:
             handle.remove()
     return runs, _grid(output[-1] if isinstance(output, list | tuple) else output)

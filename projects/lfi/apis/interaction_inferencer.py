@@ -25,6 +25,7 @@ from lfi.config_types import model_config
 from lfi.engine.checkpoint import safe_checkpoint_loading
 from lfi.engine.fitting_weights_hook import NO_RIVALS, RIVALS, needed_to_predict
 from lfi.engine.pipelines import refuse_padding
+from lfi.eval_mode import eval_mode
 from lfi.models.batches import seen_canvas, valid_sizes_of
 from lfi.models.teachers.text_tower import TextTower
 from lfi.option_checks import check_whole
@@ -215,7 +216,11 @@ class InteractionInferencer(BaseInferencer):
 
     @torch.inference_mode()
     def forward(self, inputs: Sequence[Item], texts: Sequence[str] = ()) -> list[InteractionResult]:
-        """The results of a batch of `preprocess`."""
+        """The results of a batch of `preprocess`; a model in training mode answers as in evaluation mode."""
+        with eval_mode(self.model):
+            return self._results(inputs, texts)
+
+    def _results(self, inputs: Sequence[Item], texts: Sequence[str]) -> list[InteractionResult]:
         data = self.collate_fn([item.packed for item in inputs])
         data = self.model.data_preprocessor(data, False)
         if not texts:

@@ -67,7 +67,7 @@ def add_interactions(model: Any, batch: dict) -> None:
     """Set `interactions` of a batch's samples, if any of them names concepts by `regions` or `heat_maps`.
 
     Args:
-        model: of `InteractionDistillMixin`, in eval mode.
+        model: of `InteractionDistillMixin`.
         batch: as the data loader gives it.
 
     Raises:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
+from lfi.eval_mode import eval_mode
 from lfi.option_checks import check_options
 from lfi.structures import InteractionMaps, TeacherReading
 
@@ -223,7 +224,7 @@ class InteractionDistillMixin(TeacherMixin):
     ) -> InteractionMaps:
         """Ask the student where concepts are, and whether; any texts will do.
 
-        Call `eval()` first: in training mode batch norms learn from these images too, and paths are dropped.
+        A model in training mode answers as in evaluation mode, and is in training mode afterwards.
 
         Args:
             images: (B, 3, H, W), as the backbone gets them.
@@ -244,9 +245,9 @@ class InteractionDistillMixin(TeacherMixin):
             )
         sizes = valid_sizes_of(images, None) if valid_sizes is None else valid_sizes
         questions = self.readout.questions(texts)
-        with self.backbone.record_interactions(questions, sizes) as record:
+        with eval_mode(self), self.backbone.record_interactions(questions, sizes) as record:
             self.backbone(images)
-        return self.answers(record.states, images, texts, sizes)
+            return self.answers(record.states, images, texts, sizes)
 
     def answers(
         self,
@@ -277,13 +278,17 @@ class InteractionDistillMixin(TeacherMixin):
     def predict_interactions(
         self, inputs: Tensor, data_samples: Sequence
     ) -> tuple[InteractionMaps, InteractionMaps]:
-        """Teacher's and student's maps of a batch, over positions, of the same concepts on the same grid."""
-        teacher = self._ask_teacher(inputs, data_samples)
-        questions = self.readout.questions(self.teacher.texts, teacher.concepts)
-        valid_sizes = valid_sizes_of(inputs, data_samples)
-        with self.backbone.record_interactions(questions, valid_sizes) as record:
-            self.backbone(inputs)
-        return teacher, self.readout.answers(record.states, self.teacher.texts, teacher)
+        """Teacher's and student's maps of a batch, over positions, of the same concepts on the same grid.
+
+        In training mode they are those of evaluation mode, as `ask` says; a negative control changes none.
+        """
+        with eval_mode(self):
+            teacher = self._ask_teacher(inputs, data_samples)
+            questions = self.readout.questions(self.teacher.texts, teacher.concepts)
+            valid_sizes = valid_sizes_of(inputs, data_samples)
+            with self.backbone.record_interactions(questions, valid_sizes) as record:
+                self.backbone(inputs)
+            return teacher, self.readout.answers(record.states, self.teacher.texts, teacher)
 
     @torch.no_grad()
     def teacher_answers(

@@ -20,6 +20,7 @@ from mmengine.runner import Runner
 from torch.utils.data import Dataset
 
 from lfi.engine.shards import refuse_shards
+from lfi.eval_mode import eval_mode
 from lfi.models.batches import seen_canvas, valid_sizes_of
 from lfi.models.teachers.text_tower import TextTower
 from lfi.registry import HOOKS
@@ -200,11 +201,9 @@ def _answered(
     """The images as the patches cover them, (B, H, W, 3) RGB, and what is answered of the batch."""
     images = batch['inputs']
     images = stack_batch(list(images)) if not isinstance(images, torch.Tensor) else images
-    training = model.training
-    model.eval()
     data = _preprocessed(model.data_preprocessor, batch)
-    answers = [maps.to('cpu') for maps in answer(data['inputs'], data['data_samples'])]
-    model.train(training)
+    with eval_mode(model):
+        answers = [maps.to('cpu') for maps in answer(data['inputs'], data['data_samples'])]
 
     # Patches at the lower and right edge may reach beyond the images.
     size = seen_canvas(model.backbone, tuple(data['inputs'].shape[-2:]), answers[-1].grid)

@@ -180,10 +180,13 @@ def test_they_are_measured_by_the_teachers_own_maps(make_model, kind):
     types = ('lfi.LFIImageClassifier', kind)
     plain, shuffled = (make_model(type=type, readout=dict(text_dims=24)) for type in types)
     data = plain.data_preprocessor(batch(), training=False)
-    teacher, changed = (m.eval().predict_interactions(**data)[0] for m in (plain, shuffled))
-    assert torch.equal(teacher.logits, changed.logits)
-    teacher, changed = (m.train().predict_interactions(**data)[0] for m in (plain, shuffled))
-    assert not torch.equal(teacher.logits, changed.logits)
+    for training in (False, True):
+        models = (m.train(training) for m in (plain, shuffled))
+        teacher, changed = (m.predict_interactions(**data)[0] for m in models)
+        assert torch.equal(teacher.logits, changed.logits)
+    # And learn from others.
+    own, others = (m(**data, mode='loss')['loss_positions'] for m in (plain, shuffled))
+    assert own != others
 
 
 @pytest.mark.parametrize(
@@ -203,7 +206,7 @@ def test_a_batch_of_one_image_has_no_other_to_take_from(make_model, kind, option
         model(**one, mode='loss')
     # It is measured by the teacher's own maps, image by image.
     if kind == 'lfi.ShuffledImagesClassifier':
-        model.eval().predict_interactions(**one)
+        model.predict_interactions(**one)
 
 
 def test_unread_queries_of_a_baseline_are_frozen(teacher_folder, make_model):

@@ -104,12 +104,12 @@ def test_presence_stays_the_images_own_and_maps_do_not(make_model):
     inputs = torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8, generator=generator)
     samples = [DataSample(metainfo=dict(img_shape=(32, 32))).set_gt_label(label) for label in (0, 3, 1)]
     data = plain.data_preprocessor(dict(inputs=list(inputs), data_samples=samples), training=True)
-    ours, theirs = (model.predict_interactions(**data)[0] for model in (control, plain))
+    ours, theirs = (model._ask_teacher(**data) for model in (control, plain))
     assert torch.equal(ours.presence, theirs.presence)
     assert theirs.presence[0].ne(theirs.presence[1]).any()
     assert all(torch.equal(ours.positions[b], ours.positions[0]) for b in range(3))
     assert all(torch.equal(ours.logits[b], ours.logits[0]) for b in range(3))
     assert theirs.logits[0].ne(theirs.logits[1]).any()
     # It is measured by the teacher's own maps.
-    assert torch.equal(control.eval().predict_interactions(**data)[0].logits, theirs.logits)
+    assert torch.equal(control.predict_interactions(**data)[0].logits, theirs.logits)
     assert not [name for name in make_model('lfi.MeanTargetClassifier').state_dict() if 'mean' in name]

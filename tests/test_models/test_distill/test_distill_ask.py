@@ -48,6 +48,44 @@ def test_ask_leaves_padding_out(make_model, backbone):
     torch.testing.assert_close(student.presence, got.presence)
 
 
+RESNET = dict(
+    type='lfi.InteractionQueryAdapter',
+    backbone=dict(type='mmpretrain.ResNet', depth=18, stem_channels=8, base_channels=8, out_indices=(2, 3)),
+    query_dims=16,
+    num_heads=2,
+    probe_size=64,
+)
+
+
+@pytest.mark.parametrize(
+    ('backbone', 'width'),
+    [(dict(drop_path_rate=0.5, drop_rate=0.5), 16), (dict(RESNET), 64)],
+    ids=['ViT', 'ResNet'],
+)
+def test_a_model_in_training_answers_as_in_evaluation_mode_and_goes_on_training(make_model, backbone, width):
+    head = dict(type='mmpretrain.LinearClsHead', num_classes=CLASSES, in_channels=width)
+    neck = dict(type='mmpretrain.GlobalAveragePooling') if width == 64 else None
+    model = make_model(backbone=backbone, head=head, neck=neck)
+    # One part is frozen by hand.
+    next(model.backbone.children()).eval()
+    modes = {name: module.training for name, module in model.named_modules()}
+    assert set(modes.values()) == {True, False}
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    inputs, samples = batch((64, 64))
+    texts = model.teacher.texts
+    asked = [model.ask(inputs, texts), *model.predict_interactions(inputs, samples)]
+    with pytest.raises(ValueError, match='texts must be'):
+        model.ask(inputs, texts[0])
+    with pytest.raises(RuntimeError):
+        model.ask(inputs[:, :2], texts)
+    assert {name: module.training for name, module in model.named_modules()} == modes
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+    model.eval()
+    expected = [model.ask(inputs, texts), *model.predict_interactions(inputs, samples)]
+    for ours, theirs in zip(asked, expected):
+        assert torch.equal(ours.logits, theirs.logits) and torch.equal(ours.presence, theirs.presence)
+
+
 @pytest.mark.parametrize('shape', [(24,), (5, 512), (3, 5, 24)])
 def test_texts_of_another_shape_are_refused(make_model, shape):
     with pytest.raises(ValueError, match=r'texts must be \(M, E\) with E = readout.text_dims = 24, got'):

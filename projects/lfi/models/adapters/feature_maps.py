@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lfi.eval_mode import eval_mode
+
 Reads = tuple[int, ...] | tuple[str, ...]
 """Which maps are read: by their places among the outputs, or by the names of the modules that give them."""
 
@@ -81,13 +83,11 @@ def find_feature_maps(
         of_modules[name] = output
 
     handles = [modules[name].register_forward_hook(partial(keep, name)) for name in names]
-    training = backbone.training
     parameter = next(backbone.parameters())
     try:
-        backbone.eval()
-        outputs = _outputs(backbone, torch.zeros(1, 3, *size).to(parameter))
+        with eval_mode(backbone):
+            outputs = _outputs(backbone, torch.zeros(1, 3, *size).to(parameter))
     finally:
-        backbone.train(training)
         for handle in handles:
             handle.remove()
     idle = [name for name in names if name not in of_modules]
