@@ -44,15 +44,16 @@ class Model(torch.nn.Module):
             sample.set_metainfo(dict(batch_input_shape=(height, width)))
         return dict(inputs=torch.stack(padded), data_samples=data['data_samples'])
 
-    def teacher_answers(self, images, valid_sizes):
-        """Presence is the concept's number in tenths."""
+    def teacher_answers(self, images, valid_sizes, labels=None):
+        """Presence is the concept's number in tenths; a step of training asks about all."""
         light = self.pool(images.mean(1, keepdim=True))  # [B, 1, H, W]
         numbers = self.teacher.texts[:, 0]
-        return InteractionMaps(
+        maps = InteractionMaps(
             (light * (numbers[:, None, None] + 1))[:, None],
             presence=(numbers / 10).expand(len(images), -1),
             valid=light[:, 0] > 0,
         )
+        return maps, maps
 
     def ask(self, images, texts, valid_sizes):
         """Presence is that of the teacher, halved."""
@@ -122,10 +123,11 @@ class DeepTeacher(Model):
         super().__init__()
         self.student_layers = student_layers
 
-    def teacher_answers(self, images, valid_sizes):
-        maps = super().teacher_answers(images, valid_sizes)
+    def teacher_answers(self, images, valid_sizes, labels=None):
+        maps, _ = super().teacher_answers(images, valid_sizes)
         logits = torch.cat((maps.logits, 5 * maps.logits.square(), maps.logits.exp()), 1)
-        return replace(maps, logits=logits, layers=(0, 1, 2))
+        maps = replace(maps, logits=logits, layers=(0, 1, 2))
+        return maps, maps
 
     def ask(self, images, texts, valid_sizes):
         maps = super().ask(images, texts, valid_sizes)
@@ -140,7 +142,7 @@ def test_a_teacher_of_several_layers_is_compared_layer_by_layer_as_in_the_loss(s
     model, inputs = DeepTeacher(student_layers), images((32, 32))
     sample = sample_of(DataSample, (32, 32), regions={3: None})
     add_interactions(model, dict(inputs=inputs, data_samples=[sample]))
-    logits = model.teacher_answers(torch.stack(inputs), None).logits[0, compared]  # [L, M, H, W]
+    logits = model.teacher_answers(torch.stack(inputs), None)[0].logits[0, compared]  # [L, M, H, W]
     unit = logits.flatten(-2).std(-1, correction=0).mean()
     expected = (logits[-1, 3] / (0.67 * unit)).flatten().softmax(0).view(4, 4)
     torch.testing.assert_close(sample.interactions.teacher[0], expected)
@@ -214,7 +216,7 @@ def test_the_teachers_map_is_the_one_that_the_loss_compares_with():
         for layer in maps.student
     ]
     inputs = model.data_preprocessor(batch, False)['inputs']
-    teacher, student = model.teacher_answers(inputs, None), model.ask(inputs, model.teacher.texts, None)
+    (teacher, _), student = model.teacher_answers(inputs, None), model.ask(inputs, model.teacher.texts, None)
     teacher = replace(teacher, presence=torch.arange(6).lt(5).float().expand(len(inputs), -1))
     loss = model.interaction_loss(student, teacher)['loss_positions']
     assert torch.cat(divergences).mean().item() == pytest.approx(loss.item(), rel=1e-4)

@@ -14,11 +14,12 @@ from torch import Tensor
 
 from lfi.engine.shards import refuse_shards
 from lfi.errors import UsageError
-from lfi.models.batches import seen_canvas, valid_sizes_of
-from lfi.models.losses.interaction_distill_loss import align_layers
+from lfi.models.batches import mark, seen_canvas, valid_sizes_of
+from lfi.models.losses.interaction_distill_loss import aligned
 from lfi.registry import HOOKS
 
 from .image_maps import ImageMaps, without_padding
+from .semantic_consistency import labels_of
 
 
 @HOOKS.register_module()
@@ -91,17 +92,17 @@ def add_interactions(model: Any, batch: dict) -> None:
     sizes = valid_sizes_of(inputs, data['data_samples'])
 
     # The teacher first: its texts follow it to the device.
-    teacher = model.teacher_answers(inputs, sizes).to('cpu')
+    labels = _labels(samples, named, known, len(model.teacher.bank)).to(inputs.device)
+    teacher, asked_in_training = (maps.to('cpu') for maps in model.teacher_answers(inputs, sizes, labels))
     texts = model.teacher.texts[:known]
     student = model.ask(inputs, texts, sizes).to('cpu')
     # Something must be asked, even where the bank knows nothing of what is named.
     asked = sorted({concept for concepts in named for concept in concepts}) or [0]
     mirrored = model.ask(mirror_images(inputs, sizes), texts[asked], sizes).to('cpu')
     canvas = seen_canvas(model.backbone, tuple(inputs.shape[-2:]), student.grid)
-    # As the loss compares them.
-    teacher = align_layers(teacher, len(student.layers))
-    scale = model.interaction_loss.positions_scale(teacher)
-    heat = teacher.over_positions(scale)[:, -1].exp()  # [B, M, H, W]
+    # As the loss compares them: in units of what it compares.
+    scale = model.interaction_loss.positions_scale(aligned(asked_in_training, student))
+    heat = aligned(teacher, student).over_positions(scale)[:, -1].exp()  # [B, C, H, W]
     attention = student.over_positions().exp()  # [B, L, C, H, W]
     reflection = mirrored.over_positions()[:, -1].exp()  # [B, len(asked), H, W]
     for b, (sample, concepts, size) in enumerate(zip(samples, named, sizes)):
@@ -119,6 +120,26 @@ def add_interactions(model: Any, batch: dict) -> None:
             size=size,
             canvas=canvas,
         )
+
+
+def _labels(
+    samples: Sequence[Any], named: Sequence[Sequence[int]], num_concepts: int, num_texts: int
+) -> Tensor:
+    """What a step of training would ask each image about first, (B, C).
+
+    Args:
+        samples: of the images.
+        named: the concepts of each image that have a region or a heat map: where images have no `gt_label`,
+            as in detection, these are its labels.
+        num_concepts: of the bank, without its background.
+        num_texts: C, of the bank.
+    """
+    found = []
+    for sample, concepts in zip(samples, named):
+        labels = labels_of(sample)
+        first = concepts if labels is None else [label for label in labels if 0 <= label < num_concepts]
+        found.append(torch.tensor(first, dtype=torch.long))
+    return mark(torch.zeros(len(found), num_texts), found)
 
 
 def mirror_images(inputs: Tensor, sizes: Sequence[tuple[int, int]]) -> Tensor:

@@ -193,9 +193,10 @@ def against_regions(maps: ImageMaps, regions: Mapping[int, np.ndarray]) -> dict[
     }
 
 
-def labels_of(sample: Mapping) -> list[int] | None:
+def labels_of(sample: Any) -> list[int] | None:
     """The classes that an image is labelled with; None where images have no labels."""
-    return sample['gt_label'].flatten().tolist() if 'gt_label' in sample else None
+    label = sample.get('gt_label')
+    return None if label is None else label.flatten().tolist()
 
 
 def agreement(source: str, saliency: np.ndarray, heat: np.ndarray, centre: np.ndarray) -> dict[str, float]:

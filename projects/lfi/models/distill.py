@@ -292,18 +292,35 @@ class InteractionDistillMixin(TeacherMixin):
 
     @torch.no_grad()
     def teacher_answers(
-        self, images: Tensor, valid_sizes: Sequence[tuple[int, int]] | None = None
-    ) -> InteractionMaps:
-        """The teacher's maps of all concepts of its bank, on the student's grid, as they are read.
+        self,
+        images: Tensor,
+        valid_sizes: Sequence[tuple[int, int]] | None = None,
+        labels: Tensor | None = None,
+    ) -> tuple[InteractionMaps, InteractionMaps]:
+        """The teacher's maps on the student's grid, as they are read.
 
-        No label raises their presence, and no negative control changes them. Arguments as `ask`.
+        No label raises their presence, and no negative control changes them.
+
+        Args:
+            images: as `ask` has them.
+            valid_sizes: likewise.
+            labels: (B, C) in [0, 1], the images' labels among the concepts: a step of training asks about
+                these first. Defaults to None, none is known.
+
+        Returns:
+            The maps of all concepts of the bank; and of those that a step of training asks about.
 
         Raises:
             TypeError: if the model reads a cache.
         """
         sizes = valid_sizes_of(images, None) if valid_sizes is None else valid_sizes
-        maps = self.online_teacher.maps_of_all(images, self.pixels, sizes)
-        return self.reading(maps_in_view(maps, self.backbone, images, sizes))
+        teacher = self.online_teacher
+        maps = teacher.maps_of_all(images, self.pixels, sizes)
+        every, asked = (
+            self.reading(maps_in_view(each, self.backbone, images, sizes))
+            for each in (maps, teacher.asked(maps, labels))
+        )
+        return every, asked
 
     def _ask_teacher(self, inputs: Tensor, data_samples: Sequence) -> InteractionMaps:
         """The teacher's maps on the student's grid, as they are read."""

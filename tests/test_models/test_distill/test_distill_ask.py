@@ -98,7 +98,7 @@ def test_the_teacher_answers_about_all_concepts_as_it_is_read_and_without_labels
     model = make_model(teacher=dict(max_concepts=max_concepts), reading=reading).eval()
     inputs, samples = batch((40, 32), shapes=[(24, 16), (40, 32), (35, 13)])
     sizes = [(24, 16), (40, 32), (35, 13)]
-    got = model.teacher_answers(inputs, sizes).check()
+    got = model.teacher_answers(inputs, sizes)[0].check()
     assert got.concepts is None and got.grid == (5, 4) and got.presence.shape == (3, 6)
     # The label alone is what a step adds.
     in_step = make_model(reading=reading).eval().predict_interactions(inputs, samples)[0]
@@ -114,7 +114,7 @@ def test_the_teacher_answers_about_all_concepts_as_it_is_read_and_without_labels
 def test_the_teacher_answers_about_complete_images_by_default(make_model):
     model = make_model().eval()
     inputs, _ = batch((28, 20))
-    got, expected = model.teacher_answers(inputs), model.teacher_answers(inputs, [(28, 20)] * 3)
+    (got, _), (expected, _) = model.teacher_answers(inputs), model.teacher_answers(inputs, [(28, 20)] * 3)
     assert torch.equal(got.logits, expected.logits) and torch.equal(got.valid, expected.valid)
 
 

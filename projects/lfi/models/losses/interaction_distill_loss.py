@@ -77,9 +77,9 @@ class InteractionDistillLoss(nn.Module):
                 f"student's maps {tuple(student.logits.shape)} and teacher's {tuple(teacher.logits.shape)}, "
                 '(B, L, M, H, W), must agree in B, M, H and W'
             )
-        valid = student.valid & teacher.valid
-        teacher = align_layers(teacher, len(student.layers))
-        student, teacher = replace(student, valid=valid), replace(teacher, valid=valid)
+        teacher = aligned(teacher, student)
+        valid = teacher.valid
+        student = replace(student, valid=valid)
 
         terms = {}
         directions = set(student.directions) & set(teacher.directions)
@@ -100,6 +100,12 @@ class InteractionDistillLoss(nn.Module):
         if teacher.positions is not None:
             return self.positions_temperature
         return self.positions_temperature * _spread(teacher)
+
+
+def aligned(teacher: InteractionMaps, student: InteractionMaps) -> InteractionMaps:
+    """The teacher's maps as they are compared: a layer for each of the student's, valid where both are."""
+    aligned_layers = align_layers(teacher, len(student.layers))
+    return replace(aligned_layers, valid=student.valid & teacher.valid)
 
 
 def align_layers(teacher: InteractionMaps, n_student: int) -> InteractionMaps:

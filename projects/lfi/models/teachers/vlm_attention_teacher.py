@@ -171,8 +171,7 @@ class VLMAttentionTeacher:
             of all others. Cosines are scaled as the model's own image-text logits. Presence is what
             `own_presence` says.
         """
-        maps = self.maps_of_all(inputs, pixels, valid_sizes)
-        return maps if self.max_concepts is None else most_present(maps, labels, self.bank, self.max_concepts)
+        return self.asked(self.maps_of_all(inputs, pixels, valid_sizes), labels)
 
     @torch.no_grad()
     def maps_of_all(
@@ -199,6 +198,10 @@ class VLMAttentionTeacher:
             layers=tuple(range(-n_layers, 0)),
             directions=self.extractor.directions,
         )
+
+    def asked(self, maps: InteractionMaps, labels: Tensor | None = None) -> InteractionMaps:
+        """What a call gives, of the maps of all concepts of the bank; labels as there."""
+        return maps if self.max_concepts is None else most_present(maps, labels, self.bank, self.max_concepts)
 
     def _presence(self, pooled: Tensor) -> Tensor:
         """The presence (B, C) of all concepts, by the images' embeddings (B, E)."""
