@@ -6,6 +6,7 @@ from .concept_check_hook import ConceptCheckHook
 from .imagenet_names import ImageNetNames
 from .names import check_unrepeated, concept_names, repetition
 from .prompts import prompt_templates
+from .same_embeddings import warn_of_same_embeddings
 
 __all__ = [
     'CaptionPhrases',
@@ -16,4 +17,5 @@ __all__ = [
     'concept_names',
     'prompt_templates',
     'repetition',
+    'warn_of_same_embeddings',
 ]

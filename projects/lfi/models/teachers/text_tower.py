@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lfi.concepts import ConceptBank, concept_names, prompt_templates
+from lfi.concepts import ConceptBank, concept_names, prompt_templates, warn_of_same_embeddings
 from lfi.registry import TEACHERS, type_of
 
 from .arguments import bind_arguments
@@ -66,7 +66,7 @@ class TextTower:
 
     @torch.no_grad()
     def embed(self, texts: Sequence[str]) -> Tensor:
-        """Embed texts, each in all prompts.
+        """Embed texts, each in all prompts; it warns of those that are the same as others that were embedded.
 
         Args:
             texts: T of them.
@@ -80,14 +80,17 @@ class TextTower:
         """
         new = [text for text in dict.fromkeys(texts) if text not in self._known]
         if new:
-            bank = ConceptBank.encode(new, self.templates, self._encode)
+            bank, known = ConceptBank.encode(new, self.templates, self._encode), len(self._known)
             self._known.update(zip(new, bank.embeddings))
+            warn_of_same_embeddings([*self._known], torch.stack([*self._known.values()]), known)
         return torch.stack([self._known[text] for text in texts])
 
     @torch.no_grad()
     def bank(self) -> ConceptBank:
-        """The concepts without the background, embedded. Errors as `concepts` and `embed`."""
-        return ConceptBank.encode(self.concepts, self.templates, self._encode)
+        """The concepts without the background, embedded. Errors and warnings as `concepts` and `embed`."""
+        bank = ConceptBank.encode(self.concepts, self.templates, self._encode)
+        warn_of_same_embeddings(bank.names, bank.embeddings)
+        return bank
 
     @cached_property
     def _arguments(self) -> dict[str, Any]:

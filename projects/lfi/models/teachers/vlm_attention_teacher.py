@@ -11,7 +11,13 @@ import torch.nn.functional as F
 from mmengine.logging import print_log
 from torch import Tensor
 
-from lfi.concepts import ConceptBank, concept_names, prompt_templates, repetition
+from lfi.concepts import (
+    ConceptBank,
+    concept_names,
+    prompt_templates,
+    repetition,
+    warn_of_same_embeddings,
+)
 from lfi.registry import EXTRACTORS, TEACHERS, type_of
 from lfi.structures import ImageFeatures, InteractionMaps, numbers_like
 
@@ -95,6 +101,7 @@ class VLMAttentionTeacher:
             self.bank = ConceptBank.encode(
                 names, templates, lambda texts: vlm.encode_text(tokenizer(texts)), background
             )
+        warn_of_same_embeddings(self.bank.names, self.bank.embeddings)
         check = EmbeddingCheck(vlm)
         fold_batch_norms(vlm.visual)
         self.visual = vlm.visual.to(memory_format=torch.channels_last)
