@@ -272,3 +272,31 @@ def test_a_cache_of_training_images_is_refused_before_the_run():
         hook.before_run(SimpleNamespace(model=model))
     model._teacher_cache = None
     hook.before_run(SimpleNamespace(model=model))
+
+
+@pytest.mark.parametrize(
+    ('fields', 'reads_labels', 'expected'),
+    [
+        (dict(gt_label=torch.tensor([3])), True, [3]),
+        # One beyond the bank, and one that is hidden.
+        (dict(gt_label=torch.tensor([77])), True, []),
+        (dict(gt_label=torch.tensor([-1])), True, []),
+        (dict(gt_label=torch.tensor([3])), False, None),
+        # A detector's labels are its objects.
+        (dict(), True, [1, 4]),
+    ],
+)
+def test_the_teacher_is_told_the_labels_by_which_training_asks(fields, reads_labels, expected):
+    told = []
+
+    class Told(Model):
+        def teacher_answers(self, images, valid_sizes, labels=None):
+            told.append(labels)
+            return super().teacher_answers(images, valid_sizes)
+
+    model = Told()
+    model.reads_labels = reads_labels
+    sample = sample_of(DataSample, (32, 32), regions={4: None, 1: None, 5: None}, **fields)
+    add_interactions(model, dict(inputs=images((32, 32)), data_samples=[sample]))
+    (labels,) = told
+    assert (labels if labels is None else labels[0].nonzero().flatten().tolist()) == expected

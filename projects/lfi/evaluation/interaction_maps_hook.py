@@ -92,7 +92,9 @@ def add_interactions(model: Any, batch: dict) -> None:
     sizes = valid_sizes_of(inputs, data['data_samples'])
 
     # The teacher first: its texts follow it to the device.
-    labels = _labels(samples, named, known, len(model.teacher.bank)).to(inputs.device)
+    labels = None
+    if getattr(model, 'reads_labels', True):
+        labels = _labels(samples, named, known, len(model.teacher.bank)).to(inputs.device)
     teacher, asked_in_training = (maps.to('cpu') for maps in model.teacher_answers(inputs, sizes, labels))
     texts = model.teacher.texts[:known]
     student = model.ask(inputs, texts, sizes).to('cpu')
