@@ -249,6 +249,18 @@ def test_padding_of_mmseg_has_its_names(write):
     assert model_of(cfg).data_preprocessor.test_cfg == dict(size_divisor=2)
 
 
+def test_weights_on_a_host_that_is_gone_are_said(write, capsys):
+    path = 'mmclassification/v0/resnet/resnet18_8xb16_cifar10_2021.pth'
+    gone, mirror = (f'https://{host}/{path}' for host in ('download.openmmlab.com', 'mmassets.onedl.ai'))
+    begin = f"init_cfg=dict(type='Pretrained', checkpoint='{gone}', prefix='backbone.'), "
+    write(SHAPES.replace('backbone=dict(', f'backbone=dict({begin}'))
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if 'openmmlab' in line]
+    assert line == (
+        f"model.backbone.backbone.init_cfg.checkpoint='{gone}' cannot be fetched: the host "
+        f'download.openmmlab.com is gone: write {mirror} in its place.'
+    )
+
+
 def test_a_model_of_the_written_file_trains_from_its_cache(write, tmp_path, warm_python, capsys):
     file = write()
     assert "reads=('layer3', 'layer4')" in file.read_text() and "_base_ = 'mine.py'" in file.read_text()

@@ -2,6 +2,8 @@
 
 import io
 import os
+from email.message import Message
+from urllib.error import HTTPError, URLError
 
 import pytest
 import torch
@@ -113,6 +115,103 @@ def test_a_hubs_folder_that_cannot_be_written_is_named(tmp_path, monkeypatch):
     assert found['Hugging Face'].state == found['torch hub'].state == 'missing'
     assert found['Hugging Face'].found == f'{tmp_path / "file/hub"} cannot be written: no models'
     assert 'export HF_HOME=FOLDER' in found['Hugging Face'].fix
+
+
+CONFIG = """
+load_from = 'start.pth'
+model = dict(
+    type='mmpretrain.ImageClassifier',
+    backbone=dict(type='ResNet', init_cfg=dict(type='Pretrained', checkpoint='{backbone}')),
+    neck=dict(init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnet18')),
+    head=dict(init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnet1')),
+)
+"""
+GONE = 'https://download.openmmlab.com/mmclassification/v0/resnet/resnet50_8xb32_in1k_20210831-ea4938fc.pth'
+BACKBONE = 'model.backbone.init_cfg.checkpoint'
+
+
+@pytest.fixture
+def checkpoints_of(tmp_path, monkeypatch):
+    """What is found of a config, by the address of its backbone's weights."""
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+
+    def find(ask=doctor.not_asked, backbone=GONE):
+        (tmp_path / 'mine.py').write_text(CONFIG.format(backbone=backbone))
+        return by_name(doctor.checkpoints('mine.py', ask))
+
+    return find
+
+
+def test_the_checkpoints_of_a_config_are_looked_for(checkpoints_of, tmp_path):
+    found = checkpoints_of()
+    assert found['load_from'].state == 'wrong' and found['load_from'].found == 'start.pth is not there'
+    gone = found[BACKBONE]
+    assert gone.state == 'wrong' and gone.found == GONE
+    assert 'openmmlab.com is gone: write https://mmassets.onedl.ai/mmclassification/v0/resnet/' in gone.fix
+    assert gone.fix.endswith(', or torchvision://resnet50 without a prefix for a backbone')
+    vision = found['model.neck.init_cfg.checkpoint']
+    assert vision.state == 'ok' and vision.found.endswith(
+        '.pth, not asked whether it is there: --online does'
+    )
+    assert 'did you mean resnet' in found['model.head.init_cfg.checkpoint'].found
+    (tmp_path / 'start.pth').touch()
+    (tmp_path / 'checkpoints').mkdir()
+    (tmp_path / 'checkpoints' / GONE.rpartition('/')[2]).touch()
+    found = checkpoints_of()
+    assert found['load_from'].state == found[BACKBONE].state == 'ok'
+    assert f'kept in {tmp_path / "checkpoints"}' in found[BACKBONE].found
+
+
+@pytest.mark.parametrize(
+    ('answer', 'state', 'said'),
+    [
+        (None, 'ok', 'its host has it'),
+        (HTTPError('', 404, 'Not Found', Message(), None), 'wrong', 'its host says 404 Not Found'),
+        (URLError('no route'), 'missing', 'its host cannot be asked (no route)'),
+        (TimeoutError('timed out'), 'missing', 'its host cannot be asked (timed out)'),
+    ],
+)
+def test_hosts_are_asked_on_request(checkpoints_of, monkeypatch, answer, state, said):
+    asked = []
+
+    def urlopen(request, timeout):
+        asked.append((request.get_method(), request.full_url, timeout))
+        if answer is not None:
+            raise answer
+        return io.BytesIO()
+
+    monkeypatch.setattr(doctor, 'urlopen', urlopen)
+    found = checkpoints_of(doctor.answer_of, 'https://weights.org/a.pth')
+    assert asked[0] == ('HEAD', 'https://weights.org/a.pth', doctor.SECONDS)
+    assert found[BACKBONE].state == state and found[BACKBONE].found.endswith(said)
+    # One that is gone is not asked.
+    asked.clear()
+    checkpoints_of(doctor.answer_of)
+    assert asked and not [url for _, url, _ in asked if 'openmmlab' in url]
+
+
+def test_a_config_without_checkpoints_or_none_at_all():
+    (found,) = doctor.checkpoints('lfi_vit-tiny_shapes', doctor.not_asked)
+    assert found == Finding('ok', 'none', 'the config begins with no checkpoint')
+    (found,) = doctor.checkpoints('mmdet::rtmdet_tiny_8xb32-300e_coco', doctor.not_asked)
+    assert found.name == BACKBONE
+    (found,) = doctor.checkpoints('lfi_vit-tny_shapes', doctor.not_asked)
+    assert found.state == 'wrong' and 'near it are' in found.found
+
+
+def test_a_config_is_named_on_the_command_line(monkeypatch, capsys, tmp_path):
+    (tmp_path / 'mine.py').write_text(CONFIG.format(backbone=GONE))
+    monkeypatch.setattr(doctor, 'SECTIONS', {})
+    monkeypatch.setattr('sys.argv', ['lfi', str(tmp_path / 'mine.py')])
+    with pytest.raises(SystemExit) as end:
+        doctor.main()
+    out = capsys.readouterr().out
+    assert end.value.code == 1 and f'Training cannot work: load_from, {BACKBONE}, ' in out
+    monkeypatch.setattr('sys.argv', ['lfi', '--online'])
+    with pytest.raises(SystemExit, match='2'):
+        doctor.main()
+    assert '--online asks about the checkpoints of a config: name one' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(('state', 'code'), [('ok', 0), ('missing', 0), ('wrong', 1)])

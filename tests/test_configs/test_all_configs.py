@@ -1,11 +1,13 @@
 """Every config says how it is run, and has its baseline."""
 
 import re
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from lfi.concepts import concept_names
 from lfi.datasets.transforms import refuse_unrecorded_steps
+from lfi.engine.checkpoint_addresses import address_of, named_checkpoints, said_of_gone
 from lfi.engine.pipelines import check_pipelines, set_teacher_cache
 from lfi.registry import EXTRACTORS
 from mmengine.registry import DATASETS
@@ -14,6 +16,7 @@ from repository_configs import (
     CONFIGS,
     DETECTION,
     METHODS,
+    OTHERS,
     PRETRAINING,
     ROOT,
     SEGMENTATION,
@@ -27,6 +30,12 @@ from repository_configs import (
 )
 
 COMMAND = re.compile(r'tools/(train\.py|dist_train\.sh) +(\S+\.py)(?: (\d+))?(.*)')
+
+
+@pytest.fixture(scope='module')
+def own_text():
+    """What the configs of the repository say, without those that they inherit from of other projects."""
+    return '\n'.join(path.read_text() for path in (ROOT / 'configs').rglob('*.py'))
 
 
 def test_configs_are_found():
@@ -98,6 +107,19 @@ def test_processes_share_the_running_statistics_of_a_stem(config, empty_root):
     cfg = read(config)
     if cfg.model.backbone.get('stem') is not None:
         assert cfg.default_hooks.sync_buffers.type == 'SyncBuffersHook'
+
+
+# What mmseg is needed for can be read with it alone.
+READABLE = [config for config in CONFIGS + OTHERS if find_spec('mmseg') or config not in SEGMENTATION]
+
+
+@pytest.mark.parametrize('config', READABLE)
+def test_no_checkpoint_is_on_a_host_that_is_gone(config, empty_root, own_text):
+    for key, checkpoint in named_checkpoints(read(config)):
+        address = address_of(checkpoint)
+        assert not said_of_gone(address), f'{key}={checkpoint}'
+        # Bases of other projects name other hosts in other versions.
+        assert checkpoint.startswith('torchvision://') or address.rpartition('/')[2] in own_text
 
 
 def test_every_recipe_has_its_baseline_and_its_method():

@@ -3,7 +3,16 @@
 _base_ = ['mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco.py']
 
 custom_imports = dict(imports=['lfi'], allow_failed_imports=False)
-model = dict(data_preprocessor=dict(pad_size_divisor=32))
+# mmdet's own address is of a host that is gone.
+model = dict(
+    data_preprocessor=dict(pad_size_divisor=32),
+    backbone=dict(
+        init_cfg=dict(
+            checkpoint='https://mmassets.onedl.ai/mmdetection/v3.0/rtmdet/cspnext_rsb_pretrain/'
+            'cspnext-tiny_imagenet_600e.pth'
+        )
+    ),
+)
 data_root = '{{$LFI_DATA_ROOT:data}}/coco/'
 train_pipeline = [
     dict(type='LoadImageFromFile'),

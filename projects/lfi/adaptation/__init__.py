@@ -2,6 +2,6 @@
 
 from .check import Checked, checked
 from .overlay import Overlay, overlay
-from .user_config import UserConfig, read_user_config
+from .user_config import UserConfig, locate_config, read_user_config
 
-__all__ = ['Checked', 'Overlay', 'UserConfig', 'checked', 'overlay', 'read_user_config']
+__all__ = ['Checked', 'Overlay', 'UserConfig', 'checked', 'locate_config', 'overlay', 'read_user_config']

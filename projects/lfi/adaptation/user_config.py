@@ -58,16 +58,26 @@ def read_user_config(name: str) -> UserConfig:
     Raises:
         UsageError: if there is no such file, if it is not a config, or one that a text config cannot inherit.
     """
+    package, path = locate_config(name)
+    if package is None and path.resolve().is_relative_to(configs_folder().resolve()):
+        package, path = 'lfi', path.resolve()
+    return UserConfig(path, package, _read(name, path))
+
+
+def locate_config(name: str) -> tuple[str | None, Path]:
+    """The project that has a config, None for LFI's and for files; and its file.
+
+    Args:
+        name: as `read_user_config` takes it.
+
+    Raises:
+        UsageError: if there is no such file.
+    """
     package, found, rest = name.partition('::')
-    own = None if not found or package == 'lfi' else package
-    if own:
-        path = _find(own, rest)
-    else:
-        with as_usage_error(FileNotFoundError):
-            path = Path(find_config(name))
-        if path.resolve().is_relative_to(configs_folder().resolve()):
-            own, path = 'lfi', path.resolve()
-    return UserConfig(path, own, _read(name, path))
+    if found and package != 'lfi':
+        return package, _find(package, rest)
+    with as_usage_error(FileNotFoundError):
+        return None, Path(find_config(name))
 
 
 def _read(name: str, path: Path) -> Config:

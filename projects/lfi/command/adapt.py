@@ -13,10 +13,14 @@ from __future__ import annotations
 import shlex
 from argparse import Namespace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lfi.arguments import ArgumentParser
 from lfi.config_files import teacher_names
 from lfi.tools import run_tool
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
 
 def parse_args() -> Namespace:
@@ -84,9 +88,29 @@ def adapt(args: Namespace) -> None:
         f'({100 * found.added / found.plain:.1f} %) for interactions, which an export leaves out.'
     )
     print(f'Data: {found.data}.')
+    for line in gone_checkpoints(found.cfg):
+        print(line)
     print('Next:')
     for line in commands(out, found.cfg, new.cached):
         print(f'  {line}')
+
+
+def gone_checkpoints(cfg: Config) -> list[str]:
+    """A line for each checkpoint of a config that is on a host that is gone, and is not kept."""
+    from lfi.engine.checkpoint_addresses import address_of, kept_file, named_checkpoints, said_of_gone
+    from lfi.errors import UsageError
+
+    lines = []
+    for key, checkpoint in named_checkpoints(cfg):
+        try:
+            url = address_of(checkpoint)
+        except UsageError as error:
+            lines.append(f'{key}={checkpoint!r}: {error}.')
+            continue
+        gone = said_of_gone(url)
+        if gone and not Path(kept_file(url)).is_file():
+            lines.append(f'{key}={checkpoint!r} cannot be fetched: {gone} in its place.')
+    return lines
 
 
 def commands(out: Path, cfg: dict, cached: bool) -> list[str]:

@@ -1,7 +1,10 @@
 """Say what is installed, where data and teachers lie, and what is missing.
 
 lfi doctor
+lfi doctor my_resnet50.py
+lfi doctor mmdet::rtmdet_tiny_8xb32-300e_coco --online
 
+With a config it says which of the checkpoints that it begins with cannot be had, and what replaces them.
 The exit status is 0 unless training cannot work.
 """
 
@@ -10,6 +13,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from argparse import Namespace
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, partial
@@ -17,6 +21,8 @@ from importlib import import_module, metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 from rich.console import Console
 from rich.table import Table
@@ -24,10 +30,13 @@ from rich.text import Text
 
 from lfi.arguments import ArgumentParser
 from lfi.config_files import configs_folder
+from lfi.errors import UsageError
 from lfi.ops import StandIn
 from lfi.studies.settings_digest import ROOTS
 from lfi.version import __version__
 
+# How long a host may take to answer.
+SECONDS = 5
 State = Literal['ok', 'missing', 'wrong']
 # What configs call a user's folder of images, and one of labelled ones beside it.
 OWN_FOLDERS = {'images', 'labelled'}
@@ -75,15 +84,28 @@ class Finding:
     fix: str = ''
 
 
-def parse_args() -> None:
-    """Parse the command line, which has no arguments."""
-    ArgumentParser(description=__doc__).parse_args()
+def parse_args() -> Namespace:
+    """Parse the command line."""
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument(
+        'config', nargs='?', help="a config to look into: a file, one of LFI's, or mmdet::NAME of a project's"
+    )
+    parser.add_argument(
+        '--online', action='store_true', help="ask the hosts of the config's checkpoints, by a HEAD request"
+    )
+    args = parser.parse_args()
+    if args.online and args.config is None:
+        parser.error('--online asks about the checkpoints of a config: name one')
+    return args
 
 
 def main() -> None:
     """Print all findings; the process ends with 1 where training cannot work, and with 0 otherwise."""
-    parse_args()
+    args = parse_args()
     found = {title: list(look()) for title, look in SECTIONS.items()}
+    if args.config is not None:
+        ask = answer_of if args.online else not_asked
+        found[f'Checkpoints of {args.config}'] = list(checkpoints(args.config, ask))
     report(found, Console())
     sys.exit(any(finding.state == 'wrong' for findings in found.values() for finding in findings))
 
@@ -203,6 +225,69 @@ def _kept(hub: str, folder: Path, names: str, variable: str) -> Finding:
         return Finding('ok', hub, f'{folder}: {names}')
     fix = f'export {variable}=FOLDER, one that can be written; else nothing is downloaded'
     return Finding('missing', hub, f'{folder} cannot be written: {names}', fix)
+
+
+def checkpoints(config: str, ask: Callable[[str, str], Finding]) -> Iterator[Finding]:
+    """The checkpoints that a config begins with.
+
+    Args:
+        config: as `locate_config` takes it.
+        ask: what is found of a name in the config at an address, whose file is not kept.
+    """
+    try:
+        from lfi.adaptation import locate_config
+        from lfi.engine.checkpoint_addresses import named_checkpoints
+        from lfi.engine.config_loading import load_config
+
+        named = list(named_checkpoints(load_config(str(locate_config(config)[1]))))
+    except Exception as error:  # As of `models`; and a config may raise anything.
+        yield Finding('wrong', config, ' '.join(str(error).split()))
+        return
+    for key, checkpoint in named:
+        yield checkpoint_at(key, checkpoint, ask)
+    if not named:
+        yield Finding('ok', 'none', 'the config begins with no checkpoint')
+
+
+def checkpoint_at(key: str, checkpoint: str, ask: Callable[[str, str], Finding]) -> Finding:
+    """What is found of one checkpoint; arguments as of `Named` and `checkpoints`."""
+    from lfi.engine.checkpoint_addresses import address_of, kept_file, said_of_gone
+
+    try:
+        address = address_of(checkpoint)
+    except UsageError as error:
+        return Finding('wrong', key, str(error))
+    if '://' not in address:
+        path = Path(address).expanduser()
+        # A student is a folder.
+        if path.exists():
+            return Finding('ok', key, address)
+        return Finding('wrong', key, f'{address} is not there', f'{key}=FILE, or None to begin without')
+    if not address.startswith(('http://', 'https://')):
+        return Finding('ok', key, f'{address}, of which only a training knows whether it is there')
+    if Path(kept_file(address)).is_file():
+        return Finding('ok', key, f'{address}, kept in {kept_file(address)}')
+    if gone := said_of_gone(address):
+        return Finding('wrong', key, address, gone)
+    return ask(key, address)
+
+
+def not_asked(key: str, url: str) -> Finding:
+    """An address whose host is not asked."""
+    return Finding('ok', key, f'{url}, not asked whether it is there: --online does')
+
+
+def answer_of(key: str, url: str) -> Finding:
+    """What the host of an address answers to a HEAD request."""
+    try:
+        with urlopen(Request(url, method='HEAD'), timeout=SECONDS):
+            return Finding('ok', key, f'{url}, its host has it')
+    except HTTPError as error:
+        return Finding('wrong', key, f'{url}: its host says {error.code} {error.reason}', f'{key}=FILE')
+    except OSError as error:
+        # The network may be there at the training.
+        reason = getattr(error, 'reason', error)
+        return Finding('missing', key, f'{url}: its host cannot be asked ({reason})', 'is there a network?')
 
 
 SECTIONS: dict[str, Callable[[], Iterator[Finding]]] = {

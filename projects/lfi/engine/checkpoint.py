@@ -22,6 +22,7 @@ from mmengine.runner import CheckpointLoader, find_latest_checkpoint
 from lfi.errors import CheckpointError
 from lfi.repositories import HUB, is_student, local_folder
 
+from .checkpoint_addresses import said_of_gone
 from .checkpoint_globals import ForbiddenStateError, finished, runner_state_allowed
 
 # What torch says if memory, or the device that is asked for, is missing.
@@ -131,11 +132,20 @@ def load_url(
 
     Returns:
         What the file holds.
+
+    Raises:
+        CheckpointError: Its host is gone, and the file is not kept.
     """
     model_dir = model_dir or osp.join(torch.hub.get_dir(), 'checkpoints')
     os.makedirs(model_dir, exist_ok=True)
     filename = osp.join(model_dir, osp.basename(urlparse(url).path))
     if not osp.exists(filename):
+        if gone := said_of_gone(url):
+            # It would wait for minutes, or get the page of whoever has the name now.
+            raise CheckpointError(
+                f'{url} cannot be fetched: {gone} in its place, in load_from, a checkpoint of init_cfg or '
+                f'pretrained; or put the file at {filename}'
+            )
         print_log(f'Downloading {url} to {filename}', logger='current')
         torch.hub.download_url_to_file(url, filename, progress=progress)
     return load_from_local(filename, map_location)
