@@ -19,8 +19,8 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
     if not any(training for _, training in modes):
         yield
         return
-    model.eval()
     try:
+        model.eval()
         yield
     finally:
         # A module may do more than to note its mode, such as LeViT's, which forget what they keep for tests.

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
-from urllib.parse import urlparse
 
 import mmengine.runner.checkpoint as mmengine_checkpoint
 import torch
@@ -22,7 +21,7 @@ from mmengine.runner import CheckpointLoader, find_latest_checkpoint
 from lfi.errors import CheckpointError
 from lfi.repositories import HUB, is_student, local_folder
 
-from .checkpoint_addresses import said_of_gone
+from .checkpoint_addresses import kept_file, said_of_gone
 from .checkpoint_globals import ForbiddenStateError, finished, runner_state_allowed
 
 # What torch says if memory, or the device that is asked for, is missing.
@@ -136,9 +135,8 @@ def load_url(
     Raises:
         CheckpointError: Its host is gone, and the file is not kept.
     """
-    model_dir = model_dir or osp.join(torch.hub.get_dir(), 'checkpoints')
-    os.makedirs(model_dir, exist_ok=True)
-    filename = osp.join(model_dir, osp.basename(urlparse(url).path))
+    filename = kept_file(url, model_dir)
+    os.makedirs(osp.dirname(filename), exist_ok=True)
     if not osp.exists(filename):
         if gone := said_of_gone(url):
             # It would wait for minutes, or get the page of whoever has the name now.

@@ -86,9 +86,15 @@ def address_of(checkpoint: str) -> str:
     return known[name]
 
 
-def kept_file(url: str) -> str:
-    """Where the file of an address is kept once it was downloaded."""
-    return osp.join(torch.hub.get_dir(), 'checkpoints', osp.basename(urlsplit(url).path))
+def kept_file(url: str, folder: str | None = None) -> str:
+    """Where the file of an address is kept once it was downloaded.
+
+    Args:
+        url: the address.
+        folder: of such files. Defaults to None, torch hub's.
+    """
+    folder = folder or osp.join(torch.hub.get_dir(), 'checkpoints')
+    return osp.join(folder, osp.basename(urlsplit(url).path))
 
 
 def said_of_gone(url: str) -> str:
