@@ -10,7 +10,11 @@ import pytest
 import torch
 from lfi.engine import launch
 from lfi.engine.checkpoint import load_from_local
+from lfi.engine.non_finite_hook import NonFiniteError
+from lfi.errors import UsageError
 from lfi.models.distill import InteractionDistillMixin
+from lfi.option_checks import check_whole
+from lfi.structures.interaction_cache import CacheError
 from mmengine.fileio import get
 from mmengine.registry import MODELS
 from mmengine.runner import CheckpointLoader, Runner
@@ -173,15 +177,66 @@ def test_other_errors_keep_their_traceback(error):
         launch.run(main)
 
 
-class Missing(Dataset):
+class Raising(Dataset):
+    """Raises an error for its item, while another one is handled."""
+
+    def __init__(self, *error):
+        self.error = error
+
     def __len__(self):
         return 1
 
     def __getitem__(self, index):
-        return open('no_such_image.jpg')
+        kind, *words = self.error
+        try:
+            raise KeyError('the cause')
+        except KeyError as cause:
+            raise kind(*words) from cause
 
 
-def test_a_file_that_a_loader_s_worker_misses():
-    loader = DataLoader(Missing(), num_workers=1)
-    message = "FileNotFoundError: [Errno 2] No such file or directory: 'no_such_image.jpg'"
-    assert said(lambda: list(loader)) == f'error: {message}'
+def read(num_workers, *error):
+    list(DataLoader(Raising(*error), num_workers=num_workers))
+
+
+IN_A_WORKER_OR_NOT = pytest.mark.parametrize('num_workers', [0, 1])
+
+
+@IN_A_WORKER_OR_NOT
+@pytest.mark.parametrize('kind', [UsageError, CacheError, NonFiniteError])
+def test_a_mistake_is_the_same_line_in_a_loader_s_worker(num_workers, kind):
+    words = 'cache has no maps of a.jpg: Errors: it was written for other data'
+    assert said(lambda: read(num_workers, kind, words)) == f'error: {words}'
+
+
+@IN_A_WORKER_OR_NOT
+def test_a_file_is_the_same_line_in_a_loader_s_worker(num_workers):
+    def missing():
+        read(num_workers, FileNotFoundError, errno.ENOENT, 'No such file or directory', "it's.jpg")
+
+    assert said(missing) == "error: No such file or directory: it's.jpg"
+    full = os.strerror(errno.ENOSPC)
+    assert said(lambda: read(num_workers, OSError, errno.ENOSPC, full)) == f'error: {full}'
+    assert said(lambda: read(num_workers, FileNotFoundError, 'no folder')) == 'error: no folder'
+
+
+class Checking(Dataset):
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        check_whole(1, num_queries='8')
+
+
+@IN_A_WORKER_OR_NOT
+def test_what_lfi_refuses_is_the_same_line_in_a_loader_s_worker(num_workers):
+    message = said(lambda: list(DataLoader(Checking(), num_workers=num_workers)))
+    assert message == "error: num_queries='8' must be a whole number of 1 or more"
+
+
+@IN_A_WORKER_OR_NOT
+@pytest.mark.parametrize(
+    'error', [(KeyError, 'loss'), (ValueError, 'not enough values'), (OSError, errno.EIO, 'I/O')]
+)
+def test_a_bug_in_a_loader_s_worker_keeps_its_traceback(num_workers, error):
+    with pytest.raises(error[0], match=str(error[-1])):
+        launch.run(lambda: read(num_workers, *error))

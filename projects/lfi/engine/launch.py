@@ -31,6 +31,7 @@ from .mistakes import MISTAKES, said_of
 from .non_finite_hook import NonFiniteError
 from .pipelines import LOADERS, check_pipelines
 from .processes import start_processes
+from .worker_errors import words_of
 
 # What a shell says of a program that Ctrl-C stopped.
 INTERRUPTED = 130
@@ -55,7 +56,7 @@ def run(main: Callable[[], None], *mistakes: type[Exception]) -> None:
     except expected as error:
         if os.environ.get(SHOW_TRACEBACK):
             raise
-        sys.exit(f'error: {error}')
+        sys.exit(f'error: {words_of(error)}')
     except KeyboardInterrupt:
         print('stopped', file=sys.stderr)
         sys.exit(INTERRUPTED)

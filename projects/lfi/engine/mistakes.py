@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import inspect
 import re
+from ast import literal_eval
 from difflib import get_close_matches
 from pathlib import Path
 from traceback import extract_tb, walk_tb
@@ -17,6 +18,8 @@ from mmengine.registry import Registry
 
 from lfi.errors import near_it, nearest
 
+from .worker_errors import WorkerError, worker_error
+
 FILES = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
 # A disk that is full, or not to be written.
 DISKS = (errno.EDQUOT, errno.ENOSPC, errno.EROFS)
@@ -28,6 +31,8 @@ BUILDS = 'mmengine/registry/build_functions.py'
 RUNNER = 'mmengine/runner/runner.py'
 OPTIMIZER = 'torch/optim/optimizer.py'
 UNKNOWN = re.compile(r'(?P<type>\S+) is not in the \S+::(?P<kind>.+?) registry')
+# A failure of the system, as Python words it.
+SYSTEM = re.compile(r"\[Errno (?P<number>\d+)\] (?P<reason>.+?)(?:: (?P<name>'.+'|\".+\"))?")
 ARGUMENTS = re.compile(r'__init__\(\) (got an unexpected keyword argument|missing \d+ required)')
 
 
@@ -37,12 +42,11 @@ def said_of(error: BaseException) -> str | None:
     Args:
         error: that was raised.
     """
+    worker = worker_error(error)
+    if worker is not None:
+        return _said_of_worker(worker, error)
     if isinstance(error, FILES):
-        if error.filename:
-            return f'{error.strerror}: {error.filename}'
-        # A loader's worker hands on its whole traceback, and what was raised at its end.
-        said = str(error).rpartition('Traceback (most recent call last):')[2].strip()
-        return said.splitlines()[-1] if said != str(error).strip() else ' '.join(said.split())
+        return f'{error.strerror}: {error.filename}' if error.filename else ' '.join(str(error).split())
     if isinstance(error, OSError) and error.errno in DISKS:
         return f'{error.strerror}{f": {error.filename}" if error.filename else ""}'
     if isinstance(error, NotImplementedError):
@@ -89,10 +93,28 @@ def said_of(error: BaseException) -> str | None:
     return None
 
 
+def _said_of_worker(worker: WorkerError, error: BaseException) -> str | None:
+    """The same of an error that a loader's worker has handed on."""
+    system = SYSTEM.fullmatch(worker.message)
+    if isinstance(error, FILES) and not system:
+        return ' '.join(worker.message.split())
+    if system and (isinstance(error, FILES) or int(system['number']) in DISKS):
+        return f'{system["reason"]}{f": {literal_eval(name)}" if (name := system["name"]) else ""}'
+    if isinstance(error, RuntimeError | TypeError | ValueError) and not isinstance(
+        error, NotImplementedError
+    ):
+        return ' '.join(worker.message.split()) if _raises_in_lfi(worker.file, worker.line) else None
+    return None
+
+
 def _is_lfis(error: BaseException) -> bool:
     """Whether a line of LFI raised it: then its message says what to write. Errors of Python come without."""
     last = extract_tb(error.__traceback__)[-1]
-    return Path(last.filename).is_relative_to(LFI) and (last.line or '').startswith('raise ')
+    return _raises_in_lfi(last.filename, last.line or '')
+
+
+def _raises_in_lfi(file: str, line: str) -> bool:
+    return Path(file).is_relative_to(LFI) and line.startswith('raise ')
 
 
 def _asked_url(error: BaseException) -> str:
