@@ -23,6 +23,7 @@ FLOORS = (
         'ops',
         'option_checks',
         'option_values',
+        'shared_array',
         'state_dicts',
         'training_only',
         'version',
@@ -31,7 +32,7 @@ FLOORS = (
     {'old_checkpoints', 'repositories'},
     {'config_files', 'registry'},
     {'arguments', 'fileio', 'folders'},
-    {'concepts', 'structures', 'student_folder'},
+    {'concepts', 'structures', 'student_folder', 'unreadable'},
     {'datasets', 'engine', 'models.parts'},
     {'models.backbones', 'models.losses', 'models.necks', 'models.teachers', 'models.vit_checkpoints'},
     {

@@ -10,14 +10,14 @@ from typing import TypeGuard
 def check_weights(**weights: object) -> None:
     """Raise a ValueError that names the first weight that is not a number of 0 or more."""
     for name, weight in weights.items():
-        if not _is_number(weight) or weight < 0:
+        if not is_number(weight) or weight < 0:
             raise ValueError(f'{name}={weight!r} must be a number of 0 or more')
 
 
 def check_positive(**values: object) -> None:
     """Raise a ValueError that names the first value that is not a number above 0."""
     for name, value in values.items():
-        if not _is_number(value) or value <= 0:
+        if not is_number(value) or value <= 0:
             raise ValueError(f'{name}={value!r} must be a number above 0')
 
 
@@ -42,5 +42,6 @@ def check_options(**options: object) -> None:
             raise ValueError(f'{name}={value!r} must be a dict; dict() takes the defaults')
 
 
-def _is_number(value: object) -> TypeGuard[float]:
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether a value is a finite number; True and False are none."""
     return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from lfi.engine.config_loading import load_config
 from lfi.engine.few_labels_option import check_few_labels
 from lfi.engine.pipelines import check_pipelines, switched_pipelines
 from lfi.errors import UsageError
+from lfi.unreadable import UnreadableImageError, refuse_unreadable
 
 from .kinds import offline
 from .overlay import build_model
@@ -116,7 +118,7 @@ def _check_unlabelled(cfg: Config, dataset: Any) -> None:
     if type_name(list(leaves(cfg.train_dataloader.dataset.to_dict()))[-1]) != 'ImageFolder':
         return
     try:
-        dataset[len(dataset) - 1]
+        _last_readable(dataset)
     except UsageError:
         raise
     except Exception as error:
@@ -124,6 +126,14 @@ def _check_unlabelled(cfg: Config, dataset: Any) -> None:
             '--unlabelled: train_pipeline has a step that an image without annotations does not pass '
             f'({type(error).__name__}: {error}): give a config without it'
         ) from error
+
+
+def _last_readable(dataset: Any) -> None:
+    """Take the last item whose image can be read; none, if there is none."""
+    for index in reversed(range(len(dataset))):
+        with suppress(UnreadableImageError):
+            dataset[index]
+            return
 
 
 def _check_data(cfg: Config) -> str:
@@ -142,8 +152,11 @@ def _check_data(cfg: Config) -> str:
             return f'the training data could not be built {reason}'
         said = f'the training data were not found, and not built {reason}'
         return f'{said}; add --cfg-options data_root=FOLDER/ below' if cfg.get('data_root') else said
+    refuse_unreadable(dataset)
     try:
         sample = dataset[0]
+    except UnreadableImageError as error:
+        return f'{size} training images; the first could not be read: {error.image}'
     except UsageError:
         raise
     except Exception as error:

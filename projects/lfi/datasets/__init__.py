@@ -3,7 +3,6 @@
 from .cifar import CIFAR10, CIFAR100
 from .domain_folders import PACS, VLCS, leave_out
 from .few_labels import FewLabels
-from .image_files import ImageFileDataset
 from .image_folder import ImageFolder
 from .regions import AnnotatedObjects, objects_of, regions_of
 from .samplers import LabelledShareSampler
@@ -18,7 +17,6 @@ __all__ = [
     'CIFAR10',
     'CIFAR100',
     'FewLabels',
-    'ImageFileDataset',
     'ImageFolder',
     'LabelledShareSampler',
     'LoadCaptionConcepts',

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mmpretrain.datasets import BaseDataset
 from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
 
 from lfi.concepts.names import moved_name
 from lfi.registry import DATASETS
-
-from .image_files import ImageFileDataset
 
 SPLITS = ('train', 'val', 'all')
 HOLDOUT = 0.2
@@ -54,7 +53,7 @@ def leave_out(domains: Sequence[str], target: str) -> list[str]:
     return [domain for domain in domains if domain != target]
 
 
-class DomainFolders(ImageFileDataset):
+class DomainFolders(BaseDataset):
     """Base class: images of the same classes in several domains.
 
     A subclass names its domains in `DOMAINS` and its classes in `METAINFO`, in DomainBed's order. A domain
@@ -68,7 +67,7 @@ class DomainFolders(ImageFileDataset):
             `'all'`. Defaults to `'all'`.
         seed: Of the split. Defaults to 0.
         pipeline: Transforms, of mmpretrain unless they name a scope.
-        **kwargs: Those of `ImageFileDataset` (`skip_bad_images`) and of `mmpretrain.datasets.BaseDataset`.
+        **kwargs: Those of `mmpretrain.datasets.BaseDataset`: `indices`, `test_mode`, `lazy_init`, ...
 
     Raises:
         FileNotFoundError: When `data_root` has none of the domains, or lacks one that `domains` names.
@@ -91,7 +90,8 @@ class DomainFolders(ImageFileDataset):
             raise ValueError(f'split={split!r} is unknown; use one of {SPLITS}')
         self.split, self.seed = split, seed
         self.domains = self._find(data_root, domains)
-        super().__init__(data_root=Path(data_root).expanduser(), pipeline=pipeline, **kwargs)
+        root = str(Path(data_root).expanduser())
+        super().__init__(ann_file='', data_root=root, pipeline=pipeline, **kwargs)
 
     @classmethod
     def class_names(cls) -> list[str]:

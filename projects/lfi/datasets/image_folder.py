@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mmpretrain.datasets import BaseDataset
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from lfi.errors import UsageError
@@ -15,14 +16,13 @@ from lfi.folders import image_names
 from lfi.registry import DATASETS
 from lfi.structures.labels import UNLABELLED
 
-from .image_files import ImageFileDataset
 from .labelled_images import mark_unlabelled
 
 NO_LABEL = -1
 
 
 @DATASETS.register_module()
-class ImageFolder(ImageFileDataset):
+class ImageFolder(BaseDataset):
     """All images below a folder, in any layout, none of which has a label.
 
     Folders may lie in one another, and links are followed; a folder that several links lead to is read once.
@@ -32,24 +32,17 @@ class ImageFolder(ImageFileDataset):
 
     Args:
         data_root: The folder.
-        skip_bad_images: As of `ImageFileDataset`. Defaults to True: files that cannot be read are left out,
-            and counted in `num_bad_images`.
         pipeline: Transforms, of mmpretrain unless they name a scope.
         **kwargs: Those of `mmpretrain.datasets.BaseDataset`: `indices`, `test_mode`, `lazy_init`, ...
 
     Raises:
         UsageError: When there is no such folder, or no image below it.
-        OSError: When a folder below it cannot be listed; or as `ImageFileDataset` says.
+        OSError: When a folder below it cannot be listed.
     """
 
-    def __init__(
-        self,
-        data_root: str | Path,
-        skip_bad_images: bool = True,
-        pipeline: Sequence = (),
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(Path(data_root).expanduser(), skip_bad_images, pipeline, **kwargs)
+    def __init__(self, data_root: str | Path, pipeline: Sequence = (), **kwargs: Any) -> None:
+        root = str(Path(data_root).expanduser())
+        super().__init__(ann_file='', data_root=root, pipeline=pipeline, **kwargs)
 
     @property
     def labelled(self) -> np.ndarray:
@@ -73,7 +66,7 @@ class ImageFolder(ImageFileDataset):
         return _DataInfos(root, names)
 
     def prepare_data(self, idx: int) -> dict | None:
-        """As of `ImageFileDataset`; the sample is marked."""
+        """What the pipeline makes of an image; the sample is marked."""
         return mark_unlabelled(super().prepare_data(idx))
 
 

@@ -9,9 +9,9 @@ from mmpretrain.datasets import BaseDataset
 from pycocotools import mask as rle
 
 from lfi.registry import DATASETS
+from lfi.shared_array import SharedArray
 
 from .rendering import CLASS_NAMES, PAINTERS, caption, sample_scene
-from .shared_array import SharedArray
 
 SPLITS = ('train', 'val', 'test')
 MIN_IMG_SIZE = 32

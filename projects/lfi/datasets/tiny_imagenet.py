@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mmpretrain.datasets import BaseDataset
 
 from lfi.registry import DATASETS
-
-from .image_files import ImageFileDataset
 
 SPLITS = ('train', 'val')
 # From the last pixel of a box to where it ends.
@@ -58,7 +57,7 @@ def _names(root: Path, wnids: list[str]) -> list[str]:
 
 
 @DATASETS.register_module()
-class TinyImageNet(ImageFileDataset):
+class TinyImageNet(BaseDataset):
     """Tiny-ImageNet: 64-pixel images with one class and one box each.
 
     Only the classes that `wnids.txt` lists are used, in its order. A class is called by the first synonym of
@@ -75,7 +74,7 @@ class TinyImageNet(ImageFileDataset):
             before a last, `(100, 150)`. Defaults to None, all.
         max_classes: Only the first so many classes. Defaults to None, all.
         pipeline: Transforms, of mmpretrain unless they name a scope.
-        **kwargs: Those of `ImageFileDataset` (`skip_bad_images`) and of `mmpretrain.datasets.BaseDataset`.
+        **kwargs: Those of `mmpretrain.datasets.BaseDataset`: `indices`, `test_mode`, `lazy_init`, ...
 
     Raises:
         FileNotFoundError: When `data_root` lacks a file or folder; the message names it.
@@ -107,7 +106,7 @@ class TinyImageNet(ImageFileDataset):
             'classes': tuple(self.class_names(data_root, max_classes)),
             **(kwargs.get('metainfo') or {}),
         }
-        super().__init__(data_root=data_root, pipeline=pipeline, **kwargs)
+        super().__init__(ann_file='', data_root=str(data_root), pipeline=pipeline, **kwargs)
 
     @staticmethod
     def class_names(data_root: str | Path, max_classes: int | None = None) -> list[str]:

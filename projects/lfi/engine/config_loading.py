@@ -35,6 +35,7 @@ FURTHER_SETTINGS = (
     'find_unused_parameters',
     'init_weights_for_test_or_val',
     'loggers',
+    'max_unreadable',
     'model_wrapper_cfg',
     'runner_type',
     'strategy',

@@ -31,6 +31,7 @@ from .mistakes import MISTAKES, said_of
 from .non_finite_hook import NonFiniteError
 from .pipelines import LOADERS, check_pipelines
 from .processes import start_processes
+from .unreadable_images import max_unreadable, watch_images
 from .worker_errors import words_of
 
 # What a shell says of a program that Ctrl-C stopped.
@@ -109,7 +110,15 @@ def set_dataloader_defaults(cfg: Config) -> None:
 
 
 def build_runner(cfg: Config) -> Runner:
-    """Build the config's Runner, of the type that ``runner_type`` names if it names one."""
+    """Build the config's Runner, which watches its images, as `watch_images` says."""
+    max_share = max_unreadable(cfg)
+    runner = _runner_of_type(cfg)
+    watch_images(runner, max_share)
+    return runner
+
+
+def _runner_of_type(cfg: Config) -> Runner:
+    """The Runner of the type that ``runner_type`` names if it names one."""
     if 'runner_type' not in cfg:
         return Runner.from_cfg(cfg)
     hook: ConfigDict = (cfg.get('default_hooks') or {}).get('checkpoint') or ConfigDict()

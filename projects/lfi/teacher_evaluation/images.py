@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from lfi.datasets import objects_of, regions_of, unaugmented
 from lfi.errors import UsageError
 from lfi.evenly_spaced import evenly_spaced
+from lfi.unreadable import refuse_unreadable
 
 
 @dataclass(frozen=True)
@@ -67,9 +68,9 @@ class Images(Dataset):
         self, cfg: Config, count: int | None = None, batch_size: int = 16, num_workers: int = 1
     ) -> None:
         self.data: Dataset = DATASETS.build(unaugmented(cfg.val_dataloader.dataset, steps=('Load',)))
+        refuse_unreadable(self.data)
         self.indices = evenly_spaced(len(self.data), count or len(self.data))
         self.batch_size, self.num_workers = batch_size, num_workers
-        # A loader's worker would tell it with its whole traceback.
         self.located = _is_located(self.data[0])
 
     def __len__(self) -> int:

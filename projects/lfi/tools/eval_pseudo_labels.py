@@ -19,6 +19,7 @@ from lfi.pseudo_labels import options
 from lfi.pseudo_labels.quality import AnnotatedImage, compare, sweep_masks, sweep_presence
 from lfi.pseudo_labels.student_reader import StudentReader
 from lfi.pseudo_labels.teacher_reader import TeacherReader
+from lfi.unreadable import refuse_unreadable
 
 PRESENCE = ('precision', 'recall', 'f1', 'first')
 OBJECTS = ('mean_iou', 'box_ap', 'box_recall', 'mask_ap', 'mask_recall')
@@ -38,6 +39,7 @@ TITLES = dict(
 def read(cfg: Config, reader: TeacherReader | StudentReader, args: Namespace) -> list[AnnotatedImage]:
     """The annotations of the validation images, and what is said of these images."""
     dataset = DATASETS.build(unaugmented(cfg.val_dataloader.dataset, steps=('Load',)))
+    refuse_unreadable(dataset)
     check_concepts(reader.concepts, dataset.metainfo.get('classes'))
     chosen = evenly_spaced(len(dataset), args.images or len(dataset))
     images: list[AnnotatedImage] = []

@@ -110,12 +110,10 @@ class InteractionCache:
             records[i] = self.shard(shard)[index]
         unread = lacks_maps(records)
         if unread.any():
-            first = int(unread.argmax())
-            shard = int(rows[first]) // self.manifest.shard_size
             raise CacheError(
-                f'{self.folder} has no maps of {paths[first]}: it could not be read when the cache was '
-                f'written. Remove {checksum_file(self.folder, shard).name} and run tools/cache_teacher.py '
-                'again: it writes this shard anew'
+                f'{self.folder} has no maps of {paths[int(unread.argmax())]}: it could not be read when the '
+                'cache was written. tools/cache_teacher.py with the same arguments makes up for what can be '
+                'read by now'
             )
         if self._sizes is not None:
             refuse_other_files(self.folder, paths, self._sizes[rows], sizes_of(paths))
