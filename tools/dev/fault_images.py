@@ -52,43 +52,42 @@ def unreadable_images(bench: Bench) -> Iterator[Row]:
     text.write_text('not an image')
     made = 'one file truncated, one empty, one of text'
     new, one_epoch = ('--work-dir', 'work'), 'train_cfg.max_epochs=1'
-    skip = 'train_dataloader.dataset.skip_bad_images=True'
 
     bench.clear()
-    output = bench.run(*new, code=1, config='files.py', options=(one_epoch,))
-    error = output.splitlines()[-1]
-    require('skip_bad_images=True' in error and any(path.name in error for path in bad), f'unclear: {error}')
+    output = bench.run(*new, config='files.py', options=(one_epoch,))
+    for path in bad:
+        lines = [line for line in output.splitlines() if path.name in line and 'cannot be read' in line]
+        require(len(lines) == 1, f'{path.name} is named {len(lines)} times')
+    require('3 images cannot be read, and were left out' in output, 'they are not counted')
+    (listed,) = bench.work.glob('*/unreadable.txt')
+    require(len(listed.read_text().splitlines()) == 3, 'they are not listed')
     yield Row(
         'unreadable images',
         made,
         1,
-        'the run ends at the first, and names the file and the option `skip_bad_images`',
-        'the epoch so far',
+        'another image is drawn for each; each file is named once, counted, and listed in `unreadable.txt`',
+        'these images',
     )
 
     bench.clear()
-    output = bench.run(*new, config='files.py', options=(one_epoch, skip))
-    for path in bad:
-        lines = [line for line in output.splitlines() if path.name in line and 'cannot be read' in line]
-        require(len(lines) == 1, f'{path.name} is named {len(lines)} times')
-    require('skipped, 3 bad so far' in output, 'they are not counted')
+    error = bench.refuse(*new, config='files.py', options=(one_epoch, 'max_unreadable=0'))
+    said = 'this image cannot be read'
+    require(said in error and any(path.name in error for path in bad), f'unclear: {error}')
     yield Row(
-        'unreadable images, `skip_bad_images=True`',
+        'unreadable images, `max_unreadable=0`',
         made,
         1,
-        'another image is drawn for each; each file is named once, and counted',
-        'these images',
+        f'the run ends at the first: "{said}", and names the file',
+        'the epoch so far',
     )
 
     for path in paths:
         path.write_bytes(b'')
     bench.clear()
-    error = bench.run(*new, code=1, config='files.py', options=(one_epoch, skip)).splitlines()[-1]
-    said = f'none of the {NUM_IMAGES} images can be read'
+    error = bench.refuse(*new, config='files.py', options=(one_epoch,))
+    said = 'none of the 20 images looked at can be read'
     require(said in error, f'the error is unclear: {error}')
-    yield Row(
-        'unreadable images, `skip_bad_images=True`', 'all files are empty', 1, f'the run ends: "{said}"'
-    )
+    yield Row('unreadable images', 'all files are empty', 1, f'the run ends: "{said}"')
 
 
 def nan_images(bench: Bench) -> Iterator[Row]:
