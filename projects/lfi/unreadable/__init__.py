@@ -2,9 +2,9 @@
 
 from .error import UnreadableImageError
 from .found import NAMED, FoundList
-from .images import Unreadable
 from .limit import DEFAULT_SHARE, Counts, none_readable, refuse_too_many
-from .readers import leave_out_unreadable, refuse_unreadable
+from .unreadable_files import Unreadable
+from .unreadable_readers import leave_out_unreadable, refuse_unreadable
 
 __all__ = [
     'Counts',

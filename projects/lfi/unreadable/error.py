@@ -2,7 +2,7 @@
 
 from lfi.errors import UsageError
 
-from .images import Unreadable
+from .unreadable_files import Unreadable
 
 
 class UnreadableImageError(UsageError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .images import Unreadable
+from .unreadable_files import Unreadable
 
 NAME = 'unreadable.txt'
 NAMED = 20

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from .error import UnreadableImageError
-from .images import Unreadable
+from .unreadable_files import Unreadable
 
 DEFAULT_SHARE = 0.1
 """The share of `max_unreadable` where a config has none."""

@@ -187,6 +187,16 @@ def test_a_pipeline_that_a_hook_sets_is_read_as_well(photos, spoil, found):
     assert not {*BAD} & {*paths([data[1]])} and 'cat/1.jpg' in found.path.read_text()
 
 
+def test_a_frame_of_a_video_is_left_to_its_data_set(photos, found):
+    class Video(CustomDataset):
+        def prepare_data(self, idx):
+            return idx
+
+    data = Video(data_root=str(photos), pipeline=PIPELINE)
+    leave_out_unreadable(data, 0.1, found)
+    assert data[1, 7] == (1, 7)
+
+
 def test_copies_and_subsets_know_their_own(photos, spoil, found):
     data = custom(photos)
     spoil()

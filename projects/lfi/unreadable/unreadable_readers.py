@@ -13,8 +13,8 @@ from lfi.shared_array import SharedArray
 
 from .error import UnreadableImageError
 from .found import NAMED, FoundList
-from .images import Unreadable, damaged, info_of, why_failed
 from .limit import EXAMPLES, Counts, refuse_too_many
+from .unreadable_files import Unreadable, damaged, info_of, why_failed
 
 UNKNOWN, GOOD, BAD = 0, 1, 2
 # What a data set keeps the data sets in that it wraps or joins.
@@ -62,11 +62,21 @@ class _Reader:
         # Made before any worker is forked, so that all of them share it.
         self.states = SharedArray(len(dataset), np.uint8)
 
-    def read(self, index: int) -> Any:
-        """What the data set makes of an item; an `Unreadable` where a file of it is."""
+    def __call__(self, index: Any) -> Any:
+        if isinstance(index, tuple):
+            # A frame of a video, whose info names many files.
+            return type(self.dataset).prepare_data(self.dataset, index)
         if self.states.length != len(self.dataset):
             # A subset of its own was taken.
             self.states = SharedArray(len(self.dataset), np.uint8)
+        return self.take(int(index))
+
+    def take(self, index: int) -> Any:
+        """An item, whatever is done about what cannot be read."""
+        raise NotImplementedError
+
+    def read(self, index: int) -> Any:
+        """What the data set makes of an item; an `Unreadable` where a file of it is."""
         pipeline, states = self.dataset.pipeline, self.states.array
         unread = None if states[index] == GOOD else damaged(info_of(self.dataset, index), pipeline)
         if unread is None:
@@ -84,7 +94,8 @@ class _Reader:
 class _Refusing(_Reader):
     """Raises an error for an image that cannot be read."""
 
-    def __call__(self, index: int) -> Any:
+    def take(self, index: int) -> Any:
+        """The item, if its image can be read."""
         item = self.read(index)
         if isinstance(item, Unreadable):
             raise UnreadableImageError(
@@ -102,7 +113,8 @@ class _LeavingOut(_Reader):
         super().__init__(dataset)
         self.max_share, self.found = max_share, found
 
-    def __call__(self, index: int) -> Any:
+    def take(self, index: int) -> Any:
+        """The item, or another."""
         known = self.states.array[index] == BAD
         while isinstance(item := self.read(index), Unreadable):
             is_new = not known and self.found.add(item)
@@ -129,7 +141,7 @@ def _leaves(dataset: Any) -> Iterator[Any]:
         yield dataset
         return
     # A wrapper may hand on the attributes of what it wraps.
-    own = vars(dataset)
+    own = getattr(dataset, '__dict__', {})
     for inner in (own[name] for name in INSIDE if name in own):
         for part in inner if isinstance(inner, list | tuple) else [inner]:
             yield from _leaves(part)
