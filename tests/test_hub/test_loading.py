@@ -69,6 +69,7 @@ def change(folder):
         ('model.head.settings', 'teacher-settings.py'),
         ('model.head.answer_list_path', 'answers.pkl'),
         ('model.backbone.pretrained', 'weights.PTH'),
+        ('model.head.colour', 'red'),
     ],
 )
 def test_what_could_run_or_read_is_refused(folder, change, key, value, monkeypatch):
@@ -92,7 +93,7 @@ def test_texts_of_the_teacher_are_free(folder, change):
         ('pipeline', 'x', "pipeline cannot be 'x'"),
         ('further', 1, 'its fields must be'),
         ('model.head.in_channels', 8, 'does not fit config.json'),
-        ('model.head.colour', 'red', 'cannot be built by lfi'),
+        ('model.head.colour', 3, 'cannot be built by lfi'),
         ('sha256', '0', 'was changed'),
         (
             'model.head.deep',

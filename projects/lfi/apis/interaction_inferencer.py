@@ -31,7 +31,7 @@ from lfi.models.teachers.text_tower import TextTower
 from lfi.option_checks import check_whole
 from lfi.repositories import is_student, local_folder
 from lfi.state_dicts import state_dict_of
-from lfi.student_folder import StudentConfig
+from lfi.student_folder import read_config
 
 from .cut_out import cut_out
 from .device import usable_device
@@ -92,7 +92,7 @@ class InteractionInferencer(BaseInferencer):
     ) -> None:
         if not isinstance(model, Config) and is_student(model):
             weights = model if weights is None else weights
-            cfg = StudentConfig.read(local_folder(model)).config()
+            cfg = read_config(local_folder(model))
         else:
             cfg = copy.deepcopy(model) if isinstance(model, Config) else Config.fromfile(model)
         cfg.model = model_config(cfg)

@@ -120,9 +120,9 @@ def _import_modules(cfg: Config) -> None:
 
 def _read_config(path: str) -> Config:
     if is_student(path):
-        from lfi.student_folder import StudentConfig
+        from lfi.student_folder import read_config
 
-        return StudentConfig.read(local_folder(path)).config()
+        return read_config(local_folder(path))
     with as_usage_error(FileNotFoundError):
         file = find_config(path)
     try:

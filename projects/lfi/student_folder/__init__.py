@@ -1,6 +1,6 @@
 """A student as a folder of data: read without running any of it, and written."""
 
-from .folder import StudentConfig, read_checkpoint, read_student, write_student
+from .folder import read_checkpoint, read_config, read_student, write_student
 from .plain_data import from_plain, to_plain
 
-__all__ = ['StudentConfig', 'from_plain', 'read_checkpoint', 'read_student', 'to_plain', 'write_student']
+__all__ = ['from_plain', 'read_checkpoint', 'read_config', 'read_student', 'to_plain', 'write_student']

@@ -9,30 +9,31 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from copy import deepcopy
 from dataclasses import asdict, dataclass, fields
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from mmengine.registry import TRANSFORMS, DefaultScope
+from safetensors.torch import save
 from torch import Tensor, nn
 
-from lfi.digests import hash_files
 from lfi.fileio import AtomicLocalBackend
 from lfi.registry import MODELS
 from lfi.repositories import CONFIG, WEIGHTS, HubError
 from lfi.state_dicts import load_strictly
 from lfi.version import __version__
 
-from .harmless import check_harmless
+from .bounded_build import Bounds, bounded_build
+from .config_sanitizer import LARGEST_IMAGE, MOST, check_config, refuse_folders_of_teacher
 from .plain_data import from_plain, to_plain
+from .weights_file import bounds_of, read_weights
 
 FORMAT = 1
 LIBRARY = 'lfi'
+MOST_BYTES = 2**24
+"""Of a config: the names of tens of thousands of classes and concepts."""
 
 
 @dataclass(frozen=True)
@@ -61,11 +62,11 @@ class StudentConfig:
 
     @classmethod
     def read(cls, folder: Path) -> StudentConfig:
-        """Read the config in a folder, and check that it can do no harm.
+        """Read the config in a folder, and check it; nothing is built yet.
 
         Raises:
             HubError: if there is none, it is corrupted, of another program or a later version, or it is
-                refused as `check_harmless` says.
+                refused as `check_config` says.
         """
         content = _read_json(folder)
         if content.get('library_name') != LIBRARY:
@@ -84,12 +85,13 @@ class StudentConfig:
                 f'{wrong and f", and {wrong[0]} cannot be {content.get(wrong[0])!r}" or ""}'
             )
         found = cls(**content)
-        for name, part in (('model', found.model), ('pipeline', found.pipeline or [])):
-            where = f'{folder}/{CONFIG}: {name}'
-            try:
-                check_harmless(from_plain(part), found.default_scope, where)
-            except RecursionError as error:
-                raise HubError(f'{where} is nested too deep') from error
+        try:
+            parts = found._parts()
+        except RecursionError as error:
+            raise HubError(f'{folder}/{CONFIG} is nested too deep') from error
+        for name, part, largest in parts:
+            check_config(part, found.default_scope, f'{folder}/{CONFIG}: {name}', largest)
+        refuse_folders_of_teacher(found.model, f'{folder}/{CONFIG}: model')
         return found
 
     def config(self) -> Config:
@@ -104,20 +106,35 @@ class StudentConfig:
         """The data set's names, as MMEngine's checkpoints hold them."""
         return from_plain(self.dataset_meta)
 
-    def build(self) -> nn.Module:
-        """Build the model, without its weights.
+    def build(self, bounds: Bounds) -> nn.Module:
+        """Build the model, without its weights, and the steps of the pipeline: they open no file.
 
         Raises:
-            HubError: if its arguments do not fit the installed versions.
+            HubError: if its arguments do not fit the installed versions, or it is larger than the bounds.
         """
+        cfg = self.config()
         with DefaultScope.overwrite_default_scope(self.default_scope):
             try:
-                return MODELS.build(deepcopy(self.config().model))
+                with bounded_build(bounds):
+                    model = MODELS.build(cfg.model)
+                    for step in from_plain(self.pipeline or []):
+                        TRANSFORMS.build(step)
             # A type may end in any error over its arguments.
             except Exception as error:
                 raise HubError(
                     f'the student, of lfi {self.lfi_version}, cannot be built by lfi {__version__}: {error}'
                 ) from error
+        return model
+
+    def _parts(self) -> list[tuple[str, Any, int]]:
+        """What is built, with its name and the largest number in it."""
+        return _parts_to_check(self.model, self.pipeline)
+
+
+def _parts_to_check(
+    model: dict[str, Any], pipeline: list[dict[str, Any]] | None
+) -> list[tuple[str, Any, int]]:
+    return [('model', from_plain(model), MOST), ('pipeline', from_plain(pipeline or []), LARGEST_IMAGE)]
 
 
 def write_student(
@@ -141,8 +158,8 @@ def write_student(
     Raises:
         HubError: if the config would be refused where it is read.
     """
-    check_harmless(from_plain(model), default_scope, 'model')
-    check_harmless(from_plain(pipeline or []), default_scope, 'pipeline')
+    for name, part, largest in _parts_to_check(model, pipeline):
+        check_config(part, default_scope, name, largest)
     weights = save(independent(state), metadata={'format': 'pt'})
     kept = {key: dataset_meta[key] for key in ('classes', 'palette') if dataset_meta.get(key) is not None}
     config = StudentConfig(
@@ -171,27 +188,6 @@ def independent(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return own
 
 
-def read_weights(folder: Path, config: StudentConfig) -> dict[str, Tensor]:
-    """Read the weights of a folder, on the CPU.
-
-    Raises:
-        HubError: if they are missing, corrupted, or not those of the config.
-    """
-    path = folder / WEIGHTS
-    if not path.is_file():
-        raise HubError(f'{folder} has no {WEIGHTS}: fetch it again')
-    digest = hash_files(sha256(), path).hexdigest()
-    if digest != config.sha256:
-        raise HubError(
-            f'{path} is truncated, or was changed: its sha256 is {digest}, and {CONFIG} says '
-            f'{config.sha256}. Fetch it again'
-        )
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise HubError(f'{path} is not a file of safetensors: {error}') from error
-
-
 def read_student(folder: Path) -> nn.Module:
     """The model of a folder, in eval mode, with its config as `cfg` and the classes in `dataset_meta`.
 
@@ -201,8 +197,8 @@ def read_student(folder: Path) -> nn.Module:
         HubError: as `StudentConfig.read`, its `build` and `read_weights` say; or if the weights do not fit.
     """
     config = StudentConfig.read(folder)
-    state = read_weights(folder, config)
-    model = config.build()
+    state = read_weights(folder / WEIGHTS, config.sha256)
+    model = config.build(bounds_of(folder / WEIGHTS))
     try:
         load_strictly(model, state)
     except RuntimeError as error:
@@ -212,10 +208,22 @@ def read_student(folder: Path) -> nn.Module:
     return model.eval()
 
 
+def read_config(folder: Path) -> Config:
+    """The config of a folder, which has been built once, within the bounds of its weights.
+
+    Raises:
+        HubError: as `StudentConfig.read` and its `build` say; or if the weights are missing or corrupted.
+    """
+    config = StudentConfig.read(folder)
+    config.build(bounds_of(folder / WEIGHTS))
+    return config.config()
+
+
 def read_checkpoint(folder: Path) -> dict[str, Any]:
     """The weights of a folder as MMEngine's checkpoints hold them. Errors as `read_student`."""
     config = StudentConfig.read(folder)
-    return {'meta': {'dataset_meta': config.meta}, 'state_dict': read_weights(folder, config)}
+    state = read_weights(folder / WEIGHTS, config.sha256)
+    return {'meta': {'dataset_meta': config.meta}, 'state_dict': state}
 
 
 def _read_json(folder: Path) -> dict[str, Any]:
@@ -226,6 +234,11 @@ def _read_json(folder: Path) -> dict[str, Any]:
         )
         held = f'; {", ".join(code[:3])} can hold code, which is not run' if code else ''
         raise HubError(f'{folder} has no {CONFIG}{held}: {_of_lfi(folder)}')
+    size = path.stat().st_size
+    if size > MOST_BYTES:
+        raise HubError(
+            f'{path} has {size:,} bytes, and no config has more than {MOST_BYTES:,}: {_of_lfi(folder)}'
+        )
     try:
         content = json.loads(path.read_text(encoding='utf-8'))
     except (ValueError, RecursionError) as error:

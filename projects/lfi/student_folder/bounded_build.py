@@ -1,0 +1,243 @@
+"""A block that builds what someone else's config names: it opens no file, and stays in bounds of memory.
+
+Files are refused by an audit hook, which sees them however they are opened by Python. The working directory
+stays as it is: it belongs to all threads, and this block to its own. The hook cannot be taken away again; it
+looks at nothing outside such a block. Python may read what is installed, to import a module that a type asks
+for late. Memory is counted before torch takes it: each operation that makes a tensor tells its shape on the
+meta device first.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import sysconfig
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.modules.module import (
+    register_module_module_registration_hook,
+    register_module_parameter_registration_hook,
+)
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
+
+_REFUSED = (
+    'ctypes.dlopen',
+    'ftplib.connect',
+    'http.client.connect',
+    'mmap.__new__',
+    'os.chmod',
+    'os.exec',
+    'os.fork',
+    'os.link',
+    'os.mkdir',
+    'os.posix_spawn',
+    'os.remove',
+    'os.rename',
+    'os.rmdir',
+    'os.spawn',
+    'os.startfile',
+    'os.symlink',
+    'os.system',
+    'os.truncate',
+    'pickle.find_class',
+    'pty.spawn',
+    'shutil.',
+    'socket.',
+    'sqlite3.connect',
+    'subprocess.',
+    'urllib.',
+)
+"""How the names of events begin beside those of files."""
+_WRITES = os.O_WRONLY | os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC
+
+
+class ForbiddenActionError(PermissionError):
+    """What is built wants to open a file, to start a program, or to unpickle."""
+
+
+class OutOfBoundsError(MemoryError):
+    """What is built is larger than its weights allow."""
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How large a model may become while it is built.
+
+    Args:
+        size: in bytes, of all tensors that are made.
+        parts: modules and parameters.
+    """
+
+    size: int
+    parts: int
+
+    @classmethod
+    def of_weights(cls, tensors: int, elements: int) -> Bounds:
+        """For a model of so many tensors with so many elements in all.
+
+        What layers compute while they are made is several times as much, and an adapter tries its backbone
+        on an image.
+        """
+        return cls(size=2**29 + 64 * elements, parts=2000 + 40 * tensors)
+
+
+@contextmanager
+def bounded_build(bounds: Bounds) -> Iterator[None]:
+    """Build within bounds, without files; so no checkpoint is read either.
+
+    Raises:
+        ForbiddenActionError: inside the block, where it opens a file, starts a program, or unpickles.
+        OutOfBoundsError: inside the block, where it becomes too large.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(_few_parts(bounds.parts))
+        stack.enter_context(_LittleMemory(bounds.size))
+        stack.enter_context(_no_files())
+        yield
+
+
+class _Block(threading.local):
+    """What the audit hook is to do in this thread."""
+
+    installed: tuple[str, ...] | None = None
+    """Folders in which Python may read; None outside a block."""
+
+
+_block = _Block()
+
+
+@contextmanager
+def _no_files() -> Iterator[None]:
+    _install_hook()
+    before, _block.installed = _block.installed, _installed_folders()
+    try:
+        yield
+    finally:
+        _block.installed = before
+
+
+@cache
+def _install_hook() -> None:
+    sys.addaudithook(_look_at)
+
+
+def _look_at(event: str, args: tuple) -> None:
+    if _block.installed is None:
+        return
+    if event == 'open':
+        path, _, flags = args
+        if not (flags or 0) & _WRITES and _is_installed(path):
+            return
+    elif event == 'import':
+        # Of an extension alone a file is named.
+        path = args[1]
+        if path is None or _is_installed(path):
+            return
+    elif event.startswith(_REFUSED):
+        path = args[0] if args else ''
+    else:
+        return
+    raise ForbiddenActionError(f'{event} of {str(path)[:200]!r} is not allowed while a student is built')
+
+
+def _is_installed(path: object) -> bool:
+    folders, _block.installed = _block.installed, None
+    try:
+        # A number is an open file's.
+        if not isinstance(path, str | bytes | os.PathLike):
+            return False
+        return os.path.realpath(os.fsdecode(path)).startswith(folders or ())
+    finally:
+        _block.installed = folders
+
+
+def _installed_folders() -> tuple[str, ...]:
+    """The folders of Python, of what is installed in it, and of the packages that are imported."""
+    places = {sysconfig.get_path(name) for name in ('stdlib', 'platstdlib', 'purelib', 'platlib')}
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, '__file__', None)
+        if '.' not in name and file and hasattr(module, '__path__'):
+            places.add(str(Path(file).parent))
+    return tuple(f'{os.path.realpath(place)}{os.sep}' for place in places)
+
+
+@contextmanager
+def _few_parts(most: int) -> Iterator[None]:
+    """Raise an OutOfBoundsError at the module or parameter after the most that may be registered."""
+    thread, found = threading.get_ident(), 0
+
+    def count(*_: object) -> None:
+        nonlocal found
+        found += threading.get_ident() == thread
+        if found > most:
+            raise OutOfBoundsError(f'it has more than {most:,} modules and parameters, and its weights few')
+
+    hooks: list[Callable] = [
+        register_module_module_registration_hook,
+        register_module_parameter_registration_hook,
+    ]
+    handles = [register(count) for register in hooks]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+class _LittleMemory(TorchDispatchMode):
+    """Counts the bytes of the tensors that are made, each before it is."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self._most, self._made = most, 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run an operation, if what it makes is within the bounds."""
+        kwargs = kwargs or {}
+        if _makes_tensors(func):
+            self._made += _size(func, args, kwargs)
+            if self._made > self._most:
+                raise OutOfBoundsError(
+                    f'it makes tensors of more than {self._most:,} bytes, and its weights have few'
+                )
+        return func(*args, **kwargs)
+
+
+@cache
+def _makes_tensors(func: Any) -> bool:
+    """Whether an operation returns tensors with memory of their own."""
+    schema = func._schema
+    return not schema.is_mutable and any(
+        isinstance(value.type, torch.TensorType) and value.alias_info is None for value in schema.returns
+    )
+
+
+@cache
+def _takes_device(func: Any) -> bool:
+    return any(argument.name == 'device' for argument in func._schema.arguments)
+
+
+def _size(func: Any, args: Any, kwargs: Any) -> int:
+    """How many bytes an operation makes; 0 where that depends on values, and so on what is there."""
+    args, kwargs = tree_map_only(Tensor, _without_memory, (args, kwargs))
+    if _takes_device(func):
+        kwargs = {**kwargs, 'device': 'meta'}
+    try:
+        made = func(*args, **kwargs)
+    except (NotImplementedError, RuntimeError):
+        return 0
+    made = made if isinstance(made, tuple | list) else [made]
+    return sum(value.nbytes for value in made if isinstance(value, Tensor))
+
+
+def _without_memory(value: Tensor) -> Tensor:
+    return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device='meta')
