@@ -11,6 +11,7 @@ from lfi.fileio import AtomicLocalBackend, file_size
 
 from .error import CacheError
 from .files import npy_bytes
+from .npy import UNREADABLE, read_npy
 from .writer import CacheWriter
 
 SIZES = 'sizes.npy'
@@ -52,10 +53,10 @@ def load_sizes(folder: Path, num_images: int) -> np.ndarray | None:
     if not path.is_file():
         return None
     try:
-        sizes: np.ndarray = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        sizes = np.empty(0)
-    if sizes.shape != (num_images,) or sizes.dtype != np.int64:
+        sizes = read_npy(path, np.int64)
+    except UNREADABLE:
+        sizes = np.empty(0, np.int64)
+    if sizes.shape != (num_images,):
         raise CacheError(
             f'{path} is corrupted: remove it, and the cache serves on, but takes any image of a known name'
         )

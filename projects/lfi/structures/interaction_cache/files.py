@@ -12,6 +12,7 @@ import numpy as np
 from lfi.digests import hash_files
 
 from .error import CacheError
+from .npy import UNREADABLE, read_npy
 
 ANEW = 'Write the cache anew, by tools/cache_teacher.py in another folder'
 
@@ -69,7 +70,17 @@ def npy_bytes(array: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def load_array(folder: Path, name: str, expected: str) -> np.ndarray:
+def load_keys(folder: Path, expected: str) -> np.ndarray:
+    """The keys (N,) uint64 of a cache's images. Errors as `load_array`."""
+    return load_array(folder, 'keys.npy', np.uint64, expected)
+
+
+def load_texts(folder: Path, expected: str) -> np.ndarray:
+    """The embeddings (C, E) float32 of a cache's texts. Errors as `load_array`."""
+    return load_array(folder, 'texts.npy', np.float32, expected)
+
+
+def load_array(folder: Path, name: str, dtype: type, expected: str) -> np.ndarray:
     """An array of the folder, whose content has the checksum that the manifest expects.
 
     Raises:
@@ -77,8 +88,8 @@ def load_array(folder: Path, name: str, expected: str) -> np.ndarray:
     """
     path = folder / name
     try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        array = read_npy(path, dtype)
+    except UNREADABLE as error:
         raise CacheError(f'{path} is missing or corrupted: {error}. {ANEW}') from error
     if checksum(array.tobytes()) != expected:
         raise CacheError(f'{path} was changed: it does not match the manifest. {ANEW}')

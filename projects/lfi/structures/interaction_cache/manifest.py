@@ -19,6 +19,8 @@ from .files import ANEW, checksum
 VERSION = 3
 MAX_SHARDS = 256
 MIN_SHARD_SIZE = 256
+MOST_BYTES = 2**24
+"""Of a manifest: the names of tens of thousands of concepts."""
 # Fields that a manifest may lack.
 NOTES = ('labels', 'own_presence')
 
@@ -117,7 +119,7 @@ class CacheManifest:
     @property
     def num_shards(self) -> int:
         """How many shards hold the N records."""
-        return ceil(self.num_images / self.shard_size)
+        return -(-self.num_images // self.shard_size)
 
     def rows(self, shard: int) -> range:
         """The records of a shard."""
@@ -148,6 +150,11 @@ class CacheManifest:
         path = folder / 'manifest.json'
         if not path.is_file():
             raise CacheError(f'{folder} is not a cache of interaction maps: it has no manifest.json')
+        size = path.stat().st_size
+        if size > MOST_BYTES:
+            raise CacheError(
+                f'{path} has {size:,} bytes, and no manifest has more than {MOST_BYTES:,}. {ANEW}'
+            )
         try:
             content = json.loads(path.read_text(encoding='utf-8'))
             version = content['version']

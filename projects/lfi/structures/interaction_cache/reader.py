@@ -18,9 +18,10 @@ from ..packed_maps import lacks_maps
 from ..pieces import Pieces
 from .error import CacheError
 from .file_sizes import load_sizes, refuse_other_files, sizes_of
-from .files import checksum, checksum_file, checksum_of, load_array, shard_file
+from .files import ANEW, checksum, checksum_file, checksum_of, load_keys, load_texts, shard_file
 from .keys import keys_of
 from .manifest import CacheManifest
+from .npy import UNREADABLE, read_npy
 
 
 class StoredMaps(NamedTuple):
@@ -52,19 +53,20 @@ class InteractionCache:
     def __init__(self, folder: str | Path) -> None:
         self.folder = cache_folder(folder)
         self.manifest = CacheManifest.read(self.folder)
+        # Before shards are counted: a manifest can name any number of images.
+        self._keys = load_keys(self.folder, self.manifest.data)
+        if self._keys.shape != (self.manifest.num_images,):
+            raise CacheError(
+                f'{folder} is corrupted: keys.npy has the shape {self._keys.shape}, and manifest.json '
+                f'num_images={self.manifest.num_images}. {ANEW}'
+            )
         missing = [i for i in range(self.manifest.num_shards) if not checksum_file(self.folder, i).is_file()]
         if missing:
             raise CacheError(
                 f'{folder} is unfinished: {len(missing)} of {self.manifest.num_shards} shards are missing, '
                 f'the first is {missing[0]}. tools/cache_teacher.py with the same arguments goes on with it'
             )
-        self.texts = load_array(self.folder, 'texts.npy', self.manifest.texts)
-        self._keys = load_array(self.folder, 'keys.npy', self.manifest.data)
-        if self._keys.shape != (self.manifest.num_images,):
-            raise CacheError(
-                f'{folder} is corrupted: keys.npy has the shape {self._keys.shape}, and manifest.json '
-                f'num_images={self.manifest.num_images}'
-            )
+        self.texts = load_texts(self.folder, self.manifest.texts)
         self._sizes = load_sizes(self.folder, self.manifest.num_images)
         self._order = np.argsort(self._keys)
         self._sorted = self._keys[self._order]
@@ -104,10 +106,12 @@ class InteractionCache:
             )
         rows = self._order[found]
         self._refuse_namesakes(paths, rows)
+        places = [divmod(int(row), self.manifest.shard_size) for row in rows]
+        # Their files say that a record is as large as the manifest says, before there is memory for any.
+        found_in = [self.shard(shard)[index : index + 1] for shard, index in places]
         records = np.empty(len(paths), self.manifest.dtype)
-        for i, row in enumerate(rows):
-            shard, index = divmod(int(row), self.manifest.shard_size)
-            records[i] = self.shard(shard)[index]
+        for i, record in enumerate(found_in):
+            records[i] = record[0]
         unread = lacks_maps(records)
         if unread.any():
             raise CacheError(
@@ -149,9 +153,17 @@ class InteractionCache:
                     f'{checksum_file(self.folder, shard).name} and run tools/cache_teacher.py again: it '
                     'writes this shard anew'
                 )
-            records = np.load(path, mmap_mode='r', allow_pickle=False)
-            if records.dtype != self.manifest.dtype or len(records) != len(self.manifest.rows(shard)):
-                raise CacheError(f'{path} does not hold the records that the manifest names')
+            try:
+                records = read_npy(path, self.manifest.dtype, mmap_mode='r')
+            except UNREADABLE as error:
+                raise CacheError(
+                    f'{path} does not hold the records that the manifest names: {error}. {ANEW}'
+                ) from error
+            if records.shape != (len(self.manifest.rows(shard)),):
+                raise CacheError(
+                    f'{path} does not hold the records that the manifest names: it has the shape '
+                    f'{records.shape}, not ({len(self.manifest.rows(shard))},). {ANEW}'
+                )
             self._shards[shard] = records
         return self._shards[shard]
 

@@ -15,13 +15,15 @@ from .error import CacheError
 from .files import (
     checksum,
     checksum_file,
-    load_array,
+    load_keys,
+    load_texts,
     npy_bytes,
     read_unread,
     shard_file,
     unread_file,
 )
 from .manifest import CacheManifest
+from .npy import UNREADABLE, read_npy
 
 TEXT_TOLERANCE = 1e-4
 """Largest distance of two unit embeddings of one text by the same weights on different hardware."""
@@ -51,7 +53,7 @@ class CacheWriter:
         if (folder / 'manifest.json').exists():
             existing = CacheManifest.read(folder)
             found = existing.difference(manifest) or texts_difference(
-                load_array(folder, 'texts.npy', existing.texts), texts, existing.concepts
+                load_texts(folder, existing.texts), texts, existing.concepts
             )
             if found:
                 raise CacheError(f'{folder} holds other maps: {found}. Choose another folder, or remove it')
@@ -75,10 +77,10 @@ class CacheWriter:
         if not noted.is_file() or not noted.stat().st_size:
             return False
         try:
-            records = np.load(shard_file(self.folder, shard), mmap_mode='r', allow_pickle=False)
-        except (OSError, ValueError, EOFError):
+            records = read_npy(shard_file(self.folder, shard), self.manifest.dtype, mmap_mode='r')
+        except UNREADABLE:
             return False
-        return records.dtype == self.manifest.dtype and len(records) == len(self.manifest.rows(shard))
+        return records.shape == (len(self.manifest.rows(shard)),)
 
     def unread(self, shard: int) -> list[int]:
         """Which images, of all, a written shard has no maps of, because they could not be read."""
@@ -110,7 +112,7 @@ class CacheWriter:
 def _has_keys(folder: Path, manifest: CacheManifest) -> bool:
     """Whether the keys of a cache are there, and are those of its manifest."""
     try:
-        load_array(folder, 'keys.npy', manifest.data)
+        load_keys(folder, manifest.data)
     except CacheError:
         return False
     return True
