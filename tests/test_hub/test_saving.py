@@ -1,6 +1,7 @@
 """A student's folder: what is written, and that the same student comes back."""
 
 import json
+from unittest.mock import Mock
 
 import lfi
 import numpy as np
@@ -154,10 +155,30 @@ def test_what_cannot_be_saved_is_said(small_student, run_folder, small_config, t
     assert not (tmp_path / 'a').exists()
 
 
+@pytest.mark.parametrize('name', ['config.json', 'model.safetensors'])
+@pytest.mark.parametrize('content', ['{"architecture": "vit_tiny_patch16_224"}', '[1]', 'mine', ''])
+def test_files_of_others_are_not_overwritten(small_student, tmp_path, name, content):
+    model, cfg = small_student()
+    (tmp_path / name).write_text(content)
+    with pytest.raises(UsageError, match=rf"{name} is there already, and is no \w+ of LFI's.*name another"):
+        lfi.save_pretrained(model, tmp_path, config=cfg)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == content
+
+
+def test_what_a_killed_saving_left_is_written_anew(small_student, tmp_path, monkeypatch):
+    model, cfg = small_student()
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr('lfi.student_folder.folder.asdict', Mock(side_effect=KeyboardInterrupt))
+        lfi.save_pretrained(model, tmp_path, config=cfg)
+    assert {path.name for path in tmp_path.iterdir()} == FILES - {'config.json'}
+    lfi.from_pretrained(lfi.save_pretrained(model, tmp_path, config=cfg))
+
+
 def test_a_page_of_others_is_not_overwritten(small_student, tmp_path):
     model, cfg = small_student()
     (tmp_path / 'README.md').write_text('my project')
-    with pytest.raises(UsageError, match="README.md is not a card of LFI's, and would be overwritten"):
+    with pytest.raises(UsageError, match="README.md is there already, and is no card of LFI's"):
         lfi.save_pretrained(model, tmp_path, config=cfg)
     assert [path.name for path in tmp_path.iterdir()] == ['README.md']
     for _ in range(2):

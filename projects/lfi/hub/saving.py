@@ -18,17 +18,19 @@ from lfi.engine.checkpoint import load_from_local
 from lfi.engine.config_loading import load_config
 from lfi.engine.fitting_weights_hook import check_weights
 from lfi.errors import UsageError
-from lfi.fileio import AtomicLocalBackend
 from lfi.model_wrappers import unwrapped
 from lfi.models.export import model_config
 from lfi.registry import MODELS
-from lfi.repositories import CARD
+from lfi.repositories import CARD, CONFIG, WEIGHTS
 from lfi.state_dicts import load_strictly, state_dict_of
-from lfi.student_folder import write_student
+from lfi.student_folder import is_of_lfi, write_student
 
 from .cards import student_card
 from .public_config import public_pipeline, public_student
 from .run_facts import facts_of
+
+CARD_MARK = 'library_name: lfi'
+"""What a card of LFI's says."""
 
 
 @dataclass(frozen=True)
@@ -76,9 +78,10 @@ def save_pretrained(
 
     Raises:
         UsageError: if there is no config, it and the weights do not fit, it holds what others cannot read, or
-            the folder is a file, or has a `README.md` that is not a card of LFI's.
+            the folder is a file, or has a `README.md`, `config.json` or `model.safetensors` that LFI did not
+            write.
     """
-    _keep_pages(Path(folder))
+    _keep_foreign_files(Path(folder))
     trained = _of_model(model, config) if isinstance(model, nn.Module) else _of_run(Path(model), config)
     student, cfg, folder = trained.model, trained.cfg, Path(folder)
     answers = readout and getattr(student, 'answers_by_readout', False)
@@ -93,24 +96,28 @@ def save_pretrained(
     if getattr(student, 'names_classes', False):
         # They are those of its config, and not of its training.
         names = {}
-    written = write_student(folder, scope, public, pipeline, names, state)
-    card = student_card(facts, student, written.meta.get('classes', ()), answers, model_card)
-    AtomicLocalBackend().put(card.encode(), folder / CARD)
+    card = student_card(facts, student, names.get('classes', ()), answers, model_card)
+    write_student(folder, scope, public, pipeline, names, state, card)
     return folder
 
 
-def _keep_pages(folder: Path) -> None:
-    """Refuse a file, and a folder with a page that a card would overwrite: a project's own, say."""
+def _keep_foreign_files(folder: Path) -> None:
+    """Refuse a file, and a folder with files that would be overwritten, and that LFI did not write."""
     there = next(part for part in (folder, *folder.parents) if part.exists())
     if not there.is_dir():
         raise UsageError(
             f'folder={str(folder)!r}: {there} is a file: name a folder, which is made if it is not there'
         )
-    page = folder / CARD
-    if page.is_file() and 'library_name: lfi' not in page.read_text(encoding='utf-8', errors='replace'):
-        raise UsageError(
-            f"{page} is not a card of LFI's, and would be overwritten: name another folder, or remove it"
-        )
+    page, config, weights = (folder / name for name in (CARD, CONFIG, WEIGHTS))
+    has_card = page.is_file() and CARD_MARK in page.read_text(encoding='utf-8', errors='replace')
+    # The config is written last: weights beside a card alone are those of a saving that was killed.
+    of_lfi = {page: has_card, config: is_of_lfi(folder), weights: is_of_lfi(folder) or has_card}
+    for path, kind in ((page, 'card'), (config, 'config'), (weights, 'weights')):
+        if path.exists() and not of_lfi[path]:
+            raise UsageError(
+                f"{path} is there already, and is no {kind} of LFI's; it would be overwritten: name another "
+                'folder, or remove it'
+            )
 
 
 def _of_model(model: Any, config: Config | str | Path | None) -> Trained:

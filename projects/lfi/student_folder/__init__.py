@@ -1,6 +1,14 @@
 """A student as a folder of data: read without running any of it, and written."""
 
-from .folder import read_checkpoint, read_config, read_student, write_student
+from .folder import is_of_lfi, read_checkpoint, read_config, read_student, write_student
 from .plain_data import from_plain, to_plain
 
-__all__ = ['from_plain', 'read_checkpoint', 'read_config', 'read_student', 'to_plain', 'write_student']
+__all__ = [
+    'from_plain',
+    'is_of_lfi',
+    'read_checkpoint',
+    'read_config',
+    'read_student',
+    'to_plain',
+    'write_student',
+]

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from lfi.fileio import AtomicLocalBackend
 from lfi.registry import MODELS
-from lfi.repositories import CONFIG, WEIGHTS, HubError
+from lfi.repositories import CARD, CONFIG, WEIGHTS, HubError
 from lfi.state_dicts import load_strictly
 from lfi.version import __version__
 
@@ -32,6 +32,8 @@ from .weights_file import bounds_of, read_weights
 
 FORMAT = 1
 LIBRARY = 'lfi'
+CODE = ('.py', '.pth', '.bin', '.pkl')
+"""Files that can hold code."""
 MOST_BYTES = 2**24
 """Of a config: the names of tens of thousands of classes and concepts."""
 
@@ -144,8 +146,9 @@ def write_student(
     pipeline: list[dict[str, Any]] | None,
     dataset_meta: Mapping[str, Any],
     state: Mapping[str, Tensor],
-) -> StudentConfig:
-    """Write weights and config; the config last, so that a folder which has one is complete.
+    card: str,
+) -> None:
+    """Write card, weights and config; the config last, so that a folder which has one is complete.
 
     Args:
         folder: where; made if it is not there.
@@ -154,6 +157,7 @@ def write_student(
         pipeline: likewise.
         dataset_meta: as a checkpoint has it; of it the classes and their palette are kept.
         state: the weights by name.
+        card: the page for readers.
 
     Raises:
         HubError: if the config would be refused where it is read.
@@ -166,10 +170,18 @@ def write_student(
         default_scope, model, pipeline, to_plain(kept, 'dataset_meta'), sha256(weights).hexdigest()
     )
     files = AtomicLocalBackend()
+    files.put(card.encode(), folder / CARD)
     files.put(weights, folder / WEIGHTS)
     text = json.dumps(asdict(config), indent=1, ensure_ascii=False)
     files.put(f'{text}\n'.encode(), folder / CONFIG)
-    return config
+
+
+def is_of_lfi(folder: Path) -> bool:
+    """Whether a folder has the config of a student, of this version or another one."""
+    try:
+        return _read_json(folder).get('library_name') == LIBRARY
+    except HubError:
+        return False
 
 
 def independent(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -229,9 +241,7 @@ def read_checkpoint(folder: Path) -> dict[str, Any]:
 def _read_json(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG
     if not path.is_file():
-        code = sorted(
-            file.name for file in folder.iterdir() if file.suffix in ('.py', '.pth', '.bin', '.pkl')
-        )
+        code = sorted(file.name for file in folder.glob('*.*') if file.suffix in CODE)
         held = f'; {", ".join(code[:3])} can hold code, which is not run' if code else ''
         raise HubError(f'{folder} has no {CONFIG}{held}: {_of_lfi(folder)}')
     size = path.stat().st_size
