@@ -181,7 +181,9 @@ class AllowedTypes:
     """
 
     def __init__(self, scopes: set[str]) -> None:
-        self._found = {scope: _registered(scope) for scope in scopes if is_known(scope)}
+        registries = {scope: _registries(scope) for scope in sorted(scopes) if is_known(scope)}
+        # All are imported by now: some fill the registries of others.
+        self._found = {scope: _registered(scope, found) for scope, found in registries.items()}
 
     def __contains__(self, name: object) -> bool:
         """Whether a name, with its package before it or without, is that of an allowed type."""
@@ -264,16 +266,22 @@ def _texts(value: Any) -> Iterator[str]:
                 yield from _texts(part)
 
 
-def _registered(scope: str) -> dict[str, list[Any]]:
-    """What a package's registries hold, by name."""
+def _registries(scope: str) -> list[Registry]:
+    """A package's registries, filled."""
     module = import_module(f'{scope}.registry')
+    found = [getattr(module, name, None) for name in REGISTRIES]
+    registries = [registry for registry in found if isinstance(registry, Registry)]
+    for registry in registries:
+        registry.import_from_location()
+    return registries
+
+
+def _registered(scope: str, registries: list[Registry]) -> dict[str, list[Any]]:
+    """What a package's registries hold, by name."""
     found: dict[str, list[Any]] = {}
-    for name in REGISTRIES:
-        registry = getattr(module, name, None)
-        if isinstance(registry, Registry):
-            registry.import_from_location()
-            for key, kind in registry.module_dict.items():
-                found.setdefault(key, []).append(kind)
+    for registry in registries:
+        for name, kind in registry.module_dict.items():
+            found.setdefault(name, []).append(kind)
     if scope == 'lfi':
         # Imported when they are built.
         for name, place in TASK_TYPES.items():

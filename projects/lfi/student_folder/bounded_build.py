@@ -4,19 +4,21 @@ Files are refused by an audit hook, which sees them however they are opened by P
 stays as it is: it belongs to all threads, and this block to its own. The hook cannot be taken away again; it
 looks at nothing outside such a block. Python may read what is installed, to import a module that a type asks
 for late. Memory is counted before torch takes it: each operation that makes a tensor tells its shape on the
-meta device first.
+meta device first. Loops of Python, which some types need for each place of an image, have a limit of time.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
 import sysconfig
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +70,13 @@ class OutOfBoundsError(MemoryError):
     """What is built is larger than its weights allow."""
 
 
+class TookTooLongError(OutOfBoundsError):
+    """What is built takes more time than its weights allow."""
+
+    def __init__(self) -> None:
+        super().__init__('it takes longer than its few weights should')
+
+
 @dataclass(frozen=True)
 class Bounds:
     """How large a model may become while it is built.
@@ -75,10 +84,12 @@ class Bounds:
     Args:
         size: in bytes, of all tensors that are made.
         parts: modules and parameters.
+        seconds: of the CPU, in the thread that builds. Defaults to 30.
     """
 
     size: int
     parts: int
+    seconds: float = 30.0
 
     @classmethod
     def of_weights(cls, tensors: int, elements: int) -> Bounds:
@@ -87,7 +98,7 @@ class Bounds:
         What layers compute while they are made is several times as much, and an adapter tries its backbone
         on an image.
         """
-        return cls(size=2**29 + 64 * elements, parts=2000 + 40 * tensors)
+        return cls(size=2**29 + 64 * elements, parts=2000 + 40 * tensors, seconds=30 + elements / 5_000_000)
 
 
 @contextmanager
@@ -99,10 +110,47 @@ def bounded_build(bounds: Bounds) -> Iterator[None]:
         OutOfBoundsError: inside the block, where it becomes too large.
     """
     with ExitStack() as stack:
+        stack.enter_context(_little_time(bounds.seconds))
         stack.enter_context(_few_parts(bounds.parts))
         stack.enter_context(_LittleMemory(bounds.size))
         stack.enter_context(_no_files())
         yield
+
+
+@contextmanager
+def _little_time(most: float) -> Iterator[None]:
+    """Raise an OutOfBoundsError in this thread once it has worked so many seconds."""
+    thread, over, turn = threading.get_ident(), threading.Event(), threading.Lock()
+    worked = _clock_of(thread)
+    start = worked()
+
+    def watch() -> None:
+        while not over.wait(0.25):
+            with turn:
+                if not over.is_set() and worked() - start > most:
+                    _raise_in(thread, ctypes.py_object(TookTooLongError))
+                    return
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        with turn:
+            over.set()
+            # What came too late is taken back.
+            _raise_in(thread, None)
+
+
+def _clock_of(thread: int) -> Callable[[], float]:
+    """The seconds that a thread has worked; where the system does not say, those that have passed."""
+    if not hasattr(time, 'pthread_getcpuclockid'):
+        return time.monotonic
+    return partial(time.clock_gettime, time.pthread_getcpuclockid(thread))
+
+
+def _raise_in(thread: int, error: Any) -> None:
+    """Let a thread raise an error at its next step of Python; None takes an error back."""
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), error)
 
 
 class _Block(threading.local):

@@ -173,8 +173,8 @@ def _check_type(part: Part, allowed: AllowedTypes) -> None:
         raise _refusal(
             part.place,
             part.value,
-            'is no type of students that the registries of OpenMMLab and LFI know. If you trust it, import the '
-            'module that registers it before',
+            'is no type of students that the registries of OpenMMLab and LFI know. If you trust it, import '
+            'the module that registers it before',
         )
 
 

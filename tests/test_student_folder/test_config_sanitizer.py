@@ -1,0 +1,183 @@
+"""What a config of someone else may hold, before any of it is built."""
+
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from lfi.registry import MODELS
+from lfi.repositories import HubError
+from lfi.student_folder.allowed_types import AllowedTypes, is_known
+from lfi.student_folder.config_sanitizer import LARGEST_IMAGE, check_config
+from torch import nn
+
+VIT = dict(type='VisionTransformer', arch='deit-tiny', img_size=32, patch_size=8, out_type='avg_featmap')
+
+
+def classifier(**changes):
+    return {
+        'type': 'ImageClassifier',
+        'backbone': VIT,
+        'head': dict(
+            type='LinearClsHead', num_classes=4, in_channels=192, loss=dict(type='CrossEntropyLoss')
+        ),
+        **changes,
+    }
+
+
+def test_what_students_are_made_of_is_allowed():
+    norm = dict(type='LN', eps=1e-6, requires_grad=True)
+    init = [dict(type='Kaiming', layer=['Conv2d', 'Linear'], mode='fan_in', nonlinearity='linear')]
+    check_config(
+        classifier(backbone={**VIT, 'norm_cfg': norm, 'pretrained': None}, init_cfg=init),
+        'mmpretrain',
+        'model',
+    )
+    mixer = dict(type='mmpretrain.ConvMixer', arch='768/32', patch_size=7)
+    check_config(classifier(backbone=mixer), 'mmpretrain', 'model')
+    repmlp = dict(type='RepMLPNet', arch='B', img_size=256, reparam_conv_kernels=(1, 3))
+    check_config(classifier(backbone=repmlp), 'mmpretrain', 'model')
+    timm = dict(type='TIMMBackbone', model_name='regnety_002', features_only=True, pretrained=False)
+    check_config(classifier(backbone=timm), 'mmpretrain', 'model')
+
+
+@pytest.mark.parametrize(
+    'part',
+    [
+        # They read what a text names.
+        dict(type='VQAGenerationHead', answer_list_path='pkl'),
+        dict(type='MiniGPT4', vision_encoder=dict(type='BEiTViT', pretrained='weights')),
+        dict(type='RAMNormal'),
+        dict(type='mmpretrain.RAMOpenset'),
+        dict(type='CLIPGenerator', tokenizer_path='weights'),
+        dict(type='mmdet.LAD', teacher_config='a', teacher_ckpt='b'),
+        dict(type='mmdet.Detectron2Wrapper', detector={}),
+        dict(type='mmpretrain.AutoModelForCausalLM', name_or_path='a'),
+        dict(type='OPTForCausalLM', name_or_path='a'),
+        # Whatever their arguments are called.
+        dict(type='LinearClsHead', checkpoint_path='mean'),
+        dict(type='LinearClsHead', weights_file='mean'),
+        dict(type='LinearClsHead', ann_file='mean'),
+        dict(type='LinearClsHead', vocab='mean'),
+        dict(type='LinearClsHead', pretrained=True),
+        dict(type='LinearClsHead', pretrained=dict(file='mean')),
+        dict(type='LinearClsHead', tokenizer=dict(type='Linear')),
+        dict(type='LinearClsHead', pretrained=['mean', 'sum']),
+        dict(type='LinearClsHead', init_cfg=[dict(type='Normal', checkpoint='mean')]),
+        dict(type='LinearClsHead', init_cfg=dict(type='Pretrained', checkpoint='mean')),
+        dict(type='LinearClsHead', init_cfg=dict(type='PretrainedInit', checkpoint='mean')),
+        # No words of these types.
+        dict(type='LinearClsHead', loss='weights'),
+        dict(type='LinearClsHead', loss=['pkl']),
+        dict(type='LinearClsHead', act={'name': 'subprocess.Popen'}),
+        dict(type='mmpretrain.TIMMBackbone', model_name='hf-hub:someone/model'),
+        dict(type='mmpretrain.TIMMBackbone', model_name='local-dir'),
+        # No types.
+        dict(type='subprocess.Popen'),
+        dict(type='mmpretrain.models.heads.LinearClsHead'),
+        dict(type='mmdet.models.backbones.resnet.ResNet'),
+        dict(type='builtins.exec'),
+        dict(type='torchvision/Lambda', lambd='print'),
+        dict(type=dict(type='LinearClsHead')),
+        dict(type=['LinearClsHead']),
+        dict(type='Albu', transforms=[dict(type='FDA')]),
+        dict(type=''),
+        dict(type=None),
+    ],
+)
+def test_what_could_read_or_run_is_refused(part):
+    for nested in (part, [part], (part,), {'a': [{'b': part}]}, {**part, '_delete_': True}):
+        with pytest.raises(HubError, match=r'model.* was refused, and nothing of it was run'):
+            check_config(classifier(head=nested), 'mmpretrain', 'model')
+
+
+@pytest.mark.parametrize(
+    'step',
+    [
+        dict(type='LoadImageFromFile', backend_args=dict(backend='http')),
+        dict(type='LoadImageFromFile', file_client_args=dict(backend='disk')),
+        dict(type='LoadImageFromFile', backend_args='local'),
+        dict(type='LoadImageFromFile', imdecode_backend='evil'),
+        dict(type='LoadProposals'),
+        dict(type='mmdet.InstaBoost'),
+        dict(type='lfi.LoadInteractionMaps', cache='x'),
+        dict(type='Resize', scale=(10**6, 10**6)),
+        dict(type='torchvision/Resize', size=3),
+    ],
+)
+def test_steps_that_need_more_than_the_image_are_refused(step):
+    with pytest.raises(HubError, match='was refused'):
+        check_config([step, dict(type='PackInputs')], 'mmpretrain', 'pipeline', LARGEST_IMAGE)
+
+
+def test_steps_of_a_test_are_allowed():
+    steps = [
+        dict(type='LoadImageFromFile', imdecode_backend='pillow', backend_args=None),
+        dict(type='ResizeEdge', scale=256, edge='short', backend='pillow', interpolation='bicubic'),
+        dict(type='CenterCrop', crop_size=224),
+        dict(type='PackInputs', meta_keys=('img_path', 'ori_shape', 'my_own')),
+    ]
+    check_config(steps, 'mmpretrain', 'pipeline', LARGEST_IMAGE)
+
+
+@pytest.mark.parametrize('number', [2**17 + 1, -(10**12), 10**400])
+def test_numbers_beyond_those_of_models_are_refused(number):
+    with pytest.raises(HubError, match=r'model\.head\.num_classes=.* is beyond 131,072'):
+        check_config(classifier(head=dict(type='LinearClsHead', num_classes=number)), 'mmpretrain', 'model')
+
+
+def test_a_scope_inside_a_config_is_a_package_that_is_known():
+    with pytest.raises(HubError, match="'antigravity' was refused.*names a package"):
+        check_config(classifier(_scope_='antigravity'), 'mmpretrain', 'model')
+
+
+def test_a_package_in_the_working_directory_is_not_imported(tmp_path, monkeypatch):
+    (tmp_path / 'mmseg').mkdir()
+    (tmp_path / 'mmseg/__init__.py').write_text('')
+    (tmp_path / 'mmseg/registry.py').write_text('raise SystemExit("it was run")')
+    for name in [name for name in sys.modules if name.partition('.')[0] == 'mmseg']:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend('')
+    assert not is_known('mmseg')
+    with pytest.raises(HubError, match="'mmseg' was refused.*import it before"):
+        check_config(classifier(head=dict(type='mmseg.FCNHead')), 'mmpretrain', 'model')
+
+
+@pytest.fixture
+def own_type(monkeypatch):
+    """A head of a package of the user's."""
+    module = ModuleType('my_project.heads')
+    kind = type('MyHead', (nn.Module,), {'__module__': module.__name__, '__init__': lambda self, **_: None})
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setitem(MODELS._module_dict, 'MyHead', kind)
+    return 'lfi.MyHead'
+
+
+def test_a_type_of_the_users_own_gets_names_of_any_kind_and_no_files(own_type):
+    check_config(classifier(head=dict(type=own_type, kind='fast', weights=dict(a=1))), 'mmpretrain', 'model')
+    for arguments in (dict(kind='/tmp/x'), dict(kind='x.pkl'), dict(path='x')):
+        with pytest.raises(HubError, match='was refused'):
+            check_config(classifier(head=dict(type=own_type, **arguments)), 'mmpretrain', 'model')
+    # Those of the types around it stay as narrow as they are.
+    with pytest.raises(HubError, match=r"model\.neck\.kind='fast' was refused"):
+        check_config(
+            classifier(head=dict(type=own_type), neck=dict(type='GlobalAveragePooling', kind='fast')),
+            'mmpretrain',
+            'model',
+        )
+
+
+def test_a_name_that_means_something_else_in_another_package_is_not_allowed():
+    # mmpretrain's own MAE pretrains.
+    assert 'MAE' not in AllowedTypes({'mmpretrain', 'mmengine'})
+    assert 'ImageClassifier' in AllowedTypes({'mmpretrain', 'mmengine'})
+    assert 'mmdet.ImageClassifier' not in AllowedTypes({'mmpretrain', 'mmdet'})
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_behind(tmp_path, monkeypatch):
+    """A working directory, where files lie that must not be opened."""
+    monkeypatch.chdir(tmp_path)
+    for name in ('pkl', 'weights', 'mean'):
+        Path(name).write_bytes(b'cos\nsystem\n(S"false"\ntR.')
