@@ -3,13 +3,17 @@
 import re
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from lfi.concepts import concept_names
 from lfi.datasets.transforms import refuse_unrecorded_steps
 from lfi.engine.checkpoint_addresses import address_of, named_checkpoints, said_of_gone
 from lfi.engine.pipelines import check_pipelines, set_teacher_cache
+from lfi.hub.public_config import public_pipeline, public_student
 from lfi.registry import EXTRACTORS
+from lfi.student_folder import from_plain
+from lfi.student_folder.config_sanitizer import LARGEST_IMAGE, check_config
 from mmengine.registry import DATASETS
 from repository_configs import (
     CLASSIFICATION,
@@ -22,6 +26,7 @@ from repository_configs import (
     SEGMENTATION,
     TASK_LOSS,
     TEACHERS,
+    ZERO_SHOT,
     baseline_of,
     bases,
     header,
@@ -78,6 +83,21 @@ def test_it_takes_a_cache(config, empty_root):
     set_teacher_cache(cfg)
     check_pipelines(cfg)
     refuse_unrecorded_steps(cfg.train_dataloader.dataset, cfg.default_scope)
+
+
+@pytest.mark.parametrize('config', CONFIGS + PRETRAINING + ZERO_SHOT + SEGMENTATION)
+def test_its_student_can_be_shared(config, empty_root):
+    if config in SEGMENTATION:
+        pytest.importorskip('mmseg', reason='mmsegmentation is not installed')
+    cfg = read(config)
+    for part in ('teacher', 'zero_shot'):
+        if cfg.model.get(part):
+            # Their names are in data that are not here.
+            cfg.model[part].concepts = ['sock', 'teapot']
+    student = SimpleNamespace(state_dict=dict, readout=SimpleNamespace(text_dims=16, rivalry=0.5))
+    model, _ = public_student(student, cfg, readout=True)
+    check_config(from_plain(model), cfg.default_scope, 'model')
+    check_config(from_plain(public_pipeline(cfg)), cfg.default_scope, 'pipeline', LARGEST_IMAGE)
 
 
 @pytest.mark.parametrize('config', CONFIGS + PRETRAINING)

@@ -126,6 +126,11 @@ def test_numbers_beyond_those_of_models_are_refused(number):
         check_config(classifier(head=dict(type='LinearClsHead', num_classes=number)), 'mmpretrain', 'model')
 
 
+def test_a_config_of_too_many_values_is_not_read():
+    with pytest.raises(HubError, match='model has more than 131,072 values'):
+        check_config(classifier(neck=[[0] * 2000] * 100), 'mmpretrain', 'model')
+
+
 def test_a_scope_inside_a_config_is_a_package_that_is_known():
     with pytest.raises(HubError, match="'antigravity' was refused.*names a package"):
         check_config(classifier(_scope_='antigravity'), 'mmpretrain', 'model')
@@ -142,6 +147,26 @@ def test_a_package_in_the_working_directory_is_not_imported(tmp_path, monkeypatc
     assert not is_known('mmseg')
     with pytest.raises(HubError, match="'mmseg' was refused.*import it before"):
         check_config(classifier(head=dict(type='mmseg.FCNHead')), 'mmpretrain', 'model')
+
+
+def test_what_a_package_looks_for_is_not_taken_from_the_working_directory(tmp_path, monkeypatch):
+    Path('optional_thing.py').write_text('raise SystemExit("it was run")')
+    (tmp_path / 'apart').mkdir()
+    (tmp_path / 'apart/mmseg').mkdir()
+    (tmp_path / 'apart/mmseg/__init__.py').write_text('')
+    (tmp_path / 'apart/mmseg/registry.py').write_text('try: import optional_thing\nexcept ImportError: pass')
+    for name in [name for name in sys.modules if name.partition('.')[0] == 'mmseg']:
+        monkeypatch.delitem(sys.modules, name)
+    for place in (str(tmp_path / 'apart'), str(tmp_path), ''):
+        monkeypatch.syspath_prepend(place)
+    before = list(sys.path)
+    try:
+        assert 'FCNHead' not in AllowedTypes({'mmseg'})
+    finally:
+        for name in ('mmseg', 'mmseg.registry'):
+            sys.modules.pop(name, None)
+    assert 'optional_thing' not in sys.modules
+    assert sys.path == before
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import inspect
 import re
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache, cached_property
 from importlib import import_module
 from importlib.util import find_spec
@@ -181,7 +182,8 @@ class AllowedTypes:
     """
 
     def __init__(self, scopes: set[str]) -> None:
-        registries = {scope: _registries(scope) for scope in sorted(scopes) if is_known(scope)}
+        with _installed_alone():
+            registries = {scope: _registries(scope) for scope in sorted(scopes) if is_known(scope)}
         # All are imported by now: some fill the registries of others.
         self._found = {scope: _registered(scope, found) for scope, found in registries.items()}
 
@@ -221,12 +223,24 @@ def is_known(scope: str) -> bool:
     return Path(spec.origin).resolve().parents[1] != Path.cwd()
 
 
+@contextmanager
+def _installed_alone() -> Iterator[None]:
+    """Import nothing from the working directory: OpenMMLab's packages look for many that may be missing."""
+    before = sys.path
+    sys.path = [place for place in before if place and Path(place) != Path.cwd()]
+    try:
+        yield
+    finally:
+        sys.path = before
+
+
 @cache
 def _words_of(kind: Any) -> frozenset[str]:
     """The texts that a type names, in its code and in that beside it."""
     if isinstance(kind, str):
         module, _, name = kind.rpartition('.')
-        return _words_of(getattr(import_module(module), name))
+        with _installed_alone():
+            return _words_of(getattr(import_module(module), name))
     own = [part for part in getattr(kind, '__mro__', [kind]) if part not in (object, nn.Module)]
     modules = {part.__module__ for part in own}
     beside = [

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,6 +40,8 @@ MOST = 2**17
 """Largest number of a model: of labels, of channels, of points."""
 LARGEST_IMAGE = 2**13
 """Largest number of a pipeline: a side in pixels."""
+MOST_VALUES = 2**17
+"""Values of a config: the concepts and classes of the largest data sets."""
 DEEPEST = 40
 """Dicts and lists within one another."""
 # Of torch and OpenCV, to which types hand on; of layers, their order and places; of `TeacherReading`.
@@ -106,7 +109,11 @@ def check_config(config: Any, scope: str, where: str, largest: int = MOST) -> No
         HubError: for a type, an argument, a text or a number that is not allowed, or a model that would bring
             its own code; the message has its place.
     """
-    parts = list(_parts(config, where))
+    parts = list(islice(_parts(config, where), MOST_VALUES + 1))
+    if len(parts) > MOST_VALUES:
+        raise HubError(
+            f'{where} has more than {MOST_VALUES:,} values, and was not read: no model has so many'
+        )
     allowed = AllowedTypes(_scopes(parts, scope, where))
     words = set(COMMON_WORDS)
     for part in parts:
