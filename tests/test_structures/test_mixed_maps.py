@@ -373,3 +373,15 @@ def test_a_box_without_pixels_shows_nothing_of_the_other():
         sources = mixture.sources(maps, [Pieces.whole(torch.eye(2, 3))] * 2, (4, 4))
         mixed = mix_maps(*sources, BANK).check()
         torch.testing.assert_close(mixed.logits, maps.logits, rtol=1e-4, atol=1e-3)
+
+
+def test_a_box_beside_what_an_image_shows_shows_nothing_of_it():
+    maps = smooth_maps(2, 0, cells=4)
+    # The first image ends after 24 of 64 pixels, and the other one begins there; the box holds these 24.
+    left, right = torch.tensor([[[0.0, 24 / 64], [0, 1]]]), torch.tensor([[[24 / 64, 1.0], [0, 1]]])
+    pieces = [Pieces(window, torch.eye(2, 3)[None], (1.0,)) for window in (left, right)]
+    mixture = BatchMixture(torch.tensor([1, 0]), (64, 64), box=(0, 64, 0, 24))
+    sources, share = mixture.sources(maps, pieces, (4, 4))
+    torch.testing.assert_close(share[0], torch.zeros_like(share[0]))
+    torch.testing.assert_close(share[1].sum(0), torch.ones(4, 4))
+    assert not mix_maps(sources, share, BANK).valid[0].any()

@@ -3,7 +3,7 @@ _base_ = 'mmpretrain::deit/deit-small_4xb256_in1k.py'
 
 custom_imports = dict(imports=['lfi'], allow_failed_imports=False)
 data_root = '{{$LFI_DATA_ROOT:data}}/imagenet'
-# As of mmpretrain's recipe; what a view shows is recorded for a cache.
+# As of mmpretrain's recipe; what a view shows, and what is erased, is recorded for a cache.
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(
@@ -20,16 +20,16 @@ train_pipeline = [
                 magnitude_std=0.5,
                 hparams=dict(pad_val=[104, 116, 124], interpolation='bicubic'),
             ),
+            dict(
+                type='RandomErasing',
+                erase_prob=0.25,
+                mode='rand',
+                min_area_ratio=0.02,
+                max_area_ratio=1 / 3,
+                fill_color=[103.53, 116.28, 123.675],
+                fill_std=[57.375, 57.12, 58.395],
+            ),
         ],
-    ),
-    dict(
-        type='RandomErasing',
-        erase_prob=0.25,
-        mode='rand',
-        min_area_ratio=0.02,
-        max_area_ratio=1 / 3,
-        fill_color=[103.53, 116.28, 123.675],
-        fill_std=[57.375, 57.12, 58.395],
     ),
     dict(type='lfi.LoadInteractionMaps'),
     dict(type='PackInputs', algorithm_keys=('view', 'interaction_maps')),

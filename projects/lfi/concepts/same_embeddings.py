@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 
 from mmengine.logging import print_log
-from torch import Tensor, as_tensor
+from torch import Tensor, as_tensor, autocast
 
 # Unit embeddings are then nearer than 0.01, which moves no logit by 1 at CLIP's scale of 100. At 0.9995 one
 # may move by 3, and those of "circle" and "a circle" are at 0.998.
@@ -31,7 +31,9 @@ def warn_of_same_embeddings(names: Sequence[str], embeddings: Tensor, known: int
     first, pairs = None, 0
     for start in range(known, len(names), BLOCK):
         end = min(start + BLOCK, len(names))
-        same = embeddings[start:end] @ embeddings[:end].T >= SAME
+        # In half precision near texts would be the same.
+        with autocast(embeddings.device.type, enabled=False):
+            same = embeddings[start:end] @ embeddings[:end].T >= SAME
         same &= texts[start:end, None] != texts[:end]
         # Each pair once.
         same = same.tril(start - 1)

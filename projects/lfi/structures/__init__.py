@@ -2,7 +2,7 @@
 
 from .batch_mixture import BatchMixture
 from .image_features import ImageFeatures
-from .interaction_maps import DIRECTIONS, MASKED, REST, InteractionMaps
+from .interaction_maps import DIRECTIONS, MASKED, REST, InteractionMaps, shown_enough
 from .mixed_maps import mean_maps, mix_maps
 from .packed_maps import pack, packed_dtype, unpack, without_maps
 from .pieces import Pieces, piece_maps, shown_shares
@@ -25,6 +25,7 @@ __all__ = [
     'pack',
     'packed_dtype',
     'piece_maps',
+    'shown_enough',
     'shown_shares',
     'unpack',
     'without_maps',

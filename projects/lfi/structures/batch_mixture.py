@@ -6,11 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .interaction_maps import InteractionMaps
 from .pieces import Pieces, piece_maps
 from .views import windows_of
+
+# Of a location's side, by which shares are multiplied.
+PARTS = 4
 
 
 @dataclass(frozen=True)
@@ -64,18 +68,19 @@ class BatchMixture:
         canvas, sizes = canvas or self.size, sizes or [self.size] * len(pieces)
         device = maps.logits.device
         top, bottom, left, right = self._box
-        rows = _covered(top, bottom, self.size[0], canvas[0], grid[0])
-        columns = _covered(left, right, self.size[1], canvas[1], grid[1])
+        # Within a location the box may lie where an image shows, or beside it: products are taken of parts.
+        rows = _covered(top, bottom, self.size[0], canvas[0], PARTS * grid[0])
+        columns = _covered(left, right, self.size[1], canvas[1], PARTS * grid[1])
         others = ((1 - self.share) * rows[:, None] * columns).float().to(device, non_blocking=True)
-        own, share = piece_maps(maps, pieces, grid, windows_of(canvas, sizes, device))
+        own, share = piece_maps(maps, pieces, grid, windows_of(canvas, sizes, device), PARTS)
         if self.resized:
-            theirs, their_share = piece_maps(maps, pieces, grid, self._in_box(canvas, sizes, device))
+            theirs, their_share = piece_maps(maps, pieces, grid, self._in_box(canvas, sizes, device), PARTS)
             their_share = (1 - self.share) * their_share
         else:
             theirs, their_share = own, share * others
         other = self._rows(share)
-        shares = torch.cat((share * (1 - others), their_share[other]), 1)  # [B, 2n, H, W]
-        return [*own, *(one.take(other) for one in theirs)], shares
+        shares = torch.cat((share * (1 - others), their_share[other]), 1)  # [B, 2n, PARTS * H, PARTS * W]
+        return [*own, *(one.take(other) for one in theirs)], F.avg_pool2d(shares, PARTS)
 
     @property
     def _box(self) -> tuple[int, int, int, int]:

@@ -22,8 +22,10 @@ class Pieces(NamedTuple):
             picture.
         views: (n, 2, 3), what of each image its window shows, as `InteractionMaps.warp` has it.
         shares: n, how much of a location in the window shows it: less than 1 where images are blended.
-        covers: (n, H, W) uint8, on a grid over the picture, how much of each of its cells shows the image, in
-            255ths: the share is multiplied by it. Defaults to None: all of each.
+        covers: (n, k, k) uint8, on a grid over the picture, how much of each of its cells shows the image, in
+            255ths: the share is multiplied by it. They say how much of a location shows the image, and not
+            which of the cells of its map: what is covered counts in a location's values. k is a power of 2.
+            Defaults to None: all of each.
     """
 
     windows: Tensor
@@ -38,7 +40,11 @@ class Pieces(NamedTuple):
 
 
 def piece_maps(
-    maps: InteractionMaps, pieces: Sequence[Pieces], grid: tuple[int, int], window: Tensor | None = None
+    maps: InteractionMaps,
+    pieces: Sequence[Pieces],
+    grid: tuple[int, int],
+    window: Tensor | None = None,
+    parts: int = 1,
 ) -> tuple[list[InteractionMaps], Tensor]:
     """The maps of the images that pictures show, for `mix_maps`.
 
@@ -48,10 +54,11 @@ def piece_maps(
         grid: (H, W) over the pictures.
         window: (B, 2, 2) of `windows_of`, where the grid is over a canvas of which each picture is a part.
             Defaults to None: the pictures fill it.
+        parts: of a location's side, for which shares are wanted. Defaults to 1: of whole locations.
 
     Returns:
-        n maps of B images, n the largest number that a picture shows, and the share of each location that
-        shows each, (B, n, H, W); 0 where a picture shows fewer.
+        n maps of B images, n the largest number that a picture shows, and the share of each part of a
+        location that shows each, (B, n, parts * H, parts * W); 0 where a picture shows fewer.
     """
     counts = [len(one.shares) for one in pieces]
     n, device = max(counts), maps.logits.device
@@ -64,7 +71,7 @@ def piece_maps(
         maps.logits,
     )
     windows = _placed(pieces, window, maps.logits)[0]
-    shown = shown_shares(pieces, grid, window, maps.logits)
+    shown = shown_shares(pieces, (parts * grid[0], parts * grid[1]), window, maps.logits)
     views = _joined([one.views for one in pieces], device)
     maps = maps.warp(views, grid, windows)
     # Images of a cache are complete, and what a location shows of them is its share.
@@ -113,14 +120,16 @@ def _placed(pieces: Sequence[Pieces], window: Tensor | None, like: Tensor) -> tu
 
 
 def _covers(pieces: Sequence[Pieces]) -> Tensor | None:
-    """The covers of all pieces, (S, h, w) uint8, or None where none has any."""
-    size = next((one.covers.shape[1:] for one in pieces if one.covers is not None), None)
-    if size is None:
+    """The covers of all pieces on the finest of their grids, (S, k, k) uint8, or None where none has any."""
+    finest = max((one.covers.shape[-1] for one in pieces if one.covers is not None), default=0)
+    if not finest:
         return None
-    full = [np.full((len(one.shares), *size), 255, np.uint8) for one in pieces]
-    return torch.from_numpy(
-        np.concatenate([all_ if one.covers is None else one.covers for one, all_ in zip(pieces, full)])
-    )
+    of_pictures = []
+    for one in pieces:
+        covers = np.full((len(one.shares), 1, 1), 255, np.uint8) if one.covers is None else one.covers
+        finer = finest // covers.shape[-1]
+        of_pictures.append(covers.repeat(finer, 1).repeat(finer, 2))
+    return torch.from_numpy(np.concatenate(of_pictures))
 
 
 def _mean_of(pictures: Tensor, grid: tuple[int, int], window: Tensor) -> Tensor:

@@ -291,3 +291,23 @@ def test_two_views_lose_what_one_of_both_steps_does():
     together = pieces_of(view_of([crop, shift], one))[1]
     apart = pieces_of(view_of([shift], view_of([crop], two)))[1]
     assert torch.equal(together.windows, apart.windows) and torch.equal(together.views, apart.views)
+
+
+@pytest.mark.usefixtures('mmpretrain_scope')
+@pytest.mark.parametrize(('size', 'cells'), [(224, 14), (1024, 64), (1344, 84)])
+def test_an_erased_part_is_seen_on_a_fine_grid(monkeypatch, size, cells):
+    monkeypatch.setattr(f'{__name__}.GRID', (cells, cells))
+    for seed in range(2):
+        set_random_seed(seed)
+        results = {k: v for k, v in loaded(0, size, size).items() if not k.startswith('gt_')}
+        erase = dict(type='RandomErasing', erase_prob=1.0, mode='const', fill_color=(0, 0, 0))
+        check(view_of([erase], results))
+
+
+@pytest.mark.usefixtures('mmpretrain_scope')
+def test_a_small_crop_of_a_large_picture_that_was_turned_is_as_exact():
+    results = {k: v for k, v in loaded(0, 1600, 1600).items() if not k.startswith('gt_')}
+    turn = dict(type='Rotate', angle=33.0, center=(0.0, 0.0), random_negative_prob=0.0, **ALWAYS)
+    for shift in (-0.45, -0.3, 0.3):
+        steps = [turn, dict(type='Translate', magnitude=shift, random_negative_prob=0.0, **ALWAYS)]
+        check(view_of([*steps, dict(type='CenterCrop', crop_size=40)], {**results}))

@@ -186,7 +186,9 @@ def test_the_view_says_where_each_pixel_comes_from(name, seed, height, width):
 
 
 def test_the_order_of_transforms_and_draws_is_that_of_the_bare_pipeline():
+    in_any_order = dict(type='mmdet.RandomOrder', transforms=[*GEOMETRIC['all'], *GEOMETRIC['resize']])
     transforms = GEOMETRIC['choice'] + GEOMETRIC['randaugment'] + [dict(type='ColorJitter', brightness=0.4)]
+    transforms.append(in_any_order)
     image = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
     for seed in range(10):
         set_random_seed(seed)

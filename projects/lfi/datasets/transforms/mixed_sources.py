@@ -22,7 +22,7 @@ from .record_view import (
     refuse_read_maps,
     view_of,
 )
-from .stencils import CELLS, FRAME, Stencil, drawn, seen_through
+from .stencils import FRAME, Stencil, drawn, seen_through
 from .view_matrix import to_pixels
 
 
@@ -104,19 +104,21 @@ def pieces_of(results: dict) -> tuple[list[str], Pieces | None]:
     every = [one.seen(view).behind(*frames) for one in (mixed.sources if mixed else (_file(results),))]
     if mixed is None and not every[0].stencils:
         return [every[0].path], None
-    drawings = [(source, *drawn(source.stencils)) for source in every]
+    size = results['img'].shape
+    drawings = [(source, *drawn(source.stencils, size)) for source in every]
     # A picture of nothing but filler has maps too.
     shown = [one for one in drawings if one[2].any()] or drawings[:1]
     sources, windows = [source for source, _, _ in shown], [window for _, window, _ in shown]
     views = [(source.view @ _to_picture(window))[:2] for source, window in zip(sources, windows)]
     covers = [cover for _, _, cover in shown]
+    cells = max(len(cover) for cover in covers)
     pieces = Pieces(
         torch.from_numpy(np.stack(windows).astype(np.float32)),
         torch.from_numpy(np.stack(views).astype(np.float32)),
         tuple(source.share for source in sources),
         None
         if all((cover == 255).all() for cover in covers)
-        else np.stack([np.broadcast_to(cover, (CELLS, CELLS)) for cover in covers]),
+        else np.stack([np.broadcast_to(cover, (cells, cells)) for cover in covers]),
     )
     return [source.path for source in sources], pieces
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import reduce
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 import torch
 from mmcv.transforms import BaseTransform, Compose, RandomApply, RandomChoice
@@ -103,8 +105,9 @@ class RecordView(BaseTransform):
     It sets `view`, (2, 3) float32: the affine map from the view's coordinates to the image's, both running
     from -1 to 1 over the complete picture, as `InteractionMaps.warp` takes it. The `homography_matrix` that
     mmdet's transforms keep stays right, and what they did before this one counts too, as does an earlier
-    `RecordView`. `recorded`, a `Recorded`, says for `LoadInteractionMaps` which image came and which one
-    left.
+    `RecordView`. The edges between steps outside are not known: what one of them cut off and another brought
+    back counts as shown. `recorded`, a `Recorded`, says for `LoadInteractionMaps` which image came and which
+    one left, and what was lost in between.
 
     Args:
         transforms: configs or transforms; `Compose`, `RandomChoice`, `AutoAugment`, `RandomApply` and
@@ -212,8 +215,8 @@ def _edges(size: Any) -> Stencil:
 
 def _kept(before: np.ndarray, after: np.ndarray) -> tuple[Stencil, ...]:
     """Over a picture's pixels: what of it was not painted over; nothing where all is as it was."""
-    channels = zip(np.atleast_3d(before).T, np.atleast_3d(after).T)
-    same = np.logical_and.reduce([a == b for a, b in channels]).T
+    changed = reduce(cv2.max, cv2.split(cv2.absdiff(before, after)))
+    same: np.ndarray = changed == 0
     return () if same.all() else (replace(_edges(before.shape), mask=same),)
 
 
@@ -249,17 +252,26 @@ def _learn_rules(transforms: Compose) -> list[BaseTransform]:
 
 
 def _leaves(transform: BaseTransform) -> Iterator[BaseTransform]:
-    if isinstance(transform, Compose | RandomChoice | RandomApply | RandAugment):
+    if isinstance(transform, RandomChoice | RandomApply | RandAugment) or _runs_all(transform):
         for child in transform:
             yield from _leaves(child)
     else:
         yield transform
 
 
+def _runs_all(transform: BaseTransform) -> bool:
+    """Whether it runs all that it holds, as written or in an order that it draws."""
+    if not isinstance(transform, Compose):
+        return False
+    # mmdet's RandomOrder draws one.
+    return type(transform).transform is Compose.transform or hasattr(transform, '_random_permutation')
+
+
 def _chosen(transform: BaseTransform) -> Iterator[BaseTransform]:
-    """The transforms that run this time."""
-    if isinstance(transform, Compose):
-        children = transform.transforms
+    """The transforms that run this time, in their order."""
+    if _runs_all(transform):
+        draw = getattr(transform, '_random_permutation', None)
+        children = [transform.transforms[i] for i in draw()] if draw else transform.transforms
     elif isinstance(transform, RandomChoice):
         # mmdet's RandAugment draws several.
         children = [transform.transforms[i] for i in np.atleast_1d(transform.random_pipeline_index())]

@@ -10,8 +10,11 @@ import numpy as np
 
 from .view_matrix import FROM_CENTRES, TO_CENTRES, to_pixels
 
-# Masks, and rectangles that a view rotates, are drawn on so many cells, each by as many points squared.
-CELLS, POINTS = 128, 2
+# How masks, and rectangles that a view rotates, are drawn: for pictures of up to so many pixels on so many
+# cells a side, each by so many points squared.
+DRAWN = ((256, 128, 2), (512, 128, 4), (float('inf'), 256, 4))
+# OpenCV counts in 1024ths of a pixel: of one pixel they are too coarse for a small part of a large frame.
+RECTANGLE = np.full((64, 64), 255, np.uint8)
 EVERYWHERE = np.array([[0.0, 1.0], [0.0, 1.0]])
 # Less than a thousandth of a picture is rounding.
 ROUNDING = 2e-3
@@ -55,10 +58,14 @@ def seen_through(stencils: Iterable[Stencil], matrix: np.ndarray) -> tuple[Stenc
     return tuple(one for stencil in stencils if not (one := stencil.seen(matrix)).hides_nothing)
 
 
-def drawn(stencils: Sequence[Stencil]) -> tuple[np.ndarray, np.ndarray]:
+def drawn(stencils: Sequence[Stencil], size: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     """In which part of a picture stencils show something, and how much of each of its cells.
 
     Upright rectangles meet in a rectangle, exactly, of one cell; others are drawn over the complete picture.
+
+    Args:
+        stencils: over the picture.
+        size: its height and width in pixels: a larger one is drawn finer.
 
     Returns:
         The part (2, 2), as `Pieces` has it, and the cover of its cells, uint8 in 255ths, 0 for an empty part.
@@ -74,22 +81,20 @@ def drawn(stencils: Sequence[Stencil]) -> tuple[np.ndarray, np.ndarray]:
         return EVERYWHERE, np.zeros((1, 1), np.uint8)
     if all(one.is_upright_rectangle for one in stencils):
         return window, np.full((1, 1), 255, np.uint8)
-    return EVERYWHERE, _cover(stencils)
+    cells, points = next(tuple(how) for pixels, *how in DRAWN if max(size[:2]) <= pixels)
+    return EVERYWHERE, _cover(stencils, cells, points)
 
 
-def _cover(stencils: Sequence[Stencil]) -> np.ndarray:
-    """How much of each of the picture's cells all stencils let through, (CELLS, CELLS) uint8 in 255ths."""
-    n = CELLS * POINTS
+def _cover(stencils: Sequence[Stencil], cells: int, points: int) -> np.ndarray:
+    """How much of each of the picture's cells all stencils let through, (cells, cells) uint8 in 255ths."""
+    n = cells * points
     through: np.ndarray = np.full((n, n), 255, np.uint8)
     for stencil in stencils:
-        mask = np.ones((1, 1), bool) if stencil.mask is None else stencil.mask
+        mask = RECTANGLE if stencil.mask is None else stencil.mask.astype(np.uint8) * 255
         # OpenCV counts from the middle of the first pixel.
         to_mask = TO_CENTRES @ to_pixels(mask.shape) @ stencil.matrix @ np.linalg.inv(to_pixels((n, n)))
         shown = cv2.warpAffine(
-            mask.astype(np.uint8) * 255,
-            (to_mask @ FROM_CENTRES)[:2],
-            (n, n),
-            flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP,
+            mask, (to_mask @ FROM_CENTRES)[:2], (n, n), flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
         )
         through = cv2.bitwise_and(through, shown)
-    return cv2.resize(through, (CELLS, CELLS), interpolation=cv2.INTER_AREA)
+    return cv2.resize(through, (cells, cells), interpolation=cv2.INTER_AREA)

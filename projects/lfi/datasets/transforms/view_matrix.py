@@ -23,8 +23,9 @@ TO_CENTRES = np.array([[1, 0, -0.5], [0, 1, -0.5], [0, 0, 1]])
 def view_matrix(transform: BaseTransform, before: Size, results: dict) -> np.ndarray:
     """Where the output of a transform shows its input.
 
-    Add a rule for a transform of your own with `@view_matrix.register`. In a rule, the random draws that
-    mmcv's `cache_randomness` decorates give what they gave in the transform.
+    Add a rule for a transform of your own with `@view_matrix.register`, for one that paints over parts of the
+    image `view_matrix.register(YourTransform, erasing)`. In a rule, the random draws that mmcv's
+    `cache_randomness` decorates give what they gave in the transform.
 
     Args:
         transform: it has just run.
@@ -58,7 +59,7 @@ def identity(transform: BaseTransform, before: Size, results: dict) -> np.ndarra
 def erasing(transform: BaseTransform, before: Size, results: dict) -> np.ndarray:
     """The rule of a transform that paints over parts of its input, and moves no pixel.
 
-    `RecordView` finds the parts by their pixels: what was painted over shows nothing.
+    `RecordView` finds the parts by their pixels: those that have changed show nothing any more.
     """
     return np.eye(3)
 

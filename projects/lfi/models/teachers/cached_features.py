@@ -7,7 +7,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from lfi.structures import DIRECTIONS, ImageFeatures, InteractionMaps, Pieces, mean_maps, shown_shares
+from lfi.structures import (
+    DIRECTIONS,
+    ImageFeatures,
+    InteractionMaps,
+    Pieces,
+    mean_maps,
+    shown_enough,
+    shown_shares,
+)
 from lfi.structures.interaction_cache import CacheError
 
 from .asked_concepts import most_present
@@ -85,7 +93,7 @@ class CachedFeatures(CachedOutputs):
 
         Raises:
             CacheError: as `seen`; for pictures that the pipeline has mixed; and for one that shows filler in
-                most of a location, where there are no features.
+                more than half of a location, where there are no features.
         """
         maps, views = self.seen(batch)
         scale = maps.logits[:, 0].mean((-2, -1)).norm(dim=1)  # [B]
@@ -107,7 +115,7 @@ def _refuse_filler(pieces: Sequence[Pieces], grid: tuple[int, int]) -> None:
             'features of mosaics are not pasted: leave out lfi.RecordedMosaic and lfi.RecordedMixUp'
         )
     # What was recorded stays on the CPU: no device is waited for.
-    if (shown_shares(pieces, grid) < 0.5).any():
+    if not shown_enough(shown_shares(pieces, grid)).all():
         raise CacheError(
             'a picture shows filler, where the cache has no features: leave out of train_pipeline what pads, '
             'shifts, shears, rotates or erases (RandomCrop with padding, RandAugment), or train without '
