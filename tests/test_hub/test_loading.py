@@ -3,12 +3,16 @@
 import functools
 import hashlib
 import json
+import pickle
 import shutil
 from pathlib import Path
 
 import lfi
 import pytest
+from lfi.apis import InteractionInferencer
+from lfi.engine.config_loading import load_config
 from lfi.repositories import HubError
+from safetensors.torch import load_file, save
 
 
 @pytest.fixture
@@ -136,3 +140,66 @@ def test_code_is_not_read_in_place_of_a_config(folder):
     (folder / 'config.json').rename(folder / 'config.py')
     with pytest.raises(HubError, match=r'config.py can hold code, which is not run: give what lfi'):
         lfi.from_pretrained(folder)
+
+
+READERS = (lfi.from_pretrained, lambda folder: load_config(str(folder)), InteractionInferencer)
+
+
+@pytest.mark.parametrize('read', READERS)
+@pytest.mark.parametrize(
+    ('key', 'value', 'message'),
+    [
+        ('model.backbone.arch.num_layers', 10**5, 'more than [0-9,]+ modules and parameters'),
+        ('model.backbone.arch.embed_dims', 10**5, 'tensors of more than [0-9,]+ bytes'),
+        ('model.backbone.img_size', 10**5, 'tensors of more than [0-9,]+ bytes'),
+        ('model.head.num_classes', 10**12, 'is beyond 131,072'),
+    ],
+)
+def test_a_model_larger_than_its_weights_is_refused_before_there_is_memory_for_it(
+    folder, change, read, key, value, message
+):
+    state = load_file(folder / 'model.safetensors')
+    content = save({'head.layers.head.bias': state['head.layers.head.bias']})
+    (folder / 'model.safetensors').write_bytes(content)
+    change('sha256', hashlib.sha256(content).hexdigest())
+    change(key, value)
+    with pytest.raises(HubError, match=message):
+        read(folder)
+
+
+@pytest.mark.parametrize('read', READERS)
+def test_files_beside_a_cloned_folder_are_not_read(folder, change, read, monkeypatch):
+    monkeypatch.chdir(folder)
+    for name in ('weights', 'mean', 'pkl'):
+        Path(name).write_bytes(pickle.dumps(Unpickled()))
+    assert read('.')
+    for value in (
+        {'type': 'VQAGenerationHead', 'answer_list_path': 'pkl'},
+        {'type': 'LinearClsHead', 'num_classes': 2, 'in_channels': 16, 'pretrained': 'mean'},
+        {'type': 'LinearClsHead', 'loss': {'type': 'CrossEntropyLoss', 'class_weight': 'weights'}},
+    ):
+        change('model.head', value)
+        with pytest.raises(HubError, match='was refused, and nothing of it was run'):
+            read('.')
+
+
+@pytest.mark.parametrize(
+    ('name', 'value'), [('model', 'lit'), ('model', 'transformers:lit'), ('pretrained', 'lit')]
+)
+def test_a_teacher_of_the_working_directory_is_not_taken(folder, change, monkeypatch, name, value):
+    monkeypatch.chdir(folder)
+    Path('lit').mkdir()
+    change(f'model.teacher.{name}', value)
+    with pytest.raises(HubError, match=rf'teacher\.{name}=.* is in the folder .*--cfg-options model'):
+        lfi.from_pretrained(folder)
+
+
+def test_a_config_that_is_too_long_is_not_read(folder):
+    (folder / 'config.json').write_text(' ' * 2**25)
+    with pytest.raises(HubError, match='has 33,554,432 bytes, and no config has more'):
+        lfi.from_pretrained(folder)
+
+
+class Unpickled:
+    def __reduce__(self):
+        return pytest.fail, ('it was unpickled',)

@@ -131,9 +131,10 @@ def test_a_config_of_too_many_values_is_not_read():
         check_config(classifier(neck=[[0] * 2000] * 100), 'mmpretrain', 'model')
 
 
-def test_a_scope_inside_a_config_is_a_package_that_is_known():
-    with pytest.raises(HubError, match="'antigravity' was refused.*names a package"):
-        check_config(classifier(_scope_='antigravity'), 'mmpretrain', 'model')
+@pytest.mark.parametrize('scope', ['antigravity', 'mmpretrain.utils', '', ['mmdet'], None])
+def test_a_scope_inside_a_config_is_a_package_that_is_known(scope):
+    with pytest.raises(HubError, match='was refused.*names a package'):
+        check_config(classifier(_scope_=scope), 'mmpretrain', 'model')
 
 
 def test_a_package_in_the_working_directory_is_not_imported(tmp_path, monkeypatch):

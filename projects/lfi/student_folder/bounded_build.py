@@ -4,7 +4,8 @@ Files are refused by an audit hook, which sees them however they are opened by P
 stays as it is: it belongs to all threads, and this block to its own. The hook cannot be taken away again; it
 looks at nothing outside such a block. Python may read what is installed, to import a module that a type asks
 for late. Memory is counted before torch takes it: each operation that makes a tensor tells its shape on the
-meta device first. Loops of Python, which some types need for each place of an image, have a limit of time.
+meta device first. Loops of Python, which some types need for each place of an image, are ended from another
+thread, where they take too much time, or the process too much memory.
 """
 
 from __future__ import annotations
@@ -70,11 +71,11 @@ class OutOfBoundsError(MemoryError):
     """What is built is larger than its weights allow."""
 
 
-class TookTooLongError(OutOfBoundsError):
-    """What is built takes more time than its weights allow."""
+class EndlessWorkError(OutOfBoundsError):
+    """What is built takes more time, or the process more memory, than its weights allow."""
 
     def __init__(self) -> None:
-        super().__init__('it takes longer than its few weights should')
+        super().__init__('it takes more time or memory than its few weights should')
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def bounded_build(bounds: Bounds) -> Iterator[None]:
         OutOfBoundsError: inside the block, where it becomes too large.
     """
     with ExitStack() as stack:
-        stack.enter_context(_little_time(bounds.seconds))
+        stack.enter_context(_watched(bounds))
         stack.enter_context(_few_parts(bounds.parts))
         stack.enter_context(_LittleMemory(bounds.size))
         stack.enter_context(_no_files())
@@ -118,17 +119,20 @@ def bounded_build(bounds: Bounds) -> Iterator[None]:
 
 
 @contextmanager
-def _little_time(most: float) -> Iterator[None]:
-    """Raise an OutOfBoundsError in this thread once it has worked so many seconds."""
+def _watched(bounds: Bounds) -> Iterator[None]:
+    """Raise an EndlessWorkError in this thread once it has taken too much time, or the process memory.
+
+    Beside its tensors a process may grow as much again.
+    """
     thread, over, turn = threading.get_ident(), threading.Event(), threading.Lock()
     worked = _clock_of(thread)
-    start = worked()
+    end, largest = worked() + bounds.seconds, _resident() + 2 * bounds.size
 
     def watch() -> None:
-        while not over.wait(0.25):
+        while not over.wait(0.1):
             with turn:
-                if not over.is_set() and worked() - start > most:
-                    _raise_in(thread, ctypes.py_object(TookTooLongError))
+                if not over.is_set() and (worked() > end or _resident() > largest):
+                    _raise_in(thread, ctypes.py_object(EndlessWorkError))
                     return
 
     threading.Thread(target=watch, daemon=True).start()
@@ -146,6 +150,15 @@ def _clock_of(thread: int) -> Callable[[], float]:
     if not hasattr(time, 'pthread_getcpuclockid'):
         return time.monotonic
     return partial(time.clock_gettime, time.pthread_getcpuclockid(thread))
+
+
+def _resident() -> int:
+    """The memory of this process in bytes; 0 where the system does not say."""
+    try:
+        pages = int(Path('/proc/self/statm').read_text().split()[1])
+    except OSError:
+        return 0
+    return pages * os.sysconf('SC_PAGE_SIZE')
 
 
 def _raise_in(thread: int, error: Any) -> None:

@@ -150,7 +150,9 @@ def _scopes(parts: list[Part], scope: str, where: str) -> set[str]:
     """The packages whose types a config names."""
     scopes = {scope, 'lfi', 'mmengine'}
     for part in parts:
-        if part.keys[-1:] == ('_scope_',) or (part.keys[-1:] == ('type',) and '.' in str(part.value)):
+        if part.keys[-1:] == ('_scope_',):
+            scopes.add(str(part.value))
+        elif part.keys[-1:] == ('type',) and '.' in str(part.value):
             scopes.add(str(part.value).partition('.')[0])
     for name in scopes:
         if name != 'mmengine' and not is_known(name):
