@@ -151,7 +151,7 @@ READERS = (lfi.from_pretrained, lambda folder: load_config(str(folder)), Interac
     [
         ('model.backbone.arch.num_layers', 10**5, 'more than [0-9,]+ modules and parameters'),
         ('model.backbone.arch.embed_dims', 10**5, 'tensors of more than [0-9,]+ bytes'),
-        ('model.backbone.img_size', 10**5, 'tensors of more than [0-9,]+ bytes'),
+        ('model.backbone.img_size', 10**5, 'is beyond 8,192'),
         ('model.head.num_classes', 10**12, 'is beyond 131,072'),
     ],
 )

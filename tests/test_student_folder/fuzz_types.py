@@ -23,7 +23,7 @@ from lfi.repositories import HubError
 from lfi.student_folder.allowed_types import AllowedTypes, is_known
 from lfi.student_folder.bounded_build import Bounds, ForbiddenActionError, bounded_build
 from lfi.student_folder.config_sanitizer import check_config
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.registry import DefaultScope, Registry
 
 SCOPES = ('mmengine', 'mmpretrain', 'mmdet', 'mmseg')
@@ -45,6 +45,11 @@ GUESSES = {
     'size': 32,
     'kernel': 3,
     'prob': 0.5,
+    'depth': 50,
+    'model_name': 'resnet18',
+    'loss_type': 'l1_loss',
+    'transforms': [],
+    'alpha': 1.0,
     'cfg': {},
     'backbone': dict(type='mmdet.ResNet', depth=18),
 }
@@ -149,7 +154,7 @@ def attempt(config, scope, registry):
     try:
         check_config(config, scope, 'config')
         with DefaultScope.overwrite_default_scope(scope), bounded_build(BOUNDS):
-            registry.build(config)
+            registry.build(ConfigDict(config))
     except (HubError, ForbiddenActionError):
         return 'refused'
     except Exception as error:

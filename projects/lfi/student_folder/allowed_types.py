@@ -86,6 +86,8 @@ FAMILIES = (
 """Modules of what a student is made of: not those of texts, of videos and of pretraining."""
 REFUSED = (
     # They read the weights, or the model, that a text names.
+    'ATSSVLFusionHead',
+    'AppearanceFreeLink',
     'Detectron2Wrapper',
     'GLIP',
     'GroundingDINO',

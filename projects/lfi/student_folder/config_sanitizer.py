@@ -39,7 +39,7 @@ IDENTIFIERS = ('meta_keys', 'keys', 'algorithm_keys', 'reads')
 MOST = 2**17
 """Largest number of a model: of labels, of channels, of points."""
 LARGEST_IMAGE = 2**13
-"""Largest number of a pipeline: a side in pixels."""
+"""Largest number of a pipeline, and of what a model calls a size: a side in pixels."""
 MOST_VALUES = 2**17
 """Values of a config: the concepts and classes of the largest data sets."""
 DEEPEST = 40
@@ -67,6 +67,8 @@ _OF_FILES = re.compile(
     r'(.*_)?(pretrained|checkpoint|weights_file|backend_args|file_client_args|ann_file|hf|http)(_.*)?|'
     r'(data_)?prefix|data_root|pretraining|trust_remote_code|target|_target_|meta_file|args_file'
 )
+# Types may go through all places of an image, or all pairs of them.
+_SIZE = re.compile(r'(.*_)?(sizes?|resolution|shape)')
 _NAME = re.compile(r'[\w.+-]*')
 _IDENTIFIER = re.compile(r'[A-Za-z_]\w*(\.\w+)*')
 # The name of a model, with its source before it.
@@ -197,6 +199,7 @@ def _check_argument(part: Part) -> None:
 
 def _check_number(part: Part, largest: int) -> None:
     number = part.value
+    largest = min(largest, LARGEST_IMAGE) if _SIZE.fullmatch(part.key) else largest
     if isinstance(number, int) and abs(number) > largest:
         raise _refusal(part.place, number, f'is beyond {largest:,}, the largest number that is read')
 
