@@ -149,7 +149,7 @@ def test_the_checkpoints_of_a_config_are_looked_for(checkpoints_of, tmp_path):
     gone = found[BACKBONE]
     assert gone.state == 'wrong' and gone.found == GONE
     assert 'openmmlab.com is gone: write https://mmassets.onedl.ai/mmclassification/v0/resnet/' in gone.fix
-    assert gone.fix.endswith(', or torchvision://resnet50 without a prefix for a backbone')
+    assert gone.fix.endswith('; or, for a backbone, torchvision://resnet50 with prefix=None')
     vision = found['model.neck.init_cfg.checkpoint']
     assert vision.state == 'ok' and vision.found.endswith(
         '.pth, not asked whether it is there: --online does'
@@ -230,7 +230,7 @@ def test_the_exit_status_says_whether_training_can_work(state, code, monkeypatch
 def test_a_terminal_gets_a_table():
     found = {'Packages': [Finding('missing', 'gradio', 'not [installed]', "pip install 'lfi[demo]'")]}
     out = io.StringIO()
-    doctor.report(found, Console(file=out, force_terminal=True, width=100))
+    doctor.report(found, Console(file=out, force_terminal=True, width=100), 'lfi quickstart')
     text = out.getvalue()
     assert 'not [installed]' in text and "pip install 'lfi[demo]'" in text and '\x1b[' in text
     assert text.endswith('Training can work: lfi quickstart\n')

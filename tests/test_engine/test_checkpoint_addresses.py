@@ -72,7 +72,7 @@ def test_a_host_that_is_gone_is_named_with_its_mirror():
     assert not said_of_gone(HERE) and not said_of_gone('https://mine.org/download.openmmlab.com/x.pth')
     folder = 'https://download.openmmlab.com/mmclassification/v0'
     said = said_of_gone(f'{folder}/resnet/resnet50_8xb32_in1k_20210831-ea4938fc.pth')
-    assert said.endswith(', or torchvision://resnet50 without a prefix for a backbone')
+    assert said.endswith('; or, for a backbone, torchvision://resnet50 with prefix=None')
     # Another layout, and another recipe.
     for name in ('resnetv1d50_b32x8_imagenet_20210531-db14775a', 'resnet50_8xb256-rsb-a1-600e_in1k_2021'):
         assert 'torchvision' not in said_of_gone(f'{folder}/resnet/{name}.pth')

@@ -16,6 +16,7 @@ from lfi.models.distill import InteractionDistillMixin
 from lfi.option_checks import check_whole
 from lfi.structures.interaction_cache import CacheError
 from mmengine.fileio import get
+from mmengine.model import initialize
 from mmengine.registry import MODELS
 from mmengine.runner import CheckpointLoader, Runner
 from torch.utils.data import DataLoader, Dataset
@@ -155,6 +156,20 @@ def test_a_checkpoint_of_another_model_to_resume():
         torch.optim.SGD(torch.nn.Linear(2, 2, bias=False).parameters(), 0.1).load_state_dict(state)
 
     assert 'to resume is of another model or optimizer' in said(resume)
+
+
+def test_a_prefix_that_a_checkpoint_does_not_have(tmp_path):
+    file = tmp_path / 'backbone.pth'
+    torch.save({'conv1.weight': torch.zeros(1)}, file)
+    init = dict(type='Pretrained', checkpoint=str(file), prefix='backbone')
+
+    def begin():
+        initialize(torch.nn.Linear(1, 1), init)
+
+    assert (
+        f"{file} has no weights whose names begin with 'backbone.': in the init_cfg that names it write prefix=None"
+        in said(begin)
+    )
 
 
 def test_files_that_are_none(tmp_path):

@@ -132,7 +132,10 @@ def test_the_last_checkpoint_of_a_run_is_taken_with_its_config(run_folder, tmp_p
         loaded = lfi.from_pretrained(lfi.save_pretrained(source, tmp_path / name))
         assert all(torch.equal(value, trained[key]) for key, value in loaded.state_dict().items())
     (run_folder / 'other.py').write_text('')
-    with pytest.raises(UsageError, match='has 2 configs: give config='):
+    with pytest.raises(
+        UsageError,
+        match=r'must have one config, .* and has \S+\.py, other\.py: give config=',
+    ):
         lfi.save_pretrained(run_folder, tmp_path / 'c')
 
 

@@ -27,7 +27,7 @@ def named_teacher(name: str) -> dict[str, Any]:
     if not tag:
         near = nearest(name, known)
         raise UsageError(
-            f'--teacher {name} is not a folder and none of {", ".join(known)}{near and f"; {near}"} '
+            f'--teacher {name} is not a folder and none of {", ".join(known)}{near and f"; {near}"}. '
             'Models of open_clip are given as MODEL:TAG, by `lfi teachers`'
         )
     try:

@@ -106,7 +106,7 @@ def main() -> None:
     if args.config is not None:
         ask = answer_of if args.online else not_asked
         found[f'Checkpoints of {args.config}'] = list(checkpoints(args.config, ask))
-    report(found, Console())
+    report(found, Console(), f'lfi train {args.config}' if args.config else 'lfi quickstart')
     sys.exit(any(finding.state == 'wrong' for findings in found.values() for finding in findings))
 
 
@@ -298,8 +298,14 @@ SECTIONS: dict[str, Callable[[], Iterator[Finding]]] = {
 }
 
 
-def report(found: dict[str, list[Finding]], console: Console) -> None:
-    """Print findings by section: tables for a terminal, or else a line of plain text for each."""
+def report(found: dict[str, list[Finding]], console: Console, begin: str) -> None:
+    """Print findings by section: tables for a terminal, or else a line of plain text for each.
+
+    Args:
+        found: the findings, by the title of their section.
+        console: to print on.
+        begin: the command that begins a training.
+    """
     write = partial(console.print, highlight=False, markup=False, soft_wrap=True)
     for title, findings in found.items():
         write(title, style='bold')
@@ -309,7 +315,7 @@ def report(found: dict[str, list[Finding]], console: Console) -> None:
         for each in findings:
             write(f'  {each.state:<8} {each.name:<18} {each.found}{each.fix and f" -> {each.fix}"}')
     wrong = [each.name for findings in found.values() for each in findings if each.state == 'wrong']
-    write(f'Training cannot work: {", ".join(wrong)}' if wrong else 'Training can work: lfi quickstart')
+    write(f'Training cannot work: {", ".join(wrong)}' if wrong else f'Training can work: {begin}')
 
 
 def table_of(findings: list[Finding]) -> Table:

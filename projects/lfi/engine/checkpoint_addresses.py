@@ -105,5 +105,5 @@ def said_of_gone(url: str) -> str:
         return ''
     instead = urlunsplit(parts._replace(scheme='https', netloc=mirror))
     resnet = RESNET.match(osp.basename(parts.path))
-    other = f', or torchvision://{resnet[1]} without a prefix for a backbone' if resnet else ''
+    other = f'; or, for a backbone, torchvision://{resnet[1]} with prefix=None' if resnet else ''
     return f'the host {parts.hostname} is gone: write {instead}{other}'

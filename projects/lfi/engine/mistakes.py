@@ -23,10 +23,12 @@ from .worker_errors import WorkerError, worker_error
 FILES = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
 # A disk that is full, or not to be written.
 DISKS = (errno.EDQUOT, errno.ENOSPC, errno.EROFS)
-MISTAKES = (KeyError, OSError, RuntimeError, TypeError, ValueError)
+MISTAKES = (AssertionError, KeyError, OSError, RuntimeError, TypeError, ValueError)
 """What may be a mistake: `said_of` knows."""
 LFI = Path(__file__).parents[1]
 FETCHES = ('mmengine/runner/checkpoint.py', 'torch/hub.py')
+# Of MMEngine, for an `init_cfg` with a prefix.
+LOADS_PREFIX = '_load_checkpoint_with_prefix'
 BUILDS = 'mmengine/registry/build_functions.py'
 RUNNER = 'mmengine/runner/runner.py'
 OPTIMIZER = 'torch/optim/optimizer.py'
@@ -51,6 +53,12 @@ def said_of(error: BaseException) -> str | None:
         return f'{error.strerror}{f": {error.filename}" if error.filename else ""}'
     if isinstance(error, NotImplementedError):
         return None
+    if isinstance(error, AssertionError) and _last_frame(error).f_code.co_name == LOADS_PREFIX:
+        asked = _last_frame(error).f_locals
+        return (
+            f'{asked["filename"]} has no weights whose names begin with {asked["prefix"]!r}: in the init_cfg '
+            'that names it write prefix=None, or how its names begin'
+        )
     if isinstance(error, URLError):
         # Images and annotations may have addresses too.
         if not any(frame.f_code.co_filename.endswith(FETCHES) for frame, _ in walk_tb(error.__traceback__)):

@@ -183,5 +183,8 @@ def _config_beside(checkpoint: Path) -> Config:
     """The config that MMEngine has written into the run's folder."""
     files = sorted(checkpoint.parent.glob('*.py'))
     if len(files) != 1:
-        raise UsageError(f'{checkpoint.parent} has {len(files)} configs: give config=, that of the training')
+        names = ', '.join(file.name for file in files) or 'none'
+        raise UsageError(
+            f'{checkpoint.parent} must have one config, that of the training, and has {names}: give config='
+        )
     return load_config(str(files[0]))

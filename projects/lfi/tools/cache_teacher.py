@@ -327,10 +327,9 @@ def main(args: Namespace) -> None:
     write(job, Path(args.out), args.batch_size, args.num_workers, max_share)
     if dist.get_rank() == 0:
         cache = InteractionCache(args.out)
+        total, unread = cache.manifest.num_images, len(FoundList(args.out))
+        kept = f'{total - unread:,} of {total:,}' if unread else f'{total:,}'
         options = {**(args.cfg_options or {}), 'model.teacher_cache': args.out}
         pairs = [option_of(key, value) for key, value in options.items()]
         train = ['lfi', 'train', args.config, '--cfg-options', *pairs]
-        print(
-            f'{args.out}: maps of {cache.manifest.num_images:,} images, {cache.num_bytes / 1e6:.1f} MB.\n'
-            f'{shlex.join(train)}'
-        )
+        print(f'{args.out}: maps of {kept} images, {cache.num_bytes / 1e6:.1f} MB.\n{shlex.join(train)}')

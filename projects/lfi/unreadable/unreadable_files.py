@@ -111,9 +111,10 @@ def _because(path: str | os.PathLike, error: Exception) -> Unreadable:
         raise error
     if isinstance(error, OSError) and error.strerror:
         return Unreadable(str(path), error.strerror)
-    # What mmcv asserts of what is decoded says no more than the path.
-    said = 'no decoder takes it' if isinstance(error, AssertionError) else ' '.join(str(error).split())
-    return Unreadable(str(path), f'{type(error).__name__}: {said}')
+    if isinstance(error, AssertionError):
+        # What mmcv asserts of what is decoded says no more than the path.
+        return Unreadable(str(path), 'its format is unknown')
+    return Unreadable(str(path), f'{type(error).__name__}: {" ".join(str(error).split())}')
 
 
 def _format(content: bytes) -> str | None:

@@ -99,8 +99,8 @@ class _Refusing(_Reader):
         item = self.read(index)
         if isinstance(item, Unreadable):
             raise UnreadableImageError(
-                f'{item}. Replace the file, or take it out of the annotations: in validation and test no '
-                'image is left out, for that would change the metric',
+                f'{item}. Replace the file, or delete it, from the annotations too: in validation and test '
+                'no image is left out, for that would change the metric',
                 item,
             )
         return item

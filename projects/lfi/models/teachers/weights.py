@@ -249,7 +249,7 @@ def check_name(model: str) -> None:
         near = get_close_matches(model, [*open_clip.list_models(), *built_in], n=3, cutoff=0.4)
         raise ValueError(
             f'model={model!r} is neither a folder nor a model of open_clip.list_models(); '
-            f'{near_it(near)}, and with LFI come {", ".join(built_in)}'
+            f'{near_it(near)}; LFI has {", ".join(built_in)}; a folder is given by its path'
         )
 
 
