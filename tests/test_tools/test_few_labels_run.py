@@ -45,7 +45,7 @@ def test_without_labels_a_student_is_validated_and_tested_by_text(run_tool, conf
         *('train.py', config_path(CONFIG), '--work-dir', 'work', '--cfg-options'),
         *(*SMALL, *by_text, f'{FEW}.labels_per_class=0'),
     )
-    assert re.search(r'Epoch\(train\) \[1\]\[3/3\].* loss: 0\.0000 .*loss_presence: [\d.]+', printed)
+    assert re.search(r'Epoch\(train\) \[1\]\[3/3\].* loss_cls: 0\.0000 .*loss_presence: [\d.]+', printed)
     (validated,) = re.findall(r'Epoch\(val\) \[1\].*accuracy/top1: ([\d.]+)', printed)
     out = ('--out', 'metrics.json', '--out-item', 'metrics')
     small = ['test_dataloader.dataset.num_images=20', 'test_dataloader.num_workers=0']
