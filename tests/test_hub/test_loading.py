@@ -8,9 +8,11 @@ import shutil
 from pathlib import Path
 
 import lfi
+import numpy as np
 import pytest
 from lfi.apis import InteractionInferencer
 from lfi.engine.config_loading import load_config
+from lfi.models.teachers.weights import BUILT_IN
 from lfi.repositories import HubError
 from safetensors.torch import load_file, save
 
@@ -192,6 +194,39 @@ def test_a_teacher_of_the_working_directory_is_not_taken(folder, change, monkeyp
     change(f'model.teacher.{name}', value)
     with pytest.raises(HubError, match=rf'teacher\.{name}=.* is in the folder .*--cfg-options model'):
         lfi.from_pretrained(folder)
+
+
+@pytest.mark.parametrize(
+    'value',
+    [
+        'local-dir:lit',
+        'local-dir:a:b',
+        'transformers:stud2/m:z',
+        'transformers:../lit',
+        'transformers:a/b/c',
+        'hf-hub:a/b',
+        './lit',
+        '..',
+        '.',
+        'mmpretrain:x.py',
+    ],
+)
+def test_a_teacher_is_named_and_no_place(folder, change, value):
+    change('model.teacher.model', value)
+    with pytest.raises(HubError, match=r'model\.teacher\.model=.* was refused'):
+        lfi.from_pretrained(folder)
+
+
+@pytest.mark.parametrize('name', ['lit', 'transformers:me/lit'])
+def test_a_teacher_of_a_later_working_directory_is_not_taken(folder, change, monkeypatch, name):
+    change('model.teacher.model', name)
+    inferencer = InteractionInferencer(folder)
+    planted = folder / name.rpartition(':')[2]
+    shutil.copytree(BUILT_IN / 'shapes-tiny', planted)
+    monkeypatch.chdir(folder)
+    with pytest.raises(ValueError, match=r'\./'):
+        inferencer(np.zeros((64, 64, 3), np.uint8), texts=['red circle'])
+    assert not inferencer.default_texts
 
 
 def test_a_config_that_is_too_long_is_not_read(folder):

@@ -71,8 +71,9 @@ _OF_FILES = re.compile(
 _SIZE = re.compile(r'(.*_)?(sizes?|resolution|shape)')
 _NAME = re.compile(r'[\w.+-]*')
 _IDENTIFIER = re.compile(r'[A-Za-z_]\w*(\.\w+)*')
-# The name of a model, with its source before it.
-_TEACHER = re.compile(r'(transformers:[\w.-]+/)?[\w.:+-]*')
+# The name of a model, with its source before it: no path, and no second source within the first.
+_TEACHER = re.compile(r'(mmpretrain:|transformers:(\w[\w.-]*/)?)?\w[\w.+-]*')
+_TAG = re.compile(r'[\w-]*')
 # What configs, pickles and weights are named.
 _FILE = re.compile(r'.*\.(py|json|ya?ml|pkl|pickle|pth?|ckpt|bin|npy|npz|safetensors)', re.IGNORECASE)
 
@@ -140,6 +141,7 @@ def refuse_folders_of_teacher(model: dict[str, Any], where: str) -> None:
     teacher = model.get('teacher') or {}
     for name in ('model', 'pretrained'):
         value = teacher.get(name) or ''
+        # `_TEACHER` has one colon at most, so that this is what would be opened.
         if value and Path(value.rpartition(':')[2]).exists():
             raise HubError(
                 f'{where}.teacher.{name}={value!r} is in the folder {Path.cwd()}, too, and was not read: '
@@ -252,7 +254,8 @@ def _check_asked(part: object, where: str) -> None:
         value = part.get(name)
         if value is None:
             continue
-        name_only = isinstance(value, str) and _TEACHER.fullmatch(value) and not _FILE.fullmatch(value)
+        named = _TEACHER if name == 'model' else _TAG
+        name_only = isinstance(value, str) and named.fullmatch(value) and not _FILE.fullmatch(value)
         if name == 'weights_file' or not name_only:
             raise _refusal(f'{where}.{name}', value, 'names a file, and files are not read')
 

@@ -3,12 +3,14 @@
 import json
 import shutil
 import sys
+from pathlib import Path
 
 import open_clip
 import pytest
 import torch
 from lfi.models import VLMAttentionTeacher
 from lfi.models.teachers.tokenizers import load_tokenizer
+from lfi.models.teachers.weights import BUILT_IN, find_folder, load_vlm
 
 NAMES = ['cat', 'dog', 'red ring']
 WORDS = ['[PAD]', '[UNK]', 'a', 'photo', 'of', 'cat', 'dog', 'red', 'ring', '.']
@@ -64,7 +66,7 @@ def test_a_tokenizer_that_the_config_does_not_name_is_not_passed_over(teacher_fo
 
 def test_without_network_the_tokenizer_is_named_before_weights_are_made(monkeypatch):
     def fetch(name, **options):
-        raise OSError('no connection' if not options else 'not in the cache')
+        raise OSError('not in the cache' if options.get('local_files_only') else 'no connection')
 
     monkeypatch.setattr(open_clip, 'get_tokenizer', fetch)
     monkeypatch.setattr(open_clip, 'create_model', lambda *a, **k: pytest.fail('weights were made'))
@@ -77,7 +79,7 @@ def test_what_is_on_this_machine_is_taken_without_asking_the_hub(monkeypatch):
     asked = []
     monkeypatch.setattr(open_clip, 'get_tokenizer', lambda name, **options: asked.append((name, options)))
     load_tokenizer(SIGLIP)
-    assert asked == [(SIGLIP, dict(local_files_only=True))]
+    assert asked == [(SIGLIP, dict(local_files_only=True, trust_remote_code=False))]
 
 
 def test_a_vocabulary_that_open_clip_brings_needs_no_hub(monkeypatch):
@@ -85,3 +87,39 @@ def test_a_vocabulary_that_open_clip_brings_needs_no_hub(monkeypatch):
     assert load_tokenizer('ViT-B-32')(['a cat']).shape == (1, 77)
     with pytest.raises(ImportError, match=rf"of {SIGLIP} needs transformers: pip install 'lfi\[mul"):
         load_tokenizer(SIGLIP)
+
+
+@pytest.mark.parametrize(
+    'text_cfg',
+    [
+        dict(hf_tokenizer_name='x', tokenizer_kwargs=dict(trust_remote_code=True)),
+        dict(hf_model_name='stranger/model', hf_tokenizer_name='x'),
+    ],
+)
+def test_no_code_of_a_teachers_folder_is_run(tmp_path, text_cfg):
+    folder = shutil.copytree(BUILT_IN / 'shapes-tiny', tmp_path / 'teacher')
+    config = json.loads((folder / 'open_clip_config.json').read_text())
+    config['model_cfg']['text_cfg'].update(text_cfg)
+    (folder / 'open_clip_config.json').write_text(json.dumps(config))
+    auto_map = dict(tokenizer_class='Own', auto_map=dict(AutoTokenizer=['own_tokenizer.Own', None]))
+    (folder / 'tokenizer_config.json').write_text(json.dumps(auto_map))
+    (folder / 'own_tokenizer.py').write_text('raise SystemExit("it was run")')
+    with pytest.raises(ValueError, match=r'open_clip_config\.json says text_cfg\..*code'):
+        load_vlm(str(folder), None, allow_random=False)
+    with pytest.raises(ValueError, match=r'open_clip_config\.json says text_cfg\..*code'):
+        load_tokenizer('teacher', folder)
+
+
+def test_a_tokenizer_of_the_working_directory_is_not_taken(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'timm' / SIGLIP).mkdir(parents=True)
+    with pytest.raises(ValueError, match=f"'timm/{SIGLIP}'.* has one of this name.*another folder"):
+        load_tokenizer(SIGLIP)
+
+
+def test_a_folder_of_the_working_directory_is_given_as_a_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(BUILT_IN / 'shapes-tiny', 'mine')
+    assert find_folder('./mine') == Path('mine')
+    with pytest.raises(ValueError, match=r"model='\./mine'"):
+        load_vlm('mine', None, allow_random=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ FILES = {
     'tokenizer': ('tokenizer.json', 'tokenizer.model', 'vocab.json'),
 }
 """What a folder must hold of each beside weights, one of them."""
+_NAME = re.compile(r'(\w[\w.-]*/)?\w[\w.-]*')
 LOAD_ERRORS = (
     OSError,
     ValueError,
@@ -106,9 +108,16 @@ def generative_folder(model: str) -> Path | None:
 
     Raises:
         FileNotFoundError: if there is no such folder.
+        ValueError: if it could be a name as well.
     """
     name = model.removeprefix(GENERATIVE)
     path = Path(name).expanduser()
+    if path.is_dir() and _NAME.fullmatch(name):
+        # Someone else's student names its teacher so, and means none of these files.
+        raise ValueError(
+            f'model={model!r} is a name that transformers fetches, and the folder {Path.cwd()} has one of '
+            f"this name: give the folder as '{GENERATIVE}./{name}', or start lfi in another one"
+        )
     if path.is_dir():
         return path
     if name.count('/') <= 1 and name[:1] not in ('.', '/', '~'):

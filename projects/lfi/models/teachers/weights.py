@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import pickle
 import warnings
 from collections.abc import Callable, Mapping
@@ -21,7 +22,7 @@ from lfi.errors import near_it
 from .blip import BlipTokenizer, BlipVLM
 from .dual_encoder import load_dual_encoder
 from .generative_vlm import GENERATIVE, load_generative
-from .tokenizers import load_tokenizer
+from .tokenizers import load_tokenizer, refuse_code
 from .vlm import VLM, Tokenizer
 from .weights_source import Training, WeightsSource, interpolation_of_weights, uses_quick_gelu
 
@@ -48,10 +49,10 @@ def load_vlm(
     """Load a VLM and its tokenizer.
 
     Args:
-        model: an open_clip model name ('ViT-B-16'), a folder with `open_clip_config.json` and weights, the
-            name of a teacher that ships with the package ('shapes-tiny'), 'mmpretrain:' with the name or the
-            config file of a BLIP for retrieval ('mmpretrain:blip-base_3rdparty_retrieval'), or
-            'transformers:' with the folder or the name of a generative VLM, as `load_generative` says; or the
+        model: an open_clip model name ('ViT-B-16'), a folder with `open_clip_config.json` and weights (one of
+            the working directory as './NAME'), the name of a teacher that ships with the package
+            ('shapes-tiny'), 'mmpretrain:' with the name or the config file of a BLIP for retrieval
+            ('mmpretrain:blip-base_3rdparty_retrieval'), or 'transformers:' with the folder or the name of a generative VLM, as `load_generative` says; or the
             config of a `DualEncoder` of one's own, whose class loads its weights.
         pretrained: for a model name, one of open_clip's tags ('openai'), or a file as `weights_file`. Must
             be None for a folder, which holds its weights.
@@ -90,6 +91,7 @@ def load_vlm(
         given = f'pretrained={pretrained!r}' if weights_file is None else f'weights_file={weights_file!r}'
         raise ValueError(f'{given} must be None: the folder {model} holds its weights')
     Training.of_config(folder / 'open_clip_config.json')
+    refuse_code(folder)
     # A tokenizer that is missing is found before gigabytes of weights are read.
     tokenizer = load_tokenizer(model, folder)
     return _create(f'local-dir:{folder}', model, folder), tokenizer
@@ -224,7 +226,7 @@ def find_config_folder(model: str) -> Path | None:
     path = Path(model.removeprefix('local-dir:'))
     if len(Path(model).parts) == 1 and (BUILT_IN / model).is_dir():
         path = BUILT_IN / model
-    elif not model.startswith('local-dir:') and len(path.parts) < 2 and not path.is_dir():
+    elif not _is_path(model):
         return None
     if not path.is_dir():
         raise FileNotFoundError(
@@ -238,6 +240,14 @@ def find_config_folder(model: str) -> Path | None:
     return path
 
 
+def _is_path(model: str) -> bool:
+    """Whether a model is given by its place.
+
+    A name alone is never looked up in the working directory: someone else's student names its teacher so.
+    """
+    return model.startswith('local-dir:') or model in ('.', '..') or bool({'/', os.sep} & {*model})
+
+
 def check_name(model: str) -> None:
     """Check that open_clip knows a model by name.
 
@@ -245,6 +255,11 @@ def check_name(model: str) -> None:
         ValueError: if it does not; the message says which are near it.
     """
     if model not in open_clip.list_models():
+        if Path(model).is_dir():
+            raise ValueError(
+                f'model={model!r} is not a model of open_clip.list_models(), and a folder of this name is '
+                f"read where it is given as a path alone: model='./{model}'"
+            )
         built_in = sorted(path.parent.name for path in BUILT_IN.glob('*/open_clip_config.json'))
         near = get_close_matches(model, [*open_clip.list_models(), *built_in], n=3, cutoff=0.4)
         raise ValueError(
