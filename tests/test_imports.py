@@ -21,6 +21,7 @@ FLOORS = (
         'mixed_classes',
         'model_wrappers',
         'ops',
+        'offline',
         'option_checks',
         'option_values',
         'shared_array',

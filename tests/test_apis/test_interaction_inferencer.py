@@ -1,6 +1,7 @@
 """`InteractionInferencer`: its predictions and answers, against the model's own."""
 
 import os
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 
@@ -219,6 +220,27 @@ def test_without_its_teacher_a_model_predicts(classifier, warnings):
     assert warning.startswith('Predictions only, without texts: teacher folder not found: /nowhere/teacher')
     with pytest.raises(FileNotFoundError, match='/nowhere/teacher'):
         inferencer(noise(64, 64), texts=TEXTS)
+
+
+def test_no_network_is_asked_for_texts_that_nobody_gave(classifier, warnings, monkeypatch):
+    asked = []
+
+    def load(*_):
+        asked.append('loaded')
+        with socket.create_server(('127.0.0.1', 0)) as server:
+            socket.create_connection(server.getsockname()).close()
+        asked.append('connected')
+        raise RuntimeError('no more is needed')
+
+    monkeypatch.setattr(text_tower, 'load_vlm', load)
+    inferencer = InteractionInferencer(*classifier, device='cpu')
+    (result,) = inferencer(noise(64, 64))['predictions']
+    assert result.texts == () and asked == ['loaded']
+    (warning,) = warnings
+    assert '--cfg-options model.teacher.model=FOLDER' in warning and '\n' not in warning
+    with pytest.raises(RuntimeError, match='no more is needed'):
+        inferencer(noise(64, 64), texts=TEXTS)
+    assert asked == ['loaded', 'loaded', 'connected']
 
 
 def test_a_baseline_predicts_and_says_that_it_answers_no_texts(make_student, classifier):

@@ -28,8 +28,9 @@ from lfi.engine.pipelines import refuse_padding
 from lfi.eval_mode import eval_mode
 from lfi.models.batches import seen_canvas, valid_sizes_of
 from lfi.models.teachers.text_tower import TextTower
+from lfi.offline import offline
 from lfi.option_checks import check_whole
-from lfi.repositories import is_student, local_folder
+from lfi.repositories import first_line, is_student, local_folder
 from lfi.state_dicts import state_dict_of
 from lfi.student_folder import read_config
 
@@ -127,7 +128,7 @@ class InteractionInferencer(BaseInferencer):
             inputs: The path of an image, a folder or a video; an image, (H, W, 3) uint8 BGR; or a list of
                 these, as for `list_sources`.
             texts: The texts to ask for. Defaults to None: the classes among the concepts of the training; or
-                no texts, with a warning, where the teacher is not available.
+                no texts, with a warning, where the teacher is not on this machine.
             batch_size: Images at once. Neighbours of different sizes never share a batch, so that no result
                 depends on another image. Defaults to 8.
             frame_stride: Of a video every `frame_stride`-th frame is used. Defaults to 1.
@@ -195,9 +196,17 @@ class InteractionInferencer(BaseInferencer):
             return ()
         try:
             texts = self._texts.classes
-            self._embeddings(texts)
+            # Nobody has asked for texts, and a student may be a stranger's.
+            with offline():
+                self._embeddings(texts)
         except (ImportError, OSError, RuntimeError, ValueError) as error:
-            print_log(f'Predictions only, without texts: {error}', 'current', logging.WARNING)
+            print_log(
+                f'Predictions only, without texts: {first_line(error)}. No teacher is fetched for texts that '
+                'nobody asked for: give texts, or the teacher on this machine, as '
+                '--cfg-options model.teacher.model=FOLDER',
+                'current',
+                logging.WARNING,
+            )
             return ()
         return texts
 

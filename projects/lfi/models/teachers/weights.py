@@ -52,8 +52,9 @@ def load_vlm(
         model: an open_clip model name ('ViT-B-16'), a folder with `open_clip_config.json` and weights (one of
             the working directory as './NAME'), the name of a teacher that ships with the package
             ('shapes-tiny'), 'mmpretrain:' with the name or the config file of a BLIP for retrieval
-            ('mmpretrain:blip-base_3rdparty_retrieval'), or 'transformers:' with the folder or the name of a generative VLM, as `load_generative` says; or the
-            config of a `DualEncoder` of one's own, whose class loads its weights.
+            ('mmpretrain:blip-base_3rdparty_retrieval'), or 'transformers:' with the folder or the name of a
+            generative VLM, as `load_generative` says; or the config of a `DualEncoder` of one's own, whose
+            class loads its weights.
         pretrained: for a model name, one of open_clip's tags ('openai'), or a file as `weights_file`. Must
             be None for a folder, which holds its weights.
         allow_random: with a model name and no weights, accept random ones.
