@@ -1,6 +1,8 @@
 """What a config of someone else may hold, before any of it is built."""
 
+import shutil
 import sys
+import tracemalloc
 from pathlib import Path
 from types import ModuleType
 
@@ -131,6 +133,37 @@ def test_a_config_of_too_many_values_is_not_read():
         check_config(classifier(neck=[[0] * 2000] * 100), 'mmpretrain', 'model')
 
 
+def test_long_names_take_no_memory():
+    tracemalloc.start()
+    with pytest.raises(HubError, match='model has an argument named .* 200 characters at most') as error:
+        check_config(classifier(**{'x' * 10**5: [0] * 10**4}), 'mmpretrain', 'model')
+    assert tracemalloc.get_traced_memory()[1] < 2**24 and len(str(error.value)) < 500
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ('step', 'largest'),
+    [
+        (dict(type='Resize', scale_factor=300.0), '32'),
+        (dict(type='Resize', scale_factor=float('nan')), '32'),
+        (dict(type='Resize', scale=[60000.0, 64]), '8,192'),
+        (dict(type='Pad', size_divisor=8192), '1,024'),
+    ],
+)
+def test_images_that_would_fill_the_memory_are_refused(step, largest):
+    with pytest.raises(HubError, match=f'is beyond {largest},'):
+        check_config([step], 'mmpretrain', 'pipeline', LARGEST_IMAGE)
+
+
+@pytest.mark.parametrize(
+    'changes', [dict(pad_size_divisor=131072), dict(pad_value=1e9), dict(std=[float('inf')])]
+)
+def test_numbers_of_a_data_preprocessor_are_those_of_images(changes):
+    part = classifier(data_preprocessor=dict(type='ImgDataPreprocessor', **changes))
+    with pytest.raises(HubError, match=r'data_preprocessor\..* is beyond'):
+        check_config(part, 'mmpretrain', 'model')
+
+
 @pytest.mark.parametrize('scope', ['antigravity', 'mmpretrain.utils', '', ['mmdet'], None])
 def test_a_scope_inside_a_config_is_a_package_that_is_known(scope):
     with pytest.raises(HubError, match='was refused.*names a package'):
@@ -144,7 +177,17 @@ def test_a_package_in_the_working_directory_is_not_imported(tmp_path, monkeypatc
     for name in [name for name in sys.modules if name.partition('.')[0] == 'mmseg']:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend('')
+    (tmp_path / 'link').symlink_to(tmp_path)
+    for place in ('', '.', str(tmp_path / 'link'), 'link'):
+        monkeypatch.syspath_prepend(place)
+    assert not is_known('mmseg')
+    shutil.rmtree('mmseg')
+    Path('mmseg.py').write_text('raise SystemExit("it was run")')
+    assert not is_known('mmseg')
+    # From elsewhere the folder is a student's.
+    Path('model.safetensors').touch()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.chdir('/')
     assert not is_known('mmseg')
     with pytest.raises(HubError, match="'mmseg' was refused.*import it before"):
         check_config(classifier(head=dict(type='mmseg.FCNHead')), 'mmpretrain', 'model')

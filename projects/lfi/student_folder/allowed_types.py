@@ -7,6 +7,7 @@ registered by another package is the user's own: only his import can have regist
 from __future__ import annotations
 
 import inspect
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -14,7 +15,6 @@ from contextlib import contextmanager
 from functools import cache, cached_property
 from importlib import import_module
 from importlib.util import find_spec
-from pathlib import Path
 from types import CodeType
 from typing import Any
 
@@ -22,6 +22,7 @@ from mmengine.registry import Registry
 from torch import nn
 
 from lfi.registry import TASK_TYPES
+from lfi.repositories import WEIGHTS
 
 SCOPES = ('lfi', 'mmengine', 'mmpretrain', 'mmdet', 'mmseg')
 """Packages whose types are known; others, once their registry has been imported."""
@@ -219,21 +220,27 @@ def is_known(scope: str) -> bool:
     """
     if f'{scope}.registry' in sys.modules:
         return True
-    spec = find_spec(scope) if scope in SCOPES else None
-    if spec is None or spec.origin is None:
+    if scope not in SCOPES:
         return False
-    return Path(spec.origin).resolve().parents[1] != Path.cwd()
+    with _installed_alone():
+        return find_spec(scope) is not None
 
 
 @contextmanager
 def _installed_alone() -> Iterator[None]:
-    """Import nothing from the working directory: OpenMMLab's packages look for many that may be missing."""
+    """Import nothing that is not installed: OpenMMLab's packages look for many that may be missing."""
     before = sys.path
-    sys.path = [place for place in before if place and Path(place) != Path.cwd()]
+    sys.path = list(filter(_is_installed, before))
     try:
         yield
     finally:
         sys.path = before
+
+
+def _is_installed(place: str) -> bool:
+    """Whether a folder of `sys.path` is neither the working directory nor a student's."""
+    here = os.path.realpath(place) == os.path.realpath(os.curdir)
+    return os.path.isabs(place) and not here and not os.path.exists(os.path.join(place, WEIGHTS))
 
 
 @cache

@@ -44,6 +44,8 @@ MOST_VALUES = 2**17
 """Values of a config: the concepts and classes of the largest data sets."""
 DEEPEST = 40
 """Dicts and lists within one another."""
+LONGEST = 200
+"""Characters of an argument's name, and of a value in messages."""
 # Of torch and OpenCV, to which types hand on; of layers, their order and places; of `TeacherReading`.
 _COMMON = """
 none mean sum batchmean zeros zero ones border reflect reflection replicate circular constant edge symmetric
@@ -69,6 +71,8 @@ _OF_FILES = re.compile(
 )
 # Types may go through all places of an image, or all pairs of them.
 _SIZE = re.compile(r'(.*_)?(sizes?|resolution|shape)')
+# What images are made larger by.
+_LARGEST = {re.compile(r'(.*_)?divisor'): 2**10, re.compile(r'(.*_)?scale_factor'): 2**5}
 _NAME = re.compile(r'[\w.+-]*')
 _IDENTIFIER = re.compile(r'[A-Za-z_]\w*(\.\w+)*')
 # The name of a model, with its source before it: no path, and no second source within the first.
@@ -83,20 +87,26 @@ class Part(NamedTuple):
 
     Args:
         value: what it is.
-        place: where, in messages.
-        keys: those down to it; '' in a list.
+        root: the name of the config, in messages.
+        keys: names down to it, and numbers in lists.
         owner: the innermost type that it is an argument of, or None.
     """
 
     value: Any
-    place: str
-    keys: tuple[str, ...]
+    root: str
+    keys: tuple[str | int, ...]
     owner: Any
 
     @property
     def key(self) -> str:
         """The argument's name, of a list's entry that of the list."""
-        return next(filter(None, reversed(self.keys)), '')
+        return next((key for key in reversed(self.keys) if isinstance(key, str) and key), '')
+
+    @property
+    def place(self) -> str:
+        """Where it is, in messages; a config may have many values, so none keeps its own."""
+        steps = (f'[{key}]' if isinstance(key, int) else f'.{key}' for key in self.keys)
+        return f'{self.root}{"".join(steps)}'
 
 
 def check_config(config: Any, scope: str, where: str, largest: int = MOST) -> None:
@@ -124,7 +134,7 @@ def check_config(config: Any, scope: str, where: str, largest: int = MOST) -> No
             _check_type(part, allowed)
             words |= allowed.words(part.value)
     for part in parts:
-        if part.key in ASKED and part.keys[-1] and part.value is not None:
+        if part.keys[-1:] == (part.key,) and part.key in ASKED and part.value is not None:
             _check_asked(part.value, part.place)
         _check_argument(part)
         _check_number(part, largest)
@@ -168,17 +178,21 @@ def _scopes(parts: list[Part], scope: str, where: str) -> set[str]:
     return scopes
 
 
-def _parts(value: Any, where: str, keys: tuple[str, ...] = (), owner: Any = None) -> Iterator[Part]:
+def _parts(value: Any, where: str, keys: tuple[str | int, ...] = (), owner: Any = None) -> Iterator[Part]:
     if len(keys) > DEEPEST:
         raise HubError(f'{where} is nested too deep: {DEEPEST} dicts and lists within one another are read')
     yield Part(value, where, keys, owner)
     if isinstance(value, dict):
         owner = value.get('type', owner)
         for name, part in value.items():
-            yield from _parts(part, f'{where}.{name}', (*keys, name), owner)
+            if len(name) > LONGEST:
+                raise HubError(
+                    f'{where} has an argument named {_shown(name)}: names have {LONGEST} characters at most'
+                )
+            yield from _parts(part, where, (*keys, name), owner)
     elif isinstance(value, list | tuple):
         for i, part in enumerate(value):
-            yield from _parts(part, f'{where}[{i}]', (*keys, ''), owner)
+            yield from _parts(part, where, (*keys, i), owner)
 
 
 def _check_type(part: Part, allowed: AllowedTypes) -> None:
@@ -201,8 +215,14 @@ def _check_argument(part: Part) -> None:
 
 def _check_number(part: Part, largest: int) -> None:
     number = part.value
-    largest = min(largest, LARGEST_IMAGE) if _SIZE.fullmatch(part.key) else largest
-    if isinstance(number, int) and abs(number) > largest:
+    if not isinstance(number, int | float):
+        return
+    if 'data_preprocessor' in part.keys or _SIZE.fullmatch(part.key):
+        largest = min(largest, LARGEST_IMAGE)
+    largest = min([largest, *(most for name, most in _LARGEST.items() if name.fullmatch(part.key))])
+    # Of an image; models write infinity as 1e8. NaN is not within either.
+    bounded = isinstance(number, int) or largest <= LARGEST_IMAGE
+    if bounded and not abs(number) <= largest:
         raise _refusal(part.place, number, f'is beyond {largest:,}, the largest number that is read')
 
 
@@ -261,8 +281,9 @@ def _check_asked(part: object, where: str) -> None:
 
 
 def _refusal(where: str, value: object, why: str) -> HubError:
+    return HubError(f'{where}={_shown(value)} was refused, and nothing of it was run: it {why}')
+
+
+def _shown(value: object) -> str:
     shown = repr(value)
-    return HubError(
-        f'{where}={shown if len(shown) <= 200 else f"{shown[:200]}..."} was refused, and nothing of it was '
-        f'run: it {why}'
-    )
+    return shown if len(shown) <= LONGEST else f'{shown[:LONGEST]}...'
