@@ -118,3 +118,20 @@ def file_size(path: str | Path) -> int:
         return os.stat(path).st_size
     except (OSError, ValueError):
         return -1
+
+
+def holds_bytes(path: Path) -> bool:
+    """Whether a path is a file of a disk that holds something: those of `/proc` have no size, and no end."""
+    return path.is_file() and path.stat().st_size > 0
+
+
+def read_start(path: Path, most: int) -> bytes:
+    """The content of a file of a disk, as far as it is no longer than so many bytes.
+
+    Raises:
+        OSError: if there is no such file, or it holds nothing.
+    """
+    if not holds_bytes(path):
+        raise OSError(f'{path} is missing or empty, or no file')
+    with path.open('rb') as file:
+        return file.read(most)

@@ -229,6 +229,31 @@ def test_a_teacher_of_a_later_working_directory_is_not_taken(folder, change, mon
     assert not inferencer.default_texts
 
 
+@pytest.mark.parametrize(
+    'meta',
+    [
+        dict(classes=5),
+        dict(classes='ring'),
+        dict(classes=['ring', 5]),
+        dict(classes=['ring'], palette=[[1, 2]]),
+        dict(classes=['ring'], names=['ring']),
+        functools.reduce(lambda inner, _: [inner], range(900), []),
+    ],
+)
+def test_a_data_set_has_names_of_classes(folder, change, meta):
+    change('dataset_meta', meta if isinstance(meta, dict) else dict(classes=meta))
+    with pytest.raises(HubError, match=r'dataset_meta=.* must hold classes|nested too deep'):
+        lfi.from_pretrained(folder)
+
+
+@pytest.mark.parametrize('name', ['config.json', 'model.safetensors'])
+def test_a_link_to_a_file_without_size_is_not_read(folder, name):
+    (folder / name).unlink()
+    (folder / name).symlink_to('/proc/self/status')
+    with pytest.raises(HubError, match=f'{name} is (corrupted|truncated)'):
+        lfi.from_pretrained(folder)
+
+
 def test_a_config_that_is_too_long_is_not_read(folder):
     (folder / 'config.json').write_text(' ' * 2**25)
     with pytest.raises(HubError, match='has 33,554,432 bytes, and no config has more'):

@@ -213,6 +213,15 @@ def test_what_a_package_looks_for_is_not_taken_from_the_working_directory(tmp_pa
     assert sys.path == before
 
 
+def test_a_type_whose_package_is_missing_is_named(monkeypatch):
+    for name in [name for name in sys.modules if name.partition('.')[0] == 'mmseg']:
+        monkeypatch.delitem(sys.modules, name)
+    for name in ('mmseg', 'lfi.models.segmentors'):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(HubError, match=r"'lfi\.LFIEncoderDecoder' was refused.*is not installed"):
+        check_config(dict(type='lfi.LFIEncoderDecoder'), 'lfi', 'model')
+
+
 @pytest.fixture
 def own_type(monkeypatch):
     """A head of a package of the user's."""

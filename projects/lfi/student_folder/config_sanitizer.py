@@ -132,7 +132,7 @@ def check_config(config: Any, scope: str, where: str, largest: int = MOST) -> No
     for part in parts:
         if part.keys[-1:] == ('type',):
             _check_type(part, allowed)
-            words |= allowed.words(part.value)
+            words |= _words(part, allowed)
     for part in parts:
         if part.keys[-1:] == (part.key,) and part.key in ASKED and part.value is not None:
             _check_asked(part.value, part.place)
@@ -203,6 +203,13 @@ def _check_type(part: Part, allowed: AllowedTypes) -> None:
             'is no type of students that the registries of OpenMMLab and LFI know. If you trust it, import '
             'the module that registers it before',
         )
+
+
+def _words(part: Part, allowed: AllowedTypes) -> set[str]:
+    try:
+        return allowed.words(part.value)
+    except ImportError as error:
+        raise _refusal(part.place, part.value, f'needs a package that is not installed ({error})') from error
 
 
 def _check_argument(part: Part) -> None:

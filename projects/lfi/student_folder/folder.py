@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import json
+import reprlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from hashlib import sha256
@@ -19,7 +20,8 @@ from mmengine.registry import TRANSFORMS, DefaultScope
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from lfi.fileio import AtomicLocalBackend
+from lfi.digests import hash_files
+from lfi.fileio import AtomicLocalBackend, holds_bytes, read_start
 from lfi.registry import MODELS
 from lfi.repositories import CARD, CONFIG, WEIGHTS, HubError
 from lfi.state_dicts import load_strictly
@@ -34,6 +36,8 @@ FORMAT = 1
 LIBRARY = 'lfi'
 CODE = ('.py', '.pth', '.bin', '.pkl')
 """Files that can hold code."""
+META = ('classes', 'palette')
+"""What is kept of a data set."""
 MOST_BYTES = 2**24
 """Of a config: the names of tens of thousands of classes and concepts."""
 
@@ -89,6 +93,7 @@ class StudentConfig:
         found = cls(**content)
         try:
             parts = found._parts()
+            _check_meta(found.meta, f'{folder}/{CONFIG}: dataset_meta')
         except RecursionError as error:
             raise HubError(f'{folder}/{CONFIG} is nested too deep') from error
         for name, part, largest in parts:
@@ -160,12 +165,13 @@ def write_student(
         card: the page for readers.
 
     Raises:
-        HubError: if the config would be refused where it is read.
+        HubError: if config or data set would be refused where they are read.
     """
     for name, part, largest in _parts_to_check(model, pipeline):
         check_config(part, default_scope, name, largest)
+    kept = {key: dataset_meta[key] for key in META if dataset_meta.get(key) is not None}
+    _check_meta(kept, 'dataset_meta')
     weights = save(independent(state), metadata={'format': 'pt'})
-    kept = {key: dataset_meta[key] for key in ('classes', 'palette') if dataset_meta.get(key) is not None}
     config = StudentConfig(
         default_scope, model, pipeline, to_plain(kept, 'dataset_meta'), sha256(weights).hexdigest()
     )
@@ -177,11 +183,19 @@ def write_student(
 
 
 def is_of_lfi(folder: Path) -> bool:
-    """Whether a folder has the config of a student, of this version or another one."""
+    """Whether the config in a folder says that it is a student's, of this version or another one."""
     try:
         return _read_json(folder).get('library_name') == LIBRARY
     except HubError:
         return False
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether a folder has the config of a student, and the weights that it was written with."""
+    path = folder / WEIGHTS
+    if not is_of_lfi(folder) or not holds_bytes(path):
+        return False
+    return hash_files(sha256(), path).hexdigest() == _read_json(folder).get('sha256')
 
 
 def independent(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -238,6 +252,22 @@ def read_checkpoint(folder: Path) -> dict[str, Any]:
     return {'meta': {'dataset_meta': config.meta}, 'state_dict': state}
 
 
+def _check_meta(meta: dict[str, Any], where: str) -> None:
+    """Refuse a data set whose classes are no names, or with more than `META`."""
+    classes, palette = meta.get('classes', ()), meta.get('palette', ())
+    names = isinstance(classes, list | tuple) and all(isinstance(name, str) for name in classes)
+    colours = palette == 'random' or (isinstance(palette, list | tuple) and all(map(_is_colour, palette)))
+    if meta.keys() - {*META} or not names or not colours:
+        raise HubError(
+            f'{where}={reprlib.repr(meta)} must hold classes, a list of names, and may have a palette, a '
+            'list of their colours of three numbers'
+        )
+
+
+def _is_colour(value: Any) -> bool:
+    return isinstance(value, list | tuple) and len(value) == 3 and all(type(part) is int for part in value)
+
+
 def _read_json(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG
     if not path.is_file():
@@ -250,8 +280,8 @@ def _read_json(folder: Path) -> dict[str, Any]:
             f'{path} has {size:,} bytes, and no config has more than {MOST_BYTES:,}: {_of_lfi(folder)}'
         )
     try:
-        content = json.loads(path.read_text(encoding='utf-8'))
-    except (ValueError, RecursionError) as error:
+        content = json.loads(read_start(path, size).decode())
+    except (OSError, ValueError, RecursionError) as error:
         raise HubError(f'{path} is corrupted, or no JSON: {error}') from error
     if not isinstance(content, dict):
         raise HubError(f'{path} is corrupted: it holds no object')

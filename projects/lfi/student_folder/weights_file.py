@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from lfi.digests import hash_files
+from lfi.fileio import holds_bytes
 from lfi.repositories import CONFIG, WEIGHTS, HubError
 
 from .bounded_build import Bounds
@@ -57,3 +58,5 @@ def read_weights(path: Path, digest: str) -> dict[str, Tensor]:
 def _require(path: Path) -> None:
     if not path.is_file():
         raise HubError(f'{path.parent} has no {WEIGHTS}: fetch it again')
+    if not holds_bytes(path):
+        raise HubError(f'{path} is truncated, or was changed: it holds nothing. Fetch it again')

@@ -107,3 +107,18 @@ def test_records_of_another_kind_are_refused(folder):
     (folder / 'manifest.json').write_text(json.dumps(content))
     with pytest.raises(CacheError, match='does not hold the records that the manifest names'):
         InteractionCache(folder).read(PATHS)
+
+
+@pytest.mark.parametrize('content', [b'', b'\xff\xfe'])
+def test_a_checksum_that_is_none_is_named(folder, content):
+    (folder / 'shard-00000.blake2b').write_bytes(content)
+    with pytest.raises(CacheError, match=r'shard-00000\.blake2b is corrupted: .* writes this shard anew'):
+        InteractionCache(folder).read(PATHS[:1])
+
+
+@pytest.mark.parametrize('name', ['manifest.json', 'keys.npy', 'shard-00000.blake2b', 'shard-00000.npy'])
+def test_a_link_to_a_file_without_size_is_not_read(folder, name):
+    (folder / name).unlink()
+    (folder / name).symlink_to('/proc/self/status')
+    with pytest.raises(CacheError, match=f'{name} is (missing or )?corrupted'):
+        InteractionCache(folder).read(PATHS[:1])

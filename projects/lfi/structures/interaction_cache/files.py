@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from lfi.digests import hash_files
+from lfi.fileio import read_start
 
 from .error import CacheError
 from .npy import UNREADABLE, read_npy
@@ -42,6 +43,22 @@ def checksum_of(path: Path) -> str:
     return hash_files(blake2b(digest_size=16), path).hexdigest()
 
 
+def read_checksum(folder: Path, shard: int) -> str:
+    """The checksum of a shard.
+
+    Raises:
+        CacheError: if its file does not hold one.
+    """
+    path = checksum_file(folder, shard)
+    try:
+        return read_start(path, 64).decode()
+    except (OSError, ValueError) as error:
+        raise CacheError(
+            f'{path} is corrupted: {error}. Remove it and run tools/cache_teacher.py again: it writes this '
+            'shard anew'
+        ) from error
+
+
 def read_unread(folder: Path, shard: int) -> list[int]:
     """The places in a shard of images that could not be read.
 
@@ -52,8 +69,8 @@ def read_unread(folder: Path, shard: int) -> list[int]:
     if not path.is_file():
         return []
     try:
-        places = json.loads(path.read_text(encoding='utf-8'))
-    except (ValueError, RecursionError):
+        places = json.loads(read_start(path, path.stat().st_size).decode())
+    except (OSError, ValueError, RecursionError):
         places = None
     if not isinstance(places, list) or not all(type(place) is int for place in places):
         raise CacheError(

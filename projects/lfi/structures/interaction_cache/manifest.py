@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from lfi.fileio import read_start
+
 from ..interaction_maps import InteractionMaps
 from ..packed_maps import packed_dtype
 from .error import CacheError
@@ -156,9 +158,9 @@ class CacheManifest:
                 f'{path} has {size:,} bytes, and no manifest has more than {MOST_BYTES:,}. {ANEW}'
             )
         try:
-            content = json.loads(path.read_text(encoding='utf-8'))
+            content = json.loads(read_start(path, size).decode())
             version = content['version']
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
+        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
             raise CacheError(f'{path} is corrupted, or no manifest of a cache: {error!r}. {ANEW}') from error
         if version != VERSION:
             raise CacheError(f'{path} has the format {version}, this version of lfi reads {VERSION}. {ANEW}')

@@ -9,6 +9,8 @@ from typing import Literal
 import numpy as np
 from numpy.lib import format as npy
 
+from lfi.fileio import holds_bytes
+
 # Those that `numpy.save` writes for fields with names in ASCII.
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 UNREADABLE = (OSError, ValueError, EOFError)
@@ -26,8 +28,10 @@ def read_npy(path: Path, dtype: np.dtype | type, mmap_mode: Literal['r'] | None 
     Raises:
         OSError: if the file is missing or cannot be read.
         ValueError: if its header names another dtype, or more or less than the file holds; or it is no .npy.
-        EOFError: if it is empty.
+        EOFError: if it is empty, or no file of a disk.
     """
+    if path.exists() and not holds_bytes(path):
+        raise EOFError('it is empty, or no file')
     with path.open('rb') as file:
         version = npy.read_magic(file)
         if version not in _HEADERS:

@@ -12,13 +12,23 @@ from typing import NamedTuple
 
 import numpy as np
 
+from lfi.fileio import holds_bytes
 from lfi.repositories import cache_folder
 
 from ..packed_maps import lacks_maps
 from ..pieces import Pieces
 from .error import CacheError
 from .file_sizes import load_sizes, refuse_other_files, sizes_of
-from .files import ANEW, checksum, checksum_file, checksum_of, load_keys, load_texts, shard_file
+from .files import (
+    ANEW,
+    checksum,
+    checksum_file,
+    checksum_of,
+    load_keys,
+    load_texts,
+    read_checksum,
+    shard_file,
+)
 from .keys import keys_of
 from .manifest import CacheManifest
 from .npy import UNREADABLE, read_npy
@@ -146,8 +156,8 @@ class InteractionCache:
         """
         if shard not in self._shards:
             path = shard_file(self.folder, shard)
-            expected = checksum_file(self.folder, shard).read_text()
-            if not path.is_file() or checksum_of(path) != expected:
+            expected = read_checksum(self.folder, shard)
+            if not holds_bytes(path) or checksum_of(path) != expected:
                 raise CacheError(
                     f'{path} is corrupted or was changed: it does not match its checksum. Remove '
                     f'{checksum_file(self.folder, shard).name} and run tools/cache_teacher.py again: it '
