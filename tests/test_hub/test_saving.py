@@ -178,6 +178,29 @@ def test_what_a_killed_saving_left_is_written_anew(small_student, tmp_path, monk
     lfi.from_pretrained(lfi.save_pretrained(model, tmp_path, config=cfg))
 
 
+@pytest.mark.parametrize(
+    'files',
+    [
+        {'README.md': '# mine\n\nWrite\n\nlibrary_name: lfi\n\ninto a card\n', 'model.safetensors': 'mine'},
+        {'config.json': '{"library_name": "lfi"}', 'model.safetensors': 'mine'},
+        {'config.json': '{"library_name": "lfi"}'},
+    ],
+)
+def test_who_speaks_of_lfi_is_not_overwritten(small_student, tmp_path, files):
+    model, cfg = small_student()
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+    with pytest.raises(UsageError, match='is there already'):
+        lfi.save_pretrained(model, tmp_path, config=cfg)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == files
+
+
+def test_a_student_without_its_page_is_written_anew(small_student, tmp_path):
+    model, cfg = small_student()
+    (lfi.save_pretrained(model, tmp_path, config=cfg) / 'README.md').unlink()
+    lfi.from_pretrained(lfi.save_pretrained(model, tmp_path, config=cfg))
+
+
 def test_a_page_of_others_is_not_overwritten(small_student, tmp_path):
     model, cfg = small_student()
     (tmp_path / 'README.md').write_text('my project')

@@ -23,14 +23,14 @@ from lfi.models.export import model_config
 from lfi.registry import MODELS
 from lfi.repositories import CARD, CONFIG, WEIGHTS
 from lfi.state_dicts import load_strictly, state_dict_of
-from lfi.student_folder import is_of_lfi, write_student
+from lfi.student_folder import is_complete, is_of_lfi, write_student
 
 from .cards import student_card
 from .public_config import public_pipeline, public_student
 from .run_facts import facts_of
 
 CARD_MARK = 'library_name: lfi'
-"""What a card of LFI's says."""
+"""What the YAML of a card of LFI's says."""
 
 
 @dataclass(frozen=True)
@@ -109,15 +109,22 @@ def _keep_foreign_files(folder: Path) -> None:
             f'folder={str(folder)!r}: {there} is a file: name a folder, which is made if it is not there'
         )
     page, config, weights = (folder / name for name in (CARD, CONFIG, WEIGHTS))
-    has_card = page.is_file() and CARD_MARK in page.read_text(encoding='utf-8', errors='replace')
-    # The config is written last: weights beside a card alone are those of a saving that was killed.
-    of_lfi = {page: has_card, config: is_of_lfi(folder), weights: is_of_lfi(folder) or has_card}
+    # The card is written first, and the config last: beside a card there may be what a kill left.
+    has_card = page.is_file() and _is_marked(page.read_text(encoding='utf-8', errors='replace'))
+    ours = has_card or is_complete(folder)
+    of_lfi = {page: has_card, config: ours and is_of_lfi(folder), weights: ours}
     for path, kind in ((page, 'card'), (config, 'config'), (weights, 'weights')):
         if path.exists() and not of_lfi[path]:
             raise UsageError(
                 f"{path} is there already, and is no {kind} of LFI's; it would be overwritten: name another "
                 'folder, or remove it'
             )
+
+
+def _is_marked(card: str) -> bool:
+    """Whether the YAML at the beginning of a card says that it is LFI's."""
+    start, *lines = card.splitlines() or ['']
+    return start == '---' and '---' in lines and CARD_MARK in lines[: lines.index('---')]
 
 
 def _of_model(model: Any, config: Config | str | Path | None) -> Trained:

@@ -1,10 +1,11 @@
 """A student as a folder of data: read without running any of it, and written."""
 
-from .folder import is_of_lfi, read_checkpoint, read_config, read_student, write_student
+from .folder import is_complete, is_of_lfi, read_checkpoint, read_config, read_student, write_student
 from .plain_data import from_plain, to_plain
 
 __all__ = [
     'from_plain',
+    'is_complete',
     'is_of_lfi',
     'read_checkpoint',
     'read_config',
