@@ -70,6 +70,13 @@ def test_a_picture_shows_the_image_and_each_map():
     assert np.unravel_index(red.argmax(), red.shape)[1] > 0.6 * right.shape[1]
 
 
+def test_a_picture_follows_no_settings_of_the_working_directory():
+    expected = draw_result(result(), ('x', 'y'), [1])
+    with matplotlib.rc_context({'text.usetex': True, 'savefig.dpi': 10, 'figure.dpi': 10}):
+        assert np.array_equal(draw_result(result(), ('x', 'y'), [1]), expected)
+        assert matplotlib.rcParams['text.usetex'] is True
+
+
 def test_many_maps_go_into_rows():
     maps, scores = torch.rand(9, 4, 8), torch.rand(9)
     many = result(texts=tuple('abcdefghi'), presence=scores, maps=maps)
