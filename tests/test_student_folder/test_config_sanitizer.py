@@ -162,6 +162,9 @@ def test_numbers_of_a_data_preprocessor_are_those_of_images(changes):
     part = classifier(data_preprocessor=dict(type='ImgDataPreprocessor', **changes))
     with pytest.raises(HubError, match=r'data_preprocessor\..* is beyond'):
         check_config(part, 'mmpretrain', 'model')
+    # Of ImageNet-21k.
+    part = classifier(data_preprocessor=dict(type='ClsDataPreprocessor', num_classes=21841))
+    check_config(part, 'mmpretrain', 'model')
 
 
 @pytest.mark.parametrize('scope', ['antigravity', 'mmpretrain.utils', '', ['mmdet'], None])

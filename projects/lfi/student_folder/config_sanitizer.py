@@ -224,7 +224,8 @@ def _check_number(part: Part, largest: int) -> None:
     number = part.value
     if not isinstance(number, int | float):
         return
-    if 'data_preprocessor' in part.keys or _SIZE.fullmatch(part.key):
+    of_images = 'data_preprocessor' in part.keys and part.key != 'num_classes'
+    if of_images or _SIZE.fullmatch(part.key):
         largest = min(largest, LARGEST_IMAGE)
     largest = min([largest, *(most for name, most in _LARGEST.items() if name.fullmatch(part.key))])
     # Of an image; models write infinity as 1e8. NaN is not within either.
