@@ -21,7 +21,7 @@ def teacher_cache(bench: Bench) -> Iterator[Row]:
     for folder in (teacher, cache):
         shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(BUILT_IN / 'shapes-tiny', teacher)
-    ours = 'model.teacher.model=teacher'
+    ours = 'model.teacher.model=./teacher'
     cached = (ours, 'model.teacher_cache=cache')
     write = ('--out', 'cache', '--num-workers', '0')
 

@@ -60,6 +60,8 @@ _REFUSED = (
     'urllib.',
 )
 """How the names of events begin beside those of files."""
+LATE = 2**28
+"""Bytes by which a process may grow beside what is built: modules that are imported late."""
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC
 
 
@@ -126,7 +128,7 @@ def _watched(bounds: Bounds) -> Iterator[None]:
     """
     thread, over, turn = threading.get_ident(), threading.Event(), threading.Lock()
     worked = _clock_of(thread)
-    end, largest = worked() + bounds.seconds, _resident() + 2 * bounds.size
+    end, largest = worked() + bounds.seconds, _resident() + 2 * bounds.size + LATE
 
     def watch() -> None:
         while not over.wait(0.1):
