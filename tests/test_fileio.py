@@ -42,3 +42,12 @@ def test_what_another_process_writes_is_left_to_it(tmp_path):
     assert (tmp_path / 'file').read_bytes() == b'new'
     assert (tmp_path / '.file.partial').read_bytes() == b'half of'
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_planted_link_leads_to_no_file_of_others(tmp_path):
+    (tmp_path / 'mine').write_text('mine')
+    folder = tmp_path / 'folder'
+    folder.mkdir()
+    (folder / '.file.partial').symlink_to(tmp_path / 'mine')
+    AtomicLocalBackend().put(b'new', folder / 'file')
+    assert (tmp_path / 'mine').read_text() == 'mine' and (folder / 'file').read_bytes() == b'new'

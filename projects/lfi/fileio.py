@@ -66,6 +66,9 @@ def _partial(filepath: Path) -> BinaryIO:
     """A file beside the one that is written, which is this process's alone; what a killed one left serves."""
     for number in count():
         path = filepath.with_name(f'.{filepath.name}.{f"{number}." if number else ""}partial')
+        # A link in someone else's folder may lead to any file, and a pipe would block.
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            continue
         # Nothing is taken from a process that writes the same.
         file = path.open('ab')
         if take_lock(file):

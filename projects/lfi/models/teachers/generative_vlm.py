@@ -108,15 +108,20 @@ def generative_folder(model: str) -> Path | None:
 
     Raises:
         FileNotFoundError: if there is no such folder.
-        ValueError: if it could be a name as well.
+        ValueError: if it could be a name as well, or brings code that transformers would run.
     """
     name = model.removeprefix(GENERATIVE)
     path = Path(name).expanduser()
-    if path.is_dir() and _NAME.fullmatch(name):
+    if path.exists() and _NAME.fullmatch(name):
         # Someone else's student names its teacher so, and means none of these files.
         raise ValueError(
             f'model={model!r} is a name that transformers fetches, and the folder {Path.cwd()} has one of '
             f"this name: give the folder as '{GENERATIVE}./{name}', or start lfi in another one"
+        )
+    if (path / 'custom_generate').exists():
+        raise ValueError(
+            f'model={model!r}: {path / "custom_generate"} is code, which transformers would run; nothing was '
+            'read. If the weights are sound, remove it'
         )
     if path.is_dir():
         return path

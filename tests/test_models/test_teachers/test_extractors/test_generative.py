@@ -1,5 +1,7 @@
 """Generative VLMs against the attentions that their own forward pass returns, prompt by prompt."""
 
+import shutil
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -195,6 +197,14 @@ def test_the_embeddings_are_means_of_image_tokens_and_of_the_words_own_tokens(ma
     words = [model.get_input_embeddings()(torch.tensor(ids)).mean(0) for ids in words]
     bank = bank_of(vlm, GenerativeTokenizer(tokenizer))
     torch.testing.assert_close(bank.embeddings, F.normalize(torch.stack(words), dim=-1))
+
+
+def test_a_folder_that_brings_code_is_refused(generative_folder, tmp_path):
+    folder = shutil.copytree(generative_folder('llava'), tmp_path / 'vlm')
+    (folder / 'custom_generate').mkdir()
+    (folder / 'custom_generate/generate.py').write_text('raise SystemExit')
+    with pytest.raises(ValueError, match=r'custom_generate is code, which transformers would run'):
+        load_vlm(f'transformers:{folder}', None, allow_random=False)
 
 
 @each_kind
