@@ -232,7 +232,7 @@ def checkpoints(config: str, ask: Callable[[str, str], Finding]) -> Iterator[Fin
 
     Args:
         config: as `locate_config` takes it.
-        ask: what is found of a name in the config at an address, whose file is not kept.
+        ask: gives the finding for a key of the config and an address whose file is not kept.
     """
     try:
         from lfi.adaptation import locate_config
@@ -250,7 +250,7 @@ def checkpoints(config: str, ask: Callable[[str, str], Finding]) -> Iterator[Fin
 
 
 def checkpoint_at(key: str, checkpoint: str, ask: Callable[[str, str], Finding]) -> Finding:
-    """What is found of one checkpoint; arguments as of `Named` and `checkpoints`."""
+    """The finding for one checkpoint; arguments as of `Named` and `checkpoints`."""
     from lfi.engine.checkpoint_addresses import address_of, kept_file, said_of_gone
 
     try:
@@ -273,12 +273,12 @@ def checkpoint_at(key: str, checkpoint: str, ask: Callable[[str, str], Finding])
 
 
 def not_asked(key: str, url: str) -> Finding:
-    """An address whose host is not asked."""
+    """The finding for an address whose host is not asked."""
     return Finding('ok', key, f'{url}, not asked whether it is there: --online does')
 
 
 def answer_of(key: str, url: str) -> Finding:
-    """What the host of an address answers to a HEAD request."""
+    """The finding for an address whose host is asked by a HEAD request."""
     try:
         with urlopen(Request(url, method='HEAD'), timeout=SECONDS):
             return Finding('ok', key, f'{url}, its host has it')

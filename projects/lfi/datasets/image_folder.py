@@ -66,7 +66,7 @@ class ImageFolder(BaseDataset):
         return _DataInfos(root, names)
 
     def prepare_data(self, idx: int) -> dict | None:
-        """What the pipeline makes of an image; the sample is marked."""
+        """Run the pipeline on an image, and mark its sample as one without a label."""
         return mark_unlabelled(super().prepare_data(idx))
 
 

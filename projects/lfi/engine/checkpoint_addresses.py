@@ -24,7 +24,7 @@ ZOOS = {
     'openmmlab': 'get_external_models',
     'mmcls': 'get_mmcls_models',
 }
-"""What knows the addresses of a scheme's names in `mmengine.runner.checkpoint`."""
+"""Functions of `mmengine.runner.checkpoint` that map the names of a scheme to addresses."""
 # What torchvision has too, of the same layout and from the same recipe.
 RESNET = re.compile(r'(resnet(18|34|50|101|152))_(8xb32_in1k|batch256_imagenet)')
 OF_WEIGHTS = ('.bin', '.ckpt', '.pt', '.pth', '.safetensors')
@@ -98,7 +98,7 @@ def kept_file(url: str, folder: str | None = None) -> str:
 
 
 def said_of_gone(url: str) -> str:
-    """Of an address on a host that is gone: that it is, and what to write in its place; '' for others."""
+    """The message for an address on a host that is gone, with the replacement; '' for other hosts."""
     parts = urlsplit(url)
     mirror = MIRRORS.get((parts.hostname or '').lower())
     if mirror is None:

@@ -38,8 +38,9 @@ def everywhere(like: Tensor) -> Tensor:
 
 def most_filled(grid: tuple[int, int], window: Tensor) -> Tensor:
     """The most of a location of a grid (h, w) that windows (B, 2, 2) can fill, (B, 1, 1): up to 1."""
-    cells = (window[..., 1] - window[..., 0]) * numbers_like(grid[::-1], window)
-    return cells.clamp(1e-6, 1).prod(-1)[:, None, None]
+    across, down = (window[..., 1] - window[..., 0]).unbind(-1)
+    part = (across * grid[1]).clamp(1e-6, 1) * (down * grid[0]).clamp(1e-6, 1)
+    return part[:, None, None]
 
 
 def read_view(

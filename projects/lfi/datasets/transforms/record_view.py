@@ -78,7 +78,7 @@ def view_of(results: dict) -> np.ndarray:
 
 
 def frames_of(results: dict) -> tuple[Stencil, ...]:
-    """Over the picture: through what it shows the image that came first, beside that image's own edges."""
+    """The stencils through which a picture shows its first image, beside that image's own edges."""
     recorded: Recorded | None = results.get('recorded')
     return () if recorded is None else recorded.frames
 
@@ -170,10 +170,8 @@ class RecordView(BaseTransform):
         return f'{type(self).__name__}({self.transforms})'
 
 
-def _so_far(
-    results: dict,
-) -> tuple[np.ndarray, Any, Geometry | None, tuple[Stencil, ...]]:
-    """What was done to the picture before.
+def _so_far(results: dict) -> tuple[np.ndarray, Any, Geometry | None, tuple[Stencil, ...]]:
+    """The geometry of a picture before its first step here.
 
     Returns:
         The way from its pixels to those of the first one; the first one's size, or None where the image is
@@ -214,7 +212,7 @@ def _edges(size: Any) -> Stencil:
 
 
 def _kept(before: np.ndarray, after: np.ndarray) -> tuple[Stencil, ...]:
-    """Over a picture's pixels: what of it was not painted over; nothing where all is as it was."""
+    """The pixels that were not painted over, as a stencil; none where all pixels are unchanged."""
     changed = reduce(cv2.max, cv2.split(cv2.absdiff(before, after)))
     same: np.ndarray = changed == 0
     return () if same.all() else (replace(_edges(before.shape), mask=same),)
