@@ -10,6 +10,7 @@ import pytest
 
 PACKAGE = Path(lfi.__file__).parent
 FLOORS = (
+    {'audit'},
     {
         'config_types',
         'digests',

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
+
+from lfi.audit import guarded
 
 _ASKS = ('socket.connect', 'socket.getaddrinfo', 'socket.gethostby', 'socket.send')
 """How the names of Python's audit events begin."""
@@ -16,13 +15,6 @@ class OfflineError(ConnectionError):
     """What is done wants the network."""
 
 
-class _Thread(threading.local):
-    offline = False
-
-
-_thread = _Thread()
-
-
 @contextmanager
 def offline() -> Iterator[None]:
     """Ask no network in this thread; what libraries have fetched before, they find.
@@ -30,13 +22,8 @@ def offline() -> Iterator[None]:
     Raises:
         OfflineError: inside the block, at a connection; libraries make errors of their own of it.
     """
-    _install_hook()
-    before, _thread.offline = _thread.offline, True
-    try:
-        with _hub_offline():
-            yield
-    finally:
-        _thread.offline = before
+    with guarded(_refuse), _hub_offline():
+        yield
 
 
 @contextmanager
@@ -63,12 +50,6 @@ def _nothing() -> None:
     pass
 
 
-@cache
-def _install_hook() -> None:
-    # Of other libraries none asks the same setting.
-    sys.addaudithook(_refuse)
-
-
 def _refuse(event: str, args: tuple) -> None:
-    if _thread.offline and event.startswith(_ASKS):
+    if event.startswith(_ASKS):
         raise OfflineError('no network is asked here')

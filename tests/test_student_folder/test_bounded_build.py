@@ -146,3 +146,18 @@ def test_what_is_in_bounds_is_built_as_ever():
         built = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
         assert torch.linspace(0, 1, 3).sum().item() == 1.5
     assert all(torch.equal(a, b) for a, b in zip(plain.state_dict().values(), built.state_dict().values()))
+
+
+def test_a_process_that_has_compiled_nothing_before_builds(tmp_path):
+    code = (
+        'from lfi.student_folder.bounded_build import Bounds, bounded_build\nfrom torch import nn\n'
+        'with bounded_build(Bounds.of_weights(1, 1)): print(nn.Linear(3, 4))'
+    )
+    done = subprocess.run(
+        [sys.executable, '-c', code],
+        env={**os.environ, 'TMPDIR': str(tmp_path), 'TORCHINDUCTOR_CACHE_DIR': str(tmp_path / 'new')},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.startswith('Linear('), done.stderr

@@ -1,19 +1,18 @@
 """A block that builds what someone else's config names: it opens no file, and stays in bounds of memory.
 
-Files are refused by an audit hook, which sees them however they are opened by Python. The working directory
-stays as it is: it belongs to all threads, and this block to its own. The hook cannot be taken away again; it
-looks at nothing outside such a block. Python may read what is installed, to import a module that a type asks
-for late. Memory is counted before torch takes it: each operation that makes a tensor tells its shape on the
-meta device first. Loops of Python, which some types need for each place of an image, are ended from another
-thread, where they take too much time, or the process too much memory.
+Files are refused by a guard of Python's audit events, which sees them however they are opened. The working
+directory stays as it is: it belongs to all threads, and this block to its own. Python may read what is
+installed, to import a module that a type asks for late. Memory is counted before torch takes it: each
+operation that makes a tensor tells its shape on the meta device first. Loops of Python, which some types need
+for each place of an image, are ended from another thread, where they take too much time, or the process too
+much memory.
 """
 
 from __future__ import annotations
 
 import ctypes
+import importlib
 import os
-import sys
-import sysconfig
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -31,6 +30,8 @@ from torch.nn.modules.module import (
 )
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
+
+from lfi.audit import guarded, installed_folders, is_below
 
 _REFUSED = (
     'ctypes.dlopen',
@@ -112,6 +113,8 @@ def bounded_build(bounds: Bounds) -> Iterator[None]:
         ForbiddenActionError: inside the block, where it opens a file, starts a program, or unpickles.
         OutOfBoundsError: inside the block, where it becomes too large.
     """
+    # Torch imports it at the first tensor in such a block, and it makes a folder for what it compiles.
+    importlib.import_module('torch._dynamo')
     with ExitStack() as stack:
         stack.enter_context(_watched(bounds))
         stack.enter_context(_few_parts(bounds.parts))
@@ -168,69 +171,28 @@ def _raise_in(thread: int, error: Any) -> None:
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), error)
 
 
-class _Block(threading.local):
-    """What the audit hook is to do in this thread."""
-
-    installed: tuple[str, ...] | None = None
-    """Folders in which Python may read; None outside a block."""
-
-
-_block = _Block()
-
-
 @contextmanager
 def _no_files() -> Iterator[None]:
-    _install_hook()
-    before, _block.installed = _block.installed, _installed_folders()
-    try:
+    folders = installed_folders()
+
+    def refuse(event: str, args: tuple) -> None:
+        if event == 'open':
+            path, _, flags = args
+            refused = bool((flags or 0) & _WRITES) or not is_below(path, folders)
+        elif event == 'import':
+            # Of an extension alone a file is named.
+            path = args[1]
+            refused = path is not None and not is_below(path, folders)
+        else:
+            path = args[0] if args else ''
+            refused = event.startswith(_REFUSED)
+        if refused:
+            raise ForbiddenActionError(
+                f'{event} of {str(path)[:200]!r} is not allowed while a student is built'
+            )
+
+    with guarded(refuse):
         yield
-    finally:
-        _block.installed = before
-
-
-@cache
-def _install_hook() -> None:
-    sys.addaudithook(_look_at)
-
-
-def _look_at(event: str, args: tuple) -> None:
-    if _block.installed is None:
-        return
-    if event == 'open':
-        path, _, flags = args
-        if not (flags or 0) & _WRITES and _is_installed(path):
-            return
-    elif event == 'import':
-        # Of an extension alone a file is named.
-        path = args[1]
-        if path is None or _is_installed(path):
-            return
-    elif event.startswith(_REFUSED):
-        path = args[0] if args else ''
-    else:
-        return
-    raise ForbiddenActionError(f'{event} of {str(path)[:200]!r} is not allowed while a student is built')
-
-
-def _is_installed(path: object) -> bool:
-    folders, _block.installed = _block.installed, None
-    try:
-        # A number is an open file's.
-        if not isinstance(path, str | bytes | os.PathLike):
-            return False
-        return os.path.realpath(os.fsdecode(path)).startswith(folders or ())
-    finally:
-        _block.installed = folders
-
-
-def _installed_folders() -> tuple[str, ...]:
-    """The folders of Python, of what is installed in it, and of the packages that are imported."""
-    places = {sysconfig.get_path(name) for name in ('stdlib', 'platstdlib', 'purelib', 'platlib')}
-    for name, module in list(sys.modules.items()):
-        file = getattr(module, '__file__', None)
-        if '.' not in name and file and hasattr(module, '__path__'):
-            places.add(str(Path(file).parent))
-    return tuple(f'{os.path.realpath(place)}{os.sep}' for place in places)
 
 
 @contextmanager
