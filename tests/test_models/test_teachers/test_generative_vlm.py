@@ -1,5 +1,6 @@
 """Generative VLMs: what a folder must hold, and what is read from it."""
 
+import json
 import shutil
 import sys
 
@@ -139,3 +140,26 @@ def test_texts_are_embedded_without_the_rest_of_the_model(folder, monkeypatch):
     texts = TextTower(teacher).embed(NAMES)
     torch.testing.assert_close(texts, VLMAttentionTeacher(**teacher).texts)
     assert sum(parameter.numel() for parameter in loaded[0][0].parameters()) == 400 * 32
+
+
+@pytest.mark.parametrize('part', ['text_config', 'vision_config'])
+def test_a_part_with_code_of_its_own_is_refused_without_a_question(folder, monkeypatch, part):
+    config = json.loads((folder / 'config.json').read_text())
+    # Of a kind that AutoModel does not know it looks for the code.
+    config[part] = dict(model_type='upernet', auto_map=dict(AutoModel='mine.Mine'))
+    (folder / 'config.json').write_text(json.dumps(config))
+    (folder / 'mine.py').write_text('raise SystemExit("it ran")')
+    # transformers looks for the code of a part in the working directory.
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr('builtins.input', lambda text: pytest.fail(text))
+    with pytest.raises(ValueError, match='teacher folder .* custom code'):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    ('name', 'message'), [('custom_generate', 'is code'), ('adapter_config.json', 'merge')]
+)
+def test_a_folder_that_leads_elsewhere_is_refused(folder, name, message):
+    (folder / name).mkdir()
+    with pytest.raises(ValueError, match=rf'llava.*{message}'):
+        load(folder)

@@ -123,3 +123,15 @@ def test_a_folder_of_the_working_directory_is_given_as_a_path(tmp_path, monkeypa
     assert find_folder('./mine') == Path('mine')
     with pytest.raises(ValueError, match=r"model='\./mine'"):
         load_vlm('mine', None, allow_random=False)
+
+
+def test_a_folders_text_model_is_not_read_from_the_working_directory(folder, monkeypatch):
+    monkeypatch.chdir(folder.parent)
+    write_tokenizer(folder)
+    config = json.loads((folder / 'open_clip_config.json').read_text())
+    config['model_cfg']['text_cfg'] |= dict(hf_model_name='roberta-base', hf_model_pretrained=False)
+    (folder / 'open_clip_config.json').write_text(json.dumps(config))
+    Path('roberta-base').mkdir()
+    monkeypatch.setattr('builtins.input', lambda text: pytest.fail(text))
+    with pytest.raises(ValueError, match="'roberta-base'.* has one of this name.*another folder"):
+        load_vlm(str(folder), None, allow_random=False)

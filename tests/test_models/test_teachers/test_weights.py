@@ -417,3 +417,11 @@ def test_weights_trained_with_another_activation_are_refused(monkeypatch):
     monkeypatch.setattr(open_clip.factory, 'download_pretrained', lambda *args, **kwargs: 'fetched.pt')
     with pytest.raises(ValueError, match="'openai' do not fit the model ViT-B-32: QuickGELU.*-quickgelu"):
         load_vlm('ViT-B-32', 'openai', allow_random=False)
+
+
+def test_blips_vocabulary_is_not_read_from_the_working_directory(tmp_path, monkeypatch):
+    pytest.importorskip('mmpretrain.models.multimodal')
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'bert-base-uncased').mkdir()
+    with pytest.raises(ValueError, match="'bert-base-uncased'.* has one of this name"):
+        load_vlm('mmpretrain:blip-base_3rdparty_retrieval', None, allow_random=True)

@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from .foreign_code import no_foreign_code
 from .image_tokens import ImageTokens, MergedPatches, PlainGrid, Tiles
 from .weights_source import WeightsSource
 
@@ -118,16 +119,26 @@ def generative_folder(model: str) -> Path | None:
             f'model={model!r} is a name that transformers fetches, and the folder {Path.cwd()} has one of '
             f"this name: give the folder as '{GENERATIVE}./{name}', or start lfi in another one"
         )
-    if (path / 'custom_generate').exists():
-        raise ValueError(
-            f'model={model!r}: {path / "custom_generate"} is code, which transformers would run; nothing was '
-            'read. If the weights are sound, remove it'
-        )
     if path.is_dir():
+        _refuse_what_leads_elsewhere(path)
         return path
     if name.count('/') <= 1 and name[:1] not in ('.', '/', '~'):
         return None
     raise FileNotFoundError(f'teacher folder not found: {path}')
+
+
+def _refuse_what_leads_elsewhere(folder: Path) -> None:
+    """Refuse a folder with code that transformers would run, or whose weights are another's."""
+    if (folder / 'custom_generate').exists():
+        raise ValueError(
+            f'{folder / "custom_generate"} is code, which transformers would run; nothing was read. If the '
+            'weights are sound, remove it'
+        )
+    if (folder / 'adapter_config.json').exists():
+        raise ValueError(
+            f'{folder} holds an adapter, whose model is elsewhere: merge the two by '
+            "peft's merge_and_unload, and save what comes of it"
+        )
 
 
 def generative_text_dims(model: str) -> int:
@@ -142,9 +153,10 @@ def generative_text_dims(model: str) -> int:
     try:
         from transformers import AutoConfig
 
-        config = AutoConfig.from_pretrained(
-            name, local_files_only=folder is not None, trust_remote_code=False
-        )
+        with no_foreign_code():
+            config = AutoConfig.from_pretrained(
+                name, local_files_only=folder is not None, trust_remote_code=False
+            )
         return int(config.get_text_config().hidden_size)
     except (*LOAD_ERRORS, ImportError, AttributeError) as error:
         raise ValueError(f'model={model!r} has no config that can be read: {error}') from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import open_clip
 from lfi.registry import TEACHERS, VLMS, type_of
 
 from .arguments import bind_arguments
+from .folder_config import FILE, read_folder_config
 from .generative_vlm import GENERATIVE, generative_text_dims
 from .weights import BLIP, check_name, find_config_folder
 
@@ -24,20 +24,15 @@ def open_clip_config(model: str) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: if a folder or its config is missing.
-        ValueError: if the name is unknown, or the folder's file is not a config of an open_clip model.
+        ValueError: if the name is unknown, or as `read_folder_config` says.
     """
     folder = find_config_folder(model)
     if folder is None:
         check_name(model)
-        found: dict[str, Any] = open_clip.get_model_config(model)
-        return found
-    path = folder / 'open_clip_config.json'
-    try:
-        found = json.loads(path.read_text(encoding='utf-8'))['model_cfg']
-        found['embed_dim'], found['vision_cfg'], found['text_cfg']
-    except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f'{path} is not a config of an open_clip model: {error!r}') from error
-    return found
+        found = open_clip.get_model_config(model)
+    else:
+        found = read_folder_config(folder / FILE)['model_cfg']
+    return dict(found)
 
 
 def text_dims_of(teacher: Mapping[str, Any]) -> int:

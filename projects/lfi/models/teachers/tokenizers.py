@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from functools import cache
+import os
 from pathlib import Path
 from typing import Any
 
 import open_clip
 
+from .folder_config import FILE, TOKENIZER_FILES, read_folder_config
 from .vlm import Tokenizer
-
-FILES = 'tokenizer.json and tokenizer_config.json'
-"""What a tokenizer of `transformers` is saved as."""
 
 
 def tokenizer_on_hub(text_cfg: dict[str, Any]) -> str | None:
@@ -34,8 +31,8 @@ def load_tokenizer(model: str, folder: Path | None = None) -> Tokenizer:
 
     Raises:
         FileNotFoundError: if the folder lacks the tokenizer's files.
-        ValueError: if it has some, and its config names no tokenizer; as `refuse_code` says; or if a folder
-            of the working directory would be read in place of the tokenizer.
+        ValueError: if it has some, and its config names no tokenizer; as `read_folder_config` says;
+            or as `refuse_namesakes` says.
         RuntimeError: if they are not on this machine, and cannot be fetched.
         ImportError: if `transformers` is not installed, and is needed.
     """
@@ -43,12 +40,11 @@ def load_tokenizer(model: str, folder: Path | None = None) -> Tokenizer:
         name, config = model, open_clip.get_model_config(model) or {}
     else:
         name = f'local-dir:{folder}'
-        config = _config_of(folder)
-        refuse_code(folder)
+        config = read_folder_config(folder / FILE)['model_cfg']
     text_cfg = config.get('text_cfg', {})
     hub = tokenizer_on_hub(text_cfg)
-    if folder is None:
-        _refuse_namesakes(model, text_cfg)
+    # Of a folder the tokenizer's name stands for files in it.
+    refuse_namesakes(model, text_cfg.get('hf_model_name'), None if folder else hub)
     if hub is None and folder is not None and (folder / 'tokenizer.json').is_file():
         raise ValueError(
             f'the teacher folder {folder} has a tokenizer.json, and its open_clip_config.json names no '
@@ -67,7 +63,7 @@ def load_tokenizer(model: str, folder: Path | None = None) -> Tokenizer:
         if folder is not None:
             raise FileNotFoundError(
                 f"the teacher folder {folder} has no tokenizer that can be read: its model's is {hub!r}, "
-                f'whose files ({FILES}) belong beside the weights ({error})'
+                f'whose files ({TOKENIZER_FILES}) belong beside the weights ({error})'
             ) from error
     try:
         return open_clip.get_tokenizer(name, trust_remote_code=False)
@@ -75,59 +71,23 @@ def load_tokenizer(model: str, folder: Path | None = None) -> Tokenizer:
         raise RuntimeError(
             f'the tokenizer {hub!r} of {model} could not be fetched: {error}. On a machine without network, '
             'fetch it elsewhere and copy the cache of the hub (HF_HOME), or give a folder as model: weights, '
-            f'open_clip_config.json, {FILES}'
+            f'open_clip_config.json, {TOKENIZER_FILES}'
         ) from error
 
 
-def refuse_code(folder: Path) -> None:
-    """Refuse a folder whose model or tokenizer would bring code of its own.
+def refuse_namesakes(model: str, *names: str | None) -> None:
+    """Refuse a folder of the working directory that transformers would read in place of a repository.
 
     Args:
-        folder: with `open_clip_config.json`.
+        model: that needs the repositories, for the message.
+        names: of the repositories; None for one that is not needed.
 
     Raises:
-        ValueError: if its config trusts remote code, or names a text model that none of open_clip's does.
+        ValueError: if there is a file or folder of such a name.
     """
-    path, text_cfg = folder / 'open_clip_config.json', _config_of(folder).get('text_cfg')
-    if not isinstance(text_cfg, dict):
-        return
-    options = text_cfg.get('tokenizer_kwargs')
-    if isinstance(options, dict) and options.get('trust_remote_code'):
-        raise ValueError(
-            f'{path} says text_cfg.tokenizer_kwargs.trust_remote_code, and no code of a teacher is run: save '
-            f'its tokenizer as {FILES}, and remove the key'
-        )
-    name = text_cfg.get('hf_model_name')
-    if name and name not in _text_models():
-        raise ValueError(
-            f'{path} says text_cfg.hf_model_name={name!r}, which could bring code of its own: those of '
-            f'open_clip are {", ".join(sorted(_text_models()))}'
-        )
-
-
-@cache
-def _text_models() -> frozenset[str]:
-    """The models of `transformers` that open_clip's own configs name."""
-    configs = (open_clip.get_model_config(name) or {} for name in open_clip.list_models())
-    return frozenset(filter(None, (config.get('text_cfg', {}).get('hf_model_name') for config in configs)))
-
-
-def _refuse_namesakes(model: str, text_cfg: dict[str, Any]) -> None:
-    """Refuse a folder of the working directory that transformers would read in place of a repository."""
-    for key in ('hf_tokenizer_name', 'hf_model_name'):
-        name = text_cfg.get(key)
-        if name and Path(name).exists():
+    for name in filter(None, names):
+        if os.path.lexists(name):
             raise ValueError(
-                f'the {key} of {model} is {name!r}, and the folder {Path.cwd()} has one of this name, which '
-                'would be read in its place: start lfi in another folder'
+                f'{model} needs {name!r}, and the folder {Path.cwd()} has one of this name, which would be '
+                'read in its place: start lfi in another folder'
             )
-
-
-def _config_of(folder: Path) -> dict[str, Any]:
-    """A folder's model config; empty where it cannot be read, which is told when the model is created."""
-    try:
-        config = json.loads((folder / 'open_clip_config.json').read_text(encoding='utf-8'))
-    except ValueError:
-        return {}
-    found = config.get('model_cfg') if isinstance(config, dict) else None
-    return found if isinstance(found, dict) else {}

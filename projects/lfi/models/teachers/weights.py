@@ -21,8 +21,10 @@ from lfi.errors import near_it
 
 from .blip import BlipTokenizer, BlipVLM
 from .dual_encoder import load_dual_encoder
+from .folder_config import FILE
+from .foreign_code import no_foreign_code
 from .generative_vlm import GENERATIVE, load_generative
-from .tokenizers import load_tokenizer, refuse_code
+from .tokenizers import load_tokenizer, refuse_namesakes
 from .vlm import VLM, Tokenizer
 from .weights_source import Training, WeightsSource, interpolation_of_weights, uses_quick_gelu
 
@@ -30,13 +32,25 @@ BUILT_IN = Path(__file__).parent / 'built_in'
 """open_clip folders that ship with the package, by name."""
 BLIP = 'mmpretrain:'
 """How the names of mmpretrain's models begin."""
+BLIP_VOCABULARY = 'bert-base-uncased'
+"""The repository whose vocabulary mmpretrain's configs of BLIP name."""
 HUB = 'hf-hub:'
 """How open_clip has the names of repositories begin."""
 OF_TRANSFORMERS = (
     "for a generative VLM write 'transformers:FOLDER'; of CLIP and SigLIP take open_clip's own weights"
 )
 QUICK_GELU = "Models with QuickGELU have names that end in '-quickgelu'"
-LOAD_ERRORS = (RuntimeError, OSError, KeyError, EOFError, pickle.UnpicklingError, SafetensorError)
+LOAD_ERRORS = (
+    RuntimeError,
+    OSError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    EOFError,
+    pickle.UnpicklingError,
+    SafetensorError,
+)
 """What weights that do not fit, or cannot be read, end in."""
 
 
@@ -83,16 +97,20 @@ def load_vlm(
         return load_dual_encoder(model)
     if model.startswith(BLIP):
         return _load_blip(model, source, allow_random)
-    if model.startswith(GENERATIVE):
-        return load_generative(model, source, allow_random)
+    with no_foreign_code():
+        if model.startswith(GENERATIVE):
+            return load_generative(model, source, allow_random)
+        return _load_open_clip(model, source, allow_random)
+
+
+def _load_open_clip(model: str, source: WeightsSource, allow_random: bool) -> tuple[VLM, Tokenizer]:
     folder = find_folder(model)
     if folder is None:
         return _load_named(model, source, allow_random)
     if source != WeightsSource():
-        given = f'pretrained={pretrained!r}' if weights_file is None else f'weights_file={weights_file!r}'
+        given = f'pretrained={source.tag!r}' if source.path is None else f'weights_file={str(source.path)!r}'
         raise ValueError(f'{given} must be None: the folder {model} holds its weights')
-    Training.of_config(folder / 'open_clip_config.json')
-    refuse_code(folder)
+    Training.of_config(folder / FILE)
     # A tokenizer that is missing is found before gigabytes of weights are read.
     tokenizer = load_tokenizer(model, folder)
     return _create(f'local-dir:{folder}', model, folder), tokenizer
@@ -165,6 +183,8 @@ def _load_blip(model: str, source: WeightsSource, allow_random: bool) -> tuple[B
     for kind, file in (('weights', source.path), ('config', name if name.endswith('.py') else None)):
         if file is not None and not Path(file).is_file():
             raise FileNotFoundError(f'teacher {kind} not found: {file}')
+    if not name.endswith('.py'):
+        refuse_namesakes(model, BLIP_VOCABULARY)
     try:
         blip = get_model(name)
     except (OSError, ImportError, TypeError) as error:
@@ -233,8 +253,8 @@ def find_config_folder(model: str) -> Path | None:
         raise FileNotFoundError(
             f'teacher folder not found: {path}. In our configs LFI_TEACHER_ROOT says where teachers lie'
         )
-    if not (path / 'open_clip_config.json').is_file():
-        message = f'teacher folder {path} has no open_clip_config.json'
+    if not (path / FILE).is_file():
+        message = f'teacher folder {path} has no {FILE}'
         if (path / 'config.json').is_file():
             message = f'{message}; it has a config.json of transformers: {OF_TRANSFORMERS}'
         raise FileNotFoundError(message)
@@ -261,7 +281,7 @@ def check_name(model: str) -> None:
                 f'model={model!r} is not a model of open_clip.list_models(), and a folder of this name is '
                 f"read where it is given as a path alone: model='./{model}'"
             )
-        built_in = sorted(path.parent.name for path in BUILT_IN.glob('*/open_clip_config.json'))
+        built_in = sorted(path.parent.name for path in BUILT_IN.glob(f'*/{FILE}'))
         near = get_close_matches(model, [*open_clip.list_models(), *built_in], n=3, cutoff=0.4)
         raise ValueError(
             f'model={model!r} is neither a folder nor a model of open_clip.list_models(); '

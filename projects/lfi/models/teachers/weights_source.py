@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from numbers import Real
@@ -12,6 +11,7 @@ from typing import Any
 import open_clip
 
 from .architecture import architecture_difference
+from .folder_config import FILE, read_folder_config
 
 STATED = ('mean', 'std', 'quick_gelu')
 """What a config states of a file of weights, beside its path."""
@@ -53,13 +53,9 @@ class Training:
         Raises:
             ValueError: if it is no such config, or lacks the mean or std; the message says how to give them.
         """
+        config = read_folder_config(path)
         try:
-            config = json.loads(path.read_text(encoding='utf-8'))
-            preprocess, quick_gelu = _preprocessing(config), config['model_cfg'].get('quick_gelu', False)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise ValueError(f'{path} is not a config of an open_clip model: {error!r}') from error
-        try:
-            return cls.of(preprocess, quick_gelu)
+            return cls.of(config['preprocess_cfg'], config['model_cfg'].get('quick_gelu', False))
         except ValueError as error:
             raise ValueError(
                 f'{path}: {error}; preprocess_cfg must have mean and std as the weights were trained'
@@ -123,7 +119,7 @@ class WeightsSource:
     @property
     def config_file(self) -> Path | None:
         """open_clip's config beside the file, where there is one."""
-        config = None if self.path is None else self.path.parent / 'open_clip_config.json'
+        config = None if self.path is None else self.path.parent / FILE
         return config if config is not None and config.is_file() else None
 
     def training(self, model: str) -> Training:
@@ -167,8 +163,7 @@ def interpolation_of_weights(source: WeightsSource, model: str) -> str | None:
     if source.tag is not None:
         return open_clip.get_pretrained_cfg(model, source.tag).get('interpolation')
     if source.config_file is not None and not source.stated:
-        config = json.loads(source.config_file.read_text(encoding='utf-8'))
-        return _preprocessing(config).get('interpolation')
+        return read_folder_config(source.config_file)['preprocess_cfg'].get('interpolation')
     tags = open_clip.list_pretrained_tags_by_model(model)
     known = {open_clip.get_pretrained_cfg(model, tag).get('interpolation') for tag in tags}
     return known.pop() if len(known) == 1 else None
@@ -207,20 +202,11 @@ def _training_of_tag(model: str, tag: str) -> Training:
 
 
 def _training_of_config(path: Path, model: str) -> Training:
-    try:
-        own = json.loads(path.read_text(encoding='utf-8'))['model_cfg']
-        found = architecture_difference(own, open_clip.get_model_config(model))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f'{path} is not a config of an open_clip model: {error!r}') from error
+    own = read_folder_config(path)['model_cfg']
+    found = architecture_difference(own, open_clip.get_model_config(model))
     if found is not None:
         raise ValueError(
             f'{path} is of another architecture than the model {model}: {found}. Name the model that the '
             'weights are of, or put the config that belongs to them beside them'
         )
     return Training.of_config(path)
-
-
-def _preprocessing(config: Mapping[str, Any]) -> dict[str, Any]:
-    # As open_clip reads it, null stands for what is left out.
-    found = config.get('preprocess_cfg') or {}
-    return {key: value for key, value in found.items() if value is not None}

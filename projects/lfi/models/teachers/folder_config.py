@@ -1,0 +1,89 @@
+"""The config of an open_clip model in a folder, `open_clip_config.json`, read and checked."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import open_clip
+
+from lfi.fileio import read_start
+
+from .architecture import PARTS
+
+FILE = 'open_clip_config.json'
+TOKENIZER_FILES = 'tokenizer.json and tokenizer_config.json'
+"""What a tokenizer of `transformers` is saved as."""
+_MOST_BYTES = 2**20
+
+
+def read_folder_config(path: Path) -> dict[str, Any]:
+    """Read the config of an open_clip model; nothing that it names is imported or fetched.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        The config. Its `model_cfg` has `embed_dim`, `vision_cfg` and `text_cfg`, and no fields that open_clip
+        does not know in these two. Its `preprocess_cfg` is a dict.
+
+    Raises:
+        ValueError: if it is no such config; or the model would bring code of its own, or be read from
+            elsewhere. The message names the file and the field.
+    """
+    try:
+        config = json.loads(read_start(path, _MOST_BYTES).decode())
+        pixels = config.get('preprocess_cfg') or {}
+        # As open_clip reads it, null stands for what is left out.
+        config['preprocess_cfg'] = {key: value for key, value in pixels.items() if value is not None}
+        model = config['model_cfg']
+        if type(model['embed_dim']) is not int or model['embed_dim'] < 1:
+            raise ValueError(f'model_cfg.embed_dim={model["embed_dim"]!r} must be a whole number above 0')
+        for name in ('vision_cfg', 'text_cfg', *({'multimodal_cfg'} & model.keys())):
+            _check_part(f'model_cfg.{name}', model[name], PARTS[name])
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise ValueError(f'{path} is not a config of an open_clip model: {_said(error)}') from error
+    _refuse_code(path, model['vision_cfg'], model['text_cfg'])
+    return config
+
+
+def _check_part(name: str, part: Any, kind: type) -> None:
+    if not isinstance(part, dict):
+        raise ValueError(f'{name}={part!r} must be a dict')
+    unknown = sorted(part.keys() - {field.name for field in fields(kind)})
+    if unknown:
+        raise ValueError(f'{name} has {", ".join(unknown)}, which open_clip {open_clip.__version__} lacks')
+
+
+def _said(error: Exception) -> str:
+    return repr(error) if isinstance(error, KeyError | TypeError | AttributeError) else str(error)
+
+
+def _refuse_code(path: Path, vision: dict[str, Any], text: dict[str, Any]) -> None:
+    trunk = str(vision.get('timm_model_name') or '')
+    if ':' in trunk:
+        raise ValueError(
+            f'{path} says vision_cfg.timm_model_name={trunk!r}, whose config is elsewhere: give the name of '
+            'a model of timm'
+        )
+    if (text.get('tokenizer_kwargs') or {}).get('trust_remote_code'):
+        raise ValueError(
+            f'{path} says text_cfg.tokenizer_kwargs.trust_remote_code, and no code of a teacher is run: save '
+            f'its tokenizer as {TOKENIZER_FILES}, and remove the key'
+        )
+    name = text.get('hf_model_name')
+    if name and name not in _text_models():
+        raise ValueError(
+            f'{path} says text_cfg.hf_model_name={name!r}, which could bring code of its own: those of '
+            f'open_clip are {", ".join(sorted(_text_models()))}'
+        )
+
+
+@cache
+def _text_models() -> frozenset[str]:
+    """The models of `transformers` that open_clip's own configs name."""
+    configs = (open_clip.get_model_config(name) or {} for name in open_clip.list_models())
+    return frozenset(filter(None, (config.get('text_cfg', {}).get('hf_model_name') for config in configs)))
