@@ -70,3 +70,19 @@ def test_the_background_comes_last():
 def test_a_concept_is_not_its_own_rival():
     with pytest.raises(ValueError, match=r"background=.* has \['sea'\], which are concepts too"):
         ConceptBank.encode(['sea', 'cat'], ['{}'], encode_texts, background=['sky', 'sea'])
+
+
+def test_many_texts_are_embedded_in_blocks(monkeypatch):
+    names = [f'thing {i}' for i in range(7)]
+    sizes = []
+
+    def encode(texts):
+        sizes.append(len(texts))
+        return torch.tensor([[len(text), hash(text) % 97 + 1.0] for text in texts])
+
+    whole = ConceptBank.encode(names, ['{}', 'a {}'], encode, ['sky'])
+    sizes.clear()
+    monkeypatch.setattr('lfi.concepts.concept_bank.BLOCK', 3)
+    blocks = ConceptBank.encode(names, ['{}', 'a {}'], encode, ['sky'])
+    assert sizes == [3, 3, 3, 3, 2, 2]
+    torch.testing.assert_close(blocks.embeddings, whole.embeddings)

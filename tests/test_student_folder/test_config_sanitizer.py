@@ -7,10 +7,10 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from lfi.registry import MODELS
+from lfi.registry import MODELS, TEACHERS
 from lfi.repositories import HubError
 from lfi.student_folder.allowed_types import AllowedTypes, is_known
-from lfi.student_folder.config_sanitizer import LARGEST_IMAGE, check_config
+from lfi.student_folder.config_sanitizer import LARGEST_IMAGE, check_config, refuse_folders_of_teacher
 from torch import nn
 
 VIT = dict(type='VisionTransformer', arch='deit-tiny', img_size=32, patch_size=8, out_type='avg_featmap')
@@ -223,6 +223,76 @@ def test_a_type_whose_package_is_missing_is_named(monkeypatch):
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(HubError, match=r"'lfi\.LFIEncoderDecoder' was refused.*is not installed"):
         check_config(dict(type='lfi.LFIEncoderDecoder'), 'lfi', 'model')
+
+
+TEACHER = dict(
+    type='lfi.VLMAttentionTeacher',
+    model='ViT-B-16',
+    pretrained='openai',
+    extractor=dict(type='gem', depth=4),
+    concepts=['a cat', 'x' * 1000],
+    background=['sky'],
+    templates=['a photo of a {}.'],
+    max_concepts=8,
+    input_size=224,
+    weights_file=None,
+    allow_random=False,
+)
+
+
+def student(**teacher):
+    return dict(type='LFIClassifier', teacher={**TEACHER, **teacher})
+
+
+def test_a_teacher_is_allowed_that_reads_nothing_of_this_machine():
+    for changes in (
+        {},
+        dict(templates='openai'),
+        dict(templates=['{}'] * 80),
+        dict(model='transformers:a/b'),
+    ):
+        check_config(student(**changes), 'lfi', 'model')
+
+
+@pytest.mark.parametrize(
+    'changes',
+    [
+        dict(allow_random=True),
+        dict(weights_file='weights'),
+        dict(weights_file=dict(path='weights')),
+        dict(evil=1),
+        dict(model='x' * 300),
+        dict(model=dict(type='DualEncoder')),
+        dict(pretrained='x' * 300),
+        dict(concepts=['x' * 1001]),
+        dict(concepts='cat'),
+        dict(background=['x' * 1001]),
+        dict(templates=['{}' * 11]),
+        dict(templates=['{}'] * 201),
+        dict(templates=3),
+        dict(extractor=dict(type='generative', question='x' * 1001)),
+    ],
+)
+def test_a_teacher_that_reads_or_builds_more_is_refused(changes):
+    with pytest.raises(HubError, match=r'^model\.teacher\.\w+.* was refused') as error:
+        check_config(student(**changes), 'lfi', 'model')
+    assert len(str(error.value)) < 600
+
+
+def test_a_teacher_of_the_users_own_gets_arguments_of_its_own(monkeypatch):
+    module = ModuleType('my_project.teachers')
+    kind = type('MyTeacher', (), {'__module__': module.__name__})
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setitem(TEACHERS._module_dict, 'MyTeacher', kind)
+    check_config(student(type='lfi.MyTeacher', rounds=3), 'lfi', 'model')
+    with pytest.raises(HubError, match=r'teacher\.allow_random=True was refused'):
+        check_config(student(type='lfi.MyTeacher', allow_random=True), 'lfi', 'model')
+
+
+def test_a_name_as_of_a_file_of_the_working_directory_is_refused():
+    with pytest.raises(HubError, match="teacher.model='weights' is in the folder"):
+        refuse_folders_of_teacher(dict(teacher=dict(model='weights')), 'model')
+    refuse_folders_of_teacher(dict(teacher=dict(model='x' * 300)), 'model')
 
 
 @pytest.fixture

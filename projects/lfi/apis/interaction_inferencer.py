@@ -199,7 +199,7 @@ class InteractionInferencer(BaseInferencer):
             # Nobody has asked for texts, and a student may be a stranger's.
             with offline():
                 self._embeddings(texts)
-        except (ImportError, OSError, RuntimeError, ValueError) as error:
+        except (ImportError, MemoryError, OSError, RuntimeError, TypeError, ValueError) as error:
             print_log(
                 f'Predictions only, without texts: {first_line(error)}. No teacher is fetched for texts that '
                 'nobody asked for: give texts, or the teacher on this machine, as '

@@ -12,6 +12,9 @@ from torch import Tensor
 from .names import check_unrepeated, plain_name
 from .prompts import check_templates
 
+BLOCK = 256
+"""Texts that are embedded at once: those of ImageNet-21k together would take gigabytes."""
+
 
 @dataclass(frozen=True)
 class ConceptBank:
@@ -67,11 +70,9 @@ class ConceptBank:
             )
         check_unrepeated(background, 'background')
         check_templates(templates)
-        per_template = [
-            F.normalize(encode_texts([template.replace('{}', name) for name in names]).float(), dim=-1)
-            for template in templates
-        ]
-        embeddings = F.normalize(torch.stack(per_template).mean(0), dim=-1)
+        embeddings = torch.cat(
+            [_embed(names[i : i + BLOCK], templates, encode_texts) for i in range(0, len(names), BLOCK)]
+        )
         told = embeddings.isfinite().all(-1) & embeddings.any(-1)
         if not told.all():
             silent = [name for name, ok in zip(names, told.tolist()) if not ok]
@@ -87,3 +88,14 @@ class ConceptBank:
 
     def __len__(self) -> int:
         return len(self.names)
+
+
+def _embed(
+    names: Sequence[str], templates: Sequence[str], encode_texts: Callable[[list[str]], Tensor]
+) -> Tensor:
+    """The normalised mean (n, E) over the prompts' unit embeddings."""
+    per_template = [
+        F.normalize(encode_texts([template.replace('{}', name) for name in names]).float(), dim=-1)
+        for template in templates
+    ]
+    return F.normalize(torch.stack(per_template).mean(0), dim=-1)

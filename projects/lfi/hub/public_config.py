@@ -18,6 +18,7 @@ from lfi.models.export import export_student, model_config
 from lfi.models.teachers.weights import BLIP, GENERATIVE
 from lfi.models.teachers.weights_source import is_file_name
 from lfi.student_folder import to_plain
+from lfi.student_folder.config_sanitizer import OF_THE_USER
 
 # They name files, or where to fetch some; the weights are in the folder.
 OF_FILES = ('pretrained', 'checkpoint_path', 'backend_args', 'file_client_args')
@@ -72,7 +73,7 @@ def public_teacher(teacher: Mapping[str, Any]) -> dict[str, Any]:
 
     A folder keeps its name alone, and a file of weights is left out: who asks texts says where they are.
     """
-    public = {key: value for key, value in teacher.items() if key != 'weights_file'}
+    public = {key: value for key, value in teacher.items() if key not in OF_THE_USER}
     if 'concepts' in public:
         public['concepts'] = list(concept_names(public['concepts']))
     if isinstance(public.get('pretrained'), str) and is_file_name(public['pretrained']):

@@ -16,6 +16,7 @@ of any kind. What this lets through is still built within `bounded_build`, which
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from itertools import islice
@@ -32,8 +33,18 @@ ASKED = ('teacher', 'zero_shot')
 """Parts that hold concepts and prompts."""
 FREE = ('concepts', 'templates', 'background', 'question')
 """What of them nothing evaluates."""
-TEACHER_NAMES = ('model', 'pretrained', 'weights_file')
+TEACHER_NAMES = ('model', 'pretrained')
 """Arguments of a teacher that name what it is loaded from."""
+TEACHER_ARGUMENTS = (*TEACHER_NAMES, *FREE[:-1], 'type', 'extractor', 'max_concepts', 'input_size')
+"""Arguments of a teacher of LFI."""
+OF_THE_USER = ('weights_file', 'allow_random')
+"""Arguments of a teacher that the user alone may say."""
+LONGEST_TEXT = 1000
+"""Characters of a concept, a prompt or a question."""
+MOST_HOLES = 10
+"""Places of the concept in a prompt."""
+MOST_TEMPLATES = 200
+"""Prompts of a concept: CLIP's authors have 80."""
 IDENTIFIERS = ('meta_keys', 'keys', 'algorithm_keys', 'reads')
 """Arguments that name what an image's results hold, and layers of the model."""
 MOST = 2**17
@@ -135,7 +146,7 @@ def check_config(config: Any, scope: str, where: str, largest: int = MOST) -> No
             words |= _words(part, allowed)
     for part in parts:
         if part.keys[-1:] == (part.key,) and part.key in ASKED and part.value is not None:
-            _check_asked(part.value, part.place)
+            _check_asked(part.value, part.place, allowed)
         _check_argument(part)
         _check_number(part, largest)
         if isinstance(part.value, str) and part.keys[-1:] not in (('type',), ('_scope_',)):
@@ -152,7 +163,7 @@ def refuse_folders_of_teacher(model: dict[str, Any], where: str) -> None:
     for name in ('model', 'pretrained'):
         value = teacher.get(name) or ''
         # `_TEACHER` has one colon at most, so that this is what would be opened.
-        if value and Path(value.rpartition(':')[2]).exists():
+        if value and os.path.lexists(value.rpartition(':')[2]):
             raise HubError(
                 f'{where}.teacher.{name}={value!r} is in the folder {Path.cwd()}, too, and was not read: '
                 'start lfi in another one. A folder of yours is given by its path, as '
@@ -236,7 +247,10 @@ def _check_number(part: Part, largest: int) -> None:
 
 def _check_text(part: Part, allowed: AllowedTypes, words: set[str]) -> None:
     text = part.value
-    if _is_free(part) or _is_of_teacher(part) or {text, text.lower()} & words or text in allowed:
+    if _is_free(part):
+        _check_free(part)
+        return
+    if _is_of_teacher(part) or {text, text.lower()} & words or text in allowed:
         return
     if part.key in IDENTIFIERS and _IDENTIFIER.fullmatch(text):
         return
@@ -271,21 +285,41 @@ def _is_of_teacher(part: Part) -> bool:
     return part.keys[-2:-1] == ('teacher',) and part.keys[-1] in TEACHER_NAMES
 
 
-def _check_asked(part: object, where: str) -> None:
+def _check_free(part: Part) -> None:
+    """Refuse a text that is longer than any that is asked about."""
+    text = part.value
+    holes = text.count('{}') if 'templates' in part.keys else 0
+    if len(text) > LONGEST_TEXT or holes > MOST_HOLES:
+        raise _refusal(
+            part.place,
+            text,
+            f'has more than {LONGEST_TEXT:,} characters, or {{}} more than {MOST_HOLES} times',
+        )
+
+
+def _check_asked(part: object, where: str, allowed: AllowedTypes) -> None:
     """Refuse a teacher that would read files of this machine, or import or build more than a model."""
     if not isinstance(part, dict):
         raise _refusal(where, part, 'must be a dict')
-    concepts = part.get('concepts', [])
+    concepts, templates = part.get('concepts', []), part.get('templates', [])
     if not (isinstance(concepts, list | tuple) and all(isinstance(name, str) for name in concepts)):
         raise _refusal(f'{where}.concepts', concepts, 'must be a list of names')
+    if not isinstance(templates, str | list | tuple) or len(templates) > MOST_TEMPLATES:
+        raise _refusal(
+            f'{where}.templates', templates, f'must be the name of an ensemble, or {MOST_TEMPLATES} at most'
+        )
     for name in TEACHER_NAMES:
         value = part.get(name)
         if value is None:
             continue
         named = _TEACHER if name == 'model' else _TAG
         name_only = isinstance(value, str) and named.fullmatch(value) and not _FILE.fullmatch(value)
-        if name == 'weights_file' or not name_only:
+        if not name_only or len(value) > LONGEST:
             raise _refusal(f'{where}.{name}', value, 'names a file, and files are not read')
+    own = allowed.is_own(part.get('type'))
+    for name in sorted(part.keys() - {*TEACHER_ARGUMENTS}):
+        if part[name] not in (None, False) and (name in OF_THE_USER or not own):
+            raise _refusal(f'{where}.{name}', part[name], "is no argument of a student's teacher")
 
 
 def _refusal(where: str, value: object, why: str) -> HubError:

@@ -44,6 +44,11 @@ def read_folder_config(path: Path) -> dict[str, Any]:
             raise ValueError(f'model_cfg.embed_dim={model["embed_dim"]!r} must be a whole number above 0')
         for name in ('vision_cfg', 'text_cfg', *({'multimodal_cfg'} & model.keys())):
             _check_part(f'model_cfg.{name}', model[name], PARTS[name])
+        for key in ('hf_model_name', 'hf_tokenizer_name'):
+            _check_kind(f'model_cfg.text_cfg.{key}', model['text_cfg'].get(key) or '', str)
+        _check_kind(
+            'model_cfg.text_cfg.tokenizer_kwargs', model['text_cfg'].get('tokenizer_kwargs', {}), dict
+        )
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(f'{path} is not a config of an open_clip model: {_said(error)}') from error
     _refuse_code(path, model['vision_cfg'], model['text_cfg'])
@@ -51,11 +56,15 @@ def read_folder_config(path: Path) -> dict[str, Any]:
 
 
 def _check_part(name: str, part: Any, kind: type) -> None:
-    if not isinstance(part, dict):
-        raise ValueError(f'{name}={part!r} must be a dict')
+    _check_kind(name, part, dict)
     unknown = sorted(part.keys() - {field.name for field in fields(kind)})
     if unknown:
         raise ValueError(f'{name} has {", ".join(unknown)}, which open_clip {open_clip.__version__} lacks')
+
+
+def _check_kind(name: str, value: Any, kind: type) -> None:
+    if not isinstance(value, kind):
+        raise ValueError(f'{name}={value!r} must be a {kind.__name__}')
 
 
 def _said(error: Exception) -> str:
@@ -69,7 +78,7 @@ def _refuse_code(path: Path, vision: dict[str, Any], text: dict[str, Any]) -> No
             f'{path} says vision_cfg.timm_model_name={trunk!r}, whose config is elsewhere: give the name of '
             'a model of timm'
         )
-    if (text.get('tokenizer_kwargs') or {}).get('trust_remote_code'):
+    if text.get('tokenizer_kwargs', {}).get('trust_remote_code'):
         raise ValueError(
             f'{path} says text_cfg.tokenizer_kwargs.trust_remote_code, and no code of a teacher is run: save '
             f'its tokenizer as {TOKENIZER_FILES}, and remove the key'

@@ -51,7 +51,12 @@ def load_tokenizer(model: str, folder: Path | None = None) -> Tokenizer:
             'tokenizer: set model_cfg.text_cfg.hf_tokenizer_name, or remove the file'
         )
     if hub is None:
-        return open_clip.get_tokenizer(name)
+        try:
+            return open_clip.get_tokenizer(name)
+        except Exception as error:
+            raise ValueError(
+                f'the tokenizer of the teacher {model} cannot be made of its text_cfg: {error!r}'
+            ) from error
     try:
         return open_clip.get_tokenizer(name, local_files_only=True, trust_remote_code=False)
     except ImportError as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import pickle
 import warnings
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
@@ -13,7 +12,6 @@ from typing import Any
 
 import open_clip
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
@@ -40,18 +38,6 @@ OF_TRANSFORMERS = (
     "for a generative VLM write 'transformers:FOLDER'; of CLIP and SigLIP take open_clip's own weights"
 )
 QUICK_GELU = "Models with QuickGELU have names that end in '-quickgelu'"
-LOAD_ERRORS = (
-    RuntimeError,
-    OSError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    AssertionError,
-    EOFError,
-    pickle.UnpicklingError,
-    SafetensorError,
-)
-"""What weights that do not fit, or cannot be read, end in."""
 
 
 def load_vlm(
@@ -153,7 +139,8 @@ def _create(name: str, model: str, weights: Path | str | None, **options: Any) -
             # `_check_activation` knows more: a tag may leave its activation to the model.
             warnings.filterwarnings('ignore', message='QuickGELU mismatch')
             vlm = _quietly(open_clip.create_model, name, load_weights=True, **options)
-    except LOAD_ERRORS as error:
+    # A config of someone else may end in any error, and so do weights that do not fit.
+    except Exception as error:
         raise _explain(error, model, weights) from error
     if not isinstance(vlm, open_clip.CoCa):
         # A config may ask for the tokens too (output_tokens); CoCa alone can do with them.
@@ -210,7 +197,7 @@ def _load_blip_weights(blip: nn.Module, model: str, path: Path) -> None:
         state = state.get('state_dict', state)
         state = {name: value for name, value in state.items() if name.split('.')[0] in read}
         missing = blip.load_state_dict(state, strict=False).missing_keys
-    except LOAD_ERRORS as error:
+    except Exception as error:
         raise _explain(error, model, path) from error
     # Position ids are counted, not learnt.
     missing = [name for name in missing if name.split('.')[0] in read and 'position_ids' not in name]
