@@ -1,5 +1,7 @@
 """Students and caches on their way to the Hub and back, by a stand-in for it."""
 
+import os
+
 import lfi
 import pytest
 import torch
@@ -7,7 +9,7 @@ from lfi.engine.checkpoint import safe_checkpoint_loading
 from lfi.engine.config_loading import load_config
 from lfi.engine.pipelines import set_teacher_cache
 from lfi.errors import UsageError
-from lfi.repositories import HubError
+from lfi.repositories import HubError, local_folder
 from lfi.structures.interaction_cache import CacheError, InteractionCache
 from mmengine.runner.checkpoint import CheckpointLoader
 
@@ -120,6 +122,70 @@ def test_a_broken_folder_is_not_uploaded(hub, run_folder, small_cache, tmp_path)
     with pytest.raises(CacheError, match='corrupted'):
         lfi.push_to_hub(small_cache, 'me/maps')
     assert not hub.commits
+
+
+@pytest.mark.parametrize('name', ['README.md', 'model.safetensors', 'config.json'])
+def test_a_link_in_a_students_folder_is_not_followed(hub, saved_student, tmp_path, name):
+    folder = tmp_path / 'student'
+    folder.mkdir()
+    for path in saved_student.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    # What lies within the folder may be the user's too.
+    for secret in (tmp_path / 'secret', folder / 'secret'):
+        secret.write_bytes((saved_student / name).read_bytes())
+        (folder / name).unlink()
+        (folder / name).symlink_to(os.path.relpath(secret, folder))
+        with pytest.raises(HubError, match=rf'{name} is a link to \S+/secret, and no link is uploaded'):
+            lfi.push_to_hub(folder, 'me/student')
+    assert not hub.requests
+
+
+def test_a_card_that_is_no_file_is_not_read(hub, saved_student, tmp_path):
+    for name in ('config.json', 'model.safetensors'):
+        (tmp_path / name).write_bytes((saved_student / name).read_bytes())
+    os.mkfifo(tmp_path / 'README.md')
+    with pytest.raises(HubError, match=r'README\.md is no file: remove it'):
+        lfi.push_to_hub(tmp_path, 'me/student')
+    assert not hub.requests
+
+
+@pytest.mark.parametrize('name', ['README.md', 'keys.npy', 'shard-00000.npy', 'shard-00000.unread.json'])
+def test_a_link_in_a_caches_folder_is_not_followed(hub, small_cache, tmp_path, name):
+    secret = tmp_path / 'secret'
+    path = small_cache / name
+    secret.write_bytes(path.read_bytes() if path.exists() else b'mine')
+    path.unlink(missing_ok=True)
+    path.symlink_to(secret)
+    with pytest.raises(HubError, match=rf'{name} is a link to {secret}, and no link is uploaded'):
+        lfi.push_to_hub(small_cache, 'me/maps')
+    assert not hub.requests
+
+
+def test_of_a_cache_no_shards_are_uploaded_that_it_does_not_have(hub, small_cache):
+    lfi.push_to_hub(small_cache, 'me/maps')
+    for name in ('shard-999.npy', 'shard-00001.npy', 'shard-x.blake2b', 'shard-00001.unread.json'):
+        (small_cache / name).write_bytes(b'mine')
+    lfi.push_to_hub(small_cache, 'me/other')
+    assert hub.files('datasets/me/other').keys() == hub.files('datasets/me/maps').keys()
+
+
+def test_links_of_the_hubs_own_cache_are_followed(hub, run_folder, small_cache, tmp_path):
+    lfi.push_to_hub(run_folder, 'me/student')
+    lfi.push_to_hub(small_cache, 'me/maps')
+    for kind, name in (('models', 'me/student'), ('datasets', 'me/maps')):
+        snapshot = local_folder(f'{kind}/{name}'.removeprefix('models/'))
+        assert (snapshot / 'README.md').is_symlink()
+        lfi.push_to_hub(snapshot, 'me/again')
+        assert hub.files(f'{kind}/me/again').keys() == hub.files(f'{kind}/{name}').keys()
+
+    # A folder of others may only look like that cache.
+    secret = tmp_path / 'secret'
+    secret.write_bytes(b'mine')
+    blob = (snapshot / 'README.md').resolve()
+    blob.unlink()
+    blob.symlink_to(secret)
+    with pytest.raises(HubError, match=r'README\.md is a link to \S+/secret, and no link is uploaded'):
+        lfi.push_to_hub(snapshot, 'me/maps-3')
 
 
 @pytest.mark.parametrize('name', ['me/nothing', 'datasets/me/nothing'])

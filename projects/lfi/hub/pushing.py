@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,7 +15,7 @@ from mmengine.config import Config
 from torch import nn
 
 from lfi.errors import UsageError
-from lfi.repositories import CACHE_FILES, CARD, CONFIG, MANIFEST, STUDENT_FILES, HubError, first_line
+from lfi.repositories import CARD, CONFIG, MANIFEST, STUDENT_FILES, HubError, first_line
 from lfi.student_folder import read_student
 
 from .cards import NAME, cache_card
@@ -57,7 +58,8 @@ def push_to_hub(
         What the Hub says of the commit; `commit_url` is its address.
 
     Raises:
-        HubError: if the Hub refuses it, or a folder is corrupted.
+        HubError: if the Hub refuses it; or a folder is corrupted, or a file of it is a link. Links of the
+            Hub's own cache are followed.
         UsageError, CacheError: as `save_pretrained` and `InteractionCache` say; and UsageError if a student's
             folder is to be changed by `config`, `readout` or `model_card`.
     """
@@ -72,9 +74,9 @@ def push_to_hub(
     )
     folder = None if isinstance(model, nn.Module) else Path(model)
     if folder is not None and (folder / MANIFEST).is_file():
-        card = cache_card(verified_cache(folder).manifest, model_card)
-        files = _files(folder, CACHE_FILES, repo_id, card)
-        return upload(files, 'dataset')
+        cache = verified_cache(folder)
+        card = cache_card(cache.manifest, model_card)
+        return upload(_files([*cache.files, folder / CARD], repo_id, card), 'dataset')
     if folder is not None and (folder / CONFIG).is_file():
         if config is not None or not readout or model_card:
             raise UsageError(
@@ -83,21 +85,38 @@ def push_to_hub(
             )
         # What cannot be loaded is not uploaded.
         read_student(folder)
-        return upload(_files(folder, STUDENT_FILES, repo_id), 'model')
+        return upload(_files([folder / name for name in STUDENT_FILES], repo_id), 'model')
     with TemporaryDirectory() as made:
         saved = save_pretrained(model, made, config=config, readout=readout, model_card=model_card)
-        return upload(_files(saved, STUDENT_FILES, repo_id), 'model')
+        return upload(_files([saved / name for name in STUDENT_FILES], repo_id), 'model')
 
 
-def _files(folder: Path, patterns: tuple[str, ...], repo_id: str, card: str = '') -> dict[str, Path | bytes]:
-    """What is uploaded, by its name; the card is the folder's, or else the one given."""
-    files: dict[str, Path | bytes] = {
-        path.name: path for pattern in patterns for path in sorted(folder.glob(pattern))
-    }
-    if CARD in files:
-        card = (folder / CARD).read_text(encoding='utf-8')
+def _files(paths: Iterable[Path], repo_id: str, card: str = '') -> dict[str, Path | bytes]:
+    """Those that are there, by their names; the card is the folder's, or else the one given.
+
+    Raises:
+        HubError: if one is a link, or no file.
+    """
+    there = [path for path in paths if path.exists()]
+    for path in there:
+        _refuse_links(path)
+    files: dict[str, Path | bytes] = {path.name: path for path in there}
+    if isinstance(own := files.get(CARD), Path):
+        card = own.read_text(encoding='utf-8')
     files[CARD] = _renamed(card, repo_id).encode()
     return files
+
+
+def _refuse_links(path: Path) -> None:
+    """Refuse what a stranger's folder could publish of this machine; the Hub's cache keeps its files so."""
+    target, folder = Path(os.path.realpath(path)), Path(os.path.realpath(path.parent))
+    in_hub_cache = folder.parent.name == 'snapshots' and target.parent == folder.parent.parent / 'blobs'
+    if path.is_symlink() and not in_hub_cache:
+        raise HubError(
+            f'{path} is a link to {target}, and no link is uploaded: remove it, or put a file there'
+        )
+    if not path.is_file():
+        raise HubError(f'{path} is no file: remove it')
 
 
 def _renamed(card: str, repo_id: str) -> str:

@@ -28,6 +28,7 @@ from .files import (
     load_texts,
     read_checksum,
     shard_file,
+    unread_file,
 )
 from .keys import keys_of
 from .manifest import CacheManifest
@@ -88,6 +89,17 @@ class InteractionCache:
     def digest(self) -> str:
         """Of the manifest: caches of other images, or of another teacher, have another."""
         return checksum(json.dumps(self.manifest.content(), sort_keys=True).encode())
+
+    @property
+    def files(self) -> list[Path]:
+        """All that belongs to it; `sizes.npy`, and what names unread images, need not be there."""
+        names = ('manifest.json', 'keys.npy', 'sizes.npy', 'texts.npy')
+        of_shard = (shard_file, checksum_file, unread_file)
+        shards = range(self.manifest.num_shards)
+        return [
+            *(self.folder / name for name in names),
+            *(file(self.folder, shard) for shard in shards for file in of_shard),
+        ]
 
     def stored(self, paths: Sequence[str], pieces: Pieces | None = None) -> StoredMaps:
         """What is held of the images that a picture shows. Errors as `read`.
