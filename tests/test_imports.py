@@ -19,6 +19,7 @@ FLOORS = (
         'evenly_spaced',
         'lazy_names',
         'markdown',
+        'matplotlib_settings',
         'mixed_classes',
         'model_wrappers',
         'ops',

@@ -1,5 +1,6 @@
 from types import SimpleNamespace
 
+import matplotlib
 import numpy as np
 import pytest
 import torch
@@ -7,7 +8,7 @@ from lfi.registry import HOOKS
 from lfi.structures import InteractionMaps
 from lfi.visualization import InteractionVisualizationHook
 from lfi.visualization import interaction_visualization_hook as hook_module
-from lfi.visualization.interaction_visualization_hook import draw_batch
+from lfi.visualization.interaction_visualization_hook import draw_asked, draw_batch
 from mmengine.structures import InstanceData
 from mmengine.visualization import Visualizer
 
@@ -103,6 +104,20 @@ def test_the_picture_shows_the_concept_that_counts_most(runner):
 
     assert step(0.36, 0.63) > 100
     assert abs(step(0.7, 0.97)) < 30
+
+
+def test_pictures_follow_no_settings_of_the_working_directory(runner):
+    data = batch(torch.zeros(1, 3, 32, 32, dtype=torch.uint8))
+    data['data_samples'] = [SimpleNamespace(metainfo=dict(img_shape=(32, 32)))]
+
+    def pictures():
+        answers = draw_asked(runner.model, data, (), (), ['cat'], torch.zeros(1, 4))
+        return [draw_batch(runner.model, data), answers]
+
+    expected = pictures()
+    with matplotlib.rc_context({'text.usetex': True, 'figure.dpi': 10, 'figure.facecolor': 'red'}):
+        for picture, plain in zip(pictures(), expected):
+            np.testing.assert_array_equal(picture, plain)
 
 
 def test_a_picture_shows_what_the_student_answers_to_texts(runner, monkeypatch):

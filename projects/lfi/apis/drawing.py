@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import textwrap
-import threading
 from collections.abc import Sequence
 
 import matplotlib
 import numpy as np
-from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -16,13 +14,13 @@ from matplotlib.patches import Patch
 from mmcv import imresize
 
 from lfi.concepts.names import class_name
+from lfi.matplotlib_settings import default_style
 from lfi.visualization.figures import MIN_SCORE, draw_detections
 
 from .interaction_result import InteractionResult
 
 # The longer side of an image in pixels; the columns of a picture, and the inches of each.
 SIDE, COLUMNS, CELL = 480, 5, 2.4
-_settings = threading.Lock()
 # A segmentor's: as many as the map of colours has, and as many classes as are named.
 COLOURS, MOST_NAMES = 20, 6
 
@@ -32,6 +30,7 @@ def strongest(result: InteractionResult, count: int = 5) -> list[int]:
     return result.presence.topk(min(count, len(result.texts))).indices.tolist()
 
 
+@default_style()
 def draw_result(result: InteractionResult, classes: Sequence[str], shown: Sequence[int]) -> np.ndarray:
     """Draw an image with its prediction, and beside it the maps of some texts, with the presence of each.
 
@@ -45,12 +44,6 @@ def draw_result(result: InteractionResult, classes: Sequence[str], shown: Sequen
     Returns:
         The picture, (H, W, 3) uint8 RGB.
     """
-    # A matplotlibrc in the working directory may be a stranger's. Settings are those of all threads.
-    with _settings, style.context('default'):
-        return _draw(result, classes, shown)
-
-
-def _draw(result: InteractionResult, classes: Sequence[str], shown: Sequence[int]) -> np.ndarray:
     height, width = result.image.shape[:2]
     # Of a very thin image one pixel is left.
     size = (max(1, round(side * SIDE / max(height, width))) for side in (width, height))

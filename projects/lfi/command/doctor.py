@@ -31,6 +31,7 @@ from rich.text import Text
 from lfi.arguments import ArgumentParser
 from lfi.config_files import configs_folder
 from lfi.errors import UsageError
+from lfi.matplotlib_settings import pass_over_matplotlibrc
 from lfi.ops import StandIn
 from lfi.studies.settings_digest import ROOTS
 from lfi.version import __version__
@@ -102,6 +103,7 @@ def parse_args() -> Namespace:
 def main() -> None:
     """Print all findings; the process ends with 1 where training cannot work, and with 0 otherwise."""
     args = parse_args()
+    pass_over_matplotlibrc()
     found = {title: list(look()) for title, look in SECTIONS.items()}
     if args.config is not None:
         ask = answer_of if args.online else not_asked

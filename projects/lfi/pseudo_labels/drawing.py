@@ -9,11 +9,13 @@ import numpy as np
 from matplotlib.figure import Figure
 from pycocotools import mask as rle
 
+from lfi.matplotlib_settings import default_style
 from lfi.visualization.figures import draw_boxes
 
 COLUMNS = 4
 
 
+@default_style()
 def draw_labels(images: Sequence[np.ndarray], records: Sequence[dict], concepts: Sequence[str]) -> Figure:
     """A grid: each image with the masks, boxes and names of its objects, and the concepts that it shows.
 

@@ -9,9 +9,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from lfi.matplotlib_settings import default_style
+
 from .runs import Run
 
 
+@default_style()
 def draw_convergence(baseline: Sequence[Run], method: Sequence[Run], teacher_seconds: float = 0.0) -> Figure:
     """Each run as a thin line, their mean as a thick one, and the baseline's mean best.
 

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from markdown_it import MarkdownIt
 from matplotlib.figure import Figure
 
+from lfi.matplotlib_settings import save_figure
+
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem }
 body { color: #222; background: #fff }
@@ -46,7 +48,7 @@ def html_page(title: str, parts: Sequence[str | Figure]) -> str:
 
 def _picture(figure: Figure) -> str:
     file = io.BytesIO()
-    figure.savefig(file, format='png', dpi=110)
+    save_figure(figure, file, format='png', dpi=110)
     data = base64.b64encode(file.getvalue()).decode()
     title = html.escape(figure.get_suptitle() or 'figure', quote=True)
     return f'<p><img alt="{title}" src="data:image/png;base64,{data}"></p>\n'

@@ -8,10 +8,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
+from lfi.matplotlib_settings import default_style
+
 from .paired import spread
 from .study import Cell
 
 
+@default_style()
 def draw_label_counts(arms: Sequence[str], counts: Mapping[int, Sequence[Cell]], metric: str) -> Figure:
     """A line for each arm: the mean of its test metric, and one standard deviation over the seeds.
 

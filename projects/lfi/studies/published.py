@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lfi.fileio import AtomicLocalBackend
+from lfi.matplotlib_settings import save_figure
 
 from .domains import DomainStudy, read_domain_cells
 from .job import Job
@@ -103,7 +104,7 @@ def write_study(study: Study | DomainStudy, file: Path) -> None:
 def put_figure(figure: Figure, file: Path) -> None:
     """Write a figure as a PNG file, complete or not at all."""
     picture = io.BytesIO()
-    figure.savefig(picture, format='png', dpi=100)
+    save_figure(figure, picture, format='png', dpi=100)
     AtomicLocalBackend().put(picture.getvalue(), file)
 
 

@@ -17,6 +17,7 @@ from mmengine.runner import load_checkpoint
 from lfi.config_types import model_config
 from lfi.engine import find_checkpoint_to_resume
 from lfi.engine.fitting_weights_hook import check_weights
+from lfi.matplotlib_settings import default_style
 from lfi.models import LFIImageClassifier
 from lfi.visualization import draw_answers, draw_interactions
 
@@ -113,6 +114,7 @@ def draw_questions(axes: np.ndarray, model: LFIImageClassifier, dataset: BaseDat
         draw_answers(cells[None], images, answers, titles)
 
 
+@default_style()
 def draw_report(runs: Sequence[Run], work_dirs: Sequence[Path], n_images: int) -> Figure:
     """Curves on the left; on the right, of the last run that has maps, what it answers, and its maps.
 

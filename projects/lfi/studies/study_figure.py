@@ -8,11 +8,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
+from lfi.matplotlib_settings import default_style
+
 from .paired import spread
 from .runs import Run
 from .study import Study
 
 
+@default_style()
 def draw_study(study: Study) -> Figure:
     """Curves with a band of one standard deviation; and each arm's gain over the baseline on the test images.
 

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 
+from lfi.matplotlib_settings import pass_over_matplotlibrc
+
 
 def run_tool(
     parse_args: Callable[[], Namespace], main: str | Callable[[Namespace], None], *mistakes: type[Exception]
@@ -21,6 +23,7 @@ def run_tool(
         *mistakes: Further errors that the user of this tool can fix.
     """
     args = parse_args()
+    pass_over_matplotlibrc()
     from lfi.engine import launch
 
     launch.run(partial(run_module, main, args) if isinstance(main, str) else partial(main, args), *mistakes)

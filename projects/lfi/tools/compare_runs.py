@@ -11,6 +11,7 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from lfi.errors import UsageError
+from lfi.matplotlib_settings import save_figure
 from lfi.studies.convergence import compare_pairs
 from lfi.studies.convergence_figure import draw_convergence
 from lfi.studies.html_page import html_page
@@ -86,7 +87,7 @@ def write(files: list[str], figure: Figure, page: Callable[[], str]) -> None:
         if path.suffix in PAGES:
             path.write_text(page(), encoding='utf-8')
         else:
-            figure.savefig(path, dpi=110)
+            save_figure(figure, path, dpi=110)
 
 
 def main(args: Namespace) -> None:

@@ -18,6 +18,7 @@ from lfi.engine.config_loading import load_config
 from lfi.errors import UsageError
 from lfi.fileio import AtomicLocalBackend
 from lfi.folders import make_folder
+from lfi.matplotlib_settings import save_figure
 from lfi.models.teachers import (
     VLMAttentionTeacher,
     extractors,  # noqa: F401
@@ -71,7 +72,7 @@ def write_picture(path: Path, images: Images, teachers: dict[str, Tensor], names
         mask = regions.get(concept, torch.zeros(pixels.shape[1:], dtype=torch.bool))
         heats = {name: maps[b, -1, concept] for name, maps in teachers.items()}
         rows.append((pixels.flip(0).permute(1, 2, 0).numpy(), mask.numpy(), names[concept], heats))
-    draw_teachers(rows).savefig(path, dpi=110)
+    save_figure(draw_teachers(rows), path, dpi=110)
 
 
 def main(args: Namespace) -> None:

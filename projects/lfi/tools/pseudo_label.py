@@ -15,6 +15,7 @@ from lfi.apis.sources import FileSource, check_output
 from lfi.engine.config_loading import load_config
 from lfi.errors import UsageError, as_usage_error
 from lfi.evenly_spaced import evenly_spaced
+from lfi.matplotlib_settings import save_figure
 from lfi.pseudo_labels import options
 from lfi.pseudo_labels.drawing import draw_labels
 from lfi.pseudo_labels.label_files import label_files, read_image, unlabelled
@@ -46,7 +47,7 @@ def write_picture(path: Path, records: list[dict], concepts: tuple[str, ...], co
     """Draw evenly spaced images."""
     chosen = [records[i] for i in evenly_spaced(len(records), count)]
     images = [read_image(FileSource(record['file']))[..., ::-1] for record in chosen]
-    draw_labels(images, chosen, concepts).savefig(path, dpi=110)
+    save_figure(draw_labels(images, chosen, concepts), path, dpi=110)
 
 
 def label(reader: TeacherReader | StudentReader, args: Namespace) -> None:

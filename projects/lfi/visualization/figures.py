@@ -15,6 +15,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from lfi.concepts.names import class_name
+from lfi.matplotlib_settings import default_style
 from lfi.structures import InteractionMaps
 
 # The least score of a detection that is drawn, as in mmdet's own hook.
@@ -113,6 +114,7 @@ def _upsample(heat: Tensor, size: tuple[int, int]) -> np.ndarray:
         return F.interpolate(heat[None, None], size, mode='bilinear', align_corners=False)[0, 0].numpy()
 
 
+@default_style()
 def draw_teachers(rows: Sequence[tuple[np.ndarray, np.ndarray, str, dict[str, Tensor]]]) -> Figure:
     """A grid: each image with a region of it, and where each of several teachers sees what the region shows.
 

@@ -21,6 +21,7 @@ from torch.utils.data import Dataset
 
 from lfi.engine.shards import refuse_shards
 from lfi.eval_mode import eval_mode
+from lfi.matplotlib_settings import default_style
 from lfi.models.batches import seen_canvas, valid_sizes_of
 from lfi.models.teachers.text_tower import TextTower
 from lfi.registry import HOOKS
@@ -151,6 +152,7 @@ def _below_root(path: str, dataset: Dataset, number: str) -> Path:
     return Path(f'{number}_{Path(path).name}')
 
 
+@default_style()
 def draw_batch(model: Any, batch: dict, outputs: Sequence = (), classes: Sequence[str] = ()) -> np.ndarray:
     """A batch of images with the teacher's and the student's maps, as (H, W, 3) uint8 RGB.
 
@@ -167,6 +169,7 @@ def draw_batch(model: Any, batch: dict, outputs: Sequence = (), classes: Sequenc
     return _picture(cells, outputs, classes)
 
 
+@default_style()
 def draw_asked(
     model: Any,
     batch: dict,

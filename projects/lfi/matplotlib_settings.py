@@ -1,0 +1,47 @@
+"""Matplotlib's settings: those of a `matplotlibrc` in the working directory may be a stranger's."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Settings are those of all threads, and figures are drawn by figures.
+_settings = threading.RLock()
+
+
+def pass_over_matplotlibrc() -> None:
+    """Import matplotlib from another folder, where the working directory has a `matplotlibrc`.
+
+    Matplotlib reads that one first, whatever `MATPLOTLIBRC` says. It is for the begin of a process, since the
+    working directory is that of all threads; and it costs nothing where there is no such file.
+    """
+    if not os.path.exists('matplotlibrc'):
+        return
+    here = os.getcwd()
+    os.chdir(Path(__file__).parent)
+    try:
+        import matplotlib  # noqa: F401
+    finally:
+        os.chdir(here)
+
+
+@contextmanager
+def default_style() -> Iterator[None]:
+    """Matplotlib's defaults for what is drawn in a block, or in the function that this decorates."""
+    from matplotlib import style
+
+    with _settings, style.context('default'):
+        yield
+
+
+@default_style()
+def save_figure(figure: Figure, file: Any, **options: Any) -> None:
+    """Write a figure by matplotlib's defaults; arguments as of its `savefig`."""
+    figure.savefig(file, **options)
