@@ -1,4 +1,4 @@
-"""`python -m lfi`, the command `lfi`."""
+"""`python -P -m lfi`, the command `lfi`."""
 
 from lfi.command import main
 

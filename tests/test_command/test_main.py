@@ -62,6 +62,15 @@ def test_the_help_has_a_line_for_each_command(said):
     assert said['version'][1] == f'{__version__}\n'
 
 
+@pytest.mark.skipif(sys.version_info < (3, 11), reason='Python has no -P')
+def test_the_module_imports_nothing_of_a_strangers_folder(tool_env, tmp_path):
+    for name in ('lfi', 'matplotlib', 'mmengine', 'torch'):
+        (tmp_path / f'{name}.py').write_text('raise SystemExit("run")')
+    command = [sys.executable, '-P', '-m', 'lfi', 'train', 'lfi_vit-tiny_shapes', '--help']
+    process = subprocess.run(command, cwd=tmp_path, env=tool_env, capture_output=True, text=True)
+    assert process.returncode == 0 and process.stdout.startswith('usage: lfi train'), process.stderr
+
+
 @pytest.mark.parametrize('command', commands())
 def test_the_help_of_a_command_shows_what_was_typed(said, command):
     code, out, _ = said[command]
