@@ -149,6 +149,15 @@ def test_a_card_that_is_no_file_is_not_read(hub, saved_student, tmp_path):
     assert not hub.requests
 
 
+def test_a_card_that_is_no_text_is_named(hub, saved_student, tmp_path):
+    for name in ('config.json', 'model.safetensors'):
+        (tmp_path / name).write_bytes((saved_student / name).read_bytes())
+    (tmp_path / 'README.md').write_bytes(b'\xff')
+    with pytest.raises(HubError, match=r'README\.md is no text in UTF-8'):
+        lfi.push_to_hub(tmp_path, 'me/student')
+    assert not hub.requests
+
+
 @pytest.mark.parametrize('name', ['README.md', 'keys.npy', 'shard-00000.npy', 'shard-00000.unread.json'])
 def test_a_link_in_a_caches_folder_is_not_followed(hub, small_cache, tmp_path, name):
     secret = tmp_path / 'secret'

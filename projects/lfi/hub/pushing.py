@@ -95,14 +95,17 @@ def _files(paths: Iterable[Path], repo_id: str, card: str = '') -> dict[str, Pat
     """Those that are there, by their names; the card is the folder's, or else the one given.
 
     Raises:
-        HubError: if one is a link, or no file.
+        HubError: if one is a link, or no file; or the card is no text in UTF-8.
     """
     there = [path for path in paths if path.exists()]
     for path in there:
         _refuse_links(path)
     files: dict[str, Path | bytes] = {path.name: path for path in there}
     if isinstance(own := files.get(CARD), Path):
-        card = own.read_text(encoding='utf-8')
+        try:
+            card = own.read_text(encoding='utf-8')
+        except UnicodeDecodeError as error:
+            raise HubError(f'{own} is no text in UTF-8: {error}') from error
     files[CARD] = _renamed(card, repo_id).encode()
     return files
 

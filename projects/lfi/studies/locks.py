@@ -66,7 +66,7 @@ def awaited_lock(file: Path, name: str) -> Iterator[int]:
         except BlockingIOError:
             print(f'{name}: waiting until another run is done with {file}')
             # A thread that waits for a lock cannot be stopped; a program can.
-            command = [sys.executable, '-c', WAIT, str(descriptor)]
+            command = [sys.executable, '-I', '-c', WAIT, str(descriptor)]
             for _ in tool_output(command, f'{name}: waiting for {file}', pass_fds=[descriptor]):
                 pass
         yield descriptor
