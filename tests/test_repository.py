@@ -20,7 +20,9 @@ def test_every_python_and_every_stack_is_tested():
     matrix = jobs['test']['strategy']['matrix']
     lowest = re.search(r'requires-python = ">=3\.(\d+)"', (ROOT / 'pyproject.toml').read_text())[1]
     assert matrix['python'][0] == f'3.{lowest}' and len(matrix['python']) == 4
-    assert all((ROOT / f'requirements/{stack}.txt').is_file() for stack in matrix['stack'])
+    extras = {extra for stack in matrix['stack'] for extra in stack.split(',')}
+    assert {'onedl', 'openmmlab'} < extras
+    assert all((ROOT / f'requirements/{extra}.txt').is_file() for extra in extras)
 
 
 def test_the_license_is_named_everywhere_alike():
