@@ -16,6 +16,7 @@ from mmcv import imresize
 from lfi.concepts.names import class_name
 from lfi.matplotlib_settings import default_style
 from lfi.visualization.figures import MIN_SCORE, draw_detections
+from lfi.visualization.fonts import set_fonts
 
 from .interaction_result import InteractionResult
 
@@ -68,6 +69,7 @@ def draw_result(result: InteractionResult, classes: Sequence[str], shown: Sequen
     for cell, index in zip(cells[1:], shown):
         cell.imshow(np.ma.masked_invalid(heats[index]), cmap='jet', alpha=0.5, **frame)
         _title(cell, f'{result.texts[index]}  {result.presence[index]:.0%}')
+    set_fonts(figure)
     painter.draw()
     return np.asarray(painter.buffer_rgba())[..., :3].copy()
 

@@ -11,6 +11,7 @@ from pycocotools import mask as rle
 
 from lfi.matplotlib_settings import default_style
 from lfi.visualization.figures import draw_boxes
+from lfi.visualization.fonts import set_fonts
 
 COLUMNS = 4
 
@@ -41,4 +42,5 @@ def draw_labels(images: Sequence[np.ndarray], records: Sequence[dict], concepts:
         draw_boxes(cell, boxes, titles)
         shown = ', '.join(f'{concepts[c]} {presence:.0%}' for c, presence in record['presence'])
         cell.set_title(shown or 'none of the concepts', fontsize=7, wrap=True, parse_math=False)
+    set_fonts(figure)
     return figure

@@ -18,6 +18,7 @@ from lfi.studies.html_page import html_page
 from lfi.studies.run_report import draw_report, next_steps
 from lfi.studies.runs import epoch_table, markdown_table, read_run
 from lfi.studies.where import Located, values_of, where_report
+from lfi.visualization.fonts import set_fonts
 
 PAGES = ('.html', '.htm')
 
@@ -82,6 +83,7 @@ def compare_seeds(args: Namespace) -> None:
 
 def write(files: list[str], figure: Figure, page: Callable[[], str]) -> None:
     """Write the page into those files whose names say so, and the figure into the others."""
+    set_fonts(figure)
     for path in map(Path, files):
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix in PAGES:

@@ -18,6 +18,8 @@ from lfi.concepts.names import class_name
 from lfi.matplotlib_settings import default_style
 from lfi.structures import InteractionMaps
 
+from .fonts import set_fonts
+
 # The least score of a detection that is drawn, as in mmdet's own hook.
 MIN_SCORE = 0.3
 
@@ -131,4 +133,5 @@ def draw_teachers(rows: Sequence[tuple[np.ndarray, np.ndarray, str, dict[str, Te
             _draw_heat(cell, image, heat, name)
             if region.any() and not region.all():
                 cell.contour(region, levels=[0.5], colors='white', linewidths=1)
+    set_fonts(figure)
     return figure

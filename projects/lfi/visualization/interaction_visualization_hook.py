@@ -28,6 +28,7 @@ from lfi.registry import HOOKS
 from lfi.structures import InteractionMaps
 
 from .figures import draw_answers, draw_detections, draw_interactions
+from .fonts import set_fonts
 
 
 @HOOKS.register_module()
@@ -245,6 +246,7 @@ def _picture(cells: np.ndarray, outputs: Sequence, classes: Sequence[str]) -> np
             # Predictions are of the image as it was loaded, the picture of the model's input.
             scale = output.metainfo.get('scale_factor', (1, 1))
             draw_detections(row[0], output.pred_instances, classes, scale)
+    set_fonts(cells[0, 0].figure)
     painter = cells[0, 0].figure.canvas
     painter.draw()
     return np.asarray(painter.buffer_rgba())[..., :3].copy()
