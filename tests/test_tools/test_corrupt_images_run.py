@@ -94,7 +94,7 @@ def last_line(printed):
 @pytest.mark.parametrize('num_workers', [0, 2])
 def test_a_config_of_openmmlab(run_tool, toy_config, toy_data, tmp_path, num_workers):
     data = shutil.copytree(toy_data, tmp_path / 'data')
-    for name in ('train/dark/dark_3.png', 'val/light/light_1.png'):
+    for name in ('train/dark/dark_3.png', 'val/light/light_1.png', 'val/light/light_3.png'):
         (data / name).write_bytes((data / name).read_bytes()[:300])
     loaders = ('train_dataloader', 'val_dataloader', 'test_dataloader')
     options = [f'{loader}.num_workers={num_workers}' for loader in loaders]
@@ -109,7 +109,8 @@ def test_a_config_of_openmmlab(run_tool, toy_config, toy_data, tmp_path, num_wor
     assert re.match(r'error: .*/dark_3.png: this image cannot be read \(OSError: .*\). Replace', error)
     arguments = ('--cfg-options', *options)
     error = last_line(run_tool('test.py', toy_config, 'work/epoch_2.pth', *arguments, code=1))
-    assert re.match(r'error: .*/light_1.png: this image cannot be read .* no image is left out', error)
+    assert re.match(r'error: .*/light_[13].png: this image cannot be read .* no image is left out', error)
+    assert re.search(r'; nor can 1 more, among them .*/light_[13].png: .*/unreadable.txt lists all', error)
 
 
 def test_a_folder_of_classes_and_its_cache(run_tool, config_path, photos, tmp_path):

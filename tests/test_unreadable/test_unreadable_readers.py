@@ -3,12 +3,19 @@
 import copy
 import json
 import pickle
+import re
 
 import lfi  # noqa: F401
 import numpy as np
 import pytest
 from lfi.datasets import FewLabels, SemiSupervisedDataset
-from lfi.unreadable import FoundList, UnreadableImageError, leave_out_unreadable, refuse_unreadable
+from lfi.unreadable import (
+    FoundList,
+    UnreadableImageError,
+    leave_out_unreadable,
+    refuse_all_unreadable,
+    refuse_unreadable,
+)
 from mmengine.dataset import ClassBalancedDataset, ConcatDataset, RepeatDataset
 from mmengine.registry import DATASETS
 from mmpretrain.datasets import CustomDataset
@@ -132,6 +139,30 @@ def test_where_nothing_is_left_out_the_image_is_named(photos, spoil, kind):
     index = next(i for i in range(len(data)) if data.get_data_info(i)['img_path'].endswith('cat/1.jpg'))
     with pytest.raises(UnreadableImageError, match=r'cat/1\.jpg: .*the file is empty.* no image is left out'):
         data[index]
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_all_that_cannot_be_read_are_named_and_listed_at_the_first(photos, spoil, found, warnings, kind):
+    data = KINDS[kind](photos)
+    spoil()
+    refuse_all_unreadable(data, found)
+    index = next(i for i in range(len(data)) if data.get_data_info(i)['img_path'].endswith('cat/1.jpg'))
+    with pytest.raises(UnreadableImageError, match=r'cat/1\.jpg: .*no image is left out') as error:
+        data[index]
+    named = re.search(r'; nor can 2 more, among them (\S+), (\S+): (\S+) lists all', str(error.value))
+    assert {'/'.join(path.split('/')[-2:]) for path in named.groups()[:2]} == {*BAD[1:]}
+    assert named[3] == str(found.path) and len(found) == 3
+    (warning,) = warnings
+    assert re.search('cat/1.jpg: .*; looking at [0-9]+ others$', warning)
+
+
+def test_one_alone_that_cannot_be_read_is_alone(photos, found):
+    data = custom(photos)
+    (photos / BAD[0]).write_bytes(b'')
+    refuse_all_unreadable(data, found)
+    with pytest.raises(UnreadableImageError, match=r'cat/1\.jpg: .*empty\)\. Replace .* no image is left'):
+        [data[i] for i in range(10)]
+    assert len(found) == 1
 
 
 def test_workers_count_together(photos, spoil, found, warnings):

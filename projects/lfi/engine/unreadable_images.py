@@ -10,7 +10,7 @@ from mmengine.runner import Runner
 
 from lfi.errors import UsageError
 from lfi.option_checks import is_number
-from lfi.unreadable import DEFAULT_SHARE, FoundList, leave_out_unreadable, refuse_unreadable
+from lfi.unreadable import DEFAULT_SHARE, FoundList, leave_out_unreadable, refuse_all_unreadable
 
 
 def max_unreadable(cfg: Config) -> float:
@@ -31,7 +31,7 @@ def max_unreadable(cfg: Config) -> float:
 def watch_images(runner: Runner, max_share: float) -> None:
     """Let a run train without the images that cannot be read, and neither validate nor test without any.
 
-    Those that are left out are named, counted, and listed in the folder of the run's log.
+    Those that are found are named, counted, and listed in the folder of the run's log.
 
     Args:
         runner: that has built no loop yet.
@@ -47,7 +47,7 @@ def watch_images(runner: Runner, max_share: float) -> None:
 
     def loader_of_metric(*args: Any, **kwargs: Any) -> Any:
         loader = build_loader(*args, **kwargs)
-        refuse_unreadable(loader.dataset)
+        refuse_all_unreadable(loader.dataset, found)
         return loader
 
     def build_train_loop(loop: Any) -> Any:

@@ -4,7 +4,7 @@ from .error import UnreadableImageError
 from .found import NAMED, FoundList
 from .limit import DEFAULT_SHARE, Counts, none_readable, refuse_too_many
 from .unreadable_files import Unreadable
-from .unreadable_readers import leave_out_unreadable, refuse_unreadable
+from .unreadable_readers import leave_out_unreadable, refuse_all_unreadable, refuse_unreadable
 
 __all__ = [
     'Counts',
@@ -15,6 +15,7 @@ __all__ = [
     'UnreadableImageError',
     'leave_out_unreadable',
     'none_readable',
+    'refuse_all_unreadable',
     'refuse_too_many',
     'refuse_unreadable',
 ]

@@ -44,6 +44,17 @@ def refuse_unreadable(dataset: Any) -> None:
         leaf.prepare_data = _Refusing(leaf)
 
 
+def refuse_all_unreadable(dataset: Any, found: FoundList) -> None:
+    """Let a data set look at all its images where one cannot be read, and then raise one error about all.
+
+    Args:
+        dataset: as `leave_out_unreadable`. Each data set inside looks at its own.
+        found: lists those that are found.
+    """
+    for leaf in _leaves(dataset):
+        leaf.prepare_data = _RefusingAll(leaf, found)
+
+
 class _Reader:
     """Stands in for a data set's `prepare_data`, which mmengine calls for an item.
 
@@ -99,11 +110,35 @@ class _Refusing(_Reader):
         item = self.read(index)
         if isinstance(item, Unreadable):
             raise UnreadableImageError(
-                f'{item}. Replace the file, or delete it, from the annotations too: in validation and test '
-                'no image is left out, for that would change the metric',
+                f'{item}{self.others(index, item)}. Replace the file, or delete it, from the annotations '
+                'too: in validation and test no image is left out, for that would change the metric',
                 item,
             )
         return item
+
+    def others(self, index: int, item: Unreadable) -> str:
+        """What the error says of other images than the one that was asked for."""
+        return ''
+
+
+class _RefusingAll(_Refusing):
+    """Names, counts and lists the other images that cannot be read, too."""
+
+    def __init__(self, dataset: Any, found: FoundList) -> None:
+        super().__init__(dataset)
+        self.found = found
+
+    def others(self, index: int, item: Unreadable) -> str:
+        """How many there are, some of them, and what lists them."""
+        unread = [other for other in np.flatnonzero(self.states.array != GOOD).tolist() if other != index]
+        print_log(f'{item}; looking at {len(unread)} others', logger='current', level=logging.WARNING)
+        bad = [each for other in unread if isinstance(each := self.read(other), Unreadable)]
+        for each in (item, *bad):
+            self.found.add(each)
+        if not bad:
+            return ''
+        some = ', '.join(other.path for other in bad[:EXAMPLES])
+        return f'; nor can {len(bad)} more, among them {some}: {self.found.path} lists all'
 
 
 class _LeavingOut(_Reader):
