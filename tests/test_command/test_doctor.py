@@ -34,6 +34,14 @@ def by_name(findings):
     return {finding.name: finding for finding in findings}
 
 
+def folders_of(config):
+    return doctor.of_config(config, doctor.not_asked).get(doctor.FOLDERS)
+
+
+def checkpoints_in(config, ask=doctor.not_asked):
+    return doctor.of_config(config, ask)[f'Checkpoints of {config}']
+
+
 def test_this_installation_can_train(versions, hidden):
     hidden.add('gradio')
     found = by_name(doctor.stack())
@@ -94,6 +102,32 @@ def test_folders_of_the_configs_are_looked_for_below_the_roots(tmp_path, monkeyp
     assert found['  lit-effnet-lite0'].state == 'missing'
 
 
+def test_of_a_config_only_the_folders_that_it_reads_are_looked_for(tmp_path, monkeypatch):
+    monkeypatch.setenv('LFI_DATA_ROOT', str(tmp_path))
+    monkeypatch.delenv('LFI_TEACHER_ROOT', raising=False)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'coco').mkdir()
+    assert by_name(folders_of('lfi_mask-rcnn_r50-fpn_1x_coco')).keys() == {'LFI_DATA_ROOT', '  coco'}
+    found = by_name(folders_of('lfi_vit-128x6-p8_lit-lite0_tiny-imagenet'))
+    folders = {'  tiny-imagenet-200', '  lit-effnet-lite0'}
+    assert found.keys() == {'LFI_DATA_ROOT', 'LFI_TEACHER_ROOT', *folders}
+    assert {found[name].state for name in folders} == {'missing'}
+    for config in ('lfi_vit-tiny_shapes', 'mmdet::rtmdet_tiny_8xb32-300e_coco'):
+        said = 'the config names no folder below LFI_DATA_ROOT or LFI_TEACHER_ROOT'
+        assert folders_of(config) == [Finding('ok', 'none', said)]
+    assert folders_of('lfi_vit-tny_shapes') is None
+
+
+def test_a_folder_that_a_config_replaces_is_not_looked_for(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    base = doctor.configs_folder() / 'classification/lfi_resnet50_clip-b16_imagenet.py'
+    loaders = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+    replaced = (f"{loader} = dict(dataset=dict(data_root='mine'))" for loader in loaders)
+    (tmp_path / 'mine.py').write_text('\n'.join((f'_base_ = {str(base)!r}', *replaced)))
+    (found,) = folders_of('mine.py')
+    assert found.name == 'none'
+
+
 def test_what_hubs_have_given(tmp_path, monkeypatch):
     constants = pytest.importorskip('huggingface_hub.constants')
     (tmp_path / 'models--timm--vit_base').mkdir()
@@ -138,7 +172,7 @@ def checkpoints_of(tmp_path, monkeypatch):
 
     def find(ask=doctor.not_asked, backbone=GONE):
         (tmp_path / 'mine.py').write_text(CONFIG.format(backbone=backbone))
-        return by_name(doctor.checkpoints('mine.py', ask))
+        return by_name(checkpoints_in('mine.py', ask))
 
     return find
 
@@ -192,11 +226,11 @@ def test_hosts_are_asked_on_request(checkpoints_of, monkeypatch, answer, state, 
 
 
 def test_a_config_without_checkpoints_or_none_at_all():
-    (found,) = doctor.checkpoints('lfi_vit-tiny_shapes', doctor.not_asked)
+    (found,) = checkpoints_in('lfi_vit-tiny_shapes')
     assert found == Finding('ok', 'none', 'the config begins with no checkpoint')
-    (found,) = doctor.checkpoints('mmdet::rtmdet_tiny_8xb32-300e_coco', doctor.not_asked)
+    (found,) = checkpoints_in('mmdet::rtmdet_tiny_8xb32-300e_coco')
     assert found.name == BACKBONE
-    (found,) = doctor.checkpoints('lfi_vit-tny_shapes', doctor.not_asked)
+    (found,) = checkpoints_in('lfi_vit-tny_shapes')
     assert found.state == 'wrong' and 'near it are' in found.found
 
 

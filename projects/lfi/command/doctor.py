@@ -4,7 +4,8 @@ lfi doctor
 lfi doctor my_resnet50.py
 lfi doctor mmdet::rtmdet_tiny_8xb32-300e_coco --online
 
-With a config it says which of the checkpoints that it begins with cannot be had, and what replaces them.
+With a config it looks for the data and teachers of that alone, and says which of the checkpoints that it
+begins with cannot be had, and what replaces them.
 The exit status is 0 unless training cannot work.
 """
 
@@ -20,7 +21,7 @@ from functools import cache, partial
 from importlib import import_module, metadata
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
@@ -36,11 +37,16 @@ from lfi.ops import StandIn
 from lfi.studies.settings_digest import ROOTS
 from lfi.version import __version__
 
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
 # How long a host may take to answer.
 SECONDS = 5
 State = Literal['ok', 'missing', 'wrong']
 # What configs call a user's folder of images, and one of labelled ones beside it.
 OWN_FOLDERS = {'images', 'labelled'}
+# The section that a config narrows.
+FOLDERS = 'Data and teachers'
 COLOURS = {'ok': 'green', 'missing': 'yellow', 'wrong': 'bold red'}
 STACKS = {
     'onedl': ('onedl-mmengine', 'onedl-mmcv', 'onedl-mmpretrain', 'onedl-mmdetection'),
@@ -106,8 +112,7 @@ def main() -> None:
     pass_over_matplotlibrc()
     found = {title: list(look()) for title, look in SECTIONS.items()}
     if args.config is not None:
-        ask = answer_of if args.online else not_asked
-        found[f'Checkpoints of {args.config}'] = list(checkpoints(args.config, ask))
+        found |= of_config(args.config, answer_of if args.online else not_asked)
     report(found, Console(), f'lfi train {args.config}' if args.config else 'lfi quickstart')
     sys.exit(any(finding.state == 'wrong' for findings in found.values() for finding in findings))
 
@@ -183,23 +188,53 @@ def devices() -> Iterator[Finding]:
 
 def roots() -> Iterator[Finding]:
     """The folders that configs name below the roots of data and of teachers."""
-    configs = [path.read_text(encoding='utf-8') for path in configs_folder().rglob('*.py')]
-    for variable, default in ROOTS.items():
-        root = Path(os.environ.get(variable, default))
-        origin = '' if variable in os.environ else ' (default)'
-        fix = f'export {variable}=FOLDER'
-        if root.is_dir():
-            yield Finding('ok', variable, f'{root}{origin}')
-        else:
-            yield Finding('missing', variable, f'{root}{origin} is not a folder', fix)
-        named = re.compile(rf'\{{\{{\${variable}:{default}\}}\}}/([\w.-]+)')
-        there = {match for text in configs for match in named.findall(text)} - OWN_FOLDERS
-        for name in sorted(there, key=str.lower):
-            if (root / name).is_dir():
-                yield Finding('ok', f'  {name}', str(root / name))
-            else:
-                yield Finding('missing', f'  {name}', f'not in {root}', f'{fix}, the one that holds {name}')
+    configs = '\n'.join(path.read_text(encoding='utf-8') for path in configs_folder().rglob('*.py'))
+    for variable in ROOTS:
+        yield from below_root(variable, _named(configs, variable) - OWN_FOLDERS)
     yield Finding('ok', 'built-in', 'the data set Shapes and its teacher come with lfi')
+
+
+def roots_of(cfg: Config) -> Iterator[Finding]:
+    """The folders that one config names there."""
+    # A teacher's file is no base: `lfi.teacher_config` reads it.
+    teachers = (path.read_text(encoding='utf-8') for path in (configs_folder() / '_base_/teachers').iterdir())
+    text = '\n'.join((cfg.text, *teachers))
+    # A config may replace what its base names, and leave the base's variable `data_root` as it is.
+    used = repr([value for value in cfg.to_dict().values() if not isinstance(value, str)])
+    empty = True
+    for variable, default in ROOTS.items():
+        root = os.environ.get(variable, default)
+        if names := {name for name in _named(text, variable) if f'{root}/{name}' in used}:
+            yield from below_root(variable, names)
+            empty = False
+    if empty:
+        yield Finding('ok', 'none', f'the config names no folder below {" or ".join(ROOTS)}')
+
+
+def _named(text: str, variable: str) -> set[str]:
+    """The folders that the text of configs names below the root of a variable."""
+    return set(re.findall(rf'\{{\{{\${variable}:{ROOTS[variable]}\}}\}}/([\w.-]+)', text))
+
+
+def below_root(variable: str, names: set[str]) -> Iterator[Finding]:
+    """A root and folders below it.
+
+    Args:
+        variable: of the environment, which names the root.
+        names: of the folders.
+    """
+    root = Path(os.environ.get(variable, ROOTS[variable]))
+    origin = '' if variable in os.environ else ' (default)'
+    fix = f'export {variable}=FOLDER'
+    if root.is_dir():
+        yield Finding('ok', variable, f'{root}{origin}')
+    else:
+        yield Finding('missing', variable, f'{root}{origin} is not a folder', fix)
+    for name in sorted(names, key=str.lower):
+        if (root / name).is_dir():
+            yield Finding('ok', f'  {name}', str(root / name))
+        else:
+            yield Finding('missing', f'  {name}', f'not in {root}', f'{fix}, the one that holds {name}')
 
 
 def hubs() -> Iterator[Finding]:
@@ -229,22 +264,34 @@ def _kept(hub: str, folder: Path, names: str, variable: str) -> Finding:
     return Finding('missing', hub, f'{folder} cannot be written: {names}', fix)
 
 
-def checkpoints(config: str, ask: Callable[[str, str], Finding]) -> Iterator[Finding]:
-    """The checkpoints that a config begins with.
+def of_config(config: str, ask: Callable[[str, str], Finding]) -> dict[str, list[Finding]]:
+    """What is found of a config, by section: folders below the roots, and checkpoints that it begins with.
 
     Args:
         config: as `locate_config` takes it.
-        ask: gives the finding for a key of the config and an address whose file is not kept.
+        ask: as of `checkpoints`.
     """
+    title = f'Checkpoints of {config}'
     try:
         from lfi.adaptation import locate_config
-        from lfi.engine.checkpoint_addresses import named_checkpoints
         from lfi.engine.config_loading import load_config
 
-        named = list(named_checkpoints(load_config(str(locate_config(config)[1]))))
+        cfg = load_config(str(locate_config(config)[1]))
+        return {FOLDERS: list(roots_of(cfg)), title: list(checkpoints(cfg, ask))}
     except Exception as error:  # As of `models`; and a config may raise anything.
-        yield Finding('wrong', config, ' '.join(str(error).split()))
-        return
+        return {title: [Finding('wrong', config, ' '.join(str(error).split()))]}
+
+
+def checkpoints(cfg: Config, ask: Callable[[str, str], Finding]) -> Iterator[Finding]:
+    """The checkpoints that a config begins with.
+
+    Args:
+        cfg: the config.
+        ask: gives the finding for a key of the config and an address whose file is not kept.
+    """
+    from lfi.engine.checkpoint_addresses import named_checkpoints
+
+    named = list(named_checkpoints(cfg))
     for key, checkpoint in named:
         yield checkpoint_at(key, checkpoint, ask)
     if not named:
@@ -295,7 +342,7 @@ def answer_of(key: str, url: str) -> Finding:
 SECTIONS: dict[str, Callable[[], Iterator[Finding]]] = {
     'Packages': stack,
     'Devices': devices,
-    'Data and teachers': roots,
+    FOLDERS: roots,
     'Caches of hubs': hubs,
 }
 
