@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lfi.option_values import option_of, value_of
+from lfi.option_values import blamed_option, option_of, value_of
 from mmengine.config import DictAction
 
 
@@ -83,3 +83,23 @@ def test_a_printed_option_means_the_same(value):
 @pytest.mark.parametrize('key', ['data_root', 'model.teacher_cache'])
 def test_a_printed_folder_stays_as_it_is(key):
     assert option_of(key, 'my maps, 2/[1]') == f'{key}=my maps, 2/[1]'
+
+
+@pytest.mark.parametrize(
+    ('message', 'value', 'found'),
+    [
+        ('teacher folder not found: /a/clip. In our configs', '/a/clip', True),
+        ('there is no model ViT-B-33', 'ViT-B-33', True),
+        ('there is no model ViT-B-33-quickgelu', 'ViT-B-33', False),
+        ('No such file or directory: photos/cat/1.jpg', 'photos/', True),
+        ("data_root='photos' must be a folder", 'photos', True),
+        ('none of the photos can be read', 'photos', False),
+        ('--cfg-options a.b=x/y: the config has no a', 'x/y', False),
+        ('embed_dims=3 must be even', 3, False),
+        ('what is wrong', '', False),
+        ('C:\\photos is missing', 'C:\\photos', True),
+    ],
+)
+def test_a_message_with_the_text_of_an_option_names_it(message, value, found):
+    expected = f' (from --cfg-options a.b={value})' if found else ''
+    assert blamed_option(message, {'c': None, 'a.b': value}) == expected

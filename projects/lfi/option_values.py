@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mmengine.config import DictAction
@@ -43,6 +43,24 @@ def value_of(text: str) -> Any:
 def option_of(key: str, value: Any) -> str:
     """The pair that is read as this value again."""
     return f'{key}={value if names_folder(key, str(value)) else _written(value)}'
+
+
+def blamed_option(message: str, options: Mapping[str, Any]) -> str:
+    """What to add to an error's message that has the text of an option, as a path: whose it is; else ''.
+
+    Args:
+        message: of the error.
+        options: the values of `--cfg-options`, by their keys.
+    """
+    if '--cfg-options' in message:
+        return ''
+    for key, value in options.items():
+        text = re.escape(value.rstrip('/')) if isinstance(value, str) else ''
+        # A plain word may be one of the message's own, unless it is quoted or a part of a path.
+        found = rf'(?<=[\'=/]){text}\b|\b{text}/' if text.isalpha() else rf'(?<![\w.-]){text}(?![\w-])'
+        if text and re.search(found, message):
+            return f' (from --cfg-options {option_of(key, value)})'
+    return ''
 
 
 def _written(value: Any) -> str:

@@ -51,6 +51,16 @@ def test_one_line_for_a_mistake():
         launch.run(main)
 
 
+@pytest.mark.parametrize('kind', [UsageError, FileNotFoundError])
+def test_a_value_that_fails_is_named_with_its_option(kind):
+    def main():
+        raise kind(errno.ENOENT, 'No such file or directory', '/photos/train/1.jpg')
+
+    options = {'work_dir': 'work', 'data_root': '/photos/'}
+    with pytest.raises(SystemExit, match=r'photos/train/1\.jpg.* \(from --cfg-options data_root=/photos/\)$'):
+        launch.run(main, options=options)
+
+
 @pytest.mark.parametrize('kind', [UsageError, OSError])
 def test_the_traceback_is_there_for_who_asks(kind, monkeypatch):
     def main():

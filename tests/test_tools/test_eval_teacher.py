@@ -102,6 +102,7 @@ def test_what_cannot_be_evaluated_says_why(run_tool, config_path):
     gone = ('--cfg-options', 'model.teacher.model=gone/folder', 'model.teacher.extractor=auto')
     out = run_tool('eval_teacher.py', config, '--images', '4', *gone, code=1)
     assert out.splitlines()[-1].startswith('error: model.teacher: teacher folder not found: gone/folder')
+    assert out.rstrip().endswith(' (from --cfg-options model.teacher.model=gone/folder)')
     control = config_path('baselines/task-loss_vit-tiny_shapes.py')
     out = run_tool('eval_teacher.py', control, code=1)
     assert out.splitlines()[-1] == 'error: the config has no model.teacher to ask'

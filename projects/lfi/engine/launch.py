@@ -7,7 +7,8 @@ import gc
 import os
 import os.path as osp
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
 
 import torch
 import torch.distributed
@@ -20,6 +21,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from lfi.errors import CheckpointError, UsageError
+from lfi.option_values import blamed_option
 from lfi.repositories import is_student
 
 from .checkpoint import install_safe_checkpoint_loading
@@ -39,7 +41,9 @@ INTERRUPTED = 130
 SHOW_TRACEBACK = 'LFI_TRACEBACK'
 
 
-def run(main: Callable[[], None], *mistakes: type[Exception]) -> None:
+def run(
+    main: Callable[[], None], *mistakes: type[Exception], options: Mapping[str, Any] | None = None
+) -> None:
     """Run a tool's ``main``; errors that the user can fix end it with one line instead of a traceback.
 
     Checkpoints are read safely in its process. `LFI_TRACEBACK=1` shows the traceback all the same.
@@ -47,6 +51,7 @@ def run(main: Callable[[], None], *mistakes: type[Exception]) -> None:
     Args:
         main: The tool.
         *mistakes: Further errors that the user of this tool can fix.
+        options: `--cfg-options` that the line names where it has the value of one. Defaults to none.
     """
     install_safe_checkpoint_loading()
     if get_device() == 'cpu':
@@ -57,7 +62,7 @@ def run(main: Callable[[], None], *mistakes: type[Exception]) -> None:
     except expected as error:
         if os.environ.get(SHOW_TRACEBACK):
             raise
-        sys.exit(f'error: {words_of(error)}')
+        _end(words_of(error), options or {})
     except KeyboardInterrupt:
         print('stopped', file=sys.stderr)
         sys.exit(INTERRUPTED)
@@ -65,11 +70,15 @@ def run(main: Callable[[], None], *mistakes: type[Exception]) -> None:
         mistake = said_of(error)
         if mistake is None or os.environ.get(SHOW_TRACEBACK):
             raise
-        sys.exit(f'error: {mistake}')
+        _end(mistake, options or {})
     if torch.distributed.is_initialized():
         # The Runner is a cycle, whose DDP holds the group; a group that outlives the interpreter aborts it.
         gc.collect()
         torch.distributed.destroy_process_group()
+
+
+def _end(message: str, options: Mapping[str, Any]) -> NoReturn:
+    sys.exit(f'error: {message}{blamed_option(message, options)}')
 
 
 def load_run_config(args: argparse.Namespace) -> Config:

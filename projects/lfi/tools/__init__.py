@@ -26,7 +26,10 @@ def run_tool(
     pass_over_matplotlibrc()
     from lfi.engine import launch
 
-    launch.run(partial(run_module, main, args) if isinstance(main, str) else partial(main, args), *mistakes)
+    tool = partial(run_module, main, args) if isinstance(main, str) else partial(main, args)
+    options = getattr(args, 'cfg_options', None)
+    # A study's are pairs for the command lines of its runs, which name them.
+    launch.run(tool, *mistakes, options=options if isinstance(options, dict) else None)
 
 
 def run_module(name: str, args: Namespace) -> None:
