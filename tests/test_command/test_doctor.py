@@ -76,6 +76,10 @@ def test_models_that_cannot_be_imported_are_wrong(monkeypatch):
     found = doctor.models()
     assert found.state == 'wrong'
     assert found.found == 'cannot be imported: AssertionError: MMCV==9.0 is used but incompatible'
+    assert found.fix == 'install what it names again'
+    monkeypatch.setattr(doctor, 'version_of', {'mmpretrain': '1.2.0'}.get)
+    monkeypatch.setattr(doctor, 'find_spec', lambda name: True)
+    assert doctor.models().fix.startswith('pip uninstall transformers')
 
 
 def test_devices():

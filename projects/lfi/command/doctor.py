@@ -164,7 +164,10 @@ def models() -> Finding:
             import_module(module)
     except Exception as error:  # Whatever a broken installation raises is what is looked for.
         reason = ' '.join(f'{type(error).__name__}: {error}'.split())
-        return Finding('wrong', 'models', f'cannot be imported: {reason}', 'install what it names again')
+        fix = 'install what it names again'
+        if version_of('mmpretrain') and find_spec('transformers') is not None:
+            fix = 'pip uninstall transformers (mmpretrain 1.2 needs one before 4.50), or take the stack onedl'
+        return Finding('wrong', 'models', f'cannot be imported: {reason}', fix)
     return Finding('ok', 'models', 'can be imported')
 
 
