@@ -219,6 +219,7 @@ def test_a_teacher_is_named_and_no_place(folder, change, value):
 
 @pytest.mark.parametrize('name', ['lit', 'transformers:me/lit'])
 def test_a_teacher_of_a_later_working_directory_is_not_taken(folder, change, monkeypatch, name):
+    pytest.importorskip('transformers')
     change('model.teacher.model', name)
     inferencer = InteractionInferencer(folder)
     planted = folder / name.rpartition(':')[2]

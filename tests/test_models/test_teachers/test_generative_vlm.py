@@ -82,13 +82,14 @@ def test_weights_that_lack_a_part_or_are_corrupted_are_refused(folder):
 
 
 def test_a_folder_that_is_not_there_is_no_name(tmp_path):
+    pytest.importorskip('transformers')
     for model in (str(tmp_path / 'gone'), './gone', 'a/b/c'):
         with pytest.raises(FileNotFoundError, match='teacher folder not found: .*(gone|c)'):
             load(model)
 
 
 def test_a_name_that_cannot_be_fetched_says_how_to_go_on(monkeypatch):
-    import transformers
+    transformers = pytest.importorskip('transformers')
 
     def unreachable(name, **options):
         assert options == dict(local_files_only=False, trust_remote_code=False)

@@ -52,6 +52,7 @@ def test_a_folder_brings_the_tokenizer_that_its_model_was_trained_with(folder):
 
 
 def test_a_folder_without_the_tokenizers_files_says_which_belong_there(folder):
+    pytest.importorskip('transformers')
     message = r"no tokenizer that can be read: its model's is 'somebody/tokenizer', .*tokenizer.json"
     with pytest.raises(FileNotFoundError, match=message):
         VLMAttentionTeacher(str(folder), extractor=dict(type='clearclip'), concepts=NAMES)
