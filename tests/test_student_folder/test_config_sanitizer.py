@@ -9,6 +9,7 @@ from types import ModuleType
 import pytest
 from lfi.registry import MODELS, TEACHERS
 from lfi.repositories import HubError
+from lfi.student_folder import allowed_types
 from lfi.student_folder.allowed_types import AllowedTypes, is_known
 from lfi.student_folder.config_sanitizer import LARGEST_IMAGE, check_config, refuse_folders_of_teacher
 from torch import nn
@@ -174,26 +175,25 @@ def test_a_scope_inside_a_config_is_a_package_that_is_known(scope):
 
 
 def test_a_package_in_the_working_directory_is_not_imported(tmp_path, monkeypatch):
-    (tmp_path / 'mmseg').mkdir()
-    (tmp_path / 'mmseg/__init__.py').write_text('')
-    (tmp_path / 'mmseg/registry.py').write_text('raise SystemExit("it was run")')
-    for name in [name for name in sys.modules if name.partition('.')[0] == 'mmseg']:
-        monkeypatch.delitem(sys.modules, name)
+    (tmp_path / 'stranger').mkdir()
+    (tmp_path / 'stranger/__init__.py').write_text('')
+    (tmp_path / 'stranger/registry.py').write_text('raise SystemExit("it was run")')
+    monkeypatch.setattr(allowed_types, 'SCOPES', (*allowed_types.SCOPES, 'stranger'))
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'link').symlink_to(tmp_path)
     for place in ('', '.', str(tmp_path / 'link'), 'link'):
         monkeypatch.syspath_prepend(place)
-    assert not is_known('mmseg')
-    shutil.rmtree('mmseg')
-    Path('mmseg.py').write_text('raise SystemExit("it was run")')
-    assert not is_known('mmseg')
+    assert not is_known('stranger')
+    shutil.rmtree('stranger')
+    Path('stranger.py').write_text('raise SystemExit("it was run")')
+    assert not is_known('stranger')
     # From elsewhere the folder is a student's.
     Path('model.safetensors').touch()
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.chdir('/')
-    assert not is_known('mmseg')
-    with pytest.raises(HubError, match="'mmseg' was refused.*import it before"):
-        check_config(classifier(head=dict(type='mmseg.FCNHead')), 'mmpretrain', 'model')
+    assert not is_known('stranger')
+    with pytest.raises(HubError, match="'stranger' was refused.*import it before"):
+        check_config(classifier(head=dict(type='stranger.FCNHead')), 'mmpretrain', 'model')
 
 
 def test_what_a_package_looks_for_is_not_taken_from_the_working_directory(tmp_path, monkeypatch):
@@ -221,6 +221,8 @@ def test_a_type_whose_package_is_missing_is_named(monkeypatch):
         monkeypatch.delitem(sys.modules, name)
     for name in ('mmseg', 'lfi.models.segmentors'):
         monkeypatch.setitem(sys.modules, name, None)
+    # The words of types are kept.
+    allowed_types._words_of.cache_clear()
     with pytest.raises(HubError, match=r"'lfi\.LFIEncoderDecoder' was refused.*is not installed"):
         check_config(dict(type='lfi.LFIEncoderDecoder'), 'lfi', 'model')
 
