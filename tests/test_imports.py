@@ -10,7 +10,7 @@ import pytest
 
 PACKAGE = Path(lfi.__file__).parent
 FLOORS = (
-    {'audit'},
+    {'audit', 'process_settings'},
     {
         'config_types',
         'digests',

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from lfi.audit import guarded
+from lfi.process_settings import changed
 
 _ASKS = ('socket.connect', 'socket.getaddrinfo', 'socket.gethostby', 'socket.send')
 """How the names of Python's audit events begin."""
@@ -37,12 +38,11 @@ def _hub_offline() -> Iterator[None]:
 
     # Sessions of its versions before 1.0 keep the setting.
     forget = getattr(_http, 'reset_sessions', _nothing)
-    before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, True
-    forget()
     try:
-        yield
+        with changed(constants, 'HF_HUB_OFFLINE', True):
+            forget()
+            yield
     finally:
-        constants.HF_HUB_OFFLINE = before
         forget()
 
 

@@ -21,6 +21,7 @@ from typing import Any
 from mmengine.registry import Registry
 from torch import nn
 
+from lfi.process_settings import changed
 from lfi.registry import TASK_TYPES
 from lfi.repositories import WEIGHTS
 
@@ -229,12 +230,8 @@ def is_known(scope: str) -> bool:
 @contextmanager
 def _installed_alone() -> Iterator[None]:
     """Import nothing that is not installed: OpenMMLab's packages look for many that may be missing."""
-    before = sys.path
-    sys.path = list(filter(_is_installed, before))
-    try:
+    with changed(sys, 'path', list(filter(_is_installed, sys.path))):
         yield
-    finally:
-        sys.path = before
 
 
 def _is_installed(place: str) -> bool:

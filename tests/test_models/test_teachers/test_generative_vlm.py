@@ -1,15 +1,21 @@
 """Generative VLMs: what a folder must hold, and what is read from it."""
 
 import json
+import os
+import pickle
 import shutil
+import socket
 import sys
+from functools import partial
 
 import pytest
 import torch
 from lfi.models import VLMAttentionTeacher
 from lfi.models.teachers import text_tower as text_tower_module
+from lfi.models.teachers.foreign_code import ForeignCodeError, files_of, no_foreign_code
 from lfi.models.teachers.text_tower import TextTower
 from lfi.models.teachers.weights import load_vlm
+from lfi.offline import OfflineError
 from safetensors.torch import load_file, save_file
 
 NAMES = ['cat', 'red bus', 'dog']
@@ -164,3 +170,97 @@ def test_a_folder_that_leads_elsewhere_is_refused(folder, name, message):
     (folder / name).mkdir()
     with pytest.raises(ValueError, match=rf'llava.*{message}'):
         load(folder)
+
+
+def change(folder, name, **values):
+    path = folder / name
+    path.write_text(json.dumps({**(json.loads(path.read_text()) if path.is_file() else {}), **values}))
+
+
+def timm_tower(folder):
+    """A tower of timm whose weights are a pickle that runs code."""
+    (folder / 'tower').mkdir()
+    (folder / 'tower/config.json').write_text(json.dumps(dict(architecture='resnet18')))
+    (folder / 'tower/pytorch_model.bin').write_bytes(pickle.dumps(Sentinel()))
+    tower = dict(backbone=f'local-dir:{folder}/tower', use_pretrained_backbone=True)
+    change(folder, 'config.json', vision_config=dict(model_type='timm_backbone', **tower))
+
+
+class Sentinel:
+    def __reduce__(self):
+        return exec, ('import os; os.environ["LFI_SENTINEL"] = "1"',)
+
+
+def weights_outside(folder):
+    (folder / 'model.safetensors').rename(folder.parent / 'outside.safetensors')
+    names = dict.fromkeys(load_file(folder.parent / 'outside.safetensors'), '../outside.safetensors')
+    (folder / 'x.safetensors').write_bytes(b'')
+    (folder / 'model.safetensors.index.json').write_text(json.dumps(dict(metadata={}, weight_map=names)))
+
+
+@pytest.mark.parametrize(
+    ('lead', 'message'),
+    [
+        (timm_tower, 'whose weights are elsewhere'),
+        (weights_outside, 'weight_map whose files are beside it'),
+        (partial(change, name='tokenizer_config.json', tokenizer_file='/etc/passwd'), 'by tokenizer_file'),
+        (partial(change, name='processor_config.json', audio_tokenizer={}), 'by audio_tokenizer'),
+        (partial(change, name='audio_tokenizer_config.json', audio_tokenizer_class='x'), 'by audio_tok'),
+    ],
+)
+def test_what_a_folder_leads_to_is_not_read(folder, monkeypatch, lead, message):
+    monkeypatch.delenv('LFI_SENTINEL', raising=False)
+    lead(folder)
+    with pytest.raises(ValueError, match=message):
+        load(folder)
+    assert 'LFI_SENTINEL' not in os.environ
+
+
+def test_no_pickle_no_other_file_and_no_address_is_read(folder):
+    other = folder.parent / 'other'
+    other.write_bytes(pickle.dumps(Sentinel()))
+    (folder / 'link').symlink_to(other)
+    with files_of(folder):
+        assert (folder / 'config.json').read_text() and (folder / 'link').read_bytes()
+        for read in (other.read_bytes, lambda: (folder / '../other').read_bytes()):
+            with pytest.raises(ForeignCodeError, match=r'other is no file of the folder'):
+                read()
+        with pytest.raises(OfflineError):
+            socket.create_connection(('127.0.0.1', 9))
+    with no_foreign_code(), pytest.raises(ForeignCodeError, match=r'a pickle names builtins\.exec'):
+        torch.load(other, weights_only=False)
+    assert 'LFI_SENTINEL' not in os.environ
+
+
+@pytest.mark.parametrize(
+    ('file', 'values'),
+    [
+        ('tokenizer.json', None),
+        ('config.json', dict(dtype='load')),
+        ('tokenizer_config.json', dict(additional_special_tokens=5)),
+        ('config.json', dict(vision_config=dict(model_type='clip_vision_model', patch_size=0))),
+        ('processor_config.json', dict(processor_class='BarkProcessor')),
+    ],
+)
+def test_whatever_is_wrong_in_a_folder_is_said_in_a_line(folder, file, values):
+    if values is None:
+        (folder / file).write_text('5')
+    else:
+        change(folder, file, **values)
+    with pytest.raises(ValueError, match='llava does not hold a model of transformers that fits'):
+        load(folder)
+
+
+def test_a_repositorys_processor_is_looked_at_before_it_is_made(folder, monkeypatch):
+    transformers = pytest.importorskip('transformers')
+    change(folder, 'processor_config.json', audio_tokenizer={})
+    monkeypatch.setattr('huggingface_hub.hf_hub_download', lambda name, file: str(folder / file))
+    read = transformers.AutoConfig.from_pretrained
+    monkeypatch.setattr(transformers.AutoConfig, 'from_pretrained', lambda name, **options: read(folder))
+    monkeypatch.setattr(
+        transformers.AutoProcessor, 'from_pretrained', lambda *args, **options: pytest.fail('it was made')
+    )
+    with pytest.raises(
+        RuntimeError, match='owner/name .* fetched or read: .* by audio_tokenizer'
+    ):
+        load('owner/name')

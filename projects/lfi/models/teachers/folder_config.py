@@ -17,6 +17,8 @@ from .architecture import PARTS
 FILE = 'open_clip_config.json'
 TOKENIZER_FILES = 'tokenizer.json and tokenizer_config.json'
 """What a tokenizer of `transformers` is saved as."""
+TOKENIZER_OPTIONS = ('clean', 'strip_sep_token', 'language')
+"""What open_clip's own configs say of tokenizers."""
 _MOST_BYTES = 2**20
 
 
@@ -78,10 +80,11 @@ def _refuse_code(path: Path, vision: dict[str, Any], text: dict[str, Any]) -> No
             f'{path} says vision_cfg.timm_model_name={trunk!r}, whose config is elsewhere: give the name of '
             'a model of timm'
         )
-    if text.get('tokenizer_kwargs', {}).get('trust_remote_code'):
+    other = sorted(text.get('tokenizer_kwargs', {}).keys() - {*TOKENIZER_OPTIONS})
+    if other:
         raise ValueError(
-            f'{path} says text_cfg.tokenizer_kwargs.trust_remote_code, and no code of a teacher is run: save '
-            f'its tokenizer as {TOKENIZER_FILES}, and remove the key'
+            f'{path} says text_cfg.tokenizer_kwargs.{other[0]}, which could bring code, or name a file: save '
+            f'its tokenizer as {TOKENIZER_FILES}, and remove the key; known are {", ".join(TOKENIZER_OPTIONS)}'
         )
     name = text.get('hf_model_name')
     if name and name not in _text_models():

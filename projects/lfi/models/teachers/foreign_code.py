@@ -1,4 +1,4 @@
-"""A block in which no code is read that a teacher's files bring, or lead to."""
+"""Blocks in which a teacher is loaded: none of its code is run, and no file beside its folder is read."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from lfi.audit import guarded, installed_folders, is_below
+from lfi.offline import offline
+from lfi.process_settings import changed
 
 _CODE = ('.py', '.pyc', '.so', '.dylib', '.pyd')
+_OF_THE_SYSTEM = ('/dev/', '/lib/', '/lib64/', '/proc/', '/sys/', '/usr/', '/System/', '/Library/')
 
 
 class ForeignCodeError(PermissionError):
-    """A teacher's files bring code, or name where some is fetched."""
+    """A teacher's files bring code, or lead to other files."""
 
 
 @contextmanager
@@ -24,22 +27,52 @@ def no_foreign_code() -> Iterator[None]:
     Libraries are told so by arguments, but not all hand them on: what Python opens is looked at, too.
 
     Raises:
-        ForeignCodeError: inside the block, where code is opened that is not installed.
+        ForeignCodeError: inside the block, where code is opened that is not installed, or a pickle names it.
         ValueError: inside the block, by `transformers`, where a model's config names code.
     """
     folders = installed_folders()
 
     def refuse(event: str, args: tuple) -> None:
-        path = args[0] if event == 'open' else args[1] if event == 'import' else None
-        if path is not None and _is_code(path) and not is_below(path, folders):
-            raise ForeignCodeError(f'{os.fsdecode(path)} is code of a teacher, which is not run')
+        if event == 'pickle.find_class':
+            raise ForeignCodeError(f'a pickle names {args[0]}.{args[1]}, and none of a teacher is run')
+        path = _opened(event, args)
+        if path is not None and path.endswith(_CODE) and not is_below(path, folders):
+            raise ForeignCodeError(f'{path} is code of a teacher, which is not run')
 
     with guarded(refuse), _no_question():
         yield
 
 
-def _is_code(path: Any) -> bool:
-    return isinstance(path, str | bytes | os.PathLike) and Path(os.fsdecode(path)).suffix in _CODE
+@contextmanager
+def files_of(folder: Path) -> Iterator[None]:
+    """Load a teacher of `transformers` in this thread from its folder alone, which may name other files.
+
+    Raises:
+        ForeignCodeError: inside the block, where another file is opened that is not installed.
+        OfflineError: inside the block, at a connection.
+    """
+    caches = _ended(os.path.expanduser('~/.cache'))
+    folders = (*installed_folders(), *_OF_THE_SYSTEM, caches, _ended(os.path.realpath(folder)))
+    # What a link in it leads to is its own: so the cache of the Hub keeps files.
+    own = _ended(os.path.abspath(folder))
+
+    def refuse(event: str, args: tuple) -> None:
+        path = _opened(event, args)
+        if path is not None and not os.path.abspath(path).startswith(own) and not is_below(path, folders):
+            raise ForeignCodeError(f'{path} is no file of the folder {folder}, and was not read')
+
+    with guarded(refuse), offline():
+        yield
+
+
+def _opened(event: str, args: tuple) -> str | None:
+    """The path of the file that an audit event is about, if it is about one."""
+    path = args[0] if event == 'open' else args[1] if event == 'import' else None
+    return os.fsdecode(path) if isinstance(path, str | bytes | os.PathLike) else None
+
+
+def _ended(folder: str) -> str:
+    return f'{folder}{os.sep}'
 
 
 @contextmanager
@@ -50,8 +83,6 @@ def _no_question() -> Iterator[None]:
     except ImportError:
         yield
         return
-    before, dynamic_module_utils.TIME_OUT_REMOTE_CODE = dynamic_module_utils.TIME_OUT_REMOTE_CODE, 0
-    try:
+    settings: Any = dynamic_module_utils
+    with changed(settings, 'TIME_OUT_REMOTE_CODE', 0):
         yield
-    finally:
-        dynamic_module_utils.TIME_OUT_REMOTE_CODE = before

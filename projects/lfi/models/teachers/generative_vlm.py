@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from .foreign_code import no_foreign_code
+from .foreign_code import files_of, no_foreign_code
 from .image_tokens import ImageTokens, MergedPatches, PlainGrid, Tiles
 from .weights_source import WeightsSource
 
@@ -29,18 +29,9 @@ FILES = {
     'tokenizer': ('tokenizer.json', 'tokenizer.model', 'vocab.json'),
 }
 """What a folder must hold of each beside weights, one of them."""
+PROCESSOR_FILES = ('tokenizer_config.json', 'processor_config.json', 'audio_tokenizer_config.json')
+"""What says of which parts a processor is made."""
 _NAME = re.compile(r'(\w[\w.-]*/)?\w[\w.-]*')
-LOAD_ERRORS = (
-    OSError,
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    RuntimeError,
-    ImportError,
-    SafetensorError,
-)
-"""What a folder that is incomplete or foreign, and a name that cannot be fetched, end in."""
 
 
 class GenerativeVLM(nn.Module):
@@ -128,7 +119,7 @@ def generative_folder(model: str) -> Path | None:
 
 
 def _refuse_what_leads_elsewhere(folder: Path) -> None:
-    """Refuse a folder with code that transformers would run, or whose weights are another's."""
+    """Refuse a folder with code that transformers would run, or whose files name others."""
     if (folder / 'custom_generate').exists():
         raise ValueError(
             f'{folder / "custom_generate"} is code, which transformers would run; nothing was read. If the '
@@ -139,6 +130,45 @@ def _refuse_what_leads_elsewhere(folder: Path) -> None:
             f'{folder} holds an adapter, whose model is elsewhere: merge the two by '
             "peft's merge_and_unload, and save what comes of it"
         )
+    for path in folder.glob('*.index.json'):
+        files = _content(path).get('weight_map')
+        if not isinstance(files, dict) or any(Path(str(name)).name != name for name in files.values()):
+            raise ValueError(f'{path} must have a weight_map whose files are beside it')
+    for path in (folder / name for name in PROCESSOR_FILES):
+        content = _content(path) if path.is_file() else {}
+        leads = [key for key, value in content.items() if _leads_elsewhere(key, value, folder)]
+        if leads:
+            raise ValueError(f'{path} names other files by {", ".join(leads)}: remove them')
+
+
+def _leads_elsewhere(key: str, value: Any, folder: Path) -> bool:
+    """Whether an entry of a processor's config has it read what is not in the folder."""
+    if key.startswith('audio_tokenizer'):
+        return value is not None
+    # Of another machine's files nothing is read.
+    named = Path(value) if key.endswith('_file') and isinstance(value, str) else None
+    return named is not None and named.name != value and named.exists() and named.parent != folder
+
+
+def _fetch_processor_files(name: str) -> Path | None:
+    """The folder of a repository's files that say how its processor is made; None if it has none."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError
+
+    folder = None
+    for file in PROCESSOR_FILES:
+        with suppress(EntryNotFoundError):
+            folder = Path(hf_hub_download(name, file)).parent
+    return folder
+
+
+def _content(path: Path) -> dict[str, Any]:
+    """The object in a file of JSON; empty where it holds none, which is told by who reads it."""
+    try:
+        content = json.loads(path.read_text(encoding='utf-8'))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def generative_text_dims(model: str) -> int:
@@ -158,8 +188,9 @@ def generative_text_dims(model: str) -> int:
                 name, local_files_only=folder is not None, trust_remote_code=False
             )
         return int(config.get_text_config().hidden_size)
-    except (*LOAD_ERRORS, ImportError, AttributeError) as error:
-        raise ValueError(f'model={model!r} has no config that can be read: {error}') from error
+    # The files are someone else's, and transformers checks few of their values.
+    except Exception as error:
+        raise ValueError(f'model={model!r} has no config that can be read: {error!r}') from error
 
 
 def load_generative(
@@ -178,12 +209,12 @@ def load_generative(
     Raises:
         FileNotFoundError: if the folder, or a file in it, is missing.
         ValueError: if the model is no image-text-to-text model, or not of a kind in `KINDS`, as `ImageTokens`
-            says, or what is in the folder does not fit together.
+            says, or what is in the folder does not fit together, or leads elsewhere.
         RuntimeError: if a name cannot be fetched.
         ImportError: if transformers is missing.
     """
     try:
-        from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
+        import transformers  # noqa: F401
     except ImportError as error:
         raise ImportError(f"model={model!r} needs what `pip install 'lfi[multimodal]'` brings") from error
     if source != WeightsSource():
@@ -191,34 +222,52 @@ def load_generative(
     folder = generative_folder(model)
     has_weights = folder is None or _check_folder(folder, allow_random)
     name = model.removeprefix(GENERATIVE) if folder is None else str(folder)
-
-    def read(load: Callable[..., Any], **options: Any) -> Any:
-        try:
-            return load(name, local_files_only=folder is not None, trust_remote_code=False, **options)
-        except LOAD_ERRORS as error:
-            raise _explain(error, model, folder) from error
-
-    config = read(AutoConfig.from_pretrained)
-    if type(config) not in AutoModelForImageTextToText._model_mapping or config.model_type not in KINDS:
-        raise ValueError(
-            f'model={model!r} is a {config.model_type!r}, and LFI cannot lay its image tokens on a grid: use '
-            f'an image-text-to-text model of the kinds {", ".join(KINDS)}'
-        )
-    processor = read(AutoProcessor.from_pretrained)
-    # Attention can be read of the eager implementation alone.
-    if has_weights:
-        vlm, info = read(
-            AutoModelForImageTextToText.from_pretrained,
-            attn_implementation='eager',
-            torch_dtype='auto',
-            output_loading_info=True,
-        )
-        if info['missing_keys']:
-            raise ValueError(f'the weights in {name} do not fit the model: they lack {info["missing_keys"]}')
-    else:
-        vlm = AutoModelForImageTextToText.from_config(config, attn_implementation='eager')
+    try:
+        with nullcontext() if folder is None else files_of(folder):
+            vlm, processor = _load(name, has_weights, local_files_only=folder is not None)
+    except _UnfitModelError as error:
+        raise ValueError(f'model={model!r} {error}') from error
+    except Exception as error:
+        raise _explain(error, model, folder) from error
     vlm = GenerativeVLM(vlm, processor).eval().requires_grad_(False)
     return vlm, GenerativeTokenizer(processor.tokenizer)
+
+
+class _UnfitModelError(ValueError):
+    """What a model is that LFI cannot read."""
+
+
+def _load(name: str, has_weights: bool, **options: Any) -> tuple[Any, Any]:
+    """The model and the processor of a folder or a repository."""
+    from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
+
+    options = {**options, 'trust_remote_code': False}
+    config = AutoConfig.from_pretrained(name, **options)
+    if type(config) not in AutoModelForImageTextToText._model_mapping or config.model_type not in KINDS:
+        raise _UnfitModelError(
+            f'is a {config.model_type!r}, and LFI cannot lay its image tokens on a grid: use an '
+            f'image-text-to-text model of the kinds {", ".join(KINDS)}'
+        )
+    for part in (config.vision_config, config.get_text_config()):
+        # Of timm: it fetches weights of its own, or reads a pickle.
+        if part.model_type.startswith('timm') or getattr(part, 'backbone', None):
+            raise _UnfitModelError(f'has a part {part.model_type!r}, whose weights are elsewhere')
+    fetched = None if options['local_files_only'] else _fetch_processor_files(name)
+    if fetched is not None:
+        _refuse_what_leads_elsewhere(fetched)
+    processor = AutoProcessor.from_pretrained(name, **options)
+    if not hasattr(processor, 'image_token'):
+        raise ValueError(f'its processor, {type(processor).__name__}, is none of images and texts')
+    auto: Any = AutoModelForImageTextToText
+    # Attention can be read of the eager implementation alone.
+    if not has_weights:
+        return auto.from_config(config, attn_implementation='eager'), processor
+    vlm, info = auto.from_pretrained(
+        name, attn_implementation='eager', torch_dtype='auto', output_loading_info=True, **options
+    )
+    if info['missing_keys']:
+        raise ValueError(f'the weights in {name} do not fit the model: they lack {info["missing_keys"]}')
+    return vlm, processor
 
 
 def _check_folder(folder: Path, allow_random: bool) -> bool:
@@ -239,6 +288,6 @@ def _explain(error: Exception, model: str, folder: Path | None) -> Exception:
     if folder is not None:
         return ValueError(f'teacher folder {folder} does not hold a model of transformers that fits: {error}')
     return RuntimeError(
-        f'{model} is not a folder, and could not be fetched: {error}. On a machine without network, fetch it '
-        f"elsewhere, and give its folder as '{GENERATIVE}FOLDER'"
+        f'{model} is not a folder, and could not be fetched or read: {error}. On a machine without network, '
+        f"fetch it elsewhere, and give its folder as '{GENERATIVE}FOLDER'"
     )

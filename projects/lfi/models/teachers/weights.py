@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from lfi.errors import near_it
+from lfi.process_settings import changed
 
 from .blip import BlipTokenizer, BlipVLM
 from .dual_encoder import load_dual_encoder
@@ -306,9 +307,5 @@ def _explain(error: Exception, model: str, weights: Path | str | None) -> Except
 
 def _quietly(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     # open_clip reports each step of the creation through the root logger.
-    level = logging.root.manager.disable
-    logging.disable(logging.ERROR)
-    try:
+    with changed(logging.root.manager, 'disable', logging.ERROR):
         return function(*args, **kwargs)
-    finally:
-        logging.disable(level)
