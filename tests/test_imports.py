@@ -26,6 +26,7 @@ FLOORS = (
         'offline',
         'option_checks',
         'option_values',
+        'plain_text',
         'shared_array',
         'state_dicts',
         'training_only',

@@ -247,6 +247,15 @@ def test_a_data_set_has_names_of_classes(folder, change, meta):
         lfi.from_pretrained(folder)
 
 
+@pytest.mark.parametrize('name', ['x' * 200_000, 'ring\x1b[2J', 'ring\ud800'])
+def test_names_of_classes_are_plain_texts(folder, change, name):
+    change('dataset_meta', dict(classes=['disc', name]))
+    with pytest.raises(HubError, match=r'dataset_meta\.classes has the name .*: rename it') as caught:
+        lfi.from_pretrained(folder)
+    assert len(str(caught.value)) < 500
+    assert str(caught.value).isprintable()
+
+
 @pytest.mark.parametrize('name', ['config.json', 'model.safetensors'])
 def test_a_link_to_a_file_without_size_is_not_read(folder, name):
     (folder / name).unlink()

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from lfi.digests import hash_files
 from lfi.fileio import AtomicLocalBackend, holds_bytes, read_start
+from lfi.plain_text import plain_text
 from lfi.registry import MODELS
 from lfi.repositories import CARD, CONFIG, WEIGHTS, HubError
 from lfi.state_dicts import load_strictly
@@ -253,7 +254,7 @@ def read_checkpoint(folder: Path) -> dict[str, Any]:
 
 
 def _check_meta(meta: dict[str, Any], where: str) -> None:
-    """Refuse a data set whose classes are no names, or with more than `META`."""
+    """Refuse a data set whose classes are no names, or no plain texts, or with more than `META`."""
     classes, palette = meta.get('classes', ()), meta.get('palette', ())
     names = isinstance(classes, list | tuple) and all(isinstance(name, str) for name in classes)
     colours = palette == 'random' or (isinstance(palette, list | tuple) and all(map(_is_colour, palette)))
@@ -261,6 +262,12 @@ def _check_meta(meta: dict[str, Any], where: str) -> None:
         raise HubError(
             f'{where}={reprlib.repr(meta)} must hold classes, a list of names, and may have a palette, a '
             'list of their colours of three numbers'
+        )
+    odd = next((name for name in classes if not plain_text(name)), None)
+    if odd is not None:
+        raise HubError(
+            f'{where}.classes has the name {reprlib.repr(odd)}, which has more than 1,000 characters, or a '
+            'control character: rename it'
         )
 
 
