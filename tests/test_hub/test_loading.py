@@ -10,6 +10,7 @@ from pathlib import Path
 import lfi
 import numpy as np
 import pytest
+import torch
 from lfi.apis import InteractionInferencer
 from lfi.engine.config_loading import load_config
 from lfi.models.teachers.weights import BUILT_IN
@@ -186,17 +187,6 @@ def test_files_beside_a_cloned_folder_are_not_read(folder, change, read, monkeyp
 
 
 @pytest.mark.parametrize(
-    ('name', 'value'), [('model', 'lit'), ('model', 'transformers:lit'), ('pretrained', 'lit')]
-)
-def test_a_teacher_of_the_working_directory_is_not_taken(folder, change, monkeypatch, name, value):
-    monkeypatch.chdir(folder)
-    Path('lit').mkdir()
-    change(f'model.teacher.{name}', value)
-    with pytest.raises(HubError, match=rf'teacher\.{name}=.* is in the folder .*--cfg-options model'):
-        lfi.from_pretrained(folder)
-
-
-@pytest.mark.parametrize(
     'value',
     [
         'local-dir:lit',
@@ -217,14 +207,24 @@ def test_a_teacher_is_named_and_no_place(folder, change, value):
         lfi.from_pretrained(folder)
 
 
+def test_a_student_loads_beside_the_teacher_that_it_was_trained_with(folder, change, tmp_path, monkeypatch):
+    change('model.teacher.model', 'mine')
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(BUILT_IN / 'shapes-tiny', 'mine')
+    lfi.from_pretrained(folder)
+    config = load_config(str(folder), {'model.teacher.model': './mine'})
+    answers = InteractionInferencer(config, folder)(np.zeros((64, 64, 3), np.uint8), texts=['red circle'])
+    assert answers['predictions']
+
+
 @pytest.mark.parametrize('name', ['lit', 'transformers:me/lit'])
-def test_a_teacher_of_a_later_working_directory_is_not_taken(folder, change, monkeypatch, name):
+def test_a_teacher_of_the_working_directory_is_not_taken(folder, change, monkeypatch, name):
     pytest.importorskip('transformers')
     change('model.teacher.model', name)
-    inferencer = InteractionInferencer(folder)
     planted = folder / name.rpartition(':')[2]
     shutil.copytree(BUILT_IN / 'shapes-tiny', planted)
     monkeypatch.chdir(folder)
+    inferencer = InteractionInferencer(folder)
     with pytest.raises(ValueError, match=r'\./'):
         inferencer(np.zeros((64, 64, 3), np.uint8), texts=['red circle'])
     assert not inferencer.default_texts
@@ -273,3 +273,23 @@ def test_a_config_that_is_too_long_is_not_read(folder):
 class Unpickled:
     def __reduce__(self):
         return pytest.fail, ('it was unpickled',)
+
+
+def test_a_zero_shot_student_loads_without_its_teacher(small_student, small_config, tmp_path):
+    teacher = shutil.copytree(BUILT_IN / 'shapes-tiny', tmp_path / 'mine')
+    cfg = small_config()
+    cfg.model.type = 'lfi.LFIZeroShotClassifier'
+    cfg.model.teacher.model = str(teacher)
+    cfg.model.zero_shot = dict(concepts=['red ring', 'blue star'])
+    model, cfg = small_student(cfg)
+    images = torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        expected = model(images)
+    folder = lfi.save_pretrained(model, tmp_path / 'student', config=cfg)
+    loaded = lfi.from_pretrained(folder)
+    with pytest.raises(ValueError, match="model='mine' is neither a folder nor a model"), torch.no_grad():
+        loaded(images)
+    loaded = lfi.from_pretrained(folder)
+    loaded.teacher_cfg['model'] = str(teacher)
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(images), expected)

@@ -16,15 +16,14 @@ of any kind. What this lets through is still built within `bounded_build`, which
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from torch import nn
 
+from lfi.plain_text import plain_text
 from lfi.repositories import HubError
 
 from .allowed_types import AllowedTypes, is_known
@@ -39,8 +38,8 @@ TEACHER_ARGUMENTS = (*TEACHER_NAMES, *FREE[:-1], 'type', 'extractor', 'max_conce
 """Arguments of a teacher of LFI."""
 OF_THE_USER = ('weights_file', 'allow_random')
 """Arguments of a teacher that the user alone may say."""
-LONGEST_TEXT = 1000
-"""Characters of a concept, a prompt or a question."""
+INFINITY = 1e8
+"""Largest number that is not whole: mmdet writes infinity so."""
 MOST_HOLES = 10
 """Places of the concept in a prompt."""
 MOST_TEMPLATES = 200
@@ -153,24 +152,6 @@ def check_config(config: Any, scope: str, where: str, largest: int = MOST) -> No
             _check_text(part, allowed, words)
 
 
-def refuse_folders_of_teacher(model: dict[str, Any], where: str) -> None:
-    """Refuse a teacher whose name is that of something in the working directory, which would be read for it.
-
-    Raises:
-        HubError: if there is such a file or folder.
-    """
-    teacher = model.get('teacher') or {}
-    for name in ('model', 'pretrained'):
-        value = teacher.get(name) or ''
-        # `_TEACHER` has one colon at most, so that this is what would be opened.
-        if value and os.path.lexists(value.rpartition(':')[2]):
-            raise HubError(
-                f'{where}.teacher.{name}={value!r} is in the folder {Path.cwd()}, too, and was not read: '
-                'start lfi in another one. A folder of yours is given by its path, as '
-                f'--cfg-options model.teacher.{name}=PATH'
-            )
-
-
 def _scopes(parts: list[Part], scope: str, where: str) -> set[str]:
     """The packages whose types a config names."""
     scopes = {scope, 'lfi', 'mmengine'}
@@ -239,9 +220,10 @@ def _check_number(part: Part, largest: int) -> None:
     if of_images or _SIZE.fullmatch(part.key):
         largest = min(largest, LARGEST_IMAGE)
     largest = min([largest, *(most for name, most in _LARGEST.items() if name.fullmatch(part.key))])
-    # Of an image; models write infinity as 1e8. NaN is not within either.
-    bounded = isinstance(number, int) or largest <= LARGEST_IMAGE
-    if bounded and not abs(number) <= largest:
+    if isinstance(number, float) and largest > LARGEST_IMAGE:
+        largest = int(INFINITY)
+    # NaN is not within either.
+    if not abs(number) <= largest:
         raise _refusal(part.place, number, f'is beyond {largest:,}, the largest number that is read')
 
 
@@ -286,14 +268,15 @@ def _is_of_teacher(part: Part) -> bool:
 
 
 def _check_free(part: Part) -> None:
-    """Refuse a text that is longer than any that is asked about."""
+    """Refuse a text that is longer than any that is asked about, or that would change the terminal."""
     text = part.value
     holes = text.count('{}') if 'templates' in part.keys else 0
-    if len(text) > LONGEST_TEXT or holes > MOST_HOLES:
+    if not plain_text(text) or holes > MOST_HOLES:
         raise _refusal(
             part.place,
             text,
-            f'has more than {LONGEST_TEXT:,} characters, or {{}} more than {MOST_HOLES} times',
+            f'has more than 1,000 characters, or some that cannot be printed, or {{}} more than {MOST_HOLES} '
+            'times',
         )
 
 

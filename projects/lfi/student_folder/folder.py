@@ -29,7 +29,7 @@ from lfi.state_dicts import load_strictly
 from lfi.version import __version__
 
 from .bounded_build import Bounds, bounded_build
-from .config_sanitizer import LARGEST_IMAGE, MOST, check_config, refuse_folders_of_teacher
+from .config_sanitizer import LARGEST_IMAGE, MOST, check_config
 from .plain_data import from_plain, to_plain
 from .weights_file import bounds_of, read_weights
 
@@ -99,7 +99,6 @@ class StudentConfig:
             raise HubError(f'{folder}/{CONFIG} is nested too deep') from error
         for name, part, largest in parts:
             check_config(part, found.default_scope, f'{folder}/{CONFIG}: {name}', largest)
-        refuse_folders_of_teacher(found.model, f'{folder}/{CONFIG}: model')
         return found
 
     def config(self) -> Config:

@@ -93,16 +93,16 @@ def test_queries_read_no_padding(config, trained):
 def test_the_prompts_are_logged(config, monkeypatch):
     lines = []
     monkeypatch.setattr(MMLogger.get_current_instance(), 'log', lambda level, text: lines.append(text))
-    zero_shot(config)
+    zero_shot(config).class_texts()
     assert 'Zero-shot prompts: a photo of a {}., a sketch of a {}.; classes: dog, horse, house' in lines
 
 
 def test_templates_default_to_the_teachers(config):
     config['teacher']['templates'] = PROMPTS
     torch.testing.assert_close(
-        zero_shot(config, zero_shot=dict(concepts=NAMED)).texts, zero_shot(config).texts
+        zero_shot(config, zero_shot=dict(concepts=NAMED)).class_texts(), zero_shot(config).class_texts()
     )
-    assert zero_shot(config, zero_shot=dict(concepts=dict(type='lfi.PACS'))).texts.shape == (7, 24)
+    assert zero_shot(config, zero_shot=dict(concepts=dict(type='lfi.PACS'))).class_texts().shape == (7, 24)
 
 
 @torch.no_grad()
@@ -110,7 +110,7 @@ def test_other_texts_are_answered_in_the_pass_that_tells_the_classes(config, tra
     model = zero_shot(config).eval()
     model.load_state_dict(trained.state_dict(), strict=False)
     inputs, samples = images((32, 32), (32, 32))
-    texts = model.texts.flip(0)[:2]
+    texts = model.class_texts().flip(0)[:2]
     with model.backbone.record_interactions(model.readout.questions(texts)) as record:
         predicted = model.predict(inputs, samples)
     expected = trained.eval().ask(inputs, texts)
@@ -139,7 +139,7 @@ def test_its_pictures_show_the_named_classes(config):
 )
 def test_what_does_not_fit_is_refused(config, changes, message):
     with pytest.raises(ValueError, match=message):
-        zero_shot(config, **changes)
+        zero_shot(config, **changes).class_texts()
 
 
 def test_it_does_not_train(config):

@@ -260,7 +260,5 @@ def test_a_repositorys_processor_is_looked_at_before_it_is_made(folder, monkeypa
     monkeypatch.setattr(
         transformers.AutoProcessor, 'from_pretrained', lambda *args, **options: pytest.fail('it was made')
     )
-    with pytest.raises(
-        RuntimeError, match='owner/name .* fetched or read: .* by audio_tokenizer'
-    ):
+    with pytest.raises(RuntimeError, match='owner/name .* fetched or read: .* by audio_tokenizer'):
         load('owner/name')

@@ -20,9 +20,9 @@ class LFIZeroShotClassifier(TextPredictMixin, LFIImageClassifier):
     """An `LFIImageClassifier` that tells classes by their names, which it need not have been trained on.
 
     It predicts as `TextPredictMixin` says, and leaves out the head that was trained.
-    The teacher's text tower embeds the texts once, and the prompts are written to the log. It reads the
-    checkpoints of `LFIImageClassifier`, and is for testing only. Where a config has mmpretrain's
-    `ClassNumCheckHook`, `data_preprocessor.num_classes` must be the number of the named classes.
+    At the first prediction the teacher's text tower embeds the texts, and the prompts are written to the
+    log. It reads the checkpoints of `LFIImageClassifier`, and is for testing only. Where a config has
+    mmpretrain's `ClassNumCheckHook`, `data_preprocessor.num_classes` must be the number of the named classes.
 
     Args:
         zero_shot: `concepts`, the classes in the test set's order, or a data set that names them
@@ -33,9 +33,9 @@ class LFIZeroShotClassifier(TextPredictMixin, LFIImageClassifier):
         **kwargs: the other arguments of `LFIImageClassifier`.
 
     Raises:
-        FileNotFoundError, ValueError, RuntimeError, ImportError: as `load_vlm` and `ConceptBank.encode` say;
-            and ValueError for another key in `zero_shot`, or if the text space is not as wide as
-            `readout.text_dims`.
+        ValueError: for another key in `zero_shot`.
+        FileNotFoundError, ValueError, RuntimeError, ImportError: at the first prediction, as `load_vlm` and
+            `ConceptBank.encode` say; and ValueError if the text space is not as wide as `readout.text_dims`.
     """
 
     names_classes = True
@@ -47,22 +47,22 @@ class LFIZeroShotClassifier(TextPredictMixin, LFIImageClassifier):
         # Pictures of its interactions show the same concepts.
         teacher = {**teacher, **zero_shot}
         super().__init__(teacher=teacher, head=None, **kwargs)
-        bank = TextTower(teacher).bank()
-        self.readout.check_texts(bank.embeddings.shape[1])
-        self.named_classes = bank.names
+        self.named_classes = TextTower(teacher).concepts
         """What the test set's classes must be, in its order, for `lfi.ConceptCheckHook`."""
-        self.texts: Tensor
-        self.register_buffer('texts', bank.embeddings, persistent=False)
-        print_log(
-            f'Zero-shot prompts: {", ".join(bank.templates)}; classes: {", ".join(bank.names)}', 'current'
-        )
 
     def class_texts(self) -> Tensor:
         """The unit embeddings of the named classes, (K, E)."""
-        return self.texts
+        if self._class_texts is None:
+            bank = TextTower(self.teacher_cfg).bank()
+            self.readout.check_texts(bank.embeddings.shape[1])
+            self._class_texts = bank.embeddings
+            prompts, classes = ', '.join(bank.templates), ', '.join(bank.names)
+            print_log(f'Zero-shot prompts: {prompts}; classes: {classes}', 'current')
+        self._class_texts = self._class_texts.to(self.readout.text_centre.device)
+        return self._class_texts
 
     def _num_classes(self) -> int:
-        return len(self.texts)
+        return len(self.named_classes)
 
     def loss(self, inputs: Tensor, data_samples: Sequence, **kwargs: Any) -> dict[str, Tensor]:
         """It has none.

@@ -84,7 +84,7 @@ def _refuse_code(path: Path, vision: dict[str, Any], text: dict[str, Any]) -> No
     if other:
         raise ValueError(
             f'{path} says text_cfg.tokenizer_kwargs.{other[0]}, which could bring code, or name a file: save '
-            f'its tokenizer as {TOKENIZER_FILES}, and remove the key; known are {", ".join(TOKENIZER_OPTIONS)}'
+            f'its tokenizer as {TOKENIZER_FILES}, and remove the key. Known: {", ".join(TOKENIZER_OPTIONS)}'
         )
     name = text.get('hf_model_name')
     if name and name not in _text_models():
