@@ -6,8 +6,9 @@ import shutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lfi.models import VLMAttentionTeacher
 from lfi.models.teachers.folder_config import read_folder_config
-from lfi.models.teachers.weights import BUILT_IN, load_vlm
+from lfi.models.teachers.weights import BUILT_IN
 
 CONFIG = json.loads((BUILT_IN / 'shapes-tiny/open_clip_config.json').read_text())
 VALUES = st.recursive(
@@ -50,9 +51,9 @@ def write(folder, place, value):
 def test_whatever_a_config_holds_it_is_read_or_refused_in_a_line(folder, place, value):
     write(folder, place, value)
     try:
-        load_vlm(str(folder), None, allow_random=False)
+        VLMAttentionTeacher(str(folder), concepts=['a'])
     except (ValueError, RuntimeError, FileNotFoundError) as error:
-        assert 'teacher' in str(error)
+        assert 'teacher' in str(error) or '_cfg' in str(error)
 
 
 @pytest.mark.parametrize(
@@ -61,6 +62,7 @@ def test_whatever_a_config_holds_it_is_read_or_refused_in_a_line(folder, place, 
         (('model_cfg', 'vision_cfg'), [], r'model_cfg\.vision_cfg=\[\] must be a dict'),
         (('model_cfg', 'text_cfg', 'evil'), 1, r'model_cfg\.text_cfg has evil, which open_clip'),
         (('model_cfg', 'embed_dim'), 1.5, r'model_cfg\.embed_dim=1\.5 must be a whole number'),
+        (('model_cfg', 'vision_cfg', 'image_size'), None, r'image_size=None must be pixels'),
         (('preprocess_cfg',), [1], 'is not a config of an open_clip model'),
         (('model_cfg', 'vision_cfg', 'timm_model_name'), 'local-dir:/tmp/x', r"timm_model_name='local-dir:"),
         (('model_cfg', 'vision_cfg', 'timm_model_name'), 'hf-hub:a/b', r"timm_model_name='hf-hub:"),

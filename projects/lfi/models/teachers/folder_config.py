@@ -19,6 +19,8 @@ TOKENIZER_FILES = 'tokenizer.json and tokenizer_config.json'
 """What a tokenizer of `transformers` is saved as."""
 TOKENIZER_OPTIONS = ('clean', 'strip_sep_token', 'language')
 """What open_clip's own configs say of tokenizers."""
+NAMES = ('vision_cfg.timm_model_name', 'text_cfg.hf_model_name', 'text_cfg.hf_tokenizer_name')
+LARGEST_SIDE = 2**13
 _MOST_BYTES = 2**20
 
 
@@ -46,8 +48,10 @@ def read_folder_config(path: Path) -> dict[str, Any]:
             raise ValueError(f'model_cfg.embed_dim={model["embed_dim"]!r} must be a whole number above 0')
         for name in ('vision_cfg', 'text_cfg', *({'multimodal_cfg'} & model.keys())):
             _check_part(f'model_cfg.{name}', model[name], PARTS[name])
-        for key in ('hf_model_name', 'hf_tokenizer_name'):
-            _check_kind(f'model_cfg.text_cfg.{key}', model['text_cfg'].get(key) or '', str)
+        _check_side(model['vision_cfg'].get('image_size', 224))
+        for place in NAMES:
+            part, key = place.split('.')
+            _check_kind(f'model_cfg.{place}', model[part].get(key) or '', str)
         _check_kind(
             'model_cfg.text_cfg.tokenizer_kwargs', model['text_cfg'].get('tokenizer_kwargs', {}), dict
         )
@@ -69,12 +73,18 @@ def _check_kind(name: str, value: Any, kind: type) -> None:
         raise ValueError(f'{name}={value!r} must be a {kind.__name__}')
 
 
+def _check_side(size: Any) -> None:
+    sides = size if isinstance(size, list) and len(size) == 2 else [size]
+    if not all(type(side) is int and 0 < side <= LARGEST_SIDE for side in sides):
+        raise ValueError(f'model_cfg.vision_cfg.image_size={size!r} must be pixels, {LARGEST_SIDE:,} at most')
+
+
 def _said(error: Exception) -> str:
     return repr(error) if isinstance(error, KeyError | TypeError | AttributeError) else str(error)
 
 
 def _refuse_code(path: Path, vision: dict[str, Any], text: dict[str, Any]) -> None:
-    trunk = str(vision.get('timm_model_name') or '')
+    trunk = vision.get('timm_model_name') or ''
     if ':' in trunk:
         raise ValueError(
             f'{path} says vision_cfg.timm_model_name={trunk!r}, whose config is elsewhere: give the name of '
