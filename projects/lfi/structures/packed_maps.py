@@ -21,14 +21,26 @@ LEVELS = 255
 
 def packed_dtype(maps: InteractionMaps) -> np.dtype:
     """The record of one image: 'logits', 'low', 'step', 'presence', and 'concepts' where maps name them."""
-    _, n_layers, m, h, w = maps.logits.shape
+    _, *shape = maps.logits.shape
+    every, chosen = _dtypes(*shape)
+    return every if maps.concepts is None else chosen
+
+
+def is_packed(dtype: np.dtype) -> bool:
+    """Whether a dtype is that of `packed_dtype`, for maps of some size."""
+    shape = dtype['logits'].shape if 'logits' in (dtype.names or ()) else ()
+    return len(shape) == 4 and min(shape) > 0 and dtype in _dtypes(*shape)
+
+
+def _dtypes(n_layers: int, m: int, h: int, w: int) -> tuple[np.dtype, np.dtype]:
+    """The record where every concept has a map, and that where maps name theirs."""
     fields = [
         ('logits', 'u1', (n_layers, m, h, w)),
         ('low', 'f4', (n_layers, m)),
         ('step', 'f4', (n_layers, m)),
         ('presence', 'f2', (m,)),
     ]
-    return np.dtype(fields if maps.concepts is None else [*fields, ('concepts', 'i4', (m,))])
+    return np.dtype(fields), np.dtype([*fields, ('concepts', 'i4', (m,))])
 
 
 def pack(maps: InteractionMaps) -> np.ndarray:

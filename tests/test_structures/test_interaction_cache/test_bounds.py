@@ -73,8 +73,8 @@ def test_a_shard_larger_than_its_file_is_named(folder, manifest, shape):
 
 
 def test_a_record_larger_than_the_shards_is_refused_before_there_is_memory_for_it(folder, manifest):
-    (name, kind, _), *others = manifest.content()['record']
-    rewrite(folder, record=[[name, kind, [2**30]], *others])
+    (name, kind, (n_layers, m, *_)), *others = manifest.content()['record']
+    rewrite(folder, record=[[name, kind, [n_layers, m, 2**14, 2**14]], *others])
     with pytest.raises(
         CacheError, match=r'shard-00000\.npy does not hold the records that the manifest names'
     ):

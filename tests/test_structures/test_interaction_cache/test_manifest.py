@@ -71,11 +71,15 @@ def test_a_damaged_manifest_is_named(folder, text, message):
         ('layers', 3, 'layers=3 must be a list of integers'),
         ('layers', ['3'], r"layers=\['3'\] must be a list of integers"),
         ('directions', 'concepts', "directions='concepts' must be a list of strings"),
-        ('record', None, 'record=None must be fields of numbers'),
-        ('record', [['logits', '|O', [2]]], 'record=.* must be fields of numbers'),
-        ('record', [['logits', 'x9', [2]]], 'record=.* must be fields of numbers'),
-        ('record', [['logits', '<f2', [-2]]], 'record=.* must be fields of numbers'),
-        ('record', [['logits', '<f2']], 'record=.* must be fields of numbers'),
+        ('layers', [], r'layers=\[\] must be 2, as record has them'),
+        ('layers', [1, 2, 3], r'layers=\[1, 2, 3\] must be 2'),
+        ('directions', [], r'directions=\[\] must be a non-empty part of'),
+        ('directions', ['colours'], r"directions=\['colours'\] must be a non-empty part of"),
+        ('record', None, 'record=None must be fields of packed maps'),
+        ('record', [['logits', '|O', [2]]], 'record=.* must be fields of packed maps'),
+        ('record', [['logits', 'x9', [2]]], 'record=.* must be fields of packed maps'),
+        ('record', [['logits', '<f2', [-2]]], 'record=.* must be fields of packed maps'),
+        ('record', [['logits', '<f2']], 'record=.* must be fields of packed maps'),
         ('colour', 1, r'its fields must be \[.*, not \[.*colour'),
     ],
 )
@@ -83,6 +87,35 @@ def test_a_wrong_field_of_a_manifest_is_named(folder, field, value, message):
     content = json.loads((folder / 'manifest.json').read_text())
     (folder / 'manifest.json').write_text(json.dumps({**content, field: value}))
     with pytest.raises(CacheError, match=message):
+        InteractionCache(folder)
+
+
+LOGITS = ['logits', '|u1', [2, 3, 4, 4]]
+OTHERS = [['low', '<f4', [2, 3]], ['step', '<f4', [2, 3]], ['presence', '<f2', [3]]]
+
+
+@pytest.mark.parametrize(
+    'record',
+    [
+        [],
+        [LOGITS],
+        [LOGITS, *OTHERS[1:]],
+        [LOGITS, ['low', '<f4', []], *OTHERS[1:]],
+        [LOGITS, ['low', '|S4', [2, 3]], *OTHERS[1:]],
+        [LOGITS, *OTHERS[:2], ['presence', '<f2', [4]]],
+        [LOGITS, *OTHERS, ['concepts', '<i4', [4]]],
+        [LOGITS, *OTHERS, ['colours', '<i4', [3]]],
+        [['logits', '|u1', [3]], *OTHERS],
+        [['logits', '|u1', [2, 3, 0, 4]], *OTHERS],
+        [['logits', '|S1', [2, 3, 4, 4]], *OTHERS],
+        [['logits', [['logits', '|u1', [2]]], []]],
+    ],
+)
+def test_a_record_that_is_none_of_packed_maps_is_refused(folder, record):
+    content = json.loads((folder / 'manifest.json').read_text())
+    assert content['record'] == [LOGITS, *OTHERS]
+    (folder / 'manifest.json').write_text(json.dumps({**content, 'record': record}))
+    with pytest.raises(CacheError, match='record=.* must be fields of packed maps'):
         InteractionCache(folder)
 
 

@@ -103,7 +103,7 @@ def test_a_pickle_is_not_executed(folder, capsys):
 
 def test_records_of_another_kind_are_refused(folder):
     content = json.loads((folder / 'manifest.json').read_text())
-    content['record'] = content['record'][:-1]
+    content['record'].append(['concepts', '<i4', [3]])
     (folder / 'manifest.json').write_text(json.dumps(content))
     with pytest.raises(CacheError, match='does not hold the records that the manifest names'):
         InteractionCache(folder).read(PATHS)

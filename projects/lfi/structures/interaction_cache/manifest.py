@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import reprlib
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
 from math import ceil
@@ -13,8 +14,8 @@ import numpy as np
 
 from lfi.fileio import read_start
 
-from ..interaction_maps import InteractionMaps
-from ..packed_maps import packed_dtype
+from ..interaction_maps import DIRECTIONS, InteractionMaps
+from ..packed_maps import is_packed, packed_dtype
 from .error import CacheError
 from .files import ANEW, checksum
 
@@ -204,11 +205,23 @@ def _manifest_fault(content: dict[str, Any]) -> str | None:
     for name, kind, what in (('layers', int, 'integers'), ('directions', str, 'strings')):
         if not _is_list_of(kind, content[name]):
             return f'{name}={content[name]!r} must be a list of {what}'
+    if not content['directions'] or not {*content['directions']} <= {*DIRECTIONS}:
+        return f'directions={content["directions"]!r} must be a non-empty part of {list(DIRECTIONS)}'
+    return _record_fault(content['record'], content['layers'])
+
+
+def _record_fault(record: Any, layers: list[int]) -> str | None:
+    """What of a record, as JSON gives it, is not that of packed maps of these layers."""
     try:
-        plain = not _record_dtype(content['record']).hasobject
+        dtype = _record_dtype(record)
+        packed = is_packed(dtype)
     except (ValueError, TypeError, SyntaxError, OverflowError):
-        plain = False
-    return None if plain else f"record={content['record']!r} must be fields of numbers, as numpy's descr"
+        packed = False
+    if not packed:
+        return f"record={reprlib.repr(record)} must be fields of packed maps, as numpy's descr has them"
+    if len(layers) != dtype['logits'].shape[0]:
+        return f'layers={layers!r} must be {dtype["logits"].shape[0]}, as record has them'
+    return None
 
 
 def _is_list_of(kind: type, value: object) -> bool:
