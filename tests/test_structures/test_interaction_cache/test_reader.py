@@ -6,8 +6,16 @@ import sys
 
 import numpy as np
 import pytest
-from lfi.structures.interaction_cache import CacheError, InteractionCache
-from small_cache import PATHS, open_writer
+import torch
+from lfi.structures import REST, pack
+from lfi.structures.interaction_cache import (
+    CacheError,
+    CacheManifest,
+    InteractionCache,
+    checksum,
+    keys_of,
+)
+from small_cache import PATHS, TEXTS, open_writer
 
 
 def test_records_come_back_by_name_wherever_the_data_lie(folder, records, manifest):
@@ -107,6 +115,37 @@ def test_records_of_another_kind_are_refused(folder):
     (folder / 'manifest.json').write_text(json.dumps(content))
     with pytest.raises(CacheError, match='does not hold the records that the manifest names'):
         InteractionCache(folder).read(PATHS)
+
+
+@pytest.mark.parametrize('shape', [(), (2,), (2, 0), (3, 8), (2, 1, 8)])
+def test_texts_that_are_not_those_of_the_concepts_are_refused(folder, shape):
+    texts = np.ones(shape, np.float32)
+    np.save(folder / 'texts.npy', texts)
+    content = json.loads((folder / 'manifest.json').read_text())
+    (folder / 'manifest.json').write_text(json.dumps({**content, 'texts': checksum(texts.tobytes())}))
+    with pytest.raises(CacheError, match=r'texts\.npy has the shape .* and manifest\.json names 2 concepts'):
+        InteractionCache(folder)
+
+
+@pytest.mark.parametrize('number', [2, 10**6, -2])
+def test_a_map_of_no_concept_is_refused(tmp_path, make_maps, number):
+    numbers = torch.tensor([[0, 1, REST]]).repeat(len(PATHS), 1)
+    maps = make_maps(shape=(len(PATHS), 1, 3, 4, 4), concepts=numbers)
+    manifest = CacheManifest.of(dict(concepts=['cat', 'dog']), keys_of(PATHS, 2), 2, TEXTS, maps)
+    records, writer = pack(maps), open_writer(tmp_path, manifest)
+    writer.write(0, records)
+    assert InteractionCache(tmp_path).read(PATHS).tobytes() == records.tobytes()
+    records['concepts'][3, 1] = number
+    writer.write(0, records)
+    with pytest.raises(CacheError, match=f'maps of the concept number {number}, and the cache has 2'):
+        InteractionCache(tmp_path).read(PATHS)
+
+
+def test_the_size_is_that_of_the_caches_own_files(folder):
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    (folder / 'dangling').symlink_to('nowhere')
+    (folder / 'notes.txt').write_text('of others')
+    assert InteractionCache(folder).num_bytes == size
 
 
 @pytest.mark.parametrize('content', [b'', b'\xff\xfe'])

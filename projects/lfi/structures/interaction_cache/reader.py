@@ -15,6 +15,7 @@ import numpy as np
 from lfi.fileio import holds_bytes
 from lfi.repositories import cache_folder
 
+from ..interaction_maps import REST
 from ..packed_maps import lacks_maps
 from ..pieces import Pieces
 from .error import CacheError
@@ -78,6 +79,13 @@ class InteractionCache:
                 f'the first is {missing[0]}. tools/cache_teacher.py with the same arguments goes on with it'
             )
         self.texts = load_texts(self.folder, self.manifest.texts)
+        named, shape = len(self.manifest.concepts), self.texts.shape
+        # A teacher of the user's own may name no concepts.
+        if len(shape) != 2 or 0 in shape or named not in (0, shape[0]):
+            raise CacheError(
+                f'{folder} is corrupted: texts.npy has the shape {shape}, and manifest.json names {named} '
+                f'concepts. {ANEW}'
+            )
         self._sizes = load_sizes(self.folder, self.manifest.num_images)
         self._order = np.argsort(self._keys)
         self._sorted = self._keys[self._order]
@@ -186,13 +194,24 @@ class InteractionCache:
                     f'{path} does not hold the records that the manifest names: it has the shape '
                     f'{records.shape}, not ({len(self.manifest.rows(shard))},). {ANEW}'
                 )
+            if self.manifest.keeps_chosen:
+                _refuse_unknown_concepts(path, records['concepts'], len(self.texts))
             self._shards[shard] = records
         return self._shards[shard]
 
     @cached_property
     def num_bytes(self) -> int:
         """Size of all files."""
-        return sum(path.stat().st_size for path in self.folder.iterdir())
+        return sum(path.stat().st_size for path in self.files if path.is_file())
+
+
+def _refuse_unknown_concepts(path: Path, concepts: np.ndarray, count: int) -> None:
+    """Raise a CacheError if a shard has maps of concepts (n, M) that are none of `count`, nor `REST`."""
+    unknown = concepts[(concepts < REST) | (concepts >= count)]
+    if len(unknown):
+        raise CacheError(
+            f'{path} has maps of the concept number {unknown[0]}, and the cache has {count} concepts. {ANEW}'
+        )
 
 
 def _digest(place: str) -> int:
