@@ -127,6 +127,19 @@ def test_the_teachers_weights_need_not_be_at_hand(cache, config):
         CachedTeacher(cache, {**config, 'extractor': 'auto'})
 
 
+@pytest.mark.parametrize('field', ['weights', 'extractor', 'background', 'templates', 'concepts'])
+def test_a_cache_that_does_not_say_all_of_its_teacher_is_compared_by_the_rest(cache, config, field):
+    file = Path(cache, 'manifest.json')
+    manifest = json.loads(file.read_text())
+    del manifest['teacher'][field]
+    file.write_text(json.dumps(manifest))
+    with pytest.raises(CacheError, match=rf'teacher\.{field} is None in the cache'):
+        CachedTeacher(cache, config)
+    # Without the model at hand nobody knows the weights, nor what 'auto' takes.
+    with pytest.raises(CacheError, match=r'does not fit the config: teacher\.\S+ is .* in the cache'):
+        CachedTeacher(cache, {**config, 'model': '/nowhere/vit', 'extractor': 'auto'})
+
+
 def test_the_identity_of_a_tag_needs_no_network():
     config = dict(model='ViT-B-16', pretrained='openai', extractor=dict(type='maskclip'), concepts=['cat'])
     identity = teacher_identity(config)

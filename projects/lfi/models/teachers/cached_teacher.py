@@ -131,10 +131,10 @@ def open_cache(folder: str, wanted: dict) -> InteractionCache:
     """
     cache = InteractionCache(folder)
     cached = dict(cache.manifest.teacher)
-    if wanted['weights'] is None and cached['weights'] is not None:
+    if wanted['weights'] is None and cached.get('weights') is not None:
         print_log(f"{folder}: the teacher's weights are not at hand; taken on trust", 'current')
         wanted = {**wanted, 'weights': cached['weights']}
-        if wanted.get('extractor') == dict(type=AUTO):
+        if wanted.get('extractor') == dict(type=AUTO) and 'extractor' in cached:
             wanted['extractor'] = cached['extractor']
         if 'whole_patches' in cached:
             # Whether patches fill the model's own size is not known either.
