@@ -4,8 +4,8 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lfi.structures.interaction_cache import CacheError, CacheManifest, InteractionCache, shard_size
-from small_cache import open_writer
+from lfi.structures.interaction_cache import CacheError, CacheManifest, InteractionCache, keys_of, shard_size
+from small_cache import PATHS, TEXTS, open_writer
 
 
 def test_labels_are_noted_where_they_choose_and_a_manifest_without_them_is_read(folder, manifest):
@@ -117,6 +117,20 @@ def test_a_record_that_is_none_of_packed_maps_is_refused(folder, record):
     (folder / 'manifest.json').write_text(json.dumps({**content, 'record': record}))
     with pytest.raises(CacheError, match='record=.* must be fields of packed maps'):
         InteractionCache(folder)
+
+
+@pytest.mark.parametrize('name', ['x' * 200_000, 'cat\x1b[2J', 'cat\ud800'])
+@pytest.mark.parametrize('field', ['concepts', 'background'])
+def test_concepts_are_plain_texts_where_a_cache_is_read_and_written(folder, maps, field, name):
+    content = json.loads((folder / 'manifest.json').read_text())
+    content['teacher'][field] = ['dog', name]
+    (folder / 'manifest.json').write_text(json.dumps(content))
+    with pytest.raises(CacheError, match=rf'teacher\.{field} has .* control character\. Write') as caught:
+        InteractionCache(folder)
+    assert len(str(caught.value)) < 500
+    assert str(caught.value).isprintable()
+    with pytest.raises(CacheError, match=rf'teacher\.{field} has .*: rename it'):
+        CacheManifest.of(content['teacher'], keys_of(PATHS, 2), 2, TEXTS, maps)
 
 
 @pytest.mark.parametrize('field', ['teacher', 'num_images', 'record'])

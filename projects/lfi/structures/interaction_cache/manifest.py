@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from lfi.fileio import read_start
+from lfi.plain_text import plain_text
 
 from ..interaction_maps import DIRECTIONS, InteractionMaps
 from ..packed_maps import is_packed, packed_dtype
@@ -84,7 +85,13 @@ class CacheManifest:
             maps: of any image.
             labels: as the manifest has them; not noted where all maps are kept. Defaults to None.
             own_presence: as the manifest has it. Defaults to None.
+
+        Raises:
+            CacheError: if a concept of the teacher is no plain text; who reads the cache would refuse it.
         """
+        found = _concepts_fault(teacher)
+        if found is not None:
+            raise CacheError(f'{found}: rename it')
         return cls(
             teacher=teacher,
             data=checksum(keys.tobytes()),
@@ -190,9 +197,9 @@ def _manifest_fault(content: dict[str, Any]) -> str | None:
     teacher = content['teacher']
     if not isinstance(teacher, dict):
         return f'teacher={teacher!r} must be an object'
-    for name in ('concepts', 'background'):
-        if not _is_list_of(str, teacher.get(name, [])):
-            return f'teacher.{name}={teacher[name]!r} must be a list of strings'
+    found = _concepts_fault(teacher)
+    if found is not None:
+        return found
     for name in ('data', 'texts'):
         if not isinstance(content[name], str):
             return f'{name}={content[name]!r} must be a string'
@@ -208,6 +215,21 @@ def _manifest_fault(content: dict[str, Any]) -> str | None:
     if not content['directions'] or not {*content['directions']} <= {*DIRECTIONS}:
         return f'directions={content["directions"]!r} must be a non-empty part of {list(DIRECTIONS)}'
     return _record_fault(content['record'], content['layers'])
+
+
+def _concepts_fault(teacher: dict) -> str | None:
+    """What of a teacher's concepts, as JSON gives them, is no list of plain texts."""
+    for name in ('concepts', 'background'):
+        texts = teacher.get(name, [])
+        if not _is_list_of(str, texts):
+            return f'teacher.{name}={texts!r} must be a list of strings'
+        odd = next((text for text in texts if not plain_text(text)), None)
+        if odd is not None:
+            return (
+                f'teacher.{name} has {reprlib.repr(odd)}, which has more than 1,000 characters, or a control '
+                'character'
+            )
+    return None
 
 
 def _record_fault(record: Any, layers: list[int]) -> str | None:
