@@ -1,6 +1,8 @@
 """Students and caches on their way to the Hub and back, by a stand-in for it."""
 
 import os
+import shutil
+import time
 
 import lfi
 import pytest
@@ -82,6 +84,17 @@ def test_a_student_that_was_downloaded_is_pushed_under_its_new_name(hub, run_fol
     assert '# you/other\n' in card and "from_pretrained('you/other')" in card
     assert card.endswith("AutoModel.from_pretrained('google/siglip'), as me/student-large and you/other.")
     assert card.count('me/student') == 1
+
+
+@pytest.mark.parametrize('name', ['a', '/', 'a/' * 50_000 + 'b'], ids=len)
+def test_a_long_card_is_pushed_in_no_time(hub, saved_student, tmp_path, name):
+    shutil.copytree(saved_student, tmp_path / 'long')
+    card = f"lfi.from_pretrained('{name}')\n{'a/' * 60_000}{'/' * 60_000}"
+    (tmp_path / 'long/README.md').write_text(card)
+    began = time.process_time()
+    lfi.push_to_hub(tmp_path / 'long', 'me/student')
+    assert time.process_time() - began < 10
+    assert hub.files('models/me/student')['README.md'].decode().startswith('lfi.from_pretrained(')
 
 
 def test_a_cache_comes_back_as_a_dataset(hub, small_cache, small_config):

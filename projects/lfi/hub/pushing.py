@@ -25,6 +25,11 @@ from .saving import save_pretrained
 if TYPE_CHECKING:
     from huggingface_hub import CommitInfo
 
+# Where a card names its repository. Names are short, and begin as words do: others are slow to look for.
+_NAMED = re.compile(
+    r"lfi\.from_pretrained\('(\w[^']{0,199})'\)|teacher_cache=hf://datasets/(\w\S{0,199})(?!\S)"
+)
+
 
 def push_to_hub(
     model: nn.Module | str | Path,
@@ -124,10 +129,10 @@ def _refuse_links(path: Path) -> None:
 
 def _renamed(card: str, repo_id: str) -> str:
     """A card with this repository's name, where it had none, or that of the one it was downloaded from."""
-    found = re.search(r"lfi\.from_pretrained\('([^']+)'\)|teacher_cache=hf://datasets/(\S+)", card)
+    found = _NAMED.search(card)
     name = next(filter(None, found.groups())) if found else NAME
     # No part of a longer name.
-    return re.sub(rf'(?<![\w.-]){re.escape(name)}(?![\w/.-]*\w)', lambda _: repo_id, card)
+    return re.sub(rf'(?<![\w.-]){re.escape(name)}(?![/.-]*\w)', lambda _: repo_id, card)
 
 
 def _commit(
