@@ -106,6 +106,45 @@ def test_nothing_private_is_written(small_student, small_config, tmp_path):
         lfi.save_pretrained(model, tmp_path / 'other', config=cfg)
 
 
+@pytest.mark.parametrize(
+    ('model', 'name'),
+    [
+        ('my teacher (v2)', 'my-teacher-v2-'),
+        ('größe', 'größe'),
+        ('x@y', 'x-y'),
+        ('.hidden', 'hidden'),
+        ('-x', 'x'),
+        ('clip+x', 'clip+x'),
+        ('v1.ViT.pt', 'v1-ViT-pt'),
+        ('a\nb', 'a-b'),
+        ('(((', 'teacher'),
+        ('x' * 250, 'x' * 200),
+        ('local-dir:/home/transformers:my llava', 'transformers-my-llava'),
+        ('mmpretrain:/home/blip base.pth', 'mmpretrain:blip-base-pth'),
+        ('transformers:me/llava', 'transformers:me/llava'),
+        ('transformers:../my llava', 'transformers:my-llava'),
+    ],
+)
+def test_a_teacher_has_a_plain_name(small_student, tmp_path, model, name):
+    student, cfg = small_student()
+    cfg.model.teacher.model = model if ':' in model else f'/home/{model}'
+    folder = lfi.save_pretrained(student, tmp_path / 'student', config=cfg)
+    assert lfi.from_pretrained(folder).cfg.model.teacher.model == name
+
+
+def test_concepts_and_prompts_are_no_paths(small_student, tmp_path):
+    student, cfg = small_student()
+    concepts, templates = ['~home', '\\x', '/s', 'C:\\x'], ['~{}', '/r {}']
+    cfg.model.teacher.update(concepts=concepts, templates=templates, background=['/wall'])
+    cfg.model.teacher.extractor = dict(type='generative', question='/{}?')
+    teacher = lfi.from_pretrained(lfi.save_pretrained(student, tmp_path, config=cfg)).cfg.model.teacher
+    assert (teacher.concepts, teacher.templates, teacher.background) == (concepts, templates, ['/wall'])
+    assert teacher.extractor.question == '/{}?'
+    cfg.model.teacher.extractor = dict(type='/home/extractor')
+    with pytest.raises(UsageError, match=r"teacher\.extractor\.type='/home/extractor' is a path"):
+        lfi.save_pretrained(student, tmp_path, config=cfg)
+
+
 def test_weights_of_any_kind_are_written(small_student, tmp_path):
     model, cfg = small_student()
     head, other = model.head.layers.head, torch.nn.Linear(16, 20)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from lfi.models.export import export_student, model_config
 from lfi.models.teachers.weights import BLIP, GENERATIVE
 from lfi.models.teachers.weights_source import is_file_name
 from lfi.student_folder import to_plain
-from lfi.student_folder.config_sanitizer import OF_THE_USER
+from lfi.student_folder.config_sanitizer import _FILE, _TEACHER, ASKED, FREE, LONGEST, OF_THE_USER
 
 # They name files, or where to fetch some; the weights are in the folder.
 OF_FILES = ('pretrained', 'checkpoint_path', 'backend_args', 'file_client_args')
@@ -71,7 +71,8 @@ def public_pipeline(cfg: Config) -> list[dict[str, Any]] | None:
 def public_teacher(teacher: Mapping[str, Any]) -> dict[str, Any]:
     """A teacher's config with its concepts by name, and its model as others know it.
 
-    A folder keeps its name alone, and a file of weights is left out: who asks texts says where they are.
+    A folder keeps its name alone, of plain characters, and a file of weights is left out: who asks texts says
+    where they are.
     """
     public = {key: value for key, value in teacher.items() if key not in OF_THE_USER}
     if 'concepts' in public:
@@ -86,10 +87,17 @@ def public_teacher(teacher: Mapping[str, Any]) -> dict[str, Any]:
 def _public_name(model: str) -> str:
     kind = next((prefix for prefix in (BLIP, GENERATIVE, 'local-dir:') if model.startswith(prefix)), '')
     name = model.removeprefix(kind)
-    if kind == GENERATIVE and not Path(name).is_dir() and len(Path(name).parts) == 2:
+    if kind == GENERATIVE and not Path(name).is_dir() and _is_taken(model):
         # A repository.
         return model
-    return f'{"" if kind == "local-dir:" else kind}{Path(name).name}'
+    plain = re.sub(r'[^\w.+-]+', '-', Path(name).name).lstrip('.+-') or 'teacher'
+    public = f'{"" if kind == "local-dir:" else kind}{plain}'[:LONGEST]
+    return public if _is_taken(public) else public.replace('.', '-')
+
+
+def _is_taken(name: str) -> bool:
+    """Whether the name of a model is one where a student's folder is read."""
+    return bool(_TEACHER.fullmatch(name)) and not _FILE.fullmatch(name)
 
 
 def _without_files(value: Any) -> Any:
@@ -114,12 +122,14 @@ def _plain(value: Any, where: str) -> Any:
     return plain
 
 
-def _refuse_private(value: Any, where: str) -> None:
+def _refuse_private(value: Any, where: str, free: Sequence[str] = ()) -> None:
+    """Refuse paths, but in the arguments `free`: concepts and prompts may look like some."""
     if isinstance(value, dict):
         for key, part in value.items():
-            _refuse_private(part, f'{where}.{key}')
+            if key not in free:
+                _refuse_private(part, f'{where}.{key}', FREE if key in ASKED else free)
     elif isinstance(value, list):
         for i, part in enumerate(value):
-            _refuse_private(part, f'{where}[{i}]')
+            _refuse_private(part, f'{where}[{i}]', free)
     elif isinstance(value, str) and _PRIVATE.match(value):
         raise UsageError(f'{where}={value!r} is a path of this machine: set it to None, or leave it out')
