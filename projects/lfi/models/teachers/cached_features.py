@@ -19,7 +19,7 @@ from lfi.structures import (
 from lfi.structures.interaction_cache import CacheError
 
 from .asked_concepts import most_present
-from .cached_teacher import CachedOutputs
+from .cached_teacher import CachedOutputs, check_map_count
 from .teacher_batch import TeacherBatch
 from .teacher_identity import teacher_identity
 from .vlm_attention_teacher import VLMAttentionTeacher
@@ -61,6 +61,11 @@ class CachedFeatures(CachedOutputs):
     """
 
     identity = staticmethod(feature_identity)
+
+    def __init__(self, cache: str, teacher: dict) -> None:
+        super().__init__(cache, teacher)
+        # One for each channel.
+        check_map_count(self.cache, self.texts.shape[1])
 
     @property
     def directions(self) -> tuple[str, ...]:

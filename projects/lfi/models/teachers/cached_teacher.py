@@ -112,6 +112,11 @@ class CachedOutputs:
 class CachedTeacher(CachedOutputs):
     """Interaction maps of the unaugmented images. Arguments and errors as `CachedOutputs`."""
 
+    def __init__(self, cache: str, teacher: dict) -> None:
+        super().__init__(cache, teacher)
+        if not self.cache.manifest.keeps_chosen:
+            check_map_count(self.cache, len(self.bank))
+
     def ask(self, batch: TeacherBatch) -> tuple[InteractionMaps, Tensor]:
         """The maps of a batch's unaugmented images, on their own grid, and the views to warp them into.
 
@@ -145,6 +150,16 @@ def open_cache(folder: str, wanted: dict) -> InteractionCache:
             f'{folder} does not fit the config: {found}. Write another by tools/cache_teacher.py'
         )
     return cache
+
+
+def check_map_count(cache: InteractionCache, count: int) -> None:
+    """Raise a CacheError if a cache's records have not so many maps."""
+    found = cache.manifest.dtype['presence'].shape[0]
+    if found != count:
+        raise CacheError(
+            f'{cache.folder} is corrupted: its records have {found} maps, and its texts make them {count}. '
+            'Write another by tools/cache_teacher.py'
+        )
 
 
 def bank_of(cache: InteractionCache) -> ConceptBank:
