@@ -167,7 +167,11 @@ class CacheManifest:
             )
         try:
             content = json.loads(read_start(path, size).decode())
+            # Half a character, as JSON can name it, is in no name, and goes into no card.
+            json.dumps(content, ensure_ascii=False).encode()
             version = content['version']
+        except UnicodeError as error:
+            raise CacheError(f'{path} is corrupted, or no manifest of a cache: {error}. {ANEW}') from error
         except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
             raise CacheError(f'{path} is corrupted, or no manifest of a cache: {error!r}. {ANEW}') from error
         if version != VERSION:
