@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .families import family_of
-from .generative_vlm import GENERATIVE
+from .generative_folder import GENERATIVE
 from .model_config import open_clip_config
 from .weights import BLIP
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import re
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,24 +12,20 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from .foreign_code import files_of, no_foreign_code
+from .generative_folder import (
+    GENERATIVE,
+    fetch_processor_files,
+    generative_folder,
+    has_weights,
+    refuse_what_leads_elsewhere,
+)
 from .image_tokens import ImageTokens, MergedPatches, PlainGrid, Tiles
 from .weights_source import WeightsSource
 
-GENERATIVE = 'transformers:'
-"""How the names of transformers' models begin."""
 KINDS: dict[str, type[ImageTokens]] = dict(
     llava=PlainGrid, idefics3=Tiles, smolvlm=Tiles, qwen2_vl=MergedPatches, qwen2_5_vl=MergedPatches
 )
 """How each kind of model turns an image into tokens, by transformers' `model_type`."""
-FILES = {
-    'config': ('config.json',),
-    'preprocessing': ('preprocessor_config.json', 'processor_config.json'),
-    'tokenizer': ('tokenizer.json', 'tokenizer.model', 'vocab.json'),
-}
-"""What a folder must hold of each beside weights, one of them."""
-PROCESSOR_FILES = ('tokenizer_config.json', 'processor_config.json', 'audio_tokenizer_config.json')
-"""What says of which parts a processor is made."""
-_NAME = re.compile(r'(\w[\w.-]*/)?\w[\w.-]*')
 
 
 class GenerativeVLM(nn.Module):
@@ -95,82 +89,6 @@ class GenerativeTokenizer:
         return ids
 
 
-def generative_folder(model: str) -> Path | None:
-    """The folder that 'transformers:...' stands for; None for a name that transformers fetches.
-
-    Raises:
-        FileNotFoundError: if there is no such folder.
-        ValueError: if it could be a name as well, or brings code that transformers would run.
-    """
-    name = model.removeprefix(GENERATIVE)
-    path = Path(name).expanduser()
-    if path.exists() and _NAME.fullmatch(name):
-        # Someone else's student names its teacher so, and means none of these files.
-        raise ValueError(
-            f'model={model!r} is a name that transformers fetches, and the folder {Path.cwd()} has one of '
-            f"this name: give the folder as '{GENERATIVE}./{name}', or start lfi in another one"
-        )
-    if path.is_dir():
-        _refuse_what_leads_elsewhere(path)
-        return path
-    if name.count('/') <= 1 and name[:1] not in ('.', '/', '~'):
-        return None
-    raise FileNotFoundError(f'teacher folder not found: {path}')
-
-
-def _refuse_what_leads_elsewhere(folder: Path) -> None:
-    """Refuse a folder with code that transformers would run, or whose files name others."""
-    if (folder / 'custom_generate').exists():
-        raise ValueError(
-            f'{folder / "custom_generate"} is code, which transformers would run; nothing was read. If the '
-            'weights are sound, remove it'
-        )
-    if (folder / 'adapter_config.json').exists():
-        raise ValueError(
-            f'{folder} holds an adapter, whose model is elsewhere: merge the two by '
-            "peft's merge_and_unload, and save what comes of it"
-        )
-    for path in folder.glob('*.index.json'):
-        files = _content(path).get('weight_map')
-        if not isinstance(files, dict) or any(Path(str(name)).name != name for name in files.values()):
-            raise ValueError(f'{path} must have a weight_map whose files are beside it')
-    for path in (folder / name for name in PROCESSOR_FILES):
-        content = _content(path) if path.is_file() else {}
-        leads = [key for key, value in content.items() if _leads_elsewhere(key, value, folder)]
-        if leads:
-            raise ValueError(f'{path} names other files by {", ".join(leads)}: remove them')
-
-
-def _leads_elsewhere(key: str, value: Any, folder: Path) -> bool:
-    """Whether an entry of a processor's config has it read what is not in the folder."""
-    if key.startswith('audio_tokenizer'):
-        return value is not None
-    # Of another machine's files nothing is read.
-    named = Path(value) if key.endswith('_file') and isinstance(value, str) else None
-    return named is not None and named.name != value and named.exists() and named.parent != folder
-
-
-def _fetch_processor_files(name: str) -> Path | None:
-    """The folder of a repository's files that say how its processor is made; None if it has none."""
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError
-
-    folder = None
-    for file in PROCESSOR_FILES:
-        with suppress(EntryNotFoundError):
-            folder = Path(hf_hub_download(name, file)).parent
-    return folder
-
-
-def _content(path: Path) -> dict[str, Any]:
-    """The object in a file of JSON; empty where it holds none, which is told by who reads it."""
-    try:
-        content = json.loads(path.read_text(encoding='utf-8'))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
 def generative_text_dims(model: str) -> int:
     """The width of a generative VLM's input tokens, by its config alone.
 
@@ -220,11 +138,11 @@ def load_generative(
     if source != WeightsSource():
         raise ValueError(f'pretrained and weights_file must be None for {model}, which names its weights')
     folder = generative_folder(model)
-    has_weights = folder is None or _check_folder(folder, allow_random)
+    weights = folder is None or has_weights(folder, allow_random)
     name = model.removeprefix(GENERATIVE) if folder is None else str(folder)
     try:
         with nullcontext() if folder is None else files_of(folder):
-            vlm, processor = _load(name, has_weights, local_files_only=folder is not None)
+            vlm, processor = _load(name, weights, local_files_only=folder is not None)
     except _UnfitModelError as error:
         raise ValueError(f'model={model!r} {error}') from error
     except Exception as error:
@@ -237,7 +155,7 @@ class _UnfitModelError(ValueError):
     """What a model is that LFI cannot read."""
 
 
-def _load(name: str, has_weights: bool, **options: Any) -> tuple[Any, Any]:
+def _load(name: str, weights: bool, **options: Any) -> tuple[Any, Any]:
     """The model and the processor of a folder or a repository."""
     from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 
@@ -252,15 +170,15 @@ def _load(name: str, has_weights: bool, **options: Any) -> tuple[Any, Any]:
         # Of timm: it fetches weights of its own, or reads a pickle.
         if part.model_type.startswith('timm') or getattr(part, 'backbone', None):
             raise _UnfitModelError(f'has a part {part.model_type!r}, whose weights are elsewhere')
-    fetched = None if options['local_files_only'] else _fetch_processor_files(name)
+    fetched = None if options['local_files_only'] else fetch_processor_files(name)
     if fetched is not None:
-        _refuse_what_leads_elsewhere(fetched)
+        refuse_what_leads_elsewhere(fetched)
     processor = AutoProcessor.from_pretrained(name, **options)
     if not hasattr(processor, 'image_token'):
         raise ValueError(f'its processor, {type(processor).__name__}, is none of images and texts')
     auto: Any = AutoModelForImageTextToText
     # Attention can be read of the eager implementation alone.
-    if not has_weights:
+    if not weights:
         return auto.from_config(config, attn_implementation='eager'), processor
     vlm, info = auto.from_pretrained(
         name, attn_implementation='eager', torch_dtype='auto', output_loading_info=True, **options
@@ -268,20 +186,6 @@ def _load(name: str, has_weights: bool, **options: Any) -> tuple[Any, Any]:
     if info['missing_keys']:
         raise ValueError(f'the weights in {name} do not fit the model: they lack {info["missing_keys"]}')
     return vlm, processor
-
-
-def _check_folder(folder: Path, allow_random: bool) -> bool:
-    """Whether a folder has weights; an error for what else it lacks."""
-    for what, files in FILES.items():
-        if not any((folder / file).is_file() for file in files):
-            raise FileNotFoundError(f'teacher folder {folder} has no {what}: {" or ".join(files)}')
-    has_weights = any(path.suffix in ('.safetensors', '.bin') for path in folder.iterdir())
-    if not has_weights and not allow_random:
-        raise FileNotFoundError(
-            f'teacher folder {folder} has no weights (*.safetensors or *.bin); random weights need '
-            'allow_random=True'
-        )
-    return has_weights
 
 
 def _explain(error: Exception, model: str, folder: Path | None) -> Exception:

@@ -12,7 +12,8 @@ from lfi.registry import TEACHERS, VLMS, type_of
 
 from .arguments import bind_arguments
 from .folder_config import FILE, read_folder_config
-from .generative_vlm import GENERATIVE, generative_text_dims
+from .generative_folder import GENERATIVE
+from .generative_vlm import generative_text_dims
 from .weights import BLIP, check_name, find_config_folder
 
 

@@ -16,7 +16,7 @@ from lfi.registry import EXTRACTORS, TEACHERS, type_of
 from .arguments import bind_arguments
 from .chosen_extractor import AUTO, chosen_extractor
 from .dual_encoder import named_by_content
-from .generative_vlm import GENERATIVE, generative_folder
+from .generative_folder import GENERATIVE, generative_folder
 from .model_config import open_clip_config
 from .vlm_attention_teacher import VLMAttentionTeacher
 from .weights import BLIP, find_folder

@@ -22,7 +22,8 @@ from .blip import BlipTokenizer, BlipVLM
 from .dual_encoder import load_dual_encoder
 from .folder_config import FILE
 from .foreign_code import no_foreign_code
-from .generative_vlm import GENERATIVE, load_generative
+from .generative_folder import GENERATIVE
+from .generative_vlm import load_generative
 from .tokenizers import load_tokenizer, refuse_namesakes
 from .vlm import VLM, Tokenizer
 from .weights_source import Training, WeightsSource, interpolation_of_weights, uses_quick_gelu
