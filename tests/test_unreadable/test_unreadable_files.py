@@ -57,12 +57,17 @@ def png_of(width, height):
     return b'\x89PNG\r\n\x1a\n' + b''.join(parts)
 
 
+def test_an_image_that_is_too_large_for_pillow_is_left_to_the_loader(image, monkeypatch):
+    monkeypatch.setattr('PIL.Image.MAX_IMAGE_PIXELS', 10)
+    assert damaged(info(image), LOAD) is None
+
+
 @pytest.mark.parametrize(
     ('content', 'reason'),
     [
         (b'', 'the file is empty'),
         (b'not an image', 'its format is unknown'),
-        (png_of(60_000, 60_000), 'DecompressionBombError'),
+        (png_of(60_000, 60_000), 'pixels <= CV_IO_MAX_IMAGE_PIXELS'),
         (png_of(0, 10), ''),
     ],
 )

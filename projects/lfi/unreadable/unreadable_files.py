@@ -121,7 +121,8 @@ def _format(content: bytes) -> str | None:
     """The format of an image that Pillow has decoded in full; None where it knows none."""
     try:
         image = Image.open(BytesIO(content))
-    except UnidentifiedImageError:
+    # What is too large for Pillow is left to the pipeline's own loader.
+    except (UnidentifiedImageError, Image.DecompressionBombError):
         return None
     with image:
         # A JPEG's bits are all read for a small image, too, and half of the time is spent on pixels.
