@@ -104,10 +104,10 @@ class RecordView(BaseTransform):
 
     It sets `view`, (2, 3) float32: the affine map from the view's coordinates to the image's, both running
     from -1 to 1 over the complete picture, as `InteractionMaps.warp` takes it. The `homography_matrix` that
-    mmdet's transforms keep stays right, and what they did before this one counts too, as does an earlier
-    `RecordView`. The edges between steps outside are not known: what one of them cut off and another brought
-    back counts as shown. `recorded`, a `Recorded`, says for `LoadInteractionMaps` which image came and which
-    one left, and what was lost in between.
+    mmdet's transforms keep stays right, and what they did before this one counts too, to within a pixel, as
+    does an earlier `RecordView`. The edges between steps outside are not known: what one of them cut off and
+    another brought back counts as shown. `recorded`, a `Recorded`, says for `LoadInteractionMaps` which image
+    came and which one left, and what was lost in between.
 
     Args:
         transforms: configs or transforms; `Compose`, `RandomChoice`, `AutoAugment`, `RandomApply` and
