@@ -87,6 +87,18 @@ def test_weights_that_lack_a_part_or_are_corrupted_are_refused(folder):
         load(folder)
 
 
+@pytest.mark.parametrize('name', ['llava', 'a/llava', 'llava+1.5', 'a.b/l-1+x_y'])
+def test_a_folder_with_the_name_of_a_repository_is_not_read(folder, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    place = tmp_path / 'here' / name
+    place.parent.mkdir(parents=True)
+    folder.rename(place)
+    monkeypatch.chdir(tmp_path / 'here')
+    with pytest.raises(ValueError, match=r'is a name that transformers fetches, and the folder .*\./'):
+        load(name)
+    load(f'./{name}')
+
+
 def test_a_folder_that_is_not_there_is_no_name(tmp_path):
     pytest.importorskip('transformers')
     for model in (str(tmp_path / 'gone'), './gone', 'a/b/c'):
@@ -95,17 +107,39 @@ def test_a_folder_that_is_not_there_is_no_name(tmp_path):
 
 
 def test_a_name_that_cannot_be_fetched_says_how_to_go_on(monkeypatch):
-    transformers = pytest.importorskip('transformers')
+    pytest.importorskip('transformers')
 
     def unreachable(name, **options):
-        assert options == dict(local_files_only=False, trust_remote_code=False)
         raise OSError('no network')
 
-    monkeypatch.setattr(transformers.AutoConfig, 'from_pretrained', unreachable)
+    monkeypatch.setattr('huggingface_hub.snapshot_download', unreachable)
     with pytest.raises(
         RuntimeError,
         match=r"transformers:owner/name is not a folder, and .*no network.*'transformers:FOLDER'",
     ):
+        load('owner/name')
+
+
+@pytest.mark.parametrize('suffix', ['safetensors', 'bin'])
+def test_a_repository_is_fetched_and_read_as_a_folder(folder, monkeypatch, suffix):
+    fetched = []
+
+    def fetch(name, allow_patterns, ignore_patterns):
+        fetched.append((name, allow_patterns))
+        if '*.bin' in allow_patterns:
+            torch.save(load_file(folder.parent / 'model'), folder / 'pytorch_model.bin')
+        return str(folder)
+
+    monkeypatch.setattr('huggingface_hub.snapshot_download', fetch)
+    expected, _ = load(folder)
+    if suffix == 'bin':
+        (folder / 'model.safetensors').rename(folder.parent / 'model')
+    vlm, _ = load('owner/name')
+    for own, value in zip(vlm.parameters(), expected.parameters(), strict=True):
+        assert torch.equal(own, value)
+    assert [name for name, _ in fetched] == ['owner/name'] * (2 if suffix == 'bin' else 1)
+    change(folder, 'processor_config.json', audio_tokenizer={'path': 'x'})
+    with pytest.raises(RuntimeError, match='owner/name .* fetched or read: .* by audio_tokenizer'):
         load('owner/name')
 
 
@@ -186,6 +220,9 @@ def timm_tower(folder):
     change(folder, 'config.json', vision_config=dict(model_type='timm_backbone', **tower))
 
 
+NESTED = {'vision_config': {'model_type': 'timm_wrapper'}}
+
+
 class Sentinel:
     def __reduce__(self):
         return exec, ('import os; os.environ["LFI_SENTINEL"] = "1"',)
@@ -201,10 +238,16 @@ def weights_outside(folder):
 @pytest.mark.parametrize(
     ('lead', 'message'),
     [
-        (timm_tower, 'whose weights are elsewhere'),
+        (timm_tower, 'has weights elsewhere, by'),
         (weights_outside, 'weight_map whose files are beside it'),
         (partial(change, name='tokenizer_config.json', tokenizer_file='/etc/passwd'), 'by tokenizer_file'),
-        (partial(change, name='processor_config.json', audio_tokenizer={}), 'by audio_tokenizer'),
+        (partial(change, name='processor_config.json', audio_tokenizer={'path': 'x'}), 'by audio_tokenizer'),
+        (partial(change, name='tokenizer_config.json', tokenizer_file='tokenizer.json'), 'by tokenizer_file'),
+        (partial(change, name='tokenizer_config.json', fast_tokenizer_files=['../x']), 'by fast_tokenizer'),
+        (partial(change, name='special_tokens_map.json', tokenizer_file='/etc/passwd'), 'by tokenizer_file'),
+        (partial(change, name='preprocessor_config.json', repo_path='/etc'), 'by repo_path'),
+        (partial(change, name='config.json', transformers_weights='../x.safetensors'), 'by transformers_w'),
+        (partial(change, name='config.json', vision_config=NESTED), 'by model_type'),
         (partial(change, name='audio_tokenizer_config.json', audio_tokenizer_class='x'), 'by audio_tok'),
     ],
 )
@@ -214,6 +257,12 @@ def test_what_a_folder_leads_to_is_not_read(folder, monkeypatch, lead, message):
     with pytest.raises(ValueError, match=message):
         load(folder)
     assert 'LFI_SENTINEL' not in os.environ
+
+
+def test_what_published_processors_name_of_another_machine_is_passed_over(folder):
+    files = dict(special_tokens_map_file='/root/.cache/nobody/x.json', name_or_path='/root/model')
+    change(folder, 'tokenizer_config.json', **files)
+    load(folder)
 
 
 def test_no_pickle_no_other_file_and_no_address_is_read(folder):
@@ -249,16 +298,3 @@ def test_whatever_is_wrong_in_a_folder_is_said_in_a_line(folder, file, values):
         change(folder, file, **values)
     with pytest.raises(ValueError, match='llava does not hold a model of transformers that fits'):
         load(folder)
-
-
-def test_a_repositorys_processor_is_looked_at_before_it_is_made(folder, monkeypatch):
-    transformers = pytest.importorskip('transformers')
-    change(folder, 'processor_config.json', audio_tokenizer={})
-    monkeypatch.setattr('huggingface_hub.hf_hub_download', lambda name, file: str(folder / file))
-    read = transformers.AutoConfig.from_pretrained
-    monkeypatch.setattr(transformers.AutoConfig, 'from_pretrained', lambda name, **options: read(folder))
-    monkeypatch.setattr(
-        transformers.AutoProcessor, 'from_pretrained', lambda *args, **options: pytest.fail('it was made')
-    )
-    with pytest.raises(RuntimeError, match='owner/name .* fetched or read: .* by audio_tokenizer'):
-        load('owner/name')

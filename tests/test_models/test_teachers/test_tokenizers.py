@@ -136,3 +136,21 @@ def test_a_folders_text_model_is_not_read_from_the_working_directory(folder, mon
     monkeypatch.setattr('builtins.input', lambda text: pytest.fail(text))
     with pytest.raises(ValueError, match="'roberta-base'.* has one of this name.*another folder"):
         load_vlm(str(folder), None, allow_random=False)
+
+
+@pytest.mark.parametrize('content', ['5', '{"version": "9.0"}', ''])
+def test_a_tokenizer_that_cannot_be_read_is_named(folder, content):
+    write_tokenizer(folder)
+    (folder / 'tokenizer.json').write_text(content)
+    with pytest.raises(FileNotFoundError, match='has no tokenizer that can be read'):
+        load_tokenizer('teacher', folder)
+
+
+@pytest.mark.parametrize('file', ['tokenizer_config.json', 'special_tokens_map.json'])
+def test_a_folders_tokenizer_is_not_read_elsewhere(folder, tmp_path, file):
+    write_tokenizer(folder)
+    (folder / 'tokenizer.json').rename(tmp_path / 'other.json')
+    config = json.loads((folder / file).read_text())
+    (folder / file).write_text(json.dumps({**config, 'tokenizer_file': str(tmp_path / 'other.json')}))
+    with pytest.raises(ValueError, match=rf'{file} names other files by tokenizer_file'):
+        load_tokenizer('teacher', folder)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
-from contextlib import suppress
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,18 @@ FILES = {
     'tokenizer': ('tokenizer.json', 'tokenizer.model', 'vocab.json'),
 }
 """What a folder must hold of each beside weights, one of them."""
-PROCESSOR_FILES = ('tokenizer_config.json', 'processor_config.json', 'audio_tokenizer_config.json')
+PROCESSOR_FILES = (
+    'tokenizer_config.json',
+    'special_tokens_map.json',
+    'processor_config.json',
+    'preprocessor_config.json',
+    'audio_tokenizer_config.json',
+)
 """What says of which parts a processor is made."""
-_NAME = re.compile(r'(\w[\w.-]*/)?\w[\w.-]*')
+READ_ELSEWHERE = ('class_info_file', 'repo_path', 'sp_model_kwargs', 'tokenizer_file')
+"""Entries of these that name files outside the folder, or in the working directory."""
+# As a student's config may name it.
+_NAME = re.compile(r'(\w[\w.-]*/)?\w[\w.+-]*')
 
 
 def generative_folder(model: str) -> Path | None:
@@ -26,7 +36,7 @@ def generative_folder(model: str) -> Path | None:
 
     Raises:
         FileNotFoundError: if there is no such folder.
-        ValueError: if it could be a name as well, or brings code that transformers would run.
+        ValueError: if it could be a name as well.
     """
     name = model.removeprefix(GENERATIVE)
     path = Path(name).expanduser()
@@ -37,15 +47,36 @@ def generative_folder(model: str) -> Path | None:
             f"this name: give the folder as '{GENERATIVE}./{name}', or start lfi in another one"
         )
     if path.is_dir():
-        refuse_what_leads_elsewhere(path)
         return path
     if name.count('/') <= 1 and name[:1] not in ('.', '/', '~'):
         return None
     raise FileNotFoundError(f'teacher folder not found: {path}')
 
 
+def fetched_folder(name: str) -> Path:
+    """The folder in the cache of the Hub that has a repository's files, all of one commit.
+
+    Args:
+        name: of the repository; what is there is not fetched again.
+
+    Raises:
+        HfHubHTTPError, OSError, ValueError: if it cannot be fetched.
+    """
+    from huggingface_hub import snapshot_download
+
+    kinds = ['*.json', '*.jinja', '*.txt', '*.model', '*.safetensors']
+    # Of folders inside transformers reads nothing; `consolidated` ones are the same weights again.
+    other = ['*/*', 'consolidated*']
+    folder = Path(snapshot_download(name, allow_patterns=kinds, ignore_patterns=other))
+    if not _weights(folder):
+        folder = Path(snapshot_download(name, allow_patterns=[*kinds, '*.bin'], ignore_patterns=other))
+    return folder
+
+
 def refuse_what_leads_elsewhere(folder: Path) -> None:
     """Refuse a folder with code that transformers would run, or whose files name others.
+
+    Some of these are read by Rust, of which Python hears nothing.
 
     Raises:
         ValueError: for the first of them.
@@ -62,38 +93,57 @@ def refuse_what_leads_elsewhere(folder: Path) -> None:
         )
     for path in folder.glob('*.index.json'):
         files = _content(path).get('weight_map')
-        if not isinstance(files, dict) or any(Path(str(name)).name != name for name in files.values()):
+        if not isinstance(files, dict) or not all(map(_is_plain, files.values())):
             raise ValueError(f'{path} must have a weight_map whose files are beside it')
-    for path in (folder / name for name in PROCESSOR_FILES):
-        content = _content(path) if path.is_file() else {}
-        leads = [key for key, value in content.items() if _leads_elsewhere(key, value, folder)]
+    config = folder / 'config.json'
+    leads = [key for key, value in _entries(_content(config)) if _has_other_weights(key, value)]
+    if leads:
+        raise ValueError(f'{config} has weights elsewhere, by {leads[0]}: give a complete model')
+    refuse_other_tokenizers(folder)
+
+
+def refuse_other_tokenizers(folder: Path) -> None:
+    """Refuse a folder whose processor or tokenizer is made of files elsewhere.
+
+    Raises:
+        ValueError: if a file in it names them.
+    """
+    for name in PROCESSOR_FILES:
+        leads = [key for key, value in _content(folder / name).items() if _leads_elsewhere(key, value)]
         if leads:
-            raise ValueError(f'{path} names other files by {", ".join(leads)}: remove them')
+            raise ValueError(f'{folder / name} names other files by {", ".join(leads)}: remove them')
 
 
-def _leads_elsewhere(key: str, value: Any, folder: Path) -> bool:
+def _entries(value: Any) -> Iterator[tuple[str, Any]]:
+    """The entries of a config, at any depth."""
+    for key, part in value.items() if isinstance(value, dict) else ():
+        yield key, part
+        yield from _entries(part)
+
+
+def _has_other_weights(key: str, value: Any) -> bool:
+    """Whether an entry of a config names weights; timm's are fetched, or are a pickle."""
+    if key == 'model_type':
+        return isinstance(value, str) and value.startswith('timm')
+    return bool(value) and key in ('transformers_weights', 'backbone', 'backbone_config', 'checkpoint_path')
+
+
+def _leads_elsewhere(key: str, value: Any) -> bool:
     """Whether an entry of a processor's config has it read what is not in the folder."""
-    if key.startswith('audio_tokenizer'):
-        return value is not None
-    # Of another machine's files nothing is read.
-    named = Path(value) if key.endswith('_file') and isinstance(value, str) else None
-    return named is not None and named.name != value and named.exists() and named.parent != folder
+    if key.startswith('audio_tokenizer') or key in READ_ELSEWHERE:
+        return bool(value)
+    if key == 'fast_tokenizer_files':
+        return not (isinstance(value, list) and all(map(_is_plain, value)))
+    # Of a file that was another machine's nothing is read.
+    return key.endswith('_file') and isinstance(value, str) and os.path.exists(value)
 
 
-def fetch_processor_files(name: str) -> Path | None:
-    """The folder of a repository's files that say how its processor is made; None if it has none."""
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError
-
-    folder = None
-    for file in PROCESSOR_FILES:
-        with suppress(EntryNotFoundError):
-            folder = Path(hf_hub_download(name, file)).parent
-    return folder
+def _is_plain(name: object) -> bool:
+    return isinstance(name, str) and Path(name).name == name
 
 
 def _content(path: Path) -> dict[str, Any]:
-    """The object in a file of JSON; empty where it holds none, which is told by who reads it."""
+    """The object in a file of JSON; empty where there is none, which is told by who reads it."""
     try:
         content = json.loads(path.read_text(encoding='utf-8'))
     except (OSError, ValueError, RecursionError):
@@ -114,10 +164,14 @@ def has_weights(folder: Path, allow_random: bool) -> bool:
     for what, files in FILES.items():
         if not any((folder / file).is_file() for file in files):
             raise FileNotFoundError(f'teacher folder {folder} has no {what}: {" or ".join(files)}')
-    found = any(path.suffix in ('.safetensors', '.bin') for path in folder.iterdir())
+    found = _weights(folder)
     if not found and not allow_random:
         raise FileNotFoundError(
             f'teacher folder {folder} has no weights (*.safetensors or *.bin); random weights need '
             'allow_random=True'
         )
     return found
+
+
+def _weights(folder: Path) -> bool:
+    return any(path.suffix in ('.safetensors', '.bin') for path in folder.iterdir())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from torch.nn.utils.rnn import pad_sequence
 from .foreign_code import files_of, no_foreign_code
 from .generative_folder import (
     GENERATIVE,
-    fetch_processor_files,
+    fetched_folder,
     generative_folder,
     has_weights,
     refuse_what_leads_elsewhere,
@@ -137,16 +136,17 @@ def load_generative(
         raise ImportError(f"model={model!r} needs what `pip install 'lfi[multimodal]'` brings") from error
     if source != WeightsSource():
         raise ValueError(f'pretrained and weights_file must be None for {model}, which names its weights')
-    folder = generative_folder(model)
-    weights = folder is None or has_weights(folder, allow_random)
-    name = model.removeprefix(GENERATIVE) if folder is None else str(folder)
+    given = generative_folder(model)
+    weights = given is None or has_weights(given, allow_random)
     try:
-        with nullcontext() if folder is None else files_of(folder):
-            vlm, processor = _load(name, weights, local_files_only=folder is not None)
+        folder = fetched_folder(model.removeprefix(GENERATIVE)) if given is None else given
+        refuse_what_leads_elsewhere(folder)
+        with files_of(folder):
+            vlm, processor = _load(str(folder), weights)
     except _UnfitModelError as error:
         raise ValueError(f'model={model!r} {error}') from error
     except Exception as error:
-        raise _explain(error, model, folder) from error
+        raise _explain(error, model, given) from error
     vlm = GenerativeVLM(vlm, processor).eval().requires_grad_(False)
     return vlm, GenerativeTokenizer(processor.tokenizer)
 
@@ -155,25 +155,18 @@ class _UnfitModelError(ValueError):
     """What a model is that LFI cannot read."""
 
 
-def _load(name: str, weights: bool, **options: Any) -> tuple[Any, Any]:
-    """The model and the processor of a folder or a repository."""
+def _load(folder: str, weights: bool) -> tuple[Any, Any]:
+    """The model and the processor in a folder."""
     from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 
-    options = {**options, 'trust_remote_code': False}
-    config = AutoConfig.from_pretrained(name, **options)
+    options: dict[str, Any] = dict(local_files_only=True, trust_remote_code=False)
+    config = AutoConfig.from_pretrained(folder, **options)
     if type(config) not in AutoModelForImageTextToText._model_mapping or config.model_type not in KINDS:
         raise _UnfitModelError(
             f'is a {config.model_type!r}, and LFI cannot lay its image tokens on a grid: use an '
             f'image-text-to-text model of the kinds {", ".join(KINDS)}'
         )
-    for part in (config.vision_config, config.get_text_config()):
-        # Of timm: it fetches weights of its own, or reads a pickle.
-        if part.model_type.startswith('timm') or getattr(part, 'backbone', None):
-            raise _UnfitModelError(f'has a part {part.model_type!r}, whose weights are elsewhere')
-    fetched = None if options['local_files_only'] else fetch_processor_files(name)
-    if fetched is not None:
-        refuse_what_leads_elsewhere(fetched)
-    processor = AutoProcessor.from_pretrained(name, **options)
+    processor = AutoProcessor.from_pretrained(folder, **options)
     if not hasattr(processor, 'image_token'):
         raise ValueError(f'its processor, {type(processor).__name__}, is none of images and texts')
     auto: Any = AutoModelForImageTextToText
@@ -181,10 +174,10 @@ def _load(name: str, weights: bool, **options: Any) -> tuple[Any, Any]:
     if not weights:
         return auto.from_config(config, attn_implementation='eager'), processor
     vlm, info = auto.from_pretrained(
-        name, attn_implementation='eager', torch_dtype='auto', output_loading_info=True, **options
+        folder, attn_implementation='eager', torch_dtype='auto', output_loading_info=True, **options
     )
     if info['missing_keys']:
-        raise ValueError(f'the weights in {name} do not fit the model: they lack {info["missing_keys"]}')
+        raise ValueError(f'the weights in {folder} do not fit the model: they lack {info["missing_keys"]}')
     return vlm, processor
 
 

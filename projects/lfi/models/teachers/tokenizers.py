@@ -9,6 +9,7 @@ from typing import Any
 import open_clip
 
 from .folder_config import FILE, TOKENIZER_FILES, read_folder_config
+from .generative_folder import refuse_other_tokenizers
 from .vlm import Tokenizer
 
 
@@ -31,8 +32,8 @@ def load_tokenizer(model: str, folder: Path | None = None) -> Tokenizer:
 
     Raises:
         FileNotFoundError: if the folder lacks the tokenizer's files.
-        ValueError: if it has some, and its config names no tokenizer; as `read_folder_config` says;
-            or as `refuse_namesakes` says.
+        ValueError: if it has some, and its config names no tokenizer; as `read_folder_config` and
+            `refuse_other_tokenizers` say; or as `refuse_namesakes` says.
         RuntimeError: if they are not on this machine, and cannot be fetched.
         ImportError: if `transformers` is not installed, and is needed.
     """
@@ -41,6 +42,7 @@ def load_tokenizer(model: str, folder: Path | None = None) -> Tokenizer:
     else:
         name = f'local-dir:{folder}'
         config = read_folder_config(folder / FILE)['model_cfg']
+        refuse_other_tokenizers(folder)
     text_cfg = config.get('text_cfg', {})
     hub = tokenizer_on_hub(text_cfg)
     # Of a folder the tokenizer's name stands for files in it.
@@ -63,8 +65,8 @@ def load_tokenizer(model: str, folder: Path | None = None) -> Tokenizer:
         raise ImportError(
             f"the tokenizer of {model} needs transformers: pip install 'lfi[multimodal]' ({error})"
         ) from error
-    except (OSError, ValueError, TypeError) as error:
-        # Whatever transformers finds of the files, it says by one of these.
+    except Exception as error:
+        # Whatever transformers and tokenizers find of the files, they say by any error.
         if folder is not None:
             raise FileNotFoundError(
                 f"the teacher folder {folder} has no tokenizer that can be read: its model's is {hub!r}, "
