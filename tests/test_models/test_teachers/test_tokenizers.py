@@ -90,17 +90,11 @@ def test_a_vocabulary_that_open_clip_brings_needs_no_hub(monkeypatch):
         load_tokenizer(SIGLIP)
 
 
-@pytest.mark.parametrize(
-    'text_cfg',
-    [
-        dict(hf_tokenizer_name='x', tokenizer_kwargs=dict(trust_remote_code=True)),
-        dict(hf_model_name='stranger/model', hf_tokenizer_name='x'),
-    ],
-)
-def test_no_code_of_a_teachers_folder_is_run(tmp_path, text_cfg):
+def test_no_code_of_a_teachers_folder_is_run(tmp_path):
     folder = shutil.copytree(BUILT_IN / 'shapes-tiny', tmp_path / 'teacher')
     config = json.loads((folder / 'open_clip_config.json').read_text())
-    config['model_cfg']['text_cfg'].update(text_cfg)
+    options = dict(hf_tokenizer_name='x', tokenizer_kwargs=dict(trust_remote_code=True))
+    config['model_cfg']['text_cfg'].update(options)
     (folder / 'open_clip_config.json').write_text(json.dumps(config))
     auto_map = dict(tokenizer_class='Own', auto_map=dict(AutoTokenizer=['own_tokenizer.Own', None]))
     (folder / 'tokenizer_config.json').write_text(json.dumps(auto_map))
@@ -109,6 +103,24 @@ def test_no_code_of_a_teachers_folder_is_run(tmp_path, text_cfg):
         load_vlm(str(folder), None, allow_random=False)
     with pytest.raises(ValueError, match=r'open_clip_config\.json says text_cfg\..*code'):
         load_tokenizer('teacher', folder)
+
+
+def test_no_code_of_a_text_model_is_run(folder, tmp_path, monkeypatch):
+    transformers = pytest.importorskip('transformers')
+    write_tokenizer(folder)
+    config = json.loads((folder / 'open_clip_config.json').read_text())
+    config['model_cfg']['text_cfg'] |= dict(hf_model_name='stranger/model', hf_model_pretrained=False)
+    (folder / 'open_clip_config.json').write_text(json.dumps(config))
+    text_model = tmp_path / 'text-model'
+    text_model.mkdir()
+    auto_map = dict(AutoConfig='own.Own', AutoModel='own.Own')
+    (text_model / 'config.json').write_text(json.dumps(dict(model_type='own', auto_map=auto_map)))
+    (text_model / 'own.py').write_text('raise SystemExit("it was run")')
+    read = transformers.AutoConfig.from_pretrained
+    monkeypatch.setattr(transformers.AutoConfig, 'from_pretrained', lambda name, **_: read(text_model))
+    monkeypatch.setattr('builtins.input', lambda text: pytest.fail(text))
+    with pytest.raises(ValueError, match='do not fit the model .*teacher'):
+        load_vlm(str(folder), None, allow_random=False)
 
 
 def test_a_tokenizer_of_the_working_directory_is_not_taken(tmp_path, monkeypatch):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import fields
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -96,16 +95,3 @@ def _refuse_code(path: Path, vision: dict[str, Any], text: dict[str, Any]) -> No
             f'{path} says text_cfg.tokenizer_kwargs.{other[0]}, which could bring code, or name a file: save '
             f'its tokenizer as {TOKENIZER_FILES}, and remove the key. Known: {", ".join(TOKENIZER_OPTIONS)}'
         )
-    name = text.get('hf_model_name')
-    if name and name not in _text_models():
-        raise ValueError(
-            f'{path} says text_cfg.hf_model_name={name!r}, which could bring code of its own: those of '
-            f'open_clip are {", ".join(sorted(_text_models()))}'
-        )
-
-
-@cache
-def _text_models() -> frozenset[str]:
-    """The models of `transformers` that open_clip's own configs name."""
-    configs = (open_clip.get_model_config(name) or {} for name in open_clip.list_models())
-    return frozenset(filter(None, (config.get('text_cfg', {}).get('hf_model_name') for config in configs)))
