@@ -21,6 +21,7 @@ from mmengine.registry import DefaultScope, init_default_scope
 from warm_python import FOUNDATIONS, WarmPython
 
 ROOT = Path(__file__).parents[1]
+pytest_plugins = ['tool_fixtures']
 BROWSERS = ('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable')
 # Chromium alone with the page: no sandbox for root, no GPU, no talk with its maker's servers.
 BROWSER_FLAGS = """
@@ -110,7 +111,7 @@ def teacher_root():
 @pytest.fixture(scope='session')
 def tool_env() -> dict:
     """The environment of a tool: this Python's, with `lfi` in reach whether or not it is installed."""
-    path = os.pathsep.join(filter(None, [str(ROOT / 'projects'), os.environ.get('PYTHONPATH')]))
+    path = os.pathsep.join(filter(None, [str(ROOT / 'projects'), str(ROOT), os.environ.get('PYTHONPATH')]))
     settings = {
         'PYTHONPATH': path,
         'PYTHON': sys.executable,

@@ -1,8 +1,8 @@
 """Cells of studies as if they had been run."""
 
-from lfi.studies import Cell, Run
-from lfi.studies.job import Job
-from lfi.studies.presets import domain_arm, leave_one_out
+from research.studies import Cell, Run
+from research.studies.job import Job
+from research.studies.presets import domain_arm, leave_one_out
 
 DOMAINS = leave_one_out(
     'Shapes',

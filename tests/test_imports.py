@@ -55,7 +55,7 @@ FLOORS = (
     {'models.export'},
     {'models'},
     {'evaluation', 'visualization'},
-    {'adaptation', 'apis', 'human_study', 'safe_loading', 'studies', 'teacher_evaluation', 'utils'},
+    {'adaptation', 'apis', 'safe_loading', 'teacher_evaluation', 'utils'},
     {'hub', 'pseudo_labels'},
     {'tools'},
     {'command'},
@@ -120,6 +120,20 @@ def test_imports_run_from_a_higher_floor_to_a_lower_one():
         for other in imported_parts(path):
             upwards = part != other and floor_of[part] <= floor_of[other]
             assert not upwards, f'{path} imports {other!r}, which is on no lower floor than {part!r}'
+
+
+def test_the_package_and_its_tools_import_no_research():
+    tools = [path for path in (PACKAGE.parents[1] / 'tools').rglob('*.py') if 'dev' not in path.parts]
+    for path in [*(path for path, _ in sources()), *tools]:
+        names = {
+            name.name if isinstance(node, ast.Import) else node.module or ''
+            for node in ast.walk(ast.parse(path.read_text(encoding='utf-8')))
+            if isinstance(node, ast.Import | ast.ImportFrom)
+            for name in node.names
+        }
+        of_research = {name for name in names if name.partition('.')[0] == 'research'}
+        # It begins the quickstart of a clone.
+        assert not of_research or path.name == 'quickstart.py', f'{path} imports {of_research}'
 
 
 def test_no_files_import_one_another():

@@ -39,7 +39,7 @@ def test_an_unknown_name_is_no_attribute(package):
         from lazy_package import d  # noqa: F401
 
 
-@pytest.mark.parametrize('name', ['lfi.studies', 'lfi.pseudo_labels'])
+@pytest.mark.parametrize('name', ['research.studies', 'lfi.pseudo_labels'])
 def test_what_our_packages_offer_is_there(name):
     package = import_module(name)
     for offered in package.__all__:

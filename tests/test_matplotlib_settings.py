@@ -13,14 +13,15 @@ import pytest
 import torch
 from lfi.matplotlib_settings import default_style, save_figure
 from lfi.pseudo_labels.drawing import draw_labels
-from lfi.studies import Cell, Run, Study
-from lfi.studies.convergence_figure import draw_convergence
-from lfi.studies.html_page import html_page
-from lfi.studies.label_counts_figure import draw_label_counts
-from lfi.studies.published import put_figure
-from lfi.studies.run_report import draw_report
-from lfi.studies.study_figure import draw_study
 from lfi.visualization import draw_teachers
+
+from research.studies import Cell, Run, Study
+from research.studies.convergence_figure import draw_convergence
+from research.studies.html_page import html_page
+from research.studies.label_counts_figure import draw_label_counts
+from research.studies.published import put_figure
+from research.studies.run_report import draw_report
+from research.studies.study_figure import draw_study
 
 IMAGE = np.zeros((8, 8, 3), np.uint8)
 RUN = Run('arm', (1.0, 2.0), 10.0, {})

@@ -163,7 +163,7 @@ def test_wheel_holds_every_module_and_its_data(wheel):
     modules = {path.as_posix() for path in sources if path.parts[1] not in ('.mim', 'configs')}
     teachers = [path for path in (PACKAGE.parent / TEACHERS).rglob('*') if path.is_file()]
     data = {path.relative_to(PACKAGE.parent).as_posix() for path in teachers}
-    data |= {'lfi/human_study/page.html', 'lfi/py.typed'}
+    data.add('lfi/py.typed')
     data |= {f'lfi/.mim/{path}' for path in SHIPPED}
     configs = [path for path in CONFIGS if not path.startswith('configs/_base_/')]
     lazy = {f'lfi/{path}'.replace('-', '_') for path in configs}

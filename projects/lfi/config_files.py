@@ -9,6 +9,8 @@ from .errors import near_it
 from .repositories import is_student
 
 PACKAGE = Path(__file__).parent
+ROOTS = {'LFI_DATA_ROOT': 'data', 'LFI_TEACHER_ROOT': 'checkpoints'}
+"""The variables that say where data sets and teachers lie, and the configs' defaults."""
 # An installed package has them in `.mim`, which an editable one links to its clone; a clone that is on
 # PYTHONPATH and was never installed has none.
 TOOLS = PACKAGE / '.mim/tools'

@@ -40,11 +40,10 @@ def test_options_of_the_command(offered):
     assert offered('export', '--work') == []
 
 
-def test_configs_and_studies(offered):
+def test_configs(offered):
     assert offered('train', 'lfi_vit-tiny_shapes') == [
         name for name in config_names() if name.startswith('lfi_vit-tiny_shapes')
     ]
-    assert offered('study', 'shapes-n') == ['shapes-none']
     assert offered('completion', 'z') == ['zsh']
     # The shell offers files.
     assert offered('train', 'configs/') == []
@@ -52,8 +51,8 @@ def test_configs_and_studies(offered):
 
 
 def test_options_are_those_of_the_help_and_no_others():
-    options = completion.options_of(script_of('quickstart'))
-    assert options == ['--cfg-options', '--epochs', '--help', '--seed', '--work-dir']
+    options = completion.options_of(script_of('print-config'))
+    assert options == ['--cfg-options', '--help', '--save-path']
 
 
 def test_zsh_takes_the_code_of_bash(monkeypatch, capsys):

@@ -5,12 +5,13 @@ import os
 import pytest
 import torch
 from lfi.registry import MODELS
-from lfi.studies.arms import ARMS, METHOD
-from lfi.studies.job import read_config
-from lfi.studies.presets import PRESETS
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from repository_configs import BASELINES, ROOT, TASK_LOSS, baseline_of, read, start
+
+from research.studies.arms import ARMS, METHOD
+from research.studies.job import read_config
+from research.studies.presets import PRESETS
 
 # Of the ways to distil that have more than one.
 TERMS = {'dense-features': 2, 'lightly-train-v3': 2}

@@ -16,7 +16,7 @@ def repository(tmp_path_factory):
     """A copy with what the page shows, and nothing else, added."""
     root = tmp_path_factory.mktemp('repository')
     ignore = shutil.ignore_patterns('__pycache__', '.mim')
-    for folder in ('projects', 'configs', 'tools', 'tests'):
+    for folder in ('projects', 'research', 'configs', 'tools', 'tests'):
         shutil.copytree(ROOT / folder, root / folder, ignore=ignore)
     shutil.copy(ROOT / 'pyproject.toml', root)
     files = dict(FILE.findall((ROOT / 'docs/extend.md').read_text()))
@@ -38,7 +38,7 @@ def run(repository, new_python):
     """Run Python in the copy, with the copy's `lfi`."""
 
     def run(*command: str) -> str:
-        path = os.pathsep.join([str(repository / 'projects'), new_python.env['PYTHONPATH']])
+        path = os.pathsep.join([str(repository / 'projects'), str(repository), new_python.env['PYTHONPATH']])
         process = new_python.run(command, repository, {'PYTHONPATH': path})
         assert process.returncode == 0, process.stdout
         return process.stdout
@@ -47,13 +47,13 @@ def run(repository, new_python):
 
 
 def test_it_is_an_arm_of_the_studies(run):
-    out = run('tools/reproduce.py', '--print-commands', 'shapes', '--arms', 'gram')
+    out = run('-m', 'research', 'study', '--print-commands', 'shapes', '--arms', 'gram')
     assert 'configs/baselines/attention-transfer_vit-tiny_shapes.py' in out
     assert 'model.distill_loss.type=lfi.GramLoss' in out
 
 
 def test_its_tests_pass_and_those_of_all_arms(run):
     options = ('-m', 'pytest', '-p', 'no:cacheprovider', '-o', 'addopts=')
-    tests = ('tests/test_models/test_losses/test_gram_loss.py', 'tests/test_studies/test_arms.py')
-    out = run(*options, *tests, '-k', 'gram or cosines')
+    tests = ('test_models/test_losses/test_gram_loss.py', 'test_research/test_studies/test_arms.py')
+    out = run(*options, *(f'tests/{test}' for test in tests), '-k', 'gram or cosines')
     assert re.search(r'^[=]* ?5 passed', out, re.M)

@@ -5,10 +5,11 @@ import re
 from pathlib import Path
 
 import pytest
-from lfi.studies.arms import ARMS
-from lfi.studies.overview import SECTION, SHORT
-from lfi.studies.presets import FEW, PRESETS
-from lfi.studies.side_by_side import STUDENTS
+
+from research.studies.arms import ARMS
+from research.studies.overview import SECTION, SHORT
+from research.studies.presets import FEW, PRESETS
+from research.studies.side_by_side import STUDENTS
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / 'docs/results.md').read_text()
@@ -38,7 +39,7 @@ def test_each_arm_that_is_published_is_explained():
     table = PAGE[PAGE.index('<!-- reproduce: arms -->') : PAGE.index('<!-- end of arms -->')]
     published = {
         arm.split()[0]
-        for file in (ROOT / 'docs/results').glob('*.csv')
+        for file in (ROOT / 'research/published').glob('*.csv')
         for arm, *_ in csv.reader(file.open(newline=''))
     } - {'arm'}
     for arm in published:

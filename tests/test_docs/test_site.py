@@ -69,7 +69,7 @@ def test_pages_of_the_repository_alone_become_pages(site_pages, tmp_path):
 
 
 @pytest.mark.parametrize(
-    'package', ['lfi', 'lfi.models', 'lfi.pseudo_labels', 'lfi.structures', 'lfi.studies']
+    'package', ['lfi', 'lfi.models', 'lfi.pseudo_labels', 'lfi.structures', 'lfi.unreadable']
 )
 def test_a_page_has_all_that_its_package_exports(api, package):
     assert set(entries(api[package])) == set(importlib.import_module(package).__all__)

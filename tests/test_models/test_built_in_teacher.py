@@ -64,7 +64,7 @@ def test_dense_maps_find_the_objects(teacher):
 def training(folder: Path, *arguments: str) -> list[str]:
     """The command line, after Python's, that trains a teacher on a few images and writes it to a folder."""
     options = dict(images=32, epochs=1, batch_size=16, workers=0, threads=1, eval_images=10)
-    command = [str(ROOT / 'tools/train_shapes_teacher.py'), '--out', str(folder), *arguments]
+    command = ['-m', 'research', 'train-shapes-teacher', '--out', str(folder), *arguments]
     for name, value in options.items():
         command += [f'--{name.replace("_", "-")}', str(value)]
     return command

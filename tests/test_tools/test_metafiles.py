@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 import yaml
 from lfi.errors import UsageError
-from lfi.studies import Cell, Run
-from lfi.studies.domains import DomainStudy
-from lfi.studies.presets import PRESETS
-from lfi.studies.published import write_study
+
+from research.studies import Cell, Run
+from research.studies.domains import DomainStudy
+from research.studies.presets import PRESETS
+from research.studies.published import FOLDER, write_study
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -37,7 +38,7 @@ def test_every_config_that_trains_is_there_once(models, tool):
 def test_accuracies_are_the_studies_own(models, tool):
     published = tool.read_results()
     # Tuning has seeds and schedules of its own, and is no result of a model.
-    studies = [path for path in (ROOT / 'docs/results').glob('*.csv') if not path.stem.endswith('-tuning')]
+    studies = [path for path in (ROOT / FOLDER).glob('*.csv') if not path.stem.endswith('-tuning')]
     assert bool(published) == bool(studies)
     for model in models:
         found = {result['Dataset']: result['Metrics'] for result in model['Results'] if result['Metrics']}
@@ -51,7 +52,7 @@ def test_accuracies_are_of_studies_that_train_as_the_config_says(tool):
 
 
 def test_an_ablation_is_no_result_of_the_config_that_it_changes(tool):
-    with (ROOT / 'docs/results/shapes.csv').open(newline='') as file:
+    with (ROOT / FOLDER / 'shapes.csv').open(newline='') as file:
         tests = [float(row['test']) for row in csv.DictReader(file) if row['arm'] == 'lfi' and row['test']]
     found = tool.read_results()['configs/classification/lfi_vit-tiny_shapes.py']
     assert found['study shapes, test images']['top-1'].startswith(f'{sum(tests) / len(tests):.1f} ')
@@ -65,8 +66,8 @@ def test_a_study_of_domains_may_be_published_in_part(domains, told, tool, monkey
     # Each arm has left out one domain; arms that share none have no mean. A control is no result of a config.
     arms = [arm for arm in preset.arms if not arm.options]
     cells = {arm.name: [Cell(0, run, 20.0, 'a CPU', domain=domain)] for arm, domain in zip(arms, domains)}
-    (tmp_path / 'docs/results').mkdir(parents=True)
-    write_study(DomainStudy(cells), tmp_path / 'docs/results/dg-pacs.json')
+    (tmp_path / FOLDER).mkdir(parents=True)
+    write_study(DomainStudy(cells), tmp_path / FOLDER / 'dg-pacs.json')
     monkeypatch.setattr(tool, 'ROOT', tmp_path)
     found = {'study dg, each domain left out': {'domain/mean': '20.0, n=1'}}
     assert tool.read_results() == {arm.config: found for arm in arms[:told]}

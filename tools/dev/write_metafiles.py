@@ -1,9 +1,9 @@
 """Write model-index.yml, the configs' metafiles, docs/model_zoo.md, and the arms in docs/results.md.
 
-    python tools/dev/write_metafiles.py
+    python -m tools.dev.write_metafiles
 
-Parameters and FLOPs are counted on the models themselves. Accuracies are those of docs/results/*.csv and
-dg-*.json, which tools/reproduce.py writes; a config that no study has run has none.
+Parameters and FLOPs are counted on the models themselves. Accuracies are those of research/published, which
+`python -m research study` writes; a config that no study has run has none.
 """
 
 from __future__ import annotations
@@ -24,17 +24,18 @@ from lfi import markdown
 from lfi.engine import launch
 from lfi.errors import UsageError
 from lfi.models.backbones import InteractionQueryViT
-from lfi.studies import mean_and_spread, metric_name
-from lfi.studies.arms import ARMS, Arm, arms_table
-from lfi.studies.domains import DomainStudy
-from lfi.studies.presets import PRESETS
-from lfi.studies.published import put_section, read_published
 from lfi.training_only import training_only_of
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from timm.layers import to_2tuple
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
+
+from research.studies import mean_and_spread, metric_name
+from research.studies.arms import ARMS, Arm, arms_table
+from research.studies.domains import DomainStudy
+from research.studies.presets import PRESETS
+from research.studies.published import put_section, read_published
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -172,7 +173,7 @@ def read_results() -> dict[str, dict[str, dict[str, str]]]:
         if name.endswith('-tuning') or any(option.startswith(HIDES_LABELS) for option in preset.options):
             continue
         arms = {arm.name: arm.config for arm in preset.arms if _trains_its_config(arm)}
-        for metric, cells in zip(preset.metrics, read_published(preset, name, ROOT / 'docs')):
+        for metric, cells in zip(preset.metrics, read_published(preset, name, ROOT)):
             by_arm = {arm: [cell for key, cell in cells.items() if key[0] == arm] for arm in arms}
             by_arm = {arm: found for arm, found in by_arm.items() if found}
             if preset.leaves_domains_out and by_arm:

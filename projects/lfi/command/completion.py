@@ -1,4 +1,4 @@
-"""Print what lets a shell complete commands, options, configs and studies.
+"""Print what lets a shell complete commands, options and configs.
 
 eval "$(lfi completion bash)"
 eval "$(lfi completion zsh)"
@@ -18,7 +18,6 @@ from pathlib import Path
 
 from lfi.arguments import ArgumentParser
 from lfi.config_files import config_names
-from lfi.studies.presets import GROUPS, PRESETS
 
 from .table import SCRIPTS, commands, script_of
 
@@ -35,7 +34,6 @@ FUNCTION = """_lfi() {{
     else
         case $command in
             completion) known='{shells}' ;;
-            study) known='{studies}' ;;
             ask|pretrain) ;;
             *) known='{configs}' ;;
         esac
@@ -63,7 +61,6 @@ def main() -> None:
         commands=' '.join(commands()),
         options=options,
         shells=' '.join(SHELLS),
-        studies=' '.join([*PRESETS, *GROUPS]),
         configs=' '.join(config_names()),
     )
     print(f'{SHELLS[args.shell]}{function}', end='')

@@ -30,11 +30,10 @@ from rich.table import Table
 from rich.text import Text
 
 from lfi.arguments import ArgumentParser
-from lfi.config_files import configs_folder
+from lfi.config_files import ROOTS, configs_folder
 from lfi.errors import UsageError
 from lfi.matplotlib_settings import pass_over_matplotlibrc
 from lfi.ops import StandIn
-from lfi.studies.settings_digest import ROOTS
 from lfi.version import __version__
 
 if TYPE_CHECKING:
@@ -47,6 +46,8 @@ State = Literal['ok', 'missing', 'wrong']
 OWN_FOLDERS = {'images', 'labelled'}
 # The section that a config narrows.
 FOLDERS = 'Data and teachers'
+FIRST_CONFIG = 'lfi_vit-tiny_shapes'
+"""A config whose data and teacher come with the package."""
 COLOURS = {'ok': 'green', 'missing': 'yellow', 'wrong': 'bold red'}
 STACKS = {
     'onedl': ('onedl-mmengine', 'onedl-mmcv', 'onedl-mmpretrain', 'onedl-mmdetection'),
@@ -113,7 +114,7 @@ def main() -> None:
     found = {title: list(look()) for title, look in SECTIONS.items()}
     if args.config is not None:
         found |= of_config(args.config, answer_of if args.online else not_asked)
-    report(found, Console(), f'lfi train {args.config}' if args.config else 'lfi quickstart')
+    report(found, Console(), f'lfi train {args.config or FIRST_CONFIG}')
     sys.exit(any(finding.state == 'wrong' for findings in found.values() for finding in findings))
 
 

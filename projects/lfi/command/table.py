@@ -9,21 +9,18 @@ from pathlib import Path
 from lfi.config_files import tools_root
 
 GROUPS = {
-    'Begin': ('quickstart', 'adapt', 'doctor', 'completion'),
-    'Train and test': ('train', 'pretrain', 'test', 'print-config', 'compare'),
-    'Teachers': ('ask', 'teachers', 'eval-teacher', 'cache', 'train-shapes-teacher'),
-    'Ask a trained model': ('infer', 'demo', 'human-study'),
+    'Begin': ('adapt', 'doctor', 'completion'),
+    'Train and test': ('train', 'pretrain', 'test', 'print-config'),
+    'Teachers': ('ask', 'teachers', 'eval-teacher', 'cache'),
+    'Ask a trained model': ('infer', 'demo'),
     'Label images': ('pseudo-label', 'eval-pseudo-labels'),
     'Export': ('export', 'export-onnx', 'export-tensorrt', 'benchmark', 'publish', 'convert'),
-    'Studies': ('study', 'benchmark-dg'),
 }
 """All commands, in the order of the help."""
 SCRIPTS = {
     'ask': 'ask_teacher.py',
     'benchmark': 'analysis_tools/benchmark.py',
-    'benchmark-dg': 'benchmark_dg.py',
     'cache': 'cache_teacher.py',
-    'compare': 'analysis_tools/compare_runs.py',
     'convert': 'model_converters/vit_to_lfi.py',
     'demo': 'demo.py',
     'eval-pseudo-labels': 'eval_pseudo_labels.py',
@@ -31,18 +28,14 @@ SCRIPTS = {
     'export': 'model_converters/export_student.py',
     'export-onnx': 'model_converters/export_onnx.py',
     'export-tensorrt': 'model_converters/onnx_to_tensorrt.py',
-    'human-study': 'human_study.py',
     'infer': 'infer.py',
     'pretrain': 'pretrain.py',
     'print-config': 'misc/print_config.py',
     'pseudo-label': 'pseudo_label.py',
     'publish': 'model_converters/publish_model.py',
-    'quickstart': 'quickstart.py',
-    'study': 'reproduce.py',
     'teachers': 'list_teachers.py',
     'test': 'test.py',
     'train': 'train.py',
-    'train-shapes-teacher': 'train_shapes_teacher.py',
 }
 """The script of `tools/` that a command runs."""
 OWN = {

@@ -12,7 +12,7 @@ from lfi import markdown
 from lfi.structures.interaction_cache import CacheManifest
 from lfi.version import __version__
 
-from .run_facts import RunFacts, in_words
+from .run_facts import RunFacts
 
 NAME = 'USER/NAME'
 """Stands for the repository, until it is known."""
@@ -113,7 +113,6 @@ def _training(facts: RunFacts) -> dict[str, Any]:
         'backbone': f'`{facts.backbone}`',
         'data': facts.data and f'`{facts.data}`',
         **_teacher(facts.teacher or {}),
-        'arm of the study': facts.arm and f'{facts.arm}, of {facts.study}',
         f'{facts.unit}s': facts.step and f'{facts.step}{f" of {facts.steps}" if facts.steps else ""}',
         'seed': facts.seed,
         'saved by': f'lfi {__version__}',
@@ -133,16 +132,9 @@ def _teacher(identity: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _results(facts: RunFacts) -> str:
-    """The metrics of this run, and of its study's arms; empty where neither is known."""
-    rows = {f'{name}, validation': f'{value:.4g}' for name, value in in_words(facts.validated).items()}
-    rows |= {f'{name}, test': f'{value:.4g}' for name, value in in_words(facts.tested).items()}
-    parts = [f'## Results\n\nOf this checkpoint:\n\n{_table(rows)}'] if rows else []
-    if facts.published:
-        parts.append(
-            f'All arms of the study {facts.study}, {facts.metric} on its test images, as published. '
-            f'{facts.about}\n\n{_table(facts.published)}'
-        )
-    return '\n\n'.join(parts)
+    """The metrics of this checkpoint's validation, by the log's names; empty where there was none."""
+    rows = {f'{name}, validation': f'{value:.4g}' for name, value in facts.validated.items()}
+    return f'## Results\n\nOf this checkpoint:\n\n{_table(rows)}' if rows else ''
 
 
 def _table(rows: Mapping[str, Any]) -> str:

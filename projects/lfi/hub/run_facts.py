@@ -1,8 +1,7 @@
-"""What a finished run says of its student: its settings, its log, and the study that it is part of."""
+"""What a finished run says of its student: its settings and its log."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,15 +11,8 @@ from typing import Any
 from mmengine.config import Config
 from torch import nn
 
-from lfi.config_files import tools_root
 from lfi.engine.scalars import read_scalars
 from lfi.models.teachers.teacher_identity import teacher_identity
-from lfi.studies.grid import START
-from lfi.studies.paired import mean_and_spread
-from lfi.studies.presets import PRESETS
-from lfi.studies.published import file_of
-from lfi.studies.runs import in_per_cent, metric_name
-from lfi.studies.study import Cell, Key, read_cells
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 # What stands in a row of the log beside the metrics of a validation.
@@ -44,12 +36,6 @@ class RunFacts:
         steps: of the whole schedule.
         seed: of the training.
         validated: metrics of the validation at that step, by the log's names.
-        tested: metrics of the study's test of this checkpoint, by the log's names.
-        arm: of the study.
-        study: its name.
-        about: what the study is on.
-        published: the study's published test metric of all arms, in words, by arm.
-        metric: of the study's table.
     """
 
     model: str
@@ -62,12 +48,6 @@ class RunFacts:
     steps: int | None = None
     seed: int | None = None
     validated: Mapping[str, float] = field(default_factory=dict)
-    tested: Mapping[str, float] = field(default_factory=dict)
-    arm: str | None = None
-    study: str | None = None
-    about: str = ''
-    published: Mapping[str, str] = field(default_factory=dict)
-    metric: str | None = None
 
 
 def facts_of(
@@ -94,7 +74,6 @@ def facts_of(
             unit=unit, step=meta.get(unit), steps=schedule.get(f'max_{unit}s'), seed=meta.get('seed')
         )
         known['validated'] = validated(checkpoint.parent, known['step'])
-        known |= _of_study(checkpoint)
     return RunFacts(
         type(model).__name__,
         type(model.get_submodule('backbone')).__name__,
@@ -127,47 +106,6 @@ def validated(folder: Path, step: int | None) -> dict[str, float]:
         for key, value in row.items()
         if key not in _NO_METRICS and isinstance(value, int | float) and '/lr' not in key
     }
-
-
-def _of_study(checkpoint: Path) -> dict[str, Any]:
-    """What the run's cell of a study says, if it is one, and has tested this checkpoint."""
-    try:
-        cell = json.loads((checkpoint.parent / 'cell.json').read_text(encoding='utf-8'))
-        step = int(checkpoint.stem.rsplit('_', 1)[1])
-    except (OSError, ValueError, IndexError):
-        return {}
-    if cell.get('epoch') != step or 'test' not in cell:
-        return {}
-    # What the training before this one has scored is of another checkpoint.
-    tested = {key: value for key, value in cell['test'].items() if not key.startswith(START)}
-    return {'tested': tested, **_published(cell.get('identity'))}
-
-
-def _published(identity: str | None) -> dict[str, Any]:
-    """The published study that has this cell; empty where there is none."""
-    for name, preset in PRESETS.items():
-        if preset.leaves_domains_out:
-            continue
-        metric = preset.validation or preset.metrics[0]
-        file = file_of(preset, name, metric, tools_root() / 'docs/results')
-        cells = read_cells(file, metric_name(metric)) if file.is_file() else {}
-        own = next((key for key, cell in cells.items() if identity and cell.identity == identity), None)
-        if own is not None:
-            known = dict(arm=own[0], study=name, about=preset.about, metric=metric_name(metric))
-            return {**known, 'published': _by_arm(cells)}
-    return {}
-
-
-def _by_arm(cells: Mapping[Key, Cell]) -> dict[str, str]:
-    tests: dict[str, list[float]] = {}
-    for (arm, _, _), cell in cells.items():
-        tests.setdefault(arm, []).append(cell.test)
-    return {arm: f'{mean_and_spread(values)}, {len(values)} seeds' for arm, values in tests.items()}
-
-
-def in_words(metrics: Mapping[str, float]) -> dict[str, float]:
-    """Metrics by the tables' names, in per cent where the tables have them so."""
-    return {metric_name(key): in_per_cent(key, value) for key, value in metrics.items()}
 
 
 def _plain(value: Any) -> Any:

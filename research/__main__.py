@@ -1,0 +1,59 @@
+"""The command line of the studies: `python -m research COMMAND`, in the root of a clone."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from importlib import import_module
+from pathlib import Path
+
+from lfi.arguments import ArgumentParser
+from lfi.errors import nearest
+
+COMMANDS = {
+    'quickstart': 'quickstart',
+    'study': 'study',
+    'compare': 'compare',
+    'benchmark-dg': 'benchmark_dg',
+    'human-study': 'human_study',
+    'train-shapes-teacher': 'train_shapes_teacher',
+}
+"""The modules of `research.commands`, by what is typed."""
+
+
+def overview() -> str:
+    """The help: all commands with a line each."""
+    lines = [
+        'usage: python -m research COMMAND [ARGUMENTS ...]',
+        '       python -m research COMMAND --help',
+        '',
+    ]
+    width = max(map(len, COMMANDS))
+    return '\n'.join([*lines, *(f'  {name.ljust(width)}  {about(name)}' for name in COMMANDS)])
+
+
+def about(command: str) -> str:
+    """The first line of what is written in a command's file, which is not imported."""
+    file = Path(__file__).parent / 'commands' / f'{COMMANDS[command]}.py'
+    text = ast.get_docstring(ast.parse(file.read_text(encoding='utf-8'))) or ''
+    return text.partition('\n')[0].removesuffix('.')
+
+
+def main() -> None:
+    """Run the command line."""
+    command, *arguments = sys.argv[1:] or ['--help']
+    if command in ('-h', '--help', 'help'):
+        print(overview())
+        return
+    if command not in COMMANDS:
+        near = nearest(command, list(COMMANDS))
+        ArgumentParser(prog='python -m research').error(
+            f'there is no command {command}{near and f"; {near}"}'
+        )
+    ArgumentParser.typed_as = f'python -m research {command}'
+    sys.argv[1:] = arguments
+    import_module(f'research.commands.{COMMANDS[command]}').run()
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,93 @@
+"""Compare training runs, or a method with its baseline over several seeds.
+
+Single runs: a table, the learning curves, what the student of the last LFI run answers about two images, and
+where its teacher and it look.
+
+    python -m research compare BASELINE_DIR RUN_DIR [...] --out report.png report.html
+
+Over seeds: means and paired differences, and how much sooner the method gets where its baseline ends, by the
+same schedule and by complete shorter ones (--short).
+
+    python -m research compare --baseline DIR0 DIR1 --method DIR0 DIR1 \\
+        [--short DIR0 DIR1 ...] --out curves.png
+"""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from lfi.arguments import ArgumentParser, not_negative, whole
+from lfi.tools import run_tool
+
+
+def parse_args() -> Namespace:
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument('work_dirs', nargs='*', metavar='WORK_DIR', help='single runs, the baseline first')
+    for name in ('baseline', 'method'):
+        parser.add_argument(
+            f'--{name}', nargs='+', default=[], metavar='WORK_DIR', help=f"the {name}'s runs, seed by seed"
+        )
+    parser.add_argument(
+        '--short',
+        nargs='+',
+        default=[],
+        metavar='WORK_DIR',
+        help="the method's complete schedules of fewer epochs, seed by seed, for the equal finish",
+    )
+    parser.add_argument(
+        '--metrics', nargs='+', default=['accuracy/top1'], help='validation metrics (%(default)s)'
+    )
+    parser.add_argument(
+        '--teacher-seconds',
+        type=not_negative,
+        default=0.0,
+        help='spent on the teacher before training: what tools/cache_teacher.py took (%(default)s)',
+    )
+    parser.add_argument('--names', nargs='+', help='names of single runs; default: those of the folders')
+    parser.add_argument('--epochs', action='store_true', help='print one row an epoch of each single run too')
+    parser.add_argument(
+        '--where',
+        metavar='FILE',
+        help='metrics of the last run by a semantic-consistency config, as tools/test.py --out-item metrics '
+        'writes them: adds the table of where its student looks',
+    )
+    parser.add_argument(
+        '--out',
+        nargs='+',
+        default=[],
+        metavar='FILE',
+        help='write the curves, and the maps of the last LFI run, to this picture; a page (.html) has the '
+        'tables of single runs too',
+    )
+    parser.add_argument(
+        '--images', type=whole, default=6, help='images with maps in the picture (%(default)s)'
+    )
+    args = parser.parse_args()
+    if bool(args.work_dirs) == bool(args.baseline or args.method):
+        parser.error('give single runs, or a --baseline and a --method')
+    if args.where and not args.work_dirs:
+        parser.error('--where belongs to single runs, the last of which it tells of')
+    if args.work_dirs and (args.short or args.teacher_seconds):
+        parser.error('--short and --teacher-seconds belong to a --baseline and a --method')
+    if not args.work_dirs and args.epochs:
+        parser.error('--epochs belongs to single runs')
+    if args.names and len(args.names) != len(args.work_dirs):
+        parser.error(f'--names gives {len(args.names)} names for {len(args.work_dirs)} runs')
+    if len(args.baseline) != len(args.method):
+        parser.error(
+            f'{len(args.baseline)} runs of the baseline and {len(args.method)} of the method: give as many '
+            'of both, seed by seed'
+        )
+    return args
+
+
+def main(args: Namespace) -> None:
+    from research.studies import compare_runs
+
+    compare_runs.main(args)
+
+
+def run() -> None:
+    """Run the command."""
+    # Of folders that hold no run, and of runs that are no pairs.
+    run_tool(parse_args, main, FileNotFoundError, ValueError)

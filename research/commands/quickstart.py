@@ -1,0 +1,143 @@
+"""Train a student without LFI and with it, in minutes on built-in data, and compare.
+
+The picture also shows what LFI's student answers: one image is asked about two things that it shows and one
+that it does not, another about three that it does not show. The presence of each stands above its map. The
+page beside it has the tables too: how the runs went; where the student looks, its teacher and a centre map.
+
+It runs side by side, with the same seed, what these commands run, and goes on where it was stopped:
+
+    D=work_dirs/quickstart O="train_cfg.max_epochs=4 param_scheduler.1.end=4"
+    python tools/train.py configs/baselines/task-loss_vit-tiny_shapes.py --work-dir $D/task-loss \\
+        --cfg-options $O
+    python tools/cache_teacher.py configs/classification/lfi_vit-tiny_shapes.py --out $D/cache
+    python tools/train.py configs/classification/lfi_vit-tiny_shapes.py --work-dir $D/lfi \\
+        --cfg-options $O model.teacher_cache=$D/cache
+    python tools/test.py configs/evaluation/lfi_vit-tiny_shapes_semantic-consistency.py $D/lfi/epoch_4.pth \\
+        --out $D/where.json --out-item metrics
+    python -m research compare $D/task-loss $D/lfi --where $D/where.json \\
+        --out $D/report.png $D/report.html
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lfi.arguments import ArgumentParser, positive
+from lfi.errors import UsageError
+from lfi.tools import run_tool
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+ROOT = Path(__file__).resolve().parents[2]
+BASELINE = 'configs/baselines/task-loss_vit-tiny_shapes.py'
+LFI = 'configs/classification/lfi_vit-tiny_shapes.py'
+WHERE = 'configs/evaluation/lfi_vit-tiny_shapes_semantic-consistency.py'
+
+
+def parse_args() -> Namespace:
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument(
+        '--work-dir', default='work_dirs/quickstart', help='folder of both runs (%(default)s)'
+    )
+    parser.add_argument('--seed', type=int, default=0, help='of both runs (%(default)s)')
+    parser.add_argument('--epochs', type=positive, default=4, help='of both complete schedules (%(default)s)')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        default=[],
+        metavar='KEY=VALUE',
+        help='change both configs, as tools/train.py',
+    )
+    args = parser.parse_args()
+    if args.epochs < 2:
+        parser.error(f'--epochs {args.epochs}: give 2 or more; the first one is for warming up')
+    return args
+
+
+def train(
+    name: str, config: str, work_dir: Path, options: list[str], progress: Progress, epochs: int
+) -> None:
+    """Train one arm, showing how far it is; the complete log is in the work dir."""
+    from research.studies.job_pool import threads_for
+    from research.studies.tool_output import tool_output
+
+    bar = progress.add_task(name, total=epochs)
+    command = [sys.executable, 'tools/train.py', config, '--work-dir', str(work_dir), '--resume']
+    command += ['--cfg-options', *options]
+    env = {'OMP_NUM_THREADS': threads_for(2), **os.environ}
+    for line in tool_output(command, f'training {name}', env, ROOT):
+        if 'Epoch(val) [' in line and 'accuracy/top1: ' in line:
+            shown = line.split('Epoch(val) [', 1)[1]
+            epoch, metrics = shown.split(']', 1)
+            progress.update(bar, completed=int(epoch))
+            accuracy = metrics.split('accuracy/top1: ', 1)[1].split()[0]
+            progress.console.print(f'{name}, epoch {epoch}: top-1 {float(accuracy):.1f}')
+
+
+def compare(*args: str) -> None:
+    """Compare the runs by the command for it."""
+    process = subprocess.run([sys.executable, '-m', 'research', 'compare', *args], cwd=ROOT)
+    if process.returncode:
+        raise UsageError(f'python -m research compare failed with exit code {process.returncode}')
+
+
+def main(args: Namespace) -> None:
+    from research.studies.job import read_config
+    from research.studies.job_pool import run_jobs
+    from research.studies.run_mark import RunMark
+    from research.studies.schedule import fitted_schedule
+    from research.studies.settings_digest import settings_digest
+    from research.studies.tool_output import tool_output
+
+    folder = Path(args.work_dir).resolve()
+    baseline, method, cache = (folder / name for name in ('task-loss', 'lfi', 'cache'))
+    start = time.monotonic()
+    of_data = [f'randomness.seed={args.seed}', *args.cfg_options]
+    options = [*fitted_schedule(read_config(LFI), args.epochs), *of_data]
+    mark = RunMark(folder / 'settings.json', settings_digest(options))
+    # What is there would be gone on with, whatever its seed and schedule.
+    mark.read()
+    mark.write()
+
+    def without_teacher(progress: Progress) -> str:
+        train('task-loss', BASELINE, baseline, options, progress, args.epochs)
+        return 'task-loss is trained'
+
+    def with_teacher(progress: Progress) -> str:
+        command = [
+            sys.executable,
+            'tools/cache_teacher.py',
+            LFI,
+            '--out',
+            str(cache),
+            '--cfg-options',
+            *of_data,
+        ]
+        for _ in tool_output(command, 'the teacher', cwd=ROOT):
+            pass
+        progress.console.print('lfi: the teacher has looked at each training image once')
+        train('lfi', LFI, method, [*options, f'model.teacher_cache={cache}'], progress, args.epochs)
+        return 'lfi is trained'
+
+    run_jobs([without_teacher, with_teacher], workers=2)
+    print(f'\nBoth runs took {(time.monotonic() - start) / 60:.1f} minutes.\n', flush=True)
+    checkpoint = (method / 'last_checkpoint').read_text()
+    where = folder / 'where.json'
+    tested = [sys.executable, 'tools/test.py', WHERE, checkpoint, '--work-dir', str(folder / 'where')]
+    tested += ['--out', str(where), '--out-item', 'metrics', '--cfg-options', *of_data]
+    for _ in tool_output(tested, 'the test of where the student looks', cwd=ROOT):
+        pass
+    report = [str(folder / f'report.{kind}') for kind in ('png', 'html')]
+    compare(str(baseline), str(method), '--where', str(where), '--out', *report)
+
+
+def run() -> None:
+    """Run the command."""
+    run_tool(parse_args, main)

@@ -1,0 +1,58 @@
+"""Domain generalisation of methods that are compared with a baseline, each domain left out in turn."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from dataclasses import replace
+from pathlib import Path
+
+from lfi.errors import UsageError
+from lfi.models.distill import InteractionDistillMixin
+from lfi.registry import MODELS, type_of
+
+from research.studies.job import read_config
+from research.studies.presets import Preset, domain_arm, leave_one_out
+from research.studies.reproduce import Request, reproduce
+from research.studies.zero_shot import zero_shot_metrics, zero_shot_table
+
+
+def study_of(args: Namespace) -> Preset:
+    """The study of the given configs.
+
+    Raises:
+        UsageError: if they train for different numbers of epochs.
+    """
+    arms, epochs = [], {}
+    for path in map(str, map(Path.resolve, map(Path, args.configs))):
+        cfg = read_config(path)
+        # What learns from interactions; other ways to distil ask the teacher about each view.
+        cached = args.cache_teacher and issubclass(
+            type_of(cfg.model, MODELS, 'model'), InteractionDistillMixin
+        )
+        arms.append(replace(domain_arm(path, cache='cache' if cached else None), epochs=args.epochs))
+        epochs[arms[-1].name] = args.epochs or cfg.train_cfg.max_epochs
+    if len(set(epochs.values())) > 1:
+        lengths = ', '.join(f'{name} {number}' for name, number in epochs.items())
+        raise UsageError(f'the CONFIGs differ in their epochs ({lengths}): give them --epochs')
+    return leave_one_out('', tuple(arms), seeds=tuple(args.seeds))
+
+
+def main(args: Namespace) -> None:
+    """Run the tool."""
+    work_dir = Path(args.work_dir).resolve()
+    work_dir.mkdir(parents=True, exist_ok=True)
+    report = []
+    if args.configs:
+        request = Request(work_dir, domains=args.domains, jobs=args.jobs, cfg_options=args.cfg_options)
+        report.append(reproduce('benchmark_dg', study_of(args), request))
+    if args.zero_shot:
+        found = []
+        for i, (config, checkpoint) in enumerate(args.zero_shot):
+            print(f'{config} with {checkpoint}', flush=True)
+            found.append(zero_shot_metrics(config, checkpoint, work_dir / f'zero-shot-{i}'))
+        report.append(zero_shot_table(found))
+        (work_dir / 'zero-shot.json').write_text(json.dumps(found, indent=1))
+    text = '\n\n'.join(report)
+    print(f'\n{text}\n\nTables and numbers: {work_dir}/*')
+    (work_dir / 'results.md').write_text(f'{text}\n')

@@ -1,0 +1,100 @@
+"""Training runs beside one another: single ones, or a method and its baseline over seeds."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib
+from lfi.errors import UsageError
+from lfi.matplotlib_settings import save_figure
+from lfi.visualization.fonts import set_fonts
+from matplotlib.figure import Figure
+
+from research.studies.convergence import compare_pairs
+from research.studies.convergence_figure import draw_convergence
+from research.studies.html_page import html_page
+from research.studies.run_report import draw_report, next_steps
+from research.studies.runs import epoch_table, markdown_table, read_run
+from research.studies.where import Located, values_of, where_report
+
+PAGES = ('.html', '.htm')
+
+
+def compare_single(args: Namespace) -> None:
+    """Each run with the first."""
+    work_dirs = [Path(work_dir) for work_dir in args.work_dirs]
+    names = args.names or [None] * len(work_dirs)
+    tables = []
+    by_metric = [
+        [read_run(work_dir, name, metric) for work_dir, name in zip(work_dirs, names)]
+        for metric in args.metrics
+    ]
+    for runs in by_metric:
+        tables.append(markdown_table(runs))
+        if args.epochs:
+            tables += [f'{run.name}\n\n{epoch_table(run)}' for run in runs]
+    # The figure is of the first metric.
+    runs = by_metric[0]
+    if args.where:
+        last = runs[-1].name
+        tables.append(where_report({last: [Located(0, read_where(Path(args.where)))]}, last))
+    print('\n\n'.join(tables))
+    if args.out:
+        figure = draw_report(runs, work_dirs, args.images)
+        title = ' and '.join(run.name for run in runs)
+        write(args.out, figure, lambda: html_page(title, [*tables, figure, next_steps(work_dirs)]))
+
+
+def read_where(file: Path) -> dict[str, float]:
+    """What a file of metrics says of where a student looks.
+
+    Raises:
+        UsageError: if it says nothing of it.
+    """
+    try:
+        metrics = json.loads(file.read_bytes())
+    except ValueError as error:
+        raise UsageError(f'--where {file} is no JSON: {error}') from error
+    if not isinstance(metrics, dict) or not (values := values_of(metrics)):
+        raise UsageError(f'--where {file} does not say where a student looks: test by configs/evaluation/')
+    return values
+
+
+def compare_seeds(args: Namespace) -> None:
+    """The method with its baseline, pair by pair."""
+    found = {
+        metric: [
+            [read_run(folder, metric=metric) for folder in folders]
+            for folders in (args.baseline, args.method, args.short)
+        ]
+        for metric in args.metrics
+    }
+    triples = [(baseline, method, short) for baseline, method, short in found.values()]
+    table = compare_pairs(triples, args.teacher_seconds)
+    print(table)
+    if args.out:
+        baseline, method, _ = found[args.metrics[0]]
+        figure = draw_convergence(baseline, method, args.teacher_seconds)
+        write(args.out, figure, lambda: html_page('The method and its baseline', [table, figure]))
+
+
+def write(files: list[str], figure: Figure, page: Callable[[], str]) -> None:
+    """Write the page into those files whose names say so, and the figure into the others."""
+    set_fonts(figure)
+    for path in map(Path, files):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix in PAGES:
+            path.write_text(page(), encoding='utf-8')
+        else:
+            save_figure(figure, path, dpi=110)
+
+
+def main(args: Namespace) -> None:
+    """Run the tool."""
+    matplotlib.use('Agg')
+    (compare_single if args.work_dirs else compare_seeds)(args)
+    for file in args.out:
+        print(f'\nWritten: {file}')

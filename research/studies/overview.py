@@ -1,0 +1,132 @@
+"""One table of all studies, for who reads one table alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from lfi import markdown
+
+from .arms import ARMS
+from .paired import mean_and_spread
+from .presets import PRESETS, Preset
+from .published import PAGE, put_section, read_published
+from .runs import metric_name
+from .study import Cell, Study
+
+SECTION, SHORT = 'overview', 'verdict'
+"""The marks of the table in `results.md`, and of the shorter one in `README.md`."""
+# In the order of the page, by what its headings call them.
+STUDIES = {
+    'shapes': 'Shapes, all labels',
+    'shapes-fresh': 'Shapes, all labels, fresh images',
+    'shapes-long': 'Shapes, all labels, 20 epochs',
+    'shapes-plain': 'Shapes, all labels, plain ViT',
+    'tiny-small': 'photos, all labels',
+    'tiny-50': 'photos, 50 classes, all labels',
+    'shapes-few-10': 'Shapes, 10 labels a class',
+    'tiny-few-10': 'photos, 10 labels a class',
+    'shapes-few-resnet': 'Shapes, ResNet-18, 10 labels a class',
+    'shapes-none': 'Shapes, no label',
+    'tiny-none': 'photos, no label',
+    'shapes-pretraining': 'Shapes, pretrained without labels',
+    'shapes-detector': 'Shapes, detector',
+    'shapes-detector-few': 'Shapes, detector, a tenth of the boxes',
+}
+# What a reader of one short table wants to know.
+VERDICT = ('tiny-few-10', 'tiny-none', 'tiny-small', 'shapes-few-10', 'shapes')
+TITLES = (
+    'study',
+    'test metric',
+    'seeds',
+    'reference',
+    'best other baseline',
+    "LFI's best negative control",
+    'LFI',
+    'LFI minus reference',
+    'minus best baseline',
+    'minus control',
+)
+
+
+# Of the shorter one, by their places among all columns.
+FEWER = (0, 3, 4, 5, 6, 7)
+
+
+def overview_table(studies: Mapping[str, Sequence[Study]], columns: Sequence[int] | None = None) -> str:
+    """A row for each metric of each study that has cells of its reference and of its method.
+
+    The best other baseline and the best of the method's negative controls are those that come nearest to the
+    method on the test images, by the seeds of both, among those of as many seeds as the method, or of three:
+    chosen after the fact, in their favour.
+
+    Args:
+        studies: by what the table calls them, one for each metric.
+        columns: their places among `TITLES`. Defaults to all.
+
+    Returns:
+        Markdown; means and standard deviations over the seeds, and paired differences with their 95 %
+        interval. '' where no study has a row.
+    """
+    rows = [row for name, found in studies.items() for study in found for row in _row(name, study)]
+    shown = range(len(TITLES)) if columns is None else columns
+    titles, *found = ([line[i] for i in shown] for line in (TITLES, *rows))
+    return markdown.table(titles, found) if rows else ''
+
+
+def publish_overview(root: Path) -> None:
+    """Write the table from all that is published, and a shorter one into the README.
+
+    Args:
+        root: of the repository.
+    """
+    studies = {name: list(_published(PRESETS[name], name, root)) for name in STUDIES}
+    if table := overview_table({title: studies[name] for name, title in STUDIES.items()}):
+        put_section(root / PAGE, SECTION, table)
+    if short := overview_table({STUDIES[name]: studies[name] for name in VERDICT}, FEWER):
+        put_section(root / 'README.md', SHORT, short)
+
+
+def _published(preset: Preset, name: str, root: Path) -> Iterator[Study]:
+    for metric, published in zip(preset.metrics, read_published(preset, name, root)):
+        cells: dict[str, list[Cell]] = {}
+        for (arm, _, _), cell in published.items():
+            cells.setdefault(arm, []).append(cell)
+        # In the preset's order: the first arm is the reference.
+        ordered = {arm.name: cells[arm.name] for arm in preset.arms if arm.name in cells}
+        yield Study(ordered, preset.method, preset.negative_controls, metric=metric_name(metric))
+
+
+def _row(name: str, study: Study) -> Iterator[list[str]]:
+    if study.method not in study.cells or study.baseline == study.method:
+        return
+    reference, method = study.baseline, study.method
+    baselines = [arm for arm in study.cells if ARMS[arm].kind == 'baseline' and arm != reference]
+    controls = [arm for arm, own in study.negative_controls.items() if own == method]
+    best, control = _best(study, baselines), _best(study, controls)
+    yield [
+        name,
+        str(study.metric),
+        str(len(study.cells[method])),
+        _entry(study, reference),
+        _entry(study, best),
+        _entry(study, control),
+        mean_and_spread(study.test(method)),
+        *(str(study.difference(arm, method) or '–') if arm else '–' for arm in (reference, best, control)),
+    ]
+
+
+def _best(study: Study, arms: Sequence[str]) -> str | None:
+    method = study.by_seed(study.method)
+    gains: dict[str, float] = {}
+    for arm in arms:
+        # Seeds differ more than arms do: only those of both tell.
+        pairs = [value - method[seed] for seed, value in study.by_seed(arm).items() if seed in method]
+        if len(pairs) >= min(len(method), len(Preset.seeds)):
+            gains[arm] = float(np.mean(pairs))
+    return max(gains, key=gains.__getitem__, default=None)
+
+
+def _entry(study: Study, arm: str | None) -> str:
+    return '–' if arm is None else f'{mean_and_spread(study.test(arm))} {arm}'

@@ -1,0 +1,59 @@
+"""A study's learning curves and differences, as a matplotlib figure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from lfi.matplotlib_settings import default_style
+from matplotlib.figure import Figure
+
+from .paired import spread
+from .runs import Run
+from .study import Study
+
+
+@default_style()
+def draw_study(study: Study) -> Figure:
+    """Curves with a band of one standard deviation; and each arm's gain over the baseline on the test images.
+
+    Curves are drawn at the validations that all seeds have. Gains have their 95 % interval where there are
+    two seeds or more.
+    """
+    palette = plt.get_cmap('tab20')
+    colours = {arm: palette(i % palette.N) for i, arm in enumerate(study.cells)}
+    figure, (curves, gains) = plt.subplots(1, 2, figsize=(13, 5), layout='constrained')
+    for arm, cells in study.cells.items():
+        epochs, values = _common_curves([cell.run for cell in cells])
+        mean, band = values.mean(0), spread(values)
+        wide = 2.5 if arm in (study.method, study.baseline) else 1
+        curves.plot(epochs, mean, label=arm, color=colours[arm], linewidth=wide)
+        curves.fill_between(epochs, mean - band, mean + band, color=colours[arm], alpha=0.12)
+    metric = next(iter(study.cells.values()))[0].run.metric
+    curves.set_xlabel('epoch')
+    curves.set_ylabel(f'{metric} on the validation images, %')
+    curves.legend(fontsize=7)
+    curves.grid(alpha=0.3)
+
+    arms = [arm for arm in study.cells if arm != study.baseline]
+    baseline = study.by_seed(study.baseline)
+    for row, arm in enumerate(reversed(arms)):
+        points = [cell.test - baseline[cell.seed] for cell in study.cells[arm] if cell.seed in baseline]
+        gains.scatter(points, [row] * len(points), color=colours[arm], s=12, alpha=0.5)
+        gain = study.difference(study.baseline, arm)
+        if gain is not None:
+            reach = [[gain.mean - gain.low], [gain.high - gain.mean]]
+            gains.errorbar(gain.mean, row, xerr=reach, fmt='o', color=colours[arm], capsize=3)
+    gains.axvline(0, color='grey', linestyle=':', linewidth=1)
+    gains.set_yticks(range(len(arms)), reversed(arms))
+    gains.set_xlabel(f'{study.metric or metric} on the test images minus {study.baseline}, points')
+    gains.grid(alpha=0.3, axis='x')
+    return figure
+
+
+def _common_curves(runs: Sequence[Run]) -> tuple[list[int], np.ndarray]:
+    """The epochs after which all runs were validated, and their accuracy there, [runs, validations]."""
+    by_epoch = [dict(zip(run.epochs, run.accuracy)) for run in runs]
+    epochs = sorted(set.intersection(*map(set, by_epoch)))
+    return epochs, np.array([[accuracy[epoch] for epoch in epochs] for accuracy in by_epoch])

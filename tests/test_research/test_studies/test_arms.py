@@ -1,0 +1,100 @@
+"""Each arm of the table is the method's student, or a baseline's, with one thing changed; and learns."""
+
+from copy import deepcopy
+
+import pytest
+import torch
+from lfi.config_files import tools_root
+from lfi.models.export import export_student, model_config
+from mmengine.registry import MODELS, init_default_scope
+from mmengine.runner import Runner
+
+from research.studies.arms import ARMS, METHOD, arm_of, compared_with, of_kind
+from research.studies.job import read_config
+
+STUDENT = 'vit-tiny_shapes'
+CHANGED = [name for name, variety in ARMS.items() if variety.options]
+# The prior's among them.
+OURS = {'loss_cls', 'loss_affinity', 'loss_positions', 'loss_concepts', 'loss_presence'}
+# What is missing in the log of the arms that leave a term out.
+WITHOUT = {
+    'lfi-positions': {'loss_concepts'},
+    'lfi-concepts': {'loss_positions'},
+    'lfi-no-presence': {'loss_presence'},
+    'presence': {'loss_positions', 'loss_concepts'},
+}
+FURTHER = {
+    'lfi-logit-kd': {'loss_logits'},
+    'lfi-dense-features': {'loss_cosine', 'loss_smooth_l1'},
+}
+
+
+def config_of(name):
+    arm = arm_of(name, STUDENT)
+    return read_config(arm.config, arm.options)
+
+
+@pytest.mark.parametrize('name', ARMS)
+def test_its_config_exists_and_is_of_its_kind(name):
+    arm = arm_of(name, STUDENT)
+    assert (tools_root() / arm.config).is_file()
+    kind = ARMS[name].kind
+    assert (kind == 'method') == (name == METHOD)
+    if kind in ('ablation', 'negative control'):
+        assert ARMS[name].of in ARMS
+    if kind == 'ablation':
+        assert ARMS[name].of == METHOD
+
+
+@pytest.mark.parametrize('name', CHANGED)
+def test_it_changes_the_model_and_nothing_else(name):
+    ours, theirs = config_of(name).to_dict(), config_of(ARMS[name].of).to_dict()
+    assert ours.pop('model') != theirs.pop('model')
+    assert ours == theirs
+
+
+@pytest.mark.parametrize('name', CHANGED)
+def test_it_learns(name):
+    cfg = config_of(name)
+    init_default_scope('mmpretrain')
+    cfg.train_dataloader.update(batch_size=2, num_workers=0, persistent_workers=False)
+    cfg.train_dataloader.dataset.num_images = 4
+    model = MODELS.build({**cfg.model, 'data_preprocessor': cfg.data_preprocessor}).train()
+    model.init_weights()
+    # Away from the start, where the gates let nothing through.
+    for key, parameter in model.named_parameters():
+        if key.endswith('query_gate'):
+            torch.nn.init.constant_(parameter, 0.1)
+    batch = next(iter(Runner.build_dataloader(cfg.train_dataloader)))
+    losses = model(**model.data_preprocessor(batch, training=True), mode='loss')
+    if ARMS[name].reads == 'maps' or name in FURTHER:
+        assert set(losses) == OURS - WITHOUT.get(name, set()) | FURTHER.get(name, set())
+    sum(losses.values()).backward()
+    assert torch.stack([*losses.values()]).isfinite().all()
+    # DDP runs without a search for unused parameters.
+    assert not [key for key, p in model.named_parameters() if p.requires_grad and p.grad is None]
+
+
+@pytest.mark.parametrize('name', ARMS)
+@torch.no_grad()
+def test_its_export_predicts_what_it_did(name):
+    init_default_scope('mmpretrain')
+    model = model_config(config_of(name))
+    student = MODELS.build(deepcopy(model)).eval()
+    exported = export_student(student, model)
+    images = torch.randn(2, 3, 64, 64)
+    assert torch.equal(exported.build()(images), student(images))
+    assert not {'readout', 'dense_features', 'distill_loss'} & {key.split('.')[0] for key in exported.state}
+
+
+def test_negative_controls_know_what_they_are_compared_with():
+    assert compared_with(tuple(ARMS)) == {
+        'shuffled-attention': 'attention-transfer',
+        'mean-attention': 'attention-transfer',
+        'mean-target': 'lfi',
+        'shuffled-images': 'lfi',
+        'shuffled-places': 'lfi',
+    }
+    assert {'task-loss', 'queries', 'feature-mse', 'logit-kd', 'dense-features', 'lightly-train-v3'} <= set(
+        of_kind('baseline')
+    )
