@@ -46,7 +46,7 @@ def write(folder, place, value):
     (folder / 'open_clip_config.json').write_text(json.dumps(config if place else value))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(place=st.sampled_from(PLACES), value=VALUES)
 def test_whatever_a_config_holds_it_is_read_or_refused_in_a_line(folder, place, value):
     write(folder, place, value)
