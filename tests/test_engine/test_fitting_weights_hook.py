@@ -16,7 +16,7 @@ class Student(nn.Module):
     def __init__(self, width=4):
         super().__init__()
         self.backbone = nn.Linear(3, width)
-        self.backbone.fuse, self.backbone.write_back = 'none', 'gated'
+        self.backbone.write_back = 'gated'
         self.backbone.query_gate = nn.Parameter(torch.zeros(()))
         self.readout = nn.Linear(width, 2)
 
@@ -34,12 +34,6 @@ def test_what_fits_is_loaded():
     load({name: value for name, value in state.items() if name != 'backbone.query_gate'})
     wrapped = nn.DataParallel(Student())
     load(dict(state_dict=state, meta={}), wrapped)
-
-
-def test_an_adapted_backbone_has_gates_and_fuses_nothing():
-    model = Student()
-    del model.backbone.fuse
-    load({name: value for name, value in model.state_dict().items() if name != 'backbone.query_gate'}, model)
 
 
 def test_what_does_not_fit_is_refused():

@@ -97,6 +97,4 @@ def needed_to_predict(name: str, model: nn.Module) -> bool:
     """
     if name.startswith(tuple(f'{part}.' for part in training_only_of(type(model)))):
         return False
-    of_queries = name.endswith(('.interaction_queries', '.query_gate'))
-    # Adapted backbones do not fuse their queries into the features.
-    return not (of_queries and getattr(model.get_submodule('backbone'), 'fuse', 'none') == 'none')
+    return not name.endswith(('.interaction_queries', '.query_gate'))

@@ -106,13 +106,13 @@ def require_interactions(model: torch.nn.Module) -> None:
 
 
 def freeze_unread_queries(backbone: InteractionQueryViT) -> None:
-    """Freeze the learned queries where neither patches nor features read them.
+    """Freeze the learned queries where no patches read them.
 
     They would get no gradient, at which DDP stops.
     """
     # One's own backbone need not have this kind.
     queries = getattr(backbone, 'interaction_queries', None)
-    if queries is not None and backbone.write_back == 'none' and backbone.fuse == 'none':
+    if queries is not None and backbone.write_back == 'none':
         queries.requires_grad_(False)
 
 

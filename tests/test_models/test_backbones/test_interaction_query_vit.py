@@ -231,7 +231,6 @@ def test_blocks_and_records_equal_a_written_out_reference(make_student, write_ba
         write_back=write_back,
         persistent=persistent,
         num_queries=3,
-        fuse='concat',
         interaction_layers=(0, 2, -1),
     ).eval()
     if write_back == 'gated':
@@ -239,6 +238,8 @@ def test_blocks_and_records_equal_a_written_out_reference(make_student, write_ba
     x, first = images(2, 3, 32, 40), questions(2, 4)
     # The second image shows 2 of 4 rows, and 4 of 5 columns.
     sizes = [(32, 40), (12, 25)] if padded else [(32, 40)] * 2
+    learned = []
+    student.layers[-1].register_forward_hook(lambda layer, args, out: learned.append(out[1]))
     with student.padded(sizes):
         (out,), states = ask(student, x, first)
     assert (states.layers, states.grid) == ((0, 2, 3), (4, 5))
@@ -260,8 +261,8 @@ def test_blocks_and_records_equal_a_written_out_reference(make_student, write_ba
             torch.testing.assert_close(states.attention[index], attention, rtol=1e-4, atol=1e-5)
             torch.testing.assert_close(states.tokens[index], tokens, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(states.asked, asked, rtol=1e-4, atol=1e-4)
-    expected = torch.cat((student.ln1(tokens)[:, 0], student.ln1(queries).mean(1)), 1)
-    torch.testing.assert_close(out, expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(learned[0], queries, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(out, student.ln1(tokens)[:, 0], rtol=1e-4, atol=1e-4)
 
 
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -345,25 +346,6 @@ def test_questions_of_another_shape_are_refused_with_their_shape(make_student, s
     student = make_student()
     with pytest.raises(ValueError, match=r'questions of shape .* must be \(M, C\) or \(B, M, C\) with B = 2'):
         ask(student, images(2, 3, 32, 32), torch.zeros(shape))
-
-
-@pytest.mark.parametrize('final_norm', [True, False])
-@pytest.mark.parametrize('out_type', ['cls_token', 'avg_featmap'])
-def test_fuse_joins_the_mean_query_to_the_last_output(make_student, out_type, final_norm):
-    x = images(2, 3, 32, 32)
-    outs = {}
-    for fuse in ('none', 'sum', 'concat'):
-        student = make_student(
-            fuse=fuse, out_type=out_type, final_norm=final_norm, out_indices=[0, -1]
-        ).eval()
-        last = []
-        student.layers[-1].register_forward_hook(lambda layer, args, out, last=last: last.append(out[1]))
-        outs[fuse] = student(x)
-    pooled = (student.ln1(last[0]) if final_norm else last[0]).mean(1)
-    for fuse in ('sum', 'concat'):
-        assert torch.equal(outs[fuse][0], outs['none'][0])
-    torch.testing.assert_close(outs['sum'][1], outs['none'][1] + pooled)
-    torch.testing.assert_close(outs['concat'][1], torch.cat((outs['none'][1], pooled), 1))
 
 
 # ---- recording --------------------------------------------------------------------------------------
@@ -516,11 +498,7 @@ def test_the_added_parameters_of_a_vit_b_are_below_one_and_a_half_percent():
     ('arguments', 'message'),
     [
         (dict(write_back='gate'), r"write_back='gate' is unknown; choose from \('none', 'gated'\)"),
-        (dict(fuse='mean'), r"fuse='mean' is unknown; choose from \('none', 'sum', 'concat'\)"),
-        (dict(fuse='sum', out_type='featmap'), "fuse='sum' needs out_type .* got 'featmap'"),
-        (dict(fuse='concat', out_type='raw'), "fuse='concat' needs out_type .* got 'raw'"),
         (dict(num_queries=-1), 'num_queries=-1 must be a whole number of 0 or more'),
-        (dict(num_queries=0, fuse='sum'), "num_queries=0 leaves nothing for fuse='sum'"),
         (dict(interaction_layers=[]), r'interaction_layers=\[\] must name one or more of the 4 blocks'),
         (dict(interaction_layers=[4]), r'interaction_layers=\[4\] must name some of the 4 blocks'),
         (dict(interaction_layers=[-5]), r'interaction_layers=\[-5\] must name'),

@@ -80,7 +80,6 @@ def test_the_task_loss_is_that_of_the_plain_classifier(make_model, write_back):
         dict(write_back='none'),
         dict(write_back='gated'),
         dict(num_queries=0),
-        dict(write_back='none', fuse='sum'),
         dict(persistent=False),
         dict(with_cp=True),
     ],

@@ -26,7 +26,6 @@ from .interaction_recorder import InteractionRecorder, InteractionStates
 from .relative_position import DecomposedRelativePosition
 
 WRITE_BACKS = ('none', 'gated')
-FUSES = ('none', 'sum', 'concat')
 
 
 @MMPRETRAIN_MODELS.register_module()
@@ -50,9 +49,6 @@ class InteractionQueryViT(InteractionRecorder, VisionTransformer):
             the outputs equal those of the plain ViT bit for bit. Defaults to 'gated'.
         persistent: whether queries carry over from block to block; otherwise each block starts from
             the first ones anew. Defaults to True.
-        fuse: how the task head sees the learned queries: 'none'; 'sum', their mean is added to the output
-            vector; or 'concat', it is appended, giving 2C channels. 'sum' and 'concat' need
-            `out_type` 'cls_token' or 'avg_featmap' and act on the last output. Defaults to 'none'.
         interaction_layers: the blocks whose interactions are supervised. Defaults to the last half.
         window_size: side, in patches, of the windows in which patches attend to one another, as ViTDet has
             it, for large inputs; queries still read all patches. It needs `with_cls_token=False`. Defaults
@@ -77,7 +73,6 @@ class InteractionQueryViT(InteractionRecorder, VisionTransformer):
         stem: Mapping | None = None,
         write_back: str = 'gated',
         persistent: bool = True,
-        fuse: str = 'none',
         interaction_layers: Sequence[int] | None = None,
         window_size: int | None = None,
         global_attn_layers: Sequence[int] = (),
@@ -87,25 +82,17 @@ class InteractionQueryViT(InteractionRecorder, VisionTransformer):
         **kwargs: Any,
     ) -> None:
         _choose('write_back', write_back, WRITE_BACKS)
-        _choose('fuse', fuse, FUSES)
         check_whole(0, num_queries=num_queries)
         check_flags(persistent=persistent, use_rel_pos=use_rel_pos, with_cp=with_cp)
-        if num_queries == 0 and fuse != 'none':
-            raise ValueError(f"num_queries=0 leaves nothing for fuse={fuse!r}: use fuse='none'")
         # VisionTransformer writes into the list it is given.
         out_indices = list(out_indices) if isinstance(out_indices, Sequence) else out_indices
         super().__init__(arch, *args, out_indices=out_indices, **kwargs)
         if stem is not None:
             self.patch_embed = self._build_stem(stem)
-        if fuse != 'none' and self.out_type not in ('cls_token', 'avg_featmap'):
-            raise ValueError(
-                f"fuse={fuse!r} needs out_type 'cls_token' or 'avg_featmap', got {self.out_type!r}"
-            )
 
         self.num_queries = num_queries
         self.write_back = write_back
         self.persistent = persistent
-        self.fuse = fuse
         self.with_cp = with_cp
         if interaction_layers is None:
             interaction_layers = range(self.num_layers // 2, self.num_layers)
@@ -192,8 +179,6 @@ class InteractionQueryViT(InteractionRecorder, VisionTransformer):
 
         layers = self.interaction_layers
         self._write(InteractionStates(asked, tuple(attention), tuple(tokens), layers, grid, valid))
-        if self.fuse != 'none' and queries is not None:
-            outs[-1] = self._fuse(outs[-1], queries)
         return tuple(outs)
 
     @property
@@ -257,10 +242,6 @@ class InteractionQueryViT(InteractionRecorder, VisionTransformer):
         if self.with_cp and self.training:
             return checkpoint(layer, *args, use_reentrant=False)
         return layer(*args)
-
-    def _fuse(self, out: Tensor, queries: Tensor) -> Tensor:
-        pooled = (self.ln1(queries) if self.final_norm else queries).mean(1)  # [B, C]
-        return out + pooled if self.fuse == 'sum' else torch.cat((out, pooled), 1)
 
     def _patches_alone(self, name: str, value: int) -> None:
         if self.cls_token is not None:

@@ -23,7 +23,7 @@ from lfi.state_dicts import load_strictly
 from lfi.training_only import training_only_of
 
 # Arguments of `InteractionQueryViT`, beyond those of mmpretrain's `VisionTransformer`.
-INTERACTION = ('num_queries', 'write_back', 'persistent', 'fuse', 'interaction_layers')
+INTERACTION = ('num_queries', 'write_back', 'persistent', 'interaction_layers')
 # Those without which the plain one computes something else.
 OWN_PARTS = ('stem', 'window_size', 'use_rel_pos')
 DENSE = (*OWN_PARTS, 'global_attn_layers', 'with_cp')
@@ -105,7 +105,7 @@ def slim_model(cfg: Mapping) -> ConfigDict:
 
     | backbone | becomes |
     | --- | --- |
-    | patches read no learned queries (`write_back='none'`, `fuse='none'`) | `mmpretrain.VisionTransformer` |
+    | patches read no learned queries (`write_back='none'`) | `mmpretrain.VisionTransformer` |
     | the same, with a stem, windows or relative positions | `lfi.InteractionQueryViT` without queries |
     | the backbone in an `lfi.InteractionQueryAdapter` without learned queries (`num_queries`) | itself |
     | patches, maps or the head read them | itself; a model with the mixin becomes an `lfi.QueryStudent` |
@@ -175,8 +175,7 @@ def _is_pretrained(value: object) -> bool:
 
 def _queries_are_read(backbone: Mapping) -> bool:
     """Whether the outputs depend on the queries."""
-    read = backbone.get('write_back', 'gated') != 'none' or backbone.get('fuse', 'none') != 'none'
-    return read and _num_queries(backbone) > 0
+    return backbone.get('write_back', 'gated') != 'none' and _num_queries(backbone) > 0
 
 
 def _num_queries(backbone: Mapping) -> int:

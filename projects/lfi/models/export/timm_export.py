@@ -72,9 +72,9 @@ def timm_difference(student: nn.Module, model: nn.Module, config: dict) -> float
 def _why_not_plain(backbone: nn.Module) -> str:
     if getattr(backbone, 'num_queries', 0):
         return (
-            f'backbone.write_back={backbone.write_back!r}, backbone.fuse={backbone.fuse!r}: the outputs '
-            "depend on the queries, which timm's Vision Transformer lacks. Export as mmpretrain, or train a "
-            "student with backbone.write_back='none' and backbone.fuse='none'"
+            f"backbone.write_back={backbone.write_back!r}: the outputs depend on the queries, which timm's "
+            'Vision Transformer lacks. Export as mmpretrain, or train a student with '
+            "backbone.write_back='none'"
         )
     if hasattr(backbone, 'num_queries'):
         return (
