@@ -33,7 +33,7 @@ FLOORS = (
         'version',
         'vit_names',
     },
-    {'old_checkpoints', 'repositories'},
+    {'repositories'},
     {'config_files', 'registry'},
     {'arguments', 'fileio', 'folders'},
     {'concepts', 'structures', 'student_folder', 'unreadable'},

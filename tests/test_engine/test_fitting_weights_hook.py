@@ -2,7 +2,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from lfi.engine import CheckpointError, FittingWeightsHook
+from lfi.engine import FittingWeightsHook
 from lfi.errors import UsageError
 from lfi.models import LFIImageClassifier
 from lfi.models.classifiers import ClassActivationClassifier
@@ -42,16 +42,6 @@ def test_what_does_not_fit_is_refused():
         load({name: value for name, value in state.items() if name != 'backbone.bias'})
     with pytest.raises(UsageError, match=r'2 have another shape, such as backbone\.weight \(8, 3\)'):
         load({k: v for k, v in Student(8).state_dict().items() if not k.startswith('readout')})
-
-
-def test_a_student_that_recalls_is_refused_by_the_version_that_reads_it():
-    model = Student(8)
-    state = {**model.state_dict(), 'module.readout.query_head.weight': torch.zeros(2, 2)}
-    # A read-out of one's own may have such a name.
-    load(dict(state_dict=state), model)
-    model.readout.question_head = nn.Linear(2, 2)
-    with pytest.raises(CheckpointError, match=r'of a student that recalls concepts, which lfi 0\.1 reads'):
-        load(dict(state_dict=state), model)
 
 
 def test_a_model_that_predicts_by_text_needs_its_read_out():

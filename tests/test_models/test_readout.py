@@ -10,8 +10,6 @@ import torch.nn.functional as F
 from lfi.models import InteractionReadout, InteractionStates
 from lfi.models.readout import NUM_RIVALS
 from lfi.structures import REST, InteractionMaps
-from mmengine.runner.checkpoint import load_state_dict
-from torch import nn
 
 B, M, N, C, E = 2, 3, 12, 16, 8
 LAYERS, GRID, BANK = (1, 3), (3, 4), 6
@@ -226,22 +224,6 @@ def test_texts_that_do_not_fit_are_refused(make_readout):
     with pytest.raises(ValueError, match='readout.text_dims=8, but the teacher embeds its texts in 512 dims'):
         make_readout().check_texts(512)
     assert make_readout().check_texts(8) is None
-
-
-@pytest.mark.parametrize('load', [nn.Module.load_state_dict, load_state_dict], ids=['torch', 'mmengine'])
-def test_a_checkpoint_that_recalls_concepts_is_refused_by_one_line(make_readout, load):
-    model = nn.ModuleDict({'readout': make_readout()})
-    old = {'readout.query_head.weight': torch.zeros(E, C), 'readout.query_head.bias': torch.zeros(E)}
-    with pytest.raises(
-        RuntimeError, match='of a student that recalls concepts, which lfi 0.1 reads'
-    ) as error:
-        load(model, old, strict=False)
-    assert '\n' not in str(error.value)
-    # Wherever the read-out stands.
-    with pytest.raises(RuntimeError, match='the checkpoint has query_head.weight: it is of a student'):
-        load(
-            model.readout, {name.removeprefix('readout.'): value for name, value in old.items()}, strict=False
-        )
 
 
 @pytest.fixture

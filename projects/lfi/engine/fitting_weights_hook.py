@@ -8,14 +8,11 @@ from torch import nn
 
 from lfi.errors import UsageError
 from lfi.model_wrappers import unwrapped
-from lfi.old_checkpoints import refuse_recalling
 from lfi.registry import HOOKS
 from lfi.state_dicts import state_dict_of
 from lfi.training_only import training_only_of
 
 RIVALS = 'readout.rivals'
-# A read-out that asks has it, and that of 0.1 has not.
-ASKS = 'readout.question_head.weight'
 NO_RIVALS = (
     f'it has no {RIVALS}, by which a student answers where readout.rivalry is above 0. It was trained '
     'without them: set model.readout.rivalry=0'
@@ -31,8 +28,7 @@ class FittingWeightsHook(Hook):
     another hook asks (`asks_student`). Sharded models (FSDP) are not checked.
 
     Raises:
-        CheckpointError: When it is loaded, if it is of a student that recalls concepts.
-        UsageError: Then, if it does not fit otherwise.
+        UsageError: when it is loaded, if it does not fit.
     """
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -52,13 +48,10 @@ def check_weights(model: nn.Module, checkpoint: dict, asked: bool) -> None:
         asked: Whether the model will be asked about concepts. What answers, and is no read-out, needs none.
 
     Raises:
-        CheckpointError: If it is of a student that recalls concepts.
-        UsageError: If it does not fit otherwise.
+        UsageError: If it does not fit.
     """
     shapes = {name: tuple(value.shape) for name, value in state_dict_of(checkpoint).items()}
     own = model.state_dict()
-    if ASKS in own:
-        refuse_recalling(shapes, 'readout.')
     answers = asked and getattr(model, 'answers_by_readout', False)
     reads_out = answers or getattr(model, 'predicts_by_text', False)
     missing, other = [], []

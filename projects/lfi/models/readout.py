@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
@@ -11,7 +9,6 @@ from torch import Tensor, nn
 
 from lfi.evenly_spaced import evenly_spaced
 from lfi.models.backbones import InteractionStates
-from lfi.old_checkpoints import refuse_recalling
 from lfi.option_checks import check_positive, check_whole
 from lfi.registry import MODELS
 from lfi.structures import MASKED, REST, InteractionMaps
@@ -232,10 +229,6 @@ class InteractionReadout(BaseModule):
 
     def _centred(self, texts: Tensor) -> Tensor:
         return F.normalize(F.normalize(texts, dim=-1) - self.text_centre, dim=-1)
-
-    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any, **kwargs: Any) -> None:
-        refuse_recalling(state_dict, prefix)
-        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
 
 def _float32(x: Tensor) -> torch.autocast:
