@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Settings are those of all threads, and figures are drawn by figures.
+# Settings hold for all threads, so one thread draws at a time.
 _settings = threading.RLock()
 
 
 def pass_over_matplotlibrc() -> None:
     """Import matplotlib from another folder, where the working directory has a `matplotlibrc`.
 
-    Matplotlib reads that one first, whatever `MATPLOTLIBRC` says. It is for the begin of a process, since the
+    Matplotlib reads that one first, whatever `MATPLOTLIBRC` says. It is for the start of a process, since the
     working directory is that of all threads; and it costs nothing where there is no such file.
     """
     if not os.path.exists('matplotlibrc'):

@@ -1,4 +1,4 @@
-"""A block in which this thread asks no network."""
+"""A block in which this thread may not use the network."""
 
 from __future__ import annotations
 

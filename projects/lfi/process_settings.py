@@ -22,7 +22,7 @@ def changed(owner: Any, name: str, value: Any) -> Iterator[None]:
     Args:
         owner: whose attribute it is.
         name: of the attribute.
-        value: in the block, the same in each.
+        value: in the block; blocks that overlap must give the same one.
     """
     key = id(owner), name
     with _lock:

@@ -30,8 +30,8 @@ def read_folder_config(path: Path) -> dict[str, Any]:
         path: of the file.
 
     Returns:
-        The config. Its `model_cfg` has `embed_dim`, `vision_cfg` and `text_cfg`, and no fields that open_clip
-        does not know in these two. Its `preprocess_cfg` is a dict.
+        The config. Its `model_cfg` has `embed_dim`, `vision_cfg` and `text_cfg`, and no part with
+        fields that open_clip does not know. Its `preprocess_cfg` is a dict.
 
     Raises:
         ValueError: if it is no such config; or the model would bring code of its own, or be read from

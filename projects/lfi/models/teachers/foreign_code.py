@@ -1,4 +1,4 @@
-"""Blocks in which a teacher is loaded: none of its code is run, and no file beside its folder is read."""
+"""Blocks in which a teacher is loaded: one runs none of its code, the other also keeps to its folder."""
 
 from __future__ import annotations
 
@@ -48,10 +48,11 @@ def files_of(folder: Path) -> Iterator[None]:
     """Load a teacher of `transformers` in this thread from its folder alone, which may name other files.
 
     Raises:
-        ForeignCodeError: inside the block, where another file is opened that is not installed.
+        ForeignCodeError: inside the block, where a file is opened that is neither the folder's nor installed,
+            and not the system's or a cache's.
         OfflineError: inside the block, at a connection.
     """
-    caches = _ended(os.path.expanduser('~/.cache'))
+    caches = _ended(os.path.realpath(os.path.expanduser('~/.cache')))
     folders = (*installed_folders(), *_OF_THE_SYSTEM, caches, _ended(os.path.realpath(folder)))
     # What a link in it leads to is its own: so the cache of the Hub keeps files.
     own = _ended(os.path.abspath(folder))

@@ -16,7 +16,7 @@ FILES = {
     'preprocessing': ('preprocessor_config.json', 'processor_config.json'),
     'tokenizer': ('tokenizer.json', 'tokenizer.model', 'vocab.json'),
 }
-"""What a folder must hold of each beside weights, one of them."""
+"""Beside weights, a folder must hold one file of each row."""
 PROCESSOR_FILES = (
     'tokenizer_config.json',
     'special_tokens_map.json',
@@ -32,7 +32,7 @@ _NAME = re.compile(r'(\w[\w.-]*/)?\w[\w.+-]*')
 
 
 def generative_folder(model: str) -> Path | None:
-    """The folder that 'transformers:...' stands for; None for a name that transformers fetches.
+    """The folder that 'transformers:...' stands for; None for the name of a repository.
 
     Raises:
         FileNotFoundError: if there is no such folder.
@@ -43,7 +43,7 @@ def generative_folder(model: str) -> Path | None:
     if path.exists() and _NAME.fullmatch(name):
         # Someone else's student names its teacher so, and means none of these files.
         raise ValueError(
-            f'model={model!r} is a name that transformers fetches, and the folder {Path.cwd()} has one of '
+            f'model={model!r} is the name of a repository, and the folder {Path.cwd()} has one of '
             f"this name: give the folder as '{GENERATIVE}./{name}', or start lfi in another one"
         )
     if path.is_dir():
@@ -65,7 +65,7 @@ def fetched_folder(name: str) -> Path:
     from huggingface_hub import snapshot_download
 
     kinds = ['*.json', '*.jinja', '*.txt', '*.model', '*.safetensors']
-    # Of folders inside transformers reads nothing; `consolidated` ones are the same weights again.
+    # Nothing in folders inside is needed; `consolidated` ones are the same weights again.
     other = ['*/*', 'consolidated*']
     folder = Path(snapshot_download(name, allow_patterns=kinds, ignore_patterns=other))
     if not _weights(folder):
@@ -109,13 +109,17 @@ def refuse_other_tokenizers(folder: Path) -> None:
         ValueError: if a file in it names them.
     """
     for name in PROCESSOR_FILES:
-        leads = [key for key, value in _content(folder / name).items() if _leads_elsewhere(key, value)]
+        entries = _entries(_content(folder / name))
+        leads = [key for key, value in entries if _leads_elsewhere(key, value)]
         if leads:
             raise ValueError(f'{folder / name} names other files by {", ".join(leads)}: remove them')
 
 
 def _entries(value: Any) -> Iterator[tuple[str, Any]]:
     """The entries of a config, at any depth."""
+    if isinstance(value, list):
+        for part in value:
+            yield from _entries(part)
     for key, part in value.items() if isinstance(value, dict) else ():
         yield key, part
         yield from _entries(part)
@@ -134,7 +138,7 @@ def _leads_elsewhere(key: str, value: Any) -> bool:
         return bool(value)
     if key == 'fast_tokenizer_files':
         return not (isinstance(value, list) and all(map(_is_plain, value)))
-    # Of a file that was another machine's nothing is read.
+    # A path of another machine is not there, and nothing is read.
     return key.endswith('_file') and isinstance(value, str) and os.path.exists(value)
 
 

@@ -93,7 +93,7 @@ def generative_text_dims(model: str) -> int:
 
     Raises:
         FileNotFoundError: if the folder is missing.
-        ValueError: if there is no config that says it.
+        ValueError: if there is no config that says it, or as `generative_folder` says.
     """
     folder = generative_folder(model)
     name = model.removeprefix(GENERATIVE) if folder is None else str(folder)
@@ -116,7 +116,7 @@ def load_generative(
     """Load a generative VLM in the number format of its weights, and its tokenizer. No remote code runs.
 
     Args:
-        model: 'transformers:' with a folder, or with a name that transformers fetches, 'OWNER/NAME'.
+        model: 'transformers:' with a folder, or with the name of a repository, 'OWNER/NAME'.
         source: must be empty.
         allow_random: accept a folder without weights, for tests.
 
@@ -138,15 +138,18 @@ def load_generative(
         raise ValueError(f'pretrained and weights_file must be None for {model}, which names its weights')
     given = generative_folder(model)
     weights = given is None or has_weights(given, allow_random)
+    folder = _fetched(model) if given is None else given
+    refuse_what_leads_elsewhere(folder)
     try:
-        folder = fetched_folder(model.removeprefix(GENERATIVE)) if given is None else given
-        refuse_what_leads_elsewhere(folder)
         with files_of(folder):
             vlm, processor = _load(str(folder), weights)
     except _UnfitModelError as error:
         raise ValueError(f'model={model!r} {error}') from error
+    # The files are someone else's, and transformers checks few of their values.
     except Exception as error:
-        raise _explain(error, model, given) from error
+        raise ValueError(
+            f'teacher folder {folder} does not hold a model of transformers that fits: {error}'
+        ) from error
     vlm = GenerativeVLM(vlm, processor).eval().requires_grad_(False)
     return vlm, GenerativeTokenizer(processor.tokenizer)
 
@@ -181,10 +184,11 @@ def _load(folder: str, weights: bool) -> tuple[Any, Any]:
     return vlm, processor
 
 
-def _explain(error: Exception, model: str, folder: Path | None) -> Exception:
-    if folder is not None:
-        return ValueError(f'teacher folder {folder} does not hold a model of transformers that fits: {error}')
-    return RuntimeError(
-        f'{model} is not a folder, and could not be fetched or read: {error}. On a machine without network, '
-        f"fetch it elsewhere, and give its folder as '{GENERATIVE}FOLDER'"
-    )
+def _fetched(model: str) -> Path:
+    try:
+        return fetched_folder(model.removeprefix(GENERATIVE))
+    except Exception as error:
+        raise RuntimeError(
+            f'{model} is not a folder, and could not be fetched: {error}. On a machine without network, '
+            f"fetch it elsewhere, and give its folder as '{GENERATIVE}FOLDER'"
+        ) from error
