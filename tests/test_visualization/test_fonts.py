@@ -2,6 +2,7 @@
 
 import warnings as python_warnings
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -26,6 +27,14 @@ def stix(monkeypatch):
         python_warnings.simplefilter('error')
         yield
     fonts._installed.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def no_open_figures():
+    """No figures are left of other tests, and of these."""
+    plt.close('all')
+    yield
+    plt.close('all')
 
 
 def pictured(text):
