@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ def pass_over_matplotlibrc() -> None:
     here = os.getcwd()
     os.chdir(Path(__file__).parent)
     try:
-        import matplotlib  # noqa: F401
+        import_module('matplotlib')
     finally:
         os.chdir(here)
 

@@ -40,7 +40,7 @@ def parse_args() -> Namespace:
     )
     make.add_argument('--catch', type=whole, default=8, metavar='K', help='catch trials (%(default)s)')
     make.add_argument(
-        '--seed', type=int, default=0, help='of the images, their order and sides (%(default)s)'
+        '--seed', type=whole, default=0, help='of the images, their order and sides (%(default)s)'
     )
     make.add_argument(
         '--cfg-options',
@@ -66,8 +66,6 @@ def parse_args() -> Namespace:
     if args.command == 'make':
         if args.b != [TEACHER] and len(args.b) != 2:
             make.error(f'--b takes CONFIG CHECKPOINT or {TEACHER}, got {" ".join(args.b)}')
-        if args.images < 1 or args.catch < 0 or args.seed < 0:
-            make.error('--images must be at least 1, --catch and --seed at least 0')
     elif not 0 <= args.least_catch <= 1:
         analysis.error(f'--least-catch {args.least_catch} must be a share, from 0 to 1')
     return args

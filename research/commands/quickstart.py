@@ -28,7 +28,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lfi.arguments import ArgumentParser, positive
+from lfi.arguments import ArgumentParser, positive, whole
 from lfi.errors import UsageError
 from lfi.tools import run_tool
 
@@ -46,7 +46,7 @@ def parse_args() -> Namespace:
     parser.add_argument(
         '--work-dir', default='work_dirs/quickstart', help='folder of both runs (%(default)s)'
     )
-    parser.add_argument('--seed', type=int, default=0, help='of both runs (%(default)s)')
+    parser.add_argument('--seed', type=whole, default=0, help='of both runs (%(default)s)')
     parser.add_argument('--epochs', type=positive, default=4, help='of both complete schedules (%(default)s)')
     parser.add_argument(
         '--cfg-options',

@@ -269,7 +269,7 @@ def _kept(hub: str, folder: Path, names: str, variable: str) -> Finding:
 
 
 def of_config(config: str, ask: Callable[[str, str], Finding]) -> dict[str, list[Finding]]:
-    """What is found of a config, by section: folders below the roots, and checkpoints that it begins with.
+    """Findings of a config by section: folders below the roots, and checkpoints that it begins with.
 
     Args:
         config: as `locate_config` takes it.

@@ -120,7 +120,7 @@ def _training(facts: RunFacts) -> dict[str, Any]:
 
 
 def _teacher(identity: Mapping[str, Any]) -> dict[str, Any]:
-    """What a teacher's identity says, in rows."""
+    """Rows of a teacher's identity."""
     model = identity.get('model')
     extractor = identity.get('extractor')
     return {

@@ -18,7 +18,7 @@ from lfi.models.export import export_student, model_config
 from lfi.models.teachers.weights import BLIP, GENERATIVE
 from lfi.models.teachers.weights_source import is_file_name
 from lfi.student_folder import to_plain
-from lfi.student_folder.config_sanitizer import _FILE, _TEACHER, ASKED, FREE, LONGEST, OF_THE_USER
+from lfi.student_folder.config_sanitizer import ASKED, FREE, LONGEST, OF_THE_USER, is_teacher_name
 
 # They name files, or where to fetch some; the weights are in the folder.
 OF_FILES = ('pretrained', 'checkpoint_path', 'backend_args', 'file_client_args')
@@ -87,17 +87,12 @@ def public_teacher(teacher: Mapping[str, Any]) -> dict[str, Any]:
 def _public_name(model: str) -> str:
     kind = next((prefix for prefix in (BLIP, GENERATIVE, 'local-dir:') if model.startswith(prefix)), '')
     name = model.removeprefix(kind)
-    if kind == GENERATIVE and not Path(name).is_dir() and _is_taken(model):
+    if kind == GENERATIVE and not Path(name).is_dir() and is_teacher_name(model):
         # A repository.
         return model
     plain = re.sub(r'[^\w.+-]+', '-', Path(name).name).lstrip('.+-') or 'teacher'
     public = f'{"" if kind == "local-dir:" else kind}{plain}'[:LONGEST]
-    return public if _is_taken(public) else public.replace('.', '-')
-
-
-def _is_taken(name: str) -> bool:
-    """Whether the name of a model is one where a student's folder is read."""
-    return bool(_TEACHER.fullmatch(name)) and not _FILE.fullmatch(name)
+    return public if is_teacher_name(public) else public.replace('.', '-')
 
 
 def _without_files(value: Any) -> Any:

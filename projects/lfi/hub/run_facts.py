@@ -1,4 +1,4 @@
-"""What a finished run says of its student: its settings and its log."""
+"""Facts of a finished run, from its config and its log, for the model card."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _OF_DATA = ('split', 'num_images', 'labels_per_class', 'labelled_images', 'domai
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What is known of a student; what is not known is None or empty.
+    """Facts of a student; unknown ones are None or empty.
 
     Args:
         model: type of the model.

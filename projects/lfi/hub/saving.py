@@ -30,7 +30,7 @@ from .public_config import public_pipeline, public_student
 from .run_facts import facts_of
 
 CARD_MARK = 'library_name: lfi'
-"""What the YAML of a card of LFI's says."""
+"""The line of YAML by which a card of LFI is known."""
 
 
 @dataclass(frozen=True)

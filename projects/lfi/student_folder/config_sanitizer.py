@@ -267,6 +267,15 @@ def _is_of_teacher(part: Part) -> bool:
     return part.keys[-2:-1] == ('teacher',) and part.keys[-1] in TEACHER_NAMES
 
 
+def is_teacher_name(text: str) -> bool:
+    """Whether a text is the name of a model, with its source before it: no path, and no file."""
+    return bool(_TEACHER.fullmatch(text)) and not _FILE.fullmatch(text) and len(text) <= LONGEST
+
+
+def _is_tag(text: str) -> bool:
+    return bool(_TAG.fullmatch(text)) and len(text) <= LONGEST
+
+
 def _check_free(part: Part) -> None:
     """Refuse a text that is longer than any that is asked about, or that would change the terminal."""
     text = part.value
@@ -295,9 +304,8 @@ def _check_asked(part: object, where: str, allowed: AllowedTypes) -> None:
         value = part.get(name)
         if value is None:
             continue
-        named = _TEACHER if name == 'model' else _TAG
-        name_only = isinstance(value, str) and named.fullmatch(value) and not _FILE.fullmatch(value)
-        if not name_only or len(value) > LONGEST:
+        is_name = is_teacher_name if name == 'model' else _is_tag
+        if not (isinstance(value, str) and is_name(value)):
             raise _refusal(f'{where}.{name}', value, 'names a file, and files are not read')
     own = allowed.is_own(part.get('type'))
     for name in sorted(part.keys() - {*TEACHER_ARGUMENTS}):

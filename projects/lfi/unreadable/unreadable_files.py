@@ -125,7 +125,7 @@ def _format(content: bytes) -> str | None:
     except (UnidentifiedImageError, Image.DecompressionBombError):
         return None
     with image:
-        # A JPEG's bits are all read for a small image, too, and half of the time is spent on pixels.
+        # A JPEG's bits are all read for a small image, too, which takes less time.
         image.draft(None, (1, 1))
         image.load()
     return image.format

@@ -15,9 +15,9 @@ from .architecture import PARTS
 
 FILE = 'open_clip_config.json'
 TOKENIZER_FILES = 'tokenizer.json and tokenizer_config.json'
-"""What a tokenizer of `transformers` is saved as."""
+"""Files of a tokenizer of `transformers`."""
 TOKENIZER_OPTIONS = ('clean', 'strip_sep_token', 'language')
-"""What open_clip's own configs say of tokenizers."""
+"""Options of tokenizers that open_clip's own configs have."""
 NAMES = ('vision_cfg.timm_model_name', 'text_cfg.hf_model_name', 'text_cfg.hf_tokenizer_name')
 LARGEST_SIDE = 2**13
 _MOST_BYTES = 2**20

@@ -24,7 +24,7 @@ PROCESSOR_FILES = (
     'preprocessor_config.json',
     'audio_tokenizer_config.json',
 )
-"""What says of which parts a processor is made."""
+"""Configs of a processor and its parts."""
 READ_ELSEWHERE = ('class_info_file', 'repo_path', 'sp_model_kwargs', 'tokenizer_file')
 """Entries of these that name files outside the folder, or in the working directory."""
 # As a student's config may name it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -130,10 +131,8 @@ def load_generative(
         RuntimeError: if a name cannot be fetched.
         ImportError: if transformers is missing.
     """
-    try:
-        import transformers  # noqa: F401
-    except ImportError as error:
-        raise ImportError(f"model={model!r} needs what `pip install 'lfi[multimodal]'` brings") from error
+    if find_spec('transformers') is None:
+        raise ImportError(f"model={model!r} needs what `pip install 'lfi[multimodal]'` brings")
     if source != WeightsSource():
         raise ValueError(f'pretrained and weights_file must be None for {model}, which names its weights')
     given = generative_folder(model)
