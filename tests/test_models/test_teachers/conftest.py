@@ -1,7 +1,11 @@
-"""Generative VLMs of each kind that can be read, small and with random weights."""
+"""Generative VLMs of each kind that can be read, small and with random weights; and damaged caches."""
+
+import json
+from pathlib import Path
 
 import pytest
 import torch
+from lfi.structures import InteractionMaps, packed_dtype
 
 TEXTS = [
     'Is there a cat in the image? Answer yes or no.',
@@ -176,3 +180,18 @@ def generative_folder(tmp_path_factory):
         return folders[kind]
 
     return find
+
+
+@pytest.fixture
+def set_record_maps():
+    """`set_record_maps(cache, count)` writes into a cache's manifest that its records have so many maps."""
+
+    def change(cache, count):
+        file = Path(cache, 'manifest.json')
+        manifest = json.loads(file.read_text())
+        _, _, (n_layers, _, h, w) = manifest['record'][0]
+        logits = torch.zeros(1, n_layers, count, h, w)
+        maps = InteractionMaps(logits, logits[:, 0, :, 0, 0], torch.ones(1, h, w, dtype=torch.bool))
+        file.write_text(json.dumps({**manifest, 'record': packed_dtype(maps).descr}))
+
+    return change

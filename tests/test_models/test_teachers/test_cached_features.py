@@ -1,8 +1,6 @@
 """`CachedFeatures`: a CNN teacher's features of unaugmented images, seen in each view."""
 
-import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,7 +19,7 @@ from lfi.models.teachers import (
     feature_identity,
     features_to_cache,
 )
-from lfi.structures import BatchMixture, InteractionMaps, Pieces, pack, packed_dtype
+from lfi.structures import BatchMixture, Pieces, pack
 from lfi.structures.interaction_cache import keys_of
 
 PATHS = [f'/data/{i}.jpg' for i in range(3)]
@@ -179,12 +177,7 @@ def test_features_whose_mean_is_not_the_embedding_are_refused(config, teacher_fo
 
 
 @pytest.mark.parametrize('count', [1, 7])
-def test_records_of_another_number_of_channels_are_refused(cache, config, count):
-    file = Path(cache, 'manifest.json')
-    manifest = json.loads(file.read_text())
-    _, _, (n_layers, _, h, w) = manifest['record'][0]
-    logits = torch.zeros(1, n_layers, count, h, w)
-    maps = InteractionMaps(logits, logits[:, 0, :, 0, 0], torch.ones(1, h, w, dtype=torch.bool))
-    file.write_text(json.dumps({**manifest, 'record': packed_dtype(maps).descr}))
+def test_records_of_another_number_of_channels_are_refused(cache, config, set_record_maps, count):
+    set_record_maps(cache, count)
     with pytest.raises(CacheError, match=f'its records have {count} maps, and its texts make them '):
         CachedFeatures(cache, config)

@@ -20,7 +20,7 @@ from lfi.models.teachers import (
     teacher_identity,
 )
 from lfi.models.teachers.cached_teacher import open_cache
-from lfi.structures import InteractionMaps, pack, packed_dtype
+from lfi.structures import pack
 from lfi.structures.interaction_cache import keys_of
 
 PATHS = [f'/data/{i}.jpg' for i in range(4)]
@@ -169,12 +169,7 @@ def test_where_the_model_is_not_at_hand_its_patches_are_taken_on_trust(cache, co
 
 
 @pytest.mark.parametrize('count', [1, 7])
-def test_records_of_another_number_of_maps_are_refused(cache, config, count):
-    file = Path(cache, 'manifest.json')
-    manifest = json.loads(file.read_text())
-    _, _, (n_layers, _, h, w) = manifest['record'][0]
-    logits = torch.zeros(1, n_layers, count, h, w)
-    maps = InteractionMaps(logits, logits[:, 0, :, 0, 0], torch.ones(1, h, w, dtype=torch.bool))
-    file.write_text(json.dumps({**manifest, 'record': packed_dtype(maps).descr}))
+def test_records_of_another_number_of_maps_are_refused(cache, config, set_record_maps, count):
+    set_record_maps(cache, count)
     with pytest.raises(CacheError, match=f'its records have {count} maps, and its texts make them '):
         CachedTeacher(cache, config)
