@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from lfi.engine import NonFiniteError, NonFiniteHook
-from lfi.models.losses.channel_standardisation import ChannelStandardisation
-from lfi.models.losses.running_mean import RunningMean
+from lfi.models.losses.means import ChannelStandardisation, RunningMean
 from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import Runner

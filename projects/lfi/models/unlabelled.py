@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lfi.structures.labels import UNLABELLED
 
-from .losses.shared_mean import as_of_one_batch
+from .losses.means import as_of_one_batch
 
 if TYPE_CHECKING:
     # Of what the mixin stands before.

@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from lfi.models.losses.affinity import log_affinity
+from lfi.models.losses.log_probabilities import log_affinity
 from lfi.registry import MODELS
 
 GRIDS = [(4, 4), (2, 5), (1, 3)]

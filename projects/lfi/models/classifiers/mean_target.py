@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from lfi.models.losses.running_mean import RunningMean
+from lfi.models.losses.means import RunningMean
 from lfi.registry import MODELS
 from lfi.structures import InteractionMaps
 

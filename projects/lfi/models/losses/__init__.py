@@ -1,4 +1,7 @@
-"""Distillation losses; each file of this folder is imported, and registers its own."""
+"""Distillation losses, one file each, and the means and log-probabilities that they share.
+
+Each file of this folder is imported, and registers its own. A loss imports `structures` and the registry.
+"""
 
 from importlib import import_module
 from pkgutil import iter_modules
@@ -11,7 +14,7 @@ from .interaction_distill_loss import InteractionDistillLoss
 from .lightly_train_loss import LightlyTrainLoss
 from .logit_kd_loss import LogitKDLoss
 from .mean_attention_loss import MeanAttentionLoss
-from .shared_mean import as_of_one_batch, shared_mean
+from .means import as_of_one_batch, shared_mean
 
 __all__ = [
     'AffinityPrior',

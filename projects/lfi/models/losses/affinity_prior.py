@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from lfi.option_checks import check_positive, check_weights
 from lfi.registry import MODELS
 
-from .affinity import log_affinity
-from .shared_mean import shared_mean
+from .log_probabilities import log_affinity
+from .means import shared_mean
 
 
 @MODELS.register_module()

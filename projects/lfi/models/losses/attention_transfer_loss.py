@@ -8,8 +8,7 @@ from lfi.option_checks import check_positive, check_weights
 from lfi.registry import MODELS
 from lfi.structures import ImageFeatures
 
-from .affinity import log_affinity
-from .divergences import kl
+from .log_probabilities import kl, log_affinity
 
 
 @MODELS.register_module()

@@ -9,7 +9,7 @@ from lfi.option_checks import check_weights
 from lfi.registry import MODELS
 from lfi.structures import ImageFeatures
 
-from .channel_standardisation import ChannelStandardisation
+from .means import ChannelStandardisation
 
 
 @MODELS.register_module()

@@ -13,8 +13,8 @@ from lfi.option_checks import check_positive, check_weights
 from lfi.registry import MODELS
 from lfi.structures import REST, InteractionMaps
 
-from .divergences import kl
-from .shared_mean import shared_mean
+from .log_probabilities import kl
+from .means import shared_mean
 
 
 @MODELS.register_module()

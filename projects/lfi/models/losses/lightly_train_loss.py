@@ -11,8 +11,7 @@ from lfi.option_checks import check_positive, check_weights, check_whole
 from lfi.registry import MODELS
 from lfi.structures import MASKED, ImageFeatures
 
-from .affinity import log_affinity
-from .divergences import kl
+from .log_probabilities import kl, log_affinity
 
 
 @MODELS.register_module()

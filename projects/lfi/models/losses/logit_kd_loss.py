@@ -8,7 +8,7 @@ from lfi.option_checks import check_positive, check_weights
 from lfi.registry import MODELS
 from lfi.structures import ImageFeatures
 
-from .divergences import kl
+from .log_probabilities import kl
 
 
 @MODELS.register_module()

@@ -8,7 +8,7 @@ from torch import Tensor
 from lfi.registry import MODELS
 
 from .attention_transfer_loss import AttentionTransferLoss
-from .running_mean import RunningMean
+from .means import RunningMean
 
 
 @MODELS.register_module()

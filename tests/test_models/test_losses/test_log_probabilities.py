@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from lfi.models.losses.divergences import kl
+from lfi.models.losses.log_probabilities import kl
 
 
 def distributions(seed, *shape):

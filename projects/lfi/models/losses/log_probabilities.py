@@ -1,4 +1,4 @@
-"""How much the locations of a feature map belong together."""
+"""Log-probabilities that losses compare: affinities of locations, and how two distributions diverge."""
 
 from __future__ import annotations
 
@@ -26,3 +26,8 @@ def log_affinity(locations: Tensor, temperature: float, valid: Tensor | None = N
     if valid is not None:
         scores = scores.masked_fill(~valid.flatten(1)[:, None], float('-inf'))
     return scores.log_softmax(-1)
+
+
+def kl(student: Tensor, teacher: Tensor, dim: int) -> Tensor:
+    """KL(teacher || student), in nats, along `dim`."""
+    return (teacher.exp() * (teacher - student)).sum(dim)

@@ -1,0 +1,176 @@
+"""Means over the processes of a run, and over all that its training has seen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from mmengine import dist
+from torch import Tensor, nn
+
+
+def shared_mean(values: Tensor, weights: Tensor) -> Tensor:
+    """The weighted mean of values; 0 where nothing has a weight.
+
+    In a run of several processes the sum of the weights is the mean of their sums, so that the mean of the
+    processes' gradients is that of one batch: each divided by its own, a process with few labels would count
+    as much as one with many. All processes must call it alike.
+
+    Args:
+        values: of any shape.
+        weights: not negative, of a shape that goes with that of the values.
+    """
+    return (values * weights).sum() / _mean_of_processes(weights.detach().sum().float())
+
+
+def as_of_one_batch(losses: Mapping[str, Any], count: int) -> dict[str, Any]:
+    """Weigh the losses of a process by its images, as `shared_mean` does for losses that are means already.
+
+    All processes must call it alike. Where each has as many images, and in one process, nothing changes.
+
+    Args:
+        losses: means over a process's images, or lists of such; what has no 'loss' in its name stays.
+        count: of how many images they are means.
+    """
+    if dist.get_world_size() == 1:
+        return dict(losses)
+    device = next(_first(value) for name, value in losses.items() if 'loss' in name).device
+    share = count / _mean_of_processes(torch.full((), float(count), device=device))
+    return {name: _times(value, share) if 'loss' in name else value for name, value in losses.items()}
+
+
+def _mean_of_processes(total: Tensor) -> Tensor:
+    """The mean of all processes' totals, which may be 0: as what divides."""
+    if dist.get_world_size() > 1:
+        dist.all_reduce(total, 'mean')
+    return total.clamp_min(1e-6)
+
+
+def _first(value: Any) -> Tensor:
+    return value[0] if isinstance(value, list | tuple) else value
+
+
+def _times(value: Any, share: Tensor) -> Any:
+    return [each * share for each in value] if isinstance(value, list | tuple) else value * share
+
+
+class RunningMean(nn.Module):
+    """The weighted mean of everything that it was given, entry by entry; in float32.
+
+    It takes the shape of what it sees first. Checkpoints keep it, so that a resumed run goes on with it. In a
+    run of several processes it is the mean over all of them. It is no buffer: averaged copies of a model
+    (EMA) pair buffers by their order, in which one that comes later moves all others.
+    """
+
+    _device: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._mean: Tensor | None = None
+        self._weight: Tensor | None = None
+        # It says where the model is.
+        self.register_buffer('_device', torch.zeros(()), persistent=False)
+
+    @property
+    def mean(self) -> Tensor:
+        """The mean so far; 0 where nothing had a weight.
+
+        Raises:
+            RuntimeError: if nothing was added.
+        """
+        if self._mean is None:
+            raise RuntimeError('there is no mean of nothing: add a batch first')
+        return self._mean.to(self._device.device)
+
+    def add(self, total: Tensor, weight: Tensor) -> None:
+        """Add a batch; all processes must call it alike.
+
+        Args:
+            total: sum over the batch of its values by their weights, float32, of any shape.
+            weight: sum of the weights, of a shape that broadcasts against that of `total`.
+
+        Raises:
+            ValueError: if earlier batches had another shape.
+        """
+        # New tensors each time: an earlier step's graph may still hold the old ones.
+        total, weight = total.detach().clone(), weight.detach().clone()
+        dist.all_reduce(total, 'sum')
+        dist.all_reduce(weight, 'sum')
+        if self._mean is None or self._weight is None:
+            self._mean, self._weight = torch.zeros_like(total), torch.zeros_like(weight)
+        if self._mean.shape != total.shape:
+            raise ValueError(
+                f'a mean of shape {tuple(self._mean.shape)} got a batch of shape {tuple(total.shape)}: all '
+                'images must have one size'
+            )
+        mean = self._mean.to(total.device)
+        self._weight = self._weight.to(total.device) + weight
+        self._mean = mean + (total - weight * mean) / self._weight.clamp_min(1e-12)
+
+    def snapshot(self) -> tuple[Tensor | None, Tensor | None]:
+        """What it knows, for `restore_snapshot`; `add` changes no tensor of it."""
+        return self._mean, self._weight
+
+    def restore_snapshot(self, snapshot: tuple[Tensor | None, Tensor | None]) -> None:
+        """Forget all that was added since."""
+        self._mean, self._weight = snapshot
+
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+        # Before the first batch a checkpoint need not have anything of it.
+        if self._mean is not None:
+            destination.update({f'{prefix}_mean': self._mean, f'{prefix}_weight': self._weight})
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
+        for name in ('_mean', '_weight'):
+            stored = state_dict.get(prefix + name)
+            if stored is not None:
+                setattr(self, name, stored.detach().clone())
+
+
+class ChannelStandardisation(nn.Module):
+    """Standardises each channel by its mean and standard deviation over all that training has seen.
+
+    Both are cumulative and not a moving average: with the epochs they become those of the training set, which
+    Theia (Shang et al., CoRL 2024) computes in a pass of its own. Of the ways in section 2 of PHI-S
+    (Ranzinger et al., 2024) it is the simple one, without rotation or whitening. Checkpoints keep the
+    statistics. In a run of several processes they are those of all processes.
+
+    Args:
+        channels: C.
+    """
+
+    mean: Tensor
+    variance: Tensor
+    count: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.register_buffer('mean', torch.zeros(channels))
+        self.register_buffer('variance', torch.ones(channels))
+        self.register_buffer('count', torch.zeros(()))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Standardise features (..., C), float32; in training they count in the statistics first."""
+        if self.training:
+            self._add(features.detach().flatten(0, -2))
+        return (features - self.mean) / (self.variance.sqrt() + 1e-6)
+
+    def _add(self, rows: Tensor) -> None:
+        """Merge the moments of rows (N, C) into those so far (Chan et al., 1979)."""
+        count = _summed(rows.new_ones(len(rows)))
+        mean = _summed(rows) / count
+        variance = _summed((rows - mean).square()) / count
+        total = self.count + count
+        share = count / total
+        shift = mean - self.mean
+        self.variance = (1 - share) * self.variance + share * variance + share * (1 - share) * shift.square()
+        self.mean = self.mean + share * shift
+        self.count = total
+
+
+def _summed(rows: Tensor) -> Tensor:
+    """The sum over rows and over processes."""
+    total = rows.sum(0)
+    dist.all_reduce(total, 'sum')
+    return total
