@@ -37,8 +37,8 @@ FLOORS = (
     {'config_files', 'registry'},
     {'arguments', 'fileio', 'folders'},
     {'concepts', 'structures', 'student_folder', 'unreadable'},
-    {'datasets', 'engine', 'models.parts'},
-    {'models.backbones', 'models.losses', 'models.necks', 'models.teachers', 'models.vit_checkpoints'},
+    {'datasets', 'engine'},
+    {'models.backbones', 'models.losses', 'models.teachers'},
     {
         'models.adapters',
         'models.batches',

@@ -1,5 +1,8 @@
 """LFI's child registries: `lfi.X` resolves from every OpenMMLab scope."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
@@ -14,6 +17,8 @@ from mmengine.registry import STRATEGIES as MMENGINE_STRATEGIES
 from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from mmengine.registry import VISBACKENDS as MMENGINE_VISBACKENDS
 from mmengine.registry import Registry
+
+from .option_checks import check_options
 
 TASK_TYPES = {
     'LFIDetector': 'lfi.models.detectors',
@@ -136,3 +141,19 @@ METRICS = TaskRegistry('metric', parent=MMENGINE_METRICS, scope='lfi', locations
 VISBACKENDS = Registry(
     'visualization backend', parent=MMENGINE_VISBACKENDS, scope='lfi', locations=['lfi.visualization']
 )
+
+
+def build_part(option: str, cfg: Any, **defaults: Any) -> Any:
+    """Build the part that an option configures.
+
+    Args:
+        option: its name, for the error.
+        cfg: its value, the arguments that differ from the defaults.
+        defaults: the type and arguments.
+
+    Raises:
+        ValueError: if the value is not a dict.
+    """
+    check_options(**{option: cfg})
+    arguments: Mapping = {**defaults, **cfg}
+    return MODELS.build(arguments)

@@ -79,8 +79,8 @@ def test_each_name_is_described_once(api):
     assert 'InteractionQueryViT' in entries(api['lfi.models'])
     assert 'InteractionQueryViT' not in entries(api['lfi.models.backbones'])
     assert 'InteractionRecorder' in entries(api['lfi.models.backbones'])
-    # All of it is in lfi.models.
-    assert 'lfi.models.necks' not in api
+    # All of it is in lfi.
+    assert 'lfi.hub' not in api
 
 
 def test_docstrings_become_fields(api_pages):

@@ -1,7 +1,7 @@
 """Students, teachers, losses and the task models that learn from interactions."""
 
 from .adapters import interaction_query_adapter
-from .backbones import ConvStem, InteractionQueryViT, InteractionStates
+from .backbones import ConvStem, InteractionQueryViT, InteractionStates, SimpleFPN
 from .classifiers import (
     ClassActivationClassifier,
     FeatureDistillClassifier,
@@ -30,7 +30,6 @@ from .losses import (
     LogitKDLoss,
     MeanAttentionLoss,
 )
-from .necks import SimpleFPN
 from .pretrainers import FeatureDistillPretrainer, LFIPretrainer, ShuffledImagesPretrainer
 from .readout import InteractionReadout
 from .teachers import VLMAttentionTeacher

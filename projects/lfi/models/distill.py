@@ -11,13 +11,13 @@ from torch import Tensor
 
 from lfi.eval_mode import eval_mode
 from lfi.option_checks import check_options
+from lfi.registry import build_part
 from lfi.structures import InteractionMaps, TeacherReading
 
 from .backbones import InteractionStates
 from .batches import mark, valid_sizes_of
 from .losses import InteractionDistillLoss
 from .mixed_batches import mixes_recorded, recorded_mixture, refuse_unrecorded_mixtures
-from .parts import build_part
 from .readout import InteractionReadout
 from .student import freeze_unlearnt, learn_locations
 from .teacher_mixin import TeacherMixin

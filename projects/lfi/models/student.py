@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
+from lfi.registry import build_part
+
 from .backbones import InteractionQueryViT, InteractionStates
 from .batches import valid_sizes_of
 from .losses import AffinityPrior
-from .parts import build_part
 from .raw_images import correct_image_sizes
 
 if TYPE_CHECKING:

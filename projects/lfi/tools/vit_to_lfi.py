@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from lfi.errors import UsageError
-from lfi.models.vit_checkpoints import from_lfi, recognise, to_lfi
+from lfi.models.backbones.vit_checkpoints import from_lfi, recognise, to_lfi
 from lfi.vit_names import FORMATS
 
 from .weight_files import read_checkpoint, same_file, write_weights

@@ -7,8 +7,7 @@ from mmpretrain.models.backbones.vision_transformer import TransformerEncoderLay
 from torch import Tensor, nn
 
 from .query_attention import QueryAttention
-from .relative_position import DecomposedRelativePosition
-from .window_attention import attend_in_windows
+from .vitdet_attention import DecomposedRelativePosition, attend_in_windows
 
 
 class InteractionEncoderLayer(QueryAttention, TransformerEncoderLayer):

@@ -16,14 +16,13 @@ from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from lfi.models.parts import build_part
 from lfi.option_checks import check_flags, check_whole
-from lfi.registry import MODELS
+from lfi.registry import MODELS, build_part
 
 from .conv_stem import ConvStem
 from .interaction_encoder_layer import InteractionEncoderLayer
 from .interaction_recorder import InteractionRecorder, InteractionStates
-from .relative_position import DecomposedRelativePosition
+from .vitdet_attention import DecomposedRelativePosition
 
 WRITE_BACKS = ('none', 'gated')
 

@@ -13,7 +13,6 @@ from lfi.models.backbones import InteractionStates
 from lfi.models.batches import mark, refuse_overhang, refuse_padding
 from lfi.models.distill import InteractionDistillMixin
 from lfi.models.losses import DenseFeaturesLoss, LogitKDLoss
-from lfi.models.parts import build_part
 from lfi.models.student import learn_locations
 from lfi.models.teachers import (
     CachedFeatures,
@@ -23,7 +22,7 @@ from lfi.models.teachers import (
     features_to_cache,
 )
 from lfi.models.unlabelled import LabelledHeadMixin, known_labels
-from lfi.registry import MODELS
+from lfi.registry import MODELS, build_part
 from lfi.structures import REST, ImageFeatures, InteractionMaps
 
 # The least number above 0 in half precision, in which caches keep presence.

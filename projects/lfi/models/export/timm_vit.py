@@ -10,7 +10,7 @@ from mmpretrain.models.classifiers import ImageClassifier
 from mmpretrain.models.heads import LinearClsHead, VisionTransformerClsHead
 from torch import Tensor, nn
 
-from lfi.models.vit_checkpoints import from_lfi
+from lfi.models.backbones.vit_checkpoints import from_lfi
 
 from .timm_config import with_head_and_pixels
 

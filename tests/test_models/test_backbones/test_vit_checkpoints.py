@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from lfi.models import InteractionQueryViT
-from lfi.models.vit_checkpoints import from_lfi, recognise, to_lfi
+from lfi.models.backbones.vit_checkpoints import from_lfi, recognise, to_lfi
 from timm.models.vision_transformer import VisionTransformer as TimmViT
 
 ARCH = dict(embed_dims=16, num_layers=3, num_heads=2, feedforward_channels=32)

@@ -1,5 +1,0 @@
-"""Necks of detectors."""
-
-from .simple_fpn import SimpleFPN
-
-__all__ = ['SimpleFPN']
