@@ -21,14 +21,14 @@ from mmengine.registry import Registry
 from .option_checks import check_options
 
 TASK_TYPES = {
-    'LFIDetector': 'lfi.models.detectors',
-    'LFIMaskRCNN': 'lfi.models.detectors',
-    'PriorDetector': 'lfi.models.detectors',
-    'PriorMaskRCNN': 'lfi.models.detectors',
-    'ShuffledImagesMaskRCNN': 'lfi.models.detectors',
-    'LFIEncoderDecoder': 'lfi.models.segmentors',
-    'LFISegmentor': 'lfi.models.segmentors',
-    'PriorSegmentor': 'lfi.models.segmentors',
+    'LFIDetector': 'lfi.models.students.detectors',
+    'LFIMaskRCNN': 'lfi.models.students.detectors',
+    'PriorDetector': 'lfi.models.students.detectors',
+    'PriorMaskRCNN': 'lfi.models.students.detectors',
+    'ShuffledImagesMaskRCNN': 'lfi.models.students.detectors',
+    'LFIEncoderDecoder': 'lfi.models.students.segmentors',
+    'LFISegmentor': 'lfi.models.students.segmentors',
+    'PriorSegmentor': 'lfi.models.students.segmentors',
     'FasterCocoMetric': 'lfi.evaluation.faster_coco_metric',
     'RecordedCachedMixUp': 'lfi.datasets.transforms.recorded_mixup',
     'RecordedCachedMosaic': 'lfi.datasets.transforms.recorded_mosaic',

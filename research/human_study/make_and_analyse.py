@@ -15,7 +15,7 @@ from lfi.engine.fitting_weights_hook import check_weights
 from lfi.errors import UsageError, as_usage_error
 from lfi.fileio import AtomicLocalBackend
 from lfi.folders import make_folder
-from lfi.models.classifiers import class_activation_maps
+from lfi.models.students.classifiers import class_activation_maps
 from lfi.tools.weight_files import read_checkpoint
 from mmengine.dataset import pseudo_collate
 from mmengine.device import get_device

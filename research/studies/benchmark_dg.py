@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lfi.errors import UsageError
-from lfi.models.distill import InteractionDistillMixin
+from lfi.models.students.distill import InteractionDistillMixin
 from lfi.registry import MODELS, type_of
 
 from research.studies.job import read_config

@@ -17,7 +17,7 @@ from lfi.engine.pipelines import LOADERS, check_pipelines
 from lfi.errors import UsageError
 from lfi.models.adapters import InteractionQueries
 from lfi.models.backbones import InteractionQueryViT
-from lfi.models.batches import pixel_format
+from lfi.models.batches.samples import pixel_format
 from lfi.registry import TRANSFORMS
 from mmcv.transforms import BaseTransform
 from mmdet.structures import DetDataSample

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from lfi.models.detectors import LFIMaskRCNN, PriorMaskRCNN
+from lfi.models.students.detectors import LFIMaskRCNN, PriorMaskRCNN
 from lfi.registry import DATASETS
 from mmdet.models.detectors import MaskRCNN
 from mmengine.runner import Runner

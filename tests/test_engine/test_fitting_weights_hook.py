@@ -5,7 +5,7 @@ import torch
 from lfi.engine import FittingWeightsHook
 from lfi.errors import UsageError
 from lfi.models import LFIImageClassifier
-from lfi.models.classifiers import ClassActivationClassifier
+from lfi.models.students.classifiers import ClassActivationClassifier
 from lfi.registry import HOOKS
 from torch import nn
 

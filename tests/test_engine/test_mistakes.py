@@ -12,7 +12,7 @@ from lfi.engine import launch
 from lfi.engine.checkpoint import load_from_local
 from lfi.engine.non_finite_hook import NonFiniteError
 from lfi.errors import UsageError
-from lfi.models.distill import InteractionDistillMixin
+from lfi.models.students.distill import InteractionDistillMixin
 from lfi.option_checks import check_whole
 from lfi.structures.interaction_cache import CacheError
 from mmengine.fileio import get

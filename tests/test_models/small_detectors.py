@@ -1,7 +1,7 @@
 """mmdet's detectors, as small as can be, and what they train on."""
 
 import torch
-from lfi.models.detectors import DetectorDistillMixin, LFIMaskRCNN, PriorMaskRCNN
+from lfi.models.students.detectors import DetectorDistillMixin, LFIMaskRCNN, PriorMaskRCNN
 from lfi.registry import MODELS
 from mmdet.models.detectors import DETR, CascadeRCNN, FasterRCNN, RetinaNet
 from mmdet.structures import DetDataSample

@@ -9,7 +9,6 @@ import torch
 import torchvision
 from lfi.engine import NonFiniteHook
 from lfi.models import InteractionQueryViT
-from lfi.models.detectors import DetectorDistillMixin
 from lfi.models.export import (
     build_timm,
     export_student,
@@ -23,7 +22,8 @@ from lfi.models.export import (
     to_torch_export,
 )
 from lfi.models.export.run_config import OF_THE_TRAINING
-from lfi.models.unlabelled import LabelledHeadMixin
+from lfi.models.students.detectors import DetectorDistillMixin
+from lfi.models.students.unlabelled import LabelledHeadMixin
 from lfi.registry import HOOKS, MODELS
 from lfi.utils import register_all_modules
 from mmdet.models.detectors import MaskRCNN, RetinaNet

@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from lfi.datasets import RecordView, TinyImageNet
-from lfi.models.mixed_batches import record_mixtures, recorded_mixture
+from lfi.models.batches.mixtures import record_mixtures, recorded_mixture
 from lfi.models.teachers import PixelFormat, VLMAttentionTeacher
 from lfi.structures import InteractionMaps, Pieces, mix_maps, pack, unpack
 from mmengine.runner import set_random_seed

@@ -226,7 +226,7 @@ def test_what_a_package_looks_for_is_not_taken_from_the_working_directory(tmp_pa
 def test_a_type_whose_package_is_missing_is_named(monkeypatch):
     for name in [name for name in sys.modules if name.partition('.')[0] == 'mmseg']:
         monkeypatch.delitem(sys.modules, name)
-    for name in ('mmseg', 'lfi.models.segmentors'):
+    for name in ('mmseg', 'lfi.models.students.segmentors'):
         monkeypatch.setitem(sys.modules, name, None)
     # The words of types are kept.
     allowed_types._words_of.cache_clear()

@@ -12,8 +12,8 @@ from torch import nn
 from lfi.config_types import leaves, type_name
 from lfi.engine.pipelines import SWITCHED, is_rgb, leaving_out, switched_pipelines
 from lfi.errors import UsageError
-from lfi.models.batches import pixel_format
-from lfi.models.mixed_batches import record_mixtures
+from lfi.models.batches.mixtures import record_mixtures
+from lfi.models.batches.samples import pixel_format
 
 from .data_changes import DataChanges
 from .kinds import kind_of

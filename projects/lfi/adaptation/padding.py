@@ -12,7 +12,7 @@ from torch import nn
 from lfi.config_types import type_name
 from lfi.engine.pipelines import LOADERS, switched_pipelines
 from lfi.errors import UsageError
-from lfi.models.batches import pixel_format
+from lfi.models.batches.samples import pixel_format
 
 from .data_changes import DataChanges
 from .pipelines import PADS, Pipeline, pipelines_of

@@ -9,7 +9,7 @@ from typing import Any
 from mmengine.registry import MODELS
 
 from lfi.errors import UsageError
-from lfi.models.student import StudentMixin
+from lfi.models.students.student import StudentMixin
 
 from .kinds import has_base, kind_of, with_scope
 

@@ -26,7 +26,7 @@ from lfi.engine.checkpoint import safe_checkpoint_loading
 from lfi.engine.fitting_weights_hook import NO_RIVALS, RIVALS, needed_to_predict
 from lfi.engine.pipelines import refuse_padding
 from lfi.eval_mode import eval_mode
-from lfi.models.batches import seen_canvas, valid_sizes_of
+from lfi.models.batches.samples import seen_canvas, valid_sizes_of
 from lfi.models.teachers.text_tower import TextTower
 from lfi.offline import offline
 from lfi.option_checks import check_whole

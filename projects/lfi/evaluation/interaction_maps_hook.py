@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lfi.engine.shards import refuse_shards
 from lfi.errors import UsageError
-from lfi.models.batches import mark, seen_canvas, valid_sizes_of
+from lfi.models.batches.samples import mark, seen_canvas, valid_sizes_of
 from lfi.models.losses.interaction_distill_loss import aligned
 from lfi.registry import HOOKS
 

@@ -2,7 +2,18 @@
 
 from .adapters import interaction_query_adapter
 from .backbones import ConvStem, InteractionQueryViT, InteractionStates, SimpleFPN
-from .classifiers import (
+from .export import export_student, query_student
+from .losses import (
+    AffinityPrior,
+    AttentionTransferLoss,
+    DenseFeaturesLoss,
+    FeatureMSELoss,
+    InteractionDistillLoss,
+    LightlyTrainLoss,
+    LogitKDLoss,
+    MeanAttentionLoss,
+)
+from .students.classifiers import (
     ClassActivationClassifier,
     FeatureDistillClassifier,
     LabelledImageClassifier,
@@ -18,20 +29,9 @@ from .classifiers import (
     ShuffledImagesTextClassifier,
     ShuffledPlacesClassifier,
 )
-from .distill import InteractionDistillMixin
-from .export import export_student, query_student
-from .losses import (
-    AffinityPrior,
-    AttentionTransferLoss,
-    DenseFeaturesLoss,
-    FeatureMSELoss,
-    InteractionDistillLoss,
-    LightlyTrainLoss,
-    LogitKDLoss,
-    MeanAttentionLoss,
-)
-from .pretrainers import FeatureDistillPretrainer, LFIPretrainer, ShuffledImagesPretrainer
-from .readout import InteractionReadout
+from .students.distill import InteractionDistillMixin
+from .students.pretrainers import FeatureDistillPretrainer, LFIPretrainer, ShuffledImagesPretrainer
+from .students.readout import InteractionReadout
 from .teachers import VLMAttentionTeacher
 
 __all__ = [

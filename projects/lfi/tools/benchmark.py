@@ -20,7 +20,7 @@ from lfi.engine.machine import machine
 from lfi.errors import UsageError
 from lfi.folders import make_folder
 from lfi.markdown import table
-from lfi.models.batches import pixel_format
+from lfi.models.batches.samples import pixel_format
 from lfi.models.export import FLOAT16, FLOAT32, default_part, predicted
 from lfi.tools.graphs import (
     compared_outputs,

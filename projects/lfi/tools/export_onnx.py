@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from lfi.errors import UsageError
 from lfi.folders import make_folder
-from lfi.models.batches import pixel_format
+from lfi.models.batches.samples import pixel_format
 from lfi.models.export import FLOAT16, FLOAT32, Tolerance, default_part, together
 
 from .graphs import (

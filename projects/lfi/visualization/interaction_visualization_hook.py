@@ -22,7 +22,7 @@ from torch.utils.data import Dataset
 from lfi.engine.shards import refuse_shards
 from lfi.eval_mode import eval_mode
 from lfi.matplotlib_settings import default_style
-from lfi.models.batches import seen_canvas, valid_sizes_of
+from lfi.models.batches.samples import seen_canvas, valid_sizes_of
 from lfi.models.teachers.text_tower import TextTower
 from lfi.registry import HOOKS
 from lfi.structures import InteractionMaps

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from lfi.models.backbones import ConvStem
-from lfi.models.batches import seen_canvas
+from lfi.models.batches.samples import seen_canvas
 from lfi.registry import MODELS
 from mmpretrain.models.backbones import VisionTransformer
 

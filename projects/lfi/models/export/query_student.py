@@ -6,9 +6,8 @@ from typing import Any
 
 from mmengine.model import BaseModel
 
-from lfi.models.raw_images import correct_image_sizes
-from lfi.models.student import PaddedPredictMixin
-from lfi.models.task_models import with_mixin
+from lfi.models.batches.raw_images import correct_image_sizes
+from lfi.models.students.student import PaddedPredictMixin, with_mixin
 from lfi.registry import MODELS
 
 

@@ -14,10 +14,9 @@ from torch import Tensor, nn
 from lfi.config_types import type_name
 from lfi.models.adapters import interaction_query_adapter
 from lfi.models.backbones import InteractionQueryViT
-from lfi.models.classifiers import TextPredictMixin
-from lfi.models.labelled_task import LabelledTaskMixin
-from lfi.models.student import StudentMixin
-from lfi.models.unlabelled import LabelledHeadMixin
+from lfi.models.students.classifiers import TextPredictMixin
+from lfi.models.students.student import StudentMixin
+from lfi.models.students.unlabelled import LabelledHeadMixin, LabelledTaskMixin
 from lfi.registry import MODELS
 from lfi.state_dicts import load_strictly
 from lfi.training_only import training_only_of

@@ -1,0 +1,37 @@
+"""Classifiers that learn from a teacher, their baselines and negative controls."""
+
+from .baselines import FeatureDistillClassifier, LabelledImageClassifier, PriorImageClassifier
+from .class_activation import ClassActivationClassifier, class_activation_maps
+from .controls import (
+    MeanTargetClassifier,
+    ShuffledFeaturesClassifier,
+    ShuffledImagesClassifier,
+    ShuffledPlacesClassifier,
+)
+from .lfi_image_classifier import LFIClassifier, LFIImageClassifier
+from .text_classifier import (
+    LFITextClassifier,
+    MeanTargetTextClassifier,
+    ShuffledImagesTextClassifier,
+    TextPredictMixin,
+)
+from .zero_shot import LFIZeroShotClassifier
+
+__all__ = [
+    'ClassActivationClassifier',
+    'FeatureDistillClassifier',
+    'LFIClassifier',
+    'LFIImageClassifier',
+    'LFITextClassifier',
+    'LFIZeroShotClassifier',
+    'LabelledImageClassifier',
+    'MeanTargetClassifier',
+    'MeanTargetTextClassifier',
+    'PriorImageClassifier',
+    'ShuffledFeaturesClassifier',
+    'ShuffledImagesClassifier',
+    'ShuffledImagesTextClassifier',
+    'ShuffledPlacesClassifier',
+    'TextPredictMixin',
+    'class_activation_maps',
+]
