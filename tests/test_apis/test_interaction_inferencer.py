@@ -13,7 +13,7 @@ from lfi.apis import InteractionInferencer
 from lfi.datasets.rendering import CLASS_NAMES
 from lfi.engine import UnsafeCheckpointError
 from lfi.models.teachers import text_tower
-from lfi.models.teachers.weights import load_vlm
+from lfi.models.teachers.loading.weights import load_vlm
 from mmengine.runner import CheckpointLoader
 
 TEXTS = ['star', 'red circle', 'ring']

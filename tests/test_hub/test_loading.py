@@ -13,7 +13,7 @@ import pytest
 import torch
 from lfi.apis import InteractionInferencer
 from lfi.engine.config_loading import load_config
-from lfi.models.teachers.weights import BUILT_IN
+from lfi.models.teachers.loading.weights import BUILT_IN
 from lfi.repositories import HubError
 from safetensors.torch import load_file, save
 

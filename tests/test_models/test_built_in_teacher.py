@@ -8,14 +8,12 @@ import torch
 from lfi.datasets import Shapes
 from lfi.evaluation import chance_level, pointing_game
 from lfi.models import VLMAttentionTeacher
-from lfi.models.teachers import (
-    PixelFormat,
-    shapes_trunk,  # noqa: F401
-)
+from lfi.models.teachers import PixelFormat
+from lfi.models.teachers.loading import shapes_trunk
 from torch.nn import functional as F
 
 ROOT = Path(__file__).parents[2]
-FOLDER = Path(shapes_trunk.__file__).parent / 'built_in/shapes-tiny'
+FOLDER = Path(shapes_trunk.__file__).parents[1] / 'built_in/shapes-tiny'
 MEAN, STD = 0.45, 0.25
 
 

@@ -12,7 +12,7 @@ from fault_bench import (
     require,
 )
 from fault_row import Row
-from lfi.models.teachers.weights import BUILT_IN
+from lfi.models.teachers.loading.weights import BUILT_IN
 from safetensors.torch import load_file, save_file
 
 

@@ -9,7 +9,7 @@ import open_clip
 
 from lfi.config_files import teacher_config, teacher_names
 from lfi.errors import UsageError, nearest
-from lfi.models.teachers.weights import check_name
+from lfi.models.teachers.loading.weights import check_name
 
 
 def named_teacher(name: str) -> dict[str, Any]:

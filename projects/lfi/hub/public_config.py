@@ -15,8 +15,8 @@ from lfi.concepts import concept_names
 from lfi.config_types import leaves
 from lfi.errors import UsageError, as_usage_error
 from lfi.models.export import export_student, model_config
-from lfi.models.teachers.weights import BLIP, GENERATIVE
-from lfi.models.teachers.weights_source import is_file_name
+from lfi.models.teachers.loading.weights import BLIP, GENERATIVE
+from lfi.models.teachers.loading.weights_source import is_file_name
 from lfi.student_folder import to_plain
 from lfi.student_folder.config_sanitizer import ASKED, FREE, LONGEST, OF_THE_USER, is_teacher_name
 

@@ -1,4 +1,4 @@
-"""Students, teachers, losses and the task models that learn from interactions."""
+"""Students, teachers, losses and the backbones that they need. They import no data set and no engine."""
 
 from .adapters import interaction_query_adapter
 from .backbones import ConvStem, InteractionQueryViT, InteractionStates, SimpleFPN

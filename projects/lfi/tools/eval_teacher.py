@@ -23,7 +23,7 @@ from lfi.models.teachers import (
     VLMAttentionTeacher,
     extractors,  # noqa: F401
 )
-from lfi.models.teachers.chosen_extractor import AUTO, chosen_extractor
+from lfi.models.teachers.families import AUTO, chosen_extractor
 from lfi.models.teachers.text_tower import TextTower
 from lfi.registry import EXTRACTORS, TEACHERS
 from lfi.teacher_evaluation.answers import ask, in_bank_order, readings

@@ -29,7 +29,7 @@ from lfi.markdown import table
 from lfi.models.teachers.batch_norms import fold_batch_norms
 from lfi.models.teachers.embedding_check import EmbeddingCheck
 from lfi.models.teachers.families import Family, family_of
-from lfi.models.teachers.tokenizers import tokenizer_on_hub
+from lfi.models.teachers.loading.tokenizers import tokenizer_on_hub
 from lfi.models.teachers.towers import tower_of
 from lfi.models.teachers.vlm import Tokenizer
 from lfi.registry import EXTRACTORS

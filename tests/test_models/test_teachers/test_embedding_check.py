@@ -7,7 +7,7 @@ from lfi.concepts import ConceptBank
 from lfi.models import VLMAttentionTeacher
 from lfi.models.teachers.embedding_check import EmbeddingCheck
 from lfi.models.teachers.extractors import LocationsExtractor, MaskCLIPExtractor
-from lfi.models.teachers.weights import load_vlm
+from lfi.models.teachers.loading.weights import load_vlm
 from lfi.registry import EXTRACTORS
 
 ON_VIT = ('clearclip', 'gem', 'legrad', 'maskclip', 'naclip')

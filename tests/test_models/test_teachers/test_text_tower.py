@@ -5,8 +5,8 @@ import torch
 from lfi.datasets.rendering import CLASS_NAMES
 from lfi.models.teachers import VLMAttentionTeacher
 from lfi.models.teachers import text_tower as module
+from lfi.models.teachers.loading.weights import load_vlm
 from lfi.models.teachers.text_tower import TextTower
-from lfi.models.teachers.weights import load_vlm
 
 CONFIG = dict(
     type='lfi.VLMAttentionTeacher',

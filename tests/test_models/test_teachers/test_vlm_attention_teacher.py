@@ -11,8 +11,8 @@ import torch
 from lfi.models import VLMAttentionTeacher
 from lfi.models.teachers import PixelFormat, vlm_attention_teacher
 from lfi.models.teachers.extractors.dense import LocationsExtractor
+from lfi.models.teachers.loading.weights import load_vlm
 from lfi.models.teachers.vlm_attention_teacher import interpolation_of
-from lfi.models.teachers.weights import load_vlm
 from lfi.structures import REST
 from PIL import Image
 

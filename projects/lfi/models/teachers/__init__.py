@@ -1,11 +1,16 @@
-"""Teachers: vision-language models that are asked about concepts, and the cache of their answers."""
+"""Teachers: vision-language models that are asked about concepts, and the cache of their answers.
 
-# Makes the built-in teacher's trunk known to timm.
+`extractors/` reads their maps, `towers/` their image towers; `loading/` finds them, and `generative/` has
+those that write text. They import `structures` and `concepts`, and know no student.
+"""
+
 from lfi.structures.interaction_cache import CacheError, CacheManifest, CacheWriter, InteractionCache
 
-from . import shapes_trunk  # noqa: F401
 from .cached_features import CachedFeatures, feature_identity, features_to_cache
 from .cached_teacher import CachedOutputs, CachedTeacher
+
+# Makes the built-in teacher's trunk known to timm.
+from .loading import shapes_trunk  # noqa: F401
 from .model_config import text_dims_of
 from .teacher_batch import PixelFormat, TeacherBatch
 from .teacher_identity import teacher_identity

@@ -18,9 +18,8 @@ from lfi.structures import (
 )
 from lfi.structures.interaction_cache import CacheError
 
-from .asked_concepts import most_present
 from .cached_teacher import CachedOutputs, check_map_count
-from .teacher_batch import TeacherBatch
+from .teacher_batch import TeacherBatch, most_present
 from .teacher_identity import teacher_identity
 from .vlm_attention_teacher import VLMAttentionTeacher
 

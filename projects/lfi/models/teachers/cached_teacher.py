@@ -13,9 +13,8 @@ from lfi.concepts import ConceptBank
 from lfi.structures import InteractionMaps, unpack
 from lfi.structures.interaction_cache import CacheError, InteractionCache, StoredMaps, difference
 
-from .asked_concepts import asked_at_once
-from .chosen_extractor import AUTO
-from .teacher_batch import TeacherBatch
+from .families import AUTO
+from .teacher_batch import TeacherBatch, asked_at_once
 from .teacher_identity import teacher_identity
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,10 @@ import open_clip
 
 from lfi.registry import TEACHERS, VLMS, type_of
 
-from .arguments import bind_arguments
-from .folder_config import FILE, read_folder_config
-from .generative_folder import GENERATIVE
-from .generative_vlm import generative_text_dims
-from .weights import BLIP, check_name, find_config_folder
+from .generative.folder import GENERATIVE
+from .generative.generative_vlm import generative_text_dims
+from .loading.folder_config import FILE, read_folder_config
+from .loading.weights import BLIP, check_name, find_config_folder
 
 
 def open_clip_config(model: str) -> dict[str, Any]:
@@ -83,3 +83,42 @@ def _of_blip(model: str) -> int:
 
 OF_PREFIX = {BLIP: _of_blip, GENERATIVE: generative_text_dims}
 """Who knows the width of a model of another project, by how the model's name begins."""
+
+
+def bind_arguments(kind: type, config: Mapping[str, Any]) -> dict[str, Any]:
+    """All arguments that a class would be built with, defaults included.
+
+    What an `__init__` takes as `**kwargs` is bound by that of the next class in the method resolution order,
+    to which it is handed on.
+
+    Args:
+        kind: the class.
+        config: the arguments by name, without `type`.
+
+    Returns:
+        Each argument by its name.
+
+    Raises:
+        TypeError: if an argument is missing, or no class takes it.
+    """
+    arguments: dict[str, Any] = {}
+    rest = dict(config)
+    for owner in kind.__mro__[:-1]:
+        if '__init__' not in vars(owner):
+            continue
+        signature = inspect.signature(vars(owner)['__init__'])
+        try:
+            bound = signature.bind(None, **rest)
+        except TypeError as error:
+            raise TypeError(f'{kind.__name__}: {error}') from error
+        bound.apply_defaults()
+        kinds = {name: parameter.kind for name, parameter in signature.parameters.items()}
+        more = [name for name, kind in kinds.items() if kind is inspect.Parameter.VAR_KEYWORD]
+        rest = bound.arguments.pop(more[0]) if more else {}
+        own = list(bound.arguments.items())[1:]
+        arguments.update((name, v) for name, v in own if kinds[name] is not inspect.Parameter.VAR_POSITIONAL)
+        if not more:
+            break
+    if rest:
+        raise TypeError(f'{kind.__name__}: no class takes the arguments {", ".join(rest)}')
+    return arguments

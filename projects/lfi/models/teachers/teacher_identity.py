@@ -13,14 +13,13 @@ from lfi.concepts import concept_names, prompt_templates
 from lfi.digests import hash_files
 from lfi.registry import EXTRACTORS, TEACHERS, type_of
 
-from .arguments import bind_arguments
-from .chosen_extractor import AUTO, chosen_extractor
-from .dual_encoder import named_by_content
-from .generative_folder import GENERATIVE, generative_folder
-from .model_config import open_clip_config
+from .families import AUTO, chosen_extractor
+from .generative.folder import GENERATIVE, generative_folder
+from .loading.dual_encoder import named_by_content
+from .loading.weights import BLIP, find_folder
+from .loading.weights_source import WeightsSource
+from .model_config import bind_arguments, open_clip_config
 from .vlm_attention_teacher import VLMAttentionTeacher
-from .weights import BLIP, find_folder
-from .weights_source import WeightsSource
 
 
 def teacher_identity(config: dict[str, Any]) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from torch import Tensor
 from lfi.concepts import ConceptBank, concept_names, prompt_templates, warn_of_same_embeddings
 from lfi.registry import TEACHERS, type_of
 
-from .arguments import bind_arguments
-from .weights import load_vlm
+from .loading.weights import load_vlm
+from .model_config import bind_arguments
 
 
 class TextTower:

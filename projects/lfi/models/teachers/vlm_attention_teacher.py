@@ -21,14 +21,12 @@ from lfi.concepts import (
 from lfi.registry import EXTRACTORS, TEACHERS, type_of
 from lfi.structures import ImageFeatures, InteractionMaps, numbers_like
 
-from .asked_concepts import asked_at_once, most_present
 from .batch_norms import fold_batch_norms
-from .chosen_extractor import chosen_extractor
 from .embedding_check import EmbeddingCheck
-from .extractors.base import DenseExtractor
-from .extractors.judging import JudgingExtractor
-from .teacher_batch import PixelFormat, TeacherBatch
-from .weights import load_vlm
+from .extractors.base import DenseExtractor, JudgingExtractor
+from .families import chosen_extractor
+from .loading.weights import load_vlm
+from .teacher_batch import PixelFormat, TeacherBatch, asked_at_once, most_present
 
 # Times the area of the input size: larger images are prepared one by one.
 LARGE = 4

@@ -10,7 +10,7 @@ from lfi.models.students.classifiers.lfi_image_classifier import (
     check_probabilities,
     class_log_probabilities,
 )
-from lfi.models.teachers.asked_concepts import most_present
+from lfi.models.teachers.teacher_batch import most_present
 from lfi.structures import REST, InteractionMaps
 
 CLASSES, CONCEPTS, TEXTS = 5, 7, 8

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from lfi.concepts import ConceptBank
 from lfi.models import LFIImageClassifier, LFIZeroShotClassifier
-from lfi.models.teachers.weights import load_vlm
+from lfi.models.teachers.loading.weights import load_vlm
 from lfi.registry import MODELS
 from mmengine.logging import MMLogger
 from mmpretrain.structures import DataSample

@@ -11,7 +11,7 @@ from lfi.models.teachers.extractors import (
     MaskCLIPExtractor,
     NACLIPExtractor,
 )
-from lfi.models.teachers.weights import load_vlm
+from lfi.models.teachers.loading.weights import load_vlm
 
 PLAIN = {
     'maskclip': MaskCLIPExtractor,

@@ -6,7 +6,7 @@ from lfi.concepts import ConceptBank
 from lfi.models import VLMAttentionTeacher
 from lfi.models.teachers import PixelFormat
 from lfi.models.teachers.extractors import BlipExtractor
-from lfi.models.teachers.weights import load_vlm
+from lfi.models.teachers.loading.weights import load_vlm
 from mmpretrain.utils import dependency
 from slow_vit import move_patches, random
 

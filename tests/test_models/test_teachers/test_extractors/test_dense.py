@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from lfi.models.teachers.extractors import LocationsExtractor
-from lfi.models.teachers.weights import load_vlm
+from lfi.models.teachers.loading.weights import load_vlm
 from slow_vit import random, unit_texts
 
 

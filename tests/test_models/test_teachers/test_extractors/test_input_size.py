@@ -3,8 +3,8 @@
 import pytest
 import torch
 from lfi.models.teachers.extractors import MaskCLIPExtractor
-from lfi.models.teachers.towers import TokenEmbedding, resampled_positions
-from lfi.models.teachers.towers.resampled_positions import ResampledPositions
+from lfi.models.teachers.towers import TokenEmbedding, base
+from lfi.models.teachers.towers.base import ResampledPositions
 from slow_vit import forget_positions, random, unit_texts
 
 
@@ -54,9 +54,9 @@ def test_position_embeddings_are_resampled_over_the_grid(load_tower):
 
 @torch.no_grad()
 def test_they_are_resampled_once_a_size(load_tower, monkeypatch):
-    sizes, resample = [], resampled_positions.resample_abs_pos_embed
+    sizes, resample = [], base.resample_abs_pos_embed
     monkeypatch.setattr(
-        resampled_positions, 'resample_abs_pos_embed', lambda *a, **k: sizes.append(a[1]) or resample(*a, **k)
+        base, 'resample_abs_pos_embed', lambda *a, **k: sizes.append(a[1]) or resample(*a, **k)
     )
     extractor = MaskCLIPExtractor(load_tower('vit'))
     for size in ((32, 32), (64, 48), (48, 64), (64, 48), (32, 32), (48, 64)):

@@ -12,7 +12,7 @@ from lfi.models.teachers.extractors import (
     MaskCLIPExtractor,
     NACLIPExtractor,
 )
-from lfi.models.teachers.weights import load_vlm
+from lfi.models.teachers.loading.weights import load_vlm
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,15 @@
-"""Extractors: ways to read dense features or interaction maps out of a vision-language model."""
+"""Extractors, one file each: ways to read dense features or interaction maps out of a vision-language model.
 
-from .base import DenseExtractor, Extractor
+They import `towers` and what a model offers, and know no teacher.
+"""
+
+from .base import DenseExtractor, Extractor, JudgingExtractor
 from .blip import BlipExtractor
 from .clearclip import ClearCLIPExtractor
 from .coca import CoCaExtractor
 from .dense import LocationsExtractor
 from .gem import GEMExtractor
 from .generative import GenerativeExtractor
-from .judging import JudgingExtractor
 from .legrad import LeGradExtractor
 from .maskclip import MaskCLIPExtractor
 from .naclip import NACLIPExtractor

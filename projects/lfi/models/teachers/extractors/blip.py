@@ -10,7 +10,7 @@ from torch import Tensor
 from lfi.concepts import ConceptBank
 from lfi.registry import EXTRACTORS
 
-from ..blip import BlipVisual, BlipVLM
+from ..loading.blip import BlipVisual, BlipVLM
 from ..towers import patch_grid
 from ..vlm import VLM, Tokenizer
 from .words import WordAttentionExtractor

@@ -15,12 +15,11 @@ from torch import Tensor, nn
 from lfi.concepts import ConceptBank
 from lfi.registry import EXTRACTORS
 
-from ..generative_vlm import GenerativeVLM
-from ..image_tokens import ImageTokens
-from ..questions import Questions, answer_ids
+from ..generative.generative_vlm import GenerativeVLM
+from ..generative.image_tokens import ImageTokens
+from ..generative.questions import Questions, answer_ids
 from ..vlm import VLM, Tokenizer
-from .base import log_attention
-from .judging import JudgingExtractor
+from .base import JudgingExtractor, log_attention
 
 QUESTION = 'Is there a {} in the image? Answer yes or no.'
 

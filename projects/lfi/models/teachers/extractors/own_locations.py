@@ -10,7 +10,7 @@ from torch import Tensor
 from lfi.concepts import ConceptBank
 from lfi.registry import EXTRACTORS
 
-from ..dual_encoder import DualEncoderVisual, DualEncoderVLM
+from ..loading.dual_encoder import DualEncoderVisual, DualEncoderVLM
 from ..vlm import VLM, Tokenizer
 from .base import DenseExtractor
 

@@ -1,4 +1,4 @@
-"""Image towers: what extractors read, and how each kind of tower gives it."""
+"""Image towers: what extractors read, and how each kind of tower gives it. They import no extractor."""
 
 from __future__ import annotations
 

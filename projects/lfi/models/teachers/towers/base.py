@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
+from timm.layers import resample_abs_pos_embed
 from torch import Tensor, nn
 
 Pool = Literal['class token', 'mean', 'attention']
@@ -185,3 +186,32 @@ def patch_grid(images: Tensor, patch_size: Sequence[int]) -> tuple[int, int]:
 def merge_heads(attended: Tensor) -> Tensor:
     """(B, heads, n, head width) as (B, n, heads * head width)."""
     return attended.transpose(1, 2).flatten(2)
+
+
+class ResampledPositions:
+    """Resamples position embeddings (bicubic), once for each grid.
+
+    Args:
+        n_prefix: how many rows stand before those of the grid, as a class token's. Defaults to 1.
+    """
+
+    def __init__(self, n_prefix: int = 1) -> None:
+        self.n_prefix = n_prefix
+        self._of_grid: dict[tuple, Tensor] = {}
+
+    def __call__(self, own: Tensor, own_grid: tuple[int, int], grid: tuple[int, int]) -> Tensor:
+        """The embeddings (1, n_prefix + H * W, C) of a grid (H, W).
+
+        Args:
+            own: (1, n_prefix + h * w, C).
+            own_grid: (h, w).
+            grid: (H, W).
+        """
+        if grid == own_grid:
+            return own
+        key = (grid, own.device)
+        if key not in self._of_grid:
+            self._of_grid[key] = resample_abs_pos_embed(
+                own, list(grid), list(own_grid), num_prefix_tokens=self.n_prefix
+            )
+        return self._of_grid[key]

@@ -7,8 +7,7 @@ import torch.nn.functional as F
 from open_clip.modified_resnet import ModifiedResNet
 from torch import Tensor, nn
 
-from .base import ImageTower, merge_heads, refuse_part_of_stride
-from .resampled_positions import ResampledPositions
+from .base import ImageTower, ResampledPositions, merge_heads, refuse_part_of_stride
 
 # Of stem and layers, whatever the ResNet's size.
 STRIDE = 32

@@ -7,8 +7,7 @@ import torch.nn.functional as F
 from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from torch import Tensor
 
-from .base import Block, TransformerTower, merge_heads, patch_grid
-from .resampled_positions import ResampledPositions
+from .base import Block, ResampledPositions, TransformerTower, merge_heads, patch_grid
 
 
 class TokenEmbedding:

@@ -13,8 +13,7 @@ from timm.models.eva import Eva
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from .base import Pool, TransformerTower, patch_grid
-from .resampled_positions import ResampledPositions
+from .base import Pool, ResampledPositions, TransformerTower, patch_grid
 from .timm_blocks import block_of, reads_block
 
 POOLS: dict[str, Pool] = {'token': 'class token', 'avg': 'mean', 'map': 'attention'}

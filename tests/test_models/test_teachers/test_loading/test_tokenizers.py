@@ -9,8 +9,8 @@ import open_clip
 import pytest
 import torch
 from lfi.models import VLMAttentionTeacher
-from lfi.models.teachers.tokenizers import load_tokenizer
-from lfi.models.teachers.weights import BUILT_IN, find_folder, load_vlm
+from lfi.models.teachers.loading.tokenizers import load_tokenizer
+from lfi.models.teachers.loading.weights import BUILT_IN, find_folder, load_vlm
 
 NAMES = ['cat', 'dog', 'red ring']
 WORDS = ['[PAD]', '[UNK]', 'a', 'photo', 'of', 'cat', 'dog', 'red', 'ring', '.']

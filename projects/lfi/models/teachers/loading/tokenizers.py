@@ -8,9 +8,9 @@ from typing import Any
 
 import open_clip
 
+from ..generative.folder import refuse_other_tokenizers
+from ..vlm import Tokenizer
 from .folder_config import FILE, TOKENIZER_FILES, read_folder_config
-from .generative_folder import refuse_other_tokenizers
-from .vlm import Tokenizer
 
 
 def tokenizer_on_hub(text_cfg: dict[str, Any]) -> str | None:

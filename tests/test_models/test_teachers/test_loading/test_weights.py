@@ -7,9 +7,9 @@ import shutil
 import open_clip
 import pytest
 import torch
-from lfi.models.teachers.architecture import architecture_difference
-from lfi.models.teachers.weights import load_vlm
-from lfi.models.teachers.weights_source import WeightsSource, interpolation_of_weights
+from lfi.models.teachers.loading.folder_config import architecture_difference
+from lfi.models.teachers.loading.weights import load_vlm
+from lfi.models.teachers.loading.weights_source import WeightsSource, interpolation_of_weights
 from safetensors.torch import load_file, save_file
 
 

@@ -1,17 +1,18 @@
-"""The config of an open_clip model in a folder, `open_clip_config.json`, read and checked."""
+"""The config of an open_clip model in a folder, read and checked, and how it differs from another."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from collections.abc import Mapping
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 import open_clip
+from open_clip import CLIPTextCfg, CLIPVisionCfg
+from open_clip.coca_model import MultimodalCfg
 
 from lfi.fileio import read_start
-
-from .architecture import PARTS
 
 FILE = 'open_clip_config.json'
 TOKENIZER_FILES = 'tokenizer.json and tokenizer_config.json'
@@ -95,3 +96,54 @@ def _refuse_code(path: Path, vision: dict[str, Any], text: dict[str, Any]) -> No
             f'{path} says text_cfg.tokenizer_kwargs.{other[0]}, which could bring code, or name a file: save '
             f'its tokenizer as {TOKENIZER_FILES}, and remove the key. Known: {", ".join(TOKENIZER_OPTIONS)}'
         )
+
+
+PARTS = dict(vision_cfg=CLIPVisionCfg, text_cfg=CLIPTextCfg, multimodal_cfg=MultimodalCfg)
+"""The parts of a model config, by the classes that have their defaults."""
+OTHER = ('quick_gelu', 'init_logit_scale', 'init_logit_bias')
+"""What a model config says beside the architecture: the activation, and where training starts."""
+OTHER_OF_PARTS = (
+    'patch_dropout',
+    'timm_model_pretrained',
+    'timm_drop',
+    'timm_drop_path',
+    'hf_model_pretrained',
+)
+"""Likewise of its parts: what holds in training, or before it."""
+
+
+def architecture_difference(config: Mapping[str, Any], model: Mapping[str, Any]) -> str | None:
+    """The first field in which a config differs from a model's, with both values; None if there is none.
+
+    A field that is left out has open_clip's default.
+
+    Args:
+        config: the `model_cfg` of an `open_clip_config.json`.
+        model: open_clip's own config of a named model.
+
+    Raises:
+        KeyError, TypeError: if `config` is none of an open_clip model.
+    """
+    its, own = _fields(config), _fields(model)
+    names = sorted({*its, *own})
+    return next(
+        (
+            f'{name} is {its.get(name)!r}, not {own.get(name)!r}'
+            for name in names
+            if its.get(name) != own.get(name)
+        ),
+        None,
+    )
+
+
+def _fields(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of the architecture by dotted names, defaults included."""
+    fields = {key: value for key, value in config.items() if key not in (*OTHER, *PARTS)}
+    fields['embed_dim'] = config['embed_dim']
+    for part, kind in PARTS.items():
+        if part == 'multimodal_cfg' and part not in config:
+            continue
+        for key, value in asdict(kind(**config[part])).items():
+            if key not in OTHER_OF_PARTS:
+                fields[f'{part}.{key}'] = list(value) if isinstance(value, tuple) else value
+    return fields

@@ -18,17 +18,17 @@ from torch import nn
 from lfi.errors import near_it
 from lfi.process_settings import changed
 
+from ..generative.folder import GENERATIVE
+from ..generative.generative_vlm import load_generative
+from ..vlm import VLM, Tokenizer
 from .blip import BlipTokenizer, BlipVLM
 from .dual_encoder import load_dual_encoder
 from .folder_config import FILE
 from .foreign_code import no_foreign_code
-from .generative_folder import GENERATIVE
-from .generative_vlm import load_generative
 from .tokenizers import load_tokenizer, refuse_namesakes
-from .vlm import VLM, Tokenizer
 from .weights_source import Training, WeightsSource, interpolation_of_weights, uses_quick_gelu
 
-BUILT_IN = Path(__file__).parent / 'built_in'
+BUILT_IN = Path(__file__).parents[1] / 'built_in'
 """open_clip folders that ship with the package, by name."""
 BLIP = 'mmpretrain:'
 """How the names of mmpretrain's models begin."""

@@ -12,9 +12,9 @@ import pytest
 import torch
 from lfi.models import VLMAttentionTeacher
 from lfi.models.teachers import text_tower as text_tower_module
-from lfi.models.teachers.foreign_code import ForeignCodeError, files_of, no_foreign_code
+from lfi.models.teachers.loading.foreign_code import ForeignCodeError, files_of, no_foreign_code
+from lfi.models.teachers.loading.weights import load_vlm
 from lfi.models.teachers.text_tower import TextTower
-from lfi.models.teachers.weights import load_vlm
 from lfi.offline import OfflineError
 from safetensors.torch import load_file, save_file
 

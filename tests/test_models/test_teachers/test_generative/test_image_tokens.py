@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from lfi.models.teachers.weights import load_vlm
+from lfi.models.teachers.loading.weights import load_vlm
 from PIL import Image
 
 SIZES = dict(

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from lfi.models.teachers.questions import Questions, answer_ids
-from lfi.models.teachers.weights import load_vlm
+from lfi.models.teachers.generative.questions import Questions, answer_ids
+from lfi.models.teachers.loading.weights import load_vlm
 
 
 @pytest.fixture

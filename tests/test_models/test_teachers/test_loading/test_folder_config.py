@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lfi.models import VLMAttentionTeacher
-from lfi.models.teachers.folder_config import read_folder_config
-from lfi.models.teachers.weights import BUILT_IN
+from lfi.models.teachers.loading.folder_config import read_folder_config
+from lfi.models.teachers.loading.weights import BUILT_IN
 
 CONFIG = json.loads((BUILT_IN / 'shapes-tiny/open_clip_config.json').read_text())
 VALUES = st.recursive(

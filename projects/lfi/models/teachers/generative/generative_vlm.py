@@ -11,16 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from .foreign_code import files_of, no_foreign_code
-from .generative_folder import (
-    GENERATIVE,
-    fetched_folder,
-    generative_folder,
-    has_weights,
-    refuse_what_leads_elsewhere,
-)
+from ..loading.foreign_code import files_of, no_foreign_code
+from ..loading.weights_source import WeightsSource
+from .folder import GENERATIVE, fetched_folder, generative_folder, has_weights, refuse_what_leads_elsewhere
 from .image_tokens import ImageTokens, MergedPatches, PlainGrid, Tiles
-from .weights_source import WeightsSource
 
 KINDS: dict[str, type[ImageTokens]] = dict(
     llava=PlainGrid, idefics3=Tiles, smolvlm=Tiles, qwen2_vl=MergedPatches, qwen2_5_vl=MergedPatches

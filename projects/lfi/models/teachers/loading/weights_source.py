@@ -10,8 +10,7 @@ from typing import Any
 
 import open_clip
 
-from .architecture import architecture_difference
-from .folder_config import FILE, read_folder_config
+from .folder_config import FILE, architecture_difference, read_folder_config
 
 STATED = ('mean', 'std', 'quick_gelu')
 """What a config states of a file of weights, beside its path."""
