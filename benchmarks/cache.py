@@ -14,9 +14,9 @@ import lfi  # noqa: F401
 import numpy as np
 import torch
 from lfi.engine.machine import machine
-from lfi.models.teachers import CacheManifest, CacheWriter, PixelFormat, VLMAttentionTeacher
+from lfi.models.teachers import PixelFormat, VLMAttentionTeacher
 from lfi.structures import pack
-from lfi.structures.interaction_cache import keys_of
+from lfi.structures.interaction_cache import CacheManifest, CacheWriter, keys_of
 from pairs import HEADER, add_rounds, time_pairs
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from lfi.models.teachers import CacheManifest, CacheWriter, InteractionCache, TeacherBatch
+from lfi.models.teachers import TeacherBatch
 from lfi.structures import pack
-from lfi.structures.interaction_cache import keys_of
+from lfi.structures.interaction_cache import CacheManifest, CacheWriter, InteractionCache, keys_of
 
 
 def write_cache(folder: str, model: torch.nn.Module, data: dict) -> None:

@@ -7,9 +7,9 @@ import pytest
 import torch
 from lfi.datasets import LoadInteractionMaps
 from lfi.models import InteractionQueryViT
-from lfi.models.teachers import CacheManifest, CacheWriter, teacher_identity
+from lfi.models.teachers import teacher_identity
 from lfi.structures import pack
-from lfi.structures.interaction_cache import keys_of
+from lfi.structures.interaction_cache import CacheManifest, CacheWriter, keys_of
 from mmengine.registry import DefaultScope
 from safetensors.torch import save_file
 from small_detectors import small_detector

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from lfi.models.teachers import CacheManifest, CacheWriter, TeacherBatch
+from lfi.models.teachers import TeacherBatch
 from lfi.structures import mix_maps, pack, piece_maps
-from lfi.structures.interaction_cache import keys_of
+from lfi.structures.interaction_cache import CacheManifest, CacheWriter, keys_of
 from mmcv.transforms import BaseTransform
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, DefaultScope, init_default_scope

@@ -9,7 +9,7 @@ import time
 
 import pytest
 from lfi.datasets import Shapes
-from lfi.models.teachers import InteractionCache
+from lfi.structures.interaction_cache import InteractionCache
 
 CONFIG = 'classification/lfi_vit-tiny_shapes.py'
 SMALL = [

@@ -6,7 +6,7 @@ from mmengine.config import Config, ConfigDict
 
 from lfi.config_types import configs_in, parts, type_name
 from lfi.errors import UsageError
-from lfi.structures.labelled_share import check_share
+from lfi.structures.labels import check_share
 
 from .cache_labels import hides_labels
 from .model_type import model_type

@@ -30,17 +30,18 @@ from lfi.engine.pipelines import steps_that_read_maps
 from lfi.engine.processes import start_processes
 from lfi.engine.unreadable_images import max_unreadable
 from lfi.errors import UsageError
-from lfi.models.teachers import (
-    CacheManifest,
-    CacheWriter,
-    InteractionCache,
-    PixelFormat,
-    TeacherBatch,
-)
+from lfi.models.teachers import PixelFormat, TeacherBatch
 from lfi.models.teachers.cached_teacher import open_cache
 from lfi.option_values import option_of
 from lfi.structures import InteractionMaps, pack, unpack, without_maps
-from lfi.structures.interaction_cache import keep_sizes, keys_of, name_parts
+from lfi.structures.interaction_cache import (
+    CacheManifest,
+    CacheWriter,
+    InteractionCache,
+    keep_sizes,
+    keys_of,
+    name_parts,
+)
 from lfi.unreadable import (
     NAMED,
     Counts,

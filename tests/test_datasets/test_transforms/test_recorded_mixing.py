@@ -10,10 +10,9 @@ import torch.nn.functional as F
 from lfi.datasets import LoadInteractionMaps, RecordView
 from lfi.datasets.transforms.record_view import MIXED
 from lfi.errors import UsageError
-from lfi.models.teachers import CacheManifest, CacheWriter
 from lfi.registry import TRANSFORMS
 from lfi.structures import InteractionMaps, mix_maps, pack, piece_maps, unpack
-from lfi.structures.interaction_cache import keys_of
+from lfi.structures.interaction_cache import CacheManifest, CacheWriter, keys_of
 from mmdet.structures.bbox import HorizontalBoxes
 from mmdet.structures.mask import BitmapMasks
 from mmengine.registry import init_default_scope

@@ -9,10 +9,6 @@ import torch.nn.functional as F
 from lfi.models.teachers import (
     CachedFeatures,
     CachedTeacher,
-    CacheError,
-    CacheManifest,
-    CacheWriter,
-    InteractionCache,
     PixelFormat,
     TeacherBatch,
     VLMAttentionTeacher,
@@ -20,7 +16,7 @@ from lfi.models.teachers import (
     features_to_cache,
 )
 from lfi.structures import BatchMixture, Pieces, pack
-from lfi.structures.interaction_cache import keys_of
+from lfi.structures.interaction_cache import CacheError, CacheManifest, CacheWriter, InteractionCache, keys_of
 
 PATHS = [f'/data/{i}.jpg' for i in range(3)]
 WHOLE = torch.eye(2, 3).expand(3, 2, 3)

@@ -10,10 +10,6 @@ import pytest
 import torch
 from lfi.models.teachers import (
     CachedTeacher,
-    CacheError,
-    CacheManifest,
-    CacheWriter,
-    InteractionCache,
     PixelFormat,
     TeacherBatch,
     VLMAttentionTeacher,
@@ -21,7 +17,7 @@ from lfi.models.teachers import (
 )
 from lfi.models.teachers.cached_teacher import open_cache
 from lfi.structures import pack
-from lfi.structures.interaction_cache import keys_of
+from lfi.structures.interaction_cache import CacheError, CacheManifest, CacheWriter, InteractionCache, keys_of
 
 PATHS = [f'/data/{i}.jpg' for i in range(4)]
 

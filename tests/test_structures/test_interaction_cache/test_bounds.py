@@ -7,7 +7,7 @@ from hashlib import blake2b
 import numpy as np
 import pytest
 from lfi.structures.interaction_cache import CacheError, InteractionCache
-from lfi.structures.interaction_cache.npy import read_npy
+from lfi.structures.interaction_cache.files import read_npy
 from numpy.lib import format as npy
 from small_cache import PATHS, TEXTS, open_writer
 

@@ -11,7 +11,7 @@ from mmengine.dist import get_dist_info, sync_random_seed
 from torch.utils.data import Sampler
 
 from lfi.registry import DATA_SAMPLERS
-from lfi.structures.labelled_share import check_share
+from lfi.structures.labels import check_share
 
 from ..labelled_images import labelled_images
 

@@ -4,8 +4,6 @@
 those that write text. They import `structures` and `concepts`, and know no student.
 """
 
-from lfi.structures.interaction_cache import CacheError, CacheManifest, CacheWriter, InteractionCache
-
 from .cached_features import CachedFeatures, feature_identity, features_to_cache
 from .cached_teacher import CachedOutputs, CachedTeacher
 
@@ -17,13 +15,9 @@ from .teacher_identity import teacher_identity
 from .vlm_attention_teacher import VLMAttentionTeacher
 
 __all__ = [
-    'CacheError',
-    'CacheManifest',
-    'CacheWriter',
     'CachedFeatures',
     'CachedOutputs',
     'CachedTeacher',
-    'InteractionCache',
     'PixelFormat',
     'TeacherBatch',
     'VLMAttentionTeacher',

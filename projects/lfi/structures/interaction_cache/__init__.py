@@ -9,13 +9,11 @@ A cache is a folder:
 - `shard-*.npy`: records of `lfi.structures.pack`, and beside each its checksum, written last. Presence in
   them is the teacher's own; that of labels is the view's, and joins it in training.
 
-Nothing in it is pickled.
+Nothing in it is pickled. This folder imports `structures` alone.
 """
 
-from .error import CacheError
-from .file_sizes import keep_sizes
-from .files import checksum
-from .keys import keys_of, name_parts
+from .files import CacheError, checksum
+from .keys import keep_sizes, keys_of, name_parts
 from .manifest import CacheManifest, difference, shard_size
 from .reader import InteractionCache, StoredMaps
 from .writer import CacheWriter

@@ -17,8 +17,7 @@ from lfi.plain_text import plain_text
 
 from ..interaction_maps import DIRECTIONS, InteractionMaps
 from ..packed_maps import is_packed, packed_dtype
-from .error import CacheError
-from .files import ANEW, checksum
+from .files import ANEW, CacheError, checksum
 
 VERSION = 3
 MAX_SHARDS = 256

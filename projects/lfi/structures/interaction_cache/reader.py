@@ -18,22 +18,22 @@ from lfi.repositories import cache_folder
 from ..interaction_maps import REST
 from ..packed_maps import lacks_maps
 from ..pieces import Pieces
-from .error import CacheError
-from .file_sizes import load_sizes, refuse_other_files, sizes_of
 from .files import (
     ANEW,
+    UNREADABLE,
+    CacheError,
     checksum,
     checksum_file,
     checksum_of,
     load_keys,
     load_texts,
     read_checksum,
+    read_npy,
     shard_file,
     unread_file,
 )
-from .keys import keys_of
+from .keys import keys_of, load_sizes, refuse_other_files, sizes_of
 from .manifest import CacheManifest
-from .npy import UNREADABLE, read_npy
 
 
 class StoredMaps(NamedTuple):

@@ -11,19 +11,20 @@ import numpy as np
 from lfi.fileio import AtomicLocalBackend
 
 from ..packed_maps import lacks_maps
-from .error import CacheError
 from .files import (
+    UNREADABLE,
+    CacheError,
     checksum,
     checksum_file,
     load_keys,
     load_texts,
     npy_bytes,
+    read_npy,
     read_unread,
     shard_file,
     unread_file,
 )
 from .manifest import CacheManifest
-from .npy import UNREADABLE, read_npy
 
 TEXT_TOLERANCE = 1e-4
 """Largest distance of two unit embeddings of one text by the same weights on different hardware."""

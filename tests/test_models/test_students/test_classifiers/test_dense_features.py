@@ -5,9 +5,8 @@ import pytest
 import torch
 from lfi.datasets import LoadInteractionMaps
 from lfi.models.losses import DenseFeaturesLoss
-from lfi.models.teachers import CacheManifest, CacheWriter
 from lfi.structures import pack
-from lfi.structures.interaction_cache import keys_of
+from lfi.structures.interaction_cache import CacheManifest, CacheWriter, keys_of
 from mmpretrain.structures import DataSample
 
 WEIGHT = 3.0
