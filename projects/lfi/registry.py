@@ -30,11 +30,11 @@ TASK_TYPES = {
     'LFISegmentor': 'lfi.models.students.segmentors',
     'PriorSegmentor': 'lfi.models.students.segmentors',
     'FasterCocoMetric': 'lfi.evaluation.faster_coco_metric',
-    'RecordedCachedMixUp': 'lfi.datasets.transforms.recorded_mixup',
-    'RecordedCachedMosaic': 'lfi.datasets.transforms.recorded_mosaic',
-    'RecordedCopyPaste': 'lfi.datasets.transforms.recorded_copy_paste',
-    'RecordedMixUp': 'lfi.datasets.transforms.recorded_mixup',
-    'RecordedMosaic': 'lfi.datasets.transforms.recorded_mosaic',
+    'RecordedCachedMixUp': 'lfi.datasets.transforms.recorded_mixing',
+    'RecordedCachedMosaic': 'lfi.datasets.transforms.recorded_mixing',
+    'RecordedCopyPaste': 'lfi.datasets.transforms.recorded_mixing',
+    'RecordedMixUp': 'lfi.datasets.transforms.recorded_mixing',
+    'RecordedMosaic': 'lfi.datasets.transforms.recorded_mixing',
 }
 """What needs projects that need not be installed, and where it is: imported when it is asked for."""
 

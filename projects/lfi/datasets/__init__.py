@@ -1,11 +1,11 @@
-"""Data sets; they know no model."""
+"""Data sets, a sampler, and transforms. They import `structures` and `concepts`, and know no model."""
 
 from .cifar import CIFAR10, CIFAR100
 from .domain_folders import PACS, VLCS, leave_out
 from .few_labels import FewLabels
 from .image_folder import ImageFolder
+from .labelled_images import LabelledShareSampler
 from .regions import AnnotatedObjects, objects_of, regions_of
-from .samplers import LabelledShareSampler
 from .semi_supervised import SemiSupervisedDataset
 from .shapes import Shapes
 from .tiny_imagenet import TinyImageNet

@@ -1,7 +1,9 @@
-"""Procedural drawing behind the `Shapes` data set: outlines, scenes, painters, captions."""
+"""Procedural drawing behind the `Shapes` data set: outlines, scenes with captions, painters.
 
-from .captions import caption
+It imports nothing else of the package.
+"""
+
 from .painters import PAINTERS
-from .scene import CLASS_NAMES, Scene, sample_scene
+from .scene import CLASS_NAMES, Scene, caption, sample_scene
 
 __all__ = ['CLASS_NAMES', 'PAINTERS', 'Scene', 'caption', 'sample_scene']

@@ -1,4 +1,7 @@
-"""Transforms of a data pipeline: they record the view and load what an image's records hold."""
+"""Transforms of a data pipeline: they record the view and load what an image's records hold.
+
+Those that change mmdet's need mmdet, and are imported on demand. They import `structures` and no data set.
+"""
 
 from .load_caption_concepts import LoadCaptionConcepts
 from .load_heat_map import LoadHeatMap
