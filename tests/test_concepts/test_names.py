@@ -82,3 +82,12 @@ def test_texts_that_come_twice_are_refused_where_they_are_typed():
 def test_names_that_look_the_same_are_the_same(first, second):
     with pytest.raises(UsageError, match='more than once'):
         check_unrepeated([first, 'horse', second], 'texts')
+
+
+def test_a_wide_vocabulary_around_a_tasks_own_classes():
+    names = concept_names(dict(type='lfi.ImageNetNames'))
+    assert len(set(names)) > 990
+    assert names[:2] == ['tench', 'goldfish']
+    wide = concept_names(dict(type='lfi.PACS', extra=dict(type='lfi.ImageNetNames')))
+    assert wide[:7] == concept_names(dict(type='lfi.PACS'))
+    assert set(names) < set(wide)

@@ -1,12 +1,9 @@
-"""What a teacher is asked about: names, prompts and their embeddings. It knows no model and no data set."""
+"""What a teacher is asked about: names, prompts and their embeddings. It imports no model and no data set."""
 
 from .caption_phrases import CaptionPhrases
-from .concept_bank import ConceptBank
+from .concept_bank import ConceptBank, prompt_templates, warn_of_same_embeddings
 from .concept_check_hook import ConceptCheckHook
-from .imagenet_names import ImageNetNames
-from .names import check_unrepeated, concept_names, repetition
-from .prompts import prompt_templates
-from .same_embeddings import warn_of_same_embeddings
+from .names import ImageNetNames, check_unrepeated, concept_names, repetition
 
 __all__ = [
     'CaptionPhrases',

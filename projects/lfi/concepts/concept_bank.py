@@ -1,16 +1,17 @@
-"""The concepts a VLM is asked about, and their text embeddings."""
+"""The concepts a VLM is asked about: prompt templates, text embeddings, and which of these are alike."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from mmengine.logging import print_log
+from torch import Tensor, as_tensor, autocast
 
 from .names import check_unrepeated, plain_name
-from .prompts import check_templates
 
 BLOCK = 256
 """Texts that are embedded at once: those of ImageNet-21k together would take gigabytes."""
@@ -99,3 +100,84 @@ def _embed(
         for template in templates
     ]
     return F.normalize(torch.stack(per_template).mean(0), dim=-1)
+
+
+ENSEMBLES = {'openai': 'OPENAI_IMAGENET_TEMPLATES', 'simple': 'SIMPLE_IMAGENET_TEMPLATES'}
+"""open_clip's: the 80 templates of CLIP's authors for ImageNet, and the 7 best of them."""
+
+
+def check_templates(templates: Sequence[str]) -> tuple[str, ...]:
+    """The templates, if there are any, each with `{}` for the concept; else a ValueError that shows them."""
+    if not templates or not all(isinstance(template, str) and '{}' in template for template in templates):
+        raise ValueError(f'templates must be strings with {{}} for the concept, got {list(templates)}')
+    return tuple(templates)
+
+
+def prompt_templates(templates: Sequence[str] | str) -> tuple[str, ...]:
+    """Templates with `{}` for the concept.
+
+    Args:
+        templates: the templates themselves, or the name of an ensemble in `ENSEMBLES`.
+
+    Returns:
+        The templates.
+
+    Raises:
+        ValueError: if there is no ensemble of that name, or a template has no `{}`.
+    """
+    if not isinstance(templates, str):
+        return check_templates(templates)
+    if templates not in ENSEMBLES:
+        raise ValueError(
+            f'templates={templates!r} is unknown; choose from {sorted(ENSEMBLES)}, or give a list of '
+            'prompts with {} for the concept'
+        )
+    # Data sets import this module, and no model.
+    import open_clip
+
+    return tuple(template('{}') for template in getattr(open_clip, ENSEMBLES[templates]))
+
+
+# Unit embeddings are then nearer than 0.01, which moves no logit by 1 at CLIP's scale of 100. At 0.9995 one
+# may move by 3, and those of "circle" and "a circle" are at 0.998.
+SAME = 0.99995
+# Rows that are compared at once: of 10,000 texts in 40 MB.
+ROWS = 1024
+
+
+def warn_of_same_embeddings(names: Sequence[str], embeddings: Tensor, known: int = 0) -> None:
+    """Warn of different texts whose embeddings are the same: they get the same answers.
+
+    It names the first two, and how many more such pairs there are. A text that stands there twice is passed
+    over, as the classes of a data set may.
+
+    Args:
+        names: of the texts.
+        embeddings: (C, E) float32, of unit length.
+        known: so many, the first, were compared with one another before. Defaults to 0.
+    """
+    numbers = {name: number for number, name in enumerate(names)}
+    texts = as_tensor([numbers[name] for name in names], device=embeddings.device)
+    first, pairs = None, 0
+    for start in range(known, len(names), ROWS):
+        end = min(start + ROWS, len(names))
+        # In half precision near texts would be the same.
+        with autocast(embeddings.device.type, enabled=False):
+            same = embeddings[start:end] @ embeddings[:end].T >= SAME
+        same &= texts[start:end, None] != texts[:end]
+        # Each pair once.
+        same = same.tril(start - 1)
+        pairs += int(same.sum())
+        if first is None and pairs:
+            row, column = divmod(int(same.flatten().int().argmax()), end)
+            first = names[column], names[start + row]
+    if first is None:
+        return
+    more = '' if pairs == 1 else f', and {pairs - 1} more pair{"s" * (pairs > 2)} of texts too'
+    print_log(
+        f'{first[0]!r} and {first[1]!r} have the same text embedding{more}: one is found wherever the other '
+        'is. The teacher may not know their words, or their language: name them in other words, or leave one '
+        'out',
+        'current',
+        logging.WARNING,
+    )

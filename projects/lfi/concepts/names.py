@@ -1,4 +1,4 @@
-"""From a config's `concepts` to their names."""
+"""From a config's `concepts` to their names, and the names of ImageNet's classes as a vocabulary."""
 
 from __future__ import annotations
 
@@ -99,3 +99,21 @@ def repetition(names: Sequence[str], field: str) -> str:
         f"{field} has {repeated} more than once, and each would take half of the other's probability: "
         'leave the second out, or write what tells them apart'
     )
+
+
+@VOCABULARIES.register_module()
+class ImageNetNames:
+    """The 1,000 classes of ImageNet in the words of open_clip's zero-shot evaluation; it holds no images.
+
+    For `concepts=dict(type=..., extra=dict(type='lfi.ImageNetNames'))`: a wide vocabulary around a task's
+    few classes, so that what a location shows is told apart from much else. `mmpretrain.ImageNet` names each
+    class by all its synonyms ('tench, Tinca tinca'), which do not equal a task's own name for it.
+    """
+
+    @staticmethod
+    def class_names() -> list[str]:
+        """The names, in ImageNet's order."""
+        # Data sets import this module, and no model.
+        from open_clip import IMAGENET_CLASSNAMES
+
+        return list(IMAGENET_CLASSNAMES)
