@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from lfi.engine.memory import keep_freed_memory
+from lfi.engine.machine import keep_freed_memory
 
 
 @dataclass(frozen=True)

@@ -129,7 +129,7 @@ import lfi.safe_loading
 print(CheckpointLoader._schemes[''].__module__)
 """
     printed = new_python.run(['-c', DEFINITIONS + code], tmp_path).stdout.splitlines()
-    assert printed[-2:] == ['[]', 'lfi.engine.checkpoint']
+    assert printed[-2:] == ['[]', 'lfi.engine.checkpoints.reading']
 
 
 def test_types_resolve_from_every_scope(new_python, tmp_path):

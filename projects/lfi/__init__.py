@@ -37,7 +37,7 @@ ops.install()
 __getattr__, _ = lazy_names(
     __name__,
     {
-        'engine.checkpoint': ('install_safe_checkpoint_loading',),
+        'engine.checkpoints.reading': ('install_safe_checkpoint_loading',),
         'hub.loading': ('from_pretrained',),
         'hub.pushing': ('push_to_hub',),
         'hub.saving': ('save_pretrained',),

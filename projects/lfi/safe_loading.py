@@ -4,6 +4,6 @@
 the config load checkpoints as `lfi.install_safe_checkpoint_loading` says, until its process ends.
 """
 
-from lfi.engine.checkpoint import install_safe_checkpoint_loading
+from lfi.engine.checkpoints.reading import install_safe_checkpoint_loading
 
 install_safe_checkpoint_loading()

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from lfi.engine.config_loading import load_config
-from lfi.engine.fitting_weights_hook import check_weights
+from lfi.engine.hooks.fitting_weights import check_weights
 from lfi.errors import UsageError, as_usage_error
 from lfi.fileio import AtomicLocalBackend
 from lfi.folders import make_folder

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from lfi.config_types import model_config
 from lfi.engine import find_checkpoint_to_resume
-from lfi.engine.fitting_weights_hook import check_weights
+from lfi.engine.hooks.fitting_weights import check_weights
 from lfi.matplotlib_settings import default_style
 from lfi.models import LFIImageClassifier
 from lfi.visualization import draw_answers, draw_interactions

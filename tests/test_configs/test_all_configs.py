@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from lfi.concepts import concept_names
 from lfi.datasets.transforms import refuse_unrecorded_steps
-from lfi.engine.checkpoint_addresses import address_of, named_checkpoints, said_of_gone
+from lfi.engine.checkpoints.addresses import address_of, named_checkpoints, said_of_gone
 from lfi.engine.pipelines import check_pipelines, set_teacher_cache
 from lfi.hub.public_config import public_pipeline, public_student
 from lfi.registry import EXTRACTORS

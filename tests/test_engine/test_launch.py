@@ -4,7 +4,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from lfi.engine import launch, safe_checkpoint_loading
-from lfi.engine.checkpoint import load_from_local
+from lfi.engine.checkpoints.reading import load_from_local
 from lfi.errors import UsageError
 from mmengine.config import Config
 from mmengine.runner import CheckpointLoader, IterBasedTrainLoop, Runner

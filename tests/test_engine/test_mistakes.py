@@ -9,8 +9,8 @@ import lfi  # noqa: F401
 import pytest
 import torch
 from lfi.engine import launch
-from lfi.engine.checkpoint import load_from_local
-from lfi.engine.non_finite_hook import NonFiniteError
+from lfi.engine.checkpoints.reading import load_from_local
+from lfi.engine.hooks.non_finite import NonFiniteError
 from lfi.errors import UsageError
 from lfi.models.students.distill import InteractionDistillMixin
 from lfi.option_checks import check_whole

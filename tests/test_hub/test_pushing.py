@@ -7,7 +7,7 @@ import time
 import lfi
 import pytest
 import torch
-from lfi.engine.checkpoint import safe_checkpoint_loading
+from lfi.engine.checkpoints.reading import safe_checkpoint_loading
 from lfi.engine.config_loading import load_config
 from lfi.engine.pipelines import set_teacher_cache
 from lfi.errors import UsageError

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import cv2
 import torch
-from lfi.engine.checkpoint import load_from_local
+from lfi.engine.checkpoints.reading import load_from_local
 
 ROOT = Path(__file__).resolve().parents[2]
 EPOCHS, STEPS, BATCH_SIZE = 6, 3, 16

@@ -16,7 +16,7 @@ from fault_bench import (
 )
 from fault_row import Row
 from hostile_files import BOMB, CONTRADICTORY, CRASHING, shorten_storage, write_hostile
-from lfi.engine.checkpoint import load_from_local
+from lfi.engine.checkpoints.reading import load_from_local
 
 
 def truncated_checkpoint(bench: Bench) -> Iterator[Row]:

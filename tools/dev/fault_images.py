@@ -17,7 +17,7 @@ from fault_bench import (
 )
 from fault_row import Row
 from lfi.datasets import Shapes
-from lfi.engine.checkpoint import load_from_local
+from lfi.engine.checkpoints.reading import load_from_local
 from PIL import Image
 
 

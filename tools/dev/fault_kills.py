@@ -20,7 +20,7 @@ from fault_bench import (
 )
 from fault_row import Row
 from lfi.engine import CheckpointError
-from lfi.engine.checkpoint import load_from_local
+from lfi.engine.checkpoints.reading import load_from_local
 
 
 class Kill:

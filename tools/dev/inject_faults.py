@@ -52,7 +52,7 @@ A killed run is killed again after it resumes, until it is done; `max_keep_ckpts
 the best checkpoint must be that of the undisturbed run.
 
 Checkpoints are read by torch's restricted unpickler. The names of numpy and mmengine that a Runner's state
-needs stand for guards, which take only what a Runner writes: see `lfi.engine.checkpoint_globals`. A hostile
+needs stand for guards, which take only what a Runner writes: see `lfi.engine.checkpoints.globals`. A hostile
 file can still exhaust memory, time or the stack, and so end its process, for example by tuples of tuples as
 the key of a dict: read files of strangers in a process of their own. The import of `lfi` alone changes
 nothing in how other tools read checkpoints: [configs.md](configs.md#checkpoints-in-other-projects-tools) says

@@ -22,8 +22,9 @@ from torch import Tensor, nn
 
 from lfi.concepts import prompt_templates
 from lfi.config_types import model_config
-from lfi.engine.checkpoint import safe_checkpoint_loading
-from lfi.engine.fitting_weights_hook import NO_RIVALS, RIVALS, needed_to_predict
+from lfi.engine.checkpoints.reading import safe_checkpoint_loading
+from lfi.engine.hooks.fitting_weights import NO_RIVALS, RIVALS, needed_to_predict
+from lfi.engine.machine import usable_device
 from lfi.engine.pipelines import refuse_padding
 from lfi.eval_mode import eval_mode
 from lfi.models.batches.samples import seen_canvas, valid_sizes_of
@@ -35,7 +36,6 @@ from lfi.state_dicts import state_dict_of
 from lfi.student_folder import read_config
 
 from .cut_out import cut_out
-from .device import usable_device
 from .drawing import draw_result, strongest
 from .image_pipeline import ImagePipeline
 from .interaction_result import InteractionResult

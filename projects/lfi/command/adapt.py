@@ -97,7 +97,7 @@ def adapt(args: Namespace) -> None:
 
 def gone_checkpoints(cfg: Config) -> list[str]:
     """A line for each checkpoint of a config that is on a host that is gone, and is not kept."""
-    from lfi.engine.checkpoint_addresses import address_of, kept_file, named_checkpoints, said_of_gone
+    from lfi.engine.checkpoints.addresses import address_of, kept_file, named_checkpoints, said_of_gone
     from lfi.errors import UsageError
 
     lines = []

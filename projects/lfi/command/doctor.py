@@ -293,7 +293,7 @@ def checkpoints(cfg: Config, ask: Callable[[str, str], Finding]) -> Iterator[Fin
         cfg: the config.
         ask: gives the finding for a key of the config and an address whose file is not kept.
     """
-    from lfi.engine.checkpoint_addresses import named_checkpoints
+    from lfi.engine.checkpoints.addresses import named_checkpoints
 
     named = list(named_checkpoints(cfg))
     for key, checkpoint in named:
@@ -304,7 +304,7 @@ def checkpoints(cfg: Config, ask: Callable[[str, str], Finding]) -> Iterator[Fin
 
 def checkpoint_at(key: str, checkpoint: str, ask: Callable[[str, str], Finding]) -> Finding:
     """The finding for one checkpoint; arguments as of `Named` and `checkpoints`."""
-    from lfi.engine.checkpoint_addresses import address_of, kept_file, said_of_gone
+    from lfi.engine.checkpoints.addresses import address_of, kept_file, said_of_gone
 
     try:
         address = address_of(checkpoint)

@@ -1,21 +1,19 @@
-"""Running: hooks, checkpoints, mixed precision on the CPU, and what the tools share."""
+"""Running: hooks, checkpoints and options of a run, and what the tools share. It imports no model."""
 
 from lfi.errors import CheckpointError, CheckpointWriteError
 from lfi.fileio import AtomicLocalBackend
 
-from .checkpoint import (
+from .checkpoints.reading import (
     CorruptedCheckpointError,
     UnsafeCheckpointError,
     find_checkpoint_to_resume,
     install_safe_checkpoint_loading,
     safe_checkpoint_loading,
 )
-from .complete_checkpoint_hook import CompleteCheckpointHook
-from .fitting_weights_hook import FittingWeightsHook
-from .missed_validation_hook import MissedValidationHook
-from .non_finite_hook import NonFiniteError, NonFiniteHook
+from .hooks.fitting_weights import FittingWeightsHook
+from .hooks.non_finite import NonFiniteError, NonFiniteHook
+from .hooks.resuming import CompleteCheckpointHook, MissedValidationHook, ResumedStepsHook
 from .optim import CPUAmpOptimWrapper
-from .resumed_steps_hook import ResumedStepsHook
 
 __all__ = [
     'AtomicLocalBackend',

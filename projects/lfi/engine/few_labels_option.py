@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from mmengine.config import Config, ConfigDict
 
-from lfi.config_types import configs_in, parts, type_name
+from lfi.config_types import configs_in, model_type, parts, type_name
 from lfi.errors import UsageError
 from lfi.structures.labels import check_share
 
 from .cache_labels import hides_labels
-from .model_type import model_type
 from .pipelines import hooks_of, switched_pipelines
 
 OPTION = 'train_dataloader.few_labels'

@@ -24,17 +24,16 @@ from lfi.errors import CheckpointError, UsageError
 from lfi.option_values import blamed_option
 from lfi.repositories import is_student
 
-from .checkpoint import install_safe_checkpoint_loading
+from .checkpoints.reading import install_safe_checkpoint_loading
 from .config_loading import load_config
 from .few_labels_option import check_few_labels
+from .hooks.non_finite import NonFiniteError
 from .loggers_option import set_loggers
-from .memory import keep_freed_memory
-from .mistakes import MISTAKES, said_of
-from .non_finite_hook import NonFiniteError
+from .machine import keep_freed_memory
+from .mistakes import MISTAKES, said_of, words_of
 from .pipelines import LOADERS, check_pipelines
 from .processes import start_processes
 from .unreadable_images import max_unreadable, watch_images
-from .worker_errors import words_of
 
 # What a shell says of a program that Ctrl-C stopped.
 INTERRUPTED = 130

@@ -10,15 +10,13 @@ from difflib import get_close_matches
 from pathlib import Path
 from traceback import extract_tb, walk_tb
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.error import URLError
 
 import mmengine.registry
 from mmengine.registry import Registry
 
 from lfi.errors import near_it, nearest
-
-from .worker_errors import WorkerError, worker_error
 
 FILES = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
 # A disk that is full, or not to be written.
@@ -181,3 +179,49 @@ def _near(error: BaseException, built: Any) -> str:
 
 def _name(built: Any) -> str:
     return getattr(built, '__name__', str(built))
+
+
+# torch raises the same class anew, or a RuntimeError, and its message is the whole traceback.
+CAUGHT = re.compile(r'^Caught \w+ in .+\.\nOriginal Traceback ')
+HEADER = 'Traceback (most recent call last):\n'
+FRAME = re.compile(r'^  File "(?P<file>.+)", line \d+, in .+\n(?:    (?P<line>.+)\n)?', re.MULTILINE)
+
+
+class WorkerError(NamedTuple):
+    """An error of a loader's worker.
+
+    Args:
+        message: its words.
+        file: in which it was raised.
+        line: that raised it; '' where Python does not know.
+    """
+
+    message: str
+    file: str
+    line: str
+
+
+def worker_error(error: BaseException) -> WorkerError | None:
+    """What a worker raised, if an error was handed on from one; None if it was not.
+
+    Args:
+        error: as torch raises it in the process of the loader.
+    """
+    text = str(error)
+    if not CAUGHT.match(text):
+        return None
+    # The last traceback is of what reached the loader; those of its causes stand before.
+    trace = text.rpartition(HEADER)[2]
+    frames = list(FRAME.finditer(trace))
+    said = re.search(r'^\S.*', trace, re.MULTILINE | re.DOTALL)
+    if not frames or said is None:
+        return None
+    # The name of its class stands before them.
+    message = said[0].rstrip('\n').partition(': ')[2]
+    return WorkerError(message, frames[-1]['file'], frames[-1]['line'] or '')
+
+
+def words_of(error: BaseException) -> str:
+    """The words of an error, wherever it was raised."""
+    worker = worker_error(error)
+    return str(error) if worker is None else worker.message

@@ -9,12 +9,11 @@ from mmengine.config import Config
 
 from lfi.concepts import concept_names
 from lfi.concepts.names import plain_name
-from lfi.config_types import configs_in, parts, type_name
+from lfi.config_types import configs_in, model_type, parts, type_name
 from lfi.errors import UsageError
 from lfi.repositories import cache_folder
 
 from .cache_labels import check_labels_of_cache
-from .model_type import model_type
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 # PadIfNeeded and LetterBox are Albumentations', inside mmdet's `Albu` or mmpretrain's `Albumentations`.

@@ -1,4 +1,4 @@
-"""Joining the processes of a run, whatever started them."""
+"""The processes of a run: joining them, whatever started them, and models whose weights are shared out."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from collections.abc import Mapping
 import torch.distributed
 from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
+from torch import nn
+from torch.distributed.fsdp import FullyShardedDataParallel
 
 from lfi.config_types import type_name
 from lfi.errors import UsageError
@@ -102,3 +104,12 @@ def _first_slurm_host(nodes: str) -> str:
         ['scontrol', 'show', 'hostnames', nodes], capture_output=True, text=True, check=True
     )
     return hosts.stdout.split()[0]
+
+
+def refuse_shards(model: nn.Module) -> None:
+    """Raise a TypeError if a model is sharded: no process has all weights that its maps need."""
+    if isinstance(model, FullyShardedDataParallel):
+        raise TypeError(
+            'interaction maps of a sharded model cannot be looked at: leave the hook out, and use it on the '
+            'checkpoint'
+        )

@@ -12,7 +12,7 @@ from mmengine.logging import print_log
 from lfi.config_types import leaves, type_name
 from lfi.errors import UsageError
 
-from .checkpoint import find_checkpoint_to_resume, load_from_local
+from .checkpoints.reading import find_checkpoint_to_resume, load_from_local
 from .pipelines import hooks_of
 
 SEG_VISUALIZER = {'type': 'mmseg.SegLocalVisualizer', 'vis_backends': [{'type': 'LocalVisBackend'}]}

@@ -12,7 +12,7 @@ from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import Runner
 from torch import Tensor
 
-from lfi.engine.shards import refuse_shards
+from lfi.engine.processes import refuse_shards
 from lfi.errors import UsageError
 from lfi.models.batches.samples import mark, seen_canvas, valid_sizes_of
 from lfi.models.losses.interaction_distill_loss import aligned

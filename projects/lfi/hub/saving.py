@@ -14,9 +14,9 @@ from mmengine.registry import DefaultScope
 from torch import nn
 
 from lfi.engine import find_checkpoint_to_resume
-from lfi.engine.checkpoint import load_from_local
+from lfi.engine.checkpoints.reading import load_from_local
 from lfi.engine.config_loading import load_config
-from lfi.engine.fitting_weights_hook import check_weights
+from lfi.engine.hooks.fitting_weights import check_weights
 from lfi.errors import UsageError
 from lfi.model_wrappers import unwrapped
 from lfi.models.export import model_config

@@ -10,8 +10,8 @@ import torch
 from mmengine.config import Config
 from mmengine.model.utils import stack_batch
 
-from lfi.apis.device import usable_device
 from lfi.concepts import check_unrepeated
+from lfi.engine.machine import usable_device
 from lfi.models.teachers import PixelFormat, teacher_identity
 from lfi.registry import TEACHERS
 from lfi.structures import TeacherReading

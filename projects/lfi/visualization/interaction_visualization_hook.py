@@ -19,7 +19,7 @@ from mmengine.model.utils import stack_batch
 from mmengine.runner import Runner
 from torch.utils.data import Dataset
 
-from lfi.engine.shards import refuse_shards
+from lfi.engine.processes import refuse_shards
 from lfi.eval_mode import eval_mode
 from lfi.matplotlib_settings import default_style
 from lfi.models.batches.samples import seen_canvas, valid_sizes_of

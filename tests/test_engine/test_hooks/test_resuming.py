@@ -1,12 +1,71 @@
+"""A training does not resume from files that lack its state."""
+
 from collections import Counter
+from types import SimpleNamespace
 from uuid import uuid4
 
 import pytest
 import torch
+from lfi.engine.hooks import resuming
 from lfi.engine.scalars import read_scalars
+from lfi.errors import UsageError
+from lfi.registry import HOOKS
 from mmengine.evaluator import BaseMetric
 from mmengine.model import BaseModel
-from mmengine.runner import Runner
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
+
+COMPLETE = dict(state_dict={}, meta={}, message_hub={}, optimizer={})
+
+
+@pytest.mark.parametrize(
+    ('missing', 'said'),
+    [
+        (['optimizer'], 'no optimizer'),
+        (['message_hub', 'optimizer'], 'no message_hub and no optimizer'),
+        (['meta', 'message_hub', 'optimizer'], 'no meta and no message_hub and no optimizer'),
+    ],
+)
+def test_best_exported_and_published_files_are_refused(missing, said):
+    hook = HOOKS.build(dict(type='lfi.CompleteCheckpointHook'))
+    runner = SimpleNamespace(_load_from='work/best.pth')
+    found = {key: value for key, value in COMPLETE.items() if key not in missing}
+    with pytest.raises(UsageError, match=rf'cannot resume from work/best\.pth: it has {said}, as best_'):
+        hook.after_load_checkpoint(runner, found)
+    hook.after_load_checkpoint(runner, COMPLETE)
+
+
+@pytest.mark.parametrize(
+    ('kind', 'epoch', 'steps', 'warns'),
+    [
+        (EpochBasedTrainLoop, 2, 8, False),
+        (EpochBasedTrainLoop, 2, 10, True),
+        (EpochBasedTrainLoop, 0, 0, False),
+        (EpochBasedTrainLoop, 0, 2, True),
+        (EpochBasedTrainLoop, 2, 12, True),
+        (EpochBasedTrainLoop, 2, 16, True),
+        (IterBasedTrainLoop, 2, 10, False),
+    ],
+)
+def test_it_compares_steps_with_epochs(kind, epoch, steps, warns):
+    loop = kind.__new__(kind)
+    loop.dataloader = [None] * 4
+    said = []
+    logger = SimpleNamespace(warning=said.append)
+    runner = SimpleNamespace(train_loop=loop, epoch=epoch, iter=steps, logger=logger)
+    HOOKS.build(dict(type='lfi.ResumedStepsHook')).before_train(runner)
+    assert len(said) == warns
+    if warns:
+        start = f'The checkpoint has {steps} steps in {epoch} epochs, and this training has 4 an epoch: '
+        assert said[0].startswith(start)
+        # What has more than an epoch's steps beyond is of another length.
+        assert ('within an epoch, which begins anew' in said[0]) == (steps - 4 * epoch <= 4)
+
+
+def test_processes_that_resumed_elsewhere_are_refused(monkeypatch):
+    monkeypatch.setattr(resuming.dist, 'all_gather_object', lambda own: [own, 24, own])
+    hook = HOOKS.build(dict(type='lfi.ResumedStepsHook'))
+    with pytest.raises(UsageError, match='resumed at different iterations, 16, 24: start all nodes again'):
+        hook.before_train(SimpleNamespace(iter=16))
 
 
 class Model(BaseModel):

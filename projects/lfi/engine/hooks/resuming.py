@@ -1,4 +1,4 @@
-"""What a kill takes of the validations."""
+"""A training that resumes: from what file, at what step, and with which validations missing."""
 
 from __future__ import annotations
 
@@ -12,9 +12,69 @@ from mmengine import dist
 from mmengine.hooks import CheckpointHook, EarlyStoppingHook, Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
+from lfi.engine.scalars import read_scalars
+from lfi.errors import UsageError
 from lfi.registry import HOOKS
 
-from .scalars import read_scalars
+_STATE = ('meta', 'message_hub', 'optimizer')
+
+
+@HOOKS.register_module()
+class CompleteCheckpointHook(Hook):
+    """Refuses to resume from a checkpoint without the state of its training.
+
+    MMEngine (0.10) would begin with a new optimizer and schedule at the epoch of the file, and say nothing.
+    `tools/train.py --resume` adds it.
+    """
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Look for what a training goes on with.
+
+        Raises:
+            UsageError: the checkpoint lacks some of it.
+        """
+        missing = [key for key in _STATE if key not in checkpoint]
+        if missing:
+            raise UsageError(
+                f'training cannot resume from {runner._load_from}: it has no {" and no ".join(missing)}, as '
+                'best_*.pth, exported and published files have none. Take an epoch_*.pth or iter_*.pth, or '
+                'begin a training with its weights by --cfg-options load_from=FILE'
+            )
+
+
+@HOOKS.register_module()
+class ResumedStepsHook(Hook):
+    """Warns where a training resumes with another number of steps an epoch than its checkpoint had.
+
+    Then its data, labels, batch size or processes are others, and schedules by iteration are off; or the
+    checkpoint was written within an epoch, which MMEngine repeats from its beginning. Refuses processes that
+    have resumed from different checkpoints. `tools/train.py --resume` adds it.
+    """
+
+    def before_train(self, runner: Runner) -> None:
+        """Compare the checkpoint's steps with those of the other processes, and of as many epochs now.
+
+        Raises:
+            UsageError: processes have resumed at different steps, as where one node of several was restarted.
+        """
+        found = set(dist.all_gather_object(runner.iter))
+        if len(found) > 1:
+            raise UsageError(
+                f'the processes have resumed at different iterations, {", ".join(map(str, sorted(found)))}: '
+                'start all nodes again, with --resume alone and the same --work-dir'
+            )
+        if not isinstance(runner.train_loop, EpochBasedTrainLoop):
+            return
+        steps = len(runner.train_loop.dataloader)
+        beyond = runner.iter - steps * runner.epoch
+        if beyond:
+            # The file does not tell which.
+            within = 'it lies within an epoch, which begins anew, or ' if 0 < beyond <= steps else ''
+            runner.logger.warning(
+                f'The checkpoint has {runner.iter} steps in {runner.epoch} epochs, and this training has '
+                f'{steps} an epoch: {within}its data, labels, batch size or processes are others. Schedules '
+                'by iteration and the remaining time are off.'
+            )
 
 
 @HOOKS.register_module()

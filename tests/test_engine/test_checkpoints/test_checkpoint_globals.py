@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 from lfi.engine import CorruptedCheckpointError, UnsafeCheckpointError
-from lfi.engine.checkpoint import load_from_local
+from lfi.engine.checkpoints.reading import load_from_local
 from mmengine.logging import HistoryBuffer
 
-HOSTILE_FILES = Path(__file__).parents[2] / 'tools/dev/hostile_files.py'
+HOSTILE_FILES = Path(__file__).parents[3] / 'tools/dev/hostile_files.py'
 
 
 def hostile_files():
@@ -113,7 +113,7 @@ def test_tuples_that_are_too_deep_are_refused(tmp_path):
 
 def test_hostile_file_does_not_crash_a_process(new_python, tmp_path):
     file = tmp_path / 'hostile.pth'
-    code = f'from lfi.engine.checkpoint import load_from_local; load_from_local({str(file)!r})'
+    code = f'from lfi.engine.checkpoints.reading import load_from_local; load_from_local({str(file)!r})'
     hostile.write_hostile(file, hostile.CRASHING[0])
     process = new_python.run(['-c', code], tmp_path)
     # Not -11, SIGSEGV.

@@ -4,8 +4,8 @@ import mmengine.runner.checkpoint as mmengine_checkpoint
 import pytest
 import torch
 from lfi.engine import launch
-from lfi.engine.checkpoint import load_url
-from lfi.engine.checkpoint_addresses import address_of, kept_file, named_checkpoints, said_of_gone
+from lfi.engine.checkpoints.addresses import address_of, kept_file, named_checkpoints, said_of_gone
+from lfi.engine.checkpoints.reading import load_url
 from lfi.errors import CheckpointError
 from mmengine.config import Config
 from mmengine.model import PretrainedInit

@@ -21,8 +21,8 @@ from mmengine.runner import CheckpointLoader, find_latest_checkpoint
 from lfi.errors import CheckpointError
 from lfi.repositories import HUB, is_student, local_folder
 
-from .checkpoint_addresses import kept_file, said_of_gone
-from .checkpoint_globals import ForbiddenStateError, finished, runner_state_allowed
+from .addresses import kept_file, said_of_gone
+from .globals import ForbiddenStateError, finished, runner_state_allowed
 
 # What torch says if memory, or the device that is asked for, is missing.
 _OF_THE_MACHINE = re.compile(

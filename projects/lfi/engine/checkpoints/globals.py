@@ -20,7 +20,7 @@ import torch
 from mmengine.logging import HistoryBuffer
 from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
 
-from .checkpoint_content import exchange, reachable
+from .content import exchange, reachable
 
 # numpy's names of the types of plain numbers, such as 'f8' and 'b1'.
 _NUMBERS = frozenset(

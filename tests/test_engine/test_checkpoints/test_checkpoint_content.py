@@ -4,7 +4,7 @@ import time
 from collections import OrderedDict, deque, namedtuple
 
 import pytest
-from lfi.engine.checkpoint_content import exchange, reachable
+from lfi.engine.checkpoints.content import exchange, reachable
 
 Pair = namedtuple('Pair', 'first second')
 

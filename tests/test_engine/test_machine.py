@@ -9,7 +9,7 @@ import pytest
 PROBE = """
 import resource
 import torch
-from lfi.engine.memory import keep_freed_memory
+from lfi.engine.machine import keep_freed_memory
 
 def faults():
     torch.ones(2**24)

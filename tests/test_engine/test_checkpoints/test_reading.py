@@ -310,7 +310,9 @@ def test_an_error_of_the_machine_stays_what_it_is(tmp_path, monkeypatch, error):
 
 def test_find_checkpoint_to_resume(tmp_path, monkeypatch):
     said = []
-    monkeypatch.setattr('lfi.engine.checkpoint.print_log', lambda message, *args: said.append(message))
+    monkeypatch.setattr(
+        'lfi.engine.checkpoints.reading.print_log', lambda message, *args: said.append(message)
+    )
 
     assert find_checkpoint_to_resume(str(tmp_path)) is None
     names = ['epoch_9.pth', 'epoch_10.pth', 'epoch_11.pth', 'best_top1_epoch_11.pth']
