@@ -44,7 +44,7 @@ FLOORS = (
     {'models.export'},
     {'models'},
     {'evaluation', 'visualization'},
-    {'adaptation', 'apis', 'safe_loading', 'teacher_evaluation', 'utils'},
+    {'adaptation', 'apis', 'safe_loading', 'utils'},
     {'hub', 'pseudo_labels'},
     {'tools'},
     {'command'},

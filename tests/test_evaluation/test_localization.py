@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -7,10 +8,17 @@ from hypothesis import strategies as st
 from lfi.evaluation import (
     MEASURES,
     centre_map,
+    chance_level,
     energy_pointing_game,
+    kl_divergence,
     localization,
     map_average_precision,
+    normalized_scanpath_saliency,
+    pointing_game,
+    rank_correlations,
+    region_iou,
 )
+from scipy.stats import entropy, spearmanr
 
 
 def slow_average_precision(scores, labels):
@@ -32,7 +40,7 @@ def slow_energy(scores, labels):
 
 @settings(max_examples=30)
 @given(seed=st.integers(0, 2**31 - 1), n=st.integers(1, 4), height=st.integers(2, 6), width=st.integers(2, 6))
-def test_measures_equal_their_definition(seed, n, height, width):
+def test_localization_measures_equal_their_definition(seed, n, height, width):
     generator = torch.Generator().manual_seed(seed)
     maps = torch.randn(n, height, width, generator=generator)
     masks = torch.rand(n, height, width, generator=generator) < 0.4
@@ -114,3 +122,197 @@ def test_a_flat_map_stays_flat_at_any_size(grid, size, value):
     share = masks.float().mean().item()
     for measure, values in localization(torch.full((1, *grid), value), masks).items():
         assert values.item() == pytest.approx(share, rel=1e-5), measure
+
+
+def test_hand_made_cases_of_the_pointing_game():
+    maps = torch.zeros(3, 2, 2)
+    maps[0, 0, 1] = 1  # upper right
+    maps[1, 1, 0] = 1  # lower left
+    maps[2, 1, 1] = 1  # lower right
+    masks = torch.zeros(3, 8, 8, dtype=torch.bool)
+    masks[0, :4, 4:] = True
+    masks[1, :4, 4:] = True
+    masks[2, 5:, 5:] = True
+    assert pointing_game(maps, masks).tolist() == [1, 0, 1]
+
+
+def test_negative_maps_are_ranked_too():
+    maps = torch.tensor([[[-3.0, -1.0], [-2.0, -5.0]]])
+    mask = torch.tensor([[[False, True], [False, False]]])
+    assert pointing_game(maps, mask).tolist() == [1]
+
+
+@pytest.mark.parametrize('value', [0.1, 0.3, 1 / 3, 0.7])
+def test_a_plateau_is_hit_by_the_share_of_it_in_the_mask(value):
+    maps = torch.zeros(1, 4, 4)
+    maps[:, :, :2] = value
+    masks = torch.zeros(1, 37, 40, dtype=torch.bool)
+    masks[..., :5] = True
+    # As far as the middle of its last cell nothing is mixed in.
+    assert pointing_game(maps, masks).item() == pytest.approx(5 / 15)
+
+
+def test_chance_level_is_the_mean_area():
+    masks = torch.zeros(2, 4, 4, dtype=torch.bool)
+    masks[0, :2] = True
+    masks[1, 0, 0] = True
+    assert chance_level(masks) == pytest.approx((8 / 16 + 1 / 16) / 2)
+
+
+@settings(max_examples=20)
+@given(seed=st.integers(0, 2**31), size=st.integers(1, 9), area=st.floats(0.1, 0.9))
+def test_random_maps_hit_at_chance(seed, size, area):
+    generator = torch.Generator().manual_seed(seed)
+    masks = torch.rand(1, 16, 16, generator=generator).lt(area).expand(2000, -1, -1)
+    # A spike at a random pixel: maps of the masks' own size are not resized.
+    maps = torch.zeros(2000, 256)
+    maps.scatter_(1, torch.randint(256, (2000, 1), generator=generator), float(size))
+    hits = pointing_game(maps.view(2000, 16, 16), masks)
+    assert hits.mean().item() == pytest.approx(chance_level(masks), abs=0.06)
+
+
+def test_no_object():
+    assert pointing_game(torch.zeros(0, 2, 2), torch.zeros(0, 4, 4, dtype=torch.bool)).shape == (0,)
+
+
+@pytest.mark.parametrize(
+    'maps, masks, words',
+    [
+        (torch.zeros(2, 4), torch.ones(2, 4, 4, dtype=torch.bool), r'maps is \(2, 4\)'),
+        (torch.zeros(1, 4, 4), torch.ones(2, 4, 4, dtype=torch.bool), r'maps is \(1, 4, 4\).*N of masks, 2'),
+        (torch.zeros(2, 4, 4), torch.ones(2, 4, 4), 'masks is .*float32'),
+        (torch.full((1, 4, 4), torch.nan), torch.ones(1, 4, 4, dtype=torch.bool), 'not finite'),
+    ],
+)
+def test_bad_arguments_of_the_pointing_game_are_named(maps, masks, words):
+    with pytest.raises(ValueError, match=words):
+        pointing_game(maps, masks)
+
+
+def test_chance_needs_objects():
+    with pytest.raises(ValueError, match='masks is empty'):
+        chance_level(torch.zeros(0, 4, 4, dtype=torch.bool))
+
+
+REGION_SEEDS = st.integers(0, 2**31 - 1)
+
+
+def draw_regions(seed, n=3, height=5, width=7):
+    generator = torch.Generator().manual_seed(seed)
+    masks = torch.rand(n, height, width, generator=generator) < 0.4
+    masks[:, 0, 0] = True
+    return torch.randn(n, height, width, generator=generator), masks
+
+
+def test_a_hand_made_region():
+    masks = torch.tensor([[[True, True, False, False]]])
+    # One of the two strongest lies in the mask: one in common of three in all.
+    assert region_iou(torch.tensor([[[0.9, 0.1, 0.8, 0.2]]]), masks).tolist() == pytest.approx([1 / 3])
+
+
+@settings(max_examples=30)
+@given(seed=REGION_SEEDS)
+def test_region_iou_equals_its_definition_and_sees_the_order_alone(seed):
+    maps, masks = draw_regions(seed)
+    found = region_iou(maps, masks)
+    for values, inside, iou in zip(maps.flatten(1).tolist(), masks.flatten(1).tolist(), found.tolist()):
+        size = sum(inside)
+        strongest = set(sorted(range(len(values)), key=lambda i: -values[i])[:size])
+        region = {i for i, here in enumerate(inside) if here}
+        assert iou == pytest.approx(len(strongest & region) / len(strongest | region))
+    torch.testing.assert_close(region_iou(maps.exp() * 3 - 1, masks), found)
+
+
+def test_the_region_iou_of_a_perfect_map_and_of_a_flat_one():
+    _, masks = draw_regions(0)
+    torch.testing.assert_close(region_iou(masks.float(), masks), torch.ones(3))
+    torch.testing.assert_close(region_iou(torch.ones(masks.shape), masks), masks.float().mean((1, 2)))
+
+
+def test_the_region_iou_of_maps_in_random_order():
+    generator = torch.Generator().manual_seed(0)
+    masks = torch.rand(1, 16, 16, generator=generator).lt(0.3).expand(500, -1, -1)
+    share = masks[0].float().mean().item()
+    found = region_iou(torch.rand(500, 16, 16, generator=generator), masks)
+    assert found.mean().item() == pytest.approx(share / (2 - share), abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ('maps', 'masks', 'words'),
+    [
+        (torch.zeros(1, 2, 2), torch.ones(1, 4, 4, dtype=torch.bool), r'maps is \(1, 2, 2\).*\(1, 4, 4\)'),
+        (torch.zeros(1, 4, 4), torch.ones(1, 4, 4), 'masks is .*float32'),
+        (torch.zeros(2, 4, 4), torch.zeros(2, 4, 4, dtype=torch.bool), r'masks is empty for \[0, 1\]'),
+    ],
+)
+def test_bad_arguments_of_region_iou_are_named(maps, masks, words):
+    with pytest.raises(ValueError, match=words):
+        region_iou(maps, masks)
+
+
+SEEDS = st.integers(0, 2**31 - 1)
+
+
+def positive(seed, *shape):
+    return np.random.default_rng(seed).uniform(0.01, 1, shape)
+
+
+@settings(max_examples=30)
+@given(seed=SEEDS, count=st.integers(2, 4), places=st.integers(3, 30), steps=st.integers(2, 50))
+def test_correlations_equal_scipys_with_ties_too(seed, count, places, steps):
+    maps = np.random.default_rng(seed).integers(0, steps, (count, places)).astype(np.float32)
+    maps[:, 0], maps[:, 1] = -1, steps
+    found = rank_correlations(maps)
+    assert found.shape == (count, count)
+    for i in range(count):
+        for j in range(count):
+            assert found[i, j] == pytest.approx(spearmanr(maps[i], maps[j]).statistic, abs=1e-9)
+
+
+@settings(max_examples=30)
+@given(seed=SEEDS)
+def test_correlations_see_the_order_alone(seed):
+    maps = positive(seed, 2, 20)
+    found = rank_correlations(np.stack((maps[0], np.exp(5 * maps[0]), -maps[0], maps[1])))
+    assert found[0, 1] == pytest.approx(1)
+    assert found[0, 2] == pytest.approx(-1)
+    assert found[0, 3] == pytest.approx(found[1, 3])
+
+
+def test_a_flat_map_correlates_with_nothing():
+    maps = np.stack((np.full(9, 0.1, np.float32), np.arange(9, dtype=np.float32), np.ones(9, np.float32)))
+    np.testing.assert_array_equal(rank_correlations(maps)[0], 0)
+
+
+@settings(max_examples=30)
+@given(seed=SEEDS)
+def test_nss_is_the_standardised_map_at_the_fixations(seed):
+    rng = np.random.default_rng(seed)
+    saliency, fixations = rng.normal(size=25), rng.integers(0, 4, 25)
+    fixations[0] = 1
+    # One by one, as people look.
+    standardised = (saliency - np.mean(saliency)) / np.sqrt(np.mean((saliency - np.mean(saliency)) ** 2))
+    looks = [standardised[place] for place, count in enumerate(fixations) for _ in range(count)]
+    found = normalized_scanpath_saliency(saliency, fixations)
+    assert found == pytest.approx(sum(looks) / len(looks))
+    assert normalized_scanpath_saliency(3 * saliency + 7, fixations / 2) == pytest.approx(found)
+
+
+def test_nss_of_a_flat_map_is_zero():
+    assert normalized_scanpath_saliency(np.full(10, 0.1, np.float32), np.arange(10)) == 0
+
+
+@settings(max_examples=30)
+@given(seed=SEEDS)
+def test_kl_equals_scipys_relative_entropy(seed):
+    saliency, heat = positive(seed, 2, 30)
+    found = kl_divergence(saliency, heat)
+    assert found == pytest.approx(entropy(heat, saliency), rel=1e-9)
+    assert kl_divergence(5 * saliency, heat / 3) == pytest.approx(found)
+    assert kl_divergence(heat, heat) == pytest.approx(0, abs=1e-12)
+
+
+def test_kl_of_a_map_that_misses_is_large_and_finite():
+    found = kl_divergence(np.array([1.0, 0.0], np.float32), np.array([0.0, 1.0], np.float32))
+    # log(1 / eps), as the benchmark's constant has it.
+    assert found == pytest.approx(36.04, abs=0.01)

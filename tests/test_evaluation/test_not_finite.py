@@ -3,11 +3,14 @@
 import numpy as np
 import pytest
 import torch
-from lfi.evaluation.localization import energy_pointing_game, map_average_precision
-from lfi.evaluation.pointing_game import pointing_game
+from lfi.evaluation.localization import (
+    energy_pointing_game,
+    map_average_precision,
+    pointing_game,
+    rank_correlations,
+    region_iou,
+)
 from lfi.evaluation.presence import presence_quality
-from lfi.evaluation.region_iou import region_iou
-from lfi.evaluation.saliency import rank_correlations
 
 MASKS = torch.tensor([[[True, False], [False, False]]])
 

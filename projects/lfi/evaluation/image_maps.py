@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .pointing_game import level
+from .localization import level
 
 
 def without_padding(maps: Tensor, valid: Tensor) -> Tensor:

@@ -17,10 +17,16 @@ from lfi import markdown
 from lfi.registry import METRICS
 
 from .image_maps import ImageMaps, without_padding
-from .image_presence import ImagePresence, presence_entries, presence_of
-from .localization import MEASURES, centre_map, localization
-from .region_iou import region_iou
-from .saliency import kl_divergence, normalized_scanpath_saliency, rank_correlations
+from .localization import (
+    MEASURES,
+    centre_map,
+    kl_divergence,
+    localization,
+    normalized_scanpath_saliency,
+    rank_correlations,
+    region_iou,
+)
+from .presence import ImagePresence, presence_entries, presence_of
 
 # What a measure is compared with, by the end of its entry's name, as `SemanticConsistencyMetric` says.
 COLUMNS = {

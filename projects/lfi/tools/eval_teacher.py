@@ -16,6 +16,9 @@ from torch import Tensor
 
 from lfi.engine.config_loading import load_config
 from lfi.errors import UsageError
+from lfi.evaluation.teachers.images import Images, picked
+from lfi.evaluation.teachers.measuring import ask, chance, evaluate, in_bank_order, readings
+from lfi.evaluation.teachers.tables import report_of
 from lfi.fileio import AtomicLocalBackend
 from lfi.folders import make_folder
 from lfi.matplotlib_settings import save_figure
@@ -26,10 +29,6 @@ from lfi.models.teachers import (
 from lfi.models.teachers.families import AUTO, chosen_extractor
 from lfi.models.teachers.text_tower import TextTower
 from lfi.registry import EXTRACTORS, TEACHERS
-from lfi.teacher_evaluation.answers import ask, in_bank_order, readings
-from lfi.teacher_evaluation.images import Images, picked
-from lfi.teacher_evaluation.measuring import chance, evaluate
-from lfi.teacher_evaluation.tables import report_of
 from lfi.visualization import draw_teachers
 
 # A folder or weights that are missing, a name that is unknown, weights that cannot be fetched, an extra.

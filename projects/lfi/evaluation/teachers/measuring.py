@@ -1,21 +1,24 @@
-"""Measuring a teacher, and chance, on images."""
+"""Measuring a teacher, and chance, on images: quality in each way that it can be read, time and memory."""
 
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
+from mmengine.model.utils import stack_batch
+from torch import Tensor
+from torch.nn import functional as F
 from tqdm import tqdm
 
 from lfi.errors import UsageError
 from lfi.evaluation import MEASURES, centre_map
-from lfi.models.teachers import VLMAttentionTeacher
+from lfi.models.teachers import PixelFormat, VLMAttentionTeacher
+from lfi.structures import InteractionMaps, TeacherReading
 
-from .answers import ask, in_bank_order, presences, readings
 from .images import Images
-from .peak_memory import PeakMemory
-from .recommendation import recommend
+from .tables import recommend
 from .tallies import MapTally, NamingTally, PresenceTally, Tally
 
 
@@ -95,3 +98,58 @@ def chance(images: Images, area: tuple[float, float]) -> tuple[dict, int]:
     error = float(np.std(areas, ddof=1) / len(areas) ** 0.5)
     uniform = {measure: [float(np.mean(areas)), error] for measure in MEASURES}
     return {'chance: uniform': uniform, 'chance: centre': centre.summary()}, len(areas)
+
+
+def ask(teacher: VLMAttentionTeacher, images: list[Tensor], device: torch.device) -> InteractionMaps:
+    """The teacher's maps of images (3, H, W), which are padded to one size."""
+    sizes = [(image.shape[1], image.shape[2]) for image in images]
+    inputs = stack_batch(images).float().to(device)
+    maps = teacher(inputs, PixelFormat.raw(), valid_sizes=sizes)
+    return maps.to('cpu')
+
+
+def in_bank_order(maps: InteractionMaps) -> InteractionMaps:
+    """Maps of all concepts, in the order of the bank; the background's stands last."""
+    if maps.concepts is None:
+        return maps
+    order = maps.concepts[:, :-1].argsort(1)
+    return maps.gather(F.pad(order, (0, 1), value=order.shape[1]))
+
+
+def readings(maps: InteractionMaps) -> dict[str, Tensor]:
+    """The concepts' maps (B, L, M, H, W), by each reading over locations that the teacher has."""
+    found = {'scores': maps.logits}
+    if 'concepts' in maps.directions:
+        found['share'] = maps.over_concepts().exp()
+    return found
+
+
+def presences(maps: InteractionMaps) -> dict[str, Tensor]:
+    """The concepts' presence (B, M), by each way in which the teacher tells it."""
+    ways = ('image', 'best-location') if 'concepts' in maps.directions else ('image',)
+    return {way: TeacherReading('scores', way)(maps).presence for way in ways}
+
+
+class PeakMemory:
+    """The most memory that was taken since it was made: the GPU's, or the process's where Linux counts it."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.counted = True
+        if device.type == 'cuda':
+            torch.cuda.reset_peak_memory_stats(device)
+            return
+        try:
+            Path('/proc/self/clear_refs').write_text('5')
+        except OSError:
+            # Not Linux, or a container whose /proc cannot be written.
+            self.counted = False
+
+    def peak(self) -> float | None:
+        """In MB; None where it is not counted."""
+        if self.device.type == 'cuda':
+            return torch.cuda.max_memory_allocated(self.device) / 1e6
+        if not self.counted:
+            return None
+        lines = Path('/proc/self/status').read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith('VmHWM'))

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 from lfi.errors import UsageError
-from lfi.teacher_evaluation.images import Images, _is_located
-from lfi.teacher_evaluation.measuring import chance
+from lfi.evaluation.teachers.images import Images, _is_located
+from lfi.evaluation.teachers.measuring import chance
 from mmengine.config import Config
 from picture_files import write_shapes
 

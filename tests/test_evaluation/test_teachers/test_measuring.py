@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import torch
-from lfi.teacher_evaluation.peak_memory import PeakMemory
+from lfi.evaluation.teachers.measuring import PeakMemory
 
 
 def test_where_proc_cannot_be_written_memory_is_not_counted(monkeypatch):

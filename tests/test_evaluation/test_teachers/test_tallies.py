@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 from lfi.errors import UsageError
-from lfi.teacher_evaluation.images import Shown
-from lfi.teacher_evaluation.tallies import NamingTally, PresenceTally
+from lfi.evaluation.teachers.images import Shown
+from lfi.evaluation.teachers.tallies import NamingTally, PresenceTally
 
 IMAGE = np.zeros((4, 4, 3), np.uint8)
 

@@ -1,1 +1,0 @@
-"""How well a teacher's maps and presence can be read."""
