@@ -1,4 +1,7 @@
-"""Using a trained model: its predictions, and its interaction maps of any text."""
+"""Using a trained model: its predictions, and its interaction maps of any text.
+
+It imports models, `engine` and `visualization`, and no tool.
+"""
 
 from .drawing import draw_result
 from .interaction_inferencer import InteractionInferencer

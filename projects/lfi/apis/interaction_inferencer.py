@@ -35,10 +35,9 @@ from lfi.repositories import first_line, is_student, local_folder
 from lfi.state_dicts import state_dict_of
 from lfi.student_folder import read_config
 
-from .cut_out import cut_out
 from .drawing import draw_result, strongest
 from .image_pipeline import ImagePipeline
-from .interaction_result import InteractionResult
+from .interaction_result import InteractionResult, cut_out
 from .sources import Source, list_sources
 
 

@@ -1,14 +1,16 @@
-"""The result of one image."""
+"""The result of one image: its part of a batch, and maps brought to its pixels."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 from mmengine.structures import BaseDataElement
 from torch import Tensor
 
-from .maps_on_image import maps_on_image
+from lfi.structures import InteractionMaps
 
 
 @dataclass(frozen=True)
@@ -48,3 +50,47 @@ class InteractionResult:
             (T, H, W); NaN where the model did not see the image.
         """
         return maps_on_image(self.maps, self.view, size or self.image.shape[:2])
+
+
+def maps_on_image(maps: Tensor, view: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize maps bilinearly to an image.
+
+    Args:
+        maps: (T, h, w).
+        view: (2, 3), the affine map from the maps' coordinates to the image's, both from -1 to 1 over their
+            full extent.
+        size: Height and width of the result.
+
+    Returns:
+        (T, H, W); NaN where the maps do not reach.
+    """
+    square = torch.cat((view, view.new_tensor([[0, 0, 1]])))
+    seen_at = F.affine_grid(square.inverse()[None, :2], [1, 1, *size], align_corners=False)
+    heat = F.grid_sample(maps[None], seen_at, padding_mode='border', align_corners=False)[0]
+    return heat.masked_fill((seen_at[0].abs() > 1).any(-1), float('nan'))
+
+
+def cut_out(
+    maps: InteractionMaps, index: int, canvas: tuple[int, int], size: tuple[int, int], view: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Cut the locations that show an image out of its last maps.
+
+    Args:
+        maps: Maps of the batch.
+        index: Index of the image in the batch.
+        canvas: Height and width in pixels of what the patches cover, as `seen_canvas` gives it.
+        size: Height and width of the image at the batch's top left.
+        view: (2, 3), from the coordinates of the image in the batch to those of the image in its file.
+
+    Returns:
+        Probabilities (T, h, w); and the view, from their own coordinates to those of the image in its file.
+    """
+    valid = maps.valid[index]
+    h, w = int(valid.any(1).sum()), int(valid.any(0).sum())
+    heat = maps.over_positions()[index, -1, :, :h, :w].exp()
+    # The last cell may end beyond the image, or short of it.
+    reach_y, reach_x = (
+        cells * pixels / (side * total) for cells, pixels, side, total in zip((h, w), canvas, maps.grid, size)
+    )
+    cut = view.new_tensor([[reach_x, 0, reach_x - 1], [0, reach_y, reach_y - 1], [0, 0, 1]])
+    return heat, view @ cut

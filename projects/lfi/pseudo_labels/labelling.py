@@ -9,9 +9,8 @@ import numpy as np
 from pycocotools import mask as rle
 from torch import Tensor
 
-from .answers import ConceptAnswers
-from .label_rules import LabelRules
-from .masks import concept_masks
+from .answers import ConceptAnswers, concept_masks
+from .arguments import LabelRules
 
 # The score and the presence of a label are rounded to so many decimals.
 DECIMALS = 4

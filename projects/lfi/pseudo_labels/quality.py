@@ -15,7 +15,7 @@ from lfi.datasets import objects_of
 from lfi.evaluation import MeanIoU, centre_map, coco_precision
 
 from .answers import ConceptAnswers
-from .label_rules import LabelRules
+from .arguments import LabelRules
 from .labelling import FoundObject, ImageLabels, label_image, present_concepts
 
 MASK_THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)

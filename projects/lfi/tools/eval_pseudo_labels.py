@@ -15,10 +15,9 @@ from lfi.datasets import unaugmented
 from lfi.engine.config_loading import load_config
 from lfi.errors import UsageError, as_usage_error
 from lfi.evenly_spaced import evenly_spaced
-from lfi.pseudo_labels import options
+from lfi.pseudo_labels import readers
 from lfi.pseudo_labels.quality import AnnotatedImage, compare, sweep_masks, sweep_presence
-from lfi.pseudo_labels.student_reader import StudentReader
-from lfi.pseudo_labels.teacher_reader import TeacherReader
+from lfi.pseudo_labels.readers import StudentReader, TeacherReader
 from lfi.unreadable import refuse_unreadable
 
 PRESENCE = ('precision', 'recall', 'f1', 'first')
@@ -83,8 +82,8 @@ def table(rows: Mapping, columns: tuple[str, ...], head: str) -> str:
 def main(args: Namespace) -> None:
     """Run the tool."""
     cfg = load_config(args.config, args.cfg_options)
-    reader = options.reader_of(args, cfg)
-    rules = options.rules_of(args, reader)
+    reader = readers.reader_of(args, cfg)
+    rules = readers.rules_of(args, reader)
     images = read(cfg, reader, args)
     settings = ', '.join(f'{name}={value:g}' for name, value in vars(rules).items())
     with as_usage_error(ValueError):

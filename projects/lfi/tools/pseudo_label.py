@@ -16,12 +16,11 @@ from lfi.engine.config_loading import load_config
 from lfi.errors import UsageError, as_usage_error
 from lfi.evenly_spaced import evenly_spaced
 from lfi.matplotlib_settings import save_figure
-from lfi.pseudo_labels import options
+from lfi.pseudo_labels import readers
 from lfi.pseudo_labels.drawing import draw_labels
 from lfi.pseudo_labels.label_files import label_files, read_image, unlabelled
 from lfi.pseudo_labels.label_log import LabelLog
-from lfi.pseudo_labels.student_reader import StudentReader
-from lfi.pseudo_labels.teacher_reader import TeacherReader
+from lfi.pseudo_labels.readers import StudentReader, TeacherReader
 from lfi.pseudo_labels.written_labels import write_labels
 
 
@@ -56,7 +55,7 @@ def label(reader: TeacherReader | StudentReader, args: Namespace) -> None:
     Raises:
         UsageError: If no image can be read.
     """
-    rules = options.rules_of(args, reader)
+    rules = readers.rules_of(args, reader)
     check_output(args.images, args.out, '--out')
     sources, out = image_files(args.images), Path(args.out)
     with closing(LabelLog(out / 'log.jsonl', {**reader.identity, **vars(rules)})) as log:
@@ -94,4 +93,4 @@ def main(args: Namespace) -> None:
     """Run the tool."""
     matplotlib.use('Agg')
     cfg = load_config(args.config, args.cfg_options)
-    label(options.reader_of(args, cfg), args)
+    label(readers.reader_of(args, cfg), args)
