@@ -1,4 +1,7 @@
-"""Students and caches as folders, and on the Hugging Face Hub."""
+"""Students and caches as folders, and on the Hugging Face Hub.
+
+It imports `apis`, `engine`, models and `student_folder`.
+"""
 
 from lfi.lazy_names import lazy_names
 

@@ -1,4 +1,7 @@
-"""A student as a folder of data: read without running any of it, and written."""
+"""A student as a folder of data: read without running any of it, and written.
+
+It imports the registry, and no model: types are built by name, of those that it allows.
+"""
 
 from .folder import is_complete, is_of_lfi, read_checkpoint, read_config, read_student, write_student
 from .plain_data import from_plain, to_plain

@@ -1,4 +1,7 @@
-"""Figures of interaction maps."""
+"""Figures of interaction maps, and where a run's pictures go.
+
+It imports `structures`, `engine` and models.
+"""
 
 from .figures import draw_answers, draw_interactions, draw_teachers
 from .interaction_visualization_hook import InteractionVisualizationHook
