@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from lfi.unreadable.unreadable_files import Unreadable, damaged, why_failed
+from lfi.unreadable.images import Unreadable, damaged, why_failed
 from mmcv.transforms import BaseTransform, LoadImageFromFile
 from mmengine.dataset import Compose
 from picture_files import write_noise

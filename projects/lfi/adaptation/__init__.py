@@ -1,4 +1,7 @@
-"""From a user's own config to one that learns from interactions: what `lfi adapt` writes."""
+"""From a user's own config to one that learns from interactions: what `lfi adapt` writes.
+
+It imports `engine` and models, and builds the user's model to read it.
+"""
 
 from .check import Checked, checked
 from .overlay import Overlay, overlay

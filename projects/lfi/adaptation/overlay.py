@@ -21,10 +21,9 @@ from .backbone import AskedBackbone, asked_backbone, has_weights_of_its_own
 from .class_names import check_number, named_classes, read_concepts
 from .data import changed_data
 from .data_changes import DataChanges
-from .named_teacher import named_teacher
 from .source import assignments
 from .task import Task, task_of
-from .teacher import asked_teacher
+from .teacher import asked_teacher, named_teacher
 from .user_config import UserConfig
 
 HOOKS = {

@@ -1,7 +1,7 @@
 """mmcv's compiled ops by torchvision, for an mmcv that was installed without them.
 
 `mmcv.ops`, and with it every mmdet model, imports `mmcv._ext`. Where that module does not exist,
-`install()` lets `lfi.ops.ext` be found in its place.
+`install()` lets `lfi.ops.ext` be found in its place. It imports nothing else of the package.
 """
 
 import sys

@@ -1,6 +1,7 @@
-"""What all ops share: torchvision's kernels and the precision they run in."""
+"""What all ops share: torchvision's kernels, their precision, and what a missing op does when called."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -19,3 +20,32 @@ def widen(tensor: Tensor) -> Tensor:
     torchvision has no bfloat16 kernels, and under autocast it runs these ops in float32 as well.
     """
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
+
+
+_MESSAGE = """mmcv's compiled op {name!r} is not available: mmcv was installed without compiled ops, and \
+LFI's stand-in by torchvision does not have it. Build mmcv with its ops (this takes a C++ compiler, and nvcc \
+for GPUs) in an environment that already has torch:
+    pip install --force-reinstall --no-deps --no-cache-dir --no-build-isolation onedl-mmcv
+or, with the upstream packages:
+    pip uninstall mmcv-lite
+    pip install 'setuptools<81' wheel
+    pip install --no-cache-dir --no-build-isolation 'mmcv>=2.0.0,<2.2.0'"""
+
+
+def missing_op_error(name: str) -> NotImplementedError:
+    """The error that names the op and says how to get a compiled mmcv."""
+    return NotImplementedError(_MESSAGE.format(name=name))
+
+
+def missing_op(name: str) -> Callable:
+    """A function in the place of the op `name`.
+
+    Raises:
+        NotImplementedError: when the function is called, with whatever arguments.
+    """
+
+    def op(*args: Any, **kwargs: Any) -> NoReturn:
+        raise missing_op_error(name)
+
+    op.__name__ = op.__qualname__ = name
+    return op

@@ -7,6 +7,7 @@ of them by name when it is imported, and raises when it is called.
 
 from collections.abc import Callable
 
+from .backend import missing_op
 from .deform import (
     deform_conv_backward_input,
     deform_conv_backward_parameters,
@@ -14,9 +15,7 @@ from .deform import (
     modulated_deform_conv_backward,
     modulated_deform_conv_forward,
 )
-from .missing import missing_op
-from .nms import nms, softnms
-from .overlaps import bbox_overlaps
+from .nms import bbox_overlaps, nms, softnms
 from .roi import roi_align_backward, roi_align_forward, roi_pool_backward, roi_pool_forward
 
 __all__ = [

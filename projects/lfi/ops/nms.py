@@ -1,11 +1,10 @@
-"""Non-maximum suppression with the semantics of mmcv's `nms` and `softnms`."""
+"""Overlaps of boxes and non-maximum suppression with the semantics of mmcv's ops of these names."""
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from .backend import torchvision_ops, widen
-from .overlaps import areas, intersections
 
 
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Tensor:
@@ -106,3 +105,39 @@ def _drop(rest: Tensor, dropped: Tensor) -> Tensor:
     kept = rest[:count].clone()
     kept[dropped[:count]] = rest[count:][~dropped[count:]].flip(0)
     return kept
+
+
+def bbox_overlaps(
+    bboxes1: Tensor, bboxes2: Tensor, ious: Tensor, mode: int, aligned: bool, offset: int
+) -> None:
+    """Write the overlaps of two sets of boxes to `ious`.
+
+    Args:
+        bboxes1: shape [M, 4].
+        bboxes2: shape [N, 4]; N is M if `aligned`.
+        ious: output, shape [M, N], or [M] if `aligned`.
+        mode: 0 divides the intersection by the union, 1 by the area of the box of `bboxes1`. Two boxes
+            without area give NaN, as mmcv's CPU op has it.
+        aligned: whether to compare box m with box m only.
+        offset: 0 or 1.
+    """
+    boxes1, boxes2 = widen(bboxes1), widen(bboxes2)
+    if not aligned:
+        boxes1 = boxes1[:, None]  # [M, 1, 4]
+    shared = intersections(boxes1, boxes2, offset)
+    base = areas(boxes1, offset)
+    if mode == 0:
+        base = base + areas(boxes2, offset) - shared
+    ious.copy_(shared / base)
+
+
+def areas(boxes: Tensor, offset: int) -> Tensor:
+    """The areas of boxes, shape [..., 4] -> [...]."""
+    return (boxes[..., 2:] - boxes[..., :2] + offset).prod(dim=-1)
+
+
+def intersections(boxes: Tensor, others: Tensor, offset: int) -> Tensor:
+    """The areas that boxes share, shapes [..., 4] that broadcast -> [...]."""
+    top_left = torch.maximum(boxes[..., :2], others[..., :2])
+    bottom_right = torch.minimum(boxes[..., 2:], others[..., 2:])
+    return (bottom_right - top_left + offset).clamp(min=0).prod(dim=-1)

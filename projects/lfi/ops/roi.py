@@ -3,8 +3,7 @@
 import torch
 from torch import Tensor
 
-from .backend import torchvision_ops, widen
-from .missing import missing_op_error
+from .backend import missing_op_error, torchvision_ops, widen
 
 
 def roi_align_forward(

@@ -12,7 +12,7 @@ from mmengine.logging import print_log
 from mmengine.registry import DefaultScope
 from mmengine.structures import BaseDataElement
 
-from lfi.adaptation.named_teacher import named_teacher
+from lfi.adaptation.teacher import named_teacher
 from lfi.apis import InteractionResult, list_sources
 from lfi.apis.drawing import draw_result
 from lfi.errors import UsageError

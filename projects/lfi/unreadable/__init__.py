@@ -1,10 +1,11 @@
-"""Images of data sets that cannot be read: left out of training, refused elsewhere, counted and listed."""
+"""Images of data sets that cannot be read: left out of training, refused elsewhere, counted and listed.
 
-from .error import UnreadableImageError
-from .found import NAMED, FoundList
-from .limit import DEFAULT_SHARE, Counts, none_readable, refuse_too_many
-from .unreadable_files import Unreadable
-from .unreadable_readers import leave_out_unreadable, refuse_all_unreadable, refuse_unreadable
+It wraps any data set, and imports none.
+"""
+
+from .images import Unreadable, UnreadableImageError
+from .limit import DEFAULT_SHARE, NAMED, Counts, FoundList, none_readable, refuse_too_many
+from .readers import leave_out_unreadable, refuse_all_unreadable, refuse_unreadable
 
 __all__ = [
     'Counts',

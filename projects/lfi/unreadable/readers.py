@@ -11,10 +11,8 @@ from mmengine.logging import print_log
 
 from lfi.shared_array import SharedArray
 
-from .error import UnreadableImageError
-from .found import NAMED, FoundList
-from .limit import EXAMPLES, Counts, refuse_too_many
-from .unreadable_files import Unreadable, damaged, info_of, why_failed
+from .images import Unreadable, UnreadableImageError, damaged, info_of, why_failed
+from .limit import EXAMPLES, NAMED, Counts, FoundList, refuse_too_many
 
 UNKNOWN, GOOD, BAD = 0, 1, 2
 # What a data set keeps the data sets in that it wraps or joins.

@@ -1,4 +1,4 @@
-"""Which image of a data set cannot be read, and why."""
+"""Which image of a data set cannot be read, and why; and the error that says so."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from mmcv.transforms import BaseTransform, LoadImageFromFile
 from mmengine.dataset import BaseDataset, Compose
 from mmengine.fileio import get
 from PIL import Image, UnidentifiedImageError
+
+from lfi.errors import UsageError
 
 # What Pillow decodes of these, other decoders do too.
 COMMON_FORMATS = ('BMP', 'JPEG', 'PNG')
@@ -141,3 +143,16 @@ def _loaders(step: Any) -> Iterator[Any]:
         for child in inner if isinstance(inner, list | tuple) else [inner]:
             if isinstance(child, BaseTransform | Compose) or hasattr(child, 'pipeline'):
                 yield from _loaders(child)
+
+
+class UnreadableImageError(UsageError):
+    """An image that cannot be read where none is left out; or too many of a data set.
+
+    Args:
+        message: what is said.
+        image: the one that was asked for. Defaults to None: it is about several.
+    """
+
+    def __init__(self, message: str, image: Unreadable | None = None) -> None:
+        super().__init__(message)
+        self.image = image
