@@ -4,8 +4,7 @@
 those that write text. They import `structures` and `concepts`, and know no student.
 """
 
-from .cached_features import CachedFeatures, feature_identity, features_to_cache
-from .cached_teacher import CachedOutputs, CachedTeacher
+from .cached_teacher import CachedFeatures, CachedOutputs, CachedTeacher, feature_identity, features_to_cache
 
 # Makes the built-in teacher's trunk known to timm.
 from .loading import shapes_trunk  # noqa: F401

@@ -21,7 +21,6 @@ from lfi.models.teachers.towers import (
     TimmCNN,
     TimmViT,
     open_clip_vit,
-    timm_blocks,
     timm_vit,
 )
 from small_towers import FAMILIES, TRANSFORMERS, small_tower, unit_texts
@@ -123,21 +122,21 @@ def test_locations_without_the_pools_feed_forward_network_are_found(monkeypatch,
 
 @pytest.mark.parametrize('name', ['pe_core', 'pe_core_no_class_token', 'eva02', 'eva02_average', 'dinov3'])
 def test_queries_and_keys_without_rotary_positions_are_found(monkeypatch, name):
-    monkeypatch.setattr(timm_blocks.EvaBlockParts, 'qkv', timm_blocks.TimmBlock.qkv)
+    monkeypatch.setattr(timm_vit.EvaBlockParts, 'qkv', timm_vit.TimmBlock.qkv)
     refused(name, READ_BLOCKS, EMBEDDING)
 
 
 @pytest.mark.parametrize(
     ('name', 'of', 'method', 'path'),
     [
-        ('eva_post_norm', timm_blocks.PostNormEvaBlock, 'output', 'norm1'),
-        ('eva_post_norm', timm_blocks.PostNormEvaBlock, 'feed_forward', 'norm2'),
-        ('eva02', timm_blocks.EvaBlockParts, 'output', 'attn.norm'),
-        ('eva02', timm_blocks.EvaBlockParts, 'feed_forward', 'norm2'),
-        ('registers', timm_blocks.TimmBlock, 'output', 'ls1'),
-        ('registers', timm_blocks.TimmBlock, 'qkv', 'attn.k_norm'),
-        ('registers', timm_blocks.TimmBlock, 'normed', 'norm1'),
-        ('mobileclip_b', timm_blocks.TimmBlock, 'feed_forward', 'norm2'),
+        ('eva_post_norm', timm_vit.PostNormEvaBlock, 'output', 'norm1'),
+        ('eva_post_norm', timm_vit.PostNormEvaBlock, 'feed_forward', 'norm2'),
+        ('eva02', timm_vit.EvaBlockParts, 'output', 'attn.norm'),
+        ('eva02', timm_vit.EvaBlockParts, 'feed_forward', 'norm2'),
+        ('registers', timm_vit.TimmBlock, 'output', 'ls1'),
+        ('registers', timm_vit.TimmBlock, 'qkv', 'attn.k_norm'),
+        ('registers', timm_vit.TimmBlock, 'normed', 'norm1'),
+        ('mobileclip_b', timm_vit.TimmBlock, 'feed_forward', 'norm2'),
         ('open_clip_layer_scale', open_clip_vit.OpenClipBlock, 'output', 'ls_1'),
         ('open_clip_layer_scale', open_clip_vit.OpenClipBlock, 'feed_forward', 'ls_2'),
     ],
@@ -149,7 +148,7 @@ def test_blocks_without_a_step_are_found(monkeypatch, name, of, method, path):
 
 @pytest.mark.parametrize('name', ['eva02', 'dinov3', 'eva02_average'])
 def test_attention_without_its_layer_scale_is_found(monkeypatch, name):
-    monkeypatch.setattr(timm_blocks.EvaBlockParts, 'output', timm_blocks.TimmBlock._projected_output)
+    monkeypatch.setattr(timm_vit.EvaBlockParts, 'output', timm_vit.TimmBlock._projected_output)
     refused(name, READ_BLOCKS, EMBEDDING)
 
 

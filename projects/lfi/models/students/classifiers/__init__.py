@@ -11,11 +11,11 @@ from .controls import (
 from .lfi_image_classifier import LFIClassifier, LFIImageClassifier
 from .text_classifier import (
     LFITextClassifier,
+    LFIZeroShotClassifier,
     MeanTargetTextClassifier,
     ShuffledImagesTextClassifier,
     TextPredictMixin,
 )
-from .zero_shot import LFIZeroShotClassifier
 
 __all__ = [
     'ClassActivationClassifier',

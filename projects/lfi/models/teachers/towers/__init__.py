@@ -5,9 +5,8 @@ from __future__ import annotations
 from torch import nn
 
 from .base import Block, ImageTower, Pool, TransformerTower, merge_heads, patch_grid
-from .modified_resnet import AttentionPooledResNet
+from .cnn import AttentionPooledResNet, TimmCNN
 from .open_clip_vit import OpenClipViT, TokenEmbedding
-from .timm_cnn import TimmCNN
 from .timm_vit import POOLS, TimmViT
 
 KINDS = (OpenClipViT, TimmViT, TimmCNN, AttentionPooledResNet)
