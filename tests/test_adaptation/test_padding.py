@@ -1,7 +1,7 @@
 """What is read of the steps of a pipeline that pad."""
 
 import pytest
-from lfi.adaptation.padding import paddings
+from lfi.adaptation.data import paddings
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from lfi.concepts import CaptionPhrases, concept_names
 from lfi.concepts.caption_phrases import noun_phrases, read_captions
 from lfi.datasets import LoadCaptionConcepts
-from lfi.datasets.transforms import load_caption_concepts
+from lfi.datasets.transforms import loading
 
 FLICKR = """a.jpg#0\tA man riding a wave on top of a surfboard.
 a.jpg#1\tThe man surfs on a big wave
@@ -141,7 +141,7 @@ def test_concepts_with_capitals_are_found():
 @pytest.mark.parametrize('named_at', [None, 5])
 def test_captions_that_name_no_concept_are_told_once(named_at, monkeypatch):
     said = []
-    monkeypatch.setattr(load_caption_concepts, 'print_log', lambda text, *_: said.append(text))
+    monkeypatch.setattr(loading, 'print_log', lambda text, *_: said.append(text))
     load = LoadCaptionConcepts(['circle'], splitter='caption')
     for index in range(250):
         load({'caption': 'circle' if index == named_at else 'a white circle'})

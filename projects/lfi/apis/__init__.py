@@ -5,8 +5,7 @@ It imports models, `engine` and `visualization`, and no tool.
 
 from .drawing import draw_result
 from .interaction_inferencer import InteractionInferencer
-from .interaction_result import InteractionResult
-from .records import result_record
+from .interaction_result import InteractionResult, result_record
 from .sources import list_sources
 
 __all__ = ['InteractionInferencer', 'InteractionResult', 'draw_result', 'list_sources', 'result_record']

@@ -28,11 +28,11 @@ from .checkpoints.reading import install_safe_checkpoint_loading
 from .config_loading import load_config
 from .few_labels_option import check_few_labels
 from .hooks.non_finite import NonFiniteError
-from .loggers_option import set_loggers
 from .machine import keep_freed_memory
 from .mistakes import MISTAKES, said_of, words_of
 from .pipelines import LOADERS, check_pipelines
 from .processes import start_processes
+from .run_options import set_loggers
 from .unreadable_images import max_unreadable, watch_images
 
 # What a shell says of a program that Ctrl-C stopped.

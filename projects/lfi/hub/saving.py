@@ -25,9 +25,8 @@ from lfi.repositories import CARD, CONFIG, WEIGHTS
 from lfi.state_dicts import load_strictly, state_dict_of
 from lfi.student_folder import is_complete, is_of_lfi, write_student
 
-from .cards import student_card
+from .cards import facts_of, student_card
 from .public_config import public_pipeline, public_student
-from .run_facts import facts_of
 
 CARD_MARK = 'library_name: lfi'
 """The line of YAML by which a card of LFI is known."""

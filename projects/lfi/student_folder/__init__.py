@@ -3,8 +3,8 @@
 It imports the registry, and no model: types are built by name, of those that it allows.
 """
 
+from .files import from_plain, to_plain
 from .folder import is_complete, is_of_lfi, read_checkpoint, read_config, read_student, write_student
-from .plain_data import from_plain, to_plain
 
 __all__ = [
     'from_plain',

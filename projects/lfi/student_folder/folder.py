@@ -30,8 +30,7 @@ from lfi.version import __version__
 
 from .bounded_build import Bounds, bounded_build
 from .config_sanitizer import LARGEST_IMAGE, MOST, check_config
-from .plain_data import from_plain, to_plain
-from .weights_file import bounds_of, read_weights
+from .files import bounds_of, from_plain, read_weights, to_plain
 
 FORMAT = 1
 LIBRARY = 'lfi'

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from lfi.datasets.transforms.load_heat_map import LoadHeatMap
+from lfi.datasets.transforms.loading import LoadHeatMap
 from PIL import Image
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 from lfi.datasets import Shapes
-from lfi.datasets.transforms.load_regions import LoadRegions
+from lfi.datasets.transforms.loading import LoadRegions
 from lfi.registry import TRANSFORMS
 from mmdet.structures.mask import BitmapMasks
 from mmengine.registry import init_default_scope
