@@ -1,4 +1,4 @@
-"""Classifiers that learn from a teacher, their baselines and negative controls."""
+"""Classifiers that learn from a teacher, their baselines and negative controls. They import `students`."""
 
 from .baselines import FeatureDistillClassifier, LabelledImageClassifier, PriorImageClassifier
 from .class_activation import ClassActivationClassifier, class_activation_maps
