@@ -16,11 +16,11 @@ from lfi.errors import UsageError
 from lfi.models.batches.mixtures import record_mixtures
 from lfi.models.batches.samples import pixel_format
 
-from .data_changes import DataChanges
 from .kinds import kind_of
 from .pipelines import (
     PADS,
     READERS,
+    DataChanges,
     Pipeline,
     UnknownViewError,
     chain_of,

@@ -20,7 +20,7 @@ from lfi.errors import UsageError
 from .backbone import AskedBackbone, asked_backbone, has_weights_of_its_own
 from .class_names import check_number, named_classes, read_concepts
 from .data import changed_data
-from .data_changes import DataChanges
+from .pipelines import DataChanges
 from .source import assignments
 from .task import Task, task_of
 from .teacher import asked_teacher, named_teacher

@@ -1,6 +1,6 @@
 """Measures of a model beyond accuracy. They import data sets, engine and models, and know no tool."""
 
-from .coco_precision import coco_precision
+from .annotations import MeanIoU, coco_precision
 from .domain_generalization_metric import DomainGeneralizationMetric
 from .frozen_features import FeatureMetric, KNNMetric, LinearProbeMetric
 from .image_maps import ImageMaps
@@ -19,7 +19,6 @@ from .localization import (
     rank_correlations,
     region_iou,
 )
-from .mean_iou import MeanIoU
 from .presence import presence_quality
 from .semantic_consistency import SemanticConsistencyMetric
 

@@ -1,9 +1,8 @@
 """What teachers, caches, students, losses and metrics exchange. It imports no other room of the package."""
 
-from .batch_mixture import BatchMixture
 from .image_features import ImageFeatures
 from .interaction_maps import DIRECTIONS, MASKED, REST, InteractionMaps, shown_enough
-from .mixed_maps import mean_maps, mix_maps
+from .mixed_maps import BatchMixture, mean_maps, mix_maps
 from .packed_maps import pack, packed_dtype, unpack, without_maps
 from .pieces import Pieces, piece_maps, shown_shares
 from .readings import TeacherReading

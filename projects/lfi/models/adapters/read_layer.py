@@ -8,7 +8,7 @@ from mmengine.model import BaseModule
 from mmpretrain.models.utils import MultiheadAttention
 from torch import Tensor, nn
 
-from lfi.models.backbones.query_attention import QueryAttention
+from lfi.models.backbones.interaction_encoder_layer import QueryAttention
 
 
 class ReadLayer(QueryAttention, BaseModule):

@@ -1,4 +1,4 @@
-"""Average precision of objects that carry a score, as COCO has it."""
+"""Found objects and masks against annotations: COCO's average precision, and mean IoU."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from io import StringIO
 
+import numpy as np
+from pycocotools import mask as rle
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
@@ -65,3 +67,42 @@ def _annotations(objects: Sequence[Sequence[Mapping]], concepts: set[int]) -> li
         for k, (i, each) in enumerate(listed, 1)
         if each['concept'] in concepts
     ]
+
+
+class MeanIoU:
+    """Mean over classes of the IoU of all pixels of all images together.
+
+    Classes count that any image shows. A pixel may belong to several classes.
+
+    Args:
+        num_classes: How many classes there are.
+    """
+
+    def __init__(self, num_classes: int) -> None:
+        self._both = np.zeros(num_classes)
+        self._either = np.zeros(num_classes)
+        self._is_shown = np.zeros(num_classes, bool)
+
+    def add(self, found: Mapping[int, dict], true: Mapping[int, dict]) -> None:
+        """Add an image.
+
+        Args:
+            found: By its class the mask, run-length encoded, of each class that was found.
+            true: Likewise of each class that the image shows.
+        """
+        for label in {*found, *true}:
+            masks = [masks[label] for masks in (found, true) if label in masks]
+            self._either[label] += rle.area(rle.merge(masks))
+            if len(masks) == 2:
+                self._both[label] += rle.area(rle.merge(masks, intersect=True))
+        self._is_shown[[label for label, mask in true.items() if rle.area(mask)]] = True
+
+    def value(self) -> float:
+        """The mean IoU in [0, 1].
+
+        Raises:
+            ValueError: If no image shows a class.
+        """
+        if not self._is_shown.any():
+            raise ValueError('no image shows a class')
+        return float((self._both[self._is_shown] / self._either[self._is_shown]).mean())

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from lfi.evaluation import coco_precision
+from lfi.evaluation import MeanIoU, coco_precision
 from lfi.pseudo_labels import FoundObject
+from pycocotools import mask as rle
 
 
 def thing(concept, box, score=1.0, **more):
@@ -56,7 +57,7 @@ def slow(true, found):
 
 @pytest.mark.parametrize('kind', ['bbox', 'segm'])
 @pytest.mark.parametrize('seed', range(3))
-def test_it_is_that_of_a_loop(kind, seed):
+def test_coco_precision_is_that_of_a_loop(kind, seed):
     rng = np.random.default_rng(seed)
     true, found = [], []
     for _ in range(6):
@@ -87,3 +88,34 @@ def test_other_classes_crowds_and_nothing_at_all():
     assert coco_precision(true, [[], []], 'bbox') == dict(average_precision=0, recall=0)
     with pytest.raises(ValueError, match='no image shows an object that counts'):
         coco_precision([[true_thing(2, (0, 0, 4, 4), ignored=True)]], [[]], 'bbox')
+
+
+def encoded(masks):
+    return {c: rle.encode(np.asfortranarray(mask, np.uint8)) for c, mask in masks.items()}
+
+
+def test_mean_iou_is_that_of_all_pixels_together():
+    rng = np.random.default_rng(0)
+    measure, both, either, shown = MeanIoU(5), np.zeros(5), np.zeros(5), set()
+    for _ in range(6):
+        # Of class 4 nothing is ever shown.
+        true = {int(c): rng.random((7, 9)) < 0.4 for c in rng.choice(4, 2, replace=False)}
+        found = {int(c): rng.random((7, 9)) < 0.4 for c in rng.choice(5, 3, replace=False)}
+        measure.add(encoded(found), encoded(true))
+        shown |= true.keys()
+        nothing = np.zeros((7, 9), bool)
+        for c in range(5):
+            a, b = found.get(c, nothing), true.get(c, nothing)
+            for y in range(7):
+                for x in range(9):
+                    both[c] += a[y, x] and b[y, x]
+                    either[c] += a[y, x] or b[y, x]
+    assert measure.value() == pytest.approx(np.mean([both[c] / either[c] for c in shown]))
+    assert 4 not in shown and either[4] > 0
+
+
+def test_without_a_shown_class_there_is_no_mean_iou():
+    measure = MeanIoU(2)
+    measure.add(encoded({0: np.ones((2, 2), bool)}), encoded({1: np.zeros((2, 2), bool)}))
+    with pytest.raises(ValueError, match='no image shows a class'):
+        measure.value()
