@@ -1,4 +1,4 @@
-"""How fast maps are cached: the loop of tools/cache_teacher.py against the bare forward pass of the teacher.
+"""How fast maps are cached: the loop of lfi cache against the bare forward pass of the teacher.
 
 python benchmarks/cache.py                    # CLIP ViT-B/16, random weights, ClearCLIP
 python benchmarks/cache.py --teacher FOLDER --extractor dense --teacher-size 160 --img-size 64 --batch-size 64

@@ -1,4 +1,4 @@
-"""A cache of the teacher's outputs for one batch, as tools/cache_teacher.py writes it."""
+"""A cache of the teacher's outputs for one batch, as lfi cache writes it."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-from lfi.arguments import ArgumentParser
+from lfi.cli.arguments import ArgumentParser
 from lfi.errors import nearest
 
 COMMANDS = {
@@ -50,8 +50,8 @@ def main() -> None:
         ArgumentParser(prog='python -m research').error(
             f'there is no command {command}{near and f"; {near}"}'
         )
-    ArgumentParser.typed_as = f'python -m research {command}'
-    sys.argv[1:] = arguments
+    # What a parser calls itself.
+    sys.argv = [f'python -m research {command}', *arguments]
     import_module(f'research.commands.{COMMANDS[command]}').run()
 
 

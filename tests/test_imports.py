@@ -31,33 +31,29 @@ FLOORS = (
         'state_dicts',
         'training_only',
         'version',
-        'vit_names',
     },
     {'repositories'},
     {'config_files', 'registry'},
-    {'arguments', 'fileio', 'folders'},
+    {'fileio', 'folders'},
     {'concepts', 'structures', 'student_folder', 'unreadable'},
     {'datasets', 'engine'},
     {'models.backbones', 'models.losses', 'models.teachers'},
     {'models.adapters', 'models.batches'},
     {'models.students'},
-    {'models.export'},
     {'models'},
-    {'evaluation', 'visualization'},
-    {'adaptation', 'apis', 'safe_loading', 'utils'},
-    {'hub', 'pseudo_labels'},
-    {'tools'},
-    {'command'},
+    {'export', 'visualization'},
+    {'evaluation'},
+    {'adaptation', 'safe_loading', 'utils'},
+    {'apis', 'hub'},
+    {'pseudo_labels'},
+    {'cli'},
     {'__main__', 'lfi'},
 )
 """The parts of the package, from the ground up. A part imports nothing from its own floor or above."""
 APART = [
     ('models', 'datasets'),
     ('models', 'engine'),
-    # The command line is read by the tools.
-    ('models', 'arguments'),
     ('models', 'config_files'),
-    ('engine', 'arguments'),
 ]
 """Parts that know nothing of another, though it lies below."""
 

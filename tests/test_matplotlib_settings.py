@@ -44,21 +44,22 @@ HOSTILE = {
 # `lfi`, and a tool by itself, from where matplotlib is first imported.
 TOOL = """
 from argparse import Namespace
-from lfi.tools import run_tool
+from lfi.cli.running import run_tool
 
 def main(args):
     import matplotlib, os
     print(matplotlib.rcParams['text.usetex'], os.getcwd())
 
-run_tool(Namespace, main)
+run_tool(main, Namespace())
 """
 DOCTOR = """
 import sys
-from lfi.command import doctor
+from lfi.cli import doctor
+from argparse import Namespace
 doctor.SECTIONS = {}
-sys.argv = ['lfi doctor']
+doctor_arguments = Namespace(config=None, online=False)
 try:
-    doctor.main()
+    doctor.run(doctor_arguments)
 except SystemExit:
     import matplotlib, os
     print(matplotlib.rcParams['text.usetex'], os.getcwd())

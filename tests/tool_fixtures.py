@@ -15,8 +15,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
+from lfi.cli.main import module_of, parser_of
 from lfi.registry import MODELS
-from lfi.tools import run_module
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from PIL import Image
@@ -97,13 +97,14 @@ def toy_config(tmp_path, toy_data) -> Path:
 
 @pytest.fixture(scope='session')
 def tool_command() -> Callable[..., list[str]]:
-    """`tool_command('train.py', *args)` is the command line of a tool or a study (`research study`)."""
+    """The command line of a script (`train.py`), a command (`infer`) or a study (`research study`)."""
 
     def command(tool: str, *args) -> list[str]:
-        if tool.startswith('research '):
-            return [sys.executable, '-m', *tool.split(), *map(str, args)]
-        interpreter = 'bash' if tool.endswith('.sh') else sys.executable
-        return [interpreter, str(ROOT / 'tools' / tool), *map(str, args)]
+        if tool.endswith(('.py', '.sh')):
+            interpreter = 'bash' if tool.endswith('.sh') else sys.executable
+            return [interpreter, str(ROOT / 'tools' / tool), *map(str, args)]
+        words = tool.split() if tool.startswith('research ') else ['lfi', *tool.split()]
+        return [sys.executable, '-m', *words, *map(str, args)]
 
     return command
 
@@ -116,7 +117,7 @@ def config_path() -> Callable[[str], Path]:
 
 @pytest.fixture
 def import_tool(monkeypatch) -> Callable[[str], ModuleType]:
-    """`import_tool('analysis_tools/x.py')` is a tool as a module, for what a picture does not show."""
+    """`import_tool('dev/x.py')`, or of a study, is a tool as a module, for what no output shows."""
 
     def load(tool: str) -> ModuleType:
         if tool.startswith('research '):
@@ -135,18 +136,21 @@ def import_tool(monkeypatch) -> Callable[[str], ModuleType]:
 
 @pytest.fixture
 def tool_arguments(import_tool, monkeypatch) -> Callable[..., Namespace]:
-    """`tool_arguments('analysis_tools/x.py', *args)` is what a tool reads from its command line."""
+    """`tool_arguments('infer', *args)` is what a command or a study reads from its command line."""
 
     def parse(tool: str, *args) -> Namespace:
-        monkeypatch.setattr('sys.argv', [Path(tool).name, *map(str, args)])
-        return import_tool(tool).parse_args()
+        name, *words = [*tool.split(), *map(str, args)]
+        if name == 'research':
+            monkeypatch.setattr('sys.argv', words)
+            return import_tool(tool).parse_args()
+        return parser_of(name).parse_args(words)
 
     return parse
 
 
 @pytest.fixture
 def call_tool(import_tool, tool_arguments, monkeypatch, tmp_path) -> Callable[..., str]:
-    """`call_tool('infer.py', *args)` runs a tool of `lfi.tools` in `tmp_path`, and gives what it printed.
+    """`call_tool('infer', *args)` runs a command or a study in `tmp_path`, and gives what it printed.
 
     It runs in this process, since another one takes seconds to start, and its errors are raised. `folder`
     takes the place of `tmp_path`.
@@ -161,7 +165,7 @@ def call_tool(import_tool, tool_arguments, monkeypatch, tmp_path) -> Callable[..
                 if tool.startswith('research '):
                     import_tool(tool).main(arguments)
                 else:
-                    run_module(Path(tool).stem, arguments)
+                    module_of(tool.split()[0]).run(arguments)
         finally:
             # Also what a tool printed that ended by an error.
             print(printed.getvalue(), end='')

@@ -2,7 +2,7 @@
 # Write the cache of a teacher by several processes: GPUs where there are any, CPU processes otherwise.
 set -euo pipefail
 if [ $# -lt 2 ]; then
-    echo "Usage: [NNODES=1 NODE_RANK=0 PORT=29500 MASTER_ADDR=127.0.0.1] $0 CONFIG GPUS --out DIR [cache_teacher.py arguments]" >&2
+    echo "Usage: [NNODES=1 NODE_RANK=0 PORT=29500 MASTER_ADDR=127.0.0.1] $0 CONFIG GPUS --out DIR [lfi cache arguments]" >&2
     exit 2
 fi
 
@@ -16,4 +16,4 @@ PYTHONPATH="$ROOT/projects${PYTHONPATH:+:$PYTHONPATH}" exec "${PYTHON:-python}" 
     --master_addr="${MASTER_ADDR:-127.0.0.1}" \
     --master_port="${PORT:-29500}" \
     --nproc_per_node="$GPUS" \
-    "$ROOT/tools/cache_teacher.py" "$CONFIG" --launcher pytorch "${@:3}"
+    -m lfi cache "$CONFIG" --launcher pytorch "${@:3}"

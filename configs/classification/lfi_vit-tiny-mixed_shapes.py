@@ -1,6 +1,6 @@
 # A small ViT on the built-in Shapes data with Mixup and CutMix, learning from the built-in teacher's interactions: online it
 # is shown the mixed images, from a cache the maps of two images are mixed as these are.
-#   python tools/cache_teacher.py configs/classification/lfi_vit-tiny-mixed_shapes.py --out work_dirs/cache
+#   lfi cache configs/classification/lfi_vit-tiny-mixed_shapes.py --out work_dirs/cache
 #   python tools/train.py configs/classification/lfi_vit-tiny-mixed_shapes.py --cfg-options \
 #       model.teacher_cache=work_dirs/cache
 _base_ = '../_base_/recipes/vit-tiny-mixed_shapes.py'

@@ -1,6 +1,6 @@
 # A small Mask R-CNN on mosaics of the built-in Shapes data, learning from the built-in teacher's interactions: online it
 # is shown the mosaics, from a cache the maps of their images are pasted as these are.
-#   python tools/cache_teacher.py configs/detection/lfi_mask-rcnn_vit-tiny-mosaic_shapes.py --out work_dirs/cache
+#   lfi cache configs/detection/lfi_mask-rcnn_vit-tiny-mosaic_shapes.py --out work_dirs/cache
 #   python tools/train.py configs/detection/lfi_mask-rcnn_vit-tiny-mosaic_shapes.py --cfg-options \
 #       model.teacher_cache=work_dirs/cache
 _base_ = '../_base_/recipes/mask-rcnn_vit-tiny-mosaic_shapes.py'

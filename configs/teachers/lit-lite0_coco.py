@@ -1,5 +1,5 @@
 # Where a small teacher sees COCO's categories, against their masks.
-#   LFI_DATA_ROOT=data LFI_TEACHER_ROOT=checkpoints python tools/eval_teacher.py configs/teachers/lit-lite0_coco.py
+#   LFI_DATA_ROOT=data LFI_TEACHER_ROOT=checkpoints lfi eval-teacher configs/teachers/lit-lite0_coco.py
 default_scope = 'mmdet'
 custom_imports = dict(imports=['lfi'], allow_failed_imports=False)
 

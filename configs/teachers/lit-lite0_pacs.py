@@ -1,5 +1,5 @@
 # How well a small teacher names the classes of PACS, zero-shot, on all domains that are there.
-#   LFI_DATA_ROOT=data LFI_TEACHER_ROOT=checkpoints python tools/eval_teacher.py configs/teachers/lit-lite0_pacs.py
+#   LFI_DATA_ROOT=data LFI_TEACHER_ROOT=checkpoints lfi eval-teacher configs/teachers/lit-lite0_pacs.py
 default_scope = 'mmpretrain'
 custom_imports = dict(imports=['lfi'], allow_failed_imports=False)
 

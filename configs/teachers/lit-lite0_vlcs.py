@@ -1,5 +1,5 @@
 # How well a small teacher names the classes of VLCS, zero-shot, on all domains that are there.
-#   LFI_DATA_ROOT=data LFI_TEACHER_ROOT=checkpoints python tools/eval_teacher.py configs/teachers/lit-lite0_vlcs.py
+#   LFI_DATA_ROOT=data LFI_TEACHER_ROOT=checkpoints lfi eval-teacher configs/teachers/lit-lite0_vlcs.py
 _base_ = './lit-lite0_pacs.py'
 
 model = dict(teacher=dict(concepts=dict(type='lfi.VLCS')))

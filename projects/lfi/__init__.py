@@ -38,6 +38,7 @@ __getattr__, _ = lazy_names(
     __name__,
     {
         'engine.checkpoints.reading': ('install_safe_checkpoint_loading',),
+        'export.vit_conversion': ('convert_vit_checkpoint',),
         'hub.loading': ('from_pretrained',),
         'hub.pushing': ('push_to_hub',),
         'hub.saving': ('save_pretrained',),
@@ -48,6 +49,7 @@ __all__ = [
     '__version__',
     'config_dict',
     'config_path',
+    'convert_vit_checkpoint',
     'from_pretrained',
     'install_safe_checkpoint_loading',
     'push_to_hub',

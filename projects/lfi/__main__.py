@@ -1,5 +1,5 @@
 """`python -P -m lfi`, the command `lfi`."""
 
-from lfi.command import main
+from lfi.cli import main
 
 main()

@@ -19,8 +19,8 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from lfi.arguments import ArgumentParser, add_study_arguments, config_file, positive
-from lfi.tools import run_tool
+from lfi.cli.arguments import ArgumentParser, add_study_arguments, config_file, positive
+from lfi.cli.running import run_tool
 
 
 def parse_args() -> Namespace:
@@ -62,4 +62,4 @@ def main(args: Namespace) -> None:
 
 def run() -> None:
     """Run the command."""
-    run_tool(parse_args, main)
+    run_tool(main, parse_args())

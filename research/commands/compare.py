@@ -16,8 +16,8 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from lfi.arguments import ArgumentParser, not_negative, whole
-from lfi.tools import run_tool
+from lfi.cli.arguments import ArgumentParser, not_negative, whole
+from lfi.cli.running import run_tool
 
 
 def parse_args() -> Namespace:
@@ -41,7 +41,7 @@ def parse_args() -> Namespace:
         '--teacher-seconds',
         type=not_negative,
         default=0.0,
-        help='spent on the teacher before training: what tools/cache_teacher.py took (%(default)s)',
+        help='spent on the teacher before training: what lfi cache took (%(default)s)',
     )
     parser.add_argument('--names', nargs='+', help='names of single runs; default: those of the folders')
     parser.add_argument('--epochs', action='store_true', help='print one row an epoch of each single run too')
@@ -90,4 +90,4 @@ def main(args: Namespace) -> None:
 def run() -> None:
     """Run the command."""
     # Of folders that hold no run, and of runs that are no pairs.
-    run_tool(parse_args, main, FileNotFoundError, ValueError)
+    run_tool(main, parse_args(), FileNotFoundError, ValueError)

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from lfi.arguments import ArgumentParser, CfgOptions, positive, whole
-from lfi.tools import run_tool
+from lfi.cli.arguments import ArgumentParser, CfgOptions, positive, whole
+from lfi.cli.running import run_tool
 
 # In place of a second classifier: the teacher's own maps.
 TEACHER = 'teacher'
@@ -79,4 +79,4 @@ def main(args: Namespace) -> None:
 
 def run() -> None:
     """Run the command."""
-    run_tool(parse_args, main)
+    run_tool(main, parse_args())

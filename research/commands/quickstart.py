@@ -9,7 +9,7 @@ It runs side by side, with the same seed, what these commands run, and goes on w
     D=work_dirs/quickstart O="train_cfg.max_epochs=4 param_scheduler.1.end=4"
     python tools/train.py configs/baselines/task-loss_vit-tiny_shapes.py --work-dir $D/task-loss \\
         --cfg-options $O
-    python tools/cache_teacher.py configs/classification/lfi_vit-tiny_shapes.py --out $D/cache
+    lfi cache configs/classification/lfi_vit-tiny_shapes.py --out $D/cache
     python tools/train.py configs/classification/lfi_vit-tiny_shapes.py --work-dir $D/lfi \\
         --cfg-options $O model.teacher_cache=$D/cache
     python tools/test.py configs/evaluation/lfi_vit-tiny_shapes_semantic-consistency.py $D/lfi/epoch_4.pth \\
@@ -28,9 +28,9 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lfi.arguments import ArgumentParser, positive, whole
+from lfi.cli.arguments import ArgumentParser, positive, whole
+from lfi.cli.running import run_tool
 from lfi.errors import UsageError
-from lfi.tools import run_tool
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -113,7 +113,9 @@ def main(args: Namespace) -> None:
     def with_teacher(progress: Progress) -> str:
         command = [
             sys.executable,
-            'tools/cache_teacher.py',
+            '-m',
+            'lfi',
+            'cache',
             LFI,
             '--out',
             str(cache),
@@ -140,4 +142,4 @@ def main(args: Namespace) -> None:
 
 def run() -> None:
     """Run the command."""
-    run_tool(parse_args, main)
+    run_tool(main, parse_args())

@@ -16,9 +16,9 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from lfi.arguments import ArgumentParser, add_study_arguments, positive
+from lfi.cli.arguments import ArgumentParser, add_study_arguments, positive
+from lfi.cli.running import run_tool
 from lfi.errors import nearest
-from lfi.tools import run_tool
 
 from research.studies.presets import GROUPS, PRESETS
 
@@ -124,4 +124,4 @@ def main(args: Namespace) -> None:
 
 def run() -> None:
     """Run the command."""
-    run_tool(parse_args, main)
+    run_tool(main, parse_args())

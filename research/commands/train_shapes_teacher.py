@@ -14,7 +14,7 @@ With `--tower vit` it trains a small ViT on captions and class prompts alone, as
 extractors that read ViTs:
 
     python -m research train-shapes-teacher --tower vit --out work_dirs/shapes-vit
-    python tools/eval_teacher.py configs/classification/lfi_vit-tiny_shapes.py --extractors all \\
+    lfi eval-teacher configs/classification/lfi_vit-tiny_shapes.py --extractors all \\
         --cfg-options model.teacher.model=work_dirs/shapes-vit
 """
 
@@ -23,8 +23,8 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from lfi.arguments import ArgumentParser, positive
-from lfi.tools import run_tool
+from lfi.cli.arguments import ArgumentParser, positive
+from lfi.cli.running import run_tool
 
 TOWERS: dict[str, dict] = dict(
     cnn=dict(
@@ -64,4 +64,4 @@ def main(args: Namespace) -> None:
 
 def run() -> None:
     """Run the command."""
-    run_tool(parse_args, main)
+    run_tool(main, parse_args())

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from lfi.engine.checkpoints.weight_files import read_checkpoint
 from lfi.engine.config_loading import load_config
 from lfi.engine.hooks.fitting_weights import check_weights
 from lfi.errors import UsageError, as_usage_error
 from lfi.fileio import AtomicLocalBackend
 from lfi.folders import make_folder
 from lfi.models.students.classifiers import class_activation_maps
-from lfi.tools.weight_files import read_checkpoint
 from mmengine.dataset import pseudo_collate
 from mmengine.device import get_device
 from mmengine.registry import DATASETS, init_default_scope

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
 
-from lfi.arguments import ArgumentParser, add_config_arguments
+from lfi.cli.arguments import ArgumentParser, add_config_arguments
 from lfi.config_files import tools_root
 from lfi.engine.config_loading import load_config
 from lfi.errors import UsageError

@@ -11,7 +11,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Launcher:
-    """The command lines of `tools/train.py`, `tools/test.py` and `tools/cache_teacher.py`.
+    """The command lines of `tools/train.py`, `tools/test.py` and `lfi cache`.
 
     Args:
         gpus: processes that share the batch of a cell. Defaults to one, without a launcher.
@@ -38,13 +38,13 @@ class Launcher:
         return [*head, '--work-dir', str(work_dir)]
 
     def cache_command(self, config: str) -> list[str]:
-        """`tools/cache_teacher.py`; further arguments may follow.
+        """`lfi cache`; further arguments may follow.
 
         It runs on this machine, where cells are Slurm jobs too: as one process, for this one may have no GPU.
         """
         if self.gpus and not self.slurm:
             return ['bash', 'tools/dist_cache_teacher.sh', config, str(self.gpus)]
-        return [self.python, 'tools/cache_teacher.py', config]
+        return [self.python, '-m', 'lfi', 'cache', config]
 
     def environment(self, slot: int) -> dict[str, str]:
         """What the scripts read beside their arguments.

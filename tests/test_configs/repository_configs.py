@@ -13,7 +13,7 @@ CONFIGS = sorted(
     for path in (ROOT / 'configs').rglob('*.py')
     if not any(part.startswith('_') for part in path.relative_to(ROOT).parts)
 )
-# What tools/eval_teacher.py reads: a teacher and images, and no student.
+# What lfi eval-teacher reads: a teacher and images, and no student.
 TEACHERS = [config for config in CONFIGS if config.startswith('configs/teachers/')]
 # What tools/test.py reads: an LFI config with more to measure.
 EVALUATION = [config for config in CONFIGS if config.startswith('configs/evaluation/')]

@@ -111,7 +111,7 @@ def test_a_folder_of_few_images_makes_a_batch(config, folders):
 def test_without_labels_nothing_is_validated(config, folders):
     cfg = read(config)
     assert not any(cfg.get(f'val_{part}') for part in ('dataloader', 'evaluator', 'cfg'))
-    # tools/infer.py prepares images as this says.
+    # lfi infer prepares images as this says.
     init_default_scope(cfg.default_scope)
     assert DATASETS.build(cfg.test_dataloader.dataset)[0]['inputs'].shape == (3, 224, 224)
 

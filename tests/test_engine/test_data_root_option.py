@@ -3,7 +3,7 @@
 from argparse import ArgumentParser
 
 import pytest
-from lfi.arguments import add_config_arguments
+from lfi.cli.arguments import add_config_arguments
 from lfi.config_files import tools_root
 from lfi.engine.config_loading import load_config
 from lfi.engine.data_root_option import spread_roots

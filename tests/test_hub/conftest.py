@@ -12,7 +12,7 @@ import torch
 from hub_server import Hub
 from huggingface_hub import file_download
 from lfi import config_path
-from lfi.models.export import model_config
+from lfi.export import model_config
 from lfi.registry import MODELS
 from lfi.structures import pack
 from lfi.structures.interaction_cache import CacheManifest, CacheWriter, keys_of

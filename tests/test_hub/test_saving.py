@@ -9,7 +9,7 @@ import pytest
 import torch
 from lfi.apis import InteractionInferencer
 from lfi.errors import UsageError
-from lfi.models.export import model_config
+from lfi.export import model_config
 from lfi.registry import MODELS
 from mmdet.apis import inference_detector
 from mmengine.config import Config, ConfigDict

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from lfi.pseudo_labels import ConceptAnswers
+from lfi.apis import ConceptAnswers
 from picture_files import write_shapes
 
 

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from lfi.apis import ConceptAnswers
 from lfi.datasets import Shapes
-from lfi.pseudo_labels import ConceptAnswers, LabelRules, label_image
+from lfi.pseudo_labels import LabelRules, label_image
 from lfi.pseudo_labels.quality import AnnotatedImage, compare, measure, sweep_masks, sweep_presence
 
 RULES = LabelRules(presence_threshold=0.5, min_area=0)

@@ -116,7 +116,7 @@ def test_a_config_of_openmmlab(run_tool, toy_config, toy_data, tmp_path, num_wor
 def test_a_folder_of_classes_and_its_cache(run_tool, config_path, photos, tmp_path):
     config = tmp_path / 'config.py'
     config.write_text(CLASSIFIER.format(base=str(config_path('classification/lfi_vit-tiny_shapes.py'))))
-    cache = ['cache_teacher.py', config, '--out', 'cache', '--num-workers']
+    cache = ['cache', config, '--out', 'cache', '--num-workers']
     printed = run_tool(*cache, 2)
     assert 'maps of 13 of 16 images' in printed
     assert '3 unreadable images have no maps: cache/unreadable.txt lists them' in printed
@@ -146,13 +146,13 @@ def test_a_data_set_that_is_mostly_broken(run_tool, config_path, photos, tmp_pat
     config.write_text(CLASSIFIER.format(base=str(config_path('classification/lfi_vit-tiny_shapes.py'))))
     error = last_line(run_tool('train.py', config, code=1))
     assert re.match(r'error: photos/?: 20 of the \d+ images looked at cannot be read, and max_unread', error)
-    error = last_line(run_tool('cache_teacher.py', config, '--out', 'cache', code=1))
+    error = last_line(run_tool('cache', config, '--out', 'cache', code=1))
     assert re.match(r'error: photos/?: 20 of the \d+ images looked at cannot be read, and max_unread', error)
     allowed = ('--cfg-options', 'max_unreadable=0.5')
-    assert '26 unreadable images' in run_tool('cache_teacher.py', config, '--out', 'cache', *allowed)
+    assert '26 unreadable images' in run_tool('cache', config, '--out', 'cache', *allowed)
     for path in photos.rglob('*.jpg'):
         path.write_bytes(b'')
-    error = last_line(run_tool('cache_teacher.py', config, '--out', 'new', code=1))
+    error = last_line(run_tool('cache', config, '--out', 'new', code=1))
     assert re.match(r'error: photos/?: none of the 68 images can be read', error)
 
 
@@ -173,7 +173,7 @@ def test_objects_and_a_folder_beside_them(run_tool, config_path, photos, tmp_pat
     config = tmp_path / 'config.py'
     base = str(config_path('detection/lfi_mask-rcnn_vit-tiny_shapes.py'))
     config.write_text(DETECTOR.format(base=base, classes=classes))
-    printed = run_tool('cache_teacher.py', config, '--out', 'cache', '--num-workers', 2)
+    printed = run_tool('cache', config, '--out', 'cache', '--num-workers', 2)
     assert 'maps of 26 of 32 images' in printed and '6 unreadable images have no maps' in printed
     options = ['--cfg-options', 'model.teacher_cache=cache', 'train_dataloader.drop_last=False']
     assert '6 images cannot be read' in run_tool('train.py', config, '--work-dir', 'work', *options)

@@ -35,7 +35,7 @@ train_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(_scope_='mmpretrain', type='lfi.ImageFolder', data_root=data_root, pipeline=train_pipeline),
 )
-# For tools/infer.py, which prepares images as this says. Without labels nothing is measured.
+# For lfi infer, which prepares images as this says. Without labels nothing is measured.
 test_dataloader = dict(
     batch_size=128,
     num_workers=8,

@@ -14,7 +14,7 @@ WITHOUT_LABELS = ('FewLabels', 'ImageFolder')
 
 
 def labels_of(dataset: object, reads_labels: bool = True) -> str:
-    """Which labels of a data set's config choose concepts when `tools/cache_teacher.py` reads it.
+    """Which labels of a data set's config choose concepts when `lfi cache` reads it.
 
     Args:
         dataset: the config, with data sets inside it at any depth.
@@ -54,7 +54,7 @@ def check_labels_of_cache(cache: str | Path, dataset: object, reads_labels: bool
         f'model.teacher_cache={str(cache)!r} keeps the maps of chosen concepts alone '
         f'(teacher.max_concepts={manifest.teacher.get("max_concepts")}), and labels choose: it was written '
         f'with labels={manifest.labels!r}, and train_dataloader.dataset has labels={wanted!r}. Write another '
-        'by tools/cache_teacher.py with the config of this training; or set model.teacher.max_concepts=None, '
+        'by lfi cache with the config of this training; or set model.teacher.max_concepts=None, '
         'for a cache that serves all choices of labels'
     )
 

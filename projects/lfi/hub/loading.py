@@ -22,7 +22,7 @@ def from_pretrained(
     know is refused. A repository is downloaded once; of a cache every shard is verified.
 
     Args:
-        source: a folder that `save_pretrained` wrote, or `tools/cache_teacher.py`; or a repository,
+        source: a folder that `save_pretrained` wrote, or `lfi cache`; or a repository,
             `user/name`, of a cache `datasets/user/name`, both with `hf://` before them if you like.
         revision: branch, tag or commit. Defaults to None: the main branch.
         token: of the Hub's user. Defaults to None: the one that is stored, if any.

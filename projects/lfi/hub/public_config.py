@@ -14,7 +14,7 @@ from torch import Tensor
 from lfi.concepts import concept_names
 from lfi.config_types import leaves
 from lfi.errors import UsageError, as_usage_error
-from lfi.models.export import export_student, model_config
+from lfi.export import export_student, model_config
 from lfi.models.teachers.loading.weights import BLIP, GENERATIVE
 from lfi.models.teachers.loading.weights_source import is_file_name
 from lfi.student_folder import to_plain

@@ -18,8 +18,8 @@ from lfi.engine.checkpoints.reading import load_from_local
 from lfi.engine.config_loading import load_config
 from lfi.engine.hooks.fitting_weights import check_weights
 from lfi.errors import UsageError
+from lfi.export import model_config
 from lfi.model_wrappers import unwrapped
-from lfi.models.export import model_config
 from lfi.registry import MODELS
 from lfi.repositories import CARD, CONFIG, WEIGHTS
 from lfi.state_dicts import load_strictly, state_dict_of

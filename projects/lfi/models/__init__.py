@@ -2,7 +2,6 @@
 
 from .adapters import interaction_query_adapter
 from .backbones import ConvStem, InteractionQueryViT, InteractionStates, SimpleFPN
-from .export import export_student, query_student
 from .losses import (
     AffinityPrior,
     AttentionTransferLoss,
@@ -31,6 +30,7 @@ from .students.classifiers import (
 )
 from .students.distill import InteractionDistillMixin
 from .students.pretrainers import FeatureDistillPretrainer, LFIPretrainer, ShuffledImagesPretrainer
+from .students.query_student import query_student
 from .students.readout import InteractionReadout
 from .teachers import VLMAttentionTeacher
 
@@ -67,7 +67,6 @@ __all__ = [
     'ShuffledPlacesClassifier',
     'SimpleFPN',
     'VLMAttentionTeacher',
-    'export_student',
     'interaction_query_adapter',
     'query_student',
 ]

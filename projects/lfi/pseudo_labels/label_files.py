@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 from mmcv.transforms import LoadImageFromFile
 
+from lfi.apis.concept_answers import ConceptAnswers
 from lfi.apis.image_pipeline import UnfitImageError
 from lfi.apis.sources import FileSource
 from lfi.fileio import file_size
 
-from .answers import ConceptAnswers
-from .arguments import LabelRules
 from .label_log import LabelLog
+from .label_rules import LabelRules
 from .labelling import label_image
 from .written_labels import image_record, unreadable_record
 

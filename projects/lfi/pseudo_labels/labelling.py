@@ -9,8 +9,10 @@ import numpy as np
 from pycocotools import mask as rle
 from torch import Tensor
 
-from .answers import ConceptAnswers, concept_masks
-from .arguments import LabelRules
+from lfi.apis.concept_answers import ConceptAnswers
+
+from .label_rules import LabelRules
+from .masks import concept_masks
 
 # The score and the presence of a label are rounded to so many decimals.
 DECIMALS = 4

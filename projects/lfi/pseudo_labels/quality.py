@@ -11,11 +11,11 @@ import torch
 from pycocotools import mask as rle
 from torch import Tensor
 
+from lfi.apis.concept_answers import ConceptAnswers
 from lfi.datasets import objects_of
 from lfi.evaluation import MeanIoU, centre_map, coco_precision
 
-from .answers import ConceptAnswers
-from .arguments import LabelRules
+from .label_rules import LabelRules
 from .labelling import FoundObject, ImageLabels, label_image, present_concepts
 
 MASK_THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)

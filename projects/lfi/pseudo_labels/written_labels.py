@@ -109,7 +109,7 @@ def _coco(records: list[dict], names: list[str], concepts: Sequence[str], root: 
         for k, (i, found) in enumerate(objects, 1)
     ]
     return dict(
-        info=dict(description='labels by lfi, tools/pseudo_label.py', images=str(root)),
+        info=dict(description='labels by lfi, lfi pseudo-label', images=str(root)),
         images=images,
         categories=[dict(id=c, name=name) for c, name in enumerate(concepts, 1)],
         annotations=annotations,

@@ -17,7 +17,7 @@ PRESENCES = ('label', 'image', 'best-location')
 class TeacherReading:
     """Reads a teacher's maps on the student's grid, of the view that the student sees.
 
-    What is best depends on the teacher and the data: `tools/eval_teacher.py` measures both choices and
+    What is best depends on the teacher and the data: `lfi eval-teacher` measures both choices and
     recommends one.
 
     Args:

@@ -5,7 +5,7 @@ from copy import deepcopy
 import pytest
 import torch
 from lfi.config_files import tools_root
-from lfi.models.export import export_student, model_config
+from lfi.export import export_student, model_config
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner
 

@@ -18,7 +18,7 @@ def test_launchers(tmp_path):
 
 
 def test_a_cache_is_written_on_this_machine_by_as_many_processes_as_train():
-    plain = ['python', 'tools/cache_teacher.py', 'a.py']
+    plain = ['python', '-m', 'lfi', 'cache', 'a.py']
     assert Launcher(python='python').cache_command('a.py') == plain
     assert Launcher(8).cache_command('a.py') == ['bash', 'tools/dist_cache_teacher.sh', 'a.py', '8']
     assert Launcher(8, 'gpu', 'python').cache_command('a.py') == plain

@@ -37,7 +37,7 @@ class LoadInteractionMaps(BaseTransform):
     `PackDetInputs(meta_keys=(..., 'view', 'interaction_maps'))`.
 
     Args:
-        cache: the folder that `tools/cache_teacher.py` wrote, the same as `model.teacher_cache`.
+        cache: the folder that `lfi cache` wrote, the same as `model.teacher_cache`.
             `tools/train.py` fills it in from there. Defaults to None: nothing is read, and the teacher is
             asked online.
 
@@ -68,7 +68,7 @@ class LoadInteractionMaps(BaseTransform):
             raise UsageError(
                 f'{results["img_path"]}: its label is hidden by lfi.FewLabels, and {self.cache} was written '
                 'with all labels, which chose the concepts whose maps it keeps: they tell the label. Write '
-                'another by tools/cache_teacher.py with the config of this training'
+                'another by lfi cache with the config of this training'
             )
         results['interaction_maps'] = self._opened.stored(*pieces_of(results))
         return results

@@ -40,7 +40,7 @@ class InteractionDistillMixin(TeacherMixin):
     Args:
         *args: of `StudentMixin` and the task model.
         teacher: config of the teacher.
-        teacher_cache: folder of the teacher's maps that `tools/cache_teacher.py` wrote, to be read in place
+        teacher_cache: folder of the teacher's maps that `lfi cache` wrote, to be read in place
             of asking the teacher; the training pipeline must record views (`lfi.RecordView`) and read the
             maps (`lfi.LoadInteractionMaps`). Defaults to None.
         readout: arguments of the `InteractionReadout`. `text_dims` defaults to what `text_dims_of` finds in

@@ -29,7 +29,7 @@ class TeacherMixin(StudentMixin):
     Args:
         *args: of `StudentMixin`.
         teacher: config of the `VLMAttentionTeacher`.
-        teacher_cache: folder of what `tools/cache_teacher.py` wrote for the config, or None.
+        teacher_cache: folder of what `lfi cache` wrote for the config, or None.
         **kwargs: of `StudentMixin`.
 
     Raises:

@@ -29,7 +29,7 @@ from .vlm_attention_teacher import VLMAttentionTeacher
 
 
 class CachedOutputs:
-    """What a teacher said of the unaugmented images, written once by `tools/cache_teacher.py`.
+    """What a teacher said of the unaugmented images, written once by `lfi cache`.
 
     Training with it needs neither the teacher's weights nor its time. The data loader's workers read the
     records (`lfi.LoadInteractionMaps`); here is what the manifest knows, and how records become maps.
@@ -155,9 +155,7 @@ def open_cache(folder: str, wanted: dict) -> InteractionCache:
             wanted['whole_patches'] = cached['whole_patches']
     found = difference('teacher', cached, wanted)
     if found:
-        raise CacheError(
-            f'{folder} does not fit the config: {found}. Write another by tools/cache_teacher.py'
-        )
+        raise CacheError(f'{folder} does not fit the config: {found}. Write another by lfi cache')
     return cache
 
 
@@ -167,7 +165,7 @@ def check_map_count(cache: InteractionCache, count: int) -> None:
     if found != count:
         raise CacheError(
             f'{cache.folder} is corrupted: its records have {found} maps, and its texts make them {count}. '
-            'Write another by tools/cache_teacher.py'
+            'Write another by lfi cache'
         )
 
 

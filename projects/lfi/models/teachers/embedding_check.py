@@ -136,7 +136,7 @@ class EmbeddingCheck:
         if not distance <= self.tolerance:
             raise ValueError(
                 f"{found} {distance:.3g} away from the model's own, where at most {self.tolerance:g} is "
-                'rounding. Use another extractor; `tools/eval_teacher.py CONFIG --extractors all` tries them'
+                'rounding. Use another extractor; `lfi eval-teacher CONFIG --extractors all` tries them'
             )
 
 

@@ -62,7 +62,7 @@ def read_npy(path: Path, dtype: np.dtype | type, mmap_mode: Literal['r'] | None 
     return array
 
 
-ANEW = 'Write the cache anew, by tools/cache_teacher.py in another folder'
+ANEW = 'Write the cache anew, by lfi cache in another folder'
 
 
 def shard_file(folder: Path, shard: int) -> Path:
@@ -101,8 +101,7 @@ def read_checksum(folder: Path, shard: int) -> str:
         return read_start(path, 64).decode()
     except (OSError, ValueError) as error:
         raise CacheError(
-            f'{path} is corrupted: {error}. Remove it and run tools/cache_teacher.py again: it writes this '
-            'shard anew'
+            f'{path} is corrupted: {error}. Remove it and run lfi cache again: it writes this shard anew'
         ) from error
 
 
@@ -122,7 +121,7 @@ def read_unread(folder: Path, shard: int) -> list[int]:
     if not isinstance(places, list) or not all(type(place) is int for place in places):
         raise CacheError(
             f'{path} is corrupted: remove it and {checksum_file(folder, shard).name}, and run '
-            'tools/cache_teacher.py again: it writes this shard anew'
+            'lfi cache again: it writes this shard anew'
         )
     return places
 

@@ -97,7 +97,7 @@ def refuse_other_files(folder: Path, paths: Sequence[str], kept: np.ndarray, fou
         raise CacheError(
             f'{folder} was written for another image of this name: {paths[first]} has {found[first]:,} '
             f'bytes, and had {kept[first]:,}. Write a cache for these images in another folder by '
-            f'tools/cache_teacher.py; or, if they show the same, read a copy of this one without {SIZES}'
+            f'lfi cache; or, if they show the same, read a copy of this one without {SIZES}'
         )
 
 

@@ -76,7 +76,7 @@ class InteractionCache:
         if missing:
             raise CacheError(
                 f'{folder} is unfinished: {len(missing)} of {self.manifest.num_shards} shards are missing, '
-                f'the first is {missing[0]}. tools/cache_teacher.py with the same arguments goes on with it'
+                f'the first is {missing[0]}. lfi cache with the same arguments goes on with it'
             )
         self.texts = load_texts(self.folder, self.manifest.texts)
         named, shape = len(self.manifest.concepts), self.texts.shape
@@ -132,7 +132,7 @@ class InteractionCache:
         if unknown.any():
             raise CacheError(
                 f'{self.folder} has no maps of {paths[int(unknown.argmax())]}: it was written for other data '
-                f'({self.manifest.num_images} images). Write one for these by tools/cache_teacher.py'
+                f'({self.manifest.num_images} images). Write one for these by lfi cache'
             )
         rows = self._order[found]
         self._refuse_namesakes(paths, rows)
@@ -146,7 +146,7 @@ class InteractionCache:
         if unread.any():
             raise CacheError(
                 f'{self.folder} has no maps of {paths[int(unread.argmax())]}: it could not be read when the '
-                'cache was written. tools/cache_teacher.py with the same arguments makes up for what can be '
+                'cache was written. lfi cache with the same arguments makes up for what can be '
                 'read by now'
             )
         if self._sizes is not None:
@@ -164,7 +164,7 @@ class InteractionCache:
             raise CacheError(
                 f'{self.folder} knows images by the last {self.manifest.name_parts} parts of their paths, and'
                 f' {path} has the same ones as another image: it was written for one of the two folders. '
-                'Write one cache for both by tools/cache_teacher.py'
+                'Write one cache for both by lfi cache'
             )
         self._places[rows] = places
 
@@ -180,7 +180,7 @@ class InteractionCache:
             if not holds_bytes(path) or checksum_of(path) != expected:
                 raise CacheError(
                     f'{path} is corrupted or was changed: it does not match its checksum. Remove '
-                    f'{checksum_file(self.folder, shard).name} and run tools/cache_teacher.py again: it '
+                    f'{checksum_file(self.folder, shard).name} and run lfi cache again: it '
                     'writes this shard anew'
                 )
             try:

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from lfi.models.export import export_student
+from lfi.export import export_student
 from lfi.registry import MODELS
 from mmpretrain.models.classifiers import ImageClassifier
 from unlabelled_batches import BACKBONE, PREPROCESSOR, batch, losses_of

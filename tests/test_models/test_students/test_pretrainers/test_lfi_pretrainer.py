@@ -5,8 +5,8 @@ import copy
 import pytest
 import torch
 from lfi.concepts import ConceptCheckHook
+from lfi.export import export_student
 from lfi.models import LFIPretrainer
-from lfi.models.export import export_student
 from lfi.models.students.pretrainers import pooled
 from lfi.registry import MODELS
 from mmengine.registry import DefaultScope

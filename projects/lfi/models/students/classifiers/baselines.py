@@ -46,7 +46,7 @@ class FeatureDistillClassifier(FeatureDistillMixin, LabelledHeadMixin, ImageClas
         *args: of `FeatureDistillMixin` and `ImageClassifier`.
         teacher: config of the `VLMAttentionTeacher`; its concepts begin with the classes.
         distill_loss: as `FeatureDistillMixin` says.
-        teacher_cache: folder of the features that `tools/cache_teacher.py` wrote for this config, to be read
+        teacher_cache: folder of the features that `lfi cache` wrote for this config, to be read
             in place of asking the teacher, as `CachedFeatures` says. Defaults to None.
         **kwargs: of `FeatureDistillMixin` and `ImageClassifier`.
 

@@ -231,7 +231,7 @@ def find_config_folder(model: str) -> Path | None:
         name = model.removeprefix(HUB)
         raise ValueError(
             f'model={model!r} is a repository: fetch it by `hf download {name} --local-dir FOLDER` and give '
-            "the folder, or give open_clip's own name and tag, which tools/list_teachers.py lists"
+            "the folder, or give open_clip's own name and tag, which lfi teachers lists"
         )
     path = Path(model.removeprefix('local-dir:'))
     if len(Path(model).parts) == 1 and (BUILT_IN / model).is_dir():

@@ -1,0 +1,88 @@
+"""Where a teacher sees texts in images, folders and videos."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from mmengine.config import Config
+from mmengine.logging import print_log
+from mmengine.structures import BaseDataElement
+
+from lfi.adaptation.teacher import named_teacher
+from lfi.errors import UsageError
+from lfi.registry import TRANSFORMS
+
+from .interaction_result import InteractionResult
+from .sources import list_sources
+from .teacher_reader import TeacherReader
+
+# What presence is compared with, beside the other texts, where a teacher names no background of its own.
+BACKGROUND = ['background']
+
+
+def named_reader(
+    name: str,
+    texts: Sequence[str],
+    templates: Sequence[str] | None = None,
+    input_size: int | None = None,
+    device: str | None = None,
+) -> TeacherReader:
+    """A named teacher, read as its locations are read best.
+
+    Args:
+        name: as `named_teacher` takes it.
+        texts: to ask for.
+        templates: prompts, with {} for the text. Defaults to None: the teacher's own.
+        input_size: side that images are resized to, in pixels. Defaults to None: the teacher's own.
+        device: of the teacher. Defaults to None: a GPU if there is one.
+
+    Raises:
+        UsageError: if the teacher cannot be had.
+    """
+    teacher = named_teacher(name)
+    # With a background of its own a teacher is best read by share (docs/teachers.md).
+    reading = dict(positions_reading='share', presence='best-location') if 'background' in teacher else {}
+    teacher.setdefault('background', BACKGROUND)
+    changes = dict(templates=templates, input_size=input_size)
+    teacher.update({key: value for key, value in changes.items() if value is not None})
+    try:
+        return TeacherReader(Config(dict(model=dict(teacher=teacher, reading=reading))), texts, device)
+    except (ImportError, OSError, RuntimeError, TypeError, ValueError) as error:
+        raise UsageError(f'--teacher {name}: {error}') from error
+
+
+def result_of(
+    reader: TeacherReader, image: np.ndarray, name: str = '', frame: int | None = None
+) -> InteractionResult:
+    """What a teacher says of an image, (H, W, 3) uint8 BGR; it predicts nothing."""
+    (answer,) = reader([image])
+    maps = answer.maps
+    if reader.reading.positions_reading == 'scores':
+        # Of any sign, and only their differences mean something.
+        maps = maps - maps.amin((-2, -1), keepdim=True)
+    maps = maps / maps.sum((-2, -1), keepdim=True).clamp_min(1e-12)
+    texts, nothing = reader.concepts, BaseDataElement()
+    return InteractionResult(name, frame, image, nothing, texts, answer.presence, maps, answer.view)
+
+
+def answers(
+    reader: TeacherReader, inputs: Sequence[str], frame_stride: int, skipped: list[str]
+) -> Iterator[InteractionResult]:
+    """The results of images, one by one.
+
+    Args:
+        reader: the teacher.
+        inputs: images, folders of images, videos.
+        frame_stride: of a video, every so many-th frame.
+        skipped: gets the names of what cannot be read.
+    """
+    load = TRANSFORMS.build(dict(type='LoadImageFromFile'))
+    for source in list_sources(inputs):
+        try:
+            for frame, loaded in source.read(load, frame_stride):
+                yield result_of(reader, loaded['img'].astype(np.uint8, copy=False), source.name, frame)
+        except OSError as error:
+            skipped.append(source.name)
+            print_log(f'{error}; skipped, {len(skipped)} so far', 'current', logging.WARNING)

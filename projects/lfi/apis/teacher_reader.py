@@ -1,0 +1,99 @@
+"""A teacher, asked about images without labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.model.utils import stack_batch
+
+from lfi.concepts import check_unrepeated
+from lfi.engine.machine import usable_device
+from lfi.models.teachers import PixelFormat, teacher_identity
+from lfi.registry import TEACHERS
+from lfi.structures import TeacherReading
+
+from .concept_answers import ConceptAnswers
+
+# Presence from which a concept is labelled, by what presence is: the best F1 on training images, of COCO by
+# the softmax, of Shapes by the best location (docs/auto_labels.md). That of a concept by itself is a
+# probability.
+PRESENCE_THRESHOLDS = {'softmax': 0.05, 'best-location': 0.6, 'alone': 0.5}
+
+
+class TeacherReader:
+    """Reads maps and presence of a config's teacher, as its `model.reading` says.
+
+    Without `model.reading`, maps are read by 'scores' and presence by 'image'. Where a training takes
+    presence from labels alone, there are none here, and it is the teacher's own. Of several layers the last
+    one's maps are read.
+
+    Args:
+        cfg: The config.
+        texts: Other concepts than the teacher's own. Defaults to None. The background of the config stays.
+        device: Of the teacher. Defaults to None: a GPU where there is one.
+
+    Raises:
+        ValueError: If the config has no teacher; if the device is not there; if its only concept has nothing
+            to compete with; or as the teacher says.
+        FileNotFoundError, RuntimeError, ImportError: As the teacher says.
+    """
+
+    # The best on training images of Shapes and of COCO (docs/auto_labels.md).
+    mask_threshold = 0.3
+
+    def __init__(self, cfg: Config, texts: Sequence[str] | None = None, device: str | None = None) -> None:
+        config = cfg.get('model', {}).get('teacher')
+        if config is None:
+            raise ValueError('the config has no model.teacher to ask; give --checkpoint to ask its student')
+        if texts is not None:
+            check_unrepeated(texts, 'texts')
+            config = dict(config, concepts=list(texts))
+        reading = dict(cfg.model.get('reading') or {})
+        if reading.get('presence') == 'label':
+            reading['presence'] = 'image'
+        self.reading = TeacherReading(**reading)
+        self.identity: dict[str, Any] = dict(
+            teacher=teacher_identity({**config, 'max_concepts': None}), reading=vars(self.reading)
+        )
+        self.teacher = TEACHERS.build(config)
+        self.reading.check(self.teacher.directions)
+        self.device = usable_device(device)
+        bank = self.teacher.bank
+        self.concepts: tuple[str, ...] = bank.names[: bank.num_concepts]
+        if len(bank) == 1 and self._competes:
+            raise ValueError(
+                f'{self.concepts[0]!r} is the only concept, and presence is a softmax over the bank: it '
+                'would be 1 in every image. Give more texts, or model.teacher.background in the config'
+            )
+
+    @property
+    def _competes(self) -> bool:
+        alone = self.reading.presence == 'image' and not self.teacher.own_presence.startswith('softmax')
+        return not alone
+
+    @property
+    def presence_threshold(self) -> float:
+        """The default of this kind of presence."""
+        if self.reading.presence == 'best-location':
+            return PRESENCE_THRESHOLDS['best-location']
+        return PRESENCE_THRESHOLDS['softmax' if self._competes else 'alone']
+
+    def __call__(self, images: Sequence[np.ndarray]) -> list[ConceptAnswers]:
+        """The answers for images, each (H, W, 3) uint8 BGR, of any sizes."""
+        inputs = [torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))) for image in images]
+        sizes = [tuple(image.shape[:2]) for image in images]
+        # As they are stored, a byte a value: the teacher makes each one small by itself.
+        padded = stack_batch(inputs).to(self.device)
+        maps = self.teacher.maps_of_all(padded, PixelFormat.raw(), sizes)
+        maps = self.reading(maps).to('cpu')
+        heats = (maps.logits if maps.positions is None else maps.positions.exp())[:, -1]
+        comparable = 'concepts' in maps.directions
+        n = len(self.concepts)
+        return [
+            ConceptAnswers(presence[:n], heat[:n], torch.eye(2, 3), comparable)
+            for presence, heat in zip(maps.presence, heats)
+        ]

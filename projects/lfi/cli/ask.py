@@ -1,0 +1,63 @@
+"""Ask a teacher about images, folders and videos: where it sees texts. Nothing is trained.
+
+lfi ask photo.jpg --texts dog grass
+lfi ask photos/ --texts dog grass --teacher ViT-B-16-SigLIP2:webli --out-dir seen
+
+Each image, or frame of a video, gets a picture of its maps and a record in predictions.json. A teacher's
+weights are downloaded the first time that they are used.
+"""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from .arguments import ArgumentParser, add_device, add_image_arguments, add_templates
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the command's arguments."""
+    add_image_arguments(parser)
+    parser.add_argument('--texts', nargs='+', required=True, metavar='TEXT', help='texts to ask for')
+    parser.add_argument(
+        '--teacher',
+        default='clip-b16',
+        metavar='NAME',
+        help="a teacher of LFI's configs, such as lit-lite0; one that `lfi teachers` lists, as MODEL:TAG; or "
+        'a folder with an open_clip model (%(default)s)',
+    )
+    add_templates(parser)
+    parser.add_argument(
+        '--input-size',
+        type=int,
+        metavar='PX',
+        help="side that images are resized to: more is finer, and slower (default: the teacher's own)",
+    )
+    parser.add_argument(
+        '--out-dir',
+        default='work_dirs/asked',
+        metavar='DIR',
+        help='folder for pictures and predictions (%(default)s)',
+    )
+    add_device(parser)
+
+
+def run(args: Namespace) -> None:
+    """Write the teacher's maps and presence."""
+    from mmengine.registry import DefaultScope
+
+    from lfi.apis.drawing import draw_result
+    from lfi.apis.result_files import write_results
+    from lfi.apis.teacher_answers import answers, named_reader
+
+    skipped: list[str] = []
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        reader = named_reader(args.teacher, args.texts, args.templates, args.input_size, args.device)
+        write_results(
+            answers(reader, args.inputs, args.frame_stride, skipped),
+            lambda result: draw_result(result, (), range(len(result.texts))),
+            inputs=args.inputs,
+            classes=(),
+            skipped=skipped,
+            frame_stride=args.frame_stride,
+            out_dir=args.out_dir,
+        )

@@ -1,0 +1,76 @@
+"""Ask a config's teacher about every training image, once, and keep its maps.
+
+lfi cache CONFIG --out DIR
+lfi train CONFIG --cfg-options model.teacher_cache=DIR
+
+The maps are those of the unaugmented images; training warps them into each view. Of a baseline that copies
+the teacher's features, these are kept. A run that was stopped or killed goes on where it was. Several
+processes, on one machine or many, share the work:
+
+tools/dist_cache_teacher.sh CONFIG 8 --out DIR
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+from .arguments import ArgumentParser, add_config_arguments, add_launcher_arguments, positive, whole
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the command's arguments."""
+    add_config_arguments(parser)
+    parser.add_argument('--out', required=True, metavar='DIR', help='folder of the cache')
+    parser.add_argument('--batch-size', type=positive, default=64, help='images at once (%(default)s)')
+    parser.add_argument(
+        '--num-workers', type=whole, default=2, help='processes that load images (%(default)s)'
+    )
+    parser.add_argument(
+        '--verify',
+        nargs='?',
+        type=positive,
+        const=256,
+        metavar='N',
+        help='instead: read a finished cache again, and ask again about N images (%(const)s)',
+    )
+    add_launcher_arguments(parser)
+
+
+def run(args: Namespace) -> None:
+    """Write the cache, or verify it."""
+    from mmengine import dist
+    from mmengine.registry import init_default_scope
+
+    from lfi.apis import caching
+    from lfi.engine.config_loading import load_config
+    from lfi.engine.processes import start_processes
+    from lfi.engine.unreadable_images import max_unreadable
+    from lfi.option_values import option_of
+    from lfi.structures.interaction_cache import InteractionCache
+    from lfi.unreadable import FoundList
+
+    cfg = load_config(args.config, args.cfg_options)
+    start_processes(cfg, args.launcher, args.local_rank)
+    if args.launcher != 'none' and not dist.is_distributed():
+        dist.init_dist(args.launcher, **cfg.get('env_cfg', {}).get('dist_cfg', {}))
+    init_default_scope(cfg.get('default_scope', 'mmengine'))
+    max_share = max_unreadable(cfg)
+    job = caching.TeacherJob(cfg)
+    folder = Path(args.out)
+    if args.verify is not None:
+        good = caching.verify(job, folder, args.batch_size, args.num_workers, args.verify)
+        sys.exit(0 if good else 1)
+    if dist.get_rank() == 0:
+        caching.say_what_reads(cfg, args.out)
+    caching.write(job, folder, args.batch_size, args.num_workers, max_share)
+    if dist.get_rank() == 0:
+        cache = InteractionCache(args.out)
+        total, unread = cache.manifest.num_images, len(FoundList(args.out))
+        kept = f'{total - unread:,} of {total:,}' if unread else f'{total:,}'
+        options = {**(args.cfg_options or {}), 'model.teacher_cache': args.out}
+        pairs = [option_of(key, value) for key, value in options.items()]
+        train = ['lfi', 'train', args.config, '--cfg-options', *pairs]
+        print(f'{args.out}: maps of {kept} images, {cache.num_bytes / 1e6:.1f} MB.\n{shlex.join(train)}')

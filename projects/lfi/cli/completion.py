@@ -1,0 +1,62 @@
+"""Print the completion of commands, options and configs for a shell.
+
+eval "$(lfi completion bash)"
+eval "$(lfi completion zsh)"
+
+In ~/.bashrc or ~/.zshrc, or once into a file that these read.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+import shtab
+
+from lfi.config_files import config_names
+
+from .arguments import ArgumentParser, config_file
+
+NEEDS_STACK = False
+CONFIGS = {'bash': '_lfi_configs', 'zsh': '_lfi_configs'}
+PREAMBLE = {
+    'bash': "_lfi_configs() {{ compgen -W '{names}' -- $1; compgen -f -- $1; }}",
+    'zsh': '_lfi_configs() {{ compadd -- {names}; _files; }}',
+}
+"""What completes a config: one of LFI's, or a file. Other shells complete none."""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument('shell', choices=shtab.SUPPORTED_SHELLS, help='which shell')
+
+
+def run(args: argparse.Namespace) -> None:
+    """Print the completion, which shtab writes."""
+    preamble = PREAMBLE.get(args.shell, '').format(names=' '.join(config_names()))
+    print(shtab.complete(whole_parser(), shell=args.shell, preamble=preamble))
+
+
+def whole_parser() -> ArgumentParser:
+    """One parser of all commands, with what completes each argument."""
+    # Both of these import all commands.
+    from .main import commands, module_of, summary
+
+    whole = ArgumentParser(prog='lfi')
+    subparsers = whole.add_subparsers()
+    for command in commands():
+        parser = subparsers.add_parser(command, help=summary(command), conflict_handler='resolve')
+        module_of(command).add_arguments(parser)
+        for add in parser.variants.values():
+            add(parser)
+        for action in parser._actions:
+            set_completion(action)
+    return whole
+
+
+def set_completion(action: Any) -> None:
+    """Complete a config's name, or else files, where an argument takes a text."""
+    if action.type is config_file:
+        action.complete = CONFIGS
+    elif action.choices is None and action.type is None and action.nargs != 0:
+        action.complete = shtab.FILE

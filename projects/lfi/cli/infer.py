@@ -1,0 +1,63 @@
+"""Run a trained model on images, folders and videos: maps of texts, and predictions.
+
+lfi infer CONFIG CHECKPOINT photos/ cat.jpg --texts 'red circle' star --out-dir work_dirs/seen
+lfi infer CONFIG CHECKPOINT clip.mp4 --frame-stride 5 --texts dog --out-dir work_dirs/seen
+
+Each image, or frame of a video, gets a picture and a record in predictions.json. The pictures of a video are
+also joined to a video.
+"""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from .arguments import (
+    ArgumentParser,
+    add_checkpoint,
+    add_config_arguments,
+    add_device,
+    add_image_arguments,
+    add_templates,
+    positive,
+)
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the command's arguments."""
+    add_config_arguments(parser)
+    add_checkpoint(parser)
+    add_image_arguments(parser)
+    parser.add_argument(
+        '--texts',
+        nargs='+',
+        metavar='TEXT',
+        help='texts to ask for (default: the classes of the training; pictures show the 5 strongest)',
+    )
+    add_templates(parser)
+    parser.add_argument('--out-dir', required=True, metavar='DIR', help='folder for pictures and predictions')
+    parser.add_argument('--batch-size', type=positive, default=8, help='images at once (%(default)s)')
+    add_device(parser)
+
+
+def run(args: Namespace) -> None:
+    """Write pictures and predictions."""
+    from lfi.apis import InteractionInferencer
+    from lfi.apis.result_files import write_results
+    from lfi.engine import run_options
+    from lfi.engine.config_loading import load_config
+    from lfi.errors import as_usage_error
+
+    run_options.require_checkpoint(args.checkpoint)
+    cfg = load_config(args.config, args.cfg_options)
+    with as_usage_error(ImportError, OSError, RuntimeError, ValueError):
+        inferencer = InteractionInferencer(cfg, args.checkpoint, args.device, args.templates)
+        results = inferencer.stream(args.inputs, args.texts, args.batch_size, args.frame_stride)
+    write_results(
+        results,
+        lambda result: inferencer.visualize(args.inputs, [result], args.texts)[0],
+        inputs=args.inputs,
+        classes=inferencer.classes,
+        skipped=inferencer.skipped,
+        frame_stride=args.frame_stride,
+        out_dir=args.out_dir,
+    )

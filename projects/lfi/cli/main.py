@@ -1,0 +1,92 @@
+"""The commands of `lfi`, and the way from a command line to one of them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from types import ModuleType
+
+from lfi.config_files import tools_root
+from lfi.errors import nearest
+from lfi.version import __version__
+
+from .arguments import ArgumentParser
+from .running import run_tool
+
+GROUPS = {
+    'Begin': ('adapt', 'doctor', 'completion'),
+    'Train and test': ('train', 'pretrain', 'test', 'print-config'),
+    'Teachers': ('ask', 'teachers', 'eval-teacher', 'cache'),
+    'Ask a trained model': ('infer', 'demo'),
+    'Label images': ('pseudo-label',),
+    'Export': ('export', 'benchmark'),
+}
+"""All commands, in the order of the help."""
+
+
+def commands() -> list[str]:
+    """The names of all commands."""
+    return sorted(name for names in GROUPS.values() for name in names)
+
+
+def module_of(command: str) -> ModuleType:
+    """The module of a command."""
+    return import_module(f'lfi.cli.{command.replace("-", "_")}')
+
+
+def summary(command: str) -> str:
+    """The first line of a command's help."""
+    return (module_of(command).__doc__ or '').partition('\n')[0].removesuffix('.')
+
+
+def parser_of(command: str) -> ArgumentParser:
+    """The parser of a command's arguments."""
+    module = module_of(command)
+    parser = ArgumentParser(prog=f'lfi {command}', description=module.__doc__)
+    module.add_arguments(parser)
+    return parser
+
+
+def main() -> None:
+    """Run the command line `lfi COMMAND ...`."""
+    command, *words = sys.argv[1:] or ['--help']
+    if command in ('-h', '--help', 'help'):
+        print(overview())
+    elif command in ('-V', '--version'):
+        print(__version__)
+    elif command in commands():
+        run_command(command, words)
+    else:
+        near = nearest(command, commands())
+        ArgumentParser(prog='lfi').error(f'there is no command {command}{near and f"; {near}"}')
+
+
+def run_command(command: str, words: Sequence[str] | None = None) -> None:
+    """Run a command; an error ends the process with a line and its exit status.
+
+    Args:
+        command: one of `commands`.
+        words: its arguments. Defaults to None: those of the process.
+    """
+    args = parser_of(command).parse_args(words)
+    module = module_of(command)
+    if getattr(module, 'NEEDS_STACK', True):
+        run_tool(module.run, args)
+    else:
+        module.run(args)
+
+
+def overview() -> str:
+    """The help of `lfi`: all commands in their groups, with a line each."""
+    width = max(map(len, commands()))
+    lines = ['usage: lfi COMMAND [ARGUMENTS ...]', '       lfi COMMAND --help', '       lfi --version']
+    for title, names in GROUPS.items():
+        lines += ['', f'{title}:', *(f'  {name.ljust(width)}  {summary(name)}' for name in names)]
+    lines += [
+        '',
+        "A CONFIG is a file, or the name of one of LFI's: lfi train lfi_vit-tiny_shapes",
+        f'Several GPUs: {tools_root() / "tools"}/dist_train.sh CONFIG 8; dist_test.sh, dist_cache_teacher.sh '
+        'and slurm_*.sh lie beside it',
+    ]
+    return '\n'.join(lines)

@@ -1,0 +1,37 @@
+"""Print a config with its bases merged in.
+
+lfi print-config CONFIG
+"""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from .arguments import ArgumentParser, add_config_arguments
+
+SUFFIXES = ('.py', '.json', '.yml', '.yaml')
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the command's arguments."""
+    add_config_arguments(parser)
+    parser.add_argument('--save-path', metavar='FILE', help='also write it to a .py, .json or .yml file')
+    parser.add_check(unwritable)
+
+
+def unwritable(args: Namespace) -> str | None:
+    """The message for a file that no config is written to."""
+    if args.save_path and not args.save_path.endswith(SUFFIXES):
+        return f'--save-path takes a .py, .json or .yml file, got {args.save_path}'
+    return None
+
+
+def run(args: Namespace) -> None:
+    """Print the config."""
+    from lfi.engine.config_loading import load_config
+    from lfi.engine.text_config import text_config
+
+    cfg = text_config(load_config(args.config, args.cfg_options))
+    print(cfg.pretty_text)
+    if args.save_path:
+        cfg.dump(args.save_path)

@@ -1,0 +1,78 @@
+"""Evaluate a checkpoint.
+
+lfi test CONFIG CHECKPOINT
+tools/dist_test.sh CONFIG CHECKPOINT 8
+"""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from .arguments import ArgumentParser, add_checkpoint, add_config_arguments, add_run_arguments
+
+PREDICTIONS = ('.pkl', '.pickle')
+METRICS = ('.json', '.yml', '.yaml', *PREDICTIONS)
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the command's arguments."""
+    add_config_arguments(parser)
+    add_run_arguments(parser)
+    add_checkpoint(parser)
+    parser.add_argument('--out', metavar='FILE', help='write the results to a file')
+    parser.add_argument(
+        '--out-item',
+        choices=['metrics', 'pred'],
+        default='pred',
+        help='what to write: metrics (.json, .yml or .pkl), or predictions (.pkl) (default: pred)',
+    )
+    parser.add_argument(
+        '--show-dir', metavar='DIR', help='folder for images with the predictions drawn over them'
+    )
+    parser.add_argument(
+        '--tta', action='store_true', help="test-time augmentation by the config's tta_model and tta_pipeline"
+    )
+    parser.add_check(unwritable)
+
+
+def unwritable(args: Namespace) -> str | None:
+    """The message for a file that the results cannot be written to."""
+    if not args.out:
+        return None
+    if args.out_item == 'pred' and not args.out.endswith(PREDICTIONS):
+        return f'predictions are written to a .pkl file, got --out {args.out}'
+    if args.out_item == 'metrics' and not args.out.endswith(METRICS):
+        return f'metrics are written to a {", ".join(METRICS)} file, got --out {args.out}'
+    return None
+
+
+def run(args: Namespace) -> None:
+    """Test the checkpoint."""
+    import mmengine
+    from mmengine.registry import METRICS as REGISTRY
+
+    from lfi.engine import launch, run_options
+
+    run_options.require_checkpoint(args.checkpoint)
+    cfg = launch.load_run_config(args)
+    cfg.load_from = args.checkpoint
+    cfg.resume = False
+    if cfg.model.get('teacher_cache') is not None:
+        # It holds the training images.
+        cfg.model.teacher_cache = None
+    run_options.check_concepts(cfg)
+    cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type='lfi.FittingWeightsHook')]
+    if args.amp:
+        cfg.test_cfg.fp16 = True
+    if args.show_dir:
+        run_options.draw_predictions(cfg, args.show_dir)
+    if args.tta:
+        run_options.enable_tta(cfg)
+    runner = launch.build_runner(cfg)
+    if args.out and args.out_item == 'pred':
+        # mmdet's own stores masks compressed.
+        dump = 'mmdet.DumpDetResults' if cfg.get('default_scope') == 'mmdet' else 'DumpResults'
+        runner.test_evaluator.metrics.append(REGISTRY.build({'type': dump, 'out_file_path': args.out}))
+    metrics = runner.test()
+    if args.out and args.out_item == 'metrics':
+        mmengine.dump(metrics, args.out)

@@ -1,0 +1,45 @@
+"""Train a model.
+
+lfi train CONFIG
+tools/dist_train.sh CONFIG 8 --amp
+"""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from .arguments import ArgumentParser, add_config_arguments, add_training_arguments
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the command's arguments."""
+    add_config_arguments(parser)
+    add_training_arguments(parser)
+
+
+def run(args: Namespace) -> None:
+    """Train the config's model."""
+    from lfi.datasets.transforms import refuse_unrecorded_steps
+    from lfi.engine import launch, run_options
+    from lfi.engine.machine import MACHINE, machine
+    from lfi.engine.pipelines import hooks_of, set_teacher_cache, switched_pipelines
+
+    cfg = launch.load_run_config(args)
+    run_options.write_checkpoints_atomically(cfg)
+    run_options.log_validation_by_iteration(cfg)
+    run_options.check_concepts(cfg)
+    run_options.set_resume(cfg, args.resume)
+    set_teacher_cache(cfg)
+    switched = [dict(pipeline=steps) for steps in switched_pipelines(hooks_of(cfg))]
+    dataset = (cfg.get('train_dataloader') or {}).get('dataset')
+    refuse_unrecorded_steps([dataset, *switched], cfg.get('default_scope'))
+    if args.amp:
+        run_options.enable_amp(cfg)
+    if args.auto_scale_lr:
+        run_options.enable_auto_scale_lr(cfg)
+    if args.no_validate:
+        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    runner = launch.build_runner(cfg)
+    runner.logger.info(f'{MACHINE}{machine()}')
+    launch.require_batches(runner)
+    runner.train()

@@ -1,0 +1,100 @@
+"""The labels of a folder of images, by a teacher or by a student."""
+
+from __future__ import annotations
+
+import os
+from contextlib import closing
+from pathlib import Path
+
+from tqdm import tqdm
+
+from lfi.apis import StudentReader, TeacherReader, list_sources
+from lfi.apis.sources import FileSource, check_output
+from lfi.errors import UsageError, as_usage_error
+from lfi.evenly_spaced import evenly_spaced
+from lfi.matplotlib_settings import save_figure
+
+from .drawing import draw_labels
+from .label_files import label_files, read_image, unlabelled
+from .label_log import LabelLog
+from .label_rules import LabelRules
+from .written_labels import write_labels
+
+
+def image_files(inputs: list[str]) -> list[FileSource]:
+    """Each image file once."""
+    with as_usage_error(OSError, ValueError):
+        sources = list_sources(inputs)
+    files: dict[str, FileSource] = {}
+    for source in sources:
+        if not isinstance(source, FileSource):
+            raise UsageError(f'{source.name} is a video: data sets read images; write its frames as files')
+        if '://' in source.name:
+            raise UsageError(
+                f'{source.name} is an address: labels are those of files here, so fetch it first'
+            )
+        # In whatever folder the command is run, a name in the log is of one image.
+        path = os.path.abspath(source.name)
+        files.setdefault(path, FileSource(path))
+    return list(files.values())
+
+
+def write_picture(path: Path, records: list[dict], concepts: tuple[str, ...], count: int) -> None:
+    """Draw evenly spaced images."""
+    chosen = [records[i] for i in evenly_spaced(len(records), count)]
+    images = [read_image(FileSource(record['file']))[..., ::-1] for record in chosen]
+    save_figure(draw_labels(images, chosen, concepts), path, dpi=110)
+
+
+def label_images(
+    reader: TeacherReader | StudentReader,
+    rules: LabelRules,
+    inputs: list[str],
+    folder: str,
+    batch_size: int,
+    num_pictures: int,
+) -> None:
+    """Label the images that have no labels yet, and write the labels of all.
+
+    Args:
+        reader: a teacher, or a student.
+        rules: from answers to labels.
+        inputs: images, and folders of images.
+        folder: of the labels.
+        batch_size: images at once.
+        num_pictures: images that are drawn with their labels.
+
+    Raises:
+        UsageError: if no image can be read.
+    """
+    check_output(inputs, folder, '--out')
+    sources, out = image_files(inputs), Path(folder)
+    with closing(LabelLog(out / 'log.jsonl', {**reader.identity, **vars(rules)})) as log:
+        done = len(sources) - len(unlabelled(sources, log))
+        with tqdm(total=len(sources), initial=done, unit=' images', smoothing=0.05) as bar:
+            for count in label_files(reader, sources, rules, log, batch_size):
+                bar.update(count)
+    records = [log[source.name] for source in sources]
+    root = write_labels(out, records, reader.concepts)
+    good = [record for record in records if 'error' not in record]
+    bad = len(records) - len(good)
+    if not good:
+        raise UsageError(f'none of the {bad} images can be read: {out}/unreadable.txt says why')
+    if num_pictures:
+        write_picture(out / 'labels.png', good, reader.concepts, num_pictures)
+    objects = sum(len(record['objects']) for record in good)
+    shown = sum(bool(record['presence']) for record in good)
+    print(f'{out}: {objects:,} objects in {len(good):,} images, of which {shown:,} show a concept')
+    if bad:
+        print(f'{bad:,} images cannot be read: unreadable.txt names them')
+    annotations, labels, classes = (
+        os.path.abspath(out / name) for name in ('annotations.json', 'labels.txt', 'classes.txt')
+    )
+    print(
+        f"mmdet: dict(type='CocoDataset', ann_file={annotations!r}, data_prefix=dict(img={str(root)!r}), "
+        f'metainfo=dict(classes={list(reader.concepts)}))'
+    )
+    print(
+        f"mmpretrain: dict(type='CustomDataset', ann_file={labels!r}, data_prefix={str(root)!r}, "
+        f'classes={classes!r})'
+    )

@@ -1,0 +1,176 @@
+"""What the arguments that tools share take, and what they say of what they do not take."""
+
+from argparse import ArgumentTypeError
+
+import pytest
+from lfi.cli.arguments import (
+    ArgumentParser,
+    add_config_arguments,
+    add_run_arguments,
+    add_study_arguments,
+    not_negative,
+    positive,
+    whole,
+)
+from lfi.config_files import config_path
+
+CONFIG = 'classification/lfi_vit-tiny_shapes.py'
+
+
+@pytest.fixture
+def parser():
+    parser = ArgumentParser(prog='tool')
+    add_config_arguments(parser)
+    add_run_arguments(parser)
+    return parser
+
+
+@pytest.fixture
+def refused(parser, capsys):
+    """What is said of a command line that is refused."""
+
+    def parse(*args):
+        with pytest.raises(SystemExit, match='2'):
+            parser.parse_args(args)
+        return capsys.readouterr().err
+
+    return parse
+
+
+def test_an_unknown_option_ends_in_one_line_with_the_nearest_one(refused):
+    assert refused(CONFIG, '--work-dri=x', '--launch-er', 'none') == (
+        'tool: error: unrecognized arguments: --work-dri=x --launch-er none; did you mean --work-dir? '
+        'did you mean --launcher? (all arguments: tool --help)\n'
+    )
+    assert refused(CONFIG, '--zzzz') == (
+        'tool: error: unrecognized arguments: --zzzz (all arguments: tool --help)\n'
+    )
+    # What is not in the help is not recommended.
+    assert 'did you mean' not in refused(CONFIG, '--local_rnak', '3')
+
+
+def test_an_unknown_option_of_a_sub_command(capsys):
+    parser = ArgumentParser(prog='tool')
+    inner = parser.add_subparsers(dest='command').add_parser('part')
+    inner.add_argument('--images', type=int)
+    assert parser.parse_args(['part', '--images', '3']).images == 3
+    with pytest.raises(SystemExit, match='2'):
+        parser.parse_args(['part', '--imgaes', '3'])
+    assert capsys.readouterr().err == (
+        'tool part: error: unrecognized arguments: --imgaes 3; did you mean --images? '
+        '(all arguments: tool part --help)\n'
+    )
+
+
+def test_an_unknown_config_ends_in_one_line_with_the_nearest_ones(refused):
+    line = refused('lfi_vit-tny_shapes')
+    assert 'argument config: there is no config lfi_vit-tny_shapes; near it are ' in line
+    assert CONFIG in line and line.count('\n') == 1
+
+
+def test_a_config_is_named_as_find_config_takes_it(parser):
+    assert parser.parse_args(['lfi_vit-tiny_shapes']).config == config_path(CONFIG)
+
+
+def test_the_folder_of_a_cache_stays_as_it_was_typed(parser):
+    def cache(folder):
+        options = parser.parse_args([CONFIG, '--cfg-options', f'model.teacher_cache={folder}']).cfg_options
+        return options['model.teacher_cache']
+
+    assert (cache('my maps, 2/1'), cache('None')) == ('my maps, 2/1', None)
+
+
+def test_brackets_that_do_not_fit_end_in_one_line(refused):
+    said = refused(CONFIG, '--cfg-options', 'a=[1, (2]')
+    assert '--cfg-options takes KEY=VALUE pairs, got a=[1, (2]' in said
+
+
+def test_options_add_up(parser):
+    found = parser.parse_args([CONFIG, '--cfg-options', 'a=1', 'b=red circle', '--cfg-options', 'a=3'])
+    assert found.cfg_options == {'a': 3, 'b': 'red circle'}
+
+
+def test_the_options_of_a_study_stay_as_they_were_typed():
+    parser = ArgumentParser()
+    add_study_arguments(parser)
+    assert parser.parse_args([]).cfg_options == []
+    found = parser.parse_args(['--cfg-options', 'a=1', 'b=[1, "x y"]', '--cfg-options', 'a=3'])
+    assert found.cfg_options == ['a=1', 'b=[1, "x y"]', 'a=3']
+
+
+@pytest.mark.parametrize(
+    ('args', 'words'),
+    [
+        (['--cfg-options', 'a=1', 'foo'], '--cfg-options takes KEY=VALUE pairs, got a=1 foo'),
+        (['--cfg-options', 'a=[1,2'], '--cfg-options takes KEY=VALUE pairs, got a=[1,2'),
+        (['--seeds', '-1'], "argument --seeds: must be a whole number of 0 or more, got '-1'"),
+    ],
+)
+def test_what_no_cell_of_a_study_can_take_is_refused(args, words, capsys):
+    parser = ArgumentParser()
+    add_study_arguments(parser, seeds=[0])
+    with pytest.raises(SystemExit, match='2'):
+        parser.parse_args(args)
+    assert words in capsys.readouterr().err
+
+
+def test_pairs_without_a_value(capsys):
+    parser = ArgumentParser()
+    add_config_arguments(parser)
+    with pytest.raises(SystemExit):
+        parser.parse_args([CONFIG, '--cfg-options', 'train_cfg.max_epochs'])
+    assert '--cfg-options takes KEY=VALUE pairs, got train_cfg.max_epochs' in capsys.readouterr().err
+
+
+def test_local_rank_of_older_launchers(parser):
+    assert parser.parse_args([CONFIG, '--local-rank', '1']).local_rank == 1
+
+
+def test_the_value_of_an_option_decides_which_arguments_follow(capsys):
+    parser = ArgumentParser(prog='lfi tool')
+    parser.add_variants(
+        '--to',
+        {
+            'file': lambda parser: parser.add_argument('out'),
+            'hub': lambda parser: parser.add_argument('name'),
+        },
+        choices=['file', 'hub'],
+        default='file',
+    )
+    variants = dict(parser.variants)
+    assert vars(parser.parse_args(['a'])) == dict(to='file', out='a')
+    parser = ArgumentParser(prog='lfi tool')
+    parser.add_variants('--to', variants, choices=['file', 'hub'], default='file')
+    assert vars(parser.parse_args(['a', '--to', 'hub'])) == dict(to='hub', name='a')
+    parser = ArgumentParser(prog='lfi tool')
+    parser.add_variants('--to', variants, choices=['file', 'hub'], default='file')
+    with pytest.raises(SystemExit):
+        parser.parse_args(['a', '--to', 'hup'])
+    assert "argument --to: invalid choice: 'hup'" in capsys.readouterr().err
+
+
+def test_a_check_of_several_arguments_ends_the_process(capsys):
+    parser = ArgumentParser(prog='lfi tool')
+    parser.add_argument('--low', type=int, default=0)
+    parser.add_argument('--high', type=int, default=1)
+    parser.add_check(lambda args: f'--low {args.low} is above --high' if args.low > args.high else None)
+    assert parser.parse_args(['--low', '1']).low == 1
+    with pytest.raises(SystemExit) as end:
+        parser.parse_args(['--low', '2'])
+    assert end.value.code == 2
+    assert capsys.readouterr().err.startswith('lfi tool: error: --low 2 is above --high (all arguments: ')
+
+
+@pytest.mark.parametrize(
+    ('kind', 'taken', 'refused'),
+    [
+        (positive, ['1', '12'], ['0', '-1', '1.5', 'a']),
+        (whole, ['0', '12'], ['-1', '1.5', '']),
+        (not_negative, ['0', '1.5', '1e3'], ['-5', 'nan', 'inf', '']),
+    ],
+)
+def test_numbers_that_make_no_sense_are_refused(kind, taken, refused):
+    assert [kind(text) for text in taken] == [float(text) for text in taken]
+    for text in refused:
+        with pytest.raises(ArgumentTypeError, match=f'must be a (whole )?number .*, got {text!r}'):
+            kind(text)

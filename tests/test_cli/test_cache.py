@@ -1,0 +1,198 @@
+"""`lfi cache` on built-in data, and training from what it wrote."""
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import time
+
+import pytest
+from lfi.datasets import Shapes
+from lfi.structures.interaction_cache import InteractionCache
+
+CONFIG = 'classification/lfi_vit-tiny_shapes.py'
+SMALL = [
+    'train_cfg.max_epochs=1',
+    'train_dataloader.dataset.num_images=64',
+    'train_dataloader.num_workers=0',
+    'train_dataloader.persistent_workers=False',
+    'val_dataloader.dataset.num_images=40',
+    'val_dataloader.num_workers=0',
+    'val_dataloader.persistent_workers=False',
+    'default_hooks.logger.interval=1',
+    'model.teacher.max_concepts=4',
+]
+# Of 256 images, but for the last.
+THREE_SHARDS = 'train_dataloader.dataset.num_images=520'
+
+
+@pytest.fixture(scope='module')
+def arguments(config_path):
+    options = [*SMALL, THREE_SHARDS]
+    return [config_path(CONFIG), '--out', 'cache', '--num-workers', '0', '--cfg-options', *options]
+
+
+@pytest.fixture(scope='module')
+def written(run_tool_in, arguments, tmp_path_factory):
+    """An undisturbed cache, and what the tool printed. Do not write into it."""
+    folder = tmp_path_factory.mktemp('undisturbed')
+    return folder / 'cache', run_tool_in(folder, 'cache', *arguments)
+
+
+@pytest.fixture
+def cache(written, tmp_path):
+    """A copy of it, as `cache` in the folder where tools run."""
+    return shutil.copytree(written[0], tmp_path / 'cache')
+
+
+def content(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_it_says_how_far_it_is_and_what_it_wrote(written):
+    folder, out = written
+    assert '520/520' in out and 'images/s' in out
+    assert re.search(r'cache: maps of 520 images, [\d.]+ MB', out)
+    # What it says to type works in any folder, and trains what was cached.
+    typed = re.search(r'\nlfi train \S+ --cfg-options (.*)', out)[1]
+    assert {*shlex.split(typed)} == {*SMALL, THREE_SHARDS, 'model.teacher_cache=cache'} - {SMALL[1]}
+    manifest = json.loads((folder / 'manifest.json').read_text())
+    assert manifest['teacher']['model'] == 'shapes-tiny' and manifest['teacher']['weights']
+    assert (manifest['num_images'], manifest['shard_size']) == (520, 256)
+    assert manifest['own_presence'] == 'softmax over the bank'
+
+
+def test_a_whole_cache_passes_the_verification_and_a_changed_one_does_not(run_tool, arguments, cache):
+    out = run_tool('cache', *arguments, '--verify', '64')
+    assert re.search(
+        r'3 shards match their checksums; of 64 images .* 0\.\d+ quantisation steps, .*: fine', out
+    )
+    shard = cache / 'shard-00001.npy'
+    shard.write_bytes(shard.read_bytes()[:-1] + b'x')
+    out = run_tool('cache', *arguments, '--verify', code=1)
+    assert 'shard-00001.npy is corrupted or was changed' in out
+
+
+def test_training_from_the_cache(run_tool, config_path, cache, tmp_path):
+    options = [*SMALL, 'model.teacher_cache=cache']
+    out = run_tool('train.py', config_path(CONFIG), '--work-dir', 'run', '--cfg-options', *options)
+    assert re.search(r'loss_positions: [\d.]+', out) and (tmp_path / 'run/epoch_1.pth').is_file()
+
+
+def test_the_head_learns_from_a_cache_of_what_competes_alone(run_tool, config_path, cache):
+    options = [*SMALL, 'model.teacher_cache=cache', 'model.logit_kd.loss_weight=1']
+    train = ['train.py', config_path(CONFIG), '--work-dir', 'run', '--cfg-options', *options]
+    assert re.search(r'loss_logits: [\d.]+', run_tool(*train))
+    manifest = cache / 'manifest.json'
+    manifest.write_text(manifest.read_text().replace('softmax over the bank', 'sigmoid, concept by concept'))
+    out = run_tool(*train, code=1)
+    assert re.search(r'\(sigmoid, concept by concept\).*: leave out teacher.max_concepts=4, or logit_kd', out)
+
+
+def test_training_from_the_cache_with_mixed_images(run_tool, config_path, cache, tmp_path):
+    options = [*SMALL, 'model.teacher_cache=cache', 'train_dataloader.num_workers=1']
+    mixed = config_path('classification/lfi_vit-tiny-mixed_shapes.py')
+    out = run_tool('train.py', mixed, '--work-dir', 'run', '--cfg-options', *options)
+    assert re.search(r'loss_positions: [\d.]+', out) and (tmp_path / 'run/epoch_1.pth').is_file()
+
+
+def test_a_control_trains_on_cached_features(run_tool, config_path, tmp_path):
+    config = config_path('baselines/logit-kd_vit-tiny_shapes.py')
+    options = [option for option in SMALL if 'max_concepts' not in option]
+    write = ['cache', config, '--out', 'features', '--num-workers', '0']
+    run_tool(*write, '--cfg-options', *options)
+    assert 'fine' in run_tool(*write, '--verify', '--cfg-options', *options)
+    options.append('model.teacher_cache=features')
+    out = run_tool('train.py', config, '--work-dir', 'run', '--cfg-options', *options)
+    assert re.search(r'loss_logits: [\d.]+', out) and (tmp_path / 'run/epoch_1.pth').is_file()
+
+
+def test_another_teachers_cache_is_left_alone(run_tool, arguments, config_path, cache):
+    other = 'model.teacher.max_concepts=5'
+    options = [*SMALL, 'model.teacher_cache=cache', other]
+    out = run_tool('train.py', config_path(CONFIG), '--cfg-options', *options, code=1)
+    assert 'cache does not fit the config: teacher.max_concepts is 4 in the cache, 5 here' in out
+    out = run_tool('cache', *arguments, other, code=1)
+    assert 'error: cache holds other maps: teacher.max_concepts is 4 in the cache, 5 here' in out
+    out = run_tool('cache', *arguments, other, '--verify', code=1)
+    assert 'error: cache does not fit the config: teacher.max_concepts is 4 in the cache, 5 here' in out
+
+
+def test_labels_that_chose_what_is_kept_are_not_hidden_afterwards(run_tool, arguments, config_path, cache):
+    few = 'train_dataloader.few_labels.labels_per_class=1'
+    options = [*SMALL, 'model.teacher_cache=cache', few]
+    out = run_tool('train.py', config_path(CONFIG), '--cfg-options', *options, code=1)
+    assert "(teacher.max_concepts=4), and labels choose: it was written with labels='known'" in out
+    out = run_tool('cache', *arguments, few, code=1)
+    assert "error: cache holds other maps: labels is 'known' in the cache, 'hidden' here" in out
+
+
+def test_a_killed_run_goes_on_and_gives_the_same_cache(
+    run_tool, tool_command, tool_env, warm_python, arguments, written, tmp_path
+):
+    command = warm_python.command(*tool_command('cache', *arguments)[1:])
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=tool_env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as process:
+        while not (tmp_path / 'cache/shard-00000.blake2b').exists():
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.kill()
+        # The pipe's end: what writes is gone.
+        process.stdout.read()
+    assert len(list((tmp_path / 'cache').glob('*.blake2b'))) < 3
+    run_tool('cache', *arguments)
+    assert content(tmp_path / 'cache') == content(written[0])
+
+
+def test_two_processes_share_the_work(run_tool, arguments, written, tmp_path):
+    run_tool('dist_cache_teacher.sh', arguments[0], '2', *arguments[1:])
+    assert content(tmp_path / 'cache') == content(written[0])
+
+
+def test_a_config_without_a_teacher_is_an_error_of_one_line(run_tool, config_path):
+    control = config_path('baselines/task-loss_vit-tiny_shapes.py')
+    out = run_tool('cache', control, '--out', 'cache', code=1)
+    assert out.splitlines()[-1] == 'error: the config has no model.teacher to ask'
+
+
+def test_a_pipeline_that_reads_no_maps_is_told_before_the_teacher_is_asked(run_tool, config_path, tmp_path):
+    (tmp_path / 'byhand.py').write_text(
+        f'_base_ = {str(config_path(CONFIG))!r}\n'
+        "train_dataloader = dict(dataset=dict(pipeline=[dict(type='PackInputs')]))"
+    )
+    out = run_tool('cache', 'byhand.py', '--out', 'cache', '--cfg-options', *SMALL)
+    told = out.index('Training by this config cannot read the maps: model.teacher_cache=')
+    assert told < out.index('64/64') and 'Or let `lfi adapt` write the config' in out
+
+
+CAPTIONS = """
+_base_ = {base!r}
+concepts = dict(type='lfi.Shapes', extra=['large white circle', 'green bolt'])
+load = dict(type='lfi.LoadCaptionConcepts', concepts=concepts)
+read = dict(type='lfi.LoadInteractionMaps')
+pack = dict(type='PackInputs', algorithm_keys=('view', 'gt_concepts', 'interaction_maps'))
+view = dict(type='lfi.RecordView', transforms=[dict(type='RandomFlip', prob=0.5)])
+train_dataloader = dict(dataset=dict(pipeline=[load, view, read, pack]))
+model = dict(teacher=dict(concepts=concepts))
+custom_hooks = [dict(type='lfi.InteractionVisualizationHook', interval=2, num_images=2)]
+"""
+
+
+def test_what_captions_speak_of_is_cached_and_trained_on(run_tool, config_path, tmp_path):
+    config = tmp_path / 'captions.py'
+    config.write_text(CAPTIONS.format(base=str(config_path(CONFIG))))
+    run_tool('cache', config, '--out', 'cache', '--num-workers', '0', '--cfg-options', *SMALL)
+    cache = InteractionCache(tmp_path / 'cache')
+    first = Shapes('train', 64)[0]
+    assert first['caption'].startswith('a large white circle below a green bolt')
+    (record,) = cache.read([first['img_path']])
+    presence = dict(zip(record['concepts'].tolist(), record['presence'].tolist()))
+    assert {first['gt_label'], 20, 21} <= presence.keys()
+    # The teacher's own: a probability over the bank.
+    assert sum(presence.values()) <= 1 + 1e-3
+    options = ('--work-dir', 'work', '--cfg-options', *SMALL, 'model.teacher_cache=cache')
+    out = run_tool('train.py', config, *options)
+    assert re.search(r'loss_positions: [\d.]+', out)
+    assert list(tmp_path.glob('work/*/vis_data/vis_image/interactions_0.png'))

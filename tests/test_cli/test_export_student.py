@@ -1,0 +1,98 @@
+"""The export of students, run as a user runs it."""
+
+import timm
+import torch
+from lfi.export import model_config
+from lfi.models.backbones import InteractionQueryViT
+from lfi.registry import MODELS
+from mmengine.config import Config
+from mmengine.runner import load_checkpoint
+from mmpretrain import get_model
+from mmpretrain.models.backbones import VisionTransformer
+from safetensors.torch import load_file, save_file
+
+TOOL = 'export'
+TIMM = 'export --to timm'
+SHAPES = 'classification/lfi_vit-tiny_shapes.py'
+PLAIN = dict(stem=None, with_cls_token=True, out_type='cls_token')
+GATED = dict(**PLAIN, num_queries=8, write_back='gated')
+
+
+def logits(config, checkpoint):
+    """Of the model as it was trained, on two random images."""
+    student = MODELS.build(model_config(Config.fromfile(config))).eval()
+    load_checkpoint(student, str(checkpoint), strict=True)
+    with torch.no_grad():
+        return student(images())
+
+
+def images():
+    return torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+
+
+def test_a_plain_student_is_a_checkpoint_of_mmpretrain(run_tool, small_training, tmp_path):
+    config, checkpoint = small_training(SHAPES, **PLAIN, num_queries=8, write_back='none')
+    out = tmp_path / 'export/student.pth'
+    output = run_tool(TOOL, config, checkpoint, out)
+    assert 'Removed readout: 11 tensors' in output
+    assert 'Removed backbone.interaction_queries: 1 tensors, 128 values' in output
+
+    written = torch.load(out)
+    assert written.keys() == {'meta', 'state_dict'}
+    assert len(written['meta']['dataset_meta']['classes']) == 20
+    student = get_model(str(out.with_suffix('.py')), pretrained=str(out)).eval()
+    assert type(student.backbone) is VisionTransformer
+    assert student.state_dict().keys() == written['state_dict'].keys()
+    with torch.no_grad():
+        assert torch.equal(student(images()), logits(config, checkpoint))
+
+
+def test_timm_builds_a_plain_student_from_its_folder(run_tool, small_training, tmp_path):
+    config, checkpoint = small_training(SHAPES, **PLAIN)
+    save_file(torch.load(checkpoint)['state_dict'], tmp_path / 'training.safetensors')
+    out = tmp_path / 'export/model.safetensors'
+    output = run_tool(TIMM, config, tmp_path / 'training.safetensors', out)
+    assert "timm's outputs differ from the student's by" in output
+    vit = timm.create_model(f'local-dir:{out.parent}', pretrained=True).eval()
+    with torch.no_grad():
+        torch.testing.assert_close(vit(images()), logits(config, checkpoint), atol=1e-5, rtol=1e-5)
+    assert timm.data.resolve_model_data_config(vit)['mean'] == [0.5, 0.5, 0.5]
+
+
+def test_a_gated_student_keeps_its_queries_and_is_none_of_timms(run_tool, small_training, tmp_path):
+    config, checkpoint = small_training(SHAPES, **GATED)
+    out = tmp_path / 'export/student.safetensors'
+    output = run_tool(TIMM, config, checkpoint, out, code=1)
+    assert "train a student with backbone.write_back='none'" in output
+    assert not out.parent.exists()
+
+    run_tool(TOOL, config, checkpoint, out)
+    assert 'backbone.layers.1.query_gate' in load_file(out)
+    with torch.no_grad():
+        student = get_model(str(out.with_suffix('.py')), pretrained=str(out)).eval()
+        assert torch.equal(student(images()), logits(config, checkpoint))
+
+
+def test_a_student_keeps_its_stem_and_is_none_of_timms(run_tool, small_training, tmp_path):
+    config, checkpoint = small_training(SHAPES)
+    out = tmp_path / 'export/student.pth'
+    assert "timm's Vision Transformer has no stem" in run_tool(TIMM, config, checkpoint, out, code=1)
+    assert 'Removed readout: 11 tensors' in run_tool(TOOL, config, checkpoint, out)
+    student = get_model(str(out.with_suffix('.py')), pretrained=str(out)).eval()
+    assert type(student.backbone) is InteractionQueryViT
+    with torch.no_grad():
+        assert torch.equal(student(images()), logits(config, checkpoint))
+
+
+def test_what_it_reads_is_not_overwritten(run_tool, small_training):
+    config, checkpoint = small_training(SHAPES, **PLAIN)
+    before = config.read_text()
+    assert 'would overwrite' in run_tool(TOOL, config, checkpoint, config.with_suffix('.safetensors'), code=1)
+    assert config.read_text() == before
+    own = config.with_name('own.py')
+    own.write_text('print(1)')
+    (config.parent / 'config.json').write_text('{"mine": 1}')
+    for tool, out, words in ((TOOL, 'own.pth', 'own.py'), (TIMM, 'a.safetensors', 'config.json')):
+        said = run_tool(tool, config, checkpoint, config.with_name(out), code=1)
+        assert f'{words} is there already, and of no export' in said
+    assert own.read_text() == 'print(1)'
