@@ -20,7 +20,7 @@ import torch
 from cached_batch import write_cache
 from lfi.engine.machine import machine
 from lfi.registry import MODELS
-from lfi.training_only import training_only_of
+from lfi.utils.modules import training_only_of
 from mmdet.structures import DetDataSample
 from mmdet.structures.mask import BitmapMasks
 from mmengine.config import Config

@@ -9,9 +9,9 @@ import open_clip
 import torch
 from lfi.datasets import Shapes
 from lfi.evaluation import chance_level, pointing_game
-from lfi.markdown import table
 from lfi.models.teachers.loading import shapes_trunk  # noqa: F401
 from lfi.models.teachers.vlm import Tokenizer
+from lfi.utils.markdown import table
 from open_clip.loss import ClipLoss
 from safetensors.torch import save_file
 from torch import Tensor

@@ -44,7 +44,7 @@ def source(name: str) -> Source | None:
 
 
 def lazy_names(module: ast.Module) -> dict[str, str]:
-    """The names that `lfi.lazy_names` finds, with the module of each."""
+    """The names that `lfi.utils.lazy_names` finds, with the module of each."""
     for node in module.body:
         if isinstance(node, ast.Assign) and ast.unparse(node.value).startswith('lazy_names('):
             table = ast.literal_eval(node.value.args[1])

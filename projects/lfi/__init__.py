@@ -21,7 +21,7 @@ except ImportError as error:
 
 from . import ops, registry
 from .config_files import config_dict, config_path, teacher_config
-from .lazy_names import lazy_names
+from .utils.lazy_names import lazy_names
 from .version import __version__
 
 # mmengine resolves `_base_ = 'lfi::...'` only for packages in this table. Upstream's cannot find an editable

@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from .errors import near_it
-from .repositories import is_student
+from .utils.repositories import is_student
 
 PACKAGE = Path(__file__).parent
 ROOTS = {'LFI_DATA_ROOT': 'data', 'LFI_TEACHER_ROOT': 'checkpoints'}

@@ -18,7 +18,7 @@ from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from mmengine.registry import VISBACKENDS as MMENGINE_VISBACKENDS
 from mmengine.registry import Registry
 
-from .option_checks import check_options
+from .utils.options import check_options
 
 TASK_TYPES = {
     'LFIDetector': 'lfi.models.students.detectors',

@@ -14,9 +14,9 @@ from lfi.engine.checkpoints.weight_files import read_checkpoint
 from lfi.engine.config_loading import load_config
 from lfi.engine.hooks.fitting_weights import check_weights
 from lfi.errors import UsageError, as_usage_error
-from lfi.fileio import AtomicLocalBackend
-from lfi.folders import make_folder
 from lfi.models.students.classifiers import class_activation_maps
+from lfi.utils.fileio import AtomicLocalBackend
+from lfi.utils.folders import make_folder
 from mmengine.dataset import pseudo_collate
 from mmengine.device import get_device
 from mmengine.registry import DATASETS, init_default_scope

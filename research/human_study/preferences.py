@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from lfi import markdown
+from lfi.utils import markdown
 from scipy.stats import norm
 
 LEVEL = 0.95

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from lfi import markdown
+from lfi.utils import markdown
 
 from .answers import CATCH, Rater, StudyError, judgements
 from .preferences import preference_table, summarize

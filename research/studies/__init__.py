@@ -3,7 +3,7 @@
 Figures are imported from their own modules, since they need matplotlib.
 """
 
-from lfi.lazy_names import lazy_names
+from lfi.utils.lazy_names import lazy_names
 
 __getattr__, __all__ = lazy_names(
     __name__,

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from lfi import markdown
+from lfi.utils import markdown
 
 Kind = Literal['baseline', 'method', 'ablation', 'negative control']
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import matplotlib
 from lfi.errors import UsageError
-from lfi.matplotlib_settings import save_figure
+from lfi.utils.matplotlib_settings import save_figure
 from lfi.visualization.fonts import set_fonts
 from matplotlib.figure import Figure
 

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from itertools import groupby
 
 import numpy as np
-from lfi import markdown
 from lfi.errors import UsageError
+from lfi.utils import markdown
 
 from .paired import mean_and_spread, paired_difference, paired_table
 from .runs import Run

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
-from lfi.matplotlib_settings import default_style
+from lfi.utils.matplotlib_settings import default_style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 

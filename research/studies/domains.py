@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from lfi import markdown
+from lfi.utils import markdown
 
 from .convergence import same_schedule_table
 from .paired import mean_and_spread, paired_difference

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from lfi.config_files import tools_root
 from lfi.errors import UsageError
-from lfi.repositories import MANIFEST
+from lfi.utils.repositories import MANIFEST
 from rich.progress import Progress
 
 from .arms import Arm

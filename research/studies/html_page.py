@@ -7,7 +7,7 @@ import html
 import io
 from collections.abc import Sequence
 
-from lfi.matplotlib_settings import save_figure
+from lfi.utils.matplotlib_settings import save_figure
 from markdown_it import MarkdownIt
 from matplotlib.figure import Figure
 

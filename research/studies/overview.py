@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from lfi import markdown
+from lfi.utils import markdown
 
 from .arms import ARMS
 from .paired import mean_and_spread

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from lfi import markdown
+from lfi.utils import markdown
 from numpy.typing import ArrayLike
 from scipy import stats
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lfi.fileio import AtomicLocalBackend
-from lfi.matplotlib_settings import save_figure
+from lfi.utils.fileio import AtomicLocalBackend
+from lfi.utils.matplotlib_settings import save_figure
 
 from .domains import DomainStudy, read_domain_cells
 from .job import Job

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lfi.errors import UsageError
-from lfi.fileio import AtomicLocalBackend
+from lfi.utils.fileio import AtomicLocalBackend
 
 from .domains import VALIDATION, DomainStudy
 from .grid import START, Grid, domains_of, keep_arms, plan

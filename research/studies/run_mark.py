@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lfi.errors import UsageError
-from lfi.fileio import AtomicLocalBackend
+from lfi.utils.fileio import AtomicLocalBackend
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from lfi.config_types import model_config
 from lfi.engine import find_checkpoint_to_resume
 from lfi.engine.hooks.fitting_weights import check_weights
-from lfi.matplotlib_settings import default_style
 from lfi.models import LFIImageClassifier
+from lfi.utils.config_types import model_config
+from lfi.utils.matplotlib_settings import default_style
 from lfi.visualization import draw_answers, draw_interactions
 from matplotlib.figure import Figure
 from mmengine.config import Config

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
-from lfi import markdown
 from lfi.engine.scalars import read_scalars
+from lfi.utils import markdown
 from mmengine.logging import print_log
 
 # Validation metrics as the tables call them, and what makes them per cent.

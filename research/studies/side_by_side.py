@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from lfi import markdown
+from lfi.utils import markdown
 
 from .paired import mean_and_spread
 from .presets import PRESETS

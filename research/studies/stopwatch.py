@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event, Thread
 
-from lfi.fileio import AtomicLocalBackend
+from lfi.utils.fileio import AtomicLocalBackend
 
 
 @contextmanager

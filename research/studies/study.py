@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-from lfi import markdown
+from lfi.utils import markdown
 
 from .convergence import equal_finish_table, same_schedule_table
 from .csv_file import write_csv

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from lfi import markdown
 from lfi.errors import UsageError
+from lfi.utils import markdown
 
 from .csv_file import write_csv
 from .grid import WHERE

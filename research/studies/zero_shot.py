@@ -6,8 +6,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from lfi import markdown
 from lfi.config_files import tools_root
+from lfi.utils import markdown
 
 from .launcher import Launcher
 from .settings_digest import fix_roots

@@ -13,8 +13,8 @@ from lfi.engine.checkpoints.reading import load_from_local
 from lfi.engine.hooks.non_finite import NonFiniteError
 from lfi.errors import UsageError
 from lfi.models.students.distill import InteractionDistillMixin
-from lfi.option_checks import check_whole
 from lfi.structures.interaction_cache import CacheError
+from lfi.utils.options import check_whole
 from mmengine.fileio import get
 from mmengine.model import initialize
 from mmengine.registry import MODELS

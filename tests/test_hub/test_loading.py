@@ -14,7 +14,7 @@ import torch
 from lfi.apis import InteractionInferencer
 from lfi.engine.config_loading import load_config
 from lfi.models.teachers.loading.weights import BUILT_IN
-from lfi.repositories import HubError
+from lfi.utils.repositories import HubError
 from safetensors.torch import load_file, save
 
 

@@ -11,8 +11,8 @@ from lfi.engine.checkpoints.reading import safe_checkpoint_loading
 from lfi.engine.config_loading import load_config
 from lfi.engine.pipelines import set_teacher_cache
 from lfi.errors import UsageError
-from lfi.repositories import HubError, local_folder
 from lfi.structures.interaction_cache import CacheError, InteractionCache
+from lfi.utils.repositories import HubError, local_folder
 from mmengine.runner.checkpoint import CheckpointLoader
 
 IMAGES = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))

@@ -19,10 +19,10 @@ from pathlib import Path
 from zlib import crc32
 
 import lfi  # noqa: F401
-from lfi.repositories import HubError
 from lfi.student_folder.allowed_types import AllowedTypes, is_known
 from lfi.student_folder.bounded_build import Bounds, ForbiddenActionError, bounded_build
 from lfi.student_folder.config_sanitizer import check_config
+from lfi.utils.repositories import HubError
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import DefaultScope, Registry
 

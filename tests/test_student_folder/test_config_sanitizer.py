@@ -8,10 +8,10 @@ from types import ModuleType
 
 import pytest
 from lfi.registry import MODELS, TEACHERS
-from lfi.repositories import HubError
 from lfi.student_folder import allowed_types
 from lfi.student_folder.allowed_types import AllowedTypes, is_known
 from lfi.student_folder.config_sanitizer import LARGEST_IMAGE, check_config
+from lfi.utils.repositories import HubError
 from torch import nn
 
 VIT = dict(type='VisionTransformer', arch='deit-tiny', img_size=32, patch_size=8, out_type='avg_featmap')

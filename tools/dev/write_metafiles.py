@@ -20,11 +20,11 @@ from tempfile import TemporaryDirectory
 import lfi  # noqa: F401
 import torch
 import yaml
-from lfi import markdown
 from lfi.engine import launch
 from lfi.errors import UsageError
 from lfi.models.backbones import InteractionQueryViT
-from lfi.training_only import training_only_of
+from lfi.utils import markdown
+from lfi.utils.modules import training_only_of
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from timm.layers import to_2tuple

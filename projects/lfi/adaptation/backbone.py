@@ -13,10 +13,10 @@ from mmengine.registry import MODELS
 from mmpretrain.models.backbones import VisionTransformer
 from torch import Tensor, nn
 
-from lfi.config_types import type_name
 from lfi.errors import UsageError
 from lfi.models.adapters.feature_maps import FeatureMap, find_feature_maps
 from lfi.models.backbones import InteractionRecorder
+from lfi.utils.config_types import type_name
 
 from .kinds import kind_of
 from .source import Expression

@@ -13,13 +13,13 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DATASETS
 from torch import nn
 
-from lfi.config_types import leaves, type_name
 from lfi.datasets.transforms import refuse_unrecorded_steps
 from lfi.engine.config_loading import load_config
 from lfi.engine.few_labels_option import check_few_labels
 from lfi.engine.pipelines import check_pipelines, switched_pipelines
 from lfi.errors import UsageError
 from lfi.unreadable import UnreadableImageError, refuse_unreadable
+from lfi.utils.config_types import leaves, type_name
 
 from .kinds import offline
 from .overlay import build_model

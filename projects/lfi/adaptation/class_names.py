@@ -11,9 +11,9 @@ from mmengine.registry import DATASETS
 from mmpretrain.datasets.categories import IMAGENET_CATEGORIES
 
 from lfi.concepts import concept_names
-from lfi.config_types import configs_in, leaves
 from lfi.errors import UsageError
 from lfi.registry import DATASETS as LFI_DATASETS
+from lfi.utils.config_types import configs_in, leaves
 
 from .kinds import kind_of, offline, with_scope
 

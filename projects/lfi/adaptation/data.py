@@ -10,11 +10,11 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS
 from torch import nn
 
-from lfi.config_types import leaves, type_name
 from lfi.engine.pipelines import LOADERS, SWITCHED, is_rgb, leaving_out, switched_pipelines
 from lfi.errors import UsageError
 from lfi.models.batches.mixtures import record_mixtures
 from lfi.models.batches.samples import pixel_format
+from lfi.utils.config_types import leaves, type_name
 
 from .kinds import kind_of
 from .pipelines import (

@@ -14,8 +14,8 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from lfi.concepts import check_unrepeated
-from lfi.config_types import model_config, type_name
 from lfi.errors import UsageError
+from lfi.utils.config_types import model_config, type_name
 
 from .backbone import AskedBackbone, asked_backbone, has_weights_of_its_own
 from .class_names import check_number, named_classes, read_concepts

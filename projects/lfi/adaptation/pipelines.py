@@ -10,11 +10,11 @@ from typing import Any
 
 from mmengine.registry import TRANSFORMS
 
-from lfi.config_types import parts, type_name
 from lfi.datasets.transforms.unrecorded_steps import HARMLESS
 from lfi.datasets.transforms.view_rules import moves_nothing
 from lfi.engine.pipelines import is_rgb
 from lfi.registry import TASK_TYPES
+from lfi.utils.config_types import parts, type_name
 
 from .kinds import kind_of
 from .source import Expression

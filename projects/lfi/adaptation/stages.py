@@ -9,8 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from lfi.eval_mode import eval_mode
 from lfi.models.adapters.feature_maps import FeatureMap, find_feature_maps
+from lfi.utils.modules import eval_mode
 
 SIZES = (64, 256, 224, 384, 512, 32)
 """Sides in pixels of the blank images that are tried, the cheapest first: some backbones see but one."""

@@ -19,7 +19,6 @@ from mmengine.registry import DATASETS, MODELS
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from lfi.config_types import model_config
 from lfi.datasets import unaugmented
 from lfi.engine.cache_labels import labels_of
 from lfi.engine.pipelines import steps_that_read_maps
@@ -44,6 +43,7 @@ from lfi.unreadable import (
     refuse_too_many,
     refuse_unreadable,
 )
+from lfi.utils.config_types import model_config
 
 # Half precision, and other kernels than those that wrote the cache.
 PRESENCE_TOLERANCE = 0.01

@@ -14,7 +14,7 @@ from matplotlib.patches import Patch
 from mmcv import imresize
 
 from lfi.concepts.names import class_name
-from lfi.matplotlib_settings import default_style
+from lfi.utils.matplotlib_settings import default_style
 from lfi.visualization.figures import MIN_SCORE, draw_detections
 from lfi.visualization.fonts import set_fonts
 

@@ -9,8 +9,8 @@ from mmengine.config import Config
 from mmengine.registry import TRANSFORMS
 from torch import Tensor
 
-from lfi.config_types import leaves, type_name
 from lfi.datasets.transforms import RecordView
+from lfi.utils.config_types import leaves, type_name
 
 
 class UnfitImageError(OSError):

@@ -21,19 +21,18 @@ from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
 from lfi.concepts import prompt_templates
-from lfi.config_types import model_config
 from lfi.engine.checkpoints.reading import safe_checkpoint_loading
 from lfi.engine.hooks.fitting_weights import NO_RIVALS, RIVALS, needed_to_predict
 from lfi.engine.machine import usable_device
 from lfi.engine.pipelines import refuse_padding
-from lfi.eval_mode import eval_mode
 from lfi.models.batches.samples import seen_canvas, valid_sizes_of
 from lfi.models.teachers.text_tower import TextTower
-from lfi.offline import offline
-from lfi.option_checks import check_whole
-from lfi.repositories import first_line, is_student, local_folder
-from lfi.state_dicts import state_dict_of
 from lfi.student_folder import read_config
+from lfi.utils.config_types import model_config
+from lfi.utils.modules import eval_mode, state_dict_of
+from lfi.utils.options import check_whole
+from lfi.utils.process import offline
+from lfi.utils.repositories import first_line, is_student, local_folder
 
 from .drawing import draw_result, strongest
 from .image_pipeline import ImagePipeline

@@ -14,8 +14,8 @@ import numpy as np
 from tqdm import tqdm
 
 from lfi.errors import UsageError
-from lfi.fileio import AtomicLocalBackend
-from lfi.folders import make_folder
+from lfi.utils.fileio import AtomicLocalBackend
+from lfi.utils.folders import make_folder
 
 from .interaction_result import InteractionResult, result_record
 from .sources import VideoSource, check_output, list_sources

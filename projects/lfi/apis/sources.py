@@ -16,7 +16,7 @@ from PIL import Image, UnidentifiedImageError
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from lfi.errors import UsageError
-from lfi.folders import VIDEO_SUFFIXES, image_names
+from lfi.utils.folders import VIDEO_SUFFIXES, image_names
 
 LENGTH_TOLERANCE = 0.05
 """Of the number of frames that a video states."""

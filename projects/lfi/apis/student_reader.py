@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from mmengine.config import Config
 
-from lfi.config_types import leaves
-from lfi.digests import hash_files
-from lfi.repositories import WEIGHTS, is_student, local_folder
+from lfi.utils.config_types import leaves
+from lfi.utils.fileio import hash_files
+from lfi.utils.repositories import WEIGHTS, is_student, local_folder
 
 from .concept_answers import ConceptAnswers
 from .image_pipeline import UnfitImageError

@@ -12,7 +12,7 @@ from mmengine.config import DictAction
 
 from lfi.config_files import find_config
 from lfi.errors import nearest
-from lfi.option_values import names_folder, value_of
+from lfi.utils.options import names_folder, value_of
 
 
 class ArgumentParser(argparse.ArgumentParser):

@@ -62,8 +62,8 @@ def run(args: Namespace) -> None:
     from lfi.engine.machine import machine
     from lfi.export.graph_files import student_for_graphs
     from lfi.export.timing import TITLES, timings_of
-    from lfi.folders import make_folder
-    from lfi.markdown import table
+    from lfi.utils.folders import make_folder
+    from lfi.utils.markdown import table
 
     if args.json is not None:
         make_folder(args.json.parent, '--json')

@@ -48,9 +48,9 @@ def run(args: Namespace) -> None:
     from lfi.engine.config_loading import load_config
     from lfi.engine.processes import start_processes
     from lfi.engine.unreadable_images import max_unreadable
-    from lfi.option_values import option_of
     from lfi.structures.interaction_cache import InteractionCache
     from lfi.unreadable import FoundList
+    from lfi.utils.options import option_of
 
     cfg = load_config(args.config, args.cfg_options)
     start_processes(cfg, args.launcher, args.local_rank)

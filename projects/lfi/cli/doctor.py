@@ -31,8 +31,8 @@ from rich.text import Text
 
 from lfi.config_files import ROOTS, configs_folder
 from lfi.errors import UsageError
-from lfi.matplotlib_settings import pass_over_matplotlibrc
 from lfi.ops import StandIn
+from lfi.utils.matplotlib_settings import pass_over_matplotlibrc
 from lfi.version import __version__
 
 from .arguments import ArgumentParser

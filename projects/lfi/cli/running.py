@@ -4,7 +4,7 @@ from argparse import Namespace
 from collections.abc import Callable
 from functools import partial
 
-from lfi.matplotlib_settings import pass_over_matplotlibrc
+from lfi.utils.matplotlib_settings import pass_over_matplotlibrc
 
 
 def run_tool(run: Callable[[Namespace], None], args: Namespace, *mistakes: type[Exception]) -> None:

@@ -40,7 +40,7 @@ def tables_of_a_check(args: Namespace) -> str | None:
 def run(args: Namespace) -> None:
     """Print the teachers, or check them."""
     from lfi.evaluation.teachers import open_clip_models
-    from lfi.folders import make_folder
+    from lfi.utils.folders import make_folder
 
     tags = open_clip_models.tags_by_model(args.family, args.model)
     if args.check:

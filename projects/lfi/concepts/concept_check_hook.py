@@ -8,8 +8,8 @@ from typing import Any
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from lfi.model_wrappers import unwrapped
 from lfi.registry import HOOKS
+from lfi.utils.modules import unwrapped
 
 from .names import moved_name
 

@@ -12,9 +12,9 @@ from mmpretrain.datasets import BaseDataset
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from lfi.errors import UsageError
-from lfi.folders import image_names
 from lfi.registry import DATASETS
 from lfi.structures.labels import UNLABELLED
+from lfi.utils.folders import image_names
 
 from .labelled_images import mark_unlabelled
 

@@ -9,7 +9,7 @@ from mmpretrain.datasets import BaseDataset
 from pycocotools import mask as rle
 
 from lfi.registry import DATASETS
-from lfi.shared_array import SharedArray
+from lfi.utils.arrays import SharedArray
 
 from .rendering import CLASS_NAMES, PAINTERS, caption, sample_scene
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mmengine.config import ConfigDict
 
-from lfi.config_types import configs_in, type_name
+from lfi.utils.config_types import configs_in, type_name
 
 # What a pipeline packs for maps that are warped into views: here no view is recorded, and no map is read.
 OF_VIEWS = ('view', 'interaction_maps')

@@ -1,7 +1,7 @@
 """Running: hooks, checkpoints and options of a run, and what the tools share. It imports no model."""
 
 from lfi.errors import CheckpointError, CheckpointWriteError
-from lfi.fileio import AtomicLocalBackend
+from lfi.utils.fileio import AtomicLocalBackend
 
 from .checkpoints.reading import (
     CorruptedCheckpointError,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lfi.config_types import leaves, type_name
 from lfi.errors import UsageError
 from lfi.structures.interaction_cache import CacheManifest
+from lfi.utils.config_types import leaves, type_name
 
 KNOWN, HIDDEN = 'known', 'hidden'
 WITHOUT_LABELS = ('FewLabels', 'ImageFolder')

@@ -14,8 +14,8 @@ from mmengine.utils import import_modules_from_strings
 
 from lfi.config_files import find_config
 from lfi.errors import UsageError, as_usage_error, nearest
-from lfi.option_checks import check_whole
-from lfi.repositories import is_student, local_folder
+from lfi.utils.options import check_whole
+from lfi.utils.repositories import is_student, local_folder
 
 from .data_root_option import spread_roots
 from .few_labels_option import set_few_labels

@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.config import Config
 
 from lfi.errors import UsageError
-from lfi.option_values import names_root
+from lfi.utils.options import names_root
 
 NAMES = (
     'background',

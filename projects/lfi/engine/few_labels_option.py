@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from mmengine.config import Config, ConfigDict
 
-from lfi.config_types import configs_in, model_type, parts, type_name
 from lfi.errors import UsageError
 from lfi.structures.labels import check_share
+from lfi.utils.config_types import configs_in, model_type, parts, type_name
 
 from .cache_labels import hides_labels
 from .pipelines import hooks_of, switched_pipelines

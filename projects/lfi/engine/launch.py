@@ -21,8 +21,8 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from lfi.errors import CheckpointError, UsageError
-from lfi.option_values import blamed_option
-from lfi.repositories import is_student
+from lfi.utils.options import blamed_option
+from lfi.utils.repositories import is_student
 
 from .checkpoints.reading import install_safe_checkpoint_loading
 from .config_loading import load_config

@@ -9,9 +9,9 @@ from mmengine.config import Config
 
 from lfi.concepts import concept_names
 from lfi.concepts.names import plain_name
-from lfi.config_types import configs_in, model_type, parts, type_name
 from lfi.errors import UsageError
-from lfi.repositories import cache_folder
+from lfi.utils.config_types import configs_in, model_type, parts, type_name
+from lfi.utils.repositories import cache_folder
 
 from .cache_labels import check_labels_of_cache
 

@@ -12,8 +12,8 @@ from mmengine.device import get_device
 from torch import nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 
-from lfi.config_types import type_name
 from lfi.errors import UsageError
+from lfi.utils.config_types import type_name
 
 # Below those that Linux gives to outgoing connections.
 SLURM_PORTS = range(20000, 32000)

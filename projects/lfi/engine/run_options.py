@@ -12,8 +12,8 @@ from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
 from mmengine.logging import print_log
 
-from lfi.config_types import leaves, type_name
 from lfi.errors import UsageError, nearest
+from lfi.utils.config_types import leaves, type_name
 
 from .checkpoints.reading import find_checkpoint_to_resume, load_from_local
 from .pipelines import hooks_of

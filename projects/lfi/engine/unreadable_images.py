@@ -9,8 +9,8 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from lfi.errors import UsageError
-from lfi.option_checks import is_number
 from lfi.unreadable import DEFAULT_SHARE, FoundList, leave_out_unreadable, refuse_all_unreadable
+from lfi.utils.options import is_number
 
 
 def max_unreadable(cfg: Config) -> float:

@@ -12,8 +12,8 @@ from mmengine.device import get_device
 from mmengine.evaluator import BaseMetric
 from torch import Tensor
 
-from lfi.option_checks import check_positive
 from lfi.registry import METRICS
+from lfi.utils.options import check_positive
 
 
 class FeatureMetric(BaseMetric):

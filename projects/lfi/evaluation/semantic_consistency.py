@@ -13,8 +13,8 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 from torch import Tensor
 
-from lfi import markdown
 from lfi.registry import METRICS
+from lfi.utils import markdown
 
 from .image_maps import ImageMaps, without_padding
 from .localization import (

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from lfi.engine.checkpoints.weight_files import read_checkpoint
 from lfi.errors import UsageError, as_usage_error
-from lfi.folders import make_folder
 from lfi.models.batches.samples import pixel_format
+from lfi.utils.folders import make_folder
 
 from .agreement import (
     FLOAT16,

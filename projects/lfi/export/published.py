@@ -10,7 +10,7 @@ import torch
 
 from lfi.engine.checkpoints.weight_files import read_checkpoint, safetensors_of
 from lfi.errors import UsageError
-from lfi.fileio import AtomicLocalBackend
+from lfi.utils.fileio import AtomicLocalBackend
 
 KEPT = ('meta', 'state_dict')
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mmengine.config import Config, ConfigDict
 
-from lfi.config_types import model_config, type_name
+from lfi.utils.config_types import model_config, type_name
 
 from .student import slim_model
 

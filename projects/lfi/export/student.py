@@ -11,15 +11,14 @@ from mmengine.config import ConfigDict
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
-from lfi.config_types import type_name
 from lfi.models.adapters import interaction_query_adapter
 from lfi.models.backbones import InteractionQueryViT
 from lfi.models.students.classifiers import TextPredictMixin
 from lfi.models.students.student import StudentMixin
 from lfi.models.students.unlabelled import LabelledHeadMixin, LabelledTaskMixin
 from lfi.registry import MODELS
-from lfi.state_dicts import load_strictly
-from lfi.training_only import training_only_of
+from lfi.utils.config_types import type_name
+from lfi.utils.modules import load_strictly, training_only_of
 
 # Arguments of `InteractionQueryViT`, beyond those of mmpretrain's `VisionTransformer`.
 INTERACTION = ('num_queries', 'write_back', 'persistent', 'interaction_layers')

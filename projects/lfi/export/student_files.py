@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lfi.engine.checkpoints.weight_files import read_checkpoint, same_file, write_weights
 from lfi.errors import UsageError
-from lfi.fileio import AtomicLocalBackend
+from lfi.utils.fileio import AtomicLocalBackend
 
 from .graph_files import load_student
 from .run_config import slim_config

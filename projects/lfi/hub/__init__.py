@@ -3,7 +3,7 @@
 It imports `apis`, `engine`, models and `student_folder`.
 """
 
-from lfi.lazy_names import lazy_names
+from lfi.utils.lazy_names import lazy_names
 
 __getattr__, __all__ = lazy_names(
     __name__,

@@ -12,10 +12,10 @@ import yaml
 from mmengine.config import Config
 from torch import nn
 
-from lfi import markdown
 from lfi.engine.scalars import read_scalars
 from lfi.models.teachers.teacher_identity import teacher_identity
 from lfi.structures.interaction_cache import CacheManifest
+from lfi.utils import markdown
 from lfi.version import __version__
 
 NAME = 'USER/NAME'

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lfi.repositories import MANIFEST, local_folder
+from lfi.utils.repositories import MANIFEST, local_folder
 
 
 def from_pretrained(

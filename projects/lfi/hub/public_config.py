@@ -12,13 +12,13 @@ from mmengine.config import Config
 from torch import Tensor
 
 from lfi.concepts import concept_names
-from lfi.config_types import leaves
 from lfi.errors import UsageError, as_usage_error
 from lfi.export import export_student, model_config
 from lfi.models.teachers.loading.weights import BLIP, GENERATIVE
 from lfi.models.teachers.loading.weights_source import is_file_name
 from lfi.student_folder import to_plain
 from lfi.student_folder.config_sanitizer import ASKED, FREE, LONGEST, OF_THE_USER, is_teacher_name
+from lfi.utils.config_types import leaves
 
 # They name files, or where to fetch some; the weights are in the folder.
 OF_FILES = ('pretrained', 'checkpoint_path', 'backend_args', 'file_client_args')

@@ -15,8 +15,8 @@ from mmengine.config import Config
 from torch import nn
 
 from lfi.errors import UsageError
-from lfi.repositories import CARD, CONFIG, MANIFEST, STUDENT_FILES, HubError, first_line
 from lfi.student_folder import read_student
+from lfi.utils.repositories import CARD, CONFIG, MANIFEST, STUDENT_FILES, HubError, first_line
 
 from .cards import NAME, cache_card
 from .loading import verified_cache

@@ -19,11 +19,10 @@ from lfi.engine.config_loading import load_config
 from lfi.engine.hooks.fitting_weights import check_weights
 from lfi.errors import UsageError
 from lfi.export import model_config
-from lfi.model_wrappers import unwrapped
 from lfi.registry import MODELS
-from lfi.repositories import CARD, CONFIG, WEIGHTS
-from lfi.state_dicts import load_strictly, state_dict_of
 from lfi.student_folder import is_complete, is_of_lfi, write_student
+from lfi.utils.modules import load_strictly, state_dict_of, unwrapped
+from lfi.utils.repositories import CARD, CONFIG, WEIGHTS
 
 from .cards import facts_of, student_card
 from .public_config import public_pipeline, public_student

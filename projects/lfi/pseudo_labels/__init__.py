@@ -3,7 +3,7 @@
 It imports teachers, `apis` and `evaluation`, each when a name is asked for: `label_rules.py` is light.
 """
 
-from lfi.lazy_names import lazy_names
+from lfi.utils.lazy_names import lazy_names
 
 __getattr__, __all__ = lazy_names(
     __name__,

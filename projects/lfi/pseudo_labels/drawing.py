@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from pycocotools import mask as rle
 
-from lfi.matplotlib_settings import default_style
+from lfi.utils.matplotlib_settings import default_style
 from lfi.visualization.figures import draw_boxes
 from lfi.visualization.fonts import set_fonts
 

@@ -11,7 +11,7 @@ from mmcv.transforms import LoadImageFromFile
 from lfi.apis.concept_answers import ConceptAnswers
 from lfi.apis.image_pipeline import UnfitImageError
 from lfi.apis.sources import FileSource
-from lfi.fileio import file_size
+from lfi.utils.fileio import file_size
 
 from .label_log import LabelLog
 from .label_rules import LabelRules

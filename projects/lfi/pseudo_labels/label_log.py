@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from lfi.errors import UsageError
-from lfi.fileio import take_lock
+from lfi.utils.fileio import take_lock
 
 
 class LabelLog:

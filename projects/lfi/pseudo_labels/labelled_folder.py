@@ -11,8 +11,8 @@ from tqdm import tqdm
 from lfi.apis import StudentReader, TeacherReader, list_sources
 from lfi.apis.sources import FileSource, check_output
 from lfi.errors import UsageError, as_usage_error
-from lfi.evenly_spaced import evenly_spaced
-from lfi.matplotlib_settings import save_figure
+from lfi.utils.arrays import evenly_spaced
+from lfi.utils.matplotlib_settings import save_figure
 
 from .drawing import draw_labels
 from .label_files import label_files, read_image, unlabelled

@@ -8,13 +8,13 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS
 from tqdm import tqdm
 
-from lfi import markdown
 from lfi.apis import StudentReader, TeacherReader
 from lfi.concepts.names import moved_name
 from lfi.datasets import unaugmented
 from lfi.errors import UsageError, as_usage_error
-from lfi.evenly_spaced import evenly_spaced
 from lfi.unreadable import refuse_unreadable
+from lfi.utils import markdown
+from lfi.utils.arrays import evenly_spaced
 
 from .label_rules import LabelRules
 from .quality import AnnotatedImage, compare, sweep_masks, sweep_presence

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from lfi.fileio import AtomicLocalBackend
+from lfi.utils.fileio import AtomicLocalBackend
 
 
 def write_labels(folder: Path, records: Iterable[dict], concepts: Sequence[str]) -> Path:

@@ -21,9 +21,9 @@ from typing import Any
 from mmengine.registry import Registry
 from torch import nn
 
-from lfi.process_settings import changed
 from lfi.registry import TASK_TYPES
-from lfi.repositories import WEIGHTS
+from lfi.utils.process import changed
+from lfi.utils.repositories import WEIGHTS
 
 SCOPES = ('lfi', 'mmengine', 'mmpretrain', 'mmdet', 'mmseg')
 """Packages whose types are known; others, once their registry has been imported."""

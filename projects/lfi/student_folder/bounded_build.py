@@ -31,7 +31,7 @@ from torch.nn.modules.module import (
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
-from lfi.audit import guarded, installed_folders, is_below
+from lfi.utils.audit import guarded, installed_folders, is_below
 
 _REFUSED = (
     'ctypes.dlopen',

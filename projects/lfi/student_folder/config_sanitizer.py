@@ -23,8 +23,8 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from lfi.plain_text import plain_text
-from lfi.repositories import HubError
+from lfi.utils.options import plain_text
+from lfi.utils.repositories import HubError
 
 from .allowed_types import AllowedTypes, is_known
 

@@ -12,11 +12,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from lfi.digests import hash_files
 from lfi.errors import UsageError
-from lfi.fileio import holds_bytes
 from lfi.registry import registered_name
-from lfi.repositories import CONFIG, WEIGHTS, HubError
+from lfi.utils.fileio import hash_files, holds_bytes
+from lfi.utils.repositories import CONFIG, WEIGHTS, HubError
 
 from .bounded_build import Bounds
 

@@ -20,12 +20,11 @@ from mmengine.registry import TRANSFORMS, DefaultScope
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from lfi.digests import hash_files
-from lfi.fileio import AtomicLocalBackend, holds_bytes, read_start
-from lfi.plain_text import plain_text
 from lfi.registry import MODELS
-from lfi.repositories import CARD, CONFIG, WEIGHTS, HubError
-from lfi.state_dicts import load_strictly
+from lfi.utils.fileio import AtomicLocalBackend, hash_files, holds_bytes, read_start
+from lfi.utils.modules import load_strictly
+from lfi.utils.options import plain_text
+from lfi.utils.repositories import CARD, CONFIG, WEIGHTS, HubError
 from lfi.version import __version__
 
 from .bounded_build import Bounds, bounded_build

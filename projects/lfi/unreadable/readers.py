@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from mmengine.logging import print_log
 
-from lfi.shared_array import SharedArray
+from lfi.utils.arrays import SharedArray
 
 from .images import Unreadable, UnreadableImageError, damaged, info_of, why_failed
 from .limit import EXAMPLES, NAMED, Counts, FoundList, refuse_too_many

@@ -15,8 +15,8 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from lfi.concepts.names import class_name
-from lfi.matplotlib_settings import default_style
 from lfi.structures import InteractionMaps
+from lfi.utils.matplotlib_settings import default_style
 
 from .fonts import set_fonts
 

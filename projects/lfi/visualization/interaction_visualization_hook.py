@@ -20,12 +20,12 @@ from mmengine.runner import Runner
 from torch.utils.data import Dataset
 
 from lfi.engine.processes import refuse_shards
-from lfi.eval_mode import eval_mode
-from lfi.matplotlib_settings import default_style
 from lfi.models.batches.samples import seen_canvas, valid_sizes_of
 from lfi.models.teachers.text_tower import TextTower
 from lfi.registry import HOOKS
 from lfi.structures import InteractionMaps
+from lfi.utils.matplotlib_settings import default_style
+from lfi.utils.modules import eval_mode
 
 from .figures import draw_answers, draw_detections, draw_interactions
 from .fonts import set_fonts

@@ -12,8 +12,8 @@ import mmengine.runner.checkpoint as mmengine_checkpoint
 import torch
 from mmengine.config import Config
 
-from lfi.config_types import type_name
 from lfi.errors import UsageError, nearest
+from lfi.utils.config_types import type_name
 
 MIRRORS = {'download.openmmlab.com': 'mmassets.onedl.ai'}
 """Hosts that are gone (open-mmlab/mmdetection#12445), and those that keep their files at the same paths."""

@@ -19,7 +19,7 @@ from mmengine.logging import print_log
 from mmengine.runner import CheckpointLoader, find_latest_checkpoint
 
 from lfi.errors import CheckpointError
-from lfi.repositories import HUB, is_student, local_folder
+from lfi.utils.repositories import HUB, is_student, local_folder
 
 from .addresses import kept_file, said_of_gone
 from .globals import ForbiddenStateError, finished, runner_state_allowed

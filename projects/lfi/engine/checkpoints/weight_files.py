@@ -12,8 +12,8 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor
 
 from lfi.engine.run_options import require_checkpoint
-from lfi.fileio import AtomicLocalBackend
 from lfi.student_folder.folder import independent
+from lfi.utils.fileio import AtomicLocalBackend
 
 
 def same_file(path: Path, source: str) -> bool:

@@ -7,10 +7,8 @@ from mmengine.runner import Runner
 from torch import nn
 
 from lfi.errors import UsageError
-from lfi.model_wrappers import unwrapped
 from lfi.registry import HOOKS
-from lfi.state_dicts import state_dict_of
-from lfi.training_only import training_only_of
+from lfi.utils.modules import state_dict_of, training_only_of, unwrapped
 
 RIVALS = 'readout.rivals'
 NO_RIVALS = (

@@ -15,9 +15,6 @@ from mmengine.registry import init_default_scope
 from torch import Tensor
 
 from lfi.errors import UsageError
-from lfi.fileio import AtomicLocalBackend
-from lfi.folders import make_folder
-from lfi.matplotlib_settings import save_figure
 from lfi.models.teachers import (
     VLMAttentionTeacher,
     extractors,  # noqa: F401
@@ -25,6 +22,9 @@ from lfi.models.teachers import (
 from lfi.models.teachers.families import AUTO, chosen_extractor
 from lfi.models.teachers.text_tower import TextTower
 from lfi.registry import EXTRACTORS, TEACHERS
+from lfi.utils.fileio import AtomicLocalBackend
+from lfi.utils.folders import make_folder
+from lfi.utils.matplotlib_settings import save_figure
 from lfi.visualization import draw_teachers
 
 from .images import Images, picked

@@ -14,8 +14,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from lfi.datasets import objects_of, regions_of, unaugmented
 from lfi.errors import UsageError
-from lfi.evenly_spaced import evenly_spaced
 from lfi.unreadable import refuse_unreadable
+from lfi.utils.arrays import evenly_spaced
 
 
 @dataclass(frozen=True)

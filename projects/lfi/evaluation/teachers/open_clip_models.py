@@ -20,7 +20,6 @@ from tqdm import tqdm
 
 from lfi.concepts import ConceptBank
 from lfi.errors import UsageError
-from lfi.markdown import table
 from lfi.models.teachers.batch_norms import fold_batch_norms
 from lfi.models.teachers.embedding_check import EmbeddingCheck
 from lfi.models.teachers.families import Family, family_of
@@ -28,6 +27,7 @@ from lfi.models.teachers.loading.tokenizers import tokenizer_on_hub
 from lfi.models.teachers.towers import tower_of
 from lfi.models.teachers.vlm import Tokenizer
 from lfi.registry import EXTRACTORS
+from lfi.utils.markdown import table
 
 COLUMNS = ('model', 'tag', 'family', 'extractors', 'text width', 'input px', 'tokenizer from a hub')
 PARAMETERS = 'image tower, M parameters'

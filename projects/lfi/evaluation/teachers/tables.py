@@ -6,7 +6,7 @@ from typing import TypedDict
 
 import numpy as np
 
-from lfi import markdown
+from lfi.utils import markdown
 
 from .tallies import MapTally, PresenceTally
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lfi.eval_mode import eval_mode
+from lfi.utils.modules import eval_mode
 
 Reads = tuple[int, ...] | tuple[str, ...]
 """Which maps are read: by their places among the outputs, or by the names of the modules that give them."""

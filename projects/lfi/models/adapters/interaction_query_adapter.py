@@ -11,10 +11,10 @@ from mmengine.model import BaseModule, ModuleList
 from mmengine.model.weight_init import trunc_normal_
 from torch import Tensor, nn
 
-from lfi.mixed_classes import mixed_class
 from lfi.models.backbones import InteractionRecorder, InteractionStates
-from lfi.option_checks import check_options, check_whole
 from lfi.registry import MODELS
+from lfi.utils.modules import mixed_class
+from lfi.utils.options import check_options, check_whole
 
 from .feature_maps import FeatureMap, Reads, find_feature_maps
 from .read_layer import ReadLayer

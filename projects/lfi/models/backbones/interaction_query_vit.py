@@ -16,8 +16,8 @@ from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from lfi.option_checks import check_flags, check_whole
 from lfi.registry import MODELS, build_part
+from lfi.utils.options import check_flags, check_whole
 
 from .conv_stem import ConvStem
 from .interaction_encoder_layer import InteractionEncoderLayer

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from lfi.option_checks import check_positive, check_weights
 from lfi.registry import MODELS
+from lfi.utils.options import check_positive, check_weights
 
 from .log_probabilities import log_affinity
 from .means import shared_mean

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from lfi.option_checks import check_positive, check_weights
 from lfi.registry import MODELS
 from lfi.structures import ImageFeatures
+from lfi.utils.options import check_positive, check_weights
 
 from .log_probabilities import kl, log_affinity
 

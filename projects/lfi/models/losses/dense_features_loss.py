@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lfi.option_checks import check_weights
 from lfi.registry import MODELS
 from lfi.structures import ImageFeatures
+from lfi.utils.options import check_weights
 
 from .means import ChannelStandardisation
 

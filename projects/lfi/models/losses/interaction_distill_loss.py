@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lfi.option_checks import check_positive, check_weights
 from lfi.registry import MODELS
 from lfi.structures import REST, InteractionMaps
+from lfi.utils.options import check_positive, check_weights
 
 from .log_probabilities import kl
 from .means import shared_mean

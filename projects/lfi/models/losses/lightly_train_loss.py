@@ -7,9 +7,9 @@ import torch.nn.functional as F
 from mmengine import dist
 from torch import Tensor, nn
 
-from lfi.option_checks import check_positive, check_weights, check_whole
 from lfi.registry import MODELS
 from lfi.structures import MASKED, ImageFeatures
+from lfi.utils.options import check_positive, check_weights, check_whole
 
 from .log_probabilities import kl, log_affinity
 

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
-from lfi.eval_mode import eval_mode
 from lfi.models.backbones import InteractionStates
 from lfi.models.batches.maps_in_view import maps_in_view, mixed_maps_in_view
 from lfi.models.batches.mixtures import mixes_recorded, recorded_mixture, refuse_unrecorded_mixtures
 from lfi.models.batches.samples import mark, valid_sizes_of
 from lfi.models.losses import InteractionDistillLoss
 from lfi.models.teachers import CachedOutputs, CachedTeacher, TeacherBatch, VLMAttentionTeacher, text_dims_of
-from lfi.option_checks import check_options
 from lfi.registry import build_part
 from lfi.structures import InteractionMaps, TeacherReading
+from lfi.utils.modules import eval_mode
+from lfi.utils.options import check_options
 
 from .readout import InteractionReadout
 from .student import freeze_unlearnt, learn_locations

@@ -7,11 +7,11 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from lfi.evenly_spaced import evenly_spaced
 from lfi.models.backbones import InteractionStates
-from lfi.option_checks import check_positive, check_whole
 from lfi.registry import MODELS
 from lfi.structures import MASKED, REST, InteractionMaps
+from lfi.utils.arrays import evenly_spaced
+from lfi.utils.options import check_positive, check_whole
 
 # Presence of a greater score would be exactly 1 in float32, from which no gradient leads back.
 SCORE_CAP = 15.0

@@ -9,12 +9,12 @@ import torch
 from mmengine.model import BaseModel
 from torch import Tensor
 
-from lfi.mixed_classes import mixed_class
 from lfi.models.backbones import InteractionQueryViT, InteractionStates
 from lfi.models.batches.raw_images import correct_image_sizes
 from lfi.models.batches.samples import valid_sizes_of
 from lfi.models.losses import AffinityPrior
 from lfi.registry import MODELS, build_part
+from lfi.utils.modules import mixed_class
 
 if TYPE_CHECKING:
 

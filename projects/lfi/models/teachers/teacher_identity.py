@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from lfi.concepts import concept_names, prompt_templates
-from lfi.digests import hash_files
 from lfi.registry import EXTRACTORS, TEACHERS, type_of
+from lfi.utils.fileio import hash_files
 
 from .families import AUTO, chosen_extractor
 from .generative.folder import GENERATIVE, generative_folder

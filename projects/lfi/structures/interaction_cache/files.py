@@ -12,9 +12,8 @@ from typing import Literal
 import numpy as np
 from numpy.lib import format as npy
 
-from lfi.digests import hash_files
 from lfi.errors import UsageError
-from lfi.fileio import holds_bytes, read_start
+from lfi.utils.fileio import hash_files, holds_bytes, read_start
 
 
 class CacheError(UsageError):

@@ -8,7 +8,7 @@ from pathlib import Path, PurePath
 
 import numpy as np
 
-from lfi.fileio import AtomicLocalBackend, file_size
+from lfi.utils.fileio import AtomicLocalBackend, file_size
 
 from .files import UNREADABLE, CacheError, npy_bytes, read_npy
 from .writer import CacheWriter

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from lfi.fileio import read_start
-from lfi.plain_text import plain_text
+from lfi.utils.fileio import read_start
+from lfi.utils.options import plain_text
 
 from ..interaction_maps import DIRECTIONS, InteractionMaps
 from ..packed_maps import is_packed, packed_dtype

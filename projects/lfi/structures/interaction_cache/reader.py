@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lfi.fileio import holds_bytes
-from lfi.repositories import cache_folder
+from lfi.utils.fileio import holds_bytes
+from lfi.utils.repositories import cache_folder
 
 from ..interaction_maps import REST
 from ..packed_maps import lacks_maps

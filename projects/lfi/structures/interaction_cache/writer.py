@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lfi.fileio import AtomicLocalBackend
+from lfi.utils.fileio import AtomicLocalBackend
 
 from ..packed_maps import lacks_maps
 from .files import (

@@ -15,7 +15,7 @@ from lfi.models.teachers import text_tower as text_tower_module
 from lfi.models.teachers.loading.foreign_code import ForeignCodeError, files_of, no_foreign_code
 from lfi.models.teachers.loading.weights import load_vlm
 from lfi.models.teachers.text_tower import TextTower
-from lfi.offline import OfflineError
+from lfi.utils.process import OfflineError
 from safetensors.torch import load_file, save_file
 
 NAMES = ['cat', 'red bus', 'dog']

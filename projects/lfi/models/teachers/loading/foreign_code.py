@@ -8,9 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lfi.audit import guarded, installed_folders, is_below
-from lfi.offline import offline
-from lfi.process_settings import changed
+from lfi.utils.audit import guarded, installed_folders, is_below
+from lfi.utils.process import changed, offline
 
 _CODE = ('.py', '.pyc', '.so', '.dylib', '.pyd')
 _OF_THE_SYSTEM = ('/dev/', '/lib/', '/lib64/', '/proc/', '/sys/', '/usr/', '/System/', '/Library/')

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from lfi.errors import near_it
-from lfi.process_settings import changed
+from lfi.utils.process import changed
 
 from ..generative.folder import GENERATIVE
 from ..generative.generative_vlm import load_generative

@@ -11,7 +11,7 @@ from pathlib import Path
 from mmengine.logging import print_log
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
-from .errors import UsageError
+from lfi.errors import UsageError
 
 # Formats of images that not every decoder reads.
 OTHER_FORMATS = ('.avif', '.dng', '.gif', '.heic', '.heif', '.jp2', '.jxl', '.psd', '.svg')

@@ -1,12 +1,54 @@
-"""What the values of `--cfg-options` mean, and how they are written."""
+"""Options of configs and command lines: checks of values, and what a typed value means."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from math import isfinite
+from typing import Any, TypeGuard
 
 from mmengine.config import DictAction
+
+
+def check_weights(**weights: object) -> None:
+    """Raise a ValueError that names the first weight that is not a number of 0 or more."""
+    for name, weight in weights.items():
+        if not is_number(weight) or weight < 0:
+            raise ValueError(f'{name}={weight!r} must be a number of 0 or more')
+
+
+def check_positive(**values: object) -> None:
+    """Raise a ValueError that names the first value that is not a number above 0."""
+    for name, value in values.items():
+        if not is_number(value) or value <= 0:
+            raise ValueError(f'{name}={value!r} must be a number above 0')
+
+
+def check_whole(smallest: int, **values: object) -> None:
+    """Raise a ValueError that names the first value that is not a whole number of `smallest` or more."""
+    for name, value in values.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < smallest:
+            raise ValueError(f'{name}={value!r} must be a whole number of {smallest} or more')
+
+
+def check_flags(**flags: object) -> None:
+    """Raise a ValueError that names the first value that is neither True nor False."""
+    for name, flag in flags.items():
+        if not isinstance(flag, bool):
+            raise ValueError(f'{name}={flag!r} must be True or False')
+
+
+def check_options(**options: object) -> None:
+    """Raise a ValueError that names the first value that is not a dict."""
+    for name, value in options.items():
+        if not isinstance(value, Mapping):
+            raise ValueError(f'{name}={value!r} must be a dict; dict() takes the defaults')
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether a value is a finite number; True and False are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+
 
 OPENING, CLOSING = ('[', '('), (']', ')')
 # A text in quotes, up to where it ends a value.
@@ -118,3 +160,13 @@ def names_folder(key: str, text: str) -> bool:
 def names_root(key: str) -> bool:
     """Whether an option's key is that of a variable at a config's top which says where data are."""
     return '.' not in key and key.endswith('_root')
+
+
+# A length that a picture has room for. `\x00-\x1f\x7f-\x9f` are Unicode's controls (Cc), `\ud800-\udfff` its
+# surrogates (Cs), which no encoding writes.
+_PLAIN = re.compile(r'[^\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]{0,1000}')
+
+
+def plain_text(text: str) -> bool:
+    """Whether a text has at most 1,000 characters, no control but newline and tab, and no lone surrogate."""
+    return _PLAIN.fullmatch(text) is not None

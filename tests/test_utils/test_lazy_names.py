@@ -4,7 +4,7 @@ from importlib import import_module
 import pytest
 
 INIT = """
-from lfi.lazy_names import lazy_names
+from lfi.utils.lazy_names import lazy_names
 __getattr__, __all__ = lazy_names(__name__, {'two': ('b', 'c'), 'one': ('a',)})
 """
 

@@ -1,11 +1,13 @@
-"""Files that are written completely or not at all."""
+"""Files: written whole or not at all, and their digests."""
+
+from __future__ import annotations
 
 import os
 import shutil
 import sys
 from itertools import count
 from pathlib import Path
-from typing import BinaryIO, ClassVar
+from typing import BinaryIO, ClassVar, Protocol, TypeVar
 
 from mmengine.fileio import LocalBackend, register_backend
 
@@ -138,3 +140,28 @@ def read_start(path: Path, most: int) -> bytes:
         raise OSError(f'{path} is missing or empty, or no file')
     with path.open('rb') as file:
         return file.read(most)
+
+
+class Hash(Protocol):
+    """Of `hashlib`."""
+
+    def update(self, data: bytes, /) -> None:
+        """Go on with more of the content."""
+
+
+HashT = TypeVar('HashT', bound=Hash)
+CHUNK = 1 << 22
+
+
+def hash_files(digest: HashT, *paths: Path) -> HashT:
+    """A hash after the contents of files, which are read in parts: they may be larger than the memory.
+
+    Args:
+        digest: of `hashlib`.
+        *paths: of the files, in their order.
+    """
+    for path in paths:
+        with path.open('rb') as file:
+            while chunk := file.read(CHUNK):
+                digest.update(chunk)
+    return digest

@@ -1,4 +1,4 @@
-from lfi import markdown
+from lfi.utils import markdown
 
 
 def test_a_table_has_its_titles_a_rule_and_its_rows():

@@ -4,7 +4,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from lfi.audit import guarded, installed_folders, is_below
+from lfi.utils.audit import guarded, installed_folders, is_below
 
 
 def _refusing(name):

@@ -1,7 +1,7 @@
 """Types, data sets and models in the configs of runs."""
 
 import pytest
-from lfi.config_types import configs_in, leaves, model_config, parts, type_name
+from lfi.utils.config_types import configs_in, leaves, model_config, parts, type_name
 from mmengine.config import Config, ConfigDict
 
 

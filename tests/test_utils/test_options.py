@@ -1,10 +1,61 @@
-"""What values of `--cfg-options` mean."""
+"""Checks of options, typed values, and texts that can be printed."""
+
+import math
+import sys
+from unicodedata import category
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lfi.option_values import blamed_option, option_of, value_of
+from lfi.utils.options import (
+    blamed_option,
+    check_flags,
+    check_options,
+    check_positive,
+    check_weights,
+    check_whole,
+    option_of,
+    plain_text,
+    value_of,
+)
 from mmengine.config import DictAction
+
+NO_NUMBERS = (None, 'one', '1', True, False, [1.0], math.nan, math.inf, -math.inf)
+
+
+@given(st.floats(min_value=0, allow_infinity=False) | st.integers(min_value=0))
+def test_numbers(value):
+    check_weights(weight=value)
+    if value:
+        check_positive(scale=value)
+        with pytest.raises(ValueError, match='^weight=-'):
+            check_weights(weight=-value)
+    else:
+        with pytest.raises(ValueError, match='^scale=0.* must be a number above 0'):
+            check_positive(scale=value)
+
+
+@pytest.mark.parametrize('value', NO_NUMBERS)
+def test_what_is_no_number(value):
+    for check in (check_weights, check_positive):
+        with pytest.raises(ValueError, match='^second=.* must be a number'):
+            check(first=1, second=value)
+
+
+@pytest.mark.parametrize('value', [*NO_NUMBERS, 1, 2.0, -3])
+def test_what_is_no_whole_number_of_two_or_more(value):
+    check_whole(2, first=2, second=3)
+    with pytest.raises(ValueError, match='^third=.* must be a whole number of 2 or more'):
+        check_whole(2, first=2, third=value)
+
+
+def test_flags_and_dicts():
+    check_flags(yes=True, no=False)
+    check_options(some=dict(a=1), none={})
+    with pytest.raises(ValueError, match="^no='no' must be True or False"):
+        check_flags(yes=True, no='no')
+    with pytest.raises(ValueError, match='^stem=True must be a dict'):
+        check_options(some={}, stem=True)
 
 
 @pytest.mark.parametrize(
@@ -103,3 +154,18 @@ def test_a_printed_folder_stays_as_it_is(key):
 def test_a_message_with_the_text_of_an_option_names_it(message, value, found):
     expected = f' (from --cfg-options a.b={value})' if found else ''
     assert blamed_option(message, {'c': None, 'a.b': value}) == expected
+
+
+def test_controls_and_surrogates_are_not_plain():
+    refused = {char for char in map(chr, range(sys.maxunicode + 1)) if not plain_text(f'a{char}b')}
+    controls = {char for char in map(chr, range(sys.maxunicode + 1)) if category(char) in ('Cc', 'Cs')}
+    assert refused == controls - {'\n', '\t'}
+
+
+@pytest.mark.parametrize('text', ['', 'dog', '犬', 'नमस्\u200dते', 'a\tb\nc', 'x' * 1000])
+def test_names_of_any_language_are_plain(text):
+    assert plain_text(text)
+
+
+def test_a_long_text_is_not_plain():
+    assert not plain_text('x' * 1001)

@@ -1,9 +1,14 @@
-"""Memory that forked data-loading workers share with the process that made them."""
+"""Arrays: evenly spaced indices, and memory that processes share."""
 
 import mmap
 
 import numpy as np
 import numpy.typing as npt
+
+
+def evenly_spaced(total: int, count: int) -> list[int]:
+    """The indices of `count` of `total` things, the first and the last among them; of fewer, all."""
+    return np.linspace(0, total - 1, min(count, total)).round().astype(int).tolist()
 
 
 class SharedArray:

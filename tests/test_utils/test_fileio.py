@@ -1,9 +1,11 @@
-"""Files that several processes write at once, and what killed ones leave."""
+"""Files that are written, and digests of files."""
 
 import fcntl
 import multiprocessing
+from hashlib import sha256
 
-from lfi.fileio import AtomicLocalBackend
+import lfi.utils.fileio
+from lfi.utils.fileio import AtomicLocalBackend, hash_files
 
 
 def write_often(file, letter):
@@ -51,3 +53,12 @@ def test_a_planted_link_leads_to_no_file_of_others(tmp_path):
     (folder / '.file.partial').symlink_to(tmp_path / 'mine')
     AtomicLocalBackend().put(b'new', folder / 'file')
     assert (tmp_path / 'mine').read_text() == 'mine' and (folder / 'file').read_bytes() == b'new'
+
+
+def test_it_is_that_of_the_contents_one_after_the_other(tmp_path, monkeypatch):
+    monkeypatch.setattr(lfi.utils.fileio, 'CHUNK', 3)
+    contents = (b'abcdefgh', b'', b'ij')
+    paths = [tmp_path / str(i) for i in range(3)]
+    for path, content in zip(paths, contents):
+        path.write_bytes(content)
+    assert hash_files(sha256(b'begun'), *paths).digest() == sha256(b'begunabcdefghij').digest()

@@ -4,7 +4,7 @@ import threading
 from types import SimpleNamespace
 
 import pytest
-from lfi.process_settings import changed
+from lfi.utils.process import changed
 
 
 def test_a_setting_is_its_own_again_after_the_last_of_overlapping_blocks():

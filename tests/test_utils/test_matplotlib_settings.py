@@ -11,8 +11,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
-from lfi.matplotlib_settings import default_style, save_figure
 from lfi.pseudo_labels.drawing import draw_labels
+from lfi.utils.matplotlib_settings import default_style, save_figure
 from lfi.visualization import draw_teachers
 
 from research.studies import Cell, Run, Study

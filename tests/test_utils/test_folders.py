@@ -2,7 +2,7 @@
 
 import pytest
 from lfi.errors import UsageError
-from lfi.folders import image_names, make_folder
+from lfi.utils.folders import image_names, make_folder
 
 
 def test_images_of_other_formats_are_counted(tmp_path, warnings):

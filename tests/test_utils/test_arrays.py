@@ -1,7 +1,7 @@
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from lfi.evenly_spaced import evenly_spaced
+from lfi.utils.arrays import evenly_spaced
 
 
 @given(st.integers(0, 200), st.integers(1, 200))
