@@ -54,7 +54,7 @@ def test_configs_are_found():
 
 @pytest.mark.parametrize('config', TEACHERS)
 def test_a_teachers_config_names_its_command_its_concepts_and_its_images(config, empty_root, monkeypatch):
-    assert re.search(rf'tools/eval_teacher\.py {re.escape(config)}', header(config))
+    assert re.search(rf'lfi eval-teacher {re.escape(config)}', header(config))
     monkeypatch.setenv('LFI_TEACHER_ROOT', '/teachers')
     cfg = read(config)
     assert cfg.model.teacher.model.startswith('/teachers/')

@@ -39,7 +39,7 @@ def test_what_presence_is_is_noted_and_a_cache_without_the_note_goes_on(folder, 
         ('[' * 100_000, 'is corrupted, or no manifest'),
         (
             '{"version": 2}',
-            r'has the format 2, .* lfi reads 3\. .*cache_teacher.py in another folder',
+            r'has the format 2, .* lfi reads 3\. .*lfi cache in another folder',
         ),
     ],
 )

@@ -31,10 +31,6 @@ def test_an_image_that_could_not_be_read_is_named_until_it_has_maps(folder, mani
     np.testing.assert_array_equal(cache.read(PATHS[4:6]), records[4:6])
     with pytest.raises(CacheError, match=rf'has no maps of {PATHS[6]}: it could not be read'):
         cache.read(PATHS[5:8])
-    # lfi 0.1 left zeros.
-    zeros = holed.copy()
-    zeros[2] = np.zeros((), zeros.dtype)
-    writer.write(1, zeros)
     with pytest.raises(CacheError, match='could not be read when .* makes up for what can'):
         InteractionCache(folder).read(PATHS[6:7])
     # What is written anew, and not to its end, is missing.

@@ -125,7 +125,7 @@ class InteractionDistillMixin(TeacherMixin):
         """
         self.readout.check_texts(teacher.texts.shape[1])
         self.reading.check(teacher.directions)
-        # A teacher of another kind may lack it; so do caches of lfi 0.1.
+        # A teacher of another kind may lack it.
         own = getattr(teacher, 'own_presence', None) or '' if self.reading.presence == 'image' else ''
         if len(teacher.texts) == 1 and (own.startswith('softmax') or self.reading.compares_concepts):
             raise ValueError(

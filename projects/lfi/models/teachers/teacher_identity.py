@@ -106,7 +106,7 @@ def _source(model: str | Mapping[str, Any], source: WeightsSource) -> dict[str, 
     if folder is not None:
         kinds = ('.safetensors', '.bin', '.pth', '.json')
         files = sorted(path for path in folder.iterdir() if path.suffix in kinds)
-        return dict(model=folder.name, pretrained=None, weights=_digest(files, _since_0_2(folder)))
+        return dict(model=folder.name, pretrained=None, weights=_digest(files))
     if weights and source.tag is None and not source.stated and source.config_file is not None:
         weights.append(source.config_file)
     identity: dict[str, object] = dict(
@@ -129,17 +129,5 @@ def _generative_source(model: str) -> dict[str, object]:
     return dict(model=f'{GENERATIVE}{folder.resolve().name}', pretrained=None, weights=_digest(files))
 
 
-def _since_0_2(folder: Path) -> str:
-    """What a folder's config says that 0.1 did not heed, so that caches of its maps are refused."""
-    try:
-        config = json.loads((folder / 'open_clip_config.json').read_text(encoding='utf-8'))
-        interpolation = (config.get('preprocess_cfg') or {}).get('interpolation') or 'bicubic'
-        biased = config['model_cfg'].get('init_logit_bias') is not None
-    except (ValueError, KeyError, AttributeError):
-        # The folder is refused when the teacher is built.
-        return ''
-    return ('' if interpolation == 'bicubic' else interpolation) + ('sigmoid' if biased else '')
-
-
-def _digest(files: list[Path], more: str = '') -> str:
-    return hash_files(blake2b(more.encode(), digest_size=16), *files).hexdigest()
+def _digest(files: list[Path]) -> str:
+    return hash_files(blake2b(digest_size=16), *files).hexdigest()
