@@ -183,11 +183,11 @@ def test_wheel_requires_what_the_files_say(wheel):
         by_extra.setdefault(extra, set()).add(normal(requirement))
     extras = (
         *('onedl', 'openmmlab', 'multimodal', 'captions', 'export', 'coco', 'tests'),
-        *('demo', 'segmentation', 'docs'),
+        *('demo', 'segmentation', 'docs', 'research'),
     )
     files = {name: {normal(line) for line in requirements(name)} for name in extras}
-    # Exports are tested too.
-    files['tests'] |= files['export']
+    # Exports and studies are tested too.
+    files['tests'] |= files['export'] | files['research']
     assert by_extra == {
         '': {normal(line) for line in requirements('runtime')},
         **files,

@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import krippendorff
 import numpy as np
 from lfi.utils import markdown
 from scipy.stats import norm
+from scipy.stats.contingency import crosstab
 
 LEVEL = 0.95
 
@@ -121,26 +123,22 @@ def bootstrap_interval(
 def krippendorff_alpha(values: np.ndarray, units: np.ndarray) -> float | None:
     """Agreement of the raters beyond chance: 1 is perfect, 0 is chance.
 
-    Krippendorff's alpha for interval data ("Computing Krippendorff's Alpha-Reliability", 2011): 1 minus the
-    ratio of the variance within units to that of all values. A tie differs from either preference by half of
-    their difference. Units of one value are left out, so not every rater needs to rate every unit.
+    Krippendorff's alpha for interval data: a tie differs from either preference by half of their difference.
+    Units of one value are left out, so not every rater needs to rate every unit.
 
     Args:
         values: (N,) numbers.
         units: (N,) the unit of each value; a rater rates a unit once.
 
     Returns:
-        Alpha, or None where it is not defined: no unit has two values, or all values are the same.
+        Alpha, or None where it is not defined: no unit has two values, or all values of such units are the
+            same.
     """
-    which = np.unique(units, return_inverse=True)[1]
-    paired = np.bincount(which)[which] > 1
-    values, which = np.asarray(values, float)[paired], which[paired]
-    if len(set(values.tolist())) < 2:
+    (_, found), counts = crosstab(units, values)
+    counts = counts[counts.sum(1) > 1]
+    if np.count_nonzero(counts.sum(0)) < 2:
         return None
-    count = np.bincount(which)[which]
-    mean = np.bincount(which, values)[which] / count
-    within = np.mean((values - mean) ** 2 * count / (count - 1))
-    return float(1 - within / values.var(ddof=1))
+    return float(krippendorff.alpha(value_counts=counts, value_domain=found, level_of_measurement='interval'))
 
 
 def summarize(found: Preferences) -> dict:
