@@ -14,6 +14,7 @@ import matplotlib
 import numpy as np
 import torch
 import torch.nn.functional as F
+from lfi.evaluation import rank_correlations
 from PIL import Image
 from scipy.stats import rankdata
 from torch import Tensor
@@ -73,10 +74,8 @@ def catch_pairs(pairs: Sequence[Pair], count: int) -> tuple[list[Pair], float]:
     """
 
     def agreement(pair: Pair) -> float:
-        a, b = (_ranks(heat, pair.picture.shape[:2]).ravel() - 0.5 for heat in pair.maps.values())
-        norm = np.sqrt((a @ a) * (b @ b))
-        # A flat map agrees with no other.
-        return float(a @ b / norm) if norm else 0.0
+        ranks = [_ranks(heat, pair.picture.shape[:2]).ravel() for heat in pair.maps.values()]
+        return float(rank_correlations(np.stack(ranks))[0, 1])
 
     def catch(pair: Pair) -> Pair:
         mean = torch.from_numpy(sum(_ranks(heat, pair.picture.shape[:2]) for heat in pair.maps.values()))
