@@ -157,12 +157,22 @@ def test_what_a_fork_cannot_give_runs_in_a_process_of_its_own(code, warm_python,
     for variables in ({'PYTHONPATH': path}, {'PYTHONHASHSEED': '1'}, {'OMP_NUM_THREADS': '2'}):
         assert warm_python.run([code(WHERE)], tmp_path, variables).stdout.split() == ['False', sys.executable]
     assert warm_python.run(['-X', 'dev', code(WHERE)], tmp_path).stdout.startswith('False')
-    reading, writing = os.pipe()
-    os.close(writing)
-    command = warm_python.command('-c', f'{WHERE}; os.read({reading}, 1)')
-    found = subprocess.run(command, env=tool_env, pass_fds=[reading], stdout=subprocess.PIPE, text=True)
-    os.close(reading)
-    assert found.stdout.startswith('False')
+
+
+@pytest.mark.parametrize(('count', 'is_warm'), [(1, 'True'), (5, 'True'), (20, 'False')])
+def test_files_are_passed_on_by_their_numbers(count, is_warm, warm_python, tool_env, tmp_path):
+    files = []
+    for number in range(count):
+        (tmp_path / str(number)).write_text(str(number))
+        files.append(os.open(tmp_path / str(number), os.O_RDONLY))
+    reads = f'print(*(os.read(file, 9).decode() for file in {files}))'
+    command = warm_python.command('-c', f'{WHERE}; {reads}')
+    found = subprocess.run(command, env=tool_env, pass_fds=files, stdout=subprocess.PIPE, text=True)
+    for file in files:
+        os.close(file)
+    where, contents = found.stdout.splitlines()
+    assert where.startswith(is_warm)
+    assert contents.split() == [str(number) for number in range(count)]
 
 
 ANSWERS = """

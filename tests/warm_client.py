@@ -1,7 +1,7 @@
 """What stands for `python` where a warm Python runs: a request to its server, and the end of what it ran.
 
 It runs as `python -IS warm_client.py SOCKET PYTHON ARGUMENTS`, imports little, and so starts in no time. To
-who started it, it is the process that it asked for: it has its streams, ends as it ends, passes signals on to
+who started it, it is the process that it asked for: it has its files, ends as it ends, passes signals on to
 it, and takes it along when it is killed. What the server does not run becomes `PYTHON ARGUMENTS` here.
 """
 
@@ -22,25 +22,25 @@ def limits() -> list[list[int]]:
     return [list(resource.getrlimit(limit)) for limit in LIMITS]
 
 
-def has_more_than_streams() -> bool:
-    """Whether files other than the streams were given to this process, which no request passes on."""
-    inherited = 0
-    for name in os.listdir('/dev/fd'):
-        try:
-            inherited += int(name) > 2 and os.get_inheritable(int(name))
-        except OSError:
-            # What listed the folder is closed.
-            continue
-    return inherited > 0
+def open_files() -> list[int]:
+    """The numbers of the files, beside the streams, that this process has open."""
+    found = []
+    for number in map(int, os.listdir('/dev/fd')):
+        # What listed the folder is closed.
+        with contextlib.suppress(OSError):
+            os.fstat(number)
+            found.append(number)
+    return [number for number in found if number > 2]
 
 
 def ask(path: str, args: list[str]) -> tuple[socket.socket, int]:
     """Ask the server at `path` to run `python *args`; the connection, and the process or 0 if it refuses."""
-    request = dict(args=args, cwd=os.getcwd(), environ=dict(os.environ), limits=limits())
+    files = [0, 1, 2, *filter(os.get_inheritable, open_files())]
+    request = dict(args=args, cwd=os.getcwd(), environ=dict(os.environ), limits=limits(), files=files)
     text = json.dumps(request).encode()
     server = socket.socket(socket.AF_UNIX)
     server.connect(path)
-    socket.send_fds(server, [len(text).to_bytes(4, 'big')], [0, 1, 2])
+    socket.send_fds(server, [len(text).to_bytes(4, 'big')], files)
     server.sendall(text)
     return server, receive(server)
 
@@ -75,12 +75,11 @@ def end(code: int) -> None:
 
 
 def main(path: str, python: str, *args: str) -> None:
-    if not has_more_than_streams():
-        server, process = ask(path, list(args))
-        if process:
-            pass_signals_on(process)
-            end(receive(server))
-        server.close()
+    server, process = ask(path, list(args))
+    if process:
+        pass_signals_on(process)
+        end(receive(server))
+    server.close()
     os.execv(python, [python, *args])
 
 

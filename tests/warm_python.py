@@ -42,7 +42,7 @@ class WarmPython:
 
     Args:
         env: the environment of the process. What is run in another one that differs in what is read at
-            imports, or that has further files open, or other limits, starts as a process of its own.
+            imports, or that has other limits, starts as a process of its own.
         modules: what is imported, in this order.
         starts: the Python that what is run in this one starts in turn; by default this one.
     """

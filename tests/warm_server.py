@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import fcntl
 import gc
 import importlib
 import json
@@ -20,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cheap_configs import cheap_configs
-from warm_client import end, limits
+from warm_client import end, limits, open_files
 
 # Variables that are read when Python starts, or at imports; PYTHON and PYTHON_EXEC are read by scripts, and
 # Python itself sets LC_CTYPE.
@@ -29,6 +30,10 @@ READ_AT_START = re.compile(
 )
 # The environment before the imports, some of which change it.
 ENVIRON = dict(os.environ)
+# Of one request.
+MOST_FILES = 16
+# What imports have left open beside the streams: a fork has it too.
+OPENED: set[int] = set()
 
 
 @dataclass(frozen=True)
@@ -40,28 +45,38 @@ class Request:
         cwd: the folder to run it in.
         environ: its whole environment.
         limits: of its resources, in the order of their names.
-        streams: its files 0, 1 and 2.
+        files: the numbers of its files: 0, 1, 2, and what it inherits besides.
+        received: these files as they are numbered here.
     """
 
     args: list[str]
     cwd: str
     environ: dict[str, str]
     limits: list[list[int]]
-    streams: list[int]
+    files: list[int]
+    received: list[int]
 
     @classmethod
     def receive(cls, client: socket.socket) -> 'Request | None':
         """Read what a client sends; None if it ends before."""
-        length, streams, _, _ = socket.recv_fds(client, 4, 3)
+        length, received, _, _ = socket.recv_fds(client, 4, MOST_FILES)
         text = client.recv(int.from_bytes(length, 'big'), socket.MSG_WAITALL)
         try:
-            return cls(**json.loads(text), streams=list(streams))
+            return cls(**json.loads(text), received=list(received))
         except json.JSONDecodeError:
             return None
 
     def close(self) -> None:
-        for stream in self.streams:
-            os.close(stream)
+        for file in self.received:
+            os.close(file)
+
+    def open(self) -> None:
+        """Give the files the numbers that they have at the client, and close what was received."""
+        moved = [fcntl.fcntl(file, fcntl.F_DUPFD, max(self.files) + 1) for file in self.received]
+        self.close()
+        for file, number in zip(moved, self.files):
+            os.dup2(file, number)
+            os.close(file)
 
 
 class Command:
@@ -109,6 +124,8 @@ def can_run(request: Request) -> bool:
         and request.limits == limits()
         and read_at_start(request.environ) == read_at_start(ENVIRON)
         and added_folders(request) is not None
+        and len(request.received) == len(request.files)
+        and not OPENED.intersection(request.files)
     )
 
 
@@ -229,9 +246,7 @@ def run(request: Request) -> None:
     """Give this fork what a new process has, run, and end it as an interpreter ends."""
     command = Command(request.args)
     folders = added_folders(request)
-    for number, stream in enumerate(request.streams):
-        os.dup2(stream, number)
-    request.close()
+    request.open()
     sys.stdin = open(0)  # noqa: SIM115
     if command.unbuffered or 'PYTHONUNBUFFERED' in request.environ:
         sys.stdout.reconfigure(line_buffering=True)
@@ -286,6 +301,7 @@ def main(listener: str, python: str, *modules: str) -> None:
         for name in modules:
             importlib.import_module(name)
     cheap_configs()
+    OPENED.update({*open_files()} - {int(listener)})
     # What is here now stays: a collection need not look at it, nor a fork copy it.
     gc.collect()
     gc.freeze()

@@ -63,7 +63,8 @@ def test_a_domain_is_left_out_and_what_is_finished_stays(run_tool, main, configs
     config = tmp_path / 'zero_shot.py'
     config.write_text(ZERO_SHOT.format(base=str(configs[1])))
     checkpoint = next(folder.glob('best_*.pth'))
-    out = main('--zero-shot', config, checkpoint, '--work-dir', tmp_path / 'zero-shot')
+    zero_shot = ('--zero-shot', config, checkpoint, '--work-dir', tmp_path / 'zero-shot')
+    out = run_tool('research benchmark-dg', *zero_shot)
     assert 'Zero-shot prompts: a drawing of a {}.; classes: ' in out
     assert '| config | checkpoint | photo | sketch | mean | worst |' in out
     assert re.search(rf'^\| zero_shot \| {re.escape(str(checkpoint))} \|( [\d.]+ \|){{4}}$', out, re.M)
