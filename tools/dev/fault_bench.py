@@ -22,7 +22,7 @@ import torch
 from lfi.engine.checkpoints.reading import load_from_local
 
 ROOT = Path(__file__).resolve().parents[2]
-EPOCHS, STEPS, BATCH_SIZE = 6, 3, 16
+EPOCHS, STEPS, BATCH_SIZE = 6, 3, 8
 NUM_IMAGES = STEPS * BATCH_SIZE
 # Where most faults find the run: there are older checkpoints, and epochs to come.
 PREPARED = 3
@@ -31,7 +31,17 @@ PATIENCE = 300
 # Arguments of a run that goes on.
 RESUMED = ('--work-dir', 'work', '--resume')
 # Imported once: a run is a fork of this process, and starts in no time.
-MODULES = ('lfi.datasets', 'lfi.evaluation', 'lfi.models', 'lfi.visualization', 'mmpretrain.apis')
+MODULES = (
+    'lfi.datasets',
+    'lfi.engine',
+    'lfi.evaluation',
+    'lfi.models',
+    'lfi.tools.train',
+    'lfi.visualization',
+    'mmpretrain.apis',
+    # mmengine's log of the environment imports it.
+    'setuptools',
+)
 
 # No augmentation: a resumed run sees the very images that an undisturbed one sees.
 SHAPES_CONFIG = f"""
@@ -52,7 +62,7 @@ train_dataloader = dict(
     num_workers=0,
     dataset=dict(num_images={NUM_IMAGES}, pipeline=[*transforms, pack]),
 )
-val_dataloader = dict(batch_size=20, num_workers=0, dataset=dict(num_images=20))
+val_dataloader = dict(batch_size=10, num_workers=0, dataset=dict(num_images=10))
 test_dataloader = val_dataloader
 train_cfg = dict(max_epochs={EPOCHS})
 default_hooks = dict(logger=dict(interval=1))
