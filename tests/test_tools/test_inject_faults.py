@@ -10,7 +10,7 @@ QUICK = [
     'disk-full',
     'changed-checkpoint',
     'killed-worker',
-    'hostile-checkpoint',
+    'malicious-checkpoint',
     'nan-images',
     'teacher-cache',
 ]
@@ -30,7 +30,7 @@ def test_quick_faults_are_survived_and_reported(run_tool, tmp_path):
         'bytes of the newest checkpoint change',
         'no room for a checkpoint',
         'a worker of the data loader dies',
-        '| an array of objects over raw bytes, `--resume FILE` |',
+        'runs code when it is unpickled | `tools/test.py` |',
         'all weights stay finite',
         '| a truncated manifest |',
     ):
