@@ -7,7 +7,6 @@ import os
 import random
 import re
 import resource
-import runpy
 import shutil
 import sys
 import time
@@ -19,6 +18,7 @@ from pathlib import Path
 
 import cv2
 import torch
+from lfi.cli import run_command
 from lfi.engine.checkpoints.reading import load_from_local
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,7 +36,7 @@ MODULES = (
     'lfi.engine',
     'lfi.evaluation',
     'lfi.models',
-    'lfi.tools.train',
+    'lfi.cli.train',
     'lfi.visualization',
     'mmpretrain.apis',
     # mmengine's log of the environment imports it.
@@ -112,7 +112,7 @@ def require(condition: object, otherwise: str) -> None:
 
 @dataclass(frozen=True)
 class Run:
-    """A tool that runs in a process of its own, and the file that has what it prints."""
+    """A command that runs in a process of its own, and the file that has what it prints."""
 
     process: multiprocessing.process.BaseProcess
     log: Path
@@ -167,18 +167,18 @@ class Run:
         return self.process.exitcode
 
 
-def run_tool(tool: str, words: list[str], folder: Path, log: Path, variables: dict, file_limit: int) -> None:
-    """What a new process does: run a tool in a folder, as from a shell."""
+def run_in_folder(
+    command: str, words: list[str], folder: Path, log: Path, variables: dict, file_limit: int
+) -> None:
+    """What a new process does: run a command of `lfi` in a folder, as from a shell."""
     file = os.open(log, os.O_WRONLY)
     os.dup2(file, 1)
     os.dup2(file, 2)
     os.environ.update(variables)
     os.chdir(folder)
     resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, file_limit))
-    script = str(ROOT / 'tools' / tool)
-    sys.argv = [script, *words]
-    sys.path[:0] = [str(Path(script).parent), str(folder)]
-    runpy.run_path(script, run_name='__main__')
+    sys.path.insert(0, str(folder))
+    run_command(command, words)
 
 
 class Bench:
@@ -216,17 +216,17 @@ class Bench:
     def start(
         self,
         *arguments: object,
-        tool: str = 'train.py',
+        command: str = 'train',
         config: str = 'shapes.py',
         options: tuple[str, ...] = (),
         file_limit: int = resource.RLIM_INFINITY,
         **variables: str,
     ) -> Run:
-        """Begin to run a tool.
+        """Begin to run a command.
 
         Args:
-            *arguments: of the tool, after the config.
-            tool: in `tools`.
+            *arguments: of the command, after the config.
+            command: of `lfi`.
             config: in the folder.
             options: of `--cfg-options`.
             file_limit: the largest file that it may write, in bytes.
@@ -236,13 +236,13 @@ class Bench:
         log = self.folder / 'log.txt'
         log.write_text('')
         process = self._processes.Process(
-            target=run_tool, args=(tool, words, self.folder, log, variables, file_limit)
+            target=run_in_folder, args=(command, words, self.folder, log, variables, file_limit)
         )
         process.start()
         return Run(process, log)
 
     def run(self, *arguments: object, code: int = 0, **settings) -> str:
-        """Run a tool to its end; what it printed, without the name of the folder.
+        """Run a command to its end; what it printed, without the name of the folder.
 
         Raises:
             NotSurvivedError: if it ends with another exit code.
@@ -253,7 +253,7 @@ class Bench:
         return run.output.replace(f'{self.folder}/', '')
 
     def refuse(self, *arguments: object, **settings) -> str:
-        """Run a tool that must end with an error of one line; the error."""
+        """Run a command that must end with an error of one line; the error."""
         output = self.run(*arguments, code=1, **settings)
         errors = re.findall(r'^error: (.*)', output, re.MULTILINE)
         require(errors and 'Traceback' not in output, f'no error of one line: {output[-600:]}')

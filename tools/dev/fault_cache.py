@@ -32,7 +32,7 @@ def teacher_cache(bench: Bench) -> Iterator[Row]:
         sentence = re.sub(r'\b[0-9a-f]{32}\b', '…', error).split('. ')[0]
         return Row(fault, made, 1, f'training is refused: "{sentence}"')
 
-    bench.run(*write, tool='cache_teacher.py', options=(ours,))
+    bench.run(*write, command='cache', options=(ours,))
     bench.clear()
     bench.run('--work-dir', 'work', options=(*cached, 'train_cfg.max_epochs=1'))
     complete = shutil.copytree(cache, bench.folder / 'complete cache', dirs_exist_ok=True)

@@ -81,7 +81,7 @@ def malicious_checkpoint(bench: Bench) -> Iterator[Row]:
         "`init_cfg=dict(type='Pretrained')`": dict(
             options=(f'{pretrained}.type=Pretrained', f'{pretrained}.checkpoint={file}')
         ),
-        '`tools/test.py`': dict(tool='test.py', arguments=(file,)),
+        '`tools/test.py`': dict(command='test', arguments=(file,)),
     }
     shutil.copy(file, bench.prepare())
     for way, settings in ways.items():
