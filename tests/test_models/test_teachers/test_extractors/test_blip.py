@@ -222,6 +222,14 @@ def test_a_model_of_another_kind_is_named():
         load_vlm('mmpretrain:mobilenet-v3-small-075_3rdparty_in1k', None, allow_random=True)
 
 
+@needs_multimodal
+def test_a_model_of_another_kind_is_not_built(monkeypatch):
+    # It would run code of a repository, or of a folder of its name in the working directory.
+    monkeypatch.setattr('mmpretrain.get_model', lambda name: pytest.fail(f'{name} is built'))
+    with pytest.raises(ValueError, match='is a MiniGPT4, not a BLIP for retrieval'):
+        load_vlm('mmpretrain:minigpt-4_baichuan-7b_caption', None, allow_random=True)
+
+
 def test_without_its_requirements_it_says_what_to_install(monkeypatch):
     monkeypatch.setattr(dependency, 'WITH_MULTIMODAL', False)
     with pytest.raises(

@@ -155,7 +155,7 @@ def _load_blip(model: str, source: WeightsSource, allow_random: bool) -> tuple[B
 
     if not dependency.WITH_MULTIMODAL:
         raise ImportError(f"model={model!r} needs what `pip install 'lfi[multimodal]'` brings")
-    from mmpretrain import get_model
+    from mmpretrain import ModelHub, get_model
     from mmpretrain.models.multimodal import BlipRetrieval
 
     if source.tag is not None or source.stated:
@@ -174,6 +174,7 @@ def _load_blip(model: str, source: WeightsSource, allow_random: bool) -> tuple[B
             raise FileNotFoundError(f'teacher {kind} not found: {file}')
     if not name.endswith('.py'):
         refuse_namesakes(model, BLIP_VOCABULARY)
+        _check_kind(model, str(ModelHub.get(name).config.model.type))
     try:
         blip = get_model(name)
     except (OSError, ImportError, TypeError) as error:
@@ -187,6 +188,12 @@ def _load_blip(model: str, source: WeightsSource, allow_random: bool) -> tuple[B
     if source.path is not None:
         _load_blip_weights(blip, model, source.path)
     return BlipVLM(blip).eval().requires_grad_(False), BlipTokenizer(blip)
+
+
+def _check_kind(model: str, kind: str) -> None:
+    """Refuse another model of mmpretrain before it is built: some fetch weights, and run code beside them."""
+    if kind != 'BlipRetrieval':
+        raise ValueError(f'model={model!r} is a {kind}, not a BLIP for retrieval')
 
 
 def _load_blip_weights(blip: nn.Module, model: str, path: Path) -> None:
