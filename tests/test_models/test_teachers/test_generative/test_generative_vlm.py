@@ -235,9 +235,19 @@ def weights_outside(folder):
     (folder / 'model.safetensors.index.json').write_text(json.dumps(dict(metadata={}, weight_map=names)))
 
 
+def other_config(folder):
+    """A config that transformers reads in place of config.json, with weights beside the folder."""
+    (folder / 'model.safetensors').rename(folder.parent / 'outside.safetensors')
+    (folder / 'x.safetensors').write_bytes(b'')
+    change(folder, 'config.json', configuration_files=['config.4.0.0.json'])
+    content = json.loads((folder / 'config.json').read_text())
+    change(folder, 'config.4.0.0.json', **content, transformers_weights='../outside.safetensors')
+
+
 @pytest.mark.parametrize(
     ('lead', 'message'),
     [
+        (other_config, 'has configuration_files'),
         (timm_tower, 'has weights elsewhere, by'),
         (weights_outside, 'weight_map whose files are beside it'),
         (partial(change, name='tokenizer_config.json', tokenizer_file='/etc/passwd'), 'by tokenizer_file'),

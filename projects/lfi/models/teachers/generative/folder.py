@@ -96,7 +96,12 @@ def refuse_what_leads_elsewhere(folder: Path) -> None:
         if not isinstance(files, dict) or not all(map(_is_plain, files.values())):
             raise ValueError(f'{path} must have a weight_map whose files are beside it')
     config = folder / 'config.json'
-    leads = [key for key, value in _entries(_content(config)) if _has_other_weights(key, value)]
+    content = _content(config)
+    if 'configuration_files' in content:
+        raise ValueError(
+            f'{config} has configuration_files, which transformers would read in its place: remove the key'
+        )
+    leads = [key for key, value in _entries(content) if _has_other_weights(key, value)]
     if leads:
         raise ValueError(f'{config} has weights elsewhere, by {leads[0]}: give a complete model')
     refuse_other_tokenizers(folder)
