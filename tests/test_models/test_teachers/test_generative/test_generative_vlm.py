@@ -269,6 +269,14 @@ def test_what_a_folder_leads_to_is_not_read(folder, monkeypatch, lead, message):
     assert 'LFI_SENTINEL' not in os.environ
 
 
+@pytest.mark.parametrize('name', ['tokenizer_config.json', 'audio_tokenizer_config.json', 'x.index.json'])
+def test_a_link_to_what_has_no_end_is_not_read(folder, name):
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).symlink_to('/dev/zero')
+    with pytest.raises(ValueError, match=f'{name} is no file'):
+        load(folder)
+
+
 def test_what_published_processors_name_of_another_machine_is_passed_over(folder):
     files = dict(special_tokens_map_file='/root/.cache/nobody/x.json', name_or_path='/root/model')
     change(folder, 'tokenizer_config.json', **files)

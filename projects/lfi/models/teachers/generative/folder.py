@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from lfi.fileio import read_start
+
 GENERATIVE = 'transformers:'
 """How the names of transformers' models begin."""
 FILES = {
@@ -25,6 +27,8 @@ PROCESSOR_FILES = (
     'audio_tokenizer_config.json',
 )
 """Configs of a processor and its parts."""
+MOST_BYTES = 2**26
+"""Of a file of JSON: the index of the largest models has a few millions."""
 READ_ELSEWHERE = ('class_info_file', 'repo_path', 'sp_model_kwargs', 'tokenizer_file')
 """Entries of these that name files outside the folder, or in the working directory."""
 # As a student's config may name it.
@@ -152,9 +156,17 @@ def _is_plain(name: object) -> bool:
 
 
 def _content(path: Path) -> dict[str, Any]:
-    """The object in a file of JSON; empty where there is none, which is told by who reads it."""
+    """The object in a file of JSON; empty where there is none, which is told by who reads it.
+
+    Raises:
+        ValueError: if it is no file of a disk, which need not have an end; or larger than `MOST_BYTES`.
+    """
+    if not path.exists():
+        return {}
+    if not path.is_file() or path.stat().st_size > MOST_BYTES:
+        raise ValueError(f'{path} is no file, or has more than {MOST_BYTES:,} bytes: it was not read')
     try:
-        content = json.loads(path.read_text(encoding='utf-8'))
+        content = json.loads(read_start(path, MOST_BYTES).decode())
     except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
