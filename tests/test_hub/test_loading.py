@@ -131,6 +131,38 @@ def test_files_that_are_missing_or_torn_are_named(folder):
             lfi.from_pretrained(folder)
 
 
+MODELS_OF = (lfi.from_pretrained, InteractionInferencer)
+
+
+@pytest.fixture
+def rewrite(folder, change):
+    """`rewrite(edit)`: the folder's weights as a function of their dict leaves them, with their digest."""
+
+    def rewrite(edit):
+        state = load_file(folder / 'model.safetensors')
+        edit(state)
+        content = save(state, metadata={'format': 'pt'})
+        (folder / 'model.safetensors').write_bytes(content)
+        change('sha256', hashlib.sha256(content).hexdigest())
+
+    return rewrite
+
+
+@pytest.mark.parametrize('read', MODELS_OF)
+@pytest.mark.parametrize('name', ['backbone.further', 'module.head.layers.head.bias'])
+def test_weights_that_the_model_lacks_are_refused(folder, rewrite, read, name):
+    rewrite(lambda state: state.update({name: torch.ones(20)}))
+    with pytest.raises(ValueError, match=f'student.*{name}'):
+        read(folder)
+
+
+@pytest.mark.parametrize('read', MODELS_OF)
+def test_a_config_of_fewer_layers_than_the_weights_is_refused(folder, change, read):
+    change('model.backbone.arch.num_layers', 1)
+    with pytest.raises(ValueError, match=r'student.*backbone\.layers\.1\.'):
+        read(folder)
+
+
 def test_weights_that_are_pickles_are_no_weights(folder, change):
     pickle = b'cos\nsystem\n(S"false"\ntR.'
     (folder / 'model.safetensors').write_bytes(pickle)

@@ -310,10 +310,21 @@ class InteractionInferencer(BaseInferencer):
         trained_on = checkpoint.get('meta', {}).get('dataset_meta') or {}
         if not getattr(model, 'names_classes', False):
             self._trained_classes = trained_on.get('classes')
+        state = state_dict_of(checkpoint)
         try:
-            missing = model.load_state_dict(state_dict_of(checkpoint), strict=False).missing_keys
+            missing = model.load_state_dict(state, strict=False).missing_keys
         except RuntimeError as error:
             raise ValueError(f'the weights in {self._weights} do not fit the model: {error}') from error
+        # A config may leave out whole parts, as a head; a run's checkpoint has what learnt, too.
+        own = model.state_dict()
+        parts = {'module', *(name.partition('.')[0] for name in own)}
+        names = checkpoint.get('state_dict', checkpoint)
+        further = sorted(name for name in names if name not in own and name.partition('.')[0] in parts)
+        if further and is_student(str(self._weights)):
+            raise ValueError(
+                f'the weights in {self._weights} have {len(further)} parameters that the model lacks, as '
+                f'{further[:3]}: give the config that they were trained with'
+            )
         needed = [name for name in missing if needed_to_predict(name, model)]
         if needed:
             raise ValueError(
