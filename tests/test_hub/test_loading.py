@@ -132,6 +132,7 @@ def test_files_that_are_missing_or_torn_are_named(folder):
 
 
 MODELS_OF = (lfi.from_pretrained, InteractionInferencer)
+POSITIONS = 'backbone.pos_embed'
 
 
 @pytest.fixture
@@ -160,6 +161,24 @@ def test_weights_that_the_model_lacks_are_refused(folder, rewrite, read, name):
 def test_a_config_of_fewer_layers_than_the_weights_is_refused(folder, change, read):
     change('model.backbone.arch.num_layers', 1)
     with pytest.raises(ValueError, match=r'student.*backbone\.layers\.1\.'):
+        read(folder)
+
+
+@pytest.mark.parametrize('read', MODELS_OF)
+@pytest.mark.parametrize(
+    ('edit', 'message'),
+    [
+        (lambda value: value * torch.nan, 'no finite numbers'),
+        (lambda value: value.double() + 1e300, 'no finite numbers'),
+        (lambda value: value.int(), 'values of torch.int32, and the model has torch.float32'),
+        (lambda value: value > 0, 'values of torch.bool'),
+        (lambda value: value.to(torch.complex64), 'values of torch.complex64'),
+        (lambda value: value.flatten()[0], 'do(es)? not fit'),
+    ],
+)
+def test_weights_that_are_no_weights_are_refused(folder, rewrite, read, edit, message):
+    rewrite(lambda state: state.update({POSITIONS: edit(state[POSITIONS])}))
+    with pytest.raises(ValueError, match=f'student.*{message}'):
         read(folder)
 
 

@@ -29,7 +29,7 @@ from lfi.models.batches.samples import seen_canvas, valid_sizes_of
 from lfi.models.teachers.text_tower import TextTower
 from lfi.student_folder import read_config
 from lfi.utils.config_types import model_config
-from lfi.utils.modules import eval_mode, state_dict_of
+from lfi.utils.modules import check_values, eval_mode, state_dict_of
 from lfi.utils.options import check_whole
 from lfi.utils.process import offline
 from lfi.utils.repositories import first_line, is_student, local_folder
@@ -312,8 +312,10 @@ class InteractionInferencer(BaseInferencer):
             self._trained_classes = trained_on.get('classes')
         state = state_dict_of(checkpoint)
         try:
+            check_values(model, state)
             missing = model.load_state_dict(state, strict=False).missing_keys
-        except RuntimeError as error:
+        # Modules that bring weights into another shape end in any error.
+        except Exception as error:
             raise ValueError(f'the weights in {self._weights} do not fit the model: {error}') from error
         # A config may leave out whole parts, as a head; a run's checkpoint has what learnt, too.
         own = model.state_dict()

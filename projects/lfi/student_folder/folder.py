@@ -225,7 +225,8 @@ def read_student(folder: Path) -> nn.Module:
     model = config.build(bounds_of(folder / WEIGHTS))
     try:
         load_strictly(model, state)
-    except RuntimeError as error:
+    # Modules that bring weights into another shape end in any error.
+    except Exception as error:
         raise HubError(f'{folder}/{WEIGHTS} does not fit {CONFIG}: {error}') from error
     # As mmdet's `init_detector` leaves them.
     vars(model).update(cfg=config.config(), dataset_meta=config.meta)

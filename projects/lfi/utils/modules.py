@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 
@@ -61,8 +62,10 @@ def load_strictly(model: nn.Module, state: Mapping[str, Tensor]) -> None:
         state: by name.
 
     Raises:
-        RuntimeError: if names or shapes differ; the message lists the shapes, or else the names.
+        RuntimeError: if names or shapes differ; the message lists the shapes, or else the names; or as
+            `check_values` says.
     """
+    check_values(model, state)
     found = model.load_state_dict(state, strict=False)
     own = model.state_dict()
     missing = [
@@ -75,6 +78,38 @@ def load_strictly(model: nn.Module, state: Mapping[str, Tensor]) -> None:
             f'Missing key(s) in state_dict: {", ".join(missing) or "none"}. '
             f'Unexpected key(s) in state_dict: {", ".join(found.unexpected_keys) or "none"}.'
         )
+
+
+def check_values(model: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Check that the values of a state dict are numbers of the kind that a model has at each name.
+
+    torch makes a float of any number, and drops what is imaginary, without a word. One value that is not
+    finite makes all results NaN, and the first class the best.
+
+    Args:
+        model: the model.
+        state: by name; names that the model lacks are left out.
+
+    Raises:
+        RuntimeError: if the numbers of a name are of another kind, or no numbers; or infinite, where it is a
+            parameter.
+    """
+    parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    for name, own in model.state_dict().items():
+        value = state.get(name)
+        if value is None:
+            continue
+        if _kind(value) != _kind(own):
+            raise RuntimeError(f'{name} has values of {value.dtype}, and the model has {own.dtype}.')
+        if value.is_floating_point():
+            value = value.to(own.dtype)
+            # A buffer may mask by infinity.
+            if not (value.isfinite() if name in parameters else ~value.isnan()).all():
+                raise RuntimeError(f'{name} has values that are no finite numbers.')
+
+
+def _kind(value: Tensor) -> tuple[bool, bool, bool]:
+    return value.is_floating_point(), value.is_complex(), value.dtype == torch.bool
 
 
 def training_only_of(kind: type) -> tuple[str, ...]:
