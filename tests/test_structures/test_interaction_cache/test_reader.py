@@ -127,6 +127,44 @@ def test_texts_that_are_not_those_of_the_concepts_are_refused(folder, shape):
         InteractionCache(folder)
 
 
+def rewrite(folder, name, field, array):
+    """Another array of the folder, with its checksum."""
+    np.save(folder / name, array)
+    content = json.loads((folder / 'manifest.json').read_text())
+    (folder / 'manifest.json').write_text(json.dumps({**content, field: checksum(array.tobytes())}))
+
+
+@pytest.mark.parametrize('factor', [np.nan, 0, 2])
+def test_texts_that_are_not_of_unit_length_are_refused(folder, factor):
+    rewrite(folder, 'texts.npy', 'texts', TEXTS * np.array([[1], [factor]], np.float32))
+    with pytest.raises(CacheError, match=r'texts\.npy has embeddings that are not of unit length'):
+        InteractionCache(folder)
+
+
+def test_an_image_that_has_two_records_is_refused(folder):
+    rewrite(folder, 'keys.npy', 'data', keys_of([PATHS[0], *PATHS[:-1]], 2))
+    with pytest.raises(CacheError, match=r'keys\.npy has an image twice'):
+        InteractionCache(folder)
+
+
+@pytest.mark.parametrize(
+    ('field', 'value'),
+    [
+        ('low', np.inf),
+        ('step', np.nan),
+        ('step', -1),
+        ('presence', np.nan),
+        ('presence', 2),
+        ('presence', -1),
+    ],
+)
+def test_records_of_no_maps_are_refused(folder, manifest, records, field, value):
+    records[field][2, 0] = value
+    open_writer(folder, manifest).write(0, records[:4])
+    with pytest.raises(CacheError, match='its record 2 has logits that are no finite numbers, or a presence'):
+        InteractionCache(folder).read(PATHS[:1])
+
+
 @pytest.mark.parametrize('number', [2, 10**6, -2])
 def test_a_map_of_no_concept_is_refused(tmp_path, make_maps, number):
     numbers = torch.tensor([[0, 1, REST]]).repeat(len(PATHS), 1)

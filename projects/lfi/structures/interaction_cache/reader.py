@@ -35,6 +35,9 @@ from .files import (
 from .keys import keys_of, load_sizes, refuse_other_files, sizes_of
 from .manifest import CacheManifest
 
+UNIT_TOLERANCE = 1e-3
+"""By how much the length of a text's embedding may differ from 1: half precision rounds less."""
+
 
 class StoredMaps(NamedTuple):
     """What a cache holds of what one picture shows, on its way from a worker to the model.
@@ -86,9 +89,15 @@ class InteractionCache:
                 f'{folder} is corrupted: texts.npy has the shape {shape}, and manifest.json names {named} '
                 f'concepts. {ANEW}'
             )
+        if not (abs(np.linalg.norm(self.texts, axis=1) - 1) <= UNIT_TOLERANCE).all():
+            raise CacheError(
+                f'{folder} is corrupted: texts.npy has embeddings that are not of unit length. {ANEW}'
+            )
         self._sizes = load_sizes(self.folder, self.manifest.num_images)
         self._order = np.argsort(self._keys)
         self._sorted = self._keys[self._order]
+        if (self._sorted[1:] == self._sorted[:-1]).any():
+            raise CacheError(f'{folder} is corrupted: keys.npy has an image twice. {ANEW}')
         self._shards: dict[int, np.ndarray] = {}
         # Of each row the digest of the path that it was first read by.
         self._places = np.zeros(len(self._keys), np.int64)
@@ -194,6 +203,7 @@ class InteractionCache:
                     f'{path} does not hold the records that the manifest names: it has the shape '
                     f'{records.shape}, not ({len(self.manifest.rows(shard))},). {ANEW}'
                 )
+            _refuse_unsound_values(path, records)
             if self.manifest.keeps_chosen:
                 _refuse_unknown_concepts(path, records['concepts'], len(self.texts))
             self._shards[shard] = records
@@ -203,6 +213,19 @@ class InteractionCache:
     def num_bytes(self) -> int:
         """Size of all files."""
         return sum(path.stat().st_size for path in self.files if path.is_file())
+
+
+def _refuse_unsound_values(path: Path, records: np.ndarray) -> None:
+    """Raise a CacheError if a record of a shard is of no maps: values that no teacher and no `pack` gives."""
+    low, step, presence = records['low'], records['step'], records['presence']
+    sound = (np.isfinite(low) & np.isfinite(step) & (step >= 0)).all((1, 2))
+    sound &= ((presence >= 0) & (presence <= 1)).all(1)
+    unsound = ~(sound | lacks_maps(records))
+    if unsound.any():
+        raise CacheError(
+            f'{path} is corrupted: its record {int(unsound.argmax())} has logits that are no finite numbers, '
+            f'or a presence out of [0, 1]. {ANEW}'
+        )
 
 
 def _refuse_unknown_concepts(path: Path, concepts: np.ndarray, count: int) -> None:
