@@ -165,6 +165,15 @@ def test_records_of_no_maps_are_refused(folder, manifest, records, field, value)
         InteractionCache(folder).read(PATHS[:1])
 
 
+@pytest.mark.parametrize('shape', ['(0, 1' + 30 * '0' + ')', '(True,)', '(-1,)'])
+def test_a_header_that_numpy_cannot_follow_is_refused(folder, shape):
+    header = f"{{'descr': '<u8', 'fortran_order': False, 'shape': {shape}, }}".ljust(117).encode() + b'\n'
+    content = 8 * b'\0' if shape == '(True,)' else b''
+    (folder / 'keys.npy').write_bytes(b'\x93NUMPY\1\0' + len(header).to_bytes(2, 'little') + header + content)
+    with pytest.raises(CacheError, match=r'keys\.npy is missing or corrupted'):
+        InteractionCache(folder)
+
+
 @pytest.mark.parametrize('number', [2, 10**6, -2])
 def test_a_map_of_no_concept_is_refused(tmp_path, make_maps, number):
     numbers = torch.tensor([[0, 1, REST]]).repeat(len(PATHS), 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from hashlib import blake2b
 from math import prod
 from pathlib import Path
@@ -53,7 +54,10 @@ def read_npy(path: Path, dtype: np.dtype | type, mmap_mode: Literal['r'] | None 
         held = path.stat().st_size - file.tell()
     if found != dtype:
         raise ValueError(f'it holds {found}, and must hold {np.dtype(dtype)}')
-    if min(shape, default=0) < 0 or prod(shape) * found.itemsize != held:
+    # numpy counts the sides of an empty array too, all but those of 0.
+    counted = all(type(side) is int and side >= 0 for side in shape)
+    counted = counted and prod(max(side, 1) for side in shape) * found.itemsize <= sys.maxsize
+    if not counted or prod(shape) * found.itemsize != held:
         raise ValueError(
             f'its header names the shape {shape} of {found}, and the file has {held:,} bytes of it'
         )
