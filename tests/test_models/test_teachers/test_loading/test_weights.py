@@ -60,6 +60,30 @@ def test_a_folder_is_loaded_frozen_with_its_tokenizer(folder, prefix):
     assert tokenizer(['a cat', 'two']).shape == (2, 16)
 
 
+@pytest.mark.parametrize(
+    ('name', 'value', 'message'),
+    [
+        ('logit_scale', float('nan'), 'logit_scale=nan is not the logarithm'),
+        ('logit_scale', 100.0, 'logit_scale=100.0 is not the logarithm'),
+        ('logit_scale', -200.0, 'logit_scale=-200.0 is not the logarithm'),
+        ('logit_bias', float('nan'), 'logit_bias=nan is lacking, or no finite'),
+        ('logit_bias', None, 'logit_bias=0.0 is lacking'),
+    ],
+)
+def test_a_scale_and_a_bias_that_make_no_presence_are_refused(folder, name, value, message):
+    config = json.loads((folder / 'open_clip_config.json').read_text())
+    config['model_cfg']['init_logit_bias'] = -10.0
+    (folder / 'open_clip_config.json').write_text(json.dumps(config))
+    state = {**load_file(folder / 'model.safetensors'), 'logit_bias': torch.tensor(-10.0)}
+    save_file(state, folder / 'model.safetensors')
+    load_vlm(str(folder), None, allow_random=False)
+    del state[name]
+    state |= {} if value is None else {name: torch.tensor(value)}
+    save_file(state, folder / 'model.safetensors')
+    with pytest.raises(ValueError, match=f'do not fit the model .*{message}'):
+        load_vlm(str(folder), None, allow_random=False)
+
+
 MEAN, STD = (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)
 
 

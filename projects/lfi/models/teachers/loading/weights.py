@@ -141,6 +141,7 @@ def _create(name: str, model: str, weights: Path | str | None, **options: Any) -
             # `_check_activation` knows more: a tag may leave its activation to the model.
             warnings.filterwarnings('ignore', message='QuickGELU mismatch')
             vlm = _quietly(open_clip.create_model, name, load_weights=True, **options)
+        _check_answers(vlm, weights is not None)
     # A config of someone else may end in any error, and so do weights that do not fit.
     except Exception as error:
         raise _explain(error, model, weights) from error
@@ -148,6 +149,23 @@ def _create(name: str, model: str, weights: Path | str | None, **options: Any) -
         # A config may ask for the tokens too (output_tokens); CoCa alone can do with them.
         vlm.visual.output_tokens = False
     return vlm.eval().requires_grad_(False)
+
+
+def _check_answers(vlm: VLM, trained: bool) -> None:
+    """Check the numbers that make presence of cosines, which no embedding depends on.
+
+    Args:
+        vlm: a model of open_clip.
+        trained: whether it has weights, in which open_clip puts 0 for a bias that they lack.
+
+    Raises:
+        ValueError: if one is no finite number, or the bias is lacking.
+    """
+    scale, bias = vlm.logit_scale.exp(), getattr(vlm, 'logit_bias', None)
+    if not (scale.isfinite() & (scale > 0)).all():
+        raise ValueError(f'logit_scale={vlm.logit_scale.item()} is not the logarithm of a number above 0')
+    if bias is not None and not (bias.isfinite() & (bias != 0 if trained else True)).all():
+        raise ValueError(f'logit_bias={bias.item()} is lacking, or no finite number, and presence needs it')
 
 
 def _load_blip(model: str, source: WeightsSource, allow_random: bool) -> tuple[BlipVLM, BlipTokenizer]:
