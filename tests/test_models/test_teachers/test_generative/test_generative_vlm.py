@@ -283,6 +283,15 @@ def test_what_published_processors_name_of_another_machine_is_passed_over(folder
     load(folder)
 
 
+@pytest.mark.parametrize(
+    'values', [dict(image_mean=[float('nan')] * 3), dict(image_std=[0, 1, 1]), dict(image_mean=[0.5])]
+)
+def test_a_mean_and_a_std_that_make_no_pixels_are_refused(folder, values):
+    change(folder, 'preprocessor_config.json', **values)
+    with pytest.raises(ValueError, match=f'{next(iter(values))}=.* must be'):
+        load(folder)
+
+
 def test_no_pickle_no_other_file_and_no_address_is_read(folder):
     other = folder.parent / 'other'
     other.write_bytes(pickle.dumps(Sentinel()))

@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
+from ..loading.weights_source import of_channels
+
 
 class ImageTokens(nn.Module, ABC):
     """The image side of a generative VLM: from pixels to image tokens, and from these back to a grid.
@@ -27,8 +29,8 @@ class ImageTokens(nn.Module, ABC):
         preprocess_cfg: the input size, and the processor's mean, std and interpolation.
 
     Raises:
-        ValueError: if the processor scales pixels otherwise than to [0, 1], or the model's image tokens
-            cannot be laid back on a grid.
+        ValueError: if the processor scales pixels otherwise than to [0, 1], its mean and std are not what
+            `of_channels` takes, or the model's image tokens cannot be laid back on a grid.
     """
 
     cell: int
@@ -47,8 +49,8 @@ class ImageTokens(nn.Module, ABC):
         normalises = pixels.do_normalize
         self.preprocess_cfg: dict[str, Any] = dict(
             size=None,
-            mean=list(pixels.image_mean) if normalises else [0.0] * 3,
-            std=list(pixels.image_std) if normalises else [1.0] * 3,
+            mean=list(of_channels('image_mean', pixels.image_mean)) if normalises else [0.0] * 3,
+            std=list(of_channels('image_std', pixels.image_std)) if normalises else [1.0] * 3,
             # Lanczos is not at hand on tensors.
             interpolation='bilinear' if pixels.resample == Image.Resampling.BILINEAR else 'bicubic',
         )

@@ -40,7 +40,7 @@ class Training:
         Raises:
             ValueError: if a value is missing, or is not what `Training` says; the message names it.
         """
-        mean, std = (_of_channels(key, preprocess.get(key)) for key in ('mean', 'std'))
+        mean, std = (of_channels(key, preprocess.get(key)) for key in ('mean', 'std'))
         if not isinstance(quick_gelu, bool):
             raise ValueError(f'quick_gelu={quick_gelu!r} must be True or False')
         return cls(mean, std, quick_gelu)
@@ -173,14 +173,23 @@ def is_file_name(pretrained: str) -> bool:
     return Path(pretrained).suffix != '' or '/' in pretrained
 
 
-def _of_channels(name: str, value: Any) -> tuple[float, ...]:
+def of_channels(name: str, value: Any) -> tuple[float, ...]:
+    """The mean or the standard deviation of pixels in [0, 1], by channel.
+
+    Args:
+        name: of the value; a mean's ends in 'mean'.
+        value: three numbers.
+
+    Raises:
+        ValueError: if it is not three numbers in [0, 1], of a standard deviation above 0.
+    """
     numbers = tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else ()
     real = all(isinstance(number, Real) and not isinstance(number, bool) for number in numbers)
     if len(numbers) != 3 or not real:
         raise ValueError(f'{name}={value!r} must be three numbers, of red, green and blue')
     # A mean may be 0; a standard deviation divides.
-    if not all((number >= 0 if name == 'mean' else number > 0) and number <= 1 for number in numbers):
-        bounds = 'in [0, 1]' if name == 'mean' else 'above 0 and at most 1'
+    if not all((number >= 0 if name.endswith('mean') else number > 0) and number <= 1 for number in numbers):
+        bounds = 'in [0, 1]' if name.endswith('mean') else 'above 0 and at most 1'
         raise ValueError(
             f'{name}={value!r} must be {bounds}, of pixels in [0, 1]: divide numbers of pixels in 0..255, '
             "as OpenMMLab's are, by 255"
