@@ -123,6 +123,17 @@ def test_no_code_of_a_text_model_is_run(folder, tmp_path, monkeypatch):
         load_vlm(str(folder), None, allow_random=False)
 
 
+def test_a_folders_text_model_is_not_fetched(folder, monkeypatch):
+    pytest.importorskip('transformers')
+    write_tokenizer(folder)
+    config = json.loads((folder / 'open_clip_config.json').read_text())
+    config['model_cfg']['text_cfg'] |= dict(hf_model_name='stranger/model')
+    (folder / 'open_clip_config.json').write_text(json.dumps(config))
+    monkeypatch.setattr('socket.getaddrinfo', lambda *args, **_: pytest.fail(f'{args[0]} is asked'))
+    with pytest.raises(ValueError, match=r"'stranger/model', whose config .* `hf download stranger/model"):
+        load_vlm(str(folder), None, allow_random=False)
+
+
 def test_a_tokenizer_of_the_working_directory_is_not_taken(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'timm' / SIGLIP).mkdir(parents=True)

@@ -16,14 +16,15 @@ from safetensors.torch import load_file
 from torch import nn
 
 from lfi.errors import near_it
-from lfi.utils.process import changed
+from lfi.utils.process import changed, offline
+from lfi.utils.repositories import first_line
 
 from ..generative.folder import GENERATIVE
 from ..generative.generative_vlm import load_generative
 from ..vlm import VLM, Tokenizer
 from .blip import BlipTokenizer, BlipVLM
 from .dual_encoder import load_dual_encoder
-from .folder_config import FILE
+from .folder_config import FILE, read_folder_config
 from .foreign_code import no_foreign_code
 from .tokenizers import load_tokenizer, refuse_namesakes
 from .weights_source import Training, WeightsSource, interpolation_of_weights, uses_quick_gelu
@@ -101,7 +102,18 @@ def _load_open_clip(model: str, source: WeightsSource, allow_random: bool) -> tu
     Training.of_config(folder / FILE)
     # A tokenizer that is missing is found before gigabytes of weights are read.
     tokenizer = load_tokenizer(model, folder)
-    return _create(f'local-dir:{folder}', model, folder), tokenizer
+    text_tower = read_folder_config(folder / FILE)['model_cfg']['text_cfg'].get('hf_model_name')
+    try:
+        # The config of a text tower of transformers is on a hub, under a name of the folder's choice.
+        with offline():
+            return _create(f'local-dir:{folder}', model, folder), tokenizer
+    except ValueError as error:
+        if not text_tower:
+            raise
+        raise ValueError(
+            f'{first_line(error)}. Its text tower is {text_tower!r}, whose config is taken from this machine '
+            f'alone: fetch it by `hf download {text_tower} config.json`'
+        ) from error
 
 
 def _load_named(model: str, source: WeightsSource, allow_random: bool) -> tuple[VLM, Tokenizer]:
