@@ -60,6 +60,15 @@ def test_a_folder_is_loaded_frozen_with_its_tokenizer(folder, prefix):
     assert tokenizer(['a cat', 'two']).shape == (2, 16)
 
 
+@pytest.mark.parametrize('length', [15, 17])
+def test_a_folder_whose_texts_have_another_length_than_its_weights_is_refused(folder, length):
+    config = json.loads((folder / 'open_clip_config.json').read_text())
+    config['model_cfg']['text_cfg']['context_length'] = length
+    (folder / 'open_clip_config.json').write_text(json.dumps(config))
+    with pytest.raises(ValueError, match=f'context_length gives texts {length} places, and they have 16'):
+        load_vlm(str(folder), None, allow_random=False)
+
+
 @pytest.mark.parametrize(
     ('name', 'value', 'message'),
     [

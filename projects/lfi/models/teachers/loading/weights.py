@@ -105,7 +105,7 @@ def _load_open_clip(model: str, source: WeightsSource, allow_random: bool) -> tu
     text_tower = read_folder_config(folder / FILE)['model_cfg']['text_cfg'].get('hf_model_name')
     try:
         # The config of a text tower of transformers is on a hub, under a name of the folder's choice.
-        with offline():
+        with offline(), changed(open_clip.factory, 'resize_text_pos_embed', _refuse_other_length):
             return _create(f'local-dir:{folder}', model, folder), tokenizer
     except ValueError as error:
         if not text_tower:
@@ -161,6 +161,15 @@ def _create(name: str, model: str, weights: Path | str | None, **options: Any) -
         # A config may ask for the tokens too (output_tokens); CoCa alone can do with them.
         vlm.visual.output_tokens = False
     return vlm.eval().requires_grad_(False)
+
+
+def _refuse_other_length(state: Mapping[str, Any], model: Any) -> None:
+    """In the place of what fits the places of a text's tokens to a `context_length` that was not trained."""
+    found = state.get('positional_embedding', state.get('text.positional_embedding'))
+    own = getattr(model, 'positional_embedding', None)
+    own = getattr(model.text, 'positional_embedding', None) if own is None else own
+    if found is not None and own is not None and len(found) != len(own):
+        raise ValueError(f'text_cfg.context_length gives texts {len(own)} places, and they have {len(found)}')
 
 
 def _check_answers(vlm: VLM, trained: bool) -> None:
