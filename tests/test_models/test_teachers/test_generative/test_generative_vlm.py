@@ -283,6 +283,20 @@ def test_what_published_processors_name_of_another_machine_is_passed_over(folder
     load(folder)
 
 
+def test_a_config_of_fewer_layers_than_the_weights_is_refused(folder):
+    text = json.loads((folder / 'config.json').read_text())['text_config']
+    change(folder, 'config.json', text_config={**text, 'num_hidden_layers': 1})
+    with pytest.raises(ValueError, match=r'it has no place for .*layers\.1\.'):
+        load(folder)
+
+
+def test_weights_that_a_model_computes_by_now_are_passed_over(folder):
+    state = load_file(folder / 'model.safetensors')
+    state['language_model.model.layers.0.self_attn.rotary_emb.inv_freq'] = torch.ones(4)
+    save_file(state, folder / 'model.safetensors', metadata={'format': 'pt'})
+    load(folder)
+
+
 @pytest.mark.parametrize(
     'values', [dict(image_mean=[float('nan')] * 3), dict(image_std=[0, 1, 1]), dict(image_mean=[0.5])]
 )

@@ -20,6 +20,8 @@ KINDS: dict[str, type[ImageTokens]] = dict(
     llava=PlainGrid, idefics3=Tiles, smolvlm=Tiles, qwen2_vl=MergedPatches, qwen2_5_vl=MergedPatches
 )
 """How each kind of model turns an image into tokens, by transformers' `model_type`."""
+COUNTED = ('inv_freq', 'position_ids')
+"""How the names of weights end that models of old versions of transformers kept, and now compute."""
 
 
 class GenerativeVLM(nn.Module):
@@ -174,6 +176,9 @@ def _load(folder: str, weights: bool) -> tuple[Any, Any]:
     )
     if info['missing_keys']:
         raise ValueError(f'the weights in {folder} do not fit the model: they lack {info["missing_keys"]}')
+    further = [name for name in info['unexpected_keys'] if not name.endswith(COUNTED)]
+    if further:
+        raise ValueError(f'the weights in {folder} do not fit the model: it has no place for {further}')
     return vlm, processor
 
 
