@@ -175,6 +175,16 @@ def test_numbers_of_a_data_preprocessor_are_those_of_images(changes):
     check_config(part, 'mmpretrain', 'model')
 
 
+@pytest.mark.parametrize('std', [[0, 1, 1], [1.0, -1.0, 1.0]])
+def test_pixels_are_divided_by_a_number_above_0(std):
+    part = classifier(data_preprocessor=dict(type='ClsDataPreprocessor', std=std))
+    with pytest.raises(HubError, match=r'data_preprocessor\.std\[.\]=.*must be above 0'):
+        check_config(part, 'mmpretrain', 'model')
+    step = dict(type='Normalize', mean=[0, 0, 0], std=std)
+    with pytest.raises(HubError, match=r'std\[.\]=.*must be above 0'):
+        check_config([step], 'mmpretrain', 'pipeline', LARGEST_IMAGE)
+
+
 @pytest.mark.parametrize('scope', ['antigravity', 'mmpretrain.utils', '', ['mmdet'], None])
 def test_a_scope_inside_a_config_is_a_package_that_is_known(scope):
     with pytest.raises(HubError, match='was refused.*names a package'):

@@ -222,6 +222,9 @@ def _check_number(part: Part, largest: int) -> None:
     largest = min([largest, *(most for name, most in _LARGEST.items() if name.fullmatch(part.key))])
     if isinstance(number, float) and largest > LARGEST_IMAGE:
         largest = int(INFINITY)
+    # Pixels are divided by it.
+    if part.key == 'std' and number <= 0 and (of_images or str(part.owner).endswith('Normalize')):
+        raise _refusal(part.place, number, 'must be above 0')
     # NaN is not within either.
     if not abs(number) <= largest:
         raise _refusal(part.place, number, f'is beyond {largest:,}, the largest number that is read')
