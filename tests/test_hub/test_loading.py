@@ -115,6 +115,20 @@ def test_a_config_that_does_not_fit_is_refused(folder, change, key, value, messa
         lfi.from_pretrained(folder)
 
 
+def test_what_a_config_says_of_itself_is_shown_in_a_line(folder, change):
+    change('lfi_version', '0.3\x1b[2J\n' + 1000 * 'x')
+    for key, value in (('model.head.colour', 3), ('format', 2)):
+        change(key, value)
+        with pytest.raises(HubError) as refused:
+            lfi.from_pretrained(folder)
+        assert str(refused.value).isprintable()
+        assert len(str(refused.value)) < 500
+    change('lfi_version', 3)
+    change('format', 1)
+    with pytest.raises(HubError, match='lfi_version cannot be 3'):
+        lfi.from_pretrained(folder)
+
+
 def test_files_that_are_missing_or_torn_are_named(folder):
     weights, config = folder / 'model.safetensors', folder / 'config.json'
     content = weights.read_bytes()

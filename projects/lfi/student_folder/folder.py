@@ -78,16 +78,24 @@ class StudentConfig:
             raise HubError(f'{folder}/{CONFIG} is of another program: {_of_lfi(folder)}')
         if content.get('format') != FORMAT:
             raise HubError(
-                f'{folder}/{CONFIG} has the format {content.get("format")!r}, of lfi '
-                f'{content.get("lfi_version")}; this version, {__version__}, reads {FORMAT}: install that lfi'
+                f'{folder}/{CONFIG} has the format {reprlib.repr(content.get("format"))}, of lfi '
+                f'{reprlib.repr(content.get("lfi_version"))}; this version, {__version__}, reads '
+                f'{FORMAT}: install that lfi'
             )
         names = {field.name for field in fields(cls)}
-        kinds = dict(default_scope=str, model=dict, dataset_meta=dict, sha256=str, pipeline=list | None)
+        kinds = dict(
+            default_scope=str,
+            model=dict,
+            dataset_meta=dict,
+            sha256=str,
+            pipeline=list | None,
+            lfi_version=str,
+        )
         wrong = [name for name, kind in kinds.items() if not isinstance(content.get(name), kind)]
         if content.keys() != names or wrong:
             raise HubError(
                 f'{folder}/{CONFIG} is corrupted: its fields must be {sorted(names)}'
-                f'{wrong and f", and {wrong[0]} cannot be {content.get(wrong[0])!r}" or ""}'
+                f'{wrong and f", and {wrong[0]} cannot be {reprlib.repr(content.get(wrong[0]))}" or ""}'
             )
         found = cls(**content)
         try:
@@ -127,7 +135,8 @@ class StudentConfig:
             # A type may end in any error over its arguments.
             except Exception as error:
                 raise HubError(
-                    f'the student, of lfi {self.lfi_version}, cannot be built by lfi {__version__}: {error}'
+                    f'the student, of lfi {reprlib.repr(self.lfi_version)}, cannot be built by lfi '
+                    f'{__version__}: {error}'
                 ) from error
         return model
 

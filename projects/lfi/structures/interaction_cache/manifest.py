@@ -174,7 +174,9 @@ class CacheManifest:
         except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
             raise CacheError(f'{path} is corrupted, or no manifest of a cache: {error!r}. {ANEW}') from error
         if version != VERSION:
-            raise CacheError(f'{path} has the format {version}, this version of lfi reads {VERSION}. {ANEW}')
+            raise CacheError(
+                f'{path} has the format {reprlib.repr(version)}, this version of lfi reads {VERSION}. {ANEW}'
+            )
         noted = 'labels' in content
         content = {**dict.fromkeys(NOTES), **content}
         found = _manifest_fault(content)
