@@ -254,6 +254,8 @@ def other_config(folder):
         (partial(change, name='processor_config.json', audio_tokenizer={'path': 'x'}), 'by audio_tokenizer'),
         (partial(change, name='tokenizer_config.json', tokenizer_file='tokenizer.json'), 'by tokenizer_file'),
         (partial(change, name='tokenizer_config.json', fast_tokenizer_files=['../x']), 'by fast_tokenizer'),
+        (partial(change, name='tokenizer_config.json', source_spm='/etc/passwd'), 'by source_spm'),
+        (partial(change, name='tokenizer_config.json', vocab='/etc/passwd'), 'by vocab'),
         (partial(change, name='special_tokens_map.json', tokenizer_file='/etc/passwd'), 'by tokenizer_file'),
         (partial(change, name='preprocessor_config.json', repo_path='/etc'), 'by repo_path'),
         (partial(change, name='config.json', transformers_weights='../x.safetensors'), 'by transformers_w'),

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lfi.fileio import read_start
+from lfi.utils.fileio import read_start
 
 GENERATIVE = 'transformers:'
 """How the names of transformers' models begin."""
@@ -148,7 +148,8 @@ def _leads_elsewhere(key: str, value: Any) -> bool:
     if key == 'fast_tokenizer_files':
         return not (isinstance(value, list) and all(map(_is_plain, value)))
     # A path of another machine is not there, and nothing is read.
-    return key.endswith('_file') and isinstance(value, str) and os.path.exists(value)
+    names_file = key.endswith(('_file', '_spm')) or key == 'vocab'
+    return names_file and isinstance(value, str) and os.path.exists(value)
 
 
 def _is_plain(name: object) -> bool:
