@@ -19,8 +19,10 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from lfi.cli.arguments import ArgumentParser, add_study_arguments, config_file, positive
+from lfi.cli.arguments import ArgumentParser, config_file, positive
 from lfi.cli.running import run_tool
+
+from .arguments import add_study_arguments
 
 
 def parse_args() -> Namespace:

@@ -16,11 +16,13 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from lfi.cli.arguments import ArgumentParser, add_study_arguments, positive
+from lfi.cli.arguments import ArgumentParser, positive
 from lfi.cli.running import run_tool
 from lfi.errors import nearest
 
 from research.studies.presets import GROUPS, PRESETS
+
+from .arguments import add_study_arguments
 
 
 def parse_args() -> Namespace:

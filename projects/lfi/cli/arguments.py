@@ -118,14 +118,6 @@ class CfgOptions(DictAction):
         setattr(namespace, self.dest, {**(getattr(namespace, self.dest) or {}), **found})
 
 
-class CfgPairs(CfgOptions):
-    """``--cfg-options`` that are checked, and stay pairs as they were typed, for other command lines."""
-
-    def keep(self, namespace: argparse.Namespace, found: dict[str, Any], typed: Sequence[str]) -> None:
-        """As of `CfgOptions`: the pairs."""
-        setattr(namespace, self.dest, [*(getattr(namespace, self.dest) or ()), *typed])
-
-
 def config_file(name: str) -> str:
     """The path of a config, the `type` of an argument that names one; see `find_config`.
 
@@ -223,29 +215,6 @@ def add_cfg_options(parser: argparse.ArgumentParser) -> None:
         action=CfgOptions,
         metavar='KEY=VALUE',
         help='change settings of the config, e.g. train_cfg.max_epochs=3 model.backbone.out_indices="[3,7]"',
-    )
-
-
-def add_study_arguments(parser: argparse.ArgumentParser, seeds: Sequence[int] | None = None) -> None:
-    """Add which cells of a study are run, and how.
-
-    Args:
-        parser: gets ``--seeds``, ``--domains``, ``--jobs`` and ``--cfg-options``.
-        seeds: of the runs, unless others are given. Defaults to the study's own, which are None.
-    """
-    default = "the study's own" if seeds is None else ' '.join(map(str, seeds))
-    parser.add_argument(
-        '--seeds', type=whole, nargs='+', default=seeds, help=f'of the runs (default: {default})'
-    )
-    parser.add_argument('--domains', nargs='+', help='leave out only these (default: each that is there)')
-    parser.add_argument('--jobs', type=positive, default=1, help='cells at a time (default: %(default)s)')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=CfgPairs,
-        default=[],
-        metavar='KEY=VALUE',
-        help='change all configs alike',
     )
 
 
