@@ -1,23 +1,20 @@
 """Asking students and teachers: predictions and interaction maps of any text, the demo page, the cache.
 
-It may import all but `hub`, `pseudo_labels` and `cli`.
+It may import all but `hub`, `pseudo_labels` and `cli`. A name is imported when it is asked for: writing a
+cache needs no inferencer.
 """
 
-from .concept_answers import ConceptAnswers
-from .drawing import draw_result
-from .interaction_inferencer import InteractionInferencer
-from .interaction_result import InteractionResult, result_record
-from .sources import list_sources
-from .student_reader import StudentReader
-from .teacher_reader import TeacherReader
+from lfi.utils.lazy_names import lazy_names
 
-__all__ = [
-    'ConceptAnswers',
-    'InteractionInferencer',
-    'InteractionResult',
-    'StudentReader',
-    'TeacherReader',
-    'draw_result',
-    'list_sources',
-    'result_record',
-]
+__getattr__, __all__ = lazy_names(
+    __name__,
+    {
+        'concept_answers': ('ConceptAnswers',),
+        'drawing': ('draw_result',),
+        'interaction_inferencer': ('InteractionInferencer',),
+        'interaction_result': ('InteractionResult', 'result_record'),
+        'sources': ('list_sources',),
+        'student_reader': ('StudentReader',),
+        'teacher_reader': ('TeacherReader',),
+    },
+)
