@@ -25,8 +25,6 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from lfi.errors import UsageError
-
 from .arguments import ArgumentParser, add_checkpoint, add_config_arguments, add_graph_arguments, positive
 
 WEIGHTS = ('.pth', '.safetensors')
@@ -123,6 +121,13 @@ def add_hub_arguments(parser: ArgumentParser) -> None:
         '--no-readout',
         action='store_true',
         help='leave out the read-out, by which a student that learnt from interactions answers texts',
+    )
+    parser.add_check(
+        lambda args: (
+            '--private is of a repository: name one by --push OWNER/NAME'
+            if args.private and not args.push
+            else None
+        )
     )
 
 
@@ -221,7 +226,5 @@ TARGETS: dict[str, tuple[Callable[[ArgumentParser], None], Callable[[Namespace],
 
 def run(args: Namespace) -> None:
     """Write what `--to` names."""
-    if args.to == 'hub' and args.private and not args.push:
-        raise UsageError('--private is of a repository: name one by --push OWNER/NAME')
     _, write = TARGETS[args.to]
     write(args)
