@@ -9,12 +9,10 @@ from lfi.utils.lazy_names import lazy_names
 __getattr__, __all__ = lazy_names(
     __name__,
     {
-        'concept_answers': ('ConceptAnswers',),
         'drawing': ('draw_result',),
         'interaction_inferencer': ('InteractionInferencer',),
         'interaction_result': ('InteractionResult', 'result_record'),
+        'readers': ('ConceptAnswers', 'StudentReader', 'TeacherReader'),
         'sources': ('list_sources',),
-        'student_reader': ('StudentReader',),
-        'teacher_reader': ('TeacherReader',),
     },
 )

@@ -19,9 +19,9 @@ from lfi.errors import UsageError
 from .drawing import draw_result, strongest
 from .interaction_inferencer import InteractionInferencer
 from .interaction_result import result_record
+from .readers import TeacherReader
 from .sources import FileSource, Load
 from .teacher_answers import result_of
-from .teacher_reader import TeacherReader
 
 if TYPE_CHECKING:
     import gradio as gr

@@ -15,8 +15,8 @@ from lfi.errors import UsageError
 from lfi.registry import TRANSFORMS
 
 from .interaction_result import InteractionResult
+from .readers import TeacherReader
 from .sources import list_sources
-from .teacher_reader import TeacherReader
 
 # What presence is compared with, beside the other texts, where a teacher names no background of its own.
 BACKGROUND = ['background']

@@ -15,6 +15,7 @@ from .agreement import (
     predicted,
     together,
 )
+from .graph_ops import paste_masks
 from .inference_graph import (
     PARTS,
     default_part,
@@ -25,7 +26,6 @@ from .inference_graph import (
     to_onnx,
     to_torch_export,
 )
-from .masks import paste_masks
 from .run_config import model_config, slim_config
 from .student import ExportedStudent, export_student, slim_model
 from .tensorrt import build_engine, tensorrt_doubts, write_engine

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from .graph_ops import paste_masks
 from .inference_graph import relative_difference
-from .masks import paste_masks
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,7 @@ from mmdet.models.roi_heads.roi_extractors import SingleRoIExtractor
 from mmengine.config import ConfigDict
 from torch import Tensor, nn
 
-from .float_type import in_type_of
-from .masks import paste_masks
-from .nms import IGNORED, nms_mask
+from .graph_ops import IGNORED, in_type_of, nms_mask, paste_masks
 
 # What of a head is written anew here.
 PREDICTING = (

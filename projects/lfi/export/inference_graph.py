@@ -13,8 +13,7 @@ from timm.layers import to_2tuple
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
-from .float_type import in_type_of
-from .nms import onnx_translations
+from .graph_ops import in_type_of, onnx_translations
 
 PARTS = ('classifier', 'detector', 'segmentor', 'backbone')
 USUAL_SIZE = 224

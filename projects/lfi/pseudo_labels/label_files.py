@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 from mmcv.transforms import LoadImageFromFile
 
-from lfi.apis.concept_answers import ConceptAnswers
 from lfi.apis.image_pipeline import UnfitImageError
+from lfi.apis.readers import ConceptAnswers
 from lfi.apis.sources import FileSource
 from lfi.utils.fileio import file_size
 

@@ -9,7 +9,7 @@ import numpy as np
 from pycocotools import mask as rle
 from torch import Tensor
 
-from lfi.apis.concept_answers import ConceptAnswers
+from lfi.apis.readers import ConceptAnswers
 
 from .label_rules import LabelRules
 from .masks import concept_masks

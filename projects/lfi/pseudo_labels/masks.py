@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from lfi.apis.concept_answers import ConceptAnswers
 from lfi.apis.interaction_result import maps_on_image
+from lfi.apis.readers import ConceptAnswers
 
 
 def map_strength(heat: Tensor) -> Tensor:

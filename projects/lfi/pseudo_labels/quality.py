@@ -11,7 +11,7 @@ import torch
 from pycocotools import mask as rle
 from torch import Tensor
 
-from lfi.apis.concept_answers import ConceptAnswers
+from lfi.apis.readers import ConceptAnswers
 from lfi.datasets import objects_of
 from lfi.evaluation import MeanIoU, centre_map, coco_precision
 

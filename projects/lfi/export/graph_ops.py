@@ -1,12 +1,12 @@
-"""Non-maximum suppression with shapes that do not depend on data: an op of torch, and ONNX's for it."""
+"""Operators of exported graphs: NMS, masks on their images, and floating types."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 IGNORED = -1.0
 """The score of what is no candidate."""
@@ -64,3 +64,38 @@ def onnx_translations() -> dict[Callable, Callable]:
         return op.Greater(op.ScatterND(zeros, places, ones), op.Constant(value_float=0.5))
 
     return {torch.ops.lfi.nms_mask.default: translated}
+
+
+def paste_masks(masks: Tensor, boxes: Tensor, size: Sequence[int]) -> Tensor:
+    """Resize masks to their boxes, bilinearly, and put them into images; beyond a box there is 0.
+
+    It is mmdet's `_do_paste_mask` as two matrix products, which any runtime has.
+
+    Args:
+        masks: (..., h, w).
+        boxes: (..., 4) x1 y1 x2 y2 in pixels.
+        size: Height and width of the images, H and W.
+
+    Returns:
+        (..., H, W).
+    """
+    weights = [
+        _weights(pixels, cells, boxes[..., axis], boxes[..., axis + 2])
+        for pixels, cells, axis in zip(size, masks.shape[-2:], (1, 0))
+    ]
+    return weights[0] @ masks @ weights[1].transpose(-1, -2)
+
+
+def _weights(pixels: int, cells: int, begin: Tensor, end: Tensor) -> Tensor:
+    """How much of each of a mask's cells is in each pixel along an axis, (..., pixels, cells)."""
+    centres = torch.arange(pixels, device=begin.device) + 0.5
+    side = (end - begin).clamp(min=1e-6)[..., None]
+    # In cells of the mask, whose own centres are whole numbers.
+    places = (centres - begin[..., None]) / side * cells - 0.5
+    distances = (places[..., None] - torch.arange(cells, device=begin.device)).abs()
+    return (1 - distances).clamp(min=0)
+
+
+def in_type_of(module: nn.Module, images: Tensor) -> Tensor:
+    """Images in the floating type of a module's weights."""
+    return images.to(next(module.parameters()).dtype)
