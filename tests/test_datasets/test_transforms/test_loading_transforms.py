@@ -57,7 +57,7 @@ def test_what_is_not_there_is_named(folder, tmp_path):
     ('labels', 'chosen', 'told'),
     [
         ('known', True, True),
-        # Versions that noted nothing hid no label.
+        # What is not known may be all labels.
         (None, True, True),
         ('hidden', True, False),
         ('known, hidden', True, False),

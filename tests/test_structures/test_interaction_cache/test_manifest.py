@@ -8,9 +8,9 @@ from lfi.structures.interaction_cache import CacheError, CacheManifest, Interact
 from small_cache import PATHS, TEXTS, open_writer
 
 
-def test_labels_are_noted_where_they_choose_and_a_manifest_without_them_is_read(folder, manifest):
+def test_labels_are_noted_and_others_are_another_cache(folder, manifest):
     noted = replace(manifest, labels='known')
-    assert (noted.content()['labels'], 'labels' in manifest.content()) == ('known', False)
+    assert (noted.content()['labels'], manifest.content()['labels']) == ('known', None)
     assert CacheManifest.read(folder).content() == manifest.content()
     with pytest.raises(CacheError, match="labels is None in the cache, 'known' here"):
         open_writer(folder, noted)
@@ -18,9 +18,8 @@ def test_labels_are_noted_where_they_choose_and_a_manifest_without_them_is_read(
     assert CacheManifest.read(folder).labels == 'known'
 
 
-def test_what_presence_is_is_noted_and_a_cache_without_the_note_goes_on(folder, manifest):
+def test_what_presence_is_is_noted_and_decided_by_the_teacher(folder, manifest):
     noted = replace(manifest, own_presence='softmax over the bank')
-    assert 'own_presence' not in manifest.content()
     open_writer(folder, noted)
     assert CacheManifest.read(folder).own_presence is None
     (folder / 'manifest.json').write_text(json.dumps(noted.content()))
@@ -67,8 +66,8 @@ def test_a_damaged_manifest_is_named(folder, text, message):
         ('teacher', dict(background=[1]), r'teacher\.background=\[1\] must be a list of strings'),
         ('data', 1, 'data=1 must be a string'),
         ('texts', None, 'texts=None must be a string'),
-        ('labels', 3, 'labels=3 must be a string'),
-        ('own_presence', True, 'own_presence=True must be a string'),
+        ('labels', 3, 'labels=3 must be a string, or null'),
+        ('own_presence', True, 'own_presence=True must be a string, or null'),
         ('layers', 3, 'layers=3 must be a list of integers'),
         ('layers', ['3'], r"layers=\['3'\] must be a list of integers"),
         ('directions', 'concepts', "directions='concepts' must be a list of strings"),
@@ -134,7 +133,7 @@ def test_concepts_are_plain_texts_where_a_cache_is_read_and_written(folder, maps
         CacheManifest.of(content['teacher'], keys_of(PATHS, 2), 2, TEXTS, maps)
 
 
-@pytest.mark.parametrize('field', ['teacher', 'num_images', 'record'])
+@pytest.mark.parametrize('field', ['teacher', 'num_images', 'record', 'labels', 'own_presence'])
 def test_a_missing_field_of_a_manifest_is_named(folder, field):
     content = json.loads((folder / 'manifest.json').read_text())
     del content[field]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import reprlib
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,6 @@ MAX_SHARDS = 256
 MIN_SHARD_SIZE = 256
 MOST_BYTES = 2**24
 """Of a manifest: the names of tens of thousands of concepts."""
-# Fields that a manifest may lack.
-NOTES = ('labels', 'own_presence')
 
 
 @dataclass(frozen=True)
@@ -43,10 +41,10 @@ class CacheManifest:
         directions: the readings that are meaningful.
         record: the record's fields, as `numpy.dtype.descr` gives them.
         labels: whose labels chose the concepts whose maps are kept: 'known', those of all images; 'hidden',
-            none; or one of these for each of several data sets. None where all maps are kept. Defaults to
-            None.
+            none; or one of these for each of several data sets. Defaults to None: all maps are kept, or it is
+            not known.
         own_presence: what the teacher's presence is, as `VLMAttentionTeacher.own_presence` says. Defaults to
-            None, unknown: lfi 0.1 did not note it.
+            None, unknown.
         version: of the format.
     """
 
@@ -82,7 +80,7 @@ class CacheManifest:
             name_parts: as `keys_of` was given them.
             texts: (C, E) float32.
             maps: of any image.
-            labels: as the manifest has them; not noted where all maps are kept. Defaults to None.
+            labels: as the manifest has them; None is noted where all maps are kept. Defaults to None.
             own_presence: as the manifest has it. Defaults to None.
 
         Raises:
@@ -122,8 +120,8 @@ class CacheManifest:
 
     @property
     def tells_labels(self) -> bool:
-        """Whether the labels of all images chose concepts, so that the choice tells the labels."""
-        return self.keeps_chosen and self.labels == 'known'
+        """Whether the labels of all images chose concepts, or may have: the choice tells the labels."""
+        return self.keeps_chosen and self.labels in ('known', None)
 
     @property
     def num_shards(self) -> int:
@@ -140,14 +138,13 @@ class CacheManifest:
         `texts` is left out: another CPU rounds embeddings otherwise (`texts_difference`); and `own_presence`,
         which the teacher's identity decides.
         """
-        mine, its = ({'labels': None, **manifest.content()} for manifest in (self, other))
+        mine, its = self.content(), other.content()
         names = (field.name for field in fields(self) if field.name not in ('texts', 'own_presence'))
         return next((found for name in names if (found := difference(name, mine[name], its[name]))), None)
 
     def content(self) -> dict[str, Any]:
-        """As JSON has it; without what is not noted, as lfi 0.1 wrote it."""
-        content = _plain(asdict(self))
-        return {name: value for name, value in content.items() if name not in NOTES or value is not None}
+        """As JSON has it."""
+        return _plain(asdict(self))
 
     @classmethod
     def read(cls, folder: Path) -> CacheManifest:
@@ -177,16 +174,12 @@ class CacheManifest:
             raise CacheError(
                 f'{path} has the format {reprlib.repr(version)}, this version of lfi reads {VERSION}. {ANEW}'
             )
-        noted = 'labels' in content
-        content = {**dict.fromkeys(NOTES), **content}
         found = _manifest_fault(content)
         if found is not None:
             raise CacheError(f'{path} is corrupted, or no manifest of a cache: {found}. {ANEW}')
         for name in ('layers', 'directions', 'record'):
             content[name] = tuple(content[name])
-        manifest = cls(**content)
-        # Versions that noted no labels hid none.
-        return manifest if noted or not manifest.keeps_chosen else replace(manifest, labels='known')
+        return cls(**content)
 
 
 def shard_size(num_images: int) -> int:
@@ -208,9 +201,9 @@ def _manifest_fault(content: dict[str, Any]) -> str | None:
     for name in ('data', 'texts'):
         if not isinstance(content[name], str):
             return f'{name}={content[name]!r} must be a string'
-    for name in NOTES:
+    for name in ('labels', 'own_presence'):
         if not isinstance(content[name], str | None):
-            return f'{name}={content[name]!r} must be a string'
+            return f'{name}={content[name]!r} must be a string, or null'
     for name in ('num_images', 'shard_size', 'name_parts'):
         if not _is_list_of(int, [content[name]]) or content[name] < 1:
             return f'{name}={content[name]!r} must be an integer of at least 1'
