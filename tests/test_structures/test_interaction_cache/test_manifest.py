@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from functools import reduce
 
 import pytest
 from hypothesis import given
@@ -62,18 +63,22 @@ def test_a_damaged_manifest_is_named(folder, text, message):
         ('name_parts', 0, 'name_parts=0 must be'),
         ('name_parts', '2', "name_parts='2' must be"),
         ('teacher', None, 'teacher=None must be an object'),
+        ('teacher', dict(model=reduce(lambda inside, _: [inside], range(500), 1)), 'more than 64 deep'),
         ('teacher', dict(concepts=3), r'teacher\.concepts=3 must be a list of strings'),
         ('teacher', dict(background=[1]), r'teacher\.background=\[1\] must be a list of strings'),
         ('data', 1, 'data=1 must be a string'),
         ('texts', None, 'texts=None must be a string'),
-        ('labels', 3, 'labels=3 must be a string, or null'),
-        ('own_presence', True, 'own_presence=True must be a string, or null'),
+        ('labels', 3, 'labels=3 must be null or a text'),
+        ('labels', 'known\x1b[2J', 'labels=.* must be null or a text, of 1,000 characters and no controls'),
+        ('own_presence', True, 'own_presence=True must be null or a text'),
+        ('own_presence', 'x' * 1001, 'own_presence=.* must be null or a text'),
         ('layers', 3, 'layers=3 must be a list of integers'),
         ('layers', ['3'], r"layers=\['3'\] must be a list of integers"),
         ('directions', 'concepts', "directions='concepts' must be a list of strings"),
         ('layers', [], r'layers=\[\] must be 2, as record has them'),
         ('layers', [1, 2, 3], r'layers=\[1, 2, 3\] must be 2'),
         ('directions', [], r'directions=\[\] must be a non-empty part of'),
+        ('directions', ['concepts', 'concepts'], r'directions=\[.*\] must be .*, each once'),
         ('directions', ['colours'], r"directions=\['colours'\] must be a non-empty part of"),
         ('record', None, 'record=None must be fields of packed maps'),
         ('record', [['logits', '|O', [2]]], 'record=.* must be fields of packed maps'),

@@ -24,6 +24,8 @@ MAX_SHARDS = 256
 MIN_SHARD_SIZE = 256
 MOST_BYTES = 2**24
 """Of a manifest: the names of tens of thousands of concepts."""
+MOST_DEPTH = 64
+"""Of a manifest's parts within parts: a teacher's arguments have few."""
 
 
 @dataclass(frozen=True)
@@ -192,6 +194,8 @@ def _manifest_fault(content: dict[str, Any]) -> str | None:
     names = {field.name for field in fields(CacheManifest)}
     if content.keys() != names:
         return f'its fields must be {sorted(names)}, not {sorted(content)}'
+    if _is_deeper(content, MOST_DEPTH):
+        return f'it is nested more than {MOST_DEPTH} deep'
     teacher = content['teacher']
     if not isinstance(teacher, dict):
         return f'teacher={teacher!r} must be an object'
@@ -202,16 +206,18 @@ def _manifest_fault(content: dict[str, Any]) -> str | None:
         if not isinstance(content[name], str):
             return f'{name}={content[name]!r} must be a string'
     for name in ('labels', 'own_presence'):
-        if not isinstance(content[name], str | None):
-            return f'{name}={content[name]!r} must be a string, or null'
+        value = content[name]
+        if value is not None and not (isinstance(value, str) and plain_text(value)):
+            return f'{name}={reprlib.repr(value)} must be null or a text, of 1,000 characters and no controls'
     for name in ('num_images', 'shard_size', 'name_parts'):
         if not _is_list_of(int, [content[name]]) or content[name] < 1:
             return f'{name}={content[name]!r} must be an integer of at least 1'
     for name, kind, what in (('layers', int, 'integers'), ('directions', str, 'strings')):
         if not _is_list_of(kind, content[name]):
             return f'{name}={content[name]!r} must be a list of {what}'
-    if not content['directions'] or not {*content['directions']} <= {*DIRECTIONS}:
-        return f'directions={content["directions"]!r} must be a non-empty part of {list(DIRECTIONS)}'
+    directions = content['directions']
+    if not directions or not {*directions} <= {*DIRECTIONS} or len({*directions}) < len(directions):
+        return f'directions={directions!r} must be a non-empty part of {list(DIRECTIONS)}, each once'
     return _record_fault(content['record'], content['layers'])
 
 
@@ -242,6 +248,14 @@ def _record_fault(record: Any, layers: list[int]) -> str | None:
     if len(layers) != dtype['logits'].shape[0]:
         return f'layers={layers!r} must be {dtype["logits"].shape[0]}, as record has them'
     return None
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    """Whether lists and objects lie more than so many levels deep in one another."""
+    if not isinstance(value, dict | list):
+        return False
+    parts = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_is_deeper(part, levels - 1) for part in parts)
 
 
 def _is_list_of(kind: type, value: object) -> bool:
