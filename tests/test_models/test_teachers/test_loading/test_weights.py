@@ -69,13 +69,21 @@ def test_a_folder_whose_texts_have_another_length_than_its_weights_is_refused(fo
         load_vlm(str(folder), None, allow_random=False)
 
 
+@pytest.mark.parametrize('dtype', [torch.bool, torch.complex64, torch.int32])
+def test_weights_of_another_kind_than_the_models_are_refused(folder, dtype):
+    state = {name: value.to(dtype) for name, value in load_file(folder / 'model.safetensors').items()}
+    save_file(state, folder / 'model.safetensors')
+    with pytest.raises(ValueError, match=f'do not fit the model .*{dtype}, and the model has torch.float32'):
+        load_vlm(str(folder), None, allow_random=False)
+
+
 @pytest.mark.parametrize(
     ('name', 'value', 'message'),
     [
-        ('logit_scale', float('nan'), 'logit_scale=nan is not the logarithm'),
+        ('logit_scale', float('nan'), 'logit_scale has values that are no finite numbers'),
         ('logit_scale', 100.0, 'logit_scale=100.0 is not the logarithm'),
         ('logit_scale', -200.0, 'logit_scale=-200.0 is not the logarithm'),
-        ('logit_bias', float('nan'), 'logit_bias=nan is lacking, or no finite'),
+        ('logit_bias', float('nan'), 'logit_bias has values that are no finite numbers'),
         ('logit_bias', None, 'logit_bias=0.0 is lacking'),
     ],
 )

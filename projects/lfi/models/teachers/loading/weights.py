@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from lfi.errors import near_it
+from lfi.utils.modules import check_values
 from lfi.utils.process import changed, offline
 from lfi.utils.repositories import first_line
 
@@ -105,7 +106,7 @@ def _load_open_clip(model: str, source: WeightsSource, allow_random: bool) -> tu
     text_tower = read_folder_config(folder / FILE)['model_cfg']['text_cfg'].get('hf_model_name')
     try:
         # The config of a text tower of transformers is on a hub, under a name of the folder's choice.
-        with offline(), changed(open_clip.factory, 'resize_text_pos_embed', _refuse_other_length):
+        with offline(), changed(open_clip.factory, 'resize_text_pos_embed', _check_state):
             return _create(f'local-dir:{folder}', model, folder), tokenizer
     except ValueError as error:
         if not text_tower:
@@ -163,8 +164,13 @@ def _create(name: str, model: str, weights: Path | str | None, **options: Any) -
     return vlm.eval().requires_grad_(False)
 
 
-def _refuse_other_length(state: Mapping[str, Any], model: Any) -> None:
-    """In the place of what fits the places of a text's tokens to a `context_length` that was not trained."""
+def _check_state(state: Mapping[str, Any], model: Any) -> None:
+    """Refuse weights of another kind or length of texts than the model's, just before they are loaded.
+
+    It takes the place of what fits the places of a text's tokens to a `context_length` that was not trained.
+    """
+    # What halves all weights of a model halves this count too, which training alone needs.
+    check_values(model, {name: state[name] for name in state if not name.endswith('num_batches_tracked')})
     found = state.get('positional_embedding', state.get('text.positional_embedding'))
     own = getattr(model, 'positional_embedding', None)
     own = getattr(model.text, 'positional_embedding', None) if own is None else own
