@@ -230,6 +230,15 @@ def test_a_teacher_reads_it(generative_folder, kind):
     assert kept.concepts[:, 0].tolist() == [0, 1]
 
 
+@torch.no_grad()
+def test_an_answer_that_is_no_number_is_refused(make_extractor):
+    extractor, vlm = make_extractor('llava')
+    images = random(1, 3, *SIZES['llava'])
+    vlm.visual.model.lm_head.weight[extractor.yes[0]] = float('nan')
+    with pytest.raises(ValueError, match=r'the teacher .*llava answers yes or no by no finite number'):
+        extractor.judge(images)
+
+
 def test_by_default_four_layers_of_the_middle_half_are_read(make_extractor):
     def stretch(n):
         def edit(visual):

@@ -114,13 +114,23 @@ class GenerativeExtractor(JudgingExtractor):
         return cls(vlm, bank, **options)
 
     def judge(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Read the maps of all concepts, and their presence; as `JudgingExtractor` says."""
+        """Read the maps of all concepts, and their presence; as `JudgingExtractor` says.
+
+        Raises:
+            ValueError: if an answer is no finite number.
+        """
         size = (images.shape[-2], images.shape[-1])
         # One by one: keys and values of a prompt's image take memory in every layer.
         attention, presence = zip(*(self._judge(image[None]) for image in images))
         maps = self.visual.to_grid(torch.stack(attention), size)  # [B, L, C + 1, h, w]
         maps = log_attention(maps)
-        return maps[:, :, :-1] - maps[:, :, -1:], torch.stack(presence)
+        answers = torch.stack(presence)
+        if not answers.isfinite().all():
+            raise ValueError(
+                f'the teacher {self.visual.model.name_or_path} answers yes or no by no finite number: its '
+                'weights, lm_head among them, or the pixels of the image are none'
+            )
+        return maps[:, :, :-1] - maps[:, :, -1:], answers
 
     def pooled(self, images: Tensor, texts: Tensor) -> Tensor:
         """The mean of each image's tokens as they stand in the prompt, (B, D) of unit length."""
