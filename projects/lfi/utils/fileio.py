@@ -130,6 +130,17 @@ def holds_bytes(path: Path) -> bool:
     return path.is_file() and path.stat().st_size > 0
 
 
+def refuse_pipes(folder: Path) -> None:
+    """Refuse a folder with a pipe or a device in it, or in a folder of it: to read one need not end.
+
+    Raises:
+        ValueError: for the first of them.
+    """
+    for path in (*folder.iterdir(), *folder.glob('*/*')):
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise ValueError(f'{path} is no file of a disk: remove it')
+
+
 def read_start(path: Path, most: int) -> bytes:
     """The content of a file of a disk, as far as it is no longer than so many bytes.
 

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 import shutil
 
 import open_clip
@@ -396,6 +397,15 @@ def test_weights_that_do_not_fit_name_their_file(folder, spoil, suffix, save):
     save(spoil(weights), folder / f'model.{suffix}')
     with pytest.raises(ValueError, match=rf'the weights in .*{folder.name} do not fit[\s\S]*visual\.proj'):
         load_vlm(str(folder), None, allow_random=True)
+
+
+@pytest.mark.parametrize('model', ['{}', 'transformers:{}'])
+@pytest.mark.parametrize('name', ['pytorch_model.bin', 'additional/vocab.txt'])
+def test_a_pipe_in_a_folder_is_not_read(folder, model, name):
+    (folder / 'additional').mkdir()
+    os.mkfifo(folder / name)
+    with pytest.raises(ValueError, match=rf'{name} is no file of a disk'):
+        load_vlm(model.format(folder), None, allow_random=False)
 
 
 def test_an_archive_of_torchscript_is_named_as_one(folder):

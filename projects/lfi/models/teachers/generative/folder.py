@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lfi.utils.fileio import read_start
+from lfi.utils.fileio import read_start, refuse_pipes
 
 GENERATIVE = 'transformers:'
 """How the names of transformers' models begin."""
@@ -40,7 +40,7 @@ def generative_folder(model: str) -> Path | None:
 
     Raises:
         FileNotFoundError: if there is no such folder.
-        ValueError: if it could be a name as well.
+        ValueError: if it could be a name as well, or as `refuse_pipes` says.
     """
     name = model.removeprefix(GENERATIVE)
     path = Path(name).expanduser()
@@ -51,6 +51,7 @@ def generative_folder(model: str) -> Path | None:
             f"this name: give the folder as '{GENERATIVE}./{name}', or start lfi in another one"
         )
     if path.is_dir():
+        refuse_pipes(path)
         return path
     if name.count('/') <= 1 and name[:1] not in ('.', '/', '~'):
         return None

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from lfi.errors import near_it
+from lfi.utils.fileio import refuse_pipes
 from lfi.utils.modules import check_values
 from lfi.utils.process import changed, offline
 from lfi.utils.repositories import first_line
@@ -264,7 +265,7 @@ def find_folder(model: str) -> Path | None:
 
     Raises:
         FileNotFoundError: if there is no such folder, or it lacks its config or weights.
-        ValueError: for the name of a repository on a hub.
+        ValueError: as `find_config_folder` says.
     """
     path = find_config_folder(model)
     if path is not None and not any(f.suffix in ('.safetensors', '.bin', '.pth') for f in path.iterdir()):
@@ -277,7 +278,7 @@ def find_config_folder(model: str) -> Path | None:
 
     Raises:
         FileNotFoundError: if there is no such folder, or it lacks its config.
-        ValueError: for the name of a repository on a hub.
+        ValueError: for the name of a repository on a hub; or as `refuse_pipes` says.
     """
     if model.startswith(HUB):
         name = model.removeprefix(HUB)
@@ -299,6 +300,7 @@ def find_config_folder(model: str) -> Path | None:
         if (path / 'config.json').is_file():
             message = f'{message}; it has a config.json of transformers: {OF_TRANSFORMERS}'
         raise FileNotFoundError(message)
+    refuse_pipes(path)
     return path
 
 
