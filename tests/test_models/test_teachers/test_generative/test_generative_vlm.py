@@ -292,6 +292,21 @@ def test_a_config_of_fewer_layers_than_the_weights_is_refused(folder):
         load(folder)
 
 
+def test_a_layer_that_the_tower_lacks_is_said_in_a_line(folder):
+    change(folder, 'config.json', vision_feature_layer=99)
+    with pytest.raises(ValueError, match='llava cannot read an image as its config says: IndexError'):
+        VLMAttentionTeacher(f'transformers:{folder}', concepts=NAMES, templates=('{}',))
+
+
+def test_weights_of_8_bits_are_refused(folder):
+    state = {
+        name: value.to(torch.float8_e4m3fn) for name, value in load_file(folder / 'model.safetensors').items()
+    }
+    save_file(state, folder / 'model.safetensors', metadata={'format': 'pt'})
+    with pytest.raises(ValueError, match='llava are floats of 8 bits'):
+        load(folder)
+
+
 def test_weights_that_a_model_computes_by_now_are_passed_over(folder):
     state = load_file(folder / 'model.safetensors')
     state['language_model.model.layers.0.self_attn.rotary_emb.inv_freq'] = torch.ones(4)

@@ -48,6 +48,22 @@ def test_a_template_that_hides_the_question_or_puts_the_image_after_it_is_refuse
         make_questions(chat_template=template)
 
 
+@pytest.mark.parametrize(
+    ('template', 'message'),
+    [
+        ("{{ ''.__class__.__mro__ }}", "cannot be run: access to attribute '__class__' of 'str' .* unsafe"),
+        ('{% if %}', 'cannot be run: '),
+        ("{% include '/etc/passwd' %}", 'cannot be run: no loader'),
+        ('{{ 1 / 0 }}', 'cannot be run: division by zero'),
+        ('x' * 100_000, 'has 100,000 characters, more than 65,536'),
+    ],
+)
+def test_a_template_that_fails_or_is_long_is_refused_in_a_line(make_questions, template, message):
+    with pytest.raises(ValueError, match=f'the chat template {message}') as refused:
+        make_questions(chat_template=template)
+    assert '\n' not in str(refused.value)
+
+
 def test_a_slow_tokenizer_is_refused(make_questions, monkeypatch):
     _, vlm = make_questions()
     monkeypatch.setattr(type(vlm.processor.tokenizer), 'is_fast', False)

@@ -179,6 +179,8 @@ def _load(folder: str, weights: bool) -> tuple[Any, Any]:
     further = [name for name in info['unexpected_keys'] if not name.endswith(COUNTED)]
     if further:
         raise ValueError(f'the weights in {folder} do not fit the model: it has no place for {further}')
+    if any(value.dtype.itemsize < 2 for value in vlm.parameters() if value.is_floating_point()):
+        raise ValueError(f'the weights in {folder} are floats of 8 bits: save them in 16 or 32')
     return vlm, processor
 
 

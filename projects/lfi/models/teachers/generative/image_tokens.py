@@ -87,8 +87,18 @@ class ImageTokens(nn.Module, ABC):
 
         Returns:
             (B, N, D), in the order of the prompt, as the decoder takes them.
+
+        Raises:
+            ValueError: if the model's config names a layer of its tower that is not there, or the like.
         """
-        features = self.model.get_image_features(**self.model_inputs(images.to(self.model.dtype)))
+        inputs = self.model_inputs(images.to(self.model.dtype))
+        try:
+            features = self.model.get_image_features(**inputs)
+        # As transformers ends over a config's values, which it does not check.
+        except (LookupError, TypeError, AttributeError) as error:
+            raise ValueError(
+                f'the model {self.model.name_or_path} cannot read an image as its config says: {error!r}'
+            ) from error
         # One image's or one tile's tokens, (n, D), by iteration.
         return torch.cat(tuple(features)).unflatten(0, (len(images), -1))
 

@@ -10,6 +10,11 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from lfi.utils.repositories import first_line
+
+MOST_TEMPLATE = 2**16
+"""Characters of a chat template: published ones have a few thousand."""
+
 
 @dataclass(frozen=True)
 class Questions:
@@ -41,8 +46,9 @@ class Questions:
             bare_image: what stands for the image where there is no chat template.
 
         Raises:
-            ValueError: if a prompt does not begin with one image, or does not hold the question as it is, or
-                the tokenizer cannot say which characters a token is of.
+            ValueError: if the chat template is too long or cannot be run, a prompt does not begin with one
+                image, or does not hold the question as it is, or the tokenizer cannot say which characters a
+                token is of.
         """
         if not processor.tokenizer.is_fast:
             raise ValueError(
@@ -95,9 +101,16 @@ def answer_ids(tokenizer: Any, answer: str) -> list[int]:
 def _prompt(processor: Any, question: str, bare_image: str) -> str:
     if not processor.chat_template:
         return f'{bare_image}\n{question}'
+    length = len(str(processor.chat_template))
+    if length > MOST_TEMPLATE:
+        raise ValueError(f'the chat template has {length:,} characters, more than {MOST_TEMPLATE:,}')
     content = [dict(type='image'), dict(type='text', text=question)]
     messages = [dict(role='user', content=content)]
-    return str(processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
+    try:
+        return str(processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
+    # It is a program of someone else.
+    except Exception as error:
+        raise ValueError(f'the chat template cannot be run: {first_line(error)}') from error
 
 
 def _n_shared(rows: Sequence[Tensor]) -> int:
