@@ -12,6 +12,7 @@ import torch
 from hub_server import Hub
 from huggingface_hub import file_download
 from lfi import config_path
+from lfi.datasets.rendering import CLASS_NAMES
 from lfi.export import model_config
 from lfi.registry import MODELS
 from lfi.structures import pack
@@ -77,7 +78,7 @@ def finished_run(small_student, tmp_path_factory):
     ]
     text = '\n'.join(map(json.dumps, rows))
     (folder / '20260101/vis_data/scalars.json').write_text(text)
-    meta = dict(epoch=2, iter=400, seed=7, dataset_meta=dict(classes=('ring', 'star')))
+    meta = dict(epoch=2, iter=400, seed=7, dataset_meta=dict(classes=CLASS_NAMES[::-1]))
     torch.save({'meta': meta, 'state_dict': model.state_dict()}, folder / 'epoch_2.pth')
     return folder
 

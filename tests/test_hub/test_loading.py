@@ -321,6 +321,13 @@ def test_names_of_classes_are_plain_texts(folder, change, name):
     assert str(caught.value).isprintable()
 
 
+@pytest.mark.parametrize('read', READERS)
+def test_as_many_classes_are_named_as_the_head_has(folder, change, read):
+    change('dataset_meta', dict(classes=['ring', 'star']))
+    with pytest.raises(HubError, match=r'dataset_meta\.classes has 2 names, and the head 20 classes'):
+        read(folder)
+
+
 @pytest.mark.parametrize('name', ['config.json', 'model.safetensors'])
 def test_a_link_to_a_file_without_size_is_not_read(folder, name):
     (folder / name).unlink()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from lfi.apis import InteractionInferencer
+from lfi.datasets.rendering import CLASS_NAMES
 from lfi.errors import UsageError
 from lfi.export import model_config
 from lfi.registry import MODELS
@@ -71,7 +72,7 @@ def test_a_detector_finds_the_same_boxes(tmp_path):
     init_default_scope('mmdet')
     torch.manual_seed(0)
     model = MODELS.build(model_config(cfg)).eval()
-    model.cfg, model.dataset_meta = cfg, dict(classes=('ring', 'star'), palette=[(1, 2, 3), (4, 5, 6)])
+    model.cfg, model.dataset_meta = cfg, dict(classes=CLASS_NAMES[::-1], palette=[(1, 2, 3), (4, 5, 6)])
     loaded = lfi.from_pretrained(lfi.save_pretrained(model, tmp_path))
     assert loaded.cfg.test_dataloader.dataset.pipeline[1].scale == (96, 96)
     assert loaded.dataset_meta == model.dataset_meta
@@ -278,7 +279,7 @@ def test_the_inferencer_takes_a_folder(run_folder, tmp_path):
     by_run = InteractionInferencer(
         run_folder / 'lfi_vit-tiny_shapes.py', run_folder / 'epoch_2.pth', device='cpu'
     )
-    assert by_folder.classes == by_run.classes == ('ring', 'star')
+    assert by_folder.classes == by_run.classes == tuple(CLASS_NAMES[::-1])
     mine, its = (one(image, texts=['red star'])['predictions'][0] for one in (by_run, by_folder))
     assert torch.equal(mine.presence, its.presence) and torch.equal(mine.maps, its.maps)
     assert torch.equal(mine.prediction.pred_score, its.prediction.pred_score)

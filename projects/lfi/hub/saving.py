@@ -20,7 +20,7 @@ from lfi.engine.hooks.fitting_weights import check_weights
 from lfi.errors import UsageError
 from lfi.export import model_config
 from lfi.registry import MODELS
-from lfi.student_folder import is_complete, is_of_lfi, write_student
+from lfi.student_folder import check_class_count, is_complete, is_of_lfi, write_student
 from lfi.utils.modules import load_strictly, state_dict_of, unwrapped
 from lfi.utils.repositories import CARD, CONFIG, WEIGHTS
 
@@ -75,9 +75,9 @@ def save_pretrained(
         The folder.
 
     Raises:
-        UsageError: if there is no config, it and the weights do not fit, it holds what others cannot read, or
-            the folder is a file, or has a `README.md`, `config.json` or `model.safetensors` that LFI did not
-            write.
+        UsageError: if there is no config, it and the weights do not fit, its head has another number of
+            classes than are named, it holds what others cannot read, or the folder is a file, or has a
+            `README.md`, `config.json` or `model.safetensors` that LFI did not write.
     """
     _keep_foreign_files(Path(folder))
     trained = _of_model(model, config) if isinstance(model, nn.Module) else _of_run(Path(model), config)
@@ -94,6 +94,7 @@ def save_pretrained(
     if getattr(student, 'names_classes', False):
         # They are those of its config, and not of its training.
         names = {}
+    check_class_count(student, names)
     card = student_card(facts, student, names.get('classes', ()), answers, model_card)
     write_student(folder, scope, public, pipeline, names, state, card)
     return folder

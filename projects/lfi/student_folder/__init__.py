@@ -4,9 +4,18 @@ It imports the registry, and no model: types are built by name, of those that it
 """
 
 from .files import from_plain, to_plain
-from .folder import is_complete, is_of_lfi, read_checkpoint, read_config, read_student, write_student
+from .folder import (
+    check_class_count,
+    is_complete,
+    is_of_lfi,
+    read_checkpoint,
+    read_config,
+    read_student,
+    write_student,
+)
 
 __all__ = [
+    'check_class_count',
     'from_plain',
     'is_complete',
     'is_of_lfi',

@@ -123,7 +123,8 @@ class StudentConfig:
         """Build the model, without its weights, and the steps of the pipeline: they open no file.
 
         Raises:
-            HubError: if its arguments do not fit the installed versions, or it is larger than the bounds.
+            HubError: if its arguments do not fit the installed versions, it is larger than the bounds, or as
+                `check_class_count` says.
         """
         cfg = self.config()
         with DefaultScope.overwrite_default_scope(self.default_scope):
@@ -138,6 +139,7 @@ class StudentConfig:
                     f'the student, of lfi {reprlib.repr(self.lfi_version)}, cannot be built by lfi '
                     f'{__version__}: {error}'
                 ) from error
+        check_class_count(model, self.meta)
         return model
 
     def _parts(self) -> list[tuple[str, Any, int]]:
@@ -275,6 +277,30 @@ def _check_meta(meta: dict[str, Any], where: str) -> None:
         raise HubError(
             f'{where}.classes has the name {reprlib.repr(odd)}, which has more than 1,000 characters, or a '
             'control character: rename it'
+        )
+
+
+def check_class_count(model: nn.Module, meta: Mapping[str, Any]) -> None:
+    """Check that a data set names as many classes as a model's head has.
+
+    Args:
+        model: a classifier, detector or segmentor; another one passes, and a panoptic one, of whose classes
+            its head finds a part.
+        meta: of the data set; without `classes` it passes.
+
+    Raises:
+        HubError: if the numbers differ.
+    """
+    classes = () if hasattr(model, 'semantic_head') else meta.get('classes', ())
+    owners = (model, getattr(model, 'roi_head', None))
+    heads = [getattr(owner, name, None) for owner in owners for name in ('head', 'bbox_head', 'decode_head')]
+    # Each stage of a cascade has one.
+    stages = [part for head in heads for part in (head if isinstance(head, nn.ModuleList) else [head])]
+    counts = {getattr(part, 'num_classes', None) for part in stages} - {None}
+    if classes and counts - {len(classes)}:
+        raise HubError(
+            f'dataset_meta.classes has {len(classes)} names, and the head {" or ".join(map(str, counts))} '
+            'classes: they must be as many'
         )
 
 
