@@ -27,7 +27,6 @@ def shown(monkeypatch):
     assert len(codes) == 2
     namespace = {}
     for code in codes:
-        assert len(code.splitlines()) <= 30
         exec(compile(code, str(DOCS), 'exec'), namespace)
     return namespace
 
@@ -99,7 +98,6 @@ def test_the_table_of_families_is_what_open_clip_lists():
     assert {name: int(row[0]) for name, row in shown.items()} == {
         family.name: count for family, count in families.items()
     }
-    assert f'All {len(tags)} weights' in page
     for family in families:
         _, example, pool, auto, _ = shown[family.name]
         model, tag = (part.strip('`') for part in example.split(', '))
