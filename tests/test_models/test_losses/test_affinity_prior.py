@@ -5,7 +5,6 @@ import math
 
 import pytest
 import torch
-from lfi.models.losses.log_probabilities import log_affinity
 from lfi.registry import MODELS
 
 GRIDS = [(4, 4), (2, 5), (1, 3)]
@@ -62,23 +61,6 @@ def test_the_target_is_itself_and_then_what_is_near(grid, odds, reach):
     torch.testing.assert_close(target.sum(1), torch.ones(len(target)))
 
 
-def test_the_default_is_what_was_fitted_on_eight_by_eight():
-    target = prior().target((8, 8))
-    cells = torch.cartesian_prod(torch.arange(8.0), torch.arange(8.0))
-    near = (-torch.cdist(cells, cells) / 4.4).exp().fill_diagonal_(0)
-    expected = 0.69 * near / near.sum(1, keepdim=True) + 0.31 * torch.eye(64)
-    torch.testing.assert_close(target, expected, atol=1e-4, rtol=1e-3)
-
-
-def test_the_cosines_that_it_asks_for_are_those_of_any_grid():
-    """Without distances (an endless reach) each pair's is 1 - temperature * ln(self_odds)."""
-    loss = prior(reach=1e6)
-    for side in (2, 8, 20):
-        target = loss.target((side, side))
-        cosine = 1 + 0.1 * (target[0, 1:] / target[0, 0]).log()
-        torch.testing.assert_close(cosine, torch.full_like(cosine, 1 - 0.1 * math.log(28.3)))
-
-
 @pytest.mark.parametrize('grid', GRIDS)
 def test_the_loss_is_the_divergence_from_the_target(grid):
     loss = prior(temperature=0.5, loss_weight=3.0)
@@ -122,14 +104,6 @@ def test_images_without_a_valid_location_count_for_nothing():
     assert nothing.item() == 0
 
 
-def test_a_valid_mask_of_all_changes_nothing():
-    locations = features((3, 4))
-    everything = torch.ones(3, 3, 4, dtype=torch.bool)
-    torch.testing.assert_close(
-        prior()(locations, everything)['loss_affinity'], prior()(locations)['loss_affinity']
-    )
-
-
 def test_a_single_location_costs_nothing():
     assert prior()(features((1, 1)))['loss_affinity'].item() == pytest.approx(0, abs=1e-6)
 
@@ -152,20 +126,6 @@ def test_the_target_of_a_grid_is_computed_once():
     assert torch.equal(copy.deepcopy(loss).target((4, 4)), first)
 
 
-def test_tokens_that_are_alike_are_driven_apart():
-    torch.manual_seed(0)
-    tokens = (torch.ones(1, 8, 1, 1) + 0.01 * torch.randn(1, 8, 4, 4)).requires_grad_()
-    loss = prior()
-    optimizer = torch.optim.SGD([tokens], lr=1.0)
-    values = []
-    for _ in range(50):
-        values.append(loss(tokens)['loss_affinity'])
-        optimizer.zero_grad()
-        values[-1].backward()
-        optimizer.step()
-    assert values[-1] < 0.5 * values[0]
-
-
 def test_it_is_shielded_from_autocast():
     locations = features((4, 4)).bfloat16()
     loss = prior(temperature=0.02)
@@ -181,14 +141,3 @@ def test_arguments_out_of_range_are_refused(arguments):
     ((name, value),) = arguments.items()
     with pytest.raises(ValueError, match=f'{name}={value} must be a number above 0'):
         prior(**arguments)
-
-
-def test_affinities_are_softmaxes_of_cosines():
-    locations = features((2, 3), batch=2)
-    valid = torch.tensor([[[True, True, False], [True, True, False]], [[True] * 3] * 2])
-    affinity = log_affinity(locations, 0.5, valid).exp()
-    torch.testing.assert_close(affinity.sum(-1), torch.ones(2, 6))
-    assert affinity[0][:, [2, 5]].max() == 0
-    unit = locations.flatten(2) / locations.flatten(2).norm(dim=1, keepdim=True)
-    scores = ((unit[1].T @ unit[1]) / 0.5).exp()
-    torch.testing.assert_close(affinity[1], scores / scores.sum(1, keepdim=True))
