@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from lfi.errors import UsageError
-from lfi.export import FLOAT32, graph_files, model_config, relative_difference
+from lfi.export import FLOAT32, model_config, onnx_export, relative_difference
 from lfi.registry import MODELS
 from mmengine.config import Config
 from mmengine.runner import load_checkpoint
@@ -85,9 +85,9 @@ class Constant(torch.nn.Module):
 
 def test_a_module_that_stays_in_float32_is_named():
     graph = Constant()
-    assert graph_files.program_of(graph, (8, 8)) is not None
+    assert onnx_export.program_of(graph, (8, 8)) is not None
     with pytest.raises(UsageError, match=r'^mix \(Linear\) cannot compute in float16 .*--fp16') as raised:
-        graph_files.half_program_of(graph, (8, 8))
+        onnx_export.half_program_of(graph, (8, 8))
     assert '\n' not in str(raised.value)
 
 
@@ -126,9 +126,9 @@ class Full:
 def test_an_older_export_stays_where_the_disk_is_full(tmp_path, monkeypatch):
     older = tmp_path / 'student.onnx'
     older.write_bytes(b'whole')
-    monkeypatch.setattr(graph_files, 'to_onnx', lambda *args: Full())
-    with pytest.raises(OSError, match='No space left'), graph_files.replaced_when_done(older) as path:
-        graph_files.write_onnx(None, ['logits'], None, path)
+    monkeypatch.setattr(onnx_export, 'to_onnx', lambda *args: Full())
+    with pytest.raises(OSError, match='No space left'), onnx_export.replaced_when_done(older) as path:
+        onnx_export.write_onnx(None, ['logits'], None, path)
     assert [path.name for path in tmp_path.iterdir()] == ['student.onnx'] and older.read_bytes() == b'whole'
 
 
@@ -136,9 +136,9 @@ def comparison(tmp_path, factor):
     path = tmp_path / 'student.onnx'
     path.write_bytes(b'older')
     batches = [torch.ones(1, 3, 4, 4)]
-    with graph_files.replaced_when_done(path) as made:
+    with onnx_export.replaced_when_done(path) as made:
         made.write_bytes(b'new')
-        graph_files.compare(None, lambda x: (x,), ['logits'], batches, lambda x: (x * factor,), FLOAT32, path)
+        onnx_export.compare(None, lambda x: (x,), ['logits'], batches, lambda x: (x * factor,), FLOAT32, path)
 
 
 def files_of(folder):

@@ -185,7 +185,7 @@ def test_in_half_precision_it_finds_about_the_same():
 def test_in_onnxruntime_it_finds_the_same(tmp_path):
     pytest.importorskip('onnxruntime')
     pytest.importorskip('onnxscript')
-    from lfi.export.graph_files import onnx_runner, write_onnx
+    from lfi.export.onnx_export import onnx_runner, write_onnx
 
     detector, path = trained(mask_rcnn()), tmp_path / 'detector.onnx'
     graph, names = inference_graph(detector, 'detector')

@@ -1,6 +1,7 @@
 """From a user's own config to one that learns from interactions: what `lfi adapt` writes.
 
-It imports `engine` and models, and builds the user's model to read it.
+`user_config` reads the user's config, `overlay` writes the new one, and `check` builds it. It imports
+`engine` and models.
 """
 
 from .check import Checked, checked

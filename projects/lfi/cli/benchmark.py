@@ -60,7 +60,7 @@ def run(args: Namespace) -> None:
 
     from lfi.engine.config_loading import load_config
     from lfi.engine.machine import machine
-    from lfi.export.graph_files import student_for_graphs
+    from lfi.export.onnx_export import student_for_graphs
     from lfi.export.timing import TITLES, timings_of
     from lfi.utils.folders import make_folder
     from lfi.utils.markdown import table

@@ -47,7 +47,7 @@ def run(args: Namespace) -> None:
     from lfi.apis import caching
     from lfi.engine.config_loading import load_config
     from lfi.engine.processes import start_processes
-    from lfi.engine.unreadable_images import max_unreadable
+    from lfi.engine.watch_images import max_unreadable
     from lfi.structures.interaction_cache import InteractionCache
     from lfi.unreadable import FoundList
     from lfi.utils.options import option_of

@@ -169,15 +169,15 @@ def export_student(args: Namespace) -> None:
 def export_graph(args: Namespace) -> None:
     """Write the student as a graph of ONNX or torch.export, and compare it with PyTorch."""
     from lfi.engine.config_loading import load_config
-    from lfi.export import graph_files
+    from lfi.export import onnx_export
 
     onnx = args.to == 'onnx'
     if onnx:
-        graph_files.require_onnx()
-    student, shape = graph_files.student_for_graphs(
+        onnx_export.require_onnx()
+    student, shape = onnx_export.student_for_graphs(
         load_config(args.config, args.cfg_options), args.checkpoint, args.shape
     )
-    export = graph_files.GraphExport(student, shape, args.part, args.batch, args.box_masks, args.images)
+    export = onnx_export.GraphExport(student, shape, args.part, args.batch, args.box_masks, args.images)
     if onnx:
         export.write_onnx(args.out, args.fp16, args.opset)
     else:

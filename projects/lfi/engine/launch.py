@@ -33,7 +33,7 @@ from .mistakes import MISTAKES, said_of, words_of
 from .pipelines import LOADERS, check_pipelines
 from .processes import start_processes
 from .run_options import set_loggers
-from .unreadable_images import max_unreadable, watch_images
+from .watch_images import max_unreadable, watch_images
 
 # What a shell says of a program that Ctrl-C stopped.
 INTERRUPTED = 130

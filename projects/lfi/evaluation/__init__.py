@@ -20,7 +20,7 @@ from .localization import (
     region_iou,
 )
 from .presence import presence_quality
-from .semantic_consistency import SemanticConsistencyMetric
+from .semantic_consistency_metric import SemanticConsistencyMetric
 
 __all__ = [
     'MEASURES',

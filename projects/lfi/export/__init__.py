@@ -27,7 +27,7 @@ from .inference_graph import (
     to_torch_export,
 )
 from .run_config import model_config, slim_config
-from .student import ExportedStudent, export_student, slim_model
+from .slim_student import ExportedStudent, export_student, slim_model
 from .tensorrt import build_engine, tensorrt_doubts, write_engine
 from .timm_export import build_timm, timm_difference, to_timm
 

@@ -6,7 +6,7 @@ from mmengine.config import Config, ConfigDict
 
 from lfi.utils.config_types import model_config, type_name
 
-from .student import slim_model
+from .slim_student import slim_model
 
 # Settings of the training alone, beside those that begin with `train_`.
 TRAINING = (

@@ -18,7 +18,8 @@ from lfi.errors import UsageError
 from lfi.models.batches.samples import pixel_format
 
 from .agreement import FLOAT16, FLOAT32, predicted
-from .graph_files import (
+from .inference_graph import default_part
+from .onnx_export import (
     compared_outputs,
     graph_of,
     half_program_of,
@@ -27,7 +28,6 @@ from .graph_files import (
     require_onnx,
     write_onnx,
 )
-from .inference_graph import default_part
 from .sample_images import sample_images
 
 TITLES = ('format', 'batch', 'ms, median', 'quartiles', 'images a second', 'ratio to PyTorch', 'the same')

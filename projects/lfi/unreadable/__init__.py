@@ -3,9 +3,9 @@
 It wraps any data set, and imports none.
 """
 
+from .datasets import leave_out_unreadable, refuse_all_unreadable, refuse_unreadable
 from .images import Unreadable, UnreadableImageError
 from .limit import DEFAULT_SHARE, NAMED, Counts, FoundList, none_readable, refuse_too_many
-from .readers import leave_out_unreadable, refuse_all_unreadable, refuse_unreadable
 
 __all__ = [
     'Counts',

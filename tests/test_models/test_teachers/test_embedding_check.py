@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from block_extractors import OPTIONS, READ_BLOCKS
 from lfi.concepts import ConceptBank
 from lfi.models import VLMAttentionTeacher
 from lfi.models.teachers.embedding_check import EmbeddingCheck
@@ -10,9 +11,8 @@ from lfi.models.teachers.extractors import LocationsExtractor, MaskCLIPExtractor
 from lfi.models.teachers.loading.weights import load_vlm
 from lfi.registry import EXTRACTORS
 
-ON_VIT = ('clearclip', 'gem', 'legrad', 'maskclip', 'naclip')
 READABLE = [
-    *((name, model) for name in ON_VIT for model in ('vit', 'vit_layer_scale')),
+    *((name, model) for name in READ_BLOCKS for model in ('vit', 'vit_layer_scale')),
     ('coca', 'coca'),
     *(('dense', model) for model in ('cnn_test_efficientnet', 'cnn_test_resnet', 'cnn_own_head')),
 ]
@@ -36,11 +36,10 @@ def load(teacher_folder):
 def test_every_extractor_pools_to_the_models_own_embedding(load, name, model):
     vlm, tokenizer, bank = load(model)
     check = EmbeddingCheck(vlm)
-    options = dict(depth=2) if name == 'gem' else {}
-    extractor = EXTRACTORS.get(name).from_vlm(vlm, tokenizer, bank, **options)
+    extractor = EXTRACTORS.get(name).from_vlm(vlm, tokenizer, bank, **OPTIONS.get(name, {}))
     check(extractor, bank.embeddings, model)
     assert check.distance(extractor, bank.embeddings) < 1e-5
-    if name in ON_VIT:
+    if name in READ_BLOCKS:
         assert check.location_distance(extractor, bank.embeddings) < 1e-5
 
 
@@ -90,7 +89,7 @@ def without_unit_length(extractor, tokens):
 
 
 @pytest.mark.parametrize('project', [raw, without_ln_post, without_proj, without_unit_length])
-@pytest.mark.parametrize('name', ON_VIT)
+@pytest.mark.parametrize('name', READ_BLOCKS)
 def test_locations_of_a_plain_vit_that_miss_a_step_are_found(teacher_folder, monkeypatch, name, project):
     kind = type('Kind', (EXTRACTORS.get(name),), dict(project=project))
     monkeypatch.setitem(EXTRACTORS.module_dict, 'misread', kind)

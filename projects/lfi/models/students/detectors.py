@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from lfi.models.batches.samples import mark
 from lfi.registry import MODELS
 
-from .controls import AnotherImagesMapsMixin
+from .another_image import AnotherImagesMapsMixin
 from .distill import InteractionDistillMixin
 from .student import AnyTask, StudentMixin
 from .unlabelled import LabelledTaskMixin, is_unlabelled, samples_of_training

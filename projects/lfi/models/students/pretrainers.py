@@ -14,7 +14,7 @@ from lfi.models.losses import LogitKDLoss
 from lfi.registry import MODELS
 from lfi.structures import InteractionMaps
 
-from .controls import AnotherImagesMapsMixin
+from .another_image import AnotherImagesMapsMixin
 from .distill import InteractionDistillMixin
 from .feature_distill import FeatureDistillMixin
 

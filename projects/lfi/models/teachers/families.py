@@ -10,19 +10,16 @@ import timm
 import torch
 from open_clip import CLIPVisionCfg
 
+from lfi.registry import EXTRACTORS
+
+from .extractors.transformer import TransformerExtractor
 from .generative.folder import GENERATIVE
 from .loading.weights import BLIP
 from .model_config import open_clip_config
 from .towers import POOLS, Pool
 
-BLOCKS = ('clearclip', 'maskclip', 'naclip', 'gem', 'legrad')
-"""The extractors that read the blocks of a transformer."""
-OF_VIT: dict[Pool, tuple[str, ...]] = {
-    'class token': (*BLOCKS, 'dense'),
-    'attention': ('maskclip', 'dense', *(name for name in BLOCKS if name != 'maskclip')),
-    'mean': ('dense', *BLOCKS),
-}
-"""The extractors that fit a vision transformer, by its pool."""
+FIRST: dict[Pool, str] = {'class token': 'clearclip', 'attention': 'maskclip', 'mean': 'dense'}
+"""The extractor that 'auto' takes for a vision transformer, by its pool."""
 VIT_MODULES = ('vision_transformer', 'vision_transformer_hybrid', 'deit', 'eva', 'vitamin')
 """The modules of timm whose transformers `TimmViT` reads."""
 CUSTOM_BLOCK = ('qk_norm', 'scaled_cosine_attn', 'scale_heads', 'scale_attn_inner', 'scale_attn', 'scale_fc')
@@ -42,6 +39,18 @@ class Family:
     name: str
     pool: Pool
     extractors: tuple[str, ...]
+
+
+def of_transformer(pool: Pool) -> tuple[str, ...]:
+    """The extractors that fit a vision transformer, the one that 'auto' takes first.
+
+    Args:
+        pool: of the transformer.
+    """
+    EXTRACTORS.import_from_location()
+    kinds = EXTRACTORS.module_dict.items()
+    fitting = {'dense', *(name for name, kind in kinds if issubclass(kind, TransformerExtractor))}
+    return (FIRST[pool], *sorted(fitting - {FIRST[pool]}))
 
 
 def family_of(config: Mapping[str, Any]) -> Family:
@@ -79,8 +88,8 @@ def _of_open_clip(vision: CLIPVisionCfg) -> Family:
     if custom or vision.attentional_pool or vision.pool_type not in ('tok', 'avg'):
         return Family('other ViT', 'attention' if vision.attentional_pool else 'class token', ())
     if vision.pool_type == 'avg':
-        return Family('CLIPA', 'mean', OF_VIT['mean'])
-    return Family('CLIP ViT', 'class token', OF_VIT['class token'])
+        return Family('CLIPA', 'mean', of_transformer('mean'))
+    return Family('CLIP ViT', 'class token', of_transformer('class token'))
 
 
 def _of_timm(vision: CLIPVisionCfg, text: Mapping[str, Any]) -> Family:
@@ -92,7 +101,7 @@ def _of_timm(vision: CLIPVisionCfg, text: Mapping[str, Any]) -> Family:
     if module in VIT_MODULES and 'distilled' not in trunk:
         pool = POOLS.get(vision.timm_pool) or (_own_pool(trunk, module) if vision.timm_proj else None)
         name = _name_of_vit(trunk, module, text)
-        return Family(name, pool or 'class token', OF_VIT[pool] if pool else ())
+        return Family(name, pool or 'class token', of_transformer(pool) if pool else ())
     # timm notes the size of the map of features of what has one.
     has_map = getattr(timm.get_pretrained_cfg(trunk), 'pool_size', None) is not None
     averages = vision.timm_pool == 'avg' or (not vision.timm_pool and bool(vision.timm_proj))

@@ -4,7 +4,7 @@ import pytest
 import torch
 from lfi.models import ShuffledFeaturesClassifier, ShuffledPlacesClassifier
 from lfi.models.batches.samples import pixel_format
-from lfi.models.students.controls import maps_of_another_image
+from lfi.models.students.another_image import maps_of_another_image
 from lfi.registry import MODELS
 from mmpretrain.structures import DataSample
 

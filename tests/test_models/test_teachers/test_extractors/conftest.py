@@ -2,24 +2,10 @@
 
 import pytest
 import torch
+from block_extractors import READ_BLOCKS
 from lfi.concepts import ConceptBank
-from lfi.models.teachers.extractors import (
-    ClearCLIPExtractor,
-    CoCaExtractor,
-    GEMExtractor,
-    LeGradExtractor,
-    MaskCLIPExtractor,
-    NACLIPExtractor,
-)
+from lfi.models.teachers.extractors import CoCaExtractor
 from lfi.models.teachers.loading.weights import load_vlm
-
-PLAIN = {
-    'maskclip': MaskCLIPExtractor,
-    'clearclip': ClearCLIPExtractor,
-    'naclip': NACLIPExtractor,
-    'gem': lambda visual: GEMExtractor(visual, depth=2),
-    'legrad': LeGradExtractor,
-}
 
 
 @pytest.fixture
@@ -46,7 +32,7 @@ def load_coca(teacher_folder):
     return load
 
 
-@pytest.fixture(params=[*PLAIN, 'coca'])
+@pytest.fixture(params=[*READ_BLOCKS, 'coca'])
 def make_extractor(request, load_tower, load_coca):
     """From an edit of the tower to the extractor that reads it, and the extractor's name."""
 
@@ -57,6 +43,6 @@ def make_extractor(request, load_tower, load_coca):
             return CoCaExtractor(vlm, tokenizer, bank), 'coca'
         visual = load_tower('vit')
         edit(visual)
-        return PLAIN[request.param](visual), request.param
+        return READ_BLOCKS[request.param](visual), request.param
 
     return make

@@ -4,27 +4,16 @@ import copy
 
 import pytest
 import torch
+from block_extractors import READ_BLOCKS
 from lfi.models.teachers.batch_norms import fold_batch_norms
 from lfi.models.teachers.extractors import (
-    ClearCLIPExtractor,
-    GEMExtractor,
-    LeGradExtractor,
     LocationsExtractor,
-    MaskCLIPExtractor,
-    NACLIPExtractor,
 )
 from lfi.models.teachers.towers import tower_of
 from small_towers import CNNS, FAMILIES, TRANSFORMERS, random_images, small_tower, unit_texts
 from torch import nn
 
-KINDS = {
-    'dense': LocationsExtractor,
-    'maskclip': MaskCLIPExtractor,
-    'clearclip': ClearCLIPExtractor,
-    'naclip': NACLIPExtractor,
-    'gem': lambda visual: GEMExtractor(visual, depth=2),
-    'legrad': LeGradExtractor,
-}
+KINDS = {'dense': LocationsExtractor, **READ_BLOCKS}
 READERS = [
     *((kind, name) for name in TRANSFORMERS for kind in KINDS),
     *(('dense', name) for name in CNNS),

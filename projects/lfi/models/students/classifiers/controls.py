@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lfi.models.losses.means import RunningMean
-from lfi.models.students.controls import AnotherImagesMapsMixin, require_others
+from lfi.models.students.another_image import AnotherImagesMapsMixin, require_others
 from lfi.registry import MODELS
 from lfi.structures import ImageFeatures, InteractionMaps
 

@@ -1,5 +1,5 @@
 import pytest
-from lfi.engine.unreadable_images import max_unreadable
+from lfi.engine.watch_images import max_unreadable
 from lfi.errors import UsageError
 from mmengine.config import Config
 

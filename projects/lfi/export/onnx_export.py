@@ -34,7 +34,7 @@ from .agreement import (
 from .inference_graph import default_part, inference_graph, not_in_half, to_half, to_onnx, to_torch_export
 from .run_config import model_config
 from .sample_images import sample_images
-from .student import ExportedStudent, export_student
+from .slim_student import ExportedStudent, export_student
 
 NEEDED = ('onnx', 'onnxscript', 'onnxruntime')
 BATCHES = (1, 3)

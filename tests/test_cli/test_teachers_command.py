@@ -5,7 +5,7 @@ from functools import partial
 
 import open_clip
 import pytest
-from lfi.teacher_evaluation import open_clip_models
+from lfi.evaluation.teachers import open_clip_models
 
 ONE_OF_EACH_FAMILY = {
     'ViT-B-32': 'clearclip',
