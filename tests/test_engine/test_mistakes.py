@@ -214,8 +214,9 @@ def read(num_workers, *error):
 IN_A_WORKER_OR_NOT = pytest.mark.parametrize('num_workers', [0, 1])
 
 
-@IN_A_WORKER_OR_NOT
-@pytest.mark.parametrize('kind', [UsageError, CacheError, NonFiniteError])
+@pytest.mark.parametrize(
+    ('num_workers', 'kind'), [(0, UsageError), (0, CacheError), (0, NonFiniteError), (1, CacheError)]
+)
 def test_a_mistake_is_the_same_line_in_a_loader_s_worker(num_workers, kind):
     words = 'cache has no maps of a.jpg: Errors: it was written for other data'
     assert said(lambda: read(num_workers, kind, words)) == f'error: {words}'
@@ -246,9 +247,15 @@ def test_what_lfi_refuses_is_the_same_line_in_a_loader_s_worker(num_workers):
     assert message == "error: num_queries='8' must be a whole number of 1 or more"
 
 
-@IN_A_WORKER_OR_NOT
 @pytest.mark.parametrize(
-    'error', [(KeyError, 'loss'), (ValueError, 'not enough values'), (OSError, errno.EIO, 'I/O')]
+    ('num_workers', 'error'),
+    [
+        (0, (KeyError, 'loss')),
+        (0, (ValueError, 'not enough values')),
+        (0, (OSError, errno.EIO, 'I/O')),
+        (1, (ValueError, 'not enough values')),
+        (1, (OSError, errno.EIO, 'I/O')),
+    ],
 )
 def test_a_bug_in_a_loader_s_worker_keeps_its_traceback(num_workers, error):
     with pytest.raises(error[0], match=str(error[-1])):

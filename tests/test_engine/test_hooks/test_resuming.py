@@ -211,8 +211,7 @@ def test_what_its_own_folder_has_validated_is_not_validated_again(tmp_path):
     assert validations(tmp_path / 'other') == [(3, -3)]
 
 
-@pytest.mark.parametrize('save_best', ['weight', None])
-@pytest.mark.parametrize('ends', [1, 2, 3])
+@pytest.mark.parametrize(('ends', 'save_best'), [(1, 'weight'), (2, None), (3, 'weight')])
 @pytest.mark.parametrize(
     'forgotten',
     [
