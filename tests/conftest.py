@@ -73,6 +73,22 @@ def mmpretrain_scope(own_default_scope):
     init_default_scope('mmpretrain')
 
 
+@pytest.fixture
+def mmdet_scope(own_default_scope):
+    """mmdet's is the default scope."""
+    init_default_scope('mmdet')
+
+
+@pytest.fixture(scope='session')
+def unlearnt():
+    """`unlearnt(model)` names trained parameters without a gradient, for which DDP does not search."""
+
+    def names(model: torch.nn.Module) -> list[str]:
+        return [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
+
+    return names
+
+
 @pytest.fixture(autouse=True)
 def own_environment():
     """What a tool that runs in this process sets in its environment ends with the test."""

@@ -230,11 +230,11 @@ def run_tool(run_tool_in, tmp_path) -> Callable[..., str]:
 def small_training(tmp_path, config_path) -> Callable[..., tuple[Path, Path]]:
     """`small_training(config, **backbone)` writes a config and a checkpoint as a training of it leaves them.
 
-    `config` is one of the repository's classifiers on Shapes. The student is 16 wide with 2 blocks, and its
-    weights are random.
+    `config` is one of the repository's classifiers on Shapes, by default LFI's own. The student is 16 wide with
+    2 blocks, and its weights are random.
     """
 
-    def write(name: str, **backbone) -> tuple[Path, Path]:
+    def write(name: str = 'classification/lfi_vit-tiny_shapes.py', **backbone) -> tuple[Path, Path]:
         cfg = Config.fromfile(config_path(name))
         arch = dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=32)
         cfg.merge_from_dict(dict(model=dict(backbone=dict(arch=arch, **backbone), head=dict(in_channels=16))))

@@ -11,14 +11,13 @@ from lfi.export import timing as timing_module
 from lfi.export.timing import Timing
 
 TOOL = 'benchmark'
-SHAPES = 'classification/lfi_vit-tiny_shapes.py'
 QUICK = ('--num-warmup', 1, '--repeat-num', 3, '--threads', 1)
 
 
 def test_a_table_and_a_file_of_what_is_asked_for(run_tool, small_training, tmp_path):
     pytest.importorskip('onnxruntime')
     pytest.importorskip('onnxscript')
-    config, checkpoint = small_training(SHAPES)
+    config, checkpoint = small_training()
     options = ('--formats', 'onnx-fp16', '--batch-sizes', 1, 2, '--json', tmp_path / 'times/x.json')
     output = run_tool(TOOL, config, checkpoint, *options, *QUICK)
     rows = re.findall(
@@ -41,7 +40,7 @@ def test_compiled(call_tool, monkeypatch, small_training):
     monkeypatch.setattr(
         torch, 'compile', lambda graph, **options: compiled(graph, backend='eager', **options)
     )
-    out = call_tool(TOOL, *small_training(SHAPES), '--formats', 'compile', *QUICK)
+    out = call_tool(TOOL, *small_training(), '--formats', 'compile', *QUICK)
     # What it is compared with is there, whether or not it is named.
     for name in ('pytorch', 'compile'):
         assert re.search(rf'^\| {name} \| 1 \| .* \| yes \|$', out, re.M)
@@ -50,7 +49,7 @@ def test_compiled(call_tool, monkeypatch, small_training):
 def test_images_in_which_nothing_is_found(call_tool, monkeypatch, small_training):
     monkeypatch.setattr(torch, 'compile', lambda graph, **options: graph)
     monkeypatch.setattr(timing_module, 'compared_outputs', lambda *args: Agreement(0, 0, 1.0, []))
-    out = call_tool(TOOL, *small_training(SHAPES), '--formats', 'compile', *QUICK)
+    out = call_tool(TOOL, *small_training(), '--formats', 'compile', *QUICK)
     assert 'Batch 1: nothing is found in these images' in out
 
 
@@ -63,7 +62,7 @@ def test_an_unknown_format(tool_arguments, capsys):
 def test_a_gpu_that_is_not_there(call_tool, monkeypatch, small_training):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
     with pytest.raises(UsageError, match='--device cuda: this torch finds no GPU'):
-        call_tool(TOOL, *small_training(SHAPES), '--device', 'cuda', '--formats', 'pytorch')
+        call_tool(TOOL, *small_training(), '--device', 'cuda', '--formats', 'pytorch')
 
 
 def test_a_format_that_gives_something_else_is_an_error(call_tool, monkeypatch, small_training, capsys):
@@ -71,7 +70,7 @@ def test_a_format_that_gives_something_else_is_an_error(call_tool, monkeypatch, 
     wrong = Timing('onnx', 4, (0.001,), 0.5, False, 'logits (4, 2): largest difference 1.0e+00')
     monkeypatch.setattr(timing_module, 'timings_of', lambda *args, **settings: [right, wrong])
     with pytest.raises(UsageError, match='not the same as in PyTorch: onnx, batch 4: logits'):
-        call_tool(TOOL, *small_training(SHAPES))
+        call_tool(TOOL, *small_training())
     lines = capsys.readouterr().out.splitlines()
     assert lines[-2:] == [
         '| pytorch | 1 | 3.0 | 2.0 to 4.0 | 333.3 | 1.00 | yes |',

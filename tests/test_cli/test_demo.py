@@ -55,7 +55,7 @@ def server(watched, tool_command, config_path, small_training, tmp_path):
     port = get_free_port()
     # A trained student makes the picture of the docs.
     trained = os.environ.get('LFI_DEMO_CHECKPOINT')
-    model = (config_path(SHAPES), trained) if trained else small_training(SHAPES)
+    model = (config_path(SHAPES), trained) if trained else small_training()
     command = tool_command('demo', *model, '--port', port)
     with subprocess.Popen(
         command,

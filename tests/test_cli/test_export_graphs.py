@@ -17,7 +17,6 @@ onnxruntime = pytest.importorskip('onnxruntime')
 pytest.importorskip('onnxscript')
 
 TOOL = 'export --to onnx'
-SHAPES = 'classification/lfi_vit-tiny_shapes.py'
 
 
 def images(batch, height=64, width=64):
@@ -32,7 +31,7 @@ def trained(config, checkpoint):
 
 @torch.no_grad()
 def test_a_gated_student_in_both_formats(run_tool, small_training, tmp_path):
-    config, checkpoint = small_training(SHAPES, num_queries=8, write_back='gated')
+    config, checkpoint = small_training(num_queries=8, write_back='gated')
     onnx, pt2 = tmp_path / 'export/student.onnx', tmp_path / 'export/student.pt2'
     output = run_tool(TOOL, config, checkpoint, onnx, '--opset', 18)
     output += run_tool('export --to torch-export', config, checkpoint, pt2)
@@ -51,7 +50,7 @@ def test_a_gated_student_in_both_formats(run_tool, small_training, tmp_path):
 
 
 def test_a_backbone_for_another_size(run_tool, small_training, tmp_path):
-    config, checkpoint = small_training(SHAPES, out_type='featmap', out_indices=[0, 1])
+    config, checkpoint = small_training(out_type='featmap', out_indices=[0, 1])
     out = tmp_path / 'student.onnx'
     output = run_tool(TOOL, config, checkpoint, out, '--part', 'backbone', '--shape', 32, 48)
     assert 'feature_map_0 (1, 16, 4, 6)' in output and 'feature_map_1 (3, 16, 4, 6)' in output
@@ -59,7 +58,7 @@ def test_a_backbone_for_another_size(run_tool, small_training, tmp_path):
 
 @torch.no_grad()
 def test_half_precision_of_one_batch_size_on_ones_own_images(run_tool, small_training, toy_data, tmp_path):
-    config, checkpoint = small_training(SHAPES)
+    config, checkpoint = small_training()
     half = tmp_path / 'half.onnx'
     output = run_tool(TOOL, config, checkpoint, half, '--fp16', '--batch', 2, '--images', toy_data)
     assert re.search(r'half.onnx, logits \(2, 20\): largest difference \S+e-0[3-9]', output)
@@ -92,7 +91,7 @@ def test_a_module_that_stays_in_float32_is_named():
 
 
 def test_a_part_that_a_student_does_not_have(run_tool, small_training, tmp_path):
-    config, checkpoint = small_training(SHAPES)
+    config, checkpoint = small_training()
     output = run_tool(TOOL, config, checkpoint, tmp_path / 'x.onnx', '--part', 'detector', code=1)
     assert output.splitlines()[-1] == (
         "error: part='detector' needs a detector of mmdet, got a ImageClassifier; or use part='backbone'"

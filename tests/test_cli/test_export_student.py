@@ -13,7 +13,6 @@ from safetensors.torch import load_file, save_file
 
 TOOL = 'export'
 TIMM = 'export --to timm'
-SHAPES = 'classification/lfi_vit-tiny_shapes.py'
 PLAIN = dict(stem=None, with_cls_token=True, out_type='cls_token')
 GATED = dict(**PLAIN, num_queries=8, write_back='gated')
 
@@ -31,7 +30,7 @@ def images():
 
 
 def test_a_plain_student_is_a_checkpoint_of_mmpretrain(run_tool, small_training, tmp_path):
-    config, checkpoint = small_training(SHAPES, **PLAIN, num_queries=8, write_back='none')
+    config, checkpoint = small_training(**PLAIN, num_queries=8, write_back='none')
     out = tmp_path / 'export/student.pth'
     output = run_tool(TOOL, config, checkpoint, out)
     assert 'Removed readout: 11 tensors' in output
@@ -48,7 +47,7 @@ def test_a_plain_student_is_a_checkpoint_of_mmpretrain(run_tool, small_training,
 
 
 def test_timm_builds_a_plain_student_from_its_folder(run_tool, small_training, tmp_path):
-    config, checkpoint = small_training(SHAPES, **PLAIN)
+    config, checkpoint = small_training(**PLAIN)
     save_file(torch.load(checkpoint)['state_dict'], tmp_path / 'training.safetensors')
     out = tmp_path / 'export/model.safetensors'
     output = run_tool(TIMM, config, tmp_path / 'training.safetensors', out)
@@ -60,7 +59,7 @@ def test_timm_builds_a_plain_student_from_its_folder(run_tool, small_training, t
 
 
 def test_a_gated_student_keeps_its_queries_and_is_none_of_timms(run_tool, small_training, tmp_path):
-    config, checkpoint = small_training(SHAPES, **GATED)
+    config, checkpoint = small_training(**GATED)
     out = tmp_path / 'export/student.safetensors'
     output = run_tool(TIMM, config, checkpoint, out, code=1)
     assert "train a student with backbone.write_back='none'" in output
@@ -74,7 +73,7 @@ def test_a_gated_student_keeps_its_queries_and_is_none_of_timms(run_tool, small_
 
 
 def test_a_student_keeps_its_stem_and_is_none_of_timms(run_tool, small_training, tmp_path):
-    config, checkpoint = small_training(SHAPES)
+    config, checkpoint = small_training()
     out = tmp_path / 'export/student.pth'
     assert "timm's Vision Transformer has no stem" in run_tool(TIMM, config, checkpoint, out, code=1)
     assert 'Removed readout: 11 tensors' in run_tool(TOOL, config, checkpoint, out)
@@ -85,7 +84,7 @@ def test_a_student_keeps_its_stem_and_is_none_of_timms(run_tool, small_training,
 
 
 def test_what_it_reads_is_not_overwritten(run_tool, small_training):
-    config, checkpoint = small_training(SHAPES, **PLAIN)
+    config, checkpoint = small_training(**PLAIN)
     before = config.read_text()
     assert 'would overwrite' in run_tool(TOOL, config, checkpoint, config.with_suffix('.safetensors'), code=1)
     assert config.read_text() == before

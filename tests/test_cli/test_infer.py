@@ -21,8 +21,6 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from picture_files import write_shapes
 
-SHAPES = 'classification/lfi_vit-tiny_shapes.py'
-
 
 @pytest.fixture
 def photos(tmp_path):
@@ -44,7 +42,7 @@ def records_in(folder: Path) -> list[dict]:
 
 def test_a_folder_gives_a_picture_and_a_record_for_each_image(run_tool, small_training, photos, tmp_path):
     texts = ['red star', 'Größe "ß"']
-    out = run_tool('infer', *small_training(SHAPES), photos, '--out-dir', 'seen', '--texts', *texts)
+    out = run_tool('infer', *small_training(), photos, '--out-dir', 'seen', '--texts', *texts)
     assert f'3 pictures and predictions.json in seen; skipped: {photos / "truncated.png"}' in out
     assert f'{photos / "truncated.png"}: this image cannot be read' in out
     records = records_in(tmp_path / 'seen')
@@ -60,7 +58,7 @@ def test_a_folder_gives_a_picture_and_a_record_for_each_image(run_tool, small_tr
         height, width, _ = mmcv.imread(tmp_path / 'seen' / record['picture']).shape
         assert 2 * height < width < 3 * height
     one = (photos / 'photo1.png', '--out-dir', 'seen', '--texts', *texts)
-    assert 'seen has 3 older pictures too' in run_tool('infer', *small_training(SHAPES), *one)
+    assert 'seen has 3 older pictures too' in run_tool('infer', *small_training(), *one)
 
 
 def test_any_name_of_a_file_will_do(run_main, small_training, photos, tmp_path):
@@ -71,7 +69,7 @@ def test_any_name_of_a_file_will_do(run_main, small_training, photos, tmp_path):
         shutil.copy(photos / 'photo0.png', os.path.join(folder, name))
     with open(os.path.join(folder, b'broken\xe9.png'), 'wb') as file:
         file.write(b'no image')
-    out = run_main(*small_training(SHAPES), tmp_path / 'names', '--out-dir', 'seen', '--texts', 'star')
+    out = run_main(*small_training(), tmp_path / 'names', '--out-dir', 'seen', '--texts', 'star')
     records = records_in(tmp_path / 'seen')
     assert sorted(os.path.basename(os.fsencode(record['image'])) for record in records) == sorted(names)
     assert all((tmp_path / 'seen' / record['picture']).is_file() for record in records)
@@ -89,13 +87,13 @@ def test_what_is_done_is_kept_when_it_ends_early(run_main, small_training, photo
 
     monkeypatch.setattr(interaction_inferencer, 'draw_result', draw_one)
     with pytest.raises(KeyboardInterrupt):
-        run_main(*small_training(SHAPES), photos, '--texts', 'ring', '--out-dir', tmp_path / 'seen')
+        run_main(*small_training(), photos, '--texts', 'ring', '--out-dir', tmp_path / 'seen')
     found = records_in(tmp_path / 'seen')
     assert [record['picture'] for record in found] == ['00000_photo0.png', '00001_photo1.png']
 
 
 def test_without_texts_it_looks_for_the_classes(run_main, small_training, photos, tmp_path):
-    run_main(*small_training(SHAPES), photos / 'photo1.png', '--out-dir', 'seen', '--batch-size', '2')
+    run_main(*small_training(), photos / 'photo1.png', '--out-dir', 'seen', '--batch-size', '2')
     (record,) = records_in(tmp_path / 'seen')
     assert len(record['texts']) == 20 and 'star' in record['texts']
 
@@ -110,7 +108,7 @@ def test_a_video_gives_its_frames_and_a_video(run_main, small_training, photos, 
     writer.release()
     inputs = (photos / 'photo0.png', clip)
     run_main(
-        *small_training(SHAPES),
+        *small_training(),
         *inputs,
         '--out-dir',
         'seen',
@@ -141,7 +139,7 @@ def test_a_detector_names_its_objects(run_main, config_path, photos, tmp_path):
 
 
 def test_what_cannot_be_done_says_why(run_main, small_training, photos):
-    config, checkpoint = small_training(SHAPES)
+    config, checkpoint = small_training()
     out = ('--out-dir', 'seen')
     with pytest.raises(UsageError, match='checkpoint missing.pth does not exist'):
         run_main(config, 'missing.pth', photos, *out)
@@ -157,7 +155,7 @@ def test_what_cannot_be_done_says_why(run_main, small_training, photos):
 
 
 def test_a_students_folder_is_config_and_checkpoint(run_main, small_training, photos, tmp_path):
-    config, checkpoint = small_training(SHAPES)
+    config, checkpoint = small_training()
     folder = lfi.save_pretrained(checkpoint, tmp_path / 'student', config=config)
     for name, subject in (('run', (config, checkpoint)), ('folder', (folder, folder))):
         run_main(*subject, photos, '--texts', 'star', '--out-dir', name)

@@ -140,7 +140,7 @@ def test_a_name_need_not_be_utf_8(run_main, config_path, photos, tmp_path):
 
 
 def test_a_student_labels_by_other_texts(run_main, small_training, photos, tmp_path):
-    config, checkpoint = small_training(SHAPES)
+    config, checkpoint = small_training()
     texts = ('red star', 'Größe "ß"')
     rules = ('--presence-threshold', '0', '--max-per-image', '1', '--min-area', '0')
     run_main(config, photos, '--checkpoint', checkpoint, '--texts', *texts, '--out', 'out', *rules)
@@ -182,7 +182,7 @@ def test_what_cannot_be_done_says_why(run_main, config_path, small_training, pho
     refused('the folder empty holds no images', config, 'empty', '--out', 'new')
     control = config_path('baselines/task-loss_vit-tiny_shapes.py')
     refused('the config has no model.teacher to ask', control, photos, '--out', 'new')
-    training, checkpoint = small_training(SHAPES)
+    training, checkpoint = small_training()
     narrow = ('--checkpoint', checkpoint, '--cfg-options', 'model.readout.text_dims=64')
     refused('training.pth do not fit the model', training, photos, '--out', 'new', *narrow)
     assert not (tmp_path / 'new').exists()

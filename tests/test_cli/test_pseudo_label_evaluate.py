@@ -46,7 +46,7 @@ def test_a_teachers_labels_stand_beside_controls(run_tool, config_path):
 
 
 def test_a_student_is_measured_too(run_main, small_training):
-    config, checkpoint = small_training(SHAPES)
+    config, checkpoint = small_training()
     out = run_main(config, '--checkpoint', checkpoint, '--images', '8', '--presence-threshold', '0')
     labels = tables(out)['labels']
     # With a threshold of 0 every concept is taken for present.

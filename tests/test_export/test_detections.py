@@ -19,7 +19,8 @@ from lfi.export import (
 from lfi.registry import MODELS
 from mmengine.config import ConfigDict
 from mmengine.hub import get_config
-from mmengine.registry import init_default_scope
+
+pytestmark = pytest.mark.usefixtures('mmdet_scope')
 
 BACKBONE = dict(
     type='lfi.InteractionQueryViT',
@@ -34,11 +35,6 @@ BACKBONE = dict(
 SIZE = (64, 48)
 # Two levels have all that more have, and are exported in less time.
 STRIDES = [8, 16]
-
-
-@pytest.fixture(autouse=True)
-def mmdet_scope():
-    init_default_scope('mmdet')
 
 
 def config(name: str) -> ConfigDict:

@@ -7,8 +7,10 @@ from lfi.structures import mix_maps, pack, piece_maps
 from lfi.structures.interaction_cache import CacheManifest, CacheWriter, keys_of
 from mmcv.transforms import BaseTransform
 from mmengine.dataset import pseudo_collate
-from mmengine.registry import DATASETS, DefaultScope, init_default_scope
+from mmengine.registry import DATASETS, DefaultScope
 from mmengine.runner import set_random_seed
+
+pytestmark = pytest.mark.usefixtures('mmdet_scope')
 
 META = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'view', 'interaction_maps')
 AFFINE = dict(type='RandomAffine', border=(-32, -32), scaling_ratio_range=(0.5, 1.0))
@@ -20,11 +22,6 @@ class WithoutMasks(BaseTransform):
     def transform(self, results):
         del results['gt_masks']
         return results
-
-
-@pytest.fixture(autouse=True)
-def mmdet_scope():
-    init_default_scope('mmdet')
 
 
 @pytest.fixture(scope='module')

@@ -15,8 +15,9 @@ from lfi.structures import InteractionMaps, mix_maps, pack, piece_maps, unpack
 from lfi.structures.interaction_cache import CacheManifest, CacheWriter, keys_of
 from mmdet.structures.bbox import HorizontalBoxes
 from mmdet.structures.mask import BitmapMasks
-from mmengine.registry import init_default_scope
 from mmengine.runner import set_random_seed
+
+pytestmark = pytest.mark.usefixtures('mmdet_scope')
 
 SIZES = [(60, 80), (96, 64), (72, 72), (50, 90), (64, 64)]
 PATHS = [f'/data/{i}.jpg' for i in range(len(SIZES))]
@@ -31,11 +32,6 @@ AFFINE = dict(
 TILTED = {**AFFINE, 'max_rotate_degree': 8.0, 'max_shear_degree': 2.0}
 FLIP = dict(type='RandomFlip', prob=0.5)
 RESIZE = dict(type='Resize', scale=(96, 96))
-
-
-@pytest.fixture(autouse=True)
-def mmdet_scope():
-    init_default_scope('mmdet')
 
 
 def smooth_picture(i, size):

@@ -8,13 +8,9 @@ import torch
 from lfi.models.students.detectors import LFIMaskRCNN, ShuffledImagesMaskRCNN
 from lfi.registry import MODELS
 from mmengine.hub import get_config
-from mmengine.registry import init_default_scope
 from small_detectors import CASES, NAMES, few_proposals, prior_mask_rcnn, sample
 
-
-@pytest.fixture(autouse=True)
-def mmdet_scope():
-    init_default_scope('mmdet')
+pytestmark = pytest.mark.usefixtures('mmdet_scope')
 
 
 def batch(*samples):
