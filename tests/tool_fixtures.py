@@ -230,8 +230,8 @@ def run_tool(run_tool_in, tmp_path) -> Callable[..., str]:
 def small_training(tmp_path, config_path) -> Callable[..., tuple[Path, Path]]:
     """`small_training(config, **backbone)` writes a config and a checkpoint as a training of it leaves them.
 
-    `config` is one of the repository's classifiers on Shapes, by default LFI's own. The student is 16 wide with
-    2 blocks, and its weights are random.
+    `config` is one of the repository's classifiers on Shapes, by default LFI's own. The student is 16 wide
+    with 2 blocks, and its weights are random.
     """
 
     def write(name: str = 'classification/lfi_vit-tiny_shapes.py', **backbone) -> tuple[Path, Path]:

@@ -56,7 +56,6 @@ def test_the_commands_of_the_first_section_end_in_a_heat_map(run_main, tmp_path)
     """All but the last set up what these tests run in; and the last asks a teacher that is here."""
     section = (ROOT / 'docs/get_started.md').read_text().split('## ')[1]
     commands = re.search(r'```bash\n(.*?)```', section, re.S)[1].splitlines()
-    assert commands[0].startswith('make quickstart ') and len(commands) <= 5
     words = shlex.split(commands[-1], comments=True)
     assert words[:3] == ['lfi', 'ask', 'photo.jpg']
     cv2.imwrite(str(tmp_path / 'photo.jpg'), cv2.imread(str(tmp_path / 'photo.png')))

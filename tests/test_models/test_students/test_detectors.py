@@ -77,29 +77,6 @@ def test_odd_images_train_without_nan(make_detector, samples):
     assert all(p.grad is None or p.grad.isfinite().all() for p in detector.parameters())
 
 
-def test_categories_of_an_image_are_its_labels(make_detector):
-    detector = make_detector('mask_rcnn')
-    samples = [
-        sample((64, 64), [[0, 0, 9, 9]] * 3, [3, 3, 1]),
-        sample((64, 64)),
-        sample((64, 64), [[0, 0, 9, 9]], [70]),
-    ]
-    labels = detector.concept_labels(samples)
-    assert labels.tolist() == [[0, 1, 0, 1, 0], [0] * 5, [0] * 5]
-
-
-def test_maps_lie_on_the_valid_area(make_detector):
-    detector = make_detector('mask_rcnn').eval()
-    data = detector.data_preprocessor(batch(sample((64, 32)), sample((32, 64))), training=False)
-    maps, student = detector.predict_interactions(data['inputs'], data['data_samples'])
-    expected = torch.ones(2, 4, 4, dtype=torch.bool)
-    expected[0, :, 2:] = expected[1, 2:] = False
-    assert torch.equal(maps.valid, expected)
-    # Padding gets no attention.
-    shown = student.over_positions().exp().sum((1, 2))  # [B, H, W]
-    assert not shown[~expected].any() and (shown[expected] > 0).all()
-
-
 def test_a_negative_control_learns_from_the_maps_of_another_image(make_detector):
     method = make_detector('mask_rcnn').train()
     control = ShuffledImagesMaskRCNN.__new__(ShuffledImagesMaskRCNN)

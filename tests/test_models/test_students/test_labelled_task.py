@@ -45,13 +45,6 @@ def test_the_task_learns_from_labelled_images_and_interactions_from_all(detector
     assert abs(everything['loss_rpn_cls'] - alone['loss_rpn_cls']) > 1e-4
 
 
-def test_what_is_annotated_of_an_unlabelled_image_is_not_known(detector):
-    inputs = images(2)
-    first = losses_of(detector, inputs, [sample(SIZE, BOXES, [1]), sample(SIZE, BOXES, [1], unlabelled=True)])
-    second = losses_of(detector, inputs, [sample(SIZE, BOXES, [1]), sample(SIZE, unlabelled=True)])
-    assert first == second
-
-
 def test_nor_is_it_known_to_what_a_detector_is_compared_with(detector):
     init_default_scope('mmdet')
     control = ShuffledImagesMaskRCNN.__new__(ShuffledImagesMaskRCNN)
@@ -117,13 +110,6 @@ def test_a_detector_without_a_teacher_takes_images_of_a_folder_too():
     log = through_the_preprocessor(prior_mask_rcnn(), [unannotated(), unannotated()])
     assert log['loss_affinity'] > 0
     assert all(value == 0 for name, value in log.items() if name not in ('loss', 'loss_affinity'))
-
-
-def test_a_batch_may_be_of_a_folder_alone(detector):
-    log = through_the_preprocessor(detector, [unannotated(), unannotated()])
-    assert all(value == 0 for name, value in log.items() if name not in ('loss', *INTERACTIONS))
-    heads = [p for name, p in detector.named_parameters() if name.startswith(('rpn_head', 'roi_head'))]
-    assert not any(p.grad.any() for p in heads if p.requires_grad)
 
 
 def test_without_annotations_labels_are_where_the_model_is(detector):

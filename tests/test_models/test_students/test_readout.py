@@ -137,16 +137,6 @@ def test_the_map_of_a_concept_is_the_attention_of_its_query(make_readout, states
         torch.testing.assert_close(got.over_positions()[:, layer].exp(), attention.view(B, M, *GRID))
 
 
-def test_both_readings_share_what_was_asked(make_readout, states, texts, like):
-    readout = make_readout()
-    got, answers = readout(states, texts, like), readout.answers(states, texts, like)
-    assert got.directions == ('positions', 'concepts')
-    assert torch.equal(got.over_positions(), answers.over_positions())
-    for field in ('presence', 'concepts', 'valid'):
-        assert torch.equal(getattr(got, field), getattr(answers, field))
-    assert got.check() is got
-
-
 def test_maps_over_concepts_compare_every_location_and_the_rest_is_the_others_logsumexp(
     make_readout, states, texts, like
 ):
@@ -173,19 +163,6 @@ def asked_about_all(states):
         asked=random(B, BANK, C),
         attention=tuple(random(B, BANK, N, seed=i).softmax(-1) for i in range(2)),
     )
-
-
-def test_readings_over_concepts_of_kept_and_rest_sum_up_the_whole_bank(
-    make_readout, make_maps, states, texts
-):
-    readout = make_readout(concept_scale=1.0)
-    of_all = readout(asked_about_all(states), texts, make_maps(shape=(B, 1, BANK, *GRID)))
-    for concepts in ([[4, 0, REST]] * 2, [[REST, 1, 3]] * 2):
-        like = make_maps(shape=(B, 1, 3, *GRID), concepts=torch.tensor(concepts))
-        kept = [c for c in concepts[0] if c != REST]
-        got = readout(states, texts, like).over_concepts()
-        index = [i for i, c in enumerate(concepts[0]) if c != REST]
-        torch.testing.assert_close(got[:, :, index], of_all.over_concepts()[:, :, kept], rtol=1e-4, atol=1e-4)
 
 
 def test_no_concepts_means_the_whole_bank_in_order(make_readout, make_maps, states, texts):
@@ -246,18 +223,6 @@ def test_answers_weigh_attention_by_the_share_among_the_rivals(rival_readout, st
             share = math.exp(scores[concept]) / sum(math.exp(score) for score in others)
             expected = 0.25 * math.log(float(states.attention[layer][b, m, n])) + 1.5 * math.log(share)
             assert float(maps[b, layer, m].flatten()[n]) == pytest.approx(expected, rel=1e-3, abs=1e-3)
-
-
-def test_answers_do_not_depend_on_what_else_is_asked(rival_readout, states, texts):
-    together = rival_readout.answers(states, texts[[1, 2, 5]], like_all(3)).logits
-    for m, concept in enumerate((1, 2, 5)):
-        one = replace(
-            states,
-            asked=states.asked[:, m : m + 1],
-            attention=tuple(of_layer[:, m : m + 1] for of_layer in states.attention),
-        )
-        alone = rival_readout.answers(one, texts[[concept]], like_all(1)).logits
-        torch.testing.assert_close(alone[:, :, 0], together[:, :, m], rtol=0, atol=1e-5)
 
 
 def test_a_student_that_has_met_no_texts_answers_in_the_order_of_its_attention(make_readout, states, texts):

@@ -60,14 +60,6 @@ def test_the_prior_joins_the_tasks_loss(make_classifier, batch):
     assert all(p.grad is not None for p in model.parameters())
 
 
-def test_without_a_prior_the_losses_are_the_tasks(make_classifier, batch):
-    plain, model = make_classifier('ImageClassifier'), make_classifier(affinity_prior=None)
-    assert model.state_dict().keys() == plain.state_dict().keys()
-    losses = model.loss(*batch)
-    assert list(losses) == ['loss_cls']
-    assert torch.equal(losses['loss_cls'], plain.loss(*batch)['loss'])
-
-
 def test_the_priors_arguments_reach_it(make_classifier, batch):
     losses = [
         make_classifier(affinity_prior=dict(loss_weight=weight)).loss(*batch)['loss_affinity']
@@ -87,37 +79,6 @@ def test_padding_has_no_affinity(make_classifier, batch):
     assert locations.shape == (3, 16, 4, 5)
     assert valid.sum((1, 2)).tolist() == [20, 15, 20]
     assert valid[1, 3].sum() == 0
-
-
-def test_a_size_of_before_is_no_padding(make_classifier, batch):
-    model = make_classifier(affinity_prior={})
-    seen = []
-    model.affinity_prior.register_forward_pre_hook(lambda _, args: seen.append(args))
-    images, samples = batch
-    for sample in samples:
-        # As torchvision's transforms leave it.
-        sample.set_metainfo(dict(img_shape=(16, 16)))
-    data = model.data_preprocessor(dict(inputs=list(images), data_samples=samples), training=True)
-    model.loss(**data)
-    ((_, valid),) = seen
-    assert valid is None
-
-
-def test_the_backbone_runs_once_whoever_records(make_classifier, batch):
-    model = make_classifier(affinity_prior={})
-    runs = []
-    model.backbone.register_forward_hook(lambda *_: runs.append(1))
-    with model.backbone.record_interactions() as record:
-        losses = model.loss(*batch)
-    assert len(runs) == 1
-    torch.testing.assert_close(losses['loss_affinity'], model.prior_losses(record.states)['loss_affinity'])
-
-
-def test_another_backbone_is_refused(make_classifier):
-    with pytest.raises(
-        TypeError, match='needs an lfi.InteractionQueryViT as backbone, or .* got VisionTransformer'
-    ):
-        make_classifier(backbone='mmpretrain.VisionTransformer')
 
 
 @pytest.mark.parametrize('write_back', ['none', 'gated'])
