@@ -4,7 +4,6 @@ from argparse import ArgumentParser
 
 import pytest
 from lfi.cli.arguments import add_config_arguments
-from lfi.config_files import tools_root
 from lfi.engine.config_loading import load_config
 from lfi.engine.data_root_option import spread_roots
 from lfi.errors import UsageError
@@ -116,18 +115,3 @@ def test_a_config_without_it_and_an_empty_one_are_refused(config):
         spread_roots(Config(dict(model={})), dict(data_root='x'))
     with pytest.raises(UsageError, match="data_root='' in place of 'data/coco/': both must name a folder"):
         load_config(config, {'data_root': ''})
-
-
-@pytest.mark.parametrize(
-    'name',
-    ['lfi-pretrain_vit-small-p16_clip-b16_folder', 'lfi-pretrain_vit-small-p16_clip-b16_folder-probed'],
-)
-def test_the_configs_for_any_folder_are_moved_as_a_whole(name):
-    config = str(tools_root() / f'configs/pretraining/{name}.py')
-    options = {'data_root': '/mine'} | ({'labelled_root': '/labelled'} if 'probed' in name else {})
-    cfg = load_config(config, options)
-    assert cfg.train_dataloader.dataset.data_root == '/mine'
-    if 'probed' in name:
-        assert cfg.val_dataloader.dataset.data_root == cfg.test_dataloader.dataset.data_root == '/labelled'
-    else:
-        assert cfg.test_dataloader.dataset.data_root == '/mine'

@@ -7,8 +7,6 @@ from lfi.engine.few_labels_option import check_few_labels, set_few_labels
 from lfi.errors import UsageError
 from lfi.models import PriorImageClassifier
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
-from mmengine.runner import Runner
 
 RECIPE = 'configs/baselines/logit-kd_vit-tiny_shapes.py'
 
@@ -38,19 +36,6 @@ def test_a_sampler_of_batches_gives_way():
     assert load_config(file).train_dataloader.batch_sampler.type == 'AspectRatioBatchSampler'
     cfg = load_config(file, {'train_dataloader.few_labels.labelled_images': 120})
     assert cfg.train_dataloader.batch_sampler is None
-
-
-def test_the_batches_have_their_share_of_labels():
-    cfg = recipe(labels_per_class=1)
-    init_default_scope('mmpretrain')
-    cfg.train_dataloader.update(batch_size=8, num_workers=0, persistent_workers=False)
-    cfg.train_dataloader.dataset.dataset.num_images = 40
-    loader = Runner.build_dataloader(cfg.train_dataloader, seed=0)
-    assert len(loader) == 5
-    for batch in loader:
-        marked = [sample.metainfo.get('unlabelled', False) for sample in batch['data_samples']]
-        labels = [sample.gt_label.item() for sample in batch['data_samples']]
-        assert sum(marked) == 4 and [label < 0 for label in labels] == marked
 
 
 def test_a_config_without_training_data_has_none_with_it():

@@ -51,14 +51,6 @@ def test_a_disk_that_takes_nothing_is_named(number):
     assert said(write) == f'error: {os.strerror(number)}: work_dirs/log.json'
 
 
-def test_other_failures_of_a_system_keep_their_traceback():
-    def read():
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
-
-    with pytest.raises(OSError, match=os.strerror(errno.EIO)):
-        launch.run(read)
-
-
 def test_an_image_that_cannot_be_fetched_is_no_checkpoint():
     with pytest.raises(URLError):
         launch.run(lambda: get('http://images.invalid/1.jpg'))
@@ -176,18 +168,6 @@ def test_files_that_are_none(tmp_path):
     assert 'is a folder: name a file in it' in said(lambda: load_from_local(str(tmp_path)))
     assert re.search('File exists: .*file', said((tmp_path / 'file').mkdir))
     assert re.search('Not a directory: .*file', said((tmp_path / 'file/below').mkdir))
-
-
-@pytest.mark.parametrize(
-    'error',
-    [KeyError('loss'), TypeError('f() got an unexpected keyword argument'), ValueError('not enough values')],
-)
-def test_other_errors_keep_their_traceback(error):
-    def main():
-        raise error
-
-    with pytest.raises(type(error)):
-        launch.run(main)
 
 
 class Raising(Dataset):

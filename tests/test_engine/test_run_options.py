@@ -152,13 +152,6 @@ def test_a_resumed_training_draws_as_it_would_have_gone_on(tmp_path, own, expect
     assert cfg.randomness.seed == expected
 
 
-def test_resume_by_the_config(tmp_path):
-    torch.save({}, tmp_path / 'epoch_1.pth')
-    cfg = Config({'work_dir': str(tmp_path), 'resume': True})
-    run_options.set_resume(cfg, None)
-    assert cfg.load_from == str(tmp_path / 'epoch_1.pth')
-
-
 def test_draw_predictions(tmp_path):
     for hook, setting in (('VisualizationHook', 'out_dir'), ('mmdet.DetVisualizationHook', 'test_out_dir')):
         cfg = Config({'default_hooks': {'visualization': {'type': hook}}})
