@@ -89,8 +89,3 @@ def test_a_teacher_is_asked_about_what_the_config_says():
     )
     with pytest.raises(FileNotFoundError, match='near it are _base_/teachers/clip-b16.py'):
         lfi.teacher_config('clip-b17')
-
-
-def test_a_name_that_never_was_gets_its_neighbours():
-    with pytest.raises(FileNotFoundError, match=r"no config 'controls/magic_vit.py'; near it are"):
-        lfi.config_path('controls/magic_vit.py')

@@ -137,9 +137,3 @@ def test_mim_trains_and_tests(run):
     options = ['--cfg-options', 'test_dataloader.dataset.num_images=4']
     out = run('-m', 'mim', 'test', 'lfi', name, '--checkpoint', 'run/epoch_1.pth', '--gpus', 0, *options)
     assert 'accuracy/top1' in out
-
-
-def test_a_config_that_does_not_exist_is_named_with_its_neighbours(run):
-    out = run('-c', "import lfi; lfi.config_path('classification/lfi_vit-tiny_shape.py')", code=1)
-    message = "lfi has no config 'classification/lfi_vit-tiny_shape.py'; near it are "
-    assert f'{message}classification/lfi_vit-tiny_shapes.py' in out

@@ -18,13 +18,6 @@ def epoch_of(checkpoint: Path) -> int:
     return int(re.search(r'\d+', checkpoint.name).group())
 
 
-@pytest.mark.parametrize('tool', ['train.py', 'test.py', 'print-config'])
-def test_help(run_tool, tool):
-    output = run_tool(tool, '--help')
-    assert 'config' in output
-    assert '--cfg-options' in output
-
-
 def test_a_file_that_metrics_cannot_be_written_to_is_refused_before_the_test(run_tool):
     options = ('--out', 'metrics.txt', '--out-item', 'metrics')
     output = run_tool('test.py', 'lfi_vit-tiny_shapes', 'student.pth', *options, code=2)

@@ -87,16 +87,6 @@ def test_an_epoch_passes_once_over_the_kind_that_lasts_longer(labelled, world_si
         assert set(seen[False]) == kinds[False]
 
 
-def test_a_small_folder_shortens_no_epoch_of_the_labelled():
-    labelled = [True] * 90 + [False] * 10
-    (sampler,) = samplers(labelled)
-    order = epoch_of(sampler, 2)
-    counts = Counter(order)
-    assert len(order) == len(sampler) == 180
-    assert [counts[i] for i in range(90)] == [1] * 90
-    assert [counts[i] for i in range(90, 100)] == [9] * 10
-
-
 @settings(max_examples=100)
 @given(mixed, st.integers(1, 4), shares, st.integers(1, 9))
 def test_each_batch_has_its_share(labelled, world_size, share, batch_size):

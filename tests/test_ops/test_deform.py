@@ -119,13 +119,6 @@ def test_deform_conv2d_does_not_depend_on_im2col_step():
     assert_same_with_gradients(one_by_one, whole, (input, offset, weight))
 
 
-def test_without_offsets_it_is_a_convolution():
-    input, offset, mask, weight, bias = operands(GEOMETRIES[0], 0.0)
-    expected = torch.nn.functional.conv2d(input, weight, bias, padding=1)
-    actual = modulated_deform_conv2d(input, offset, torch.ones_like(mask), weight, bias, 1, 1)
-    assert_same_with_gradients(actual, expected, (input, weight, bias))
-
-
 @pytest.mark.skipif(sys.modules['mmcv._ext'] is not ext, reason='this mmcv has compiled ops of its own')
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
 def test_training_under_autocast(dtype):

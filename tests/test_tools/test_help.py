@@ -49,10 +49,3 @@ def test_help_and_errors_come_at_once(answers, script):
     code, text = answer['--no-such-option']
     assert code == 2
     assert ': error: ' in text and text.count('\n') == 1
-
-
-@pytest.mark.parametrize('script', SCRIPTS)
-def test_a_script_begins_with_a_line_that_says_what_it_does(script):
-    first, _, rest = (ROOT / script).read_text().partition('\n')
-    assert first.startswith('"""') and first.endswith('.') and len(first) <= 110
-    assert rest.startswith('\n')

@@ -90,11 +90,11 @@ def test_a_detector(run_tool, config_path, checkpoint, tmp_path):
     assert 'coco/segm_mAP' in metrics
 
 
-@pytest.mark.parametrize('lacks', ['readout.', 'readout.text_centre'])
-def test_what_cannot_answer_is_an_error_of_one_line(run_tool, config_path, checkpoint, lacks):
+def test_what_cannot_answer_is_an_error_of_one_line(run_tool, config_path, checkpoint):
     weights = checkpoint(CLASSIFIER)
     state = torch.load(weights)['state_dict']
-    torch.save({name: value for name, value in state.items() if not name.startswith(lacks)}, weights)
+    del state['readout.text_centre']
+    torch.save(state, weights)
     output = run_tool('test.py', config_path(CLASSIFIER), weights, *options(8), code=1)
     assert 'Traceback' not in output
     error = output.splitlines()[-1]

@@ -284,16 +284,6 @@ def test_a_picture_that_one_image_fills_has_its_view_alone():
 
 
 @pytest.mark.usefixtures('mmpretrain_scope')
-def test_two_views_lose_what_one_of_both_steps_does():
-    crop = dict(type='CenterCrop', crop_size=32)
-    shift = dict(type='Translate', magnitude=0.5, random_negative_prob=0.0, **ALWAYS)
-    one, two = ({k: v for k, v in loaded(0, 64, 64).items() if not k.startswith('gt_')} for _ in range(2))
-    together = pieces_of(view_of([crop, shift], one))[1]
-    apart = pieces_of(view_of([shift], view_of([crop], two)))[1]
-    assert torch.equal(together.windows, apart.windows) and torch.equal(together.views, apart.views)
-
-
-@pytest.mark.usefixtures('mmpretrain_scope')
 @pytest.mark.parametrize(('size', 'cells'), [(224, 14), (1024, 64), (1344, 84)])
 def test_an_erased_part_is_seen_on_a_fine_grid(monkeypatch, size, cells):
     monkeypatch.setattr(f'{__name__}.GRID', (cells, cells))

@@ -196,13 +196,6 @@ def test_a_class_that_crowds_alone_show_in_the_view_is_named():
     assert LoadRegions()(results)['crowds'] == [4]
 
 
-def test_what_the_view_leaves_out_is_no_region():
-    results = dict(
-        boxed(), gt_bboxes=np.array([[0, 0, 8, 20], [16, 0, 24, 20]]), gt_bboxes_labels=np.array([1, 2])
-    )
-    assert list(LoadRegions([dict(type='CenterCrop', crop_size=20)])(results)['regions']) == [2]
-
-
 def test_heat_maps_of_any_size_come_along():
     heat = np.zeros((10, 10), np.float32)
     heat[:, 5:] = 0.5
