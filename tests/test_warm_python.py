@@ -65,9 +65,7 @@ def start(warm_python, tool_env):
             process.kill()
 
 
-@pytest.mark.parametrize(
-    ('end', 'code'), [('', 0), ('sys.exit()', 0), ('sys.exit(3)', 3), ('sys.exit("no")', 1)]
-)
+@pytest.mark.parametrize(('end', 'code'), [('', 0), ('sys.exit(3)', 3), ('sys.exit("no")', 1)])
 def test_a_script_meets_the_same_and_ends_alike(
     script, end, code, warm_python, new_python, tool_env, tmp_path
 ):

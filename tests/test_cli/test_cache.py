@@ -9,7 +9,8 @@ import time
 
 import pytest
 from lfi.datasets import Shapes
-from lfi.structures.interaction_cache import InteractionCache
+from lfi.errors import UsageError
+from lfi.structures.interaction_cache import CacheError, InteractionCache
 
 CONFIG = 'classification/lfi_vit-tiny_shapes.py'
 SMALL = [
@@ -74,12 +75,6 @@ def test_a_whole_cache_passes_the_verification_and_a_changed_one_does_not(run_to
     assert 'shard-00001.npy is corrupted or was changed' in out
 
 
-def test_training_from_the_cache(run_tool, config_path, cache, tmp_path):
-    options = [*SMALL, 'model.teacher_cache=cache']
-    out = run_tool('train.py', config_path(CONFIG), '--work-dir', 'run', '--cfg-options', *options)
-    assert re.search(r'loss_positions: [\d.]+', out) and (tmp_path / 'run/epoch_1.pth').is_file()
-
-
 def test_the_head_learns_from_a_cache_of_what_competes_alone(run_tool, config_path, cache):
     options = [*SMALL, 'model.teacher_cache=cache', 'model.logit_kd.loss_weight=1']
     train = ['train.py', config_path(CONFIG), '--work-dir', 'run', '--cfg-options', *options]
@@ -108,24 +103,28 @@ def test_a_control_trains_on_cached_features(run_tool, config_path, tmp_path):
     assert re.search(r'loss_logits: [\d.]+', out) and (tmp_path / 'run/epoch_1.pth').is_file()
 
 
-def test_another_teachers_cache_is_left_alone(run_tool, arguments, config_path, cache):
+def test_another_teachers_cache_is_left_alone(run_tool, call_tool, arguments, config_path, cache):
     other = 'model.teacher.max_concepts=5'
     options = [*SMALL, 'model.teacher_cache=cache', other]
     out = run_tool('train.py', config_path(CONFIG), '--cfg-options', *options, code=1)
     assert 'cache does not fit the config: teacher.max_concepts is 4 in the cache, 5 here' in out
-    out = run_tool('cache', *arguments, other, code=1)
-    assert 'error: cache holds other maps: teacher.max_concepts is 4 in the cache, 5 here' in out
-    out = run_tool('cache', *arguments, other, '--verify', code=1)
-    assert 'error: cache does not fit the config: teacher.max_concepts is 4 in the cache, 5 here' in out
+    with pytest.raises(CacheError, match='cache holds other maps: teacher.max_concepts is 4 in the cache, 5'):
+        call_tool('cache', *arguments, other)
+    with pytest.raises(CacheError, match='cache does not fit the config: teacher.max_concepts is 4 in the'):
+        call_tool('cache', *arguments, other, '--verify')
 
 
-def test_labels_that_chose_what_is_kept_are_not_hidden_afterwards(run_tool, arguments, config_path, cache):
+def test_labels_that_chose_what_is_kept_are_not_hidden_afterwards(
+    run_tool, call_tool, arguments, config_path, cache
+):
     few = 'train_dataloader.few_labels.labels_per_class=1'
     options = [*SMALL, 'model.teacher_cache=cache', few]
     out = run_tool('train.py', config_path(CONFIG), '--cfg-options', *options, code=1)
     assert "(teacher.max_concepts=4), and labels choose: it was written with labels='known'" in out
-    out = run_tool('cache', *arguments, few, code=1)
-    assert "error: cache holds other maps: labels is 'known' in the cache, 'hidden' here" in out
+    with pytest.raises(
+        CacheError, match="cache holds other maps: labels is 'known' in the cache, 'hidden' here"
+    ):
+        call_tool('cache', *arguments, few)
 
 
 def test_a_killed_run_goes_on_and_gives_the_same_cache(
@@ -151,10 +150,9 @@ def test_two_processes_share_the_work(run_tool, arguments, written, tmp_path):
     assert content(tmp_path / 'cache') == content(written[0])
 
 
-def test_a_config_without_a_teacher_is_an_error_of_one_line(run_tool, config_path):
-    control = config_path('baselines/task-loss_vit-tiny_shapes.py')
-    out = run_tool('cache', control, '--out', 'cache', code=1)
-    assert out.splitlines()[-1] == 'error: the config has no model.teacher to ask'
+def test_a_config_without_a_teacher_is_refused(call_tool, config_path):
+    with pytest.raises(UsageError, match='the config has no model.teacher to ask'):
+        call_tool('cache', config_path('baselines/task-loss_vit-tiny_shapes.py'), '--out', 'cache')
 
 
 def test_a_pipeline_that_reads_no_maps_is_told_before_the_teacher_is_asked(run_tool, config_path, tmp_path):

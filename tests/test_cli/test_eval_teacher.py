@@ -5,6 +5,7 @@ import re
 
 import pytest
 from lfi.datasets import Shapes
+from lfi.errors import UsageError
 from picture_files import write_shapes
 from PIL import Image
 
@@ -93,19 +94,18 @@ def test_presence_and_a_recommendation(run_tool, config_path, tmp_path):
     assert recommended['ahead'][0] == pytest.approx(ahead)
 
 
-def test_what_cannot_be_evaluated_says_why(run_tool, config_path):
+def test_what_cannot_be_evaluated_says_why(run_tool, call_tool, config_path):
     config = config_path(SHAPES)
-    out = run_tool('eval-teacher', config, '--images', '4', '--extractors', 'gem', code=1)
-    assert out.splitlines()[-1].startswith('error: model.teacher: GEMExtractor reads the blocks')
-    out = run_tool('eval-teacher', config, '--images', '4', '--area', '0.99', '1', code=1)
-    assert out.splitlines()[-1] == 'error: only 0 regions cover 0.99 to 1 of their image'
+    with pytest.raises(UsageError, match='model.teacher: GEMExtractor reads the blocks'):
+        call_tool('eval-teacher', config, '--images', '4', '--extractors', 'gem')
+    with pytest.raises(UsageError, match='only 0 regions cover 0.99 to 1 of their image'):
+        call_tool('eval-teacher', config, '--images', '4', '--area', '0.99', '1')
+    with pytest.raises(UsageError, match='the config has no model.teacher to ask'):
+        call_tool('eval-teacher', config_path('baselines/task-loss_vit-tiny_shapes.py'))
     gone = ('--cfg-options', 'model.teacher.model=gone/folder', 'model.teacher.extractor=auto')
     out = run_tool('eval-teacher', config, '--images', '4', *gone, code=1)
     assert out.splitlines()[-1].startswith('error: model.teacher: teacher folder not found: gone/folder')
     assert out.rstrip().endswith(' (from --cfg-options model.teacher.model=gone/folder)')
-    control = config_path('baselines/task-loss_vit-tiny_shapes.py')
-    out = run_tool('eval-teacher', control, code=1)
-    assert out.splitlines()[-1] == 'error: the config has no model.teacher to ask'
 
 
 @pytest.mark.parametrize(

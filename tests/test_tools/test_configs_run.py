@@ -78,13 +78,6 @@ def test_shapes_trains_and_tests_alike(run_tool, tmp_path):
     assert accuracy(tested, 'test') == accuracy(trained, 'val')
 
 
-def test_shapes_in_mixed_precision(run_tool, tmp_path):
-    options = ('--work-dir', tmp_path / 'work', '--cfg-options', 'train_cfg.max_epochs=1', *FEW_IMAGES)
-    output = run_tool('train.py', SHAPES, '--amp', '--no-validate', *options)
-    assert 'CPUAmpOptimWrapper' in output
-    check_losses(output, steps=4)
-
-
 @pytest.fixture
 def two_processes(run_tool, tool_env, tmp_path):
     """`two_processes(config, *options)` trains in two, and returns what they print and their weights."""
