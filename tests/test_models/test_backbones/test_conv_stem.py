@@ -8,7 +8,6 @@ import torch.nn.functional as F
 from lfi.models.backbones import ConvStem
 from lfi.models.batches.samples import seen_canvas
 from lfi.registry import MODELS
-from mmpretrain.models.backbones import VisionTransformer
 
 SIZES = [(32, 32), (40, 48), (33, 31), (1, 7), (57, 64)]
 STEM = dict(type='lfi.ConvStem')
@@ -61,15 +60,6 @@ def test_patch_grid_knows_the_projections_own_padding(make_student, padding):
     student = make_student(num_queries=0, patch_cfg=dict(padding=padding, kernel_size=9, stride=5))
     for size in SIZES[:3]:
         assert student.patch_grid(*size) == student.patch_embed(images(1, 3, *size))[1]
-
-
-def test_without_a_stem_the_outputs_are_those_of_the_plain_vit(make_student):
-    ours = make_student(stem=None).eval()
-    plain = VisionTransformer(ours.arch_settings, 32, 8)
-    plain.load_state_dict(ours.state_dict(), strict=False)
-    assert 'patch_embed.projection.weight' in plain.state_dict()
-    plain.train(False)
-    assert torch.equal(ours(images(2, 3, 40, 48))[0], plain(images(2, 3, 40, 48))[0])
 
 
 @pytest.mark.parametrize('size', SIZES[:3])

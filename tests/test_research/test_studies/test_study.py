@@ -31,12 +31,6 @@ def test_a_row_compares_an_arm_with_the_baseline_and_with_the_method(study):
     assert rows[4].startswith('| ours | 3 | 32.0 ± 2.0 | +10.0 (+10.0 to +10.0) | – |')
 
 
-def test_a_test_table_says_nothing_of_the_training(study):
-    rows = study.test_table().splitlines()
-    assert [len(row.split(' | ')) for row in rows] == [5] * 5
-    assert all(full.startswith(row.removesuffix(' |')) for row, full in zip(rows, study.table().splitlines()))
-
-
 def test_the_verdict_says_when_shuffled_maps_help_as_much(study):
     assert 'noise is not significantly different from ours' in study.verdict()
     worse = Study({**study.cells, 'noise': cells(20.0, 23.0, 24.0)}, 'ours', {'noise': 'ours'})

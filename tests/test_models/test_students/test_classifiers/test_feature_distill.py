@@ -8,7 +8,6 @@ from lfi.models.students.another_image import maps_of_another_image
 from lfi.registry import MODELS
 from mmpretrain.structures import DataSample
 
-ARCH = dict(embed_dims=16, num_layers=4, num_heads=2, feedforward_channels=32)
 LOSSES = {
     'loss_feature': dict(type='lfi.FeatureMSELoss', student_dims=16, teacher_dims=24),
     'loss_logits': dict(type='lfi.LogitKDLoss'),
@@ -83,12 +82,6 @@ def test_images_that_end_within_a_patch_are_refused(make_model):
     # Class probabilities have no place.
     model = make_model(LOSSES['loss_logits'])
     assert model(**model.data_preprocessor(data, training=True), mode='loss')['loss_logits'] > 0
-
-
-def test_the_teacher_is_no_part_of_the_model(make_model):
-    model = make_model(LOSSES['loss_logits'])
-    model(**model.data_preprocessor(batch(), training=True), mode='loss')
-    assert not [name for name in model.state_dict() if 'teacher' in name or 'visual' in name]
 
 
 def test_the_teachers_features_are_those_behind_its_maps(make_model):
@@ -207,22 +200,6 @@ def test_a_batch_of_one_image_has_no_other_to_take_from(make_model, kind, option
     # It is measured by the teacher's own maps, image by image.
     if kind == 'lfi.ShuffledImagesClassifier':
         model.predict_interactions(**one)
-
-
-def test_unread_queries_of_a_baseline_are_frozen(teacher_folder, make_model):
-    teacher = make_model(LOSSES['loss_logits']).teacher_cfg
-    backbone = dict(type='lfi.InteractionQueryViT', arch=ARCH, img_size=32, patch_size=8, num_queries=8)
-    for write_back, read in (('none', False), ('gated', True)):
-        model = MODELS.build(
-            dict(
-                type='lfi.FeatureDistillClassifier',
-                backbone=dict(backbone, write_back=write_back),
-                head=dict(type='mmpretrain.LinearClsHead', num_classes=4, in_channels=16),
-                teacher=teacher,
-                distill_loss=LOSSES['loss_logits'],
-            )
-        )
-        assert model.backbone.interaction_queries.requires_grad == read
 
 
 def _places(maps):
