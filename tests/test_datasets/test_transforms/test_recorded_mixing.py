@@ -376,6 +376,15 @@ def test_what_the_picture_does_not_show_is_not_read(cache):
     assert min(kept) < 4
 
 
+def test_the_shares_of_a_blend_are_halves(cache):
+    set_random_seed(0)
+    maps, share = pasted(mixed([MIXUP]), cache)
+    assert share.shape[:2] == (1, 2)
+    torch.testing.assert_close(share[0, 0], torch.full((12, 12), 0.5))
+    assert share[0, 1].max().item() == pytest.approx(0.5, abs=1e-5)
+    assert maps.valid.all()
+
+
 def test_it_travels_to_a_worker(cache):
     steps = [pickle.loads(pickle.dumps(TRANSFORMS.build(step))) for step in (MOSAIC, AFTER)]
     set_random_seed(0)

@@ -116,6 +116,35 @@ def test_tables_are_interpolated_for_a_larger_grid():
     torch.testing.assert_close(scores, q @ k.mT / 2 + bias_pair_by_pair(q, *tables, (3, 3)))
 
 
+@pytest.mark.parametrize('window', [None, 2, 3])
+def test_the_backbone_starts_as_without_relative_positions_and_learns_them(window):
+    arguments = dict(
+        img_size=64,
+        patch_size=16,
+        with_cls_token=False,
+        out_type='featmap',
+        window_size=window,
+        num_queries=2,
+    )
+    torch.manual_seed(0)
+    plain = InteractionQueryViT(ARCH, **arguments)
+    ours = InteractionQueryViT(ARCH, use_rel_pos=True, global_attn_layers=[1], **arguments)
+    missing = ours.load_state_dict(plain.state_dict(), strict=False).missing_keys
+    side = 2 * (window or 4) - 1
+    assert {key: tuple(ours.state_dict()[key].shape) for key in missing} == {
+        'layers.0.relative_position.rel_pos_h': (side, 8),
+        'layers.0.relative_position.rel_pos_w': (side, 8),
+        'layers.1.relative_position.rel_pos_h': (7, 8),
+        'layers.1.relative_position.rel_pos_w': (7, 8),
+    }
+    images = seeded(2, 3, 48, 80)
+    plain.layers[1].window_size = None
+    torch.testing.assert_close(ours(images)[-1], plain(images)[-1])
+
+    ours(images)[-1].square().sum().backward()
+    assert all(ours.get_parameter(key).grad.abs().sum() > 0 for key in missing)
+
+
 def test_a_class_token_has_no_relative_position():
     with pytest.raises(ValueError, match='use_rel_pos=True needs with_cls_token=False'):
         InteractionQueryViT(ARCH, img_size=64, use_rel_pos=True)

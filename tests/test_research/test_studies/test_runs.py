@@ -79,6 +79,14 @@ def test_validations_of_iterations_that_are_all_logged_at_step_0_are_named(tmp_p
         read_run(tmp_path, metric='mIoU')
 
 
+def test_the_last_validation_is_due_whatever_the_interval(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr('research.studies.runs.print_log', lambda message, *args: said.append(message))
+    values = [{'accuracy/top1': 10.0, 'step': step} for step in (3, 6, 9, 10)]
+    write_scalars(tmp_path / '20260101_000000', [train_row(1, 10, 4.0), *values])
+    assert read_run(tmp_path).epochs == (3, 6, 9, 10) and said == []
+
+
 @pytest.mark.parametrize('accuracy', [(float('nan'), 50, 60), (50, float('nan'), 60), (60, float('nan'))])
 def test_what_is_no_number_is_never_the_best(accuracy):
     assert Run('run', accuracy, 1.0, {}).best == 60
