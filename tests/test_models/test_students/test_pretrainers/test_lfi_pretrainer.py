@@ -147,11 +147,6 @@ def test_what_learns_nothing_is_refused(make):
     assert set(losses_of(model, batch())) == {'loss_affinity'}
 
 
-def test_a_backbone_without_interactions_is_refused(make):
-    with pytest.raises(TypeError, match='LFIPretrainer needs'):
-        make(backbone=dict(type='mmpretrain.VisionTransformer'))
-
-
 def test_concepts_need_not_be_the_data_sets_classes(make):
     class Runner:
         model = make()
