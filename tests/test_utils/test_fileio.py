@@ -3,8 +3,10 @@
 import fcntl
 import multiprocessing
 from hashlib import sha256
+from pathlib import Path
 
 import lfi.utils.fileio
+import pytest
 from lfi.utils.fileio import AtomicLocalBackend, hash_files
 
 
@@ -46,11 +48,12 @@ def test_what_another_process_writes_is_left_to_it(tmp_path):
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_a_planted_link_leads_to_no_file_of_others(tmp_path):
+@pytest.mark.parametrize('link', [Path.symlink_to, Path.hardlink_to])
+def test_a_planted_link_leads_to_no_file_of_others(tmp_path, link):
     (tmp_path / 'mine').write_text('mine')
     folder = tmp_path / 'folder'
     folder.mkdir()
-    (folder / '.file.partial').symlink_to(tmp_path / 'mine')
+    link(folder / '.file.partial', tmp_path / 'mine')
     AtomicLocalBackend().put(b'new', folder / 'file')
     assert (tmp_path / 'mine').read_text() == 'mine' and (folder / 'file').read_bytes() == b'new'
 

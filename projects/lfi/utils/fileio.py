@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import sys
 from itertools import count
 from pathlib import Path
@@ -64,12 +65,21 @@ class AtomicLocalBackend(LocalBackend):
         self._to_remove.add(Path(filepath))
 
 
+def is_shared(path: Path) -> bool:
+    """Whether what has a name is more than a file of that name alone: a link, of either kind, or no file."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return False
+    return not stat.S_ISREG(found.st_mode) or found.st_nlink > 1
+
+
 def _partial(filepath: Path) -> BinaryIO:
     """A file beside the one that is written, which is this process's alone; what a killed one left serves."""
     for number in count():
         path = filepath.with_name(f'.{filepath.name}.{f"{number}." if number else ""}partial')
         # A link in someone else's folder may lead to any file, and a pipe would block.
-        if path.is_symlink() or (path.exists() and not path.is_file()):
+        if is_shared(path):
             continue
         # Nothing is taken from a process that writes the same.
         file = path.open('ab')
