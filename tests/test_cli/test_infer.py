@@ -15,10 +15,13 @@ import pytest
 import torch
 from lfi.apis import interaction_inferencer
 from lfi.apis.drawing import draw_result
+from lfi.apis.interaction_result import InteractionResult
+from lfi.apis.result_files import join_pictures, write_results
 from lfi.engine.launch import load_run_config
 from lfi.errors import UsageError
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
+from mmengine.structures import BaseDataElement
 from picture_files import write_shapes
 
 
@@ -38,6 +41,20 @@ def run_main(call_tool):
 
 def records_in(folder: Path) -> list[dict]:
     return json.loads((folder / 'predictions.json').read_text())
+
+
+def test_a_planted_link_leads_to_no_file_of_others(tmp_path):
+    mine, out = tmp_path / 'mine', tmp_path / 'out'
+    mine.write_text('mine')
+    out.mkdir()
+    for name in ('00000_a.png', 'joined.mp4'):
+        (out / name).symlink_to(mine)
+    image = np.zeros((8, 8, 3), np.uint8)
+    results = [InteractionResult('a.jpg', None, image, BaseDataElement(), (), *[torch.zeros(0)] * 3)]
+    counts = dict(classes=(), skipped=(), frame_stride=1)
+    write_results(results, lambda _: image, inputs=['a.jpg'], out_dir=str(out), **counts)
+    join_pictures([out / '00000_a.png'], out / 'joined.mp4', 1)
+    assert mine.read_text() == 'mine' and mmcv.imread(out / '00000_a.png').shape == image.shape
 
 
 def test_a_folder_gives_a_picture_and_a_record_for_each_image(run_tool, small_training, photos, tmp_path):

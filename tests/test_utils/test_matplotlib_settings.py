@@ -96,6 +96,13 @@ def test_what_is_written_has_the_defaults(tmp_path):
     assert (tmp_path / 'a.png').read_bytes() == (tmp_path / 'b.png').read_bytes()
 
 
+def test_a_planted_link_leads_to_no_file_of_others(tmp_path):
+    (tmp_path / 'mine').write_text('mine')
+    (tmp_path / 'a.png').symlink_to(tmp_path / 'mine')
+    save_figure(FIGURES['convergence'](), tmp_path / 'a.png')
+    assert (tmp_path / 'mine').read_text() == 'mine' and (tmp_path / 'a.png').is_file()
+
+
 def test_figures_are_drawn_within_figures():
     with default_style(), default_style():
         assert matplotlib.rcParams['text.usetex'] is False

@@ -59,7 +59,10 @@ def write_results(
             # A name has 255 bytes at most.
             stem = os.fsdecode(os.fsencode(Path(result.name).stem)[:200])
             file = out / f'{len(records):05d}_{stem}{frame}.png'
-            mmcv.imwrite(draw(result)[..., ::-1], str(file))
+            picture = draw(result)[..., ::-1]
+            # A link in someone else's folder would lead to another file.
+            file.unlink(missing_ok=True)
+            mmcv.imwrite(picture, str(file))
             records.append({**result_record(result, classes), 'picture': file.name})
             if frame:
                 frames[result.name].append(file)
@@ -89,6 +92,8 @@ def _write_records(records: list[dict], out: Path) -> None:
 
 def join_pictures(files: list[Path], video: Path, fps: float) -> None:
     """Write pictures of one size as an MP4 video, if OpenCV can write one here."""
+    # As of a picture.
+    video.unlink(missing_ok=True)
     # Codecs need even sides.
     height, width = (side // 2 * 2 for side in mmcv.imread(files[0]).shape[:2])
     writer = cv2.VideoWriter(str(video), cv2.VideoWriter.fourcc(*'mp4v'), fps, (width, height))

@@ -45,4 +45,7 @@ def default_style() -> Iterator[None]:
 @default_style()
 def save_figure(figure: Figure, file: Any, **options: Any) -> None:
     """Write a figure by matplotlib's defaults; arguments as of its `savefig`."""
+    if isinstance(file, str | Path):
+        # A link in someone else's folder would lead to another file.
+        Path(file).unlink(missing_ok=True)
     figure.savefig(file, **options)
