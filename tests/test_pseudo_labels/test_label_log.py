@@ -1,6 +1,7 @@
 """A log of labels that is cut off, goes on, or is of something else."""
 
 import errno
+import os
 import re
 from pathlib import Path
 
@@ -53,6 +54,15 @@ def test_two_runs_do_not_write_one_log(tmp_path):
     first.close()
     again = LabelLog(path, SETTINGS)
     assert all(record['file'] in again for record in FIRST + SECOND)
+
+
+@pytest.mark.parametrize('plant', [Path.symlink_to, Path.hardlink_to, lambda path, _: os.mkfifo(path)])
+def test_a_planted_link_leads_to_no_file_of_others(tmp_path, plant):
+    (tmp_path / 'mine').touch()
+    plant(tmp_path / 'log.jsonl', tmp_path / 'mine')
+    with pytest.raises(UsageError, match='log.jsonl is a link, or no file: remove it'):
+        LabelLog(tmp_path / 'log.jsonl', SETTINGS)
+    assert (tmp_path / 'mine').read_bytes() == b''
 
 
 def test_a_log_of_other_settings_is_refused(tmp_path):

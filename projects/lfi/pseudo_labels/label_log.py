@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from lfi.errors import UsageError
-from lfi.utils.fileio import take_lock
+from lfi.utils.fileio import is_shared, take_lock
 
 
 class LabelLog:
@@ -21,8 +21,8 @@ class LabelLog:
         settings: Plain data that names all that labels depend on.
 
     Raises:
-        UsageError: If the file is of other settings, is no such file, cannot be written, or another run
-            writes it.
+        UsageError: If the file is of other settings, is no such file or a link, cannot be written, or another
+            run writes it.
     """
 
     def __init__(self, path: Path, settings: Mapping) -> None:
@@ -30,6 +30,9 @@ class LabelLog:
         self._records: dict[str, dict] = {}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            # In someone else's folder it would lead to another file.
+            if is_shared(path):
+                raise UsageError(f'{path} is a link, or no file: remove it, or choose another folder')
             self._file = path.open('a+b')
         except OSError as error:
             raise UsageError(f'{path} cannot be written: {error.strerror or error}') from error
@@ -89,7 +92,7 @@ class LabelLog:
             for records in batches:
                 self._take(records)
             differing = [key for key in {**settings, **found} if found.get(key) != settings.get(key)]
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
             raise UsageError(f'{self.path} holds no labels: remove it, or choose another folder') from error
         if differing:
             key = differing[0]
