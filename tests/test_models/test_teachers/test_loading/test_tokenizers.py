@@ -177,3 +177,11 @@ def test_a_folders_tokenizer_is_not_read_elsewhere(folder, tmp_path, file):
     (folder / file).write_text(json.dumps({**config, 'tokenizer_file': str(tmp_path / 'other.json')}))
     with pytest.raises(ValueError, match=rf'{file} names other files by tokenizer_file'):
         load_tokenizer('teacher', folder)
+
+
+def test_a_number_of_an_open_file_is_no_tokenizers_file(folder):
+    write_tokenizer(folder)
+    config = json.loads((folder / 'tokenizer_config.json').read_text())
+    (folder / 'tokenizer_config.json').write_text(json.dumps({**config, 'vocab_file': 0}))
+    with pytest.raises(ValueError, match='tokenizer_config.json names other files by vocab_file'):
+        load_tokenizer('teacher', folder)

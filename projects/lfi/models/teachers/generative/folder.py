@@ -148,9 +148,9 @@ def _leads_elsewhere(key: str, value: Any) -> bool:
         return bool(value)
     if key == 'fast_tokenizer_files':
         return not (isinstance(value, list) and all(map(_is_plain, value)))
-    # A path of another machine is not there, and nothing is read.
+    # A path of another machine is not there, and nothing is read. A number is that of an open file.
     names_file = key.endswith(('_file', '_spm')) or key == 'vocab'
-    return names_file and isinstance(value, str) and os.path.exists(value)
+    return names_file and isinstance(value, str | int) and os.path.exists(value)
 
 
 def _is_plain(name: object) -> bool:
