@@ -356,3 +356,16 @@ def test_whatever_is_wrong_in_a_folder_is_said_in_a_line(folder, file, values):
         change(folder, file, **values)
     with pytest.raises(ValueError, match='llava does not hold a model of transformers that fits'):
         load(folder)
+
+
+def test_a_head_that_its_config_ties_to_other_weights_is_refused(folder):
+    text = json.loads((folder / 'config.json').read_text())['text_config']
+    change(folder, 'config.json', text_config={**text, 'tie_word_embeddings': True})
+    with pytest.raises(ValueError, match='have an lm_head that is not the one of its config'):
+        load(folder)
+    path = folder / 'model.safetensors'
+    state = load_file(path)
+    (name,) = (name for name in state if name.endswith('lm_head.weight'))
+    (tokens,) = (name for name in state if name.endswith('embed_tokens.weight'))
+    save_file({**state, name: state[tokens].clone()}, path, metadata={'format': 'pt'})
+    load(folder)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from safetensors import safe_open
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
@@ -179,9 +181,28 @@ def _load(folder: str, weights: bool) -> tuple[Any, Any]:
     further = [name for name in info['unexpected_keys'] if not name.endswith(COUNTED)]
     if further:
         raise ValueError(f'the weights in {folder} do not fit the model: it has no place for {further}')
+    own, stored = vlm.get_output_embeddings().weight, _stored_head(Path(folder))
+    # Where the config ties it to the embeddings of tokens, transformers drops the stored one.
+    if stored is not None and not stored.to(own).equal(own):
+        raise ValueError(f'the weights in {folder} have an lm_head that is not the one of its config')
     if any(value.dtype.itemsize < 2 for value in vlm.parameters() if value.is_floating_point()):
         raise ValueError(f'the weights in {folder} are floats of 8 bits: save them in 16 or 32')
     return vlm, processor
+
+
+def _stored_head(folder: Path) -> Tensor | None:
+    """The head of the decoder in a folder's files of safetensors; None where they have none."""
+    whole, index = folder / 'model.safetensors', folder / 'model.safetensors.index.json'
+    if whole.is_file():
+        with safe_open(whole, 'pt') as file:
+            files = dict.fromkeys(file.keys(), whole.name)
+    else:
+        files = json.loads(index.read_text())['weight_map'] if index.is_file() else {}
+    name = next((name for name in files if name.endswith('lm_head.weight')), None)
+    if name is None:
+        return None
+    with safe_open(folder / files[name], 'pt') as file:
+        return file.get_tensor(name)
 
 
 def _fetched(model: str) -> Path:
