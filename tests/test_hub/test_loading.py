@@ -129,6 +129,14 @@ def test_what_a_config_says_of_itself_is_shown_in_a_line(folder, change):
         lfi.from_pretrained(folder)
 
 
+@pytest.mark.parametrize('key', ['sha256', 'model.\x1b[2J\n', 'model.head.\x1b[2J\n'])
+def test_what_a_config_names_reaches_no_terminal_as_it_is(folder, change, key):
+    change(key, '\x1b[2J\n' + 10_000 * 'x' if key == 'sha256' else 3)
+    with pytest.raises(HubError, match=r'\\x1b\[2J') as refused:
+        lfi.from_pretrained(folder)
+    assert str(refused.value).isprintable() and len(str(refused.value)) < 5000
+
+
 def test_files_that_are_missing_or_torn_are_named(folder):
     weights, config = folder / 'model.safetensors', folder / 'config.json'
     content = weights.read_bytes()

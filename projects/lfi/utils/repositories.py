@@ -25,11 +25,24 @@ CACHE_FILES = (
     'shard-*.unread.json',
     CARD,
 )
+MOST_SHOWN = 4000
+"""Characters of an error's message."""
+_CONTROL = re.compile(r'[\x00-\x1f\x7f-\x9f]')
 _NAME = re.compile(r'(?P<datasets>datasets/)?(?P<name>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?')
 
 
 class HubError(UsageError):
-    """A folder or a repository that cannot be read or written as a student's or a cache's."""
+    """A folder or a repository that cannot be read or written as a student's or a cache's.
+
+    Args:
+        message: what is wrong. It becomes one line, and of what someone else has written in it no control
+            reaches the terminal.
+    """
+
+    def __init__(self, message: str) -> None:
+        line = ' '.join(message[:MOST_SHOWN].splitlines())
+        shown = _CONTROL.sub(lambda found: repr(found[0])[1:-1], line)
+        super().__init__(shown if len(message) <= MOST_SHOWN else f'{shown}...')
 
 
 @dataclass(frozen=True)
