@@ -76,20 +76,15 @@ def test_an_image_that_cannot_be_fetched_is_no_checkpoint():
         *(
             (dict(type=f'lfi.{loss}', **{name: value}), f'{name}={value!r} must be a number above 0')
             for loss, name, value in (
-                ('AffinityPrior', 'reach', 0),
-                ('AffinityPrior', 'reach', float('inf')),
-                ('AffinityPrior', 'self_odds', '28'),
                 ('LogitKDLoss', 'temperature', 'two'),
                 ('InteractionDistillLoss', 'positions_temperature', 'auto'),
                 ('InteractionDistillLoss', 'concepts_temperature', float('inf')),
-                ('AttentionTransferLoss', 'temperature', True),
             )
         ),
         *(
             (dict(type='lfi.InteractionReadout', embed_dims=8, **options), says)
             for options, says in (
                 (dict(text_dims='96'), "text_dims='96' must be a whole number of 1 or more"),
-                (dict(text_dims=96, concept_scale=0), 'concept_scale=0 must be a number above 0'),
                 (dict(text_dims=96, rivalry='0.9'), r"rivalry='0.9' must lie in \[0, 1\]"),
                 (dict(text_dims=96, rivalry=1.5), r'rivalry=1.5 must lie in \[0, 1\]'),
             )

@@ -8,6 +8,7 @@ import torch
 from lfi.registry import MODELS
 
 GRIDS = [(4, 4), (2, 5), (1, 3)]
+ODDS, REACH, TEMPERATURE = 28.3, 0.55, 0.1
 
 
 def prior(**kwargs):
@@ -18,33 +19,33 @@ def features(grid, seed=0, batch=3, dims=6):
     return torch.randn(batch, dims, *grid, generator=torch.Generator().manual_seed(seed))
 
 
-def expected_target(grid, odds, reach, valid=None):
+def expected_target(grid, valid=None):
     """Rows of affinities, by loops."""
     cells = [(y, x) for y in range(grid[0]) for x in range(grid[1])]
     there = [True] * len(cells) if valid is None else valid.flatten().tolist()
-    scale = reach * math.sqrt(grid[0] * grid[1])
+    scale = REACH * math.sqrt(grid[0] * grid[1])
     rows = []
     for i, a in enumerate(cells):
         near = [math.exp(-math.dist(a, b) / scale) * there[j] * (j != i) for j, b in enumerate(cells)]
         total = sum(near)
-        weight = odds / (odds + sum(there) - 1) if total else 1.0
+        weight = ODDS / (ODDS + sum(there) - 1) if total else 1.0
         row = [(1 - weight) * value / total if total else 0.0 for value in near]
         row[i] = weight
         rows.append(row)
     return rows
 
 
-def expected_loss(locations, odds, reach, temperature, valid=None):
+def expected_loss(locations, valid=None):
     images = []
     for b, image in enumerate(locations):
         tokens = image.flatten(1).T
         unit = (tokens / tokens.norm(dim=1, keepdim=True)).double()
         there = [True] * len(unit) if valid is None else valid[b].flatten().tolist()
-        target = expected_target(image.shape[-2:], odds, reach, None if valid is None else valid[b])
+        target = expected_target(image.shape[-2:], None if valid is None else valid[b])
         cells = [i for i in range(len(unit)) if there[i]]
         rows = []
         for i in cells:
-            scores = {j: math.exp((unit[i] @ unit[j]).item() / temperature) for j in cells}
+            scores = {j: math.exp((unit[i] @ unit[j]).item() / TEMPERATURE) for j in cells}
             total = sum(scores.values())
             pairs = [(target[i][j], scores[j] / total) for j in cells]
             rows.append(sum(p * math.log(p / q) for p, q in pairs if p))
@@ -54,22 +55,19 @@ def expected_loss(locations, odds, reach, temperature, valid=None):
 
 
 @pytest.mark.parametrize('grid', [*GRIDS, (1, 1)])
-@pytest.mark.parametrize(('odds', 'reach'), [(28.3, 0.55), (0.5, 0.1)])
-def test_the_target_is_itself_and_then_what_is_near(grid, odds, reach):
-    target = prior(self_odds=odds, reach=reach).target(grid)
-    torch.testing.assert_close(target, torch.tensor(expected_target(grid, odds, reach)))
+def test_the_target_is_itself_and_then_what_is_near(grid):
+    target = prior().target(grid)
+    torch.testing.assert_close(target, torch.tensor(expected_target(grid)))
     torch.testing.assert_close(target.sum(1), torch.ones(len(target)))
 
 
 @pytest.mark.parametrize('grid', GRIDS)
 def test_the_loss_is_the_divergence_from_the_target(grid):
-    loss = prior(temperature=0.5, loss_weight=3.0)
+    loss = prior(loss_weight=3.0)
     locations = features(grid)
     got = loss(locations)
     assert list(got) == ['loss_affinity']
-    assert got['loss_affinity'].item() == pytest.approx(
-        3 * expected_loss(locations, 28.3, 0.55, 0.5), rel=1e-4
-    )
+    assert got['loss_affinity'].item() == pytest.approx(3 * expected_loss(locations), rel=1e-4)
 
 
 def test_padding_is_neither_itself_nor_another():
@@ -79,10 +77,10 @@ def test_padding_is_neither_itself_nor_another():
     valid[1, 1:] = False
     valid[2] = False
     valid[2, 0, 0] = True  # alone
-    loss = prior(temperature=0.5, loss_weight=1.0)
+    loss = prior(loss_weight=1.0)
     locations.requires_grad_()
     value = loss(locations, valid)['loss_affinity']
-    assert value.item() == pytest.approx(expected_loss(locations.detach(), 28.3, 0.55, 0.5, valid), rel=1e-4)
+    assert value.item() == pytest.approx(expected_loss(locations.detach(), valid), rel=1e-4)
     value.backward()
     hidden = ~valid[:, None].expand_as(locations)
     assert locations.grad[hidden].abs().max() == 0
@@ -108,14 +106,6 @@ def test_a_single_location_costs_nothing():
     assert prior()(features((1, 1)))['loss_affinity'].item() == pytest.approx(0, abs=1e-6)
 
 
-def test_a_reach_that_underflows_is_finite():
-    locations = features((8, 8)).requires_grad_()
-    value = prior(reach=1e-3)(locations)['loss_affinity']
-    value.backward()
-    assert value.isfinite()
-    assert locations.grad.isfinite().all()
-
-
 def test_the_target_of_a_grid_is_computed_once():
     loss = prior()
     first = loss.target((4, 4))
@@ -128,16 +118,9 @@ def test_the_target_of_a_grid_is_computed_once():
 
 def test_it_is_shielded_from_autocast():
     locations = features((4, 4)).bfloat16()
-    loss = prior(temperature=0.02)
+    loss = prior()
     expected = loss(locations.float())['loss_affinity']
     with torch.autocast('cpu', torch.bfloat16):
         got = loss(locations)['loss_affinity']
     assert got.dtype == torch.float32
     assert torch.equal(got, expected)
-
-
-@pytest.mark.parametrize('arguments', [dict(self_odds=0), dict(reach=0), dict(temperature=-1)])
-def test_arguments_out_of_range_are_refused(arguments):
-    ((name, value),) = arguments.items()
-    with pytest.raises(ValueError, match=f'{name}={value} must be a number above 0'):
-        prior(**arguments)

@@ -14,12 +14,12 @@ def features(seed, dims=6):
 def attention(places, i):
     unit = places.flatten(1).T
     unit = unit / unit.norm(dim=1, keepdim=True)
-    weights = [math.exp((unit[i] @ unit[j]).item() / 0.5) for j in range(4)]
+    weights = [math.exp((unit[i] @ unit[j]).item() / 0.1) for j in range(4)]
     return [weight / sum(weights) for weight in weights]
 
 
 def test_the_target_is_the_mean_over_all_views_so_far():
-    loss = MODELS.build(dict(type='lfi.MeanAttentionLoss', temperature=0.5, loss_weight=2.0))
+    loss = MODELS.build(dict(type='lfi.MeanAttentionLoss', loss_weight=2.0))
     student, teachers = features(0, dims=8), [features(1), features(2)]
     loss(student, teachers[0])
     got = loss(student, teachers[1])['loss_attention'].item()
@@ -40,8 +40,3 @@ def test_the_mean_is_in_checkpoints_and_grows_in_training_only():
     values = [x.eval()(features(0), features(2))['loss_attention'] for x in (loss, resumed)]
     assert torch.equal(*values)
     assert torch.equal(values[0], loss(features(0), features(3))['loss_attention'])
-
-
-def test_what_is_rounded_to_nothing_is_no_nan():
-    loss = MODELS.build(dict(type='lfi.MeanAttentionLoss', temperature=0.005))
-    assert loss(features(0), features(1))['loss_attention'].isfinite()

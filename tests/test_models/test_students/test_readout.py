@@ -97,7 +97,7 @@ def test_a_question_is_one_linear_map_of_its_text_with_an_offset(make_readout, t
 
 
 def test_presence_compares_what_a_query_looks_at_with_its_concept(make_readout, states, texts, like):
-    readout = make_readout(concept_scale=7.0)
+    readout = make_readout()
     state_norm, head, patch_norm = readout.presence_norm, readout.presence_head, readout.patch_norm
     got = readout.answers(states, texts, like)
     for b, m in itertools.product(range(B), range(M)):
@@ -109,7 +109,7 @@ def test_presence_compares_what_a_query_looks_at_with_its_concept(make_readout, 
         for n in range(N):
             patch = F.layer_norm(states.tokens[-1][b, n + 1], (C,), patch_norm.weight, patch_norm.bias)
             share = states.attention[-1][b, m, n]
-            score = score + share * 7.0 / math.sqrt(C) * (patch @ weight) / weight.norm()
+            score = score + share * 15 / math.sqrt(C) * (patch @ weight) / weight.norm()
         score = 15 * torch.tanh(score / 15)
         torch.testing.assert_close(readout.scores(states, texts, like.concepts)[b, m], score)
         torch.testing.assert_close(got.presence[b, m], 1 / (1 + (-score).exp()))
@@ -140,7 +140,7 @@ def test_the_map_of_a_concept_is_the_attention_of_its_query(make_readout, states
 def test_maps_over_concepts_compare_every_location_and_the_rest_is_the_others_logsumexp(
     make_readout, states, texts, like
 ):
-    readout = make_readout(concept_scale=7.0)
+    readout = make_readout()
     got = readout(states, texts, like)
     for b, layer, n in itertools.product(range(B), range(2), range(N)):
         patch = F.layer_norm(
@@ -149,7 +149,7 @@ def test_maps_over_concepts_compare_every_location_and_the_rest_is_the_others_lo
         scores = []
         for text in texts:
             weight = readout.patch_head.weight @ text
-            scores.append(7.0 / math.sqrt(C) * (patch @ weight) / weight.norm())
+            scores.append(15 / math.sqrt(C) * (patch @ weight) / weight.norm())
         kept = like.concepts[b, :2].tolist()
         others = torch.stack([s for c, s in enumerate(scores) if c not in kept])
         expected = torch.stack([*(scores[c] for c in kept), others.exp().sum().log()])

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Sequence
 
 from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
@@ -17,22 +16,21 @@ class ConvStem(BaseModule):
     """Patch tokens by small convolutions.
 
     (Xiao et al., "Early Convolutions Help Transformers See Better", NeurIPS 2021, section 4.) 3 x 3
-    convolutions of stride 2, each with a norm and a ReLU, until a token stands for a patch, then one 1 x 1
-    convolution. Tokens and grid are those of mmpretrain's `PatchEmbed` for any image size. A token sees its
-    own patch and patch_size - 1 pixels above it and to the left: nothing of padding at the right and below.
+    convolutions of stride 2, each with a batch norm and a ReLU, until a token stands for a patch, then one
+    1 x 1 convolution. The last 3 x 3 has 3/4 of the tokens' channels, each before half of the next one's: 24,
+    48, 96 for 128 dims and patches of 8. Tokens and grid are those of mmpretrain's `PatchEmbed` for any image
+    size. A token sees its own patch and patch_size - 1 pixels above it and to the left: nothing of padding at
+    the right and below.
 
     Args:
         patch_size: pixels a side of a patch, a power of two above 1: a convolution for each factor of 2.
         embed_dims: channels of the tokens.
         in_channels: of the images. Defaults to 3.
         input_size: (H, W) in pixels of the images for which `init_out_size` is the grid. Defaults to 224.
-        channels: of each 3 x 3 convolution. Defaults to 3/4 of `embed_dims` for the last, and half of the
-            next one's for each before: 24, 48, 96 for 128 dims and patches of 8.
-        norm_cfg: config of the norm, as `mmcv.cnn.ConvModule` has it. Defaults to BN.
         init_cfg: as `mmengine.model.BaseModule` has it. Defaults to None: as `ConvModule` does.
 
     Raises:
-        ValueError: if an argument is out of its range; the message names it and its value.
+        ValueError: if `patch_size` is no power of two above 1.
     """
 
     def __init__(
@@ -41,8 +39,6 @@ class ConvStem(BaseModule):
         embed_dims: int,
         in_channels: int = 3,
         input_size: int | Sequence[int] = 224,
-        channels: Sequence[int] | None = None,
-        norm_cfg: Mapping | None = MappingProxyType({'type': 'BN'}),
         init_cfg: dict | list | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -54,18 +50,12 @@ class ConvStem(BaseModule):
                 'convolutions halve the image: use 2, 4, 8, 16 or 32, or stem=None'
             )
         depth = side.bit_length() - 1
-        if channels is None:
-            channels = [embed_dims * 3 // 4 // 2**i for i in reversed(range(depth))]
-        if len(channels) != depth or min(channels) < 1:
-            raise ValueError(
-                f'channels={list(channels)} must be {depth} widths of at least 1, one for each '
-                f'convolution of patch_size={side}'
-            )
         self.stride = sides
         self.init_out_size = self.grid(*_pair(input_size))
         self.layers = nn.Sequential()
-        for width in channels:
-            norm = None if norm_cfg is None else dict(norm_cfg)
+        for i in reversed(range(depth)):
+            width = embed_dims * 3 // 4 // 2**i
+            norm = dict(type='BN')
             self.layers.append(ConvModule(in_channels, width, 3, stride=2, padding=1, norm_cfg=norm))
             in_channels = width
         self.projection = nn.Conv2d(in_channels, embed_dims, 1)

@@ -6,10 +6,18 @@ import torch
 from torch import Tensor, nn
 
 from lfi.registry import MODELS
-from lfi.utils.options import check_positive, check_weights
+from lfi.utils.options import check_weights
 
 from .log_probabilities import log_affinity
 from .means import shared_mean
+
+# Odds, and not a share of the whole: then the cosines that the target asks for do not depend on the number of
+# locations N; 1 - TEMPERATURE * ln(SELF_ODDS) on average. On a grid of 8 x 8 it is a share of 0.31.
+SELF_ODDS = 28.3
+# Of the geometric mean of the grid's height and width: so a target is of the same shape in the image for any
+# patch size. It is 4.4 patches on a grid of 8 x 8.
+REACH = 0.55
+TEMPERATURE = 0.1
 
 
 @MODELS.register_module()
@@ -17,9 +25,9 @@ class AffinityPrior(nn.Module):
     """KL divergence from a fixed affinity of locations to that of the student's patch tokens; no teacher.
 
     The patch tokens of a ViT that is trained from scratch on few images grow alike. This loss keeps them
-    apart: location i has `self_odds` times the affinity for itself that it has for another location on
-    average, and the others j share theirs by exp(-d_ij / (reach * side)), d their distance in patches. The
-    student's affinity is softmax_j(cos(f_i, f_j) / temperature), as in `AttentionTransferLoss`. The target is
+    apart: location i has 28.3 times the affinity for itself that it has for another location on
+    average, and the others j share theirs by exp(-d_ij / (0.55 * side)), d their distance in patches. The
+    student's affinity is softmax_j(cos(f_i, f_j) / 0.1), as in `AttentionTransferLoss`. The target is
     the same for every image: it is an inductive bias, and no knowledge of what an image shows. So it
     belongs to every arm of a comparison, or to none.
 
@@ -33,40 +41,23 @@ class AffinityPrior(nn.Module):
     - CIRKD (Yang et al., CVPR 2022, section 3.2) has the same affinities of locations; its target is a
       teacher's.
 
-    The defaults are fitted to the mean affinity of the built-in Shapes teacher on a grid of 8 x 8. Its
+    The numbers are fitted to the mean affinity of the built-in Shapes teacher on a grid of 8 x 8. Its
     features of the same images at 12 x 12 and 16 x 16 have odds of 32 and 20, and a reach of 0.4 both times;
     the share for itself falls from 0.31 to 0.07.
 
     Time and memory grow with the square of the number of locations.
 
     Args:
-        self_odds: above 0. Odds, and not a share of the whole: then the cosines that the target asks for do
-            not depend on the number of locations N; 1 - temperature * ln(self_odds) on average. Defaults to
-            28.3, a share of 0.31 on a grid of 8 x 8.
-        reach: of the other locations, as a share of the grid's side, the geometric mean of its height and
-            width: so a target is of the same shape in the image for any patch size. Defaults to 0.55, that is
-            4.4 patches on a grid of 8 x 8.
-        temperature: divides the student's cosines. Defaults to 0.1.
         loss_weight: 0 or more. Defaults to 2.
 
     Raises:
-        ValueError: if an argument is out of its range; the message names it and its value.
+        ValueError: if `loss_weight` is negative.
     """
 
     _latest: tuple[tuple[tuple[int, int], torch.device], Tensor] | None = None
 
-    def __init__(
-        self,
-        self_odds: float = 28.3,
-        reach: float = 0.55,
-        temperature: float = 0.1,
-        loss_weight: float = 2.0,
-    ) -> None:
+    def __init__(self, loss_weight: float = 2.0) -> None:
         super().__init__()
-        check_positive(self_odds=self_odds, reach=reach, temperature=temperature)
-        self.self_odds = self_odds
-        self.reach = reach
-        self.temperature = temperature
         check_weights(loss_weight=loss_weight)
         self.loss_weight = loss_weight
 
@@ -82,7 +73,7 @@ class AffinityPrior(nn.Module):
             `loss_affinity`, the weighted mean over an image's valid locations, and the images that have any.
         """
         b, _, *grid = locations.shape
-        ours = log_affinity(locations, self.temperature, valid)
+        ours = log_affinity(locations, TEMPERATURE, valid)
         target = self.target((grid[0], grid[1]), locations.device)
         if valid is None:
             counted = locations.new_ones(b, grid[0] * grid[1], dtype=torch.float32)
@@ -114,7 +105,7 @@ class AffinityPrior(nn.Module):
         row, column = index // grid[1], index % grid[1]
         down, across = row[:, None] - row, column[:, None] - column
         distance = torch.hypot(down.float(), across.float())
-        near = torch.exp(-distance / (self.reach * side)).fill_diagonal_(0)
+        near = torch.exp(-distance / (REACH * side)).fill_diagonal_(0)
         return self._shared(near, torch.eye(n, device=device), torch.full((1, 1), n, device=device))
 
     def _without(self, target: Tensor, columns: Tensor) -> Tensor:
@@ -126,5 +117,5 @@ class AffinityPrior(nn.Module):
         """Affinities in proportion to the odds for itself, and to 1 on average for the `count - 1` others."""
         total = near.sum(-1, keepdim=True)
         others = near / total.clamp_min(torch.finfo(near.dtype).tiny) * (count - 1)
-        row = self.self_odds * own + others
+        row = SELF_ODDS * own + others
         return row / row.sum(-1, keepdim=True)

@@ -9,9 +9,11 @@ from torch import Tensor, nn
 
 from lfi.registry import MODELS
 from lfi.structures import MASKED, ImageFeatures
-from lfi.utils.options import check_positive, check_weights, check_whole
+from lfi.utils.options import check_weights
 
 from .log_probabilities import kl, log_affinity
+
+TEMPERATURE = 0.07
 
 
 @MODELS.register_module()
@@ -33,13 +35,12 @@ class LightlyTrainLoss(nn.Module):
     Args:
         student_dims: width of the student's tokens and of its vector.
         teacher_dims: width of the teacher's features.
-        queue_size: embeddings in the queue, at least 1. A quarter to a half of the training images, 8192 at
+        queue_size: embeddings in the queue. A quarter to a half of the training images, 8192 at
             most, is what LightlyTrain takes. Defaults to 1024.
-        temperature: Defaults to 0.07.
         loss_weight: 0 or more. Defaults to 1.
 
     Raises:
-        ValueError: if an argument is out of its range; or in a step of more images, those of all processes,
+        ValueError: if `loss_weight` is negative; or in a step of more images, those of all processes,
             than the queue holds.
     """
 
@@ -53,13 +54,9 @@ class LightlyTrainLoss(nn.Module):
         student_dims: int,
         teacher_dims: int,
         queue_size: int = 1024,
-        temperature: float = 0.07,
         loss_weight: float = 1.0,
     ) -> None:
         super().__init__()
-        check_whole(1, queue_size=queue_size)
-        check_positive(temperature=temperature)
-        self.temperature = temperature
         check_weights(loss_weight=loss_weight)
         self.loss_weight = loss_weight
         # Tokens come before the backbone's last norm.
@@ -76,7 +73,7 @@ class LightlyTrainLoss(nn.Module):
         height, width = student.locations.shape[-2:]
         ours = self.local_head(student.locations.flatten(2).mT).mT.unflatten(-1, (height, width))
         theirs = teacher.locations_on((height, width))
-        ours, theirs = (log_affinity(locations, self.temperature) for locations in (ours, theirs))
+        ours, theirs = (log_affinity(locations, TEMPERATURE) for locations in (ours, theirs))
         local = kl(ours, theirs, dim=-1).mean()
         our_vector, their_vector = (
             F.normalize(vector.float(), dim=-1)
@@ -93,7 +90,7 @@ class LightlyTrainLoss(nn.Module):
         with torch.autocast(vectors.device.type, enabled=False):
             cosines = vectors @ self.queue.T
         empty = ~self.queue.any(1)
-        return (cosines.masked_fill(empty, MASKED) / self.temperature).log_softmax(-1)
+        return (cosines.masked_fill(empty, MASKED) / TEMPERATURE).log_softmax(-1)
 
     @torch.no_grad()
     def _enqueue(self, vectors: Tensor) -> None:

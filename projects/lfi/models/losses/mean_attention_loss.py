@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from lfi.registry import MODELS
@@ -19,13 +18,12 @@ class MeanAttentionLoss(AttentionTransferLoss):
     `AttentionTransferLoss`.
     """
 
-    def __init__(self, temperature: float = 0.1, loss_weight: float = 1.0) -> None:
-        super().__init__(temperature, loss_weight)
+    def __init__(self, loss_weight: float = 1.0) -> None:
+        super().__init__(loss_weight)
         self.attention = RunningMean()
 
     def _target(self, theirs: Tensor) -> Tensor:
         if self.training:
             probabilities = theirs.exp()
             self.attention.add(probabilities.sum(0), probabilities.new_full((), len(theirs)))
-        # What float32 has rounded to 0 adds 0, and no NaN.
-        return self.attention.mean.clamp_min(torch.finfo(torch.float32).tiny).log()
+        return self.attention.mean.log()

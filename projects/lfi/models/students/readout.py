@@ -11,8 +11,10 @@ from lfi.models.backbones import InteractionStates
 from lfi.registry import MODELS
 from lfi.structures import MASKED, REST, InteractionMaps
 from lfi.utils.arrays import evenly_spaced
-from lfi.utils.options import check_positive, check_whole
+from lfi.utils.options import check_whole
 
+# Of the patches' scores over concepts.
+CONCEPT_SCALE = 15.0
 # Presence of a greater score would be exactly 1 in float32, from which no gradient leads back.
 SCORE_CAP = 15.0
 # How many of the training's texts a checkpoint keeps to compare with.
@@ -35,7 +37,7 @@ class InteractionReadout(BaseModule):
       `rivals`, by the scores below: attention ** (1 - rivalry) * share ** (2 * rivalry). Those texts are part
       of the checkpoint, so an answer does not depend on what else is asked.
     - Over concepts, each patch token of a supervised layer is compared with the concepts:
-      concept_scale / sqrt(C) * LN(patch) . w_c, w_c = W t_c at unit length. W acts on the texts, so that
+      15 / sqrt(C) * LN(patch) . w_c, w_c = W t_c at unit length. W acts on the texts, so that
       nothing as wide as the text space is computed for each patch.
     - Presence is the sigmoid of a linear head on the query's final state, plus the scores over concepts of
       the last supervised layer's patches, pooled by the query's attention: the concept is compared with what
@@ -46,29 +48,25 @@ class InteractionReadout(BaseModule):
     Args:
         embed_dims: C, the student's width.
         text_dims: E, the width of the teacher's text space.
-        concept_scale: of the patches' scores. Defaults to 15.
         rivalry: how much the share counts in answers, in [0, 1]. Defaults to 0: an answer is the attention.
         init_cfg: as `mmengine.model.BaseModule` has it. Defaults to None.
 
     Raises:
-        ValueError: if `rivalry` leaves [0, 1], or another argument its range.
+        ValueError: if `rivalry` leaves [0, 1], or `text_dims` is no whole number above 0.
     """
 
     def __init__(
         self,
         embed_dims: int,
         text_dims: int,
-        concept_scale: float = 15.0,
         rivalry: float = 0.0,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        check_whole(1, embed_dims=embed_dims, text_dims=text_dims)
-        check_positive(concept_scale=concept_scale)
+        check_whole(1, text_dims=text_dims)
         if not isinstance(rivalry, int | float) or not 0 <= rivalry <= 1:
             raise ValueError(f'rivalry={rivalry!r} must lie in [0, 1]')
         self.text_dims = text_dims
-        self.concept_scale = concept_scale
         self.rivalry = rivalry
         self.text_centre: Tensor
         self.register_buffer('text_centre', torch.zeros(text_dims))
@@ -224,7 +222,7 @@ class InteractionReadout(BaseModule):
 
     def _weights(self, texts: Tensor) -> Tensor:
         """What patches are compared with for each text, (C, D)."""
-        scale = self.concept_scale * self.patch_norm.normalized_shape[0] ** -0.5
+        scale = CONCEPT_SCALE * self.patch_norm.normalized_shape[0] ** -0.5
         return scale * F.normalize(self.patch_head(self._centred(texts)), dim=-1)
 
     def _centred(self, texts: Tensor) -> Tensor:

@@ -4,36 +4,29 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from lfi.registry import EXTRACTORS
 
 from ..towers import Block
 from .transformer import LastBlockExtractor
 
+# Of the neighbourhood, in patches.
+STD = 5.0
+
 
 @EXTRACTORS.register_module(name='naclip')
 class NACLIPExtractor(LastBlockExtractor):
     """A patch becomes out_proj(softmax(k k^T / sqrt(d) + w) v), and nothing else.
 
-    w = exp(-|distance|^2 / (2 std^2)), in patches, draws each patch to its neighbours; a class token gets
+    w = exp(-|distance|^2 / (2 * 5^2)), in patches, draws each patch to its neighbours; a class token gets
     none of it and is dropped from the map (Hajimiri et al., "Pay Attention to Your Neighbours:
     Training-Free Open-Vocabulary Semantic Segmentation", WACV 2025, section 3). Maps are cosines. It costs
     about one plain forward pass, whatever the number of concepts.
 
     Args:
         visual: the image tower, in eval mode.
-        std: of the neighbourhood, in patches. Defaults to 5.
-
-    Raises:
-        ValueError: if `std` is not above 0.
     """
-
-    def __init__(self, visual: nn.Module, std: float = 5.0) -> None:
-        super().__init__(visual)
-        if not std > 0:
-            raise ValueError(f'std={std} must be above 0')
-        self.std = std
 
     def patch_tokens(
         self, block: Block, x: Tensor, q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int]
@@ -47,4 +40,4 @@ class NACLIPExtractor(LastBlockExtractor):
 
     def _gaussian(self, side: int, like: Tensor) -> Tensor:
         at = torch.arange(side, device=like.device)
-        return (-(at[:, None] - at).square() / (2 * self.std**2)).exp().to(like.dtype)
+        return (-(at[:, None] - at).square() / (2 * STD**2)).exp().to(like.dtype)
