@@ -288,15 +288,6 @@ def test_asked_queries_read_all_patches_through_windows(make_student):
     assert not torch.equal(plain(x)[0], windowed(x)[0])
 
 
-@pytest.mark.parametrize(
-    'shape', [(4,), (3, 8), (3, 2, 16), (1, 2, 16), (2, 2, 2, 16)], ids=lambda shape: str(shape)
-)
-def test_questions_of_another_shape_are_refused_with_their_shape(make_student, shape):
-    student = make_student()
-    with pytest.raises(ValueError, match=r'questions of shape .* must be \(M, C\) or \(B, M, C\) with B = 2'):
-        ask(student, images(2, 3, 32, 32), torch.zeros(shape))
-
-
 # ---- recording --------------------------------------------------------------------------------------
 
 

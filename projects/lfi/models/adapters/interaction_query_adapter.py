@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from lfi.models.backbones import InteractionRecorder, InteractionStates
 from lfi.registry import MODELS
 from lfi.utils.modules import mixed_class
-from lfi.utils.options import check_options, check_whole
+from lfi.utils.options import check_whole
 
 from .feature_maps import FeatureMap, Reads, find_feature_maps
 from .read_layer import ReadLayer
@@ -206,9 +206,8 @@ def interaction_query_adapter(
         ValueError: if the backbone is asked in a way of its own already; if `query_dims` is not a multiple of
             `num_heads`; or as `find_feature_maps` says.
     """
-    check_options(backbone=backbone)
     with MODELS.switch_scope_and_registry(None) as registry:
-        plain = registry.build(dict(backbone))
+        plain = registry.build(backbone)
     if isinstance(plain, InteractionRecorder):
         raise ValueError(f'backbone={dict(backbone)!r} can be asked by itself: use it without the adapter')
     check_whole(1, query_dims=query_dims, num_heads=num_heads)

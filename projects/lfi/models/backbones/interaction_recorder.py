@@ -102,7 +102,7 @@ class InteractionRecorder:
                 one function. Defaults to None: as it is outside.
 
         Raises:
-            ValueError: in the forward pass, if the questions have another shape; and as `padded` says.
+            ValueError: as `padded` says.
 
         Example:
             >>> with backbone.record_interactions(readout.questions(texts)) as record:
@@ -145,11 +145,6 @@ class InteractionRecorder:
                 continue
             if questions.ndim == 2:
                 questions = questions.expand(images, -1, -1)
-            if questions.ndim != 3 or len(questions) != images or questions.shape[2] != self.query_dims:
-                raise ValueError(
-                    f'questions of shape {tuple(questions.shape)} must be (M, C) or (B, M, C) with '
-                    f'B = {images} images and C = {self.query_dims}'
-                )
             starts.append(questions)
         if len(starts) < 2:
             return starts[0] if starts else None

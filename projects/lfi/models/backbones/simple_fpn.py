@@ -19,20 +19,18 @@ class SimpleFPN(BaseModule):
     (Li et al., "Exploring Plain Vision Transformer Backbones for Object Detection", ECCV 2022, section 3.)
 
     Args:
-        in_channels: C of the backbone's map; must be a multiple of 4.
+        in_channels: C of the backbone's map.
         out_channels: of each level. Defaults to 256.
         num_outs: how many levels, at least 4. Defaults to 5.
 
     Raises:
-        ValueError: if an argument is out of its range.
+        ValueError: if `num_outs` is below 4.
     """
 
     def __init__(
         self, in_channels: int, out_channels: int = 256, num_outs: int = 5, init_cfg: dict | None = None
     ) -> None:
         super().__init__(init_cfg)
-        if in_channels % 4:
-            raise ValueError(f'in_channels={in_channels} must be a multiple of 4')
         if num_outs < 4:
             raise ValueError(f'num_outs={num_outs} must be at least 4')
         self.num_outs = num_outs
