@@ -96,33 +96,27 @@ def test_neighbours_vote_as_in_a_loop(k, monkeypatch):
     monkeypatch.setattr(frozen_features, 'CHUNK', 7)
     torch.manual_seed(k)
     references, labels, features = torch.randn(40, 3), torch.randint(0, 5, (40,)), torch.randn(30, 3)
-    found = KNNMetric(k=k, temperature=0.2).predict(references, labels, features)
-    assert found.tolist() == slow_knn(references, labels, features, k, 0.2)
+    found = KNNMetric(k=k).predict(references, labels, features)
+    assert found.tolist() == slow_knn(references, labels, features, k, 0.07)
 
 
 def test_a_near_neighbour_outweighs_many_far_ones():
     references = torch.tensor([[1.0, 0], [0, 1], [0, 1], [0, 1]])
     labels, features = torch.tensor([0, 1, 1, 1]), torch.tensor([[3.0, 1]])
     assert KNNMetric(k=4).predict(references, labels, features).tolist() == [0]
-    assert KNNMetric(k=4, temperature=100).predict(references, labels, features).tolist() == [1]
 
 
-@pytest.mark.parametrize('temperature', [0.07, 0.001])
-def test_the_nearest_vote_never_vanishes(temperature):
+def test_the_nearest_vote_never_vanishes(monkeypatch):
+    monkeypatch.setattr(frozen_features, 'TEMPERATURE', 0.001)
     # Of the cosines -0.8 and -0.6, which differ from 1 by many temperatures.
     references = torch.tensor([[-0.8, 0.6], [-0.6, 0.8]])
-    found = KNNMetric(k=2, temperature=temperature).predict(
-        references, torch.tensor([0, 1]), torch.tensor([[1.0, 0.0]])
-    )
+    found = KNNMetric(k=2).predict(references, torch.tensor([0, 1]), torch.tensor([[1.0, 0.0]]))
     assert found.tolist() == [1]
 
 
-@pytest.mark.parametrize(
-    ('arguments', 'message'), [(dict(k=0), 'k=0'), (dict(temperature=0), 'temperature=0')]
-)
-def test_arguments_of_knn_are_checked(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        KNNMetric(**arguments)
+def test_no_neighbour_is_refused():
+    with pytest.raises(ValueError, match='k=0'):
+        KNNMetric(k=0)
 
 
 def data(n=60, channels=4, classes=3):
@@ -158,8 +152,3 @@ def test_units_and_constants_do_not_matter():
         found = metric.predict(features[:40], labels[:40], features[40:])
         assert found.equal(metric.predict(other[:40], labels[:40], other[40:]))
     assert (found == labels[40:]).float().mean() > 0.6
-
-
-def test_a_negative_weight_of_the_linear_probe_is_refused():
-    with pytest.raises(ValueError, match='l2=-1'):
-        LinearProbeMetric(l2=-1)

@@ -13,7 +13,6 @@ from mmengine.evaluator import BaseMetric
 from torch import Tensor
 
 from lfi.registry import METRICS
-from lfi.utils.options import check_positive
 
 
 class FeatureMetric(BaseMetric):
@@ -102,6 +101,8 @@ def known_rows(labels: Tensor, references: int | None) -> Tensor:
 
 # Images that are compared with all references at once.
 CHUNK = 1024
+# By which cosines become votes.
+TEMPERATURE = 0.07
 
 
 @METRICS.register_module()
@@ -109,28 +110,24 @@ class KNNMetric(FeatureMetric):
     """`knn/top1`: the label for which an image's nearest references vote, in per cent.
 
     Weighted k-NN (Wu et al., "Unsupervised Feature Learning via Non-Parametric Instance Discrimination",
-    CVPR 2018, section 3.4), as DINO evaluates by it: a neighbour at the cosine s votes with exp(s / t).
+    CVPR 2018, section 3.4), as DINO evaluates by it: a neighbour at the cosine s votes with exp(s / 0.07).
 
     Args:
         k: the neighbours, all references where there are fewer. Defaults to 20.
-        temperature: t. Defaults to 0.07.
         references: as of `FeatureMetric`.
         **kwargs: likewise.
 
     Raises:
-        ValueError: for a `k` below 1 or a temperature of 0 and below; or as `FeatureMetric` says.
+        ValueError: for a `k` below 1, or as `FeatureMetric` says.
     """
 
     default_prefix = 'knn'
 
-    def __init__(
-        self, k: int = 20, temperature: float = 0.07, references: int | None = None, **kwargs: Any
-    ) -> None:
+    def __init__(self, k: int = 20, references: int | None = None, **kwargs: Any) -> None:
         super().__init__(references, **kwargs)
         if k < 1:
             raise ValueError(f'k={k} leaves no neighbour: use 1 or more')
-        check_positive(temperature=temperature)
-        self.k, self.temperature = k, temperature
+        self.k = k
 
     def predict(self, references: Tensor, labels: Tensor, features: Tensor) -> Tensor:
         """As of `FeatureMetric`."""
@@ -141,13 +138,16 @@ class KNNMetric(FeatureMetric):
             cosines, nearest = (part @ references.T).topk(k)  # each [n, k]
             votes = torch.zeros(len(part), int(labels.max()) + 1)
             # Less that of the nearest: no vote overflows, and its own never vanishes.
-            votes.scatter_add_(1, labels[nearest], ((cosines - cosines[:, :1]) / self.temperature).exp())
+            votes.scatter_add_(1, labels[nearest], ((cosines - cosines[:, :1]) / TEMPERATURE).exp())
             predicted.append(votes.argmax(1))
         return torch.cat(predicted)
 
 
 # Of L-BFGS, which ends far earlier on what is convex.
 MAX_STEPS = 200
+# The weight of half the squared length of the classifier's weights against the sum of the references' losses;
+# scikit-learn's 1 / C.
+L2 = 1.0
 
 
 @METRICS.register_module()
@@ -158,29 +158,18 @@ class LinearProbeMetric(FeatureMetric):
     problem is convex, and nothing is drawn.
 
     Args:
-        l2: the weight of half the squared length of the classifier's weights against the sum of the
-            references' losses; scikit-learn's 1 / C. Defaults to 1.
         references: as of `FeatureMetric`.
         **kwargs: likewise.
-
-    Raises:
-        ValueError: for a negative `l2`, or as `FeatureMetric` says.
     """
 
     default_prefix = 'linear'
-
-    def __init__(self, l2: float = 1.0, references: int | None = None, **kwargs: Any) -> None:
-        super().__init__(references, **kwargs)
-        if l2 < 0:
-            raise ValueError(f'l2={l2} must not be negative')
-        self.l2 = l2
 
     def predict(self, references: Tensor, labels: Tensor, features: Tensor) -> Tensor:
         """As of `FeatureMetric`."""
         std, mean = torch.std_mean(references, 0, correction=0)
         # A channel that is constant says nothing.
         scale = torch.where(std > 0, 1 / std, 0)
-        weight, bias = logistic_regression((references - mean) * scale, labels, self.l2)
+        weight, bias = logistic_regression((references - mean) * scale, labels, L2)
         return ((features - mean) * scale @ weight.T + bias).argmax(1)
 
 
