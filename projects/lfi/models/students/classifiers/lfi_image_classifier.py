@@ -143,18 +143,11 @@ class LFIImageClassifier(InteractionDistillMixin, LabelledHeadMixin, ImageClassi
         """The images' labels (B, C), those of mixed images included; 0 for an image without a label.
 
         Raises:
-            TypeError: if samples have neither `gt_label` nor `gt_score`, as those of several tasks.
+            AttributeError: if samples have neither `gt_label` nor `gt_score`, as those of several tasks.
         """
         if 'gt_score' in data_samples[0]:
             labels = torch.stack([sample.gt_score for sample in data_samples]).float()
             return torch.nn.functional.pad(labels, (0, num_concepts - labels.shape[1]))
-        if 'gt_label' not in data_samples[0]:
-            kind = type(data_samples[0]).__name__
-            raise TypeError(
-                f'{type(self).__name__} reads gt_label of each sample, and a {kind} '
-                'came without: let the pipeline pack it, -1 where an image has no label. A head of several '
-                'tasks needs a model of its own (docs/extend.md, "A new task")'
-            )
         labels = torch.zeros(len(data_samples), num_concepts, device=data_samples[0].gt_label.device)
         return mark(labels, known_labels(data_samples))
 

@@ -40,7 +40,7 @@ class TextPredictMixin(_Classifier):
 
     Raises:
         ValueError: when training begins, if `interaction_loss.presence_weight` is 0: the scores would be
-            random; and, then or at the first prediction, if the head has no `num_classes`.
+            random.
     """
 
     predicts_by_text = True
@@ -104,13 +104,7 @@ class TextPredictMixin(_Classifier):
 
     def _num_classes(self) -> int:
         """How many classes there are. Not public: mmpretrain's hooks read what has the name `num_classes`."""
-        number = getattr(self.head, 'num_classes', None)
-        if not number:
-            raise ValueError(
-                f'{type(self).__name__} asks for the first head.num_classes concepts of the teacher, and the '
-                f'head, {type(self.head).__name__}, has no num_classes'
-            )
-        return number
+        return self.head.num_classes
 
 
 @MODELS.register_module()
