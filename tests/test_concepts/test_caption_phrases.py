@@ -89,7 +89,7 @@ def test_case_tells_no_phrases_apart_and_nothing_is_no_phrase(tmp_path):
 
 def test_phrases_name_the_concepts_most_frequent_first(flickr):
     assert CaptionPhrases.class_names(flickr) == ['wave']
-    assert CaptionPhrases.class_names(flickr, min_count=1, max_phrases=3) == ['wave', 'man', 'surfboard']
+    assert CaptionPhrases.class_names(flickr, min_count=1)[:3] == ['wave', 'man', 'surfboard']
     complete = concept_names(
         dict(type='lfi.CaptionPhrases', ann_file=str(flickr), splitter='caption', min_count=1)
     )

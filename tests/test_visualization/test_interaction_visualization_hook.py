@@ -68,7 +68,7 @@ def batch(images):
     ids=['one size', 'sizes that differ'],
 )
 def test_a_picture_comes_at_the_start_and_at_each_interval(runner, tmp_path, images):
-    hook = HOOKS.build(dict(type='lfi.InteractionVisualizationHook', interval=2, num_images=3))
+    hook = HOOKS.build(dict(type='lfi.InteractionVisualizationHook', interval=2))
     hook.before_train(runner)
     for runner.iter in range(4):
         hook.after_train_iter(runner, runner.iter, batch(images))

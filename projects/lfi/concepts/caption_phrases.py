@@ -112,7 +112,6 @@ class CaptionPhrases:
         ann_file: str | Path,
         splitter: str = 'noun_phrases',
         min_count: int = 2,
-        max_phrases: int | None = None,
     ) -> list[str]:
         """The phrases, the most frequent first.
 
@@ -120,7 +119,6 @@ class CaptionPhrases:
             ann_file: as `read_captions` takes it.
             splitter: 'noun_phrases' or 'caption'. Defaults to 'noun_phrases'.
             min_count: leave out what fewer captions speak of. Defaults to 2.
-            max_phrases: keep only so many. Defaults to None, all.
 
         Raises:
             ValueError: if the splitter is unknown, or nothing is left.
@@ -137,7 +135,7 @@ class CaptionPhrases:
             counts.update(found.keys())
             for name, phrase in found.items():
                 spelling.setdefault(name, phrase)
-        phrases = [spelling[name] for name, count in counts.most_common(max_phrases) if count >= min_count]
+        phrases = [spelling[name] for name, count in counts.most_common() if count >= min_count]
         if not phrases:
             raise ValueError(f'min_count={min_count} leaves none of the {len(counts)} phrases of {ann_file}')
         return phrases

@@ -30,6 +30,9 @@ from lfi.utils.modules import eval_mode
 from .figures import draw_answers, draw_detections, draw_interactions
 from .fonts import set_fonts
 
+# Of a batch, in a picture.
+NUM_IMAGES = 4
+
 
 @HOOKS.register_module()
 class InteractionVisualizationHook(Hook):
@@ -42,7 +45,6 @@ class InteractionVisualizationHook(Hook):
     Args:
         interval: how many iterations lie between two pictures; the first comes at the start.
             Defaults to 500.
-        num_images: in a picture. Defaults to 4.
         texts: that the student is asked about; the teacher's text tower embeds them once, at the first
             picture. Defaults to none.
         test_out_dir: folder for a picture of each test image, called as the image is below its data set's
@@ -50,23 +52,21 @@ class InteractionVisualizationHook(Hook):
             warning says so, and there are none. Defaults to None.
 
     Raises:
-        ValueError: if a number is below 1, or the texts are a string.
+        ValueError: if `interval` is below 1, or the texts are a string.
         TypeError: before training, if the model does not learn from interactions, or is sharded (FSDP).
     """
 
     def __init__(
         self,
         interval: int = 500,
-        num_images: int = 4,
         texts: Sequence[str] = (),
         test_out_dir: str | None = None,
     ) -> None:
-        for name, value in (('interval', interval), ('num_images', num_images)):
-            if value < 1:
-                raise ValueError(f'{name}={value} must be at least 1')
+        if interval < 1:
+            raise ValueError(f'interval={interval} must be at least 1')
         if isinstance(texts, str):
             raise ValueError(f'texts={texts!r} must be a list of texts')
-        self.interval, self.num_images = interval, num_images
+        self.interval = interval
         self.texts = tuple(texts)
         self.test_out_dir = test_out_dir
         self._embeddings: torch.Tensor | None = None
@@ -91,7 +91,7 @@ class InteractionVisualizationHook(Hook):
     ) -> None:
         """Draw the first images of the batch, each `interval` iterations."""
         if runner.iter % self.interval == 0:
-            shown = {name: value[: self.num_images] for name, value in data_batch.items()}
+            shown = {name: value[:NUM_IMAGES] for name, value in data_batch.items()}
             runner.visualizer.add_image('interactions', self._draw(_model(runner), shown), step=runner.iter)
 
     def before_test(self, runner: Runner) -> None:

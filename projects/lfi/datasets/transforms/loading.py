@@ -235,22 +235,21 @@ class LoadHeatMap(BaseTransform):
     or with a map that is black.
 
     Args:
-        data_root: the folder of the heat maps.
-        suffix: of their files. Defaults to '.png'.
+        data_root: the folder of the heat maps, .png files.
 
     Raises:
         FileNotFoundError: if there is no such folder.
     """
 
-    def __init__(self, data_root: str | Path, suffix: str = '.png') -> None:
-        self.data_root, self.suffix = Path(data_root), suffix
+    def __init__(self, data_root: str | Path) -> None:
+        self.data_root = Path(data_root)
         if not self.data_root.is_dir():
             raise FileNotFoundError(f'data_root={str(data_root)!r} is not a folder of heat maps')
 
     def transform(self, results: dict) -> dict:
         """Set `heat_maps`."""
         # `..` would lead out of the folder.
-        whole = PurePath(results['img_path'].lstrip('/')).with_suffix(self.suffix)
+        whole = PurePath(results['img_path'].lstrip('/')).with_suffix('.png')
         parts = [part for part in whole.parts if part != '..']
         # Folders of one data set may hold the same names: as many of them as there are must fit.
         paths = (self.data_root.joinpath(*parts[i:]) for i in range(len(parts)))
@@ -265,7 +264,7 @@ class LoadHeatMap(BaseTransform):
         return results
 
     def __repr__(self) -> str:
-        return f'{type(self).__name__}(data_root={str(self.data_root)!r}, suffix={self.suffix!r})'
+        return f'{type(self).__name__}(data_root={str(self.data_root)!r})'
 
 
 def _read(path: Path) -> np.ndarray:
