@@ -521,12 +521,6 @@ def test_underscores_around_a_name_are_no_spaces(write):
     assert cfg.model.teacher.concepts == ['background', 'red star']
 
 
-def test_a_class_without_a_name_is_refused(write, tmp_path):
-    config = SHAPES.replace("split='train'", "metainfo=dict(classes=['dot', '_']), split='train'")
-    with pytest.raises(UsageError, match="a class of the name '_', of which no text can be made"):
-        write(config.replace('num_classes=20', 'num_classes=2'), teacher='clip-b16')
-
-
 def test_names_of_the_metainfo_come_before_those_of_the_class(write):
     things = SHAPES.replace("split='train'", "metainfo=dict(classes=['red_star', 'dot']), split='train'")
     with pytest.raises(UsageError, match='num_classes=20, and the data set names 2 classes, red_star, dot'):
