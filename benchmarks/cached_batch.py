@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from lfi.engine.cache_labels import KNOWN
 from lfi.models.teachers import TeacherBatch
 from lfi.structures import pack
 from lfi.structures.interaction_cache import CacheManifest, CacheWriter, InteractionCache, keys_of
@@ -24,7 +25,7 @@ def write_cache(folder: str, model: torch.nn.Module, data: dict) -> None:
     maps = model.maps_to_cache(TeacherBatch(inputs, model.pixels, sizes), samples)
     keys = keys_of([sample.img_path for sample in samples], 2)
     texts = model.teacher.texts.cpu().numpy()
-    manifest = CacheManifest.of(model.cache_identity(), keys, 2, texts, maps)
+    manifest = CacheManifest.of(model.cache_identity(), keys, 2, texts, maps, labels=KNOWN)
     CacheWriter(Path(folder), manifest, keys, texts).write(0, pack(maps))
     cache = InteractionCache(folder)
     for sample in samples:
