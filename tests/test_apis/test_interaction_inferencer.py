@@ -85,6 +85,14 @@ def test_predictions_and_presence_are_the_models(classify, photos):
         assert result.texts == tuple(TEXTS)
 
 
+def test_a_text_alone_and_among_others_is_the_same(classify):
+    image = noise(64, 64)
+    (alone,) = classify(image, texts=['ring'])['predictions']
+    (among,) = classify(image, texts=TEXTS)['predictions']
+    torch.testing.assert_close(alone.maps[0], among.maps[2])
+    torch.testing.assert_close(alone.presence[0], among.presence[2])
+
+
 def test_a_model_in_training_mode_answers_as_in_evaluation_mode(classify, monkeypatch):
     image = noise(64, 64)
     (expected,) = classify(image, texts=TEXTS)['predictions']

@@ -75,6 +75,12 @@ def test_a_whole_cache_passes_the_verification_and_a_changed_one_does_not(run_to
     assert 'shard-00001.npy is corrupted or was changed' in out
 
 
+def test_training_from_the_cache(run_tool, config_path, cache, tmp_path):
+    options = [*SMALL, 'model.teacher_cache=cache']
+    out = run_tool('train.py', config_path(CONFIG), '--work-dir', 'run', '--cfg-options', *options)
+    assert re.search(r'loss_positions: [\d.]+', out) and (tmp_path / 'run/epoch_1.pth').is_file()
+
+
 def test_the_head_learns_from_a_cache_of_what_competes_alone(run_tool, config_path, cache):
     options = [*SMALL, 'model.teacher_cache=cache', 'model.logit_kd.loss_weight=1']
     train = ['train.py', config_path(CONFIG), '--work-dir', 'run', '--cfg-options', *options]

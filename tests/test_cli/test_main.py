@@ -124,6 +124,19 @@ def lfi(warm_python, tmp_path):
     return run
 
 
+def test_a_model_is_trained_by_a_name_and_tested(lfi, tmp_path):
+    small = [
+        'train_cfg.max_epochs=1',
+        *(f'{part}_dataloader.dataset.num_images=16' for part in ('train', 'val', 'test')),
+        *(f'{part}_dataloader.num_workers=0' for part in ('train', 'val', 'test')),
+    ]
+    lfi('train', 'task-loss_vit-tiny_shapes', '--work-dir', 'work', '--cfg-options', *small)
+    assert (tmp_path / 'work/task-loss_vit-tiny_shapes.py').is_file()
+    checkpoint = next((tmp_path / 'work').glob('epoch_1.pth'))
+    printed = lfi('test', 'lfi::baselines/task-loss_vit-tiny_shapes.py', checkpoint, '--cfg-options', *small)
+    assert 'accuracy/top1' in printed
+
+
 def test_an_error_of_a_run_is_one_line(lfi):
     printed = lfi('test', 'task-loss_vit-tiny_shapes', 'gone.pth', code=1)
     assert printed.splitlines()[-1] == 'error: checkpoint gone.pth does not exist'

@@ -169,6 +169,22 @@ def test_layers_and_records_equal_a_written_out_reference(make_pair, size, grid)
 
 
 @torch.no_grad()
+@pytest.mark.parametrize('name', ['resnet', 'swin', 'convnext'])
+def test_an_answer_depends_on_its_own_question_alone(make_adapted, name):
+    adapted = make_adapted(name)
+    set_mode(False, adapted)
+    x, starts = images(2, 3, 64, 64), questions(5)
+    together = ask(adapted, x, starts)[1]
+    backwards = ask(adapted, x, starts.flip(0))[1]
+    for i in range(5):
+        alone = ask(adapted, x, starts[i : i + 1])[1]
+        for states, place in ((together, i), (backwards, 4 - i)):
+            torch.testing.assert_close(alone.asked[:, 0], states.asked[:, place], rtol=0, atol=1e-5)
+            for a, b in zip(alone.attention, states.attention):
+                torch.testing.assert_close(a[:, 0], b[:, place], rtol=0, atol=1e-5)
+
+
+@torch.no_grad()
 def test_maps_named_by_modules_are_the_outputs(make_adapted):
     by_outputs, by_names = make_adapted('resnet'), make_adapted('resnet_by_names')
     by_names.load_state_dict(by_outputs.state_dict())

@@ -61,6 +61,40 @@ def test_queries_read_all_patches_in_windowed_blocks_too(make_student):
     assert (attention > 0).all()
 
 
+@pytest.mark.parametrize('write_back', ['none', 'gated'])
+def test_what_lies_in_the_padding_changes_no_query(make_student, write_back):
+    student = make_student(**DENSE, write_back=write_back)
+    if write_back == 'gated':
+        for layer in student.layers:
+            torch.nn.init.constant_(layer.query_gate, 0.5)
+    # Windows keep the patches of the first image from seeing its padding.
+    for layer in student.layers:
+        layer.window_size = 2
+    batch = images(2, 3, 32, 32)
+    other = batch.clone()
+    other[0, :, 16:] = 5
+    other[0, :, :, 16:] = -5
+    states, learned = [], []
+    student.layers[-1].register_forward_hook(lambda layer, args, out: learned.append(out[1]))
+    questions = images(5, 16)
+    for x in (batch, other):
+        with (
+            torch.no_grad(),
+            student.padded([(16, 16), (32, 32)]),
+            student.record_interactions(questions) as record,
+        ):
+            features = student(x)[0]
+        states.append((record.states, features))
+    (first, features), (second, others) = states
+    attention = torch.stack(first.attention, 1).unflatten(-1, (4, 4))  # [B, L, M, 4, 4]
+    assert not attention[0, ..., 2:, :].any() and not attention[0, ..., 2:].any()
+    torch.testing.assert_close(attention.sum((-2, -1)), torch.ones_like(attention[..., 0, 0]))
+    assert (attention[1] > 0).all()
+    assert torch.equal(first.asked[0], second.asked[0])
+    assert torch.equal(learned[0][0], learned[1][0])
+    assert torch.equal(features[0, :, :2, :2], others[0, :, :2, :2])
+
+
 def test_images_without_padding_need_no_mask(make_student):
     student, batch = make_student(**DENSE), images(2, 3, 32, 32)
     with torch.no_grad(), student.padded([(25, 32), (32, 26)]):

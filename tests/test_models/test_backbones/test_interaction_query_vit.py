@@ -159,6 +159,20 @@ def test_outputs_are_the_same_bit_for_bit_whatever_is_asked(make_student, argume
         assert torch.equal(ask(student, x, asked)[0][0], alone)
 
 
+def test_patches_read_queries_only_where_write_back_says_so(make_student):
+    x = images(2, 3, 32, 32)
+    changes = {}
+    for write_back in WRITE_BACKS:
+        student = make_student(write_back=write_back, out_type='raw').eval()
+        if write_back == 'gated':
+            open_gates(student)
+        before = student(x)[0]
+        torch.nn.init.normal_(student.interaction_queries, std=3)
+        changes[write_back] = (student(x)[0] - before).abs().max().item()
+    assert changes['none'] == 0
+    assert changes['gated'] > 1e-3
+
+
 # ---- what queries do --------------------------------------------------------------------------------
 
 
@@ -274,6 +288,19 @@ def test_an_answer_depends_neither_on_what_else_is_asked_nor_on_the_order(
         torch.testing.assert_close(together.asked[:, m : m + 1], alone.asked, rtol=0, atol=1e-5)
         for all_maps, its_map in zip(together.attention, alone.attention):
             torch.testing.assert_close(all_maps[:, m : m + 1], its_map, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize('arguments', [dict(), dict(with_cls_token=False, out_type='raw')])
+def test_asked_queries_read_no_padding(make_student, arguments):
+    student = make_student(**arguments).eval()
+    # A second pixel of padding would reach the patches, which read one another.
+    x = images(2, 3, 32, 32)
+    with student.padded([(32, 32), (9, 32)]):
+        states = ask(student, x, questions(3))[1]
+    for attention in states.attention:
+        maps = attention.unflatten(-1, (4, 4))
+        assert (maps[1, :, :2] > 0).all() and maps[1, :, 2:].eq(0).all() and (maps[0] > 0).all()
+        torch.testing.assert_close(attention.sum(-1), torch.ones(2, 3))
 
 
 def test_asked_queries_read_all_patches_through_windows(make_student):

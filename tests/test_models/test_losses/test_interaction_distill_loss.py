@@ -87,6 +87,11 @@ def assert_terms(got, expected):
         assert value.item() == pytest.approx(float(expected[name]), rel=1e-4), name
 
 
+def test_terms_equal_a_loop_over_images_layers_concepts_and_locations(make_pair):
+    student, teacher = make_pair()
+    assert_terms(unweighted()(student, teacher), slow_loss(student, teacher))
+
+
 def test_temperatures_divide_the_teachers_logits(make_pair):
     student, teacher = make_pair()
     loss = unweighted(positions_temperature=1.7, concepts_temperature=0.4)
@@ -137,6 +142,21 @@ def test_only_directions_that_both_have_are_compared(make_pair, student_reads, t
     assert unweighted()(student, teacher).keys() == {*terms, 'loss_presence'}
 
 
+def test_a_student_equal_to_the_teacher_has_no_loss_and_no_gradient(make_maps):
+    teacher = make_maps()
+    spread = teacher.logits.std((-2, -1), correction=0).mean((1, 2)).view(2, 1, 1, 1, 1)
+    for direction, logits in (('positions', teacher.logits / spread), ('concepts', teacher.logits)):
+        student = replace(teacher, logits=logits.clone().requires_grad_(), directions=(direction,))
+        terms = unweighted()(student, teacher)
+        # Of probabilities between 0 and 1 the cross-entropy with themselves is not 0.
+        del terms['loss_presence']
+        assert terms
+        for term in terms.values():
+            assert term.item() == pytest.approx(0, abs=1e-6)
+        sum(terms.values()).backward()
+        assert student.logits.grad.abs().max() < 1e-6
+
+
 def test_the_map_of_all_others_is_in_no_unit(make_pair):
     student, teacher = make_pair()
     concepts = torch.tensor([[4, 0, REST], [1, 2, REST]])
@@ -178,6 +198,17 @@ def test_a_fully_invalid_image_adds_exactly_nothing(make_maps):
     assert [term.item() for term in nothing.values()] == [0, 0, 0]
 
 
+def test_invalid_locations_have_no_say(make_pair):
+    student, teacher = make_pair()
+    valid = (student.valid & teacher.valid)[:, None, None]
+    expected = unweighted()(student, teacher)
+    noise = torch.randn(student.logits.shape, generator=torch.Generator().manual_seed(9))
+    moved = [replace(m, logits=torch.where(valid, m.logits, 100 * noise)) for m in (student, teacher)]
+    got = unweighted()(*moved)
+    for name, term in expected.items():
+        torch.testing.assert_close(got[name], term)
+
+
 def test_the_gradient_equals_that_of_the_loop_in_float64(make_pair):
     student, teacher = make_pair()
     student = replace(student, logits=student.logits.requires_grad_())
@@ -190,6 +221,25 @@ def test_the_gradient_equals_that_of_the_loop_in_float64(make_pair):
     )
     assert expected.abs().max() > 1e-3
     torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize('rest_at', [0, 2])
+def test_the_rest_never_counts_in_presence_or_over_positions(make_pair, rest_at):
+    student, teacher = make_pair()
+    concepts = torch.tensor([[1, 2, 3], [4, 5, 6]])
+    concepts[:, rest_at] = REST
+    # Its presence is 0, as every teacher gives it.
+    presence = teacher.presence.clone()
+    presence[:, rest_at] = 0
+    student = replace(student, concepts=concepts)
+    teacher = replace(teacher, concepts=concepts, presence=presence)
+    assert_terms(unweighted()(student, teacher), slow_loss(student, teacher))
+    leaves = [student.presence.clone().requires_grad_(), student.logits.clone().requires_grad_()]
+    terms = unweighted()(replace(student, presence=leaves[0], logits=leaves[1]), teacher)
+    (terms['loss_presence'] + terms['loss_positions']).backward()
+    kept = [m for m in range(3) if m != rest_at]
+    assert not leaves[0].grad[:, rest_at].any() and leaves[0].grad[:, kept].all()
+    assert not leaves[1].grad[:, :, rest_at].any() and leaves[1].grad[:, :, kept].any()
 
 
 def test_an_image_asked_about_nothing_but_the_rest_has_no_presence_loss(make_maps):

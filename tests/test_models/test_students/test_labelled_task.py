@@ -45,6 +45,13 @@ def test_the_task_learns_from_labelled_images_and_interactions_from_all(detector
     assert abs(everything['loss_rpn_cls'] - alone['loss_rpn_cls']) > 1e-4
 
 
+def test_what_is_annotated_of_an_unlabelled_image_is_not_known(detector):
+    inputs = images(2)
+    first = losses_of(detector, inputs, [sample(SIZE, BOXES, [1]), sample(SIZE, BOXES, [1], unlabelled=True)])
+    second = losses_of(detector, inputs, [sample(SIZE, BOXES, [1]), sample(SIZE, unlabelled=True)])
+    assert first == second
+
+
 def test_nor_is_it_known_to_what_a_detector_is_compared_with(detector):
     init_default_scope('mmdet')
     control = ShuffledImagesMaskRCNN.__new__(ShuffledImagesMaskRCNN)

@@ -225,6 +225,18 @@ def test_answers_weigh_attention_by_the_share_among_the_rivals(rival_readout, st
             assert float(maps[b, layer, m].flatten()[n]) == pytest.approx(expected, rel=1e-3, abs=1e-3)
 
 
+def test_answers_do_not_depend_on_what_else_is_asked(rival_readout, states, texts):
+    together = rival_readout.answers(states, texts[[1, 2, 5]], like_all(3)).logits
+    for m, concept in enumerate((1, 2, 5)):
+        one = replace(
+            states,
+            asked=states.asked[:, m : m + 1],
+            attention=tuple(of_layer[:, m : m + 1] for of_layer in states.attention),
+        )
+        alone = rival_readout.answers(one, texts[[concept]], like_all(1)).logits
+        torch.testing.assert_close(alone[:, :, 0], together[:, :, m], rtol=0, atol=1e-5)
+
+
 def test_a_student_that_has_met_no_texts_answers_in_the_order_of_its_attention(make_readout, states, texts):
     plain, rival = (
         make_readout(rivalry=value).answers(states, texts[:M], like_all(M)) for value in (0.0, 0.5)

@@ -81,6 +81,16 @@ def test_padding_has_no_affinity(make_classifier, batch):
     assert valid[1, 3].sum() == 0
 
 
+def test_the_backbone_runs_once_whoever_records(make_classifier, batch):
+    model = make_classifier(affinity_prior={})
+    runs = []
+    model.backbone.register_forward_hook(lambda *_: runs.append(1))
+    with model.backbone.record_interactions() as record:
+        losses = model.loss(*batch)
+    assert len(runs) == 1
+    torch.testing.assert_close(losses['loss_affinity'], model.prior_losses(record.states)['loss_affinity'])
+
+
 @pytest.mark.parametrize('write_back', ['none', 'gated'])
 def test_queries_that_nothing_reads_are_frozen(make_classifier, write_back):
     model = make_classifier(affinity_prior={})
