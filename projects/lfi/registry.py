@@ -125,7 +125,7 @@ HOOKS = Registry(
     locations=['lfi.concepts', 'lfi.engine', 'lfi.evaluation', 'lfi.visualization'],
 )
 OPTIM_WRAPPERS = Registry(
-    'optimizer wrapper', parent=MMENGINE_OPTIM_WRAPPERS, scope='lfi', locations=['lfi.engine.optim']
+    'optimizer wrapper', parent=MMENGINE_OPTIM_WRAPPERS, scope='lfi', locations=['lfi.engine.cpu_amp']
 )
 OPTIM_WRAPPER_CONSTRUCTORS = Registry(
     'optimizer wrapper constructor',

@@ -5,8 +5,8 @@ from argparse import Namespace
 import pytest
 from lfi.adaptation import read_user_config
 from lfi.cli import print_config
+from lfi.engine.config_as_text import text_config
 from lfi.engine.config_loading import load_config
-from lfi.engine.text_config import text_config
 from lfi.errors import UsageError
 from mmengine.config import Config
 from mmengine.registry import TRANSFORMS

@@ -28,8 +28,8 @@ def unwritable(args: Namespace) -> str | None:
 
 def run(args: Namespace) -> None:
     """Print the config."""
+    from lfi.engine.config_as_text import text_config
     from lfi.engine.config_loading import load_config
-    from lfi.engine.text_config import text_config
 
     cfg = text_config(load_config(args.config, args.cfg_options))
     print(cfg.pretty_text)

@@ -10,10 +10,10 @@ from .checkpoints.reading import (
     install_safe_checkpoint_loading,
     safe_checkpoint_loading,
 )
+from .cpu_amp import CPUAmpOptimWrapper
 from .hooks.fitting_weights import FittingWeightsHook
 from .hooks.non_finite import NonFiniteError, NonFiniteHook
 from .hooks.resuming import CompleteCheckpointHook, MissedValidationHook, ResumedStepsHook
-from .optim import CPUAmpOptimWrapper
 
 __all__ = [
     'AtomicLocalBackend',

@@ -1,6 +1,6 @@
 """Measures of a model beyond accuracy. They import data sets, engine and models, and know no tool."""
 
-from .annotations import MeanIoU, coco_precision
+from .against_annotations import MeanIoU, coco_precision
 from .domain_generalization_metric import DomainGeneralizationMetric
 from .frozen_features import FeatureMetric, KNNMetric, LinearProbeMetric
 from .image_maps import ImageMaps
@@ -19,8 +19,8 @@ from .localization import (
     rank_correlations,
     region_iou,
 )
+from .localization_metric import SemanticConsistencyMetric
 from .presence import presence_quality
-from .semantic_consistency_metric import SemanticConsistencyMetric
 
 __all__ = [
     'MEASURES',

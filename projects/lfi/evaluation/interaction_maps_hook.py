@@ -19,7 +19,7 @@ from lfi.models.losses.interaction_distill_loss import aligned
 from lfi.registry import HOOKS
 
 from .image_maps import ImageMaps, without_padding
-from .semantic_consistency_metric import labels_of
+from .localization_metric import labels_of
 
 
 @HOOKS.register_module()

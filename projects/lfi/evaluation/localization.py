@@ -1,4 +1,7 @@
-"""How well maps lie on what they name: measures of one map against one region, and of one against another."""
+"""How well maps lie on what they name: measures of one map against one region, and of one against another.
+
+`SemanticConsistencyMetric` of `localization_metric.py` reports them.
+"""
 
 from __future__ import annotations
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
 from lfi.engine.checkpoints.weight_files import read_checkpoint
@@ -32,9 +31,8 @@ from .agreement import (
     together,
 )
 from .inference_graph import default_part, inference_graph, not_in_half, to_half, to_onnx, to_torch_export
-from .run_config import model_config
 from .sample_images import sample_images
-from .slim_student import ExportedStudent, export_student
+from .slim_student import load_student
 
 NEEDED = ('onnx', 'onnxscript', 'onnxruntime')
 BATCHES = (1, 3)
@@ -49,19 +47,6 @@ def require_onnx() -> None:
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
         raise UsageError(f"ONNX needs {', '.join(missing)}: pip install 'lfi[export]'")
-
-
-def load_student(cfg: Config, checkpoint: dict) -> ExportedStudent:
-    """Make the slim student of a run's config and checkpoint, and set the config's default scope.
-
-    Raises:
-        UsageError: If the student cannot be exported, or the two do not fit.
-    """
-    init_default_scope(cfg.get('default_scope') or 'mmengine')
-    if 'backbone' not in (cfg.get('model') or {}):
-        raise UsageError('the config has no model.backbone: give the config of a training')
-    with as_usage_error(ValueError):
-        return export_student(checkpoint['state_dict'], model_config(cfg))
 
 
 def student_for_graphs(

@@ -7,17 +7,19 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
-from mmengine.config import ConfigDict
+from mmengine.config import Config, ConfigDict
 from mmengine.model import BaseModel
+from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
+from lfi.errors import UsageError, as_usage_error
 from lfi.models.adapters import interaction_query_adapter
 from lfi.models.backbones import InteractionQueryViT
 from lfi.models.students.classifiers import TextPredictMixin
 from lfi.models.students.student import StudentMixin
 from lfi.models.students.unlabelled import LabelledHeadMixin, LabelledTaskMixin
 from lfi.registry import MODELS
-from lfi.utils.config_types import type_name
+from lfi.utils.config_types import model_config, type_name
 from lfi.utils.modules import load_strictly, training_only_of
 
 # Arguments of `InteractionQueryViT`, beyond those of mmpretrain's `VisionTransformer`.
@@ -217,3 +219,16 @@ def _task_type(kind: type) -> str | None:
             f'{kind.__name__} does the task of {task.__name__}, which is not registered as {name}'
         )
     return name
+
+
+def load_student(cfg: Config, checkpoint: dict) -> ExportedStudent:
+    """Make the slim student of a run's config and checkpoint, and set the config's default scope.
+
+    Raises:
+        UsageError: If the student cannot be exported, or the two do not fit.
+    """
+    init_default_scope(cfg.get('default_scope') or 'mmengine')
+    if 'backbone' not in (cfg.get('model') or {}):
+        raise UsageError('the config has no model.backbone: give the config of a training')
+    with as_usage_error(ValueError):
+        return export_student(checkpoint['state_dict'], model_config(cfg))

@@ -14,9 +14,8 @@ from lfi.engine.checkpoints.weight_files import read_checkpoint, same_file, writ
 from lfi.errors import UsageError
 from lfi.utils.fileio import AtomicLocalBackend
 
-from .onnx_export import load_student
 from .run_config import slim_config
-from .slim_student import ExportedStudent
+from .slim_student import ExportedStudent, load_student
 from .timm_export import build_timm, timm_difference, to_timm
 
 TOLERANCE = 1e-4

@@ -1,4 +1,5 @@
 """How well a teacher's maps and presence can be read, as `lfi eval-teacher` says.
 
-It imports data sets, teachers and the measures of `evaluation/`.
+`open_clip_models` lists and checks the teachers of `lfi teachers`. It imports data sets, teachers and the
+measures of `evaluation/`.
 """

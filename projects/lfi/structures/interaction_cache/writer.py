@@ -1,4 +1,4 @@
-"""Writing a cache."""
+"""Writing the shards of a cache; `lfi.apis.caching` asks the teacher for them."""
 
 from __future__ import annotations
 
