@@ -180,7 +180,7 @@ pack = dict(type='PackInputs', algorithm_keys=('view', 'gt_concepts', 'interacti
 view = dict(type='lfi.RecordView', transforms=[dict(type='RandomFlip', prob=0.5)])
 train_dataloader = dict(dataset=dict(pipeline=[load, view, read, pack]))
 model = dict(teacher=dict(concepts=concepts))
-custom_hooks = [dict(type='lfi.InteractionVisualizationHook', interval=2, num_images=2)]
+custom_hooks = [dict(type='lfi.InteractionVisualizationHook', interval=2)]
 """
 
 
