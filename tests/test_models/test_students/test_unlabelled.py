@@ -8,7 +8,7 @@ from lfi.models import LabelledImageClassifier
 from lfi.models.students.unlabelled import known_labels, labelled_rows
 from lfi.registry import MODELS
 from mmpretrain.models.classifiers import ImageClassifier
-from mmpretrain.structures import DataSample, MultiTaskDataSample
+from mmpretrain.structures import DataSample
 
 ARCH = dict(embed_dims=16, num_layers=4, num_heads=2, feedforward_channels=32)
 LABELS = (0, 3, 1, 2)
@@ -240,12 +240,6 @@ def test_an_image_without_a_label_is_of_no_class(make_taught):
     labels = model.image_labels(samples({1, 2}), 5)
     assert labels.tolist() == [[1, 0, 0, 0, 0], [0] * 5, [0] * 5, [0, 0, 1, 0, 0]]
     assert not model.image_labels(samples({0, 1, 2, 3}), 5).any()
-
-
-def test_samples_of_several_tasks_are_refused(make_taught):
-    model = make_taught('lfi.LFIImageClassifier', readout=dict(text_dims=24))
-    with pytest.raises(TypeError, match='a MultiTaskDataSample came without: .* A head of several tasks'):
-        model.image_labels([MultiTaskDataSample(metainfo=dict(img_shape=(8, 8)))], 5)
 
 
 def test_presence_of_the_labels_alone_needs_them(make_taught):
