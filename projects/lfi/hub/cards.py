@@ -78,7 +78,7 @@ def student_card(
         f'## How to load it\n\n{LOAD}\n\n{ASK if answers else PREDICT}',
         f'## What made it\n\n{_table(_training(facts))}',
         _results(facts),
-        f'## Classes\n\n{", ".join(classes)}' if classes else '',
+        f'## Classes\n\n{", ".join(map(markdown.plain, classes))}' if classes else '',
     ]
     return _page(header, sections)
 
