@@ -1,4 +1,4 @@
-"""What changes in the data of a config, and what its data preprocessor must pad where the pipelines did."""
+"""Changes of a config's data, and padding that moves from its pipelines to the data preprocessor."""
 
 from __future__ import annotations
 

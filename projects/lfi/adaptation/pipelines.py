@@ -178,7 +178,7 @@ def _packs_maps(step: dict, scope: str) -> dict:
 
 @dataclass
 class DataChanges:
-    """What an overlay says of data, and why.
+    """Changes of the data in an overlay, and their reasons.
 
     Args:
         variables: by their names, in the order of the file.

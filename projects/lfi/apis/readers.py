@@ -29,7 +29,7 @@ from .interaction_inferencer import InteractionInferencer
 
 @dataclass(frozen=True)
 class ConceptAnswers:
-    """What a model says of T concepts in one image. All tensors are on the CPU.
+    """Presence and maps of T concepts in one image. All tensors are on the CPU.
 
     Args:
         presence: (T,) in [0, 1], whether the image shows each concept.
@@ -94,7 +94,7 @@ class StudentReader:
 
 
 def _digest(checkpoint: str | Path) -> str:
-    """Of the content of a file, or of a student's folder; a URL is its own name."""
+    """The digest of a file, or of a student's folder; a URL is its own name."""
     path = local_folder(checkpoint) / WEIGHTS if is_student(checkpoint) else Path(checkpoint)
     return hash_files(blake2b(digest_size=16), path).hexdigest() if path.is_file() else str(checkpoint)
 

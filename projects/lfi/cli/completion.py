@@ -23,7 +23,7 @@ PREAMBLE = {
     'bash': "_lfi_configs() {{ compgen -W '{names}' -- $1; compgen -f -- $1; }}",
     'zsh': '_lfi_configs() {{ compadd -- {names}; _files; }}',
 }
-"""What completes a config: one of LFI's, or a file. Other shells complete none."""
+"""The shell function that completes a config: one of LFI's, or a file. Other shells complete none."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:

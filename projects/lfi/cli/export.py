@@ -221,7 +221,7 @@ TARGETS: dict[str, tuple[Callable[[ArgumentParser], None], Callable[[Namespace],
     'hub': (add_hub_arguments, export_to_hub),
     'published': (add_published_arguments, export_published),
 }
-"""What adds the arguments of a target, and what writes it."""
+"""The functions that add a target's arguments, and that write it, by `--to`."""
 
 
 def run(args: Namespace) -> None:

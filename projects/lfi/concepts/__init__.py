@@ -1,4 +1,7 @@
-"""What a teacher is asked about: names, prompts and their embeddings. It imports no model and no data set."""
+"""Concepts: the names, prompts and embeddings that a teacher is asked about.
+
+It imports no model and no data set.
+"""
 
 from .caption_phrases import CaptionPhrases
 from .concept_bank import ConceptBank, prompt_templates, warn_of_same_embeddings

@@ -130,7 +130,7 @@ class KNNMetric(FeatureMetric):
         self.k = k
 
     def predict(self, references: Tensor, labels: Tensor, features: Tensor) -> Tensor:
-        """As of `FeatureMetric`."""
+        """The predicted labels of features; arguments as `FeatureMetric.predict` has them."""
         references, features = F.normalize(references), F.normalize(features)
         k = min(self.k, len(references))
         predicted = []
@@ -165,7 +165,7 @@ class LinearProbeMetric(FeatureMetric):
     default_prefix = 'linear'
 
     def predict(self, references: Tensor, labels: Tensor, features: Tensor) -> Tensor:
-        """As of `FeatureMetric`."""
+        """The predicted labels of features; arguments as `FeatureMetric.predict` has them."""
         std, mean = torch.std_mean(references, 0, correction=0)
         # A channel that is constant says nothing.
         scale = torch.where(std > 0, 1 / std, 0)

@@ -1,4 +1,4 @@
-"""What all ops share: torchvision's kernels, their precision, and what a missing op does when called."""
+"""The base of all ops: torchvision's kernels, their precision, and stand-ins for ops that are missing."""
 
 from collections.abc import Callable
 from typing import Any, NoReturn

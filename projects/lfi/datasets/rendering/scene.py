@@ -1,4 +1,4 @@
-"""What is in an image of `Shapes`, before any domain paints it, and its English caption."""
+"""The scene of an image of `Shapes`, before any domain paints it, and its English caption."""
 
 import colorsys
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What is loaded of an image beside its pixels: a teacher's maps, regions, captions and people's gaze."""
+"""Transforms that load what an image has beside its pixels: maps, regions, captions and people's gaze."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class _Recorded:
 
 
 def _placed(image: dict, piece: tuple, size: tuple[int, ...]) -> list[Source]:
-    """What an image shows, as a mosaic of this size shows a piece of it."""
+    """The view of an image that a mosaic of this size shows."""
     (width, height), (left, top, right, bottom), (from_x, from_y, *_) = piece
     if right <= left or bottom <= top:
         return []

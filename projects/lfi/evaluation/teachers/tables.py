@@ -1,4 +1,4 @@
-"""What was measured, as Markdown, and which reading of the teacher to take."""
+"""Tables of a teacher's measures in Markdown, and the recommended reading."""
 
 from __future__ import annotations
 

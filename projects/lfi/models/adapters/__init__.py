@@ -1,4 +1,4 @@
-"""What makes any backbone one that can be asked; it imports `backbones`."""
+"""Adapters that let any backbone be asked. They import `backbones`."""
 
 from .interaction_query_adapter import InteractionQueries, interaction_query_adapter
 

@@ -1,4 +1,4 @@
-"""What every student's model has, whatever it learns from, and its class before any task's model."""
+"""The parts of every student, whatever it learns from, and its class before any task's model."""
 
 from __future__ import annotations
 
@@ -186,16 +186,16 @@ def with_mixin(prefix: str, mixin: type, task: str) -> type[BaseModel]:
 
 
 class AnyTask:
-    """What builds any task model with a mixin before it, by a config's `task`; put it before the mixin.
+    """A class that builds any task model with a mixin before it, by the config's `task`.
 
-    The model that is built is none of the class that is called, which says to the tools what all of them can
-    do.
+    It stands before the mixin. The model that is built is none of the class that is called, which says to the
+    tools what all of them can do.
     """
 
     prefix: ClassVar[str]
     """How the new class's name begins."""
     mixin: ClassVar[type]
-    """What comes before the task's model."""
+    """The mixin before the task's model."""
 
     def __new__(cls, task: str, **arguments: Any) -> Any:
         """Build the model; errors as `with_mixin`, and the model's own."""

@@ -24,7 +24,7 @@ class CacheError(UsageError):
 # Those that `numpy.save` writes for fields with names in ASCII.
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 UNREADABLE = (OSError, ValueError, EOFError)
-"""What `read_npy` raises."""
+"""The errors that `read_npy` raises."""
 
 
 def read_npy(path: Path, dtype: np.dtype | type, mmap_mode: Literal['r'] | None = None) -> np.ndarray:

@@ -38,7 +38,7 @@ def keys_of(paths: Sequence[str], parts: int) -> np.ndarray:
 
 SIZES = 'sizes.npy'
 UNKNOWN = -1
-"""Where an image is no file of this machine, as `file_size` has it."""
+"""The size of an image that is no file of this machine, as `file_size` gives it."""
 
 
 def keep_sizes(writer: CacheWriter, paths: Sequence[str]) -> None:

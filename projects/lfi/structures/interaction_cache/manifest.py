@@ -25,7 +25,7 @@ MIN_SHARD_SIZE = 256
 MOST_BYTES = 2**24
 """Of a manifest: the names of tens of thousands of concepts."""
 MOST_DEPTH = 64
-"""Of a manifest's parts within parts: a teacher's arguments have few."""
+"""The deepest nesting of a manifest: a teacher's arguments have little."""
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ PROCESSOR_FILES = (
 )
 """Configs of a processor and its parts."""
 MOST_BYTES = 2**26
-"""Of a file of JSON: the index of the largest models has a few millions."""
+"""The most bytes of a JSON file: the index of the largest models has a few millions."""
 READ_ELSEWHERE = ('class_info_file', 'repo_path', 'sp_model_kwargs', 'tokenizer_file')
 """Entries of these that name files outside the folder, or in the working directory."""
 # As a student's config may name it.

@@ -101,7 +101,7 @@ def _refuse_code(path: Path, vision: dict[str, Any], text: dict[str, Any]) -> No
 PARTS = dict(vision_cfg=CLIPVisionCfg, text_cfg=CLIPTextCfg, multimodal_cfg=MultimodalCfg)
 """The parts of a model config, by the classes that have their defaults."""
 OTHER = ('quick_gelu', 'init_logit_scale', 'init_logit_bias')
-"""What a model config says beside the architecture: the activation, and where training starts."""
+"""Keys of a model config beside the architecture: the activation, and where training starts."""
 OTHER_OF_PARTS = (
     'patch_dropout',
     'timm_model_pretrained',
