@@ -114,9 +114,10 @@ def test_the_value_of_an_option_decides_which_arguments_follow(capsys):
     )
     variants = dict(parser.variants)
     assert vars(parser.parse_args(['a'])) == dict(to='file', out='a')
-    parser = ArgumentParser(prog='lfi tool')
-    parser.add_variants('--to', variants, choices=['file', 'hub'], default='file')
-    assert vars(parser.parse_args(['a', '--to', 'hub'])) == dict(to='hub', name='a')
+    for words in (['a', '--to', 'hub'], ['--to=hub', 'a'], ['--t', 'hub', 'a']):
+        parser = ArgumentParser(prog='lfi tool')
+        parser.add_variants('--to', variants, choices=['file', 'hub'], default='file')
+        assert vars(parser.parse_args(words)) == dict(to='hub', name='a')
     parser = ArgumentParser(prog='lfi tool')
     parser.add_variants('--to', variants, choices=['file', 'hub'], default='file')
     with pytest.raises(SystemExit):

@@ -50,7 +50,8 @@ class ArgumentParser(argparse.ArgumentParser):
             variants: what adds the arguments, by the option's value.
             **settings: of the option.
         """
-        self.chooser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+        # It takes the option's abbreviations, as the parser itself does.
+        self.chooser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
         for parser in (self, self.chooser):
             parser.add_argument(option, **settings)
         self.variants = dict(variants)
