@@ -21,14 +21,6 @@ from mmengine.registry import Registry
 from .utils.options import check_options
 
 TASK_TYPES = {
-    'LFIDetector': 'lfi.models.students.detectors',
-    'LFIMaskRCNN': 'lfi.models.students.detectors',
-    'PriorDetector': 'lfi.models.students.detectors',
-    'PriorMaskRCNN': 'lfi.models.students.detectors',
-    'ShuffledImagesMaskRCNN': 'lfi.models.students.detectors',
-    'LFIEncoderDecoder': 'lfi.models.students.segmentors',
-    'LFISegmentor': 'lfi.models.students.segmentors',
-    'PriorSegmentor': 'lfi.models.students.segmentors',
     'FasterCocoMetric': 'lfi.evaluation.faster_coco_metric',
     'RecordedCachedMixUp': 'lfi.datasets.transforms.recorded_mixing',
     'RecordedCachedMosaic': 'lfi.datasets.transforms.recorded_mixing',

@@ -131,7 +131,7 @@ def steps_of(cfg: Config, weights: Mapping[str, Tensor] | None) -> dict[str, Any
         found['values'].update(
             {f'predicted{name}': value for name, value in tensors_in(model.test_step(seen))}
         )
-        if hasattr(model, 'ask'):
+        if getattr(model, 'readout', None) is not None:
             inputs = model.data_preprocessor(seen, False)['inputs']
             answers = model.ask(inputs, model.teacher.texts)
             found['values'].update(answer_logits=answers.logits, answer_presence=answers.presence)

@@ -1,72 +1,51 @@
-"""Students, teachers, losses and the backbones that they need. They import no data set and no engine."""
+"""Students, teachers, supervision and the backbones that they need. They import no data set and no engine."""
 
 from .adapters import interaction_query_adapter
 from .backbones import ConvStem, InteractionQueryViT, InteractionStates, SimpleFPN
-from .losses import (
-    AffinityPrior,
-    AttentionTransferLoss,
-    DenseFeaturesLoss,
-    FeatureMSELoss,
-    InteractionDistillLoss,
-    LightlyTrainLoss,
-    LogitKDLoss,
-    MeanAttentionLoss,
-)
-from .students.classifiers import (
-    ClassActivationClassifier,
-    FeatureDistillClassifier,
-    LabelledImageClassifier,
-    LFIClassifier,
-    LFIImageClassifier,
-    LFITextClassifier,
-    LFIZeroShotClassifier,
-    MeanTargetClassifier,
-    MeanTargetTextClassifier,
-    PriorImageClassifier,
-    ShuffledFeaturesClassifier,
-    ShuffledImagesClassifier,
-    ShuffledImagesTextClassifier,
-    ShuffledPlacesClassifier,
-)
-from .students.distill import InteractionDistillMixin
-from .students.pretrainers import FeatureDistillPretrainer, LFIPretrainer, ShuffledImagesPretrainer
-from .students.query_student import query_student
+from .controls import Control, MeanTarget, OtherImage, ShuffledLocations
+from .losses import InteractionDistillLoss
+from .students.class_activation import ByClassActivation, class_activation_maps
+from .students.predict_by import ByFeatures, ByHead, ByTexts
 from .students.readout import InteractionReadout
-from .teachers import VLMAttentionTeacher
+from .students.student import Student
+from .supervision import (
+    AffinityPrior,
+    DenseFeatures,
+    FeatureMSE,
+    Interactions,
+    LightlyTrain,
+    LogitKD,
+    PairwiseAffinity,
+    SupervisionPart,
+)
+from .teachers import Teacher, VLMAttentionTeacher
 
 __all__ = [
     'AffinityPrior',
-    'AttentionTransferLoss',
-    'ClassActivationClassifier',
+    'ByClassActivation',
+    'ByFeatures',
+    'ByHead',
+    'ByTexts',
     'ConvStem',
-    'DenseFeaturesLoss',
-    'FeatureDistillClassifier',
-    'FeatureDistillPretrainer',
-    'FeatureMSELoss',
+    'Control',
+    'DenseFeatures',
+    'FeatureMSE',
     'InteractionDistillLoss',
-    'InteractionDistillMixin',
     'InteractionQueryViT',
     'InteractionReadout',
     'InteractionStates',
-    'LFIClassifier',
-    'LFIImageClassifier',
-    'LFIPretrainer',
-    'LFITextClassifier',
-    'LFIZeroShotClassifier',
-    'LightlyTrainLoss',
-    'LogitKDLoss',
-    'MeanAttentionLoss',
-    'MeanTargetClassifier',
-    'MeanTargetTextClassifier',
-    'LabelledImageClassifier',
-    'PriorImageClassifier',
-    'ShuffledFeaturesClassifier',
-    'ShuffledImagesClassifier',
-    'ShuffledImagesPretrainer',
-    'ShuffledImagesTextClassifier',
-    'ShuffledPlacesClassifier',
+    'Interactions',
+    'LightlyTrain',
+    'LogitKD',
+    'MeanTarget',
+    'OtherImage',
+    'PairwiseAffinity',
+    'ShuffledLocations',
     'SimpleFPN',
+    'Student',
+    'SupervisionPart',
+    'Teacher',
     'VLMAttentionTeacher',
+    'class_activation_maps',
     'interaction_query_adapter',
-    'query_student',
 ]

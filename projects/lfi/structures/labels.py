@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 UNLABELLED = 'unlabelled'
 """Key of a data info, and of a sample's metainfo, where it stays on the CPU: True if the label is unknown."""
-
 
 SMALLEST = 1e-4
 """Smaller shares of either kind are no shares: an epoch would be without end."""
@@ -22,3 +23,8 @@ def check_share(labelled_share: object) -> None:
             f'{1 - SMALLEST}. To train without any label, set labels_per_class=0 of lfi.FewLabels; with '
             'all labels, leave lfi.FewLabels and few_labels out'
         )
+
+
+def is_unlabelled(sample: Any) -> bool:
+    """Whether a sample is marked as one without a label."""
+    return bool(sample.metainfo.get(UNLABELLED, False))

@@ -39,6 +39,16 @@ class InteractionStates:
         return self.tokens[-1][:, -n:].mT.unflatten(-1, self.grid)
 
 
+    def of_questions(self, start: int, number: int) -> InteractionStates:
+        """The states with the answers to some of the questions alone; without any as where nothing was asked."""
+        if not number or self.asked is None:
+            return replace(self, asked=None, attention=())
+        own = slice(start, start + number)
+        return replace(
+            self, asked=self.asked[:, own], attention=tuple(each[:, own] for each in self.attention)
+        )
+
+
 class InteractionRecord:
     """Holds the `InteractionStates` of the latest forward pass inside `record_interactions()`.
 
@@ -154,13 +164,9 @@ class InteractionRecorder:
         """Give each record the answers to its own questions, of states with all records' queries."""
         start = 0
         for record in self._records:
-            asked: Tensor | None = None
-            attention: tuple[Tensor, ...] = ()
-            if states.asked is not None and record.questions is not None:
-                own = slice(start, start + record.questions.shape[-2])
-                asked, attention = states.asked[:, own], tuple(each[:, own] for each in states.attention)
-                start = own.stop
-            record.write(replace(states, asked=asked, attention=attention))
+            number = 0 if record.questions is None else record.questions.shape[-2]
+            record.write(states.of_questions(start, number))
+            start += number
 
     def _valid_patches(self, images: int, grid: tuple[int, int], device: torch.device) -> Tensor | None:
         """(B, H * W) bool, the patches that show any of their image; None where no image is padded."""

@@ -1,4 +1,1 @@
-"""What a batch of an OpenMMLab data loader says of its images, and the teacher's maps in its views.
-
-It imports `structures`, backbones and teachers, and knows no student.
-"""
+"""What data preprocessors do to a batch, and hooks that look into it. It knows no student."""

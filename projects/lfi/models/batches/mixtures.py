@@ -56,12 +56,6 @@ def refuse_unrecorded_mixtures(data_preprocessor: nn.Module) -> None:
         )
 
 
-def recorded_mixture(data_samples: Sequence) -> BatchMixture | None:
-    """How the images of a batch were mixed, or None where they were not, or nothing recorded it."""
-    mixture: BatchMixture | None = data_samples[0].metainfo.get('mixture')
-    return mixture
-
-
 class RecordedBatchAugment(RandomBatchAugment):
     """A `RandomBatchAugment` that keeps what it has drawn until it is asked.
 
@@ -76,8 +70,8 @@ class RecordedBatchAugment(RandomBatchAugment):
         if unknown := unknown_ways(augment):
             raise ValueError(
                 f'data_preprocessor.batch_augments has {type(unknown[0]).__name__}: it is not known what it '
-                'mixes, and a teacher_cache holds the maps of single images. Use Mixup, CutMix or ResizeMix, '
-                'or ask the teacher online, by teacher_cache=None'
+                'mixes, and a cache holds the maps of single images. Use Mixup, CutMix or ResizeMix, '
+                'or ask the teacher online, by teacher.cache=None'
             )
         self.__dict__.update(vars(augment))
         self._drawn: BatchMixture | None = None

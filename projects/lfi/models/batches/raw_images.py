@@ -16,19 +16,19 @@ DARK = 16.0
 DARKENED = -64.0
 
 
-def check_images(data_preprocessor: nn.Module, teacher_cache: str | None) -> None:
+def check_images(data_preprocessor: nn.Module, cache: str | None) -> None:
     """Let a teacher see the images that it takes a batch for, and tell how they were mixed.
 
     Args:
         data_preprocessor: of the student.
-        teacher_cache: folder of the teacher's cache; None for a teacher that is asked online.
+        cache: folder of the teacher's cache; None for a teacher that is asked online.
 
     Raises:
         ValueError: if images are mixed while there is a cache, and not as `record_mixtures` knows it.
     """
-    if teacher_cache is None:
+    if cache is None:
         refuse_normalized_images(data_preprocessor)
-    if teacher_cache is not None or mixes_as_known(data_preprocessor):
+    if cache is not None or mixes_as_known(data_preprocessor):
         record_mixtures(data_preprocessor)
 
 

@@ -1,202 +1,623 @@
-"""The parts of every student, whatever it learns from, and its class before any task's model."""
+"""The student: a task's model that learns from a teacher by parts."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import torch
 from mmengine.model import BaseModel
-from torch import Tensor
+from torch import Tensor, nn
 
-from lfi.models.backbones import InteractionQueryViT, InteractionStates
-from lfi.models.batches.raw_images import correct_image_sizes
-from lfi.models.batches.samples import valid_sizes_of
-from lfi.models.losses import AffinityPrior
+from lfi.models.backbones import InteractionStates
+from lfi.models.batches.mixtures import mixes_recorded, refuse_unrecorded_mixtures
+from lfi.models.batches.pixel_format import pixel_format
+from lfi.models.batches.raw_images import check_images, correct_image_sizes
+from lfi.models.supervision import Interactions, StudentOutputs, StudentWidths, SupervisionPart
+from lfi.models.teachers import Teacher, VLMAttentionTeacher, build_teacher, text_dims_of
 from lfi.registry import MODELS, build_part
-from lfi.utils.modules import mixed_class
+from lfi.structures import (
+    BatchView,
+    InteractionMaps,
+    PixelFormat,
+    StudentGrid,
+    is_unlabelled,
+    maps_in_view,
+    mark,
+    recorded_mixture,
+    valid_sizes_of,
+)
+from lfi.utils.modules import eval_mode, mixed_class
+
+from .freezing import freeze_unread
+from .parts import build_control, build_supervision, check_teacher, needs_of
+from .predict_by import PredictBy
+from .readout import InteractionReadout
+from .tasks import TASKS, task_of
+from .tasks.pretraining import Pretraining
 
 if TYPE_CHECKING:
 
     class _TaskModel(BaseModel):
-        """Of what a mixin stands before."""
+        """The task's model, before which the student stands."""
 
         backbone: Any
+        head: Any
 
-        def loss(self, inputs: Tensor, data_samples: Sequence, **kwargs: Any) -> dict[str, Tensor]: ...
+        def loss(self, inputs: Tensor, data_samples: Sequence, **kwargs: Any) -> dict[str, Any]: ...
 
         def predict(self, inputs: Tensor, data_samples: Sequence | None, **kwargs: Any) -> Sequence: ...
+
+        def extract_feat(self, *args: Any, **kwargs: Any) -> Any: ...
 
 else:
     _TaskModel = object
 
-
-class PaddedPredictMixin(_TaskModel):
-    """Keeps the queries from reading padding at test time, as in training.
-
-    It comes before the model of the task among the bases of a class. In mmseg's windows
-    (`test_cfg.mode='slide'`) learned queries read it all the same: nothing says where a window lies.
-    """
-
-    def predict(self, inputs: Tensor, data_samples: Sequence | None = None, **kwargs: Any) -> Sequence:
-        """The task's predictions."""
-        if data_samples is None:
-            return super().predict(inputs, data_samples, **kwargs)
-        with self.backbone.padded(valid_sizes_of(inputs, data_samples)):
-            return super().predict(inputs, data_samples, **kwargs)
+ARGUMENTS = ('teacher', 'readout', 'supervision', 'control', 'predict_by')
+"""What a student adds to the arguments of its task's model."""
+TRAINING_ONLY = ('teacher', 'supervision', 'control')
+"""Those of them that no prediction needs, as arguments and as parts with weights."""
 
 
-class StudentMixin(PaddedPredictMixin):
-    """Adds to the task's losses the one that needs no teacher; put it before the task model among the bases.
+@MODELS.register_module()
+class Student(_TaskModel):
+    """A model of any task that learns from a teacher, and from what needs no teacher, by supervision parts.
 
-    Every arm of a comparison has it, the task loss alone too, so that arms differ by what they learn from.
+    `dict(type='lfi.Student', task='mmdet.RTMDet', backbone=..., ...)` builds a `StudentRTMDet`: a subclass of
+    the task model's class, with the same arguments, names of parameters, predictions and hooks.
+
+    In a training step the teacher is asked first; the student runs once, with a query for each concept that a
+    part asks about; the task's own loss takes the images that have a label; and each part compares what it
+    has read of the teacher with what the student made. The teacher is built when training begins, and never
+    for testing; `ask` needs none.
 
     Args:
-        *args: the task model's own.
-        affinity_prior: arguments of the `AffinityPrior` on the backbone's last supervised block. Defaults to
-            None: no prior.
+        task: the registered type of the task's model, with its scope. It has one backbone, which gets one
+            image tensor. Defaults to None: a backbone alone, which is pretrained.
+        teacher: config of a teacher that `lfi.registry.TEACHERS` knows, and `cache`, the folder of what
+            `lfi cache` wrote, which is read in place of asking. Defaults to None: no part needs a teacher.
+        readout: arguments of the `InteractionReadout`, by which the student answers texts. `text_dims`
+            defaults to what the teacher's config says. Defaults to None: the read-out's own where a part or
+            `predict_by` reads it, and else no read-out.
+        supervision: configs of supervision parts by names of one's own. None in place of a config switches a
+            part off. Parts run in the order of their names. Defaults to none: the task's loss alone.
+        control: config of a negative control, which acts in training. Defaults to None.
+        predict_by: config of what predicts: `lfi.ByHead`, `lfi.ByTexts`. Defaults to None: the task model's
+            own way; without a task `lfi.ByFeatures`.
         **kwargs: the task model's own.
 
     Raises:
-        TypeError: if the backbone records no interactions.
+        ValueError: if the task's model does not fit; for an unknown part, one that needs what is not there,
+            or a control that changes nothing; the message names the option and what to write.
+        TypeError: if a part or a read-out needs a backbone that can be asked, and this one cannot.
     """
 
-    asks = False
-    """Whether the student is asked about concepts in training."""
+    readout: InteractionReadout | None
+    _teacher: Teacher | None = None
+    _pixels: tuple[nn.Module, PixelFormat] | None = None
+    _features: Any = None
+    # Values are checked once: a check waits for the device.
+    _is_checked = False
 
-    training_only: ClassVar[tuple[str, ...]] = ('affinity_prior',)
-    """Arguments and parts that this class adds for training alone; `training_only_of` has its bases' too."""
+    def __new__(cls, *args: Any, task: str | None = None, **kwargs: Any) -> Student:
+        """An instance of the class for the task's model."""
+        kind = student_class(task) if cls is Student else cls
+        return object.__new__(kind)
 
-    def __init__(self, *args: Any, affinity_prior: Mapping | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        task: str | None = None,
+        teacher: Mapping | None = None,
+        readout: Mapping | None = None,
+        supervision: Mapping = MappingProxyType({}),
+        control: Mapping | None = None,
+        predict_by: Mapping | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
-        require_interactions(self)
+        _require_one_backbone(self)
+        kind = Pretraining if task is None else task_of(type(self))
+        assert kind is not None
+        self.family = kind()
         correct_image_sizes(self.data_preprocessor)
-        freeze_unread_queries(self.backbone)
-        if not self.asks:
-            freeze_unasked(self.backbone)
-            learn_locations(self.backbone, affinity_prior is not None)
-        self.affinity_prior: AffinityPrior | None = None
-        if affinity_prior is not None:
-            self.affinity_prior = build_part('affinity_prior', affinity_prior, type='lfi.AffinityPrior')
-
-    def loss(self, inputs: Tensor, data_samples: Sequence, **kwargs: Any) -> dict[str, Tensor]:
-        """The task's losses, joined by the prior's.
-
-        A recording around the call shares its forward pass.
-        """
-        valid_sizes = valid_sizes_of(inputs, data_samples)
-        with self.backbone.record_interactions(valid_sizes=valid_sizes) as record:
-            losses = super().loss(inputs, data_samples, **kwargs)
-        return {**losses, **self.prior_losses(record.states)}
-
-    def prior_losses(self, states: InteractionStates) -> dict[str, Tensor]:
-        """The prior's losses for a recorded forward pass; empty without a prior."""
-        if self.affinity_prior is None:
-            return {}
-        valid = None if states.valid is None else states.valid.unflatten(1, states.grid)
-        return self.affinity_prior(states.locations(), valid)
-
-
-def require_interactions(model: torch.nn.Module) -> None:
-    """Raise a TypeError if a model's backbone records no interactions."""
-    if not hasattr(model.backbone, 'record_interactions'):
-        raise TypeError(
-            f'{type(model).__name__} needs an lfi.InteractionQueryViT as backbone, or another one in an '
-            f'lfi.InteractionQueryAdapter; got {type(model.backbone).__name__}'
+        self.family.set_up(self)
+        self.predict_by: PredictBy = build_part(
+            'predict_by', {} if predict_by is None else predict_by, type=self.family.predicts_by
         )
+        self.teacher_cfg = None if teacher is None else self.predict_by.teacher_of(teacher)
+        parts = build_supervision(supervision, self.family, self.teacher_cfg)
+        self.readout = self._build_readout(readout, parts)
+        widths = StudentWidths(*self._widths(), self._text_dims)
+        for part in parts.values():
+            part.build_heads(widths)
+        self.supervision = nn.ModuleDict(parts)
+        self.control = build_control(control, parts)
+        self.needs = needs_of(parts.values())
+        if parts or self.readout is not None:
+            self._require_asked_backbone()
+        if self.needs:
+            assert self.teacher_cfg is not None
+            check_images(self.data_preprocessor, self.teacher_cfg.get('cache'))
+        freeze_unread(self.backbone, self.readout, self._reads())
+        self.predict_by.check(self)
+
+    # -- What is built ---------------------------------------------------------------------------------------
+
+    def _build_readout(
+        self, readout: Mapping | None, parts: Mapping[str, SupervisionPart]
+    ) -> InteractionReadout | None:
+        read = self.predict_by.reads_readout or any(isinstance(part, Interactions) for part in parts.values())
+        if readout is None and not read:
+            return None
+        arguments = dict(readout or {})
+        defaults: dict[str, Any] = {'embed_dims': getattr(self.backbone, 'query_dims', 0)}
+        for part in parts.values():
+            defaults.update(part.readout_defaults)
+        if arguments.get('text_dims') is None:
+            arguments['text_dims'] = self._text_dims()
+        self._require_asked_backbone()
+        built: InteractionReadout = build_part('readout', arguments, type='lfi.InteractionReadout', **defaults)
+        compares = any({'concept_scores', 'presence'} & part.reads for part in parts.values())
+        if parts and built.rivalry and not compares:
+            raise ValueError(
+                f'readout.rivalry={built.rivalry} weighs answers by the scores over concepts, which learn '
+                'nothing where concepts_weight and presence_weight of supervision.interactions.loss are 0: '
+                'remove it'
+            )
+        return built
+
+    def _text_dims(self) -> int:
+        """The width of the teacher's text space, by its config."""
+        if getattr(self, 'readout', None) is not None:
+            return self.readout.text_dims
+        if self.teacher_cfg is None:
+            raise ValueError(
+                'readout.text_dims is not known without model.teacher: set it to the width of the text space'
+            )
+        return text_dims_of(self.teacher_cfg)
+
+    def _widths(self) -> tuple[int, int]:
+        """Of tokens, and of the pooled vector."""
+        tokens = getattr(self.backbone, 'query_dims', 0)
+        return tokens, getattr(getattr(self, 'head', None), 'in_channels', None) or tokens
+
+    def _require_asked_backbone(self) -> None:
+        if not hasattr(self.backbone, 'record_interactions'):
+            raise TypeError(
+                f'{type(self).__name__} needs an lfi.InteractionQueryViT as backbone, or another one in an '
+                f'lfi.InteractionQueryAdapter; got {type(self.backbone).__name__}'
+            )
+
+    def _reads(self) -> frozenset[str]:
+        """What the parts read of the student."""
+        read = frozenset().union(*(part.reads for part in self.supervision.values()))
+        if 'scores' in read and self.predict_by.reads_readout:
+            read |= {'presence'}
+        return read
+
+    # -- The teacher -----------------------------------------------------------------------------------------
+
+    @property
+    def teacher(self) -> Teacher:
+        """The teacher; building it loads its weights and embeds the concepts, or opens the cache.
+
+        Raises:
+            TypeError: if the student has none.
+        """
+        if self._teacher is None:
+            if self.teacher_cfg is None:
+                raise TypeError(f'{type(self).__name__} has no teacher: set model.teacher')
+            teacher = build_teacher(self.teacher_cfg, self.needs)
+            check_teacher(teacher, self.supervision, self.readout, self.family.num_classes(self))
+            if self.teacher_cfg.get('cache') is not None:
+                self._check_mixed(teacher)
+            self._teacher = teacher
+        return self._teacher
+
+    @property
+    def has_teacher(self) -> bool:
+        """Whether the teacher is built."""
+        return self._teacher is not None
+
+    @property
+    def online_teacher(self) -> VLMAttentionTeacher:
+        """The teacher itself.
+
+        Raises:
+            TypeError: if the student reads a cache.
+        """
+        if not isinstance(self.teacher, VLMAttentionTeacher):
+            assert self.teacher_cfg is not None
+            raise TypeError(
+                f'model.teacher.cache={self.teacher_cfg.get("cache")!r} stands in for the teacher: set it to '
+                'None'
+            )
+        return self.teacher
+
+    def _check_mixed(self, teacher: Teacher) -> None:
+        if 'concepts' not in teacher.directions and mixes_recorded(self.data_preprocessor):
+            raise ValueError(
+                'the maps of this teacher have no reading over concepts, and those of one image cannot be '
+                "compared with another's: remove data_preprocessor.batch_augments (or train_cfg.augments), "
+                'or ask the teacher online, by teacher.cache=None'
+            )
+
+    def init_weights(self) -> None:
+        """As the task's model; builds the teacher, or opens its cache, and shows the read-out its texts."""
+        super().init_weights()
+        # The Runner calls this before training only: a missing teacher is known before the first step.
+        if self.supervision:
+            self.predict_by.check_teacher(self)
+        if self.needs:
+            _ = self.teacher, self.pixels
+            if self.readout is not None:
+                self.readout.meet_texts(self.teacher.texts, self.teacher.bank.num_background)
+
+    # -- A batch ---------------------------------------------------------------------------------------------
+
+    @property
+    def pixels(self) -> PixelFormat:
+        """How the data preprocessor makes its pixels; read once, for that waits for the device."""
+        if self._pixels is None or self._pixels[0] is not self.data_preprocessor:
+            # In a tuple, lest the preprocessor be registered twice.
+            self._pixels = self.data_preprocessor, pixel_format(self.data_preprocessor)
+        return self._pixels[1]
+
+    def view_of(self, inputs: Tensor, data_samples: Sequence) -> BatchView:
+        """What a preprocessed batch says of its images; labels only where maps are read."""
+        if not isinstance(inputs, Tensor):
+            raise ValueError(
+                f'{type(self).__name__} gets {type(inputs).__name__} of images, and a student takes one tensor: '
+                'use a data_preprocessor, and a pipeline, of one view of each image'
+            )
+        pixels = self.pixels if self.needs else PixelFormat.raw()
+        labels = self.concept_labels(data_samples) if 'maps' in self.needs else None
+        return BatchView.of(inputs, data_samples, pixels, labels)
+
+    def concept_labels(self, data_samples: Sequence) -> Tensor:
+        """The images' labels among the concepts, and what their captions speak of, (B, C).
+
+        Captions are those of `lfi.LoadCaptionConcepts`. An image that is marked as unlabelled has no labels.
+
+        Raises:
+            ValueError: for an image with neither, if presence is that of the labels alone.
+        """
+        labels = self.family.labels(self, data_samples, len(self.teacher.bank))
+        hidden = [row for row, sample in enumerate(data_samples) if is_unlabelled(sample)]
+        unknown = hidden if self.family.reads_labels else range(len(data_samples))
+        part = self.interactions
+        if part is not None and part.reading.presence == 'label':
+            if any('gt_concepts' not in data_samples[row] for row in unknown):
+                raise ValueError(
+                    "presence='label' takes for absent what no label names, and some images have no label: "
+                    "set supervision.interactions.reading.presence to 'best-location' or 'image'"
+                )
+        if hidden:
+            # What annotations there are is not to be known.
+            rows = torch.tensor(hidden).to(labels.device, non_blocking=True)
+            labels = labels.index_fill(0, rows, 0)
+        captions = [sample.gt_concepts for sample in data_samples if 'gt_concepts' in sample]
+        if captions:
+            # A data set with captions may stand beside one without; all are on one device.
+            named = [sample.get('gt_concepts', captions[0][:0]) for sample in data_samples]
+            spoken = mark(torch.zeros_like(labels), named)
+            refuse_unrecorded_mixtures(self.data_preprocessor)
+            mixture = recorded_mixture(data_samples)
+            labels = torch.maximum(labels, spoken if mixture is None else mixture.mix_labels(spoken))
+        return labels
+
+    # -- One training step -----------------------------------------------------------------------------------
+
+    def loss(self, inputs: Tensor, data_samples: Sequence, **kwargs: Any) -> dict[str, Any]:
+        """The task's losses, joined by those of the supervision parts."""
+        own = partial(super().loss, **kwargs) if kwargs else super().loss
+        view = self.view_of(inputs, data_samples)
+        reads = self._reads()
+        wants_features = bool({'vector', 'scores'} & reads)
+        if not self.supervision:
+            return self.family.loss(self, own, view, data_samples, wants_features)[0]
+        targets = self.targets(view)
+        questions = self._questions(targets, 'scores' in reads)
+        with self.backbone.record_interactions(_joined(questions), view.valid_sizes) as record:
+            losses, features = self.family.loss(self, own, view, data_samples, wants_features)
+        states = _split(record.states, questions)
+        vector = scores = None
+        if 'vector' in reads:
+            vector = self.family.vector(features)
+        if 'scores' in reads:
+            scores = self.predict_by.scores(self, features, states['predict_by'])
+        texts = self.teacher.texts if self.needs else None
+        has_task = bool(losses)
+        for name, part in self._parts():
+            outputs = StudentOutputs(states[name], vector, scores, self.readout, texts)
+            terms = part(outputs, targets[name])
+            if twice := losses.keys() & terms.keys():
+                raise ValueError(
+                    f'supervision.{name} gives {min(twice)!r}, which another part or the task gives too: one '
+                    'of them is enough'
+                )
+            losses.update(terms)
+        if not has_task:
+            first = next(iter(losses))
+            losses[first] = losses[first] + _unread(features)
+        return losses
+
+    def targets(self, view: BatchView) -> dict[str, Any]:
+        """What each part learns towards, as the control has it; None for parts without a teacher."""
+        grid = StudentGrid.of(self.backbone, view.size)
+        said = self.teacher.targets(view, grid, self.needs) if self.needs else None
+        if said is not None and self.control is not None and self.training:
+            said = self.control.change_targets(said)
+        read = {}
+        for name, part in self._parts():
+            target = None
+            if part.needs:
+                target = part.read(said, view, grid)
+                if not self._is_checked:
+                    _check(part, target, view)
+                if self.control is not None and self.training:
+                    target = self.control.change_read(name, part, target, len(self.teacher.bank))
+            read[name] = target
+        if not self._is_checked and self.readout is not None and self.needs:
+            # A checkpoint from which training began may have brought those of another bank.
+            self.readout.meet_rivals(self.teacher.texts, self.teacher.bank.num_background)
+        self._is_checked = True
+        return read
+
+    def _parts(self) -> Iterator[tuple[str, SupervisionPart]]:
+        parts: Any = self.supervision.items()
+        return iter(sorted(parts))
+
+    def _questions(self, targets: Mapping[str, Any], with_scores: bool) -> dict[str, Tensor | None]:
+        """What the backbone is asked, by who asks."""
+        asked: dict[str, Tensor | None] = {}
+        for name, part in self._parts():
+            asks = self.readout is not None and part.needs
+            asked[name] = part.questions(self.readout, self.teacher.texts, targets[name]) if asks else None
+        if with_scores:
+            asked['predict_by'] = self.predict_by.questions(self)
+        return asked
+
+    @contextmanager
+    def features_taken(self, features: Any) -> Iterator[None]:
+        """Within it the task gets these features, and the backbone does not run."""
+        self._features = features
+        try:
+            yield
+        finally:
+            self._features = None
+
+    def extract_feat(self, *args: Any, **kwargs: Any) -> Any:
+        """The task's features; those of the labelled images while its loss learns from them."""
+        return super().extract_feat(*args, **kwargs) if self._features is None else self._features
+
+    # -- Predictions and answers -----------------------------------------------------------------------------
+
+    def forward(self, inputs: Tensor, data_samples: Any = None, mode: str = 'tensor') -> Any:
+        """As of the task's model; mode 'tensor' gives what `predict_by` has for it."""
+        if mode == 'tensor':
+            return self.predict_by.tensor(self, inputs, partial(super().forward, mode=mode))
+        return super().forward(inputs, data_samples, mode)
+
+    def predict(self, inputs: Tensor, data_samples: Sequence | None = None, **kwargs: Any) -> Sequence:
+        """The predictions; queries read no padding, as in training."""
+        own = partial(super().predict, **kwargs)
+        if data_samples is None or not hasattr(self.backbone, 'padded'):
+            return self.predict_by.predict(self, inputs, data_samples, own)
+        with self.backbone.padded(valid_sizes_of(inputs, data_samples)):
+            return self.predict_by.predict(self, inputs, data_samples, own)
+
+    @property
+    def interactions(self) -> Interactions | None:
+        """The part that learns from interaction maps, or None."""
+        return next((part for part in self.supervision.values() if isinstance(part, Interactions)), None)
+
+    @torch.no_grad()
+    def ask(
+        self, images: Tensor, texts: Tensor, valid_sizes: Sequence[tuple[int, int]] | None = None
+    ) -> InteractionMaps:
+        """Ask the student where concepts are, and whether; any texts will do.
+
+        A model in training mode answers as in evaluation mode, and is in training mode afterwards.
+
+        Args:
+            images: (B, 3, H, W), as the backbone gets them.
+            texts: (M, E), unit embeddings by the text tower of the training's teacher.
+            valid_sizes: height and width in pixels of each image's area at the top left that is not padding.
+                Defaults to None, all of it.
+
+        Returns:
+            Maps over positions, one for each text at each supervised layer, with the student's own presence.
+
+        Raises:
+            ValueError: if the student has no read-out, or the texts are not as wide as `readout.text_dims`.
+        """
+        readout = self._asked_readout()
+        if texts.ndim != 2 or texts.shape[1] != readout.text_dims:
+            raise ValueError(
+                f'texts must be (M, E) with E = readout.text_dims = {readout.text_dims}, '
+                f'got shape {tuple(texts.shape)}'
+            )
+        sizes = valid_sizes_of(images, None) if valid_sizes is None else valid_sizes
+        questions = readout.questions(texts)
+        with eval_mode(self), self.backbone.record_interactions(questions, sizes) as record:
+            self.backbone(images)
+            return self.answers(record.states, images, texts, sizes)
+
+    def _asked_readout(self) -> InteractionReadout:
+        if self.readout is None:
+            raise ValueError(
+                f'{type(self).__name__} has no read-out to answer texts by: it learns no interactions'
+            )
+        return self.readout
+
+    def answers(
+        self,
+        states: InteractionStates,
+        images: Tensor,
+        texts: Tensor,
+        valid_sizes: Sequence[tuple[int, int]],
+    ) -> InteractionMaps:
+        """The answers of a forward pass that was asked: what `ask` returns, for those who make the pass.
+
+        Args:
+            states: what the backbone recorded of it, with the questions of the texts.
+            images: (B, 3, H, W), as `ask` has them.
+            texts: (M, E), as `ask` has them.
+            valid_sizes: as `ask` has them.
+        """
+        b, m = len(images), len(texts)
+        everywhere = InteractionMaps(
+            logits=images.new_zeros(b, 1, m, 1, 1, dtype=torch.float32),
+            presence=images.new_ones(b, m, dtype=torch.float32),
+            valid=torch.ones(b, 1, 1, dtype=torch.bool, device=images.device),
+        )
+        grid = StudentGrid.of(self.backbone, (images.shape[-2], images.shape[-1]))
+        like = maps_in_view(everywhere, grid, valid_sizes)
+        return self.predict_by.answers(self, states, texts, like)
+
+    @torch.no_grad()
+    def predict_interactions(
+        self, inputs: Tensor, data_samples: Sequence
+    ) -> tuple[InteractionMaps, InteractionMaps]:
+        """Teacher's and student's maps of a batch, over positions, of the same concepts on the same grid.
+
+        In training mode they are those of evaluation mode, as `ask` says; a negative control changes none.
+
+        Raises:
+            TypeError: if the student learns no interactions.
+        """
+        part, readout = self._interactions(), self._asked_readout()
+        with eval_mode(self):
+            view = self.view_of(inputs, data_samples)
+            grid = StudentGrid.of(self.backbone, view.size)
+            teacher = part.read(self.teacher.targets(view, grid, part.needs), view, grid)
+            questions = readout.questions(self.teacher.texts, teacher.concepts)
+            with self.backbone.record_interactions(questions, view.valid_sizes) as record:
+                self.backbone(inputs)
+            return teacher, self.predict_by.answers(self, record.states, self.teacher.texts, teacher)
+
+    @torch.no_grad()
+    def teacher_answers(
+        self,
+        images: Tensor,
+        valid_sizes: Sequence[tuple[int, int]] | None = None,
+        labels: Tensor | None = None,
+    ) -> tuple[InteractionMaps, InteractionMaps]:
+        """The teacher's maps on the student's grid, as they are read.
+
+        No label raises their presence, and no negative control changes them.
+
+        Args:
+            images: as `ask` has them.
+            valid_sizes: as `ask` has them.
+            labels: (B, C) in [0, 1], the images' labels among the concepts: a step of training asks about
+                these first. Defaults to None, none is known.
+
+        Returns:
+            The maps of all concepts of the bank; and of those that a step of training asks about.
+
+        Raises:
+            TypeError: if the student reads a cache, or learns no interactions.
+        """
+        reading = self._interactions().reading
+        sizes = valid_sizes_of(images, None) if valid_sizes is None else valid_sizes
+        grid = StudentGrid.of(self.backbone, (images.shape[-2], images.shape[-1]))
+        teacher = self.online_teacher
+        maps = teacher.maps_of_all(images, self.pixels, sizes)
+        every, asked = (
+            reading(maps_in_view(each, grid, sizes)) for each in (maps, teacher.asked(maps, labels))
+        )
+        return every, asked
+
+    def _interactions(self) -> Interactions:
+        if self.interactions is None:
+            raise TypeError(f'{type(self).__name__} learns no interactions: it has no lfi.Interactions')
+        return self.interactions
 
 
-def freeze_unread_queries(backbone: InteractionQueryViT) -> None:
-    """Freeze the learned queries where no patches read them.
-
-    They would get no gradient, at which DDP stops.
-    """
-    # One's own backbone need not have this kind.
-    queries = getattr(backbone, 'interaction_queries', None)
-    if queries is not None and backbone.write_back == 'none':
-        queries.requires_grad_(False)
-
-
-def freeze_unlearnt(backbone: torch.nn.Module, positions: bool, presence: bool) -> None:
-    """Freeze what of an `InteractionQueryAdapter` serves terms alone that are not learnt.
-
-    It would get no gradient, at which DDP stops.
+def student_class(task: str | None) -> type[Student]:
+    """The class of a task's students: one for each, with `Student` before the task model's class.
 
     Args:
-        backbone: of a student that is asked.
-        positions: whether the queries' attention is learnt.
-        presence: whether presence is, for which the queries' final state counts.
-    """
-    added = getattr(backbone, 'interaction', None)
-    if added is None or added.queries is not None or presence:
-        return
-    if positions:
-        # Of what the last layer does the attention alone counts.
-        added.layers[-1].attn.proj.requires_grad_(False)
-    else:
-        freeze_unasked(backbone)
-
-
-def freeze_unasked(backbone: torch.nn.Module) -> None:
-    """Freeze what asked queries alone need of an `InteractionQueryAdapter`, for a student that is not asked.
-
-    Its layers have it for themselves; a ViT's blocks share it with the patches. It would get no gradient, at
-    which DDP stops.
-    """
-    added = getattr(backbone, 'interaction', None)
-    if added is not None and added.queries is None:
-        for layer in added.layers:
-            layer.ln1.requires_grad_(False)
-            layer.attn.requires_grad_(False)
-
-
-def learn_locations(backbone: torch.nn.Module, wanted: bool) -> None:
-    """Learn how an `InteractionQueryAdapter` brings maps to locations, or freeze that.
-
-    Where nothing reads the locations it would get no gradient, at which DDP stops.
-
-    Args:
-        backbone: of a student.
-        wanted: whether a loss reads the locations.
-    """
-    added = getattr(backbone, 'interaction', None)
-    if added is not None and added.queries is None:
-        for layer in added.layers:
-            layer.project_map.requires_grad_(wanted)
-
-
-def with_mixin(prefix: str, mixin: type, task: str) -> type[BaseModel]:
-    """A task model's class with a mixin before it.
-
-    Args:
-        prefix: how the new class's name begins.
-        mixin: what comes before the task model among the bases.
-        task: the registered type of the task's model, with its scope, as 'mmdet.MaskRCNN'.
+        task: as `Student` has it.
 
     Raises:
-        ValueError: if the type is not registered, or has the mixin already.
+        ValueError: if the type is not registered, is of no known family, or takes an argument that the
+            student has.
     """
-    kind = MODELS.get(task)
+    if task is None:
+        task = 'mmpretrain.ImageClassifier'
+    kind = MODELS.get(task) if isinstance(task, str) else task
     if not isinstance(kind, type):
         raise ValueError(f'task={task!r} is not a registered model; give its scope too, as in mmdet.MaskRCNN')
-    if issubclass(kind, mixin):
-        raise ValueError(f'task={task!r} has a {mixin.__name__} already: set type={task!r} in its place')
-    found: type[BaseModel] = mixed_class(prefix, mixin, kind)
+    if issubclass(kind, Student):
+        raise ValueError(f'task={task!r} is a student already: name the model of the task alone')
+    if task_of(kind) is None:
+        known = ', '.join(f"{each.package}'s {each.base}" for each in TASKS if each.base)
+        raise ValueError(
+            f'task={task!r} is of no known family of tasks: a student is a model that inherits from {known}, '
+            'or from the base of a family of your own, as docs/extend.md shows'
+        )
+    taken = [name for name in ('task', *ARGUMENTS) if name in inspect.signature(kind.__init__).parameters]
+    if taken:
+        raise ValueError(
+            f'task={task!r} takes an argument {taken[0]!r} of its own, which a student has too: rename it in a '
+            'subclass'
+        )
+    found: type[Student] = mixed_class('Student', Student, kind)
     return found
 
 
-class AnyTask:
-    """A class that builds any task model with a mixin before it, by the config's `task`.
+def _require_one_backbone(model: nn.Module) -> None:
+    """Raise a ValueError if a task's model has no backbone, or several."""
+    named = [name for name, _ in model.named_children() if 'backbone' in name]
+    if named != ['backbone']:
+        raise ValueError(
+            f'{type(model).__name__} has {", ".join(named) or "no backbone"}: a student needs a task whose model '
+            "has one backbone, named 'backbone'; for a model inside another one name the inner model's type"
+        )
 
-    It stands before the mixin. The model that is built is none of the class that is called, which says to the
-    tools what all of them can do.
+
+def _joined(questions: Mapping[str, Tensor | None]) -> Tensor | None:
+    """The questions of all who ask, (B, M, C) or (M, C)."""
+    asked = [each for each in questions.values() if each is not None]
+    if len(asked) < 2:
+        return asked[0] if asked else None
+    images = max(len(each) if each.ndim == 3 else 1 for each in asked)
+    return torch.cat([each if each.ndim == 3 else each.expand(images, -1, -1) for each in asked], 1)
+
+
+def _split(states: InteractionStates, questions: Mapping[str, Tensor | None]) -> dict[str, InteractionStates]:
+    """The states of a pass with the answers to each one's own questions."""
+    found, start = {}, 0
+    for name, asked in questions.items():
+        number = 0 if asked is None else asked.shape[-2]
+        found[name] = states.of_questions(start, number)
+        start += number
+    return found
+
+
+def _check(part: SupervisionPart, target: Any, view: BatchView) -> None:
+    """Check a part's target of a batch; an error names its images."""
+    try:
+        part.check_target(target)
+    except ValueError as error:
+        names = ', '.join(view.names)
+        raise ValueError(f"the teacher's maps: {error}. Its images, in this order: {names}") from error
+
+
+def _unread(features: Sequence[Tensor]) -> Tensor:
+    """0, which gives gradients of 0 to what no loss reads, such as the norms of outputs.
+
+    DDP wants one for each parameter.
+
+    Args:
+        features: the backbone's outputs.
     """
-
-    prefix: ClassVar[str]
-    """How the new class's name begins."""
-    mixin: ClassVar[type]
-    """The mixin before the task's model."""
-
-    def __new__(cls, task: str, **arguments: Any) -> Any:
-        """Build the model; errors as `with_mixin`, and the model's own."""
-        return with_mixin(cls.prefix, cls.mixin, task)(**arguments)
+    return torch.cat([output[:0].flatten() for output in features]).sum()

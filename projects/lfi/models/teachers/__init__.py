@@ -4,12 +4,13 @@
 those that write text. They import `structures` and `concepts`, and know no student.
 """
 
+from .building import build_teacher, cache_kind
 from .cached_teacher import CachedFeatures, CachedOutputs, CachedTeacher, feature_identity, features_to_cache
 
 # Makes the built-in teacher's trunk known to timm.
 from .loading import shapes_trunk  # noqa: F401
 from .model_config import text_dims_of
-from .teacher_batch import PixelFormat, TeacherBatch
+from .teacher import Teacher
 from .teacher_identity import teacher_identity
 from .vlm_attention_teacher import VLMAttentionTeacher
 
@@ -17,9 +18,10 @@ __all__ = [
     'CachedFeatures',
     'CachedOutputs',
     'CachedTeacher',
-    'PixelFormat',
-    'TeacherBatch',
+    'Teacher',
     'VLMAttentionTeacher',
+    'build_teacher',
+    'cache_kind',
     'feature_identity',
     'features_to_cache',
     'teacher_identity',

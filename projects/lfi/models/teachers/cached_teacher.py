@@ -12,23 +12,28 @@ from torch import Tensor
 from lfi.concepts import ConceptBank
 from lfi.structures import (
     DIRECTIONS,
+    BatchView,
     ImageFeatures,
     InteractionMaps,
     Pieces,
+    StudentGrid,
+    maps_in_view,
     mean_maps,
+    mixed_maps_in_view,
     shown_enough,
     shown_shares,
     unpack,
 )
 from lfi.structures.interaction_cache import CacheError, InteractionCache, StoredMaps, difference
 
+from .asked_concepts import asked_at_once, most_present
 from .families import AUTO
-from .teacher_batch import TeacherBatch, asked_at_once, most_present
+from .teacher import Teacher
 from .teacher_identity import teacher_identity
 from .vlm_attention_teacher import VLMAttentionTeacher
 
 
-class CachedOutputs:
+class CachedOutputs(Teacher):
     """What a teacher said of the unaugmented images, written once by `lfi cache`.
 
     Training with it needs neither the teacher's weights nor its time. The data loader's workers read the
@@ -51,10 +56,6 @@ class CachedOutputs:
         self.bank = bank_of(self.cache)
         self._texts = self.bank.embeddings
 
-    def __deepcopy__(self, memo: dict) -> CachedOutputs:
-        # Averaged copies of a student (EMA) share its teacher.
-        return self
-
     @property
     def directions(self) -> tuple[str, ...]:
         """The readings that its maps have."""
@@ -75,6 +76,17 @@ class CachedOutputs:
         """The concepts' embeddings (C, E), on the device of the latest call."""
         return self._texts
 
+    def maps_in(self, view: BatchView, grid: StudentGrid) -> InteractionMaps:
+        """The maps of the views on the student's grid: those of the unaugmented images, warped and mixed.
+
+        Raises:
+            CacheError: as `stored_maps`.
+        """
+        maps, views = self.ask(view), view.views
+        if view.pieces is None and view.mixture is None:
+            return maps_in_view(maps, grid, view.valid_sizes, views)
+        return mixed_maps_in_view(maps, grid, view, views, len(self.bank))
+
     def maps_of(self, stored: Sequence[StoredMaps], device: torch.device) -> InteractionMaps:
         """The maps of unaugmented images, on the teacher's own grid.
 
@@ -87,7 +99,7 @@ class CachedOutputs:
         """
         if any(one.cache != self.cache.digest for one in stored):
             raise CacheError(
-                f'model.teacher_cache={str(self.cache.folder)!r}, but the pipeline reads another cache: give '
+                f'model.teacher.cache={str(self.cache.folder)!r}, but the pipeline reads another cache: give '
                 'lfi.LoadInteractionMaps the same folder'
             )
         self._texts = self._texts.to(device)
@@ -95,27 +107,27 @@ class CachedOutputs:
         records = np.concatenate([one.record for one in stored])
         return unpack(records, manifest.layers, manifest.directions, device)
 
-    def seen(self, batch: TeacherBatch) -> tuple[InteractionMaps, Tensor]:
-        """The maps of a batch's unaugmented images, and the views (B, 2, 3) to warp them into.
+    def stored_maps(self, view: BatchView) -> InteractionMaps:
+        """The maps of a batch's unaugmented images, on their own grid.
 
         Raises:
             CacheError: as `maps_of`; and if the pipeline has read no maps, or recorded no views.
         """
-        if batch.stored is None:
+        if view.stored is None:
             raise CacheError(
-                f"model.teacher_cache={str(self.cache.folder)!r} needs each image's maps: put "
+                f"model.teacher.cache={str(self.cache.folder)!r} needs each image's maps: put "
                 "dict(type='lfi.LoadInteractionMaps', cache=...) with this folder into train_pipeline, that "
                 'of each data set, and '
                 "pack what it reads: PackInputs has algorithm_keys=('view', 'interaction_maps'), "
                 "PackDetInputs meta_keys=(..., 'view', 'interaction_maps')"
             )
-        if batch.views is None:
+        if view.views is None:
             raise CacheError(
-                "model.teacher_cache needs each image's view: put the transforms of train_pipeline that move "
+                "model.teacher.cache needs each image's view: put the transforms of train_pipeline that move "
                 "pixels, in each data set's, into dict(type='lfi.RecordView', transforms=[...]), and pack it:"
                 " PackInputs has algorithm_keys=('view', ...), PackDetInputs meta_keys=(..., 'view')"
             )
-        return self.maps_of(batch.stored, batch.inputs.device), batch.views
+        return self.maps_of(view.stored, view.inputs.device)
 
 
 class CachedTeacher(CachedOutputs):
@@ -126,15 +138,15 @@ class CachedTeacher(CachedOutputs):
         if not self.cache.manifest.keeps_chosen:
             check_map_count(self.cache, len(self.bank))
 
-    def ask(self, batch: TeacherBatch) -> tuple[InteractionMaps, Tensor]:
-        """The maps of a batch's unaugmented images, on their own grid, and the views to warp them into.
+    def ask(self, view: BatchView) -> InteractionMaps:
+        """The maps of a batch's unaugmented images, on their own grid.
 
         Presence is the teacher's own, that of the unaugmented image.
 
         Raises:
-            CacheError: as `seen`.
+            CacheError: as `stored_maps`.
         """
-        return self.seen(batch)
+        return self.stored_maps(view)
 
 
 def open_cache(folder: str, wanted: dict) -> InteractionCache:
@@ -186,12 +198,12 @@ def feature_identity(config: dict) -> dict:
     return {**teacher_identity(config), 'kept': 'features'}
 
 
-def features_to_cache(teacher: VLMAttentionTeacher, batch: TeacherBatch) -> InteractionMaps:
+def features_to_cache(teacher: VLMAttentionTeacher, view: BatchView) -> InteractionMaps:
     """What a cache of features keeps of unaugmented images.
 
     Args:
         teacher: a CNN.
-        batch: the images.
+        view: the images.
 
     Raises:
         ValueError: as `VLMAttentionTeacher.features` and `ImageFeatures.as_maps` say; and if the teacher
@@ -200,9 +212,9 @@ def features_to_cache(teacher: VLMAttentionTeacher, batch: TeacherBatch) -> Inte
     if teacher.logit_bias is not None:
         raise ValueError(
             'features cannot be cached of a teacher with a logit_bias, as SigLIP has one: its presence is no '
-            'softmax over the bank. Train without teacher_cache'
+            'softmax over the bank. Train with teacher.cache=None'
         )
-    features = teacher.features(batch.inputs, batch.pixels, batch.valid_sizes)
+    features = teacher.features_of(view)
     return features.as_maps(teacher.logit_scale)
 
 
@@ -228,9 +240,9 @@ class CachedFeatures(CachedOutputs):
         """The readings that the maps of `ask` have."""
         return DIRECTIONS
 
-    def ask(self, batch: TeacherBatch) -> tuple[InteractionMaps, Tensor]:
+    def ask(self, view: BatchView) -> InteractionMaps:
         """The maps of the concepts' texts with the features; arguments and errors as `CachedTeacher.ask`."""
-        features, views = self.seen(batch)
+        features = self.stored_maps(view)
         locations = features.logits[:, 0]  # [B, E, h, w]
         with torch.autocast(locations.device.type, enabled=False):
             logits = torch.einsum('ce,behw->bchw', self.texts, locations)
@@ -242,30 +254,26 @@ class CachedFeatures(CachedOutputs):
             layers=features.layers,
         )
         if self.max_concepts is not None:
-            maps = most_present(maps, batch.labels, self.bank, self.max_concepts)
-        return maps, views
+            maps = most_present(maps, view.labels, self.bank, self.max_concepts)
+        return maps
 
-    def ask_features(self, batch: TeacherBatch, grid: tuple[int, int]) -> ImageFeatures:
-        """The features of a batch's views.
-
-        Args:
-            batch: of the views.
-            grid: (H, W) of the features' locations.
+    def features_in(self, view: BatchView, grid: StudentGrid) -> ImageFeatures:
+        """The features of the views on the student's grid.
 
         Raises:
-            CacheError: as `seen`; for pictures that the pipeline has mixed; and for one that shows filler in
-                more than half of a location, where there are no features.
+            CacheError: as `stored_maps`; for pictures that the pipeline has mixed; and for one that shows
+                filler in more than half of a location, where there are no features.
         """
-        maps, views = self.seen(batch)
+        maps, views = self.stored_maps(view), view.views
         scale = maps.logits[:, 0].mean((-2, -1)).norm(dim=1)  # [B]
-        if batch.pieces is not None:
-            _refuse_filler(batch.pieces, grid)
-        if batch.mixture is None:
-            maps = maps.warp(views, grid)
+        if view.pieces is not None:
+            _refuse_filler(view.pieces, grid.shape)
+        if view.mixture is None:
+            maps = maps.warp(views, grid.shape)
         else:
             # Each image's features have a mean of the same length, the scale of the teacher's logits.
-            pieces = [Pieces.whole(view) for view in views]
-            maps = mean_maps(*batch.mixture.sources(maps, pieces, grid))
+            pieces = [Pieces.whole(each) for each in views]
+            maps = mean_maps(*view.mixture.sources(maps, pieces, grid.shape))
         return ImageFeatures.of_view(maps, scale, self.texts)
 
 

@@ -93,7 +93,7 @@ def bind_arguments(kind: type, config: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         kind: the class.
-        config: the arguments by name, without `type`.
+        config: the arguments by name, without `type`. `cache` is the student's, and left out.
 
     Returns:
         Each argument by its name.
@@ -102,7 +102,7 @@ def bind_arguments(kind: type, config: Mapping[str, Any]) -> dict[str, Any]:
         TypeError: if an argument is missing, or no class takes it.
     """
     arguments: dict[str, Any] = {}
-    rest = dict(config)
+    rest = {name: value for name, value in config.items() if name != 'cache'}
     for owner in kind.__mro__[:-1]:
         if '__init__' not in vars(owner):
             continue

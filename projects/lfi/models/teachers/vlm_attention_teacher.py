@@ -19,21 +19,22 @@ from lfi.concepts import (
     warn_of_same_embeddings,
 )
 from lfi.registry import EXTRACTORS, TEACHERS, type_of
-from lfi.structures import ImageFeatures, InteractionMaps, numbers_like
+from lfi.structures import BatchView, ImageFeatures, InteractionMaps, PixelFormat, numbers_like
 
+from .asked_concepts import asked_at_once, most_present
 from .batch_norms import fold_batch_norms
 from .embedding_check import EmbeddingCheck
 from .extractors.base import DenseExtractor, JudgingExtractor
 from .families import chosen_extractor
 from .loading.weights import load_vlm
-from .teacher_batch import PixelFormat, TeacherBatch, asked_at_once, most_present
+from .teacher import Teacher
 
 # Times the area of the input size: larger images are prepared one by one.
 LARGE = 4
 
 
 @TEACHERS.register_module()
-class VLMAttentionTeacher:
+class VLMAttentionTeacher(Teacher):
     """Interaction maps of a frozen open_clip model, of mmpretrain's BLIP, or of a generative VLM.
 
     It is no `nn.Module`: it is in no state dict, optimizer or DDP bucket. It stays in eval mode and follows
@@ -119,10 +120,6 @@ class VLMAttentionTeacher:
             self.extractor.check_size(self.input_size, self.bank.embeddings)
         self.max_concepts = asked_at_once(self.bank, max_concepts)
         self._texts = self.bank.embeddings
-
-    def __deepcopy__(self, memo: dict) -> VLMAttentionTeacher:
-        # Averaged copies of a student (EMA) share its teacher.
-        return self
 
     def to(self, device: torch.device) -> VLMAttentionTeacher:
         """Move to a device, unless it is there already."""
@@ -214,13 +211,13 @@ class VLMAttentionTeacher:
             scores = self.logit_scale * pooled.float() @ self._texts.T
             return scores.softmax(-1) if self.logit_bias is None else (scores + self.logit_bias).sigmoid()
 
-    def ask(self, batch: TeacherBatch) -> tuple[InteractionMaps, None]:
-        """The maps of a batch's views, as a call gives them; they need no warping."""
-        return self(batch.inputs, batch.pixels, batch.labels, batch.valid_sizes), None
+    def ask(self, view: BatchView) -> InteractionMaps:
+        """The maps of a batch's views, as a call gives them."""
+        return self(view.inputs, view.pixels, view.labels, view.valid_sizes)
 
-    def ask_features(self, batch: TeacherBatch, grid: tuple[int, int]) -> ImageFeatures:
-        """The features of a batch's views, on the teacher's own grid whatever `grid` is."""
-        return self.features(batch.inputs, batch.pixels, batch.valid_sizes)
+    def features_of(self, view: BatchView) -> ImageFeatures:
+        """The features of a batch's views, as `features` gives them."""
+        return self.features(view.inputs, view.pixels, view.valid_sizes)
 
     @torch.no_grad()
     def features(

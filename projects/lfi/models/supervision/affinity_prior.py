@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
+from typing import Any
 
+import torch
+from torch import Tensor
+
+from lfi.models.losses.log_probabilities import log_affinity
+from lfi.models.losses.means import shared_mean
 from lfi.registry import MODELS
 from lfi.utils.options import check_weights
 
-from .log_probabilities import log_affinity
-from .means import shared_mean
+from .part import StudentOutputs, SupervisionPart
 
 # Odds, and not a share of the whole: then the cosines that the target asks for do not depend on the number of
 # locations N; 1 - TEMPERATURE * ln(SELF_ODDS) on average. On a grid of 8 x 8 it is a share of 0.31.
@@ -21,13 +24,13 @@ TEMPERATURE = 0.1
 
 
 @MODELS.register_module()
-class AffinityPrior(nn.Module):
+class AffinityPrior(SupervisionPart):
     """KL divergence from a fixed affinity of locations to that of the student's patch tokens; no teacher.
 
     The patch tokens of a ViT that is trained from scratch on few images grow alike. This loss keeps them
     apart: location i has 28.3 times the affinity for itself that it has for another location on
     average, and the others j share theirs by exp(-d_ij / (0.55 * side)), d their distance in patches. The
-    student's affinity is softmax_j(cos(f_i, f_j) / 0.1), as in `AttentionTransferLoss`. The target is
+    student's affinity is softmax_j(cos(f_i, f_j) / 0.1), as in `PairwiseAffinity`. The target is
     the same for every image: it is an inductive bias, and no knowledge of what an image shows. So it
     belongs to every arm of a comparison, or to none.
 
@@ -54,6 +57,8 @@ class AffinityPrior(nn.Module):
         ValueError: if `loss_weight` is negative.
     """
 
+    reads = frozenset({'locations'})
+
     _latest: tuple[tuple[tuple[int, int], torch.device], Tensor] | None = None
 
     def __init__(self, loss_weight: float = 2.0) -> None:
@@ -61,7 +66,13 @@ class AffinityPrior(nn.Module):
         check_weights(loss_weight=loss_weight)
         self.loss_weight = loss_weight
 
-    def forward(self, locations: Tensor, valid: Tensor | None = None) -> dict[str, Tensor]:
+    def forward(self, outputs: StudentOutputs, target: Any = None) -> dict[str, Tensor]:
+        """`compare` of the patch tokens of the last supervised layer."""
+        states = outputs.states
+        valid = None if states.valid is None else states.valid.unflatten(1, states.grid)
+        return self.compare(states.locations(), valid)
+
+    def compare(self, locations: Tensor, valid: Tensor | None = None) -> dict[str, Tensor]:
         """Compare the student's affinities with the fixed ones.
 
         Args:
@@ -74,7 +85,7 @@ class AffinityPrior(nn.Module):
         """
         b, _, *grid = locations.shape
         ours = log_affinity(locations, TEMPERATURE, valid)
-        target = self.target((grid[0], grid[1]), locations.device)
+        target = self.affinity((grid[0], grid[1]), locations.device)
         if valid is None:
             counted = locations.new_ones(b, grid[0] * grid[1], dtype=torch.float32)
         else:
@@ -87,18 +98,18 @@ class AffinityPrior(nn.Module):
         per_image = (divergence * counted).sum(1) / count.clamp_min(1)
         return {'loss_affinity': self.loss_weight * shared_mean(per_image, count > 0)}
 
-    def target(self, grid: tuple[int, int], device: torch.device | str = 'cpu') -> Tensor:
+    def affinity(self, grid: tuple[int, int], device: torch.device | str = 'cpu') -> Tensor:
         """The fixed affinities of an (H, W) grid, (H * W, H * W) on the device; each row sums to 1.
 
         That of the latest grid and device is kept.
         """
         key = grid, torch.device(device)
         if self._latest is None or self._latest[0] != key:
-            self._latest = key, self._affinity(grid, key[1])
+            self._latest = key, self._fixed_affinity(grid, key[1])
         return self._latest[1]
 
     @torch.no_grad()
-    def _affinity(self, grid: tuple[int, int], device: torch.device) -> Tensor:
+    def _fixed_affinity(self, grid: tuple[int, int], device: torch.device) -> Tensor:
         side = (grid[0] * grid[1]) ** 0.5
         n = grid[0] * grid[1]
         index = torch.arange(n, device=device)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +11,10 @@ from lfi.models.backbones import InteractionQueryViT, InteractionStates
 from lfi.registry import MODELS
 from lfi.structures import InteractionMaps
 
-from .lfi_image_classifier import LFIImageClassifier
+from .predict_by import PredictBy
+
+if TYPE_CHECKING:
+    from .student import Student
 
 
 def class_activation_maps(
@@ -62,74 +63,57 @@ def _linear_layers(head: nn.Module) -> list[nn.Linear]:
 
 
 @MODELS.register_module()
-class ClassActivationClassifier(LFIImageClassifier):
-    """Measures where a student looks that has a head and no read-out; for testing only.
+class ByClassActivation(PredictBy):
+    """Predicts by a classifier's head, and answers by where the head's evidence for a class lies.
 
-    Its interaction maps are the `class_activation_maps` of the head, so that a baseline stands beside LFI in
-    the configs of `configs/evaluation`. It reads the checkpoints of `FeatureDistillClassifier` and
-    `PriorImageClassifier`; predictions, and presence, are the head's. Concepts beyond the classes have flat
-    maps. The scale of the maps is arbitrary: what depends on it, `energy`, `teacher_nss` and `teacher_kl`,
-    does not compare.
-
-    Args:
-        *args: of `LFIImageClassifier`.
-        **kwargs: likewise.
+    The interaction maps are the `class_activation_maps` of the head, so that a baseline that was asked
+    nothing stands beside LFI in the configs of `configs/evaluation`. Presence is the head's. Concepts beyond
+    the classes have flat maps. The scale of the maps is arbitrary: what depends on it, `energy`,
+    `teacher_nss` and `teacher_kl`, does not compare. It is for testing only.
     """
 
     answers_by_readout = False
 
+    def check_teacher(self, student: Student) -> None:
+        """Refuse training.
+
+        Raises:
+            ValueError: always.
+        """
+        raise ValueError('predict_by=ByClassActivation is for testing only: train with predict_by=None')
+
     def answers(
         self,
+        student: Student,
         states: InteractionStates,
-        images: Tensor,
         texts: Tensor,
-        valid_sizes: Sequence[tuple[int, int]],
+        like: InteractionMaps,
     ) -> InteractionMaps:
-        """The class activation maps of the texts; arguments as of `InteractionDistillMixin.answers`.
+        """The class activation maps of texts, (M, E).
 
         Raises:
             ValueError: for a text that is none of the teacher's concepts; and as `class_activation_maps`
                 says.
         """
-        maps = class_activation_maps(self.backbone, self.head, states)
-        scores = maps.mean((-2, -1)) + _linear_layers(self.head)[0](self.backbone.ln2.bias)
-        concepts = self._concepts(texts)
+        maps = class_activation_maps(student.backbone, student.head, states)
+        scores = maps.mean((-2, -1)) + _linear_layers(student.head)[0](student.backbone.ln2.bias)
+        concepts = _concepts_of(texts, student.teacher.texts)
         known = concepts < maps.shape[1]
         index = concepts.clamp_max(maps.shape[1] - 1)
-        # What it says of the canvas holds, and none of its answers.
-        found = super().answers(states, images, texts, valid_sizes)
-        return replace(
-            found,
+        return InteractionMaps(
             logits=maps[:, index].where(known[:, None, None], 0.0)[:, None],
             presence=scores.softmax(-1)[:, index].where(known, 0.0),
+            valid=like.valid,
             layers=states.layers[-1:],
+            directions=('positions',),
         )
 
-    def predict_interactions(
-        self, inputs: Tensor, data_samples: Sequence
-    ) -> tuple[InteractionMaps, InteractionMaps]:
-        """It has none but those of `ask`.
 
-        Raises:
-            TypeError: always.
-        """
-        raise TypeError(
-            f'{type(self).__name__} is measured by lfi.InteractionMapsHook, and draws no pictures'
+def _concepts_of(texts: Tensor, known: Tensor) -> Tensor:
+    """Which of the teacher's concepts each text is, (M,)."""
+    alike, concepts = (texts @ known.to(texts.device).T).max(1)
+    if (alike < 0.999).any():
+        raise ValueError(
+            "predict_by=ByClassActivation knows its head's classes alone: ask for concepts of its teacher"
         )
-
-    def _concepts(self, texts: Tensor) -> Tensor:
-        """Which of the teacher's concepts each text is, (M,)."""
-        alike, concepts = (texts @ self.teacher.texts.to(texts.device).T).max(1)
-        if (alike < 0.999).any():
-            raise ValueError(
-                f"{type(self).__name__} knows its head's classes alone: ask for concepts of its teacher"
-            )
-        return concepts
-
-    def loss(self, inputs: Tensor, data_samples: Sequence, **kwargs: Any) -> dict[str, Tensor]:
-        """It has none.
-
-        Raises:
-            TypeError: always.
-        """
-        raise TypeError(f'{type(self).__name__} is for testing only')
+    return concepts

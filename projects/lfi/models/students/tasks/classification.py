@@ -1,0 +1,175 @@
+"""Classifiers of mmpretrain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from lfi.models.losses.means import as_of_one_batch
+from lfi.structures import BatchView, is_unlabelled, mark
+from lfi.structures.labels import UNLABELLED
+
+from .hooks import samples_of_training
+from .task import Task, take_rows
+
+if TYPE_CHECKING:
+    from lfi.models.students.student import Student
+
+HEAD_TERM = 'loss_cls'
+"""The name of a head's loss among the terms: the log's `loss` is the sum of all of them."""
+
+
+class Classification(Task):
+    """mmpretrain's `ImageClassifier`, and classes of one's own that inherit from it.
+
+    Without images that are marked as unlabelled the task's loss is mmpretrain's, but for a name: the head's
+    `loss` is `loss_cls` here. MMEngine logs the sum of all terms as `loss`, and a term of that name would
+    take its place.
+    """
+
+    package, base = 'mmpretrain', 'ImageClassifier'
+    provides = frozenset({'vector', 'scores'})
+
+    def set_up(self, student: Student) -> None:
+        """Check the labels of training batches, as `check_labels` says."""
+        check_labels(student.data_preprocessor)
+
+    def num_classes(self, student: Student) -> int | None:
+        """Those of the head."""
+        return getattr(student.head, 'num_classes', None)
+
+    def labels(self, student: Student, data_samples: Sequence, num_concepts: int) -> Tensor:
+        """The images' labels (B, C), those of mixed images included; 0 for an image without a label.
+
+        Raises:
+            AttributeError: if samples have neither `gt_label` nor `gt_score`, as those of several tasks.
+        """
+        if 'gt_score' in data_samples[0]:
+            labels = torch.stack([sample.gt_score for sample in data_samples]).float()
+            return nn.functional.pad(labels, (0, num_concepts - labels.shape[1]))
+        labels = torch.zeros(len(data_samples), num_concepts, device=data_samples[0].gt_label.device)
+        return mark(labels, known_labels(data_samples))
+
+    def loss(
+        self,
+        student: Student,
+        own: Callable[..., dict[str, Any]],
+        view: BatchView,
+        data_samples: Sequence,
+        wants_features: bool,
+    ) -> tuple[dict[str, Any], Sequence[Tensor] | None]:
+        """As the base class; the head's losses are means over the labelled images of all processes.
+
+        So all processes must call it alike. A head whose losses are sums is no such mean.
+
+        Raises:
+            ValueError: if the head's loss is needed alone, and the classifier has a `loss` of its own, which
+                is more than its head's; or as `_loss_of_rows` says.
+        """
+        if student.head is None:
+            raise ValueError(
+                f'{type(student).__name__} has no head, and is for testing only: give model.head, or pretrain '
+                'a backbone without a task, model.task=None'
+            )
+        rows = view.labelled
+        if rows is None and not wants_features:
+            return _of_head(own(view.inputs, data_samples), len(data_samples)), None
+        self._refuse_own_loss(own)
+        features = student.extract_feat(view.inputs)
+        losses = _loss_of_rows(student.head, features, data_samples, rows)
+        return _of_head(losses, len(data_samples if rows is None else rows)), features
+
+    @staticmethod
+    def _refuse_own_loss(own: Any) -> None:
+        function = getattr(own, '__func__', own)
+        if not function.__module__.startswith('mmpretrain.'):
+            raise ValueError(
+                f'{function.__qualname__} is a loss of its own, and images without a label, and lfi.LogitKD, '
+                'need that of the head alone: leave them out, or move the loss into the head'
+            )
+
+
+def _loss_of_rows(
+    head: nn.Module, features: Sequence, data_samples: Sequence, rows: Sequence[int] | None
+) -> dict[str, Tensor]:
+    """A head's losses over the labelled rows.
+
+    Raises:
+        ValueError: if one image of the batch has a label, and the head has batch norms.
+    """
+    if rows is None:
+        found: dict[str, Tensor] = head.loss(features, data_samples)
+        return found
+    taken = take_rows(features, rows)
+    if not rows:
+        # Of no row: 0, whatever the features are.
+        return {'loss': head(taken).sum()}
+    norms = [part for part in head.modules() if isinstance(part, nn.BatchNorm1d)]
+    if len(rows) == 1 and any(norm.training for norm in norms):
+        raise ValueError(
+            f'one image of the batch has a label, {_name(data_samples[rows[0]])}, and the BatchNorm1d of '
+            'the head needs two: give each batch its share of labelled images, by '
+            "train_dataloader.sampler=dict(type='lfi.LabelledShareSampler')"
+        )
+    found = head.loss(taken, [data_samples[row] for row in rows])
+    return found
+
+
+def _of_head(losses: Mapping[str, Any], count: int) -> dict[str, Any]:
+    """A head's losses, means over `count` images, as those of one batch, with `loss` named `loss_cls`."""
+    if 'loss' in losses and HEAD_TERM in losses:
+        raise ValueError(
+            f"the head gives both 'loss' and {HEAD_TERM!r}, and 'loss' is the sum of all terms in the log: "
+            'give its term another name'
+        )
+    # In their order, in which they are added.
+    renamed = {HEAD_TERM if name == 'loss' else name: value for name, value in losses.items()}
+    return as_of_one_batch(renamed, count)
+
+
+def known_labels(data_samples: Sequence) -> list[Tensor]:
+    """The classes (n,) of each image: those of `gt_label`, or n = 0 where the image has no label."""
+    return [sample.gt_label[:0] if is_unlabelled(sample) else sample.gt_label for sample in data_samples]
+
+
+def check_labels(data_preprocessor: nn.Module) -> None:
+    """Let a data preprocessor raise a ValueError for labels from which a head must not learn.
+
+    Batches of training are checked, while they are on the CPU: a label below 0 that no mark accompanies,
+    and images without a label whose labels would be made scores (`to_onehot`, Mixup, CutMix).
+    """
+    data_preprocessor.register_forward_pre_hook(_LabelCheck(), with_kwargs=True)
+
+
+class _LabelCheck:
+    """The check of `check_labels`."""
+
+    def __call__(self, data_preprocessor: nn.Module, arguments: tuple, named: dict[str, Any]) -> None:
+        samples = [sample for sample in samples_of_training(arguments, named) if hasattr(sample, 'metainfo')]
+        marked = [sample for sample in samples if is_unlabelled(sample)]
+        if marked and _makes_scores(data_preprocessor, marked[0]):
+            raise ValueError(
+                f'{_name(marked[0])} has no label, but labels are made scores, as Mixup and CutMix need: '
+                'remove to_onehot and batch_augments of data_preprocessor, and augments of model.train_cfg'
+            )
+        labelled = [sample for sample in samples if 'gt_label' in sample and not is_unlabelled(sample)]
+        labels = [sample.gt_label for sample in labelled if sample.gt_label.device.type == 'cpu']
+        if labels and torch.cat(labels).lt(0).any():
+            wrong = next(sample for sample in labelled if sample.gt_label.lt(0).any())
+            raise ValueError(
+                f'{_name(wrong)} has the label {wrong.gt_label.tolist()}, and no mark that it is unlabelled: '
+                "wrap its data set by dict(type='lfi.FewLabels', labels_per_class=0, dataset=...), or set "
+                f'{UNLABELLED}=True in its data info and add {UNLABELLED!r} to the meta_keys of PackInputs'
+            )
+
+
+def _makes_scores(data_preprocessor: nn.Module, sample: Any) -> bool:
+    options = ('to_onehot', 'batch_augments')
+    return 'gt_score' in sample or any(getattr(data_preprocessor, name, None) for name in options)
+
+
+def _name(sample: Any) -> str:
+    return str(getattr(sample, 'img_path', 'an image'))

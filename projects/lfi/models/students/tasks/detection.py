@@ -1,0 +1,96 @@
+"""Detectors of mmdet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from mmengine.structures import InstanceData, PixelData
+from torch import Tensor, nn
+
+from lfi.structures import BatchView, is_unlabelled, mark
+
+from .hooks import samples_of_training
+from .task import Task, labelled_loss
+
+if TYPE_CHECKING:
+    from lfi.models.students.student import Student
+
+
+class Detection(Task):
+    """mmdet's `BaseDetector`, and all that inherits from it."""
+
+    package, base = 'mmdet', 'BaseDetector'
+
+    def set_up(self, student: Student) -> None:
+        """Take the annotations from images that are marked as unlabelled: mmdet's code asks all for them."""
+        empty_unlabelled(student.data_preprocessor)
+
+    def labels(self, student: Student, data_samples: Sequence, num_concepts: int) -> Tensor:
+        """The categories of an image's objects; those beyond the bank are not looked for."""
+        # Test images may have none.
+        none = torch.zeros(0, dtype=torch.long, device=next(student.parameters()).device)
+        labels = [getattr(sample.get('gt_instances'), 'labels', none) for sample in data_samples]
+        found = torch.zeros(len(labels), num_concepts + 1, device=labels[0].device)
+        # What the bank does not hold falls into an extra last column.
+        return mark(found, [label.clamp_max(num_concepts) for label in labels])[:, :-1]
+
+    def loss(
+        self,
+        student: Student,
+        own: Callable[..., dict[str, Any]],
+        view: BatchView,
+        data_samples: Sequence,
+        wants_features: bool,
+    ) -> tuple[dict[str, Any], Sequence[Tensor] | None]:
+        """As the base class. An image without instances and without the mark stays a negative."""
+        return labelled_loss(student, own, view, data_samples, lambda sample: sample), None
+
+
+def empty_unlabelled(data_preprocessor: nn.Module) -> None:
+    """Let a data preprocessor take the annotations from images that are marked as unlabelled.
+
+    Their annotations then are of the kinds that the labelled images have, and say nothing: mmdet pads the
+    masks and the map of classes of all images where the first has any, and its losses read boxes and labels.
+    It does so in training.
+    """
+    data_preprocessor.register_forward_pre_hook(_Empty(), with_kwargs=True)
+
+
+class _Empty:
+    """Does it, and knows which annotations the latest labelled image had."""
+
+    # Until one tells: masks do no harm where a loss reads none.
+    with_mask = True
+    with_map: bool | None = None
+
+    def __call__(self, data_preprocessor: nn.Module, arguments: tuple, named: dict[str, Any]) -> None:
+        samples = samples_of_training(arguments, named)
+        labelled = [sample for sample in samples if not is_unlabelled(sample)]
+        if labelled and 'gt_instances' in labelled[0]:
+            self.with_mask = 'masks' in labelled[0].gt_instances
+            self.with_map = 'gt_sem_seg' in labelled[0]
+        with_map = getattr(data_preprocessor, 'pad_seg', False) if self.with_map is None else self.with_map
+        for sample in samples:
+            if is_unlabelled(sample):
+                sample.gt_instances = _no_instances(sample, self.with_mask)
+                sample.ignored_instances = _no_instances(sample, self.with_mask)
+                if with_map:
+                    sample.gt_sem_seg = _blank_map(sample)
+
+
+def _no_instances(sample: Any, with_mask: bool) -> InstanceData:
+    none = InstanceData(bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long))
+    if with_mask:
+        from mmdet.structures.mask import BitmapMasks
+
+        height, width = sample.metainfo['img_shape'][:2]
+        none.masks = BitmapMasks(np.zeros((0, height, width), np.uint8), height, width)
+    return none
+
+
+def _blank_map(sample: Any) -> PixelData:
+    """All of the first class, for it counts for nothing, and of ignored pixels alone some losses are NaN."""
+    return PixelData(sem_seg=torch.zeros(1, *sample.metainfo['img_shape'][:2], dtype=torch.long))

@@ -1,0 +1,64 @@
+"""A backbone alone, without a task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from lfi.models.students.predict_by import pooled
+from lfi.structures import BatchView
+
+from .task import Task
+
+if TYPE_CHECKING:
+    from lfi.models.students.student import Student
+
+
+class Pretraining(Task):
+    """A backbone that learns from images without labels, by mmpretrain's `ImageClassifier` without a head.
+
+    Labels are never read, even where the data set has them. Any model of OpenMMLab with such a backbone
+    begins with the checkpoint by `init_cfg=dict(type='Pretrained', checkpoint=..., prefix='backbone.')`.
+    """
+
+    provides = frozenset({'vector'})
+    reads_labels = False
+    predicts_by = 'lfi.ByFeatures'
+
+    def set_up(self, student: Student) -> None:
+        """Refuse what would learn nothing.
+
+        Raises:
+            ValueError: if there is a neck or a head, or nothing to learn.
+        """
+        for name in ('neck', 'head'):
+            if getattr(student, name) is not None:
+                raise ValueError(
+                    f'{name}={type(getattr(student, name)).__name__} would learn nothing without a task: set '
+                    f"{name}=None, or name the task, as task='mmpretrain.ImageClassifier'"
+                )
+
+    def labels(self, student: Student, data_samples: Sequence, num_concepts: int) -> Tensor:
+        """No image has a label: zeros (B, C)."""
+        tensors = (value for value in data_samples[0].values() if isinstance(value, Tensor))
+        device = next(tensors, next(student.parameters())).device
+        return torch.zeros(len(data_samples), num_concepts, device=device)
+
+    def loss(
+        self,
+        student: Student,
+        own: Callable[..., dict[str, Any]],
+        view: BatchView,
+        data_samples: Sequence,
+        wants_features: bool,
+    ) -> tuple[dict[str, Any], Sequence[Tensor] | None]:
+        """No loss of a task's own, and the backbone's features."""
+        features: Sequence[Tensor] = student.extract_feat(view.inputs)
+        return {}, features
+
+    def vector(self, features: Sequence[Tensor]) -> Tensor:
+        """The last of the features, pooled over locations."""
+        return pooled(features[-1])

@@ -1,0 +1,132 @@
+"""The base class of task families, and which one a model is of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from torch import Tensor
+
+from lfi.structures import BatchView
+
+if TYPE_CHECKING:
+    from lfi.models.students.student import Student
+
+TASKS: list[type[Task]] = []
+"""The task families that are known."""
+
+
+class Task:
+    """Base class of task families: an image's labels among the concepts, and how the task's own loss runs.
+
+    A subclass that names a `base` is known from then on.
+    """
+
+    package: ClassVar[str] = ''
+    """The project of the models."""
+    base: ClassVar[str] = ''
+    """The class of the project from which all models of the family inherit."""
+    provides: ClassVar[frozenset[str]] = frozenset()
+    """What parts may read of the task's model, of 'vector' and 'scores'."""
+    reads_labels: ClassVar[bool] = True
+    """Whether labels are read: then the concepts begin with the data set's classes, in its order."""
+    predicts_by: ClassVar[str] = 'lfi.ByHead'
+    """What predicts by default."""
+
+    def __init_subclass__(cls) -> None:
+        TASKS.append(cls)
+
+    @classmethod
+    def fits(cls, kind: type) -> bool:
+        """Whether a model's class is of the family. The project is not imported for that."""
+        return any(
+            base.__name__ == cls.base and base.__module__.partition('.')[0] == cls.package
+            for base in kind.__mro__
+        )
+
+    def set_up(self, student: Student) -> None:
+        """Prepare a student when it is built, as by hooks of its data preprocessor."""
+
+    def num_classes(self, student: Student) -> int | None:
+        """How many classes the head tells apart; None where that is not one number."""
+        return None
+
+    def labels(self, student: Student, data_samples: Sequence, num_concepts: int) -> Tensor:
+        """The images' labels among the concepts, (B, num_concepts) in [0, 1]."""
+        raise NotImplementedError
+
+    def loss(
+        self,
+        student: Student,
+        own: Callable[..., dict[str, Any]],
+        view: BatchView,
+        data_samples: Sequence,
+        wants_features: bool,
+    ) -> tuple[dict[str, Any], Sequence[Tensor] | None]:
+        """Run the student, whose task learns from the images that have a label.
+
+        The backbone sees all images, in one pass. An image that is marked as unlabelled is no negative: the
+        task never sees it. Where no image has a label the task's losses are exactly 0, with gradients of 0,
+        as DDP wants them.
+
+        Args:
+            student: the student.
+            own: the task model's loss, `own(inputs, data_samples)`.
+            view: the batch.
+            data_samples: of the batch.
+            wants_features: whether a part reads the vector or the scores.
+
+        Returns:
+            The task's losses, and the features that its head takes where these are wanted.
+        """
+        raise NotImplementedError
+
+    def vector(self, features: Sequence[Tensor]) -> Tensor:
+        """The image's vector, (B, C), of the features that a head takes."""
+        return features[-1]
+
+
+def task_of(kind: type) -> type[Task] | None:
+    """The family of a model's class, or None where none is known. The latest that fits counts."""
+    return next((task for task in reversed(TASKS) if task.base and task.fits(kind)), None)
+
+
+def labelled_loss(
+    student: Student,
+    own: Callable[..., dict[str, Any]],
+    view: BatchView,
+    data_samples: Sequence,
+    blank: Callable[[Any], Any],
+) -> dict[str, Any]:
+    """A dense task's own loss, over the images that have a label.
+
+    Args:
+        student: the student.
+        own: the task model's loss, which asks the student for features once.
+        view: the batch.
+        data_samples: of the batch.
+        blank: makes a sample of an unlabelled image that the task's loss takes; it counts for nothing.
+    """
+    rows = view.labelled
+    if rows is None:
+        return own(view.inputs, data_samples)
+    # The task wants one image at least; its losses then count for nothing.
+    taken = list(rows) or [0]
+    samples = [data_samples[row] for row in taken] if rows else [blank(data_samples[0])]
+    with student.features_taken(take_rows(student.extract_feat(view.inputs), taken)):
+        losses = own(take_rows(view.inputs, taken), samples)
+    return losses if rows else {name: _nothing(value) for name, value in losses.items()}
+
+
+def take_rows(features: Any, rows: Sequence[int]) -> Any:
+    """The rows of all tensors in (nested) sequences."""
+    if isinstance(features, Tensor):
+        import torch
+
+        index = torch.tensor(rows, dtype=torch.long)
+        return features.index_select(0, index.to(features.device, non_blocking=True))
+    return type(features)(take_rows(part, rows) for part in features)
+
+
+def _nothing(value: Any) -> Any:
+    return [_nothing(each) for each in value] if isinstance(value, list | tuple) else 0 * value

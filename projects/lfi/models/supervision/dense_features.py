@@ -1,0 +1,85 @@
+"""Baseline: copy the teacher's features of every location."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lfi.models.losses.means import ChannelStandardisation, RunningMean
+from lfi.registry import MODELS
+from lfi.structures import BatchView, StudentGrid, Targets
+from lfi.utils.options import check_weights
+
+from .part import StudentOutputs, StudentWidths, SupervisionPart, mean_over_images
+
+
+@MODELS.register_module()
+class DenseFeatures(SupervisionPart):
+    """Half of 1 - cosine and half of the smooth L1 distance to the teacher's standardised features.
+
+    The two distances and their weights are those of DUNE (Sariyildiz et al., CVPR 2025); AM-RADIO (Ranzinger
+    et al., CVPR 2024) and Theia (Shang et al., CoRL 2024) take the same two, 0.9 and 0.1. A two-layer
+    perceptron, as UNIC's (Sariyildiz et al., ECCV 2024), maps the student's tokens to the teacher's width.
+
+    Args:
+        loss_weight: 0 or more. Defaults to 1.
+        teacher_dims: width of the teacher's features. Defaults to None: that of its text space, by its
+            config.
+    """
+
+    needs = frozenset({'features'})
+    reads = frozenset({'locations'})
+    compares_locations = True
+    averages = ('features',)
+
+    standardise: ChannelStandardisation
+    head: nn.Sequential
+
+    def __init__(self, loss_weight: float = 1.0, teacher_dims: int | None = None) -> None:
+        super().__init__()
+        check_weights(loss_weight=loss_weight)
+        self.loss_weight = loss_weight
+        self.teacher_dims = teacher_dims
+
+    def build_heads(self, widths: StudentWidths) -> None:
+        """Build the perceptron, and the statistics of the teacher's channels."""
+        dims = widths.texts() if self.teacher_dims is None else self.teacher_dims
+        self.standardise = ChannelStandardisation(dims)
+        # Tokens come before the backbone's last norm.
+        self.head = nn.Sequential(
+            nn.LayerNorm(widths.tokens),
+            nn.Linear(widths.tokens, dims),
+            nn.GELU(),
+            nn.Linear(dims, dims),
+        )
+
+    def read(self, targets: Targets, view: BatchView, grid: StudentGrid) -> Tensor:
+        """The teacher's standardised features of each location, (B, N, E).
+
+        Raises:
+            ValueError: if images are padded, or end within a location.
+        """
+        view.refuse_padding()
+        grid.refuse_overhang(view.size)
+        assert targets.features is not None
+        return self.standardise(_tokens(targets.features.locations))
+
+    def with_means(self, target: Tensor, means: Mapping[str, RunningMean], num_texts: int) -> Tensor:
+        """The mean features of each location over all images so far, which must have one size."""
+        return mean_over_images(target, means['features']).expand_as(target)
+
+    def forward(self, outputs: StudentOutputs, target: Tensor) -> dict[str, Tensor]:
+        """`loss_cosine` and `loss_smooth_l1`, the weighted means over locations."""
+        ours = self.head(_tokens(outputs.states.locations())).float()
+        half = self.loss_weight / 2
+        return {
+            'loss_cosine': half * (1 - F.cosine_similarity(ours, target, dim=-1)).mean(),
+            'loss_smooth_l1': half * F.smooth_l1_loss(ours, target),
+        }
+
+
+def _tokens(locations: Tensor) -> Tensor:
+    """(B, N, C) from (B, C, H, W)."""
+    return locations.flatten(2).mT

@@ -1,0 +1,65 @@
+"""Baseline: copy the teacher's image embedding."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lfi.models.losses.means import RunningMean
+from lfi.registry import MODELS
+from lfi.structures import BatchView, StudentGrid, Targets
+from lfi.utils.options import check_weights
+
+from .part import StudentOutputs, StudentWidths, SupervisionPart, mean_over_images
+
+
+@MODELS.register_module()
+class FeatureMSE(SupervisionPart):
+    """Squared distance between the projected student's vector and the teacher's, both of unit length.
+
+    (CLIP-KD, Yang et al., CVPR 2024, section 3.2: feature distillation.) The distance is summed over the
+    dimensions: 0 to 4.
+
+    Args:
+        loss_weight: 0 or more. Defaults to 1.
+        teacher_dims: width of the teacher's embedding. Defaults to None: that of its text space, by its
+            config.
+    """
+
+    needs = frozenset({'features'})
+    reads = frozenset({'vector'})
+    averages = ('embedding',)
+
+    projection: nn.Linear
+
+    def __init__(self, loss_weight: float = 1.0, teacher_dims: int | None = None) -> None:
+        super().__init__()
+        check_weights(loss_weight=loss_weight)
+        self.loss_weight = loss_weight
+        self.teacher_dims = teacher_dims
+
+    def build_heads(self, widths: StudentWidths) -> None:
+        """Build the projection."""
+        dims = widths.texts() if self.teacher_dims is None else self.teacher_dims
+        self.projection = nn.Linear(widths.vector, dims)
+
+    def read(self, targets: Targets, view: BatchView, grid: StudentGrid) -> Tensor:
+        """The teacher's unit embeddings of the images, (B, E).
+
+        Raises:
+            ValueError: if images are padded.
+        """
+        view.refuse_padding()
+        assert targets.features is not None
+        return F.normalize(targets.features.pooled.float(), dim=-1)
+
+    def with_means(self, target: Tensor, means: Mapping[str, RunningMean], num_texts: int) -> Tensor:
+        """The mean embedding of all images so far."""
+        return mean_over_images(target, means['embedding']).expand_as(target)
+
+    def forward(self, outputs: StudentOutputs, target: Tensor) -> dict[str, Tensor]:
+        """`loss_feature`, the weighted mean over the batch."""
+        ours = F.normalize(self.projection(outputs.vector).float(), dim=-1)
+        return {'loss_feature': self.loss_weight * (ours - target).square().sum(-1).mean()}

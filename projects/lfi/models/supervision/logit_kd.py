@@ -1,0 +1,77 @@
+"""Baseline: copy the teacher's class probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from lfi.models.losses.log_probabilities import kl
+from lfi.models.losses.means import RunningMean
+from lfi.registry import MODELS
+from lfi.structures import BatchView, StudentGrid, Targets
+from lfi.utils.options import check_positive, check_weights
+
+from .part import StudentOutputs, SupervisionPart, mean_over_images
+
+if TYPE_CHECKING:
+    from lfi.models.teachers import Teacher
+
+
+@MODELS.register_module()
+class LogitKD(SupervisionPart):
+    """KL divergence from the teacher's to the student's class probabilities at a temperature.
+
+    (Hinton et al., "Distilling the Knowledge in a Neural Network", 2015, section 2.) The teacher's scores are
+    its zero-shot logits. The student's are those of whatever predicts: its head, or its scores by text. The
+    loss is multiplied by the squared temperature, as there.
+
+    Args:
+        temperature: T, divides both models' logits. Defaults to 2.
+        loss_weight: 0 or more. Defaults to 1.
+    """
+
+    needs = frozenset({'class_scores'})
+    reads = frozenset({'scores'})
+    averages = ('probabilities',)
+
+    def __init__(self, temperature: float = 2.0, loss_weight: float = 1.0) -> None:
+        super().__init__()
+        check_positive(temperature=temperature)
+        self.temperature = temperature
+        check_weights(loss_weight=loss_weight)
+        self.loss_weight = loss_weight
+
+    def check_teacher(self, teacher: Teacher, num_classes: int | None) -> None:
+        """Check that the teacher tells the probability of each class.
+
+        Raises:
+            ValueError: if it judges each concept by itself, and images are not asked about all of them.
+        """
+        own, asked = teacher.own_presence or '', teacher.max_concepts
+        if own.endswith('concept by concept') and asked is not None and asked < teacher.bank.num_concepts:
+            raise ValueError(
+                f'lfi.LogitKD copies the probability of each class, and what the teacher says ({own}) of '
+                f'those that an image is not asked about is not known: leave out '
+                f'teacher.max_concepts={asked}, or this part'
+            )
+
+    def read(self, targets: Targets, view: BatchView, grid: StudentGrid) -> Tensor:
+        """The teacher's logits of the bank's concepts, (B, C)."""
+        assert targets.class_scores is not None
+        return targets.class_scores
+
+    def with_means(self, target: Tensor, means: Mapping[str, RunningMean], num_texts: int) -> Tensor:
+        """The logits of the mean probabilities over all images so far, at the temperature."""
+        probabilities = (target.float() / self.temperature).softmax(-1)
+        mean = mean_over_images(probabilities, means['probabilities'])
+        return self.temperature * mean.clamp_min(1e-12).log().expand_as(target)
+
+    def forward(self, outputs: StudentOutputs, target: Tensor) -> dict[str, Tensor]:
+        """`loss_logits`, the weighted mean over the batch; the classes are the bank's first concepts."""
+        assert outputs.scores is not None
+        both = (outputs.scores, target[:, : outputs.scores.shape[1]])
+        ours, theirs = ((scores.float() / self.temperature).log_softmax(-1) for scores in both)
+        divergence = kl(ours, theirs, dim=-1).mean()
+        return {'loss_logits': self.loss_weight * self.temperature**2 * divergence}

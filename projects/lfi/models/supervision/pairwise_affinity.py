@@ -1,0 +1,60 @@
+"""Baseline: copy which locations of an image are alike, whatever they show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from lfi.models.losses.log_probabilities import kl, log_affinity
+from lfi.models.losses.means import RunningMean
+from lfi.registry import MODELS
+from lfi.structures import BatchView, StudentGrid, Targets
+from lfi.utils.options import check_weights
+
+from .part import StudentOutputs, SupervisionPart, mean_over_images
+
+TEMPERATURE = 0.1
+
+
+@MODELS.register_module()
+class PairwiseAffinity(SupervisionPart):
+    """KL divergence from the teacher's to the student's affinity of locations.
+
+    Location i has the affinity softmax_j(cos(f_i, f_j) / 0.1) for location j, f the last feature map (the
+    pixel relations within an image of CIRKD, Yang et al., CVPR 2022, section 3.2). No text takes part. A CNN
+    can be the teacher too.
+
+    Args:
+        loss_weight: 0 or more. Defaults to 1.
+    """
+
+    needs = frozenset({'features'})
+    reads = frozenset({'locations'})
+    compares_locations = True
+    averages = ('affinity',)
+
+    def __init__(self, loss_weight: float = 1.0) -> None:
+        super().__init__()
+        check_weights(loss_weight=loss_weight)
+        self.loss_weight = loss_weight
+
+    def read(self, targets: Targets, view: BatchView, grid: StudentGrid) -> Tensor:
+        """The logarithm of the teacher's affinities, (B, N, N).
+
+        Raises:
+            ValueError: if images are padded, or end within a location.
+        """
+        view.refuse_padding()
+        grid.refuse_overhang(view.size)
+        assert targets.features is not None
+        return log_affinity(targets.features.locations, TEMPERATURE)
+
+    def with_means(self, target: Tensor, means: Mapping[str, RunningMean], num_texts: int) -> Tensor:
+        """The mean affinity of all images so far, which must have one size."""
+        return mean_over_images(target.exp(), means['affinity']).log().expand_as(target)
+
+    def forward(self, outputs: StudentOutputs, target: Tensor) -> dict[str, Tensor]:
+        """`loss_attention`, the weighted mean over locations and images."""
+        ours = log_affinity(outputs.states.locations(), TEMPERATURE)
+        return {'loss_attention': self.loss_weight * kl(ours, target, dim=-1).mean()}

@@ -1,0 +1,137 @@
+"""The base class of supervision parts, and what a student gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from torch import Tensor, nn
+
+from lfi.models.backbones import InteractionStates
+from lfi.structures import BatchView, StudentGrid, Targets
+
+if TYPE_CHECKING:
+    from lfi.models.losses.means import RunningMean
+    from lfi.models.students.readout import InteractionReadout
+    from lfi.models.teachers import Teacher
+
+READS = ('locations', 'vector', 'scores', 'attention', 'concept_scores', 'presence')
+"""What a part may read of a student, which is what it trains:
+
+- 'locations', the patch tokens as a feature map;
+- 'vector', the image's pooled vector, which the head gets;
+- 'scores', the logits of the classes, of whatever predicts;
+- 'attention', that of the asked queries over the patches;
+- 'concept_scores', the read-out's comparison of patches and texts;
+- 'presence', the read-out's presence of each asked concept.
+"""
+
+Mean = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class StudentWidths:
+    """The widths of a student, by which parts build their heads.
+
+    Args:
+        tokens: C, of patch tokens and queries.
+        vector: of the image's pooled vector.
+        texts: E, finds the width of the teacher's text space; it raises a ValueError where nothing says it.
+    """
+
+    tokens: int
+    vector: int
+    texts: Callable[[], int]
+
+
+@dataclass(frozen=True)
+class StudentOutputs:
+    """What a student made of a batch.
+
+    Args:
+        states: what the backbone recorded, with the answers to the part's questions.
+        vector: (B, C), the pooled vector of each image. None where no part reads it.
+        scores: (B, K), the logits of the classes. None where no part reads them.
+        readout: reads the states. None where the student has none.
+        texts: (C, E), the unit embeddings of the teacher's concepts. None without a teacher.
+    """
+
+    states: InteractionStates
+    vector: Tensor | None = None
+    scores: Tensor | None = None
+    readout: InteractionReadout | None = None
+    texts: Tensor | None = None
+
+
+class SupervisionPart(nn.Module):
+    """Base class of what a student learns from, beside its task.
+
+    In a step `read` takes from the teacher's targets what the part learns towards, a control may change that,
+    and a call compares it with what the student made of the batch.
+
+    Attributes:
+        needs: the fields of `Targets` that the part reads; none where it needs no teacher.
+        reads: what it reads of the student, of `READS`; what no part reads is frozen.
+        compares_locations: whether its targets differ from location to location.
+        averages: the names of what `with_means` replaces by its mean over all images; none where there is no
+            such mean.
+    """
+
+    needs: frozenset[str] = frozenset()
+    reads: frozenset[str] = frozenset()
+    compares_locations: bool = False
+    averages: tuple[str, ...] = ()
+
+    @property
+    def differs_by_image(self) -> bool:
+        """Whether its targets are what the teacher says of each image."""
+        return bool(self.needs)
+
+    readout_defaults: ClassVar[Mapping[str, Any]] = {}
+    """Arguments of the student's read-out that the part knows better than the read-out's own defaults."""
+
+    def build_heads(self, widths: StudentWidths) -> None:
+        """Build what maps the student's features to the teacher's."""
+
+    def check_teacher(self, teacher: Teacher, num_classes: int | None) -> None:
+        """Check that a teacher fits, before training or before a cache is written.
+
+        Raises:
+            ValueError: if it does not; the message names the option and what to write.
+        """
+
+    def read(self, targets: Targets, view: BatchView, grid: StudentGrid) -> Any:
+        """What the part learns towards, from the teacher's targets; None where it needs no teacher."""
+        return None
+
+    def check_target(self, target: Any) -> None:
+        """Check the values of a target, once a run: a check waits for the device.
+
+        Raises:
+            ValueError: if a value is not finite, or out of its range.
+        """
+
+    def with_means(self, target: Any, means: Mapping[str, RunningMean], num_texts: int) -> Any:
+        """A target whose image-specific part is replaced by its mean so far, this batch's counted.
+
+        Args:
+            target: as `read` gives it.
+            means: for each name of `averages`.
+            num_texts: of the teacher's bank.
+        """
+        raise NotImplementedError
+
+    def questions(self, readout: InteractionReadout, texts: Tensor, target: Any) -> Tensor | None:
+        """The starts of the queries that the part asks, (B, M, C), or None where it asks nothing."""
+        return None
+
+    def forward(self, outputs: StudentOutputs, target: Any) -> dict[str, Tensor]:
+        """The part's losses, weighted, by their names."""
+        raise NotImplementedError
+
+
+def mean_over_images(values: Tensor, mean: RunningMean) -> Tensor:
+    """Add values (B, ...) to a mean over images, and read it out, as wide as one image's values."""
+    mean.add(values.sum(0), values.new_full((), len(values)))
+    return mean.mean

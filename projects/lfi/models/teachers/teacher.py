@@ -1,0 +1,103 @@
+"""What every teacher gives a student: targets on the student's grid."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from lfi.concepts import ConceptBank
+from lfi.structures import (
+    REST,
+    BatchView,
+    ImageFeatures,
+    InteractionMaps,
+    StudentGrid,
+    Targets,
+    maps_in_view,
+)
+
+# The least number above 0 in half precision, in which caches keep presence.
+LEAST_PRESENCE = 2.0**-24
+
+
+class Teacher:
+    """Base class of teachers. A subclass says by `ask`, or `features_of`, what it makes of a batch.
+
+    It is no `nn.Module`: it is in no state dict, optimizer or DDP bucket.
+
+    Attributes:
+        bank: the concepts.
+        texts: (C, E), their unit embeddings, on the device of the latest batch.
+        directions: the readings that its maps have, of `lfi.structures.DIRECTIONS`.
+        own_presence: what the presence of its maps is, for tables; None where that is not known.
+        max_concepts: how many concepts an image is asked about; None where these are all of the bank.
+    """
+
+    bank: ConceptBank
+    texts: Tensor
+    directions: tuple[str, ...]
+    own_presence: str | None = None
+    max_concepts: int | None = None
+
+    def __deepcopy__(self, memo: dict) -> Teacher:
+        # Averaged copies of a student (EMA) share its teacher.
+        return self
+
+    def ask(self, view: BatchView) -> InteractionMaps:
+        """The maps of what the teacher is shown, on its own grid."""
+        raise NotImplementedError(f'{type(self).__name__} has no interaction maps')
+
+    def features_of(self, view: BatchView) -> ImageFeatures:
+        """The features of what the teacher is shown, on its own grid."""
+        raise NotImplementedError(f'{type(self).__name__} has no features')
+
+    def maps_in(self, view: BatchView, grid: StudentGrid) -> InteractionMaps:
+        """The maps of the views on the student's grid, before they are read."""
+        return maps_in_view(self.ask(view), grid, view.valid_sizes)
+
+    def features_in(self, view: BatchView, grid: StudentGrid) -> ImageFeatures:
+        """The features of the views on the student's grid."""
+        features = self.features_of(view)
+        return replace(features, locations=features.locations_on(grid.shape))
+
+    def targets(self, view: BatchView, grid: StudentGrid, needs: Collection[str]) -> Targets:
+        """What the teacher says of the views of a batch.
+
+        Class scores are the logarithm of the maps' presence where maps are made too, and else the features'
+        own. From a cache of whole images both presence and these class scores are the image's.
+
+        Args:
+            view: the batch.
+            grid: the student's.
+            needs: the fields that are made, of `lfi.structures.NEEDS`.
+        """
+        maps = self.maps_in(view, grid) if 'maps' in needs else None
+        by_features = 'features' in needs or ('class_scores' in needs and maps is None)
+        features = self.features_in(view, grid) if by_features else None
+        scores = None
+        if 'class_scores' in needs:
+            scores = features.scores if maps is None else class_log_probabilities(maps, len(self.bank))
+        return Targets(maps, features if 'features' in needs else None, scores)
+
+
+def class_log_probabilities(maps: InteractionMaps, num_texts: int) -> Tensor:
+    """The logarithm of the teacher's own presence of each concept, (B, num_texts).
+
+    What the asked concepts leave of a softmax over the bank is divided evenly among the texts that an image
+    was not asked about. No presence is less than the least that a cache can hold.
+
+    Args:
+        maps: of a batch, before they are read.
+        num_texts: of the bank, its background included.
+    """
+    presence = maps.presence.float()
+    if maps.concepts is not None:
+        named = presence[:, :-1]  # [B, M], without `REST`
+        even = (1 - named.sum(1, keepdim=True)) / (num_texts - named.shape[1])
+        # `REST` falls into an extra last column.
+        column = torch.where(maps.concepts == REST, num_texts, maps.concepts)
+        presence = even.repeat(1, num_texts + 1).scatter(1, column, presence)[:, :num_texts]
+    return presence.clamp_min(LEAST_PRESENCE).log()
