@@ -13,7 +13,7 @@ from torch import nn
 from lfi.engine.pipelines import LOADERS, SWITCHED, is_rgb, leaving_out, switched_pipelines
 from lfi.errors import UsageError
 from lfi.models.batches.mixtures import record_mixtures
-from lfi.models.batches.samples import pixel_format
+from lfi.models.batches.pixel_format import pixel_format
 from lfi.utils.config_types import leaves, type_name
 
 from .kinds import kind_of

@@ -110,11 +110,13 @@ def overlay(
         variables['optim_wrapper'] = {'paramwise_cfg': {'custom_keys': rates}}
         words.append(('rates', f'lr_mult=1.0 for {ADDED}*, which is new, and not as pretrained layers'))
     model['teacher'] = call
+    part: dict[str, Any] = {'type': 'lfi.Interactions'}
     if config.get('background'):
         # With a background in the bank locations are best read by a concept's share.
-        model['reading'] = {'positions_reading': 'share', 'presence': 'best-location'}
-    if task.interaction_loss:
-        model['interaction_loss'] = task.interaction_loss
+        part['reading'] = {'positions_reading': 'share', 'presence': 'best-location'}
+    if task.loss_weights:
+        part['loss'] = {'type': 'lfi.InteractionDistillLoss', **task.loss_weights}
+    model['supervision'] = {'interactions': part}
     variables.update(model=model, **data.variables)
     hooks = {name: hook for name, hook in HOOKS.items() if name not in (cfg.get('default_hooks') or {})}
     if hooks:

@@ -15,17 +15,18 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.device import get_device
 from mmengine.model.utils import stack_batch
-from mmengine.registry import DATASETS, MODELS
+from mmengine.registry import DATASETS
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from lfi.concepts.concept_check_hook import classes_of, compare
 from lfi.datasets import unaugmented
 from lfi.engine.cache_labels import labels_of
 from lfi.engine.pipelines import steps_that_read_maps
-from lfi.errors import UsageError
-from lfi.models.teachers import PixelFormat, TeacherBatch
+from lfi.errors import UsageError, as_usage_error
+from lfi.models.students.teaching import Teaching
 from lfi.models.teachers.cached_teacher import open_cache
-from lfi.structures import InteractionMaps, pack, unpack, without_maps
+from lfi.structures import BatchView, InteractionMaps, pack, unpack, without_maps
 from lfi.structures.interaction_cache import (
     CacheManifest,
     CacheWriter,
@@ -91,13 +92,13 @@ class TeacherJob:
     """A config's teacher and its training images, each once and as it is on disk."""
 
     def __init__(self, cfg: Config) -> None:
-        if 'teacher' not in cfg.model:
+        if not cfg.model.get('teacher'):
             raise UsageError('the config has no model.teacher to ask')
-        self.model = MODELS.build({**model_config(cfg), 'teacher_cache': None})
-        self.identity = self.model.cache_identity()
-        reads_labels = getattr(self.model, 'reads_labels', True)
-        self.labels = labels_of(cfg.train_dataloader.dataset, reads_labels)
+        self.teaching = Teaching(model_config(cfg))
+        self.identity = self.teaching.identity
+        self.labels = labels_of(cfg.train_dataloader.dataset, self.teaching.reads_labels)
         dataset = DATASETS.build(unaugmented(cfg.train_dataloader.dataset))
+        self._check_classes(cfg, dataset)
         self.name = getattr(dataset, 'data_root', None) or type(dataset).__name__
         self.dataset = OrUnreadable(dataset)
         index_of: dict[str, int] = {}
@@ -109,6 +110,14 @@ class TeacherJob:
         self.paths, self.indices = list(index_of), list(index_of.values())
         self.device = torch.device(get_device())
 
+    def _check_classes(self, cfg: Config, dataset: Any) -> None:
+        """Check that concepts begin with the classes, where training does by `lfi.ConceptCheckHook`."""
+        if not (cfg.get('default_hooks') or {}).get('concept_check') or not self.teaching.reads_labels:
+            return
+        bank = self.teaching.teacher.bank
+        with as_usage_error(ValueError):
+            compare(classes_of(dataset), bank.names, bank.num_concepts, 'teacher')
+
     def batches(self, rows: list[list[int]], num_workers: int) -> Iterator[Batch]:
         """The images of the rows, batch by batch."""
         batches = [[self.indices[row] for row in batch] for batch in rows]
@@ -118,11 +127,13 @@ class TeacherJob:
 
     def ask(self, batch: dict) -> InteractionMaps:
         """The teacher's maps of a batch of unaugmented images."""
-        sizes = [tuple(image.shape[-2:]) for image in batch['inputs']]
+        sizes = [(image.shape[-2], image.shape[-1]) for image in batch['inputs']]
         # A byte a value, as images are stored: the teacher makes each one small by itself.
         inputs = stack_batch(batch['inputs']).to(self.device, non_blocking=True)
         samples = [sample.to(self.device) for sample in batch['data_samples']]
-        return self.model.maps_to_cache(TeacherBatch(inputs, PixelFormat.raw(), sizes), samples)
+        return self.teaching.to_cache(
+            BatchView.raw(inputs, sizes, self.teaching.labels(samples, self.device))
+        )
 
 
 def split(rows: Sequence[int], size: int) -> list[list[int]]:
@@ -210,8 +221,8 @@ def write(job: TeacherJob, folder: Path, batch_size: int, num_workers: int, max_
     keys = keys_of(job.paths, parts)
     # The shape of the maps is seen on an image.
     maps = first_maps(job)
-    texts = job.model.teacher.texts.cpu().numpy()
-    own_presence = job.model.teacher.own_presence
+    texts = job.teaching.teacher.texts.cpu().numpy()
+    own_presence = job.teaching.teacher.own_presence
     manifest = CacheManifest.of(job.identity, keys, parts, texts, maps, job.labels, own_presence)
     if dist.get_rank() == 0:
         writer = CacheWriter(folder, manifest, keys, texts)
@@ -295,10 +306,16 @@ def verify(job: TeacherJob, folder: Path, batch_size: int, num_workers: int, n: 
     return good
 
 
-def say_what_reads(cfg: Config, folder: str) -> None:
-    """Say, before the teacher is asked, that the config's own training cannot read the maps from a folder."""
+def check_readers(cfg: Config, folder: str) -> None:
+    """Check, before the teacher is asked, that the config's own training can read the maps from a folder.
+
+    Raises:
+        UsageError: if it cannot.
+    """
     try:
         steps_that_read_maps(cfg, folder)
     except UsageError as error:
-        # Another config may.
-        print(f'Training by this config cannot read the maps: {error}. Or let `lfi adapt` write the config')
+        raise UsageError(
+            f'training by this config cannot read the maps: {error}. Or let `lfi adapt` write the '
+            'config, and cache by that one'
+        ) from error

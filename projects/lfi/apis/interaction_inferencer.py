@@ -25,8 +25,8 @@ from lfi.engine.checkpoints.reading import safe_checkpoint_loading
 from lfi.engine.hooks.fitting_weights import NO_RIVALS, RIVALS, needed_to_predict
 from lfi.engine.machine import usable_device
 from lfi.engine.pipelines import refuse_padding
-from lfi.models.batches.samples import seen_canvas, valid_sizes_of
 from lfi.models.teachers.text_tower import TextTower
+from lfi.structures import StudentGrid, valid_sizes_of
 from lfi.student_folder import read_config
 from lfi.utils.config_types import model_config
 from lfi.utils.modules import check_values, eval_mode, state_dict_of
@@ -249,7 +249,7 @@ class InteractionInferencer(BaseInferencer):
             # The task looks at windows, one after the other (mmseg's mode='slide'); an answer is the image's.
             maps = self.model.ask(data['inputs'], embeddings, sizes)
         maps = maps.to('cpu')
-        canvas = seen_canvas(self.model.backbone, tuple(data['inputs'].shape[-2:]), maps.grid)
+        canvas = StudentGrid.of(self.model.backbone, tuple(data['inputs'].shape[-2:])).canvas
         return [
             _result(item, prediction, texts, maps.presence[i], *cut_out(maps, i, canvas, sizes[i], item.view))
             for i, (item, prediction) in enumerate(zip(inputs, predictions))
@@ -299,16 +299,13 @@ class InteractionInferencer(BaseInferencer):
     def _load_weights_to_model(
         self, model: nn.Module, checkpoint: dict | None, cfg: ConfigDict | None
     ) -> None:
-        if not hasattr(model, 'readout'):
-            self._no_texts = (
-                f'{type(model).__name__} has no read-out; lfi.LFIImageClassifier and other models that learn '
-                'from interactions have one'
-            )
+        if getattr(model, 'readout', None) is None:
+            self._no_texts = f'{type(model).__name__} has no read-out; an lfi.Student that learns from interactions has one'
         if checkpoint is None:
             super()._load_weights_to_model(model, checkpoint, cfg)
             return
         trained_on = checkpoint.get('meta', {}).get('dataset_meta') or {}
-        if not getattr(model, 'names_classes', False):
+        if not getattr(getattr(model, 'predict_by', None), 'names_classes', False):
             self._trained_classes = trained_on.get('classes')
         state = state_dict_of(checkpoint)
         try:
@@ -344,7 +341,7 @@ class InteractionInferencer(BaseInferencer):
 
     def _init_pipeline(self, cfg: ConfigDict) -> ImagePipeline:
         pipeline = ImagePipeline(cfg, getattr(self.model.backbone, 'img_size', None))
-        if hasattr(self.model, 'readout'):
+        if getattr(self.model, 'readout', None) is not None:
             refuse_padding(pipeline.steps, 'test_dataloader')
         return pipeline
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -16,10 +16,10 @@ from torch import Tensor
 
 from lfi.concepts import check_unrepeated
 from lfi.engine.machine import usable_device
-from lfi.models.teachers import PixelFormat, teacher_identity
-from lfi.registry import TEACHERS
-from lfi.structures import TeacherReading
-from lfi.utils.config_types import leaves
+from lfi.models.students.of_config import online
+from lfi.models.teachers import build_teacher, teacher_identity
+from lfi.structures import PixelFormat, TeacherReading
+from lfi.utils.config_types import leaves, type_name
 from lfi.utils.fileio import hash_files
 from lfi.utils.repositories import WEIGHTS, is_student, local_folder
 
@@ -101,7 +101,7 @@ def _digest(checkpoint: str | Path) -> str:
 
 def _settings(cfg: Config) -> dict[str, str]:
     """Digests of what else answers depend on: the model, its teacher's texts, how images are loaded."""
-    model = {name: value for name, value in cfg.model.items() if name != 'teacher_cache'}
+    model = online(cfg.model)
     datasets = leaves((cfg.get('test_dataloader') or {}).get('dataset'))
     pipelines = [dataset.get('pipeline') for dataset in datasets]
     parts = dict(model=[model, cfg.get('data_preprocessor')], test_pipeline=pipelines)
@@ -111,6 +111,13 @@ def _settings(cfg: Config) -> dict[str, str]:
     }
 
 
+def reading_of(model: Mapping[str, Any]) -> dict[str, Any]:
+    """How a model's config reads its teacher's maps: the `reading` of its `lfi.Interactions`."""
+    parts = (model.get('supervision') or {}).values()
+    read = [part for part in parts if part and type_name(part) == 'Interactions']
+    return dict(read[0].get('reading') or {}) if read else {}
+
+
 # Presence from which a concept is labelled, by what presence is: the best F1 on training images, of COCO by
 # the softmax, of Shapes by the best location (docs/auto_labels.md). That of a concept by itself is a
 # probability.
@@ -118,9 +125,9 @@ PRESENCE_THRESHOLDS = {'softmax': 0.05, 'best-location': 0.6, 'alone': 0.5}
 
 
 class TeacherReader:
-    """Reads maps and presence of a config's teacher, as its `model.reading` says.
+    """Reads maps and presence of a config's teacher, as its `lfi.Interactions` says in `reading`.
 
-    Without `model.reading`, maps are read by 'scores' and presence by 'image'. Where a training takes
+    Without one maps are read by 'scores' and presence by 'image'. Where a training takes
     presence from labels alone, there are none here, and it is the teacher's own. Of several layers the last
     one's maps are read.
 
@@ -145,14 +152,14 @@ class TeacherReader:
         if texts is not None:
             check_unrepeated(texts, 'texts')
             config = dict(config, concepts=list(texts))
-        reading = dict(cfg.model.get('reading') or {})
+        reading = reading_of(cfg.model)
         if reading.get('presence') == 'label':
             reading['presence'] = 'image'
         self.reading = TeacherReading(**reading)
         self.identity: dict[str, Any] = dict(
             teacher=teacher_identity({**config, 'max_concepts': None}), reading=vars(self.reading)
         )
-        self.teacher = TEACHERS.build(config)
+        self.teacher: Any = build_teacher({**config, 'cache': None}, ())
         self.reading.check(self.teacher.directions)
         self.device = usable_device(device)
         bank = self.teacher.bank

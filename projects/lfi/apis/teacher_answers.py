@@ -44,11 +44,14 @@ def named_reader(
     teacher = named_teacher(name)
     # With a background of its own a teacher is best read by share (docs/teachers.md).
     reading = dict(positions_reading='share', presence='best-location') if 'background' in teacher else {}
+    supervision = dict(interactions=dict(type='lfi.Interactions', reading=reading))
     teacher.setdefault('background', BACKGROUND)
     changes = dict(templates=templates, input_size=input_size)
     teacher.update({key: value for key, value in changes.items() if value is not None})
     try:
-        return TeacherReader(Config(dict(model=dict(teacher=teacher, reading=reading))), texts, device)
+        return TeacherReader(
+            Config(dict(model=dict(teacher=teacher, supervision=supervision))), texts, device
+        )
     except (ImportError, OSError, RuntimeError, TypeError, ValueError) as error:
         raise UsageError(f'--teacher {name}: {error}') from error
 

@@ -113,7 +113,7 @@ def commands(out: Path, cfg: dict, cached: bool) -> list[str]:
     last = f'iter_{steps}' if steps else f'epoch_{train.get("max_epochs", "N")}'
     lines = [['lfi', 'train', str(out)]]
     if cached:
-        lines[0] += ['--cfg-options', f'model.teacher_cache={work}/maps']
+        lines[0] += ['--cfg-options', f'model.teacher.cache={work}/maps']
         lines.insert(0, ['lfi', 'cache', str(out), '--out', f'{work}/maps'])
     if cfg.get('test_dataloader'):
         lines.append(['lfi', 'test', str(out), f'{work}/{last}.pth'])

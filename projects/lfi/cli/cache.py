@@ -1,7 +1,7 @@
 """Ask a config's teacher about every training image, once, and keep its maps.
 
 lfi cache CONFIG --out DIR
-lfi train CONFIG --cfg-options model.teacher_cache=DIR
+lfi train CONFIG --cfg-options model.teacher.cache=DIR
 
 The maps are those of the unaugmented images; training warps them into each view. Of a baseline that copies
 the teacher's features, these are kept. A run that was stopped or killed goes on where it was. Several
@@ -58,19 +58,19 @@ def run(args: Namespace) -> None:
         dist.init_dist(args.launcher, **cfg.get('env_cfg', {}).get('dist_cfg', {}))
     init_default_scope(cfg.get('default_scope', 'mmengine'))
     max_share = max_unreadable(cfg)
+    if args.verify is None:
+        caching.check_readers(cfg, args.out)
     job = caching.TeacherJob(cfg)
     folder = Path(args.out)
     if args.verify is not None:
         good = caching.verify(job, folder, args.batch_size, args.num_workers, args.verify)
         sys.exit(0 if good else 1)
-    if dist.get_rank() == 0:
-        caching.say_what_reads(cfg, args.out)
     caching.write(job, folder, args.batch_size, args.num_workers, max_share)
     if dist.get_rank() == 0:
         cache = InteractionCache(args.out)
         total, unread = cache.manifest.num_images, len(FoundList(args.out))
         kept = f'{total - unread:,} of {total:,}' if unread else f'{total:,}'
-        options = {**(args.cfg_options or {}), 'model.teacher_cache': args.out}
+        options = {**(args.cfg_options or {}), 'model.teacher.cache': args.out}
         pairs = [option_of(key, value) for key, value in options.items()]
         train = ['lfi', 'train', args.config, '--cfg-options', *pairs]
         print(f'{args.out}: maps of {kept} images, {cache.num_bytes / 1e6:.1f} MB.\n{shlex.join(train)}')

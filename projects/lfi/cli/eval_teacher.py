@@ -6,7 +6,8 @@ lfi eval-teacher configs/teachers/lit-lite0_coco.py --extractors all --images 10
 The teacher is the config's model.teacher, the images are those of its validation set, as they are on disk.
 Maps are compared with masks, or else boxes, of each class in each image, presence with its classes.
 Of images with labels alone it tells the zero-shot top-1.
-Tables, JSON and pictures are of each extractor. The recommendation is for the config's model.reading.
+Tables, JSON and pictures are of each extractor. The recommendation is for the config's
+model.supervision.interactions.reading.
 """
 
 from __future__ import annotations

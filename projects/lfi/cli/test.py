@@ -57,9 +57,9 @@ def run(args: Namespace) -> None:
     cfg = launch.load_run_config(args)
     cfg.load_from = args.checkpoint
     cfg.resume = False
-    if cfg.model.get('teacher_cache') is not None:
+    if (cfg.model.get('teacher') or {}).get('cache') is not None:
         # It holds the training images.
-        cfg.model.teacher_cache = None
+        cfg.model.teacher.cache = None
     run_options.check_concepts(cfg)
     cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type='lfi.FittingWeightsHook')]
     if args.amp:

@@ -21,8 +21,8 @@ class ConceptCheckHook(Hook):
     A label is an index into the bank: in another order the teacher would be asked about cats in an image of
     a dog, and nothing would fail. Names may be worded differently; a class whose name stands elsewhere in the
     bank, and a bank of fewer concepts than classes, are errors. Models without a teacher, those that read no
-    label (`reads_labels`), and data sets that name no classes pass. Before a test the classes that
-    `lfi.LFIZeroShotClassifier` names are compared with those of the test set likewise.
+    label (pretraining), and data sets that name no classes pass. Before a test the classes that
+    `lfi.ByTexts` names are compared with those of the test set likewise.
 
     Raises:
         ValueError: Before training, or a test, if they do not fit.
@@ -32,14 +32,16 @@ class ConceptCheckHook(Hook):
         """Compare the teacher's concepts with the classes of the training set."""
         model = unwrapped(runner.model)
         bank = getattr(getattr(model, 'teacher', None), 'bank', None)
-        if bank is not None and getattr(model, 'reads_labels', True):
-            compare(_classes(runner.train_dataloader.dataset), bank.names, bank.num_concepts, 'teacher')
+        if bank is not None and model.family.reads_labels:
+            compare(classes_of(runner.train_dataloader.dataset), bank.names, bank.num_concepts, 'teacher')
 
     def before_test(self, runner: Runner) -> None:
-        """Compare what a zero-shot classifier names with the classes of the test set."""
-        named = getattr(unwrapped(runner.model), 'named_classes', None)
-        if named is not None:
-            compare(_classes(runner.test_dataloader.dataset), named, len(named), 'zero_shot')
+        """Compare what `lfi.ByTexts` names with the classes of the test set."""
+        model = unwrapped(runner.model)
+        predict_by: Any = getattr(model, 'predict_by', None)
+        if getattr(predict_by, 'names_classes', False):
+            named = predict_by.named_classes(model)
+            compare(classes_of(runner.test_dataloader.dataset), named, len(named), 'predict_by')
 
 
 def compare(classes: Sequence[str], names: Sequence[str], known: int, field: str) -> None:
@@ -68,5 +70,6 @@ def compare(classes: Sequence[str], names: Sequence[str], known: int, field: str
         )
 
 
-def _classes(dataset: Any) -> Sequence[str]:
+def classes_of(dataset: Any) -> Sequence[str]:
+    """The names of a data set's classes; none where it does not say them."""
     return (getattr(dataset, 'metainfo', None) or {}).get('classes') or ()

@@ -51,7 +51,7 @@ def check_labels_of_cache(cache: str | Path, dataset: object, reads_labels: bool
     if not manifest.keeps_chosen or manifest.labels == wanted:
         return
     raise UsageError(
-        f'model.teacher_cache={str(cache)!r} keeps the maps of chosen concepts alone '
+        f'model.teacher.cache={str(cache)!r} keeps the maps of chosen concepts alone '
         f'(teacher.max_concepts={manifest.teacher.get("max_concepts")}), and labels choose: it was written '
         f'with labels={manifest.labels!r}, and train_dataloader.dataset has labels={wanted!r}. Write another '
         'by lfi cache with the config of this training; or set model.teacher.max_concepts=None, '

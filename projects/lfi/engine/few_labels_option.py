@@ -6,7 +6,7 @@ from mmengine.config import Config, ConfigDict
 
 from lfi.errors import UsageError
 from lfi.structures.labels import check_share
-from lfi.utils.config_types import configs_in, model_type, parts, type_name
+from lfi.utils.config_types import configs_in, parts, type_name
 
 from .cache_labels import hides_labels
 from .pipelines import hooks_of, switched_pipelines
@@ -83,33 +83,33 @@ def check_few_labels(cfg: Config) -> None:
         cfg: of the run.
 
     Raises:
-        UsageError: if the training data have `lfi.FewLabels` or `lfi.ImageFolder`, and the model does not say
-            of itself `learns_without_labels`; or if they are mixed with other images, as in a mosaic: nothing
+        UsageError: if the training data have `lfi.FewLabels` or `lfi.ImageFolder`, and the model is no
+            `lfi.Student`; or if they are mixed with other images, as in a mosaic: nothing
             would say of which part the annotations are hidden.
     """
     dataset = (cfg.get('train_dataloader') or {}).get('dataset') or {}
     if not _has_few_labels(dataset) or not cfg.get('model'):
         return
-    model = model_type(cfg)
-    reads_labels = getattr(model, 'reads_labels', True)
-    mixing = _mixing_from_memory(cfg, dataset) if reads_labels else None
+    from lfi.models.students.of_config import is_student, reads_labels
+
+    reads = reads_labels(cfg.model)
+    mixing = _mixing_from_memory(cfg, dataset) if reads else None
     if mixing is not None:
         raise UsageError(
             f'train_dataloader: {mixing} would mix images whose labels lfi.FewLabels hides into others, from '
             'a memory that does not know which: their boxes would be learnt. Leave the step out, or put '
             "images without labels beside the others, in a dict(type='lfi.SemiSupervisedDataset', ...)"
         )
-    if reads_labels and _mixes_few_labels(dataset):
+    if reads and _mixes_few_labels(dataset):
         raise UsageError(
             'train_dataloader.dataset has a MultiImageMixDataset around lfi.FewLabels or lfi.ImageFolder: '
             'what it makes of images without a label would count as negatives. Put the data set without '
             "labels beside it, in a dict(type='lfi.SemiSupervisedDataset', datasets=[...])"
         )
-    if not getattr(model, 'learns_without_labels', False):
+    if not is_student(cfg.model):
         raise UsageError(
             f'model.type={cfg.model.type!r} would learn from the label -1 that lfi.FewLabels and '
-            'lfi.ImageFolder give an image without a label: use lfi.LabelledImageClassifier for the task '
-            'loss alone, or another of the classifiers of lfi'
+            f"lfi.ImageFolder give an image without a label: use type='lfi.Student', task={cfg.model.type!r}"
         )
 
 

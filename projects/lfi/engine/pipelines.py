@@ -10,7 +10,7 @@ from mmengine.config import Config
 from lfi.concepts import concept_names
 from lfi.concepts.names import plain_name
 from lfi.errors import UsageError
-from lfi.utils.config_types import configs_in, model_type, parts, type_name
+from lfi.utils.config_types import configs_in, parts, type_name
 from lfi.utils.repositories import cache_folder
 
 from .cache_labels import check_labels_of_cache
@@ -51,7 +51,7 @@ def check_pipelines(cfg: Config) -> None:
     if not taught:
         return
     _check_switches(cfg)
-    online = any(model.get('teacher_cache') is None for model in taught)
+    online = any((model['teacher'] or {}).get('cache') is None for model in taught)
     data: dict[str, object] = {loader: (cfg.get(loader) or {}).get('dataset') for loader in LOADERS}
     data['custom_hooks'] = [{'pipeline': steps} for steps in switched_pipelines(hooks_of(cfg))]
     for part, datasets in data.items():
@@ -157,7 +157,7 @@ def is_rgb(dataset: Mapping) -> bool:
 
 
 def set_teacher_cache(cfg: Config) -> None:
-    """Let the training pipeline read the maps from the folder that `model.teacher_cache` names.
+    """Let the training pipeline read the maps from the folder that `model.teacher.cache` names.
 
     Args:
         cfg: of the run, changed in place. A `lfi.LoadInteractionMaps` that names a folder itself keeps it.
@@ -167,14 +167,15 @@ def set_teacher_cache(cfg: Config) -> None:
             hook leaves out steps by their names, as mmdet's `YOLOXModeSwitchHook` does; as
             `check_labels_of_cache` says; and if a cache on the Hub cannot be downloaded.
     """
-    cache = cfg.model.get('teacher_cache')
+    from lfi.models.students.of_config import cache_of, reads_labels
+
+    cache = cache_of(cfg.model)
     if cache is None:
         return
     # Downloaded once, and not by each worker.
-    cache = cfg.model.teacher_cache = str(cache_folder(cache))
+    cache = cfg.model.teacher.cache = str(cache_folder(cache))
     steps = steps_that_read_maps(cfg, cache)
-    reads_labels = getattr(model_type(cfg), 'reads_labels', True)
-    check_labels_of_cache(cache, cfg.train_dataloader.dataset, reads_labels)
+    check_labels_of_cache(cache, cfg.train_dataloader.dataset, reads_labels(cfg.model))
     for step in steps:
         if step.get('cache') is None:
             step['cache'] = cache
@@ -195,14 +196,14 @@ def steps_that_read_maps(cfg: Config, cache: str) -> list[dict]:
     if switching:
         raise UsageError(
             f'{switching} leaves out steps of the pipeline by their names, and finds none inside '
-            'lfi.RecordView: ask the teacher online, by teacher_cache=None'
+            'lfi.RecordView: ask the teacher online, by teacher.cache=None'
         )
     steps: list[dict] = []
     for part in (cfg.train_dataloader.dataset, *switched_pipelines(hooks)):
         reading = [step for step in _steps(part) if type_name(step) == 'LoadInteractionMaps']
         if not reading:
             raise UsageError(
-                f'model.teacher_cache={cache!r} needs a training pipeline that reads it, also where a hook '
+                f'model.teacher.cache={cache!r} needs a training pipeline that reads it, also where a hook '
                 "switches to another: put dict(type='lfi.LoadInteractionMaps') before its last step, and "
                 'pack `view` and `interaction_maps`, as configs/_base_/datasets/ do'
             )

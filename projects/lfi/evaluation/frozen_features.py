@@ -19,7 +19,7 @@ class FeatureMetric(BaseMetric):
     """Base class: top-1 of labels that are predicted from an image's features, in per cent.
 
     Some images of the data set are references, whose label is known; those of the others are predicted. Each
-    sample needs `features`, (C,), as `lfi.LFIPretrainer` predicts them, and `gt_label`.
+    sample needs `features`, (C,), as `lfi.ByFeatures` predicts them, and `gt_label`.
 
     Args:
         references: how many of the data set's first images are references, such as the training images
@@ -41,7 +41,7 @@ class FeatureMetric(BaseMetric):
         name = type(self).__name__
         for sample in data_samples:
             if 'features' not in sample:
-                raise ValueError(f'{name}: the samples have no features; lfi.LFIPretrainer predicts them')
+                raise ValueError(f'{name}: the samples have no features; lfi.ByFeatures predicts them')
             if 'gt_label' not in sample or sample['gt_label'].item() < 0:
                 raise ValueError(
                     f'{name}: {sample.get("img_path", "an image")} has no label: val_dataloader and '

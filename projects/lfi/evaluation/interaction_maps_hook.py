@@ -14,9 +14,9 @@ from torch import Tensor
 
 from lfi.engine.processes import refuse_shards
 from lfi.errors import UsageError
-from lfi.models.batches.samples import mark, seen_canvas, valid_sizes_of
 from lfi.models.losses.interaction_distill_loss import aligned
 from lfi.registry import HOOKS
+from lfi.structures import StudentGrid, mark, valid_sizes_of
 
 from .image_maps import ImageMaps, without_padding
 from .localization_metric import labels_of
@@ -46,11 +46,11 @@ class InteractionMapsHook(Hook):
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         if isinstance(model, BaseTTAModel):
             raise UsageError('InteractionMapsHook asks about one view of an image: leave out --tta')
-        cache = getattr(model, '_teacher_cache', None)
+        cache = (getattr(model, 'teacher_cfg', None) or {}).get('cache')
         if cache is not None:
             raise UsageError(
                 f'InteractionMapsHook asks the teacher about validation and test images, and '
-                f'model.teacher_cache={cache!r} holds training images alone: set it to None, or leave the '
+                f'model.teacher.cache={cache!r} holds training images alone: set it to None, or leave the '
                 'hook out of training and use it with tools/test.py'
             )
 
@@ -68,7 +68,7 @@ def add_interactions(model: Any, batch: dict) -> None:
     """Set `interactions` of a batch's samples, if any of them names concepts by `regions` or `heat_maps`.
 
     Args:
-        model: of `InteractionDistillMixin`.
+        model: a `Student` that learns from `Interactions`.
         batch: as the data loader gives it.
 
     Raises:
@@ -78,10 +78,10 @@ def add_interactions(model: Any, batch: dict) -> None:
     named = [sorted({*sample.get('regions', ()), *sample.get('heat_maps', ())}) for sample in samples]
     if not any(named):
         return
-    if not hasattr(model, 'ask'):
+    if getattr(model, 'interactions', None) is None:
         raise TypeError(
-            'InteractionMapsHook needs a model that learns from interactions, such as '
-            f'lfi.LFIImageClassifier, got {type(model).__name__}'
+            'InteractionMapsHook needs an lfi.Student that learns from lfi.Interactions, got '
+            f'{type(model).__name__}'
         )
     known = model.teacher.bank.num_concepts
     named = [[concept for concept in concepts if concept < known] for concepts in named]
@@ -93,7 +93,7 @@ def add_interactions(model: Any, batch: dict) -> None:
 
     # The teacher first: its texts follow it to the device.
     labels = None
-    if getattr(model, 'reads_labels', True):
+    if model.family.reads_labels:
         labels = _labels(samples, named, known, len(model.teacher.bank)).to(inputs.device)
     teacher, asked_in_training = (maps.to('cpu') for maps in model.teacher_answers(inputs, sizes, labels))
     texts = model.teacher.texts[:known]
@@ -101,9 +101,9 @@ def add_interactions(model: Any, batch: dict) -> None:
     # Something must be asked, even where the bank knows nothing of what is named.
     asked = sorted({concept for concepts in named for concept in concepts}) or [0]
     mirrored = model.ask(mirror_images(inputs, sizes), texts[asked], sizes).to('cpu')
-    canvas = seen_canvas(model.backbone, tuple(inputs.shape[-2:]), student.grid)
+    canvas = StudentGrid.of(model.backbone, tuple(inputs.shape[-2:])).canvas
     # As the loss compares them: in units of what it compares.
-    scale = model.interaction_loss.positions_scale(aligned(asked_in_training, student))
+    scale = model.interactions.loss.positions_scale(aligned(asked_in_training, student))
     heat = aligned(teacher, student).over_positions(scale)[:, -1].exp()  # [B, C, H, W]
     attention = student.over_positions().exp()  # [B, L, C, H, W]
     reflection = mirrored.over_positions()[:, -1].exp()  # [B, len(asked), H, W]

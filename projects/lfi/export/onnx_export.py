@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from lfi.engine.checkpoints.weight_files import read_checkpoint
 from lfi.errors import UsageError, as_usage_error
-from lfi.models.batches.samples import pixel_format
+from lfi.models.batches.pixel_format import pixel_format
 from lfi.utils.folders import make_folder
 
 from .agreement import (

@@ -18,7 +18,7 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 from lfi.datasets import Shapes
 from lfi.datasets.shapes import MIN_IMG_SIZE
 from lfi.errors import UsageError
-from lfi.models.teachers import PixelFormat
+from lfi.structures import PixelFormat
 from lfi.utils.folders import image_names
 
 

@@ -8,19 +8,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
-from mmengine.model import BaseModel
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
 from lfi.errors import UsageError, as_usage_error
 from lfi.models.adapters import interaction_query_adapter
 from lfi.models.backbones import InteractionQueryViT
-from lfi.models.students.classifiers import TextPredictMixin
-from lfi.models.students.student import StudentMixin
-from lfi.models.students.unlabelled import LabelledHeadMixin, LabelledTaskMixin
+from lfi.models.students.of_config import is_student
+from lfi.models.students.student import ARGUMENTS
 from lfi.registry import MODELS
 from lfi.utils.config_types import model_config, type_name
-from lfi.utils.modules import load_strictly, training_only_of
+from lfi.utils.modules import load_strictly
 
 # Arguments of `InteractionQueryViT`, beyond those of mmpretrain's `VisionTransformer`.
 INTERACTION = ('num_queries', 'write_back', 'persistent', 'interaction_layers')
@@ -29,8 +27,8 @@ OWN_PARTS = ('stem', 'window_size', 'use_rel_pos')
 DENSE = (*OWN_PARTS, 'global_attn_layers', 'with_cp')
 # Arguments of models and backbones that name weights to begin with.
 WEIGHTS = ('pretrained', 'checkpoint_path')
-# What a class of LFI adds to that of its task, for training alone.
-MIXINS = (StudentMixin, LabelledHeadMixin, LabelledTaskMixin)
+# How the names of weights begin that a student has for training and for answers.
+REMOVABLE = ('readout.', 'supervision.', 'control.')
 
 
 @dataclass(frozen=True)
@@ -74,7 +72,7 @@ def export_student(student: nn.Module | Mapping[str, Tensor], cfg: Mapping) -> E
     needed = built.state_dict()
     missing = [name for name in needed if name not in state]
     removed = {name: value for name, value in state.items() if name not in needed}
-    removable = tuple(f'{part}.' for part in _training_only(cfg))
+    removable: tuple[str, ...] = REMOVABLE if is_student(cfg) else ()
     if _is_adapter(cfg['backbone']):
         removable += ('backbone.interaction.',)
     elif _num_queries(cfg['backbone']):
@@ -108,17 +106,17 @@ def slim_model(cfg: Mapping) -> ConfigDict:
     | patches read no learned queries (`write_back='none'`) | `mmpretrain.VisionTransformer` |
     | the same, with a stem, windows or relative positions | `lfi.InteractionQueryViT` without queries |
     | the backbone in an `lfi.InteractionQueryAdapter` without learned queries (`num_queries`) | itself |
-    | patches, maps or the head read them | itself; a model with the mixin becomes an `lfi.QueryStudent` |
+    | patches, maps or the head read them | itself, and the model stays an `lfi.Student` without parts |
 
     Args:
         cfg: Config of any OpenMMLab model with a `backbone`; unscoped types are of the default scope.
 
     Raises:
-        ValueError: If the model predicts by texts (`LFITextClassifier`, `LFIZeroShotClassifier`), or a type
-            is unknown.
+        ValueError: If the model predicts by texts (`lfi.ByTexts`), or a type is unknown.
     """
-    kind = _registered(cfg['type'])
-    unused = _training_only(cfg)
+    _registered(cfg['type'])
+    of_student = is_student(cfg)
+    unused = ARGUMENTS if of_student else ()
     # Some of mmdet's models read attributes, not keys.
     slim = ConfigDict({name: deepcopy(value) for name, value in cfg.items() if name not in unused})
     queries_stay = _queries_are_read(cfg['backbone'])
@@ -127,20 +125,17 @@ def slim_model(cfg: Mapping) -> ConfigDict:
     elif _is_adapter(cfg['backbone']) and not queries_stay:
         slim.backbone = slim.backbone.backbone
     slim = ConfigDict(_without_weights(slim))
-    if not isinstance(kind, type):
-        # An lfi.QueryStudent is slim already.
+    if not of_student:
         return slim
-    if issubclass(kind, TextPredictMixin):
+    if type_name(cfg.get('predict_by') or {}) == 'ByTexts':
         raise ValueError(
-            f'type={cfg["type"]!r} scores classes by its read-out, which an export leaves out: export the '
-            'lfi.LFIImageClassifier that it was trained as'
+            'predict_by=ByTexts scores classes by the read-out, which an export leaves out: export the '
+            'student with predict_by=None'
         )
-    # An `lfi.LFIDetector` names its task.
-    task = slim.pop('task', None) or _task_type(kind)
-    if queries_stay and issubclass(kind, StudentMixin):
-        slim.update(type='lfi.QueryStudent', task=task)
-    elif task is not None:
-        slim.type = task
+    if not queries_stay:
+        task = slim.pop('task', None)
+        # A backbone alone is a classifier without a head.
+        slim.type = 'mmpretrain.ImageClassifier' if task is None else task
     return slim
 
 
@@ -199,26 +194,6 @@ def _registered(name: str | type) -> object:
     if kind is None:
         raise ValueError(f'type={name!r} is not a registered model')
     return kind
-
-
-def _training_only(cfg: Mapping) -> tuple[str, ...]:
-    kind = _registered(cfg['type'])
-    # lfi.QueryStudent is a function, and its models are slim.
-    return training_only_of(kind) if isinstance(kind, type) else ()
-
-
-def _task_type(kind: type) -> str | None:
-    """The name of the task's model under a student's; None if `kind` is that model itself."""
-    # A class of one's own that has the others may predict in a way of its own.
-    if not issubclass(kind, MIXINS if kind.__module__.startswith('lfi.') else StudentMixin):
-        return None
-    task = next(base for base in kind.__mro__ if issubclass(base, BaseModel) and not issubclass(base, MIXINS))
-    name = f'{task.__module__.partition(".")[0]}.{task.__name__}'
-    if MODELS.get(name) is not task:
-        raise ValueError(
-            f'{kind.__name__} does the task of {task.__name__}, which is not registered as {name}'
-        )
-    return name
 
 
 def load_student(cfg: Config, checkpoint: dict) -> ExportedStudent:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from lfi.errors import UsageError
-from lfi.models.batches.samples import pixel_format
+from lfi.models.batches.pixel_format import pixel_format
 
 from .agreement import FLOAT16, FLOAT32, predicted
 from .inference_graph import default_part

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from lfi.models.batches.samples import pixel_format
+from lfi.models.batches.pixel_format import pixel_format
 
 
 def with_head_and_pixels(

@@ -10,7 +10,7 @@ import torch
 from mmpretrain.models.backbones import ResNet, VisionTransformer
 from torch import Tensor, nn
 
-from lfi.models.batches.samples import pixel_format
+from lfi.models.batches.pixel_format import pixel_format
 
 from .inference_graph import inference_graph, relative_difference
 from .timm_resnet import resnet_to_timm

@@ -45,7 +45,7 @@ data set, for students to learn from. It holds no images, and their names as dig
 ## How to use it
 
 ```bash
-lfi train CONFIG --cfg-options model.teacher_cache=hf://datasets/USER/NAME
+lfi train CONFIG --cfg-options model.teacher.cache=hf://datasets/USER/NAME
 ```
 
 CONFIG names this teacher and these images; LFI compares both.
@@ -104,7 +104,7 @@ def cache_card(manifest: CacheManifest, metadata: Mapping[str, Any]) -> str:
 def pipeline_tag(model: nn.Module) -> str | None:
     """The Hub's name of a model's task, of a classifier without a head its features; None if unknown."""
     names = {kind.__name__ for kind in type(model).__mro__}
-    if 'LFIZeroShotClassifier' in names:
+    if getattr(getattr(model, 'predict_by', None), 'names_classes', False):
         return 'zero-shot-image-classification'
     if 'ImageClassifier' in names and not model.with_head:
         return 'image-feature-extraction'

@@ -22,6 +22,8 @@ from lfi.utils.config_types import leaves
 
 # They name files, or where to fetch some; the weights are in the folder.
 OF_FILES = ('pretrained', 'checkpoint_path', 'backend_args', 'file_client_args')
+# What a student has for training alone.
+TRAINING_PARTS = ('supervision.', 'control.')
 _PRIVATE = re.compile(r'[/~\\]|[A-Za-z]:[/\\]')
 
 
@@ -44,19 +46,28 @@ def public_student(model: Any, cfg: Config, readout: bool) -> tuple[dict[str, An
         # What the teacher's folder says is known now, and not needed where the student is loaded.
         known = dict(text_dims=model.readout.text_dims, rivalry=model.readout.rivalry)
         own = {**own, 'readout': {**(own.get('readout') or {}), **known}}
-        own.pop('teacher_cache', None)
+        # Parts without weights say how the teacher is read; the others are for training alone.
+        parts = own.pop('supervision', None) or {}
+        kept = {name: part for name, part in parts.items() if part and not _has_weights(model, name)}
+        own.pop('control', None)
+        own = {**own, 'supervision': kept} if kept else own
+        state = {name: value for name, value in state.items() if not name.startswith(TRAINING_PARTS)}
     else:
         with as_usage_error(ValueError):
             exported = export_student(model, own)
         own, state = dict(exported.model), exported.state
     teacher = own.pop('teacher', None)
-    if 'zero_shot' in own:
-        named = own['zero_shot']
-        own['zero_shot'] = {**named, 'concepts': list(concept_names(named['concepts']))}
+    predict_by = own.get('predict_by') or {}
+    if predict_by.get('concepts') is not None:
+        own['predict_by'] = {**predict_by, 'concepts': list(concept_names(predict_by['concepts']))}
     public = _without_files(own)
     if teacher is not None:
         public['teacher'] = public_teacher(teacher)
     return _plain(public, 'model'), state
+
+
+def _has_weights(model: Any, part: str) -> bool:
+    return any(name.startswith(f'supervision.{part}.') for name in model.state_dict())
 
 
 def public_pipeline(cfg: Config) -> list[dict[str, Any]] | None:

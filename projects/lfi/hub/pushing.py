@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 # Where a card names its repository. Names are short, and begin as words do: others are slow to look for.
 _NAMED = re.compile(
-    r"lfi\.from_pretrained\('(\w[^']{0,199})'\)|teacher_cache=hf://datasets/(\w\S{0,199})(?!\S)"
+    r"lfi\.from_pretrained\('(\w[^']{0,199})'\)|teacher\.cache=hf://datasets/(\w\S{0,199})(?!\S)"
 )
 
 

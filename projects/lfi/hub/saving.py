@@ -19,6 +19,7 @@ from lfi.engine.config_loading import load_config
 from lfi.engine.hooks.fitting_weights import check_weights
 from lfi.errors import UsageError
 from lfi.export import model_config
+from lfi.models.students.of_config import online
 from lfi.registry import MODELS
 from lfi.student_folder import check_class_count, is_complete, is_of_lfi, write_student
 from lfi.utils.modules import load_strictly, state_dict_of, unwrapped
@@ -82,7 +83,7 @@ def save_pretrained(
     _keep_foreign_files(Path(folder))
     trained = _of_model(model, config) if isinstance(model, nn.Module) else _of_run(Path(model), config)
     student, cfg, folder = trained.model, trained.cfg, Path(folder)
-    answers = readout and getattr(student, 'answers_by_readout', False)
+    answers = readout and getattr(student, 'readout', None) is not None
     scope = cfg.get('default_scope') or 'mmengine'
     with DefaultScope.overwrite_default_scope(scope):
         public, state = public_student(student, cfg, answers)
@@ -91,7 +92,7 @@ def save_pretrained(
     if isinstance(model, nn.Module) and config is not None:
         _check_config(student, cfg)
     names = trained.meta.get('dataset_meta') or getattr(student, 'dataset_meta', None) or {}
-    if getattr(student, 'names_classes', False):
+    if _names_classes(student):
         # They are those of its config, and not of its training.
         names = {}
     check_class_count(student, names)
@@ -150,8 +151,9 @@ def _check_config(model: nn.Module, cfg: Config) -> None:
 
 
 def _built(cfg: Config) -> nn.Module:
+    # A cache need not be where the student is saved.
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmengine'):
-        built: nn.Module = MODELS.build({**deepcopy(model_config(cfg)), **_online(cfg)})
+        built: nn.Module = MODELS.build(online(deepcopy(model_config(cfg))))
     return built
 
 
@@ -166,7 +168,7 @@ def _of_run(path: Path, config: Config | str | Path | None) -> Trained:
     model = _built(cfg)
     check_weights(model, content, asked=True)
     state = state_dict_of(content)
-    if getattr(model, 'names_classes', False):
+    if _names_classes(model):
         # It leaves out the head that was trained.
         state = {name: value for name, value in state.items() if not name.startswith('head.')}
     try:
@@ -176,9 +178,8 @@ def _of_run(path: Path, config: Config | str | Path | None) -> Trained:
     return Trained(model.eval(), cfg, checkpoint, content.get('meta') or {})
 
 
-def _online(cfg: Config) -> dict[str, None]:
-    # A cache need not be where the student is saved.
-    return {'teacher_cache': None} if 'teacher_cache' in cfg.model else {}
+def _names_classes(model: nn.Module) -> bool:
+    return bool(getattr(getattr(model, 'predict_by', None), 'names_classes', False))
 
 
 def _read_config(config: Config | str | Path) -> Config:

@@ -28,7 +28,7 @@ from lfi.utils.repositories import HubError
 
 from .allowed_types import AllowedTypes, is_known
 
-ASKED = ('teacher', 'zero_shot')
+ASKED = ('teacher', 'predict_by')
 """Parts that hold concepts and prompts."""
 FREE = ('concepts', 'templates', 'background', 'question')
 """What of them nothing evaluates."""
@@ -36,7 +36,7 @@ TEACHER_NAMES = ('model', 'pretrained')
 """Arguments of a teacher that name what it is loaded from."""
 TEACHER_ARGUMENTS = (*TEACHER_NAMES, *FREE[:-1], 'type', 'extractor', 'max_concepts', 'input_size')
 """Arguments of a teacher of LFI."""
-OF_THE_USER = ('weights_file', 'allow_random')
+OF_THE_USER = ('cache', 'weights_file', 'allow_random')
 """Arguments of a teacher that the user alone may say."""
 INFINITY = 1e8
 """Largest number that is not whole: mmdet writes infinity so."""

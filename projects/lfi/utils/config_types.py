@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.registry import MODELS
 
 
 def type_name(config: Mapping) -> str:
@@ -67,16 +66,3 @@ def _inside(dataset: dict, until: Callable[[dict], bool] | None) -> Any:
     if until is not None and until(dataset):
         return None
     return dataset.get('dataset', dataset.get('datasets'))
-
-
-def model_type(cfg: Config) -> type | None:
-    """The class of `model`, or None where it has none that is registered.
-
-    Args:
-        cfg: of a run.
-    """
-    kind = cfg.model.get('type')
-    if not isinstance(kind, str):
-        return kind
-    scope = cfg.model.get('_scope_') or cfg.get('default_scope') or 'mmengine'
-    return MODELS.get(kind if '.' in kind else f'{scope}.{kind}')

@@ -112,14 +112,6 @@ def _kind(value: Tensor) -> tuple[bool, bool, bool]:
     return value.is_floating_point(), value.is_complex(), value.dtype == torch.bool
 
 
-def training_only_of(kind: type) -> tuple[str, ...]:
-    """Names of the arguments and parts of a class of models that no prediction needs, its bases' included.
-
-    What predicts by texts reads one of them, the read-out.
-    """
-    return tuple(name for base in kind.__mro__ for name in vars(base).get('training_only', ()))
-
-
 _CLASSES: dict[tuple[str, Any, Any], Any] = {}
 
 

@@ -154,7 +154,7 @@ def _parts(text: str) -> Iterator[str]:
 
 def names_folder(key: str, text: str) -> bool:
     """Whether an option's value is a folder, which stays as it is typed."""
-    return names_root(key) or (key == 'model.teacher_cache' and text != 'None')
+    return names_root(key) or (key == 'model.teacher.cache' and text != 'None')
 
 
 def names_root(key: str) -> bool:

@@ -20,10 +20,9 @@ from mmengine.runner import Runner
 from torch.utils.data import Dataset
 
 from lfi.engine.processes import refuse_shards
-from lfi.models.batches.samples import seen_canvas, valid_sizes_of
 from lfi.models.teachers.text_tower import TextTower
 from lfi.registry import HOOKS
-from lfi.structures import InteractionMaps
+from lfi.structures import InteractionMaps, StudentGrid, valid_sizes_of
 from lfi.utils.matplotlib_settings import default_style
 from lfi.utils.modules import eval_mode
 
@@ -39,8 +38,8 @@ class InteractionVisualizationHook(Hook):
     """Gives the visualizer's backends a picture: training images, with the teacher's map and the student's.
 
     For each image the concept is shown that counts most in the loss over locations. It works for every model
-    of `InteractionDistillMixin`, and with a cached teacher. Where texts are given, the picture has what the
-    student answers to them in place of the teacher's map.
+    that learns from `lfi.Interactions`, and with a cached teacher. Where texts are given, the picture has
+    what the student answers to them in place of the teacher's map.
 
     Args:
         interval: how many iterations lie between two pictures; the first comes at the start.
@@ -79,10 +78,10 @@ class InteractionVisualizationHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Check that the model has maps to show."""
         refuse_shards(runner.model)
-        if not hasattr(_model(runner), 'predict_interactions'):
+        if getattr(_model(runner), 'interactions', None) is None:
             raise TypeError(
-                f'InteractionVisualizationHook needs a model that learns from interactions, such as '
-                f'lfi.LFIImageClassifier, got {type(_model(runner)).__name__}'
+                'InteractionVisualizationHook needs an lfi.Student that learns from lfi.Interactions, got '
+                f'{type(_model(runner)).__name__}'
             )
 
     @master_only
@@ -98,7 +97,7 @@ class InteractionVisualizationHook(Hook):
         """Leave the pictures out where the model or its teacher has no maps."""
         if self.test_out_dir is None:
             return
-        if not hasattr(_model(runner), 'predict_interactions'):
+        if getattr(_model(runner), 'interactions', None) is None:
             name = type(_model(runner)).__name__
             views = isinstance(_model(runner), BaseTTAModel)
             reason = f'{name} has several views of an image' if views else f'{name} learns from none'
@@ -158,7 +157,7 @@ def draw_batch(model: Any, batch: dict, outputs: Sequence = (), classes: Sequenc
     """A batch of images with the teacher's and the student's maps, as (H, W, 3) uint8 RGB.
 
     Args:
-        model: of `InteractionDistillMixin`.
+        model: a `Student` that learns from `Interactions`.
         batch: as the data loader gives it.
         outputs: the predictions for the images; a detector's boxes are drawn.
         classes: names of the predictions' labels.
@@ -182,7 +181,7 @@ def draw_asked(
     """A batch of images with the student's answers to texts; arguments and picture as of `draw_batch`.
 
     Args:
-        model: of `InteractionDistillMixin`.
+        model: a `Student` that learns from `Interactions`.
         batch: likewise.
         outputs: likewise.
         classes: likewise.
@@ -210,7 +209,7 @@ def _answered(
         answers = [maps.to('cpu') for maps in answer(data['inputs'], data['data_samples'])]
 
     # Patches at the lower and right edge may reach beyond the images.
-    size = seen_canvas(model.backbone, tuple(data['inputs'].shape[-2:]), answers[-1].grid)
+    size = StudentGrid.of(model.backbone, tuple(data['inputs'].shape[-2:])).canvas
     canvas = np.zeros((len(images), *size, 3), np.uint8)
     # Images are loaded as BGR.
     canvas[:, : images.shape[-2], : images.shape[-1]] = images.flip(1).permute(0, 2, 3, 1).cpu().numpy()

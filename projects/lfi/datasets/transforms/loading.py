@@ -37,7 +37,7 @@ class LoadInteractionMaps(BaseTransform):
     `PackDetInputs(meta_keys=(..., 'view', 'interaction_maps'))`.
 
     Args:
-        cache: the folder that `lfi cache` wrote, the same as `model.teacher_cache`.
+        cache: the folder that `lfi cache` wrote, the same as `model.teacher.cache`.
             `tools/train.py` fills it in from there. Defaults to None: nothing is read, and the teacher is
             asked online.
 

@@ -46,7 +46,7 @@ def refuse_unrecorded_steps(dataset: object, scope: str | None = None) -> None:
             raise UsageError(
                 f'train_dataloader: its pipeline has the step {name} outside lfi.RecordView, so the cached '
                 f'maps may not be those of what it shows. {fix}; or ask the teacher online, by '
-                'teacher_cache=None'
+                'teacher.cache=None'
             )
 
 

@@ -8,8 +8,10 @@ from torch import nn
 
 from lfi.errors import UsageError
 from lfi.registry import HOOKS
-from lfi.utils.modules import state_dict_of, training_only_of, unwrapped
+from lfi.utils.modules import state_dict_of, unwrapped
 
+# What a student has for training, and for answers, and no prediction of a head reads.
+NOT_PREDICTING = ('readout.', 'supervision.', 'control.')
 RIVALS = 'readout.rivals'
 NO_RIVALS = (
     f'it has no {RIVALS}, by which a student answers where readout.rivalry is above 0. It was trained '
@@ -22,8 +24,8 @@ class FittingWeightsHook(Hook):
     """Refuses a checkpoint that lacks parameters of the model, or has them in another shape.
 
     MMEngine warns, and leaves these parameters random. `tools/test.py` adds this hook. The read-out is needed
-    where the model predicts by texts (`predicts_by_text`), or answers by it (`answers_by_readout`) what
-    another hook asks (`asks_student`). Sharded models (FSDP) are not checked.
+    where the model predicts by texts (`lfi.ByTexts`), or where another hook asks what the read-out answers
+    (`asks_student`). Sharded models (FSDP) are not checked.
 
     Raises:
         UsageError: when it is loaded, if it does not fit.
@@ -50,8 +52,9 @@ def check_weights(model: nn.Module, checkpoint: dict, asked: bool) -> None:
     """
     shapes = {name: tuple(value.shape) for name, value in state_dict_of(checkpoint).items()}
     own = model.state_dict()
-    answers = asked and getattr(model, 'answers_by_readout', False)
-    reads_out = answers or getattr(model, 'predicts_by_text', False)
+    predict_by = getattr(model, 'predict_by', None)
+    answers = asked and getattr(predict_by, 'answers_by_readout', False)
+    reads_out = answers or getattr(predict_by, 'reads_readout', False)
     missing, other = [], []
     for name, value in own.items():
         needed = needed_to_predict(name, model) or (reads_out and name.startswith('readout.'))
@@ -86,6 +89,6 @@ def needed_to_predict(name: str, model: nn.Module) -> bool:
         name: The parameter's name in the model.
         model: A model with a backbone, whose predictions are not by texts.
     """
-    if name.startswith(tuple(f'{part}.' for part in training_only_of(type(model)))):
+    if name.startswith(NOT_PREDICTING):
         return False
     return not name.endswith(('.interaction_queries', '.query_gate'))

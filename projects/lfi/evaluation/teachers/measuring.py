@@ -14,8 +14,8 @@ from tqdm import tqdm
 
 from lfi.errors import UsageError
 from lfi.evaluation import MEASURES, centre_map
-from lfi.models.teachers import PixelFormat, VLMAttentionTeacher
-from lfi.structures import InteractionMaps, TeacherReading
+from lfi.models.teachers import VLMAttentionTeacher
+from lfi.structures import InteractionMaps, PixelFormat, TeacherReading
 
 from .images import Images
 from .tables import recommend

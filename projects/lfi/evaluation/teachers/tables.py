@@ -145,4 +145,5 @@ def recommendation(extractor: str, recommended: dict[str, Choice]) -> str:
         reasons.append(
             f'{found["choice"]!r} is ahead of {found["second"]!r} by {mean:.3g} ± {error:.2g} {unit}{beyond}'
         )
-    return f'Recommended for {extractor}: model.reading=dict({", ".join(options)}): {"; ".join(reasons)}.'
+    reading = f'model.supervision.interactions.reading=dict({", ".join(options)})'
+    return f'Recommended for {extractor}: {reading}: {"; ".join(reasons)}.'

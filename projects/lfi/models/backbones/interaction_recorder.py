@@ -38,9 +38,8 @@ class InteractionStates:
         n = self.grid[0] * self.grid[1]
         return self.tokens[-1][:, -n:].mT.unflatten(-1, self.grid)
 
-
     def of_questions(self, start: int, number: int) -> InteractionStates:
-        """The states with the answers to some of the questions alone; without any as where nothing was asked."""
+        """The states with the answers to some of the questions alone; to none as where nothing was asked."""
         if not number or self.asked is None:
             return replace(self, asked=None, attention=())
         own = slice(start, start + number)

@@ -10,7 +10,7 @@ from lfi.models.supervision import SupervisionPart
 from lfi.models.teachers import Teacher
 from lfi.registry import MODELS, build_part
 
-from .readout import InteractionReadout
+from .readout import check_text_dims
 from .tasks import Task
 
 
@@ -25,8 +25,8 @@ def build_supervision(
         teacher: config of the teacher, or None.
 
     Raises:
-        ValueError: if it is no dict of configs; for a type that is no part; or for a part that needs a teacher,
-            or an output, that is not there.
+        ValueError: if it is no dict of configs; for a type that is no part; or for a part that needs a
+            teacher, or an output, that is not there.
     """
     if not isinstance(supervision, Mapping):
         raise ValueError(
@@ -46,8 +46,8 @@ def build_supervision(
         lacking = sorted(({'vector', 'scores'} & part.reads) - task.provides)
         if lacking:
             raise ValueError(
-                f"supervision.{name}.type={type(part).__name__} reads the image's {lacking[0]}, which the task "
-                f'does not give: set supervision.{name}=None'
+                f"supervision.{name}.type={type(part).__name__} reads the image's {lacking[0]}, which the "
+                f'task does not give: set supervision.{name}=None'
             )
     return parts
 
@@ -96,7 +96,8 @@ def build_control(control: Mapping | None, parts: Mapping[str, SupervisionPart])
     if untouched or not taught:
         what = f'supervision.{untouched[0]} reads' if untouched else 'is read, for no part needs a teacher'
         raise ValueError(
-            f'control={type(built).__name__} changes nothing that {what}: take another control, or control=None'
+            f'control={type(built).__name__} changes nothing that {what}: take another control, '
+            'or control=None'
         )
     built.set_up(taught)
     return built
@@ -110,7 +111,7 @@ def needs_of(parts: Iterable[SupervisionPart]) -> frozenset[str]:
 def check_teacher(
     teacher: Teacher,
     parts: Mapping[str, SupervisionPart],
-    readout: InteractionReadout | None,
+    text_dims: int | None,
     num_classes: int | None,
 ) -> None:
     """Check that a teacher fits what learns from it.
@@ -118,14 +119,14 @@ def check_teacher(
     Args:
         teacher: built, or its cache.
         parts: of the student.
-        readout: of the student, or None.
+        text_dims: width of the read-out's text space; None without a read-out.
         num_classes: how many classes the head tells apart; None where that is not one number.
 
     Raises:
         ValueError: if it does not; the message names the option.
     """
-    if readout is not None:
-        readout.check_texts(teacher.texts.shape[1])
+    if text_dims is not None:
+        check_text_dims(text_dims, teacher.texts.shape[1])
     num_concepts = teacher.bank.num_concepts
     if (num_classes or 0) > num_concepts:
         raise ValueError(

@@ -71,9 +71,7 @@ class PredictBy:
         like: InteractionMaps,
     ) -> InteractionMaps:
         """The answers of a forward pass that was asked about texts, (M, E)."""
-        if student.readout is None:
-            raise ValueError(f'{type(student).__name__} has no read-out to answer by: set model.readout=dict()')
-        return student.readout.answers(states, texts, like)
+        return student.asked_readout().answers(states, texts, like)
 
 
 @MODELS.register_module()
@@ -136,6 +134,10 @@ class ByTexts(PredictBy):
         """Whether `concepts` are given."""
         return self.concepts is not None
 
+    def named_classes(self, student: Student) -> tuple[str, ...]:
+        """The names of `concepts`, which must be the test set's classes, in its order."""
+        return TextTower(student.teacher_config).concepts
+
     def check(self, student: Student) -> None:
         """Check that there is a teacher whose text tower names the classes."""
         if student.teacher_cfg is None:
@@ -144,13 +146,13 @@ class ByTexts(PredictBy):
             )
         if self.concepts is None and getattr(student, 'head', None) is None:
             raise ValueError(
-                'predict_by=ByTexts asks about the first head.num_classes concepts, and there is no head: name '
-                "the classes, predict_by.concepts=['cat', ...]"
+                'predict_by=ByTexts asks about the first head.num_classes concepts, and there is no head: '
+                "name the classes, predict_by.concepts=['cat', ...]"
             )
 
     def check_teacher(self, student: Student) -> None:
         """Check that some part learns presence: the scores would be random."""
-        if not any('presence' in part.reads for part in student.supervision.values()):
+        if not any('presence' in part.reads for part in student.parts.values()):
             raise ValueError(
                 'predict_by=ByTexts predicts by presence, and no part learns it: set '
                 'supervision.interactions.loss.presence_weight above 0, or predict_by=None'
@@ -163,7 +165,7 @@ class ByTexts(PredictBy):
 
     def class_texts(self, student: Student) -> Tensor:
         """The unit embeddings of the classes' texts, (K, E), on the student's device."""
-        device = student.readout.text_centre.device
+        device = student.asked_readout().text_centre.device
         if self.concepts is None and student.has_teacher:
             self._texts = student.teacher.texts[: student.head.num_classes]
         elif self._texts is None:
@@ -172,11 +174,11 @@ class ByTexts(PredictBy):
         return self._texts
 
     def _embedded(self, student: Student) -> Tensor:
-        tower = TextTower(student.teacher_cfg)
+        tower = TextTower(student.teacher_config)
         if self.concepts is None:
             return tower.embed(tower.concepts[: student.head.num_classes])
         bank = tower.bank()
-        student.readout.check_texts(bank.embeddings.shape[1])
+        student.asked_readout().check_texts(bank.embeddings.shape[1])
         prompts, classes = ', '.join(bank.templates), ', '.join(bank.names)
         print_log(f'Zero-shot prompts: {prompts}; classes: {classes}', 'current')
         return bank.embeddings
@@ -199,11 +201,11 @@ class ByTexts(PredictBy):
 
     def questions(self, student: Student) -> Tensor:
         """What asks for each class, (K, C)."""
-        return student.readout.questions(self.class_texts(student))
+        return student.asked_readout().questions(self.class_texts(student))
 
     def scores(self, student: Student, features: Sequence, states: InteractionStates) -> Tensor:
         """The classes' presence before the sigmoid, (B, K)."""
-        return student.readout.scores(states, self.class_texts(student))
+        return student.asked_readout().scores(states, self.class_texts(student))
 
 
 def pooled(features: Tensor) -> Tensor:

@@ -86,10 +86,7 @@ class InteractionReadout(BaseModule):
         Raises:
             ValueError: if it is not as wide as the read-out's.
         """
-        if text_dims != self.text_dims:
-            raise ValueError(
-                f'readout.text_dims={self.text_dims}, but the teacher embeds its texts in {text_dims} dims'
-            )
+        check_text_dims(self.text_dims, text_dims)
 
     @torch.no_grad()
     def meet_texts(self, texts: Tensor, num_background: int = 0) -> None:
@@ -227,6 +224,20 @@ class InteractionReadout(BaseModule):
 
     def _centred(self, texts: Tensor) -> Tensor:
         return F.normalize(F.normalize(texts, dim=-1) - self.text_centre, dim=-1)
+
+
+def check_text_dims(own: int, found: int) -> None:
+    """Check that a text space is as wide as a read-out's.
+
+    Args:
+        own: `readout.text_dims`.
+        found: the width of the text space.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    if own != found:
+        raise ValueError(f'readout.text_dims={own}, but the teacher embeds its texts in {found} dims')
 
 
 def _float32(x: Tensor) -> torch.autocast:

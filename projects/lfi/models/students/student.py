@@ -14,7 +14,7 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from lfi.models.backbones import InteractionStates
-from lfi.models.batches.mixtures import mixes_recorded, refuse_unrecorded_mixtures
+from lfi.models.batches.mixtures import mixes_recorded, refuse_unmixable, refuse_unrecorded_mixtures
 from lfi.models.batches.pixel_format import pixel_format
 from lfi.models.batches.raw_images import check_images, correct_image_sizes
 from lfi.models.supervision import Interactions, StudentOutputs, StudentWidths, SupervisionPart
@@ -25,15 +25,13 @@ from lfi.structures import (
     InteractionMaps,
     PixelFormat,
     StudentGrid,
-    is_unlabelled,
     maps_in_view,
-    mark,
-    recorded_mixture,
     valid_sizes_of,
 )
 from lfi.utils.modules import eval_mode, mixed_class
 
 from .freezing import freeze_unread
+from .labels import concept_labels
 from .parts import build_control, build_supervision, check_teacher, needs_of
 from .predict_by import PredictBy
 from .readout import InteractionReadout
@@ -141,8 +139,7 @@ class Student(_TaskModel):
         if parts or self.readout is not None:
             self._require_asked_backbone()
         if self.needs:
-            assert self.teacher_cfg is not None
-            check_images(self.data_preprocessor, self.teacher_cfg.get('cache'))
+            check_images(self.data_preprocessor, self.teacher_config.get('cache'))
         freeze_unread(self.backbone, self.readout, self._reads())
         self.predict_by.check(self)
 
@@ -161,7 +158,9 @@ class Student(_TaskModel):
         if arguments.get('text_dims') is None:
             arguments['text_dims'] = self._text_dims()
         self._require_asked_backbone()
-        built: InteractionReadout = build_part('readout', arguments, type='lfi.InteractionReadout', **defaults)
+        built: InteractionReadout = build_part(
+            'readout', arguments, type='lfi.InteractionReadout', **defaults
+        )
         compares = any({'concept_scores', 'presence'} & part.reads for part in parts.values())
         if parts and built.rivalry and not compares:
             raise ValueError(
@@ -173,8 +172,9 @@ class Student(_TaskModel):
 
     def _text_dims(self) -> int:
         """The width of the teacher's text space, by its config."""
-        if getattr(self, 'readout', None) is not None:
-            return self.readout.text_dims
+        readout = getattr(self, 'readout', None)
+        if readout is not None:
+            return int(readout.text_dims)
         if self.teacher_cfg is None:
             raise ValueError(
                 'readout.text_dims is not known without model.teacher: set it to the width of the text space'
@@ -195,10 +195,16 @@ class Student(_TaskModel):
 
     def _reads(self) -> frozenset[str]:
         """What the parts read of the student."""
-        read = frozenset().union(*(part.reads for part in self.supervision.values()))
+        read: frozenset[str] = frozenset().union(*(part.reads for part in self.parts.values()))
         if 'scores' in read and self.predict_by.reads_readout:
             read |= {'presence'}
         return read
+
+    @property
+    def parts(self) -> dict[str, SupervisionPart]:
+        """The supervision parts by name, in the order in which they run: that of their names."""
+        parts: Any = self.supervision
+        return dict(sorted(parts.items()))
 
     # -- The teacher -----------------------------------------------------------------------------------------
 
@@ -210,14 +216,25 @@ class Student(_TaskModel):
             TypeError: if the student has none.
         """
         if self._teacher is None:
-            if self.teacher_cfg is None:
-                raise TypeError(f'{type(self).__name__} has no teacher: set model.teacher')
-            teacher = build_teacher(self.teacher_cfg, self.needs)
-            check_teacher(teacher, self.supervision, self.readout, self.family.num_classes(self))
-            if self.teacher_cfg.get('cache') is not None:
-                self._check_mixed(teacher)
+            config = self.teacher_config
+            teacher = build_teacher(config, self.needs)
+            text_dims = None if self.readout is None else self.readout.text_dims
+            check_teacher(teacher, self.parts, text_dims, self.family.num_classes(self))
+            if config.get('cache') is not None and mixes_recorded(self.data_preprocessor):
+                refuse_unmixable(teacher.directions)
             self._teacher = teacher
         return self._teacher
+
+    @property
+    def teacher_config(self) -> Mapping[str, Any]:
+        """The config of the teacher.
+
+        Raises:
+            TypeError: if the student has none.
+        """
+        if self.teacher_cfg is None:
+            raise TypeError(f'{type(self).__name__} has no teacher: set model.teacher')
+        return self.teacher_cfg
 
     @property
     def has_teacher(self) -> bool:
@@ -232,20 +249,11 @@ class Student(_TaskModel):
             TypeError: if the student reads a cache.
         """
         if not isinstance(self.teacher, VLMAttentionTeacher):
-            assert self.teacher_cfg is not None
             raise TypeError(
-                f'model.teacher.cache={self.teacher_cfg.get("cache")!r} stands in for the teacher: set it to '
-                'None'
+                f'model.teacher.cache={self.teacher_config.get("cache")!r} stands in for the teacher: set it '
+                'to None'
             )
         return self.teacher
-
-    def _check_mixed(self, teacher: Teacher) -> None:
-        if 'concepts' not in teacher.directions and mixes_recorded(self.data_preprocessor):
-            raise ValueError(
-                'the maps of this teacher have no reading over concepts, and those of one image cannot be '
-                "compared with another's: remove data_preprocessor.batch_augments (or train_cfg.augments), "
-                'or ask the teacher online, by teacher.cache=None'
-            )
 
     def init_weights(self) -> None:
         """As the task's model; builds the teacher, or opens its cache, and shows the read-out its texts."""
@@ -272,44 +280,21 @@ class Student(_TaskModel):
         """What a preprocessed batch says of its images; labels only where maps are read."""
         if not isinstance(inputs, Tensor):
             raise ValueError(
-                f'{type(self).__name__} gets {type(inputs).__name__} of images, and a student takes one tensor: '
-                'use a data_preprocessor, and a pipeline, of one view of each image'
+                f'{type(self).__name__} gets {type(inputs).__name__} of images, and a student takes one '
+                'tensor: use a data_preprocessor, and a pipeline, of one view of each image'
             )
         pixels = self.pixels if self.needs else PixelFormat.raw()
-        labels = self.concept_labels(data_samples) if 'maps' in self.needs else None
+        labels = self.concept_labels(data_samples, inputs.device) if 'maps' in self.needs else None
         return BatchView.of(inputs, data_samples, pixels, labels)
 
-    def concept_labels(self, data_samples: Sequence) -> Tensor:
-        """The images' labels among the concepts, and what their captions speak of, (B, C).
-
-        Captions are those of `lfi.LoadCaptionConcepts`. An image that is marked as unlabelled has no labels.
-
-        Raises:
-            ValueError: for an image with neither, if presence is that of the labels alone.
-        """
-        labels = self.family.labels(self, data_samples, len(self.teacher.bank))
-        hidden = [row for row, sample in enumerate(data_samples) if is_unlabelled(sample)]
-        unknown = hidden if self.family.reads_labels else range(len(data_samples))
-        part = self.interactions
-        if part is not None and part.reading.presence == 'label':
-            if any('gt_concepts' not in data_samples[row] for row in unknown):
-                raise ValueError(
-                    "presence='label' takes for absent what no label names, and some images have no label: "
-                    "set supervision.interactions.reading.presence to 'best-location' or 'image'"
-                )
-        if hidden:
-            # What annotations there are is not to be known.
-            rows = torch.tensor(hidden).to(labels.device, non_blocking=True)
-            labels = labels.index_fill(0, rows, 0)
-        captions = [sample.gt_concepts for sample in data_samples if 'gt_concepts' in sample]
-        if captions:
-            # A data set with captions may stand beside one without; all are on one device.
-            named = [sample.get('gt_concepts', captions[0][:0]) for sample in data_samples]
-            spoken = mark(torch.zeros_like(labels), named)
+    def concept_labels(self, data_samples: Sequence, device: torch.device) -> Tensor:
+        """The images' labels among the concepts, (B, C); errors as of `lfi.models.students.labels`."""
+        if any('gt_concepts' in sample for sample in data_samples):
             refuse_unrecorded_mixtures(self.data_preprocessor)
-            mixture = recorded_mixture(data_samples)
-            labels = torch.maximum(labels, spoken if mixture is None else mixture.mix_labels(spoken))
-        return labels
+        part, num_texts = self.interactions, len(self.teacher.bank)
+        alone = part is not None and part.reading.presence == 'label'
+        num_classes = self.family.num_classes(self)
+        return concept_labels(self.family, data_samples, num_texts, num_classes, device, alone)
 
     # -- One training step -----------------------------------------------------------------------------------
 
@@ -327,13 +312,13 @@ class Student(_TaskModel):
             losses, features = self.family.loss(self, own, view, data_samples, wants_features)
         states = _split(record.states, questions)
         vector = scores = None
-        if 'vector' in reads:
+        if features is not None and 'vector' in reads:
             vector = self.family.vector(features)
-        if 'scores' in reads:
+        if features is not None and 'scores' in reads:
             scores = self.predict_by.scores(self, features, states['predict_by'])
         texts = self.teacher.texts if self.needs else None
         has_task = bool(losses)
-        for name, part in self._parts():
+        for name, part in self.parts.items():
             outputs = StudentOutputs(states[name], vector, scores, self.readout, texts)
             terms = part(outputs, targets[name])
             if twice := losses.keys() & terms.keys():
@@ -342,7 +327,7 @@ class Student(_TaskModel):
                     'of them is enough'
                 )
             losses.update(terms)
-        if not has_task:
+        if not has_task and features is not None:
             first = next(iter(losses))
             losses[first] = losses[first] + _unread(features)
         return losses
@@ -354,9 +339,9 @@ class Student(_TaskModel):
         if said is not None and self.control is not None and self.training:
             said = self.control.change_targets(said)
         read = {}
-        for name, part in self._parts():
+        for name, part in self.parts.items():
             target = None
-            if part.needs:
+            if part.needs and said is not None:
                 target = part.read(said, view, grid)
                 if not self._is_checked:
                     _check(part, target, view)
@@ -369,16 +354,13 @@ class Student(_TaskModel):
         self._is_checked = True
         return read
 
-    def _parts(self) -> Iterator[tuple[str, SupervisionPart]]:
-        parts: Any = self.supervision.items()
-        return iter(sorted(parts))
-
     def _questions(self, targets: Mapping[str, Any], with_scores: bool) -> dict[str, Tensor | None]:
         """What the backbone is asked, by who asks."""
         asked: dict[str, Tensor | None] = {}
-        for name, part in self._parts():
-            asks = self.readout is not None and part.needs
-            asked[name] = part.questions(self.readout, self.teacher.texts, targets[name]) if asks else None
+        for name, part in self.parts.items():
+            asked[name] = None
+            if self.readout is not None and part.needs:
+                asked[name] = part.questions(self.readout, self.teacher.texts, targets[name])
         if with_scores:
             asked['predict_by'] = self.predict_by.questions(self)
         return asked
@@ -415,7 +397,7 @@ class Student(_TaskModel):
     @property
     def interactions(self) -> Interactions | None:
         """The part that learns from interaction maps, or None."""
-        return next((part for part in self.supervision.values() if isinstance(part, Interactions)), None)
+        return next((part for part in self.parts.values() if isinstance(part, Interactions)), None)
 
     @torch.no_grad()
     def ask(
@@ -437,7 +419,7 @@ class Student(_TaskModel):
         Raises:
             ValueError: if the student has no read-out, or the texts are not as wide as `readout.text_dims`.
         """
-        readout = self._asked_readout()
+        readout = self.asked_readout()
         if texts.ndim != 2 or texts.shape[1] != readout.text_dims:
             raise ValueError(
                 f'texts must be (M, E) with E = readout.text_dims = {readout.text_dims}, '
@@ -449,7 +431,12 @@ class Student(_TaskModel):
             self.backbone(images)
             return self.answers(record.states, images, texts, sizes)
 
-    def _asked_readout(self) -> InteractionReadout:
+    def asked_readout(self) -> InteractionReadout:
+        """The read-out.
+
+        Raises:
+            ValueError: if the student has none.
+        """
         if self.readout is None:
             raise ValueError(
                 f'{type(self).__name__} has no read-out to answer texts by: it learns no interactions'
@@ -492,7 +479,7 @@ class Student(_TaskModel):
         Raises:
             TypeError: if the student learns no interactions.
         """
-        part, readout = self._interactions(), self._asked_readout()
+        part, readout = self._interactions(), self.asked_readout()
         with eval_mode(self):
             view = self.view_of(inputs, data_samples)
             grid = StudentGrid.of(self.backbone, view.size)
@@ -567,8 +554,8 @@ def student_class(task: str | None) -> type[Student]:
     taken = [name for name in ('task', *ARGUMENTS) if name in inspect.signature(kind.__init__).parameters]
     if taken:
         raise ValueError(
-            f'task={task!r} takes an argument {taken[0]!r} of its own, which a student has too: rename it in a '
-            'subclass'
+            f'task={task!r} takes an argument {taken[0]!r} of its own, which a student has too: rename it '
+            'in a subclass'
         )
     found: type[Student] = mixed_class('Student', Student, kind)
     return found
@@ -579,8 +566,8 @@ def _require_one_backbone(model: nn.Module) -> None:
     named = [name for name, _ in model.named_children() if 'backbone' in name]
     if named != ['backbone']:
         raise ValueError(
-            f'{type(model).__name__} has {", ".join(named) or "no backbone"}: a student needs a task whose model '
-            "has one backbone, named 'backbone'; for a model inside another one name the inner model's type"
+            f'{type(model).__name__} has {", ".join(named) or "no backbone"}: a student needs a task whose '
+            "model has one backbone, named 'backbone'; of a model inside another one name the inner one's type"
         )
 
 

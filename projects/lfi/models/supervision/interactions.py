@@ -45,9 +45,7 @@ class Interactions(SupervisionPart):
 
     needs = frozenset({'maps'})
 
-    def __init__(
-        self, reading: Mapping = MappingProxyType({}), loss: Mapping = MappingProxyType({})
-    ) -> None:
+    def __init__(self, reading: Mapping = MappingProxyType({}), loss: Mapping = MappingProxyType({})) -> None:
         super().__init__()
         check_options(reading=reading)
         self.reading = TeacherReading(**reading)

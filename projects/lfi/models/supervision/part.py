@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
@@ -88,7 +89,7 @@ class SupervisionPart(nn.Module):
         """Whether its targets are what the teacher says of each image."""
         return bool(self.needs)
 
-    readout_defaults: ClassVar[Mapping[str, Any]] = {}
+    readout_defaults: Mapping[str, Any] = MappingProxyType({})
     """Arguments of the student's read-out that the part knows better than the read-out's own defaults."""
 
     def build_heads(self, widths: StudentWidths) -> None:

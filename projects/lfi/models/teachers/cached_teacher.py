@@ -55,6 +55,7 @@ class CachedOutputs(Teacher):
         self.cache = open_cache(cache, self.identity(teacher))
         self.bank = bank_of(self.cache)
         self._texts = self.bank.embeddings
+        self.max_concepts = asked_at_once(self.bank, self.cache.manifest.teacher.get('max_concepts'))
 
     @property
     def directions(self) -> tuple[str, ...]:
@@ -67,11 +68,6 @@ class CachedOutputs(Teacher):
         return self.cache.manifest.own_presence
 
     @property
-    def max_concepts(self) -> int | None:
-        """How many concepts an image was asked about; None where these are all of the bank."""
-        return asked_at_once(self.bank, self.cache.manifest.teacher.get('max_concepts'))
-
-    @property
     def texts(self) -> Tensor:
         """The concepts' embeddings (C, E), on the device of the latest call."""
         return self._texts
@@ -82,7 +78,7 @@ class CachedOutputs(Teacher):
         Raises:
             CacheError: as `stored_maps`.
         """
-        maps, views = self.ask(view), view.views
+        maps, views = self.ask(view), _views_of(view)
         if view.pieces is None and view.mixture is None:
             return maps_in_view(maps, grid, view.valid_sizes, views)
         return mixed_maps_in_view(maps, grid, view, views, len(self.bank))
@@ -147,6 +143,12 @@ class CachedTeacher(CachedOutputs):
             CacheError: as `stored_maps`.
         """
         return self.stored_maps(view)
+
+
+def _views_of(view: BatchView) -> Tensor:
+    """The recorded views of a batch whose stored maps were found."""
+    assert view.views is not None
+    return view.views
 
 
 def open_cache(folder: str, wanted: dict) -> InteractionCache:
@@ -264,7 +266,7 @@ class CachedFeatures(CachedOutputs):
             CacheError: as `stored_maps`; for pictures that the pipeline has mixed; and for one that shows
                 filler in more than half of a location, where there are no features.
         """
-        maps, views = self.stored_maps(view), view.views
+        maps, views = self.stored_maps(view), _views_of(view)
         scale = maps.logits[:, 0].mean((-2, -1)).norm(dim=1)  # [B]
         if view.pieces is not None:
             _refuse_filler(view.pieces, grid.shape)

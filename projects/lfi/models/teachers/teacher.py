@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lfi.concepts import ConceptBank
 from lfi.structures import (
+    DIRECTIONS,
     REST,
     BatchView,
     ImageFeatures,
@@ -30,21 +31,30 @@ class Teacher:
 
     Attributes:
         bank: the concepts.
-        texts: (C, E), their unit embeddings, on the device of the latest batch.
-        directions: the readings that its maps have, of `lfi.structures.DIRECTIONS`.
-        own_presence: what the presence of its maps is, for tables; None where that is not known.
         max_concepts: how many concepts an image is asked about; None where these are all of the bank.
     """
 
     bank: ConceptBank
-    texts: Tensor
-    directions: tuple[str, ...]
-    own_presence: str | None = None
     max_concepts: int | None = None
 
     def __deepcopy__(self, memo: dict) -> Teacher:
         # Averaged copies of a student (EMA) share its teacher.
         return self
+
+    @property
+    def texts(self) -> Tensor:
+        """The unit embeddings of the concepts, (C, E), on the device of the latest batch."""
+        return self.bank.embeddings
+
+    @property
+    def directions(self) -> tuple[str, ...]:
+        """The readings that its maps have, of `lfi.structures.DIRECTIONS`."""
+        return DIRECTIONS
+
+    @property
+    def own_presence(self) -> str | None:
+        """What the presence of its maps is, for tables; None where that is not known."""
+        return None
 
     def ask(self, view: BatchView) -> InteractionMaps:
         """The maps of what the teacher is shown, on its own grid."""
@@ -75,12 +85,13 @@ class Teacher:
             needs: the fields that are made, of `lfi.structures.NEEDS`.
         """
         maps = self.maps_in(view, grid) if 'maps' in needs else None
-        by_features = 'features' in needs or ('class_scores' in needs and maps is None)
-        features = self.features_in(view, grid) if by_features else None
+        features = self.features_in(view, grid) if 'features' in needs else None
         scores = None
-        if 'class_scores' in needs:
-            scores = features.scores if maps is None else class_log_probabilities(maps, len(self.bank))
-        return Targets(maps, features if 'features' in needs else None, scores)
+        if 'class_scores' in needs and maps is not None:
+            scores = class_log_probabilities(maps, len(self.bank))
+        elif 'class_scores' in needs:
+            scores = (features or self.features_in(view, grid)).scores
+        return Targets(maps, features, scores)
 
 
 def class_log_probabilities(maps: InteractionMaps, num_texts: int) -> Tensor:

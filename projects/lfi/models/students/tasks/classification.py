@@ -41,7 +41,19 @@ class Classification(Task):
         """Those of the head."""
         return getattr(student.head, 'num_classes', None)
 
-    def labels(self, student: Student, data_samples: Sequence, num_concepts: int) -> Tensor:
+    def num_classes_of(self, model: Mapping[str, Any]) -> int | None:
+        """Those of the head's config."""
+        return (model.get('head') or {}).get('num_classes')
+
+    def batch_augments(self, model: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """That of the data preprocessor, or `train_cfg`, which mmpretrain hands on to it."""
+        own = (model.get('data_preprocessor') or {}).get('batch_augments')
+        train = model.get('train_cfg') or {}
+        return own or (train if train.get('augments') else None)
+
+    def labels(
+        self, data_samples: Sequence, num_concepts: int, num_classes: int | None, device: torch.device
+    ) -> Tensor:
         """The images' labels (B, C), those of mixed images included; 0 for an image without a label.
 
         Raises:
@@ -71,8 +83,8 @@ class Classification(Task):
         """
         if student.head is None:
             raise ValueError(
-                f'{type(student).__name__} has no head, and is for testing only: give model.head, or pretrain '
-                'a backbone without a task, model.task=None'
+                f'{type(student).__name__} has no head, and is for testing only: give model.head, or '
+                'pretrain a backbone without a task, model.task=None'
             )
         rows = view.labelled
         if rows is None and not wants_features:
@@ -93,7 +105,7 @@ class Classification(Task):
 
 
 def _loss_of_rows(
-    head: nn.Module, features: Sequence, data_samples: Sequence, rows: Sequence[int] | None
+    head: Any, features: Sequence, data_samples: Sequence, rows: Sequence[int] | None
 ) -> dict[str, Tensor]:
     """A head's losses over the labelled rows.
 
@@ -114,8 +126,8 @@ def _loss_of_rows(
             'the head needs two: give each batch its share of labelled images, by '
             "train_dataloader.sampler=dict(type='lfi.LabelledShareSampler')"
         )
-    found = head.loss(taken, [data_samples[row] for row in rows])
-    return found
+    of_rows: dict[str, Tensor] = head.loss(taken, [data_samples[row] for row in rows])
+    return of_rows
 
 
 def _of_head(losses: Mapping[str, Any], count: int) -> dict[str, Any]:

@@ -28,10 +28,12 @@ class Detection(Task):
         """Take the annotations from images that are marked as unlabelled: mmdet's code asks all for them."""
         empty_unlabelled(student.data_preprocessor)
 
-    def labels(self, student: Student, data_samples: Sequence, num_concepts: int) -> Tensor:
+    def labels(
+        self, data_samples: Sequence, num_concepts: int, num_classes: int | None, device: torch.device
+    ) -> Tensor:
         """The categories of an image's objects; those beyond the bank are not looked for."""
         # Test images may have none.
-        none = torch.zeros(0, dtype=torch.long, device=next(student.parameters()).device)
+        none = torch.zeros(0, dtype=torch.long, device=device)
         labels = [getattr(sample.get('gt_instances'), 'labels', none) for sample in data_samples]
         found = torch.zeros(len(labels), num_concepts + 1, device=labels[0].device)
         # What the bank does not hold falls into an extra last column.

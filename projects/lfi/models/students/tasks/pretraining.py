@@ -41,10 +41,10 @@ class Pretraining(Task):
                     f"{name}=None, or name the task, as task='mmpretrain.ImageClassifier'"
                 )
 
-    def labels(self, student: Student, data_samples: Sequence, num_concepts: int) -> Tensor:
+    def labels(
+        self, data_samples: Sequence, num_concepts: int, num_classes: int | None, device: torch.device
+    ) -> Tensor:
         """No image has a label: zeros (B, C)."""
-        tensors = (value for value in data_samples[0].values() if isinstance(value, Tensor))
-        device = next(tensors, next(student.parameters())).device
         return torch.zeros(len(data_samples), num_concepts, device=device)
 
     def loss(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -27,10 +27,22 @@ class Segmentation(Task):
 
     package, base = 'mmseg', 'EncoderDecoder'
 
-    def labels(self, student: Student, data_samples: Sequence, num_concepts: int) -> Tensor:
+    def num_classes(self, student: Student) -> int | None:
+        """Those of the decode head."""
+        return getattr(student, 'num_classes', None)
+
+    def num_classes_of(self, model: Mapping[str, Any]) -> int | None:
+        """Those of the decode head's config; of several the last one's."""
+        head = model.get('decode_head') or {}
+        head = head[-1] if isinstance(head, list | tuple) else head
+        return head.get('num_classes')
+
+    def labels(
+        self, data_samples: Sequence, num_concepts: int, num_classes: int | None, device: torch.device
+    ) -> Tensor:
         """The classes of an image's pixels; those beyond the bank, and what is ignored, count for nothing."""
-        found, device = [], next(student.parameters()).device
-        limit = min(getattr(student, 'num_classes', num_concepts), num_concepts)
+        found = []
+        limit = num_concepts if num_classes is None else min(num_classes, num_concepts)
         for sample in data_samples:
             if 'gt_sem_seg' in sample:
                 classes = sample.gt_sem_seg.data.flatten()
@@ -51,7 +63,9 @@ class Segmentation(Task):
         wants_features: bool,
     ) -> tuple[dict[str, Any], Sequence[Tensor] | None]:
         """As the base class."""
-        return labelled_loss(student, own, view, data_samples, partial(_blank, device=view.inputs.device)), None
+        return labelled_loss(
+            student, own, view, data_samples, partial(_blank, device=view.inputs.device)
+        ), None
 
 
 def _blank(sample: Any, device: torch.device) -> Any:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from lfi.structures import BatchView
@@ -48,11 +49,28 @@ class Task:
         """Prepare a student when it is built, as by hooks of its data preprocessor."""
 
     def num_classes(self, student: Student) -> int | None:
-        """How many classes the head tells apart; None where that is not one number."""
+        """How many classes a student's head tells apart; None where that is not one number."""
         return None
 
-    def labels(self, student: Student, data_samples: Sequence, num_concepts: int) -> Tensor:
-        """The images' labels among the concepts, (B, num_concepts) in [0, 1]."""
+    def num_classes_of(self, model: Mapping[str, Any]) -> int | None:
+        """`num_classes` of the student that a model's config describes."""
+        return None
+
+    def batch_augments(self, model: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """The config by which a student's data preprocessor mixes images, or None."""
+        return None
+
+    def labels(
+        self, data_samples: Sequence, num_concepts: int, num_classes: int | None, device: torch.device
+    ) -> Tensor:
+        """The images' labels among the concepts, (B, num_concepts) in [0, 1]; the classes come first.
+
+        Args:
+            data_samples: of a batch; their tensors are on the device.
+            num_concepts: of the teacher's bank, its background included.
+            num_classes: as of `num_classes`.
+            device: of the images.
+        """
         raise NotImplementedError
 
     def loss(
@@ -121,8 +139,6 @@ def labelled_loss(
 def take_rows(features: Any, rows: Sequence[int]) -> Any:
     """The rows of all tensors in (nested) sequences."""
     if isinstance(features, Tensor):
-        import torch
-
         index = torch.tensor(rows, dtype=torch.long)
         return features.index_select(0, index.to(features.device, non_blocking=True))
     return type(features)(take_rows(part, rows) for part in features)

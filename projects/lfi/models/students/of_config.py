@@ -1,0 +1,48 @@
+"""What a model's config says of its student, before anything is built."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from lfi.registry import MODELS
+
+from .student import Student
+from .tasks import Task, task_of
+from .tasks.pretraining import Pretraining
+
+
+def is_student(model: Mapping[str, Any]) -> bool:
+    """Whether a model's config is of a `Student`; its type names the scope, or is the class itself."""
+    kind = model.get('type')
+    return (MODELS.get(kind) if isinstance(kind, str) else kind) is Student
+
+
+def family_of(model: Mapping[str, Any]) -> type[Task] | None:
+    """The task family of a student's config; None for other models, and for tasks of no known family."""
+    if not is_student(model):
+        return None
+    task = model.get('task')
+    kind = MODELS.get(task) if isinstance(task, str) else task
+    if kind is None:
+        return Pretraining if task is None else None
+    return task_of(kind)
+
+
+def reads_labels(model: Mapping[str, Any]) -> bool:
+    """Whether a model's training reads labels; only a backbone that is pretrained does not."""
+    family = family_of(model)
+    return family is None or family.reads_labels
+
+
+def cache_of(model: Mapping[str, Any]) -> str | None:
+    """The folder of a student's teacher's cache, or None."""
+    cache: str | None = (model.get('teacher') or {}).get('cache')
+    return cache
+
+
+def online(model: Mapping[str, Any]) -> dict[str, Any]:
+    """A model's config whose teacher, if any, is asked and not read from a cache."""
+    if cache_of(model) is None:
+        return dict(model)
+    return {**model, 'teacher': {**model['teacher'], 'cache': None}}

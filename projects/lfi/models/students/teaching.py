@@ -1,0 +1,90 @@
+"""What the teacher of a student's config is asked, without the student."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from lfi.errors import UsageError
+from lfi.models.batches.mixtures import check_mixing
+from lfi.models.supervision import Interactions
+from lfi.models.teachers import (
+    VLMAttentionTeacher,
+    build_teacher,
+    cache_kind,
+    features_to_cache,
+    text_dims_of,
+)
+from lfi.registry import build_part
+from lfi.structures import BatchView, InteractionMaps
+
+from .labels import concept_labels
+from .of_config import family_of
+from .parts import build_supervision, check_teacher, needs_of
+
+
+class Teaching:
+    """The teacher of a student's config, asked online, and what the student's parts want of it.
+
+    Args:
+        model: config of an `lfi.Student`.
+
+    Raises:
+        UsageError: if it is another model's, or no part needs a teacher.
+        ValueError: if the teacher does not fit what would learn from its cache: text width, classes,
+            readings, mixing.
+    """
+
+    def __init__(self, model: Mapping[str, Any]) -> None:
+        family = family_of(model)
+        if family is None:
+            raise UsageError(
+                f'model.type={model.get("type")!r} learns from no teacher: a cache is for an lfi.Student'
+            )
+        self.family = family()
+        predict_by = build_part('predict_by', model.get('predict_by') or {}, type=family.predicts_by)
+        config = predict_by.teacher_of(model['teacher'])
+        self.parts = build_supervision(model.get('supervision') or {}, family, config)
+        self.needs = needs_of(self.parts.values())
+        if not self.needs:
+            raise UsageError('model.supervision has no part that needs a teacher: there is nothing to cache')
+        self.num_classes = self.family.num_classes_of(model)
+        kind = cache_kind(self.needs)
+        self.identity = kind.identity({key: value for key, value in config.items() if key != 'cache'})
+        text_dims = self._text_dims(model.get('readout') or {}, config)
+        self.teacher = build_teacher({**config, 'cache': None}, self.needs)
+        check_teacher(self.teacher, self.parts, text_dims, self.num_classes)
+        check_mixing(self.family.batch_augments(model), self.teacher.directions)
+
+    @property
+    def reads_labels(self) -> bool:
+        """Whether labels choose what the teacher is asked about first."""
+        return self.family.reads_labels
+
+    def _text_dims(self, readout: Mapping[str, Any], teacher: Mapping[str, Any]) -> int | None:
+        """The width of the read-out's text space; None without a read-out."""
+        if not any(isinstance(part, Interactions) for part in self.parts.values()):
+            return None
+        stated = readout.get('text_dims')
+        return text_dims_of(teacher) if stated is None else int(stated)
+
+    def labels(self, data_samples: Sequence, device: torch.device) -> Tensor | None:
+        """The labels of unaugmented images, (B, C); None where the teacher is asked about no concept."""
+        if 'maps' not in self.needs:
+            return None
+        reading = next((part.reading for part in self.parts.values() if isinstance(part, Interactions)), None)
+        alone = reading is not None and reading.presence == 'label'
+        num_texts = len(self.teacher.bank)
+        return concept_labels(self.family, data_samples, num_texts, self.num_classes, device, alone)
+
+    def to_cache(self, view: BatchView) -> InteractionMaps:
+        """What a cache keeps of unaugmented images: maps, or features as maps where parts compare these.
+
+        Presence is the teacher's own: labels are the view's.
+        """
+        if 'maps' in self.needs and 'features' not in self.needs:
+            return self.teacher.ask(view)
+        return features_to_cache(cast('VLMAttentionTeacher', self.teacher), view)
