@@ -300,7 +300,7 @@ class InteractionInferencer(BaseInferencer):
         self, model: nn.Module, checkpoint: dict | None, cfg: ConfigDict | None
     ) -> None:
         if getattr(model, 'readout', None) is None:
-            self._no_texts = f'{type(model).__name__} has no read-out; an lfi.Student that learns from interactions has one'
+            self._no_texts = f'{type(model).__name__} has no read-out: it learns from no interactions'
         if checkpoint is None:
             super()._load_weights_to_model(model, checkpoint, cfg)
             return

@@ -4,9 +4,9 @@ from .adapters import interaction_query_adapter
 from .backbones import ConvStem, InteractionQueryViT, InteractionStates, SimpleFPN
 from .controls import Control, MeanTarget, OtherImage, ShuffledLocations
 from .losses import InteractionDistillLoss
+from .readout import InteractionReadout
 from .students.class_activation import ByClassActivation, class_activation_maps
 from .students.predict_by import ByFeatures, ByHead, ByTexts
-from .students.readout import InteractionReadout
 from .students.student import Student
 from .supervision import (
     AffinityPrior,

@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from lfi.models import InteractionReadout, InteractionStates
-from lfi.models.students.readout import NUM_RIVALS
+from lfi.models.readout import NUM_RIVALS
 from lfi.structures import REST, InteractionMaps
 
 B, M, N, C, E = 2, 3, 12, 16, 8

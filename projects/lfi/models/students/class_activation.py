@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,9 +12,6 @@ from lfi.registry import MODELS
 from lfi.structures import InteractionMaps
 
 from .predict_by import PredictBy
-
-if TYPE_CHECKING:
-    from .student import Student
 
 
 def class_activation_maps(
@@ -74,7 +71,7 @@ class ByClassActivation(PredictBy):
 
     answers_by_readout = False
 
-    def check_teacher(self, student: Student) -> None:
+    def check_teacher(self, student: Any) -> None:
         """Refuse training.
 
         Raises:
@@ -84,7 +81,7 @@ class ByClassActivation(PredictBy):
 
     def answers(
         self,
-        student: Student,
+        student: Any,
         states: InteractionStates,
         texts: Tensor,
         like: InteractionMaps,

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from torch import nn
 
-from .readout import InteractionReadout
+from lfi.models.readout import InteractionReadout
 
 
 def freeze_unread(backbone: nn.Module, readout: InteractionReadout | None, reads: Collection[str]) -> None:

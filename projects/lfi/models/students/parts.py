@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lfi.models.controls import Control
+from lfi.models.readout import check_text_dims
 from lfi.models.supervision import SupervisionPart
 from lfi.models.teachers import Teacher
 from lfi.registry import MODELS, build_part
 
-from .readout import check_text_dims
 from .tasks import Task
 
 

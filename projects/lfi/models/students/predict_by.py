@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mmengine.logging import print_log
 from torch import Tensor
@@ -12,9 +12,6 @@ from lfi.models.backbones import InteractionStates
 from lfi.models.teachers.text_tower import TextTower
 from lfi.registry import MODELS
 from lfi.structures import InteractionMaps
-
-if TYPE_CHECKING:
-    from .student import Student
 
 
 class PredictBy:
@@ -31,41 +28,41 @@ class PredictBy:
         """The config of the teacher, asked about what is predicted."""
         return config
 
-    def check(self, student: Student) -> None:
+    def check(self, student: Any) -> None:
         """Check that the student can predict so, when it is built.
 
         Raises:
             ValueError: if it cannot; the message names the option and what to write.
         """
 
-    def check_teacher(self, student: Student) -> None:
+    def check_teacher(self, student: Any) -> None:
         """Check that what is learnt will predict, when training begins.
 
         Raises:
             ValueError: if it will not.
         """
 
-    def predict(self, student: Student, inputs: Tensor, data_samples: Any, own: Callable) -> Sequence:
+    def predict(self, student: Any, inputs: Tensor, data_samples: Any, own: Callable) -> Sequence:
         """The samples with predictions; `own(inputs, data_samples)` is the task model's way."""
         found: Sequence = own(inputs, data_samples)
         return found
 
-    def tensor(self, student: Student, inputs: Tensor, own: Callable) -> Any:
+    def tensor(self, student: Any, inputs: Tensor, own: Callable) -> Any:
         """The outputs of mode 'tensor'; `own(inputs)` is the task model's way."""
         return own(inputs)
 
-    def questions(self, student: Student) -> Tensor | None:
+    def questions(self, student: Any) -> Tensor | None:
         """What the backbone is asked for `scores`, (K, C), or None where nothing is."""
         return None
 
-    def scores(self, student: Student, features: Sequence, states: InteractionStates) -> Tensor:
+    def scores(self, student: Any, features: Sequence, states: InteractionStates) -> Tensor:
         """The logits (B, K) of the classes, by the features that the head takes and the recorded states."""
         scores: Tensor = student.head(features)
         return scores
 
     def answers(
         self,
-        student: Student,
+        student: Any,
         states: InteractionStates,
         texts: Tensor,
         like: InteractionMaps,
@@ -86,7 +83,7 @@ class ByFeatures(PredictBy):
     `lfi.KNNMetric` and `lfi.LinearProbeMetric` measure them.
     """
 
-    def predict(self, student: Student, inputs: Tensor, data_samples: Any, own: Callable) -> Sequence:
+    def predict(self, student: Any, inputs: Tensor, data_samples: Any, own: Callable) -> Sequence:
         """The samples of the images (B, 3, H, W) with their `features`."""
         from mmpretrain.structures import DataSample
 
@@ -134,11 +131,11 @@ class ByTexts(PredictBy):
         """Whether `concepts` are given."""
         return self.concepts is not None
 
-    def named_classes(self, student: Student) -> tuple[str, ...]:
+    def named_classes(self, student: Any) -> tuple[str, ...]:
         """The names of `concepts`, which must be the test set's classes, in its order."""
         return TextTower(student.teacher_config).concepts
 
-    def check(self, student: Student) -> None:
+    def check(self, student: Any) -> None:
         """Check that there is a teacher whose text tower names the classes."""
         if student.teacher_cfg is None:
             raise ValueError(
@@ -150,7 +147,7 @@ class ByTexts(PredictBy):
                 "name the classes, predict_by.concepts=['cat', ...]"
             )
 
-    def check_teacher(self, student: Student) -> None:
+    def check_teacher(self, student: Any) -> None:
         """Check that some part learns presence: the scores would be random."""
         if not any('presence' in part.reads for part in student.parts.values()):
             raise ValueError(
@@ -163,7 +160,7 @@ class ByTexts(PredictBy):
         named = {'concepts': self.concepts, 'templates': self.templates}
         return {**config, **{name: value for name, value in named.items() if value is not None}}
 
-    def class_texts(self, student: Student) -> Tensor:
+    def class_texts(self, student: Any) -> Tensor:
         """The unit embeddings of the classes' texts, (K, E), on the student's device."""
         device = student.asked_readout().text_centre.device
         if self.concepts is None and student.has_teacher:
@@ -173,7 +170,7 @@ class ByTexts(PredictBy):
         self._texts = self._texts.to(device)
         return self._texts
 
-    def _embedded(self, student: Student) -> Tensor:
+    def _embedded(self, student: Any) -> Tensor:
         tower = TextTower(student.teacher_config)
         if self.concepts is None:
             return tower.embed(tower.concepts[: student.head.num_classes])
@@ -183,27 +180,27 @@ class ByTexts(PredictBy):
         print_log(f'Zero-shot prompts: {prompts}; classes: {classes}', 'current')
         return bank.embeddings
 
-    def predict(self, student: Student, inputs: Tensor, data_samples: Any, own: Callable) -> Sequence:
+    def predict(self, student: Any, inputs: Tensor, data_samples: Any, own: Callable) -> Sequence:
         """The samples, each with `pred_score` (K,) and `pred_label`."""
         from mmpretrain.models.heads import ClsHead
 
         found: Sequence = ClsHead().predict((self._scores_of(student, inputs),), data_samples)
         return found
 
-    def tensor(self, student: Student, inputs: Tensor, own: Callable) -> Tensor:
+    def tensor(self, student: Any, inputs: Tensor, own: Callable) -> Tensor:
         """The scores by text, (B, K)."""
         return self._scores_of(student, inputs)
 
-    def _scores_of(self, student: Student, inputs: Tensor) -> Tensor:
+    def _scores_of(self, student: Any, inputs: Tensor) -> Tensor:
         with student.backbone.record_interactions(self.questions(student)) as record:
             features = student.backbone(inputs)
         return self.scores(student, features, record.states)
 
-    def questions(self, student: Student) -> Tensor:
+    def questions(self, student: Any) -> Tensor:
         """What asks for each class, (K, C)."""
         return student.asked_readout().questions(self.class_texts(student))
 
-    def scores(self, student: Student, features: Sequence, states: InteractionStates) -> Tensor:
+    def scores(self, student: Any, features: Sequence, states: InteractionStates) -> Tensor:
         """The classes' presence before the sigmoid, (B, K)."""
         return student.asked_readout().scores(states, self.class_texts(student))
 

@@ -17,6 +17,7 @@ from lfi.models.backbones import InteractionStates
 from lfi.models.batches.mixtures import mixes_recorded, refuse_unmixable, refuse_unrecorded_mixtures
 from lfi.models.batches.pixel_format import pixel_format
 from lfi.models.batches.raw_images import check_images, correct_image_sizes
+from lfi.models.readout import InteractionReadout
 from lfi.models.supervision import Interactions, StudentOutputs, StudentWidths, SupervisionPart
 from lfi.models.teachers import Teacher, VLMAttentionTeacher, build_teacher, text_dims_of
 from lfi.registry import MODELS, build_part
@@ -34,7 +35,6 @@ from .freezing import freeze_unread
 from .labels import concept_labels
 from .parts import build_control, build_supervision, check_teacher, needs_of
 from .predict_by import PredictBy
-from .readout import InteractionReadout
 from .tasks import TASKS, task_of
 from .tasks.pretraining import Pretraining
 
@@ -567,7 +567,7 @@ def _require_one_backbone(model: nn.Module) -> None:
     if named != ['backbone']:
         raise ValueError(
             f'{type(model).__name__} has {", ".join(named) or "no backbone"}: a student needs a task whose '
-            "model has one backbone, named 'backbone'; of a model inside another one name the inner one's type"
+            "model has one backbone, named 'backbone'; of a model inside another name the inner one's type"
         )
 
 

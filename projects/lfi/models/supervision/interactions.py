@@ -5,22 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from lfi.models.losses import InteractionDistillLoss
 from lfi.models.losses.means import RunningMean
+from lfi.models.readout import InteractionReadout
+from lfi.models.teachers import Teacher
 from lfi.registry import MODELS, build_part
 from lfi.structures import BatchView, InteractionMaps, StudentGrid, Targets, TeacherReading
 from lfi.utils.options import check_options
 
 from .part import StudentOutputs, SupervisionPart
-
-if TYPE_CHECKING:
-    from lfi.models.students.readout import InteractionReadout
-    from lfi.models.teachers import Teacher
 
 # A student answers as its teacher is read; docs/lab_notebook.md says how this was chosen.
 RIVALRY = {'scores': 0.0, 'share': 0.9}

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from lfi.models.losses.log_probabilities import kl
 from lfi.models.losses.means import RunningMean
+from lfi.models.teachers import Teacher
 from lfi.registry import MODELS
 from lfi.structures import BatchView, StudentGrid, Targets
 from lfi.utils.options import check_positive, check_weights
 
 from .part import StudentOutputs, SupervisionPart, mean_over_images
-
-if TYPE_CHECKING:
-    from lfi.models.teachers import Teacher
 
 
 @MODELS.register_module()

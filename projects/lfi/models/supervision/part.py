@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor, nn
 
 from lfi.models.backbones import InteractionStates
+from lfi.models.losses.means import RunningMean
+from lfi.models.readout import InteractionReadout
+from lfi.models.teachers import Teacher
 from lfi.structures import BatchView, StudentGrid, Targets
-
-if TYPE_CHECKING:
-    from lfi.models.losses.means import RunningMean
-    from lfi.models.students.readout import InteractionReadout
-    from lfi.models.teachers import Teacher
 
 READS = ('locations', 'vector', 'scores', 'attention', 'concept_scores', 'presence')
 """What a part may read of a student, which is what it trains:

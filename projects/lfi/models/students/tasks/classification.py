@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,9 +14,6 @@ from lfi.structures.labels import UNLABELLED
 
 from .hooks import samples_of_training
 from .task import Task, take_rows
-
-if TYPE_CHECKING:
-    from lfi.models.students.student import Student
 
 HEAD_TERM = 'loss_cls'
 """The name of a head's loss among the terms: the log's `loss` is the sum of all of them."""
@@ -33,11 +30,11 @@ class Classification(Task):
     package, base = 'mmpretrain', 'ImageClassifier'
     provides = frozenset({'vector', 'scores'})
 
-    def set_up(self, student: Student) -> None:
+    def set_up(self, student: Any) -> None:
         """Check the labels of training batches, as `check_labels` says."""
         check_labels(student.data_preprocessor)
 
-    def num_classes(self, student: Student) -> int | None:
+    def num_classes(self, student: Any) -> int | None:
         """Those of the head."""
         return getattr(student.head, 'num_classes', None)
 
@@ -67,7 +64,7 @@ class Classification(Task):
 
     def loss(
         self,
-        student: Student,
+        student: Any,
         own: Callable[..., dict[str, Any]],
         view: BatchView,
         data_samples: Sequence,

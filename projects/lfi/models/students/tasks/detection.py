@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,16 +15,13 @@ from lfi.structures import BatchView, is_unlabelled, mark
 from .hooks import samples_of_training
 from .task import Task, labelled_loss
 
-if TYPE_CHECKING:
-    from lfi.models.students.student import Student
-
 
 class Detection(Task):
     """mmdet's `BaseDetector`, and all that inherits from it."""
 
     package, base = 'mmdet', 'BaseDetector'
 
-    def set_up(self, student: Student) -> None:
+    def set_up(self, student: Any) -> None:
         """Take the annotations from images that are marked as unlabelled: mmdet's code asks all for them."""
         empty_unlabelled(student.data_preprocessor)
 
@@ -41,7 +38,7 @@ class Detection(Task):
 
     def loss(
         self,
-        student: Student,
+        student: Any,
         own: Callable[..., dict[str, Any]],
         view: BatchView,
         data_samples: Sequence,

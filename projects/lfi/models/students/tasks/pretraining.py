@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,9 +12,6 @@ from lfi.models.students.predict_by import pooled
 from lfi.structures import BatchView
 
 from .task import Task
-
-if TYPE_CHECKING:
-    from lfi.models.students.student import Student
 
 
 class Pretraining(Task):
@@ -28,7 +25,7 @@ class Pretraining(Task):
     reads_labels = False
     predicts_by = 'lfi.ByFeatures'
 
-    def set_up(self, student: Student) -> None:
+    def set_up(self, student: Any) -> None:
         """Refuse what would learn nothing.
 
         Raises:
@@ -49,7 +46,7 @@ class Pretraining(Task):
 
     def loss(
         self,
-        student: Student,
+        student: Any,
         own: Callable[..., dict[str, Any]],
         view: BatchView,
         data_samples: Sequence,

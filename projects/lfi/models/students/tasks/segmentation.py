@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from mmengine.structures import PixelData
@@ -13,9 +13,6 @@ from torch import Tensor
 from lfi.structures import BatchView
 
 from .task import Task, labelled_loss
-
-if TYPE_CHECKING:
-    from lfi.models.students.student import Student
 
 
 class Segmentation(Task):
@@ -27,7 +24,7 @@ class Segmentation(Task):
 
     package, base = 'mmseg', 'EncoderDecoder'
 
-    def num_classes(self, student: Student) -> int | None:
+    def num_classes(self, student: Any) -> int | None:
         """Those of the decode head."""
         return getattr(student, 'num_classes', None)
 
@@ -56,7 +53,7 @@ class Segmentation(Task):
 
     def loss(
         self,
-        student: Student,
+        student: Any,
         own: Callable[..., dict[str, Any]],
         view: BatchView,
         data_samples: Sequence,

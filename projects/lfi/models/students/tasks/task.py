@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from lfi.structures import BatchView
-
-if TYPE_CHECKING:
-    from lfi.models.students.student import Student
 
 TASKS: list[type[Task]] = []
 """The task families that are known."""
@@ -45,10 +42,10 @@ class Task:
             for base in kind.__mro__
         )
 
-    def set_up(self, student: Student) -> None:
+    def set_up(self, student: Any) -> None:
         """Prepare a student when it is built, as by hooks of its data preprocessor."""
 
-    def num_classes(self, student: Student) -> int | None:
+    def num_classes(self, student: Any) -> int | None:
         """How many classes a student's head tells apart; None where that is not one number."""
         return None
 
@@ -75,7 +72,7 @@ class Task:
 
     def loss(
         self,
-        student: Student,
+        student: Any,
         own: Callable[..., dict[str, Any]],
         view: BatchView,
         data_samples: Sequence,
@@ -110,7 +107,7 @@ def task_of(kind: type) -> type[Task] | None:
 
 
 def labelled_loss(
-    student: Student,
+    student: Any,
     own: Callable[..., dict[str, Any]],
     view: BatchView,
     data_samples: Sequence,
