@@ -576,7 +576,9 @@ def _joined(questions: Mapping[str, Tensor | None]) -> Tensor | None:
     asked = [each for each in questions.values() if each is not None]
     if len(asked) < 2:
         return asked[0] if asked else None
-    images = max(len(each) if each.ndim == 3 else 1 for each in asked)
+    images = next((len(each) for each in asked if each.ndim == 3), None)
+    if images is None:
+        return torch.cat(asked)
     return torch.cat([each if each.ndim == 3 else each.expand(images, -1, -1) for each in asked], 1)
 
 
