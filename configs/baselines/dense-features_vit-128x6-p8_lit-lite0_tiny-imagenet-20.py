@@ -1,9 +1,0 @@
-# The student of lfi_vit-128x6-p8_lit-lite0_tiny-imagenet-20.py
-# copies the teacher's standardised features of each location.
-#   LFI_DATA_ROOT=data LFI_TEACHER_ROOT=checkpoints python tools/train.py \
-#       configs/baselines/dense-features_vit-128x6-p8_lit-lite0_tiny-imagenet-20.py
-_base_ = '../_base_/feature_distillation/vit-128x6-p8_lit-lite0_tiny-imagenet-20.py'
-
-model = dict(
-    distill_loss=dict(type='lfi.DenseFeaturesLoss', student_dims=128, teacher_dims=512, loss_weight=32.0)
-)
