@@ -2,4 +2,9 @@
 # task loss alone, the baseline of lfi_mask-rcnn_vit-base-p16_simple-fpn_1x_coco.py.
 #   LFI_DATA_ROOT=data tools/dist_train.sh \
 #       configs/baselines/task-loss_mask-rcnn_vit-base-p16_simple-fpn_1x_coco.py 8
-_base_ = '../_base_/recipes/mask-rcnn_vit-base-p16_simple-fpn_1x_coco.py'
+_base_ = [
+    '../_base_/models/mask-rcnn_vit-base-p16_simple-fpn.py',
+    '../_base_/datasets/coco-instance.py',
+    '../_base_/schedules/adamw_1x.py',
+    '../_base_/detection_runtime.py',
+]

@@ -1,4 +1,13 @@
 # ResNet-50 on ImageNet-1k by mmpretrain's own recipe, task loss alone: the baseline of
 # lfi_resnet50_clip-b16_imagenet.py.
 #   LFI_DATA_ROOT=data tools/dist_train.sh configs/baselines/task-loss_resnet50_imagenet.py 8
-_base_ = '../_base_/recipes/resnet50_imagenet.py'
+_base_ = 'mmpretrain::resnet/resnet50_8xb32_in1k.py'
+
+custom_imports = dict(imports=['lfi'], allow_failed_imports=False)
+data_root = '{{$LFI_DATA_ROOT:data}}/imagenet'
+train_dataloader = dict(dataset=dict(data_root=data_root))
+val_dataloader = dict(dataset=dict(data_root=data_root))
+test_dataloader = dict(dataset=dict(data_root=data_root))
+default_hooks = dict(
+    non_finite=dict(type='lfi.NonFiniteHook'), concept_check=dict(type='lfi.ConceptCheckHook')
+)

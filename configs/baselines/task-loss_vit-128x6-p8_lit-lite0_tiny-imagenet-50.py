@@ -1,4 +1,17 @@
 # A ViT 128 wide and 6 blocks deep on 50 classes of Tiny-ImageNet, 64 px, from scratch, task loss alone: the baseline of
 # lfi_vit-128x6-p8_lit-lite0_tiny-imagenet-50.py.
 #   LFI_DATA_ROOT=data python tools/train.py configs/baselines/task-loss_vit-128x6-p8_lit-lite0_tiny-imagenet-50.py
-_base_ = '../_base_/recipes/vit-128x6-p8_tiny-imagenet-50.py'
+_base_ = [
+    '../_base_/models/vit-128x6-p8_64.py',
+    '../_base_/datasets/tiny-imagenet-50_64.py',
+    '../_base_/schedules/adamw_100e.py',
+    '../_base_/default_runtime.py',
+]
+model = dict(head=dict(num_classes={{_base_.num_classes}}, loss=dict(num_classes={{_base_.num_classes}})))
+# A quarter of an hour on one core.
+param_scheduler = [
+    dict(type='LinearLR', start_factor=1e-2, by_epoch=True, end=1, convert_to_iter_based=True),
+    dict(type='CosineAnnealingLR', eta_min=1e-5, by_epoch=True, begin=1, end=8, convert_to_iter_based=True),
+]
+train_cfg = dict(max_epochs=8)
+auto_scale_lr = dict(base_batch_size=16)

@@ -1,6 +1,6 @@
 # ConvNeXt-Tiny on ImageNet-1k by mmpretrain's own recipe, learning from CLIP ViT-B/16's interactions.
 #   LFI_DATA_ROOT=data tools/dist_train.sh configs/classification/lfi_convnext-tiny_clip-b16_imagenet.py 32
-_base_ = '../_base_/recipes/convnext-tiny_imagenet.py'
+_base_ = '../baselines/task-loss_convnext-tiny_imagenet.py'
 
 model = dict(
     type='lfi.LFIImageClassifier',

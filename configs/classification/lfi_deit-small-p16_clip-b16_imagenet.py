@@ -1,6 +1,6 @@
 # DeiT-Small/16 on ImageNet-1k, 300 epochs, learning from CLIP ViT-B/16's interactions.
 #   LFI_DATA_ROOT=data tools/dist_train.sh configs/classification/lfi_deit-small-p16_clip-b16_imagenet.py 4
-_base_ = '../_base_/recipes/deit-small-p16_imagenet.py'
+_base_ = '../baselines/task-loss_deit-small-p16_imagenet.py'
 
 model = dict(
     type='lfi.LFIImageClassifier',

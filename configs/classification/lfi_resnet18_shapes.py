@@ -1,6 +1,6 @@
 # A narrow ResNet-18 on the built-in Shapes data, learning from the built-in teacher's interactions.
 #   python tools/train.py configs/classification/lfi_resnet18_shapes.py
-_base_ = '../_base_/recipes/resnet18_shapes.py'
+_base_ = '../baselines/task-loss_resnet18_shapes.py'
 
 model = dict(
     type='lfi.LFIImageClassifier',

@@ -1,6 +1,6 @@
 # ResNet-50 on ImageNet-1k by mmpretrain's own recipe, learning from CLIP ViT-B/16's interactions.
 #   LFI_DATA_ROOT=data tools/dist_train.sh configs/classification/lfi_resnet50_clip-b16_imagenet.py 8
-_base_ = '../_base_/recipes/resnet50_imagenet.py'
+_base_ = '../baselines/task-loss_resnet50_imagenet.py'
 
 model = dict(
     type='lfi.LFIImageClassifier',

@@ -1,7 +1,7 @@
 # timm's RegNetY-200MF on the built-in Shapes data, learning from the built-in teacher's interactions. Any model of timm
 # with `features_only` takes its place.
 #   python tools/train.py configs/classification/lfi_timm-regnety-002_shapes.py
-_base_ = '../_base_/recipes/timm-regnety-002_shapes.py'
+_base_ = '../baselines/task-loss_timm-regnety-002_shapes.py'
 
 model = dict(
     type='lfi.LFIImageClassifier',

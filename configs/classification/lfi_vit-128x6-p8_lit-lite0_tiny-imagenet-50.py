@@ -1,7 +1,7 @@
 # A ViT 128 wide and 6 blocks deep on 50 classes of Tiny-ImageNet, 64 px, from scratch, learning from a small teacher.
 #   LFI_DATA_ROOT=data LFI_TEACHER_ROOT=checkpoints python tools/train.py \
 #       configs/classification/lfi_vit-128x6-p8_lit-lite0_tiny-imagenet-50.py
-_base_ = '../_base_/recipes/vit-128x6-p8_tiny-imagenet-50.py'
+_base_ = '../baselines/task-loss_vit-128x6-p8_lit-lite0_tiny-imagenet-50.py'
 
 model = dict(
     type='lfi.LFIImageClassifier',

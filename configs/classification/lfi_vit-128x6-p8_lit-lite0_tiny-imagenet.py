@@ -2,7 +2,7 @@
 # configs/domain_generalization/zero-shot_* test on PACS and VLCS.
 #   LFI_DATA_ROOT=data LFI_TEACHER_ROOT=checkpoints python tools/train.py \
 #       configs/classification/lfi_vit-128x6-p8_lit-lite0_tiny-imagenet.py
-_base_ = '../_base_/recipes/vit-128x6-p8_tiny-imagenet.py'
+_base_ = '../baselines/task-loss_vit-128x6-p8_tiny-imagenet.py'
 
 model = dict(
     type='lfi.LFIImageClassifier',

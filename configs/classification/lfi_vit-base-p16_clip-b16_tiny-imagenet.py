@@ -1,6 +1,6 @@
 # ViT-Base/16 on Tiny-ImageNet, 224 px, from MAE's weights, learning from CLIP ViT-B/16's interactions.
 #   LFI_DATA_ROOT=data tools/dist_train.sh configs/classification/lfi_vit-base-p16_clip-b16_tiny-imagenet.py 2
-_base_ = '../_base_/recipes/vit-base-p16_tiny-imagenet.py'
+_base_ = '../baselines/task-loss_vit-base-p16_tiny-imagenet.py'
 
 model = dict(
     type='lfi.LFIImageClassifier',

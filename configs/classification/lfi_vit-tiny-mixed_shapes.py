@@ -3,7 +3,7 @@
 #   lfi cache configs/classification/lfi_vit-tiny-mixed_shapes.py --out work_dirs/cache
 #   python tools/train.py configs/classification/lfi_vit-tiny-mixed_shapes.py --cfg-options \
 #       model.teacher_cache=work_dirs/cache
-_base_ = '../_base_/recipes/vit-tiny-mixed_shapes.py'
+_base_ = '../baselines/task-loss_vit-tiny-mixed_shapes.py'
 
 model = dict(
     type='lfi.LFIImageClassifier',

@@ -1,6 +1,6 @@
 # A small ViT on the built-in Shapes data, learning from the built-in teacher's interactions.
 #   python tools/train.py configs/classification/lfi_vit-tiny_shapes.py
-_base_ = '../_base_/recipes/vit-tiny_shapes.py'
+_base_ = '../baselines/task-loss_vit-tiny_shapes.py'
 
 model = dict(
     type='lfi.LFIImageClassifier',

@@ -1,6 +1,6 @@
 # Conditional DETR on COCO, ResNet-50, 50 epochs, learning from CLIP ViT-B/16's interactions.
 #   LFI_DATA_ROOT=data tools/dist_train.sh configs/detection/lfi_conditional-detr_r50_50e_coco.py 8
-_base_ = '../_base_/recipes/conditional-detr_r50_50e_coco.py'
+_base_ = '../baselines/task-loss_conditional-detr_r50_50e_coco.py'
 
 model = dict(
     type='lfi.LFIDetector',

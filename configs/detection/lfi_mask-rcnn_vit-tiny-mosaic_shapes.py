@@ -3,7 +3,7 @@
 #   lfi cache configs/detection/lfi_mask-rcnn_vit-tiny-mosaic_shapes.py --out work_dirs/cache
 #   python tools/train.py configs/detection/lfi_mask-rcnn_vit-tiny-mosaic_shapes.py --cfg-options \
 #       model.teacher_cache=work_dirs/cache
-_base_ = '../_base_/recipes/mask-rcnn_vit-tiny-mosaic_shapes.py'
+_base_ = '../baselines/task-loss_mask-rcnn_vit-tiny-mosaic_shapes.py'
 
 model = dict(
     type='lfi.LFIMaskRCNN',

@@ -2,7 +2,7 @@
 # a small local teacher.
 #   LFI_DATA_ROOT=data LFI_TEACHER_ROOT=checkpoints tools/dist_train.sh \
 #       configs/detection/lfi_mask-rcnn_vit-tiny-p16_lit-lite0_320px_coco.py 2
-_base_ = '../_base_/recipes/mask-rcnn_vit-tiny-p16_320px_coco.py'
+_base_ = '../baselines/task-loss_mask-rcnn_vit-tiny-p16_320px_coco.py'
 
 model = dict(
     type='lfi.LFIMaskRCNN',

@@ -2,7 +2,7 @@
 # learning from CLIP ViT-B/16's interactions.
 #   LFI_DATA_ROOT=data tools/dist_train.sh \
 #       configs/detection/lfi_mask-rcnn_vit-tiny-p16_simple-fpn_1x_coco.py 8
-_base_ = '../_base_/recipes/mask-rcnn_vit-tiny-p16_simple-fpn_1x_coco.py'
+_base_ = '../baselines/task-loss_mask-rcnn_vit-tiny-p16_simple-fpn_1x_coco.py'
 
 model = dict(
     type='lfi.LFIMaskRCNN',

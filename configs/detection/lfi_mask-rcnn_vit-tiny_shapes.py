@@ -1,6 +1,6 @@
 # A small Mask R-CNN on the built-in Shapes data, learning from the built-in teacher's interactions.
 #   python tools/train.py configs/detection/lfi_mask-rcnn_vit-tiny_shapes.py
-_base_ = '../_base_/recipes/mask-rcnn_vit-tiny_shapes.py'
+_base_ = '../baselines/task-loss_mask-rcnn_vit-tiny_shapes.py'
 
 model = dict(
     type='lfi.LFIMaskRCNN',

@@ -1,6 +1,6 @@
 # RTMDet-tiny on COCO, 300 epochs, learning from CLIP ViT-B/16's interactions.
 #   LFI_DATA_ROOT=data tools/dist_train.sh configs/detection/lfi_rtmdet-tiny_300e_coco.py 8
-_base_ = '../_base_/recipes/rtmdet-tiny_300e_coco.py'
+_base_ = '../baselines/task-loss_rtmdet-tiny_300e_coco.py'
 
 model = dict(
     type='lfi.LFIDetector',

@@ -1,7 +1,7 @@
 # A ViT 128 wide and 6 blocks deep on all domains of VLCS but one, 64 px, from scratch, learning from a small teacher.
 #   LFI_DATA_ROOT=data LFI_TEACHER_ROOT=checkpoints LFI_TARGET_DOMAIN=Caltech101 python tools/train.py \
 #       configs/domain_generalization/lfi_vit-128x6-p8_lit-lite0_vlcs.py
-_base_ = '../_base_/recipes/vit-128x6-p8_vlcs.py'
+_base_ = '../baselines/task-loss_vit-128x6-p8_vlcs.py'
 
 model = dict(
     type='lfi.LFIImageClassifier',

@@ -1,7 +1,7 @@
 # A small ViT on all domains of the built-in Shapes data but one, learning from the built-in teacher, which has seen
 # images of all four domains.
 #   LFI_TARGET_DOMAIN=sketch python tools/train.py configs/domain_generalization/lfi_vit-tiny_shapes-domains.py
-_base_ = '../_base_/recipes/vit-tiny_shapes-domains.py'
+_base_ = '../baselines/task-loss_vit-tiny_shapes-domains.py'
 
 model = dict(
     type='lfi.LFIImageClassifier',

@@ -79,17 +79,9 @@ def _name(node: ast.Assign) -> str:
     return getattr(node.targets[0], 'id', '')
 
 
-def recipe_of(config: str) -> str:
-    """The student, data and schedule from which a config inherits."""
-    recipes = [base for base in bases(config) if base.startswith('configs/_base_/recipes/')]
-    assert recipes, f'{config} inherits from no recipe'
-    return recipes[0]
-
-
 def baseline_of(config: str) -> str:
-    """The config of the task loss alone by the same recipe."""
-    (baseline,) = (other for other in TASK_LOSS if recipe_of(other) == recipe_of(config))
-    return baseline
+    """The config of the task loss alone from which a config inherits."""
+    return next(base for base in bases(config) if base in TASK_LOSS)
 
 
 def model_differences(config: str) -> tuple[dict, dict]:

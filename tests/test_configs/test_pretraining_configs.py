@@ -119,7 +119,7 @@ def test_without_labels_nothing_is_validated(config, folders):
 @pytest.mark.parametrize('config', [config for config in PRETRAINING if 'shapes' in config])
 def test_the_labels_of_shapes_are_hidden(config):
     cfg = read(config)
-    plain = read(next(base for base in bases(config) if '/recipes/' in base))
+    plain = read(next(base for base in bases(config) if '/task-loss_' in base))
     assert cfg.train_dataloader.dataset.dataset == plain.train_dataloader.dataset
     assert cfg.train_dataloader.dataset.labels_per_class == 0
     assert 'Adapter' in cfg.model.backbone.type or cfg.model.backbone == plain.model.backbone

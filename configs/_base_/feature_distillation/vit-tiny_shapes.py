@@ -1,5 +1,5 @@
 # The student of lfi_vit-tiny_shapes.py with its teacher's features to learn from.
-_base_ = '../recipes/vit-tiny_shapes.py'
+_base_ = '../../baselines/task-loss_vit-tiny_shapes.py'
 
 model = dict(
     type='lfi.FeatureDistillClassifier',

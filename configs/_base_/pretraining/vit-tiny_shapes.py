@@ -1,5 +1,5 @@
 # A small ViT on the built-in Shapes data without their labels, and the built-in teacher.
-_base_ = '../recipes/vit-tiny_shapes.py'
+_base_ = '../../baselines/task-loss_vit-tiny_shapes.py'
 
 model = dict(head=None, teacher=__import__('lfi').teacher_config('shapes-tiny'))
 train_dataloader = dict(

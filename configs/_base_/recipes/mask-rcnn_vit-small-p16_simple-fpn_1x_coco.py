@@ -1,7 +1,0 @@
-# Mask R-CNN on COCO, ViT-Small/16 from DeiT's weights, 12 epochs.
-_base_ = [
-    '../models/mask-rcnn_vit-small-p16_simple-fpn.py',
-    '../datasets/coco-instance.py',
-    '../schedules/adamw_1x.py',
-    '../detection_runtime.py',
-]
