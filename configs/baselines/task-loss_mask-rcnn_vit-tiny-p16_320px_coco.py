@@ -10,9 +10,8 @@ _base_ = [
 
 channels = 128
 model = dict(
-    type='lfi.PriorMaskRCNN',
-    # From scratch, so with what a ViT lacks there.
-    affinity_prior=dict(),
+    type='lfi.Student',
+    task='mmdet.MaskRCNN',
     backbone=dict(img_size=320, window_size=10, init_cfg=None, stem=dict(type='lfi.ConvStem')),
     neck=dict(out_channels=channels),
     rpn_head=dict(num_convs=1, in_channels=channels, feat_channels=channels),
@@ -26,6 +25,8 @@ model = dict(
     ),
     train_cfg=dict(rpn_proposal=dict(max_per_img=200), rcnn=dict(sampler=dict(num=128))),
     test_cfg=dict(rpn=dict(max_per_img=200)),
+    # From scratch, so with what a ViT lacks there.
+    supervision=dict(prior=dict(type='lfi.AffinityPrior')),
 )
 # From scratch, so the rate is the same for all layers.
 optim_wrapper = dict(optimizer=dict(lr=5e-4), paramwise_cfg=dict(layer_decay_rate=1.0))

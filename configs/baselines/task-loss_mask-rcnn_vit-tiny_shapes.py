@@ -10,9 +10,8 @@ _base_ = [
 strides = [2, 4, 8, 16, 32]
 roi_extractor = dict(out_channels=48, featmap_strides=strides[:4], finest_scale=14)
 model = dict(
-    type='lfi.PriorMaskRCNN',
-    # From scratch, so with what a ViT lacks there.
-    affinity_prior=dict(),
+    type='lfi.Student',
+    task='mmdet.MaskRCNN',
     data_preprocessor=dict(mean=[127.5] * 3, std=[64.0] * 3),
     backbone=dict(
         _delete_=True,
@@ -39,6 +38,8 @@ model = dict(
         rcnn=dict(sampler=dict(num=32)),
     ),
     test_cfg=dict(rpn=dict(nms_pre=300, max_per_img=100), rcnn=dict(max_per_img=20)),
+    # From scratch, so with what a ViT lacks there.
+    supervision=dict(prior=dict(type='lfi.AffinityPrior')),
 )
 # Minutes on two cores; from scratch, so the rate is the same for all layers.
 optim_wrapper = dict(optimizer=dict(lr=1e-3, weight_decay=0.05), paramwise_cfg=dict(layer_decay_rate=1.0))

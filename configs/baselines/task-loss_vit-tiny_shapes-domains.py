@@ -9,7 +9,7 @@ source_domains = __import__('lfi.datasets', fromlist=['leave_out']).leave_out(
 )
 meta_keys = ('sample_idx', 'img_path', 'ori_shape', 'img_shape', 'domain')
 train_pipeline = [
-    # What a view shows is recorded for model.teacher_cache.
+    # What a view shows is recorded for model.teacher.cache.
     dict(
         _scope_='mmpretrain',
         type='lfi.RecordView',

@@ -3,11 +3,13 @@
 _base_ = '../baselines/task-loss_deit-small-p16_imagenet.py'
 
 model = dict(
-    type='lfi.LFIImageClassifier',
+    type='lfi.Student',
+    task='mmpretrain.ImageClassifier',
     backbone=dict(type='lfi.InteractionQueryViT'),
     teacher=__import__('lfi').teacher_config(
         'clip-b16',
         concepts=__import__('open_clip').IMAGENET_CLASSNAMES,
         max_concepts=16,
     ),
+    supervision=dict(interactions=dict(type='lfi.Interactions')),
 )

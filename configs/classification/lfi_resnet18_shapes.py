@@ -3,7 +3,8 @@
 _base_ = '../baselines/task-loss_resnet18_shapes.py'
 
 model = dict(
-    type='lfi.LFIImageClassifier',
+    type='lfi.Student',
+    task='mmpretrain.ImageClassifier',
     backbone=dict(
         _delete_=True,
         type='lfi.InteractionQueryAdapter',
@@ -12,6 +13,11 @@ model = dict(
         reads=('layer3', 'layer4'),
     ),
     teacher=__import__('lfi').teacher_config('shapes-tiny'),
-    # With a background in the bank locations are best read by a concept's share.
-    reading=dict(positions_reading='share', presence='best-location'),
+    supervision=dict(
+        interactions=dict(
+            type='lfi.Interactions',
+            # With a background in the bank locations are best read by a concept's share.
+            reading=dict(positions_reading='share', presence='best-location'),
+        ),
+    ),
 )

@@ -3,7 +3,8 @@
 _base_ = '../baselines/task-loss_swin-tiny_imagenet.py'
 
 model = dict(
-    type='lfi.LFIImageClassifier',
+    type='lfi.Student',
+    task='mmpretrain.ImageClassifier',
     backbone=dict(
         _delete_=True,
         type='lfi.InteractionQueryAdapter',
@@ -17,4 +18,5 @@ model = dict(
         concepts=__import__('open_clip').IMAGENET_CLASSNAMES,
         max_concepts=16,
     ),
+    supervision=dict(interactions=dict(type='lfi.Interactions')),
 )

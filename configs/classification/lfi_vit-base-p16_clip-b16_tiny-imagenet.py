@@ -3,11 +3,13 @@
 _base_ = '../baselines/task-loss_vit-base-p16_tiny-imagenet.py'
 
 model = dict(
-    type='lfi.LFIImageClassifier',
+    type='lfi.Student',
+    task='mmpretrain.ImageClassifier',
     backbone=dict(type='lfi.InteractionQueryViT'),
     teacher=__import__('lfi').teacher_config(
         'clip-b16',
         concepts=dict(type='lfi.TinyImageNet', data_root={{_base_.data_root}}),
         max_concepts=16,
     ),
+    supervision=dict(interactions=dict(type='lfi.Interactions')),
 )

@@ -2,13 +2,17 @@
 # is shown the mixed images, from a cache the maps of two images are mixed as these are.
 #   lfi cache configs/classification/lfi_vit-tiny-mixed_shapes.py --out work_dirs/cache
 #   python tools/train.py configs/classification/lfi_vit-tiny-mixed_shapes.py --cfg-options \
-#       model.teacher_cache=work_dirs/cache
+#       model.teacher.cache=work_dirs/cache
 _base_ = '../baselines/task-loss_vit-tiny-mixed_shapes.py'
 
 model = dict(
-    type='lfi.LFIImageClassifier',
     teacher=__import__('lfi').teacher_config('shapes-tiny'),
-    # With a background in the bank locations are best read by a concept's share.
-    reading=dict(positions_reading='share', presence='best-location'),
     readout=dict(text_dims=96),
+    supervision=dict(
+        interactions=dict(
+            type='lfi.Interactions',
+            # With a background in the bank locations are best read by a concept's share.
+            reading=dict(positions_reading='share', presence='best-location'),
+        ),
+    ),
 )

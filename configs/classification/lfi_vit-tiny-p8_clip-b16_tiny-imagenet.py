@@ -6,10 +6,10 @@
 _base_ = '../baselines/task-loss_vit-tiny-p8_tiny-imagenet.py'
 
 model = dict(
-    type='lfi.LFIImageClassifier',
     teacher=__import__('lfi').teacher_config(
         'clip-b16',
         concepts=dict(type='lfi.TinyImageNet', data_root={{_base_.data_root}}),
         max_concepts=16,
     ),
+    supervision=dict(interactions=dict(type='lfi.Interactions')),
 )

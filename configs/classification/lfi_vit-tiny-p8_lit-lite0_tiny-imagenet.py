@@ -4,7 +4,6 @@
 _base_ = '../baselines/task-loss_vit-tiny-p8_tiny-imagenet.py'
 
 model = dict(
-    type='lfi.LFIImageClassifier',
     teacher=__import__('lfi').teacher_config(
         'lit-lite0',
         concepts=dict(type='lfi.TinyImageNet', data_root={{_base_.data_root}}),
@@ -12,4 +11,5 @@ model = dict(
         input_size=160,
     ),
     readout=dict(text_dims=512),
+    supervision=dict(interactions=dict(type='lfi.Interactions')),
 )

@@ -5,14 +5,18 @@
 _base_ = '../baselines/task-loss_mask-rcnn_vit-tiny-p16_320px_coco.py'
 
 model = dict(
-    type='lfi.LFIMaskRCNN',
     teacher=__import__('lfi').teacher_config(
         'lit-lite0',
         concepts=dict(type='mmdet.CocoDataset'),
         input_size=320,
         max_concepts=16,
     ),
-    # Beside a detector's own losses, which are small.
-    interaction_loss=dict(positions_weight=0.5, concepts_weight=1.0, presence_weight=0.5),
     readout=dict(text_dims=512),
+    supervision=dict(
+        interactions=dict(
+            type='lfi.Interactions',
+            # Beside a detector's own losses, which are small.
+            loss=dict(positions_weight=0.5, concepts_weight=1.0, presence_weight=0.5),
+        ),
+    ),
 )

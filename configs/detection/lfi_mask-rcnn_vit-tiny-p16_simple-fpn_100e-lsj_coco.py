@@ -5,13 +5,14 @@
 _base_ = '../baselines/task-loss_mask-rcnn_vit-tiny-p16_simple-fpn_100e-lsj_coco.py'
 
 model = dict(
-    type='lfi.LFIMaskRCNN',
-    teacher=__import__('lfi').teacher_config(
-        'clip-b16',
-        concepts=dict(type='mmdet.CocoDataset'),
-        input_size=448,
-        max_concepts=16,
+    type='lfi.Student',
+    task='mmdet.MaskRCNN',
+    teacher=__import__('lfi').teacher_config('clip-b16_448', concepts=dict(type='mmdet.CocoDataset')),
+    supervision=dict(
+        interactions=dict(
+            type='lfi.Interactions',
+            # Beside a detector's own losses, which are small.
+            loss=dict(positions_weight=0.5, concepts_weight=1.0, presence_weight=0.5),
+        ),
     ),
-    # Beside a detector's own losses, which are small.
-    interaction_loss=dict(positions_weight=0.5, concepts_weight=1.0, presence_weight=0.5),
 )

@@ -4,7 +4,11 @@
 _base_ = './lfi_mask-rcnn_vit-tiny_shapes.py'
 
 # Most images are known to the teacher alone, and its part weighs more.
-model = dict(interaction_loss=dict(positions_weight=2.0, concepts_weight=4.0, presence_weight=2.0))
+model = dict(
+    supervision=dict(
+        interactions=dict(loss=dict(positions_weight=2.0, concepts_weight=4.0, presence_weight=2.0))
+    )
+)
 train_dataloader = dict(
     # Half of each batch has labels.
     sampler=dict(_delete_=True, type='lfi.LabelledShareSampler', labelled_share=0.5),

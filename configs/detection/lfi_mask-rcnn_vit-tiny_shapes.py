@@ -3,11 +3,15 @@
 _base_ = '../baselines/task-loss_mask-rcnn_vit-tiny_shapes.py'
 
 model = dict(
-    type='lfi.LFIMaskRCNN',
     teacher=__import__('lfi').teacher_config('shapes-tiny'),
-    # Beside a detector's own losses, which are small.
-    interaction_loss=dict(positions_weight=0.5, concepts_weight=1.0, presence_weight=0.5),
-    # With a background in the bank locations are best read by a concept's share.
-    reading=dict(positions_reading='share', presence='best-location'),
     readout=dict(text_dims=96),
+    supervision=dict(
+        interactions=dict(
+            type='lfi.Interactions',
+            # With a background in the bank locations are best read by a concept's share.
+            reading=dict(positions_reading='share', presence='best-location'),
+            # Beside a detector's own losses, which are small.
+            loss=dict(positions_weight=0.5, concepts_weight=1.0, presence_weight=0.5),
+        ),
+    ),
 )

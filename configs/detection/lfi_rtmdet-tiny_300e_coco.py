@@ -3,7 +3,7 @@
 _base_ = '../baselines/task-loss_rtmdet-tiny_300e_coco.py'
 
 model = dict(
-    type='lfi.LFIDetector',
+    type='lfi.Student',
     task='mmdet.RTMDet',
     backbone=dict(
         _delete_=True,
@@ -11,12 +11,12 @@ model = dict(
         backbone={{_base_.model.backbone}},
         query_dims=64,
     ),
-    teacher=__import__('lfi').teacher_config(
-        'clip-b16',
-        concepts=dict(type='mmdet.CocoDataset'),
-        input_size=448,
-        max_concepts=16,
+    teacher=__import__('lfi').teacher_config('clip-b16_448', concepts=dict(type='mmdet.CocoDataset')),
+    supervision=dict(
+        interactions=dict(
+            type='lfi.Interactions',
+            # Beside a detector's own losses, which are small.
+            loss=dict(positions_weight=0.5, concepts_weight=1.0, presence_weight=0.5),
+        ),
     ),
-    # Beside a detector's own losses, which are small.
-    interaction_loss=dict(positions_weight=0.5, concepts_weight=1.0, presence_weight=0.5),
 )

@@ -4,7 +4,6 @@
 _base_ = '../baselines/task-loss_vit-128x6-p8_vlcs.py'
 
 model = dict(
-    type='lfi.LFIImageClassifier',
     teacher=__import__('lfi').teacher_config(
         'lit-lite0',
         concepts=dict(type='lfi.VLCS'),
@@ -12,5 +11,10 @@ model = dict(
         input_size=224,
     ),
     readout=dict(text_dims=512),
-    interaction_loss=dict(positions_weight=2.0, concepts_weight=4.0, presence_weight=2.0),
+    supervision=dict(
+        interactions=dict(
+            type='lfi.Interactions',
+            loss=dict(positions_weight=2.0, concepts_weight=4.0, presence_weight=2.0),
+        ),
+    ),
 )

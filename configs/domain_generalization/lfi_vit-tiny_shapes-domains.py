@@ -4,12 +4,16 @@
 _base_ = '../baselines/task-loss_vit-tiny_shapes-domains.py'
 
 model = dict(
-    type='lfi.LFIImageClassifier',
     teacher=__import__('lfi').teacher_config(
         'shapes-tiny',
         templates=['a photo of a {}.'],
     ),
-    # With a background in the bank locations are best read by a concept's share.
-    reading=dict(positions_reading='share', presence='best-location'),
     readout=dict(text_dims=96),
+    supervision=dict(
+        interactions=dict(
+            type='lfi.Interactions',
+            # With a background in the bank locations are best read by a concept's share.
+            reading=dict(positions_reading='share', presence='best-location'),
+        ),
+    ),
 )

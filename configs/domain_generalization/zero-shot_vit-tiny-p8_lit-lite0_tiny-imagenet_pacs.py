@@ -5,8 +5,8 @@
 _base_ = '../classification/lfi_vit-tiny-p8_lit-lite0_tiny-imagenet.py'
 
 model = dict(
-    type='lfi.LFIZeroShotClassifier',
-    zero_shot=dict(concepts=dict(type='lfi.PACS'), templates=['a photo of a {}.']),
+    head=None,
+    predict_by=dict(type='lfi.ByTexts', concepts=dict(type='lfi.PACS'), templates=['a photo of a {}.']),
 )
 data_preprocessor = dict(num_classes=7)
 test_dataloader = dict(

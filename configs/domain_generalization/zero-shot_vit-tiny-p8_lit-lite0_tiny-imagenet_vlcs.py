@@ -4,6 +4,6 @@
 #       configs/domain_generalization/zero-shot_vit-tiny-p8_lit-lite0_tiny-imagenet_vlcs.py CHECKPOINT
 _base_ = './zero-shot_vit-tiny-p8_lit-lite0_tiny-imagenet_pacs.py'
 
-model = dict(zero_shot=dict(concepts=dict(type='lfi.VLCS')))
+model = dict(predict_by=dict(concepts=dict(type='lfi.VLCS')))
 data_preprocessor = dict(num_classes=5)
 test_dataloader = dict(dataset=dict(type='lfi.VLCS', data_root='{{$LFI_DATA_ROOT:data}}/VLCS'))

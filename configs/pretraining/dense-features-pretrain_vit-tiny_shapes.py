@@ -2,7 +2,4 @@
 #   python tools/train.py configs/pretraining/dense-features-pretrain_vit-tiny_shapes.py
 _base_ = '../_base_/pretraining/vit-tiny_shapes.py'
 
-model = dict(
-    type='lfi.FeatureDistillPretrainer',
-    distill_loss=dict(type='lfi.DenseFeaturesLoss', student_dims=128, teacher_dims=96, loss_weight=8.0),
-)
+model = dict(supervision=dict(dense_features=dict(type='lfi.DenseFeatures', loss_weight=8.0)))

@@ -4,7 +4,6 @@
 _base_ = './lfi-pretrain_vit-tiny_shapes.py'
 
 model = dict(
-    affinity_prior=None,
     backbone=dict(
         _delete_=True,
         type='lfi.InteractionQueryAdapter',
@@ -12,4 +11,5 @@ model = dict(
         # Of strides 4 and 8.
         reads=('layer3', 'layer4'),
     ),
+    supervision=dict(prior=None),
 )

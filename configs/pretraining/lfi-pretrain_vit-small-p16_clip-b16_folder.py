@@ -8,7 +8,7 @@ _base_ = [
 
 model = dict(
     _scope_='mmpretrain',
-    type='lfi.LFIPretrainer',
+    type='lfi.Student',
     # What the interactions train are the patches: their average is the image's feature.
     backbone=dict(
         type='lfi.InteractionQueryViT',
@@ -23,6 +23,7 @@ model = dict(
         concepts=dict(type='lfi.ImageNetNames'),
         max_concepts=16,
     ),
+    supervision=dict(interactions=dict(type='lfi.Interactions')),
 )
 # There are no labels to validate by: lfi-pretrain_vit-small-p16_clip-b16_folder-probed.py does, on a labelled folder.
 val_cfg = None

@@ -3,8 +3,12 @@
 _base_ = '../_base_/pretraining/vit-tiny_shapes.py'
 
 model = dict(
-    type='lfi.LFIPretrainer',
-    # With a background in the bank locations are best read by a concept's share.
-    reading=dict(positions_reading='share', presence='best-location'),
     readout=dict(text_dims=96),
+    supervision=dict(
+        interactions=dict(
+            type='lfi.Interactions',
+            # With a background in the bank locations are best read by a concept's share.
+            reading=dict(positions_reading='share', presence='best-location'),
+        ),
+    ),
 )

@@ -2,9 +2,4 @@
 #   python tools/train.py configs/pretraining/lightly-train-v3-pretrain_vit-tiny_shapes.py
 _base_ = '../_base_/pretraining/vit-tiny_shapes.py'
 
-model = dict(
-    type='lfi.FeatureDistillPretrainer',
-    distill_loss=dict(
-        type='lfi.LightlyTrainLoss', student_dims=128, teacher_dims=96, queue_size=1024, loss_weight=0.5
-    ),
-)
+model = dict(supervision=dict(lightly_train=dict(type='lfi.LightlyTrain', queue_size=1024, loss_weight=0.5)))

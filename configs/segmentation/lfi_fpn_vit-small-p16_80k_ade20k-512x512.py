@@ -4,11 +4,8 @@
 _base_ = '../baselines/task-loss_fpn_vit-small-p16_80k_ade20k-512x512.py'
 
 model = dict(
-    type='lfi.LFIEncoderDecoder',
-    teacher=__import__('lfi').teacher_config(
-        'clip-b16',
-        concepts=dict(type='mmseg.ADE20KDataset'),
-        input_size=448,
-        max_concepts=16,
-    ),
+    type='lfi.Student',
+    task='mmseg.EncoderDecoder',
+    teacher=__import__('lfi').teacher_config('clip-b16_448', concepts=dict(type='mmseg.ADE20KDataset')),
+    supervision=dict(interactions=dict(type='lfi.Interactions')),
 )

@@ -10,7 +10,7 @@ data_preprocessor = dict(
 meta_keys = ('sample_idx', 'img_path', 'ori_shape', 'img_shape', 'domain')
 train_pipeline = [
     dict(type='LoadImageFromFile'),
-    # What a view shows is recorded for model.teacher_cache.
+    # What a view shows is recorded for model.teacher.cache.
     dict(
         _scope_='mmpretrain',
         type='lfi.RecordView',

@@ -1,7 +1,7 @@
 # Shapes with boxes and instance masks: procedural, nothing on disk.
 train_pipeline = [
     dict(_scope_='mmdet', type='LoadAnnotations', with_bbox=True, with_mask=True),
-    # What a view shows is recorded for model.teacher_cache.
+    # What a view shows is recorded for model.teacher.cache.
     dict(_scope_='mmdet', type='lfi.RecordView', transforms=[dict(type='RandomFlip', prob=0.5)]),
     dict(type='lfi.LoadInteractionMaps'),
     dict(

@@ -9,7 +9,7 @@ data_preprocessor = dict(
     to_rgb=True,
 )
 train_pipeline = [
-    # What a view shows is recorded for model.teacher_cache.
+    # What a view shows is recorded for model.teacher.cache.
     dict(
         _scope_='mmpretrain',
         type='lfi.RecordView',

@@ -3,7 +3,7 @@ _base_ = './tiny-imagenet_64.py'
 
 train_pipeline = [
     dict(type='LoadImageFromFile'),
-    # What a view shows is recorded for model.teacher_cache.
+    # What a view shows is recorded for model.teacher.cache.
     dict(
         _scope_='mmpretrain',
         type='lfi.RecordView',

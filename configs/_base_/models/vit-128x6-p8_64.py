@@ -2,8 +2,8 @@
 # lacks there, whatever it learns from.
 model = dict(
     _scope_='mmpretrain',
-    type='lfi.PriorImageClassifier',
-    affinity_prior=dict(),
+    type='lfi.Student',
+    task='mmpretrain.ImageClassifier',
     backbone=dict(
         type='lfi.InteractionQueryViT',
         arch=dict(embed_dims=128, num_layers=6, num_heads=4, feedforward_channels=256),
@@ -20,4 +20,5 @@ model = dict(
         loss=dict(type='LabelSmoothLoss', label_smooth_val=0.1, mode='original'),
         init_cfg=dict(type='TruncNormal', layer='Linear', std=0.02),
     ),
+    supervision=dict(prior=dict(type='lfi.AffinityPrior')),
 )

@@ -2,8 +2,8 @@
 # learns from.
 model = dict(
     _scope_='mmpretrain',
-    type='lfi.PriorImageClassifier',
-    affinity_prior=dict(),
+    type='lfi.Student',
+    task='mmpretrain.ImageClassifier',
     backbone=dict(
         type='lfi.InteractionQueryViT',
         arch='deit-tiny',
@@ -21,4 +21,5 @@ model = dict(
         loss=dict(type='LabelSmoothLoss', label_smooth_val=0.1, mode='original'),
         init_cfg=dict(type='TruncNormal', layer='Linear', std=0.02),
     ),
+    supervision=dict(prior=dict(type='lfi.AffinityPrior')),
 )

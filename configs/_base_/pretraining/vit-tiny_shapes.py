@@ -1,7 +1,7 @@
 # A small ViT on the built-in Shapes data without their labels, and the built-in teacher.
 _base_ = '../../baselines/task-loss_vit-tiny_shapes.py'
 
-model = dict(head=None, teacher=__import__('lfi').teacher_config('shapes-tiny'))
+model = dict(task=None, head=None, teacher=__import__('lfi').teacher_config('shapes-tiny'))
 train_dataloader = dict(
     dataset=dict(
         _delete_=True,
