@@ -148,7 +148,7 @@ def test_other_prompts_and_another_pipeline_are_other_answers(student):
     prompts, pipeline, moved = (copy.deepcopy(cfg) for _ in range(3))
     prompts.model.teacher.templates = ['a drawing of a {}']
     pipeline.test_dataloader.dataset.pipeline.insert(0, dict(type='Resize', scale=(48, 48)))
-    moved.model.teacher_cache = 'elsewhere'
+    moved.model.teacher.cache = 'elsewhere'
     moved.test_dataloader.batch_size = 3
     identities = [StudentReader(each, checkpoint, device='cpu').identity for each in (prompts, pipeline)]
     assert [[key for key in before if before[key] != found[key]] for found in identities] == [

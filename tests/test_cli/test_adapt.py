@@ -419,7 +419,7 @@ def test_the_next_commands_name_the_work_dir_and_no_test_that_is_not_there(write
     write(without.replace('test_cfg = dict()', ''))
     said = capsys.readouterr().out
     assert 'lfi cache lfi_mine.py --out work_dirs/lfi_mine/maps' in said
-    assert 'model.teacher_cache=work_dirs/lfi_mine/maps' in said and 'lfi test' not in said
+    assert 'model.teacher.cache=work_dirs/lfi_mine/maps' in said and 'lfi test' not in said
 
 
 def test_the_trainings_own_folder_and_checkpoints_are_left_alone(write, capsys):

@@ -73,8 +73,8 @@ def test_a_config_is_named_as_find_config_takes_it(parser):
 
 def test_the_folder_of_a_cache_stays_as_it_was_typed(parser):
     def cache(folder):
-        options = parser.parse_args([CONFIG, '--cfg-options', f'model.teacher_cache={folder}']).cfg_options
-        return options['model.teacher_cache']
+        options = parser.parse_args([CONFIG, '--cfg-options', f'model.teacher.cache={folder}']).cfg_options
+        return options['model.teacher.cache']
 
     assert (cache('my maps, 2/1'), cache('None')) == ('my maps, 2/1', None)
 

@@ -57,7 +57,7 @@ def test_it_says_how_far_it_is_and_what_it_wrote(written):
     assert re.search(r'cache: maps of 520 images, [\d.]+ MB', out)
     # What it says to type works in any folder, and trains what was cached.
     typed = re.search(r'\nlfi train \S+ --cfg-options (.*)', out)[1]
-    assert {*shlex.split(typed)} == {*SMALL, THREE_SHARDS, 'model.teacher_cache=cache'} - {SMALL[1]}
+    assert {*shlex.split(typed)} == {*SMALL, THREE_SHARDS, 'model.teacher.cache=cache'} - {SMALL[1]}
     manifest = json.loads((folder / 'manifest.json').read_text())
     assert manifest['teacher']['model'] == 'shapes-tiny' and manifest['teacher']['weights']
     assert (manifest['num_images'], manifest['shard_size']) == (520, 256)
@@ -76,13 +76,13 @@ def test_a_whole_cache_passes_the_verification_and_a_changed_one_does_not(run_to
 
 
 def test_training_from_the_cache(run_tool, config_path, cache, tmp_path):
-    options = [*SMALL, 'model.teacher_cache=cache']
+    options = [*SMALL, 'model.teacher.cache=cache']
     out = run_tool('train.py', config_path(CONFIG), '--work-dir', 'run', '--cfg-options', *options)
     assert re.search(r'loss_positions: [\d.]+', out) and (tmp_path / 'run/epoch_1.pth').is_file()
 
 
 def test_the_head_learns_from_a_cache_of_what_competes_alone(run_tool, config_path, cache):
-    options = [*SMALL, 'model.teacher_cache=cache', 'model.logit_kd.loss_weight=1']
+    options = [*SMALL, 'model.teacher.cache=cache', 'model.logit_kd.loss_weight=1']
     train = ['train.py', config_path(CONFIG), '--work-dir', 'run', '--cfg-options', *options]
     assert re.search(r'loss_logits: [\d.]+', run_tool(*train))
     manifest = cache / 'manifest.json'
@@ -92,7 +92,7 @@ def test_the_head_learns_from_a_cache_of_what_competes_alone(run_tool, config_pa
 
 
 def test_training_from_the_cache_with_mixed_images(run_tool, config_path, cache, tmp_path):
-    options = [*SMALL, 'model.teacher_cache=cache', 'train_dataloader.num_workers=1']
+    options = [*SMALL, 'model.teacher.cache=cache', 'train_dataloader.num_workers=1']
     mixed = config_path('classification/lfi_vit-tiny-mixed_shapes.py')
     out = run_tool('train.py', mixed, '--work-dir', 'run', '--cfg-options', *options)
     assert re.search(r'loss_positions: [\d.]+', out) and (tmp_path / 'run/epoch_1.pth').is_file()
@@ -104,14 +104,14 @@ def test_a_control_trains_on_cached_features(run_tool, config_path, tmp_path):
     write = ['cache', config, '--out', 'features', '--num-workers', '0']
     run_tool(*write, '--cfg-options', *options)
     assert 'fine' in run_tool(*write, '--verify', '--cfg-options', *options)
-    options.append('model.teacher_cache=features')
+    options.append('model.teacher.cache=features')
     out = run_tool('train.py', config, '--work-dir', 'run', '--cfg-options', *options)
     assert re.search(r'loss_logits: [\d.]+', out) and (tmp_path / 'run/epoch_1.pth').is_file()
 
 
 def test_another_teachers_cache_is_left_alone(run_tool, call_tool, arguments, config_path, cache):
     other = 'model.teacher.max_concepts=5'
-    options = [*SMALL, 'model.teacher_cache=cache', other]
+    options = [*SMALL, 'model.teacher.cache=cache', other]
     out = run_tool('train.py', config_path(CONFIG), '--cfg-options', *options, code=1)
     assert 'cache does not fit the config: teacher.max_concepts is 4 in the cache, 5 here' in out
     with pytest.raises(CacheError, match='cache holds other maps: teacher.max_concepts is 4 in the cache, 5'):
@@ -124,7 +124,7 @@ def test_labels_that_chose_what_is_kept_are_not_hidden_afterwards(
     run_tool, call_tool, arguments, config_path, cache
 ):
     few = 'train_dataloader.few_labels.labels_per_class=1'
-    options = [*SMALL, 'model.teacher_cache=cache', few]
+    options = [*SMALL, 'model.teacher.cache=cache', few]
     out = run_tool('train.py', config_path(CONFIG), '--cfg-options', *options, code=1)
     assert "(teacher.max_concepts=4), and labels choose: it was written with labels='known'" in out
     with pytest.raises(
@@ -167,7 +167,7 @@ def test_a_pipeline_that_reads_no_maps_is_told_before_the_teacher_is_asked(run_t
         "train_dataloader = dict(dataset=dict(pipeline=[dict(type='PackInputs')]))"
     )
     out = run_tool('cache', 'byhand.py', '--out', 'cache', '--cfg-options', *SMALL)
-    told = out.index('Training by this config cannot read the maps: model.teacher_cache=')
+    told = out.index('Training by this config cannot read the maps: model.teacher.cache=')
     assert told < out.index('64/64') and 'Or let `lfi adapt` write the config' in out
 
 
@@ -196,7 +196,7 @@ def test_what_captions_speak_of_is_cached_and_trained_on(run_tool, config_path, 
     assert {first['gt_label'], 20, 21} <= presence.keys()
     # The teacher's own: a probability over the bank.
     assert sum(presence.values()) <= 1 + 1e-3
-    options = ('--work-dir', 'work', '--cfg-options', *SMALL, 'model.teacher_cache=cache')
+    options = ('--work-dir', 'work', '--cfg-options', *SMALL, 'model.teacher.cache=cache')
     out = run_tool('train.py', config, *options)
     assert re.search(r'loss_positions: [\d.]+', out)
     assert list(tmp_path.glob('work/*/vis_data/vis_image/interactions_0.png'))

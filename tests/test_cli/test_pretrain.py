@@ -61,7 +61,7 @@ def test_from_a_folder_to_a_classifier(run_tool, config_path, photos, tmp_path):
 
     wrote = run_tool('cache', config_path(CONFIG), '--out', 'cache', '--num-workers', '0', *options)
     assert 'maps of 10 of 11 images' in wrote and '1 unreadable images have no maps' in wrote
-    options.append('model.teacher_cache=cache')
+    options.append('model.teacher.cache=cache')
     cached = run_tool('train.py', config_path(CONFIG), '--work-dir', 'cached', *options)
     # The views are the same, and the maps but for their rounding and what a crop's edge shows.
     for ours, theirs in zip(losses(cached), losses(online), strict=True):

@@ -85,11 +85,11 @@ def test_what_other_options_set_stays(config):
     options = {
         'labelled_root': 5,
         'data_root': '/mine',
-        'model.teacher_cache': 'data/coco/cache',
+        'model.teacher.cache': 'data/coco/cache',
         'val_dataloader.dataset.data_root': 'data/labelled/more',
     }
     cfg = load_config(config, options)
-    assert cfg.model.teacher_cache == 'data/coco/cache'
+    assert cfg.model.teacher.cache == 'data/coco/cache'
     assert cfg.val_dataloader.dataset.data_root == 'data/labelled/more'
     del options['val_dataloader.dataset.data_root']
     assert load_config(config, options).val_dataloader.dataset.data_root == '5'

@@ -47,7 +47,7 @@ def test_a_pipeline_that_mixes_may_pad_where_a_cache_knows_it():
     pasting['pipeline'] = [dict(type='lfi.RecordedCopyPaste'), PACK]
     cfg.train_dataloader.dataset = pasting
     check_pipelines(cfg)
-    cfg.model.teacher_cache = None
+    cfg.model.teacher.cache = None
     with pytest.raises(UsageError, match='pads by Pad'):
         check_pipelines(cfg)
 
@@ -201,7 +201,7 @@ def test_a_pipeline_that_names_its_cache_keeps_it_and_one_that_reads_none_is_ref
     with pytest.raises(UsageError, match='a training pipeline that reads it.*LoadInteractionMaps'):
         set_teacher_cache(cached(dict(type='PackInputs')))
     cfg = cached(dict(type='PackInputs'))
-    cfg.model.teacher_cache = None
+    cfg.model.teacher.cache = None
     set_teacher_cache(cfg)
 
 

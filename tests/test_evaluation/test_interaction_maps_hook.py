@@ -268,7 +268,7 @@ def test_a_cache_of_training_images_is_refused_before_the_run():
     model = Model()
     model._teacher_cache = 'cache'
     hook = HOOKS.build(dict(type='lfi.InteractionMapsHook'))
-    with pytest.raises(UsageError, match="model.teacher_cache='cache' holds training images alone"):
+    with pytest.raises(UsageError, match="model.teacher.cache='cache' holds training images alone"):
         hook.before_run(SimpleNamespace(model=model))
     model._teacher_cache = None
     hook.before_run(SimpleNamespace(model=model))

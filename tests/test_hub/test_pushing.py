@@ -112,7 +112,7 @@ def test_a_cache_comes_back_as_a_dataset(hub, small_cache, small_config):
     assert InteractionCache('hf://me/maps').read(paths) == expected
     cfg = small_config(teacher_cache='hf://datasets/me/maps')
     set_teacher_cache(cfg)
-    assert InteractionCache(cfg.model.teacher_cache).read(paths) == expected
+    assert InteractionCache(cfg.model.teacher.cache).read(paths) == expected
 
 
 def test_a_cache_that_was_changed_on_its_way_is_refused(hub, small_cache):

@@ -123,7 +123,7 @@ def test_a_folder_of_classes_and_its_cache(run_tool, config_path, photos, tmp_pa
     assert listed(tmp_path / 'cache/unreadable.txt') == [*BAD]
     assert 'of 13 images asked about again' in run_tool(*cache, 2, '--verify')
 
-    train = ['train.py', config, '--work-dir', 'work', '--cfg-options', 'model.teacher_cache=cache']
+    train = ['train.py', config, '--work-dir', 'work', '--cfg-options', 'model.teacher.cache=cache']
     assert '3 images cannot be read, and were left out' in run_tool(*train)
     (found,) = tmp_path.glob('work/*/unreadable.txt')
     assert listed(found) == [*BAD]
@@ -174,5 +174,5 @@ def test_objects_and_a_folder_beside_them(run_tool, config_path, photos, tmp_pat
     config.write_text(DETECTOR.format(base=base, classes=classes))
     printed = run_tool('cache', config, '--out', 'cache', '--num-workers', 2)
     assert 'maps of 26 of 32 images' in printed and '6 unreadable images have no maps' in printed
-    options = ['--cfg-options', 'model.teacher_cache=cache', 'train_dataloader.drop_last=False']
+    options = ['--cfg-options', 'model.teacher.cache=cache', 'train_dataloader.drop_last=False']
     assert '6 images cannot be read' in run_tool('train.py', config, '--work-dir', 'work', *options)

@@ -20,7 +20,7 @@ FEW = 'train_dataloader.few_labels'
 def test_a_cache_serves_all_choices_of_labels(run_tool, config_path, tmp_path):
     config, out = config_path(CONFIG), ('--out', 'cache', '--num-workers', '0')
     run_tool('cache', config, *out, '--cfg-options', *SMALL, f'{FEW}.labels_per_class=2')
-    choice = [f'{FEW}.labels_per_class=1', f'{FEW}.seed=5', 'model.teacher_cache=cache']
+    choice = [f'{FEW}.labels_per_class=1', f'{FEW}.seed=5', 'model.teacher.cache=cache']
     printed = run_tool('train.py', config, '--work-dir', 'work', '--cfg-options', *SMALL, *choice)
     # 40 images without a label, and as many with one.
     assert re.search(r'Epoch\(train\) \[2\]\[4/4\].* loss_positions: [\d.]+', printed)

@@ -131,7 +131,7 @@ def test_a_printed_option_means_the_same(value):
     assert key == 'a.b' and value_of(text) == value
 
 
-@pytest.mark.parametrize('key', ['data_root', 'model.teacher_cache'])
+@pytest.mark.parametrize('key', ['data_root', 'model.teacher.cache'])
 def test_a_printed_folder_stays_as_it_is(key):
     assert option_of(key, 'my maps, 2/[1]') == f'{key}=my maps, 2/[1]'
 
