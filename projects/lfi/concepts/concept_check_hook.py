@@ -31,8 +31,9 @@ class ConceptCheckHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Compare the teacher's concepts with the classes of the training set."""
         model = unwrapped(runner.model)
-        bank = getattr(getattr(model, 'teacher', None), 'bank', None)
-        if bank is not None and model.family.reads_labels:
+        # What a student needs of its teacher; other models have no such attribute.
+        if getattr(model, 'needs', None) and model.family.reads_labels:
+            bank = model.teacher.bank
             compare(classes_of(runner.train_dataloader.dataset), bank.names, bank.num_concepts, 'teacher')
 
     def before_test(self, runner: Runner) -> None:

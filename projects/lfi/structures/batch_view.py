@@ -55,7 +55,7 @@ class BatchView:
             Defaults to None: the pipeline has recorded none.
         pieces: where each image shows several files (Mosaic). Defaults to None: all show one.
         mixture: how the images were mixed after that (Mixup, CutMix). Defaults to None: they were not.
-        names: of the images, for messages. Defaults to none.
+        data_samples: of the batch. Defaults to none.
     """
 
     inputs: Tensor
@@ -67,7 +67,7 @@ class BatchView:
     views: Tensor | None = None
     pieces: Sequence[Pieces] | None = None
     mixture: BatchMixture | None = None
-    names: Sequence[str] = field(default=(), repr=False)
+    data_samples: Sequence = field(default=(), repr=False)
 
     @classmethod
     def of(
@@ -85,7 +85,7 @@ class BatchView:
             _recorded_views(data_samples),
             _recorded_pieces(data_samples, stored),
             recorded_mixture(data_samples),
-            [str(getattr(sample, 'img_path', 'unknown')) for sample in data_samples],
+            data_samples,
         )
 
     @classmethod
@@ -99,6 +99,11 @@ class BatchView:
     def size(self) -> tuple[int, int]:
         """Height and width in pixels of the batch."""
         return self.inputs.shape[-2], self.inputs.shape[-1]
+
+    @property
+    def names(self) -> str:
+        """The images' files in their order, for messages."""
+        return ', '.join(str(getattr(sample, 'img_path', 'unknown')) for sample in self.data_samples)
 
     def refuse_padding(self) -> None:
         """Check that all images fill the batch: what copies features does not tell padding from image.

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -82,7 +81,7 @@ class Student(_TaskModel):
             defaults to what the teacher's config says. Defaults to None: the read-out's own where a part or
             `predict_by` reads it, and else no read-out.
         supervision: configs of supervision parts by names of one's own. None in place of a config switches a
-            part off. Parts run in the order of their names. Defaults to none: the task's loss alone.
+            part off. Parts run in the order of their names. Defaults to None: the task's loss alone.
         control: config of a negative control, which acts in training. Defaults to None.
         predict_by: config of what predicts: `lfi.ByHead`, `lfi.ByTexts`. Defaults to None: the task model's
             own way; without a task `lfi.ByFeatures`.
@@ -112,7 +111,7 @@ class Student(_TaskModel):
         task: str | None = None,
         teacher: Mapping | None = None,
         readout: Mapping | None = None,
-        supervision: Mapping = MappingProxyType({}),
+        supervision: Mapping | None = None,
         control: Mapping | None = None,
         predict_by: Mapping | None = None,
         **kwargs: Any,
@@ -128,7 +127,7 @@ class Student(_TaskModel):
             'predict_by', {} if predict_by is None else predict_by, type=self.family.predicts_by
         )
         self.teacher_cfg = None if teacher is None else self.predict_by.teacher_of(teacher)
-        parts = build_supervision(supervision, self.family, self.teacher_cfg)
+        parts = build_supervision(supervision or {}, self.family, self.teacher_cfg)
         self.readout = self._build_readout(readout, parts)
         widths = StudentWidths(*self._widths(), self._text_dims)
         for part in parts.values():
@@ -142,8 +141,6 @@ class Student(_TaskModel):
             check_images(self.data_preprocessor, self.teacher_config.get('cache'))
         freeze_unread(self.backbone, self.readout, self._reads())
         self.predict_by.check(self)
-
-    # -- What is built ---------------------------------------------------------------------------------------
 
     def _build_readout(
         self, readout: Mapping | None, parts: Mapping[str, SupervisionPart]
@@ -184,7 +181,8 @@ class Student(_TaskModel):
     def _widths(self) -> tuple[int, int]:
         """Of tokens, and of the pooled vector."""
         tokens = getattr(self.backbone, 'query_dims', 0)
-        return tokens, getattr(getattr(self, 'head', None), 'in_channels', None) or tokens
+        vector = getattr(getattr(self, 'head', None), 'in_channels', None)
+        return tokens, vector if isinstance(vector, int) else tokens
 
     def _require_asked_backbone(self) -> None:
         if not hasattr(self.backbone, 'record_interactions'):
@@ -205,8 +203,6 @@ class Student(_TaskModel):
         """The supervision parts by name, in the order in which they run: that of their names."""
         parts: Any = self.supervision
         return dict(sorted(parts.items()))
-
-    # -- The teacher -----------------------------------------------------------------------------------------
 
     @property
     def teacher(self) -> Teacher:
@@ -266,8 +262,6 @@ class Student(_TaskModel):
             if self.readout is not None:
                 self.readout.meet_texts(self.teacher.texts, self.teacher.bank.num_background)
 
-    # -- A batch ---------------------------------------------------------------------------------------------
-
     @property
     def pixels(self) -> PixelFormat:
         """How the data preprocessor makes its pixels; read once, for that waits for the device."""
@@ -296,8 +290,6 @@ class Student(_TaskModel):
         num_classes = self.family.num_classes(self)
         return concept_labels(self.family, data_samples, num_texts, num_classes, device, alone)
 
-    # -- One training step -----------------------------------------------------------------------------------
-
     def loss(self, inputs: Tensor, data_samples: Sequence, **kwargs: Any) -> dict[str, Any]:
         """The task's losses, joined by those of the supervision parts."""
         own = partial(super().loss, **kwargs) if kwargs else super().loss
@@ -305,7 +297,8 @@ class Student(_TaskModel):
         reads = self._reads()
         wants_features = bool({'vector', 'scores'} & reads)
         if not self.supervision:
-            return self.family.loss(self, own, view, data_samples, wants_features)[0]
+            with self._padded(view.valid_sizes):
+                return self.family.loss(self, own, view, data_samples, wants_features)[0]
         targets = self.targets(view)
         questions = self._questions(targets, 'scores' in reads)
         with self.backbone.record_interactions(_joined(questions), view.valid_sizes) as record:
@@ -378,8 +371,6 @@ class Student(_TaskModel):
         """The task's features; those of the labelled images while its loss learns from them."""
         return super().extract_feat(*args, **kwargs) if self._features is None else self._features
 
-    # -- Predictions and answers -----------------------------------------------------------------------------
-
     def forward(self, inputs: Tensor, data_samples: Any = None, mode: str = 'tensor') -> Any:
         """As of the task's model; mode 'tensor' gives what `predict_by` has for it."""
         if mode == 'tensor':
@@ -389,10 +380,14 @@ class Student(_TaskModel):
     def predict(self, inputs: Tensor, data_samples: Sequence | None = None, **kwargs: Any) -> Sequence:
         """The predictions; queries read no padding, as in training."""
         own = partial(super().predict, **kwargs)
-        if data_samples is None or not hasattr(self.backbone, 'padded'):
+        if data_samples is None:
             return self.predict_by.predict(self, inputs, data_samples, own)
-        with self.backbone.padded(valid_sizes_of(inputs, data_samples)):
+        with self._padded(valid_sizes_of(inputs, data_samples)):
             return self.predict_by.predict(self, inputs, data_samples, own)
+
+    def _padded(self, valid_sizes: Sequence[tuple[int, int]]) -> AbstractContextManager:
+        """Within it queries read no padding; any other backbone has none."""
+        return self.backbone.padded(valid_sizes) if hasattr(self.backbone, 'padded') else nullcontext()
 
     @property
     def interactions(self) -> Interactions | None:
@@ -597,8 +592,7 @@ def _check(part: SupervisionPart, target: Any, view: BatchView) -> None:
     try:
         part.check_target(target)
     except ValueError as error:
-        names = ', '.join(view.names)
-        raise ValueError(f"the teacher's maps: {error}. Its images, in this order: {names}") from error
+        raise ValueError(f"the teacher's maps: {error}. Its images, in this order: {view.names}") from error
 
 
 def _unread(features: Sequence[Tensor]) -> Tensor:

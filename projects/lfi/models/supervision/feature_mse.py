@@ -12,7 +12,7 @@ from lfi.registry import MODELS
 from lfi.structures import BatchView, StudentGrid, Targets
 from lfi.utils.options import check_weights
 
-from .part import StudentOutputs, StudentWidths, SupervisionPart, mean_over_images
+from .part import StudentOutputs, StudentWidths, SupervisionPart, mean_over_images, vector_of
 
 
 @MODELS.register_module()
@@ -24,6 +24,8 @@ class FeatureMSE(SupervisionPart):
 
     Args:
         loss_weight: 0 or more. Defaults to 1.
+        student_dims: width of the student's pooled vector. Defaults to None: the head's `in_channels`, and
+            without a head the width of the tokens.
         teacher_dims: width of the teacher's embedding. Defaults to None: that of its text space, by its
             config.
     """
@@ -34,16 +36,22 @@ class FeatureMSE(SupervisionPart):
 
     projection: nn.Linear
 
-    def __init__(self, loss_weight: float = 1.0, teacher_dims: int | None = None) -> None:
+    def __init__(
+        self,
+        loss_weight: float = 1.0,
+        student_dims: int | None = None,
+        teacher_dims: int | None = None,
+    ) -> None:
         super().__init__()
         check_weights(loss_weight=loss_weight)
         self.loss_weight = loss_weight
+        self.student_dims = student_dims
         self.teacher_dims = teacher_dims
 
     def build_heads(self, widths: StudentWidths) -> None:
         """Build the projection."""
         dims = widths.texts() if self.teacher_dims is None else self.teacher_dims
-        self.projection = nn.Linear(widths.vector, dims)
+        self.projection = nn.Linear(widths.vector if self.student_dims is None else self.student_dims, dims)
 
     def read(self, targets: Targets, view: BatchView, grid: StudentGrid) -> Tensor:
         """The teacher's unit embeddings of the images, (B, E).
@@ -61,5 +69,5 @@ class FeatureMSE(SupervisionPart):
 
     def forward(self, outputs: StudentOutputs, target: Tensor) -> dict[str, Tensor]:
         """`loss_feature`, the weighted mean over the batch."""
-        ours = F.normalize(self.projection(outputs.vector).float(), dim=-1)
+        ours = F.normalize(self.projection(vector_of(outputs, self.projection.in_features)).float(), dim=-1)
         return {'loss_feature': self.loss_weight * (ours - target).square().sum(-1).mean()}

@@ -16,7 +16,7 @@ from lfi.registry import MODELS
 from lfi.structures import MASKED, BatchView, StudentGrid, Targets
 from lfi.utils.options import check_weights, check_whole
 
-from .part import StudentOutputs, StudentWidths, SupervisionPart, mean_over_images
+from .part import StudentOutputs, StudentWidths, SupervisionPart, mean_over_images, vector_of
 
 TEMPERATURE = 0.07
 
@@ -55,6 +55,8 @@ class LightlyTrain(SupervisionPart):
         queue_size: embeddings in the queue. A quarter to a half of the training images, 8192 at
             most, is what LightlyTrain takes. Defaults to 1024.
         loss_weight: 0 or more. Defaults to 1.
+        student_dims: width of the student's pooled vector. Defaults to None: the head's `in_channels`, and
+            without a head the width of the tokens.
         teacher_dims: width of the teacher's features. Defaults to None: that of its text space, by its
             config.
 
@@ -73,13 +75,18 @@ class LightlyTrain(SupervisionPart):
     global_head: nn.Linear
 
     def __init__(
-        self, queue_size: int = 1024, loss_weight: float = 1.0, teacher_dims: int | None = None
+        self,
+        queue_size: int = 1024,
+        loss_weight: float = 1.0,
+        student_dims: int | None = None,
+        teacher_dims: int | None = None,
     ) -> None:
         super().__init__()
         check_whole(1, queue_size=queue_size)
         check_weights(loss_weight=loss_weight)
         self.queue_size = queue_size
         self.loss_weight = loss_weight
+        self.student_dims = student_dims
         self.teacher_dims = teacher_dims
 
     def build_heads(self, widths: StudentWidths) -> None:
@@ -87,7 +94,7 @@ class LightlyTrain(SupervisionPart):
         dims = widths.texts() if self.teacher_dims is None else self.teacher_dims
         # Tokens come before the backbone's last norm.
         self.local_head = nn.Sequential(nn.LayerNorm(widths.tokens), nn.Linear(widths.tokens, dims))
-        self.global_head = nn.Linear(widths.vector, dims)
+        self.global_head = nn.Linear(widths.vector if self.student_dims is None else self.student_dims, dims)
         # The latest first; rows that are not yet filled are zero.
         self.register_buffer('queue', torch.zeros(self.queue_size, dims))
 
@@ -119,11 +126,12 @@ class LightlyTrain(SupervisionPart):
 
         In training the teacher's embeddings join the queue first.
         """
-        assert outputs.vector is not None
         tokens = outputs.states.locations()
         ours = self.local_head(tokens.flatten(2).mT).mT.unflatten(-1, tokens.shape[-2:])
         local = kl(log_affinity(ours, TEMPERATURE), target.affinity, dim=-1).mean()
-        our_vector = F.normalize(self.global_head(outputs.vector).float(), dim=-1)
+        our_vector = F.normalize(
+            self.global_head(vector_of(outputs, self.global_head.in_features)).float(), dim=-1
+        )
         if self.training:
             self._enqueue(target.latest)
         queue = kl(self._likes(our_vector), self._likes(target.embedding), dim=-1).mean()

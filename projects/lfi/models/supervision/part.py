@@ -130,6 +130,21 @@ class SupervisionPart(nn.Module):
         raise NotImplementedError
 
 
+def vector_of(outputs: StudentOutputs, width: int) -> Tensor:
+    """The pooled vector of each image, (B, C).
+
+    Raises:
+        ValueError: if it is not as wide as what maps it.
+    """
+    assert outputs.vector is not None
+    if outputs.vector.shape[1] != width:
+        raise ValueError(
+            f'student_dims={width}, but the pooled vector of an image has {outputs.vector.shape[1]} values: set '
+            'student_dims of the supervision part to that'
+        )
+    return outputs.vector
+
+
 def mean_over_images(values: Tensor, mean: RunningMean) -> Tensor:
     """Add values (B, ...) to a mean over images, and read it out, as wide as one image's values."""
     mean.add(values.sum(0), values.new_full((), len(values)))
