@@ -139,8 +139,8 @@ def vector_of(outputs: StudentOutputs, width: int) -> Tensor:
     assert outputs.vector is not None
     if outputs.vector.shape[1] != width:
         raise ValueError(
-            f'student_dims={width}, but the pooled vector of an image has {outputs.vector.shape[1]} values: set '
-            'student_dims of the supervision part to that'
+            f'student_dims={width}, but the pooled vector of an image has {outputs.vector.shape[1]} values: '
+            'set student_dims of the supervision part to that'
         )
     return outputs.vector
 
