@@ -36,7 +36,7 @@ METHODS = [config for config in CONFIGS if config not in BASELINES]
 TASK_LOSS = [config for config in BASELINES + SEGMENTATION if '/task-loss_' in config]
 
 # What learning from interactions changes of a model; all else belongs to its baseline too.
-LFI_KEYS = {'type', 'task', 'teacher', 'readout', 'reading', 'interaction_loss'}
+LFI_KEYS = {'type', 'task', 'teacher', 'readout', 'supervision'}
 
 
 def read(config: str) -> Config:
@@ -93,4 +93,7 @@ def model_differences(config: str) -> tuple[dict, dict]:
         assert ours.pop('train_dataloader') != theirs.pop('train_dataloader')
     assert ours == theirs
     assert {'type', *(model.keys() - plain.keys())} <= LFI_KEYS
+    parts = dict(model['supervision'])
+    assert parts.pop('interactions')['type'] == 'lfi.Interactions'
+    assert parts == plain.get('supervision', {})
     return tuple({key: value for key, value in m.items() if key not in LFI_KEYS} for m in (model, plain))

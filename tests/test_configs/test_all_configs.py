@@ -5,6 +5,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
+import lfi
 import pytest
 from lfi.concepts import concept_names
 from lfi.datasets.transforms import refuse_unrecorded_steps
@@ -64,9 +65,37 @@ def test_a_teachers_config_names_its_command_its_concepts_and_its_images(config,
     assert concept_names(cfg.model.teacher.concepts) == list(coco.METAINFO['classes'])
 
 
+# Two configs show all that belongs to learning from interactions.
+WRITTEN_OUT = {
+    'configs/lfi_mask-rcnn_coco.py': 'clip-b16_448',
+    'configs/classification/lfi_vit-tiny_shapes.py': 'shapes-tiny',
+}
+
+
 def test_each_teacher_is_written_once():
     spelled = [path for path in (ROOT / 'configs').rglob('*.py') if 'VLMAttentionTeacher' in path.read_text()]
-    assert {path.parent.relative_to(ROOT).as_posix() for path in spelled} == {'configs/_base_/teachers'}
+    paths = {path.relative_to(ROOT).as_posix() for path in spelled}
+    assert {path for path in paths if not path.startswith('configs/_base_/teachers/')} == WRITTEN_OUT.keys()
+
+
+@pytest.mark.parametrize('config', WRITTEN_OUT)
+def test_what_is_written_out_is_what_other_configs_share(config):
+    text, model = (ROOT / config).read_text(), read(config).to_dict()['model']
+    for part in ('InteractionQueryViT', 'VLMAttentionTeacher', 'Interactions', 'InteractionDistillLoss'):
+        assert f"type='lfi.{part}'" in text
+    assert f"task='{model['task']}'" in text
+    teacher = model['teacher']
+    assert teacher == lfi.teacher_config(WRITTEN_OUT[config], concepts=teacher['concepts'])
+
+
+def test_no_config_is_a_copy():
+    found = {}
+    for config in CONFIGS:
+        found.setdefault(repr(read(config).to_dict()), []).append(config)
+    entry = 'configs/lfi_mask-rcnn_coco.py'
+    assert [same for same in found.values() if len(same) > 1] == [
+        ['configs/detection/lfi_mask-rcnn_vit-base-p16_simple-fpn_1x_coco.py', entry]
+    ]
 
 
 # What these recipes of other projects do to images is not recorded: their teachers are asked online.
@@ -78,7 +107,7 @@ ONLINE = ('resnet50_clip-b16_imagenet', 'swin', 'convnext', 'detr')
 )
 def test_it_takes_a_cache(config, empty_root):
     cfg = read(config)
-    cfg.model.teacher_cache = 'maps'
+    cfg.model.teacher.cache = 'maps'
     set_teacher_cache(cfg)
     check_pipelines(cfg)
     refuse_unrecorded_steps(cfg.train_dataloader.dataset, cfg.default_scope)
@@ -89,8 +118,8 @@ def test_its_student_can_be_shared(config, empty_root):
     if config in SEGMENTATION:
         pytest.importorskip('mmseg', reason='mmsegmentation is not installed')
     cfg = read(config)
-    for part in ('teacher', 'zero_shot'):
-        if cfg.model.get(part):
+    for part in ('teacher', 'predict_by'):
+        if (cfg.model.get(part) or {}).get('concepts'):
             # Their names are in data that are not here.
             cfg.model[part].concepts = ['sock', 'teapot']
     student = SimpleNamespace(state_dict=dict, readout=SimpleNamespace(text_dims=16, rivalry=0.5))

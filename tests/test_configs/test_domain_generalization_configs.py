@@ -4,7 +4,7 @@ import re
 
 import pytest
 from lfi.datasets import PACS, VLCS, Shapes
-from lfi.models import LFIZeroShotClassifier
+from lfi.models import ByTexts, Student
 from mmengine.registry import DATASETS
 from mmengine.runner import Runner
 from repository_configs import CLASSIFICATION, ZERO_SHOT, header, read
@@ -53,12 +53,12 @@ def test_an_unknown_target_is_named_at_once(config, empty_root, monkeypatch):
 def test_zero_shot_tests_all_domains(config, small_data, small_clip, tmp_path):
     assert re.search(rf'tools/test\.py +{re.escape(config)} CHECKPOINT$', header(config), re.M)
     cfg = read(config)
-    assert cfg.model.zero_shot.templates == ['a photo of a {}.']
+    assert cfg.model.predict_by.templates == ['a photo of a {}.']
     cfg.model.teacher.update(model=str(small_clip), pretrained=None)
     cfg.work_dir = str(tmp_path)
     cfg.test_dataloader.update(num_workers=0, persistent_workers=False)
     runner = Runner.from_cfg(cfg)
-    assert type(runner.model) is LFIZeroShotClassifier
+    assert isinstance(runner.model, Student) and isinstance(runner.model.predict_by, ByTexts)
     # Whoever counts the classes goes by the named ones.
     metrics = runner.test()
     assert set(metrics) == {f'domain/{name}' for name in (*domains_of(config), 'mean', 'worst')}

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from lfi.models import FeatureDistillPretrainer, LFIPretrainer
+from lfi.models import Student
 from lfi.models.teachers import text_dims_of
+from mmengine.config import DictAction
 from mmengine.registry import DATASETS, init_default_scope
 from mmengine.runner import Runner
 from repository_configs import PRETRAINING, ROOT, bases, read
@@ -44,7 +45,8 @@ def build(config, tmp_path, small_clip=None):
 def test_learns_without_labels(config, folders, small_clip, tmp_path, unlearnt):
     cfg, runner = build(config, tmp_path, small_clip)
     method = Path(config).name.startswith('lfi-')
-    assert type(runner.model) is (LFIPretrainer if method else FeatureDistillPretrainer)
+    assert isinstance(runner.model, Student) and cfg.model.get('task') is None
+    assert (runner.model.interactions is not None) is method
     assert cfg.default_hooks.checkpoint.save_best is None
     model = runner.model.train()
     batch = next(iter(Runner.build_dataloader(cfg.train_dataloader)))
@@ -61,16 +63,16 @@ def test_learns_without_labels(config, folders, small_clip, tmp_path, unlearnt):
 def test_options_alone_make_it_copy_features(folders, small_clip, tmp_path, monkeypatch):
     """Those of docs/get_started.md."""
     blocks = (ROOT / 'docs/get_started.md').read_text().split('```')
-    (command,) = (block for block in blocks if 'FeatureDistillPretrainer' in block)
+    (command,) = (block for block in blocks if 'lfi.DenseFeatures' in block)
     options = re.findall(r'(model\.[\w.]+)=([\w.]+)', command)
-    assert len(options) == 4
+    assert options
     config = next(config for config in MEASURED if 'folder' in config)
     plain = read(config)
-    plain.merge_from_dict({name: int(value) if value.isdecimal() else value for name, value in options})
+    plain.merge_from_dict({name: DictAction._parse_iterable(value) for name, value in options})
     plain.dump(tmp_path / 'changed.py')
     _, runner = build(str(tmp_path / 'changed.py'), tmp_path, small_clip)
     model = runner.model.train()
-    assert type(model) is FeatureDistillPretrainer
+    assert model.interactions is None
     batch = next(iter(runner.train_dataloader))
     losses = model(**model.data_preprocessor(batch, training=True), mode='loss')
     assert set(losses) == {'loss_cosine', 'loss_smooth_l1'}

@@ -112,7 +112,7 @@ def test_it_trains_from_a_cache(config, ade20k, small_clip, warm_python, tmp_pat
     cfg.val_dataloader = cfg.val_cfg = cfg.val_evaluator = None
     cfg.default_hooks.logger.interval = 1
     cfg.dump(tmp_path / 'small.py')
-    for words in (['cache', '--out', 'maps'], ['train', '--cfg-options', 'model.teacher_cache=maps']):
+    for words in (['cache', '--out', 'maps'], ['train', '--cfg-options', 'model.teacher.cache=maps']):
         process = warm_python.run(['-m', 'lfi', words[0], 'small.py', *words[1:]], tmp_path)
         assert process.returncode == 0, process.stdout
     (row,) = [row for row in read_scalars(tmp_path / 'work') if 'loss' in row]
@@ -166,7 +166,10 @@ def test_a_segmentor_has_the_prior_without_a_teacher(ade20k, tmp_path):
     plain = copy.deepcopy(cfg.model)
     backbone = {**plain.backbone, 'type': 'lfi.InteractionQueryViT', 'init_cfg': None}
     cfg.model.update(
-        type='lfi.PriorSegmentor', task='mmseg.EncoderDecoder', affinity_prior=dict(), backbone=backbone
+        type='lfi.Student',
+        task='mmseg.EncoderDecoder',
+        backbone=backbone,
+        supervision=dict(prior=dict(type='lfi.AffinityPrior')),
     )
     shrink(cfg)
     model = Runner.from_cfg(cfg).model.train()
