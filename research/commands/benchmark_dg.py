@@ -43,7 +43,7 @@ def parse_args() -> Namespace:
         action='append',
         default=[],
         metavar=('CONFIG', 'CHECKPOINT'),
-        help='test a checkpoint by a config of an lfi.LFIZeroShotClassifier; may be given several times',
+        help='test a checkpoint by a config that names the classes; may be given several times',
     )
     parser.add_argument('--work-dir', default='work_dirs/benchmark_dg', help='(default: %(default)s)')
     args = parser.parse_args()

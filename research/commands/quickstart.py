@@ -11,7 +11,7 @@ It runs side by side, with the same seed, what these commands run, and goes on w
         --cfg-options $O
     lfi cache configs/classification/lfi_vit-tiny_shapes.py --out $D/cache
     python tools/train.py configs/classification/lfi_vit-tiny_shapes.py --work-dir $D/lfi \\
-        --cfg-options $O model.teacher_cache=$D/cache
+        --cfg-options $O model.teacher.cache=$D/cache
     python tools/test.py configs/evaluation/lfi_vit-tiny_shapes_semantic-consistency.py $D/lfi/epoch_4.pth \\
         --out $D/where.json --out-item metrics
     python -m research compare $D/task-loss $D/lfi --where $D/where.json \\
@@ -125,7 +125,7 @@ def main(args: Namespace) -> None:
         for _ in tool_output(command, 'the teacher', cwd=ROOT):
             pass
         progress.console.print('lfi: the teacher has looked at each training image once')
-        train('lfi', LFI, method, [*options, f'model.teacher_cache={cache}'], progress, args.epochs)
+        train('lfi', LFI, method, [*options, f'model.teacher.cache={cache}'], progress, args.epochs)
         return 'lfi is trained'
 
     run_jobs([without_teacher, with_teacher], workers=2)

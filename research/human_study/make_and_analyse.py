@@ -14,7 +14,7 @@ from lfi.engine.checkpoints.weight_files import read_checkpoint
 from lfi.engine.config_loading import load_config
 from lfi.engine.hooks.fitting_weights import check_weights
 from lfi.errors import UsageError, as_usage_error
-from lfi.models.students.classifiers import class_activation_maps
+from lfi.models import class_activation_maps
 from lfi.utils.fileio import AtomicLocalBackend
 from lfi.utils.folders import make_folder
 from mmengine.dataset import pseudo_collate
@@ -129,10 +129,16 @@ def load(config: str, checkpoint: str, options: dict | None) -> tuple[str, Any, 
         raise UsageError(f'{config} has no val_dataloader, whose images a study shows')
     init_default_scope(cfg.get('default_scope', 'mmengine'))
     # A cache holds the training images' maps; these are validation images.
-    cfg.model.pop('teacher_cache', None)
+    if cfg.model.get('teacher'):
+        cfg.model.teacher.cache = None
     model = get_model(cfg, checkpoint, device=get_device()).eval()
     check_weights(model, stored, asked=True)
     return config, model, DATASETS.build(cfg.val_dataloader.dataset)
+
+
+def learns_interactions(model: Any) -> bool:
+    """Whether a model has interaction maps beside its teacher's; any of OpenMMLab's can be asked."""
+    return getattr(model, 'interactions', None) is not None
 
 
 def load_student(config: str, checkpoint: str, options: dict | None) -> Student:
@@ -142,7 +148,7 @@ def load_student(config: str, checkpoint: str, options: dict | None) -> Student:
         UsageError: If it has no interaction maps.
     """
     _, model, dataset = load(config, checkpoint, options)
-    if not hasattr(model, 'predict_interactions'):
+    if not learns_interactions(model):
         raise UsageError(
             f'{config} is of a {type(model).__name__}, which has no interaction maps: give it as --b, '
             'after an LFI classifier as --a'
@@ -157,7 +163,7 @@ def load_other(given: Sequence[str], a: Student, options: dict | None) -> Source
         return Teacher(a.config, a.model, a.dataset)
     config, checkpoint = given
     config, model, dataset = load(config, checkpoint, options)
-    if hasattr(model, 'predict_interactions'):
+    if learns_interactions(model):
         return Student(config, model, dataset)
     return Baseline(config, model, dataset, a.names)
 

@@ -6,8 +6,9 @@ Three kinds stand beside the method, `lfi`:
 - an *ablation* is LFI with one part taken away or changed,
 - a *negative control* is another arm with the teacher's knowledge destroyed.
 
-What differs by more than options between students is a config, `configs/baselines/{arm}_{student}.py`. All
-else is an entry of `ARMS`: an arm of the table and the options that change it. A new arm is one more entry.
+The method and the task loss alone have a config for each student, `configs/classification/lfi_{student}.py`
+and `configs/baselines/task-loss_{student}.py`. All else is an entry of `ARMS`: an arm of the table and the
+options that change it. A new arm is one more entry.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ class Variety:
     Args:
         kind: what it is to the method.
         about: what it does, for tables and pages.
-        of: the arm whose config it changes. Defaults to a config of its own.
+        of: the arm that its options change. Defaults to a config of its own.
         options: `--cfg-options` that change it, as `Arm` has them. Defaults to none.
         reads: what it takes from the teacher: interaction 'maps', 'features' of the image, or nothing.
     """
@@ -75,62 +76,96 @@ class Variety:
 
 
 METHOD = 'lfi'
+# Another supervision by the method's teacher. Where no concept is asked about, none is chosen.
+NO_INTERACTIONS = (
+    'model.supervision.interactions=None',
+    'model.readout=None',
+    'model.teacher.max_concepts=None',
+)
+LOSS = 'model.supervision.interactions.loss'
 ARMS: dict[str, Variety] = {
     'task-loss': Variety('baseline', 'the task loss alone'),
     'no-prior': Variety(
         'baseline',
         'the task loss without the prior that every other arm has',
         of='task-loss',
-        options=('model.affinity_prior=None',),
+        options=('model.supervision.prior=None',),
     ),
-    'queries': Variety('baseline', '8 learned queries, which patches read, and no further loss'),
-    'feature-mse': Variety('baseline', "copies the teacher's image embedding", reads='features'),
-    'logit-kd': Variety('baseline', "copies the teacher's zero-shot class probabilities", reads='features'),
+    'queries': Variety(
+        'baseline',
+        '8 learned queries, which patches read, and no further loss',
+        of='task-loss',
+        options=('model.backbone.num_queries=8',),
+    ),
+    'feature-mse': Variety(
+        'baseline',
+        "copies the teacher's image embedding",
+        of=METHOD,
+        options=(*NO_INTERACTIONS, 'model.supervision.feature_mse.type=lfi.FeatureMSE'),
+        reads='features',
+    ),
+    'logit-kd': Variety(
+        'baseline',
+        "copies the teacher's zero-shot class probabilities",
+        of=METHOD,
+        options=(*NO_INTERACTIONS, 'model.supervision.logit_kd.type=lfi.LogitKD'),
+        reads='features',
+    ),
     'attention-transfer': Variety(
-        'baseline', "copies which locations of the teacher's features attend to which", reads='features'
+        'baseline',
+        "copies which locations of the teacher's features attend to which",
+        of=METHOD,
+        options=(*NO_INTERACTIONS, 'model.supervision.affinity.type=lfi.PairwiseAffinity'),
+        reads='features',
     ),
     'dense-features': Variety(
-        'baseline', "copies the teacher's standardised features of each location", reads='features'
+        'baseline',
+        "copies the teacher's standardised features of each location",
+        of=METHOD,
+        options=(*NO_INTERACTIONS, 'model.supervision.dense_features.type=lfi.DenseFeatures'),
+        reads='features',
     ),
     'lightly-train-v3': Variety(
         'baseline',
         'copies which locations are alike, and which earlier images an image is like, by the losses of '
         "LightlyTrain's `distillationv3`",
+        of=METHOD,
+        options=(*NO_INTERACTIONS, 'model.supervision.lightly_train.type=lfi.LightlyTrain'),
         reads='features',
     ),
     'shuffled-attention': Variety(
         'negative control',
         'attention transfer from the features of another image',
         of='attention-transfer',
-        options=('model.type=lfi.ShuffledFeaturesClassifier',),
+        options=('model.control.type=lfi.OtherImage',),
         reads='features',
     ),
     'mean-attention': Variety(
         'negative control',
         "attention transfer from the data set's mean attention",
         of='attention-transfer',
-        options=('model.distill_loss.type=lfi.MeanAttentionLoss',),
+        options=('model.control.type=lfi.MeanTarget',),
         reads='features',
     ),
     'shuffled-images': Variety(
         'negative control',
         "LFI with the teacher's maps of another image",
         of=METHOD,
-        options=('model.type=lfi.ShuffledImagesClassifier',),
+        options=('model.control.type=lfi.OtherImage',),
         reads='maps',
     ),
     'shuffled-places': Variety(
         'negative control',
         "LFI with each image's own maps, whose locations are shuffled",
         of=METHOD,
-        options=('model.type=lfi.ShuffledPlacesClassifier',),
+        options=('model.control.type=lfi.ShuffledLocations',),
         reads='maps',
     ),
     'mean-target': Variety(
         'negative control',
         "LFI with the data set's mean map of each concept",
         of=METHOD,
-        options=('model.type=lfi.MeanTargetClassifier',),
+        options=('model.control.type=lfi.MeanTarget',),
         reads='maps',
     ),
     METHOD: Variety('method', 'learning from interactions', reads='maps'),
@@ -138,21 +173,21 @@ ARMS: dict[str, Variety] = {
         'ablation',
         'LFI without image-to-text interaction',
         of=METHOD,
-        options=('model.interaction_loss.concepts_weight=0',),
+        options=(f'{LOSS}.concepts_weight=0',),
         reads='maps',
     ),
     'lfi-concepts': Variety(
         'ablation',
         'LFI without text-to-image interaction',
         of=METHOD,
-        options=('model.interaction_loss.positions_weight=0',),
+        options=(f'{LOSS}.positions_weight=0',),
         reads='maps',
     ),
     'lfi-no-presence': Variety(
         'ablation',
         'LFI that does not learn presence',
         of=METHOD,
-        options=('model.interaction_loss.presence_weight=0',),
+        options=(f'{LOSS}.presence_weight=0',),
         reads='maps',
     ),
     'lfi-write-back': Variety(
@@ -173,14 +208,20 @@ ARMS: dict[str, Variety] = {
         'ablation',
         "LFI whose predictions learn the teacher's zero-shot class probabilities too",
         of=METHOD,
-        options=('model.logit_kd.loss_weight=1',),
+        options=(
+            'model.supervision.logit_kd.type=lfi.LogitKD',
+            'model.supervision.logit_kd.loss_weight=1',
+        ),
         reads='maps',
     ),
     'lfi-dense-features': Variety(
         'ablation',
         "LFI that copies the teacher's standardised features of each location too",
         of=METHOD,
-        options=('model.dense_features.loss_weight=32',),
+        options=(
+            'model.supervision.dense_features.type=lfi.DenseFeatures',
+            'model.supervision.dense_features.loss_weight=32',
+        ),
         reads='features',
     ),
     'lfi-cached': Variety(
@@ -199,7 +240,7 @@ ARMS: dict[str, Variety] = {
         'ablation',
         'presence alone, without interactions',
         of=METHOD,
-        options=('model.interaction_loss.positions_weight=0', 'model.interaction_loss.concepts_weight=0'),
+        options=(f'{LOSS}.positions_weight=0', f'{LOSS}.concepts_weight=0'),
         reads='maps',
     ),
 }
@@ -217,8 +258,9 @@ def arms_table() -> str:
 
 
 def origin_of(name: str) -> str:
-    """The arm of the table whose config an arm changes, itself where it has a config of its own."""
-    while (variety := ARMS[name]).of is not None:
+    """The baseline or the method that an ablation or a negative control changes; of these, itself."""
+    while (variety := ARMS[name]).kind not in ('baseline', 'method'):
+        assert variety.of is not None
         name = variety.of
     return name
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from argparse import Namespace
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from lfi.errors import UsageError
-from lfi.models.students.distill import InteractionDistillMixin
+from lfi.models import Interactions
 from lfi.registry import MODELS, type_of
 
 from research.studies.job import read_config
@@ -27,15 +28,20 @@ def study_of(args: Namespace) -> Preset:
     for path in map(str, map(Path.resolve, map(Path, args.configs))):
         cfg = read_config(path)
         # What learns from interactions; other ways to distil ask the teacher about each view.
-        cached = args.cache_teacher and issubclass(
-            type_of(cfg.model, MODELS, 'model'), InteractionDistillMixin
-        )
+        cached = args.cache_teacher and learns_interactions(cfg.model)
         arms.append(replace(domain_arm(path, cache='cache' if cached else None), epochs=args.epochs))
         epochs[arms[-1].name] = args.epochs or cfg.train_cfg.max_epochs
     if len(set(epochs.values())) > 1:
         lengths = ', '.join(f'{name} {number}' for name, number in epochs.items())
         raise UsageError(f'the CONFIGs differ in their epochs ({lengths}): give them --epochs')
     return leave_one_out('', tuple(arms), seeds=tuple(args.seeds))
+
+
+def learns_interactions(model: Mapping) -> bool:
+    """Whether a model of this config learns from interaction maps."""
+    parts = (model.get('supervision') or {}).items()
+    kinds = (type_of(part, MODELS, f'supervision.{name}') for name, part in parts if part)
+    return any(issubclass(kind, Interactions) for kind in kinds)
 
 
 def main(args: Namespace) -> None:

@@ -17,7 +17,7 @@ from lfi.utils.repositories import MANIFEST
 from rich.progress import Progress
 
 from .arms import Arm
-from .job import DOMAIN_VARIABLE, Job, clock_of, epoch_of, key_of, read_config
+from .job import CACHE, DOMAIN_VARIABLE, Job, clock_of, epoch_of, key_of, read_config
 from .job_pool import run_jobs, threads_for
 from .launcher import Launcher
 from .locks import awaited_lock, run_lock
@@ -220,7 +220,7 @@ def _job(
         folder = out / arm.folder / domain / f'seed-{seed}'
         cache = folder / arm.cache if arm.cache else None
         cache_options = (*of_seed, *shared)
-    cached = (f'model.teacher_cache={cache}',) if cache else ()
+    cached = (f'{CACHE}={cache}',) if cache else ()
     start = None
     if arm.start is not None:
         start = _job(before(preset), arm.start, cfg_options, seed, None, out / 'start')

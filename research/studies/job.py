@@ -16,7 +16,7 @@ from lfi.engine.config_loading import load_config
 from lfi.errors import UsageError
 from mmengine.config import Config
 
-from .arms import Arm
+from .arms import NO_INTERACTIONS, Arm
 from .launcher import Launcher
 from .run_mark import RunMark
 from .settings_digest import ROOTS, settings_digest
@@ -24,9 +24,8 @@ from .stopwatch import seconds_of
 
 # Which domain a config leaves out of training.
 DOMAIN_VARIABLE = 'LFI_TARGET_DOMAIN'
-# Settings of training that no test needs: a cache holds the training images alone, and what tests a baseline
-# by another config may have no loss.
-OF_TRAINING = ('model.teacher_cache', 'model.distill_loss.')
+# A cache holds the training images alone.
+CACHE = 'model.teacher.cache'
 # The variable is one for the process, and cells run in threads.
 _domain_lock = threading.RLock()
 
@@ -93,7 +92,8 @@ class Job:
     def identity(self) -> str:
         """A digest of the config and of what is tested; where a cache lies does not matter."""
         cfg = self.config()
-        cfg.model.pop('teacher_cache', None)
+        if cfg.model.get('teacher'):
+            cfg.model.teacher.pop('cache', None)
         roots = tuple(os.environ.get(root) for root in ROOTS)
         further: list[object] = [_settings_of_test(test, roots) for test in self.tests.values()]
         if self.start is not None:
@@ -159,7 +159,9 @@ class Job:
         tests = tests or {'': self.arm.config}
         options = self.options
         if self.tests:
-            options = tuple(option for option in options if not key_of(option).startswith(OF_TRAINING))
+            # The config of the tests asks about concepts, whoever is tested.
+            unfit = {option for option in options if key_of(option) == CACHE} | {*NO_INTERACTIONS}
+            options = tuple(option for option in options if option not in unfit)
         for name, config in tests.items():
             metrics = self.folder / 'test' / name / 'metrics.json'
             command = launcher.command('test', config, metrics.parent, checkpoint)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from lfi.engine import find_checkpoint_to_resume
 from lfi.engine.hooks.fitting_weights import check_weights
-from lfi.models import LFIImageClassifier
+from lfi.models import Student
 from lfi.utils.config_types import model_config
 from lfi.utils.matplotlib_settings import default_style
 from lfi.visualization import draw_answers, draw_interactions
@@ -24,7 +24,7 @@ from .curves_figure import draw_curves
 from .runs import Run
 
 
-def load_student(work_dir: Path) -> tuple[LFIImageClassifier, BaseDataset] | None:
+def load_student(work_dir: Path) -> tuple[Student, BaseDataset] | None:
     """The run's model with its last weights, and its validation set.
 
     None if it is no LFI run, or its folder has no config or no checkpoint.
@@ -39,15 +39,16 @@ def load_student(work_dir: Path) -> tuple[LFIImageClassifier, BaseDataset] | Non
     cfg = Config.fromfile(config)
     init_default_scope(cfg.get('default_scope', 'mmengine'))
     # A cache holds the training images' maps; these are validation images.
-    cfg.model.pop('teacher_cache', None)
+    if cfg.model.get('teacher'):
+        cfg.model.teacher.cache = None
     model = MODELS.build(model_config(cfg))
-    if not isinstance(model, LFIImageClassifier):
+    if not isinstance(model, Student) or model.interactions is None:
         return None
     check_weights(model, load_checkpoint(model, checkpoint, map_location='cpu'), asked=True)
     return model.eval(), DATASETS.build(cfg.val_dataloader.dataset)
 
 
-def draw_maps(axes: np.ndarray, model: LFIImageClassifier, dataset: BaseDataset) -> None:
+def draw_maps(axes: np.ndarray, model: Student, dataset: BaseDataset) -> None:
     """Draw the maps of teacher and student for some of a data set's images, a row of axes for each.
 
     Args:
@@ -94,7 +95,7 @@ def choose_questions(dataset: BaseDataset, num_concepts: int) -> list[tuple[int,
     return questions
 
 
-def draw_questions(axes: np.ndarray, model: LFIImageClassifier, dataset: BaseDataset) -> None:
+def draw_questions(axes: np.ndarray, model: Student, dataset: BaseDataset) -> None:
     """Draw the student's answers to `choose_questions`, a row of axes for each image.
 
     Args:
@@ -177,7 +178,7 @@ def _shown(dataset: BaseDataset, index: int) -> list[int]:
     return list(dict.fromkeys([int(info['gt_label']), *map(int, info.get('gt_bboxes_labels', ()))]))
 
 
-def _load(model: LFIImageClassifier, dataset: BaseDataset, indices: Sequence[int]) -> tuple[np.ndarray, dict]:
+def _load(model: Student, dataset: BaseDataset, indices: Sequence[int]) -> tuple[np.ndarray, dict]:
     """Images of a data set, (B, H, W, 3) uint8 RGB, and the model's batch of them."""
     data = pseudo_collate([dataset[int(i)] for i in indices])
     images = torch.stack(data['inputs']).flip(1).permute(0, 2, 3, 1).numpy()

@@ -15,10 +15,10 @@ from .tool_output import tool_output
 
 
 def zero_shot_metrics(config: str, checkpoint: str, folder: Path) -> dict:
-    """A checkpoint's metrics, by a config of an `lfi.LFIZeroShotClassifier`; the prompts are printed.
+    """A checkpoint's metrics, with classes that are named when it is tested; the prompts are printed.
 
     Args:
-        config: its path.
+        config: its path; `predict_by` names the classes.
         checkpoint: of the student.
         folder: for logs and metrics.
 

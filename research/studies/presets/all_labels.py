@@ -77,7 +77,7 @@ TINY_SMALL = Preset(
     seeds=(0, 1, 2, 3, 4),
     short=(6, 9),
 )
-# With the best baseline of tiny-small; each of its baselines has a config for these classes too.
+# With the best baseline of tiny-small.
 TINY_50_ARMS = ('task-loss', 'dense-features', 'shuffled-images', 'lfi')
 TINY_50 = Preset(
     about='50 classes of Tiny-ImageNet with 225 training images each, 64 px, 8 epochs from scratch: 14 '
@@ -124,7 +124,7 @@ PLAIN = (
     'model.backbone.stem=None',
     'model.backbone.with_cls_token=True',
     'model.backbone.out_type=cls_token',
-    'model.affinity_prior=None',
+    'model.supervision.prior=None',
 )
 SHAPES_PLAIN = replace(
     SHAPES,

@@ -15,10 +15,7 @@ SHAPES_DETECTOR = Preset(
     arms=(
         arm_of('task-loss', DETECTOR),
         arm_of('no-prior', DETECTOR),
-        replace(
-            arm_of('shuffled-images', DETECTOR, folder='detection', cache='maps'),
-            options=('model.type=lfi.ShuffledImagesMaskRCNN',),
-        ),
+        arm_of('shuffled-images', DETECTOR, folder='detection', cache='maps'),
         arm_of('lfi', DETECTOR, folder='detection', cache='maps'),
     ),
     metrics=('coco/bbox_mAP', 'coco/segm_mAP'),

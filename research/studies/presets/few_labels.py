@@ -47,23 +47,22 @@ def few_labels(preset: Preset, labels_per_class: int, arms: tuple[Arm, ...], epo
 
 
 # Where few images have a label the texts know more than the head: the teacher teaches them on all images.
-BY_TEXT = {
-    'lfi': 'lfi.LFITextClassifier',
-    'lfi-logit-kd': 'lfi.LFITextClassifier',
-    'lfi-cached': 'lfi.LFITextClassifier',
-    'lfi-dense-features': 'lfi.LFITextClassifier',
-    'presence': 'lfi.LFITextClassifier',
-    'shuffled-images': 'lfi.ShuffledImagesTextClassifier',
-    'mean-target': 'lfi.MeanTargetTextClassifier',
-}
+BY_TEXT = (
+    'lfi',
+    'lfi-logit-kd',
+    'lfi-cached',
+    'lfi-dense-features',
+    'presence',
+    'shuffled-images',
+    'mean-target',
+)
 
 
 def by_text(arm: Arm) -> Arm:
     """An arm with LFI's read-out predicts by the texts of the classes; others stay as they are."""
     if arm.name not in BY_TEXT:
         return arm
-    others = tuple(option for option in arm.options if not option.startswith('model.type='))
-    return replace(arm, options=(*others, f'model.type={BY_TEXT[arm.name]}'))
+    return replace(arm, options=(*arm.options, 'model.predict_by.type=lfi.ByTexts'))
 
 
 LABELS_PER_CLASS = (5, 10, 25)
@@ -101,7 +100,10 @@ SHAPES_FEW_RESNET = few_labels(
     10,
     (
         # mmpretrain's own classifier would learn from the label -1.
-        replace(arm_of('task-loss', RESNET_STUDENT), options=('model.type=lfi.LabelledImageClassifier',)),
+        replace(
+            arm_of('task-loss', RESNET_STUDENT),
+            options=('model.type=lfi.Student', 'model.task=mmpretrain.ImageClassifier'),
+        ),
         # The settings are those of the ViT.
         *(
             chosen(by_text(arm), FEW_CHOSEN)

@@ -5,32 +5,34 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..arms import Arm, arm_of
-from ..settings import PRETRAINING_SETTINGS
+from ..settings import PRETRAINING_CHOSEN, PRETRAINING_SETTINGS, chosen
 from .all_labels import SHAPES, SHAPES_STUDENT
 from .few_labels import few_labels
 from .tuning import tuning
 
-PRETRAINING = Arm('pretraining', 'configs/pretraining/lfi-pretrain_vit-tiny_shapes.py', cache='maps')
+CONFIG = 'configs/pretraining/lfi-pretrain_vit-tiny_shapes.py'
+
+
+def _pretraining(name: str, cache: str | None = 'maps') -> Arm:
+    arm = replace(arm_of(name, SHAPES_STUDENT, cache=cache), config=CONFIG)
+    return chosen(arm, PRETRAINING_CHOSEN)
+
+
 # They ask the teacher about each view, as on Shapes all baselines of features do.
-BASELINES = tuple(
-    Arm(name, f'configs/pretraining/{name}-pretrain_vit-tiny_shapes.py')
-    for name in ('dense-features', 'lightly-train-v3')
-)
+BASELINES = tuple(_pretraining(name, cache=None) for name in ('dense-features', 'lightly-train-v3'))
 # How each arm's student is pretrained: the baseline's weights stay as they were drawn, for its rate is 0
 # throughout; the running statistics of its stem alone see images.
 PRETRAINED = {
     'task-loss': replace(
-        PRETRAINING,
+        _pretraining('lfi'),
         name='untrained',
         options=('optim_wrapper.optimizer.lr=0', 'param_scheduler.1.eta_min=0'),
         epochs=2,
     ),
     **{arm.name: arm for arm in BASELINES},
-    'shuffled-images': replace(
-        PRETRAINING, name='shuffled-images', options=('model.type=lfi.ShuffledImagesPretrainer',)
-    ),
-    'lfi': replace(PRETRAINING, name='lfi'),
-    'lfi-each-view': replace(PRETRAINING, name='lfi-each-view', cache=None),
+    'shuffled-images': _pretraining('shuffled-images'),
+    'lfi': _pretraining('lfi'),
+    'lfi-each-view': _pretraining('lfi-each-view', cache=None),
 }
 SHAPES_PRETRAINING = replace(
     few_labels(

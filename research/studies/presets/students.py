@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..arms import ARMS, METHOD, Arm, arm_of, of_kind, origin_of
+from ..settings import of_student
 from .preset import FEWER_SEEDS
 
 # `presence` runs where predictions are presence; a part changes the model, and learns from the same maps.
@@ -23,7 +24,7 @@ def classification_arms(student: str, plain: str | None = None) -> tuple[Arm, ..
 def named_arms(
     names: tuple[str, ...], student: str, plain: str | None = None, features: bool = False
 ) -> tuple[Arm, ...]:
-    """Some arms of a student.
+    """Some arms of a student, in the settings that it has with all labels.
 
     Args:
         names: of the arms, in the table's order.
@@ -34,10 +35,11 @@ def named_arms(
             teacher about each view.
     """
     cached = ('maps', 'features') if features else ('maps',)
-    return tuple(
+    arms = (
         arm_of(name, student, plain=plain, cache=ARMS[name].reads if ARMS[name].reads in cached else None)
         for name in names
     )
+    return tuple(of_student(arm, student) for arm in arms)
 
 
 def in_fewer_seeds(arms: tuple[Arm, ...], names: tuple[str, ...]) -> tuple[Arm, ...]:
@@ -51,8 +53,8 @@ def each_view(arms: tuple[Arm, ...]) -> tuple[Arm, ...]:
 
 
 # Where the student of a baseline looks: what its head's classes are seen by.
-BY_HEAD = ('model.type=lfi.ClassActivationClassifier',)
-# Heads that can be asked so in all studies with labels; the options of other baselines do not fit.
+BY_HEAD = ('model.predict_by.type=lfi.ByClassActivation',)
+# Heads that are asked so in all studies with labels.
 BY_HEAD_ARMS = ('task-loss', 'logit-kd', 'dense-features')
 
 

@@ -8,20 +8,14 @@ from pathlib import Path
 from ..arms import ARMS, Arm, arm_of
 from .preset import Preset
 
-_PRESENCE, _CONTROL, _LFI = (
-    arm_of(name, 'vit-128x6-p8_lit-lite0_tiny-imagenet', cache='maps')
-    for name in ('presence', 'shuffled-images', 'lfi')
-)
 ZERO_SHOT = Preset(
     about='Trained on what is there of Tiny-ImageNet, tested by presence on all domains that are there '
     'of PACS (chance 14 %) and VLCS (20 %), whose classes are named at test time; top-1, mean of the '
     'domains. A ViT 128 wide and 6 blocks deep, 64 px, 8 epochs from scratch; validation on Tiny-ImageNet; '
     'LiT-style EfficientNet-Lite0 as teacher.',
-    arms=(
-        _PRESENCE,
-        # Its own type is of training alone: all are asked in the same way.
-        replace(_CONTROL, test_options=('model.type=lfi.LFIZeroShotClassifier',)),
-        _LFI,
+    arms=tuple(
+        arm_of(name, 'vit-128x6-p8_lit-lite0_tiny-imagenet', cache='maps')
+        for name in ('presence', 'shuffled-images', 'lfi')
     ),
     metrics=('pacs/domain/mean', 'vlcs/domain/mean'),
     validation='accuracy/top1',
