@@ -11,8 +11,10 @@ METHOD = 'lfi_vit-tiny_shapes-domains'
 ZERO_SHOT = """
 _base_ = {base!r}
 model = dict(
-    type='lfi.LFIZeroShotClassifier',
-    zero_shot=dict(concepts=dict(type='lfi.Shapes'), templates=['a drawing of a {{}}.']),
+    head=None,
+    predict_by=dict(
+        type='lfi.ByTexts', concepts=dict(type='lfi.Shapes'), templates=['a drawing of a {{}}.']
+    ),
 )
 test_dataloader = dict(
     num_workers=0, persistent_workers=False, dataset=dict(num_images=40, domains=['photo', 'sketch'])

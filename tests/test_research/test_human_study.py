@@ -113,7 +113,7 @@ def test_what_cannot_be_made_says_why(run_main, config_path, students, baseline,
         run_main('make', '--a', config, students[0], '--b', control, '--out', 'x.html')
     assert f'--b takes CONFIG CHECKPOINT or teacher, got {control}' in capsys.readouterr().err
     with pytest.raises(
-        UsageError, match='PriorImageClassifier, which has no interaction maps: give it as --b'
+        UsageError, match='StudentImageClassifier, which has no interaction maps: give it as --b'
     ):
         run_main('make', '--a', control, baseline, '--b', 'teacher', '--out', 'x.html')
     with pytest.raises(UsageError, match=r'parameters are missing, such as readout\..* or a checkpoint with'):

@@ -55,8 +55,9 @@ def test_it_learns(name, unlearnt):
             torch.nn.init.constant_(parameter, 0.1)
     batch = next(iter(Runner.build_dataloader(cfg.train_dataloader)))
     losses = model(**model.data_preprocessor(batch, training=True), mode='loss')
-    if hasattr(model, 'readout'):
-        weights = {term: cfg.model.get('interaction_loss', {}).get(f'{term}_weight', 1) for term in TERMS}
+    if model.interactions is not None:
+        loss = cfg.model.supervision.interactions.get('loss', {})
+        weights = {term: loss.get(f'{term}_weight', 1) for term in TERMS}
         assert {f'loss_{term}' for term in TERMS if weights[term]} == {
             f'loss_{term}' for term in TERMS if f'loss_{term}' in losses
         }
@@ -75,7 +76,7 @@ def test_its_export_predicts_what_it_did(name):
     exported = export_student(student, model)
     images = torch.randn(2, 3, 64, 64)
     assert torch.equal(exported.build()(images), student(images))
-    assert not {'readout', 'dense_features', 'distill_loss'} & {key.split('.')[0] for key in exported.state}
+    assert not {'readout', 'supervision', 'control'} & {key.split('.')[0] for key in exported.state}
 
 
 def test_negative_controls_know_what_they_are_compared_with():

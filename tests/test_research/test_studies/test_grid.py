@@ -70,7 +70,7 @@ def test_an_option_that_makes_an_arm_what_it_is_cannot_be_changed():
     arms = {arm.name: arm for arm in PRESETS['shapes'].arms}
     option = ['model.backbone.write_back=none']
     for key in ('model.backbone.write_back', 'model.backbone'):
-        message = f"{key}: the arm 'lfi-write-back' sets model.backbone.* itself"
+        message = f"{key}: the arm '.*' sets model.backbone.* itself"
         with pytest.raises(UsageError, match=message):
             keep_arms(PRESETS['shapes'], arms.values(), [f'{key}=none'])
     keep_arms(PRESETS['shapes'], [arms['lfi']], option)

@@ -6,6 +6,7 @@ import pytest
 from lfi.errors import UsageError
 from study_cells import DOMAINS
 
+from research.studies.arms import NO_INTERACTIONS
 from research.studies.grid import plan
 from research.studies.job import batch_options, best_checkpoint, read_config
 from research.studies.launcher import Launcher
@@ -68,16 +69,17 @@ def test_each_test_has_its_own_metrics(tmp_path):
 
 
 def test_a_test_by_another_config_has_no_settings_of_training(tmp_path):
-    option = 'model.distill_loss.loss_weight=3'
+    option = 'model.supervision.logit_kd.temperature=3'
     jobs = {job.arm.name: job for job in plan(PRESETS['tiny-small'], [0], [option], tmp_path)}
-    alone = {'model.teacher_cache', 'model.distill_loss.loss_weight'}
+    alone = {'model.teacher.cache', *(typed.split('=')[0] for typed in NO_INTERACTIONS)}
     for name in ('logit-kd', 'feature-mse'):
         ((_, _, command),) = jobs[name].test_commands(Launcher(python='python'), Path('x.pth'))
         options = command[command.index('--cfg-options') + 1 :]
         left = alone & {typed.split('=')[0] for typed in options}
         # Its own config has them.
         assert left == (set() if jobs[name].arm.test_config else alone)
-        assert 'randomness.seed=0' in options
+        # Weights of its part are in the checkpoint.
+        assert {'randomness.seed=0', option} <= {*options}
 
 
 def test_the_best_checkpoint_is_the_latest_kept(tmp_path):

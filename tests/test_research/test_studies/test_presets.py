@@ -1,5 +1,6 @@
 """The studies are what they say."""
 
+import operator
 import re
 import shlex
 
@@ -7,7 +8,7 @@ import pytest
 from lfi.config_files import tools_root
 from lfi.engine.few_labels_option import check_few_labels
 
-from research.studies.arms import ARMS
+from research.studies.arms import ARMS, METHOD, origin_of
 from research.studies.grid import plan
 from research.studies.job import batch_options, read_config
 from research.studies.launcher import Launcher
@@ -80,17 +81,17 @@ def test_settings_of_few_labels_are_tuned_with_ten_labels_in_the_study_s_own_sch
     for job in plan(PRESETS[f'{study}-tuning'], [100], [], tmp_path):
         cfg, theirs = job.config(), own[job.arm.name.split()[0]]
         assert cfg.train_cfg == theirs.train_cfg and cfg.train_dataloader == theirs.train_dataloader
-        assert cfg.model.type == theirs.model.type
+        assert cfg.model.get('predict_by') == theirs.model.get('predict_by')
 
 
 def test_settings_that_were_chosen_with_few_labels_are_among_those_tried(tmp_path):
     jobs = {job.arm.name: job.config().model for job in plan(PRESETS['shapes-few-10'], [7], [], tmp_path)}
     tried = [job.config().model for job in plan(PRESETS['shapes-few-tuning'], [100], [], tmp_path)]
-    assert jobs['lfi'].interaction_loss in [model.get('interaction_loss') for model in tried]
-    assert jobs['logit-kd'].distill_loss in [model.get('distill_loss') for model in tried]
+    for arm in ('lfi', 'logit-kd'):
+        assert jobs[arm].supervision in [model.supervision for model in tried]
     for arm in ('shuffled-images', 'lfi-logit-kd', 'lfi-cached'):
-        assert jobs[arm].interaction_loss == jobs['lfi'].interaction_loss
-    assert jobs['lfi-logit-kd'].logit_kd.loss_weight == jobs['logit-kd'].distill_loss.loss_weight
+        assert jobs[arm].supervision.interactions == jobs['lfi'].supervision.interactions
+    assert jobs['lfi-logit-kd'].supervision.logit_kd == jobs['logit-kd'].supervision.logit_kd
 
 
 def test_groups_are_of_studies():
@@ -100,12 +101,9 @@ def test_groups_are_of_studies():
 @pytest.mark.parametrize('study', [*GROUPS['shapes-few'], *GROUPS['tiny-few']])
 def test_with_few_labels_lfi_predicts_by_text_and_the_baselines_by_their_heads(study):
     for arm in PRESETS[study].arms:
-        types = [option for option in arm.options if option.startswith('model.type=')]
-        by_text = reads_out(arm.name)
-        assert (
-            types and types[0].endswith('TextClassifier') if by_text else not types or 'Text' not in types[0]
-        )
-        assert len(types) < 2 and arm.test_options == ()
+        ways = [option for option in arm.options if option.startswith('model.predict_by')]
+        assert ways == (['model.predict_by.type=lfi.ByTexts'] if reads_out(arm.name) else [])
+        assert arm.test_options == ()
 
 
 @pytest.mark.parametrize('study', ['shapes', *GROUPS['shapes-few'], 'tiny-small', *GROUPS['tiny-few']])
@@ -147,7 +145,8 @@ def test_without_labels_lfi_predicts_by_text_and_the_baseline_by_its_head(study,
     assert preset.negative_controls['shuffled-images'] == 'lfi'
     for job in jobs:
         cfg = job.config()
-        assert cfg.model.type.endswith('TextClassifier') == reads_out(job.arm.name)
+        way = dict(type='lfi.ByTexts') if reads_out(job.arm.name) else None
+        assert cfg.model.get('predict_by') == way
         assert (cfg.train_dataloader.dataset.type, cfg.train_dataloader.dataset.labels_per_class) == (
             'lfi.FewLabels',
             0,
@@ -157,11 +156,10 @@ def test_without_labels_lfi_predicts_by_text_and_the_baseline_by_its_head(study,
         ((name, metrics, command),) = job.test_commands(Launcher(python='python'), tmp_path / 'x.pth')
         assert (name, metrics) == ('', job.folder / 'test/metrics.json')
         tested = read_config(command[2], command[command.index('--cfg-options') + 1 :])
-        assert tested.model.type == cfg.model.type.replace('FeatureDistill', 'ClassActivation')
+        assert tested.model.predict_by == (way or dict(type='lfi.ByClassActivation'))
         assert tested.test_evaluator[-1].type == 'lfi.SemanticConsistencyMetric'
-        assert tested.model.teacher == cfg.model.teacher and tested.model.backbone == cfg.model.backbone
-        # A cache does not hold the test images, and is refused where the student is asked.
-        assert job.measures_where and not (tested.model.keys() & {'teacher_cache', 'distill_loss'})
+        assert tested.model.backbone == cfg.model.backbone and job.measures_where
+        assert reads_as_the_method(tested.model, jobs[-1].config().model)
     names = [file_of(preset, study, metric, tmp_path).name for metric in preset.metrics]
     assert names == [f'{study}.csv']
     # Where nothing is labelled nothing can be tuned.
@@ -181,9 +179,9 @@ def test_who_can_say_where_it_looks_is_tested_by_the_config_that_asks(study, con
         ((_, _, command),) = jobs[name].test_commands(Launcher(python='python'), tmp_path / 'x.pth')
         tested = read_config(command[2], command[command.index('--cfg-options') + 1 :])
         own = read_config(jobs[name].arm.config, [*jobs[name].options, *PRESETS[study].test_options])
-        model = 'lfi.ClassActivationClassifier' if name in by_head else own.model.type
-        assert tested.model.type == model and tested.model.backbone == own.model.backbone
-        assert not (tested.model.keys() & {'teacher_cache', 'distill_loss'})
+        way = dict(type='lfi.ByClassActivation') if name in by_head else None
+        assert tested.model.get('predict_by') == way and tested.model.backbone == own.model.backbone
+        assert reads_as_the_method(tested.model, jobs['lfi'].config().model)
         # The same images make top-1 the same.
         datasets = [cfg.test_dataloader.dataset.to_dict() for cfg in (tested, own)]
         assert [dataset.pop('pipeline') for dataset in datasets] and datasets[0] == datasets[1]
@@ -192,8 +190,18 @@ def test_who_can_say_where_it_looks_is_tested_by_the_config_that_asks(study, con
 
 
 def reads_out(arm):
-    variety = ARMS[arm.split()[0]]
-    return arm.startswith('lfi') or variety.of == 'lfi'
+    return origin_of(arm.split()[0]) == METHOD
+
+
+def reads_as_the_method(tested, method):
+    """Whether a model is compared with its teacher as the method is; a cache has no test images."""
+    reading = tested.supervision.interactions.get('reading')
+    teachers = ({**model.teacher, 'cache': None} for model in (tested, method))
+    return (
+        reading == method.supervision.interactions.get('reading')
+        and operator.eq(*teachers)
+        and tested.teacher.get('cache') is None
+    )
 
 
 @pytest.mark.parametrize('study', [name for name in PRESETS if name.endswith('-tuning')])
@@ -212,7 +220,7 @@ def test_all_classes_are_taught_as_part_of_them_is(tmp_path):
             assert (dataset.max_classes, dataset.get('images_per_class')) == (50, images)
             assert dataset.split == ('val' if loader == 'test' else 'train')
         assert cfg.model.backbone == theirs.model.backbone
-        for key in ('type', 'distill_loss', 'interaction_loss', 'reading', 'affinity_prior'):
+        for key in ('type', 'task', 'supervision', 'control', 'readout'):
             assert cfg.model.get(key) == theirs.model.get(key), (job.arm.name, key)
         assert cfg.optim_wrapper == theirs.optim_wrapper
 
@@ -222,13 +230,13 @@ def test_a_detectors_arms_differ_by_the_model_alone(tmp_path):
     assert preset.negative_controls == {'shuffled-images': 'lfi'}
     jobs = plan(preset, [7], [], tmp_path)
     cfgs = {job.arm.name: job.config().to_dict() for job in jobs}
-    assert cfgs['task-loss']['model']['type'] == 'lfi.PriorMaskRCNN'
-    assert cfgs['lfi']['model']['type'] == 'lfi.LFIMaskRCNN'
     for job in jobs:
         assert (job.cache and job.cache.name) == ARMS[job.arm.name].reads
     models = {name: cfg.pop('model') for name, cfg in cfgs.items()}
     for name, model in models.items():
-        assert model['affinity_prior'] == (None if name == 'no-prior' else {})
+        assert (model['type'], model['task']) == ('lfi.Student', 'mmdet.MaskRCNN')
+        prior = None if name == 'no-prior' else dict(type='lfi.AffinityPrior')
+        assert model['supervision']['prior'] == prior
         assert cfgs[name] == cfgs['lfi'] and model['backbone'] == models['lfi']['backbone']
     assert batch_options(jobs[0], jobs[0].config(), 1) in ([], ['train_dataloader.batch_size=16'])
     names = [file_of(preset, 'shapes-detector', metric, tmp_path).name for metric in preset.metrics]
@@ -254,8 +262,8 @@ def test_a_detector_of_few_boxes_has_those_of_its_seed_in_every_arm(tmp_path):
     taken = read_config('configs/detection/lfi_mask-rcnn_vit-tiny_shapes-120-labels.py').model
     tried = [job.config().model for job in plan(PRESETS['shapes-detector-few-tuning'], [100], [], tmp_path)]
     for job in jobs[1:]:
-        assert job.config().model.interaction_loss == taken.interaction_loss
-    assert taken.interaction_loss in [model.get('interaction_loss') for model in tried]
+        assert job.config().model.supervision == taken.supervision
+    assert taken.supervision in [model.supervision for model in tried]
 
 
 def test_what_is_pretrained_is_tuned_alike_in_every_arm(tmp_path):
@@ -263,13 +271,11 @@ def test_what_is_pretrained_is_tuned_alike_in_every_arm(tmp_path):
     assert preset.negative_controls == {'shuffled-images': 'lfi'}
     jobs = plan(preset, [7], [], tmp_path)
     cfgs = [job.config().to_dict() for job in jobs]
-    assert all(cfg == cfgs[0] for cfg in cfgs) and cfgs[0]['model']['type'] == 'lfi.PriorImageClassifier'
+    assert all(cfg == cfgs[0] for cfg in cfgs) and {*cfgs[0]['model']['supervision']} == {'prior'}
     assert cfgs[0]['train_dataloader']['dataset']['labels_per_class'] == 10
-    types, rates = zip(
-        *((c.model.type, c.optim_wrapper.optimizer.lr) for c in (j.start.config() for j in jobs))
-    )
-    assert types[0] == types[-1] == 'lfi.LFIPretrainer'
-    assert {'lfi.FeatureDistillPretrainer', 'lfi.ShuffledImagesPretrainer'} <= set(types)
+    starts = [job.start.config() for job in jobs]
+    rates = [cfg.optim_wrapper.optimizer.lr for cfg in starts]
+    assert all(cfg.model.get('task') is None and cfg.model.head is None for cfg in starts)
     assert rates[0] == 0 and all(rate == rates[-1] > 0 for rate in rates[1:])
     # Its schedule has no other end than 0.
     assert all(part.get('eta_min', 0) == 0 for part in jobs[0].start.config().param_scheduler)
@@ -280,9 +286,10 @@ def test_what_is_pretrained_is_tuned_alike_in_every_arm(tmp_path):
 def test_baselines_of_pretraining_have_settings_that_were_tried(tmp_path):
     tried = [job.config().model for job in plan(PRESETS['shapes-pretraining-tuning'], [100], [], tmp_path)]
     taken = [job.start.config().model for job in plan(PRESETS['shapes-pretraining'], [0], [], tmp_path)]
-    losses = [model.distill_loss for model in taken if 'distill_loss' in model]
-    assert [loss.type for loss in losses] == ['lfi.DenseFeaturesLoss', 'lfi.LightlyTrainLoss']
-    assert all(loss in [model.get('distill_loss') for model in tried] for loss in losses)
+    baselines = [model.supervision for model in taken if model.supervision.interactions is None]
+    kinds = [{part.type for part in found.values() if part} for found in baselines]
+    assert kinds == [{'lfi.AffinityPrior', f'lfi.{name}'} for name in ('DenseFeatures', 'LightlyTrain')]
+    assert all(found in [model.supervision for model in tried] for found in baselines)
 
 
 def test_classes_that_are_named_at_test_time_are_asked_of_every_arm_alike(tmp_path):
@@ -291,4 +298,4 @@ def test_classes_that_are_named_at_test_time_are_asked_of_every_arm_alike(tmp_pa
             config = next(part for part in command if part.endswith('.py') and 'configs/' in part)
             options = command[command.index('--cfg-options') + 1 :]
             model = read_config(config, options).model
-            assert model.type == 'lfi.LFIZeroShotClassifier' and model.zero_shot, job.arm.name
+            assert model.predict_by.type == 'lfi.ByTexts' and model.predict_by.concepts, job.arm.name

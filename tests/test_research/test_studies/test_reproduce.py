@@ -116,7 +116,7 @@ def test_the_commands_of_each_arm_are_what_one_would_type(tmp_path):
     once = ['tools/train.py', 'tools/test.py']
     # The other arm learns from the same cache.
     assert [tool_of(line) for line in typed] == [*once, 'lfi cache', *once, *once]
-    assert 'model.type=lfi.ShuffledImagesMaskRCNN' in typed[3]
+    assert 'model.control.type=lfi.OtherImage' in typed[3]
     assert f'{tmp_path}/lfi/seed-0/epoch_8.pth' in typed[-1]
 
 

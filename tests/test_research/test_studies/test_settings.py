@@ -1,7 +1,9 @@
 """What is tuned."""
 
 from research.studies.arms import ARMS, Arm
-from research.studies.settings import SETTINGS, WEIGHT, tuned
+from research.studies.settings import SETTINGS, STUDENTS, chosen, of_student, tuned, weight
+
+LOGIT_KD = 'model.supervision.logit_kd.loss_weight'
 
 
 def arm(name):
@@ -9,17 +11,38 @@ def arm(name):
 
 
 def test_each_way_to_distil_is_tuned_by_three_settings_or_more():
-    ways = {name for name, variety in ARMS.items() if variety.of is None and variety.reads}
+    ways = {name for name, arm in ARMS.items() if arm.kind in ('baseline', 'method') and arm.reads}
     assert SETTINGS.keys() == ways
     for settings in SETTINGS.values():
         assert len(settings) >= 3
         assert len({tuple(options.items()) for options in settings}) == len(settings)
 
 
+def test_what_was_chosen_with_all_labels_was_tried():
+    for student in ('vit-tiny_shapes', 'vit-128x6-p8_lit-lite0_tiny-imagenet-20'):
+        for name, options in STUDENTS[student].items():
+            tried = [{key: float(value) for key, value in each.items()} for each in SETTINGS[name]]
+            assert {key: float(options[key]) for key in tried[0]} in tried
+
+
+def test_a_control_has_the_settings_of_its_baseline():
+    option = f'{LOGIT_KD}=8.0'.replace('logit_kd', 'affinity')
+    for name in ('attention-transfer', 'mean-attention'):
+        assert of_student(arm(name), 'vit-tiny_shapes').options == (*ARMS[name].options, option)
+    for name in ('shuffled-images', 'task-loss'):
+        assert of_student(arm(name), 'vit-tiny_shapes') == arm(name)
+
+
+def test_a_study_s_own_setting_stands_in_place_of_the_student_s():
+    found = chosen(of_student(arm('logit-kd'), 'vit-tiny_shapes'), {'logit-kd': weight('logit_kd', '4')})
+    assert [option for option in found.options if option.startswith(LOGIT_KD)] == [f'{LOGIT_KD}=4']
+
+
 def test_the_first_arm_is_kept_and_the_others_tried():
-    arms = tuned([arm('task-loss'), arm('logit-kd')], {'logit-kd': [{WEIGHT: '1'}, {WEIGHT: '4'}]})
-    assert [(found.name, found.options) for found in arms] == [
+    own = ARMS['logit-kd'].options
+    tried = {'logit-kd': [weight('logit_kd', '1'), weight('logit_kd', '4')]}
+    assert [(found.name, found.options) for found in tuned([arm('task-loss'), arm('logit-kd')], tried)] == [
         ('task-loss', ()),
-        ('logit-kd loss_weight 1', (f'{WEIGHT}=1',)),
-        ('logit-kd loss_weight 4', (f'{WEIGHT}=4',)),
+        ('logit-kd loss_weight 1', (*own, f'{LOGIT_KD}=1')),
+        ('logit-kd loss_weight 4', (*own, f'{LOGIT_KD}=4')),
     ]
