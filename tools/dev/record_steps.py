@@ -6,17 +6,18 @@
 A refactoring must leave each arm's numbers as they are. Of each arm the first call keeps the weights, and of
 three steps the losses and the gradients, then the predictions and the answers to the teacher's texts. With
 --compare the same images go through the code of today, from the weights that were kept. Steps are of small
-batches, on the CPU, and ask the teacher online; arms whose data or teachers are not here are left out.
+batches, on the CPU, and ask the teacher online; arms whose data or teachers are not here are left out. What
+was recorded before supervision had parts compares too. What runs before an arm is in `start/`.
 """
 
 from __future__ import annotations
 
 import sys
 from argparse import Namespace
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from lfi.cli.arguments import ArgumentParser, positive
@@ -28,9 +29,13 @@ from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner, set_random_seed
 from torch import Tensor, nn
 
+if TYPE_CHECKING:
+    from research.studies.job import Job
+
 ROOT = Path(__file__).resolve().parents[2]
 STEPS, BATCH_SIZE = 3, 4
 LEARNING_RATE = 0.01
+GRADIENT = ', gradient of '
 
 
 def parse_args() -> Namespace:
@@ -48,7 +53,8 @@ def parse_args() -> Namespace:
 
 def shrunk(cfg: Config) -> Config:
     """The config with small batches, loaders in this process, and a teacher that is asked online."""
-    cfg.model.pop('teacher_cache', None)
+    if cfg.model.get('teacher'):
+        cfg.model.teacher.cache = None
     for name in ('train_dataloader', 'val_dataloader'):
         loader = cfg[name]
         loader.update(num_workers=0, persistent_workers=False, batch_size=BATCH_SIZE)
@@ -95,6 +101,27 @@ def weights_of(model: nn.Module) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in model.state_dict().items()}
 
 
+def name_of_today(name: str, names: Collection[str]) -> str:
+    """A parameter's name, from one of before supervision had parts.
+
+    Args:
+        name: as it was recorded.
+        names: of the model's parameters and buffers.
+    """
+    last = name.partition('.')[2]
+    parts = (known for known in names if known.startswith('supervision.') and known.endswith(f'.{last}'))
+    return name if name in names else next(parts, name)
+
+
+def values_of_today(kept: Mapping[str, Tensor], names: Collection[str]) -> dict[str, Tensor]:
+    """Recorded values, with those of gradients by the parameters' names of today; `names` as above."""
+    found = {}
+    for key, value in kept.items():
+        before, is_gradient, name = key.partition(GRADIENT)
+        found[f'{before}{GRADIENT}{name_of_today(name, names)}' if is_gradient else key] = value
+    return found
+
+
 def steps_of(cfg: Config, weights: Mapping[str, Tensor] | None) -> dict[str, Any]:
     """What an arm computes.
 
@@ -109,6 +136,8 @@ def steps_of(cfg: Config, weights: Mapping[str, Tensor] | None) -> dict[str, Any
     model = MODELS.build({'data_preprocessor': cfg.get('data_preprocessor'), **cfg.model})
     model.init_weights()
     if weights is not None:
+        own = model.state_dict().keys()
+        weights = {name_of_today(name, own): value for name, value in weights.items()}
         left = model.load_state_dict(weights, strict=False)
         if left.missing_keys or left.unexpected_keys:
             print(f'  weights: missing {left.missing_keys[:5]}, without a place {left.unexpected_keys[:5]}')
@@ -124,7 +153,7 @@ def steps_of(cfg: Config, weights: Mapping[str, Tensor] | None) -> dict[str, Any
         total.backward()
         found['values'].update({f'step {step}, {name}': value.detach() for name, value in log.items()})
         gradients = {name: value.grad for name, value in trained.items() if value.grad is not None}
-        found['values'].update({f'step {step}, gradient of {name}': g for name, g in gradients.items()})
+        found['values'].update({f'step {step}{GRADIENT}{name}': g for name, g in gradients.items()})
         optimizer.step()
     model.eval()
     with torch.no_grad():
@@ -155,6 +184,14 @@ def differences(found: Mapping[str, Tensor], kept: Mapping[str, Tensor], toleran
     return said
 
 
+def cells_of(jobs: Iterable[Job]) -> Iterator[tuple[str, Job]]:
+    """Cells by their arm's name, each after the one that runs before it, if there is any."""
+    for job in jobs:
+        if job.start is not None:
+            yield f'start/{job.arm.name}', job.start
+        yield job.arm.name, job
+
+
 def main(args: Namespace) -> None:
     from research.studies.grid import plan
     from research.studies.presets import PRESETS
@@ -166,29 +203,30 @@ def main(args: Namespace) -> None:
         raise UsageError(f'--studies {" ".join(unknown)}: there are {", ".join(PRESETS)}')
     different = 0
     for study in args.studies:
-        for job in plan(PRESETS[study], [0], [], Path('unused')):
-            if args.arms and job.arm.name not in args.arms:
+        for name, job in cells_of(plan(PRESETS[study], [0], [], Path('unused'))):
+            if args.arms and name not in args.arms:
                 continue
-            path = args.folder / study / f'{job.arm.name}.pt'
+            path = args.folder / study / f'{name}.pt'
             kept = torch.load(path) if args.compare and path.exists() else None
             if args.compare and kept is None:
-                print(f'{study}, {job.arm.name}: nothing was recorded')
+                print(f'{study}, {name}: nothing was recorded')
                 continue
             try:
                 found = steps_of(shrunk(job.config()), kept and kept['weights'])
             except (FileNotFoundError, ImportError) as error:
-                print(f'{study}, {job.arm.name}: left out, {error}')
+                print(f'{study}, {name}: left out, {error}')
                 continue
             if kept is None:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 torch.save(found, path)
-                print(f'{study}, {job.arm.name}: {len(found["values"])} values')
+                print(f'{study}, {name}: {len(found["values"])} values')
                 continue
-            said = differences(found['values'], kept['values'], args.tolerance)
+            values = values_of_today(kept['values'], found['weights'].keys())
+            said = differences(found['values'], values, args.tolerance)
             if found['batches'] != kept['batches']:
                 said.insert(0, 'its images are others')
             different += bool(said)
-            print(f'{study}, {job.arm.name}: {"; ".join(said[:5]) or "the same"}')
+            print(f'{study}, {name}: {"; ".join(said[:5]) or "the same"}')
     sys.exit(bool(different))
 
 
