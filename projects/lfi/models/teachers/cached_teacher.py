@@ -289,6 +289,6 @@ def _refuse_filler(pieces: Sequence[Pieces], grid: tuple[int, int]) -> None:
     if not shown_enough(shown_shares(pieces, grid)).all():
         raise CacheError(
             'a picture shows filler, where the cache has no features: leave out of train_pipeline what pads, '
-            'shifts, shears, rotates or erases (RandomCrop with padding, RandAugment), or train without '
-            'teacher_cache'
+            'shifts, shears, rotates or erases (RandomCrop with padding, RandAugment), or train with '
+            'teacher.cache=None'
         )
