@@ -13,6 +13,7 @@ from lfi.structures.interaction_cache import CacheManifest, CacheWriter, keys_of
 from mmengine.registry import DefaultScope
 from safetensors.torch import save_file
 from small_detectors import small_detector
+from small_students import small_classifier, small_pretrainer
 
 STUDENT = dict(
     arch=dict(embed_dims=16, num_layers=4, num_heads=2, feedforward_channels=32),
@@ -124,6 +125,26 @@ def make_detector(teacher_folder):
     def make(name, max_concepts=3, **arguments):
         with DefaultScope.overwrite_default_scope('mmdet'):
             return small_detector(name, teacher_folder('vit'), max_concepts, **arguments)
+
+    return make
+
+
+@pytest.fixture
+def make_classifier(teacher_folder):
+    """`make_classifier('vit', **arguments)` is a seeded `small_classifier` with a teacher of `TEACHERS`."""
+
+    def make(vlm='vit', **arguments):
+        return small_classifier(teacher_folder(vlm), **arguments)
+
+    return make
+
+
+@pytest.fixture
+def make_pretrainer(teacher_folder):
+    """`make_pretrainer(**arguments)` is a seeded `small_pretrainer`."""
+
+    def make(vlm='vit', **arguments):
+        return small_pretrainer(teacher_folder(vlm), **arguments)
 
     return make
 

@@ -1,9 +1,8 @@
 """mmdet's detectors, as small as can be, and what they train on."""
 
 import torch
-from lfi.models.students.detectors import DetectorDistillMixin, LFIMaskRCNN, PriorMaskRCNN
+from lfi.models import Student
 from lfi.registry import MODELS
-from mmdet.models.detectors import DETR, CascadeRCNN, FasterRCNN, RetinaNet
 from mmdet.structures import DetDataSample
 from mmdet.structures.mask import BitmapMasks
 from mmengine.config import ConfigDict
@@ -22,24 +21,49 @@ BACKBONE = dict(
 )
 SIMPLE_FPN = dict(type='lfi.SimpleFPN', in_channels=16)
 CASES = {
-    'mask_rcnn': (LFIMaskRCNN, 'mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py', SIMPLE_FPN),
-    'faster_rcnn': (FasterRCNN, 'faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py', SIMPLE_FPN),
-    'cascade_mask_rcnn': (CascadeRCNN, 'cascade_rcnn/cascade-mask-rcnn_r50_fpn_1x_coco.py', SIMPLE_FPN),
-    'retinanet': (RetinaNet, 'retinanet/retinanet_r50_fpn_1x_coco.py', SIMPLE_FPN),
-    'detr': (DETR, 'detr/detr_r50_8xb2-150e_coco.py', dict(in_channels=[16])),
+    'mask_rcnn': ('mmdet.MaskRCNN', 'mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py', SIMPLE_FPN),
+    'faster_rcnn': ('mmdet.FasterRCNN', 'faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py', SIMPLE_FPN),
+    'cascade_mask_rcnn': (
+        'mmdet.CascadeRCNN',
+        'cascade_rcnn/cascade-mask-rcnn_r50_fpn_1x_coco.py',
+        SIMPLE_FPN,
+    ),
+    'retinanet': ('mmdet.RetinaNet', 'retinanet/retinanet_r50_fpn_1x_coco.py', SIMPLE_FPN),
+    'detr': ('mmdet.DETR', 'detr/detr_r50_8xb2-150e_coco.py', dict(in_channels=[16])),
 }
+INTERACTIONS = dict(type='lfi.Interactions')
+PRIOR = dict(prior=dict(type='lfi.AffinityPrior'))
 
 
-def small_detector(name: str, teacher: str, max_concepts: int, **arguments) -> DetectorDistillMixin:
-    """The LFI detector of one of `CASES`, seeded; in mmdet's scope.
+def small_detector(name: str, teacher: str, max_concepts: int, **arguments) -> Student:
+    """The student of one of `CASES` that learns interactions, seeded; in mmdet's scope.
 
     Args:
         name: of the case.
         teacher: the folder of a VLM.
         max_concepts: of the teacher.
-        **arguments: of the detector.
+        **arguments: of the student, in place of its own; `teacher` is merged in.
     """
-    kind, config, neck = CASES[name]
+    vlm = dict(
+        type='lfi.VLMAttentionTeacher',
+        model=teacher,
+        extractor='maskclip',
+        concepts=NAMES,
+        background=['sky'],
+        max_concepts=max_concepts,
+    )
+    vlm.update(arguments.pop('teacher', {}))
+    return build(name, {'teacher': vlm, 'supervision': dict(interactions=INTERACTIONS), **arguments})
+
+
+def prior_mask_rcnn() -> Student:
+    """A small Mask R-CNN with the prior and without a teacher, seeded; in mmdet's scope."""
+    return build('mask_rcnn', dict(supervision=PRIOR))
+
+
+def build(name: str, arguments: dict) -> Student:
+    """The student of a case with further arguments."""
+    task, config, neck = CASES[name]
     cfg = get_config(f'mmdet::{config}').model
     cfg.backbone = BACKBONE
     cfg.neck = neck if 'type' in neck else dict(cfg.neck, **neck)
@@ -52,31 +76,7 @@ def small_detector(name: str, teacher: str, max_concepts: int, **arguments) -> D
             head.fc_out_channels = 32
         if 'mask_head' in cfg.roi_head:
             cfg.roi_head.mask_head.num_convs = 1
-    if not issubclass(kind, DetectorDistillMixin):
-        kind = type(f'LFI{kind.__name__}', (DetectorDistillMixin, kind), {})
-    del cfg['type']
-    vlm = dict(
-        type='lfi.VLMAttentionTeacher',
-        model=teacher,
-        extractor='maskclip',
-        concepts=NAMES,
-        background=['sky'],
-        max_concepts=max_concepts,
-    )
-    torch.manual_seed(0)
-    return kind(**cfg, teacher=vlm, readout=dict(text_dims=24), **arguments)
-
-
-def prior_mask_rcnn(**kind: str) -> PriorMaskRCNN:
-    """A small Mask R-CNN with the prior and without a teacher, seeded; in mmdet's scope.
-
-    `kind` is what builds it. Defaults to `type='lfi.PriorMaskRCNN'`.
-    """
-    _, config, neck = CASES['mask_rcnn']
-    cfg = get_config(f'mmdet::{config}').model
-    cfg.backbone, cfg.neck = BACKBONE, neck
-    few_proposals(cfg)
-    cfg.update(kind or dict(type='lfi.PriorMaskRCNN'), affinity_prior=dict())
+    cfg.update(type='lfi.Student', task=task, **arguments)
     torch.manual_seed(0)
     return MODELS.build(cfg)
 

@@ -8,8 +8,8 @@ import torch
 from lfi.datasets import Shapes
 from lfi.evaluation import chance_level, pointing_game
 from lfi.models import VLMAttentionTeacher
-from lfi.models.teachers import PixelFormat
 from lfi.models.teachers.loading import shapes_trunk
+from lfi.structures import PixelFormat
 from torch.nn import functional as F
 
 ROOT = Path(__file__).parents[2]

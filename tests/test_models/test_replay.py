@@ -5,9 +5,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from lfi.datasets import RecordView, TinyImageNet
-from lfi.models.batches.mixtures import record_mixtures, recorded_mixture
-from lfi.models.teachers import PixelFormat, VLMAttentionTeacher
-from lfi.structures import InteractionMaps, Pieces, mix_maps, pack, unpack
+from lfi.models.batches.mixtures import record_mixtures
+from lfi.models.teachers import VLMAttentionTeacher
+from lfi.structures import InteractionMaps, Pieces, PixelFormat, mix_maps, pack, recorded_mixture, unpack
 from mmengine.runner import set_random_seed
 from mmpretrain.models import ClsDataPreprocessor
 from mmpretrain.structures import DataSample

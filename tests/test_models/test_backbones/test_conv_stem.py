@@ -6,8 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from lfi.models.backbones import ConvStem
-from lfi.models.batches.samples import seen_canvas
 from lfi.registry import MODELS
+from lfi.structures import StudentGrid
 
 SIZES = [(32, 32), (40, 48), (33, 31), (1, 7), (57, 64)]
 STEM = dict(type='lfi.ConvStem')
@@ -45,14 +45,14 @@ def test_the_grid_is_that_of_the_plain_projection(make_student, patch_size, size
     assert tokens.shape == (1, grid[0] * grid[1], 16)
     assert ours.patch_stride == plain.patch_stride
     assert ours.patch_resolution == plain.patch_resolution
-    assert seen_canvas(ours, size, grid) == seen_canvas(plain, size, grid)
+    assert StudentGrid.of(ours, size) == StudentGrid.of(plain, size)
 
 
 def test_images_beyond_the_patches_are_refused(make_student):
     student = make_student(num_queries=0, patch_cfg=dict(padding=0))
-    assert seen_canvas(student, (40, 32), student.patch_grid(40, 32)) == (40, 32)
+    assert StudentGrid.of(student, (40, 32)).canvas == (40, 32)
     with pytest.raises(ValueError, match='images of 40 x 39 .* cover 40 x 32: .*multiple of 8 x 8, or leave'):
-        seen_canvas(student, (40, 39), student.patch_grid(40, 39))
+        StudentGrid.of(student, (40, 39))
 
 
 @pytest.mark.parametrize('padding', [0, 1, 'corner'])

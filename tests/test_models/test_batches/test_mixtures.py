@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from lfi.models.batches.mixtures import RecordedBatchAugment, record_mixtures, recorded_mixture
+from lfi.models.batches.mixtures import RecordedBatchAugment, record_mixtures
+from lfi.structures import recorded_mixture
 from mmengine.runner import set_random_seed
 from mmpretrain.models import ClsDataPreprocessor
 from mmpretrain.models.utils.batch_augments import Mixup
@@ -116,7 +117,7 @@ def test_another_way_to_mix_is_refused_by_name():
     class MyMix(Mixup):
         pass
 
-    with pytest.raises(ValueError, match='batch_augments has MyMix: .*teacher_cache=None'):
+    with pytest.raises(ValueError, match='batch_augments has MyMix: .*teacher.cache=None'):
         record_mixtures(preprocessor(dict(type='MyMix', alpha=1.0)))
 
 

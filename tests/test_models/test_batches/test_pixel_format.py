@@ -1,11 +1,11 @@
 import pytest
 import torch
 from lfi.errors import UsageError
-from lfi.models.batches.samples import pixel_format
+from lfi.models.batches.pixel_format import pixel_format
 from mmdet.models.data_preprocessors import DetDataPreprocessor
 from mmengine.model import BaseDataPreprocessor
 from mmpretrain.models import ClsDataPreprocessor
-from small_classifier import NORMALISE
+from small_students import NORMALISE
 
 
 def test_a_preprocessor_that_does_not_say_its_pixels_is_named():

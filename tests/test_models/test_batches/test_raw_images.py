@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from lfi.models.batches.raw_images import check_images, correct_image_sizes
-from lfi.models.batches.samples import valid_sizes_of
+from lfi.structures import valid_sizes_of
 from mmdet.datasets.transforms import PhotoMetricDistortion
 from mmdet.models.data_preprocessors import DetDataPreprocessor
 from mmdet.structures import DetDataSample
@@ -19,11 +19,11 @@ from mmpretrain.structures import DataSample
 NORMALISE = dict(mean=[100.0, 120.0, 140.0], std=[50.0, 60.0, 70.0])
 
 
-def preprocessor(kind=ClsDataPreprocessor, teacher_cache=None, **arguments):
+def preprocessor(kind=ClsDataPreprocessor, cache=None, **arguments):
     made = kind(**NORMALISE, **arguments)
     # Of every student, and of one that has a teacher.
     correct_image_sizes(made)
-    check_images(made, teacher_cache)
+    check_images(made, cache)
     return made
 
 
@@ -88,7 +88,7 @@ def test_images_that_are_normalised_already_are_refused(low):
     with pytest.raises(ValueError, match='an online teacher needs .* Normalize or ToTensor'):
         preprocessor()(data, True)
     # A cache was made of the image files.
-    preprocessor(teacher_cache='maps')(data, True)
+    preprocessor(cache='maps')(data, True)
 
 
 def test_float_images_of_the_files_values_pass():

@@ -5,18 +5,29 @@ import math
 
 import pytest
 import torch
-from lfi.registry import MODELS
+from part_inputs import build, outputs_of
+from part_inputs import features as random_features
 
 GRIDS = [(4, 4), (2, 5), (1, 3)]
 ODDS, REACH, TEMPERATURE = 28.3, 0.55, 0.1
 
 
 def prior(**kwargs):
-    return MODELS.build(dict(type='lfi.AffinityPrior', **kwargs))
+    return build('lfi.AffinityPrior', **kwargs)
 
 
 def features(grid, seed=0, batch=3, dims=6):
     return torch.randn(batch, dims, *grid, generator=torch.Generator().manual_seed(seed))
+
+
+def test_it_reads_the_patch_tokens_and_no_teacher():
+    student = random_features(6, (3, 4))
+    valid = torch.ones(3, 3, 4, dtype=torch.bool)
+    valid[1, :, 2:] = False
+    part = prior()
+    assert (part.needs, part.reads) == (set(), {'locations'})
+    for shown in (None, valid):
+        assert part(outputs_of(student, shown), None) == part.compare(student.locations, shown)
 
 
 def expected_target(grid, valid=None):
@@ -56,7 +67,7 @@ def expected_loss(locations, valid=None):
 
 @pytest.mark.parametrize('grid', [*GRIDS, (1, 1)])
 def test_the_target_is_itself_and_then_what_is_near(grid):
-    target = prior().target(grid)
+    target = prior().affinity(grid)
     torch.testing.assert_close(target, torch.tensor(expected_target(grid)))
     torch.testing.assert_close(target.sum(1), torch.ones(len(target)))
 
@@ -65,7 +76,7 @@ def test_the_target_is_itself_and_then_what_is_near(grid):
 def test_the_loss_is_the_divergence_from_the_target(grid):
     loss = prior(loss_weight=3.0)
     locations = features(grid)
-    got = loss(locations)
+    got = loss.compare(locations)
     assert list(got) == ['loss_affinity']
     assert got['loss_affinity'].item() == pytest.approx(3 * expected_loss(locations), rel=1e-4)
 
@@ -79,7 +90,7 @@ def test_padding_is_neither_itself_nor_another():
     valid[2, 0, 0] = True  # alone
     loss = prior(loss_weight=1.0)
     locations.requires_grad_()
-    value = loss(locations, valid)['loss_affinity']
+    value = loss.compare(locations, valid)['loss_affinity']
     assert value.item() == pytest.approx(expected_loss(locations.detach(), valid), rel=1e-4)
     value.backward()
     hidden = ~valid[:, None].expand_as(locations)
@@ -87,40 +98,40 @@ def test_padding_is_neither_itself_nor_another():
     assert locations.grad[2].abs().max() == 0
     assert locations.grad.isfinite().all()
     changed = torch.where(hidden, 100 * features((3, 4), seed=1, batch=4), locations.detach())
-    torch.testing.assert_close(loss(changed, valid)['loss_affinity'], value.detach())
+    torch.testing.assert_close(loss.compare(changed, valid)['loss_affinity'], value.detach())
 
 
 def test_images_without_a_valid_location_count_for_nothing():
     locations = features((3, 3)).requires_grad_()
     valid = torch.ones(3, 3, 3, dtype=torch.bool)
     valid[1] = False
-    value = prior()(locations, valid)['loss_affinity']
-    torch.testing.assert_close(value, prior()(locations[[0, 2]])['loss_affinity'])
+    value = prior().compare(locations, valid)['loss_affinity']
+    torch.testing.assert_close(value, prior().compare(locations[[0, 2]])['loss_affinity'])
     value.backward()
     assert locations.grad.isfinite().all()
-    nothing = prior()(locations, torch.zeros_like(valid))['loss_affinity']
+    nothing = prior().compare(locations, torch.zeros_like(valid))['loss_affinity']
     assert nothing.item() == 0
 
 
 def test_a_single_location_costs_nothing():
-    assert prior()(features((1, 1)))['loss_affinity'].item() == pytest.approx(0, abs=1e-6)
+    assert prior().compare(features((1, 1)))['loss_affinity'].item() == pytest.approx(0, abs=1e-6)
 
 
 def test_the_target_of_a_grid_is_computed_once():
     loss = prior()
-    first = loss.target((4, 4))
-    assert loss.target((4, 4)) is first
-    assert loss.target((4, 2)).shape == (8, 8)
-    assert torch.equal(loss.target((4, 4)), first)
+    first = loss.affinity((4, 4))
+    assert loss.affinity((4, 4)) is first
+    assert loss.affinity((4, 2)).shape == (8, 8)
+    assert torch.equal(loss.affinity((4, 4)), first)
     assert not loss.state_dict()
-    assert torch.equal(copy.deepcopy(loss).target((4, 4)), first)
+    assert torch.equal(copy.deepcopy(loss).affinity((4, 4)), first)
 
 
 def test_it_is_shielded_from_autocast():
     locations = features((4, 4)).bfloat16()
     loss = prior()
-    expected = loss(locations.float())['loss_affinity']
+    expected = loss.compare(locations.float())['loss_affinity']
     with torch.autocast('cpu', torch.bfloat16):
-        got = loss(locations)['loss_affinity']
+        got = loss.compare(locations)['loss_affinity']
     assert got.dtype == torch.float32
     assert torch.equal(got, expected)

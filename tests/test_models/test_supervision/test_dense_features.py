@@ -1,51 +1,60 @@
-"""`DenseFeaturesLoss` against its formula, location by location."""
+"""`DenseFeatures` against its formula, location by location."""
 
 import math
 
 import pytest
 import torch
-from lfi.registry import MODELS
-from lfi.structures import ImageFeatures
+from part_inputs import build, compare, features, outputs_of, read
 
-
-def features(dims, grid=(2, 3), seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    locations = torch.randn(3, dims, *grid, generator=generator)
-    return ImageFeatures(torch.zeros(3, dims), torch.zeros(3, 2), locations)
+GRID = (2, 3)
 
 
 @pytest.fixture
-def loss():
-    torch.manual_seed(0)
-    return MODELS.build(dict(type='lfi.DenseFeaturesLoss', student_dims=8, teacher_dims=5, loss_weight=3.0))
+def part():
+    return build('lfi.DenseFeatures', tokens=8, texts=5, loss_weight=3.0)
 
 
-def test_it_is_half_of_each_distance(loss):
-    student, teacher = features(8), features(5, seed=1)
+def test_it_is_half_of_each_distance(part):
+    student, teacher = features(8, GRID), features(5, GRID, seed=1)
     rows = teacher.locations.permute(0, 2, 3, 1).reshape(-1, 5)
     mean, deviation = rows.mean(0), rows.std(0, correction=0)
     cosine = smooth = 0.0
     for b in range(3):
         for i in range(2):
             for j in range(3):
-                ours = loss.head(student.locations[b, :, i, j]).tolist()
+                ours = part.head(student.locations[b, :, i, j]).tolist()
                 theirs = ((teacher.locations[b, :, i, j] - mean) / deviation).tolist()
                 product = sum(x * y for x, y in zip(ours, theirs))
                 cosine += 1 - product / math.hypot(*ours) / math.hypot(*theirs)
                 gaps = [abs(x - y) for x, y in zip(ours, theirs)]
                 smooth += sum(gap**2 / 2 if gap < 1 else gap - 0.5 for gap in gaps) / 5
-    terms = loss(student, teacher)
+    terms = compare(part, student, teacher)
     assert terms['loss_cosine'].item() == pytest.approx(1.5 * cosine / 18, rel=1e-4)
     assert terms['loss_smooth_l1'].item() == pytest.approx(1.5 * smooth / 18, rel=1e-4)
 
 
-def test_features_of_another_grid_are_brought_to_ours(loss):
-    student, fine = features(8), features(5, (4, 6), seed=1)
-    coarse = ImageFeatures(fine.pooled, fine.scores, fine.locations_on((2, 3)))
-    ours, theirs = loss(student, fine), loss.eval()(student, coarse)
-    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+def test_its_teachers_width_may_be_stated():
+    part = build('lfi.DenseFeatures', texts=5, teacher_dims=7)
+    assert part.head[-1].out_features == len(part.standardise.mean) == 7
 
 
-def test_the_statistics_are_in_checkpoints(loss):
-    loss(features(8), features(5, seed=1))
-    assert {'standardise.mean', 'standardise.variance', 'standardise.count'} <= loss.state_dict().keys()
+def test_the_statistics_grow_in_training_only_and_are_in_checkpoints(part):
+    compare(part, features(8, GRID), features(5, GRID, seed=1))
+    state = {name: value.clone() for name, value in part.state_dict().items()}
+    assert {'standardise.mean', 'standardise.variance', 'standardise.count'} <= state.keys()
+    read(part.eval(), features(5, GRID, seed=2))
+    assert all(torch.equal(value, state[name]) for name, value in part.state_dict().items())
+
+
+def test_the_mean_is_that_of_each_location(part, means_of):
+    """Of the standardised features of all images so far."""
+    first, second = (read(part, features(5, GRID, seed=seed)) for seed in (1, 2))
+    means = means_of(part)
+    part.with_means(first, means, 5)
+    changed = part.with_means(second, means, 5)
+    for i in range(6):
+        each = [image[i] for target in (first, second) for image in target]
+        for b in range(3):
+            torch.testing.assert_close(changed[b, i], sum(each) / 6)
+    student = outputs_of(features(8, GRID))
+    assert all(value.isfinite() for value in part(student, changed).values())

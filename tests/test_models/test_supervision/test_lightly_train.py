@@ -1,26 +1,21 @@
-"""`LightlyTrainLoss` against its formulas, pair by pair, and its queue."""
+"""`LightlyTrain` against its formulas, pair by pair, and its queue."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
-from lfi.registry import MODELS
 from lfi.structures import ImageFeatures
 from mmengine import dist
+from part_inputs import build as build_part
+from part_inputs import compare, outputs_of, read
+from part_inputs import features as features_of
 
-
-def features(dims, b=3, grid=(2, 2), seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return ImageFeatures(
-        torch.randn(b, dims, generator=generator),
-        torch.zeros(b, 2),
-        torch.randn(b, dims, *grid, generator=generator),
-    )
+features = partial(features_of, grid=(2, 2), classes=2)
 
 
 def build(**kwargs):
-    torch.manual_seed(0)
-    return MODELS.build(dict(type='lfi.LightlyTrainLoss', student_dims=6, teacher_dims=5, **kwargs))
+    return build_part('lfi.LightlyTrain', tokens=6, vector=6, texts=5, **kwargs)
 
 
 def cosine(x, y):
@@ -44,7 +39,7 @@ def test_the_local_term_compares_pairs_of_locations():
         for i in range(4):
             pairs = ([cosine(rows[i], row) for row in rows] for rows in (theirs, ours))
             total += divergence(*pairs)
-    assert loss(student, teacher)['loss_local'].item() == pytest.approx(2 * total / 12, rel=1e-4)
+    assert compare(loss, student, teacher)['loss_local'].item() == pytest.approx(2 * total / 12, rel=1e-4)
 
 
 def test_the_queue_term_compares_with_the_latest_embeddings():
@@ -59,39 +54,39 @@ def test_the_queue_term_compares_with_the_latest_embeddings():
             ours = loss.global_head(student.pooled[b]).tolist()
             theirs = teacher.pooled[b].tolist()
             total += divergence(*([cosine(x, row) for row in latest] for x in (theirs, ours)))
-        assert loss(student, teacher)['loss_queue'].item() == pytest.approx(2 * total / 3, rel=1e-4)
+        assert compare(loss, student, teacher)['loss_queue'].item() == pytest.approx(2 * total / 3, rel=1e-4)
 
 
 def test_only_training_fills_the_queue():
     loss = build(queue_size=4).eval()
-    terms = loss(features(6), features(5, seed=1))
+    terms = compare(loss, features(6), features(5, seed=1))
     assert not loss.queue.any()
     assert terms['loss_queue'] == 0
 
 
 def test_a_resumed_run_goes_on_with_the_queue():
     loss, resumed = build(queue_size=5), build(queue_size=5)
-    loss(features(6), features(5, seed=1))
+    compare(loss, features(6), features(5, seed=1))
     resumed.load_state_dict(loss.state_dict())
-    terms = [x(features(6), features(5, seed=2)) for x in (loss, resumed)]
+    terms = [compare(x, features(6), features(5, seed=2)) for x in (loss, resumed)]
     assert torch.equal(terms[0]['loss_queue'], terms[1]['loss_queue'])
 
 
 def test_processes_share_the_queue(monkeypatch):
     one, ours = build(queue_size=8), build(queue_size=8)
     student, teacher = features(6, b=4), features(5, b=4, seed=1)
-    one(student, teacher)
+    compare(one, student, teacher)
     unit = torch.nn.functional.normalize(teacher.pooled, dim=1)
     monkeypatch.setattr(dist, 'all_gather', lambda x: [x, unit[2:]])
     part = [ImageFeatures(x.pooled[:2], x.scores[:2], x.locations[:2]) for x in (student, teacher)]
-    ours(*part)
+    compare(ours, *part)
     assert torch.equal(ours.queue, one.queue)
 
 
 def test_two_steps_can_share_a_backward():
     """Gradients may be accumulated over steps: the queue of the first is still what it was."""
     loss = build(queue_size=4)
-    terms = [loss(features(6), features(5, seed=seed)) for seed in (1, 2)]
+    terms = [compare(loss, features(6), features(5, seed=seed)) for seed in (1, 2)]
     sum(sum(term.values()) for term in terms).backward()
     assert all(parameter.grad is not None for parameter in loss.parameters())
 
@@ -101,16 +96,32 @@ def test_it_is_shielded_from_autocast():
     # The heads may run in half precision, the products may not.
     loss.local_head, loss.global_head = torch.nn.Identity(), torch.nn.Identity()
     student, teacher = features(5), features(5, seed=1)
-    expected = loss(student, teacher)
+    expected = compare(loss, student, teacher)
     loss.queue.zero_()
     with torch.autocast('cpu', torch.bfloat16):
-        got = loss(student, teacher)
+        got = compare(loss, student, teacher)
     assert all(torch.equal(expected[name], got[name]) for name in expected)
 
 
 def test_a_queue_that_does_not_hold_a_step_is_refused():
     loss = build(queue_size=2)
     with pytest.raises(ValueError, match='queue_size=2 is less than the 3 images of a step, .* raise it'):
-        loss(features(6), features(5))
+        compare(loss, features(6), features(5))
     # Outside training it stays as it is.
-    assert loss.eval()(features(6), features(5))['loss_queue'].isfinite()
+    assert compare(loss.eval(), features(6), features(5))['loss_queue'].isfinite()
+
+
+def test_means_are_of_affinities_and_of_embeddings_and_the_queue_keeps_the_images_own(means_of):
+    part = build(queue_size=8)
+    targets = [read(part, features(5, seed=seed)) for seed in (1, 2)]
+    means = means_of(part)
+    part.with_means(targets[0], means, 5)
+    changed = part.with_means(targets[1], means, 5)
+    own = [x for target in targets for x in target.embedding]
+    mean = sum(own) / 6
+    affinity = sum(x.exp() for target in targets for x in target.affinity) / 6
+    for b in range(3):
+        torch.testing.assert_close(changed.embedding[b], mean / mean.norm())
+        torch.testing.assert_close(changed.affinity[b].exp(), affinity)
+    part(outputs_of(features(6)), changed)
+    torch.testing.assert_close(part.queue[:3], targets[1].embedding)

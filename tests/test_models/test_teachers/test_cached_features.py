@@ -9,13 +9,11 @@ import torch.nn.functional as F
 from lfi.models.teachers import (
     CachedFeatures,
     CachedTeacher,
-    PixelFormat,
-    TeacherBatch,
     VLMAttentionTeacher,
     feature_identity,
     features_to_cache,
 )
-from lfi.structures import BatchMixture, Pieces, pack
+from lfi.structures import BatchMixture, BatchView, Pieces, PixelFormat, StudentGrid, pack
 from lfi.structures.interaction_cache import CacheError, CacheManifest, CacheWriter, InteractionCache, keys_of
 
 PATHS = [f'/data/{i}.jpg' for i in range(3)]
@@ -55,7 +53,7 @@ def cache(config, teacher, images, tmp_path):
 
 def ask(cache, config, views, grid, mixture=None, pieces=None):
     stored = [InteractionCache(cache).stored([path]) for path in PATHS]
-    batch = TeacherBatch(
+    view = BatchView(
         torch.zeros(3, 3, 8, 8),
         PIXELS,
         [(8, 8)] * 3,
@@ -64,7 +62,7 @@ def ask(cache, config, views, grid, mixture=None, pieces=None):
         pieces=pieces,
         mixture=mixture,
     )
-    return CachedFeatures(cache, config).ask_features(batch, grid)
+    return CachedFeatures(cache, config).features_in(view, StudentGrid(grid, (8, 8)))
 
 
 def test_whole_images_have_the_teachers_features(cache, config, teacher, images):
@@ -134,17 +132,16 @@ def test_its_maps_are_those_of_a_cache_of_maps(config, images, tmp_path, max_con
     config['background'] = ['grass']
     teacher = VLMAttentionTeacher(**{k: v for k, v in config.items() if k != 'type'})
     labels = torch.eye(3, 6)
-    batch = TeacherBatch(images, PIXELS, [(128, 128)] * 3, labels)
+    view = BatchView(images, PIXELS, [(128, 128)] * 3, labels=labels)
     asked = teacher(images, PIXELS, labels)
-    features = features_to_cache(teacher, batch)
+    features = features_to_cache(teacher, view)
     keys, texts = keys_of(PATHS, 2), teacher.texts.numpy()
     manifest = CacheManifest.of(feature_identity(config), keys, 2, texts, features)
     CacheWriter(tmp_path / 'cache', manifest, keys, texts).write(0, pack(features))
     stored = [InteractionCache(tmp_path / 'cache').stored([path]) for path in PATHS]
     cached = CachedFeatures(str(tmp_path / 'cache'), config)
     assert cached.directions == teacher.directions
-    maps, views = cached.ask(replace(batch, stored=stored, views=WHOLE))
-    assert torch.equal(views, WHOLE)
+    maps = cached.ask(replace(view, stored=stored, views=WHOLE))
     assert torch.equal(maps.concepts, asked.concepts)
     # As exact as the bytes in which features are kept.
     torch.testing.assert_close(maps.logits, asked.logits, atol=0.03 * teacher.logit_scale, rtol=0)
@@ -154,7 +151,7 @@ def test_its_maps_are_those_of_a_cache_of_maps(config, images, tmp_path, max_con
 def test_features_of_a_teacher_with_a_bias_are_not_cached(teacher, images):
     teacher.logit_bias = -10.0
     with pytest.raises(ValueError, match='features cannot be cached of a teacher with a logit_bias'):
-        features_to_cache(teacher, TeacherBatch(images, PIXELS, [(128, 128)] * 3))
+        features_to_cache(teacher, BatchView(images, PIXELS, [(128, 128)] * 3))
 
 
 def test_maps_are_no_features(cache, config, teacher, images, tmp_path):

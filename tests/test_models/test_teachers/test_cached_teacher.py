@@ -10,13 +10,11 @@ import pytest
 import torch
 from lfi.models.teachers import (
     CachedTeacher,
-    PixelFormat,
-    TeacherBatch,
     VLMAttentionTeacher,
     teacher_identity,
 )
 from lfi.models.teachers.cached_teacher import open_cache
-from lfi.structures import pack
+from lfi.structures import BatchView, PixelFormat, pack
 from lfi.structures.interaction_cache import CacheError, CacheManifest, CacheWriter, InteractionCache, keys_of
 
 PATHS = [f'/data/{i}.jpg' for i in range(4)]
@@ -75,9 +73,9 @@ def test_presence_is_the_teachers_own_whatever_the_labels_of_the_view_are(cache,
     labels = torch.zeros(4, 5)
     labels[0, kept] = 1
     pixels = PixelFormat((0.0,) * 3, (1.0,) * 3, True)
-    batch = TeacherBatch(torch.zeros(4, 3, 8, 8), pixels, [(8, 8)] * 4, labels, stored, views)
-    asked, seen = CachedTeacher(cache, config).ask(batch)
-    assert seen is views
+    images = torch.zeros(4, 3, 8, 8)
+    view = BatchView(images, pixels, [(8, 8)] * 4, labels=labels, stored=stored, views=views)
+    asked = CachedTeacher(cache, config).ask(view)
     assert asked.concepts.equal(own.concepts) and asked.presence.equal(own.presence)
 
 

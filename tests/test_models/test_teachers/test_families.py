@@ -8,9 +8,10 @@ import open_clip
 import pytest
 import torch
 from block_extractors import READ_BLOCKS
-from lfi.models.teachers import PixelFormat, VLMAttentionTeacher, teacher_identity
+from lfi.models.teachers import VLMAttentionTeacher, teacher_identity
 from lfi.models.teachers.families import chosen_extractor, family_of
 from lfi.registry import EXTRACTORS
+from lfi.structures import PixelFormat
 
 TAGGED = sorted({model for model, _ in open_clip.list_pretrained()})
 # By the authors' own names for their models.

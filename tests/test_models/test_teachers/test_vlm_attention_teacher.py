@@ -9,11 +9,11 @@ import open_clip
 import pytest
 import torch
 from lfi.models import VLMAttentionTeacher
-from lfi.models.teachers import PixelFormat, vlm_attention_teacher
+from lfi.models.teachers import vlm_attention_teacher
 from lfi.models.teachers.extractors.dense import LocationsExtractor
 from lfi.models.teachers.loading.weights import load_vlm
 from lfi.models.teachers.vlm_attention_teacher import interpolation_of
-from lfi.structures import REST
+from lfi.structures import REST, PixelFormat
 from PIL import Image
 
 NAMES = ['circle', 'square', 'star', 'ring', 'heart', 'leaf']

@@ -4,9 +4,9 @@ import pytest
 import torch
 from lfi.concepts import ConceptBank
 from lfi.models import VLMAttentionTeacher
-from lfi.models.teachers import PixelFormat
 from lfi.models.teachers.extractors import BlipExtractor
 from lfi.models.teachers.loading.weights import load_vlm
+from lfi.structures import PixelFormat
 from mmpretrain.utils import dependency
 from slow_vit import move_patches, random
 

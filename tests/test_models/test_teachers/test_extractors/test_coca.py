@@ -4,9 +4,9 @@ import pytest
 import torch
 from lfi.concepts import ConceptBank
 from lfi.models import VLMAttentionTeacher
-from lfi.models.teachers import PixelFormat
 from lfi.models.teachers.extractors import CoCaExtractor
 from lfi.models.teachers.extractors.words import concept_span
+from lfi.structures import PixelFormat
 from slow_vit import attention, embed, feed_forward, gather, norm, project, random, run, unit_texts
 
 

@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 from lfi.concepts import ConceptBank
 from lfi.models import VLMAttentionTeacher
-from lfi.models.teachers import PixelFormat
 from lfi.models.teachers.extractors import GenerativeExtractor, MaskCLIPExtractor
 from lfi.models.teachers.generative.generative_vlm import GenerativeTokenizer
 from lfi.models.teachers.loading.weights import load_vlm
+from lfi.structures import PixelFormat
 from slow_vit import random
 
 NAMES = ('cat', 'red bus', 'xylophone')

@@ -3,10 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from lfi.models import LFIImageClassifier
-from lfi.models.teachers import TeacherBatch
 from lfi.structures import TeacherReading
-from mmpretrain.structures import DataSample
+from small_students import HEAD, batch, interactions, small_classifier
 
 NAMES = ['cat', 'red bus', 'dog']
 
@@ -15,46 +13,32 @@ NAMES = ['cat', 'red bus', 'dog']
 def make_model(generative_folder):
     """A classifier of two classes whose teacher is a tiny Qwen2-VL that knows three concepts."""
 
-    def make(**kwargs):
+    def make(cache=None):
         torch.manual_seed(0)
         arch = dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=32)
-        model = LFIImageClassifier(
-            backbone=dict(type='lfi.InteractionQueryViT', arch=arch, img_size=32, patch_size=8),
-            head=dict(type='mmpretrain.LinearClsHead', num_classes=2, in_channels=16),
-            data_preprocessor=dict(
-                type='mmpretrain.ClsDataPreprocessor', mean=[100.0, 120, 140], std=[50.0, 60, 70]
-            ),
-            teacher=dict(
-                type='lfi.VLMAttentionTeacher',
-                model=f'transformers:{generative_folder("qwen2_vl")}',
-                extractor=dict(type='generative'),
-                concepts=NAMES,
-                templates=['{}'],
-                input_size=32,
-            ),
-            reading=dict(positions_reading='scores', presence='image'),
-            interaction_loss=dict(concepts_weight=0),
-            **kwargs,
+        teacher = dict(
+            extractor=dict(type='generative'), concepts=NAMES, templates=['{}'], input_size=32, cache=cache
         )
-        model.init_weights()
-        return model.train()
+        return small_classifier(
+            f'transformers:{generative_folder("qwen2_vl")}',
+            backbone=dict(arch=arch),
+            head=dict(HEAD, num_classes=2),
+            teacher=teacher,
+            supervision=interactions(dict(positions_reading='scores', presence='image'), concepts_weight=0),
+        )
 
     return make
 
 
 def test_a_student_learns_from_it_through_a_cache(make_model, cache_of, tmp_path):
     model = make_model()
-    images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(3))
-    samples = [
-        DataSample(metainfo=dict(img_path=f'/data/{i}.jpg', img_shape=(32, 32))).set_gt_label(i)
-        for i in range(2)
-    ]
-    maps = model.maps_to_cache(TeacherBatch(images, model.pixels, [(32, 32)] * 2), samples)
+    images, samples = batch(shapes=(None, None), labels=(0, 1))
+    maps = model.teacher.ask(model.view_of(images, samples))
     cache_of(model, samples, maps)
     for sample in samples:
         sample.set_field(torch.eye(2, 3), 'view', dtype=torch.Tensor)
 
-    cached = make_model(teacher_cache=str(tmp_path))
+    cached = make_model(str(tmp_path))
     read_maps = cached.teacher.maps_of([sample.interaction_maps for sample in samples], 'cpu')
     torch.testing.assert_close(read_maps.presence, maps.presence, atol=1e-3, rtol=1e-3)
     # Each concept is judged by itself.

@@ -5,9 +5,10 @@ import json
 import pytest
 import torch
 from lfi.models import VLMAttentionTeacher
-from lfi.models.teachers import PixelFormat, TeacherBatch, teacher_identity
+from lfi.models.teachers import teacher_identity
 from lfi.models.teachers.text_tower import TextTower
 from lfi.registry import VLMS
+from lfi.structures import BatchView, PixelFormat
 from torch import nn
 
 NAMES = ['cat', 'a much longer name', 'ring']
@@ -103,12 +104,12 @@ def test_features_of_a_padded_batch_are_those_of_the_images():
     # What lies there is not the image's.
     images[1, :, :, 24:] = 9.0
     sizes = [(32, 48), (32, 24)]
-    found = asked.ask_features(TeacherBatch(images, PIXELS, sizes), (4, 6))
+    found = asked.features_of(BatchView(images, PIXELS, sizes))
     locations, _ = asked.extractor.features(asked._prepare(images, PIXELS, sizes))
     torch.testing.assert_close(found.locations, locations[:, -1])
     other = images.clone()
     other[1, :, :, 24:] = -9.0
-    again = asked.ask_features(TeacherBatch(other, PIXELS, sizes), (4, 6))
+    again = asked.features_of(BatchView(other, PIXELS, sizes))
     assert torch.equal(again.locations, found.locations)
 
 

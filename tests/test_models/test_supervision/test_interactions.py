@@ -1,0 +1,125 @@
+"""`Interactions`: its means against those taken view by view, what it reads, and its teachers."""
+
+from itertools import combinations
+from types import SimpleNamespace
+
+import pytest
+import torch
+from lfi.structures import REST
+from part_inputs import build
+
+C = 5
+LOSS = dict(positions_temperature=0.7, concepts_temperature=2.0)
+TERMS = ('positions', 'concepts', 'presence')
+NAMES = dict(positions='attention', concepts='concept_scores', presence='presence')
+
+
+def part_of(loss=LOSS, **reading):
+    return build('lfi.Interactions', loss=loss, reading=reading)
+
+
+def random_valid(seed):
+    return torch.rand(2, 4, 4, generator=torch.Generator().manual_seed(seed)) < 0.7
+
+
+def mean_of(batches, weigh, read):
+    """By concept, layer and location, over the views that were asked."""
+    total, weight = torch.zeros(C + 1, 2, 4, 4), torch.zeros(C + 1, 2, 4, 4)
+    for maps in batches:
+        for b in range(2):
+            for m in range(maps.logits.shape[2]):
+                c = m if maps.concepts is None else maps.concepts[b, m].item()
+                for y in range(4):
+                    for x in range(4):
+                        if maps.valid[b, y, x]:
+                            w = weigh(maps)[b, m]
+                            total[c, :, y, x] += w * read(maps)[b, :, m, y, x]
+                            weight[c, :, y, x] += w
+    return total / weight.clamp_min(1e-12)
+
+
+@pytest.mark.parametrize('asked', ['all', 'some'])
+@pytest.mark.parametrize('reading', ['scores', 'share'])
+def test_each_concept_has_the_mean_of_all_its_maps(make_maps, means_of, asked, reading):
+    part = part_of()
+    means, m = means_of(part), C if asked == 'all' else 3
+    batches = []
+    for seed in range(3):
+        concepts = None
+        if asked == 'some':
+            order = torch.rand(2, C, generator=torch.Generator().manual_seed(seed)).argsort(1)
+            concepts = torch.cat((order[:, :2], torch.full((2, 1), REST)), 1)
+        maps = make_maps(seed, (2, 2, m, 4, 4), concepts=concepts, valid=random_valid(seed))
+        batches.append(maps.share() if reading == 'share' else maps)
+        changed = part.with_means(batches[-1], means, C)
+    over_concepts = mean_of(batches, lambda maps: torch.ones(2, m), lambda maps: (maps.logits / 2).softmax(2))
+    scale = part.loss.positions_scale
+    over_positions = mean_of(
+        batches, lambda maps: maps.presence, lambda maps: maps.over_positions(scale(maps)).exp()
+    )
+    for b in range(2):
+        valid = changed.valid[b]
+        for i in range(m):
+            c = i if concepts is None else concepts[b, i].item()
+            # As the loss reads them.
+            p = over_positions[c][:, valid]
+            torch.testing.assert_close(
+                changed.over_positions(scale(changed))[b, :, i][:, valid].exp(), p / p.sum(1, keepdim=True)
+            )
+            torch.testing.assert_close(
+                (changed.logits[b, :, i] / 2).exp()[:, valid], over_concepts[c][:, valid]
+            )
+    for name in ('presence', 'valid', 'concepts'):
+        assert getattr(changed, name) is getattr(batches[-1], name)
+
+
+@pytest.mark.parametrize('off', [set(off) for n in range(3) for off in combinations(TERMS, n)])
+def test_it_reads_and_averages_what_its_loss_compares(off):
+    part = part_of({f'{term}_weight': 0 for term in off})
+    on = [term for term in TERMS if term not in off]
+    assert part.reads == {NAMES[term] for term in on}
+    assert part.averages == tuple(term for term in on if term != 'presence')
+    assert part.compares_locations is bool({'positions', 'concepts'} & {*on})
+    assert part.needs == {'maps'} and part.differs_by_image
+
+
+def test_presence_of_labels_alone_is_no_teachers():
+    labels = dict(presence='label')
+    assert not part_of(dict(positions_weight=0, concepts_weight=0), **labels).differs_by_image
+    assert part_of(dict(concepts_weight=0), **labels).differs_by_image
+
+
+@pytest.mark.parametrize(
+    ('reading', 'own', 'message'),
+    [
+        (
+            dict(presence='image'),
+            'softmax over the bank',
+            'has one text .*teacher.background=',
+        ),
+        (dict(presence='image'), 'sigmoid, concept by concept', None),
+        (dict(presence='best-location'), 'sigmoid, concept by concept', 'teacher.concepts has one text'),
+    ],
+)
+def test_one_text_needs_another_where_concepts_are_compared(reading, own, message):
+    part = part_of(positions_reading='scores', **reading)
+    teacher = SimpleNamespace(bank=[None], directions=('positions', 'concepts'), own_presence=own)
+    if message is None:
+        part.check_teacher(teacher, 1)
+    else:
+        with pytest.raises(ValueError, match=message):
+            part.check_teacher(teacher, 1)
+    part.check_teacher(SimpleNamespace(**{**vars(teacher), 'bank': [None] * 2}), 1)
+
+
+def test_maps_without_a_reading_over_concepts_need_a_loss_without_one():
+    teacher = SimpleNamespace(bank=[None] * 3, directions=('positions',), own_presence=None)
+    with pytest.raises(ValueError, match=r'no reading over concepts: set loss.concepts_weight=0'):
+        part_of(positions_reading='scores').check_teacher(teacher, 2)
+    part_of(dict(concepts_weight=0), positions_reading='scores').check_teacher(teacher, 2)
+
+
+@pytest.mark.parametrize(('option', 'value'), [('reading', [1]), ('loss', 'lfi.InteractionDistillLoss')])
+def test_options_of_another_shape_are_refused(option, value):
+    with pytest.raises(ValueError, match=f'{option}='):
+        build('lfi.Interactions', **{option: value})
