@@ -8,12 +8,11 @@ from pathlib import Path
 import open_clip
 import pytest
 import torch
-from lfi.models import VLMAttentionTeacher
-from lfi.models.losses import InteractionDistillLoss
-from lfi.models.teachers import PixelFormat, teacher_identity
+from lfi.models import Interactions, VLMAttentionTeacher
+from lfi.models.teachers import teacher_identity
 from lfi.models.teachers.families import family_of
 from lfi.registry import EXTRACTORS, VLMS
-from lfi.structures.readings import TeacherReading
+from lfi.structures import PixelFormat
 
 DOCS = Path(__file__).parents[2] / 'docs/teachers.md'
 
@@ -39,8 +38,8 @@ def test_the_generative_teacher_has_options_that_exist():
     teacher_identity(model['teacher'])
     options = {key: value for key, value in model['teacher']['extractor'].items() if key != 'type'}
     inspect.signature(EXTRACTORS.get('generative')).bind('vlm', 'bank', **options)
-    TeacherReading(**model['reading']).check(EXTRACTORS.get('generative').directions)
-    InteractionDistillLoss(**model['interaction_loss'])
+    part = {key: value for key, value in model['supervision']['interactions'].items() if key != 'type'}
+    Interactions(**part).reading.check(EXTRACTORS.get('generative').directions)
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""docs/extend.md adds a baseline by the three files that it shows, in a copy of the repository."""
+"""docs/extend.md adds a supervision part and its arm by what it shows, in a copy of the repository."""
 
 import os
 import re
@@ -29,6 +29,7 @@ def repository(tmp_path_factory):
             assert text.count(place) == 1
             path.write_text(text.replace(place, code + place))
         else:
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(code)
     return root
 
@@ -49,11 +50,11 @@ def run(repository, new_python):
 def test_it_is_an_arm_of_the_studies(run):
     out = run('-m', 'research', 'study', '--print-commands', 'shapes', '--arms', 'gram')
     assert 'configs/baselines/attention-transfer_vit-tiny_shapes.py' in out
-    assert 'model.distill_loss.type=lfi.GramLoss' in out
+    assert 'model.supervision.gram.type=lfi.Gram' in out
 
 
 def test_its_tests_pass_and_those_of_all_arms(run):
     options = ('-m', 'pytest', '-p', 'no:cacheprovider', '-o', 'addopts=')
-    tests = ('test_models/test_losses/test_gram_loss.py', 'test_research/test_studies/test_arms.py')
+    tests = ('test_models/test_supervision/test_gram.py', 'test_research/test_studies/test_arms.py')
     out = run(*options, *(f'tests/{test}' for test in tests), '-k', 'gram or cosines')
     assert re.search(r'^[=]* ?5 passed', out, re.M)
