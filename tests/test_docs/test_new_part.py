@@ -49,7 +49,7 @@ def run(repository, new_python):
 
 def test_it_is_an_arm_of_the_studies(run):
     out = run('-m', 'research', 'study', '--print-commands', 'shapes', '--arms', 'gram')
-    assert 'configs/baselines/attention-transfer_vit-tiny_shapes.py' in out
+    assert 'configs/classification/lfi_vit-tiny_shapes.py' in out
     assert 'model.supervision.gram.type=lfi.Gram' in out
 
 
