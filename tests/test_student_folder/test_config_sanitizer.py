@@ -44,6 +44,17 @@ def test_what_students_are_made_of_is_allowed():
     check_config(classifier(backbone=timm), 'mmpretrain', 'model')
 
 
+def test_a_students_task_is_a_type():
+    student = classifier(type='lfi.Student', task='mmpretrain.ImageClassifier')
+    # Its words are known, as those of a model of this type are.
+    check_config({**student, 'test_cfg': dict(stage='pre_logits')}, 'mmpretrain', 'model')
+    check_config(dict(type='lfi.Student', task='mmdet.RTMDet'), 'mmpretrain', 'model')
+    check_config(dict(type='lfi.Student', task=None), 'mmpretrain', 'model')
+    for task in ('mmdet.Detectron2Wrapper', 'subprocess.Popen', 'whole'):
+        with pytest.raises(HubError, match=r'model\.task.* was refused|subprocess'):
+            check_config(classifier(type='lfi.Student', task=task), 'mmpretrain', 'model')
+
+
 @pytest.mark.parametrize(
     'part',
     [

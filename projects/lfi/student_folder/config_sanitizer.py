@@ -113,6 +113,11 @@ class Part(NamedTuple):
         return next((key for key in reversed(self.keys) if isinstance(key, str) and key), '')
 
     @property
+    def names_a_type(self) -> bool:
+        """Whether it is a type, or the task of a student."""
+        return self.keys[-1:] == ('type',) or (self.keys == ('task',) and self.value is not None)
+
+    @property
     def place(self) -> str:
         """Where it is, in messages; a config may have many values, so none keeps its own."""
         steps = (f'[{key}]' if isinstance(key, int) else f'.{key}' for key in self.keys)
@@ -140,7 +145,7 @@ def check_config(config: Any, scope: str, where: str, largest: int = MOST) -> No
     allowed = AllowedTypes(_scopes(parts, scope, where))
     words = set(COMMON_WORDS)
     for part in parts:
-        if part.keys[-1:] == ('type',):
+        if part.names_a_type:
             _check_type(part, allowed)
             words |= _words(part, allowed)
     for part in parts:
@@ -148,7 +153,7 @@ def check_config(config: Any, scope: str, where: str, largest: int = MOST) -> No
             _check_asked(part.value, part.place, allowed)
         _check_argument(part)
         _check_number(part, largest)
-        if isinstance(part.value, str) and part.keys[-1:] not in (('type',), ('_scope_',)):
+        if isinstance(part.value, str) and not part.names_a_type and part.keys[-1:] != ('_scope_',):
             _check_text(part, allowed, words)
 
 
@@ -158,7 +163,7 @@ def _scopes(parts: list[Part], scope: str, where: str) -> set[str]:
     for part in parts:
         if part.keys[-1:] == ('_scope_',):
             scopes.add(str(part.value))
-        elif part.keys[-1:] == ('type',) and '.' in str(part.value):
+        elif part.names_a_type and '.' in str(part.value):
             scopes.add(str(part.value).partition('.')[0])
     for name in scopes:
         if name != 'mmengine' and not is_known(name):
