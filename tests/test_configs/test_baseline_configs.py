@@ -24,7 +24,7 @@ def test_each_supervision_by_a_teacher_is_a_config():
     parts = {
         name: kind
         for name, kind in MODELS.module_dict.items()
-        if issubclass(kind, SupervisionPart) and kind.__module__.startswith('lfi.')
+        if isinstance(kind, type) and issubclass(kind, SupervisionPart) and kind.__module__.startswith('lfi.')
     }
     taught = {f'lfi.{name}' for name, kind in parts.items() if kind.needs and kind is not Interactions}
     found = [part for config in OTHERS for part in added_parts(config)]

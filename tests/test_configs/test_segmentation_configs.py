@@ -125,7 +125,7 @@ def test_an_images_concepts_are_its_classes(config, ade20k, small_clip, tmp_path
     cfg.model.teacher.update(model=str(small_clip), pretrained=None)
     model = Runner.from_cfg(cfg).model
     sample = next(iter(Runner.build_dataloader(cfg.val_dataloader)))['data_samples'][0]
-    labels = model.concept_labels([sample])
+    labels = model.concept_labels([sample], torch.device('cpu'))
     # Label 0 of the files is 'other', and is ignored.
     assert labels.nonzero()[:, 1].tolist() == [2, 4]
 
