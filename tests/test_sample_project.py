@@ -123,11 +123,11 @@ def test_mmengines_hub_finds_configs_and_models(run):
 import lfi
 from mmengine.hub import get_config, get_model
 cfg = get_config('lfi::detection/lfi_mask-rcnn_vit-tiny_shapes.py')
-assert cfg.model.type == 'lfi.LFIMaskRCNN'
+assert cfg.model.task == 'mmdet.MaskRCNN'
 names = ('classification/lfi_vit-tiny_shapes.py', 'detection/lfi_mask-rcnn_vit-tiny_shapes.py')
 print(*[type(get_model(f'lfi::{name}')).__name__ for name in names])
 """
-    assert run('-c', code).splitlines()[-1] == 'LFIImageClassifier LFIMaskRCNN'
+    assert run('-c', code).splitlines()[-1] == 'StudentImageClassifier StudentMaskRCNN'
 
 
 def test_mim_trains_and_tests(run):

@@ -1,3 +1,3 @@
 _base_ = [__import__('lfi').config_path('classification/lfi_vit-tiny_shapes.py')]
 
-model = dict(interaction_loss=dict(positions_weight=1.0))
+model = dict(supervision=dict(interactions=dict(loss=dict(positions_weight=1.0))))

@@ -4,7 +4,8 @@ _base_ = 'mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py'
 # What makes it an LFI config.
 custom_imports = dict(imports=['lfi'], allow_failed_imports=False)
 model = dict(
-    type='lfi.LFIMaskRCNN',
+    type='lfi.Student',
+    task='mmdet.MaskRCNN',
     backbone=dict(
         _delete_=True,
         type='lfi.InteractionQueryViT',
@@ -21,6 +22,7 @@ model = dict(
         extractor=dict(type='dense'),
         concepts=dict(type='lfi.Shapes'),
     ),
+    supervision=dict(interactions=dict(type='lfi.Interactions')),
 )
 
 # What makes it small.

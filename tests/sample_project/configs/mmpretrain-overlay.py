@@ -4,7 +4,8 @@ _base_ = 'mmpretrain::deit/deit-tiny_4xb256_in1k.py'
 # What makes it an LFI config.
 custom_imports = dict(imports=['lfi'], allow_failed_imports=False)
 model = dict(
-    type='lfi.LFIImageClassifier',
+    type='lfi.Student',
+    task='mmpretrain.ImageClassifier',
     backbone=dict(type='lfi.InteractionQueryViT'),
     teacher=dict(
         type='lfi.VLMAttentionTeacher',
@@ -12,6 +13,7 @@ model = dict(
         extractor=dict(type='dense'),
         concepts=dict(type='lfi.Shapes'),
     ),
+    supervision=dict(interactions=dict(type='lfi.Interactions')),
 )
 
 # What makes it small.

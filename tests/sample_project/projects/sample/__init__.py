@@ -1,6 +1,6 @@
-"""A project with its own registry and its own LFI model."""
+"""A project with its own registry and its own supervision part."""
 
-from lfi.models import LFIImageClassifier
+from lfi.models import Interactions
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import Registry
 
@@ -8,12 +8,12 @@ MODELS = Registry('model', parent=MMENGINE_MODELS, scope='sample', locations=['s
 
 
 @MODELS.register_module()
-class WarmUpClassifier(LFIImageClassifier):
-    """LFI that begins with the task alone.
+class WarmUpInteractions(Interactions):
+    """Interactions that are learnt after some steps of the task alone.
 
     Args:
         warm_up_steps: how many steps have no interaction losses.
-        **kwargs: of `LFIImageClassifier`.
+        **kwargs: of `Interactions`.
     """
 
     def __init__(self, warm_up_steps: int, **kwargs) -> None:
@@ -21,9 +21,7 @@ class WarmUpClassifier(LFIImageClassifier):
         self.warm_up_steps = warm_up_steps
         self.step = 0
 
-    def loss(self, inputs, data_samples):
-        losses = super().loss(inputs, data_samples)
+    def forward(self, outputs, target):
+        losses = super().forward(outputs, target)
         self.step += 1
-        if self.step <= self.warm_up_steps:
-            losses = {name: value * (name == 'loss_cls') for name, value in losses.items()}
-        return losses
+        return {name: value * (self.step > self.warm_up_steps) for name, value in losses.items()}

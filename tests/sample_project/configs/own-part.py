@@ -1,4 +1,6 @@
 _base_ = [__import__('lfi').config_path('classification/lfi_vit-tiny_shapes.py')]
 
 custom_imports = dict(imports=['lfi', 'sample'], allow_failed_imports=False)
-model = dict(type='sample.WarmUpClassifier', warm_up_steps=2)
+model = dict(
+    supervision=dict(interactions=dict(type='sample.WarmUpInteractions', warm_up_steps=2)),
+)
