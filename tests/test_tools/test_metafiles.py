@@ -3,6 +3,7 @@
 import csv
 import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,19 @@ def test_an_ablation_is_no_result_of_the_config_that_it_changes(tool):
         tests = [float(row['test']) for row in csv.DictReader(file) if row['arm'] == 'lfi' and row['test']]
     found = tool.read_results()['configs/classification/lfi_vit-tiny_shapes.py']
     assert found['study shapes, test images']['top-1'].startswith(f'{sum(tests) / len(tests):.1f} ')
+
+
+@pytest.mark.parametrize(
+    'name', ['attention-transfer', 'dense-features', 'feature-mse', 'lightly-train-v3', 'logit-kd']
+)
+def test_a_baseline_by_options_is_a_result_of_the_config_that_says_the_same(name, tool):
+    (arm,) = (arm for arm in PRESETS['shapes'].arms if arm.name == name)
+    config = f'configs/baselines/{name}_vit-tiny_shapes.py'
+    assert tool._config_trained_by(arm) == config
+    assert 'study shapes, test images' in tool.read_results()[config]
+    (weight,) = (option.partition('=')[0] for option in arm.options if '.loss_weight=' in option)
+    other = replace(arm, options=(*arm.options, f'{weight}=3'))
+    assert tool._config_trained_by(other) is None
 
 
 @pytest.mark.parametrize(

@@ -16,15 +16,16 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import lfi  # noqa: F401
 import torch
 import yaml
 from lfi.engine import launch
 from lfi.errors import UsageError
+from lfi.export.slim_student import REMOVABLE
 from lfi.models.backbones import InteractionQueryViT
 from lfi.utils import markdown
-from lfi.utils.modules import training_only_of
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from timm.layers import to_2tuple
@@ -34,6 +35,7 @@ from tqdm import tqdm
 from research.studies import mean_and_spread, metric_name
 from research.studies.arms import ARMS, Arm, arms_table
 from research.studies.domains import DomainStudy
+from research.studies.job import read_config
 from research.studies.presets import PRESETS
 from research.studies.published import put_section, read_published
 
@@ -129,7 +131,7 @@ class Entry:
 
 
 def configs() -> Iterator[str]:
-    """All that train a model, the entry config left out: it is a line that inherits another."""
+    """All that train a model, the entry left out: a config in `detection/` is the same."""
     for path in sorted((ROOT / 'configs').rglob('*.py')):
         name = path.relative_to(ROOT)
         trains = not name.name.startswith('zero-shot_') and name.parts[1] in TASKS
@@ -144,13 +146,9 @@ def read_entry(config: str, results: dict[str, dict[str, dict[str, str]]]) -> En
     cfg = Config.fromfile(ROOT / config)
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
     model = MODELS.build({**cfg.model, 'data_preprocessor': None}).eval()
-    # What is for training alone.
-    names = training_only_of(type(model))
-    unused = [module for name, module in model.named_children() if name in names]
-    unused += [module for name, module in model.backbone.named_children() if name == 'interaction']
-    counted = sum(p.numel() for p in model.parameters()) - sum(
-        p.numel() for module in unused for p in module.parameters()
-    )
+    # What is for training and for answers alone.
+    unused = (*REMOVABLE, 'backbone.interaction.')
+    counted = sum(p.numel() for name, p in model.named_parameters() if not name.startswith(unused))
     size = to_2tuple(getattr(model.backbone, 'img_size', SIZES.get(data, USUAL_SIZE)))
     # Nothing is computed there.
     backbone = model.backbone.to('meta')
@@ -172,7 +170,8 @@ def read_results() -> dict[str, dict[str, dict[str, str]]]:
         # These train with other settings, or other labels, than the configs' own.
         if name.endswith('-tuning') or any(option.startswith(HIDES_LABELS) for option in preset.options):
             continue
-        arms = {arm.name: arm.config for arm in preset.arms if _trains_its_config(arm)}
+        trained = {arm.name: _config_trained_by(arm) for arm in preset.arms}
+        arms = {arm: config for arm, config in trained.items() if config is not None}
         for metric, cells in zip(preset.metrics, read_published(preset, name, ROOT)):
             by_arm = {arm: [cell for key, cell in cells.items() if key[0] == arm] for arm in arms}
             by_arm = {arm: found for arm, found in by_arm.items() if found}
@@ -188,10 +187,28 @@ def read_results() -> dict[str, dict[str, dict[str, str]]]:
     return results
 
 
-def _trains_its_config(arm: Arm) -> bool:
-    """Whether an arm is its config as it stands: no ablation of it, and in no other schedule."""
-    changed = arm.name in ARMS and ARMS[arm.name].of is not None
-    return not (arm.options or arm.epochs or changed)
+def _config_trained_by(arm: Arm) -> str | None:
+    """The config that an arm is as it stands, in no other schedule; None where options make it another.
+
+    A baseline by options of the method may have a config of its own too, with the same content.
+    """
+    if arm.epochs:
+        return None
+    if not (arm.options or (arm.name in ARMS and ARMS[arm.name].of)):
+        return arm.config
+    student = Path(arm.config).stem.partition('_')[2]
+    own = f'configs/baselines/{arm.name}_{student}.py'
+    if not (ROOT / own).is_file():
+        return None
+    same = _said(read_config(arm.config, arm.options).to_dict()) == _said(read_config(own).to_dict())
+    return own if same else None
+
+
+def _said(config: Any) -> Any:
+    """A config without what is None, by which options switch parts off."""
+    if isinstance(config, dict):
+        return {name: _said(value) for name, value in config.items() if value is not None}
+    return [_said(value) for value in config] if isinstance(config, list | tuple) else config
 
 
 def zoo(entries: list[Entry]) -> str:
@@ -207,7 +224,8 @@ def zoo(entries: list[Entry]) -> str:
         'from the studies in [results.md](results.md), which says what they compare with; PACS and VLCS '
         'are parts of these data sets, with one domain left out (`domain/mean`) or zero-shot (`pacs/`, '
         '`vlcs/`). Where it says "–", no study with all labels has run the config as it stands. We '
-        'publish no weights.',
+        'publish no weights. A `task-loss` config has the student, data and schedule that the others of its '
+        'student inherit.',
     ]
     for folder in dict.fromkeys(entry.folder for entry in entries):
         lines += ['', f'## {folder}', '']
