@@ -1,0 +1,191 @@
+"""Sign the published cells again after a refactoring that changes configs and no number.
+
+    git worktree add ../before COMMIT
+    (cd ../before && python tools/dev/record_steps.py ../steps --studies shapes tiny-small)
+    python -m research.resign_published ../before ../steps
+
+A published cell is known by a digest of its config. Each arm of today takes the recorded steps from the
+recorded weights. Where its losses, gradients and predictions are those of before, its cells of
+`research/published` get today's digests; the others stay as they are. `resigned.csv` beside them lists all
+that were compared.
+
+Before supervision had parts, the prior's loss came first in the sum of losses, and sums of floats depend on
+their order. So an arm is compared twice: with its prior first, where all numbers must be equal bit for bit,
+and as it is configured, where each loss of the first step must be.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from argparse import Namespace
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from lfi.cli.arguments import ArgumentParser
+from lfi.cli.running import run_tool
+from lfi.errors import UsageError
+from mmengine.config import Config
+from mmengine.logging import MMLogger
+from torch import Tensor
+
+from research.studies.csv_file import write_csv
+from research.studies.grid import plan
+from research.studies.job import Job
+from research.studies.presets import PRESETS, Preset
+from research.studies.published import FOLDER, file_of, read_published, where_file
+from research.studies.settings_digest import fix_roots
+from research.studies.study import Key
+
+ROOT = Path(__file__).resolve().parents[1]
+COLUMNS = ('arm', 'study', 'seed', 'before', 'after', 'prior_first', 'first_losses', 'first_step')
+DIGESTS = """
+import json, sys
+from pathlib import Path
+from research.studies.grid import plan
+from research.studies.presets import PRESETS
+from research.studies.settings_digest import fix_roots
+fix_roots()
+plans = {name: plan(PRESETS[name], PRESETS[name].seeds, [], Path('unused')) for name in sys.argv[2:]}
+found = {name: [[*job.key, job.identity] for job in jobs] for name, jobs in plans.items()}
+Path(sys.argv[1]).write_text(json.dumps(found))
+"""
+
+
+def parse_args() -> Namespace:
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument('before', type=Path, help='a checkout of the code that the cells were signed with')
+    parser.add_argument('recordings', type=Path, help='folder that its tools/dev/record_steps.py has written')
+    parser.add_argument('--studies', nargs='+', help='only these (default: all that are published)')
+    return parser.parse_args()
+
+
+def digests_of(before: Path, studies: list[str], file: Path) -> dict[str, dict[Key, str]]:
+    """The digests of all cells by the code of before, by study, arm, seed and domain."""
+    path = os.pathsep.join(str(before / folder) for folder in ('projects', '.'))
+    command = [sys.executable, '-W', 'ignore', '-c', DIGESTS, str(file), *studies]
+    subprocess.run(command, cwd=before, env={**os.environ, 'PYTHONPATH': path}, check=True)
+    found = json.loads(file.read_text())
+    return {
+        name: {(arm, seed, domain): digest for arm, seed, domain, digest in cells}
+        for name, cells in found.items()
+    }
+
+
+def largest_difference(found: Mapping[str, Tensor], kept: Mapping[str, Tensor]) -> float:
+    """Of all values, as a share of a tensor's largest; infinite where a value is missing."""
+    if found.keys() != kept.keys() or any(found[name].shape != kept[name].shape for name in kept):
+        return float('inf')
+    shares = [0.0]
+    for name, value in found.items():
+        if not torch.equal(value, kept[name]):
+            off = (value.double() - kept[name].double()).abs().max()
+            shares.append((off / kept[name].double().abs().max()).item())
+    return max(shares)
+
+
+def compared(cfg: Config, kept: Mapping[str, Any]) -> tuple[float, float, float]:
+    """How far an arm is from what was recorded.
+
+    Returns:
+        The largest differences: with its prior first of all values; and as it is configured of the first
+        step's losses, and of these with their sum and the gradients.
+    """
+    steps: Any = import_module('record_steps')
+    cfg = steps.shrunk(cfg)
+    as_configured = steps.steps_of(cfg, kept['weights'])
+    parts = cfg.model.get('supervision') or {}
+    if parts.get('prior'):
+        cfg.model.supervision = {('aa_prior' if name == 'prior' else name): parts[name] for name in parts}
+    prior_first = steps.steps_of(cfg, kept['weights'])
+    if any(found['batches'] != kept['batches'] for found in (as_configured, prior_first)):
+        return (float('inf'),) * 3
+    values = steps.values_of_today(kept['values'], as_configured['weights'].keys())
+
+    ours, theirs = (
+        {name: value for name, value in each.items() if name.startswith('step 0')}
+        for each in (as_configured['values'], values)
+    )
+    losses = [name for name in theirs if steps.GRADIENT not in name and name != 'step 0, loss']
+    return (
+        largest_difference(prior_first['values'], values),
+        largest_difference(*({name: each[name] for name in losses} for each in (ours, theirs))),
+        largest_difference(ours, theirs),
+    )
+
+
+def compared_cell(job: Job, folder: Path) -> tuple[float, float, float] | None:
+    """What `compared` says of a job, and of the one before it; None where nothing was recorded."""
+    steps: Any = import_module('record_steps')
+    found = []
+    for name, each in steps.cells_of([job]):
+        path = folder / f'{name}.pt'
+        if not path.exists():
+            return None
+        found.append(compared(each.config(), torch.load(path)))
+    return tuple(map(max, zip(*found)))
+
+
+def signed(
+    name: str, preset: Preset, jobs: list[Job], digests: Mapping[Key, str], folder: Path, before: Path
+) -> Iterator[tuple]:
+    """A row of `COLUMNS` for each published cell of a study that was signed with the code of before."""
+    cells = read_published(preset, name, before)[0]
+    found: dict[str, tuple[float, float, float] | None] = {}
+    for job in jobs:
+        arm, seed, _ = job.key
+        if job.key not in cells or cells[job.key].identity != digests[job.key]:
+            continue
+        if arm not in found:
+            found[arm] = compared_cell(job, folder)
+            print(f'{name}, {arm}: {found[arm] or "nothing was recorded"}', flush=True)
+        if (off := found[arm]) is not None:
+            yield arm, name, seed, digests[job.key], job.identity, *off
+
+
+def sign(name: str, preset: Preset, digests: Mapping[str, str], before: Path) -> None:
+    """Write a study's files as they were before, with the digests of today."""
+    files = [file_of(preset, name, metric, FOLDER) for metric in preset.metrics]
+    for file in (*files, where_file(name, FOLDER)):
+        if (before / file).exists():
+            with open(before / file, newline='') as opened:
+                titles, *rows = csv.reader(opened)
+            at = titles.index('identity')
+            for row in rows:
+                row[at] = digests.get(row[at], row[at])
+            write_csv([titles, *rows], ROOT / file)
+
+
+def main(args: Namespace) -> None:
+    sys.path.insert(0, str(ROOT / 'tools/dev'))
+    MMLogger.get_current_instance().setLevel('ERROR')
+    torch.set_num_threads(1)
+    fix_roots()
+    before = args.before.resolve()
+    published = [name for name, preset in PRESETS.items() if any(read_published(preset, name, before))]
+    studies = args.studies or published
+    if unknown := sorted(set(studies) - set(published)):
+        raise UsageError(f'--studies {" ".join(unknown)}: there are {", ".join(published)}')
+    digests = digests_of(before, studies, args.recordings.resolve() / 'digests.json')
+    table = []
+    for name in studies:
+        preset = PRESETS[name]
+        # A recording is of seed 0: seeds choose images and weights, which it holds.
+        jobs = plan(preset, preset.seeds, [], Path('unused'))
+        rows = list(signed(name, preset, jobs, digests[name], args.recordings / name, before))
+        equal = {row[3]: row[4] for row in rows if row[5] == row[6] == 0}
+        sign(name, preset, equal, before)
+        total = len(read_published(preset, name, before)[0])
+        print(f'{name}: {len(equal)} of {total} cells are signed again', flush=True)
+        table += [(*row[:5], *(f'{off:.1e}' for off in row[5:])) for row in rows]
+    write_csv([COLUMNS, *table], ROOT / FOLDER / 'resigned.csv')
+
+
+if __name__ == '__main__':
+    run_tool(main, parse_args())
