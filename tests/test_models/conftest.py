@@ -1,5 +1,6 @@
 """Small students and teachers with random weights."""
 
+import copy
 import json
 
 import open_clip
@@ -7,6 +8,7 @@ import pytest
 import torch
 from lfi.datasets import LoadInteractionMaps
 from lfi.models import InteractionQueryViT
+from lfi.models.students import student
 from lfi.models.teachers import teacher_identity
 from lfi.structures import pack
 from lfi.structures.interaction_cache import CacheManifest, CacheWriter, keys_of
@@ -127,6 +129,32 @@ def make_detector(teacher_folder):
             return small_detector(name, teacher_folder('vit'), max_concepts, **arguments)
 
     return make
+
+
+@pytest.fixture(scope='session')
+def built_teachers():
+    """Those of the small students, by their configs."""
+    return {}
+
+
+@pytest.fixture(scope='module', autouse=True)
+def teachers_built_once(built_teachers):
+    """A student's teacher that is asked online is built once for each config: its tokenizer takes time."""
+    built, build = built_teachers, student.build_teacher
+
+    def once(config, needs):
+        key = repr(config)
+        if config.get('cache') is not None:
+            return build(config, needs)
+        if key not in built:
+            with torch.random.fork_rng(devices=[]):
+                built[key] = build(config, needs)
+        # What a test changes of it is its own.
+        return copy.copy(built[key])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(student, 'build_teacher', once)
+        yield
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import torch
 from lfi.models import Student
 from lfi.registry import MODELS
+from lfi.structures import InteractionMaps, StudentGrid
 from mmpretrain.structures import DataSample
 
 NAMES = ['circle', 'square', 'star', 'ring', 'heart', 'leaf']
@@ -138,3 +139,11 @@ def losses_of(model: Student, data: dict) -> dict:
     """The losses of a step, from a batch of a data loader; seeded."""
     torch.manual_seed(0)
     return model(**model.data_preprocessor(data, training=True), mode='loss')
+
+
+def unread_maps(
+    model: Student, inputs: torch.Tensor, data_samples: list
+) -> tuple[InteractionMaps, torch.Tensor]:
+    """The teacher's maps of a preprocessed batch before they are read, and the labels (B, C)."""
+    view = model.view_of(inputs, data_samples)
+    return model.teacher.maps_in(view, StudentGrid.of(model.backbone, view.size)), view.labels

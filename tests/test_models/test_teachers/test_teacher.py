@@ -28,7 +28,7 @@ class Known(Teacher):
     """Says what it was given, and counts how often it is asked."""
 
     def __init__(self, maps):
-        self.bank, self.texts, self.maps, self.asked = BANK, BANK.embeddings, maps, []
+        self.bank, self.maps, self.asked = BANK, maps, []
 
     def ask(self, view):
         self.asked.append('maps')

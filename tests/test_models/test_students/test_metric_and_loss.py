@@ -6,7 +6,7 @@ import torch
 from lfi.evaluation import SemanticConsistencyMetric
 from lfi.evaluation.interaction_maps_hook import add_interactions
 from mmpretrain.structures import DataSample
-from small_classifier import NAMES
+from small_students import NAMES, interactions
 
 LABELS = (0, 3, 1)
 
@@ -24,12 +24,11 @@ def batch():
 
 @pytest.mark.parametrize('background', [(), ('sky', 'grass')])
 @pytest.mark.parametrize('max_concepts', [None, 2, 6])
-def test_the_divergence_from_the_teacher_is_the_loss(make_model, max_concepts, background):
-    model = make_model(
+def test_the_divergence_from_the_teacher_is_the_loss(make_classifier, max_concepts, background):
+    model = make_classifier(
         backbone=dict(interaction_layers=(3,)),
         teacher=dict(max_concepts=max_concepts, background=background),
-        reading=dict(presence='label'),
-        interaction_loss=dict(concepts_weight=0, presence_weight=0),
+        supervision=interactions(dict(presence='label'), concepts_weight=0, presence_weight=0),
     ).eval()
     # Each concept's scores spread otherwise.
     maps_of_all = model.teacher.maps_of_all

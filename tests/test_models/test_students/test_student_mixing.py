@@ -9,23 +9,23 @@ from lfi.structures import Pieces
 from mmengine.runner import set_random_seed
 from mmpretrain.models import ClsDataPreprocessor
 from mmpretrain.models.utils.batch_augments import Mixup
-from small_classifier import CLASSES, NORMALISE, batch
+from small_students import CLASSES, NORMALISE, batch, interactions, unread_maps
 
 
-def test_labels_single_several_or_mixed_stand_for_the_first_concepts(make_model):
-    model = make_model()
+def test_labels_single_several_or_mixed_stand_for_the_first_concepts(make_classifier):
+    model = make_classifier()
     _, samples = batch(labels=(2, [0, 3], 1))
     expected = torch.zeros(3, 6)
     expected[0, 2] = expected[1, [0, 3]] = expected[2, 1] = 1
-    assert torch.equal(model.image_labels(samples, 6), expected)
+    assert torch.equal(model.concept_labels(samples, torch.device('cpu')), expected)
     scores = torch.tensor([[0.3, 0.0, 0.7, 0.0], [0.0, 1.0, 0.0, 0.0], [0.5, 0.0, 0.0, 0.5]])
     for sample, score in zip(samples, scores):
         sample.set_gt_score(score)
-    assert torch.equal(model.image_labels(samples, 6), F.pad(scores, (0, 2)))
+    assert torch.equal(model.concept_labels(samples, torch.device('cpu')), F.pad(scores, (0, 2)))
 
 
-def test_mixed_images_train_with_their_mixed_labels(make_model, monkeypatch):
-    model = make_model(teacher=dict(max_concepts=2))
+def test_mixed_images_train_with_their_mixed_labels(make_classifier, monkeypatch):
+    model = make_classifier(teacher=dict(max_concepts=2))
     mixup = dict(augments=dict(type='Mixup', alpha=1.0))
     model.data_preprocessor = ClsDataPreprocessor(
         **NORMALISE, to_rgb=True, num_classes=CLASSES, batch_augments=mixup
@@ -35,7 +35,7 @@ def test_mixed_images_train_with_their_mixed_labels(make_model, monkeypatch):
     inputs, samples = batch()
     pixels = [(100 * image).clamp(0, 255).byte() for image in inputs]
     data = model.data_preprocessor(dict(inputs=pixels, data_samples=samples), training=True)
-    labels = model.image_labels(data['data_samples'], 6)
+    labels = model.concept_labels(data['data_samples'], torch.device('cpu'))
     torch.testing.assert_close(labels.sum(1), torch.ones(3))
     assert ((labels > 0) & (labels < 1)).any()
     maps, _ = model.predict_interactions(**data)
@@ -71,13 +71,14 @@ def mixed_batch(model, images, samples, seed=0):
 @pytest.mark.parametrize('presence', ['image', 'best-location'])
 def test_mixed_images_learn_from_their_mixed_maps(cached_model, name, presence):
     _, images, samples, cached = cached_model
-    model = cached(preprocessor=mixing(name), reading=dict(positions_reading='share', presence=presence))
+    taught = interactions(dict(positions_reading='share', presence=presence))
+    model = cached(data_preprocessor=mixing(name), supervision=taught)
     unmixed = model.teacher.maps_of([sample.interaction_maps for sample in samples], images.device)
     # A seed that exchanges the two.
     data = mixed_batch(model, images, samples, seed=1)
     mixture = data['data_samples'][0].metainfo['mixture']
     assert mixture.other.tolist() == [1, 0]
-    maps, labels = model._teacher_maps(**data)
+    maps, labels = unread_maps(model, **data)
     for b, own in enumerate(mixture.mix_labels(torch.eye(2))):
         torch.testing.assert_close(maps.presence[b], own @ unmixed.presence)
         torch.testing.assert_close(labels[b, :2], own)
@@ -93,7 +94,7 @@ def test_mixed_images_learn_from_their_mixed_maps(cached_model, name, presence):
 @pytest.mark.parametrize('name', MIXING)
 def test_pictures_of_several_images_are_mixed_in_pairs(cached_model, name):
     _, images, samples, cached = cached_model
-    model = cached(preprocessor=mixing(name))
+    model = cached(data_preprocessor=mixing(name))
     unmixed = model.teacher.maps_of([sample.interaction_maps for sample in samples], images.device)
     # The first shows both images, one above the other; the second is an image.
     windows = torch.tensor([[[0, 1], [0, 0.5]], [[0, 1], [0.5, 1]]])
@@ -101,7 +102,7 @@ def test_pictures_of_several_images_are_mixed_in_pairs(cached_model, name):
     stored = model.teacher.cache.stored([sample.img_path for sample in samples], halves)
     samples[0].set_field(stored, 'interaction_maps')
     data = mixed_batch(model, images, samples, seed=1)
-    maps, _ = model._teacher_maps(**data)
+    maps, _ = unread_maps(model, **data)
     maps.check()
 
     mixture = data['data_samples'][0].metainfo['mixture']
@@ -122,10 +123,10 @@ def test_pictures_of_several_images_are_mixed_in_pairs(cached_model, name):
 @pytest.mark.parametrize('name', MIXING)
 def test_an_image_that_is_mixed_with_itself_is_itself(cached_model, name):
     _, images, samples, cached = cached_model
-    model = cached(preprocessor=mixing(name))
-    alone, _ = model._teacher_maps(images[:1], mixed_batch(cached(), images[:1], samples[:1])['data_samples'])
+    model = cached(data_preprocessor=mixing(name))
+    alone, _ = unread_maps(model, images[:1], mixed_batch(cached(), images[:1], samples[:1])['data_samples'])
     data = mixed_batch(model, images[:1], samples[:1])
-    maps, _ = model._teacher_maps(**data)
+    maps, _ = unread_maps(model, **data)
     torch.testing.assert_close(maps.presence, alone.presence)
     if name != 'ResizeMix':
         torch.testing.assert_close(maps.logits, alone.logits, rtol=0, atol=1e-4)
@@ -134,22 +135,22 @@ def test_an_image_that_is_mixed_with_itself_is_itself(cached_model, name):
 def test_a_batch_that_drew_no_mixture_is_as_it_was(cached_model):
     _, images, samples, cached = cached_model
     augments = dict(augments=[MIXING['Mixup']], probs=[0.0])
-    model = cached(preprocessor=dict(num_classes=CLASSES, batch_augments=augments))
+    model = cached(data_preprocessor=dict(num_classes=CLASSES, batch_augments=augments))
     data = mixed_batch(model, images, samples)
-    maps, _ = model._teacher_maps(**data)
-    expected, _ = cached()._teacher_maps(images, samples)
+    maps, _ = unread_maps(model, **data)
+    expected, _ = unread_maps(cached(), images, samples)
     for field in ('logits', 'presence', 'valid'):
         assert getattr(maps, field).equal(getattr(expected, field))
 
 
 def test_captions_are_mixed_as_labels_are(cached_model):
     _, images, samples, cached = cached_model
-    model = cached(preprocessor=mixing('Mixup'))
+    model = cached(data_preprocessor=mixing('Mixup'))
     for sample, concept in zip(samples, (4, 5)):
         sample.set_field(torch.tensor([concept]), 'gt_concepts')
     data = mixed_batch(model, images, samples, seed=1)
     share = data['data_samples'][0].metainfo['mixture'].share
-    labels = model.concept_labels(data['data_samples'])
+    labels = model.concept_labels(data['data_samples'], torch.device('cpu'))
     torch.testing.assert_close(labels[:, 4:], torch.tensor([[share, 1 - share], [1 - share, share]]))
 
 
@@ -164,26 +165,26 @@ def mixed_captions(model):
 
 
 @pytest.mark.parametrize('name', MIXING)
-def test_captions_are_mixed_without_a_cache_too(make_model, name):
-    model = make_model(preprocessor=mixing(name))
+def test_captions_are_mixed_without_a_cache_too(make_classifier, name):
+    model = make_classifier(data_preprocessor=mixing(name))
     samples = mixed_captions(model)
     spoken = F.one_hot(torch.tensor([4, 5, 4]), 6).float()
     expected = samples[0].metainfo['mixture'].mix_labels(spoken)
-    torch.testing.assert_close(model.concept_labels(samples)[:, 4:], expected[:, 4:])
+    torch.testing.assert_close(model.concept_labels(samples, torch.device('cpu'))[:, 4:], expected[:, 4:])
 
 
-def test_captions_that_are_mixed_in_unknown_ways_are_refused(make_model):
+def test_captions_that_are_mixed_in_unknown_ways_are_refused(make_classifier):
     class Unknown(Mixup):
         pass
 
     augments = dict(augments=[Unknown(1.0)])
-    model = make_model(preprocessor=dict(num_classes=CLASSES, batch_augments=augments))
+    model = make_classifier(data_preprocessor=dict(num_classes=CLASSES, batch_augments=augments))
     with pytest.raises(ValueError, match='batch_augments has Unknown: .* gt_concepts are those of'):
-        model.concept_labels(mixed_captions(model))
+        model.concept_labels(mixed_captions(model), torch.device('cpu'))
 
 
 def test_maps_that_cannot_be_mixed_are_refused_before_training(cached_model, monkeypatch):
     _, _, _, cached = cached_model
     monkeypatch.setattr(CachedTeacher, 'directions', ('positions',))
-    with pytest.raises(ValueError, match='batch_augments .*teacher_cache=None'):
-        cached(preprocessor=mixing('Mixup'), interaction_loss=dict(concepts_weight=0))
+    with pytest.raises(ValueError, match='batch_augments .*teacher.cache=None'):
+        cached(data_preprocessor=mixing('Mixup'), supervision=interactions(concepts_weight=0))

@@ -4,11 +4,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from mmpretrain.structures import DataSample
-from small_classifier import CLASSES, NAMES, batch
+from small_students import ADAPTER, CLASSES, NAMES, OF_MAPS, RESNET, batch, interactions, parts
 
 
-def test_ask_gives_maps_and_presence_of_any_texts(make_model):
-    model = make_model().eval()
+def test_ask_gives_maps_and_presence_of_any_texts(make_classifier):
+    model = make_classifier().eval()
     inputs, _ = batch((40, 32))
     texts = F.normalize(torch.randn(5, 24, generator=torch.Generator().manual_seed(2)), dim=-1)
     got = model.ask(inputs, texts)
@@ -27,9 +27,9 @@ def test_ask_gives_maps_and_presence_of_any_texts(make_model):
 
 
 @pytest.mark.parametrize('backbone', [dict(), dict(num_queries=0), dict(with_cls_token=False)])
-def test_ask_leaves_padding_out(make_model, backbone):
+def test_ask_leaves_padding_out(make_classifier, backbone):
     kwargs = dict(out_type='avg_featmap') if 'with_cls_token' in backbone else {}
-    model = make_model(backbone={**backbone, **kwargs}).eval()
+    model = make_classifier(backbone={**backbone, **kwargs}).eval()
     inputs, _ = batch((40, 32))
     sizes = [(24, 16), (40, 32), (35, 13)]
     texts = model.teacher.texts
@@ -48,24 +48,18 @@ def test_ask_leaves_padding_out(make_model, backbone):
     torch.testing.assert_close(student.presence, got.presence)
 
 
-RESNET = dict(
-    type='lfi.InteractionQueryAdapter',
-    backbone=dict(type='mmpretrain.ResNet', depth=18, stem_channels=8, base_channels=8, out_indices=(2, 3)),
-    query_dims=16,
-    num_heads=2,
-    probe_size=64,
-)
+STAGES = dict(ADAPTER, backbone=dict(RESNET, out_indices=(2, 3)), probe_size=64)
 
 
 @pytest.mark.parametrize(
     ('backbone', 'width'),
-    [(dict(drop_path_rate=0.5, drop_rate=0.5), 16), (dict(RESNET), 64)],
+    [(dict(drop_path_rate=0.5, drop_rate=0.5), 16), (STAGES, 64)],
     ids=['ViT', 'ResNet'],
 )
-def test_a_model_in_training_answers_as_in_evaluation_mode_and_goes_on_training(make_model, backbone, width):
-    head = dict(type='mmpretrain.LinearClsHead', num_classes=CLASSES, in_channels=width)
-    neck = dict(type='mmpretrain.GlobalAveragePooling') if width == 64 else None
-    model = make_model(backbone=backbone, head=head, neck=neck)
+def test_a_model_in_training_answers_as_in_evaluation_mode_and_goes_on_training(
+    make_classifier, backbone, width
+):
+    model = make_classifier(backbone=backbone, **(OF_MAPS if width == 64 else {}))
     # One part is frozen by hand.
     next(model.backbone.children()).eval()
     modes = {name: module.training for name, module in model.named_modules()}
@@ -87,21 +81,25 @@ def test_a_model_in_training_answers_as_in_evaluation_mode_and_goes_on_training(
 
 
 @pytest.mark.parametrize('shape', [(24,), (5, 512), (3, 5, 24)])
-def test_texts_of_another_shape_are_refused(make_model, shape):
+def test_texts_of_another_shape_are_refused(make_classifier, shape):
     with pytest.raises(ValueError, match=r'texts must be \(M, E\) with E = readout.text_dims = 24, got'):
-        make_model().ask(batch()[0], torch.zeros(shape))
+        make_classifier().ask(batch()[0], torch.zeros(shape))
 
 
 @pytest.mark.parametrize('max_concepts', [None, 2])
-def test_the_teacher_answers_about_all_concepts_as_it_is_read_and_without_labels(make_model, max_concepts):
+def test_the_teacher_answers_about_all_concepts_as_it_is_read_and_without_labels(
+    make_classifier, max_concepts
+):
     reading = dict(positions_reading='share', presence='best-location')
-    model = make_model(teacher=dict(max_concepts=max_concepts), reading=reading).eval()
+    model = make_classifier(teacher=dict(max_concepts=max_concepts), supervision=interactions(reading)).eval()
     inputs, samples = batch((40, 32), shapes=[(24, 16), (40, 32), (35, 13)])
     sizes = [(24, 16), (40, 32), (35, 13)]
     got = model.teacher_answers(inputs, sizes)[0].check()
     assert got.concepts is None and got.grid == (5, 4) and got.presence.shape == (3, 6)
     # The label alone is what a step adds.
-    in_step = make_model(reading=reading).eval().predict_interactions(inputs, samples)[0]
+    in_step = (
+        make_classifier(supervision=interactions(reading)).eval().predict_interactions(inputs, samples)[0]
+    )
     torch.testing.assert_close(got.over_positions(), in_step.over_positions())
     assert torch.equal(got.valid, in_step.valid)
     rows, labels = torch.arange(3), torch.tensor([0, 3, 1])
@@ -111,16 +109,18 @@ def test_the_teacher_answers_about_all_concepts_as_it_is_read_and_without_labels
     torch.testing.assert_close(got.presence[unlabelled], in_step.presence[unlabelled])
 
 
-def test_the_teacher_answers_about_complete_images_by_default(make_model):
-    model = make_model().eval()
+def test_the_teacher_answers_about_complete_images_by_default(make_classifier):
+    model = make_classifier().eval()
     inputs, _ = batch((28, 20))
     (got, _), (expected, _) = model.teacher_answers(inputs), model.teacher_answers(inputs, [(28, 20)] * 3)
     assert torch.equal(got.logits, expected.logits) and torch.equal(got.valid, expected.valid)
 
 
 @pytest.mark.parametrize(('positions_reading', 'rivalry'), (('scores', 0), ('share', 0.9)))
-def test_a_student_answers_as_its_teacher_is_read(make_model, positions_reading, rivalry):
-    model = make_model(reading=dict(positions_reading=positions_reading, presence='image')).eval()
+def test_a_student_answers_as_its_teacher_is_read(make_classifier, positions_reading, rivalry):
+    model = make_classifier(
+        supervision=interactions(dict(positions_reading=positions_reading, presence='image'))
+    ).eval()
     model.init_weights()
     texts = model.teacher.texts
     assert model.readout.rivalry == rivalry
@@ -132,10 +132,10 @@ def test_a_student_answers_as_its_teacher_is_read(make_model, positions_reading,
     torch.testing.assert_close(together.logits[:, :, 1:2], alone.logits, rtol=0, atol=1e-4)
 
 
-def test_training_from_a_checkpoint_takes_the_rivals_of_its_own_bank(make_model):
-    reading = dict(positions_reading='share')
-    before = make_model(reading=reading)
-    model = make_model(reading=reading, teacher=dict(concepts=[*NAMES[:CLASSES], 'gear', 'moon']))
+def test_training_from_a_checkpoint_takes_the_rivals_of_its_own_bank(make_classifier):
+    taught = dict(supervision=interactions(dict(positions_reading='share')))
+    before = make_classifier(**taught)
+    model = make_classifier(**taught, teacher=dict(concepts=[*NAMES[:CLASSES], 'gear', 'moon']))
     model.load_state_dict(before.state_dict())
     model.loss(*batch())
     assert torch.equal(model.readout.rivals[: len(NAMES)], model.teacher.texts)
@@ -144,10 +144,30 @@ def test_training_from_a_checkpoint_takes_the_rivals_of_its_own_bank(make_model)
     assert torch.equal(model.readout.text_centre, before.readout.text_centre)
 
 
-def test_scores_that_do_not_learn_weigh_no_answer(make_model):
+def test_scores_that_do_not_learn_weigh_no_answer(make_classifier):
     reading, unlearnt = dict(positions_reading='share'), dict(concepts_weight=0, presence_weight=0)
-    assert make_model(reading=reading, interaction_loss=unlearnt).readout.rivalry == 0
+    assert make_classifier(supervision=interactions(reading, **unlearnt)).readout.rivalry == 0
     for learnt in (dict(concepts_weight=0), dict(presence_weight=0)):
-        assert make_model(reading=reading, interaction_loss=learnt).readout.rivalry == 0.9
-    with pytest.raises(ValueError, match=r'readout\.rivalry=0\.5 weighs .* presence_weight are 0: remove it'):
-        make_model(reading=reading, interaction_loss=unlearnt, readout=dict(rivalry=0.5))
+        assert make_classifier(supervision=interactions(reading, **learnt)).readout.rivalry == 0.9
+    with pytest.raises(
+        ValueError, match=r'readout\.rivalry=0\.5 weighs .* presence_weight of .* are 0: remove it'
+    ):
+        make_classifier(supervision=interactions(reading, **unlearnt), readout=dict(rivalry=0.5))
+
+
+def test_a_student_of_no_interactions_says_what_it_cannot(make_classifier):
+    plain = make_classifier(supervision=parts('logit_kd'))
+    texts = plain.teacher.texts
+    with pytest.raises(ValueError, match='StudentImageClassifier has no read-out to answer texts by'):
+        plain.ask(batch()[0], texts)
+    for answer in (lambda: plain.predict_interactions(*batch()), lambda: plain.teacher_answers(batch()[0])):
+        with pytest.raises(TypeError, match='StudentImageClassifier learns no interactions'):
+            answer()
+    # One with a read-out answers, whatever it has learnt.
+    assert make_classifier(supervision=parts('logit_kd'), readout={}).ask(batch()[0], texts).check()
+
+
+def test_a_cache_gives_no_answers_of_the_teacher(cached_model):
+    model, images, _, _ = cached_model
+    with pytest.raises(TypeError, match='model.teacher.cache=.* stands in for the teacher: set it to None'):
+        model.teacher_answers(images)
