@@ -129,14 +129,14 @@ class Student(_TaskModel):
         self.teacher_cfg = None if teacher is None else self.predict_by.teacher_of(teacher)
         parts = build_supervision(supervision or {}, self.family, self.teacher_cfg)
         self.readout = self._build_readout(readout, parts)
+        if parts or self.readout is not None:
+            self._require_asked_backbone()
         widths = StudentWidths(*self._widths(), self._text_dims)
         for part in parts.values():
             part.build_heads(widths)
         self.supervision = nn.ModuleDict(parts)
         self.control = build_control(control, parts)
         self.needs = needs_of(parts.values())
-        if parts or self.readout is not None:
-            self._require_asked_backbone()
         if self.needs:
             check_images(self.data_preprocessor, self.teacher_config.get('cache'))
         freeze_unread(self.backbone, self.readout, self._reads())
