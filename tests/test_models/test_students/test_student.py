@@ -1,144 +1,375 @@
-"""`StudentMixin`: the prior beside any task's losses, by one forward pass."""
+"""The class of a student, what it is built from, what it refuses; and the teacher outside of it."""
 
+import copy
+import pickle
+
+import lfi
 import pytest
 import torch
-from lfi.models.students.detectors import PriorMaskRCNN
-from lfi.models.students.student import StudentMixin
+from lfi.models import ByHead, Student
+from lfi.models.students.student import student_class
 from lfi.registry import MODELS
 from mmengine.registry import init_default_scope
-from mmpretrain.structures import DataSample
+from mmpretrain.models.classifiers import ImageClassifier
+from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
+from small_detectors import prior_mask_rcnn
+from small_students import (
+    ADAPTER,
+    BACKBONE,
+    CLASSES,
+    HEAD,
+    NAMES,
+    OF_MAPS,
+    PARTS,
+    VIT,
+    batch,
+    interactions,
+    parts,
+)
 
-ARCH = dict(embed_dims=16, num_layers=4, num_heads=2, feedforward_channels=32)
-
-
-@pytest.fixture
-def make_classifier():
-    init_default_scope('mmpretrain')
-
-    def make(kind='lfi.PriorImageClassifier', backbone='lfi.InteractionQueryViT', **kwargs):
-        torch.manual_seed(0)
-        options = dict(num_queries=0, stem=dict(type='lfi.ConvStem')) if 'lfi' in backbone else {}
-        return MODELS.build(
-            dict(
-                type=kind,
-                backbone=dict(
-                    type=backbone,
-                    arch=ARCH,
-                    img_size=32,
-                    patch_size=8,
-                    with_cls_token=False,
-                    out_type='avg_featmap',
-                    **options,
-                ),
-                head=dict(type='mmpretrain.LinearClsHead', num_classes=5, in_channels=16),
-                **kwargs,
-            )
-        )
-
-    return make
+PLAIN = dict(type='mmpretrain.VisionTransformer', **VIT)
 
 
-@pytest.fixture
-def batch():
-    samples = [DataSample().set_gt_label(i) for i in range(3)]
-    for sample in samples:
-        sample.set_metainfo(dict(img_shape=(32, 40)))
-    return torch.randn(3, 3, 32, 40, generator=torch.Generator().manual_seed(0)), samples
+def build(**arguments):
+    return MODELS.build(dict(dict(type='lfi.Student', backbone=BACKBONE), **arguments))
 
 
-def test_the_prior_joins_the_tasks_loss(make_classifier, batch):
-    plain, model = make_classifier('ImageClassifier'), make_classifier(affinity_prior={})
-    model.load_state_dict(plain.state_dict())
-    expected, losses = plain.loss(*batch), model.loss(*batch)
-    assert list(losses) == ['loss_cls', 'loss_affinity']
-    assert torch.equal(losses['loss_cls'], expected['loss'])
-    with model.backbone.record_interactions() as record:
-        model.backbone(batch[0])
-    prior = model.affinity_prior(record.states.locations())
-    torch.testing.assert_close(losses['loss_affinity'], prior['loss_affinity'])
-    sum(losses.values()).backward()
-    assert all(p.grad is not None for p in model.parameters())
+def classifier(**arguments):
+    return build(**{'task': 'mmpretrain.ImageClassifier', 'head': HEAD, **arguments})
 
 
-def test_the_priors_arguments_reach_it(make_classifier, batch):
+# ---- One class for each task -----------------------------------------------------------------------------
+
+
+def test_a_student_is_of_its_tasks_class_and_of_students():
+    first, second = classifier(), classifier(supervision=parts('prior'))
+    assert isinstance(first, ImageClassifier) and isinstance(first, lfi.models.Student)
+    assert type(first) is type(second) is student_class('mmpretrain.ImageClassifier')
+    assert type(first).__name__ == 'StudentImageClassifier'
+    assert issubclass(type(first), Student) and type(first) is not Student
+    # By the class itself, too, as a lazy config has it.
+    assert student_class(ImageClassifier) is type(first)
+    assert type(Student(task=ImageClassifier, backbone=BACKBONE, head=HEAD)) is type(first)
+
+
+def test_a_backbone_alone_is_of_no_other_class_than_a_classifier(make_pretrainer):
+    assert type(make_pretrainer()) is student_class(None) is student_class('mmpretrain.ImageClassifier')
+
+
+def test_a_detectors_student_is_a_detector(mmdet_scope):
+    from mmdet.models.detectors import MaskRCNN
+
+    model = prior_mask_rcnn()
+    assert isinstance(model, MaskRCNN) and isinstance(model, Student)
+    assert type(model).__name__ == 'StudentMaskRCNN'
+    assert type(model) is student_class('mmdet.MaskRCNN')
+
+
+def again_by_pickle(model):
+    return pickle.loads(pickle.dumps(model))
+
+
+@pytest.mark.parametrize('again', [copy.deepcopy, again_by_pickle])
+@pytest.mark.parametrize('control', [None, dict(type='lfi.MeanTarget')])
+def test_a_student_is_copied_and_goes_through_pickle(make_classifier, again, control):
+    model = make_classifier(supervision=parts(*PARTS), control=control)
+    if again is again_by_pickle:
+        # A teacher that was built stays outside.
+        model._teacher = None
+    copied = again(model)
+    assert type(copied) is type(model) and copied.backbone is not model.backbone
+    weights = copied.state_dict()
+    assert all(value.equal(weights[name]) for name, value in model.state_dict().items())
+    losses = [each.loss(*batch()) for each in (model, copied)]
+    assert all(torch.equal(losses[0][name], losses[1][name]) for name in losses[0])
+
+
+@pytest.mark.parametrize('again', [copy.deepcopy, again_by_pickle])
+def test_a_model_of_any_task_is_copied_and_goes_through_pickle(mmdet_scope, again):
+    model = prior_mask_rcnn()
+    copied = again(model)
+    assert type(copied) is type(model) and copied.backbone is not model.backbone
+    weights = copied.state_dict()
+    assert all(value.equal(weights[name]) for name, value in model.state_dict().items())
+
+
+def test_a_copy_of_a_compiled_model_has_its_own_weights(mmdet_scope):
+    model = prior_mask_rcnn()
+    model.compile(backend='eager')
+    assert copy.deepcopy(model)._compiled_call_impl is None
+    pickle.dumps(model)
+
+
+def test_weights_have_the_names_that_they_have_in_the_tasks_model(make_classifier):
+    plain = ImageClassifier(backbone=dict(PLAIN), head=dict(HEAD))
+    model = make_classifier(supervision=parts(*PARTS), backbone=dict(num_queries=0))
+    names = [name for name, _ in model.named_parameters()]
+    own = [name for name in names if not name.startswith(('readout.', 'supervision.'))]
+    assert own == [name for name, _ in plain.named_parameters()]
+    added = {name.split('.')[1] for name in names if name.startswith('supervision.')}
+    assert added == {'dense_features', 'feature_mse', 'lightly_train'}
+    # One without any part has nothing else.
+    bare = classifier(backbone=dict(BACKBONE, num_queries=0))
+    assert list(bare.state_dict()) == list(plain.state_dict())
+
+
+def test_layers_decay_by_the_names_of_the_tasks_model(make_classifier):
+    # mmpretrain gives its own classifier the backbone's depths.
+    plain = ImageClassifier(backbone=dict(PLAIN), head=dict(HEAD))
+    model = make_classifier(supervision=parts(*PARTS), backbone=dict(num_queries=0))
+    for name, _ in plain.named_parameters():
+        assert model.get_layer_depth(name) == plain.get_layer_depth(name), name
+    depth, last = model.get_layer_depth('supervision.dense_features.head.1.weight')
+    assert depth == last - 1
+
+
+def test_a_task_of_ones_own_is_named_by_its_type(make_classifier, monkeypatch):
+    class Doubled(ImageClassifier):
+        """Its task's losses count twice."""
+
+        def loss(self, inputs, data_samples):
+            return {name: 2 * value for name, value in super().loss(inputs, data_samples).items()}
+
+    monkeypatch.setitem(MMPRETRAIN_MODELS._module_dict, 'Doubled', Doubled)
     losses = [
-        make_classifier(affinity_prior=dict(loss_weight=weight)).loss(*batch)['loss_affinity']
-        for weight in (1.0, 4.0)
+        make_classifier(task=f'mmpretrain.{name}').loss(*batch()) for name in ('ImageClassifier', 'Doubled')
     ]
-    torch.testing.assert_close(4 * losses[0], losses[1])
+    model = make_classifier(task='mmpretrain.Doubled')
+    assert isinstance(model, Doubled) and type(model).__name__ == 'StudentDoubled'
+    torch.testing.assert_close(losses[1]['loss_cls'], 2 * losses[0]['loss_cls'])
+    torch.testing.assert_close(losses[1]['loss_positions'], losses[0]['loss_positions'])
+    with pytest.raises(ValueError, match='Doubled.loss is a loss of its own, and images without a label'):
+        model.loss(*batch(hidden=(0,)))
+    with pytest.raises(ValueError, match='Doubled.loss is a loss of its own, .* lfi.LogitKD'):
+        make_classifier(task='mmpretrain.Doubled', supervision=parts('logit_kd')).loss(*batch())
 
 
-def test_padding_has_no_affinity(make_classifier, batch):
-    model = make_classifier(affinity_prior={})
-    images, samples = batch
-    samples[1].set_metainfo(dict(img_shape=(20, 40)))
-    seen = []
-    model.affinity_prior.register_forward_pre_hook(lambda _, args: seen.append(args))
-    model.loss(images, samples)
-    ((locations, valid),) = seen
-    assert locations.shape == (3, 16, 4, 5)
-    assert valid.sum((1, 2)).tolist() == [20, 15, 20]
-    assert valid[1, 3].sum() == 0
+# ---- What it is built from -------------------------------------------------------------------------------
 
 
-def test_the_backbone_runs_once_whoever_records(make_classifier, batch):
-    model = make_classifier(affinity_prior={})
-    runs = []
-    model.backbone.register_forward_hook(lambda *_: runs.append(1))
-    with model.backbone.record_interactions() as record:
-        losses = model.loss(*batch)
-    assert len(runs) == 1
-    torch.testing.assert_close(losses['loss_affinity'], model.prior_losses(record.states)['loss_affinity'])
+def test_without_parts_and_readout_it_is_the_tasks_model(make_classifier):
+    model = make_classifier(teacher=None, supervision=None)
+    assert model.readout is None and not model.parts and not model.needs and model.control is None
+    assert isinstance(model.predict_by, ByHead)
+    with pytest.raises(TypeError, match='StudentImageClassifier has no teacher: set model.teacher'):
+        _ = model.teacher
+    # Any backbone will do where nothing is asked.
+    assert classifier(backbone=PLAIN).loss(*batch()).keys() == {'loss_cls'}
 
 
-@pytest.mark.parametrize('write_back', ['none', 'gated'])
-def test_queries_that_nothing_reads_are_frozen(make_classifier, write_back):
-    model = make_classifier(affinity_prior={})
-    kind = type(model.backbone)
-    arguments = dict(arch=ARCH, img_size=32, patch_size=8, num_queries=2, write_back=write_back)
-    model = MODELS.build(
-        dict(
-            type='lfi.PriorImageClassifier',
-            backbone=dict(type=kind, **arguments),
-            head=dict(type='mmpretrain.LinearClsHead', num_classes=5, in_channels=16),
-        )
-    )
-    assert model.backbone.interaction_queries.requires_grad is (write_back != 'none')
+@pytest.mark.parametrize(
+    ('arguments', 'is_built'),
+    [
+        (dict(), True),
+        (dict(supervision=parts('prior')), False),
+        (dict(supervision=parts('logit_kd')), False),
+        (dict(supervision=parts('logit_kd'), readout={}), True),
+        (dict(supervision={}, predict_by=dict(type='lfi.ByTexts')), True),
+    ],
+)
+def test_there_is_a_readout_where_something_reads_it(make_classifier, arguments, is_built):
+    if arguments.get('predict_by'):
+        model = make_classifier(std=0.1, **arguments)
+    else:
+        model = make_classifier(**arguments)
+    assert (model.readout is not None) is is_built
 
 
-def test_detectors_have_it_too():
-    assert issubclass(PriorMaskRCNN, StudentMixin)
-    assert MODELS.get('lfi.PriorMaskRCNN') is PriorMaskRCNN
+def test_the_readout_is_as_wide_as_the_teachers_text_space_unless_it_is_stated(make_classifier, tmp_path):
+    by_config, stated = make_classifier(), make_classifier(readout=dict(text_dims=24))
+    assert by_config.readout.text_dims == by_config.teacher.texts.shape[1] == 24
+    for name, value in stated.readout.state_dict().items():
+        assert torch.equal(value, by_config.readout.state_dict()[name])
+    gone = dict(model=str(tmp_path / 'gone'))
+    with pytest.raises(FileNotFoundError, match='set readout.text_dims to the width of .*teacher folder not'):
+        make_classifier(teacher=gone)
+    with pytest.raises(ValueError, match='readout.text_dims is not known without model.teacher: set it to'):
+        classifier(readout={})
+    assert classifier(readout=dict(text_dims=8)).readout.text_dims == 8
+
+
+@pytest.mark.parametrize('part', ['dense_features', 'feature_mse', 'lightly_train'])
+def test_parts_are_as_wide_as_the_teachers_text_space_unless_it_is_stated(make_classifier, part):
+    widths = [
+        make_classifier(std=0.1, supervision=parts(**{part: stated})).state_dict()
+        for stated in ({}, dict(teacher_dims=24), dict(teacher_dims=9))
+    ]
+    shapes = [{name: value.shape for name, value in state.items()} for state in widths]
+    assert shapes[0] == shapes[1] != shapes[2]
+
+
+@pytest.mark.parametrize('part', ['feature_mse', 'lightly_train'])
+def test_a_vector_of_another_width_is_named(make_classifier, part):
+    model = make_classifier(supervision=parts(**{part: dict(student_dims=12)}))
+    with pytest.raises(ValueError, match='student_dims=12, but the pooled vector of an image has 16 values'):
+        model.loss(*batch())
 
 
 @pytest.mark.parametrize(
     ('options', 'learnt'),
     [
         (dict(), False),
-        (dict(affinity_prior={}), True),
-        (dict(distill=dict(type='lfi.LogitKDLoss')), False),
-        (dict(distill=dict(type='lfi.AttentionTransferLoss')), True),
+        (dict(supervision=parts('prior')), True),
+        (dict(supervision=parts('logit_kd')), False),
+        (dict(supervision=parts('affinity')), True),
     ],
 )
 def test_an_adapters_locations_are_learnt_where_something_reads_them(options, learnt):
     init_default_scope('mmpretrain')
-    distill = options.pop('distill', None)
-    if distill is not None:
-        teacher = dict(type='lfi.VLMAttentionTeacher', model='shapes-tiny', concepts=['a', 'b'])
-        options.update(type='lfi.FeatureDistillClassifier', distill_loss=distill, teacher=teacher)
-    model = MODELS.build(
-        dict(
-            type='lfi.PriorImageClassifier',
-            backbone=dict(
-                type='lfi.InteractionQueryAdapter',
-                backbone=dict(type='mmpretrain.ResNet', depth=18, stem_channels=8, base_channels=8),
-                query_dims=16,
-                num_heads=2,
-            ),
-            neck=dict(type='mmpretrain.GlobalAveragePooling'),
-            head=dict(type='mmpretrain.LinearClsHead', num_classes=2, in_channels=64),
-        )
-        | options
-    )
+    teacher = dict(type='lfi.VLMAttentionTeacher', model='shapes-tiny', concepts=NAMES)
+    model = classifier(backbone=ADAPTER, **OF_MAPS, teacher=teacher, **options)
     layers = model.backbone.interaction.layers
     assert {p.requires_grad for layer in layers for p in layer.project_map.parameters()} == {learnt}
+
+
+# ---- The teacher stays outside ---------------------------------------------------------------------------
+
+
+def test_the_teacher_is_no_part_of_the_model(make_classifier):
+    model = make_classifier()
+    model.loss(*batch())
+    own = ('backbone.', 'head.', 'readout.')
+    assert all(name.startswith(own) for name in model.state_dict())
+    assert all(name.startswith(own) for name, _ in model.named_parameters())
+    inside = set(model.teacher.visual.modules())
+    assert inside.isdisjoint(model.modules())
+    copied = copy.deepcopy(model)
+    assert copied.teacher is model.teacher
+    assert copied.readout.question_head is not model.readout.question_head
+
+
+def test_the_teacher_is_built_for_training_only(make_classifier, tmp_path):
+    missing = dict(model=str(tmp_path / 'gone'))
+    with pytest.raises(FileNotFoundError, match='teacher folder not found'):
+        make_classifier(teacher=missing, readout=dict(text_dims=24))
+    model = make_classifier(std=0.1, teacher=missing, readout=dict(text_dims=24))
+    predictions = model.eval().predict(*batch())
+    assert [p.pred_score.shape for p in predictions] == [(CLASSES,)] * 3
+    assert not model.has_teacher
+
+
+def test_one_step_asks_the_teacher_once_without_gradients_and_predicting_never_does(
+    make_classifier, teacher_calls
+):
+    model = make_classifier(supervision=parts('interactions', 'logit_kd', 'prior'))
+    inputs, samples = batch()
+    for _ in range(2):
+        sum(model.loss(inputs, samples).values()).backward()
+    assert teacher_calls == [(False, 3)] * 2
+    model.eval().predict(inputs, samples)
+    assert len(teacher_calls) == 2
+
+
+def test_a_prior_alone_asks_no_teacher(make_classifier, teacher_calls):
+    model = make_classifier(supervision=parts('prior'))
+    model.loss(*batch())
+    assert not teacher_calls and not model.has_teacher
+
+
+# ---- What is refused -------------------------------------------------------------------------------------
+
+
+def refused(message, **arguments):
+    with pytest.raises(ValueError, match=message) as caught:
+        build(**arguments)
+    assert '\n' not in str(caught.value)
+
+
+class NoBackbone(ImageClassifier):
+    """Names its backbone otherwise."""
+
+    def __init__(self, **arguments):
+        super().__init__(**arguments)
+        self.trunk = self.backbone
+        del self.backbone
+
+
+class TwoBackbones(ImageClassifier):
+    """As one that distils."""
+
+    def __init__(self, **arguments):
+        super().__init__(**arguments)
+        self.teacher_backbone = copy.deepcopy(self.backbone)
+
+
+class TakesTeacher(ImageClassifier):
+    def __init__(self, *args, teacher=None, **kwargs):
+        super().__init__(*args, **kwargs)
+
+
+class TakesTask(ImageClassifier):
+    def __init__(self, *args, task=None, **kwargs):
+        super().__init__(*args, **kwargs)
+
+
+@pytest.mark.parametrize(
+    ('task', 'message'),
+    [
+        (
+            'mmdet.Nothing',
+            "task='mmdet.Nothing' is not a registered model; give its scope too",
+        ),
+        ('MaskRCNNN', "task='MaskRCNNN' is not a registered model"),
+        (3, 'task=3 is not a registered model'),
+        ('lfi.Student', "task='lfi.Student' is a student already: name the model of the task alone"),
+        (
+            'mmpretrain.VisionTransformer',
+            "of no known family of tasks: a student is a model that inherits from .*mmpretrain's "
+            'ImageClassifier.*, or from the base of a family of your own, as docs/extend.md shows',
+        ),
+        (
+            NoBackbone,
+            'has no backbone: a student needs a task whose model has one backbone, named',
+        ),
+        (TwoBackbones, 'has backbone, teacher_backbone: a student needs a task whose model has one backbone'),
+        (TakesTeacher, "takes an argument 'teacher' of its own, which a student has too: rename it in"),
+        (TakesTask, "takes an argument 'task' of its own, which a student has too: rename it in"),
+    ],
+)
+def test_a_task_that_fits_no_student_is_refused(task, message):
+    refused(message, task=task, head=HEAD)
+
+
+def test_a_student_class_of_a_student_is_refused():
+    refused('is a student already', task=student_class('mmpretrain.ImageClassifier'), head=HEAD)
+
+
+def test_a_readout_that_does_not_fit_the_teacher_is_refused_before_training(make_classifier):
+    with pytest.raises(
+        ValueError, match='readout.text_dims=512, but the teacher embeds its texts in 24 dims'
+    ):
+        make_classifier(readout=dict(text_dims=512))
+
+
+@pytest.mark.parametrize('part', PARTS)
+def test_a_backbone_that_records_nothing_is_refused(make_classifier, part):
+    message = 'StudentImageClassifier needs an lfi.InteractionQueryViT .*got VisionTransformer'
+    with pytest.raises(TypeError, match=message):
+        make_classifier(backbone=PLAIN, supervision=parts(part))
+
+
+@pytest.mark.parametrize('part', ['interactions', 'logit_kd'])
+def test_more_classes_than_concepts_are_refused(make_classifier, part):
+    message = 'head.num_classes=4, but the teacher has 3 concepts'
+    with pytest.raises(ValueError, match=message):
+        make_classifier(teacher=dict(concepts=NAMES[:3]), supervision=parts(part))
+    # The background is no class.
+    with pytest.raises(ValueError, match=message):
+        make_classifier(teacher=dict(concepts=NAMES[:3], background=['sky']), supervision=parts(part))
+
+
+def test_a_teacher_without_a_reading_over_concepts_needs_a_loss_without_one(make_classifier):
+    teacher = dict(extractor=dict(type='legrad'))
+    reading = dict(positions_reading='scores', presence='image')
+    message = r'supervision.interactions: .*no reading over concepts: set loss.concepts_weight=0'
+    with pytest.raises(ValueError, match=message):
+        make_classifier(teacher=teacher, supervision=interactions(reading))
+    model = make_classifier(teacher=teacher, supervision=interactions(reading, concepts_weight=0))
+    assert 'loss_concepts' not in model.loss(*batch())
+
+
+def test_a_teacher_that_judges_by_itself_must_be_asked_about_all_classes(make_classifier):
+    taught = dict(supervision=parts('logit_kd'), teacher=dict(max_concepts=2))
+    with pytest.raises(ValueError, match='supervision.logit_kd: .*leave out teacher.max_concepts=2'):
+        make_classifier('vit_bias', **taught)
+    make_classifier('vit', **taught)
