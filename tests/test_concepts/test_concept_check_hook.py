@@ -2,13 +2,16 @@ from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
+import torch
 from lfi.concepts import ConceptBank, ConceptCheckHook
+from lfi.models import ByTexts, Student
 
 
-def check(names, classes, background=()):
+def check(names, classes, background=(), reads_labels=True):
     bank = ConceptBank((*names, *background), ('{}',), None, len(background))
     dataset = SimpleNamespace(metainfo=dict(classes=classes) if classes else {})
-    model = SimpleNamespace(teacher=SimpleNamespace(bank=bank))
+    family = SimpleNamespace(reads_labels=reads_labels)
+    model = SimpleNamespace(needs={'maps'}, teacher=SimpleNamespace(bank=bank), family=family)
     runner = SimpleNamespace(model=model, train_dataloader=SimpleNamespace(dataset=dataset))
     ConceptCheckHook().before_train(runner)
 
@@ -27,11 +30,27 @@ def test_concepts_that_begin_with_the_classes_pass(names, classes):
     check(names, classes)
 
 
-def test_a_model_without_a_teacher_passes():
+@pytest.mark.parametrize(
+    'model',
+    [
+        torch.nn.Identity(),
+        # A student whose parts need no teacher has none to show.
+        Student(
+            task='mmpretrain.ImageClassifier',
+            backbone=dict(type='lfi.InteractionQueryViT', arch='deit-tiny', img_size=32, patch_size=16),
+            supervision=dict(prior=dict(type='lfi.AffinityPrior')),
+        ),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+def test_a_model_without_a_teacher_passes(model):
     dataset = SimpleNamespace(metainfo=dict(classes=['cat']))
-    ConceptCheckHook().before_train(
-        SimpleNamespace(model=SimpleNamespace(), train_dataloader=SimpleNamespace(dataset=dataset))
-    )
+    loader = SimpleNamespace(dataset=dataset)
+    ConceptCheckHook().before_train(SimpleNamespace(model=model, train_dataloader=loader))
+
+
+def test_pretraining_that_reads_no_label_passes():
+    check(['dog', 'cat'], ['cat', 'dog'], reads_labels=False)
 
 
 @pytest.mark.parametrize(
@@ -52,13 +71,16 @@ def test_others_are_refused(names, classes, words):
     ('classes', 'words'),
     [
         (['cat', 'dog'], None),
-        (['dog', 'cat'], 'zero_shot.concepts must begin'),
-        (['a', 'b', 'c'], 'zero_shot 2'),
+        (['dog', 'cat'], r'predict_by\.concepts must begin'),
+        (['a', 'b', 'c'], 'predict_by 2 concepts'),
     ],
 )
-def test_what_a_zero_shot_classifier_names_is_compared_with_the_test_set(classes, words):
+def test_what_predicts_by_texts_names_is_compared_with_the_test_set(classes, words):
     dataset = SimpleNamespace(metainfo=dict(classes=classes))
-    model = SimpleNamespace(named_classes=('cat', 'dog'))
+    predict_by = ByTexts(concepts=['cat', 'dog'])
+    model = SimpleNamespace(
+        predict_by=predict_by, teacher_config=predict_by.teacher_of(dict(model='ViT-B-32'))
+    )
     augmented = SimpleNamespace(module=model)
     runner = SimpleNamespace(model=augmented, test_dataloader=SimpleNamespace(dataset=dataset))
     with pytest.raises(ValueError, match=words) if words else nullcontext():
