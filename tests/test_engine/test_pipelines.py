@@ -39,7 +39,7 @@ def test_padding_in_a_pipeline_is_refused_by_name(step):
 
 def test_a_pipeline_that_mixes_may_pad_where_a_cache_knows_it():
     steps = [dict(type='RandomCrop', crop_size=(64, 64)), dict(type='Pad', size=(64, 64))]
-    taught = dict(teacher={}, teacher_cache='maps')
+    taught = dict(teacher=dict(cache='maps'))
     cfg = config(*steps, model=taught)
     with pytest.raises(UsageError, match='pads by Pad'):
         check_pipelines(cfg)
@@ -62,7 +62,7 @@ def test_a_pipeline_that_mixes_may_pad_where_a_cache_knows_it():
 def test_a_pipeline_that_hands_on_rgb_to_an_online_teacher_is_refused_by_name(steps, name):
     with pytest.raises(UsageError, match=f'^train_dataloader: .* RGB images by {name}.*red as blue'):
         check_pipelines(config(*steps))
-    check_pipelines(config(*steps, model=dict(teacher={}, teacher_cache='maps')))
+    check_pipelines(config(*steps, model=dict(teacher=dict(cache='maps'))))
     check_pipelines(config(*steps, model={}))
     check_pipelines(config(dict(type='NumpyToPIL', to_rgb=True), dict(type='PILToNumpy', to_bgr=True)))
     check_pipelines(config(dict(type='NumpyToPIL'), dict(type='PILToNumpy')))
@@ -82,17 +82,17 @@ def test_normalising_before_an_online_teacher_is_refused_by_name():
     normalise = dict(type='mmcv.Normalize', mean=[0], std=[1])
     with pytest.raises(UsageError, match='Normalize, .*near-black .*data_preprocessor'):
         check_pipelines(config(normalise))
-    check_pipelines(config(normalise, model=dict(teacher={}, teacher_cache='maps')))
+    check_pipelines(config(normalise, model=dict(teacher=dict(cache='maps'))))
 
 
 @pytest.mark.parametrize('kind', ['lfi.VLMAttentionTeacher', 'mine.OwnVLMAttentionTeacher'])
 def test_a_model_that_holds_one_with_a_teacher_is_checked_too(kind):
-    taught = dict(type='lfi.LFIMaskRCNN', teacher=dict(type=kind))
+    taught = dict(type='lfi.Student', task='mmdet.MaskRCNN', teacher=dict(type=kind))
     holder, normalise = dict(type='SoftTeacher', detector=taught), dict(type='Normalize', mean=[0], std=[1])
     for step in (dict(type='Pad', size_divisor=32), normalise):
         with pytest.raises(UsageError, match=step['type']):
             check_pipelines(config(step, model=holder))
-    taught['teacher_cache'] = 'maps'
+    taught['teacher']['cache'] = 'maps'
     check_pipelines(config(normalise, model=holder))
 
 
@@ -105,13 +105,14 @@ def test_what_only_moves_pixels_passes_and_so_do_models_without_a_teacher():
     steps = [dict(type='RandomFlip', prob=0.5), dict(type='mmdet.FixShapeResize', width=64, height=64)]
     check_pipelines(config(*steps))
     check_pipelines(config(dict(type='Pad', size=(64, 64)), model={}))
+    check_pipelines(config(dict(type='Normalize'), model=dict(type='lfi.Student', teacher=None)))
     check_pipelines(Config(dict(model=dict(teacher={}), val_dataloader=None)))
 
 
 def cached(*pipeline, **wrapper):
     inner = dict(type='lfi.Shapes', pipeline=list(pipeline))
     dataset = dict(wrapper, dataset=inner) if wrapper else inner
-    return Config(dict(model=dict(teacher_cache='maps'), train_dataloader=dict(dataset=dataset)))
+    return Config(dict(model=dict(teacher=dict(cache='maps')), train_dataloader=dict(dataset=dataset)))
 
 
 @pytest.mark.parametrize('wrapper', [dict(), dict(type='RepeatDataset', times=2)])
@@ -156,9 +157,9 @@ def test_the_pipeline_to_which_a_hook_switches_is_checked_too(step, message):
 
 
 def test_a_hook_that_leaves_out_steps_by_name_is_refused():
-    cfg = config(model=dict(teacher={}, teacher_cache='maps'))
+    cfg = config(model=dict(teacher=dict(cache='maps')))
     cfg.custom_hooks = [dict(type='mmdet.YOLOXModeSwitchHook', num_last_epochs=15)]
-    with pytest.raises(UsageError, match='^YOLOXModeSwitchHook leaves out steps .*teacher_cache=None'):
+    with pytest.raises(UsageError, match='^YOLOXModeSwitchHook leaves out steps .*teacher.cache=None'):
         set_teacher_cache(cfg)
 
 

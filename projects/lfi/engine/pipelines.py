@@ -51,7 +51,7 @@ def check_pipelines(cfg: Config) -> None:
     if not taught:
         return
     _check_switches(cfg)
-    online = any((model['teacher'] or {}).get('cache') is None for model in taught)
+    online = any(model['teacher'].get('cache') is None for model in taught)
     data: dict[str, object] = {loader: (cfg.get(loader) or {}).get('dataset') for loader in LOADERS}
     data['custom_hooks'] = [{'pipeline': steps} for steps in switched_pipelines(hooks_of(cfg))]
     for part, datasets in data.items():
@@ -111,7 +111,7 @@ def refuse_padding(steps: Sequence[Mapping], part: str) -> None:
 def _check_captions(steps: Sequence[Mapping], taught: Sequence[Mapping], part: str) -> None:
     """Refuse captions that are read by other concepts than the teacher's: it would be asked about others."""
     lists = [step['concepts'] for step in steps if type_name(step) == 'LoadCaptionConcepts']
-    own = [model['teacher']['concepts'] for model in taught if 'concepts' in (model['teacher'] or ())]
+    own = [model['teacher']['concepts'] for model in taught if 'concepts' in model['teacher']]
     for concepts, theirs in product(lists, own):
         if concepts == theirs:
             continue
@@ -243,12 +243,12 @@ def switched_pipelines(hooks: Sequence[dict]) -> list[list[dict]]:
 
 def _taught_models(model: dict) -> list[dict]:
     """The config of a model with a teacher, and those inside it with one of ours."""
-    return [part for part in configs_in(model) if 'teacher' in part and (part is model or _has_ours(part))]
+    having = [part for part in configs_in(model) if isinstance(part.get('teacher'), dict)]
+    return [part for part in having if part is model or _is_ours(part['teacher'])]
 
 
-def _has_ours(model: dict) -> bool:
-    teacher = model['teacher']
-    return isinstance(teacher, dict) and 'type' in teacher and type_name(teacher).endswith(TEACHER)
+def _is_ours(teacher: dict) -> bool:
+    return 'type' in teacher and type_name(teacher).endswith(TEACHER)
 
 
 def _steps(value: object) -> Iterator[dict]:

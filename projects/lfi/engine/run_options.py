@@ -171,7 +171,7 @@ def draw_predictions(cfg: Config, folder: str) -> None:
         UsageError: The config has no such hook.
     """
     hook = (cfg.get('default_hooks') or {}).get('visualization')
-    interactions = 'teacher' in (cfg.get('model') or {})
+    interactions = (cfg.get('model') or {}).get('teacher') is not None
     if hook is None and not interactions:
         raise UsageError('--show-dir needs default_hooks.visualization in the config')
     folder = osp.abspath(folder)
