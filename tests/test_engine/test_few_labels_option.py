@@ -5,7 +5,7 @@ from lfi.config_files import tools_root
 from lfi.engine.config_loading import load_config
 from lfi.engine.few_labels_option import check_few_labels, set_few_labels
 from lfi.errors import UsageError
-from lfi.models import PriorImageClassifier
+from lfi.models import Student
 from mmengine.config import Config
 
 RECIPE = 'configs/baselines/logit-kd_vit-tiny_shapes.py'
@@ -100,14 +100,11 @@ def test_one_image_of_a_kind_is_enough(share):
         (dict(type='mmpretrain.ImageClassifier'), False),
         (dict(type='ImageClassifier', _scope_='mmpretrain'), False),
         (dict(type='ImageClassifier'), False),
-        (dict(type='lfi.FeatureDistillClassifier'), True),
-        (dict(type='lfi.LFIImageClassifier'), True),
-        (dict(type='lfi.LFIPretrainer'), True),
-        (dict(type='lfi.LFIMaskRCNN'), True),
-        (dict(type='lfi.LFIDetector', task='mmdet.RTMDet'), True),
-        (dict(type='lfi.PriorMaskRCNN'), True),
-        (dict(type='lfi.PriorDetector', task='mmdet.RTMDet'), True),
-        (dict(type=PriorImageClassifier), True),
+        (dict(type='lfi.Student', task='mmpretrain.ImageClassifier'), True),
+        (dict(type='lfi.Student'), True),
+        (dict(type='Student', _scope_='lfi'), True),
+        (dict(type='lfi.Student', task='mmdet.RTMDet'), True),
+        (dict(type=Student, task='mmseg.EncoderDecoder'), True),
     ],
 )
 def test_a_model_that_would_learn_from_hidden_labels_is_refused(model, known):
@@ -119,7 +116,9 @@ def test_a_model_that_would_learn_from_hidden_labels_is_refused(model, known):
         if known:
             check_few_labels(cfg)
             continue
-        with pytest.raises(UsageError, match='(ImageClassifier|MaskRCNN).* would learn from the label -1'):
+        with pytest.raises(
+            UsageError, match="would learn from the label -1.* task='mmpretrain.ImageClassifier'$"
+        ):
             check_few_labels(cfg)
 
 
@@ -131,14 +130,16 @@ def test_images_without_labels_are_in_no_mosaic():
         type='ConcatDataset', datasets=[dict(type='mmdet.MultiImageMixDataset', dataset=coco), folder]
     )
     for dataset in (both, beside, dict(type='RepeatDataset', dataset=both)):
-        cfg = dict(model=dict(type='lfi.LFIMaskRCNN'), train_dataloader=dict(dataset=dataset))
+        cfg = dict(
+            model=dict(type='lfi.Student', task='mmdet.MaskRCNN'), train_dataloader=dict(dataset=dataset)
+        )
         check_few_labels(Config(cfg))
         mixed = dict(type='mmdet.MultiImageMixDataset', dataset=dataset, pipeline=[])
         for outer in (mixed, dict(type='RepeatDataset', dataset=mixed)):
             cfg['train_dataloader'] = dict(dataset=outer)
             with pytest.raises(UsageError, match='MultiImageMixDataset .* would count as negatives. Put'):
                 check_few_labels(Config(cfg))
-            check_few_labels(Config({**cfg, 'model': dict(type='lfi.LFIPretrainer')}))
+            check_few_labels(Config({**cfg, 'model': dict(type='lfi.Student')}))
 
 
 MOSAIC = dict(type='lfi.RecordedCachedMosaic', img_scale=(64, 64))
@@ -153,14 +154,14 @@ def test_hidden_labels_are_in_no_mosaic_from_memory(step, switched):
     hooks = [dict(type='mmdet.PipelineSwitchHook', switch_epoch=1, switch_pipeline=pipeline)]
     cfg = Config(
         dict(
-            model=dict(type='lfi.LFIMaskRCNN'),
+            model=dict(type='lfi.Student', task='mmdet.MaskRCNN'),
             custom_hooks=hooks if switched else [],
             train_dataloader=dict(dataset=dict(type='lfi.FewLabels', labelled_images=1, dataset=shapes)),
         )
     )
     with pytest.raises(UsageError, match=r'Cached(Mosaic|MixUp) would mix images whose labels .* hides'):
         check_few_labels(cfg)
-    check_few_labels(Config({**cfg, 'model': dict(type='lfi.LFIPretrainer')}))
+    check_few_labels(Config({**cfg, 'model': dict(type='lfi.Student')}))
     # Where none is known nothing is learnt of any.
     cfg.train_dataloader.dataset.labelled_images = 0
     check_few_labels(cfg)

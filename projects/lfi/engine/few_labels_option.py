@@ -84,8 +84,8 @@ def check_few_labels(cfg: Config) -> None:
 
     Raises:
         UsageError: if the training data have `lfi.FewLabels` or `lfi.ImageFolder`, and the model is no
-            `lfi.Student`; or if they are mixed with other images, as in a mosaic: nothing
-            would say of which part the annotations are hidden.
+            `lfi.Student`; or if they are mixed with other images, as in a mosaic: nothing would say of which
+            part the annotations are hidden.
     """
     dataset = (cfg.get('train_dataloader') or {}).get('dataset') or {}
     if not _has_few_labels(dataset) or not cfg.get('model'):
@@ -107,9 +107,12 @@ def check_few_labels(cfg: Config) -> None:
             "labels beside it, in a dict(type='lfi.SemiSupervisedDataset', datasets=[...])"
         )
     if not is_student(cfg.model):
+        kind = cfg.model.type
+        scope = cfg.model.get('_scope_') or cfg.get('default_scope')
+        task = f'{scope}.{kind}' if scope and isinstance(kind, str) and '.' not in kind else kind
         raise UsageError(
-            f'model.type={cfg.model.type!r} would learn from the label -1 that lfi.FewLabels and '
-            f"lfi.ImageFolder give an image without a label: use type='lfi.Student', task={cfg.model.type!r}"
+            f'model.type={kind!r} would learn from the label -1 that lfi.FewLabels and lfi.ImageFolder give '
+            f"an image without a label: use type='lfi.Student', task={task!r}"
         )
 
 
