@@ -73,7 +73,7 @@ def test_other_labels_are_refused_where_they_choose(write_manifest, written, dat
     pipeline = [dict(type='lfi.LoadInteractionMaps')]
     cfg = Config(
         dict(
-            model=dict(teacher_cache=cache),
+            model=dict(teacher=dict(cache=cache)),
             train_dataloader=dict(dataset=dict(type='RepeatDataset', dataset=dataset, pipeline=pipeline)),
         )
     )
@@ -114,7 +114,7 @@ def test_a_model_that_reads_no_label_has_a_cache_that_no_label_chose(write_manif
     )
 
     def cfg(labels):
-        model = dict(type='lfi.LFIPretrainer', teacher_cache=write_manifest(labels))
+        model = dict(type='lfi.Student', teacher=dict(cache=write_manifest(labels)))
         return Config(dict(model=model, train_dataloader=data))
 
     with pytest.raises(UsageError, match="written with labels='known', and .* has labels='hidden'"):

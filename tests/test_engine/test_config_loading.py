@@ -62,7 +62,7 @@ def test_a_config_that_cannot_be_read_is_named_in_one_line(text, message, tmp_pa
 @pytest.mark.parametrize(
     ('key', 'message'),
     [
-        ('modle.teacher_cache', "the config has no 'modle'; did you mean model"),
+        ('modle.teacher.cache', "the config has no 'modle'; did you mean model"),
         ('train_dataloder.batch_size', "the config has no 'train_dataloder'; did you mean train_dataloader"),
         ('batch', "the config has no 'batch'; write it into the config"),
     ],

@@ -15,7 +15,7 @@ labelled_root = 'data/labelled'
 train_dataloader = dict(dataset=[dict(data_root=data_root), dict(data_root='data/cocoa')])
 val_dataloader = dict(dataset=dict(data_root=labelled_root))
 val_evaluator = dict(ann_file=data_root + 'val.json', outputs=('data/coco', 3, None))
-model = dict(teacher_cache=None)
+model = dict(teacher=dict(cache=None))
 """
 
 
@@ -41,7 +41,7 @@ def test_a_word_that_is_a_class_or_a_split_is_no_path():
         dict(
             data_root='./balloon',
             train_dataloader=dict(dataset=dict(dataset, metainfo=dict(classes=('balloon', 'cat')))),
-            model=dict(teacher=dict(concepts=['balloon'], cached=dict(teacher_cache='balloon'))),
+            model=dict(teacher=dict(concepts=['balloon'], cache='balloon')),
         )
     )
     spread_roots(cfg, dict(data_root='/mine'))
@@ -51,7 +51,7 @@ def test_a_word_that_is_a_class_or_a_split_is_no_path():
         ann_file='/mine/train.json',
         metainfo=dict(classes=('balloon', 'cat')),
     )
-    assert cfg.model.teacher == dict(concepts=['balloon'], cached=dict(teacher_cache='/mine'))
+    assert cfg.model.teacher == dict(concepts=['balloon'], cache='/mine')
 
 
 @pytest.mark.parametrize('root', ['.', './'])

@@ -9,6 +9,7 @@ from lfi.models import Student
 from mmengine.config import Config
 
 RECIPE = 'configs/baselines/logit-kd_vit-tiny_shapes.py'
+DETECTOR = dict(type='lfi.Student', task='mmdet.MaskRCNN')
 
 
 def recipe(**options):
@@ -154,7 +155,7 @@ def test_hidden_labels_are_in_no_mosaic_from_memory(step, switched):
     hooks = [dict(type='mmdet.PipelineSwitchHook', switch_epoch=1, switch_pipeline=pipeline)]
     cfg = Config(
         dict(
-            model=dict(type='lfi.Student', task='mmdet.MaskRCNN'),
+            model=DETECTOR,
             custom_hooks=hooks if switched else [],
             train_dataloader=dict(dataset=dict(type='lfi.FewLabels', labelled_images=1, dataset=shapes)),
         )

@@ -12,7 +12,7 @@ from lfi.engine import launch
 from lfi.engine.checkpoints.reading import load_from_local
 from lfi.engine.hooks.non_finite import NonFiniteError
 from lfi.errors import UsageError
-from lfi.models.students.distill import InteractionDistillMixin
+from lfi.models import SupervisionPart
 from lfi.structures.interaction_cache import CacheError
 from lfi.utils.options import check_whole
 from mmengine.fileio import get
@@ -60,12 +60,12 @@ def test_an_image_that_cannot_be_fetched_is_no_checkpoint():
     ('config', 'says'),
     [
         (
-            dict(type='lfi.LFIImageClasifier'),
-            "type='lfi.LFIImageClasifier' .*near it are lfi.LFIImageClassifier",
+            dict(type='lfi.Studnet'),
+            "type='lfi.Studnet' .*near it are lfi.Student",
         ),
         (
-            dict(type='LFIImageClassifier'),
-            "type='LFIImageClassifier' of the config lacks .* its project: write lfi.LFIImageClassifier$",
+            dict(type='Student'),
+            "type='Student' of the config lacks .* its project: write lfi.Student$",
         ),
         (
             dict(type='Zzzz'),
@@ -76,7 +76,7 @@ def test_an_image_that_cannot_be_fetched_is_no_checkpoint():
         *(
             (dict(type=f'lfi.{loss}', **{name: value}), f'{name}={value!r} must be a number above 0')
             for loss, name, value in (
-                ('LogitKDLoss', 'temperature', 'two'),
+                ('LogitKD', 'temperature', 'two'),
                 ('InteractionDistillLoss', 'positions_temperature', 'auto'),
                 ('InteractionDistillLoss', 'concepts_temperature', float('inf')),
             )
@@ -102,15 +102,20 @@ def test_an_image_that_cannot_be_fetched_is_no_checkpoint():
         ),
         *(
             (dict(type=f'lfi.{loss}', loss_weight=-1), 'loss_weight=-1 must be a number of 0 or more')
-            for loss in ('AffinityPrior', 'AttentionTransferLoss', 'LogitKDLoss')
+            for loss in ('AffinityPrior', 'PairwiseAffinity', 'LogitKD')
         ),
         (
             dict(type='lfi.InteractionDistillLoss', concepts_weight='2'),
             "'2' must be a number of 0",
         ),
         (
-            dict(type='lfi.PriorImageClassifier', backbone=dict(type='ResNet', depth=18)),
-            'PriorImageClassifier needs an lfi.InteractionQueryViT .*; got ResNet',
+            dict(
+                type='lfi.Student',
+                task='mmpretrain.ImageClassifier',
+                backbone=dict(type='ResNet', depth=18),
+                supervision=dict(prior=dict(type='lfi.AffinityPrior')),
+            ),
+            'StudentImageClassifier needs an lfi.InteractionQueryViT .*; got ResNet',
         ),
     ],
 )
@@ -134,7 +139,7 @@ def test_a_typo_in_what_the_runner_builds_itself():
 
 def test_what_is_not_implemented_keeps_its_traceback():
     with pytest.raises(NotImplementedError):
-        launch.run(lambda: InteractionDistillMixin.image_labels(None, [], 1))
+        launch.run(lambda: SupervisionPart()(None, None))
 
 
 def test_a_checkpoint_of_another_model_to_resume():

@@ -4,17 +4,15 @@ import pytest
 import torch
 from lfi.engine import FittingWeightsHook
 from lfi.errors import UsageError
-from lfi.models import LFIImageClassifier
-from lfi.models.students.classifiers import ClassActivationClassifier
+from lfi.models import ByClassActivation, ByHead, ByTexts
 from lfi.registry import HOOKS
 from torch import nn
 
 
 class Student(nn.Module):
-    training_only = ('readout',)
-
-    def __init__(self, width=4):
+    def __init__(self, width=4, predict_by=None):
         super().__init__()
+        self.predict_by = predict_by or ByHead()
         self.backbone = nn.Linear(3, width)
         self.backbone.write_back = 'gated'
         self.backbone.query_gate = nn.Parameter(torch.zeros(()))
@@ -48,7 +46,7 @@ def test_a_model_that_predicts_by_text_needs_its_read_out():
     model = Student()
     baseline = {name: value for name, value in model.state_dict().items() if not name.startswith('readout')}
     load(baseline, model)
-    model.predicts_by_text = True
+    model.predict_by = ByTexts()
     load(model.state_dict(), model)
     with pytest.raises(UsageError, match=r'2 parameters are missing, such as readout\.weight'):
         load(baseline, model)
@@ -62,13 +60,13 @@ ASKING = [
 
 @pytest.mark.parametrize('hook', ASKING, ids=['maps', 'pictures'])
 def test_a_model_that_is_asked_needs_its_read_out(hook):
-    model = Student()
+    model = Student(predict_by=ByClassActivation())
     model.readout.register_buffer('text_centre', torch.zeros(3))
     whole = model.state_dict()
     baseline = {name: value for name, value in whole.items() if not name.startswith('readout')}
     # Nothing of the read-out answers for it.
     load(baseline, model, [hook])
-    model.answers_by_readout = True
+    model.predict_by = ByHead()
     load(baseline, model, [HOOKS.build(dict(type='lfi.InteractionVisualizationHook'))])
     load(whole, model, [hook])
     with pytest.raises(
@@ -82,16 +80,9 @@ def test_a_model_that_is_asked_needs_its_read_out(hook):
 
 @pytest.mark.parametrize('hook', ASKING, ids=['maps', 'pictures'])
 def test_only_answers_over_locations_need_the_rivals(hook):
-    model = Student()
+    model = Student(predict_by=ByTexts())
     model.readout.register_buffer('rivals', torch.zeros(3))
     without = {name: value for name, value in model.state_dict().items() if name != 'readout.rivals'}
-    model.predicts_by_text = True
-    load(without, model)
-    model.answers_by_readout = True
     load(without, model)
     with pytest.raises(UsageError, match=r'has no readout\.rivals.*: set model\.readout\.rivalry=0$'):
         load(without, model, [hook])
-
-
-def test_class_activation_needs_no_read_out_and_other_students_do():
-    assert LFIImageClassifier.answers_by_readout and not ClassActivationClassifier.answers_by_readout
