@@ -70,7 +70,7 @@ def test_features_that_are_no_numbers_are_refused():
 
 def test_samples_without_features_or_labels_are_refused():
     sample = DataSample(metainfo=dict(img_path='x.png')).set_gt_label(-1)
-    with pytest.raises(ValueError, match=r'FirstChannel: the samples have no features; lfi\.LFIPretrainer'):
+    with pytest.raises(ValueError, match=r'FirstChannel: the samples have no features; lfi\.ByFeatures'):
         FirstChannel().process(None, [sample.to_dict()])
     sample.features = torch.zeros(2)
     with pytest.raises(ValueError, match=r'x\.png has no label: val_dataloader'):

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from lfi.errors import UsageError
 from lfi.evaluation.interaction_maps_hook import add_interactions, mirror_images, mirror_maps
-from lfi.models.losses import InteractionDistillLoss
+from lfi.models import Interactions
 from lfi.registry import HOOKS
 from lfi.structures import InteractionMaps
 from mmdet.structures import DetDataSample
@@ -20,6 +20,13 @@ class Bank(tuple):
     num_concepts = 5
 
 
+class Patches(torch.nn.Module):
+    patch_stride = (8, 8)
+
+    def patch_grid(self, *size):
+        return tuple(-(-side // stride) for side, stride in zip(size, self.patch_stride))
+
+
 class Model(torch.nn.Module):
     """Looks where the image is bright, concept c the more sharply the larger c is.
 
@@ -28,11 +35,12 @@ class Model(torch.nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.backbone = torch.nn.Identity()
+        self.backbone = Patches()
         self.pool = partial(F.avg_pool2d, kernel_size=8)
         # The text of a concept is its number.
         self.teacher = SimpleNamespace(bank=Bank('abcdef'), texts=torch.arange(6.0)[:, None])
-        self.interaction_loss = InteractionDistillLoss(positions_weight=1)
+        self.interactions = Interactions(loss=dict(positions_weight=1))
+        self.family = SimpleNamespace(reads_labels=True)
         self.asked = []
 
     def data_preprocessor(self, data, training):
@@ -218,7 +226,7 @@ def test_the_teachers_map_is_the_one_that_the_loss_compares_with():
     inputs = model.data_preprocessor(batch, False)['inputs']
     (teacher, _), student = model.teacher_answers(inputs, None), model.ask(inputs, model.teacher.texts, None)
     teacher = replace(teacher, presence=torch.arange(6).lt(5).float().expand(len(inputs), -1))
-    loss = model.interaction_loss(student, teacher)['loss_positions']
+    loss = model.interactions.loss(student, teacher)['loss_positions']
     assert torch.cat(divergences).mean().item() == pytest.approx(loss.item(), rel=1e-4)
 
 
@@ -253,7 +261,7 @@ def test_the_hook_acts_before_images_are_predicted(stage):
     batch = dict(inputs=images((32, 32)), data_samples=[sample])
     getattr(hook, stage)(SimpleNamespace(model=Model()), 0, batch)
     assert sample.interactions.concepts == [1]
-    with pytest.raises(TypeError, match='needs a model that learns from interactions.*got Identity'):
+    with pytest.raises(TypeError, match='learns from lfi.Interactions, got Identity'):
         getattr(hook, stage)(SimpleNamespace(model=torch.nn.Identity()), 0, batch)
 
 
@@ -266,11 +274,11 @@ def test_test_time_augmentation_is_refused_before_the_run():
 
 def test_a_cache_of_training_images_is_refused_before_the_run():
     model = Model()
-    model._teacher_cache = 'cache'
+    model.teacher_cfg = dict(cache='cache')
     hook = HOOKS.build(dict(type='lfi.InteractionMapsHook'))
     with pytest.raises(UsageError, match="model.teacher.cache='cache' holds training images alone"):
         hook.before_run(SimpleNamespace(model=model))
-    model._teacher_cache = None
+    model.teacher_cfg = dict(cache=None)
     hook.before_run(SimpleNamespace(model=model))
 
 
@@ -295,7 +303,7 @@ def test_the_teacher_is_told_the_labels_by_which_training_asks(fields, reads_lab
             return super().teacher_answers(images, valid_sizes)
 
     model = Told()
-    model.reads_labels = reads_labels
+    model.family = SimpleNamespace(reads_labels=reads_labels)
     sample = sample_of(DataSample, (32, 32), regions={4: None, 1: None, 5: None}, **fields)
     add_interactions(model, dict(inputs=images((32, 32)), data_samples=[sample]))
     (labels,) = told

@@ -13,12 +13,17 @@ from mmengine.structures import InstanceData
 from mmengine.visualization import Visualizer
 
 
+class Patches(torch.nn.Module):
+    def patch_grid(self, height, width):
+        return 4, 4
+
+
 class Model(torch.nn.Module):
     """Teacher's maps grow to the right, the student's downwards."""
 
     def __init__(self):
         super().__init__()
-        self.backbone = torch.nn.Identity()
+        self.backbone, self.interactions = Patches(), torch.nn.Identity()
         self.teacher = SimpleNamespace(bank=SimpleNamespace(names=('cat', 'dog')))
         self.teacher_cfg = dict(type='lfi.VLMAttentionTeacher', model='x')
         self.modes, self.asked = [], []
@@ -156,7 +161,7 @@ def test_what_cannot_be_drawn_says_why(runner):
     with pytest.raises(ValueError, match='interval=0 must be at least 1'):
         InteractionVisualizationHook(interval=0)
     runner.model = torch.nn.Identity()
-    with pytest.raises(TypeError, match='needs a model that learns from interactions.*got Identity'):
+    with pytest.raises(TypeError, match='learns from lfi.Interactions, got Identity'):
         InteractionVisualizationHook().before_train(runner)
 
 

@@ -23,7 +23,7 @@ def test_a_recommendation_says_whether_it_is_significant():
     found = dict(positions_reading=close, presence=one)
     text = recommendation('gem', found)
     assert text == (
-        "Recommended for gem: model.reading=dict(positions_reading='share', presence='image'): 'share' is "
-        "ahead of 'scores' by 2 ± 2 points of the pointing game (not significantly different); 'image' is "
+        "Recommended for gem: model.supervision.interactions.reading=dict(positions_reading='share', "
+        "presence='image'): 'share' is ahead of 'scores' by 2 ± 2 points of the pointing game (not significantly different); 'image' is "
         'all that these maps have.'
     )
