@@ -43,6 +43,7 @@ def cache_of(model: Mapping[str, Any]) -> str | None:
 
 def online(model: Mapping[str, Any]) -> dict[str, Any]:
     """A model's config whose teacher, if any, is asked and not read from a cache."""
-    if cache_of(model) is None:
+    teacher = model.get('teacher')
+    if teacher is None:
         return dict(model)
-    return {**model, 'teacher': {**model['teacher'], 'cache': None}}
+    return {**model, 'teacher': {name: value for name, value in teacher.items() if name != 'cache'}}
