@@ -248,7 +248,7 @@ def test_a_baseline_predicts_and_says_that_it_answers_no_texts(make_student, cla
     inferencer = InteractionInferencer(*control, device='cpu')
     (own,) = inferencer(noise(64, 64))['predictions']
     assert own.texts == () and own.prediction.pred_score.shape == (20,)
-    with pytest.raises(ValueError, match='cannot be answered: PriorImageClassifier has no read-out'):
+    with pytest.raises(ValueError, match='cannot be answered: StudentImageClassifier has no read-out'):
         inferencer(noise(64, 64), texts=TEXTS)
 
     # The control's weights in the config of the method, whose gates are closed.
@@ -323,7 +323,7 @@ def test_a_read_out_that_lacks_a_part_answers_no_texts(classifier, tmp_path):
 def test_a_zero_shot_model_answers_the_classes_of_its_test(classifier):
     cfg, checkpoint = classifier
     cfg = deepcopy(cfg)
-    cfg.model.update(type='lfi.LFIZeroShotClassifier', zero_shot=dict(concepts=TEXTS, templates=['{}']))
+    cfg.model.update(head=None, predict_by=dict(type='lfi.ByTexts', concepts=TEXTS, templates=['{}']))
     (result,) = InteractionInferencer(cfg, checkpoint, device='cpu')(noise(64, 64))['predictions']
     assert result.texts == tuple(TEXTS) and result.maps.shape == (3, 8, 8)
     torch.testing.assert_close(result.prediction.pred_score, result.presence.logit().softmax(0))
@@ -339,7 +339,7 @@ def test_a_zero_shot_model_answers_the_classes_of_its_test(classifier):
 def test_a_zero_shot_model_names_its_own_classes(classifier, tmp_path):
     cfg, checkpoint = classifier
     cfg = deepcopy(cfg)
-    cfg.model.update(type='lfi.LFIZeroShotClassifier', zero_shot=dict(concepts=TEXTS, templates=['{}']))
+    cfg.model.update(head=None, predict_by=dict(type='lfi.ByTexts', concepts=TEXTS, templates=['{}']))
     state = torch.load(checkpoint)['state_dict']
     # As a Runner writes it, with the classes of the training.
     meta = dict(dataset_meta=dict(classes=('ring', 'star')))

@@ -10,9 +10,9 @@ import torch
 from lfi.apis import InteractionInferencer, StudentReader, TeacherReader
 from lfi.apis.image_pipeline import UnfitImageError
 from lfi.datasets import Shapes
-from lfi.models.teachers import PixelFormat
 from lfi.pseudo_labels import LabelRules, label_image
 from lfi.registry import MODELS, TEACHERS
+from lfi.structures import PixelFormat
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
@@ -55,7 +55,8 @@ def student(cfg, tmp_path):
 @pytest.mark.parametrize('positions', ['scores', 'share'])
 @pytest.mark.parametrize('presence', ['image', 'best-location'])
 def test_a_teacher_is_read_as_the_config_says(cfg, images, positions, presence):
-    cfg.model.reading = dict(positions_reading=positions, presence=presence)
+    reading = dict(positions_reading=positions, presence=presence)
+    cfg.model.supervision.interactions.reading = reading
     reader = TeacherReader(cfg, device='cpu')
     assert reader.concepts == tuple(Shapes.class_names())
     teacher = TEACHERS.build(cfg.model.teacher)
@@ -81,12 +82,13 @@ def test_a_teacher_is_asked_about_other_texts(cfg, images):
 
 
 def test_no_label_decides_presence(cfg):
-    cfg.model.reading.presence = 'label'
+    reading = cfg.model.supervision.interactions.reading
+    reading.presence = 'label'
     reader = TeacherReader(cfg, device='cpu')
     assert reader.reading.presence == 'image' and reader.presence_threshold == 0.05
-    cfg.model.reading.presence = 'best-location'
+    reading.presence = 'best-location'
     assert TeacherReader(cfg, device='cpu').presence_threshold == 0.6
-    cfg.model.pop('reading')
+    cfg.model.supervision.interactions.pop('reading')
     assert TeacherReader(cfg, device='cpu').reading.positions_reading == 'scores'
 
 

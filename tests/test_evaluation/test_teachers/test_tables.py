@@ -24,6 +24,6 @@ def test_a_recommendation_says_whether_it_is_significant():
     text = recommendation('gem', found)
     assert text == (
         "Recommended for gem: model.supervision.interactions.reading=dict(positions_reading='share', "
-        "presence='image'): 'share' is ahead of 'scores' by 2 ± 2 points of the pointing game (not significantly different); 'image' is "
-        'all that these maps have.'
+        "presence='image'): 'share' is ahead of 'scores' by 2 ± 2 points of the pointing game (not "
+        "significantly different); 'image' is all that these maps have."
     )
