@@ -14,8 +14,8 @@ import lfi  # noqa: F401
 import numpy as np
 import torch
 from lfi.engine.machine import machine
-from lfi.models.teachers import PixelFormat, VLMAttentionTeacher
-from lfi.structures import pack
+from lfi.models import VLMAttentionTeacher
+from lfi.structures import PixelFormat, pack
 from lfi.structures.interaction_cache import CacheManifest, CacheWriter, keys_of
 from pairs import HEADER, add_rounds, time_pairs
 

@@ -19,8 +19,8 @@ import open_clip
 import torch
 from cached_batch import write_cache
 from lfi.engine.machine import machine
+from lfi.models.students.student import ARGUMENTS
 from lfi.registry import MODELS
-from lfi.utils.modules import training_only_of
 from mmdet.structures import DetDataSample
 from mmdet.structures.mask import BitmapMasks
 from mmengine.config import Config
@@ -57,13 +57,12 @@ def build(
     own.init_cfg = None
     cfg.data_preprocessor.batch_augments = None
     if way == 'baseline':
-        for key in training_only_of(MODELS.get(cfg.type)):
+        for key in ARGUMENTS:
             cfg.pop(key, None)
-        cfg.type = 'MaskRCNN'
+        cfg.type = cfg.pop('task')
         cfg.backbone = own
     else:
-        cfg.teacher.update(pretrained=None, allow_random=True)
-        cfg.teacher_cache = cache
+        cfg.teacher.update(pretrained=None, allow_random=True, cache=cache)
     torch.manual_seed(0)
     return MODELS.build(dict(cfg, _scope_='mmdet')).to(device).train()
 

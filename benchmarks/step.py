@@ -68,14 +68,19 @@ def student(args: argparse.Namespace, asked: bool) -> dict:
     )
 
 
-def build(args: argparse.Namespace, lfi_model: bool, asked: bool, **lfi_arguments) -> torch.nn.Module:
+def build(
+    args: argparse.Namespace, learns: bool, asked: bool = True, cache: str | None = None
+) -> torch.nn.Module:
+    """A classifier that learns from the teacher's interactions, or by the task loss alone."""
     cfg = dict(
-        type='lfi.LFIImageClassifier' if lfi_model else 'mmpretrain.ImageClassifier',
+        type='mmpretrain.ImageClassifier',
         **student(args, asked),
         data_preprocessor=dict(mean=[127.5] * 3, std=[64.0] * 3, to_rgb=True),
     )
-    if lfi_model:
+    if learns:
         cfg |= dict(
+            type='lfi.Student',
+            task='mmpretrain.ImageClassifier',
             teacher=dict(
                 type='lfi.VLMAttentionTeacher',
                 model=args.teacher,
@@ -84,9 +89,9 @@ def build(args: argparse.Namespace, lfi_model: bool, asked: bool, **lfi_argument
                 max_concepts=args.max_concepts,
                 input_size=args.teacher_size,
                 allow_random=True,
+                cache=cache,
             ),
-            readout=dict(text_dims=512),
-            **lfi_arguments,
+            supervision=dict(interactions=dict(type='lfi.Interactions')),
         )
     return MODELS.build(cfg).train()
 
@@ -96,8 +101,8 @@ def main() -> None:
     init_default_scope('mmpretrain')
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     torch.manual_seed(0)
-    ours = build(args, True, asked=True).to(device)
-    same_student = build(args, False, asked=True).to(device)
+    ours = build(args, True).to(device)
+    same_student = build(args, False).to(device)
     plain_student = build(args, False, asked=False).to(device)
     shape = (args.img_size, args.img_size)
     samples = [
@@ -114,7 +119,7 @@ def main() -> None:
     data = ours.data_preprocessor(raw, training=True)
     folder = tempfile.TemporaryDirectory()
     write_cache(folder.name, ours, data)
-    cached = build(args, True, asked=True, teacher_cache=folder.name).to(device)
+    cached = build(args, True, cache=folder.name).to(device)
     visual = ours.teacher.to(device).visual
     teacher_images = torch.randn(args.batch_size, 3, *ours.teacher.input_size, device=device).contiguous(
         memory_format=torch.channels_last
