@@ -86,7 +86,7 @@ def main() -> None:
         ('forward + backward, asked', forward_backward, asked),
     ):
         timed = time_pairs(partial(step, student), partial(step, plain), args.rounds)
-        print(timed.row(name), flush=True)
+        print(timed.row(name, args.batch_size), flush=True)
 
 
 if __name__ == '__main__':

@@ -73,7 +73,8 @@ def main() -> None:
         )
         print(HEADER)
         timed = time_pairs(lambda: writer.write(0, np.concatenate([pack(ask())])), bare, args.rounds)
-    print(timed.row('teacher asked about a batch, maps written / bare teacher forward'))
+    name = 'teacher asked about a batch, maps written / bare teacher forward'
+    print(timed.row(name, args.batch_size))
     print(f'\nRate: {1 / timed.ratio:.1%} of the bare forward pass')
 
 

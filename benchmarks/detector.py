@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Callable
-from itertools import accumulate
 from pathlib import Path
 
 import lfi  # noqa: F401
@@ -21,6 +19,7 @@ from cached_batch import write_cache
 from lfi.engine.machine import machine
 from lfi.models.students.student import ARGUMENTS
 from lfi.registry import MODELS
+from memory import peak_memory
 from mmdet.structures import DetDataSample
 from mmdet.structures.mask import BitmapMasks
 from mmengine.config import Config
@@ -67,9 +66,19 @@ def build(
     return MODELS.build(dict(cfg, _scope_='mmdet')).to(device).train()
 
 
+def image_tower(student: torch.nn.Module) -> torch.nn.Module:
+    """The image tower of a student's teacher, which takes the teacher's input size."""
+    name, teacher = student.teacher_config['model'], student.teacher
+    if name not in open_clip.list_models():
+        return teacher.visual
+    # open_clip's own forward pass takes one input size only.
+    return open_clip.create_model(name, force_image_size=teacher.input_size).visual.eval()
+
+
 def make_batch(args: argparse.Namespace) -> dict:
     """A batch of noise, with boxes of all sizes and their masks."""
     height, width = args.size
+    num_classes = Config.fromfile(args.config).model.roi_head.bbox_head.num_classes
     generator = torch.Generator().manual_seed(0)
     samples = []
     for i in range(args.batch_size):
@@ -89,7 +98,7 @@ def make_batch(args: argparse.Namespace) -> dict:
         )
         sample.gt_instances = InstanceData(
             bboxes=boxes,
-            labels=torch.randint(0, 80, (args.objects,), generator=generator),
+            labels=torch.randint(0, num_classes, (args.objects,), generator=generator),
             masks=BitmapMasks(masks.numpy(), height, width),
         )
         sample.ignored_instances = InstanceData(bboxes=torch.zeros(0, 4))
@@ -116,23 +125,6 @@ def make_step(args: argparse.Namespace, model: torch.nn.Module, device: torch.de
     return step
 
 
-def peak_memory(model: torch.nn.Module, step: Callable[[], None], device: torch.device) -> float:
-    """The most memory, in MiB, that the tensors of the model and of a step hold at a time."""
-    own = sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers()))
-    if device.type == 'cuda':
-        before = torch.cuda.memory_allocated()
-        torch.cuda.reset_peak_memory_stats()
-        step()
-        return (own + torch.cuda.max_memory_allocated() - before) / 2**20
-    with torch.profiler.profile(
-        activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
-    ) as profile:
-        step()
-    events = [e for e in profile.profiler.kineto_results.events() if e.name() == '[memory]']
-    events.sort(key=lambda event: event.start_ns())
-    return (own + max(accumulate(event.nbytes() for event in events))) / 2**20
-
-
 def main() -> None:
     args = parse_args()
     init_default_scope('mmdet')
@@ -144,11 +136,7 @@ def main() -> None:
             write_cache(folder, online, data)
         cached, baseline = build(args, 'cached', device, folder), build(args, 'baseline', device)
         input_size = online.teacher.input_size
-        # open_clip's own forward pass takes one input size only.
-        plain = open_clip.create_model(
-            Config.fromfile(args.config).model.teacher.model, force_image_size=input_size
-        )
-        visual = plain.visual.to(device, memory_format=torch.channels_last).eval()
+        visual = image_tower(online).to(device, memory_format=torch.channels_last)
         teacher_images = torch.randn(args.batch_size, 3, *input_size, device=device)
         teacher_images = teacher_images.contiguous(memory_format=torch.channels_last)
         stored = [sample.interaction_maps for sample in data['data_samples']]
@@ -167,7 +155,7 @@ def main() -> None:
             'LFI step / (baseline + teacher forward)': (steps[2], baseline_and_teacher),
         }
         for name, (ours, peer) in pairs.items():
-            print(time_pairs(ours, peer, args.rounds).row(name), flush=True)
+            print(time_pairs(ours, peer, args.rounds).row(name, args.batch_size), flush=True)
         ours, peer = (
             peak_memory(model, step, device) for model, step in ((cached, steps[1]), (baseline, steps[0]))
         )

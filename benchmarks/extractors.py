@@ -73,7 +73,7 @@ def main() -> None:
             extractor = EXTRACTORS.get(name)(visual)
             many, one = (partial(extractor, images, asked) for asked in (texts, texts[:1]))
             timed = time_pairs(many, one, args.rounds)
-            print(timed.row(f'{name}, {model}'), flush=True)
+            print(timed.row(f'{name}, {model}', args.batch_size), flush=True)
 
 
 if __name__ == '__main__':

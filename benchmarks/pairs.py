@@ -24,16 +24,23 @@ class Paired:
         """Median over the rounds of ours / peer."""
         return statistics.median(a / b for a, b in zip(self.ours, self.peer))
 
-    def row(self, name: str) -> str:
-        """A table row: both medians in milliseconds, the median ratio and its quartiles."""
+    def row(self, name: str, images: int) -> str:
+        """A table row: both medians in milliseconds, the median ratio and its quartiles, and our images/s.
+
+        Args:
+            name: of the pair.
+            images: of a batch.
+        """
         ratios = [a / b for a, b in zip(self.ours, self.peer)]
         low, _, high = statistics.quantiles(ratios, n=4)
         ours, peer = (1e3 * statistics.median(x) for x in (self.ours, self.peer))
-        return f'| {name} | {ours:.1f} | {peer:.1f} | {self.ratio:.3f} | {low:.3f} to {high:.3f} |'
+        rate = f'{1e3 * images / ours:,.1f}'
+        return f'| {name} | {ours:.1f} | {peer:.1f} | {self.ratio:.3f} | {low:.3f} to {high:.3f} | {rate} |'
 
 
 HEADER = (
-    '| what | ours, ms | peer, ms | ratio, median of pairs | quartiles |\n| --- | --- | --- | --- | --- |'
+    '| what | ours, ms | peer, ms | ratio, median of pairs | quartiles | ours, images/s |\n'
+    '| --- | --- | --- | --- | --- | --- |'
 )
 
 

@@ -1,4 +1,4 @@
-"""What LFI costs: a training step, the teacher online or cached, against a step with the task loss alone.
+"""What LFI costs: a training step, the teacher online or cached, against one of the task loss or a baseline.
 
     python benchmarks/step.py                    # ViT-B/16 and CLIP ViT-B/16, random weights
     python benchmarks/step.py --teacher FOLDER --extractor dense --teacher-size 160 \
@@ -18,12 +18,19 @@ from cached_batch import write_cache
 from lfi.engine.machine import machine
 from lfi.models import InteractionQueryViT
 from lfi.registry import MODELS
+from memory import peak_memory
 from mmengine.registry import init_default_scope
 from mmpretrain.structures import DataSample
 from pairs import HEADER, add_rounds, time_pairs
 
 STUDIED = dict(embed_dims=128, num_layers=6, num_heads=4, feedforward_channels=256)
 """The ViT of the studies on photos, without stem and prior, as its plain peer."""
+SUPERVISION = {
+    'LFI': dict(interactions=dict(type='lfi.Interactions')),
+    'logit KD': dict(logit_kd=dict(type='lfi.LogitKD')),
+    'dense features': dict(dense_features=dict(type='lfi.DenseFeatures')),
+}
+"""The parts by which a student learns from the teacher."""
 
 
 def parse_args() -> argparse.Namespace:
@@ -69,15 +76,15 @@ def student(args: argparse.Namespace, asked: bool) -> dict:
 
 
 def build(
-    args: argparse.Namespace, learns: bool, asked: bool = True, cache: str | None = None
+    args: argparse.Namespace, learns: str | None, asked: bool = True, cache: str | None = None
 ) -> torch.nn.Module:
-    """A classifier that learns from the teacher's interactions, or by the task loss alone."""
+    """A classifier that learns by one of `SUPERVISION`, or by the task loss alone."""
     cfg = dict(
         type='mmpretrain.ImageClassifier',
         **student(args, asked),
         data_preprocessor=dict(mean=[127.5] * 3, std=[64.0] * 3, to_rgb=True),
     )
-    if learns:
+    if learns is not None:
         cfg |= dict(
             type='lfi.Student',
             task='mmpretrain.ImageClassifier',
@@ -86,12 +93,12 @@ def build(
                 model=args.teacher,
                 extractor=dict(type=args.extractor),
                 concepts=[f'thing {i}' for i in range(args.num_classes)],
-                max_concepts=args.max_concepts,
+                max_concepts=args.max_concepts if learns == 'LFI' else None,
                 input_size=args.teacher_size,
                 allow_random=True,
                 cache=cache,
             ),
-            supervision=dict(interactions=dict(type='lfi.Interactions')),
+            supervision=SUPERVISION[learns],
         )
     return MODELS.build(cfg).train()
 
@@ -101,9 +108,10 @@ def main() -> None:
     init_default_scope('mmpretrain')
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     torch.manual_seed(0)
-    ours = build(args, True).to(device)
-    same_student = build(args, False).to(device)
-    plain_student = build(args, False, asked=False).to(device)
+    ours = build(args, 'LFI').to(device)
+    same_student = build(args, None).to(device)
+    plain_student = build(args, None, asked=False).to(device)
+    logits, features = (build(args, name).to(device) for name in ('logit KD', 'dense features'))
     shape = (args.img_size, args.img_size)
     samples = [
         DataSample(metainfo=dict(img_shape=shape, img_path=f'batch/{i}.jpg')).set_gt_label(
@@ -119,7 +127,7 @@ def main() -> None:
     data = ours.data_preprocessor(raw, training=True)
     folder = tempfile.TemporaryDirectory()
     write_cache(folder.name, ours, data)
-    cached = build(args, True, cache=folder.name).to(device)
+    cached = build(args, 'LFI', cache=folder.name).to(device)
     visual = ours.teacher.to(device).visual
     teacher_images = torch.randn(args.batch_size, 3, *ours.teacher.input_size, device=device).contiguous(
         memory_format=torch.channels_last
@@ -153,11 +161,24 @@ def main() -> None:
         f'LFI step / ({task_only} + teacher forward)': (ours, lambda: step_and_teacher(same_student)),
         f'LFI step / ({task_only_plain} + teacher forward)': (ours, lambda: step_and_teacher(plain_student)),
         f'LFI step / ({task_only_plain})': (ours, lambda: step(plain_student)),
+        'LFI step / (same student, logit KD)': (ours, lambda: step(logits)),
+        'LFI step / (same student, dense features)': (ours, lambda: step(features)),
         f'LFI step, cached teacher / ({task_only})': (cached, lambda: step(same_student)),
         f'LFI step, cached teacher / ({task_only_plain})': (cached, lambda: step(plain_student)),
     }
     for name, (model, peer) in pairs.items():
-        print(time_pairs(lambda model=model: step(model), peer, args.rounds).row(name), flush=True)
+        timed = time_pairs(lambda model=model: step(model), peer, args.rounds)
+        print(timed.row(name, args.batch_size), flush=True)
+    print('\n| a step of | peak memory, MiB |\n| --- | --- |')
+    for name, model in {
+        task_only_plain: plain_student,
+        task_only: same_student,
+        'LFI, cached teacher': cached,
+        'LFI': ours,
+        'logit KD': logits,
+        'dense features': features,
+    }.items():
+        print(f'| {name} | {peak_memory(model, lambda model=model: step(model), device):,.0f} |', flush=True)
 
 
 if __name__ == '__main__':
