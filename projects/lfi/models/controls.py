@@ -49,8 +49,9 @@ class Control(nn.Module):
 class OtherImage(Control):
     """Each image learns from what the teacher says of another image of the batch.
 
-    What helps then is not image-specific. Labels stay with their images, and raise the presence of their
-    concepts where the other image was asked about them too.
+    A gain that is left cannot come from what is image-specific. Labels stay with their images, and raise the
+    presence of their concepts where the other image was asked about them too. Where images are mixed
+    (Mixup, CutMix), the other one may show a part of this image.
 
     Raises:
         ValueError: in a step of one image alone, for which the control would be the method.
@@ -72,7 +73,8 @@ class OtherImage(Control):
             features = ImageFeatures(
                 _another(features.pooled), _another(features.scores), _another(features.locations)
             )
-        return Targets(maps, features, None if scores is None else _another(scores))
+        scores = None if scores is None else _another(scores)
+        return replace(targets, maps=maps, features=features, class_scores=scores)
 
 
 def maps_of_another_image(maps: InteractionMaps) -> InteractionMaps:
@@ -120,7 +122,7 @@ class ShuffledLocations(Control):
             locations = features.locations
             valid = torch.ones_like(locations[:, 0], dtype=torch.bool)
             features = replace(features, locations=_shuffled(locations, valid))
-        return Targets(maps, features, targets.class_scores)
+        return replace(targets, maps=maps, features=features)
 
 
 def _shuffled(values: Tensor, valid: Tensor) -> Tensor:

@@ -22,8 +22,8 @@ class Targets:
     Args:
         maps: where each concept is, with its presence.
         features: the images' embeddings, and those of each location.
-        class_scores: (B, C), logits of the bank's concepts for each image. Their softmax over the classes is
-            the zero-shot answer.
+        class_scores: (B, C), logits of the bank's concepts for each image, of which a student takes those of
+            its classes. Their softmax is the zero-shot answer.
     """
 
     maps: InteractionMaps | None = None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from torch import nn
+
 from lfi.models.controls import Control
 from lfi.models.readout import check_text_dims
 from lfi.models.supervision import SupervisionPart
@@ -58,8 +60,11 @@ def _build_part(name: str, config: Any) -> SupervisionPart:
         raise ValueError(
             f"{option}={config!r} must be a config with a type, as dict(type='lfi.Interactions'), or None"
         )
-    if not name.isidentifier() or name == 'predict_by':
-        raise ValueError(f'supervision has a part named {name!r}: take a word of letters, digits and _')
+    if not name.isidentifier() or name == 'predict_by' or hasattr(nn.ModuleDict, name):
+        raise ValueError(
+            f'supervision has a part named {name!r}, which is taken, or no word of letters, digits and _: '
+            'take another name'
+        )
     try:
         part = MODELS.build(dict(config))
     except KeyError as error:
@@ -135,6 +140,6 @@ def check_teacher(
         )
     for name, part in parts.items():
         try:
-            part.check_teacher(teacher, num_classes)
+            part.check_teacher(teacher)
         except ValueError as error:
             raise ValueError(f'supervision.{name}: {error}') from error

@@ -193,7 +193,7 @@ class ByTexts(PredictBy):
 
     def _scores_of(self, student: Any, inputs: Tensor) -> Tensor:
         with student.backbone.record_interactions(self.questions(student)) as record:
-            features = student.backbone(inputs)
+            features = student.extract_feat(inputs)
         return self.scores(student, features, record.states)
 
     def questions(self, student: Any) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -127,7 +128,7 @@ class Student(_TaskModel):
             'predict_by', {} if predict_by is None else predict_by, type=self.family.predicts_by
         )
         self.teacher_cfg = None if teacher is None else self.predict_by.teacher_of(teacher)
-        parts = build_supervision(supervision or {}, self.family, self.teacher_cfg)
+        parts = build_supervision({} if supervision is None else supervision, self.family, self.teacher_cfg)
         self.readout = self._build_readout(readout, parts)
         if parts or self.readout is not None:
             self._require_asked_backbone()
@@ -139,6 +140,7 @@ class Student(_TaskModel):
         self.needs = needs_of(parts.values())
         if self.needs:
             check_images(self.data_preprocessor, self.teacher_config.get('cache'))
+        self._check_rivalry()
         freeze_unread(self.backbone, self.readout, self._reads())
         self.predict_by.check(self)
 
@@ -158,14 +160,16 @@ class Student(_TaskModel):
         built: InteractionReadout = build_part(
             'readout', arguments, type='lfi.InteractionReadout', **defaults
         )
-        compares = any({'concept_scores', 'presence'} & part.reads for part in parts.values())
-        if parts and built.rivalry and not compares:
-            raise ValueError(
-                f'readout.rivalry={built.rivalry} weighs answers by the scores over concepts, which learn '
-                'nothing where concepts_weight and presence_weight of supervision.interactions.loss are 0: '
-                'remove it'
-            )
         return built
+
+    def _check_rivalry(self) -> None:
+        """Raise a ValueError if answers would be weighed by scores over concepts that no part trains."""
+        trained = {'concept_scores', 'presence'} & self._reads()
+        if self.parts and self.readout is not None and self.readout.rivalry and not trained:
+            raise ValueError(
+                f'readout.rivalry={self.readout.rivalry} weighs answers by the scores over concepts, which '
+                'learn nothing where concepts_weight and presence_weight of lfi.Interactions are 0: remove it'
+            )
 
     def _text_dims(self) -> int:
         """The width of the teacher's text space, by its config."""
@@ -244,10 +248,13 @@ class Student(_TaskModel):
         Raises:
             TypeError: if the student reads a cache.
         """
+        cache = self.teacher_config.get('cache')
+        if cache is not None:
+            raise TypeError(f'model.teacher.cache={cache!r} stands in for the teacher: set it to None')
         if not isinstance(self.teacher, VLMAttentionTeacher):
             raise TypeError(
-                f'model.teacher.cache={self.teacher_config.get("cache")!r} stands in for the teacher: set it '
-                'to None'
+                f'{type(self.teacher).__name__} does not say what it sees of all concepts: take a '
+                'VLMAttentionTeacher'
             )
         return self.teacher
 
@@ -329,6 +336,9 @@ class Student(_TaskModel):
         """What each part learns towards, as the control has it; None for parts without a teacher."""
         grid = StudentGrid.of(self.backbone, view.size)
         said = self.teacher.targets(view, grid, self.needs) if self.needs else None
+        if said is not None and said.class_scores is not None:
+            # The classes are the bank's first concepts.
+            said = replace(said, class_scores=said.class_scores[:, : self.family.num_classes(self)])
         if said is not None and self.control is not None and self.training:
             said = self.control.change_targets(said)
         read = {}
@@ -541,7 +551,7 @@ def student_class(task: str | None) -> type[Student]:
     if issubclass(kind, Student):
         raise ValueError(f'task={task!r} is a student already: name the model of the task alone')
     if task_of(kind) is None:
-        known = ', '.join(f"{each.package}'s {each.base}" for each in TASKS if each.base)
+        known = ', '.join(f"{each.package}'s {each.base}" for each in TASKS)
         raise ValueError(
             f'task={task!r} is of no known family of tasks: a student is a model that inherits from {known}, '
             'or from the base of a family of your own, as docs/extend.md shows'

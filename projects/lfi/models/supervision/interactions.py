@@ -67,7 +67,7 @@ class Interactions(SupervisionPart):
         """Whether the loss compares more than presence by labels alone, which a teacher does not change."""
         return self.compares_locations or ('presence' in self.reads and self.reading.presence != 'label')
 
-    def check_teacher(self, teacher: Teacher, num_classes: int | None) -> None:
+    def check_teacher(self, teacher: Teacher) -> None:
         """Check that the teacher's maps can be read so, and have what the loss compares.
 
         Raises:

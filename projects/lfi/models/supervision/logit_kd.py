@@ -40,7 +40,7 @@ class LogitKD(SupervisionPart):
         check_weights(loss_weight=loss_weight)
         self.loss_weight = loss_weight
 
-    def check_teacher(self, teacher: Teacher, num_classes: int | None) -> None:
+    def check_teacher(self, teacher: Teacher) -> None:
         """Check that the teacher tells the probability of each class.
 
         Raises:
@@ -55,7 +55,7 @@ class LogitKD(SupervisionPart):
             )
 
     def read(self, targets: Targets, view: BatchView, grid: StudentGrid) -> Tensor:
-        """The teacher's logits of the bank's concepts, (B, C)."""
+        """The teacher's logits of the classes, (B, K)."""
         assert targets.class_scores is not None
         return targets.class_scores
 
@@ -66,7 +66,7 @@ class LogitKD(SupervisionPart):
         return self.temperature * mean.clamp_min(1e-12).log().expand_as(target)
 
     def forward(self, outputs: StudentOutputs, target: Tensor) -> dict[str, Tensor]:
-        """`loss_logits`, the weighted mean over the batch; the classes are the bank's first concepts."""
+        """`loss_logits`, the weighted mean over the batch."""
         assert outputs.scores is not None
         both = (outputs.scores, target[:, : outputs.scores.shape[1]])
         ours, theirs = ((scores.float() / self.temperature).log_softmax(-1) for scores in both)

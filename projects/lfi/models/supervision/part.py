@@ -26,8 +26,6 @@ READS = ('locations', 'vector', 'scores', 'attention', 'concept_scores', 'presen
 - 'presence', the read-out's presence of each asked concept.
 """
 
-Mean = Callable[[Tensor, Tensor], Tensor]
-
 
 @dataclass(frozen=True)
 class StudentWidths:
@@ -93,7 +91,7 @@ class SupervisionPart(nn.Module):
     def build_heads(self, widths: StudentWidths) -> None:
         """Build what maps the student's features to the teacher's."""
 
-    def check_teacher(self, teacher: Teacher, num_classes: int | None) -> None:
+    def check_teacher(self, teacher: Teacher) -> None:
         """Check that a teacher fits, before training or before a cache is written.
 
         Raises:

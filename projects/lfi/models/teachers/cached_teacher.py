@@ -265,7 +265,9 @@ class CachedFeatures(CachedOutputs):
         Raises:
             CacheError: as `stored_maps`; for pictures that the pipeline has mixed; and for one that shows
                 filler in more than half of a location, where there are no features.
+            ValueError: if images are padded.
         """
+        view.refuse_padding()
         maps, views = self.stored_maps(view), _views_of(view)
         scale = maps.logits[:, 0].mean((-2, -1)).norm(dim=1)  # [B]
         if view.pieces is not None:

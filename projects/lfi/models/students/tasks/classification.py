@@ -93,7 +93,9 @@ class Classification(Task):
 
     @staticmethod
     def _refuse_own_loss(own: Any) -> None:
-        function = getattr(own, '__func__', own)
+        # Arguments of the step may be bound to it.
+        method = getattr(own, 'func', own)
+        function = getattr(method, '__func__', method)
         if not function.__module__.startswith('mmpretrain.'):
             raise ValueError(
                 f'{function.__qualname__} is a loss of its own, and images without a label, and lfi.LogitKD, '

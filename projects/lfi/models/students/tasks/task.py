@@ -32,7 +32,9 @@ class Task:
     """What predicts by default."""
 
     def __init_subclass__(cls) -> None:
-        TASKS.append(cls)
+        # What inherits from another family, and names no base, is not looked up.
+        if 'base' in vars(cls):
+            TASKS.append(cls)
 
     @classmethod
     def fits(cls, kind: type) -> bool:
@@ -103,7 +105,7 @@ class Task:
 
 def task_of(kind: type) -> type[Task] | None:
     """The family of a model's class, or None where none is known. The latest that fits counts."""
-    return next((task for task in reversed(TASKS) if task.base and task.fits(kind)), None)
+    return next((task for task in reversed(TASKS) if task.fits(kind)), None)
 
 
 def labelled_loss(
