@@ -247,12 +247,23 @@ def test_what_a_package_looks_for_is_not_taken_from_the_working_directory(tmp_pa
 def test_a_type_whose_package_is_missing_is_named(monkeypatch):
     for name in [name for name in sys.modules if name.partition('.')[0] == 'mmseg']:
         monkeypatch.delitem(sys.modules, name)
-    for name in ('mmseg', 'lfi.models.students.segmentors'):
-        monkeypatch.setitem(sys.modules, name, None)
-    # The words of types are kept.
-    allowed_types._words_of.cache_clear()
-    with pytest.raises(HubError, match=r"'lfi\.LFIEncoderDecoder' was refused.*is not installed"):
-        check_config(dict(type='lfi.LFIEncoderDecoder'), 'lfi', 'model')
+    monkeypatch.setitem(sys.modules, 'mmseg', None)
+    with pytest.raises(HubError, match=r"'mmseg' was refused.*not installed"):
+        check_config(dict(type='lfi.Student', task='mmseg.EncoderDecoder'), 'lfi', 'model')
+
+
+def test_the_task_of_a_student_is_a_type():
+    for task in ('mmdet.MaskRCNN', None):
+        check_config(dict(type='lfi.Student', task=task), 'mmpretrain', 'model')
+    for task in ('subprocess.Popen', 'mmdet.models.detectors.MaskRCNN', 'mmdet.LAD', ['mmdet.MaskRCNN'], ''):
+        with pytest.raises(HubError, match=r'model\.task=.* was refused, .* no type of students'):
+            check_config(dict(type='lfi.Student', task=task), 'mmdet', 'model')
+
+
+def test_the_words_of_a_students_task_are_known():
+    pytest.importorskip('mmseg', reason='mmsegmentation is not installed')
+    segmentor = dict(type='Student', task='mmseg.EncoderDecoder', test_cfg=dict(mode='slide'))
+    check_config(segmentor, 'lfi', 'model')
 
 
 TEACHER = dict(
@@ -271,7 +282,7 @@ TEACHER = dict(
 
 
 def student(**teacher):
-    return dict(type='LFIClassifier', teacher={**TEACHER, **teacher})
+    return dict(type='Student', task='mmpretrain.ImageClassifier', teacher={**TEACHER, **teacher})
 
 
 def test_a_teacher_is_allowed_that_reads_nothing_of_this_machine():
@@ -289,6 +300,7 @@ def test_a_teacher_is_allowed_that_reads_nothing_of_this_machine():
     [
         dict(allow_random=True),
         dict(weights_file='weights'),
+        dict(cache='maps'),
         dict(weights_file=dict(path='weights')),
         dict(evil=1),
         dict(model='x' * 300),

@@ -21,7 +21,6 @@ from typing import Any
 from mmengine.registry import Registry
 from torch import nn
 
-from lfi.registry import TASK_TYPES
 from lfi.utils.process import changed
 from lfi.utils.repositories import WEIGHTS
 
@@ -189,7 +188,7 @@ class AllowedTypes:
         with _installed_alone():
             registries = {scope: _registries(scope) for scope in sorted(scopes) if is_known(scope)}
         # All are imported by now: some fill the registries of others.
-        self._found = {scope: _registered(scope, found) for scope, found in registries.items()}
+        self._found = {scope: _registered(found) for scope, found in registries.items()}
 
     def __contains__(self, name: object) -> bool:
         """Whether a name, with its package before it or without, is that of an allowed type."""
@@ -243,10 +242,6 @@ def _is_installed(place: str) -> bool:
 @cache
 def _words_of(kind: Any) -> frozenset[str]:
     """The texts that a type names, in its code and in that beside it."""
-    if isinstance(kind, str):
-        module, _, name = kind.rpartition('.')
-        with _installed_alone():
-            return _words_of(getattr(import_module(module), name))
     own = [part for part in getattr(kind, '__mro__', [kind]) if part not in (object, nn.Module)]
     modules = {part.__module__ for part in own}
     beside = [
@@ -296,16 +291,12 @@ def _registries(scope: str) -> list[Registry]:
     return registries
 
 
-def _registered(scope: str, registries: list[Registry]) -> dict[str, list[Any]]:
-    """What a package's registries hold, by name."""
+def _registered(registries: list[Registry]) -> dict[str, list[Any]]:
+    """What registries hold, by name."""
     found: dict[str, list[Any]] = {}
     for registry in registries:
         for name, kind in registry.module_dict.items():
             found.setdefault(name, []).append(kind)
-    if scope == 'lfi':
-        # Imported when they are built.
-        for name, place in TASK_TYPES.items():
-            found.setdefault(name, []).append(f'{place}.{name}')
     return found
 
 
@@ -326,9 +317,6 @@ def _is_of_library(kind: Any) -> bool:
 
 def _place_of(kind: Any) -> tuple[str, str]:
     """The module of a type, and its name there."""
-    if isinstance(kind, str):
-        module, _, name = kind.rpartition('.')
-        return module, name
     # A `partial` has no name.
     return getattr(kind, '__module__', 'functools'), getattr(kind, '__name__', '')
 

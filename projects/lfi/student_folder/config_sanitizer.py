@@ -4,7 +4,7 @@ OpenMMLab's registries import a type that they do not know by its path, `subproc
 other; some of its types evaluate a text (`nms`), or read a file of pickles that a text names, in whatever
 folder the process is. A list of what is forbidden has holes, so what is allowed is listed:
 
-- types: `AllowedTypes`;
+- types, and a student's task: `AllowedTypes`;
 - arguments: none whose name is that of a file, or of what is fetched, has a text or is switched on;
 - texts: names of allowed types, and the words that the config's own types know, from their signatures and
   code: the enumerations that they compare with, and no others. Names of models are asked of timm;
@@ -113,9 +113,10 @@ class Part(NamedTuple):
         return next((key for key in reversed(self.keys) if isinstance(key, str) and key), '')
 
     @property
-    def names_a_type(self) -> bool:
-        """Whether it is a type, or the task of a student."""
-        return self.keys[-1:] == ('type',) or (self.keys == ('task',) and self.value is not None)
+    def is_type(self) -> bool:
+        """Whether it stands for a type: also the task of a student, which may be None."""
+        of_student = str(self.owner).rpartition('.')[2] == 'Student' and self.value is not None
+        return self.keys[-1:] == ('type',) or (self.keys[-1:] == ('task',) and of_student)
 
     @property
     def place(self) -> str:
@@ -145,15 +146,15 @@ def check_config(config: Any, scope: str, where: str, largest: int = MOST) -> No
     allowed = AllowedTypes(_scopes(parts, scope, where))
     words = set(COMMON_WORDS)
     for part in parts:
-        if part.names_a_type:
+        if part.is_type:
             _check_type(part, allowed)
-            words |= _words(part, allowed)
+            words |= allowed.words(part.value)
     for part in parts:
         if part.keys[-1:] == (part.key,) and part.key in ASKED and part.value is not None:
             _check_asked(part.value, part.place, allowed)
         _check_argument(part)
         _check_number(part, largest)
-        if isinstance(part.value, str) and not part.names_a_type and part.keys[-1:] != ('_scope_',):
+        if isinstance(part.value, str) and not part.is_type and part.keys[-1:] != ('_scope_',):
             _check_text(part, allowed, words)
 
 
@@ -163,7 +164,7 @@ def _scopes(parts: list[Part], scope: str, where: str) -> set[str]:
     for part in parts:
         if part.keys[-1:] == ('_scope_',):
             scopes.add(str(part.value))
-        elif part.names_a_type and '.' in str(part.value):
+        elif part.is_type and '.' in str(part.value):
             scopes.add(str(part.value).partition('.')[0])
     for name in scopes:
         if name != 'mmengine' and not is_known(name):
@@ -200,13 +201,6 @@ def _check_type(part: Part, allowed: AllowedTypes) -> None:
             'is no type of students that the registries of OpenMMLab and LFI know. If you trust it, import '
             'the module that registers it before',
         )
-
-
-def _words(part: Part, allowed: AllowedTypes) -> set[str]:
-    try:
-        return allowed.words(part.value)
-    except ImportError as error:
-        raise _refusal(part.place, part.value, f'needs a package that is not installed ({error})') from error
 
 
 def _check_argument(part: Part) -> None:
