@@ -26,7 +26,7 @@ from lfi.utils.modules import load_strictly, state_dict_of, unwrapped
 from lfi.utils.repositories import CARD, CONFIG, WEIGHTS
 
 from .cards import facts_of, student_card
-from .public_config import public_pipeline, public_student
+from .public_config import TRAINING_PARTS, public_pipeline, public_student
 
 CARD_MARK = 'library_name: lfi'
 """The line of YAML by which a card of LFI is known."""
@@ -140,7 +140,8 @@ def _of_model(model: Any, config: Config | str | Path | None) -> Trained:
 def _check_config(model: nn.Module, cfg: Config) -> None:
     """Check that a config is that of a model: what is written would not load."""
     own, known = (
-        {name: value.shape for name, value in one.state_dict().items()} for one in (model, _built(cfg))
+        {name: value.shape for name, value in one.state_dict().items() if not name.startswith(TRAINING_PARTS)}
+        for one in (model, _built(cfg))
     )
     differ = sorted(name for name in own.keys() | known.keys() if own.get(name) != known.get(name))
     if differ:
