@@ -69,8 +69,15 @@ def change(folder):
         ('model.teacher', 'evil'),
         ('model.teacher.presence', '/tmp/evil.py'),
         ('model.teacher.model', ['ViT-B-16']),
-        ('model.zero_shot', [['concepts', ['a']]]),
-        ('model.zero_shot', {'concepts': {'type': 'lfi.DomainFolders', 'data_root': '/'}}),
+        ('model.teacher.cache', 'maps'),
+        ('model.predict_by', [['concepts', ['a']]]),
+        (
+            'model.predict_by',
+            {'type': 'lfi.ByTexts', 'concepts': {'type': 'lfi.DomainFolders', 'data_root': '/'}},
+        ),
+        ('model.supervision.prior', {'type': 'subprocess.Popen'}),
+        ('model.task', 'subprocess.Popen'),
+        ('model.task', 'mmdet.LAD'),
         ('model.head', {'type': 'LinearClsHead', 'trust_remote_code': True}),
         ('model.type', 'mmpretrain.HuggingFaceClassifier'),
         ('model.head.settings', 'teacher-settings.py'),
@@ -358,9 +365,8 @@ class Unpickled:
 def test_a_zero_shot_student_loads_without_its_teacher(small_student, small_config, tmp_path):
     teacher = shutil.copytree(BUILT_IN / 'shapes-tiny', tmp_path / 'mine')
     cfg = small_config()
-    cfg.model.type = 'lfi.LFIZeroShotClassifier'
     cfg.model.teacher.model = str(teacher)
-    cfg.model.zero_shot = dict(concepts=['red ring', 'blue star'])
+    cfg.model.update(head=None, predict_by=dict(type='lfi.ByTexts', concepts=['red ring', 'blue star']))
     model, cfg = small_student(cfg)
     images = torch.rand(2, 3, 64, 64)
     with torch.no_grad():

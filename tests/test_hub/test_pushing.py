@@ -69,7 +69,7 @@ def test_a_repository_is_a_checkpoint_and_a_config(hub, run_folder):
         checkpoint = CheckpointLoader.load_checkpoint('hf://me/student', 'cpu', logger=None)
     trained = torch.load(run_folder / 'epoch_2.pth')
     assert checkpoint['meta']['dataset_meta'] == trained['meta']['dataset_meta']
-    assert load_config('hf://me/student').model.type == 'lfi.LFIImageClassifier'
+    assert load_config('hf://me/student').model.type == 'lfi.Student'
 
 
 def test_a_student_that_was_downloaded_is_pushed_under_its_new_name(hub, run_folder, tmp_path):
@@ -110,7 +110,7 @@ def test_a_cache_comes_back_as_a_dataset(hub, small_cache, small_config):
     for address in ('datasets/me/maps', 'hf://datasets/me/maps'):
         assert lfi.from_pretrained(address).read(paths) == expected
     assert InteractionCache('hf://me/maps').read(paths) == expected
-    cfg = small_config(teacher_cache='hf://datasets/me/maps')
+    cfg = small_config(teacher=dict(cache='hf://datasets/me/maps'))
     set_teacher_cache(cfg)
     assert InteractionCache(cfg.model.teacher.cache).read(paths) == expected
 

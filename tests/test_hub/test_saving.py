@@ -11,6 +11,7 @@ from lfi.apis import InteractionInferencer
 from lfi.datasets.rendering import CLASS_NAMES
 from lfi.errors import UsageError
 from lfi.export import model_config
+from lfi.models import Student
 from lfi.registry import MODELS
 from mmdet.apis import inference_detector
 from mmengine.config import Config, ConfigDict
@@ -86,7 +87,7 @@ def test_a_detector_finds_the_same_boxes(tmp_path):
 
 def test_nothing_private_is_written(small_student, small_config, tmp_path):
     secret = str(tmp_path / 'secret')
-    cfg = small_config(teacher_cache=f'{secret}/cache')
+    cfg = small_config(teacher=dict(cache=f'{secret}/cache'))
     cfg.model.backbone.init_cfg = dict(type='Pretrained', checkpoint=f'{secret}/start.pth')
     cfg.test_dataloader.dataset.update(
         data_root=secret,
@@ -181,7 +182,7 @@ def test_the_last_checkpoint_of_a_run_is_taken_with_its_config(run_folder, tmp_p
 
 def test_what_cannot_be_saved_is_said(small_student, run_folder, small_config, tmp_path):
     model, cfg = small_student()
-    with pytest.raises(UsageError, match='LFIImageClassifier does not say its config: give config='):
+    with pytest.raises(UsageError, match='StudentImageClassifier does not say its config: give config='):
         lfi.save_pretrained(model, tmp_path / 'a')
     with pytest.raises(UsageError, match='gone is not a checkpoint'):
         lfi.save_pretrained(tmp_path / 'gone', tmp_path / 'a')
@@ -189,7 +190,7 @@ def test_what_cannot_be_saved_is_said(small_student, run_folder, small_config, t
     with pytest.raises(UsageError, match='does not fit the config'):
         lfi.save_pretrained(run_folder, tmp_path / 'a', config=other)
     with pytest.raises(
-        UsageError, match=r"config's model and LFIImageClassifier differ in [0-9]+ weights, 'head"
+        UsageError, match=r"config's model and StudentImageClassifier differ in [0-9]+ weights, 'head"
     ):
         lfi.save_pretrained(model, tmp_path / 'a', config=other)
     cfg.model.head.rule = max
@@ -263,13 +264,33 @@ def test_a_file_in_place_of_a_folder_is_named(small_student, tmp_path):
 def test_a_type_of_a_lazy_config_is_written_by_its_name(small_student, tmp_path):
     model, cfg = small_student()
     cfg = Config(cfg.to_dict())
-    cfg.model['type'], cfg.model.backbone['type'] = type(model), type(model.backbone)
+    cfg.model['type'], cfg.model['task'] = Student, ImageClassifier
+    cfg.model.backbone['type'] = type(model.backbone)
     folder = lfi.save_pretrained(model, tmp_path, config=cfg)
     written = json.loads((folder / 'config.json').read_text())['model']
-    assert (written['type'], written['backbone']['type']) == (
-        'lfi.LFIImageClassifier',
+    assert (written['type'], written['task'], written['backbone']['type']) == (
+        'lfi.Student',
+        'mmpretrain.ImageClassifier',
         'lfi.InteractionQueryViT',
     )
+    assert isinstance(lfi.from_pretrained(folder), Student)
+
+
+def test_what_is_for_training_alone_stays_behind(small_student, small_config, tmp_path):
+    parts = dict(
+        dense=dict(type='lfi.DenseFeatures', loss_weight=1.0),
+        logits=dict(type='lfi.LogitKD', loss_weight=1.0),
+    )
+    cfg = small_config(supervision=parts, control=dict(type='lfi.MeanTarget'))
+    model, _ = small_student(cfg)
+    # As training leaves it: its shape is that of what it has seen.
+    model.control.means['logits']['probabilities'].add(torch.ones(20), torch.ones(()))
+    loaded = lfi.from_pretrained(lfi.save_pretrained(model, tmp_path, config=cfg))
+    assert 'control' not in loaded.cfg.model
+    # The others have no weights, and say how the teacher is read.
+    assert loaded.cfg.model.supervision.keys() == {'interactions', 'logits', 'prior'}
+    names = {name for name in model.state_dict() if not name.startswith(('supervision.', 'control.'))}
+    assert loaded.state_dict().keys() == names
 
 
 def test_the_inferencer_takes_a_folder(run_folder, tmp_path):
