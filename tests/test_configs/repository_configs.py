@@ -32,7 +32,7 @@ DETECTION = [config for config in CONFIGS if 'rcnn' in config and config not in 
 CLASSIFICATION = [config for config in CONFIGS if config not in DETECTION + OTHER_BACKBONES]
 BASELINES = [config for config in CONFIGS if config.startswith('configs/baselines/')]
 METHODS = [config for config in CONFIGS if config not in BASELINES]
-# The task loss alone, of each recipe.
+# The task loss alone: a student, its data and its schedule, which other configs inherit.
 TASK_LOSS = [config for config in BASELINES + SEGMENTATION if '/task-loss_' in config]
 
 # What learning from interactions changes of a model; all else belongs to its baseline too.
