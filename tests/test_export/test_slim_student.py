@@ -21,12 +21,11 @@ from lfi.export import (
     to_torch_export,
 )
 from lfi.export.run_config import OF_THE_TRAINING
-from lfi.models import InteractionQueryViT
-from lfi.models.students.detectors import DetectorDistillMixin
-from lfi.models.students.unlabelled import LabelledHeadMixin
+from lfi.models import ByTexts, InteractionQueryViT
+from lfi.models.students.student import ARGUMENTS
 from lfi.registry import HOOKS, MODELS
 from lfi.utils import register_all_modules
-from mmdet.models.detectors import MaskRCNN, RetinaNet
+from mmdet.models.detectors import MaskRCNN
 from mmdet.structures import DetDataSample
 from mmengine.config import Config, ConfigDict
 from mmengine.hub import get_config
@@ -58,7 +57,8 @@ PLAIN_STUDENTS = {
 
 def classifier_config(in_channels=16, to_rgb=True, **backbone):
     return dict(
-        type='lfi.LFIImageClassifier',
+        type='lfi.Student',
+        task='mmpretrain.ImageClassifier',
         backbone={
             'type': 'lfi.InteractionQueryViT',
             'arch': ARCH,
@@ -71,6 +71,7 @@ def classifier_config(in_channels=16, to_rgb=True, **backbone):
         data_preprocessor=dict(mean=[120.0, 110, 100], std=[60.0, 50, 40], to_rgb=to_rgb),
         teacher=TEACHER,
         readout=dict(text_dims=96),
+        supervision=dict(interactions=dict(type='lfi.Interactions')),
     )
 
 
@@ -81,11 +82,13 @@ def detector_config(**backbone):
     dense = dict(img_size=64, patch_size=16, with_cls_token=False, out_type='featmap')
     return ConfigDict(
         cfg,
-        type='lfi.LFIMaskRCNN',
+        type='lfi.Student',
+        task='mmdet.MaskRCNN',
         backbone={'type': 'lfi.InteractionQueryViT', 'arch': ARCH, 'num_queries': 8, **dense, **backbone},
         neck=dict(type='lfi.SimpleFPN', in_channels=16, out_channels=256),
         teacher=TEACHER,
         readout=dict(text_dims=96),
+        supervision=dict(interactions=dict(type='lfi.Interactions')),
     )
 
 
@@ -123,7 +126,7 @@ def test_queries_that_are_read_stay(backbone):
     student = trained(cfg)
     exported = export_student(student.state_dict(), cfg)
     assert {name.split('.')[0] for name in exported.removed} == {'readout'}
-    assert exported.model['type'] == 'lfi.QueryStudent'
+    assert exported.model['type'] == 'lfi.Student' and not exported.model.keys() & {*ARGUMENTS}
     slim = exported.build()
     assert isinstance(slim, ImageClassifier) and type(slim.backbone) is InteractionQueryViT
     assert torch.equal(slim(images()), student(images()))
@@ -137,14 +140,13 @@ def test_every_hook_of_lfi_is_left_out_of_a_slim_config():
 
 
 @torch.no_grad()
-def test_a_control_leaves_its_losses_projection():
+def test_a_part_leaves_its_projection():
     cfg = classifier_config(**PLAIN)
     del cfg['readout']
-    cfg['type'] = 'lfi.FeatureDistillClassifier'
-    cfg['distill_loss'] = dict(type='lfi.FeatureMSELoss', student_dims=16, teacher_dims=96)
+    cfg['supervision'] = dict(mse=dict(type='lfi.FeatureMSE'))
     student = trained(cfg)
     exported = export_student(student, cfg)
-    assert 'distill_loss.projection.weight' in exported.removed
+    assert 'supervision.mse.projection.weight' in exported.removed
     assert torch.equal(exported.build()(images()), student(images()))
 
 
@@ -154,18 +156,18 @@ def test_a_control_leaves_its_losses_projection():
         (PLAIN, ('mmpretrain.ImageClassifier', 'mmpretrain.VisionTransformer')),
         (dict(num_queries=0, stem=None), ('mmpretrain.ImageClassifier', 'mmpretrain.VisionTransformer')),
         (dict(num_queries=0, **STEM), ('mmpretrain.ImageClassifier', 'lfi.InteractionQueryViT')),
-        (dict(), ('lfi.QueryStudent', 'lfi.InteractionQueryViT')),
+        (dict(), ('lfi.Student', 'lfi.InteractionQueryViT')),
     ],
 )
 @torch.no_grad()
 def test_the_prior_is_left_out(backbone, types):
     cfg = classifier_config(**backbone)
     del cfg['readout'], cfg['teacher']
-    cfg.update(type='lfi.PriorImageClassifier', affinity_prior=dict(loss_weight=3.0))
+    cfg['supervision'] = dict(prior=dict(type='lfi.AffinityPrior', loss_weight=3.0))
     student = trained(cfg)
     exported = export_student(student, cfg)
     assert (exported.model['type'], exported.model['backbone']['type']) == types
-    assert 'affinity_prior' not in exported.model
+    assert 'supervision' not in exported.model
     assert ('stem' in exported.model['backbone']) is (backbone.get('stem') is not None)
     assert torch.equal(exported.build()(images()), student(images()))
 
@@ -179,7 +181,7 @@ def test_the_prior_is_left_out(backbone, types):
             ('mmdet.MaskRCNN', 'lfi.InteractionQueryViT'),
         ),
         (dict(**PLAIN, **STEM), ('mmdet.MaskRCNN', 'lfi.InteractionQueryViT')),
-        (dict(), ('lfi.QueryStudent', 'lfi.InteractionQueryViT')),
+        (dict(), ('lfi.Student', 'lfi.InteractionQueryViT')),
     ],
 )
 @torch.no_grad()
@@ -218,13 +220,6 @@ def predictions(detector):
     return [sample.pred_instances for sample in detector.predict(images(64), samples)]
 
 
-def test_ones_own_detector_becomes_mmdets():
-    init_default_scope('mmdet')
-    kind = type('LFIRetinaNet', (DetectorDistillMixin, RetinaNet), {})
-    backbone = dict(type='lfi.InteractionQueryViT', **PLAIN)
-    assert slim_model(dict(type=kind, backbone=backbone))['type'] == 'mmdet.RetinaNet'
-
-
 def test_what_the_student_began_with_is_forgotten():
     cfg = classifier_config(
         out_indices=(0, -1), init_cfg=dict(type='Pretrained', checkpoint='x.pth'), **PLAIN
@@ -242,7 +237,7 @@ def test_no_init_cfg_loads_weights_again():
     cfg['init_cfg'] = cfg['head']['init_cfg'] = PRETRAINED
     cfg['backbone']['num_queries'] = 3
     slim = slim_model(cfg)
-    assert slim.type == 'lfi.QueryStudent' and slim.backbone.type == 'lfi.InteractionQueryAdapter'
+    assert slim.type == 'lfi.Student' and slim.backbone.type == 'lfi.InteractionQueryAdapter'
     assert [each.type for each in slim.backbone.backbone.init_cfg] == ['Constant']
     plain = dict(type='mmpretrain.ImageClassifier', backbone=dict(NARROW_RESNET, init_cfg=PRETRAINED))
     for found in (slim, slim_model(plain)):
@@ -267,9 +262,8 @@ def test_a_model_loads_no_weights_again():
 
 
 @torch.no_grad()
-def test_a_classifier_of_few_labels_is_mmpretrains_own():
-    cfg = swin_config()
-    cfg['type'] = 'lfi.LabelledImageClassifier'
+def test_a_student_without_parts_is_its_tasks_own_model():
+    cfg = dict(swin_config(), type='lfi.Student', task='mmpretrain.ImageClassifier')
     student = trained(cfg)
     exported = export_student(student, cfg)
     assert exported.model == swin_config() and not exported.removed
@@ -277,12 +271,13 @@ def test_a_classifier_of_few_labels_is_mmpretrains_own():
 
 
 def test_the_means_of_a_control_are_left_out():
-    cfg = {**classifier_config(**PLAIN), 'type': 'lfi.MeanTargetClassifier'}
+    cfg = {**classifier_config(**PLAIN), 'control': dict(type='lfi.MeanTarget')}
     model = trained(cfg)
-    for mean in (model.mean_positions, model.mean_concepts):
+    for mean in model.control.means['interactions'].values():
         mean.add(torch.ones(3), torch.ones(()))
     exported = export_student(model, cfg)
-    assert {'mean_positions._mean', 'mean_concepts._weight'} <= exported.removed.keys()
+    names = ('positions._mean', 'concepts._weight')
+    assert {f'control.means.interactions.{name}' for name in names} <= exported.removed.keys()
     exported.build()
 
 
@@ -310,10 +305,10 @@ def test_weights_of_other_shapes_are_refused():
         export_student(state, cfg)
 
 
-@pytest.mark.parametrize('kind', ['lfi.LFITextClassifier', 'lfi.LFIZeroShotClassifier'])
-def test_a_classifier_by_text_needs_its_read_out(kind):
-    with pytest.raises(ValueError, match='scores classes by its read-out'):
-        slim_model(dict(classifier_config(), type=kind))
+@pytest.mark.parametrize('kind', ['lfi.ByTexts', ByTexts, type('ByMyTexts', (ByTexts,), {})])
+def test_a_student_that_predicts_by_texts_needs_its_read_out(kind):
+    with pytest.raises(ValueError, match=r'predict_by=By\w*Texts scores classes by the read-out'):
+        slim_model(dict(classifier_config(), predict_by=dict(type=kind)))
 
 
 def test_the_config_of_a_run_keeps_its_test_alone():
@@ -322,7 +317,11 @@ def test_the_config_of_a_run_keeps_its_test_alone():
             custom_imports=dict(imports=['lfi']),
             default_scope='mmpretrain',
             data_preprocessor=dict(mean=[1.0], std=[2.0]),
-            model=dict(type='lfi.LFIImageClassifier', backbone=dict(type='lfi.InteractionQueryViT', **PLAIN)),
+            model=dict(
+                type='lfi.Student',
+                task='mmpretrain.ImageClassifier',
+                backbone=dict(type='lfi.InteractionQueryViT', **PLAIN),
+            ),
             train_dataloader=dict(dataset=dict(type='lfi.Shapes')),
             train_pipeline=[dict(type='lfi.RecordView')],
             train_cfg=dict(by_epoch=True),
@@ -565,7 +564,7 @@ def test_a_graph_of_what_is_not_there_is_refused():
     init_default_scope('mmdet')
     detector = MODELS.build(slim_model(detector_config()))
     with pytest.raises(
-        ValueError, match="part='classifier' needs an ImageClassifier with a head, got a Query"
+        ValueError, match="part='classifier' needs an ImageClassifier with a head, got a Student"
     ):
         inference_graph(detector, 'classifier')
 
@@ -608,7 +607,7 @@ def test_learned_queries_that_write_back_stay():
     cfg = adapted_config(num_queries=3)
     student = trained(cfg)
     exported = export_student(student, cfg)
-    assert exported.model.type == 'lfi.QueryStudent' and exported.model.task == 'mmpretrain.ImageClassifier'
+    assert exported.model.type == 'lfi.Student' and exported.model.task == 'mmpretrain.ImageClassifier'
     assert {name.split('.')[0] for name in exported.removed} == {'readout'}
     x = images(64)
     assert torch.equal(exported.build()(x), student(x))
@@ -616,19 +615,18 @@ def test_learned_queries_that_write_back_stay():
 
 @pytest.mark.parametrize('num_queries', [0, 3])
 @torch.no_grad()
-def test_a_detector_that_names_its_task_is_exported_as_that(num_queries):
+def test_an_adapted_detector_is_exported_as_its_task(num_queries):
     cfg = detector_config()
     backbone = dict(NARROW_RESNET, out_indices=(0, 1, 2, 3))
     cfg.backbone = dict(
         type='lfi.InteractionQueryAdapter', backbone=backbone, query_dims=16, num_queries=num_queries
     )
     cfg.neck = dict(type='mmdet.FPN', in_channels=[8, 16, 32, 64], out_channels=256, num_outs=5)
-    cfg.type, cfg.task = 'lfi.LFIDetector', 'mmdet.MaskRCNN'
     init_default_scope('mmdet')
     student = trained(cfg)
     exported = export_student(student, cfg)
     plain = exported.build()
-    assert exported.model.type == ('lfi.QueryStudent' if num_queries else 'mmdet.MaskRCNN')
+    assert exported.model.type == ('lfi.Student' if num_queries else 'mmdet.MaskRCNN')
     assert exported.model.get('task') == ('mmdet.MaskRCNN' if num_queries else None)
     x = images(64)
     assert all(torch.equal(a, b) for a, b in zip(plain.extract_feat(x), student.extract_feat(x)))
@@ -661,7 +659,7 @@ def test_a_resnet_is_one_of_timm_and_of_torchvision(to_rgb):
 @torch.no_grad()
 def test_a_resnet_without_a_head_gives_its_last_map():
     cfg = resnet_config()
-    cfg.update(type='lfi.LFIPretrainer', head=None, neck=None)
+    cfg.update(task=None, head=None, neck=None)
     student = trained(cfg)
     exported = export_student(student, cfg).build()
     state, config = to_timm(exported)
@@ -695,11 +693,12 @@ def test_what_is_neither_is_refused():
         to_timm(export_student(trained(cfg), cfg).build())
 
 
-class OwnLabelled(LabelledHeadMixin, ImageClassifier):
+class Own(ImageClassifier):
     """As one outside of LFI: it may predict in a way of its own."""
 
 
-def test_a_class_of_ones_own_stays(monkeypatch):
-    monkeypatch.setitem(MODELS.module_dict, 'OwnLabelled', OwnLabelled)
-    cfg = {**swin_config(), 'type': 'lfi.OwnLabelled'}
-    assert slim_model(cfg)['type'] == 'lfi.OwnLabelled'
+@pytest.mark.parametrize('of_student', [False, True])
+def test_a_class_of_ones_own_stays(monkeypatch, of_student):
+    monkeypatch.setitem(MODELS.module_dict, 'Own', Own)
+    kind = dict(type='lfi.Student', task='lfi.Own') if of_student else dict(type='lfi.Own')
+    assert slim_model({**swin_config(), **kind})['type'] == 'lfi.Own'

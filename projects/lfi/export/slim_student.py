@@ -112,7 +112,7 @@ def slim_model(cfg: Mapping) -> ConfigDict:
         cfg: Config of any OpenMMLab model with a `backbone`; unscoped types are of the default scope.
 
     Raises:
-        ValueError: If the model predicts by texts (`lfi.ByTexts`), or a type is unknown.
+        ValueError: If the model predicts by its read-out (`lfi.ByTexts`), or a type is unknown.
     """
     _registered(cfg['type'])
     of_student = is_student(cfg)
@@ -127,10 +127,11 @@ def slim_model(cfg: Mapping) -> ConfigDict:
     slim = ConfigDict(_without_weights(slim))
     if not of_student:
         return slim
-    if type_name(cfg.get('predict_by') or {}) == 'ByTexts':
+    predict_by = cfg.get('predict_by') or {}
+    if 'type' in predict_by and getattr(_registered(predict_by['type']), 'reads_readout', False):
         raise ValueError(
-            'predict_by=ByTexts scores classes by the read-out, which an export leaves out: export the '
-            'student with predict_by=None'
+            f'predict_by={type_name(predict_by)} scores classes by the read-out, which an export leaves out: '
+            'export the student with predict_by=None'
         )
     if not queries_stay:
         task = slim.pop('task', None)
