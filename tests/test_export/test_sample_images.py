@@ -7,7 +7,7 @@ import torch
 from lfi.datasets import Shapes
 from lfi.errors import UsageError
 from lfi.export.sample_images import sample_images
-from lfi.models.teachers import PixelFormat
+from lfi.structures import PixelFormat
 
 RGB = PixelFormat((10.0, 20.0, 30.0), (1.0, 2.0, 4.0), True)
 BGR = PixelFormat((0.0,) * 3, (1.0,) * 3, False)
