@@ -71,7 +71,7 @@ class Student(Source):
         pixels, batch = self.batch_of(index)
         samples = batch['data_samples']
         both = self.model.predict_interactions(batch['inputs'], samples)
-        labels = self.model.concept_labels(samples)[0].nonzero().flatten().tolist()
+        labels = self.model.concept_labels(samples, batch['inputs'].device)[0].nonzero().flatten().tolist()
         concepts = both[0].concepts
         asked = range(both[0].logits.shape[2]) if concepts is None else concepts[0].tolist()
         of_teacher, of_student = (maps.over_positions()[0, -1].cpu() for maps in both)
