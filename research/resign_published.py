@@ -184,7 +184,16 @@ def main(args: Namespace) -> None:
         total = len(read_published(preset, name, before)[0])
         print(f'{name}: {len(equal)} of {total} cells are signed again', flush=True)
         table += [(*row[:5], *(f'{off:.1e}' for off in row[5:])) for row in rows]
-    write_csv([COLUMNS, *table], ROOT / FOLDER / 'resigned.csv')
+    _write(table, studies, ROOT / FOLDER / 'resigned.csv')
+
+
+def _write(table: list[tuple], studies: list[str], file: Path) -> None:
+    """Write the rows of studies; those of others stay."""
+    others: list[list[str]] = []
+    if file.exists():
+        with open(file, newline='') as opened:
+            others = [row for row in list(csv.reader(opened))[1:] if row[1] not in studies]
+    write_csv([COLUMNS, *others, *table], file)
 
 
 if __name__ == '__main__':
