@@ -2,22 +2,20 @@
 
 import pytest
 import torch
-from lfi.models.students.classifiers import class_activation_maps
+from lfi.models import class_activation_maps
 from lfi.registry import MODELS
-from mmpretrain.structures import DataSample
+from small_students import ADAPTER, batch, interactions, parts
 
-K = 3
+K = 4
 BACKBONE = dict(with_cls_token=False, out_type='avg_featmap')
-RESNET = dict(type='mmpretrain.ResNet', depth=18, stem_channels=8, base_channels=8)
-ADAPTER = dict(type='lfi.InteractionQueryAdapter', backbone=RESNET, query_dims=16)
 HEAD = dict(type='mmpretrain.VisionTransformerClsHead', num_classes=K, in_channels=16)
 
 
 @pytest.fixture
 def make_model(make_classifier):
-    def make(kind, backbone=BACKBONE, head=HEAD, **changes):
-        concepts = ['circle', 'square', 'star']
-        return make_classifier(kind, head, concepts, std=0.3, backbone=backbone, **changes).eval()
+    def make(**changes):
+        arguments = dict(std=0.3, backbone=BACKBONE, head=HEAD, supervision=parts('logit_kd'))
+        return make_classifier(**{**arguments, **changes}).eval()
 
     return make
 
@@ -25,14 +23,10 @@ def make_model(make_classifier):
 @pytest.fixture
 def make_measured(make_model):
     def make(**changes):
-        return make_model('lfi.ClassActivationClassifier', readout=dict(text_dims=24), **changes)
+        predict_by = dict(type='lfi.ByClassActivation')
+        return make_model(supervision=None, readout={}, predict_by=predict_by, **changes)
 
     return make
-
-
-def batch():
-    inputs = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
-    return inputs, [DataSample(metainfo=dict(img_shape=(32, 32))).set_gt_label(0) for _ in range(2)]
 
 
 @torch.no_grad()
@@ -43,7 +37,7 @@ def test_they_add_up_to_the_scores_of_the_head(make_measured, final_norm):
     with model.backbone.record_interactions() as record:
         scores = model.head(model.backbone(inputs))
     maps = class_activation_maps(model.backbone, model.head, record.states)
-    assert maps.shape == (2, K, 4, 4)
+    assert maps.shape == (3, K, 4, 4)
     layer = model.head.layers.head
     constant = layer(model.backbone.ln2.bias)
     torch.testing.assert_close(maps.mean((-2, -1)) + constant, scores, rtol=1e-4, atol=1e-5)
@@ -51,13 +45,13 @@ def test_they_add_up_to_the_scores_of_the_head(make_measured, final_norm):
 
 @torch.no_grad()
 def test_a_baselines_student_is_measured_beside_the_teacher(make_model, make_measured):
-    baseline = make_model('lfi.FeatureDistillClassifier', distill_loss=dict(type='lfi.LogitKDLoss'))
+    baseline = make_model()
     model = make_measured()
     missing = model.load_state_dict(baseline.state_dict(), strict=False).missing_keys
     assert {name.split('.')[0] for name in missing} == {'readout'}
     inputs, samples = batch()
     texts = model.teacher.texts
-    asked = [3, 2, 0]
+    asked = [5, 2, 0]
     found = model.ask(inputs, texts[asked])
     with model.backbone.record_interactions() as record:
         scores = model.head(model.backbone(inputs))
@@ -100,8 +94,18 @@ def test_an_adapter_is_refused(make_measured):
         class_activation_maps(backbone, make_measured().head, record.states)
 
 
-def test_it_neither_trains_nor_draws(make_measured):
-    with pytest.raises(TypeError, match='draws no pictures'):
-        make_measured().predict_interactions(*batch())
-    with pytest.raises(TypeError, match='ClassActivationClassifier is for testing only'):
-        make_measured().loss(*batch())
+@torch.no_grad()
+def test_its_pictures_show_where_the_heads_evidence_lies(make_model):
+    """Those of a student that was taught interactions, too, whose read-out is not asked then."""
+    predict_by = dict(type='lfi.ByClassActivation')
+    model = make_model(supervision=interactions(), predict_by=predict_by)
+    inputs, samples = batch()
+    teacher, student = model.predict_interactions(inputs, samples)
+    assert student.logits.shape[2] == teacher.logits.shape[2] == len(model.teacher.texts)
+    assert torch.equal(student.logits, model.ask(inputs, model.teacher.texts).logits)
+
+
+def test_it_does_not_train(make_classifier):
+    message = 'predict_by=ByClassActivation is for testing only: train with predict_by=None'
+    with pytest.raises(ValueError, match=message):
+        make_classifier(backbone=BACKBONE, head=HEAD, predict_by=dict(type='lfi.ByClassActivation'))
