@@ -262,6 +262,7 @@ class Student(_TaskModel):
         """As the task's model; builds the teacher, or opens its cache, and shows the read-out its texts."""
         super().init_weights()
         # The Runner calls this before training only: a missing teacher is known before the first step.
+        self.family.check_training(self)
         if self.supervision:
             self.predict_by.check_teacher(self)
         if self.needs:

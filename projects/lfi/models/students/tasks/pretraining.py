@@ -29,7 +29,7 @@ class Pretraining(Task):
         """Refuse what would learn nothing.
 
         Raises:
-            ValueError: if there is a neck or a head, or nothing to learn.
+            ValueError: if there is a neck or a head.
         """
         for name in ('neck', 'head'):
             if getattr(student, name) is not None:
@@ -37,6 +37,14 @@ class Pretraining(Task):
                     f'{name}={type(getattr(student, name)).__name__} would learn nothing without a task: set '
                     f"{name}=None, or name the task, as task='mmpretrain.ImageClassifier'"
                 )
+
+    def check_training(self, student: Any) -> None:
+        """Check that some supervision part learns."""
+        if not any(part.reads for part in student.parts.values()):
+            raise ValueError(
+                'supervision teaches the backbone nothing, and there is no task: give a part with a weight '
+                "above 0, as supervision=dict(interactions=dict(type='lfi.Interactions')), or model.task"
+            )
 
     def labels(
         self, data_samples: Sequence, num_concepts: int, num_classes: int | None, device: torch.device

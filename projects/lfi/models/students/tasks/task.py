@@ -47,6 +47,13 @@ class Task:
     def set_up(self, student: Any) -> None:
         """Prepare a student when it is built, as by hooks of its data preprocessor."""
 
+    def check_training(self, student: Any) -> None:
+        """Check that a student learns something, when training begins.
+
+        Raises:
+            ValueError: if it does not; the message names the option and what to write.
+        """
+
     def num_classes(self, student: Any) -> int | None:
         """How many classes a student's head tells apart; None where that is not one number."""
         return None
