@@ -1,93 +1,48 @@
-"""Images without a label teach the head nothing, and the teacher's terms all the same."""
+"""Classifiers: images without a label teach the head nothing, and the teacher's terms all the same."""
 
 import copy
 
 import pytest
 import torch
-from lfi.models import LabelledImageClassifier
-from lfi.models.students.unlabelled import known_labels, labelled_rows
+from lfi.models.students.tasks.classification import Classification, known_labels
 from lfi.registry import MODELS
+from lfi.structures import labelled_rows
 from mmpretrain.models.classifiers import ImageClassifier
-from mmpretrain.structures import DataSample
+from small_students import HEAD, NORMALISE, VIT, losses_of, parts, raw_batch
 
-ARCH = dict(embed_dims=16, num_layers=4, num_heads=2, feedforward_channels=32)
-LABELS = (0, 3, 1, 2)
-
-
-def samples(hidden=()):
-    found = []
-    for row, label in enumerate(LABELS):
-        sample = DataSample(metainfo=dict(img_shape=(32, 32), img_path=f'{row}.jpg'))
-        if row in hidden:
-            sample.set_metainfo(dict(unlabelled=True))
-        found.append(sample.set_gt_label(-1 if row in hidden else label))
-    return found
+ALL = (0, 1, 2, 3)
+HEADS = {
+    'linear': dict(type='LinearClsHead', num_classes=4, in_channels=16, cal_acc=True),
+    'two layers': dict(type='VisionTransformerClsHead', num_classes=4, in_channels=16, hidden_dim=8),
+}
 
 
 def batch(hidden=()):
-    images = torch.randint(0, 256, (4, 3, 32, 32), generator=torch.Generator().manual_seed(0))
-    return dict(inputs=list(images.to(torch.uint8)), data_samples=samples(hidden))
+    """Images whose labels are -1 where they are marked as unlabelled."""
+    return raw_batch([-1 if row in hidden else label for row, label in enumerate((0, 3, 1, 2))], hidden)
 
 
-def make_plain(head=None, **kwargs):
+def samples(hidden=()):
+    return batch(hidden)['data_samples']
+
+
+def make_plain(head=HEAD, data_preprocessor=None, **kwargs):
+    """A student without parts, readout and teacher."""
     torch.manual_seed(0)
-    head = head or dict(type='LinearClsHead', num_classes=4, in_channels=16)
+    own = dict(type='mmpretrain.ClsDataPreprocessor', num_classes=4, **NORMALISE)
     config = dict(
-        backbone=dict(type='VisionTransformer', arch=ARCH, img_size=32, patch_size=8),
-        head=head,
-        data_preprocessor=dict(type='ClsDataPreprocessor', mean=[120.0] * 3, std=[60.0] * 3, num_classes=4),
+        type='lfi.Student',
+        task='mmpretrain.ImageClassifier',
+        backbone=dict(type='mmpretrain.VisionTransformer', **VIT),
+        head=dict(head, type=f'mmpretrain.{head["type"].removeprefix("mmpretrain.")}'),
+        data_preprocessor={**own, **(data_preprocessor or {})},
     )
-    for part in ('backbone', 'head', 'data_preprocessor'):
-        config[part]['type'] = f'mmpretrain.{config[part]["type"]}'
-    config['data_preprocessor'].update(kwargs.pop('data_preprocessor', {}))
-    return LabelledImageClassifier(**config, **kwargs).train()
+    return MODELS.build({**config, **kwargs}).train()
 
 
-def losses_of(model, data):
-    return model(**model.data_preprocessor(data, training=True), mode='loss')
-
-
-@pytest.fixture
-def make_taught(teacher_folder):
-    """LFI, or a baseline; with a small teacher where it has one."""
-
-    def make(type, **kwargs):
-        torch.manual_seed(0)
-        if type != 'lfi.PriorImageClassifier':
-            kwargs['teacher'] = dict(
-                type='lfi.VLMAttentionTeacher',
-                model=teacher_folder('vit'),
-                extractor=dict(type='maskclip'),
-                concepts=['circle', 'square', 'star', 'ring', 'heart'],
-            )
-        model = MODELS.build(
-            dict(
-                type=type,
-                backbone=dict(type='lfi.InteractionQueryViT', arch=ARCH, img_size=32, patch_size=8),
-                head=dict(type='mmpretrain.LinearClsHead', num_classes=4, in_channels=16),
-                data_preprocessor=dict(
-                    type='mmpretrain.ClsDataPreprocessor', mean=[120.0] * 3, std=[60.0] * 3, to_rgb=True
-                ),
-                **kwargs,
-            )
-        )
-        model.init_weights()
-        return model.train()
-
-    return make
-
-
-@pytest.fixture(
-    params=[
-        ('lfi.FeatureDistillClassifier', dict(distill_loss=dict(type='lfi.LogitKDLoss'))),
-        ('lfi.LFIImageClassifier', dict(readout=dict(text_dims=24))),
-        ('lfi.PriorImageClassifier', dict(affinity_prior=dict())),
-    ],
-    ids=['logit-kd', 'lfi', 'prior'],
-)
-def taught(request, make_taught):
-    kind, arguments = request.param
-    return make_taught(kind, **arguments)
+@pytest.fixture(params=['logit_kd', 'interactions', 'prior', 'affinity'])
+def taught(request, make_classifier):
+    return make_classifier(supervision=parts(request.param))
 
 
 def test_the_mark_decides_which_rows_have_a_label():
@@ -136,13 +91,7 @@ def test_the_head_learns_from_the_labelled_images_alone(hidden):
         assert mine is their is None or torch.allclose(mine, their, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    'head',
-    [
-        dict(type='LinearClsHead', num_classes=4, in_channels=16, cal_acc=True),
-        dict(type='VisionTransformerClsHead', num_classes=4, in_channels=16, hidden_dim=8),
-    ],
-)
+@pytest.mark.parametrize('head', HEADS.values(), ids=HEADS)
 def test_without_any_label_the_loss_is_exactly_0_and_the_head_has_gradients(head):
     model = make_plain(head)
     losses = losses_of(model, batch({0, 1, 2, 3}))
@@ -173,7 +122,9 @@ def test_features_of_several_stages_and_parts_are_taken_by_row():
     model = make_plain()
     model.head = Head()
     part = torch.arange(4.0)[:, None]
-    assert model.head_loss((part, [part, part]), samples({1, 2}))['loss_cls'] == 9
+    model.extract_feat = lambda inputs: (part, [part, part])
+    data = model.data_preprocessor(batch({1, 2}), training=True)
+    assert model.loss(**data)['loss_cls'] == 9
 
 
 def test_an_unmarked_label_below_0_is_refused_in_training_alone():
@@ -228,22 +179,34 @@ def test_without_any_label_a_student_learns_and_all_parameters_have_gradients(ta
     assert taught.backbone.patch_embed.projection.weight.grad.any()
 
 
-def test_the_backbone_runs_once(taught):
-    calls = []
-    taught.backbone.register_forward_hook(lambda *args: calls.append(1))
-    losses_of(taught, batch({1, 2}))
-    assert calls == [1]
+def labels_of(data_samples):
+    return Classification().labels(data_samples, 5, 4, torch.device('cpu'))
 
 
-def test_an_image_without_a_label_is_of_no_class(make_taught):
-    model = make_taught('lfi.LFIImageClassifier', readout=dict(text_dims=24))
-    labels = model.image_labels(samples({1, 2}), 5)
-    assert labels.tolist() == [[1, 0, 0, 0, 0], [0] * 5, [0] * 5, [0, 0, 1, 0, 0]]
-    assert not model.image_labels(samples({0, 1, 2, 3}), 5).any()
+def test_labels_single_several_or_mixed_stand_for_the_first_concepts():
+    found = raw_batch((2, [0, 3], 1))['data_samples']
+    assert labels_of(found).nonzero().tolist() == [[0, 2], [1, 0], [1, 3], [2, 1]]
+    scores = torch.tensor([[0.3, 0.0, 0.7, 0.0], [0.0, 1.0, 0.0, 0.0], [0.5, 0.0, 0.0, 0.5]])
+    for sample, score in zip(found, scores):
+        sample.set_gt_score(score)
+    assert torch.equal(labels_of(found), torch.nn.functional.pad(scores, (0, 1)))
 
 
-def test_presence_of_the_labels_alone_needs_them(make_taught):
-    model = make_taught('lfi.LFIImageClassifier', readout=dict(text_dims=24), reading=dict(presence='label'))
+def test_an_image_without_a_label_is_of_no_class(make_classifier):
+    assert labels_of(samples({1, 2})).tolist() == [[1, 0, 0, 0, 0], [0] * 5, [0] * 5, [0, 0, 1, 0, 0]]
+    assert not labels_of(samples(ALL)).any()
+    # A mixed one has scores.
+    found = samples({1})
+    for sample in found:
+        sample.set_gt_score(torch.full((4,), 0.25))
+    labels = make_classifier().concept_labels(found, torch.device('cpu'))
+    assert labels[:, :4].any(1).tolist() == [True, False, True, True]
+
+
+def test_presence_of_the_labels_alone_needs_them(make_classifier):
+    reading = dict(interactions=dict(reading=dict(presence='label')))
+    model = make_classifier(supervision=parts(**reading))
     losses_of(model, batch())
-    with pytest.raises(ValueError, match="presence='label' .*no label: set reading.presence"):
+    message = "presence='label' .*no label: set supervision.interactions.reading.presence"
+    with pytest.raises(ValueError, match=message):
         losses_of(model, batch({1}))

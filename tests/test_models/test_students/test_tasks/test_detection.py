@@ -1,14 +1,15 @@
-"""Detectors of mmdet learn from interactions by the mixin alone."""
+"""Detectors of mmdet: they learn their task from labelled images, and from the teacher with all."""
 
 import copy
-import pickle
 
 import pytest
 import torch
-from lfi.models.students.detectors import LFIMaskRCNN, ShuffledImagesMaskRCNN
+from lfi.models.students.tasks.detection import Detection, empty_unlabelled
 from lfi.registry import MODELS
+from mmdet.models import DetDataPreprocessor
 from mmengine.hub import get_config
-from small_detectors import CASES, NAMES, few_proposals, prior_mask_rcnn, sample
+from mmengine.structures import InstanceData, PixelData
+from small_detectors import CASES, INTERACTIONS, NAMES, PRIOR, few_proposals, prior_mask_rcnn, sample
 
 pytestmark = pytest.mark.usefixtures('mmdet_scope')
 
@@ -78,22 +79,27 @@ def test_odd_images_train_without_nan(make_detector, samples):
 
 
 def test_a_negative_control_learns_from_the_maps_of_another_image(make_detector):
-    method = make_detector('mask_rcnn').train()
-    control = ShuffledImagesMaskRCNN.__new__(ShuffledImagesMaskRCNN)
-    control.__dict__ = method.__dict__
+    method, changed = (
+        make_detector('mask_rcnn', control=control).train() for control in (None, dict(type='lfi.OtherImage'))
+    )
     data = method.data_preprocessor(ordinary(), training=True)
-    inputs, samples = data['inputs'], data['data_samples']
-    theirs, _ = method._teacher_maps(inputs, samples)
-    changed, _ = control._teacher_maps(inputs, samples)
-    assert torch.equal(changed.logits, theirs.logits.roll(1, 0))
-    assert torch.equal(changed.concepts, theirs.concepts.roll(1, 0))
+    view = method.view_of(data['inputs'], data['data_samples'])
+    theirs, others = (model.targets(view)['interactions'] for model in (method, changed))
+    assert torch.equal(others.logits, theirs.logits.roll(1, 0))
+    assert torch.equal(others.concepts, theirs.concepts.roll(1, 0))
     # What it is measured by are the image's own.
-    control.eval()
-    assert torch.equal(control._teacher_maps(inputs, samples)[0].logits, theirs.logits)
+    assert torch.equal(changed.eval().targets(view)['interactions'].logits, theirs.logits)
 
 
-def test_it_is_found_by_name_and_needs_no_mmdet_before():
-    assert MODELS.get('lfi.LFIMaskRCNN') is LFIMaskRCNN
+@pytest.mark.parametrize('part', ['affinity', 'dense_features'])
+def test_a_detector_copies_features_beside_its_task(make_detector, unlearnt, part):
+    kinds = dict(affinity='lfi.PairwiseAffinity', dense_features='lfi.DenseFeatures')
+    model = make_detector('retinanet', supervision={part: dict(type=kinds[part])}).train()
+    data = model.data_preprocessor(batch(sample((64, 64)), sample((64, 64), [[0, 0, 64, 64]], [0])), True)
+    model.parse_losses(model(**data, mode='loss'))[0].backward()
+    assert not unlearnt(model)
+    with pytest.raises(ValueError, match='an image of 64 x 48 pixels is padded to 64 x 64'):
+        model(**model.data_preprocessor(ordinary(), training=True), mode='loss')
 
 
 # ---- mmdet's own backbones --------------------------------------------------------------------------
@@ -115,7 +121,8 @@ def make_adapted(teacher_folder):
         if 'roi_head' in plain:
             few_proposals(plain)
         cfg = copy.deepcopy(plain)
-        cfg.type, cfg.task = 'lfi.LFIDetector', f'mmdet.{plain.type}'
+        cfg.type, cfg.task = 'lfi.Student', f'mmdet.{plain.type}'
+        cfg.supervision = dict(interactions=INTERACTIONS)
         cfg.backbone = dict(type='lfi.InteractionQueryAdapter', backbone=plain.backbone, query_dims=64)
         cfg.teacher = dict(
             type='lfi.VLMAttentionTeacher',
@@ -150,40 +157,18 @@ def test_a_detector_with_its_own_backbone_learns_from_interactions(make_adapted,
     assert added < 0.03 * sum(p.numel() for p in detector.parameters())
 
 
-def test_any_detector_has_the_prior_without_a_teacher():
-    named, ours = prior_mask_rcnn(type='lfi.PriorDetector', task='mmdet.MaskRCNN'), prior_mask_rcnn()
-    data = ours.data_preprocessor(ordinary(), training=True)
-    losses = []
-    for detector in (named, ours):
-        torch.manual_seed(1)
-        losses.append(detector.train()(**data, mode='loss'))
-    assert 'loss_affinity' in losses[0] and losses[0].keys() == losses[1].keys()
-    for name, value in losses[1].items():
-        torch.testing.assert_close(losses[0][name], value)
-    named.parse_losses(losses[0])[0].backward()
-    assert all(p.grad is not None for p in named.parameters() if p.requires_grad)
-    assert type(named).__name__ == 'PriorMaskRCNN' and named.state_dict().keys() == ours.state_dict().keys()
-
-
-@pytest.mark.parametrize('again', [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
-def test_a_model_of_any_task_is_copied_and_goes_through_pickle(again):
-    model = prior_mask_rcnn(type='lfi.PriorDetector', task='mmdet.MaskRCNN')
-    copied = again(model)
-    assert type(copied) is type(model) and copied.backbone is not model.backbone
-    weights = copied.state_dict()
-    assert all(value.equal(weights[name]) for name, value in model.state_dict().items())
-
-
-def test_a_copy_of_a_compiled_model_has_its_own_weights():
-    model = prior_mask_rcnn(type='lfi.PriorDetector', task='mmdet.MaskRCNN')
-    model.compile(backend='eager')
-    assert copy.deepcopy(model)._compiled_call_impl is None
-    pickle.dumps(model)
+def test_a_detector_has_the_prior_without_a_teacher(unlearnt):
+    model = prior_mask_rcnn().train()
+    losses = model(**model.data_preprocessor(ordinary(), training=True), mode='loss')
+    assert 'loss_affinity' in losses
+    model.parse_losses(losses)[0].backward()
+    assert not unlearnt(model)
+    assert not any(name.startswith(('readout', 'supervision')) for name in model.state_dict())
 
 
 def test_the_prior_trains_all_that_it_adds_to_a_backbone_of_another_kind(make_adapted):
     _, plain = make_adapted('mask_rcnn')
-    cfg = dict(plain, type='lfi.PriorDetector', task='mmdet.MaskRCNN', affinity_prior=dict())
+    cfg = dict(plain, type='lfi.Student', task='mmdet.MaskRCNN', supervision=PRIOR)
     cfg['backbone'] = dict(type='lfi.InteractionQueryAdapter', backbone=plain.backbone, query_dims=64)
     detector = MODELS.build(cfg)
     detector.parse_losses(detector(**detector.data_preprocessor(ordinary(), training=True), mode='loss'))[
@@ -194,8 +179,184 @@ def test_the_prior_trains_all_that_it_adds_to_a_backbone_of_another_kind(make_ad
     assert any('project_map' in name for name in trained) and not any('.attn.' in name for name in trained)
 
 
-def test_a_task_that_is_none_is_refused():
-    with pytest.raises(ValueError, match="task='mmdet.Nothing' is not a registered model"):
-        MODELS.build(dict(type='lfi.LFIDetector', task='mmdet.Nothing'))
-    with pytest.raises(ValueError, match='has a DetectorDistillMixin already'):
-        MODELS.build(dict(type='lfi.LFIDetector', task='lfi.LFIMaskRCNN'))
+# ---- Images without a label ------------------------------------------------------------------------------
+
+SIZE = (64, 64)
+BOXES = [[8, 8, 50, 60]]
+TERMS = ('loss_positions', 'loss_concepts', 'loss_presence')
+
+
+@pytest.fixture
+def detector(make_detector):
+    built = make_detector('mask_rcnn')
+    # Building it draws random numbers.
+    _ = built.teacher
+    return built
+
+
+def images(n):
+    return torch.randint(0, 256, (n, 3, *SIZE), generator=torch.Generator().manual_seed(3)).float()
+
+
+def losses_of(detector, inputs, samples):
+    torch.manual_seed(0)
+    losses = detector.train()(inputs, copy.deepcopy(samples), mode='loss')
+    return {name: detector.parse_losses({name: value})[1][name] for name, value in losses.items()}
+
+
+def test_the_task_learns_from_labelled_images_and_interactions_from_all(detector):
+    inputs, labelled = images(3), [sample(SIZE, BOXES, [1]), sample(SIZE, [[4, 4, 30, 30]], [2])]
+    mixed = losses_of(detector, inputs, [labelled[0], sample(SIZE, BOXES, [1], unlabelled=True), labelled[1]])
+    alone = losses_of(detector, inputs[[0, 2]], labelled)
+    for name in alone.keys() - set(TERMS):
+        torch.testing.assert_close(mixed[name], alone[name], rtol=1e-5, atol=1e-6)
+    everything = losses_of(detector, inputs, [labelled[0], sample(SIZE), labelled[1]])
+    for name in TERMS:
+        torch.testing.assert_close(mixed[name], everything[name], rtol=1e-5, atol=1e-6)
+    # An image without instances and without the mark is a negative.
+    assert abs(everything['loss_rpn_cls'] - alone['loss_rpn_cls']) > 1e-4
+
+
+def test_what_is_annotated_of_an_unlabelled_image_is_not_known(detector):
+    inputs = images(2)
+    first = losses_of(detector, inputs, [sample(SIZE, BOXES, [1]), sample(SIZE, BOXES, [1], unlabelled=True)])
+    second = losses_of(detector, inputs, [sample(SIZE, BOXES, [1]), sample(SIZE, unlabelled=True)])
+    assert first == second
+
+
+def test_nor_is_it_known_to_what_a_detector_is_compared_with(make_detector):
+    control = make_detector('mask_rcnn', control=dict(type='lfi.OtherImage'))
+    _ = control.teacher
+    for compared in (prior_mask_rcnn(), control):
+        first, second, other = (
+            losses_of(compared, images(2), [sample(SIZE, BOXES, [label]), unlabelled])
+            for label, unlabelled in (
+                (1, sample(SIZE, BOXES, [1], unlabelled=True)),
+                (1, sample(SIZE, unlabelled=True)),
+                (2, sample(SIZE, unlabelled=True)),
+            )
+        )
+        assert first == second != other
+
+
+def test_a_batch_without_any_label_moves_no_head(detector):
+    inputs, samples = images(2), [sample(SIZE, unlabelled=True), sample(SIZE, unlabelled=True)]
+    losses = detector.train()(inputs, samples, mode='loss')
+    total, log = detector.parse_losses(losses)
+    assert all(value == 0 for name, value in log.items() if name not in ('loss', *TERMS))
+    assert all(log[name] > 0 for name in TERMS)
+    total.backward()
+    for name, parameter in detector.named_parameters():
+        head = name.startswith(('rpn_head', 'roi_head', 'neck'))
+        if parameter.requires_grad and head:
+            assert parameter.grad is None or not parameter.grad.any(), name
+
+
+def through_the_preprocessor(detector, samples):
+    """Losses of what a pipeline gives; where it reads no annotations an image has no fields of instances."""
+    inputs = [image.byte() for image in images(len(samples))]
+    data = detector.data_preprocessor(dict(inputs=inputs, data_samples=copy.deepcopy(samples)), True)
+    losses = detector.train()(**data, mode='loss')
+    total, log = detector.parse_losses(losses)
+    total.backward()
+    return log
+
+
+def unannotated():
+    found = sample(SIZE, unlabelled=True)
+    found.gt_instances, found.ignored_instances = InstanceData(), InstanceData()
+    return found
+
+
+@pytest.mark.parametrize('place', [0, 1])
+def test_an_image_of_a_folder_may_stand_anywhere_in_a_batch(detector, place):
+    samples = [sample(SIZE, BOXES, [1]), sample(SIZE, [[4, 4, 30, 30]], [2])]
+    torch.manual_seed(0)
+    annotated = [*samples[:place], sample(SIZE, unlabelled=True), *samples[place:]]
+    expected = through_the_preprocessor(detector, annotated)
+    annotated[place] = unannotated()
+    torch.manual_seed(0)
+    assert through_the_preprocessor(detector, annotated) == expected
+
+
+def test_a_detector_without_a_teacher_takes_images_of_a_folder_too():
+    """The reference of a study of few boxes: without a teacher, and so without interactions."""
+    plain = prior_mask_rcnn()
+    log = through_the_preprocessor(plain, [unannotated(), sample(SIZE, BOXES, [1])])
+    assert log['loss_affinity'] > 0 and log['loss_rpn_cls'] > 0 and log['loss_mask'] > 0
+    log = through_the_preprocessor(prior_mask_rcnn(), [unannotated(), unannotated()])
+    assert log['loss_affinity'] > 0
+    assert all(value == 0 for name, value in log.items() if name not in ('loss', 'loss_affinity'))
+
+
+def test_without_annotations_labels_are_where_the_images_are():
+    labels = Detection().labels([unannotated(), unannotated()], 4, None, torch.device('meta'))
+    assert labels.device.type == 'meta' and labels.shape == (2, 4)
+
+
+def test_features_are_the_images_own_again_after_a_loss(detector):
+    losses_of(detector, images(2), [sample(SIZE, BOXES, [1]), sample(SIZE, BOXES, [1], unlabelled=True)])
+    assert len(detector.extract_feat(images(2))[0]) == 2
+
+
+def test_presence_by_labels_alone_is_refused_where_an_image_has_none(make_detector):
+    part = dict(INTERACTIONS, reading=dict(presence='label'))
+    found, device = make_detector('mask_rcnn', supervision=dict(interactions=part)), torch.device('cpu')
+    samples = [sample(SIZE, BOXES, [1]), sample(SIZE, unlabelled=True)]
+    with pytest.raises(ValueError, match="presence='label' .*no label: set supervision.interactions.reading"):
+        found.concept_labels(samples, device)
+    # What captions speak of is known.
+    samples[1].set_field(torch.tensor([2]), 'gt_concepts')
+    assert found.concept_labels(samples, device).nonzero().tolist() == [[0, 1], [1, 2]]
+
+
+# ---- Their annotations: empty ones of the kinds that the others have ---------------------------------------
+
+SMALL = (48, 64)
+
+
+def preprocessor(**options):
+    module = DetDataPreprocessor(mean=[0] * 3, std=[1] * 3, pad_mask=True, pad_size_divisor=32, **options)
+    empty_unlabelled(module)
+    return module
+
+
+def preprocessed(module, samples):
+    images = [torch.zeros(3, *SMALL, dtype=torch.uint8)] * len(samples)
+    return module(dict(inputs=images, data_samples=samples), True)['data_samples']
+
+
+def labelled(**annotations):
+    found = sample(SMALL, [[8, 8, 40, 40]], [1])
+    for name, value in annotations.items():
+        setattr(found, name, value)
+    return found
+
+
+def unlabelled():
+    found = sample(SMALL, unlabelled=True)
+    del found.gt_instances, found.ignored_instances
+    return found
+
+
+def test_the_first_batch_may_hold_no_label():
+    module = preprocessor()
+    for first in preprocessed(module, [unlabelled(), unlabelled()]):
+        assert len(first.gt_instances) == len(first.gt_instances.masks) == 0
+        assert 'gt_sem_seg' not in first
+    # A later image tells that there are no masks.
+    boxes = labelled()
+    del boxes.gt_instances.masks
+    assert 'masks' not in preprocessed(module, [unlabelled(), boxes])[0].gt_instances
+
+
+@pytest.mark.parametrize('hidden', [(0,), (1,), (0, 1)])
+def test_a_map_of_classes_is_blank_where_the_others_have_one(hidden):
+    module = preprocessor(pad_seg=True)
+    map_of = PixelData(sem_seg=torch.ones(1, *SMALL, dtype=torch.long))
+    samples = [unlabelled() if row in hidden else labelled(gt_sem_seg=map_of.clone()) for row in range(2)]
+    for row, found in enumerate(preprocessed(module, samples)):
+        seen = found.gt_sem_seg.sem_seg
+        assert seen.shape == (1, 64, 64)
+        assert (seen[:, : SMALL[0]] == (0 if row in hidden else 1)).all()
+        assert (seen[:, SMALL[0] :] == 255).all()

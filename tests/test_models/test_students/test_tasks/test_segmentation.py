@@ -2,9 +2,9 @@
 
 import copy
 
-import lfi
 import pytest
 import torch
+from lfi.models.students.tasks.segmentation import Segmentation, _blank
 from lfi.registry import MODELS
 from mmengine.config import ConfigDict
 from mmengine.registry import init_default_scope
@@ -42,12 +42,12 @@ TASKS = {
 
 @pytest.fixture
 def make():
-    """`make(**options)` is a small segmentor, of `lfi.PriorSegmentor` where nothing else is said."""
+    """`make(**options)` is a small segmentor without supervision parts, where nothing else is said."""
     init_default_scope('mmseg')
 
     def build(**options):
         torch.manual_seed(0)
-        cfg = dict(type='lfi.PriorSegmentor', task='mmseg.EncoderDecoder', backbone=BACKBONE)
+        cfg = dict(type='lfi.Student', task='mmseg.EncoderDecoder', backbone=BACKBONE)
         return MODELS.build(ConfigDict(dict(cfg, **options))).train()
 
     return build
@@ -85,22 +85,47 @@ def test_images_without_labels_are_no_part_of_the_task(make, task):
     assert all(p.grad is None or not p.grad.any() for p in model.parameters())
 
 
-def test_a_blank_sample_has_all_maps_that_heads_read(make):
-    model = make(decode_head=HEAD)
+def test_a_blank_sample_has_all_maps_that_heads_read():
     hidden = sample(0)
     hidden.set_metainfo(dict(unlabelled=True))
     hidden.set_data(dict(gt_edge_map=PixelData(data=torch.ones(1, *SIZE, dtype=torch.uint8))))
-    blank = model.blank(hidden)
+    blank = _blank(hidden, torch.device('cpu'))
     assert not blank.gt_sem_seg.data.any() and not blank.gt_edge_map.data.any()
     assert blank.gt_edge_map.data.dtype == torch.uint8 and hidden.gt_edge_map.data.all()
     assert set(blank.keys()) == {'gt_sem_seg', 'gt_edge_map'}
 
 
-def test_labels_are_where_the_model_is(make):
-    model = make(type='lfi.LFISegmentor', teacher=lfi.teacher_config('shapes-tiny'), decode_head=HEAD)
-    model.to('meta')
+def test_labels_are_the_classes_of_the_pixels_where_the_images_are():
+    labels, device = Segmentation().labels, torch.device('meta')
     folder = mmseg.SegDataSample()
     beside = mmseg.SegDataSample(
         gt_sem_seg=PixelData(data=torch.zeros(1, *SIZE, dtype=torch.long, device='meta'))
     )
-    assert model.image_labels([folder, beside], 4).device.type == 'meta'
+    assert labels([folder, beside], 4, None, device).device.type == 'meta'
+    classes = torch.tensor([[0, 2, 255, 5], [2, 2, 3, -1]])[None]
+    found = mmseg.SegDataSample(gt_sem_seg=PixelData(data=classes))
+    # What is ignored, beyond the classes, or beyond the bank, counts for nothing.
+    for num_concepts, num_classes, expected in ((6, 5, [0, 2, 3]), (6, None, [0, 2, 3, 5]), (3, 5, [0, 2])):
+        (row,) = labels([found], num_concepts, num_classes, torch.device('cpu'))
+        assert row.nonzero().flatten().tolist() == expected and len(row) == num_concepts
+
+
+def test_a_segmentor_learns_from_interactions_of_all_images(make, unlearnt, teacher_folder):
+    teacher = dict(
+        type='lfi.VLMAttentionTeacher',
+        model=teacher_folder('vit'),
+        extractor='maskclip',
+        concepts=['sky', 'road', 'car', 'tree'],
+    )
+    part = dict(type='lfi.Interactions')
+    model = make(decode_head=HEAD, teacher=teacher, supervision=dict(interactions=part))
+    inputs = torch.randn(2, 3, *SIZE, generator=torch.Generator().manual_seed(1))
+    terms = {'loss_positions', 'loss_concepts', 'loss_presence'}
+    for samples in ([sample(0), sample(1)], [sample(0), sample(1, unlabelled=True)]):
+        losses = model(inputs, copy.deepcopy(samples), mode='loss')
+        assert terms < losses.keys()
+        model.zero_grad()
+        model.parse_losses(losses)[0].backward()
+        assert not unlearnt(model)
+    labels = model.concept_labels([sample(0), sample(1, unlabelled=True)], torch.device('cpu'))
+    assert labels.tolist() == [[1, 1, 0, 0], [0] * 4]
