@@ -34,7 +34,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Time a training step of Mask R-CNN with LFI and without')
     parser.add_argument(
         '--config',
-        default=str(ROOT / 'configs/detection/lfi_mask-rcnn_vit-tiny-p16_simple-fpn_1x_coco.py'),
+        default=str(ROOT / 'configs/detection/lfi_mask-rcnn_vit-small-p16_simple-fpn_1x_coco.py'),
         help='an LFI config of a Mask R-CNN; its teacher gets random weights (%(default)s)',
     )
     parser.add_argument(

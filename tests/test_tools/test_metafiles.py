@@ -101,7 +101,7 @@ def test_without_mmsegmentation_nothing_is_written(tool, monkeypatch):
 
 
 def test_what_is_counted(tool):
-    entry = tool.read_entry('configs/baselines/feature-mse_vit-tiny_shapes.py', {})
+    entry = tool.read_entry('configs/baselines/dense-features_vit-tiny_shapes.py', {})
     baseline = tool.read_entry('configs/baselines/task-loss_vit-tiny_shapes.py', {})
     # The projection into the teacher's space is for training alone.
     assert entry.parameters == baseline.parameters

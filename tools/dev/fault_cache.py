@@ -22,7 +22,7 @@ def teacher_cache(bench: Bench) -> Iterator[Row]:
         shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(BUILT_IN / 'shapes-tiny', teacher)
     ours = 'model.teacher.model=./teacher'
-    cached = (ours, 'model.teacher_cache=cache')
+    cached = (ours, 'model.teacher.cache=cache')
     write = ('--out', 'cache', '--num-workers', '0')
 
     def refuse(fault: str, made: str, said: str, *options: str) -> Row:
