@@ -9,20 +9,14 @@ until all work before it is done.
 """
 
 import json
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
-from lfi.engine.config_loading import load_config
-from lfi.engine.pipelines import set_teacher_cache
-from lfi.registry import MODELS
 from lfi.structures import interaction_maps
-from mmengine.dataset import pseudo_collate
 from mmengine.model.base_module import BaseModule
-from mmengine.registry import DATASETS, init_default_scope
+from small_step import ATTENTION, CLASSIFIER, DENSE, DETECTOR, FEW_CONCEPTS, small_step, write_cache
 from torch import Tensor, nn
 from torch._subclasses import fake_tensor
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
@@ -30,17 +24,9 @@ from torch.utils import backend_registration
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / 'benchmarks'))
-from cached_batch import write_cache  # noqa: E402
-
 DEVICE = 'fakegpu'
-CLASSIFIER = 'classification/lfi_vit-tiny_shapes.py'
-BASELINE = 'baselines/attention-transfer_vit-tiny_shapes.py'
 MIXED = 'classification/lfi_vit-tiny-mixed_shapes.py'
-DENSE = 'baselines/dense-features_vit-tiny_shapes.py'
 LIGHTLY = 'baselines/lightly-train-v3_vit-tiny_shapes.py'
-DETECTOR = 'detection/lfi_mask-rcnn_vit-tiny_shapes.py'
 # What waits for the device, or runs on the host, and why. Nothing else may.
 EXEMPT = {
     'the check of the first batch': 'maps with a NaN in them are named before the second step',
@@ -84,31 +70,16 @@ def pretended_device() -> Iterator[None]:
 
 def load(config: str, **options: object) -> tuple[nn.Module, dict]:
     """The model of a config with some options changed, and a preprocessed batch of four images."""
-    options = {
-        'model.backbone.arch.num_layers': 2,
-        **{f'model.{name}': value for name, value in options.items()},
-    }
-    cfg = load_config(str(ROOT / 'configs' / config), options)
-    init_default_scope(cfg.default_scope)
-    set_teacher_cache(cfg)
-    cfg.train_dataloader.dataset.num_images = 64
-    if 'head' in cfg.model:
-        cfg.model.head.loss = dict(type='CrossEntropyLoss')
-    torch.manual_seed(0)
-    preprocessor = cfg.get('data_preprocessor')
-    built = MODELS.build({'data_preprocessor': preprocessor, **cfg.model} if preprocessor else cfg.model)
     # The teacher is built, and the pixels' format read; the student keeps its first weights.
     BaseModule.init_weights = lambda self: None
-    built.init_weights()
-    dataset = DATASETS.build(cfg.train_dataloader.dataset)
-    batch = pseudo_collate([dataset[i] for i in range(4)])
-    return built.train(), built.data_preprocessor(batch, training=True)
+    model, batch = small_step(config, **options)
+    return model, model.data_preprocessor(batch, training=True)
 
 
 def step(model: nn.Module, data: dict) -> list[str]:
     """Forward and backward on the device; the names of the losses."""
     torch.__future__.set_overwrite_module_params_on_conversion(True)
-    model._first_step = False
+    model._is_checked = True
     interaction_maps.is_upright = lambda view: view.device.type == 'cpu'
     with pretended_device():
         model.to(DEVICE)
@@ -133,13 +104,13 @@ def classifier() -> list[str]:
 
 def few_concepts() -> list[str]:
     """Each image is asked about its own concepts, and the rest of the bank as one map."""
-    return step(*load(CLASSIFIER, **{'teacher.max_concepts': 4}))
+    return step(*load(CLASSIFIER, **FEW_CONCEPTS))
 
 
 def cached() -> list[str]:
     with TemporaryDirectory() as folder:
         write_cache(folder, *load(CLASSIFIER))
-        return step(*load(CLASSIFIER, teacher_cache=folder))
+        return step(*load(CLASSIFIER, **{'teacher.cache': folder}))
 
 
 def detector() -> list[str]:
@@ -160,15 +131,14 @@ def cached_detector() -> list[str]:
     leave_heads_out()
     with TemporaryDirectory() as folder:
         write_cache(folder, *load(DETECTOR))
-        return step(*load(DETECTOR, teacher_cache=folder))
+        return step(*load(DETECTOR, **{'teacher.cache': folder}))
 
 
 def mixed() -> list[str]:
     """Images mixed in pairs, of their own concepts, and the rest of the bank as one map."""
-    few = {'teacher.max_concepts': 4}
     with TemporaryDirectory() as folder:
-        write_cache(folder, *load(CLASSIFIER, **few))
-        return step(*load(MIXED, teacher_cache=folder, **few))
+        write_cache(folder, *load(CLASSIFIER, **FEW_CONCEPTS))
+        return step(*load(MIXED, **{'teacher.cache': folder}, **FEW_CONCEPTS))
 
 
 def resized() -> list[str]:
@@ -176,16 +146,16 @@ def resized() -> list[str]:
     augments = {'train_cfg.augments': [dict(type='ResizeMix', alpha=1.0)]}
     with TemporaryDirectory() as folder:
         write_cache(folder, *load(CLASSIFIER))
-        return step(*load(MIXED, teacher_cache=folder, **augments))
+        return step(*load(MIXED, **{'teacher.cache': folder}, **augments))
 
 
 def attention_transfer() -> list[str]:
     """The baseline that asks the teacher for features."""
-    return step(*load(BASELINE))
+    return step(*load(ATTENTION))
 
 
 def mean_attention() -> list[str]:
-    return step(*load(BASELINE, **{'distill_loss.type': 'lfi.MeanAttentionLoss'}))
+    return step(*load(ATTENTION, **{'control.type': 'lfi.MeanTarget'}))
 
 
 def dense_features() -> list[str]:
@@ -198,13 +168,13 @@ def lightly_train() -> list[str]:
 
 def mean_target() -> list[str]:
     """Of each image's own concepts, and the rest of the bank as one map."""
-    return step(*load(CLASSIFIER, type='lfi.MeanTargetClassifier', **{'teacher.max_concepts': 4}))
+    return step(*load(CLASSIFIER, **{'control.type': 'lfi.MeanTarget'}, **FEW_CONCEPTS))
 
 
 def cached_features() -> list[str]:
     with TemporaryDirectory() as folder:
-        write_cache(folder, *load(BASELINE))
-        return step(*load(BASELINE, teacher_cache=folder))
+        write_cache(folder, *load(ATTENTION))
+        return step(*load(ATTENTION, **{'teacher.cache': folder}))
 
 
 def leave_heads_out() -> None:
@@ -220,8 +190,8 @@ def leave_heads_out() -> None:
 def spoiled(change: Callable[[Tensor], Tensor]) -> list[str]:
     """A step with something in it that must be found."""
     model, data = load(CLASSIFIER)
-    labels = model.image_labels
-    model.image_labels = lambda *args: change(labels(*args))
+    labels = model.concept_labels
+    model.concept_labels = lambda *args: change(labels(*args))
     return step(model, data)
 
 
