@@ -47,8 +47,12 @@ def warnings(monkeypatch) -> list[str]:
 
 
 def pytest_collection_modifyitems(items):
-    """Begin with the files that take long, so that all workers end together."""
+    """Begin with the files that take long, so that all workers end together; skip what needs a GPU."""
     items.sort(key=lambda item: item.path.parent.name != 'test_tools')
+    if not torch.cuda.is_available():
+        for item in items:
+            if 'cuda' in item.keywords:
+                item.add_marker(pytest.mark.skip(reason='needs a CUDA GPU'))
 
 
 @pytest.fixture(scope='module', autouse=True)

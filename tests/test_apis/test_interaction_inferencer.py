@@ -478,7 +478,7 @@ def test_a_config_file_and_random_weights_will_do(classifier, tmp_path):
         InteractionInferencer(tmp_path / 'missing.py')
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
+@pytest.mark.cuda
 def test_a_gpu_finds_what_the_cpu_finds(classifier, classify, photos):
     on_gpu = InteractionInferencer(*classifier, device='cuda')(photos, texts=TEXTS)['predictions']
     for found, expected in zip(on_gpu, classify(photos, texts=TEXTS)['predictions'], strict=True):
