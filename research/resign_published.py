@@ -9,9 +9,9 @@ recorded weights. Where its losses, gradients and predictions are those of befor
 `research/published` get today's digests; the others stay as they are. `resigned.csv` beside them lists all
 that were compared.
 
-Before supervision had parts, the prior's loss came first in the sum of losses, and sums of floats depend on
-their order. So an arm is compared twice: with its prior first, where all numbers must be equal bit for bit,
-and as it is configured, where each loss of the first step must be.
+Before supervision had parts, losses were added in another order, and sums of floats depend on it. So an arm
+is compared twice: with its losses in the order of before, where all numbers must be equal bit for bit, and as
+it is configured, where each loss of the first step must be.
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ from research.studies.settings_digest import fix_roots
 from research.studies.study import Key
 
 ROOT = Path(__file__).resolve().parents[1]
-COLUMNS = ('arm', 'study', 'seed', 'before', 'after', 'prior_first', 'first_losses', 'first_step')
+COLUMNS = ('arm', 'study', 'seed', 'before', 'after', 'same_order', 'first_losses', 'first_step')
+# That of the losses of before; other parts came after these.
+ORDER = ('logit_kd', 'prior', 'interactions')
 DIGESTS = """
 import json, sys
 from pathlib import Path
@@ -94,27 +96,31 @@ def compared(cfg: Config, kept: Mapping[str, Any]) -> tuple[float, float, float]
     """How far an arm is from what was recorded.
 
     Returns:
-        The largest differences: with its prior first of all values; and as it is configured of the first
+        The largest differences: in the order of before of all values; and as it is configured of the first
         step's losses, and of these with their sum and the gradients.
     """
     steps: Any = import_module('record_steps')
     cfg = steps.shrunk(cfg)
-    as_configured = steps.steps_of(cfg, kept['weights'])
-    parts = cfg.model.get('supervision') or {}
-    if parts.get('prior'):
-        cfg.model.supervision = {('aa_prior' if name == 'prior' else name): parts[name] for name in parts}
-    prior_first = steps.steps_of(cfg, kept['weights'])
-    if any(found['batches'] != kept['batches'] for found in (as_configured, prior_first)):
+    as_configured = same_order = steps.steps_of(cfg, kept['weights'])
+    parts = {name: part for name, part in (cfg.model.get('supervision') or {}).items() if part}
+    ordered = sorted(parts, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
+    if ordered != sorted(parts):
+        # Parts run in the order of their names.
+        cfg.model.supervision = {f'p{place}_{name}': parts[name] for place, name in enumerate(ordered)}
+        same_order = steps.steps_of(cfg, kept['weights'])
+    if any(found['batches'] != kept['batches'] for found in (as_configured, same_order)):
         return (float('inf'),) * 3
-    values = steps.values_of_today(kept['values'], as_configured['weights'].keys())
-
+    values, in_order = (
+        steps.values_of_today(kept['values'], found['weights'].keys())
+        for found in (as_configured, same_order)
+    )
     ours, theirs = (
         {name: value for name, value in each.items() if name.startswith('step 0')}
         for each in (as_configured['values'], values)
     )
     losses = [name for name in theirs if steps.GRADIENT not in name and name != 'step 0, loss']
     return (
-        largest_difference(prior_first['values'], values),
+        largest_difference(same_order['values'], in_order),
         largest_difference(*({name: each[name] for name in losses} for each in (ours, theirs))),
         largest_difference(ours, theirs),
     )
