@@ -44,18 +44,15 @@ def refused(supervision, message, task=Classification, teacher=TEACHER):
         ),
         (dict(kd=dict(type='lfi.LogitKD', warmth=2)), 'supervision.kd: .*warmth'),
         (dict(kd=dict(type='lfi.LogitKD', loss_weight=-1)), 'supervision.kd: .*loss_weight=-1'),
-        ({'a.b': PARTS['prior']}, "supervision has a part named 'a.b': take a word of letters, digits and _"),
-        ({'predict_by': PARTS['prior']}, "supervision has a part named 'predict_by'"),
+        ({'a.b': PARTS['prior']}, "a part named 'a.b', which is taken, or no word of letters, digits and _"),
+        *(
+            ({name: PARTS['prior']}, f"supervision has a part named '{name}', which is taken")
+            for name in ('predict_by', 'train', 'forward', 'keys')
+        ),
     ],
 )
 def test_what_is_no_part_is_refused(supervision, message):
     refused(supervision, message)
-
-
-@pytest.mark.parametrize('name', ['train', 'forward', 'keys'])
-def test_a_name_that_modules_have_is_refused(make_classifier, name):
-    with pytest.raises((KeyError, ValueError), match=name):
-        make_classifier(supervision={name: PARTS['prior']})
 
 
 @pytest.mark.parametrize('name', TAUGHT)

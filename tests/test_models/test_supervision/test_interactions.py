@@ -105,18 +105,18 @@ def test_one_text_needs_another_where_concepts_are_compared(reading, own, messag
     part = part_of(positions_reading='scores', **reading)
     teacher = SimpleNamespace(bank=[None], directions=('positions', 'concepts'), own_presence=own)
     if message is None:
-        part.check_teacher(teacher, 1)
+        part.check_teacher(teacher)
     else:
         with pytest.raises(ValueError, match=message):
-            part.check_teacher(teacher, 1)
-    part.check_teacher(SimpleNamespace(**{**vars(teacher), 'bank': [None] * 2}), 1)
+            part.check_teacher(teacher)
+    part.check_teacher(SimpleNamespace(**{**vars(teacher), 'bank': [None] * 2}))
 
 
 def test_maps_without_a_reading_over_concepts_need_a_loss_without_one():
     teacher = SimpleNamespace(bank=[None] * 3, directions=('positions',), own_presence=None)
     with pytest.raises(ValueError, match=r'no reading over concepts: set loss.concepts_weight=0'):
-        part_of(positions_reading='scores').check_teacher(teacher, 2)
-    part_of(dict(concepts_weight=0), positions_reading='scores').check_teacher(teacher, 2)
+        part_of(positions_reading='scores').check_teacher(teacher)
+    part_of(dict(concepts_weight=0), positions_reading='scores').check_teacher(teacher)
 
 
 @pytest.mark.parametrize(('option', 'value'), [('reading', [1]), ('loss', 'lfi.InteractionDistillLoss')])

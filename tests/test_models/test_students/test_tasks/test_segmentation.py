@@ -118,7 +118,10 @@ def test_a_segmentor_learns_from_interactions_of_all_images(make, unlearnt, teac
         concepts=['sky', 'road', 'car', 'tree'],
     )
     part = dict(type='lfi.Interactions')
-    model = make(decode_head=HEAD, teacher=teacher, supervision=dict(interactions=part))
+    pixels = dict(type='SegDataPreProcessor', mean=[100.0] * 3, std=[50.0] * 3, bgr_to_rgb=True)
+    model = make(
+        decode_head=HEAD, data_preprocessor=pixels, teacher=teacher, supervision=dict(interactions=part)
+    )
     inputs = torch.randn(2, 3, *SIZE, generator=torch.Generator().manual_seed(1))
     terms = {'loss_positions', 'loss_concepts', 'loss_presence'}
     for samples in ([sample(0), sample(1)], [sample(0), sample(1, unlabelled=True)]):
