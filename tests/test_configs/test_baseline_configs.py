@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from lfi.models import Interactions, SupervisionPart
 from lfi.registry import MODELS
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
@@ -18,17 +17,6 @@ def added_parts(config: str) -> list[str]:
     """The types of what a baseline learns from, beside what the task loss alone has."""
     ours, plain = (read(each).model.get('supervision', {}) for each in (config, baseline_of(config)))
     return [part.type for name, part in ours.items() if name not in plain]
-
-
-def test_each_supervision_by_a_teacher_is_a_config():
-    parts = {
-        name: kind
-        for name, kind in MODELS.module_dict.items()
-        if isinstance(kind, type) and issubclass(kind, SupervisionPart) and kind.__module__.startswith('lfi.')
-    }
-    taught = {f'lfi.{name}' for name, kind in parts.items() if kind.needs and kind is not Interactions}
-    found = [part for config in OTHERS for part in added_parts(config)]
-    assert sorted(found) == sorted(taught)
 
 
 @pytest.mark.parametrize('study', ['shapes', 'tiny-full'])
