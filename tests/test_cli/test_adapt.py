@@ -17,7 +17,7 @@ from lfi.engine.pipelines import LOADERS, check_pipelines
 from lfi.errors import UsageError
 from lfi.models.adapters import InteractionQueries
 from lfi.models.backbones import InteractionQueryViT
-from lfi.models.batches.samples import pixel_format
+from lfi.models.batches.pixel_format import pixel_format
 from lfi.registry import TRANSFORMS
 from mmcv.transforms import BaseTransform
 from mmdet.structures import DetDataSample
@@ -123,25 +123,26 @@ def model_of(cfg, weights=None):
 
 
 @pytest.mark.parametrize(
-    ('config', 'kind', 'reads', 'names'),
+    ('config', 'task', 'reads', 'names'),
     [
         (
             'mmpretrain::resnet50_8xb32_in1k',
-            'lfi.LFIImageClassifier',
+            'mmpretrain.ImageClassifier',
             ('layer3', 'layer4'),
             'lfi.ImageNetNames',
         ),
-        ('mmpretrain::swin-tiny_16xb64_in1k', 'lfi.LFIImageClassifier', None, 'lfi.ImageNetNames'),
-        ('mmpretrain::deit-tiny_4xb256_in1k', 'lfi.LFIImageClassifier', None, 'lfi.ImageNetNames'),
-        ('mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py', 'lfi.LFIMaskRCNN', None, 'mmdet.CocoDataset'),
-        ('mmdet::rtmdet_tiny_8xb32-300e_coco', 'lfi.LFIDetector', None, 'mmdet.CocoDataset'),
+        ('mmpretrain::swin-tiny_16xb64_in1k', 'mmpretrain.ImageClassifier', None, 'lfi.ImageNetNames'),
+        ('mmpretrain::deit-tiny_4xb256_in1k', 'mmpretrain.ImageClassifier', None, 'lfi.ImageNetNames'),
+        ('mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py', 'mmdet.MaskRCNN', None, 'mmdet.CocoDataset'),
+        ('mmdet::rtmdet_tiny_8xb32-300e_coco', 'mmdet.RTMDet', None, 'mmdet.CocoDataset'),
     ],
 )
-def test_what_it_writes_is_the_plain_model_with_interactions(config, kind, reads, names, write, capsys):
+def test_what_it_writes_is_the_plain_model_with_interactions(config, task, reads, names, write, capsys):
     file = write(config, teacher='clip-b16')
     said = capsys.readouterr().out
     cfg = load_config(str(file))
-    assert cfg.model.type == kind
+    assert (cfg.model.type, cfg.model.task) == ('lfi.Student', task)
+    assert f'-> lfi.Student of {task}' in said
     assert cfg.model.backbone.get('reads') == reads
     teacher = cfg.model.teacher
     assert (teacher.model, teacher.concepts, teacher.max_concepts) == (
@@ -230,7 +231,7 @@ def test_a_config_of_mmseg(write):
     pytest.importorskip('mmseg', reason='mmsegmentation is not installed')
     config = 'mmseg::pspnet/pspnet_r18-d8_4xb2-80k_cityscapes-512x1024.py'
     cfg = load_config(str(write(config, teacher='clip-b16')))
-    assert cfg.model.type == 'lfi.LFIEncoderDecoder' and cfg.model.pretrained is None
+    assert cfg.model.task == 'mmseg.EncoderDecoder' and cfg.model.pretrained is None
     assert cfg.model.backbone.backbone.init_cfg.checkpoint == 'open-mmlab://resnet18_v1c'
     assert cfg.model.teacher.concepts == dict(type='mmseg.CityscapesDataset')
 
@@ -557,7 +558,7 @@ def test_names_that_come_twice_are_refused(write, tmp_path):
         ('import_ = 1\n', {}, 'mine.py is not a config of a model: it has no model=dict'),
         ('model = dict(\n', {}, 'mine.py cannot be read as an OpenMMLab config: SyntaxError'),
         ('from mmdet.models import *\nmodel = 1\n', {}, 'lazy config.*lfi print-config'),
-        ('lfi_vit-tiny_shapes', {}, "model.type='lfi.LFIImageClassifier' is one of LFI's already"),
+        ('lfi_vit-tiny_shapes', {}, "model.type='lfi.Student' is a student already: train it as it is"),
         (SHAPES.replace("'ImageClassifier'", "'ImageClasifier'"), {}, "'ImageClasifier' is registered in no"),
         (SHAPES.replace("'ImageClassifier'", "'TimmClassifier'"), {}, 'is of a task that lfi adapt does not'),
         (SHAPES.replace('depth=18', 'depth=17'), {}, "model.backbone.type='ResNet_CIFAR' cannot be built"),

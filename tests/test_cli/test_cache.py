@@ -82,13 +82,15 @@ def test_training_from_the_cache(run_tool, config_path, cache, tmp_path):
 
 
 def test_the_head_learns_from_a_cache_of_what_competes_alone(run_tool, config_path, cache):
-    options = [*SMALL, 'model.teacher.cache=cache', 'model.logit_kd.loss_weight=1']
+    options = [*SMALL, 'model.teacher.cache=cache', 'model.supervision.logit_kd.type=lfi.LogitKD']
     train = ['train.py', config_path(CONFIG), '--work-dir', 'run', '--cfg-options', *options]
     assert re.search(r'loss_logits: [\d.]+', run_tool(*train))
     manifest = cache / 'manifest.json'
     manifest.write_text(manifest.read_text().replace('softmax over the bank', 'sigmoid, concept by concept'))
     out = run_tool(*train, code=1)
-    assert re.search(r'\(sigmoid, concept by concept\).*: leave out teacher.max_concepts=4, or logit_kd', out)
+    assert re.search(
+        r'supervision\.logit_kd: .*\(sigmoid, .*: leave out teacher.max_concepts=4, or this', out
+    )
 
 
 def test_training_from_the_cache_with_mixed_images(run_tool, config_path, cache, tmp_path):
@@ -161,14 +163,17 @@ def test_a_config_without_a_teacher_is_refused(call_tool, config_path):
         call_tool('cache', config_path('baselines/task-loss_vit-tiny_shapes.py'), '--out', 'cache')
 
 
-def test_a_pipeline_that_reads_no_maps_is_told_before_the_teacher_is_asked(run_tool, config_path, tmp_path):
+def test_a_pipeline_that_reads_no_maps_is_refused_before_the_teacher_is_built(
+    call_tool, config_path, tmp_path, monkeypatch
+):
+    monkeypatch.setattr('lfi.models.students.teaching.build_teacher', None)
     (tmp_path / 'byhand.py').write_text(
         f'_base_ = {str(config_path(CONFIG))!r}\n'
         "train_dataloader = dict(dataset=dict(pipeline=[dict(type='PackInputs')]))"
     )
-    out = run_tool('cache', 'byhand.py', '--out', 'cache', '--cfg-options', *SMALL)
-    told = out.index('Training by this config cannot read the maps: model.teacher.cache=')
-    assert told < out.index('64/64') and 'Or let `lfi adapt` write the config' in out
+    with pytest.raises(UsageError, match="cannot read the maps: model.teacher.cache='cache' .* Or let"):
+        call_tool('cache', 'byhand.py', '--out', 'cache', '--cfg-options', *SMALL)
+    assert not (tmp_path / 'cache').exists()
 
 
 CAPTIONS = """

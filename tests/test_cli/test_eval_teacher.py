@@ -82,7 +82,8 @@ def test_presence_and_a_recommendation(run_tool, config_path, tmp_path):
         out.rstrip()
         .splitlines()[-3]
         .startswith(
-            "Recommended for dense: model.reading=dict(positions_reading='share', presence='best-location'): "
+            "Recommended for dense: model.supervision.interactions.reading=dict(positions_reading='share', "
+            "presence='best-location'): "
         )
     )
     results = json.loads((tmp_path / 'found/results.json').read_text())['extractors']['dense']
