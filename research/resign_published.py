@@ -45,7 +45,7 @@ from research.studies.study import Key
 
 ROOT = Path(__file__).resolve().parents[1]
 COLUMNS = ('arm', 'study', 'seed', 'before', 'after', 'same_order', 'first_losses', 'first_step')
-# That of the losses of before; other parts came after these.
+# That of the losses of before; other parts came after these. Logit KD by itself came after the prior.
 ORDER = ('logit_kd', 'prior', 'interactions')
 DIGESTS = """
 import json, sys
@@ -65,6 +65,7 @@ def parse_args() -> Namespace:
     parser.add_argument('before', type=Path, help='a checkout of the code that the cells were signed with')
     parser.add_argument('recordings', type=Path, help='folder that its tools/dev/record_steps.py has written')
     parser.add_argument('--studies', nargs='+', help='only these (default: all that are published)')
+    parser.add_argument('--arms', nargs='+', help='only these; others keep their rows (default: all)')
     return parser.parse_args()
 
 
@@ -103,7 +104,8 @@ def compared(cfg: Config, kept: Mapping[str, Any]) -> tuple[float, float, float]
     cfg = steps.shrunk(cfg)
     as_configured = same_order = steps.steps_of(cfg, kept['weights'])
     parts = {name: part for name, part in (cfg.model.get('supervision') or {}).items() if part}
-    ordered = sorted(parts, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
+    order = ORDER if 'interactions' in parts else ORDER[1:]
+    ordered = sorted(parts, key=lambda name: order.index(name) if name in order else len(order))
     if ordered != sorted(parts):
         # Parts run in the order of their names.
         cfg.model.supervision = {f'p{place}_{name}': parts[name] for place, name in enumerate(ordered)}
@@ -140,7 +142,7 @@ def compared_cell(job: Job, folder: Path) -> tuple[float, float, float] | None:
 
 def signed(
     name: str, preset: Preset, jobs: list[Job], digests: Mapping[Key, str], folder: Path, before: Path
-) -> Iterator[tuple]:
+) -> Iterator[tuple[str, ...]]:
     """A row of `COLUMNS` for each published cell of a study that was signed with the code of before."""
     cells = read_published(preset, name, before)[0]
     found: dict[str, tuple[float, float, float] | None] = {}
@@ -152,7 +154,7 @@ def signed(
             found[arm] = compared_cell(job, folder)
             print(f'{name}, {arm}: {found[arm] or "nothing was recorded"}', flush=True)
         if (off := found[arm]) is not None:
-            yield arm, name, seed, digests[job.key], job.identity, *off
+            yield arm, name, str(seed), digests[job.key], job.identity, *(f'{share:.1e}' for share in off)
 
 
 def sign(name: str, preset: Preset, digests: Mapping[str, str], before: Path) -> None:
@@ -179,27 +181,29 @@ def main(args: Namespace) -> None:
     if unknown := sorted(set(studies) - set(published)):
         raise UsageError(f'--studies {" ".join(unknown)}: there are {", ".join(published)}')
     digests = digests_of(before, studies, args.recordings.resolve() / 'digests.json')
-    table = []
+    file = ROOT / FOLDER / 'resigned.csv'
+    table = _rows_of(file)
     for name in studies:
         preset = PRESETS[name]
         # A recording is of seed 0: seeds choose images and weights, which it holds.
         jobs = plan(preset, preset.seeds, [], Path('unused'))
+        jobs = [job for job in jobs if not args.arms or job.arm.name in args.arms]
         rows = list(signed(name, preset, jobs, digests[name], args.recordings / name, before))
-        equal = {row[3]: row[4] for row in rows if row[5] == row[6] == 0}
+        compared = {row[:2] for row in rows}
+        table = [row for row in table if row[:2] not in compared] + rows
+        equal = {row[3]: row[4] for row in table if row[1] == name and float(row[5]) == float(row[6]) == 0}
         sign(name, preset, equal, before)
+        write_csv([COLUMNS, *table], file)
         total = len(read_published(preset, name, before)[0])
         print(f'{name}: {len(equal)} of {total} cells are signed again', flush=True)
-        table += [(*row[:5], *(f'{off:.1e}' for off in row[5:])) for row in rows]
-    _write(table, studies, ROOT / FOLDER / 'resigned.csv')
 
 
-def _write(table: list[tuple], studies: list[str], file: Path) -> None:
-    """Write the rows of studies; those of others stay."""
-    others: list[list[str]] = []
-    if file.exists():
-        with open(file, newline='') as opened:
-            others = [row for row in list(csv.reader(opened))[1:] if row[1] not in studies]
-    write_csv([COLUMNS, *others, *table], file)
+def _rows_of(file: Path) -> list[tuple[str, ...]]:
+    """What a table has but for its titles; nothing where there is none."""
+    if not file.exists():
+        return []
+    with open(file, newline='') as opened:
+        return [tuple(row) for row in csv.reader(opened)][1:]
 
 
 if __name__ == '__main__':
