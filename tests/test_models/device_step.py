@@ -11,12 +11,14 @@ until all work before it is done.
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from tempfile import TemporaryDirectory
 
 import torch
 from lfi.structures import interaction_maps
 from mmengine.model.base_module import BaseModule
-from small_step import ATTENTION, CLASSIFIER, DENSE, DETECTOR, FEW_CONCEPTS, small_step, write_cache
+from small_step import CLASSIFIER, DETECTOR, FEW_CONCEPTS, learns, small_step, write_cache
+from small_students import PARTS
 from torch import Tensor, nn
 from torch._subclasses import fake_tensor
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
@@ -26,7 +28,12 @@ from torch.utils._pytree import tree_map_only
 
 DEVICE = 'fakegpu'
 MIXED = 'classification/lfi_vit-tiny-mixed_shapes.py'
-LIGHTLY = 'baselines/lightly-train-v3_vit-tiny_shapes.py'
+# Of each control, the parts that it changes.
+CONTROLS = {
+    'OtherImage': [name for name in PARTS if name != 'prior'],
+    'ShuffledLocations': ['affinity', 'dense_features', 'interactions', 'lightly_train'],
+    'MeanTarget': [name for name in PARTS if name != 'prior'],
+}
 # What waits for the device, or runs on the host, and why. Nothing else may.
 EXEMPT = {
     'the check of the first batch': 'maps with a NaN in them are named before the second step',
@@ -149,32 +156,20 @@ def resized() -> list[str]:
         return step(*load(MIXED, **{'teacher.cache': folder}, **augments))
 
 
-def attention_transfer() -> list[str]:
-    """The baseline that asks the teacher for features."""
-    return step(*load(ATTENTION))
-
-
-def mean_attention() -> list[str]:
-    return step(*load(ATTENTION, **{'control.type': 'lfi.MeanTarget'}))
-
-
-def dense_features() -> list[str]:
-    return step(*load(DENSE))
-
-
-def lightly_train() -> list[str]:
-    return step(*load(LIGHTLY))
-
-
 def mean_target() -> list[str]:
     """Of each image's own concepts, and the rest of the bank as one map."""
     return step(*load(CLASSIFIER, **{'control.type': 'lfi.MeanTarget'}, **FEW_CONCEPTS))
 
 
+def taught(*names: str, **options: object) -> list[str]:
+    """Other parts than the config's."""
+    return step(*load(CLASSIFIER, **learns(*names), **options))
+
+
 def cached_features() -> list[str]:
     with TemporaryDirectory() as folder:
-        write_cache(folder, *load(ATTENTION))
-        return step(*load(ATTENTION, **{'teacher.cache': folder}))
+        write_cache(folder, *load(CLASSIFIER, **learns('dense_features', 'affinity')))
+        return taught('dense_features', 'affinity', **{'teacher.cache': folder})
 
 
 def leave_heads_out() -> None:
@@ -212,7 +207,7 @@ def copies_to_the_host() -> list[str]:
 
 
 STEPS = (classifier, few_concepts, cached, mixed, resized, detector, padded_detector, cached_detector)
-STEPS += (attention_transfer, cached_features, mean_attention, dense_features, lightly_train, mean_target)
+STEPS += (mean_target, cached_features)
 FAULTS = (waits_for_a_value, indexes_by_a_mask, adds_a_tensor_of_the_cpu, copies_to_the_host)
 
 
@@ -226,11 +221,16 @@ def register_device() -> None:
 def main() -> None:
     register_device()
     found = {}
-    for run in STEPS + FAULTS:
+    runs: dict[str, Callable[[], list[str]]] = {run.__name__: run for run in STEPS + FAULTS}
+    for name in PARTS:
+        runs[name] = partial(taught, name)
+    for name, changed in CONTROLS.items():
+        runs[name] = partial(taught, *changed, control=dict(type=f'lfi.{name}'))
+    for name, run in runs.items():
         try:
-            found[run.__name__] = run()
+            found[name] = run()
         except Exception as error:
-            found[run.__name__] = f'{type(error).__name__}: {error}'.splitlines()[0]
+            found[name] = f'{type(error).__name__}: {error}'.splitlines()[0]
     print(json.dumps(found))
 
 

@@ -35,25 +35,25 @@ INTERACTIONS = dict(type='lfi.Interactions')
 PRIOR = dict(prior=dict(type='lfi.AffinityPrior'))
 
 
-def small_detector(name: str, teacher: str, max_concepts: int, **arguments) -> Student:
+def small_detector(name: str, vlm: str, max_concepts: int, **arguments) -> Student:
     """The student of one of `CASES` that learns interactions, seeded; in mmdet's scope.
 
     Args:
         name: of the case.
-        teacher: the folder of a VLM.
+        vlm: the folder of the teacher's VLM.
         max_concepts: of the teacher.
         **arguments: of the student, in place of its own; `teacher` is merged in.
     """
-    vlm = dict(
+    teacher = dict(
         type='lfi.VLMAttentionTeacher',
-        model=teacher,
+        model=vlm,
         extractor='maskclip',
         concepts=NAMES,
         background=['sky'],
         max_concepts=max_concepts,
     )
-    vlm.update(arguments.pop('teacher', {}))
-    return build(name, {'teacher': vlm, 'supervision': dict(interactions=INTERACTIONS), **arguments})
+    teacher.update(arguments.pop('teacher', {}))
+    return build(name, {'teacher': teacher, 'supervision': dict(interactions=INTERACTIONS), **arguments})
 
 
 def prior_mask_rcnn() -> Student:

@@ -10,6 +10,7 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, init_default_scope
 from mmengine.runner import set_random_seed
+from small_students import parts
 from torch import nn
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -18,10 +19,13 @@ from cached_batch import write_cache  # noqa: E402, F401
 
 CLASSIFIER = 'classification/lfi_vit-tiny_shapes.py'
 DETECTOR = 'detection/lfi_mask-rcnn_vit-tiny_shapes.py'
-ATTENTION = 'baselines/attention-transfer_vit-tiny_shapes.py'
-DENSE = 'baselines/dense-features_vit-tiny_shapes.py'
 FEW_CONCEPTS = {'teacher.max_concepts': 4}
 """Each image is asked about its own concepts, and the rest of the bank as one map."""
+
+
+def learns(*names: str) -> dict[str, object]:
+    """The option of a model by which it learns other parts of `PARTS` beside the prior."""
+    return {'supervision': {'_delete_': True, **parts(*names, 'prior')}}
 
 
 def small_config(config: str, **options: object) -> Config:

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
+from device_step import CONTROLS
+from small_students import PARTS, TERMS
 from torch.utils import backend_registration
 
 SCRIPT = Path(__file__).with_name('device_step.py')
@@ -34,18 +36,20 @@ def test_learning_from_interactions_keeps_to_the_device(found, name):
     assert found[name] == INTERACTIONS
 
 
-@pytest.mark.parametrize(
-    ('name', 'terms'),
-    [
-        ('attention_transfer', ['loss_attention']),
-        ('cached_features', ['loss_attention']),
-        ('mean_attention', ['loss_attention']),
-        ('dense_features', ['loss_cosine', 'loss_smooth_l1']),
-        ('lightly_train', ['loss_local', 'loss_queue']),
-    ],
-)
-def test_copying_features_keeps_to_the_device(found, name, terms):
-    assert found[name] == sorted(['loss_affinity', 'loss_cls', *terms])
+@pytest.mark.parametrize('name', PARTS)
+def test_every_part_keeps_to_the_device(found, name):
+    assert found[name] == sorted({'loss_affinity', 'loss_cls'} | TERMS[name])
+
+
+@pytest.mark.parametrize('name', CONTROLS)
+def test_every_control_of_all_parts_that_it_changes_keeps_to_the_device(found, name):
+    terms = set().union(*(TERMS[part] for part in CONTROLS[name]))
+    assert found[name] == sorted({'loss_affinity', 'loss_cls'} | terms)
+
+
+def test_cached_features_keep_to_the_device(found):
+    terms = TERMS['affinity'] | TERMS['dense_features']
+    assert found['cached_features'] == sorted({'loss_affinity', 'loss_cls'} | terms)
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,10 @@ from mmengine.model import MMDistributedDataParallel
 from mmengine.runner import Runner
 from small_runs import SMALL
 from small_step import (
-    ATTENTION,
     CLASSIFIER,
-    DENSE,
     DETECTOR,
     FEW_CONCEPTS,
+    learns,
     small_config,
     small_step,
     write_cache,
@@ -30,8 +29,8 @@ STEPS = {
     'classifier': (CLASSIFIER, {}),
     'few concepts': (CLASSIFIER, FEW_CONCEPTS),
     'mean target': (CLASSIFIER, {'control.type': 'lfi.MeanTarget'}),
-    'dense features': (DENSE, {}),
-    'attention transfer': (ATTENTION, {}),
+    'dense features': (CLASSIFIER, learns('dense_features')),
+    'affinity': (CLASSIFIER, learns('affinity')),
 }
 """Config and options of the model."""
 

@@ -2,13 +2,14 @@
 
 import pytest
 import torch
-from lfi.models.teachers import TeacherBatch
-from lfi.structures import mix_maps, pack, piece_maps
+from lfi.models.teachers import teacher_identity
+from lfi.structures import BatchView, mix_maps, pack, piece_maps
 from lfi.structures.interaction_cache import CacheManifest, CacheWriter, keys_of
 from mmcv.transforms import BaseTransform
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, DefaultScope
 from mmengine.runner import set_random_seed
+from small_students import unread_maps
 
 pytestmark = pytest.mark.usefixtures('mmdet_scope')
 
@@ -26,8 +27,8 @@ class WithoutMasks(BaseTransform):
 
 @pytest.fixture(scope='module')
 def make_detector(make_detector):
-    def make(**kwargs):
-        model = make_detector('retinanet', max_concepts=2, **kwargs)
+    def make(cache=None):
+        model = make_detector('retinanet', max_concepts=2, teacher=dict(cache=cache))
         model.backbone.init_weights()
         return model.train()
 
@@ -67,9 +68,11 @@ def cache(make_detector, tmp_path_factory):
     samples = [dataset[i]['data_samples'] for i in range(6)]
     data = model.data_preprocessor(dict(inputs=list(images), data_samples=samples), training=True)
     inputs = data['inputs'][..., :64, :64]
-    maps = model.maps_to_cache(TeacherBatch(inputs, model.pixels, [(64, 64)] * 6), samples)
+    labels = model.concept_labels(samples, inputs.device)
+    maps = model.teacher.ask(BatchView(inputs, model.pixels, [(64, 64)] * 6, labels=labels))
     keys, texts = keys_of([sample.img_path for sample in samples], 2), model.teacher.texts.numpy()
-    manifest = CacheManifest.of(model.cache_identity(), keys, 2, texts, maps)
+    identity = teacher_identity({**model.teacher_cfg, 'cache': None})
+    manifest = CacheManifest.of(identity, keys, 2, texts, maps)
     CacheWriter(folder, manifest, keys, texts).write(0, pack(maps))
     return str(folder)
 
@@ -80,9 +83,9 @@ def test_a_detector_learns_from_the_maps_of_mosaics(make_detector, cache, prob, 
     steps = [dict(type='lfi.RecordedMixUp', img_scale=(64, 64))] if mixup else []
     set_random_seed(1)
     dataset = dataset_of(cache, *steps, prob=prob)
-    model = make_detector(teacher_cache=cache)
+    model = make_detector(cache)
     data = model.data_preprocessor(pseudo_collate([dataset[i] for i in range(4)]), training=True)
-    maps, _ = model._teacher_maps(data['inputs'], data['data_samples'])
+    maps, _ = unread_maps(model, **data)
     maps.check()
     assert maps.concepts.shape == (4, 3)
     total, log = model.parse_losses(model(**data, mode='loss'))
@@ -92,13 +95,13 @@ def test_a_detector_learns_from_the_maps_of_mosaics(make_detector, cache, prob, 
 
 
 def test_images_beside_mosaics_have_the_maps_that_they_had(make_detector, cache):
-    model = make_detector(teacher_cache=cache)
+    model = make_detector(cache)
     plain, mosaics = dataset_of(cache, prob=0.0), dataset_of(cache)
     set_random_seed(2)
     images = [plain[i] for i in range(2)]
     both = [*images, mosaics[2]]
-    alone, _ = model._teacher_maps(**model.data_preprocessor(pseudo_collate(images), training=True))
-    maps, _ = model._teacher_maps(**model.data_preprocessor(pseudo_collate(both), training=True))
+    alone, _ = unread_maps(model, **model.data_preprocessor(pseudo_collate(images), training=True))
+    maps, _ = unread_maps(model, **model.data_preprocessor(pseudo_collate(both), training=True))
     for b in range(2):
         assert maps.concepts[b].sort().values.equal(alone.concepts[b].sort().values)
         order = [maps.concepts[b].tolist().index(c) for c in alone.concepts[b].tolist()]
@@ -109,12 +112,12 @@ def test_images_beside_mosaics_have_the_maps_that_they_had(make_detector, cache)
 
 
 def test_a_mosaic_is_the_mixture_of_its_pieces(make_detector, cache):
-    model = make_detector(teacher_cache=cache)
+    model = make_detector(cache)
     set_random_seed(3)
     data = model.data_preprocessor(pseudo_collate([dataset_of(cache)[0]]), training=True)
     stored = data['data_samples'][0].interaction_maps
     assert len(stored.record) == len(stored.pieces.shares) == 4
-    maps, labels = model._teacher_maps(**data)
+    maps, labels = unread_maps(model, **data)
     files = model.teacher.maps_of([stored], 'cpu')
     expected = mix_maps(*piece_maps(files, [stored.pieces], maps.grid), 5, labels)
     torch.testing.assert_close(maps.logits, expected.logits)
