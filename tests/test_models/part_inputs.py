@@ -37,7 +37,9 @@ def read(part: SupervisionPart, teacher: ImageFeatures):
     b, _, h, w = teacher.locations.shape
     size = (8 * h, 8 * w)
     view = BatchView.raw(torch.zeros(b, 3, *size), [size] * b)
-    return part.read(Targets(features=teacher, class_scores=teacher.scores), view, StudentGrid((h, w), size))
+    return part.target_of(
+        Targets(features=teacher, class_scores=teacher.scores), view, StudentGrid((h, w), size)
+    )
 
 
 def compare(part: SupervisionPart, student: ImageFeatures, teacher: ImageFeatures) -> dict[str, torch.Tensor]:

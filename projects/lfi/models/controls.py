@@ -33,13 +33,13 @@ class Control(nn.Module):
         """What the parts read in place of the teacher's targets."""
         return targets
 
-    def change_read(self, name: str, part: SupervisionPart, target: Any, num_texts: int) -> Any:
+    def change_target(self, name: str, part: SupervisionPart, target: Any, num_texts: int) -> Any:
         """What a part learns towards in place of what it has read.
 
         Args:
             name: of the part.
             part: the part.
-            target: as its `read` gives it.
+            target: as its `target_of` gives it.
             num_texts: of the teacher's bank.
         """
         return target
@@ -93,7 +93,7 @@ def maps_of_another_image(maps: InteractionMaps) -> InteractionMaps:
 
 
 def _another(values: Tensor) -> Tensor:
-    """Values (B, ...), each of the row before it."""
+    """Values (B, ...), each row of which is the one before it."""
     if len(values) < 2:
         raise ValueError(
             'a batch of one image has no other image to take from: set train_dataloader.batch_size to 2 or '
@@ -129,7 +129,7 @@ def _shuffled(values: Tensor, valid: Tensor) -> Tensor:
     """Values (B, ..., H, W) whose valid locations (B, H, W) are in another order for each image."""
     b, n = len(values), valid[0].numel()
     padding = (~valid).flatten(1).float()
-    # The valid locations in any order before the others, and from there back to where they lie.
+    # Sorting draws valid locations first, in any order; scattering puts these back where locations are valid.
     drawn = (torch.rand(b, n, device=values.device) + padding).argsort(1)
     order = torch.empty_like(drawn).scatter_(1, padding.argsort(dim=1, stable=True), drawn)
     flat = values.flatten(-2)
@@ -158,7 +158,7 @@ class MeanTarget(Control):
             }
         )
 
-    def change_read(self, name: str, part: SupervisionPart, target: Any, num_texts: int) -> Any:
+    def change_target(self, name: str, part: SupervisionPart, target: Any, num_texts: int) -> Any:
         """The part's mean target."""
         means: Any = self.means[name]
         return part.with_means(target, means, num_texts)

@@ -51,8 +51,7 @@ class BatchView:
             concept is asked about.
         stored: what a cache holds of each image. Defaults to None: the pipeline has read nothing.
         views: (B, 2, 3), what each image shows of its file, as `InteractionMaps.warp` takes it. They stay
-            where the samples have them: on the CPU a view shows whether it is upright, and is read faster.
-            Defaults to None: the pipeline has recorded none.
+            on the CPU, where a test for an upright view costs no wait. Defaults to None: none are recorded.
         pieces: where each image shows several files (Mosaic). Defaults to None: all show one.
         mixture: how the images were mixed after that (Mixup, CutMix). Defaults to None: they were not.
         data_samples: of the batch. Defaults to none.

@@ -1,4 +1,4 @@
-"""A teacher's maps in the views of their images that a student is shown, on the student's grid."""
+"""From a teacher's maps of images to maps of the views that a student sees, on the student's grid."""
 
 from __future__ import annotations
 
@@ -56,5 +56,5 @@ def mixed_maps_in_view(
         sources, share = piece_maps(maps, pieces, grid.shape, window)
     else:
         sources, share = view.mixture.sources(maps, pieces, grid.shape, grid.canvas, view.valid_sizes)
-    # As of one image: a part of what a picture smaller than a location can fill.
+    # A share of what the picture can fill of a location, as for one image.
     return mix_maps(sources, share / most_filled(grid.shape, window)[:, None], num_texts, view.labels)

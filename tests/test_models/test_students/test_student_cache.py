@@ -131,7 +131,7 @@ def values_of(name, target):
 @pytest.mark.parametrize('max_concepts', [None, 3])
 def test_of_unaugmented_views_targets_are_the_online_teachers(both, names, max_concepts):
     online, cached, data = both(*names, max_concepts=max_concepts)
-    ours, theirs = (model.targets(model.view_of(*data)) for model in (cached, online))
+    ours, theirs = (model.part_targets(model.view_of(*data)) for model in (cached, online))
     assert ours.keys() == theirs.keys() == {*names}
     for name in names:
         found, expected = values_of(name, ours[name]), values_of(name, theirs[name])
@@ -147,5 +147,5 @@ def test_of_unaugmented_views_targets_are_the_online_teachers(both, names, max_c
 
 def test_class_scores_of_a_cache_of_maps_are_the_logarithm_of_its_presence(both):
     online, cached, data = both('interactions', 'logit_kd')
-    ours, theirs = (model.targets(model.view_of(*data))['logit_kd'] for model in (cached, online))
+    ours, theirs = (model.part_targets(model.view_of(*data))['logit_kd'] for model in (cached, online))
     torch.testing.assert_close(ours.exp(), theirs.exp(), atol=1e-3, rtol=1e-3)

@@ -18,7 +18,7 @@ def concept_labels(
     num_texts: int,
     num_classes: int | None,
     device: torch.device,
-    alone: bool,
+    only_labels: bool,
 ) -> Tensor:
     """The images' labels among the concepts, and what their captions speak of, (B, num_texts) in [0, 1].
 
@@ -30,7 +30,7 @@ def concept_labels(
         num_texts: of the teacher's bank.
         num_classes: how many classes the head tells apart; None where that is not one number.
         device: of the images.
-        alone: whether presence is that of the labels alone.
+        only_labels: whether presence is that of the labels alone.
 
     Raises:
         ValueError: for an image with neither, if presence is that of the labels alone.
@@ -38,7 +38,7 @@ def concept_labels(
     labels = family.labels(data_samples, num_texts, num_classes, device)
     hidden = [row for row, sample in enumerate(data_samples) if is_unlabelled(sample)]
     unknown = hidden if family.reads_labels else range(len(data_samples))
-    if alone and any('gt_concepts' not in data_samples[row] for row in unknown):
+    if only_labels and any('gt_concepts' not in data_samples[row] for row in unknown):
         raise ValueError(
             "presence='label' takes for absent what no label names, and some images have no label: set "
             "supervision.interactions.reading.presence to 'best-location' or 'image'"

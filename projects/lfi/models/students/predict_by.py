@@ -68,7 +68,7 @@ class PredictBy:
         like: InteractionMaps,
     ) -> InteractionMaps:
         """The answers of a forward pass that was asked about texts, (M, E)."""
-        return student.asked_readout().answers(states, texts, like)
+        return student.require_readout().answers(states, texts, like)
 
 
 @MODELS.register_module()
@@ -162,7 +162,7 @@ class ByTexts(PredictBy):
 
     def class_texts(self, student: Any) -> Tensor:
         """The unit embeddings of the classes' texts, (K, E), on the student's device."""
-        device = student.asked_readout().text_centre.device
+        device = student.require_readout().text_centre.device
         if self.concepts is None and student.has_teacher:
             self._texts = student.teacher.texts[: student.head.num_classes]
         elif self._texts is None:
@@ -175,7 +175,7 @@ class ByTexts(PredictBy):
         if self.concepts is None:
             return tower.embed(tower.concepts[: student.head.num_classes])
         bank = tower.bank()
-        student.asked_readout().check_texts(bank.embeddings.shape[1])
+        student.require_readout().check_texts(bank.embeddings.shape[1])
         prompts, classes = ', '.join(bank.templates), ', '.join(bank.names)
         print_log(f'Zero-shot prompts: {prompts}; classes: {classes}', 'current')
         return bank.embeddings
@@ -198,11 +198,11 @@ class ByTexts(PredictBy):
 
     def questions(self, student: Any) -> Tensor:
         """What asks for each class, (K, C)."""
-        return student.asked_readout().questions(self.class_texts(student))
+        return student.require_readout().questions(self.class_texts(student))
 
     def scores(self, student: Any, features: Sequence, states: InteractionStates) -> Tensor:
         """The classes' presence before the sigmoid, (B, K)."""
-        return student.asked_readout().scores(states, self.class_texts(student))
+        return student.require_readout().scores(states, self.class_texts(student))
 
 
 def pooled(features: Tensor) -> Tensor:

@@ -41,7 +41,7 @@ from .tasks.pretraining import Pretraining
 if TYPE_CHECKING:
 
     class _TaskModel(BaseModel):
-        """The task's model, before which the student stands."""
+        """The task's model, the next class after `Student`."""
 
         backbone: Any
         head: Any
@@ -57,31 +57,29 @@ else:
 
 ARGUMENTS = ('teacher', 'readout', 'supervision', 'control', 'predict_by')
 """What a student adds to the arguments of its task's model."""
-TRAINING_ONLY = ('teacher', 'supervision', 'control')
-"""Those of them that no prediction needs, as arguments and as parts with weights."""
 
 
 @MODELS.register_module()
 class Student(_TaskModel):
-    """A model of any task that learns from a teacher, and from what needs no teacher, by supervision parts.
+    """A model of any task that also learns by supervision parts, most of which compare it with a teacher.
 
     `dict(type='lfi.Student', task='mmdet.RTMDet', backbone=..., ...)` builds a `StudentRTMDet`: a subclass of
     the task model's class, with the same arguments, names of parameters, predictions and hooks.
 
     In a training step the teacher is asked first; the student runs once, with a query for each concept that a
-    part asks about; the task's own loss takes the images that have a label; and each part compares what it
-    has read of the teacher with what the student made. The teacher is built when training begins, and never
-    for testing; `ask` needs none.
+    part asks about; the task's own loss takes the images that have a label; and each part compares the
+    student with its target. The teacher is built when training begins, and never for testing; `ask` needs no
+    teacher.
 
     Args:
         task: the registered type of the task's model, with its scope. It has one backbone, which gets one
             image tensor. Defaults to None: a backbone alone, which is pretrained.
-        teacher: config of a teacher that `lfi.registry.TEACHERS` knows, and `cache`, the folder of what
-            `lfi cache` wrote, which is read in place of asking. Defaults to None: no part needs a teacher.
+        teacher: config of a teacher that `lfi.registry.TEACHERS` knows. Its `cache` names a folder that
+            `lfi cache` wrote, which is read instead of running the teacher. Defaults to None: no teacher.
         readout: arguments of the `InteractionReadout`, by which the student answers texts. `text_dims`
-            defaults to what the teacher's config says. Defaults to None: the read-out's own where a part or
-            `predict_by` reads it, and else no read-out.
-        supervision: configs of supervision parts by names of one's own. None in place of a config switches a
+            defaults to what the teacher's config says. Defaults to None: a read-out with default arguments
+            if a part or `predict_by` uses it, and otherwise no read-out.
+        supervision: your own names, and the config of a part for each. None in place of a config switches a
             part off. Parts run in the order of their names. Defaults to None: the task's loss alone.
         control: config of a negative control, which acts in training. Defaults to None.
         predict_by: config of what predicts: `lfi.ByHead`, `lfi.ByTexts`. Defaults to None: the task model's
@@ -98,8 +96,8 @@ class Student(_TaskModel):
     _teacher: Teacher | None = None
     _pixels: tuple[nn.Module, PixelFormat] | None = None
     _features: Any = None
-    # Values are checked once: a check waits for the device.
-    _is_checked = False
+    # Targets are checked once: a check waits for the device.
+    _targets_checked = False
 
     def __new__(cls, *args: Any, task: str | None = None, **kwargs: Any) -> Student:
         """An instance of the class for the task's model."""
@@ -183,7 +181,7 @@ class Student(_TaskModel):
         return text_dims_of(self.teacher_cfg)
 
     def _widths(self) -> tuple[int, int]:
-        """Of tokens, and of the pooled vector."""
+        """The widths of tokens and of the pooled vector."""
         tokens = getattr(self.backbone, 'query_dims', 0)
         vector = getattr(getattr(self, 'head', None), 'in_channels', None)
         return tokens, vector if isinstance(vector, int) else tokens
@@ -196,7 +194,7 @@ class Student(_TaskModel):
             )
 
     def _reads(self) -> frozenset[str]:
-        """What the parts read of the student."""
+        """What the parts read of the student, and so train."""
         read: frozenset[str] = frozenset().union(*(part.reads for part in self.parts.values()))
         if 'scores' in read and self.predict_by.reads_readout:
             read |= {'presence'}
@@ -243,7 +241,7 @@ class Student(_TaskModel):
 
     @property
     def online_teacher(self) -> VLMAttentionTeacher:
-        """The teacher itself.
+        """The teacher that is asked online.
 
         Raises:
             TypeError: if the student reads a cache.
@@ -259,7 +257,7 @@ class Student(_TaskModel):
         return self.teacher
 
     def init_weights(self) -> None:
-        """As the task's model; builds the teacher, or opens its cache, and shows the read-out its texts."""
+        """Initialise the task's model; build the teacher, or open its cache; set the read-out's texts."""
         super().init_weights()
         # The Runner calls this before training only: a missing teacher is known before the first step.
         self.family.check_training(self)
@@ -274,7 +272,7 @@ class Student(_TaskModel):
     def pixels(self) -> PixelFormat:
         """How the data preprocessor makes its pixels; read once, for that waits for the device."""
         if self._pixels is None or self._pixels[0] is not self.data_preprocessor:
-            # In a tuple, lest the preprocessor be registered twice.
+            # The tuple hides the preprocessor from `nn.Module`, which would register it twice.
             self._pixels = self.data_preprocessor, pixel_format(self.data_preprocessor)
         return self._pixels[1]
 
@@ -294,9 +292,9 @@ class Student(_TaskModel):
         if any('gt_concepts' in sample for sample in data_samples):
             refuse_unrecorded_mixtures(self.data_preprocessor)
         part, num_texts = self.interactions, len(self.teacher.bank)
-        alone = part is not None and part.reading.presence == 'label'
+        only_labels = part is not None and part.reading.presence == 'label'
         num_classes = self.family.num_classes(self)
-        return concept_labels(self.family, data_samples, num_texts, num_classes, device, alone)
+        return concept_labels(self.family, data_samples, num_texts, num_classes, device, only_labels)
 
     def loss(self, inputs: Tensor, data_samples: Sequence, **kwargs: Any) -> dict[str, Any]:
         """The task's losses, joined by those of the supervision parts."""
@@ -307,7 +305,7 @@ class Student(_TaskModel):
         if not self.supervision:
             with self._padded(view.valid_sizes):
                 return self.family.loss(self, own, view, data_samples, wants_features)[0]
-        targets = self.targets(view)
+        targets = self.part_targets(view)
         questions = self._questions(targets, 'scores' in reads)
         with self.backbone.record_interactions(_joined(questions), view.valid_sizes) as record:
             losses, features = self.family.loss(self, own, view, data_samples, wants_features)
@@ -333,8 +331,8 @@ class Student(_TaskModel):
             losses[first] = losses[first] + _unread(features)
         return losses
 
-    def targets(self, view: BatchView) -> dict[str, Any]:
-        """What each part learns towards, as the control has it; None for parts without a teacher."""
+    def part_targets(self, view: BatchView) -> dict[str, Any]:
+        """What each part learns towards, after the control; None for parts without a teacher."""
         grid = StudentGrid.of(self.backbone, view.size)
         said = self.teacher.targets(view, grid, self.needs) if self.needs else None
         if said is not None and said.class_scores is not None:
@@ -346,20 +344,20 @@ class Student(_TaskModel):
         for name, part in self.parts.items():
             target = None
             if part.needs and said is not None:
-                target = part.read(said, view, grid)
-                if not self._is_checked:
+                target = part.target_of(said, view, grid)
+                if not self._targets_checked:
                     _check(part, target, view)
                 if self.control is not None and self.training:
-                    target = self.control.change_read(name, part, target, len(self.teacher.bank))
+                    target = self.control.change_target(name, part, target, len(self.teacher.bank))
             read[name] = target
-        if not self._is_checked and self.readout is not None and self.needs:
+        if not self._targets_checked and self.readout is not None and self.needs:
             # A checkpoint from which training began may have brought those of another bank.
             self.readout.meet_rivals(self.teacher.texts, self.teacher.bank.num_background)
-        self._is_checked = True
+        self._targets_checked = True
         return read
 
     def _questions(self, targets: Mapping[str, Any], with_scores: bool) -> dict[str, Tensor | None]:
-        """What the backbone is asked, by who asks."""
+        """What the backbone is asked, by asker: the name of a part, or `predict_by`."""
         asked: dict[str, Tensor | None] = {}
         for name, part in self.parts.items():
             asked[name] = None
@@ -370,8 +368,8 @@ class Student(_TaskModel):
         return asked
 
     @contextmanager
-    def features_taken(self, features: Any) -> Iterator[None]:
-        """Within it the task gets these features, and the backbone does not run."""
+    def use_features(self, features: Any) -> Iterator[None]:
+        """While it is open, the task gets these features, and the backbone does not run."""
         self._features = features
         try:
             yield
@@ -379,7 +377,7 @@ class Student(_TaskModel):
             self._features = None
 
     def extract_feat(self, *args: Any, **kwargs: Any) -> Any:
-        """The task's features; those of the labelled images while its loss learns from them."""
+        """The task's features, or those that `use_features` set."""
         return super().extract_feat(*args, **kwargs) if self._features is None else self._features
 
     def forward(self, inputs: Tensor, data_samples: Any = None, mode: str = 'tensor') -> Any:
@@ -397,7 +395,7 @@ class Student(_TaskModel):
             return self.predict_by.predict(self, inputs, data_samples, own)
 
     def _padded(self, valid_sizes: Sequence[tuple[int, int]]) -> AbstractContextManager:
-        """Within it queries read no padding; any other backbone has none."""
+        """While it is open, queries read no padding; backbones without queries are left alone."""
         return self.backbone.padded(valid_sizes) if hasattr(self.backbone, 'padded') else nullcontext()
 
     @property
@@ -425,7 +423,7 @@ class Student(_TaskModel):
         Raises:
             ValueError: if the student has no read-out, or the texts are not as wide as `readout.text_dims`.
         """
-        readout = self.asked_readout()
+        readout = self.require_readout()
         if texts.ndim != 2 or texts.shape[1] != readout.text_dims:
             raise ValueError(
                 f'texts must be (M, E) with E = readout.text_dims = {readout.text_dims}, '
@@ -437,7 +435,7 @@ class Student(_TaskModel):
             self.backbone(images)
             return self.answers(record.states, images, texts, sizes)
 
-    def asked_readout(self) -> InteractionReadout:
+    def require_readout(self) -> InteractionReadout:
         """The read-out.
 
         Raises:
@@ -465,13 +463,13 @@ class Student(_TaskModel):
             valid_sizes: as `ask` has them.
         """
         b, m = len(images), len(texts)
-        everywhere = InteractionMaps(
+        blank = InteractionMaps(
             logits=images.new_zeros(b, 1, m, 1, 1, dtype=torch.float32),
             presence=images.new_ones(b, m, dtype=torch.float32),
             valid=torch.ones(b, 1, 1, dtype=torch.bool, device=images.device),
         )
         grid = StudentGrid.of(self.backbone, (images.shape[-2], images.shape[-1]))
-        like = maps_in_view(everywhere, grid, valid_sizes)
+        like = maps_in_view(blank, grid, valid_sizes)
         return self.predict_by.answers(self, states, texts, like)
 
     @torch.no_grad()
@@ -485,11 +483,11 @@ class Student(_TaskModel):
         Raises:
             TypeError: if the student learns no interactions.
         """
-        part, readout = self._interactions(), self.asked_readout()
+        part, readout = self.require_interactions(), self.require_readout()
         with eval_mode(self):
             view = self.view_of(inputs, data_samples)
             grid = StudentGrid.of(self.backbone, view.size)
-            teacher = part.read(self.teacher.targets(view, grid, part.needs), view, grid)
+            teacher = part.target_of(self.teacher.targets(view, grid, part.needs), view, grid)
             questions = readout.questions(self.teacher.texts, teacher.concepts)
             with self.backbone.record_interactions(questions, view.valid_sizes) as record:
                 self.backbone(inputs)
@@ -518,7 +516,7 @@ class Student(_TaskModel):
         Raises:
             TypeError: if the student reads a cache, or learns no interactions.
         """
-        reading = self._interactions().reading
+        reading = self.require_interactions().reading
         sizes = valid_sizes_of(images, None) if valid_sizes is None else valid_sizes
         grid = StudentGrid.of(self.backbone, (images.shape[-2], images.shape[-1]))
         teacher = self.online_teacher
@@ -528,7 +526,12 @@ class Student(_TaskModel):
         )
         return every, asked
 
-    def _interactions(self) -> Interactions:
+    def require_interactions(self) -> Interactions:
+        """The part that learns from interaction maps.
+
+        Raises:
+            TypeError: if the student has none.
+        """
         if self.interactions is None:
             raise TypeError(f'{type(self).__name__} learns no interactions: it has no lfi.Interactions')
         return self.interactions
@@ -603,13 +606,13 @@ def _check(part: SupervisionPart, target: Any, view: BatchView) -> None:
     try:
         part.check_target(target)
     except ValueError as error:
-        raise ValueError(f"the teacher's maps: {error}. Its images, in this order: {view.names}") from error
+        raise ValueError(
+            f"the teacher's maps: {error}. The batch's images, in order: {view.names}"
+        ) from error
 
 
 def _unread(features: Sequence[Tensor]) -> Tensor:
-    """0, which gives gradients of 0 to what no loss reads, such as the norms of outputs.
-
-    DDP wants one for each parameter.
+    """Zero, with gradients of 0 for what no loss reads, as the norms of outputs: DDP wants all gradients.
 
     Args:
         features: the backbone's outputs.

@@ -76,9 +76,9 @@ class Teaching:
         if 'maps' not in self.needs:
             return None
         reading = next((part.reading for part in self.parts.values() if isinstance(part, Interactions)), None)
-        alone = reading is not None and reading.presence == 'label'
+        only_labels = reading is not None and reading.presence == 'label'
         num_texts = len(self.teacher.bank)
-        return concept_labels(self.family, data_samples, num_texts, self.num_classes, device, alone)
+        return concept_labels(self.family, data_samples, num_texts, self.num_classes, device, only_labels)
 
     def to_cache(self, view: BatchView) -> InteractionMaps:
         """What a cache keeps of unaugmented images: maps, or features as maps where parts compare these.

@@ -14,11 +14,11 @@ from lfi.utils.options import check_weights
 
 from .part import StudentOutputs, SupervisionPart
 
-# Odds, and not a share of the whole: then the cosines that the target asks for do not depend on the number of
-# locations N; 1 - TEMPERATURE * ln(SELF_ODDS) on average. On a grid of 8 x 8 it is a share of 0.31.
+# SELF_ODDS are odds and no share of the whole: then the target's cosines, 1 - TEMPERATURE * ln(SELF_ODDS) on
+# average, do not depend on the number of locations. On a grid of 8 x 8 they are a share of 0.31.
 SELF_ODDS = 28.3
-# Of the geometric mean of the grid's height and width: so a target is of the same shape in the image for any
-# patch size. It is 4.4 patches on a grid of 8 x 8.
+# REACH is a part of the geometric mean of the grid's height and width: a target then has the same shape in
+# the image for any patch size. It is 4.4 patches on a grid of 8 x 8.
 REACH = 0.55
 TEMPERATURE = 0.1
 

@@ -12,7 +12,7 @@ from lfi.registry import MODELS
 from lfi.structures import BatchView, StudentGrid, Targets
 from lfi.utils.options import check_weights
 
-from .part import StudentOutputs, StudentWidths, SupervisionPart, mean_over_images
+from .part import StudentOutputs, StudentWidths, SupervisionPart, updated_mean
 
 
 @MODELS.register_module()
@@ -47,7 +47,7 @@ class DenseFeatures(SupervisionPart):
         """Build the perceptron, and the statistics of the teacher's channels."""
         dims = widths.texts() if self.teacher_dims is None else self.teacher_dims
         self.standardise = ChannelStandardisation(dims)
-        # Tokens come before the backbone's last norm.
+        # Tokens come before the backbone's last norm, hence the norm here.
         self.head = nn.Sequential(
             nn.LayerNorm(widths.tokens),
             nn.Linear(widths.tokens, dims),
@@ -55,7 +55,7 @@ class DenseFeatures(SupervisionPart):
             nn.Linear(dims, dims),
         )
 
-    def read(self, targets: Targets, view: BatchView, grid: StudentGrid) -> Tensor:
+    def target_of(self, targets: Targets, view: BatchView, grid: StudentGrid) -> Tensor:
         """The teacher's standardised features of each location, (B, N, E).
 
         Raises:
@@ -68,7 +68,7 @@ class DenseFeatures(SupervisionPart):
 
     def with_means(self, target: Tensor, means: Mapping[str, RunningMean], num_texts: int) -> Tensor:
         """The mean features of each location over all images so far, which must have one size."""
-        return mean_over_images(target, means['features']).expand_as(target)
+        return updated_mean(target, means['features']).expand_as(target)
 
     def forward(self, outputs: StudentOutputs, target: Tensor) -> dict[str, Tensor]:
         """`loss_cosine` and `loss_smooth_l1`, the weighted means over locations."""

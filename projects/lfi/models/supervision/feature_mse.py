@@ -12,7 +12,7 @@ from lfi.registry import MODELS
 from lfi.structures import BatchView, StudentGrid, Targets
 from lfi.utils.options import check_weights
 
-from .part import StudentOutputs, StudentWidths, SupervisionPart, mean_over_images, vector_of
+from .part import StudentOutputs, StudentWidths, SupervisionPart, updated_mean, vector_of
 
 
 @MODELS.register_module()
@@ -53,7 +53,7 @@ class FeatureMSE(SupervisionPart):
         dims = widths.texts() if self.teacher_dims is None else self.teacher_dims
         self.projection = nn.Linear(widths.vector if self.student_dims is None else self.student_dims, dims)
 
-    def read(self, targets: Targets, view: BatchView, grid: StudentGrid) -> Tensor:
+    def target_of(self, targets: Targets, view: BatchView, grid: StudentGrid) -> Tensor:
         """The teacher's unit embeddings of the images, (B, E).
 
         Raises:
@@ -65,7 +65,7 @@ class FeatureMSE(SupervisionPart):
 
     def with_means(self, target: Tensor, means: Mapping[str, RunningMean], num_texts: int) -> Tensor:
         """The mean embedding of all images so far."""
-        return mean_over_images(target, means['embedding']).expand_as(target)
+        return updated_mean(target, means['embedding']).expand_as(target)
 
     def forward(self, outputs: StudentOutputs, target: Tensor) -> dict[str, Tensor]:
         """`loss_feature`, the weighted mean over the batch."""

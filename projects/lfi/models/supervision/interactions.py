@@ -19,7 +19,7 @@ from lfi.utils.options import check_options
 
 from .part import StudentOutputs, SupervisionPart
 
-# A student answers as its teacher is read; docs/lab_notebook.md says how this was chosen.
+# Of the read-out, by how the teacher's locations are read; docs/lab_notebook.md says how this was chosen.
 RIVALRY = {'scores': 0.0, 'share': 0.9}
 
 
@@ -74,19 +74,19 @@ class Interactions(SupervisionPart):
             ValueError: if they do not.
         """
         self.reading.check(teacher.directions)
-        own = teacher.own_presence or '' if self.reading.presence == 'image' else ''
+        own = (teacher.own_presence or '') if self.reading.presence == 'image' else ''
         if len(teacher.bank) == 1 and (own.startswith('softmax') or self.reading.compares_concepts):
             raise ValueError(
                 'teacher.concepts has one text and no background beside it, and a softmax finds it in every '
                 "image: give more texts, or what is there where it is not, teacher.background=['background']"
             )
-        # The read-out of what the teacher does not say would get no gradient.
+        # Without the teacher's maps over concepts that head of the read-out would get no gradient.
         if self.loss.concepts_weight and 'concepts' not in teacher.directions:
             raise ValueError(
                 'the maps of this teacher have no reading over concepts: set loss.concepts_weight=0'
             )
 
-    def read(self, targets: Targets, view: BatchView, grid: StudentGrid) -> InteractionMaps:
+    def target_of(self, targets: Targets, view: BatchView, grid: StudentGrid) -> InteractionMaps:
         """The maps as `reading` reads them; labels of the view raise presence."""
         assert targets.maps is not None
         return self.reading(targets.maps, view.labels)

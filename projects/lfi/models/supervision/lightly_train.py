@@ -16,7 +16,7 @@ from lfi.registry import MODELS
 from lfi.structures import MASKED, BatchView, StudentGrid, Targets
 from lfi.utils.options import check_weights, check_whole
 
-from .part import StudentOutputs, StudentWidths, SupervisionPart, mean_over_images, vector_of
+from .part import StudentOutputs, StudentWidths, SupervisionPart, updated_mean, vector_of
 
 TEMPERATURE = 0.07
 
@@ -98,7 +98,7 @@ class LightlyTrain(SupervisionPart):
         # The latest first; rows that are not yet filled are zero.
         self.register_buffer('queue', torch.zeros(self.queue_size, dims))
 
-    def read(self, targets: Targets, view: BatchView, grid: StudentGrid) -> LightlyTarget:
+    def target_of(self, targets: Targets, view: BatchView, grid: StudentGrid) -> LightlyTarget:
         """The teacher's affinities of locations, and its embeddings of the images.
 
         Raises:
@@ -115,8 +115,8 @@ class LightlyTrain(SupervisionPart):
         self, target: LightlyTarget, means: Mapping[str, RunningMean], num_texts: int
     ) -> LightlyTarget:
         """The mean affinity and the mean embedding; the queue keeps the images' own embeddings."""
-        affinity = mean_over_images(target.affinity.exp(), means['affinity']).log()
-        embedding = F.normalize(mean_over_images(target.embedding, means['embedding']), dim=-1)
+        affinity = updated_mean(target.affinity.exp(), means['affinity']).log()
+        embedding = F.normalize(updated_mean(target.embedding, means['embedding']), dim=-1)
         return target._replace(
             affinity=affinity.expand_as(target.affinity), embedding=embedding.expand_as(target.embedding)
         )

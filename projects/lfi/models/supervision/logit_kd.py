@@ -13,7 +13,7 @@ from lfi.registry import MODELS
 from lfi.structures import BatchView, StudentGrid, Targets
 from lfi.utils.options import check_positive, check_weights
 
-from .part import StudentOutputs, SupervisionPart, mean_over_images
+from .part import StudentOutputs, SupervisionPart, updated_mean
 
 
 @MODELS.register_module()
@@ -21,8 +21,9 @@ class LogitKD(SupervisionPart):
     """KL divergence from the teacher's to the student's class probabilities at a temperature.
 
     (Hinton et al., "Distilling the Knowledge in a Neural Network", 2015, section 2.) The teacher's scores are
-    its zero-shot logits. The student's are those of whatever predicts: its head, or its scores by text. The
-    loss is multiplied by the squared temperature, as there.
+    its zero-shot logits, or the logarithm of presence where another part needs maps. The student's are those
+    of whatever predicts: its head, or its scores by text. The loss is multiplied by the squared temperature,
+    as in that paper.
 
     Args:
         temperature: T, divides both models' logits. Defaults to 2.
@@ -54,7 +55,7 @@ class LogitKD(SupervisionPart):
                 f'teacher.max_concepts={asked}, or this part'
             )
 
-    def read(self, targets: Targets, view: BatchView, grid: StudentGrid) -> Tensor:
+    def target_of(self, targets: Targets, view: BatchView, grid: StudentGrid) -> Tensor:
         """The teacher's logits of the classes, (B, K)."""
         assert targets.class_scores is not None
         return targets.class_scores
@@ -62,7 +63,7 @@ class LogitKD(SupervisionPart):
     def with_means(self, target: Tensor, means: Mapping[str, RunningMean], num_texts: int) -> Tensor:
         """The logits of the mean probabilities over all images so far, at the temperature."""
         probabilities = (target.float() / self.temperature).softmax(-1)
-        mean = mean_over_images(probabilities, means['probabilities'])
+        mean = updated_mean(probabilities, means['probabilities'])
         return self.temperature * mean.clamp_min(1e-12).log().expand_as(target)
 
     def forward(self, outputs: StudentOutputs, target: Tensor) -> dict[str, Tensor]:

@@ -12,7 +12,7 @@ from lfi.registry import MODELS
 from lfi.structures import BatchView, StudentGrid, Targets
 from lfi.utils.options import check_weights
 
-from .part import StudentOutputs, SupervisionPart, mean_over_images
+from .part import StudentOutputs, SupervisionPart, updated_mean
 
 TEMPERATURE = 0.1
 
@@ -39,7 +39,7 @@ class PairwiseAffinity(SupervisionPart):
         check_weights(loss_weight=loss_weight)
         self.loss_weight = loss_weight
 
-    def read(self, targets: Targets, view: BatchView, grid: StudentGrid) -> Tensor:
+    def target_of(self, targets: Targets, view: BatchView, grid: StudentGrid) -> Tensor:
         """The logarithm of the teacher's affinities, (B, N, N).
 
         Raises:
@@ -52,7 +52,7 @@ class PairwiseAffinity(SupervisionPart):
 
     def with_means(self, target: Tensor, means: Mapping[str, RunningMean], num_texts: int) -> Tensor:
         """The mean affinity of all images so far, which must have one size."""
-        return mean_over_images(target.exp(), means['affinity']).log().expand_as(target)
+        return updated_mean(target.exp(), means['affinity']).log().expand_as(target)
 
     def forward(self, outputs: StudentOutputs, target: Tensor) -> dict[str, Tensor]:
         """`loss_attention`, the weighted mean over locations and images."""

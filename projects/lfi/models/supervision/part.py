@@ -16,7 +16,7 @@ from lfi.models.teachers import Teacher
 from lfi.structures import BatchView, StudentGrid, Targets
 
 READS = ('locations', 'vector', 'scores', 'attention', 'concept_scores', 'presence')
-"""What a part may read of a student, which is what it trains:
+"""What a part may read of a student. A part trains what it reads; what no part reads is frozen:
 
 - 'locations', the patch tokens as a feature map;
 - 'vector', the image's pooled vector, which the head gets;
@@ -34,7 +34,7 @@ class StudentWidths:
     Args:
         tokens: C, of patch tokens and queries.
         vector: of the image's pooled vector.
-        texts: E, finds the width of the teacher's text space; it raises a ValueError where nothing says it.
+        texts: returns E, the width of the teacher's text space, or raises a ValueError where nothing says it.
     """
 
     tokens: int
@@ -64,15 +64,14 @@ class StudentOutputs:
 class SupervisionPart(nn.Module):
     """Base class of what a student learns from, beside its task.
 
-    In a step `read` takes from the teacher's targets what the part learns towards, a control may change that,
-    and a call compares it with what the student made of the batch.
+    In a step `target_of` gives what the part learns towards, a control may change that, and a call compares
+    the student's outputs with it.
 
     Attributes:
         needs: the fields of `Targets` that the part reads; none where it needs no teacher.
-        reads: what it reads of the student, of `READS`; what no part reads is frozen.
+        reads: what the part reads of the student, of `READS`.
         compares_locations: whether its targets differ from location to location.
-        averages: the names of what `with_means` replaces by its mean over all images; none where there is no
-            such mean.
+        averages: the names of the means that `with_means` takes; none where the part has no mean target.
     """
 
     needs: frozenset[str] = frozenset()
@@ -92,13 +91,13 @@ class SupervisionPart(nn.Module):
         """Build what maps the student's features to the teacher's."""
 
     def check_teacher(self, teacher: Teacher) -> None:
-        """Check that a teacher fits, before training or before a cache is written.
+        """Check that a teacher gives what the part reads, before training or before a cache is written.
 
         Raises:
             ValueError: if it does not; the message names the option and what to write.
         """
 
-    def read(self, targets: Targets, view: BatchView, grid: StudentGrid) -> Any:
+    def target_of(self, targets: Targets, view: BatchView, grid: StudentGrid) -> Any:
         """What the part learns towards, from the teacher's targets; None where it needs no teacher."""
         return None
 
@@ -113,14 +112,17 @@ class SupervisionPart(nn.Module):
         """A target whose image-specific part is replaced by its mean so far, this batch's counted.
 
         Args:
-            target: as `read` gives it.
+            target: as `target_of` gives it.
             means: for each name of `averages`.
             num_texts: of the teacher's bank.
         """
         raise NotImplementedError
 
     def questions(self, readout: InteractionReadout, texts: Tensor, target: Any) -> Tensor | None:
-        """The starts of the queries that the part asks, (B, M, C), or None where it asks nothing."""
+        """The initial queries that the part asks, (B, M, C) or (M, C); None where it asks nothing.
+
+        Parts that need a teacher are asked for them, where the student has a read-out.
+        """
         return None
 
     def forward(self, outputs: StudentOutputs, target: Any) -> dict[str, Tensor]:
@@ -143,7 +145,7 @@ def vector_of(outputs: StudentOutputs, width: int) -> Tensor:
     return outputs.vector
 
 
-def mean_over_images(values: Tensor, mean: RunningMean) -> Tensor:
-    """Add values (B, ...) to a mean over images, and read it out, as wide as one image's values."""
+def updated_mean(values: Tensor, mean: RunningMean) -> Tensor:
+    """The mean over all images so far, of the shape of one image's values, after adding values (B, ...)."""
     mean.add(values.sum(0), values.new_full((), len(values)))
     return mean.mean

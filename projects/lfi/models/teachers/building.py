@@ -31,5 +31,8 @@ def build_teacher(config: Mapping[str, Any], needs: Collection[str]) -> Teacher:
 
 
 def cache_kind(needs: Collection[str]) -> type[CachedOutputs]:
-    """What stands in for the teacher: a cache of maps where maps are all that is compared by location."""
+    """What stands in for the teacher: a cache of maps where no part needs features, and else one of features.
+
+    Class scores alone come from features too.
+    """
     return CachedTeacher if 'maps' in needs and 'features' not in needs else CachedFeatures

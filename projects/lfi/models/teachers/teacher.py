@@ -76,8 +76,9 @@ class Teacher:
     def targets(self, view: BatchView, grid: StudentGrid, needs: Collection[str]) -> Targets:
         """What the teacher says of the views of a batch.
 
-        Class scores are the logarithm of the maps' presence where maps are made too, and else the features'
-        own. From a cache of whole images both presence and these class scores are the image's.
+        Where maps are made too, class scores are the logarithm of the maps' presence. Otherwise they are the
+        zero-shot logits of the features. From a cache of whole images, presence and the class scores that it
+        gives are the image's, and not the view's.
 
         Args:
             view: the batch.
@@ -97,8 +98,8 @@ class Teacher:
 def class_log_probabilities(maps: InteractionMaps, num_texts: int) -> Tensor:
     """The logarithm of the teacher's own presence of each concept, (B, num_texts).
 
-    What the asked concepts leave of a softmax over the bank is divided evenly among the texts that an image
-    was not asked about. No presence is less than the least that a cache can hold.
+    The remaining mass of a softmax over the bank is divided evenly among the texts that an image was not
+    asked about. No presence is less than the least that a cache can hold.
 
     Args:
         maps: of a batch, before they are read.

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from lfi.models.students.tasks.detection import Detection, empty_unlabelled
+from lfi.models.students.tasks.detection import Detection, add_emptying
 from lfi.registry import MODELS
 from mmdet.models import DetDataPreprocessor
 from mmengine.hub import get_config
@@ -84,11 +84,11 @@ def test_a_negative_control_learns_from_the_maps_of_another_image(make_detector)
     )
     data = method.data_preprocessor(ordinary(), training=True)
     view = method.view_of(data['inputs'], data['data_samples'])
-    theirs, others = (model.targets(view)['interactions'] for model in (method, changed))
+    theirs, others = (model.part_targets(view)['interactions'] for model in (method, changed))
     assert torch.equal(others.logits, theirs.logits.roll(1, 0))
     assert torch.equal(others.concepts, theirs.concepts.roll(1, 0))
     # What it is measured by are the image's own.
-    assert torch.equal(changed.eval().targets(view)['interactions'].logits, theirs.logits)
+    assert torch.equal(changed.eval().part_targets(view)['interactions'].logits, theirs.logits)
 
 
 @pytest.mark.parametrize('part', ['affinity', 'dense_features'])
@@ -317,7 +317,7 @@ SMALL = (48, 64)
 
 def preprocessor(**options):
     module = DetDataPreprocessor(mean=[0] * 3, std=[1] * 3, pad_mask=True, pad_size_divisor=32, **options)
-    empty_unlabelled(module)
+    add_emptying(module)
     return module
 
 

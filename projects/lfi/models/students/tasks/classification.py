@@ -22,17 +22,16 @@ HEAD_TERM = 'loss_cls'
 class Classification(Task):
     """mmpretrain's `ImageClassifier`, and classes of one's own that inherit from it.
 
-    Without images that are marked as unlabelled the task's loss is mmpretrain's, but for a name: the head's
-    `loss` is `loss_cls` here. MMEngine logs the sum of all terms as `loss`, and a term of that name would
-    take its place.
+    With all images labelled the loss is mmpretrain's, except that the head's `loss` is renamed `loss_cls`:
+    MMEngine logs the sum of all terms as `loss`, and a term of that name would take its place.
     """
 
     package, base = 'mmpretrain', 'ImageClassifier'
     provides = frozenset({'vector', 'scores'})
 
     def set_up(self, student: Any) -> None:
-        """Check the labels of training batches, as `check_labels` says."""
-        check_labels(student.data_preprocessor)
+        """Check the labels of training batches, as `add_label_check` says."""
+        add_label_check(student.data_preprocessor)
 
     def num_classes(self, student: Any) -> int | None:
         """Those of the head."""
@@ -72,7 +71,8 @@ class Classification(Task):
     ) -> tuple[dict[str, Any], Sequence[Tensor] | None]:
         """As the base class; the head's losses are means over the labelled images of all processes.
 
-        So all processes must call it alike. A head whose losses are sums is no such mean.
+        All processes must call it alike, because it reduces over them. It is wrong for a head whose losses
+        are sums.
 
         Raises:
             ValueError: if the head's loss is needed alone, and the classifier has a `loss` of its own, which
@@ -116,7 +116,7 @@ def _loss_of_rows(
         return found
     taken = take_rows(features, rows)
     if not rows:
-        # Of no row: 0, whatever the features are.
+        # A sum over no row is 0, whatever the features are.
         return {'loss': head(taken).sum()}
     norms = [part for part in head.modules() if isinstance(part, nn.BatchNorm1d)]
     if len(rows) == 1 and any(norm.training for norm in norms):
@@ -136,7 +136,7 @@ def _of_head(losses: Mapping[str, Any], count: int) -> dict[str, Any]:
             f"the head gives both 'loss' and {HEAD_TERM!r}, and 'loss' is the sum of all terms in the log: "
             'give its term another name'
         )
-    # In their order, in which they are added.
+    # The terms keep their order, in which they are added up.
     renamed = {HEAD_TERM if name == 'loss' else name: value for name, value in losses.items()}
     return as_of_one_batch(renamed, count)
 
@@ -146,7 +146,7 @@ def known_labels(data_samples: Sequence) -> list[Tensor]:
     return [sample.gt_label[:0] if is_unlabelled(sample) else sample.gt_label for sample in data_samples]
 
 
-def check_labels(data_preprocessor: nn.Module) -> None:
+def add_label_check(data_preprocessor: nn.Module) -> None:
     """Let a data preprocessor raise a ValueError for labels from which a head must not learn.
 
     Batches of training are checked, while they are on the CPU: a label below 0 that no mark accompanies,
@@ -156,7 +156,7 @@ def check_labels(data_preprocessor: nn.Module) -> None:
 
 
 class _LabelCheck:
-    """The check of `check_labels`."""
+    """The check of `add_label_check`."""
 
     def __call__(self, data_preprocessor: nn.Module, arguments: tuple, named: dict[str, Any]) -> None:
         samples = [sample for sample in samples_of_training(arguments, named) if hasattr(sample, 'metainfo')]

@@ -23,7 +23,7 @@ class Detection(Task):
 
     def set_up(self, student: Any) -> None:
         """Take the annotations from images that are marked as unlabelled: mmdet's code asks all for them."""
-        empty_unlabelled(student.data_preprocessor)
+        add_emptying(student.data_preprocessor)
 
     def labels(
         self, data_samples: Sequence, num_concepts: int, num_classes: int | None, device: torch.device
@@ -45,10 +45,15 @@ class Detection(Task):
         wants_features: bool,
     ) -> tuple[dict[str, Any], Sequence[Tensor] | None]:
         """As the base class. An image without instances and without the mark stays a negative."""
-        return labelled_loss(student, own, view, data_samples, lambda sample: sample), None
+        return labelled_loss(student, own, view, data_samples, _as_it_is), None
 
 
-def empty_unlabelled(data_preprocessor: nn.Module) -> None:
+def _as_it_is(sample: Any) -> Any:
+    """A sample whose annotations the hook of `add_emptying` has taken already."""
+    return sample
+
+
+def add_emptying(data_preprocessor: nn.Module) -> None:
     """Let a data preprocessor take the annotations from images that are marked as unlabelled.
 
     Their annotations then are of the kinds that the labelled images have, and say nothing: mmdet pads the
@@ -59,7 +64,7 @@ def empty_unlabelled(data_preprocessor: nn.Module) -> None:
 
 
 class _Empty:
-    """Does it, and knows which annotations the latest labelled image had."""
+    """Empties unlabelled images, and knows which annotations the latest labelled image had."""
 
     # Until one tells: masks do no harm where a loss reads none.
     with_mask = True
@@ -91,5 +96,5 @@ def _no_instances(sample: Any, with_mask: bool) -> InstanceData:
 
 
 def _blank_map(sample: Any) -> PixelData:
-    """All of the first class, for it counts for nothing, and of ignored pixels alone some losses are NaN."""
+    """Class 0 everywhere: its loss is dropped, and some losses are NaN where every pixel is ignored."""
     return PixelData(sem_seg=torch.zeros(1, *sample.metainfo['img_shape'][:2], dtype=torch.long))

@@ -21,11 +21,11 @@ class Task:
     """
 
     package: ClassVar[str] = ''
-    """The project of the models."""
+    """The import package of the project whose models these are."""
     base: ClassVar[str] = ''
     """The class of the project from which all models of the family inherit."""
     provides: ClassVar[frozenset[str]] = frozenset()
-    """What parts may read of the task's model, of 'vector' and 'scores'."""
+    """Which of 'vector' and 'scores' the task's model gives to parts."""
     reads_labels: ClassVar[bool] = True
     """Whether labels are read: then the concepts begin with the data set's classes, in its order."""
     predicts_by: ClassVar[str] = 'lfi.ByHead'
@@ -74,7 +74,7 @@ class Task:
         Args:
             data_samples: of a batch; their tensors are on the device.
             num_concepts: of the teacher's bank, its background included.
-            num_classes: as of `num_classes`.
+            num_classes: as the method `num_classes` returns it.
             device: of the images.
         """
         raise NotImplementedError
@@ -101,7 +101,7 @@ class Task:
             wants_features: whether a part reads the vector or the scores.
 
         Returns:
-            The task's losses, and the features that its head takes where these are wanted.
+            The task's losses, and the features that its head takes, or None unless these are wanted.
         """
         raise NotImplementedError
 
@@ -137,7 +137,7 @@ def labelled_loss(
     # The task wants one image at least; its losses then count for nothing.
     taken = list(rows) or [0]
     samples = [data_samples[row] for row in taken] if rows else [blank(data_samples[0])]
-    with student.features_taken(take_rows(student.extract_feat(view.inputs), taken)):
+    with student.use_features(take_rows(student.extract_feat(view.inputs), taken)):
         losses = own(take_rows(view.inputs, taken), samples)
     return losses if rows else {name: _nothing(value) for name, value in losses.items()}
 
