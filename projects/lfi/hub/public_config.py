@@ -14,6 +14,7 @@ from torch import Tensor
 from lfi.concepts import concept_names
 from lfi.errors import UsageError, as_usage_error
 from lfi.export import export_student, model_config
+from lfi.models.supervision import Interactions
 from lfi.models.teachers.loading.weights import BLIP, GENERATIVE
 from lfi.models.teachers.loading.weights_source import is_file_name
 from lfi.student_folder import to_plain
@@ -46,9 +47,9 @@ def public_student(model: Any, cfg: Config, readout: bool) -> tuple[dict[str, An
         # What the teacher's folder says is known now, and not needed where the student is loaded.
         known = dict(text_dims=model.readout.text_dims, rivalry=model.readout.rivalry)
         own = {**own, 'readout': {**(own.get('readout') or {}), **known}}
-        # Parts without weights say how the teacher is read; the others are for training alone.
+        # How the teacher is read; all other parts are for training alone.
         parts = own.pop('supervision', None) or {}
-        kept = {name: part for name, part in parts.items() if part and not _has_weights(model, name)}
+        kept = {name: part for name, part in parts.items() if isinstance(model.parts.get(name), Interactions)}
         own.pop('control', None)
         own = {**own, 'supervision': kept} if kept else own
         state = {name: value for name, value in state.items() if not name.startswith(TRAINING_PARTS)}
@@ -64,10 +65,6 @@ def public_student(model: Any, cfg: Config, readout: bool) -> tuple[dict[str, An
     if teacher is not None:
         public['teacher'] = public_teacher(teacher)
     return _plain(public, 'model'), state
-
-
-def _has_weights(model: Any, part: str) -> bool:
-    return any(name.startswith(f'supervision.{part}.') for name in model.state_dict())
 
 
 def public_pipeline(cfg: Config) -> list[dict[str, Any]] | None:

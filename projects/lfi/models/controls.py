@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lfi.models.losses.means import RunningMean
 from lfi.models.supervision import SupervisionPart
 from lfi.registry import MODELS
-from lfi.structures import ImageFeatures, InteractionMaps, Targets
+from lfi.structures import BatchView, ImageFeatures, InteractionMaps, Targets
 
 
 class Control(nn.Module):
@@ -29,8 +29,8 @@ class Control(nn.Module):
     def set_up(self, parts: Mapping[str, SupervisionPart]) -> None:
         """Make what the control remembers, for the parts that learn from the teacher, by their names."""
 
-    def change_targets(self, targets: Targets) -> Targets:
-        """What the parts read in place of the teacher's targets."""
+    def change_targets(self, targets: Targets, view: BatchView) -> Targets:
+        """What the parts read in place of the teacher's targets of a batch."""
         return targets
 
     def change_target(self, name: str, part: SupervisionPart, target: Any, num_texts: int) -> Any:
@@ -54,18 +54,20 @@ class OtherImage(Control):
     (Mixup, CutMix), the other one may show a part of this image.
 
     Raises:
-        ValueError: in a step of one image alone, for which the control would be the method.
+        ValueError: in a step of one image alone, or where a file follows itself in the batch: the control
+            would be the method.
     """
 
     def changes(self, part: SupervisionPart) -> bool:
         """Whether the part learns what the teacher says of each image."""
         return part.differs_by_image
 
-    def change_targets(self, targets: Targets) -> Targets:
+    def change_targets(self, targets: Targets, view: BatchView) -> Targets:
         """Each image takes the targets of the one before it in the batch.
 
         A location is valid where it is so in both images: the student reads no padding of its own image.
         """
+        _refuse_same(view.data_samples)
         maps, features, scores = targets.maps, targets.features, targets.class_scores
         if maps is not None:
             maps = maps_of_another_image(maps)
@@ -75,6 +77,16 @@ class OtherImage(Control):
             )
         scores = None if scores is None else _another(scores)
         return replace(targets, maps=maps, features=features, class_scores=scores)
+
+
+def _refuse_same(data_samples: Sequence) -> None:
+    """Raise a ValueError if an image would take the targets of its own file."""
+    paths = [getattr(sample, 'img_path', None) for sample in data_samples]
+    if len(paths) > 1 and any(path is not None and path == paths[row - 1] for row, path in enumerate(paths)):
+        raise ValueError(
+            'control=OtherImage: an image follows itself in the batch, as RepeatAugSampler draws it, '
+            'and would take its own targets: set train_dataloader.sampler to one that repeats no image'
+        )
 
 
 def maps_of_another_image(maps: InteractionMaps) -> InteractionMaps:
@@ -107,13 +119,17 @@ class ShuffledLocations(Control):
     """Each image learns from its own targets, whose locations are shuffled: what it shows, and not where.
 
     The valid locations of an image are shuffled, all concepts, channels and layers alike, anew in every step.
+    Presence, embeddings and class scores have no location, and stay.
+
+    Raises:
+        ValueError: in a step on a grid of one location, for which the control would be the method.
     """
 
     def changes(self, part: SupervisionPart) -> bool:
         """Whether the part's targets differ from location to location."""
         return part.compares_locations
 
-    def change_targets(self, targets: Targets) -> Targets:
+    def change_targets(self, targets: Targets, view: BatchView) -> Targets:
         """Each image's locations in an order of their own; embeddings and class scores stay."""
         maps, features = targets.maps, targets.features
         if maps is not None:
@@ -128,6 +144,11 @@ class ShuffledLocations(Control):
 def _shuffled(values: Tensor, valid: Tensor) -> Tensor:
     """Values (B, ..., H, W) whose valid locations (B, H, W) are in another order for each image."""
     b, n = len(values), valid[0].numel()
+    if n < 2:
+        raise ValueError(
+            'control=ShuffledLocations: the student has a grid of one location, and nothing to shuffle: take '
+            'larger images, or read a finer map (reads of the adapter)'
+        )
     padding = (~valid).flatten(1).float()
     # Sorting draws valid locations first, in any order; scattering puts these back where locations are valid.
     drawn = (torch.rand(b, n, device=values.device) + padding).argsort(1)
@@ -141,8 +162,9 @@ def _shuffled(values: Tensor, valid: Tensor) -> Tensor:
 class MeanTarget(Control):
     """Each image learns from the mean of the targets of all images so far, this batch's included.
 
-    The part says what its mean is (`SupervisionPart.with_means`), by its own temperatures. Checkpoints keep
-    the means. All images must have one size.
+    The part says what its mean is (`SupervisionPart.with_means`), by its own temperatures. Of interactions
+    the maps are averaged, and presence, the concepts asked about and labels stay with their images: what
+    then helps is that, and no location. Checkpoints keep the means. All images must have one size.
     """
 
     def changes(self, part: SupervisionPart) -> bool:

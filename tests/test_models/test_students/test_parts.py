@@ -37,7 +37,10 @@ def refused(supervision, message, task=Classification, teacher=TEACHER):
             dict(kd=dict(type='lfi.LogitsKD')),
             r"supervision.kd.type='lfi.LogitsKD' is unknown; choose from \['lfi.Aff.*'lfi.LogitKD'",
         ),
-        (dict(kd=dict(type='lfi.OtherImage')), "supervision.kd.type='lfi.OtherImage' is no super"),
+        (
+            dict(kd=dict(type='lfi.OtherImage')),
+            "supervision.kd.type='lfi.OtherImage' is no SupervisionPart; choose",
+        ),
         (
             dict(kd=dict(type='lfi.LogitKD', temperature=0)),
             'supervision.kd: .*temperature=0 must be',

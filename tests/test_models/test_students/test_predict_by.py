@@ -314,6 +314,6 @@ def test_a_classifier_without_a_head_does_not_train(zero_shot):
 
 
 def test_an_unknown_way_to_predict_is_refused(make_classifier):
-    with pytest.raises(KeyError, match='lfi.ByGuess'):
+    with pytest.raises(ValueError, match="predict_by.type='lfi.ByGuess' is unknown; choose from"):
         make_classifier(predict_by=dict(type='lfi.ByGuess'))
-    refused("predict_by='lfi.ByTexts'", make_classifier, predict_by='lfi.ByTexts')
+    refused("predict_by='lfi.ByTexts' must be a config", make_classifier, predict_by='lfi.ByTexts')

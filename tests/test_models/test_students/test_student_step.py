@@ -172,7 +172,7 @@ def test_the_images_of_a_broken_first_batch_are_named(make_classifier):
     inputs[1] = float('nan')
     for i, sample in enumerate(samples):
         sample.set_metainfo(dict(img_path=f'{i}.png'))
-    message = r"teacher's maps: logits hold .* images \[1\] of the batch.* in this order: 0.png, 1.png, 2.png"
+    message = r"teacher's maps: logits hold .* images \[1\] of the batch.* in order: 0.png, 1.png, 2.png"
     with pytest.raises(ValueError, match=message):
         make_classifier().loss(inputs, samples)
 

@@ -71,7 +71,15 @@ class ByClassActivation(PredictBy):
 
     answers_by_readout = False
 
-    def check_teacher(self, student: Any) -> None:
+    def check(self, student: Any) -> None:
+        """Check that the task's model has a head that scores classes of images."""
+        if 'scores' not in student.family.provides:
+            raise ValueError(
+                f'predict_by=ByClassActivation needs a classifier, and got {type(student).__name__}: set '
+                'predict_by=None'
+            )
+
+    def check_training(self, student: Any) -> None:
         """Refuse training.
 
         Raises:

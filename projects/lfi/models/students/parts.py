@@ -9,10 +9,11 @@ from torch import nn
 
 from lfi.models.controls import Control
 from lfi.models.readout import check_text_dims
-from lfi.models.supervision import SupervisionPart
+from lfi.models.supervision import Interactions, SupervisionPart
 from lfi.models.teachers import Teacher
-from lfi.registry import MODELS, build_part
+from lfi.registry import MODELS
 
+from .predict_by import PredictBy
 from .tasks import Task
 
 
@@ -36,7 +37,7 @@ def build_supervision(
             "dict(interactions=dict(type='lfi.Interactions'))"
         )
     parts: dict[str, SupervisionPart] = {}
-    for name in sorted(supervision):
+    for name in sorted(supervision, key=str):
         config = supervision[name]
         if config is None:
             continue
@@ -44,6 +45,12 @@ def build_supervision(
         if part.needs and teacher is None:
             raise ValueError(
                 f'supervision.{name} needs a teacher: set model.teacher, or supervision.{name}=None'
+            )
+        twice = [other for other in parts if isinstance(parts[other], Interactions)]
+        if isinstance(part, Interactions) and len(twice) > 1:
+            raise ValueError(
+                f'supervision.{twice[0]} and supervision.{name} are both lfi.Interactions, and a student has '
+                'one read-out: put their weights into one of them'
             )
         lacking = sorted(({'vector', 'scores'} & part.reads) - task.provides)
         if lacking:
@@ -56,29 +63,60 @@ def build_supervision(
 
 def _build_part(name: str, config: Any) -> SupervisionPart:
     option = f'supervision.{name}'
-    if not isinstance(config, Mapping) or 'type' not in config:
-        raise ValueError(
-            f"{option}={config!r} must be a config with a type, as dict(type='lfi.Interactions'), or None"
-        )
-    if not name.isidentifier() or name == 'predict_by' or hasattr(nn.ModuleDict, name):
+    taken = name == 'predict_by' or hasattr(nn.ModuleDict(), str(name))
+    if not isinstance(name, str) or not name.isidentifier() or taken:
         raise ValueError(
             f'supervision has a part named {name!r}, which is taken, or no word of letters, digits and _: '
             'take another name'
         )
-    try:
-        part = MODELS.build(dict(config))
-    except KeyError as error:
-        known = sorted(
-            f'lfi.{key}'
-            for key, kind in MODELS.module_dict.items()
-            if isinstance(kind, type) and issubclass(kind, SupervisionPart)
+    part: SupervisionPart = build_named(option, config, SupervisionPart)
+    return part
+
+
+def build_predict_by(predict_by: Any, default: str) -> PredictBy:
+    """Build what predicts; errors as of `build_named`.
+
+    Args:
+        predict_by: its config, or None.
+        default: the type for None.
+    """
+    found: PredictBy = build_named(
+        'predict_by', {'type': default} if predict_by is None else predict_by, PredictBy
+    )
+    return found
+
+
+def build_named(option: str, config: Any, base: type) -> Any:
+    """Build what an option of a student configures.
+
+    Args:
+        option: its name, for errors.
+        config: `dict(type=..., ...)`.
+        base: the class of which it must be.
+
+    Raises:
+        ValueError: for no such config, or a type that is unknown or of another class.
+        TypeError, ValueError: as the type's own arguments say.
+    """
+    known = sorted(
+        f'lfi.{name}'
+        for name, kind in MODELS.module_dict.items()
+        if isinstance(kind, type) and issubclass(kind, base) and kind.__module__.startswith('lfi.')
+    )
+    if not isinstance(config, Mapping) or 'type' not in config:
+        raise ValueError(
+            f'{option}={config!r} must be a config with a type, as dict(type={known[0]!r}), or None; types '
+            f'are {known}'
         )
-        raise ValueError(f'{option}.type={config["type"]!r} is unknown; choose from {known}') from error
+    named = config['type']
+    kind = MODELS.get(named) if isinstance(named, str) else named
+    if not (isinstance(kind, type) and issubclass(kind, base)):
+        found = 'unknown' if kind is None else f'no {base.__name__}'
+        raise ValueError(f'{option}.type={named!r} is {found}; choose from {known}')
+    try:
+        return kind(**{name: value for name, value in config.items() if name not in ('type', '_scope_')})
     except (TypeError, ValueError) as error:
         raise type(error)(f'{option}: {error}') from error
-    if not isinstance(part, SupervisionPart):
-        raise ValueError(f'{option}.type={config["type"]!r} is no supervision part')
-    return part
 
 
 def build_control(control: Mapping | None, parts: Mapping[str, SupervisionPart]) -> Control | None:
@@ -93,11 +131,9 @@ def build_control(control: Mapping | None, parts: Mapping[str, SupervisionPart])
     """
     if control is None:
         return None
-    built = build_part('control', control)
-    if not isinstance(built, Control):
-        raise ValueError(f'control.type={control.get("type")!r} is no negative control')
+    built: Control = build_named('control', control, Control)
     taught = {name: part for name, part in parts.items() if part.needs}
-    untouched = [name for name, part in taught.items() if not built.changes(part)]
+    untouched = [name for name, part in taught.items() if not (part.learns and built.changes(part))]
     if untouched or not taught:
         what = f'supervision.{untouched[0]} reads' if untouched else 'is read, for no part needs a teacher'
         raise ValueError(

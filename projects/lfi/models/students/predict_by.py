@@ -35,7 +35,7 @@ class PredictBy:
             ValueError: if it cannot; the message names the option and what to write.
         """
 
-    def check_teacher(self, student: Any) -> None:
+    def check_training(self, student: Any) -> None:
         """Check that what is learnt will predict, when training begins.
 
         Raises:
@@ -74,6 +74,14 @@ class PredictBy:
 @MODELS.register_module()
 class ByHead(PredictBy):
     """Predicts in the task model's own way: the default of tasks."""
+
+    def check(self, student: Any) -> None:
+        """Refuse a backbone alone, which has no way of its own."""
+        if student.family.predicts_by != 'lfi.ByHead':
+            raise ValueError(
+                f'predict_by=ByHead needs a task, and the student has none: set predict_by=None, which is '
+                f'{student.family.predicts_by}'
+            )
 
 
 @MODELS.register_module()
@@ -136,7 +144,12 @@ class ByTexts(PredictBy):
         return TextTower(student.teacher_config).concepts
 
     def check(self, student: Any) -> None:
-        """Check that there is a teacher whose text tower names the classes."""
+        """Check that classes of images are predicted, and that a teacher's text tower names them."""
+        if 'vector' not in student.family.provides:
+            raise ValueError(
+                f'predict_by=ByTexts predicts classes of images, and {type(student).__name__} has another '
+                'task: set predict_by=None'
+            )
         if student.teacher_cfg is None:
             raise ValueError(
                 'predict_by=ByTexts needs the text tower of model.teacher: give the teacher of the training'
@@ -147,9 +160,18 @@ class ByTexts(PredictBy):
                 "name the classes, predict_by.concepts=['cat', ...]"
             )
 
-    def check_teacher(self, student: Any) -> None:
-        """Check that some part learns presence: the scores would be random."""
-        if not any('presence' in part.reads for part in student.parts.values()):
+    def check_training(self, student: Any) -> None:
+        """Check that some part learns presence, and that the teacher's concepts are those of the training.
+
+        Raises:
+            ValueError: if the scores would be random, or `concepts` would replace the teacher's.
+        """
+        if self.concepts is not None:
+            raise ValueError(
+                'predict_by.concepts names the classes of a test, and would replace those that the teacher '
+                "is asked about: train with predict_by=None, or dict(type='lfi.ByTexts')"
+            )
+        if 'presence' not in student.reads:
             raise ValueError(
                 'predict_by=ByTexts predicts by presence, and no part learns it: set '
                 'supervision.interactions.loss.presence_weight above 0, or predict_by=None'

@@ -30,11 +30,11 @@ from lfi.structures import (
     valid_sizes_of,
 )
 from lfi.utils.modules import eval_mode, mixed_class
+from lfi.utils.options import check_options
 
 from .freezing import freeze_unread
 from .labels import concept_labels
-from .parts import build_control, build_supervision, check_teacher, needs_of
-from .predict_by import PredictBy
+from .parts import build_control, build_predict_by, build_supervision, check_teacher, needs_of
 from .tasks import TASKS, task_of
 from .tasks.pretraining import Pretraining
 
@@ -122,9 +122,10 @@ class Student(_TaskModel):
         self.family = kind()
         correct_image_sizes(self.data_preprocessor)
         self.family.set_up(self)
-        self.predict_by: PredictBy = build_part(
-            'predict_by', {} if predict_by is None else predict_by, type=self.family.predicts_by
-        )
+        for name, option in (('teacher', teacher), ('readout', readout)):
+            if option is not None:
+                check_options(**{name: option})
+        self.predict_by = build_predict_by(predict_by, self.family.predicts_by)
         self.teacher_cfg = None if teacher is None else self.predict_by.teacher_of(teacher)
         parts = build_supervision({} if supervision is None else supervision, self.family, self.teacher_cfg)
         self.readout = self._build_readout(readout, parts)
@@ -138,8 +139,9 @@ class Student(_TaskModel):
         self.needs = needs_of(parts.values())
         if self.needs:
             check_images(self.data_preprocessor, self.teacher_config.get('cache'))
+        self.reads = self._read_by_parts()
         self._check_rivalry()
-        freeze_unread(self.backbone, self.readout, self._reads())
+        freeze_unread(self.backbone, self.readout, self.reads)
         self.predict_by.check(self)
 
     def _build_readout(
@@ -162,7 +164,7 @@ class Student(_TaskModel):
 
     def _check_rivalry(self) -> None:
         """Raise a ValueError if answers would be weighed by scores over concepts that no part trains."""
-        trained = {'concept_scores', 'presence'} & self._reads()
+        trained = {'concept_scores', 'presence'} & self.reads
         if self.parts and self.readout is not None and self.readout.rivalry and not trained:
             raise ValueError(
                 f'readout.rivalry={self.readout.rivalry} weighs answers by the scores over concepts, which '
@@ -193,7 +195,7 @@ class Student(_TaskModel):
                 f'lfi.InteractionQueryAdapter; got {type(self.backbone).__name__}'
             )
 
-    def _reads(self) -> frozenset[str]:
+    def _read_by_parts(self) -> frozenset[str]:
         """What the parts read of the student, and so train."""
         read: frozenset[str] = frozenset().union(*(part.reads for part in self.parts.values()))
         if 'scores' in read and self.predict_by.reads_readout:
@@ -261,8 +263,12 @@ class Student(_TaskModel):
         super().init_weights()
         # The Runner calls this before training only: a missing teacher is known before the first step.
         self.family.check_training(self)
-        if self.supervision:
-            self.predict_by.check_teacher(self)
+        self.predict_by.check_training(self)
+        if self.readout is not None and not self.reads & {'attention', 'concept_scores', 'presence'}:
+            raise ValueError(
+                'readout is given, and no supervision part trains it: its answers would be random: '
+                'set readout=None'
+            )
         if self.needs:
             _ = self.teacher, self.pixels
             if self.readout is not None:
@@ -300,7 +306,7 @@ class Student(_TaskModel):
         """The task's losses, joined by those of the supervision parts."""
         own = partial(super().loss, **kwargs) if kwargs else super().loss
         view = self.view_of(inputs, data_samples)
-        reads = self._reads()
+        reads = self.reads
         wants_features = bool({'vector', 'scores'} & reads)
         if not self.supervision:
             with self._padded(view.valid_sizes):
@@ -339,7 +345,7 @@ class Student(_TaskModel):
             # The classes are the bank's first concepts.
             said = replace(said, class_scores=said.class_scores[:, : self.family.num_classes(self)])
         if said is not None and self.control is not None and self.training:
-            said = self.control.change_targets(said)
+            said = self.control.change_targets(said, view)
         read = {}
         for name, part in self.parts.items():
             target = None

@@ -18,12 +18,11 @@ from lfi.models.teachers import (
     features_to_cache,
     text_dims_of,
 )
-from lfi.registry import build_part
 from lfi.structures import BatchView, InteractionMaps
 
 from .labels import concept_labels
 from .of_config import family_of
-from .parts import build_supervision, check_teacher, needs_of
+from .parts import build_predict_by, build_supervision, check_teacher, needs_of
 
 
 class Teaching:
@@ -45,7 +44,7 @@ class Teaching:
                 f'model.type={model.get("type")!r} learns from no teacher: a cache is for an lfi.Student'
             )
         self.family = family()
-        predict_by = build_part('predict_by', model.get('predict_by') or {}, type=family.predicts_by)
+        predict_by = build_predict_by(model.get('predict_by'), family.predicts_by)
         config = predict_by.teacher_of(model['teacher'])
         self.parts = build_supervision(model.get('supervision') or {}, family, config)
         self.needs = needs_of(self.parts.values())

@@ -8,11 +8,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lfi.models.losses.means import ChannelStandardisation, RunningMean
+from lfi.models.teachers import Teacher
 from lfi.registry import MODELS
 from lfi.structures import BatchView, StudentGrid, Targets
 from lfi.utils.options import check_weights
 
-from .part import StudentOutputs, StudentWidths, SupervisionPart, updated_mean
+from .part import StudentOutputs, StudentWidths, SupervisionPart, check_teacher_dims, updated_mean
 
 
 @MODELS.register_module()
@@ -54,6 +55,10 @@ class DenseFeatures(SupervisionPart):
             nn.GELU(),
             nn.Linear(dims, dims),
         )
+
+    def check_teacher(self, teacher: Teacher) -> None:
+        """Check `teacher_dims`."""
+        check_teacher_dims(self.teacher_dims, teacher)
 
     def target_of(self, targets: Targets, view: BatchView, grid: StudentGrid) -> Tensor:
         """The teacher's standardised features of each location, (B, N, E).

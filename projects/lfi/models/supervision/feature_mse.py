@@ -8,11 +8,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lfi.models.losses.means import RunningMean
+from lfi.models.teachers import Teacher
 from lfi.registry import MODELS
 from lfi.structures import BatchView, StudentGrid, Targets
 from lfi.utils.options import check_weights
 
-from .part import StudentOutputs, StudentWidths, SupervisionPart, updated_mean, vector_of
+from .part import StudentOutputs, StudentWidths, SupervisionPart, check_teacher_dims, updated_mean, vector_of
 
 
 @MODELS.register_module()
@@ -52,6 +53,10 @@ class FeatureMSE(SupervisionPart):
         """Build the projection."""
         dims = widths.texts() if self.teacher_dims is None else self.teacher_dims
         self.projection = nn.Linear(widths.vector if self.student_dims is None else self.student_dims, dims)
+
+    def check_teacher(self, teacher: Teacher) -> None:
+        """Check `teacher_dims`."""
+        check_teacher_dims(self.teacher_dims, teacher)
 
     def target_of(self, targets: Targets, view: BatchView, grid: StudentGrid) -> Tensor:
         """The teacher's unit embeddings of the images, (B, E).

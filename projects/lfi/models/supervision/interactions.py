@@ -55,6 +55,11 @@ class Interactions(SupervisionPart):
                 self.loss.presence_weight,
             )
         )
+        if not (positions or concepts or presence):
+            raise ValueError(
+                'positions_weight, concepts_weight and presence_weight are all 0, and nothing is learnt: '
+                'raise one of them, or switch the part off by None'
+            )
         read = {'attention': positions, 'concept_scores': concepts, 'presence': presence}
         self.reads = frozenset(name for name, is_read in read.items() if is_read)
         self.compares_locations = positions or concepts

@@ -12,11 +12,12 @@ from torch import Tensor, nn
 
 from lfi.models.losses.log_probabilities import kl, log_affinity
 from lfi.models.losses.means import RunningMean
+from lfi.models.teachers import Teacher
 from lfi.registry import MODELS
 from lfi.structures import MASKED, BatchView, StudentGrid, Targets
 from lfi.utils.options import check_weights, check_whole
 
-from .part import StudentOutputs, StudentWidths, SupervisionPart, updated_mean, vector_of
+from .part import StudentOutputs, StudentWidths, SupervisionPart, check_teacher_dims, updated_mean, vector_of
 
 TEMPERATURE = 0.07
 
@@ -97,6 +98,10 @@ class LightlyTrain(SupervisionPart):
         self.global_head = nn.Linear(widths.vector if self.student_dims is None else self.student_dims, dims)
         # The latest first; rows that are not yet filled are zero.
         self.register_buffer('queue', torch.zeros(self.queue_size, dims))
+
+    def check_teacher(self, teacher: Teacher) -> None:
+        """Check `teacher_dims`."""
+        check_teacher_dims(self.teacher_dims, teacher)
 
     def target_of(self, targets: Targets, view: BatchView, grid: StudentGrid) -> LightlyTarget:
         """The teacher's affinities of locations, and its embeddings of the images.

@@ -79,6 +79,13 @@ class SupervisionPart(nn.Module):
     compares_locations: bool = False
     averages: tuple[str, ...] = ()
 
+    loss_weight: float = 1.0
+
+    @property
+    def learns(self) -> bool:
+        """Whether a loss of the part weighs more than 0."""
+        return self.loss_weight > 0
+
     @property
     def differs_by_image(self) -> bool:
         """Whether its targets are what the teacher says of each image."""
@@ -128,6 +135,20 @@ class SupervisionPart(nn.Module):
     def forward(self, outputs: StudentOutputs, target: Any) -> dict[str, Tensor]:
         """The part's losses, weighted, by their names."""
         raise NotImplementedError
+
+
+def check_teacher_dims(teacher_dims: int | None, teacher: Teacher) -> None:
+    """Check that a stated width is that of the teacher's features.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    found = teacher.texts.shape[1]
+    if teacher_dims not in (None, found):
+        raise ValueError(
+            f'teacher_dims={teacher_dims}, but the features of the teacher have {found} values: set it to '
+            'that, or leave it out'
+        )
 
 
 def vector_of(outputs: StudentOutputs, width: int) -> Tensor:

@@ -58,8 +58,9 @@ class Classification(Task):
         if 'gt_score' in data_samples[0]:
             labels = torch.stack([sample.gt_score for sample in data_samples]).float()
             return nn.functional.pad(labels, (0, num_concepts - labels.shape[1]))
-        labels = torch.zeros(len(data_samples), num_concepts, device=data_samples[0].gt_label.device)
-        return mark(labels, known_labels(data_samples))
+        return mark(
+            torch.zeros(len(data_samples), num_concepts, device=device), known_labels(data_samples, device)
+        )
 
     def loss(
         self,
@@ -141,9 +142,10 @@ def _of_head(losses: Mapping[str, Any], count: int) -> dict[str, Any]:
     return as_of_one_batch(renamed, count)
 
 
-def known_labels(data_samples: Sequence) -> list[Tensor]:
+def known_labels(data_samples: Sequence, device: torch.device) -> list[Tensor]:
     """The classes (n,) of each image: those of `gt_label`, or n = 0 where the image has no label."""
-    return [sample.gt_label[:0] if is_unlabelled(sample) else sample.gt_label for sample in data_samples]
+    none = torch.zeros(0, dtype=torch.long, device=device)
+    return [none if is_unlabelled(sample) else sample.gt_label for sample in data_samples]
 
 
 def add_label_check(data_preprocessor: nn.Module) -> None:
@@ -155,17 +157,27 @@ def add_label_check(data_preprocessor: nn.Module) -> None:
     data_preprocessor.register_forward_pre_hook(_LabelCheck(), with_kwargs=True)
 
 
+def add_score_check(data_preprocessor: nn.Module) -> None:
+    """Let a data preprocessor raise a ValueError where labels that are not known would be made scores."""
+    data_preprocessor.register_forward_pre_hook(_check_scores, with_kwargs=True)
+
+
+def _check_scores(data_preprocessor: nn.Module, arguments: tuple, named: dict[str, Any]) -> None:
+    samples = [sample for sample in samples_of_training(arguments, named) if hasattr(sample, 'metainfo')]
+    marked = [sample for sample in samples if is_unlabelled(sample)]
+    if marked and _makes_scores(data_preprocessor, marked[0]):
+        raise ValueError(
+            f'{_name(marked[0])} has no label, but labels are made scores, as Mixup and CutMix need: remove '
+            'to_onehot and batch_augments of data_preprocessor, and augments of model.train_cfg'
+        )
+
+
 class _LabelCheck:
     """The check of `add_label_check`."""
 
     def __call__(self, data_preprocessor: nn.Module, arguments: tuple, named: dict[str, Any]) -> None:
+        _check_scores(data_preprocessor, arguments, named)
         samples = [sample for sample in samples_of_training(arguments, named) if hasattr(sample, 'metainfo')]
-        marked = [sample for sample in samples if is_unlabelled(sample)]
-        if marked and _makes_scores(data_preprocessor, marked[0]):
-            raise ValueError(
-                f'{_name(marked[0])} has no label, but labels are made scores, as Mixup and CutMix need: '
-                'remove to_onehot and batch_augments of data_preprocessor, and augments of model.train_cfg'
-            )
         labelled = [sample for sample in samples if 'gt_label' in sample and not is_unlabelled(sample)]
         labels = [sample.gt_label for sample in labelled if sample.gt_label.device.type == 'cpu']
         if labels and torch.cat(labels).lt(0).any():

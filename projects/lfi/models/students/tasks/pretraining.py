@@ -11,6 +11,7 @@ from torch import Tensor
 from lfi.models.students.predict_by import pooled
 from lfi.structures import BatchView
 
+from .classification import add_score_check
 from .task import Task
 
 
@@ -31,6 +32,7 @@ class Pretraining(Task):
         Raises:
             ValueError: if there is a neck or a head.
         """
+        add_score_check(student.data_preprocessor)
         for name in ('neck', 'head'):
             if getattr(student, name) is not None:
                 raise ValueError(

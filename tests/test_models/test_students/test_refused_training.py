@@ -1,0 +1,101 @@
+"""What a student refuses before it trains: options by which something would learn nothing, without a word."""
+
+from types import SimpleNamespace
+
+import pytest
+from lfi.models import OtherImage, ShuffledLocations
+from lfi.structures import Targets
+from part_inputs import features
+from small_students import PARTS, batch, interactions, parts
+
+ROOM = dict(prior=dict(type='lfi.AffinityPrior'))
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        (
+            dict(supervision=ROOM, readout=dict(text_dims=24)),
+            'readout is given, and no supervision part trains',
+        ),
+        (
+            dict(supervision=None, predict_by=dict(type='lfi.ByTexts'), readout=dict(text_dims=24)),
+            'predicts by presence, and no part learns it',
+        ),
+        (
+            dict(supervision=interactions(), predict_by=dict(type='lfi.ByTexts', concepts=['a', 'b'])),
+            'names the classes of a test',
+        ),
+        (dict(supervision=None, predict_by=dict(type='lfi.ByClassActivation')), 'for testing only'),
+    ],
+)
+def test_nothing_random_predicts_or_answers(make_classifier, changes, message):
+    with pytest.raises(ValueError, match=message):
+        make_classifier(**changes)
+
+
+@pytest.mark.parametrize(
+    ('supervision', 'message'),
+    [
+        (
+            dict(a=PARTS['interactions'], b=PARTS['interactions']),
+            'supervision.a and supervision.b are both lfi.Interactions',
+        ),
+        (
+            interactions(positions_weight=0, concepts_weight=0, presence_weight=0),
+            'supervision.interactions: .* are all 0, and nothing is learnt',
+        ),
+        (dict(training=dict(type='lfi.AffinityPrior')), "named 'training', which is taken"),
+        (dict(d=dict(type='lfi.DenseFeatures', teacher_dims=7)), 'supervision.d: teacher_dims=7, but .* 24 '),
+    ],
+)
+def test_parts_that_do_not_fit(make_classifier, supervision, message):
+    with pytest.raises(ValueError, match=message):
+        make_classifier(supervision=supervision)
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        (
+            dict(predict_by=dict(concepts=['a'])),
+            r"^predict_by=.* must be a config with a type, as dict.type='lfi.ByClass",
+        ),
+        (
+            dict(predict_by=dict(type='lfi.LogitKD')),
+            "predict_by.type='lfi.LogitKD' is no PredictBy; choose from",
+        ),
+        (dict(control={}), '^control={} must be a config with a type'),
+        (dict(control=dict(type='lfi.Other')), "control.type='lfi.Other' is unknown; choose from"),
+        (dict(readout=[1]), 'readout=.1. must be a dict'),
+    ],
+)
+def test_options_of_a_wrong_shape(make_classifier, changes, message):
+    with pytest.raises(ValueError, match=message):
+        make_classifier(**{'supervision': parts('interactions'), **changes})
+
+
+def test_a_part_without_weight_has_no_control(make_classifier):
+    part = dict(type='lfi.LogitKD', loss_weight=0)
+    with pytest.raises(ValueError, match='changes nothing that supervision.kd reads'):
+        make_classifier(supervision=dict(kd=part), control=dict(type='lfi.OtherImage'))
+
+
+def test_no_image_is_its_own_other_image(make_classifier):
+    model = make_classifier(supervision=parts('interactions'), control=dict(type='lfi.OtherImage'))
+    inputs, samples = batch()
+    for row, sample in enumerate(samples):
+        sample.set_metainfo(dict(img_path=f'{row // 2}.png'))
+    with pytest.raises(ValueError, match='an image follows itself in the batch'):
+        model.train().loss(inputs, samples)
+    for row, sample in enumerate(samples):
+        sample.set_metainfo(dict(img_path=f'{row}.png'))
+    model.loss(inputs, samples)
+
+
+def test_one_location_is_not_shuffled():
+    one = features(4, grid=(1, 1))
+    view = SimpleNamespace(data_samples=())
+    with pytest.raises(ValueError, match='has a grid of one location, and nothing to shuffle'):
+        ShuffledLocations().change_targets(Targets(None, one), view)
+    assert OtherImage().change_targets(Targets(None, one), view).features is not None
