@@ -40,7 +40,7 @@ def test_a_model_that_would_learn_from_hidden_labels_is_an_error_of_one_line(run
 
 
 def test_without_labels_a_student_is_validated_and_tested_by_text(run_tool, config_path, tmp_path):
-    by_text = ['model.type=lfi.LFITextClassifier', 'train_cfg.max_epochs=1']
+    by_text = ['model.predict_by.type=lfi.ByTexts', 'train_cfg.max_epochs=1']
     printed = run_tool(
         *('train.py', config_path(CONFIG), '--work-dir', 'work', '--cfg-options'),
         *(*SMALL, *by_text, f'{FEW}.labels_per_class=0'),
@@ -55,7 +55,7 @@ def test_without_labels_a_student_is_validated_and_tested_by_text(run_tool, conf
     metrics = json.loads((tmp_path / 'metrics.json').read_text())
     assert f'{metrics["accuracy/top1"]:.4f}' == validated
     # The head of another student is measured by its class activation maps.
-    measured = [*small, 'model.type=lfi.ClassActivationClassifier']
+    measured = [*small, 'model.predict_by.type=lfi.ByClassActivation']
     config = config_path('evaluation/lfi_vit-tiny_shapes_semantic-consistency.py')
     run_tool('test.py', config, checkpoint, *out, '--cfg-options', *measured)
     metrics = json.loads((tmp_path / 'metrics.json').read_text())
