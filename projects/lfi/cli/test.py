@@ -49,17 +49,18 @@ def unwritable(args: Namespace) -> str | None:
 def run(args: Namespace) -> None:
     """Test the checkpoint."""
     import mmengine
+    from mmengine.config import ConfigDict
     from mmengine.registry import METRICS as REGISTRY
 
     from lfi.engine import launch, run_options
+    from lfi.models.students.of_config import online
 
     run_options.require_checkpoint(args.checkpoint)
     cfg = launch.load_run_config(args)
     cfg.load_from = args.checkpoint
     cfg.resume = False
-    if (cfg.model.get('teacher') or {}).get('cache') is not None:
-        # It holds the training images.
-        cfg.model.teacher.cache = None
+    # A cache holds the training images.
+    cfg.model = ConfigDict(online(cfg.model))
     run_options.check_concepts(cfg)
     cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type='lfi.FittingWeightsHook')]
     if args.amp:

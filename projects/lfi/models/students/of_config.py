@@ -37,13 +37,15 @@ def reads_labels(model: Mapping[str, Any]) -> bool:
 
 def cache_of(model: Mapping[str, Any]) -> str | None:
     """The folder of a student's teacher's cache, or None."""
-    cache: str | None = (model.get('teacher') or {}).get('cache')
+    teacher = model.get('teacher')
+    # That of another project's model may be a file.
+    cache: str | None = teacher.get('cache') if isinstance(teacher, Mapping) else None
     return cache
 
 
 def online(model: Mapping[str, Any]) -> dict[str, Any]:
     """A model's config whose teacher, if any, is asked and not read from a cache."""
     teacher = model.get('teacher')
-    if teacher is None:
+    if not isinstance(teacher, Mapping):
         return dict(model)
     return {**model, 'teacher': {name: value for name, value in teacher.items() if name != 'cache'}}
