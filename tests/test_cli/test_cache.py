@@ -176,6 +176,51 @@ def test_a_pipeline_that_reads_no_maps_is_refused_before_the_teacher_is_built(
     assert not (tmp_path / 'cache').exists()
 
 
+@pytest.mark.parametrize(
+    ('option', 'message'),
+    [
+        ('model.readout.text_dims=64', 'readout.text_dims=64, but the teacher embeds its texts in 96 dim'),
+        ('model.head.num_classes=30', 'head.num_classes=30, but the teacher has 20 concepts'),
+        ('model.teacher.concepts=ring,star', 'head.num_classes=20, but the teacher has 2 concepts'),
+        (
+            'model.task=mmpretrain.ImageClasifier',
+            "task='mmpretrain.ImageClasifier' is not a registered model",
+        ),
+        ('model.type=mmpretrain.ImageClassifier', 'learns from no teacher: a cache is for an lfi.Student'),
+        ('model.supervision.interactions=None', 'model.supervision has no part that needs a teacher'),
+        ('data_preprocessor.batch_augments.augments=Mixup', 'a cache holds the maps of single images'),
+    ],
+    ids=lambda value: value.partition('=')[0],
+)
+def test_what_training_would_refuse_is_refused_before_the_first_image(
+    call_tool, config_path, tmp_path, monkeypatch, option, message
+):
+    monkeypatch.setattr('lfi.apis.caching.write', None)
+    small = [*SMALL[:-1], option]
+    with pytest.raises(ValueError, match=message) as refused:
+        call_tool('cache', config_path(CONFIG), '--out', 'cache', '--cfg-options', *small)
+    assert '\n' not in str(refused.value)
+
+
+OTHER_ORDER = """
+_base_ = {base!r}
+model = dict(teacher=dict(concepts={names!r}))
+default_hooks = dict(_delete_=True{more})
+"""
+
+
+@pytest.mark.parametrize('more', ['', ", concept_check=dict(type='lfi.ConceptCheckHook')"])
+def test_classes_in_another_order_are_refused_before_the_first_image(
+    call_tool, config_path, tmp_path, monkeypatch, more
+):
+    monkeypatch.setattr('lfi.apis.caching.write', None)
+    fields = dict(base=str(config_path(CONFIG)), names=Shapes.class_names()[::-1])
+    (tmp_path / 'order.py').write_text(OTHER_ORDER.format(more=more, **fields))
+    small = [option for option in SMALL if 'hooks' not in option]
+    with pytest.raises(UsageError, match=r'teacher\.concepts must begin with the data set.s classes'):
+        call_tool('cache', 'order.py', '--out', 'cache', '--cfg-options', *small)
+
+
 CAPTIONS = """
 _base_ = {base!r}
 concepts = dict(type='lfi.Shapes', extra=['large white circle', 'green bolt'])

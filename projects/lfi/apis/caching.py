@@ -111,8 +111,10 @@ class TeacherJob:
         self.device = torch.device(get_device())
 
     def _check_classes(self, cfg: Config, dataset: Any) -> None:
-        """Check that concepts begin with the classes, where training does by `lfi.ConceptCheckHook`."""
-        if not (cfg.get('default_hooks') or {}).get('concept_check') or not self.teaching.reads_labels:
+        """Check that concepts begin with the classes, as training does by `lfi.ConceptCheckHook`."""
+        hooks = cfg.get('default_hooks') or {}
+        is_left_out = 'concept_check' in hooks and hooks['concept_check'] is None
+        if is_left_out or not self.teaching.reads_labels:
             return
         bank = self.teaching.teacher.bank
         with as_usage_error(ValueError):

@@ -39,7 +39,7 @@ def refused(supervision, message, task=Classification, teacher=TEACHER):
         ),
         (
             dict(kd=dict(type='lfi.OtherImage')),
-            "supervision.kd.type='lfi.OtherImage' is no SupervisionPart; choose",
+            "kd.type='lfi.OtherImage' is no SupervisionPart; choose",
         ),
         (
             dict(kd=dict(type='lfi.LogitKD', temperature=0)),

@@ -21,8 +21,9 @@ from lfi.models.teachers import (
 from lfi.structures import BatchView, InteractionMaps
 
 from .labels import concept_labels
-from .of_config import family_of
+from .of_config import family_of, is_student
 from .parts import build_predict_by, build_supervision, check_teacher, needs_of
+from .student import student_class
 
 
 class Teaching:
@@ -33,16 +34,20 @@ class Teaching:
 
     Raises:
         UsageError: if it is another model's, or no part needs a teacher.
-        ValueError: if the teacher does not fit what would learn from its cache: text width, classes,
-            readings, mixing.
+        ValueError: if there is no such task, or the teacher does not fit what would learn from its cache:
+            text width, classes, readings, mixing.
     """
 
     def __init__(self, model: Mapping[str, Any]) -> None:
-        family = family_of(model)
-        if family is None:
+        if not is_student(model):
             raise UsageError(
                 f'model.type={model.get("type")!r} learns from no teacher: a cache is for an lfi.Student'
             )
+        family = family_of(model)
+        if family is None:
+            # It says what is wrong with the task.
+            student_class(model['task'])
+        assert family is not None
         self.family = family()
         predict_by = build_predict_by(model.get('predict_by'), family.predicts_by)
         config = predict_by.teacher_of(model['teacher'])
