@@ -1,6 +1,7 @@
 """Training on a device: what a GPU computes is what the CPU computes, whatever the precision and layout."""
 
 import copy
+import os
 from contextlib import AbstractContextManager, nullcontext
 
 import pytest
@@ -184,7 +185,10 @@ def test_mixed_precision_by_the_tools_goes_on_where_it_stopped(device, run_tool,
     """Maps are cached, a training reads them, and a launcher's one process goes on with it."""
     if device.type != get_device():
         pytest.skip(f'the tools take {get_device()} here')
-    variables = {} if device.type == 'cpu' else {'CUDA_VISIBLE_DEVICES': '0'}
+    variables = {}
+    if device.type == 'cuda':
+        # Tools are tested on the CPU, unless this says otherwise.
+        variables['CUDA_VISIBLE_DEVICES'] = os.environ.get('CUDA_VISIBLE_DEVICES', '0')
     config, work, cache = config_path(CLASSIFIER), tmp_path / 'work', tmp_path / 'cache'
     options = ('--cfg-options', 'model.backbone.arch.num_layers=2', *SMALL)
     run_tool('cache', config, '--out', cache, '--num-workers', 0, *options, **variables)
