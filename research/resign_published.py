@@ -145,13 +145,15 @@ def signed(
 ) -> Iterator[tuple[str, ...]]:
     """A row of `COLUMNS` for each published cell of a study that was signed with the code of before."""
     cells = read_published(preset, name, before)[0]
+    # A recording is of seed 0: seeds choose images and weights, which it holds.
+    recorded = {job.arm.name: job for job in plan(preset, [0], [], Path('unused'))}
     found: dict[str, tuple[float, float, float] | None] = {}
     for job in jobs:
         arm, seed, _ = job.key
         if job.key not in cells or cells[job.key].identity != digests[job.key]:
             continue
         if arm not in found:
-            found[arm] = compared_cell(job, folder)
+            found[arm] = compared_cell(recorded[arm], folder)
             print(f'{name}, {arm}: {found[arm] or "nothing was recorded"}', flush=True)
         if (off := found[arm]) is not None:
             yield arm, name, str(seed), digests[job.key], job.identity, *(f'{share:.1e}' for share in off)
@@ -185,7 +187,6 @@ def main(args: Namespace) -> None:
     table = _rows_of(file)
     for name in studies:
         preset = PRESETS[name]
-        # A recording is of seed 0: seeds choose images and weights, which it holds.
         jobs = plan(preset, preset.seeds, [], Path('unused'))
         jobs = [job for job in jobs if not args.arms or job.arm.name in args.arms]
         rows = list(signed(name, preset, jobs, digests[name], args.recordings / name, before))
