@@ -77,7 +77,10 @@ def task_of(model: Mapping, scope: str) -> tuple[Task, dict[str, Any]]:
     if not isinstance(kind, type):
         raise UsageError(f'{named} is a function, and no class: name the class that it builds')
     if issubclass(kind, Student):
-        raise UsageError(f'{named} is a student already: train it as it is, by lfi train CONFIG')
+        raise UsageError(
+            f'{named} is a student already: train it as it is, by lfi train CONFIG. One without a '
+            'teacher gets model.teacher and model.supervision, as lfi_vit-tiny_shapes has them'
+        )
     task = next((one for one in TASKS if has_base(kind, one.package, one.base)), None)
     if task is None:
         bases = ', '.join(f"{one.package}'s {one.base}" for one in TASKS)
