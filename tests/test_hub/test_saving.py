@@ -277,18 +277,15 @@ def test_a_type_of_a_lazy_config_is_written_by_its_name(small_student, tmp_path)
 
 
 def test_what_is_for_training_alone_stays_behind(small_student, small_config, tmp_path):
-    parts = dict(
-        dense=dict(type='lfi.DenseFeatures', loss_weight=1.0),
-        logits=dict(type='lfi.LogitKD', loss_weight=1.0),
-    )
+    parts = dict(dense=dict(type='lfi.DenseFeatures'), logits=dict(type='lfi.LogitKD'))
     cfg = small_config(supervision=parts, control=dict(type='lfi.MeanTarget'))
     model, _ = small_student(cfg)
     # As training leaves it: its shape is that of what it has seen.
     model.control.means['logits']['probabilities'].add(torch.ones(20), torch.ones(()))
     loaded = lfi.from_pretrained(lfi.save_pretrained(model, tmp_path, config=cfg))
     assert 'control' not in loaded.cfg.model
-    # The others have no weights, and say how the teacher is read.
-    assert loaded.cfg.model.supervision.keys() == {'interactions', 'logits', 'prior'}
+    # It says how the teacher is read.
+    assert loaded.cfg.model.supervision.keys() == {'interactions'}
     names = {name for name in model.state_dict() if not name.startswith(('supervision.', 'control.'))}
     assert loaded.state_dict().keys() == names
 
