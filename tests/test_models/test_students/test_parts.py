@@ -58,6 +58,12 @@ def test_what_is_no_part_is_refused(supervision, message):
     refused(supervision, message)
 
 
+@pytest.mark.parametrize('supervision', [[], '', 0, False, ['lfi.LogitKD']])
+def test_a_student_refuses_it_too(make_classifier, supervision):
+    with pytest.raises(ValueError, match='must be a dict of parts by name'):
+        make_classifier(supervision=supervision)
+
+
 @pytest.mark.parametrize('name', TAUGHT)
 def test_a_part_that_needs_a_teacher_is_refused_without_one(name):
     message = f'supervision.{name} needs a teacher: set model.teacher, or supervision.{name}=None'

@@ -157,6 +157,18 @@ def test_a_detector_with_its_own_backbone_learns_from_interactions(make_adapted,
     assert added < 0.03 * sum(p.numel() for p in detector.parameters())
 
 
+@pytest.mark.parametrize(
+    ('name', 'kind', 'lacking'),
+    [('logit_kd', 'LogitKD', 'scores'), ('mse', 'FeatureMSE', 'vector'), ('lt', 'LightlyTrain', 'vector')],
+)
+def test_what_reads_one_vector_an_image_is_refused(make_detector, name, kind, lacking):
+    message = (
+        f"^supervision.{name}.type={kind} reads the image's {lacking}, which .*: set supervision.{name}=None$"
+    )
+    with pytest.raises(ValueError, match=message):
+        make_detector('retinanet', supervision={name: dict(type=f'lfi.{kind}')})
+
+
 def test_a_detector_has_the_prior_without_a_teacher(unlearnt):
     model = prior_mask_rcnn().train()
     losses = model(**model.data_preprocessor(ordinary(), training=True), mode='loss')
