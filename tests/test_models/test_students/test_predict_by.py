@@ -66,7 +66,7 @@ def named_texts(teacher_folder):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize('predict_by', [None, dict(type='lfi.ByHead'), {}])
+@pytest.mark.parametrize('predict_by', [None, dict(type='lfi.ByHead')])
 def test_by_default_a_task_predicts_in_its_own_way(make_model, predict_by):
     model = make_model(predict_by=predict_by).eval()
     plain = ImageClassifier(backbone=dict(type='mmpretrain.VisionTransformer', **VIT), head=dict(HEAD)).eval()

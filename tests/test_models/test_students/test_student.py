@@ -163,15 +163,12 @@ def test_without_parts_and_readout_it_is_the_tasks_model(make_classifier):
         (dict(), True),
         (dict(supervision=parts('prior')), False),
         (dict(supervision=parts('logit_kd')), False),
-        (dict(supervision=parts('logit_kd'), readout={}), True),
+        (dict(supervision={}, readout={}), True),
         (dict(supervision={}, predict_by=dict(type='lfi.ByTexts')), True),
     ],
 )
 def test_there_is_a_readout_where_something_reads_it(make_classifier, arguments, is_built):
-    if arguments.get('predict_by'):
-        model = make_classifier(std=0.1, **arguments)
-    else:
-        model = make_classifier(**arguments)
+    model = make_classifier(std=0.1, **arguments)
     assert (model.readout is not None) is is_built
 
 
@@ -186,6 +183,12 @@ def test_the_readout_is_as_wide_as_the_teachers_text_space_unless_it_is_stated(m
     with pytest.raises(ValueError, match='readout.text_dims is not known without model.teacher: set it to'):
         classifier(readout={})
     assert classifier(readout=dict(text_dims=8)).readout.text_dims == 8
+
+
+def test_a_readout_that_no_part_trains_is_refused_when_training_begins(make_classifier):
+    for supervision in (parts('logit_kd'), parts('prior')):
+        with pytest.raises(ValueError, match='readout is given, and no supervision part trains it'):
+            make_classifier(supervision=supervision, readout={})
 
 
 @pytest.mark.parametrize('part', ['dense_features', 'feature_mse', 'lightly_train'])

@@ -66,7 +66,6 @@ def test_the_backbone_runs_once_whoever_records(make_classifier, part, hidden):
         (dict(supervision=off('concepts')), {'loss_positions', 'loss_presence'}),
         (dict(supervision=off('positions')), {'loss_concepts', 'loss_presence'}),
         (dict(supervision=off('positions', 'concepts')), {'loss_presence'}),
-        (dict(supervision=off('positions', 'concepts', 'presence')), set()),
         (dict(supervision=None), set()),
         (dict(supervision={}), set()),
         (dict(supervision=dict(interactions=None)), set()),

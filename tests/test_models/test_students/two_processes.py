@@ -32,7 +32,7 @@ def supervisions() -> dict[str, dict]:
     """Each part alone, each pair, all of them; interactions by each subset of their weights; controls."""
     chosen = [(name,) for name in PARTS] + list(combinations(PARTS, 2)) + [tuple(PARTS)]
     found = {'+'.join(names): dict(supervision=parts(*names)) for names in chosen}
-    for off in (off for n in range(1, 4) for off in combinations(WEIGHTS, n)):
+    for off in (off for n in range(1, 3) for off in combinations(WEIGHTS, n)):
         found['without ' + ', '.join(off)] = dict(supervision=interactions(**dict.fromkeys(off, 0)))
     for control in ('OtherImage', 'MeanTarget'):
         taught = parts(*(name for name in PARTS if name != 'prior'))

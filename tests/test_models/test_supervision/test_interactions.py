@@ -83,6 +83,12 @@ def test_it_reads_and_averages_what_its_loss_compares(off):
     assert part.needs == {'maps'} and part.differs_by_image
 
 
+def test_what_compares_nothing_is_refused():
+    message = 'positions_weight, concepts_weight and presence_weight are all 0, and nothing is learnt'
+    with pytest.raises(ValueError, match=message):
+        part_of({f'{term}_weight': 0 for term in TERMS})
+
+
 def test_presence_of_labels_alone_is_no_teachers():
     labels = dict(presence='label')
     assert not part_of(dict(positions_weight=0, concepts_weight=0), **labels).differs_by_image

@@ -49,7 +49,12 @@ def test_the_mark_decides_which_rows_have_a_label():
     assert labelled_rows(samples()) is None
     assert labelled_rows(samples({1, 2})) == [0, 3]
     assert labelled_rows(samples({0, 1, 2, 3})) == []
-    assert [labels.tolist() for labels in known_labels(samples({1, 2}))] == [[0], [], [], [2]]
+    assert [labels.tolist() for labels in known_labels(samples({1, 2}), torch.device('cpu'))] == [
+        [0],
+        [],
+        [],
+        [2],
+    ]
     odd = samples()
     odd[0].set_metainfo(dict(unlabelled=False))
     odd[1].set_metainfo(dict(unlabelled=True))
