@@ -24,8 +24,9 @@ FEW_CONCEPTS = {'teacher.max_concepts': 4}
 
 
 def learns(*names: str) -> dict[str, object]:
-    """The option of a model by which it learns other parts of `PARTS` beside the prior."""
-    return {'supervision': {'_delete_': True, **parts(*names, 'prior')}}
+    """The options of a model by which it learns other parts of `PARTS` beside the prior."""
+    read = {} if 'interactions' in names else {'readout': None}
+    return {'supervision': {'_delete_': True, **parts(*names, 'prior')}, **read}
 
 
 def small_config(config: str, **options: object) -> Config:
