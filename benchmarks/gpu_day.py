@@ -105,7 +105,8 @@ def training(minutes: float, out: Path, *arguments: object) -> Part:
 
 def tests(minutes: float, *arguments: str) -> Part:
     """The part that runs tests."""
-    return Part('tests', minutes, ('-m', 'pytest', *arguments), prints_tables=False)
+    command = ('-m', 'pytest', '--tb=short', '--show-capture=no', *arguments)
+    return Part('tests', minutes, command, prints_tables=False)
 
 
 MACHINE = Part('machine', 1, ('-m', 'lfi', 'doctor'), prints_tables=False)
