@@ -42,6 +42,8 @@ class InteractionStates:
         """The states with the answers to some of the questions alone; to none as where nothing was asked."""
         if not number or self.asked is None:
             return replace(self, asked=None, attention=())
+        if number == self.asked.shape[1]:
+            return self
         own = slice(start, start + number)
         return replace(
             self, asked=self.asked[:, own], attention=tuple(each[:, own] for each in self.attention)
