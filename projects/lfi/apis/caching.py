@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +23,8 @@ from tqdm import tqdm
 from lfi.concepts.concept_check_hook import classes_of, compare
 from lfi.datasets import unaugmented
 from lfi.engine.cache_labels import labels_of
-from lfi.engine.pipelines import steps_that_read_maps
+from lfi.engine.few_labels_option import check_few_labels
+from lfi.engine.pipelines import check_pipelines, steps_that_read_maps
 from lfi.errors import UsageError, as_usage_error
 from lfi.models.students.teaching import Teaching
 from lfi.models.teachers.cached_teacher import open_cache
@@ -314,6 +316,12 @@ def check_readers(cfg: Config, folder: str) -> None:
     Raises:
         UsageError: if it cannot.
     """
+    if not cfg.model.get('teacher'):
+        return
+    training = deepcopy(cfg)
+    training.model.teacher.cache = folder
+    check_pipelines(training)
+    check_few_labels(training)
     try:
         steps_that_read_maps(cfg, folder)
     except UsageError as error:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from hashlib import blake2b
 from pathlib import Path
 
 from lfi.errors import UsageError
@@ -22,12 +25,25 @@ def labels_of(dataset: object, reads_labels: bool = True) -> str:
 
     Returns:
         'known' for all of them; 'hidden' for none, as in `lfi.ImageFolder`, or `lfi.FewLabels` with any
-        number of labels; or one of these for each data set inside, in their order, joined by ', '.
+        number of labels; or one of these for each data set inside, with a digest of which it is, in their
+        order, joined by ', '.
     """
     if not reads_labels:
         return HIDDEN
-    found = [HIDDEN if hides_labels(part) else KNOWN for part in leaves(dataset, until=hides_labels)]
-    return found[0] if len(set(found)) == 1 else ', '.join(found)
+    inside = list(leaves(dataset, until=hides_labels))
+    found = [HIDDEN if hides_labels(part) else KNOWN for part in inside]
+    if len(set(found)) == 1:
+        return found[0]
+    # Two data sets may change places: then a choice would tell labels of the one that is hidden now.
+    return ', '.join(f'{word} {_digest(part)}' for word, part in zip(found, inside))
+
+
+def _digest(dataset: Mapping) -> str:
+    """Which images a data set's config has, wherever they lie."""
+    images = next(part for part in leaves(dataset))
+    named = {key: value for key, value in images.items() if key not in ('pipeline', 'metainfo', '_scope_')}
+    text = re.sub(r"[^'\s]*/", '', repr(sorted(named.items(), key=str)))
+    return blake2b(text.encode(), digest_size=4).hexdigest()
 
 
 def check_labels_of_cache(cache: str | Path, dataset: object, reads_labels: bool = True) -> None:
@@ -54,8 +70,8 @@ def check_labels_of_cache(cache: str | Path, dataset: object, reads_labels: bool
         f'model.teacher.cache={str(cache)!r} keeps the maps of chosen concepts alone '
         f'(teacher.max_concepts={manifest.teacher.get("max_concepts")}), and labels choose: it was written '
         f'with labels={manifest.labels!r}, and train_dataloader.dataset has labels={wanted!r}. Write another '
-        'by lfi cache with the config of this training; or set model.teacher.max_concepts=None, '
-        'for a cache that serves all choices of labels'
+        'by lfi cache with the config of this training; or one that serves all choices of labels, with '
+        'model.teacher.max_concepts=None and no model.teacher.background'
     )
 
 

@@ -17,6 +17,7 @@ from lfi.export import export_student, model_config
 from lfi.models.supervision import Interactions
 from lfi.models.teachers.loading.weights import BLIP, GENERATIVE
 from lfi.models.teachers.loading.weights_source import is_file_name
+from lfi.registry import MODELS
 from lfi.student_folder import to_plain
 from lfi.student_folder.config_sanitizer import ASKED, FREE, LONGEST, OF_THE_USER, is_teacher_name
 from lfi.utils.config_types import leaves
@@ -49,7 +50,11 @@ def public_student(model: Any, cfg: Config, readout: bool) -> tuple[dict[str, An
         own = {**own, 'readout': {**(own.get('readout') or {}), **known}}
         # How the teacher is read; all other parts are for training alone.
         parts = own.pop('supervision', None) or {}
-        kept = {name: part for name, part in parts.items() if isinstance(model.parts.get(name), Interactions)}
+        kept = {
+            name: {key: part[key] for key in ('type', 'reading') if key in part}
+            for name, part in parts.items()
+            if part and _is_interactions(part)
+        }
         own.pop('control', None)
         own = {**own, 'supervision': kept} if kept else own
         state = {name: value for name, value in state.items() if not name.startswith(TRAINING_PARTS)}
@@ -65,6 +70,11 @@ def public_student(model: Any, cfg: Config, readout: bool) -> tuple[dict[str, An
     if teacher is not None:
         public['teacher'] = public_teacher(teacher)
     return _plain(public, 'model'), state
+
+
+def _is_interactions(part: Mapping[str, Any]) -> bool:
+    kind = MODELS.get(part['type']) if isinstance(part['type'], str) else part['type']
+    return isinstance(kind, type) and issubclass(kind, Interactions)
 
 
 def public_pipeline(cfg: Config) -> list[dict[str, Any]] | None:

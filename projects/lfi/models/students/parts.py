@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from torch import nn
 
 from lfi.models.controls import Control
-from lfi.models.readout import check_text_dims
+from lfi.models.readout import InteractionReadout, check_text_dims
 from lfi.models.supervision import Interactions, SupervisionPart
 from lfi.models.teachers import Teacher
-from lfi.registry import MODELS
+from lfi.registry import MODELS, build_part
 
 from .predict_by import PredictBy
 from .tasks import Task
@@ -46,11 +46,12 @@ def build_supervision(
             raise ValueError(
                 f'supervision.{name} needs a teacher: set model.teacher, or supervision.{name}=None'
             )
-        twice = [other for other in parts if isinstance(parts[other], Interactions)]
-        if isinstance(part, Interactions) and len(twice) > 1:
+        kind = Interactions if isinstance(part, Interactions) else type(part)
+        twice = [other for other in parts if isinstance(parts[other], kind)]
+        if len(twice) > 1:
             raise ValueError(
-                f'supervision.{twice[0]} and supervision.{name} are both lfi.Interactions, and a student has '
-                'one read-out: put their weights into one of them'
+                f'supervision.{twice[0]} and supervision.{name} are both lfi.{kind.__name__}, and their '
+                'losses have the same names: one of them is enough'
             )
         lacking = sorted(({'vector', 'scores'} & part.reads) - task.provides)
         if lacking:
@@ -84,6 +85,65 @@ def build_predict_by(predict_by: Any, default: str) -> PredictBy:
         'predict_by', {'type': default} if predict_by is None else predict_by, PredictBy
     )
     return found
+
+
+def asks(parts: Mapping[str, SupervisionPart], predict_by: PredictBy) -> bool:
+    """Whether a part or what predicts reads the student's read-out."""
+    return predict_by.reads_readout or any(isinstance(part, Interactions) for part in parts.values())
+
+
+def build_readout(
+    readout: Mapping | None,
+    parts: Mapping[str, SupervisionPart],
+    predict_by: PredictBy,
+    width: int,
+    text_dims: Callable[[], int],
+) -> InteractionReadout | None:
+    """Build a student's read-out, or None where nothing reads it and none is given.
+
+    Args:
+        readout: its arguments, or None.
+        parts: of the student.
+        predict_by: of the student.
+        width: of the student's tokens.
+        text_dims: finds the width of the text space where `readout` does not state it.
+    """
+    if readout is None and not asks(parts, predict_by):
+        return None
+    arguments = dict(readout or {})
+    defaults: dict[str, Any] = {'embed_dims': width}
+    for part in parts.values():
+        defaults.update(part.readout_defaults)
+    if arguments.get('text_dims') is None:
+        arguments['text_dims'] = text_dims()
+    built: InteractionReadout = build_part('readout', arguments, type='lfi.InteractionReadout', **defaults)
+    return built
+
+
+def check_rivalry(readout: InteractionReadout | None, reads: Collection[str]) -> None:
+    """Raise a ValueError if parts train a student whose answers are weighed by scores that none trains."""
+    if readout is not None and readout.rivalry and reads and not {'concept_scores', 'presence'} & {*reads}:
+        raise ValueError(
+            f'readout.rivalry={readout.rivalry} weighs answers by the scores over concepts, which learn '
+            'nothing where concepts_weight and presence_weight of lfi.Interactions are 0: remove it'
+        )
+
+
+def check_trained(readout: InteractionReadout | None, reads: Collection[str]) -> None:
+    """Raise a ValueError, before training, if there is a read-out that no part trains."""
+    if readout is not None and not {'attention', 'concept_scores', 'presence'} & {*reads}:
+        raise ValueError(
+            'readout is given, and no supervision part trains it: its answers would be random: set '
+            'readout=None'
+        )
+
+
+def reads_of(parts: Mapping[str, SupervisionPart], predict_by: PredictBy) -> frozenset[str]:
+    """What parts read of a student, and so train."""
+    read: frozenset[str] = frozenset().union(*(part.reads for part in parts.values()))
+    if 'scores' in read and predict_by.reads_readout:
+        read |= {'presence'}
+    return read
 
 
 def build_named(option: str, config: Any, base: type) -> Any:

@@ -20,7 +20,7 @@ from lfi.models.batches.raw_images import check_images, correct_image_sizes
 from lfi.models.readout import InteractionReadout
 from lfi.models.supervision import Interactions, StudentOutputs, StudentWidths, SupervisionPart
 from lfi.models.teachers import Teacher, VLMAttentionTeacher, build_teacher, text_dims_of
-from lfi.registry import MODELS, build_part
+from lfi.registry import MODELS
 from lfi.structures import (
     BatchView,
     InteractionMaps,
@@ -34,7 +34,18 @@ from lfi.utils.options import check_options
 
 from .freezing import freeze_unread
 from .labels import concept_labels
-from .parts import build_control, build_predict_by, build_supervision, check_teacher, needs_of
+from .parts import (
+    asks,
+    build_control,
+    build_predict_by,
+    build_readout,
+    build_supervision,
+    check_rivalry,
+    check_teacher,
+    check_trained,
+    needs_of,
+    reads_of,
+)
 from .tasks import TASKS, task_of
 from .tasks.pretraining import Pretraining
 
@@ -128,9 +139,10 @@ class Student(_TaskModel):
         self.predict_by = build_predict_by(predict_by, self.family.predicts_by)
         self.teacher_cfg = None if teacher is None else self.predict_by.teacher_of(teacher)
         parts = build_supervision({} if supervision is None else supervision, self.family, self.teacher_cfg)
-        self.readout = self._build_readout(readout, parts)
-        if parts or self.readout is not None:
+        if parts or readout is not None or asks(parts, self.predict_by):
             self._require_asked_backbone()
+        width = getattr(self.backbone, 'query_dims', 0)
+        self.readout = build_readout(readout, parts, self.predict_by, width, self._text_dims)
         widths = StudentWidths(*self._widths(), self._text_dims)
         for part in parts.values():
             part.build_heads(widths)
@@ -139,37 +151,10 @@ class Student(_TaskModel):
         self.needs = needs_of(parts.values())
         if self.needs:
             check_images(self.data_preprocessor, self.teacher_config.get('cache'))
-        self.reads = self._read_by_parts()
-        self._check_rivalry()
+        self.reads = reads_of(parts, self.predict_by)
+        check_rivalry(self.readout, self.reads)
         freeze_unread(self.backbone, self.readout, self.reads)
         self.predict_by.check(self)
-
-    def _build_readout(
-        self, readout: Mapping | None, parts: Mapping[str, SupervisionPart]
-    ) -> InteractionReadout | None:
-        read = self.predict_by.reads_readout or any(isinstance(part, Interactions) for part in parts.values())
-        if readout is None and not read:
-            return None
-        arguments = dict(readout or {})
-        defaults: dict[str, Any] = {'embed_dims': getattr(self.backbone, 'query_dims', 0)}
-        for part in parts.values():
-            defaults.update(part.readout_defaults)
-        if arguments.get('text_dims') is None:
-            arguments['text_dims'] = self._text_dims()
-        self._require_asked_backbone()
-        built: InteractionReadout = build_part(
-            'readout', arguments, type='lfi.InteractionReadout', **defaults
-        )
-        return built
-
-    def _check_rivalry(self) -> None:
-        """Raise a ValueError if answers would be weighed by scores over concepts that no part trains."""
-        trained = {'concept_scores', 'presence'} & self.reads
-        if self.parts and self.readout is not None and self.readout.rivalry and not trained:
-            raise ValueError(
-                f'readout.rivalry={self.readout.rivalry} weighs answers by the scores over concepts, which '
-                'learn nothing where concepts_weight and presence_weight of lfi.Interactions are 0: remove it'
-            )
 
     def _text_dims(self) -> int:
         """The width of the teacher's text space, by its config."""
@@ -194,13 +179,6 @@ class Student(_TaskModel):
                 f'{type(self).__name__} needs an lfi.InteractionQueryViT as backbone, or another one in an '
                 f'lfi.InteractionQueryAdapter; got {type(self.backbone).__name__}'
             )
-
-    def _read_by_parts(self) -> frozenset[str]:
-        """What the parts read of the student, and so train."""
-        read: frozenset[str] = frozenset().union(*(part.reads for part in self.parts.values()))
-        if 'scores' in read and self.predict_by.reads_readout:
-            read |= {'presence'}
-        return read
 
     @property
     def parts(self) -> dict[str, SupervisionPart]:
@@ -264,10 +242,12 @@ class Student(_TaskModel):
         # The Runner calls this before training only: a missing teacher is known before the first step.
         self.family.check_training(self)
         self.predict_by.check_training(self)
-        if self.readout is not None and not self.reads & {'attention', 'concept_scores', 'presence'}:
+        check_trained(self.readout, self.reads)
+        cache = (self.teacher_cfg or {}).get('cache')
+        if cache is not None and not self.needs:
             raise ValueError(
-                'readout is given, and no supervision part trains it: its answers would be random: '
-                'set readout=None'
+                f'model.teacher.cache={cache!r} is read by no supervision part: set it to None, or give a '
+                'part that needs the teacher'
             )
         if self.needs:
             _ = self.teacher, self.pixels

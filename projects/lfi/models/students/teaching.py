@@ -10,7 +10,6 @@ from torch import Tensor
 
 from lfi.errors import UsageError
 from lfi.models.batches.mixtures import check_mixing
-from lfi.models.supervision import Interactions
 from lfi.models.teachers import (
     VLMAttentionTeacher,
     build_teacher,
@@ -19,10 +18,21 @@ from lfi.models.teachers import (
     text_dims_of,
 )
 from lfi.structures import BatchView, InteractionMaps
+from lfi.utils.options import check_options
 
 from .labels import concept_labels
 from .of_config import family_of, is_student
-from .parts import build_predict_by, build_supervision, check_teacher, needs_of
+from .parts import (
+    build_control,
+    build_predict_by,
+    build_readout,
+    build_supervision,
+    check_rivalry,
+    check_teacher,
+    check_trained,
+    needs_of,
+    reads_of,
+)
 from .student import student_class
 
 
@@ -48,17 +58,28 @@ class Teaching:
             # It says what is wrong with the task.
             student_class(model['task'])
         assert family is not None
+        for name in ('teacher', 'readout'):
+            if model.get(name) is not None:
+                check_options(**{name: model[name]})
         self.family = family()
+        self.family.check_config(model)
         predict_by = build_predict_by(model.get('predict_by'), family.predicts_by)
         config = predict_by.teacher_of(model['teacher'])
         self.parts = build_supervision(model.get('supervision') or {}, family, config)
+        build_control(model.get('control'), self.parts)
         self.needs = needs_of(self.parts.values())
         if not self.needs:
             raise UsageError('model.supervision has no part that needs a teacher: there is nothing to cache')
         self.num_classes = self.family.num_classes_of(model)
         kind = cache_kind(self.needs)
         self.identity = kind.identity({key: value for key, value in config.items() if key != 'cache'})
-        text_dims = self._text_dims(model.get('readout') or {}, config)
+        self.reads = reads_of(self.parts, predict_by)
+        predict_by.check_training(self)
+        # As wide as nothing in particular: it is built for the checks of its arguments alone.
+        readout = build_readout(model.get('readout'), self.parts, predict_by, 8, lambda: text_dims_of(config))
+        check_rivalry(readout, self.reads)
+        check_trained(readout, self.reads)
+        text_dims = None if readout is None else readout.text_dims
         self.teacher = build_teacher({**config, 'cache': None}, self.needs)
         check_teacher(self.teacher, self.parts, text_dims, self.num_classes)
         check_mixing(self.family.batch_augments(model), self.teacher.directions)
@@ -68,21 +89,15 @@ class Teaching:
         """Whether labels choose what the teacher is asked about first."""
         return self.family.reads_labels
 
-    def _text_dims(self, readout: Mapping[str, Any], teacher: Mapping[str, Any]) -> int | None:
-        """The width of the read-out's text space; None without a read-out."""
-        if not any(isinstance(part, Interactions) for part in self.parts.values()):
-            return None
-        stated = readout.get('text_dims')
-        return text_dims_of(teacher) if stated is None else int(stated)
-
     def labels(self, data_samples: Sequence, device: torch.device) -> Tensor | None:
         """The labels of unaugmented images, (B, C); None where the teacher is asked about no concept."""
         if 'maps' not in self.needs:
             return None
-        reading = next((part.reading for part in self.parts.values() if isinstance(part, Interactions)), None)
-        only_labels = reading is not None and reading.presence == 'label'
+        # A cache keeps the teacher's own presence, whatever training makes of it.
         num_texts = len(self.teacher.bank)
-        return concept_labels(self.family, data_samples, num_texts, self.num_classes, device, only_labels)
+        return concept_labels(
+            self.family, data_samples, num_texts, self.num_classes, device, only_labels=False
+        )
 
     def to_cache(self, view: BatchView) -> InteractionMaps:
         """What a cache keeps of unaugmented images: maps, or features as maps where parts compare these.

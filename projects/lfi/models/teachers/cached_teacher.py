@@ -244,6 +244,7 @@ class CachedFeatures(CachedOutputs):
 
     def ask(self, view: BatchView) -> InteractionMaps:
         """The maps of the concepts' texts with the features; arguments and errors as `CachedTeacher.ask`."""
+        _refuse_mosaics(view.pieces or ())
         features = self.stored_maps(view)
         locations = features.logits[:, 0]  # [B, E, h, w]
         with torch.autocast(locations.device.type, enabled=False):
@@ -283,14 +284,18 @@ class CachedFeatures(CachedOutputs):
 
 def _refuse_filler(pieces: Sequence[Pieces], grid: tuple[int, int]) -> None:
     """Refuse pictures of several images, and those of which some location of a grid mostly shows filler."""
-    if any(len(one.shares) > 1 for one in pieces):
-        raise CacheError(
-            'features of mosaics are not pasted: leave out lfi.RecordedMosaic and lfi.RecordedMixUp'
-        )
+    _refuse_mosaics(pieces)
     # What was recorded stays on the CPU: no device is waited for.
     if not shown_enough(shown_shares(pieces, grid)).all():
         raise CacheError(
             'a picture shows filler, where the cache has no features: leave out of train_pipeline what pads, '
             'shifts, shears, rotates or erases (RandomCrop with padding, RandAugment), or train with '
             'teacher.cache=None'
+        )
+
+
+def _refuse_mosaics(pieces: Sequence[Pieces]) -> None:
+    if any(len(one.shares) > 1 for one in pieces):
+        raise CacheError(
+            'features of mosaics are not pasted: leave out lfi.RecordedMosaic and lfi.RecordedMixUp'
         )

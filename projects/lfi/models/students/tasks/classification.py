@@ -43,9 +43,7 @@ class Classification(Task):
 
     def batch_augments(self, model: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """That of the data preprocessor, or `train_cfg`, which mmpretrain hands on to it."""
-        own = (model.get('data_preprocessor') or {}).get('batch_augments')
-        train = model.get('train_cfg') or {}
-        return own or (train if train.get('augments') else None)
+        return augments_of(model)
 
     def labels(
         self, data_samples: Sequence, num_concepts: int, num_classes: int | None, device: torch.device
@@ -102,6 +100,14 @@ class Classification(Task):
                 f'{function.__qualname__} is a loss of its own, and images without a label, and lfi.LogitKD, '
                 'need that of the head alone: leave them out, or move the loss into the head'
             )
+
+
+def augments_of(model: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The config by which the data preprocessor of an `ImageClassifier` mixes images, or None."""
+    own = (model.get('data_preprocessor') or {}).get('batch_augments')
+    train = model.get('train_cfg') or {}
+    found: Mapping[str, Any] | None = own or (train if train.get('augments') else None)
+    return found
 
 
 def _loss_of_rows(

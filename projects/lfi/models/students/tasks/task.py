@@ -54,6 +54,9 @@ class Task:
             ValueError: if it does not; the message names the option and what to write.
         """
 
+    def check_config(self, model: Mapping[str, Any]) -> None:
+        """Check the config of a student whose teacher is asked without it, as `set_up` checks the student."""
+
     def num_classes(self, student: Any) -> int | None:
         """How many classes a student's head tells apart; None where that is not one number."""
         return None
