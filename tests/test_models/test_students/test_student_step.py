@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from lfi.models import SupervisionPart
+from lfi.models import AffinityPrior, SupervisionPart
 from lfi.registry import MODELS
 from mmpretrain.models import ImageClassifier
 from small_students import (
@@ -255,7 +255,14 @@ def test_images_of_several_views_are_refused(make_classifier):
 
 
 def test_two_parts_of_one_name_in_the_log_are_refused(make_classifier):
-    model = make_classifier(supervision=dict(first=PARTS['prior'], second=PARTS['prior']))
+    twice = dict(first=PARTS['prior'], second=PARTS['prior'])
+    with pytest.raises(
+        ValueError, match='supervision.first and supervision.second are both lfi.AffinityPrior'
+    ):
+        make_classifier(supervision=twice)
+    # A type of one's own may give a loss of another's name.
+    model = make_classifier(supervision=dict(first=PARTS['prior']))
+    model.supervision['second'] = AffinityPrior()
     with pytest.raises(ValueError, match="supervision.second gives 'loss_affinity', which another part"):
         model.loss(*batch())
 
