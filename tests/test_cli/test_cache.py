@@ -182,6 +182,7 @@ def test_a_pipeline_that_reads_no_maps_is_refused_before_the_teacher_is_built(
         ('model.control.type=lfi.Nope', "control.type='lfi.Nope' is unknown; choose from"),
         ('model.readout.rivalry=2', r'rivalry=2 must lie in \[0, 1\]'),
         ('model.predict_by.type=lfi.ByClassActivation', 'for testing only'),
+        ('model.task=5', 'task=5 is not a registered model'),
         ('model.task=None', 'head=VisionTransformerClsHead would learn nothing without a task'),
         ('model.readout.text_dims=64', 'readout.text_dims=64, but the teacher embeds its texts in 96 dim'),
         ('model.head.num_classes=30', 'head.num_classes=30, but the teacher has 20 concepts'),

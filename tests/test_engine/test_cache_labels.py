@@ -50,12 +50,11 @@ def test_data_sets_that_change_places_have_other_labels():
     hidden = [dict(NONE, dataset=each) for each in (first, second)]
     written = labels_of(joined(first, hidden[1]))
     assert labels_of(joined(second, hidden[0])) != written
-    # Steps of the pipeline, and folders above the data, change no image.
-    moved = [dict(each, data_root='/elsewhere/shapes', pipeline=[]) for each in (first, second)]
-    named = [dict(each, data_root='data/shapes') for each in (first, second)]
-    assert labels_of(joined(moved[0], dict(NONE, dataset=moved[1]))) == labels_of(
-        joined(named[0], dict(NONE, dataset=named[1]))
-    )
+    # Steps of the pipeline change no image, and folders with the same names below them may hold others.
+    assert labels_of(joined(dict(first, pipeline=[1]), hidden[1])) == written
+    folders = [dict(type='mmpretrain.CustomDataset', data_root=f'office/{name}/images') for name in 'ab']
+    swapped = [joined(one, dict(NONE, dataset=other)) for one, other in (folders, folders[::-1])]
+    assert labels_of(swapped[0]) != labels_of(swapped[1])
 
 
 @pytest.fixture

@@ -8,21 +8,23 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from lfi.models import Control, MeanTarget, OtherImage, ShuffledLocations, SupervisionPart
-from lfi.models.controls import maps_of_another_image
 from lfi.models.losses.means import RunningMean
 from lfi.registry import MODELS
 from lfi.structures import InteractionMaps, Targets
 from part_inputs import features
 from small_students import PARTS, TERMS, batch, interactions, parts
 
-# A batch that says of no image which file it is.
-NO_FILES = SimpleNamespace(data_samples=())
 CONTROLS = ('OtherImage', 'ShuffledLocations', 'MeanTarget')
 TAUGHT = [name for name in PARTS if name != 'prior']
 # Of whole images: what they tell has no place.
 PLACELESS = {'feature_mse', 'logit_kd'}
 WEIGHTS = ('positions_weight', 'concepts_weight', 'presence_weight')
 REFUSAL = r'control=(\w+) changes nothing that (\S+) .*: take another control, or control=None$'
+
+
+def unnamed(images):
+    """A batch that says of no image which file it is."""
+    return SimpleNamespace(data_samples=(), inputs=torch.zeros(images, 1))
 
 
 def control_of(name):
@@ -127,9 +129,13 @@ def test_students_are_measured_by_the_teachers_own_maps(make_classifier, control
 # ---- OtherImage -----------------------------------------------------------------------------------------
 
 
+def another(maps):
+    return OtherImage().change_targets(Targets(maps), unnamed(len(maps.logits))).maps
+
+
 def test_another_images_maps_are_taken_whole(make_maps):
     maps = make_maps(shape=(3, 2, 4, 4, 4), concepts=torch.arange(12).view(3, 4))
-    changed = maps_of_another_image(maps)
+    changed = another(maps)
     for name in ('logits', 'presence', 'valid', 'concepts'):
         before, after = getattr(maps, name), getattr(changed, name)
         assert all(torch.equal(after[b], before[b - 1]) for b in range(3))
@@ -137,7 +143,7 @@ def test_another_images_maps_are_taken_whole(make_maps):
 
 def test_features_and_class_scores_are_another_images(make_maps):
     theirs, scores = features(6), torch.randn(3, 5)
-    changed = OtherImage().change_targets(Targets(None, theirs, scores), NO_FILES)
+    changed = OtherImage().change_targets(Targets(None, theirs, scores), unnamed(3))
     for name in ('pooled', 'scores', 'locations'):
         before, after = getattr(theirs, name), getattr(changed.features, name)
         assert all(torch.equal(after[b], before[b - 1]) for b in range(3))
@@ -168,7 +174,7 @@ def test_labels_stay_with_their_images(make_classifier):
 def test_a_batch_of_one_image_has_no_other_to_take_from(make_classifier, part):
     model = make_classifier(supervision=parts(part), control=control_of('OtherImage'))
     inputs, samples = batch()
-    message = 'a batch of one image has no other .*train_dataloader.drop_last=True'
+    message = 'an image of the batch has no other .*train_dataloader.drop_last=True'
     with pytest.raises(ValueError, match=message):
         model.loss(inputs[:1], samples[:1])
     if part == 'interactions':
@@ -180,7 +186,7 @@ def test_a_batch_of_one_image_has_no_other_to_take_from(make_classifier, part):
 
 
 def shuffled(maps):
-    return ShuffledLocations().change_targets(Targets(maps), NO_FILES).maps
+    return ShuffledLocations().change_targets(Targets(maps), unnamed(len(maps.logits))).maps
 
 
 def places(maps):
@@ -200,7 +206,7 @@ def test_shuffled_locations_keep_what_each_location_says(make_maps):
 
 def test_shuffled_features_keep_what_each_location_says():
     theirs = features(6)
-    changed = ShuffledLocations().change_targets(Targets(None, theirs, theirs.scores), NO_FILES)
+    changed = ShuffledLocations().change_targets(Targets(None, theirs, theirs.scores), unnamed(3))
     for before, after in zip(theirs.locations, changed.features.locations):
         assert not torch.equal(before, after)
         assert sorted(before.flatten(1).T.tolist()) == sorted(after.flatten(1).T.tolist())
@@ -217,7 +223,7 @@ def test_shuffled_locations_are_drawn_as_ever_where_nothing_is_padded(make_maps)
         assert changed.logits[b].flatten(-2).equal(maps.logits[b].flatten(-2)[..., order])
 
 
-@pytest.mark.parametrize('change', [maps_of_another_image, shuffled])
+@pytest.mark.parametrize('change', [another, shuffled])
 @given(sizes=st.lists(st.tuples(st.integers(1, 4), st.integers(1, 4)), min_size=2, max_size=4))
 def test_no_control_asks_for_a_location_in_an_images_own_padding(change, sizes):
     """The student reads none there, and would be wrong by the logarithm of 0."""

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from lfi.structures import (
     BatchMixture,
     BatchView,
+    ImageFeatures,
     InteractionMaps,
     Pieces,
     PixelFormat,
@@ -121,3 +122,15 @@ def test_a_blend_is_the_mean_of_both_over_concepts():
     p = over_concepts(maps_in_view(whole, grid, [grid.canvas] * 2, seen))
     found = mixed_maps_in_view(whole, grid, view, seen, CONCEPTS)
     torch.testing.assert_close(over_concepts(found), 0.3 * p + 0.7 * p[[1, 0]], rtol=1e-3, atol=1e-4)
+
+
+@settings(deadline=None)
+@given(own=st.tuples(st.integers(1, 9), st.integers(1, 9)), grid=st.tuples(cells, cells))
+def test_features_come_to_a_grid_as_maps_do(own, grid):
+    locations = torch.randn(2, 6, *own, generator=torch.Generator().manual_seed(0))
+    found = ImageFeatures(torch.zeros(2, 6), torch.zeros(2, 3), locations).locations_on(grid)
+    kept = InteractionMaps(locations[:, None], torch.ones(2, 6), torch.ones(2, *own, dtype=torch.bool))
+    torch.testing.assert_close(found, kept.resize(grid).logits[:, 0])
+    if own[0] % grid[0] == own[1] % grid[1] == 0:
+        size = own[0] // grid[0], own[1] // grid[1]
+        torch.testing.assert_close(found, torch.nn.functional.avg_pool2d(locations, size))

@@ -9,7 +9,7 @@ from mmengine.dataset import BaseDataset, ConcatDataset
 
 from lfi.registry import DATASETS
 
-from .labelled_images import labelled_images
+from .labelled_images import labelled_images, mark_unlabelled
 
 
 @DATASETS.register_module()
@@ -47,6 +47,11 @@ class SemiSupervisedDataset(ConcatDataset):
         """Leave out steps of the images with labels, as mmdet's `MultiImageMixDataset` does."""
         for dataset in _with_pipelines(self.datasets[0]):
             dataset.update_skip_type_keys(skip_type_keys)
+
+    def __getitem__(self, idx: int) -> Any:
+        """An item; samples of all data sets but the first are marked as unlabelled, whatever they say."""
+        item = super().__getitem__(idx)
+        return item if idx % len(self) < len(self.datasets[0]) else mark_unlabelled(item)
 
     def full_init(self) -> None:
         """Read the annotations."""

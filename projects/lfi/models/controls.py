@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lfi.models.losses.means import RunningMean
 from lfi.models.supervision import SupervisionPart
 from lfi.registry import MODELS
-from lfi.structures import BatchView, ImageFeatures, InteractionMaps, Targets
+from lfi.structures import BatchView, ImageFeatures, Targets
 
 
 class Control(nn.Module):
@@ -54,8 +54,7 @@ class OtherImage(Control):
     (Mixup, CutMix), the other one may show a part of this image.
 
     Raises:
-        ValueError: in a step of one image alone, or where a file follows itself in the batch: the control
-            would be the method.
+        ValueError: in a step whose images are one alone, or all of one file: the control would be the method.
     """
 
     def changes(self, part: SupervisionPart) -> bool:
@@ -63,55 +62,44 @@ class OtherImage(Control):
         return part.differs_by_image
 
     def change_targets(self, targets: Targets, view: BatchView) -> Targets:
-        """Each image takes the targets of the one before it in the batch.
+        """Each image takes the targets of the nearest one before it in the batch that shows another file.
 
         A location is valid where it is so in both images: the student reads no padding of its own image.
         """
-        _refuse_same(view.data_samples)
+        rows = other_rows(view)
         maps, features, scores = targets.maps, targets.features, targets.class_scores
         if maps is not None:
-            maps = maps_of_another_image(maps)
+            other = maps.take(rows)
+            maps = replace(other, valid=maps.valid & other.valid)
         if features is not None:
-            features = ImageFeatures(
-                _another(features.pooled), _another(features.scores), _another(features.locations)
-            )
-        scores = None if scores is None else _another(scores)
+            of_others = (each[rows] for each in (features.pooled, features.scores, features.locations))
+            features = ImageFeatures(*of_others)
+        scores = None if scores is None else scores[rows]
         return replace(targets, maps=maps, features=features, class_scores=scores)
 
 
-def _refuse_same(data_samples: Sequence) -> None:
-    """Raise a ValueError if an image would take the targets of its own file."""
-    paths = [getattr(sample, 'img_path', None) for sample in data_samples]
-    if len(paths) > 1 and any(path is not None and path == paths[row - 1] for row, path in enumerate(paths)):
-        raise ValueError(
-            'control=OtherImage: an image follows itself in the batch, as RepeatAugSampler draws it, '
-            'and would take its own targets: set train_dataloader.sampler to one that repeats no image'
-        )
-
-
-def maps_of_another_image(maps: InteractionMaps) -> InteractionMaps:
-    """Each image takes the maps, concepts and presence of the one before it in the batch.
+def other_rows(view: BatchView) -> Tensor:
+    """For each image of a batch the row of another one, (B,): the nearest before it that shows another file.
 
     Raises:
-        ValueError: if there is one image alone.
+        ValueError: if an image has no other in the batch.
     """
-    return replace(
-        maps,
-        logits=_another(maps.logits),
-        presence=_another(maps.presence),
-        valid=maps.valid & _another(maps.valid),
-        concepts=None if maps.concepts is None else _another(maps.concepts),
-    )
-
-
-def _another(values: Tensor) -> Tensor:
-    """Values (B, ...), each row of which is the one before it."""
-    if len(values) < 2:
+    samples = view.data_samples
+    files: list[Any] = [getattr(sample, 'img_path', sample.get('sample_idx')) for sample in samples]
+    # Where nothing says which file an image shows, each is one of its own.
+    files = [row if file is None else file for row, file in enumerate(files or [None] * len(view.inputs))]
+    rows = [
+        next((row - step for step in range(1, len(files)) if files[row - step] != file), None)
+        for row, file in enumerate(files)
+    ]
+    if None in rows or not rows:
         raise ValueError(
-            'a batch of one image has no other image to take from: set train_dataloader.batch_size to 2 or '
-            'more, and train_dataloader.drop_last=True, since the last batch of an epoch may be smaller'
+            'control=OtherImage: an image of the batch has no other image to take from: set '
+            'train_dataloader.batch_size to 2 or more, and train_dataloader.drop_last=True, since the last '
+            'batch of an epoch may be smaller; and let the sampler draw several files'
         )
-    return values.roll(1, 0)
+    index = torch.tensor(rows) % len(files)
+    return index.to(view.inputs.device, non_blocking=True)
 
 
 @MODELS.register_module()
@@ -164,7 +152,8 @@ class MeanTarget(Control):
 
     The part says what its mean is (`SupervisionPart.with_means`), by its own temperatures. Of interactions
     the maps are averaged, and presence, the concepts asked about and labels stay with their images: what
-    then helps is that, and no location. Checkpoints keep the means. All images must have one size.
+    then helps is that, and no location. A concept that one image alone has keeps that image's map.
+    Checkpoints keep the means. All images must have one size.
     """
 
     def changes(self, part: SupervisionPart) -> bool:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .interaction_maps import InteractionMaps
+from .views import everywhere, read_upright_view
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,15 @@ class ImageFeatures:
     locations: Tensor
 
     def locations_on(self, grid: tuple[int, int]) -> Tensor:
-        """The locations on another grid (H, W), float32, (B, C, H, W)."""
-        return F.interpolate(self.locations.float(), grid, mode='bilinear', antialias=True)
+        """The locations on another grid (H, W), float32, (B, C, H, W), by the filter of `InteractionMaps`."""
+        locations = self.locations.float()
+        cells = locations.shape[-2], locations.shape[-1]
+        if tuple(grid) == cells:
+            return locations
+        whole = torch.eye(2, 3, device=locations.device)[None]
+        down, across, _ = read_upright_view(whole, cells, grid, everywhere(whole))
+        with torch.autocast(locations.device.type, enabled=False):
+            return down[:, None] @ locations @ across.mT[:, None]
 
     def as_maps(self, scale: float) -> InteractionMaps:
         """The locations as maps to be kept and warped: an axis of the feature space for each concept.

@@ -3,10 +3,13 @@
 from types import SimpleNamespace
 
 import pytest
+import torch
 from lfi.models import OtherImage, ShuffledLocations
+from lfi.models.controls import other_rows
 from lfi.structures import Targets
+from mmpretrain.structures import DataSample
 from part_inputs import features
-from small_students import PARTS, batch, interactions, parts
+from small_students import PARTS, interactions, parts
 
 ROOM = dict(prior=dict(type='lfi.AffinityPrior'))
 
@@ -81,21 +84,24 @@ def test_a_part_without_weight_has_no_control(make_classifier):
         make_classifier(supervision=dict(kd=part), control=dict(type='lfi.OtherImage'))
 
 
-def test_no_image_is_its_own_other_image(make_classifier):
-    model = make_classifier(supervision=parts('interactions'), control=dict(type='lfi.OtherImage'))
-    inputs, samples = batch()
-    for row, sample in enumerate(samples):
-        sample.set_metainfo(dict(img_path=f'{row // 2}.png'))
-    with pytest.raises(ValueError, match='an image follows itself in the batch'):
-        model.train().loss(inputs, samples)
-    for row, sample in enumerate(samples):
-        sample.set_metainfo(dict(img_path=f'{row}.png'))
-    model.loss(inputs, samples)
+def test_no_image_is_its_own_other_image():
+    def rows(*files, key='img_path'):
+        samples = [DataSample(metainfo={key: file}) for file in files]
+        return other_rows(SimpleNamespace(data_samples=samples, inputs=torch.zeros(len(files), 1))).tolist()
+
+    assert rows('a', 'b', 'c') == [2, 0, 1]
+    # Repeats, as RepeatAugSampler and LabelledShareSampler draw them.
+    assert rows('a', 'a', 'b', 'a') == [2, 2, 1, 2]
+    # A data set without files numbers its images.
+    assert rows(5, 5, 7, key='sample_idx') == [2, 2, 1]
+    for alone in (('a',), ('a', 'a')):
+        with pytest.raises(ValueError, match='has no other image to take from'):
+            rows(*alone)
 
 
 def test_one_location_is_not_shuffled():
     one = features(4, grid=(1, 1))
-    view = SimpleNamespace(data_samples=())
+    view = SimpleNamespace(data_samples=(), inputs=torch.zeros(3, 1))
     with pytest.raises(ValueError, match='has a grid of one location, and nothing to shuffle'):
         ShuffledLocations().change_targets(Targets(None, one), view)
     assert OtherImage().change_targets(Targets(None, one), view).features is not None

@@ -24,9 +24,9 @@ def family_of(model: Mapping[str, Any]) -> type[Task] | None:
         return None
     task = model.get('task')
     kind = MODELS.get(task) if isinstance(task, str) else task
-    if kind is None:
-        return Pretraining if task is None else None
-    return task_of(kind)
+    if task is None:
+        return Pretraining
+    return task_of(kind) if isinstance(kind, type) else None
 
 
 def reads_labels(model: Mapping[str, Any]) -> bool:

@@ -74,6 +74,8 @@ class Teaching:
         kind = cache_kind(self.needs)
         self.identity = kind.identity({key: value for key, value in config.items() if key != 'cache'})
         self.reads = reads_of(self.parts, predict_by)
+        self.teacher_cfg, self.head = config, model.get('head')
+        predict_by.check(self)
         predict_by.check_training(self)
         # As wide as nothing in particular: it is built for the checks of its arguments alone.
         readout = build_readout(model.get('readout'), self.parts, predict_by, 8, lambda: text_dims_of(config))

@@ -244,21 +244,35 @@ class CachedFeatures(CachedOutputs):
 
     def ask(self, view: BatchView) -> InteractionMaps:
         """The maps of the concepts' texts with the features; arguments and errors as `CachedTeacher.ask`."""
+        return self._asked(self._every_map(view), view)
+
+    def maps_in(self, view: BatchView, grid: StudentGrid) -> InteractionMaps:
+        """As `CachedOutputs.maps_in`; of mixed images all concepts are mixed before some are chosen."""
+        if view.mixture is None:
+            return super().maps_in(view, grid)
+        every = self._every_map(view)
+        return self._asked(mixed_maps_in_view(every, grid, view, _views_of(view), len(self.bank)), view)
+
+    def _asked(self, maps: InteractionMaps, view: BatchView) -> InteractionMaps:
+        """The maps that each image is asked about."""
+        if self.max_concepts is None:
+            return maps
+        return most_present(maps, view.labels, self.bank, self.max_concepts)
+
+    def _every_map(self, view: BatchView) -> InteractionMaps:
+        """The maps of all concepts of the unaugmented images."""
         _refuse_mosaics(view.pieces or ())
         features = self.stored_maps(view)
         locations = features.logits[:, 0]  # [B, E, h, w]
         with torch.autocast(locations.device.type, enabled=False):
             logits = torch.einsum('ce,behw->bchw', self.texts, locations)
-        maps = InteractionMaps(
+        return InteractionMaps(
             logits=logits[:, None],
             # The mean of a concept's map is the image's own logit.
             presence=logits.mean((-2, -1)).softmax(-1),
             valid=features.valid,
             layers=features.layers,
         )
-        if self.max_concepts is not None:
-            maps = most_present(maps, view.labels, self.bank, self.max_concepts)
-        return maps
 
     def features_in(self, view: BatchView, grid: StudentGrid) -> ImageFeatures:
         """The features of the views on the student's grid.
@@ -273,6 +287,8 @@ class CachedFeatures(CachedOutputs):
         scale = maps.logits[:, 0].mean((-2, -1)).norm(dim=1)  # [B]
         if view.pieces is not None:
             _refuse_filler(view.pieces, grid.shape)
+            # Of a mosaic that shows one image in the end, the picture's view is not the image's.
+            views = torch.cat([one.views for one in view.pieces])
         if view.mixture is None:
             maps = maps.warp(views, grid.shape)
         else:

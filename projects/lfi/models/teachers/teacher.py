@@ -86,6 +86,9 @@ class Teacher:
             needs: the fields that are made, of `lfi.structures.NEEDS`.
         """
         maps = self.maps_in(view, grid) if 'maps' in needs else None
+        if maps is not None:
+            # A reading makes them; controls know `logits` alone.
+            maps = replace(maps, positions=None)
         features = self.features_in(view, grid) if 'features' in needs else None
         scores = None
         if 'class_scores' in needs and maps is not None:
