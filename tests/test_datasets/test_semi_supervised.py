@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from lfi.datasets import LabelledShareSampler, SemiSupervisedDataset
 from lfi.datasets.labelled_images import labelled_images
+from lfi.structures import is_unlabelled
 from mmdet.engine.hooks import PipelineSwitchHook, YOLOXModeSwitchHook
-from mmengine.dataset import ConcatDataset
+from mmengine.dataset import BaseDataset, ConcatDataset
 from mmengine.registry import DATASETS
 from torch import nn
 
@@ -42,6 +43,21 @@ def test_images_without_labels_stand_beside_those_with_and_name_nothing():
     assert len(LabelledShareSampler(dataset)) == 20
     with pytest.raises(ValueError, match='does not match meta information'):
         ConcatDataset([SHAPES, dict(HIDDEN, dataset=dict(HIDDEN['dataset'], metainfo=dict(classes=('a',))))])
+
+
+class MarkedInTheInfoAlone(BaseDataset):
+    """Images whose data info says that their label is unknown, which no pipeline packs."""
+
+    def load_data_list(self):
+        return [dict(img=np.zeros((32, 32, 3), np.uint8), gt_label=2, unlabelled=True) for _ in range(4)]
+
+
+def test_samples_beside_those_with_labels_are_marked_whatever_they_say():
+    beside = MarkedInTheInfoAlone(pipeline=[PACK])
+    assert not is_unlabelled(beside[0]['data_samples'])
+    dataset = SemiSupervisedDataset([SHAPES, beside])
+    marks = [is_unlabelled(dataset[index]['data_samples']) for index in range(10)]
+    assert marks == [False] * 6 + [True] * 4 and is_unlabelled(dataset[-1]['data_samples'])
 
 
 @pytest.mark.parametrize(

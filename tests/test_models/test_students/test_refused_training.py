@@ -30,6 +30,7 @@ ROOM = dict(prior=dict(type='lfi.AffinityPrior'))
             'names the classes of a test',
         ),
         (dict(supervision=None, predict_by=dict(type='lfi.ByClassActivation')), 'for testing only'),
+        (dict(supervision=ROOM, teacher=dict(cache='maps')), "cache='maps' is read by no supervision part"),
     ],
 )
 def test_nothing_random_predicts_or_answers(make_classifier, changes, message):
