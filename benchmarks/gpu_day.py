@@ -50,7 +50,7 @@ class Part:
     prints_tables: bool = True
 
     def missing(self) -> str | None:
-        """What it needs and is not there, or None."""
+        """The first folder that the part needs and that is missing, or None."""
         for variable, folder in (self.needs or {}).items():
             root = Path(os.environ.get(variable, ROOTS[variable]))
             if not (ROOT / root / folder).is_dir():
@@ -79,7 +79,7 @@ class Outcome:
         return self.result in ('passed', 'left out')
 
     def row(self) -> list[str]:
-        """Of the report's first table."""
+        """The row of the report's first table."""
         return [self.part.name, self.result, f'{self.seconds:.0f}', f'{60 * self.part.minutes:.0f}']
 
 
@@ -115,7 +115,7 @@ COCO = ('--size', 800, 1333, '--batch-size', 2, '--amp')
 
 
 def parts_of(out: Path) -> list[Part]:
-    """What is worth most comes first; 40 minutes together."""
+    """The parts of a GPU day in the order of worth, 40 minutes together."""
     return [
         MACHINE,
         tests(9, '-m', 'cuda', '-rs', 'tests'),
@@ -190,7 +190,7 @@ def run(part: Part, out: Path, env: Mapping[str, str]) -> Outcome:
 
 
 def quoted(part: Part, result: str, printed: Path, errors: Path) -> str:
-    """What a report has of what a part printed."""
+    """The excerpt of a part's output that the report quotes."""
     lines = printed.read_text(errors='replace').splitlines()
     if part.prints_tables:
         # The caption names the machine; what libraries say stands before it.

@@ -1,4 +1,4 @@
-"""What LFI costs: a training step, the teacher online or cached, against one of the task loss or a baseline.
+"""Time of a training step of LFI, the teacher online or cached, against the task loss and baselines.
 
     python benchmarks/step.py                    # ViT-B/16 and CLIP ViT-B/16, random weights
     python benchmarks/step.py --teacher FOLDER --extractor dense --teacher-size 160 \

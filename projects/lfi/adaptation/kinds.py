@@ -48,16 +48,3 @@ def offline(dataset: Any, scope: str | None) -> Any:
     kind: Any = kind_of(dataset, DATASETS, scope)
     fetches = kind is not None and 'download' in inspect.signature(kind).parameters
     return {**found, 'download': False} if fetches else found
-
-
-def has_base(kind: type, package: str, name: str) -> bool:
-    """Whether a class inherits from one of another project, which is not imported for that.
-
-    Args:
-        kind: the class.
-        package: of the project.
-        name: of the project's class.
-    """
-    return any(
-        base.__name__ == name and base.__module__.partition('.')[0] == package for base in kind.__mro__
-    )

@@ -10,8 +10,9 @@ from mmengine.registry import MODELS
 
 from lfi.errors import UsageError
 from lfi.models import Student
+from lfi.utils.modules import has_base
 
-from .kinds import has_base, kind_of, with_scope
+from .kinds import kind_of, with_scope
 
 
 @dataclass(frozen=True)

@@ -22,10 +22,9 @@ from tqdm import tqdm
 
 from lfi.concepts.concept_check_hook import classes_of, compare
 from lfi.datasets import unaugmented
-from lfi.datasets.transforms.unrecorded_steps import refuse_unrecorded_steps
 from lfi.engine.cache_labels import labels_of
 from lfi.engine.few_labels_option import check_few_labels
-from lfi.engine.pipelines import check_pipelines, hooks_of, steps_that_read_maps, switched_pipelines
+from lfi.engine.pipelines import check_pipelines, check_recorded_steps, steps_that_read_maps
 from lfi.errors import UsageError, as_usage_error
 from lfi.models.students.teaching import Teaching
 from lfi.models.teachers.cached_teacher import open_cache
@@ -326,8 +325,7 @@ def check_readers(cfg: Config, folder: str) -> None:
     try:
         for step in steps_that_read_maps(training, folder):
             step.setdefault('cache', folder)
-        switched = [dict(pipeline=steps) for steps in switched_pipelines(hooks_of(training))]
-        refuse_unrecorded_steps([training.train_dataloader.dataset, *switched], cfg.get('default_scope'))
+        check_recorded_steps(training)
     except UsageError as error:
         raise UsageError(
             f'training by this config cannot read the maps: {error}. Or let `lfi adapt` write the '

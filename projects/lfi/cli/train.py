@@ -19,10 +19,9 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> None:
     """Train the config's model."""
-    from lfi.datasets.transforms import refuse_unrecorded_steps
     from lfi.engine import launch, run_options
     from lfi.engine.machine import MACHINE, machine
-    from lfi.engine.pipelines import hooks_of, set_teacher_cache, switched_pipelines
+    from lfi.engine.pipelines import check_recorded_steps, set_teacher_cache
 
     cfg = launch.load_run_config(args)
     run_options.write_checkpoints_atomically(cfg)
@@ -30,9 +29,7 @@ def run(args: Namespace) -> None:
     run_options.check_concepts(cfg)
     run_options.set_resume(cfg, args.resume)
     set_teacher_cache(cfg)
-    switched = [dict(pipeline=steps) for steps in switched_pipelines(hooks_of(cfg))]
-    dataset = (cfg.get('train_dataloader') or {}).get('dataset')
-    refuse_unrecorded_steps([dataset, *switched], cfg.get('default_scope'))
+    check_recorded_steps(cfg)
     if args.amp:
         run_options.enable_amp(cfg)
     if args.auto_scale_lr:

@@ -22,7 +22,7 @@ class ConceptCheckHook(Hook):
     a dog, and nothing would fail. Names may be worded differently; a class whose name stands elsewhere in the
     bank, and a bank of fewer concepts than classes, are errors. Models without a teacher, those that read no
     label (pretraining), and data sets that name no classes pass. Before a test the classes that
-    `lfi.ByTexts` names are compared with those of the test set likewise.
+    `lfi.ByTexts` names are compared with those of the test set.
 
     Raises:
         ValueError: Before training, or a test, if they do not fit.

@@ -241,6 +241,20 @@ def switched_pipelines(hooks: Sequence[dict]) -> list[list[dict]]:
     return [hook[SWITCHED] for hook in hooks if SWITCHED in hook]
 
 
+def check_recorded_steps(cfg: Config) -> None:
+    """Refuse the steps of a run's training pipelines that part images from a cache's maps.
+
+    Raises:
+        UsageError: as `refuse_unrecorded_steps` says.
+    """
+    # It imports mmpretrain.
+    from lfi.datasets.transforms import refuse_unrecorded_steps
+
+    switched = [{'pipeline': steps} for steps in switched_pipelines(hooks_of(cfg))]
+    dataset = (cfg.get('train_dataloader') or {}).get('dataset')
+    refuse_unrecorded_steps([dataset, *switched], cfg.get('default_scope'))
+
+
 def _taught_models(model: dict) -> list[dict]:
     """The config of a model with a teacher, and those inside it with one of ours."""
     having = [part for part in configs_in(model) if isinstance(part.get('teacher'), dict)]

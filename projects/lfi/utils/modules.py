@@ -112,6 +112,19 @@ def _kind(value: Tensor) -> tuple[bool, bool, bool]:
     return value.is_floating_point(), value.is_complex(), value.dtype == torch.bool
 
 
+def has_base(kind: type, package: str, name: str) -> bool:
+    """Whether a class inherits from one of another project, which is not imported for that.
+
+    Args:
+        kind: the class.
+        package: of the project.
+        name: of the project's class.
+    """
+    return any(
+        base.__name__ == name and base.__module__.partition('.')[0] == package for base in kind.__mro__
+    )
+
+
 _CLASSES: dict[tuple[str, Any, Any], Any] = {}
 
 

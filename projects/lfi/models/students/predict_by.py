@@ -21,7 +21,7 @@ class PredictBy:
     """Whether predictions need the read-out."""
     answers_by_readout = True
     """Whether what the student is asked is answered by the read-out."""
-    names_classes = False
+    names_classes: bool = False
     """Whether it names the classes itself, whatever the checkpoint was trained on."""
 
     def teacher_of(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -132,12 +132,8 @@ class ByTexts(PredictBy):
                 f'predict_by.templates={templates!r} are prompts of predict_by.concepts: give these too'
             )
         self.concepts, self.templates = concepts, templates
+        self.names_classes = concepts is not None
         self._texts: Tensor | None = None
-
-    @property
-    def names_classes(self) -> bool:  # type: ignore[override]
-        """Whether `concepts` are given."""
-        return self.concepts is not None
 
     def named_classes(self, student: Any) -> tuple[str, ...]:
         """The names of `concepts`, which must be the test set's classes, in its order."""

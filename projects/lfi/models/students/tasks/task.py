@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lfi.structures import BatchView
+from lfi.utils.modules import has_base
 
 TASKS: list[type[Task]] = []
 """The task families that are known."""
@@ -39,10 +40,7 @@ class Task:
     @classmethod
     def fits(cls, kind: type) -> bool:
         """Whether a model's class is of the family. The project is not imported for that."""
-        return any(
-            base.__name__ == cls.base and base.__module__.partition('.')[0] == cls.package
-            for base in kind.__mro__
-        )
+        return has_base(kind, cls.package, cls.base)
 
     def set_up(self, student: Any) -> None:
         """Prepare a student when it is built, as by hooks of its data preprocessor."""
