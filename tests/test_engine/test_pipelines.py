@@ -8,6 +8,8 @@ from mmcv.transforms import Pad
 from mmengine.config import Config
 
 LOAD, PACK = dict(type='LoadImageFromFile'), dict(type='PackInputs')
+VIEW, READ = dict(type='lfi.RecordView', transforms=[]), dict(type='lfi.LoadInteractionMaps')
+PACK_CACHED = dict(type='PackInputs', algorithm_keys=('view', 'interaction_maps'))
 
 
 def config(*steps, loader='train_dataloader', model=None):
@@ -117,22 +119,36 @@ def cached(*pipeline, **wrapper):
 
 @pytest.mark.parametrize('wrapper', [dict(), dict(type='RepeatDataset', times=2)])
 def test_the_pipeline_reads_the_models_cache(wrapper):
-    cfg = cached(dict(type='lfi.LoadInteractionMaps'), dict(type='PackInputs'), **wrapper)
+    cfg = cached(READ, VIEW, PACK_CACHED, **wrapper)
     set_teacher_cache(cfg)
     dataset = cfg.train_dataloader.dataset
     assert dataset.get('dataset', dataset).pipeline[0].cache == 'maps'
 
 
+@pytest.mark.parametrize(
+    ('steps', 'message'),
+    [
+        ((READ, PACK_CACHED), 'records no view'),
+        ((VIEW, READ, PACK), r"packs by PackInputs and drops 'view'.*to its algorithm_keys$"),
+        ((VIEW, READ, dict(PACK, algorithm_keys=('view',))), "drops 'interaction_maps'"),
+        ((VIEW, READ, dict(type='mmdet.PackDetInputs', meta_keys=('view',))), 'to its meta_keys$'),
+    ],
+)
+def test_a_pipeline_that_drops_what_a_cached_teacher_reads_is_refused(steps, message):
+    with pytest.raises(UsageError, match=f'^train_dataloader: its pipeline .*{message}'):
+        set_teacher_cache(cached(*steps))
+
+
 def test_a_pipeline_to_which_a_hook_switches_reads_the_cache_too():
     def switching(*steps):
-        cfg = cached(dict(type='lfi.LoadInteractionMaps'), dict(type='PackInputs'))
+        cfg = cached(READ, VIEW, PACK_CACHED)
         cfg.custom_hooks = [
             dict(type='EMAHook'),
             dict(type='PipelineSwitchHook', switch_pipeline=list(steps)),
         ]
         return cfg
 
-    cfg = switching(dict(type='lfi.LoadInteractionMaps'), dict(type='PackInputs'))
+    cfg = switching(READ, VIEW, PACK_CACHED)
     set_teacher_cache(cfg)
     assert cfg.custom_hooks[1].switch_pipeline[0].cache == 'maps'
     with pytest.raises(UsageError, match='also where a hook switches to another'):
@@ -196,7 +212,7 @@ def test_a_hook_that_a_command_line_made_a_string_is_refused():
 
 
 def test_a_pipeline_that_names_its_cache_keeps_it_and_one_that_reads_none_is_refused():
-    cfg = cached(dict(type='lfi.LoadInteractionMaps', cache='others'))
+    cfg = cached(dict(READ, cache='others'), VIEW)
     set_teacher_cache(cfg)
     assert cfg.train_dataloader.dataset.pipeline[0].cache == 'others'
     with pytest.raises(UsageError, match='a training pipeline that reads it.*LoadInteractionMaps'):

@@ -14,6 +14,7 @@ from lfi.datasets.transforms.unrecorded_steps import HARMLESS
 from lfi.datasets.transforms.view_rules import moves_nothing
 from lfi.engine.pipelines import is_rgb
 from lfi.registry import TASK_TYPES
+from lfi.structures import CACHE_KEYS
 from lfi.utils.config_types import parts, type_name
 
 from .kinds import kind_of
@@ -21,7 +22,6 @@ from .source import Expression
 
 Pipeline = list[dict[str, Any]]
 READS_MAPS = 'LoadInteractionMaps'
-RECORDED = ('view', 'interaction_maps')
 PADS = ('Pad',)
 READERS = 'LoadImage'
 
@@ -173,7 +173,7 @@ def _packs_maps(step: dict, scope: str) -> dict:
             'reach the model'
         )
     packed = tuple(step.get(key, arguments[key].default))
-    return {**step, key: (*packed, *(name for name in RECORDED if name not in packed))}
+    return {**step, key: (*packed, *(name for name in CACHE_KEYS if name not in packed))}
 
 
 @dataclass

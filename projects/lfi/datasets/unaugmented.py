@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from mmengine.config import ConfigDict
 
+from lfi.structures import CACHE_KEYS
 from lfi.utils.config_types import configs_in, type_name
 
-# What a pipeline packs for maps that are warped into views: here no view is recorded, and no map is read.
-OF_VIEWS = ('view', 'interaction_maps')
 # They begin with 'Load', and read maps, or move pixels by steps of their own, which are taken one by one.
 OF_MAPS = ('LoadInteractionMaps', 'LoadRegions')
 
@@ -35,7 +34,7 @@ def unaugmented(dataset: ConfigDict, steps: tuple[str, ...] = ('Load', 'Pack')) 
     def kept(pipeline: list[dict]) -> list[dict]:
         return [
             {
-                k: [key for key in v if key not in OF_VIEWS] if k.endswith('_keys') else v
+                k: [key for key in v if key not in CACHE_KEYS] if k.endswith('_keys') else v
                 for k, v in step.items()
             }
             for step in configs_in(pipeline)

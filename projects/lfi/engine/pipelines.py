@@ -10,6 +10,7 @@ from mmengine.config import Config
 from lfi.concepts import concept_names
 from lfi.concepts.names import plain_name
 from lfi.errors import UsageError
+from lfi.structures import CACHE_KEYS
 from lfi.utils.config_types import configs_in, parts, type_name
 from lfi.utils.repositories import cache_folder
 
@@ -24,6 +25,8 @@ RGB = ('CIFAR10', 'CIFAR100')
 TURNS = {'NumpyToPIL': 'to_rgb', 'PILToNumpy': 'to_bgr', 'ToPIL': 'to_rgb', 'ToNumpy': 'to_bgr'}
 # How the names begin of what shows several images, with a record: lfi.RecordedMosaic.
 MIXING = 'Recorded'
+# The steps of OpenMMLab that pack, and the option for what else they shall pack.
+PACKING = {'PackInputs': 'algorithm_keys', 'PackDetInputs': 'meta_keys', 'PackSegInputs': 'meta_keys'}
 # Data sets around others, in which mmdet's hooks find no pipeline.
 WITHOUT_PIPELINE = ('ConcatDataset', 'RepeatDataset', 'ClassBalancedDataset')
 # The argument of a hook that names a training pipeline.
@@ -207,8 +210,30 @@ def steps_that_read_maps(cfg: Config, cache: str) -> list[dict]:
                 "switches to another: put dict(type='lfi.LoadInteractionMaps') before its last step, and "
                 'pack `view` and `interaction_maps`, as configs/_base_/datasets/ do'
             )
+        if not any(type_name(step).startswith(('RecordView', MIXING)) for step in _steps(part)):
+            raise UsageError(
+                'train_dataloader: its pipeline records no view, into which the maps of a cache are warped: put '
+                "the steps that move pixels into dict(type='lfi.RecordView', transforms=[...])"
+            )
+        for step in _steps(part):
+            _check_packing(step)
         steps += reading
     return steps
+
+
+def _check_packing(step: Mapping) -> None:
+    """Refuse a packing step of OpenMMLab that drops what a cached teacher reads."""
+    name = type_name(step)
+    if name not in PACKING:
+        return
+    option = PACKING[name]
+    packed = {*step.get('algorithm_keys', ()), *step.get('meta_keys', ())}
+    lacking = [key for key in CACHE_KEYS if key not in packed]
+    if lacking:
+        raise UsageError(
+            f'train_dataloader: its pipeline packs by {name} and drops {lacking[0]!r}, which a cached '
+            f'teacher reads: add {CACHE_KEYS} to its {option}'
+        )
 
 
 def hooks_of(cfg: Config) -> list[dict]:

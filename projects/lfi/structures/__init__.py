@@ -1,6 +1,14 @@
 """What teachers, caches, students, losses and metrics exchange. It imports no other room of the package."""
 
-from .batch_view import BatchView, PixelFormat, labelled_rows, mark, recorded_mixture, valid_sizes_of
+from .batch_view import (
+    CACHE_KEYS,
+    BatchView,
+    PixelFormat,
+    labelled_rows,
+    mark,
+    recorded_mixture,
+    valid_sizes_of,
+)
 from .image_features import ImageFeatures
 from .interaction_maps import DIRECTIONS, MASKED, REST, InteractionMaps, shown_enough
 from .labels import is_unlabelled
@@ -14,6 +22,7 @@ from .targets import NEEDS, Targets
 from .views import most_filled, numbers_like, windows_of
 
 __all__ = [
+    'CACHE_KEYS',
     'DIRECTIONS',
     'MASKED',
     'REST',

@@ -14,6 +14,9 @@ from .labels import is_unlabelled
 from .mixed_maps import BatchMixture
 from .pieces import Pieces
 
+CACHE_KEYS = ('view', 'interaction_maps')
+"""What a pipeline packs for a cached teacher: the view of the file, and the file's maps."""
+
 
 @dataclass(frozen=True)
 class PixelFormat:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -39,23 +39,6 @@ def mixes_as_known(data_preprocessor: nn.Module) -> bool:
     """Whether a data preprocessor mixes images, by no other ways than those that `record_mixtures` knows."""
     augment = getattr(data_preprocessor, 'batch_augments', None)
     return isinstance(augment, RandomBatchAugment) and not unknown_ways(augment)
-
-
-def check_mixing(config: Mapping[str, Any] | None, directions: Sequence[str]) -> None:
-    """Check that a cache's maps can be mixed as a data preprocessor mixes images.
-
-    Args:
-        config: arguments of mmpretrain's `RandomBatchAugment`, or None where nothing is mixed.
-        directions: the readings that the maps have.
-
-    Raises:
-        ValueError: if it mixes by another way than mmpretrain's `Mixup`, `CutMix` and `ResizeMix`, or the
-            maps cannot be mixed.
-    """
-    if config is None:
-        return
-    RecordedBatchAugment(RandomBatchAugment(**config))
-    refuse_unmixable(directions)
 
 
 def refuse_unmixable(directions: Sequence[str]) -> None:

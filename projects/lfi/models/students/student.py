@@ -236,10 +236,12 @@ class Student(_TaskModel):
             )
         return self.teacher
 
-    def init_weights(self) -> None:
-        """Initialise the task's model; build the teacher, or open its cache; set the read-out's texts."""
-        super().init_weights()
-        # The Runner calls this before training only: a missing teacher is known before the first step.
+    def check_training(self) -> None:
+        """Check that all that will predict is trained, before a teacher or a cache is opened.
+
+        Raises:
+            ValueError: if something is not; the message names the option and what to write.
+        """
         self.family.check_training(self)
         self.predict_by.check_training(self)
         check_trained(self.readout, self.reads)
@@ -249,6 +251,12 @@ class Student(_TaskModel):
                 f'model.teacher.cache={cache!r} is read by no supervision part: set it to None, or give a '
                 'part that needs the teacher'
             )
+
+    def init_weights(self) -> None:
+        """Initialise the task's model; build the teacher, or open its cache; set the read-out's texts."""
+        super().init_weights()
+        # The Runner calls this before training only: a missing teacher is known before the first step.
+        self.check_training()
         if self.needs:
             _ = self.teacher, self.pixels
             if self.readout is not None:

@@ -9,43 +9,29 @@ import torch
 from torch import Tensor
 
 from lfi.errors import UsageError
-from lfi.models.batches.mixtures import check_mixing
-from lfi.models.teachers import (
-    VLMAttentionTeacher,
-    build_teacher,
-    cache_kind,
-    features_to_cache,
-    text_dims_of,
-)
+from lfi.models.batches.mixtures import mixes_recorded, refuse_unmixable
+from lfi.models.teachers import VLMAttentionTeacher, build_teacher, cache_kind, features_to_cache
+from lfi.registry import MODELS
 from lfi.structures import BatchView, InteractionMaps
 from lfi.utils.options import check_options
 
 from .labels import concept_labels
-from .of_config import family_of, is_student
-from .parts import (
-    build_control,
-    build_predict_by,
-    build_readout,
-    build_supervision,
-    check_rivalry,
-    check_teacher,
-    check_trained,
-    needs_of,
-    reads_of,
-)
-from .student import student_class
+from .of_config import is_student
+from .parts import check_teacher
 
 
 class Teaching:
     """The teacher of a student's config, asked online, and what the student's parts want of it.
+
+    The student is built once, for the checks that its training makes, and dropped.
 
     Args:
         model: config of an `lfi.Student`.
 
     Raises:
         UsageError: if it is another model's, or no part needs a teacher.
-        ValueError: if there is no such task, or the teacher does not fit what would learn from its cache:
-            text width, classes, readings, mixing.
+        ValueError: as the student, when it is built and when its training begins.
+        TypeError: as the student, when it is built.
     """
 
     def __init__(self, model: Mapping[str, Any]) -> None:
@@ -53,38 +39,24 @@ class Teaching:
             raise UsageError(
                 f'model.type={model.get("type")!r} learns from no teacher: a cache is for an lfi.Student'
             )
-        family = family_of(model)
-        if family is None:
-            # It says what is wrong with the task.
-            student_class(model['task'])
-        assert family is not None
-        for name in ('teacher', 'readout'):
-            if model.get(name) is not None:
-                check_options(**{name: model[name]})
-        self.family = family()
-        self.family.check_config(model)
-        predict_by = build_predict_by(model.get('predict_by'), family.predicts_by)
-        config = predict_by.teacher_of(model['teacher'])
-        self.parts = build_supervision(model.get('supervision') or {}, family, config)
-        build_control(model.get('control'), self.parts)
-        self.needs = needs_of(self.parts.values())
+        check_options(teacher=model['teacher'])
+        # Training will read a cache, and the name of its folder is nothing to the checks.
+        teacher = {**model['teacher'], 'cache': 'cache'}
+        with torch.random.fork_rng(devices=[]):
+            student = MODELS.build({**model, 'teacher': teacher})
+        self.family, self.parts, self.needs = student.family, student.parts, student.needs
         if not self.needs:
             raise UsageError('model.supervision has no part that needs a teacher: there is nothing to cache')
-        self.num_classes = self.family.num_classes_of(model)
+        student.check_training()
+        self.num_classes = self.family.num_classes(student)
+        config = student.teacher_config
         kind = cache_kind(self.needs)
         self.identity = kind.identity({key: value for key, value in config.items() if key != 'cache'})
-        self.reads = reads_of(self.parts, predict_by)
-        self.teacher_cfg, self.head = config, model.get('head')
-        predict_by.check(self)
-        predict_by.check_training(self)
-        # As wide as nothing in particular: it is built for the checks of its arguments alone.
-        readout = build_readout(model.get('readout'), self.parts, predict_by, 8, lambda: text_dims_of(config))
-        check_rivalry(readout, self.reads)
-        check_trained(readout, self.reads)
-        text_dims = None if readout is None else readout.text_dims
+        text_dims = None if student.readout is None else student.readout.text_dims
         self.teacher = build_teacher({**config, 'cache': None}, self.needs)
         check_teacher(self.teacher, self.parts, text_dims, self.num_classes)
-        check_mixing(self.family.batch_augments(model), self.teacher.directions)
+        if mixes_recorded(student.data_preprocessor):
+            refuse_unmixable(self.teacher.directions)
 
     @property
     def reads_labels(self) -> bool:

@@ -37,14 +37,6 @@ class Classification(Task):
         """Those of the head."""
         return getattr(student.head, 'num_classes', None)
 
-    def num_classes_of(self, model: Mapping[str, Any]) -> int | None:
-        """Those of the head's config."""
-        return (model.get('head') or {}).get('num_classes')
-
-    def batch_augments(self, model: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        """That of the data preprocessor, or `train_cfg`, which mmpretrain hands on to it."""
-        return augments_of(model)
-
     def labels(
         self, data_samples: Sequence, num_concepts: int, num_classes: int | None, device: torch.device
     ) -> Tensor:
@@ -100,14 +92,6 @@ class Classification(Task):
                 f'{function.__qualname__} is a loss of its own, and images without a label, and lfi.LogitKD, '
                 'need that of the head alone: leave them out, or move the loss into the head'
             )
-
-
-def augments_of(model: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The config by which the data preprocessor of an `ImageClassifier` mixes images, or None."""
-    own = (model.get('data_preprocessor') or {}).get('batch_augments')
-    train = model.get('train_cfg') or {}
-    found: Mapping[str, Any] | None = own or (train if train.get('augments') else None)
-    return found
 
 
 def _loss_of_rows(

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NoReturn
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from lfi.models.students.predict_by import pooled
 from lfi.structures import BatchView
-from lfi.utils.config_types import type_name
 
-from .classification import add_score_check, augments_of
+from .classification import add_score_check
 from .task import Task
 
 
@@ -35,18 +34,12 @@ class Pretraining(Task):
         """
         add_score_check(student.data_preprocessor)
         for name in ('neck', 'head'):
-            if getattr(student, name) is not None:
-                _refuse(name, type(getattr(student, name)).__name__)
-
-    def check_config(self, model: Mapping[str, Any]) -> None:
-        """Refuse a neck and a head, as `set_up` does."""
-        for name in ('neck', 'head'):
-            if model.get(name) is not None:
-                _refuse(name, type_name(model[name]))
-
-    def batch_augments(self, model: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        """As of classifiers."""
-        return augments_of(model)
+            part = getattr(student, name)
+            if part is not None:
+                raise ValueError(
+                    f'{name}={type(part).__name__} would learn nothing without a task: set {name}=None, or '
+                    "name the task, as task='mmpretrain.ImageClassifier'"
+                )
 
     def check_training(self, student: Any) -> None:
         """Check that some supervision part learns."""
@@ -77,10 +70,3 @@ class Pretraining(Task):
     def vector(self, features: Sequence[Tensor]) -> Tensor:
         """The last of the features, pooled over locations."""
         return pooled(features[-1])
-
-
-def _refuse(name: str, kind: str) -> NoReturn:
-    raise ValueError(
-        f'{name}={kind} would learn nothing without a task: set {name}=None, or name the task, as '
-        "task='mmpretrain.ImageClassifier'"
-    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -27,12 +27,6 @@ class Segmentation(Task):
     def num_classes(self, student: Any) -> int | None:
         """Those of the decode head."""
         return getattr(student, 'num_classes', None)
-
-    def num_classes_of(self, model: Mapping[str, Any]) -> int | None:
-        """Those of the decode head's config; of several the last one's."""
-        head = model.get('decode_head') or {}
-        head = head[-1] if isinstance(head, list | tuple) else head
-        return head.get('num_classes')
 
     def labels(
         self, data_samples: Sequence, num_concepts: int, num_classes: int | None, device: torch.device

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -52,19 +52,8 @@ class Task:
             ValueError: if it does not; the message names the option and what to write.
         """
 
-    def check_config(self, model: Mapping[str, Any]) -> None:
-        """Check the config of a student whose teacher is asked without it, as `set_up` checks the student."""
-
     def num_classes(self, student: Any) -> int | None:
         """How many classes a student's head tells apart; None where that is not one number."""
-        return None
-
-    def num_classes_of(self, model: Mapping[str, Any]) -> int | None:
-        """`num_classes` of the student that a model's config describes."""
-        return None
-
-    def batch_augments(self, model: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        """The config by which a student's data preprocessor mixes images, or None."""
         return None
 
     def labels(
