@@ -212,8 +212,8 @@ def steps_that_read_maps(cfg: Config, cache: str) -> list[dict]:
             )
         if not any(type_name(step).startswith(('RecordView', MIXING)) for step in _steps(part)):
             raise UsageError(
-                'train_dataloader: its pipeline records no view, into which the maps of a cache are warped: put '
-                "the steps that move pixels into dict(type='lfi.RecordView', transforms=[...])"
+                'train_dataloader: its pipeline records no view, into which cached maps are warped: put the '
+                "steps that move pixels into dict(type='lfi.RecordView', transforms=[...])"
             )
         for step in _steps(part):
             _check_packing(step)
