@@ -148,7 +148,7 @@ def small_parts_of(out: Path) -> list[Part]:
             5,
             'detector',
             '--config',
-            'configs/detection/lfi_mask-rcnn_vit-tiny_shapes.py',
+            'configs/detection/lfi_mask-rcnn_vit-128x6-p8_shapes.py',
             *('--size', 64, 64),
             *few,
         ),

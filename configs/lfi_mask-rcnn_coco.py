@@ -34,8 +34,8 @@ model = dict(
             # Beside a detector's own losses, which are small.
             loss=dict(
                 type='lfi.InteractionDistillLoss',
-                positions_weight=0.5,
-                concepts_weight=1.0,
+                spatial_weight=0.5,
+                semantic_weight=1.0,
                 presence_weight=0.5,
             ),
         ),

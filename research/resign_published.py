@@ -39,7 +39,7 @@ from research.studies.csv_file import write_csv
 from research.studies.grid import plan
 from research.studies.job import Job
 from research.studies.presets import PRESETS, Preset
-from research.studies.published import FOLDER, file_of, read_published, where_file
+from research.studies.published import FOLDER, file_of, localization_file, read_published
 from research.studies.settings_digest import fix_roots
 from research.studies.study import Key
 
@@ -162,7 +162,7 @@ def signed(
 def sign(name: str, preset: Preset, digests: Mapping[str, str], before: Path) -> None:
     """Write a study's files as they were before, with the digests of today."""
     files = [file_of(preset, name, metric, FOLDER) for metric in preset.metrics]
-    for file in (*files, where_file(name, FOLDER)):
+    for file in (*files, localization_file(name, FOLDER)):
         if (before / file).exists():
             with open(before / file, newline='') as opened:
                 titles, *rows = csv.reader(opened)

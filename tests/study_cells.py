@@ -7,8 +7,8 @@ from research.studies.presets import domain_arm, leave_one_out
 DOMAINS = leave_one_out(
     'Shapes',
     (
-        domain_arm('configs/baselines/task-loss_vit-tiny_shapes-domains.py'),
-        domain_arm('configs/domain_generalization/lfi_vit-tiny_shapes-domains.py', cache='cache'),
+        domain_arm('configs/baselines/task-loss_vit-128x6-p8_shapes-domains.py'),
+        domain_arm('configs/domain_generalization/lfi_vit-128x6-p8_shapes-domains.py', cache='cache'),
     ),
 )
 """A study that leaves domains out, in which the method has a cache."""

@@ -23,14 +23,14 @@ def test_configs_and_tools_lie_side_by_side():
     assert configs_folder().resolve() == tools_root() / 'configs'
 
 
-SHAPES = 'classification/lfi_vit-tiny_shapes.py'
+SHAPES = 'classification/lfi_vit-128x6-p8_shapes.py'
 
 
 @pytest.mark.parametrize(
     'name',
     [
-        'lfi_vit-tiny_shapes',
-        'lfi_vit-tiny_shapes.py',
+        'lfi_vit-128x6-p8_shapes',
+        'lfi_vit-128x6-p8_shapes.py',
         SHAPES,
         SHAPES.removesuffix('.py'),
         f'lfi::{SHAPES}',

@@ -95,7 +95,7 @@ def test_a_config_of_the_project_trains_by_the_tool_of_its_project(run, site, co
     if not tool.exists():
         pytest.skip(f'{package} is installed without its tools')
     out = run(tool, f'configs/{config}.py', '--work-dir', 'run', '--cfg-options', *FEW_STEPS)
-    assert re.search(r'Epoch\(train\) +\[1\]\[3/3\].* loss_positions: [\d.]+.* loss_concepts: [\d.]+', out)
+    assert re.search(r'Epoch\(train\) +\[1\]\[3/3\].* loss_spatial: [\d.]+.* loss_semantic: [\d.]+', out)
     assert re.search(r'Epoch\(val\) +\[1\]', out)
 
 
@@ -103,7 +103,7 @@ def test_the_ways_to_inherit_give_one_config(run):
     code = """
 import lfi
 from mmengine.config import Config
-assert '.mim' in lfi.config_path('classification/lfi_vit-tiny_shapes.py'), lfi.__file__
+assert '.mim' in lfi.config_path('classification/lfi_vit-128x6-p8_shapes.py'), lfi.__file__
 def plain(value):
     if isinstance(value, dict):
         return {k: plain(v) for k, v in value.items() if k != '_scope_'}
@@ -122,9 +122,9 @@ def test_mmengines_hub_finds_configs_and_models(run):
     code = """
 import lfi
 from mmengine.hub import get_config, get_model
-cfg = get_config('lfi::detection/lfi_mask-rcnn_vit-tiny_shapes.py')
+cfg = get_config('lfi::detection/lfi_mask-rcnn_vit-128x6-p8_shapes.py')
 assert cfg.model.task == 'mmdet.MaskRCNN'
-names = ('classification/lfi_vit-tiny_shapes.py', 'detection/lfi_mask-rcnn_vit-tiny_shapes.py')
+names = ('classification/lfi_vit-128x6-p8_shapes.py', 'detection/lfi_mask-rcnn_vit-128x6-p8_shapes.py')
 print(*[type(get_model(f'lfi::{name}')).__name__ for name in names])
 """
     assert run('-c', code).splitlines()[-1] == 'StudentImageClassifier StudentMaskRCNN'
@@ -132,7 +132,7 @@ print(*[type(get_model(f'lfi::{name}')).__name__ for name in names])
 
 def test_mim_trains_and_tests(run):
     pytest.importorskip('mim')
-    name = 'classification/lfi_vit-tiny_shapes.py'
+    name = 'classification/lfi_vit-128x6-p8_shapes.py'
     run('-m', 'mim', 'train', 'lfi', name, '--gpus', 0, '--work-dir', 'run', '--cfg-options', *FEW_STEPS)
     options = ['--cfg-options', 'test_dataloader.dataset.num_images=4']
     out = run('-m', 'mim', 'test', 'lfi', name, '--checkpoint', 'run/epoch_1.pth', '--gpus', 0, *options)

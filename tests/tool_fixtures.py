@@ -234,7 +234,7 @@ def small_training(tmp_path, config_path) -> Callable[..., tuple[Path, Path]]:
     with 2 blocks, and its weights are random.
     """
 
-    def write(name: str = 'classification/lfi_vit-tiny_shapes.py', **backbone) -> tuple[Path, Path]:
+    def write(name: str = 'classification/lfi_vit-128x6-p8_shapes.py', **backbone) -> tuple[Path, Path]:
         cfg = Config.fromfile(config_path(name))
         arch = dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=32)
         cfg.merge_from_dict(dict(model=dict(backbone=dict(arch=arch, **backbone), head=dict(in_channels=16))))

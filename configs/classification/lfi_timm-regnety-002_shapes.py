@@ -12,7 +12,7 @@ model = dict(
         interactions=dict(
             type='lfi.Interactions',
             # With a background in the bank locations are best read by a concept's share.
-            reading=dict(positions_reading='share', presence='best-location'),
+            reading=dict(spatial_reading='concept_softmax', presence='best-location'),
         ),
     ),
 )

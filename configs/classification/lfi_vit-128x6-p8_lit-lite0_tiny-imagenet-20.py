@@ -15,7 +15,7 @@ model = dict(
     supervision=dict(
         interactions=dict(
             type='lfi.Interactions',
-            loss=dict(positions_weight=2.0, concepts_weight=4.0, presence_weight=2.0),
+            loss=dict(spatial_weight=2.0, semantic_weight=4.0, presence_weight=2.0),
         ),
     ),
 )

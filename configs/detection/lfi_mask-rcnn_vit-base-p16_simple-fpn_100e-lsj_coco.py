@@ -12,7 +12,7 @@ model = dict(
         interactions=dict(
             type='lfi.Interactions',
             # Beside a detector's own losses, which are small.
-            loss=dict(positions_weight=0.5, concepts_weight=1.0, presence_weight=0.5),
+            loss=dict(spatial_weight=0.5, semantic_weight=1.0, presence_weight=0.5),
         ),
     ),
 )

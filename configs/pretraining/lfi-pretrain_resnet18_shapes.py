@@ -1,7 +1,7 @@
 # A narrow ResNet-18 on the built-in Shapes data without their labels, pretrained by the built-in teacher's
 # interactions.
 #   python tools/train.py configs/pretraining/lfi-pretrain_resnet18_shapes.py
-_base_ = './lfi-pretrain_vit-tiny_shapes.py'
+_base_ = './lfi-pretrain_vit-128x6-p8_shapes.py'
 
 model = dict(
     backbone=dict(

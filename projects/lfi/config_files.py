@@ -41,7 +41,7 @@ def config_path(name: str) -> str:
     """Where a config of LFI lies.
 
     A `_base_` that calls it needs nothing imported before:
-    `_base_ = [__import__('lfi').config_path('classification/lfi_vit-tiny_shapes.py')]`.
+    `_base_ = [__import__('lfi').config_path('classification/lfi_vit-128x6-p8_shapes.py')]`.
 
     Args:
         name: its path below `configs/`.

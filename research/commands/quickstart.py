@@ -7,13 +7,13 @@ page beside it has the tables too: how the runs went; where the student looks, i
 It runs side by side, with the same seed, what these commands run, and goes on where it was stopped:
 
     D=work_dirs/quickstart O="train_cfg.max_epochs=4 param_scheduler.1.end=4"
-    python tools/train.py configs/baselines/task-loss_vit-tiny_shapes.py --work-dir $D/task-loss \\
+    python tools/train.py configs/baselines/task-loss_vit-128x6-p8_shapes.py --work-dir $D/task-loss \\
         --cfg-options $O
-    lfi cache configs/classification/lfi_vit-tiny_shapes.py --out $D/cache
-    python tools/train.py configs/classification/lfi_vit-tiny_shapes.py --work-dir $D/lfi \\
+    lfi cache configs/classification/lfi_vit-128x6-p8_shapes.py --out $D/cache
+    python tools/train.py configs/classification/lfi_vit-128x6-p8_shapes.py --work-dir $D/lfi \\
         --cfg-options $O model.teacher.cache=$D/cache
-    python tools/test.py configs/evaluation/lfi_vit-tiny_shapes_semantic-consistency.py $D/lfi/epoch_4.pth \\
-        --out $D/where.json --out-item metrics
+    python tools/test.py configs/evaluation/lfi_vit-128x6-p8_shapes_semantic-consistency.py \\
+        $D/lfi/epoch_4.pth --out $D/where.json --out-item metrics
     python -m research compare $D/task-loss $D/lfi --where $D/where.json \\
         --out $D/report.png $D/report.html
 """
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 ROOT = Path(__file__).resolve().parents[2]
-BASELINE = 'configs/baselines/task-loss_vit-tiny_shapes.py'
-LFI = 'configs/classification/lfi_vit-tiny_shapes.py'
-WHERE = 'configs/evaluation/lfi_vit-tiny_shapes_semantic-consistency.py'
+BASELINE = 'configs/baselines/task-loss_vit-128x6-p8_shapes.py'
+LFI = 'configs/classification/lfi_vit-128x6-p8_shapes.py'
+WHERE = 'configs/evaluation/lfi_vit-128x6-p8_shapes_semantic-consistency.py'
 
 
 def parse_args() -> Namespace:

@@ -5,7 +5,7 @@
     python -m research study tiny-full --slurm PARTITION --gpus 8 --jobs 4
     python -m research study dg                          # PACS and VLCS, left out and zero-shot
     python -m research study --list
-    python -m research study --print-commands shapes --arms lfi-positions
+    python -m research study --print-commands shapes --arms lfi-spatial
 
 It goes on where it was stopped: what is finished is not run again, and what was interrupted is resumed. With
 --publish, what is published counts as finished too, where it was run with the same settings.

@@ -14,7 +14,7 @@ With `--tower vit` it trains a small ViT on captions and class prompts alone, as
 extractors that read ViTs:
 
     python -m research train-shapes-teacher --tower vit --out work_dirs/shapes-vit
-    lfi eval-teacher configs/classification/lfi_vit-tiny_shapes.py --extractors all \\
+    lfi eval-teacher configs/classification/lfi_vit-128x6-p8_shapes.py --extractors all \\
         --cfg-options model.teacher.model=work_dirs/shapes-vit
 """
 

@@ -74,7 +74,7 @@ class Student(Source):
         labels = self.model.concept_labels(samples, batch['inputs'].device)[0].nonzero().flatten().tolist()
         concepts = both[0].concepts
         asked = range(both[0].logits.shape[2]) if concepts is None else concepts[0].tolist()
-        of_teacher, of_student = (maps.over_positions()[0, -1].cpu() for maps in both)
+        of_teacher, of_student = (maps.spatial_log_probs()[0, -1].cpu() for maps in both)
         at = {self.names[c]: m for m, c in enumerate(asked) if c in labels}
         teacher, student = ({c: maps[m] for c, m in at.items()} for maps in (of_teacher, of_student))
         return samples[0].metainfo.get('img_path') or str(index), pixels, teacher, student

@@ -57,7 +57,7 @@ class Arm:
 
 
 @dataclass(frozen=True)
-class Variety:
+class ArmSpec:
     """What an arm is, whatever its student.
 
     Args:
@@ -83,49 +83,49 @@ NO_INTERACTIONS = (
     'model.teacher.max_concepts=None',
 )
 LOSS = 'model.supervision.interactions.loss'
-ARMS: dict[str, Variety] = {
-    'task-loss': Variety('baseline', 'the task loss alone'),
-    'no-prior': Variety(
+ARMS: dict[str, ArmSpec] = {
+    'task-loss': ArmSpec('baseline', 'the task loss alone'),
+    'no-prior': ArmSpec(
         'baseline',
         'the task loss without the prior that every other arm has',
         of='task-loss',
         options=('model.supervision.prior=None',),
     ),
-    'queries': Variety(
+    'queries': ArmSpec(
         'baseline',
         '8 learned queries, which patches read, and no further loss',
         of='task-loss',
         options=('model.backbone.num_queries=8',),
     ),
-    'feature-mse': Variety(
+    'feature-mse': ArmSpec(
         'baseline',
         "copies the teacher's image embedding",
         of=METHOD,
         options=(*NO_INTERACTIONS, 'model.supervision.feature_mse.type=lfi.FeatureMSE'),
         reads='features',
     ),
-    'logit-kd': Variety(
+    'logit-kd': ArmSpec(
         'baseline',
         "copies the teacher's zero-shot class probabilities",
         of=METHOD,
         options=(*NO_INTERACTIONS, 'model.supervision.logit_kd.type=lfi.LogitKD'),
         reads='features',
     ),
-    'attention-transfer': Variety(
+    'pairwise-affinity': ArmSpec(
         'baseline',
         "copies which locations of the teacher's features attend to which",
         of=METHOD,
         options=(*NO_INTERACTIONS, 'model.supervision.affinity.type=lfi.PairwiseAffinity'),
         reads='features',
     ),
-    'dense-features': Variety(
+    'dense-features': ArmSpec(
         'baseline',
         "copies the teacher's standardised features of each location",
         of=METHOD,
         options=(*NO_INTERACTIONS, 'model.supervision.dense_features.type=lfi.DenseFeatures'),
         reads='features',
     ),
-    'lightly-train-v3': Variety(
+    'lightly-train-v3': ArmSpec(
         'baseline',
         'copies which locations are alike, and which earlier images an image is like, by the losses of '
         "LightlyTrain's `distillationv3`",
@@ -133,78 +133,78 @@ ARMS: dict[str, Variety] = {
         options=(*NO_INTERACTIONS, 'model.supervision.lightly_train.type=lfi.LightlyTrain'),
         reads='features',
     ),
-    'shuffled-attention': Variety(
+    'other-image-affinity': ArmSpec(
         'negative control',
-        'attention transfer from the features of another image',
-        of='attention-transfer',
+        'pairwise affinity from the features of another image',
+        of='pairwise-affinity',
         options=('model.control.type=lfi.OtherImage',),
         reads='features',
     ),
-    'mean-attention': Variety(
+    'mean-affinity': ArmSpec(
         'negative control',
-        "attention transfer from the data set's mean attention",
-        of='attention-transfer',
+        "pairwise affinity from the data set's mean attention",
+        of='pairwise-affinity',
         options=('model.control.type=lfi.MeanTarget',),
         reads='features',
     ),
-    'shuffled-images': Variety(
+    'other-image': ArmSpec(
         'negative control',
         "LFI with the teacher's maps of another image",
         of=METHOD,
         options=('model.control.type=lfi.OtherImage',),
         reads='maps',
     ),
-    'shuffled-places': Variety(
+    'shuffled-locations': ArmSpec(
         'negative control',
         "LFI with each image's own maps, whose locations are shuffled",
         of=METHOD,
         options=('model.control.type=lfi.ShuffledLocations',),
         reads='maps',
     ),
-    'mean-target': Variety(
+    'mean-target': ArmSpec(
         'negative control',
         "LFI with the data set's mean map of each concept",
         of=METHOD,
         options=('model.control.type=lfi.MeanTarget',),
         reads='maps',
     ),
-    METHOD: Variety('method', 'learning from interactions', reads='maps'),
-    'lfi-positions': Variety(
+    METHOD: ArmSpec('method', 'learning from interactions', reads='maps'),
+    'lfi-spatial': ArmSpec(
         'ablation',
         'LFI without image-to-text interaction',
         of=METHOD,
-        options=(f'{LOSS}.concepts_weight=0',),
+        options=(f'{LOSS}.semantic_weight=0',),
         reads='maps',
     ),
-    'lfi-concepts': Variety(
+    'lfi-semantic': ArmSpec(
         'ablation',
         'LFI without text-to-image interaction',
         of=METHOD,
-        options=(f'{LOSS}.positions_weight=0',),
+        options=(f'{LOSS}.spatial_weight=0',),
         reads='maps',
     ),
-    'lfi-no-presence': Variety(
+    'lfi-no-presence': ArmSpec(
         'ablation',
         'LFI that does not learn presence',
         of=METHOD,
         options=(f'{LOSS}.presence_weight=0',),
         reads='maps',
     ),
-    'lfi-write-back': Variety(
+    'lfi-write-back': ArmSpec(
         'ablation',
         'LFI with 8 learned queries too, which patches read',
         of=METHOD,
         options=('model.backbone.num_queries=8', 'model.backbone.write_back=gated'),
         reads='maps',
     ),
-    'lfi-not-persistent': Variety(
+    'lfi-not-persistent': ArmSpec(
         'ablation',
         'queries that start anew in each block',
         of=METHOD,
         options=('model.backbone.persistent=False',),
         reads='maps',
     ),
-    'lfi-logit-kd': Variety(
+    'lfi-logit-kd': ArmSpec(
         'ablation',
         "LFI whose predictions learn the teacher's zero-shot class probabilities too",
         of=METHOD,
@@ -214,7 +214,7 @@ ARMS: dict[str, Variety] = {
         ),
         reads='maps',
     ),
-    'lfi-dense-features': Variety(
+    'lfi-dense-features': ArmSpec(
         'ablation',
         "LFI that copies the teacher's standardised features of each location too",
         of=METHOD,
@@ -224,23 +224,23 @@ ARMS: dict[str, Variety] = {
         ),
         reads='features',
     ),
-    'lfi-cached': Variety(
+    'lfi-cached': ArmSpec(
         'ablation',
         'LFI from a cache of one look at each image, where LFI asks about each augmented view',
         of=METHOD,
         reads='maps',
     ),
-    'lfi-each-view': Variety(
+    'lfi-each-view': ArmSpec(
         'ablation',
         'LFI that asks about each augmented view, where LFI learns from a cache of one look at each image',
         of=METHOD,
         reads='maps',
     ),
-    'presence': Variety(
+    'presence': ArmSpec(
         'ablation',
         'presence alone, without interactions',
         of=METHOD,
-        options=(f'{LOSS}.positions_weight=0', f'{LOSS}.concepts_weight=0'),
+        options=(f'{LOSS}.spatial_weight=0', f'{LOSS}.semantic_weight=0'),
         reads='maps',
     ),
 }

@@ -16,9 +16,9 @@ from matplotlib.figure import Figure
 from research.studies.convergence import compare_pairs
 from research.studies.convergence_figure import draw_convergence
 from research.studies.html_page import html_page
+from research.studies.localization_table import Located, localization_report, values_of
 from research.studies.run_report import draw_report, next_steps
 from research.studies.runs import epoch_table, markdown_table, read_run
-from research.studies.where import Located, values_of, where_report
 
 PAGES = ('.html', '.htm')
 
@@ -40,7 +40,7 @@ def compare_single(args: Namespace) -> None:
     runs = by_metric[0]
     if args.where:
         last = runs[-1].name
-        tables.append(where_report({last: [Located(0, read_where(Path(args.where)))]}, last))
+        tables.append(localization_report({last: [Located(0, read_localization(Path(args.where)))]}, last))
     print('\n\n'.join(tables))
     if args.out:
         figure = draw_report(runs, work_dirs, args.images)
@@ -48,7 +48,7 @@ def compare_single(args: Namespace) -> None:
         write(args.out, figure, lambda: html_page(title, [*tables, figure, next_steps(work_dirs)]))
 
 
-def read_where(file: Path) -> dict[str, float]:
+def read_localization(file: Path) -> dict[str, float]:
     """What a file of metrics says of where a student looks.
 
     Raises:

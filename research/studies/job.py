@@ -101,9 +101,9 @@ class Job:
         return settings_digest(cfg.to_dict(), self.cache is not None, self.test_options, *further)
 
     @property
-    def measures_where(self) -> bool:
+    def measures_localization(self) -> bool:
         """Whether its tests measure where the student looks, too."""
-        return any(map(measures_where, self.tests.values()))
+        return any(map(measures_localization, self.tests.values()))
 
     def teacher_seconds(self) -> float | None:
         """What writing its cache took, and that of the training before it; None where it is not known."""
@@ -192,7 +192,7 @@ def _settings_of_test(config: str, roots: tuple[str | None, ...]) -> dict:
 
 
 @cache
-def measures_where(config: str) -> bool:
+def measures_localization(config: str) -> bool:
     """Whether a config of the repository measures where a student looks."""
     evaluators = read_config(config).test_evaluator
     evaluators = evaluators if isinstance(evaluators, Sequence) else [evaluators]

@@ -13,10 +13,10 @@ from lfi.utils.matplotlib_settings import save_figure
 
 from .domains import DomainStudy, read_domain_cells
 from .job import Job
+from .localization_table import Located, read_localization
 from .presets import Preset
 from .runs import metric_name
 from .study import Cell, Key, Study, read_cells
-from .where import Located, read_where
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -54,14 +54,14 @@ def read_published(preset: Preset, name: str, root: Path | None) -> list[dict[Ke
     ]
 
 
-def where_file(name: str, folder: Path) -> Path:
+def localization_file(name: str, folder: Path) -> Path:
     """The file that says where the study's students look."""
-    return folder / f'{name}_where.csv'
+    return folder / f'{name}_localization.csv'
 
 
-def read_published_where(name: str, root: Path | None) -> dict[Key, Located]:
+def read_published_localization(name: str, root: Path | None) -> dict[Key, Located]:
     """What is published of where a study's students look; arguments as of `read_published`."""
-    return {} if root is None else read_where(where_file(name, root / FOLDER))
+    return {} if root is None else read_localization(localization_file(name, root / FOLDER))
 
 
 def is_published(job: Job, published: Sequence[Mapping[Key, Cell]], where: Mapping[Key, Located]) -> bool:
@@ -73,7 +73,7 @@ def is_published(job: Job, published: Sequence[Mapping[Key, Cell]], where: Mappi
         where: where students look, which not every job measures.
     """
     known: list[Cell | Located | None] = [cells.get(job.key) for cells in published]
-    if job.measures_where:
+    if job.measures_localization:
         known.append(where.get(job.key))
     return bool(known) and all(cell is not None and cell.identity == job.identity for cell in known)
 

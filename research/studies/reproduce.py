@@ -15,6 +15,7 @@ from .grid import START, Grid, domains_of, keep_arms, plan
 from .job import Job
 from .label_counts import publish_label_counts
 from .launcher import Launcher
+from .localization_table import Located, collect_localization, localization_report, write_localization
 from .locks import publishing_lock
 from .overview import publish_overview
 from .presets import Preset
@@ -26,17 +27,16 @@ from .published import (
     end_mark,
     file_of,
     is_published,
+    localization_file,
     put_section,
     read_published,
-    read_published_where,
-    where_file,
+    read_published_localization,
     write_study,
 )
 from .runs import in_per_cent, metric_name, read_run
 from .settings_digest import fix_roots
 from .side_by_side import publish_students
 from .study import Cell, Key, Study
-from .where import Located, collect_where, where_report, write_where
 
 # Among the commands that are printed: a pattern, which quotes would keep from the shell.
 BEST_CHECKPOINT = 'best_*.pth'
@@ -88,7 +88,7 @@ def reproduce(name: str, preset: Preset, request: Request) -> str:
     """
     fix_roots()
     published = read_published(preset, name, request.publish)
-    where = read_published_where(name, request.publish)
+    where = read_published_localization(name, request.publish)
     jobs = _all_jobs(preset, request, published)
     stale = dropped(jobs, published, where)
     if stale and request.cfg_options:
@@ -118,7 +118,7 @@ def reproduce(name: str, preset: Preset, request: Request) -> str:
     with publishing_lock(request.publish / FOLDER):
         # Another run may have published since this one began.
         before, published = published, read_published(preset, name, request.publish)
-        where = read_published_where(name, request.publish)
+        where = read_published_localization(name, request.publish)
         if published != before:
             jobs = _all_jobs(preset, request, published)
         return _write(preset, name, request, jobs, published, where)
@@ -140,7 +140,7 @@ def _write(
     request: Request,
     jobs: Sequence[Job],
     published: Sequence[Mapping[Key, Cell]],
-    published_where: Mapping[Key, Located],
+    published_localization: Mapping[Key, Located],
 ) -> str:
     """Write what the jobs have found, and what is published, into the folders of the request.
 
@@ -150,7 +150,7 @@ def _write(
     studies = {
         metric: collect(preset, jobs, metric, cells) for metric, cells in zip(preset.metrics, published)
     }
-    where = collect_where(jobs, published_where)
+    where = collect_localization(jobs, published_localization)
     text = report(preset, studies, where, request.cfg_options)
     _write_numbers(preset, studies, where, 'results', request.out)
     AtomicLocalBackend().put_text(f'{text}\n', request.out / 'results.md')
@@ -176,8 +176,8 @@ def _write_numbers(
     """Write a file for each metric, and one of where students look, if that was measured or is there."""
     for metric, study in studies.items():
         write_study(study, file_of(preset, name, metric, folder))
-    if where or where_file(name, folder).exists():
-        write_where(where, where_file(name, folder))
+    if where or localization_file(name, folder).exists():
+        write_localization(where, localization_file(name, folder))
 
 
 def commands(preset: Preset, request: Request) -> Iterator[str]:
@@ -305,7 +305,7 @@ def report(
         # Arms that begin where another training has ended have had more of it than epochs and seconds say.
         if all(arm.start is None for arm in preset.arms):
             parts.append(study.convergence())
-    parts.append(where_report(where, preset.method))
+    parts.append(localization_report(where, preset.method))
     # Metrics of the test share the validation's curves.
     return '\n\n'.join(dict.fromkeys(part for part in parts if part))
 

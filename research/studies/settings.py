@@ -26,8 +26,8 @@ def _weights(part: str, *values: str) -> list[Options]:
 
 def _lfi(positions: str, concepts: str, presence: str) -> Options:
     return {
-        f'{LOSS}.positions_weight': positions,
-        f'{LOSS}.concepts_weight': concepts,
+        f'{LOSS}.spatial_weight': positions,
+        f'{LOSS}.semantic_weight': concepts,
         f'{LOSS}.presence_weight': presence,
     }
 
@@ -36,7 +36,7 @@ def _lfi(positions: str, concepts: str, presence: str) -> Options:
 SETTINGS: dict[str, list[Options]] = {
     'feature-mse': _weights('feature_mse', '0.125', '0.5', '2', '8', '32'),
     'logit-kd': _weights('logit_kd', '0.25', '1', '4', '16'),
-    'attention-transfer': _weights('affinity', '0.5', '2', '8', '32'),
+    'pairwise-affinity': _weights('affinity', '0.5', '2', '8', '32'),
     'dense-features': _weights('dense_features', '0.5', '2', '8', '32', '128'),
     'lightly-train-v3': _weights('lightly_train', '0.03125', '0.125', '0.5', '2', '8'),
     'lfi': [
@@ -99,16 +99,16 @@ FEW_BOXES_SETTINGS: dict[str, list[Options]] = {
 _TINY_CHOSEN: dict[str, Options] = {
     'feature-mse': weight('feature_mse', '8.0'),
     'logit-kd': weight('logit_kd', '1.0'),
-    'attention-transfer': weight('affinity', '2.0'),
+    'pairwise-affinity': weight('affinity', '2.0'),
     'dense-features': weight('dense_features', '32.0'),
     'lightly-train-v3': {QUEUE: '512', **weight('lightly_train', '2.0')},
 }
 # With all labels of each student's data the best of these; the queue holds a quarter to a half of the images.
 STUDENTS: dict[str, dict[str, Options]] = {
-    'vit-tiny_shapes': {
+    'vit-128x6-p8_shapes': {
         'feature-mse': weight('feature_mse', '0.5'),
         'logit-kd': weight('logit_kd', '1.0'),
-        'attention-transfer': weight('affinity', '8.0'),
+        'pairwise-affinity': weight('affinity', '8.0'),
         'dense-features': weight('dense_features', '8.0'),
         'lightly-train-v3': {QUEUE: '1024', **weight('lightly_train', '0.125')},
     },
@@ -124,7 +124,7 @@ PRETRAINING_CHOSEN: dict[str, Options] = {
 
 # Of these the best.
 _LFI_BOXES = _lfi('2.0', '4.0', '2.0')
-FEW_BOXES_CHOSEN: dict[str, Options] = {'shuffled-images': _LFI_BOXES, 'lfi': _LFI_BOXES}
+FEW_BOXES_CHOSEN: dict[str, Options] = {'other-image': _LFI_BOXES, 'lfi': _LFI_BOXES}
 
 _LFI = _lfi('4.0', '8.0', '4.0')
 # Of these the best on Shapes. LFI's negative controls have LFI's, and LFI with logit KD has both.
@@ -132,7 +132,7 @@ FEW_CHOSEN: dict[str, Options] = {
     'logit-kd': weight('logit_kd', '4.0'),
     'dense-features': weight('dense_features', '512.0'),
     'lightly-train-v3': weight('lightly_train', '512.0'),
-    'shuffled-images': _LFI,
+    'other-image': _LFI,
     'mean-target': _LFI,
     # Of LFI's the weight of presence.
     'presence': {f'{LOSS}.presence_weight': '4.0'},

@@ -38,12 +38,12 @@ def make_student(tmp_path_factory):
 
 @pytest.fixture(scope='session')
 def classifier(make_student):
-    return make_student('classification/lfi_vit-tiny_shapes.py')
+    return make_student('classification/lfi_vit-128x6-p8_shapes.py')
 
 
 @pytest.fixture(scope='session')
 def detector(make_student):
-    return make_student('detection/lfi_mask-rcnn_vit-tiny_shapes.py')
+    return make_student('detection/lfi_mask-rcnn_vit-128x6-p8_shapes.py')
 
 
 @pytest.fixture(scope='session')

@@ -59,7 +59,7 @@ def test_maps_are_the_students_own_of_the_same_concepts(classify, photos):
         sample.set_gt_label(0)
     _, student = classify.model.predict_interactions(data['inputs'], data['data_samples'])
     assert [result.name for result in results] == [str(file) for file in sorted(photos.iterdir())]
-    expected = student.over_positions().exp()[:, -1]
+    expected = student.spatial_log_probs().exp()[:, -1]
     for result, image, maps in zip(results, images, expected, strict=True):
         np.testing.assert_array_equal(result.image, image)
         assert list(result.texts) == list(CLASS_NAMES)
@@ -148,7 +148,7 @@ def test_maps_of_a_padded_image_show_what_is_image(detect):
     torch.testing.assert_close(result.maps.sum((1, 2)), torch.ones(20))
     data = batch_of(detect, [image])
     _, student = detect.model.predict_interactions(data['inputs'], data['data_samples'])
-    expected = student.over_positions().exp()[0, -1, :20]
+    expected = student.spatial_log_probs().exp()[0, -1, :20]
     torch.testing.assert_close(result.maps, expected[:, :7], rtol=0, atol=1e-4)
     assert not expected[:, 7:].any()
     # 7 rows of 8 pixels are 56 of the image's 58.
@@ -244,7 +244,7 @@ def test_no_network_is_asked_for_texts_that_nobody_gave(classifier, warnings, mo
 
 
 def test_a_baseline_predicts_and_says_that_it_answers_no_texts(make_student, classifier):
-    control = make_student('baselines/task-loss_vit-tiny_shapes.py')
+    control = make_student('baselines/task-loss_vit-128x6-p8_shapes.py')
     inferencer = InteractionInferencer(*control, device='cpu')
     (own,) = inferencer(noise(64, 64))['predictions']
     assert own.texts == () and own.prediction.pred_score.shape == (20,)
@@ -262,20 +262,22 @@ def test_a_baseline_predicts_and_says_that_it_answers_no_texts(make_student, cla
 def test_a_student_that_kept_no_rivals_says_how_it_answers(classifier, tmp_path):
     cfg, checkpoint = classifier
     state = torch.load(checkpoint)['state_dict']
-    del state['readout.rivals']
+    del state['readout.contrast_texts']
     without = tmp_path / 'without.pth'
     torch.save(state, without)
-    with pytest.raises(ValueError, match=r'without\.pth does not fit .*: set model\.readout\.rivalry=0'):
+    with pytest.raises(
+        ValueError, match=r'without\.pth does not fit .*: set model\.readout\.contrast_weight=0'
+    ):
         InteractionInferencer(cfg, without, device='cpu')(noise(64, 64), texts=TEXTS)
     cfg = deepcopy(cfg)
-    cfg.model.readout.rivalry = 0
+    cfg.model.readout.contrast_weight = 0
     for weights in (without, checkpoint):
         found = InteractionInferencer(cfg, weights, device='cpu')(noise(64, 64), texts=TEXTS)
         assert found['predictions'][0].texts == tuple(TEXTS)
 
 
 def test_weights_of_another_model_are_refused(make_student, classifier):
-    cfg, checkpoint = make_student('baselines/task-loss_vit-tiny_shapes.py', head=dict(num_classes=7))
+    cfg, checkpoint = make_student('baselines/task-loss_vit-128x6-p8_shapes.py', head=dict(num_classes=7))
     with pytest.raises(ValueError, match=r'student\.pth do not fit the model: (?s:.*)size mismatch for head'):
         InteractionInferencer(classifier[0], checkpoint, device='cpu')
     state = torch.load(checkpoint)['state_dict']
@@ -305,7 +307,7 @@ class MakeFolder:
 
 
 def test_a_student_without_learned_queries_answers(make_student):
-    student = make_student('classification/lfi_vit-tiny_shapes.py', backbone=dict(num_queries=0))
+    student = make_student('classification/lfi_vit-128x6-p8_shapes.py', backbone=dict(num_queries=0))
     (result,) = InteractionInferencer(*student, device='cpu')(noise(64, 64), texts=TEXTS)['predictions']
     assert result.maps.shape == (3, 8, 8) and result.presence.shape == (3,)
 

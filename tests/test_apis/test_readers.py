@@ -17,7 +17,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
-SHAPES = 'classification/lfi_vit-tiny_shapes.py'
+SHAPES = 'classification/lfi_vit-128x6-p8_shapes.py'
 
 
 @pytest.fixture(scope='module')
@@ -52,10 +52,10 @@ def student(cfg, tmp_path):
     return make
 
 
-@pytest.mark.parametrize('positions', ['scores', 'share'])
+@pytest.mark.parametrize('spatial', ['logits', 'concept_softmax'])
 @pytest.mark.parametrize('presence', ['image', 'best-location'])
 def test_a_teacher_is_read_as_the_config_says(cfg, images, positions, presence):
-    reading = dict(positions_reading=positions, presence=presence)
+    reading = dict(spatial_reading=positions, presence=presence)
     cfg.model.supervision.interactions.reading = reading
     reader = TeacherReader(cfg, device='cpu')
     assert reader.concepts == tuple(Shapes.class_names())
@@ -65,7 +65,7 @@ def test_a_teacher_is_read_as_the_config_says(cfg, images, positions, presence):
         logits = teacher.maps_of_all(inputs, PixelFormat((0,) * 3, (1,) * 3, rgb=False)).logits[0, 0]
         share = logits.double().exp() / logits.double().exp().sum(0)
         # The bank ends with the background, which is no concept.
-        expected = (share if positions == 'share' else logits.double())[:20].float()
+        expected = (share if positions == 'concept_softmax' else logits.double())[:20].float()
         torch.testing.assert_close(found.maps, expected, rtol=1e-3, atol=1e-4)
         if presence == 'best-location':
             torch.testing.assert_close(found.presence, share[:20].amax((1, 2)).float(), rtol=1e-3, atol=1e-4)
@@ -89,7 +89,7 @@ def test_no_label_decides_presence(cfg):
     reading.presence = 'best-location'
     assert TeacherReader(cfg, device='cpu').presence_threshold == 0.6
     cfg.model.supervision.interactions.pop('reading')
-    assert TeacherReader(cfg, device='cpu').reading.positions_reading == 'scores'
+    assert TeacherReader(cfg, device='cpu').reading.spatial_reading == 'logits'
 
 
 def test_one_concept_needs_something_to_compete_with(cfg):

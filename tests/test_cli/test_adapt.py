@@ -307,7 +307,7 @@ def test_a_folder_without_labels_stands_beside_the_labelled_images(write, tmp_pa
     assert sum(hidden) == 2 and all(image.shape == (3, 64, 64) for image in batch['inputs'])
     model = model_of(cfg).train()
     losses = model(**model.data_preprocessor(batch, training=True), mode='loss')
-    assert losses['loss_positions'] > 0
+    assert losses['loss_spatial'] > 0
 
 
 class Swirl(BaseTransform):
@@ -559,7 +559,7 @@ def test_names_that_come_twice_are_refused(write, tmp_path):
         ('model = dict(\n', {}, 'mine.py cannot be read as an OpenMMLab config: SyntaxError'),
         ('from mmdet.models import *\nmodel = 1\n', {}, 'lazy config.*lfi print-config'),
         (
-            'lfi_vit-tiny_shapes',
+            'lfi_vit-128x6-p8_shapes',
             {},
             "'lfi.Student' is a student already: .* gets model.teacher and model.sup",
         ),

@@ -13,7 +13,7 @@ from lfi.cli.arguments import (
 )
 from lfi.config_files import config_path
 
-CONFIG = 'classification/lfi_vit-tiny_shapes.py'
+CONFIG = 'classification/lfi_vit-128x6-p8_shapes.py'
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_an_unknown_config_ends_in_one_line_with_the_nearest_ones(refused):
 
 
 def test_a_config_is_named_as_find_config_takes_it(parser):
-    assert parser.parse_args(['lfi_vit-tiny_shapes']).config == config_path(CONFIG)
+    assert parser.parse_args(['lfi_vit-128x6-p8_shapes']).config == config_path(CONFIG)
 
 
 def test_the_folder_of_a_cache_stays_as_it_was_typed(parser):

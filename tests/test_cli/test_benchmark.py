@@ -55,7 +55,7 @@ def test_images_in_which_nothing_is_found(call_tool, monkeypatch, small_training
 
 def test_an_unknown_format(tool_arguments, capsys):
     with pytest.raises(SystemExit):
-        tool_arguments(TOOL, 'lfi_vit-tiny_shapes', 'x.pth', '--formats', 'onnx,tflite')
+        tool_arguments(TOOL, 'lfi_vit-128x6-p8_shapes', 'x.pth', '--formats', 'onnx,tflite')
     assert 'unknown: tflite; choose from pytorch,compile,onnx,onnx-fp16' in capsys.readouterr().err
 
 

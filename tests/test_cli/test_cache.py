@@ -12,7 +12,7 @@ from lfi.datasets import Shapes
 from lfi.errors import UsageError
 from lfi.structures.interaction_cache import CacheError, InteractionCache
 
-CONFIG = 'classification/lfi_vit-tiny_shapes.py'
+CONFIG = 'classification/lfi_vit-128x6-p8_shapes.py'
 SMALL = [
     'train_cfg.max_epochs=1',
     'train_dataloader.dataset.num_images=64',
@@ -78,7 +78,7 @@ def test_a_whole_cache_passes_the_verification_and_a_changed_one_does_not(run_to
 def test_training_from_the_cache(run_tool, config_path, cache, tmp_path):
     options = [*SMALL, 'model.teacher.cache=cache']
     out = run_tool('train.py', config_path(CONFIG), '--work-dir', 'run', '--cfg-options', *options)
-    assert re.search(r'loss_positions: [\d.]+', out) and (tmp_path / 'run/epoch_1.pth').is_file()
+    assert re.search(r'loss_spatial: [\d.]+', out) and (tmp_path / 'run/epoch_1.pth').is_file()
 
 
 def test_the_head_learns_from_a_cache_of_what_competes_alone(run_tool, config_path, cache):
@@ -95,13 +95,13 @@ def test_the_head_learns_from_a_cache_of_what_competes_alone(run_tool, config_pa
 
 def test_training_from_the_cache_with_mixed_images(run_tool, config_path, cache, tmp_path):
     options = [*SMALL, 'model.teacher.cache=cache', 'train_dataloader.num_workers=1']
-    mixed = config_path('classification/lfi_vit-tiny-mixed_shapes.py')
+    mixed = config_path('classification/lfi_vit-128x6-p8-mixed_shapes.py')
     out = run_tool('train.py', mixed, '--work-dir', 'run', '--cfg-options', *options)
-    assert re.search(r'loss_positions: [\d.]+', out) and (tmp_path / 'run/epoch_1.pth').is_file()
+    assert re.search(r'loss_spatial: [\d.]+', out) and (tmp_path / 'run/epoch_1.pth').is_file()
 
 
 def test_a_control_trains_on_cached_features(run_tool, config_path, tmp_path):
-    config = config_path('baselines/logit-kd_vit-tiny_shapes.py')
+    config = config_path('baselines/logit-kd_vit-128x6-p8_shapes.py')
     options = [option for option in SMALL if 'max_concepts' not in option]
     write = ['cache', config, '--out', 'features', '--num-workers', '0']
     run_tool(*write, '--cfg-options', *options)
@@ -160,7 +160,7 @@ def test_two_processes_share_the_work(run_tool, arguments, written, tmp_path):
 
 def test_a_config_without_a_teacher_is_refused(call_tool, config_path):
     with pytest.raises(UsageError, match='the config has no model.teacher to ask'):
-        call_tool('cache', config_path('baselines/task-loss_vit-tiny_shapes.py'), '--out', 'cache')
+        call_tool('cache', config_path('baselines/task-loss_vit-128x6-p8_shapes.py'), '--out', 'cache')
 
 
 def test_a_pipeline_that_reads_no_maps_is_refused_before_the_teacher_is_built(
@@ -180,7 +180,7 @@ def test_a_pipeline_that_reads_no_maps_is_refused_before_the_teacher_is_built(
     ('option', 'message'),
     [
         ('model.control.type=lfi.Nope', "control.type='lfi.Nope' is unknown; choose from"),
-        ('model.readout.rivalry=2', r'rivalry=2 must lie in \[0, 1\]'),
+        ('model.readout.contrast_weight=2', r'contrast_weight=2 must lie in \[0, 1\]'),
         ('model.predict_by.type=lfi.ByClassActivation', 'for testing only'),
         ('model.task=5', 'task=5 is not a registered model'),
         ('model.task=None', 'head=VisionTransformerClsHead would learn nothing without a task'),
@@ -254,5 +254,5 @@ def test_what_captions_speak_of_is_cached_and_trained_on(run_tool, config_path, 
     assert sum(presence.values()) <= 1 + 1e-3
     options = ('--work-dir', 'work', '--cfg-options', *SMALL, 'model.teacher.cache=cache')
     out = run_tool('train.py', config, *options)
-    assert re.search(r'loss_positions: [\d.]+', out)
+    assert re.search(r'loss_spatial: [\d.]+', out)
     assert list(tmp_path.glob('work/*/vis_data/vis_image/interactions_0.png'))

@@ -43,9 +43,9 @@ def test_options_that_follow_from_another_one(offered):
 
 
 def test_configs_and_files(offered):
-    assert set(offered('train', 'lfi_vit-tiny_shapes')) == {
-        name for name in config_names() if name.startswith('lfi_vit-tiny_shapes')
+    assert set(offered('train', 'lfi_vit-128x6-p8_shapes')) == {
+        name for name in config_names() if name.startswith('lfi_vit-128x6-p8_shapes')
     }
     assert offered('completion', 'z') == ['zsh']
     assert offered('train', 'lfi.') == ['lfi.bash']
-    assert offered('test', 'lfi_vit-tiny_shapes', 'lfi.') == ['lfi.bash']
+    assert offered('test', 'lfi_vit-128x6-p8_shapes', 'lfi.') == ['lfi.bash']

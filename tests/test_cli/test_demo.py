@@ -20,7 +20,7 @@ from mmcv.transforms import LoadImageFromFile
 from PIL import Image
 from torch.distributed.elastic.utils.distributed import get_free_port
 
-SHAPES = 'classification/lfi_vit-tiny_shapes.py'
+SHAPES = 'classification/lfi_vit-128x6-p8_shapes.py'
 # Python runs it at its start: what the server connects to beyond this machine is written down.
 WATCH = """
 import os, socket
@@ -172,7 +172,7 @@ def test_texts_are_characters():
 @pytest.mark.parametrize('port', ['-1', '0', '65536', 'http'])
 def test_a_port_is_one(tool_arguments, capsys, port):
     with pytest.raises(SystemExit):
-        tool_arguments('demo', 'lfi_vit-tiny_shapes', 'checkpoint.pth', f'--port={port}')
+        tool_arguments('demo', 'lfi_vit-128x6-p8_shapes', 'checkpoint.pth', f'--port={port}')
     assert f"--port: must be a whole number from 1 to 65535, got '{port}'" in capsys.readouterr().err
 
 
@@ -220,4 +220,4 @@ def test_a_page_limits_what_it_is_given(monkeypatch):
 def test_without_gradio_it_says_what_to_install(call_tool, monkeypatch):
     monkeypatch.setitem(sys.modules, 'gradio', None)
     with pytest.raises(UsageError, match=r"the page needs gradio: pip install 'lfi\[demo\]'"):
-        call_tool('demo', 'lfi_vit-tiny_shapes', 'checkpoint.pth')
+        call_tool('demo', 'lfi_vit-128x6-p8_shapes', 'checkpoint.pth')

@@ -116,7 +116,7 @@ def test_of_a_config_only_the_folders_that_it_reads_are_looked_for(tmp_path, mon
     folders = {'  tiny-imagenet-200', '  lit-effnet-lite0'}
     assert found.keys() == {'LFI_DATA_ROOT', 'LFI_TEACHER_ROOT', *folders}
     assert {found[name].state for name in folders} == {'missing'}
-    for config in ('lfi_vit-tiny_shapes', 'mmdet::rtmdet_tiny_8xb32-300e_coco'):
+    for config in ('lfi_vit-128x6-p8_shapes', 'mmdet::rtmdet_tiny_8xb32-300e_coco'):
         said = 'the config names no folder below LFI_DATA_ROOT or LFI_TEACHER_ROOT'
         assert folders_of(config) == [Finding('ok', 'none', said)]
     assert folders_of('lfi_vit-tny_shapes') is None
@@ -230,7 +230,7 @@ def test_hosts_are_asked_on_request(checkpoints_of, monkeypatch, answer, state, 
 
 
 def test_a_config_without_checkpoints_or_none_at_all():
-    (found,) = checkpoints_in('lfi_vit-tiny_shapes')
+    (found,) = checkpoints_in('lfi_vit-128x6-p8_shapes')
     assert found == Finding('ok', 'none', 'the config begins with no checkpoint')
     (found,) = checkpoints_in('mmdet::rtmdet_tiny_8xb32-300e_coco')
     assert found.name == BACKBONE

@@ -9,7 +9,7 @@ from lfi.errors import UsageError
 from picture_files import write_shapes
 from PIL import Image
 
-SHAPES = 'classification/lfi_vit-tiny_shapes.py'
+SHAPES = 'classification/lfi_vit-128x6-p8_shapes.py'
 
 
 def rows(out, column='map'):
@@ -32,7 +32,7 @@ def test_a_table_json_and_pictures(run_tool, config_path, tmp_path):
     assert re.search(r'gem is left out: .* reads the blocks of a transformer', out)
     table = rows(out)
     assert list(table) == [
-        'dense, scores',
+        'dense, logits',
         'dense, share',
         'chance: uniform',
         'chance: centre',
@@ -49,7 +49,7 @@ def test_a_table_json_and_pictures(run_tool, config_path, tmp_path):
     results = json.loads((tmp_path / 'found/results.json').read_text())
     assert results['images'] == 60 and results['regions'] > 60
     assert f'{100 * results["extractors"]["dense"]["label_top1"]:.1f}' == by_label
-    kept = results['extractors']['dense']['maps']['share']['pointing'][0]
+    kept = results['extractors']['dense']['maps']['concept_softmax']['pointing'][0]
     assert f'{100 * kept:.1f}' == pointing.split(' ± ')[0]
     kept = (tmp_path / 'found/table.md').read_text()
     assert rows(kept) == table and rows(kept, 'presence') == rows(out, 'presence')
@@ -82,16 +82,16 @@ def test_presence_and_a_recommendation(run_tool, config_path, tmp_path):
         out.rstrip()
         .splitlines()[-3]
         .startswith(
-            "Recommended for dense: model.supervision.interactions.reading=dict(positions_reading='share', "
-            "presence='best-location'): "
+            'Recommended for dense: model.supervision.interactions.reading=dict('
+            "spatial_reading='concept_softmax', presence='best-location'): "
         )
     )
     results = json.loads((tmp_path / 'found/results.json').read_text())['extractors']['dense']
     assert results['presence']['image']['precision'] is None
     assert f'{results["presence"]["best-location"]["brier"]:.4f}' == brier
-    recommended = results['recommended']['positions_reading']
-    ahead = results['maps']['share']['pointing'][0] - results['maps']['scores']['pointing'][0]
-    assert (recommended['choice'], recommended['second']) == ('share', 'scores')
+    recommended = results['recommended']['spatial_reading']
+    ahead = results['maps']['concept_softmax']['pointing'][0] - results['maps']['logits']['pointing'][0]
+    assert (recommended['choice'], recommended['second']) == ('concept_softmax', 'logits')
     assert recommended['ahead'][0] == pytest.approx(ahead)
 
 
@@ -102,7 +102,7 @@ def test_what_cannot_be_evaluated_says_why(run_tool, call_tool, config_path):
     with pytest.raises(UsageError, match='only 0 regions cover 0.99 to 1 of their image'):
         call_tool('eval-teacher', config, '--images', '4', '--area', '0.99', '1')
     with pytest.raises(UsageError, match='the config has no model.teacher to ask'):
-        call_tool('eval-teacher', config_path('baselines/task-loss_vit-tiny_shapes.py'))
+        call_tool('eval-teacher', config_path('baselines/task-loss_vit-128x6-p8_shapes.py'))
     gone = ('--cfg-options', 'model.teacher.model=gone/folder', 'model.teacher.extractor=auto')
     out = run_tool('eval-teacher', config, '--images', '4', *gone, code=1)
     assert out.splitlines()[-1].startswith('error: model.teacher: teacher folder not found: gone/folder')
@@ -120,8 +120,8 @@ def test_real_data_and_a_real_teacher(run_tool, config_path, data_root, teacher_
     roots = dict(LFI_DATA_ROOT=str(data_root(data).parent), LFI_TEACHER_ROOT=str(teacher_root))
     out = run_tool('eval-teacher', config_path(config), '--images', '32', '--area', *area, **roots)
     table = rows(out)
-    assert float(table['dense, scores'][0].rstrip('%')) > 40
-    assert mean(table['dense, scores'][4]) > mean(table['chance: uniform'][4]) + 5
+    assert float(table['dense, logits'][0].rstrip('%')) > 40
+    assert mean(table['dense, logits'][4]) > mean(table['chance: uniform'][4]) + 5
 
 
 def test_a_folder_of_classes_tells_how_well_a_teacher_names_them(run_tool, config_path, tmp_path):

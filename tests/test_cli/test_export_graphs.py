@@ -106,7 +106,7 @@ def test_a_part_that_a_student_does_not_have(call_tool, small_training, tmp_path
 )
 def test_wrong_arguments(tool_arguments, capsys, arguments, words):
     with pytest.raises(SystemExit):
-        tool_arguments(TOOL, 'lfi_vit-tiny_shapes', 'x.pth', *arguments)
+        tool_arguments(TOOL, 'lfi_vit-128x6-p8_shapes', 'x.pth', *arguments)
     assert words in capsys.readouterr().err
 
 

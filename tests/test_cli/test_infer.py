@@ -145,7 +145,10 @@ def test_a_video_gives_its_frames_and_a_video(run_main, small_training, photos, 
 
 
 def test_a_detector_names_its_objects(run_main, config_path, photos, tmp_path):
-    config, checkpoint = config_path('detection/lfi_mask-rcnn_vit-tiny_shapes.py'), tmp_path / 'detector.pth'
+    config, checkpoint = (
+        config_path('detection/lfi_mask-rcnn_vit-128x6-p8_shapes.py'),
+        tmp_path / 'detector.pth',
+    )
     cfg = Config.fromfile(config)
     init_default_scope('mmdet')
     torch.save(dict(state_dict=MODELS.build(cfg.model).state_dict()), checkpoint)
@@ -166,7 +169,7 @@ def test_what_cannot_be_done_says_why(run_main, small_training, photos):
         run_main(config, checkpoint, photos / 'truncated.png', *out)
     with pytest.raises(UsageError, match='templates must be strings with {}'):
         run_main(config, checkpoint, photos, *out, '--texts', 'star', '--templates', 'a photo')
-    control, weights = small_training('baselines/task-loss_vit-tiny_shapes.py')
+    control, weights = small_training('baselines/task-loss_vit-128x6-p8_shapes.py')
     with pytest.raises(UsageError, match='ImageClassifier has no read-out'):
         run_main(control, weights, photos, *out, '--texts', 'star')
 

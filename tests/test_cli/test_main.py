@@ -36,7 +36,7 @@ LINES = {
     'version': ['--version'],
     'typo': ['trian', 'x'],
     'no command': ['zzzzzz'],
-    'option': ['train', 'lfi_vit-tiny_shapes', '--amq'],
+    'option': ['train', 'lfi_vit-128x6-p8_shapes', '--amq'],
     'config': ['print-config', 'lfi_vit-tny_shapes'],
     **{name: [name, '--help'] for name in commands()},
 }
@@ -69,7 +69,7 @@ def test_the_help_has_a_line_for_each_command(said):
 def test_the_module_imports_nothing_of_a_strangers_folder(tool_env, tmp_path):
     for name in ('lfi', 'matplotlib', 'mmengine', 'torch'):
         (tmp_path / f'{name}.py').write_text('raise SystemExit("run")')
-    command = [sys.executable, '-P', '-m', 'lfi', 'train', 'lfi_vit-tiny_shapes', '--help']
+    command = [sys.executable, '-P', '-m', 'lfi', 'train', 'lfi_vit-128x6-p8_shapes', '--help']
     process = subprocess.run(command, cwd=tmp_path, env=tool_env, capture_output=True, text=True)
     assert process.returncode == 0 and process.stdout.startswith('usage: lfi train'), process.stderr
 
@@ -130,13 +130,15 @@ def test_a_model_is_trained_by_a_name_and_tested(lfi, tmp_path):
         *(f'{part}_dataloader.dataset.num_images=16' for part in ('train', 'val', 'test')),
         *(f'{part}_dataloader.num_workers=0' for part in ('train', 'val', 'test')),
     ]
-    lfi('train', 'task-loss_vit-tiny_shapes', '--work-dir', 'work', '--cfg-options', *small)
-    assert (tmp_path / 'work/task-loss_vit-tiny_shapes.py').is_file()
+    lfi('train', 'task-loss_vit-128x6-p8_shapes', '--work-dir', 'work', '--cfg-options', *small)
+    assert (tmp_path / 'work/task-loss_vit-128x6-p8_shapes.py').is_file()
     checkpoint = next((tmp_path / 'work').glob('epoch_1.pth'))
-    printed = lfi('test', 'lfi::baselines/task-loss_vit-tiny_shapes.py', checkpoint, '--cfg-options', *small)
+    printed = lfi(
+        'test', 'lfi::baselines/task-loss_vit-128x6-p8_shapes.py', checkpoint, '--cfg-options', *small
+    )
     assert 'accuracy/top1' in printed
 
 
 def test_an_error_of_a_run_is_one_line(lfi):
-    printed = lfi('test', 'task-loss_vit-tiny_shapes', 'gone.pth', code=1)
+    printed = lfi('test', 'task-loss_vit-128x6-p8_shapes', 'gone.pth', code=1)
     assert printed.splitlines()[-1] == 'error: checkpoint gone.pth does not exist'

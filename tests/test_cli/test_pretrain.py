@@ -46,7 +46,7 @@ def photos(tmp_path_factory):
 def losses(printed):
     steps = [line for line in printed.splitlines() if 'Epoch(train)' in line]
     found = [dict(re.findall(r'(loss_\w+): ([\d.]+)', line)) for line in steps]
-    assert found and all(set(step) == {'loss_positions', 'loss_concepts', 'loss_presence'} for step in found)
+    assert found and all(set(step) == {'loss_spatial', 'loss_semantic', 'loss_presence'} for step in found)
     return [{name: float(value) for name, value in step.items()} for step in found]
 
 

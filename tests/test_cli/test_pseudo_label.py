@@ -14,7 +14,7 @@ from mmengine.registry import DefaultScope
 from picture_files import write_shapes
 from PIL import Image
 
-SHAPES = 'classification/lfi_vit-tiny_shapes.py'
+SHAPES = 'classification/lfi_vit-128x6-p8_shapes.py'
 FILES = ('annotations.json', 'classes.txt', 'labels.txt', 'scores.csv', 'unreadable.txt')
 
 
@@ -180,7 +180,7 @@ def test_what_cannot_be_done_says_why(run_main, config_path, small_training, pho
     refused('clip.mp4 is a video', config, 'clip.mp4', '--out', 'new')
     (tmp_path / 'empty').mkdir()
     refused('the folder empty holds no images', config, 'empty', '--out', 'new')
-    control = config_path('baselines/task-loss_vit-tiny_shapes.py')
+    control = config_path('baselines/task-loss_vit-128x6-p8_shapes.py')
     refused('the config has no model.teacher to ask', control, photos, '--out', 'new')
     training, checkpoint = small_training()
     narrow = ('--checkpoint', checkpoint, '--cfg-options', 'model.readout.text_dims=64')

@@ -6,7 +6,7 @@ import pytest
 from lfi.datasets import Shapes
 from lfi.errors import UsageError
 
-SHAPES = 'classification/lfi_vit-tiny_shapes.py'
+SHAPES = 'classification/lfi_vit-128x6-p8_shapes.py'
 
 
 def tables(out):

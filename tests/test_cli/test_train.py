@@ -20,7 +20,7 @@ def epoch_of(checkpoint: Path) -> int:
 
 def test_a_file_that_metrics_cannot_be_written_to_is_refused_before_the_test(run_tool):
     options = ('--out', 'metrics.txt', '--out-item', 'metrics')
-    output = run_tool('test.py', 'lfi_vit-tiny_shapes', 'student.pth', *options, code=2)
+    output = run_tool('test.py', 'lfi_vit-128x6-p8_shapes', 'student.pth', *options, code=2)
     assert 'metrics are written to a .json, .yml, .yaml, .pkl, .pickle file, got --out metrics.txt' in output
 
 

@@ -68,7 +68,7 @@ def test_a_teachers_config_names_its_command_its_concepts_and_its_images(config,
 # Two configs show all that belongs to learning from interactions.
 WRITTEN_OUT = {
     'configs/lfi_mask-rcnn_coco.py': 'clip-b16_448',
-    'configs/classification/lfi_vit-tiny_shapes.py': 'shapes-tiny',
+    'configs/classification/lfi_vit-128x6-p8_shapes.py': 'shapes-tiny',
 }
 
 
@@ -122,7 +122,7 @@ def test_its_student_can_be_shared(config, empty_root):
         if (cfg.model.get(part) or {}).get('concepts'):
             # Their names are in data that are not here.
             cfg.model[part].concepts = ['sock', 'teapot']
-    student = SimpleNamespace(state_dict=dict, readout=SimpleNamespace(text_dims=16, rivalry=0.5))
+    student = SimpleNamespace(state_dict=dict, readout=SimpleNamespace(text_dims=16, contrast_weight=0.5))
     model, _ = public_student(student, cfg, readout=True)
     check_config(from_plain(model), cfg.default_scope, 'model')
     check_config(from_plain(public_pipeline(cfg)), cfg.default_scope, 'pipeline', LARGEST_IMAGE)

@@ -142,7 +142,7 @@ def test_learns_from_its_teacher(config, small_data, small_clip, tmp_path, monke
     data = model.data_preprocessor(batch, training=True)
     losses = model(**data, mode='loss')
     prior = {'loss_affinity'} if 'prior' in cfg.model.supervision else set()
-    assert set(losses) == {'loss_cls', 'loss_positions', 'loss_concepts', 'loss_presence', *prior}
+    assert set(losses) == {'loss_cls', 'loss_spatial', 'loss_semantic', 'loss_presence', *prior}
     sum(losses.values()).backward()
     values = torch.stack([*losses.values()]).detach()
     assert values.isfinite().all()

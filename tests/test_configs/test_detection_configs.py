@@ -94,7 +94,7 @@ def test_learns_from_its_teacher(config, coco, small_clip, tmp_path, unlearnt):
     model = start(cfg, tmp_path).model.train()
     batch = next(iter(Runner.build_dataloader(cfg.train_dataloader)))
     losses = model(**model.data_preprocessor(batch, training=True), mode='loss')
-    assert {'loss_mask', 'loss_positions', 'loss_concepts', 'loss_presence'} < set(losses)
+    assert {'loss_mask', 'loss_spatial', 'loss_semantic', 'loss_presence'} < set(losses)
     total, log = model.parse_losses(losses)
     total.backward()
     assert all(torch.as_tensor(value).isfinite().all() for value in log.values())

@@ -64,7 +64,7 @@ def test_learns_from_its_teacher(config, data, small_clip, tmp_path, unlearnt):
     assert {id(p) for p in model.parameters() if p.requires_grad} <= taken
     batch = next(iter(Runner.build_dataloader(cfg.train_dataloader)))
     losses = model(**model.data_preprocessor(batch, training=True), mode='loss')
-    assert {'loss_positions', 'loss_concepts', 'loss_presence'} < set(losses)
+    assert {'loss_spatial', 'loss_semantic', 'loss_presence'} < set(losses)
     total, log = model.parse_losses(losses)
     total.backward()
     assert all(torch.as_tensor(value).isfinite().all() for value in log.values())

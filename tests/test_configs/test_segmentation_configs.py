@@ -77,7 +77,7 @@ def test_it_trains_and_predicts(config, ade20k, small_clip, tmp_path, unlearnt):
     model = runner.model.train()
     batch = next(iter(Runner.build_dataloader(cfg.train_dataloader)))
     losses = model(**model.data_preprocessor(batch, training=True), mode='loss')
-    interactions = {'loss_positions', 'loss_concepts', 'loss_presence'}
+    interactions = {'loss_spatial', 'loss_semantic', 'loss_presence'}
     assert (interactions < set(losses)) == (config in METHODS)
     total, log = model.parse_losses(losses)
     total.backward()
@@ -116,7 +116,7 @@ def test_it_trains_from_a_cache(config, ade20k, small_clip, warm_python, tmp_pat
         process = warm_python.run(['-m', 'lfi', words[0], 'small.py', *words[1:]], tmp_path)
         assert process.returncode == 0, process.stdout
     (row,) = [row for row in read_scalars(tmp_path / 'work') if 'loss' in row]
-    assert row['loss_positions'] > 0 and row['decode.loss_ce'] > 0
+    assert row['loss_spatial'] > 0 and row['decode.loss_ce'] > 0
 
 
 @pytest.mark.parametrize('config', METHODS)
@@ -158,7 +158,7 @@ def test_the_task_learns_from_labelled_images_and_interactions_from_all(config, 
     # Both images are asked about; a label raises presence where it is known.
     assert not torch.allclose(mixed['loss_presence'], alone['loss_presence'], rtol=1e-4)
     none = losses([0, 1], unlabelled=[0, 1])
-    assert all(none[name] == 0 for name in task if 'loss' in name) and none['loss_positions'] > 0
+    assert all(none[name] == 0 for name in task if 'loss' in name) and none['loss_spatial'] > 0
 
 
 def test_a_segmentor_has_the_prior_without_a_teacher(ade20k, tmp_path):

@@ -25,7 +25,7 @@ def repository(tmp_path_factory):
         path = root / name
         if path.exists():
             text = path.read_text()
-            place = "    'shuffled-attention': Variety("
+            place = "    'other-image-affinity': ArmSpec("
             assert text.count(place) == 1
             path.write_text(text.replace(place, code + place))
         else:
@@ -49,7 +49,7 @@ def run(repository, new_python):
 
 def test_it_is_an_arm_of_the_studies(run):
     out = run('-m', 'research', 'study', '--print-commands', 'shapes', '--arms', 'gram')
-    assert 'configs/classification/lfi_vit-tiny_shapes.py' in out
+    assert 'configs/classification/lfi_vit-128x6-p8_shapes.py' in out
     assert 'model.supervision.gram.type=lfi.Gram' in out
 
 

@@ -63,7 +63,7 @@ def test_a_detector_of_mmdet_learns_by_the_config_that_the_page_shows(tmp_path):
     sample = DetDataSample(gt_instances=boxes, metainfo=dict(img_shape=(64, 96)))
     data = model.data_preprocessor(dict(inputs=images, data_samples=[sample]), True)
     losses = model.loss(**data)
-    assert {'loss_cls', 'loss_positions', 'loss_concepts', 'loss_presence'} <= losses.keys()
+    assert {'loss_cls', 'loss_spatial', 'loss_semantic', 'loss_presence'} <= losses.keys()
 
 
 @cache

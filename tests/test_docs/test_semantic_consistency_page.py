@@ -21,7 +21,7 @@ def test_its_commands_name_configs_that_are_there():
 
 def test_its_config_builds(tmp_path):
     (code,) = re.findall(r'```python\n(.*?)```', TEXT, re.S)
-    base = ROOT / 'configs/classification/lfi_vit-tiny_shapes.py'
+    base = ROOT / 'configs/classification/lfi_vit-128x6-p8_shapes.py'
     (tmp_path / 'my_lfi_classifier.py').write_text(f'_base_ = {str(base)!r}\n')
     (tmp_path / 'measured.py').write_text(code)
     cfg = Config.fromfile(tmp_path / 'measured.py')

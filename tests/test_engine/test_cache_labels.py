@@ -9,7 +9,7 @@ from lfi.datasets import FewLabels
 from lfi.engine.cache_labels import check_labels_of_cache, labels_of
 from lfi.engine.pipelines import set_teacher_cache
 from lfi.errors import UsageError
-from lfi.structures import REST
+from lfi.structures import OTHER
 from lfi.structures.interaction_cache import CacheManifest, keys_of
 from mmengine.config import Config
 
@@ -62,7 +62,7 @@ def write_manifest(make_maps, tmp_path):
     def write(labels, chosen=True):
         maps = make_maps(shape=(1, 1, 2, 2, 2))
         if chosen:
-            maps = make_maps(shape=(1, 1, 2, 2, 2), concepts=maps.presence.new_tensor([[1, REST]]).long())
+            maps = make_maps(shape=(1, 1, 2, 2, 2), concepts=maps.presence.new_tensor([[1, OTHER]]).long())
         keys = keys_of(['a/1.jpg'], 2)
         manifest = CacheManifest.of(dict(max_concepts=1), keys, 2, maps.presence.numpy(), maps, labels)
         Path(tmp_path, 'manifest.json').write_text(json.dumps(manifest.content()))
@@ -86,7 +86,7 @@ def test_other_labels_are_refused_where_they_choose(write_manifest, written, dat
         check_labels_of_cache(cache, dataset)
     assert 'model.teacher.max_concepts=None' in str(refused.value)
     # As the tool for training does.
-    pipeline = [dict(type='lfi.LoadInteractionMaps')]
+    pipeline = [dict(type='lfi.RecordView'), dict(type='lfi.LoadInteractionMaps')]
     cfg = Config(
         dict(
             model=dict(teacher=dict(cache=cache)),
@@ -125,9 +125,8 @@ def test_a_model_that_reads_no_label_has_a_cache_that_no_label_chose(write_manif
     assert (
         labels_of(PLAIN, reads_labels=False) == labels_of(joined(PLAIN, NONE), reads_labels=False) == 'hidden'
     )
-    data = dict(
-        dataset=dict(type='RepeatDataset', dataset=PLAIN, pipeline=[dict(type='lfi.LoadInteractionMaps')])
-    )
+    pipeline = [dict(type='lfi.RecordView'), dict(type='lfi.LoadInteractionMaps')]
+    data = dict(dataset=dict(type='RepeatDataset', dataset=PLAIN, pipeline=pipeline))
 
     def cfg(labels):
         model = dict(type='lfi.Student', teacher=dict(cache=write_manifest(labels)))

@@ -69,7 +69,7 @@ def test_a_config_that_cannot_be_read_is_named_in_one_line(text, message, tmp_pa
 )
 def test_a_setting_that_nobody_reads_is_refused(key, message):
     with pytest.raises(UsageError, match=message):
-        load_config('lfi_vit-tiny_shapes', {key: 1})
+        load_config('lfi_vit-128x6-p8_shapes', {key: 1})
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_a_setting_that_nobody_reads_is_refused(key, message):
     ['load_from', 'randomness.seed', 'auto_scale_lr.enable', 'num_classes', 'runner_type', 'sync_bn'],
 )
 def test_settings_that_the_runner_or_the_config_reads_are_taken(key):
-    load_config('lfi_vit-tiny_shapes', {key: 1})
+    load_config('lfi_vit-128x6-p8_shapes', {key: 1})
 
 
 def test_modules_that_cfg_options_add_are_imported(tmp_path, monkeypatch):

@@ -5,7 +5,7 @@ from argparse import ArgumentParser
 import pytest
 from lfi.cli.arguments import add_config_arguments
 from lfi.engine.config_loading import load_config
-from lfi.engine.data_root_option import spread_roots
+from lfi.engine.data_root_option import rebase_data_roots
 from lfi.errors import UsageError
 from mmengine.config import Config
 
@@ -44,7 +44,7 @@ def test_a_word_that_is_a_class_or_a_split_is_no_path():
             model=dict(teacher=dict(concepts=['balloon'], cache='balloon')),
         )
     )
-    spread_roots(cfg, dict(data_root='/mine'))
+    rebase_data_roots(cfg, dict(data_root='/mine'))
     assert cfg.train_dataloader.dataset == dict(
         data_root='/mine/',
         split='balloon',
@@ -58,7 +58,7 @@ def test_a_word_that_is_a_class_or_a_split_is_no_path():
 def test_below_the_folder_that_one_is_in_lies_what_says_so(root):
     dataset = dict(data_root=root, ann_file='./ann/x.json', data_prefix=dict(img=''), lists=['.hidden/x', ''])
     cfg = Config(dict(data_root=root, load_from='/home/x.pth', train_dataloader=dict(dataset=dataset)))
-    spread_roots(cfg, dict(data_root='/mine'))
+    rebase_data_roots(cfg, dict(data_root='/mine'))
     assert cfg.load_from == '/home/x.pth' and cfg.data_root.rstrip('/') == '/mine'
     assert cfg.train_dataloader.dataset == dict(
         data_root=f'/mine{root[1:]}',
@@ -71,14 +71,14 @@ def test_below_the_folder_that_one_is_in_lies_what_says_so(root):
 def test_a_prefix_moves_with_its_annotations():
     dataset = dict(data_prefix='photos', ann_file='photos/a.txt')
     cfg = Config(dict(data_root='photos', train_dataloader=dict(dataset=dataset)))
-    spread_roots(cfg, dict(data_root='/mine'))
+    rebase_data_roots(cfg, dict(data_root='/mine'))
     assert cfg.train_dataloader.dataset == dict(data_prefix='/mine', ann_file='/mine/a.txt')
 
 
 def test_a_folder_that_no_data_set_reads_is_refused():
     cfg = Config(dict(data_root='data/a', train_dataloader=dict(dataset=dict(data_root='data/b'))))
     with pytest.raises(UsageError, match="'/mine' in place of 'data/a' changes nothing"):
-        spread_roots(cfg, dict(data_root='/mine'))
+        rebase_data_roots(cfg, dict(data_root='/mine'))
 
 
 def test_what_other_options_set_stays(config):
@@ -106,12 +106,12 @@ def test_a_folder_is_what_was_typed(folder):
     parser = ArgumentParser()
     add_config_arguments(parser)
     options = ['seed=007', f'data_root={folder}', 'model.data_root=1,2']
-    args = parser.parse_args(['lfi_vit-tiny_shapes', '--cfg-options', *options])
+    args = parser.parse_args(['lfi_vit-128x6-p8_shapes', '--cfg-options', *options])
     assert args.cfg_options == {'seed': 7, 'data_root': folder, 'model.data_root': [1, 2]}
 
 
 def test_a_config_without_it_and_an_empty_one_are_refused(config):
     with pytest.raises(UsageError, match="data_root='x' changes nothing.* as by train_dataloader.dataset"):
-        spread_roots(Config(dict(model={})), dict(data_root='x'))
+        rebase_data_roots(Config(dict(model={})), dict(data_root='x'))
     with pytest.raises(UsageError, match="data_root='' in place of 'data/coco/': both must name a folder"):
         load_config(config, {'data_root': ''})

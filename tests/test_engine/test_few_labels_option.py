@@ -8,7 +8,7 @@ from lfi.errors import UsageError
 from lfi.models import Student
 from mmengine.config import Config
 
-RECIPE = 'configs/baselines/logit-kd_vit-tiny_shapes.py'
+RECIPE = 'configs/baselines/logit-kd_vit-128x6-p8_shapes.py'
 DETECTOR = dict(type='lfi.Student', task='mmdet.MaskRCNN')
 
 

@@ -39,7 +39,7 @@ class Model(torch.nn.Module):
         self.pool = partial(F.avg_pool2d, kernel_size=8)
         # The text of a concept is its number.
         self.teacher = SimpleNamespace(bank=Bank('abcdef'), texts=torch.arange(6.0)[:, None])
-        self.interactions = Interactions(loss=dict(positions_weight=1))
+        self.interactions = Interactions(loss=dict(spatial_weight=1))
         self.family = SimpleNamespace(reads_labels=True)
         self.asked = []
 
@@ -73,7 +73,7 @@ class Model(torch.nn.Module):
             presence=(texts[:, 0] / 20).expand(len(images), -1),
             valid=light[:, 0] > 0,
             layers=(3, 5),
-            directions=('positions',),
+            directions=('spatial',),
         )
 
 
@@ -226,7 +226,7 @@ def test_the_teachers_map_is_the_one_that_the_loss_compares_with():
     inputs = model.data_preprocessor(batch, False)['inputs']
     (teacher, _), student = model.teacher_answers(inputs, None), model.ask(inputs, model.teacher.texts, None)
     teacher = replace(teacher, presence=torch.arange(6).lt(5).float().expand(len(inputs), -1))
-    loss = model.interactions.loss(student, teacher)['loss_positions']
+    loss = model.interactions.loss(student, teacher)['loss_spatial']
     assert torch.cat(divergences).mean().item() == pytest.approx(loss.item(), rel=1e-4)
 
 

@@ -276,7 +276,7 @@ def test_the_means_of_a_control_are_left_out():
     for mean in model.control.means['interactions'].values():
         mean.add(torch.ones(3), torch.ones(()))
     exported = export_student(model, cfg)
-    names = ('positions._mean', 'concepts._weight')
+    names = ('spatial._mean', 'semantic._weight')
     assert {f'control.means.interactions.{name}' for name in names} <= exported.removed.keys()
     exported.build()
 

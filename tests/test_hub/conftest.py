@@ -20,7 +20,7 @@ from lfi.structures.interaction_cache import CacheManifest, CacheWriter, keys_of
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-SHAPES = 'classification/lfi_vit-tiny_shapes.py'
+SHAPES = 'classification/lfi_vit-128x6-p8_shapes.py'
 ARCH = dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=32)
 
 
@@ -70,7 +70,7 @@ def finished_run(small_student, tmp_path_factory):
     model, cfg = small_student()
     folder = tmp_path_factory.mktemp('finished')
     (folder / '20260101/vis_data').mkdir(parents=True)
-    cfg.dump(folder / 'lfi_vit-tiny_shapes.py')
+    cfg.dump(folder / 'lfi_vit-128x6-p8_shapes.py')
     rows = [
         {'loss': 2.5, 'time': 0.1, 'step': 2, 'epoch': 1},
         {'accuracy/top1': 40.0, 'data_time': 0.1, 'time': 0.2, 'step': 1},
@@ -93,7 +93,7 @@ def saved_student(finished_run, tmp_path_factory):
 def small_cache(make_maps, tmp_path):
     """The folder of a finished cache of two images."""
     folder = tmp_path / 'cache'
-    maps, paths = make_maps(directions=('positions',)), ['train/a.png', 'train/b.png']
+    maps, paths = make_maps(directions=('spatial',)), ['train/a.png', 'train/b.png']
     keys, texts = keys_of(paths, 2), np.eye(3, 8, dtype=np.float32)
     teacher = dict(model='shapes-tiny', weights='5c', concepts=['a', 'b', 'c'], background=[])
     manifest = CacheManifest.of(teacher, keys, 2, texts, maps)

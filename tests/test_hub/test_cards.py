@@ -63,10 +63,10 @@ def test_wrapped_data_are_told_with_what_is_known_of_labels():
 
 def test_a_detector_and_a_pretrainer_have_their_tasks(small_config):
     init_default_scope('mmpretrain')
-    pretraining = small_config('pretraining/lfi-pretrain_vit-tiny_shapes.py').model
+    pretraining = small_config('pretraining/lfi-pretrain_vit-128x6-p8_shapes.py').model
     assert pipeline_tag(MODELS.build(pretraining)) == 'image-feature-extraction'
     init_default_scope('mmdet')
-    detection = small_config('detection/lfi_mask-rcnn_vit-tiny_shapes.py').model
+    detection = small_config('detection/lfi_mask-rcnn_vit-128x6-p8_shapes.py').model
     detection.neck.in_channels = 16
     assert pipeline_tag(MODELS.build(detection)) == 'image-segmentation'
 
@@ -74,5 +74,5 @@ def test_a_detector_and_a_pretrainer_have_their_tasks(small_config):
 def test_a_cache_is_described_by_its_manifest(small_cache):
     header, rows = parts_of(cache_card(CacheManifest.read(small_cache), dict(license='cc0-1.0')))
     assert header == dict(license='cc0-1.0', tags=['lfi', 'knowledge-distillation'])
-    assert (rows['images'], rows['teacher'], rows['readings']) == ('2', '`shapes-tiny`', 'positions')
+    assert (rows['images'], rows['teacher'], rows['readings']) == ('2', '`shapes-tiny`', 'spatial')
     assert 'labels that chose concepts' not in rows

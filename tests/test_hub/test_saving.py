@@ -34,7 +34,7 @@ def test_a_student_answers_and_predicts_as_it_was_trained(small_student, tmp_pat
         assert torch.equal(loaded(IMAGES), model(IMAGES))
         mine, its = model.ask(IMAGES, TEXTS), loaded.ask(IMAGES, TEXTS)
     assert torch.equal(mine.presence, its.presence)
-    assert torch.equal(mine.over_positions(), its.over_positions())
+    assert torch.equal(mine.spatial_log_probs(), its.spatial_log_probs())
 
 
 def test_a_loaded_student_is_saved_again_as_it_was(run_folder, tmp_path):
@@ -57,7 +57,7 @@ def test_without_its_readout_a_student_is_the_export(small_student, small_config
 
 
 def test_a_baseline_has_no_teacher_to_keep(small_student, small_config, tmp_path):
-    cfg = small_config('baselines/task-loss_vit-tiny_shapes.py')
+    cfg = small_config('baselines/task-loss_vit-128x6-p8_shapes.py')
     model, _ = small_student(cfg)
     loaded = lfi.from_pretrained(lfi.save_pretrained(model, tmp_path, config=cfg))
     with torch.no_grad():
@@ -65,7 +65,7 @@ def test_a_baseline_has_no_teacher_to_keep(small_student, small_config, tmp_path
 
 
 def test_a_detector_finds_the_same_boxes(tmp_path):
-    cfg = Config.fromfile(lfi.config_path('detection/lfi_mask-rcnn_vit-tiny_shapes.py'))
+    cfg = Config.fromfile(lfi.config_path('detection/lfi_mask-rcnn_vit-128x6-p8_shapes.py'))
     cfg.model.test_cfg.rcnn.update(score_thr=0.0, max_per_img=5)
     # Tuples must stay: mmcv resizes to no lists.
     cfg.test_dataloader.dataset.pipeline[1].update(scale=(96, 96))
@@ -295,12 +295,12 @@ def test_the_inferencer_takes_a_folder(run_folder, tmp_path):
     image = np.random.default_rng(0).integers(0, 255, (50, 70, 3), np.uint8)
     by_folder = InteractionInferencer(folder, device='cpu')
     by_run = InteractionInferencer(
-        run_folder / 'lfi_vit-tiny_shapes.py', run_folder / 'epoch_2.pth', device='cpu'
+        run_folder / 'lfi_vit-128x6-p8_shapes.py', run_folder / 'epoch_2.pth', device='cpu'
     )
     assert by_folder.classes == by_run.classes == tuple(CLASS_NAMES[::-1])
     mine, its = (one(image, texts=['red star'])['predictions'][0] for one in (by_run, by_folder))
     assert torch.equal(mine.presence, its.presence) and torch.equal(mine.maps, its.maps)
     assert torch.equal(mine.prediction.pred_score, its.prediction.pred_score)
     # As mmengine finds a checkpoint, too.
-    again = InteractionInferencer(run_folder / 'lfi_vit-tiny_shapes.py', folder, device='cpu')
+    again = InteractionInferencer(run_folder / 'lfi_vit-128x6-p8_shapes.py', folder, device='cpu')
     assert torch.equal(again(image)['predictions'][0].prediction.pred_score, mine.prediction.pred_score)

@@ -27,7 +27,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
 DEVICE = 'fakegpu'
-MIXED = 'classification/lfi_vit-tiny-mixed_shapes.py'
+MIXED = 'classification/lfi_vit-128x6-p8-mixed_shapes.py'
 # Of each control, the parts that it changes.
 CONTROLS = {
     'OtherImage': [name for name in PARTS if name != 'prior'],

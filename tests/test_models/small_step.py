@@ -17,8 +17,8 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / 'benchmarks'))
 from cached_batch import write_cache  # noqa: E402, F401
 
-CLASSIFIER = 'classification/lfi_vit-tiny_shapes.py'
-DETECTOR = 'detection/lfi_mask-rcnn_vit-tiny_shapes.py'
+CLASSIFIER = 'classification/lfi_vit-128x6-p8_shapes.py'
+DETECTOR = 'detection/lfi_mask-rcnn_vit-128x6-p8_shapes.py'
 FEW_CONCEPTS = {'teacher.max_concepts': 4}
 """Each image is asked about its own concepts, and the rest of the bank as one map."""
 

@@ -15,10 +15,10 @@ CONFIGS = Path(__file__).parents[2] / 'configs'
 @pytest.mark.parametrize(
     'config',
     [
-        'classification/lfi_vit-tiny_shapes.py',
+        'classification/lfi_vit-128x6-p8_shapes.py',
         'classification/lfi_resnet18_shapes.py',
-        'detection/lfi_mask-rcnn_vit-tiny_shapes.py',
-        'pretraining/lfi-pretrain_vit-tiny_shapes.py',
+        'detection/lfi_mask-rcnn_vit-128x6-p8_shapes.py',
+        'pretraining/lfi-pretrain_vit-128x6-p8_shapes.py',
         'pretraining/lfi-pretrain_resnet18_shapes.py',
     ],
 )
@@ -32,10 +32,10 @@ def test_each_text_is_answered_by_itself(config):
     texts = F.normalize(torch.randn(3, model.readout.text_dims), dim=-1)
 
     answers = model.ask(images, texts)
-    assert answers.directions == ('positions',) and answers.check() is answers
+    assert answers.directions == ('spatial',) and answers.check() is answers
     assert answers.logits.shape[0] == 2 and answers.logits.shape[2] == 3
     assert answers.presence.shape == (2, 3) and answers.presence.min() > 0 and answers.presence.max() < 1
-    assert not torch.equal(answers.over_positions()[:, :, 0], answers.over_positions()[:, :, 1])
+    assert not torch.equal(answers.spatial_log_probs()[:, :, 0], answers.spatial_log_probs()[:, :, 1])
     for m in range(3):
         alone = model.ask(images, texts[m : m + 1])
         torch.testing.assert_close(alone.logits, answers.logits[:, :, m : m + 1], rtol=0, atol=1e-5)

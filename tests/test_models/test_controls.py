@@ -18,7 +18,7 @@ CONTROLS = ('OtherImage', 'ShuffledLocations', 'MeanTarget')
 TAUGHT = [name for name in PARTS if name != 'prior']
 # Of whole images: what they tell has no place.
 PLACELESS = {'feature_mse', 'logit_kd'}
-WEIGHTS = ('positions_weight', 'concepts_weight', 'presence_weight')
+WEIGHTS = ('spatial_weight', 'semantic_weight', 'presence_weight')
 REFUSAL = r'control=(\w+) changes nothing that (\S+) .*: take another control, or control=None$'
 
 
@@ -88,7 +88,7 @@ def test_every_loss_of_interactions_is_changed_or_the_control_is_refused(make_cl
         (parts('prior'), 'is read, for no part needs a teacher'),
         ({}, 'is read, for no part needs a teacher'),
         (
-            interactions(dict(presence='label'), positions_weight=0, concepts_weight=0),
+            interactions(dict(presence='label'), spatial_weight=0, semantic_weight=0),
             'supervision.interactions',
         ),
     ],
@@ -280,7 +280,7 @@ def test_presence_stays_the_images_own_and_maps_do_not(make_classifier):
     ours, theirs = (model.part_targets(view)['interactions'] for model in (changed, plain))
     assert torch.equal(ours.presence, theirs.presence)
     assert theirs.presence[0].ne(theirs.presence[1]).any()
-    assert all(torch.equal(ours.positions[b], ours.positions[0]) for b in range(3))
+    assert all(torch.equal(ours.spatial_logits[b], ours.spatial_logits[0]) for b in range(3))
     assert all(torch.equal(ours.logits[b], ours.logits[0]) for b in range(3))
     assert theirs.logits[0].ne(theirs.logits[1]).any()
 

@@ -9,7 +9,7 @@ from small_students import PARTS, TERMS
 from torch.utils import backend_registration
 
 SCRIPT = Path(__file__).with_name('device_step.py')
-INTERACTIONS = ['loss_affinity', 'loss_cls', 'loss_concepts', 'loss_positions', 'loss_presence']
+INTERACTIONS = ['loss_affinity', 'loss_cls', 'loss_presence', 'loss_semantic', 'loss_spatial']
 
 pytestmark = pytest.mark.skipif(
     not hasattr(backend_registration, '_setup_privateuseone_for_python_backend'),

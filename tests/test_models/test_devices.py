@@ -25,7 +25,7 @@ from torch import nn
 from torch.distributed.elastic.utils.distributed import get_free_port
 
 CUDA = pytest.param('cuda', marks=pytest.mark.cuda)
-INTERACTIONS = ('loss_positions', 'loss_concepts', 'loss_presence')
+INTERACTIONS = ('loss_spatial', 'loss_semantic', 'loss_presence')
 STEPS = {
     'classifier': (CLASSIFIER, {}),
     'few concepts': (CLASSIFIER, FEW_CONCEPTS),

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from lfi.models.teachers import teacher_identity
-from lfi.structures import BatchView, mix_maps, pack, piece_maps
+from lfi.structures import BatchView, mix_maps, pack, tile_maps
 from lfi.structures.interaction_cache import CacheManifest, CacheWriter, keys_of
 from mmcv.transforms import BaseTransform
 from mmengine.dataset import pseudo_collate
@@ -89,7 +89,7 @@ def test_a_detector_learns_from_the_maps_of_mosaics(make_detector, cache, prob, 
     maps.check()
     assert maps.concepts.shape == (4, 3)
     total, log = model.parse_losses(model(**data, mode='loss'))
-    assert {'loss_positions', 'loss_concepts', 'loss_presence'} < set(log)
+    assert {'loss_spatial', 'loss_semantic', 'loss_presence'} < set(log)
     assert all(value.isfinite().all() for value in log.values())
     total.backward()
 
@@ -116,9 +116,9 @@ def test_a_mosaic_is_the_mixture_of_its_pieces(make_detector, cache):
     set_random_seed(3)
     data = model.data_preprocessor(pseudo_collate([dataset_of(cache)[0]]), training=True)
     stored = data['data_samples'][0].interaction_maps
-    assert len(stored.record) == len(stored.pieces.shares) == 4
+    assert len(stored.record) == len(stored.tiles.shares) == 4
     maps, labels = unread_maps(model, **data)
     files = model.teacher.maps_of([stored], 'cpu')
-    expected = mix_maps(*piece_maps(files, [stored.pieces], maps.grid), 5, labels)
+    expected = mix_maps(*tile_maps(files, [stored.tiles], maps.grid), 5, labels)
     torch.testing.assert_close(maps.logits, expected.logits)
     torch.testing.assert_close(maps.presence, expected.presence)

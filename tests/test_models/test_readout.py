@@ -8,8 +8,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from lfi.models import InteractionReadout, InteractionStates
-from lfi.models.readout import NUM_RIVALS
-from lfi.structures import REST, InteractionMaps
+from lfi.models.readout import NUM_CONTRAST_TEXTS
+from lfi.structures import OTHER, InteractionMaps
 
 B, M, N, C, E = 2, 3, 12, 16, 8
 LAYERS, GRID, BANK = (1, 3), (3, 4), 6
@@ -61,7 +61,7 @@ def like(make_maps):
     """Maps that ask one image about concepts 4, 0 and the rest, the other about 2, 5 and the rest."""
     return make_maps(
         shape=(B, 1, 3, *GRID),
-        concepts=torch.tensor([[4, 0, REST], [2, 5, REST]]),
+        concepts=torch.tensor([[4, 0, OTHER], [2, 5, OTHER]]),
         presence=torch.tensor([[1.0, 0.3, 0.0], [0.5, 0.2, 0.0]]),
     )
 
@@ -69,7 +69,7 @@ def like(make_maps):
 def test_texts_count_by_what_tells_them_from_their_mean(make_readout, states, texts, like):
     """The same as a read-out of texts that are centred already; texts of a later question need no bank."""
     readout, plain = make_readout(), make_readout()
-    readout.meet_texts(texts)
+    readout.fit_text_statistics(texts)
     centred = texts - sum(texts) / len(texts)
     assert not torch.allclose(readout.questions(texts), plain.questions(texts))
     torch.testing.assert_close(readout.questions(texts), plain.questions(centred))
@@ -87,11 +87,11 @@ def test_a_question_is_one_linear_map_of_its_text_with_an_offset(make_readout, t
     head = readout.question_head
     expected = torch.stack([math.sqrt(E) * (head.weight @ text) + head.bias for text in texts])
     torch.testing.assert_close(readout.questions(texts), expected)
-    concepts = torch.tensor([[4, 0, REST], [2, 5, 5]])
+    concepts = torch.tensor([[4, 0, OTHER], [2, 5, 5]])
     got = readout.questions(texts, concepts)
     assert got.shape == (B, 3, C)
     for b, m in itertools.product(range(B), range(3)):
-        if concepts[b, m] != REST:
+        if concepts[b, m] != OTHER:
             assert torch.equal(got[b, m], readout.questions(texts)[concepts[b, m]])
     assert got[0, 2].isfinite().all()
 
@@ -101,7 +101,7 @@ def test_presence_compares_what_a_query_looks_at_with_its_concept(make_readout, 
     state_norm, head, patch_norm = readout.presence_norm, readout.presence_head, readout.patch_norm
     got = readout.answers(states, texts, like)
     for b, m in itertools.product(range(B), range(M)):
-        if like.concepts[b, m] == REST:
+        if like.concepts[b, m] == OTHER:
             continue
         state = F.layer_norm(states.asked[b, m], (C,), state_norm.weight, state_norm.bias)
         weight = readout.patch_head.weight @ texts[like.concepts[b, m]]
@@ -126,15 +126,15 @@ def test_a_wrong_answer_can_be_unlearned_however_sure_it_is(make_readout, states
 
 def test_all_others_are_never_present(make_readout, states, texts, like):
     presence = make_readout().answers(states, texts, like).presence
-    assert not presence[like.concepts == REST].any() and (presence[like.concepts != REST] > 0).all()
+    assert not presence[like.concepts == OTHER].any() and (presence[like.concepts != OTHER] > 0).all()
 
 
 def test_the_map_of_a_concept_is_the_attention_of_its_query(make_readout, states, texts, like):
     got = make_readout().answers(states, texts, like)
-    assert (got.directions, got.layers) == (('positions',), LAYERS)
+    assert (got.directions, got.layers) == (('spatial',), LAYERS)
     assert torch.equal(got.concepts, like.concepts) and torch.equal(got.valid, like.valid)
     for layer, attention in enumerate(states.attention):
-        torch.testing.assert_close(got.over_positions()[:, layer].exp(), attention.view(B, M, *GRID))
+        torch.testing.assert_close(got.spatial_log_probs()[:, layer].exp(), attention.view(B, M, *GRID))
 
 
 def test_maps_over_concepts_compare_every_location_and_the_rest_is_the_others_logsumexp(
@@ -182,7 +182,7 @@ def test_readings_stay_in_float32_under_autocast(make_readout, states, texts, li
         got, scores = readout(states, texts, like), readout.scores(states, texts, like.concepts)
     expected = readout(states, texts, like)
     assert scores.dtype == torch.float32 and torch.equal(scores, readout.scores(states, texts, like.concepts))
-    for field in ('logits', 'positions', 'presence'):
+    for field in ('logits', 'spatial_logits', 'presence'):
         assert getattr(got, field).dtype == torch.float32
         assert torch.equal(getattr(got, field), getattr(expected, field))
 
@@ -192,7 +192,7 @@ def test_attention_that_is_zero_somewhere_gives_finite_maps_and_gradients(make_r
     attention[..., 0] = 1
     attention.requires_grad_()
     got = make_readout().answers(replace(states, attention=(attention, attention)), texts, like)
-    got.over_positions().sum().backward()
+    got.spatial_log_probs().sum().backward()
     assert got.check().logits.isfinite().all()
     assert attention.grad.isfinite().all()
 
@@ -206,8 +206,8 @@ def test_texts_that_do_not_fit_are_refused(make_readout):
 @pytest.fixture
 def rival_readout(make_readout, texts):
     """Asks the fixture's texts of 3 images; its answers weigh the share among all of them but the last."""
-    readout = make_readout(rivalry=0.75)
-    readout.meet_texts(texts[:-1])
+    readout = make_readout(contrast_weight=0.75)
+    readout.fit_text_statistics(texts[:-1])
     return readout
 
 
@@ -239,7 +239,7 @@ def test_answers_do_not_depend_on_what_else_is_asked(rival_readout, states, text
 
 def test_a_student_that_has_met_no_texts_answers_in_the_order_of_its_attention(make_readout, states, texts):
     plain, rival = (
-        make_readout(rivalry=value).answers(states, texts[:M], like_all(M)) for value in (0.0, 0.5)
+        make_readout(contrast_weight=value).answers(states, texts[:M], like_all(M)) for value in (0.0, 0.5)
     )
     torch.testing.assert_close(rival.logits, plain.logits / 2)
 
@@ -247,42 +247,45 @@ def test_a_student_that_has_met_no_texts_answers_in_the_order_of_its_attention(m
 def test_what_learns_over_positions_is_the_attention_alone(rival_readout, states, texts, like):
     learns = rival_readout(states, texts, like)
     expected = torch.stack(states.attention, 1).log().unflatten(-1, GRID)
-    torch.testing.assert_close(learns.positions, expected)
+    torch.testing.assert_close(learns.spatial_logits, expected)
     assert learns.presence.equal(rival_readout.answers(states, texts, like).presence)
 
 
 def test_rivals_are_met_without_the_mean(rival_readout, texts):
     centre = rival_readout.text_centre.clone()
-    rival_readout.meet_rivals(texts[:2])
-    assert torch.equal(rival_readout.rivals[:2], texts[:2]) and not rival_readout.rivals[2:].any()
+    rival_readout.set_contrast_texts(texts[:2])
+    assert (
+        torch.equal(rival_readout.contrast_texts[:2], texts[:2])
+        and not rival_readout.contrast_texts[2:].any()
+    )
     assert torch.equal(rival_readout.text_centre, centre)
 
 
-@pytest.mark.parametrize('count', (1, 2, NUM_RIVALS, NUM_RIVALS + 1, 1000))
+@pytest.mark.parametrize('count', (1, 2, NUM_CONTRAST_TEXTS, NUM_CONTRAST_TEXTS + 1, 1000))
 def test_a_readout_keeps_as_many_rivals_as_fit(make_readout, count):
-    readout = make_readout(rivalry=1.0)
+    readout = make_readout(contrast_weight=1.0)
     texts = F.normalize(random(count, E), dim=-1)
-    readout.meet_texts(texts)
-    kept = readout.rivals[readout.rivals.any(1)]
-    assert len(kept) == min(count, NUM_RIVALS)
+    readout.fit_text_statistics(texts)
+    kept = readout.contrast_texts[readout.contrast_texts.any(1)]
+    assert len(kept) == min(count, NUM_CONTRAST_TEXTS)
     assert all((texts == text).all(1).any() for text in kept)
-    other = make_readout(rivalry=1.0)
+    other = make_readout(contrast_weight=1.0)
     other.load_state_dict(readout.state_dict())
-    assert other.rivals.equal(readout.rivals)
+    assert other.contrast_texts.equal(readout.contrast_texts)
 
 
-@pytest.mark.parametrize('background', (1, 3, NUM_RIVALS, 300))
-@pytest.mark.parametrize('concepts', (1, NUM_RIVALS - 2, NUM_RIVALS, 200, 1203))
+@pytest.mark.parametrize('background', (1, 3, NUM_CONTRAST_TEXTS, 300))
+@pytest.mark.parametrize('concepts', (1, NUM_CONTRAST_TEXTS - 2, NUM_CONTRAST_TEXTS, 200, 1203))
 def test_the_background_stays_a_rival(make_readout, concepts, background):
-    readout = make_readout(rivalry=1.0)
+    readout = make_readout(contrast_weight=1.0)
     # Each text tells its place in the bank.
     texts = torch.arange(1.0, concepts + background + 1)[:, None].expand(-1, E)
-    readout.meet_texts(texts, background)
-    kept = [int(place) - 1 for place in readout.rivals[:, 0] if place]
-    assert len(set(kept)) == len(kept) == min(len(texts), NUM_RIVALS)
+    readout.fit_text_statistics(texts, background)
+    kept = [int(place) - 1 for place in readout.contrast_texts[:, 0] if place]
+    assert len(set(kept)) == len(kept) == min(len(texts), NUM_CONTRAST_TEXTS)
     assert kept == sorted(kept)
     behind = [place for place in kept if place >= concepts]
-    assert len(behind) == min(background, NUM_RIVALS)
+    assert len(behind) == min(background, NUM_CONTRAST_TEXTS)
 
 
 def test_answers_among_rivals_stay_in_float32_under_autocast(rival_readout, states, texts):
@@ -301,10 +304,10 @@ def test_a_rival_that_was_rounded_is_no_other_text(rival_readout, states, texts)
         torch.testing.assert_close(got, expected, rtol=0.02, atol=0.2)
 
 
-@pytest.mark.parametrize('rivalry', [-1, 1.01, math.nan])
-def test_rivalry_that_weighs_nothing_is_refused(make_readout, rivalry):
-    with pytest.raises(ValueError, match=rf'rivalry={rivalry} must lie in \[0, 1\]'):
-        make_readout(rivalry=rivalry)
+@pytest.mark.parametrize('contrast_weight', [-1, 1.01, math.nan])
+def test_rivalry_that_weighs_nothing_is_refused(make_readout, contrast_weight):
+    with pytest.raises(ValueError, match=rf'contrast_weight={contrast_weight} must lie in \[0, 1\]'):
+        make_readout(contrast_weight=contrast_weight)
 
 
 def test_attention_of_half_precision_is_read_in_float32(make_readout, states, texts, like):
@@ -315,6 +318,6 @@ def test_attention_of_half_precision_is_read_in_float32(make_readout, states, te
     full = replace(states, attention=tuple(each.float() for each in rounded))
     with torch.autocast('cpu', torch.bfloat16):
         found, expected = readout(half, texts, like), readout(full, texts, like)
-    assert found.positions.dtype == found.presence.dtype == torch.float32
-    assert torch.equal(found.positions, expected.positions)
+    assert found.spatial_logits.dtype == found.presence.dtype == torch.float32
+    assert torch.equal(found.spatial_logits, expected.spatial_logits)
     assert torch.equal(found.presence, expected.presence)

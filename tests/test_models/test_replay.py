@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from lfi.datasets import RecordView, TinyImageNet
 from lfi.models.batches.mixtures import record_mixtures
 from lfi.models.teachers import VLMAttentionTeacher
-from lfi.structures import InteractionMaps, Pieces, PixelFormat, mix_maps, pack, recorded_mixture, unpack
+from lfi.structures import InteractionMaps, PixelFormat, Tiles, mix_maps, pack, recorded_mixture, unpack
 from mmengine.runner import set_random_seed
 from mmpretrain.models import ClsDataPreprocessor
 from mmpretrain.structures import DataSample
@@ -88,7 +88,7 @@ def test_the_cache_says_of_a_pasted_box_what_a_covariant_teacher_sees():
             presence=torch.ones(4, 3),
             valid=torch.ones(4, 24, 24, dtype=torch.bool),
         )
-        sources, share = mixture.sources(whole, [Pieces.whole(view['view']) for view in results], (8, 8))
+        sources, share = mixture.sources(whole, [Tiles.whole(view['view']) for view in results], (8, 8))
         replayed = mix_maps(sources, share, 3)
         assert replayed.valid.all()
         assert correlation(replayed.logits, torch.cat(online)) > 0.99

@@ -6,8 +6,8 @@ import pytest
 from lfi.errors import UsageError
 from small_runs import SMALL
 
-BASELINE = 'task-loss_vit-tiny_shapes-domains'
-METHOD = 'lfi_vit-tiny_shapes-domains'
+BASELINE = 'task-loss_vit-128x6-p8_shapes-domains'
+METHOD = 'lfi_vit-128x6-p8_shapes-domains'
 ZERO_SHOT = """
 _base_ = {base!r}
 model = dict(
@@ -85,7 +85,7 @@ def test_mistakes_are_named_at_once(main, configs, config_path, tmp_path, capsys
     with pytest.raises(UsageError, match='--domains woodcut: there are cartoon, painting, photo, sketch'):
         main(*configs, '--domains', 'woodcut', *options)
     with pytest.raises(UsageError, match='has no target_domain: it must read LFI_TARGET_DOMAIN'):
-        main(config_path('baselines/task-loss_vit-tiny_shapes.py'), *options)
+        main(config_path('baselines/task-loss_vit-128x6-p8_shapes.py'), *options)
     for args, message in (
         ([], 'name a baseline and a method, or use --zero-shot'),
         ([configs[0]] * 2, 'the CONFIGs must differ in their names'),

@@ -10,8 +10,8 @@ from lfi.errors import UsageError
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
-SHAPES = 'classification/lfi_vit-tiny_shapes.py'
-BASELINE = 'baselines/task-loss_vit-tiny_shapes.py'
+SHAPES = 'classification/lfi_vit-128x6-p8_shapes.py'
+BASELINE = 'baselines/task-loss_vit-128x6-p8_shapes.py'
 FEW = ('--images', '4', '--catch', '2', '--cfg-options', 'val_dataloader.dataset.num_images=12')
 
 

@@ -9,9 +9,9 @@ from small_runs import SMALL
 
 from research.studies import Cell, Run, Study, read_cells
 from research.studies.grid import plan
+from research.studies.localization_table import Located, read_localization, write_localization
 from research.studies.presets import PRESETS
 from research.studies.settings_digest import ROOTS
-from research.studies.where import Located, read_where, write_where
 
 ONE_EPOCH = ['train_cfg.max_epochs=1', *SMALL]
 
@@ -58,10 +58,12 @@ def test_a_study_goes_on_where_it_was_stopped_and_publishes(reproduce, call_tool
     assert (tmp_path / 'out/results.png').read_bytes().startswith(b'\x89PNG')
     assert (tmp_path / 'out/results.csv').read_text().count('\n') == 1 + 2
     # One test measures which and where.
-    where = read_where(published / 'shapes_where.csv')
+    where = read_localization(published / 'shapes_localization.csv')
     assert {arm for arm, _, _ in where} == {'task-loss', 'lfi'}
     assert re.search(r'^\| \*teacher\* \| 1 \| [\d.]+ \|', out, re.M)
-    assert (tmp_path / 'out/results_where.csv').read_text() == (published / 'shapes_where.csv').read_text()
+    assert (tmp_path / 'out/results_localization.csv').read_text() == (
+        published / 'shapes_localization.csv'
+    ).read_text()
 
     (tmp_path / 'out/lfi/seed-0/cell.json').unlink()
     ran = []
@@ -92,7 +94,7 @@ def study(import_tool, tool_arguments, monkeypatch, tmp_path, capsys):
 
     class Published:
         file = published / 'shapes.csv'
-        where = published / 'shapes_where.csv'
+        where = published / 'shapes_localization.csv'
 
         def publish(self, **seeds):
             jobs = plan(preset, range(4), [], tmp_path / 'out')
@@ -106,7 +108,7 @@ def study(import_tool, tool_arguments, monkeypatch, tmp_path, capsys):
             }
             Study(cells, 'lfi').write_csv(self.file)
             values = {'pointing': 0.5, 'pointing_teacher': 0.75}
-            write_where(
+            write_localization(
                 {
                     arm: [Located(cell.seed, values, cell.identity) for cell in found]
                     for arm, found in cells.items()
@@ -151,7 +153,7 @@ def test_a_cell_that_does_not_say_where_it_looks_is_not_finished(study, monkeypa
     out = study.run('--seeds', '0', '--arms', 'task-loss', 'lfi')
     assert 'lfi, seed 0: what is published was run with other settings, and is left out' in out
     assert [job.arm.name for job in ran] == ['lfi']
-    assert {arm for arm, _, _ in read_where(study.where)} == {'task-loss'}
+    assert {arm for arm, _, _ in read_localization(study.where)} == {'task-loss'}
 
 
 def test_published_cells_of_other_settings_are_named(study):

@@ -5,7 +5,15 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from lfi.structures import BatchMixture, BatchView, Pieces, PixelFormat, labelled_rows, mark, valid_sizes_of
+from lfi.structures import (
+    BatchMixture,
+    BatchView,
+    PixelFormat,
+    Tiles,
+    labelled_rows,
+    set_multi_hot_,
+    valid_sizes_of,
+)
 from lfi.structures.interaction_cache import StoredMaps
 from mmengine.structures import BaseDataElement
 
@@ -28,8 +36,8 @@ def sample(shape=SIZE, name='a.jpg', unlabelled=None, mixture=None, **fields):
     return found
 
 
-def stored(pieces=None):
-    return StoredMaps(np.zeros(1), 'digest', pieces)
+def stored(tiles=None):
+    return StoredMaps(np.zeros(1), 'digest', tiles)
 
 
 def view_of(*samples, **kwargs):
@@ -85,7 +93,7 @@ def test_labels_are_marked_in_place(concepts):
     for row, named in enumerate(concepts):
         for concept in named:
             expected[row][concept] = 1
-    found = mark(labels, [torch.tensor(named, dtype=torch.long) for named in concepts])
+    found = set_multi_hot_(labels, [torch.tensor(named, dtype=torch.long) for named in concepts])
     assert found is labels and labels.tolist() == expected
 
 
@@ -101,7 +109,7 @@ def test_labels_are_those_that_are_given():
 def test_a_batch_of_which_nothing_was_recorded():
     view = view_of(sample(name='a.jpg'), sample(name='b.jpg'))
     assert view.names == 'a.jpg, b.jpg' and view.size == SIZE
-    assert (view.stored, view.views, view.pieces, view.mixture, view.labelled) == (None,) * 5
+    assert (view.stored, view.views, view.tiles, view.mixture, view.labelled) == (None,) * 5
 
 
 def test_maps_and_views_are_there_where_all_images_have_them():
@@ -111,7 +119,7 @@ def test_maps_and_views_are_there_where_all_images_have_them():
         dict(view=2 * WHOLE),
     )
     view = view_of(sample(**both), sample(**both))
-    assert len(view.stored) == 2 and view.views.equal(torch.stack([WHOLE, WHOLE])) and view.pieces is None
+    assert len(view.stored) == 2 and view.views.equal(torch.stack([WHOLE, WHOLE])) and view.tiles is None
     view = view_of(sample(**both), sample(**maps))
     assert len(view.stored) == 2 and view.views is None
     view = view_of(sample(**both), sample(**views))
@@ -119,16 +127,16 @@ def test_maps_and_views_are_there_where_all_images_have_them():
 
 
 def test_a_picture_of_one_image_beside_a_mosaic_is_a_whole_piece():
-    halves = Pieces(torch.zeros(2, 2, 2), torch.stack([WHOLE, WHOLE]), (1.0, 1.0))
+    halves = Tiles(torch.zeros(2, 2, 2), torch.stack([WHOLE, WHOLE]), (1.0, 1.0))
     mosaic, plain = (
         sample(interaction_maps=stored(halves), view=WHOLE),
         sample(interaction_maps=stored(), view=2 * WHOLE),
     )
-    first, second = view_of(mosaic, plain).pieces
+    first, second = view_of(mosaic, plain).tiles
     assert first is halves and second.views.equal(2 * WHOLE[None]) and second.shares == (1.0,)
     # Without views there is no telling.
     unrecorded = sample(interaction_maps=stored())
-    assert view_of(mosaic, unrecorded).pieces is None
+    assert view_of(mosaic, unrecorded).tiles is None
 
 
 def test_a_mixture_is_that_of_the_batch():

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lfi.structures import REST, InteractionMaps
+from lfi.structures import OTHER, InteractionMaps
 
 few_examples = settings(max_examples=20, derandomize=True)
 sizes = st.integers(1, 9)
@@ -55,7 +55,7 @@ def crop_view(top, left, h, w, height, width):
         ('concepts', torch.zeros(2, 4, dtype=torch.long)),
         ('layers', (0,)),
         ('directions', ()),
-        ('directions', ('positions', 'sideways')),
+        ('directions', ('spatial', 'sideways')),
     ],
 )
 def test_a_wrong_shape_dtype_or_direction_names_the_field(field, value):
@@ -70,7 +70,7 @@ def test_a_wrong_shape_dtype_or_direction_names_the_field(field, value):
         ('logits', torch.full((2, 2, 3, 4, 5), float('-inf')), r'logits hold a non-finite value .* \[0, 1\]'),
         ('presence', torch.full((2, 3), 1.01), r'presence must lie in \[0, 1\]'),
         ('presence', torch.full((2, 3), float('nan')), r'presence must lie in \[0, 1\]'),
-        ('concepts', torch.full((2, 3), REST - 1), 'concepts must be indices'),
+        ('concepts', torch.full((2, 3), OTHER - 1), 'concepts must be indices'),
     ],
 )
 def test_check_names_the_field_of_a_wrong_value(field, value, message):
@@ -79,7 +79,7 @@ def test_check_names_the_field_of_a_wrong_value(field, value, message):
 
 
 def test_check_returns_sound_maps():
-    maps = make_maps(concepts=torch.tensor([[0, 5, REST]] * 2))
+    maps = make_maps(concepts=torch.tensor([[0, 5, OTHER]] * 2))
     assert maps.check() is maps
     assert maps.grid == (4, 5)
 
@@ -89,10 +89,10 @@ def test_check_returns_sound_maps():
 def test_both_readings_are_distributions(grid, seed, temperature):
     valid = random_valid(2, *grid, seed)
     maps = make_maps(h=grid[0], w=grid[1], seed=seed, valid=valid)
-    positions = maps.over_positions(temperature).exp()
+    positions = maps.spatial_log_probs(temperature).exp()
     torch.testing.assert_close(positions.sum((-2, -1)), torch.ones(2, 2, 3))
     assert not positions[(~valid)[:, None, None].expand_as(positions)].any()
-    concepts = maps.over_concepts(temperature).exp()
+    concepts = maps.semantic_log_probs(temperature).exp()
     torch.testing.assert_close(concepts.sum(2), torch.ones(2, 2, *grid))
 
 
@@ -103,17 +103,17 @@ def test_readings_equal_softmax_by_hand_with_a_temperature_an_image():
         scores = maps.logits[b] / t
         inside = scores[..., maps.valid[b]].softmax(-1)
         torch.testing.assert_close(
-            maps.over_positions(temperature).exp()[b][..., maps.valid[b]], inside, rtol=1e-5, atol=1e-6
+            maps.spatial_log_probs(temperature).exp()[b][..., maps.valid[b]], inside, rtol=1e-5, atol=1e-6
         )
-        torch.testing.assert_close(maps.over_concepts(temperature).exp()[b], scores.softmax(1))
+        torch.testing.assert_close(maps.semantic_log_probs(temperature).exp()[b], scores.softmax(1))
 
 
-@pytest.mark.parametrize(('has', 'lacks'), [('positions', 'concepts'), ('concepts', 'positions')])
+@pytest.mark.parametrize(('has', 'lacks'), [('spatial', 'semantic'), ('semantic', 'spatial')])
 def test_a_reading_the_source_does_not_have_is_an_error(has, lacks):
     maps = make_maps(directions=(has,))
-    assert getattr(maps, f'over_{has}')().isfinite().all()
-    with pytest.raises(ValueError, match=f'no reading over {lacks}: their directions'):
-        getattr(maps, f'over_{lacks}')()
+    assert getattr(maps, f'{has}_log_probs')().isfinite().all()
+    with pytest.raises(ValueError, match=f'no {lacks} reading: their directions'):
+        getattr(maps, f'{lacks}_log_probs')()
 
 
 def test_resize_to_the_same_grid_changes_nothing():
@@ -395,7 +395,7 @@ def test_the_loss_reads_maps_in_full_precision_under_autocast():
 def test_labels_raise_the_presence_of_their_own_concepts_and_never_of_the_rest():
     labels = torch.zeros(2, 10)
     labels[0, 8], labels[1, 0] = 1, 1
-    maps = make_maps(concepts=torch.tensor([[7, 8, REST], [4, 5, REST]]))
+    maps = make_maps(concepts=torch.tensor([[7, 8, OTHER], [4, 5, OTHER]]))
     raised = maps.with_labels(labels)
     assert raised.presence[0].tolist() == [maps.presence[0, 0], 1, maps.presence[0, 2]]
     assert torch.equal(raised.presence[1], maps.presence[1])
@@ -404,10 +404,10 @@ def test_labels_raise_the_presence_of_their_own_concepts_and_never_of_the_rest()
 
 
 def test_gather_picks_maps_presence_and_concepts_together():
-    maps = make_maps(concepts=torch.tensor([[7, 8, 9], [4, 5, REST]]))
+    maps = make_maps(concepts=torch.tensor([[7, 8, 9], [4, 5, OTHER]]))
     index = torch.tensor([[2, 0], [1, 2]])
     kept = maps.gather(index)
-    assert kept.concepts.tolist() == [[9, 7], [5, REST]]
+    assert kept.concepts.tolist() == [[9, 7], [5, OTHER]]
     for b in range(2):
         for i, j in enumerate(index[b]):
             assert torch.equal(kept.logits[b, :, i], maps.logits[b, :, j])
@@ -428,11 +428,11 @@ def test_select_layers_picks_by_place_and_may_repeat():
 
 @pytest.mark.parametrize('concepts', [None, torch.zeros(2, 3, dtype=torch.long)])
 def test_to_moves_every_tensor_and_keeps_the_rest(concepts):
-    moved = make_maps(concepts=concepts, directions=('positions',)).to('meta')
+    moved = make_maps(concepts=concepts, directions=('spatial',)).to('meta')
     tensors = [moved.logits, moved.presence, moved.valid] + ([] if concepts is None else [moved.concepts])
     assert {t.device.type for t in tensors} == {'meta'}
     assert (moved.concepts is None) == (concepts is None)
-    assert (moved.layers, moved.directions) == ((0, 1), ('positions',))
+    assert (moved.layers, moved.directions) == ((0, 1), ('spatial',))
 
 
 # ---- positions --------------------------------------------------------------------------------------
@@ -440,34 +440,34 @@ def test_to_moves_every_tensor_and_keeps_the_rest(concepts):
 
 def test_share_reads_locations_by_the_concepts_log_probability(make_maps):
     maps = make_maps()
-    shared = maps.share()
+    shared = maps.concept_softmax()
     assert torch.equal(shared.logits, maps.logits) and torch.equal(
-        shared.over_concepts(), maps.over_concepts()
+        shared.semantic_log_probs(), maps.semantic_log_probs()
     )
     probabilities = maps.logits.double().exp()
     log_share = (probabilities / probabilities.sum(2, keepdim=True)).log()  # [B, L, M, H, W]
     for temperature in (1.0, 0.5):
         expected = (log_share / temperature).flatten(-2).softmax(-1).view_as(log_share)
-        torch.testing.assert_close(shared.over_positions(temperature).exp(), expected.float())
-    with pytest.raises(ValueError, match='concepts'):
-        make_maps(directions=('positions',)).share()
+        torch.testing.assert_close(shared.spatial_log_probs(temperature).exp(), expected.float())
+    with pytest.raises(ValueError, match='semantic'):
+        make_maps(directions=('spatial',)).concept_softmax()
 
 
 def test_positions_go_where_logits_go(make_maps):
-    maps = make_maps().share()
+    maps = make_maps().concept_softmax()
     index = torch.tensor([[2, 0], [1, 2]])
     kept = maps.gather(index)
     for b, m in ((0, 0), (0, 1), (1, 0), (1, 1)):
-        assert torch.equal(kept.positions[b, :, m], maps.positions[b, :, index[b, m]])
+        assert torch.equal(kept.spatial_logits[b, :, m], maps.spatial_logits[b, :, index[b, m]])
     last = maps.select_layers([-1])
-    assert torch.equal(last.positions, maps.positions[:, -1:])
-    assert maps.to('meta').positions.device.type == 'meta'
+    assert torch.equal(last.spatial_logits, maps.spatial_logits[:, -1:])
+    assert maps.to('meta').spatial_logits.device.type == 'meta'
     # Warped logits say what the share is in the view.
     grid = tuple(2 * side for side in maps.grid)
-    assert maps.resize(grid).positions is None
+    assert maps.resize(grid).spatial_logits is None
 
 
 def test_positions_of_another_shape_are_refused(make_maps):
     maps = make_maps()
-    with pytest.raises(ValueError, match=r'positions must be \(B, L, M, H, W\) = .*, got shape'):
-        replace(maps, positions=maps.logits[:, :, :1])
+    with pytest.raises(ValueError, match=r'spatial_logits must be \(B, L, M, H, W\) = .*, got shape'):
+        replace(maps, spatial_logits=maps.logits[:, :, :1])

@@ -9,9 +9,9 @@ from lfi.structures import (
     BatchView,
     ImageFeatures,
     InteractionMaps,
-    Pieces,
     PixelFormat,
     StudentGrid,
+    Tiles,
     maps_in_view,
     mixed_maps_in_view,
 )
@@ -95,8 +95,8 @@ def pictures(b, grid, sizes, **fields):
     return BatchView(torch.zeros(b, 3, *grid.canvas), PixelFormat.raw(), sizes, **fields)
 
 
-def over_concepts(found):
-    return found.over_concepts().exp().masked_fill(~found.valid[:, None, None], 0)
+def semantic_log_probs(found):
+    return found.semantic_log_probs().exp().masked_fill(~found.valid[:, None, None], 0)
 
 
 @few_examples
@@ -106,12 +106,14 @@ def test_a_picture_of_one_image_has_its_maps(shape, size, view):
     grid, whole, seen = grid_of(shape), maps(2), views(view, SAME)
     sizes = [(PATCH * min(size[0], shape[0]), PATCH * min(size[1], shape[1])), grid.canvas]
     expected = maps_in_view(whole, grid, sizes, seen)
-    pieces = pictures(2, grid, sizes, pieces=[Pieces.whole(each) for each in seen])
+    tiles = pictures(2, grid, sizes, tiles=[Tiles.whole(each) for each in seen])
     itself = pictures(2, grid, sizes, mixture=BatchMixture(torch.tensor([0, 1]), grid.canvas, 0.3))
-    for view in (pieces, itself):
+    for view in (tiles, itself):
         found = mixed_maps_in_view(whole, grid, view, seen, CONCEPTS).check()
         assert found.valid.equal(expected.valid)
-        torch.testing.assert_close(over_concepts(found), over_concepts(expected), rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(
+            semantic_log_probs(found), semantic_log_probs(expected), rtol=1e-3, atol=1e-4
+        )
         torch.testing.assert_close(found.presence, expected.presence, rtol=1e-4, atol=1e-5)
 
 
@@ -119,9 +121,9 @@ def test_a_blend_is_the_mean_of_both_over_concepts():
     grid, whole, seen = grid_of((4, 4)), maps(2), views(SAME, FLIP)
     mixture = BatchMixture(torch.tensor([1, 0]), grid.canvas, 0.3)
     view = pictures(2, grid, [grid.canvas] * 2, mixture=mixture)
-    p = over_concepts(maps_in_view(whole, grid, [grid.canvas] * 2, seen))
+    p = semantic_log_probs(maps_in_view(whole, grid, [grid.canvas] * 2, seen))
     found = mixed_maps_in_view(whole, grid, view, seen, CONCEPTS)
-    torch.testing.assert_close(over_concepts(found), 0.3 * p + 0.7 * p[[1, 0]], rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(semantic_log_probs(found), 0.3 * p + 0.7 * p[[1, 0]], rtol=1e-3, atol=1e-4)
 
 
 @settings(deadline=None)

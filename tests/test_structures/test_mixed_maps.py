@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lfi.structures import REST, BatchMixture, InteractionMaps, Pieces, mean_maps, mix_maps, piece_maps
+from lfi.structures import OTHER, BatchMixture, InteractionMaps, Tiles, mean_maps, mix_maps, tile_maps
 
 few_examples = settings(max_examples=20, derandomize=True)
 BANK = 7
@@ -36,7 +36,7 @@ def top(maps, m):
         logits=torch.cat((kept.logits, rest), 2),
         presence=F.pad(kept.presence, (0, 1)),
         valid=maps.valid,
-        concepts=F.pad(index, (0, 1), value=REST),
+        concepts=F.pad(index, (0, 1), value=OTHER),
     )
 
 
@@ -69,7 +69,7 @@ def test_a_location_reads_the_mean_of_its_sources_probabilities(seed, m, n):
     share = torch.rand(2, n, 3, 3, generator=torch.Generator().manual_seed(seed))
     share /= share.sum(1, keepdim=True)
     mixed = mix_maps(sources, share, BANK).check()
-    found = mixed.over_concepts().exp()
+    found = mixed.semantic_log_probs().exp()
     for b in range(2):
         asked = range(BANK) if m is None else mixed.concepts[b].tolist()[:-1]
         assert len(set(asked)) == (m or BANK)
@@ -95,7 +95,7 @@ def test_a_location_of_one_source_has_its_scores(m):
     mixed = mix_maps([first, second], halves(4, 4), BANK)
     expected = torch.cat((first.logits[..., :2], second.logits[..., 2:]), -1)
     torch.testing.assert_close(mixed.logits, expected)
-    for reading in ('over_concepts', 'over_positions'):
+    for reading in ('semantic_log_probs', 'spatial_log_probs'):
         pasted = getattr(replace(first, logits=expected), reading)()
         torch.testing.assert_close(getattr(mixed, reading)(), pasted)
 
@@ -122,7 +122,7 @@ def test_presence_is_by_the_share_of_the_visible_area():
         for concept, presence in zip(maps.concepts[0, :2].tolist(), maps.presence[0, :2].tolist()):
             expected[concept] += part * presence
     best = sorted(expected, key=expected.get, reverse=True)[:2]
-    assert mixed.concepts[0].tolist() == [*best, REST]
+    assert mixed.concepts[0].tolist() == [*best, OTHER]
     assert mixed.presence[0].tolist() == pytest.approx([expected[best[0]], expected[best[1]], 0.0])
 
 
@@ -148,13 +148,13 @@ def test_padding_shows_nothing():
 
 
 def test_maps_that_cannot_be_compared_are_refused():
-    maps = replace(smooth_maps(1, 0), directions=('positions',))
-    with pytest.raises(ValueError, match=r"directions \('positions',\) cannot be mixed: .*unmixed"):
+    maps = replace(smooth_maps(1, 0), directions=('spatial',))
+    with pytest.raises(ValueError, match=r"directions \('spatial',\) cannot be mixed: .*unmixed"):
         mix_maps([maps, maps], halves(24, 24), BANK)
 
 
 def test_features_are_averaged():
-    first, second = (replace(smooth_maps(2, seed, cells=4), directions=('positions',)) for seed in (0, 1))
+    first, second = (replace(smooth_maps(2, seed, cells=4), directions=('spatial',)) for seed in (0, 1))
     share = torch.tensor([0.3, 0.7])[None, :, None, None].expand(1, 2, 4, 4)
     mixed = mean_maps([first, second], share)
     torch.testing.assert_close(mixed.logits, 0.3 * first.logits + 0.7 * second.logits)
@@ -197,10 +197,10 @@ def pixels_of(values, left, upper, side, mirrored, size=(SIZE, SIZE)):
 
 
 class Picture:
-    """What a picture shows: its pieces (window, view, share, cover), and (C, h, w) its pixels."""
+    """What a picture shows: its tiles (window, view, share, cover), and (C, h, w) its pixels."""
 
-    def __init__(self, pieces, pixels):
-        self.pieces, self.pixels = pieces, pixels
+    def __init__(self, tiles, pixels):
+        self.tiles, self.pixels = tiles, pixels
 
     @classmethod
     def of(cls, values):
@@ -212,43 +212,43 @@ class Picture:
         """Four images around a point, each by a part of it; two pixels for one of the others."""
         x, y = torch.randint(SIZE // 3, 2 * SIZE // 3, (2,), generator=torch.Generator().manual_seed(seed))
         rows, columns = ((0, int(y)), (int(y), SIZE)), ((0, int(x)), (int(x), SIZE))
-        pieces, pixels = [], torch.zeros(len(pictures[0].pixels), 2 * SIZE, 2 * SIZE)
+        tiles, pixels = [], torch.zeros(len(pictures[0].pixels), 2 * SIZE, 2 * SIZE)
         for i, (picture, (top_, bottom), (left, right)) in enumerate(
             zip(pictures, [rows[0], rows[0], rows[1], rows[1]], columns * 2)
         ):
             crop = crop_and_flip(seed + i)
-            pieces.append((torch.tensor([[left, right], [top_, bottom]]) / SIZE, view_of(*crop), 1.0, None))
+            tiles.append((torch.tensor([[left, right], [top_, bottom]]) / SIZE, view_of(*crop), 1.0, None))
             size = 2 * (bottom - top_), 2 * (right - left)
             pixels[:, 2 * top_ : 2 * bottom, 2 * left : 2 * right] = pixels_of(picture.pixels, *crop, size)
-        return cls(pieces, pixels)
+        return cls(tiles, pixels)
 
     def seen(self, seed):
         """A part of it, perhaps mirrored."""
-        crop, pieces = crop_and_flip(seed), []
-        for window, view, *rest in self.pieces:
+        crop, tiles = crop_and_flip(seed), []
+        for window, view, *rest in self.tiles:
             met, inside = meeting(window, *crop)
-            pieces.append((met, view @ inside, *rest))
-        return Picture(pieces, pixels_of(self.pixels, *crop))
+            tiles.append((met, view @ inside, *rest))
+        return Picture(tiles, pixels_of(self.pixels, *crop))
 
     def blended(self, other, share):
-        pieces = [(*piece[:2], share * piece[2], None) for piece in self.pieces]
-        pieces += [(*piece[:2], (1 - share) * piece[2], None) for piece in other.pieces]
-        return Picture(pieces, share * self.pixels + (1 - share) * other.pixels)
+        tiles = [(*tile[:2], share * tile[2], None) for tile in self.tiles]
+        tiles += [(*tile[:2], (1 - share) * tile[2], None) for tile in other.tiles]
+        return Picture(tiles, share * self.pixels + (1 - share) * other.pixels)
 
     def pasted(self, other):
         """What of the other lies in a disc, over it."""
         y, x = torch.meshgrid(torch.arange(SIZE), torch.arange(SIZE), indexing='ij')
         disc = ((x - 50) ** 2 + (y - 40) ** 2 < 30**2).float()
         cover = F.avg_pool2d(disc[None, None], 2)[0, 0] * 255
-        pieces = [(*piece[:3], 255 - cover) for piece in self.pieces]
-        pieces += [(*piece[:3], cover) for piece in other.pieces]
-        return Picture(pieces, self.pixels * (1 - disc) + other.pixels * disc)
+        tiles = [(*tile[:3], 255 - cover) for tile in self.tiles]
+        tiles += [(*tile[:3], cover) for tile in other.tiles]
+        return Picture(tiles, self.pixels * (1 - disc) + other.pixels * disc)
 
-    def as_pieces(self):
-        windows, views = (torch.stack([piece[i] for piece in self.pieces])[:, :2] for i in (0, 1))
-        covers = [piece[3] for piece in self.pieces]
+    def as_tiles(self):
+        windows, views = (torch.stack([tile[i] for tile in self.tiles])[:, :2] for i in (0, 1))
+        covers = [tile[3] for tile in self.tiles]
         covers = None if covers[0] is None else torch.stack(covers).round().byte().numpy()
-        return Pieces(windows, views, tuple(piece[2] for piece in self.pieces), covers)
+        return Tiles(windows, views, tuple(tile[2] for tile in self.tiles), covers)
 
 
 PICTURES = {
@@ -308,22 +308,22 @@ def test_crops_flips_mosaics_and_mixtures_agree_with_mixed_pixels(kind, seed):
     maps, grid = smooth_maps(5, seed, cells=48), (12, 12)
     # Beside what the images show, which of them it is.
     images = torch.eye(5)[:, :, None, None].expand(5, 5, 48, 48)
-    pictures = batch_of(torch.cat((maps.over_concepts().exp()[:, 0], images), 1), 100 * seed)
-    pieces = [picture.as_pieces() for picture in pictures]
+    pictures = batch_of(torch.cat((maps.semantic_log_probs().exp()[:, 0], images), 1), 100 * seed)
+    tiles = [picture.as_tiles() for picture in pictures]
     pixels = torch.stack([picture.pixels for picture in pictures])
     every = maps.take(torch.tensor(sum(PICTURES.values(), [])))
     if kind is None:
-        sources = piece_maps(every, pieces, grid)
+        sources = tile_maps(every, tiles, grid)
     else:
         mixture = BatchMixture(torch.tensor([1, 2, 3, 0]), (SIZE, SIZE), **MIXTURES[kind])
-        sources = mixture.sources(every, pieces, grid)
+        sources = mixture.sources(every, tiles, grid)
         pixels = mixed_pixels(pixels, mixture)
     mixed = mix_maps(*sources, BANK).check()
 
     assert mixed.valid.all()
     torch.testing.assert_close(sources[1].sum(1), torch.ones(4, *grid), atol=0.01, rtol=0)
     expected = F.adaptive_avg_pool2d(pixels[:, :BANK], grid)
-    found = mixed.over_concepts().exp()[:, 0]
+    found = mixed.semantic_log_probs().exp()[:, 0]
     for b in range(4):
         assert correlation(found[b], expected[b]) > 0.99
     shown = pixels[:, BANK:].mean((-2, -1))
@@ -343,7 +343,7 @@ def test_labels_are_mixed_by_the_area(kind):
 @pytest.mark.parametrize('kind', MIXTURES)
 def test_padded_images_are_mixed_with_their_padding(kind, size):
     maps = smooth_maps(2, 0, cells=12)
-    pieces = [Pieces.whole(torch.eye(2, 3))] * 2
+    tiles = [Tiles.whole(torch.eye(2, 3))] * 2
     options = dict(MIXTURES[kind])
     if 'box' in options:
         # To the end of the batch.
@@ -351,7 +351,7 @@ def test_padded_images_are_mixed_with_their_padding(kind, size):
     mixture = BatchMixture(torch.tensor([1, 0]), (size, size), **options)
     # The second fills the left half of the batch, and this three quarters of the canvas or more.
     sizes = [(size, size), (size, size // 2)]
-    (own, theirs), share = mixture.sources(maps, pieces, (16, 16), (128, 128), sizes)
+    (own, theirs), share = mixture.sources(maps, tiles, (16, 16), (128, 128), sizes)
     shown = torch.zeros(2, 1, size, size)
     shown[0], shown[1, :, :, : size // 2] = 1, 1
     expected = [torch.zeros(2, 1, 128, 128) for _ in range(2)]
@@ -370,7 +370,7 @@ def test_a_box_without_pixels_shows_nothing_of_the_other():
     maps = smooth_maps(2, 0, cells=4)
     for resized in (False, True):
         mixture = BatchMixture(torch.tensor([1, 0]), (SIZE, SIZE), box=(30, 30, 40, 40), resized=resized)
-        sources = mixture.sources(maps, [Pieces.whole(torch.eye(2, 3))] * 2, (4, 4))
+        sources = mixture.sources(maps, [Tiles.whole(torch.eye(2, 3))] * 2, (4, 4))
         mixed = mix_maps(*sources, BANK).check()
         torch.testing.assert_close(mixed.logits, maps.logits, rtol=1e-4, atol=1e-3)
 
@@ -379,9 +379,9 @@ def test_a_box_beside_what_an_image_shows_shows_nothing_of_it():
     maps = smooth_maps(2, 0, cells=4)
     # The first image ends after 24 of 64 pixels, and the other one begins there; the box holds these 24.
     left, right = torch.tensor([[[0.0, 24 / 64], [0, 1]]]), torch.tensor([[[24 / 64, 1.0], [0, 1]]])
-    pieces = [Pieces(window, torch.eye(2, 3)[None], (1.0,)) for window in (left, right)]
+    tiles = [Tiles(window, torch.eye(2, 3)[None], (1.0,)) for window in (left, right)]
     mixture = BatchMixture(torch.tensor([1, 0]), (64, 64), box=(0, 64, 0, 24))
-    sources, share = mixture.sources(maps, pieces, (4, 4))
+    sources, share = mixture.sources(maps, tiles, (4, 4))
     torch.testing.assert_close(share[0], torch.zeros_like(share[0]))
     torch.testing.assert_close(share[1].sum(0), torch.ones(4, 4))
     assert not mix_maps(sources, share, BANK).valid[0].any()

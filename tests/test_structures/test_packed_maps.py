@@ -3,7 +3,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lfi.structures import REST, InteractionMaps, pack, unpack
+from lfi.structures import OTHER, InteractionMaps, pack, unpack
 
 
 def maps_of(scale, offset, concepts=None, seed=0, shape=(3, 2, 4, 5, 6)):
@@ -37,17 +37,17 @@ def test_both_readings_stay_within_the_stated_bound(scale, offset, temperature, 
     rounding = 4 * maps.logits.abs().max().item() * 2**-23
     assert (again.logits - maps.logits).abs().max() <= extent / 510 + rounding
     bound = (extent / 255 + 4 * rounding) / temperature + 1e-4
-    for reading in ('over_positions', 'over_concepts'):
+    for reading in ('spatial_log_probs', 'semantic_log_probs'):
         error = getattr(again, reading)(temperature) - getattr(maps, reading)(temperature)
         assert error.abs().max() <= bound
     assert ((again.presence - maps.presence).abs() <= maps.presence * 2**-11 + 2**-25).all()
 
 
 def test_all_else_is_kept():
-    concepts = torch.tensor([[3, 1, 0, REST]]).expand(3, 4)
+    concepts = torch.tensor([[3, 1, 0, OTHER]]).expand(3, 4)
     again = kept(maps_of(1, 0, concepts))
     assert again.concepts.equal(concepts)
-    assert (again.layers, again.directions) == ((4, 7), ('positions', 'concepts'))
+    assert (again.layers, again.directions) == ((4, 7), ('spatial', 'semantic'))
     assert kept(maps_of(1, 0)).concepts is None
     again.check()
 
@@ -91,7 +91,7 @@ def test_padding_is_refused():
 def test_records_of_several_batches_can_be_joined():
     first, second = maps_of(1, 0, seed=1), maps_of(1, 0, seed=2)
     joined = np.concatenate([pack(first), pack(second)])
-    assert unpack(joined, (4, 7), ('positions',), 'cpu').logits[3:].equal(kept(second).logits)
+    assert unpack(joined, (4, 7), ('spatial',), 'cpu').logits[3:].equal(kept(second).logits)
 
 
 def test_a_single_image_of_an_odd_size_comes_back():

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from lfi.structures import REST, InteractionMaps, TeacherReading
-from lfi.structures.readings import POSITIONS_READINGS, PRESENCES
+from lfi.structures import OTHER, InteractionMaps, TeacherReading
+from lfi.structures.readings import PRESENCES, SPATIAL_READINGS
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def maps():
         logits=3 * torch.randn(2, 2, 4, 3, 4, generator=generator),
         presence=torch.rand(2, 4, generator=generator) * torch.tensor([1, 1, 1, 0]),
         valid=valid,
-        concepts=torch.tensor([[5, 0, 2, REST], [1, 6, 4, REST]]),
+        concepts=torch.tensor([[5, 0, 2, OTHER], [1, 6, 4, OTHER]]),
         layers=(3, 7),
     )
 
@@ -51,21 +51,21 @@ def every(maps):
 
 @pytest.mark.parametrize('presence', PRESENCES)
 def test_share_is_the_probability_among_the_bank(maps, presence):
-    read = TeacherReading('share', presence)(maps)
+    read = TeacherReading('concept_softmax', presence)(maps)
     for index in every(maps):
-        assert read.positions[index].exp().item() == pytest.approx(share_by_hand(maps, *index), rel=1e-4)
+        assert read.spatial_logits[index].exp().item() == pytest.approx(share_by_hand(maps, *index), rel=1e-4)
     # What the concepts' direction reads stays.
     assert read.logits is maps.logits
 
 
 def test_scores_are_the_logits(maps):
-    read = TeacherReading('scores', 'image')(maps)
-    assert read.positions is None and read.logits is maps.logits
+    read = TeacherReading('logits', 'image')(maps)
+    assert read.spatial_logits is None and read.logits is maps.logits
 
 
-@pytest.mark.parametrize('positions_reading', POSITIONS_READINGS)
-def test_the_best_location_is_valid_and_taken_from_each_layer(maps, positions_reading):
-    read = TeacherReading(positions_reading, 'best-location')(maps)
+@pytest.mark.parametrize('spatial_reading', SPATIAL_READINGS)
+def test_the_best_location_is_valid_and_taken_from_each_layer(maps, spatial_reading):
+    read = TeacherReading(spatial_reading, 'best-location')(maps)
     for image in range(2):
         for concept in range(3):
             best = [
@@ -88,15 +88,15 @@ def test_the_best_location_of_maps_of_all_concepts_and_of_none_that_is_valid(map
 
 
 def test_presence_by_label_and_by_the_teacher_itself(maps, labels):
-    by_label = TeacherReading('scores', 'label')
+    by_label = TeacherReading('logits', 'label')
     assert by_label(maps).presence.tolist() == [[0] * 4] * 2
     assert by_label(maps, labels).presence.tolist() == [[0, 0, 1, 0], [0] * 4]
-    assert torch.equal(TeacherReading('scores', 'image')(maps).presence, maps.presence)
+    assert torch.equal(TeacherReading('logits', 'image')(maps).presence, maps.presence)
 
 
 @pytest.mark.parametrize('presence', PRESENCES)
 def test_labels_raise_presence_to_themselves(maps, labels, presence):
-    reading = TeacherReading('share', presence)
+    reading = TeacherReading('concept_softmax', presence)
     alone, read = reading(maps).presence, reading(maps, labels).presence
     assert read[0, 2] == 1
     # None of the second image's labels is asked about.
@@ -112,24 +112,24 @@ def test_reading_after_a_crop_is_reading_what_the_crop_shows(maps):
     read = TeacherReading()(maps.warp(view, (2, 2)))
     there = replace(maps, logits=maps.logits[..., :2, 2:], valid=maps.valid[..., :2, 2:])
     expected = TeacherReading()(there)
-    torch.testing.assert_close(read.positions, expected.positions, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(read.spatial_logits, expected.spatial_logits, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(read.presence, expected.presence, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize('option', ['positions_reading', 'presence'])
+@pytest.mark.parametrize('option', ['spatial_reading', 'presence'])
 def test_an_unknown_option_is_refused(option):
     with pytest.raises(ValueError, match=f"{option}='loudest' is unknown; use one of "):
         TeacherReading(**{option: 'loudest'})
 
 
 def test_what_a_teacher_cannot_be_read_by_is_refused():
-    every_direction, one = ('positions', 'concepts'), ('positions',)
-    TeacherReading('share', 'best-location').check(every_direction)
+    every_direction, one = ('spatial', 'semantic'), ('spatial',)
+    TeacherReading('concept_softmax', 'best-location').check(every_direction)
     for presence in ('label', 'image'):
-        TeacherReading('scores', presence).check(one)
+        TeacherReading('logits', presence).check(one)
     with pytest.raises(
-        ValueError, match="positions_reading='share' .* set reading.positions_reading='scores'"
+        ValueError, match="spatial_reading='concept_softmax' .* set reading.spatial_reading='logits'"
     ):
-        TeacherReading('share', 'image').check(one)
+        TeacherReading('concept_softmax', 'image').check(one)
     with pytest.raises(ValueError, match="presence='best-location' .* set reading.presence='image'"):
-        TeacherReading('scores', 'best-location').check(one)
+        TeacherReading('logits', 'best-location').check(one)

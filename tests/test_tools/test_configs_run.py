@@ -9,10 +9,10 @@ from lfi.engine.scalars import read_scalars
 from torch.distributed.elastic.utils.distributed import get_free_port
 
 ROOT = Path(__file__).resolve().parents[2]
-SHAPES = ROOT / 'configs/classification/lfi_vit-tiny_shapes.py'
+SHAPES = ROOT / 'configs/classification/lfi_vit-128x6-p8_shapes.py'
 RESNET18 = ROOT / 'configs/classification/lfi_resnet18_shapes.py'
 LIT_LITE0 = ROOT / 'configs/classification/lfi_vit-tiny-p8_lit-lite0_tiny-imagenet.py'
-LOSSES = ('loss_positions', 'loss_concepts', 'loss_presence')
+LOSSES = ('loss_spatial', 'loss_semantic', 'loss_presence')
 # Four steps an epoch.
 FEW_IMAGES = (
     'train_dataloader.dataset.num_images=64',

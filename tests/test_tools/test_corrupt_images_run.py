@@ -114,7 +114,7 @@ def test_a_config_of_openmmlab(run_tool, toy_config, toy_data, tmp_path):
 
 def test_a_folder_of_classes_and_its_cache(run_tool, config_path, photos, tmp_path):
     config = tmp_path / 'config.py'
-    config.write_text(CLASSIFIER.format(base=str(config_path('classification/lfi_vit-tiny_shapes.py'))))
+    config.write_text(CLASSIFIER.format(base=str(config_path('classification/lfi_vit-128x6-p8_shapes.py'))))
     cache = ['cache', config, '--out', 'cache', '--num-workers']
     printed = run_tool(*cache, 2)
     assert 'maps of 13 of 16 images' in printed
@@ -142,7 +142,7 @@ def test_a_data_set_that_is_mostly_broken(run_tool, config_path, photos, tmp_pat
     for i in range(25):
         (photos / f'cat/{i}.jpg').write_bytes(b'')
     config = tmp_path / 'config.py'
-    config.write_text(CLASSIFIER.format(base=str(config_path('classification/lfi_vit-tiny_shapes.py'))))
+    config.write_text(CLASSIFIER.format(base=str(config_path('classification/lfi_vit-128x6-p8_shapes.py'))))
     error = last_line(run_tool('train.py', config, code=1))
     assert re.match(r'error: photos/?: 20 of the \d+ images looked at cannot be read, and max_unread', error)
     error = last_line(run_tool('cache', config, '--out', 'cache', code=1))
@@ -170,7 +170,7 @@ def test_objects_and_a_folder_beside_them(run_tool, config_path, photos, tmp_pat
     )
     (photos / 'coco.json').write_text(json.dumps(objects))
     config = tmp_path / 'config.py'
-    base = str(config_path('detection/lfi_mask-rcnn_vit-tiny_shapes.py'))
+    base = str(config_path('detection/lfi_mask-rcnn_vit-128x6-p8_shapes.py'))
     config.write_text(DETECTOR.format(base=base, classes=classes))
     printed = run_tool('cache', config, '--out', 'cache', '--num-workers', 2)
     assert 'maps of 26 of 32 images' in printed and '6 unreadable images have no maps' in printed

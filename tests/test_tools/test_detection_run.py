@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-CONFIG = Path(__file__).resolve().parents[2] / 'configs/detection/lfi_mask-rcnn_vit-tiny_shapes.py'
+CONFIG = Path(__file__).resolve().parents[2] / 'configs/detection/lfi_mask-rcnn_vit-128x6-p8_shapes.py'
 FEW_IMAGES = (
     'train_cfg.max_epochs=1',
     'train_dataloader.dataset.num_images=16',
@@ -30,7 +30,7 @@ def test_it_trains_tests_alike_and_draws(run_tool, tmp_path):
     trained = run_tool('train.py', CONFIG, *options)
     steps = [line for line in trained.splitlines() if 'Epoch(train)' in line]
     assert len(steps) == 2
-    for name in ('loss_mask', 'loss_positions', 'loss_concepts', 'loss_presence'):
+    for name in ('loss_mask', 'loss_spatial', 'loss_semantic', 'loss_presence'):
         assert all(re.search(rf'{name}: \d+\.\d+', line) for line in steps)
 
     tested = run_tool('test.py', CONFIG, work / 'epoch_1.pth', '--show-dir', shown, *options)

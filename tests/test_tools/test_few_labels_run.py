@@ -3,7 +3,7 @@
 import json
 import re
 
-CONFIG = 'classification/lfi_vit-tiny_shapes.py'
+CONFIG = 'classification/lfi_vit-128x6-p8_shapes.py'
 SMALL = [
     'train_cfg.max_epochs=2',
     'train_dataloader.dataset.num_images=60',
@@ -23,7 +23,7 @@ def test_a_cache_serves_all_choices_of_labels(run_tool, config_path, tmp_path):
     choice = [f'{FEW}.labels_per_class=1', f'{FEW}.seed=5', 'model.teacher.cache=cache']
     printed = run_tool('train.py', config, '--work-dir', 'work', '--cfg-options', *SMALL, *choice)
     # 40 images without a label, and as many with one.
-    assert re.search(r'Epoch\(train\) \[2\]\[4/4\].* loss_positions: [\d.]+', printed)
+    assert re.search(r'Epoch\(train\) \[2\]\[4/4\].* loss_spatial: [\d.]+', printed)
     assert "type='lfi.FewLabels'" in next(tmp_path.glob('work/*.py')).read_text()
     # No label was among the concepts that it kept.
     everything = run_tool('train.py', config, '--cfg-options', *SMALL, choice[-1], code=1)
@@ -32,7 +32,7 @@ def test_a_cache_serves_all_choices_of_labels(run_tool, config_path, tmp_path):
 
 def test_a_model_that_would_learn_from_hidden_labels_is_an_error_of_one_line(run_tool, config_path):
     out = run_tool(
-        *('train.py', config_path('baselines/task-loss_vit-tiny_shapes.py'), '--cfg-options'),
+        *('train.py', config_path('baselines/task-loss_vit-128x6-p8_shapes.py'), '--cfg-options'),
         *(f'{FEW}.labels_per_class=1', 'model.type=mmpretrain.ImageClassifier'),
         code=1,
     )
@@ -56,7 +56,7 @@ def test_without_labels_a_student_is_validated_and_tested_by_text(run_tool, conf
     assert f'{metrics["accuracy/top1"]:.4f}' == validated
     # The head of another student is measured by its class activation maps.
     measured = [*small, 'model.predict_by.type=lfi.ByClassActivation']
-    config = config_path('evaluation/lfi_vit-tiny_shapes_semantic-consistency.py')
+    config = config_path('evaluation/lfi_vit-128x6-p8_shapes_semantic-consistency.py')
     run_tool('test.py', config, checkpoint, *out, '--cfg-options', *measured)
     metrics = json.loads((tmp_path / 'metrics.json').read_text())
     assert 0 <= metrics['semantic/pointing'] <= 1 and 'accuracy/top1' in metrics

@@ -55,14 +55,14 @@ def test_accuracies_are_of_studies_that_train_as_the_config_says(tool):
 def test_an_ablation_is_no_result_of_the_config_that_it_changes(tool):
     with (ROOT / FOLDER / 'shapes.csv').open(newline='') as file:
         tests = [float(row['test']) for row in csv.DictReader(file) if row['arm'] == 'lfi' and row['test']]
-    found = tool.read_results()['configs/classification/lfi_vit-tiny_shapes.py']
+    found = tool.read_results()['configs/classification/lfi_vit-128x6-p8_shapes.py']
     assert found['study shapes, test images']['top-1'].startswith(f'{sum(tests) / len(tests):.1f} ')
 
 
 @pytest.mark.parametrize('name', ['dense-features', 'lightly-train-v3', 'logit-kd'])
 def test_a_baseline_by_options_is_a_result_of_the_config_that_says_the_same(name, tool):
     (arm,) = (arm for arm in PRESETS['shapes'].arms if arm.name == name)
-    config = f'configs/baselines/{name}_vit-tiny_shapes.py'
+    config = f'configs/baselines/{name}_vit-128x6-p8_shapes.py'
     assert tool._config_trained_by(arm) == config
     assert 'study shapes, test images' in tool.read_results()[config]
     (weight,) = (option.partition('=')[0] for option in arm.options if '.loss_weight=' in option)
@@ -99,8 +99,8 @@ def test_without_mmsegmentation_nothing_is_written(tool, monkeypatch):
 
 
 def test_what_is_counted(tool):
-    entry = tool.read_entry('configs/baselines/dense-features_vit-tiny_shapes.py', {})
-    baseline = tool.read_entry('configs/baselines/task-loss_vit-tiny_shapes.py', {})
+    entry = tool.read_entry('configs/baselines/dense-features_vit-128x6-p8_shapes.py', {})
+    baseline = tool.read_entry('configs/baselines/task-loss_vit-128x6-p8_shapes.py', {})
     # The projection into the teacher's space is for training alone.
     assert entry.parameters == baseline.parameters
     assert (entry.data, entry.epochs, entry.size) == ('built-in Shapes', 10, (64, 64))

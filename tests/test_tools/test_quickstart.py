@@ -13,7 +13,7 @@ def test_quickstart_trains_both_arms_and_writes_table_and_picture(run_tool, tmp_
         assert re.search(rf'^\| {row} \| 1 \| [\d.]+ \|', out, re.M), row
     page = (tmp_path / 'report.html').read_text()
     assert page.count('<table>') == 2 and 'data:image/png;base64,' in page
-    assert f'lfi infer {tmp_path}/lfi/lfi_vit-tiny_shapes.py {tmp_path}/lfi/epoch_2.pth photos' in page
+    assert f'lfi infer {tmp_path}/lfi/lfi_vit-128x6-p8_shapes.py {tmp_path}/lfi/epoch_2.pth photos' in page
     assert not re.search(r'(src|href)="(?!data:)', page)
 
     # A run that goes on would keep its seed and its schedule, whatever is asked for.

@@ -10,8 +10,8 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from torch.distributed.elastic.utils.distributed import get_free_port
 
-CLASSIFIER = 'evaluation/lfi_vit-tiny_shapes_semantic-consistency.py'
-DETECTOR = 'evaluation/lfi_mask-rcnn_vit-tiny_shapes_semantic-consistency.py'
+CLASSIFIER = 'evaluation/lfi_vit-128x6-p8_shapes_semantic-consistency.py'
+DETECTOR = 'evaluation/lfi_mask-rcnn_vit-128x6-p8_shapes_semantic-consistency.py'
 LOCATED = ('pointing', 'energy', 'average_precision', 'iou')
 PRESENCE = ('average_precision', 'brier')
 COMPARED = {

@@ -45,7 +45,7 @@ MODULES = (
 
 # No augmentation: a resumed run sees the very images that an undisturbed one sees.
 SHAPES_CONFIG = f"""
-_base_ = {str(ROOT / 'configs' / 'classification' / 'lfi_vit-tiny_shapes.py')!r}
+_base_ = {str(ROOT / 'configs' / 'classification' / 'lfi_vit-128x6-p8_shapes.py')!r}
 custom_imports = dict(imports=['lfi', 'poison'])
 model = dict(
     backbone=dict(arch=dict(embed_dims=64, num_layers=2, num_heads=2, feedforward_channels=128)),

@@ -10,7 +10,7 @@ usage() {
 }
 
 ROOT=$(cd "$(dirname "$0")/../.." >/dev/null && pwd)
-CONFIG=classification/lfi_vit-tiny_shapes.py
+CONFIG=classification/lfi_vit-128x6-p8_shapes.py
 DIR=$ROOT
 STACKS=()
 while [ $# -gt 0 ]; do
@@ -106,7 +106,7 @@ smoke() { # STACK KIND: STEP says how far it came, and names the step's log; CEL
 
     STEP=train EPOCHS=1
     run_tool "$python" train.py --work-dir run >train.log 2>&1 || return 1
-    grep -q 'loss_positions: .*loss_concepts: .*loss_presence: ' train.log || return 1
+    grep -q 'loss_spatial: .*loss_semantic: .*loss_presence: ' train.log || return 1
     trained=$(accuracy val train.log)
 
     STEP=test
@@ -121,7 +121,7 @@ smoke() { # STACK KIND: STEP says how far it came, and names the step's log; CEL
 
     STEP=inherit
     inherit "$python" "$1" "$2" >inherit.log 2>&1 || return 1
-    [ "$(grep -c 'Epoch(train).*\[3/3\].* loss_positions: ' inherit.log)" -ge 5 ]
+    [ "$(grep -c 'Epoch(train).*\[3/3\].* loss_spatial: ' inherit.log)" -ge 5 ]
 }
 
 ROWS=() FAILED=0

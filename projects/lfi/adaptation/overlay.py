@@ -113,7 +113,7 @@ def overlay(
     part: dict[str, Any] = {'type': 'lfi.Interactions'}
     if config.get('background'):
         # With a background in the bank locations are best read by a concept's share.
-        part['reading'] = {'positions_reading': 'share', 'presence': 'best-location'}
+        part['reading'] = {'spatial_reading': 'concept_softmax', 'presence': 'best-location'}
     if task.loss_weights:
         part['loss'] = {'type': 'lfi.InteractionDistillLoss', **task.loss_weights}
     model['supervision'] = {'interactions': part}

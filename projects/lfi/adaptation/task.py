@@ -45,7 +45,7 @@ TASKS = (
         'BaseDetector',
         is_dense=True,
         # Beside a detector's own losses, which are small.
-        loss_weights={'positions_weight': 0.5, 'concepts_weight': 1.0, 'presence_weight': 0.5},
+        loss_weights={'spatial_weight': 0.5, 'semantic_weight': 1.0, 'presence_weight': 0.5},
     ),
     Task(
         'mmseg',
@@ -80,7 +80,7 @@ def task_of(model: Mapping, scope: str) -> tuple[Task, dict[str, Any]]:
     if issubclass(kind, Student):
         raise UsageError(
             f'{named} is a student already: train it as it is, by lfi train CONFIG. One without a '
-            'teacher gets model.teacher and model.supervision, as lfi_vit-tiny_shapes has them'
+            'teacher gets model.teacher and model.supervision, as lfi_vit-128x6-p8_shapes has them'
         )
     task = next((one for one in TASKS if has_base(kind, one.package, one.base)), None)
     if task is None:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from lfi.concepts import prompt_templates
 from lfi.engine.checkpoints.reading import safe_checkpoint_loading
-from lfi.engine.hooks.fitting_weights import NO_RIVALS, RIVALS, needed_to_predict
+from lfi.engine.hooks.fitting_weights import CONTRAST_TEXTS, NO_CONTRAST_TEXTS, needed_to_predict
 from lfi.engine.machine import usable_device
 from lfi.engine.pipelines import refuse_padding
 from lfi.models.teachers.text_tower import TextTower
@@ -76,7 +76,7 @@ class InteractionInferencer(BaseInferencer):
             `templates` cannot be used.
 
     Example:
-        >>> inferencer = InteractionInferencer('lfi_vit-tiny_shapes.py', 'epoch_13.pth')
+        >>> inferencer = InteractionInferencer('lfi_vit-128x6-p8_shapes.py', 'epoch_13.pth')
         >>> results = inferencer('photos', texts=['red circle', 'blue square'])
         >>> results['predictions'][0].maps.shape
         torch.Size([2, 8, 8])
@@ -331,8 +331,8 @@ class InteractionInferencer(BaseInferencer):
                 f'{needed[:3]}: give the config that they were trained with'
             )
         unread = [name for name in missing if name.startswith('readout.')]
-        if unread == [RIVALS] and self._no_texts is None:
-            self._no_texts = f'{self._weights} does not fit the config: {NO_RIVALS}'
+        if unread == [CONTRAST_TEXTS] and self._no_texts is None:
+            self._no_texts = f'{self._weights} does not fit the config: {NO_CONTRAST_TEXTS}'
         if unread and self._no_texts is None:
             self._no_texts = (
                 f'{self._weights} has no read-out, it lacks {unread[0]}: it is of a baseline, or an '

@@ -80,7 +80,7 @@ def cut_out(
     Args:
         maps: Maps of the batch.
         index: Index of the image in the batch.
-        canvas: Height and width in pixels of what the patches cover, as `seen_canvas` gives it.
+        canvas: Height and width in pixels of what the patches cover, `StudentGrid.canvas`.
         size: Height and width of the image at the batch's top left.
         view: (2, 3), from the coordinates of the image in the batch to those of the image in its file.
 
@@ -89,7 +89,7 @@ def cut_out(
     """
     valid = maps.valid[index]
     h, w = int(valid.any(1).sum()), int(valid.any(0).sum())
-    heat = maps.over_positions()[index, -1, :, :h, :w].exp()
+    heat = maps.spatial_log_probs()[index, -1, :, :h, :w].exp()
     # The last cell may end beyond the image, or short of it.
     reach_y, reach_x = (
         cells * pixels / (side * total) for cells, pixels, side, total in zip((h, w), canvas, maps.grid, size)

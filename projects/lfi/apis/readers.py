@@ -127,7 +127,7 @@ PRESENCE_THRESHOLDS = {'softmax': 0.05, 'best-location': 0.6, 'alone': 0.5}
 class TeacherReader:
     """Reads maps and presence of a config's teacher, as its `lfi.Interactions` says in `reading`.
 
-    Without one maps are read by 'scores' and presence by 'image'. Where a training takes
+    Without one maps are read by 'logits' and presence by 'image'. Where a training takes
     presence from labels alone, there are none here, and it is the teacher's own. Of several layers the last
     one's maps are read.
 
@@ -190,8 +190,8 @@ class TeacherReader:
         padded = stack_batch(inputs).to(self.device)
         maps = self.teacher.maps_of_all(padded, PixelFormat.raw(), sizes)
         maps = self.reading(maps).to('cpu')
-        heats = (maps.logits if maps.positions is None else maps.positions.exp())[:, -1]
-        comparable = 'concepts' in maps.directions
+        heats = (maps.logits if maps.spatial_logits is None else maps.spatial_logits.exp())[:, -1]
+        comparable = 'semantic' in maps.directions
         n = len(self.concepts)
         return [
             ConceptAnswers(presence[:n], heat[:n], torch.eye(2, 3), comparable)

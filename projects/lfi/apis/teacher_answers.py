@@ -43,7 +43,9 @@ def named_reader(
     """
     teacher = named_teacher(name)
     # With a background of its own a teacher is best read by share (docs/teachers.md).
-    reading = dict(positions_reading='share', presence='best-location') if 'background' in teacher else {}
+    reading = (
+        dict(spatial_reading='concept_softmax', presence='best-location') if 'background' in teacher else {}
+    )
     supervision = dict(interactions=dict(type='lfi.Interactions', reading=reading))
     teacher.setdefault('background', BACKGROUND)
     changes = dict(templates=templates, input_size=input_size)
@@ -62,7 +64,7 @@ def result_of(
     """What a teacher says of an image, (H, W, 3) uint8 BGR; it predicts nothing."""
     (answer,) = reader([image])
     maps = answer.maps
-    if reader.reading.positions_reading == 'scores':
+    if reader.reading.spatial_reading == 'logits':
         # Of any sign, and only their differences mean something.
         maps = maps - maps.amin((-2, -1), keepdim=True)
     maps = maps / maps.sum((-2, -1), keepdim=True).clamp_min(1e-12)

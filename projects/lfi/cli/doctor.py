@@ -49,7 +49,7 @@ State = Literal['ok', 'missing', 'wrong']
 OWN_FOLDERS = {'images', 'labelled'}
 # The section that a config narrows.
 FOLDERS = 'Data and teachers'
-FIRST_CONFIG = 'lfi_vit-tiny_shapes'
+FIRST_CONFIG = 'lfi_vit-128x6-p8_shapes'
 """A config whose data and teacher come with the package."""
 COLOURS = {'ok': 'green', 'missing': 'yellow', 'wrong': 'bold red'}
 STACKS = {

@@ -1,6 +1,6 @@
 """Measure how well a teacher's maps can be read, and recommend a reading.
 
-lfi eval-teacher configs/classification/lfi_vit-tiny_shapes.py --out work_dirs/teacher
+lfi eval-teacher configs/classification/lfi_vit-128x6-p8_shapes.py --out work_dirs/teacher
 lfi eval-teacher configs/teachers/lit-lite0_coco.py --extractors all --images 100
 
 The teacher is the config's model.teacher, the images are those of its validation set, as they are on disk.

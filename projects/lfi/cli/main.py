@@ -85,7 +85,7 @@ def overview() -> str:
         lines += ['', f'{title}:', *(f'  {name.ljust(width)}  {summary(name)}' for name in names)]
     lines += [
         '',
-        "A CONFIG is a file, or the name of one of LFI's: lfi train lfi_vit-tiny_shapes",
+        "A CONFIG is a file, or the name of one of LFI's: lfi train lfi_vit-128x6-p8_shapes",
         f'Several GPUs: {tools_root() / "tools"}/dist_train.sh CONFIG 8; dist_test.sh, dist_cache_teacher.sh '
         'and slurm_*.sh lie beside it',
     ]

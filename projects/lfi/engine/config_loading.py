@@ -17,7 +17,7 @@ from lfi.errors import UsageError, as_usage_error, nearest
 from lfi.utils.options import check_whole
 from lfi.utils.repositories import is_student, local_folder
 
-from .data_root_option import spread_roots
+from .data_root_option import rebase_data_roots
 from .few_labels_option import set_few_labels
 from .pipelines import LOADERS
 
@@ -58,10 +58,10 @@ def load_config(path: str, options: dict | None = None) -> Config:
 
     Raises:
         UsageError: There is no such file, it cannot be read, or an option does not fit the config, as
-            `set_few_labels` and `spread_roots` say of theirs.
+            `set_few_labels` and `rebase_data_roots` say of theirs.
     """
     cfg = _read_config(path)
-    spread_roots(cfg, options or {})
+    rebase_data_roots(cfg, options or {})
     _check_settings(cfg, options or {})
     _check_numbers(cfg, options or {})
     try:

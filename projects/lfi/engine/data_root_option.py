@@ -26,7 +26,7 @@ NAMES = (
 """Keys under which no text is a path; a class or a split may be called as a folder is."""
 
 
-def spread_roots(cfg: Config, options: Mapping[str, Any]) -> None:
+def rebase_data_roots(cfg: Config, options: Mapping[str, Any]) -> None:
     """Let data loaders, metrics and concepts follow a `data_root` that `--cfg-options` sets.
 
     A config is read before the options change it, so its data sets have the folder that its own `data_root`

@@ -26,10 +26,10 @@ from lfi.utils.repositories import is_student
 
 from .checkpoints.reading import install_safe_checkpoint_loading
 from .config_loading import load_config
+from .error_messages import MISTAKES, said_of, words_of
 from .few_labels_option import check_few_labels
 from .hooks.non_finite import NonFiniteError
 from .machine import keep_freed_memory
-from .mistakes import MISTAKES, said_of, words_of
 from .pipelines import LOADERS, check_pipelines
 from .processes import start_processes
 from .run_options import set_loggers

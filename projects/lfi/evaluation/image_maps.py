@@ -39,7 +39,7 @@ class ImageMaps:
         teacher_presence: (C,) in [0, 1], the teacher's, as the student learns from it, but for labels.
         valid: (H, W) bool, the locations that show the image.
         size: height and width of the image in pixels.
-        canvas: height and width of the canvas in pixels, as `seen_canvas` gives it.
+        canvas: height and width in pixels of `StudentGrid.canvas`.
     """
 
     concepts: list[int]

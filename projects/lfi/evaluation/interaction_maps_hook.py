@@ -16,7 +16,7 @@ from lfi.engine.processes import refuse_shards
 from lfi.errors import UsageError
 from lfi.models.losses.interaction_distill_loss import aligned
 from lfi.registry import HOOKS
-from lfi.structures import StudentGrid, mark, valid_sizes_of
+from lfi.structures import StudentGrid, set_multi_hot_, valid_sizes_of
 
 from .image_maps import ImageMaps, without_padding
 from .localization_metric import labels_of
@@ -103,10 +103,10 @@ def add_interactions(model: Any, batch: dict) -> None:
     mirrored = model.ask(mirror_images(inputs, sizes), texts[asked], sizes).to('cpu')
     canvas = StudentGrid.of(model.backbone, tuple(inputs.shape[-2:])).canvas
     # As the loss compares them: in units of what it compares.
-    scale = model.interactions.loss.positions_scale(aligned(asked_in_training, student))
-    heat = aligned(teacher, student).over_positions(scale)[:, -1].exp()  # [B, C, H, W]
-    attention = student.over_positions().exp()  # [B, L, C, H, W]
-    reflection = mirrored.over_positions()[:, -1].exp()  # [B, len(asked), H, W]
+    scale = model.interactions.loss.spatial_scale(aligned(asked_in_training, student))
+    heat = aligned(teacher, student).spatial_log_probs(scale)[:, -1].exp()  # [B, C, H, W]
+    attention = student.spatial_log_probs().exp()  # [B, L, C, H, W]
+    reflection = mirrored.spatial_log_probs()[:, -1].exp()  # [B, len(asked), H, W]
     for b, (sample, concepts, size) in enumerate(zip(samples, named, sizes)):
         mirrored_at = [asked.index(concept) for concept in concepts]
         sample.interactions = ImageMaps(
@@ -141,7 +141,7 @@ def _labels(
         labels = labels_of(sample)
         first = concepts if labels is None else [label for label in labels if 0 <= label < num_concepts]
         found.append(torch.tensor(first, dtype=torch.long))
-    return mark(torch.zeros(len(found), num_texts), found)
+    return set_multi_hot_(torch.zeros(len(found), num_texts), found)
 
 
 def mirror_images(inputs: Tensor, sizes: Sequence[tuple[int, int]]) -> Tensor:

@@ -46,7 +46,7 @@ def public_student(model: Any, cfg: Config, readout: bool) -> tuple[dict[str, An
     state = model.state_dict()
     if readout:
         # What the teacher's folder says is known now, and not needed where the student is loaded.
-        known = dict(text_dims=model.readout.text_dims, rivalry=model.readout.rivalry)
+        known = dict(text_dims=model.readout.text_dims, contrast_weight=model.readout.contrast_weight)
         own = {**own, 'readout': {**(own.get('readout') or {}), **known}}
         # How the teacher is read; all other parts are for training alone.
         parts = own.pop('supervision', None) or {}

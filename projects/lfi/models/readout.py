@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lfi.models.backbones import InteractionStates
 from lfi.registry import MODELS
-from lfi.structures import MASKED, REST, InteractionMaps
+from lfi.structures import MASKED, OTHER, InteractionMaps
 from lfi.utils.arrays import evenly_spaced
 from lfi.utils.options import check_whole
 
@@ -18,7 +18,7 @@ CONCEPT_SCALE = 15.0
 # Presence of a greater score would be exactly 1 in float32, from which no gradient leads back.
 SCORE_CAP = 15.0
 # How many of the training's texts a checkpoint keeps to compare with.
-NUM_RIVALS = 128
+NUM_CONTRAST_TEXTS = 128
 # Texts nearer to each other, at unit length, are one text that half precision or another CPU rounded.
 SAME_TEXT = 5e-3
 
@@ -32,10 +32,11 @@ class InteractionReadout(BaseModule):
     texts share tells none from another.
 
     - A question is where a concept's query starts: sqrt(E) * W_q t_c + b.
-    - Over positions, a concept's map is the attention of its query over the patches. That is what learns. An
+    - Over locations, a concept's map is the attention of its query over the patches. That is what learns. An
       answer may also weigh each location by the share that the concept has there among the training's texts,
-      `rivals`, by the scores below: attention ** (1 - rivalry) * share ** (2 * rivalry). Those texts are part
-      of the checkpoint, so an answer does not depend on what else is asked.
+      `contrast_texts`, by the scores below: attention ** (1 - w) * share ** (2 * w), where w is
+      `contrast_weight`. Those texts are part of the checkpoint, so an answer does not depend on what else is
+      asked.
     - Over concepts, each patch token of a supervised layer is compared with the concepts:
       15 / sqrt(C) * LN(patch) . w_c, w_c = W t_c at unit length. W acts on the texts, so that
       nothing as wide as the text space is computed for each patch.
@@ -48,32 +49,33 @@ class InteractionReadout(BaseModule):
     Args:
         embed_dims: C, the student's width.
         text_dims: E, the width of the teacher's text space.
-        rivalry: how much the share counts in answers, in [0, 1]. Defaults to 0: an answer is the attention.
+        contrast_weight: how much the share counts in answers, in [0, 1]. Defaults to 0: an answer is the
+            attention.
         init_cfg: as `mmengine.model.BaseModule` has it. Defaults to None.
 
     Raises:
-        ValueError: if `rivalry` leaves [0, 1], or `text_dims` is no whole number above 0.
+        ValueError: if `contrast_weight` leaves [0, 1], or `text_dims` is no whole number above 0.
     """
 
     def __init__(
         self,
         embed_dims: int,
         text_dims: int,
-        rivalry: float = 0.0,
+        contrast_weight: float = 0.0,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
         check_whole(1, text_dims=text_dims)
-        if not isinstance(rivalry, int | float) or not 0 <= rivalry <= 1:
-            raise ValueError(f'rivalry={rivalry!r} must lie in [0, 1]')
+        if not isinstance(contrast_weight, int | float) or not 0 <= contrast_weight <= 1:
+            raise ValueError(f'contrast_weight={contrast_weight!r} must lie in [0, 1]')
         self.text_dims = text_dims
-        self.rivalry = rivalry
+        self.contrast_weight = contrast_weight
         self.text_centre: Tensor
         self.register_buffer('text_centre', torch.zeros(text_dims))
-        self.rivals: Tensor
-        if rivalry:
+        self.contrast_texts: Tensor
+        if contrast_weight:
             # As many for every bank: copies of a model have the same buffers before they know the texts.
-            self.register_buffer('rivals', torch.zeros(NUM_RIVALS, text_dims))
+            self.register_buffer('contrast_texts', torch.zeros(NUM_CONTRAST_TEXTS, text_dims))
         self.question_head = nn.Linear(text_dims, embed_dims)
         self.presence_norm = nn.LayerNorm(embed_dims)
         self.presence_head = nn.Linear(embed_dims, 1)
@@ -89,8 +91,8 @@ class InteractionReadout(BaseModule):
         check_text_dims(self.text_dims, text_dims)
 
     @torch.no_grad()
-    def meet_texts(self, texts: Tensor, num_background: int = 0) -> None:
-        """Take the mean and the rivals of the training's texts; a checkpoint keeps both.
+    def fit_text_statistics(self, texts: Tensor, num_background: int = 0) -> None:
+        """Set the mean text and the contrast texts from the training's texts; a checkpoint keeps both.
 
         A single text tells nothing of what texts share, and leaves the mean as it is.
 
@@ -100,21 +102,21 @@ class InteractionReadout(BaseModule):
         """
         if len(texts) > 1:
             self.text_centre.copy_(texts.mean(0))
-        self.meet_rivals(texts, num_background)
+        self.set_contrast_texts(texts, num_background)
 
     @torch.no_grad()
-    def meet_rivals(self, texts: Tensor, num_background: int = 0) -> None:
-        """Take the rivals of the training's texts alone; arguments as `meet_texts`.
+    def set_contrast_texts(self, texts: Tensor, num_background: int = 0) -> None:
+        """Set the contrast texts alone. Arguments are those of `fit_text_statistics`.
 
-        Of more than `NUM_RIVALS` texts the background and evenly spaced concepts become rivals.
+        Of more than `NUM_CONTRAST_TEXTS` texts these are the background and evenly spaced concepts.
         """
-        if self.rivalry:
+        if self.contrast_weight:
             num_concepts = len(texts) - num_background
-            last = evenly_spaced(num_background, NUM_RIVALS)
-            first = evenly_spaced(num_concepts, NUM_RIVALS - len(last))
+            last = evenly_spaced(num_background, NUM_CONTRAST_TEXTS)
+            first = evenly_spaced(num_concepts, NUM_CONTRAST_TEXTS - len(last))
             kept = [*first, *(num_concepts + i for i in last)]
-            self.rivals.zero_()
-            self.rivals[: len(kept)] = texts[kept]
+            self.contrast_texts.zero_()
+            self.contrast_texts[: len(kept)] = texts[kept]
 
     def questions(self, texts: Tensor, concepts: Tensor | None = None) -> Tensor:
         """The asked queries' starts.
@@ -124,7 +126,7 @@ class InteractionReadout(BaseModule):
             concepts: (B, M), the concepts that each image is asked about. Defaults to None: all of them.
 
         Returns:
-            (B, M, D) or (C, D), D the student's width. That of `REST`, which has no text, means nothing.
+            (B, M, D) or (C, D), D the student's width. That of `OTHER`, which has no text, means nothing.
         """
         starts = self.question_head(self._centred(texts) * self.text_dims**0.5)
         return starts if concepts is None else starts[concepts.clamp_min(0)]
@@ -151,7 +153,7 @@ class InteractionReadout(BaseModule):
             return SCORE_CAP * (scores / SCORE_CAP).tanh()
 
     def answers(self, states: InteractionStates, texts: Tensor, like: InteractionMaps) -> InteractionMaps:
-        """The text->image reading of what was asked: maps with `directions=('positions',)`.
+        """The text->image reading of what was asked: maps with `directions=('spatial',)`.
 
         Args:
             states: what the backbone recorded; it was asked about the concepts of `like`.
@@ -159,34 +161,34 @@ class InteractionReadout(BaseModule):
             like: maps that name the concepts, and give the valid locations on the same grid.
         """
         maps = self._attention(states)
-        if self.rivalry:
+        if self.contrast_weight:
             shares = self._shares(states, texts, like.concepts)
-            maps = (1 - self.rivalry) * maps + 2 * self.rivalry * shares
+            maps = (1 - self.contrast_weight) * maps + 2 * self.contrast_weight * shares
         return InteractionMaps(
             logits=maps,
             presence=self._presence(states, texts, like.concepts),
             valid=like.valid,
             concepts=like.concepts,
             layers=states.layers,
-            directions=('positions',),
+            directions=('spatial',),
         )
 
     def forward(self, states: InteractionStates, texts: Tensor, like: InteractionMaps) -> InteractionMaps:
-        """Both readings as they learn: over positions by the attention alone. Arguments as `answers`."""
+        """Both readings as they learn: over locations by the attention alone. Arguments as `answers`."""
         return InteractionMaps(
             logits=self._concept_scores(states, texts, like.concepts),
             presence=self._presence(states, texts, like.concepts),
             valid=like.valid,
             concepts=like.concepts,
             layers=states.layers,
-            positions=self._attention(states),
+            spatial_logits=self._attention(states),
         )
 
     def _presence(self, states: InteractionStates, texts: Tensor, concepts: Tensor | None) -> Tensor:
         """In [0, 1], (B, M)."""
         presence = self.scores(states, texts, concepts).sigmoid()
         # There is no text to ask for all others by.
-        return presence if concepts is None else presence.masked_fill(concepts == REST, 0)
+        return presence if concepts is None else presence.masked_fill(concepts == OTHER, 0)
 
     def _attention(self, states: InteractionStates) -> Tensor:
         """The logarithm of the queries' attention, (B, L, M, H, W)."""
@@ -194,17 +196,17 @@ class InteractionReadout(BaseModule):
         return attention.clamp_min(1e-12).log().unflatten(-1, states.grid)
 
     def _shares(self, states: InteractionStates, texts: Tensor, concepts: Tensor | None) -> Tensor:
-        """Each concept's log-probability among itself and the rivals at each location, (B, L, M, H, W)."""
-        unknown = ~self.rivals.any(1)
-        rivals = self._concept_scores(states, self.rivals, None)  # [B, L, R, H, W]
-        rivals = rivals.masked_fill(unknown[:, None, None], MASKED).logsumexp(2, keepdim=True)
+        """Log-probability (B, L, M, H, W) of each concept among itself and the contrast texts, by location."""
+        unknown = ~self.contrast_texts.any(1)
+        contrast = self._concept_scores(states, self.contrast_texts, None)  # [B, L, R, H, W]
+        contrast = contrast.masked_fill(unknown[:, None, None], MASKED).logsumexp(2, keepdim=True)
         own = self._concept_scores(states, texts, concepts)
-        # A concept that is among the rivals counts once.
-        same = _distances(texts, self.rivals).amin(1) < SAME_TEXT
+        # A concept that is among the contrast texts counts once.
+        same = _distances(texts, self.contrast_texts).amin(1) < SAME_TEXT
         if concepts is not None:
-            same = same[concepts.clamp_min(0)] & (concepts != REST)  # [B, M]
+            same = same[concepts.clamp_min(0)] & (concepts != OTHER)  # [B, M]
             same = same[:, None]
-        both = torch.where(same[..., None, None], rivals, torch.logaddexp(rivals, own))
+        both = torch.where(same[..., None, None], contrast, torch.logaddexp(contrast, own))
         return own - both
 
     def _concept_scores(self, states: InteractionStates, texts: Tensor, concepts: Tensor | None) -> Tensor:
@@ -252,13 +254,13 @@ def _distances(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _pick(scores: Tensor, concepts: Tensor | None) -> Tensor:
-    """Scores (B, L, N, C) of the concepts (B, M); `REST` is the log-sum-exp of all others."""
+    """Scores (B, L, N, C) of the concepts (B, M); `OTHER` is the log-sum-exp of all others."""
     if concepts is None:
         return scores
     b, n_layers, n, c = scores.shape
     picked = scores.gather(3, concepts.clamp_min(0)[:, None, None].expand(b, n_layers, n, -1))
     taken = torch.zeros(b, c + 1, dtype=torch.bool, device=scores.device)
-    # REST's own mark falls into the extra last column.
-    taken.scatter_(1, torch.where(concepts == REST, c, concepts), True)
+    # OTHER's own mark falls into the extra last column.
+    taken.scatter_(1, torch.where(concepts == OTHER, c, concepts), True)
     rest = scores.masked_fill(taken[:, None, None, :c], MASKED).logsumexp(-1, keepdim=True)
-    return torch.where((concepts == REST)[:, None, None], rest, picked)
+    return torch.where((concepts == OTHER)[:, None, None], rest, picked)

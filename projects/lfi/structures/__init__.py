@@ -5,33 +5,33 @@ from .batch_view import (
     BatchView,
     PixelFormat,
     labelled_rows,
-    mark,
     recorded_mixture,
+    set_multi_hot_,
     valid_sizes_of,
 )
 from .image_features import ImageFeatures
-from .interaction_maps import DIRECTIONS, MASKED, REST, InteractionMaps, shown_enough
+from .interaction_maps import DIRECTIONS, MASKED, OTHER, InteractionMaps, shown_enough
 from .labels import is_unlabelled
 from .maps_in_view import maps_in_view, mixed_maps_in_view
 from .mixed_maps import BatchMixture, mean_maps, mix_maps
 from .packed_maps import pack, packed_dtype, unpack, without_maps
-from .pieces import Pieces, piece_maps, shown_shares
 from .readings import TeacherReading
 from .student_grid import StudentGrid
 from .targets import NEEDS, Targets
+from .tiles import Tiles, shown_shares, tile_maps
 from .views import most_filled, numbers_like, windows_of
 
 __all__ = [
     'CACHE_KEYS',
     'DIRECTIONS',
     'MASKED',
-    'REST',
+    'OTHER',
     'NEEDS',
     'BatchMixture',
     'BatchView',
     'ImageFeatures',
     'InteractionMaps',
-    'Pieces',
+    'Tiles',
     'PixelFormat',
     'StudentGrid',
     'Targets',
@@ -39,7 +39,7 @@ __all__ = [
     'is_unlabelled',
     'labelled_rows',
     'maps_in_view',
-    'mark',
+    'set_multi_hot_',
     'mean_maps',
     'mix_maps',
     'mixed_maps_in_view',
@@ -47,7 +47,7 @@ __all__ = [
     'numbers_like',
     'pack',
     'packed_dtype',
-    'piece_maps',
+    'tile_maps',
     'recorded_mixture',
     'shown_enough',
     'shown_shares',

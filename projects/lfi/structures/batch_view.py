@@ -12,7 +12,7 @@ from torch import Tensor
 from .interaction_cache import StoredMaps
 from .labels import is_unlabelled
 from .mixed_maps import BatchMixture
-from .pieces import Pieces
+from .tiles import Tiles
 
 CACHE_KEYS = ('view', 'interaction_maps')
 """What a pipeline packs for a cached teacher: the view of the file, and the file's maps."""
@@ -55,7 +55,7 @@ class BatchView:
         stored: what a cache holds of each image. Defaults to None: the pipeline has read nothing.
         views: (B, 2, 3), what each image shows of its file, as `InteractionMaps.warp` takes it. They stay
             on the CPU, where a test for an upright view costs no wait. Defaults to None: none are recorded.
-        pieces: where each image shows several files (Mosaic). Defaults to None: all show one.
+        tiles: where each image shows several files (Mosaic). Defaults to None: all show one.
         mixture: how the images were mixed after that (Mixup, CutMix). Defaults to None: they were not.
         data_samples: of the batch. Defaults to none.
     """
@@ -67,7 +67,7 @@ class BatchView:
     labels: Tensor | None = None
     stored: Sequence[StoredMaps] | None = None
     views: Tensor | None = None
-    pieces: Sequence[Pieces] | None = None
+    tiles: Sequence[Tiles] | None = None
     mixture: BatchMixture | None = None
     data_samples: Sequence = field(default=(), repr=False)
 
@@ -85,7 +85,7 @@ class BatchView:
             labels,
             stored,
             _recorded_views(data_samples),
-            _recorded_pieces(data_samples, stored),
+            _recorded_tiles(data_samples, stored),
             recorded_mixture(data_samples),
             data_samples,
         )
@@ -146,7 +146,7 @@ def recorded_mixture(data_samples: Sequence) -> BatchMixture | None:
     return mixture
 
 
-def mark(labels: Tensor, concepts: Sequence[Tensor]) -> Tensor:
+def set_multi_hot_(labels: Tensor, concepts: Sequence[Tensor]) -> Tensor:
     """Set the entries of labels (B, C) that each image's concepts (n,) name to 1, in place."""
     rows = torch.tensor([row for row, its in enumerate(concepts) for _ in range(len(its))], dtype=torch.long)
     labels[rows.to(labels.device, non_blocking=True), torch.cat(list(concepts))] = 1
@@ -167,9 +167,9 @@ def _recorded_views(data_samples: Sequence) -> Tensor | None:
     return torch.stack([sample.view for sample in data_samples])
 
 
-def _recorded_pieces(data_samples: Sequence, stored: Sequence[Any] | None) -> list[Pieces] | None:
+def _recorded_tiles(data_samples: Sequence, stored: Sequence[Any] | None) -> list[Tiles] | None:
     """What each image shows of several files (Mosaic), or None where all show one, or no maps were read."""
     stored = stored or []
-    if all(one.pieces is None for one in stored) or not all('view' in sample for sample in data_samples):
+    if all(one.tiles is None for one in stored) or not all('view' in sample for sample in data_samples):
         return None
-    return [one.pieces or Pieces.whole(sample.view) for one, sample in zip(stored, data_samples)]
+    return [one.tiles or Tiles.whole(sample.view) for one, sample in zip(stored, data_samples)]

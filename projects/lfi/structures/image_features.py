@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .interaction_maps import InteractionMaps
-from .views import everywhere, read_upright_view
+from .views import full_window, read_upright_view
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class ImageFeatures:
         if tuple(grid) == cells:
             return locations
         whole = torch.eye(2, 3, device=locations.device)[None]
-        down, across, _ = read_upright_view(whole, cells, grid, everywhere(whole))
+        down, across, _ = read_upright_view(whole, cells, grid, full_window(whole))
         with torch.autocast(locations.device.type, enabled=False):
             return down[:, None] @ locations @ across.mT[:, None]
 
@@ -59,7 +59,7 @@ class ImageFeatures:
             logits=(scale / length * self.locations)[:, None],
             presence=mean.new_ones(b, c),
             valid=torch.ones(b, h, w, dtype=torch.bool, device=mean.device),
-            directions=('positions',),
+            directions=('spatial',),
         )
 
     @classmethod

@@ -9,11 +9,11 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from .views import everywhere, is_upright, most_filled, read_upright_view, read_view
+from .views import full_window, is_upright, most_filled, read_upright_view, read_view
 
-DIRECTIONS = ('positions', 'concepts')
+DIRECTIONS = ('spatial', 'semantic')
 # In `InteractionMaps.concepts`: the map of all of the bank's other concepts together.
-REST = -1
+OTHER = -1
 # Score of an invalid location: its probability is exactly 0, and gradients stay finite.
 MASKED = -1e9
 
@@ -24,7 +24,7 @@ class InteractionMaps:
 
     They are read in two directions: text->image, over locations (where is this concept?), and
     image->text, over concepts (which concept is at this location?). The directions are called
-    'positions' and 'concepts', as in configs and logs.
+    'spatial' and 'semantic', as in configs and logs.
 
     Args:
         logits: (B, L, M, H, W), raw scores, float32.
@@ -32,12 +32,12 @@ class InteractionMaps:
             weighs the concept in the loss over locations too.
         valid: (B, H, W) bool, the locations that show the image, and neither padding nor filler. A picture of
             nothing else has none, and nothing is learnt from it.
-        concepts: (B, M) indices into the concept bank, `REST` for the map of all other concepts;
+        concepts: (B, M) indices into the concept bank, `OTHER` for the map of all other concepts;
             None where map m is concept m of the bank.
         layers: the L layers' indices in the model the maps come from.
         directions: the meaningful readings, of `DIRECTIONS`. A source whose scores are already
-            normalised over locations has `('positions',)` only.
-        positions: (B, L, M, H, W), float32, the scores that are read over locations where these are not
+            normalised over locations has `('spatial',)` only.
+        spatial_logits: (B, L, M, H, W), float32, the scores that are read over locations where these are not
             `logits`: a student's attention, or a teacher's share of a concept among all (`share`). Defaults
             to None: `logits` are read in both directions.
 
@@ -51,7 +51,7 @@ class InteractionMaps:
     concepts: Tensor | None = None
     layers: tuple[int, ...] = (-1,)
     directions: tuple[str, ...] = DIRECTIONS
-    positions: Tensor | None = None
+    spatial_logits: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.logits.ndim != 5:
@@ -67,10 +67,10 @@ class InteractionMaps:
             raise ValueError(f'valid must be bool, got {self.valid.dtype}')
         if self.concepts is not None and self.concepts.shape != (b, m):
             raise ValueError(f'concepts must be (B, M) = {(b, m)}, got shape {tuple(self.concepts.shape)}')
-        if self.positions is not None and self.positions.shape != self.logits.shape:
+        if self.spatial_logits is not None and self.spatial_logits.shape != self.logits.shape:
             raise ValueError(
-                f'positions must be (B, L, M, H, W) = {tuple(self.logits.shape)}, '
-                f'got shape {tuple(self.positions.shape)}'
+                f'spatial_logits must be (B, L, M, H, W) = {tuple(self.logits.shape)}, '
+                f'got shape {tuple(self.spatial_logits.shape)}'
             )
         if len(self.layers) != n_layers:
             raise ValueError(f'layers must name the L = {n_layers} layers of logits, got {self.layers}')
@@ -87,7 +87,7 @@ class InteractionMaps:
 
         Raises:
             ValueError: if logits or presence hold a non-finite value, presence leaves [0, 1], or a concept
-                index is below `REST`; the message names the field, and the images' indices in the batch.
+                index is below `OTHER`; the message names the field, and the images' indices in the batch.
         """
         bounded = (self.presence >= 0) & (self.presence <= 1)
         for fault, sound in (
@@ -97,46 +97,46 @@ class InteractionMaps:
             if not sound.all():
                 where = (~sound).nonzero().flatten().tolist()
                 raise ValueError(f'{fault} for the images {where} of the batch')
-        if self.concepts is not None and (self.concepts < REST).any():
-            raise ValueError(f'concepts must be indices into the bank or {REST}')
+        if self.concepts is not None and (self.concepts < OTHER).any():
+            raise ValueError(f'concepts must be indices into the bank or {OTHER}')
         return self
 
-    def over_positions(self, temperature: float | Tensor = 1.0) -> Tensor:
+    def spatial_log_probs(self, temperature: float | Tensor = 1.0) -> Tensor:
         """Log-probabilities over the valid locations, (B, L, M, H, W); `MASKED` or less elsewhere.
 
         Args:
             temperature: divides the logits; a tensor must broadcast against (B, L, M, H, W).
 
         Raises:
-            ValueError: if 'positions' is not among the directions.
+            ValueError: if 'spatial' is not among the directions.
         """
-        self._need('positions')
-        scores = (self.logits if self.positions is None else self.positions) / temperature
+        self._need('spatial')
+        scores = (self.logits if self.spatial_logits is None else self.spatial_logits) / temperature
         scores = scores.masked_fill(~self.valid[:, None, None], MASKED)
         return scores.flatten(-2).log_softmax(-1).view_as(scores)
 
-    def over_concepts(self, temperature: float | Tensor = 1.0) -> Tensor:
+    def semantic_log_probs(self, temperature: float | Tensor = 1.0) -> Tensor:
         """Log-probabilities over the M concepts at each location, (B, L, M, H, W).
 
         Args:
             temperature: divides the logits; a tensor must broadcast against (B, L, M, H, W).
 
         Raises:
-            ValueError: if 'concepts' is not among the directions.
+            ValueError: if 'semantic' is not among the directions.
         """
-        self._need('concepts')
+        self._need('semantic')
         return (self.logits / temperature).log_softmax(2)
 
-    def share(self) -> InteractionMaps:
+    def concept_softmax(self) -> InteractionMaps:
         """Read locations by the concept's log-probability among all concepts there, and not by its score.
 
         With a background among the concepts a map then keeps to what it names: scores alone are high wherever
         an image is salient.
 
         Raises:
-            ValueError: if 'concepts' is not among the directions.
+            ValueError: if 'semantic' is not among the directions.
         """
-        return replace(self, positions=self.over_concepts())
+        return replace(self, spatial_logits=self.semantic_log_probs())
 
     def resize(self, grid: tuple[int, int]) -> InteractionMaps:
         """Bring the maps to another (H, W): `warp` into a view that shows all of the image."""
@@ -145,7 +145,7 @@ class InteractionMaps:
         return self.warp(torch.eye(2, 3)[None], grid)
 
     def warp(self, view: Tensor, grid: tuple[int, int], window: Tensor | None = None) -> InteractionMaps:
-        """Read the maps in a view of their images, at any scale, as `read_view` has it; drops `positions`.
+        """Warp the maps into a view of their images, at any scale; `spatial_logits` are dropped.
 
         Args:
             view: (B, 2, 3) affine maps from the view's coordinates to the source's, both running from
@@ -163,7 +163,7 @@ class InteractionMaps:
         with torch.autocast(self.logits.device.type, enabled=False):
             upright = is_upright(view)
             view = view.to(self.logits, non_blocking=True)
-            window = everywhere(view) if window is None else window.to(view)
+            window = full_window(view) if window is None else window.to(view)
             valid = self.valid[:, None].float()
             both = torch.cat(((self.logits * valid[:, None]).flatten(1, 2), valid), 1)  # [B, L*M + 1, H, W]
             if upright:
@@ -178,13 +178,13 @@ class InteractionMaps:
             self,
             logits=logits.unflatten(1, self.logits.shape[1:3]),
             valid=shown_enough(seen[:, 0] * share / most_filled(grid, window)),
-            positions=None,
+            spatial_logits=None,
         )
 
     def with_labels(self, labels: Tensor) -> InteractionMaps:
         """Raise the presence of each concept to its label, (B, C) in [0, 1] over the bank's concepts."""
         if self.concepts is not None:
-            labels = labels.gather(1, self.concepts.clamp_min(0)).masked_fill(self.concepts == REST, 0)
+            labels = labels.gather(1, self.concepts.clamp_min(0)).masked_fill(self.concepts == OTHER, 0)
         return replace(self, presence=torch.maximum(self.presence, labels.to(self.presence)))
 
     def take(self, rows: Tensor) -> InteractionMaps:
@@ -195,7 +195,7 @@ class InteractionMaps:
             presence=self.presence[rows],
             valid=self.valid[rows],
             concepts=None if self.concepts is None else self.concepts[rows],
-            positions=None if self.positions is None else self.positions[rows],
+            spatial_logits=None if self.spatial_logits is None else self.spatial_logits[rows],
         )
 
     def gather(self, index: Tensor) -> InteractionMaps:
@@ -208,7 +208,7 @@ class InteractionMaps:
             logits=self.logits.gather(2, wide),
             presence=self.presence.gather(1, index),
             concepts=concepts,
-            positions=None if self.positions is None else self.positions.gather(2, wide),
+            spatial_logits=None if self.spatial_logits is None else self.spatial_logits.gather(2, wide),
         )
 
     def select_layers(self, layers: Sequence[int]) -> InteractionMaps:
@@ -218,7 +218,7 @@ class InteractionMaps:
             self,
             logits=self.logits[:, index],
             layers=tuple(self.layers[i] for i in index),
-            positions=None if self.positions is None else self.positions[:, index],
+            spatial_logits=None if self.spatial_logits is None else self.spatial_logits[:, index],
         )
 
     def to(self, device: torch.device | str) -> InteractionMaps:
@@ -230,13 +230,13 @@ class InteractionMaps:
             presence=there(self.presence),
             valid=there(self.valid),
             concepts=None if self.concepts is None else there(self.concepts),
-            positions=None if self.positions is None else there(self.positions),
+            spatial_logits=None if self.spatial_logits is None else there(self.spatial_logits),
         )
 
     def _need(self, direction: str) -> None:
         if direction not in self.directions:
             raise ValueError(
-                f'these maps have no reading over {direction}: their directions are {self.directions}'
+                f'these maps have no {direction} reading: their directions are {self.directions}'
             )
 
 

@@ -10,8 +10,8 @@ from torch import Tensor
 from .batch_view import BatchView
 from .interaction_maps import InteractionMaps
 from .mixed_maps import mix_maps
-from .pieces import Pieces, piece_maps
 from .student_grid import StudentGrid
+from .tiles import Tiles, tile_maps
 from .views import most_filled, windows_of
 
 
@@ -46,15 +46,15 @@ def mixed_maps_in_view(
     Args:
         maps: (S, ...), of the images that the pictures are made of.
         grid: the student's.
-        view: the pictures, with their pieces, their mixture, or both, and their labels.
+        view: the pictures, with their tiles, their mixture, or both, and their labels.
         views: (S, 2, 3), what the student is shown of the images.
         num_texts: C, how many concepts the teacher has.
     """
-    pieces = view.pieces or [Pieces.whole(each) for each in views]
+    tiles = view.tiles or [Tiles.whole(each) for each in views]
     window = windows_of(grid.canvas, view.valid_sizes, view.inputs.device)
     if view.mixture is None:
-        sources, share = piece_maps(maps, pieces, grid.shape, window)
+        sources, share = tile_maps(maps, tiles, grid.shape, window)
     else:
-        sources, share = view.mixture.sources(maps, pieces, grid.shape, grid.canvas, view.valid_sizes)
+        sources, share = view.mixture.sources(maps, tiles, grid.shape, grid.canvas, view.valid_sizes)
     # A share of what the picture can fill of a location, as for one image.
     return mix_maps(sources, share / most_filled(grid.shape, window)[:, None], num_texts, view.labels)

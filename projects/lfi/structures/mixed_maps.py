@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .interaction_maps import REST, InteractionMaps, shown_enough
-from .pieces import Pieces, piece_maps
+from .interaction_maps import OTHER, InteractionMaps, shown_enough
+from .tiles import Tiles, tile_maps
 from .views import windows_of
 
 # Of a location's side, by which shares are multiplied.
@@ -47,7 +47,7 @@ class BatchMixture:
     def sources(
         self,
         maps: InteractionMaps,
-        pieces: Sequence[Pieces],
+        tiles: Sequence[Tiles],
         grid: tuple[int, int],
         canvas: tuple[int, int] | None = None,
         sizes: Sequence[tuple[int, int]] | None = None,
@@ -55,8 +55,8 @@ class BatchMixture:
         """The maps of what the mixed images show, for `mix_maps`.
 
         Args:
-            maps: of all that the images showed before they were mixed, as `piece_maps` has it.
-            pieces: of each image before it was mixed.
+            maps: of all that the images showed before they were mixed, as `tile_maps` has it.
+            tiles: of each image before it was mixed.
             grid: (H, W) over the canvas.
             canvas: height and width in pixels of what the grid covers, the batch at its top left. Defaults
                 to None: the batch.
@@ -64,18 +64,18 @@ class BatchMixture:
                 to None: each fills it.
 
         Returns:
-            As `piece_maps`: first what each image shows of its own, then of the other.
+            As `tile_maps`: first what each image shows of its own, then of the other.
         """
-        canvas, sizes = canvas or self.size, sizes or [self.size] * len(pieces)
+        canvas, sizes = canvas or self.size, sizes or [self.size] * len(tiles)
         device = maps.logits.device
         top, bottom, left, right = self._box
         # Within a location the box may lie where an image shows, or beside it: products are taken of parts.
         rows = _covered(top, bottom, self.size[0], canvas[0], PARTS * grid[0])
         columns = _covered(left, right, self.size[1], canvas[1], PARTS * grid[1])
         others = ((1 - self.share) * rows[:, None] * columns).float().to(device, non_blocking=True)
-        own, share = piece_maps(maps, pieces, grid, windows_of(canvas, sizes, device), PARTS)
+        own, share = tile_maps(maps, tiles, grid, windows_of(canvas, sizes, device), PARTS)
         if self.resized:
-            theirs, their_share = piece_maps(maps, pieces, grid, self._in_box(canvas, sizes, device), PARTS)
+            theirs, their_share = tile_maps(maps, tiles, grid, self._in_box(canvas, sizes, device), PARTS)
             their_share = (1 - self.share) * their_share
         else:
             theirs, their_share = own, share * others
@@ -124,7 +124,7 @@ def mix_maps(
     """The maps of images that show several others.
 
     Args:
-        sources: n maps of B images each, on one grid; those that name concepts have `REST` as their last.
+        sources: n maps of B images each, on one grid; those that name concepts have `OTHER` as their last.
         share: (B, n, H, W) or (1, n, H, W), how much of each location shows each source.
         num_concepts: C, of the bank, its background included.
         labels: (B, C) in [0, 1], of the mixed images: labels come first among what an image is asked about,
@@ -135,20 +135,20 @@ def mix_maps(
         the sources' shares add up to enough.
 
     Raises:
-        ValueError: if the maps have no reading over concepts: scores that are normalised in each image by
+        ValueError: if the maps have no semantic reading: scores that are normalised in each image by
             itself cannot be compared with another image's.
     """
     like = sources[0]
     if len(sources) == 1:
         return replace(like, valid=_visible(sources, share)[2])
-    if 'concepts' not in like.directions:
+    if 'semantic' not in like.directions:
         raise ValueError(
             f'maps with the directions {like.directions} cannot be mixed: their scores are normalised in '
-            "each image by itself. Use a teacher with the reading 'concepts', or leave images unmixed"
+            "each image by itself. Use a teacher with the reading 'semantic', or leave images unmixed"
         )
     weight, area, valid = _visible(sources, share)
     with torch.autocast(like.logits.device.type, enabled=False):
-        log_p = torch.stack([maps.over_concepts() for maps in sources], 1)  # [B, n, L, M, H, W]
+        log_p = torch.stack([maps.semantic_log_probs() for maps in sources], 1)  # [B, n, L, M, H, W]
         level = torch.stack([maps.logits.logsumexp(2, keepdim=True) for maps in sources], 1)
         presence = torch.stack([maps.presence for maps in sources], 1)  # [B, n, M]
         concepts = like.concepts
@@ -156,11 +156,13 @@ def mix_maps(
             named = torch.stack([maps.concepts[:, :-1] for maps in sources if maps.concepts is not None], 1)
             asked = _asked(named, area[..., None] * presence[..., :-1], num_concepts, labels)
             log_p, presence = _about(asked, named, log_p, presence, num_concepts)
-            concepts = F.pad(asked, (0, 1), value=REST)
+            concepts = F.pad(asked, (0, 1), value=OTHER)
         weight = weight[:, :, None, None]  # [B, n, 1, 1, H, W]
         logits = (log_p + weight.log()).logsumexp(1) + (level * weight).sum(1)
         presence = (area[..., None] * presence).sum(1).clamp(0, 1)
-    return replace(like, logits=logits, presence=presence, valid=valid, concepts=concepts, positions=None)
+    return replace(
+        like, logits=logits, presence=presence, valid=valid, concepts=concepts, spatial_logits=None
+    )
 
 
 def mean_maps(sources: Sequence[InteractionMaps], share: Tensor) -> InteractionMaps:
@@ -213,12 +215,12 @@ def _about(
     Args:
         asked: (B, M).
         named: (B, n, M), what the sources were asked about.
-        log_p: (B, n, L, M + 1, H, W), their log-probabilities of these and of `REST`.
+        log_p: (B, n, L, M + 1, H, W), their log-probabilities of these and of `OTHER`.
         presence: (B, n, M + 1), theirs.
         num_concepts: C.
 
     Returns:
-        As `log_p` and `presence`, for what is asked, and `REST`.
+        As `log_p` and `presence`, for what is asked, and `OTHER`.
     """
     b, n, m = named.shape
     others = num_concepts - m

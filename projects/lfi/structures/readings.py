@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from .interaction_maps import MASKED, REST, InteractionMaps
+from .interaction_maps import MASKED, OTHER, InteractionMaps
 
-POSITIONS_READINGS = ('scores', 'share')
+SPATIAL_READINGS = ('logits', 'concept_softmax')
 PRESENCES = ('label', 'image', 'best-location')
 
 
@@ -21,13 +21,14 @@ class TeacherReading:
     recommends one.
 
     Args:
-        positions_reading: the scores of a concept over locations:
+        spatial_reading: the scores of a concept over locations:
 
-            - 'scores', the teacher's logits of the concept;
-            - 'share', its log-probability among all concepts of the bank at each location. A location where
-              another concept or the background is likelier then counts little, whatever its logit.
+            - 'logits', the teacher's scores of the concept;
+            - 'concept_softmax', its log-probability among all concepts of the bank at each location. A
+              location where another concept or the background is likelier then counts little, whatever its
+              logit.
 
-            Defaults to 'scores'.
+            Defaults to 'logits'.
         presence: whether a concept is in the image. A label raises it to 1 in every case:
 
             - 'label', the labels alone;
@@ -42,11 +43,11 @@ class TeacherReading:
         ValueError: if an option is unknown; the message lists those there are.
     """
 
-    positions_reading: str = 'scores'
+    spatial_reading: str = 'logits'
     presence: str = 'image'
 
     def __post_init__(self) -> None:
-        for name, known in (('positions_reading', POSITIONS_READINGS), ('presence', PRESENCES)):
+        for name, known in (('spatial_reading', SPATIAL_READINGS), ('presence', PRESENCES)):
             if getattr(self, name) not in known:
                 raise ValueError(f'{name}={getattr(self, name)!r} is unknown; use one of {known}')
 
@@ -59,12 +60,12 @@ class TeacherReading:
         Raises:
             ValueError: if they cannot; the message says what to use instead.
         """
-        if 'concepts' not in directions:
-            for name, other in (('positions_reading', 'scores'), ('presence', 'image')):
-                if getattr(self, name) in ('share', 'best-location'):
+        if 'semantic' not in directions:
+            for name, other in (('spatial_reading', 'logits'), ('presence', 'image')):
+                if getattr(self, name) in ('concept_softmax', 'best-location'):
                     raise ValueError(
                         f'{name}={getattr(self, name)!r} compares concepts at each location, and the maps of '
-                        f'this teacher have no reading over concepts: set reading.{name}={other!r}'
+                        f'this teacher have no semantic reading: set reading.{name}={other!r}'
                     )
 
     def __call__(self, maps: InteractionMaps, labels: Tensor | None = None) -> InteractionMaps:
@@ -76,15 +77,16 @@ class TeacherReading:
                 to None: nothing is labelled.
 
         Returns:
-            The maps with the asked presence, which labels have raised, and for 'share' with `positions`.
+            The maps with the asked presence, which labels have raised, and for 'concept_softmax' with
+            `spatial_logits`.
         """
         presence = maps.presence
         if self.compares_concepts:
-            log_share = maps.over_concepts()
+            log_share = maps.semantic_log_probs()
             if self.presence == 'best-location':
                 presence = _best_location(maps, log_share)
-            if self.positions_reading == 'share':
-                maps = replace(maps, positions=log_share)
+            if self.spatial_reading == 'concept_softmax':
+                maps = replace(maps, spatial_logits=log_share)
         if self.presence == 'label':
             presence = torch.zeros_like(presence)
         maps = replace(maps, presence=presence)
@@ -93,14 +95,14 @@ class TeacherReading:
     @property
     def compares_concepts(self) -> bool:
         """Whether concepts are compared with one another at each location."""
-        return self.positions_reading == 'share' or self.presence == 'best-location'
+        return self.spatial_reading == 'concept_softmax' or self.presence == 'best-location'
 
 
 def _best_location(maps: InteractionMaps, log_share: Tensor) -> Tensor:
     """The largest share of each concept over an image's valid locations, mean over layers: (B, M).
 
-    It is 0 for `REST`, and for an image without a valid location.
+    It is 0 for `OTHER`, and for an image without a valid location.
     """
     log_share = log_share.masked_fill(~maps.valid[:, None, None], MASKED)
     best = log_share.flatten(-2).amax(-1).exp().mean(1)
-    return best if maps.concepts is None else best.masked_fill(maps.concepts == REST, 0)
+    return best if maps.concepts is None else best.masked_fill(maps.concepts == OTHER, 0)

@@ -31,7 +31,7 @@ def windows_of(canvas: tuple[int, int], sizes: Sequence[tuple[int, int]], device
     return windows.to(device, non_blocking=True)
 
 
-def everywhere(like: Tensor) -> Tensor:
+def full_window(like: Tensor) -> Tensor:
     """The window (1, 2, 2) of a picture that fills its canvas, of another tensor's type and device."""
     return torch.stack((like.new_zeros(1, 2), like.new_ones(1, 2)), -1)
 

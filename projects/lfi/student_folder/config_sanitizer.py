@@ -67,7 +67,7 @@ horizontal vertical diagonal
 conv norm act caffe pytorch pre post pre_norm post_norm after_conv1 after_conv2 after_conv3
 self_attn cross_attn ffn on_input on_lateral on_output multilabel cond_elewise LayerScale
 0001 0010 0011 0100 0101 0110 0111 1000 1001 1010 1011 1100 1101 1110 1111
-scores share label image best-location
+logits concept_softmax label image best-location
 """
 COMMON_WORDS = frozenset(_COMMON.split())
 """Words that types know which are not the config's own."""

@@ -108,7 +108,7 @@ def _draw_heat(cell: Axes, image: np.ndarray, heat: Tensor | None, title: str) -
 
 
 def _last_layer(maps: InteractionMaps) -> Tensor:
-    return maps.over_positions()[:, -1].exp()  # [B, M, H, W]
+    return maps.spatial_log_probs()[:, -1].exp()  # [B, M, H, W]
 
 
 def _upsample(heat: Tensor, size: tuple[int, int]) -> np.ndarray:

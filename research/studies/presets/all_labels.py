@@ -10,15 +10,15 @@ from ..settings import PHOTOS_CHOSEN, chosen
 from .preset import Preset
 from .students import classification_arms, each_view, in_fewer_seeds, located, named_arms
 
-SHAPES_STUDENT = 'vit-tiny_shapes'
+SHAPES_STUDENT = 'vit-128x6-p8_shapes'
 TINY_STUDENT = 'vit-128x6-p8_lit-lite0_tiny-imagenet-20'
 # Not what is close to LFI: there an interval matters.
 SHAPES_FEWER_SEEDS = (
     'queries',
     'feature-mse',
-    'shuffled-attention',
-    'mean-attention',
-    'shuffled-places',
+    'other-image-affinity',
+    'mean-affinity',
+    'shuffled-locations',
     'mean-target',
     'lfi-write-back',
     'lfi-not-persistent',
@@ -47,12 +47,12 @@ SHAPES = Preset(
 # LFI here.
 TINY_SMALL_ARMS = (
     *of_kind('baseline'),
-    'shuffled-attention',
-    'shuffled-images',
+    'other-image-affinity',
+    'other-image',
     'mean-target',
     'lfi',
-    'lfi-positions',
-    'lfi-concepts',
+    'lfi-spatial',
+    'lfi-semantic',
     'lfi-no-presence',
     'lfi-dense-features',
 )
@@ -78,7 +78,7 @@ TINY_SMALL = Preset(
     short=(6, 9),
 )
 # With the best baseline of tiny-small.
-TINY_50_ARMS = ('task-loss', 'dense-features', 'shuffled-images', 'lfi')
+TINY_50_ARMS = ('task-loss', 'dense-features', 'other-image', 'lfi')
 TINY_50 = Preset(
     about='50 classes of Tiny-ImageNet with 225 training images each, 64 px, 8 epochs from scratch: 14 '
     'to 18 minutes a cell on one core, and 18 to 22 where it learns from a teacher; validation on 25 '
@@ -101,7 +101,7 @@ def in_epochs(about: str, epochs: int) -> str:
 
 
 # The reference of `shapes` still rises at its end.
-LONG_ARMS = ('task-loss', 'no-prior', 'logit-kd', 'shuffled-images', 'lfi')
+LONG_ARMS = ('task-loss', 'no-prior', 'logit-kd', 'other-image', 'lfi')
 SHAPES_LONG = replace(
     SHAPES,
     about=in_epochs(SHAPES.about, 20),
@@ -113,7 +113,7 @@ SHAPES_LONG = replace(
 SHAPES_FRESH = replace(
     SHAPES,
     about=f'Other images to train, validate and test on than in `shapes`, and other seeds. {SHAPES.about}',
-    arms=tuple(arm for arm in SHAPES.arms if arm.name in ('task-loss', 'logit-kd', 'shuffled-images', 'lfi')),
+    arms=tuple(arm for arm in SHAPES.arms if arm.name in ('task-loss', 'logit-kd', 'other-image', 'lfi')),
     options=('train_dataloader.dataset.seed=7', 'val_dataloader.dataset.seed=7'),
     test_options=(*SHAPES.test_options, 'test_dataloader.dataset.seed=7'),
     seeds=(5, 6, 7, 8, 9),
@@ -131,7 +131,7 @@ SHAPES_PLAIN = replace(
     about=f'The plain ViT: a class token, neither stem nor prior. {SHAPES.about}',
     arms=tuple(
         replace(arm, options=(*arm.options, *PLAIN))
-        for arm in each_view(named_arms(('task-loss', 'shuffled-images', 'lfi'), SHAPES_STUDENT))
+        for arm in each_view(named_arms(('task-loss', 'other-image', 'lfi'), SHAPES_STUDENT))
     ),
     seeds=Preset.seeds,
     short=(),

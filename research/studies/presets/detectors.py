@@ -8,20 +8,20 @@ from ..arms import arm_of
 from ..settings import FEW_BOXES_CHOSEN, chosen
 from .preset import Preset
 
-DETECTOR = 'mask-rcnn_vit-tiny_shapes'
+DETECTOR = 'mask-rcnn_vit-128x6-p8_shapes'
 SHAPES_DETECTOR = Preset(
     about='Built-in Shapes with masks, a small Mask R-CNN from scratch, 1,200 training images of 96 px, 8 '
     'epochs; validation on 400 images, test on 1,000; the built-in teacher, which has seen instance masks.',
     arms=(
         arm_of('task-loss', DETECTOR),
         arm_of('no-prior', DETECTOR),
-        arm_of('shuffled-images', DETECTOR, folder='detection', cache='maps'),
+        arm_of('other-image', DETECTOR, folder='detection', cache='maps'),
         arm_of('lfi', DETECTOR, folder='detection', cache='maps'),
     ),
     metrics=('coco/bbox_mAP', 'coco/segm_mAP'),
     test_options=('test_dataloader.dataset.split=test', 'test_dataloader.dataset.num_images=1000'),
 )
-FEW_BOXES_ARMS = ('task-loss', 'shuffled-images', 'lfi')
+FEW_BOXES_ARMS = ('task-loss', 'other-image', 'lfi')
 SHAPES_DETECTOR_FEW = replace(
     SHAPES_DETECTOR,
     about='Built-in Shapes with masks, a small Mask R-CNN from scratch, 1,200 training images of 96 px, of '

@@ -15,7 +15,7 @@ FEW_ARMS = (
     'logit-kd',
     'dense-features',
     'lightly-train-v3',
-    'shuffled-images',
+    'other-image',
     'lfi',
     'lfi-logit-kd',
 )
@@ -53,7 +53,7 @@ BY_TEXT = (
     'lfi-cached',
     'lfi-dense-features',
     'presence',
-    'shuffled-images',
+    'other-image',
     'mean-target',
 )
 
@@ -107,12 +107,12 @@ SHAPES_FEW_RESNET = few_labels(
         # The settings are those of the ViT.
         *(
             chosen(by_text(arm), FEW_CHOSEN)
-            for arm in each_view(named_arms(('shuffled-images', 'lfi'), RESNET_STUDENT))
+            for arm in each_view(named_arms(('other-image', 'lfi'), RESNET_STUDENT))
         ),
     ),
     6,
 )
-NO_LABEL_ARMS = ('logit-kd', 'shuffled-images', 'lfi', 'lfi-logit-kd', *MAPS_ARMS)
+NO_LABEL_ARMS = ('logit-kd', 'other-image', 'lfi', 'lfi-logit-kd', *MAPS_ARMS)
 
 
 def no_labels(few: str, student: str) -> Preset:

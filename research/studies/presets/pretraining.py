@@ -10,7 +10,7 @@ from .all_labels import SHAPES, SHAPES_STUDENT
 from .few_labels import few_labels
 from .tuning import tuning
 
-CONFIG = 'configs/pretraining/lfi-pretrain_vit-tiny_shapes.py'
+CONFIG = 'configs/pretraining/lfi-pretrain_vit-128x6-p8_shapes.py'
 
 
 def _pretraining(name: str, cache: str | None = 'maps') -> Arm:
@@ -30,7 +30,7 @@ PRETRAINED = {
         epochs=2,
     ),
     **{arm.name: arm for arm in BASELINES},
-    'shuffled-images': _pretraining('shuffled-images'),
+    'other-image': _pretraining('other-image'),
     'lfi': _pretraining('lfi'),
     'lfi-each-view': _pretraining('lfi-each-view', cache=None),
 }
@@ -47,7 +47,7 @@ SHAPES_PRETRAINING = replace(
     about='Pretraining on all 3,200 built-in Shapes images without labels, 64 px, 10 epochs from scratch, '
     'and then the task loss with 10 labels a class, other ones for each seed, half of each batch labelled, 6 '
     'epochs. task-loss is not pretrained, dense-features and lightly-train-v3 are pretrained by features of '
-    'each view, lfi by maps of unaugmented images, shuffled-images by those of others, and lfi-each-view by '
+    'each view, lfi by maps of unaugmented images, other-image by those of others, and lfi-each-view by '
     'those of each view. 2,000 test images, chance 5 %; frozen features name one half of these by the labels '
     "of the other. The built-in teacher, which has seen instance masks; LFI's settings are not tuned.",
     metrics=('accuracy/top1', 'start/knn/top1', 'start/linear/top1'),

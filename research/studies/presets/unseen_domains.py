@@ -15,7 +15,7 @@ ZERO_SHOT = Preset(
     'LiT-style EfficientNet-Lite0 as teacher.',
     arms=tuple(
         arm_of(name, 'vit-128x6-p8_lit-lite0_tiny-imagenet', cache='maps')
-        for name in ('presence', 'shuffled-images', 'lfi')
+        for name in ('presence', 'other-image', 'lfi')
     ),
     metrics=('pacs/domain/mean', 'vlcs/domain/mean'),
     validation='accuracy/top1',
@@ -63,7 +63,7 @@ def domain_arm(config: str, cache: str | None = None) -> Arm:
 def domain_study(data: str, about: str) -> Preset:
     """The task loss, LFI and its negative control on one data set of domains."""
     lfi = domain_arm(f'configs/domain_generalization/lfi_vit-128x6-p8_lit-lite0_{data}.py', cache='maps')
-    control = 'shuffled-images'
+    control = 'other-image'
     return leave_one_out(
         f'{about}, each domain left out in turn; a ViT 128 wide and 6 blocks deep, 64 px, 40 epochs from '
         'scratch; LiT-style EfficientNet-Lite0 as teacher.',

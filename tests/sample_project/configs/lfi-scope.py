@@ -1,3 +1,3 @@
-_base_ = 'lfi::classification/lfi_vit-tiny_shapes.py'
+_base_ = 'lfi::classification/lfi_vit-128x6-p8_shapes.py'
 
-model = dict(supervision=dict(interactions=dict(loss=dict(positions_weight=1.0))))
+model = dict(supervision=dict(interactions=dict(loss=dict(spatial_weight=1.0))))

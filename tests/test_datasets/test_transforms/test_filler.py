@@ -9,9 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lfi.datasets import RecordView
-from lfi.datasets.transforms.mixed_sources import pieces_of
+from lfi.datasets.transforms.mixed_sources import tiles_of
 from lfi.registry import TRANSFORMS
-from lfi.structures import InteractionMaps, mix_maps, piece_maps
+from lfi.structures import InteractionMaps, mix_maps, tile_maps
 from mmdet.structures.bbox import HorizontalBoxes
 from mmdet.structures.mask import BitmapMasks
 from mmengine.registry import init_default_scope
@@ -102,15 +102,15 @@ def loaded(i, height, width):
 
 def taught(results):
     """Which locations learn from a cache's maps, (H, W) bool."""
-    paths, pieces = pieces_of(results)
-    if pieces is None:
+    paths, tiles = tiles_of(results)
+    if tiles is None:
         return np.ones(GRID, bool)
     maps = InteractionMaps(
         logits=torch.zeros(len(paths), 1, 2, 4, 4),
         presence=torch.ones(len(paths), 2),
         valid=torch.ones(len(paths), 4, 4, dtype=torch.bool),
     )
-    return mix_maps(*piece_maps(maps, [pieces], GRID), 2).valid[0].numpy()
+    return mix_maps(*tile_maps(maps, [tiles], GRID), 2).valid[0].numpy()
 
 
 def mean_of_locations(pixels):
@@ -262,11 +262,11 @@ def test_what_an_earlier_step_cut_off_does_not_come_back():
     shift = dict(type='Translate', magnitude=0.5, random_negative_prob=0.0, **ALWAYS)
     steps = [dict(type='CenterCrop', crop_size=32), shift]
     view = RecordView(steps)(results)
-    paths, pieces = pieces_of(view)
+    paths, tiles = tiles_of(view)
     assert paths == ['/data/0.jpg']
     # To the right of it lies the image's other half, which the crop has cut off.
-    torch.testing.assert_close(pieces.windows, torch.tensor([[[0.5, 1.0], [0.0, 1.0]]]))
-    torch.testing.assert_close(pieces.views, torch.tensor([[[0.25, 0, -0.25], [0, 0.5, 0]]]))
+    torch.testing.assert_close(tiles.windows, torch.tensor([[[0.5, 1.0], [0.0, 1.0]]]))
+    torch.testing.assert_close(tiles.views, torch.tensor([[[0.25, 0, -0.25], [0, 0.5, 0]]]))
 
 
 @pytest.mark.usefixtures('mmpretrain_scope')
@@ -280,7 +280,7 @@ def test_a_picture_that_one_image_fills_has_its_view_alone():
     for seed in range(20):
         set_random_seed(seed)
         results = {k: v for k, v in loaded(0, 61, 83).items() if not k.startswith('gt_')}
-        assert pieces_of(view_of(steps, results)) == (['/data/0.jpg'], None)
+        assert tiles_of(view_of(steps, results)) == (['/data/0.jpg'], None)
 
 
 @pytest.mark.usefixtures('mmpretrain_scope')

@@ -9,7 +9,7 @@ from lfi.datasets import LoadInteractionMaps, Shapes
 from lfi.datasets.transforms.loading import LoadHeatMap, LoadRegions
 from lfi.errors import UsageError
 from lfi.registry import TRANSFORMS
-from lfi.structures import REST, pack
+from lfi.structures import OTHER, pack
 from lfi.structures.interaction_cache import CacheError, CacheManifest, CacheWriter, InteractionCache, keys_of
 from mmcv.transforms import Compose
 from mmdet.structures.mask import BitmapMasks
@@ -66,7 +66,7 @@ def test_what_is_not_there_is_named(folder, tmp_path):
 )
 def test_a_hidden_label_is_not_read_from_the_choice_of_concepts(make_maps, tmp_path, labels, chosen, told):
     """Also where other tools than ours train, which look at no manifest."""
-    concepts = np.array([[1, REST], [0, REST]])
+    concepts = np.array([[1, OTHER], [0, OTHER]])
     maps = make_maps(shape=(2, 1, 2, 2, 2), concepts=torch.from_numpy(concepts) if chosen else None)
     keys, texts = keys_of(PATHS, 2), np.eye(3, dtype=np.float32)
     manifest = CacheManifest.of({}, keys, 2, texts, maps, labels)

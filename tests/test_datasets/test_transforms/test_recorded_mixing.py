@@ -11,7 +11,7 @@ from lfi.datasets import LoadInteractionMaps, RecordView
 from lfi.datasets.transforms.record_view import MIXED
 from lfi.errors import UsageError
 from lfi.registry import TRANSFORMS
-from lfi.structures import InteractionMaps, mix_maps, pack, piece_maps, unpack
+from lfi.structures import InteractionMaps, mix_maps, pack, tile_maps, unpack
 from lfi.structures.interaction_cache import CacheManifest, CacheWriter, keys_of
 from mmdet.structures.bbox import HorizontalBoxes
 from mmdet.structures.mask import BitmapMasks
@@ -225,8 +225,8 @@ def cache(tmp_path):
 
 def pasted(results, cache, grid=(12, 12)):
     stored = LoadInteractionMaps(cache)(results)['interaction_maps']
-    maps = unpack(stored.record, (-1,), ('positions', 'concepts'), 'cpu')
-    sources, share = piece_maps(maps, [stored.pieces], grid)
+    maps = unpack(stored.record, (-1,), ('spatial', 'semantic'), 'cpu')
+    sources, share = tile_maps(maps, [stored.tiles], grid)
     return mix_maps(sources, share, 3), share
 
 
@@ -260,9 +260,9 @@ def test_the_cache_says_of_a_mixture_what_a_covariant_teacher_sees(name, cache):
         # Where the gray around the images is not in a location; covers are rounded to 255ths.
         full = share.sum(1)[0] > 0.994
         # Of each pixel, as a location of several images reads the mean of their probabilities.
-        pixels = covariant_teacher(results['img'], results['img'].shape[:2]).over_concepts().exp()[0, 0]
+        pixels = covariant_teacher(results['img'], results['img'].shape[:2]).semantic_log_probs().exp()[0, 0]
         online = F.adaptive_avg_pool2d(pixels, (12, 12))
-        online, replayed = (x[..., full] for x in (online, maps.over_concepts().exp()[0, 0]))
+        online, replayed = (x[..., full] for x in (online, maps.semantic_log_probs().exp()[0, 0]))
         if full.sum() > 10:
             found.append(correlation(online, replayed))
     assert len(found) > 2 and min(found) > 0.99
@@ -391,7 +391,7 @@ def test_it_travels_to_a_worker(cache):
     results = mixed(steps)
     stored = LoadInteractionMaps(cache)(results)['interaction_maps']
     again = pickle.loads(pickle.dumps(stored))
-    assert again.pieces.views.equal(stored.pieces.views)
+    assert again.tiles.views.equal(stored.tiles.views)
 
 
 def test_a_mask_travels_as_few_bytes(cache):
@@ -400,8 +400,8 @@ def test_a_mask_travels_as_few_bytes(cache):
         made for made in (mixed([COPY_PASTE], before=SAME_SIZE) for _ in range(9)) if MIXED in made
     )
     stored = LoadInteractionMaps(cache)(results)['interaction_maps']
-    assert stored.pieces.covers.shape == (2, 128, 128)
-    own, pasted_ = stored.pieces.covers
+    assert stored.tiles.covers.shape == (2, 128, 128)
+    own, pasted_ = stored.tiles.covers
     assert (own + pasted_ == 255).all() and 0 < pasted_.mean() < 255
     assert len(pickle.dumps(stored)) < 45_000
 
@@ -409,7 +409,7 @@ def test_a_mask_travels_as_few_bytes(cache):
 def test_a_mosaic_that_is_left_out_is_an_image(cache):
     results = mixed([{**MOSAIC, 'prob': 0.0}, dict(type='lfi.RecordView', transforms=[FLIP])])
     stored = LoadInteractionMaps(cache)(results)['interaction_maps']
-    assert stored.pieces is None and len(stored.record) == 1
+    assert stored.tiles is None and len(stored.record) == 1
 
 
 @pytest.mark.parametrize(

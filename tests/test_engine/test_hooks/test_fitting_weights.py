@@ -81,8 +81,8 @@ def test_a_model_that_is_asked_needs_its_read_out(hook):
 @pytest.mark.parametrize('hook', ASKING, ids=['maps', 'pictures'])
 def test_only_answers_over_locations_need_the_rivals(hook):
     model = Student(predict_by=ByTexts())
-    model.readout.register_buffer('rivals', torch.zeros(3))
-    without = {name: value for name, value in model.state_dict().items() if name != 'readout.rivals'}
+    model.readout.register_buffer('contrast_texts', torch.zeros(3))
+    without = {name: value for name, value in model.state_dict().items() if name != 'readout.contrast_texts'}
     load(without, model)
-    with pytest.raises(UsageError, match=r'has no readout\.rivals.*: set model\.readout\.rivalry=0$'):
+    with pytest.raises(UsageError, match=r'has no readout\.contrast_texts.*: set .*contrast_weight=0$'):
         load(without, model, [hook])

@@ -19,11 +19,11 @@ def test_labels_alone_give_an_accuracy_with_its_error():
 def test_a_recommendation_says_whether_it_is_significant():
     one = choose(dict(image=torch.rand(9).numpy()))
     assert one == dict(choice='image', second=None, ahead=None)
-    close = dict(choice='share', second='scores', ahead=[0.02, 0.02])
-    found = dict(positions_reading=close, presence=one)
+    close = dict(choice='concept_softmax', second='logits', ahead=[0.02, 0.02])
+    found = dict(spatial_reading=close, presence=one)
     text = recommendation('gem', found)
     assert text == (
-        "Recommended for gem: model.supervision.interactions.reading=dict(positions_reading='share', "
-        "presence='image'): 'share' is ahead of 'scores' by 2 ± 2 points of the pointing game (not "
+        "Recommended for gem: model.supervision.interactions.reading=dict(spatial_reading='concept_softmax', "
+        "presence='image'): 'concept_softmax' is ahead of 'logits' by 2 ± 2 points of the pointing game (not "
         "significantly different); 'image' is all that these maps have."
     )

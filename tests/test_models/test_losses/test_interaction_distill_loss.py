@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from lfi.models import InteractionDistillLoss
-from lfi.structures import REST
+from lfi.structures import OTHER
 
 
 def slow_divergence(student, teacher):
@@ -22,7 +22,7 @@ def slow_loss(student, teacher, pairs=None, t_positions=1.0, t_concepts=1.0):
     total = images = named = 0.0
     for i in range(b):
         for c in range(m):
-            if teacher.concepts is not None and teacher.concepts[i, c] == REST:
+            if teacher.concepts is not None and teacher.concepts[i, c] == OTHER:
                 continue
             p, q = teacher.presence[i, c].double(), student.presence[i, c].double()
             presence -= p * q.log() + (1 - p) * (1 - q).log()
@@ -30,7 +30,7 @@ def slow_loss(student, teacher, pairs=None, t_positions=1.0, t_concepts=1.0):
         if not valid[i].any():
             continue
         images += 1
-        asked = [c for c in range(m) if teacher.concepts is None or teacher.concepts[i, c] != REST]
+        asked = [c for c in range(m) if teacher.concepts is None or teacher.concepts[i, c] != OTHER]
         spread = torch.stack(
             [t_logits[i, j, c][valid[i]].std(correction=0) for _, j in pairs for c in asked]
         ).mean()
@@ -55,8 +55,8 @@ def slow_loss(student, teacher, pairs=None, t_positions=1.0, t_concepts=1.0):
         ]
         concepts += sum(per_location) / len(per_location)
     return dict(
-        loss_positions=positions / total,
-        loss_concepts=concepts / images,
+        loss_spatial=positions / total,
+        loss_semantic=concepts / images,
         loss_presence=presence / named,
     )
 
@@ -77,8 +77,8 @@ def make_pair(make_maps):
     return make
 
 
-def unweighted(positions_temperature=1, **kwargs):
-    return InteractionDistillLoss(1, 1, 1, positions_temperature, **kwargs)
+def unweighted(spatial_temperature=1, **kwargs):
+    return InteractionDistillLoss(1, 1, 1, spatial_temperature, **kwargs)
 
 
 def assert_terms(got, expected):
@@ -94,7 +94,7 @@ def test_terms_equal_a_loop_over_images_layers_concepts_and_locations(make_pair)
 
 def test_temperatures_divide_the_teachers_logits(make_pair):
     student, teacher = make_pair()
-    loss = unweighted(positions_temperature=1.7, concepts_temperature=0.4)
+    loss = unweighted(spatial_temperature=1.7, semantic_temperature=0.4)
     assert_terms(loss(student, teacher), slow_loss(student, teacher, t_positions=1.7, t_concepts=0.4))
 
 
@@ -117,23 +117,23 @@ def test_layers_meet_at_the_same_relative_depth(make_pair, student_layers, teach
 def test_weights_multiply_their_terms_and_a_weight_of_zero_leaves_its_term_out(make_pair):
     pair = make_pair()
     base = unweighted()(*pair)
-    got = InteractionDistillLoss(2, 4, 5, positions_temperature=1)(*pair)
-    assert got.keys() == {'loss_positions', 'loss_concepts', 'loss_presence'}
-    torch.testing.assert_close(got['loss_positions'], 2 * base['loss_positions'])
-    torch.testing.assert_close(got['loss_concepts'], 4 * base['loss_concepts'])
+    got = InteractionDistillLoss(2, 4, 5, spatial_temperature=1)(*pair)
+    assert got.keys() == {'loss_spatial', 'loss_semantic', 'loss_presence'}
+    torch.testing.assert_close(got['loss_spatial'], 2 * base['loss_spatial'])
+    torch.testing.assert_close(got['loss_semantic'], 4 * base['loss_semantic'])
     torch.testing.assert_close(got['loss_presence'], 5 * base['loss_presence'])
-    only = InteractionDistillLoss(positions_weight=0, concepts_weight=0, presence_weight=3)(*pair)
+    only = InteractionDistillLoss(spatial_weight=0, semantic_weight=0, presence_weight=3)(*pair)
     assert only.keys() == {'loss_presence'}
     torch.testing.assert_close(only['loss_presence'], 3 * base['loss_presence'])
-    assert InteractionDistillLoss(presence_weight=0)(*pair).keys() == {'loss_positions', 'loss_concepts'}
+    assert InteractionDistillLoss(presence_weight=0)(*pair).keys() == {'loss_spatial', 'loss_semantic'}
 
 
 @pytest.mark.parametrize(
     ('student_reads', 'teacher_reads', 'terms'),
     [
-        (('positions',), ('positions', 'concepts'), {'loss_positions'}),
-        (('positions', 'concepts'), ('concepts',), {'loss_concepts'}),
-        (('positions',), ('concepts',), set()),
+        (('spatial',), ('spatial', 'semantic'), {'loss_spatial'}),
+        (('spatial', 'semantic'), ('semantic',), {'loss_semantic'}),
+        (('spatial',), ('semantic',), set()),
     ],
 )
 def test_only_directions_that_both_have_are_compared(make_pair, student_reads, teacher_reads, terms):
@@ -145,7 +145,7 @@ def test_only_directions_that_both_have_are_compared(make_pair, student_reads, t
 def test_a_student_equal_to_the_teacher_has_no_loss_and_no_gradient(make_maps):
     teacher = make_maps()
     spread = teacher.logits.std((-2, -1), correction=0).mean((1, 2)).view(2, 1, 1, 1, 1)
-    for direction, logits in (('positions', teacher.logits / spread), ('concepts', teacher.logits)):
+    for direction, logits in (('spatial', teacher.logits / spread), ('semantic', teacher.logits)):
         student = replace(teacher, logits=logits.clone().requires_grad_(), directions=(direction,))
         terms = unweighted()(student, teacher)
         # Of probabilities between 0 and 1 the cross-entropy with themselves is not 0.
@@ -159,22 +159,22 @@ def test_a_student_equal_to_the_teacher_has_no_loss_and_no_gradient(make_maps):
 
 def test_the_map_of_all_others_is_in_no_unit(make_pair):
     student, teacher = make_pair()
-    concepts = torch.tensor([[4, 0, REST], [1, 2, REST]])
-    presence = teacher.presence.masked_fill(concepts == REST, 0)
+    concepts = torch.tensor([[4, 0, OTHER], [1, 2, OTHER]])
+    presence = teacher.presence.masked_fill(concepts == OTHER, 0)
     student, teacher = (replace(maps, presence=presence, concepts=concepts) for maps in (student, teacher))
     assert_terms(unweighted()(student, teacher), slow_loss(student, teacher))
     # However strong it is.
     louder = replace(teacher, logits=teacher.logits * torch.tensor([1, 1, 50.0]).view(3, 1, 1))
     loss = unweighted()
-    assert torch.equal(loss.positions_scale(louder), loss.positions_scale(teacher))
+    assert torch.equal(loss.spatial_scale(louder), loss.spatial_scale(teacher))
 
 
 def test_where_nothing_is_present_the_positions_term_is_exactly_zero(make_maps):
     student = make_maps(1)
     student = replace(student, logits=student.logits.requires_grad_())
     terms = unweighted()(student, make_maps(2, presence=torch.zeros(2, 3)))
-    assert terms['loss_positions'].item() == 0
-    terms['loss_positions'].backward()
+    assert terms['loss_spatial'].item() == 0
+    terms['loss_spatial'].backward()
     assert not student.logits.grad.any()
 
 
@@ -227,7 +227,7 @@ def test_the_gradient_equals_that_of_the_loop_in_float64(make_pair):
 def test_the_rest_never_counts_in_presence_or_over_positions(make_pair, rest_at):
     student, teacher = make_pair()
     concepts = torch.tensor([[1, 2, 3], [4, 5, 6]])
-    concepts[:, rest_at] = REST
+    concepts[:, rest_at] = OTHER
     # Its presence is 0, as every teacher gives it.
     presence = teacher.presence.clone()
     presence[:, rest_at] = 0
@@ -236,14 +236,14 @@ def test_the_rest_never_counts_in_presence_or_over_positions(make_pair, rest_at)
     assert_terms(unweighted()(student, teacher), slow_loss(student, teacher))
     leaves = [student.presence.clone().requires_grad_(), student.logits.clone().requires_grad_()]
     terms = unweighted()(replace(student, presence=leaves[0], logits=leaves[1]), teacher)
-    (terms['loss_presence'] + terms['loss_positions']).backward()
+    (terms['loss_presence'] + terms['loss_spatial']).backward()
     kept = [m for m in range(3) if m != rest_at]
     assert not leaves[0].grad[:, rest_at].any() and leaves[0].grad[:, kept].all()
     assert not leaves[1].grad[:, :, rest_at].any() and leaves[1].grad[:, :, kept].any()
 
 
 def test_an_image_asked_about_nothing_but_the_rest_has_no_presence_loss(make_maps):
-    concepts = torch.full((2, 3), REST)
+    concepts = torch.full((2, 3), OTHER)
     student, teacher = (make_maps(seed, concepts=concepts) for seed in (1, 2))
     assert unweighted()(student, teacher)['loss_presence'].item() == 0
 
@@ -269,14 +269,14 @@ def test_presence_that_is_no_number_makes_the_loss_none(make_maps, side):
 def test_positions_are_read_where_maps_have_them_and_by_a_temperature_without_unit(make_pair):
     student, teacher = make_pair()
     other = torch.randn(teacher.logits.shape, generator=torch.Generator().manual_seed(3)).log_softmax(2)
-    loss = unweighted(positions_temperature=0.5)
-    got = loss(replace(student, positions=2 * other), replace(teacher, positions=other))
+    loss = unweighted(spatial_temperature=0.5)
+    got = loss(replace(student, spatial_logits=2 * other), replace(teacher, spatial_logits=other))
     # What is read over concepts stays as it was.
     expected = loss(student, teacher)
-    torch.testing.assert_close(got['loss_concepts'], expected['loss_concepts'])
-    assert got['loss_positions'].item() == pytest.approx(0, abs=1e-6)
-    changed = loss(replace(student, positions=other), replace(teacher, positions=other))
-    assert changed['loss_positions'] > 1e-2
+    torch.testing.assert_close(got['loss_semantic'], expected['loss_semantic'])
+    assert got['loss_spatial'].item() == pytest.approx(0, abs=1e-6)
+    changed = loss(replace(student, spatial_logits=other), replace(teacher, spatial_logits=other))
+    assert changed['loss_spatial'] > 1e-2
 
 
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
@@ -293,8 +293,8 @@ def test_autocast_changes_nothing(make_pair, dtype):
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        (dict(positions_temperature=0), 'positions_temperature=0 must be a number above 0'),
-        (dict(concepts_temperature=-1.0), r'concepts_temperature=-1.0 must be a number above 0'),
+        (dict(spatial_temperature=0), 'spatial_temperature=0 must be a number above 0'),
+        (dict(semantic_temperature=-1.0), r'semantic_temperature=-1.0 must be a number above 0'),
     ],
 )
 def test_an_argument_out_of_range_is_named(arguments, message):

@@ -56,7 +56,7 @@ def test_a_baselines_student_is_measured_beside_the_teacher(make_model, make_mea
     with model.backbone.record_interactions() as record:
         scores = model.head(model.backbone(inputs))
     maps = class_activation_maps(model.backbone, model.head, record.states)
-    assert (found.layers, found.directions, found.valid.all().item()) == ((3,), ('positions',), True)
+    assert (found.layers, found.directions, found.valid.all().item()) == ((3,), ('spatial',), True)
     torch.testing.assert_close(found.logits[:, 0, 1:], maps[:, asked[1:]])
     torch.testing.assert_close(found.presence[:, 1:], scores.softmax(1)[:, asked[1:]])
     # What the head does not know.

@@ -19,7 +19,7 @@ from small_students import (
     raw_batch,
 )
 
-LOSSES = ('positions', 'concepts', 'presence')
+LOSSES = ('spatial', 'semantic', 'presence')
 SUBSETS = [set(off) for n in range(3) for off in combinations(LOSSES, n)]
 PAIRS = [*[(name,) for name in PARTS], *combinations(PARTS, 2), tuple(PARTS)]
 CONVNEXT = dict(
@@ -50,7 +50,7 @@ def step(model, losses):
         (dict(write_back='gated', num_queries=8), set()),
         (dict(num_queries=0), set()),
         (dict(num_queries=8, persistent=False), set()),
-        (dict(num_queries=8, with_cp=True), {'concepts', 'presence'}),
+        (dict(num_queries=8, with_cp=True), {'semantic', 'presence'}),
     ],
 )
 def test_what_no_loss_of_interactions_reads_is_frozen(make_classifier, unlearnt, backbone, off):
@@ -59,11 +59,11 @@ def test_what_no_loss_of_interactions_reads_is_frozen(make_classifier, unlearnt,
     assert not unlearnt(model)
     frozen = {name.split('.')[1] for name, p in model.named_parameters() if not p.requires_grad}
     expected = set()
-    if {'concepts', 'presence'} <= off:
+    if {'semantic', 'presence'} <= off:
         expected |= {'patch_norm', 'patch_head'}
     if 'presence' in off:
         expected |= {'presence_norm', 'presence_head'}
-    if {'positions', 'presence'} <= off:
+    if {'spatial', 'presence'} <= off:
         expected.add('question_head')
     if backbone.get('write_back') == 'none':
         # Neither patches nor features read the learned queries.

@@ -28,7 +28,7 @@ def test_the_divergence_from_the_teacher_is_the_loss(make_classifier, max_concep
     model = make_classifier(
         backbone=dict(interaction_layers=(3,)),
         teacher=dict(max_concepts=max_concepts, background=background),
-        supervision=interactions(dict(presence='label'), concepts_weight=0, presence_weight=0),
+        supervision=interactions(dict(presence='label'), semantic_weight=0, presence_weight=0),
     ).eval()
     # Each concept's scores spread otherwise.
     maps_of_all = model.teacher.maps_of_all
@@ -49,4 +49,4 @@ def test_the_divergence_from_the_teacher_is_the_loss(make_classifier, max_concep
     ]
     # Labels alone are present, and each has the same weight.
     losses = model(**model.data_preprocessor(batch(), training=True), mode='loss')
-    assert np.mean(measured) == pytest.approx(losses['loss_positions'].item(), rel=1e-4)
+    assert np.mean(measured) == pytest.approx(losses['loss_spatial'].item(), rel=1e-4)

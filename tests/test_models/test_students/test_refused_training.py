@@ -46,7 +46,7 @@ def test_nothing_random_predicts_or_answers(make_classifier, changes, message):
             'supervision.a and supervision.b are both lfi.Interactions',
         ),
         (
-            interactions(positions_weight=0, concepts_weight=0, presence_weight=0),
+            interactions(spatial_weight=0, semantic_weight=0, presence_weight=0),
             'supervision.interactions: .* are all 0, and nothing is learnt',
         ),
         (dict(training=dict(type='lfi.AffinityPrior')), "named 'training', which is taken"),

@@ -137,7 +137,7 @@ def test_a_task_of_ones_own_is_named_by_its_type(make_classifier, monkeypatch):
     model = make_classifier(task='mmpretrain.Doubled')
     assert isinstance(model, Doubled) and type(model).__name__ == 'StudentDoubled'
     torch.testing.assert_close(losses[1]['loss_cls'], 2 * losses[0]['loss_cls'])
-    torch.testing.assert_close(losses[1]['loss_positions'], losses[0]['loss_positions'])
+    torch.testing.assert_close(losses[1]['loss_spatial'], losses[0]['loss_spatial'])
     with pytest.raises(ValueError, match='Doubled.loss is a loss of its own, and images without a label'):
         model.loss(*batch(hidden=(0,)))
     with pytest.raises(ValueError, match='Doubled.loss is a loss of its own, .* lfi.LogitKD'):
@@ -363,12 +363,12 @@ def test_more_classes_than_concepts_are_refused(make_classifier, part):
 
 def test_a_teacher_without_a_reading_over_concepts_needs_a_loss_without_one(make_classifier):
     teacher = dict(extractor=dict(type='legrad'))
-    reading = dict(positions_reading='scores', presence='image')
-    message = r'supervision.interactions: .*no reading over concepts: set loss.concepts_weight=0'
+    reading = dict(spatial_reading='logits', presence='image')
+    message = r'supervision.interactions: .*no semantic reading: set loss.semantic_weight=0'
     with pytest.raises(ValueError, match=message):
         make_classifier(teacher=teacher, supervision=interactions(reading))
-    model = make_classifier(teacher=teacher, supervision=interactions(reading, concepts_weight=0))
-    assert 'loss_concepts' not in model.loss(*batch())
+    model = make_classifier(teacher=teacher, supervision=interactions(reading, semantic_weight=0))
+    assert 'loss_semantic' not in model.loss(*batch())
 
 
 def test_a_teacher_that_judges_by_itself_must_be_asked_about_all_classes(make_classifier):

@@ -12,7 +12,7 @@ def test_ask_gives_maps_and_presence_of_any_texts(make_classifier):
     inputs, _ = batch((40, 32))
     texts = F.normalize(torch.randn(5, 24, generator=torch.Generator().manual_seed(2)), dim=-1)
     got = model.ask(inputs, texts)
-    assert got.logits.shape == (3, 2, 5, 5, 4) and got.directions == ('positions',)
+    assert got.logits.shape == (3, 2, 5, 5, 4) and got.directions == ('spatial',)
     assert (got.concepts, got.layers) == (None, (2, 3))
     assert got.valid.all() and not got.logits.requires_grad and got.check() is got
     assert got.presence.gt(0).all() and got.presence.lt(1).all()
@@ -44,7 +44,7 @@ def test_ask_leaves_padding_out(make_classifier, backbone):
     ]
     student = model.predict_interactions(inputs, samples)[1]
     assert torch.equal(student.valid, got.valid)
-    torch.testing.assert_close(student.over_positions(), got.over_positions())
+    torch.testing.assert_close(student.spatial_log_probs(), got.spatial_log_probs())
     torch.testing.assert_close(student.presence, got.presence)
 
 
@@ -90,7 +90,7 @@ def test_texts_of_another_shape_are_refused(make_classifier, shape):
 def test_the_teacher_answers_about_all_concepts_as_it_is_read_and_without_labels(
     make_classifier, max_concepts
 ):
-    reading = dict(positions_reading='share', presence='best-location')
+    reading = dict(spatial_reading='concept_softmax', presence='best-location')
     model = make_classifier(teacher=dict(max_concepts=max_concepts), supervision=interactions(reading)).eval()
     inputs, samples = batch((40, 32), shapes=[(24, 16), (40, 32), (35, 13)])
     sizes = [(24, 16), (40, 32), (35, 13)]
@@ -100,7 +100,7 @@ def test_the_teacher_answers_about_all_concepts_as_it_is_read_and_without_labels
     in_step = (
         make_classifier(supervision=interactions(reading)).eval().predict_interactions(inputs, samples)[0]
     )
-    torch.testing.assert_close(got.over_positions(), in_step.over_positions())
+    torch.testing.assert_close(got.spatial_log_probs(), in_step.spatial_log_probs())
     assert torch.equal(got.valid, in_step.valid)
     rows, labels = torch.arange(3), torch.tensor([0, 3, 1])
     assert (in_step.presence[rows, labels] == 1).all() and (got.presence[rows, labels] < 1).all()
@@ -116,16 +116,16 @@ def test_the_teacher_answers_about_complete_images_by_default(make_classifier):
     assert torch.equal(got.logits, expected.logits) and torch.equal(got.valid, expected.valid)
 
 
-@pytest.mark.parametrize(('positions_reading', 'rivalry'), (('scores', 0), ('share', 0.9)))
-def test_a_student_answers_as_its_teacher_is_read(make_classifier, positions_reading, rivalry):
+@pytest.mark.parametrize(('spatial_reading', 'contrast_weight'), (('logits', 0), ('concept_softmax', 0.9)))
+def test_a_student_answers_as_its_teacher_is_read(make_classifier, spatial_reading, contrast_weight):
     model = make_classifier(
-        supervision=interactions(dict(positions_reading=positions_reading, presence='image'))
+        supervision=interactions(dict(spatial_reading=spatial_reading, presence='image'))
     ).eval()
     model.init_weights()
     texts = model.teacher.texts
-    assert model.readout.rivalry == rivalry
-    if rivalry:
-        assert model.readout.rivals[: len(texts)].equal(texts)
+    assert model.readout.contrast_weight == contrast_weight
+    if contrast_weight:
+        assert model.readout.contrast_texts[: len(texts)].equal(texts)
     inputs = batch()[0]
     together = model.ask(inputs, texts)
     alone = model.ask(inputs, texts[1:2])
@@ -133,26 +133,26 @@ def test_a_student_answers_as_its_teacher_is_read(make_classifier, positions_rea
 
 
 def test_training_from_a_checkpoint_takes_the_rivals_of_its_own_bank(make_classifier):
-    taught = dict(supervision=interactions(dict(positions_reading='share')))
+    taught = dict(supervision=interactions(dict(spatial_reading='concept_softmax')))
     before = make_classifier(**taught)
     model = make_classifier(**taught, teacher=dict(concepts=[*NAMES[:CLASSES], 'gear', 'moon']))
     model.load_state_dict(before.state_dict())
     model.loss(*batch())
-    assert torch.equal(model.readout.rivals[: len(NAMES)], model.teacher.texts)
-    assert not torch.equal(model.readout.rivals, before.readout.rivals)
+    assert torch.equal(model.readout.contrast_texts[: len(NAMES)], model.teacher.texts)
+    assert not torch.equal(model.readout.contrast_texts, before.readout.contrast_texts)
     # What was learnt refers to the mean.
     assert torch.equal(model.readout.text_centre, before.readout.text_centre)
 
 
 def test_scores_that_do_not_learn_weigh_no_answer(make_classifier):
-    reading, unlearnt = dict(positions_reading='share'), dict(concepts_weight=0, presence_weight=0)
-    assert make_classifier(supervision=interactions(reading, **unlearnt)).readout.rivalry == 0
-    for learnt in (dict(concepts_weight=0), dict(presence_weight=0)):
-        assert make_classifier(supervision=interactions(reading, **learnt)).readout.rivalry == 0.9
+    reading, unlearnt = dict(spatial_reading='concept_softmax'), dict(semantic_weight=0, presence_weight=0)
+    assert make_classifier(supervision=interactions(reading, **unlearnt)).readout.contrast_weight == 0
+    for learnt in (dict(semantic_weight=0), dict(presence_weight=0)):
+        assert make_classifier(supervision=interactions(reading, **learnt)).readout.contrast_weight == 0.9
     with pytest.raises(
-        ValueError, match=r'readout\.rivalry=0\.5 weighs .* presence_weight of .* are 0: remove it'
+        ValueError, match=r'readout\.contrast_weight=0\.5 weighs .* presence_weight of .* are 0: remove it'
     ):
-        make_classifier(supervision=interactions(reading, **unlearnt), readout=dict(rivalry=0.5))
+        make_classifier(supervision=interactions(reading, **unlearnt), readout=dict(contrast_weight=0.5))
 
 
 def test_a_student_of_no_interactions_says_what_it_cannot(make_classifier):

@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from lfi.models.teachers import CachedTeacher
-from lfi.structures import Pieces
+from lfi.structures import Tiles
 from mmengine.runner import set_random_seed
 from mmpretrain.models import ClsDataPreprocessor
 from mmpretrain.models.utils.batch_augments import Mixup
@@ -71,7 +71,7 @@ def mixed_batch(model, images, samples, seed=0):
 @pytest.mark.parametrize('presence', ['image', 'best-location'])
 def test_mixed_images_learn_from_their_mixed_maps(cached_model, name, presence):
     _, images, samples, cached = cached_model
-    taught = interactions(dict(positions_reading='share', presence=presence))
+    taught = interactions(dict(spatial_reading='concept_softmax', presence=presence))
     model = cached(data_preprocessor=mixing(name), supervision=taught)
     unmixed = model.teacher.maps_of([sample.interaction_maps for sample in samples], images.device)
     # A seed that exchanges the two.
@@ -82,10 +82,10 @@ def test_mixed_images_learn_from_their_mixed_maps(cached_model, name, presence):
     for b, own in enumerate(mixture.mix_labels(torch.eye(2))):
         torch.testing.assert_close(maps.presence[b], own @ unmixed.presence)
         torch.testing.assert_close(labels[b, :2], own)
-    both, share = mixture.sources(unmixed, [Pieces.whole(torch.eye(2, 3))] * 2, maps.grid)
-    p = torch.stack([maps.over_concepts().exp() for maps in both], 1)
+    both, share = mixture.sources(unmixed, [Tiles.whole(torch.eye(2, 3))] * 2, maps.grid)
+    p = torch.stack([maps.semantic_log_probs().exp() for maps in both], 1)
     expected = (p * share[:, :, None, None]).sum(1)
-    torch.testing.assert_close(maps.over_concepts().exp(), expected)
+    torch.testing.assert_close(maps.semantic_log_probs().exp(), expected)
     losses = model(**data, mode='loss')
     sum(losses.values()).backward()
     assert torch.stack(list(losses.values())).isfinite().all()
@@ -98,7 +98,7 @@ def test_pictures_of_several_images_are_mixed_in_pairs(cached_model, name):
     unmixed = model.teacher.maps_of([sample.interaction_maps for sample in samples], images.device)
     # The first shows both images, one above the other; the second is an image.
     windows = torch.tensor([[[0, 1], [0, 0.5]], [[0, 1], [0.5, 1]]])
-    halves = Pieces(windows, torch.eye(2, 3).repeat(2, 1, 1), (1.0, 1.0))
+    halves = Tiles(windows, torch.eye(2, 3).repeat(2, 1, 1), (1.0, 1.0))
     stored = model.teacher.cache.stored([sample.img_path for sample in samples], halves)
     samples[0].set_field(stored, 'interaction_maps')
     data = mixed_batch(model, images, samples, seed=1)
@@ -185,6 +185,6 @@ def test_captions_that_are_mixed_in_unknown_ways_are_refused(make_classifier):
 
 def test_maps_that_cannot_be_mixed_are_refused_before_training(cached_model, monkeypatch):
     _, _, _, cached = cached_model
-    monkeypatch.setattr(CachedTeacher, 'directions', ('positions',))
+    monkeypatch.setattr(CachedTeacher, 'directions', ('spatial',))
     with pytest.raises(ValueError, match='batch_augments .*teacher.cache=None'):
-        cached(data_preprocessor=mixing('Mixup'), supervision=interactions(concepts_weight=0))
+        cached(data_preprocessor=mixing('Mixup'), supervision=interactions(semantic_weight=0))

@@ -17,7 +17,7 @@ def test_only_the_valid_area_is_compared(make_classifier):
         expected[:rows, :columns] = True
         assert torch.equal(valid, expected)
     assert torch.equal(student.valid, maps.valid)
-    assert not student.over_positions().exp()[0][..., ~maps.valid[0]].any()
+    assert not student.spatial_log_probs().exp()[0][..., ~maps.valid[0]].any()
 
     # The first image's six patches tile its area: the teacher's 4 x 4 maps, read on 3 x 2.
     alone = model.teacher(

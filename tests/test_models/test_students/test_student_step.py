@@ -62,10 +62,10 @@ def test_the_backbone_runs_once_whoever_records(make_classifier, part, hidden):
     [
         (dict(), TERMS['interactions']),
         (dict(backbone=dict(num_queries=0)), TERMS['interactions']),
-        (dict(supervision=off('presence')), {'loss_positions', 'loss_concepts'}),
-        (dict(supervision=off('concepts')), {'loss_positions', 'loss_presence'}),
-        (dict(supervision=off('positions')), {'loss_concepts', 'loss_presence'}),
-        (dict(supervision=off('positions', 'concepts')), {'loss_presence'}),
+        (dict(supervision=off('presence')), {'loss_spatial', 'loss_semantic'}),
+        (dict(supervision=off('semantic')), {'loss_spatial', 'loss_presence'}),
+        (dict(supervision=off('spatial')), {'loss_semantic', 'loss_presence'}),
+        (dict(supervision=off('spatial', 'semantic')), {'loss_presence'}),
         (dict(supervision=None), set()),
         (dict(supervision={}), set()),
         (dict(supervision=dict(interactions=None)), set()),
@@ -272,7 +272,7 @@ def test_the_order_of_parts_is_that_of_their_names(make_classifier):
     model = make_classifier(supervision=named)
     assert list(model.parts) == ['a', 'b', 'c']
     terms = [name for name in model.loss(*batch()) if name != 'loss_cls']
-    assert terms == ['loss_affinity', 'loss_positions', 'loss_concepts', 'loss_presence', 'loss_logits']
+    assert terms == ['loss_affinity', 'loss_spatial', 'loss_semantic', 'loss_presence', 'loss_logits']
 
 
 def test_the_features_are_those_behind_the_maps(make_classifier):

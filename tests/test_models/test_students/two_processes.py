@@ -25,7 +25,7 @@ from small_students import ADAPTER, OF_MAPS, PARTS, batch, interactions, parts, 
 
 TEACHER = dict(extractor='dense', input_size=32)
 BACKBONES = dict(vit={}, adapter=dict(backbone=ADAPTER, **OF_MAPS))
-WEIGHTS = ('positions_weight', 'concepts_weight', 'presence_weight')
+WEIGHTS = ('spatial_weight', 'semantic_weight', 'presence_weight')
 
 
 def supervisions() -> dict[str, dict]:

@@ -5,13 +5,13 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from lfi.structures import REST
+from lfi.structures import OTHER
 from part_inputs import build
 
 C = 5
-LOSS = dict(positions_temperature=0.7, concepts_temperature=2.0)
-TERMS = ('positions', 'concepts', 'presence')
-NAMES = dict(positions='attention', concepts='concept_scores', presence='presence')
+LOSS = dict(spatial_temperature=0.7, semantic_temperature=2.0)
+TERMS = ('spatial', 'semantic', 'presence')
+NAMES = dict(spatial='attention', semantic='concept_scores', presence='presence')
 
 
 def part_of(loss=LOSS, **reading):
@@ -39,7 +39,7 @@ def mean_of(batches, weigh, read):
 
 
 @pytest.mark.parametrize('asked', ['all', 'some'])
-@pytest.mark.parametrize('reading', ['scores', 'share'])
+@pytest.mark.parametrize('reading', ['logits', 'concept_softmax'])
 def test_each_concept_has_the_mean_of_all_its_maps(make_maps, means_of, asked, reading):
     part = part_of()
     means, m = means_of(part), C if asked == 'all' else 3
@@ -48,26 +48,28 @@ def test_each_concept_has_the_mean_of_all_its_maps(make_maps, means_of, asked, r
         concepts = None
         if asked == 'some':
             order = torch.rand(2, C, generator=torch.Generator().manual_seed(seed)).argsort(1)
-            concepts = torch.cat((order[:, :2], torch.full((2, 1), REST)), 1)
+            concepts = torch.cat((order[:, :2], torch.full((2, 1), OTHER)), 1)
         maps = make_maps(seed, (2, 2, m, 4, 4), concepts=concepts, valid=random_valid(seed))
-        batches.append(maps.share() if reading == 'share' else maps)
+        batches.append(maps.concept_softmax() if reading == 'concept_softmax' else maps)
         changed = part.with_means(batches[-1], means, C)
-    over_concepts = mean_of(batches, lambda maps: torch.ones(2, m), lambda maps: (maps.logits / 2).softmax(2))
-    scale = part.loss.positions_scale
-    over_positions = mean_of(
-        batches, lambda maps: maps.presence, lambda maps: maps.over_positions(scale(maps)).exp()
+    semantic_log_probs = mean_of(
+        batches, lambda maps: torch.ones(2, m), lambda maps: (maps.logits / 2).softmax(2)
+    )
+    scale = part.loss.spatial_scale
+    spatial_log_probs = mean_of(
+        batches, lambda maps: maps.presence, lambda maps: maps.spatial_log_probs(scale(maps)).exp()
     )
     for b in range(2):
         valid = changed.valid[b]
         for i in range(m):
             c = i if concepts is None else concepts[b, i].item()
             # As the loss reads them.
-            p = over_positions[c][:, valid]
+            p = spatial_log_probs[c][:, valid]
             torch.testing.assert_close(
-                changed.over_positions(scale(changed))[b, :, i][:, valid].exp(), p / p.sum(1, keepdim=True)
+                changed.spatial_log_probs(scale(changed))[b, :, i][:, valid].exp(), p / p.sum(1, keepdim=True)
             )
             torch.testing.assert_close(
-                (changed.logits[b, :, i] / 2).exp()[:, valid], over_concepts[c][:, valid]
+                (changed.logits[b, :, i] / 2).exp()[:, valid], semantic_log_probs[c][:, valid]
             )
     for name in ('presence', 'valid', 'concepts'):
         assert getattr(changed, name) is getattr(batches[-1], name)
@@ -79,20 +81,20 @@ def test_it_reads_and_averages_what_its_loss_compares(off):
     on = [term for term in TERMS if term not in off]
     assert part.reads == {NAMES[term] for term in on}
     assert part.averages == tuple(term for term in on if term != 'presence')
-    assert part.compares_locations is bool({'positions', 'concepts'} & {*on})
+    assert part.compares_locations is bool({'spatial', 'semantic'} & {*on})
     assert part.needs == {'maps'} and part.differs_by_image
 
 
 def test_what_compares_nothing_is_refused():
-    message = 'positions_weight, concepts_weight and presence_weight are all 0, and nothing is learnt'
+    message = 'spatial_weight, semantic_weight and presence_weight are all 0, and nothing is learnt'
     with pytest.raises(ValueError, match=message):
         part_of({f'{term}_weight': 0 for term in TERMS})
 
 
 def test_presence_of_labels_alone_is_no_teachers():
     labels = dict(presence='label')
-    assert not part_of(dict(positions_weight=0, concepts_weight=0), **labels).differs_by_image
-    assert part_of(dict(concepts_weight=0), **labels).differs_by_image
+    assert not part_of(dict(spatial_weight=0, semantic_weight=0), **labels).differs_by_image
+    assert part_of(dict(semantic_weight=0), **labels).differs_by_image
 
 
 @pytest.mark.parametrize(
@@ -108,8 +110,8 @@ def test_presence_of_labels_alone_is_no_teachers():
     ],
 )
 def test_one_text_needs_another_where_concepts_are_compared(reading, own, message):
-    part = part_of(positions_reading='scores', **reading)
-    teacher = SimpleNamespace(bank=[None], directions=('positions', 'concepts'), own_presence=own)
+    part = part_of(spatial_reading='logits', **reading)
+    teacher = SimpleNamespace(bank=[None], directions=('spatial', 'semantic'), own_presence=own)
     if message is None:
         part.check_teacher(teacher)
     else:
@@ -119,10 +121,10 @@ def test_one_text_needs_another_where_concepts_are_compared(reading, own, messag
 
 
 def test_maps_without_a_reading_over_concepts_need_a_loss_without_one():
-    teacher = SimpleNamespace(bank=[None] * 3, directions=('positions',), own_presence=None)
-    with pytest.raises(ValueError, match=r'no reading over concepts: set loss.concepts_weight=0'):
-        part_of(positions_reading='scores').check_teacher(teacher)
-    part_of(dict(concepts_weight=0), positions_reading='scores').check_teacher(teacher)
+    teacher = SimpleNamespace(bank=[None] * 3, directions=('spatial',), own_presence=None)
+    with pytest.raises(ValueError, match=r'no semantic reading: set loss.semantic_weight=0'):
+        part_of(spatial_reading='logits').check_teacher(teacher)
+    part_of(dict(semantic_weight=0), spatial_reading='logits').check_teacher(teacher)
 
 
 @pytest.mark.parametrize(('option', 'value'), [('reading', [1]), ('loss', 'lfi.InteractionDistillLoss')])

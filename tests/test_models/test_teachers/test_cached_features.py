@@ -13,7 +13,7 @@ from lfi.models.teachers import (
     feature_identity,
     features_to_cache,
 )
-from lfi.structures import BatchMixture, BatchView, Pieces, PixelFormat, StudentGrid, pack
+from lfi.structures import BatchMixture, BatchView, PixelFormat, StudentGrid, Tiles, pack
 from lfi.structures.interaction_cache import CacheError, CacheManifest, CacheWriter, InteractionCache, keys_of
 
 PATHS = [f'/data/{i}.jpg' for i in range(3)]
@@ -51,7 +51,7 @@ def cache(config, teacher, images, tmp_path):
     return str(tmp_path / 'cache')
 
 
-def ask(cache, config, views, grid, mixture=None, pieces=None):
+def ask(cache, config, views, grid, mixture=None, tiles=None):
     stored = [InteractionCache(cache).stored([path]) for path in PATHS]
     view = BatchView(
         torch.zeros(3, 3, 8, 8),
@@ -59,7 +59,7 @@ def ask(cache, config, views, grid, mixture=None, pieces=None):
         [(8, 8)] * 3,
         stored=stored,
         views=views,
-        pieces=pieces,
+        tiles=tiles,
         mixture=mixture,
     )
     return CachedFeatures(cache, config).features_in(view, StudentGrid(grid, (8, 8)))
@@ -93,20 +93,20 @@ def test_filler_in_a_picture_is_refused(cache, config, angle):
     cos, sin = np.cos(angle), np.sin(angle)
     shift = 0.0 if angle else 0.5
     view = torch.tensor([[cos, -sin, shift], [sin, cos, 0]], dtype=torch.float).expand(3, 2, 3)
-    beyond = [Pieces.whole(one) for one in view]
+    beyond = [Tiles.whole(one) for one in view]
     with pytest.raises(CacheError, match='shows filler, where the cache has no features: leave out of'):
-        ask(cache, config, view, (8, 8), pieces=beyond)
+        ask(cache, config, view, (8, 8), tiles=beyond)
     # On a coarse grid no location shows more of it than of the image.
     slight = torch.tensor([[1.0, 0, 0.1], [0, 1, 0]]).expand(3, 2, 3)
-    features = ask(cache, config, slight, (4, 4), pieces=[Pieces.whole(one) for one in slight])
+    features = ask(cache, config, slight, (4, 4), tiles=[Tiles.whole(one) for one in slight])
     assert features.locations.isfinite().all()
 
 
 def test_features_of_mosaics_are_refused(cache, config):
     halves = torch.tensor([[[0.0, 0.5], [0, 1]], [[0.5, 1], [0, 1]]])
-    pieces = [Pieces(halves, torch.eye(2, 3).repeat(2, 1, 1), (1.0, 1.0))] * 3
+    tiles = [Tiles(halves, torch.eye(2, 3).repeat(2, 1, 1), (1.0, 1.0))] * 3
     with pytest.raises(CacheError, match='features of mosaics are not pasted'):
-        ask(cache, config, WHOLE, (4, 4), pieces=pieces)
+        ask(cache, config, WHOLE, (4, 4), tiles=tiles)
 
 
 def test_scores_do_not_lose_digits_in_mixed_precision(cache, config):

@@ -4,9 +4,9 @@ import pytest
 import torch
 from lfi.concepts import ConceptBank
 from lfi.models.teachers import Teacher
-from lfi.models.teachers.asked_concepts import most_present
+from lfi.models.teachers.asked_concepts import topk_concepts
 from lfi.models.teachers.teacher import LEAST_PRESENCE, class_log_probabilities
-from lfi.structures import NEEDS, REST, BatchView, ImageFeatures, InteractionMaps, StudentGrid
+from lfi.structures import NEEDS, OTHER, BatchView, ImageFeatures, InteractionMaps, StudentGrid
 
 CONCEPTS, TEXTS = 7, 8
 BANK = ConceptBank(tuple('abcdefgh'), ('{}',), torch.eye(TEXTS), num_background=1)
@@ -47,10 +47,10 @@ def test_of_all_concepts_they_are_the_presence(every):
 @pytest.mark.parametrize('label', [None, 1])
 def test_what_was_not_asked_shares_what_is_left(every, asked, label):
     labels = None if label is None else torch.eye(TEXTS)[[label] * 3]
-    maps = most_present(every, labels, BANK, asked)
+    maps = topk_concepts(every, labels, BANK, asked)
     found = class_log_probabilities(maps, TEXTS).exp()
     for presence, concepts, got in zip(every.presence.tolist(), maps.concepts.tolist(), found.tolist()):
-        named = [concept for concept in concepts if concept != REST]
+        named = [concept for concept in concepts if concept != OTHER]
         even = (1 - sum(presence[concept] for concept in named)) / (TEXTS - len(named))
         expected = [presence[k] if k in named else even for k in range(TEXTS)]
         # What is left of 1 has the digits of 1.
@@ -58,7 +58,7 @@ def test_what_was_not_asked_shares_what_is_left(every, asked, label):
 
 
 def test_presence_that_adds_up_to_more_than_one_leaves_the_least(every):
-    concepts = torch.tensor([[0, 3, REST]]).expand(3, -1)
+    concepts = torch.tensor([[0, 3, OTHER]]).expand(3, -1)
     presence = torch.tensor([[0.75, 0.5, 0.0]]).expand(3, -1)
     logits = every.logits[:, :, :3]
     maps = InteractionMaps(logits=logits, presence=presence, valid=every.valid, concepts=concepts)

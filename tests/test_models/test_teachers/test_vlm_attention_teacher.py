@@ -13,7 +13,7 @@ from lfi.models.teachers import vlm_attention_teacher
 from lfi.models.teachers.extractors.dense import LocationsExtractor
 from lfi.models.teachers.loading.weights import load_vlm
 from lfi.models.teachers.vlm_attention_teacher import interpolation_of
-from lfi.structures import REST, PixelFormat
+from lfi.structures import OTHER, PixelFormat
 from PIL import Image
 
 NAMES = ['circle', 'square', 'star', 'ring', 'heart', 'leaf']
@@ -198,7 +198,7 @@ def test_presence_and_logits_are_the_models_own_image_text_logits(make_teacher, 
         image = vlm.encode_image((values / 255 - mean) / std, normalize=True)
         logits = vlm.logit_scale.exp() * image @ texts.T
     assert maps.logits.shape == (2, 1, len(NAMES), *maps.grid)
-    assert (maps.concepts, maps.layers, maps.directions) == (None, (-1,), ('positions', 'concepts'))
+    assert (maps.concepts, maps.layers, maps.directions) == (None, (-1,), ('spatial', 'semantic'))
     assert maps.valid.all()
     torch.testing.assert_close(maps.presence, logits.softmax(-1), rtol=1e-3, atol=1e-5)
     if model.startswith('cnn'):
@@ -235,7 +235,7 @@ def test_max_concepts_keeps_labels_then_the_top_ones_and_sums_up_the_rest(make_t
     full = make_teacher()(inputs, RGB, labels)
     kept = make_teacher(max_concepts=m)(inputs, RGB, labels).check()
     assert kept.logits.shape == (3, 1, m + 1, 4, 4)
-    assert (kept.concepts[:, -1] == REST).all()
+    assert (kept.concepts[:, -1] == OTHER).all()
     assert not kept.presence[:, -1].any()
     for b in range(3):
         chosen = kept.concepts[b, :-1].tolist()
@@ -259,11 +259,11 @@ def test_maps_of_all_are_there_whatever_max_concepts_is(make_teacher):
 
 def test_the_reading_over_concepts_is_the_same_with_the_rest_summed_up(make_teacher):
     inputs = batch(2, 3, 32, 32)
-    full = make_teacher()(inputs, RGB).over_concepts()
+    full = make_teacher()(inputs, RGB).semantic_log_probs()
     kept = make_teacher(max_concepts=3)(inputs, RGB)
     for b in range(2):
         expected = full[b][:, kept.concepts[b, :-1]]
-        torch.testing.assert_close(kept.over_concepts()[b, :, :-1], expected, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(kept.semantic_log_probs()[b, :, :-1], expected, rtol=1e-4, atol=1e-4)
 
 
 def test_as_many_max_concepts_as_the_bank_holds_is_the_whole_bank(make_teacher):
@@ -278,8 +278,8 @@ def test_the_background_competes_and_is_looked_for_with_the_rest_only(make_teach
     inputs, labels = batch(2, 3, 32, 32), torch.eye(2, 6)
     full = make_teacher()(inputs, RGB)
     maps = make_teacher(concepts=NAMES[:4], background=NAMES[4:])(inputs, RGB, labels).check()
-    assert [sorted(row) for row in maps.concepts.tolist()] == [[REST, 0, 1, 2, 3]] * 2
-    assert (maps.concepts[:, -1] == REST).all() and not maps.presence[:, -1].any()
+    assert [sorted(row) for row in maps.concepts.tolist()] == [[OTHER, 0, 1, 2, 3]] * 2
+    assert (maps.concepts[:, -1] == OTHER).all() and not maps.presence[:, -1].any()
     order = maps.concepts[:, :-1]
     torch.testing.assert_close(maps.presence[:, :-1], full.presence.gather(1, order), rtol=1e-4, atol=1e-6)
     rest = full.logits[:, :, 4:].logsumexp(2)

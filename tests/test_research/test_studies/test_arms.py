@@ -12,9 +12,9 @@ from mmengine.runner import Runner
 from research.studies.arms import ARMS, METHOD, arm_of, compared_with, of_kind
 from research.studies.job import read_config
 
-STUDENT = 'vit-tiny_shapes'
+STUDENT = 'vit-128x6-p8_shapes'
 CHANGED = [name for name, variety in ARMS.items() if variety.options]
-TERMS = ('positions', 'concepts', 'presence')
+TERMS = ('spatial', 'semantic', 'presence')
 
 
 def config_of(name):
@@ -82,4 +82,4 @@ def test_its_export_predicts_what_it_did(name):
 def test_negative_controls_know_what_they_are_compared_with():
     pairs = compared_with(tuple(ARMS))
     assert set(pairs) == set(of_kind('negative control'))
-    assert pairs['shuffled-images'] == 'lfi' and pairs['shuffled-attention'] == 'attention-transfer'
+    assert pairs['other-image'] == 'lfi' and pairs['other-image-affinity'] == 'pairwise-affinity'

@@ -27,7 +27,7 @@ def test_a_cell_leaves_a_domain_out(tmp_path):
     jobs = plan(DOMAINS, [0, 7], [], tmp_path)
     assert len(jobs) == len({job.key for job in jobs}) == len({job.folder for job in jobs}) == 2 * 4 * 2
     job = next(job for job in jobs if job.domain == 'photo' and job.seed == 7 and job.cache)
-    assert job.name == 'lfi_vit-tiny_shapes-domains, photo left out, seed 7'
+    assert job.name == 'lfi_vit-128x6-p8_shapes-domains, photo left out, seed 7'
     assert job.environment == {'LFI_TARGET_DOMAIN': 'photo'}
     cfg = job.config()
     assert (cfg.target_domain, cfg.source_domains) == ('photo', ['painting', 'cartoon', 'sketch'])
@@ -41,7 +41,7 @@ def test_domains_are_those_that_are_there(tmp_path):
     assert {job.domain for job in plan(DOMAINS, [0], [], tmp_path, ['cartoon'])} == {'cartoon'}
     with pytest.raises(UsageError, match='--domains woodcut: there are cartoon, painting, photo, sketch'):
         plan(DOMAINS, [0], [], tmp_path, ['woodcut'])
-    plain = leave_one_out('Shapes', (domain_arm('configs/baselines/task-loss_vit-tiny_shapes.py'),))
+    plain = leave_one_out('Shapes', (domain_arm('configs/baselines/task-loss_vit-128x6-p8_shapes.py'),))
     with pytest.raises(UsageError, match='has no target_domain: it must read LFI_TARGET_DOMAIN'):
         plan(plain, [0], [], tmp_path)
 

@@ -26,7 +26,7 @@ def test_the_whole_batch_is_the_one_that_the_learning_rate_is_for(tmp_path, gpus
 
 
 def test_the_domain_of_the_environment_is_left_as_it_was(monkeypatch):
-    config = 'configs/baselines/task-loss_vit-tiny_shapes-domains.py'
+    config = 'configs/baselines/task-loss_vit-128x6-p8_shapes-domains.py'
     monkeypatch.setenv('LFI_TARGET_DOMAIN', 'cartoon')
     assert read_config(config, domain='photo').target_domain == 'photo'
     assert read_config(config).target_domain == 'sketch'
@@ -37,7 +37,7 @@ def test_the_domain_of_the_environment_is_left_as_it_was(monkeypatch):
 
 def test_an_option_that_cannot_be_read_ends_in_one_line(capsys):
     with pytest.raises(SystemExit, match='2'):
-        read_config('configs/baselines/task-loss_vit-tiny_shapes.py', ['foo'])
+        read_config('configs/baselines/task-loss_vit-128x6-p8_shapes.py', ['foo'])
     said = capsys.readouterr().err
     assert '--cfg-options takes KEY=VALUE pairs, got foo' in said and said.count('\n') == 1
 
@@ -94,7 +94,7 @@ def test_the_best_checkpoint_is_the_latest_kept(tmp_path):
 
 def test_a_cell_begins_with_the_backbone_of_the_one_before(tmp_path):
     jobs = plan(PRESETS['shapes-pretraining'], [3], ['train_cfg.val_interval=2'], tmp_path)
-    control, lfi = (job for job in jobs if job.arm.name in ('shuffled-images', 'lfi'))
+    control, lfi = (job for job in jobs if job.arm.name in ('other-image', 'lfi'))
     start = lfi.start
     assert start.folder == tmp_path / 'start/lfi/seed-3' and start.cache == control.start.cache
     assert start.config().randomness.seed == 3 and start.config().train_cfg.val_interval == 2

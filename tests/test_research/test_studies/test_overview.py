@@ -14,10 +14,10 @@ MARKS = 'before\n<!-- reproduce: overview -->\nstale\n<!-- end of overview -->\n
 def study(**arms):
     arms = {name.replace('_', '-'): tests for name, tests in arms.items()}
     controls = {
-        'shuffled-images': 'lfi',
-        'shuffled-places': 'lfi',
+        'other-image': 'lfi',
+        'shuffled-locations': 'lfi',
         'mean-target': 'lfi',
-        'shuffled-attention': 'attention-transfer',
+        'other-image-affinity': 'pairwise-affinity',
     }
     found = {name: cells_of(name, *tests) for name, tests in arms.items()}
     return Study(found, 'lfi', controls, metric='top-1')
@@ -34,10 +34,10 @@ def test_the_best_of_the_other_baselines_stands_beside_the_method():
         feature_mse=(15.0, 17.0),
         # One seed alone, an ablation and a control are no baseline to choose.
         dense_features=(50.0,),
-        lfi_positions=(60.0, 62.0),
-        shuffled_attention=(70.0, 72.0),
-        shuffled_images=(9.0, 10.0),
-        shuffled_places=(11.0, 12.0),
+        lfi_spatial=(60.0, 62.0),
+        other_image_affinity=(70.0, 72.0),
+        other_image=(9.0, 10.0),
+        shuffled_locations=(11.0, 12.0),
         mean_target=(80.0,),
         lfi=(30.0, 33.0),
     )
@@ -46,15 +46,15 @@ def test_the_best_of_the_other_baselines_stands_beside_the_method():
     )
     assert (name, metric, seeds) == ('photos', 'top-1', '2')
     assert (reference, best) == ('11.0 ± 1.4 task-loss', '21.0 ± 1.4 logit-kd')
-    assert (control, lfi) == ('11.5 ± 0.7 shuffled-places', '31.5 ± 2.1')
+    assert (control, lfi) == ('11.5 ± 0.7 shuffled-locations', '31.5 ± 2.1')
     assert [text.split()[0] for text in differences] == ['+20.5', '+10.5', '+20.0']
 
 
 def test_three_seeds_are_enough_to_be_the_best():
     found = study(
         task_loss=(10.0,) * 5,
-        shuffled_images=(9.0,) * 5,
-        shuffled_places=(60.0,) * 2,
+        other_image=(9.0,) * 5,
+        shuffled_locations=(60.0,) * 2,
         mean_target=(20.0, 21.0, 22.0),
         lfi=(30.0, 33.0, 30.0, 90.0, 90.0),
     )

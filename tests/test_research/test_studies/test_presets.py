@@ -38,7 +38,7 @@ def test_an_interval_is_of_all_seeds_and_no_arm_of_fewer_than_three(name):
     preset = PRESETS[name]
     seeds = {arm.name: preset.seeds_of(arm) for arm in (*preset.arms, *preset.short_arms)}
     assert {preset.seeds} == {
-        seeds[arm] for arm in (preset.arms[0].name, 'shuffled-images', 'lfi') if arm in seeds
+        seeds[arm] for arm in (preset.arms[0].name, 'other-image', 'lfi') if arm in seeds
     }
     if not name.endswith('tuning'):
         assert min(map(len, seeds.values())) >= 3
@@ -89,7 +89,7 @@ def test_settings_that_were_chosen_with_few_labels_are_among_those_tried(tmp_pat
     tried = [job.config().model for job in plan(PRESETS['shapes-few-tuning'], [100], [], tmp_path)]
     for arm in ('lfi', 'logit-kd'):
         assert jobs[arm].supervision in [model.supervision for model in tried]
-    for arm in ('shuffled-images', 'lfi-logit-kd', 'lfi-cached'):
+    for arm in ('other-image', 'lfi-logit-kd', 'lfi-cached'):
         assert jobs[arm].supervision.interactions == jobs['lfi'].supervision.interactions
     assert jobs['lfi-logit-kd'].supervision.logit_kd == jobs['logit-kd'].supervision.logit_kd
 
@@ -122,7 +122,7 @@ def test_few_labels_are_those_of_the_seed_in_every_arm(group, split, tmp_path):
     for study, number in zip(GROUPS[group], (5, 10, 25)):
         jobs = plan(PRESETS[study], [7], [], tmp_path)
         names = {job.arm.name for job in jobs}
-        assert {'task-loss', 'shuffled-images', 'lfi'} <= names
+        assert {'task-loss', 'other-image', 'lfi'} <= names
         # Ablations and further controls, with 10 labels alone.
         assert number == 10 or names < {arm.name for arm in PRESETS[f'{group}-10'].arms}
         # All arms have the same data.
@@ -142,7 +142,7 @@ def test_few_labels_are_those_of_the_seed_in_every_arm(group, split, tmp_path):
 def test_without_labels_lfi_predicts_by_text_and_the_baseline_by_its_head(study, split, tmp_path):
     preset = PRESETS[study]
     jobs = plan(preset, [7], [], tmp_path)
-    assert preset.negative_controls['shuffled-images'] == 'lfi'
+    assert preset.negative_controls['other-image'] == 'lfi'
     for job in jobs:
         cfg = job.config()
         way = dict(type='lfi.ByTexts') if reads_out(job.arm.name) else None
@@ -158,7 +158,7 @@ def test_without_labels_lfi_predicts_by_text_and_the_baseline_by_its_head(study,
         tested = read_config(command[2], command[command.index('--cfg-options') + 1 :])
         assert tested.model.predict_by == (way or dict(type='lfi.ByClassActivation'))
         assert tested.test_evaluator[-1].type == 'lfi.SemanticConsistencyMetric'
-        assert tested.model.backbone == cfg.model.backbone and job.measures_where
+        assert tested.model.backbone == cfg.model.backbone and job.measures_localization
         assert reads_as_the_method(tested.model, jobs[-1].config().model)
     names = [file_of(preset, study, metric, tmp_path).name for metric in preset.metrics]
     assert names == [f'{study}.csv']
@@ -168,11 +168,11 @@ def test_without_labels_lfi_predicts_by_text_and_the_baseline_by_its_head(study,
 
 @pytest.mark.parametrize(
     ('study', 'controls'),
-    [('shapes', {'shuffled-images', 'shuffled-places', 'mean-target'}), ('tiny-small', {'mean-target'})],
+    [('shapes', {'other-image', 'shuffled-locations', 'mean-target'}), ('tiny-small', {'mean-target'})],
 )
 def test_who_can_say_where_it_looks_is_tested_by_the_config_that_asks(study, controls, tmp_path):
     jobs = {job.arm.name: job for job in plan(PRESETS[study], [7], [], tmp_path)}
-    asked = {name for name, job in jobs.items() if job.measures_where}
+    asked = {name for name, job in jobs.items() if job.measures_localization}
     by_head = {name for name in asked if not reads_out(name)}
     assert asked >= {'task-loss', 'logit-kd', *controls, *filter(reads_out, jobs)}
     for name in ('task-loss', 'logit-kd', *controls, 'lfi', next(name for name in jobs if ' in ' in name)):
@@ -211,7 +211,7 @@ def test_settings_are_tested_by_their_own_configs(study):
 
 def test_all_classes_are_taught_as_part_of_them_is(tmp_path):
     preset = PRESETS['tiny-50']
-    assert preset.negative_controls == {'shuffled-images': 'lfi'}
+    assert preset.negative_controls == {'other-image': 'lfi'}
     part = {job.arm.name: job.config() for job in plan(PRESETS['tiny-small'], [7], [], tmp_path)}
     for job in plan(preset, [7], [], tmp_path):
         cfg, theirs = job.config(), part[job.arm.name]
@@ -227,7 +227,7 @@ def test_all_classes_are_taught_as_part_of_them_is(tmp_path):
 
 def test_a_detectors_arms_differ_by_the_model_alone(tmp_path):
     preset = PRESETS['shapes-detector']
-    assert preset.negative_controls == {'shuffled-images': 'lfi'}
+    assert preset.negative_controls == {'other-image': 'lfi'}
     jobs = plan(preset, [7], [], tmp_path)
     cfgs = {job.arm.name: job.config().to_dict() for job in jobs}
     for job in jobs:
@@ -259,7 +259,7 @@ def test_a_detector_of_few_boxes_has_those_of_its_seed_in_every_arm(tmp_path):
     check_few_labels(jobs[0].config())
     assert [job.cache and job.cache.name for job in jobs] == [None, 'maps', 'maps']
     # The config that a user takes has the study's settings, which are among those tried.
-    taken = read_config('configs/detection/lfi_mask-rcnn_vit-tiny_shapes-120-labels.py').model
+    taken = read_config('configs/detection/lfi_mask-rcnn_vit-128x6-p8_shapes-120-labels.py').model
     tried = [job.config().model for job in plan(PRESETS['shapes-detector-few-tuning'], [100], [], tmp_path)]
     for job in jobs[1:]:
         assert job.config().model.supervision == taken.supervision
@@ -268,7 +268,7 @@ def test_a_detector_of_few_boxes_has_those_of_its_seed_in_every_arm(tmp_path):
 
 def test_what_is_pretrained_is_tuned_alike_in_every_arm(tmp_path):
     preset = PRESETS['shapes-pretraining']
-    assert preset.negative_controls == {'shuffled-images': 'lfi'}
+    assert preset.negative_controls == {'other-image': 'lfi'}
     jobs = plan(preset, [7], [], tmp_path)
     cfgs = [job.config().to_dict() for job in jobs]
     assert all(cfg == cfgs[0] for cfg in cfgs) and {*cfgs[0]['model']['supervision']} == {'prior'}

@@ -54,7 +54,7 @@ def test_a_cell_whose_log_does_not_name_its_machine_is_reported(tmp_path):
 
 
 def test_a_domain_that_is_left_out_is_tested(tmp_path):
-    preset = leave_one_out('', (domain_arm('configs/baselines/task-loss_vit-tiny_shapes-domains.py'),))
+    preset = leave_one_out('', (domain_arm('configs/baselines/task-loss_vit-128x6-p8_shapes-domains.py'),))
     (job,) = plan(preset, [0], [], tmp_path, ['photo'])
     finish(job, 'domain/mean', **{'domain/photo': 20.0, 'domain/mean': 30.0})
     study = collect(preset, [job], 'domain/mean', {})
@@ -70,7 +70,7 @@ def test_an_arm_may_have_fewer_seeds_than_its_study(seeds, wanted, tmp_path, mon
     ran = []
     monkeypatch.setattr('research.studies.reproduce.Grid.run', lambda self, todo: ran.extend(todo))
     monkeypatch.setattr('research.studies.reproduce._write', lambda *args: '')
-    task, lfi = (arm_of(name, 'vit-tiny_shapes') for name in ('task-loss', 'lfi'))
+    task, lfi = (arm_of(name, 'vit-128x6-p8_shapes') for name in ('task-loss', 'lfi'))
     preset = Preset('', (task, replace(lfi, seeds=1)), seeds=(0, 1))
     reproduce('shapes', preset, Request(tmp_path, seeds=seeds))
     assert [(job.arm.name, job.seed) for job in ran] == wanted
@@ -80,7 +80,7 @@ def test_what_is_published_of_other_domains_stays(tmp_path, monkeypatch, capsys)
     for name in ROOTS:
         monkeypatch.setenv(name, str(tmp_path))
     preset = leave_one_out(
-        '', (domain_arm('configs/baselines/task-loss_vit-tiny_shapes-domains.py'),), seeds=(0,)
+        '', (domain_arm('configs/baselines/task-loss_vit-128x6-p8_shapes-domains.py'),), seeds=(0,)
     )
     root = tmp_path
     for job in plan(preset, [0], [], tmp_path / 'out', ['photo', 'sketch']):
@@ -105,12 +105,10 @@ def tool_of(line):
 
 
 def test_the_commands_of_each_arm_are_what_one_would_type(tmp_path):
-    request = Request(
-        tmp_path, arms=['task-loss', 'shuffled-images', 'lfi'], launcher=Launcher(python='python')
-    )
+    request = Request(tmp_path, arms=['task-loss', 'other-image', 'lfi'], launcher=Launcher(python='python'))
     lines = list(commands(PRESETS['shapes-detector'], request))
     assert [line for line in lines if line.startswith('#')] == [
-        *('# task-loss, seed 0', '# shuffled-images, seed 0', '# lfi, seed 0')
+        *('# task-loss, seed 0', '# other-image, seed 0', '# lfi, seed 0')
     ]
     typed = [line for line in lines if line and not line.startswith('#')]
     once = ['tools/train.py', 'tools/test.py']

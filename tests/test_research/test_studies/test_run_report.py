@@ -24,7 +24,7 @@ from research.studies.run_report import (
 
 
 def test_the_student_in_the_report_sees_its_images_as_in_training(tmp_path):
-    cfg = read_config('configs/classification/lfi_vit-tiny_shapes.py')
+    cfg = read_config('configs/classification/lfi_vit-128x6-p8_shapes.py')
     cfg.dump(tmp_path / 'config.py')
     init_default_scope('mmpretrain')
     # As the Runner builds it.

@@ -20,7 +20,7 @@ def test_a_way_to_distil_that_is_tuned_has_three_settings_or_more():
 
 
 def test_what_was_chosen_with_all_labels_was_tried():
-    for student in ('vit-tiny_shapes', 'vit-128x6-p8_lit-lite0_tiny-imagenet-20'):
+    for student in ('vit-128x6-p8_shapes', 'vit-128x6-p8_lit-lite0_tiny-imagenet-20'):
         for name, options in STUDENTS[student].items():
             tried = [{key: float(value) for key, value in each.items()} for each in SETTINGS[name]]
             assert {key: float(options[key]) for key in tried[0]} in tried
@@ -28,14 +28,14 @@ def test_what_was_chosen_with_all_labels_was_tried():
 
 def test_a_control_has_the_settings_of_its_baseline():
     option = 'model.supervision.affinity.loss_weight=8.0'
-    for name in ('attention-transfer', 'mean-attention'):
-        assert of_student(arm(name), 'vit-tiny_shapes').options == (*ARMS[name].options, option)
-    for name in ('shuffled-images', 'task-loss'):
-        assert of_student(arm(name), 'vit-tiny_shapes') == arm(name)
+    for name in ('pairwise-affinity', 'mean-affinity'):
+        assert of_student(arm(name), 'vit-128x6-p8_shapes').options == (*ARMS[name].options, option)
+    for name in ('other-image', 'task-loss'):
+        assert of_student(arm(name), 'vit-128x6-p8_shapes') == arm(name)
 
 
 def test_a_study_s_own_setting_stands_in_place_of_the_student_s():
-    found = chosen(of_student(arm('logit-kd'), 'vit-tiny_shapes'), {'logit-kd': weight('logit_kd', '4')})
+    found = chosen(of_student(arm('logit-kd'), 'vit-128x6-p8_shapes'), {'logit-kd': weight('logit_kd', '4')})
     assert [option for option in found.options if option.startswith(LOGIT_KD)] == [f'{LOGIT_KD}=4']
 
 

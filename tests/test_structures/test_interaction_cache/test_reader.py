@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from lfi.structures import REST, pack
+from lfi.structures import OTHER, pack
 from lfi.structures.interaction_cache import (
     CacheError,
     CacheManifest,
@@ -176,7 +176,7 @@ def test_a_header_that_numpy_cannot_follow_is_refused(folder, shape):
 
 @pytest.mark.parametrize('number', [2, 10**6, -2])
 def test_a_map_of_no_concept_is_refused(tmp_path, make_maps, number):
-    numbers = torch.tensor([[0, 1, REST]]).repeat(len(PATHS), 1)
+    numbers = torch.tensor([[0, 1, OTHER]]).repeat(len(PATHS), 1)
     maps = make_maps(shape=(len(PATHS), 1, 3, 4, 4), concepts=numbers)
     manifest = CacheManifest.of(dict(concepts=['cat', 'dog']), keys_of(PATHS, 2), 2, TEXTS, maps)
     records, writer = pack(maps), open_writer(tmp_path, manifest)

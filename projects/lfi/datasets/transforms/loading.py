@@ -22,7 +22,7 @@ from lfi.registry import TRANSFORMS
 from lfi.structures.interaction_cache import InteractionCache
 from lfi.structures.labels import UNLABELLED
 
-from .mixed_sources import pieces_of, refuse_unrecorded_changes
+from .mixed_sources import refuse_unrecorded_changes, tiles_of
 from .record_view import RecordView
 
 
@@ -70,7 +70,7 @@ class LoadInteractionMaps(BaseTransform):
                 'with all labels, which chose the concepts whose maps it keeps: they tell the label. Write '
                 'another by lfi cache with the config of this training'
             )
-        results['interaction_maps'] = self._opened.stored(*pieces_of(results))
+        results['interaction_maps'] = self._opened.stored(*tiles_of(results))
         return results
 
     def __repr__(self) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from lfi.errors import UsageError
-from lfi.structures import Pieces
+from lfi.structures import Tiles
 
 from .record_view import (
     MIXED,
@@ -97,7 +97,7 @@ def note_sources(results: dict, sources: Sequence[Source]) -> dict:
     return results
 
 
-def pieces_of(results: dict) -> tuple[list[str], Pieces | None]:
+def tiles_of(results: dict) -> tuple[list[str], Tiles | None]:
     """The files that a picture shows as it is now, and where; None where one shows all over the picture."""
     mixed: MixedSources | None = results.get(MIXED)
     view, frames = view_of(results), frames_of(results)
@@ -112,7 +112,7 @@ def pieces_of(results: dict) -> tuple[list[str], Pieces | None]:
     views = [(source.view @ _to_picture(window))[:2] for source, window in zip(sources, windows)]
     covers = [cover for _, _, cover in shown]
     cells = max(len(cover) for cover in covers)
-    pieces = Pieces(
+    tiles = Tiles(
         torch.from_numpy(np.stack(windows).astype(np.float32)),
         torch.from_numpy(np.stack(views).astype(np.float32)),
         tuple(source.share for source in sources),
@@ -120,7 +120,7 @@ def pieces_of(results: dict) -> tuple[list[str], Pieces | None]:
         if all((cover == 255).all() for cover in covers)
         else np.stack([np.broadcast_to(cover, (cells, cells)) for cover in covers]),
     )
-    return [source.path for source in sources], pieces
+    return [source.path for source in sources], tiles
 
 
 def pixels_to_view(matrix: np.ndarray, inner: tuple[int, ...], outer: tuple[int, ...]) -> np.ndarray:

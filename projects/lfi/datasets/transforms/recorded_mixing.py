@@ -16,13 +16,13 @@ from .view_matrix import offset, scale
 
 
 class _Recorded:
-    """Notes where a mosaic's pieces are; put it before the mosaic among the bases."""
+    """Notes where a mosaic's tiles are; put it before the mosaic among the bases."""
 
-    _pieces: list[tuple]
+    _tiles: list[tuple]
 
     def _mosaic_combine(self, loc: str, center: Sequence, shape: Sequence) -> tuple:
         paste, crop = super()._mosaic_combine(loc, center, shape)  # type: ignore[misc]
-        self._pieces.append((tuple(shape), paste, crop))
+        self._tiles.append((tuple(shape), paste, crop))
         return paste, crop
 
     def _others(self, results: dict) -> list[dict]:
@@ -31,20 +31,20 @@ class _Recorded:
 
     def transform(self, results: dict) -> dict:
         """Make a mosaic, and note what it shows."""
-        self._pieces = []
+        self._tiles = []
         first = dict(results)
         mosaic: dict = super().transform(results)  # type: ignore[misc]
-        if not self._pieces:
+        if not self._tiles:
             # It was left out this time.
             return mosaic
         size, images = mosaic['img'].shape, [first, *self._others(first)]
-        pieces = zip(images, self._pieces)
-        return note_sources(mosaic, [source for args in pieces for source in _placed(*args, size)])
+        tiles = zip(images, self._tiles)
+        return note_sources(mosaic, [source for args in tiles for source in _placed(*args, size)])
 
 
-def _placed(image: dict, piece: tuple, size: tuple[int, ...]) -> list[Source]:
+def _placed(image: dict, tile: tuple, size: tuple[int, ...]) -> list[Source]:
     """The view of an image that a mosaic of this size shows."""
-    (width, height), (left, top, right, bottom), (from_x, from_y, *_) = piece
+    (width, height), (left, top, right, bottom), (from_x, from_y, *_) = tile
     if right <= left or bottom <= top:
         return []
     to_image = scale(image['img'].shape, (height, width)) @ offset(from_x - left, from_y - top)

@@ -68,7 +68,7 @@ def drawn(stencils: Sequence[Stencil], size: tuple[int, ...]) -> tuple[np.ndarra
         size: its height and width in pixels: a larger one is drawn finer.
 
     Returns:
-        The part (2, 2), as `Pieces` has it, and the cover of its cells, uint8 in 255ths, 0 for an empty part.
+        The part (2, 2), as `Tiles` has it, and the cover of its cells, uint8 in 255ths, 0 for an empty part.
     """
     low, high = np.full(2, -1.0), np.full(2, 1.0)
     for stencil in stencils:

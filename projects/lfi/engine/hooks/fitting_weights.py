@@ -12,10 +12,10 @@ from lfi.utils.modules import state_dict_of, unwrapped
 
 # What a student has for training, and for answers, and no prediction of a head reads.
 NOT_PREDICTING = ('readout.', 'supervision.', 'control.')
-RIVALS = 'readout.rivals'
-NO_RIVALS = (
-    f'it has no {RIVALS}, by which a student answers where readout.rivalry is above 0. It was trained '
-    'without them: set model.readout.rivalry=0'
+CONTRAST_TEXTS = 'readout.contrast_texts'
+NO_CONTRAST_TEXTS = (
+    f'it has no {CONTRAST_TEXTS}, and a student with readout.contrast_weight above 0 answers by them. It was '
+    'trained without them: set model.readout.contrast_weight=0'
 )
 
 
@@ -59,7 +59,7 @@ def check_weights(model: nn.Module, checkpoint: dict, asked: bool) -> None:
     for name, value in own.items():
         needed = needed_to_predict(name, model) or (reads_out and name.startswith('readout.'))
         # Only answers over locations read it.
-        needed = needed and (answers or name != RIVALS)
+        needed = needed and (answers or name != CONTRAST_TEXTS)
         if name not in shapes and needed:
             missing.append(name)
         elif shapes.get(name, value.shape) != tuple(value.shape):
@@ -69,8 +69,8 @@ def check_weights(model: nn.Module, checkpoint: dict, asked: bool) -> None:
         for found, what in ((missing, 'parameters are missing'), (other, 'have another shape'))
         if found
     ]
-    if missing == [RIVALS] and not other:
-        raise UsageError(f'the checkpoint does not fit the config: {NO_RIVALS}')
+    if missing == [CONTRAST_TEXTS] and not other:
+        raise UsageError(f'the checkpoint does not fit the config: {NO_CONTRAST_TEXTS}')
     if problems:
         read_out = any(name.startswith('readout.') for name in missing)
         advice = ', or a checkpoint with the read-out, which answers texts: baselines and exports have none'

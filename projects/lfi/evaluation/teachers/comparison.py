@@ -129,7 +129,7 @@ def compare_extractors(
             pixels = [images[int(i)].pixels for i in shown]
             maps = in_bank_order(ask(teacher, pixels, device))
             recommended = results['extractors'][name].get('recommended')
-            reading = recommended['positions_reading']['choice'] if recommended else 'scores'
+            reading = recommended['spatial_reading']['choice'] if recommended else 'logits'
             pictures[name] = readings(maps)[reading]
         concepts = teacher.bank.names
     if not results['extractors']:

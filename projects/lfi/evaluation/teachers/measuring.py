@@ -118,16 +118,16 @@ def in_bank_order(maps: InteractionMaps) -> InteractionMaps:
 
 def readings(maps: InteractionMaps) -> dict[str, Tensor]:
     """The concepts' maps (B, L, M, H, W), by each reading over locations that the teacher has."""
-    found = {'scores': maps.logits}
-    if 'concepts' in maps.directions:
-        found['share'] = maps.over_concepts().exp()
+    found = {'logits': maps.logits}
+    if 'semantic' in maps.directions:
+        found['concept_softmax'] = maps.semantic_log_probs().exp()
     return found
 
 
 def presences(maps: InteractionMaps) -> dict[str, Tensor]:
     """The concepts' presence (B, M), by each way in which the teacher tells it."""
-    ways = ('image', 'best-location') if 'concepts' in maps.directions else ('image',)
-    return {way: TeacherReading('scores', way)(maps).presence for way in ways}
+    ways = ('image', 'best-location') if 'semantic' in maps.directions else ('image',)
+    return {way: TeacherReading('logits', way)(maps).presence for way in ways}
 
 
 class PeakMemory:

@@ -117,7 +117,7 @@ def recommend(located: MapTally, told: PresenceTally) -> dict[str, Choice]:
     """The reading that points best, mean over layers, and the presence of the lowest Brier score."""
     # The higher is chosen.
     errors = {way: -told.errors(way) for way in told.presence}
-    return {'positions_reading': choose(located.pointing()), 'presence': choose(errors)}
+    return {'spatial_reading': choose(located.pointing()), 'presence': choose(errors)}
 
 
 def choose(values: dict[str, np.ndarray]) -> Choice:
@@ -133,7 +133,7 @@ def choose(values: dict[str, np.ndarray]) -> Choice:
 def recommendation(extractor: str, recommended: dict[str, Choice]) -> str:
     """What to write into the config, and why."""
     options, reasons = [], []
-    units = {'positions_reading': (100, 'points of the pointing game'), 'presence': (1, 'of the Brier score')}
+    units = {'spatial_reading': (100, 'points of the pointing game'), 'presence': (1, 'of the Brier score')}
     for option, (scale, unit) in units.items():
         found = recommended[option]
         options.append(f'{option}={found["choice"]!r}')

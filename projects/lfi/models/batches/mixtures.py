@@ -42,10 +42,10 @@ def mixes_as_known(data_preprocessor: nn.Module) -> bool:
 
 
 def refuse_unmixable(directions: Sequence[str]) -> None:
-    """Raise a ValueError if cached maps without a reading over concepts would be mixed."""
-    if 'concepts' not in directions:
+    """Raise a ValueError if cached maps without a semantic reading would be mixed."""
+    if 'semantic' not in directions:
         raise ValueError(
-            'the maps of this teacher have no reading over concepts, and those of one image cannot be '
+            'the maps of this teacher have no semantic reading, and those of one image cannot be '
             "compared with another's: remove data_preprocessor.batch_augments (or train_cfg.augments), "
             'or ask the teacher online, by teacher.cache=None'
         )

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lfi.registry import MODELS
-from lfi.structures import REST, InteractionMaps
+from lfi.structures import OTHER, InteractionMaps
 from lfi.utils.options import check_positive, check_weights
 
 from .log_probabilities import kl
@@ -21,7 +21,7 @@ from .means import shared_mean
 class InteractionDistillLoss(nn.Module):
     """Compares the student's `InteractionMaps` with the teacher's: every direction both have, and presence.
 
-    Over positions each concept's divergence is weighted by its presence in the teacher's maps; over
+    Over locations each concept's divergence is weighted by its presence in the teacher's maps; over
     concepts the divergence is averaged over the valid locations of an image, then over images. Both are
     averaged over layers: each of the student's learns from the teacher's layer of the same relative depth.
     Presence is compared concept by concept (binary cross-entropy), mean over the concepts asked about. A
@@ -29,14 +29,14 @@ class InteractionDistillLoss(nn.Module):
     float32.
 
     Args:
-        positions_weight: of the reading over positions. Defaults to 1.
-        concepts_weight: of the reading over concepts. Defaults to 2.
-        presence_weight: of presence. Defaults to 1.
-        positions_temperature: divides the teacher's scores over positions. Those that are read as they are
+        spatial_weight: weight of the spatial term. Defaults to 1.
+        semantic_weight: weight of the semantic term. Defaults to 2.
+        presence_weight: weight of the presence term. Defaults to 1.
+        spatial_temperature: divides the teacher's scores over locations. Those that are read as they are
             (`logits`) it divides in units of their standard deviation over an image's valid locations, mean
             over the concepts asked about, so that it fits any teacher; log-probabilities
-            (`InteractionMaps.share`) need no unit. Defaults to 0.67.
-        concepts_temperature: divides the teacher's logits over concepts. Defaults to 1.
+            (`InteractionMaps.concept_softmax`) need no unit. Defaults to 0.67.
+        semantic_temperature: divides the teacher's logits over concepts. Defaults to 1.
 
     Raises:
         ValueError: if an argument is out of its range; the message names it and its value.
@@ -44,30 +44,30 @@ class InteractionDistillLoss(nn.Module):
 
     def __init__(
         self,
-        positions_weight: float = 1.0,
-        concepts_weight: float = 2.0,
+        spatial_weight: float = 1.0,
+        semantic_weight: float = 2.0,
         presence_weight: float = 1.0,
-        positions_temperature: float = 0.67,
-        concepts_temperature: float = 1.0,
+        spatial_temperature: float = 0.67,
+        semantic_temperature: float = 1.0,
     ) -> None:
         super().__init__()
         check_weights(
-            positions_weight=positions_weight,
-            concepts_weight=concepts_weight,
+            spatial_weight=spatial_weight,
+            semantic_weight=semantic_weight,
             presence_weight=presence_weight,
         )
-        check_positive(positions_temperature=positions_temperature, concepts_temperature=concepts_temperature)
-        self.positions_weight = positions_weight
-        self.concepts_weight = concepts_weight
+        check_positive(spatial_temperature=spatial_temperature, semantic_temperature=semantic_temperature)
+        self.spatial_weight = spatial_weight
+        self.semantic_weight = semantic_weight
         self.presence_weight = presence_weight
-        self.positions_temperature = positions_temperature
-        self.concepts_temperature = concepts_temperature
+        self.spatial_temperature = spatial_temperature
+        self.semantic_temperature = semantic_temperature
 
     def forward(self, student: InteractionMaps, teacher: InteractionMaps) -> dict[str, Tensor]:
         """Compare maps of the same concepts on the same grid.
 
         Returns:
-            The weighted terms, of 'loss_positions', 'loss_concepts' and 'loss_presence', scalars.
+            The weighted terms, of 'loss_spatial', 'loss_semantic' and 'loss_presence', scalars.
 
         Raises:
             ValueError: if the maps differ in batch, concepts or grid.
@@ -83,23 +83,25 @@ class InteractionDistillLoss(nn.Module):
 
         terms = {}
         directions = set(student.directions) & set(teacher.directions)
-        if 'positions' in directions and self.positions_weight:
-            log_t = teacher.over_positions(self.positions_scale(teacher))
+        if 'spatial' in directions and self.spatial_weight:
+            log_t = teacher.spatial_log_probs(self.spatial_scale(teacher))
             weight = teacher.presence * valid.flatten(1).any(1, keepdim=True)
-            divergence = _over_positions(student.over_positions(), log_t, weight)
-            terms['loss_positions'] = self.positions_weight * divergence
-        if 'concepts' in directions and self.concepts_weight:
-            divergence = kl(student.over_concepts(), teacher.over_concepts(self.concepts_temperature), 2)
-            terms['loss_concepts'] = self.concepts_weight * _mean_over_valid(divergence, valid)
+            divergence = _spatial_divergence(student.spatial_log_probs(), log_t, weight)
+            terms['loss_spatial'] = self.spatial_weight * divergence
+        if 'semantic' in directions and self.semantic_weight:
+            divergence = kl(
+                student.semantic_log_probs(), teacher.semantic_log_probs(self.semantic_temperature), 2
+            )
+            terms['loss_semantic'] = self.semantic_weight * _mean_over_valid(divergence, valid)
         if self.presence_weight:
             terms['loss_presence'] = self.presence_weight * _presence(student, teacher)
         return terms
 
-    def positions_scale(self, teacher: InteractionMaps) -> float | Tensor:
-        """What divides the teacher's scores over positions, for `InteractionMaps.over_positions`."""
-        if teacher.positions is not None:
-            return self.positions_temperature
-        return self.positions_temperature * _spread(teacher)
+    def spatial_scale(self, teacher: InteractionMaps) -> float | Tensor:
+        """What divides the teacher's scores over locations, for `InteractionMaps.spatial_log_probs`."""
+        if teacher.spatial_logits is not None:
+            return self.spatial_temperature
+        return self.spatial_temperature * _spread(teacher)
 
 
 def aligned(teacher: InteractionMaps, student: InteractionMaps) -> InteractionMaps:
@@ -120,7 +122,7 @@ def align_layers(teacher: InteractionMaps, n_student: int) -> InteractionMaps:
     return teacher.select_layers([(2 * i + 1) * n_teacher // (2 * n_student) for i in range(n_student)])
 
 
-def _over_positions(log_s: Tensor, log_t: Tensor, weight: Tensor) -> Tensor:
+def _spatial_divergence(log_s: Tensor, log_t: Tensor, weight: Tensor) -> Tensor:
     """Divergence of the maps (B, L, M, H, W), mean over layers, then over concepts by their weight (B, M)."""
     divergence = kl(log_s.flatten(-2), log_t.flatten(-2), -1).mean(1)  # [B, M]
     return shared_mean(divergence, weight)
@@ -135,7 +137,7 @@ def _spread(maps: InteractionMaps) -> Tensor:
     spread = variance.sqrt()  # [B, L, M, 1, 1]
     if maps.concepts is None:
         return spread.mean((1, 2), keepdim=True).clamp_min(1e-6)
-    rest = (maps.concepts == REST)[:, None, :, None, None]
+    rest = (maps.concepts == OTHER)[:, None, :, None, None]
     named = (~rest).expand_as(spread).sum((1, 2), keepdim=True).clamp_min(1)
     return (spread.masked_fill(rest, 0).sum((1, 2), keepdim=True) / named).clamp_min(1e-6)
 
@@ -151,7 +153,7 @@ def _presence(student: InteractionMaps, teacher: InteractionMaps) -> Tensor:
     """Binary cross-entropy of presence, mean over the concepts that pictures of something are asked about."""
     named = teacher.valid.flatten(1).any(1, keepdim=True).expand_as(teacher.presence)
     if teacher.concepts is not None:
-        named = named & (teacher.concepts != REST)
+        named = named & (teacher.concepts != OTHER)
     named = named.to(teacher.presence)
     with torch.autocast(named.device.type, enabled=False):
         # NaN is an error there, which stops a GPU; here it is the loss's, as in the other terms.

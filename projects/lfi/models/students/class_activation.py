@@ -110,7 +110,7 @@ class ByClassActivation(PredictBy):
             presence=scores.softmax(-1)[:, index].where(known, 0.0),
             valid=like.valid,
             layers=states.layers[-1:],
-            directions=('positions',),
+            directions=('spatial',),
         )
 
 

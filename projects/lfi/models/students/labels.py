@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from lfi.structures import is_unlabelled, mark, recorded_mixture
+from lfi.structures import is_unlabelled, recorded_mixture, set_multi_hot_
 
 from .tasks import Task
 
@@ -51,7 +51,7 @@ def concept_labels(
     if captions:
         # A data set with captions may stand beside one without; all are on one device.
         named = [sample.get('gt_concepts', captions[0][:0]) for sample in data_samples]
-        spoken = mark(torch.zeros_like(labels), named)
+        spoken = set_multi_hot_(torch.zeros_like(labels), named)
         mixture = recorded_mixture(data_samples)
         labels = torch.maximum(labels, spoken if mixture is None else mixture.mix_labels(spoken))
     return labels

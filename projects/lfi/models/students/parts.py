@@ -120,12 +120,18 @@ def build_readout(
     return built
 
 
-def check_rivalry(readout: InteractionReadout | None, reads: Collection[str]) -> None:
+def check_contrast_weight(readout: InteractionReadout | None, reads: Collection[str]) -> None:
     """Raise a ValueError if parts train a student whose answers are weighed by scores that none trains."""
-    if readout is not None and readout.rivalry and reads and not {'concept_scores', 'presence'} & {*reads}:
+    if (
+        readout is not None
+        and readout.contrast_weight
+        and reads
+        and not {'concept_scores', 'presence'} & {*reads}
+    ):
         raise ValueError(
-            f'readout.rivalry={readout.rivalry} weighs answers by the scores over concepts, which learn '
-            'nothing where concepts_weight and presence_weight of lfi.Interactions are 0: remove it'
+            f'readout.contrast_weight={readout.contrast_weight} weighs answers by the scores over concepts, '
+            'which learn nothing where semantic_weight and presence_weight of lfi.Interactions are 0: remove '
+            'it'
         )
 
 

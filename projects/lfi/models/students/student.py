@@ -40,7 +40,7 @@ from .parts import (
     build_predict_by,
     build_readout,
     build_supervision,
-    check_rivalry,
+    check_contrast_weight,
     check_teacher,
     check_trained,
     needs_of,
@@ -152,7 +152,7 @@ class Student(_TaskModel):
         if self.needs:
             check_images(self.data_preprocessor, self.teacher_config.get('cache'))
         self.reads = reads_of(parts, self.predict_by)
-        check_rivalry(self.readout, self.reads)
+        check_contrast_weight(self.readout, self.reads)
         freeze_unread(self.backbone, self.readout, self.reads)
         self.predict_by.check(self)
 
@@ -260,7 +260,7 @@ class Student(_TaskModel):
         if self.needs:
             _ = self.teacher, self.pixels
             if self.readout is not None:
-                self.readout.meet_texts(self.teacher.texts, self.teacher.bank.num_background)
+                self.readout.fit_text_statistics(self.teacher.texts, self.teacher.bank.num_background)
 
     @property
     def pixels(self) -> PixelFormat:
@@ -346,7 +346,7 @@ class Student(_TaskModel):
             read[name] = target
         if not self._targets_checked and self.readout is not None and self.needs:
             # A checkpoint from which training began may have brought those of another bank.
-            self.readout.meet_rivals(self.teacher.texts, self.teacher.bank.num_background)
+            self.readout.set_contrast_texts(self.teacher.texts, self.teacher.bank.num_background)
         self._targets_checked = True
         return read
 
@@ -412,7 +412,7 @@ class Student(_TaskModel):
                 Defaults to None, all of it.
 
         Returns:
-            Maps over positions, one for each text at each supervised layer, with the student's own presence.
+            Spatial maps, one for each text at each supervised layer, with the student's own presence.
 
         Raises:
             ValueError: if the student has no read-out, or the texts are not as wide as `readout.text_dims`.
@@ -470,7 +470,7 @@ class Student(_TaskModel):
     def predict_interactions(
         self, inputs: Tensor, data_samples: Sequence
     ) -> tuple[InteractionMaps, InteractionMaps]:
-        """Teacher's and student's maps of a batch, over positions, of the same concepts on the same grid.
+        """Teacher's and student's spatial maps of a batch, of the same concepts on the same grid.
 
         In training mode they are those of evaluation mode, as `ask` says; a negative control changes none.
 

@@ -20,7 +20,7 @@ from lfi.utils.options import check_options
 from .part import StudentOutputs, SupervisionPart
 
 # Of the read-out, by how the teacher's locations are read; docs/lab_notebook.md says how this was chosen.
-RIVALRY = {'scores': 0.0, 'share': 0.9}
+CONTRAST_WEIGHT = {'logits': 0.0, 'concept_softmax': 0.9}
 
 
 @MODELS.register_module()
@@ -47,25 +47,27 @@ class Interactions(SupervisionPart):
         check_options(reading=reading)
         self.reading = TeacherReading(**reading)
         self.loss: InteractionDistillLoss = build_part('loss', loss, type='lfi.InteractionDistillLoss')
-        positions, concepts, presence = (
+        spatial, semantic, presence = (
             weight > 0
             for weight in (
-                self.loss.positions_weight,
-                self.loss.concepts_weight,
+                self.loss.spatial_weight,
+                self.loss.semantic_weight,
                 self.loss.presence_weight,
             )
         )
-        if not (positions or concepts or presence):
+        if not (spatial or semantic or presence):
             raise ValueError(
-                'positions_weight, concepts_weight and presence_weight are all 0, and nothing is learnt: '
+                'spatial_weight, semantic_weight and presence_weight are all 0, and nothing is learnt: '
                 'raise one of them, or switch the part off by None'
             )
-        read = {'attention': positions, 'concept_scores': concepts, 'presence': presence}
+        read = {'attention': spatial, 'concept_scores': semantic, 'presence': presence}
         self.reads = frozenset(name for name, is_read in read.items() if is_read)
-        self.compares_locations = positions or concepts
-        self.averages = (('positions',) if positions else ()) + (('concepts',) if concepts else ())
-        compares = concepts or presence
-        self.readout_defaults = {'rivalry': RIVALRY[self.reading.positions_reading] if compares else 0.0}
+        self.compares_locations = spatial or semantic
+        self.averages = (('spatial',) if spatial else ()) + (('semantic',) if semantic else ())
+        compares = semantic or presence
+        self.readout_defaults = {
+            'contrast_weight': CONTRAST_WEIGHT[self.reading.spatial_reading] if compares else 0.0
+        }
 
     @property
     def differs_by_image(self) -> bool:
@@ -86,10 +88,8 @@ class Interactions(SupervisionPart):
                 "image: give more texts, or what is there where it is not, teacher.background=['background']"
             )
         # Without the teacher's maps over concepts that head of the read-out would get no gradient.
-        if self.loss.concepts_weight and 'concepts' not in teacher.directions:
-            raise ValueError(
-                'the maps of this teacher have no reading over concepts: set loss.concepts_weight=0'
-            )
+        if self.loss.semantic_weight and 'semantic' not in teacher.directions:
+            raise ValueError('the maps of this teacher have no semantic reading: set loss.semantic_weight=0')
 
     def target_of(self, targets: Targets, view: BatchView, grid: StudentGrid) -> InteractionMaps:
         """The maps as `reading` reads them; labels of the view raise presence."""
@@ -108,20 +108,20 @@ class Interactions(SupervisionPart):
         The map is the mean of what the loss reads from the maps of all views so far: over locations the mean
         of the concept's probabilities, by its presence in each view; over concepts the mean of its
         probabilities at each location, where it was asked about. No other constant is nearer to the images'
-        own maps, as the loss has it. `REST` has a mean of its own. All images must have one size.
+        own maps, as the loss has it. `OTHER` has a mean of its own. All images must have one size.
         """
         loss, changed = self.loss, target
         chosen = _one_hot(target, num_texts)  # [B, M, C + 1]
         with torch.autocast(target.logits.device.type, enabled=False):
-            if 'positions' in means:
+            if 'spatial' in means:
                 present = target.presence[..., None] * chosen
-                over_positions = target.over_positions(loss.positions_scale(target)).exp()
-                mean = _mean_of(over_positions, target.valid, present, chosen, means['positions'])
-                changed = replace(changed, positions=loss.positions_temperature * mean)
-            if 'concepts' in means:
-                over_concepts = target.over_concepts(loss.concepts_temperature).exp()
-                mean = _mean_of(over_concepts, target.valid, chosen, chosen, means['concepts'])
-                changed = replace(changed, logits=loss.concepts_temperature * mean)
+                spatial_log_probs = target.spatial_log_probs(loss.spatial_scale(target)).exp()
+                mean = _mean_of(spatial_log_probs, target.valid, present, chosen, means['spatial'])
+                changed = replace(changed, spatial_logits=loss.spatial_temperature * mean)
+            if 'semantic' in means:
+                semantic_log_probs = target.semantic_log_probs(loss.semantic_temperature).exp()
+                mean = _mean_of(semantic_log_probs, target.valid, chosen, chosen, means['semantic'])
+                changed = replace(changed, logits=loss.semantic_temperature * mean)
         return changed
 
     def questions(self, readout: InteractionReadout, texts: Tensor, target: InteractionMaps) -> Tensor:
@@ -136,11 +136,11 @@ class Interactions(SupervisionPart):
 
 
 def _one_hot(maps: InteractionMaps, num_texts: int) -> Tensor:
-    """Which concept each map is of, (B, M, C + 1); `REST` is the last."""
+    """Which concept each map is of, (B, M, C + 1); `OTHER` is the last."""
     concepts = maps.concepts
     if concepts is None:
         concepts = torch.arange(num_texts, device=maps.logits.device).expand(len(maps.logits), -1)
-    # Remainders put REST, which is -1, behind the others. `F.one_hot` would wait for the device.
+    # Remainders put OTHER, which is -1, behind the others. `F.one_hot` would wait for the device.
     every = torch.arange(num_texts + 1, device=concepts.device)
     return (concepts.remainder(num_texts + 1)[..., None] == every).float()
 

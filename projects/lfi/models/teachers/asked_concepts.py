@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lfi.concepts import ConceptBank
-from lfi.structures import REST, InteractionMaps
+from lfi.structures import OTHER, InteractionMaps
 
 
 def asked_at_once(bank: ConceptBank, max_concepts: int | None) -> int | None:
@@ -21,7 +21,7 @@ def asked_at_once(bank: ConceptBank, max_concepts: int | None) -> int | None:
     return asked if asked < len(bank) else None
 
 
-def most_present(
+def topk_concepts(
     maps: InteractionMaps, labels: Tensor | None, bank: ConceptBank, max_concepts: int
 ) -> InteractionMaps:
     """The maps of each image's labels, and of the concepts that are most present; one more for all others.
@@ -33,7 +33,7 @@ def most_present(
         max_concepts: M, as many are kept.
 
     Returns:
-        The maps of M + 1 concepts, the last of which is `REST`, the log-sum-exp of all others.
+        The maps of M + 1 concepts, the last of which is `OTHER`, the log-sum-exp of all others.
     """
     presence = maps.presence
     # A label comes first, however little of a mixed image it stands for.
@@ -47,7 +47,7 @@ def most_present(
         logits=torch.cat((kept.logits, rest), 2),
         presence=F.pad(kept.presence, (0, 1)),
         valid=maps.valid,
-        concepts=F.pad(index, (0, 1), value=REST),
+        concepts=F.pad(index, (0, 1), value=OTHER),
         layers=maps.layers,
         directions=maps.directions,
     )

@@ -15,8 +15,8 @@ from lfi.structures import (
     BatchView,
     ImageFeatures,
     InteractionMaps,
-    Pieces,
     StudentGrid,
+    Tiles,
     maps_in_view,
     mean_maps,
     mixed_maps_in_view,
@@ -26,7 +26,7 @@ from lfi.structures import (
 )
 from lfi.structures.interaction_cache import CacheError, InteractionCache, StoredMaps, difference
 
-from .asked_concepts import asked_at_once, most_present
+from .asked_concepts import asked_at_once, topk_concepts
 from .families import AUTO
 from .teacher import Teacher
 from .teacher_identity import teacher_identity
@@ -79,7 +79,7 @@ class CachedOutputs(Teacher):
             CacheError: as `stored_maps`.
         """
         maps, views = self.ask(view), _views_of(view)
-        if view.pieces is None and view.mixture is None:
+        if view.tiles is None and view.mixture is None:
             return maps_in_view(maps, grid, view.valid_sizes, views)
         return mixed_maps_in_view(maps, grid, view, views, len(self.bank))
 
@@ -257,11 +257,11 @@ class CachedFeatures(CachedOutputs):
         """The maps that each image is asked about."""
         if self.max_concepts is None:
             return maps
-        return most_present(maps, view.labels, self.bank, self.max_concepts)
+        return topk_concepts(maps, view.labels, self.bank, self.max_concepts)
 
     def _every_map(self, view: BatchView) -> InteractionMaps:
         """The maps of all concepts of the unaugmented images."""
-        _refuse_mosaics(view.pieces or ())
+        _refuse_mosaics(view.tiles or ())
         features = self.stored_maps(view)
         locations = features.logits[:, 0]  # [B, E, h, w]
         with torch.autocast(locations.device.type, enabled=False):
@@ -285,24 +285,24 @@ class CachedFeatures(CachedOutputs):
         view.refuse_padding()
         maps, views = self.stored_maps(view), _views_of(view)
         scale = maps.logits[:, 0].mean((-2, -1)).norm(dim=1)  # [B]
-        if view.pieces is not None:
-            _refuse_filler(view.pieces, grid.shape)
+        if view.tiles is not None:
+            _refuse_filler(view.tiles, grid.shape)
             # Of a mosaic that shows one image in the end, the picture's view is not the image's.
-            views = torch.cat([one.views for one in view.pieces])
+            views = torch.cat([one.views for one in view.tiles])
         if view.mixture is None:
             maps = maps.warp(views, grid.shape)
         else:
             # Each image's features have a mean of the same length, the scale of the teacher's logits.
-            pieces = [Pieces.whole(each) for each in views]
-            maps = mean_maps(*view.mixture.sources(maps, pieces, grid.shape))
+            tiles = [Tiles.whole(each) for each in views]
+            maps = mean_maps(*view.mixture.sources(maps, tiles, grid.shape))
         return ImageFeatures.of_view(maps, scale, self.texts)
 
 
-def _refuse_filler(pieces: Sequence[Pieces], grid: tuple[int, int]) -> None:
+def _refuse_filler(tiles: Sequence[Tiles], grid: tuple[int, int]) -> None:
     """Refuse pictures of several images, and those of which some location of a grid mostly shows filler."""
-    _refuse_mosaics(pieces)
+    _refuse_mosaics(tiles)
     # What was recorded stays on the CPU: no device is waited for.
-    if not shown_enough(shown_shares(pieces, grid)).all():
+    if not shown_enough(shown_shares(tiles, grid)).all():
         raise CacheError(
             'a picture shows filler, where the cache has no features: leave out of train_pipeline what pads, '
             'shifts, shears, rotates or erases (RandomCrop with padding, RandAugment), or train with '
@@ -310,8 +310,8 @@ def _refuse_filler(pieces: Sequence[Pieces], grid: tuple[int, int]) -> None:
         )
 
 
-def _refuse_mosaics(pieces: Sequence[Pieces]) -> None:
-    if any(len(one.shares) > 1 for one in pieces):
+def _refuse_mosaics(tiles: Sequence[Tiles]) -> None:
+    if any(len(one.shares) > 1 for one in tiles):
         raise CacheError(
             'features of mosaics are not pasted: leave out lfi.RecordedMosaic and lfi.RecordedMixUp'
         )

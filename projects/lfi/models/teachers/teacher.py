@@ -11,7 +11,7 @@ from torch import Tensor
 from lfi.concepts import ConceptBank
 from lfi.structures import (
     DIRECTIONS,
-    REST,
+    OTHER,
     BatchView,
     ImageFeatures,
     InteractionMaps,
@@ -88,7 +88,7 @@ class Teacher:
         maps = self.maps_in(view, grid) if 'maps' in needs else None
         if maps is not None:
             # A reading makes them; controls know `logits` alone.
-            maps = replace(maps, positions=None)
+            maps = replace(maps, spatial_logits=None)
         features = self.features_in(view, grid) if 'features' in needs else None
         scores = None
         if 'class_scores' in needs and maps is not None:
@@ -110,9 +110,9 @@ def class_log_probabilities(maps: InteractionMaps, num_texts: int) -> Tensor:
     """
     presence = maps.presence.float()
     if maps.concepts is not None:
-        named = presence[:, :-1]  # [B, M], without `REST`
+        named = presence[:, :-1]  # [B, M], without `OTHER`
         even = (1 - named.sum(1, keepdim=True)) / (num_texts - named.shape[1])
-        # `REST` falls into an extra last column.
-        column = torch.where(maps.concepts == REST, num_texts, maps.concepts)
+        # `OTHER` falls into an extra last column.
+        column = torch.where(maps.concepts == OTHER, num_texts, maps.concepts)
         presence = even.repeat(1, num_texts + 1).scatter(1, column, presence)[:, :num_texts]
     return presence.clamp_min(LEAST_PRESENCE).log()

@@ -21,7 +21,7 @@ from lfi.concepts import (
 from lfi.registry import EXTRACTORS, TEACHERS, type_of
 from lfi.structures import BatchView, ImageFeatures, InteractionMaps, PixelFormat, numbers_like
 
-from .asked_concepts import asked_at_once, most_present
+from .asked_concepts import asked_at_once, topk_concepts
 from .batch_norms import fold_batch_norms
 from .embedding_check import EmbeddingCheck
 from .extractors.base import DenseExtractor, JudgingExtractor
@@ -169,7 +169,7 @@ class VLMAttentionTeacher(Teacher):
                 Defaults to None, all of it.
 
         Returns:
-            Maps of M concepts. Where these are not all of the bank, the last map is `REST`, the log-sum-exp
+            Maps of M concepts. Where these are not all of the bank, the last map is `OTHER`, the log-sum-exp
             of all others. Cosines are scaled as the model's own image-text logits. Presence is what
             `own_presence` says.
         """
@@ -203,7 +203,9 @@ class VLMAttentionTeacher(Teacher):
 
     def asked(self, maps: InteractionMaps, labels: Tensor | None = None) -> InteractionMaps:
         """What a call gives, of the maps of all concepts of the bank; labels as there."""
-        return maps if self.max_concepts is None else most_present(maps, labels, self.bank, self.max_concepts)
+        return (
+            maps if self.max_concepts is None else topk_concepts(maps, labels, self.bank, self.max_concepts)
+        )
 
     def _presence(self, pooled: Tensor) -> Tensor:
         """The presence (B, C) of all concepts, by the images' embeddings (B, E)."""

@@ -15,9 +15,9 @@ import numpy as np
 from lfi.utils.fileio import holds_bytes
 from lfi.utils.repositories import cache_folder
 
-from ..interaction_maps import REST
+from ..interaction_maps import OTHER
 from ..packed_maps import lacks_maps
-from ..pieces import Pieces
+from ..tiles import Tiles
 from .files import (
     ANEW,
     UNREADABLE,
@@ -45,12 +45,12 @@ class StoredMaps(NamedTuple):
     Args:
         record: (n,) of the cache's dtype, as `unpack` takes it; n = 1 for an image.
         cache: digest of the cache's manifest.
-        pieces: where the picture shows the n images. Defaults to None: all over it shows one, in its view.
+        tiles: where the picture shows the n images. Defaults to None: all over it shows one, in its view.
     """
 
     record: np.ndarray
     cache: str
-    pieces: Pieces | None = None
+    tiles: Tiles | None = None
 
 
 class InteractionCache:
@@ -118,14 +118,14 @@ class InteractionCache:
             *(file(self.folder, shard) for shard in shards for file in of_shard),
         ]
 
-    def stored(self, paths: Sequence[str], pieces: Pieces | None = None) -> StoredMaps:
+    def stored(self, paths: Sequence[str], tiles: Tiles | None = None) -> StoredMaps:
         """What is held of the images that a picture shows. Errors as `read`.
 
         Args:
             paths: of the images.
-            pieces: where it shows them, as of `StoredMaps`. Defaults to None.
+            tiles: where it shows them, as of `StoredMaps`. Defaults to None.
         """
-        return StoredMaps(self.read(paths), self.digest, pieces)
+        return StoredMaps(self.read(paths), self.digest, tiles)
 
     def read(self, paths: Sequence[str]) -> np.ndarray:
         """The records (n,) of images, by their paths.
@@ -229,8 +229,8 @@ def _refuse_unsound_values(path: Path, records: np.ndarray) -> None:
 
 
 def _refuse_unknown_concepts(path: Path, concepts: np.ndarray, count: int) -> None:
-    """Raise a CacheError if a shard has maps of concepts (n, M) that are none of `count`, nor `REST`."""
-    unknown = concepts[(concepts < REST) | (concepts >= count)]
+    """Raise a CacheError if a shard has maps of concepts (n, M) that are none of `count`, nor `OTHER`."""
+    unknown = concepts[(concepts < OTHER) | (concepts >= count)]
     if len(unknown):
         raise CacheError(
             f'{path} has maps of the concept number {unknown[0]}, and the cache has {count} concepts. {ANEW}'

@@ -30,7 +30,7 @@ def test_a_detector_trains_and_predicts(make_detector, name):
     detector = make_detector(name)
     data = detector.data_preprocessor(ordinary(), training=True)
     losses = detector.train()(**data, mode='loss')
-    interactions = {'loss_positions', 'loss_concepts', 'loss_presence'}
+    interactions = {'loss_spatial', 'loss_semantic', 'loss_presence'}
     assert interactions < set(losses)
     total, log = detector.parse_losses(losses)
     assert all(value.isfinite().all() for value in log.values())
@@ -148,7 +148,7 @@ def test_a_detector_with_its_own_backbone_learns_from_interactions(make_adapted,
     inputs = [torch.randint(0, 256, (3, *each.img_shape), dtype=torch.uint8) for each in samples]
     data = detector.data_preprocessor(dict(inputs=inputs, data_samples=samples), training=True)
     losses = detector.train()(**data, mode='loss')
-    assert {'loss_positions', 'loss_concepts', 'loss_presence'} < losses.keys()
+    assert {'loss_spatial', 'loss_semantic', 'loss_presence'} < losses.keys()
     detector.parse_losses(losses)[0].backward()
     assert all(p.grad is not None for p in detector.parameters() if p.requires_grad)
     own = [key for key in detector.state_dict() if '.interaction.' not in key and key[:7] != 'readout']
@@ -195,7 +195,7 @@ def test_the_prior_trains_all_that_it_adds_to_a_backbone_of_another_kind(make_ad
 
 SIZE = (64, 64)
 BOXES = [[8, 8, 50, 60]]
-TERMS = ('loss_positions', 'loss_concepts', 'loss_presence')
+TERMS = ('loss_spatial', 'loss_semantic', 'loss_presence')
 
 
 @pytest.fixture

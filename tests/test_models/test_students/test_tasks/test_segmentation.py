@@ -123,7 +123,7 @@ def test_a_segmentor_learns_from_interactions_of_all_images(make, unlearnt, teac
         decode_head=HEAD, data_preprocessor=pixels, teacher=teacher, supervision=dict(interactions=part)
     )
     inputs = torch.randn(2, 3, *SIZE, generator=torch.Generator().manual_seed(1))
-    terms = {'loss_positions', 'loss_concepts', 'loss_presence'}
+    terms = {'loss_spatial', 'loss_semantic', 'loss_presence'}
     for samples in ([sample(0), sample(1)], [sample(0), sample(1, unlabelled=True)]):
         losses = model(inputs, copy.deepcopy(samples), mode='loss')
         assert terms < losses.keys()

@@ -164,7 +164,7 @@ def test_a_teacher_scores_images_as_the_model_does_and_frees_what_it_does_not_re
     pixels = PixelFormat((127.5, 102.0, 76.5), (51.0, 63.75, 76.5), rgb=True)
     images = random(2, 3, 32, 32)
     maps = teacher(images, pixels).check()
-    assert maps.directions == ('positions',)
+    assert maps.directions == ('spatial',)
     texts = blip.tokenizer([f'many {name}' for name in NAMES], padding=True, return_tensors='pt')
     texts = blip._extract_feat(texts, modality='texts')['text_feat']
     scores = blip.extract_feat(images)['image_feat'] @ texts.T / blip.temp

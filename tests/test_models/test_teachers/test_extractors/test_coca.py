@@ -118,12 +118,12 @@ def test_a_teacher_reads_its_attention_and_frees_the_text_tower(teacher_folder):
     )
     maps = teacher(random(2, 3, 64, 64), PixelFormat((128.0,) * 3, (64.0,) * 3, rgb=True)).check()
     assert maps.logits.shape == (2, 3, 2, 4, 4)
-    assert maps.directions == ('positions',)
+    assert maps.directions == ('spatial',)
     # No scale is put on logarithms of probabilities: they give back the attention to the patches.
     attention = maps.logits[:, :, 0].exp()
     assert (attention.sum((-2, -1)) < 1).all()
     torch.testing.assert_close(
-        maps.over_positions()[:, :, 0].exp(), attention / attention.sum((-2, -1), keepdim=True)
+        maps.spatial_log_probs()[:, :, 0].exp(), attention / attention.sum((-2, -1), keepdim=True)
     )
     kept = [value for part in (teacher, teacher.extractor) for value in vars(part).values()]
     modules = [m for value in kept if isinstance(value, torch.nn.Module) for m in value.modules()]

@@ -65,7 +65,7 @@ def test_it_reads_under_no_grad_and_leaves_no_gradient(load_tower):
 
 
 def test_it_speaks_of_positions_only(load_tower):
-    assert LeGradExtractor(load_tower('vit')).directions == ('positions',)
+    assert LeGradExtractor(load_tower('vit')).directions == ('spatial',)
 
 
 def test_depth_must_fit_the_tower(load_tower):

@@ -24,7 +24,7 @@ def make_model(generative_folder):
             backbone=dict(arch=arch),
             head=dict(HEAD, num_classes=2),
             teacher=teacher,
-            supervision=interactions(dict(positions_reading='scores', presence='image'), concepts_weight=0),
+            supervision=interactions(dict(spatial_reading='logits', presence='image'), semantic_weight=0),
         )
 
     return make
@@ -45,7 +45,7 @@ def test_a_student_learns_from_it_through_a_cache(make_model, cache_of, tmp_path
     assert np.ptp(maps.presence.numpy()) > 1e-3 and (maps.presence.sum(1) != 1).all()
     optimizer = torch.optim.SGD(cached.parameters(), 0.01)
     first, second = (_step(cached, optimizer, images, samples) for _ in range(2))
-    assert set(first) == {'loss_cls', 'loss_positions', 'loss_presence'}
+    assert set(first) == {'loss_cls', 'loss_spatial', 'loss_presence'}
     assert sum(second.values()) < sum(first.values())
 
 
@@ -59,5 +59,7 @@ def _step(model, optimizer, images, samples):
 
 def test_its_maps_compare_no_concepts(make_model):
     teacher = make_model().teacher
-    with pytest.raises(ValueError, match="positions_reading='share' compares concepts .* set reading.posit"):
-        TeacherReading('share', 'image').check(teacher.directions)
+    with pytest.raises(
+        ValueError, match="spatial_reading='concept_softmax' compares concepts .* set reading.spatial"
+    ):
+        TeacherReading('concept_softmax', 'image').check(teacher.directions)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lfi.models.losses.means import as_of_one_batch
-from lfi.structures import BatchView, is_unlabelled, mark
+from lfi.structures import BatchView, is_unlabelled, set_multi_hot_
 from lfi.structures.labels import UNLABELLED
 
 from .hooks import samples_of_training
@@ -48,7 +48,7 @@ class Classification(Task):
         if 'gt_score' in data_samples[0]:
             labels = torch.stack([sample.gt_score for sample in data_samples]).float()
             return nn.functional.pad(labels, (0, num_concepts - labels.shape[1]))
-        return mark(
+        return set_multi_hot_(
             torch.zeros(len(data_samples), num_concepts, device=device), known_labels(data_samples, device)
         )
 

@@ -10,7 +10,7 @@ import torch
 from mmengine.structures import InstanceData, PixelData
 from torch import Tensor, nn
 
-from lfi.structures import BatchView, is_unlabelled, mark
+from lfi.structures import BatchView, is_unlabelled, set_multi_hot_
 
 from .hooks import samples_of_training
 from .task import Task, labelled_loss
@@ -34,7 +34,7 @@ class Detection(Task):
         labels = [getattr(sample.get('gt_instances'), 'labels', none) for sample in data_samples]
         found = torch.zeros(len(labels), num_concepts + 1, device=labels[0].device)
         # What the bank does not hold falls into an extra last column.
-        return mark(found, [label.clamp_max(num_concepts) for label in labels])[:, :-1]
+        return set_multi_hot_(found, [label.clamp_max(num_concepts) for label in labels])[:, :-1]
 
     def loss(
         self,

@@ -27,8 +27,8 @@ class Extractor(ABC):
         ValueError: if the model is of a kind the extractor cannot read; the message says which can.
     """
 
-    directions: tuple[str, ...] = ('positions', 'concepts')
-    """The readings that are meaningful: 'positions', over locations, and 'concepts', over concepts."""
+    directions: tuple[str, ...] = ('spatial', 'semantic')
+    """The readings that are meaningful: 'spatial', over locations, and 'semantic', over concepts."""
     cosines = True
     """Whether the maps are cosines, which become logits by the model's own scale, or are logits already."""
 

@@ -59,7 +59,7 @@ class GenerativeExtractor(JudgingExtractor):
             tokenizer has no words for yes and no, or as `Questions.of` says.
     """
 
-    directions = ('positions',)
+    directions = ('spatial',)
     cosines = False
     visual: ImageTokens
 

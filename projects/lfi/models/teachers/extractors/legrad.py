@@ -32,7 +32,7 @@ class LeGradExtractor(TransformerExtractor):
         ValueError: if the tower has fewer than `depth` blocks.
     """
 
-    directions = ('positions',)
+    directions = ('spatial',)
     cosines = False
 
     def __init__(self, visual: nn.Module, depth: int = 2) -> None:

@@ -33,7 +33,7 @@ class WordAttentionExtractor(Extractor):
         ValueError: if a template leaves no room for the concept.
     """
 
-    directions = ('positions',)
+    directions = ('spatial',)
     cosines = False
 
     def __init__(self, vlm: VLM, tokenizer: Tokenizer, bank: ConceptBank) -> None:

@@ -16,10 +16,10 @@ from torch.nn.utils.rnn import pad_sequence
 from ..loading.foreign_code import files_of, no_foreign_code
 from ..loading.weights_source import WeightsSource
 from .folder import GENERATIVE, fetched_folder, generative_folder, has_weights, refuse_what_leads_elsewhere
-from .image_tokens import ImageTokens, MergedPatches, PlainGrid, Tiles
+from .image_tokens import ImageTokens, MergedPatches, PlainGrid, TileGrid
 
 KINDS: dict[str, type[ImageTokens]] = dict(
-    llava=PlainGrid, idefics3=Tiles, smolvlm=Tiles, qwen2_vl=MergedPatches, qwen2_5_vl=MergedPatches
+    llava=PlainGrid, idefics3=TileGrid, smolvlm=TileGrid, qwen2_vl=MergedPatches, qwen2_5_vl=MergedPatches
 )
 """How each kind of model turns an image into tokens, by transformers' `model_type`."""
 COUNTED = ('inv_freq', 'position_ids')

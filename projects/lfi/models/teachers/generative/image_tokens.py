@@ -153,7 +153,7 @@ class PlainGrid(ImageTokens):
         return dict(pixel_values=images, **({} if own else dict(interpolate_pos_encoding=True)))
 
 
-class Tiles(ImageTokens):
+class TileGrid(ImageTokens):
     """Idefics3 and SmolVLM: tiles, row by row, then the complete image scaled to one tile.
 
     (Laurençon et al., "Building and better understanding vision-language models", 2024.) An input of one

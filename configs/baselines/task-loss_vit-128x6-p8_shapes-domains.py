@@ -1,7 +1,7 @@
 # A small ViT on all domains of the built-in Shapes data but one, task loss alone: the baseline of
-# lfi_vit-tiny_shapes-domains.py. python -m research benchmark-dg runs both for each domain.
-#   LFI_TARGET_DOMAIN=sketch python tools/train.py configs/baselines/task-loss_vit-tiny_shapes-domains.py
-_base_ = './task-loss_vit-tiny_shapes.py'
+# lfi_vit-128x6-p8_shapes-domains.py. python -m research benchmark-dg runs both for each domain.
+#   LFI_TARGET_DOMAIN=sketch python tools/train.py configs/baselines/task-loss_vit-128x6-p8_shapes-domains.py
+_base_ = './task-loss_vit-128x6-p8_shapes.py'
 
 target_domain = '{{$LFI_TARGET_DOMAIN:sketch}}'
 source_domains = __import__('lfi.datasets', fromlist=['leave_out']).leave_out(

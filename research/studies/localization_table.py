@@ -87,7 +87,7 @@ def values_of(metrics: Mapping[str, float]) -> dict[str, float]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def collect_where(jobs: Iterable[Job], published: Mapping[Key, Located]) -> dict[str, list[Located]]:
+def collect_localization(jobs: Iterable[Job], published: Mapping[Key, Located]) -> dict[str, list[Located]]:
     """By arm what all jobs have found, and what is published of those that have today's settings."""
     cells: dict[str, list[Located]] = {}
     for job in jobs:
@@ -99,7 +99,7 @@ def collect_where(jobs: Iterable[Job], published: Mapping[Key, Located]) -> dict
     return cells
 
 
-def where_report(cells: Mapping[str, Sequence[Located]], method: str) -> str:
+def localization_report(cells: Mapping[str, Sequence[Located]], method: str) -> str:
     """A table with a row for each arm, and what the method has of its teacher; '' if no arm was measured.
 
     Args:
@@ -210,7 +210,7 @@ def _with_teacher(cells: Sequence[Located], name: str) -> list[tuple[float, floa
     return [(own, teacher) for own, teacher in both if own is not None and teacher is not None]
 
 
-def write_where(cells: Mapping[str, Sequence[Located]], path: Path) -> None:
+def write_localization(cells: Mapping[str, Sequence[Located]], path: Path) -> None:
     """Write one line for each arm and seed: the measures by the metric's names, and the identity."""
     rows: list[Sequence[object]] = [('arm', 'seed', *NAMES, 'identity')]
     for arm, found in cells.items():
@@ -220,8 +220,8 @@ def write_where(cells: Mapping[str, Sequence[Located]], path: Path) -> None:
     write_csv(rows, path)
 
 
-def read_where(path: Path) -> dict[Key, Located]:
-    """What `write_where` wrote, by arm, seed and no domain; nothing where there is no file."""
+def read_localization(path: Path) -> dict[Key, Located]:
+    """What `write_localization` wrote, by arm, seed and no domain; nothing where there is no file."""
     if not path.exists():
         return {}
     with open(path, newline='') as file:

@@ -1,7 +1,7 @@
 # A small ViT on all domains of the built-in Shapes data but one, learning from the built-in teacher, which has seen
 # images of all four domains.
-#   LFI_TARGET_DOMAIN=sketch python tools/train.py configs/domain_generalization/lfi_vit-tiny_shapes-domains.py
-_base_ = '../baselines/task-loss_vit-tiny_shapes-domains.py'
+#   LFI_TARGET_DOMAIN=sketch python tools/train.py configs/domain_generalization/lfi_vit-128x6-p8_shapes-domains.py
+_base_ = '../baselines/task-loss_vit-128x6-p8_shapes-domains.py'
 
 model = dict(
     teacher=__import__('lfi').teacher_config(
@@ -13,7 +13,7 @@ model = dict(
         interactions=dict(
             type='lfi.Interactions',
             # With a background in the bank locations are best read by a concept's share.
-            reading=dict(positions_reading='share', presence='best-location'),
+            reading=dict(spatial_reading='concept_softmax', presence='best-location'),
         ),
     ),
 )

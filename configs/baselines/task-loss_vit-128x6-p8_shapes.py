@@ -1,5 +1,5 @@
-# A small ViT on the built-in Shapes data, task loss alone: the baseline of lfi_vit-tiny_shapes.py.
-#   python tools/train.py configs/baselines/task-loss_vit-tiny_shapes.py
+# A small ViT on the built-in Shapes data, task loss alone: the baseline of lfi_vit-128x6-p8_shapes.py.
+#   python tools/train.py configs/baselines/task-loss_vit-128x6-p8_shapes.py
 _base_ = [
     '../_base_/models/vit-128x6-p8_64.py',
     '../_base_/datasets/shapes.py',

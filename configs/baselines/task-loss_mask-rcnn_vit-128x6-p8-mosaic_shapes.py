@@ -1,8 +1,8 @@
 # A small Mask R-CNN on mosaics of the built-in Shapes data, task loss alone: the baseline of
-# lfi_mask-rcnn_vit-tiny-mosaic_shapes.py. Mosaics are of four images, as RTMDet-Ins's are: resized and cropped with
+# lfi_mask-rcnn_vit-128x6-p8-mosaic_shapes.py. Mosaics are of four images, as RTMDet-Ins's are: resized and cropped with
 # their masks, which mmdet's Mosaic and RandomAffine leave alone.
-#   python tools/train.py configs/baselines/task-loss_mask-rcnn_vit-tiny-mosaic_shapes.py
-_base_ = './task-loss_mask-rcnn_vit-tiny_shapes.py'
+#   python tools/train.py configs/baselines/task-loss_mask-rcnn_vit-128x6-p8-mosaic_shapes.py
+_base_ = './task-loss_mask-rcnn_vit-128x6-p8_shapes.py'
 train_pipeline = [
     dict(_scope_='mmdet', type='LoadAnnotations', with_bbox=True, with_mask=True),
     dict(type='lfi.RecordedCachedMosaic', img_scale=(96, 96), pad_val=127.0, prob=0.5),

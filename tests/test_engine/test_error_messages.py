@@ -77,16 +77,16 @@ def test_an_image_that_cannot_be_fetched_is_no_checkpoint():
             (dict(type=f'lfi.{loss}', **{name: value}), f'{name}={value!r} must be a number above 0')
             for loss, name, value in (
                 ('LogitKD', 'temperature', 'two'),
-                ('InteractionDistillLoss', 'positions_temperature', 'auto'),
-                ('InteractionDistillLoss', 'concepts_temperature', float('inf')),
+                ('InteractionDistillLoss', 'spatial_temperature', 'auto'),
+                ('InteractionDistillLoss', 'semantic_temperature', float('inf')),
             )
         ),
         *(
             (dict(type='lfi.InteractionReadout', embed_dims=8, **options), says)
             for options, says in (
                 (dict(text_dims='96'), "text_dims='96' must be a whole number of 1 or more"),
-                (dict(text_dims=96, rivalry='0.9'), r"rivalry='0.9' must lie in \[0, 1\]"),
-                (dict(text_dims=96, rivalry=1.5), r'rivalry=1.5 must lie in \[0, 1\]'),
+                (dict(text_dims=96, contrast_weight='0.9'), r"contrast_weight='0.9' must lie in \[0, 1\]"),
+                (dict(text_dims=96, contrast_weight=1.5), r'contrast_weight=1.5 must lie in \[0, 1\]'),
             )
         ),
         *(
@@ -105,7 +105,7 @@ def test_an_image_that_cannot_be_fetched_is_no_checkpoint():
             for loss in ('AffinityPrior', 'PairwiseAffinity', 'LogitKD')
         ),
         (
-            dict(type='lfi.InteractionDistillLoss', concepts_weight='2'),
+            dict(type='lfi.InteractionDistillLoss', semantic_weight='2'),
             "'2' must be a number of 0",
         ),
         (

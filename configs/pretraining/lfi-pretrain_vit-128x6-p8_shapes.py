@@ -1,6 +1,6 @@
 # A small ViT on the built-in Shapes data without their labels, pretrained by the built-in teacher's interactions.
-#   python tools/train.py configs/pretraining/lfi-pretrain_vit-tiny_shapes.py
-_base_ = '../_base_/pretraining/vit-tiny_shapes.py'
+#   python tools/train.py configs/pretraining/lfi-pretrain_vit-128x6-p8_shapes.py
+_base_ = '../_base_/pretraining/vit-128x6-p8_shapes.py'
 
 model = dict(
     readout=dict(text_dims=96),
@@ -8,7 +8,7 @@ model = dict(
         interactions=dict(
             type='lfi.Interactions',
             # With a background in the bank locations are best read by a concept's share.
-            reading=dict(positions_reading='share', presence='best-location'),
+            reading=dict(spatial_reading='concept_softmax', presence='best-location'),
         ),
     ),
 )

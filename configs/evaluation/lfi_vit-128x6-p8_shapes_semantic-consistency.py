@@ -1,6 +1,6 @@
-# Where the student of lfi_vit-tiny_shapes.py looks, against the shapes' masks and its teacher.
-#   python tools/test.py configs/evaluation/lfi_vit-tiny_shapes_semantic-consistency.py CHECKPOINT
-_base_ = '../classification/lfi_vit-tiny_shapes.py'
+# Where the student of lfi_vit-128x6-p8_shapes.py looks, against the shapes' masks and its teacher.
+#   python tools/test.py configs/evaluation/lfi_vit-128x6-p8_shapes_semantic-consistency.py CHECKPOINT
+_base_ = '../classification/lfi_vit-128x6-p8_shapes.py'
 
 test_pipeline = [
     dict(type='lfi.LoadRegions'),

@@ -1,5 +1,5 @@
 # A small ViT on the built-in Shapes data without their labels, and the built-in teacher.
-_base_ = '../../baselines/task-loss_vit-tiny_shapes.py'
+_base_ = '../../baselines/task-loss_vit-128x6-p8_shapes.py'
 
 model = dict(task=None, head=None, teacher=__import__('lfi').teacher_config('shapes-tiny'))
 train_dataloader = dict(

@@ -1,5 +1,5 @@
-# A small Mask R-CNN on the built-in Shapes data, task loss alone: the baseline of lfi_mask-rcnn_vit-tiny_shapes.py.
-#   python tools/train.py configs/baselines/task-loss_mask-rcnn_vit-tiny_shapes.py
+# A small Mask R-CNN on the built-in Shapes data, task loss alone: the baseline of lfi_mask-rcnn_vit-128x6-p8_shapes.py.
+#   python tools/train.py configs/baselines/task-loss_mask-rcnn_vit-128x6-p8_shapes.py
 _base_ = [
     'mmdet::_base_/models/mask-rcnn_r50_fpn.py',
     '../_base_/datasets/shapes-instance.py',

@@ -1,9 +1,9 @@
 # A small Mask R-CNN on mosaics of the built-in Shapes data, learning from the built-in teacher's interactions: online it
 # is shown the mosaics, from a cache the maps of their images are pasted as these are.
-#   lfi cache configs/detection/lfi_mask-rcnn_vit-tiny-mosaic_shapes.py --out work_dirs/cache
-#   python tools/train.py configs/detection/lfi_mask-rcnn_vit-tiny-mosaic_shapes.py --cfg-options \
+#   lfi cache configs/detection/lfi_mask-rcnn_vit-128x6-p8-mosaic_shapes.py --out work_dirs/cache
+#   python tools/train.py configs/detection/lfi_mask-rcnn_vit-128x6-p8-mosaic_shapes.py --cfg-options \
 #       model.teacher.cache=work_dirs/cache
-_base_ = '../baselines/task-loss_mask-rcnn_vit-tiny-mosaic_shapes.py'
+_base_ = '../baselines/task-loss_mask-rcnn_vit-128x6-p8-mosaic_shapes.py'
 
 model = dict(
     teacher=__import__('lfi').teacher_config('shapes-tiny'),
@@ -12,9 +12,9 @@ model = dict(
         interactions=dict(
             type='lfi.Interactions',
             # With a background in the bank locations are best read by a concept's share.
-            reading=dict(positions_reading='share', presence='best-location'),
+            reading=dict(spatial_reading='concept_softmax', presence='best-location'),
             # Beside a detector's own losses, which are small.
-            loss=dict(positions_weight=0.5, concepts_weight=1.0, presence_weight=0.5),
+            loss=dict(spatial_weight=0.5, semantic_weight=1.0, presence_weight=0.5),
         ),
     ),
 )

@@ -4,16 +4,16 @@ import pytest
 from study_cells import finish
 
 from research.studies.grid import plan
-from research.studies.presets import PRESETS
-from research.studies.where import (
+from research.studies.localization_table import (
     NAMES,
     Located,
-    collect_where,
+    collect_localization,
+    localization_report,
     located_of,
-    read_where,
-    where_report,
-    write_where,
+    read_localization,
+    write_localization,
 )
+from research.studies.presets import PRESETS
 
 LEVELS = {
     'pointing_teacher': 0.8,
@@ -41,7 +41,7 @@ def cells():
 
 
 def test_a_row_for_each_arm_and_for_what_the_method_is_compared_with(cells):
-    assert where_report(cells, 'lfi').splitlines()[2:] == [
+    assert localization_report(cells, 'lfi').splitlines()[2:] == [
         "| arm | seeds | pointing | energy | between concepts | presence, AP | lfi's pointing minus it |",
         '| --- | --- | --- | --- | --- | --- | --- |',
         '| task-loss | 3 | 50.0 ± 0.0 | – | – | – | +22.0 (+17.0 to +27.0) |',
@@ -57,26 +57,26 @@ def test_a_row_for_each_arm_and_for_what_the_method_is_compared_with(cells):
 
 def test_objects_that_are_not_the_label_have_columns_where_there_are_some(cells):
     cells['lfi'][0] = located(0, 0.7, unlabelled_pointing=0.6, unlabelled_pointing_teacher=0.7)
-    rows = where_report({'lfi': cells['lfi']}, 'lfi').splitlines()[2:]
+    rows = localization_report({'lfi': cells['lfi']}, 'lfi').splitlines()[2:]
     assert '| pointing, not the label |' in rows[0] and 'presence, AP, not the label' not in rows[0]
     assert '| 60.0 |' in rows[2] and '| 70.0 |' in rows[3]
 
 
 def test_a_study_that_measured_nothing_has_no_table(cells):
-    assert where_report({}, 'lfi') == ''
+    assert localization_report({}, 'lfi') == ''
     # Without the method there is no teacher to compare with.
-    assert len(where_report({'task-loss': cells['task-loss']}, 'lfi').splitlines()) == 2 + 3
+    assert len(localization_report({'task-loss': cells['task-loss']}, 'lfi').splitlines()) == 2 + 3
 
 
 def test_the_file_keeps_what_was_measured(cells, tmp_path):
     cells['lfi'][0] = located(0, 0.7, identity='abc', unlabelled_pointing=0.25)
-    write_where(cells, tmp_path / 'a_where.csv')
-    lines = (tmp_path / 'a_where.csv').read_text().splitlines()
+    write_localization(cells, tmp_path / 'a_localization.csv')
+    lines = (tmp_path / 'a_localization.csv').read_text().splitlines()
     assert lines[0].split(',') == ['arm', 'seed', *NAMES, 'identity'] and len(lines) == 1 + 6
-    assert read_where(tmp_path / 'a_where.csv') == {
+    assert read_localization(tmp_path / 'a_localization.csv') == {
         (arm, cell.seed, None): cell for arm, found in cells.items() for cell in found
     }
-    assert read_where(tmp_path / 'none_where.csv') == {}
+    assert read_localization(tmp_path / 'none_localization.csv') == {}
 
 
 @pytest.fixture
@@ -103,5 +103,5 @@ def test_what_is_published_counts_where_its_settings_are_todays(jobs):
         jobs['task-loss'].key: located(0, 0.2, jobs['task-loss'].identity),
         jobs['logit-kd'].key: located(0, 0.3, 'other settings'),
     }
-    found = collect_where(jobs.values(), published)
+    found = collect_localization(jobs.values(), published)
     assert {arm: cell.values['pointing'] for arm, (cell,) in found.items()} == {'lfi': 0.5, 'task-loss': 0.2}

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from .interaction_maps import InteractionMaps
-from .views import everywhere, numbers_like, read_upright_view, read_view
+from .views import full_window, numbers_like, read_upright_view, read_view
 
 
-class Pieces(NamedTuple):
+class Tiles(NamedTuple):
     """What a picture shows of n images.
 
     Args:
@@ -34,14 +34,14 @@ class Pieces(NamedTuple):
     covers: np.ndarray | None = None
 
     @classmethod
-    def whole(cls, view: Tensor) -> Pieces:
+    def whole(cls, view: Tensor) -> Tiles:
         """Of a picture that shows one image, in the view (2, 3)."""
-        return cls(everywhere(torch.ones(())), view[None], (1.0,))
+        return cls(full_window(torch.ones(())), view[None], (1.0,))
 
 
-def piece_maps(
+def tile_maps(
     maps: InteractionMaps,
-    pieces: Sequence[Pieces],
+    tiles: Sequence[Tiles],
     grid: tuple[int, int],
     window: Tensor | None = None,
     parts: int = 1,
@@ -50,7 +50,7 @@ def piece_maps(
 
     Args:
         maps: of all S images of B pictures, one picture after the other, on a grid of their own.
-        pieces: of each picture.
+        tiles: of each picture.
         grid: (H, W) over the pictures.
         window: (B, 2, 2) of `windows_of`, where the grid is over a canvas of which each picture is a part.
             Defaults to None: the pictures fill it.
@@ -60,19 +60,19 @@ def piece_maps(
         n maps of B images, n the largest number that a picture shows, and the share of each part of a
         location that shows each, (B, n, parts * H, parts * W); 0 where a picture shows fewer.
     """
-    counts = [len(one.shares) for one in pieces]
+    counts = [len(one.shares) for one in tiles]
     n, device = max(counts), maps.logits.device
     starts = [sum(counts[:b]) for b in range(len(counts))]
     rows = torch.tensor(
         [[start + min(i, count - 1) for i in range(n)] for start, count in zip(starts, counts)]
     ).to(device, non_blocking=True)
     shares = numbers_like(
-        [[*one.shares, *[0.0] * (n - count)] for one, count in zip(pieces, counts)],
+        [[*one.shares, *[0.0] * (n - count)] for one, count in zip(tiles, counts)],
         maps.logits,
     )
-    windows = _placed(pieces, window, maps.logits)[0]
-    shown = shown_shares(pieces, (parts * grid[0], parts * grid[1]), window, maps.logits)
-    views = _joined([one.views for one in pieces], device)
+    windows = _placed(tiles, window, maps.logits)[0]
+    shown = shown_shares(tiles, (parts * grid[0], parts * grid[1]), window, maps.logits)
+    views = _joined([one.views for one in tiles], device)
     maps = maps.warp(views, grid, windows)
     # Images of a cache are complete, and what a location shows of them is its share.
     maps = replace(maps, valid=torch.ones_like(maps.valid))
@@ -80,7 +80,7 @@ def piece_maps(
 
 
 def shown_shares(
-    pieces: Sequence[Pieces],
+    tiles: Sequence[Tiles],
     grid: tuple[int, int],
     window: Tensor | None = None,
     like: Tensor | None = None,
@@ -88,21 +88,21 @@ def shown_shares(
     """How much of each location shows each of the S images of B pictures, before any is blended.
 
     Args:
-        pieces: of each picture.
+        tiles: of each picture.
         grid: (H, W) over the pictures.
-        window: as of `piece_maps`. Defaults to None.
+        window: as of `tile_maps`. Defaults to None.
         like: whose type and device the result has. Defaults to None: float32 on the CPU.
 
     Returns:
         (S, H, W) in [0, 1].
     """
     like = torch.zeros(()) if like is None else like
-    windows, pictures = _placed(pieces, window, like)
-    covers, ends = _covers(pieces), [one.views for one in pieces]
+    windows, pictures = _placed(tiles, window, like)
+    covers, ends = _covers(tiles), [one.views for one in tiles]
     if covers is not None:
         # They, as windows, say already where an image ends.
         whole = torch.eye(2, 3)
-        ends = [one.views if one.covers is None else whole.expand_as(one.views) for one in pieces]
+        ends = [one.views if one.covers is None else whole.expand_as(one.views) for one in tiles]
     views = _joined(ends, like.device).to(like, non_blocking=True)
     shown = read_view(views, (1, 1), grid, windows)[1]  # [S, H, W]
     if covers is None:
@@ -110,22 +110,22 @@ def shown_shares(
     return shown * _mean_of(covers.to(like, non_blocking=True) / 255, grid, pictures)
 
 
-def _placed(pieces: Sequence[Pieces], window: Tensor | None, like: Tensor) -> tuple[Tensor, Tensor]:
+def _placed(tiles: Sequence[Tiles], window: Tensor | None, like: Tensor) -> tuple[Tensor, Tensor]:
     """The windows of S images on the canvas of B pictures, and those of their pictures, (S, 2, 2) each."""
-    windows = torch.cat([one.windows for one in pieces]).to(like, non_blocking=True)
-    picture = everywhere(like).expand(len(pieces), 2, 2) if window is None else window
-    picture_of = torch.tensor([b for b, one in enumerate(pieces) for _ in one.shares])
+    windows = torch.cat([one.windows for one in tiles]).to(like, non_blocking=True)
+    picture = full_window(like).expand(len(tiles), 2, 2) if window is None else window
+    picture_of = torch.tensor([b for b, one in enumerate(tiles) for _ in one.shares])
     picture = picture[picture_of.to(like.device, non_blocking=True)]
     return picture[..., :1] + windows * (picture[..., 1:] - picture[..., :1]), picture
 
 
-def _covers(pieces: Sequence[Pieces]) -> Tensor | None:
-    """The covers of all pieces on the finest of their grids, (S, k, k) uint8, or None where none has any."""
-    finest = max((one.covers.shape[-1] for one in pieces if one.covers is not None), default=0)
+def _covers(tiles: Sequence[Tiles]) -> Tensor | None:
+    """The covers of all tiles on the finest of their grids, (S, k, k) uint8, or None where none has any."""
+    finest = max((one.covers.shape[-1] for one in tiles if one.covers is not None), default=0)
     if not finest:
         return None
     of_pictures = []
-    for one in pieces:
+    for one in tiles:
         covers = np.full((len(one.shares), 1, 1), 255, np.uint8) if one.covers is None else one.covers
         finer = finest // covers.shape[-1]
         of_pictures.append(covers.repeat(finer, 1).repeat(finer, 2))

@@ -1,9 +1,9 @@
 # A small ViT on the built-in Shapes data with Mixup and CutMix, learning from the built-in teacher's interactions: online it
 # is shown the mixed images, from a cache the maps of two images are mixed as these are.
-#   lfi cache configs/classification/lfi_vit-tiny-mixed_shapes.py --out work_dirs/cache
-#   python tools/train.py configs/classification/lfi_vit-tiny-mixed_shapes.py --cfg-options \
+#   lfi cache configs/classification/lfi_vit-128x6-p8-mixed_shapes.py --out work_dirs/cache
+#   python tools/train.py configs/classification/lfi_vit-128x6-p8-mixed_shapes.py --cfg-options \
 #       model.teacher.cache=work_dirs/cache
-_base_ = '../baselines/task-loss_vit-tiny-mixed_shapes.py'
+_base_ = '../baselines/task-loss_vit-128x6-p8-mixed_shapes.py'
 
 model = dict(
     teacher=__import__('lfi').teacher_config('shapes-tiny'),
@@ -12,7 +12,7 @@ model = dict(
         interactions=dict(
             type='lfi.Interactions',
             # With a background in the bank locations are best read by a concept's share.
-            reading=dict(positions_reading='share', presence='best-location'),
+            reading=dict(spatial_reading='concept_softmax', presence='best-location'),
         ),
     ),
 )

@@ -1,7 +1,7 @@
 # A small ViT on the built-in Shapes data, learning from the built-in teacher's interactions.
-#   python tools/train.py configs/classification/lfi_vit-tiny_shapes.py
+#   python tools/train.py configs/classification/lfi_vit-128x6-p8_shapes.py
 # All that belongs to learning from interactions is written out. Head, data and schedule are the baseline's.
-_base_ = '../baselines/task-loss_vit-tiny_shapes.py'
+_base_ = '../baselines/task-loss_vit-128x6-p8_shapes.py'
 
 model = dict(
     type='lfi.Student',
@@ -26,7 +26,7 @@ model = dict(
         interactions=dict(
             type='lfi.Interactions',
             # With a background in the bank locations are best read by a concept's share.
-            reading=dict(positions_reading='share', presence='best-location'),
+            reading=dict(spatial_reading='concept_softmax', presence='best-location'),
             loss=dict(type='lfi.InteractionDistillLoss'),
         ),
         # From scratch, so with what a ViT lacks there.

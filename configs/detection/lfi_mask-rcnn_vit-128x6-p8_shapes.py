@@ -1,6 +1,6 @@
 # A small Mask R-CNN on the built-in Shapes data, learning from the built-in teacher's interactions.
-#   python tools/train.py configs/detection/lfi_mask-rcnn_vit-tiny_shapes.py
-_base_ = '../baselines/task-loss_mask-rcnn_vit-tiny_shapes.py'
+#   python tools/train.py configs/detection/lfi_mask-rcnn_vit-128x6-p8_shapes.py
+_base_ = '../baselines/task-loss_mask-rcnn_vit-128x6-p8_shapes.py'
 
 model = dict(
     teacher=__import__('lfi').teacher_config('shapes-tiny'),
@@ -9,9 +9,9 @@ model = dict(
         interactions=dict(
             type='lfi.Interactions',
             # With a background in the bank locations are best read by a concept's share.
-            reading=dict(positions_reading='share', presence='best-location'),
+            reading=dict(spatial_reading='concept_softmax', presence='best-location'),
             # Beside a detector's own losses, which are small.
-            loss=dict(positions_weight=0.5, concepts_weight=1.0, presence_weight=0.5),
+            loss=dict(spatial_weight=0.5, semantic_weight=1.0, presence_weight=0.5),
         ),
     ),
 )

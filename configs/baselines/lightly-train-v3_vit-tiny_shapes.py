@@ -1,8 +1,0 @@
-# The student of lfi_vit-tiny_shapes.py copies which locations, and which images, are alike.
-#   python tools/train.py configs/baselines/lightly-train-v3_vit-tiny_shapes.py
-_base_ = './task-loss_vit-tiny_shapes.py'
-
-model = dict(
-    teacher=__import__('lfi').teacher_config('shapes-tiny'),
-    supervision=dict(lightly_train=dict(type='lfi.LightlyTrain', queue_size=1024, loss_weight=0.125)),
-)

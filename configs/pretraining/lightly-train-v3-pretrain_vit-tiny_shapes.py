@@ -1,5 +1,0 @@
-# The student of lfi-pretrain_vit-tiny_shapes.py is pretrained by which locations, and which images, are alike.
-#   python tools/train.py configs/pretraining/lightly-train-v3-pretrain_vit-tiny_shapes.py
-_base_ = '../_base_/pretraining/vit-tiny_shapes.py'
-
-model = dict(supervision=dict(lightly_train=dict(type='lfi.LightlyTrain', queue_size=1024, loss_weight=0.5)))
