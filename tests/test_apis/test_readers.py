@@ -54,8 +54,8 @@ def student(cfg, tmp_path):
 
 @pytest.mark.parametrize('spatial', ['logits', 'concept_softmax'])
 @pytest.mark.parametrize('presence', ['image', 'best-location'])
-def test_a_teacher_is_read_as_the_config_says(cfg, images, positions, presence):
-    reading = dict(spatial_reading=positions, presence=presence)
+def test_a_teacher_is_read_as_the_config_says(cfg, images, spatial, presence):
+    reading = dict(spatial_reading=spatial, presence=presence)
     cfg.model.supervision.interactions.reading = reading
     reader = TeacherReader(cfg, device='cpu')
     assert reader.concepts == tuple(Shapes.class_names())
@@ -65,7 +65,7 @@ def test_a_teacher_is_read_as_the_config_says(cfg, images, positions, presence):
         logits = teacher.maps_of_all(inputs, PixelFormat((0,) * 3, (1,) * 3, rgb=False)).logits[0, 0]
         share = logits.double().exp() / logits.double().exp().sum(0)
         # The bank ends with the background, which is no concept.
-        expected = (share if positions == 'concept_softmax' else logits.double())[:20].float()
+        expected = (share if spatial == 'concept_softmax' else logits.double())[:20].float()
         torch.testing.assert_close(found.maps, expected, rtol=1e-3, atol=1e-4)
         if presence == 'best-location':
             torch.testing.assert_close(found.presence, share[:20].amax((1, 2)).float(), rtol=1e-3, atol=1e-4)

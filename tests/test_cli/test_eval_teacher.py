@@ -33,11 +33,11 @@ def test_a_table_json_and_pictures(run_tool, config_path, tmp_path):
     table = rows(out)
     assert list(table) == [
         'dense, logits',
-        'dense, share',
+        'dense, concept_softmax',
         'chance: uniform',
         'chance: centre',
     ]
-    top1, _, pointing, _, precision, speed, memory = table['dense, share']
+    top1, _, pointing, _, precision, speed, memory = table['dense, concept_softmax']
     assert float(top1.rstrip('%')) > 70
     # The label is one of several objects, and no class is the background.
     (by_label,) = re.findall(r'^Zero-shot top-1 of dense, among the 20 classes .*: ([\d.]+)%\.$', out, re.M)

@@ -196,7 +196,7 @@ class InteractionReadout(BaseModule):
         return attention.clamp_min(1e-12).log().unflatten(-1, states.grid)
 
     def _shares(self, states: InteractionStates, texts: Tensor, concepts: Tensor | None) -> Tensor:
-        """Log-probability (B, L, M, H, W) of each concept among itself and the contrast texts, by location."""
+        """Log-probabilities of concepts among themselves and the contrast texts, (B, L, M, H, W)."""
         unknown = ~self.contrast_texts.any(1)
         contrast = self._concept_scores(states, self.contrast_texts, None)  # [B, L, R, H, W]
         contrast = contrast.masked_fill(unknown[:, None, None], MASKED).logsumexp(2, keepdim=True)
