@@ -102,6 +102,20 @@ def test_filler_in_a_picture_is_refused(cache, config, angle):
     assert features.locations.isfinite().all()
 
 
+def test_features_stand_in_the_window_that_shows_the_image(cache, config):
+    # The image fills all but the right quarter of a location, of four in a row.
+    window = torch.tensor([[[0.0, 15 / 16], [0, 1]]])
+    tiles = [Tiles(window, torch.eye(2, 3)[None], (1.0,))] * 3
+    expected = torch.tensor([[16 / 15, 0, 1 / 15], [0, 1, 0]]).expand(3, 2, 3)
+    for mixture in (None, BatchMixture(torch.arange(3), (8, 8), share=1.0)):
+        features = ask(cache, config, WHOLE, (4, 4), mixture=mixture, tiles=tiles)
+        beside = ask(cache, config, expected, (4, 4))
+        torch.testing.assert_close(
+            features.locations[..., :3], beside.locations[..., :3], rtol=1e-3, atol=1e-3
+        )
+        assert (features.locations - ask(cache, config, WHOLE, (4, 4)).locations).abs().max() > 1e-2
+
+
 def test_features_of_mosaics_are_refused(cache, config):
     halves = torch.tensor([[[0.0, 0.5], [0, 1]], [[0.5, 1], [0, 1]]])
     tiles = [Tiles(halves, torch.eye(2, 3).repeat(2, 1, 1), (1.0, 1.0))] * 3

@@ -285,15 +285,17 @@ class CachedFeatures(CachedOutputs):
         view.refuse_padding()
         maps, views = self.stored_maps(view), _views_of(view)
         scale = maps.logits[:, 0].mean((-2, -1)).norm(dim=1)  # [B]
+        windows = None
         if view.tiles is not None:
             _refuse_filler(view.tiles, grid.shape)
-            # Of a mosaic that shows one image in the end, the picture's view is not the image's.
-            views = torch.cat([one.views for one in view.tiles])
+            # Each picture has one tile, which may leave a margin of filler.
+            views = torch.cat([tile.views for tile in view.tiles])
+            windows = torch.cat([tile.windows for tile in view.tiles])
         if view.mixture is None:
-            maps = maps.warp(views, grid.shape)
+            maps = maps.warp(views, grid.shape, windows)
         else:
+            tiles = view.tiles or [Tiles.whole(each) for each in views]
             # Each image's features have a mean of the same length, the scale of the teacher's logits.
-            tiles = [Tiles.whole(each) for each in views]
             maps = mean_maps(*view.mixture.sources(maps, tiles, grid.shape))
         return ImageFeatures.of_view(maps, scale, self.texts)
 
