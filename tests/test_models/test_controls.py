@@ -8,9 +8,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from lfi.models import Control, MeanTarget, OtherImage, ShuffledLocations, SupervisionPart
+from lfi.models.controls import other_rows
 from lfi.models.losses.means import RunningMean
 from lfi.registry import MODELS
 from lfi.structures import InteractionMaps, Targets
+from mmpretrain.structures import DataSample
 from part_inputs import features
 from small_students import PARTS, TERMS, batch, interactions, parts
 
@@ -170,6 +172,26 @@ def test_labels_stay_with_their_images(make_classifier):
     assert torch.equal(presence[0, 1:], own[2, 1:])
 
 
+@pytest.mark.parametrize(
+    ('first', 'second', 'is_other'),
+    [
+        (dict(img_path='a/1.jpg'), dict(img_path='./a//1.jpg'), False),
+        (dict(img_path='s3://a//1.jpg'), dict(img_path='s3://a/1.jpg'), True),
+        (dict(sample_idx=1), dict(sample_idx=1), False),
+        (dict(img_id=1), dict(img_id=1), False),
+        (dict(img_id=1), dict(img_id=2), True),
+    ],
+)
+def test_a_file_is_known_however_it_is_named(first, second, is_other):
+    samples = [DataSample(metainfo=named) for named in (first, second)]
+    view = SimpleNamespace(data_samples=samples, inputs=torch.zeros(2, 1))
+    if is_other:
+        assert other_rows(view).tolist() == [1, 0]
+    else:
+        with pytest.raises(ValueError, match='has no other image'):
+            other_rows(view)
+
+
 @pytest.mark.parametrize('part', TAUGHT)
 def test_a_batch_of_one_image_has_no_other_to_take_from(make_classifier, part):
     model = make_classifier(supervision=parts(part), control=control_of('OtherImage'))
@@ -285,8 +307,12 @@ def test_presence_stays_the_images_own_and_maps_do_not(make_classifier):
     assert theirs.logits[0].ne(theirs.logits[1]).any()
 
 
-def test_images_of_another_size_have_no_mean(make_classifier):
-    model = make_classifier(supervision=parts('affinity'), control=control_of('MeanTarget'))
-    model.loss(*batch())
-    with pytest.raises(ValueError, match='all images must have one size'):
-        model.loss(*batch((32, 48)))
+@pytest.mark.parametrize('part', [part for part in TAUGHT if part not in PLACELESS])
+def test_images_of_another_size_have_no_mean(make_classifier, part):
+    model = make_classifier(supervision=parts(part), control=control_of('MeanTarget'))
+    model.loss(*batch((32, 64)))
+    # As many locations as before, in another order.
+    for size in ((32, 32), (64, 32)):
+        with pytest.raises(ValueError, match=r'a mean over the grid \(4, 8\) got .* all images to one size'):
+            model.loss(*batch(size))
+    model.loss(*batch((32, 64)))

@@ -13,6 +13,7 @@ from lfi.models.losses.means import RunningMean
 from lfi.models.supervision import SupervisionPart
 from lfi.registry import MODELS
 from lfi.structures import BatchView, ImageFeatures, Targets
+from lfi.utils.folders import resolved_path
 
 
 class Control(nn.Module):
@@ -85,7 +86,7 @@ def other_rows(view: BatchView) -> Tensor:
         ValueError: if an image has no other in the batch.
     """
     samples = view.data_samples
-    files: list[Any] = [getattr(sample, 'img_path', sample.get('sample_idx')) for sample in samples]
+    files: list[Any] = [_file_of(sample) for sample in samples]
     # Where nothing says which file an image shows, each is one of its own.
     files = [row if file is None else file for row, file in enumerate(files or [None] * len(view.inputs))]
     rows = [
@@ -100,6 +101,12 @@ def other_rows(view: BatchView) -> Tensor:
         )
     index = torch.tensor(rows) % len(files)
     return index.to(view.inputs.device, non_blocking=True)
+
+
+def _file_of(sample: Any) -> Any:
+    """The file that a sample shows, however its path is spelt; its number where no file is named."""
+    path = sample.get('img_path')
+    return sample.get('sample_idx', sample.get('img_id')) if path is None else resolved_path(path)
 
 
 @MODELS.register_module()
@@ -162,6 +169,8 @@ class MeanTarget(Control):
 
     def set_up(self, parts: Mapping[str, SupervisionPart]) -> None:
         """Make the means of each part."""
+        self._grid: tuple[int, int] | None = None
+        self._last_grid: tuple[int, int] | None = None
         self.means = nn.ModuleDict(
             {
                 name: nn.ModuleDict({average: RunningMean() for average in part.averages})
@@ -169,7 +178,23 @@ class MeanTarget(Control):
             }
         )
 
+    def change_targets(self, targets: Targets, view: BatchView) -> Targets:
+        """The targets as they are; their grid is remembered."""
+        self._last_grid = targets.grid
+        return targets
+
     def change_target(self, name: str, part: SupervisionPart, target: Any, num_texts: int) -> Any:
-        """The part's mean target."""
+        """The part's mean target.
+
+        Raises:
+            ValueError: if the part compares locations, and earlier batches had another grid.
+        """
+        if part.compares_locations:
+            self._grid = self._grid or self._last_grid
+            if self._grid != self._last_grid:
+                raise ValueError(
+                    f'control=MeanTarget: a mean over the grid {self._grid} got a batch on the grid '
+                    f'{self._last_grid}: crop or resize all images to one size in train_pipeline'
+                )
         means: Any = self.means[name]
         return part.with_means(target, means, num_texts)

@@ -29,3 +29,12 @@ class Targets:
     maps: InteractionMaps | None = None
     features: ImageFeatures | None = None
     class_scores: Tensor | None = None
+
+    @property
+    def grid(self) -> tuple[int, int] | None:
+        """Height and width of the grid of maps and features; None where there are neither."""
+        if self.maps is not None:
+            return self.maps.grid
+        if self.features is None:
+            return None
+        return self.features.locations.shape[-2], self.features.locations.shape[-1]

@@ -86,3 +86,8 @@ def _suffix(name: str) -> str:
 
 def _raise(error: OSError) -> None:
     raise error
+
+
+def resolved_path(path: str) -> str:
+    """The real path of a file, however it is spelt; addresses stay as they are."""
+    return path if '://' in path else os.path.realpath(path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from functools import cached_property
 from hashlib import blake2b
@@ -13,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lfi.utils.fileio import holds_bytes
+from lfi.utils.folders import resolved_path
 from lfi.utils.repositories import cache_folder
 
 from ..interaction_maps import OTHER
@@ -164,7 +164,7 @@ class InteractionCache:
 
     def _refuse_namesakes(self, paths: Sequence[str], rows: np.ndarray) -> None:
         """Raise a CacheError if images of two folders take one row for theirs."""
-        places = np.array([_digest(_place(path)) for path in paths], np.int64)
+        places = np.array([_digest(resolved_path(path)) for path in paths], np.int64)
         # No digest is 0 in practice, and none is looked at before the first image of a row.
         known = self._places[rows]
         other = (known != 0) & (known != places)
@@ -241,8 +241,3 @@ def _digest(place: str) -> int:
     """Alike in every process, which Python's own hash is not."""
     name = place.encode(errors='surrogateescape')
     return int.from_bytes(blake2b(name, digest_size=8).digest(), 'little', signed=True)
-
-
-def _place(path: str) -> str:
-    """Where an image lies, however its path is spelt; addresses stay as they are."""
-    return path if '://' in path else os.path.realpath(path)
