@@ -173,6 +173,53 @@ def test_hidden_labels_are_in_no_mosaic_from_memory(step, switched):
     check_few_labels(cfg)
 
 
+def test_a_pipeline_of_known_and_hidden_images_is_in_no_mosaic_from_memory():
+    hidden = dict(type='lfi.FewLabels', labelled_images=0, dataset=dict(type='lfi.Shapes'))
+    both = dict(type='ConcatDataset', datasets=[dict(type='lfi.Shapes'), hidden])
+    switch = dict(type='mmdet.PipelineSwitchHook', switch_epoch=1, switch_pipeline=[MOSAIC])
+
+    def check(first):
+        dataset = dict(type='lfi.SemiSupervisedDataset', datasets=[first, hidden])
+        cfg = dict(model=DETECTOR, custom_hooks=[switch], train_dataloader=dict(dataset=dataset))
+        check_few_labels(Config(cfg))
+
+    with pytest.raises(UsageError, match='RecordedCachedMosaic would mix images'):
+        check(both)
+    check(dict(type='lfi.Shapes'))
+
+
+@pytest.mark.parametrize(
+    ('step', 'mend'),
+    [
+        (dict(type='MinIoURandomCrop'), 'leave the step out'),
+        (dict(type='mmdet.FilterAnnotations', min_gt_bbox_wh=(1, 1)), 'set its keep_empty=False'),
+        (dict(type='Albu', skip_img_without_anno=True), 'set its skip_img_without_anno=False'),
+        (dict(type='RandomCrop', crop_size=(8, 8)), 'set its allow_negative_crop=True'),
+        (dict(type='mmseg.RandomCrop', crop_size=(8, 8), cat_max_ratio=0.75), 'leave out its cat_max_ratio'),
+        (dict(type='FilterAnnotations', keep_empty=False), None),
+        (dict(type='Albu', transforms=[]), None),
+        (dict(type='RandomCrop', crop_size=(8, 8), allow_negative_crop=True), None),
+        (dict(type='mmpretrain.RandomCrop', crop_size=8), None),
+        (dict(type='RandomCrop', crop_size=8, _scope_='mmpretrain'), None),
+        (dict(type='mmseg.RandomCrop', crop_size=(8, 8)), None),
+    ],
+)
+def test_hidden_annotations_choose_no_pixels(step, mend):
+    pipeline = [dict(type='lfi.RecordView', transforms=[step])]
+    dataset = dict(
+        type='lfi.FewLabels', labelled_images=3, dataset=dict(type='lfi.Shapes', pipeline=pipeline)
+    )
+    cfg = Config(dict(model=DETECTOR, default_scope='mmdet', train_dataloader=dict(dataset=dataset)))
+    if mend is None:
+        check_few_labels(cfg)
+    else:
+        with pytest.raises(UsageError, match=f'by annotations what an image shows, .* hides these: {mend}$'):
+            check_few_labels(cfg)
+    # Known annotations may choose.
+    cfg.train_dataloader.dataset = dataset['dataset']
+    check_few_labels(cfg)
+
+
 def test_with_all_labels_any_model_will_do():
     plain = dict(model=dict(type='ImageClassifier'), train_dataloader=dict(dataset=dict(type='lfi.Shapes')))
     check_few_labels(Config(plain))

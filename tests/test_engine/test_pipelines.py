@@ -2,7 +2,7 @@
 
 import mmpretrain.datasets
 import pytest
-from lfi.engine.pipelines import check_pipelines, hooks_of, set_teacher_cache
+from lfi.engine.pipelines import check_pipelines, check_recorded_steps, hooks_of, set_teacher_cache
 from lfi.errors import UsageError
 from mmcv.transforms import Pad
 from mmengine.config import Config
@@ -177,6 +177,26 @@ def test_a_hook_that_leaves_out_steps_by_name_is_refused():
     cfg.custom_hooks = [dict(type='mmdet.YOLOXModeSwitchHook', num_last_epochs=15)]
     with pytest.raises(UsageError, match='^YOLOXModeSwitchHook leaves out steps .*teacher.cache=None'):
         set_teacher_cache(cfg)
+
+
+def test_a_recipe_of_a_schedule_is_a_pipeline_to_which_a_hook_switches():
+    def recipe(**changes):
+        return dict(type='mmpretrain.SwitchRecipeHook', schedule=[dict(action_epoch=2, **changes)])
+
+    cfg = cached(READ, VIEW, PACK_CACHED)
+    cfg.custom_hooks = [recipe(train_pipeline=[VIEW, READ, PACK_CACHED])]
+    set_teacher_cache(cfg)
+    assert cfg.custom_hooks[0].schedule[0].train_pipeline[1].cache == 'maps'
+    cfg.custom_hooks = [recipe(train_pipeline=[VIEW, dict(type='Rotate', angle=90), READ, PACK_CACHED])]
+    with pytest.raises(UsageError, match='has the step Rotate outside lfi.RecordView'):
+        check_recorded_steps(cfg)
+    cfg.custom_hooks = [recipe(batch_augments=dict(augments='Mixup'))]
+    with pytest.raises(UsageError, match='SwitchRecipeHook changes batch_augments, and cached maps'):
+        set_teacher_cache(cfg)
+    online = config(model=dict(teacher={}))
+    online.custom_hooks = [recipe(train_pipeline=[dict(type='Normalize')])]
+    with pytest.raises(UsageError, match='^custom_hooks: its pipeline has the step Normalize'):
+        check_pipelines(online)
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from mmengine.config import Config, ConfigDict
 
 from lfi.errors import UsageError
 from lfi.structures.labels import check_share
-from lfi.utils.config_types import configs_in, parts, type_name
+from lfi.utils.config_types import configs_in, leaves, parts, type_name
 
 from .cache_labels import hides_labels
 from .pipelines import hooks_of, switched_pipelines
@@ -16,6 +18,14 @@ COUNTS = ('labels_per_class', 'labelled_images')
 ARGUMENTS = (*COUNTS, 'labelled_share', 'seed')
 # Steps of mmdet, and ours that record them, which mix an image with earlier ones that they have kept.
 FROM_MEMORY = ('CachedMosaic', 'CachedMixUp')
+# mmdet's steps that choose by annotations what is shown of an image, or whether it is; and the flag, with its
+# default, without which they do not.
+BY_ANNOTATIONS = {
+    'MinIoURandomCrop': None,
+    'RandomCenterCropPad': None,
+    'FilterAnnotations': ('keep_empty', True),
+    'Albu': ('skip_img_without_anno', False),
+}
 
 
 def set_few_labels(cfg: Config) -> None:
@@ -85,7 +95,7 @@ def check_few_labels(cfg: Config) -> None:
     Raises:
         UsageError: if the training data have `lfi.FewLabels` or `lfi.ImageFolder`, and the model is no
             `lfi.Student`; or if they are mixed with other images, as in a mosaic: nothing would say of which
-            part the annotations are hidden.
+            part the annotations are hidden; or if a step chooses by annotations what a hidden image shows.
     """
     dataset = (cfg.get('train_dataloader') or {}).get('dataset') or {}
     if not _has_few_labels(dataset) or not cfg.get('model'):
@@ -106,6 +116,13 @@ def check_few_labels(cfg: Config) -> None:
             'what it makes of images without a label would count as negatives. Put the data set without '
             "labels beside it, in a dict(type='lfi.SemiSupervisedDataset', datasets=[...])"
         )
+    chosen = _chosen_by_annotations(dataset, cfg.get('default_scope')) if reads else None
+    if chosen is not None:
+        name, mend = chosen
+        raise UsageError(
+            f'train_dataloader: its pipeline has the step {name}, which chooses by annotations what an image '
+            f'shows, and lfi.FewLabels hides these: {mend}'
+        )
     if not is_student(cfg.model):
         kind = cfg.model.type
         scope = cfg.model.get('_scope_') or cfg.get('default_scope')
@@ -116,14 +133,50 @@ def check_few_labels(cfg: Config) -> None:
         )
 
 
-def _mixing_from_memory(cfg: Config, dataset: object) -> str | None:
+def _mixing_from_memory(cfg: Config, dataset: Mapping) -> str | None:
     """The first step that would mix images whose labels are known with some whose labels are not, or None."""
-    some_known = [
-        part for part in parts(dataset) if hides_labels(part) and any(part.get(name) for name in COUNTS)
-    ]
-    pipelines = [*some_known, *switched_pipelines(hooks_of(cfg))] if some_known else []
+    hiding = [part for part in parts(dataset) if hides_labels(part)]
+    some_known = [part for part in hiding if any(part.get(name) for name in COUNTS)]
+    # A hook changes the pipelines of the first data set alone, those that hide labels and the others alike.
+    first = dataset['datasets'][0] if type_name(dataset) == 'SemiSupervisedDataset' else dataset
+    beside = not all(map(hides_labels, leaves(first, hides_labels))) and _has_few_labels(first)
+    pipelines = [*some_known, *(switched_pipelines(hooks_of(cfg)) if some_known or beside else [])]
     names = map(type_name, configs_in(pipelines))
     return next((name for name in names if name.endswith(FROM_MEMORY)), None)
+
+
+def _chosen_by_annotations(dataset: object, scope: str | None) -> tuple[str, str] | None:
+    """The first step that lets hidden annotations choose pixels, and the mend; None where there is none."""
+    hiding = [part for part in parts(dataset) if type_name(part) == 'FewLabels']
+    for step in configs_in(hiding):
+        name = type_name(step) if 'type' in step else ''
+        if name in BY_ANNOTATIONS:
+            flag = BY_ANNOTATIONS[name]
+            if flag is None:
+                return name, 'leave the step out'
+            if step.get(*flag):
+                return name, f'set its {flag[0]}=False'
+        if name == 'RandomCrop':
+            kind = step['type']
+            named = (
+                kind.partition('.')[0]
+                if isinstance(kind, str) and '.' in kind
+                else step.get('_scope_', scope)
+            )
+            if step.get('cat_max_ratio', 1) < 1:
+                return name, 'leave out its cat_max_ratio'
+            if named == 'mmdet' and not step.get('allow_negative_crop'):
+                return name, 'set its allow_negative_crop=True'
+    return None
+
+
+def _package_of(config: Mapping, scope: str | None) -> str | None:
+    """The package where the type of a config is looked up."""
+    kind = config['type']
+    if isinstance(kind, str) and '.' not in kind:
+        package: str | None = config.get('_scope_', scope)
+        return package
+    return (kind if isinstance(kind, str) else kind.__module__).partition('.')[0]
 
 
 def _mixes_few_labels(dataset: object) -> bool:

@@ -29,8 +29,8 @@ MIXING = 'Recorded'
 PACKING = {'PackInputs': 'algorithm_keys', 'PackDetInputs': 'meta_keys', 'PackSegInputs': 'meta_keys'}
 # Data sets around others, in which mmdet's hooks find no pipeline.
 WITHOUT_PIPELINE = ('ConcatDataset', 'RepeatDataset', 'ClassBalancedDataset')
-# The argument of a hook that names a training pipeline.
-SWITCHED = 'switch_pipeline'
+# The arguments by which hooks name a training pipeline: their own, and that of a recipe in a `schedule`.
+SWITCHED, RECIPE = 'switch_pipeline', 'train_pipeline'
 
 
 def check_pipelines(cfg: Config) -> None:
@@ -201,6 +201,13 @@ def steps_that_read_maps(cfg: Config, cache: str) -> list[dict]:
             f'{switching} leaves out steps of the pipeline by their names, and finds none inside '
             'lfi.RecordView: ask the teacher online, by teacher.cache=None'
         )
+    for hook in hooks:
+        if any('batch_augments' in recipe for recipe in hook.get('schedule') or ()):
+            raise UsageError(
+                f'custom_hooks: {type_name(hook)} changes batch_augments, and cached maps are mixed as the '
+                'data_preprocessor was built: leave batch_augments out of the schedule, or ask the teacher '
+                'online, by teacher.cache=None'
+            )
     steps: list[dict] = []
     for part in (cfg.train_dataloader.dataset, *switched_pipelines(hooks)):
         reading = [step for step in _steps(part) if type_name(step) == 'LoadInteractionMaps']
@@ -258,12 +265,14 @@ def leaving_out(hooks: Sequence[dict]) -> str | None:
 
 
 def switched_pipelines(hooks: Sequence[dict]) -> list[list[dict]]:
-    """The training pipelines to which hooks switch, as mmdet's `PipelineSwitchHook` does.
+    """The pipelines to which hooks switch: mmdet's `PipelineSwitchHook`, mmpretrain's `SwitchRecipeHook`.
 
     Args:
         hooks: configs.
     """
-    return [hook[SWITCHED] for hook in hooks if SWITCHED in hook]
+    recipes = [recipe for hook in hooks for recipe in hook.get('schedule') or ()]
+    switched = [hook[SWITCHED] for hook in hooks if SWITCHED in hook]
+    return switched + [recipe[RECIPE] for recipe in recipes if RECIPE in recipe]
 
 
 def check_recorded_steps(cfg: Config) -> None:
