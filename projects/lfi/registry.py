@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
@@ -144,8 +143,13 @@ def build_part(option: str, cfg: Any, **defaults: Any) -> Any:
         defaults: the type and arguments.
 
     Raises:
-        ValueError: if the value is not a dict.
+        ValueError: if the value is not a dict, or its type is unknown; and as the type, after the option.
+        TypeError: as the type, after the option.
     """
     check_options(**{option: cfg})
-    arguments: Mapping = {**defaults, **cfg}
-    return MODELS.build(arguments)
+    arguments = {**defaults, **cfg}
+    arguments['type'] = type_of(arguments, MODELS, option)
+    try:
+        return MODELS.build(arguments)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f'{option}: {error}') from error

@@ -39,6 +39,8 @@ def test_images_without_labels_stand_beside_those_with_and_name_nothing():
     dataset = SemiSupervisedDataset([SHAPES, named])
     assert isinstance(dataset, ConcatDataset) and len(dataset) == 16
     assert dataset.metainfo == DATASETS.build(SHAPES).metainfo
+    # mmpretrain's ClassNumCheckHook asks for them.
+    assert dataset.metainfo['classes'] == dataset.CLASSES
     assert np.array_equal(labelled_images(dataset), [True] * 6 + [False] * 10)
     assert len(LabelledShareSampler(dataset)) == 20
     with pytest.raises(ValueError, match='does not match meta information'):

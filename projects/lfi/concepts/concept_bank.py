@@ -57,7 +57,7 @@ class ConceptBank:
         """
         if not names:
             raise ValueError('concepts is empty: the teacher needs at least one text to look for')
-        if isinstance(background, str):
+        if isinstance(background, str) or not isinstance(background, Sequence):
             raise ValueError(f'background={background!r} must be a list of texts')
         concepts = set(map(plain_name, names))
         names, templates = (*names, *background), tuple(templates)
@@ -125,6 +125,8 @@ def prompt_templates(templates: Sequence[str] | str) -> tuple[str, ...]:
     Raises:
         ValueError: if there is no ensemble of that name, or a template has no `{}`.
     """
+    if not isinstance(templates, str | Sequence):
+        raise ValueError(f'templates={templates!r} must be a list of prompts, or one of {sorted(ENSEMBLES)}')
     if not isinstance(templates, str):
         return check_templates(templates)
     if templates not in ENSEMBLES:

@@ -29,9 +29,13 @@ def concept_names(concepts: Sequence[str] | dict) -> list[str]:
     Raises:
         ValueError: if it is a single string, or the type is unknown or cannot name its classes.
     """
-    if isinstance(concepts, str):
-        raise ValueError(f'concepts={concepts!r} must be a list of names, or a data set that names them')
     if not isinstance(concepts, dict):
+        if (
+            isinstance(concepts, str)
+            or not isinstance(concepts, Sequence)
+            or not all(isinstance(name, str) for name in concepts)
+        ):
+            raise ValueError(f'concepts={concepts!r} must be a list of names, or a data set that names them')
         return list(concepts)
     arguments = dict(concepts)
     name, extra = arguments.pop('type', None), arguments.pop('extra', ())

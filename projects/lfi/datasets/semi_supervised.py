@@ -43,6 +43,11 @@ class SemiSupervisedDataset(ConcatDataset):
         for dataset in _with_pipelines(self.datasets[0]):
             dataset.pipeline = pipeline
 
+    @property
+    def CLASSES(self) -> tuple[str, ...] | None:
+        """The names of the first data set's classes, as mmpretrain's hooks ask for them."""
+        return self.metainfo.get('classes')
+
     def update_skip_type_keys(self, skip_type_keys: Sequence[str]) -> None:
         """Leave out steps of the images with labels, as mmdet's `MultiImageMixDataset` does."""
         for dataset in _with_pipelines(self.datasets[0]):

@@ -31,6 +31,11 @@ def check_whole(smallest: int, **values: object) -> None:
             raise ValueError(f'{name}={value!r} must be a whole number of {smallest} or more')
 
 
+def check_widths(**widths: object) -> None:
+    """Raise a ValueError that names the first value that is neither None nor a whole number above 0."""
+    check_whole(1, **{name: width for name, width in widths.items() if width is not None})
+
+
 def check_flags(**flags: object) -> None:
     """Raise a ValueError that names the first value that is neither True nor False."""
     for name, flag in flags.items():

@@ -6,6 +6,7 @@ import pytest
 import torch
 from lfi.models import OtherImage, ShuffledLocations
 from lfi.models.controls import other_rows
+from lfi.models.students.student import student_class
 from lfi.structures import Targets
 from mmpretrain.structures import DataSample
 from part_inputs import features
@@ -51,6 +52,14 @@ def test_nothing_random_predicts_or_answers(make_classifier, changes, message):
         ),
         (dict(training=dict(type='lfi.AffinityPrior')), "named 'training', which is taken"),
         (dict(d=dict(type='lfi.DenseFeatures', teacher_dims=7)), 'supervision.d: teacher_dims=7, but .* 24 '),
+        (
+            dict(d=dict(type='lfi.FeatureMSE', student_dims='7')),
+            "supervision.d: student_dims='7' must be a whole",
+        ),
+        (
+            interactions() | dict(a=dict(type='lfi.Interactions', loss=dict(type='lfi.AffinityPrior'))),
+            'supervision.a: loss.type=AffinityPrior has no spatial_weight',
+        ),
     ],
 )
 def test_parts_that_do_not_fit(make_classifier, supervision, message):
@@ -72,11 +81,38 @@ def test_parts_that_do_not_fit(make_classifier, supervision, message):
         (dict(control={}), '^control={} must be a config with a type'),
         (dict(control=dict(type='lfi.Other')), "control.type='lfi.Other' is unknown; choose from"),
         (dict(readout=[1]), 'readout=.1. must be a dict'),
+        (dict(readout=dict(foo=1)), '^readout: .*foo'),
+        (dict(readout=dict(type='lfi.Nope')), "^readout.type='lfi.Nope' is unknown"),
+        (dict(readout=dict(contrast_weight=2)), '^readout: contrast_weight=2 must'),
+        (dict(readout=dict(embed_dims=5)), '^readout.embed_dims=5 must be the width of the backbone'),
+        (dict(teacher=dict(cache=5)), '^teacher.cache=5 must be a folder'),
+        (dict(teacher=dict(concepts=5)), '^concepts=5 must be a list of names'),
+        (dict(teacher=dict(concepts=[['a']])), 'must be a list of names'),
+        (dict(teacher=dict(background=5)), '^background=5 must be a list of texts'),
+        (dict(teacher=dict(templates=5)), '^templates=5 must be a list of prompts'),
+        (dict(teacher=dict(allow_random='no')), "^allow_random='no' must be True or False"),
+        (dict(teacher=dict(extractor=dict(type='maskclip', foo=1))), '^teacher.extractor: .*foo'),
     ],
 )
 def test_options_of_a_wrong_shape(make_classifier, changes, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         make_classifier(**{'supervision': parts('interactions'), **changes})
+
+
+@pytest.mark.parametrize('task', ['', 5, 'Nope'])
+def test_what_is_no_task(task):
+    with pytest.raises(ValueError, match=f'^task={task!r} is not a registered model'):
+        student_class(task)
+
+
+def test_what_has_no_weight_trains_nothing(make_classifier):
+    unlearnt = dict(type='lfi.LogitKD', loss_weight=0)
+    with pytest.raises(ValueError, match='predicts by presence, and no part learns it'):
+        make_classifier(
+            supervision=dict(kd=unlearnt), predict_by=dict(type='lfi.ByTexts'), readout=dict(text_dims=24)
+        )
+    with pytest.raises(ValueError, match='supervision teaches the backbone nothing, and there is no task'):
+        make_classifier(task=None, head=None, supervision=dict(prior=dict(ROOM['prior'], loss_weight=0)))
 
 
 def test_a_part_without_weight_has_no_control(make_classifier):

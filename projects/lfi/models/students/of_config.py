@@ -23,7 +23,7 @@ def family_of(model: Mapping[str, Any]) -> type[Task] | None:
     if not is_student(model):
         return None
     task = model.get('task')
-    kind = MODELS.get(task) if isinstance(task, str) else task
+    kind = MODELS.get(task) if isinstance(task, str) and task else task
     if task is None:
         return Pretraining
     return task_of(kind) if isinstance(kind, type) else None

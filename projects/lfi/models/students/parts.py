@@ -111,7 +111,12 @@ def build_readout(
     if readout is None and not asks(parts, predict_by):
         return None
     arguments = dict(readout or {})
-    defaults: dict[str, Any] = {'embed_dims': width}
+    if arguments.setdefault('embed_dims', width) != width:
+        raise ValueError(
+            f'readout.embed_dims={arguments["embed_dims"]!r} must be the width of the backbone, {width}: '
+            'leave it out'
+        )
+    defaults: dict[str, Any] = {}
     for part in parts.values():
         defaults.update(part.readout_defaults)
     if arguments.get('text_dims') is None:

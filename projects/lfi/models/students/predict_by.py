@@ -167,7 +167,7 @@ class ByTexts(PredictBy):
                 'predict_by.concepts names the classes of a test, and would replace those that the teacher '
                 "is asked about: train with predict_by=None, or dict(type='lfi.ByTexts')"
             )
-        if 'presence' not in student.reads:
+        if 'presence' not in student.learnt:
             raise ValueError(
                 'predict_by=ByTexts predicts by presence, and no part learns it: set '
                 'supervision.interactions.loss.presence_weight above 0, or predict_by=None'

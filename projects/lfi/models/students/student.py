@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
+from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -136,6 +137,9 @@ class Student(_TaskModel):
         for name, option in (('teacher', teacher), ('readout', readout)):
             if option is not None:
                 check_options(**{name: option})
+        cache = None if teacher is None else teacher.get('cache')
+        if not isinstance(cache, str | PathLike | None):
+            raise ValueError(f'teacher.cache={cache!r} must be a folder, or None to ask the teacher')
         self.predict_by = build_predict_by(predict_by, self.family.predicts_by)
         self.teacher_cfg = None if teacher is None else self.predict_by.teacher_of(teacher)
         parts = build_supervision({} if supervision is None else supervision, self.family, self.teacher_cfg)
@@ -185,6 +189,12 @@ class Student(_TaskModel):
         """The supervision parts by name, in the order in which they run: that of their names."""
         parts: Any = self.supervision
         return dict(sorted(parts.items()))
+
+    @property
+    def learnt(self) -> frozenset[str]:
+        """What losses of a weight above 0 read of the student."""
+        learning = {name: part for name, part in self.parts.items() if part.learns}
+        return reads_of(learning, self.predict_by)
 
     @property
     def teacher(self) -> Teacher:
@@ -244,7 +254,7 @@ class Student(_TaskModel):
         """
         self.family.check_training(self)
         self.predict_by.check_training(self)
-        check_trained(self.readout, self.reads)
+        check_trained(self.readout, self.learnt)
         cache = (self.teacher_cfg or {}).get('cache')
         if cache is not None and not self.needs:
             raise ValueError(
@@ -543,7 +553,7 @@ def student_class(task: str | None) -> type[Student]:
     """
     if task is None:
         task = 'mmpretrain.ImageClassifier'
-    kind = MODELS.get(task) if isinstance(task, str) else task
+    kind = MODELS.get(task) if isinstance(task, str) and task else task
     if not isinstance(kind, type):
         raise ValueError(f'task={task!r} is not a registered model; give its scope too, as in mmdet.MaskRCNN')
     if issubclass(kind, Student):

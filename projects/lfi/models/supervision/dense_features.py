@@ -11,7 +11,7 @@ from lfi.models.losses.means import ChannelStandardisation, RunningMean
 from lfi.models.teachers import Teacher
 from lfi.registry import MODELS
 from lfi.structures import BatchView, StudentGrid, Targets
-from lfi.utils.options import check_weights
+from lfi.utils.options import check_weights, check_widths
 
 from .part import StudentOutputs, StudentWidths, SupervisionPart, check_teacher_dims, updated_mean
 
@@ -41,6 +41,7 @@ class DenseFeatures(SupervisionPart):
     def __init__(self, loss_weight: float = 1.0, teacher_dims: int | None = None) -> None:
         super().__init__()
         check_weights(loss_weight=loss_weight)
+        check_widths(teacher_dims=teacher_dims)
         self.loss_weight = loss_weight
         self.teacher_dims = teacher_dims
 

@@ -11,7 +11,7 @@ from lfi.models.losses.means import RunningMean
 from lfi.models.teachers import Teacher
 from lfi.registry import MODELS
 from lfi.structures import BatchView, StudentGrid, Targets
-from lfi.utils.options import check_weights
+from lfi.utils.options import check_weights, check_widths
 
 from .part import StudentOutputs, StudentWidths, SupervisionPart, check_teacher_dims, updated_mean, vector_of
 
@@ -45,6 +45,7 @@ class FeatureMSE(SupervisionPart):
     ) -> None:
         super().__init__()
         check_weights(loss_weight=loss_weight)
+        check_widths(student_dims=student_dims, teacher_dims=teacher_dims)
         self.loss_weight = loss_weight
         self.student_dims = student_dims
         self.teacher_dims = teacher_dims

@@ -22,6 +22,8 @@ from .part import StudentOutputs, SupervisionPart
 # Of the read-out, by how the teacher's locations are read; docs/lab_notebook.md says how this was chosen.
 CONTRAST_WEIGHT = {'logits': 0.0, 'concept_softmax': 0.9}
 
+WEIGHTS = ('spatial_weight', 'semantic_weight', 'presence_weight')
+
 
 @MODELS.register_module()
 class Interactions(SupervisionPart):
@@ -47,13 +49,14 @@ class Interactions(SupervisionPart):
         check_options(reading=reading)
         self.reading = TeacherReading(**reading)
         self.loss: InteractionDistillLoss = build_part('loss', loss, type='lfi.InteractionDistillLoss')
-        spatial, semantic, presence = (
-            weight > 0
-            for weight in (
-                self.loss.spatial_weight,
-                self.loss.semantic_weight,
-                self.loss.presence_weight,
+        lacking = [name for name in WEIGHTS if not hasattr(self.loss, name)]
+        if lacking:
+            raise ValueError(
+                f'loss.type={type(self.loss).__name__} has no {lacking[0]}: take an InteractionDistillLoss, '
+                'or a class that inherits from it'
             )
+        spatial, semantic, presence = (
+            weight > 0 for weight in (getattr(self.loss, name) for name in WEIGHTS)
         )
         if not (spatial or semantic or presence):
             raise ValueError(

@@ -15,7 +15,7 @@ from lfi.models.losses.means import RunningMean
 from lfi.models.teachers import Teacher
 from lfi.registry import MODELS
 from lfi.structures import MASKED, BatchView, StudentGrid, Targets
-from lfi.utils.options import check_weights, check_whole
+from lfi.utils.options import check_weights, check_whole, check_widths
 
 from .part import StudentOutputs, StudentWidths, SupervisionPart, check_teacher_dims, updated_mean, vector_of
 
@@ -85,6 +85,7 @@ class LightlyTrain(SupervisionPart):
         super().__init__()
         check_whole(1, queue_size=queue_size)
         check_weights(loss_weight=loss_weight)
+        check_widths(student_dims=student_dims, teacher_dims=teacher_dims)
         self.queue_size = queue_size
         self.loss_weight = loss_weight
         self.student_dims = student_dims

@@ -23,7 +23,8 @@ class LogitKD(SupervisionPart):
     (Hinton et al., "Distilling the Knowledge in a Neural Network", 2015, section 2.) The teacher's scores are
     its zero-shot logits, or the logarithm of presence where another part needs maps. The student's are those
     of whatever predicts: its head, or its scores by text. The loss is multiplied by the squared temperature,
-    as in that paper.
+    as in that paper. The head runs once for the task's loss and once for this one: dropout draws twice, and
+    batch norms of the head count a batch twice.
 
     Args:
         temperature: T, divides both models' logits. Defaults to 2.

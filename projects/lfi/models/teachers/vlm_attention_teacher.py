@@ -20,6 +20,7 @@ from lfi.concepts import (
 )
 from lfi.registry import EXTRACTORS, TEACHERS, type_of
 from lfi.structures import BatchView, ImageFeatures, InteractionMaps, PixelFormat, numbers_like
+from lfi.utils.options import check_flags
 
 from .asked_concepts import asked_at_once, topk_concepts
 from .batch_norms import fold_batch_norms
@@ -87,6 +88,7 @@ class VLMAttentionTeacher(Teacher):
         input_size: int | Sequence[int] | None = None,
         allow_random: bool = False,
     ) -> None:
+        check_flags(allow_random=allow_random)
         names, templates = concept_names(concepts), prompt_templates(templates)
         # A student that is shared has its data set's classes as a list.
         if not isinstance(concepts, Mapping) and (said := repetition(names, 'concepts')):
@@ -108,7 +110,10 @@ class VLMAttentionTeacher(Teacher):
         bias = getattr(vlm, 'logit_bias', None)
         self.logit_bias = None if bias is None else bias.item()
         options = {key: value for key, value in chosen.items() if key != 'type'}
-        self.extractor = extractor_type.from_vlm(vlm, tokenizer, self.bank, **options)
+        try:
+            self.extractor = extractor_type.from_vlm(vlm, tokenizer, self.bank, **options)
+        except TypeError as error:
+            raise TypeError(f'teacher.extractor: {error}') from error
         check(self.extractor, self.bank.embeddings, str(model))
         self.map_scale = self.logit_scale if self.extractor.cosines else 1.0
         preprocess = self.visual.preprocess_cfg

@@ -43,7 +43,7 @@ class Pretraining(Task):
 
     def check_training(self, student: Any) -> None:
         """Check that some supervision part learns."""
-        if not any(part.reads for part in student.parts.values()):
+        if not student.learnt:
             raise ValueError(
                 'supervision teaches the backbone nothing, and there is no task: give a part with a weight '
                 "above 0, as supervision=dict(interactions=dict(type='lfi.Interactions')), or model.task"
