@@ -44,7 +44,7 @@ def test_learns(config, tmp_path, unlearnt):
     model = start(cfg, tmp_path).model.train()
     batch = next(iter(Runner.build_dataloader(cfg.train_dataloader)))
     losses = model(**model.data_preprocessor(batch, training=True), mode='loss')
-    shared = {'loss_cls', 'loss_affinity'}
+    shared = {'loss_cls', 'loss_prior'}
     assert shared < set(losses)
     sum(losses.values()).backward()
     assert torch.stack([*losses.values()]).isfinite().all()

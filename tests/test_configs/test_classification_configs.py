@@ -141,7 +141,7 @@ def test_learns_from_its_teacher(config, small_data, small_clip, tmp_path, monke
     batch = next(iter(Runner.build_dataloader(cfg.train_dataloader)))
     data = model.data_preprocessor(batch, training=True)
     losses = model(**data, mode='loss')
-    prior = {'loss_affinity'} if 'prior' in cfg.model.supervision else set()
+    prior = {'loss_prior'} if 'prior' in cfg.model.supervision else set()
     assert set(losses) == {'loss_cls', 'loss_spatial', 'loss_semantic', 'loss_presence', *prior}
     sum(losses.values()).backward()
     values = torch.stack([*losses.values()]).detach()

@@ -175,8 +175,8 @@ def test_a_segmentor_has_the_prior_without_a_teacher(ade20k, tmp_path):
     model = Runner.from_cfg(cfg).model.train()
     data = model.data_preprocessor(next(iter(Runner.build_dataloader(cfg.train_dataloader))), training=True)
     losses = model(**data, mode='loss')
-    assert losses['loss_affinity'] > 0 and losses['decode.loss_ce'] > 0
+    assert losses['loss_prior'] > 0 and losses['decode.loss_ce'] > 0
     for sample in data['data_samples']:
         sample.set_metainfo(dict(unlabelled=True))
     hidden = model(**data, mode='loss')
-    assert hidden['decode.loss_ce'] == 0 and hidden['loss_affinity'] > 0
+    assert hidden['decode.loss_ce'] == 0 and hidden['loss_prior'] > 0

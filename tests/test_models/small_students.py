@@ -29,13 +29,13 @@ PARTS = dict(
 )
 """Every supervision part, by a name."""
 TERMS = dict(
-    affinity={'loss_attention'},
+    affinity={'loss_affinity'},
     dense_features={'loss_cosine', 'loss_smooth_l1'},
     feature_mse={'loss_feature'},
     interactions={'loss_spatial', 'loss_semantic', 'loss_presence'},
     lightly_train={'loss_local', 'loss_queue'},
     logit_kd={'loss_logits'},
-    prior={'loss_affinity'},
+    prior={'loss_prior'},
 )
 """The losses of each."""
 

@@ -61,10 +61,10 @@ def test_a_control_changes_what_a_part_learns_or_is_refused(make_classifier, par
     assert all(same(plain.eval().loss(*batch()), changed.eval().loss(*batch())).values())
     assert not changed.control.state_dict()
     equal = same(plain.train().loss(*batch()), changed.train().loss(*batch()))
-    assert equal.keys() == {'loss_cls', 'loss_affinity'} | TERMS[part]
+    assert equal.keys() == {'loss_cls', 'loss_prior'} | TERMS[part]
     assert not all(equal[name] for name in TERMS[part])
     # The task, and what needs no teacher, learn as ever.
-    assert equal['loss_cls'] and equal['loss_affinity']
+    assert equal['loss_cls'] and equal['loss_prior']
 
 
 @pytest.mark.parametrize('control', CONTROLS)

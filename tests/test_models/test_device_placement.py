@@ -9,7 +9,7 @@ from small_students import PARTS, TERMS
 from torch.utils import backend_registration
 
 SCRIPT = Path(__file__).with_name('device_step.py')
-INTERACTIONS = ['loss_affinity', 'loss_cls', 'loss_presence', 'loss_semantic', 'loss_spatial']
+INTERACTIONS = ['loss_cls', 'loss_presence', 'loss_prior', 'loss_semantic', 'loss_spatial']
 
 pytestmark = pytest.mark.skipif(
     not hasattr(backend_registration, '_setup_privateuseone_for_python_backend'),
@@ -38,18 +38,18 @@ def test_learning_from_interactions_keeps_to_the_device(found, name):
 
 @pytest.mark.parametrize('name', PARTS)
 def test_every_part_keeps_to_the_device(found, name):
-    assert found[name] == sorted({'loss_affinity', 'loss_cls'} | TERMS[name])
+    assert found[name] == sorted({'loss_prior', 'loss_cls'} | TERMS[name])
 
 
 @pytest.mark.parametrize('name', CONTROLS)
 def test_every_control_of_all_parts_that_it_changes_keeps_to_the_device(found, name):
     terms = set().union(*(TERMS[part] for part in CONTROLS[name]))
-    assert found[name] == sorted({'loss_affinity', 'loss_cls'} | terms)
+    assert found[name] == sorted({'loss_prior', 'loss_cls'} | terms)
 
 
 def test_cached_features_keep_to_the_device(found):
     terms = TERMS['affinity'] | TERMS['dense_features']
-    assert found['cached_features'] == sorted({'loss_affinity', 'loss_cls'} | terms)
+    assert found['cached_features'] == sorted({'loss_prior', 'loss_cls'} | terms)
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def test_the_backbone_runs_once_whoever_records(make_classifier, part, hidden):
         losses = losses_of(model, raw_batch(hidden=hidden))
     assert runs == [1]
     prior = model.supervision.prior.compare(record.states.locations())
-    torch.testing.assert_close(losses['loss_affinity'], prior['loss_affinity'])
+    torch.testing.assert_close(losses['loss_prior'], prior['loss_prior'])
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_the_backbone_runs_once_whoever_records(make_classifier, part, hidden):
         (dict(supervision={}), set()),
         (dict(supervision=dict(interactions=None)), set()),
         (dict(supervision=parts(*PARTS)), set().union(*TERMS.values())),
-        (dict(supervision=parts('prior', 'logit_kd')), {'loss_affinity', 'loss_logits'}),
+        (dict(supervision=parts('prior', 'logit_kd')), {'loss_prior', 'loss_logits'}),
     ],
 )
 def test_the_losses_are_the_tasks_and_the_terms_of_the_parts(make_classifier, arguments, terms):
@@ -102,7 +102,7 @@ def test_the_logs_loss_is_the_sum_of_all_terms(make_classifier):
 
 def test_weights_reach_their_parts(make_classifier):
     losses = [
-        make_classifier(supervision=parts(prior=dict(loss_weight=weight))).loss(*batch())['loss_affinity']
+        make_classifier(supervision=parts(prior=dict(loss_weight=weight))).loss(*batch())['loss_prior']
         for weight in (1.0, 4.0)
     ]
     torch.testing.assert_close(4 * losses[0], losses[1])
@@ -263,7 +263,7 @@ def test_two_parts_of_one_name_in_the_log_are_refused(make_classifier):
     # A type of one's own may give a loss of another's name.
     model = make_classifier(supervision=dict(first=PARTS['prior']))
     model.supervision['second'] = AffinityPrior()
-    with pytest.raises(ValueError, match="supervision.second gives 'loss_affinity', which another part"):
+    with pytest.raises(ValueError, match="supervision.second gives 'loss_prior', which another part"):
         model.loss(*batch())
 
 
@@ -272,7 +272,7 @@ def test_the_order_of_parts_is_that_of_their_names(make_classifier):
     model = make_classifier(supervision=named)
     assert list(model.parts) == ['a', 'b', 'c']
     terms = [name for name in model.loss(*batch()) if name != 'loss_cls']
-    assert terms == ['loss_affinity', 'loss_spatial', 'loss_semantic', 'loss_presence', 'loss_logits']
+    assert terms == ['loss_prior', 'loss_spatial', 'loss_semantic', 'loss_presence', 'loss_logits']
 
 
 def test_the_features_are_those_behind_the_maps(make_classifier):

@@ -77,8 +77,8 @@ def test_the_loss_is_the_divergence_from_the_target(grid):
     loss = prior(loss_weight=3.0)
     locations = features(grid)
     got = loss.compare(locations)
-    assert list(got) == ['loss_affinity']
-    assert got['loss_affinity'].item() == pytest.approx(3 * expected_loss(locations), rel=1e-4)
+    assert list(got) == ['loss_prior']
+    assert got['loss_prior'].item() == pytest.approx(3 * expected_loss(locations), rel=1e-4)
 
 
 def test_padding_is_neither_itself_nor_another():
@@ -90,7 +90,7 @@ def test_padding_is_neither_itself_nor_another():
     valid[2, 0, 0] = True  # alone
     loss = prior(loss_weight=1.0)
     locations.requires_grad_()
-    value = loss.compare(locations, valid)['loss_affinity']
+    value = loss.compare(locations, valid)['loss_prior']
     assert value.item() == pytest.approx(expected_loss(locations.detach(), valid), rel=1e-4)
     value.backward()
     hidden = ~valid[:, None].expand_as(locations)
@@ -98,23 +98,23 @@ def test_padding_is_neither_itself_nor_another():
     assert locations.grad[2].abs().max() == 0
     assert locations.grad.isfinite().all()
     changed = torch.where(hidden, 100 * features((3, 4), seed=1, batch=4), locations.detach())
-    torch.testing.assert_close(loss.compare(changed, valid)['loss_affinity'], value.detach())
+    torch.testing.assert_close(loss.compare(changed, valid)['loss_prior'], value.detach())
 
 
 def test_images_without_a_valid_location_count_for_nothing():
     locations = features((3, 3)).requires_grad_()
     valid = torch.ones(3, 3, 3, dtype=torch.bool)
     valid[1] = False
-    value = prior().compare(locations, valid)['loss_affinity']
-    torch.testing.assert_close(value, prior().compare(locations[[0, 2]])['loss_affinity'])
+    value = prior().compare(locations, valid)['loss_prior']
+    torch.testing.assert_close(value, prior().compare(locations[[0, 2]])['loss_prior'])
     value.backward()
     assert locations.grad.isfinite().all()
-    nothing = prior().compare(locations, torch.zeros_like(valid))['loss_affinity']
+    nothing = prior().compare(locations, torch.zeros_like(valid))['loss_prior']
     assert nothing.item() == 0
 
 
 def test_a_single_location_costs_nothing():
-    assert prior().compare(features((1, 1)))['loss_affinity'].item() == pytest.approx(0, abs=1e-6)
+    assert prior().compare(features((1, 1)))['loss_prior'].item() == pytest.approx(0, abs=1e-6)
 
 
 def test_the_target_of_a_grid_is_computed_once():
@@ -130,8 +130,8 @@ def test_the_target_of_a_grid_is_computed_once():
 def test_it_is_shielded_from_autocast():
     locations = features((4, 4)).bfloat16()
     loss = prior()
-    expected = loss.compare(locations.float())['loss_affinity']
+    expected = loss.compare(locations.float())['loss_prior']
     with torch.autocast('cpu', torch.bfloat16):
-        got = loss.compare(locations)['loss_affinity']
+        got = loss.compare(locations)['loss_prior']
     assert got.dtype == torch.float32
     assert torch.equal(got, expected)

@@ -25,7 +25,7 @@ def test_it_compares_which_locations_are_alike():
             total += sum(x * math.log(x / y) for x, y in zip(p, q))
     part = build('lfi.PairwiseAffinity', loss_weight=2.0)
     terms = compare(part, student, teacher)
-    assert terms['loss_attention'].item() == pytest.approx(2 * total / (B * 16), rel=1e-4)
+    assert terms['loss_affinity'].item() == pytest.approx(2 * total / (B * 16), rel=1e-4)
 
 
 def test_what_is_copied_costs_nothing():
@@ -35,9 +35,9 @@ def test_what_is_copied_costs_nothing():
 
 def test_it_is_shielded_from_autocast():
     part, student, teacher = build('lfi.PairwiseAffinity'), features(8), features(6, seed=1)
-    expected = compare(part, student, teacher)['loss_attention']
+    expected = compare(part, student, teacher)['loss_affinity']
     with torch.autocast('cpu', torch.bfloat16):
-        got = compare(part, student, teacher)['loss_attention']
+        got = compare(part, student, teacher)['loss_affinity']
     assert got.dtype == torch.float32
     assert torch.equal(got, expected)
 
@@ -48,7 +48,7 @@ def test_the_mean_is_that_of_all_views_so_far(means_of):
     means = means_of(part)
     for teacher in teachers:
         target = part.with_means(read(part, teacher), means, 5)
-    got = part(outputs_of(student), target)['loss_attention'].item()
+    got = part(outputs_of(student), target)['loss_affinity'].item()
     total = 0.0
     for i in range(4):
         each = [affinity(image, i) for teacher in teachers for image in teacher.locations]

@@ -61,7 +61,7 @@ def test_it_learns(name, unlearnt):
         assert {f'loss_{term}' for term in TERMS if weights[term]} == {
             f'loss_{term}' for term in TERMS if f'loss_{term}' in losses
         }
-        assert {'loss_cls', 'loss_affinity'} <= losses.keys()
+        assert {'loss_cls', 'loss_prior'} <= losses.keys()
     sum(losses.values()).backward()
     assert torch.stack([*losses.values()]).isfinite().all()
     assert not unlearnt(model)

@@ -1,6 +1,6 @@
-"""What a student learns from, beside its task: one file a part.
+"""Supervision parts: the losses that a student learns from beside its task, one file each.
 
-Each file of this folder is imported, and registers its own. Parts import backbones, losses and `structures`.
+Importing the package registers every part of this folder. Parts import backbones, losses and `structures`.
 """
 
 from importlib import import_module

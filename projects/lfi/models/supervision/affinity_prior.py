@@ -1,4 +1,4 @@
-"""An inductive bias for students from scratch: a location stays itself, and is nearer to what is near."""
+"""Prior on the affinity of patch tokens, for students trained from scratch."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from lfi.utils.options import check_weights
 
 from .part import StudentOutputs, SupervisionPart
 
-# SELF_ODDS are odds and no share of the whole: then the target's cosines, 1 - TEMPERATURE * ln(SELF_ODDS) on
-# average, do not depend on the number of locations. On a grid of 8 x 8 they are a share of 0.31.
+# Odds and not a probability: the target's mean cosine, 1 - TEMPERATURE * ln(SELF_ODDS), then does not depend
+# on the number of locations. On a grid of 8 x 8 the probability is 0.31.
 SELF_ODDS = 28.3
-# REACH is a part of the geometric mean of the grid's height and width: a target then has the same shape in
-# the image for any patch size. It is 4.4 patches on a grid of 8 x 8.
+# In units of the geometric mean of the grid's height and width: the target then has the same shape in the
+# image for any patch size. On a grid of 8 x 8 it is 4.4 patches.
 REACH = 0.55
 TEMPERATURE = 0.1
 
 
 @MODELS.register_module()
 class AffinityPrior(SupervisionPart):
-    """KL divergence from a fixed affinity of locations to that of the student's patch tokens; no teacher.
+    """KL divergence from a fixed affinity of locations to the affinity of the student's patch tokens.
 
-    The patch tokens of a ViT that is trained from scratch on few images grow alike. This loss keeps them
-    apart: location i has 28.3 times the affinity for itself that it has for another location on
-    average, and the others j share theirs by exp(-d_ij / (0.55 * side)), d their distance in patches. The
-    student's affinity is softmax_j(cos(f_i, f_j) / 0.1), as in `PairwiseAffinity`. The target is
-    the same for every image: it is an inductive bias, and no knowledge of what an image shows. So it
-    belongs to every arm of a comparison, or to none.
+    The patch tokens of a ViT that is trained from scratch on few images become alike. This loss keeps them
+    apart. The affinity of location i for itself is 28.3 times its mean affinity for another location, and its
+    affinity for location j is proportional to exp(-d_ij / (0.55 * side)), where d is their distance in
+    patches. The student's affinity is softmax_j(cos(f_i, f_j) / 0.1), as in `PairwiseAffinity`. The target is
+    the same for every image and needs no teacher: it is an inductive bias. So every arm of a comparison has
+    it, or none.
 
-    What it is near to:
+    Related work:
 
     - Gram anchoring (Siméoni et al., "DINOv3", 2025, section 4) holds the patches' cosines to those of an
       earlier state of the model.
@@ -44,14 +44,14 @@ class AffinityPrior(SupervisionPart):
     - CIRKD (Yang et al., CVPR 2022, section 3.2) has the same affinities of locations; its target is a
       teacher's.
 
-    The numbers are fitted to the mean affinity of the built-in Shapes teacher on a grid of 8 x 8. Its
-    features of the same images at 12 x 12 and 16 x 16 have odds of 32 and 20, and a reach of 0.4 both times;
-    the share for itself falls from 0.31 to 0.07.
+    The constants are fitted to the mean affinity of the built-in Shapes teacher on a grid of 8 x 8. At 12 x
+    12 and 16 x 16 the teacher has odds of 32 and 20, and a reach of 0.4 both times; the probability of a
+    location itself falls from 0.31 to 0.07.
 
     Time and memory grow with the square of the number of locations.
 
     Args:
-        loss_weight: 0 or more. Defaults to 2.
+        loss_weight: weight of the loss, 0 or more. Defaults to 2.
 
     Raises:
         ValueError: if `loss_weight` is negative.
@@ -67,41 +67,41 @@ class AffinityPrior(SupervisionPart):
         self.loss_weight = loss_weight
 
     def forward(self, outputs: StudentOutputs, target: Any = None) -> dict[str, Tensor]:
-        """`compare` of the patch tokens of the last supervised layer."""
+        """Compare the patch tokens of the last supervised layer with the prior."""
         states = outputs.states
         valid = None if states.valid is None else states.valid.unflatten(1, states.grid)
         return self.compare(states.locations(), valid)
 
     def compare(self, locations: Tensor, valid: Tensor | None = None) -> dict[str, Tensor]:
-        """Compare the student's affinities with the fixed ones.
+        """Compare the affinities of patch tokens with the prior.
 
         Args:
-            locations: (B, C, H, W), the patch tokens.
-            valid: (B, H, W) bool, the locations that show any of their image; the others count neither as
-                themselves nor as others. Defaults to None: all.
+            locations: (B, C, H, W), patch tokens.
+            valid: (B, H, W) bool, locations that show some of their image; all others are left out. Defaults
+                to None: all are valid.
 
         Returns:
-            `loss_affinity`, the weighted mean over an image's valid locations, and the images that have any.
+            `loss_prior`, the weighted mean over valid locations, then over images that have any.
         """
         b, _, *grid = locations.shape
-        ours = log_affinity(locations, TEMPERATURE, valid)
+        log_student = log_affinity(locations, TEMPERATURE, valid)
         target = self.affinity((grid[0], grid[1]), locations.device)
         if valid is None:
             counted = locations.new_ones(b, grid[0] * grid[1], dtype=torch.float32)
         else:
             columns = valid.flatten(1)[:, None]  # [B, 1, N]
-            target = self._without(target, columns)
-            ours = ours.masked_fill(~columns, 0)
+            target = self._restricted(target, columns)
+            log_student = log_student.masked_fill(~columns, 0)
             counted = valid.flatten(1).float()
-        divergence = (torch.xlogy(target, target) - target * ours).sum(-1)  # [B, N]
+        divergence = (torch.xlogy(target, target) - target * log_student).sum(-1)  # [B, N]
         count = counted.sum(1)
         per_image = (divergence * counted).sum(1) / count.clamp_min(1)
-        return {'loss_affinity': self.loss_weight * shared_mean(per_image, count > 0)}
+        return {'loss_prior': self.loss_weight * shared_mean(per_image, count > 0)}
 
     def affinity(self, grid: tuple[int, int], device: torch.device | str = 'cpu') -> Tensor:
-        """The fixed affinities of an (H, W) grid, (H * W, H * W) on the device; each row sums to 1.
+        """Target affinities of an (H, W) grid, (H * W, H * W) on the device; each row sums to 1.
 
-        That of the latest grid and device is kept.
+        The affinities of the latest grid and device are cached.
         """
         key = grid, torch.device(device)
         if self._latest is None or self._latest[0] != key:
@@ -117,16 +117,16 @@ class AffinityPrior(SupervisionPart):
         down, across = row[:, None] - row, column[:, None] - column
         distance = torch.hypot(down.float(), across.float())
         near = torch.exp(-distance / (REACH * side)).fill_diagonal_(0)
-        return self._shared(near, torch.eye(n, device=device), torch.full((1, 1), n, device=device))
+        return self._normalised(near, torch.eye(n, device=device), torch.full((1, 1), n, device=device))
 
-    def _without(self, target: Tensor, columns: Tensor) -> Tensor:
-        """The affinities (B, N, N) where only some columns (B, 1, N) are there; rows sum to 1 again."""
-        own = torch.eye(len(target), device=target.device)
-        return self._shared(target * (1 - own) * columns, own, columns.sum(-1, keepdim=True))
+    def _restricted(self, target: Tensor, columns: Tensor) -> Tensor:
+        """Restrict affinities to valid columns (B, 1, N), as (B, N, N) whose rows sum to 1."""
+        identity = torch.eye(len(target), device=target.device)
+        return self._normalised(target * (1 - identity) * columns, identity, columns.sum(-1, keepdim=True))
 
-    def _shared(self, near: Tensor, own: Tensor, count: Tensor) -> Tensor:
-        """Affinities in proportion to the odds for itself, and to 1 on average for the `count - 1` others."""
+    def _normalised(self, near: Tensor, identity: Tensor, count: Tensor) -> Tensor:
+        """Normalised rows of SELF_ODDS at the location itself and 1 on average at the `count - 1` others."""
         total = near.sum(-1, keepdim=True)
         others = near / total.clamp_min(torch.finfo(near.dtype).tiny) * (count - 1)
-        row = SELF_ODDS * own + others
+        row = SELF_ODDS * identity + others
         return row / row.sum(-1, keepdim=True)

@@ -25,9 +25,8 @@ class DenseFeatures(SupervisionPart):
     perceptron, as UNIC's (Sariyildiz et al., ECCV 2024), maps the student's tokens to the teacher's width.
 
     Args:
-        loss_weight: 0 or more. Defaults to 1.
-        teacher_dims: width of the teacher's features. Defaults to None: that of its text space, by its
-            config.
+        loss_weight: weight of the loss, 0 or more. Defaults to 1.
+        teacher_dims: width of the teacher's features. Defaults to None: the width of its text space.
     """
 
     needs = frozenset({'features'})
@@ -46,10 +45,10 @@ class DenseFeatures(SupervisionPart):
         self.teacher_dims = teacher_dims
 
     def build_heads(self, widths: StudentWidths) -> None:
-        """Build the perceptron, and the statistics of the teacher's channels."""
+        """Build the perceptron and the statistics of the teacher's channels."""
         dims = widths.texts() if self.teacher_dims is None else self.teacher_dims
         self.standardise = ChannelStandardisation(dims)
-        # Tokens come before the backbone's last norm, hence the norm here.
+        # The recorded tokens are those before the backbone's last norm.
         self.head = nn.Sequential(
             nn.LayerNorm(widths.tokens),
             nn.Linear(widths.tokens, dims),
@@ -62,7 +61,7 @@ class DenseFeatures(SupervisionPart):
         check_teacher_dims(self.teacher_dims, teacher)
 
     def target_of(self, targets: Targets, view: BatchView, grid: StudentGrid) -> Tensor:
-        """The teacher's standardised features of each location, (B, N, E).
+        """Standardise the teacher's features of each location, (B, N, E).
 
         Raises:
             ValueError: if images are padded, or end within a location.
@@ -73,19 +72,19 @@ class DenseFeatures(SupervisionPart):
         return self.standardise(_tokens(targets.features.locations))
 
     def with_means(self, target: Tensor, means: Mapping[str, RunningMean], num_texts: int) -> Tensor:
-        """The mean features of each location over all images so far, which must have one size."""
+        """Replace the features by their mean over all images so far, (1, N, E) for each."""
         return updated_mean(target, means['features']).expand_as(target)
 
     def forward(self, outputs: StudentOutputs, target: Tensor) -> dict[str, Tensor]:
-        """`loss_cosine` and `loss_smooth_l1`, the weighted means over locations."""
-        ours = self.head(_tokens(outputs.states.locations())).float()
+        """Compute `loss_cosine` and `loss_smooth_l1`, weighted means over locations."""
+        features = self.head(_tokens(outputs.states.locations())).float()
         half = self.loss_weight / 2
         return {
-            'loss_cosine': half * (1 - F.cosine_similarity(ours, target, dim=-1)).mean(),
-            'loss_smooth_l1': half * F.smooth_l1_loss(ours, target),
+            'loss_cosine': half * (1 - F.cosine_similarity(features, target, dim=-1)).mean(),
+            'loss_smooth_l1': half * F.smooth_l1_loss(features, target),
         }
 
 
 def _tokens(locations: Tensor) -> Tensor:
-    """(B, N, C) from (B, C, H, W)."""
+    """Flatten a feature map (B, C, H, W) to tokens (B, N, C)."""
     return locations.flatten(2).mT

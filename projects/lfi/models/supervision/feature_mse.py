@@ -24,11 +24,10 @@ class FeatureMSE(SupervisionPart):
     dimensions: 0 to 4.
 
     Args:
-        loss_weight: 0 or more. Defaults to 1.
-        student_dims: width of the student's pooled vector. Defaults to None: the head's `in_channels`, and
+        loss_weight: weight of the loss, 0 or more. Defaults to 1.
+        student_dims: width of the student's pooled vector. Defaults to None: the head's `in_channels`, or
             without a head the width of the tokens.
-        teacher_dims: width of the teacher's embedding. Defaults to None: that of its text space, by its
-            config.
+        teacher_dims: width of the teacher's embedding. Defaults to None: the width of its text space.
     """
 
     needs = frozenset({'features'})
@@ -60,7 +59,7 @@ class FeatureMSE(SupervisionPart):
         check_teacher_dims(self.teacher_dims, teacher)
 
     def target_of(self, targets: Targets, view: BatchView, grid: StudentGrid) -> Tensor:
-        """The teacher's unit embeddings of the images, (B, E).
+        """Normalise the teacher's embeddings of the images, (B, E).
 
         Raises:
             ValueError: if images are padded.
@@ -70,10 +69,11 @@ class FeatureMSE(SupervisionPart):
         return F.normalize(targets.features.pooled.float(), dim=-1)
 
     def with_means(self, target: Tensor, means: Mapping[str, RunningMean], num_texts: int) -> Tensor:
-        """The mean embedding of all images so far."""
+        """Replace the embeddings by their mean over all images so far."""
         return updated_mean(target, means['embedding']).expand_as(target)
 
     def forward(self, outputs: StudentOutputs, target: Tensor) -> dict[str, Tensor]:
-        """`loss_feature`, the weighted mean over the batch."""
-        ours = F.normalize(self.projection(vector_of(outputs, self.projection.in_features)).float(), dim=-1)
-        return {'loss_feature': self.loss_weight * (ours - target).square().sum(-1).mean()}
+        """Compute `loss_feature`, the weighted mean over the batch."""
+        vector = vector_of(outputs, self.projection.in_features)
+        embedding = F.normalize(self.projection(vector).float(), dim=-1)
+        return {'loss_feature': self.loss_weight * (embedding - target).square().sum(-1).mean()}

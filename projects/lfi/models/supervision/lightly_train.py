@@ -1,4 +1,4 @@
-"""Baseline: what LightlyTrain's third distillation method compares."""
+"""Baseline: the losses of LightlyTrain's `distillationv3`."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ TEMPERATURE = 0.07
 
 
 class LightlyTarget(NamedTuple):
-    """What the two terms learn towards.
+    """Targets of the two losses.
 
     Args:
-        affinity: (B, N, N), the logarithm of the teacher's affinities of locations.
-        embedding: (B, E), the images' embeddings.
-        latest: (B, E), the teacher's own unit embeddings, which join the queue.
+        affinity: (B, N, N), logarithm of the teacher's affinities of locations.
+        embedding: (B, E), unit embeddings of the images.
+        latest: (B, E), the teacher's unit embeddings that enter the queue. No control changes them.
     """
 
     affinity: Tensor
@@ -38,32 +38,36 @@ class LightlyTarget(NamedTuple):
 
 @MODELS.register_module()
 class LightlyTrain(SupervisionPart):
-    """Which locations of an image are alike, and which earlier images an image is like.
+    """Losses of `distillationv3` in LightlyTrain 0.17: affinity of locations, and similarity to a queue.
 
-    The two terms of `distillationv3` in LightlyTrain 0.17, each a KL divergence between softmaxes of cosines
-    at one temperature, in equal parts. The local term is over pairs of an image's locations. The queue term
-    is over the cosines of an image's vector with the teacher's embeddings of the latest images, this batch's
-    included. The student's tokens and its vector are mapped to the teacher's width by a linear layer each.
+    Each of the two losses is a KL divergence between softmaxes of cosines at one temperature; both have the
+    same weight. The local loss compares the cosines of an image's locations. The queue loss compares the
+    cosines of an image's vector with the teacher's embeddings of the latest images, this batch included. One
+    linear layer maps the student's tokens to the teacher's width, another one maps its vector.
 
-    Six things differ. A layer norm stands before our linear layer of tokens, which come before the
-    backbone's last norm. LightlyTrain mixes its images (MixUp); here each arm sees the same images. Its queue
-    begins with zeros that count, ours is empty. Its processes have a queue each; here they share one, so that
-    the first process's checkpoint resumes them all. It compares locations on the teacher's grid, ours on the
-    student's. Its linear layers begin at a truncated normal of 0.02, ours as PyTorch's do. All processes must
-    have batches of one size.
+    Six things differ from LightlyTrain:
+
+    - A layer norm precedes the linear layer of the tokens, which are those before the backbone's last norm.
+    - LightlyTrain mixes images (MixUp). Here all arms see the same images.
+    - LightlyTrain's queue starts with zeros that count. Ours starts empty.
+    - LightlyTrain has one queue per process. Here all processes share one, so that a checkpoint of the first
+      process resumes all of them.
+    - LightlyTrain compares locations on the teacher's grid. Ours are on the student's grid.
+    - LightlyTrain's linear layers start from a truncated normal of 0.02. Ours have PyTorch's default.
+
+    All processes must have batches of one size.
 
     Args:
-        queue_size: embeddings in the queue. A quarter to a half of the training images, 8192 at
-            most, is what LightlyTrain takes. Defaults to 1024.
-        loss_weight: 0 or more. Defaults to 1.
-        student_dims: width of the student's pooled vector. Defaults to None: the head's `in_channels`, and
+        queue_size: number of embeddings in the queue. LightlyTrain takes a quarter to a half of the training
+            images, at most 8192. Defaults to 1024.
+        loss_weight: weight of the losses, 0 or more. Defaults to 1.
+        student_dims: width of the student's pooled vector. Defaults to None: the head's `in_channels`, or
             without a head the width of the tokens.
-        teacher_dims: width of the teacher's features. Defaults to None: that of its text space, by its
-            config.
+        teacher_dims: width of the teacher's features. Defaults to None: the width of its text space.
 
     Raises:
-        ValueError: if an option is out of its range; or in a step of more images, those of all processes,
-            than the queue holds.
+        ValueError: if an option is out of range; or in a step whose images, over all processes, are more than
+            `queue_size`.
     """
 
     needs = frozenset({'features'})
@@ -92,12 +96,12 @@ class LightlyTrain(SupervisionPart):
         self.teacher_dims = teacher_dims
 
     def build_heads(self, widths: StudentWidths) -> None:
-        """Build the two linear layers, and the empty queue."""
+        """Build the two linear layers and the empty queue."""
         dims = widths.texts() if self.teacher_dims is None else self.teacher_dims
-        # Tokens come before the backbone's last norm.
+        # The recorded tokens are those before the backbone's last norm.
         self.local_head = nn.Sequential(nn.LayerNorm(widths.tokens), nn.Linear(widths.tokens, dims))
         self.global_head = nn.Linear(widths.vector if self.student_dims is None else self.student_dims, dims)
-        # The latest first; rows that are not yet filled are zero.
+        # Latest first. Empty rows are zero.
         self.register_buffer('queue', torch.zeros(self.queue_size, dims))
 
     def check_teacher(self, teacher: Teacher) -> None:
@@ -105,7 +109,7 @@ class LightlyTrain(SupervisionPart):
         check_teacher_dims(self.teacher_dims, teacher)
 
     def target_of(self, targets: Targets, view: BatchView, grid: StudentGrid) -> LightlyTarget:
-        """The teacher's affinities of locations, and its embeddings of the images.
+        """Compute the teacher's affinities of locations and unit embeddings of the images.
 
         Raises:
             ValueError: if images are padded, or end within a location.
@@ -120,7 +124,7 @@ class LightlyTrain(SupervisionPart):
     def with_means(
         self, target: LightlyTarget, means: Mapping[str, RunningMean], num_texts: int
     ) -> LightlyTarget:
-        """The mean affinity and the mean embedding; the queue keeps the images' own embeddings."""
+        """Replace affinities and embeddings by their means; the queue keeps the images' own embeddings."""
         affinity = updated_mean(target.affinity.exp(), means['affinity']).log()
         embedding = F.normalize(updated_mean(target.embedding, means['embedding']), dim=-1)
         return target._replace(
@@ -128,24 +132,23 @@ class LightlyTrain(SupervisionPart):
         )
 
     def forward(self, outputs: StudentOutputs, target: LightlyTarget) -> dict[str, Tensor]:
-        """`loss_local` and `loss_queue`, the weighted means over locations and images.
+        """Compute `loss_local` and `loss_queue`, weighted means over locations and images.
 
-        In training the teacher's embeddings join the queue first.
+        In training the teacher's embeddings enter the queue first.
         """
         tokens = outputs.states.locations()
-        ours = self.local_head(tokens.flatten(2).mT).mT.unflatten(-1, tokens.shape[-2:])
-        local = kl(log_affinity(ours, TEMPERATURE), target.affinity, dim=-1).mean()
-        our_vector = F.normalize(
-            self.global_head(vector_of(outputs, self.global_head.in_features)).float(), dim=-1
-        )
+        features = self.local_head(tokens.flatten(2).mT).mT.unflatten(-1, tokens.shape[-2:])
+        local = kl(log_affinity(features, TEMPERATURE), target.affinity, dim=-1).mean()
+        vector = vector_of(outputs, self.global_head.in_features)
+        embedding = F.normalize(self.global_head(vector).float(), dim=-1)
         if self.training:
             self._enqueue(target.latest)
-        queue = kl(self._likes(our_vector), self._likes(target.embedding), dim=-1).mean()
+        queue = kl(self._queue_log_probs(embedding), self._queue_log_probs(target.embedding), dim=-1).mean()
         return {'loss_local': self.loss_weight * local, 'loss_queue': self.loss_weight * queue}
 
-    def _likes(self, vectors: Tensor) -> Tensor:
-        """Log-probabilities (B, Q) of the queue's entries for unit vectors (B, C); none for empty rows."""
-        # Autocast would take the product in half precision, whose cosines are too coarse.
+    def _queue_log_probs(self, vectors: Tensor) -> Tensor:
+        """Log-probabilities (B, Q) of the queue's entries for unit vectors (B, C); empty rows are masked."""
+        # Cosines in half precision are too coarse.
         with torch.autocast(vectors.device.type, enabled=False):
             cosines = vectors @ self.queue.T
         empty = ~self.queue.any(1)
@@ -153,7 +156,7 @@ class LightlyTrain(SupervisionPart):
 
     @torch.no_grad()
     def _enqueue(self, vectors: Tensor) -> None:
-        """Put the unit vectors (B, C) of all processes before the others, and drop the oldest."""
+        """Put the unit vectors (B, C) of all processes at the front of the queue, and drop the oldest."""
         latest = torch.cat(dist.all_gather(vectors))
         if len(latest) > len(self.queue):
             raise ValueError(

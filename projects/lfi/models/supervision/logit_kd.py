@@ -20,15 +20,15 @@ from .part import StudentOutputs, SupervisionPart, updated_mean
 class LogitKD(SupervisionPart):
     """KL divergence from the teacher's to the student's class probabilities at a temperature.
 
-    (Hinton et al., "Distilling the Knowledge in a Neural Network", 2015, section 2.) The teacher's scores are
-    its zero-shot logits, or the logarithm of presence where another part needs maps. The student's are those
-    of whatever predicts: its head, or its scores by text. The loss is multiplied by the squared temperature,
-    as in that paper. The head runs once for the task's loss and once for this one: dropout draws twice, and
+    (Hinton et al., "Distilling the Knowledge in a Neural Network", 2015, section 2.) The teacher's logits are
+    its zero-shot logits, or the logarithm of presence if another part needs maps. The student's logits are
+    those of `predict_by`: of its head, or of its texts. The loss is multiplied by the squared temperature, as
+    in the paper. The head runs once for the task's loss and once for this one: dropout draws twice, and
     batch norms of the head count a batch twice.
 
     Args:
-        temperature: T, divides both models' logits. Defaults to 2.
-        loss_weight: 0 or more. Defaults to 1.
+        temperature: T, divides the logits of both models. Defaults to 2.
+        loss_weight: weight of the loss, 0 or more. Defaults to 1.
     """
 
     needs = frozenset({'class_scores'})
@@ -43,34 +43,37 @@ class LogitKD(SupervisionPart):
         self.loss_weight = loss_weight
 
     def check_teacher(self, teacher: Teacher) -> None:
-        """Check that the teacher tells the probability of each class.
+        """Check that the teacher has a probability for each class.
 
         Raises:
-            ValueError: if it judges each concept by itself, and images are not asked about all of them.
+            ValueError: if it judges each concept by itself and is not asked about all of them.
         """
-        own, asked = teacher.own_presence or '', teacher.max_concepts
-        if own.endswith('concept by concept') and asked is not None and asked < teacher.bank.num_concepts:
+        presence, asked = teacher.own_presence or '', teacher.max_concepts
+        if (
+            presence.endswith('concept by concept')
+            and asked is not None
+            and asked < teacher.bank.num_concepts
+        ):
             raise ValueError(
-                f'lfi.LogitKD copies the probability of each class, and what the teacher says ({own}) of '
-                f'those that an image is not asked about is not known: leave out '
-                f'teacher.max_concepts={asked}, or this part'
+                'lfi.LogitKD copies the probability of each class, and the teacher gives none for concepts that '
+                f'it is not asked about ({presence}): leave out teacher.max_concepts={asked}, or this part'
             )
 
     def target_of(self, targets: Targets, view: BatchView, grid: StudentGrid) -> Tensor:
-        """The teacher's logits of the classes, (B, K)."""
+        """Return the teacher's class logits, (B, K)."""
         assert targets.class_scores is not None
         return targets.class_scores
 
     def with_means(self, target: Tensor, means: Mapping[str, RunningMean], num_texts: int) -> Tensor:
-        """The logits of the mean probabilities over all images so far, at the temperature."""
+        """Replace the logits by those of the mean probabilities over all images so far."""
         probabilities = (target.float() / self.temperature).softmax(-1)
         mean = updated_mean(probabilities, means['probabilities'])
         return self.temperature * mean.clamp_min(1e-12).log().expand_as(target)
 
     def forward(self, outputs: StudentOutputs, target: Tensor) -> dict[str, Tensor]:
-        """`loss_logits`, the weighted mean over the batch."""
+        """Compute `loss_logits`, the weighted mean over the batch."""
         assert outputs.scores is not None
-        both = (outputs.scores, target[:, : outputs.scores.shape[1]])
-        ours, theirs = ((scores.float() / self.temperature).log_softmax(-1) for scores in both)
-        divergence = kl(ours, theirs, dim=-1).mean()
+        logits = (outputs.scores, target[:, : outputs.scores.shape[1]])
+        log_student, log_teacher = ((each.float() / self.temperature).log_softmax(-1) for each in logits)
+        divergence = kl(log_student, log_teacher, dim=-1).mean()
         return {'loss_logits': self.loss_weight * self.temperature**2 * divergence}

@@ -1,4 +1,4 @@
-"""Baseline: copy which locations of an image are alike, whatever they show."""
+"""Baseline: copy the teacher's affinity between the locations of an image."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ TEMPERATURE = 0.1
 class PairwiseAffinity(SupervisionPart):
     """KL divergence from the teacher's to the student's affinity of locations.
 
-    Location i has the affinity softmax_j(cos(f_i, f_j) / 0.1) for location j, f the last feature map (the
-    pixel relations within an image of CIRKD, Yang et al., CVPR 2022, section 3.2). No text takes part. A CNN
-    can be the teacher too.
+    The affinity of location i for location j is softmax_j(cos(f_i, f_j) / 0.1), where f is the last feature
+    map (CIRKD, Yang et al., CVPR 2022, section 3.2: pixel relations within an image). It reads no text, and
+    the teacher may be a CNN.
 
     Args:
-        loss_weight: 0 or more. Defaults to 1.
+        loss_weight: weight of the loss, 0 or more. Defaults to 1.
     """
 
     needs = frozenset({'features'})
@@ -40,7 +40,7 @@ class PairwiseAffinity(SupervisionPart):
         self.loss_weight = loss_weight
 
     def target_of(self, targets: Targets, view: BatchView, grid: StudentGrid) -> Tensor:
-        """The logarithm of the teacher's affinities, (B, N, N).
+        """Compute the logarithm of the teacher's affinities, (B, N, N).
 
         Raises:
             ValueError: if images are padded, or end within a location.
@@ -51,10 +51,10 @@ class PairwiseAffinity(SupervisionPart):
         return log_affinity(targets.features.locations, TEMPERATURE)
 
     def with_means(self, target: Tensor, means: Mapping[str, RunningMean], num_texts: int) -> Tensor:
-        """The mean affinity of all images so far, which must have one size."""
+        """Replace the affinities by their mean over all images so far."""
         return updated_mean(target.exp(), means['affinity']).log().expand_as(target)
 
     def forward(self, outputs: StudentOutputs, target: Tensor) -> dict[str, Tensor]:
-        """`loss_attention`, the weighted mean over locations and images."""
-        ours = log_affinity(outputs.states.locations(), TEMPERATURE)
-        return {'loss_attention': self.loss_weight * kl(ours, target, dim=-1).mean()}
+        """Compute `loss_affinity`, the weighted mean over locations and images."""
+        log_student = log_affinity(outputs.states.locations(), TEMPERATURE)
+        return {'loss_affinity': self.loss_weight * kl(log_student, target, dim=-1).mean()}

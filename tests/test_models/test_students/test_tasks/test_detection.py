@@ -172,7 +172,7 @@ def test_what_reads_one_vector_an_image_is_refused(make_detector, name, kind, la
 def test_a_detector_has_the_prior_without_a_teacher(unlearnt):
     model = prior_mask_rcnn().train()
     losses = model(**model.data_preprocessor(ordinary(), training=True), mode='loss')
-    assert 'loss_affinity' in losses
+    assert 'loss_prior' in losses
     model.parse_losses(losses)[0].backward()
     assert not unlearnt(model)
     assert not any(name.startswith(('readout', 'supervision')) for name in model.state_dict())
@@ -295,10 +295,10 @@ def test_a_detector_without_a_teacher_takes_images_of_a_folder_too():
     """The reference of a study of few boxes: without a teacher, and so without interactions."""
     plain = prior_mask_rcnn()
     log = through_the_preprocessor(plain, [unannotated(), sample(SIZE, BOXES, [1])])
-    assert log['loss_affinity'] > 0 and log['loss_rpn_cls'] > 0 and log['loss_mask'] > 0
+    assert log['loss_prior'] > 0 and log['loss_rpn_cls'] > 0 and log['loss_mask'] > 0
     log = through_the_preprocessor(prior_mask_rcnn(), [unannotated(), unannotated()])
-    assert log['loss_affinity'] > 0
-    assert all(value == 0 for name, value in log.items() if name not in ('loss', 'loss_affinity'))
+    assert log['loss_prior'] > 0
+    assert all(value == 0 for name, value in log.items() if name not in ('loss', 'loss_prior'))
 
 
 def test_without_annotations_labels_are_where_the_images_are():

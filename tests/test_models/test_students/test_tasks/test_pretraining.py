@@ -78,7 +78,7 @@ def test_what_learns_nothing_is_refused(make_pretrainer, supervision):
         make_pretrainer(supervision=supervision)
     assert '\n' not in str(caught.value)
     model = make_pretrainer(supervision=parts('prior'))
-    assert set(losses_of(model, batch())) == {'loss_affinity'}
+    assert set(losses_of(model, batch())) == {'loss_prior'}
     # It is asked and tested all the same.
     make_pretrainer(std=0.1, supervision=supervision).eval().val_step(batch())
 
