@@ -1,4 +1,4 @@
-"""Negative controls: the same training, with what is image-specific in the teacher's targets destroyed."""
+"""Negative controls: the same training, with the image-specific part of the teacher's targets destroyed."""
 
 from __future__ import annotations
 
@@ -17,55 +17,55 @@ from lfi.utils.folders import resolved_path
 
 
 class Control(nn.Module):
-    """Base class of negative controls. They act in training only.
+    """Base class of negative controls, which act in training only.
 
-    A control may change the teacher's targets, and what a part has read of them. Parts without a teacher
-    learn as ever.
+    A control may change the teacher's targets, or the target that a part makes of them. It does not change
+    parts that need no teacher.
     """
 
     def changes(self, part: SupervisionPart) -> bool:
-        """Whether it changes something that a part reads of the teacher."""
+        """Whether the control changes the target of a part."""
         raise NotImplementedError
 
     def set_up(self, parts: Mapping[str, SupervisionPart]) -> None:
-        """Make what the control remembers, for the parts that learn from the teacher, by their names."""
+        """Create the state of the control for the parts that need the teacher, by name."""
 
     def change_targets(self, targets: Targets, view: BatchView) -> Targets:
-        """What the parts read in place of the teacher's targets of a batch."""
+        """Change the teacher's targets of a batch."""
         return targets
 
     def change_target(self, name: str, part: SupervisionPart, target: Any, num_texts: int) -> Any:
-        """What a part learns towards in place of what it has read.
+        """Change the target of one part.
 
         Args:
-            name: of the part.
-            part: the part.
-            target: as its `target_of` gives it.
-            num_texts: of the teacher's bank.
+            name: name of the part.
+            part: supervision part.
+            target: result of its `target_of`.
+            num_texts: number of texts in the teacher's bank.
         """
         return target
 
 
 @MODELS.register_module()
 class OtherImage(Control):
-    """Each image learns from what the teacher says of another image of the batch.
+    """Give each image the teacher's targets of another image of the batch.
 
-    A gain that is left cannot come from what is image-specific. Labels stay with their images, and raise the
-    presence of their concepts where the other image was asked about them too. Where images are mixed
-    (Mixup, CutMix), the other one may show a part of this image.
+    A gain that remains does not come from the teacher's knowledge of the image. Labels stay with their image:
+    they raise the presence of their concepts if the other image was asked about them. With Mixup or CutMix
+    the other image may show a part of this image.
 
     Raises:
-        ValueError: in a step whose images are one alone, or all of one file: the control would be the method.
+        ValueError: in a step with one image, or with images of one file only.
     """
 
     def changes(self, part: SupervisionPart) -> bool:
-        """Whether the part learns what the teacher says of each image."""
+        """Whether the part's target depends on the image."""
         return part.differs_by_image
 
     def change_targets(self, targets: Targets, view: BatchView) -> Targets:
-        """Each image takes the targets of the nearest one before it in the batch that shows another file.
+        """Give each image the targets of the nearest image before it that shows another file.
 
-        A location is valid where it is so in both images: the student reads no padding of its own image.
+        A location is valid if it is valid in both images.
         """
         rows = other_rows(view)
         maps, features, scores = targets.maps, targets.features, targets.class_scores
@@ -73,21 +73,23 @@ class OtherImage(Control):
             other = maps.take(rows)
             maps = replace(other, valid=maps.valid & other.valid)
         if features is not None:
-            of_others = (each[rows] for each in (features.pooled, features.scores, features.locations))
-            features = ImageFeatures(*of_others)
+            fields = (features.pooled, features.scores, features.locations)
+            features = ImageFeatures(*(field[rows] for field in fields))
         scores = None if scores is None else scores[rows]
         return replace(targets, maps=maps, features=features, class_scores=scores)
 
 
 def other_rows(view: BatchView) -> Tensor:
-    """For each image of a batch the row of another one, (B,): the nearest before it that shows another file.
+    """Return for each image the row of the nearest image before it that shows another file, (B,).
+
+    Rows wrap around.
 
     Raises:
-        ValueError: if an image has no other in the batch.
+        ValueError: if all images show one file.
     """
     samples = view.data_samples
     files: list[Any] = [_file_of(sample) for sample in samples]
-    # Where nothing says which file an image shows, each is one of its own.
+    # Images without a file or a number count as different files.
     files = [row if file is None else file for row, file in enumerate(files or [None] * len(view.inputs))]
     rows = [
         next((row - step for step in range(1, len(files)) if files[row - step] != file), None)
@@ -104,28 +106,28 @@ def other_rows(view: BatchView) -> Tensor:
 
 
 def _file_of(sample: Any) -> Any:
-    """The file that a sample shows, however its path is spelt; its number where no file is named."""
+    """Return the real path of a sample's file, or its number if it has no path."""
     path = sample.get('img_path')
     return sample.get('sample_idx', sample.get('img_id')) if path is None else resolved_path(path)
 
 
 @MODELS.register_module()
 class ShuffledLocations(Control):
-    """Each image learns from its own targets, whose locations are shuffled: what it shows, and not where.
+    """Shuffle the valid locations of each image's targets, so that they keep what it shows but not where.
 
-    The valid locations of an image are shuffled, all concepts, channels and layers alike, anew in every step.
-    Presence, embeddings and class scores have no location, and stay.
+    Each step draws a new permutation per image, the same for all concepts, channels and layers. Presence,
+    embeddings and class scores have no location and stay. An image with one valid location stays as it is.
 
     Raises:
-        ValueError: in a step on a grid of one location, for which the control would be the method.
+        ValueError: in a step on a grid of one location.
     """
 
     def changes(self, part: SupervisionPart) -> bool:
-        """Whether the part's targets differ from location to location."""
+        """Whether the part's target differs from location to location."""
         return part.compares_locations
 
     def change_targets(self, targets: Targets, view: BatchView) -> Targets:
-        """Each image's locations in an order of their own; embeddings and class scores stay."""
+        """Shuffle the locations of maps and features."""
         maps, features = targets.maps, targets.features
         if maps is not None:
             maps = replace(maps, logits=_shuffled(maps.logits, maps.valid))
@@ -137,7 +139,7 @@ class ShuffledLocations(Control):
 
 
 def _shuffled(values: Tensor, valid: Tensor) -> Tensor:
-    """Values (B, ..., H, W) whose valid locations (B, H, W) are in another order for each image."""
+    """Permute the valid locations (B, H, W) of values (B, ..., H, W), image by image."""
     b, n = len(values), valid[0].numel()
     if n < 2:
         raise ValueError(
@@ -145,7 +147,7 @@ def _shuffled(values: Tensor, valid: Tensor) -> Tensor:
             'larger images, or read a finer map (reads of the adapter)'
         )
     padding = (~valid).flatten(1).float()
-    # Sorting draws valid locations first, in any order; scattering puts these back where locations are valid.
+    # Sorting puts valid locations first, in random order; scattering returns them to valid locations.
     drawn = (torch.rand(b, n, device=values.device) + padding).argsort(1)
     order = torch.empty_like(drawn).scatter_(1, padding.argsort(dim=1, stable=True), drawn)
     flat = values.flatten(-2)
@@ -155,20 +157,19 @@ def _shuffled(values: Tensor, valid: Tensor) -> Tensor:
 
 @MODELS.register_module()
 class MeanTarget(Control):
-    """Each image learns from the mean of the targets of all images so far, this batch's included.
+    """Give each image the mean target of all images so far, this batch included.
 
-    The part says what its mean is (`SupervisionPart.with_means`), by its own temperatures. Of interactions
-    the maps are averaged, and presence, the concepts asked about and labels stay with their images: what
-    then helps is that, and no location. A concept that one image alone has keeps that image's map.
-    Checkpoints keep the means. All images must have one size.
+    `SupervisionPart.with_means` defines the mean of a part, at the part's temperatures. `lfi.Interactions`
+    averages maps; presence, asked concepts and labels stay with their images. A concept that only one image
+    has keeps that image's map. Checkpoints keep the means. All images must have one size.
     """
 
     def changes(self, part: SupervisionPart) -> bool:
-        """Whether the part has a mean over images."""
+        """Whether the part has a mean target."""
         return bool(part.averages)
 
     def set_up(self, parts: Mapping[str, SupervisionPart]) -> None:
-        """Make the means of each part."""
+        """Create the running means of each part."""
         self._grid: tuple[int, int] | None = None
         self._last_grid: tuple[int, int] | None = None
         self.means = nn.ModuleDict(
@@ -179,15 +180,15 @@ class MeanTarget(Control):
         )
 
     def change_targets(self, targets: Targets, view: BatchView) -> Targets:
-        """The targets as they are; their grid is remembered."""
+        """Note the grid of the targets, which stay as they are."""
         self._last_grid = targets.grid
         return targets
 
     def change_target(self, name: str, part: SupervisionPart, target: Any, num_texts: int) -> Any:
-        """The part's mean target.
+        """Replace the part's target by its mean.
 
         Raises:
-            ValueError: if the part compares locations, and earlier batches had another grid.
+            ValueError: if the part compares locations and earlier batches had another grid.
         """
         if part.compares_locations:
             self._grid = self._grid or self._last_grid

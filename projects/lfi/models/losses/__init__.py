@@ -1,6 +1,6 @@
-"""The interaction loss, and the means and log-probabilities that all supervision shares.
+"""Interaction loss, and the means and log-probabilities that supervision parts share.
 
-They import `structures` and the registry.
+The package imports `structures` and the registry only.
 """
 
 from .interaction_distill_loss import InteractionDistillLoss

@@ -1,4 +1,4 @@
-"""The interaction-based supervision: student's against teacher's maps."""
+"""Loss between the interaction maps of student and teacher."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from .means import shared_mean
 
 @MODELS.register_module()
 class InteractionDistillLoss(nn.Module):
-    """Compares the student's `InteractionMaps` with the teacher's: every direction both have, and presence.
+    """Compare spatial maps, semantic maps and presence of student and teacher.
 
-    Over locations each concept's divergence is weighted by its presence in the teacher's maps; over
-    concepts the divergence is averaged over the valid locations of an image, then over images. Both are
-    averaged over layers: each of the student's learns from the teacher's layer of the same relative depth.
-    Presence is compared concept by concept (binary cross-entropy), mean over the concepts asked about. A
-    term of weight 0 is not computed. Where nothing is present or valid a term is exactly zero. All is in
-    float32.
+    - Spatial: KL divergence over locations, averaged over concepts by their presence in the teacher's maps.
+    - Semantic: KL divergence over concepts, averaged over the valid locations of an image, then over images.
+    - Presence: binary cross-entropy, averaged over the asked concepts.
+
+    The first two are averaged over layers; a layer of the student learns from the teacher's layer of the same
+    relative depth. A term that one of both lacks, or whose weight is 0, is not computed. If nothing is
+    present or valid a term is exactly 0. All terms are computed in float32.
 
     Args:
         spatial_weight: weight of the spatial term. Defaults to 1.
         semantic_weight: weight of the semantic term. Defaults to 2.
         presence_weight: weight of the presence term. Defaults to 1.
-        spatial_temperature: divides the teacher's scores over locations. Those that are read as they are
-            (`logits`) it divides in units of their standard deviation over an image's valid locations, mean
-            over the concepts asked about, so that it fits any teacher; log-probabilities
-            (`InteractionMaps.concept_softmax`) need no unit. Defaults to 0.67.
-        semantic_temperature: divides the teacher's logits over concepts. Defaults to 1.
+        spatial_temperature: divides the teacher's scores before the softmax over locations. For the reading
+            'logits' its unit is their standard deviation over an image's valid locations, averaged over
+            concepts, so that it fits any teacher. For 'concept_softmax' it has no unit. Defaults to 0.67.
+        semantic_temperature: divides the teacher's logits before the softmax over concepts. Defaults to 1.
 
     Raises:
-        ValueError: if an argument is out of its range; the message names it and its value.
+        ValueError: if an argument is out of range.
     """
 
     def __init__(
@@ -67,10 +67,10 @@ class InteractionDistillLoss(nn.Module):
         """Compare maps of the same concepts on the same grid.
 
         Returns:
-            The weighted terms, of 'loss_spatial', 'loss_semantic' and 'loss_presence', scalars.
+            Weighted scalar terms, of 'loss_spatial', 'loss_semantic' and 'loss_presence'.
 
         Raises:
-            ValueError: if the maps differ in batch, concepts or grid.
+            ValueError: if the maps differ in batch size, number of concepts or grid.
         """
         if student.presence.shape != teacher.presence.shape or student.valid.shape != teacher.valid.shape:
             raise ValueError(
@@ -98,37 +98,36 @@ class InteractionDistillLoss(nn.Module):
         return terms
 
     def spatial_scale(self, teacher: InteractionMaps) -> float | Tensor:
-        """What divides the teacher's scores over locations, for `InteractionMaps.spatial_log_probs`."""
+        """Temperature of the teacher's `spatial_log_probs`, a number or (B, 1, 1, 1, 1)."""
         if teacher.spatial_logits is not None:
             return self.spatial_temperature
-        return self.spatial_temperature * _spread(teacher)
+        return self.spatial_temperature * _standard_deviation(teacher)
 
 
 def aligned(teacher: InteractionMaps, student: InteractionMaps) -> InteractionMaps:
-    """The teacher's maps as they are compared: a layer for each of the student's, valid where both are."""
-    aligned_layers = align_layers(teacher, len(student.layers))
-    return replace(aligned_layers, valid=student.valid & teacher.valid)
+    """Align the teacher's layers with the student's, valid where both maps are."""
+    teacher = align_layers(teacher, len(student.layers))
+    return replace(teacher, valid=student.valid & teacher.valid)
 
 
 def align_layers(teacher: InteractionMaps, n_student: int) -> InteractionMaps:
-    """A layer of the teacher for each of the student: one to one for equal counts, else evenly spaced.
+    """Select a layer of the teacher for each of the student's: all of them, or evenly spaced ones.
 
-    A single layer of the teacher stays one.
+    A single layer of the teacher stays alone, and broadcasts.
     """
     n_teacher = len(teacher.layers)
     if n_teacher in (1, n_student):
-        # A single layer broadcasts.
         return teacher
     return teacher.select_layers([(2 * i + 1) * n_teacher // (2 * n_student) for i in range(n_student)])
 
 
 def _spatial_divergence(log_s: Tensor, log_t: Tensor, weight: Tensor) -> Tensor:
-    """Divergence of the maps (B, L, M, H, W), mean over layers, then over concepts by their weight (B, M)."""
+    """KL over locations of log-probabilities (B, L, M, H, W), averaged over layers, then by weight (B, M)."""
     divergence = kl(log_s.flatten(-2), log_t.flatten(-2), -1).mean(1)  # [B, M]
     return shared_mean(divergence, weight)
 
 
-def _spread(maps: InteractionMaps) -> Tensor:
+def _standard_deviation(maps: InteractionMaps) -> Tensor:
     """Standard deviation over valid locations, mean over layers and named concepts: (B, 1, 1, 1, 1)."""
     valid = maps.valid[:, None, None].float()
     count = valid.sum((-2, -1), keepdim=True).clamp_min(1)
@@ -137,26 +136,26 @@ def _spread(maps: InteractionMaps) -> Tensor:
     spread = variance.sqrt()  # [B, L, M, 1, 1]
     if maps.concepts is None:
         return spread.mean((1, 2), keepdim=True).clamp_min(1e-6)
-    rest = (maps.concepts == OTHER)[:, None, :, None, None]
-    named = (~rest).expand_as(spread).sum((1, 2), keepdim=True).clamp_min(1)
-    return (spread.masked_fill(rest, 0).sum((1, 2), keepdim=True) / named).clamp_min(1e-6)
+    other = (maps.concepts == OTHER)[:, None, :, None, None]
+    count = (~other).expand_as(spread).sum((1, 2), keepdim=True).clamp_min(1)
+    return (spread.masked_fill(other, 0).sum((1, 2), keepdim=True) / count).clamp_min(1e-6)
 
 
 def _mean_over_valid(x: Tensor, valid: Tensor) -> Tensor:
-    """Mean over layers, an image's valid locations, and the images that have any; x is (B, L, H, W)."""
+    """Mean of x (B, L, H, W) over layers, valid locations, then images that have any."""
     count = valid.sum((-2, -1))  # [B]
     per_image = (x.mean(1) * valid).sum((-2, -1)) / count.clamp_min(1)
     return shared_mean(per_image, count > 0)
 
 
 def _presence(student: InteractionMaps, teacher: InteractionMaps) -> Tensor:
-    """Binary cross-entropy of presence, mean over the concepts that pictures of something are asked about."""
+    """Binary cross-entropy of presence, averaged over the named concepts of images with a valid location."""
     named = teacher.valid.flatten(1).any(1, keepdim=True).expand_as(teacher.presence)
     if teacher.concepts is not None:
         named = named & (teacher.concepts != OTHER)
     named = named.to(teacher.presence)
     with torch.autocast(named.device.type, enabled=False):
-        # NaN is an error there, which stops a GPU; here it is the loss's, as in the other terms.
+        # A NaN input would abort the process on a GPU. The loss gets it instead.
         unknown = student.presence.isnan() | teacher.presence.isnan()
         presence, target = (maps.presence.masked_fill(unknown, 0.5) for maps in (student, teacher))
         errors = F.binary_cross_entropy(presence, target, reduction='none').masked_fill(unknown, math.nan)

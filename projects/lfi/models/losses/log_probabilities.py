@@ -1,4 +1,4 @@
-"""Log-probabilities that losses compare: affinities of locations, and how two distributions diverge."""
+"""Log-affinities of locations, and the KL divergence of log-probabilities."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from torch import Tensor
 
 
 def log_affinity(locations: Tensor, temperature: float, valid: Tensor | None = None) -> Tensor:
-    """Logarithm of the affinity of each location for every other: softmax_j(cos(f_i, f_j) / temperature).
+    """Compute log softmax_j(cos(f_i, f_j) / temperature) over the locations of a feature map, in float32.
 
-    In float32, autocast or not: in half precision cosines are too coarse for the temperature.
+    Autocast does not apply: cosines in half precision are too coarse for the temperature.
 
     Args:
-        locations: (B, C, H, W), a feature map.
-        temperature: above 0.
-        valid: (B, H, W) bool, the locations for which others may have an affinity. Defaults to None: all.
+        locations: (B, C, H, W), feature map.
+        temperature: softmax temperature, above 0.
+        valid: (B, H, W) bool, locations j that take part. Defaults to None: all.
 
     Returns:
-        (B, H * W, H * W); -inf where j is not valid.
+        Log-affinities (B, H * W, H * W); -inf where j is not valid.
     """
     unit = F.normalize(locations.float().flatten(2), dim=1)  # [B, C, N]
     with torch.autocast(unit.device.type, enabled=False):
@@ -29,5 +29,5 @@ def log_affinity(locations: Tensor, temperature: float, valid: Tensor | None = N
 
 
 def kl(student: Tensor, teacher: Tensor, dim: int) -> Tensor:
-    """KL(teacher || student), in nats, along `dim`."""
+    """Compute KL(teacher || student) of log-probabilities along `dim`, in nats."""
     return (teacher.exp() * (teacher - student)).sum(dim)

@@ -1,4 +1,4 @@
-"""Means over the processes of a run, and over all that its training has seen."""
+"""Means over the processes of a run, and running means over its training images."""
 
 from __future__ import annotations
 
@@ -11,27 +11,29 @@ from torch import Tensor, nn
 
 
 def shared_mean(values: Tensor, weights: Tensor) -> Tensor:
-    """The weighted mean of values; 0 where nothing has a weight.
+    """Compute the weighted mean of values over a batch; 0 if all weights are 0.
 
-    In a run of several processes the sum of the weights is the mean of their sums, so that the mean of the
-    processes' gradients is that of one batch: each divided by its own, a process with few labels would count
-    as much as one with many. All processes must call it alike.
+    With several processes the divisor is the mean of their sums of weights. The averaged gradients then equal
+    those of one joined batch; with divisors of their own a process with few labels would count as much as one
+    with many. All processes must call it.
 
     Args:
-        values: of any shape.
-        weights: not negative, of a shape that goes with that of the values.
+        values: values of any shape.
+        weights: weights of 0 or more, broadcastable to the values.
     """
     return (values * weights).sum() / _mean_of_processes(weights.detach().sum().float())
 
 
 def as_of_one_batch(losses: Mapping[str, Any], count: int) -> dict[str, Any]:
-    """Weigh the losses of a process by its images, as `shared_mean` does for losses that are means already.
+    """Scale the mean losses of a process so that averaged gradients equal those of one joined batch.
 
-    All processes must call it alike. Where each has as many images, and in one process, nothing changes.
+    It is `shared_mean` for losses that are means already. In one process, or with equal counts, nothing
+    changes. All processes must call it.
 
     Args:
-        losses: means over a process's images, or lists of such; what has no 'loss' in its name stays.
-        count: of how many images they are means.
+        losses: means over the images of a process, or lists of such. Entries without 'loss' in their name
+            stay.
+        count: number of images that the means are over.
     """
     if dist.get_world_size() == 1:
         return dict(losses)
@@ -41,7 +43,7 @@ def as_of_one_batch(losses: Mapping[str, Any], count: int) -> dict[str, Any]:
 
 
 def _mean_of_processes(total: Tensor) -> Tensor:
-    """The mean of all processes' totals, which may be 0: as what divides."""
+    """Mean of a total over processes, clamped to be a divisor."""
     if dist.get_world_size() > 1:
         dist.all_reduce(total, 'mean')
     return total.clamp_min(1e-6)

@@ -55,8 +55,8 @@ class LogitKD(SupervisionPart):
             and asked < teacher.bank.num_concepts
         ):
             raise ValueError(
-                'lfi.LogitKD copies the probability of each class, and the teacher gives none for concepts that '
-                f'it is not asked about ({presence}): leave out teacher.max_concepts={asked}, or this part'
+                'lfi.LogitKD copies the probability of each class, and the teacher gives none for concepts '
+                f'that it is not asked about ({presence}): leave out teacher.max_concepts={asked}, or this part'
             )
 
     def target_of(self, targets: Targets, view: BatchView, grid: StudentGrid) -> Tensor:
