@@ -62,8 +62,8 @@ def ranking(monkeypatch):
                 found[row, int(sample.rank)] = 1
             return found
 
-        def loss(self, student, own, view, data_samples, wants_features):
-            losses = labelled_loss(student, own, view, data_samples, lambda sample: sample)
+        def loss(self, student, task_loss, view, data_samples, wants_features):
+            losses = labelled_loss(student, task_loss, view, data_samples, lambda sample: sample)
             features = student.extract_feat(view.inputs) if wants_features else None
             return losses, features
 

@@ -23,11 +23,11 @@ def refused(supervision, message, task=Classification, teacher=TEACHER):
     [
         (
             [dict(type='lfi.LogitKD')],
-            r'supervision=\[.*\] must be a dict of parts by name, as dict\(interact',
+            r'supervision=\[.*\] must be a dict of parts by name, such as dict\(interact',
         ),
         ('lfi.LogitKD', "supervision='lfi.LogitKD' must be a dict of parts by name"),
         (1, 'supervision=1 must be a dict'),
-        (dict(kd='lfi.LogitKD'), "supervision.kd='lfi.LogitKD' must be a config with a type, as dict"),
+        (dict(kd='lfi.LogitKD'), "supervision.kd='lfi.LogitKD' must be a config with a type, such as dict"),
         (dict(kd=[]), r'supervision.kd=\[\] must be a config with a type, .* or None'),
         (
             dict(kd=dict(temperature=2.0)),

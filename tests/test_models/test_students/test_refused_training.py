@@ -20,7 +20,7 @@ ROOM = dict(prior=dict(type='lfi.AffinityPrior'))
     [
         (
             dict(supervision=ROOM, readout=dict(text_dims=24)),
-            'readout is given, and no supervision part trains',
+            'readout is given, no supervision part trains',
         ),
         (
             dict(supervision=None, predict_by=dict(type='lfi.ByTexts'), readout=dict(text_dims=24)),
@@ -72,7 +72,7 @@ def test_parts_that_do_not_fit(make_classifier, supervision, message):
     [
         (
             dict(predict_by=dict(concepts=['a'])),
-            r"^predict_by=.* must be a config with a type, as dict.type='lfi.ByClass",
+            r"^predict_by=.* must be a config with a type, such as dict.type='lfi.ByClass",
         ),
         (
             dict(predict_by=dict(type='lfi.LogitKD')),

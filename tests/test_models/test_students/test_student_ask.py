@@ -158,7 +158,7 @@ def test_scores_that_do_not_learn_weigh_no_answer(make_classifier):
 def test_a_student_of_no_interactions_says_what_it_cannot(make_classifier):
     plain = make_classifier(supervision=parts('logit_kd'))
     texts = plain.teacher.texts
-    with pytest.raises(ValueError, match='StudentImageClassifier has no read-out to answer texts by'):
+    with pytest.raises(ValueError, match='StudentImageClassifier has no read-out to answer texts with'):
         plain.ask(batch()[0], texts)
     for answer in (lambda: plain.predict_interactions(*batch()), lambda: plain.teacher_answers(batch()[0])):
         with pytest.raises(TypeError, match='StudentImageClassifier learns no interactions'):

@@ -250,7 +250,7 @@ def test_a_teacher_without_features_of_locations_is_refused(make_classifier, par
 
 def test_images_of_several_views_are_refused(make_classifier):
     inputs, samples = batch()
-    with pytest.raises(ValueError, match='StudentImageClassifier gets list of images.* one tensor'):
+    with pytest.raises(ValueError, match='StudentImageClassifier gets images as list.* one tensor'):
         make_classifier().loss([inputs, inputs], samples)
 
 
@@ -263,7 +263,7 @@ def test_two_parts_of_one_name_in_the_log_are_refused(make_classifier):
     # A type of one's own may give a loss of another's name.
     model = make_classifier(supervision=dict(first=PARTS['prior']))
     model.supervision['second'] = AffinityPrior()
-    with pytest.raises(ValueError, match="supervision.second gives 'loss_prior', which another part"):
+    with pytest.raises(ValueError, match="supervision.second gives 'loss_prior', and so does another part"):
         model.loss(*batch())
 
 

@@ -1,5 +1,5 @@
-"""Students: any task's model that learns from a teacher, its baselines and its negative controls.
+"""The student: one class for the models of all tasks.
 
-They import backbones, teachers, losses and batches, and no data set. Detectors need mmdet, segmentors mmseg:
-`lfi.models` imports neither.
+The package imports backbones, teachers, supervision and batches, and no data set. `lfi.models` imports
+neither mmdet nor mmseg.
 """

@@ -1,4 +1,4 @@
-"""Where a head's evidence for each class lies: the maps of a student that was asked nothing."""
+"""Class activation maps, which stand beside the interaction maps of students that were asked nothing."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from .predict_by import PredictBy
 def class_activation_maps(
     backbone: InteractionQueryViT, head: nn.Module, states: InteractionStates
 ) -> Tensor:
-    """The share of each location in each class's score.
+    """Compute class activation maps: the contribution of each location to each class score.
 
-    (Zhou et al., "Learning Deep Features for Discriminative Localization", CVPR 2016.) Features are the mean
-    of the patches, and the norm after it divides an image's patches alike. So the maps' mean over locations
-    is the head's score, but for one number a class, the same for all images.
+    (Zhou et al., "Learning Deep Features for Discriminative Localization", CVPR 2016.) The pooled vector is
+    the mean of the patches, and the norm after pooling scales all patches of an image equally. So the mean of
+    a map over locations is the head's score, up to a constant per class.
 
     Args:
-        backbone: with `out_type='avg_featmap'`.
-        head: with one linear layer.
-        states: of the pass.
+        backbone: backbone with `out_type='avg_featmap'`.
+        head: head with one linear layer.
+        states: recorded states of the pass.
 
     Returns:
-        (B, K, H, W), float32.
+        Maps (B, K, H, W), float32.
 
     Raises:
-        ValueError: if features are pooled in another way, the last block is not supervised, or the head has
-            more than one layer.
+        ValueError: if the backbone pools in another way, its last block is not supervised, or the head has
+            more than one linear layer.
     """
     layers = _linear_layers(head)
-    # One in an adapter need not have it, nor a number of blocks.
+    # A backbone in an adapter need not have the attribute.
     out_type = getattr(backbone, 'out_type', None)
     if out_type != 'avg_featmap' or states.layers[-1] != backbone.num_layers - 1 or len(layers) != 1:
         raise ValueError(
@@ -61,18 +61,17 @@ def _linear_layers(head: nn.Module) -> list[nn.Linear]:
 
 @MODELS.register_module()
 class ByClassActivation(PredictBy):
-    """Predicts by a classifier's head, and answers by where the head's evidence for a class lies.
+    """Predict by a classifier's head, and answer texts by class activation maps. For testing only.
 
-    The interaction maps are the `class_activation_maps` of the head, so that a baseline that was asked
-    nothing stands beside LFI in the configs of `configs/evaluation`. Presence is the head's. Concepts beyond
-    the classes have flat maps. The scale of the maps is arbitrary: what depends on it, `energy`,
-    `teacher_nss` and `teacher_kl`, does not compare. It is for testing only.
+    With it `configs/evaluation` measure a baseline that was asked nothing. Presence is the head's
+    probability. Concepts beyond the classes have flat maps. The scale of the maps is arbitrary, so `energy`,
+    `teacher_nss` and `teacher_kl`, which depend on it, do not compare.
     """
 
     answers_by_readout = False
 
     def check(self, student: Any) -> None:
-        """Check that the task's model has a head that scores classes of images."""
+        """Check that the student is a classifier."""
         if 'scores' not in student.family.provides:
             raise ValueError(
                 f'predict_by=ByClassActivation needs a classifier, and got {type(student).__name__}: set '
@@ -92,32 +91,31 @@ class ByClassActivation(PredictBy):
         student: Any,
         states: InteractionStates,
         texts: Tensor,
-        like: InteractionMaps,
+        layout: InteractionMaps,
     ) -> InteractionMaps:
-        """The class activation maps of texts, (M, E).
+        """Return class activation maps of texts (M, E).
 
         Raises:
-            ValueError: for a text that is none of the teacher's concepts; and as `class_activation_maps`
-                says.
+            ValueError: if a text is none of the teacher's concepts, or the backbone or the head do not fit.
         """
         maps = class_activation_maps(student.backbone, student.head, states)
         scores = maps.mean((-2, -1)) + _linear_layers(student.head)[0](student.backbone.ln2.bias)
         concepts = _concepts_of(texts, student.teacher.texts)
-        known = concepts < maps.shape[1]
+        is_class = concepts < maps.shape[1]
         index = concepts.clamp_max(maps.shape[1] - 1)
         return InteractionMaps(
-            logits=maps[:, index].where(known[:, None, None], 0.0)[:, None],
-            presence=scores.softmax(-1)[:, index].where(known, 0.0),
-            valid=like.valid,
+            logits=maps[:, index].where(is_class[:, None, None], 0.0)[:, None],
+            presence=scores.softmax(-1)[:, index].where(is_class, 0.0),
+            valid=layout.valid,
             layers=states.layers[-1:],
             directions=('spatial',),
         )
 
 
-def _concepts_of(texts: Tensor, known: Tensor) -> Tensor:
-    """Which of the teacher's concepts each text is, (M,)."""
-    alike, concepts = (texts @ known.to(texts.device).T).max(1)
-    if (alike < 0.999).any():
+def _concepts_of(texts: Tensor, teacher_texts: Tensor) -> Tensor:
+    """Return the index of each text among the teacher's concepts, (M,)."""
+    cosines, concepts = (texts @ teacher_texts.to(texts.device).T).max(1)
+    if (cosines < 0.999).any():
         raise ValueError(
             "predict_by=ByClassActivation knows its head's classes alone: ask for concepts of its teacher"
         )

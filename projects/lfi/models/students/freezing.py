@@ -1,4 +1,4 @@
-"""What of a student learns: DDP wants a gradient for every trainable parameter, each step."""
+"""Freezing of unused parameters: DDP needs a gradient for every trainable parameter in each step."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from lfi.models.readout import InteractionReadout
 
 
 def freeze_unread(backbone: nn.Module, readout: InteractionReadout | None, reads: Collection[str]) -> None:
-    """Freeze what of a student no supervision part reads.
+    """Freeze the parameters of backbone and read-out that no supervision part reads.
 
     Args:
-        backbone: the student's. One's own need have neither queries nor an adapter's layers.
-        readout: the student's, or None.
-        reads: the union of what the parts read, of `lfi.models.supervision.part.READS`.
+        backbone: backbone of the student, with or without queries.
+        readout: read-out of the student, or None.
+        reads: outputs that the parts read, of `lfi.models.supervision.part.READS`.
     """
     asked = 'attention' in reads or 'presence' in reads
     if readout is not None:
@@ -29,16 +29,16 @@ def freeze_unread(backbone: nn.Module, readout: InteractionReadout | None, reads
                 module.requires_grad_(is_read)
     queries = getattr(backbone, 'interaction_queries', None)
     if queries is not None and getattr(backbone, 'write_back', None) == 'none':
-        # No patch reads them.
+        # No patch reads the queries.
         queries.requires_grad_(False)
-    added = getattr(backbone, 'interaction', None)
-    if added is None or added.queries is not None:
-        # A ViT's blocks share their weights with the patches, and learned queries train an adapter's.
+    adapter = getattr(backbone, 'interaction', None)
+    if adapter is None or adapter.queries is not None:
+        # Queries of a ViT share the weights of the patches. Learned queries train the layers of an adapter.
         return
-    for layer in added.layers:
+    for layer in adapter.layers:
         layer.ln1.requires_grad_(asked)
         layer.attn.requires_grad_(asked)
         layer.project_map.requires_grad_(bool(asked or {'concept_scores', 'locations'} & {*reads}))
     if asked and 'presence' not in reads:
-        # Of what the last layer does the attention alone counts.
-        added.layers[-1].attn.proj.requires_grad_(False)
+        # Of the last layer only the attention is read.
+        adapter.layers[-1].attn.proj.requires_grad_(False)

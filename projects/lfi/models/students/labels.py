@@ -1,4 +1,4 @@
-"""The labels of a batch among the teacher's concepts."""
+"""Labels of a batch among the teacher's concepts."""
 
 from __future__ import annotations
 
@@ -20,38 +20,43 @@ def concept_labels(
     device: torch.device,
     only_labels: bool,
 ) -> Tensor:
-    """The images' labels among the concepts, and what their captions speak of, (B, num_texts) in [0, 1].
+    """Return the labels of images among the concepts, and the concepts of their captions.
 
-    Captions are those of `lfi.LoadCaptionConcepts`. An image that is marked as unlabelled has no label.
+    Captions come from `lfi.LoadCaptionConcepts`. An image that is marked as unlabelled has no label.
 
     Args:
-        family: of the student's task.
-        data_samples: of the batch.
-        num_texts: of the teacher's bank.
-        num_classes: how many classes the head tells apart; None where that is not one number.
-        device: of the images.
-        only_labels: whether presence is that of the labels alone.
+        family: task family of the student.
+        data_samples: samples of the batch.
+        num_texts: number of texts in the teacher's bank.
+        num_classes: number of classes of the head; None if the task has no single number.
+        device: device of the images.
+        only_labels: whether presence comes from labels alone.
+
+    Returns:
+        Labels (B, num_texts) in [0, 1].
 
     Raises:
-        ValueError: for an image with neither, if presence is that of the labels alone.
+        ValueError: if presence comes from labels alone, and an image has neither label nor caption.
     """
     labels = family.labels(data_samples, num_texts, num_classes, device)
     hidden = [row for row, sample in enumerate(data_samples) if is_unlabelled(sample)]
     unknown = hidden if family.reads_labels else range(len(data_samples))
     if only_labels and any('gt_concepts' not in data_samples[row] for row in unknown):
         raise ValueError(
-            "presence='label' takes for absent what no label names, and some images have no label: set "
+            "presence='label' counts concepts without a label as absent, and some images have no label: set "
             "supervision.interactions.reading.presence to 'best-location' or 'image'"
         )
     if hidden:
-        # What annotations there are is not to be known.
+        # The hidden annotations must not be read.
         rows = torch.tensor(hidden).to(labels.device, non_blocking=True)
         labels = labels.index_fill(0, rows, 0)
     captions = [sample.gt_concepts for sample in data_samples if 'gt_concepts' in sample]
     if captions:
-        # A data set with captions may stand beside one without; all are on one device.
-        named = [sample.get('gt_concepts', captions[0][:0]) for sample in data_samples]
-        spoken = set_multi_hot_(torch.zeros_like(labels), named)
+        # Some images of a joined data set may have no captions.
+        concepts = [sample.get('gt_concepts', captions[0][:0]) for sample in data_samples]
+        caption_labels = set_multi_hot_(torch.zeros_like(labels), concepts)
         mixture = recorded_mixture(data_samples)
-        labels = torch.maximum(labels, spoken if mixture is None else mixture.mix_labels(spoken))
+        if mixture is not None:
+            caption_labels = mixture.mix_labels(caption_labels)
+        labels = torch.maximum(labels, caption_labels)
     return labels

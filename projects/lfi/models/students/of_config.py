@@ -1,4 +1,4 @@
-"""What a model's config says of its student, before anything is built."""
+"""Facts about a student from its model config, without building it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from .tasks.pretraining import Pretraining
 
 
 def is_student(model: Mapping[str, Any]) -> bool:
-    """Whether a model's config is of a `Student`; its type names the scope, or is the class itself."""
+    """Whether a model config is of a `Student`, by its type or the class itself."""
     kind = model.get('type')
     return (MODELS.get(kind) if isinstance(kind, str) else kind) is Student
 
 
 def family_of(model: Mapping[str, Any]) -> type[Task] | None:
-    """The task family of a student's config; None for other models, and for tasks of no known family."""
+    """Return the task family of a student's config; None for other models and unknown tasks."""
     if not is_student(model):
         return None
     task = model.get('task')
@@ -30,21 +30,21 @@ def family_of(model: Mapping[str, Any]) -> type[Task] | None:
 
 
 def reads_labels(model: Mapping[str, Any]) -> bool:
-    """Whether a model's training reads labels; only a backbone that is pretrained does not."""
+    """Whether training reads labels. Only pretraining does not."""
     family = family_of(model)
     return family is None or family.reads_labels
 
 
 def cache_of(model: Mapping[str, Any]) -> str | None:
-    """The folder of a student's teacher's cache, or None."""
+    """Return the cache folder of a student's teacher, or None."""
     teacher = model.get('teacher')
-    # That of another project's model may be a file.
+    # In other projects `teacher` may be the name of a file.
     cache: str | None = teacher.get('cache') if isinstance(teacher, Mapping) else None
     return cache
 
 
 def online(model: Mapping[str, Any]) -> dict[str, Any]:
-    """A model's config whose teacher, if any, is asked and not read from a cache."""
+    """Return a model config without the teacher's cache, so that the teacher runs."""
     teacher = model.get('teacher')
     if not isinstance(teacher, Mapping):
         return dict(model)

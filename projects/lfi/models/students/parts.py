@@ -1,4 +1,4 @@
-"""From configs to the parts that a student learns from, and their checks against one another."""
+"""Builders of a student's components from their configs, and checks of one against another."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from .tasks import Task
 def build_supervision(
     supervision: Any, task: Task | type[Task], teacher: Mapping | None
 ) -> dict[str, SupervisionPart]:
-    """Build supervision parts, in the order of their names; their heads are not built yet.
+    """Build supervision parts without their heads, sorted by name.
 
     Args:
         supervision: configs by name; None switches a part off.
-        task: the family of the student's task.
+        task: task family of the student.
         teacher: config of the teacher, or None.
 
     Raises:
-        ValueError: if it is no dict of configs; for a type that is no part; or for a part that needs a
-            teacher, or an output, that is not there.
+        ValueError: if `supervision` is no dict of configs, a type is no part, or a part lacks the teacher or
+            the output that it needs.
     """
     if not isinstance(supervision, Mapping):
         raise ValueError(
-            f'supervision={supervision!r} must be a dict of parts by name, as '
+            f'supervision={supervision!r} must be a dict of parts by name, such as '
             "dict(interactions=dict(type='lfi.Interactions'))"
         )
     parts: dict[str, SupervisionPart] = {}
@@ -51,7 +51,7 @@ def build_supervision(
         if len(twice) > 1:
             raise ValueError(
                 f'supervision.{twice[0]} and supervision.{name} are both lfi.{kind.__name__}, and their '
-                'losses have the same names: one of them is enough'
+                'losses have the same names: switch one of them off'
             )
         lacking = sorted(({'vector', 'scores'} & part.reads) - task.provides)
         if lacking:
@@ -75,20 +75,22 @@ def _build_part(name: str, config: Any) -> SupervisionPart:
 
 
 def build_predict_by(predict_by: Any, default: str) -> PredictBy:
-    """Build what predicts; errors as of `build_named`.
+    """Build the way to predict.
 
     Args:
-        predict_by: its config, or None.
-        default: the type for None.
+        predict_by: config, or None.
+        default: type for None.
+
+    Raises:
+        ValueError: if the config has no type, or the type is unknown.
     """
-    found: PredictBy = build_named(
-        'predict_by', {'type': default} if predict_by is None else predict_by, PredictBy
-    )
-    return found
+    config = {'type': default} if predict_by is None else predict_by
+    built: PredictBy = build_named('predict_by', config, PredictBy)
+    return built
 
 
-def asks(parts: Mapping[str, SupervisionPart], predict_by: PredictBy) -> bool:
-    """Whether a part or what predicts reads the student's read-out."""
+def reads_readout(parts: Mapping[str, SupervisionPart], predict_by: PredictBy) -> bool:
+    """Whether a part or `predict_by` reads the student's read-out."""
     return predict_by.reads_readout or any(isinstance(part, Interactions) for part in parts.values())
 
 
@@ -99,16 +101,16 @@ def build_readout(
     width: int,
     text_dims: Callable[[], int],
 ) -> InteractionReadout | None:
-    """Build a student's read-out, or None where nothing reads it and none is given.
+    """Build the read-out of a student; None if nothing reads it and no arguments are given.
 
     Args:
-        readout: its arguments, or None.
-        parts: of the student.
-        predict_by: of the student.
-        width: of the student's tokens.
-        text_dims: finds the width of the text space where `readout` does not state it.
+        readout: arguments of the read-out, or None.
+        parts: supervision parts of the student.
+        predict_by: way to predict of the student.
+        width: width of the student's tokens.
+        text_dims: returns the width of the text space, for a `readout` that does not state it.
     """
-    if readout is None and not asks(parts, predict_by):
+    if readout is None and not reads_readout(parts, predict_by):
         return None
     arguments = dict(readout or {})
     if arguments.setdefault('embed_dims', width) != width:
@@ -126,7 +128,7 @@ def build_readout(
 
 
 def check_contrast_weight(readout: InteractionReadout | None, reads: Collection[str]) -> None:
-    """Raise a ValueError if parts train a student whose answers are weighed by scores that none trains."""
+    """Raise a ValueError if answers are weighed by semantic scores that no part trains."""
     if (
         readout is not None
         and readout.contrast_weight
@@ -141,33 +143,33 @@ def check_contrast_weight(readout: InteractionReadout | None, reads: Collection[
 
 
 def check_trained(readout: InteractionReadout | None, reads: Collection[str]) -> None:
-    """Raise a ValueError, before training, if there is a read-out that no part trains."""
+    """Raise a ValueError if there is a read-out that no part trains."""
     if readout is not None and not {'attention', 'concept_scores', 'presence'} & {*reads}:
         raise ValueError(
-            'readout is given, and no supervision part trains it: its answers would be random: set '
+            'readout is given, no supervision part trains it, and its answers would be random: set '
             'readout=None'
         )
 
 
 def reads_of(parts: Mapping[str, SupervisionPart], predict_by: PredictBy) -> frozenset[str]:
-    """What parts read of a student, and so train."""
-    read: frozenset[str] = frozenset().union(*(part.reads for part in parts.values()))
-    if 'scores' in read and predict_by.reads_readout:
-        read |= {'presence'}
-    return read
+    """Outputs of a student that parts read, and so train."""
+    outputs: frozenset[str] = frozenset().union(*(part.reads for part in parts.values()))
+    if 'scores' in outputs and predict_by.reads_readout:
+        outputs |= {'presence'}
+    return outputs
 
 
 def build_named(option: str, config: Any, base: type) -> Any:
-    """Build what an option of a student configures.
+    """Build the component that an option of a student configures.
 
     Args:
-        option: its name, for errors.
+        option: name of the option, for errors.
         config: `dict(type=..., ...)`.
-        base: the class of which it must be.
+        base: class from which the type must inherit.
 
     Raises:
-        ValueError: for no such config, or a type that is unknown or of another class.
-        TypeError, ValueError: as the type's own arguments say.
+        ValueError: if the config has no type, or its type is unknown or no subclass of `base`.
+        TypeError, ValueError: from the type's constructor, with the option before the message.
     """
     known = sorted(
         f'lfi.{name}'
@@ -176,14 +178,14 @@ def build_named(option: str, config: Any, base: type) -> Any:
     )
     if not isinstance(config, Mapping) or 'type' not in config:
         raise ValueError(
-            f'{option}={config!r} must be a config with a type, as dict(type={known[0]!r}), or None; types '
-            f'are {known}'
+            f'{option}={config!r} must be a config with a type, such as dict(type={known[0]!r}), or None; '
+            f'types are {known}'
         )
-    named = config['type']
-    kind = MODELS.get(named) if isinstance(named, str) else named
+    name = config['type']
+    kind = MODELS.get(name) if isinstance(name, str) else name
     if not (isinstance(kind, type) and issubclass(kind, base)):
-        found = 'unknown' if kind is None else f'no {base.__name__}'
-        raise ValueError(f'{option}.type={named!r} is {found}; choose from {known}')
+        fault = 'unknown' if kind is None else f'no {base.__name__}'
+        raise ValueError(f'{option}.type={name!r} is {fault}; choose from {known}')
     try:
         return kind(**{name: value for name, value in config.items() if name not in ('type', '_scope_')})
     except (TypeError, ValueError) as error:
@@ -194,19 +196,19 @@ def build_control(control: Mapping | None, parts: Mapping[str, SupervisionPart])
     """Build a negative control.
 
     Args:
-        control: its config, or None.
-        parts: of the student.
+        control: config, or None.
+        parts: supervision parts of the student.
 
     Raises:
-        ValueError: if it changes nothing that a part reads of the teacher: its arm would be the method's.
+        ValueError: if it does not change the target of every part that needs the teacher.
     """
     if control is None:
         return None
     built: Control = build_named('control', control, Control)
     taught = {name: part for name, part in parts.items() if part.needs}
-    untouched = [name for name, part in taught.items() if not (part.learns and built.changes(part))]
-    if untouched or not taught:
-        what = f'supervision.{untouched[0]} reads' if untouched else 'is read, for no part needs a teacher'
+    unchanged = [name for name, part in taught.items() if not (part.learns and built.changes(part))]
+    if unchanged or not taught:
+        what = f'supervision.{unchanged[0]} reads' if unchanged else 'is read, for no part needs a teacher'
         raise ValueError(
             f'control={type(built).__name__} changes nothing that {what}: take another control, '
             'or control=None'
@@ -216,7 +218,7 @@ def build_control(control: Mapping | None, parts: Mapping[str, SupervisionPart])
 
 
 def needs_of(parts: Iterable[SupervisionPart]) -> frozenset[str]:
-    """The fields of `Targets` that parts need together."""
+    """Fields of `Targets` that any of the parts needs."""
     return frozenset().union(*(part.needs for part in parts))
 
 
@@ -226,16 +228,16 @@ def check_teacher(
     text_dims: int | None,
     num_classes: int | None,
 ) -> None:
-    """Check that a teacher fits what learns from it.
+    """Check a teacher against read-out, head and parts.
 
     Args:
-        teacher: built, or its cache.
-        parts: of the student.
+        teacher: teacher, or its cache.
+        parts: supervision parts of the student.
         text_dims: width of the read-out's text space; None without a read-out.
-        num_classes: how many classes the head tells apart; None where that is not one number.
+        num_classes: number of classes of the head; None if the task has no single number.
 
     Raises:
-        ValueError: if it does not; the message names the option.
+        ValueError: if it does not fit one of them; the message names the option.
     """
     if text_dims is not None:
         check_text_dims(text_dims, teacher.texts.shape[1])

@@ -1,4 +1,4 @@
-"""What a student predicts by: its task's own way, its texts, its features, or a head that is looked into."""
+"""Ways to predict: the task's head, texts, or features."""
 
 from __future__ import annotations
 
@@ -15,48 +15,48 @@ from lfi.structures import InteractionMaps
 
 
 class PredictBy:
-    """Base class of what a student predicts by. It has no parameters."""
+    """Base class of the ways to predict. It has no parameters."""
 
     reads_readout = False
     """Whether predictions need the read-out."""
     answers_by_readout = True
-    """Whether what the student is asked is answered by the read-out."""
+    """Whether the read-out answers texts."""
     names_classes: bool = False
-    """Whether it names the classes itself, whatever the checkpoint was trained on."""
+    """Whether its own options name the classes, and not the checkpoint."""
 
     def teacher_of(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The config of the teacher, asked about what is predicted."""
+        """Return the teacher's config, with the concepts that are predicted."""
         return config
 
     def check(self, student: Any) -> None:
-        """Check that the student can predict so, when it is built.
+        """Check a student when it is built.
 
         Raises:
-            ValueError: if it cannot; the message names the option and what to write.
+            ValueError: if it cannot predict in this way; the message names the option and the value to set.
         """
 
     def check_training(self, student: Any) -> None:
-        """Check that what is learnt will predict, when training begins.
+        """Check when training begins that losses train what predicts.
 
         Raises:
-            ValueError: if it will not.
+            ValueError: if they do not.
         """
 
-    def predict(self, student: Any, inputs: Tensor, data_samples: Any, own: Callable) -> Sequence:
-        """The samples with predictions; `own(inputs, data_samples)` is the task model's way."""
-        found: Sequence = own(inputs, data_samples)
-        return found
+    def predict(self, student: Any, inputs: Tensor, data_samples: Any, task_predict: Callable) -> Sequence:
+        """Return the samples with predictions; `task_predict(inputs, data_samples)` is the task model's."""
+        predictions: Sequence = task_predict(inputs, data_samples)
+        return predictions
 
-    def tensor(self, student: Any, inputs: Tensor, own: Callable) -> Any:
-        """The outputs of mode 'tensor'; `own(inputs)` is the task model's way."""
-        return own(inputs)
+    def tensor(self, student: Any, inputs: Tensor, task_tensor: Callable) -> Any:
+        """Return the outputs of mode 'tensor'; `task_tensor(inputs)` is the task model's."""
+        return task_tensor(inputs)
 
     def questions(self, student: Any) -> Tensor | None:
-        """What the backbone is asked for `scores`, (K, C), or None where nothing is."""
+        """Make the queries (K, C) that `scores` needs, or None."""
         return None
 
     def scores(self, student: Any, features: Sequence, states: InteractionStates) -> Tensor:
-        """The logits (B, K) of the classes, by the features that the head takes and the recorded states."""
+        """Compute class logits (B, K) from the head's input features and the recorded states."""
         scores: Tensor = student.head(features)
         return scores
 
@@ -65,61 +65,60 @@ class PredictBy:
         student: Any,
         states: InteractionStates,
         texts: Tensor,
-        like: InteractionMaps,
+        layout: InteractionMaps,
     ) -> InteractionMaps:
-        """The answers of a forward pass that was asked about texts, (M, E)."""
-        return student.require_readout().answers(states, texts, like)
+        """Read the answers of a forward pass that was asked about texts (M, E)."""
+        return student.require_readout().answers(states, texts, layout)
 
 
 @MODELS.register_module()
 class ByHead(PredictBy):
-    """Predicts in the task model's own way: the default of tasks."""
+    """Predict as the task's model does: the default of tasks."""
 
     def check(self, student: Any) -> None:
-        """Refuse a backbone alone, which has no way of its own."""
+        """Refuse a student without a task."""
         if student.family.predicts_by != 'lfi.ByHead':
             raise ValueError(
-                f'predict_by=ByHead needs a task, and the student has none: set predict_by=None, which is '
+                'predict_by=ByHead needs a task, and the student has none: set predict_by=None, that is '
                 f'{student.family.predicts_by}'
             )
 
 
 @MODELS.register_module()
 class ByFeatures(PredictBy):
-    """Gives each sample `features`, (C,), the last of the backbone's pooled over locations: without a task.
+    """Give each sample `features` (C,), the backbone's last features pooled over locations.
 
-    `lfi.KNNMetric` and `lfi.LinearProbeMetric` measure them.
+    It is the default without a task. `lfi.KNNMetric` and `lfi.LinearProbeMetric` measure the features.
     """
 
-    def predict(self, student: Any, inputs: Tensor, data_samples: Any, own: Callable) -> Sequence:
-        """The samples of the images (B, 3, H, W) with their `features`."""
+    def predict(self, student: Any, inputs: Tensor, data_samples: Any, task_predict: Callable) -> Sequence:
+        """Return the samples of images (B, 3, H, W) with `features`."""
         from mmpretrain.structures import DataSample
 
         samples = [DataSample() for _ in inputs] if data_samples is None else data_samples
-        for sample, its in zip(samples, pooled(student.extract_feat(inputs)[-1])):
-            sample.features = its
-        found: Sequence = samples
-        return found
+        for sample, features in zip(samples, pooled(student.extract_feat(inputs)[-1])):
+            sample.features = features
+        predictions: Sequence = samples
+        return predictions
 
 
 @MODELS.register_module()
 class ByTexts(PredictBy):
-    """Predicts a classifier's classes by their texts: the student is asked about each.
+    """Predict the classes of images by their texts: the student is asked about each class.
 
-    A class's score is `InteractionReadout.scores` of the query that asks for it, and the softmax of the
-    classes' scores is the prediction. The head takes no part in it, so that training without any label can be
-    followed and tested. Where the model is only tested, the teacher's text tower embeds the texts once.
+    The prediction is the softmax of `InteractionReadout.scores` over the classes. The head takes no part, so
+    that training without labels can be validated. In a test the teacher's text tower embeds the texts once.
 
     Args:
-        concepts: the classes in the test set's order, or a data set that names them
-            (`dict(type='lfi.PACS')`): zero-shot classification. Defaults to None: the teacher's first
+        concepts: classes in the test set's order, or a data set that names them
+            (`dict(type='lfi.PACS')`), for zero-shot classification. Defaults to None: the teacher's first
             `head.num_classes` concepts.
-        templates: prompts of `concepts`, as the teacher's argument of this name. Defaults to None: the
-            teacher's own.
+        templates: prompts of `concepts`, like the teacher's argument of this name. Defaults to None: the
+            teacher's prompts.
 
     Raises:
-        ValueError: for `templates` without `concepts`; without a read-out; and when training begins, where no
-            part learns presence.
+        ValueError: for `templates` without `concepts`; without a read-out; and when training begins, if no
+            part trains presence.
     """
 
     reads_readout = True
@@ -136,11 +135,11 @@ class ByTexts(PredictBy):
         self._texts: Tensor | None = None
 
     def named_classes(self, student: Any) -> tuple[str, ...]:
-        """The names of `concepts`, which must be the test set's classes, in its order."""
+        """Return the names of `concepts`, which must be the test set's classes in their order."""
         return TextTower(student.teacher_config).concepts
 
     def check(self, student: Any) -> None:
-        """Check that classes of images are predicted, and that a teacher's text tower names them."""
+        """Check that the task predicts classes of images, and that a teacher embeds their texts."""
         if 'vector' not in student.family.provides:
             raise ValueError(
                 f'predict_by=ByTexts predicts classes of images, and {type(student).__name__} has another '
@@ -157,29 +156,29 @@ class ByTexts(PredictBy):
             )
 
     def check_training(self, student: Any) -> None:
-        """Check that some part learns presence, and that the teacher's concepts are those of the training.
+        """Check that a part trains presence, and that `concepts` do not replace the teacher's.
 
         Raises:
-            ValueError: if the scores would be random, or `concepts` would replace the teacher's.
+            ValueError: if the scores would be random, or `concepts` are given.
         """
         if self.concepts is not None:
             raise ValueError(
                 'predict_by.concepts names the classes of a test, and would replace those that the teacher '
                 "is asked about: train with predict_by=None, or dict(type='lfi.ByTexts')"
             )
-        if 'presence' not in student.learnt:
+        if 'presence' not in student.trained_outputs:
             raise ValueError(
                 'predict_by=ByTexts predicts by presence, and no part learns it: set '
                 'supervision.interactions.loss.presence_weight above 0, or predict_by=None'
             )
 
     def teacher_of(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The config of the teacher with these concepts and prompts: pictures show the same."""
+        """Return the teacher's config with these concepts and prompts, so that pictures show the same."""
         named = {'concepts': self.concepts, 'templates': self.templates}
         return {**config, **{name: value for name, value in named.items() if value is not None}}
 
     def class_texts(self, student: Any) -> Tensor:
-        """The unit embeddings of the classes' texts, (K, E), on the student's device."""
+        """Return the unit embeddings of the classes' texts, (K, E), on the student's device."""
         device = student.require_readout().text_centre.device
         if self.concepts is None and student.has_teacher:
             self._texts = student.teacher.texts[: student.head.num_classes]
@@ -198,15 +197,15 @@ class ByTexts(PredictBy):
         print_log(f'Zero-shot prompts: {prompts}; classes: {classes}', 'current')
         return bank.embeddings
 
-    def predict(self, student: Any, inputs: Tensor, data_samples: Any, own: Callable) -> Sequence:
-        """The samples, each with `pred_score` (K,) and `pred_label`."""
+    def predict(self, student: Any, inputs: Tensor, data_samples: Any, task_predict: Callable) -> Sequence:
+        """Return the samples with `pred_score` (K,) and `pred_label`."""
         from mmpretrain.models.heads import ClsHead
 
-        found: Sequence = ClsHead().predict((self._scores_of(student, inputs),), data_samples)
-        return found
+        predictions: Sequence = ClsHead().predict((self._scores_of(student, inputs),), data_samples)
+        return predictions
 
-    def tensor(self, student: Any, inputs: Tensor, own: Callable) -> Tensor:
-        """The scores by text, (B, K)."""
+    def tensor(self, student: Any, inputs: Tensor, task_tensor: Callable) -> Tensor:
+        """Return the scores by text, (B, K)."""
         return self._scores_of(student, inputs)
 
     def _scores_of(self, student: Any, inputs: Tensor) -> Tensor:
@@ -215,19 +214,19 @@ class ByTexts(PredictBy):
         return self.scores(student, features, record.states)
 
     def questions(self, student: Any) -> Tensor:
-        """What asks for each class, (K, C)."""
+        """Make the queries of the classes, (K, C)."""
         return student.require_readout().questions(self.class_texts(student))
 
     def scores(self, student: Any, features: Sequence, states: InteractionStates) -> Tensor:
-        """The classes' presence before the sigmoid, (B, K)."""
+        """Compute presence logits of the classes, (B, K)."""
         return student.require_readout().scores(states, self.class_texts(student))
 
 
 def pooled(features: Tensor) -> Tensor:
-    """A backbone's features, (B, C) or feature maps (B, C, H, W), as one vector an image, (B, C).
+    """Pool features (B, C) or (B, C, H, W) to one vector per image, (B, C).
 
     Raises:
-        ValueError: for features of another kind.
+        ValueError: for features of another shape.
     """
     if features.ndim not in (2, 4):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""The student: a task's model that learns from a teacher by parts."""
+"""The student: a task's model that also learns from supervision parts."""
 
 from __future__ import annotations
 
@@ -36,7 +36,6 @@ from lfi.utils.options import check_options
 from .freezing import freeze_unread
 from .labels import concept_labels
 from .parts import (
-    asks,
     build_control,
     build_predict_by,
     build_readout,
@@ -46,6 +45,7 @@ from .parts import (
     check_trained,
     needs_of,
     reads_of,
+    reads_readout,
 )
 from .tasks import TASKS, task_of
 from .tasks.pretraining import Pretraining
@@ -68,51 +68,51 @@ else:
     _TaskModel = object
 
 ARGUMENTS = ('teacher', 'readout', 'supervision', 'control', 'predict_by')
-"""What a student adds to the arguments of its task's model."""
+"""Arguments that a student adds to those of its task's model."""
 
 
 @MODELS.register_module()
 class Student(_TaskModel):
-    """A model of any task that also learns by supervision parts, most of which compare it with a teacher.
+    """Model of any task that also learns from supervision parts, most of which need a teacher.
 
-    `dict(type='lfi.Student', task='mmdet.RTMDet', backbone=..., ...)` builds a `StudentRTMDet`: a subclass of
-    the task model's class, with the same arguments, names of parameters, predictions and hooks.
+    `dict(type='lfi.Student', task='mmdet.RTMDet', backbone=..., ...)` builds a `StudentRTMDet`, a subclass of
+    the task model's class with the same arguments, parameter names, predictions and hooks.
 
-    In a training step the teacher is asked first; the student runs once, with a query for each concept that a
-    part asks about; the task's own loss takes the images that have a label; and each part compares the
-    student with its target. The teacher is built when training begins, and never for testing; `ask` needs no
+    In a training step the teacher gives its targets. The student runs once, with a query for each concept
+    that a part asks about. The task's loss takes the images that have a label, and each part compares the
+    student with its target. The teacher is built when training begins, and never for testing. `ask` needs no
     teacher.
 
     Args:
-        task: the registered type of the task's model, with its scope. It has one backbone, which gets one
-            image tensor. Defaults to None: a backbone alone, which is pretrained.
-        teacher: config of a teacher that `lfi.registry.TEACHERS` knows. Its `cache` names a folder that
-            `lfi cache` wrote, which is read instead of running the teacher. Defaults to None: no teacher.
-        readout: arguments of the `InteractionReadout`, by which the student answers texts. `text_dims`
-            defaults to what the teacher's config says. Defaults to None: a read-out with default arguments
-            if a part or `predict_by` uses it, and otherwise no read-out.
-        supervision: your own names, and the config of a part for each. None in place of a config switches a
-            part off. Parts run in the order of their names. Defaults to None: the task's loss alone.
+        task: registered type of the task's model, with its scope. The model has one backbone, which takes one
+            image tensor. Defaults to None: a backbone alone, for pretraining.
+        teacher: config of a teacher of `lfi.registry.TEACHERS`. Its `cache` names a folder that `lfi cache`
+            wrote; training then reads the folder and does not run the teacher. Defaults to None: no teacher.
+        readout: arguments of the `InteractionReadout`, with which the student answers texts. `text_dims`
+            defaults to the width that the teacher's config states. Defaults to None: a read-out with default
+            arguments if a part or `predict_by` needs one, else no read-out.
+        supervision: configs of supervision parts, by names of your choice. None switches a part off. Parts
+            run in the order of their names. Defaults to None: the task's loss alone.
         control: config of a negative control, which acts in training. Defaults to None.
-        predict_by: config of what predicts: `lfi.ByHead`, `lfi.ByTexts`. Defaults to None: the task model's
-            own way; without a task `lfi.ByFeatures`.
-        **kwargs: the task model's own.
+        predict_by: config of the way to predict, such as `lfi.ByHead` or `lfi.ByTexts`. Defaults to None: the
+            task's default, and without a task `lfi.ByFeatures`.
+        **kwargs: arguments of the task's model.
 
     Raises:
-        ValueError: if the task's model does not fit; for an unknown part, one that needs what is not there,
-            or a control that changes nothing; the message names the option and what to write.
-        TypeError: if a part or a read-out needs a backbone that can be asked, and this one cannot.
+        ValueError: if the task's model does not fit, a part is unknown or lacks what it needs, or a control
+            changes nothing. The message names the option and the value to set.
+        TypeError: if a part or the read-out needs a backbone that can be asked, and the backbone cannot.
     """
 
     readout: InteractionReadout | None
     _teacher: Teacher | None = None
     _pixels: tuple[nn.Module, PixelFormat] | None = None
     _features: Any = None
-    # Targets are checked once: a check waits for the device.
+    # Only the first targets are checked: a check waits for the device.
     _targets_checked = False
 
     def __new__(cls, *args: Any, task: str | None = None, **kwargs: Any) -> Student:
-        """An instance of the class for the task's model."""
+        """Create an instance of the student class of the task."""
         kind = student_class(task) if cls is Student else cls
         return object.__new__(kind)
 
@@ -143,7 +143,7 @@ class Student(_TaskModel):
         self.predict_by = build_predict_by(predict_by, self.family.predicts_by)
         self.teacher_cfg = None if teacher is None else self.predict_by.teacher_of(teacher)
         parts = build_supervision({} if supervision is None else supervision, self.family, self.teacher_cfg)
-        if parts or readout is not None or asks(parts, self.predict_by):
+        if parts or readout is not None or reads_readout(parts, self.predict_by):
             self._require_asked_backbone()
         width = getattr(self.backbone, 'query_dims', 0)
         self.readout = build_readout(readout, parts, self.predict_by, width, self._text_dims)
@@ -161,7 +161,7 @@ class Student(_TaskModel):
         self.predict_by.check(self)
 
     def _text_dims(self) -> int:
-        """The width of the teacher's text space, by its config."""
+        """Return the width of the teacher's text space, by the configs of read-out and teacher."""
         readout = getattr(self, 'readout', None)
         if readout is not None:
             return int(readout.text_dims)
@@ -172,7 +172,7 @@ class Student(_TaskModel):
         return text_dims_of(self.teacher_cfg)
 
     def _widths(self) -> tuple[int, int]:
-        """The widths of tokens and of the pooled vector."""
+        """Return the widths of tokens and of the pooled vector."""
         tokens = getattr(self.backbone, 'query_dims', 0)
         vector = getattr(getattr(self, 'head', None), 'in_channels', None)
         return tokens, vector if isinstance(vector, int) else tokens
@@ -186,22 +186,22 @@ class Student(_TaskModel):
 
     @property
     def parts(self) -> dict[str, SupervisionPart]:
-        """The supervision parts by name, in the order in which they run: that of their names."""
+        """Supervision parts by name, in the order in which they run: sorted by name."""
         parts: Any = self.supervision
         return dict(sorted(parts.items()))
 
     @property
-    def learnt(self) -> frozenset[str]:
-        """What losses of a weight above 0 read of the student."""
-        learning = {name: part for name, part in self.parts.items() if part.learns}
-        return reads_of(learning, self.predict_by)
+    def trained_outputs(self) -> frozenset[str]:
+        """Outputs of the student that losses with a weight above 0 read."""
+        parts = {name: part for name, part in self.parts.items() if part.learns}
+        return reads_of(parts, self.predict_by)
 
     @property
     def teacher(self) -> Teacher:
-        """The teacher; building it loads its weights and embeds the concepts, or opens the cache.
+        """Teacher of the student. The first access loads weights and embeds concepts, or opens the cache.
 
         Raises:
-            TypeError: if the student has none.
+            TypeError: if the student has no teacher.
         """
         if self._teacher is None:
             config = self.teacher_config
@@ -215,10 +215,10 @@ class Student(_TaskModel):
 
     @property
     def teacher_config(self) -> Mapping[str, Any]:
-        """The config of the teacher.
+        """Config of the teacher.
 
         Raises:
-            TypeError: if the student has none.
+            TypeError: if the student has no teacher.
         """
         if self.teacher_cfg is None:
             raise TypeError(f'{type(self).__name__} has no teacher: set model.teacher')
@@ -231,30 +231,29 @@ class Student(_TaskModel):
 
     @property
     def online_teacher(self) -> VLMAttentionTeacher:
-        """The teacher that is asked online.
+        """Teacher that runs on images, for maps of all concepts.
 
         Raises:
-            TypeError: if the student reads a cache.
+            TypeError: if the student reads a cache, or the teacher is no `VLMAttentionTeacher`.
         """
         cache = self.teacher_config.get('cache')
         if cache is not None:
             raise TypeError(f'model.teacher.cache={cache!r} stands in for the teacher: set it to None')
         if not isinstance(self.teacher, VLMAttentionTeacher):
             raise TypeError(
-                f'{type(self.teacher).__name__} does not say what it sees of all concepts: take a '
-                'VLMAttentionTeacher'
+                f'{type(self.teacher).__name__} gives no maps of all concepts: take a VLMAttentionTeacher'
             )
         return self.teacher
 
     def check_training(self) -> None:
-        """Check that all that will predict is trained, before a teacher or a cache is opened.
+        """Check that losses train everything that predicts, before the teacher or its cache is opened.
 
         Raises:
-            ValueError: if something is not; the message names the option and what to write.
+            ValueError: if they do not; the message names the option and the value to set.
         """
         self.family.check_training(self)
         self.predict_by.check_training(self)
-        check_trained(self.readout, self.learnt)
+        check_trained(self.readout, self.trained_outputs)
         cache = (self.teacher_cfg or {}).get('cache')
         if cache is not None and not self.needs:
             raise ValueError(
@@ -263,9 +262,9 @@ class Student(_TaskModel):
             )
 
     def init_weights(self) -> None:
-        """Initialise the task's model; build the teacher, or open its cache; set the read-out's texts."""
+        """Initialise the task's model, build the teacher or open its cache, and set the read-out's texts."""
         super().init_weights()
-        # The Runner calls this before training only: a missing teacher is known before the first step.
+        # The Runner calls this method before training only.
         self.check_training()
         if self.needs:
             _ = self.teacher, self.pixels
@@ -274,25 +273,25 @@ class Student(_TaskModel):
 
     @property
     def pixels(self) -> PixelFormat:
-        """How the data preprocessor makes its pixels; read once, for that waits for the device."""
+        """Pixel format of the data preprocessor, cached: reading it waits for the device."""
         if self._pixels is None or self._pixels[0] is not self.data_preprocessor:
             # The tuple hides the preprocessor from `nn.Module`, which would register it twice.
             self._pixels = self.data_preprocessor, pixel_format(self.data_preprocessor)
         return self._pixels[1]
 
     def view_of(self, inputs: Tensor, data_samples: Sequence) -> BatchView:
-        """What a preprocessed batch says of its images; labels only where maps are read."""
+        """Make the `BatchView` of a preprocessed batch, with labels if a part needs maps."""
         if not isinstance(inputs, Tensor):
             raise ValueError(
-                f'{type(self).__name__} gets {type(inputs).__name__} of images, and a student takes one '
-                'tensor: use a data_preprocessor, and a pipeline, of one view of each image'
+                f'{type(self).__name__} gets images as {type(inputs).__name__}, and takes one tensor: use a '
+                'data_preprocessor and a pipeline with one view of each image'
             )
         pixels = self.pixels if self.needs else PixelFormat.raw()
         labels = self.concept_labels(data_samples, inputs.device) if 'maps' in self.needs else None
         return BatchView.of(inputs, data_samples, pixels, labels)
 
     def concept_labels(self, data_samples: Sequence, device: torch.device) -> Tensor:
-        """The images' labels among the concepts, (B, C); errors as of `lfi.models.students.labels`."""
+        """Labels of the images among the concepts, (B, C); see `lfi.models.students.labels`."""
         if any('gt_concepts' in sample for sample in data_samples):
             refuse_unrecorded_mixtures(self.data_preprocessor)
         part, num_texts = self.interactions, len(self.teacher.bank)
@@ -301,18 +300,18 @@ class Student(_TaskModel):
         return concept_labels(self.family, data_samples, num_texts, num_classes, device, only_labels)
 
     def loss(self, inputs: Tensor, data_samples: Sequence, **kwargs: Any) -> dict[str, Any]:
-        """The task's losses, joined by those of the supervision parts."""
-        own = partial(super().loss, **kwargs) if kwargs else super().loss
+        """Compute the task's losses and those of the supervision parts."""
+        task_loss = partial(super().loss, **kwargs) if kwargs else super().loss
         view = self.view_of(inputs, data_samples)
         reads = self.reads
         wants_features = bool({'vector', 'scores'} & reads)
         if not self.supervision:
             with self._padded(view.valid_sizes):
-                return self.family.loss(self, own, view, data_samples, wants_features)[0]
+                return self.family.loss(self, task_loss, view, data_samples, wants_features)[0]
         targets = self.part_targets(view)
         questions = self._questions(targets, 'scores' in reads)
         with self.backbone.record_interactions(_joined(questions), view.valid_sizes) as record:
-            losses, features = self.family.loss(self, own, view, data_samples, wants_features)
+            losses, features = self.family.loss(self, task_loss, view, data_samples, wants_features)
         states = _split(record.states, questions)
         vector = scores = None
         if features is not None and 'vector' in reads:
@@ -326,8 +325,8 @@ class Student(_TaskModel):
             terms = part(outputs, targets[name])
             if twice := losses.keys() & terms.keys():
                 raise ValueError(
-                    f'supervision.{name} gives {min(twice)!r}, which another part or the task gives too: one '
-                    'of them is enough'
+                    f'supervision.{name} gives {min(twice)!r}, and so does another part or the task: switch '
+                    'one of them off'
                 )
             losses.update(terms)
         if not has_task and features is not None:
@@ -336,44 +335,44 @@ class Student(_TaskModel):
         return losses
 
     def part_targets(self, view: BatchView) -> dict[str, Any]:
-        """What each part learns towards, after the control; None for parts without a teacher."""
+        """Make the target of each part, after the control; None for parts that need no teacher."""
         grid = StudentGrid.of(self.backbone, view.size)
-        said = self.teacher.targets(view, grid, self.needs) if self.needs else None
-        if said is not None and said.class_scores is not None:
+        targets = self.teacher.targets(view, grid, self.needs) if self.needs else None
+        if targets is not None and targets.class_scores is not None:
             # The classes are the bank's first concepts.
-            said = replace(said, class_scores=said.class_scores[:, : self.family.num_classes(self)])
-        if said is not None and self.control is not None and self.training:
-            said = self.control.change_targets(said, view)
-        read = {}
+            targets = replace(targets, class_scores=targets.class_scores[:, : self.family.num_classes(self)])
+        if targets is not None and self.control is not None and self.training:
+            targets = self.control.change_targets(targets, view)
+        part_targets = {}
         for name, part in self.parts.items():
             target = None
-            if part.needs and said is not None:
-                target = part.target_of(said, view, grid)
+            if part.needs and targets is not None:
+                target = part.target_of(targets, view, grid)
                 if not self._targets_checked:
                     _check(part, target, view)
                 if self.control is not None and self.training:
                     target = self.control.change_target(name, part, target, len(self.teacher.bank))
-            read[name] = target
+            part_targets[name] = target
         if not self._targets_checked and self.readout is not None and self.needs:
-            # A checkpoint from which training began may have brought those of another bank.
+            # A checkpoint that training starts from may have contrast texts of another bank.
             self.readout.set_contrast_texts(self.teacher.texts, self.teacher.bank.num_background)
         self._targets_checked = True
-        return read
+        return part_targets
 
     def _questions(self, targets: Mapping[str, Any], with_scores: bool) -> dict[str, Tensor | None]:
-        """What the backbone is asked, by asker: the name of a part, or `predict_by`."""
-        asked: dict[str, Tensor | None] = {}
+        """Make the queries of each part, and of `predict_by`, by name."""
+        questions: dict[str, Tensor | None] = {}
         for name, part in self.parts.items():
-            asked[name] = None
+            questions[name] = None
             if self.readout is not None and part.needs:
-                asked[name] = part.questions(self.readout, self.teacher.texts, targets[name])
+                questions[name] = part.questions(self.readout, self.teacher.texts, targets[name])
         if with_scores:
-            asked['predict_by'] = self.predict_by.questions(self)
-        return asked
+            questions['predict_by'] = self.predict_by.questions(self)
+        return questions
 
     @contextmanager
     def use_features(self, features: Any) -> Iterator[None]:
-        """While it is open, the task gets these features, and the backbone does not run."""
+        """Context in which `extract_feat` returns these features, and the backbone does not run."""
         self._features = features
         try:
             yield
@@ -381,51 +380,51 @@ class Student(_TaskModel):
             self._features = None
 
     def extract_feat(self, *args: Any, **kwargs: Any) -> Any:
-        """The task's features, or those that `use_features` set."""
+        """Extract the task's features, or return those of `use_features`."""
         return super().extract_feat(*args, **kwargs) if self._features is None else self._features
 
     def forward(self, inputs: Tensor, data_samples: Any = None, mode: str = 'tensor') -> Any:
-        """As of the task's model; mode 'tensor' gives what `predict_by` has for it."""
+        """Run the task's model in a mode; `predict_by` handles mode 'tensor'."""
         if mode == 'tensor':
             return self.predict_by.tensor(self, inputs, partial(super().forward, mode=mode))
         return super().forward(inputs, data_samples, mode)
 
     def predict(self, inputs: Tensor, data_samples: Sequence | None = None, **kwargs: Any) -> Sequence:
-        """The predictions; queries read no padding, as in training."""
-        own = partial(super().predict, **kwargs)
+        """Predict by `predict_by`; queries read no padding, as in training."""
+        task_predict = partial(super().predict, **kwargs)
         if data_samples is None:
-            return self.predict_by.predict(self, inputs, data_samples, own)
+            return self.predict_by.predict(self, inputs, data_samples, task_predict)
         with self._padded(valid_sizes_of(inputs, data_samples)):
-            return self.predict_by.predict(self, inputs, data_samples, own)
+            return self.predict_by.predict(self, inputs, data_samples, task_predict)
 
     def _padded(self, valid_sizes: Sequence[tuple[int, int]]) -> AbstractContextManager:
-        """While it is open, queries read no padding; backbones without queries are left alone."""
+        """Context in which queries read no padding; nothing changes for a backbone without queries."""
         return self.backbone.padded(valid_sizes) if hasattr(self.backbone, 'padded') else nullcontext()
 
     @property
     def interactions(self) -> Interactions | None:
-        """The part that learns from interaction maps, or None."""
+        """Part that learns from interaction maps, or None."""
         return next((part for part in self.parts.values() if isinstance(part, Interactions)), None)
 
     @torch.no_grad()
     def ask(
         self, images: Tensor, texts: Tensor, valid_sizes: Sequence[tuple[int, int]] | None = None
     ) -> InteractionMaps:
-        """Ask the student where concepts are, and whether; any texts will do.
+        """Ask the student where texts are in images, and whether they are there; any texts will do.
 
-        A model in training mode answers as in evaluation mode, and is in training mode afterwards.
+        The student answers in evaluation mode, and returns to its mode afterwards.
 
         Args:
-            images: (B, 3, H, W), as the backbone gets them.
+            images: (B, 3, H, W), preprocessed images.
             texts: (M, E), unit embeddings by the text tower of the training's teacher.
-            valid_sizes: height and width in pixels of each image's area at the top left that is not padding.
-                Defaults to None, all of it.
+            valid_sizes: height and width in pixels of each image without its padding, which is at the right
+                and below. Defaults to None: no padding.
 
         Returns:
-            Spatial maps, one for each text at each supervised layer, with the student's own presence.
+            Spatial maps, one for each text and supervised layer, with the student's presence.
 
         Raises:
-            ValueError: if the student has no read-out, or the texts are not as wide as `readout.text_dims`.
+            ValueError: if the student has no read-out, or E is not `readout.text_dims`.
         """
         readout = self.require_readout()
         if texts.ndim != 2 or texts.shape[1] != readout.text_dims:
@@ -440,14 +439,14 @@ class Student(_TaskModel):
             return self.answers(record.states, images, texts, sizes)
 
     def require_readout(self) -> InteractionReadout:
-        """The read-out.
+        """Return the read-out.
 
         Raises:
             ValueError: if the student has none.
         """
         if self.readout is None:
             raise ValueError(
-                f'{type(self).__name__} has no read-out to answer texts by: it learns no interactions'
+                f'{type(self).__name__} has no read-out to answer texts with: it learns no interactions'
             )
         return self.readout
 
@@ -458,13 +457,13 @@ class Student(_TaskModel):
         texts: Tensor,
         valid_sizes: Sequence[tuple[int, int]],
     ) -> InteractionMaps:
-        """The answers of a forward pass that was asked: what `ask` returns, for those who make the pass.
+        """Read the answers of a forward pass that was asked about texts; `ask` makes the pass too.
 
         Args:
-            states: what the backbone recorded of it, with the questions of the texts.
-            images: (B, 3, H, W), as `ask` has them.
-            texts: (M, E), as `ask` has them.
-            valid_sizes: as `ask` has them.
+            states: recorded states of the pass, with the questions of the texts.
+            images: (B, 3, H, W), preprocessed images.
+            texts: (M, E), unit embeddings of the texts.
+            valid_sizes: height and width in pixels of each image without its padding.
         """
         b, m = len(images), len(texts)
         blank = InteractionMaps(
@@ -473,16 +472,16 @@ class Student(_TaskModel):
             valid=torch.ones(b, 1, 1, dtype=torch.bool, device=images.device),
         )
         grid = StudentGrid.of(self.backbone, (images.shape[-2], images.shape[-1]))
-        like = maps_in_view(blank, grid, valid_sizes)
-        return self.predict_by.answers(self, states, texts, like)
+        layout = maps_in_view(blank, grid, valid_sizes)
+        return self.predict_by.answers(self, states, texts, layout)
 
     @torch.no_grad()
     def predict_interactions(
         self, inputs: Tensor, data_samples: Sequence
     ) -> tuple[InteractionMaps, InteractionMaps]:
-        """Teacher's and student's spatial maps of a batch, of the same concepts on the same grid.
+        """Compute the maps of teacher and student for a batch: the same concepts on the same grid.
 
-        In training mode they are those of evaluation mode, as `ask` says; a negative control changes none.
+        The student answers in evaluation mode, as in `ask`. No control acts.
 
         Raises:
             TypeError: if the student learns no interactions.
@@ -504,18 +503,19 @@ class Student(_TaskModel):
         valid_sizes: Sequence[tuple[int, int]] | None = None,
         labels: Tensor | None = None,
     ) -> tuple[InteractionMaps, InteractionMaps]:
-        """The teacher's maps on the student's grid, as they are read.
+        """Compute the teacher's maps on the student's grid, by the training's reading.
 
-        No label raises their presence, and no negative control changes them.
+        Labels do not raise presence, and no control acts.
 
         Args:
-            images: as `ask` has them.
-            valid_sizes: as `ask` has them.
-            labels: (B, C) in [0, 1], the images' labels among the concepts: a step of training asks about
-                these first. Defaults to None, none is known.
+            images: (B, 3, H, W), preprocessed images.
+            valid_sizes: height and width in pixels of each image without its padding. Defaults to None: no
+                padding.
+            labels: (B, C) in [0, 1], labels of the images among the concepts, which a training step asks
+                about first. Defaults to None: no labels.
 
         Returns:
-            The maps of all concepts of the bank; and of those that a step of training asks about.
+            The maps of all concepts of the bank, and those of the concepts that a training step asks about.
 
         Raises:
             TypeError: if the student reads a cache, or learns no interactions.
@@ -525,13 +525,13 @@ class Student(_TaskModel):
         grid = StudentGrid.of(self.backbone, (images.shape[-2], images.shape[-1]))
         teacher = self.online_teacher
         maps = teacher.maps_of_all(images, self.pixels, sizes)
-        every, asked = (
+        all_maps, asked_maps = (
             reading(maps_in_view(each, grid, sizes)) for each in (maps, teacher.asked(maps, labels))
         )
-        return every, asked
+        return all_maps, asked_maps
 
     def require_interactions(self) -> Interactions:
-        """The part that learns from interaction maps.
+        """Return the part that learns from interaction maps.
 
         Raises:
             TypeError: if the student has none.
@@ -542,14 +542,14 @@ class Student(_TaskModel):
 
 
 def student_class(task: str | None) -> type[Student]:
-    """The class of a task's students: one for each, with `Student` before the task model's class.
+    """Return the student class of a task: a subclass of `Student` and the task model's class.
 
     Args:
-        task: as `Student` has it.
+        task: registered type of the task's model. None: mmpretrain's `ImageClassifier`, for pretraining.
 
     Raises:
-        ValueError: if the type is not registered, is of no known family, or takes an argument that the
-            student has.
+        ValueError: if the type is not registered, belongs to no known family, or takes an argument that
+            `Student` adds.
     """
     if task is None:
         task = 'mmpretrain.ImageClassifier'
@@ -570,12 +570,12 @@ def student_class(task: str | None) -> type[Student]:
             f'task={task!r} takes an argument {taken[0]!r} of its own, which a student has too: rename it '
             'in a subclass'
         )
-    found: type[Student] = mixed_class('Student', Student, kind)
-    return found
+    student: type[Student] = mixed_class('Student', Student, kind)
+    return student
 
 
 def _require_one_backbone(model: nn.Module) -> None:
-    """Raise a ValueError if a task's model has no backbone, or several."""
+    """Raise a ValueError unless a task's model has exactly one backbone."""
     named = [name for name, _ in model.named_children() if 'backbone' in name]
     if named != ['backbone']:
         raise ValueError(
@@ -585,28 +585,29 @@ def _require_one_backbone(model: nn.Module) -> None:
 
 
 def _joined(questions: Mapping[str, Tensor | None]) -> Tensor | None:
-    """The questions of all who ask, (B, M, C) or (M, C)."""
-    asked = [each for each in questions.values() if each is not None]
-    if len(asked) < 2:
-        return asked[0] if asked else None
-    images = next((len(each) for each in asked if each.ndim == 3), None)
-    if images is None:
-        return torch.cat(asked)
-    return torch.cat([each if each.ndim == 3 else each.expand(images, -1, -1) for each in asked], 1)
+    """Join the queries of all askers, (B, M, C) or (M, C)."""
+    queries = [asked for asked in questions.values() if asked is not None]
+    if len(queries) < 2:
+        return queries[0] if queries else None
+    batch_size = next((len(asked) for asked in queries if asked.ndim == 3), None)
+    if batch_size is None:
+        return torch.cat(queries)
+    batched = [asked if asked.ndim == 3 else asked.expand(batch_size, -1, -1) for asked in queries]
+    return torch.cat(batched, 1)
 
 
 def _split(states: InteractionStates, questions: Mapping[str, Tensor | None]) -> dict[str, InteractionStates]:
-    """The states of a pass with the answers to each one's own questions."""
-    found, start = {}, 0
+    """Split the states of a pass by asker."""
+    parts, start = {}, 0
     for name, asked in questions.items():
         number = 0 if asked is None else asked.shape[-2]
-        found[name] = states.of_questions(start, number)
+        parts[name] = states.of_questions(start, number)
         start += number
-    return found
+    return parts
 
 
 def _check(part: SupervisionPart, target: Any, view: BatchView) -> None:
-    """Check a part's target of a batch; an error names its images."""
+    """Check the target of a part; an error names the images of the batch."""
     try:
         part.check_target(target)
     except ValueError as error:
@@ -616,9 +617,9 @@ def _check(part: SupervisionPart, target: Any, view: BatchView) -> None:
 
 
 def _unread(features: Sequence[Tensor]) -> Tensor:
-    """Zero, with gradients of 0 for what no loss reads, as the norms of outputs: DDP wants all gradients.
+    """Return 0 with gradients of 0 for layers that no loss reads, since DDP needs all gradients.
 
     Args:
-        features: the backbone's outputs.
+        features: outputs of the backbone.
     """
     return torch.cat([output[:0].flatten() for output in features]).sum()

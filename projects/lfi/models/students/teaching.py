@@ -1,4 +1,4 @@
-"""What the teacher of a student's config is asked, without the student."""
+"""Targets to cache: the teacher of a student's config, asked without the student."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from .parts import check_teacher
 
 
 class Teaching:
-    """The teacher of a student's config, asked online, and what the student's parts want of it.
+    """Teacher of a student's config, and the targets of it that the student's parts need.
 
-    The student is built once, for the checks that its training makes, and dropped.
+    The student is built once for the checks of its training, and dropped.
 
     Args:
         model: config of an `lfi.Student`.
 
     Raises:
-        UsageError: if it is another model's, or no part needs a teacher.
-        ValueError: as the student, when it is built and when its training begins.
-        TypeError: as the student, when it is built.
+        UsageError: if the model is no `lfi.Student`, or no part needs a teacher.
+        ValueError: if the student refuses to be built or to train.
+        TypeError: if the student refuses to be built.
     """
 
     def __init__(self, model: Mapping[str, Any]) -> None:
@@ -40,7 +40,7 @@ class Teaching:
                 f'model.type={model.get("type")!r} learns from no teacher: a cache is for an lfi.Student'
             )
         check_options(teacher=model['teacher'])
-        # Training will read a cache, and the name of its folder is nothing to the checks.
+        # Training will read a cache; the checks do not use the name of its folder.
         teacher = {**model['teacher'], 'cache': 'cache'}
         with torch.random.fork_rng(devices=[]):
             student = MODELS.build({**model, 'teacher': teacher})
@@ -60,23 +60,23 @@ class Teaching:
 
     @property
     def reads_labels(self) -> bool:
-        """Whether labels choose what the teacher is asked about first."""
+        """Whether labels choose the concepts that the teacher is asked about first."""
         return self.family.reads_labels
 
     def labels(self, data_samples: Sequence, device: torch.device) -> Tensor | None:
-        """The labels of unaugmented images, (B, C); None where the teacher is asked about no concept."""
+        """Return the labels of unaugmented images, (B, C); None if no part needs maps."""
         if 'maps' not in self.needs:
             return None
-        # A cache keeps the teacher's own presence, whatever training makes of it.
+        # A cache keeps the teacher's presence. Labels act in training.
         num_texts = len(self.teacher.bank)
         return concept_labels(
             self.family, data_samples, num_texts, self.num_classes, device, only_labels=False
         )
 
     def to_cache(self, view: BatchView) -> InteractionMaps:
-        """What a cache keeps of unaugmented images: maps, or features as maps where parts compare these.
+        """Compute the targets of unaugmented images: maps, or features in the form of maps.
 
-        Presence is the teacher's own: labels are the view's.
+        Presence is the teacher's; labels do not raise it.
         """
         if 'maps' in self.needs and 'features' not in self.needs:
             return self.teacher.ask(view)

@@ -56,7 +56,7 @@ class LogitKD(SupervisionPart):
         ):
             raise ValueError(
                 'lfi.LogitKD copies the probability of each class, and the teacher gives none for concepts '
-                f'that it is not asked about ({presence}): leave out teacher.max_concepts={asked}, or this part'
+                f'that it is not asked about ({presence}): set teacher.max_concepts=None, or drop the part'
             )
 
     def target_of(self, targets: Targets, view: BatchView, grid: StudentGrid) -> Tensor:

@@ -46,7 +46,7 @@ def test_the_control_learns_what_another_image_says(make_pretrainer):
 
 def test_captions_raise_presence(make_pretrainer):
     model = make_pretrainer(supervision=interactions(dict(presence='label')))
-    message = "presence='label' takes for absent what no label names, .* 'best-location' or 'image'"
+    message = "presence='label' counts concepts without a label as absent, .* 'best-location' or 'image'"
     with pytest.raises(ValueError, match=message):
         losses_of(model, batch())
     named = [torch.tensor(concepts, dtype=torch.long) for concepts in ([0], [], [1, 4], [2])]

@@ -1,6 +1,6 @@
-"""Task families: what a student must know of its task. One file each, which registers its own.
+"""Task families: the facts that a student needs of its task, one file each.
 
-None imports mmdet or mmseg before one of their models is a student.
+Importing the package registers the families. It does not import mmdet or mmseg.
 """
 
 from importlib import import_module

@@ -16,34 +16,34 @@ from .hooks import samples_of_training
 from .task import Task, take_rows
 
 HEAD_TERM = 'loss_cls'
-"""The name of a head's loss among the terms: the log's `loss` is the sum of all of them."""
+"""Name of the head's loss; MMEngine logs the sum of all terms as `loss`."""
 
 
 class Classification(Task):
-    """mmpretrain's `ImageClassifier`, and classes of one's own that inherit from it.
+    """mmpretrain's `ImageClassifier` and its subclasses.
 
-    With all images labelled the loss is mmpretrain's, except that the head's `loss` is renamed `loss_cls`:
-    MMEngine logs the sum of all terms as `loss`, and a term of that name would take its place.
+    If all images have labels the loss is mmpretrain's. Only the head's term `loss` is renamed `loss_cls`,
+    since MMEngine logs the sum of all terms as `loss`.
     """
 
     package, base = 'mmpretrain', 'ImageClassifier'
     provides = frozenset({'vector', 'scores'})
 
     def set_up(self, student: Any) -> None:
-        """Check the labels of training batches, as `add_label_check` says."""
+        """Add a check of the labels of training batches."""
         add_label_check(student.data_preprocessor)
 
     def num_classes(self, student: Any) -> int | None:
-        """Those of the head."""
+        """Return the number of classes of the head."""
         return getattr(student.head, 'num_classes', None)
 
     def labels(
         self, data_samples: Sequence, num_concepts: int, num_classes: int | None, device: torch.device
     ) -> Tensor:
-        """The images' labels (B, C), those of mixed images included; 0 for an image without a label.
+        """Return labels (B, C), soft for mixed images; 0 for images without a label.
 
         Raises:
-            AttributeError: if samples have neither `gt_label` nor `gt_score`, as those of several tasks.
+            AttributeError: if samples have neither `gt_label` nor `gt_score`, as in multi-task models.
         """
         if 'gt_score' in data_samples[0]:
             labels = torch.stack([sample.gt_score for sample in data_samples]).float()
@@ -55,19 +55,19 @@ class Classification(Task):
     def loss(
         self,
         student: Any,
-        own: Callable[..., dict[str, Any]],
+        task_loss: Callable[..., dict[str, Any]],
         view: BatchView,
         data_samples: Sequence,
         wants_features: bool,
     ) -> tuple[dict[str, Any], Sequence[Tensor] | None]:
-        """As the base class; the head's losses are means over the labelled images of all processes.
+        """Run the student; the head's losses are means over the labelled images of all processes.
 
-        All processes must call it alike, because it reduces over them. It is wrong for a head whose losses
-        are sums.
+        All processes must call it, because it reduces over them. Heads whose losses are sums are not
+        supported.
 
         Raises:
-            ValueError: if the head's loss is needed alone, and the classifier has a `loss` of its own, which
-                is more than its head's; or as `_loss_of_rows` says.
+            ValueError: if there is no head; if the head's loss is needed alone and the classifier overrides
+                `loss`; or if one image has a label and the head has batch norms.
         """
         if student.head is None:
             raise ValueError(
@@ -76,38 +76,38 @@ class Classification(Task):
             )
         rows = view.labelled
         if rows is None and not wants_features:
-            return _of_head(own(view.inputs, data_samples), len(data_samples)), None
-        self._refuse_own_loss(own)
+            return _of_head(task_loss(view.inputs, data_samples), len(data_samples)), None
+        self._refuse_own_loss(task_loss)
         features = student.extract_feat(view.inputs)
         losses = _loss_of_rows(student.head, features, data_samples, rows)
         return _of_head(losses, len(data_samples if rows is None else rows)), features
 
     @staticmethod
-    def _refuse_own_loss(own: Any) -> None:
-        # Arguments of the step may be bound to it.
-        method = getattr(own, 'func', own)
+    def _refuse_own_loss(task_loss: Any) -> None:
+        # It may be a `partial` with arguments of the step.
+        method = getattr(task_loss, 'func', task_loss)
         function = getattr(method, '__func__', method)
         if not function.__module__.startswith('mmpretrain.'):
             raise ValueError(
-                f'{function.__qualname__} is a loss of its own, and images without a label, and lfi.LogitKD, '
-                'need that of the head alone: leave them out, or move the loss into the head'
+                f'{function.__qualname__} is a loss of its own, and images without a label and lfi.LogitKD '
+                'need the loss of the head alone: leave them out, or move the loss into the head'
             )
 
 
 def _loss_of_rows(
     head: Any, features: Sequence, data_samples: Sequence, rows: Sequence[int] | None
 ) -> dict[str, Tensor]:
-    """A head's losses over the labelled rows.
+    """Compute the losses of a head over the labelled rows.
 
     Raises:
-        ValueError: if one image of the batch has a label, and the head has batch norms.
+        ValueError: if one image of the batch has a label and the head has batch norms.
     """
     if rows is None:
-        found: dict[str, Tensor] = head.loss(features, data_samples)
-        return found
+        all_rows: dict[str, Tensor] = head.loss(features, data_samples)
+        return all_rows
     taken = take_rows(features, rows)
     if not rows:
-        # A sum over no row is 0, whatever the features are.
+        # The sum over no row is 0, with gradients of 0.
         return {'loss': head(taken).sum()}
     norms = [part for part in head.modules() if isinstance(part, nn.BatchNorm1d)]
     if len(rows) == 1 and any(norm.training for norm in norms):
@@ -121,34 +121,34 @@ def _loss_of_rows(
 
 
 def _of_head(losses: Mapping[str, Any], count: int) -> dict[str, Any]:
-    """A head's losses, means over `count` images, as those of one batch, with `loss` named `loss_cls`."""
+    """Scale a head's mean losses over `count` images for several processes, and rename `loss`."""
     if 'loss' in losses and HEAD_TERM in losses:
         raise ValueError(
             f"the head gives both 'loss' and {HEAD_TERM!r}, and 'loss' is the sum of all terms in the log: "
             'give its term another name'
         )
-    # The terms keep their order, in which they are added up.
+    # The order of terms stays: sums of floats depend on it.
     renamed = {HEAD_TERM if name == 'loss' else name: value for name, value in losses.items()}
     return as_of_one_batch(renamed, count)
 
 
 def known_labels(data_samples: Sequence, device: torch.device) -> list[Tensor]:
-    """The classes (n,) of each image: those of `gt_label`, or n = 0 where the image has no label."""
+    """Return the classes (n,) of each image; n = 0 for an image without a label."""
     none = torch.zeros(0, dtype=torch.long, device=device)
     return [none if is_unlabelled(sample) else sample.gt_label for sample in data_samples]
 
 
 def add_label_check(data_preprocessor: nn.Module) -> None:
-    """Let a data preprocessor raise a ValueError for labels from which a head must not learn.
+    """Let a data preprocessor check the labels of training batches, while they are on the CPU.
 
-    Batches of training are checked, while they are on the CPU: a label below 0 that no mark accompanies,
-    and images without a label whose labels would be made scores (`to_onehot`, Mixup, CutMix).
+    It raises a ValueError for a label below 0 without the mark for unlabelled images, and for unlabelled
+    images whose labels would become scores (`to_onehot`, Mixup, CutMix).
     """
     data_preprocessor.register_forward_pre_hook(_LabelCheck(), with_kwargs=True)
 
 
 def add_score_check(data_preprocessor: nn.Module) -> None:
-    """Let a data preprocessor raise a ValueError where labels that are not known would be made scores."""
+    """Let a data preprocessor raise a ValueError if unknown labels would become scores."""
     data_preprocessor.register_forward_pre_hook(_check_scores, with_kwargs=True)
 
 
@@ -163,7 +163,7 @@ def _check_scores(data_preprocessor: nn.Module, arguments: tuple, named: dict[st
 
 
 class _LabelCheck:
-    """The check of `add_label_check`."""
+    """Hook of `add_label_check`."""
 
     def __call__(self, data_preprocessor: nn.Module, arguments: tuple, named: dict[str, Any]) -> None:
         _check_scores(data_preprocessor, arguments, named)

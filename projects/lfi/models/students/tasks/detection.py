@@ -17,56 +17,55 @@ from .task import Task, labelled_loss
 
 
 class Detection(Task):
-    """mmdet's `BaseDetector`, and all that inherits from it."""
+    """mmdet's `BaseDetector` and its subclasses."""
 
     package, base = 'mmdet', 'BaseDetector'
 
     def set_up(self, student: Any) -> None:
-        """Take the annotations from images that are marked as unlabelled: mmdet's code asks all for them."""
+        """Empty the annotations of unlabelled images: mmdet reads the annotations of all images."""
         add_emptying(student.data_preprocessor)
 
     def labels(
         self, data_samples: Sequence, num_concepts: int, num_classes: int | None, device: torch.device
     ) -> Tensor:
-        """The categories of an image's objects; those beyond the bank are not looked for."""
-        # Test images may have none.
+        """Return the categories of each image's objects; categories beyond the bank are ignored."""
+        # Test images may have no instances.
         none = torch.zeros(0, dtype=torch.long, device=device)
         labels = [getattr(sample.get('gt_instances'), 'labels', none) for sample in data_samples]
-        found = torch.zeros(len(labels), num_concepts + 1, device=labels[0].device)
-        # What the bank does not hold falls into an extra last column.
-        return set_multi_hot_(found, [label.clamp_max(num_concepts) for label in labels])[:, :-1]
+        multi_hot = torch.zeros(len(labels), num_concepts + 1, device=labels[0].device)
+        # The extra last column takes categories beyond the bank.
+        return set_multi_hot_(multi_hot, [label.clamp_max(num_concepts) for label in labels])[:, :-1]
 
     def loss(
         self,
         student: Any,
-        own: Callable[..., dict[str, Any]],
+        task_loss: Callable[..., dict[str, Any]],
         view: BatchView,
         data_samples: Sequence,
         wants_features: bool,
     ) -> tuple[dict[str, Any], Sequence[Tensor] | None]:
-        """As the base class. An image without instances and without the mark stays a negative."""
-        return labelled_loss(student, own, view, data_samples, _as_it_is), None
+        """Run the student; an image without instances and without the unlabelled mark is a negative."""
+        return labelled_loss(student, task_loss, view, data_samples, _as_it_is), None
 
 
 def _as_it_is(sample: Any) -> Any:
-    """A sample whose annotations the hook of `add_emptying` has taken already."""
+    """Return a sample, whose annotations `add_emptying` has emptied."""
     return sample
 
 
 def add_emptying(data_preprocessor: nn.Module) -> None:
-    """Let a data preprocessor take the annotations from images that are marked as unlabelled.
+    """Let a data preprocessor empty the annotations of unlabelled images in training.
 
-    Their annotations then are of the kinds that the labelled images have, and say nothing: mmdet pads the
-    masks and the map of classes of all images where the first has any, and its losses read boxes and labels.
-    It does so in training.
+    The emptied annotations have the same fields as those of labelled images: mmdet pads masks and semantic
+    maps of all images if the first image has them, and its losses read boxes and labels.
     """
     data_preprocessor.register_forward_pre_hook(_Empty(), with_kwargs=True)
 
 
 class _Empty:
-    """Empties unlabelled images, and knows which annotations the latest labelled image had."""
+    """Hook of `add_emptying`, which notes the fields of the latest labelled image."""
 
-    # Until one tells: masks do no harm where a loss reads none.
+    # Before the first labelled image. Masks do no harm if no loss reads them.
     with_mask = True
     with_map: bool | None = None
 
@@ -96,5 +95,5 @@ def _no_instances(sample: Any, with_mask: bool) -> InstanceData:
 
 
 def _blank_map(sample: Any) -> PixelData:
-    """Class 0 everywhere: its loss is dropped, and some losses are NaN where every pixel is ignored."""
+    """Make a map of class 0, whose loss is dropped; some losses are NaN if all pixels are ignored."""
     return PixelData(sem_seg=torch.zeros(1, *sample.metainfo['img_shape'][:2], dtype=torch.long))

@@ -1,4 +1,4 @@
-"""What hooks of a data preprocessor see of a batch."""
+"""Access to the batch in hooks of a data preprocessor."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def samples_of_training(arguments: tuple, named: Mapping[str, Any]) -> Sequence:
-    """The samples with which a data preprocessor is called in training, by a hook's view of it; else none."""
+    """Return the samples of a training batch from the arguments of a hook; outside training ()."""
     training = named.get('training', arguments[1] if len(arguments) > 1 else False)
     data = arguments[0] if arguments else named.get('data')
     samples = data.get('data_samples') if isinstance(data, dict) else None

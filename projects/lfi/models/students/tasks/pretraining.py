@@ -1,4 +1,4 @@
-"""A backbone alone, without a task."""
+"""Pretraining of a backbone without a task."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from .task import Task
 
 
 class Pretraining(Task):
-    """A backbone that learns from images without labels, by mmpretrain's `ImageClassifier` without a head.
+    """Backbone that learns from images alone: mmpretrain's `ImageClassifier` without a head.
 
-    Labels are never read, even where the data set has them. Any model of OpenMMLab with such a backbone
-    begins with the checkpoint by `init_cfg=dict(type='Pretrained', checkpoint=..., prefix='backbone.')`.
+    Labels are never read. Any model of OpenMMLab with the same backbone can start from the checkpoint, by
+    `init_cfg=dict(type='Pretrained', checkpoint=..., prefix='backbone.')`.
     """
 
     provides = frozenset({'vector'})
@@ -27,10 +27,10 @@ class Pretraining(Task):
     predicts_by = 'lfi.ByFeatures'
 
     def set_up(self, student: Any) -> None:
-        """Refuse what would learn nothing.
+        """Refuse a neck and a head, which would learn nothing.
 
         Raises:
-            ValueError: if there is a neck or a head.
+            ValueError: if there is one.
         """
         add_score_check(student.data_preprocessor)
         for name in ('neck', 'head'):
@@ -42,8 +42,8 @@ class Pretraining(Task):
                 )
 
     def check_training(self, student: Any) -> None:
-        """Check that some supervision part learns."""
-        if not student.learnt:
+        """Check that a supervision part with a weight above 0 trains the backbone."""
+        if not student.trained_outputs:
             raise ValueError(
                 'supervision teaches the backbone nothing, and there is no task: give a part with a weight '
                 "above 0, as supervision=dict(interactions=dict(type='lfi.Interactions')), or model.task"
@@ -52,21 +52,21 @@ class Pretraining(Task):
     def labels(
         self, data_samples: Sequence, num_concepts: int, num_classes: int | None, device: torch.device
     ) -> Tensor:
-        """No image has a label: zeros (B, C)."""
+        """Return zeros (B, C): no image has a label."""
         return torch.zeros(len(data_samples), num_concepts, device=device)
 
     def loss(
         self,
         student: Any,
-        own: Callable[..., dict[str, Any]],
+        task_loss: Callable[..., dict[str, Any]],
         view: BatchView,
         data_samples: Sequence,
         wants_features: bool,
     ) -> tuple[dict[str, Any], Sequence[Tensor] | None]:
-        """No loss of a task's own, and the backbone's features."""
+        """Return no task loss, and the features of the backbone."""
         features: Sequence[Tensor] = student.extract_feat(view.inputs)
         return {}, features
 
     def vector(self, features: Sequence[Tensor]) -> Tensor:
-        """The last of the features, pooled over locations."""
+        """Pool the last features over locations."""
         return pooled(features[-1])
