@@ -190,7 +190,7 @@ def test_patches_that_reach_beyond_the_image_lie_where_they_are():
     add_interactions(model, dict(inputs=[image], data_samples=[sample]))
     maps = sample.interactions
     assert (maps.size, maps.canvas) == ((72, 72), (80, 80))
-    heat = maps.on_pixels(maps.student[-1])[0]
+    heat = maps.to_pixels(maps.student[-1])[0]
     middle = (heat.sum(0) * (torch.arange(72) + 0.5)).sum() / heat.sum()
     assert middle.item() == pytest.approx(56, abs=0.5)
     # The image of 72 pixels mirrored: this patch then lies from 8 to 24, on the first two.
@@ -276,7 +276,7 @@ def test_a_cache_of_training_images_is_refused_before_the_run():
     model = Model()
     model.teacher_cfg = dict(cache='cache')
     hook = HOOKS.build(dict(type='lfi.InteractionMapsHook'))
-    with pytest.raises(UsageError, match="model.teacher.cache='cache' holds training images alone"):
+    with pytest.raises(UsageError, match="model.teacher.cache='cache' holds training images only"):
         hook.before_run(SimpleNamespace(model=model))
     model.teacher_cfg = dict(cache=None)
     hook.before_run(SimpleNamespace(model=model))

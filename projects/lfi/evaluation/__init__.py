@@ -1,4 +1,4 @@
-"""Measures of a model beyond accuracy. They import data sets, engine and models, and know no tool."""
+"""Metrics beyond accuracy. Imports data sets, engine and models, and no tool."""
 
 from .against_annotations import MeanIoU, coco_precision
 from .domain_generalization_metric import DomainGeneralizationMetric

@@ -1,4 +1,4 @@
-"""Found objects and masks against annotations: COCO's average precision, and mean IoU."""
+"""Predicted objects and masks against annotations: COCO's average precision, and mean IoU."""
 
 from __future__ import annotations
 
@@ -13,38 +13,43 @@ from pycocotools.cocoeval import COCOeval
 
 
 def coco_precision(
-    true: Sequence[Sequence[Mapping]], found: Sequence[Sequence[Mapping]], kind: str
+    annotations: Sequence[Sequence[Mapping]], predictions: Sequence[Sequence[Mapping]], iou_type: str
 ) -> dict[str, float]:
-    """Average precision and recall at an IoU of 0.5, over the classes that the images show.
+    """Average precision and recall at an IoU of 0.5, mean over the annotated classes.
 
-    An image's 100 objects of the highest scores of each class count.
+    For each image and class, the 100 predictions of the highest scores count.
 
     Args:
-        true: For each of N images its objects: `concept`, an index; `segmentation`, a run-length encoded
-            mask; `bbox`, x, y, width and height; `area`, in pixels; `ignored`, whether it does not count.
-        found: For each image the found ones, with `score` and without `ignored`.
-        kind: 'bbox' or 'segm', by which the IoU is.
+        annotations: annotated objects of N images. Each object has `concept`, an index; `segmentation`, a
+            run-length encoded mask; `bbox`, (x, y, width, height) in pixels; `area`, in pixels; `ignored`,
+            whether the object does not count.
+        predictions: predicted objects of the N images, with `score` and without `ignored`.
+        iou_type: 'bbox' for the IoU of boxes, 'segm' for that of masks.
 
     Returns:
         `average_precision` and `recall`, each in [0, 1].
 
     Raises:
-        ValueError: If no image shows an object that counts.
+        ValueError: if no image has an annotated object that counts.
     """
-    concepts = {each['concept'] for objects in true for each in objects if not each['ignored']}
+    concepts = {obj['concept'] for objects in annotations for obj in objects if not obj['ignored']}
     if not concepts:
-        raise ValueError('true: no image shows an object that counts')
+        raise ValueError('annotations: no image shows an object that counts')
     categories = [dict(id=c) for c in sorted(concepts)]
-    # Sizes are read, and needed for polygons alone.
-    images = [dict(id=i, height=0, width=0) for i in range(len(true))]
+    # pycocotools reads the sizes, but needs them for polygons only.
+    images = [dict(id=i, height=0, width=0) for i in range(len(annotations))]
     truth, results = COCO(), COCO()
-    truth.dataset = dict(images=images, categories=categories, annotations=_annotations(true, concepts))
-    results.dataset = dict(images=images, categories=categories, annotations=_annotations(found, concepts))
-    # COCO's code prints its progress.
+    truth.dataset = dict(
+        images=images, categories=categories, annotations=_coco_entries(annotations, concepts)
+    )
+    results.dataset = dict(
+        images=images, categories=categories, annotations=_coco_entries(predictions, concepts)
+    )
+    # pycocotools prints its progress.
     with redirect_stdout(StringIO()):
         truth.createIndex()
         results.createIndex()
-        evaluation = COCOeval(truth, results, kind)
+        evaluation = COCOeval(truth, results, iou_type)
         evaluation.params.iouThrs = [0.5]
         evaluation.evaluate()
         evaluation.accumulate()
@@ -54,55 +59,55 @@ def coco_precision(
     )
 
 
-def _annotations(objects: Sequence[Sequence[Mapping]], concepts: set[int]) -> list[dict]:
-    listed = [(i, each) for i, of_image in enumerate(objects) for each in of_image]
+def _coco_entries(objects: Sequence[Sequence[Mapping]], concepts: set[int]) -> list[dict]:
+    numbered = [(i, obj) for i, image_objects in enumerate(objects) for obj in image_objects]
     return [
         dict(
             id=k,
             image_id=i,
-            category_id=each['concept'],
-            iscrowd=int(each.get('ignored', False)),
-            **{key: each[key] for key in ('segmentation', 'bbox', 'area', 'score') if key in each},
+            category_id=obj['concept'],
+            iscrowd=int(obj.get('ignored', False)),
+            **{key: obj[key] for key in ('segmentation', 'bbox', 'area', 'score') if key in obj},
         )
-        for k, (i, each) in enumerate(listed, 1)
-        if each['concept'] in concepts
+        for k, (i, obj) in enumerate(numbered, 1)
+        if obj['concept'] in concepts
     ]
 
 
 class MeanIoU:
-    """Mean over classes of the IoU of all pixels of all images together.
+    """Mean over classes of the IoU, with the pixels of all images pooled.
 
-    Classes count that any image shows. A pixel may belong to several classes.
+    Only annotated classes count. A pixel may belong to several classes.
 
     Args:
-        num_classes: How many classes there are.
+        num_classes: number of classes.
     """
 
     def __init__(self, num_classes: int) -> None:
-        self._both = np.zeros(num_classes)
-        self._either = np.zeros(num_classes)
-        self._is_shown = np.zeros(num_classes, bool)
+        self._intersection = np.zeros(num_classes)
+        self._union = np.zeros(num_classes)
+        self._is_annotated = np.zeros(num_classes, bool)
 
-    def add(self, found: Mapping[int, dict], true: Mapping[int, dict]) -> None:
+    def add(self, predictions: Mapping[int, dict], annotations: Mapping[int, dict]) -> None:
         """Add an image.
 
         Args:
-            found: By its class the mask, run-length encoded, of each class that was found.
-            true: Likewise of each class that the image shows.
+            predictions: predicted masks by class, run-length encoded.
+            annotations: annotated masks by class, run-length encoded.
         """
-        for label in {*found, *true}:
-            masks = [masks[label] for masks in (found, true) if label in masks]
-            self._either[label] += rle.area(rle.merge(masks))
+        for label in {*predictions, *annotations}:
+            masks = [masks[label] for masks in (predictions, annotations) if label in masks]
+            self._union[label] += rle.area(rle.merge(masks))
             if len(masks) == 2:
-                self._both[label] += rle.area(rle.merge(masks, intersect=True))
-        self._is_shown[[label for label, mask in true.items() if rle.area(mask)]] = True
+                self._intersection[label] += rle.area(rle.merge(masks, intersect=True))
+        self._is_annotated[[label for label, mask in annotations.items() if rle.area(mask)]] = True
 
     def value(self) -> float:
-        """The mean IoU in [0, 1].
+        """Return the mean IoU in [0, 1].
 
         Raises:
-            ValueError: If no image shows a class.
+            ValueError: if no image has an annotated class.
         """
-        if not self._is_shown.any():
+        if not self._is_annotated.any():
             raise ValueError('no image shows a class')
-        return float((self._both[self._is_shown] / self._either[self._is_shown]).mean())
+        return float((self._intersection[self._is_annotated] / self._union[self._is_annotated]).mean())

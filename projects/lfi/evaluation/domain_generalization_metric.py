@@ -1,4 +1,4 @@
-"""Accuracy domain by domain."""
+"""Accuracy by domain."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from lfi.registry import METRICS
 class DomainGeneralizationMetric(BaseMetric):
     """Top-1 accuracy of each domain, their mean and the worst, in per cent.
 
-    It gives `domain/<name>`, `domain/mean`, in which all domains count alike, and `domain/worst`. The
-    pipeline must pack the images' domain: `PackInputs(meta_keys=(..., 'domain'))`.
+    The metric logs `domain/<name>`, `domain/mean` (the unweighted mean over domains) and `domain/worst`.
+    The pipeline must pack the domain of each image: `PackInputs(meta_keys=(..., 'domain'))`.
 
     Args:
-        **kwargs: `collect_device` and `prefix` of mmengine's `BaseMetric`. The prefix defaults to 'domain'.
+        **kwargs: `collect_device` and `prefix` of mmengine's `BaseMetric`. `prefix` defaults to 'domain'.
 
     Raises:
         ValueError: if a sample has no `domain`.
@@ -28,17 +28,17 @@ class DomainGeneralizationMetric(BaseMetric):
     default_prefix = 'domain'
 
     def process(self, data_batch: object, data_samples: Sequence[dict]) -> None:
-        """Keep each sample's domain, and whether its label was predicted."""
+        """Record the domain of each sample, and whether the prediction is correct."""
         for sample in data_samples:
             if 'domain' not in sample:
                 raise ValueError(
-                    'DomainGeneralizationMetric: the samples have no domain. Use a data set that gives it '
-                    "(lfi.PACS, lfi.VLCS, lfi.Shapes), and pack it: PackInputs(meta_keys=(..., 'domain'))"
+                    'DomainGeneralizationMetric: the samples have no domain. Use a data set with domains '
+                    "(lfi.PACS, lfi.VLCS, lfi.Shapes), and pack them: PackInputs(meta_keys=(..., 'domain'))"
                 )
             self.results.append((sample['domain'], sample['pred_label'].item() == sample['gt_label'].item()))
 
     def compute_metrics(self, results: list[tuple[str, bool]]) -> dict[str, float]:
-        """The metrics of all samples' results."""
+        """Return the accuracy of each domain, the mean and the worst, in per cent."""
         hits = defaultdict(list)
         for domain, hit in results:
             hits[domain].append(hit)

@@ -14,16 +14,16 @@ from lfi.registry import METRICS
 
 @METRICS.register_module()
 class FasterCocoMetric(CocoMetric):
-    """mmdet's `CocoMetric` whose evaluator is that of `faster-coco-eval`: the same numbers, sooner.
+    """mmdet's `CocoMetric` with the evaluator of `faster-coco-eval`: the same numbers in less time.
 
-    Arguments, names and values of the metrics are mmdet's own.
+    Arguments, metric names and values equal those of `CocoMetric`.
 
     Args:
-        *args: of `CocoMetric`.
-        **kwargs: likewise.
+        *args: positional arguments of `CocoMetric`.
+        **kwargs: keyword arguments of `CocoMetric`.
 
     Raises:
-        ModuleNotFoundError: if the package is not installed; the message says what to type.
+        ModuleNotFoundError: if `faster-coco-eval` is not installed.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -35,8 +35,8 @@ class FasterCocoMetric(CocoMetric):
         super().__init__(*args, **kwargs)
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """The metrics of all images, as `CocoMetric` has them."""
+        """Return the metrics of all images, as `CocoMetric.compute_metrics` does."""
         faster = import_module('faster_coco_eval').COCOeval_faster
-        # mmdet names its evaluator in the module alone.
+        # mmdet has no option for the evaluator: it is a global name of the module.
         with patch('mmdet.evaluation.metrics.coco_metric.COCOeval', faster):
             return super().compute_metrics(results)

@@ -1,4 +1,4 @@
-"""Top-1 of frozen features, by nearest neighbours and by a linear classifier on those of known labels."""
+"""Top-1 accuracy of frozen features, by k nearest neighbours and by a linear probe."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from lfi.registry import METRICS
 
 
 class FeatureMetric(BaseMetric):
-    """Base class: top-1 of labels that are predicted from an image's features, in per cent.
+    """Base class of metrics that predict labels from features: top-1 accuracy, in per cent.
 
-    Some images of the data set are references, whose label is known; those of the others are predicted. Each
-    sample needs `features`, (C,), as `lfi.ByFeatures` predicts them, and `gt_label`.
+    The images of the data set are split into references, whose labels are given, and queries, whose labels
+    are predicted. Each sample needs `features`, (C,), which `lfi.ByFeatures` predicts, and `gt_label`.
 
     Args:
-        references: how many of the data set's first images are references, such as the training images
-            that a `ConcatDataset` has before those of validation. Defaults to None: every other image of
-            each class, the first one among them.
-        **kwargs: of mmengine's `BaseMetric`.
+        references: number of references, the first images of the data set. An example are the training
+            images in a `ConcatDataset` of training and validation images. Defaults to None: every other
+            image of each class, starting with the first.
+        **kwargs: arguments of mmengine's `BaseMetric`.
 
     Raises:
-        ValueError: if a sample has no features or no label; if features are not numbers; or if there is no
-            reference, or no other image.
+        ValueError: if a sample has no features or no label, if features are not finite, or if there are no
+            references or no queries.
     """
 
     def __init__(self, references: int | None = None, **kwargs: object) -> None:
@@ -37,88 +37,91 @@ class FeatureMetric(BaseMetric):
         self.references = references
 
     def process(self, data_batch: object, data_samples: Sequence[dict]) -> None:
-        """Keep each sample's features and label."""
+        """Record the features and the label of each sample."""
         name = type(self).__name__
         for sample in data_samples:
             if 'features' not in sample:
-                raise ValueError(f'{name}: the samples have no features; lfi.ByFeatures predicts them')
+                raise ValueError(
+                    f'{name}: the samples have no features: set model.predict_by.type=lfi.ByFeatures'
+                )
             if 'gt_label' not in sample or sample['gt_label'].item() < 0:
                 raise ValueError(
                     f'{name}: {sample.get("img_path", "an image")} has no label: val_dataloader and '
-                    'test_dataloader need labelled data, or the metric is to be left out'
+                    'test_dataloader need labelled data; otherwise remove the metric'
                 )
             self.results.append((sample['features'].detach().float().cpu(), sample['gt_label'].item()))
 
     def compute_metrics(self, results: list[tuple[Tensor, int]]) -> dict[str, float]:
-        """`top1`."""
-        features = torch.stack([its for its, _ in results])  # [N, C]
-        broken = int((~features.isfinite()).any(1).sum())
-        if broken:
+        """Return `top1`, in per cent."""
+        features = torch.stack([vector for vector, _ in results])  # [N, C]
+        num_broken = int((~features.isfinite()).any(1).sum())
+        if num_broken:
             raise ValueError(
-                f'{type(self).__name__}: the features of {broken} of {len(features)} images are not numbers: '
-                'the student has diverged; take an earlier checkpoint, or a smaller learning rate'
+                f'{type(self).__name__}: the features of {num_broken} of {len(features)} images are not '
+                'finite: the student has diverged; use an earlier checkpoint, or a smaller learning rate'
             )
         labels = torch.tensor([label for _, label in results])  # [N]
-        known = known_rows(labels, self.references)
-        predicted = self.predict(features[known], labels[known], features[~known])
-        return {'top1': 100 * (predicted.cpu() == labels[~known]).float().mean().item()}
+        is_reference = reference_mask(labels, self.references)
+        predicted = self.predict(features[is_reference], labels[is_reference], features[~is_reference])
+        return {'top1': 100 * (predicted.cpu() == labels[~is_reference]).float().mean().item()}
 
     @abstractmethod
     def predict(self, references: Tensor, labels: Tensor, features: Tensor) -> Tensor:
-        """The labels of other images, (n,).
+        """Predict the labels of queries, (n,).
 
         Args:
-            references: (N, C), features of images whose label is known.
-            labels: (N,), their labels.
-            features: (n, C), of the other images.
+            references: (N, C), features of the references.
+            labels: (N,), labels of the references.
+            features: (n, C), features of the queries.
         """
 
 
-def known_rows(labels: Tensor, references: int | None) -> Tensor:
-    """Which images are references, (N,) bool.
+def reference_mask(labels: Tensor, references: int | None) -> Tensor:
+    """Mask of the references among all images, (N,) bool.
 
     Args:
-        labels: (N,).
-        references: as of `FeatureMetric`.
+        labels: (N,), labels of all images.
+        references: number of references, the first images. None: every other image of each class.
 
     Raises:
-        ValueError: if that leaves no reference, or no other image.
+        ValueError: if there are no references or no queries.
     """
     if references is None:
-        known = torch.zeros(len(labels), dtype=torch.bool)
+        mask = torch.zeros(len(labels), dtype=torch.bool)
         for label in labels.unique():
-            known[(labels == label).nonzero()[::2, 0]] = True
+            mask[(labels == label).nonzero()[::2, 0]] = True
     else:
-        known = torch.arange(len(labels)) < references
-    if known.all() or not known.any():
+        mask = torch.arange(len(labels)) < references
+    if mask.all() or not mask.any():
         raise ValueError(
-            f'references={references} of {len(labels)} images leaves no image whose label is known, or none '
-            'whose label is to be predicted: set it between 1 and one less than the number of images, or to '
-            'None where a class has two images or more'
+            f'references={references} of {len(labels)} images leaves no image as reference, or no image to '
+            'predict: set references between 1 and the number of images less 1, or to None where a class has '
+            'two images or more'
         )
-    return known
+    return mask
 
 
-# Images that are compared with all references at once.
+# Number of queries in one matrix product with all references.
 CHUNK = 1024
-# By which cosines become votes.
+# Temperature of the votes.
 TEMPERATURE = 0.07
 
 
 @METRICS.register_module()
 class KNNMetric(FeatureMetric):
-    """`knn/top1`: the label for which an image's nearest references vote, in per cent.
+    """Top-1 accuracy of a weighted k-nearest-neighbour classifier, `knn/top1`, in per cent.
 
-    Weighted k-NN (Wu et al., "Unsupervised Feature Learning via Non-Parametric Instance Discrimination",
-    CVPR 2018, section 3.4), as DINO evaluates by it: a neighbour at the cosine s votes with exp(s / 0.07).
+    A neighbour with cosine similarity s votes for its label with weight exp(s / 0.07) (Wu et al.,
+    "Unsupervised Feature Learning via Non-Parametric Instance Discrimination", CVPR 2018, section 3.4). DINO
+    evaluates features by the same protocol.
 
     Args:
-        k: the neighbours, all references where there are fewer. Defaults to 20.
-        references: as of `FeatureMetric`.
-        **kwargs: likewise.
+        k: number of neighbours, at most the number of references. Defaults to 20.
+        references: number of references, see `FeatureMetric`. Defaults to None.
+        **kwargs: arguments of mmengine's `BaseMetric`.
 
     Raises:
-        ValueError: for a `k` below 1, or as `FeatureMetric` says.
+        ValueError: if `k` is below 1, or on the conditions of `FeatureMetric`.
     """
 
     default_prefix = 'knn'
@@ -126,48 +129,47 @@ class KNNMetric(FeatureMetric):
     def __init__(self, k: int = 20, references: int | None = None, **kwargs: Any) -> None:
         super().__init__(references, **kwargs)
         if k < 1:
-            raise ValueError(f'k={k} leaves no neighbour: use 1 or more')
+            raise ValueError(f'k={k} leaves no neighbour: set k to 1 or more')
         self.k = k
 
     def predict(self, references: Tensor, labels: Tensor, features: Tensor) -> Tensor:
-        """The predicted labels of features; arguments as `FeatureMetric.predict` has them."""
+        """Predict the labels of queries, see `FeatureMetric.predict`."""
         references, features = F.normalize(references), F.normalize(features)
         k = min(self.k, len(references))
         predicted = []
         for part in features.split(CHUNK):
             cosines, nearest = (part @ references.T).topk(k)  # each [n, k]
             votes = torch.zeros(len(part), int(labels.max()) + 1)
-            # Less that of the nearest: no vote overflows, and its own never vanishes.
+            # Subtract the largest cosine: no vote overflows, and the nearest neighbour's never vanishes.
             votes.scatter_add_(1, labels[nearest], ((cosines - cosines[:, :1]) / TEMPERATURE).exp())
             predicted.append(votes.argmax(1))
         return torch.cat(predicted)
 
 
-# Of L-BFGS, which ends far earlier on what is convex.
+# Limit of L-BFGS, which converges far earlier on a convex problem.
 MAX_STEPS = 200
-# The weight of half the squared length of the classifier's weights against the sum of the references' losses;
-# scikit-learn's 1 / C.
+# L2 penalty relative to the sum of the losses: 1 / C in scikit-learn.
 L2 = 1.0
 
 
 @METRICS.register_module()
 class LinearProbeMetric(FeatureMetric):
-    """`linear/top1`: the label that a linear classifier of the references predicts, in per cent.
+    """Top-1 accuracy of a linear classifier fitted to the references, `linear/top1`, in per cent.
 
-    Multinomial logistic regression of features that are standardised by channel, by L-BFGS from zero: the
-    problem is convex, and nothing is drawn.
+    The classifier is multinomial logistic regression on features standardised by channel. L-BFGS starts from
+    zero, so the result is deterministic.
 
     Args:
-        references: as of `FeatureMetric`.
-        **kwargs: likewise.
+        references: number of references, see `FeatureMetric`. Defaults to None.
+        **kwargs: arguments of mmengine's `BaseMetric`.
     """
 
     default_prefix = 'linear'
 
     def predict(self, references: Tensor, labels: Tensor, features: Tensor) -> Tensor:
-        """The predicted labels of features; arguments as `FeatureMetric.predict` has them."""
+        """Predict the labels of queries, see `FeatureMetric.predict`."""
         std, mean = torch.std_mean(references, 0, correction=0)
-        # A channel that is constant says nothing.
+        # Constant channels get a scale of 0.
         scale = torch.where(std > 0, 1 / std, 0)
         weight, bias = logistic_regression((references - mean) * scale, labels, L2)
         return ((features - mean) * scale @ weight.T + bias).argmax(1)
@@ -175,17 +177,20 @@ class LinearProbeMetric(FeatureMetric):
 
 @torch.enable_grad()
 def logistic_regression(features: Tensor, labels: Tensor, l2: float) -> tuple[Tensor, Tensor]:
-    """Multinomial logistic regression: weights (K, C) and biases (K,) on the CPU, with K = max(labels) + 1.
+    """Fit multinomial logistic regression.
 
     Args:
-        features: (N, C).
-        labels: (N,).
-        l2: as of `LinearProbeMetric`.
+        features: (N, C), standardised features.
+        labels: (N,), class indices.
+        l2: weight of half the squared norm of the weights against the sum of the losses.
+
+    Returns:
+        Weights (K, C) and biases (K,), on the CPU, with K = max(labels) + 1.
     """
     features, labels = features.to(get_device()), labels.to(get_device())
-    n, classes = len(features), int(labels.max()) + 1
-    weight = features.new_zeros(classes, features.shape[1], requires_grad=True)
-    bias = features.new_zeros(classes, requires_grad=True)
+    n, num_classes = len(features), int(labels.max()) + 1
+    weight = features.new_zeros(num_classes, features.shape[1], requires_grad=True)
+    bias = features.new_zeros(num_classes, requires_grad=True)
     optimizer = torch.optim.LBFGS(
         (weight, bias), max_iter=MAX_STEPS, tolerance_grad=1e-6, line_search_fn='strong_wolfe'
     )

@@ -1,4 +1,4 @@
-"""Where student and teacher look for the concepts of one image, and which of them they find."""
+"""Interaction maps and presence of student and teacher for one image."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .localization import level
+from .localization import zero_flat_maps
 
 
-def without_padding(maps: Tensor, valid: Tensor) -> Tensor:
-    """Maps (n, H, W) whose last valid locations go on into the padding; valid is (H, W) bool.
+def fill_padding(maps: Tensor, valid: Tensor) -> Tensor:
+    """Fill the padding of maps (n, H, W) with the nearest valid location; `valid` is (H, W) bool.
 
-    The image lies at the top left. Where it ends within a location of either axis, the one at the corner may
-    show too little of it, and the others not.
+    The image lies at the top left. If it ends inside a location on both axes, the location at the corner may
+    be invalid although its neighbours are valid.
     """
     height, width = valid.shape
     last_column = (valid.sum(1, keepdim=True) - 1).clamp_min(0)  # [H, 1]
@@ -26,20 +26,20 @@ def without_padding(maps: Tensor, valid: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class ImageMaps:
-    """What student and teacher answer about one image, on the CPU; `lfi.InteractionMapsHook` makes it.
+    """Interaction maps and presence of student and teacher for one image, made by `lfi.InteractionMapsHook`.
 
-    The locations cover a canvas of pixels, at whose top left the image lies.
+    The grid of locations covers a canvas with the image at its top left. All tensors are on the CPU.
 
     Args:
-        concepts: the indices in the bank of the n concepts that have maps.
-        student: (L, n, H, W), the probabilities over locations at each of the student's supervised layers.
-        mirrored: (n, H, W), the last layer's for the mirrored image, mirrored back.
-        teacher: (n, H, W), the teacher's last layer's, as the loss over locations reads it.
-        presence: (C,) in [0, 1], the student's, of all concepts of the bank, the background left out.
-        teacher_presence: (C,) in [0, 1], the teacher's, as the student learns from it, but for labels.
-        valid: (H, W) bool, the locations that show the image.
-        size: height and width of the image in pixels.
-        canvas: height and width in pixels of `StudentGrid.canvas`.
+        concepts: bank indices of the n concepts that have maps.
+        student: (L, n, H, W), probabilities over locations from the supervised layers of the student.
+        mirrored: (n, H, W), probabilities from the last layer for the mirrored image, mirrored back.
+        teacher: (n, H, W), probabilities from the last layer of the teacher, as the loss reads them.
+        presence: (C,) in [0, 1], presence from the student for all concepts of the bank but the background.
+        teacher_presence: (C,) in [0, 1], presence from the teacher as the student learns it, without labels.
+        valid: (H, W) bool, locations that show the image.
+        size: height and width of the image, in pixels.
+        canvas: height and width of the canvas, in pixels, see `StudentGrid.canvas`.
     """
 
     concepts: list[int]
@@ -52,19 +52,19 @@ class ImageMaps:
     size: tuple[int, int]
     canvas: tuple[int, int]
 
-    def on_pixels(self, maps: Tensor) -> Tensor:
-        """Maps (n, H, W) over locations, laid over the image bilinearly, (n, h, w).
+    def to_pixels(self, maps: Tensor) -> Tensor:
+        """Resize maps over locations, (n, H, W), to the pixels of the image, (n, h, w), bilinearly.
 
-        Beyond the image they go on as they end: what it was batched with does not count. Flat ones are 0.
+        The padding does not affect the result. Flat maps become 0.
         """
         h, w = self.size
-        maps = level(without_padding(maps, self.valid))
+        maps = zero_flat_maps(fill_padding(maps, self.valid))
         return F.interpolate(maps[None], self.canvas, mode='bilinear')[0, :, :h, :w]
 
-    def on_locations(self, pixels: Tensor) -> Tensor:
-        """Values of the image's pixels, (h, w) float, averaged over each location, (H, W)."""
+    def to_locations(self, pixels: Tensor) -> Tensor:
+        """Average pixel values, (h, w) float, over the pixels of each location, (H, W)."""
         padding = (0, self.canvas[1] - self.size[1], 0, self.canvas[0] - self.size[0])
-        both = F.pad(torch.stack((pixels, torch.ones_like(pixels))), padding)
+        padded = F.pad(torch.stack((pixels, torch.ones_like(pixels))), padding)
         height, width = self.valid.shape
-        total, filled = F.adaptive_avg_pool2d(both, (height, width))
-        return total / filled.clamp_min(1e-6)
+        values, coverage = F.adaptive_avg_pool2d(padded, (height, width))
+        return values / coverage.clamp_min(1e-6)

@@ -1,6 +1,6 @@
-"""How well maps lie on what they name: measures of one map against one region, and of one against another.
+"""Localization measures: a map against a region, and a map against a map.
 
-`SemanticConsistencyMetric` of `localization_metric.py` reports them.
+`SemanticConsistencyMetric` reports them.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ MEASURES = ('pointing', 'energy', 'average_precision')
 
 
 def localization(maps: Tensor, masks: Tensor) -> dict[str, Tensor]:
-    """All of `MEASURES`, each (N,) float32 in [0, 1].
+    """Compute all `MEASURES`, each (N,) float32 in [0, 1].
 
     Args:
-        maps: (N, H, W) float, higher is stronger; brought to the masks' size, bilinearly.
-        masks: (N, h, w) bool, where the concept can be seen.
+        maps: (N, H, W) float, higher is stronger. They are resized to the masks, bilinearly.
+        masks: (N, h, w) bool, visible pixels of the concept.
     """
     return {
         'pointing': pointing_game(maps, masks),
@@ -29,12 +29,12 @@ def localization(maps: Tensor, masks: Tensor) -> dict[str, Tensor]:
 
 
 def energy_pointing_game(maps: Tensor, masks: Tensor) -> Tensor:
-    """The share of a map's energy inside its mask, (N,), with each map brought to [0, 1].
+    """Share of the energy of each map inside its mask, (N,), after scaling the map to [0, 1].
 
-    (Wang et al., "Score-CAM", CVPR Workshops 2020, section 4.3.) A flat map gives the mask's share of the
-    image.
+    Measure of Wang et al., "Score-CAM", CVPR Workshops 2020, section 4.3. A flat map scores the share of the
+    image that the mask covers. Arguments as in `localization`.
     """
-    values = on_pixels(maps, masks).flatten(1)  # [N, h * w]
+    values = resize_to_masks(maps, masks).flatten(1)  # [N, h * w]
     low, high = values.amin(1, keepdim=True), values.amax(1, keepdim=True)
     flat = high == low
     values = torch.where(flat, 1.0, (values - low) / (high - low).where(~flat, 1.0))
@@ -42,85 +42,90 @@ def energy_pointing_game(maps: Tensor, masks: Tensor) -> Tensor:
 
 
 def map_average_precision(maps: Tensor, masks: Tensor) -> Tensor:
-    """Average precision of the map as a detector of its mask's pixels, (N,); by chance the mask's share.
+    """Average precision of each map as a ranking of pixels, with the pixels of the mask as positives, (N,).
 
-    Equal values are found together, so that their order does not count: a flat map gives the mask's share.
+    Equal values share a rank, so a flat map scores the share of the image that the mask covers, which is the
+    chance level. Arguments as in `localization`.
     """
-    return average_precision(on_pixels(maps, masks).flatten(1), masks.flatten(1))
+    return average_precision(resize_to_masks(maps, masks).flatten(1), masks.flatten(1))
 
 
 def average_precision(scores: Tensor, hits: Tensor) -> Tensor:
-    """Average precision of each row of scores as a ranking of its hits, (N,).
+    """Average precision of each row of scores, (N,).
 
-    Equal scores are found together, so that their order does not count.
+    Equal scores share a rank: their order does not affect the result.
 
     Args:
-        scores: (N, P) float, higher is found first.
-        hits: (N, P) bool, at least one in each row.
+        scores: (N, P) float, higher ranks first.
+        hits: (N, P) bool, positives, at least one in each row.
     """
     values, order = scores.sort(1, descending=True)
-    found = hits.gather(1, order)
+    ranked_hits = hits.gather(1, order)
     ranks = torch.arange(1, values.shape[1] + 1, device=values.device)
-    precision = found.cumsum(1) / ranks
-    # The precision of a score is that of the last one with its value.
+    precision = ranked_hits.cumsum(1) / ranks
+    # Equal scores take the precision at the last of them.
     ends = torch.searchsorted(-values, -values, right=True) - 1
-    return (precision.gather(1, ends) * found).sum(1) / found.sum(1)
+    return (precision.gather(1, ends) * ranked_hits).sum(1) / ranked_hits.sum(1)
 
 
 def centre_map(size: tuple[int, int]) -> Tensor:
-    """The map of one who always looks at the middle, (H, W): a Gaussian, a quarter of each side wide."""
+    """Centre-bias baseline, (H, W): a Gaussian with a standard deviation of a quarter of each side."""
     y, x = (torch.linspace(-1, 1, 2 * side + 1)[1::2] / 0.5 for side in size)
     return (-(y[:, None].square() + x.square()) / 2).exp()
 
 
 def pointing_game(maps: Tensor, masks: Tensor) -> Tensor:
-    """Resize each map to its mask, bilinearly, and look whether the maximum lies in the mask.
+    """Pointing game: whether the maximum of each map lies in its mask.
 
     Args:
-        maps: (N, H, W) float, one map an object; higher is stronger.
-        masks: (N, h, w) bool, where the object can be seen; of any size.
+        maps: (N, H, W) float, one map for each object, higher is stronger. They are resized to the masks,
+            bilinearly.
+        masks: (N, h, w) bool, visible pixels of the object.
 
     Returns:
-        Tensor: (N,) float32, 1 for a hit; where several pixels are the maximum, as in a flat map, the
-        share of them in the mask.
+        (N,) float32, 1 for a hit. If several pixels share the maximum, as in a flat map, the share of these
+        pixels that lies in the mask.
 
     Raises:
-        ValueError: For another number of dimensions, for another N, or for a map that is not finite.
+        ValueError: if the shapes do not fit, or a map is not finite.
     """
     check_masks(masks)
     if maps.ndim != 3 or len(maps) != len(masks):
         raise ValueError(f'maps is {tuple(maps.shape)}: expected (N, H, W) with the N of masks, {len(masks)}')
     if not len(maps):
         return maps.new_zeros(0)
-    resized = on_pixels(maps, masks)
-    most, least = resized.amax((1, 2), keepdim=True), resized.amin((1, 2), keepdim=True)
-    # Interpolation rounds equal values apart.
-    strongest = resized >= most - 1e-6 * (most - least)
+    resized = resize_to_masks(maps, masks)
+    high, low = resized.amax((1, 2), keepdim=True), resized.amin((1, 2), keepdim=True)
+    # The tolerance covers rounding by the interpolation, which separates equal values.
+    strongest = resized >= high - 1e-6 * (high - low)
     return (strongest & masks).sum((1, 2)) / strongest.sum((1, 2))
 
 
-def level(maps: Tensor) -> Tensor:
-    """Maps (N, H, W), flat ones at 0: of another value interpolation would round some pixels up."""
+def zero_flat_maps(maps: Tensor) -> Tensor:
+    """Set flat maps of (N, H, W) to 0: rounding by the interpolation would give other values a maximum."""
     flat = maps.amax((1, 2), keepdim=True) == maps.amin((1, 2), keepdim=True)
     return maps.masked_fill(flat, 0)
 
 
-def on_pixels(maps: Tensor, masks: Tensor) -> Tensor:
-    """Maps (N, H, W) as float32 on the pixels of masks (N, h, w): (N, h, w).
+def resize_to_masks(maps: Tensor, masks: Tensor) -> Tensor:
+    """Resize maps (N, H, W) to the pixels of masks (N, h, w), bilinearly, as float32.
 
     Raises:
-        ValueError: As `check_masks` and `check_finite` say.
+        ValueError: if `masks` is not (N, h, w) bool, or a map is not finite.
     """
     check_masks(masks)
     check_finite(maps, 'maps')
-    return F.interpolate(level(maps.float())[:, None], masks.shape[1:], mode='bilinear')[:, 0]
+    return F.interpolate(zero_flat_maps(maps.float())[:, None], masks.shape[1:], mode='bilinear')[:, 0]
 
 
 def chance_level(masks: Tensor) -> float:
-    """The share of hits of a pixel drawn at random: the mean share of the image that a mask (N, h, w) covers.
+    """Chance level of the pointing game: the mean share of the image that a mask covers.
+
+    Args:
+        masks: (N, h, w) bool, visible pixels of each object.
 
     Raises:
-        ValueError: If `masks` is not (N, h, w) bool, or N is 0.
+        ValueError: if `masks` is not (N, h, w) bool, or N is 0.
     """
     check_masks(masks)
     if not len(masks):
@@ -129,30 +134,30 @@ def chance_level(masks: Tensor) -> float:
 
 
 def check_finite(values: Tensor, name: str) -> None:
-    """Raise a ValueError if values are not finite: they would be compared as if they were."""
+    """Raise a ValueError if any value is not finite."""
     if not values.isfinite().all():
         raise ValueError(f'{name} has values that are not finite')
 
 
 def check_masks(masks: Tensor) -> None:
-    """Raise a ValueError if masks is not (N, h, w) bool."""
+    """Raise a ValueError if `masks` is not (N, h, w) bool."""
     if masks.ndim != 3 or masks.dtype != torch.bool:
         raise ValueError(f'masks is {tuple(masks.shape)} {masks.dtype}: expected (N, h, w) torch.bool')
 
 
 def region_iou(maps: Tensor, masks: Tensor) -> Tensor:
-    """IoU of each mask with the strongest pixels of its map, as many as the mask has, (N,) in [0, 1].
+    """IoU of each mask with the strongest pixels of its map, (N,) in [0, 1].
 
-    There is no threshold to choose, and only the order of a map's values counts. Pixels that tie with the
-    last one are taken too, so that a flat map gives the mask's share s of the image; one in random order
-    gives s / (2 - s) in the mean.
+    As many pixels are selected as the mask has, so there is no threshold to choose. Ties with the weakest
+    selected pixel are selected too. A flat map scores the share s of the image that the mask covers, a random
+    map s / (2 - s) on average.
 
     Args:
         maps: (N, h, w) float, higher is stronger.
-        masks: (N, h, w) bool, where the concept can be seen.
+        masks: (N, h, w) bool, visible pixels of the concept.
 
     Raises:
-        ValueError: If the shapes differ, `masks` is not bool, a mask is empty, or a map is not finite.
+        ValueError: if the shapes differ, `masks` is not bool, a mask is empty, or a map is not finite.
     """
     check_masks(masks)
     check_finite(maps, 'maps')
@@ -163,22 +168,22 @@ def region_iou(maps: Tensor, masks: Tensor) -> Tensor:
     if not count.all():
         raise ValueError(f'masks is empty for {(count == 0).nonzero()[:, 0].tolist()}: there is no region')
     weakest = values.sort(1, descending=True).values.gather(1, count - 1)
-    taken = values >= weakest
-    return (taken & inside).sum(1) / (taken | inside).sum(1)
+    selected = values >= weakest
+    return (selected & inside).sum(1) / (selected | inside).sum(1)
 
 
-# The paper's constant, MATLAB's eps.
+# Constant of the paper: eps of MATLAB.
 EPSILON = np.finfo(np.float64).eps
 
 
 def rank_correlations(maps: np.ndarray) -> np.ndarray:
-    """Spearman's correlations of all pairs of maps, (V, V) in [-1, 1]; 0 with a map that is flat.
+    """Spearman's correlations of all pairs of maps, (V, V) in [-1, 1]; 0 for pairs with a flat map.
 
     Args:
         maps: (V, P), V >= 2 maps over the same P locations.
 
     Raises:
-        ValueError: If a map is not finite.
+        ValueError: if a map is not finite.
     """
     if not np.isfinite(maps).all():
         raise ValueError('maps has values that are not finite')
@@ -187,12 +192,12 @@ def rank_correlations(maps: np.ndarray) -> np.ndarray:
 
 
 def normalized_scanpath_saliency(saliency: np.ndarray, fixations: np.ndarray) -> float:
-    """NSS: the mean of the standardised map where people looked, in standard deviations; 0 for a flat map.
+    """Normalized scanpath saliency: the mean of the standardised map over fixations; 0 for a flat map.
 
     Args:
         saliency: (P,), the map.
-        fixations: (P,), at least 0, the number of fixations at each location. A heat map stands for the
-            fixations that would be drawn from it: their expected NSS.
+        fixations: (P,), number of fixations at each location, at least 0. For a heat map, the result is the
+            expected value for fixations drawn from it.
     """
     if np.ptp(saliency) == 0:
         return 0.0
@@ -200,11 +205,11 @@ def normalized_scanpath_saliency(saliency: np.ndarray, fixations: np.ndarray) ->
 
 
 def kl_divergence(saliency: np.ndarray, heat: np.ndarray) -> float:
-    """KL(heat || saliency) in nats, both brought to a sum of 1; 0 where they are the same.
+    """KL(heat || saliency) in nats, after scaling both maps to a sum of 1.
 
     Args:
-        saliency: (P,), at least 0, the map.
-        heat: (P,), likewise, what it is measured against.
+        saliency: (P,), the map, at least 0.
+        heat: (P,), the reference, at least 0.
     """
     p, q = (np.asarray(values, np.float64) / values.sum(dtype=np.float64) for values in (saliency, heat))
     return float((q * np.log(EPSILON + q / (EPSILON + p))).sum())

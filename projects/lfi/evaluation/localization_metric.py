@@ -1,4 +1,4 @@
-"""Does the student find what it is asked about, does it look there, and does it keep looking there?"""
+"""Semantic consistency: presence, localization and stability of a student's interaction maps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch import Tensor
 from lfi.registry import METRICS
 from lfi.utils import markdown
 
-from .image_maps import ImageMaps, without_padding
+from .image_maps import ImageMaps, fill_padding
 from .localization import (
     MEASURES,
     centre_map,
@@ -26,9 +26,9 @@ from .localization import (
     rank_correlations,
     region_iou,
 )
-from .presence import ImagePresence, presence_entries, presence_of
+from .presence import ImagePresence, image_presence, presence_metrics
 
-# What a measure is compared with, by the end of its entry's name, as `SemanticConsistencyMetric` says.
+# Columns of the logged table, by the suffix of the entry's name.
 COLUMNS = {
     '': 'student',
     '_uniform': 'uniform map',
@@ -37,17 +37,17 @@ COLUMNS = {
     '_other_image': 'other image',
     '_teacher': 'teacher',
 }
-# Measures of the concepts that are not their image's label.
+# Prefix of entries over concepts that are not a label of their image.
 UNLABELLED = 'unlabelled_'
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What is kept of one image.
+class ImageResult:
+    """Result of one image.
 
     Args:
-        rows: for each measured concept the entries by name.
-        presence: None where the image has no regions.
+        rows: entries by name, for each measured concept.
+        presence: presence of the concepts; None if the image has no regions.
     """
 
     rows: list[dict[str, float]]
@@ -56,87 +56,87 @@ class Measured:
 
 @METRICS.register_module()
 class SemanticConsistencyMetric(BaseMetric):
-    """How well a student's answers fit what they are about, with the levels of its teacher and of chance.
+    """Semantic consistency of a student's maps and presence, beside the teacher and chance levels.
 
-    The test pipeline needs `lfi.LoadRegions`, and the hooks `lfi.InteractionMapsHook`. Each entry
-    but presence is a mean over the visible concepts of all images. The student's map is that of its last
-    supervised layer:
+    The test pipeline needs `lfi.LoadRegions`, and the hooks `lfi.InteractionMapsHook`. Every entry except
+    presence is a mean over the visible concepts of all images, and reads the map of the last supervised
+    layer:
 
-    - against the concept's region (mask or box), in pixels, in [0, 1]: `pointing`, `energy`,
-      `average_precision` (`localization`) and `iou` (`region_iou`);
-    - `teacher_spearman`, `teacher_nss` and `teacher_kl`: against the teacher's map; `human_...` against a
-      given heat map (`lfi.LoadHeatMap`), averaged over each location of the student's grid;
+    - `pointing`, `energy`, `average_precision` (`localization`) and `iou` (`region_iou`): the map against the
+      region of the concept (mask or box), on pixels, in [0, 1];
+    - `teacher_spearman`, `teacher_nss` and `teacher_kl`: the map against that of the teacher; `human_...`
+      against a given heat map (`lfi.LoadHeatMap`), averaged over each location of the student's grid;
     - `flip`: Spearman's correlation with the map of the mirrored image, mirrored back;
-    - `layers`: the mean of Spearman's correlations between all pairs of supervised layers;
-    - `between_concepts`: Spearman's correlation with the maps of the image's other concepts. It is 1 for a
-      student that looks at the same location whatever it is asked for;
+    - `layers`: Spearman's correlation between the supervised layers, mean over all pairs of layers;
+    - `between_concepts`: Spearman's correlation with the maps of the other concepts of the image. It is 1 for
+      a student whose map does not depend on the concept;
     - `presence_precision`, `presence_recall`, `presence_average_precision` and `presence_brier`
       (`presence_quality`): presence over all pairs of an image with regions and a concept of the bank,
-      against the concepts that have a region there, but for pairs of which `crowds` alone tell;
-    - `presence_top1`, where images have a `gt_label`: the share of the labelled images whose surest concept
-      is a label.
+      against the concepts that have a region. Pairs that only `crowds` show are left out;
+    - `presence_top1`, if images have a `gt_label`: the share of labelled images whose concept of the highest
+      presence is a label.
 
-    Where images have a `gt_label`, entries that begin with `unlabelled_` are of the concepts that are not
-    their image's label. Entries that end in `_teacher` are the same measures of the teacher, as the student
-    learns from it, but for labels; in `_uniform` and `_centre` of a flat map and of `centre_map`; in
-    `_frequency` of a presence that is the share of the tested images that show the concept; and in
-    `_other_image` of the map of the image before, in place of one of the two that are compared. `concepts` is
-    how many were measured. A table of all is logged.
+    Entries with the prefix `unlabelled_` cover the concepts that are not a label of their image, if images
+    have a `gt_label`. Suffixes name references: `_teacher` is the teacher, as the student learns from it,
+    without labels; `_uniform` and `_centre` are a flat map and `centre_map`; `_frequency` is a presence equal
+    to the share of the tested images that show the concept; `_other_image` replaces one of the two compared
+    maps by that of the previous image. `concepts` is the number of measured concepts. A table is logged.
 
     Args:
-        **kwargs: of `mmengine.evaluator.BaseMetric`. `prefix` defaults to 'semantic'.
+        **kwargs: arguments of `mmengine.evaluator.BaseMetric`. `prefix` defaults to 'semantic'.
 
     Raises:
-        ValueError: if a sample has no regions or no maps, or these do not fit the image; the message says
-            what the config lacks.
+        ValueError: if a sample has no regions or no maps, or these do not fit the image.
     """
 
     default_prefix = 'semantic'
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        # The maps of the image before.
-        self._other: Tensor | None = None
+        # Maps of the previous image.
+        self._previous_maps: Tensor | None = None
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Measure each sample's maps; what is kept of a sample are numbers by name, and presence."""
+        """Record the measures and the presence of each sample."""
         for sample in data_samples:
-            named = {**sample.get('regions', {}), **sample.get('heat_maps', {})}
+            masks = {**sample.get('regions', {}), **sample.get('heat_maps', {})}
             if 'regions' not in sample and 'heat_maps' not in sample:
                 raise ValueError(
                     "SemanticConsistencyMetric finds no regions: put dict(type='lfi.LoadRegions') into the "
-                    "pipeline of test_dataloader, and let its last transform pass 'regions' on"
+                    "pipeline of test_dataloader, and pack 'regions' in the last transform"
                 )
-            if named and 'interactions' not in sample:
+            if masks and 'interactions' not in sample:
                 raise ValueError(
                     'SemanticConsistencyMetric finds no interactions: add '
                     "dict(type='lfi.InteractionMapsHook') to the hooks"
                 )
-            if not named:
-                self.results.append(Measured([], None))
+            if not masks:
+                self.results.append(ImageResult([], None))
                 continue
             maps: ImageMaps = sample['interactions']
-            for concept, picture in named.items():
-                if picture.shape != maps.size:
+            for concept, mask in masks.items():
+                if mask.shape != maps.size:
                     raise ValueError(
-                        f'the region or heat map of concept {concept} is {picture.shape}, and the image '
+                        f'the region or heat map of concept {concept} is {mask.shape}, and the image '
                         f'{maps.size}: put all transforms that move pixels into lfi.LoadRegions'
                     )
             rows = self._rows(maps, sample) if maps.concepts else []
             regions, crowds = sample.get('regions', {}), sample.get('crowds', ())
-            self.results.append(Measured(rows, presence_of(maps, regions, crowds, labels_of(sample))))
+            self.results.append(
+                ImageResult(rows, image_presence(maps, regions, crowds, image_labels(sample)))
+            )
 
     def evaluate(self, size: int) -> dict:
-        """As `BaseMetric.evaluate`."""
-        self._other = None
+        """Return the metrics of all `size` samples, and forget the previous image."""
+        self._previous_maps = None
         return super().evaluate(size)
 
-    def compute_metrics(self, results: list[Measured]) -> dict[str, float]:
-        """Means over the concepts of all images, and presence over all pairs."""
+    def compute_metrics(self, results: list[ImageResult]) -> dict[str, float]:
+        """Return means over the concepts of all images, and presence over all pairs."""
         rows = [row for image in results for row in image.rows]
         names = dict.fromkeys(name for row in rows for name in row)
         means = {name: float(np.mean([row[name] for row in rows if name in row])) for name in names}
-        means.update(presence_entries([image.presence for image in results if image.presence is not None]))
+        means.update(presence_metrics([image.presence for image in results if image.presence is not None]))
         if rows:
             title = f'Semantic consistency of {len(rows)} concepts in {len(results)} images'
             MMLogger.get_current_instance().info(f'{title}\n{consistency_table(means)}')
@@ -144,53 +144,53 @@ class SemanticConsistencyMetric(BaseMetric):
 
     def _rows(self, maps: ImageMaps, sample: Mapping) -> list[dict[str, float]]:
         other = None
-        rows_shown, columns_shown = (int(maps.valid.any(dim).sum()) for dim in (1, 0))
-        if self._other is not None:
-            resized = F.interpolate(self._other[None], (rows_shown, columns_shown), mode='bilinear')[0]
-            other = resized[:, maps.valid[:rows_shown, :columns_shown]].numpy()  # [L, P]
-        # Its padding is not part of where it looks.
-        self._other = without_padding(maps.student[:, -1], maps.valid)[:, :rows_shown, :columns_shown]
-        on_regions = against_regions(maps, sample.get('regions', {}))
-        labels = labels_of(sample)
+        height, width = (int(maps.valid.any(dim).sum()) for dim in (1, 0))
+        if self._previous_maps is not None:
+            resized = F.interpolate(self._previous_maps[None], (height, width), mode='bilinear')[0]
+            other = resized[:, maps.valid[:height, :width]].numpy()  # [L, P]
+        # Locations of padding are cut off.
+        self._previous_maps = fill_padding(maps.student[:, -1], maps.valid)[:, :height, :width]
+        measures_by_concept = region_measures(maps, sample.get('regions', {}))
+        labels = image_labels(sample)
         heat_maps = sample.get('heat_maps', {})
-        centre = maps.on_locations(centre_map(maps.size))[maps.valid].numpy()
+        centre = maps.to_locations(centre_map(maps.size))[maps.valid].numpy()
         last = maps.student[-1][:, maps.valid].numpy()  # [n, P]
         teacher = maps.teacher[:, maps.valid].numpy()
-        rows = between_concepts(last, teacher)
+        rows = concept_correlations(last, teacher)
         for i, concept in enumerate(maps.concepts):
             layers = maps.student[:, i][:, maps.valid].numpy()  # [L, P]
-            on_region = on_regions.get(concept, {})
-            rows[i].update(on_region)
+            measures = measures_by_concept.get(concept, {})
+            rows[i].update(measures)
             if labels is not None and concept not in labels:
-                rows[i].update({f'{UNLABELLED}{name}': value for name, value in on_region.items()})
-            rows[i].update(agreement('teacher', last[i], teacher[i], centre))
+                rows[i].update({f'{UNLABELLED}{name}': value for name, value in measures.items()})
+            rows[i].update(heat_map_agreement('teacher', last[i], teacher[i], centre))
             if concept in heat_maps:
-                heat = maps.on_locations(torch.from_numpy(heat_maps[concept]))[maps.valid].numpy()
-                # It may lie in locations alone that show too little of the image.
+                heat = maps.to_locations(torch.from_numpy(heat_maps[concept]))[maps.valid].numpy()
+                # A heat map may lie in invalid locations only.
                 if heat.any():
-                    rows[i].update(agreement('human', last[i], heat, centre))
-            rows[i].update(steadiness(layers, maps.mirrored[i][maps.valid].numpy(), other))
+                    rows[i].update(heat_map_agreement('human', last[i], heat, centre))
+            rows[i].update(map_stability(layers, maps.mirrored[i][maps.valid].numpy(), other))
         return rows
 
 
-def against_regions(maps: ImageMaps, regions: Mapping[int, np.ndarray]) -> dict[int, dict[str, float]]:
-    """How well the maps lie on each concept's region, (h, w) bool; none for a concept without."""
+def region_measures(maps: ImageMaps, regions: Mapping[int, np.ndarray]) -> dict[int, dict[str, float]]:
+    """Entries by name for each concept that has a map and a region, (h, w) bool."""
     indices = {concept: i for i, concept in enumerate(maps.concepts) if concept in regions}
     if not indices:
         return {}
     masks = torch.stack([torch.from_numpy(regions[concept]) for concept in indices])
     index = list(indices.values())
-    located = {
-        '': maps.on_pixels(maps.student[-1][index]),
+    columns = {
+        '': maps.to_pixels(maps.student[-1][index]),
         '_centre': centre_map(maps.size).expand(masks.shape),
-        '_teacher': maps.on_pixels(maps.teacher[index]),
+        '_teacher': maps.to_pixels(maps.teacher[index]),
     }
     entries = {
         f'{measure}{column}': values
-        for column, pixels in located.items()
+        for column, pixels in columns.items()
         for measure, values in {**localization(pixels, masks), 'iou': region_iou(pixels, masks)}.items()
     }
-    # A flat map gets in all four the share that the region covers.
+    # A flat map scores the share of the image that the region covers, in all four measures.
     share = masks.float().mean((1, 2))
     entries.update({f'{measure}_uniform': share for measure in (*MEASURES, 'iou')})
     return {
@@ -199,57 +199,59 @@ def against_regions(maps: ImageMaps, regions: Mapping[int, np.ndarray]) -> dict[
     }
 
 
-def labels_of(sample: Any) -> list[int] | None:
-    """The classes that an image is labelled with; None where images have no labels."""
+def image_labels(sample: Any) -> list[int] | None:
+    """Return the classes of `gt_label`, or None if the sample has no labels."""
     label = sample.get('gt_label')
     return None if label is None else label.flatten().tolist()
 
 
-def agreement(source: str, saliency: np.ndarray, heat: np.ndarray, centre: np.ndarray) -> dict[str, float]:
-    """How well a map agrees with a heat map; all are (P,) over the same locations."""
-    found = {}
-    for column, each in (('', saliency), ('_uniform', np.ones_like(heat)), ('_centre', centre)):
-        found[f'{source}_spearman{column}'] = float(rank_correlations(np.stack((each, heat)))[0, 1])
-        found[f'{source}_nss{column}'] = normalized_scanpath_saliency(each, heat)
-        found[f'{source}_kl{column}'] = kl_divergence(each, heat)
-    return found
+def heat_map_agreement(
+    source: str, saliency: np.ndarray, heat: np.ndarray, centre: np.ndarray
+) -> dict[str, float]:
+    """Entries of a map against a heat map, all (P,); `source` is the prefix, 'teacher' or 'human'."""
+    entries = {}
+    for column, values in (('', saliency), ('_uniform', np.ones_like(heat)), ('_centre', centre)):
+        entries[f'{source}_spearman{column}'] = float(rank_correlations(np.stack((values, heat)))[0, 1])
+        entries[f'{source}_nss{column}'] = normalized_scanpath_saliency(values, heat)
+        entries[f'{source}_kl{column}'] = kl_divergence(values, heat)
+    return entries
 
 
-def between_concepts(student: np.ndarray, teacher: np.ndarray) -> list[dict[str, float]]:
-    """How alike each concept's map is to the others of its image, maps being (n, P); nothing for n = 1."""
-    count, found = len(student), {}
+def concept_correlations(student: np.ndarray, teacher: np.ndarray) -> list[dict[str, float]]:
+    """Mean correlation of each map (n, P) with the other maps of its image; no entries if n = 1."""
+    count, correlations = len(student), {}
     if count == 1:
         return [{}]
     for name, maps in (('between_concepts', student), ('between_concepts_teacher', teacher)):
         table = rank_correlations(maps)
-        found[name] = (table.sum(1) - table.diagonal()) / (count - 1)
-    return [{name: float(values[i]) for name, values in found.items()} for i in range(count)]
+        correlations[name] = (table.sum(1) - table.diagonal()) / (count - 1)
+    return [{name: float(values[i]) for name, values in correlations.items()} for i in range(count)]
 
 
-def steadiness(layers: np.ndarray, mirrored: np.ndarray, other: np.ndarray | None) -> dict[str, float]:
-    """How alike the maps of one concept are across layers (L, P), and to that of the mirrored image (P,).
+def map_stability(layers: np.ndarray, mirrored: np.ndarray, other: np.ndarray | None) -> dict[str, float]:
+    """Correlations of one concept's maps between layers (L, P), and with that of the mirrored image (P,).
 
-    `other` are another image's layers (L, P); None where there is none.
+    `other` holds the maps of the previous image, (L, P); None for the first image.
     """
     count = len(layers)
     maps = [layers, mirrored[None]] if other is None else [layers, mirrored[None], other]
     table = rank_correlations(np.concatenate(maps))
     pairs = np.triu_indices(count, 1)
-    found = {'flip': float(table[count - 1, count])}
+    entries = {'flip': float(table[count - 1, count])}
     if other is not None:
-        found['flip_other_image'] = float(table[-1, count])
+        entries['flip_other_image'] = float(table[-1, count])
     if count > 1:
-        found['layers'] = float(table[:count, :count][pairs].mean())
+        entries['layers'] = float(table[:count, :count][pairs].mean())
     if count > 1 and other is not None:
-        found['layers_other_image'] = float(table[:count, count + 1 :][pairs].mean())
-    return found
+        entries['layers_other_image'] = float(table[:count, count + 1 :][pairs].mean())
+    return entries
 
 
 def consistency_table(means: Mapping[str, float]) -> str:
-    """One row a measure, in Markdown: the student's value, and those of chance and the teacher beside it."""
-    compared = tuple(ending for ending in COLUMNS if ending)
+    """Return a Markdown table with a row for each measure and the `COLUMNS` student, chance and teacher."""
+    suffixes = tuple(suffix for suffix in COLUMNS if suffix)
     rows = []
-    for measure in (name for name in means if not name.endswith(compared)):
-        cells = [means.get(f'{measure}{ending}') for ending in COLUMNS]
+    for measure in (name for name in means if not name.endswith(suffixes)):
+        cells = [means.get(f'{measure}{suffix}') for suffix in COLUMNS]
         rows.append([measure, *('' if cell is None else f'{cell:.3f}' for cell in cells)])
     return markdown.table(['measure', *COLUMNS.values()], rows)

@@ -1,4 +1,4 @@
-"""How well presence tells the concepts that an image shows from those it does not."""
+"""Quality of presence as a classifier of visible concepts."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from .localization import average_precision, check_finite
 
 
 def presence_quality(presence: Tensor, visible: Tensor) -> dict[str, float | None]:
-    """Compare presence with what can be seen, over all pairs of an image and a concept together.
+    """Compare presence with visibility over N pairs of an image and a concept.
 
     Args:
-        presence: (N,) float in [0, 1], of N pairs.
-        visible: (N,) bool, whether the image shows the concept; at least one does.
+        presence: (N,) float in [0, 1].
+        visible: (N,) bool, whether the image shows the concept, true for at least one pair.
 
     Returns:
-        - 'precision': the share of visible ones among the pairs of a presence of at least 0.5, None where
-          there are none;
-        - 'recall': the share of such pairs among the visible ones;
-        - 'average_precision': of presence as a ranking; by chance the visible share;
-        - 'brier': the Brier score, the mean squared difference from 1 or 0; 0 is best.
+        - 'precision': share of visible concepts among pairs with a presence of at least 0.5; None if no pair
+          has one;
+        - 'recall': share of pairs with a presence of at least 0.5 among visible concepts;
+        - 'average_precision': average precision of presence as a ranking. The chance level is the share of
+          visible concepts;
+        - 'brier': Brier score, the mean squared error against 1 or 0; lower is better.
 
     Raises:
         ValueError: if no concept is visible, or presence is not finite.
@@ -33,10 +34,10 @@ def presence_quality(presence: Tensor, visible: Tensor) -> dict[str, float | Non
     check_finite(presence, 'presence')
     if not visible.any():
         raise ValueError('visible: no image shows any of the concepts')
-    found = presence >= 0.5
-    hits = (found & visible).sum()
+    predicted = presence >= 0.5
+    hits = (predicted & visible).sum()
     return {
-        'precision': (hits / found.sum()).item() if found.any() else None,
+        'precision': (hits / predicted.sum()).item() if predicted.any() else None,
         'recall': (hits / visible.sum()).item(),
         'average_precision': average_precision(presence[None], visible[None]).item(),
         'brier': (presence - visible.to(presence)).square().mean(dtype=torch.float64).item(),
@@ -45,14 +46,14 @@ def presence_quality(presence: Tensor, visible: Tensor) -> dict[str, float | Non
 
 @dataclass(frozen=True)
 class ImagePresence:
-    """Presence of the C concepts in one image.
+    """Presence and visibility of the C concepts in one image.
 
     Args:
-        student: (C,) in [0, 1].
-        teacher: (C,) in [0, 1].
-        visible: (C,) bool, which of them have a region.
-        counted: (C,) bool; the others, which crowds alone show, are neither present nor absent.
-        labels: (C,) bool, which of them the image is labelled with; None where images have no labels.
+        student: (C,) in [0, 1], presence from the student.
+        teacher: (C,) in [0, 1], presence from the teacher.
+        visible: (C,) bool, concepts with a region.
+        counted: (C,) bool, concepts to evaluate: all but those that only crowds show.
+        labels: (C,) bool, labels of the image; None if images have no labels.
     """
 
     student: np.ndarray
@@ -62,10 +63,10 @@ class ImagePresence:
     labels: np.ndarray | None
 
 
-def presence_of(
+def image_presence(
     maps: ImageMaps, regions: Collection[int], crowds: Collection[int], labels: Sequence[int] | None
 ) -> ImagePresence | None:
-    """Presence in one image beside what can be seen there; None where it has no regions of the bank's."""
+    """Presence and visibility in one image; None if no concept of the bank has a region."""
     student, teacher = maps.presence.numpy(), maps.teacher_presence.numpy()
     concepts = np.arange(len(student))
     visible = np.isin(concepts, list(regions))
@@ -76,46 +77,46 @@ def presence_of(
     return ImagePresence(student, teacher, visible, counted, labelled)
 
 
-def presence_entries(images: Sequence[ImagePresence]) -> dict[str, float]:
-    """The quality of presence over all pairs of an image and a concept, by name; empty without images."""
+def presence_metrics(images: Sequence[ImagePresence]) -> dict[str, float]:
+    """Quality of presence over all pairs of an image and a concept, by entry name; empty without images."""
     if not images:
         return {}
-    visible = _stacked([image.visible for image in images])
-    counted = _stacked([image.counted for image in images])
+    visible = _stack([image.visible for image in images])
+    counted = _stack([image.counted for image in images])
     columns = {
-        '': _stacked([image.student for image in images]),
-        '_frequency': _how_often(visible, counted),
-        '_teacher': _stacked([image.teacher for image in images]),
+        '': _stack([image.student for image in images]),
+        '_frequency': _visible_frequency(visible, counted),
+        '_teacher': _stack([image.teacher for image in images]),
     }
     entries = {
         f'presence_{measure}{column}': value
         for column, presence in columns.items()
         for measure, value in presence_quality(presence[counted], visible[counted]).items()
-        # There is no precision where nothing is found.
+        # Precision is undefined if nothing is predicted.
         if value is not None
     }
     labels = [image.labels for image in images if image.labels is not None]
     if len(labels) < len(images):
         return entries
-    labelled = _stacked(labels)
+    labelled = _stack(labels)
     for column, presence in columns.items() if labelled.any() else ():
         hits = labelled.gather(1, presence.argmax(1, keepdim=True))
         entries[f'presence_top1{column}'] = hits[labelled.any(1)].float().mean().item()
     counted = counted & ~labelled
     if not visible[counted].any():
         return entries
-    columns['_frequency'] = _how_often(visible, counted)
+    columns['_frequency'] = _visible_frequency(visible, counted)
     for column, presence in columns.items():
-        found = average_precision(presence[counted][None], visible[counted][None])
-        entries[f'unlabelled_presence_average_precision{column}'] = found.item()
+        score = average_precision(presence[counted][None], visible[counted][None])
+        entries[f'unlabelled_presence_average_precision{column}'] = score.item()
     return entries
 
 
-def _how_often(visible: Tensor, counted: Tensor) -> Tensor:
-    """How often each concept is shown where it counts, of (N, C) for all N images."""
-    often = (visible & counted).sum(0) / counted.sum(0).clamp_min(1)
-    return often.expand(visible.shape)
+def _visible_frequency(visible: Tensor, counted: Tensor) -> Tensor:
+    """Share of the images that show each concept, among those where it counts, repeated to (N, C)."""
+    frequency = (visible & counted).sum(0) / counted.sum(0).clamp_min(1)
+    return frequency.expand(visible.shape)
 
 
-def _stacked(of_images: Sequence[np.ndarray]) -> Tensor:
-    return torch.from_numpy(np.stack(of_images))
+def _stack(arrays: Sequence[np.ndarray]) -> Tensor:
+    return torch.from_numpy(np.stack(arrays))
