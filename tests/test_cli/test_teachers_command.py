@@ -117,7 +117,7 @@ def test_a_family_that_says_too_much_fails(monkeypatch):
     monkeypatch.setattr(
         open_clip_models, 'family_of', lambda config: type(family(config))('x', 'mean', ('dense',))
     )
-    with pytest.raises(ValueError, match='its pool is no mean'):
+    with pytest.raises(ValueError, match='the pool is not mean'):
         open_clip_models.check('PE-Core-T-16-384')
     monkeypatch.setattr(
         open_clip_models, 'family_of', lambda config: type(family(config))('x', 'mean', ('clearclip',))

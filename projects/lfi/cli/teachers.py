@@ -51,7 +51,7 @@ def run(args: Namespace) -> None:
     if args.csv:
         make_folder(Path(args.csv).parent, '--csv')
     columns, rows = open_clip_models.describe_all(tags, args.parameters)
-    open_clip_models.show(rows, columns, args.markdown)
+    open_clip_models.print_table(rows, columns, args.markdown)
     if args.csv:
         with Path(args.csv).open('w', newline='', encoding='utf-8') as file:
             csv.writer(file).writerows((columns, *rows))

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 from lfi.errors import UsageError
-from lfi.evaluation.teachers.images import Shown
-from lfi.evaluation.teachers.tallies import NamingTally, PresenceTally
+from lfi.evaluation.teachers.images import ImageSample
+from lfi.evaluation.teachers.tallies import AccuracyTally, PresenceTally
 
 IMAGE = np.zeros((4, 4, 3), np.uint8)
 
@@ -12,9 +12,9 @@ def test_regions_of_another_area_are_neither_present_nor_absent():
     large, small = np.ones((4, 4), bool), np.zeros((4, 4), bool)
     small[0, 0] = True
     tally = PresenceTally(3, (0.5, 1.0))
-    image = Shown(IMAGE, {0: large, 2: small}, None)
+    image = ImageSample(IMAGE, {0: large, 2: small}, None)
     tally.add(image, {'image': torch.tensor([0.9, 0.2, 0.7])})
-    tally.add(Shown(IMAGE, {}, None), {'image': torch.ones(3)})
+    tally.add(ImageSample(IMAGE, {}, None), {'image': torch.ones(3)})
     found = tally.summary()
     assert list(found) == ['image', 'chance: how often']
     assert found['image']['precision'] == found['image']['recall'] == 1
@@ -23,8 +23,8 @@ def test_regions_of_another_area_are_neither_present_nor_absent():
 
 
 def test_what_crowds_alone_show_is_neither_present_nor_absent():
-    image = Shown(IMAGE, {0: np.ones((4, 4), bool)}, None, frozenset({2}))
-    tally, naming = PresenceTally(3, (0.0, 1.0)), NamingTally(3)
+    image = ImageSample(IMAGE, {0: np.ones((4, 4), bool)}, None, frozenset({2}))
+    tally, naming = PresenceTally(3, (0.0, 1.0)), AccuracyTally(3)
     for presence in ([0.9, 0.2, 0.7], [0.6, 0.1, 0.8]):
         tally.add(image, {'image': torch.tensor(presence)})
         naming.add(image, torch.tensor(presence))
@@ -37,12 +37,12 @@ def test_how_often_a_concept_is_shown_is_of_what_counts():
     small[0, 0] = True
     tally = PresenceTally(1, (0.5, 1.0))
     for mask in (large, small, small, large):
-        tally.add(Shown(IMAGE, {0: mask}, None), {'image': torch.tensor([0.9])})
+        tally.add(ImageSample(IMAGE, {0: mask}, None), {'image': torch.tensor([0.9])})
     # Where it counts it is always there.
     assert tally.summary()['chance: how often']['brier'] == 0
 
 
 def test_a_class_beyond_the_concepts_is_named():
-    image = Shown(IMAGE, {5: np.ones((4, 4), bool)}, None)
+    image = ImageSample(IMAGE, {5: np.ones((4, 4), bool)}, None)
     with pytest.raises(UsageError, match='the images have the class 5, and teacher.concepts are 3'):
         PresenceTally(3, (0.0, 1.0)).add(image, {'image': torch.ones(3)})

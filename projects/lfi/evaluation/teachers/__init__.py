@@ -1,5 +1,4 @@
-"""How well a teacher's maps and presence can be read, as `lfi eval-teacher` says.
+"""Evaluation of teachers: `lfi eval-teacher` and `lfi teachers`.
 
-`open_clip_models` lists and checks the teachers of `lfi teachers`. It imports data sets, teachers and the
-measures of `evaluation/`.
+Imports data sets, teachers and the measures of `evaluation/`.
 """

@@ -1,4 +1,4 @@
-"""How well a teacher's maps and presence can be read, by each of its extractors."""
+"""Comparison of a teacher's extractors by the quality of maps and presence."""
 
 from __future__ import annotations
 
@@ -27,44 +27,44 @@ from lfi.utils.folders import make_folder
 from lfi.utils.matplotlib_settings import save_figure
 from lfi.visualization import draw_teachers
 
-from .images import Images, picked
-from .measuring import ask, chance, evaluate, in_bank_order, readings
-from .tables import report_of
+from .images import Images, sample_indices
+from .measuring import ask, chance_levels, evaluate, maps_by_reading, sort_by_bank
+from .tables import format_report
 
-# A folder or weights that are missing, a name that is unknown, weights that cannot be fetched, an extra.
-MISTAKES = (FileNotFoundError, ValueError, RuntimeError, ImportError)
+# Missing folder or weights, unknown name, failed download, missing optional dependency.
+BUILD_ERRORS = (FileNotFoundError, ValueError, RuntimeError, ImportError)
 
 
-def asked_for(cfg: Config) -> dict:
-    """The config of the extractor that the config asks for."""
+def extractor_config(cfg: Config) -> dict:
+    """Return the config of the extractor that `model.teacher` selects."""
     teacher = cfg.model.teacher
     try:
         return chosen_extractor(teacher.get('extractor', AUTO), teacher.get('model'))
-    except MISTAKES as error:
+    except BUILD_ERRORS as error:
         raise UsageError(f'model.teacher: {error}') from error
 
 
-def teachers_of(cfg: Config, names: list[str]) -> Iterator[tuple[str, VLMAttentionTeacher]]:
-    """The config's teacher with each of the extractors."""
-    own = dict(asked_for(cfg))
-    wanted = sorted(EXTRACTORS.module_dict) if names == ['all'] else names or [own['type']]
-    for name in wanted:
-        extractor = own if name == own['type'] else dict(type=name)
-        # All concepts' maps are wanted, not the most probable ones alone.
+def build_teachers(cfg: Config, names: list[str]) -> Iterator[tuple[str, VLMAttentionTeacher]]:
+    """Build the teacher of the config with each of the named extractors."""
+    default = dict(extractor_config(cfg))
+    types = sorted(EXTRACTORS.module_dict) if names == ['all'] else names or [default['type']]
+    for name in types:
+        extractor = default if name == default['type'] else dict(type=name)
+        # Measure the maps of all concepts, not only of the most probable ones.
         teacher = dict(cfg.model.teacher, extractor=extractor, max_concepts=None)
         try:
             yield name, TEACHERS.build(teacher)
-        except MISTAKES as error:
+        except BUILD_ERRORS as error:
             if names != ['all'] or not isinstance(error, ValueError):
                 raise UsageError(f'model.teacher: {error}') from error
             print(f'{name} is left out: {error}', flush=True)
 
 
 def write_picture(path: Path, images: Images, teachers: dict[str, Tensor], names: Sequence[str]) -> None:
-    """Each image with its largest region, and where each teacher sees that class, or the label's."""
-    chosen = [images[int(i)] for i in picked(images, len(next(iter(teachers.values()))))]
+    """Draw images with their largest region, and the map of its class, or of the label, by each teacher."""
+    samples = [images[int(i)] for i in sample_indices(images, len(next(iter(teachers.values()))))]
     rows = []
-    for b, image in enumerate(chosen):
+    for b, image in enumerate(samples):
         regions = image.regions
         concept = max(regions, key=lambda c: int(regions[c].sum())) if regions else image.label or 0
         pixels = image.pixels
@@ -86,21 +86,21 @@ def compare_extractors(
     num_pictures: int,
     out: str | None,
 ) -> None:
-    """Print how well the maps of a config's teacher can be read, by one extractor or several.
+    """Print the quality of a teacher's maps and presence with one or more extractors.
 
     Args:
-        cfg: has the teacher and the validation set.
-        names: of the extractors; none for the config's own, `all` for those that fit.
-        title: of the results: how the user calls the config.
-        num_images: how many, evenly spaced; all where it is None.
-        batch_size: images at once.
-        num_workers: processes that load images.
-        area: the least and the largest share of its image that a region covers.
-        num_pictures: images in the picture.
-        out: folder for results.json, table.md and maps.png; None writes nothing.
+        cfg: config with `model.teacher` and the validation set.
+        names: names of the extractors. Empty: the extractor of the config; ['all']: all that fit.
+        title: name of the config in the results.
+        num_images: number of images, evenly spaced; None for all.
+        batch_size: number of images in a batch.
+        num_workers: number of processes that load images.
+        area: smallest and largest share of the image that a measured region covers.
+        num_pictures: number of images in the picture.
+        out: folder for results.json, table.md and maps.png; None writes no files.
 
     Raises:
-        UsageError: if there is no teacher, or no extractor fits it.
+        UsageError: if the config has no teacher, or no extractor fits the teacher.
     """
     matplotlib.use('Agg')
     if 'teacher' not in cfg.get('model', {}):
@@ -117,24 +117,24 @@ def compare_extractors(
         'device': device_name(device),
         'extractors': {},
     }
-    if images.located:
-        results['chance'], results['regions'] = chance(images, area)
-    shown = picked(images, num_pictures)
-    classes = len(TextTower(cfg.model.teacher).classes)
+    if images.has_regions:
+        results['chance'], results['regions'] = chance_levels(images, area)
+    indices = sample_indices(images, num_pictures)
+    num_classes = len(TextTower(cfg.model.teacher).classes)
     pictures = {}
-    for name, teacher in teachers_of(cfg, names):
+    for name, teacher in build_teachers(cfg, names):
         print(name, flush=True)
-        results['extractors'][name] = evaluate(teacher, classes, images, area, device)
-        if folder is not None and len(shown):
-            pixels = [images[int(i)].pixels for i in shown]
-            maps = in_bank_order(ask(teacher, pixels, device))
+        results['extractors'][name] = evaluate(teacher, num_classes, images, area, device)
+        if folder is not None and len(indices):
+            pixels = [images[int(i)].pixels for i in indices]
+            maps = sort_by_bank(ask(teacher, pixels, device))
             recommended = results['extractors'][name].get('recommended')
             reading = recommended['spatial_reading']['choice'] if recommended else 'logits'
-            pictures[name] = readings(maps)[reading]
+            pictures[name] = maps_by_reading(maps)[reading]
         concepts = teacher.bank.names
     if not results['extractors']:
         raise UsageError('no extractor fits the model')
-    report = report_of(results, classes)
+    report = format_report(results, num_classes)
     print(f'\n{report}')
     if folder is not None:
         AtomicLocalBackend().put_text(json.dumps(results, indent=1) + '\n', folder / 'results.json')
@@ -145,7 +145,7 @@ def compare_extractors(
 
 
 def device_name(device: torch.device) -> str:
-    """What a device is, for a report."""
+    """Return the name of a device for a report."""
     if device.type == 'cuda':
         return torch.cuda.get_device_name(device)
     return f'CPU, {torch.get_num_threads()} threads'

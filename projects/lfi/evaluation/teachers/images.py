@@ -1,4 +1,4 @@
-"""The images that a teacher is measured on."""
+"""Images on which a teacher is evaluated."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from lfi.utils.arrays import evenly_spaced
 
 
 @dataclass(frozen=True)
-class Shown:
-    """What is known of an image.
+class ImageSample:
+    """Image with its annotations.
 
     Args:
         image: (H, W, 3) uint8, BGR.
-        masks: (H, W) bool, where each class that is annotated can be seen.
-        label: the class of the complete image; None where the data set labels objects alone.
-        crowds: the classes that only ignored objects show, such as COCO's crowds. Defaults to none.
+        masks: region of each annotated class, (H, W) bool.
+        label: class of the whole image; None if the data set annotates objects only.
+        crowds: classes that only ignored objects show, such as crowds of COCO. Defaults to none.
     """
 
-    # Arrays: a loader's worker hands each tensor over by a file that stays open.
+    # Arrays, not tensors: a worker passes each tensor through a file that stays open.
     image: np.ndarray
     masks: dict[int, np.ndarray]
     label: int | None
@@ -37,31 +37,33 @@ class Shown:
 
     @cached_property
     def pixels(self) -> Tensor:
-        """(3, H, W) uint8, BGR."""
+        """The image as a tensor, (3, H, W) uint8, BGR."""
         return torch.from_numpy(self.image).permute(2, 0, 1)
 
     @cached_property
     def regions(self) -> dict[int, Tensor]:
-        """(H, W) bool, where each class that is annotated can be seen."""
+        """Region of each annotated class, (H, W) bool."""
         return {c: torch.from_numpy(mask) for c, mask in self.masks.items()}
 
-    def of_area(self, area: tuple[float, float]) -> dict[int, Tensor]:
-        """The regions that cover as much of the image as is asked for."""
+    def regions_of_area(self, area: tuple[float, float]) -> dict[int, Tensor]:
+        """Return the regions whose share of the image lies within `area`, (smallest, largest)."""
         low, high = area
         return {c: mask for c, mask in self.regions.items() if low <= mask.float().mean() <= high}
 
 
 class Images(Dataset):
-    """Images as they are on disk, and their regions by class; `located` says whether they have any.
+    """Validation images of a config, unaugmented, with their regions by class.
+
+    `has_regions` is whether the data set annotates boxes or masks.
 
     Args:
-        cfg: the config whose validation images they are.
-        count: only so many, evenly spaced. Defaults to all.
-        batch_size: images at once. Defaults to 16.
-        num_workers: processes that load them. Defaults to 1.
+        cfg: config with `val_dataloader`.
+        count: number of images, evenly spaced. Defaults to all.
+        batch_size: number of images in a batch. Defaults to 16.
+        num_workers: number of processes that load images. Defaults to 1.
 
     Raises:
-        UsageError: If the data set has neither boxes, masks nor labels, or several labels an image.
+        UsageError: if the data set has no boxes, masks or labels, or several labels for an image.
     """
 
     def __init__(
@@ -71,36 +73,36 @@ class Images(Dataset):
         refuse_unreadable(self.data)
         self.indices = evenly_spaced(len(self.data), count or len(self.data))
         self.batch_size, self.num_workers = batch_size, num_workers
-        self.located = _is_located(self.data[0])
+        self.has_regions = _has_regions(self.data[0])
 
     def __len__(self) -> int:
         return len(self.indices)
 
-    def __getitem__(self, index: int) -> Shown:
+    def __getitem__(self, index: int) -> ImageSample:
         results = self.data[self.indices[index]]
         label = results.get('gt_label')
-        known = label is not None and int(label) >= 0
-        found = objects_of(results) if self.located else None
-        regions, crowds = ({}, {}) if found is None else (found.regions(), found.crowds())
-        return Shown(
+        has_label = label is not None and int(label) >= 0
+        objects = objects_of(results) if self.has_regions else None
+        regions, crowds = ({}, {}) if objects is None else (objects.regions(), objects.crowds())
+        return ImageSample(
             np.ascontiguousarray(results['img']),
             regions,
-            int(label) if known else None,
+            int(label) if has_label else None,
             frozenset(crowds.keys() - regions.keys()),
         )
 
-    def batches(self) -> DataLoader[list[Shown]]:
-        """The images in their order, as lists of a batch."""
+    def batches(self) -> DataLoader[list[ImageSample]]:
+        """Return a loader of batches, in the order of the images."""
         return DataLoader(self, batch_size=self.batch_size, num_workers=self.num_workers, collate_fn=list)
 
 
-def _is_located(results: dict) -> bool:
-    """Whether a data set says where things are, and not only which label an image has."""
+def _has_regions(results: dict) -> bool:
+    """Whether a data set annotates boxes or masks, and not only image labels."""
     label = results.get('gt_label')
     if label is not None and np.ndim(label):
         raise UsageError(
-            f'the data set gives an image several labels, gt_label={label!r}: single labels, boxes and masks '
-            'are read'
+            f'the data set gives an image several labels, gt_label={label!r}: use a data set with one '
+            'label for each image, or with boxes or masks'
         )
     try:
         regions_of(results)
@@ -111,6 +113,6 @@ def _is_located(results: dict) -> bool:
     return True
 
 
-def picked(images: Images, count: int) -> np.ndarray:
-    """The indices of `count` images, drawn by a fixed seed."""
+def sample_indices(images: Images, count: int) -> np.ndarray:
+    """Draw the indices of `count` images with a fixed seed."""
     return np.random.default_rng(0).permutation(len(images))[:count]

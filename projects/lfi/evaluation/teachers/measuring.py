@@ -1,4 +1,4 @@
-"""Measuring a teacher, and chance, on images: quality in each way that it can be read, time and memory."""
+"""Measures of a teacher and of chance: quality of maps and presence, speed and memory."""
 
 from __future__ import annotations
 
@@ -19,80 +19,83 @@ from lfi.structures import InteractionMaps, PixelFormat, TeacherReading
 
 from .images import Images
 from .tables import recommend
-from .tallies import MapTally, NamingTally, PresenceTally, Tally
+from .tallies import AccuracyTally, MapTally, PresenceTally, Tally
 
 
 def evaluate(
     teacher: VLMAttentionTeacher,
-    classes: int,
+    num_classes: int,
     images: Images,
     area: tuple[float, float],
     device: torch.device,
 ) -> dict:
-    """Measures of each of the extractor's layers, the zero-shot accuracy, speed and memory.
+    """Measure maps by reading and layer, presence, zero-shot accuracy, speed and memory.
 
     Args:
-        teacher: with one extractor, whose maps are of all concepts.
-        classes: of how many concepts, the first ones, an image's label is one.
-        images: that it is asked about.
-        area: the least and the largest share of an image that a region covers which is looked for.
-        device: on which the teacher runs.
+        teacher: teacher with one extractor and maps of all concepts.
+        num_classes: number of classes of the labels, the first concepts of the bank.
+        images: images to measure on.
+        area: smallest and largest share of the image that a measured region covers.
+        device: device of the teacher.
 
     Returns:
-        What `results.json` has of an extractor; of images without regions nothing of maps and presence.
+        The entry of the extractor in `results.json`, without maps and presence if images have no regions.
 
     Raises:
-        UsageError: no region covers such a share; or of images without regions none has a label.
+        UsageError: if no region lies within `area`, or images have neither regions nor labels.
     """
-    concepts = teacher.bank.num_concepts
-    located, told, naming = MapTally(area), PresenceTally(concepts, area), NamingTally(classes)
+    num_concepts = teacher.bank.num_concepts
+    map_tally, presence_tally = MapTally(area), PresenceTally(num_concepts, area)
+    accuracy_tally = AccuracyTally(num_classes)
     memory = PeakMemory(device)
-    seconds, timed = 0.0, 0
+    seconds, num_timed = 0.0, 0
     for i, batch in enumerate(tqdm(images.batches(), unit=' batches')):
         start = time.perf_counter()
-        maps = in_bank_order(ask(teacher, [image.pixels for image in batch], device))
+        maps = sort_by_bank(ask(teacher, [image.pixels for image in batch], device))
         if i:
-            # The first batch warms up.
-            seconds, timed = seconds + time.perf_counter() - start, timed + len(batch)
-        by_reading, by_way = readings(maps), presences(maps)
+            # The first batch is a warm-up.
+            seconds, num_timed = seconds + time.perf_counter() - start, num_timed + len(batch)
+        heats, presences = maps_by_reading(maps), presence_by_reading(maps)
         for b, image in enumerate(batch):
-            naming.add(image, maps.presence[b])
-            told.add(image, {way: presence[b, :concepts] for way, presence in by_way.items()})
-            located.add(image, {reading: each[b] for reading, each in by_reading.items()}, maps.layers)
-    seen = {}
-    if not (images.located or naming.is_label):
+            accuracy_tally.add(image, maps.presence[b])
+            presence_tally.add(image, {name: values[b, :num_concepts] for name, values in presences.items()})
+            map_tally.add(image, {name: heat[b] for name, heat in heats.items()}, maps.layers)
+    measures = {}
+    if not (images.has_regions or accuracy_tally.is_label):
         raise UsageError('no image of val_dataloader.dataset has boxes, masks or a label')
-    if images.located:
-        seen = {
-            'maps': located.summary(),
-            'presence': told.summary(),
+    if images.has_regions:
+        measures = {
+            'maps': map_tally.summary(),
+            'presence': presence_tally.summary(),
             'own_presence': getattr(teacher, 'own_presence', "the teacher's own"),
-            'recommended': recommend(located, told),
+            'recommended': recommend(map_tally, presence_tally),
         }
     return {
-        **seen,
-        **naming.summary(),
-        'images_per_second': timed / seconds if timed else None,
+        **measures,
+        **accuracy_tally.summary(),
+        'images_per_second': num_timed / seconds if num_timed else None,
         'megabytes': memory.peak(),
     }
 
 
-def chance(images: Images, area: tuple[float, float]) -> tuple[dict, int]:
-    """The measures of a flat map and of the centre-bias baseline, and how many regions there are.
+def chance_levels(images: Images, area: tuple[float, float]) -> tuple[dict, int]:
+    """Measures of a flat map and of the centre-bias baseline, and the number of regions.
 
     Raises:
-        UsageError: fewer than two images show a class, or fewer than two regions are of the area.
+        UsageError: if fewer than two images show a class, or fewer than two regions lie within `area`.
     """
-    centre, areas, annotated = Tally(), [], 0
+    centre, areas, num_annotated = Tally(), [], 0
     for batch in images.batches():
         for image in batch:
-            annotated += bool(image.regions)
-            for mask in image.of_area(area).values():
+            num_annotated += bool(image.regions)
+            for mask in image.regions_of_area(area).values():
                 areas.append(mask.float().mean().item())
                 centre.add(centre_map((mask.shape[0], mask.shape[1]))[None], mask[None])
-    # The errors of presence are of images, those of maps of regions.
-    if annotated < 2:
-        raise UsageError(f'only {annotated} of {len(images)} images show a class: give two or more that do')
+    # A standard error needs two values: images for presence, regions for maps.
+    if num_annotated < 2:
+        raise UsageError(
+            f'only {num_annotated} of {len(images)} images show a class: give two or more that do'
+        )
     if len(areas) < 2:
         raise UsageError(f'only {len(areas)} regions cover {area[0]:g} to {area[1]:g} of their image')
     error = float(np.std(areas, ddof=1) / len(areas) ** 0.5)
@@ -101,55 +104,55 @@ def chance(images: Images, area: tuple[float, float]) -> tuple[dict, int]:
 
 
 def ask(teacher: VLMAttentionTeacher, images: list[Tensor], device: torch.device) -> InteractionMaps:
-    """The teacher's maps of images (3, H, W), which are padded to one size."""
+    """Return the teacher's maps of images (3, H, W), padded to a common size, on the CPU."""
     sizes = [(image.shape[1], image.shape[2]) for image in images]
     inputs = stack_batch(images).float().to(device)
     maps = teacher(inputs, PixelFormat.raw(), valid_sizes=sizes)
     return maps.to('cpu')
 
 
-def in_bank_order(maps: InteractionMaps) -> InteractionMaps:
-    """Maps of all concepts, in the order of the bank; the background's stands last."""
+def sort_by_bank(maps: InteractionMaps) -> InteractionMaps:
+    """Sort maps of all concepts into the order of the bank; the background comes last."""
     if maps.concepts is None:
         return maps
     order = maps.concepts[:, :-1].argsort(1)
     return maps.gather(F.pad(order, (0, 1), value=order.shape[1]))
 
 
-def readings(maps: InteractionMaps) -> dict[str, Tensor]:
-    """The concepts' maps (B, L, M, H, W), by each reading over locations that the teacher has."""
-    found = {'logits': maps.logits}
+def maps_by_reading(maps: InteractionMaps) -> dict[str, Tensor]:
+    """Maps (B, L, M, H, W) in each spatial reading that the teacher supports."""
+    heats = {'logits': maps.logits}
     if 'semantic' in maps.directions:
-        found['concept_softmax'] = maps.semantic_log_probs().exp()
-    return found
+        heats['concept_softmax'] = maps.semantic_log_probs().exp()
+    return heats
 
 
-def presences(maps: InteractionMaps) -> dict[str, Tensor]:
-    """The concepts' presence (B, M), by each way in which the teacher tells it."""
-    ways = ('image', 'best-location') if 'semantic' in maps.directions else ('image',)
-    return {way: TeacherReading('logits', way)(maps).presence for way in ways}
+def presence_by_reading(maps: InteractionMaps) -> dict[str, Tensor]:
+    """Presence (B, M) in each presence reading that the teacher supports."""
+    names = ('image', 'best-location') if 'semantic' in maps.directions else ('image',)
+    return {name: TeacherReading('logits', name)(maps).presence for name in names}
 
 
 class PeakMemory:
-    """The most memory that was taken since it was made: the GPU's, or the process's where Linux counts it."""
+    """Peak memory since construction, of the GPU, or of the process on Linux."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self.counted = True
+        self.is_counted = True
         if device.type == 'cuda':
             torch.cuda.reset_peak_memory_stats(device)
             return
         try:
             Path('/proc/self/clear_refs').write_text('5')
         except OSError:
-            # Not Linux, or a container whose /proc cannot be written.
-            self.counted = False
+            # Not Linux, or /proc is read-only, as in some containers.
+            self.is_counted = False
 
     def peak(self) -> float | None:
-        """In MB; None where it is not counted."""
+        """Return the peak in MB, or None if it cannot be measured."""
         if self.device.type == 'cuda':
             return torch.cuda.max_memory_allocated(self.device) / 1e6
-        if not self.counted:
+        if not self.is_counted:
             return None
         lines = Path('/proc/self/status').read_text().splitlines()
         return next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith('VmHWM'))

@@ -1,4 +1,4 @@
-"""The teachers that open_clip has weights of, and a check that all of them can be read."""
+"""Teachers with open_clip weights: list them, and check that extractors can read them."""
 
 from __future__ import annotations
 
@@ -37,26 +37,26 @@ NAMES = ('a cat', 'a dog', 'a ring')
 
 
 def tags_by_model(family: str | None, model: str | None) -> dict[str, list[str]]:
-    """The tags of the models that are asked for."""
-    found: dict[str, list[str]] = {}
+    """Return the tags of pretrained weights by model, for a part of a family's name and a glob of models."""
+    tags: dict[str, list[str]] = {}
     for name, tag in open_clip.list_pretrained():
         config = open_clip.get_model_config(name)
         if model is not None and not fnmatchcase(name.lower(), model.lower()):
             continue
         if family is None or family.lower() in family_of(config).name.lower():
-            found.setdefault(name, []).append(tag)
-    if not found:
+            tags.setdefault(name, []).append(tag)
+    if not tags:
         families = {
             family_of(open_clip.get_model_config(name)).name for name, _ in open_clip.list_pretrained()
         }
         raise UsageError(
             f'no model of open_clip fits family={family!r} and model={model!r}; families: {sorted(families)}'
         )
-    return found
+    return tags
 
 
 def describe(model: str, tag: str) -> list[str]:
-    """The cells of a tag's row."""
+    """Return the cells of the table row of a tag."""
     config = open_clip.get_model_config(model)
     family, text = family_of(config), config['text_cfg']
     size = config['vision_cfg'].get('image_size', 224)
@@ -74,34 +74,34 @@ def describe(model: str, tag: str) -> list[str]:
 def describe_all(
     tags: Mapping[str, list[str]], with_parameters: bool
 ) -> tuple[tuple[str, ...], list[list[str]]]:
-    """The columns and the rows of a table of models.
+    """Return the columns and the rows of a table of models.
 
     Args:
-        tags: of the models, by model.
-        with_parameters: whether the image towers' parameters are counted, which takes a second a model.
+        tags: tags of pretrained weights by model name.
+        with_parameters: whether to count the parameters of the image towers, about a second for each model.
     """
     rows = [describe(model, tag) for model in tags for tag in tags[model]]
     if not with_parameters:
         return COLUMNS, rows
-    counts = {model: f'{parameters(model):.1f}' for model in tqdm(tags, unit=' models')}
+    counts = {model: f'{count_parameters(model):.1f}' for model in tqdm(tags, unit=' models')}
     return (*COLUMNS, PARAMETERS), [[*row, counts[row[0]]] for row in rows]
 
 
 def build_visual(config: Mapping[str, Any]) -> nn.Module:
-    """The image tower of a model's config, with random weights."""
+    """Build the image tower of a model with random weights."""
     vision = dict(config['vision_cfg'], timm_model_pretrained=False)
     return _build_vision_tower(config['embed_dim'], vision, config.get('quick_gelu', False))
 
 
-def parameters(model: str) -> float:
-    """How many millions of parameters the image tower has."""
+def count_parameters(model: str) -> float:
+    """Count the parameters of the image tower, in millions."""
     with torch.device('meta'):
         visual = build_visual(open_clip.get_model_config(model))
     return sum(parameter.numel() for parameter in visual.parameters()) / 1e6
 
 
-def show(rows: list[list[str]], columns: tuple[str, ...], markdown: bool) -> None:
-    """Print rows as a table."""
+def print_table(rows: list[list[str]], columns: tuple[str, ...], markdown: bool) -> None:
+    """Print rows as a table, in Markdown or in aligned columns."""
     if markdown:
         print(table(columns, rows))
         return
@@ -110,8 +110,8 @@ def show(rows: list[list[str]], columns: tuple[str, ...], markdown: bool) -> Non
         print('  '.join(cell.ljust(width) for cell, width in zip(cells, widths)).rstrip())
 
 
-def shortened(config: dict[str, Any]) -> nn.Module:
-    """The image tower of a transformer's config, with random weights and few blocks."""
+def build_shallow_visual(config: dict[str, Any]) -> nn.Module:
+    """Build the image tower of a transformer with random weights and `FEW_BLOCKS` blocks."""
     vision = config['vision_cfg']
     if not vision.get('timm_model_name'):
         vision['layers'] = FEW_BLOCKS
@@ -121,11 +121,11 @@ def shortened(config: dict[str, Any]) -> nn.Module:
         return build_visual(config)
 
 
-def random_model(config: dict[str, Any], family: Family) -> tuple[Any, Tokenizer | None, ConceptBank]:
-    """A model with random weights, its tokenizer and what it is asked about.
+def build_random_model(config: dict[str, Any], family: Family) -> tuple[Any, Tokenizer | None, ConceptBank]:
+    """Build a model with random weights, a tokenizer and a concept bank.
 
-    Of all but CoCa it is the image tower alone, with texts that stand at random: other text towers and
-    tokenizers need files from a hub.
+    Families other than CoCa need files from a hub for text tower and tokenizer. They get random text
+    embeddings.
     """
     torch.manual_seed(0)
     width = config['embed_dim']
@@ -137,14 +137,14 @@ def random_model(config: dict[str, Any], family: Family) -> tuple[Any, Tokenizer
             config[part]['layers'] = FEW_BLOCKS
         tokenizer = open_clip.SimpleTokenizer(context_length=config['text_cfg']['context_length'])
         vlm = open_clip.CoCa(**{key: value for key, value in config.items() if key != 'custom_text'})
-        # open_clip leaves it uninitialised.
+        # open_clip leaves this parameter uninitialised.
         nn.init.normal_(vlm.text_decoder.text_projection)
         visual = vlm.visual
     else:
-        visual = shortened(config) if 'gem' in family.extractors else build_visual(config)
+        visual = build_shallow_visual(config) if 'gem' in family.extractors else build_visual(config)
         vlm = SimpleNamespace(visual=visual, parameters=visual.parameters, encode_image=visual)
     for parameter in visual.parameters():
-        # Biases, norms and scales start at 0 and 1, or near 0, which would hide a forgotten one.
+        # At their initial values of 0 or 1, a bias, norm or scale that an extractor forgets has no effect.
         if parameter.squeeze().ndim <= 1:
             parameter.data.add_(torch.randn_like(parameter), alpha=0.1)
     (vlm if isinstance(vlm, nn.Module) else visual).eval().requires_grad_(False)
@@ -154,40 +154,40 @@ def random_model(config: dict[str, Any], family: Family) -> tuple[Any, Tokenizer
 
 @torch.no_grad()
 def check(model: str) -> list[str]:
-    """The extractors that fit a model and need no gradients, all of which have read maps with it.
+    """Run all extractors that fit a model and need no gradients, and return their names.
 
     Raises:
-        ValueError: if one of them does not fit, misreads the model or gives no maps.
+        ValueError: if no extractor fits, or one misreads the model or gives no maps.
     """
     config = open_clip.get_model_config(model)
     family = family_of(config)
     names = [name for name in family.extractors if name != BY_GRADIENTS]
     if not names:
         raise ValueError('no extractor fits')
-    vlm, tokenizer, bank = random_model(config, family)
+    vlm, tokenizer, bank = build_random_model(config, family)
     embedding_check = EmbeddingCheck(vlm)
     fold_batch_norms(vlm.visual)
     if family.name != 'CoCa' and tower_of(vlm.visual).pool != family.pool:
-        raise ValueError(f'its pool is no {family.pool}')
+        raise ValueError(f'the pool is not {family.pool}')
     for name in names:
         options = dict(depth=FEW_BLOCKS) if name == 'gem' else {}
         extractor = EXTRACTORS.get(name).from_vlm(vlm, tokenizer, bank, **options)
         embedding_check(extractor, bank.embeddings, model)
         maps, _ = extractor(embedding_check.image, bank.embeddings)
-        # Each concept has a map of its own, and each map its places.
-        alike = maps.std((-2, -1)).min() == 0 or maps.std(2).max() == 0
-        if not maps.isfinite().all() or alike:
-            raise ValueError(f'the maps of {name} are not finite, or all alike')
+        # Maps must differ between concepts and between locations.
+        constant = maps.std((-2, -1)).min() == 0 or maps.std(2).max() == 0
+        if not maps.isfinite().all() or constant:
+            raise ValueError(f'the maps of {name} are not finite, or equal for all concepts or locations')
     return names
 
 
 def check_all(tags: Mapping[str, list[str]]) -> int:
-    """Check models one after the other, and print what was found; how many tags passed."""
+    """Check models in turn and print the results; return the number of tags that pass."""
     passed: Counter[str] = Counter()
     for model in tqdm(tags, unit=' architectures'):
         try:
             names = check(model)
-        except Exception as error:  # Whatever goes wrong in a model is what is looked for.
+        except Exception as error:  # Report any error, then check the next model.
             tqdm.write(f'{model}: failed: {type(error).__name__}: {error}')
         else:
             tqdm.write(f'{model}: ok ({", ".join(names)})')

@@ -1,4 +1,4 @@
-"""Tables of a teacher's measures in Markdown, and the recommended reading."""
+"""Markdown tables of a teacher's measures, and the recommended reading."""
 
 from __future__ import annotations
 
@@ -28,65 +28,65 @@ PRESENCE_TITLE = (
 PRESENCE_COLUMNS = ('presence', 'precision at 0.5', 'recall at 0.5', 'average precision', 'Brier score')
 
 
-def row(name: str, scores: dict, found: dict | None = None) -> list[str]:
-    """A row of the maps' table, without the cells of an extractor where `found` is None."""
+def row(name: str, scores: dict, results: dict | None = None) -> list[str]:
+    """Return a row of the table of maps; without `results`, the cells of the extractor are empty."""
     measures = [f'{100 * mean:.1f} ± {100 * error:.1f}' for mean, error in scores.values()]
-    if found is None:
+    if results is None:
         return [name, '', '', *measures, '', '']
     speed, memory = (
-        '' if found[key] is None else f'{found[key]:{form}}'
-        for key, form in (('images_per_second', '.1f'), ('megabytes', '.0f'))
+        '' if results[key] is None else f'{results[key]:{spec}}'
+        for key, spec in (('images_per_second', '.1f'), ('megabytes', '.0f'))
     )
-    top1 = '' if found['top1'] is None else f'{found["top1"]:.1%}'
-    return [name, top1, f'{found["confidence"]:.1%}', *measures, speed, memory]
+    top1 = '' if results['top1'] is None else f'{results["top1"]:.1%}'
+    return [name, top1, f'{results["confidence"]:.1%}', *measures, speed, memory]
 
 
-def table(results: dict) -> str:
-    """The table of maps, in Markdown."""
+def map_table(results: dict) -> str:
+    """Return the table of maps in Markdown."""
     rows = []
-    for extractor, found in results['extractors'].items():
-        rows += [row(f'{extractor}, {name}', scores, found) for name, scores in found['maps'].items()]
+    for extractor, entry in results['extractors'].items():
+        rows += [row(f'{extractor}, {name}', scores, entry) for name, scores in entry['maps'].items()]
     rows += [row(name, scores) for name, scores in results['chance'].items()]
     return markdown.table(COLUMNS, rows)
 
 
 def presence_table(results: dict) -> str:
-    """The table of presence, in Markdown."""
+    """Return the table of presence in Markdown."""
     rows = []
-    for extractor, found in results['extractors'].items():
-        for way, quality in found['presence'].items():
+    for extractor, entry in results['extractors'].items():
+        for reading, quality in entry['presence'].items():
             *rates, brier = quality.values()
             cells = ['none found' if rate is None else f'{100 * rate:.1f}' for rate in rates]
-            told = f'image: {found["own_presence"]}' if way == 'image' else way
-            rows.append([f'{extractor}, {told}', *cells, f'{brier:.4f}'])
+            name = f'image: {entry["own_presence"]}' if reading == 'image' else reading
+            rows.append([f'{extractor}, {name}', *cells, f'{brier:.4f}'])
     return markdown.table(PRESENCE_COLUMNS, rows)
 
 
-def label_table(results: dict, classes: int) -> str:
-    """The table of images that have labels alone, in Markdown."""
+def label_table(results: dict, num_classes: int) -> str:
+    """Return the table for images with labels but no regions, in Markdown."""
     rows = []
-    for extractor, found in results['extractors'].items():
-        top1 = found['label_top1']
-        error = (top1 * (1 - top1) / found['labelled']) ** 0.5
-        _, _, confidence, *costs = row(extractor, {}, found)
+    for extractor, entry in results['extractors'].items():
+        top1 = entry['label_top1']
+        error = (top1 * (1 - top1) / entry['labelled']) ** 0.5
+        _, _, confidence, *costs = row(extractor, {}, entry)
         rows.append([extractor, f'{100 * top1:.1f} ± {100 * error:.1f}', confidence, *costs])
-    rows.append(['chance: uniform', f'{100 / classes:.1f}', '', '', ''])
+    rows.append(['chance: uniform', f'{100 / num_classes:.1f}', '', '', ''])
     return markdown.table(LABEL_COLUMNS, rows)
 
 
-def report_of(results: dict, classes: int) -> str:
-    """All that was measured: the tables, the accuracy against the labels, and what to take.
+def format_report(results: dict, num_classes: int) -> str:
+    """Format the report: tables, zero-shot accuracy against the labels, and recommendations.
 
     Args:
-        results: as `results.json` has them.
-        classes: of how many concepts, the first ones, an image's label is one.
+        results: content of `results.json`.
+        num_classes: number of classes of the labels, the first concepts of the bank.
     """
     if 'regions' not in results:
         title = (
             f'{results["images"]} images with labels, and neither boxes nor masks to point at, '
             f'{results["device"]}, batch {results["batch_size"]}; mean ± standard error over images, in %'
         )
-        return f'{title}\n\n{label_table(results, classes)}'
+        return f'{title}\n\n{label_table(results, num_classes)}'
     low, high = results['area']
     title = (
         f'{results["images"]} images, {results["regions"]} regions that cover {low:g} to {high:g} '
@@ -94,34 +94,34 @@ def report_of(results: dict, classes: int) -> str:
         'regions, in %\n'
     )
     extractors = results['extractors'].items()
-    named = [
-        f'Zero-shot top-1 of {name}, among the {classes} classes alone, against the labels: '
-        f'{found["label_top1"]:.1%}.'
-        for name, found in extractors
-        if found['label_top1'] is not None
+    accuracies = [
+        f'Zero-shot top-1 of {name}, among the {num_classes} classes alone, against the labels: '
+        f'{entry["label_top1"]:.1%}.'
+        for name, entry in extractors
+        if entry['label_top1'] is not None
     ]
-    recommended = [recommendation(name, found['recommended']) for name, found in extractors]
+    recommended = [recommendation(name, entry['recommended']) for name, entry in extractors]
     presence = f'{PRESENCE_TITLE}\n\n{presence_table(results)}'
-    return '\n\n'.join((f'{title}\n{table(results)}', presence, *named, *recommended))
+    return '\n\n'.join((f'{title}\n{map_table(results)}', presence, *accuracies, *recommended))
 
 
 class Choice(TypedDict):
-    """An option's value, the second best, and by how much it is ahead of that: mean and standard error."""
+    """Best value of an option, the second best, and the mean and standard error of the difference."""
 
     choice: str
     second: str | None
     ahead: list[float] | None
 
 
-def recommend(located: MapTally, told: PresenceTally) -> dict[str, Choice]:
-    """The reading that points best, mean over layers, and the presence of the lowest Brier score."""
-    # The higher is chosen.
-    errors = {way: -told.errors(way) for way in told.presence}
-    return {'spatial_reading': choose(located.pointing()), 'presence': choose(errors)}
+def recommend(map_tally: MapTally, presence_tally: PresenceTally) -> dict[str, Choice]:
+    """Choose the reading with the best pointing game, mean over layers, and the lowest Brier score."""
+    # `choose` takes the highest value.
+    errors = {reading: -presence_tally.errors(reading) for reading in presence_tally.presence}
+    return {'spatial_reading': choose(map_tally.pointing()), 'presence': choose(errors)}
 
 
 def choose(values: dict[str, np.ndarray]) -> Choice:
-    """The first by its mean, and by how much it is before the second: mean and standard error, in pairs."""
+    """Choose the name with the highest mean; compare it with the second best in pairs."""
     order = sorted(values, key=lambda name: -values[name].mean())
     if len(order) == 1:
         return Choice(choice=order[0], second=None, ahead=None)
@@ -131,19 +131,19 @@ def choose(values: dict[str, np.ndarray]) -> Choice:
 
 
 def recommendation(extractor: str, recommended: dict[str, Choice]) -> str:
-    """What to write into the config, and why."""
+    """Format the recommended options for the config, with the reasons."""
     options, reasons = [], []
     units = {'spatial_reading': (100, 'points of the pointing game'), 'presence': (1, 'of the Brier score')}
     for option, (scale, unit) in units.items():
-        found = recommended[option]
-        options.append(f'{option}={found["choice"]!r}')
-        if found['ahead'] is None:
-            reasons.append(f'{found["choice"]!r} is all that these maps have')
+        best = recommended[option]
+        options.append(f'{option}={best["choice"]!r}')
+        if best['ahead'] is None:
+            reasons.append(f'{best["choice"]!r} is all that these maps have')
             continue
-        mean, error = (scale * value for value in found['ahead'])
-        beyond = '' if mean > 2 * error else ' (not significantly different)'
+        mean, error = (scale * value for value in best['ahead'])
+        note = '' if mean > 2 * error else ' (not significantly different)'
         reasons.append(
-            f'{found["choice"]!r} is ahead of {found["second"]!r} by {mean:.3g} ± {error:.2g} {unit}{beyond}'
+            f'{best["choice"]!r} is ahead of {best["second"]!r} by {mean:.3g} ± {error:.2g} {unit}{note}'
         )
     reading = f'model.supervision.interactions.reading=dict({", ".join(options)})'
     return f'Recommended for {extractor}: {reading}: {"; ".join(reasons)}.'
