@@ -22,11 +22,11 @@ def stix(monkeypatch):
     """STIXGeneral in the place of the fonts for Chinese, Japanese and Korean; nothing was warned of."""
     monkeypatch.setattr(fonts, 'CJK', ('STIXGeneral',))
     monkeypatch.setattr(fonts, '_warned', [])
-    fonts._installed.cache_clear()
+    fonts._installed_fonts.cache_clear()
     with python_warnings.catch_warnings():
         python_warnings.simplefilter('error')
         yield
-    fonts._installed.cache_clear()
+    fonts._installed_fonts.cache_clear()
 
 
 @pytest.fixture(autouse=True)
@@ -66,7 +66,7 @@ def test_an_installed_font_draws_what_the_default_lacks(draw, warnings):
 def test_glyphs_are_drawn_and_other_texts_stay_as_they_are(monkeypatch):
     drawn, plain = pictured(WATCH), pictured('cat')
     monkeypatch.setattr(fonts, 'CJK', ())
-    fonts._installed.cache_clear()
+    fonts._installed_fonts.cache_clear()
     assert (pictured('cat') == plain).all()
     boxes = pictured(WATCH)
     assert drawn.shape == boxes.shape and (drawn != boxes).any()

@@ -8,7 +8,7 @@ from lfi.registry import HOOKS
 from lfi.structures import InteractionMaps
 from lfi.visualization import InteractionVisualizationHook
 from lfi.visualization import interaction_visualization_hook as hook_module
-from lfi.visualization.interaction_visualization_hook import draw_asked, draw_batch
+from lfi.visualization.interaction_visualization_hook import draw_answer_batch, draw_batch
 from mmengine.structures import InstanceData
 from mmengine.visualization import Visualizer
 
@@ -116,7 +116,7 @@ def test_pictures_follow_no_settings_of_the_working_directory(runner):
     data['data_samples'] = [SimpleNamespace(metainfo=dict(img_shape=(32, 32)))]
 
     def pictures():
-        answers = draw_asked(runner.model, data, (), (), ['cat'], torch.zeros(1, 4))
+        answers = draw_answer_batch(runner.model, data, (), (), ['cat'], torch.zeros(1, 4))
         return [draw_batch(runner.model, data), answers]
 
     expected = pictures()

@@ -1,6 +1,6 @@
-"""Figures of interaction maps, and where a run's pictures go.
+"""Figures of interaction maps, a hook that draws them, and a backend for MLflow.
 
-It imports `structures`, `engine` and models.
+Imports `structures`, `engine` and models.
 """
 
 from .figures import draw_answers, draw_interactions, draw_teachers

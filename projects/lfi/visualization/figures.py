@@ -1,4 +1,4 @@
-"""Interaction maps, as matplotlib figures."""
+"""Matplotlib figures of interaction maps."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lfi.utils.matplotlib_settings import default_style
 
 from .fonts import set_fonts
 
-# The least score of a detection that is drawn, as in mmdet's own hook.
+# Lowest score of a drawn detection, as in the visualization hook of mmdet.
 MIN_SCORE = 0.3
 
 
@@ -32,35 +32,36 @@ def draw_interactions(
     names: Sequence[str],
     concepts: Sequence[int],
 ) -> None:
-    """Lay one concept's map over each image: the image, the teacher's map and the student's, side by side.
+    """Draw images beside the teacher's and the student's map of one concept.
 
     Args:
         axes: (B, 3) matplotlib axes.
         images: (B, H, W, 3) uint8, RGB.
-        teacher: text->image maps of the B images; the last layer is drawn.
-        student: likewise.
-        names: the bank's concepts.
-        concepts: for each image the index m of the concept among its maps.
+        teacher: text→image maps from the teacher for the B images. The last layer is drawn.
+        student: text→image maps from the student for the B images. The last layer is drawn.
+        names: names of the concepts of the bank.
+        concepts: index m of the drawn concept among the maps, for each image.
     """
     rows = zip(axes, images, concepts, _last_layer(teacher), _last_layer(student))
-    for b, (row, image, m, t, s) in enumerate(rows):
+    for b, (row, image, m, teacher_heat, student_heat) in enumerate(rows):
         index = m if teacher.concepts is None else int(teacher.concepts[b, m])
-        for cell, heat, title in zip(row, (None, t[m], s[m]), (names[index], 'teacher', 'student')):
+        heats = (None, teacher_heat[m], student_heat[m])
+        for cell, heat, title in zip(row, heats, (names[index], 'teacher', 'student')):
             _draw_heat(cell, image, heat, title)
 
 
 def draw_answers(
     axes: np.ndarray, images: np.ndarray, answers: InteractionMaps, titles: Sequence[str]
 ) -> None:
-    """Draw images, and beside each where a student sees each of the concepts that it was asked about.
+    """Draw images beside the student's maps of the concepts that it was asked about.
 
-    Each map is scaled to its own range: where a concept would be says nothing on whether it is there.
+    Each map is scaled to its own range, so its colours do not show whether the concept is present.
 
     Args:
         axes: (B, 1 + M) matplotlib axes.
         images: (B, H, W, 3) uint8, RGB.
-        answers: of the B images about M concepts; the last layer is drawn.
-        titles: of the M maps; presence is added.
+        answers: maps of M concepts for the B images. The last layer is drawn.
+        titles: titles of the M maps. The presence is appended.
     """
     for row, image, heats, presence in zip(axes, images, _last_layer(answers), answers.presence):
         _draw_heat(row[0], image, None, 'asked about')
@@ -69,7 +70,7 @@ def draw_answers(
 
 
 def draw_boxes(axes: Axes, boxes: np.ndarray, titles: Sequence[str]) -> None:
-    """Draw boxes, (N, 4) x1 y1 x2 y2 in pixels, with a title each, into a picture."""
+    """Draw boxes with titles into a picture; boxes are (N, 4), x1 y1 x2 y2 in pixels."""
     for (x1, y1, x2, y2), title in zip(boxes, titles):
         axes.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, color='white', linewidth=1))
         style: dict = dict(fontsize=5, color='white', backgroundcolor='black', va='bottom', parse_math=False)
@@ -77,32 +78,32 @@ def draw_boxes(axes: Axes, boxes: np.ndarray, titles: Sequence[str]) -> None:
 
 
 def draw_detections(
-    axes: Axes, found: InstanceData, classes: Sequence[str], scale: Sequence[float] = (1, 1)
+    axes: Axes, predictions: InstanceData, classes: Sequence[str], scale: Sequence[float] = (1, 1)
 ) -> int:
     """Draw the boxes with a score of at least `MIN_SCORE` into a picture.
 
     Args:
-        axes: of the picture.
-        found: N predictions: `bboxes` (N, 4) x1 y1 x2 y2, `labels` (N,), `scores` (N,).
-        classes: Names of the labels.
-        scale: what the picture's width and height are of the image that the boxes are of. Defaults to (1, 1).
+        axes: axes of the picture.
+        predictions: N predictions: `bboxes` (N, 4) x1 y1 x2 y2, `labels` (N,), `scores` (N,).
+        classes: class names by label.
+        scale: width and height of the picture relative to the image of the boxes. Defaults to (1, 1).
 
     Returns:
-        How many there are.
+        Number of drawn boxes.
     """
-    found = found[found.scores >= MIN_SCORE].cpu()
-    named = zip(found.labels.tolist(), found.scores.tolist())
-    boxes = found.bboxes * found.bboxes.new_tensor(tuple(scale)).repeat(2)
-    draw_boxes(axes, boxes.numpy(), [f'{class_name(classes, label)} {score:.2f}' for label, score in named])
-    return len(found)
+    drawn = predictions[predictions.scores >= MIN_SCORE].cpu()
+    labels = zip(drawn.labels.tolist(), drawn.scores.tolist())
+    boxes = drawn.bboxes * drawn.bboxes.new_tensor(tuple(scale)).repeat(2)
+    draw_boxes(axes, boxes.numpy(), [f'{class_name(classes, label)} {score:.2f}' for label, score in labels])
+    return len(drawn)
 
 
 def _draw_heat(cell: Axes, image: np.ndarray, heat: Tensor | None, title: str) -> None:
-    """Draw an image (H, W, 3), under a map (h, w) where there is one."""
+    """Draw an image (H, W, 3), and a map (h, w) over it if given."""
     cell.imshow(image)
     if heat is not None:
         cell.imshow(_upsample(heat, image.shape[:2]), cmap='jet', alpha=0.5)
-    # A dollar sign in a name begins no formula.
+    # Names may contain dollar signs, which matplotlib would parse as a formula.
     cell.set_title(title, fontsize=8, parse_math=False)
     cell.axis('off')
 
@@ -118,11 +119,11 @@ def _upsample(heat: Tensor, size: tuple[int, int]) -> np.ndarray:
 
 @default_style()
 def draw_teachers(rows: Sequence[tuple[np.ndarray, np.ndarray, str, dict[str, Tensor]]]) -> Figure:
-    """A grid: each image with a region of it, and where each of several teachers sees what the region shows.
+    """Draw a grid of images with a region, beside the map of the region's class by each teacher.
 
     Args:
-        rows: for each image: (H, W, 3) uint8 RGB; the region, (H, W) bool; its name; and by the teacher's
-            name its map (h, w), of any scale.
+        rows: for each image, the pixels (H, W, 3) uint8 RGB, the region (H, W) bool, the title, and the map
+            (h, w) of each teacher by name, on any scale.
     """
     columns = 1 + len(rows[0][3])
     figure, axes = plt.subplots(

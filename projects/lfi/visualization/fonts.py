@@ -1,4 +1,4 @@
-"""Fonts that have the glyphs of a figure's texts."""
+"""Fallback fonts for texts with Chinese, Japanese or Korean characters."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from matplotlib.font_manager import FontProperties, findfont, fontManager, get_f
 from matplotlib.text import Text
 from mmengine.logging import print_log
 
-# How the names of fonts begin that have Chinese, Japanese or Korean glyphs, the widest first.
+# Prefixes of font names with Chinese, Japanese or Korean glyphs, the widest coverage first.
 CJK = (
     'Noto Sans CJK',
     'Source Han Sans',
@@ -44,25 +44,25 @@ CJK = (
 
 
 def set_fonts(figure: Figure) -> None:
-    """Give texts of a figure a further font, where their own lacks glyphs, such as Chinese ones.
+    """Add a fallback font to the texts of a figure whose font lacks glyphs, such as Chinese ones.
 
-    Where no installed font has them, a line of the log says so, once in a process.
+    If no installed font has the glyphs, log a warning once in a process.
 
     Args:
-        figure: with all its texts, before it is drawn.
+        figure: figure with all texts, not drawn yet.
     """
     for text in figure.findobj(Text):
-        missing = _missing(text.get_text(), text.get_fontfamily())
+        missing = _missing_glyphs(text.get_text(), text.get_fontfamily())
         if not missing:
             continue
-        best = sorted(_installed(), key=lambda name: len(_missing(missing, [name])))[:1]
+        best = sorted(_installed_fonts(), key=lambda name: len(_missing_glyphs(missing, [name])))[:1]
         text.set_fontfamily([*text.get_fontfamily(), *best])
-        if _missing(missing, best):
+        if _missing_glyphs(missing, best):
             _warn(text.get_text())
 
 
-def _missing(characters: Iterable[str], families: Sequence[str]) -> set[str]:
-    """Those of some characters that no font of some families has."""
+def _missing_glyphs(characters: Iterable[str], families: Sequence[str]) -> set[str]:
+    """Return the printable characters that no font of the families has."""
     missing = {character for character in characters if character.isprintable()}
     for family in families:
         font = get_font(findfont(FontProperties(family=[family])))
@@ -71,13 +71,13 @@ def _missing(characters: Iterable[str], families: Sequence[str]) -> set[str]:
 
 
 @cache
-def _installed() -> tuple[str, ...]:
-    """The names of the installed fonts of `CJK`, in its order."""
+def _installed_fonts() -> tuple[str, ...]:
+    """Return the names of the installed fonts of `CJK`, in the order of `CJK`."""
     names = sorted({font.name for font in fontManager.ttflist})
-    return tuple(name for begin in CJK for name in names if name.startswith(begin))
+    return tuple(name for prefix in CJK for name in names if name.startswith(prefix))
 
 
-# The text of the warning that was given.
+# Text of the logged warning; empty before.
 _warned: list[str] = []
 
 
@@ -85,11 +85,11 @@ def _warn(text: str) -> None:
     if _warned:
         return
     _warned.append(text)
-    # matplotlib would warn of each glyph.
+    # matplotlib warns about each missing glyph.
     warnings.filterwarnings('ignore', 'Glyph .+ missing from font', UserWarning)
     print_log(
         f'{text!r} is drawn with empty boxes: no installed font has its characters. For Chinese, Japanese or '
-        'Korean install one such as Noto Sans CJK (Debian and Ubuntu: apt install fonts-noto-cjk)',
+        'Korean install a font such as Noto Sans CJK (Debian and Ubuntu: apt install fonts-noto-cjk)',
         'current',
         logging.WARNING,
     )

@@ -1,4 +1,4 @@
-"""Pictures of what teacher and student look at, during training and in tests."""
+"""Hook that draws the interaction maps of teacher and student, in training and in tests."""
 
 from __future__ import annotations
 
@@ -29,29 +29,28 @@ from lfi.utils.modules import eval_mode
 from .figures import draw_answers, draw_detections, draw_interactions
 from .fonts import set_fonts
 
-# Of a batch, in a picture.
+# Number of images of a batch in a picture.
 NUM_IMAGES = 4
 
 
 @HOOKS.register_module()
 class InteractionVisualizationHook(Hook):
-    """Gives the visualizer's backends a picture: training images, with the teacher's map and the student's.
+    """Adds pictures of training images with the maps of teacher and student to the visualizer.
 
-    For each image the concept is shown that counts most in the loss over locations. It works for every model
-    that learns from `lfi.Interactions`, and with a cached teacher. Where texts are given, the picture has
-    what the student answers to them in place of the teacher's map.
+    For each image, the picture shows the concept with the largest weight in the loss over locations. The hook
+    supports every model that learns from `lfi.Interactions`, and cached teachers. With `texts`, the picture
+    shows the student's maps of these texts, and no map of the teacher.
 
     Args:
-        interval: how many iterations lie between two pictures; the first comes at the start.
-            Defaults to 500.
-        texts: that the student is asked about; the teacher's text tower embeds them once, at the first
+        interval: number of iterations between two pictures, the first at the start. Defaults to 500.
+        texts: texts to ask the student about. The text tower of the teacher embeds them once, at the first
             picture. Defaults to none.
-        test_out_dir: folder for a picture of each test image, called as the image is below its data set's
-            `data_root`; `tools/test.py --show-dir` sets it. Where the model or its teacher has no maps, a
-            warning says so, and there are none. Defaults to None.
+        test_out_dir: folder for a picture of each test image, named by the path of the image below the
+            `data_root` of its data set. `tools/test.py --show-dir` sets it. If the model or its teacher has
+            no maps, the hook logs a warning and draws nothing. Defaults to None.
 
     Raises:
-        ValueError: if `interval` is below 1, or the texts are a string.
+        ValueError: if `interval` is below 1, or `texts` is a string.
         TypeError: before training, if the model does not learn from interactions, or is sharded (FSDP).
     """
 
@@ -72,11 +71,11 @@ class InteractionVisualizationHook(Hook):
 
     @property
     def asks_student(self) -> bool:
-        """As of `lfi.InteractionMapsHook`: pictures of tests show the student's answers."""
+        """Whether the checkpoint must hold the read-out, see `lfi.InteractionMapsHook`."""
         return self.test_out_dir is not None
 
     def before_train(self, runner: Runner) -> None:
-        """Check that the model has maps to show."""
+        """Check that the model learns from interactions and is not sharded."""
         refuse_shards(runner.model)
         if getattr(_model(runner), 'interactions', None) is None:
             raise TypeError(
@@ -88,19 +87,19 @@ class InteractionVisualizationHook(Hook):
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict, outputs: dict | None = None
     ) -> None:
-        """Draw the first images of the batch, each `interval` iterations."""
+        """Draw the first images of the batch, every `interval` iterations."""
         if runner.iter % self.interval == 0:
-            shown = {name: value[:NUM_IMAGES] for name, value in data_batch.items()}
-            runner.visualizer.add_image('interactions', self._draw(_model(runner), shown), step=runner.iter)
+            batch = {name: value[:NUM_IMAGES] for name, value in data_batch.items()}
+            runner.visualizer.add_image('interactions', self._draw(_model(runner), batch), step=runner.iter)
 
     def before_test(self, runner: Runner) -> None:
-        """Leave the pictures out where the model or its teacher has no maps."""
+        """Warn and draw no pictures if the model or its teacher has no maps."""
         if self.test_out_dir is None:
             return
         if getattr(_model(runner), 'interactions', None) is None:
             name = type(_model(runner)).__name__
-            views = isinstance(_model(runner), BaseTTAModel)
-            reason = f'{name} has several views of an image' if views else f'{name} learns from none'
+            is_tta = isinstance(_model(runner), BaseTTAModel)
+            reason = f'{name} has several views of an image' if is_tta else f'{name} learns from none'
             runner.logger.warning(f'No pictures of interactions: {reason}')
             self.test_out_dir = None
             return
@@ -113,16 +112,16 @@ class InteractionVisualizationHook(Hook):
     def after_test_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict, outputs: Sequence = ()
     ) -> None:
-        """Write a picture of each image, where a folder is given."""
+        """Write a picture of each image to `test_out_dir`."""
         if self.test_out_dir is None:
             return
         classes = (getattr(runner.test_dataloader.dataset, 'metainfo', None) or {}).get('classes', ())
         for i, sample in enumerate(data_batch['data_samples']):
-            one = {name: value[i : i + 1] for name, value in data_batch.items()}
-            picture = self._draw(_model(runner), one, outputs[i : i + 1], classes)
+            batch = {name: value[i : i + 1] for name, value in data_batch.items()}
+            picture = self._draw(_model(runner), batch, outputs[i : i + 1], classes)
             name = sample.metainfo.get('img_path', f'{batch_idx}_{i}')
-            number = f'{get_rank()}_{batch_idx}_{i}'
-            path = Path(self.test_out_dir, _below_root(name, runner.test_dataloader.dataset, number))
+            prefix = f'{get_rank()}_{batch_idx}_{i}'
+            path = Path(self.test_out_dir, _relative_path(name, runner.test_dataloader.dataset, prefix))
             path = path.with_name(f'{path.name}.png')
             mmcv.imwrite(picture[..., ::-1], str(path))
 
@@ -132,16 +131,16 @@ class InteractionVisualizationHook(Hook):
         if not self.texts:
             return draw_batch(model, batch, outputs, classes)
         if self._embeddings is None:
-            # Building the tower draws random numbers, which are training's.
+            # Building the tower draws random numbers: keep the generator's state for training.
             with torch.random.fork_rng():
                 self._embeddings = TextTower(model.teacher_cfg).embed(self.texts)
-        return draw_asked(model, batch, outputs, classes, self.texts, self._embeddings)
+        return draw_answer_batch(model, batch, outputs, classes, self.texts, self._embeddings)
 
 
-def _below_root(path: str, dataset: Dataset, number: str) -> Path:
-    """An image's path from its data set's root, whose folders may hold the same name.
+def _relative_path(path: str, dataset: Dataset, prefix: str) -> Path:
+    """Return the path of an image below the root of its data set, or below its folder of images.
 
-    Without a root it is from the folder of its images, and else its name behind its number.
+    Without either, return `prefix` and the file name: folders may hold files of the same name.
     """
     while hasattr(dataset, 'dataset'):
         dataset = dataset.dataset
@@ -149,28 +148,28 @@ def _below_root(path: str, dataset: Dataset, number: str) -> Path:
     for root in (getattr(dataset, 'data_root', None), prefixes.get('img_path'), prefixes.get('img')):
         if root and Path(path).is_relative_to(root):
             return Path(path).relative_to(root)
-    return Path(f'{number}_{Path(path).name}')
+    return Path(f'{prefix}_{Path(path).name}')
 
 
 @default_style()
 def draw_batch(model: Any, batch: dict, outputs: Sequence = (), classes: Sequence[str] = ()) -> np.ndarray:
-    """A batch of images with the teacher's and the student's maps, as (H, W, 3) uint8 RGB.
+    """Draw a batch of images with the maps of teacher and student, as (H, W, 3) uint8 RGB.
 
     Args:
-        model: a `Student` that learns from `Interactions`.
-        batch: as the data loader gives it.
-        outputs: the predictions for the images; a detector's boxes are drawn.
-        classes: names of the predictions' labels.
+        model: `Student` that learns from `Interactions`.
+        batch: batch from the data loader, with `inputs` and `data_samples`.
+        outputs: predictions for the images. The boxes of detectors are drawn. Defaults to none.
+        classes: class names by label. Defaults to none.
     """
-    canvas, (teacher, student) = _answered(model, batch, model.predict_interactions)
+    canvas, (teacher, student) = _canvas_and_maps(model, batch, model.predict_interactions)
     cells = _cells(len(canvas), 3)
     concepts = teacher.presence.argmax(1).tolist()
     draw_interactions(cells, canvas, teacher, student, model.teacher.bank.names, concepts)
-    return _picture(cells, outputs, classes)
+    return _render(cells, outputs, classes)
 
 
 @default_style()
-def draw_asked(
+def draw_answer_batch(
     model: Any,
     batch: dict,
     outputs: Sequence,
@@ -178,37 +177,37 @@ def draw_asked(
     texts: Sequence[str],
     embeddings: torch.Tensor,
 ) -> np.ndarray:
-    """A batch of images with the student's answers to texts; arguments and picture as of `draw_batch`.
+    """Draw a batch of images with the student's maps of texts, as (H, W, 3) uint8 RGB.
 
     Args:
-        model: a `Student` that learns from `Interactions`.
-        batch: likewise.
-        outputs: likewise.
-        classes: likewise.
-        texts: M of them.
-        embeddings: (M, E), of the texts by the teacher's text tower.
+        model: `Student` that learns from `Interactions`.
+        batch: batch from the data loader, with `inputs` and `data_samples`.
+        outputs: predictions for the images. The boxes of detectors are drawn.
+        classes: class names by label.
+        texts: M texts.
+        embeddings: (M, E), embeddings of the texts by the text tower of the teacher.
     """
 
     def ask(inputs: torch.Tensor, samples: Sequence) -> list[InteractionMaps]:
         return [model.ask(inputs, embeddings.to(inputs.device), valid_sizes_of(inputs, samples))]
 
-    canvas, (answers,) = _answered(model, batch, ask)
+    canvas, (answers,) = _canvas_and_maps(model, batch, ask)
     cells = _cells(len(canvas), 1 + len(texts))
     draw_answers(cells, canvas, answers, texts)
-    return _picture(cells, outputs, classes)
+    return _render(cells, outputs, classes)
 
 
-def _answered(
+def _canvas_and_maps(
     model: Any, batch: dict, answer: Callable[[torch.Tensor, Sequence], Iterable[InteractionMaps]]
 ) -> tuple[np.ndarray, list[InteractionMaps]]:
-    """The images as the patches cover them, (B, H, W, 3) RGB, and what is answered of the batch."""
+    """Return the images on the canvas of the patches, (B, H, W, 3) RGB, and the maps from `answer`."""
     images = batch['inputs']
     images = stack_batch(list(images)) if not isinstance(images, torch.Tensor) else images
     data = _preprocessed(model.data_preprocessor, batch)
     with eval_mode(model):
         answers = [maps.to('cpu') for maps in answer(data['inputs'], data['data_samples'])]
 
-    # Patches at the lower and right edge may reach beyond the images.
+    # Patches at the lower and right edges may extend beyond the images.
     size = StudentGrid.of(model.backbone, tuple(data['inputs'].shape[-2:])).canvas
     canvas = np.zeros((len(images), *size, 3), np.uint8)
     # Images are loaded as BGR.
@@ -217,12 +216,12 @@ def _answered(
 
 
 def _preprocessed(preprocessor: Any, batch: dict) -> dict:
-    """The batch as the model gets it, without batch augmentations: these are the images that were loaded."""
-    one_size = len({tuple(image.shape) for image in batch['inputs']}) == 1
-    if one_size or not hasattr(preprocessor, 'seg_pad_val'):
+    """Preprocess a batch without batch augmentations, so that it fits the loaded images."""
+    is_uniform = len({tuple(image.shape) for image in batch['inputs']}) == 1
+    if is_uniform or not hasattr(preprocessor, 'seg_pad_val'):
         prepared: dict = preprocessor(batch, False)
         return prepared
-    # mmseg brings images to one size in training alone, and writes that into the samples.
+    # mmseg pads images to a common size only in training, and writes the padding into the samples.
     batch = {**batch, 'data_samples': copy.deepcopy(batch['data_samples'])}
     augments, preprocessor.batch_augments = preprocessor.batch_augments, None
     try:
@@ -238,17 +237,17 @@ def _cells(rows: int, columns: int) -> np.ndarray:
     return figure.subplots(rows, columns, squeeze=False)
 
 
-def _picture(cells: np.ndarray, outputs: Sequence, classes: Sequence[str]) -> np.ndarray:
-    """The cells' figure, with the detections of each row's image in its first cell."""
+def _render(cells: np.ndarray, outputs: Sequence, classes: Sequence[str]) -> np.ndarray:
+    """Draw detections into the first cell of each row, and render the figure."""
     for row, output in zip(cells, outputs):
         if hasattr(output, 'pred_instances'):
-            # Predictions are of the image as it was loaded, the picture of the model's input.
+            # Boxes are in pixels of the loaded image, the picture in pixels of the model's input.
             scale = output.metainfo.get('scale_factor', (1, 1))
             draw_detections(row[0], output.pred_instances, classes, scale)
     set_fonts(cells[0, 0].figure)
-    painter = cells[0, 0].figure.canvas
-    painter.draw()
-    return np.asarray(painter.buffer_rgba())[..., :3].copy()
+    canvas = cells[0, 0].figure.canvas
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
 def _model(runner: Runner) -> Any:

@@ -1,4 +1,4 @@
-"""MLflow as one of the places where a run's scalars and pictures go."""
+"""Visualization backend for MLflow."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ from lfi.registry import VISBACKENDS
 
 @VISBACKENDS.register_module()
 class MLflowVisBackend(MMEngineBackend):
-    """mmengine's backend, which takes our configs and pictures.
+    """mmengine's MLflow backend with long configs, pictures and a local database.
 
-    mmengine's gives MLflow each entry of a config as a parameter, which MLflow refuses where one is long,
-    such as a bank's names; pictures without the ending by which MLflow knows their format; and a folder of
-    files to write to, which MLflow 3 refuses. Here the config is a text, a picture is a PNG for each step,
-    and without a server the runs are in `mlflow.db` of the run's folder, beside `mlartifacts/`.
+    mmengine's backend logs each config entry as a parameter, but MLflow refuses long ones, such as the names
+    of a bank. It logs pictures without a file extension, from which MLflow reads the format. It writes to a
+    folder of files, which MLflow 3 refuses. This backend logs the config as a text and each picture as a PNG
+    for its step. Without a server, runs are in `mlflow.db` of the run's folder, beside `mlartifacts/`.
 
     Args:
-        save_dir: of the run.
-        **kwargs: of mmengine's. `tracking_uri` defaults to `MLFLOW_TRACKING_URI`, and to that file where it
-            is not set, and `exp_name` to 'lfi'. `artifact_suffix` is empty: files stay where they are.
+        save_dir: folder of the run.
+        **kwargs: arguments of mmengine's backend. `tracking_uri` defaults to `MLFLOW_TRACKING_URI` if set,
+            else to `mlflow.db`. `exp_name` defaults to 'lfi', and `artifact_suffix` to (), which uploads none
+            of the run's files.
     """
 
     def __init__(self, save_dir: str, **kwargs: Any) -> None:
@@ -36,16 +37,15 @@ class MLflowVisBackend(MMEngineBackend):
         )
         server = os.environ.get('MLFLOW_TRACKING_URI')
         defaults = dict(tracking_uri=server) if server else local
-        # An experiment of its own has its artifacts where it says.
         super().__init__(save_dir, **{'artifact_suffix': (), 'exp_name': 'lfi', **defaults, **kwargs})
 
     @force_init_env
     def add_config(self, config: Config, **kwargs: Any) -> None:
-        """Record the config as `config.py`."""
+        """Log the config as `config.py`."""
         self.cfg = config
         self._mlflow.log_text(config.pretty_text, 'config.py')
 
     @force_init_env
     def add_image(self, name: str, image: np.ndarray, step: int = 0, **kwargs: Any) -> None:
-        """Record a picture, (H, W, 3) uint8 RGB, as `NAME/STEP.png`."""
+        """Log a picture, (H, W, 3) uint8 RGB, as `NAME/STEP.png`."""
         self._mlflow.log_image(image, f'{name}/{step:08d}.png')
