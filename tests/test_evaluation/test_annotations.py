@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from lfi.evaluation import MeanIoU, coco_precision
-from lfi.pseudo_labels import FoundObject
+from lfi.pseudo_labels import ObjectLabel
 from pycocotools import mask as rle
 
 
@@ -11,7 +11,7 @@ def thing(concept, box, score=1.0, **more):
     x, y, w, h = box
     mask = np.zeros((40, 40), bool)
     mask[y : y + h, x : x + w] = True
-    return {**vars(FoundObject.of(concept, score, mask)), **more}
+    return {**vars(ObjectLabel.from_mask(concept, score, mask)), **more}
 
 
 def true_thing(concept, box, ignored=False):

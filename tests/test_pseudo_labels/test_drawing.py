@@ -1,7 +1,7 @@
 """A grid of pictures."""
 
 import numpy as np
-from lfi.pseudo_labels import FoundObject
+from lfi.pseudo_labels import ObjectLabel
 from lfi.pseudo_labels.drawing import draw_labels
 from lfi.pseudo_labels.written_labels import image_record
 
@@ -9,7 +9,7 @@ from lfi.pseudo_labels.written_labels import image_record
 def test_each_image_shows_its_objects_and_concepts():
     mask = np.zeros((8, 10), bool)
     mask[2:5, 3:7] = True
-    objects = [FoundObject.of(1, 0.8, mask), FoundObject.of(0, 0.5, ~mask)]
+    objects = [ObjectLabel.from_mask(1, 0.8, mask), ObjectLabel.from_mask(0, 0.5, ~mask)]
     records = [
         image_record('a', (8, 10), {1: 0.9, 0: 0.6}, objects),
         *[image_record('b', (8, 10), {}, [])] * 4,

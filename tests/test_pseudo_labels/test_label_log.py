@@ -109,7 +109,7 @@ def test_a_full_disk_is_named_and_keeps_what_is_there(tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(log, '_write', refuse)
-        with pytest.raises(UsageError, match='No space left on device. What is there is kept'):
+        with pytest.raises(UsageError, match='No space left on device. The labels so far are kept'):
             log.add(SECOND)
     log.close()
     assert 'a b.png' in LabelLog(path, SETTINGS)

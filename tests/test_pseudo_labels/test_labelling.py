@@ -5,8 +5,8 @@ import re
 import numpy as np
 import pytest
 import torch
-from lfi.pseudo_labels import FoundObject, LabelRules, concept_masks, label_image
-from lfi.pseudo_labels.labelling import regions
+from lfi.pseudo_labels import LabelRules, ObjectLabel, concept_masks, label_image
+from lfi.pseudo_labels.labelling import connected_regions
 from pycocotools import mask as rle
 
 SIZE = (24, 30)
@@ -36,8 +36,8 @@ def key(mask):
 def test_regions_are_those_of_a_flood_fill(seed):
     mask = np.random.default_rng(seed).random((20, 17)) < 0.35
     expected = [region for region in flood(mask) if region.sum() >= 3]
-    assert {key(region) for region in regions(mask, 3)} == {key(region) for region in expected}
-    assert regions(np.zeros((4, 4), bool), 0) == []
+    assert {key(region) for region in connected_regions(mask, 3)} == {key(region) for region in expected}
+    assert connected_regions(np.zeros((4, 4), bool), 0) == []
 
 
 def test_each_region_of_a_present_concept_is_an_object(make_answers):
@@ -85,7 +85,7 @@ def test_a_concept_may_be_present_and_nowhere(make_answers):
 def test_an_object_is_plain_data():
     mask = np.zeros((5, 4), bool)
     mask[1:3, 2] = True
-    found = FoundObject.of(3, 0.123456, mask)
+    found = ObjectLabel.from_mask(3, 0.123456, mask)
     assert (found.concept, found.score, found.bbox, found.area) == (3, 0.1235, [2.0, 1.0, 1.0, 2.0], 2)
     assert found.segmentation['size'] == [5, 4] and isinstance(found.segmentation['counts'], str)
 

@@ -25,7 +25,7 @@ def knowing(info, presence=0.9):
 @pytest.fixture(scope='module')
 def perfect():
     infos = [DATA.get_data_info(i) for i in range(12)]
-    return [AnnotatedImage.of(info, knowing(info)) for info in infos]
+    return [AnnotatedImage.from_results(info, knowing(info)) for info in infos]
 
 
 def own(image):
@@ -87,7 +87,7 @@ def test_who_finds_a_crowd_or_not_is_neither_right_nor_wrong(found):
     if not found:
         answers[0].presence[crowd] = answers[0].maps[crowd] = 0
     ignored = [{**infos[0], 'gt_ignore_flags': flags}, *infos[1:]]
-    images = [AnnotatedImage.of(info, answer) for info, answer in zip(ignored, answers)]
+    images = [AnnotatedImage.from_results(info, answer) for info, answer in zip(ignored, answers)]
     measured = measure(images, own)
     assert {measured[k] for k in ('precision', 'recall', 'f1', 'first', 'mean_iou')} == {1.0}
 
@@ -97,7 +97,7 @@ def test_crowds_are_not_asked_for():
         DATA.get_data_info(1),
         gt_ignore_flags=np.array([0, 1, 1, 1])[: len(DATA.get_data_info(1)['gt_masks'])],
     )
-    image = AnnotatedImage.of(info, knowing(info))
+    image = AnnotatedImage.from_results(info, knowing(info))
     assert list(image.regions) == [int(info['gt_bboxes_labels'][0])]
     assert [each['ignored'] for each in image.objects] == info['gt_ignore_flags'].astype(bool).tolist()
 

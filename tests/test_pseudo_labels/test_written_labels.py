@@ -7,7 +7,7 @@ import mmdet.datasets.transforms  # noqa: F401
 import numpy as np
 import pytest
 from lfi.errors import CheckpointWriteError
-from lfi.pseudo_labels import FoundObject, write_labels
+from lfi.pseudo_labels import ObjectLabel, write_labels
 from lfi.pseudo_labels.written_labels import image_record, unreadable_record
 from mmengine.registry import DefaultScope
 from PIL import Image
@@ -32,10 +32,10 @@ def records(tmp_path, masks):
     for file in files:
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.zeros((*SIZE, 3), np.uint8)).save(file)
-    objects = [FoundObject.of(c, s, mask) for c, s, mask in zip((1, 1, 2), (0.9, 0.7, 0.5), masks)]
+    objects = [ObjectLabel.from_mask(c, s, mask) for c, s, mask in zip((1, 1, 2), (0.9, 0.7, 0.5), masks)]
     shown = [
         ({1: 0.95, 2: 0.6}, objects),
-        ({0: 0.7}, [FoundObject.of(0, 0.6, masks[0])]),
+        ({0: 0.7}, [ObjectLabel.from_mask(0, 0.6, masks[0])]),
         ({}, []),
         ({2: 0.8}, []),
     ]

@@ -1,6 +1,6 @@
-"""Labels for images that have none: a teacher's or a student's maps and presence, as training data.
+"""Pseudo-labels: training data from the maps and presence of a teacher or a student.
 
-It imports teachers, `apis` and `evaluation`, each when a name is asked for: `label_rules.py` is light.
+Imports teachers, `apis` and `evaluation`, each when a name is used. `label_rules.py` imports none of them.
 """
 
 from lfi.utils.lazy_names import lazy_names
@@ -10,7 +10,7 @@ __getattr__, __all__ = lazy_names(
     {
         'label_log': ('LabelLog',),
         'label_rules': ('LabelRules',),
-        'labelling': ('FoundObject', 'ImageLabels', 'label_image'),
+        'labelling': ('ImageLabels', 'ObjectLabel', 'label_image'),
         'masks': ('concept_masks', 'map_strength'),
         'written_labels': ('write_labels',),
     },

@@ -1,4 +1,4 @@
-"""Pictures of labels."""
+"""Figures of pseudo-labels."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ COLUMNS = 4
 
 @default_style()
 def draw_labels(images: Sequence[np.ndarray], records: Sequence[dict], concepts: Sequence[str]) -> Figure:
-    """A grid: each image with the masks, boxes and names of its objects, and the concepts that it shows.
+    """Draw a grid of images with masks, boxes and names of objects, titled with the present concepts.
 
     Args:
-        images: Each (H, W, 3) uint8 RGB; at least one.
-        records: Of the images, as `image_record` makes them.
-        concepts: The T names.
+        images: images, each (H, W, 3) uint8 RGB; at least one.
+        records: records of the images, made by `image_record`.
+        concepts: names of the T concepts.
     """
     columns = min(len(images), COLUMNS)
     rows = -(-len(images) // columns)
@@ -34,13 +34,13 @@ def draw_labels(images: Sequence[np.ndarray], records: Sequence[dict], concepts:
     for cell, image, record in zip(axes.flat, images, records):
         cell.imshow(image)
         objects = record['objects']
-        for found in objects:
-            mask = rle.decode(found['segmentation']).astype(bool)
+        for obj in objects:
+            mask = rle.decode(obj['segmentation']).astype(bool)
             cell.imshow(np.ma.masked_where(~mask, mask), cmap='autumn', alpha=0.45, vmin=0, vmax=1)
-        boxes = np.array([[x, y, x + w, y + h] for x, y, w, h in (found['bbox'] for found in objects)])
-        titles = [f'{concepts[found["concept"]]} {found["score"]:.2f}' for found in objects]
+        boxes = np.array([[x, y, x + w, y + h] for x, y, w, h in (obj['bbox'] for obj in objects)])
+        titles = [f'{concepts[obj["concept"]]} {obj["score"]:.2f}' for obj in objects]
         draw_boxes(cell, boxes, titles)
-        shown = ', '.join(f'{concepts[c]} {presence:.0%}' for c, presence in record['presence'])
-        cell.set_title(shown or 'none of the concepts', fontsize=7, wrap=True, parse_math=False)
+        present = ', '.join(f'{concepts[c]} {presence:.0%}' for c, presence in record['presence'])
+        cell.set_title(present or 'none of the concepts', fontsize=7, wrap=True, parse_math=False)
     set_fonts(figure)
     return figure

@@ -1,4 +1,4 @@
-"""From image files to labels."""
+"""Labelling of image files in batches."""
 
 from __future__ import annotations
 
@@ -19,46 +19,46 @@ from .labelling import label_image
 from .written_labels import image_record, unreadable_record
 
 Reader = Callable[[Sequence[np.ndarray]], list[ConceptAnswers]]
-"""From images, (H, W, 3) uint8 BGR, to what a model says of each."""
+"""Function from images, (H, W, 3) uint8 BGR, to the model's answers for each image."""
 
 
 def label_files(
     reader: Reader, sources: Sequence[FileSource], rules: LabelRules, log: LabelLog, batch_size: int
 ) -> Iterator[int]:
-    """Label the images of `unlabelled`.
+    """Label the images that the log lacks.
 
-    Batches are cut from what is missing, and logged one by one. So a run that goes on after a stop asks about
-    the same batches as one that was never stopped, and no label depends on where it was.
+    Batches are cut from the unlabelled images, and logged one by one. A resumed run therefore has the same
+    batches as a run without a stop, and labels do not depend on the stop.
 
     Args:
-        reader: A `TeacherReader` or `StudentReader`.
-        sources: The images.
-        rules: The thresholds.
-        log: Where labels are, and come to.
-        batch_size: Images at once.
+        reader: `TeacherReader` or `StudentReader`.
+        sources: image files.
+        rules: thresholds of labels.
+        log: log of labels, read and extended.
+        batch_size: number of images in a batch.
 
     Yields:
-        How many images a batch had.
+        Number of images in each batch.
     """
-    missing = unlabelled(sources, log)
-    for start in range(0, len(missing), batch_size):
-        batch = missing[start : start + batch_size]
+    unlabelled = unlabelled_sources(sources, log)
+    for start in range(0, len(unlabelled), batch_size):
+        batch = unlabelled[start : start + batch_size]
         log.add(_records(reader, batch, rules))
         yield len(batch)
 
 
-def unlabelled(sources: Sequence[FileSource], log: LabelLog) -> list[FileSource]:
-    """The images that a log lacks, and those whose files have another size than when they were labelled."""
+def unlabelled_sources(sources: Sequence[FileSource], log: LabelLog) -> list[FileSource]:
+    """Return the images that a log lacks, or whose file size has changed since they were labelled."""
     return [source for source in sources if not _is_labelled(source.name, log)]
 
 
 def _is_labelled(name: str, log: LabelLog) -> bool:
-    # Logs of earlier versions keep no sizes.
+    # Logs of earlier versions have no file sizes.
     return name in log and log[name].get('bytes') in (None, file_size(name))
 
 
 def read_image(source: FileSource) -> np.ndarray:
-    """The image of a file, (H, W, 3) uint8 BGR; raises an OSError if it cannot be read in full."""
+    """Read an image, (H, W, 3) uint8 BGR; raise an OSError if it cannot be read in full."""
     ((_, results),) = source.read(LoadImageFromFile(), 1)
     return np.asarray(results['img'])
 
@@ -70,7 +70,7 @@ def _records(reader: Reader, batch: Sequence[FileSource], rules: LabelRules) -> 
         try:
             images[source.name] = read_image(source)
         except OSError as error:
-            # Without the addresses of objects in memory, which differ from run to run.
+            # Remove memory addresses, which differ between runs.
             errors[source.name] = re.sub(r' ?<[^>]* at 0x\w+>', '', str(error.__cause__ or error))
     answers = _answers(reader, images, errors)
     records = [
@@ -85,18 +85,18 @@ def _records(reader: Reader, batch: Sequence[FileSource], rules: LabelRules) -> 
 def _answers(
     reader: Reader, images: Mapping[str, np.ndarray], errors: dict[str, str]
 ) -> dict[str, ConceptAnswers]:
-    """What is said of each image by its name; `errors` gets why of one that the model cannot take."""
+    """Return the answers by image name; add images that do not fit the model to `errors`."""
     try:
         return dict(zip(images, reader(list(images.values())) if images else ()))
     except UnfitImageError as error:
         if len(images) == 1:
             errors[next(iter(images))] = str(error)
             return {}
-    # One of them is unfit: which is it?
+    # Read the images one by one to find those that do not fit.
     return {
-        found: answer
+        key: answer
         for name, image in images.items()
-        for found, answer in _answers(reader, {name: image}, errors).items()
+        for key, answer in _answers(reader, {name: image}, errors).items()
     }
 
 

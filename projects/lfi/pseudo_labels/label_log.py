@@ -1,4 +1,4 @@
-"""Labels as they come, so that a run that was stopped goes on where it was."""
+"""Log of labels, from which a stopped run resumes."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from lfi.utils.fileio import is_shared, take_lock
 
 
 class LabelLog:
-    """A file of labels, which grows by a line for each batch of images.
+    """File of labels with one line for each batch of images.
 
-    Its first line says what made the labels. A line that was not written in full is cut off.
+    The first line holds the settings. An incomplete last line is cut off.
 
     Args:
-        path: The file; it is made where there is none, with its folder.
-        settings: Plain data that names all that labels depend on.
+        path: path of the file. The file and its folder are created if missing.
+        settings: plain data that determines the labels.
 
     Raises:
-        UsageError: If the file is of other settings, is no such file or a link, cannot be written, or another
-            run writes it.
+        UsageError: if the file has other settings, is a link or no log, cannot be written, or another run
+            writes it.
     """
 
     def __init__(self, path: Path, settings: Mapping) -> None:
@@ -30,30 +30,30 @@ class LabelLog:
         self._records: dict[str, dict] = {}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            # In someone else's folder it would lead to another file.
+            # A link in someone else's folder could lead to another file.
             if is_shared(path):
                 raise UsageError(f'{path} is a link, or no file: remove it, or choose another folder')
             self._file = path.open('a+b')
         except OSError as error:
             raise UsageError(f'{path} cannot be written: {error.strerror or error}') from error
         try:
-            self._go_on(_line(settings))
+            self._resume(_line(settings))
         except BaseException:
             self._file.close()
             raise
 
-    def _go_on(self, first: bytes) -> None:
-        """Take the records of what is there, and write on behind them."""
+    def _resume(self, header: bytes) -> None:
+        """Load the records of the file, and prepare to append."""
         if not take_lock(self._file):
             raise UsageError(f'{self.path} is being written by another run: wait, or choose another folder')
         self._file.seek(0)
         content = self._file.read()
         complete = content[: content.rfind(b'\n') + 1]
-        self._check(complete or content, first)
+        self._load(complete or content, header)
         try:
             self._file.truncate(len(complete))
             if not complete:
-                self._write(first)
+                self._write(header)
         except OSError as error:
             raise UsageError(f'{self.path} cannot be written: {error.strerror or error}') from error
 
@@ -64,44 +64,44 @@ class LabelLog:
         return self._records[name]
 
     def add(self, records: list[dict]) -> None:
-        """Add a batch of records, each with the name of its image under `file`.
+        """Append a batch of records, each with the name of its image as `file`.
 
         Raises:
-            UsageError: If they cannot be written.
+            UsageError: if the file cannot be written.
         """
         try:
             self._write(_line(records))
         except OSError as error:
             raise UsageError(
-                f'{self.path} cannot be written: {error.strerror or error}. What is there is kept: make '
-                'room, then run the same command again'
+                f'{self.path} cannot be written: {error.strerror or error}. The labels so far are kept: '
+                'make room, then run the same command again'
             ) from error
-        self._take(records)
+        self._index(records)
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
 
-    def _check(self, content: bytes, first: bytes) -> None:
-        """Take the records of what is there, unless it is of something else."""
-        if first.startswith(content):
+    def _load(self, content: bytes, header: bytes) -> None:
+        """Load the records of `content`, and check its settings against `header`."""
+        if header.startswith(content):
             return
-        settings = json.loads(first)
+        settings = json.loads(header)
         try:
-            found, *batches = map(json.loads, content.splitlines())
+            logged, *batches = map(json.loads, content.splitlines())
             for records in batches:
-                self._take(records)
-            differing = [key for key in {**settings, **found} if found.get(key) != settings.get(key)]
+                self._index(records)
+            differing = [key for key in {**settings, **logged} if logged.get(key) != settings.get(key)]
         except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
             raise UsageError(f'{self.path} holds no labels: remove it, or choose another folder') from error
         if differing:
             key = differing[0]
             raise UsageError(
-                f'{self.path} was written with {key}={reprlib.repr(found.get(key))}, and not '
+                f'{self.path} was written with {key}={reprlib.repr(logged.get(key))}, and not '
                 f'{reprlib.repr(settings.get(key))}: choose another folder, or remove it'
             )
 
-    def _take(self, records: list[dict]) -> None:
+    def _index(self, records: list[dict]) -> None:
         self._records.update((record['file'], record) for record in records)
 
     def _write(self, line: bytes) -> None:

@@ -1,22 +1,22 @@
-"""Which concepts are labelled, and what becomes an object."""
+"""Thresholds of pseudo-labels."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class LabelRules:
-    """When a concept is taken for present, and what of its map becomes an object.
+    """Thresholds that turn presence and maps into labels.
 
     Args:
-        presence_threshold: The least presence of a concept that is labelled.
-        mask_threshold: The least strength of its map, brought to [0, 1] over the image, inside its mask.
-            Defaults to 0.3.
-        min_area: The least share of the image that an object covers. Defaults to 0.005.
-        max_per_image: How many objects an image has at most, those of the highest scores. Defaults to 100,
-            as many as COCO's metric counts.
+        presence_threshold: lowest presence of a labelled concept, in [0, 1].
+        mask_threshold: lowest strength of a map inside the mask, after scaling the map to [0, 1] over the
+            image. Defaults to 0.3.
+        min_area: smallest share of the image that an object covers, in [0, 1]. Defaults to 0.005.
+        max_per_image: largest number of objects in an image; the highest scores are kept. Defaults to 100,
+            the number that COCO's metric counts.
 
     Raises:
-        ValueError: If a value is out of range; the message names it.
+        ValueError: if a value is out of range.
     """
 
     presence_threshold: float

@@ -1,4 +1,4 @@
-"""The labels of a folder of images, by a teacher or by a student."""
+"""Pseudo-labels for a folder of images, from a teacher or a student."""
 
 from __future__ import annotations
 
@@ -15,35 +15,35 @@ from lfi.utils.arrays import evenly_spaced
 from lfi.utils.matplotlib_settings import save_figure
 
 from .drawing import draw_labels
-from .label_files import label_files, read_image, unlabelled
+from .label_files import label_files, read_image, unlabelled_sources
 from .label_log import LabelLog
 from .label_rules import LabelRules
 from .written_labels import write_labels
 
 
 def image_files(inputs: list[str]) -> list[FileSource]:
-    """Each image file once."""
+    """Return the image files of the inputs, each once, by absolute path."""
     with as_usage_error(OSError, ValueError):
         sources = list_sources(inputs)
     files: dict[str, FileSource] = {}
     for source in sources:
         if not isinstance(source, FileSource):
-            raise UsageError(f'{source.name} is a video: data sets read images; write its frames as files')
+            raise UsageError(f'{source.name} is a video: data sets read images, so write its frames as files')
         if '://' in source.name:
             raise UsageError(
-                f'{source.name} is an address: labels are those of files here, so fetch it first'
+                f'{source.name} is an address: only local files are labelled, so download it first'
             )
-        # In whatever folder the command is run, a name in the log is of one image.
+        # Absolute names keep the log valid in every working directory.
         path = os.path.abspath(source.name)
         files.setdefault(path, FileSource(path))
     return list(files.values())
 
 
 def write_picture(path: Path, records: list[dict], concepts: tuple[str, ...], count: int) -> None:
-    """Draw evenly spaced images."""
-    chosen = [records[i] for i in evenly_spaced(len(records), count)]
-    images = [read_image(FileSource(record['file']))[..., ::-1] for record in chosen]
-    save_figure(draw_labels(images, chosen, concepts), path, dpi=110)
+    """Draw the labels of `count` evenly spaced images."""
+    drawn = [records[i] for i in evenly_spaced(len(records), count)]
+    images = [read_image(FileSource(record['file']))[..., ::-1] for record in drawn]
+    save_figure(draw_labels(images, drawn, concepts), path, dpi=110)
 
 
 def label_images(
@@ -54,15 +54,15 @@ def label_images(
     batch_size: int,
     num_pictures: int,
 ) -> None:
-    """Label the images that have no labels yet, and write the labels of all.
+    """Label the images that have no labels yet, and write the labels of all images.
 
     Args:
-        reader: a teacher, or a student.
-        rules: from answers to labels.
-        inputs: images, and folders of images.
-        folder: of the labels.
-        batch_size: images at once.
-        num_pictures: images that are drawn with their labels.
+        reader: reader of a teacher or a student.
+        rules: thresholds of labels.
+        inputs: images and folders of images.
+        folder: folder of the labels.
+        batch_size: number of images in a batch.
+        num_pictures: number of images in the picture of labels.
 
     Raises:
         UsageError: if no image can be read.
@@ -70,23 +70,23 @@ def label_images(
     check_output(inputs, folder, '--out')
     sources, out = image_files(inputs), Path(folder)
     with closing(LabelLog(out / 'log.jsonl', {**reader.identity, **vars(rules)})) as log:
-        done = len(sources) - len(unlabelled(sources, log))
+        done = len(sources) - len(unlabelled_sources(sources, log))
         with tqdm(total=len(sources), initial=done, unit=' images', smoothing=0.05) as bar:
             for count in label_files(reader, sources, rules, log, batch_size):
                 bar.update(count)
     records = [log[source.name] for source in sources]
     root = write_labels(out, records, reader.concepts)
     good = [record for record in records if 'error' not in record]
-    bad = len(records) - len(good)
+    num_bad = len(records) - len(good)
     if not good:
-        raise UsageError(f'none of the {bad} images can be read: {out}/unreadable.txt says why')
+        raise UsageError(f'none of the {num_bad} images can be read: {out}/unreadable.txt says why')
     if num_pictures:
         write_picture(out / 'labels.png', good, reader.concepts, num_pictures)
-    objects = sum(len(record['objects']) for record in good)
-    shown = sum(bool(record['presence']) for record in good)
-    print(f'{out}: {objects:,} objects in {len(good):,} images, of which {shown:,} show a concept')
-    if bad:
-        print(f'{bad:,} images cannot be read: unreadable.txt names them')
+    num_objects = sum(len(record['objects']) for record in good)
+    num_positive = sum(bool(record['presence']) for record in good)
+    print(f'{out}: {num_objects:,} objects in {len(good):,} images, of which {num_positive:,} show a concept')
+    if num_bad:
+        print(f'{num_bad:,} images cannot be read: unreadable.txt names them')
     annotations, labels, classes = (
         os.path.abspath(out / name) for name in ('annotations.json', 'labels.txt', 'classes.txt')
     )

@@ -1,4 +1,4 @@
-"""From a model's answers to an image's labels."""
+"""Labels of an image from the answers of a model."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from lfi.apis.readers import ConceptAnswers
 from .label_rules import LabelRules
 from .masks import concept_masks
 
-# The score and the presence of a label are rounded to so many decimals.
+# Decimals of scores and presence in labels.
 DECIMALS = 4
 
 
 @dataclass(frozen=True)
-class FoundObject:
-    """An object as COCO annotates it.
+class ObjectLabel:
+    """Label of an object, in the form of COCO's annotations.
 
     Args:
-        concept: Its index.
-        score: Presence of the concept times the mean strength of its map inside the mask, in [0, 1].
-        bbox: x, y, width and height in pixels.
-        area: Of the mask in pixels.
-        segmentation: The mask, run-length encoded: `size`, height and width, and `counts`, a string.
+        concept: index of the concept.
+        score: presence of the concept times the mean strength of its map inside the mask, in [0, 1].
+        bbox: (x, y, width, height) in pixels.
+        area: area of the mask in pixels.
+        segmentation: mask, run-length encoded: `size`, (height, width), and `counts`, a string.
     """
 
     concept: int
@@ -37,63 +37,63 @@ class FoundObject:
     segmentation: dict
 
     @classmethod
-    def of(cls, concept: int, score: float, mask: np.ndarray) -> FoundObject:
-        """The object that a mask, (H, W) bool, shows; the mask is not empty."""
-        code = rle.encode(np.asfortranarray(mask, np.uint8))
-        segmentation = dict(size=[int(side) for side in code['size']], counts=code['counts'].decode())
+    def from_mask(cls, concept: int, score: float, mask: np.ndarray) -> ObjectLabel:
+        """Build the label of an object from its mask, (H, W) bool, which must not be empty."""
+        encoded = rle.encode(np.asfortranarray(mask, np.uint8))
+        segmentation = dict(size=[int(side) for side in encoded['size']], counts=encoded['counts'].decode())
         return cls(
             concept=concept,
             score=round(score, DECIMALS),
-            bbox=rle.toBbox(code).tolist(),
-            area=int(rle.area(code)),
+            bbox=rle.toBbox(encoded).tolist(),
+            area=int(rle.area(encoded)),
             segmentation=segmentation,
         )
 
 
 @dataclass(frozen=True)
 class ImageLabels:
-    """What an image is labelled with.
+    """Labels of an image.
 
     Args:
-        presence: Of each concept that is taken for present, by its index, the highest first.
-        objects: The objects, that of the highest score first. A present concept may have none.
+        presence: presence of each labelled concept by index, the highest first.
+        objects: objects, the highest score first. A labelled concept may have none.
     """
 
     presence: dict[int, float]
-    objects: list[FoundObject]
+    objects: list[ObjectLabel]
 
 
 def label_image(answers: ConceptAnswers, size: tuple[int, int], rules: LabelRules) -> ImageLabels:
     """Label an image: each connected region of a present concept's mask is an object.
 
     Args:
-        answers: Of the image.
-        size: Its height and width.
-        rules: The thresholds.
+        answers: answers of the model for the image.
+        size: height and width of the image, in pixels.
+        rules: thresholds of labels.
     """
     presence = present_concepts(answers.presence, rules.presence_threshold)
     if not presence:
         return ImageLabels({}, [])
     masks, strength = concept_masks(answers, list(presence), size, rules.mask_threshold)
     objects = [
-        FoundObject.of(concept, likelihood * float(heat[region].mean()), region)
+        ObjectLabel.from_mask(concept, likelihood * float(heat[region].mean()), region)
         for (concept, likelihood), mask, heat in zip(presence.items(), masks.numpy(), strength.numpy())
-        for region in regions(mask, rules.min_area * mask.size)
+        for region in connected_regions(mask, rules.min_area * mask.size)
     ]
-    objects.sort(key=lambda found: -found.score)
+    objects.sort(key=lambda obj: -obj.score)
     rounded = {c: round(likelihood, DECIMALS) for c, likelihood in presence.items()}
     return ImageLabels(rounded, objects[: rules.max_per_image])
 
 
 def present_concepts(presence: Tensor, threshold: float) -> dict[int, float]:
-    """By its index, the presence of each concept whose presence (T,) reaches the threshold; highest first."""
-    likely = presence.argsort(descending=True, stable=True).tolist()
-    return {c: float(presence[c]) for c in likely if presence[c] >= threshold}
+    """Return the presence of concepts, (T,), that reaches the threshold, by index, the highest first."""
+    order = presence.argsort(descending=True, stable=True).tolist()
+    return {c: float(presence[c]) for c in order if presence[c] >= threshold}
 
 
-def regions(mask: np.ndarray, min_area: float) -> list[np.ndarray]:
-    """The connected regions of a mask (H, W) bool, of at least so many pixels; corners connect."""
-    _, names, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+def connected_regions(mask: np.ndarray, min_area: float) -> list[np.ndarray]:
+    """Return the 8-connected regions of a mask, (H, W) bool, with at least `min_area` pixels."""
+    _, components, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     areas = stats[:, cv2.CC_STAT_AREA]
-    # Region 0 is what lies outside the mask.
-    return [names == name for name in range(1, len(areas)) if areas[name] >= min_area]
+    # Component 0 is the background.
+    return [components == i for i in range(1, len(areas)) if areas[i] >= min_area]

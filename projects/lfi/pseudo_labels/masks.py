@@ -1,4 +1,4 @@
-"""From maps to masks."""
+"""Masks of concepts from maps."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from lfi.apis.readers import ConceptAnswers
 
 
 def map_strength(heat: Tensor) -> Tensor:
-    """Bring each map (P, H, W) to [0, 1] over its own pixels; a flat map, which says nothing, to 0.
+    """Scale each map of (P, H, W) to [0, 1] over its pixels; flat maps become 0.
 
-    NaN, where a model saw nothing, stays.
+    NaN stays, where the model did not see the image.
     """
     low = heat.nan_to_num(float('inf')).amin((1, 2), keepdim=True)
     high = heat.nan_to_num(float('-inf')).amax((1, 2), keepdim=True)
@@ -24,19 +24,19 @@ def map_strength(heat: Tensor) -> Tensor:
 def concept_masks(
     answers: ConceptAnswers, present: Sequence[int], size: tuple[int, int], threshold: float
 ) -> tuple[Tensor, Tensor]:
-    """Where an image shows the concepts that are there.
+    """Compute the masks of present concepts.
 
-    A pixel belongs to at most one of them: the strongest there, by the maps themselves where these are
-    comparable, else by their strength (`map_strength`). It does where that strength reaches the threshold.
+    Each pixel belongs to the concept with the strongest map if the strength (`map_strength`) of this map
+    reaches the threshold. Maps are compared by their values if these are comparable, else by their strength.
 
     Args:
-        answers: Of the image.
-        present: The indices of P concepts, at least one.
-        size: Height and width of the image.
-        threshold: In [0, 1].
+        answers: answers of the model for the image.
+        present: indices of the P present concepts, at least one.
+        size: height and width of the image, in pixels.
+        threshold: lowest strength inside a mask, in [0, 1].
 
     Returns:
-        The masks, (P, H, W) bool, of which no two overlap; and the strength, (P, H, W).
+        Masks, (P, H, W) bool, without overlap, and the strength of the maps, (P, H, W).
     """
     heat = maps_on_image(answers.maps[list(present)], answers.view, size)
     strength = map_strength(heat)

@@ -1,4 +1,4 @@
-"""The quality of the labels that a teacher or a student gives to images that have annotations."""
+"""Evaluation of pseudo-labels on annotated images."""
 
 from __future__ import annotations
 
@@ -34,46 +34,46 @@ TITLES = dict(
 )
 
 
-def read(
+def load_annotated_images(
     cfg: Config, reader: TeacherReader | StudentReader, batch_size: int, num_images: int | None
 ) -> list[AnnotatedImage]:
-    """The annotations of the validation images, and what is said of these images."""
+    """Return the annotations of the validation images with the answers of the model."""
     dataset = DATASETS.build(unaugmented(cfg.val_dataloader.dataset, steps=('Load',)))
     refuse_unreadable(dataset)
     check_concepts(reader.concepts, dataset.metainfo.get('classes'))
-    chosen = evenly_spaced(len(dataset), num_images or len(dataset))
+    indices = evenly_spaced(len(dataset), num_images or len(dataset))
     images: list[AnnotatedImage] = []
-    with tqdm(total=len(chosen), unit=' images') as bar:
-        for start in range(0, len(chosen), batch_size):
-            results = [dataset[i] for i in chosen[start : start + batch_size]]
-            answers = reader([each['img'] for each in results])
-            images += map(AnnotatedImage.of, results, answers)
+    with tqdm(total=len(indices), unit=' images') as bar:
+        for start in range(0, len(indices), batch_size):
+            results = [dataset[i] for i in indices[start : start + batch_size]]
+            answers = reader([result['img'] for result in results])
+            images += map(AnnotatedImage.from_results, results, answers)
             bar.update(len(results))
     return images
 
 
 def check_concepts(concepts: Sequence[str], classes: Sequence[str] | None) -> None:
-    """Check that the concepts that are asked about begin with a data set's classes, in their order.
+    """Check that the concepts begin with the classes of the data set, in order.
 
     Raises:
-        UsageError: There are fewer of them, or one has the name of another class.
+        UsageError: if there are fewer concepts than classes, or a concept has the name of another class.
     """
     names = classes or ()
     if len(concepts) < len(names):
         raise UsageError(
-            f'{len(concepts)} concepts are asked about, and the data set has {len(names)} classes: name each '
-            'of them, in their order and by texts that differ (--texts)'
+            f'{len(concepts)} concepts are asked about, and the data set has {len(names)} classes: give one '
+            'distinct text for each class, in the order of the classes (--texts)'
         )
     if moved := moved_name(concepts[: len(names)], names):
-        here, _ = moved
+        index, _ = moved
         raise UsageError(
-            f'the concept {concepts[here]!r} stands where the data set has the class {names[here]!r}: name '
-            'the classes in their order (--texts)'
+            f'the concept {concepts[index]!r} stands where the data set has the class {names[index]!r}: give '
+            'the texts in the order of the classes (--texts)'
         )
 
 
-def table(rows: Mapping, columns: tuple[str, ...], head: str) -> str:
-    """A table of Markdown, in per cent: a row for each entry, whose title is `head`."""
+def quality_table(rows: Mapping, columns: tuple[str, ...], head: str) -> str:
+    """Return a Markdown table of measures in per cent; `head` is the title of the column of names."""
     cells = [
         [name, *(f'{100 * measures[column]:.1f}' for column in columns)] for name, measures in rows.items()
     ]
@@ -88,25 +88,25 @@ def print_quality(
     num_images: int | None,
     sweep: bool,
 ) -> None:
-    """Print how well labels agree with the annotations of the validation images.
+    """Print the agreement of pseudo-labels with the annotations of the validation images.
 
     Args:
-        cfg: has the validation set.
-        reader: a teacher, or a student.
-        rules: from answers to labels.
-        batch_size: images at once.
-        num_images: how many, evenly spaced; all where it is None.
-        sweep: whether what other thresholds give is printed, too.
+        cfg: config with the validation set.
+        reader: reader of a teacher or a student.
+        rules: thresholds of labels.
+        batch_size: number of images in a batch.
+        num_images: number of images, evenly spaced; None for all.
+        sweep: whether to print the measures at other thresholds too.
 
     Raises:
-        UsageError: if the concepts do not fit the classes, or nothing can be compared.
+        UsageError: if the concepts do not fit the classes, or fewer than two images have objects.
     """
-    images = read(cfg, reader, batch_size, num_images)
+    images = load_annotated_images(cfg, reader, batch_size, num_images)
     settings = ', '.join(f'{name}={value:g}' for name, value in vars(rules).items())
     with as_usage_error(ValueError):
-        found = compare(images, rules)
+        measures = compare(images, rules)
     print(f'\n{len(images)} images; {settings}; in %\n')
-    print(table(found, (*PRESENCE, *OBJECTS), 'labels'))
+    print(quality_table(measures, (*PRESENCE, *OBJECTS), 'labels'))
     if sweep:
-        print(f'\n{table(sweep_presence(images), PRESENCE, "presence threshold")}')
-        print(f'\n{table(sweep_masks(images, rules), OBJECTS, "mask threshold")}')
+        print(f'\n{quality_table(sweep_presence(images), PRESENCE, "presence threshold")}')
+        print(f'\n{quality_table(sweep_masks(images, rules), OBJECTS, "mask threshold")}')

@@ -1,4 +1,4 @@
-"""How good labels are, against annotations and beside controls."""
+"""Quality of pseudo-labels against annotations, beside controls."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lfi.datasets import objects_of
 from lfi.evaluation import MeanIoU, centre_map, coco_precision
 
 from .label_rules import LabelRules
-from .labelling import FoundObject, ImageLabels, label_image, present_concepts
+from .labelling import ImageLabels, ObjectLabel, label_image, present_concepts
 
 MASK_THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 PRESENCE_THRESHOLDS = (0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -24,14 +24,14 @@ PRESENCE_THRESHOLDS = (0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0
 
 @dataclass(frozen=True)
 class AnnotatedImage:
-    """An image's annotations, and what a model says of it.
+    """Annotations of an image with the answers of a model.
 
     Args:
-        size: Height and width.
-        answers: Of the model.
-        objects: As `coco_precision` takes them.
-        regions: By its concept, where any object is, run-length encoded.
-        ignored: Likewise, where objects are that do not count, such as crowds: who finds them there is
+        size: height and width of the image, in pixels.
+        answers: answers of the model.
+        objects: annotated objects, in the form that `coco_precision` takes.
+        regions: region of the objects by concept, run-length encoded.
+        ignored: region of ignored objects, such as crowds, by concept, run-length encoded. Labels there are
             neither right nor wrong.
     """
 
@@ -42,56 +42,56 @@ class AnnotatedImage:
     ignored: dict[int, dict]
 
     @classmethod
-    def of(cls, results: Mapping, answers: ConceptAnswers) -> AnnotatedImage:
-        """Of what a data set's pipeline gives before it packs."""
-        found = objects_of(results)
+    def from_results(cls, results: Mapping, answers: ConceptAnswers) -> AnnotatedImage:
+        """Build from the results of a data set's pipeline before packing."""
+        annotated = objects_of(results)
         objects = [
-            {**vars(FoundObject.of(int(label), 1.0, mask)), 'ignored': bool(ignored)}
-            for mask, label, ignored in zip(found.masks, found.labels, found.ignored)
+            {**vars(ObjectLabel.from_mask(int(label), 1.0, mask)), 'ignored': bool(ignored)}
+            for mask, label, ignored in zip(annotated.masks, annotated.labels, annotated.ignored)
             if mask.any()
         ]
-        regions = merged([each for each in objects if not each['ignored']])
-        ignored = merged([each for each in objects if each['ignored']])
+        regions = merge_regions([obj for obj in objects if not obj['ignored']])
+        ignored = merge_regions([obj for obj in objects if obj['ignored']])
         return cls(tuple(results['img'].shape[:2]), answers, objects, regions, ignored)
 
     def with_true_presence(self) -> AnnotatedImage:
-        """The same, with a presence of 1 for what is there, and of 0 for the rest."""
+        """Return a copy with a presence of 1 for annotated concepts, and 0 for all others."""
         presence = torch.zeros_like(self.answers.presence)
         presence[list(self.regions)] = 1
         return self.with_presence(presence)
 
     def with_presence(self, presence: Tensor) -> AnnotatedImage:
-        """The same with another presence (T,)."""
+        """Return a copy with the given presence, (T,)."""
         return replace(self, answers=replace(self.answers, presence=presence))
 
 
-def merged(objects: Sequence[Mapping]) -> dict[int, dict]:
-    """By its concept, where any of its objects is, run-length encoded."""
-    concepts = {each['concept'] for each in objects}
+def merge_regions(objects: Sequence[Mapping]) -> dict[int, dict]:
+    """Merge the masks of objects by concept, run-length encoded."""
+    concepts = {obj['concept'] for obj in objects}
     return {c: rle.merge([o['segmentation'] for o in objects if o['concept'] == c]) for c in concepts}
 
 
 Labeller = Callable[[AnnotatedImage], ImageLabels]
-"""From an image to its labels."""
+"""Function from an image to its labels."""
 
 
 def measure(images: Sequence[AnnotatedImage], labeller: Labeller) -> dict[str, float]:
-    """Measure labels, all in [0, 1].
+    """Measure labels against annotations.
 
     Returns:
-        - 'precision', 'recall' and 'f1' of presence: of pairs of an image and a concept;
-        - 'first': the share of images that show the concept of the highest presence, of the images
-          with one;
-        - 'mean_iou': of each concept's pixels, as `MeanIoU` has it;
-        - 'box_ap', 'box_recall', 'mask_ap', 'mask_recall': of objects at an IoU of 0.5, as `coco_precision`
-          has them.
+        Measures in [0, 1]:
+
+        - 'precision', 'recall' and 'f1': presence over pairs of an image and a concept;
+        - 'first': share of labelled images that show the concept of the highest presence;
+        - 'mean_iou': IoU of the pixels of each concept (`MeanIoU`);
+        - 'box_ap', 'box_recall', 'mask_ap', 'mask_recall': objects at an IoU of 0.5 (`coco_precision`).
     """
     labels = [labeller(image) for image in images]
-    found = [[vars(each) for each in of.objects] for of in labels]
-    true = [image.objects for image in images]
-    box, mask = (coco_precision(true, found, kind) for kind in ('bbox', 'segm'))
+    predictions = [[vars(obj) for obj in image_labels.objects] for image_labels in labels]
+    annotations = [image.objects for image in images]
+    box, mask = (coco_precision(annotations, predictions, iou_type) for iou_type in ('bbox', 'segm'))
     return {
-        **_presence_quality(images, [of.presence for of in labels]),
+        **_presence_quality(images, [image_labels.presence for image_labels in labels]),
         'mean_iou': _mean_iou(images, labels),
         'box_ap': box['average_precision'],
         'box_recall': box['recall'],
@@ -102,70 +102,70 @@ def measure(images: Sequence[AnnotatedImage], labeller: Labeller) -> dict[str, f
 
 def _mean_iou(images: Sequence[AnnotatedImage], labels: Sequence[ImageLabels]) -> float:
     iou = MeanIoU(len(images[0].answers.presence))
-    for image, found in zip(images, labels):
-        seen = merged([vars(each) for each in found.objects])
-        iou.add({c: _without(region, image.ignored.get(c)) for c, region in seen.items()}, image.regions)
+    for image, image_labels in zip(images, labels):
+        regions = merge_regions([vars(obj) for obj in image_labels.objects])
+        iou.add({c: _subtract(region, image.ignored.get(c)) for c, region in regions.items()}, image.regions)
     return iou.value()
 
 
-def _without(region: dict, ignored: dict | None) -> dict:
-    """A region less another one, run-length encoded."""
+def _subtract(region: dict, ignored: dict | None) -> dict:
+    """Remove ignored pixels from a region, both run-length encoded."""
     if ignored is None:
         return region
     return rle.encode(np.asfortranarray(rle.decode(region) & ~rle.decode(ignored).astype(bool)))
 
 
 def _presence_quality(images: Sequence[AnnotatedImage], presence: list[dict]) -> dict[str, float]:
-    shown = [image.regions.keys() for image in images]
+    visible = [image.regions.keys() for image in images]
     presence = [
-        {c: likelihood for c, likelihood in told.items() if c in image.regions or c not in image.ignored}
-        for image, told in zip(images, presence)
+        {c: value for c, value in labels.items() if c in image.regions or c not in image.ignored}
+        for image, labels in zip(images, presence)
     ]
-    hits = sum(len(told.keys() & true) for told, true in zip(presence, shown))
-    told, there = sum(map(len, presence)), sum(map(len, shown))
-    firsts = [next(iter(told)) in true for told, true in zip(presence, shown) if told]
+    hits = sum(len(labels.keys() & truth) for labels, truth in zip(presence, visible))
+    num_labels, num_visible = sum(map(len, presence)), sum(map(len, visible))
+    firsts = [next(iter(labels)) in truth for labels, truth in zip(presence, visible) if labels]
     return dict(
-        precision=hits / max(told, 1),
-        recall=hits / there,
-        f1=2 * hits / (told + there),
+        precision=hits / max(num_labels, 1),
+        recall=hits / num_visible,
+        f1=2 * hits / (num_labels + num_visible),
         first=float(np.mean(firsts)) if firsts else 0.0,
     )
 
 
 def compare(images: Sequence[AnnotatedImage], rules: LabelRules) -> dict[str, dict[str, float]]:
-    """The measures of labels by their name: a model's own, and controls.
+    """Measure the labels of a model and of controls, by name.
 
-    'true presence' is told what is there. The others have no say in where (the image's centre, the complete
-    image), or in whether (the presence of the image before). The centre's mask has the threshold, of
-    `MASK_THRESHOLDS`, that is best for these very images. Images without annotated objects are left out.
+    Controls with 'true presence' get the annotated concepts. The others replace the maps (the centre of the
+    image, the complete image), or the presence (that of the previous image). The threshold of the centre's
+    mask is the best of `MASK_THRESHOLDS` on these images. Images without annotated objects are left out.
 
     Raises:
-        ValueError: If fewer than two images have objects.
+        ValueError: if fewer than two images have objects.
     """
     annotated = [image for image in images if image.regions]
     if len(annotated) < 2:
         raise ValueError(f'{len(annotated)} images have annotated objects: give two or more')
-    told = [image.with_true_presence() for image in annotated]
-    before = [
+    with_truth = [image.with_true_presence() for image in annotated]
+    shifted = [
         image.with_presence(other.answers.presence)
         for image, other in zip(annotated, [annotated[-1], *annotated[:-1]])
     ]
 
-    everywhere = partial(_in_the_middle, threshold=0, rules=rules)
-    own = partial(_own, rules=rules)
+    complete = partial(_centre_labels, threshold=0, rules=rules)
+    model = partial(_model_labels, rules=rules)
     return {
-        'own': measure(annotated, own),
-        'own maps, true presence': measure(told, own),
-        'own maps, presence of another image': measure(before, own),
-        'centre, own presence': _of_centre(annotated, rules),
-        'centre, true presence': _of_centre(told, rules),
-        'complete image, own presence': measure(annotated, everywhere),
-        'complete image, true presence': measure(told, everywhere),
+        'own': measure(annotated, model),
+        'own maps, true presence': measure(with_truth, model),
+        'own maps, presence of another image': measure(shifted, model),
+        'centre, own presence': _measure_centre(annotated, rules),
+        'centre, true presence': _measure_centre(with_truth, rules),
+        'complete image, own presence': measure(annotated, complete),
+        'complete image, true presence': measure(with_truth, complete),
     }
 
 
 def sweep_presence(images: Sequence[AnnotatedImage]) -> dict[float, dict[str, float]]:
-    """Precision, recall and F1 of presence at each of `PRESENCE_THRESHOLDS`."""
+    """Measure presence at each of `PRESENCE_THRESHOLDS`."""
     annotated = [image for image in images if image.regions]
     return {
         threshold: _presence_quality(
@@ -176,28 +176,28 @@ def sweep_presence(images: Sequence[AnnotatedImage]) -> dict[float, dict[str, fl
 
 
 def sweep_masks(images: Sequence[AnnotatedImage], rules: LabelRules) -> dict[float, dict[str, float]]:
-    """The measures of a model's own labels at each of `MASK_THRESHOLDS`."""
+    """Measure the labels of a model at each of `MASK_THRESHOLDS`."""
     annotated = [image for image in images if image.regions]
     return {
-        threshold: measure(annotated, partial(_own, rules=replace(rules, mask_threshold=threshold)))
+        threshold: measure(annotated, partial(_model_labels, rules=replace(rules, mask_threshold=threshold)))
         for threshold in MASK_THRESHOLDS
     }
 
 
-def _own(image: AnnotatedImage, rules: LabelRules) -> ImageLabels:
+def _model_labels(image: AnnotatedImage, rules: LabelRules) -> ImageLabels:
     return label_image(image.answers, image.size, rules)
 
 
-def _of_centre(images: Sequence[AnnotatedImage], rules: LabelRules) -> dict[str, float]:
-    labellers = [partial(_in_the_middle, threshold=threshold, rules=rules) for threshold in MASK_THRESHOLDS]
+def _measure_centre(images: Sequence[AnnotatedImage], rules: LabelRules) -> dict[str, float]:
+    labellers = [partial(_centre_labels, threshold=threshold, rules=rules) for threshold in MASK_THRESHOLDS]
     return measure(
-        images, max(labellers, key=lambda each: _mean_iou(images, [each(image) for image in images]))
+        images, max(labellers, key=lambda label: _mean_iou(images, [label(image) for image in images]))
     )
 
 
-def _in_the_middle(image: AnnotatedImage, threshold: float, rules: LabelRules) -> ImageLabels:
-    """Each present concept in the middle of the image, as far as a Gaussian reaches the threshold."""
+def _centre_labels(image: AnnotatedImage, threshold: float, rules: LabelRules) -> ImageLabels:
+    """Label each present concept at the centre, where `centre_map` reaches the threshold."""
     mask = (centre_map(image.size) >= threshold).numpy()
     presence = present_concepts(image.answers.presence, rules.presence_threshold)
-    objects = [FoundObject.of(c, likelihood, mask) for c, likelihood in presence.items()]
+    objects = [ObjectLabel.from_mask(c, value, mask) for c, value in presence.items()]
     return ImageLabels(presence, objects[: rules.max_per_image])

@@ -1,4 +1,4 @@
-"""Labels in the formats that data sets read."""
+"""Label files in the formats that data sets read."""
 
 from __future__ import annotations
 
@@ -15,80 +15,83 @@ from lfi.utils.fileio import AtomicLocalBackend
 def write_labels(folder: Path, records: Iterable[dict], concepts: Sequence[str]) -> Path:
     """Write the labels of images.
 
-    - `annotations.json`, of COCO's format: category i + 1 is concept i; each object has a mask, run-length
-      encoded, a box and a score. All images that could be read are in it, also those that show no concept.
-    - `labels.txt`, as mmpretrain's `CustomDataset` reads it: in each line a path and the index of the concept
-      of the highest presence, of the images that show one; and `classes.txt`, the names.
-    - `scores.csv`: all concepts that an image shows, with their presence.
-    - `unreadable.txt`: the images that cannot be read, and why; and those whose names cannot stand in
-      `labels.txt`, which is read as lines of UTF-8.
+    - `annotations.json`: COCO format. Category i + 1 is concept i. Each object has a run-length encoded mask,
+      a box and a score. All readable images are listed, including those without concepts.
+    - `labels.txt`: format of mmpretrain's `CustomDataset`. Each line has the path of an image and the index
+      of the concept with the highest presence. Images without concepts are left out.
+    - `classes.txt`: names of the concepts.
+    - `scores.csv`: all labelled concepts of each image, with their presence.
+    - `unreadable.txt`: images that cannot be read, with the reason, and images whose names do not fit
+      `labels.txt`, which has lines of UTF-8.
 
-    Paths in the files are relative to the images' common folder.
+    Paths in the files are relative to the common folder of the images.
 
     Args:
-        folder: Where to; it is there.
-        records: Of the images, as `image_record` and `unreadable_record` make them.
-        concepts: The T names.
+        folder: existing output folder.
+        records: records of the images, made by `image_record` and `unreadable_record`.
+        concepts: names of the T concepts.
 
     Returns:
-        The images' common folder.
+        The common folder of the images.
 
     Raises:
-        CheckpointWriteError: If a file cannot be written; those of an earlier call are unharmed.
+        CheckpointWriteError: if a file cannot be written. Files of earlier calls stay intact.
     """
     records = list(records)
     root = common_folder(record['file'] for record in records)
     good = [record for record in records if 'error' not in record]
     names = [os.path.relpath(record['file'], root) for record in good]
-    bad = [f'{record["file"]}: {record["error"]}' for record in records if 'error' in record]
-    bad += [f'{name!r}: not in labels.txt, whose lines are UTF-8' for name in names if not _fits(name)]
+    errors = [f'{record["file"]}: {record["error"]}' for record in records if 'error' in record]
+    errors += [
+        f'{name!r}: not in labels.txt, whose lines are UTF-8' for name in names if not _fits_line(name)
+    ]
     text = json.dumps(_coco(good, names, concepts, root), ensure_ascii=False)
     for name, content in (
         ('annotations.json', f'{text}\n'),
         (
             'labels.txt',
-            _lines(_label(name, r) for name, r in zip(names, good) if r['presence'] and _fits(name)),
+            _lines(_label(name, r) for name, r in zip(names, good) if r['presence'] and _fits_line(name)),
         ),
         ('classes.txt', _lines(concepts)),
         ('scores.csv', _scores(good, names, concepts)),
-        ('unreadable.txt', _lines(bad)),
+        ('unreadable.txt', _lines(errors)),
     ):
-        # A file's name need not be UTF-8: JSON escapes it, a list has its bytes.
-        errors = 'backslashreplace' if name.endswith('.json') else 'surrogateescape'
-        AtomicLocalBackend().put(content.encode(errors=errors), folder / name)
+        # File names need not be UTF-8: JSON escapes them, text files hold their bytes.
+        handler = 'backslashreplace' if name.endswith('.json') else 'surrogateescape'
+        AtomicLocalBackend().put(content.encode(errors=handler), folder / name)
     return root
 
 
 def image_record(file: str, size: tuple[int, int], presence: dict[int, float], objects: Sequence) -> dict:
-    """The record of an image: plain data.
+    """Build the record of an image, as plain data.
 
     Args:
-        file: Its path.
-        size: Its height and width.
-        presence: As `ImageLabels` has it.
-        objects: Likewise.
+        file: path of the image.
+        size: height and width of the image, in pixels.
+        presence: presence by concept, see `ImageLabels`.
+        objects: objects, see `ImageLabels`.
     """
-    # JSON has no numbers as keys.
+    # Pairs, because keys of JSON objects are strings.
     return dict(
         file=file,
         size=list(size),
         presence=[list(pair) for pair in presence.items()],
-        objects=[vars(found) for found in objects],
+        objects=[vars(obj) for obj in objects],
     )
 
 
 def unreadable_record(file: str, error: str) -> dict:
-    """The record of an image that cannot be read, and why."""
+    """Build the record of an image that cannot be read, with the reason."""
     return dict(file=file, error=' '.join(error.split()))
 
 
-def best(record: dict) -> int:
-    """The concept of the highest presence in an image that shows one."""
+def top_concept(record: dict) -> int:
+    """Return the concept of the highest presence; the record must have one."""
     return record['presence'][0][0]
 
 
 def common_folder(files: Iterable[str]) -> Path:
-    """The folder that all files lie in, absolute."""
+    """Return the absolute path of the deepest folder that contains all files."""
     return Path(os.path.commonpath([os.path.dirname(os.path.abspath(file)) for file in files]))
 
 
@@ -97,16 +100,16 @@ def _coco(records: list[dict], names: list[str], concepts: Sequence[str], root: 
         dict(id=i, file_name=name, height=record['size'][0], width=record['size'][1])
         for i, (name, record) in enumerate(zip(names, records))
     ]
-    objects = [(i, found) for i, record in enumerate(records) for found in record['objects']]
+    objects = [(i, obj) for i, record in enumerate(records) for obj in record['objects']]
     annotations = [
         dict(
             id=k,
             image_id=i,
-            category_id=found['concept'] + 1,
+            category_id=obj['concept'] + 1,
             iscrowd=0,
-            **{key: found[key] for key in ('bbox', 'area', 'segmentation', 'score')},
+            **{key: obj[key] for key in ('bbox', 'area', 'segmentation', 'score')},
         )
-        for k, (i, found) in enumerate(objects, 1)
+        for k, (i, obj) in enumerate(objects, 1)
     ]
     return dict(
         info=dict(description='labels by lfi, lfi pseudo-label', images=str(root)),
@@ -126,12 +129,12 @@ def _scores(records: list[dict], names: list[str], concepts: Sequence[str]) -> s
 
 
 def _label(name: str, record: dict) -> str:
-    """A line of mmpretrain's, which strips it: a space at a name's beginning must not be there."""
-    return f'{os.path.join(".", name) if name != name.lstrip() else name} {best(record)}'
+    """Format a line of `labels.txt`; a leading './' protects leading spaces, which mmpretrain strips."""
+    return f'{os.path.join(".", name) if name != name.lstrip() else name} {top_concept(record)}'
 
 
-def _fits(name: str) -> bool:
-    """Whether a file's name can be read from a line of a list."""
+def _fits_line(name: str) -> bool:
+    """Whether a file name can be read from a line of a UTF-8 text file."""
     return not any(character in '\r\n' or '\ud800' <= character <= '\udfff' for character in name)
 
 
