@@ -1,4 +1,4 @@
-"""Which images are known, and what a metric of features refuses."""
+"""References among images, and what a metric of features refuses."""
 
 import math
 
@@ -34,7 +34,7 @@ def evaluate(metric, features, labels, batch_size=3):
 
 
 @given(labels=st.lists(st.integers(0, 3), min_size=1, max_size=40))
-def test_every_other_image_of_each_class_is_known(labels):
+def test_every_other_image_of_each_class_is_a_reference(labels):
     slow, seen = [], {}
     for label in labels:
         slow.append(seen.get(label, 0) % 2 == 0)
@@ -46,7 +46,7 @@ def test_every_other_image_of_each_class_is_known(labels):
         assert reference_mask(torch.tensor(labels), None).tolist() == slow
 
 
-def test_the_first_images_can_be_the_known_ones():
+def test_the_first_images_can_be_the_references():
     assert reference_mask(torch.zeros(5), 2).tolist() == [True, True, False, False, False]
     for references in (0, 5, -1):
         with pytest.raises(ValueError, match=f'references={references} of 5 images'):
@@ -55,7 +55,7 @@ def test_the_first_images_can_be_the_known_ones():
 
 def test_only_the_others_are_counted():
     metric = FirstChannel(references=3)
-    # Two of four that are not known are right.
+    # Two of four predictions are right.
     features = torch.tensor([[9.0], [9], [9], [0], [1], [2], [3]])
     assert evaluate(metric, features, [0, 1, 2, 0, 1, 0, 0]) == {'top1': 50.0}
     references, labels = metric.given

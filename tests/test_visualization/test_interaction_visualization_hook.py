@@ -196,7 +196,7 @@ def test_each_test_image_gets_a_picture_where_the_teacher_can_be_had(runner, tmp
     hook = InteractionVisualizationHook(test_out_dir=str(tmp_path / 'none'))
     hook.before_test(runner)
     hook.after_test_iter(runner, 0, data, samples)
-    assert warnings[1] == 'No pictures of interactions: Identity learns from none'
+    assert warnings[1] == 'No pictures of interactions: Identity does not learn from interactions'
 
 
 def test_detections_are_named_by_the_data_set_whatever_the_teacher_is_asked_about(

@@ -39,12 +39,8 @@ def coco_precision(
     # pycocotools reads the sizes, but needs them for polygons only.
     images = [dict(id=i, height=0, width=0) for i in range(len(annotations))]
     truth, results = COCO(), COCO()
-    truth.dataset = dict(
-        images=images, categories=categories, annotations=_coco_entries(annotations, concepts)
-    )
-    results.dataset = dict(
-        images=images, categories=categories, annotations=_coco_entries(predictions, concepts)
-    )
+    truth.dataset = dict(images=images, categories=categories, annotations=_entries(annotations, concepts))
+    results.dataset = dict(images=images, categories=categories, annotations=_entries(predictions, concepts))
     # pycocotools prints its progress.
     with redirect_stdout(StringIO()):
         truth.createIndex()
@@ -59,7 +55,7 @@ def coco_precision(
     )
 
 
-def _coco_entries(objects: Sequence[Sequence[Mapping]], concepts: set[int]) -> list[dict]:
+def _entries(objects: Sequence[Sequence[Mapping]], concepts: set[int]) -> list[dict]:
     numbered = [(i, obj) for i, image_objects in enumerate(objects) for obj in image_objects]
     return [
         dict(

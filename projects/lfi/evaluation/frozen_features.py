@@ -22,9 +22,8 @@ class FeatureMetric(BaseMetric):
     are predicted. Each sample needs `features`, (C,), which `lfi.ByFeatures` predicts, and `gt_label`.
 
     Args:
-        references: number of references, the first images of the data set. An example are the training
-            images in a `ConcatDataset` of training and validation images. Defaults to None: every other
-            image of each class, starting with the first.
+        references: number of references, the first images of the data set, such as the training images of a
+            `ConcatDataset`. Defaults to None: every other image of each class, starting with the first.
         **kwargs: arguments of mmengine's `BaseMetric`.
 
     Raises:
@@ -103,7 +102,6 @@ def reference_mask(labels: Tensor, references: int | None) -> Tensor:
 
 # Number of queries in one matrix product with all references.
 CHUNK = 1024
-# Temperature of the votes.
 TEMPERATURE = 0.07
 
 
@@ -169,7 +167,6 @@ class LinearProbeMetric(FeatureMetric):
     def predict(self, references: Tensor, labels: Tensor, features: Tensor) -> Tensor:
         """Predict the labels of queries, see `FeatureMetric.predict`."""
         std, mean = torch.std_mean(references, 0, correction=0)
-        # Constant channels get a scale of 0.
         scale = torch.where(std > 0, 1 / std, 0)
         weight, bias = logistic_regression((references - mean) * scale, labels, L2)
         return ((features - mean) * scale @ weight.T + bias).argmax(1)
@@ -177,15 +174,12 @@ class LinearProbeMetric(FeatureMetric):
 
 @torch.enable_grad()
 def logistic_regression(features: Tensor, labels: Tensor, l2: float) -> tuple[Tensor, Tensor]:
-    """Fit multinomial logistic regression.
+    """Weights (K, C) and biases (K,) of multinomial logistic regression, on the CPU; K = max(labels) + 1.
 
     Args:
         features: (N, C), standardised features.
         labels: (N,), class indices.
         l2: weight of half the squared norm of the weights against the sum of the losses.
-
-    Returns:
-        Weights (K, C) and biases (K,), on the CPU, with K = max(labels) + 1.
     """
     features, labels = features.to(get_device()), labels.to(get_device())
     n, num_classes = len(features), int(labels.max()) + 1

@@ -1,4 +1,4 @@
-"""Interaction maps and presence of student and teacher for one image."""
+"""Interaction maps of one image on its locations and pixels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hook that adds interaction maps to the samples that metrics read."""
+"""Hook for metrics that read interaction maps."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .localization_metric import image_labels
 
 @HOOKS.register_module()
 class InteractionMapsHook(Hook):
-    """Adds interaction maps of student and teacher to validation and test samples.
+    """Hook that adds interaction maps of student and teacher to validation and test samples.
 
     The hook sets `interactions`, an `ImageMaps`, of samples with `regions` (`lfi.LoadRegions`) or `heat_maps`
     (`lfi.LoadHeatMap`) before prediction. These are maps of the concepts with a region or a heat map,

@@ -78,8 +78,7 @@ def pointing_game(maps: Tensor, masks: Tensor) -> Tensor:
     """Pointing game: whether the maximum of each map lies in its mask.
 
     Args:
-        maps: (N, H, W) float, one map for each object, higher is stronger. They are resized to the masks,
-            bilinearly.
+        maps: (N, H, W) float, higher is stronger. They are resized to the masks, bilinearly.
         masks: (N, h, w) bool, visible pixels of the object.
 
     Returns:
@@ -119,10 +118,7 @@ def resize_to_masks(maps: Tensor, masks: Tensor) -> Tensor:
 
 
 def chance_level(masks: Tensor) -> float:
-    """Chance level of the pointing game: the mean share of the image that a mask covers.
-
-    Args:
-        masks: (N, h, w) bool, visible pixels of each object.
+    """Chance level of the pointing game: the mean share of the image that a mask (N, h, w) covers.
 
     Raises:
         ValueError: if `masks` is not (N, h, w) bool, or N is 0.

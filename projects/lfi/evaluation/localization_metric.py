@@ -93,7 +93,6 @@ class SemanticConsistencyMetric(BaseMetric):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        # Maps of the previous image.
         self._previous_maps: Tensor | None = None
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
@@ -148,7 +147,6 @@ class SemanticConsistencyMetric(BaseMetric):
         if self._previous_maps is not None:
             resized = F.interpolate(self._previous_maps[None], (height, width), mode='bilinear')[0]
             other = resized[:, maps.valid[:height, :width]].numpy()  # [L, P]
-        # Locations of padding are cut off.
         self._previous_maps = fill_padding(maps.student[:, -1], maps.valid)[:, :height, :width]
         measures_by_concept = region_measures(maps, sample.get('regions', {}))
         labels = image_labels(sample)
@@ -163,18 +161,18 @@ class SemanticConsistencyMetric(BaseMetric):
             rows[i].update(measures)
             if labels is not None and concept not in labels:
                 rows[i].update({f'{UNLABELLED}{name}': value for name, value in measures.items()})
-            rows[i].update(heat_map_agreement('teacher', last[i], teacher[i], centre))
+            rows[i].update(agreement('teacher', last[i], teacher[i], centre))
             if concept in heat_maps:
                 heat = maps.to_locations(torch.from_numpy(heat_maps[concept]))[maps.valid].numpy()
                 # A heat map may lie in invalid locations only.
                 if heat.any():
-                    rows[i].update(heat_map_agreement('human', last[i], heat, centre))
+                    rows[i].update(agreement('human', last[i], heat, centre))
             rows[i].update(map_stability(layers, maps.mirrored[i][maps.valid].numpy(), other))
         return rows
 
 
 def region_measures(maps: ImageMaps, regions: Mapping[int, np.ndarray]) -> dict[int, dict[str, float]]:
-    """Entries by name for each concept that has a map and a region, (h, w) bool."""
+    """Measure the maps against the regions, (h, w) bool: entries by name, for each concept with both."""
     indices = {concept: i for i, concept in enumerate(maps.concepts) if concept in regions}
     if not indices:
         return {}
@@ -205,9 +203,7 @@ def image_labels(sample: Any) -> list[int] | None:
     return None if label is None else label.flatten().tolist()
 
 
-def heat_map_agreement(
-    source: str, saliency: np.ndarray, heat: np.ndarray, centre: np.ndarray
-) -> dict[str, float]:
+def agreement(source: str, saliency: np.ndarray, heat: np.ndarray, centre: np.ndarray) -> dict[str, float]:
     """Entries of a map against a heat map, all (P,); `source` is the prefix, 'teacher' or 'human'."""
     entries = {}
     for column, values in (('', saliency), ('_uniform', np.ones_like(heat)), ('_centre', centre)):
@@ -248,7 +244,7 @@ def map_stability(layers: np.ndarray, mirrored: np.ndarray, other: np.ndarray | 
 
 
 def consistency_table(means: Mapping[str, float]) -> str:
-    """Return a Markdown table with a row for each measure and the `COLUMNS` student, chance and teacher."""
+    """Return a Markdown table with a row for each measure and the columns of `COLUMNS`."""
     suffixes = tuple(suffix for suffix in COLUMNS if suffix)
     rows = []
     for measure in (name for name in means if not name.endswith(suffixes)):

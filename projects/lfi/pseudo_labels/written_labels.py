@@ -17,9 +17,8 @@ def write_labels(folder: Path, records: Iterable[dict], concepts: Sequence[str])
 
     - `annotations.json`: COCO format. Category i + 1 is concept i. Each object has a run-length encoded mask,
       a box and a score. All readable images are listed, including those without concepts.
-    - `labels.txt`: format of mmpretrain's `CustomDataset`. Each line has the path of an image and the index
-      of the concept with the highest presence. Images without concepts are left out.
-    - `classes.txt`: names of the concepts.
+    - `labels.txt`: format of mmpretrain's `CustomDataset`. Each line has the path of an image with concepts
+      and the index of the concept of the highest presence. `classes.txt` has the names.
     - `scores.csv`: all labelled concepts of each image, with their presence.
     - `unreadable.txt`: images that cannot be read, with the reason, and images whose names do not fit
       `labels.txt`, which has lines of UTF-8.
@@ -41,10 +40,8 @@ def write_labels(folder: Path, records: Iterable[dict], concepts: Sequence[str])
     root = common_folder(record['file'] for record in records)
     good = [record for record in records if 'error' not in record]
     names = [os.path.relpath(record['file'], root) for record in good]
-    errors = [f'{record["file"]}: {record["error"]}' for record in records if 'error' in record]
-    errors += [
-        f'{name!r}: not in labels.txt, whose lines are UTF-8' for name in names if not _fits_line(name)
-    ]
+    notes = [f'{record["file"]}: {record["error"]}' for record in records if 'error' in record]
+    notes += [f'{name!r}: not in labels.txt, whose lines are UTF-8' for name in names if not _fits_line(name)]
     text = json.dumps(_coco(good, names, concepts, root), ensure_ascii=False)
     for name, content in (
         ('annotations.json', f'{text}\n'),
@@ -54,7 +51,7 @@ def write_labels(folder: Path, records: Iterable[dict], concepts: Sequence[str])
         ),
         ('classes.txt', _lines(concepts)),
         ('scores.csv', _scores(good, names, concepts)),
-        ('unreadable.txt', _lines(errors)),
+        ('unreadable.txt', _lines(notes)),
     ):
         # File names need not be UTF-8: JSON escapes them, text files hold their bytes.
         handler = 'backslashreplace' if name.endswith('.json') else 'surrogateescape'

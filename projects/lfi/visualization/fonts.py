@@ -77,7 +77,7 @@ def _installed_fonts() -> tuple[str, ...]:
     return tuple(name for prefix in CJK for name in names if name.startswith(prefix))
 
 
-# Text of the logged warning; empty before.
+# Text of the warning, once logged.
 _warned: list[str] = []
 
 

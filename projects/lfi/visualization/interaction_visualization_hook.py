@@ -1,4 +1,4 @@
-"""Hook that draws the interaction maps of teacher and student, in training and in tests."""
+"""Pictures of interaction maps in training and in tests."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ NUM_IMAGES = 4
 
 @HOOKS.register_module()
 class InteractionVisualizationHook(Hook):
-    """Adds pictures of training images with the maps of teacher and student to the visualizer.
+    """Hook that adds pictures of training images with the maps of teacher and student to the visualizer.
 
     For each image, the picture shows the concept with the largest weight in the loss over locations. The hook
     supports every model that learns from `lfi.Interactions`, and cached teachers. With `texts`, the picture
@@ -99,8 +99,8 @@ class InteractionVisualizationHook(Hook):
         if getattr(_model(runner), 'interactions', None) is None:
             name = type(_model(runner)).__name__
             is_tta = isinstance(_model(runner), BaseTTAModel)
-            reason = f'{name} has several views of an image' if is_tta else f'{name} learns from none'
-            runner.logger.warning(f'No pictures of interactions: {reason}')
+            reason = 'has several views of an image' if is_tta else 'does not learn from interactions'
+            runner.logger.warning(f'No pictures of interactions: {name} {reason}')
             self.test_out_dir = None
             return
         try:

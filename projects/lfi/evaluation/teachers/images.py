@@ -52,9 +52,7 @@ class ImageSample:
 
 
 class Images(Dataset):
-    """Validation images of a config, unaugmented, with their regions by class.
-
-    `has_regions` is whether the data set annotates boxes or masks.
+    """Unaugmented validation images with regions by class; `has_regions` is whether the data set has any.
 
     Args:
         cfg: config with `val_dataloader`.

@@ -84,18 +84,16 @@ def chance_levels(images: Images, area: tuple[float, float]) -> tuple[dict, int]
     Raises:
         UsageError: if fewer than two images show a class, or fewer than two regions lie within `area`.
     """
-    centre, areas, num_annotated = Tally(), [], 0
+    centre, areas, num_shown = Tally(), [], 0
     for batch in images.batches():
         for image in batch:
-            num_annotated += bool(image.regions)
+            num_shown += bool(image.regions)
             for mask in image.regions_of_area(area).values():
                 areas.append(mask.float().mean().item())
                 centre.add(centre_map((mask.shape[0], mask.shape[1]))[None], mask[None])
     # A standard error needs two values: images for presence, regions for maps.
-    if num_annotated < 2:
-        raise UsageError(
-            f'only {num_annotated} of {len(images)} images show a class: give two or more that do'
-        )
+    if num_shown < 2:
+        raise UsageError(f'only {num_shown} of {len(images)} images show a class: give two or more that do')
     if len(areas) < 2:
         raise UsageError(f'only {len(areas)} regions cover {area[0]:g} to {area[1]:g} of their image')
     error = float(np.std(areas, ddof=1) / len(areas) ** 0.5)

@@ -15,7 +15,7 @@ from .images import ImageSample
 
 
 class Tally:
-    """Accumulates the `MEASURES` of maps over regions."""
+    """Accumulator of the `MEASURES` of maps over regions."""
 
     def __init__(self) -> None:
         self.values: dict[str, list[float]] = {measure: [] for measure in MEASURES}
@@ -34,7 +34,7 @@ class Tally:
 
 
 class MapTally:
-    """Accumulates the measures of maps by reading and layer, over regions whose share lies within `area`."""
+    """Accumulator of the measures of maps by reading and layer, over regions within `area`."""
 
     def __init__(self, area: tuple[float, float]) -> None:
         self.area = area
@@ -72,7 +72,7 @@ class MapTally:
 
 
 class AccuracyTally:
-    """Accumulates zero-shot accuracy: the concept of the highest presence against regions and labels."""
+    """Accumulator of zero-shot accuracy: the concept of the highest presence against regions and labels."""
 
     def __init__(self, num_classes: int) -> None:
         self.num_classes = num_classes
@@ -100,7 +100,7 @@ class AccuracyTally:
 
 
 class PresenceTally:
-    """Accumulates presence of all concepts of the bank over annotated images, by reading.
+    """Accumulator of the presence of all concepts of the bank over annotated images, by reading.
 
     A concept does not count in an image where all of its regions lie outside `area`, or only crowds show it.
     """
@@ -128,18 +128,15 @@ class PresenceTally:
     def summary(self) -> dict[str, dict[str, float | None]]:
         """Return the quality of each reading, of the labels, and of each reading raised by the labels."""
         visible, counted, labels = (torch.stack(x) for x in (self.visible, self.counted, self.labels))
-        presence = {reading: torch.stack(values) for reading, values in self.presence.items()}
+        columns = {name: torch.stack(values) for name, values in self.presence.items()}
         if labels.any():
             raised = {
-                f'label or {reading}': torch.maximum(values, labels.float())
-                for reading, values in presence.items()
+                f'label or {name}': torch.maximum(values, labels.float()) for name, values in columns.items()
             }
-            presence = {**presence, 'label': labels.float(), **raised}
+            columns = {**columns, 'label': labels.float(), **raised}
         frequency = (visible & counted).sum(0) / counted.sum(0).clamp_min(1)
-        presence['chance: how often'] = frequency.expand(visible.shape)
-        return {
-            name: presence_quality(values[counted], visible[counted]) for name, values in presence.items()
-        }
+        columns['chance: how often'] = frequency.expand(visible.shape)
+        return {name: presence_quality(values[counted], visible[counted]) for name, values in columns.items()}
 
     def errors(self, reading: str) -> np.ndarray:
         """Return the Brier score of each image."""
