@@ -48,9 +48,9 @@ def test_compiled(call_tool, monkeypatch, small_training):
 
 def test_images_in_which_nothing_is_found(call_tool, monkeypatch, small_training):
     monkeypatch.setattr(torch, 'compile', lambda graph, **options: graph)
-    monkeypatch.setattr(timing_module, 'compared_outputs', lambda *args: Agreement(0, 0, 1.0, []))
+    monkeypatch.setattr(timing_module, 'compare_outputs', lambda *args: Agreement(0, 0, 1.0, []))
     out = call_tool(TOOL, *small_training(), '--formats', 'compile', *QUICK)
-    assert 'Batch 1: nothing is found in these images' in out
+    assert 'Batch 1: there are no detections in these images' in out
 
 
 def test_an_unknown_format(tool_arguments, capsys):
@@ -68,7 +68,7 @@ def test_a_gpu_that_is_not_there(call_tool, monkeypatch, small_training):
 def test_a_format_that_gives_something_else_is_an_error(call_tool, monkeypatch, small_training, capsys):
     right = Timing('pytorch', 1, (0.002, 0.004, 0.003), 1.0, True, '')
     wrong = Timing('onnx', 4, (0.001,), 0.5, False, 'logits (4, 2): largest difference 1.0e+00')
-    monkeypatch.setattr(timing_module, 'timings_of', lambda *args, **settings: [right, wrong])
+    monkeypatch.setattr(timing_module, 'time_formats', lambda *args, **settings: [right, wrong])
     with pytest.raises(UsageError, match='not the same as in PyTorch: onnx, batch 4: logits'):
         call_tool(TOOL, *small_training())
     lines = capsys.readouterr().out.splitlines()

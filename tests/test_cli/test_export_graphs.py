@@ -84,9 +84,9 @@ class Constant(torch.nn.Module):
 
 def test_a_module_that_stays_in_float32_is_named():
     graph = Constant()
-    assert onnx_export.program_of(graph, (8, 8)) is not None
+    assert onnx_export.export_program(graph, (8, 8)) is not None
     with pytest.raises(UsageError, match=r'^mix \(Linear\) cannot compute in float16 .*--fp16') as raised:
-        onnx_export.half_program_of(graph, (8, 8))
+        onnx_export.export_half_program(graph, (8, 8))
     assert '\n' not in str(raised.value)
 
 
@@ -124,7 +124,7 @@ def test_an_older_export_stays_where_the_disk_is_full(tmp_path, monkeypatch):
     older = tmp_path / 'student.onnx'
     older.write_bytes(b'whole')
     monkeypatch.setattr(onnx_export, 'to_onnx', lambda *args: Full())
-    with pytest.raises(OSError, match='No space left'), onnx_export.replaced_when_done(older) as path:
+    with pytest.raises(OSError, match='No space left'), onnx_export.replace_on_success(older) as path:
         onnx_export.write_onnx(None, ['logits'], None, path)
     assert [path.name for path in tmp_path.iterdir()] == ['student.onnx'] and older.read_bytes() == b'whole'
 
@@ -133,9 +133,11 @@ def comparison(tmp_path, factor):
     path = tmp_path / 'student.onnx'
     path.write_bytes(b'older')
     batches = [torch.ones(1, 3, 4, 4)]
-    with onnx_export.replaced_when_done(path) as made:
+    with onnx_export.replace_on_success(path) as made:
         made.write_bytes(b'new')
-        onnx_export.compare(None, lambda x: (x,), ['logits'], batches, lambda x: (x * factor,), FLOAT32, path)
+        onnx_export.check_export(
+            None, lambda x: (x,), ['logits'], batches, lambda x: (x * factor,), FLOAT32, path
+        )
 
 
 def files_of(folder):

@@ -83,6 +83,6 @@ def test_what_it_reads_is_not_overwritten(call_tool, small_training):
     own.write_text('print(1)')
     (config.parent / 'config.json').write_text('{"mine": 1}')
     for tool, out, words in ((TOOL, 'own.pth', 'own.py'), (TIMM, 'a.safetensors', 'config.json')):
-        with pytest.raises(UsageError, match=f'{words} is there already, and of no export'):
+        with pytest.raises(UsageError, match=f'{words} exists, and is not an export'):
             call_tool(tool, config, checkpoint, config.with_name(out))
     assert own.read_text() == 'print(1)'

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from lfi.export import build_engine, tensorrt_doubts
+from lfi.export import build_engine, tensorrt_issues
 
 onnx = pytest.importorskip('onnx')
 TOOL = 'export --to tensorrt'
@@ -31,19 +31,19 @@ def onnx_file(tmp_path):
 
 
 def test_what_tensorrt_reads(onnx_file):
-    assert tensorrt_doubts(onnx_file('Relu')) == [] == tensorrt_doubts(onnx_file('TopK', 3840))
+    assert tensorrt_issues(onnx_file('Relu')) == [] == tensorrt_issues(onnx_file('TopK', 3840))
 
 
 @pytest.mark.parametrize(
     ('arguments', 'words'),
     [
         (('Unique',), 'TensorRT 10 does not list Unique'),
-        (('TopK', 4000), 'TopK takes the best 4000, and 3840 at most'),
+        (('TopK', 4000), 'TopK has K=4000, and TensorRT allows 3840 at most'),
         (('Relu', 3, 21), 'opset 21 is above 20'),
     ],
 )
 def test_what_it_does_not_read(onnx_file, arguments, words):
-    (doubt,) = tensorrt_doubts(onnx_file(*arguments))
+    (doubt,) = tensorrt_issues(onnx_file(*arguments))
     assert doubt.startswith(words)
 
 
@@ -51,8 +51,8 @@ def test_what_it_does_not_read(onnx_file, arguments, words):
 def test_a_file_that_is_no_onnx(tmp_path, content):
     path = tmp_path / 'student.pth'
     path.write_bytes(content)
-    with pytest.raises(ValueError, match='student.pth is no ONNX file'):
-        tensorrt_doubts(path)
+    with pytest.raises(ValueError, match='student.pth is not an ONNX file'):
+        tensorrt_issues(path)
 
 
 def test_numbers_of_images_that_do_not_rise(tool_arguments, capsys):
@@ -63,11 +63,11 @@ def test_numbers_of_images_that_do_not_rise(tool_arguments, capsys):
 
 def test_the_tool_checks_and_says_what_is_missing(run_tool, onnx_file, tmp_path):
     path = onnx_file('Relu')
-    assert run_tool(TOOL, path).splitlines()[-1] == f'{path}: TensorRT lists all of it.'
+    assert run_tool(TOOL, path).splitlines()[-1] == f'{path}: TensorRT lists all operators.'
     if 'tensorrt' not in sys.modules:
         output = run_tool(TOOL, path, tmp_path / 'student.engine', code=1)
         assert 'error: TensorRT is not installed: pip install tensorrt' in output
-    assert 'there is no file' in run_tool(TOOL, tmp_path / 'none.onnx', code=1)
+    assert 'none.onnx does not exist' in run_tool(TOOL, tmp_path / 'none.onnx', code=1)
 
 
 class Builder:

@@ -5,16 +5,16 @@ import torch
 from lfi.export import (
     FLOAT16,
     FLOAT32,
-    Detected,
-    detected,
+    ImageDetections,
     detector_agreement,
+    merge_agreements,
     output_agreement,
-    together,
+    split_detections,
 )
 
 MASKS = torch.zeros(3, 8, 8, dtype=torch.bool)
 MASKS[:, :4] = True
-EXPECTED = Detected(
+EXPECTED = ImageDetections(
     torch.tensor([[0.0, 0, 4, 4], [1.0, 1, 6, 6], [1.0, 1, 6, 6]]),
     torch.tensor([0.9, 0.5, 0.4]),
     torch.tensor([1, 2, 0]),
@@ -27,11 +27,11 @@ def compared(found, tolerance=FLOAT32):
 
 
 def test_the_order_of_detections_is_no_difference():
-    agreement = compared(Detected(*(part.flip(0) for part in EXPECTED)))
+    agreement = compared(ImageDetections(*(part.flip(0) for part in EXPECTED)))
     assert agreement.holds and agreement.compared == 3
     assert agreement.lines == [
         'detections in 1 images: 3 of 3 are the same, boxes within 0.0e+00 pixels, scores within 0.0e+00, '
-        'masks but for 0.00% of the box'
+        'masks within 0.00% of the box'
     ]
 
 
@@ -46,8 +46,8 @@ def off(part, by):
         (off('scores', 0.001), 0),
         (off('labels', torch.tensor([0, 0, 1])), 2),
         (EXPECTED._replace(masks=MASKS ^ torch.eye(8, dtype=torch.bool)), 0),
-        (Detected(*(part[:2] for part in EXPECTED)), 2),
-        (Detected(*(torch.cat((part, part[:1])) for part in EXPECTED)), 3),
+        (ImageDetections(*(part[:2] for part in EXPECTED)), 2),
+        (ImageDetections(*(torch.cat((part, part[:1])) for part in EXPECTED)), 3),
     ],
 )
 def test_what_is_not_the_same(found, count):
@@ -57,13 +57,15 @@ def test_what_is_not_the_same(found, count):
 
 
 def test_a_share_of_all_detections_counts_and_not_of_each_batch():
-    most = Detected(*(part[:2] for part in EXPECTED))
+    most = ImageDetections(*(part[:2] for part in EXPECTED))
     assert not compared(most, FLOAT16).holds
-    agreement = together([compared(most, FLOAT16), *[compared(EXPECTED, FLOAT16)] * 3])
-    assert agreement.holds and (agreement.same, agreement.compared) == (11, 12) and len(agreement.lines) == 4
+    agreement = merge_agreements([compared(most, FLOAT16), *[compared(EXPECTED, FLOAT16)] * 3])
+    assert (
+        agreement.holds and (agreement.matched, agreement.compared) == (11, 12) and len(agreement.lines) == 4
+    )
     outputs = (['logits'], [torch.ones(1)], [torch.zeros(1)], FLOAT16)
     same = output_agreement(['logits'], [torch.ones(1)], [torch.ones(1)], FLOAT16)
-    assert same.holds and not together([same] * 20 + [output_agreement(*outputs)]).holds
+    assert same.holds and not merge_agreements([same] * 20 + [output_agreement(*outputs)]).holds
 
 
 def test_half_precision_may_differ_more():
@@ -72,7 +74,7 @@ def test_half_precision_may_differ_more():
 
 
 def test_nothing_found_is_nothing_compared():
-    empty = Detected(*(part[:0] for part in EXPECTED))
+    empty = ImageDetections(*(part[:0] for part in EXPECTED))
     agreement = detector_agreement([empty], [empty], 8, FLOAT32)
     assert agreement.holds and agreement.compared == 0
 
@@ -80,7 +82,7 @@ def test_nothing_found_is_nothing_compared():
 def test_rows_that_hold_nothing_are_left_out():
     boxes, scores = torch.tensor([[[0.0, 0, 4, 8], [0, 0, 0, 0]]]), torch.tensor([[0.5, 0.0]])
     masks = torch.ones(1, 2, 2, 2)
-    (found,) = detected([boxes, scores, torch.tensor([[3, -1]]), masks], (8, 8), 0.5)
+    (found,) = split_detections([boxes, scores, torch.tensor([[3, -1]]), masks], (8, 8), 0.5)
     assert found.labels.tolist() == [3] and found.masks[0, 2:6, 1:3].all() and not found.masks[..., 4:].any()
 
 

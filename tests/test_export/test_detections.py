@@ -8,11 +8,11 @@ from lfi.export import (
     FLOAT16,
     FLOAT32,
     default_part,
-    detected,
     detector_agreement,
     inference_graph,
-    predicted,
-    tensorrt_doubts,
+    predict_detections,
+    split_detections,
+    tensorrt_issues,
     to_half,
     to_torch_export,
 )
@@ -128,8 +128,8 @@ def images(batch: int) -> torch.Tensor:
 
 
 def compared(detector, outputs, batch, tolerance=FLOAT32):
-    found = detected(outputs, SIZE, 0.5)
-    return detector_agreement(found, predicted(detector, images(batch)), max(SIZE), tolerance)
+    found = split_detections(outputs, SIZE, 0.5)
+    return detector_agreement(found, predict_detections(detector, images(batch)), max(SIZE), tolerance)
 
 
 @pytest.mark.parametrize('build', DETECTORS)
@@ -140,8 +140,8 @@ def test_it_finds_what_predict_finds(build):
     outputs = graph(images(2))
     assert names == ['boxes', 'scores', 'labels', 'masks'][: len(outputs)]
     assert outputs[0].shape == (2, 12, 4)
-    expected = predicted(detector, images(2))
-    for found, its in zip(detected(outputs, SIZE, 0.5), expected):
+    expected = predict_detections(detector, images(2))
+    for found, its in zip(split_detections(outputs, SIZE, 0.5), expected):
         assert 2 < len(its.scores) <= 12
         torch.testing.assert_close(found.boxes, its.boxes, atol=1e-4, rtol=0)
         torch.testing.assert_close(found.scores, its.scores, atol=1e-6, rtol=0)
@@ -186,7 +186,7 @@ def test_in_onnxruntime_it_finds_the_same(tmp_path):
     detector, path = trained(mask_rcnn()), tmp_path / 'detector.onnx'
     graph, names = inference_graph(detector, 'detector')
     write_onnx(to_torch_export(graph, SIZE), names, None, path)
-    assert not tensorrt_doubts(path)
+    assert not tensorrt_issues(path)
     for batch in (1, 3):
         agreement = compared(detector, onnx_runner(path, 1)(images(batch)), batch)
         assert agreement.holds and agreement.compared >= 3 * batch

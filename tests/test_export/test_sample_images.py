@@ -44,7 +44,7 @@ def test_what_cannot_be_read_is_left_out(tmp_path):
 
 
 def test_a_folder_without_images(tmp_path):
-    with pytest.raises(UsageError, match='no image .*.png'):
+    with pytest.raises(UsageError, match='has no image .*.png'):
         sample_images(1, (8, 8), BGR, tmp_path)
 
 

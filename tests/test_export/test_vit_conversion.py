@@ -41,8 +41,8 @@ def test_what_it_cannot_convert(tmp_path):
     path = tmp_path / 'resnet.pth'
     torch.save({'state_dict': {'layer1.0.conv1.weight': torch.zeros(1)}}, path)
     for target, to, words in (
-        (tmp_path / 'x.pth', 'lfi', 'is no ViT of timm, clip, vitdet'),
-        (tmp_path / 'x.pth', 'timm', 'holds no InteractionQueryViT and no mmpretrain ViT'),
+        (tmp_path / 'x.pth', 'lfi', 'is not a ViT of timm, clip, vitdet'),
+        (tmp_path / 'x.pth', 'timm', 'has no weights of InteractionQueryViT or an mmpretrain ViT'),
         (tmp_path / 'x.pth', 'dino', "to='dino' must be one of lfi, timm, clip, vitdet"),
         (path, 'lfi', 'would overwrite'),
         (tmp_path / 'x.pth', 'lfi', 'does not exist'),

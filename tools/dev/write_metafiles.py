@@ -1,9 +1,9 @@
-"""Write model-index.yml, the configs' metafiles, docs/model_zoo.md, and the arms in docs/results.md.
+"""Write model-index.yml, the configs' metafiles, docs/model_zoo.md and the arms in docs/results.md.
 
     python -m tools.dev.write_metafiles
 
-Parameters and FLOPs are counted on the models themselves. Accuracies are those of research/published, which
-`python -m research study` writes; a config that no study has run has none.
+Parameters and FLOPs are counted on the models. Accuracies come from research/published, which
+`python -m research study` writes. A config without a study has no accuracy.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import torch
 import yaml
 from lfi.engine import launch
 from lfi.errors import UsageError
-from lfi.export.slim_student import REMOVABLE
+from lfi.export.slim_student import REMOVABLE_PREFIXES
 from lfi.models.backbones import InteractionQueryViT
 from lfi.utils import markdown
 from mmengine.config import Config
@@ -50,11 +50,11 @@ TASKS = {
     'segmentation': 'Semantic Segmentation',
 }
 DETECTORS = {'rcnn': 'Instance Segmentation', 'rtmdet': 'Object Detection', 'detr': 'Object Detection'}
-USUAL_SIZE = 224
-"""At which the FLOPs are counted of a backbone that does not say its images' size, nor its data."""
+DEFAULT_SIZE = 224
+"""Image size for FLOPs if neither the backbone nor the data sets it."""
 SIZES = {'built-in Shapes': 64}
-"""Of data whose images have one."""
-HIDES_LABELS = 'train_dataloader.few_labels'
+"""Image sizes of data sets with a fixed size."""
+FEW_LABELS = 'train_dataloader.few_labels'
 PAPER = dict(Title='Knowledge Transfer from Interaction Learning', Year='ICCV 2025')
 DATA = {
     'tiny-imagenet-20': 'Tiny-ImageNet, 20 classes',
@@ -72,15 +72,15 @@ DATA = {
 
 @dataclass(frozen=True)
 class Entry:
-    """A config in the zoo.
+    """Config in the model zoo.
 
     Args:
-        config: its path.
-        data: what it trains on.
-        epochs: of its schedule; None where it counts iterations.
-        size: height and width of its images.
-        parameters: of the model that predicts, read-out and teacher left out.
-        flops: of its backbone for one image, multiplications and additions apart.
+        config: path of the config.
+        data: name of the training data.
+        epochs: number of epochs; None if the schedule counts iterations.
+        size: height and width of the images, in pixels.
+        parameters: number of parameters for prediction, without read-out and teacher.
+        flops: FLOPs of the backbone for one image; a multiply-add counts as two.
         results: mean and spread of each metric, by data.
     """
 
@@ -94,11 +94,11 @@ class Entry:
 
     @property
     def folder(self) -> str:
-        """Of its metafile."""
+        """Folder of the metafile."""
         return Path(self.config).parts[1]
 
     def metafile(self) -> dict:
-        """As OpenMMLab's metafiles have it."""
+        """Return the entry in the format of OpenMMLab's metafiles."""
         task = next((task for name, task in DETECTORS.items() if name in self.config), TASKS[self.folder])
         metadata = {
             'Training Data': self.data,
@@ -113,25 +113,25 @@ class Entry:
             'In Collection': 'LFI',
             'Config': self.config,
             'Metadata': metadata,
-            # A data set without metrics says that no study has run the config.
+            # Empty metrics mean that no study has run the config.
             'Results': results or [dict(Task=task, Dataset=self.data, Metrics={})],
         }
 
     def row(self) -> list[str]:
-        """Of the zoo's table."""
-        # Of several studies each is named.
+        """Return the row of the zoo's table."""
+        # Several studies are told apart by name.
         names = {data: f', {data}' if len(self.results) > 1 else '' for data in self.results}
-        found = '; '.join(
+        accuracies = '; '.join(
             f'{value} ({key}{names[data]})' for data, m in self.results.items() for key, value in m.items()
         )
         name = f'[{Path(self.config).stem}](../{self.config})'
         size = 'x'.join(map(str, self.size))
         cells = [name, self.data, size, f'{self.parameters / 1e6:.2f}', f'{self.flops / 1e9:.2f}']
-        return [*cells, str(self.epochs or '–'), found or '–']
+        return [*cells, str(self.epochs or '–'), accuracies or '–']
 
 
 def configs() -> Iterator[str]:
-    """All that train a model, the entry left out: a config in `detection/` is the same."""
+    """Yield the paths of configs that train a model, except the entry: it equals one in `detection/`."""
     for path in sorted((ROOT / 'configs').rglob('*.py')):
         name = path.relative_to(ROOT)
         trains = not name.name.startswith('zero-shot_') and name.parts[1] in TASKS
@@ -140,43 +140,43 @@ def configs() -> Iterator[str]:
 
 
 def read_entry(config: str, results: dict[str, dict[str, dict[str, str]]]) -> Entry:
-    """Build the config's student and count."""
+    """Build the config's student, and count its parameters and FLOPs."""
     stem = Path(config).stem
     data = next(label for key, label in DATA.items() if re.search(rf'(^|[_-]){key}(_|-|$)', stem))
     cfg = Config.fromfile(ROOT / config)
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
     model = MODELS.build({**cfg.model, 'data_preprocessor': None}).eval()
-    # What is for training and for answers alone.
-    unused = (*REMOVABLE, 'backbone.interaction.')
-    counted = sum(p.numel() for name, p in model.named_parameters() if not name.startswith(unused))
-    size = to_2tuple(getattr(model.backbone, 'img_size', SIZES.get(data, USUAL_SIZE)))
-    # Nothing is computed there.
+    # Weights that only training and answers use.
+    unused = (*REMOVABLE_PREFIXES, 'backbone.interaction.')
+    parameters = sum(p.numel() for name, p in model.named_parameters() if not name.startswith(unused))
+    size = to_2tuple(getattr(model.backbone, 'img_size', SIZES.get(data, DEFAULT_SIZE)))
+    # Modules on the meta device compute nothing.
     backbone = model.backbone.to('meta')
     with FlopCounterMode(display=False) as counter:
         backbone(torch.zeros(1, 3, *size, device='meta'))
     epochs = cfg.train_cfg.get('max_epochs')
-    return Entry(config, data, epochs, size, counted, counter.get_total_flops(), results.get(config, {}))
+    return Entry(config, data, epochs, size, parameters, counter.get_total_flops(), results.get(config, {}))
 
 
 def read_results() -> dict[str, dict[str, dict[str, str]]]:
-    """What the studies say of each config: mean and spread over the seeds, by study and metric."""
+    """Read the results of each config: mean and spread over the seeds, by study and metric."""
     results: dict[str, dict[str, dict[str, str]]] = {}
 
     def put(config: str, study: str, metric: str, values: Sequence[float]) -> None:
-        found = results.setdefault(config, {}).setdefault(f'study {study}', {})
-        found[metric_name(metric)] = f'{mean_and_spread(values)}, n={len(values)}'
+        metrics = results.setdefault(config, {}).setdefault(f'study {study}', {})
+        metrics[metric_name(metric)] = f'{mean_and_spread(values)}, n={len(values)}'
 
     for name, preset in PRESETS.items():
-        # These train with other settings, or other labels, than the configs' own.
-        if name.endswith('-tuning') or any(option.startswith(HIDES_LABELS) for option in preset.options):
+        # Tuning and few-label studies train with other settings than the configs.
+        if name.endswith('-tuning') or any(option.startswith(FEW_LABELS) for option in preset.options):
             continue
         trained = {arm.name: _config_trained_by(arm) for arm in preset.arms}
         arms = {arm: config for arm, config in trained.items() if config is not None}
         for metric, cells in zip(preset.metrics, read_published(preset, name, ROOT)):
             by_arm = {arm: [cell for key, cell in cells.items() if key[0] == arm] for arm in arms}
-            by_arm = {arm: found for arm, found in by_arm.items() if found}
+            by_arm = {arm: arm_cells for arm, arm_cells in by_arm.items() if arm_cells}
             if preset.leaves_domains_out and by_arm:
-                # None, where the arms share no domain or no seed yet.
+                # There is no mean yet if the arms share no domain or no seed.
                 for mean in (row for row in DomainStudy(by_arm).rows() if row['domain'] == 'mean'):
                     for arm in by_arm:
                         put(arms[arm], 'dg, each domain left out', metric, mean['accuracy'][arm])
@@ -188,38 +188,39 @@ def read_results() -> dict[str, dict[str, dict[str, str]]]:
 
 
 def _config_trained_by(arm: Arm) -> str | None:
-    """The config that an arm is as it stands, in no other schedule; None where options make it another.
+    """Return the config that equals an arm, or None if the arm's options or schedule differ from all configs.
 
-    A baseline by options of the method may have a config of its own too, with the same content.
+    A baseline defined by options of the method may also have its own config with the same content.
     """
     if arm.epochs:
         return None
     if not (arm.options or (arm.name in ARMS and ARMS[arm.name].of)):
         return arm.config
     student = Path(arm.config).stem.partition('_')[2]
-    own = f'configs/baselines/{arm.name}_{student}.py'
-    if not (ROOT / own).is_file():
+    baseline = f'configs/baselines/{arm.name}_{student}.py'
+    if not (ROOT / baseline).is_file():
         return None
-    same = _said(read_config(arm.config, arm.options).to_dict()) == _said(read_config(own).to_dict())
-    return own if same else None
+    of_arm, of_baseline = read_config(arm.config, arm.options), read_config(baseline)
+    same = _drop_none(of_arm.to_dict()) == _drop_none(of_baseline.to_dict())
+    return baseline if same else None
 
 
-def _said(config: Any) -> Any:
-    """A config without what is None, by which options switch parts off."""
+def _drop_none(config: Any) -> Any:
+    """Remove the None values of a config, with which options switch parts off."""
     if isinstance(config, dict):
-        return {name: _said(value) for name, value in config.items() if value is not None}
-    return [_said(value) for value in config] if isinstance(config, list | tuple) else config
+        return {name: _drop_none(value) for name, value in config.items() if value is not None}
+    return [_drop_none(value) for value in config] if isinstance(config, list | tuple) else config
 
 
 def zoo(entries: list[Entry]) -> str:
-    """The page with a table for each folder of configs."""
+    """Write the page of the model zoo, with a table for each folder of configs."""
     lines = [
         '# Model zoo',
         '',
         'Written by `tools/dev/write_metafiles.py`. Parameters are those of what predicts: teacher, '
         "read-out and distillation heads are for training alone. FLOPs are the backbone's, for one image of "
         'the size given, a multiply-add as two; detectors whose images have many sizes are counted at '
-        f'{USUAL_SIZE}x{USUAL_SIZE}. Epochs are those of the data loader: the `100e-lsj` recipes repeat '
+        f'{DEFAULT_SIZE}x{DEFAULT_SIZE}. Epochs are those of the data loader: the `100e-lsj` recipes repeat '
         'their data four times in each. Accuracies are mean ± standard deviation over n seeds, '
         'from the studies in [results.md](results.md), which says what they compare with; PACS and VLCS '
         'are parts of these data sets, with one domain left out (`domain/mean`) or zero-shot (`pacs/`, '

@@ -61,7 +61,7 @@ def run(args: Namespace) -> None:
     from lfi.engine.config_loading import load_config
     from lfi.engine.machine import machine
     from lfi.export.onnx_export import student_for_graphs
-    from lfi.export.timing import TITLES, timings_of
+    from lfi.export.timing import TITLES, time_formats
     from lfi.utils.folders import make_folder
     from lfi.utils.markdown import table
 
@@ -71,7 +71,7 @@ def run(args: Namespace) -> None:
         torch.set_num_threads(args.threads)
     cfg = load_config(args.config, args.cfg_options)
     student, shape = student_for_graphs(cfg, args.checkpoint, args.shape)
-    timings = timings_of(
+    timings = time_formats(
         student,
         shape,
         args.formats,

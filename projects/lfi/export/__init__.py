@@ -1,26 +1,26 @@
-"""Trained students as other programs read them: slim weights, timm, ONNX, torch.export, TensorRT.
+"""Export of trained students to slim weights, timm, ONNX, torch.export and TensorRT.
 
-It may import models, datasets and engine.
+This package may import models, datasets and engine.
 """
 
 from .agreement import (
     FLOAT16,
     FLOAT32,
     Agreement,
-    Detected,
+    ImageDetections,
     Tolerance,
-    detected,
     detector_agreement,
+    merge_agreements,
     output_agreement,
-    predicted,
-    together,
+    predict_detections,
+    split_detections,
 )
 from .graph_ops import paste_masks
 from .inference_graph import (
     PARTS,
     default_part,
+    half_error,
     inference_graph,
-    not_in_half,
     relative_difference,
     to_half,
     to_onnx,
@@ -28,38 +28,38 @@ from .inference_graph import (
 )
 from .run_config import model_config, slim_config
 from .slim_student import ExportedStudent, export_student, slim_model
-from .tensorrt import build_engine, tensorrt_doubts, write_engine
+from .tensorrt import build_engine, tensorrt_issues, write_engine
 from .timm_export import build_timm, timm_difference, to_timm
 
 __all__ = [
     'Agreement',
-    'Detected',
     'ExportedStudent',
     'FLOAT16',
     'FLOAT32',
+    'ImageDetections',
     'PARTS',
     'Tolerance',
     'build_engine',
     'build_timm',
     'default_part',
-    'detected',
     'detector_agreement',
     'export_student',
+    'half_error',
     'inference_graph',
+    'merge_agreements',
     'model_config',
-    'not_in_half',
     'output_agreement',
     'paste_masks',
-    'predicted',
+    'predict_detections',
     'relative_difference',
     'slim_config',
     'slim_model',
-    'tensorrt_doubts',
+    'split_detections',
+    'tensorrt_issues',
     'timm_difference',
     'to_half',
     'to_onnx',
     'to_timm',
     'to_torch_export',
-    'together',
     'write_engine',
 ]

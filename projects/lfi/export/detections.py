@@ -1,7 +1,7 @@
-"""Detectors of mmdet as graphs, from images to what they find. Needs mmdet.
+"""Graphs of mmdet's detectors, from images to detections. Needs mmdet.
 
-All shapes are known before an image is seen, as TensorRT wants them and a batch needs them: an image has as
-many rows as its detector finds at most, and those beyond what is found have the score 0 and the label -1.
+All shapes are static, as TensorRT and batches require. Each image has the detector's largest number of rows;
+unused rows have score 0 and label -1.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from mmdet.models.roi_heads.roi_extractors import SingleRoIExtractor
 from mmengine.config import ConfigDict
 from torch import Tensor, nn
 
-from .graph_ops import IGNORED, in_type_of, nms_mask, paste_masks
+from .graph_ops import IGNORED, nms_mask, paste_masks, to_weights_dtype
 
-# What of a head is written anew here.
-PREDICTING = (
+# Methods of a head that are reimplemented here.
+PREDICT_METHODS = (
     'predict',
     'predict_by_feat',
     '_predict_by_feat_single',
@@ -33,17 +33,17 @@ PREDICTING = (
     '_bbox_forward',
     '_mask_forward',
 )
-# Settings of NMS that are known here, or change no result.
-NMS = {'type', 'iou_threshold', 'split_thr'}
+# Settings of NMS that are implemented here, or do not change the result.
+NMS_SETTINGS = {'type', 'iou_threshold', 'split_thr'}
 
 
-class Found(NamedTuple):
-    """N boxes of each image.
+class Boxes(NamedTuple):
+    """Candidate boxes of a batch, N for each image.
 
     Args:
-        boxes: (B, N, 4) x1 y1 x2 y2 in pixels of the input.
-        scores: (B, N); `IGNORED` is no box.
-        labels: (B, N) int64.
+        boxes: (B, N, 4), x1 y1 x2 y2 in pixels of the input.
+        scores: (B, N); `IGNORED` marks unused rows.
+        labels: (B, N), int64.
     """
 
     boxes: Tensor
@@ -51,12 +51,12 @@ class Found(NamedTuple):
     labels: Tensor
 
 
-class Detections(nn.Module):
-    """A detector with all that comes after its heads.
+class DetectorGraph(nn.Module):
+    """Detector with the postprocessing of its heads' outputs.
 
     Args:
-        detector: One of mmdet that `refusal` does not refuse.
-        box_masks: Give the masks of the boxes, and not those of the image.
+        detector: detector of mmdet for which `unsupported_reason` returns None.
+        box_masks: whether masks are those of the boxes instead of the image. Defaults to False.
     """
 
     def __init__(self, detector: nn.Module, box_masks: bool = False) -> None:
@@ -66,39 +66,39 @@ class Detections(nn.Module):
 
     @property
     def names(self) -> list[str]:
-        """Of the outputs."""
+        """Names of the outputs."""
         with_mask = isinstance(self.detector, TwoStageDetector) and self.detector.roi_head.with_mask
         return ['boxes', 'scores', 'labels', *(['masks'] if with_mask else [])]
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """From normalised images (B, 3, H, W) to boxes (B, N, 4), scores (B, N), labels (B, N) and masks.
+        """Return boxes (B, N, 4), scores (B, N), labels (B, N) and masks of normalised images (B, 3, H, W).
 
-        Masks are (B, N, H, W) bool, or with `box_masks` (B, N, h, w) in [0, 1], to be cut at the model's
-        `mask_thr_binary`.
+        Masks are (B, N, H, W) bool; or with `box_masks` (B, N, h, w) in [0, 1], and the model's
+        `mask_thr_binary` is the threshold.
         """
         detector: Any = self.detector
         size = images.shape[-2:]
-        features = detector.extract_feat(in_type_of(self, images))
+        features = detector.extract_feat(to_weights_dtype(self, images))
         if isinstance(detector, SingleStageDetector):
             head = detector.bbox_head
-            return reported(dense_found(head, head(features), size, head.test_cfg))
+            return graph_outputs(predict_dense(head, head(features), size, head.test_cfg))
         rpn, roi_head = detector.rpn_head, detector.roi_head
-        proposals = dense_found(rpn, rpn(features), size, rpn.test_cfg)
-        found = rois_found(roi_head, features, proposals, size)
+        proposals = predict_dense(rpn, rpn(features), size, rpn.test_cfg)
+        boxes = predict_rois(roi_head, features, proposals, size)
         if not roi_head.with_mask:
-            return reported(found)
-        masks = box_masks_of(roi_head, features, found)
+            return graph_outputs(boxes)
+        masks = predict_masks(roi_head, features, boxes)
         if self.box_masks:
-            return (*reported(found), masks)
-        pasted = paste_masks(masks, found.boxes, size) >= roi_head.test_cfg.mask_thr_binary
-        return (*reported(found), pasted & (found.scores > IGNORED)[..., None, None])
+            return (*graph_outputs(boxes), masks)
+        pasted = paste_masks(masks, boxes.boxes, size) >= roi_head.test_cfg.mask_thr_binary
+        return (*graph_outputs(boxes), pasted & (boxes.scores > IGNORED)[..., None, None])
 
 
-def refusal(detector: nn.Module) -> str | None:
-    """What of a detector has no counterpart here, in words; None where there is nothing."""
+def unsupported_reason(detector: nn.Module) -> str | None:
+    """Name the part of a detector that has no counterpart here; None if all of it is supported."""
     heads: list[tuple[type, type]]
     extractors = []
-    # What a student adds before mmdet's own class changes no prediction.
+    # Classes that a student adds before mmdet's own do not change the predictions.
     task = next((kind for kind in type(detector).__mro__ if kind.__module__.startswith('mmdet.')), nn.Module)
     if isinstance(detector, SingleStageDetector) and hasattr(detector, 'bbox_head'):
         heads = [(task, SingleStageDetector), (type(detector.bbox_head), BaseDenseHead)]
@@ -108,7 +108,7 @@ def refusal(detector: nn.Module) -> str | None:
         heads = [(task, TwoStageDetector), (type(rpn), RPNHead), (type(roi_head), StandardRoIHead)]
         heads.append((type(roi_head.bbox_head), BBoxHead))
         settings = [rpn.test_cfg, roi_head.test_cfg]
-        # A cascade has several heads.
+        # A cascade has a list of heads.
         if getattr(roi_head.bbox_head, 'custom_cls_channels', False):
             return f'scores of a {type(roi_head.bbox_head.loss_cls).__name__}'
         extractors.append(roi_head.bbox_roi_extractor)
@@ -118,116 +118,122 @@ def refusal(detector: nn.Module) -> str | None:
     else:
         return f'a {task.__name__}'
     for head, kind in heads:
-        for name in PREDICTING:
+        for name in PREDICT_METHODS:
             if getattr(head, name, None) is not getattr(kind, name, None):
                 return f'a {head.__name__}, which has its own {name}'
     for extractor in extractors:
-        if type(extractor) is not SingleRoIExtractor or not all(map(averages, extractor.roi_layers)):
+        if type(extractor) is not SingleRoIExtractor or not all(
+            map(is_average_roi_align, extractor.roi_layers)
+        ):
             return f'a {type(extractor).__name__} of {extractor.roi_layers[0]}'
     for cfg in settings:
         nms = dict(cfg.get('nms') or {})
-        if nms.get('type', 'nms') != 'nms' or not {'iou_threshold'} <= set(nms) <= NMS or cfg.max_per_img < 1:
+        if (
+            nms.get('type', 'nms') != 'nms'
+            or not {'iou_threshold'} <= set(nms) <= NMS_SETTINGS
+            or cfg.max_per_img < 1
+        ):
             return f'test_cfg with nms={nms} and max_per_img={cfg.max_per_img}'
     return None
 
 
-def averages(layer: Any) -> bool:
-    """Whether a layer for RoIs is mmcv's RoIAlign with averages."""
+def is_average_roi_align(layer: Any) -> bool:
+    """Whether an RoI layer is mmcv's RoIAlign with average pooling."""
     return type(layer).__name__ == 'RoIAlign' and layer.pool_mode == 'avg'
 
 
-def reported(found: Found) -> tuple[Tensor, Tensor, Tensor]:
-    """Boxes, scores and labels as a graph gives them."""
-    known = found.scores > IGNORED
+def graph_outputs(boxes: Boxes) -> tuple[Tensor, Tensor, Tensor]:
+    """Return boxes, scores and labels as a graph outputs them, with padded unused rows."""
+    valid = boxes.scores > IGNORED
     return (
-        found.boxes * known[..., None],
-        found.scores.clamp(min=0),
-        torch.where(known, found.labels, -1),
+        boxes.boxes * valid[..., None],
+        boxes.scores.clamp(min=0),
+        torch.where(valid, boxes.labels, -1),
     )
 
 
-def dense_found(
+def predict_dense(
     head: BaseDenseHead, outputs: Sequence[Sequence[Tensor]], size: Sequence[int], cfg: ConfigDict
-) -> Found:
-    """What a head over feature maps finds, as `BaseDenseHead` and `RPNHead` predict it.
+) -> Boxes:
+    """Boxes of a head over feature maps, as `BaseDenseHead` and `RPNHead` predict them.
 
     Args:
-        head: The head.
-        outputs: What it returns: scores, boxes and perhaps factors of scores, by level, (B, A * n, H, W).
-        size: Height and width of the images in pixels.
-        cfg: The `test_cfg` of the head.
+        head: dense head of mmdet.
+        outputs: scores, boxes and optional score factors of the head, each (B, A * n, H, W) by level.
+        size: height and width of the images, in pixels.
+        cfg: `test_cfg` of the head.
     """
-    of_rpn = isinstance(head, RPNHead)
-    scores, boxes = outputs[:2]
+    is_rpn = isinstance(head, RPNHead)
+    scores, deltas = outputs[:2]
     factors = outputs[2] if len(outputs) > 2 else [None] * len(scores)
     priors = head.prior_generator.grid_priors(
         [level.shape[-2:] for level in scores], dtype=torch.float32, device=scores[0].device
     )
     levels = []
-    for index, (score, box, factor, prior) in enumerate(zip(scores, boxes, factors, priors)):
-        probability = class_probabilities(head, rows(score, head.cls_out_channels))
+    for index, (score, delta, factor, prior) in enumerate(zip(scores, deltas, factors, priors)):
+        probability = class_probabilities(head, flatten_maps(score, head.cls_out_channels))
         classes = probability.shape[-1]
         flat = probability.flatten(1)
         number = flat.shape[1] if cfg.get('nms_pre', -1) <= 0 else min(cfg.nms_pre, flat.shape[1])
-        best, place = flat.topk(number)
-        cell, label = place // classes, place % classes
-        known = best > cfg.get('score_thr', 0)
+        top, index_in_level = flat.topk(number)
+        cell, label = index_in_level // classes, index_in_level % classes
+        above = top > cfg.get('score_thr', 0)
         if factor is not None:
-            best = best * rows(factor, 1).squeeze(-1).sigmoid().gather(1, cell)
-        if of_rpn:
-            # It has no threshold, and an NMS of its own for each level.
+            top = top * flatten_maps(factor, 1).squeeze(-1).sigmoid().gather(1, cell)
+        if is_rpn:
+            # RPN has no threshold. Levels as labels give each its own NMS.
             label = torch.full_like(label, index)
         else:
-            best = torch.where(known, best, IGNORED)
+            top = torch.where(above, top, IGNORED)
         dims = head.bbox_coder.encode_size
-        deltas = rows(box, dims).gather(1, cell[..., None].expand(-1, -1, dims))
-        levels.append((best, label, deltas, prior[cell]))
-    best, label, deltas, prior = (torch.cat(parts, 1) for parts in zip(*levels))
-    decoded = head.bbox_coder.decode(prior.flatten(0, 1), deltas.flatten(0, 1), max_shape=tuple(size))
-    found = Found(decoded.unflatten(0, (-1, best.shape[1])), best, label)
-    return best_found(wide_enough(found, cfg), cfg.nms, cfg.max_per_img)
+        delta = flatten_maps(delta, dims).gather(1, cell[..., None].expand(-1, -1, dims))
+        levels.append((top, label, delta, prior[cell]))
+    top, label, delta, prior = (torch.cat(parts, 1) for parts in zip(*levels))
+    decoded = head.bbox_coder.decode(prior.flatten(0, 1), delta.flatten(0, 1), max_shape=tuple(size))
+    boxes = Boxes(decoded.unflatten(0, (-1, top.shape[1])), top, label)
+    return apply_nms(drop_small_boxes(boxes, cfg), cfg.nms, cfg.max_per_img)
 
 
 def class_probabilities(head: BaseDenseHead, scores: Tensor) -> Tensor:
-    """Of the classes that are objects, from scores (B, N, C)."""
+    """Probabilities of the object classes, from scores (B, N, C)."""
     if head.use_sigmoid_cls:
         return scores.sigmoid()
     # Background comes last.
     return scores.softmax(-1)[..., :-1]
 
 
-def rows(maps: Tensor, dims: int) -> Tensor:
-    """Maps (B, A * dims, H, W) as rows (B, H * W * A, dims), in float32."""
+def flatten_maps(maps: Tensor, dims: int) -> Tensor:
+    """Flatten maps (B, A * dims, H, W) to rows (B, H * W * A, dims), in float32."""
     return maps.float().permute(0, 2, 3, 1).flatten(1).unflatten(1, (-1, dims))
 
 
-def wide_enough(found: Found, cfg: ConfigDict) -> Found:
-    """Ignore boxes that are not above the `min_bbox_size` of a head."""
-    least = cfg.get('min_bbox_size', -1)
-    if least < 0:
-        return found
-    width, height = (found.boxes[..., 2:] - found.boxes[..., :2]).unbind(-1)
-    return found._replace(scores=torch.where((width > least) & (height > least), found.scores, IGNORED))
+def drop_small_boxes(boxes: Boxes, cfg: ConfigDict) -> Boxes:
+    """Ignore boxes whose sides are not above `min_bbox_size` of a head's `test_cfg`."""
+    min_size = cfg.get('min_bbox_size', -1)
+    if min_size < 0:
+        return boxes
+    width, height = (boxes.boxes[..., 2:] - boxes.boxes[..., :2]).unbind(-1)
+    return boxes._replace(scores=torch.where((width > min_size) & (height > min_size), boxes.scores, IGNORED))
 
 
-def best_found(found: Found, nms: ConfigDict, count: int) -> Found:
-    """At most `count` boxes of each image, by NMS among those of a label, as mmcv's `batched_nms` does it."""
-    known = found.scores > IGNORED
-    # Labels are moved apart, by the same float32 numbers as in mmcv.
-    side = torch.where(known[..., None], found.boxes, 0).amax((1, 2)) + 1
-    apart = found.boxes + (found.labels.float() * side[:, None])[..., None]
-    kept = nms_mask(apart, found.scores, nms.iou_threshold, count)
-    scores, index = torch.where(kept, found.scores, IGNORED).topk(min(count, kept.shape[1]))
-    boxes = found.boxes.gather(1, index[..., None].expand(-1, -1, 4))
-    return Found(boxes, scores, found.labels.gather(1, index))
+def apply_nms(candidates: Boxes, nms: ConfigDict, count: int) -> Boxes:
+    """Select at most `count` boxes of each image by NMS within each label, as mmcv's `batched_nms` does."""
+    valid = candidates.scores > IGNORED
+    # Offsets separate the labels. They are the same float32 numbers as in mmcv.
+    side = torch.where(valid[..., None], candidates.boxes, 0).amax((1, 2)) + 1
+    shifted = candidates.boxes + (candidates.labels.float() * side[:, None])[..., None]
+    selected = nms_mask(shifted, candidates.scores, nms.iou_threshold, count)
+    scores, index = torch.where(selected, candidates.scores, IGNORED).topk(min(count, selected.shape[1]))
+    boxes = candidates.boxes.gather(1, index[..., None].expand(-1, -1, 4))
+    return Boxes(boxes, scores, candidates.labels.gather(1, index))
 
 
-def rois_found(
-    roi_head: StandardRoIHead, features: Sequence[Tensor], proposals: Found, size: Sequence[int]
-) -> Found:
-    """What the second stage makes of proposals, as `BBoxHead` predicts it."""
+def predict_rois(
+    roi_head: StandardRoIHead, features: Sequence[Tensor], proposals: Boxes, size: Sequence[int]
+) -> Boxes:
+    """Boxes of the second stage from proposals, as `BBoxHead` predicts them."""
     head, cfg = roi_head.bbox_head, roi_head.test_cfg
-    rois = rois_of(proposals)
+    rois = to_rois(proposals)
     pooled = roi_features(roi_head.bbox_roi_extractor, features, rois)
     if roi_head.with_shared_head:
         pooled = roi_head.shared_head(pooled)
@@ -235,41 +241,41 @@ def rois_found(
     batch, number = proposals.scores.shape
     classes = head.num_classes
     scores = scores.softmax(-1)[:, :-1].unflatten(0, (-1, number))
-    known = (scores > cfg.score_thr) & (proposals.scores > IGNORED)[..., None]
-    boxes_a_roi = 1 if head.reg_class_agnostic else classes
-    corners = rois[:, None, 1:].expand(-1, boxes_a_roi, -1).flatten(0, 1)
+    valid = (scores > cfg.score_thr) & (proposals.scores > IGNORED)[..., None]
+    boxes_per_roi = 1 if head.reg_class_agnostic else classes
+    corners = rois[:, None, 1:].expand(-1, boxes_per_roi, -1).flatten(0, 1)
     boxes = head.bbox_coder.decode(corners, deltas.view(-1, 4), max_shape=tuple(size))
-    boxes = boxes.unflatten(0, (-1, number, boxes_a_roi)).expand(-1, -1, classes, -1)
+    boxes = boxes.unflatten(0, (-1, number, boxes_per_roi)).expand(-1, -1, classes, -1)
     labels = torch.arange(classes, device=scores.device).expand(batch, number, classes)
-    found = Found(boxes.flatten(1, 2), torch.where(known, scores, IGNORED).flatten(1), labels.flatten(1))
-    return best_found(found, cfg.nms, cfg.max_per_img)
+    scores = torch.where(valid, scores, IGNORED).flatten(1)
+    return apply_nms(Boxes(boxes.flatten(1, 2), scores, labels.flatten(1)), cfg.nms, cfg.max_per_img)
 
 
-def box_masks_of(roi_head: StandardRoIHead, features: Sequence[Tensor], found: Found) -> Tensor:
-    """The masks of boxes, (B, N, h, w) in [0, 1], as `FCNMaskHead` predicts them."""
-    pooled = roi_features(roi_head.mask_roi_extractor, features, rois_of(found))
+def predict_masks(roi_head: StandardRoIHead, features: Sequence[Tensor], boxes: Boxes) -> Tensor:
+    """Masks of boxes, (B, N, h, w) in [0, 1], as `FCNMaskHead` predicts them."""
+    pooled = roi_features(roi_head.mask_roi_extractor, features, to_rois(boxes))
     if roi_head.with_shared_head:
         pooled = roi_head.shared_head(pooled)
     masks = roi_head.mask_head(pooled).float().sigmoid()
     if roi_head.mask_head.class_agnostic:
         masks = masks[:, 0]
     else:
-        label = found.labels.flatten()[:, None, None, None]
+        label = boxes.labels.flatten()[:, None, None, None]
         masks = masks.gather(1, label.expand(-1, 1, *masks.shape[2:]))[:, 0]
-    return masks.unflatten(0, (-1, found.scores.shape[1]))
+    return masks.unflatten(0, (-1, boxes.scores.shape[1]))
 
 
-def rois_of(found: Found) -> Tensor:
-    """(B * N, 5): image, x1 y1 x2 y2; what is no box is empty and at the corner."""
-    boxes = torch.where((found.scores > IGNORED)[..., None], found.boxes, 0)
-    image = torch.arange(boxes.shape[0], device=boxes.device, dtype=boxes.dtype)
-    return torch.cat((image[:, None, None].expand(-1, boxes.shape[1], 1), boxes), -1).flatten(0, 1)
+def to_rois(boxes: Boxes) -> Tensor:
+    """RoIs (B * N, 5) of boxes: image index, x1 y1 x2 y2. Unused rows are zeros."""
+    corners = torch.where((boxes.scores > IGNORED)[..., None], boxes.boxes, 0)
+    image = torch.arange(corners.shape[0], device=corners.device, dtype=corners.dtype)
+    return torch.cat((image[:, None, None].expand(-1, corners.shape[1], 1), corners), -1).flatten(0, 1)
 
 
 def roi_features(extractor: SingleRoIExtractor, features: Sequence[Tensor], rois: Tensor) -> Tensor:
-    """Each RoI pooled from the level of its size, (R, C, h, w), as `SingleRoIExtractor` does it.
+    """Features of RoIs, (R, C, h, w), pooled from the level of each RoI's size as by `SingleRoIExtractor`.
 
-    Every level pools all RoIs, those of other levels as empty ones, which cost next to nothing.
+    Each level pools all RoIs. RoIs of other levels are empty, and cost next to nothing.
     """
     from torchvision.ops import roi_align
 
@@ -277,10 +283,15 @@ def roi_features(extractor: SingleRoIExtractor, features: Sequence[Tensor], rois
     levels = extractor.map_roi_levels(rois, len(features))
     pooled: Any = 0
     for index, (layer, feature) in enumerate(zip(extractor.roi_layers, features)):
-        own = (levels == index)[:, None]
-        here = torch.cat((rois[:, :1], torch.where(own, rois[:, 1:], 0)), 1)
+        at_level = (levels == index)[:, None]
+        level_rois = torch.cat((rois[:, :1], torch.where(at_level, rois[:, 1:], 0)), 1)
         aligned = roi_align(
-            feature.float(), here, layer.output_size, layer.spatial_scale, layer.sampling_ratio, layer.aligned
+            feature.float(),
+            level_rois,
+            layer.output_size,
+            layer.spatial_scale,
+            layer.sampling_ratio,
+            layer.aligned,
         )
-        pooled = torch.where(own[..., None, None], aligned, pooled)
+        pooled = torch.where(at_level[..., None, None], aligned, pooled)
     return pooled.to(features[0].dtype)

@@ -1,4 +1,4 @@
-"""Graphs of a student as files of ONNX and torch.export, compared with PyTorch."""
+"""Export of a student's graph to ONNX and torch.export files, with a comparison against PyTorch."""
 
 from __future__ import annotations
 
@@ -24,27 +24,31 @@ from .agreement import (
     FLOAT32,
     Agreement,
     Tolerance,
-    detected,
     detector_agreement,
+    merge_agreements,
     output_agreement,
-    predicted,
-    together,
+    predict_detections,
+    split_detections,
 )
-from .inference_graph import default_part, inference_graph, not_in_half, to_half, to_onnx, to_torch_export
+from .inference_graph import default_part, half_error, inference_graph, to_half, to_onnx, to_torch_export
 from .sample_images import sample_images
 from .slim_student import load_student
 
-NEEDED = ('onnx', 'onnxscript', 'onnxruntime')
+REQUIRED_PACKAGES = ('onnx', 'onnxscript', 'onnxruntime')
 BATCHES = (1, 3)
-"""Numbers of images on which a graph for any number is compared."""
+"""Batch sizes on which a graph with a dynamic batch is compared."""
 
-Exported = Callable[[Tensor], Sequence[Tensor]]
-"""An export, from normalised images (B, 3, H, W) to its outputs."""
+ExportedModel = Callable[[Tensor], Sequence[Tensor]]
+"""Function that runs an export, from normalised images (B, 3, H, W) to its outputs."""
 
 
 def require_onnx() -> None:
-    """Raise a UsageError that names what is not installed of ONNX."""
-    missing = [name for name in NEEDED if find_spec(name) is None]
+    """Check that the packages of ONNX are installed.
+
+    Raises:
+        UsageError: if one is missing.
+    """
+    missing = [name for name in REQUIRED_PACKAGES if find_spec(name) is None]
     if missing:
         raise UsageError(f"ONNX needs {', '.join(missing)}: pip install 'lfi[export]'")
 
@@ -52,86 +56,87 @@ def require_onnx() -> None:
 def student_for_graphs(
     cfg: Config, checkpoint: str, shape: Sequence[int] | None
 ) -> tuple[Any, tuple[int, int]]:
-    """The slim student of a training in eval mode, and the height and width of its images.
+    """Build the slim student of a training in eval mode; return it with its images' height and width.
 
     Args:
         cfg: config of the training.
-        checkpoint: a file or URL.
-        shape: height and width in pixels; None for those of the backbone.
+        checkpoint: file or URL of the checkpoint.
+        shape: height and width in pixels; None takes the backbone's `img_size`.
 
     Raises:
-        UsageError: as `load_student`, or if no size is known.
+        UsageError: if the student cannot be exported, config and checkpoint do not fit, or `shape` is None
+            and the backbone has no `img_size`.
     """
     student: Any = load_student(cfg, read_checkpoint(checkpoint)).build()
     shape = shape or getattr(student.backbone, 'img_size', None)
     if shape is None:
-        raise UsageError(f'a {type(student.backbone).__name__} takes images of any size: give --shape H W')
+        raise UsageError(f'a {type(student.backbone).__name__} takes images of any size: set --shape H W')
     return student, (int(shape[0]), int(shape[1]))
 
 
-def graph_of(student: nn.Module, part: str, box_masks: bool = False) -> tuple[nn.Module, list[str]]:
-    """`inference_graph`, whose mistakes are the user's."""
+def build_graph(student: nn.Module, part: str, box_masks: bool = False) -> tuple[nn.Module, list[str]]:
+    """Call `inference_graph`, and raise its ValueError as a UsageError."""
     with as_usage_error(ValueError):
         return inference_graph(student, part, box_masks)
 
 
-def program_of(
+def export_program(
     graph: nn.Module, shape: tuple[int, int], batch: int | None = None
 ) -> torch.export.ExportedProgram:
-    """`to_torch_export`, whose mistakes are the user's."""
+    """Call `to_torch_export`, and raise its ValueError as a UsageError."""
     with as_usage_error(ValueError):
         return to_torch_export(graph, shape, batch)
 
 
-def half_program_of(
+def export_half_program(
     graph: nn.Module, shape: tuple[int, int], batch: int | None = None
 ) -> torch.export.ExportedProgram:
-    """`program_of` in float16.
+    """Export a graph in float16, as `export_program` does.
 
     Raises:
-        UsageError: As for `program_of`, or if a module meets float32 all the same.
+        UsageError: if the graph cannot be exported, or a module receives float32 tensors.
     """
     half = to_half(graph)
-    # torch.export itself may say nothing, and the file would not load.
-    reason = not_in_half(half, torch.zeros(batch or 2, 3, *shape))
+    # torch.export may raise no error, and write a file that cannot be loaded.
+    reason = half_error(half, torch.zeros(batch or 2, 3, *shape))
     if reason is not None:
         raise UsageError(
-            f'{reason}: code of the model makes constants in float32. Let them take the type of the input, '
-            'or export without float16 (--fp16, onnx-fp16)'
+            f"{reason}: the model's code creates float32 constants. Create them in the input's dtype, or "
+            'export without float16 (--fp16, onnx-fp16)'
         )
-    return program_of(half, shape, batch)
+    return export_program(half, shape, batch)
 
 
 def write_onnx(
     program: torch.export.ExportedProgram, names: Sequence[str], opset: int | None, path: Path
 ) -> None:
-    """Write an exported graph.
+    """Write an exported graph as an ONNX file.
 
     Raises:
-        UsageError: If torch cannot write the version of ONNX's operators that is asked for.
+        UsageError: if torch cannot write the opset.
     """
-    # They tell of each constant that they leave as it is.
+    # They log each constant that they do not fold.
     for name in ('onnxscript', 'onnx_ir'):
         logging.getLogger(name).setLevel(logging.WARNING)
     onnx = to_onnx(program, names, opset)
-    found = onnx.model.opset_imports['']
-    if opset is not None and found != opset:
-        raise UsageError(f'--opset {opset}: torch could only write opset {found}')
-    # Larger ones have their weights in a file beside them.
+    written_opset = onnx.model.opset_imports['']
+    if opset is not None and written_opset != opset:
+        raise UsageError(f'--opset {opset}: torch could only write opset {written_opset}')
+    # The weights of large models go into a second file.
     onnx.save(path)
-    print(f'{path.name}: opset {found}.')
+    print(f'{path.name}: opset {written_opset}.')
 
 
-def onnx_runner(path: Path, threads: int = 0, device: str = 'cpu') -> Exported:
-    """A function that runs a file by onnxruntime.
+def onnx_runner(path: Path, threads: int = 0, device: str = 'cpu') -> ExportedModel:
+    """Load an ONNX file in onnxruntime, and return a function that runs it.
 
     Args:
-        path: The file.
-        threads: How many of the CPU to use. Defaults to 0: onnxruntime's own choice.
-        device: 'cpu' or 'cuda'; images may lie on either. Defaults to 'cpu'.
+        path: ONNX file.
+        threads: number of CPU threads. Defaults to 0: onnxruntime's default.
+        device: 'cpu' or 'cuda'; images may be on either. Defaults to 'cpu'.
 
     Raises:
-        UsageError: If this onnxruntime has no such device.
+        UsageError: if onnxruntime does not support the device.
     """
     import onnxruntime
 
@@ -147,7 +152,7 @@ def onnx_runner(path: Path, threads: int = 0, device: str = 'cpu') -> Exported:
 
 
 @torch.no_grad()
-def compared_outputs(
+def compare_outputs(
     student: Any,
     graph: nn.Module,
     names: Sequence[str],
@@ -155,71 +160,71 @@ def compared_outputs(
     outputs: Sequence[Tensor],
     tolerance: Tolerance,
 ) -> Agreement:
-    """How far the outputs of an export are those of PyTorch.
+    """Compare the outputs of an export with those of PyTorch.
 
     Args:
-        student: The student; a detector's own `predict` is what its graph is compared with.
-        graph: A graph of `inference_graph`, and `names` those of its outputs.
-        names: See there.
-        images: Normalised images.
-        outputs: Of the export, for these images.
-        tolerance: What counts as the same.
+        student: student of the graph; a detector's `predict` gives the expected detections.
+        graph: graph from `inference_graph`.
+        names: names of the graph's outputs.
+        images: (B, 3, H, W), normalised images.
+        outputs: outputs of the export for these images.
+        tolerance: limits of the differences.
     """
     if 'boxes' not in names:
         return output_agreement(names, outputs, graph(images), tolerance)
     size = images.shape[-2:]
     mask_thr = student.roi_head.test_cfg.mask_thr_binary if 'masks' in names else 0.0
-    found = detected(outputs, size, mask_thr)
-    return detector_agreement(found, predicted(student, images), max(size), tolerance)
+    detections = split_detections(outputs, size, mask_thr)
+    return detector_agreement(detections, predict_detections(student, images), max(size), tolerance)
 
 
 @torch.no_grad()
-def compare(
+def check_export(
     student: nn.Module,
     graph: nn.Module,
     names: Sequence[str],
     batches: Sequence[Tensor],
-    exported: Exported,
+    exported: ExportedModel,
     tolerance: Tolerance,
     path: Path,
 ) -> None:
-    """Print how far an export gives what PyTorch gives.
+    """Print how far the outputs of an export agree with PyTorch's, and check that they do.
 
     Args:
-        student: as of `compared_outputs`.
-        graph: as of `compared_outputs`.
-        names: as of `compared_outputs`.
-        batches: normalised images.
-        exported: the export.
-        tolerance: as of `compared_outputs`.
-        path: where the export's file will be.
+        student: student of the graph.
+        graph: graph from `inference_graph`.
+        names: names of the graph's outputs.
+        batches: batches of normalised images, each (B, 3, H, W).
+        exported: function that runs the export.
+        tolerance: limits of the differences.
+        path: final path of the export, for messages.
 
     Raises:
-        UsageError: if it gives something else.
+        UsageError: if the outputs differ by more than the tolerance.
     """
-    found = together(
-        [compared_outputs(student, graph, names, images, exported(images), tolerance) for images in batches]
+    agreement = merge_agreements(
+        [compare_outputs(student, graph, names, images, exported(images), tolerance) for images in batches]
     )
-    for line in found.lines:
+    for line in agreement.lines:
         print(f'{path.name}, {line}')
-    if not found.holds:
+    if not agreement.holds:
         raise UsageError(
             f'{path} was not written: its outputs differ from those of PyTorch by more than {tolerance}'
         )
-    if not found.compared:
-        print(f'{path.name} was not compared, since nothing is found in these images: give --images FOLDER')
+    if not agreement.compared:
+        print(f'{path.name} was not compared: there are no detections in these images. Set --images FOLDER')
 
 
 class GraphExport:
-    """A student's graph, and the images on which its exports are compared with PyTorch.
+    """Graph of a student, and the images on which its exports are compared with PyTorch.
 
     Args:
-        student: as `student_for_graphs` gives it.
-        shape: height and width of the images in pixels.
-        part: of the student, as of `inference_graph`; None for what it predicts.
-        batch: a fixed number of images; None for any.
-        box_masks: whether a detector's masks are those of its boxes, and not of the image.
-        folder: images to compare on; None for drawn ones.
+        student: student from `student_for_graphs`.
+        shape: height and width of the images, in pixels.
+        part: part of `inference_graph`; None takes `default_part`.
+        batch: fixed number of images; None for any number.
+        box_masks: whether a detector's masks are those of the boxes instead of the image.
+        folder: folder of images to compare on; None takes test images of Shapes.
 
     Raises:
         UsageError: if the student has no such part, or the folder has no image.
@@ -235,7 +240,7 @@ class GraphExport:
         folder: Path | None,
     ) -> None:
         self.student, self.shape, self.batch = student, shape, batch
-        self.graph, self.names = graph_of(student, part or default_part(student), box_masks)
+        self.graph, self.names = build_graph(student, part or default_part(student), box_masks)
         self.pixels = pixel_format(student.data_preprocessor)
         batches = BATCHES if batch is None else (batch,)
         self.images = [sample_images(size, shape, self.pixels, folder) for size in batches]
@@ -244,49 +249,53 @@ class GraphExport:
         """Write an ONNX file, and compare it with PyTorch.
 
         Args:
-            out: the file.
-            half: whether it computes in float16.
-            opset: version of ONNX's operators; None for torch's own choice.
+            out: file to write.
+            half: whether the graph computes in float16.
+            opset: opset of ONNX; None takes torch's default.
 
         Raises:
-            UsageError: if it cannot be written, or gives something else than PyTorch.
+            UsageError: if the graph cannot be exported, or its outputs differ from PyTorch's.
         """
         make_folder(out.parent, 'out')
-        program = (half_program_of if half else program_of)(self.graph, self.shape, self.batch)
-        with replaced_when_done(out) as path:
+        program = (export_half_program if half else export_program)(self.graph, self.shape, self.batch)
+        with replace_on_success(out) as path:
             write_onnx(program, self.names, opset, path)
-            self._compare(onnx_runner(path), FLOAT16 if half else FLOAT32, out)
-        self._say(out)
+            self._check(onnx_runner(path), FLOAT16 if half else FLOAT32, out)
+        self._print_summary(out)
 
     def write_torch_export(self, out: Path) -> None:
-        """Write a file of `torch.export`, and compare it with PyTorch. Errors as of `write_onnx`."""
+        """Write a `torch.export` file, and compare it with PyTorch.
+
+        Raises:
+            UsageError: if the graph cannot be exported, or its outputs differ from PyTorch's.
+        """
         make_folder(out.parent, 'out')
-        with replaced_when_done(out) as path:
-            torch.export.save(program_of(self.graph, self.shape, self.batch), path)
-            self._compare(torch.export.load(path).module(), FLOAT32, out)
-        self._say(out)
+        with replace_on_success(out) as path:
+            torch.export.save(export_program(self.graph, self.shape, self.batch), path)
+            self._check(torch.export.load(path).module(), FLOAT32, out)
+        self._print_summary(out)
 
-    def _compare(self, exported: Exported, tolerance: Tolerance, path: Path) -> None:
-        compare(self.student, self.graph, self.names, self.images, exported, tolerance, path)
+    def _check(self, exported: ExportedModel, tolerance: Tolerance, path: Path) -> None:
+        check_export(self.student, self.graph, self.names, self.images, exported, tolerance, path)
 
-    def _say(self, out: Path) -> None:
+    def _print_summary(self, out: Path) -> None:
         height, width = self.shape
         print(f'Wrote {out} ({out.stat().st_size / 1e6:,.3f} MB).')
         print(
             f'Images: {"RGB" if self.pixels.rgb else "BGR"}, {height} x {width}, values 0 to 255, less '
-            f'{rounded(self.pixels.mean)}, divided by {rounded(self.pixels.std)}.'
+            f'{format_values(self.pixels.mean)}, divided by {format_values(self.pixels.std)}.'
         )
 
 
 @contextmanager
-def replaced_when_done(path: Path) -> Iterator[Path]:
-    """A path to write to, whose files replace those of an older export where all went well."""
+def replace_on_success(path: Path) -> Iterator[Path]:
+    """Yield a temporary path; its files replace those of an older export if no error is raised."""
     with TemporaryDirectory(dir=path.parent, prefix=f'.{path.name}.') as folder:
         yield Path(folder, path.name)
         for file in Path(folder).iterdir():
             file.replace(path.parent / file.name)
 
 
-def rounded(values: Sequence[float]) -> str:
-    """Values for a message."""
+def format_values(values: Sequence[float]) -> str:
+    """Format values for a message."""
     return '(' + ', '.join(f'{value:g}' for value in values) + ')'

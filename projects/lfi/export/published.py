@@ -1,4 +1,4 @@
-"""A checkpoint without its training state, named by its content."""
+"""Publishing of a checkpoint: without its training state, named by its content."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from lfi.engine.checkpoints.weight_files import read_checkpoint, safetensors_of
 from lfi.errors import UsageError
 from lfi.utils.fileio import AtomicLocalBackend
 
-KEPT = ('meta', 'state_dict')
+PUBLISHED_KEYS = ('meta', 'state_dict')
 
 
 def publish(source: str, out: Path, no_ema: bool = False) -> Path:
-    """Write a checkpoint without its training state, under a name that has the digest of its content.
+    """Write a checkpoint without its training state, with the digest of its content in the file name.
 
     Args:
-        source: a .pth or .safetensors file; a path or URL.
-        out: x.pth or x.safetensors is written as x-<first 8 digits of its sha256>. safetensors holds the
-            weights alone, .pth the meta data of the training too.
-        no_ema: whether the trained weights are published, and not EMAHook's averages. Defaults to False.
+        source: path or URL of a .pth or .safetensors file.
+        out: x.pth or x.safetensors is written as x-<first 8 digits of its sha256>. A .safetensors file holds
+            only the weights; a .pth file also holds the training's meta data.
+        no_ema: whether to publish the trained weights instead of EMAHook's averages. Defaults to False.
 
     Returns:
-        The file that was written.
+        The written file.
 
     Raises:
-        UsageError: if there is no such checkpoint, or it has no averages to leave out.
+        UsageError: if the checkpoint does not exist, or `no_ema` is set and it has no averages.
     """
     checkpoint = read_checkpoint(source)
     if no_ema:
         restore_trained_weights(checkpoint, source)
     elif 'ema_state_dict' in checkpoint:
         print("The weights are EMAHook's averages; --no-ema publishes the trained ones.")
-    removed = [key for key in checkpoint if key not in KEPT]
-    published = {key: checkpoint[key] for key in KEPT if key in checkpoint}
+    removed = [key for key in checkpoint if key not in PUBLISHED_KEYS]
+    published = {key: checkpoint[key] for key in PUBLISHED_KEYS if key in checkpoint}
     content = serialise(published, out.suffix)
     if out.suffix == '.safetensors' and 'meta' in published:
-        # It holds tensors alone.
+        # A safetensors file holds only tensors.
         removed.append('meta')
     digest = hashlib.sha256(content).hexdigest()[:8]
     path = out.with_stem(f'{out.stem}-{digest}')
@@ -49,22 +49,22 @@ def publish(source: str, out: Path, no_ema: bool = False) -> Path:
 
 
 def restore_trained_weights(checkpoint: dict, path: str) -> None:
-    """Undo the exchange of EMAHook, which saves averages in `state_dict`, and weights in `ema_state_dict`.
+    """Move the trained weights from `ema_state_dict`, where EMAHook saves them, to `state_dict`.
 
     Raises:
-        UsageError: If the checkpoint has no averages.
+        UsageError: if the checkpoint has no `ema_state_dict`.
     """
     if 'ema_state_dict' not in checkpoint:
         raise UsageError(f'--no-ema: {path} has no ema_state_dict, which EMAHook writes')
     prefix = 'module.'
     for name, value in checkpoint['ema_state_dict'].items():
-        # It holds a count of steps too.
+        # `ema_state_dict` also holds a count of steps.
         if name.startswith(prefix):
             checkpoint['state_dict'][name.removeprefix(prefix)] = value
 
 
 def serialise(checkpoint: dict, suffix: str) -> bytes:
-    """The bytes of a file, which depend on the checkpoint alone and not on the name of the file."""
+    """Serialise a checkpoint to bytes that do not depend on the file's name."""
     if suffix == '.safetensors':
         return safetensors_of(checkpoint['state_dict'])
     buffer = io.BytesIO()

@@ -1,4 +1,4 @@
-"""The config of a run that tests an exported student."""
+"""Config that tests an exported student."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from lfi.utils.config_types import model_config, type_name
 
 from .slim_student import slim_model
 
-# Settings of the training alone, beside those that begin with `train_`.
-TRAINING = (
+# Settings that only training uses, beside those that begin with `train_`.
+TRAINING_KEYS = (
     'optim_wrapper',
     'param_scheduler',
     'auto_scale_lr',
@@ -21,8 +21,8 @@ TRAINING = (
     'strategy',
     'runner_type',
 )
-# Hooks and metrics of LFI: they ask the teacher or the read-out, read features, or watch over the training.
-OF_THE_TRAINING = (
+# Hooks and metrics of LFI that need the teacher, the read-out, features or the training loop.
+TRAINING_TYPES = (
     'CompleteCheckpointHook',
     'ConceptCheckHook',
     'FittingWeightsHook',
@@ -38,28 +38,27 @@ OF_THE_TRAINING = (
 
 
 def slim_config(cfg: Config) -> Config:
-    """Make a config that tests the student which `export_student` returns.
+    """Build the config that tests a student from `export_student`.
 
-    The model becomes `slim_model`'s. The settings and custom hooks of the training are removed, and LFI's own
-    hooks and metrics, which watch over the training or ask the teacher. The import of `lfi` is removed where
-    nothing needs it any more.
+    The model becomes that of `slim_model`. The training's settings and custom hooks are removed, and so are
+    LFI's hooks and metrics. The import of `lfi` is removed if the config no longer needs it.
 
     Args:
-        cfg: Config of the student's training; it is not changed.
+        cfg: config of the student's training; not modified.
 
     Raises:
-        ValueError: As for `slim_model`.
+        ValueError: if the model predicts by its read-out (`lfi.ByTexts`), or a type is unknown.
     """
-    slim = ConfigDict({k: v for k, v in cfg.items() if k not in TRAINING and not k.startswith('train_')})
+    slim = ConfigDict({k: v for k, v in cfg.items() if k not in TRAINING_KEYS and not k.startswith('train_')})
     slim.model = slim_model(model_config(cfg))
     if slim.get('default_hooks'):
-        slim.default_hooks = {k: v for k, v in slim.default_hooks.items() if not _of_the_training(v)}
+        slim.default_hooks = {k: v for k, v in slim.default_hooks.items() if not _is_for_training(v)}
     for split in ('val', 'test'):
         name = f'{split}_evaluator'
         metrics = slim.get(name)
         if isinstance(metrics, list):
-            slim[name] = [metric for metric in metrics if not _of_the_training(metric)]
-        elif isinstance(metrics, dict) and _of_the_training(metrics):
+            slim[name] = [metric for metric in metrics if not _is_for_training(metric)]
+        elif isinstance(metrics, dict) and _is_for_training(metrics):
             slim[name] = []
         if metrics is not None and not slim[name]:
             for part in (name, f'{split}_dataloader', f'{split}_cfg'):
@@ -73,5 +72,5 @@ def slim_config(cfg: Config) -> Config:
     return slim
 
 
-def _of_the_training(cfg: dict | None) -> bool:
-    return cfg is not None and type_name(cfg) in OF_THE_TRAINING
+def _is_for_training(cfg: dict | None) -> bool:
+    return cfg is not None and type_name(cfg) in TRAINING_TYPES

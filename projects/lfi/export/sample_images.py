@@ -1,4 +1,4 @@
-"""Images to compare and time models on."""
+"""Images on which models are compared and timed."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ from lfi.utils.folders import image_names
 def sample_images(
     count: int, shape: tuple[int, int], pixels: PixelFormat, folder: Path | None = None
 ) -> Tensor:
-    """Normalised images, (count, 3, H, W) float32.
+    """Load normalised images, (count, 3, H, W) float32.
 
     Args:
-        count: How many.
-        shape: Their height and width in pixels; they are resized to it.
-        pixels: How the student makes its pixels.
-        folder: A folder of images, of which the first are taken, again and again where it has few. Defaults
-            to None: the first test images of Shapes, which are drawn.
+        count: number of images.
+        shape: height and width in pixels, to which images are resized.
+        pixels: normalisation of the student's images.
+        folder: folder of images; its first images are used, repeatedly if there are too few. Defaults to
+            None: the first test images of Shapes.
 
     Raises:
-        UsageError: If there is no such folder, or it has no image that can be read.
+        UsageError: if the folder does not exist, or has no readable image.
     """
     images = drawn_images(max(shape), count) if folder is None else file_images(folder)
-    taken = [mmcv.imresize(image, shape[::-1]) for image in islice(images, count)]
-    batch = torch.from_numpy(np.stack(taken)).permute(0, 3, 1, 2).float()
+    resized = [mmcv.imresize(image, shape[::-1]) for image in islice(images, count)]
+    batch = torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2).float()
     if pixels.rgb:
         batch = batch.flip(1)
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (pixels.mean, pixels.std))
@@ -47,25 +47,29 @@ def sample_images(
 
 
 def drawn_images(side: int, count: int) -> Iterator[np.ndarray]:
-    """Images of Shapes, (side, side, 3) uint8 BGR."""
+    """Draw images of Shapes, (side, side, 3) uint8 BGR."""
     shapes = Shapes('test', num_images=count, img_size=max(side, MIN_IMG_SIZE), cache=False)
     return (shapes.get_data_info(index)['img'] for index in range(count))
 
 
 def file_images(folder: Path) -> Iterator[np.ndarray]:
-    """The images below a folder, over and over, as uint8 BGR."""
+    """Read the images below a folder in an endless cycle, as uint8 BGR.
+
+    Raises:
+        UsageError: if the folder does not exist, or has no readable image.
+    """
     if not folder.is_dir():
         raise UsageError(f'--images {folder}: there is no such folder')
     files = [folder / name for name in image_names(folder)]
     if not files:
-        raise UsageError(f'--images {folder}: no image ({", ".join(IMG_EXTENSIONS)}) lies in it')
-    return _readable(files, folder)
+        raise UsageError(f'--images {folder}: it has no image ({", ".join(IMG_EXTENSIONS)})')
+    return _read_cyclically(files, folder)
 
 
-def _readable(files: list[Path], folder: Path) -> Iterator[np.ndarray]:
-    read = []
+def _read_cyclically(files: list[Path], folder: Path) -> Iterator[np.ndarray]:
+    readable = []
     for path in files:
-        # What a pipeline loads images with; an empty file is an error of OpenCV.
+        # Pipelines load images with mmcv too. OpenCV raises an error for an empty file.
         try:
             image = mmcv.imread(str(path))
         except cv2.error:
@@ -73,8 +77,8 @@ def _readable(files: list[Path], folder: Path) -> Iterator[np.ndarray]:
         if image is None:
             print_log(f'{path}: this image cannot be read; skipped', 'current', logging.WARNING)
             continue
-        read.append(path)
+        readable.append(path)
         yield image
-    if not read:
+    if not readable:
         raise UsageError(f'--images {folder}: none of the {len(files)} images in it can be read')
-    yield from (mmcv.imread(str(path)) for path in cycle(read))
+    yield from (mmcv.imread(str(path)) for path in cycle(readable))

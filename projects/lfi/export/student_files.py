@@ -1,4 +1,4 @@
-"""The weights that a student needs at inference, and the slim config beside them."""
+"""Files of an exported student: the weights for inference, and the config beside them."""
 
 from __future__ import annotations
 
@@ -22,83 +22,84 @@ TOLERANCE = 1e-4
 
 
 def write_student(cfg: Config, checkpoint: str, out: Path, config_name: str) -> None:
-    """Write the weights that inference needs, by OpenMMLab's names, and the slim config beside them.
+    """Write the weights for inference, with OpenMMLab's names, and the slim config beside them.
 
     Args:
         cfg: config of the training.
-        checkpoint: of the training: a file or URL.
-        out: the .pth or .safetensors file; the config gets its name and .py.
-        config_name: what the user calls the config, which is not overwritten.
+        checkpoint: file or URL of the training's checkpoint.
+        out: .pth or .safetensors file to write; the config is written as a .py file of the same name.
+        config_name: path of the config, which is never overwritten.
 
     Raises:
-        UsageError: if config and checkpoint do not fit, or a file that is no export would be overwritten.
+        UsageError: if config and checkpoint do not fit, or a file that is not an export would be overwritten.
     """
-    beside = out.with_suffix('.py')
-    require_no_foreign_file(out, beside, config_name, checkpoint)
-    trained = read_checkpoint(checkpoint)
-    exported = load_student(cfg, trained)
+    config_file = out.with_suffix('.py')
+    check_overwrite(out, config_file, config_name, checkpoint)
+    content = read_checkpoint(checkpoint)
+    exported = load_student(cfg, content)
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_weights(exported.state, out, meta=dataset_meta(trained))
-    AtomicLocalBackend().put_text(slim_config(cfg).pretty_text, beside)
-    report(exported, exported.state, out, beside)
+    write_weights(exported.state, out, meta=dataset_meta(content))
+    AtomicLocalBackend().put_text(slim_config(cfg).pretty_text, config_file)
+    print_report(exported, exported.state, out, config_file)
 
 
 def write_timm(cfg: Config, checkpoint: str, out: Path, config_name: str) -> None:
-    """Write the weights by timm's names, and `config.json` beside them, if timm's model computes the same.
+    """Write the weights with timm's names, and `config.json` beside them.
 
     Args:
-        cfg: as of `write_student`.
-        checkpoint: as of `write_student`.
-        out: the .pth or .safetensors file.
-        config_name: as of `write_student`.
+        cfg: config of the training.
+        checkpoint: file or URL of the training's checkpoint.
+        out: .pth or .safetensors file to write.
+        config_name: path of the config, which is never overwritten.
 
     Raises:
-        UsageError: as `write_student`, or if timm's model computes something else.
+        UsageError: if config and checkpoint do not fit, a file that is not an export would be overwritten, or
+            the outputs of timm's model differ from the student's.
     """
-    beside = out.parent / 'config.json'
-    require_no_foreign_file(out, beside, config_name, checkpoint)
+    config_file = out.parent / 'config.json'
+    check_overwrite(out, config_file, config_name, checkpoint)
     exported = load_student(cfg, read_checkpoint(checkpoint))
-    state, config = timm_student(exported)
+    state, config = convert_to_timm(exported)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_weights(state, out, meta={})
-    AtomicLocalBackend().put_text(json.dumps(config, indent=2) + '\n', beside)
-    report(exported, state, out, beside)
+    AtomicLocalBackend().put_text(json.dumps(config, indent=2) + '\n', config_file)
+    print_report(exported, state, out, config_file)
 
 
-def require_no_foreign_file(out: Path, beside: Path, *sources: str) -> None:
-    """Refuse to overwrite what is read, or a config that no export wrote.
+def check_overwrite(out: Path, config_file: Path, *sources: str) -> None:
+    """Check that the export overwrites neither its sources nor a config that is not an export's.
 
     Raises:
-        UsageError: if one would be overwritten.
+        UsageError: if a file would be overwritten.
     """
     for source in sources:
-        if any(same_file(path, source) for path in (out, beside)):
+        if any(same_file(path, source) for path in (out, config_file)):
             raise UsageError(f'out={out} would overwrite {source}')
-    if beside.exists() and not is_export(out, beside):
-        raise UsageError(f'{beside} is there already, and of no export: choose another name than {out}')
+    if config_file.exists() and not is_export(out, config_file):
+        raise UsageError(f'{config_file} exists, and is not an export: choose another name than {out}')
 
 
-def is_export(out: Path, beside: Path) -> bool:
-    """Whether the config of an export may be replaced: an earlier one wrote it."""
-    if beside.suffix == '.py':
+def is_export(out: Path, config_file: Path) -> bool:
+    """Whether an earlier export wrote the config file, which may then be replaced."""
+    if config_file.suffix == '.py':
         return out.exists()
     try:
-        return 'architecture' in json.loads(beside.read_text(encoding='utf-8'))
+        return 'architecture' in json.loads(config_file.read_text(encoding='utf-8'))
     except (TypeError, ValueError):
         return False
 
 
 def dataset_meta(checkpoint: dict) -> dict:
-    """The names of the classes, where OpenMMLab's inferencers look for them."""
+    """Return the class names of a checkpoint in the form that OpenMMLab's inferencers read."""
     meta = checkpoint.get('meta') or {}
     return {'dataset_meta': meta['dataset_meta']} if meta.get('dataset_meta') else {}
 
 
-def timm_student(exported: ExportedStudent) -> tuple[dict[str, Tensor], dict]:
-    """The weights and the config of timm's model, which computes the same.
+def convert_to_timm(exported: ExportedStudent) -> tuple[dict[str, Tensor], dict]:
+    """Convert a student to the weights and config of a timm model, and compare their outputs.
 
     Raises:
-        UsageError: if it does not.
+        UsageError: if timm has no such model, or its outputs differ.
     """
     student = exported.build()
     try:
@@ -115,31 +116,33 @@ def timm_student(exported: ExportedStudent) -> tuple[dict[str, Tensor], dict]:
     return state, config
 
 
-def report(exported: ExportedStudent, written: Mapping[str, Tensor], out: Path, beside: Path) -> None:
-    """Print what was removed, the sizes before and after, and the files."""
-    print_group('Removed', exported.removed)
+def print_report(
+    exported: ExportedStudent, written: Mapping[str, Tensor], out: Path, config_file: Path
+) -> None:
+    """Print the removed parts, the sizes before and after, and the files."""
+    print_parts('Removed', exported.removed)
     if len(written) < len(exported.state):
-        kept = ('backbone.', 'head.')
-        print_group('timm has no', {k: v for k, v in exported.state.items() if not k.startswith(kept)})
-    print(f'Before: {size([*exported.state.values(), *exported.removed.values()])}.')
-    print(f'After: {size(written.values())}.')
-    print(f'Wrote {out} ({out.stat().st_size / 1e6:,.3f} MB) and {beside}.')
+        prefixes = ('backbone.', 'head.')
+        print_parts('timm has no', {k: v for k, v in exported.state.items() if not k.startswith(prefixes)})
+    print(f'Before: {size_text([*exported.state.values(), *exported.removed.values()])}.')
+    print(f'After: {size_text(written.values())}.')
+    print(f'Wrote {out} ({out.stat().st_size / 1e6:,.3f} MB) and {config_file}.')
 
 
-def print_group(title: str, tensors: Mapping[str, Tensor]) -> None:
-    """One line for each part of a model."""
+def print_parts(title: str, tensors: Mapping[str, Tensor]) -> None:
+    """Print one line for each part of a model."""
     parts = defaultdict(list)
     for name, value in tensors.items():
         names = name.split('.')
         parts[f'backbone.{names[-1]}' if names[0] == 'backbone' else names[0]].append(value)
     for part, values in parts.items():
-        print(f'{title} {part}: {size(values)}.')
+        print(f'{title} {part}: {size_text(values)}.')
     if not parts:
         print(f'{title} nothing.')
 
 
-def size(tensors: Iterable[Tensor]) -> str:
-    """How many parameters there are, and their megabytes, in words."""
+def size_text(tensors: Iterable[Tensor]) -> str:
+    """Describe the number of tensors, their values and their megabytes."""
     tensors = list(tensors)
     n_bytes = sum(tensor.nbytes for tensor in tensors)
     return f'{len(tensors)} tensors, {sum(t.numel() for t in tensors):,} values, {n_bytes / 1e6:,.3f} MB'

@@ -8,7 +8,7 @@ from typing import Any
 
 from lfi.errors import UsageError, as_usage_error
 
-# Of onnx-tensorrt's docs/operators.md for TensorRT 10.1, those that it says Y of.
+# Operators marked Y in onnx-tensorrt's docs/operators.md for TensorRT 10.1.
 OPERATORS = """
     Abs Acos Acosh Add And ArgMax ArgMin Asin Asinh Atan Atanh AveragePool BatchNormalization Cast
     CastLike Ceil Celu Clip Concat Constant ConstantOfShape Conv ConvTranspose Cos Cosh CumSum
@@ -25,16 +25,16 @@ OPERATORS = """
     Softsign SpaceToDepth Split Sqrt Squeeze Sub Sum Tan Tanh ThresholdedRelu Tile TopK Transpose Trilu
     Unsqueeze Upsample Where Xor
 """
-NEWEST_OPSET = 20
-# TensorRT's layer for TopK takes no more.
-MOST_OF_TOPK = 3840
+MAX_OPSET = 20
+# Largest K of TensorRT's TopK layer.
+MAX_TOPK = 3840
 
 
-def tensorrt_doubts(path: Path) -> list[str]:
-    """What in an ONNX file TensorRT 10 does not list as supported, in words. Needs onnx, and no TensorRT.
+def tensorrt_issues(path: Path) -> list[str]:
+    """List the parts of an ONNX file that TensorRT 10 does not support. Needs onnx, but not TensorRT.
 
     Raises:
-        ValueError: If it is no ONNX file.
+        ValueError: if the file is not an ONNX file.
     """
     import onnx
     from google.protobuf.message import DecodeError
@@ -42,58 +42,58 @@ def tensorrt_doubts(path: Path) -> list[str]:
     try:
         model = onnx.load(path)
         opset = next(entry.version for entry in model.opset_import if not entry.domain)
-    # Some other files are read as a model without anything.
+    # onnx reads some other files as an empty model.
     except (DecodeError, StopIteration) as error:
-        raise ValueError(f'{path} is no ONNX file') from error
-    doubts = []
-    if opset > NEWEST_OPSET:
-        doubts.append(
-            f'opset {opset} is above {NEWEST_OPSET}, the newest of TensorRT 10: export with --opset'
+        raise ValueError(f'{path} is not an ONNX file') from error
+    issues = []
+    if opset > MAX_OPSET:
+        issues.append(
+            f'opset {opset} is above {MAX_OPSET}, the newest of TensorRT 10: export with --opset {MAX_OPSET}'
         )
     names = {f'{node.domain}::{node.op_type}'.removeprefix('::') for node in model.graph.node}
     unknown = sorted(names.difference(OPERATORS.split()))
     if unknown:
-        doubts.append(f'TensorRT 10 does not list {", ".join(unknown)}')
-    constants = {each.name: onnx.numpy_helper.to_array(each) for each in model.graph.initializer}
-    tops = [constants.get(node.input[1]) for node in model.graph.node if node.op_type == 'TopK']
-    most = max((int(number.item()) for number in tops if number is not None), default=0)
-    if most > MOST_OF_TOPK:
-        doubts.append(
-            f'TopK takes the best {most}, and {MOST_OF_TOPK} at most in TensorRT: lower nms_pre in test_cfg'
+        issues.append(f'TensorRT 10 does not list {", ".join(unknown)}')
+    constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    counts = [constants.get(node.input[1]) for node in model.graph.node if node.op_type == 'TopK']
+    largest = max((int(count.item()) for count in counts if count is not None), default=0)
+    if largest > MAX_TOPK:
+        issues.append(
+            f'TopK has K={largest}, and TensorRT allows {MAX_TOPK} at most: lower nms_pre in test_cfg'
         )
-    return doubts
+    return issues
 
 
 def build_engine(path: Path, batches: tuple[int, int, int] = (1, 1, 1), workspace: float = 4.0) -> Any:
-    """Build an engine from an ONNX file, in the precision of that file.
+    """Build a TensorRT engine from an ONNX file, in the precision of that file.
 
-    Needs `tensorrt` 10 or later, and the kind of GPU that is to run the engine.
+    Needs `tensorrt` 10 or later, and the type of GPU that will run the engine.
 
     Args:
-        path: The ONNX file.
-        batches: The least number of images, the one to be quick for, and the largest. It is not read where
-            the file has a fixed batch. Defaults to one image.
-        workspace: The most memory that TensorRT may try, in GiB. Defaults to 4.
+        path: ONNX file.
+        batches: smallest, optimal and largest batch size; ignored if the file has a fixed batch. Defaults to
+            one image.
+        workspace: memory limit of TensorRT's workspace, in GiB. Defaults to 4.
 
     Returns:
-        The serialised engine, a buffer to be written to a file.
+        The serialised engine, a buffer.
 
     Raises:
-        ImportError: If TensorRT is not installed.
-        ValueError: If TensorRT cannot read the file or build its engine.
+        ImportError: if TensorRT is not installed.
+        ValueError: if TensorRT cannot read the file or build the engine.
     """
     if find_spec('tensorrt') is None:
         raise ImportError(
-            'TensorRT is not installed: pip install tensorrt, on the machine that is to run the engine'
+            'TensorRT is not installed: pip install tensorrt, on the machine that will run the engine'
         )
     import tensorrt as trt
 
     logger = trt.Logger(trt.Logger.WARNING)
     builder = trt.Builder(logger)
-    # Types are those of the file; FP16 by the builder's own choice is being removed.
+    # STRONGLY_TYPED takes the file's types. TensorRT is removing FP16 at the builder's choice.
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, logger)
-    # By its name, for weights that lie beside it.
+    # Parsing by path also finds weights in a second file.
     if not parser.parse_from_file(str(path)):
         reasons = '; '.join(str(parser.get_error(index)) for index in range(parser.num_errors))
         raise ValueError(f'{path}: TensorRT cannot read it: {reasons}')
@@ -106,32 +106,32 @@ def build_engine(path: Path, batches: tuple[int, int, int] = (1, 1, 1), workspac
         config.add_optimization_profile(profile)
     engine = builder.build_serialized_network(network, config)
     if engine is None:
-        raise ValueError(f'{path}: TensorRT could not build an engine; its lines above say why')
+        raise ValueError(f'{path}: TensorRT could not build an engine; its log above says why')
     return engine
 
 
 def write_engine(
     onnx: Path, out: Path | None, batches: tuple[int, int, int] = (1, 1, 1), workspace: float = 4.0
 ) -> None:
-    """Print what TensorRT could not read in an ONNX file, and write its engine.
+    """Print the parts of an ONNX file that TensorRT may not support, and write its engine.
 
     Args:
-        onnx: the file.
-        out: the engine; None writes none.
-        batches: as of `build_engine`.
-        workspace: as of `build_engine`.
+        onnx: ONNX file.
+        out: file of the engine; None writes no engine.
+        batches: smallest, optimal and largest batch size. Defaults to one image.
+        workspace: memory limit of TensorRT's workspace, in GiB. Defaults to 4.
 
     Raises:
-        UsageError: if there is no such file, it is no ONNX file, TensorRT is not installed, or it cannot
+        UsageError: if the file does not exist or is not an ONNX file, TensorRT is not installed, or it cannot
             build the engine.
     """
     if not onnx.is_file():
-        raise UsageError(f'there is no file {onnx}: lfi export --to onnx writes one')
+        raise UsageError(f'{onnx} does not exist: write it by lfi export --to onnx')
     if find_spec('onnx') is None:
         raise UsageError("reading ONNX needs onnx: pip install 'lfi[export]'")
     with as_usage_error(ValueError):
-        doubts = tensorrt_doubts(onnx)
-    print('\n'.join(f'{onnx}: {doubt}' for doubt in doubts) or f'{onnx}: TensorRT lists all of it.')
+        issues = tensorrt_issues(onnx)
+    print('\n'.join(f'{onnx}: {issue}' for issue in issues) or f'{onnx}: TensorRT lists all operators.')
     if out is None:
         return
     with as_usage_error(ImportError, ValueError):

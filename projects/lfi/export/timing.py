@@ -1,4 +1,4 @@
-"""How long a student takes in each format, and whether all give the same."""
+"""Timing of a student in several formats, with a comparison of their outputs."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from torch import Tensor
 from lfi.errors import UsageError
 from lfi.models.batches.pixel_format import pixel_format
 
-from .agreement import FLOAT16, FLOAT32, predicted
+from .agreement import FLOAT16, FLOAT32, predict_detections
 from .inference_graph import default_part
 from .onnx_export import (
-    compared_outputs,
-    graph_of,
-    half_program_of,
+    build_graph,
+    compare_outputs,
+    export_half_program,
+    export_program,
     onnx_runner,
-    program_of,
     require_onnx,
     write_onnx,
 )
@@ -35,15 +35,15 @@ TITLES = ('format', 'batch', 'ms, median', 'quartiles', 'images a second', 'rati
 
 @dataclass(frozen=True)
 class Timing:
-    """One format with one number of images.
+    """Timing of one format at one batch size.
 
     Args:
-        format: Its name.
-        batch: How many images.
-        seconds: How long each run took.
-        ratio: The median over the runs of its time over that of PyTorch in the same round.
-        agrees: Whether it gives what PyTorch gives.
-        agreement: What was compared, in words.
+        format: name of the format.
+        batch: number of images.
+        seconds: duration of each run.
+        ratio: median over the rounds of the duration, divided by that of PyTorch.
+        agrees: whether the outputs agree with PyTorch's.
+        agreement: messages about the compared outputs.
     """
 
     format: str
@@ -54,7 +54,7 @@ class Timing:
     agreement: str
 
     def row(self) -> Sequence[object]:
-        """A row of the table."""
+        """Format the row of the table."""
         median = statistics.median(self.seconds)
         low, _, high = statistics.quantiles(self.seconds, n=4) if len(self.seconds) > 1 else [median] * 3
         return (
@@ -69,7 +69,7 @@ class Timing:
 
 
 @torch.no_grad()
-def timings_of(
+def time_formats(
     student: Any,
     shape: tuple[int, int],
     formats: Sequence[str],
@@ -81,18 +81,18 @@ def timings_of(
     num_warmup: int,
     num_repeats: int,
 ) -> list[Timing]:
-    """Time a student in several formats, and compare what they give with PyTorch.
+    """Time a student in several formats, and compare their outputs with PyTorch's.
 
     Args:
-        student: as `student_for_graphs` gives it.
-        shape: height and width of the images in pixels.
-        formats: names of the formats, PyTorch among them.
-        part: of the student, as of `inference_graph`; None for what it predicts.
-        batch_sizes: numbers of images.
-        folder: images to run on; None for drawn ones.
+        student: student from `student_for_graphs`.
+        shape: height and width of the images, in pixels.
+        formats: names of the formats, including 'pytorch'.
+        part: part of `inference_graph`; None takes `default_part`.
+        batch_sizes: numbers of images in a batch.
+        folder: folder of images to run on; None takes test images of Shapes.
         device: 'cpu' or 'cuda'.
-        num_warmup: runs before the clock starts.
-        num_repeats: runs that are timed.
+        num_warmup: number of untimed runs.
+        num_repeats: number of timed runs.
 
     Raises:
         UsageError: if onnxruntime or the device is missing, the part cannot be exported, or the folder has no
@@ -102,68 +102,68 @@ def timings_of(
         require_onnx()
     if device == 'cuda' and not torch.cuda.is_available():
         raise UsageError('--device cuda: this torch finds no GPU')
-    graph, names = graph_of(student, part or default_part(student))
+    graph, names = build_graph(student, part or default_part(student))
     pixels = pixel_format(student.data_preprocessor)
     timings: list[Timing] = []
-    with TemporaryDirectory() as written:
-        files = onnx_files(formats, graph, names, shape, Path(written))
+    with TemporaryDirectory() as onnx_folder:
+        files = write_onnx_files(formats, graph, names, shape, Path(onnx_folder))
         for module in (student, graph):
             module.to(device)
-        runners = {name: runner(name, student, graph, names, files, device) for name in formats}
+        runners = {name: build_runner(name, student, graph, names, files, device) for name in formats}
         for batch in batch_sizes:
             images = sample_images(batch, shape, pixels, folder).to(device)
             agreements = {
-                name: compared_outputs(
+                name: compare_outputs(
                     student, graph, names, images, run(images), FLOAT16 if name == 'onnx-fp16' else FLOAT32
                 )
                 for name, run in runners.items()
                 if name != 'pytorch'
             }
-            if any(not found.compared for found in agreements.values()):
-                print(f'Batch {batch}: nothing is found in these images, in no time: give --images FOLDER')
-            seconds = timed(runners, images, num_warmup, num_repeats)
-            for name, its in seconds.items():
-                found = agreements.get(name)
+            if any(not agreement.compared for agreement in agreements.values()):
+                print(f'Batch {batch}: there are no detections in these images: set --images FOLDER')
+            seconds = time_runners(runners, images, num_warmup, num_repeats)
+            for name, durations in seconds.items():
+                agreement = agreements.get(name)
                 timings.append(
                     Timing(
                         name,
                         batch,
-                        tuple(its),
-                        statistics.median(a / b for a, b in zip(its, seconds['pytorch'])),
-                        found is None or found.holds,
-                        '; '.join(found.lines) if found else '',
+                        tuple(durations),
+                        statistics.median(a / b for a, b in zip(durations, seconds['pytorch'])),
+                        agreement is None or agreement.holds,
+                        '; '.join(agreement.lines) if agreement else '',
                     )
                 )
     return timings
 
 
-def onnx_files(
+def write_onnx_files(
     formats: Sequence[str], graph: Any, names: Sequence[str], shape: tuple[int, int], folder: Path
 ) -> dict[str, Path]:
-    """Write the files of those formats that are ONNX."""
+    """Write the files of the ONNX formats, and return their paths by format."""
     files = {name: folder / f'{name}.onnx' for name in formats if name.startswith('onnx')}
     for name, path in files.items():
-        program = (half_program_of if name == 'onnx-fp16' else program_of)(graph, shape)
+        program = (export_half_program if name == 'onnx-fp16' else export_program)(graph, shape)
         write_onnx(program, names, None, path)
     return files
 
 
-def runner(
+def build_runner(
     name: str, student: Any, graph: Any, names: Sequence[str], files: Mapping[str, Path], device: str
 ) -> Callable[[Tensor], Any]:
-    """What runs a format, from normalised images to its outputs."""
+    """Build the function that runs a format on normalised images."""
     if name in files:
         return onnx_runner(files[name], torch.get_num_threads(), device)
     if name == 'compile':
         return torch.compile(graph, dynamic=False)
-    # A detector's graph is made for export; PyTorch has its own `predict`.
-    return partial(predicted, student) if 'boxes' in names else graph
+    # The PyTorch baseline of a detector is its own `predict`; the graph is only for export.
+    return partial(predict_detections, student) if 'boxes' in names else graph
 
 
-def timed(
+def time_runners(
     runners: Mapping[str, Callable[[Tensor], Any]], images: Tensor, warmups: int, repeats: int
 ) -> dict[str, list[float]]:
-    """Seconds of each run; formats take turns, so that a drift of the machine's speed hits all."""
+    """Time each run in seconds; formats alternate, so that drifts of the machine's speed affect all."""
     seconds: dict[str, list[float]] = {name: [] for name in runners}
     for run in runners.values():
         for _ in range(warmups):
@@ -179,6 +179,6 @@ def timed(
 
 
 def synchronize(images: Tensor) -> None:
-    """Wait for a GPU."""
+    """Wait for the GPU of the images, if they are on one."""
     if images.is_cuda:
         torch.cuda.synchronize()

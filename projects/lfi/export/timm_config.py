@@ -1,4 +1,4 @@
-"""What timm's weights and config hold of any student: its head and its pixels."""
+"""Head and pixel format of a student in timm's weights and config."""
 
 from __future__ import annotations
 
@@ -10,37 +10,42 @@ from torch import Tensor, nn
 from lfi.models.batches.pixel_format import pixel_format
 
 
-def with_head_and_pixels(
+def add_head_and_pixels(
     student: nn.Module, weights: Mapping[str, Tensor], head: nn.Linear | None, config: Mapping[str, Any]
 ) -> tuple[dict[str, Tensor], dict]:
-    """Complete the weights and the config of a backbone; the result is `to_timm`'s.
+    """Add the head and the pixel format of a student to a backbone's weights and config.
 
     Args:
-        student: As for `to_timm`.
-        weights: Those of the backbone, by timm's names.
-        head: The student's linear layer, or None.
-        config: Timm's, without what follows from the head and the data preprocessor.
+        student: model from `ExportedStudent.build`.
+        weights: weights of the backbone, by timm's names.
+        head: linear layer of the student, or None.
+        config: config of timm without classes, mean and std.
+
+    Returns:
+        Weights and config, as `to_timm` returns them.
 
     Raises:
-        ValueError: If the student does not see three channels.
+        ValueError: if the student's images do not have three channels.
     """
-    state, published = dict(weights), config['pretrained_cfg']
-    first = f'{published["first_conv"]}.weight'
-    seen = state[first].shape[1]
-    if seen != 3:
-        raise ValueError(f"timm's config is of RGB images, and the student sees {seen} channels")
+    state, pretrained_cfg = dict(weights), config['pretrained_cfg']
+    first = f'{pretrained_cfg["first_conv"]}.weight'
+    num_channels = state[first].shape[1]
+    if num_channels != 3:
+        raise ValueError(
+            f"timm's config is for RGB images, and the student's images have {num_channels} channels"
+        )
     pixels = pixel_format(student.get_submodule('data_preprocessor'))
     channels = slice(None) if pixels.rgb else slice(None, None, -1)
     if not pixels.rgb:
         state[first] = state[first].flip(1)
     classes = dict(num_classes=0 if head is None else head.out_features)
     if head is not None:
-        state.update({f'{published["classifier"]}.{k}': value for k, value in head.state_dict().items()})
+        state.update({f'{pretrained_cfg["classifier"]}.{k}': value for k, value in head.state_dict().items()})
     mean, std = ([value / 255 for value in values[channels]] for values in (pixels.mean, pixels.std))
     return state, {
         **config,
         **classes,
         'model_args': {**config['model_args'], **classes, 'global_pool': config['global_pool']},
-        # The weights are the student's own, not published ones of the architecture's name.
-        'pretrained_cfg': {'tag': 'lfi', **published, **classes, 'mean': mean, 'std': std},
+        # The tag tells timm that the weights are not the architecture's published weights.
+        'pretrained_cfg': {'tag': 'lfi', **pretrained_cfg, **classes, 'mean': mean, 'std': std},
     }

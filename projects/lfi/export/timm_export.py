@@ -1,4 +1,4 @@
-"""A plain student as a model of timm."""
+"""Export of a plain student as a model of timm."""
 
 from __future__ import annotations
 
@@ -20,27 +20,26 @@ from .timm_vit import vit_to_timm
 def to_timm(student: nn.Module) -> tuple[dict[str, Tensor], dict]:
     """Convert a plain student to timm.
 
-    A classifier keeps its head; of any other model the backbone alone is converted: a ViT, whose tokens timm
-    returns after the last norm, or a ResNet, whose last map it returns. timm's model reads RGB images: the
-    channels of the first layer are reversed for a student that reads BGR.
+    A classifier keeps its head. Of other models, only the backbone is converted: timm returns a ViT's tokens
+    after the last norm, or a ResNet's last map. timm's model takes RGB images: if the student takes BGR, the
+    channels of the first layer are reversed.
 
     Args:
-        student: The return value of `ExportedStudent.build`, with mmpretrain's own `VisionTransformer` or
-            `ResNet`.
+        student: model from `ExportedStudent.build`, with mmpretrain's `VisionTransformer` or `ResNet`.
 
     Returns:
-        The weights by timm's names, which for a ResNet are torchvision's too; and the `config.json` from
-        which timm builds the model.
+        Weights by timm's names, which equal torchvision's for a ResNet; and the content of the `config.json`
+        from which timm builds the model.
 
     Raises:
-        ValueError: If timm's model cannot compute the same; the message says why.
+        ValueError: if timm has no equivalent model.
     """
     backbone: Any = student.backbone
     if type(backbone) is ResNet:
         return resnet_to_timm(student)
     if type(backbone) is VisionTransformer:
         return vit_to_timm(student)
-    raise ValueError(_why_not_plain(backbone))
+    raise ValueError(_unsupported_reason(backbone))
 
 
 def build_timm(state: Mapping[str, Tensor], config: dict) -> nn.Module:
@@ -52,24 +51,24 @@ def build_timm(state: Mapping[str, Tensor], config: dict) -> nn.Module:
 
 @torch.no_grad()
 def timm_difference(student: nn.Module, model: nn.Module, config: dict) -> float:
-    """The largest difference of timm's model from the student on two random images, over the largest value.
+    """Relative difference between the outputs of timm's model and of the student on two random images.
 
     Args:
-        student: As for `to_timm`.
-        model: The return value of `build_timm`.
-        config: Likewise of `to_timm`.
+        student: model that `to_timm` converted.
+        model: model from `build_timm`.
+        config: config from `to_timm`.
     """
     shape = config['pretrained_cfg']['input_size']
     images = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
     rgb = pixel_format(student.get_submodule('data_preprocessor')).rgb
     graph, _ = inference_graph(student, 'classifier' if config['num_classes'] else 'backbone')
-    expected, found = graph(images if rgb else images.flip(1))[-1], model(images)
+    expected, output = graph(images if rgb else images.flip(1))[-1], model(images)
     if getattr(student.backbone, 'out_type', None) == 'featmap':
-        expected, found = expected.flatten(2).mT, found[:, model.num_prefix_tokens :]
-    return relative_difference(found, expected)
+        expected, output = expected.flatten(2).mT, output[:, model.num_prefix_tokens :]
+    return relative_difference(output, expected)
 
 
-def _why_not_plain(backbone: nn.Module) -> str:
+def _unsupported_reason(backbone: nn.Module) -> str:
     if getattr(backbone, 'num_queries', 0):
         return (
             f"backbone.write_back={backbone.write_back!r}: the outputs depend on the queries, which timm's "
@@ -78,8 +77,8 @@ def _why_not_plain(backbone: nn.Module) -> str:
         )
     if hasattr(backbone, 'num_queries'):
         return (
-            "timm's Vision Transformer has no stem, no window_size and no use_rel_pos as they are here: "
-            'export by --to student, or train the student without them'
+            "timm's Vision Transformer does not support this stem, window_size or use_rel_pos: "
+            'export by --to student, or train a student without these options'
         )
     return (
         f'the backbone is a {type(backbone).__name__}, neither a VisionTransformer nor a ResNet of '

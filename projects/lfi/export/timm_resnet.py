@@ -1,4 +1,4 @@
-"""A plain ResNet of mmpretrain as one of timm, whose names are torchvision's too."""
+"""Conversion of a plain ResNet of mmpretrain to timm, which uses torchvision's names."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from mmpretrain.models.heads import LinearClsHead
 from mmpretrain.models.necks import GlobalAveragePooling
 from torch import Tensor, nn
 
-from .timm_config import with_head_and_pixels
+from .timm_config import add_head_and_pixels
 
-# Arguments of mmpretrain's ResNet by which timm's computes the same.
+# Arguments of mmpretrain's ResNet with which timm's is equivalent.
 PLAIN = dict(
     style='pytorch',
     num_stages=4,
@@ -26,16 +26,18 @@ PLAIN = dict(
 BATCH_NORMS = ('BN', 'BN2d', 'SyncBN')
 EPS = 1e-5
 SIZE = 224
-"""Height and width for which timm's config is written; the model reads any."""
+"""Height and width in timm's config; the model takes any size."""
 
 
 def resnet_to_timm(student: nn.Module) -> tuple[dict[str, Tensor], dict]:
-    """Convert a student with mmpretrain's `ResNet`; arguments and result as of `to_timm`."""
+    """Convert a student with mmpretrain's `ResNet`. See `to_timm`."""
     resnet: Any = student.backbone
     for name, value in PLAIN.items():
-        own = getattr(resnet, name)
-        if own != value:
-            raise ValueError(f"timm's ResNet cannot hold backbone.{name}={own!r}: export by --to student")
+        actual = getattr(resnet, name)
+        if actual != value:
+            raise ValueError(
+                f"timm's ResNet does not support backbone.{name}={actual!r}: export by --to student"
+            )
     if resnet.norm_cfg['type'] not in BATCH_NORMS or resnet.norm_cfg.get('eps', EPS) != EPS:
         raise ValueError(
             f"timm's ResNet has batch norms with eps={EPS}, and not backbone.norm_cfg="
@@ -54,7 +56,7 @@ def resnet_to_timm(student: nn.Module) -> tuple[dict[str, Tensor], dict]:
         model_args={},
         pretrained_cfg=dict(input_size=[3, SIZE, SIZE], first_conv='conv1', classifier='fc'),
     )
-    return with_head_and_pixels(student, resnet.state_dict(), head, config)
+    return add_head_and_pixels(student, resnet.state_dict(), head, config)
 
 
 def _linear_head(student: nn.Module) -> nn.Linear | None:

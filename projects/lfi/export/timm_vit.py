@@ -1,4 +1,4 @@
-"""A plain Vision Transformer of mmpretrain as one of timm."""
+"""Conversion of a plain Vision Transformer of mmpretrain to timm."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from lfi.models.backbones.vit_checkpoints import from_lfi
 
-from .timm_config import with_head_and_pixels
+from .timm_config import add_head_and_pixels
 
-# The architecture's name fixes the epsilon of timm's norms; arguments set everything else.
+# In timm, the architecture's name sets the epsilon of the norms; arguments set everything else.
 ARCHITECTURES = {1e-6: 'vit_base_patch16_224', 1e-5: 'vit_base_patch16_clip_224'}
 POOLS = {'cls_token': 'token', 'avg_featmap': 'avg', 'featmap': '', 'raw': ''}
 ACTIVATIONS = {"GELU(approximate='none')": 'gelu', 'QuickGELU()': 'quick_gelu'}
@@ -22,7 +22,7 @@ NORMS = ('ln1', 'ln2', 'pre_norm')
 
 
 def vit_to_timm(student: nn.Module) -> tuple[dict[str, Tensor], dict]:
-    """Convert a student with mmpretrain's `VisionTransformer`; arguments and result as of `to_timm`."""
+    """Convert a student with mmpretrain's `VisionTransformer`. See `to_timm`."""
     vit: Any = student.backbone
     last = vit.num_layers - 1
     _require(
@@ -55,16 +55,16 @@ def vit_to_timm(student: nn.Module) -> tuple[dict[str, Tensor], dict]:
     for name in left:
         _require(name.startswith('ln2.'), f'a parameter backbone.{name}')
         state[name.replace('ln2.', 'fc_norm.')] = vit.state_dict()[name]
-    return with_head_and_pixels(student, state, _linear_head(student), config)
+    return add_head_and_pixels(student, state, _linear_head(student), config)
 
 
 def _patch_arguments(vit: Any) -> dict[str, Any]:
-    """Timm's arguments for the patches, which lie side by side and fill the image."""
+    """Arguments of timm for the patches, which must tile the image."""
     conv = vit.patch_embed.projection
     size = conv.kernel_size
     for name, value in dict(stride=size, padding=(0, 0), dilation=(1, 1)).items():
-        own = getattr(conv, name)
-        _require(own == value, f'patches of {size} pixels with {name}={own}')
+        actual = getattr(conv, name)
+        _require(actual == value, f'patches of {size} pixels with {name}={actual}')
     covered = tuple(n * side for n, side in zip(vit.patch_resolution, size))
     _require(covered == tuple(vit.img_size), f'images of {tuple(vit.img_size)} pixels in patches of {size}')
     biased = conv.bias is not None
@@ -77,27 +77,27 @@ def _has_pre_norm(vit: Any) -> bool:
 
 
 def _epsilon(vit: Any) -> float:
-    """The epsilon of the norms, which is one for all in timm."""
+    """Epsilon of the norms, which timm shares among all norms."""
     norms = [norm for name, norm in vit.named_modules() if name.rpartition('.')[2] in NORMS]
-    found = sorted({norm.eps for norm in norms if not isinstance(norm, nn.Identity)})
-    shown = ' and '.join(map(str, found))
-    _require(len(found) == 1 and found[0] in ARCHITECTURES, f'norms with an epsilon of {shown}')
-    return found[0]
+    epsilons = sorted({norm.eps for norm in norms if not isinstance(norm, nn.Identity)})
+    text = ' and '.join(map(str, epsilons))
+    _require(len(epsilons) == 1 and epsilons[0] in ARCHITECTURES, f'norms with an epsilon of {text}')
+    return epsilons[0]
 
 
 def _block_arguments(vit: Any) -> dict[str, Any]:
-    """Timm's arguments for the blocks, which are alike in timm."""
-    first, *others = map(_arguments_of, vit.layers)
+    """Arguments of timm for the blocks, which timm shares among all blocks."""
+    first, *others = map(_arguments_of_block, vit.layers)
     for name, value in first.items():
         _require(all(other[name] == value for other in others), f'blocks that differ in {name}')
     return first
 
 
-def _arguments_of(block: Any) -> dict[str, Any]:
+def _arguments_of_block(block: Any) -> dict[str, Any]:
     ffn = block.ffn
     _require(
         isinstance(ffn, FFN) and ffn.num_fcs == 2,
-        f'a feed-forward network {type(ffn).__name__} other than of two layers',
+        f'a feed-forward network {type(ffn).__name__} without exactly two layers',
     )
     activation = str(ffn.layers[0][1])
     _require(activation in ACTIVATIONS, f'an activation {activation}')
@@ -110,10 +110,10 @@ def _arguments_of(block: Any) -> dict[str, Any]:
     )
 
 
-def _ratio(wide: int, dims: int) -> float:
-    """The ratio of widths from which timm computes the wide one, rounding down."""
-    ratio = wide / dims
-    return ratio if int(dims * ratio) == wide else nextafter(ratio, inf)
+def _ratio(hidden_dims: int, dims: int) -> float:
+    """MLP ratio from which timm computes the hidden width, rounding down."""
+    ratio = hidden_dims / dims
+    return ratio if int(dims * ratio) == hidden_dims else nextafter(ratio, inf)
 
 
 def _linear_head(student: nn.Module) -> nn.Linear | None:
@@ -128,6 +128,6 @@ def _linear_head(student: nn.Module) -> nn.Linear | None:
     return head.layers.head
 
 
-def _require(held: bool, what: str) -> None:
-    if not held:
-        raise ValueError(f"timm's Vision Transformer cannot hold {what}: export by --to student")
+def _require(supported: bool, feature: str) -> None:
+    if not supported:
+        raise ValueError(f"timm's Vision Transformer does not support {feature}: export by --to student")

@@ -1,4 +1,4 @@
-"""ViT checkpoints of other projects in LFI's names, and back."""
+"""Conversion of ViT checkpoints between LFI's names and those of other projects."""
 
 from __future__ import annotations
 
@@ -15,39 +15,38 @@ from lfi.models.backbones.vit_checkpoints import FORMATS, from_lfi, recognise, t
 def convert_vit_checkpoint(
     source: str | Path, target: str | Path, to: Literal['lfi', 'timm', 'clip', 'vitdet'] = 'lfi'
 ) -> tuple[str, ...]:
-    """Convert a ViT checkpoint of timm, MAE, CLIP or ViTDet to our names, or back.
+    """Convert a ViT checkpoint of timm, MAE, CLIP or ViTDet to LFI's names, or back.
 
-    Ours are those of `InteractionQueryViT`, and of mmpretrain's `VisionTransformer`.
-
-    `init_cfg=dict(type='Pretrained', checkpoint=TARGET)` of a backbone begins with the converted weights.
+    `InteractionQueryViT` and mmpretrain's `VisionTransformer` use LFI's names. A backbone loads the converted
+    weights by `init_cfg=dict(type='Pretrained', checkpoint=TARGET)`.
 
     Args:
-        source: a .safetensors file, or one of `torch.save`; a path or URL. No code of it is run.
-        target: the .safetensors or .pth file to write.
-        to: the names that are written. Defaults to 'lfi'.
+        source: path or URL of a .safetensors file or a file of `torch.save`. No code in it is run.
+        target: .safetensors or .pth file to write.
+        to: format of the written names. Defaults to 'lfi'.
 
     Returns:
-        The names of the tensors that have no place in the target.
+        Names of the tensors that the target format does not have.
 
     Raises:
-        UsageError: if there is no such checkpoint, it is no ViT of a known format, or the target is the
+        UsageError: if the checkpoint does not exist or is not a ViT of a known format, or the target is the
             source.
     """
     source, target = str(source), Path(target)
     if same_file(target, source):
         raise UsageError(f'target={str(target)!r} would overwrite {source}')
-    state = _tensors_of(source)
+    state = _read_tensors(source)
     if to == 'lfi':
         form = recognise(state)
         if form is None:
             raise UsageError(
-                f'{source} is no ViT of {", ".join(FORMATS)}; its names begin with {sorted(state)[:3]}'
+                f'{source} is not a ViT of {", ".join(FORMATS)}; its first names are {sorted(state)[:3]}'
             )
         converted, left = to_lfi(state, form)
     elif to in FORMATS:
         state = {name.removeprefix('backbone.'): value for name, value in state.items()}
         if 'patch_embed.projection.weight' not in state:
-            raise UsageError(f'{source} holds no InteractionQueryViT and no mmpretrain ViT')
+            raise UsageError(f'{source} has no weights of InteractionQueryViT or an mmpretrain ViT')
         try:
             converted, left = from_lfi(state, to)
         except ValueError as error:
@@ -58,9 +57,9 @@ def convert_vit_checkpoint(
     return tuple(left)
 
 
-def _tensors_of(path: str) -> dict[str, torch.Tensor]:
-    """The tensors of a checkpoint, of its `state_dict` or `model` if it has one."""
-    loaded = read_checkpoint(path)
+def _read_tensors(path: str) -> dict[str, torch.Tensor]:
+    """Read the tensors of a checkpoint, from its `state_dict`, `model` or `model_ema` if it has one."""
+    content = read_checkpoint(path)
     for key in ('state_dict', 'model', 'model_ema'):
-        loaded = loaded.get(key, loaded)
-    return {name: value for name, value in loaded.items() if isinstance(value, torch.Tensor)}
+        content = content.get(key, content)
+    return {name: value for name, value in content.items() if isinstance(value, torch.Tensor)}
