@@ -57,8 +57,8 @@ def test_one_tag_is_a_tag(run_folder, tmp_path):
 def test_wrapped_data_are_told_with_what_is_known_of_labels():
     inner = dict(type='lfi.Shapes', split='train', data_root='/home/me', pipeline=[])
     wrapped = dict(type='lfi.FewLabels', labels_per_class=10, dataset=inner)
-    assert cards.data_in_words(dict(inner, classes='/home/me/classes.txt')) == "lfi.Shapes(split='train')"
-    assert cards.data_in_words(wrapped) == "lfi.FewLabels(lfi.Shapes(split='train'), labels_per_class=10)"
+    assert cards.dataset_text(dict(inner, classes='/home/me/classes.txt')) == "lfi.Shapes(split='train')"
+    assert cards.dataset_text(wrapped) == "lfi.FewLabels(lfi.Shapes(split='train'), labels_per_class=10)"
 
 
 def test_a_detector_and_a_pretrainer_have_their_tasks(small_config):

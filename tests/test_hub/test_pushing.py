@@ -45,7 +45,7 @@ def test_a_folder_is_uploaded_as_it_is_and_read_by_its_revision(hub, run_folder,
     lfi.push_to_hub(run_folder, 'me/student', revision='slim', readout=False)
     for change in (dict(readout=False), dict(config='x.py'), dict(model_card=dict(license='mit'))):
         with pytest.raises(
-            UsageError, match='student is a finished student, whose config, read-out and card'
+            UsageError, match='student is a saved student with its own config, read-out and card'
         ):
             lfi.push_to_hub(folder, 'me/student', **change)
     assert hub.files('models/me/student')['config.json'] == (folder / 'config.json').read_bytes()
@@ -149,7 +149,7 @@ def test_a_link_in_a_students_folder_is_not_followed(hub, saved_student, tmp_pat
         secret.write_bytes((saved_student / name).read_bytes())
         (folder / name).unlink()
         (folder / name).symlink_to(os.path.relpath(secret, folder))
-        with pytest.raises(HubError, match=rf'{name} is a link to \S+/secret, and no link is uploaded'):
+        with pytest.raises(HubError, match=rf'{name} is a link to \S+/secret, and links are not uploaded'):
             lfi.push_to_hub(folder, 'me/student')
     assert not hub.requests
 
@@ -158,7 +158,7 @@ def test_a_card_that_is_no_file_is_not_read(hub, saved_student, tmp_path):
     for name in ('config.json', 'model.safetensors'):
         (tmp_path / name).write_bytes((saved_student / name).read_bytes())
     os.mkfifo(tmp_path / 'README.md')
-    with pytest.raises(HubError, match=r'README\.md is no file: remove it'):
+    with pytest.raises(HubError, match=r'README\.md is not a file: remove it'):
         lfi.push_to_hub(tmp_path, 'me/student')
     assert not hub.requests
 
@@ -167,7 +167,7 @@ def test_a_card_that_is_no_text_is_named(hub, saved_student, tmp_path):
     for name in ('config.json', 'model.safetensors'):
         (tmp_path / name).write_bytes((saved_student / name).read_bytes())
     (tmp_path / 'README.md').write_bytes(b'\xff')
-    with pytest.raises(HubError, match=r'README\.md is no text in UTF-8'):
+    with pytest.raises(HubError, match=r'README\.md is not UTF-8 text'):
         lfi.push_to_hub(tmp_path, 'me/student')
     assert not hub.requests
 
@@ -179,7 +179,7 @@ def test_a_link_in_a_caches_folder_is_not_followed(hub, small_cache, tmp_path, n
     secret.write_bytes(path.read_bytes() if path.exists() else b'mine')
     path.unlink(missing_ok=True)
     path.symlink_to(secret)
-    with pytest.raises(HubError, match=rf'{name} is a link to {secret}, and no link is uploaded'):
+    with pytest.raises(HubError, match=rf'{name} is a link to {secret}, and links are not uploaded'):
         lfi.push_to_hub(small_cache, 'me/maps')
     assert not hub.requests
 
@@ -207,7 +207,7 @@ def test_links_of_the_hubs_own_cache_are_followed(hub, run_folder, small_cache, 
     blob = (snapshot / 'README.md').resolve()
     blob.unlink()
     blob.symlink_to(secret)
-    with pytest.raises(HubError, match=r'README\.md is a link to \S+/secret, and no link is uploaded'):
+    with pytest.raises(HubError, match=r'README\.md is a link to \S+/secret, and links are not uploaded'):
         lfi.push_to_hub(snapshot, 'me/maps-3')
 
 

@@ -175,16 +175,16 @@ def test_the_last_checkpoint_of_a_run_is_taken_with_its_config(run_folder, tmp_p
     (run_folder / 'other.py').write_text('')
     with pytest.raises(
         UsageError,
-        match=r'must have one config, .* and has \S+\.py, other\.py: give config=',
+        match=r'must have one config, .* and has \S+\.py, other\.py: set config=',
     ):
         lfi.save_pretrained(run_folder, tmp_path / 'c')
 
 
 def test_what_cannot_be_saved_is_said(small_student, run_folder, small_config, tmp_path):
     model, cfg = small_student()
-    with pytest.raises(UsageError, match='StudentImageClassifier does not say its config: give config='):
+    with pytest.raises(UsageError, match='StudentImageClassifier has no config: set config='):
         lfi.save_pretrained(model, tmp_path / 'a')
-    with pytest.raises(UsageError, match='gone is not a checkpoint'):
+    with pytest.raises(UsageError, match='gone is neither a checkpoint'):
         lfi.save_pretrained(tmp_path / 'gone', tmp_path / 'a')
     other = small_config(head=dict(num_classes=3))
     with pytest.raises(UsageError, match='does not fit the config'):
@@ -204,7 +204,7 @@ def test_what_cannot_be_saved_is_said(small_student, run_folder, small_config, t
 def test_files_of_others_are_not_overwritten(small_student, tmp_path, name, content):
     model, cfg = small_student()
     (tmp_path / name).write_text(content)
-    with pytest.raises(UsageError, match=rf"{name} is there already, and is no \w+ of LFI's.*name another"):
+    with pytest.raises(UsageError, match=rf"{name} exists, is not a \w+ of LFI's.*name another"):
         lfi.save_pretrained(model, tmp_path, config=cfg)
     assert [path.name for path in tmp_path.iterdir()] == [name]
     assert (tmp_path / name).read_text() == content
@@ -231,7 +231,7 @@ def test_who_speaks_of_lfi_is_not_overwritten(small_student, tmp_path, files):
     model, cfg = small_student()
     for name, content in files.items():
         (tmp_path / name).write_text(content)
-    with pytest.raises(UsageError, match='is there already'):
+    with pytest.raises(UsageError, match='and would be overwritten'):
         lfi.save_pretrained(model, tmp_path, config=cfg)
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == files
 
@@ -245,7 +245,7 @@ def test_a_student_without_its_page_is_written_anew(small_student, tmp_path):
 def test_a_page_of_others_is_not_overwritten(small_student, tmp_path):
     model, cfg = small_student()
     (tmp_path / 'README.md').write_text('my project')
-    with pytest.raises(UsageError, match="README.md is there already, and is no card of LFI's"):
+    with pytest.raises(UsageError, match="README.md exists, is not a card of LFI's"):
         lfi.save_pretrained(model, tmp_path, config=cfg)
     assert [path.name for path in tmp_path.iterdir()] == ['README.md']
     for _ in range(2):

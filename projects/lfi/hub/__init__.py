@@ -1,6 +1,6 @@
-"""Students and caches as folders, and on the Hugging Face Hub.
+"""Saving and loading of students and caches: folders and the Hugging Face Hub.
 
-It imports `apis`, `engine`, models and `student_folder`.
+This package imports `apis`, `engine`, `models` and `student_folder`.
 """
 
 from lfi.utils.lazy_names import lazy_names

@@ -1,4 +1,4 @@
-"""The pages that the Hub shows of a student and of a cache: metadata in YAML, then what the run tells."""
+"""Cards of students and caches on the Hub: YAML metadata, then facts about the run."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from lfi.utils import markdown
 from lfi.version import __version__
 
 NAME = 'USER/NAME'
-"""Stands for the repository, until it is known."""
-# By the task's model, the first that fits.
+"""Placeholder for the repository's name."""
+# Pipeline tags by class names of the task's model; the first match counts.
 PIPELINES = {
     'image-classification': ('ImageClassifier',),
     'image-segmentation': ('BaseSegmentor', 'MaskRCNN'),
@@ -39,8 +39,8 @@ inferencer = InteractionInferencer('hf://USER/NAME')
 results = inferencer('photo.jpg', texts=['dog', 'ball'])['predictions']
 ```"""
 PREDICT = ASK.replace(', and answers to texts', '').replace(", texts=['dog', 'ball']", '')
-CACHE = """Interaction maps: what a vision-language model says of where the concepts are in each image of a
-data set, for students to learn from. It holds no images, and their names as digests alone.
+CACHE = """Interaction maps: a vision-language model's scores of where the concepts are in each image of a
+data set, for students to learn from. It holds no images, and only digests of their names.
 
 ## How to use it
 
@@ -60,14 +60,14 @@ def student_card(
     answers: bool,
     metadata: Mapping[str, Any],
 ) -> str:
-    """The model card of a student.
+    """Build the model card of a student.
 
     Args:
-        facts: what its run says; what it does not say is left out.
-        model: the student.
-        classes: names of the labels; may be empty.
-        answers: whether the folder's student answers texts.
-        metadata: further YAML, which no run knows: `license`, `datasets`, `tags`, ...
+        facts: facts about the run; unknown ones are left out.
+        model: student.
+        classes: names of the classes; may be empty.
+        answers: whether the saved student answers texts.
+        metadata: further YAML fields, such as `license`, `datasets` or `tags`.
     """
     tag = pipeline_tag(model)
     header = {'library_name': 'lfi', **({'pipeline_tag': tag} if tag else {}), **metadata}
@@ -84,11 +84,11 @@ def student_card(
 
 
 def cache_card(manifest: CacheManifest, metadata: Mapping[str, Any]) -> str:
-    """The dataset card of a cache.
+    """Build the dataset card of a cache.
 
     Args:
-        manifest: of the cache.
-        metadata: further YAML, which no manifest knows: `license`, `source_datasets`, ...
+        manifest: manifest of the cache.
+        metadata: further YAML fields, such as `license` or `source_datasets`.
     """
     rows = {
         'images': f'{manifest.num_images:,}',
@@ -102,7 +102,7 @@ def cache_card(manifest: CacheManifest, metadata: Mapping[str, Any]) -> str:
 
 
 def pipeline_tag(model: nn.Module) -> str | None:
-    """The Hub's name of a model's task, of a classifier without a head its features; None if unknown."""
+    """Return the Hub's pipeline tag of a model, or None if its task is unknown."""
     names = {kind.__name__ for kind in type(model).__mro__}
     if getattr(getattr(model, 'predict_by', None), 'names_classes', False):
         return 'zero-shot-image-classification'
@@ -124,7 +124,7 @@ def _training(facts: RunFacts) -> dict[str, Any]:
 
 
 def _teacher(identity: Mapping[str, Any]) -> dict[str, Any]:
-    """Rows of a teacher's identity."""
+    """Build the rows of a teacher's identity."""
     model = identity.get('model')
     extractor = identity.get('extractor')
     return {
@@ -136,47 +136,47 @@ def _teacher(identity: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _results(facts: RunFacts) -> str:
-    """The metrics of this checkpoint's validation, by the log's names; empty where there was none."""
-    rows = {f'{name}, validation': f'{value:.4g}' for name, value in facts.validated.items()}
+    """Build the section of this checkpoint's validation metrics, named as in the log; empty without any."""
+    rows = {f'{name}, validation': f'{value:.4g}' for name, value in facts.metrics.items()}
     return f'## Results\n\nOf this checkpoint:\n\n{_table(rows)}' if rows else ''
 
 
 def _table(rows: Mapping[str, Any]) -> str:
-    """A row for each value that is known."""
+    """Build a table with one row for each known value."""
     return markdown.table(['', ''], [row for row in rows.items() if row[1] not in (None, '')])
 
 
 def _page(header: Mapping[str, Any], sections: Sequence[str]) -> str:
-    own = header.get('tags', ())
-    own = [own] if isinstance(own, str) else own
-    tags = list(dict.fromkeys(['lfi', 'knowledge-distillation', *own]))
+    user_tags = header.get('tags', ())
+    user_tags = [user_tags] if isinstance(user_tags, str) else user_tags
+    tags = list(dict.fromkeys(['lfi', 'knowledge-distillation', *user_tags]))
     text = yaml.safe_dump({**header, 'tags': tags}, sort_keys=False, allow_unicode=True)
     body = '\n\n'.join(filter(None, [f'# {NAME}', *sections]))
     return f'---\n{text}---\n\n{body}\n'
 
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
-# What stands in a row of the log beside the metrics of a validation.
-_NO_METRICS = ('step', 'epoch', 'iter', 'time', 'data_time', 'memory', 'lr')
-# Keys of a data set that say which images it has, and not where they lie.
-_OF_DATA = ('split', 'num_images', 'labels_per_class', 'labelled_images', 'domains', 'domain', 'classes')
+# Keys of a row of the log that are not validation metrics.
+_NOT_METRICS = ('step', 'epoch', 'iter', 'time', 'data_time', 'memory', 'lr')
+# Keys of a data set that select images, as opposed to paths.
+_DATA_KEYS = ('split', 'num_images', 'labels_per_class', 'labelled_images', 'domains', 'domain', 'classes')
 
 
 @dataclass(frozen=True)
 class RunFacts:
-    """Facts of a student; unknown ones are None or empty.
+    """Facts about a student and its run; unknown ones are None or empty.
 
     Args:
-        model: type of the model.
-        backbone: type of its backbone.
-        parameters: how many the student has.
-        data: the training's data set and its settings, in words.
-        teacher: the teacher's identity, as `teacher_identity` gives it.
-        unit: 'epoch', or 'iter' where the schedule counts iterations.
-        step: after which the checkpoint was saved.
-        steps: of the whole schedule.
-        seed: of the training.
-        validated: metrics of the validation at that step, by the log's names.
+        model: class name of the model.
+        backbone: class name of the backbone.
+        parameters: number of the student's parameters.
+        data: text about the training data set and its settings.
+        teacher: identity from `teacher_identity`.
+        unit: unit of the schedule, 'epoch' or 'iter'. Defaults to 'epoch'.
+        step: epoch or iteration of the checkpoint.
+        steps: number of epochs or iterations of the schedule.
+        seed: seed of the training.
+        metrics: validation metrics at `step`, named as in the log.
     """
 
     model: str
@@ -188,64 +188,64 @@ class RunFacts:
     step: int | None = None
     steps: int | None = None
     seed: int | None = None
-    validated: Mapping[str, float] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
 
-def facts_of(
+def collect_facts(
     model: nn.Module, cfg: Config, checkpoint: Path | None = None, meta: Mapping = _NOTHING
 ) -> RunFacts:
-    """Gather what a run says.
+    """Collect the facts for a student's card.
 
     Args:
-        model: the student.
-        cfg: config of its run.
-        checkpoint: file of the run's folder. Defaults to None: nothing is known of a run.
-        meta: of the checkpoint. Defaults to nothing.
+        model: student.
+        cfg: config of the run.
+        checkpoint: checkpoint in the run's folder. Defaults to None: the run is unknown.
+        meta: meta data of the checkpoint. Defaults to an empty mapping.
     """
-    known: dict[str, Any] = {}
+    facts: dict[str, Any] = {}
     teacher = cfg.model.get('teacher')
     if teacher is not None:
-        known['teacher'] = teacher_identity(_plain(teacher))
+        facts['teacher'] = teacher_identity(_plain(teacher))
     if cfg.get('train_dataloader'):
-        known['data'] = data_in_words(cfg.train_dataloader.dataset)
+        facts['data'] = dataset_text(cfg.train_dataloader.dataset)
     if checkpoint is not None:
         schedule = cfg.get('train_cfg') or {}
         unit = 'epoch' if schedule.get('by_epoch', 'max_epochs' in schedule) else 'iter'
-        known |= dict(
+        facts |= dict(
             unit=unit, step=meta.get(unit), steps=schedule.get(f'max_{unit}s'), seed=meta.get('seed')
         )
-        known['validated'] = validated(checkpoint.parent, known['step'])
+        facts['metrics'] = validation_metrics(checkpoint.parent, facts['step'])
     return RunFacts(
         type(model).__name__,
         type(model.get_submodule('backbone')).__name__,
         sum(parameter.numel() for parameter in model.parameters()),
-        **known,
+        **facts,
     )
 
 
-def data_in_words(dataset: Mapping[str, Any]) -> str:
-    """A data set's type, with the settings that say which images it has; wrappers are named around it."""
+def dataset_text(dataset: Mapping[str, Any]) -> str:
+    """Describe a data set by its type and the settings that select images, within its wrappers."""
     kind = dataset['type']
     kind = kind if isinstance(kind, str) else kind.__name__
-    settings = {key: dataset[key] for key in _OF_DATA if dataset.get(key) is not None}
+    settings = {key: dataset[key] for key in _DATA_KEYS if dataset.get(key) is not None}
     if isinstance(settings.get('classes'), str):
-        # The file that names them.
+        # A string is the path of a file with class names.
         del settings['classes']
     inner = dataset.get('dataset')
-    parts = [data_in_words(inner)] if isinstance(inner, Mapping) else []
+    parts = [dataset_text(inner)] if isinstance(inner, Mapping) else []
     parts += [f'{key}={value!r}' for key, value in settings.items()]
     return f'{kind}({", ".join(parts)})' if parts else kind
 
 
-def validated(folder: Path, step: int | None) -> dict[str, float]:
-    """The metrics that a run's log has of a step; empty where it was not validated."""
+def validation_metrics(folder: Path, step: int | None) -> dict[str, float]:
+    """Read the validation metrics of a step from a run's log; empty without a validation."""
     rows = [row for row in read_scalars(folder) if row.get('step') == step and 'loss' not in row]
-    # A resumed run may repeat a step: the later word counts.
+    # A resumed run may repeat a step: the later values count.
     return {
         key: value
         for row in rows
         for key, value in row.items()
-        if key not in _NO_METRICS and isinstance(value, int | float) and '/lr' not in key
+        if key not in _NOT_METRICS and isinstance(value, int | float) and '/lr' not in key
     }
 
 

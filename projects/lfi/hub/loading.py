@@ -18,39 +18,39 @@ def from_pretrained(
 ) -> Any:
     """Load a student, or open a teacher's cache, from a folder or a repository of the Hugging Face Hub.
 
-    Nothing that is loaded is run: the config is data, and a type that OpenMMLab's and LFI's registries do not
-    know is refused. A repository is downloaded once; of a cache every shard is verified.
+    No loaded code is run: the config is data, and types outside the registries of OpenMMLab and LFI are
+    refused. A repository is downloaded once. All shards of a cache are verified.
 
     Args:
-        source: a folder that `save_pretrained` wrote, or `lfi cache`; or a repository,
-            `user/name`, of a cache `datasets/user/name`, both with `hf://` before them if you like.
+        source: folder from `save_pretrained` or `lfi cache`; or repository, `user/name` of a student or
+            `datasets/user/name` of a cache, with an optional `hf://` prefix.
         revision: branch, tag or commit. Defaults to None: the main branch.
-        token: of the Hub's user. Defaults to None: the one that is stored, if any.
-        cache_dir: where repositories are kept. Defaults to None: the folder of `huggingface_hub`.
-        local_files_only: whether to ask no network. Defaults to False.
+        token: access token of the Hub. Defaults to None: the stored token, if any.
+        cache_dir: folder for downloaded repositories. Defaults to None: the folder of `huggingface_hub`.
+        local_files_only: whether to avoid the network. Defaults to False.
 
     Returns:
-        A student in eval mode, on the CPU, which predicts and, with its read-out, answers texts (`ask`); its
-        config is `cfg`, its classes are in `dataset_meta`. Of a cache an `InteractionCache`.
+        A student in eval mode, on the CPU, with its config in `cfg` and its classes in `dataset_meta`; with a
+        read-out it also answers texts (`ask`). Or an `InteractionCache`.
 
     Raises:
-        HubError: if there is no such folder or repository, or it is not a student's, corrupted, of a later
-            version, or refused.
+        HubError: if the folder or repository does not exist, is not a student's, is corrupted or of a later
+            version, or is refused.
         CacheError: if a cache is unfinished or corrupted.
     """
     folder = local_folder(source, revision, token, cache_dir, local_files_only)
     if (folder / MANIFEST).is_file():
-        return verified_cache(folder)
+        return open_verified_cache(folder)
     from lfi.student_folder import read_student
 
     return read_student(folder)
 
 
-def verified_cache(folder: Path) -> Any:
+def open_verified_cache(folder: Path) -> Any:
     """Open a cache, and compare each shard with its checksum.
 
     Raises:
-        CacheError: if it is unfinished or corrupted.
+        CacheError: if the cache is unfinished or corrupted.
     """
     from lfi.structures.interaction_cache import InteractionCache
 

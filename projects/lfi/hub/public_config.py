@@ -1,4 +1,4 @@
-"""The config of a student as others may read it: without the training's data, files and folders."""
+"""Config of a student for publication: without the training's data, files and folders."""
 
 from __future__ import annotations
 
@@ -22,51 +22,51 @@ from lfi.student_folder import to_plain
 from lfi.student_folder.config_sanitizer import ASKED, FREE, LONGEST, OF_THE_USER, is_teacher_name
 from lfi.utils.config_types import leaves
 
-# They name files, or where to fetch some; the weights are in the folder.
-OF_FILES = ('pretrained', 'checkpoint_path', 'backend_args', 'file_client_args')
-# What a student has for training alone.
-TRAINING_PARTS = ('supervision.', 'control.')
+# Arguments that name files or file backends. The folder holds the weights.
+FILE_KEYS = ('pretrained', 'checkpoint_path', 'backend_args', 'file_client_args')
+# Prefixes of weights that only training uses.
+TRAINING_PREFIXES = ('supervision.', 'control.')
 _PRIVATE = re.compile(r'[/~\\]|[A-Za-z]:[/\\]')
 
 
 def public_student(model: Any, cfg: Config, readout: bool) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The config of a student, as plain data, and its weights.
+    """Return the public config of a student, as plain data, and its weights.
 
     Args:
-        model: the student.
-        cfg: config of its run.
-        readout: whether it keeps its read-out, and with it the teacher's name and texts; otherwise it is
-            reduced by `export_student`.
+        model: student.
+        cfg: config of the run.
+        readout: whether to keep the read-out, with the teacher's name and texts; otherwise `export_student`
+            reduces the student.
 
     Raises:
-        UsageError: if the config holds what is not plain data, or the path of a file; or as `export_student`
-            says.
+        UsageError: if the config holds paths or values that are not plain data, or `export_student` raises an
+            error.
     """
-    own = deepcopy(dict(model_config(cfg)))
+    model_cfg = deepcopy(dict(model_config(cfg)))
     state = model.state_dict()
     if readout:
-        # What the teacher's folder says is known now, and not needed where the student is loaded.
-        known = dict(text_dims=model.readout.text_dims, contrast_weight=model.readout.contrast_weight)
-        own = {**own, 'readout': {**(own.get('readout') or {}), **known}}
-        # How the teacher is read; all other parts are for training alone.
-        parts = own.pop('supervision', None) or {}
-        kept = {
+        # Explicit values replace those of the teacher's folder, which may be missing at loading.
+        explicit = dict(text_dims=model.readout.text_dims, contrast_weight=model.readout.contrast_weight)
+        model_cfg = {**model_cfg, 'readout': {**(model_cfg.get('readout') or {}), **explicit}}
+        # `reading` says how the teacher's scores are read. The rest of supervision is for training.
+        parts = model_cfg.pop('supervision', None) or {}
+        readings = {
             name: {key: part[key] for key in ('type', 'reading') if key in part}
             for name, part in parts.items()
             if part and _is_interactions(part)
         }
-        own.pop('control', None)
-        own = {**own, 'supervision': kept} if kept else own
-        state = {name: value for name, value in state.items() if not name.startswith(TRAINING_PARTS)}
+        model_cfg.pop('control', None)
+        model_cfg = {**model_cfg, 'supervision': readings} if readings else model_cfg
+        state = {name: value for name, value in state.items() if not name.startswith(TRAINING_PREFIXES)}
     else:
         with as_usage_error(ValueError):
-            exported = export_student(model, own)
-        own, state = dict(exported.model), exported.state
-    teacher = own.pop('teacher', None)
-    predict_by = own.get('predict_by') or {}
+            exported = export_student(model, model_cfg)
+        model_cfg, state = dict(exported.model), exported.state
+    teacher = model_cfg.pop('teacher', None)
+    predict_by = model_cfg.get('predict_by') or {}
     if predict_by.get('concepts') is not None:
-        own['predict_by'] = {**predict_by, 'concepts': list(concept_names(predict_by['concepts']))}
-    public = _without_files(own)
+        model_cfg['predict_by'] = {**predict_by, 'concepts': list(concept_names(predict_by['concepts']))}
+    public = _without_files(model_cfg)
     if teacher is not None:
         public['teacher'] = public_teacher(teacher)
     return _plain(public, 'model'), state
@@ -78,7 +78,7 @@ def _is_interactions(part: Mapping[str, Any]) -> bool:
 
 
 def public_pipeline(cfg: Config) -> list[dict[str, Any]] | None:
-    """The test pipeline as plain data; None where the config has no test."""
+    """Return the test pipeline as plain data; None if the config has no test or validation."""
     loader = cfg.get('test_dataloader') or cfg.get('val_dataloader')
     if loader is None:
         return None
@@ -87,10 +87,10 @@ def public_pipeline(cfg: Config) -> list[dict[str, Any]] | None:
 
 
 def public_teacher(teacher: Mapping[str, Any]) -> dict[str, Any]:
-    """A teacher's config with its concepts by name, and its model as others know it.
+    """Return a teacher's config with concepts by name, and without local paths.
 
-    A folder keeps its name alone, of plain characters, and a file of weights is left out: who asks texts says
-    where they are.
+    Only the name of a folder is kept, in plain characters, and a file of weights is removed. Users who ask
+    texts set their own paths.
     """
     public = {key: value for key, value in teacher.items() if key not in OF_THE_USER}
     if 'concepts' in public:
@@ -106,7 +106,7 @@ def _public_name(model: str) -> str:
     kind = next((prefix for prefix in (BLIP, GENERATIVE, 'local-dir:') if model.startswith(prefix)), '')
     name = model.removeprefix(kind)
     if kind == GENERATIVE and not Path(name).is_dir() and is_teacher_name(model):
-        # A repository.
+        # The model is a repository, and not a folder.
         return model
     plain = re.sub(r'[^\w.+-]+', '-', Path(name).name).lstrip('.+-') or 'teacher'
     public = f'{"" if kind == "local-dir:" else kind}{plain}'[:LONGEST]
@@ -114,12 +114,12 @@ def _public_name(model: str) -> str:
 
 
 def _without_files(value: Any) -> Any:
-    """Without what names files for the start of a training, or where data lie."""
+    """Remove the keys that name initial weights, file backends or data."""
     if isinstance(value, Mapping):
         return {
             key: _without_files(part)
             for key, part in value.items()
-            if key not in OF_FILES and not (key == 'init_cfg' and _reads_file(part))
+            if key not in FILE_KEYS and not (key == 'init_cfg' and _reads_file(part))
         }
     return type(value)(map(_without_files, value)) if isinstance(value, list | tuple) else value
 
@@ -136,7 +136,7 @@ def _plain(value: Any, where: str) -> Any:
 
 
 def _refuse_private(value: Any, where: str, free: Sequence[str] = ()) -> None:
-    """Refuse paths, but in the arguments `free`: concepts and prompts may look like some."""
+    """Refuse paths, except in the arguments `free`: concepts and prompts may look like paths."""
     if isinstance(value, dict):
         for key, part in value.items():
             if key not in free:
@@ -145,4 +145,4 @@ def _refuse_private(value: Any, where: str, free: Sequence[str] = ()) -> None:
         for i, part in enumerate(value):
             _refuse_private(part, f'{where}[{i}]', free)
     elif isinstance(value, str) and _PRIVATE.match(value):
-        raise UsageError(f'{where}={value!r} is a path of this machine: set it to None, or leave it out')
+        raise UsageError(f'{where}={value!r} is a path of this machine: set it to None, or remove it')

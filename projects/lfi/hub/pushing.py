@@ -1,4 +1,4 @@
-"""Uploading a student or a cache to the Hugging Face Hub."""
+"""Uploading of students and caches to the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from lfi.student_folder import read_student
 from lfi.utils.repositories import CARD, CONFIG, MANIFEST, STUDENT_FILES, HubError, first_line
 
 from .cards import NAME, cache_card
-from .loading import verified_cache
+from .loading import open_verified_cache
 from .saving import save_pretrained
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitInfo
 
-# Where a card names its repository. Names are short, and begin as words do: others are slow to look for.
-_NAMED = re.compile(
+# Repository names in a card. The limits on length and first character keep the search fast.
+_REPOSITORY_NAME = re.compile(
     r"lfi\.from_pretrained\('(\w[^']{0,199})'\)|teacher\.cache=hf://datasets/(\w\S{0,199})(?!\S)"
 )
 
@@ -47,26 +47,27 @@ def push_to_hub(
     """Upload a student, or a teacher's cache, to the Hugging Face Hub, in one commit.
 
     Args:
-        model: a student, a checkpoint or the folder of a run, as `save_pretrained` takes them; a folder that
-            it wrote; or the folder of a cache, which becomes a dataset with a card.
-        repo_id: `user/name`; made if it is not there.
-        commit_message: Defaults to None: it says what is uploaded.
-        private: whether a new repository is private. Defaults to None: as the user's settings say.
-        token: of the Hub's user. Defaults to None: the one that is stored.
-        revision: branch; made if it is not there. Defaults to None: the main branch.
-        create_pr: whether to open a pull request in place of a commit. Defaults to False.
-        config: as of `save_pretrained`.
-        readout: likewise.
-        model_card: likewise, or of a cache's card. A cache that has a card keeps it.
+        model: student, checkpoint or folder of a run, as in `save_pretrained`; folder from `save_pretrained`;
+            or folder of a cache, which is uploaded as a dataset with a card.
+        repo_id: `user/name` of the repository; created if missing.
+        commit_message: message of the commit. Defaults to None: it names the kind of upload.
+        private: whether a new repository is private. Defaults to None: the user's setting on the Hub.
+        token: access token of the Hub. Defaults to None: the stored token.
+        revision: branch; created if missing. Defaults to None: the main branch.
+        create_pr: whether to open a pull request instead of a commit. Defaults to False.
+        config: config of the training. Defaults to None. See `save_pretrained`.
+        readout: whether to keep the read-out. Defaults to True. See `save_pretrained`.
+        model_card: further YAML fields of the card. Defaults to none. An existing card of a cache is kept.
 
     Returns:
-        What the Hub says of the commit; `commit_url` is its address.
+        The commit; `commit_url` is its address.
 
     Raises:
-        HubError: if the Hub refuses it; or a folder is corrupted, or a file of it is a link. Links of the
-            Hub's own cache are followed.
-        UsageError, CacheError: as `save_pretrained` and `InteractionCache` say; and UsageError if a student's
-            folder is to be changed by `config`, `readout` or `model_card`.
+        HubError: if the Hub refuses the upload, a folder is corrupted, or a file in it is a link that the
+            Hub's own cache did not make.
+        UsageError: if `save_pretrained` cannot save the student, or `config`, `readout` or `model_card` is
+            set for a folder from `save_pretrained`.
+        CacheError: if a cache is unfinished or corrupted.
     """
     upload = partial(
         _commit,
@@ -79,59 +80,57 @@ def push_to_hub(
     )
     folder = None if isinstance(model, nn.Module) else Path(model)
     if folder is not None and (folder / MANIFEST).is_file():
-        cache = verified_cache(folder)
+        cache = open_verified_cache(folder)
         card = cache_card(cache.manifest, model_card)
         return upload(_files([*cache.files, folder / CARD], repo_id, card), 'dataset')
     if folder is not None and (folder / CONFIG).is_file():
         if config is not None or not readout or model_card:
             raise UsageError(
-                f'{folder} is a finished student, whose config, read-out and card are those of its saving: '
-                'leave these arguments out, or give its checkpoint'
+                f'{folder} is a saved student with its own config, read-out and card: leave out config, '
+                'readout and model_card, or give the checkpoint'
             )
-        # What cannot be loaded is not uploaded.
+        # Raises an error if the student cannot be loaded.
         read_student(folder)
         return upload(_files([folder / name for name in STUDENT_FILES], repo_id), 'model')
-    with TemporaryDirectory() as made:
-        saved = save_pretrained(model, made, config=config, readout=readout, model_card=model_card)
+    with TemporaryDirectory() as temporary:
+        saved = save_pretrained(model, temporary, config=config, readout=readout, model_card=model_card)
         return upload(_files([saved / name for name in STUDENT_FILES], repo_id), 'model')
 
 
 def _files(paths: Iterable[Path], repo_id: str, card: str = '') -> dict[str, Path | bytes]:
-    """Those that are there, by their names; the card is the folder's, or else the one given.
+    """Collect the existing files by name; a card of the folder replaces `card`.
 
     Raises:
-        HubError: if one is a link, or no file; or the card is no text in UTF-8.
+        HubError: if a path is a link or not a file, or the card is not UTF-8 text.
     """
-    there = [path for path in paths if path.exists()]
-    for path in there:
+    existing = [path for path in paths if path.exists()]
+    for path in existing:
         _refuse_links(path)
-    files: dict[str, Path | bytes] = {path.name: path for path in there}
-    if isinstance(own := files.get(CARD), Path):
+    files: dict[str, Path | bytes] = {path.name: path for path in existing}
+    if isinstance(card_file := files.get(CARD), Path):
         try:
-            card = own.read_text(encoding='utf-8')
+            card = card_file.read_text(encoding='utf-8')
         except UnicodeDecodeError as error:
-            raise HubError(f'{own} is no text in UTF-8: {error}') from error
-    files[CARD] = _renamed(card, repo_id).encode()
+            raise HubError(f'{card_file} is not UTF-8 text: {error}') from error
+    files[CARD] = _rename_repository(card, repo_id).encode()
     return files
 
 
 def _refuse_links(path: Path) -> None:
-    """Refuse what a stranger's folder could publish of this machine; the Hub's cache keeps its files so."""
+    """Refuse links, which could publish files outside the folder, unless the Hub's cache made them."""
     target, folder = Path(os.path.realpath(path)), Path(os.path.realpath(path.parent))
     in_hub_cache = folder.parent.name == 'snapshots' and target.parent == folder.parent.parent / 'blobs'
     if path.is_symlink() and not in_hub_cache:
-        raise HubError(
-            f'{path} is a link to {target}, and no link is uploaded: remove it, or put a file there'
-        )
+        raise HubError(f'{path} is a link to {target}, and links are not uploaded: replace it by a file')
     if not path.is_file():
-        raise HubError(f'{path} is no file: remove it')
+        raise HubError(f'{path} is not a file: remove it')
 
 
-def _renamed(card: str, repo_id: str) -> str:
-    """A card with this repository's name, where it had none, or that of the one it was downloaded from."""
-    found = _NAMED.search(card)
-    name = next(filter(None, found.groups())) if found else NAME
-    # No part of a longer name.
+def _rename_repository(card: str, repo_id: str) -> str:
+    """Replace the placeholder, or the name of the repository that a card is from, by this repository's."""
+    match = _REPOSITORY_NAME.search(card)
+    name = next(filter(None, match.groups())) if match else NAME
+    # The lookarounds spare longer names that contain this one.
     return re.sub(rf'(?<![\w.-]){re.escape(name)}(?![/.-]*\w)', lambda _: repo_id, card)
 
 
@@ -150,7 +149,7 @@ def _commit(
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     api = HfApi(token=token, library_name='lfi')
-    what = 'a cache of interaction maps' if kind == 'dataset' else 'a student'
+    content_name = 'a cache of interaction maps' if kind == 'dataset' else 'a student'
     try:
         api.create_repo(repo_id, repo_type=kind, private=private, exist_ok=True)
         if revision is not None and not revision.startswith('refs/'):
@@ -158,11 +157,11 @@ def _commit(
         return api.create_commit(
             repo_id,
             [CommitOperationAdd(name, content) for name, content in files.items()],
-            commit_message=commit_message or f'Upload {what} by lfi',
+            commit_message=commit_message or f'Upload {content_name} by lfi',
             repo_type=kind,
             revision=revision,
             create_pr=create_pr,
         )
-    # `requests` raises OSErrors where there is no network.
+    # `requests` raises an OSError without a network.
     except (HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
         raise HubError(f'the Hub does not take {repo_id}: {first_line(error)}') from error
