@@ -5,7 +5,7 @@ import torch
 from lfi.export import (
     FLOAT16,
     FLOAT32,
-    ImageDetections,
+    Detections,
     detector_agreement,
     merge_agreements,
     output_agreement,
@@ -14,7 +14,7 @@ from lfi.export import (
 
 MASKS = torch.zeros(3, 8, 8, dtype=torch.bool)
 MASKS[:, :4] = True
-EXPECTED = ImageDetections(
+EXPECTED = Detections(
     torch.tensor([[0.0, 0, 4, 4], [1.0, 1, 6, 6], [1.0, 1, 6, 6]]),
     torch.tensor([0.9, 0.5, 0.4]),
     torch.tensor([1, 2, 0]),
@@ -27,7 +27,7 @@ def compared(found, tolerance=FLOAT32):
 
 
 def test_the_order_of_detections_is_no_difference():
-    agreement = compared(ImageDetections(*(part.flip(0) for part in EXPECTED)))
+    agreement = compared(Detections(*(part.flip(0) for part in EXPECTED)))
     assert agreement.holds and agreement.compared == 3
     assert agreement.lines == [
         'detections in 1 images: 3 of 3 are the same, boxes within 0.0e+00 pixels, scores within 0.0e+00, '
@@ -46,8 +46,8 @@ def off(part, by):
         (off('scores', 0.001), 0),
         (off('labels', torch.tensor([0, 0, 1])), 2),
         (EXPECTED._replace(masks=MASKS ^ torch.eye(8, dtype=torch.bool)), 0),
-        (ImageDetections(*(part[:2] for part in EXPECTED)), 2),
-        (ImageDetections(*(torch.cat((part, part[:1])) for part in EXPECTED)), 3),
+        (Detections(*(part[:2] for part in EXPECTED)), 2),
+        (Detections(*(torch.cat((part, part[:1])) for part in EXPECTED)), 3),
     ],
 )
 def test_what_is_not_the_same(found, count):
@@ -57,7 +57,7 @@ def test_what_is_not_the_same(found, count):
 
 
 def test_a_share_of_all_detections_counts_and_not_of_each_batch():
-    most = ImageDetections(*(part[:2] for part in EXPECTED))
+    most = Detections(*(part[:2] for part in EXPECTED))
     assert not compared(most, FLOAT16).holds
     agreement = merge_agreements([compared(most, FLOAT16), *[compared(EXPECTED, FLOAT16)] * 3])
     assert (
@@ -74,7 +74,7 @@ def test_half_precision_may_differ_more():
 
 
 def test_nothing_found_is_nothing_compared():
-    empty = ImageDetections(*(part[:0] for part in EXPECTED))
+    empty = Detections(*(part[:0] for part in EXPECTED))
     agreement = detector_agreement([empty], [empty], 8, FLOAT32)
     assert agreement.holds and agreement.compared == 0
 

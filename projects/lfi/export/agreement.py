@@ -38,7 +38,7 @@ FLOAT32 = Tolerance(value=1e-4, pixels=0.999, box=1e-4, score=1e-4, mask=0.02, d
 FLOAT16 = Tolerance(value=2e-2, pixels=0.98, box=1e-2, score=2e-2, mask=0.1, detections=0.9)
 
 
-class ImageDetections(NamedTuple):
+class Detections(NamedTuple):
     """Detections of one image.
 
     Args:
@@ -116,10 +116,7 @@ def output_agreement(
 
 
 def detector_agreement(
-    detections: Sequence[ImageDetections],
-    expected: Sequence[ImageDetections],
-    side: int,
-    tolerance: Tolerance,
+    detections: Sequence[Detections], expected: Sequence[Detections], side: int, tolerance: Tolerance
 ) -> Agreement:
     """Compare detections image by image, in any order within an image.
 
@@ -144,7 +141,7 @@ def detector_agreement(
 
 
 def match_detections(
-    detections: ImageDetections, expected: ImageDetections, side: int, tolerance: Tolerance
+    detections: Detections, expected: Detections, side: int, tolerance: Tolerance
 ) -> list[tuple[float, float, float]]:
     """Match the detections of one image; return the differences of box, score and mask of each match."""
     pairs = []
@@ -167,9 +164,7 @@ def match_detections(
     return pairs
 
 
-def split_detections(
-    outputs: Sequence[Tensor], size: Sequence[int], mask_thr: float
-) -> list[ImageDetections]:
+def split_detections(outputs: Sequence[Tensor], size: Sequence[int], mask_thr: float) -> list[Detections]:
     """Split the outputs of a detector's graph by image, without the padding rows.
 
     Args:
@@ -183,12 +178,12 @@ def split_detections(
         mask = masks[0][valid] if masks else None
         if mask is not None and mask.dtype != torch.bool:
             mask = paste_masks(mask, boxes[valid], size) >= mask_thr
-        images.append(ImageDetections(boxes[valid], scores[valid], labels[valid], mask))
+        images.append(Detections(boxes[valid], scores[valid], labels[valid], mask))
     return images
 
 
 @torch.no_grad()
-def predict_detections(detector: nn.Module, images: Tensor) -> list[ImageDetections]:
+def predict_detections(detector: nn.Module, images: Tensor) -> list[Detections]:
     """Run the `predict` of a detector of mmdet on unpadded images; boxes are in the images' own pixels.
 
     Args:
@@ -202,4 +197,4 @@ def predict_detections(detector: nn.Module, images: Tensor) -> list[ImageDetecti
     model: Any = detector
     samples = model.predict(images, [DetDataSample(metainfo=metainfo) for _ in images], rescale=False)
     instances = (sample.pred_instances for sample in samples)
-    return [ImageDetections(i.bboxes, i.scores, i.labels, i.get('masks')) for i in instances]
+    return [Detections(i.bboxes, i.scores, i.labels, i.get('masks')) for i in instances]

@@ -285,13 +285,7 @@ def roi_features(extractor: SingleRoIExtractor, features: Sequence[Tensor], rois
     for index, (layer, feature) in enumerate(zip(extractor.roi_layers, features)):
         at_level = (levels == index)[:, None]
         level_rois = torch.cat((rois[:, :1], torch.where(at_level, rois[:, 1:], 0)), 1)
-        aligned = roi_align(
-            feature.float(),
-            level_rois,
-            layer.output_size,
-            layer.spatial_scale,
-            layer.sampling_ratio,
-            layer.aligned,
-        )
+        settings = (layer.output_size, layer.spatial_scale, layer.sampling_ratio, layer.aligned)
+        aligned = roi_align(feature.float(), level_rois, *settings)
         pooled = torch.where(at_level[..., None, None], aligned, pooled)
     return pooled.to(features[0].dtype)

@@ -43,11 +43,7 @@ ExportedModel = Callable[[Tensor], Sequence[Tensor]]
 
 
 def require_onnx() -> None:
-    """Check that the packages of ONNX are installed.
-
-    Raises:
-        UsageError: if one is missing.
-    """
+    """Raise a UsageError if a package of ONNX is missing."""
     missing = [name for name in REQUIRED_PACKAGES if find_spec(name) is None]
     if missing:
         raise UsageError(f"ONNX needs {', '.join(missing)}: pip install 'lfi[export]'")
@@ -264,11 +260,7 @@ class GraphExport:
         self._print_summary(out)
 
     def write_torch_export(self, out: Path) -> None:
-        """Write a `torch.export` file, and compare it with PyTorch.
-
-        Raises:
-            UsageError: if the graph cannot be exported, or its outputs differ from PyTorch's.
-        """
+        """Write a `torch.export` file, and compare it with PyTorch. Raises the errors of `write_onnx`."""
         make_folder(out.parent, 'out')
         with replace_on_success(out) as path:
             torch.export.save(export_program(self.graph, self.shape, self.batch), path)

@@ -53,11 +53,7 @@ def drawn_images(side: int, count: int) -> Iterator[np.ndarray]:
 
 
 def file_images(folder: Path) -> Iterator[np.ndarray]:
-    """Read the images below a folder in an endless cycle, as uint8 BGR.
-
-    Raises:
-        UsageError: if the folder does not exist, or has no readable image.
-    """
+    """Read the images below a folder in an endless cycle, as uint8 BGR. See `sample_images` for errors."""
     if not folder.is_dir():
         raise UsageError(f'--images {folder}: there is no such folder')
     files = [folder / name for name in image_names(folder)]

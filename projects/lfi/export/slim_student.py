@@ -90,9 +90,7 @@ def export_student(student: nn.Module | Mapping[str, Tensor], cfg: Mapping) -> E
         differing = [name for name, value in weights.items() if value.shape != needed[name].shape]
         if not differing:
             raise
-        shapes = [
-            f'{name} {tuple(weights[name].shape)}, not {tuple(needed[name].shape)}' for name in differing
-        ]
+        shapes = [f'{key} {tuple(weights[key].shape)}, not {tuple(needed[key].shape)}' for key in differing]
         raise ValueError(
             f'the weights do not fit the config: they have {"; ".join(shapes[:3])}. Give the config that the '
             'student was trained with'

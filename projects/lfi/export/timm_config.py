@@ -13,16 +13,13 @@ from lfi.models.batches.pixel_format import pixel_format
 def add_head_and_pixels(
     student: nn.Module, weights: Mapping[str, Tensor], head: nn.Linear | None, config: Mapping[str, Any]
 ) -> tuple[dict[str, Tensor], dict]:
-    """Add the head and the pixel format of a student to a backbone's weights and config.
+    """Add head and pixel format of a student to a backbone's weights and config, and return both.
 
     Args:
         student: model from `ExportedStudent.build`.
         weights: weights of the backbone, by timm's names.
         head: linear layer of the student, or None.
         config: config of timm without classes, mean and std.
-
-    Returns:
-        Weights and config, as `to_timm` returns them.
 
     Raises:
         ValueError: if the student's images do not have three channels.
@@ -31,9 +28,7 @@ def add_head_and_pixels(
     first = f'{pretrained_cfg["first_conv"]}.weight'
     num_channels = state[first].shape[1]
     if num_channels != 3:
-        raise ValueError(
-            f"timm's config is for RGB images, and the student's images have {num_channels} channels"
-        )
+        raise ValueError(f"timm's config needs RGB images; the student's images have {num_channels} channels")
     pixels = pixel_format(student.get_submodule('data_preprocessor'))
     channels = slice(None) if pixels.rgb else slice(None, None, -1)
     if not pixels.rgb:
