@@ -1,4 +1,4 @@
-"""What a student's answers cost: InteractionQueryViT against mmpretrain's VisionTransformer in one process.
+"""Cost of a student's answers: InteractionQueryViT against mmpretrain's VisionTransformer in one process.
 
 python benchmarks/backbone.py
 python benchmarks/backbone.py --batch-size 64 --amp      # on a GPU
@@ -22,9 +22,9 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Time the student against the plain ViT')
     parser.add_argument('--arch', default='base', help='(%(default)s)')
     parser.add_argument('--img-size', type=int, default=224, help='(%(default)s)')
-    parser.add_argument('--concepts', type=int, default=8, help='that an image is asked about (%(default)s)')
+    parser.add_argument('--concepts', type=int, default=8, help='asked about each image (%(default)s)')
     parser.add_argument('--num-queries', type=int, default=0, help='learned queries (%(default)s)')
-    parser.add_argument('--write-back', default='gated', help='of learned queries (%(default)s)')
+    parser.add_argument('--write-back', default='gated', help='write-back of learned queries (%(default)s)')
     parser.add_argument('--batch-size', type=int, default=8, help='(%(default)s)')
     add_rounds(parser, 15)
     parser.add_argument('--amp', action='store_true', help='bf16 autocast')
@@ -35,25 +35,25 @@ def main() -> None:
     args = parse_args()
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     torch.manual_seed(0)
-    peer = VisionTransformer(args.arch, img_size=args.img_size).to(device)
-    ours = InteractionQueryViT(
+    plain_vit = VisionTransformer(args.arch, img_size=args.img_size).to(device)
+    query_vit = InteractionQueryViT(
         args.arch, img_size=args.img_size, num_queries=args.num_queries, write_back=args.write_back
     ).to(device)
     images = torch.randn(args.batch_size, 3, args.img_size, args.img_size, device=device)
     autocast = torch.autocast(device, torch.bfloat16, enabled=args.amp)
 
-    readout = InteractionReadout(ours.embed_dims, 512).to(device)
+    readout = InteractionReadout(query_vit.embed_dims, 512).to(device)
     texts = torch.nn.functional.normalize(torch.randn(args.concepts, 512, device=device), dim=-1)
 
     def plain() -> tuple[Tensor, ...]:
-        return (peer(images)[-1],)
+        return (plain_vit(images)[-1],)
 
     def unasked() -> tuple[Tensor, ...]:
-        return (ours(images)[-1],)
+        return (query_vit(images)[-1],)
 
     def asked() -> tuple[Tensor, ...]:
-        with ours.record_interactions(readout.questions(texts)) as record:
-            features = ours(images)[-1]
+        with query_vit.record_interactions(readout.questions(texts)) as record:
+            features = query_vit(images)[-1]
         return (features, record.states.asked, *record.states.attention)
 
     @torch.no_grad()
@@ -65,19 +65,19 @@ def main() -> None:
         with autocast:
             loss = sum(output.square().mean() for output in student())
         loss.backward()
-        for module in (ours, peer, readout):
+        for module in (query_vit, plain_vit, readout):
             module.zero_grad(set_to_none=True)
 
-    count = {model: sum(p.numel() for p in model.parameters()) for model in (ours, peer)}
-    added = count[ours] - count[peer]
+    count = {model: sum(p.numel() for p in model.parameters()) for model in (query_vit, plain_vit)}
+    added = count[query_vit] - count[plain_vit]
     heads = sum(p.numel() for p in readout.parameters())
     print(
         f'{args.arch} at {args.img_size} px, batch {args.batch_size}, {args.concepts} concepts, '
         f'{args.num_queries} learned queries, {machine()}'
     )
     print(
-        f'parameters: {count[peer]:,} + {added:,} (queries) + {heads:,} (read-out) = '
-        f'+{(added + heads) / count[peer]:.2%}\n'
+        f'parameters: {count[plain_vit]:,} + {added:,} (queries) + {heads:,} (read-out) = '
+        f'+{(added + heads) / count[plain_vit]:.2%}\n'
     )
     print(HEADER)
     for name, step, student in (

@@ -1,4 +1,4 @@
-"""How fast maps are cached: the loop of lfi cache against the bare forward pass of the teacher.
+"""Speed of caching maps: the loop of lfi cache against the forward pass of the teacher alone.
 
 python benchmarks/cache.py                    # CLIP ViT-B/16, random weights, ClearCLIP
 python benchmarks/cache.py --teacher FOLDER --extractor dense --teacher-size 160 --img-size 64 --batch-size 64
@@ -22,14 +22,14 @@ from pairs import HEADER, add_rounds, time_pairs
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description='Time the caching of maps against the bare forward pass of the teacher'
+        description='Time the caching of maps against the forward pass of the teacher alone'
     )
     parser.add_argument('--teacher', default='ViT-B-16', help='open_clip name or folder (%(default)s)')
     parser.add_argument('--extractor', default='clearclip', help='(%(default)s)')
-    parser.add_argument('--teacher-size', type=int, help="the teacher's input size; default: its own")
-    parser.add_argument('--img-size', type=int, default=224, help='of the images (%(default)s)')
-    parser.add_argument('--num-concepts', type=int, default=200, help='in the bank (%(default)s)')
-    parser.add_argument('--max-concepts', type=int, default=8, help='kept for each image (%(default)s)')
+    parser.add_argument('--teacher-size', type=int, help="input size; default: the teacher's own")
+    parser.add_argument('--img-size', type=int, default=224, help='size of the images (%(default)s)')
+    parser.add_argument('--num-concepts', type=int, default=200, help='concepts of the bank (%(default)s)')
+    parser.add_argument('--max-concepts', type=int, default=8, help='concepts of an image (%(default)s)')
     parser.add_argument('--batch-size', type=int, default=8, help='(%(default)s)')
     add_rounds(parser, 11)
     return parser.parse_args()
@@ -58,7 +58,7 @@ def main() -> None:
         return teacher(images.to(device).float(), pixels, labels, sizes)
 
     @torch.no_grad()
-    def bare():
+    def forward():
         teacher.visual(prepared)
         if device.type == 'cuda':
             torch.cuda.synchronize()
@@ -72,10 +72,10 @@ def main() -> None:
             f'{args.max_concepts} of {args.num_concepts} concepts, batch {args.batch_size}, {machine()}\n'
         )
         print(HEADER)
-        timed = time_pairs(lambda: writer.write(0, np.concatenate([pack(ask())])), bare, args.rounds)
-    name = 'teacher asked about a batch, maps written / bare teacher forward'
+        timed = time_pairs(lambda: writer.write(0, np.concatenate([pack(ask())])), forward, args.rounds)
+    name = 'teacher asked about a batch, maps written / teacher forward alone'
     print(timed.row(name, args.batch_size))
-    print(f'\nRate: {1 / timed.ratio:.1%} of the bare forward pass')
+    print(f'\nRate: {1 / timed.ratio:.1%} of the forward pass alone')
 
 
 if __name__ == '__main__':

@@ -1,4 +1,4 @@
-"""A cache of the teacher's outputs for one batch, as lfi cache writes it."""
+"""Cache of the teacher's outputs for one batch, in the format of lfi cache."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from lfi.structures.interaction_cache import CacheManifest, CacheWriter, Interac
 
 
 def write_cache(folder: str, student: Student, data: dict) -> None:
-    """Write what a student's teacher says of a batch, and give the samples what workers would read.
+    """Cache the teacher's outputs for a batch, and add to each sample what a data worker would read.
 
     Args:
-        folder: of the cache.
-        student: with an online teacher.
-        data: a preprocessed batch, `inputs` (B, 3, H, W) and `data_samples`; `img_path` of a sample names its
-            image, and `interaction_maps` is set.
+        folder: folder of the cache.
+        student: student with an online teacher.
+        data: preprocessed batch with `inputs` (B, 3, H, W) and `data_samples`. `img_path` names a sample's
+            image; `interaction_maps` is set.
     """
     samples, teacher = data['data_samples'], student.online_teacher
     view, kind = student.view_of(data['inputs'], samples), cache_kind(student.needs)

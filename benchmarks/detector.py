@@ -1,4 +1,4 @@
-"""What LFI adds to a training step of Mask R-CNN, and to its peak memory.
+"""Cost of LFI in a training step of Mask R-CNN: time and peak memory.
 
 python benchmarks/detector.py
 python benchmarks/detector.py --config configs/detection/lfi_mask-rcnn_vit-base-p16_simple-fpn_1x_coco.py \
@@ -41,25 +41,25 @@ def parse_args() -> argparse.Namespace:
         '--size', type=int, nargs=2, default=(384, 512), help='height and width (%(default)s)'
     )
     parser.add_argument('--batch-size', type=int, default=2, help='(%(default)s)')
-    parser.add_argument('--objects', type=int, default=7, help='in an image; COCO has 7 (%(default)s)')
+    parser.add_argument('--objects', type=int, default=7, help='per image; COCO has 7 (%(default)s)')
     add_rounds(parser, 9)
     parser.add_argument('--amp', action='store_true', help='autocast: float16 on a GPU, bfloat16 on the CPU')
     return parser.parse_args()
 
 
 def build(
-    args: argparse.Namespace, way: str, device: torch.device, cache: str | None = None
+    args: argparse.Namespace, mode: str, device: torch.device, cache: str | None = None
 ) -> torch.nn.Module:
     cfg = Config.fromfile(args.config).model
-    # Another backbone than our ViT stands in an adapter.
-    own = cfg.backbone.get('backbone', cfg.backbone)
-    own.init_cfg = None
+    # An adapter wraps any backbone other than our ViT.
+    backbone = cfg.backbone.get('backbone', cfg.backbone)
+    backbone.init_cfg = None
     cfg.data_preprocessor.batch_augments = None
-    if way == 'baseline':
+    if mode == 'baseline':
         for key in ARGUMENTS:
             cfg.pop(key, None)
         cfg.type = cfg.pop('task')
-        cfg.backbone = own
+        cfg.backbone = backbone
     else:
         cfg.teacher.update(pretrained=None, allow_random=True, cache=cache)
     torch.manual_seed(0)
@@ -67,16 +67,16 @@ def build(
 
 
 def image_tower(student: torch.nn.Module) -> torch.nn.Module:
-    """The image tower of a student's teacher, which takes the teacher's input size."""
+    """Return the image tower of a student's teacher, for the teacher's input size."""
     name, teacher = student.teacher_config['model'], student.teacher
     if name not in open_clip.list_models():
         return teacher.visual
-    # open_clip's own forward pass takes one input size only.
+    # open_clip's forward pass takes only one input size.
     return open_clip.create_model(name, force_image_size=teacher.input_size).visual.eval()
 
 
 def make_batch(args: argparse.Namespace) -> dict:
-    """A batch of noise, with boxes of all sizes and their masks."""
+    """Build a batch of noise images, with boxes of all sizes and their masks."""
     height, width = args.size
     num_classes = Config.fromfile(args.config).model.roi_head.bbox_head.num_classes
     generator = torch.Generator().manual_seed(0)
@@ -110,7 +110,7 @@ def make_batch(args: argparse.Namespace) -> dict:
 
 
 def make_step(args: argparse.Namespace, model: torch.nn.Module, device: torch.device, stored: list):
-    """A training step on a batch whose samples have what a cache stores of them."""
+    """Build a training step on a batch with cached interaction maps."""
     data = model.data_preprocessor(make_batch(args), training=True)
     for sample, maps in zip(data['data_samples'], stored):
         sample.set_field(maps, 'interaction_maps')

@@ -1,4 +1,4 @@
-"""What more concepts cost: each forward-only extractor with 80 concepts against the same with 1.
+"""Cost of many concepts: each forward-only extractor with 80 concepts against 1 concept.
 
 python benchmarks/extractors.py
 """
@@ -20,7 +20,7 @@ from pairs import HEADER, add_rounds, time_pairs
 from timm.layers import to_2tuple
 
 ON_TRANSFORMERS = ('dense', 'maskclip', 'clearclip', 'naclip', 'gem')
-# A small open_clip model of each family of image towers, and the extractors that read it.
+# Small open_clip model of each family of image towers, and its extractors.
 READERS = {
     **dict.fromkeys(
         (
@@ -38,7 +38,7 @@ READERS = {
     'MobileCLIP-S1': ('dense',),
     'convnext_base': ('dense',),
 }
-# The large ViT's first blocks: more of them cost the same for any number of concepts.
+# First blocks of the large ViT: the cost of further blocks does not depend on the concepts.
 CUT = {'ViT-L-14-CLIPA': dict(layers=6)}
 
 
@@ -51,7 +51,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def image_tower(model: str, device: str) -> tuple[torch.nn.Module, int]:
-    """A model's image tower as a teacher keeps it, with random weights, and the joint space's width."""
+    """Build a model's image tower with random weights; return it and the embedding width."""
     config = open_clip.get_model_config(model)
     tower_config = dict(config['vision_cfg'], timm_model_pretrained=False, **CUT.get(model, {}))
     visual = _build_vision_tower(config['embed_dim'], tower_config, config.get('quick_gelu', False))
@@ -71,8 +71,8 @@ def main() -> None:
         images = torch.rand(args.batch_size, 3, *to_2tuple(visual.image_size), device=device)
         for name in READERS[model]:
             extractor = EXTRACTORS.get(name)(visual)
-            many, one = (partial(extractor, images, asked) for asked in (texts, texts[:1]))
-            timed = time_pairs(many, one, args.rounds)
+            many_concepts, one_concept = (partial(extractor, images, asked) for asked in (texts, texts[:1]))
+            timed = time_pairs(many_concepts, one_concept, args.rounds)
             print(timed.row(f'{name}, {model}', args.batch_size), flush=True)
 
 

@@ -1,11 +1,11 @@
 """Run the tests, benchmarks and a training on a machine with one CUDA GPU, and write one report.
 
     benchmarks/gpu_day.sh work_dirs/gpu            # 40 minutes at most
-    benchmarks/gpu_day.sh work_dirs/gpu --small    # all of it small, on the CPU, in two minutes
+    benchmarks/gpu_day.sh work_dirs/gpu --small    # the smallest sizes, on the CPU, in two minutes
 
-Nothing needs the network. OUT/report.md is written anew after each part, and OUT has what each part printed.
-A part that fails, or takes longer than it may, does not stop the next. The training needs Tiny-ImageNet below
-LFI_DATA_ROOT and the teacher below LFI_TEACHER_ROOT, and is left out without them.
+Nothing needs the network. OUT/report.md is rewritten after each part, and OUT has the output of each part.
+A part that fails or exceeds its time limit does not stop the next. The training needs Tiny-ImageNet below
+LFI_DATA_ROOT and the teacher below LFI_TEACHER_ROOT, and is skipped without them.
 The exit status is 0 if no part failed.
 """
 
@@ -26,21 +26,21 @@ from lfi.config_files import ROOTS
 from lfi.utils import markdown
 
 ROOT = Path(__file__).resolve().parents[1]
-# Lines that are quoted of what a part printed, and of the errors of one that failed.
-MOST_LINES, LAST_LINES = 120, 40
+# Largest numbers of quoted lines: of a part's output, and of the errors of a failed part.
+MAX_LINES, MAX_ERROR_LINES = 120, 40
 DATA, TEACHER = 'tiny-imagenet-200', 'lit-effnet-lite0'
 
 
 @dataclass(frozen=True)
 class Part:
-    """One command.
+    """Command of the report.
 
     Args:
-        name: in the report.
-        minutes: that it may take.
+        name: name in the report.
+        minutes: time limit.
         command: arguments of Python.
-        needs: folders below the roots of data and teachers, by the roots' variables. Defaults to none.
-        prints_tables: whether what it prints is Markdown. Defaults to True.
+        needs: folders below the roots of data and teachers, by the root's variable. Defaults to none.
+        prints_tables: whether the output is Markdown. Defaults to True.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Part:
     prints_tables: bool = True
 
     def missing(self) -> str | None:
-        """The first folder that the part needs and that is missing, or None."""
+        """Return the first required folder that is missing, or None."""
         for variable, folder in (self.needs or {}).items():
             root = Path(os.environ.get(variable, ROOTS[variable]))
             if not (ROOT / root / folder).is_dir():
@@ -60,13 +60,13 @@ class Part:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a part ended.
+    """Result of a part.
 
     Args:
-        part: that ran.
+        part: part that ran.
         result: 'passed', 'failed', 'out of time' or 'left out'.
-        seconds: that it took.
-        text: for the report, Markdown.
+        seconds: duration.
+        text: Markdown for the report.
     """
 
     part: Part
@@ -79,7 +79,7 @@ class Outcome:
         return self.result in ('passed', 'left out')
 
     def row(self) -> list[str]:
-        """The row of the report's first table."""
+        """Return the row of the report's first table."""
         return [self.part.name, self.result, f'{self.seconds:.0f}', f'{60 * self.part.minutes:.0f}']
 
 
@@ -93,41 +93,41 @@ def parse_args() -> argparse.Namespace:
 
 
 def benchmark(name: str, minutes: float, script: str, *arguments: object) -> Part:
-    """A part that runs a benchmark of this folder."""
+    """Build a part that runs a benchmark of this folder."""
     return Part(name, minutes, (f'benchmarks/{script}.py', *map(str, arguments)))
 
 
 def training(minutes: float, out: Path, *arguments: object) -> Part:
-    """The part that trains on photos."""
+    """Build the part that trains on photos."""
     command = ('benchmarks/photos.py', '--out', str(out / 'photos'), *map(str, arguments))
     return Part('training on photos', minutes, command, dict(zip(ROOTS, (DATA, TEACHER))))
 
 
 def tests(minutes: float, *arguments: str) -> Part:
-    """The part that runs tests."""
+    """Build the part that runs tests."""
     command = ('-m', 'pytest', '--tb=short', '--show-capture=no', *arguments)
     return Part('tests', minutes, command, prints_tables=False)
 
 
 MACHINE = Part('machine', 1, ('-m', 'lfi', 'doctor'), prints_tables=False)
-STUDIED = ('--arch', 'vit-128x6', '--img-size', 64, '--patch-size', 8)
-COCO = ('--size', 800, 1333, '--batch-size', 2, '--amp')
+STUDY_ARGS = ('--arch', 'vit-128x6', '--img-size', 64, '--patch-size', 8)
+COCO_ARGS = ('--size', 800, 1333, '--batch-size', 2, '--amp')
 
 
-def parts_of(out: Path) -> list[Part]:
-    """The parts of a GPU day in the order of worth, 40 minutes together."""
+def gpu_parts(out: Path) -> list[Part]:
+    """List the parts of a GPU day by importance, 40 minutes in total."""
     return [
         MACHINE,
         tests(9, '-m', 'cuda', '-rs', 'tests'),
         benchmark('step of ViT-B/16', 4, 'step', '--batch-size', 64, '--amp'),
-        benchmark('step of the studies', 2, 'step', *STUDIED, '--batch-size', 64, '--num-classes', 20),
+        benchmark('step of the studies', 2, 'step', *STUDY_ARGS, '--batch-size', 64, '--num-classes', 20),
         benchmark(
             'step of Mask R-CNN',
             4,
             'detector',
             '--config',
             'configs/detection/lfi_mask-rcnn_vit-base-p16_simple-fpn_1x_coco.py',
-            *COCO,
+            *COCO_ARGS,
         ),
         benchmark('caching', 2, 'cache', '--batch-size', 64),
         benchmark('extractors', 4, 'extractors', '--batch-size', 32),
@@ -136,13 +136,13 @@ def parts_of(out: Path) -> list[Part]:
     ]
 
 
-def small_parts_of(out: Path) -> list[Part]:
-    """The same parts on the CPU, as small as they can be, with time for a busy machine."""
+def small_parts(out: Path) -> list[Part]:
+    """List the parts at their smallest sizes on the CPU, with time limits for a busy machine."""
     teacher, few = ('--teacher', 'shapes-tiny', '--extractor', 'dense'), ('--batch-size', 2, '--rounds', 2)
     return [
         MACHINE,
         tests(5, 'tests/test_models/test_devices.py', '-m', 'not cuda', '-k', 'not tools'),
-        benchmark('step of the studies', 5, 'step', *STUDIED, *teacher, *few, '--num-classes', 4),
+        benchmark('step of the studies', 5, 'step', *STUDY_ARGS, *teacher, *few, '--num-classes', 4),
         benchmark(
             'step of Mask R-CNN',
             5,
@@ -160,7 +160,7 @@ def small_parts_of(out: Path) -> list[Part]:
 
 
 def run(part: Part, out: Path, env: Mapping[str, str]) -> Outcome:
-    """Run a part, and stop all that it has started when its time is over."""
+    """Run a part, and kill its process group at the time limit."""
     missing = part.missing()
     if missing is not None:
         return Outcome(part, 'left out', 0, f'Left out: {missing}.')
@@ -186,42 +186,43 @@ def run(part: Part, out: Path, env: Mapping[str, str]) -> Outcome:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
-    return Outcome(part, result, time.monotonic() - start, quoted(part, result, printed, errors))
+    return Outcome(part, result, time.monotonic() - start, excerpt(part, result, printed, errors))
 
 
-def quoted(part: Part, result: str, printed: Path, errors: Path) -> str:
-    """The excerpt of a part's output that the report quotes."""
+def excerpt(part: Part, result: str, printed: Path, errors: Path) -> str:
+    """Return the excerpt of a part's output for the report."""
     lines = printed.read_text(errors='replace').splitlines()
     if part.prints_tables:
-        # The caption names the machine; what libraries say stands before it.
+        # The caption names the machine. Output of libraries comes before it.
         caption = next((i for i, line in enumerate(lines) if ', torch ' in line), 0)
         text = '\n'.join(lines[caption:])
     else:
-        text = block(lines[-MOST_LINES:])
+        text = block(lines[-MAX_LINES:])
     if result == 'passed':
         return text
-    last = errors.read_text(errors='replace').splitlines()[-LAST_LINES:]
+    last = errors.read_text(errors='replace').splitlines()[-MAX_ERROR_LINES:]
     return f'{text}\n\nThe end of {errors.name}:\n\n{block(last)}'
 
 
 def block(lines: Sequence[str]) -> str:
-    """Lines as they are."""
+    """Format lines as a code block."""
     return '\n'.join(['```', *lines, '```'])
 
 
 def report(outcomes: Sequence[Outcome], small: bool) -> str:
-    """The report of the parts that have ended, Markdown."""
+    """Return the Markdown report of the finished parts."""
     return '\n\n'.join(_sections(outcomes, small)) + '\n'
 
 
 def _sections(outcomes: Sequence[Outcome], small: bool) -> Iterator[str]:
-    yield '# All of it small, on the CPU' if small else '# A day with a GPU'
-    yield f'{time.strftime("%Y-%m-%d")}. Each part stands below with its command.'
-    yield markdown.table(['part', 'result', 'seconds', 'at most'], [one.row() for one in outcomes])
-    for one in outcomes:
-        yield f'## {one.part.name[0].upper()}{one.part.name[1:]}'
-        yield f'`python {shlex.join(one.part.command)}`: {one.result}.'
-        yield one.text
+    yield '# Smallest sizes, on the CPU' if small else '# A day with a GPU'
+    yield f'{time.strftime("%Y-%m-%d")}. Each part is below, with its command.'
+    yield markdown.table(['part', 'result', 'seconds', 'at most'], [outcome.row() for outcome in outcomes])
+    for outcome in outcomes:
+        name = outcome.part.name
+        yield f'## {name[0].upper()}{name[1:]}'
+        yield f'`python {shlex.join(outcome.part.command)}`: {outcome.result}.'
+        yield outcome.text
 
 
 def main() -> None:
@@ -229,21 +230,21 @@ def main() -> None:
     out = args.out.resolve()
     env = dict(os.environ)
     if args.small:
-        # Small models gain nothing by threads.
+        # Small models gain nothing from threads.
         env.update(CUDA_VISIBLE_DEVICES='', OMP_NUM_THREADS='1')
     else:
         import torch
 
         if not torch.cuda.is_available():
-            sys.exit('error: this torch finds no CUDA GPU; --small runs all of it small, on the CPU')
+            sys.exit('error: this torch finds no CUDA GPU; --small runs the smallest sizes on the CPU')
     out.mkdir(parents=True, exist_ok=True)
     outcomes = []
-    for part in small_parts_of(out) if args.small else parts_of(out):
+    for part in small_parts(out) if args.small else gpu_parts(out):
         outcomes.append(run(part, out, env))
         print(f'{part.name}: {outcomes[-1].result}, {outcomes[-1].seconds:.0f} s', flush=True)
         (out / 'report.md').write_text(report(outcomes, args.small))
-    print(f'The report: {out / "report.md"}')
-    sys.exit(0 if all(one.is_good for one in outcomes) else 1)
+    print(f'Report: {out / "report.md"}')
+    sys.exit(0 if all(outcome.is_good for outcome in outcomes) else 1)
 
 
 if __name__ == '__main__':

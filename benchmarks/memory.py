@@ -1,4 +1,4 @@
-"""The most memory that a training step holds at a time."""
+"""Peak memory of a training step."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from torch.profiler import ProfilerActivity, profile
 
 
 def peak_memory(model: torch.nn.Module, step: Callable[[], object], device: torch.device) -> float:
-    """The most memory, in MiB, that the tensors of a model and of a step hold at a time."""
-    own = sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers()))
+    """Peak memory of a model's tensors and a training step, in MiB."""
+    model_bytes = sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers()))
     if device.type == 'cuda':
         before = torch.cuda.memory_allocated()
         torch.cuda.reset_peak_memory_stats()
         step()
-        return (own + torch.cuda.max_memory_allocated() - before) / 2**20
+        return (model_bytes + torch.cuda.max_memory_allocated() - before) / 2**20
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
         step()
     events = [e for e in recorded.profiler.kineto_results.events() if e.name() == '[memory]']
     events.sort(key=lambda event: event.start_ns())
-    return (own + max(accumulate(event.nbytes() for event in events))) / 2**20
+    return (model_bytes + max(accumulate(event.nbytes() for event in events))) / 2**20

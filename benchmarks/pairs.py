@@ -1,4 +1,4 @@
-"""Paired timing: two functions in turn, so that a drift of the machine's speed hits both."""
+"""Paired timing: two functions alternate, so that drifts of the machine's speed affect both."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from lfi.engine.machine import keep_freed_memory
 
 
 @dataclass(frozen=True)
-class Paired:
-    """Seconds that each function took, round by round."""
+class PairedTimes:
+    """Durations of both functions in seconds, by round."""
 
     ours: tuple[float, ...]
     peer: tuple[float, ...]
@@ -25,11 +25,11 @@ class Paired:
         return statistics.median(a / b for a, b in zip(self.ours, self.peer))
 
     def row(self, name: str, images: int) -> str:
-        """A table row: both medians in milliseconds, the median ratio and its quartiles, and our images/s.
+        """Format a table row: both medians in milliseconds, median and quartiles of the ratio, our images/s.
 
         Args:
-            name: of the pair.
-            images: of a batch.
+            name: name of the pair.
+            images: number of images in a batch.
         """
         ratios = [a / b for a, b in zip(self.ours, self.peer)]
         low, _, high = statistics.quantiles(ratios, n=4)
@@ -45,14 +45,14 @@ HEADER = (
 
 
 def add_rounds(parser: argparse.ArgumentParser, default: int) -> None:
-    """Add ``--rounds``."""
+    """Add the argument ``--rounds``."""
     parser.add_argument('--rounds', type=_two_or_more, default=default, help='pairs to time (%(default)s)')
 
 
-def time_pairs(ours: Callable[[], object], peer: Callable[[], object], rounds: int) -> Paired:
-    """Time both in turn, after one warm-up of each; the order swaps every round."""
+def time_pairs(ours: Callable[[], object], peer: Callable[[], object], rounds: int) -> PairedTimes:
+    """Time two functions alternately, after one warm-up call of each; the order swaps every round."""
     if not torch.cuda.is_available():
-        # As the tools do.
+        # The command-line tools do so too.
         keep_freed_memory()
     seconds: dict[Callable, list[float]] = {ours: [], peer: []}
     ours(), peer()
@@ -63,7 +63,7 @@ def time_pairs(ours: Callable[[], object], peer: Callable[[], object], rounds: i
             function()
             _synchronize()
             seconds[function].append(time.perf_counter() - start)
-    return Paired(tuple(seconds[ours]), tuple(seconds[peer]))
+    return PairedTimes(tuple(seconds[ours]), tuple(seconds[peer]))
 
 
 def _synchronize() -> None:

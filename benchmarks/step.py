@@ -3,7 +3,7 @@
     python benchmarks/step.py                    # ViT-B/16 and CLIP ViT-B/16, random weights
     python benchmarks/step.py --teacher FOLDER --extractor dense --teacher-size 160 \
         --arch deit-tiny --img-size 64 --patch-size 8 --batch-size 64
-    python benchmarks/step.py --arch vit-128x6 --img-size 64 --patch-size 8    # of the studies
+    python benchmarks/step.py --arch vit-128x6 --img-size 64 --patch-size 8    # student of the studies
     python benchmarks/step.py --arch resnet50    # another backbone, in an adapter
 """
 
@@ -23,27 +23,27 @@ from mmengine.registry import init_default_scope
 from mmpretrain.structures import DataSample
 from pairs import HEADER, add_rounds, time_pairs
 
-STUDIED = dict(embed_dims=128, num_layers=6, num_heads=4, feedforward_channels=256)
-"""The ViT of the studies on photos, without stem and prior, as its plain peer."""
+STUDY_ARCH = dict(embed_dims=128, num_layers=6, num_heads=4, feedforward_channels=256)
+"""ViT of the studies on photos, without stem and prior, like the plain ViT."""
 SUPERVISION = {
     'LFI': dict(interactions=dict(type='lfi.Interactions')),
     'logit KD': dict(logit_kd=dict(type='lfi.LogitKD')),
     'dense features': dict(dense_features=dict(type='lfi.DenseFeatures')),
 }
-"""The parts by which a student learns from the teacher."""
+"""Supervision parts by name."""
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Time a training step of LFI')
     parser.add_argument(
-        '--arch', default='base', help="the student's, of a ViT, 'vit-128x6' or 'resnet50' (%(default)s)"
+        '--arch', default='base', help="student: arch of a ViT, 'vit-128x6' or 'resnet50' (%(default)s)"
     )
     parser.add_argument('--img-size', type=int, default=224, help='(%(default)s)')
     parser.add_argument('--patch-size', type=int, default=16, help='(%(default)s)')
     parser.add_argument(
         '--teacher',
         default='ViT-B-16',
-        help="an open_clip model, random weights, or a teacher's folder (%(default)s)",
+        help="open_clip model with random weights, or a teacher's folder (%(default)s)",
     )
     parser.add_argument('--teacher-size', type=int, help="pixels; default: the teacher's own")
     parser.add_argument('--extractor', default='clearclip', help='(%(default)s)')
@@ -55,8 +55,8 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def student(args: argparse.Namespace, asked: bool) -> dict:
-    """Backbone, neck and head; the backbone is plain, or one that can be asked."""
+def student_config(args: argparse.Namespace, asked: bool) -> dict:
+    """Config of backbone, neck and head. An `asked` backbone takes asked queries; otherwise it is plain."""
     if args.arch == 'resnet50':
         plain = dict(type='ResNet', depth=50)
         adapted = dict(type='lfi.InteractionQueryAdapter', backbone=plain, reads=('layer3', 'layer4'))
@@ -65,7 +65,7 @@ def student(args: argparse.Namespace, asked: bool) -> dict:
             neck=dict(type='GlobalAveragePooling'),
             head=dict(type='LinearClsHead', num_classes=args.num_classes, in_channels=2048),
         )
-    arch = STUDIED if args.arch == 'vit-128x6' else InteractionQueryViT.arch_zoo[args.arch]
+    arch = STUDY_ARCH if args.arch == 'vit-128x6' else InteractionQueryViT.arch_zoo[args.arch]
     kind = 'lfi.InteractionQueryViT' if asked else 'VisionTransformer'
     return dict(
         backbone=dict(type=kind, arch=arch, img_size=args.img_size, patch_size=args.patch_size),
@@ -76,15 +76,15 @@ def student(args: argparse.Namespace, asked: bool) -> dict:
 
 
 def build(
-    args: argparse.Namespace, learns: str | None, asked: bool = True, cache: str | None = None
+    args: argparse.Namespace, supervision: str | None, asked: bool = True, cache: str | None = None
 ) -> torch.nn.Module:
-    """A classifier that learns by one of `SUPERVISION`, or by the task loss alone."""
+    """Build a classifier with one of `SUPERVISION`; None leaves only the task loss."""
     cfg = dict(
         type='mmpretrain.ImageClassifier',
-        **student(args, asked),
+        **student_config(args, asked),
         data_preprocessor=dict(mean=[127.5] * 3, std=[64.0] * 3, to_rgb=True),
     )
-    if learns is not None:
+    if supervision is not None:
         cfg |= dict(
             type='lfi.Student',
             task='mmpretrain.ImageClassifier',
@@ -93,12 +93,12 @@ def build(
                 model=args.teacher,
                 extractor=dict(type=args.extractor),
                 concepts=[f'thing {i}' for i in range(args.num_classes)],
-                max_concepts=args.max_concepts if learns == 'LFI' else None,
+                max_concepts=args.max_concepts if supervision == 'LFI' else None,
                 input_size=args.teacher_size,
                 allow_random=True,
                 cache=cache,
             ),
-            supervision=SUPERVISION[learns],
+            supervision=SUPERVISION[supervision],
         )
     return MODELS.build(cfg).train()
 
@@ -108,7 +108,7 @@ def main() -> None:
     init_default_scope('mmpretrain')
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     torch.manual_seed(0)
-    ours = build(args, 'LFI').to(device)
+    student = build(args, 'LFI').to(device)
     same_student = build(args, None).to(device)
     plain_student = build(args, None, asked=False).to(device)
     logits, features = (build(args, name).to(device) for name in ('logit KD', 'dense features'))
@@ -124,12 +124,12 @@ def main() -> None:
     raw = dict(
         inputs=torch.randint(0, 256, (args.batch_size, 3, *shape), dtype=torch.uint8), data_samples=samples
     )
-    data = ours.data_preprocessor(raw, training=True)
+    data = student.data_preprocessor(raw, training=True)
     folder = tempfile.TemporaryDirectory()
-    write_cache(folder.name, ours, data)
+    write_cache(folder.name, student, data)
     cached = build(args, 'LFI', cache=folder.name).to(device)
-    visual = ours.teacher.to(device).visual
-    teacher_images = torch.randn(args.batch_size, 3, *ours.teacher.input_size, device=device).contiguous(
+    visual = student.teacher.to(device).visual
+    teacher_images = torch.randn(args.batch_size, 3, *student.teacher.input_size, device=device).contiguous(
         memory_format=torch.channels_last
     )
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=args.amp)
@@ -145,24 +145,24 @@ def main() -> None:
         with autocast:
             visual(teacher_images)
 
-    def step_and_teacher(model):
+    def with_teacher(model):
         step(model)
         teacher_forward()
 
     print(
-        f'{args.arch} at {args.img_size} px, {args.teacher} at {ours.teacher.input_size} '
+        f'{args.arch} at {args.img_size} px, {args.teacher} at {student.teacher.input_size} '
         f'px by {args.extractor}, batch {args.batch_size}, {args.num_classes} concepts, {machine()}\n'
     )
-    ours_all, plain_all = (sum(p.numel() for p in m.backbone.parameters()) for m in (ours, plain_student))
-    print(f'parameters of the backbone: {plain_all:,} + {ours_all - plain_all:,} (queries)\n')
+    count, plain_count = (sum(p.numel() for p in m.backbone.parameters()) for m in (student, plain_student))
+    print(f'parameters of the backbone: {plain_count:,} + {count - plain_count:,} (queries)\n')
     print(HEADER)
     task_only, task_only_plain = 'same student, task loss alone', 'plain student, task loss alone'
     pairs = {
-        f'LFI step / ({task_only} + teacher forward)': (ours, lambda: step_and_teacher(same_student)),
-        f'LFI step / ({task_only_plain} + teacher forward)': (ours, lambda: step_and_teacher(plain_student)),
-        f'LFI step / ({task_only_plain})': (ours, lambda: step(plain_student)),
-        'LFI step / (same student, logit KD)': (ours, lambda: step(logits)),
-        'LFI step / (same student, dense features)': (ours, lambda: step(features)),
+        f'LFI step / ({task_only} + teacher forward)': (student, lambda: with_teacher(same_student)),
+        f'LFI step / ({task_only_plain} + teacher forward)': (student, lambda: with_teacher(plain_student)),
+        f'LFI step / ({task_only_plain})': (student, lambda: step(plain_student)),
+        'LFI step / (same student, logit KD)': (student, lambda: step(logits)),
+        'LFI step / (same student, dense features)': (student, lambda: step(features)),
         f'LFI step, cached teacher / ({task_only})': (cached, lambda: step(same_student)),
         f'LFI step, cached teacher / ({task_only_plain})': (cached, lambda: step(plain_student)),
     }
@@ -174,7 +174,7 @@ def main() -> None:
         task_only_plain: plain_student,
         task_only: same_student,
         'LFI, cached teacher': cached,
-        'LFI': ours,
+        'LFI': student,
         'logit KD': logits,
         'dense features': features,
     }.items():

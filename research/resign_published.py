@@ -101,19 +101,19 @@ def compared(cfg: Config, kept: Mapping[str, Any]) -> tuple[float, float, float]
         step's losses, and of these with their sum and the gradients.
     """
     steps: Any = import_module('record_steps')
-    cfg = steps.shrunk(cfg)
-    as_configured = same_order = steps.steps_of(cfg, kept['weights'])
+    cfg = steps.shrink(cfg)
+    as_configured = same_order = steps.run_steps(cfg, kept['weights'])
     parts = {name: part for name, part in (cfg.model.get('supervision') or {}).items() if part}
     order = ORDER if 'interactions' in parts else ORDER[1:]
     ordered = sorted(parts, key=lambda name: order.index(name) if name in order else len(order))
     if ordered != sorted(parts):
         # Parts run in the order of their names.
         cfg.model.supervision = {f'p{place}_{name}': parts[name] for place, name in enumerate(ordered)}
-        same_order = steps.steps_of(cfg, kept['weights'])
+        same_order = steps.run_steps(cfg, kept['weights'])
     if any(found['batches'] != kept['batches'] for found in (as_configured, same_order)):
         return (float('inf'),) * 3
     values, in_order = (
-        steps.values_of_today(kept['values'], found['weights'].keys())
+        steps.rename_gradients(kept['values'], found['weights'].keys())
         for found in (as_configured, same_order)
     )
     ours, theirs = (
@@ -132,7 +132,7 @@ def compared_cell(job: Job, folder: Path) -> tuple[float, float, float] | None:
     """What `compared` says of a job, and of the one before it; None where nothing was recorded."""
     steps: Any = import_module('record_steps')
     found = []
-    for name, each in steps.cells_of([job]):
+    for name, each in steps.named_jobs([job]):
         path = folder / f'{name}.pt'
         if not path.exists():
             return None

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Write the cache of a teacher by several processes: GPUs where there are any, CPU processes otherwise.
+# Write a teacher's cache in several processes: on GPUs if there are any, otherwise on CPUs.
 set -euo pipefail
 if [ $# -lt 2 ]; then
     echo "Usage: [NNODES=1 NODE_RANK=0 PORT=29500 MASTER_ADDR=127.0.0.1] $0 CONFIG GPUS --out DIR [lfi cache arguments]" >&2

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Evaluate by several processes: GPUs where there are any, CPU processes otherwise.
+# Evaluate in several processes: on GPUs if there are any, otherwise on CPUs.
 set -euo pipefail
 if [ $# -lt 3 ]; then
     echo "Usage: [NNODES=1 NODE_RANK=0 PORT=29500 MASTER_ADDR=127.0.0.1] $0 CONFIG CHECKPOINT GPUS [test.py arguments]" >&2

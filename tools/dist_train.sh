@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Train by several processes: GPUs where there are any, CPU processes otherwise.
+# Train in several processes: on GPUs if there are any, otherwise on CPUs.
 set -euo pipefail
 if [ $# -lt 2 ]; then
     echo "Usage: [NNODES=1 NODE_RANK=0 PORT=29500 MASTER_ADDR=127.0.0.1 MAX_RESTARTS=0] $0 CONFIG GPUS [train.py arguments]" >&2
@@ -15,12 +15,12 @@ MASTER_ADDR=${MASTER_ADDR:-127.0.0.1}
 PORT=${PORT:-29500}
 MAX_RESTARTS=${MAX_RESTARTS:-0}
 if [ "$MAX_RESTARTS" -gt 0 ]; then
-    # When a process dies, all start anew, and go on from the last checkpoint.
+    # If a process dies, all processes restart and resume from the last checkpoint.
     [[ " ${ARGUMENTS[*]-} " == *" --resume"* ]] || ARGUMENTS=(--resume "${ARGUMENTS[@]}")
-    # Checkpoints of before are not of this training, where --resume names one of them.
+    # If --resume names a checkpoint, older checkpoints do not belong to this training.
     LFI_STARTED=$(date +%s)
     export LFI_STARTED
-    # They need a new store: in the old one stand the addresses of the dead, which static rendezvous keeps.
+    # Restarts need a new store: static rendezvous keeps the addresses of dead processes in the old one.
     export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
     RENDEZVOUS=(--rdzv_backend=c10d --rdzv_endpoint="$MASTER_ADDR:$PORT" --rdzv_id="$PORT")
     if [ "$NNODES" = 1 ]; then RENDEZVOUS+=(--local_addr="$MASTER_ADDR"); fi

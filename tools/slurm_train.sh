@@ -13,10 +13,10 @@ WORK_DIR=$4
 GPUS=${GPUS:-8}
 GPUS_PER_NODE=${GPUS_PER_NODE:-$((GPUS < 8 ? GPUS : 8))}
 ROOT=$(cd "$(dirname "$0")/.." >/dev/null && pwd)
-# Jobs that share a node need a port each: without PORT it comes from the job's number.
+# Jobs on a shared node need different ports. Without PORT, the port is derived from the job's number.
 if [ -n "${PORT:-}" ]; then export MASTER_PORT=$PORT; fi
 
-# SRUN_ARGS holds several arguments: it is split on purpose.
+# SRUN_ARGS holds several arguments: word splitting is intended.
 PYTHONPATH="$ROOT/projects${PYTHONPATH:+:$PYTHONPATH}" exec srun -p "$PARTITION" \
     --job-name="$JOB_NAME" \
     --gres=gpu:"$GPUS_PER_NODE" \

@@ -45,7 +45,7 @@ def test_every_part_passes_and_stands_in_the_report(run_tool, tmp_path):
         r'LFI step / \(same student, dense features\) \|( [\d.]+ \|){3} [\d.]+ to [\d.]+ \| [\d.,]+ \|',
         r'LFI, cached teacher \| \d+ \|',
         r'LFI step, cached teacher / baseline \|',
-        r'teacher asked about a batch, maps written / bare teacher forward \|',
+        r'teacher asked about a batch, maps written / teacher forward alone \|',
         r'dense, RN50 \|',
         r'forward, asked \|',
     ):
@@ -77,7 +77,7 @@ def test_a_part_ends_by_itself_or_is_stopped(gpu_day, tmp_path, code, minutes, r
 
 
 def test_all_of_it_is_over_in_40_minutes_and_names_files_that_are_there(gpu_day, tmp_path):
-    parts = gpu_day.parts_of(tmp_path)
+    parts = gpu_day.gpu_parts(tmp_path)
     assert sum(part.minutes for part in parts) <= 40
     words = [word for part in parts for word in part.command if word.endswith('.py') or word == 'tests']
     assert len(words) > len(parts) - 2 and all((gpu_day.ROOT / word).exists() for word in words)

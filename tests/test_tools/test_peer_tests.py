@@ -54,7 +54,7 @@ def test_a_folder_that_is_no_clone_is_refused(tmp_path, import_tool, capsys):
 def test_the_student_takes_the_place_of_the_plain_vit(import_tool, monkeypatch):
     backbones = mmpretrain.models.backbones
     monkeypatch.setattr(backbones, 'VisionTransformer', backbones.VisionTransformer)
-    import_tool('dev/peer_tests.py').stand_in(dict(num_queries=3))
+    import_tool('dev/peer_tests.py').replace_peers(dict(num_queries=3))
     arch = dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=32)
     student = backbones.VisionTransformer(arch, img_size=16, patch_size=8)
     assert isinstance(student, InteractionQueryViT) and student.num_queries == 3

@@ -1,4 +1,4 @@
-"""A tiny training on built-in data that is there to be disturbed: run, killed, resumed, and compared."""
+"""Test bench for faults: a tiny training on built-in data that is run, killed, resumed and compared."""
 
 from __future__ import annotations
 
@@ -24,13 +24,12 @@ from lfi.engine.checkpoints.reading import load_from_local
 ROOT = Path(__file__).resolve().parents[2]
 EPOCHS, STEPS, BATCH_SIZE = 6, 3, 8
 NUM_IMAGES = STEPS * BATCH_SIZE
-# Where most faults find the run: there are older checkpoints, and epochs to come.
-PREPARED = 3
-# Seconds; what takes longer on a busy machine hangs.
-PATIENCE = 300
-# Arguments of a run that goes on.
-RESUMED = ('--work-dir', 'work', '--resume')
-# Imported once: a run is a fork of this process, and starts in no time.
+# Epoch of most faults: there are older checkpoints, and further epochs.
+PREPARED_EPOCH = 3
+# Seconds after which a run counts as hung, even on a busy machine.
+TIMEOUT = 300
+RESUME_ARGUMENTS = ('--work-dir', 'work', '--resume')
+# Imports shared by all runs, which are forks of this process and so start quickly.
 MODULES = (
     'lfi.datasets',
     'lfi.engine',
@@ -39,11 +38,11 @@ MODULES = (
     'lfi.cli.train',
     'lfi.visualization',
     'mmpretrain.apis',
-    # mmengine's log of the environment imports it.
+    # mmengine imports setuptools to log the environment.
     'setuptools',
 )
 
-# No augmentation: a resumed run sees the very images that an undisturbed one sees.
+# Without augmentation, a resumed run gets the same images as an undisturbed run.
 SHAPES_CONFIG = f"""
 _base_ = {str(ROOT / 'configs' / 'classification' / 'lfi_vit-128x6-p8_shapes.py')!r}
 custom_imports = dict(imports=['lfi', 'poison'])
@@ -67,7 +66,7 @@ test_dataloader = val_dataloader
 train_cfg = dict(max_epochs={EPOCHS})
 default_hooks = dict(logger=dict(interval=1))
 """
-# The same with images that are files, in `images`.
+# `SHAPES_CONFIG` with images from files in `images`.
 FILES_CONFIG = """
 _base_ = 'shapes.py'
 train_dataloader = dict(
@@ -79,7 +78,7 @@ train_dataloader = dict(
     )
 )
 """
-# What a broken decoder, or a division by 0 in a transform, would give.
+# Transform that makes the NaN pixels of a broken decoder or a division by 0.
 POISON = """
 import os
 from lfi.datasets.transforms.view_matrix import identity, view_matrix
@@ -101,76 +100,76 @@ view_matrix.register(PoisonImages, identity)
 
 
 class NotSurvivedError(Exception):
-    """A fault did what it must not do."""
+    """Error for a fault with an effect that LFI must prevent."""
 
 
-def require(condition: object, otherwise: str) -> None:
+def require(condition: object, message: str) -> None:
     """Raise a `NotSurvivedError` unless a condition holds."""
     if not condition:
-        raise NotSurvivedError(otherwise)
+        raise NotSurvivedError(message)
 
 
 @dataclass(frozen=True)
 class Run:
-    """A command that runs in a process of its own, and the file that has what it prints."""
+    """Command that runs in a separate process, and the file of its output."""
 
     process: multiprocessing.process.BaseProcess
     log: Path
 
     @property
     def output(self) -> str:
-        """All that it has printed so far."""
+        """Output of the command so far."""
         return self.log.read_text(errors='replace')
 
     @property
     def iterations(self) -> int:
-        """How many iterations it has logged, those before it was resumed among them."""
+        """Number of logged iterations, including those before it was resumed."""
         logged = re.findall(r'Epoch\(train\)\s+\[(\d+)\]\[(\d+)/', self.output)
         return (int(logged[-1][0]) - 1) * STEPS + int(logged[-1][1]) if logged else 0
 
     @property
     def resumed_at(self) -> int:
-        """From how many iterations it has gone on."""
-        found = re.search(r'resumed epoch: \d+, iter: (\d+)', self.output)
-        return int(found.group(1)) if found else 0
+        """Iteration from which the run was resumed; 0 if it was not resumed."""
+        match = re.search(r'resumed epoch: \d+, iter: (\d+)', self.output)
+        return int(match.group(1)) if match else 0
 
     def wait_for(self, condition: Callable[[], object]) -> bool:
-        """Whether a condition comes to hold before the run ends."""
-        deadline = time.monotonic() + PATIENCE
+        """Wait for a condition; return False if the run ends first."""
+        deadline = time.monotonic() + TIMEOUT
         while not condition():
             if not self.process.is_alive():
                 return False
             if time.monotonic() > deadline:
-                self._give_up()
+                self._fail_as_hung()
             time.sleep(0.0005)
         return True
 
-    def _give_up(self) -> None:
+    def _fail_as_hung(self) -> None:
         self.kill()
         raise NotSurvivedError(f'the run hangs: {self.output[-300:]}')
 
     def sleep(self, seconds: float) -> bool:
-        """Let it run on; whether it still runs."""
+        """Let the run continue for some seconds; return False if it ends first."""
         end = time.monotonic() + seconds
         return self.wait_for(lambda: time.monotonic() > end)
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """Kill the run by SIGKILL."""
         self.process.kill()
         self.process.join()
 
     def end(self) -> int:
-        """Wait for its end; its exit code."""
-        self.process.join(PATIENCE)
+        """Wait for the end of the run, and return the exit code."""
+        self.process.join(TIMEOUT)
         if self.process.is_alive():
-            self._give_up()
+            self._fail_as_hung()
         return self.process.exitcode
 
 
 def run_in_folder(
-    command: str, words: list[str], folder: Path, log: Path, variables: dict, file_limit: int
+    command: str, arguments: list[str], folder: Path, log: Path, variables: dict, file_limit: int
 ) -> None:
-    """What a new process does: run a command of `lfi` in a folder, as from a shell."""
+    """Run a command of `lfi` in a folder as from a shell, in a new process."""
     file = os.open(log, os.O_WRONLY)
     os.dup2(file, 1)
     os.dup2(file, 2)
@@ -178,22 +177,22 @@ def run_in_folder(
     os.chdir(folder)
     resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, file_limit))
     sys.path.insert(0, str(folder))
-    run_command(command, words)
+    run_command(command, arguments)
 
 
 class Bench:
-    """A folder in which a training is disturbed.
+    """Folder in which a training is disturbed.
 
     Args:
-        folder: an empty one.
-        kills: how often a run is to be killed.
-        tries: how often faults are tried whose byte or time is drawn at random.
-        seed: of what is drawn.
+        folder: empty folder.
+        kills: number of times that a run is killed.
+        tries: number of tries of faults with a random byte or time.
+        seed: seed of the random numbers.
 
     Attributes:
-        work: the work dir of the disturbed run.
-        reference: that of an undisturbed one, with the checkpoints of all epochs.
-        epoch_seconds: how long an undisturbed epoch took.
+        work: work dir of the disturbed run.
+        reference: work dir of an undisturbed run, with the checkpoints of all epochs.
+        epoch_seconds: duration of an undisturbed epoch.
     """
 
     def __init__(self, folder: Path, kills: int, tries: int, seed: int) -> None:
@@ -203,7 +202,7 @@ class Bench:
         self._processes = multiprocessing.get_context('fork')
         for module in MODULES:
             import_module(module)
-        # A fork has no other threads than the one that made it.
+        # A fork copies only the thread that calls it.
         torch.set_num_threads(1)
         cv2.setNumThreads(0)
         for name, text in (('shapes.py', SHAPES_CONFIG), ('files.py', FILES_CONFIG), ('poison.py', POISON)):
@@ -222,49 +221,49 @@ class Bench:
         file_limit: int = resource.RLIM_INFINITY,
         **variables: str,
     ) -> Run:
-        """Begin to run a command.
+        """Start a command.
 
         Args:
-            *arguments: of the command, after the config.
-            command: of `lfi`.
-            config: in the folder.
-            options: of `--cfg-options`.
-            file_limit: the largest file that it may write, in bytes.
-            **variables: of the environment.
+            *arguments: arguments of the command, after the config.
+            command: command of `lfi`. Defaults to 'train'.
+            config: config in the folder. Defaults to 'shapes.py'.
+            options: values of `--cfg-options`. Defaults to none.
+            file_limit: largest file that the command may write, in bytes. Defaults to no limit.
+            **variables: environment variables.
         """
-        words = [config, *map(str, arguments), *(['--cfg-options', *options] if options else [])]
+        command_line = [config, *map(str, arguments), *(['--cfg-options', *options] if options else [])]
         log = self.folder / 'log.txt'
         log.write_text('')
         process = self._processes.Process(
-            target=run_in_folder, args=(command, words, self.folder, log, variables, file_limit)
+            target=run_in_folder, args=(command, command_line, self.folder, log, variables, file_limit)
         )
         process.start()
         return Run(process, log)
 
     def run(self, *arguments: object, code: int = 0, **settings) -> str:
-        """Run a command to its end; what it printed, without the name of the folder.
+        """Run a command to its end, and return its output without the folder's path.
 
         Raises:
-            NotSurvivedError: if it ends with another exit code.
+            NotSurvivedError: if the exit code is not `code`.
         """
         run = self.start(*arguments, **settings)
-        found = run.end()
-        require(found == code, f'exit code {found} in place of {code}: {run.output[-600:]}')
+        exit_code = run.end()
+        require(exit_code == code, f'exit code {exit_code} instead of {code}: {run.output[-600:]}')
         return run.output.replace(f'{self.folder}/', '')
 
     def refuse(self, *arguments: object, **settings) -> str:
-        """Run a command that must end with an error of one line; the error."""
+        """Run a command that must end with an error of one line, and return the error."""
         output = self.run(*arguments, code=1, **settings)
         errors = re.findall(r'^error: (.*)', output, re.MULTILINE)
         require(errors and 'Traceback' not in output, f'no error of one line: {output[-600:]}')
         return errors[-1]
 
     def exit_code_of(self, function: Callable, *args: object, **kwargs: object) -> int:
-        """Call a function in a process of its own, in silence; the exit code."""
+        """Call a function in a separate process without output, and return the exit code."""
 
         def call() -> None:
-            silence = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(silence, 2)
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, 2)
             function(*args, **kwargs)
 
         process = self._processes.Process(target=call)
@@ -277,50 +276,54 @@ class Bench:
         shutil.rmtree(self.work, ignore_errors=True)
 
     def prepare(self) -> Path:
-        """Make the work dir that of a run which was stopped after three epochs; its newest checkpoint."""
+        """Set up the work dir of a run that stopped after three epochs, and return its newest checkpoint."""
         self.clear()
         self.work.mkdir()
         self.fill()
-        return checkpoint(self.work, PREPARED)
+        return checkpoint(self.work, PREPARED_EPOCH)
 
     def fill(self) -> None:
-        """Copy the checkpoints of three epochs into the work dir."""
-        for epoch in range(1, PREPARED + 1):
+        """Copy the checkpoints of three epochs to the work dir."""
+        for epoch in range(1, PREPARED_EPOCH + 1):
             shutil.copy2(checkpoint(self.reference, epoch), self.work)
-        (self.work / 'last_checkpoint').write_text(str(checkpoint(self.work, PREPARED)))
+        (self.work / 'last_checkpoint').write_text(str(checkpoint(self.work, PREPARED_EPOCH)))
 
-    def go_on(self, epochs: int = PREPARED + 1) -> str:
-        """Resume until so many epochs are done, and compare with the undisturbed run; what was printed."""
+    def resume(self, epochs: int = PREPARED_EPOCH + 1) -> str:
+        """Resume until `epochs` are done, compare with the undisturbed run, and return the output."""
         output = self.run('--work-dir', 'work', '--resume', options=(f'train_cfg.max_epochs={epochs}',))
         self.require_reference(epochs)
         return output
 
     def require_reference(self, epoch: int) -> None:
-        """Compare an epoch's checkpoint with that of the undisturbed run, bit for bit."""
-        theirs, ours = (load_from_local(str(checkpoint(work, epoch))) for work in (self.reference, self.work))
+        """Compare an epoch's checkpoint bit for bit with that of the undisturbed run."""
+        folders = (self.reference, self.work)
+        expected, actual = (load_from_local(str(checkpoint(folder, epoch))) for folder in folders)
         for key in ('epoch', 'iter'):
             require(
-                ours['meta'][key] == theirs['meta'][key], f'the checkpoint is of {key} {ours["meta"][key]}'
+                actual['meta'][key] == expected['meta'][key],
+                f'the checkpoint is of {key} {actual["meta"][key]}',
             )
-        for name, value in theirs['state_dict'].items():
-            require(torch.equal(ours['state_dict'][name], value), f'{name} differs from the undisturbed run')
+        for name, value in expected['state_dict'].items():
+            require(
+                torch.equal(actual['state_dict'][name], value), f'{name} differs from the undisturbed run'
+            )
 
 
 def checkpoint(work: Path, epoch: int) -> Path:
-    """The checkpoint of an epoch."""
+    """Path of the checkpoint of an epoch."""
     return work / f'epoch_{epoch}.pth'
 
 
-def times(bench: Bench, pattern: str) -> dict[str, int]:
-    """When files of the work dir were last changed, by their names."""
-    found = {}
+def modification_times(bench: Bench, pattern: str) -> dict[str, int]:
+    """Modification times of files in the work dir in nanoseconds, by name."""
+    times = {}
     for path in bench.work.glob(pattern):
-        # It may be gone already.
+        # The run may have removed the file.
         with suppress(FileNotFoundError):
-            found[path.name] = path.stat().st_mtime_ns
-    return found
+            times[path.name] = path.stat().st_mtime_ns
+    return times
 
 
 def partial_files(bench: Bench) -> dict[str, int]:
-    """The checkpoints that are being written, and those that were when a run was killed."""
-    return times(bench, '.*.partial')
+    """Modification times of partial checkpoints: being written, or left by a killed run."""
+    return modification_times(bench, '.*.partial')

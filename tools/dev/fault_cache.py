@@ -1,4 +1,4 @@
-"""A teacher's cache that is killed, truncated or of other data."""
+"""Faults of a teacher's cache: changed, truncated, corrupted, unfinished, or of other data."""
 
 from __future__ import annotations
 
@@ -7,10 +7,7 @@ import re
 import shutil
 from collections.abc import Iterator
 
-from fault_bench import (
-    Bench,
-    require,
-)
+from fault_bench import Bench, require
 from fault_row import Row
 from lfi.models.teachers.loading.weights import BUILT_IN
 from safetensors.torch import load_file, save_file
@@ -21,29 +18,29 @@ def teacher_cache(bench: Bench) -> Iterator[Row]:
     for folder in (teacher, cache):
         shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(BUILT_IN / 'shapes-tiny', teacher)
-    ours = 'model.teacher.model=./teacher'
-    cached = (ours, 'model.teacher.cache=cache')
+    teacher_option = 'model.teacher.model=./teacher'
+    cached = (teacher_option, 'model.teacher.cache=cache')
     write = ('--out', 'cache', '--num-workers', '0')
 
-    def refuse(fault: str, made: str, said: str, *options: str) -> Row:
+    def refuse(fault: str, method: str, message: str, *options: str) -> Row:
         bench.clear()
         error = bench.refuse('--work-dir', 'work', options=(*cached, *options))
-        require(re.search(said, error), f'the error lacks {said!r}: {error}')
+        require(re.search(message, error), f'the error lacks {message!r}: {error}')
         sentence = re.sub(r'\b[0-9a-f]{32}\b', '…', error).split('. ')[0]
-        return Row(fault, made, 1, f'training is refused: "{sentence}"')
+        return Row(fault, method, 1, f'training is refused: "{sentence}"')
 
-    bench.run(*write, command='cache', options=(ours,))
+    bench.run(*write, command='cache', options=(teacher_option,))
     bench.clear()
     bench.run('--work-dir', 'work', options=(*cached, 'train_cfg.max_epochs=1'))
     complete = shutil.copytree(cache, bench.folder / 'complete cache', dirs_exist_ok=True)
 
     weights = teacher / 'model.safetensors'
-    kept = weights.read_bytes()
+    original = weights.read_bytes()
     tensors = load_file(weights)
     next(iter(tensors.values())).flatten()[0] += 1
     save_file(tensors, weights)
     yield refuse("the teacher's weights change under a cache", 'one number of the file', 'teacher.weights is')
-    weights.write_bytes(kept)
+    weights.write_bytes(original)
 
     foreign = "another teacher's cache"
     yield refuse(foreign, 'other `max_concepts`', 'teacher.max_concepts is', 'model.teacher.max_concepts=3')

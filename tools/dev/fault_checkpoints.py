@@ -1,4 +1,4 @@
-"""Checkpoints that are truncated, changed or hostile."""
+"""Faults of checkpoints: truncated, changed or hostile."""
 
 from __future__ import annotations
 
@@ -8,12 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
-from fault_bench import (
-    PREPARED,
-    Bench,
-    checkpoint,
-    require,
-)
+from fault_bench import PREPARED_EPOCH, Bench, checkpoint, require
 from fault_row import Row
 from hostile_files import BOMB, CONTRADICTORY, CRASHING, shorten_storage, write_hostile
 from lfi.engine.checkpoints.reading import load_from_local
@@ -30,7 +25,7 @@ def truncated_checkpoint(bench: Bench) -> Iterator[Row]:
 def changed_checkpoint(bench: Bench) -> Iterator[Row]:
     def damage(path: Path) -> None:
         content = bytearray(path.read_bytes())
-        # More than the padding between two records, which holds nothing.
+        # 100 bytes exceed the padding between two records, whose change has no effect.
         start = bench.random.randrange(len(content) - 100)
         content[start : start + 100] = (byte ^ 0xFF for byte in content[start : start + 100])
         path.write_bytes(content)
@@ -42,21 +37,21 @@ def changed_checkpoint(bench: Bench) -> Iterator[Row]:
 
 
 def fall_back(bench: Bench, damage: Callable[[Path], None]) -> None:
-    """Damage the newest checkpoint: the one before must be used."""
+    """Damage the newest checkpoint, and check that the run resumes from the one before."""
     for _ in range(bench.tries):
         damage(bench.prepare())
-        output = bench.go_on()
-        for said in ('work/epoch_3.pth is corrupted', 'Resuming from work/epoch_2.pth instead'):
-            require(said in output, f'the log does not say {said!r}')
+        output = bench.resume()
+        for message in ('work/epoch_3.pth is corrupted', 'Resuming from work/epoch_2.pth instead'):
+            require(message in output, f'the log lacks {message!r}')
 
 
-def fall_back_row(fault: str, made: str, tried: int) -> Row:
-    happened = '`--resume` warns, names the file, and goes on from the one before'
-    return Row(fault, made, tried, happened, 'the epoch of the damaged file, done again')
+def fall_back_row(fault: str, method: str, tries: int) -> Row:
+    effect = '`--resume` warns, names the file, and goes on from the one before'
+    return Row(fault, method, tries, effect, 'the epoch of the damaged file, done again')
 
 
 class MakeFolder:
-    """Makes a folder when it is unpickled."""
+    """Object that creates a folder when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self._path = str(path)
@@ -67,9 +62,9 @@ class MakeFolder:
 
 def malicious_checkpoint(bench: Bench) -> Iterator[Row]:
     mark, file = bench.folder / 'mark', bench.folder / 'malicious.pth'
-    content = load_from_local(str(checkpoint(bench.reference, PREPARED)))
+    content = load_from_local(str(checkpoint(bench.reference, PREPARED_EPOCH)))
     torch.save({**content, 'payload': MakeFolder(mark)}, file)
-    # An unsafe reader runs it.
+    # Check that an unsafe reader runs the code.
     torch.load(file, weights_only=False)
     mark.rmdir()
 
@@ -98,7 +93,7 @@ def malicious_checkpoint(bench: Bench) -> Iterator[Row]:
 
 def hostile_checkpoint(bench: Bench) -> Iterator[Row]:
     file = bench.folder / 'hostile.pth'
-    content = load_from_local(str(checkpoint(bench.reference, PREPARED)))
+    content = load_from_local(str(checkpoint(bench.reference, PREPARED_EPOCH)))
     for name in CRASHING:
         write_hostile(file, name, content)
         require(bench.exit_code_of(torch.load, file, weights_only=False), 'the file is harmless')
@@ -114,17 +109,17 @@ def hostile_checkpoint(bench: Bench) -> Iterator[Row]:
     for name in CONTRADICTORY:
         write_hostile(file, name, content)
         yield refuse_contradictory(bench, file, name)
-    shorten_storage(checkpoint(bench.reference, PREPARED), file)
+    shorten_storage(checkpoint(bench.reference, PREPARED_EPOCH), file)
     yield refuse_contradictory(bench, file, 'a storage smaller than its tensor, with its checksum')
     write_hostile(bench.prepare(), BOMB, content)
-    bench.go_on()
-    happened = 'each tuple is visited once; `--resume` goes on'
-    yield Row('a checkpoint that holds up its reader', f'{BOMB}, `--resume`', 1, happened)
+    bench.resume()
+    effect = 'each tuple is visited once; `--resume` goes on'
+    yield Row('a checkpoint that holds up its reader', f'{BOMB}, `--resume`', 1, effect)
 
 
 def refuse_contradictory(bench: Bench, file: Path, name: str) -> Row:
     bench.clear()
     error = bench.refuse('--work-dir', 'work', '--resume', file)
     require('is truncated or corrupted' in error, f'the error is unclear: {error}')
-    happened = 'refused by one line that names the file and the contradiction'
-    return Row('a checkpoint that contradicts itself', f'{name}, `--resume FILE`', 1, happened)
+    effect = 'refused by one line that names the file and the contradiction'
+    return Row('a checkpoint that contradicts itself', f'{name}, `--resume FILE`', 1, effect)

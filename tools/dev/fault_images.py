@@ -1,4 +1,4 @@
-"""Images that cannot be read, or that make losses that are not numbers."""
+"""Faults of images: unreadable files, and NaN pixels."""
 
 from __future__ import annotations
 
@@ -8,13 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from fault_bench import (
-    BATCH_SIZE,
-    NUM_IMAGES,
-    Bench,
-    checkpoint,
-    require,
-)
+from fault_bench import BATCH_SIZE, NUM_IMAGES, Bench, checkpoint, require
 from fault_row import Row
 from lfi.datasets import Shapes
 from lfi.engine.checkpoints.reading import load_from_local
@@ -22,7 +16,7 @@ from PIL import Image
 
 
 def write_images(bench: Bench) -> list[Path]:
-    """Shapes as JPEG files in the layout of Tiny-ImageNet."""
+    """Write images of Shapes as JPEG files in the layout of Tiny-ImageNet."""
     root = bench.folder / 'images'
     shutil.rmtree(root, ignore_errors=True)
     data = Shapes('train', NUM_IMAGES)
@@ -33,7 +27,7 @@ def write_images(bench: Bench) -> list[Path]:
         name = names[info['gt_label']]
         path = root / 'train' / name / 'images' / f'{i:03}.JPEG'
         path.parent.mkdir(parents=True, exist_ok=True)
-        # BGR.
+        # Shapes gives BGR, PIL takes RGB.
         Image.fromarray(info['img'][..., ::-1]).save(path)
         boxes[name].append('\t'.join([path.name, *(str(int(x)) for x in info['gt_bboxes'][0])]))
         paths.append(path)
@@ -46,24 +40,24 @@ def write_images(bench: Bench) -> list[Path]:
 
 def unreadable_images(bench: Bench) -> Iterator[Row]:
     paths = write_images(bench)
-    short, empty, text = bad = bench.random.sample(paths, 3)
-    os.truncate(short, short.stat().st_size // 2)
+    truncated, empty, text = unreadable = bench.random.sample(paths, 3)
+    os.truncate(truncated, truncated.stat().st_size // 2)
     empty.write_bytes(b'')
     text.write_text('not an image')
-    made = 'one file truncated, one empty, one of text'
+    method = 'one file truncated, one empty, one of text'
     new, one_epoch = ('--work-dir', 'work'), 'train_cfg.max_epochs=1'
 
     bench.clear()
     output = bench.run(*new, config='files.py', options=(one_epoch,))
-    for path in bad:
+    for path in unreadable:
         lines = [line for line in output.splitlines() if path.name in line and 'cannot be read' in line]
         require(len(lines) == 1, f'{path.name} is named {len(lines)} times')
-    require('3 images cannot be read, and were left out' in output, 'they are not counted')
+    require('3 images cannot be read, and were left out' in output, 'the unreadable images are not counted')
     (listed,) = bench.work.glob('*/unreadable.txt')
-    require(len(listed.read_text().splitlines()) == 3, 'they are not listed')
+    require(len(listed.read_text().splitlines()) == 3, 'the unreadable images are not listed')
     yield Row(
         'unreadable images',
-        made,
+        method,
         1,
         'another image is drawn for each; each file is named once, counted, and listed in `unreadable.txt`',
         'these images',
@@ -71,13 +65,14 @@ def unreadable_images(bench: Bench) -> Iterator[Row]:
 
     bench.clear()
     error = bench.refuse(*new, config='files.py', options=(one_epoch, 'max_unreadable=0'))
-    said = 'this image cannot be read'
-    require(said in error and any(path.name in error for path in bad), f'unclear: {error}')
+    message = 'this image cannot be read'
+    named = any(path.name in error for path in unreadable)
+    require(message in error and named, f'the error is unclear: {error}')
     yield Row(
         'unreadable images, `max_unreadable=0`',
-        made,
+        method,
         1,
-        f'the run ends at the first: "{said}", and names the file',
+        f'the run ends at the first: "{message}", and names the file',
         'the epoch so far',
     )
 
@@ -85,16 +80,16 @@ def unreadable_images(bench: Bench) -> Iterator[Row]:
         path.write_bytes(b'')
     bench.clear()
     error = bench.refuse(*new, config='files.py', options=(one_epoch,))
-    said = 'none of the 20 images looked at can be read'
-    require(said in error, f'the error is unclear: {error}')
-    yield Row('unreadable images', 'all files are empty', 1, f'the run ends: "{said}"')
+    message = 'none of the 20 images looked at can be read'
+    require(message in error, f'the error is unclear: {error}')
+    yield Row('unreadable images', 'all files are empty', 1, f'the run ends: "{message}"')
 
 
 def nan_images(bench: Bench) -> Iterator[Row]:
-    # As DefaultSampler draws them in the first epoch, with seed 0.
+    # Order of DefaultSampler in the first epoch, with seed 0.
     order = torch.randperm(NUM_IMAGES, generator=torch.Generator().manual_seed(0)).tolist()
     first, second, third = order[::BATCH_SIZE]
-    made = 'an image of NaN pixels in the batch'
+    method = 'an image of NaN pixels in the batch'
     new = ('--work-dir', 'work')
 
     bench.clear()
@@ -104,7 +99,7 @@ def nan_images(bench: Bench) -> Iterator[Row]:
     terms = error.split(' at epoch')[0]
     yield Row(
         'NaN in a batch',
-        made,
+        method,
         1,
         f'the run ends: "{terms} at epoch 1, iteration 2", and the images named',
         'the epoch so far',
@@ -118,7 +113,7 @@ def nan_images(bench: Bench) -> Iterator[Row]:
     require(all(value.isfinite().all() for value in state['state_dict'].values()), 'a weight is NaN')
     yield Row(
         'NaN in a batch, `non_finite.max_skips=1`',
-        f'{made}, three epochs',
+        f'{method}, three epochs',
         1,
         'each such update is skipped, named and counted; all weights stay finite',
         'these updates',
@@ -137,11 +132,11 @@ def nan_images(bench: Bench) -> Iterator[Row]:
 
     bench.clear()
     error = bench.run(*new, code=1, options=(skip,), POISONED=str(first)).splitlines()[-1]
-    said = 'logits hold a non-finite value'
-    require(said in error and f'/{first}' in error, f'the error is unclear: {error}')
+    message = 'logits hold a non-finite value'
+    require(message in error and f'/{first}' in error, f'the error is unclear: {error}')
     yield Row(
         'NaN in the very first batch, whatever `max_skips`',
-        made,
+        method,
         1,
-        f'the run ends by the first check of the teacher\'s maps: "{said}", and names the images',
+        f'the run ends by the first check of the teacher\'s maps: "{message}", and names the images',
     )

@@ -1,4 +1,4 @@
-"""Runs that are killed."""
+"""Faults of killed runs and killed data workers."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 
 from fault_bench import (
     EPOCHS,
-    RESUMED,
+    RESUME_ARGUMENTS,
     STEPS,
     Bench,
     NotSurvivedError,
     Run,
+    modification_times,
     partial_files,
     require,
-    times,
 )
 from fault_row import Row
 from lfi.engine import CheckpointError
@@ -27,16 +27,16 @@ class Kill:
     """`kill -9` at one kind of moment.
 
     Args:
-        made: the moment, in words.
-        wait: lets a run come to it; whether it did before its end.
+        moment: text about the moment.
+        wait: function that waits for the moment, and returns False if the run ends first.
     """
 
-    def __init__(self, made: str, wait: Callable[[Bench, Run], bool]) -> None:
-        self.made, self._wait = made, wait
-        self.times = self.truncated = self.repeated = 0
+    def __init__(self, moment: str, wait: Callable[[Bench, Run], bool]) -> None:
+        self.moment, self._wait = moment, wait
+        self.count = self.truncated = self.repeated = 0
 
     def strike(self, bench: Bench, run: Run) -> bool:
-        """Kill a run; False if it ended before."""
+        """Kill a run at the moment; return False if it ends first."""
         if not run.wait_for(lambda: run.iterations):
             return False
         before = partial_files(bench)
@@ -45,15 +45,15 @@ class Kill:
         run.kill()
         if run.process.exitcode == 0:
             return False
-        self.times += 1
+        self.count += 1
         self.truncated += not partial_files(bench).items() <= before.items()
         return True
 
     def row(self) -> Row:
         return Row(
             '`kill -9`',
-            self.made,
-            self.times,
+            self.moment,
+            self.count,
             f'`--resume` goes on; {self.truncated} files were being written; `last_checkpoint` named none of '
             'them',
             f'at most {self.repeated} iterations, done again ({STEPS} an epoch)',
@@ -64,60 +64,60 @@ def at_any_time(bench: Bench, run: Run) -> bool:
     return run.sleep(bench.random.uniform(0, 3) * bench.epoch_seconds)
 
 
-def in_the_writing(bench: Bench, run: Run) -> bool:
-    return at_any_time(bench, run) and next_change(bench, run, '.*.partial')
+def while_writing(bench: Bench, run: Run) -> bool:
+    return at_any_time(bench, run) and wait_for_change(bench, run, '.*.partial')
 
 
-def after_the_writing(bench: Bench, run: Run) -> bool:
-    return at_any_time(bench, run) and next_change(bench, run, '*.pth')
+def after_writing(bench: Bench, run: Run) -> bool:
+    return at_any_time(bench, run) and wait_for_change(bench, run, '*.pth')
 
 
-def next_change(bench: Bench, run: Run, pattern: str) -> bool:
-    before = times(bench, pattern)
-    return run.wait_for(lambda: times(bench, pattern) != before)
+def wait_for_change(bench: Bench, run: Run, pattern: str) -> bool:
+    before = modification_times(bench, pattern)
+    return run.wait_for(lambda: modification_times(bench, pattern) != before)
 
 
 def kills(bench: Bench) -> Iterator[Row]:
-    """One run after another, each killed and resumed until it is done."""
-    moments = [
+    """Kill and resume each of several runs until it is done."""
+    kinds = [
         Kill('at a random time', at_any_time),
-        Kill('when the file of a checkpoint appears', in_the_writing),
-        Kill('when that file has got its name', after_the_writing),
+        Kill('when the file of a checkpoint appears', while_writing),
+        Kill('when that file has got its name', after_writing),
     ]
-    done = chains = killed_at = missed = 0
+    done = finished_runs = killed_at = missed = 0
     last = None
     bench.clear()
     while done < bench.kills or last is not None:
-        # The harder case: there is no older checkpoint to fall back upon.
-        keep = 3 if chains % 2 else 1
-        run = bench.start(*RESUMED, options=(f'default_hooks.checkpoint.max_keep_ckpts={keep}',))
-        moment = moments[done % len(moments)]
-        struck = done < bench.kills and moment.strike(bench, run)
-        if not struck:
+        # With max_keep_ckpts=1, the harder case, there is no older checkpoint to fall back on.
+        keep = 3 if finished_runs % 2 else 1
+        run = bench.start(*RESUME_ARGUMENTS, options=(f'default_hooks.checkpoint.max_keep_ckpts={keep}',))
+        kill = kinds[done % len(kinds)]
+        killed = done < bench.kills and kill.strike(bench, run)
+        if not killed:
             require(run.end() == 0, f'a resumed run failed: {run.output[-600:]}')
         if last is not None:
             repeated = killed_at - run.resumed_at
-            require(repeated <= STEPS, f'{repeated} iterations were lost ({last.made})')
+            require(repeated <= STEPS, f'{repeated} iterations were lost ({last.moment})')
             last.repeated = max(last.repeated, repeated)
-        if struck:
-            require_named_is_complete(bench.work)
-            done, killed_at, missed, last = done + 1, run.iterations, 0, moment
+        if killed:
+            require_complete_pointer(bench.work)
+            done, killed_at, missed, last = done + 1, run.iterations, 0, kill
         else:
             bench.require_reference(EPOCHS)
             require_same_best(bench)
             bench.clear()
-            chains, missed, last = chains + 1, missed + 1, None
-            require(missed < 4, f'no run comes to the moment ({moment.made})')
-    yield from (moment.row() for moment in moments if moment.times)
+            finished_runs, missed, last = finished_runs + 1, missed + 1, None
+            require(missed < 4, f'no run reaches the moment ({kill.moment})')
+    yield from (kill.row() for kill in kinds if kill.count)
 
 
 def require_same_best(bench: Bench) -> None:
     folders = (bench.work, bench.reference)
-    ours, theirs = (sorted(file.name for file in folder.glob('best_*')) for folder in folders)
-    require(ours == theirs, f'the best checkpoint is {ours} in place of {theirs}')
+    actual, expected = (sorted(file.name for file in folder.glob('best_*')) for folder in folders)
+    require(actual == expected, f'the best checkpoint is {actual} instead of {expected}')
 
 
-def require_named_is_complete(work: Path) -> None:
+def require_complete_pointer(work: Path) -> None:
     pointer = work / 'last_checkpoint'
     named = pointer.read_text() if pointer.exists() else ''
     if named and Path(named).exists():
@@ -132,23 +132,23 @@ def killed_worker(bench: Bench) -> Iterator[Row]:
     for _ in range(bench.tries):
         bench.clear()
         run = bench.start('--work-dir', 'work', options=workers)
-        # Of the second to the fourth epoch, by the run's own pace: a busy machine's seconds say little.
-        moment = bench.random.randint(STEPS + 1, 4 * STEPS)
+        # In the second to fourth epoch. Iterations suit a busy machine better than seconds.
+        iteration = bench.random.randint(STEPS + 1, 4 * STEPS)
         require(
-            run.wait_for(lambda run=run, moment=moment: run.iterations >= moment),
+            run.wait_for(lambda run=run, iteration=iteration: run.iterations >= iteration),
             'the run ended before its worker',
         )
         children = Path(f'/proc/{run.process.pid}/task/{run.process.pid}/children').read_text().split()
         os.kill(int(bench.random.choice(children)), 9)
-        require(run.end() == 1, 'the run did not end by its worker')
+        require(run.end() == 1, 'the run did not end with its worker')
         error = re.search(r'RuntimeError: (DataLoader worker.*?)\.', run.output)
         require(error, f'the worker is not named: {run.output[-600:]}')
-        bench.go_on(EPOCHS)
-    said = re.sub(r'\d+', 'N', error.group(1))
+        bench.resume(EPOCHS)
+    message = re.sub(r'\d+', 'N', error.group(1))
     yield Row(
         'a worker of the data loader dies',
         '`kill -9` of a random one at a random time',
         bench.tries,
-        f'the run ends: "{said}"; `--resume` goes on',
+        f'the run ends: "{message}"; `--resume` goes on',
         'less than an epoch, done again',
     )

@@ -1,4 +1,4 @@
-"""What is reported of a fault."""
+"""Row of the report on faults."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the report."""
+    """Row of the report: the fault, how it was made, the number of tries, its effect, and the lost work."""
 
     fault: str
-    made: str
-    tried: int
-    happened: str
+    method: str
+    tries: int
+    effect: str
     lost: str = 'nothing'
 
     def __str__(self) -> str:
-        return f'| {self.fault} | {self.made} | {self.tried} | {self.happened} | {self.lost} |'
+        return f'| {self.fault} | {self.method} | {self.tries} | {self.effect} | {self.lost} |'

@@ -1,7 +1,7 @@
-"""Checkpoints that abuse the classes which a Runner's checkpoint needs: no code, only calls and states.
+"""Hostile checkpoints that abuse the classes of a Runner's checkpoint: without code, by calls and states.
 
-A reader that lets a file use numpy's and mmengine's own classes crashes on some of them; others change the
-process. Further ones contradict themselves, or hold few objects a great many times.
+Some crash a reader that gives a file access to the classes of numpy and mmengine; others change its process.
+Further files contradict themselves, or refer to a few objects a huge number of times.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from mmengine.logging import HistoryBuffer
 
 POINTER = b'AAAAAAAA'
 ADDRESS = int.from_bytes(POINTER, 'little')
-OBJECTS = 63  # All flags of a dtype, "holds objects" among them.
+OBJECT_FLAGS = 63  # All flags of a dtype, including "holds objects".
 MULTIARRAY = (np._core if hasattr(np, '_core') else np.core).multiarray
 
 
 class Call:
-    """Calls a function when it is unpickled, and hands states to the result, one after another."""
+    """Object that is unpickled as a function call; the result then receives each of the states."""
 
     def __init__(self, function: Callable, *args: Any, states: Sequence = ()) -> None:
         self.function, self.args, self.states = function, args, states
@@ -36,12 +36,12 @@ class Call:
 
 
 def new(kind: type, *args: Any, states: Sequence = ()) -> Call:
-    """Calls `__new__` of a class alone."""
+    """Build a call of a class's `__new__` without `__init__`."""
     return Call(copyreg.__newobj__, kind, *args, states=states)
 
 
 class Pickler(pickle._Pickler):
-    """Pickles a `Call`, also one of `__newobj__` though it is not an instance of the class."""
+    """Pickler of `Call`s, including those of `__newobj__`, which are not instances of the class."""
 
     def save_reduce(self, func, args, *rest, obj=None, **named) -> None:
         if func is copyreg.__newobj__ and isinstance(obj, Call):
@@ -67,7 +67,7 @@ def array(kind: Any, raw: bytes = POINTER, shape: tuple = (1,), times: int = 1) 
 
 
 def at_an_address() -> Call:
-    """An object that numpy takes for an array at an address of the file's choice."""
+    """Build an object that numpy reads as an array at an address of the file's choice."""
     interface = dict(data=(ADDRESS, False), shape=(1,), typestr='<f8', version=3)
     return Call(OrderedDict, states=[{'__array_interface__': interface}])
 
@@ -77,32 +77,32 @@ def history(log: Any, **state: Any) -> Call:
 
 
 def view(offset: int = 0, size: int = 4, stride: int = 1) -> Call:
-    """A tensor in a storage of four numbers."""
+    """Build a tensor in a storage of four numbers."""
     storage = torch.zeros(4)._typed_storage()
     return Call(torch._utils._rebuild_tensor_v2, storage, offset, (size,), (stride,), False, OrderedDict())
 
 
 def sparse(index: int) -> Call:
-    """A sparse tensor of one number, whose shape is (1,)."""
+    """Build a sparse tensor with one number and shape (1,)."""
     data = (torch.tensor([[index]]), torch.ones(1), (1,), True)
     return Call(torch._utils._rebuild_sparse_tensor, torch.sparse_coo, data)
 
 
 def tuple_bomb() -> tuple:
-    """A tuple that holds 2^40 tuples, all of them one of 41."""
+    """Build a nested tuple of 41 objects that has 2^40 elements when traversed."""
     value = ()
     for _ in range(40):
         value = (value, value)
     return value
 
 
-# `OrderedDict` iterates over an array, and so follows its pointers.
+# `OrderedDict` iterates over an array, and so dereferences its pointers.
 HOSTILE: dict[str, Callable[[], Any]] = {
     'an array of objects over raw bytes': lambda: Call(OrderedDict, Call(np.ndarray, (1,), 'O', POINTER)),
     'the same, made by `__new__`': lambda: Call(OrderedDict, new(np.ndarray, (1,), 'O', POINTER)),
     'an address in memory for numpy to read': lambda: Call(HistoryBuffer, [at_an_address()], [1]),
     'an array of 2^46 bytes': lambda: Call(np.ndarray, (1 << 46,), 'u1'),
-    'a dtype of numbers with the flags of objects': lambda: array(dtype(flags=OBJECTS)),
+    'a dtype of numbers with the flags of objects': lambda: array(dtype(flags=OBJECT_FLAGS)),
     'a number of a dtype of objects': lambda: Call(MULTIARRAY.scalar, dtype('O'), POINTER),
     'a dtype with a field of objects': lambda: array(Call(np.dtype, [('a', 'O')])),
     'a dtype that holds arrays of objects': lambda: array(Call(np.dtype, ('O', (2, 2)))),
@@ -119,11 +119,11 @@ HOSTILE: dict[str, Callable[[], Any]] = {
     ),
 }
 
-# Harmless to a reader that looks at each tuple once.
+# Harmless to a reader that visits each tuple once.
 BOMB = 'a tuple that holds 2^40 tuples'
 HOSTILE[BOMB] = tuple_bomb
 
-# Tensors that are not what their storage is.
+# Tensors that do not fit their storage.
 CONTRADICTORY: dict[str, Callable[[], Call]] = {
     'a tensor that ends behind its storage': lambda: view(size=64),
     'a tensor that begins before its storage': lambda: view(offset=-100),
@@ -131,7 +131,7 @@ CONTRADICTORY: dict[str, Callable[[], Call]] = {
     'a sparse tensor with an index outside its shape': lambda: sparse(1 << 40),
 }
 
-# Those that crash a reader which trusts them.
+# Names in `HOSTILE` that crash a reader without checks.
 CRASHING = (
     'an array of objects over raw bytes',
     'the same, made by `__new__`',
@@ -141,14 +141,14 @@ CRASHING = (
 
 
 def write_hostile(file: Path, name: str, content: dict | None = None) -> None:
-    """Write a checkpoint that holds one of `HOSTILE` or `CONTRADICTORY` beside its content."""
+    """Write a checkpoint with `content` and an entry of `HOSTILE` or `CONTRADICTORY`."""
     module = SimpleNamespace(__name__='hostile', Pickler=Pickler)
     payload = (HOSTILE | CONTRADICTORY)[name]()
     torch.save({**(content or {}), 'payload': payload}, file, pickle_module=module)
 
 
 def shorten_storage(source: Path, file: Path) -> None:
-    """Copy a checkpoint without most of its first tensor's bytes, under checksums that match."""
+    """Copy a checkpoint with a truncated first tensor and matching checksums."""
     with zipfile.ZipFile(source) as old, zipfile.ZipFile(file, 'w') as new_file:
         for name in old.namelist():
             content = old.read(name)

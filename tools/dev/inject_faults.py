@@ -1,10 +1,10 @@
-"""Disturb a real, tiny training by the faults that long runs meet, and write what happened.
+"""Disturb a tiny training by the faults of long runs, and write a report of the effects.
 
     python tools/dev/inject_faults.py
     python tools/dev/inject_faults.py --only disk-full changed-checkpoint --tries 1
 
-Where a run goes on after a fault, its weights must in the end equal an undisturbed run's, bit for bit. The
-exit code is 1 if a fault was not survived.
+If a run resumes after a fault, its final weights must equal an undisturbed run's bit for bit. The exit code
+is 1 if a fault was not survived.
 """
 
 from __future__ import annotations
@@ -17,13 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from fault_bench import (
-    EPOCHS,
-    ROOT,
-    STEPS,
-    Bench,
-    NotSurvivedError,
-)
+from fault_bench import EPOCHS, ROOT, STEPS, Bench, NotSurvivedError
 from fault_cache import teacher_cache
 from fault_checkpoints import (
     changed_checkpoint,
@@ -79,14 +73,16 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('--kills', type=int, default=30, help='how often a run is killed (%(default)s)')
     parser.add_argument(
-        '--tries', type=int, default=3, help='of a fault whose byte or time is drawn at random (%(default)s)'
+        '--kills', type=int, default=30, help='number of times that a run is killed (%(default)s)'
     )
-    parser.add_argument('--seed', type=int, default=0, help='of what is drawn (%(default)s)')
-    parser.add_argument('--only', nargs='+', choices=FAULTS, help='not all of the faults')
     parser.add_argument(
-        '--out', type=Path, metavar='FILE', help='the report (docs/reliability.md; with --only: none)'
+        '--tries', type=int, default=3, help='tries of a fault with a random byte or time (%(default)s)'
+    )
+    parser.add_argument('--seed', type=int, default=0, help='seed of random bytes and times (%(default)s)')
+    parser.add_argument('--only', nargs='+', choices=FAULTS, help='faults to inject (all)')
+    parser.add_argument(
+        '--out', type=Path, metavar='FILE', help='report to write (docs/reliability.md; with --only: none)'
     )
     args = parser.parse_args()
     for name in ('kills', 'tries'):
@@ -97,7 +93,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    # On a GPU sums come in another order each time.
+    # Sums on a GPU are not deterministic.
     os.environ['CUDA_VISIBLE_DEVICES'] = ''
     out = args.out or (None if args.only else REPORT)
     start, rows, failed = time.monotonic(), [], []
@@ -113,7 +109,7 @@ def main() -> None:
                 failed.append(f'{name}: {error}')
                 print(f'{name} was not survived: {error}', file=sys.stderr, flush=True)
     if failed:
-        raise UsageError(f'{len(failed)} faults were not survived, no report is written')
+        raise UsageError(f'{len(failed)} faults were not survived; no report is written')
     if out is not None:
         introduction = INTRODUCTION.format(
             epochs=EPOCHS,

@@ -3,9 +3,9 @@
     git clone https://github.com/open-mmlab/mmcv && git clone https://github.com/open-mmlab/mmpretrain
     python tools/dev/peer_tests.py --mmcv mmcv --mmpretrain mmpretrain
 
-mmcv's tests run with `lfi.ops` in place of its compiled ops, mmpretrain's tests of `VisionTransformer` with
-`lfi.models.backbones.InteractionQueryViT` in place of that class. Every test of a file runs, none is
-deselected. Prints a table of the results. Exits with 1 if a test fails, or if a file has none that passes.
+mmcv's tests run with `lfi.ops` in place of its compiled ops. mmpretrain's tests of `VisionTransformer` run
+with `lfi.models.backbones.InteractionQueryViT` in place of that class. No test of a file is deselected. The
+script prints a table of the results. The exit code is 1 if a test fails, or if no test of a file passes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import pytest
 OPS = ('bbox', 'nms', 'roi_align', 'roi_pool', 'deform_conv', 'modulated_deform_conv')
 OP_TESTS = tuple(f'tests/test_ops/test_{op}.py' for op in OPS)
 VIT_TESTS = ('tests/test_models/test_backbones/test_vision_transformer.py',)
-# The arguments with which InteractionQueryViT takes the place of VisionTransformer.
+# Arguments of InteractionQueryViT in place of VisionTransformer.
 STUDENTS = {
     'no queries': dict(num_queries=0, write_back='none'),
     '8 queries, gated': dict(num_queries=8, write_back='gated'),
@@ -32,13 +32,14 @@ STUDENTS = {
 
 @dataclass(frozen=True)
 class Case:
-    """Test files of a peer that one process runs, and what of LFI stands in.
+    """Test files of a peer that run in one process, and the part of LFI that they test.
 
     Args:
-        clone: the folder of the peer's repository.
-        files: paths in it.
-        ours: what of LFI is tested, for the table.
-        student: arguments of `InteractionQueryViT` where it takes the place of `VisionTransformer`.
+        clone: folder of the peer's repository.
+        files: paths of test files in the repository.
+        ours: name of the tested part of LFI, for the table.
+        student: arguments of `InteractionQueryViT` in place of `VisionTransformer`. Defaults to None: no
+            replacement.
     """
 
     clone: Path
@@ -49,14 +50,14 @@ class Case:
 
 @dataclass
 class Outcomes:
-    """Counts the results of a file's tests, and the reasons why some were skipped."""
+    """Counts of a file's test results, and of the reasons for skips."""
 
     counts: Counter = field(default_factory=Counter)
     skips: Counter = field(default_factory=Counter)
 
 
 class OutcomePlugin:
-    """Collects `Outcomes` for each file while pytest runs."""
+    """Plugin of pytest that collects the `Outcomes` of each file."""
 
     def __init__(self) -> None:
         self.files: dict[str, Outcomes] = defaultdict(Outcomes)
@@ -74,20 +75,20 @@ class OutcomePlugin:
 
 
 def main(args: list[str] | None = None) -> int:
-    todo = cases(parse_args(args))
-    # A process for each case: what stands in for a peer's class must be there before its tests are imported.
+    case_list = cases(parse_args(args))
+    # One process for each case: the peer's class must be replaced before the tests are imported.
     with multiprocessing.get_context('spawn').Pool(1, maxtasksperchild=1) as pool:
-        results = pool.map(run, todo, chunksize=1)
+        results = pool.map(run, case_list, chunksize=1)
     print('| file | ours | passed | failed | skipped |\n| --- | --- | --- | --- | --- |')
-    good = True
-    for case, outcomes in zip(todo, results, strict=True):
+    passed = True
+    for case, outcomes in zip(case_list, results, strict=True):
         for file in case.files:
             counts = outcomes[file].counts
-            good &= counts['passed'] > 0 and not counts['failed']
+            passed &= counts['passed'] > 0 and not counts['failed']
             skipped = with_reasons(outcomes[file].skips)
             name = f'{case.clone.resolve().name}/{file}'
             print(f'| `{name}` | {case.ours} | {counts["passed"]} | {counts["failed"]} | {skipped} |')
-    return int(not good)
+    return int(not passed)
 
 
 def parse_args(args: list[str] | None) -> argparse.Namespace:
@@ -102,28 +103,28 @@ def parse_args(args: list[str] | None) -> argparse.Namespace:
     for case in cases(options):
         for file in case.files:
             if not (case.clone / file).is_file():
-                parser.error(f'{case.clone} has no {file}: it is no clone of the repository')
+                parser.error(f'{case.clone} has no {file}: it is not a clone of the repository')
     return options
 
 
 def cases(options: argparse.Namespace) -> list[Case]:
-    """What to run, in the table's order."""
-    found = []
+    """List the cases in the table's order."""
+    case_list = []
     if options.mmcv is not None:
-        found.append(Case(options.mmcv, OP_TESTS, '`lfi.ops`'))
+        case_list.append(Case(options.mmcv, OP_TESTS, '`lfi.ops`'))
     if options.mmpretrain is not None:
         for name, student in STUDENTS.items():
             ours = f'`InteractionQueryViT`, {name}'
-            found.append(Case(options.mmpretrain, VIT_TESTS, ours, student))
-    return found
+            case_list.append(Case(options.mmpretrain, VIT_TESTS, ours, student))
+    return case_list
 
 
 def run(case: Case) -> dict[str, Outcomes]:
-    """Run a case in this process, which is good for nothing else afterwards; results by file."""
-    # The clone's package must not come before the installed one.
+    """Run a case, and return its outcomes by file. It modifies this process for good."""
+    # The clone's package must not shadow the installed one.
     clone = case.clone.resolve()
     sys.path[:] = [path for path in sys.path if path and Path(path).resolve() != clone]
-    stand_in(case.student)
+    replace_peers(case.student)
     plugin = OutcomePlugin()
     # mmcv's tests read their data relative to its folder.
     os.chdir(clone)
@@ -132,15 +133,15 @@ def run(case: Case) -> dict[str, Outcomes]:
     return plugin.files
 
 
-def stand_in(student: dict | None) -> None:
-    """Put LFI's ops in place of mmcv's and, given a student, `InteractionQueryViT` in place of the ViT."""
+def replace_peers(student: dict | None) -> None:
+    """Replace mmcv's ops by LFI's and, with `student`, `VisionTransformer` by `InteractionQueryViT`."""
     import lfi.ops
 
     lfi.ops.install()
     import mmcv._ext
 
     if mmcv._ext.__name__ != 'lfi.ops.ext':
-        sys.exit('this mmcv has compiled ops of its own: lfi.ops does not take their place')
+        sys.exit('this mmcv has compiled ops, which lfi.ops does not replace: use an mmcv without them')
     if student is None:
         return
     import mmpretrain.models.backbones
@@ -154,7 +155,7 @@ def stand_in(student: dict | None) -> None:
 
 
 def with_reasons(skips: Counter) -> str:
-    """The number of skipped tests and, in brackets, why."""
+    """Format the number of skipped tests, with the reasons in brackets."""
     return f'{skips.total()} ({"; ".join(sorted(skips))})' if skips else '0'
 
 

@@ -1,13 +1,13 @@
-"""Record what the students of the studies compute in a few steps, or compare it with what was recorded.
+"""Record a few training steps of the studies' students, or compare them with a record.
 
     python tools/dev/record_steps.py work_dirs/steps --studies shapes shapes-few shapes-detector
     python tools/dev/record_steps.py work_dirs/steps --studies shapes shapes-few shapes-detector --compare
 
-A refactoring must leave each arm's numbers as they are. Of each arm the first call keeps the weights, and of
-three steps the losses and the gradients, then the predictions and the answers to the teacher's texts. With
---compare the same images go through the code of today, from the weights that were kept. Steps are of small
-batches, on the CPU, and ask the teacher online; arms whose data or teachers are not here are left out. What
-was recorded before supervision had parts compares too. What runs before an arm is in `start/`.
+A refactoring must not change the numbers of any arm. The first call records each arm's initial weights, the
+losses and gradients of three steps, the predictions, and the answers to the teacher's texts. With --compare,
+the current code repeats the steps on the same images, from the recorded weights. Steps run on the CPU with
+small batches and an online teacher. Arms without data or teacher are skipped. Records from before supervision
+had parts can be compared too. The job before an arm is recorded in `start/`.
 """
 
 from __future__ import annotations
@@ -40,19 +40,19 @@ GRADIENT = ', gradient of '
 
 def parse_args() -> Namespace:
     parser = ArgumentParser(description=__doc__)
-    parser.add_argument('folder', type=Path, help='of what is recorded: a file for each arm')
-    parser.add_argument('--studies', nargs='+', default=['shapes'], help='names (default: shapes)')
-    parser.add_argument('--arms', nargs='+', help='only these (default: all)')
-    parser.add_argument('--compare', action='store_true', help='compare in place of recording')
+    parser.add_argument('folder', type=Path, help='folder of the records, a file for each arm')
+    parser.add_argument('--studies', nargs='+', default=['shapes'], help='names of studies (default: shapes)')
+    parser.add_argument('--arms', nargs='+', help='names of arms (default: all)')
+    parser.add_argument('--compare', action='store_true', help='compare instead of recording')
     parser.add_argument(
-        '--tolerance', type=float, default=0.0, metavar='T', help='largest difference (default: none)'
+        '--tolerance', type=float, default=0.0, metavar='T', help='largest relative difference (default: 0)'
     )
-    parser.add_argument('--threads', type=positive, default=1, help='of the CPU (default: %(default)s)')
+    parser.add_argument('--threads', type=positive, default=1, help='CPU threads (default: %(default)s)')
     return parser.parse_args()
 
 
-def shrunk(cfg: Config) -> Config:
-    """The config with small batches, loaders in this process, and a teacher that is asked online."""
+def shrink(cfg: Config) -> Config:
+    """Set small batches, loaders in this process and an online teacher in a config, and return it."""
     if cfg.model.get('teacher'):
         cfg.model.teacher.cache = None
     for name in ('train_dataloader', 'val_dataloader'):
@@ -64,14 +64,14 @@ def shrunk(cfg: Config) -> Config:
 
 
 def first_batches(cfg: Config, loader: str, count: int) -> list[dict]:
-    """The first batches of a loader, the same in each process."""
+    """Return the first batches of a loader; they are the same in each process."""
     set_random_seed(0)
     batches = iter(Runner.build_dataloader(cfg[loader], seed=0))
     return [next(batches) for _ in range(count)]
 
 
 def tensors_in(value: Any, name: str = '') -> Iterator[tuple[str, Tensor]]:
-    """The tensors of nested data, by their places."""
+    """Yield the tensors of nested data with the names of their positions."""
     if isinstance(value, Tensor):
         yield name, value.detach().cpu()
     elif isinstance(value, Mapping):
@@ -87,61 +87,62 @@ def tensors_in(value: Any, name: str = '') -> Iterator[tuple[str, Tensor]]:
 
 
 def digest_of(value: Any) -> str:
-    """A digest of the tensors of nested data."""
-    found = blake2b(digest_size=8)
-    # Samples give their fields in any order.
-    for name, tensor in sorted(tensors_in(value), key=lambda each: each[0]):
-        found.update(name.encode())
-        found.update(tensor.contiguous().numpy().tobytes())
-    return found.hexdigest()
+    """Digest of the tensors of nested data."""
+    digest = blake2b(digest_size=8)
+    # The order of a sample's fields is arbitrary.
+    for name, tensor in sorted(tensors_in(value), key=lambda item: item[0]):
+        digest.update(name.encode())
+        digest.update(tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
-def weights_of(model: nn.Module) -> dict[str, Tensor]:
-    """The weights, copied."""
+def copy_weights(model: nn.Module) -> dict[str, Tensor]:
+    """Copy the weights of a model."""
     return {name: value.clone() for name, value in model.state_dict().items()}
 
 
-def name_of_today(name: str, names: Collection[str]) -> str:
-    """A parameter's name, from one of before supervision had parts.
+def current_name(name: str, names: Collection[str]) -> str:
+    """Return the current name of a parameter that may be recorded before supervision had parts.
 
     Args:
-        name: as it was recorded.
-        names: of the model's parameters and buffers.
+        name: recorded name.
+        names: current names of the model's parameters and buffers.
     """
     last = name.partition('.')[2]
-    parts = (known for known in names if known.startswith('supervision.') and known.endswith(f'.{last}'))
-    return name if name in names else next(parts, name)
+    matches = (n for n in names if n.startswith('supervision.') and n.endswith(f'.{last}'))
+    return name if name in names else next(matches, name)
 
 
-def values_of_today(kept: Mapping[str, Tensor], names: Collection[str]) -> dict[str, Tensor]:
-    """Recorded values, with those of gradients by the parameters' names of today; `names` as above."""
-    found = {}
-    for key, value in kept.items():
+def rename_gradients(recorded: Mapping[str, Tensor], names: Collection[str]) -> dict[str, Tensor]:
+    """Rename recorded gradients to the current names of their parameters. See `current_name`."""
+    values = {}
+    for key, value in recorded.items():
         before, is_gradient, name = key.partition(GRADIENT)
-        found[f'{before}{GRADIENT}{name_of_today(name, names)}' if is_gradient else key] = value
-    return found
+        values[f'{before}{GRADIENT}{current_name(name, names)}' if is_gradient else key] = value
+    return values
 
 
-def steps_of(cfg: Config, weights: Mapping[str, Tensor] | None) -> dict[str, Any]:
-    """What an arm computes.
+def run_steps(cfg: Config, weights: Mapping[str, Tensor] | None) -> dict[str, Any]:
+    """Run the steps of an arm, and return a digest of the batches, the initial weights and the values.
 
     Args:
-        cfg: of the arm.
-        weights: that it begins with; None for its own.
+        cfg: config of the arm.
+        weights: initial weights; None takes the config's.
     """
     init_default_scope(cfg.get('default_scope', 'mmengine'))
     batches = first_batches(cfg, 'train_dataloader', STEPS)
-    seen = first_batches(cfg, 'val_dataloader', 1)[0]
+    val_batch = first_batches(cfg, 'val_dataloader', 1)[0]
     set_random_seed(0)
     model = MODELS.build({'data_preprocessor': cfg.get('data_preprocessor'), **cfg.model})
     model.init_weights()
     if weights is not None:
-        own = model.state_dict().keys()
-        weights = {name_of_today(name, own): value for name, value in weights.items()}
-        left = model.load_state_dict(weights, strict=False)
-        if left.missing_keys or left.unexpected_keys:
-            print(f'  weights: missing {left.missing_keys[:5]}, without a place {left.unexpected_keys[:5]}')
-    found: dict[str, Any] = dict(batches=digest_of([*batches, seen]), weights=weights_of(model), values={})
+        names = model.state_dict().keys()
+        weights = {current_name(name, names): value for name, value in weights.items()}
+        keys = model.load_state_dict(weights, strict=False)
+        if keys.missing_keys or keys.unexpected_keys:
+            print(f'  weights: missing {keys.missing_keys[:5]}, unexpected {keys.unexpected_keys[:5]}')
+    digest = digest_of([*batches, val_batch])
+    record: dict[str, Any] = dict(batches=digest, weights=copy_weights(model), values={})
     trained = {name: value for name, value in model.named_parameters() if value.requires_grad}
     optimizer = torch.optim.SGD(trained.values(), lr=LEARNING_RATE)
     model.train()
@@ -151,41 +152,41 @@ def steps_of(cfg: Config, weights: Mapping[str, Tensor] | None) -> dict[str, Any
         total, log = model.parse_losses(losses)
         optimizer.zero_grad()
         total.backward()
-        found['values'].update({f'step {step}, {name}': value.detach() for name, value in log.items()})
+        record['values'].update({f'step {step}, {name}': value.detach() for name, value in log.items()})
         gradients = {name: value.grad for name, value in trained.items() if value.grad is not None}
-        found['values'].update({f'step {step}{GRADIENT}{name}': g for name, g in gradients.items()})
+        record['values'].update({f'step {step}{GRADIENT}{name}': g for name, g in gradients.items()})
         optimizer.step()
     model.eval()
     with torch.no_grad():
-        found['values'].update(
-            {f'predicted{name}': value for name, value in tensors_in(model.test_step(seen))}
+        record['values'].update(
+            {f'predicted{name}': value for name, value in tensors_in(model.test_step(val_batch))}
         )
         if getattr(model, 'readout', None) is not None:
-            inputs = model.data_preprocessor(seen, False)['inputs']
+            inputs = model.data_preprocessor(val_batch, False)['inputs']
             answers = model.ask(inputs, model.teacher.texts)
-            found['values'].update(answer_logits=answers.logits, answer_presence=answers.presence)
-    found['values'] = {name: value.clone() for name, value in found['values'].items()}
-    return found
+            record['values'].update(answer_logits=answers.logits, answer_presence=answers.presence)
+    record['values'] = {name: value.clone() for name, value in record['values'].items()}
+    return record
 
 
-def differences(found: Mapping[str, Tensor], kept: Mapping[str, Tensor], tolerance: float) -> list[str]:
-    """What differs, in words."""
-    said = [f'{name} is not computed any more' for name in kept if name not in found]
-    for name, value in found.items():
-        if name not in kept:
-            said.append(f'{name} is new')
-        elif value.shape != kept[name].shape:
-            said.append(f'{name} is {tuple(value.shape)}, and was {tuple(kept[name].shape)}')
-        elif not torch.equal(value, kept[name]):
-            off = (value.double() - kept[name].double()).abs().max().item()
-            scale = kept[name].double().abs().max().item()
-            if not off <= tolerance * scale:
-                said.append(f'{name} differs by {off:.1e} of at most {scale:.1e}')
-    return said
+def differences(values: Mapping[str, Tensor], recorded: Mapping[str, Tensor], tolerance: float) -> list[str]:
+    """Describe the differences between current and recorded values."""
+    lines = [f'{name} is no longer computed' for name in recorded if name not in values]
+    for name, value in values.items():
+        if name not in recorded:
+            lines.append(f'{name} is new')
+        elif value.shape != recorded[name].shape:
+            lines.append(f'{name} is {tuple(value.shape)}, and was {tuple(recorded[name].shape)}')
+        elif not torch.equal(value, recorded[name]):
+            difference = (value.double() - recorded[name].double()).abs().max().item()
+            scale = recorded[name].double().abs().max().item()
+            if not difference <= tolerance * scale:
+                lines.append(f'{name} differs by {difference:.1e} of at most {scale:.1e}')
+    return lines
 
 
-def cells_of(jobs: Iterable[Job]) -> Iterator[tuple[str, Job]]:
-    """Cells by their arm's name, each after the one that runs before it, if there is any."""
+def named_jobs(jobs: Iterable[Job]) -> Iterator[tuple[str, Job]]:
+    """Yield jobs with their arm's name, each after the job that must run before it, if any."""
     for job in jobs:
         if job.start is not None:
             yield f'start/{job.arm.name}', job.start
@@ -203,30 +204,30 @@ def main(args: Namespace) -> None:
         raise UsageError(f'--studies {" ".join(unknown)}: there are {", ".join(PRESETS)}')
     different = 0
     for study in args.studies:
-        for name, job in cells_of(plan(PRESETS[study], [0], [], Path('unused'))):
+        for name, job in named_jobs(plan(PRESETS[study], [0], [], Path('unused'))):
             if args.arms and name not in args.arms:
                 continue
             path = args.folder / study / f'{name}.pt'
-            kept = torch.load(path) if args.compare and path.exists() else None
-            if args.compare and kept is None:
+            recorded = torch.load(path) if args.compare and path.exists() else None
+            if args.compare and recorded is None:
                 print(f'{study}, {name}: nothing was recorded')
                 continue
             try:
-                found = steps_of(shrunk(job.config()), kept and kept['weights'])
+                record = run_steps(shrink(job.config()), recorded and recorded['weights'])
             except (FileNotFoundError, ImportError) as error:
                 print(f'{study}, {name}: left out, {error}')
                 continue
-            if kept is None:
+            if recorded is None:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                torch.save(found, path)
-                print(f'{study}, {name}: {len(found["values"])} values')
+                torch.save(record, path)
+                print(f'{study}, {name}: {len(record["values"])} values')
                 continue
-            values = values_of_today(kept['values'], found['weights'].keys())
-            said = differences(found['values'], values, args.tolerance)
-            if found['batches'] != kept['batches']:
-                said.insert(0, 'its images are others')
-            different += bool(said)
-            print(f'{study}, {name}: {"; ".join(said[:5]) or "the same"}')
+            recorded_values = rename_gradients(recorded['values'], record['weights'].keys())
+            lines = differences(record['values'], recorded_values, args.tolerance)
+            if record['batches'] != recorded['batches']:
+                lines.insert(0, 'the images differ')
+            different += bool(lines)
+            print(f'{study}, {name}: {"; ".join(lines[:5]) or "the same"}')
     sys.exit(bool(different))
 
 

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Install LFI with each OpenMMLab stack, editable and from a wheel; train, test, resume, and train the sample project
-# that inherits from it. Prints one table row per environment.
+# that inherits from LFI. Print one table row for each environment.
 set -euo pipefail
 
 usage() {
     echo "Usage: [PYTHON=python3] $0 [--dir DIR] [onedl] [openmmlab]" >&2
-    echo "  --dir DIR  where the environments .venv-STACK are made, or reused (default: the repository's root)" >&2
+    echo "  --dir DIR  folder of the environments .venv-STACK-KIND, which are reused (default: the repository's root)" >&2
     exit 2
 }
 
@@ -25,7 +25,7 @@ done
 mkdir -p "$DIR"
 DIR=$(cd "$DIR" >/dev/null && pwd)
 
-# The environment's own lfi is what is tried; mmcv without compiled ops needs no compiler.
+# Test the environment's lfi, not this clone. Without its ops, mmcv needs no compiler.
 unset PYTHONPATH
 export MMCV_WITH_OPS=0 CUDA_VISIBLE_DEVICES=
 WORK=$(mktemp -d)
@@ -37,7 +37,7 @@ OPTIONS=(
     val_dataloader.dataset.num_images=100 test_dataloader.dataset.num_images=100
 )
 
-install() { # STACK KIND: into .venv-STACK-KIND, unless that is newer than what it is made from; the wheel is always new
+install() { # STACK KIND: install in .venv-STACK-KIND unless it is up to date; the wheel is always rebuilt
     local venv=$DIR/.venv-$1-$2 file fresh=yes wheel
     for file in "$ROOT"/setup.py "$ROOT"/pyproject.toml "$ROOT"/requirements/*.txt; do
         [ "$venv/.installed" -nt "$file" ] || fresh=no
@@ -54,7 +54,7 @@ install() { # STACK KIND: into .venv-STACK-KIND, unless that is newer than what 
     touch "$venv/.installed"
 }
 
-mim() { # PYTHON PACKAGE: the folder in which a package keeps its configs and tools
+mim() { # PYTHON PACKAGE: print the folder of a package's configs and tools
     "$1" - "$2" <<'PY'
 import importlib.util, os, sys
 
@@ -62,7 +62,7 @@ print(os.path.join(os.path.dirname(importlib.util.find_spec(sys.argv[1]).origin)
 PY
 }
 
-versions() { # PYTHON: the table's cells from mmengine to torch
+versions() { # PYTHON: print the table's cells from mmengine to torch
     "$1" - <<'PY'
 import lfi, mmcv, mmdet, mmengine, mmpretrain, torch
 
@@ -70,20 +70,20 @@ print(*(module.__version__ for module in (mmengine, mmcv, mmdet, mmpretrain, tor
 PY
 }
 
-run_tool() { # PYTHON TOOL ARGUMENTS: with few images
+run_tool() { # PYTHON TOOL ARGUMENTS: run a tool with few images
     "$1" "$MIM/tools/$2" "$MIM/configs/$CONFIG" "${@:3}" --cfg-options "${OPTIONS[@]}" "train_cfg.max_epochs=$EPOCHS"
 }
 
-accuracy() { # val or test, LOG: the last one, as it is printed
+accuracy() { # val or test, LOG: print the last accuracy of a log
     sed -n "s/.*Epoch($1).*accuracy\/top1: \([0-9.]*\).*/\1/p" "$2" | tail -n 1
 }
 
-inherit() { # PYTHON STACK KIND: each config of the sample project trains by the tool of its project
+inherit() { # PYTHON STACK KIND: train each config of the sample project with the tool of its base project
     local config tool
     cp -r "$ROOT/tests/sample_project" project
     for config in project/configs/*.py; do
         case $(basename "$config" .py) in
-            # Upstream's MMEngine looks for lazy configs in site-packages alone.
+            # Upstream's MMEngine looks for lazy configs only in site-packages.
             lazy) [ "$2 $3" != 'openmmlab editable' ] || continue; tool=$MIM/tools/train.py ;;
             lfi-scope) tool=$MIM/tools/train.py ;;
             mmdet-overlay) tool=$(mim "$1" mmdet)/tools/train.py ;;
@@ -96,7 +96,7 @@ inherit() { # PYTHON STACK KIND: each config of the sample project trains by the
     done
 }
 
-smoke() { # STACK KIND: STEP says how far it came, and names the step's log; CELLS are the versions
+smoke() { # STACK KIND: sets STEP, the last step and the name of its log, and CELLS, the versions
     local python=$DIR/.venv-$1-$2/bin/python trained tested
     STEP=install
     install "$1" "$2" >install.log 2>&1 || return 1
