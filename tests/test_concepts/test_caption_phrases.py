@@ -146,9 +146,9 @@ def test_captions_that_name_no_concept_are_told_once(named_at, monkeypatch):
     for index in range(250):
         load({'caption': 'circle' if index == named_at else 'a white circle'})
     assert len(said) == (named_at is None)
-    assert all("of 100 images no phrase is a concept, such as 'a white circle'" in text for text in said)
+    assert all("no phrase of 100 images is a concept, such as 'a white circle'" in text for text in said)
 
 
 def test_a_data_set_without_captions_is_named():
-    with pytest.raises(ValueError, match=r'a\.jpg has no caption: give lfi.LoadCaptionConcepts an ann_file'):
+    with pytest.raises(ValueError, match=r'a\.jpg has no caption: set ann_file of lfi.LoadCaptionConcepts'):
         LoadCaptionConcepts(['dog']).transform(dict(img_path='a.jpg'))

@@ -107,7 +107,7 @@ def test_classes_may_have_other_names_but_not_those_of_one_another(pacs):
     assert data.metainfo['classes'][label] == 'Pferd'
     reverse = [name.title() for name in reversed(PACS.METAINFO['classes'])]
     for wrong in (['dog', 'horse'], reverse):
-        with pytest.raises(ValueError, match='they are names for the folders'):
+        with pytest.raises(ValueError, match='must name the folders'):
             PACS(pacs, classes=wrong)
 
 
@@ -138,7 +138,7 @@ def test_source_domains_are_all_others_that_are_there(vlcs, tmp_path):
     assert VLCS.source_domains(vlcs, 'LabelMe') == ['Caltech101', 'SUN09']
     # A config is read before there is any data.
     assert VLCS.source_domains(tmp_path / 'none', 'LabelMe') == ['Caltech101', 'SUN09', 'VOC2007']
-    with pytest.raises(ValueError, match="target_domain='VOC2007' is not there; .*LFI_TARGET_DOMAIN"):
+    with pytest.raises(ValueError, match="target_domain='VOC2007' is unknown: .*LFI_TARGET_DOMAIN"):
         VLCS.source_domains(vlcs, 'VOC2007')
     assert leave_out(('a', 'b', 'c'), 'b') == ['a', 'c']
 

@@ -52,7 +52,7 @@ def test_boxes_need_not_be_whole_pixels(box, rows, columns):
 
 def test_masks_of_another_size_are_refused():
     turned = np.zeros((1, 6, 4), bool)
-    with pytest.raises(UsageError, match=r'shape \(1, 6, 4\), and its image 4 x 6 pixels'):
+    with pytest.raises(UsageError, match=r'shape \(1, 6, 4\), but the image has 4 x 6 pixels'):
         regions_of(dict(img=IMAGE, gt_masks=turned, gt_label=0))
     assert regions_of(dict(img=IMAGE, gt_masks=np.zeros((0,)), gt_bboxes_labels=np.zeros(0, int))) == {}
 

@@ -1,4 +1,4 @@
-"""Data sets, a sampler, and transforms. They import `structures` and `concepts`, and know no model."""
+"""Data sets, a sampler, and transforms. They import `structures` and `concepts`, and no model."""
 
 from .cifar import CIFAR10, CIFAR100
 from .domain_folders import PACS, VLCS, leave_out

@@ -1,4 +1,4 @@
-"""CIFAR as the images of files are: in BGR."""
+"""CIFAR-10 and CIFAR-100 with images in BGR, as image files are loaded."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from lfi.registry import DATASETS
 
 @DATASETS.register_module()
 class CIFAR10(mmpretrain.datasets.CIFAR10):
-    """mmpretrain's CIFAR-10, with the same arguments, and images (32, 32, 3) uint8 in BGR.
+    """mmpretrain's CIFAR-10 with images (32, 32, 3) uint8 in BGR. It takes the same arguments.
 
-    mmpretrain's own has them in RGB, unlike all images of files: a teacher, an export and a photo that a
-    student is asked about take images for BGR until `data_preprocessor.to_rgb=True` turns them.
+    mmpretrain's data set has RGB images, but image files are loaded in BGR. Teachers, exports and
+    `data_preprocessor.to_rgb=True` expect BGR.
     """
 
     def load_data_list(self) -> list[dict[str, Any]]:
-        """The data infos, as mmpretrain's own, with `img` in BGR."""
-        return _in_bgr(super().load_data_list())
+        """Return mmpretrain's data infos with `img` in BGR."""
+        return _to_bgr(super().load_data_list())
 
 
 @DATASETS.register_module()
 class CIFAR100(mmpretrain.datasets.CIFAR100):
-    """mmpretrain's CIFAR-100, in BGR as `CIFAR10` is."""
+    """mmpretrain's CIFAR-100 with images (32, 32, 3) uint8 in BGR. It takes the same arguments."""
 
     def load_data_list(self) -> list[dict[str, Any]]:
-        """The data infos, as mmpretrain's own, with `img` in BGR."""
-        return _in_bgr(super().load_data_list())
+        """Return mmpretrain's data infos with `img` in BGR."""
+        return _to_bgr(super().load_data_list())
 
 
-def _in_bgr(infos: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _to_bgr(infos: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{**info, 'img': np.ascontiguousarray(info['img'][..., ::-1])} for info in infos]

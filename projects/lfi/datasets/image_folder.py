@@ -23,21 +23,21 @@ NO_LABEL = -1
 
 @DATASETS.register_module()
 class ImageFolder(BaseDataset):
-    """All images below a folder, in any layout, none of which has a label.
+    """Unlabelled images of a folder and its subfolders, in any layout.
 
-    Folders may lie in one another, and links are followed; a folder that several links lead to is read once.
-    An image is a file whose name ends as an image's does, in upper or lower case. The order is that of the
-    paths below `data_root`. Each data info holds `img_path`, `gt_label=-1` and `unlabelled=True`; samples are
-    marked as those of `lfi.FewLabels` are. So it serves beside labelled data, in `lfi.SemiSupervisedDataset`.
+    Links are followed; a folder that several links lead to is read once. An image is a file with the suffix
+    of an image format, in upper or lower case. Images are sorted by their paths below `data_root`. Each data
+    info holds `img_path`, `gt_label=-1` and `unlabelled=True`. Samples are marked as unlabelled, so that
+    `lfi.SemiSupervisedDataset` can join them with labelled data.
 
     Args:
-        data_root: The folder.
-        pipeline: Transforms, of mmpretrain unless they name a scope.
-        **kwargs: Those of `mmpretrain.datasets.BaseDataset`: `indices`, `test_mode`, `lazy_init`, ...
+        data_root: Folder of the images.
+        pipeline: Transforms. A type without a scope is mmpretrain's. Defaults to ().
+        **kwargs: Arguments of `mmpretrain.datasets.BaseDataset`: `indices`, `test_mode`, `lazy_init`, ...
 
     Raises:
-        UsageError: When there is no such folder, or no image below it.
-        OSError: When a folder below it cannot be listed.
+        UsageError: If `data_root` is no folder or holds no image.
+        OSError: If a subfolder cannot be listed.
     """
 
     def __init__(self, data_root: str | Path, pipeline: Sequence = (), **kwargs: Any) -> None:
@@ -46,32 +46,32 @@ class ImageFolder(BaseDataset):
 
     @property
     def labelled(self) -> np.ndarray:
-        """Which images have a label, (N,) bool: none."""
+        """Mask of the labelled images, (N,) bool, all False."""
         return np.zeros(len(self), bool)
 
     def load_data_list(self) -> Sequence[dict]:
-        """One data info an image."""
+        """Return one data info for each image."""
         if not os.path.isdir(self.data_root):
             raise UsageError(
                 f'data_root={self.data_root!r} is not a folder: set it to the folder of your images'
             )
-        # A cache knows images by the last parts of their paths, of which '.' would be none.
+        # A cache identifies images by the last parts of their paths, and '.' has none.
         root = os.path.abspath(self.data_root)
         names = sorted(image_names(root))
         if not names:
             raise UsageError(
-                f'data_root={self.data_root!r} has no image, in it or in the folders below it: set it to the '
-                f'folder of your images, files that end in {", ".join(IMG_EXTENSIONS)}'
+                f'data_root={self.data_root!r} holds no image, nor do its subfolders: set it to the folder '
+                f'of your images, files that end in {", ".join(IMG_EXTENSIONS)}'
             )
         return _DataInfos(root, names)
 
     def prepare_data(self, idx: int) -> dict | None:
-        """Run the pipeline on an image, and mark its sample as one without a label."""
+        """Run the pipeline on an image and mark the sample as unlabelled."""
         return mark_unlabelled(super().prepare_data(idx))
 
 
 class _DataInfos(Sequence):
-    """The data infos of files, each made when it is asked for: there may be a million."""
+    """Data infos of image files, each built on access: there may be a million."""
 
     def __init__(self, root: str, names: list[str]) -> None:
         self.root, self.names = root, names
@@ -86,5 +86,5 @@ class _DataInfos(Sequence):
         return {'img_path': path, 'gt_label': NO_LABEL, UNLABELLED: True}
 
     def clear(self) -> None:
-        """Forget all; mmengine does when it has packed them."""
+        """Drop all data infos. mmengine calls it after it has serialized them."""
         self.names = []

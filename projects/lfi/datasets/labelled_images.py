@@ -1,4 +1,4 @@
-"""Which images of a data set have a label, and a sampler that gives each batch the same share of them."""
+"""Labelled images of a data set, and a sampler that gives each batch the same share of them."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from lfi.structures.labels import UNLABELLED, check_share
 
 
 def raw_info(dataset: Any, index: int) -> dict:
-    """A data info as the annotations have it, without what a data set draws or reads for it."""
-    # Shapes draws its image in a `get_data_info` of its own.
+    """Return the data info of the annotations, without drawing or reading the image."""
+    # `Shapes` overrides `get_data_info` and draws the image there.
     return (
         BaseDataset.get_data_info(dataset, index)
         if isinstance(dataset, BaseDataset)
@@ -27,19 +27,19 @@ def raw_info(dataset: Any, index: int) -> dict:
 
 
 def labelled_images(dataset: Any) -> np.ndarray:
-    """Which images have a label, (N,) bool.
+    """Return the mask of the labelled images, (N,) bool.
 
-    An image has none where its data info has `unlabelled=True`, a `gt_label` below 0, or no annotation: no
-    `gt_label`, no `instances`, were they none, and no `seg_map_path`.
+    An image is unlabelled if its data info has `unlabelled=True`, a `gt_label` below 0, or none of the keys
+    `gt_label`, `instances` (which may be empty) and `seg_map_path`.
 
     Args:
-        dataset: of a classifier, a detector or a segmentor; mmengine's `ConcatDataset` and `RepeatDataset`
-            may hold it.
+        dataset: data set for classification, detection or segmentation, possibly inside mmengine's
+            `ConcatDataset` or `RepeatDataset`.
     """
-    own = getattr(dataset, 'labelled', None)
-    if own is not None:
-        # A data set of which a slice is used (`num_batch_per_epoch`) answers for all of it.
-        return np.asarray(own)[: len(dataset)]
+    labelled = getattr(dataset, 'labelled', None)
+    if labelled is not None:
+        # `num_batch_per_epoch` takes a slice of a data set, and the mask covers all of it.
+        return np.asarray(labelled)[: len(dataset)]
     if isinstance(dataset, RepeatDataset):
         return np.tile(labelled_images(dataset.dataset), dataset.times)
     parts = getattr(dataset, 'datasets', None)
@@ -49,7 +49,7 @@ def labelled_images(dataset: Any) -> np.ndarray:
 
 
 def mark_unlabelled(results: Any) -> Any:
-    """Mark the sample that a pipeline gave of an image without a label, if it gave one; returns the same."""
+    """Mark the packed sample as unlabelled, if there is one, and return `results`."""
     if results is not None and 'data_samples' in results:
         results['data_samples'].set_metainfo({UNLABELLED: True})
     return results
@@ -64,30 +64,29 @@ def _has_label(info: dict) -> bool:
 
 
 UNLABELLED_STREAM, LABELLED_STREAM = 0, 1
-"""Streams of random numbers that have nothing in common."""
+"""Seeds of two independent random streams."""
 
 
 @DATA_SAMPLERS.register_module()
 class LabelledShareSampler(Sampler[int]):
-    """Mixes images with and without a label, so that each batch has the same share of either.
+    """Sampler that mixes labelled and unlabelled images at a fixed share in each batch.
 
-    An epoch passes once over the images of the kind that lasts longer at this share. Those of the other kind
-    come between them, evenly, and are repeated: each comes once before one comes again, across epochs too. Of
-    the images of any batch `labelled_share` have a label, to within one, whatever the batch's size is. Where
-    all images have a label, or none has, an epoch passes over them once.
+    An epoch is one pass over the kind of images that lasts longer at this share. Images of the other kind are
+    spread evenly between them and repeated: all are drawn once before any is drawn again, across epochs too.
+    A batch of any size has its share of labelled images to within one image. If all images are labelled, or
+    none, an epoch is one pass over them.
 
-    Processes see images that no other sees in the same pass, and as many each, of either kind; the first ones
-    of a pass fill up. The order depends on seed, epoch and number of processes alone: a run that is resumed
-    goes on with what would have come.
+    Processes draw disjoint images in a pass, equally many of each kind; images from the start of a pass fill
+    up its end. The order depends on seed, epoch and number of processes only, so that a resumed run goes on
+    with the same images.
 
     Args:
-        dataset: as `labelled_images` takes it: `lfi.FewLabels`, or `lfi.SemiSupervisedDataset`.
-        labelled_share: of images with a label, above 0 and below 1, and within 0.0001 of neither. Defaults to
-            0.5.
-        seed: the same for all processes. Defaults to None: one that they agree on.
+        dataset: data set, such as `lfi.FewLabels` or `lfi.SemiSupervisedDataset`; see `labelled_images`.
+        labelled_share: share of labelled images, more than 0.0001 away from 0 and 1. Defaults to 0.5.
+        seed: seed of all processes. Defaults to None: the processes agree on one.
 
     Raises:
-        ValueError: for a share out of its range, a negative seed or an empty data set.
+        ValueError: if the share is out of range, the seed is negative or the data set is empty.
     """
 
     def __init__(self, dataset: Sized, labelled_share: float = 0.5, seed: int | None = None) -> None:
@@ -104,53 +103,53 @@ class LabelledShareSampler(Sampler[int]):
         self.epoch = 0
 
     def __iter__(self) -> Iterator[int]:
-        """The indices of this process's images in the epoch that `set_epoch` has named."""
+        """Iterate over the image indices of this process in the current epoch."""
         if not (len(self.labelled) and len(self.unlabelled)):
-            return iter(self._pass_over(np.concatenate((self.labelled, self.unlabelled))))
-        is_labelled = self._pattern()
+            return iter(self._draw_pass(np.concatenate((self.labelled, self.unlabelled))))
+        is_labelled = self._labelled_mask()
         order = np.empty(len(is_labelled), np.int64)
         labelled = int(is_labelled.sum())
         unlabelled = len(order) - labelled
-        order[is_labelled] = self._next(self.labelled, LABELLED_STREAM, labelled)
+        order[is_labelled] = self._draw_next(self.labelled, LABELLED_STREAM, labelled)
         order[~is_labelled] = (
-            self._pass_over(self.unlabelled)
-            if unlabelled == self._a_pass(self.unlabelled)
-            else self._next(self.unlabelled, UNLABELLED_STREAM, unlabelled)
+            self._draw_pass(self.unlabelled)
+            if unlabelled == self._pass_length(self.unlabelled)
+            else self._draw_next(self.unlabelled, UNLABELLED_STREAM, unlabelled)
         )
         return iter(order.tolist())
 
     def __len__(self) -> int:
-        """How many images this process sees in an epoch."""
+        """Number of images of this process in an epoch."""
         if not (len(self.labelled) and len(self.unlabelled)):
-            return self._a_pass(self.labelled) + self._a_pass(self.unlabelled)
-        return len(self._pattern())
+            return self._pass_length(self.labelled) + self._pass_length(self.unlabelled)
+        return len(self._labelled_mask())
 
     def set_epoch(self, epoch: int) -> None:
-        """Say which epoch comes; mmengine's loops do."""
+        """Set the epoch. mmengine's loops call it."""
         self.epoch = epoch
 
-    def _pattern(self) -> np.ndarray:
-        """Where the labelled images come in the process's epoch, (n,) bool."""
+    def _labelled_mask(self) -> np.ndarray:
+        """Mask of the labelled images in the epoch of a process, (n,) bool."""
         share = Fraction(self.labelled_share).limit_denominator(10_000)
-        n = math.floor(self._a_pass(self.unlabelled) / (1 - share))
-        labelled = self._a_pass(self.labelled)
+        n = math.floor(self._pass_length(self.unlabelled) / (1 - share))
+        labelled = self._pass_length(self.labelled)
         if math.floor(n * share) < labelled:
             n = math.ceil(labelled / share)
         before = np.arange(n + 1) * share.numerator // share.denominator
         return np.diff(before).astype(bool)
 
-    def _a_pass(self, images: np.ndarray) -> int:
-        """How many of the images a process sees in a pass over all of them."""
+    def _pass_length(self, images: np.ndarray) -> int:
+        """Number of images of a process in a pass over all images."""
         return math.ceil(len(images) / self.world_size)
 
-    def _pass_over(self, images: np.ndarray) -> list[int]:
-        """This process's part of a pass over all images, in the epoch's order."""
+    def _draw_pass(self, images: np.ndarray) -> list[int]:
+        """Draw the part of this process in one pass over all images, in the order of the epoch."""
         order = np.random.default_rng([self.seed, UNLABELLED_STREAM, self.epoch]).permutation(images)
-        total = self._a_pass(order) * self.world_size
+        total = self._pass_length(order) * self.world_size
         return np.resize(order, total)[self.rank :: self.world_size].tolist()
 
-    def _next(self, images: np.ndarray, stream: int, n: int) -> np.ndarray:
-        """The n images of this process in this epoch, (n,), of an endless row of passes over all of them."""
+    def _draw_next(self, images: np.ndarray, stream: int, n: int) -> np.ndarray:
+        """Draw the next n images of this process, (n,), from an endless sequence of passes."""
         size = len(images)
         first = self.epoch * n * self.world_size + self.rank
         numbers = first + self.world_size * np.arange(n)

@@ -1,4 +1,4 @@
-"""`Shapes`: a built-in data set of textured shapes, drawn on the fly; nothing is read from disk."""
+"""`Shapes`: a synthetic data set of textured shapes, drawn on the fly without files."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -23,39 +23,39 @@ class Shapes(BaseDataset):
     """Textured shapes over clutter, with labels, boxes, instance masks and captions, in four domains.
 
     An image is a function of `(seed, split, index)`, whatever the order, process or number of workers. It has
-    one to four objects that may overlap; the class of the *main* one, which shows at least 1.4 times the area
-    of any other, is the image's label. Index `i` has the label `i % 20`. The same index shows the same scene
-    in every domain.
+    one to four objects that may overlap. Its label is the class of the *main* object, whose visible area is
+    at least 1.4 times that of any other. Index `i` has the label `i % 20`. An index shows the same scene in
+    every domain.
 
-    `get_data_info(i)`, and thus the input of the pipeline, holds:
+    `get_data_info(i)`, the input of the pipeline, holds:
 
     - `img`: (img_size, img_size, 3) uint8, BGR, as `LoadImageFromFile` gives it; `img_shape`, `ori_shape`,
       `height` and `width` in pixels.
     - `gt_label`: int, the class of the main object.
-    - `gt_bboxes`: (N, 4) float32, x1 y1 x2 y2 in pixels, tight around what is visible; the right and lower
-      edge are exclusive.
+    - `gt_bboxes`: (N, 4) float32, x1 y1 x2 y2 in pixels, tight around the visible part; x2 and y2 are
+      exclusive.
     - `gt_bboxes_labels`: (N,) int64; the main object comes first.
-    - `gt_masks`: (N, img_size, img_size) bool, what is visible; no two of them overlap.
-    - `instances`: the same boxes, labels and masks (run-length encoded) as mmdet's data sets give them, for
-      its `LoadAnnotations` and `CocoMetric`; and `img_id`.
-    - `img_path`: a name of the image, by which a cache knows it; there is no such file.
-    - `caption`: such as `a striped red star left of a small blue ring, painting`.
+    - `gt_masks`: (N, img_size, img_size) bool, the visible parts, which do not overlap.
+    - `instances`: the same boxes, labels and masks (run-length encoded) in mmdet's format, for its
+      `LoadAnnotations` and `CocoMetric`; and `img_id`.
+    - `img_path`: name of the image, which identifies it in a cache. There is no such file.
+    - `caption`: str, such as `a striped red star left of a small blue ring, painting`.
     - `domain`: str, and `sample_idx`: int.
 
     Args:
-        split: `'train'`, `'val'` or `'test'`; no image is in two of them.
+        split: `'train'`, `'val'` or `'test'`, which share no image.
         num_images: Number of images. The first images stay the same when it grows.
         img_size: Side of the image in pixels, at least 32. Defaults to 64.
         domains: One or more of `'photo'`, `'painting'`, `'cartoon'`, `'sketch'`; each index draws one of
             them. Defaults to `('photo',)`.
-        seed: Another seed is another data set, with no image in common. Defaults to 0.
-        cache: Keep each image once it is drawn, in memory that forked workers share; at most
+        seed: Seed of the data set. Data sets of two seeds share no image. Defaults to 0.
+        cache: Whether to keep drawn images in memory that forked workers share, at most
             `num_images * img_size ** 2 * 4` bytes. Defaults to True.
-        pipeline: Transforms, of mmpretrain unless they name a scope.
-        **kwargs: Those of `mmpretrain.datasets.BaseDataset`: `indices`, `test_mode`, `lazy_init`, ...
+        pipeline: Transforms. A type without a scope is mmpretrain's. Defaults to ().
+        **kwargs: Arguments of `mmpretrain.datasets.BaseDataset`: `indices`, `test_mode`, `lazy_init`, ...
 
     Raises:
-        ValueError: For an unknown split or domain, `num_images` below 1 or `img_size` below 32.
+        ValueError: If the split or a domain is unknown, `num_images` is below 1 or `img_size` below 32.
 
     Examples:
         >>> sample = Shapes('val', num_images=100, domains=('photo', 'sketch')).get_data_info(0)
@@ -84,7 +84,7 @@ class Shapes(BaseDataset):
                 f'img_size={img_size!r} is too small to show a shape; use {MIN_IMG_SIZE} or more'
             )
         if not 0 <= seed < 2**32:
-            # A larger one would be read as several numbers, and might share images with another split.
+            # numpy splits a larger seed into several words, which could repeat those of another split.
             raise ValueError(f'seed={seed!r} is out of range; use 0 to 2**32 - 1')
         domains = (domains,) if isinstance(domains, str) else tuple(domains)
         unknown = [name for name in domains if name not in PAINTERS]
@@ -107,11 +107,11 @@ class Shapes(BaseDataset):
 
     @staticmethod
     def class_names() -> list[str]:
-        """The 20 classes, in the order of their labels."""
+        """Return the 20 class names in the order of their labels."""
         return list(CLASS_NAMES)
 
     def load_data_list(self) -> list[dict]:
-        """Each image's index, label and name; nothing is drawn yet."""
+        """Return index, label and name of each image, without drawing it."""
         name = f'{self.split}-seed{self.seed}-{"-".join(self.domains)}-{self.img_size}px'
         return [
             dict(index=i, gt_label=i % len(CLASS_NAMES), img_path=f'shapes/{name}/{i}')
@@ -119,15 +119,15 @@ class Shapes(BaseDataset):
         ]
 
     def get_gt_labels(self) -> np.ndarray:
-        """All labels, (N,); nothing is drawn."""
+        """Return all labels, (N,), without drawing images."""
         return np.array([super(Shapes, self).get_data_info(i)['gt_label'] for i in range(len(self))])
 
     def get_cat_ids(self, idx: int) -> list[int]:
-        """The label of an image; nothing is drawn."""
+        """Return the label of an image, without drawing it."""
         return [super().get_data_info(idx)['gt_label']]
 
     def get_data_info(self, idx: int) -> dict:
-        """Draw image `idx`, or take it from the cache; the class docstring lists what is in it."""
+        """Draw image `idx`, or read it from the cache. The class docstring lists the keys."""
         info = super().get_data_info(idx)
         domain, img, ids, labels, text = self._sample(info.pop('index'), info['gt_label'])
         masks = ids == np.arange(1, len(labels) + 1, dtype=np.uint8)[:, None, None]
@@ -150,7 +150,7 @@ class Shapes(BaseDataset):
         return info
 
     def _sample(self, index: int, label: int) -> tuple[str, np.ndarray, np.ndarray, np.ndarray, str]:
-        """Domain, image, id map (0 background, k + 1 the k-th object), labels and caption."""
+        """Return domain, image, id map (0 background, k + 1 the k-th object), labels and caption."""
         rng = np.random.default_rng(np.random.SeedSequence([self.seed, SPLITS.index(self.split), index]))
         domain = self.domains[int(rng.random() * len(self.domains))]
         record = None if self._cache is None else self._cache.array[index]
@@ -172,7 +172,7 @@ class Shapes(BaseDataset):
         return domain, record['img'].copy(), record['ids'], labels, record['caption'].decode()
 
     def extra_repr(self) -> list[str]:
-        """Lines of the data set's description."""
+        """Return extra lines for the description of the data set."""
         return [f'Split: \t{self.split}', f'Domains: \t{", ".join(self.domains)}', f'Seed: \t{self.seed}']
 
 

@@ -12,33 +12,33 @@ from mmpretrain.datasets import BaseDataset
 from lfi.registry import DATASETS
 
 SPLITS = ('train', 'val')
-# From the last pixel of a box to where it ends.
-TO_THE_END = np.array([0, 0, 1, 1], np.float32)
+# Converts the last pixel of a box to its exclusive end.
+TO_EXCLUSIVE_END = np.array([0, 0, 1, 1], np.float32)
 
 
-def _existing(root: Path, name: str, what: str) -> Path:
+def _existing_path(root: Path, name: str, what: str) -> Path:
     path = root / name
     if not path.exists():
         raise FileNotFoundError(
             f'{path} is missing: data_root={str(root)!r} should hold Tiny-ImageNet in its official layout, '
-            f'and {name} is {what}. Point data_root at the folder that has wnids.txt; for the configs of LFI '
-            'set LFI_DATA_ROOT to the folder that holds tiny-imagenet-200'
+            f'and {name} is {what}. Point data_root at the folder that has wnids.txt; with our configs set '
+            'LFI_DATA_ROOT to the folder that holds tiny-imagenet-200'
         )
     return path
 
 
-def _wnids(root: Path) -> list[str]:
-    path = _existing(root, 'wnids.txt', 'the list of its classes')
+def _read_wnids(root: Path) -> list[str]:
+    path = _existing_path(root, 'wnids.txt', 'the list of its classes')
     wnids = path.read_text().split()
     if not wnids:
         raise ValueError(f'{path} is empty: it should list one WordNet id a line')
     return wnids
 
 
-def _names(root: Path, wnids: list[str]) -> list[str]:
-    """The first synonym of each class, or the second where two classes share the first."""
+def _class_names(root: Path, wnids: list[str]) -> list[str]:
+    """Return the first synonym of each class, or the second if two classes share the first."""
     synonyms = {}
-    path = _existing(root, 'words.txt', 'the names of its classes')
+    path = _existing_path(root, 'words.txt', 'the names of its classes')
     for line in path.read_text(encoding='utf-8').splitlines():
         wnid, _, words = line.partition('\t')
         synonyms[wnid] = [word.strip() for word in words.split(',')]
@@ -50,8 +50,8 @@ def _names(root: Path, wnids: list[str]) -> list[str]:
     shared = Counter(synonyms[wnid][0] for wnid in wnids)
     names = []
     for wnid in wnids:
-        first, *rest = synonyms[wnid]
-        names.append(first if shared[first] == 1 else rest[0] if rest else first)
+        first, *others = synonyms[wnid]
+        names.append(first if shared[first] == 1 else others[0] if others else first)
     repeated = Counter(names)
     return [name if repeated[name] == 1 else f'{name} ({wnid})' for name, wnid in zip(names, wnids)]
 
@@ -60,26 +60,25 @@ def _names(root: Path, wnids: list[str]) -> list[str]:
 class TinyImageNet(BaseDataset):
     """Tiny-ImageNet: 64-pixel images with one class and one box each.
 
-    Only the classes that `wnids.txt` lists are used, in its order. A class is called by the first synonym of
-    `words.txt`, by the second where two classes share the first, and by name and WordNet id where that does
-    not tell them apart.
+    The classes are those of `wnids.txt`, in its order. A class has the first synonym of `words.txt` as its
+    name, or the second if two classes share the first. The WordNet id is appended if that is not unique.
 
-    Each data info holds `img_path`, `gt_label`, and `gt_bboxes`: (1, 4) float32, x1 y1 x2 y2 in pixels. The
-    official numbers name the last pixel of each row and column, 63 for a complete image: 1 is added.
+    Each data info holds `img_path`, `gt_label`, and `gt_bboxes`: (1, 4) float32, x1 y1 x2 y2 in pixels, x2
+    and y2 exclusive. The official files give the last pixel, 63 for a complete image, so 1 is added.
 
     Args:
-        data_root: The folder that has `wnids.txt`, `words.txt`, `train/` and `val/`.
+        data_root: Folder that holds `wnids.txt`, `words.txt`, `train/` and `val/`.
         split: `'train'` or `'val'`; the official test split has no labels. Defaults to `'train'`.
-        images_per_class: Only the first so many images of each class, by name, or those from a first to
-            before a last, `(100, 150)`. Defaults to None, all.
-        max_classes: Only the first so many classes. Defaults to None, all.
-        pipeline: Transforms, of mmpretrain unless they name a scope.
-        **kwargs: Those of `mmpretrain.datasets.BaseDataset`: `indices`, `test_mode`, `lazy_init`, ...
+        images_per_class: Number of images to use of each class, the first by name; or a range of images,
+            `(100, 150)`, whose end is exclusive. Defaults to None: all.
+        max_classes: Number of classes to use, the first of `wnids.txt`. Defaults to None: all.
+        pipeline: Transforms. A type without a scope is mmpretrain's. Defaults to ().
+        **kwargs: Arguments of `mmpretrain.datasets.BaseDataset`: `indices`, `test_mode`, `lazy_init`, ...
 
     Raises:
-        FileNotFoundError: When `data_root` lacks a file or folder; the message names it.
-        ValueError: For an unknown split, `images_per_class` or `max_classes` that leave nothing, or a file
-            that is not as it should be.
+        FileNotFoundError: If `data_root` lacks a file or folder.
+        ValueError: If the split is unknown, `images_per_class` or `max_classes` leave nothing, or a file is
+            malformed.
     """
 
     def __init__(
@@ -110,42 +109,42 @@ class TinyImageNet(BaseDataset):
 
     @staticmethod
     def class_names(data_root: str | Path, max_classes: int | None = None) -> list[str]:
-        """The names of the classes that `wnids.txt` lists, in its order, or of the first so many."""
+        """Return the names of the first `max_classes` classes of `wnids.txt`, in its order."""
         root = Path(data_root).expanduser()
-        return _names(root, _wnids(root))[:max_classes]
+        return _class_names(root, _read_wnids(root))[:max_classes]
 
     @staticmethod
     def count_classes(data_root: str | Path, max_classes: int | None = None) -> int:
-        """How many classes there are; of 200, the official number, while there is no `wnids.txt`."""
+        """Return the number of classes, the official 200 if `wnids.txt` does not exist yet."""
         path = Path(data_root).expanduser() / 'wnids.txt'
         listed = len(path.read_text().split()) if path.is_file() else 200
         return listed if max_classes is None else min(listed, max_classes)
 
     def load_data_list(self) -> list[dict]:
-        """One data info an image, class by class."""
+        """Return one data info for each image, class by class."""
         root = Path(self.data_root)
-        wnids = _wnids(root)[: self.max_classes]
+        wnids = _read_wnids(root)[: self.max_classes]
         rows_of = self._train_rows(root, wnids) if self.split == 'train' else self._val_rows(root, wnids)
         for wnid in wnids:
             if not rows_of[wnid][self.images_per_class]:
                 first, last = self.images_per_class.start, self.images_per_class.stop
                 raise ValueError(
-                    f'images_per_class={(first, last)!r} leaves no image of {wnid}: split={self.split!r} has '
-                    f'{len(rows_of[wnid])} of it'
+                    f'images_per_class={(first, last)!r} leaves no image of {wnid}, which has '
+                    f'{len(rows_of[wnid])} images in split={self.split!r}'
                 )
         return [
-            dict(img_path=path, gt_label=label, gt_bboxes=np.array([box], np.float32) + TO_THE_END)
+            dict(img_path=path, gt_label=label, gt_bboxes=np.array([box], np.float32) + TO_EXCLUSIVE_END)
             for label, wnid in enumerate(wnids)
             for path, box in rows_of[wnid][self.images_per_class]
         ]
 
     def _train_rows(self, root: Path, wnids: list[str]) -> dict[str, list[tuple]]:
-        """wnid: sorted (path, box) of its images."""
+        """Return the sorted (path, box) pairs of each WordNet id."""
         rows_of = {}
         for wnid in wnids:
-            folder = _existing(root, f'train/{wnid}/images', f'the folder of the training images of {wnid}')
-            boxes = _existing(root, f'train/{wnid}/{wnid}_boxes.txt', f'the boxes of {wnid}')
-            box_of = {name: box for name, *box in _table(boxes, 5)}
+            folder = _existing_path(root, f'train/{wnid}/images', f'the folder of training images of {wnid}')
+            boxes = _existing_path(root, f'train/{wnid}/{wnid}_boxes.txt', f'the boxes of {wnid}')
+            box_of = {name: box for name, *box in _read_table(boxes, 5)}
             names = sorted(name for name in os.listdir(folder) if name.upper().endswith('.JPEG'))
             unboxed = [name for name in names if name not in box_of]
             if unboxed:
@@ -154,24 +153,24 @@ class TinyImageNet(BaseDataset):
         return rows_of
 
     def _val_rows(self, root: Path, wnids: list[str]) -> dict[str, list[tuple]]:
-        folder = _existing(root, 'val/images', 'the folder of the validation images')
+        folder = _existing_path(root, 'val/images', 'the folder of validation images')
         rows_of: dict[str, list[tuple]] = {wnid: [] for wnid in wnids}
-        table = _existing(root, 'val/val_annotations.txt', 'the labels and boxes of the validation images')
-        for name, wnid, *box in sorted(_table(table, 6)):
+        table = _existing_path(root, 'val/val_annotations.txt', 'the labels and boxes of validation images')
+        for name, wnid, *box in sorted(_read_table(table, 6)):
             if wnid in rows_of:
                 rows_of[wnid].append((os.path.join(folder, name), box))
         return rows_of
 
     def extra_repr(self) -> list[str]:
-        """Lines of the data set's description."""
+        """Return extra lines for the description of the data set."""
         return [f'Split: \t{self.split}', *super().extra_repr()]
 
 
-def _table(path: Path, columns: int) -> list[list[str]]:
+def _read_table(path: Path, columns: int) -> list[list[str]]:
     rows = [line.split() for line in path.read_text().splitlines() if line.strip()]
-    wrong = [number for number, row in enumerate(rows, start=1) if len(row) != columns]
-    if wrong:
+    malformed = [number for number, row in enumerate(rows, start=1) if len(row) != columns]
+    if malformed:
         raise ValueError(
-            f'{path}, line {wrong[0]}: expected {columns} columns, found {len(rows[wrong[0] - 1])}'
+            f'{path}, line {malformed[0]}: expected {columns} columns, found {len(rows[malformed[0] - 1])}'
         )
     return rows

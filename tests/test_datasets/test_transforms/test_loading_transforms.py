@@ -74,7 +74,7 @@ def test_a_hidden_label_is_not_read_from_the_choice_of_concepts(make_maps, tmp_p
     read = LoadInteractionMaps(str(tmp_path))
     assert 'interaction_maps' in read(dict(img_path=PATHS[0]))
     if told:
-        with pytest.raises(UsageError, match=r'/data/a/1\.jpg: its label is hidden by lfi\.FewLabels, and '):
+        with pytest.raises(UsageError, match=r'/data/a/1\.jpg: lfi\.FewLabels hides its label, but '):
             read(dict(img_path=PATHS[1], unlabelled=True))
     else:
         assert 'interaction_maps' in read(dict(img_path=PATHS[1], unlabelled=True))

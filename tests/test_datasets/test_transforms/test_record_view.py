@@ -285,7 +285,7 @@ def test_what_moves_a_picture_between_two_is_refused_though_a_homography_tells_o
 
 @pytest.mark.parametrize('mixing', ['Mosaic', 'MixUp', 'CopyPaste', 'MinIoURandomCrop'])
 def test_mmdets_transforms_that_show_several_images_are_refused(mixing):
-    with pytest.raises(ValueError, match=f'RecordView cannot follow {mixing}: it is not known where'):
+    with pytest.raises(ValueError, match=f'RecordView cannot follow {mixing}: there is no rule'):
         RecordView([dict(type=f'mmdet.{mixing}')])
 
 
@@ -295,14 +295,14 @@ def test_mmsegs_colours_move_nothing_and_what_hides_its_draws_is_refused():
     steps[1].update(cutout_shape=(4, 4))
     pixels = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
     assert torch.equal(RecordView(steps)(dict(img=pixels))['view'], torch.eye(2, 3))
-    with pytest.raises(ValueError, match='RecordView cannot follow RandomRotFlip: it is not known where'):
+    with pytest.raises(ValueError, match='RecordView cannot follow RandomRotFlip: there is no rule'):
         RecordView([dict(type='mmseg.RandomRotFlip')])
 
 
 @pytest.mark.parametrize('wrap', [lambda t: t, lambda t: dict(type='RandomApply', transforms=[t])])
 def test_a_transform_without_a_rule_is_named(wrap):
     unknown = dict(type='EfficientNetCenterCrop', crop_size=24)
-    with pytest.raises(ValueError, match='RecordView cannot follow EfficientNetCenterCrop: it is not known'):
+    with pytest.raises(ValueError, match='RecordView cannot follow EfficientNetCenterCrop: there is no rule'):
         RecordView([dict(type='RandomFlip', prob=0.5), wrap(unknown)])
 
 

@@ -34,7 +34,7 @@ def test_what_mixes_images_around_the_data_set_is_refused(mixing):
     mixed = [dict(type=mixing), *RECORD, *READ]
     dataset = dict(type='mmdet.MultiImageMixDataset', dataset=dataset_of(), pipeline=mixed)
     refused(dataset, mixing)
-    with pytest.raises(UsageError, match=f'Use lfi.Recorded{mixing}, which notes what it mixes'):
+    with pytest.raises(UsageError, match=f'Use lfi.Recorded{mixing}, which records what it mixes'):
         refuse_unrecorded_steps(ConfigDict(dataset), 'mmdet')
     mixed[0]['type'] = f'lfi.Recorded{mixing}'
     refuse_unrecorded_steps(ConfigDict(dataset), 'mmdet')

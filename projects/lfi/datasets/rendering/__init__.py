@@ -1,6 +1,6 @@
-"""Procedural drawing behind the `Shapes` data set: outlines, scenes with captions, painters.
+"""Procedural drawing of the `Shapes` data set: outlines, scenes with captions, painters.
 
-It imports nothing else of the package.
+It imports no other module of the package.
 """
 
 from .painters import PAINTERS

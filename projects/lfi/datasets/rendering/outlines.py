@@ -1,4 +1,4 @@
-"""Outlines of the shape classes: unit-size polygons centred on the origin, y downwards."""
+"""Outlines of the shape classes: polygons centred on the origin with radius 1, y downwards."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ OUTLINES: dict[str, list[np.ndarray]] = {}
 
 
 def _register(name: str, *contours: np.ndarray | Sequence[Sequence[float]]) -> None:
-    """Keep an outline, scaled to reach one unit from its centre; a second contour is a hole."""
+    """Add an outline, centred and scaled to radius 1. A second contour is a hole."""
     outer, *holes = (np.asarray(points, dtype=np.float64) for points in contours)
     centre = (outer.min(0) + outer.max(0)) / 2
     radius = np.linalg.norm(outer - centre, axis=1).max()
@@ -23,7 +23,7 @@ def _polar(radius: ArrayLike, angle: ArrayLike) -> np.ndarray:
 
 
 def _turn(n: int, start: float = -np.pi / 2) -> np.ndarray:
-    """(n,) angles of a full turn, starting at the top."""
+    """Return n angles of a full turn that start at the top, (n,), in radians."""
     return start + 2 * np.pi * np.arange(n) / n
 
 

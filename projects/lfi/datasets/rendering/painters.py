@@ -1,4 +1,4 @@
-"""The four domains: each paints one scene its own way, and moves no outline by more than a pixel or so."""
+"""Painters of the four domains. None moves an outline by much more than a pixel."""
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -9,13 +9,13 @@ import numpy as np
 from .scene import SUBPIXEL_BITS, Colour, Patch, Scene
 
 INK = (38, 30, 28)
-# Rows and columns of a part of an image.
+# Rows and columns of an image region.
 Window = tuple[slice, slice]
 
 
 @lru_cache(maxsize=8)
 def _grid(size: int) -> tuple[np.ndarray, np.ndarray]:
-    """(y, x) pixel centres from 0 to 1, each (size, size) float32."""
+    """Return (y, x) of the pixel centres in [0, 1], each (size, size) float32."""
     ticks = (np.arange(size, dtype=np.float32) + 0.5) / size
     y, x = np.meshgrid(ticks, ticks, indexing='ij')
     return y, x
@@ -26,7 +26,7 @@ def _bytes(rng: np.random.Generator, size: int, channels: int) -> np.ndarray:
 
 
 def _window(scene: Scene, contours: list[np.ndarray]) -> Window:
-    """The part of the image that an outline touches."""
+    """Return the image region that an outline touches."""
     size = scene.img_size
     x0, y0 = (contours[0].min(0) * size).tolist()
     x1, y1 = (contours[0].max(0) * size).tolist()
@@ -35,7 +35,7 @@ def _window(scene: Scene, contours: list[np.ndarray]) -> Window:
 
 
 def _pattern(scene: Scene, patch: Patch, window: Window, rng: np.random.Generator) -> np.ndarray:
-    """(h, w) bool: where the second colour of a two-tone texture goes."""
+    """Return the mask of the second colour of a two-tone texture, (h, w) bool."""
     fill = patch.fill
     y, x = (axis[window] for axis in _grid(scene.img_size))
     cos, sin = np.float32(np.cos(fill.angle) / fill.period), np.float32(np.sin(fill.angle) / fill.period)
@@ -89,7 +89,7 @@ def _thickness(scene: Scene, relative: float) -> int:
 
 
 def _ground(scene: Scene, noise: float) -> np.ndarray:
-    """(S, S, 3) uint8: a smooth blend of the two ground colours with soft blotches."""
+    """Return a smooth blend of the two ground colours with soft blotches, (S, S, 3) uint8."""
     first, second = (np.array(c, np.float32) for c in scene.ground)
     mix = np.linspace(0, 1, 6, dtype=np.float32)[:, None, None]
     coarse = first + (second - first) * mix + noise * scene.ground_noise
@@ -106,7 +106,7 @@ def _draw_background(canvas: np.ndarray, scene: Scene, rng: np.random.Generator)
 
 
 def paint_photo(scene: Scene, rng: np.random.Generator) -> np.ndarray:
-    """Soft light from one side, cast shadows, blur, sensor noise. Returns (S, S, 3) uint8 BGR."""
+    """Paint soft light from one side, cast shadows, blur and sensor noise, (S, S, 3) uint8 BGR."""
     size = scene.img_size
     canvas = _ground(scene, 30)
     _draw_background(canvas, scene, rng)
@@ -129,11 +129,11 @@ def paint_photo(scene: Scene, rng: np.random.Generator) -> np.ndarray:
     shade = 0.5 + 0.5 * (light[0] * (2 * x - 1) + light[1] * (2 * y - 1))
     shade = rng.uniform(0.75, 0.95) + np.float32(rng.uniform(0.2, 0.4)) * shade
     for number, shape in enumerate(scene.objects, start=1):
-        # Each object is a little rounded: lighter towards the light, darker away from it.
+        # Objects look rounded: lighter towards the light, darker away from it.
         window = _window(scene, shape.contours)
-        mine = scene.ids[window] == number
+        visible = scene.ids[window] == number
         towards = light[0] * (x[window] - shape.centre[0]) + light[1] * (y[window] - shape.centre[1])
-        shade[window][mine] *= (1 + (0.55 / shape.diameter) * towards)[mine].astype(np.float32)
+        shade[window][visible] *= (1 + (0.55 / shape.diameter) * towards)[visible].astype(np.float32)
     shade[scene.ids == 0] *= 1 - shadow[scene.ids == 0].astype(np.float32) / 255
     grain = _bytes(rng, size, 3).astype(np.float32) - 127.5
     image = canvas * shade[..., None] + grain * np.float32(rng.uniform(0.06, 0.16))
@@ -142,7 +142,7 @@ def paint_photo(scene: Scene, rng: np.random.Generator) -> np.ndarray:
 
 
 def paint_painting(scene: Scene, rng: np.random.Generator) -> np.ndarray:
-    """Brush strokes that carry colour along, few tones, canvas grain. Returns (S, S, 3) uint8 BGR."""
+    """Paint brush strokes that smear colours, few tones and canvas grain, (S, S, 3) uint8 BGR."""
     size = scene.img_size
     canvas = _ground(scene, 55)
     _draw_background(canvas, scene, rng)
@@ -150,7 +150,7 @@ def paint_painting(scene: Scene, rng: np.random.Generator) -> np.ndarray:
         _draw_patch(canvas, scene, shape, rng)
     canvas = cv2.medianBlur(canvas, 3)
 
-    # Strokes: noise drawn out along one direction, which both moves the colours and streaks them.
+    # Noise smeared along one direction displaces the colours and streaks them.
     kernel = np.zeros((7, 7), np.float32)
     angle = rng.uniform(0, np.pi)
     tip = np.rint(3 * np.array([np.cos(angle), np.sin(angle)])).astype(int)
@@ -172,7 +172,7 @@ def paint_painting(scene: Scene, rng: np.random.Generator) -> np.ndarray:
 
 
 def paint_cartoon(scene: Scene, rng: np.random.Generator) -> np.ndarray:
-    """Flat colours inside dark outlines. Returns (S, S, 3) uint8 BGR."""
+    """Paint flat colours inside dark outlines, (S, S, 3) uint8 BGR."""
     size = scene.img_size
     canvas: np.ndarray = np.empty((size, size, 3), np.uint8)
     canvas[:] = scene.ground[0]
@@ -193,16 +193,16 @@ def paint_cartoon(scene: Scene, rng: np.random.Generator) -> np.ndarray:
 
 
 def paint_sketch(scene: Scene, rng: np.random.Generator) -> np.ndarray:
-    """Grey pencil strokes on paper. Returns (S, S, 3) uint8 with three equal channels."""
+    """Paint grey pencil strokes on paper, (S, S, 3) uint8 with three equal channels."""
     size = scene.img_size
     paper = int(rng.uniform(222, 246))
     canvas = np.full((size, size), paper, np.uint8)
-    hand = 0.006
+    jitter = 0.006
     thin, thick = _thickness(scene, 0.012), _thickness(scene, 0.018)
 
     def strokes(contours: Sequence[np.ndarray], grey: int, thickness: int, closed: bool = True) -> None:
         for _ in range(2):
-            moved = scene.pixels([c + rng.normal(0, hand, c.shape) for c in contours])
+            moved = scene.pixels([c + rng.normal(0, jitter, c.shape) for c in contours])
             cv2.polylines(canvas, moved, closed, grey, thickness, cv2.LINE_AA, SUBPIXEL_BITS)
 
     def hatch(patch: Patch, grey: int) -> None:

@@ -1,4 +1,4 @@
-"""The scene of an image of `Shapes`, before any domain paints it, and its English caption."""
+"""Scenes of `Shapes` before painting, and their English captions."""
 
 import colorsys
 from collections.abc import Sequence
@@ -37,17 +37,17 @@ TEXTURES = {
 COLOUR_NAMES, TEXTURE_NAMES = list(COLOURS), list(TEXTURES)
 # cv2 takes coordinates in units of 1 / 16 pixel.
 SUBPIXEL_BITS = 4
-# A distractor seen less than this is taken out, so that every annotation can be seen.
+# A distractor with a smaller visible part is removed, so that all annotated objects are visible.
 MIN_VISIBLE_FRACTION, MIN_VISIBLE_PIXELS = 0.4, 12
-# Largest rotation in radians: an upright square is no diamond.
+# Largest rotation in radians. A larger one would turn a square into a diamond.
 MAX_TURN = 0.3
-# How much larger than any distractor the main object's visible area is.
+# Least ratio of the main object's visible area to that of any distractor.
 MAIN_AREA_RATIO = 1.4
 
 
 @dataclass
 class Fill:
-    """A texture in two colours. Colours are BGR in 0..255; `period` is relative to the image side."""
+    """A texture in two colours, BGR in 0..255. `period` is relative to the image side."""
 
     texture: str
     colour: Colour
@@ -58,7 +58,7 @@ class Fill:
 
 @dataclass
 class Patch:
-    """A filled outline in image coordinates from 0 to 1; the second contour is a hole."""
+    """A filled outline in image coordinates from 0 to 1. A second contour is a hole."""
 
     contours: list[np.ndarray]
     fill: Fill
@@ -66,7 +66,7 @@ class Patch:
 
 @dataclass
 class ShapeObject(Patch):
-    """An object with its class, its words, and where it lies (centre and diameter from 0 to 1)."""
+    """An object with its class, colour name, centre and diameter, both from 0 to 1."""
 
     label: int
     colour_name: str
@@ -74,14 +74,14 @@ class ShapeObject(Patch):
     diameter: float
 
     def area(self, img_size: int) -> float:
-        """Its area in square pixels, occluded or not."""
+        """Return the area in square pixels, occluded parts included."""
         outer, *holes = (cv2.contourArea(c.astype(np.float32)) for c in self.contours)
         return (outer - sum(holes)) * img_size**2
 
 
 @dataclass
 class Scene:
-    """Background and objects; objects are drawn in list order, the last one in front.
+    """Background and objects. Objects are drawn in list order, the last one in front.
 
     `main` is the index in `objects` of the object that gives the image its class.
     """
@@ -93,16 +93,16 @@ class Scene:
     lines: list[tuple[np.ndarray, Colour, float]]
     objects: list[ShapeObject]
     main: int
-    # (H, W) uint8: 0 is background, k + 1 is objects[k]
+    # (H, W) uint8: 0 is background, k + 1 is objects[k].
     ids: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.uint8))
 
     def pixels(self, contours: list[np.ndarray]) -> list[np.ndarray]:
-        """Contours in cv2's fixed-point pixel coordinates."""
+        """Convert contours to cv2's fixed-point pixel coordinates."""
         scale = self.img_size * (1 << SUBPIXEL_BITS)
         return [np.rint(points * scale).astype(np.int32) for points in contours]
 
     def draw_ids(self) -> None:
-        """Draw `ids` anew, after `objects` has changed."""
+        """Draw `ids`, also after `objects` has changed."""
         self.ids = np.zeros((self.img_size, self.img_size), np.uint8)
         for number, shape in enumerate(self.objects, start=1):
             cv2.fillPoly(self.ids, self.pixels(shape.contours), number, cv2.LINE_8, SUBPIXEL_BITS)
@@ -113,7 +113,7 @@ def _bgr(hsv: tuple[float, float, float]) -> Colour:
     return round(255 * blue), round(255 * green), round(255 * red)
 
 
-def _muted(rng: np.random.Generator) -> Colour:
+def _muted_colour(rng: np.random.Generator) -> Colour:
     return _bgr((rng.random(), rng.uniform(0.1, 0.5), rng.uniform(0.25, 0.5)))
 
 
@@ -122,7 +122,7 @@ def _distance(a: Colour, b: Colour) -> int:
 
 
 def _named_colour(rng: np.random.Generator, against: Colour) -> tuple[str, Colour]:
-    """A palette colour that stands out from `against` (at best of four draws)."""
+    """Draw a palette colour, up to four times until it stands out from `against`."""
     for _ in range(4):
         name = COLOUR_NAMES[int(rng.random() * len(COLOUR_NAMES))]
         h, s, v = COLOURS[name]
@@ -132,8 +132,8 @@ def _named_colour(rng: np.random.Generator, against: Colour) -> tuple[str, Colou
     return name, colour
 
 
-def _shifted(rng: np.random.Generator, colour: Colour) -> Colour:
-    """A second colour of the same hue, clearly darker."""
+def _darker(rng: np.random.Generator, colour: Colour) -> Colour:
+    """Draw a clearly darker colour of the same hue."""
     strength = rng.uniform(0.6, 0.82)
     blue, green, red = (round(c * strength) for c in colour)
     return blue, green, red
@@ -142,7 +142,7 @@ def _shifted(rng: np.random.Generator, colour: Colour) -> Colour:
 def _fill(rng: np.random.Generator, colour: Colour, period: float) -> Fill:
     plain = rng.random() < 0.4
     texture = 'plain' if plain else TEXTURE_NAMES[int(rng.random() * len(TEXTURE_NAMES))]
-    return Fill(texture, colour, _shifted(rng, colour), period, rng.uniform(0, np.pi))
+    return Fill(texture, colour, _darker(rng, colour), period, rng.uniform(0, np.pi))
 
 
 def _place(
@@ -155,7 +155,7 @@ def _place(
 
 
 def _blob(rng: np.random.Generator) -> np.ndarray:
-    """An irregular closed curve: rounded, or jagged; of none of the classes."""
+    """Draw an irregular closed curve, rounded or jagged, that belongs to no class."""
     n = 24 if rng.random() < 0.6 else 7
     angle = 2 * np.pi * np.arange(n) / n
     if n == 7:
@@ -171,11 +171,11 @@ def _blob(rng: np.random.Generator) -> np.ndarray:
 def _object(
     rng: np.random.Generator, label: int, diameter: float, against: Colour, taken: list[ShapeObject]
 ) -> ShapeObject:
-    # The first object, the main one, keeps to the middle, as photographers do.
+    # The first object is the main one and stays near the middle.
     margin = 0.5 * diameter if taken else 0.4
     for _ in range(6):
         centre = rng.uniform(margin, 1 - margin, 2)
-        # Partial occlusion is wanted, but not one object upon another.
+        # Allow partial occlusion, but no object on top of another.
         if all(np.hypot(*(centre - o.centre)) > 0.36 * (diameter + o.diameter) for o in taken):
             break
     contours = OUTLINES[CLASS_NAMES[label]]
@@ -192,8 +192,8 @@ def _object(
     )
 
 
-def _drop_unclear(scene: Scene) -> None:
-    """Take out distractors that are hidden, or that rival the main object; deterministic."""
+def _drop_distractors(scene: Scene) -> None:
+    """Remove distractors that are hidden or as large as the main object, without random draws."""
     while True:
         scene.draw_ids()
         visible = np.bincount(scene.ids.ravel(), minlength=len(scene.objects) + 1)[1:]
@@ -213,25 +213,25 @@ def sample_scene(rng: np.random.Generator, label: int, img_size: int) -> Scene:
     """Draw a scene whose main object is of class `label`.
 
     Args:
-        rng: The only source of chance.
+        rng: The only random generator.
         label: Class of the main object, an index into `CLASS_NAMES`.
         img_size: Side of the image in pixels.
 
     Returns:
-        Scene: With `ids` drawn; every object of it is visible.
+        The scene, with `ids` drawn and all objects visible.
     """
-    ground = (_muted(rng), _muted(rng))
+    ground = (_muted_colour(rng), _muted_colour(rng))
     blue, green, red = ((a + b) // 2 for a, b in zip(*ground))
     mean = blue, green, red
     patches = []
     for _ in range(int(rng.integers(1, 5))):
         contour = _place([_blob(rng)], rng.random(2), rng.uniform(0.1, 0.45), 1.0, rng.uniform(0, np.pi))
-        colour = _muted(rng) if rng.random() < 0.85 else _named_colour(rng, mean)[1]
+        colour = _muted_colour(rng) if rng.random() < 0.85 else _named_colour(rng, mean)[1]
         patches.append(Patch(contour, _fill(rng, colour, rng.uniform(0.06, 0.16))))
     lines = []
     for _ in range(int(rng.integers(0, 3))):
         steps = rng.normal(0, 0.16, (int(rng.integers(2, 6)), 2))
-        colour = _muted(rng) if rng.random() < 0.75 else _named_colour(rng, mean)[1]
+        colour = _muted_colour(rng) if rng.random() < 0.75 else _named_colour(rng, mean)[1]
         lines.append((rng.random(2) + np.cumsum(steps, axis=0), colour, rng.uniform(0.012, 0.035)))
 
     main = _object(rng, label, rng.uniform(0.58, 0.8), mean, [])
@@ -241,10 +241,10 @@ def sample_scene(rng: np.random.Generator, label: int, img_size: int) -> Scene:
         objects.append(_object(rng, int(rng.integers(len(CLASS_NAMES))), diameter, mean, objects))
     front = int(rng.integers(len(objects)))
     objects[0], objects[front] = objects[front], objects[0]
-    # Blotches are mostly of brightness, less of hue.
+    # Blotches vary brightness more than hue.
     noise = rng.uniform(-1, 1, (6, 6, 1)) + 0.45 * rng.uniform(-1, 1, (6, 6, 3))
     scene = Scene(img_size, ground, noise, patches, lines, objects, front)
-    _drop_unclear(scene)
+    _drop_distractors(scene)
     return scene
 
 
@@ -267,10 +267,10 @@ def _relation(a: ShapeObject, b: ShapeObject) -> str:
 
 
 def caption(scene: Scene, domain: str) -> str:
-    """The main object, how the first other object lies to it, the rest, and the domain.
+    """Describe the main object, its relation to the first other object, the others and the domain.
 
-    For example `a striped red star left of a small blue ring and a green heart, painting`. A sketch has no
-    colours, so its caption names none.
+    For example `a striped red star left of a small blue ring and a green heart, painting`. The caption of a
+    sketch names no colours.
     """
     main = scene.objects[scene.main]
     others = [shape for k, shape in enumerate(scene.objects) if k != scene.main]

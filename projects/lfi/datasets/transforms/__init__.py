@@ -1,6 +1,6 @@
-"""Transforms of a data pipeline: they record the view and load what an image's records hold.
+"""Transforms that record the view, and load maps, regions, captions and heat maps.
 
-Those that change mmdet's need mmdet, and are imported on demand. They import `structures` and no data set.
+Transforms that subclass mmdet's need mmdet and are imported on demand. No module here imports a data set.
 """
 
 from .loading import LoadCaptionConcepts, LoadHeatMap, LoadInteractionMaps, LoadRegions

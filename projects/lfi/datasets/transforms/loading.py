@@ -1,4 +1,4 @@
-"""Transforms that load what an image has beside its pixels: maps, regions, captions and people's gaze."""
+"""Transforms that load maps, regions, captions and heat maps of an image."""
 
 from __future__ import annotations
 
@@ -28,37 +28,35 @@ from .record_view import RecordView
 
 @TRANSFORMS.register_module()
 class LoadInteractionMaps(BaseTransform):
-    """Reads what a cache holds of an image, or of all that `lfi.RecordedMosaic` and its like show.
+    """Load the cached maps of an image, or of all images in a picture that `lfi.RecordedMosaic` mixed.
 
-    The data loader's workers read it.
-
-    It sets `interaction_maps`, a `StoredMaps`. Pass it on, with the `view` that the model warps the maps
-    into, by `PackInputs(algorithm_keys=('view', 'interaction_maps'))`, in detection by
+    The data loader's workers read the cache. The transform sets `interaction_maps`, a `StoredMaps`. Pack it
+    with the `view` that the model warps the maps into:
+    `PackInputs(algorithm_keys=('view', 'interaction_maps'))`, or for detection
     `PackDetInputs(meta_keys=(..., 'view', 'interaction_maps'))`.
 
     Args:
-        cache: the folder that `lfi cache` wrote, the same as `model.teacher.cache`.
-            `tools/train.py` fills it in from there. Defaults to None: nothing is read, and the teacher is
-            asked online.
+        cache: folder that `lfi cache` wrote, equal to `model.teacher.cache`; `tools/train.py` copies it from
+            there. Defaults to None: nothing is read, and the teacher runs online.
 
     Raises:
-        UsageError: for an image that a step outside `lfi.RecordView` has flipped, resized or cropped, as far
-            as its size and mmdet's notes tell; `refuse_unrecorded_steps` tells the rest from the config. And
-            for an image whose label is hidden, of a cache that tells it.
-        CacheError: for the first image, if there is no complete cache; or for an image that it does not hold.
+        UsageError: if a step outside `lfi.RecordView` flipped, resized or cropped the image, as far as its
+            size and mmdet's records show (`refuse_unrecorded_steps` checks the config for the others); or if
+            the label of the image is hidden, and the cache reveals it.
+        CacheError: if the cache is missing or incomplete, or lacks the image.
     """
 
     def __init__(self, cache: str | Path | None = None) -> None:
         self.cache = cache
-        # Opened by the process that reads: memory maps do not travel to workers.
+        # Each worker opens the cache itself: memory maps cannot be pickled.
         self._opened: InteractionCache | None = None
 
     def __getstate__(self) -> dict:
-        """Leave the opened cache behind."""
+        """Return the state without the opened cache."""
         return {**vars(self), '_opened': None}
 
     def transform(self, results: dict) -> dict:
-        """Read the record of `img_path`."""
+        """Set `interaction_maps`."""
         if self.cache is None:
             return results
         refuse_unrecorded_changes(results)
@@ -66,36 +64,35 @@ class LoadInteractionMaps(BaseTransform):
             self._opened = InteractionCache(self.cache)
         if results.get(UNLABELLED) and self._opened.manifest.tells_labels:
             raise UsageError(
-                f'{results["img_path"]}: its label is hidden by lfi.FewLabels, and {self.cache} was written '
-                'with all labels, which chose the concepts whose maps it keeps: they tell the label. Write '
-                'another by lfi cache with the config of this training'
+                f'{results["img_path"]}: lfi.FewLabels hides its label, but {self.cache} was written with '
+                'all labels, which chose the concepts whose maps it holds: they reveal the label. Write '
+                'another cache by lfi cache with the config of this training'
             )
         results['interaction_maps'] = self._opened.stored(*tiles_of(results))
         return results
 
     def __repr__(self) -> str:
-        """With the cache's folder."""
+        """Return the type and the folder of the cache."""
         return f'{type(self).__name__}(cache={self.cache!r})'
 
 
 @TRANSFORMS.register_module()
 class LoadRegions(BaseTransform):
-    """Notes where an image shows each of its classes, for `lfi.SemanticConsistencyMetric`.
+    """Load the region of each class of an image, for `lfi.SemanticConsistencyMetric`.
 
-    It stands after what loads the image and its annotations, and holds all transforms that move pixels.
-
-    It sets `regions`, for each class that can be seen in the transformed image a (h, w) bool array; `crowds`,
-    the classes that only ignored objects show there, such as COCO's crowds; and brings `heat_maps`, if
-    `lfi.LoadHeatMap` set them, to the same view and size. Pass them on by
-    `PackInputs(algorithm_keys=('regions', 'heat_maps'))`, in detection by
+    Put it after the steps that load the image and its annotations, and put all transforms that move pixels
+    into it. It sets `regions`, a (h, w) bool array for each class that is visible in the transformed image,
+    and `crowds`, the classes that only ignored objects show, such as COCO's crowds. It warps `heat_maps` of
+    `lfi.LoadHeatMap` into the same view and size. Pack them by
+    `PackInputs(algorithm_keys=('regions', 'heat_maps'))`, or for detection by
     `PackDetInputs(meta_keys=(..., 'regions', 'crowds', 'heat_maps'))`.
 
     Args:
-        transforms: configs or transforms, as `RecordView` takes them. Defaults to (): nothing moves.
+        transforms: configs or transforms to run in a `RecordView`. Defaults to ().
 
     Raises:
-        ValueError: if a transform is one that `RecordView` cannot follow; or, for an image, if it has been
-            changed before, or has no masks, boxes or heat maps.
+        ValueError: if `RecordView` has no rule for a transform, or an image was changed before this step or
+            has neither masks nor boxes nor heat maps.
     """
 
     def __init__(self, transforms: Sequence = ()) -> None:
@@ -107,25 +104,25 @@ class LoadRegions(BaseTransform):
         if (loaded is not None and tuple(loaded[:2]) != size) or results.get('flip'):
             raise ValueError(
                 f'lfi.LoadRegions: the image, {size} pixels, has been changed since it was loaded with '
-                f'{loaded}, so its annotations may lie elsewhere. Put the transforms that move pixels into '
+                f'{loaded}, so its annotations may not fit it. Put the transforms that move pixels into '
                 "dict(type='lfi.LoadRegions', transforms=[...]), and load the annotations before it"
             )
         annotated = 'gt_masks' in results or 'gt_bboxes' in results
         readable = annotated or 'heat_maps' not in results
-        found = objects_of(results) if readable else None
-        regions, crowds = ({}, {}) if found is None else (found.regions(), found.crowds())
-        seen: dict | None = self.record_view(results)
-        if seen is None:
+        objects = objects_of(results) if readable else None
+        regions, crowds = ({}, {}) if objects is None else (objects.regions(), objects.crowds())
+        transformed: dict | None = self.record_view(results)
+        if transformed is None:
             return None
-        results = seen
+        results = transformed
         view, size = results['view'], results['img'].shape[:2]
         results['regions'] = _regions_in_view(regions, view, size)
         results['crowds'] = sorted(_regions_in_view(crowds, view, size).keys() - results['regions'].keys())
         if 'heat_maps' in results:
             results['heat_maps'] = {
-                concept: shown
+                concept: warped
                 for concept, heat in results['heat_maps'].items()
-                if (shown := _in_view(torch.from_numpy(heat), view, size, 'bilinear')).any()
+                if (warped := _warp(torch.from_numpy(heat), view, size, 'bilinear')).any()
             }
         return results
 
@@ -136,43 +133,43 @@ class LoadRegions(BaseTransform):
 def _regions_in_view(
     regions: Mapping[int, np.ndarray], view: Tensor, size: tuple[int, int]
 ) -> dict[int, np.ndarray]:
-    """What a view shows of each region (H, W) bool, as (h, w) bool; none of one that it leaves out."""
+    """Warp regions (H, W) bool into a view, (h, w) bool, without those that are not visible there."""
     return {
-        concept: shown.astype(bool)
+        concept: warped.astype(bool)
         for concept, mask in regions.items()
-        if (shown := _in_view(torch.from_numpy(mask).float(), view, size, 'nearest')).any()
+        if (warped := _warp(torch.from_numpy(mask).float(), view, size, 'nearest')).any()
     }
 
 
-def _in_view(picture: Tensor, view: Tensor, size: tuple[int, int], mode: str) -> np.ndarray:
-    """What a view (2, 3) of size (h, w) shows of a picture (H, W) float; 0 beyond it."""
+def _warp(picture: Tensor, view: Tensor, size: tuple[int, int], mode: str) -> np.ndarray:
+    """Warp a picture (H, W) float into a view (2, 3) of size (h, w), with 0 outside the picture."""
     points = F.affine_grid(view[None], [1, 1, *size], align_corners=False)
-    shown = F.grid_sample(picture[None, None], points, mode, padding_mode='border', align_corners=False)[0, 0]
-    # An array: workers hand tensors over by files, of which a process may not open many.
-    return (shown * (points[0].abs() <= 1).all(-1)).numpy()
+    batch = F.grid_sample(picture[None, None], points, mode, padding_mode='border', align_corners=False)
+    # An array, because workers pass tensors through file descriptors, whose number is limited.
+    return (batch[0, 0] * (points[0].abs() <= 1).all(-1)).numpy()
 
 
-# Of so many images with captions one at least should name a concept.
-ENOUGH = 100
+# Images with captions after which a worker warns if none has named a concept.
+IMAGES_BEFORE_WARNING = 100
 
 
 @TRANSFORMS.register_module()
 class LoadCaptionConcepts(BaseTransform):
-    """Finds the phrases of an image's captions among the teacher's concepts.
+    """Match the phrases of an image's captions with the teacher's concepts, ignoring case.
 
-    Case does not count. LFI then asks the teacher about them as it asks about the image's labels. It sets
-    `gt_concepts`, (n,) int64, indices in the bank, n may be 0; let
-    `PackInputs(algorithm_keys=('gt_concepts',))` pass it on. Each worker warns if its first
-    hundred images with captions name none of the concepts.
+    The teacher is then asked about them, as it is about the labels of the image. The transform sets
+    `gt_concepts`, (n,) int64, indices in the bank; n may be 0. Pack it by
+    `PackInputs(algorithm_keys=('gt_concepts',))`. A worker warns if its first 100 images with captions name
+    no concept.
 
     Args:
-        concepts: the same as the teacher's.
-        ann_file: where the captions are, as `read_captions` takes it; an image is known by its file's name.
-            Defaults to None: the data set gives `caption`, a string or several.
+        concepts: concepts of the teacher.
+        ann_file: caption file; see `read_captions`. Images are matched by file name. Defaults to None: the
+            data set gives `caption`, a string or several.
         splitter: 'noun_phrases' or 'caption'. Defaults to 'noun_phrases'.
 
     Raises:
-        ValueError: if the splitter is unknown, or `concepts` or `ann_file` is not as it should be.
+        ValueError: if the splitter is unknown, or `concepts` or `ann_file` is malformed.
     """
 
     def __init__(
@@ -181,23 +178,23 @@ class LoadCaptionConcepts(BaseTransform):
         ann_file: str | Path | None = None,
         splitter: str = 'noun_phrases',
     ) -> None:
-        # Phrases are in lower case, and a data set's classes may share a name.
+        # Several concepts may share a name.
         self.indices_of: dict[str, list[int]] = {}
         for index, name in enumerate(concept_names(concepts)):
             self.indices_of.setdefault(plain_name(name), []).append(index)
         self.split = splitter_of(splitter)
         self.ann_file = ann_file
         self.captions = None if ann_file is None else read_captions(ann_file)
-        # Images that named nothing, until one does.
-        self._without: int | None = 0
+        # Number of images without a match, or None after the first match or the warning.
+        self._unmatched: int | None = 0
 
     def transform(self, results: dict) -> dict:
         """Set `gt_concepts`."""
         if self.captions is None:
             if 'caption' not in results:
                 raise ValueError(
-                    f'{results.get("img_path")} has no caption: give lfi.LoadCaptionConcepts an ann_file, '
-                    'or a data set that has captions'
+                    f'{results.get("img_path")} has no caption: set ann_file of lfi.LoadCaptionConcepts, or '
+                    'use a data set that has captions'
                 )
             captions = results['caption']
             captions = [captions] if isinstance(captions, str) else captions
@@ -207,13 +204,13 @@ class LoadCaptionConcepts(BaseTransform):
         indices = sorted(
             {index for phrase in phrases for index in self.indices_of.get(plain_name(phrase), ())}
         )
-        if self._without is not None and phrases:
-            self._without = None if indices else self._without + 1
-        if self._without == ENOUGH:
-            self._without = None
+        if self._unmatched is not None and phrases:
+            self._unmatched = None if indices else self._unmatched + 1
+        if self._unmatched == IMAGES_BEFORE_WARNING:
+            self._unmatched = None
             print_log(
-                f'lfi.LoadCaptionConcepts: of {ENOUGH} images no phrase is a concept, such as '
-                f'{phrases[0]!r}: ask about phrases, by '
+                f'lfi.LoadCaptionConcepts: no phrase of {IMAGES_BEFORE_WARNING} images is a concept, such as '
+                f'{phrases[0]!r}. To ask about phrases set '
                 "concepts=dict(type='lfi.CaptionPhrases', ann_file=...)",
                 'current',
                 logging.WARNING,
@@ -227,18 +224,18 @@ class LoadCaptionConcepts(BaseTransform):
 
 @TRANSFORMS.register_module()
 class LoadHeatMap(BaseTransform):
-    """Reads where people looked for an image's class, for `lfi.SemanticConsistencyMetric`.
+    """Load the heat map of people's gaze for an image's class, for `lfi.SemanticConsistencyMetric`.
 
-    A heat map is a grey picture of the complete image, of any size, brighter where they looked more. Its file
-    is called as the image is, in folders like the image's own or in none. Put this before `lfi.LoadRegions`.
-    It sets `heat_maps`: for `gt_label` a (H, W) float32 array in [0, 1]; empty for an image without a file,
-    or with a map that is black.
+    A heat map is a grey picture of the complete image, of any size, brighter where people looked more. Its
+    file has the name of the image, in the same subfolders or in none. Put the transform before
+    `lfi.LoadRegions`. It sets `heat_maps`, `gt_label` to a (H, W) float32 array in [0, 1]; empty if the image
+    has no file or the map is black.
 
     Args:
-        data_root: the folder of the heat maps, .png files.
+        data_root: folder of the heat maps, .png files.
 
     Raises:
-        FileNotFoundError: if there is no such folder.
+        FileNotFoundError: if `data_root` is no folder.
     """
 
     def __init__(self, data_root: str | Path) -> None:
@@ -248,17 +245,17 @@ class LoadHeatMap(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Set `heat_maps`."""
-        # `..` would lead out of the folder.
+        # `..` would leave the folder.
         whole = PurePath(results['img_path'].lstrip('/')).with_suffix('.png')
         parts = [part for part in whole.parts if part != '..']
-        # Folders of one data set may hold the same names: as many of them as there are must fit.
+        # Subfolders may hold files of the same name, so the longest matching path counts.
         paths = (self.data_root.joinpath(*parts[i:]) for i in range(len(parts)))
         path = next((path for path in paths if path.is_file()), None)
         results['heat_maps'] = {}
         label = int(results['gt_label'])
         # A hidden label is below 0.
         if path is not None and label >= 0:
-            heat = _read(path)
+            heat = _read_heat_map(path)
             if heat.any():
                 results['heat_maps'] = {label: heat}
         return results
@@ -267,15 +264,15 @@ class LoadHeatMap(BaseTransform):
         return f'{type(self).__name__}(data_root={str(self.data_root)!r})'
 
 
-def _read(path: Path) -> np.ndarray:
-    """A grey image, (H, W) float32 in [0, 1]; an OSError that names the file if it is none."""
+def _read_heat_map(path: Path) -> np.ndarray:
+    """Read a grey image, (H, W) float32 in [0, 1]. Raises an OSError if the file is no image."""
     try:
-        # With 16 bits where the file has them.
+        # Keep 16 bits if the file has them.
         pixels = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH)
-    # OpenCV's own error for an empty file.
+    # OpenCV raises for an empty file.
     except cv2.error:
         pixels = None
     if pixels is None:
         raise OSError(f'{path}: this heat map cannot be read')
-    most = {'uint8': 255, 'uint16': 65535}.get(str(pixels.dtype), 1)
-    return pixels.astype(np.float32) / most
+    max_value = {'uint8': 255, 'uint16': 65535}.get(str(pixels.dtype), 1)
+    return pixels.astype(np.float32) / max_value

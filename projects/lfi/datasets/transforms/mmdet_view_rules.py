@@ -1,4 +1,4 @@
-"""Rules for mmdet's transforms. Most keep a homography matrix themselves; it is taken from there."""
+"""View-matrix rules for mmdet's transforms, most of which record a homography matrix."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ for _type in (mmdet_transforms.CutOut, mmdet_transforms.RandomErasing):
 
 @view_matrix.register
 def _fix_shape_resize(transform: mmdet_transforms.FixShapeResize, before: Size, results: dict) -> np.ndarray:
-    # The image is padded, and the homography matrix forgets that sides are rounded.
+    # The image is padded, and the homography matrix ignores the rounding of sides.
     size = transform.scale
     if transform.keep_ratio:
         size = mmcv.rescale_size(before[::-1], results['scale'])
@@ -39,14 +39,14 @@ def _fix_shape_resize(transform: mmdet_transforms.FixShapeResize, before: Size, 
 @view_matrix.register(mmdet_transforms.RandomCrop)
 @view_matrix.register(geometric.GeomTransform)
 def _recorded(transform: Any, before: Size, results: dict) -> np.ndarray:
-    # RecordView takes the matrix of earlier transforms away: this is the transform's own.
+    # RecordView removes the matrix of earlier transforms, so this is the matrix of this transform alone.
     forward = results.get('homography_matrix', np.eye(3)).astype(np.float64)
     return FROM_CENTRES @ np.linalg.inv(forward) @ TO_CENTRES
 
 
 @view_matrix.register
 def _random_affine(transform: mmdet_transforms.RandomAffine, before: Size, results: dict) -> np.ndarray:
-    # The draw is kept, so its arguments do not matter.
+    # The draw is cached, so its arguments do not matter.
     forward = transform._get_random_homography_matrix(0, 0).astype(np.float64)
     return FROM_CENTRES @ np.linalg.inv(forward) @ TO_CENTRES
 

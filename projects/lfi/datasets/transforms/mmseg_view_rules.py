@@ -1,4 +1,4 @@
-"""Rules for mmseg's transforms, which keep no note of where they move pixels."""
+"""View-matrix rules for mmseg's transforms, which do not record how they move pixels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ for _type in (
     mmseg_transforms.PhotoMetricDistortion,
     mmseg_transforms.Rerange,
     mmseg_transforms.RGB2Gray,
-    # Of the annotation alone.
+    # It resizes the annotation alone.
     mmseg_transforms.SegRescale,
 ):
     view_matrix.register(_type, identity)
@@ -27,7 +27,7 @@ for _type in (mmseg_transforms.ResizeShortestEdge, mmseg_transforms.ResizeToMult
 
 @view_matrix.register
 def _random_crop(transform: mmseg_transforms.RandomCrop, before: Size, results: dict) -> np.ndarray:
-    # The draw is kept, so its argument does not matter.
+    # The draw is cached, so its argument does not matter.
     top, _, left, _ = transform.crop_bbox(results)
     return offset(left, top)
 
@@ -37,11 +37,11 @@ def _random_rotate(transform: mmseg_transforms.RandomRotate, before: Size, resul
     rotates, degrees = transform.generate_degree()
     if not rotates:
         return np.eye(3)
-    turned = rotation(degrees, transform.center, 1.0, before)
+    matrix = rotation(degrees, transform.center, 1.0, before)
     if not transform.auto_bound:
-        return turned
-    # The picture grows alike on all sides; what it grows by is rounded afterwards.
+        return matrix
+    # The picture grows equally on all sides. The growth is rounded afterwards.
     height, width = before
     cos, sin = abs(np.cos(np.deg2rad(degrees))), abs(np.sin(np.deg2rad(degrees)))
-    more = height * sin + width * cos - width, width * sin + height * cos - height
-    return turned @ offset(-more[0] / 2, -more[1] / 2)
+    growth = height * sin + width * cos - width, width * sin + height * cos - height
+    return matrix @ offset(-growth[0] / 2, -growth[1] / 2)

@@ -1,4 +1,4 @@
-"""Transforms that leave a note of what of the image they show."""
+"""`RecordView`: runs transforms and records the view that they show of the image."""
 
 from __future__ import annotations
 
@@ -17,74 +17,74 @@ from mmpretrain.datasets.transforms import RandAugment
 from lfi.errors import UsageError
 from lfi.registry import TRANSFORMS
 
-from .stencils import Stencil, seen_through
-from .view_matrix import erases, has_rule, no_rule, to_pixels, view_matrix
+from .stencils import Stencil, transform_stencils
+from .view_matrix import erases, has_rule, no_rule_message, to_pixels, view_matrix
 from .view_rules import learn_rules
 
 MIXED = 'mixed'
-"""Where `results` keep the `MixedSources` of a picture that shows several images."""
+"""Key in `results` of the `MixedSources` of a mixed picture."""
 
 
 class Geometry(NamedTuple):
-    """What `results` say of moved pixels: a step that changes it has moved some."""
+    """Geometry entries of `results`. A step that changes them has moved pixels."""
 
     size: tuple[int, ...]
     """Height and width."""
     flip: str | None = None
-    """Direction."""
+    """Direction of the flip."""
     homography: tuple[float, ...] = tuple(np.eye(3).flat)
-    """Of mmdet, by rows."""
+    """mmdet's homography matrix, row by row."""
 
 
-class Recorded(NamedTuple):
-    """Between which images `RecordView` has recorded the view."""
+class ViewRecord(NamedTuple):
+    """Geometry before and after the transforms of a `RecordView`."""
 
-    came: Geometry | None
-    """None if it loaded the image itself, or if a homography tells what was done before."""
-    left: Geometry
+    before: Geometry | None
+    """None if the transforms loaded the image, or if a homography records the earlier steps."""
+    after: Geometry
     frames: tuple[Stencil, ...] = ()
-    """Over the image that left: beyond them a step has lost what the file shows there."""
+    """Stencils over the output. Outside them a step has cut off the image of the file."""
 
 
 def refuse_read_maps(results: dict) -> None:
-    """Check that no maps were read of a picture that is about to change.
+    """Refuse to change a picture whose maps have been read.
 
     Raises:
-        UsageError: if they were.
+        UsageError: if `results` holds maps.
     """
     if 'interaction_maps' in results:
         raise UsageError(
             f'{results["img_path"]}: lfi.LoadInteractionMaps stands before a step that changes what the '
-            'picture shows. Put it after all of them, just before the step that packs'
+            'picture shows. Put it after all such steps, just before the step that packs'
         )
 
 
-def first_size(results: dict) -> tuple[int, ...] | None:
-    """Height and width of the picture before it was moved: of the file, or as several were mixed in it."""
+def original_size(results: dict) -> tuple[int, ...] | None:
+    """Return height and width of the image file, or of a picture when it was mixed."""
     size: tuple[int, ...] | None = results[MIXED].size if MIXED in results else results.get('ori_shape')
     return size
 
 
-def is_unmoved(known: Geometry, found: Geometry) -> bool:
-    """Whether no pixel has moved between two notes, as far as they tell."""
-    # A flip that is not drawn takes back the word of an earlier one, and no pixel.
-    return found._replace(flip=found.flip or known.flip) == known
+def is_unmoved(before: Geometry, after: Geometry) -> bool:
+    """Whether no pixel has moved between two geometries, as far as they show."""
+    # A flip that is not drawn resets `flip` and moves no pixel.
+    return after._replace(flip=after.flip or before.flip) == before
 
 
 def view_of(results: dict) -> np.ndarray:
-    """The recorded view as a (3, 3) matrix; where none is recorded the picture is shown as it is."""
+    """Return the recorded view as a (3, 3) matrix, the identity if none is recorded."""
     view = results.get('view')
     return np.eye(3) if view is None else np.vstack((view.double().numpy(), [0, 0, 1]))
 
 
 def frames_of(results: dict) -> tuple[Stencil, ...]:
-    """The stencils through which a picture shows its first image, beside that image's own edges."""
-    recorded: Recorded | None = results.get('recorded')
+    """Return the recorded stencils of a picture, without the edges of the image file."""
+    recorded: ViewRecord | None = results.get('recorded')
     return () if recorded is None else recorded.frames
 
 
 def geometry_of(results: dict) -> Geometry:
-    """What `results` say of moved pixels."""
+    """Return the geometry entries of `results`."""
     homography = results.get('homography_matrix')
     return Geometry(
         tuple(results['img'].shape[:2]),
@@ -95,27 +95,25 @@ def geometry_of(results: dict) -> Geometry:
 
 @TRANSFORMS.register_module()
 class RecordView(BaseTransform):
-    """Runs transforms and records what part of the image their output shows.
+    """Run transforms and record the part of the image that their output shows.
 
-    The record lets maps of the unaugmented image, kept in a cache, be warped into the view. Put all
-    transforms that move pixels into it, of mmcv, mmpretrain, mmdet or mmseg, and pass the record on by
-    `PackInputs(algorithm_keys=('view',))`, in detection by `PackDetInputs(meta_keys=(..., 'view'))`, and in
-    segmentation likewise.
+    The record is used to warp cached maps of the unaugmented image into the view. Put all transforms of mmcv,
+    mmpretrain, mmdet or mmseg that move pixels into it, and pack the record:
+    `PackInputs(algorithm_keys=('view',))`, or for detection and segmentation `meta_keys=(..., 'view')`.
 
-    It sets `view`, (2, 3) float32: the affine map from the view's coordinates to the image's, both running
-    from -1 to 1 over the complete picture, as `InteractionMaps.warp` takes it. The `homography_matrix` that
-    mmdet's transforms keep stays right, and what they did before this one counts too, to within a pixel, as
-    does an earlier `RecordView`. The edges between steps outside are not known: what one of them cut off and
-    another brought back counts as shown. `recorded`, a `Recorded`, says for `LoadInteractionMaps` which image
-    came and which one left, and what was lost in between.
+    It sets `view`, (2, 3) float32, the affine map from the view's coordinates to the image's, both from -1 to
+    1 over the complete picture; see `InteractionMaps.warp`. It also sets `recorded`, a `ViewRecord`, which
+    `LoadInteractionMaps` checks. mmdet's `homography_matrix` stays correct. Earlier steps of mmdet, to within
+    a pixel, and an earlier `RecordView` are part of the view. The edges between steps outside are not known:
+    pixels that one step cuts off and another brings back count as visible.
 
     Args:
         transforms: configs or transforms; `Compose`, `RandomChoice`, `AutoAugment`, `RandomApply` and
             `RandAugment` may hold others.
 
     Raises:
-        ValueError: if a transform is of a kind without a rule in `view_matrix`; the message names it. What
-            shows several images stands outside, as `lfi.RecordedMosaic` or `lfi.RecordedMixUp`.
+        ValueError: if `view_matrix` has no rule for a transform. Use `lfi.RecordedMosaic`,
+            `lfi.RecordedMixUp` and the like, outside `RecordView`, to mix images.
         UsageError: if `lfi.LoadInteractionMaps` has read the maps before.
     """
 
@@ -124,10 +122,10 @@ class RecordView(BaseTransform):
         leaves = _learn_rules(self.transforms)
         unknown = next((t for t in leaves if not has_rule(t)), None)
         if unknown is not None:
-            raise ValueError(f'RecordView cannot follow {no_rule(unknown)}')
+            raise ValueError(f'RecordView cannot follow {no_rule_message(unknown)}')
 
     def __setstate__(self, state: dict) -> None:
-        # A worker that is spawned has imported nothing yet.
+        # A spawned worker has not imported the rules yet.
         self.__dict__.update(state)
         _learn_rules(self.transforms)
 
@@ -135,13 +133,13 @@ class RecordView(BaseTransform):
         """Run the transforms and set `view`."""
         refuse_read_maps(results)
         homography = results.get('homography_matrix')
-        matrix, size, came, frames = _so_far(results)
-        for transform in _chosen(self.transforms):
-            # Of what loads, nothing comes before.
+        matrix, size, input_geometry, frames = _input_view(results)
+        for transform in _drawn_transforms(self.transforms):
+            # A loading step has no input image.
             before = results['img'].shape[:2] if 'img' in results else (0, 0)
-            # A rule may want the transform's own matrix, not the product of all.
+            # A rule may read the matrix of this transform alone, not the product of all.
             results.pop('homography_matrix', None)
-            # Some paint into the image itself.
+            # Some transforms paint into the image in place.
             unerased = results['img'].copy() if erases(transform) else None
             with _keep_draws(transform):
                 output: dict | None = transform(results)
@@ -149,101 +147,102 @@ class RecordView(BaseTransform):
                     return None
                 results = output
                 step = view_matrix(transform, before, results)
-            matrix, frames = matrix @ step, _framed(frames, step, results['img'].shape)
+            matrix, frames = matrix @ step, _output_frames(frames, step, results['img'].shape)
             if unerased is not None:
-                frames = (*frames, *_kept(unerased, results['img']))
-            if (own := results.get('homography_matrix')) is not None:
-                homography = own if homography is None else own @ homography
-            # Loading may be among the transforms.
+                frames = (*frames, *_unchanged_pixels(unerased, results['img']))
+            if (forward := results.get('homography_matrix')) is not None:
+                homography = forward if homography is None else forward @ homography
+            # The transforms may load the image.
             size = size or results['img'].shape
-        # OpenCV writes no colours into the view of pixels that a flip leaves; packing would copy it later.
+        # A flip leaves a strided view, into which OpenCV cannot draw. Packing would copy it anyway.
         results['img'] = np.ascontiguousarray(results['img'])
         if homography is not None:
             results['homography_matrix'] = homography
         pixels = to_pixels(results['img'].shape)
         view = np.linalg.inv(to_pixels(size)) @ matrix @ pixels
         results['view'] = torch.from_numpy(view[:2].astype(np.float32))
-        results['recorded'] = Recorded(came, geometry_of(results), seen_through(frames, pixels))
+        record = ViewRecord(input_geometry, geometry_of(results), transform_stencils(frames, pixels))
+        results['recorded'] = record
         return results
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}({self.transforms})'
 
 
-def _so_far(results: dict) -> tuple[np.ndarray, Any, Geometry | None, tuple[Stencil, ...]]:
-    """The geometry of a picture before its first step here.
+def _input_view(results: dict) -> tuple[np.ndarray, Any, Geometry | None, tuple[Stencil, ...]]:
+    """Return the view of a picture before the transforms.
 
     Returns:
-        The way from its pixels to those of the first one; the first one's size, or None where the image is
-        not loaded yet; what came; and the frames over its pixels, its own edges among them.
+        The matrix from its pixels to those of the original image; the original size, or None if no image is
+        loaded yet; the geometry to record as the input's; and the frames over its pixels, with its edges.
     """
     if 'img' not in results:
         return np.eye(3), None, None, ()
     now, earlier = geometry_of(results), results.get('recorded')
     edges = _edges(now.size)
-    if earlier is not None and is_unmoved(earlier.left, now):
+    if earlier is not None and is_unmoved(earlier.after, now):
         pixels = to_pixels(now.size)
         to_view = np.linalg.inv(pixels)
-        frames = tuple(frame.seen(to_view) for frame in earlier.frames)
-        return pixels @ view_of(results) @ to_view, now.size, earlier.came, (*frames, edges)
-    # The homography of a mixed picture begins with it.
-    if earlier is not None and MIXED not in results and not _told_by_homography(earlier.left, results):
+        frames = tuple(frame.transformed(to_view) for frame in earlier.frames)
+        return pixels @ view_of(results) @ to_view, now.size, earlier.before, (*frames, edges)
+    # The homography of a mixed picture starts after the mixing.
+    if earlier is not None and MIXED not in results and not _homography_matches_view(earlier.after, results):
         raise UsageError(
             f'the picture of {results.get("img_path", "an image")} was moved between two lfi.RecordView: put '
-            'what moves it into one of the two'
+            'the step that moves it into one of the two'
         )
     homography = results.get('homography_matrix')
     if homography is None:
         return np.eye(3), now.size, now, (edges,)
-    size, to_first = first_size(results), np.linalg.inv(homography.astype(np.float64))
-    frames = (_edges(size).seen(to_first), edges)
+    size, to_original = original_size(results), np.linalg.inv(homography.astype(np.float64))
+    frames = (_edges(size).transformed(to_original), edges)
     if earlier is not None:
-        left = earlier.left
-        # Both homographies count from the first picture.
-        to_left = np.reshape(left.homography, (3, 3)) @ to_first
-        lost = [frame.seen(np.linalg.inv(to_pixels(left.size))) for frame in earlier.frames]
-        frames = (*frames, *(frame.seen(to_left) for frame in (*lost, _edges(left.size))))
-    return to_first, size, None, frames
+        output = earlier.after
+        # Both homographies start at the original image.
+        to_output = np.reshape(output.homography, (3, 3)) @ to_original
+        recorded = [frame.transformed(np.linalg.inv(to_pixels(output.size))) for frame in earlier.frames]
+        frames = (*frames, *(frame.transformed(to_output) for frame in (*recorded, _edges(output.size))))
+    return to_original, size, None, frames
 
 
 def _edges(size: Any) -> Stencil:
-    """The edges of a picture of this size, over its pixels."""
+    """Return the edges of a picture of (height, width, ...) as a stencil over its pixels."""
     return Stencil(np.linalg.inv(to_pixels(size)))
 
 
-def _kept(before: np.ndarray, after: np.ndarray) -> tuple[Stencil, ...]:
-    """The pixels that were not painted over, as a stencil; none where all pixels are unchanged."""
+def _unchanged_pixels(before: np.ndarray, after: np.ndarray) -> tuple[Stencil, ...]:
+    """Return a stencil of the pixels that were not painted over, or none if no pixel has changed."""
     changed = reduce(cv2.max, cv2.split(cv2.absdiff(before, after)))
     same: np.ndarray = changed == 0
     return () if same.all() else (replace(_edges(before.shape), mask=same),)
 
 
-def _framed(frames: tuple[Stencil, ...], step: np.ndarray, size: Any) -> tuple[Stencil, ...]:
-    """Frames over the pixels of a step's output, whose edges join them.
+def _output_frames(frames: tuple[Stencil, ...], step: np.ndarray, size: Any) -> tuple[Stencil, ...]:
+    """Move frames to the pixels of a step's output, and add the edges of the output.
 
     Args:
-        frames: over the pixels of its input.
-        step: the way from its output to its input.
-        size: of its output.
+        frames: frames over the pixels of the step's input.
+        step: (3, 3), from the pixels of the output to those of the input.
+        size: height and width of the output.
     """
     pixels = to_pixels(size)
-    over = seen_through(frames, step @ pixels)
+    visible = transform_stencils(frames, step @ pixels)
     to_view = np.linalg.inv(pixels)
-    return (*(frame.seen(to_view) for frame in over), _edges(size))
+    return (*(frame.transformed(to_view) for frame in visible), _edges(size))
 
 
-def _told_by_homography(left: Geometry, results: dict) -> bool:
-    """Whether mmdet's note of a picture that was left tells all that was recorded of it."""
-    size = first_size(results)
+def _homography_matches_view(geometry: Geometry, results: dict) -> bool:
+    """Whether the homography of a recorded geometry gives the recorded view."""
+    size = original_size(results)
     if size is None:
         return False
-    to_first = np.linalg.inv(np.reshape(left.homography, (3, 3)))
-    told = np.linalg.inv(to_pixels(size)) @ to_first @ to_pixels(left.size)
-    return np.allclose(told, view_of(results), atol=1e-4)
+    to_original = np.linalg.inv(np.reshape(geometry.homography, (3, 3)))
+    view = np.linalg.inv(to_pixels(size)) @ to_original @ to_pixels(geometry.size)
+    return np.allclose(view, view_of(results), atol=1e-4)
 
 
 def _learn_rules(transforms: Compose) -> list[BaseTransform]:
-    """The single transforms, once the rules for their kinds are there."""
+    """Register the rules for all transforms, and return the transforms that hold no others."""
     leaves = list(_leaves(transforms))
     learn_rules(type(transform) for transform in leaves)
     return leaves
@@ -258,15 +257,15 @@ def _leaves(transform: BaseTransform) -> Iterator[BaseTransform]:
 
 
 def _runs_all(transform: BaseTransform) -> bool:
-    """Whether it runs all that it holds, as written or in an order that it draws."""
+    """Whether a transform runs all transforms that it holds, in a fixed or drawn order."""
     if not isinstance(transform, Compose):
         return False
-    # mmdet's RandomOrder draws one.
+    # mmdet's RandomOrder draws its order.
     return type(transform).transform is Compose.transform or hasattr(transform, '_random_permutation')
 
 
-def _chosen(transform: BaseTransform) -> Iterator[BaseTransform]:
-    """The transforms that run this time, in their order."""
+def _drawn_transforms(transform: BaseTransform) -> Iterator[BaseTransform]:
+    """Draw the transforms to run, in their order."""
     if _runs_all(transform):
         draw = getattr(transform, '_random_permutation', None)
         children = [transform.transforms[i] for i in draw()] if draw else transform.transforms
@@ -281,14 +280,14 @@ def _chosen(transform: BaseTransform) -> Iterator[BaseTransform]:
         yield transform
         return
     for child in children:
-        yield from _chosen(child)
+        yield from _drawn_transforms(child)
 
 
 @contextmanager
 def _keep_draws(transform: BaseTransform) -> Iterator[None]:
-    """A rule asks for the transform's draws once more.
+    """Cache the random draws of a transform, because its rule reads them.
 
-    mmcv's own `cache_random_params` refuses RandomResizedCrop, whose subclass names the same draw again.
+    mmcv's `cache_random_params` refuses RandomResizedCrop, whose subclass decorates the same draw again.
     """
     transform._cache_enabled = True
     try:

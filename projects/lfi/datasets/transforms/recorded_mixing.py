@@ -1,4 +1,4 @@
-"""mmdet's Mosaic, MixUp and CopyPaste, with a record of what they show. Needs mmdet; imported on demand."""
+"""mmdet's Mosaic, MixUp and CopyPaste with records of their sources. Needs mmdet; imported on demand."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from .mixed_sources import Source, Stencil, note_sources, pixels_to_view, source
 from .view_matrix import offset, scale
 
 
-class _Recorded:
-    """Notes where a mosaic's tiles are; put it before the mosaic among the bases."""
+class _RecordedTiles:
+    """Mixin that records the tiles of a mosaic. It comes before the mosaic among the bases."""
 
     _tiles: list[tuple]
 
@@ -26,42 +26,42 @@ class _Recorded:
         return paste, crop
 
     def _others(self, results: dict) -> list[dict]:
-        """The images beside the first."""
+        """Return all images but the first."""
         raise NotImplementedError
 
     def transform(self, results: dict) -> dict:
-        """Make a mosaic, and note what it shows."""
+        """Make a mosaic and record its sources."""
         self._tiles = []
         first = dict(results)
         mosaic: dict = super().transform(results)  # type: ignore[misc]
         if not self._tiles:
-            # It was left out this time.
+            # `prob` skipped the mosaic.
             return mosaic
         size, images = mosaic['img'].shape, [first, *self._others(first)]
         tiles = zip(images, self._tiles)
-        return note_sources(mosaic, [source for args in tiles for source in _placed(*args, size)])
+        return note_sources(mosaic, [source for args in tiles for source in _tile_sources(*args, size)])
 
 
-def _placed(image: dict, tile: tuple, size: tuple[int, ...]) -> list[Source]:
-    """The view of an image that a mosaic of this size shows."""
+def _tile_sources(image: dict, tile: tuple, size: tuple[int, ...]) -> list[Source]:
+    """Return the sources of a tile in a mosaic of (height, width, ...)."""
     (width, height), (left, top, right, bottom), (from_x, from_y, *_) = tile
     if right <= left or bottom <= top:
         return []
     to_image = scale(image['img'].shape, (height, width)) @ offset(from_x - left, from_y - top)
     matrix = pixels_to_view(to_image, image['img'].shape, size)
-    piece_ = Stencil(pixels_to_view(offset(-left, -top), (bottom - top, right - left), size))
-    return [source.seen(matrix).behind(piece_) for source in sources_of(image)]
+    stencil = Stencil(pixels_to_view(offset(-left, -top), (bottom - top, right - left), size))
+    return [source.transformed(matrix).clipped(stencil) for source in sources_of(image)]
 
 
 @TRANSFORMS.register_module()
-class RecordedMosaic(_Recorded, Mosaic):
-    """mmdet's `Mosaic` for a teacher's cache: `lfi.LoadInteractionMaps` reads the maps of what it shows.
+class RecordedMosaic(_RecordedTiles, Mosaic):
+    """mmdet's `Mosaic` for a teacher's cache: `lfi.LoadInteractionMaps` loads the maps of all sources.
 
-    The images and boxes are mmdet's, draw for draw. What moves pixels before it and after it belongs into
-    `lfi.RecordView`. Arguments as mmdet's.
+    Images and boxes equal mmdet's, draw for draw. Put transforms that move pixels before or after it into
+    `lfi.RecordView`. It takes mmdet's arguments.
 
     Raises:
-        UsageError: if a step outside `lfi.RecordView` has moved the pixels of an image.
+        UsageError: if a step outside `lfi.RecordView` has moved pixels.
     """
 
     def _others(self, results: dict) -> list[dict]:
@@ -70,11 +70,11 @@ class RecordedMosaic(_Recorded, Mosaic):
 
 
 @TRANSFORMS.register_module()
-class RecordedCachedMosaic(_Recorded, CachedMosaic):
-    """As `RecordedMosaic`, for mmdet's `CachedMosaic`, which takes images that it has seen before."""
+class RecordedCachedMosaic(_RecordedTiles, CachedMosaic):
+    """mmdet's `CachedMosaic`, which reuses earlier images, for a teacher's cache; see `RecordedMosaic`."""
 
     def get_indexes(self, cache: list) -> list:
-        """Draw images of the cache, and note which."""
+        """Draw images of the cache and record them."""
         indexes: list = super().get_indexes(cache)
         self._chosen = [cache[i] for i in indexes]
         return indexes
@@ -85,58 +85,59 @@ class RecordedCachedMosaic(_Recorded, CachedMosaic):
 
 @TRANSFORMS.register_module()
 class RecordedMixUp(MixUp):
-    """mmdet's `MixUp` for a teacher's cache: `lfi.LoadInteractionMaps` reads the maps of what it shows.
+    """mmdet's `MixUp` for a teacher's cache: `lfi.LoadInteractionMaps` loads the maps of all sources.
 
-    The images and boxes are mmdet's, draw for draw. What moves pixels before it and after it belongs into
-    `lfi.RecordView`. Arguments as mmdet's.
+    Images and boxes equal mmdet's, draw for draw. Put transforms that move pixels before or after it into
+    `lfi.RecordView`. It takes mmdet's arguments.
 
     Raises:
-        UsageError: if a step outside `lfi.RecordView` has moved the pixels of an image.
+        UsageError: if a step outside `lfi.RecordView` has moved pixels.
     """
 
     def transform(self, results: dict) -> dict:
-        """Mix in another image, and note what the picture shows."""
-        own, other = sources_of(results), results['mix_results'][0]
-        theirs = _about_to_show(self, other, results['img'].shape)
+        """Mix in another image and record the sources."""
+        sources, other = sources_of(results), results['mix_results'][0]
+        other_sources = _predict_sources(self, other, results['img'].shape)
         mixed: dict = super().transform(results)
-        return _note_halves(mixed, own, theirs) if len(other['gt_bboxes']) else mixed
+        return _note_mixup(mixed, sources, other_sources) if len(other['gt_bboxes']) else mixed
 
 
 @TRANSFORMS.register_module()
 class RecordedCachedMixUp(CachedMixUp):
-    """As `RecordedMixUp`, for mmdet's `CachedMixUp`, which takes images that it has seen before."""
+    """mmdet's `CachedMixUp`, which reuses earlier images, for a teacher's cache; see `RecordedMixUp`."""
 
     def get_indexes(self, cache: list) -> int:
-        """Draw an image of the cache, and note where it will lie."""
+        """Draw an image of the cache and record where it will be placed."""
         index: int = super().get_indexes(cache)
         if len(cache[index]['gt_bboxes']):
-            self._theirs = _about_to_show(self, cache[index], self._size)
+            self._other_sources = _predict_sources(self, cache[index], self._size)
         return index
 
     def transform(self, results: dict) -> dict:
-        """Mix in another image, and note what the picture shows."""
-        own, self._size, self._theirs = sources_of(results), results['img'].shape, []
+        """Mix in another image and record the sources."""
+        sources, self._size, self._other_sources = sources_of(results), results['img'].shape, []
         mixed: dict = super().transform(results)
-        # Nothing was drawn where it was left out this time.
-        return _note_halves(mixed, own, self._theirs) if self._theirs else mixed
+        # No image was drawn if `prob` skipped the mixing.
+        return _note_mixup(mixed, sources, self._other_sources) if self._other_sources else mixed
 
 
-def _note_halves(results: dict, own: list[Source], theirs: list[Source]) -> dict:
-    return note_sources(results, [replace(source, share=source.share / 2) for source in (*own, *theirs)])
+def _note_mixup(results: dict, sources: list[Source], other_sources: list[Source]) -> dict:
+    mixed = (*sources, *other_sources)
+    return note_sources(results, [replace(source, share=source.share / 2) for source in mixed])
 
 
-def _about_to_show(mixup: Any, image: dict, size: tuple[int, ...]) -> list[Source]:
-    """What an image shows as it will lie in a picture of this size, by what a MixUp is about to draw."""
+def _predict_sources(mixup: Any, image: dict, size: tuple[int, ...]) -> list[Source]:
+    """Return the sources of an image as a MixUp will place it, without advancing the random state."""
     state = np.random.get_state()  # noqa: NPY002
     try:
         matrix = pixels_to_view(_drawn_matrix(mixup, image['img'].shape, size), image['img'].shape, size)
     finally:
         np.random.set_state(state)  # noqa: NPY002
-    return [source.seen(matrix).behind(Stencil(matrix)) for source in sources_of(image)]
+    return [source.transformed(matrix).clipped(Stencil(matrix)) for source in sources_of(image)]
 
 
 def _drawn_matrix(mixup: Any, shape: tuple[int, ...], size: tuple[int, ...]) -> np.ndarray:
-    """Draw as a MixUp does, in its order: from the pixels of the mixed picture to those of the image."""
+    """Draw the matrix of a MixUp, from the mixed picture's pixels to the image's, in mmdet's order."""
     jitter = np.random.uniform(*mixup.ratio_range)  # noqa: NPY002
     flipped = np.random.uniform(0, 1) > mixup.flip_ratio  # noqa: NPY002
     height, width = shape[:2]
@@ -144,7 +145,7 @@ def _drawn_matrix(mixup: Any, shape: tuple[int, ...], size: tuple[int, ...]) -> 
     ratio = min(high / height, wide / width)
     resized = int(height * ratio), int(width * ratio)
     jittered = int(high * jitter), int(wide * jitter)
-    # Rows are drawn first.
+    # mmdet draws the row first.
     top, left = (
         np.random.randint(0, inner - outer) if inner > outer else 0  # noqa: NPY002
         for inner, outer in zip(jittered, size)
@@ -156,27 +157,27 @@ def _drawn_matrix(mixup: Any, shape: tuple[int, ...], size: tuple[int, ...]) -> 
 
 @TRANSFORMS.register_module()
 class RecordedCopyPaste(CopyPaste):
-    """mmdet's `CopyPaste` for a teacher's cache: `lfi.LoadInteractionMaps` reads the maps of what it shows.
+    """mmdet's `CopyPaste` for a teacher's cache: `lfi.LoadInteractionMaps` loads the maps of all sources.
 
-    The images, boxes and masks are mmdet's, draw for draw: what lies under the chosen masks shows the other
-    image. What moves pixels before it and after it belongs into `lfi.RecordView`. Arguments as mmdet's.
+    Images, boxes and masks equal mmdet's, draw for draw. The chosen masks show the other image. Put
+    transforms that move pixels before or after it into `lfi.RecordView`. It takes mmdet's arguments.
 
     Raises:
-        UsageError: if a step outside `lfi.RecordView` has moved the pixels of an image.
+        UsageError: if a step outside `lfi.RecordView` has moved pixels.
     """
 
     def transform(self, results: dict) -> dict:
-        """Paste objects of another image, and note what the picture shows."""
-        own, theirs = sources_of(results), sources_of(results['mix_results'][0])
+        """Paste objects of another image and record the sources."""
+        sources, other_sources = sources_of(results), sources_of(results['mix_results'][0])
         self._masks: list[np.ndarray] = []
         pasted: dict = super().transform(results)
         if not self._masks:
-            # No object was chosen.
+            # mmdet chose no object.
             return pasted
-        (under,) = self._masks
-        hole, mask = Stencil(np.eye(3), ~under), Stencil(np.eye(3), under)
-        sources = [source.behind(hole) for source in own] + [source.behind(mask) for source in theirs]
-        return note_sources(pasted, sources)
+        (mask,) = self._masks
+        outside, inside = Stencil(np.eye(3), ~mask), Stencil(np.eye(3), mask)
+        visible = [source.clipped(outside) for source in sources]
+        return note_sources(pasted, visible + [source.clipped(inside) for source in other_sources])
 
     def _get_updated_masks(self, masks: Any, composed_mask: np.ndarray) -> Any:
         self._masks.append(composed_mask.astype(bool))

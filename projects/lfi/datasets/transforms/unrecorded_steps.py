@@ -1,4 +1,4 @@
-"""Steps of a training pipeline that move pixels where `lfi.RecordView` does not see it."""
+"""Check for pipeline steps that move pixels outside `lfi.RecordView`."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from lfi.registry import TASK_TYPES
 
 from .view_rules import moves_nothing
 
-# They read what belongs to an image, leave out annotations, or gather what is there.
+# Prefixes of steps that load, pack or drop annotations.
 HARMLESS = ('Load', 'Pack', 'Filter')
 
 
 def refuse_unrecorded_steps(dataset: object, scope: str | None = None) -> None:
-    """Refuse the steps that would part images from the maps that a cache holds of them.
+    """Refuse pipeline steps that would misalign images and their cached maps.
 
     The maps are warped into the view that `lfi.RecordView` records. A step outside it may load, pack, change
-    colours, or be one of ours; all others may show another part of the image, or several images.
-    `lfi.RecordedMosaic` and its like are ours, and note what they show.
+    colours, or be a transform of LFI, such as `lfi.RecordedMosaic`, which records its sources. Other steps
+    may show another part of the image, or several images.
 
     Args:
-        dataset: config of the training data, with the data sets that it wraps.
-        scope: where types are looked up that name no scope; None for the current one. Defaults to None.
+        dataset: config of the training data, with data sets inside it at any depth.
+        scope: registry scope of types without a scope. Defaults to None: the current scope.
 
     Raises:
-        UsageError: if a pipeline reads a cache, and one has such a step; the message names it.
+        UsageError: if a pipeline reads a cache, and a step outside `lfi.RecordView` may move pixels.
     """
     steps = list(_steps(dataset, scope))
     cached = any(name == 'LoadInteractionMaps' and step.get('cache') is not None for name, _, step in steps)
@@ -37,16 +37,15 @@ def refuse_unrecorded_steps(dataset: object, scope: str | None = None) -> None:
         return
     for name, kind, _ in steps:
         if not (name.startswith(HARMLESS) or _is_ours(kind) or moves_nothing(kind)):
-            instead = f'Recorded{name}'
+            replacement = f'Recorded{name}'
             fix = (
-                f'Use lfi.{instead}, which notes what it mixes'
-                if instead in TASK_TYPES
-                else 'Put it into RecordView, which follows it or says why not'
+                f'Use lfi.{replacement}, which records what it mixes'
+                if replacement in TASK_TYPES
+                else 'Put it into RecordView, which records it or names what it cannot record'
             )
             raise UsageError(
                 f'train_dataloader: its pipeline has the step {name} outside lfi.RecordView, so the cached '
-                f'maps may not be those of what it shows. {fix}; or ask the teacher online, by '
-                'teacher.cache=None'
+                f'maps may not fit its output. {fix}; or set teacher.cache=None to ask the teacher online'
             )
 
 
@@ -55,7 +54,7 @@ def _is_ours(kind: Any) -> bool:
 
 
 def _steps(value: object, scope: str | None) -> Iterator[tuple[str, Any, dict]]:
-    """Name, type (None if unknown) and config of each step of the pipelines at any depth."""
+    """Yield name, type (None if unknown) and config of each step of the pipelines at any depth."""
     if isinstance(value, dict):
         scope = value.get('_scope_', scope)
         for key, inner in value.items():
@@ -66,13 +65,13 @@ def _steps(value: object, scope: str | None) -> Iterator[tuple[str, Any, dict]]:
 
 
 def _leaves(step: object, scope: str | None) -> Iterator[tuple[str, Any, dict]]:
-    """The single steps of a pipeline, in place of what only runs or chooses among others."""
+    """Yield the steps of a pipeline, with compositions such as `RandomChoice` replaced by their steps."""
     if isinstance(step, list | tuple):
         for inner in step:
             yield from _leaves(inner, scope)
         return
     if not isinstance(step, dict):
-        # Built already, or no step at all.
+        # A transform that is built already, or None.
         if step is not None:
             yield type(step).__name__, type(step), {}
         return

@@ -1,4 +1,4 @@
-"""The rules of mmcv's and mmpretrain's transforms: where the output of each shows its input."""
+"""View-matrix rules for the transforms of mmcv and mmpretrain."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .view_matrix import (
 
 
 def learn_rules(kinds: Iterable[type]) -> None:
-    """Import the rules for transforms of mmdet and mmseg, each where it is met: it may be missing."""
+    """Import the rules for types of mmdet and mmseg. Either package may be missing."""
     projects = {base.__module__.partition('.')[0] for kind in kinds for base in kind.__mro__}
     if 'mmdet' in projects:
         from . import mmdet_view_rules  # noqa: F401
@@ -33,14 +33,14 @@ def learn_rules(kinds: Iterable[type]) -> None:
 
 
 def moves_nothing(kind: object) -> bool:
-    """Whether a transform of this kind leaves each pixel, and the size, as they are."""
+    """Whether transforms of this type move no pixel and keep the size."""
     if not isinstance(kind, type):
         return False
     learn_rules([kind])
     return view_matrix.dispatch(kind) is identity
 
 
-# What changes colours only; loading is as harmless.
+# Transforms that load or change colours only.
 for _type in (
     mmcv_transforms.LoadAnnotations,
     mmcv_transforms.LoadImageFromFile,
@@ -69,7 +69,7 @@ for _type in (mmpretrain_transforms.RandomErasing, auto_augment.Cutout):
 
 @view_matrix.register
 def _pad(transform: mmcv_transforms.Pad, before: Size, results: dict) -> np.ndarray:
-    # Below and on the right.
+    # Padding is added below and on the right.
     return np.eye(3)
 
 
@@ -111,7 +111,7 @@ def _random_crop(transform: mmpretrain_transforms.RandomCrop, before: Size, resu
 @view_matrix.register
 def _centre_crop(transform: mmcv_transforms.CenterCrop, before: Size, results: dict) -> np.ndarray:
     height, width = results['img'].shape[:2]
-    # Where it pads, it pads on the right and below, and crops the padded image.
+    # Padding is added on the right and below before the crop.
     padded = max(before[0], height), max(before[1], width)
     return offset(round((padded[1] - width) / 2), round((padded[0] - height) / 2))
 
@@ -144,12 +144,12 @@ def _rotate(transform: auto_augment.Rotate, before: Size, results: dict) -> np.n
 
 
 def _magnitude(transform: auto_augment.BaseAugTransform, fixed: float | None) -> float:
-    # The draw is kept, so its argument does not matter.
+    # The draw is cached, so its argument does not matter.
     return transform.random_negative(fixed)
 
 
 def _padding(transform: mmpretrain_transforms.RandomCrop, before: tuple[int, int]) -> tuple[int, int]:
-    """Pixels that RandomCrop adds on the left and above, as it does it."""
+    """Return the pixels that RandomCrop adds on the left and above."""
     padding = transform.padding or 0
     if isinstance(padding, int):
         padding = (padding, padding)
