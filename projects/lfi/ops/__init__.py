@@ -1,7 +1,7 @@
-"""mmcv's compiled ops by torchvision, for an mmcv that was installed without them.
+"""Replacements of mmcv's compiled ops by torchvision, for an mmcv without them.
 
-`mmcv.ops`, and with it every mmdet model, imports `mmcv._ext`. Where that module does not exist,
-`install()` lets `lfi.ops.ext` be found in its place. It imports nothing else of the package.
+`mmcv.ops`, and so each mmdet model, imports `mmcv._ext`. If that module does not exist, `install()` makes
+`lfi.ops.ext` importable in its place. It imports no other module of the package.
 """
 
 import sys
@@ -16,29 +16,29 @@ NAME = 'mmcv._ext'
 
 
 def install() -> None:
-    """Let `lfi.ops.ext` stand in for `mmcv._ext`, unless mmcv has compiled ops of its own.
+    """Make `lfi.ops.ext` importable as `mmcv._ext`, unless mmcv has compiled ops.
 
-    Call it before anything imports `mmcv.ops`. Calling it again changes nothing. It imports nothing.
+    Call it before any import of `mmcv.ops`. Further calls change nothing.
     """
     if not any(isinstance(finder, StandIn) for finder in sys.meta_path):
-        # Behind all others: an extension that is there is found first.
+        # The last finder, so that an existing extension takes precedence.
         sys.meta_path.append(StandIn())
 
 
 class StandIn(MetaPathFinder, Loader):
-    """Finds `lfi.ops.ext` where `mmcv._ext` is looked for."""
+    """Import hook that finds `lfi.ops.ext` as `mmcv._ext`."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """The spec of the stand-in, for the one name that it stands in for."""
+        """Return the spec of the stand-in for `mmcv._ext`, and None for other names."""
         return ModuleSpec(name, self) if name == NAME else None
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        """The stand-in itself, which one may have imported by its own name."""
+        """Return `lfi.ops.ext`, which may be imported under its own name already."""
         from . import ext
 
         return ext
 
     def exec_module(self, module: ModuleType) -> None:
-        """Nothing is left to be done."""
+        """Do nothing: the module is executed already."""

@@ -1,4 +1,4 @@
-"""The base of all ops: torchvision's kernels, their precision, and stand-ins for ops that are missing."""
+"""Access to torchvision's kernels, their precision, and placeholders for missing ops."""
 
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -8,16 +8,16 @@ from torch import Tensor
 
 
 def torchvision_ops() -> Any:
-    """torchvision's op namespace; torchvision is imported on the first call."""
+    """Return torchvision's op namespace. The first call imports torchvision."""
     import torchvision  # noqa: F401
 
     return torch.ops.torchvision
 
 
 def widen(tensor: Tensor) -> Tensor:
-    """Half precision as float32, any other dtype as it is.
+    """Convert half precision to float32. Other dtypes are unchanged.
 
-    torchvision has no bfloat16 kernels, and under autocast it runs these ops in float32 as well.
+    torchvision has no bfloat16 kernels. Under autocast it runs these ops in float32, too.
     """
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
@@ -33,16 +33,12 @@ or, with the upstream packages:
 
 
 def missing_op_error(name: str) -> NotImplementedError:
-    """The error that names the op and says how to get a compiled mmcv."""
+    """Return an error that names the op and explains how to build mmcv with its ops."""
     return NotImplementedError(_MESSAGE.format(name=name))
 
 
 def missing_op(name: str) -> Callable:
-    """A function in the place of the op `name`.
-
-    Raises:
-        NotImplementedError: when the function is called, with whatever arguments.
-    """
+    """Return a function in the place of the op `name` that raises a NotImplementedError when called."""
 
     def op(*args: Any, **kwargs: Any) -> NoReturn:
         raise missing_op_error(name)

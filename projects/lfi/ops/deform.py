@@ -1,12 +1,12 @@
 """Deformable convolution with the semantics of mmcv's `deform_conv_*` and `modulated_deform_conv_*`.
 
-Shapes, throughout, with G deformable groups:
+Shapes, with G deformable groups:
 
 - input [N, C, H, W], output [N, O, oH, oW];
 - weight [O, C / groups, kH, kW], bias [O];
 - offset [N, G * kH * kW * 2, oH, oW], (y, x) pairs innermost; mask [N, G * kH * kW, oH, oW].
 
-`columns` and `ones` are mmcv's scratch buffers and `im2col_step` bounds their size: all three are unused.
+`columns` and `ones`, mmcv's scratch buffers, and `im2col_step`, which bounds their size, are unused.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from .backend import torchvision_ops, widen
 
 
 class _Geometry(NamedTuple):
-    """The integers that torchvision's ops take, in their order."""
+    """Integer arguments of torchvision's ops, in their order."""
 
     stride_h: int
     stride_w: int
@@ -32,7 +32,7 @@ class _Geometry(NamedTuple):
 
 
 class _Gradients(NamedTuple):
-    """What torchvision's backward op returns."""
+    """Gradients that torchvision's backward op returns, in its order."""
 
     input: Tensor
     weight: Tensor
@@ -85,7 +85,7 @@ def deform_conv_backward_input(
     deformable_group: int,
     im2col_step: int,
 ) -> None:
-    """Add the gradient of the input to `gradInput` and write that of the offset to `gradOffset`."""
+    """Add the gradient of the input to `gradInput` and write the gradient of the offset to `gradOffset`."""
     geometry = _Geometry(dH, dW, padH, padW, dilationH, dilationW, group, deformable_group)
     gradients = _backward(gradOutput, input, weight, offset, None, None, geometry)
     gradInput += gradients.input
@@ -114,7 +114,7 @@ def deform_conv_backward_parameters(
 ) -> None:
     """Add `scale` times the gradient of the weight to `gradWeight`."""
     geometry = _Geometry(dH, dW, padH, padW, dilationH, dilationW, group, deformable_group)
-    # The weight's own gradient does not depend on its values.
+    # The gradient of the weight does not depend on the weight.
     weight = torch.zeros_like(gradWeight)
     gradWeight += scale * _backward(gradOutput, input, weight, offset, None, None, geometry).weight
 
@@ -174,7 +174,7 @@ def modulated_deform_conv_backward(
     deformable_group: int,
     with_bias: bool,
 ) -> None:
-    """Add the gradients of input, weight and, if `with_bias`, bias; write those of offset and mask."""
+    """Add the gradients of input, weight and, if `with_bias`, bias. Write those of offset and mask."""
     geometry = _Geometry(stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, group, deformable_group)
     gradients = _backward(grad_output, input, weight, offset, mask, bias if with_bias else None, geometry)
     grad_input += gradients.input
@@ -193,7 +193,7 @@ def _forward(
     bias: Tensor | None,
     geometry: _Geometry,
 ) -> Tensor:
-    """The output, shape [N, O, oH, oW]."""
+    """Return the output, shape [N, O, oH, oW]."""
     tensors = _operands(input, weight, offset, mask, bias)
     return torchvision_ops().deform_conv2d(*tensors, *geometry, mask is not None)
 
@@ -207,13 +207,13 @@ def _backward(
     bias: Tensor | None,
     geometry: _Geometry,
 ) -> _Gradients:
-    """The gradients of all operands."""
+    """Return the gradients of all operands."""
     tensors = _operands(input, weight, offset, mask, bias)
     gradients = _Gradients(
         *torchvision_ops()._deform_conv2d_backward(widen(grad_output), *tensors, *geometry, mask is not None)
     )
-    # A sample at exactly -1 is a kink: torchvision takes the slope inside of the image, mmcv takes 0. With
-    # zero offsets, where training starts, padding puts whole rows and columns of samples there.
+    # At exactly -1 the sampling has a kink: torchvision takes the slope inside the image, mmcv takes 0. With
+    # the zero offsets at the start of training, padding puts whole rows and columns of samples there.
     outside = _sample_positions(widen(offset), weight.shape[2:], geometry) <= -1
     return gradients._replace(offset=gradients.offset.masked_fill(outside, 0))
 
@@ -221,7 +221,7 @@ def _backward(
 def _operands(
     input: Tensor, weight: Tensor, offset: Tensor, mask: Tensor | None, bias: Tensor | None
 ) -> tuple[Tensor, ...]:
-    """The tensors in torchvision's order; a missing mask or bias becomes zeros, as torchvision wants it."""
+    """Return the tensors in torchvision's order, with zeros for a missing mask or bias."""
     input = widen(input)
     mask = input.new_zeros(len(input), 1) if mask is None else widen(mask)
     bias = input.new_zeros(len(weight)) if bias is None else widen(bias)
@@ -229,7 +229,7 @@ def _operands(
 
 
 def _sample_positions(offset: Tensor, kernel_size: Sequence[int], geometry: _Geometry) -> Tensor:
-    """Coordinates in the input that `offset` stands for, shape of `offset`."""
+    """Return the sampled coordinates in the input, with the shape of `offset`."""
     (kernel_h, kernel_w), (out_h, out_w) = kernel_size, offset.shape[2:]
 
     def along(kernel: int, size: int, stride: int, padding: int, dilation: int) -> Tensor:

@@ -1,8 +1,8 @@
-"""The module that stands in for `mmcv._ext`.
+"""The module that replaces `mmcv._ext`.
 
-The functions keep the argument names of mmcv's own bindings and write to their output arguments, so the
-wrappers in `mmcv.ops` work with either. Any other op exists too, because `mmcv.ops` asks for all
-of them by name when it is imported, and raises when it is called.
+The functions have the argument names of mmcv's bindings and write to their output arguments, so the wrappers
+in `mmcv.ops` work with either module. Other ops exist as well, because `mmcv.ops` looks them up when it is
+imported, but raise when they are called.
 """
 
 from collections.abc import Callable
@@ -37,12 +37,12 @@ __all__ = [
 
 
 def get_compiler_version() -> str:
-    """What `collect_env` prints as the compiler of mmcv's ops."""
+    """Return the compiler of mmcv's ops for `collect_env`."""
     return 'n/a'
 
 
 def get_compiling_cuda_version() -> str:
-    """What `collect_env` prints as the CUDA compiler of mmcv's ops."""
+    """Return the CUDA compiler of mmcv's ops for `collect_env`."""
     return 'n/a'
 
 

@@ -1,4 +1,4 @@
-"""Overlaps of boxes and non-maximum suppression with the semantics of mmcv's ops of these names."""
+"""Box overlaps and non-maximum suppression with the semantics of mmcv's ops of the same names."""
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Ten
     Args:
         boxes (Tensor): (x1, y1, x2, y2), shape [N, 4].
         scores (Tensor): shape [N].
-        iou_threshold (float): a box is dropped if its IoU with a better one is above this.
+        iou_threshold (float): boxes whose IoU with a better box is above it are dropped.
         offset (int): 0 or 1; a box is `x2 - x1 + offset` wide.
 
     Returns:
@@ -21,9 +21,9 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Ten
     """
     boxes = widen(boxes)
     if offset:
-        # x2 + 1 in place of x2 makes areas and intersections those of offset 1.
+        # x2 + 1 in place of x2 gives the areas and intersections of offset 1.
         boxes = torch.cat((boxes[:, :2], boxes[:, 2:] + offset), dim=1)
-    return torchvision_ops().nms(boxes, scores.to(boxes.dtype), _as_float32(iou_threshold))
+    return torchvision_ops().nms(boxes, scores.to(boxes.dtype), _round_to_float32(iou_threshold))
 
 
 def softnms(
@@ -41,46 +41,47 @@ def softnms(
     Args:
         boxes (Tensor): (x1, y1, x2, y2), shape [N, 4].
         scores (Tensor): shape [N].
-        dets (Tensor): output, shape [N, 5]; the first K rows become (x1, y1, x2, y2, decayed score).
-        iou_threshold (float): IoU from which the methods 0 and 1 decay a score.
-        sigma (float): width of method 2.
-        min_score (float): a box is dropped once its score has decayed below this.
+        dets (Tensor): output, shape [N, 5]. The first K rows become (x1, y1, x2, y2, decayed score).
+        iou_threshold (float): IoU at which the methods 0 and 1 start to decay a score.
+        sigma (float): width of the Gaussian of method 2.
+        min_score (float): boxes whose score decays below it are dropped.
         method (int): 0 naive (the score becomes 0), 1 linear, 2 gaussian.
         offset (int): 0 or 1; a box is `x2 - x1 + offset` wide.
 
     Returns:
-        Tensor: indices of the kept boxes in the order in which they were chosen, int64, shape [K].
+        Tensor: indices of the kept boxes in the order of selection, int64, shape [K].
     """
     boxes, scores = widen(boxes), widen(scores).clone()
     sizes = areas(boxes, offset)
-    rest = torch.arange(len(boxes), device=boxes.device)
-    chosen = []
-    while rest.numel():
-        best = _first_best(scores[rest])
-        chosen.append(int(rest[best]))
-        rest[best] = rest[0].clone()
-        rest = rest[1:]
-        overlaps = _ious(boxes[chosen[-1]], sizes[chosen[-1]], boxes[rest], sizes[rest], offset)
-        scores[rest] *= _decay(overlaps, _as_float32(iou_threshold), sigma, method)
-        rest = _drop(rest, scores[rest] < _as_float32(min_score))
-    indices = torch.tensor(chosen, dtype=torch.long, device=boxes.device)
-    dets[: len(chosen)] = torch.cat((boxes[indices], scores[indices, None]), dim=1)
+    candidates = torch.arange(len(boxes), device=boxes.device)
+    selected = []
+    while candidates.numel():
+        best = _first_best(scores[candidates])
+        index = int(candidates[best])
+        selected.append(index)
+        candidates[best] = candidates[0].clone()
+        candidates = candidates[1:]
+        overlaps = _ious(boxes[index], sizes[index], boxes[candidates], sizes[candidates], offset)
+        scores[candidates] *= _decay(overlaps, _round_to_float32(iou_threshold), sigma, method)
+        candidates = _drop(candidates, scores[candidates] < _round_to_float32(min_score))
+    indices = torch.tensor(selected, dtype=torch.long, device=boxes.device)
+    dets[: len(selected)] = torch.cat((boxes[indices], scores[indices, None]), dim=1)
     return indices
 
 
-def _as_float32(value: float) -> float:
-    """The nearest float32: mmcv compares with thresholds of that type, which decides ties."""
+def _round_to_float32(value: float) -> float:
+    """Round a threshold to float32, the type of mmcv's thresholds, which decides ties."""
     return float(np.float32(value))
 
 
-def _ious(box: Tensor, area: Tensor, others: Tensor, other_areas: Tensor, offset: int) -> Tensor:
-    """IoU of one box, shape [4], with others, shape [M, 4]; shape [M]."""
-    shared = intersections(box, others, offset)
+def _ious(box: Tensor, area: Tensor, other_boxes: Tensor, other_areas: Tensor, offset: int) -> Tensor:
+    """Return the IoU of a box, shape [4], with other boxes, shape [M, 4]; shape [M]."""
+    shared = intersections(box, other_boxes, offset)
     return shared / (area + other_areas - shared)
 
 
 def _decay(overlaps: Tensor, iou_threshold: float, sigma: float, method: int) -> Tensor:
-    """Factors for the scores of boxes with these IoUs, shape [M]."""
+    """Return the factors of the scores of boxes with these IoUs, shape [M]."""
     if method == 2:
         return torch.exp(-(overlaps * overlaps) / sigma)
     weights = 1 - overlaps if method == 1 else torch.zeros_like(overlaps)
@@ -88,23 +89,23 @@ def _decay(overlaps: Tensor, iou_threshold: float, sigma: float, method: int) ->
 
 
 def _first_best(scores: Tensor) -> int:
-    """Index of the first maximum; among NaNs, as mmcv's loop of `<` finds it.
+    """Return the index of the first maximum, with the result of mmcv's `<` loop for NaNs.
 
-    The IoU of two boxes without area is NaN, and the gaussian method makes it a score.
+    The IoU of two boxes without area is NaN, which the gaussian method passes on to the scores.
     """
     nan = scores.isnan()
     return 0 if nan[0] else int(scores.masked_fill(nan, -torch.inf).argmax())
 
 
-def _drop(rest: Tensor, dropped: Tensor) -> Tensor:
-    """The candidates without the dropped ones; holes are filled from the end.
+def _drop(candidates: Tensor, dropped: Tensor) -> Tensor:
+    """Remove dropped candidates and fill the holes from the end.
 
-    mmcv compacts its list this way, and of boxes with equal scores it takes the first in the list.
+    mmcv compacts its list this way. The order decides which of two boxes with equal scores comes first.
     """
-    count = len(rest) - int(dropped.sum())
-    kept = rest[:count].clone()
-    kept[dropped[:count]] = rest[count:][~dropped[count:]].flip(0)
-    return kept
+    count = len(candidates) - int(dropped.sum())
+    remaining = candidates[:count].clone()
+    remaining[dropped[:count]] = candidates[count:][~dropped[count:]].flip(0)
+    return remaining
 
 
 def bbox_overlaps(
@@ -113,13 +114,13 @@ def bbox_overlaps(
     """Write the overlaps of two sets of boxes to `ious`.
 
     Args:
-        bboxes1: shape [M, 4].
-        bboxes2: shape [N, 4]; N is M if `aligned`.
+        bboxes1: (x1, y1, x2, y2), shape [M, 4].
+        bboxes2: (x1, y1, x2, y2), shape [N, 4]; N is M if `aligned`.
         ious: output, shape [M, N], or [M] if `aligned`.
         mode: 0 divides the intersection by the union, 1 by the area of the box of `bboxes1`. Two boxes
-            without area give NaN, as mmcv's CPU op has it.
+            without area give NaN, as in mmcv's CPU op.
         aligned: whether to compare box m with box m only.
-        offset: 0 or 1.
+        offset: 0 or 1; a box is `x2 - x1 + offset` wide.
     """
     boxes1, boxes2 = widen(bboxes1), widen(bboxes2)
     if not aligned:
@@ -132,12 +133,12 @@ def bbox_overlaps(
 
 
 def areas(boxes: Tensor, offset: int) -> Tensor:
-    """The areas of boxes, shape [..., 4] -> [...]."""
+    """Return the areas of boxes, shape [..., 4] -> [...]."""
     return (boxes[..., 2:] - boxes[..., :2] + offset).prod(dim=-1)
 
 
-def intersections(boxes: Tensor, others: Tensor, offset: int) -> Tensor:
-    """The areas that boxes share, shapes [..., 4] that broadcast -> [...]."""
-    top_left = torch.maximum(boxes[..., :2], others[..., :2])
-    bottom_right = torch.minimum(boxes[..., 2:], others[..., 2:])
+def intersections(boxes: Tensor, other_boxes: Tensor, offset: int) -> Tensor:
+    """Return the intersection areas of boxes, broadcastable shapes [..., 4] -> [...]."""
+    top_left = torch.maximum(boxes[..., :2], other_boxes[..., :2])
+    bottom_right = torch.minimum(boxes[..., 2:], other_boxes[..., 2:])
     return (bottom_right - top_left + offset).clamp(min=0).prod(dim=-1)

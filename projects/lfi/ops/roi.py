@@ -19,7 +19,7 @@ def roi_align_forward(
     pool_mode: int,
     aligned: bool,
 ) -> None:
-    """Average bilinear samples over the bins of each RoI.
+    """Write the averages of bilinear samples over the bins of each RoI to `output`.
 
     Args:
         input (Tensor): shape [N, C, H, W].
@@ -30,8 +30,8 @@ def roi_align_forward(
         aligned_height (int): bins along y.
         aligned_width (int): bins along x.
         spatial_scale (float): factor from RoI coordinates to those of `input`.
-        sampling_ratio (int): samples a bin along each axis; 0 takes one a pixel.
-        pool_mode (int): 1, the average.
+        sampling_ratio (int): samples of a bin along each axis. 0 takes one sample a pixel.
+        pool_mode (int): 1 for the average.
         aligned (bool): whether coordinates are shifted by half a pixel.
 
     Raises:
@@ -60,7 +60,7 @@ def roi_align_backward(
 ) -> None:
     """Add the gradient of `roi_align_forward` to `grad_input`, shape [N, C, H, W].
 
-    `grad_output` has shape [R, C, aligned_height, aligned_width]; the rest is as in the forward op.
+    `grad_output` has shape [R, C, aligned_height, aligned_width]. See the forward op for the others.
 
     Raises:
         NotImplementedError: if `pool_mode` is 0, the maximum.
@@ -87,7 +87,7 @@ def roi_pool_forward(
     pooled_width: int,
     spatial_scale: float,
 ) -> None:
-    """Take the maximum over the pixels of each bin of each RoI; an empty bin gives 0.
+    """Write the maximum of the pixels of each bin of each RoI to `output`, 0 for an empty bin.
 
     Args:
         input (Tensor): shape [N, C, H, W].
@@ -99,8 +99,8 @@ def roi_pool_forward(
         spatial_scale (float): factor from RoI coordinates to those of `input`.
     """
     bins = _roi_pool_bins(widen(rois), pooled_height, pooled_width, spatial_scale)
-    # torchvision rounds a RoI to whole pixels before it divides it, mmcv divides first. Each bin as a RoI of
-    # its own, already in whole pixels, makes the two the same.
+    # torchvision rounds a RoI to whole pixels before it divides it, mmcv divides first. If each bin is a RoI
+    # in whole pixels, both give the same result.
     maxima, indices = torchvision_ops().roi_pool(widen(input), bins.flatten(0, 2), 1.0, 1, 1)
     # [R * PH * PW, C, 1, 1] -> [R, C, PH, PW]
     shape = (len(rois), pooled_height, pooled_width, input.size(1))
@@ -119,7 +119,7 @@ def roi_pool_backward(
 ) -> None:
     """Add the gradient of `roi_pool_forward` to `grad_input`, shape [N, C, H, W].
 
-    `grad_output` has shape [R, C, pooled_height, pooled_width]; `argmax` is what the forward op wrote.
+    `grad_output` has shape [R, C, pooled_height, pooled_width]; `argmax` is the output of the forward op.
     """
     grad_input += torchvision_ops()._roi_pool_backward(
         widen(grad_output),
@@ -138,11 +138,11 @@ def _check_pool_mode(pool_mode: int) -> None:
 
 
 def _roi_pool_bins(rois: Tensor, pooled_height: int, pooled_width: int, spatial_scale: float) -> Tensor:
-    """First and last pixel of each bin, not clipped to the image.
+    """Return the first and last pixel of each bin, not clipped to the image.
 
     Returns:
         Tensor: (index into N, x1, y1, x2, y2) in whole pixels, shape [R, pooled_height, pooled_width, 5].
-            A bin without pixels lies outside of the image.
+            An empty bin lies outside the image.
     """
     starts = rois[:, 1:3] * spatial_scale
     sizes = (rois[:, 3:5] + 1) * spatial_scale - starts
@@ -157,7 +157,7 @@ def _roi_pool_bins(rois: Tensor, pooled_height: int, pooled_width: int, spatial_
 
 
 def _edges(start: Tensor, size: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Begin and end (exclusive) of `count` bins along one axis of RoIs, [R] each -> [R, count] each."""
+    """Return start and exclusive end of `count` bins along an axis of RoIs, [R] -> [R, count] each."""
     steps = torch.arange(count + 1, dtype=size.dtype, device=size.device)
     edges = steps * (size / count)[:, None] + start[:, None]
     return edges[:, :-1].floor(), edges[:, 1:].ceil()
